@@ -1,0 +1,125 @@
+//! Who checks secrets and passwords: the host.
+
+use std::net::IpAddr;
+
+use async_trait::async_trait;
+use time::{Duration, OffsetDateTime};
+
+use crate::client::{AuthenticationMethod, Client, ClientCredential};
+use crate::error::AuthenticatorError;
+use crate::record::Subject;
+use crate::scope::Scope;
+use crate::secret::{ClientSecret, Password, SecretDigest};
+
+/// Checks the credentials of clients and, for the password grant, of resource owners.
+#[async_trait]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not authenticate clients and resource owners",
+    note = "implement `grantor::Authenticator`; only `resource_owner` must be written"
+)]
+pub trait Authenticator: Send + Sync {
+    /// Whether a secret belongs to a client (RFC 6749 §2.3.1).
+    ///
+    /// > The authorization server MUST protect any endpoint utilizing it against brute force attacks.
+    ///
+    /// Also called for clients that do not exist (`attempt.client` is then `None`, and `Accepted` counts as rejected),
+    /// so that a limiter sees every attempt and an unknown client costs what a wrong secret costs. A credential that
+    /// has expired never authenticates, whatever the verdict.
+    ///
+    /// The default compares SHA-256 digests in constant time, which is fit for generated secrets.
+    ///
+    /// # Errors
+    /// It could not be decided; answered with `server_error`.
+    async fn client(&self, attempt: &ClientAttempt<'_>) -> Result<Verdict<()>, AuthenticatorError> {
+        Ok(if attempt.matches_a_digest() { Verdict::Accepted(()) } else { Verdict::Rejected })
+    }
+
+    /// Whose user name and password these are (RFC 6749 §4.3). Called only if the password grant is switched on.
+    ///
+    /// An unknown user, a wrong password and a locked account must look the same and take the same time. Mind who the
+    /// client is and what it asks for, too: this grant has no consent page.
+    ///
+    /// # Errors
+    /// It could not be decided; answered with `server_error`.
+    async fn resource_owner(&self, attempt: &ResourceOwnerAttempt<'_>) -> Result<Verdict<Subject>, AuthenticatorError>;
+}
+
+/// What an [`Authenticator`] decided.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use = "a verdict that nobody reads lets everybody in"]
+#[expect(clippy::exhaustive_enums, reason = "what may happen to an attempt must be handled in full")]
+pub enum Verdict<T> {
+    /// The credentials are right.
+    Accepted(T),
+    /// They are not, or the account may not be used; which of the two is nobody's business.
+    Rejected,
+    /// Too many attempts; nothing was compared. Answered with 429 and `Retry-After`.
+    Throttled {
+        /// How long to wait.
+        retry_after: Duration,
+    },
+}
+
+/// An attempt to authenticate as a client with a secret.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct ClientAttempt<'a> {
+    /// The identifier that was presented; printable ASCII, but otherwise whatever was sent.
+    pub client_id: &'a str,
+    /// The client of that identifier, if there is one.
+    pub client: Option<&'a Client>,
+    /// The secret that was presented; printable ASCII, not empty.
+    pub secret: &'a ClientSecret,
+    /// How it was presented.
+    pub method: AuthenticationMethod,
+    /// The peer, if the host vouched for one.
+    pub peer: Option<IpAddr>,
+    /// The time of the request.
+    pub now: OffsetDateTime,
+}
+
+impl ClientAttempt<'_> {
+    /// Whether the secret matches the digest of one of the client's live credentials. Takes the same time wherever they
+    /// differ, and hashes once even if there is no client.
+    #[must_use]
+    pub fn matches_a_digest(&self) -> bool {
+        let presented = SecretDigest::of(self.secret);
+        let credentials = self.client.map_or(&[][..], Client::credentials);
+        let live = credentials.iter().filter(|credential| credential.is_live(self.now));
+        live.fold(false, |found, credential| match credential {
+            ClientCredential::Secret { digest, .. } => found | digest.equals(&presented),
+            ClientCredential::Opaque { .. } => found,
+        })
+    }
+}
+
+/// An attempt to use the password grant.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct ResourceOwnerAttempt<'a> {
+    /// The user name that was presented. Text from outside.
+    pub username: &'a str,
+    /// The password that was presented.
+    pub password: &'a Password,
+    /// The authenticated client.
+    pub client: &'a Client,
+    /// The scope it asks for, already checked against what it may ask for.
+    pub scope: &'a Scope,
+    /// The peer, if the host vouched for one.
+    pub peer: Option<IpAddr>,
+    /// The time of the request.
+    pub now: OffsetDateTime,
+}
+
+/// The authenticator of a server without password grant: it compares client secrets as [`Authenticator::client`] does
+/// by default, and knows no users.
+#[derive(Debug, Clone, Copy, Default)]
+#[non_exhaustive]
+pub struct ClientSecrets;
+
+#[async_trait]
+impl Authenticator for ClientSecrets {
+    async fn resource_owner(&self, _: &ResourceOwnerAttempt<'_>) -> Result<Verdict<Subject>, AuthenticatorError> {
+        Ok(Verdict::Rejected)
+    }
+}

@@ -1,0 +1,127 @@
+//! The sealed form token: a pending authorization on its way through a consent form.
+//!
+//! A decision is not an authorization request. What the user saw travels in one field, under a MAC that binds it to the
+//! server and to the session, so that a decision can be neither forged from another site nor changed on the way. It is
+//! not encrypted: the user's own browser has seen all of it in the address bar.
+
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::{Deserialize, Serialize};
+use time::{Duration, OffsetDateTime};
+
+use super::response::ResponseMode;
+use super::{AuthorizationEndpoint, Failure, PendingAuthorization, ResponseType};
+use crate::error::Refusal;
+use crate::http::Response;
+use crate::mac::KeyedMac;
+use crate::params::Params;
+use crate::pkce::{ChallengeMethod, CodeChallenge};
+
+const TAG_LENGTH: usize = 32;
+
+/// What was shown. The scope and the redirect URI are the effective ones, so that a default that changed in the meantime
+/// is not slipped in.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Sealed {
+    at: i64,
+    client_id: String,
+    redirect_uri: String,
+    redirect_uri_was_sent: bool,
+    response_type: String,
+    response_mode: String,
+    scope: String,
+    state: Option<String>,
+    code_challenge: Option<CodeChallenge>,
+}
+
+pub(super) fn seal(pending: &PendingAuthorization, session: &[u8]) -> String {
+    let sealed = Sealed {
+        at: pending.endpoint.host.now().unix_timestamp(),
+        client_id: pending.client.id().as_str().to_owned(),
+        redirect_uri: pending.route.target.uri().to_owned(),
+        redirect_uri_was_sent: pending.route.target.was_sent(),
+        response_type: match pending.response_type {
+            ResponseType::Code => "code".to_owned(),
+            ResponseType::Token => "token".to_owned(),
+        },
+        response_mode: match pending.route.mode {
+            ResponseMode::Query => "query".to_owned(),
+            ResponseMode::Fragment => "fragment".to_owned(),
+        },
+        scope: pending.scope.as_str().to_owned(),
+        state: pending.route.state.as_deref().map(str::to_owned),
+        code_challenge: pending.challenge.clone(),
+    };
+    // Texts and numbers always serialise; were it ever otherwise, an empty token resumes nothing.
+    let mut bytes = serde_json::to_vec(&sealed).unwrap_or_default();
+    let tag = mac(&pending.endpoint, session, &bytes).finish();
+    bytes.extend_from_slice(tag.as_slice());
+    URL_SAFE_NO_PAD.encode(bytes)
+}
+
+fn open(endpoint: &AuthorizationEndpoint, token: &str, session: &[u8], now: OffsetDateTime) -> Result<Sealed, Refusal> {
+    let bytes = URL_SAFE_NO_PAD.decode(token).map_err(|_| Refusal::InvalidFormToken)?;
+    let start_of_tag = bytes.len().checked_sub(TAG_LENGTH).ok_or(Refusal::InvalidFormToken)?;
+    let (content, tag) = bytes.split_at(start_of_tag);
+    if !mac(endpoint, session, content).verifies(tag) {
+        return Err(Refusal::InvalidFormToken);
+    }
+    let sealed: Sealed = serde_json::from_slice(content).map_err(|_| Refusal::InvalidFormToken)?;
+    let age = Duration::seconds(now.unix_timestamp().saturating_sub(sealed.at));
+    if age > endpoint.host.policy.consent_lifetime { Err(Refusal::ExpiredFormToken) } else { Ok(sealed) }
+}
+
+fn mac(endpoint: &AuthorizationEndpoint, session: &[u8], content: &[u8]) -> KeyedMac {
+    let mac = KeyedMac::new(&endpoint.form_key, b"grantor/1/form_token\0");
+    // The length keeps the end of the session apart from the beginning of the content.
+    mac.update(&(session.len() as u64).to_be_bytes()).update(session).update(content)
+}
+
+impl AuthorizationEndpoint {
+    /// Takes a form token back and checks the request in it again, as if it had just come: the client may have changed.
+    pub(crate) async fn resume(
+        self: &Arc<Self>,
+        token: &str,
+        session: &[u8],
+    ) -> Result<PendingAuthorization, Response> {
+        let now = self.host.now();
+        match self.unseal(token, session, now).await {
+            Ok(pending) => Ok(pending),
+            Err(failure) => Err(self.answer(failure, now)),
+        }
+    }
+
+    async fn unseal(
+        self: &Arc<Self>,
+        token: &str,
+        session: &[u8],
+        now: OffsetDateTime,
+    ) -> Result<PendingAuthorization, Failure> {
+        let sealed = open(self, token, session, now)?;
+        let mut params = Params::default();
+        params.push("client_id", &*sealed.client_id);
+        params.push("redirect_uri", &*sealed.redirect_uri);
+        params.push("response_type", &*sealed.response_type);
+        params.push("response_mode", &*sealed.response_mode);
+        params.push("scope", &*sealed.scope);
+        if let Some(state) = &sealed.state {
+            params.push("state", &**state);
+        }
+        if let Some(challenge) = &sealed.code_challenge {
+            params.push("code_challenge", challenge.as_str());
+            params.push(
+                "code_challenge_method",
+                match challenge.method() {
+                    ChallengeMethod::S256 => "S256",
+                    ChallengeMethod::Plain => "plain",
+                },
+            );
+        }
+        let mut validated = self.validate(&params).await?;
+        validated.route.target = validated.route.target.with_was_sent(sealed.redirect_uri_was_sent);
+        Ok(PendingAuthorization::new(Arc::clone(self), validated))
+    }
+}

@@ -1,0 +1,250 @@
+//! The authorization endpoint (RFC 6749 §3.1), up to and including the user's decision.
+
+mod form_token;
+mod pages;
+mod pending;
+mod redirect;
+mod request;
+mod response;
+
+use std::sync::Arc;
+
+use time::OffsetDateTime;
+use zeroize::Zeroizing;
+
+use self::pages::PageSet;
+pub use self::pages::{ConfirmRedirectPage, DefaultPages, ErrorPage, OutOfBandPage, Pages, escape};
+pub use self::pending::{Approval, PendingAuthorization, RequestedScope};
+use self::redirect::RedirectTarget;
+pub use self::request::AuthorizationRequest;
+pub use self::response::AuthorizationResponse;
+use self::response::{ResponseMode, Route};
+use crate::client::{Client, Registration};
+use crate::error::{Error, Refusal};
+use crate::event::EventKind;
+use crate::host::Host;
+use crate::http::{Request, Response};
+use crate::params::Params;
+use crate::pkce::CodeChallenge;
+use crate::policy::{ErrorRedirects, Policy};
+use crate::record::{GrantType, is_client_id};
+use crate::scope::Scope;
+
+/// What the host is to do with an authorization request.
+#[derive(Debug)]
+#[must_use = "the browser is waiting for an answer"]
+#[expect(clippy::exhaustive_enums, reason = "a host must handle both, and there is no third")]
+pub enum Authorize {
+    /// Send this; there is nothing to decide.
+    Respond(Response),
+    /// The request is in order: log the user in, ask for consent, then approve or deny.
+    Pending(PendingAuthorization),
+}
+
+/// Serves authorization requests.
+pub(crate) struct AuthorizationEndpoint {
+    host: Arc<Host>,
+    pages: PageSet,
+    form_key: Zeroizing<[u8; 32]>,
+}
+
+/// The response types of RFC 6749.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum ResponseType {
+    Code,
+    Token,
+}
+
+/// A request that passed every check.
+#[derive(Debug)]
+struct Validated {
+    client: Arc<Client>,
+    route: Route,
+    response_type: ResponseType,
+    challenge: Option<CodeChallenge>,
+    scope: Scope,
+}
+
+/// Where an error goes.
+enum Failure {
+    /// Nowhere: the client or its redirect URI is unknown, so the user gets a page (RFC 6749 §4.1.2.1).
+    Page(Error),
+    /// To the client.
+    Redirect(Box<(Arc<Client>, Route, Refusal)>),
+}
+
+impl<E: Into<Error>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self::Page(error.into())
+    }
+}
+
+impl AuthorizationEndpoint {
+    pub(crate) fn new(host: Arc<Host>, pages: Box<dyn Pages>, form_key: Zeroizing<[u8; 32]>) -> Self {
+        Self { host, pages: PageSet(pages), form_key }
+    }
+
+    /// The HTTP form.
+    pub(crate) async fn respond(self: &Arc<Self>, request: &Request) -> Authorize {
+        match AuthorizationRequest::read(request, &self.host.policy) {
+            Ok(request) => self.authorize(&request).await,
+            Err(refusal) => Authorize::Respond(self.answer(Failure::Page(refusal.into()), self.host.now())),
+        }
+    }
+
+    /// The typed form.
+    pub(crate) async fn authorize(self: &Arc<Self>, request: &AuthorizationRequest<'_>) -> Authorize {
+        match self.validate(&request.params).await {
+            Ok(validated) => Authorize::Pending(PendingAuthorization::new(Arc::clone(self), validated)),
+            Err(failure) => Authorize::Respond(self.answer(failure, self.host.now())),
+        }
+    }
+
+    /// What is checked, and in which order: the first fault decides the answer. Until the client and its redirect URI
+    /// are known to belong together, an error goes nowhere but on a page.
+    async fn validate(&self, params: &Params<'_>) -> Result<Validated, Failure> {
+        let client = self.client(params).await?;
+        let target = RedirectTarget::of(&client, params.get("redirect_uri")?, &self.host.policy)?;
+        let route = Route { target, mode: error_mode(params), state: echo_of_state(params, &self.host.policy) };
+        match self.validate_for(&client, &route, params) {
+            Ok((response_type, mode, challenge, scope)) => {
+                let route = Route { mode, ..route };
+                Ok(Validated { client, route, response_type, challenge, scope })
+            }
+            Err(refusal) => Err(Failure::Redirect(Box::new((client, route, refusal)))),
+        }
+    }
+
+    /// The checks whose errors the client is told by redirect.
+    fn validate_for(
+        &self,
+        client: &Client,
+        route: &Route,
+        params: &Params<'_>,
+    ) -> Result<(ResponseType, ResponseMode, Option<CodeChallenge>, Scope), Refusal> {
+        let mode = response_mode(params)?;
+        params.check(&request::PARAMETERS)?;
+        must_be_printable(params, &self.host.policy)?;
+        let response_type = response_type(params, client, &self.host.policy)?;
+        let mode = mode_for(response_type, mode)?;
+        must_carry(route, response_type)?;
+        let challenge = challenge(params, client, response_type, &self.host.policy)?;
+        let scope = self.host.scope_for(client, params.get("scope")?)?;
+        Ok((response_type, mode, challenge, scope))
+    }
+
+    /// The client that the request names (RFC 6749 §4.1.1).
+    async fn client(&self, params: &Params<'_>) -> Result<Arc<Client>, Error> {
+        let id = params.require("client_id")?;
+        let found = if is_client_id(id) { self.host.clients.client(id).await? } else { None };
+        Ok(found.ok_or(Refusal::UnknownClient)?)
+    }
+
+    /// Tells the observer and whoever is to know.
+    fn answer(&self, failure: Failure, now: OffsetDateTime) -> Response {
+        match failure {
+            Failure::Page(error) => {
+                self.host.observe(now, EventKind::AuthorizationRefused { client_id: None, error: &error });
+                self.pages.show_error(&error)
+            }
+            Failure::Redirect(refused) => {
+                let (client, route, refusal) = *refused;
+                let error = &Error::from(refusal);
+                let client_id = Some(client.id());
+                self.host.observe(now, EventKind::AuthorizationRefused { client_id, error });
+                if route.target.is_out_of_band() {
+                    return self.pages.show_error(error);
+                }
+                let location = response::error_location(&route, error, &self.host.issuer);
+                let ask_first = self.host.policy.error_redirects == ErrorRedirects::AskFirst;
+                if ask_first || client.registration() == Registration::SelfService {
+                    return self.pages.confirm_redirect(error, &location, route.target.host().unwrap_or_default());
+                }
+                Response::see_other(location)
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for AuthorizationEndpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AuthorizationEndpoint").field("host", &self.host).finish_non_exhaustive()
+    }
+}
+
+/// The component that an error goes to, as far as the request lets it be known: that of the success it asked for.
+fn error_mode(params: &Params<'_>) -> ResponseMode {
+    let wants_token = matches!(params.get("response_type"), Ok(Some("token")));
+    match response_mode(params) {
+        Ok(Some(mode)) if mode == ResponseMode::Fragment || !wants_token => mode,
+        _ if wants_token => ResponseMode::Fragment,
+        _ => ResponseMode::Query,
+    }
+}
+
+/// `state` comes back on errors too, unless it is the error (RFC 6749 §4.1.2.1).
+fn echo_of_state(params: &Params<'_>, policy: &Policy) -> Option<Box<str>> {
+    let state = params.get("state").ok().flatten()?;
+    is_state(state, policy).then(|| state.into())
+}
+
+fn is_state(state: &str, policy: &Policy) -> bool {
+    state.len() <= policy.max_state && state.bytes().all(|byte| (0x20..=0x7e).contains(&byte))
+}
+
+fn must_be_printable(params: &Params<'_>, policy: &Policy) -> Result<(), Refusal> {
+    match params.get("state")? {
+        Some(state) if !is_state(state, policy) => Err(Refusal::MalformedParameter("state")),
+        _ => Ok(()),
+    }
+}
+
+/// OAuth 2.0 Multiple Response Type Encoding Practices §2.1.
+fn response_mode(params: &Params<'_>) -> Result<Option<ResponseMode>, Refusal> {
+    match params.get("response_mode")? {
+        None => Ok(None),
+        Some("query") => Ok(Some(ResponseMode::Query)),
+        Some("fragment") => Ok(Some(ResponseMode::Fragment)),
+        Some(_) => Err(Refusal::UnsupportedResponseMode),
+    }
+}
+
+/// A token never travels in a query, which servers log and browsers send on.
+fn mode_for(response_type: ResponseType, asked: Option<ResponseMode>) -> Result<ResponseMode, Refusal> {
+    match (response_type, asked) {
+        (ResponseType::Token, Some(ResponseMode::Query)) => Err(Refusal::UnsupportedResponseMode),
+        (ResponseType::Token, _) => Ok(ResponseMode::Fragment),
+        (ResponseType::Code, asked) => Ok(asked.unwrap_or(ResponseMode::Query)),
+    }
+}
+
+/// RFC 6749 §3.1.1: `code` and `token`. Compared as a whole, so that no list can smuggle one of them in.
+fn response_type(params: &Params<'_>, client: &Client, policy: &Policy) -> Result<ResponseType, Refusal> {
+    let (response_type, grant_type) = match params.require("response_type")? {
+        "code" => (ResponseType::Code, GrantType::AUTHORIZATION_CODE),
+        "token" if policy.allowed_dangers().allow_implicit_grant => (ResponseType::Token, GrantType::IMPLICIT),
+        _ => return Err(Refusal::UnsupportedResponseType),
+    };
+    if client.allows_grant_type(grant_type) { Ok(response_type) } else { Err(Refusal::ResponseTypeNotAllowed) }
+}
+
+/// A token is not put on a page to be copied.
+fn must_carry(route: &Route, response_type: ResponseType) -> Result<(), Refusal> {
+    let impossible = route.target.is_out_of_band() && response_type == ResponseType::Token;
+    if impossible { Err(Refusal::OutOfBandToken) } else { Ok(()) }
+}
+
+/// RFC 7636 §4.3, §4.4.1. A challenge with `response_type=token` is checked but protects nothing, so none is required.
+fn challenge(
+    params: &Params<'_>,
+    client: &Client,
+    response_type: ResponseType,
+    policy: &Policy,
+) -> Result<Option<CodeChallenge>, Refusal> {
+    let dangers = policy.allowed_dangers();
+    let plain_allowed = dangers.allow_plain_pkce && client.may_use_plain_pkce();
+    let (value, method) = (params.get("code_challenge")?, params.get("code_challenge_method")?);
+    let challenge = CodeChallenge::read(value, method, plain_allowed)?;
+    let may_be_missing = response_type == ResponseType::Token || dangers.allow_missing_pkce && client.may_omit_pkce();
+    if challenge.is_none() && !may_be_missing { Err(Refusal::MissingCodeChallenge) } else { Ok(challenge) }
+}

@@ -1,0 +1,170 @@
+//! The few pages the authorization endpoint shows by itself, and their replacement.
+
+use std::fmt::{self, Write};
+
+use crate::error::Error;
+use crate::http::Response;
+
+/// Pages the library needs to show. Each has a plain default; a host replaces what it wants in its own look.
+///
+/// All values come escaped or are plain ASCII without markup characters, unless said otherwise: pass them through
+/// [`escape`] when in doubt.
+#[diagnostic::on_unimplemented(note = "every method of `Pages` has a default: an empty impl is a start")]
+pub trait Pages: Send + Sync {
+    /// The request is so faulty that the browser can't be sent anywhere (RFC 6749 §4.1.2.1). The page is to say what
+    /// went wrong; it has no way on.
+    fn error(&self, page: &ErrorPage<'_>) -> String {
+        let (code, description) = (page.code, escape(page.description));
+        document(
+            "This request can't be completed",
+            &format!(
+                "<p>The application you came from sent a request that this server can't accept: {description}.</p>\
+             <p>Go back to the application and try again. If that does not help, tell its makers.</p>\
+             <p class=\"detail\">{code}</p>"
+            ),
+        )
+    }
+
+    /// Shows a code to be copied by hand into the client (the out-of-band redirect).
+    fn out_of_band(&self, page: &OutOfBandPage<'_>) -> String {
+        document(
+            "Copy this code",
+            &format!(
+                "<p>Paste this code into the application that asked for it. It works once, and only for a short time.</p>\
+             <p><code>{}</code></p><p>Give it to nobody else.</p>",
+                escape(page.code)
+            ),
+        )
+    }
+
+    /// An application that no administrator registered sent a faulty request: asks the user before sending the browser
+    /// there (RFC 9700 §4.11.2).
+    fn confirm_redirect(&self, page: &ConfirmRedirectPage<'_>) -> String {
+        document(
+            "Leave this site?",
+            &format!(
+                "<p>An application sent you here with a request that can't be completed: {}.</p>\
+             <p>It asks to send you on to <strong>{}</strong>. If you do not know that address, close this page.</p>\
+             <p><a href=\"{}\" rel=\"noreferrer\">Continue to {}</a></p>",
+                escape(page.description),
+                escape(page.host),
+                escape(page.location),
+                escape(page.host)
+            ),
+        )
+    }
+}
+
+/// The pages as they come.
+#[derive(Debug, Clone, Copy, Default)]
+#[non_exhaustive]
+pub struct DefaultPages;
+
+impl Pages for DefaultPages {}
+
+/// See [`Pages::error`].
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct ErrorPage<'a> {
+    /// The error code, such as `invalid_request`.
+    pub code: &'a str,
+    /// What went wrong: a fixed sentence without a full stop.
+    pub description: &'a str,
+}
+
+/// See [`Pages::out_of_band`].
+#[non_exhaustive]
+pub struct OutOfBandPage<'a> {
+    /// The code to be shown.
+    pub code: &'a str,
+}
+
+impl fmt::Debug for OutOfBandPage<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("OutOfBandPage([redacted])")
+    }
+}
+
+/// See [`Pages::confirm_redirect`].
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct ConfirmRedirectPage<'a> {
+    /// Where the link leads, the error in it. Needs to be escaped.
+    pub location: &'a str,
+    /// The host of that address, to be shown. Needs to be escaped.
+    pub host: &'a str,
+    /// What went wrong: a fixed sentence without a full stop.
+    pub description: &'a str,
+}
+
+/// Replaces the characters that have a meaning in HTML text and attribute values.
+#[must_use]
+pub fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            '\'' => escaped.push_str("&#39;"),
+            other => escaped.push(other),
+        }
+    }
+    escaped
+}
+
+/// The pages of a server, ready to be sent.
+pub(super) struct PageSet(pub(super) Box<dyn Pages>);
+
+impl PageSet {
+    pub(super) fn show_error(&self, error: &Error) -> Response {
+        let (code, description) = (error.code(), error.description());
+        let page = ErrorPage { code: code.as_str(), description: &description };
+        let response = Response::page(page_status(error), self.0.error(&page));
+        match error.refusal() {
+            Some(crate::error::Refusal::MethodNotAllowed(allow)) => response.with_header("allow", *allow),
+            _ => response,
+        }
+    }
+
+    pub(super) fn show_code(&self, code: &str) -> Response {
+        Response::page(200, self.0.out_of_band(&OutOfBandPage { code }))
+    }
+
+    pub(super) fn confirm_redirect(&self, error: &Error, location: &str, host: &str) -> Response {
+        let description = error.description();
+        Response::page(400, self.0.confirm_redirect(&ConfirmRedirectPage { location, host, description: &description }))
+    }
+}
+
+/// A browser has no use for 401 without a challenge: an unknown client is a bad request here.
+fn page_status(error: &Error) -> u16 {
+    match error.status() {
+        401 => 400,
+        status => status,
+    }
+}
+
+impl fmt::Debug for PageSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PageSet")
+    }
+}
+
+fn document(title: &str, content: &str) -> String {
+    let mut html = String::with_capacity(1024);
+    let written = write!(
+        html,
+        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"><title>{title}</title><style>\
+         body{{font:1rem/1.5 system-ui,sans-serif;max-width:32rem;margin:12vh auto;padding:0 1.25rem;color:#1c1e21}}\
+         h1{{font-size:1.4rem}}code{{display:block;padding:.75rem;background:#f1f3f5;overflow-wrap:anywhere;\
+         user-select:all}}.detail{{color:#6a6f76;font-size:.85rem}}strong{{overflow-wrap:anywhere}}\
+         @media(prefers-color-scheme:dark){{body{{background:#16181b;color:#e4e6e9}}code{{background:#26292e}}\
+         a{{color:#8ab4f8}}}}\
+         </style></head><body><h1>{title}</h1>{content}</body></html>"
+    );
+    debug_assert!(written.is_ok(), "writing to a String does not fail");
+    html
+}

@@ -1,0 +1,225 @@
+//! An authorization request that is in order and waits for the user's decision.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+use time::Duration;
+
+use super::response::{Outcome, Route};
+use super::{AuthorizationEndpoint, AuthorizationResponse, ResponseType, Validated};
+use crate::client::{Client, RedirectUriClass};
+use crate::error::{Error, Refusal};
+use crate::event::EventKind;
+use crate::grants::{open_for_code, open_for_token};
+use crate::issue;
+use crate::pkce::CodeChallenge;
+use crate::record::{CodeBinding, Subject};
+use crate::scope::Scope;
+use crate::storage::{GrantSelector, Page};
+
+/// A request that passed every check. The host logs the user in, shows what is asked for, and calls
+/// [`approve`](Self::approve) or [`deny`](Self::deny).
+///
+/// It is neither `Clone` nor `Serialize`: one request gets one decision. To carry it through a form, seal it with
+/// [`form_token`](Self::form_token) and get it back with [`resume`](crate::AuthorizationServer::resume).
+#[derive(Debug)]
+#[must_use = "the browser is waiting: approve, deny, or show a form with its form_token"]
+pub struct PendingAuthorization {
+    pub(super) endpoint: Arc<AuthorizationEndpoint>,
+    pub(super) client: Arc<Client>,
+    pub(super) route: Route,
+    pub(super) response_type: ResponseType,
+    pub(super) challenge: Option<CodeChallenge>,
+    pub(super) scope: Scope,
+}
+
+/// One scope token that the client asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RequestedScope<'a> {
+    /// The scope token.
+    pub token: &'a str,
+    /// What the host said it means.
+    pub description: &'a str,
+}
+
+/// A resource owner's consent.
+#[derive(Debug)]
+#[must_use = "an approval does nothing until it is given to approve()"]
+pub struct Approval {
+    subject: Subject,
+    scope: Option<Vec<Box<str>>>,
+    host_data: Option<Arc<Value>>,
+}
+
+impl Approval {
+    /// Consent by `subject` to everything that was asked for.
+    pub const fn by(subject: Subject) -> Self {
+        Self { subject, scope: None, host_data: None }
+    }
+
+    /// Limits it to these scope tokens. Tokens that were not asked for are ignored: consent can only narrow. If nothing
+    /// is left, the request is denied.
+    pub fn scope<T: AsRef<str>>(mut self, tokens: impl IntoIterator<Item = T>) -> Self {
+        self.scope = Some(tokens.into_iter().map(|token| token.as_ref().into()).collect());
+        self
+    }
+
+    /// Attaches data to the grant that the host gets back at every bearer check.
+    pub fn host_data(mut self, data: Value) -> Self {
+        self.host_data = Some(Arc::new(data));
+        self
+    }
+}
+
+impl PendingAuthorization {
+    pub(super) fn new(endpoint: Arc<AuthorizationEndpoint>, validated: Validated) -> Self {
+        let Validated { client, route, response_type, challenge, scope } = validated;
+        Self { endpoint, client, route, response_type, challenge, scope }
+    }
+
+    /// The client that asks.
+    #[must_use]
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// All that it asks for.
+    #[must_use]
+    pub const fn scope(&self) -> &Scope {
+        &self.scope
+    }
+
+    /// What it asks for, with descriptions, in the order in which the server declared its scopes.
+    pub fn scopes(&self) -> impl Iterator<Item = RequestedScope<'_>> {
+        let described = self.endpoint.host.scopes.describe(&self.scope);
+        described.map(|(token, description)| RequestedScope { token, description })
+    }
+
+    /// Where the browser goes after the decision: a host, or the scheme of a native app. `None` if the code will be shown
+    /// on a page instead. To be displayed, escaped.
+    #[must_use]
+    pub fn redirect_host(&self) -> Option<&str> {
+        self.route.target.host()
+    }
+
+    /// How long the client can keep its access without asking again: until its refresh tokens end, or, if it gets none,
+    /// its access token.
+    #[must_use]
+    pub fn lifetime(&self) -> Duration {
+        let host = &self.endpoint.host;
+        let lifetimes = host.policy.lifetimes(&self.client);
+        let refreshes = self.response_type == ResponseType::Code && issue::may_refresh(host, &self.client, &self.scope);
+        if refreshes { lifetimes.refresh_token_absolute } else { lifetimes.access_token }
+    }
+
+    /// Whether one live grant that `subject` gave this client on a page covers everything that is asked for, so that a
+    /// host may skip the question.
+    ///
+    /// Always false for a client whose identity nothing proves (RFC 8252 §8.6): true only for confidential clients and, by
+    /// [`Policy::https_redirect_proves_identity`](crate::Policy::https_redirect_proves_identity), for an `https` redirect.
+    /// The newest hundred grants are considered.
+    ///
+    /// # Errors
+    /// The storage failed.
+    pub async fn consented(&self, subject: &Subject) -> Result<bool, Error> {
+        let host = &self.endpoint.host;
+        let https = self.route.target.class() == RedirectUriClass::Https;
+        let proven = match (self.client.is_confidential(), self.route.target.class()) {
+            (_, RedirectUriClass::OutOfBand) => false,
+            (true, _) => true,
+            (false, _) => https && host.policy.https_redirect_proves_identity,
+        };
+        if !proven {
+            return Ok(false);
+        }
+        let which = GrantSelector::SubjectAndClient(subject.clone(), self.client.id().clone());
+        let now = host.now();
+        let grants = host.storage.grants(&which, now, &Page::first(100)).await?;
+        Ok(grants.iter().any(|grant| {
+            which.selects(grant)
+                && grant.is_live(now)
+                && grant.grant_type.is_approval()
+                && self.scope.is_subset(&grant.scope)
+        }))
+    }
+
+    /// Seals the request for a form of this session: the value of one hidden field, which
+    /// [`resume`](crate::AuthorizationServer::resume) takes back. Whoever submits it from another session, or changes
+    /// anything in it, gets an error page.
+    ///
+    /// `session` is something that only this user's session has, such as its random identifier, and that changes when
+    /// the user logs in or out.
+    #[must_use]
+    pub fn form_token(&self, session: impl AsRef<[u8]>) -> String {
+        super::form_token::seal(self, session.as_ref())
+    }
+
+    /// The user agreed: opens a grant and sends the client its code or token.
+    pub async fn approve(self, approval: Approval) -> AuthorizationResponse {
+        let host = &self.endpoint.host;
+        let now = host.now();
+        let Approval { subject, scope: selected, host_data } = approval;
+        let granted = match selected {
+            None => Some(self.scope.clone()),
+            Some(tokens) => self.scope.retain(|token| tokens.iter().any(|selected| &**selected == token)),
+        };
+        let Some(granted) = granted else {
+            let (client_id, subject) = (self.client.id(), Some(&subject));
+            host.observe(now, EventKind::AuthorizationDenied { client_id, subject });
+            return self.answer(Outcome::Error(Refusal::NothingApproved.into()));
+        };
+        let outcome = match self.response_type {
+            ResponseType::Code => {
+                let order = open_for_code(subject, granted, host_data);
+                let opened = issue::open_grant_with_code(host, &self.client, order, self.binding(), now).await;
+                opened.map(|(code, grant)| (Outcome::Code(code), grant))
+            }
+            ResponseType::Token => {
+                let order = open_for_token(subject, granted, host_data);
+                let opened = issue::open_grant(host, &self.client, order, now).await;
+                opened.map(|issued| {
+                    let grant = Arc::clone(&issued.grant);
+                    (Outcome::Token(Box::new(issued)), grant)
+                })
+            }
+        };
+        match outcome {
+            Ok((outcome, grant)) => {
+                host.observe(now, EventKind::AuthorizationApproved { grant: &grant });
+                self.answer(outcome)
+            }
+            Err(error) => self.fail(error),
+        }
+    }
+
+    /// The user said no.
+    pub fn deny(self) -> AuthorizationResponse {
+        let host = &self.endpoint.host;
+        host.observe(host.now(), EventKind::AuthorizationDenied { client_id: self.client.id(), subject: None });
+        self.answer(Outcome::Error(Refusal::DeniedByUser.into()))
+    }
+
+    /// The host can't find out what the user wants: tells the client, which would learn nothing from an error page
+    /// (RFC 6749 §4.1.2.1, `server_error` and `temporarily_unavailable`).
+    pub fn fail(self, error: impl Into<Error>) -> AuthorizationResponse {
+        let error = error.into();
+        let host = &self.endpoint.host;
+        let client_id = Some(self.client.id());
+        host.observe(host.now(), EventKind::AuthorizationRefused { client_id, error: &error });
+        self.answer(Outcome::Error(error))
+    }
+
+    /// What the code will have to be redeemed with.
+    fn binding(&self) -> CodeBinding {
+        CodeBinding {
+            redirect_uri: self.route.target.uri().into(),
+            redirect_uri_was_sent: self.route.target.was_sent(),
+            code_challenge: self.challenge.clone(),
+        }
+    }
+
+    fn answer(self, outcome: Outcome) -> AuthorizationResponse {
+        AuthorizationResponse { endpoint: self.endpoint, route: self.route, outcome }
+    }
+}

@@ -1,0 +1,68 @@
+//! Where an answer may be sent: a redirect URI that was checked against the client's registration.
+
+use std::sync::Arc;
+
+use crate::client::redirect_uri::display_host;
+use crate::client::{Client, RedirectUriClass};
+use crate::error::Refusal;
+use crate::policy::Policy;
+
+/// A redirect URI that belongs to the client of the request. Made by [`RedirectTarget::of`] alone, and the only thing
+/// that an answer can be sent to.
+#[derive(Debug, Clone)]
+pub(crate) struct RedirectTarget {
+    uri: Arc<str>,
+    class: RedirectUriClass,
+    was_sent: bool,
+}
+
+impl RedirectTarget {
+    /// The target of a request: the URI it names if that is registered, or the only registered one if it names none
+    /// (RFC 6749 §3.1.2.3).
+    pub(super) fn of(client: &Client, requested: Option<&str>, policy: &Policy) -> Result<Self, Refusal> {
+        let registered = client.redirect_uris();
+        let target = match (requested, registered) {
+            (Some(requested), _) => {
+                let found = registered.iter().find(|uri| uri.matches(requested));
+                let found = found.ok_or(Refusal::UnregisteredRedirectUri)?;
+                let uri = if found.as_str() == requested { found.text() } else { requested.into() };
+                Self { uri, class: found.class(), was_sent: true }
+            }
+            (None, [only]) => Self { uri: only.text(), class: only.class(), was_sent: false },
+            (None, _) => return Err(Refusal::MissingParameter("redirect_uri")),
+        };
+        let allowed = match target.class {
+            RedirectUriClass::OutOfBand => policy.allowed_dangers().allow_out_of_band_redirect,
+            RedirectUriClass::Localhost => policy.localhost_redirects,
+            _ => true,
+        };
+        if allowed { Ok(target) } else { Err(Refusal::UnregisteredRedirectUri) }
+    }
+
+    pub(super) fn uri(&self) -> &str {
+        &self.uri
+    }
+
+    pub(super) const fn was_sent(&self) -> bool {
+        self.was_sent
+    }
+
+    pub(super) const fn class(&self) -> RedirectUriClass {
+        self.class
+    }
+
+    pub(super) const fn is_out_of_band(&self) -> bool {
+        matches!(self.class, RedirectUriClass::OutOfBand)
+    }
+
+    /// What to tell the user about where the answer goes.
+    pub(super) fn host(&self) -> Option<&str> {
+        (!self.is_out_of_band()).then(|| display_host(&self.uri))
+    }
+
+    /// The same target, as it was when the request it belongs to was first read.
+    pub(super) fn with_was_sent(mut self, was_sent: bool) -> Self {
+        self.was_sent = was_sent;
+        self
+    }
+}

@@ -1,0 +1,92 @@
+//! Authorization requests (RFC 6749 §4.1.1, §4.2.1), before anything was checked.
+
+use crate::error::Refusal;
+use crate::http::Request;
+use crate::params::Params;
+use crate::policy::Policy;
+
+/// Every parameter of the authorization endpoint, each allowed once.
+pub(super) const PARAMETERS: [&str; 8] = [
+    "client_id",
+    "redirect_uri",
+    "response_type",
+    "response_mode",
+    "state",
+    "scope",
+    "code_challenge",
+    "code_challenge_method",
+];
+
+/// A request at the authorization endpoint as an in-process caller puts it together.
+///
+/// ```
+/// use grantor::AuthorizationRequest;
+///
+/// let request = AuthorizationRequest::code("my-client")
+///     .redirect_uri("https://app.example/cb")
+///     .scope("user:read")
+///     .state("af0ifjsldkj")
+///     .code_challenge_s256("E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM");
+/// ```
+#[derive(Debug, Default)]
+#[must_use = "a request does nothing until it is given to a server"]
+pub struct AuthorizationRequest<'a> {
+    pub(super) params: Params<'a>,
+}
+
+impl<'a> AuthorizationRequest<'a> {
+    /// A request with any response type; see [`code`](Self::code) and [`token`](Self::token).
+    pub fn new(response_type: &'a str, client_id: &'a str) -> Self {
+        Self::default().parameter("response_type", response_type).parameter("client_id", client_id)
+    }
+
+    /// Asks for a code (RFC 6749 §4.1.1).
+    pub fn code(client_id: &'a str) -> Self {
+        Self::new("code", client_id)
+    }
+
+    /// Asks for an access token, the implicit grant (RFC 6749 §4.2.1).
+    pub fn token(client_id: &'a str) -> Self {
+        Self::new("token", client_id)
+    }
+
+    /// Where to send the answer.
+    pub fn redirect_uri(self, uri: &'a str) -> Self {
+        self.parameter("redirect_uri", uri)
+    }
+
+    /// A space-separated list of scope tokens.
+    pub fn scope(self, scope: &'a str) -> Self {
+        self.parameter("scope", scope)
+    }
+
+    /// A value that comes back with the answer.
+    pub fn state(self, state: &'a str) -> Self {
+        self.parameter("state", state)
+    }
+
+    /// A PKCE challenge by `S256` (RFC 7636 §4.3).
+    pub fn code_challenge_s256(self, challenge: &'a str) -> Self {
+        self.parameter("code_challenge", challenge).parameter("code_challenge_method", "S256")
+    }
+
+    /// Any other parameter.
+    pub fn parameter(mut self, name: &'a str, value: &'a str) -> Self {
+        self.params.push(name, value);
+        self
+    }
+
+    /// Reads an HTTP request: a `GET` from the query, a `POST` from the body.
+    pub(super) fn read(request: &'a Request, policy: &Policy) -> Result<Self, Refusal> {
+        let form = match request.method() {
+            "GET" => request.query().as_bytes(),
+            "POST" if !request.is_form() => return Err(Refusal::NotAForm),
+            "POST" => request.body(),
+            _ => return Err(Refusal::MethodNotAllowed("GET, POST")),
+        };
+        if form.len() > policy.max_body {
+            return Err(Refusal::BodyTooLarge);
+        }
+        Ok(Self { params: Params::decode(form) })
+    }
+}

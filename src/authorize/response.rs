@@ -1,0 +1,157 @@
+//! Authorization responses (RFC 6749 §4.1.2, §4.2.2) with the issuer's name in them (RFC 9207).
+
+use std::sync::Arc;
+
+use url::form_urlencoded;
+
+use super::AuthorizationEndpoint;
+use super::redirect::RedirectTarget;
+use crate::error::{Error, ErrorCode};
+use crate::http::Response;
+use crate::issue::Issued;
+use crate::secret::{AccessToken, AuthorizationCode};
+
+/// In which part of the redirect URI the answer stands (OAuth 2.0 Multiple Response Type Encoding Practices §2.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ResponseMode {
+    Query,
+    Fragment,
+}
+
+/// Where and how an answer travels; exists only once the redirect URI is known to be the client's.
+#[derive(Debug, Clone)]
+pub(super) struct Route {
+    pub(super) target: RedirectTarget,
+    pub(super) mode: ResponseMode,
+    pub(super) state: Option<Box<str>>,
+}
+
+/// The answer to an authorization request that the user has decided about, or that failed after that.
+#[derive(Debug)]
+#[must_use = "the browser is waiting for this answer"]
+pub struct AuthorizationResponse {
+    pub(super) endpoint: Arc<AuthorizationEndpoint>,
+    pub(super) route: Route,
+    pub(super) outcome: Outcome,
+}
+
+#[derive(Debug)]
+pub(super) enum Outcome {
+    Code(AuthorizationCode),
+    Token(Box<Issued>),
+    Error(Error),
+}
+
+impl AuthorizationResponse {
+    /// The code, if one was issued.
+    #[must_use]
+    pub const fn code(&self) -> Option<&AuthorizationCode> {
+        match &self.outcome {
+            Outcome::Code(code) => Some(code),
+            _ => None,
+        }
+    }
+
+    /// The access token, if the implicit grant issued one.
+    #[must_use]
+    pub const fn access_token(&self) -> Option<&AccessToken> {
+        match &self.outcome {
+            Outcome::Token(issued) => Some(&issued.access_token),
+            _ => None,
+        }
+    }
+
+    /// What went wrong, if it did. A denial is an error, too.
+    #[must_use]
+    pub const fn error(&self) -> Option<&Error> {
+        match &self.outcome {
+            Outcome::Error(error) => Some(error),
+            _ => None,
+        }
+    }
+
+    /// The `state` of the request, if it had one.
+    #[must_use]
+    pub fn state(&self) -> Option<&str> {
+        self.route.state.as_deref()
+    }
+
+    /// Where the answer is sent.
+    #[must_use]
+    pub fn redirect_uri(&self) -> &str {
+        self.route.target.uri()
+    }
+
+    /// The HTTP form: a redirect by 303, or a page for the out-of-band redirect.
+    pub fn into_response(self) -> Response {
+        let Self { endpoint, route, outcome } = self;
+        if !route.target.is_out_of_band() {
+            return Response::see_other(location(&route, &outcome, &endpoint.host.issuer));
+        }
+        match &outcome {
+            Outcome::Code(code) => endpoint.pages.show_code(code.expose()),
+            Outcome::Error(error) => endpoint.pages.show_error(error),
+            // Refused when the request was checked; a token is never put on a page.
+            Outcome::Token(_) => endpoint.pages.show_error(&crate::error::Refusal::OutOfBandToken.into()),
+        }
+    }
+}
+
+impl From<AuthorizationResponse> for Response {
+    fn from(response: AuthorizationResponse) -> Self {
+        response.into_response()
+    }
+}
+
+/// The redirect URI with an outcome in it.
+fn location(route: &Route, outcome: &Outcome, issuer: &str) -> String {
+    match outcome {
+        Outcome::Code(code) => location_with(route, issuer, &[("code", code.expose())]),
+        Outcome::Token(tokens) => {
+            let expires_in = tokens.expires_in.whole_seconds().to_string();
+            let members = [
+                ("access_token", tokens.access_token.expose()),
+                ("token_type", &*tokens.token_type),
+                ("expires_in", &*expires_in),
+                ("scope", tokens.scope.as_str()),
+            ];
+            location_with(route, issuer, &members)
+        }
+        Outcome::Error(error) => error_location(route, error, issuer),
+    }
+}
+
+/// The redirect URI with an error in it (RFC 6749 §4.1.2.1).
+pub(super) fn error_location(route: &Route, error: &Error, issuer: &str) -> String {
+    let code = redirected_code(error);
+    location_with(route, issuer, &[("error", code.as_str()), ("error_description", &error.description())])
+}
+
+/// The redirect URI with parameters in it. A query that the URI has is kept (RFC 6749 §3.1.2).
+fn location_with(route: &Route, issuer: &str, parameters: &[(&str, &str)]) -> String {
+    let uri = route.target.uri();
+    let mut location = String::with_capacity(uri.len() + 192);
+    location.push_str(uri);
+    match (route.mode, uri.split_once('?')) {
+        (ResponseMode::Fragment, _) => location.push('#'),
+        (ResponseMode::Query, None) => location.push('?'),
+        (ResponseMode::Query, Some((_, ""))) => {}
+        (ResponseMode::Query, Some(_)) => location.push('&'),
+    }
+    let start = location.len();
+    let mut answer = form_urlencoded::Serializer::for_suffix(location, start);
+    answer.extend_pairs(parameters);
+    if let Some(state) = &route.state {
+        answer.append_pair("state", state);
+    }
+    answer.append_pair("iss", issuer);
+    answer.finish()
+}
+
+/// `invalid_client` has no meaning in a redirect; everything else has the same code as in a direct answer.
+fn redirected_code(error: &Error) -> ErrorCode {
+    match error.code() {
+        ErrorCode::INVALID_CLIENT => ErrorCode::UNAUTHORIZED_CLIENT,
+        code => code,
+    }
+}

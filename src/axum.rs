@@ -1,0 +1,128 @@
+//! Adapter for axum (feature `axum`).
+//!
+//! * [`routes`] is the token endpoint, ready to merge into a router.
+//! * [`Request`] is an extractor, for the host's own authorization page.
+//! * [`Bearer`] is an extractor, for the host's own API: call [`require`](Bearer::require) on it.
+//! * [`Response`], [`AuthorizationResponse`] and [`BearerError`] can be returned from handlers.
+//!
+//! The extractors find the server in the router's state: the state is an [`AuthorizationServer`] or implements
+//! [`FromRef`] for it. The peer's address is known if the router is served with connection information
+//! (`into_make_service_with_connect_info::<SocketAddr>()`). Behind a proxy that is the proxy's; a host that trusts its
+//! proxy builds the request itself and sets the address it was told.
+
+use std::net::SocketAddr;
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::extract::{ConnectInfo, FromRef, FromRequest, FromRequestParts, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::response::IntoResponse;
+use axum::routing::any;
+use http_body_util::LengthLimitError;
+
+use crate::authorize::AuthorizationResponse;
+use crate::bearer::{Bearer, BearerError};
+use crate::error::Refusal;
+use crate::http::{Request, Response};
+use crate::server::AuthorizationServer;
+use crate::token::refuse;
+
+/// The routes that need nothing from the host: `/token`, for every method, because other methods than `POST` have an
+/// answer of their own.
+pub fn routes<S: Clone + Send + Sync + 'static>(server: &AuthorizationServer) -> Router<S> {
+    Router::new().route("/token", any(token)).with_state(server.clone())
+}
+
+async fn token(State(server): State<AuthorizationServer>, request: Request) -> Response {
+    run_to_completion(async move { server.token(&request).await }).await
+}
+
+/// Runs a future to its end even if the handler that waits for it is dropped, as happens when a browser hangs up.
+///
+/// Every step of the library is atomic, so nothing breaks without it; but a decision that was taken should be carried
+/// out. Use it around [`approve`](crate::PendingAuthorization::approve).
+///
+/// # Panics
+/// If the future does, or if the runtime is shutting down.
+pub async fn run_to_completion<T: Send + 'static>(future: impl Future<Output = T> + Send + 'static) -> T {
+    match tokio::spawn(future).await {
+        Ok(output) => output,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}
+
+impl<S> FromRequest<S> for Request
+where
+    AuthorizationServer: FromRef<S>,
+    S: Send + Sync,
+{
+    type Rejection = Response;
+
+    async fn from_request(request: axum::extract::Request, state: &S) -> Result<Self, Response> {
+        let server = AuthorizationServer::from_ref(state);
+        let (parts, body) = request.into_parts();
+        match to_bytes(body, server.policy().max_body).await {
+            Ok(body) => Ok(from_parts(&parts).with_body(body)),
+            Err(error) => {
+                let too_large =
+                    std::error::Error::source(&error).is_some_and(<dyn std::error::Error>::is::<LengthLimitError>);
+                let refusal = if too_large { Refusal::BodyTooLarge } else { Refusal::MalformedEncoding };
+                Err(refuse(&refusal.into(), server.issuer()))
+            }
+        }
+    }
+}
+
+/// Everything but the body.
+fn from_parts(parts: &Parts) -> Request {
+    let target = parts.uri.path_and_query().map_or_else(|| parts.uri.path(), |target| target.as_str());
+    let request = Request::new(parts.method.as_str(), target);
+    let request = parts
+        .headers
+        .iter()
+        .fold(request, |request, (name, value)| request.with_header(name.as_str(), value.as_bytes()));
+    match parts.extensions.get::<ConnectInfo<SocketAddr>>() {
+        Some(ConnectInfo(peer)) => request.with_peer(peer.ip()),
+        None => request,
+    }
+}
+
+impl<S> FromRequestParts<S> for Bearer
+where
+    AuthorizationServer: FromRef<S>,
+    S: Send + Sync,
+{
+    type Rejection = BearerError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, BearerError> {
+        AuthorizationServer::from_ref(state).bearer(&from_parts(parts)).await
+    }
+}
+
+impl IntoResponse for Response {
+    fn into_response(self) -> axum::response::Response {
+        let (status, headers, body) = self.into_parts();
+        let mut response = axum::response::Response::new(Body::from(body));
+        *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        for (name, value) in headers {
+            // All values are printable ASCII by construction.
+            if let Ok(value) = HeaderValue::try_from(value.into_owned()) {
+                response.headers_mut().append(HeaderName::from_static(name), value);
+            }
+        }
+        response
+    }
+}
+
+impl IntoResponse for AuthorizationResponse {
+    fn into_response(self) -> axum::response::Response {
+        Response::from(self).into_response()
+    }
+}
+
+impl IntoResponse for BearerError {
+    fn into_response(self) -> axum::response::Response {
+        self.to_response().into_response()
+    }
+}

@@ -1,0 +1,252 @@
+//! The bearer check for the host's own API (RFC 6750).
+
+use std::sync::Arc;
+
+use serde_json::Value;
+use time::OffsetDateTime;
+
+use crate::error::{Error, ErrorCode};
+use crate::event::EventKind;
+use crate::host::Host;
+use crate::http::{Request, Response};
+use crate::lookup::find;
+use crate::params::Params;
+use crate::record::{ClientId, Grant, GrantId, StoredToken, Subject};
+use crate::scope::Scope;
+use crate::secret::AccessToken;
+
+/// A live access token of which nothing can be read before a scope was required.
+#[derive(Debug)]
+#[must_use = "a token says nothing until a scope is required of it"]
+pub struct Bearer {
+    host: Arc<Host>,
+    token: StoredToken,
+    grant: Arc<Grant>,
+    now: OffsetDateTime,
+}
+
+/// What an access token gives access to.
+#[derive(Debug)]
+pub struct Access {
+    host: Arc<Host>,
+    token: StoredToken,
+    grant: Arc<Grant>,
+}
+
+/// Why a protected resource was refused, as RFC 6750 §3 wants it told.
+#[derive(Debug, thiserror::Error)]
+#[error("{kind}")]
+pub struct BearerError {
+    host: Arc<Host>,
+    kind: Kind,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Kind {
+    #[error("no access token was presented")]
+    NoToken,
+    #[error("the access token was presented in more than one way")]
+    Malformed,
+    #[error("the access token is unknown, expired or revoked")]
+    Invalid,
+    #[error("the access token does not have the scope {0}")]
+    InsufficientScope(Scope),
+    #[error("the access token has no resource owner")]
+    NoResourceOwner,
+    #[error(transparent)]
+    Failed(Error),
+}
+
+/// Checks the bearer token of a request to the host's API.
+pub(crate) async fn check_request(host: &Arc<Host>, request: &Request) -> Result<Bearer, BearerError> {
+    match presented(request, host.policy.bearer_in_body) {
+        Ok(Some(token)) => check(host, &token).await,
+        Ok(None) => Err(refuse(host, host.now(), None, Kind::NoToken)),
+        Err(kind) => Err(refuse(host, host.now(), None, kind)),
+    }
+}
+
+/// Checks an access token.
+pub(crate) async fn check(host: &Arc<Host>, token: &AccessToken) -> Result<Bearer, BearerError> {
+    let now = host.now();
+    match find(host, token).await {
+        Err(error) => Err(refuse(host, now, None, Kind::Failed(error.into()))),
+        Ok(None) => Err(refuse(host, now, None, Kind::Invalid)),
+        Ok(Some((token, grant))) => {
+            if token.revoked_at.is_none() && now < token.expires_at && grant.is_live(now) {
+                Ok(Bearer { host: Arc::clone(host), token, grant, now })
+            } else {
+                Err(refuse(host, now, Some(grant.id), Kind::Invalid))
+            }
+        }
+    }
+}
+
+/// The one token in a request: from its header, or from its form body if that is allowed (RFC 6750 §2). A query is never
+/// looked at.
+fn presented(request: &Request, in_body: bool) -> Result<Option<AccessToken>, Kind> {
+    let mut headers = request.header_values("authorization");
+    let (header, None) = (headers.next(), headers.next()) else { return Err(Kind::Malformed) };
+    let from_header = match header.map(|header| header.split_at(header.len().min(7))) {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case(b"bearer ") => Some(token68(token.trim_ascii())?),
+        Some((scheme, [])) if scheme.trim_ascii().eq_ignore_ascii_case(b"bearer") => return Err(Kind::Invalid),
+        _ => None,
+    };
+    let reads_body = in_body && !matches!(request.method(), "GET" | "HEAD") && request.is_form();
+    if !reads_body {
+        return Ok(from_header);
+    }
+    let params = Params::decode(request.body());
+    match (from_header, params.get("access_token").map_err(|_| Kind::Malformed)?) {
+        (Some(_), Some(_)) => Err(Kind::Malformed),
+        (None, Some(token)) => token68(token.as_bytes()).map(Some),
+        (from_header, None) => Ok(from_header),
+    }
+}
+
+/// `b64token` (RFC 6750 §2.1).
+fn token68(bytes: &[u8]) -> Result<AccessToken, Kind> {
+    let padding = bytes.iter().rev().take_while(|byte| **byte == b'=').count();
+    let body = &bytes[..bytes.len() - padding];
+    let is_token68 = !body.is_empty()
+        && body.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~' | b'+' | b'/'));
+    match std::str::from_utf8(bytes) {
+        Ok(token) if is_token68 => Ok(AccessToken::new(token)),
+        _ => Err(Kind::Invalid),
+    }
+}
+
+/// Tells the observer and makes the error.
+fn refuse(host: &Arc<Host>, now: OffsetDateTime, grant_id: Option<GrantId>, kind: Kind) -> BearerError {
+    let refused = BearerError { host: Arc::clone(host), kind };
+    let error = match &refused.kind {
+        Kind::Failed(error) => Some(error),
+        _ => None,
+    };
+    let code = refused.code().map(ErrorCode::as_str);
+    host.observe(now, EventKind::BearerRefused { grant_id, code, error });
+    refused
+}
+
+impl Bearer {
+    /// Opens the token if it has every scope token of the space-separated list `scope`.
+    ///
+    /// # Errors
+    /// 403 `insufficient_scope` if it lacks one. If `scope` is malformed or not among the scopes that the server offers,
+    /// 500: no token could ever have it, and the mistake is the host's.
+    pub fn require(self, scope: &str) -> Result<Access, BearerError> {
+        if scope.split(' ').all(|token| self.token.scope.contains(token)) {
+            return Ok(Access { host: self.host, token: self.token, grant: self.grant });
+        }
+        let kind = match Scope::parse(scope) {
+            Ok(scope) if scope.is_subset(self.host.scopes.all()) => Kind::InsufficientScope(scope),
+            _ => Kind::Failed(Error::Extension("a resource requires a scope that the server does not offer")),
+        };
+        Err(refuse(&self.host, self.now, Some(self.grant.id), kind))
+    }
+}
+
+impl Access {
+    /// The resource owner; `None` if the client acts for itself.
+    #[must_use]
+    pub fn subject(&self) -> Option<&Subject> {
+        self.grant.subject.as_ref()
+    }
+
+    /// The resource owner of a resource that belongs to a user.
+    ///
+    /// # Errors
+    /// 403 for the token of a client that acts for itself, whatever its identifier looks like (RFC 9700 §4.15).
+    pub fn user(&self) -> Result<&Subject, BearerError> {
+        let no_owner = || BearerError { host: Arc::clone(&self.host), kind: Kind::NoResourceOwner };
+        self.subject().ok_or_else(no_owner)
+    }
+
+    /// The client.
+    #[must_use]
+    pub fn client_id(&self) -> &ClientId {
+        &self.grant.client_id
+    }
+
+    /// What the token allows.
+    #[must_use]
+    pub const fn scope(&self) -> &Scope {
+        &self.token.scope
+    }
+
+    /// When it expires.
+    #[must_use]
+    pub const fn expires_at(&self) -> OffsetDateTime {
+        self.token.expires_at
+    }
+
+    /// The grant it belongs to.
+    #[must_use]
+    pub fn grant_id(&self) -> GrantId {
+        self.grant.id
+    }
+
+    /// What the host attached at approval.
+    #[must_use]
+    pub fn host_data(&self) -> Option<&Value> {
+        self.grant.host_data.as_deref()
+    }
+}
+
+impl BearerError {
+    /// The error code; `None` if no token was presented (RFC 6750 §3.1).
+    #[must_use]
+    pub fn code(&self) -> Option<ErrorCode> {
+        match &self.kind {
+            Kind::NoToken => None,
+            Kind::Malformed => Some(ErrorCode::INVALID_REQUEST),
+            Kind::Invalid => Some(ErrorCode::INVALID_TOKEN),
+            Kind::InsufficientScope(_) | Kind::NoResourceOwner => Some(ErrorCode::INSUFFICIENT_SCOPE),
+            Kind::Failed(error) => Some(error.code()),
+        }
+    }
+
+    /// The status of the answer.
+    #[must_use]
+    pub fn status(&self) -> u16 {
+        match &self.kind {
+            Kind::NoToken | Kind::Invalid => 401,
+            Kind::Malformed => 400,
+            Kind::InsufficientScope(_) | Kind::NoResourceOwner => 403,
+            Kind::Failed(error) => error.status(),
+        }
+    }
+
+    /// The answer, with the challenge that RFC 6750 §3 wants.
+    pub fn to_response(&self) -> Response {
+        let response = Response::new(self.status());
+        if let Kind::Failed(_) = &self.kind {
+            return response;
+        }
+        let realm = &self.host.issuer;
+        let challenge = match (&self.kind, self.code()) {
+            (Kind::InsufficientScope(scope), Some(code)) => format!(
+                "Bearer realm=\"{realm}\", error=\"{code}\", error_description=\"the access token lacks a scope\", \
+                 scope=\"{scope}\""
+            ),
+            (kind, Some(code)) => format!("Bearer realm=\"{realm}\", error=\"{code}\", error_description=\"{kind}\""),
+            (_, None) => format!("Bearer realm=\"{realm}\""),
+        };
+        response.with_header("www-authenticate", challenge)
+    }
+
+    /// The reason, if the token could not be checked at all.
+    #[must_use]
+    pub const fn failure(&self) -> Option<&Error> {
+        match &self.kind {
+            Kind::Failed(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl From<BearerError> for Response {
+    fn from(error: BearerError) -> Self {
+        error.to_response()
+    }
+}

@@ -1,0 +1,135 @@
+//! Client authentication (RFC 6749 §2.3), the same at every endpoint.
+
+use std::net::IpAddr;
+use std::ops::Deref;
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use time::OffsetDateTime;
+use zeroize::Zeroizing;
+
+use super::{AuthenticationMethod, Client};
+use crate::authenticator::{ClientAttempt, Verdict};
+use crate::error::{Error, Refusal};
+use crate::host::Host;
+use crate::http::Request;
+use crate::params::{Params, decode_component};
+use crate::record::is_client_id;
+use crate::secret::ClientSecret;
+
+/// A client that has proven who it is, or a public one that need not. Made by [`authenticate`] alone, so that what
+/// demands one can't be reached without.
+#[derive(Debug, Clone)]
+pub struct AuthenticatedClient(Arc<Client>);
+
+impl Deref for AuthenticatedClient {
+    type Target = Client;
+    fn deref(&self) -> &Client {
+        &self.0
+    }
+}
+
+/// Parameters by which a client identifies itself in a body.
+pub(crate) const PARAMETERS: [&str; 4] = ["client_id", "client_secret", "client_assertion", "client_assertion_type"];
+
+/// The user-id and password of a `Basic` header, decoded.
+#[derive(Debug)]
+pub(crate) struct Basic {
+    pub(crate) id: String,
+    pub(crate) secret: ClientSecret,
+}
+
+impl Basic {
+    /// Reads the `Authorization` header (RFC 6749 §2.3.1: both halves are form-encoded before they are put together).
+    pub(crate) fn read(request: &Request) -> Result<Option<Self>, Refusal> {
+        let mut headers = request.header_values("authorization");
+        let header = match (headers.next(), headers.next()) {
+            (None, _) => return Ok(None),
+            (Some(header), None) => header,
+            (Some(_), Some(_)) => return Err(Refusal::MalformedAuthorization),
+        };
+        let mut words = header.splitn(2, |byte| *byte == b' ');
+        let (scheme, encoded) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+        if !scheme.eq_ignore_ascii_case(b"basic") {
+            return Err(Refusal::AuthenticationMethodNotAllowed);
+        }
+        Self::decode(encoded.trim_ascii()).map(Some).ok_or(Refusal::MalformedAuthorization)
+    }
+
+    fn decode(encoded: &[u8]) -> Option<Self> {
+        let decoded = Zeroizing::new(STANDARD.decode(encoded).ok()?);
+        let colon = decoded.iter().position(|byte| *byte == b':')?;
+        let id = decode_component(&decoded[..colon])?.into_owned();
+        let secret = ClientSecret::new(decode_component(&decoded[colon + 1..])?.into_owned());
+        Some(Self { id, secret })
+    }
+}
+
+/// Authenticates the client of a request from its `Authorization` header and its body.
+pub(crate) async fn authenticate(
+    host: &Host,
+    basic: Option<&Basic>,
+    params: &Params<'_>,
+    peer: Option<IpAddr>,
+    now: OffsetDateTime,
+) -> Result<AuthenticatedClient, Error> {
+    let client_id = params.get("client_id")?;
+    let body_secret = params.get("client_secret")?.map(ClientSecret::new);
+    let assertion = params.get("client_assertion")?.or(params.get("client_assertion_type")?);
+
+    let methods = usize::from(basic.is_some()) + usize::from(body_secret.is_some()) + usize::from(assertion.is_some());
+    if methods > 1 {
+        return Err(Refusal::SeveralAuthenticationMethods.into());
+    }
+    if assertion.is_some() {
+        return Err(Refusal::AuthenticationMethodNotAllowed.into());
+    }
+    let id = match (basic, client_id) {
+        (Some(basic), Some(id)) if basic.id != id => return Err(Refusal::ConflictingClientIds.into()),
+        (Some(basic), _) => basic.id.as_str(),
+        (None, Some(id)) => id,
+        (None, None) => return Err(Refusal::MissingClientAuthentication.into()),
+    };
+    let client = if is_client_id(id) { host.clients.client(id).await? } else { None };
+
+    let (secret, method) = match (basic, &body_secret) {
+        (Some(basic), _) => (&basic.secret, AuthenticationMethod::ClientSecretBasic),
+        (None, Some(secret)) => (secret, AuthenticationMethod::ClientSecretPost),
+        (None, None) => return without_secret(client),
+    };
+    let attempt = ClientAttempt { client_id: id, client: client.as_deref(), secret, method, peer, now };
+    with_secret(host, &attempt).await?;
+    client.map(AuthenticatedClient).ok_or_else(|| Refusal::UnknownClient.into())
+}
+
+/// An identifier alone is enough for a public client, and for no other (RFC 6749 §2.2, §3.2.1).
+fn without_secret(client: Option<Arc<Client>>) -> Result<AuthenticatedClient, Error> {
+    match client {
+        None => Err(Refusal::UnknownClient.into()),
+        Some(client) if client.allows_authentication_method(AuthenticationMethod::None) => {
+            Ok(AuthenticatedClient(client))
+        }
+        Some(_) => Err(Refusal::MissingClientAuthentication.into()),
+    }
+}
+
+/// A secret that was presented must be right, even from a client that needs none (RFC 6749 §3.2.1).
+async fn with_secret(host: &Host, attempt: &ClientAttempt<'_>) -> Result<(), Error> {
+    if attempt.client.is_some_and(|client| !client.allows_authentication_method(attempt.method)) {
+        return Err(Refusal::AuthenticationMethodNotAllowed.into());
+    }
+    let secret = attempt.secret.expose();
+    if secret.is_empty() || !is_client_id(attempt.client_id) || !secret.bytes().all(|b| (0x20..=0x7e).contains(&b)) {
+        return Err(Refusal::ClientAuthenticationFailed.into());
+    }
+    match host.authenticator.client(attempt).await? {
+        Verdict::Throttled { retry_after } => Err(Error::Throttled { retry_after }),
+        Verdict::Rejected => Err(Refusal::ClientAuthenticationFailed.into()),
+        Verdict::Accepted(()) => match attempt.client {
+            None => Err(Refusal::UnknownClient.into()),
+            Some(client) if client.credentials().iter().any(|credential| credential.is_live(attempt.now)) => Ok(()),
+            Some(_) => Err(Refusal::ClientAuthenticationFailed.into()),
+        },
+    }
+}

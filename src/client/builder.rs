@@ -1,0 +1,202 @@
+//! Building a client in code, so that the most obvious nonsense does not compile.
+
+use std::marker::PhantomData;
+
+use super::parts::{ClientError, ClientParts};
+use super::{AuthenticationMethod, Client, ClientCredential, ClientType, Lifetimes, RedirectUri, Registration};
+use crate::record::{ClientId, GrantType};
+use crate::scope::Scope;
+
+/// Collects the parts of a [`Client`]; the type argument is the client's type, and only methods that make sense for it
+/// exist. What is wrong in a value is reported by [`build`](Self::build).
+#[derive(Debug)]
+#[must_use = "a client exists only when build() was called"]
+pub struct ClientBuilder<T> {
+    parts: Result<ClientParts, ClientError>,
+    client_type: PhantomData<fn() -> T>,
+}
+
+/// Type argument of [`ClientBuilder`]: see [`ClientType::Confidential`].
+#[derive(Debug)]
+#[expect(clippy::exhaustive_enums, reason = "uninhabited: nothing can be added")]
+pub enum Confidential {}
+/// Type argument of [`ClientBuilder`]: see [`ClientType::Public`].
+#[derive(Debug)]
+#[expect(clippy::exhaustive_enums, reason = "uninhabited: nothing can be added")]
+pub enum Public {}
+/// Type argument of [`ClientBuilder`]: see [`ClientType::Native`].
+#[derive(Debug)]
+#[expect(clippy::exhaustive_enums, reason = "uninhabited: nothing can be added")]
+pub enum Native {}
+
+impl Client {
+    /// A client that can keep a secret: a web server, a machine. It needs at least one credential.
+    pub fn confidential(id: impl AsRef<str>, credential: ClientCredential) -> ClientBuilder<Confidential> {
+        ClientBuilder::new(id.as_ref(), ClientType::Confidential).credential(credential)
+    }
+
+    /// A client that runs in a browser and can keep no secret.
+    pub fn public(id: impl AsRef<str>) -> ClientBuilder<Public> {
+        ClientBuilder::new(id.as_ref(), ClientType::Public)
+    }
+
+    /// A client installed on a user's device, which can keep no secret (RFC 8252).
+    pub fn native(id: impl AsRef<str>) -> ClientBuilder<Native> {
+        ClientBuilder::new(id.as_ref(), ClientType::Native)
+    }
+}
+
+impl<T> ClientBuilder<T> {
+    fn new(id: &str, client_type: ClientType) -> Self {
+        let id = ClientId::new(id).map_err(|_| ClientError::ClientId);
+        Self { parts: id.map(|id| ClientParts::new(id, client_type)), client_type: PhantomData }
+    }
+
+    /// The name to show to users.
+    pub fn name(self, name: impl Into<String>) -> Self {
+        self.with(|parts| parts.name = Some(name.into()))
+    }
+
+    /// The address of its home page.
+    pub fn website(self, website: impl Into<String>) -> Self {
+        self.with(|parts| parts.website = Some(website.into()))
+    }
+
+    /// Who vouches for the registration; [`Registration::Administrator`] if not given.
+    pub fn registration(self, registration: Registration) -> Self {
+        self.with(|parts| parts.registration = registration)
+    }
+
+    /// Allows the authorization code grant, with these redirect URIs (RFC 6749 §4.1).
+    pub fn authorization_code<U: AsRef<str>>(self, redirect_uris: impl IntoIterator<Item = U>) -> Self {
+        self.redirect_uris(redirect_uris).grant(GrantType::AUTHORIZATION_CODE)
+    }
+
+    /// Allows the refresh token grant (RFC 6749 §6). Whether refresh tokens are issued is the policy's to say.
+    pub fn refresh_token(self) -> Self {
+        self.grant(GrantType::REFRESH_TOKEN)
+    }
+
+    /// Allows the password grant (RFC 6749 §4.3), where the policy allows it too.
+    pub fn password(self) -> Self {
+        self.grant(GrantType::PASSWORD)
+    }
+
+    /// Allows an extension grant, named by an absolute URI (RFC 6749 §4.5).
+    pub fn extension_grant(self, grant_type: impl AsRef<str>) -> Self {
+        self.grant(grant_type.as_ref())
+    }
+
+    /// The scope it may ask for, as a space-separated list; the server's default scope if not given.
+    pub fn scope(self, scope: impl AsRef<str>) -> Self {
+        self.try_with(|parts| {
+            parts.scope = Some(Scope::parse(scope.as_ref()).map_err(|_| ClientError::MalformedScope)?);
+            Ok(())
+        })
+    }
+
+    /// The scope it gets when it asks for none, as a space-separated list; the server's default if not given.
+    pub fn default_scope(self, scope: impl AsRef<str>) -> Self {
+        self.try_with(|parts| {
+            parts.default_scope = Some(Scope::parse(scope.as_ref()).map_err(|_| ClientError::MalformedScope)?);
+            Ok(())
+        })
+    }
+
+    /// Lifetimes of its own.
+    pub fn lifetimes(self, change: impl FnOnce(&mut Lifetimes)) -> Self {
+        self.with(|parts| change(&mut parts.lifetimes))
+    }
+
+    /// Lets it leave `redirect_uri` out of the token request, as OAuth 2.1 clients do.
+    pub fn omits_redirect_uri(self) -> Self {
+        self.with(|parts| parts.omits_redirect_uri = true)
+    }
+
+    /// Lets it use the PKCE method `plain`, where the policy allows it too.
+    pub fn plain_pkce(self) -> Self {
+        self.with(|parts| parts.legacy.plain_pkce = true)
+    }
+
+    /// Lets it put token parameters and credentials into the URL's query, where the policy allows it too.
+    pub fn token_parameters_in_query(self) -> Self {
+        self.with(|parts| parts.legacy.token_parameters_in_query = true)
+    }
+
+    /// Checks everything.
+    ///
+    /// # Errors
+    /// The first thing that is wrong.
+    pub fn build(self) -> Result<Client, ClientError> {
+        self.parts.and_then(Client::from_parts)
+    }
+
+    fn grant(self, grant_type: &str) -> Self {
+        self.try_with(|parts| {
+            parts.grant_types.insert(GrantType::new(grant_type).map_err(|_| ClientError::GrantType)?);
+            Ok(())
+        })
+    }
+
+    fn redirect_uris<U: AsRef<str>>(self, uris: impl IntoIterator<Item = U>) -> Self {
+        uris.into_iter().fold(self, |builder, uri| {
+            builder.try_with(|parts| {
+                let uri = uri.as_ref();
+                let parsed =
+                    RedirectUri::parse(uri).map_err(|error| ClientError::RedirectUri { uri: uri.to_owned(), error })?;
+                if !parts.redirect_uris.contains(&parsed) {
+                    parts.redirect_uris.push(parsed);
+                }
+                Ok(())
+            })
+        })
+    }
+
+    fn with(self, change: impl FnOnce(&mut ClientParts)) -> Self {
+        self.try_with(|parts| {
+            change(parts);
+            Ok(())
+        })
+    }
+
+    fn try_with(mut self, change: impl FnOnce(&mut ClientParts) -> Result<(), ClientError>) -> Self {
+        self.parts = self.parts.and_then(|mut parts| change(&mut parts).map(|()| parts));
+        self
+    }
+}
+
+impl ClientBuilder<Confidential> {
+    /// Adds a credential.
+    pub fn credential(self, credential: ClientCredential) -> Self {
+        self.with(|parts| parts.credentials.push(credential))
+    }
+
+    /// Restricts it to one more authentication method; without any call, Basic and the body are allowed.
+    pub fn authentication_method(self, method: AuthenticationMethod) -> Self {
+        self.with(|parts| {
+            parts.authentication_methods.insert(method);
+        })
+    }
+
+    /// Allows the client credentials grant (RFC 6749 §4.4).
+    pub fn client_credentials(self) -> Self {
+        self.grant(GrantType::CLIENT_CREDENTIALS)
+    }
+
+    /// Allows the implicit grant (RFC 6749 §4.2), where the policy allows it too.
+    pub fn implicit<U: AsRef<str>>(self, redirect_uris: impl IntoIterator<Item = U>) -> Self {
+        self.redirect_uris(redirect_uris).grant(GrantType::IMPLICIT)
+    }
+
+    /// Lets it ask for a code without PKCE, where the policy allows it too.
+    pub fn without_pkce(self) -> Self {
+        self.with(|parts| parts.legacy.missing_pkce = true)
+    }
+}
+
+impl ClientBuilder<Public> {
+    /// Allows the implicit grant (RFC 6749 §4.2), where the policy allows it too.
+    pub fn implicit<U: AsRef<str>>(self, redirect_uris: impl IntoIterator<Item = U>) -> Self {
+        self.redirect_uris(redirect_uris).grant(GrantType::IMPLICIT)
+    }
+}

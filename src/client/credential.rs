@@ -1,0 +1,79 @@
+//! How a client proves who it is, as far as it is stored.
+
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+
+use crate::secret::{ClientSecret, SecretDigest};
+
+/// One credential of a confidential client. A client may have several at a time, so that a secret can be replaced while
+/// the old one still works.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+#[non_exhaustive]
+pub enum ClientCredential {
+    /// A generated secret, kept as its SHA-256.
+    #[non_exhaustive]
+    Secret {
+        /// The digest.
+        digest: SecretDigest,
+        /// From when on it no longer authenticates; `None` for never.
+        expires_at: Option<OffsetDateTime>,
+    },
+    /// A secret that only the host's [`Authenticator`](crate::Authenticator) can check: one hashed with argon2, kept in
+    /// a vault or a directory.
+    #[non_exhaustive]
+    Opaque {
+        /// From when on it no longer authenticates; `None` for never.
+        expires_at: Option<OffsetDateTime>,
+    },
+}
+
+impl ClientCredential {
+    /// A generated secret without expiry.
+    #[must_use]
+    pub fn secret(secret: &ClientSecret) -> Self {
+        Self::Secret { digest: SecretDigest::of(secret), expires_at: None }
+    }
+
+    /// A secret that the host checks, without expiry.
+    #[must_use]
+    pub const fn opaque() -> Self {
+        Self::Opaque { expires_at: None }
+    }
+
+    /// The same credential, ending at `at`.
+    #[must_use]
+    pub fn expiring(mut self, at: OffsetDateTime) -> Self {
+        match &mut self {
+            Self::Secret { expires_at, .. } | Self::Opaque { expires_at } => *expires_at = Some(at),
+        }
+        self
+    }
+
+    /// From when on it no longer authenticates; `None` for never.
+    #[must_use]
+    pub const fn expires_at(&self) -> Option<OffsetDateTime> {
+        match self {
+            Self::Secret { expires_at, .. } | Self::Opaque { expires_at } => *expires_at,
+        }
+    }
+
+    /// Whether it still authenticates.
+    #[must_use]
+    pub fn is_live(&self, now: OffsetDateTime) -> bool {
+        self.expires_at().is_none_or(|end| now < end)
+    }
+}
+
+/// A method of client authentication, by its name in the registry of RFC 7591 §2.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum AuthenticationMethod {
+    /// Identifier and secret in an `Authorization: Basic` header.
+    ClientSecretBasic,
+    /// Identifier and secret in the body.
+    ClientSecretPost,
+    /// The identifier alone: public clients.
+    None,
+}

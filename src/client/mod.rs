@@ -1,0 +1,215 @@
+//! Clients: who may ask for tokens, and how (RFC 6749 §2).
+//!
+//! A [`Client`] is built by [`Client::confidential`], [`Client::public`] or [`Client::native`], or read back with
+//! [`Client::from_parts`]. All ways lead through the same checks, so that a `Client` that exists makes sense: no public
+//! client has a credential, no confidential one lacks it, no redirect-based grant is without a redirect URI.
+
+pub(crate) mod auth;
+mod builder;
+mod credential;
+mod parts;
+pub(crate) mod redirect_uri;
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+use time::Duration;
+
+pub use self::builder::{ClientBuilder, Confidential, Native, Public};
+pub use self::credential::{AuthenticationMethod, ClientCredential};
+pub use self::parts::{ClientError, ClientParts, LegacyHabits};
+pub use self::redirect_uri::{RedirectUri, RedirectUriClass, RedirectUriError};
+use crate::record::{ClientId, GrantType};
+use crate::scope::Scope;
+
+/// A registered application.
+///
+/// Serialises as its [`ClientParts`]; reading it back checks it again.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(try_from = "ClientParts", into = "ClientParts")]
+pub struct Client {
+    parts: ClientParts,
+}
+
+/// The type of a client (RFC 6749 §2.1), native apps told apart from other public clients (RFC 8252 §8.4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(clippy::exhaustive_enums, reason = "every decision about a client's type must be taken for all of them")]
+pub enum ClientType {
+    /// Keeps credentials secret: a web server, a machine.
+    Confidential,
+    /// Runs in a browser; can keep no secret.
+    Public,
+    /// Installed on a user's device; can keep no secret.
+    Native,
+}
+
+/// Who vouches for a registration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(clippy::exhaustive_enums, reason = "trust is decided for each of them")]
+pub enum Registration {
+    /// An administrator of the server entered or reviewed it.
+    #[default]
+    Administrator,
+    /// Anyone may have entered it. The browser is not sent there automatically when a request is faulty, so that the
+    /// server can't be used as a springboard for phishing (RFC 9700 §4.11.2).
+    SelfService,
+}
+
+/// Lifetimes of a client that differ from the server's [`Policy`](crate::Policy); each defaults to the policy's.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Lifetimes {
+    /// Of an authorization code; at most ten minutes.
+    pub code: Option<Duration>,
+    /// Of an access token.
+    pub access_token: Option<Duration>,
+    /// Of an unused refresh token.
+    pub refresh_token_idle: Option<Duration>,
+    /// Of all refresh tokens of a grant together.
+    pub refresh_token_absolute: Option<Duration>,
+    /// The window in which a spent refresh token gets the same successors again; at most 60 seconds, zero for none.
+    pub refresh_grace: Option<Duration>,
+}
+
+impl Client {
+    /// Checks parts that were stored, or read from a registration.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub fn from_parts(parts: ClientParts) -> Result<Self, ClientError> {
+        parts.check()?;
+        Ok(Self { parts })
+    }
+
+    /// All that a storage needs to keep.
+    #[must_use]
+    pub const fn parts(&self) -> &ClientParts {
+        &self.parts
+    }
+
+    /// The same, to be changed and built again.
+    #[must_use]
+    pub fn into_parts(self) -> ClientParts {
+        self.parts
+    }
+
+    /// The client identifier.
+    #[must_use]
+    pub const fn id(&self) -> &ClientId {
+        &self.parts.client_id
+    }
+
+    /// The name to show to users, if it has one. Text from outside: escape it.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        self.parts.name.as_deref()
+    }
+
+    /// The address of its home page, if it has one: an `http` or `https` URL.
+    #[must_use]
+    pub fn website(&self) -> Option<&str> {
+        self.parts.website.as_deref()
+    }
+
+    /// Its type.
+    #[must_use]
+    pub const fn client_type(&self) -> ClientType {
+        self.parts.client_type
+    }
+
+    /// Whether it authenticates with credentials.
+    #[must_use]
+    pub const fn is_confidential(&self) -> bool {
+        matches!(self.parts.client_type, ClientType::Confidential)
+    }
+
+    /// Who vouches for it.
+    #[must_use]
+    pub const fn registration(&self) -> Registration {
+        self.parts.registration
+    }
+
+    /// The registered redirect URIs.
+    #[must_use]
+    pub fn redirect_uris(&self) -> &[RedirectUri] {
+        &self.parts.redirect_uris
+    }
+
+    /// Whether it may use a grant type.
+    #[must_use]
+    pub fn allows_grant_type(&self, grant_type: &str) -> bool {
+        self.parts.grant_types.contains(grant_type)
+    }
+
+    /// Its grant types.
+    #[must_use]
+    pub const fn grant_types(&self) -> &BTreeSet<GrantType> {
+        &self.parts.grant_types
+    }
+
+    /// The scope it may ask for; `None` means the server's default scope and no more.
+    #[must_use]
+    pub const fn scope(&self) -> Option<&Scope> {
+        self.parts.scope.as_ref()
+    }
+
+    /// The scope it gets when it asks for none; `None` means the server's default.
+    #[must_use]
+    pub const fn default_scope(&self) -> Option<&Scope> {
+        self.parts.default_scope.as_ref()
+    }
+
+    /// Its own lifetimes.
+    #[must_use]
+    pub const fn lifetimes(&self) -> &Lifetimes {
+        &self.parts.lifetimes
+    }
+
+    /// Its credentials, expired ones included; empty for public clients.
+    #[must_use]
+    pub fn credentials(&self) -> &[ClientCredential] {
+        &self.parts.credentials
+    }
+
+    /// Whether it may authenticate by a method. Registered without a method, a confidential client may use Basic and
+    /// the body; a public client always uses `none`.
+    #[must_use]
+    pub fn allows_authentication_method(&self, method: AuthenticationMethod) -> bool {
+        match (self.is_confidential(), method) {
+            (false, method) => method == AuthenticationMethod::None,
+            (true, AuthenticationMethod::None) => false,
+            (true, method) => {
+                let registered = &self.parts.authentication_methods;
+                registered.is_empty() || registered.contains(&method)
+            }
+        }
+    }
+
+    /// Whether it may leave `redirect_uri` out of the token request although the authorization request had it, as OAuth
+    /// 2.1 clients do. Only a code with a PKCE challenge can be redeemed that way.
+    #[must_use]
+    pub const fn may_omit_redirect_uri(&self) -> bool {
+        self.parts.omits_redirect_uri
+    }
+
+    /// Whether it may ask for a code without PKCE, if the policy allows that too.
+    #[must_use]
+    pub const fn may_omit_pkce(&self) -> bool {
+        self.parts.legacy.missing_pkce
+    }
+
+    /// Whether it may use the PKCE method `plain`, if the policy allows that too.
+    #[must_use]
+    pub const fn may_use_plain_pkce(&self) -> bool {
+        self.parts.legacy.plain_pkce
+    }
+
+    /// Whether it may put token parameters into the URL's query, if the policy allows that too.
+    #[must_use]
+    pub const fn may_use_query(&self) -> bool {
+        self.parts.legacy.token_parameters_in_query
+    }
+}

@@ -1,0 +1,272 @@
+//! A client as it is stored, and the one set of checks that every client passes.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+use time::{Duration, OffsetDateTime};
+
+use super::{
+    AuthenticationMethod, Client, ClientCredential, ClientType, Lifetimes, RedirectUri, RedirectUriClass,
+    RedirectUriError, Registration,
+};
+use crate::record::{ClientId, GrantType};
+use crate::scope::Scope;
+
+/// The members of a [`Client`], open for reading and writing; [`Client::from_parts`] checks them.
+///
+/// In JSON, members that are left out take their defaults and unknown ones are refused.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct ClientParts {
+    /// See [`Client::id`].
+    pub client_id: ClientId,
+    /// See [`Client::client_type`].
+    pub client_type: ClientType,
+    /// See [`Client::name`].
+    #[serde(default)]
+    pub name: Option<String>,
+    /// See [`Client::website`].
+    #[serde(default)]
+    pub website: Option<String>,
+    /// See [`Client::registration`].
+    #[serde(default)]
+    pub registration: Registration,
+    /// See [`Client::redirect_uris`].
+    #[serde(default)]
+    pub redirect_uris: Vec<RedirectUri>,
+    /// See [`Client::grant_types`].
+    #[serde(default)]
+    pub grant_types: BTreeSet<GrantType>,
+    /// See [`Client::scope`].
+    #[serde(default)]
+    pub scope: Option<Scope>,
+    /// See [`Client::default_scope`].
+    #[serde(default)]
+    pub default_scope: Option<Scope>,
+    /// See [`Client::lifetimes`].
+    #[serde(default)]
+    pub lifetimes: Lifetimes,
+    /// See [`Client::credentials`].
+    #[serde(default)]
+    pub credentials: Vec<ClientCredential>,
+    /// See [`Client::allows_authentication_method`].
+    #[serde(default)]
+    pub authentication_methods: BTreeSet<AuthenticationMethod>,
+    /// See [`Client::may_omit_redirect_uri`].
+    #[serde(default)]
+    pub omits_redirect_uri: bool,
+    /// Legacy habits this client may keep, each only where the policy allows it too.
+    #[serde(default)]
+    pub legacy: LegacyHabits,
+}
+
+/// The client's half of the switches in [`Dangerous`](crate::policy::Dangerous).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct LegacyHabits {
+    /// See [`Client::may_omit_pkce`]. For confidential clients only.
+    pub missing_pkce: bool,
+    /// See [`Client::may_use_plain_pkce`].
+    pub plain_pkce: bool,
+    /// See [`Client::may_use_query`].
+    pub token_parameters_in_query: bool,
+}
+
+/// Why a client makes no sense.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ClientError {
+    /// RFC 6749 §2.1.
+    #[error("a public client has no credentials and no authentication method but none")]
+    PublicWithCredentials,
+    /// RFC 6749 §2.3.
+    #[error("a confidential client has at least one credential and does not use the method none")]
+    ConfidentialWithoutCredentials,
+    /// RFC 6749 §4.4.
+    #[error("the client credentials grant is for confidential clients only")]
+    ClientCredentialsForPublic,
+    /// RFC 6749 §3.1.2.2, RFC 9700 §2.1.
+    #[error("a client that uses a redirect-based grant registers a redirect URI")]
+    NoRedirectUri,
+    /// RFC 8252 §8.2.
+    #[error("native apps do not use the implicit grant")]
+    ImplicitForNative,
+    /// RFC 8252 §7.1 and §8.3.
+    #[error("private-use schemes and localhost are for native apps only: {0}")]
+    NativeRedirectUri(RedirectUri),
+    /// The text is not fit to be a redirect URI.
+    #[error("{uri:?}: {error}")]
+    RedirectUri {
+        /// What was given.
+        uri: String,
+        /// What is wrong with it.
+        error: RedirectUriError,
+    },
+    /// The identifier is empty, too long or not printable ASCII.
+    #[error("a client identifier has 1 to 255 printable ASCII characters")]
+    ClientId,
+    /// A client that may use no grant at all.
+    #[error("a client may use at least one grant type")]
+    NoGrantType,
+    /// RFC 6749 §4.5.
+    #[error("an extension grant is named by an absolute URI")]
+    GrantType,
+    /// RFC 6749 §3.3.
+    #[error("the scope is malformed")]
+    MalformedScope,
+    /// It would get by default what it may not ask for.
+    #[error("the default scope is a part of the scope")]
+    DefaultScopeExceedsScope,
+    /// RFC 9700 §2.1.1.
+    #[error("only a confidential client may go without PKCE")]
+    PublicWithoutPkce,
+    /// The name is empty, too long, or has control or text-direction characters.
+    #[error("a name has 1 to 200 characters and no control or text-direction characters")]
+    Name,
+    /// The website is not an http or https URL.
+    #[error("a website is an http or https URL without user name and password")]
+    Website,
+    /// A lifetime is out of its range.
+    #[error("lifetimes are positive, a code's at most ten minutes, the grace window 0 to 60 seconds")]
+    Lifetime,
+}
+
+impl ClientParts {
+    /// The parts of a client with nothing but an identifier and a type.
+    #[must_use]
+    pub fn new(client_id: ClientId, client_type: ClientType) -> Self {
+        Self {
+            client_id,
+            client_type,
+            name: None,
+            website: None,
+            registration: Registration::default(),
+            redirect_uris: Vec::new(),
+            grant_types: BTreeSet::new(),
+            scope: None,
+            default_scope: None,
+            lifetimes: Lifetimes::default(),
+            credentials: Vec::new(),
+            authentication_methods: BTreeSet::new(),
+            omits_redirect_uri: false,
+            legacy: LegacyHabits::default(),
+        }
+    }
+
+    /// Adds a credential and lets all others end at `others_end`, unless they end before that: rotation with overlap.
+    pub fn rotate_credential(&mut self, new: ClientCredential, others_end: OffsetDateTime) {
+        for old in &mut self.credentials {
+            if old.expires_at().is_none_or(|end| end > others_end) {
+                *old = old.clone().expiring(others_end);
+            }
+        }
+        self.credentials.push(new);
+    }
+
+    pub(super) fn check(&self) -> Result<(), ClientError> {
+        self.check_type()?;
+        self.check_grant_types()?;
+        self.check_redirect_uris()?;
+        self.check_display()?;
+        self.check_lifetimes()?;
+        match (&self.scope, &self.default_scope) {
+            (Some(scope), Some(default)) if !default.is_subset(scope) => Err(ClientError::DefaultScopeExceedsScope),
+            _ => Ok(()),
+        }
+    }
+
+    fn check_type(&self) -> Result<(), ClientError> {
+        let names_none = self.authentication_methods.contains(&AuthenticationMethod::None);
+        if self.client_type == ClientType::Confidential {
+            if self.credentials.is_empty() || names_none {
+                return Err(ClientError::ConfidentialWithoutCredentials);
+            }
+            return Ok(());
+        }
+        if !self.credentials.is_empty() || self.authentication_methods.len() > usize::from(names_none) {
+            return Err(ClientError::PublicWithCredentials);
+        }
+        if self.legacy.missing_pkce {
+            return Err(ClientError::PublicWithoutPkce);
+        }
+        Ok(())
+    }
+
+    fn check_grant_types(&self) -> Result<(), ClientError> {
+        let uses = |name| self.grant_types.contains(name);
+        if self.grant_types.is_empty() {
+            return Err(ClientError::NoGrantType);
+        }
+        if uses(GrantType::CLIENT_CREDENTIALS) && self.client_type != ClientType::Confidential {
+            return Err(ClientError::ClientCredentialsForPublic);
+        }
+        if uses(GrantType::IMPLICIT) && self.client_type == ClientType::Native {
+            return Err(ClientError::ImplicitForNative);
+        }
+        if self.redirect_uris.is_empty() && (uses(GrantType::AUTHORIZATION_CODE) || uses(GrantType::IMPLICIT)) {
+            return Err(ClientError::NoRedirectUri);
+        }
+        Ok(())
+    }
+
+    fn check_redirect_uris(&self) -> Result<(), ClientError> {
+        let native_only =
+            |uri: &&RedirectUri| matches!(uri.class(), RedirectUriClass::PrivateUse | RedirectUriClass::Localhost);
+        match self.redirect_uris.iter().find(native_only) {
+            Some(uri) if self.client_type != ClientType::Native => Err(ClientError::NativeRedirectUri(uri.clone())),
+            _ => Ok(()),
+        }
+    }
+
+    fn check_display(&self) -> Result<(), ClientError> {
+        // Characters that turn the direction of text would let a name rewrite the consent page around it.
+        let deceptive = |c: char| {
+            c.is_control() || matches!(c, '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        };
+        if self
+            .name
+            .as_ref()
+            .is_some_and(|name| name.trim().is_empty() || name.chars().count() > 200 || name.chars().any(deceptive))
+        {
+            return Err(ClientError::Name);
+        }
+        let is_website = |text: &String| {
+            text.len() <= 2048
+                && url::Url::parse(text).is_ok_and(|url| {
+                    matches!(url.scheme(), "http" | "https") && url.username().is_empty() && url.password().is_none()
+                })
+        };
+        if self.website.as_ref().is_some_and(|website| !is_website(website)) {
+            return Err(ClientError::Website);
+        }
+        Ok(())
+    }
+
+    fn check_lifetimes(&self) -> Result<(), ClientError> {
+        let Lifetimes { code, access_token, refresh_token_idle, refresh_token_absolute, refresh_grace } =
+            self.lifetimes;
+        let positive = [code, access_token, refresh_token_idle, refresh_token_absolute];
+        if positive.into_iter().flatten().any(|lifetime| lifetime < Duration::SECOND)
+            || code.is_some_and(|lifetime| lifetime > Duration::minutes(10))
+            || refresh_grace.is_some_and(|grace| grace.is_negative() || grace > Duration::MINUTE)
+        {
+            return Err(ClientError::Lifetime);
+        }
+        Ok(())
+    }
+}
+
+impl TryFrom<ClientParts> for Client {
+    type Error = ClientError;
+    fn try_from(parts: ClientParts) -> Result<Self, ClientError> {
+        Self::from_parts(parts)
+    }
+}
+
+impl From<Client> for ClientParts {
+    fn from(client: Client) -> Self {
+        client.into_parts()
+    }
+}

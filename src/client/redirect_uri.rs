@@ -1,0 +1,368 @@
+//! Redirect URIs: what may be registered (RFC 6749 §3.1.2, RFC 8252 §7, RFC 9700 §2.1) and when a requested one matches.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+/// A redirect URI that is fit to be registered.
+///
+/// Four classes exist: `https`, `http` on the loopback interface, private-use schemes of native apps, and the
+/// out-of-band value. Everything else, script-capable schemes above all, is refused.
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct RedirectUri {
+    text: Arc<str>,
+    class: RedirectUriClass,
+}
+
+/// What sort of place a [`RedirectUri`] leads to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum RedirectUriClass {
+    /// An `https` URI: a web site, or an app that claimed it.
+    Https,
+    /// `http` on `127.0.0.1` or `[::1]`; the port is free (RFC 8252 §7.3).
+    Loopback,
+    /// `http` on `localhost`; the port is free. For native apps only.
+    Localhost,
+    /// A private-use scheme in reverse domain notation (RFC 8252 §7.1). For native apps only.
+    PrivateUse,
+    /// `urn:ietf:wg:oauth:2.0:oob`: the code is shown to the user instead of redirected. A legacy habit that must be
+    /// switched on.
+    OutOfBand,
+}
+
+/// Why a text is not fit to be registered as a redirect URI.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RedirectUriError {
+    /// Not an absolute URI, or one with characters that RFC 3986 does not allow.
+    #[error("a redirect URI is an absolute URI without spaces or non-ASCII characters")]
+    NotAbsolute,
+    /// It has a fragment, if only an empty one.
+    #[error("a redirect URI has no fragment")]
+    Fragment,
+    /// It has a user name or password.
+    #[error("a redirect URI has no user name or password")]
+    UserInfo,
+    /// `http` on a host that is not the loopback interface.
+    #[error("a redirect URI with http leads to 127.0.0.1, [::1] or localhost")]
+    PlainHttp,
+    /// The host is missing or has a wildcard.
+    #[error("a redirect URI names one host")]
+    Host,
+    /// A scheme that is neither `https` nor loopback `http` nor a reverse domain name, or has more than one slash.
+    #[error("a redirect URI has the scheme https, or a private-use one such as com.example.app:/callback")]
+    Scheme,
+    /// Its query uses the name of a response parameter.
+    #[error("the query of a redirect URI does not use the name of a response parameter")]
+    ResponseParameter,
+}
+
+/// Parameters that an authorization response adds; they could not be told from a registered query's own.
+const RESPONSE_PARAMETERS: [&str; 10] = [
+    "code",
+    "state",
+    "iss",
+    "error",
+    "error_description",
+    "error_uri",
+    "access_token",
+    "token_type",
+    "expires_in",
+    "scope",
+];
+
+impl RedirectUri {
+    /// The value that asks for the code to be shown to the user.
+    pub const OUT_OF_BAND: &str = "urn:ietf:wg:oauth:2.0:oob";
+
+    /// Checks that a text is fit to be registered. The text is kept as it is and never normalised.
+    ///
+    /// # Errors
+    /// See [`RedirectUriError`].
+    pub fn parse(text: &str) -> Result<Self, RedirectUriError> {
+        let class = classify(text)?;
+        Ok(Self { text: text.into(), class })
+    }
+
+    /// The text, exactly as it was registered.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// Its class.
+    #[must_use]
+    pub const fn class(&self) -> RedirectUriClass {
+        self.class
+    }
+
+    /// Whether a requested URI is this one: equal as a string, save for the port of a loopback one
+    /// (RFC 9700 §4.1.3, RFC 8252 §7.3).
+    #[must_use]
+    pub fn matches(&self, requested: &str) -> bool {
+        if *self.text == *requested {
+            return true;
+        }
+        let port_is_free = matches!(self.class, RedirectUriClass::Loopback | RedirectUriClass::Localhost);
+        port_is_free && matches!((split_port(&self.text), split_port(requested)), (Some(a), Some(b)) if a == b)
+    }
+
+    pub(crate) fn text(&self) -> Arc<str> {
+        Arc::clone(&self.text)
+    }
+}
+
+/// What a user should be told about where a redirect leads: the host, or for a private-use scheme the scheme.
+pub(crate) fn display_host(uri: &str) -> &str {
+    let (scheme, rest) = uri.split_once(':').unwrap_or((uri, ""));
+    match rest.strip_prefix("//") {
+        Some(rest) => rest.split(['/', '?']).next().unwrap_or(rest),
+        None => scheme,
+    }
+}
+
+fn classify(text: &str) -> Result<RedirectUriClass, RedirectUriError> {
+    if text == RedirectUri::OUT_OF_BAND {
+        return Ok(RedirectUriClass::OutOfBand);
+    }
+    if text.contains('#') {
+        return Err(RedirectUriError::Fragment);
+    }
+    if text.len() > 2048 || !text.bytes().all(is_uri_byte) {
+        return Err(RedirectUriError::NotAbsolute);
+    }
+    let url = Url::parse(text).map_err(|_| RedirectUriError::NotAbsolute)?;
+    // The URL parser forgives what browsers forgive (`https:host`, `HTTPS://..`); a registration must not need that.
+    let (scheme, rest) = text.split_once(':').ok_or(RedirectUriError::NotAbsolute)?;
+    if scheme != url.scheme() {
+        return Err(RedirectUriError::Scheme);
+    }
+    if url.query_pairs().any(|(name, _)| RESPONSE_PARAMETERS.contains(&name.as_ref())) {
+        return Err(RedirectUriError::ResponseParameter);
+    }
+    match scheme {
+        "https" | "http" => {
+            let authority = rest.strip_prefix("//").ok_or(RedirectUriError::NotAbsolute)?;
+            let authority = authority.split(['/', '?']).next().unwrap_or(authority);
+            if authority.contains('@') {
+                return Err(RedirectUriError::UserInfo);
+            }
+            if authority.is_empty() || authority.contains('*') {
+                return Err(RedirectUriError::Host);
+            }
+            match (scheme, loopback_host(text)) {
+                ("https", _) => Ok(RedirectUriClass::Https),
+                (_, Some("http://localhost")) => Ok(RedirectUriClass::Localhost),
+                (_, Some(_)) => Ok(RedirectUriClass::Loopback),
+                _ => Err(RedirectUriError::PlainHttp),
+            }
+        }
+        _ if scheme.contains('.') && rest.starts_with('/') && !rest.starts_with("//") => {
+            Ok(RedirectUriClass::PrivateUse)
+        }
+        _ => Err(RedirectUriError::Scheme),
+    }
+}
+
+/// The characters of RFC 3986, without `#`.
+const fn is_uri_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric()
+        || matches!(
+            byte,
+            b'-' | b'.'
+                | b'_'
+                | b'~'
+                | b'%'
+                | b':'
+                | b'/'
+                | b'?'
+                | b'['
+                | b']'
+                | b'@'
+                | b'!'
+                | b'$'
+                | b'&'
+                | b'\''
+                | b'('
+                | b')'
+                | b'*'
+                | b'+'
+                | b','
+                | b';'
+                | b'='
+        )
+}
+
+/// Scheme and host of a loopback URI, if it is one.
+fn loopback_host(uri: &str) -> Option<&'static str> {
+    split_port(uri).map(|(host, _)| host)
+}
+
+/// A loopback URI as its scheme and host, and all that follows the port.
+fn split_port(uri: &str) -> Option<(&'static str, &str)> {
+    const HOSTS: [&str; 3] = ["http://127.0.0.1", "http://[::1]", "http://localhost"];
+    let host = HOSTS.into_iter().find(|host| uri.starts_with(host))?;
+    let mut rest = &uri[host.len()..];
+    if let Some(port) = rest.strip_prefix(':') {
+        let digits = port.bytes().take_while(u8::is_ascii_digit).count();
+        port[..digits].parse::<u16>().ok()?;
+        rest = &port[digits..];
+    }
+    // Anything else here would make the host a longer name, or everything so far a user name.
+    (rest.is_empty() || rest.starts_with(['/', '?'])).then_some((host, rest))
+}
+
+impl fmt::Debug for RedirectUri {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RedirectUri({})", self.text)
+    }
+}
+
+impl fmt::Display for RedirectUri {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl TryFrom<String> for RedirectUri {
+    type Error = RedirectUriError;
+    fn try_from(text: String) -> Result<Self, RedirectUriError> {
+        Self::parse(&text)
+    }
+}
+
+impl From<RedirectUri> for String {
+    fn from(uri: RedirectUri) -> Self {
+        uri.as_str().to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::RedirectUriError as E;
+    use super::*;
+
+    // covers: NA-01 (RFC 8252 §7), RU-11 (RFC 7591 §5)
+    #[test]
+    fn the_classes_that_may_be_registered() {
+        for (text, class) in [
+            ("https://app.example/cb", RedirectUriClass::Https),
+            ("https://app.example/cb?tenant=1", RedirectUriClass::Https),
+            ("https://app.example:8443", RedirectUriClass::Https),
+            ("http://127.0.0.1/cb", RedirectUriClass::Loopback),
+            ("http://[::1]:8080/cb", RedirectUriClass::Loopback),
+            ("http://localhost:8080/cb", RedirectUriClass::Localhost),
+            ("com.example.app:/cb", RedirectUriClass::PrivateUse),
+            ("urn:ietf:wg:oauth:2.0:oob", RedirectUriClass::OutOfBand),
+        ] {
+            assert_eq!(RedirectUri::parse(text).map(|uri| uri.class()), Ok(class), "{text}");
+        }
+    }
+
+    // covers: RU-05 (RFC 6749 §3.1.2), RU-06, RU-10 (RFC 9700 §2.6), NA-07 (RFC 8252 §7.1), NA-08, PP-19, B3, B5, B6
+    #[test]
+    fn what_may_not_be_registered_and_why() {
+        for (text, error) in [
+            ("", E::NotAbsolute),
+            ("/cb", E::NotAbsolute),
+            ("cb", E::NotAbsolute),
+            ("//host/cb", E::NotAbsolute),
+            ("https:app.example/cb", E::NotAbsolute),
+            ("https://app.example/c b", E::NotAbsolute),
+            ("https://app.example/cb\n", E::NotAbsolute),
+            ("https://app.example\\@evil.example/cb", E::NotAbsolute),
+            ("https://\u{e4}pp.example/cb", E::NotAbsolute),
+            ("HTTPS://app.example/cb", E::Scheme),
+            ("https://app.example/cb#x", E::Fragment),
+            ("https://app.example/cb#", E::Fragment),
+            ("https://app.example@evil.example/cb", E::UserInfo),
+            ("http://localhost:80@evil.example/cb", E::UserInfo),
+            ("https:///cb", E::Host),
+            ("https://*.app.example/cb", E::Host),
+            ("http://app.example/cb", E::PlainHttp),
+            ("http://127.0.0.1.evil.example/cb", E::PlainHttp),
+            ("http://127.0.0.2/cb", E::PlainHttp),
+            ("http://0x7f000001/cb", E::PlainHttp),
+            ("javascript:alert(1)", E::Scheme),
+            ("data:text/html,x", E::Scheme),
+            ("vbscript:x", E::Scheme),
+            ("file:///etc/passwd", E::Scheme),
+            ("blob:https://app.example/x", E::Scheme),
+            ("myapp:/cb", E::Scheme),
+            ("localhost:/cb", E::Scheme),
+            ("com.example.app://cb", E::Scheme),
+            ("com.example.app:cb", E::Scheme),
+            ("https://app.example/cb?code=x", E::ResponseParameter),
+            ("https://app.example/cb?a=1&st%61te=x", E::ResponseParameter),
+        ] {
+            assert_eq!(RedirectUri::parse(text), Err(error), "{text:?}");
+        }
+    }
+
+    // covers: RU-07 (RFC 9700 §4.1.3), RU-08, B2, B4
+    #[test]
+    fn a_requested_uri_matches_by_string_equality() {
+        let registered = RedirectUri::parse("https://app.example/cb").unwrap();
+        assert!(registered.matches("https://app.example/cb"));
+        for other in [
+            "https://APP.example/cb",
+            "https://app.example/cb/",
+            "https://app.example:443/cb",
+            "https://app.example/c%62",
+            "https://app.example/./cb",
+            "https://app.example/cb?x=1",
+            "https://user@app.example/cb",
+            "https://app.example/cb#",
+            "https://app.example.evil.example/cb",
+            "https://app.example/cb;x",
+            "",
+            "http://app.example/cb",
+            "https://app.example/cbx",
+        ] {
+            assert!(!registered.matches(other), "{other}");
+        }
+    }
+
+    // covers: RU-09 (RFC 8252 §7.3), NA-03, NA-04 (RFC 8252 §8.4), B3
+    #[test]
+    fn only_the_port_of_a_loopback_uri_is_free() {
+        let v4 = RedirectUri::parse("http://127.0.0.1/cb?x=1").unwrap();
+        for good in ["http://127.0.0.1/cb?x=1", "http://127.0.0.1:1/cb?x=1", "http://127.0.0.1:65535/cb?x=1"] {
+            assert!(v4.matches(good), "{good}");
+        }
+        for bad in [
+            "http://127.0.0.1:51004/other",
+            "http://127.0.0.1:51004/cb",
+            "http://127.0.0.1:51004/cb?x=2",
+            "http://127.0.0.1:65536/cb?x=1",
+            "http://127.0.0.1:/cb?x=1",
+            "http://127.0.0.1:+1/cb?x=1",
+            "http://127.0.0.1:80@evil.example/cb?x=1",
+            "http://127.0.0.1@evil.example/cb?x=1",
+            "http://[::1]/cb?x=1",
+            "http://localhost/cb?x=1",
+            "https://127.0.0.1/cb?x=1",
+            "http://127.0.0.1.evil.example/cb?x=1",
+        ] {
+            assert!(!v4.matches(bad), "{bad}");
+        }
+        assert!(RedirectUri::parse("http://[::1]:9/cb").unwrap().matches("http://[::1]:65535/cb"));
+        assert!(!RedirectUri::parse("https://127.0.0.1:1/cb").unwrap().matches("https://127.0.0.1:2/cb"));
+    }
+
+    #[test]
+    fn the_place_a_redirect_leads_to_is_named_for_the_user() {
+        for (uri, host) in [
+            ("https://app.example/cb", "app.example"),
+            ("https://app.example:8443?x=1", "app.example:8443"),
+            ("http://[::1]:9/cb", "[::1]:9"),
+            ("com.example.app:/cb", "com.example.app"),
+        ] {
+            assert_eq!(display_host(uri), host);
+        }
+    }
+}

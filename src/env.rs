@@ -1,0 +1,94 @@
+//! What the library takes from its surroundings besides storage: time and randomness. Both are replaceable, so that
+//! every expiry and every generated value can be tested.
+
+use time::{Duration, OffsetDateTime};
+
+use crate::error::EntropyError;
+use crate::record::ClientId;
+use crate::secret::ClientSecret;
+
+/// Tells the time. Read once a request; the reading is passed on from there.
+#[diagnostic::on_unimplemented(note = "a clock tells the time: SystemClock in production, TestClock in tests")]
+pub trait Clock: Send + Sync {
+    /// The current time. The library cuts it down to whole microseconds in UTC.
+    fn now(&self) -> OffsetDateTime;
+}
+
+/// The clock of the operating system.
+#[derive(Debug, Clone, Copy, Default)]
+#[non_exhaustive]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> OffsetDateTime {
+        OffsetDateTime::now_utc()
+    }
+}
+
+/// A time as records keep it: UTC in whole microseconds, which every database can store.
+pub(crate) fn in_microseconds(time: OffsetDateTime) -> OffsetDateTime {
+    let time = time.checked_to_offset(time::UtcOffset::UTC).unwrap_or(time);
+    time.saturating_sub(Duration::nanoseconds(i64::from(time.nanosecond() % 1_000)))
+}
+
+/// Delivers randomness fit for secrets.
+///
+/// A wrong answer here (a predictable or repeated one) lets an attacker guess tokens.
+#[diagnostic::on_unimplemented(note = "entropy fills bytes from a cryptographic source: see SystemEntropy")]
+pub trait Entropy: Send + Sync {
+    /// Fills all of `bytes` with values that nobody can predict.
+    ///
+    /// # Errors
+    /// The source could not deliver; the request is then answered with `server_error`.
+    fn fill(&self, bytes: &mut [u8]) -> Result<(), EntropyError>;
+}
+
+/// A `ChaCha` generator for each thread, seeded and reseeded by the operating system.
+#[derive(Debug, Clone, Copy, Default)]
+#[non_exhaustive]
+pub struct SystemEntropy;
+
+impl Entropy for SystemEntropy {
+    fn fill(&self, bytes: &mut [u8]) -> Result<(), EntropyError> {
+        rand::Rng::fill_bytes(&mut rand::rng(), bytes);
+        Ok(())
+    }
+}
+
+impl ClientSecret {
+    /// A new secret of 256 random bits: 43 characters of base64url. Show it once and keep only its digest.
+    ///
+    /// # Errors
+    /// The source of randomness failed.
+    pub fn generate(entropy: &dyn Entropy) -> Result<Self, EntropyError> {
+        let mut bytes = zeroize::Zeroizing::new([0; 32]);
+        entropy.fill(bytes.as_mut_slice())?;
+        Ok(Self::from_bytes(&bytes))
+    }
+}
+
+impl ClientId {
+    /// A new identifier of 128 random bits: 22 characters of base64url. Generated identifiers can't be mistaken for a
+    /// user's (RFC 9700 §4.15).
+    ///
+    /// # Errors
+    /// The source of randomness failed.
+    pub fn generate(entropy: &dyn Entropy) -> Result<Self, EntropyError> {
+        let mut bytes = [0; 16];
+        entropy.fill(&mut bytes)?;
+        Self::new(crate::record::GrantId::from_bytes(bytes).to_string()).map_err(EntropyError::new)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_cut_to_whole_microseconds_and_to_utc() {
+        let time = OffsetDateTime::from_unix_timestamp_nanos(1_700_000_000_123_456_789).unwrap();
+        let cut = in_microseconds(time.to_offset(time::UtcOffset::from_hms(5, 30, 0).unwrap()));
+        assert_eq!(cut.unix_timestamp_nanos(), 1_700_000_000_123_456_000);
+        assert!(cut.offset().is_utc());
+    }
+}

@@ -1,0 +1,129 @@
+//! What an auditor wants to know: every token issued and refused, every replay, every revocation. Never a secret.
+
+use time::OffsetDateTime;
+
+use crate::error::Error;
+use crate::record::{ClientId, Grant, GrantId, Subject};
+use crate::scope::Scope;
+
+/// Is told what happened. Called after the fact, in the request's own task: it should be quick and must not block.
+#[diagnostic::on_unimplemented(note = "an observer has one method: `fn observe(&self, event: &Event<'_>)`")]
+pub trait Observer: Send + Sync {
+    /// Takes note of an event.
+    fn observe(&self, event: &Event<'_>);
+}
+
+/// An observer that takes no note.
+#[derive(Debug, Clone, Copy, Default)]
+#[non_exhaustive]
+pub struct NoObserver;
+
+impl Observer for NoObserver {
+    fn observe(&self, _: &Event<'_>) {}
+}
+
+/// Something that happened.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Event<'a> {
+    /// The time of the request.
+    pub at: OffsetDateTime,
+    /// What happened.
+    pub kind: EventKind<'a>,
+}
+
+/// What happened. Client identifiers are those of registered clients: what was sent in place of one is not repeated.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum EventKind<'a> {
+    /// The authorization endpoint refused a request, or failed.
+    #[non_exhaustive]
+    AuthorizationRefused {
+        /// The client, if the request got far enough to know it.
+        client_id: Option<&'a ClientId>,
+        /// Why.
+        error: &'a Error,
+    },
+    /// A resource owner approved; the grant is open and its code or token issued.
+    #[non_exhaustive]
+    AuthorizationApproved {
+        /// The new grant.
+        grant: &'a Grant,
+    },
+    /// A resource owner said no, or approved nothing.
+    #[non_exhaustive]
+    AuthorizationDenied {
+        /// The client that had asked.
+        client_id: &'a ClientId,
+        /// Who denied, if the host said so.
+        subject: Option<&'a Subject>,
+    },
+    /// The token endpoint issued tokens.
+    #[non_exhaustive]
+    TokensIssued {
+        /// The grant they belong to.
+        grant: &'a Grant,
+        /// The grant type of the request.
+        grant_type: &'a str,
+        /// The scope of the access token.
+        scope: &'a Scope,
+        /// Whether a refresh token was issued with it.
+        refresh_token: bool,
+    },
+    /// A refresh was repeated within its grace window and got the same tokens again.
+    #[non_exhaustive]
+    RefreshRepeated {
+        /// The grant.
+        grant: &'a Grant,
+    },
+    /// The token endpoint refused a request, or failed.
+    #[non_exhaustive]
+    TokenRefused {
+        /// The client, if it was authenticated.
+        client_id: Option<&'a ClientId>,
+        /// The grant type, if it is one that the server has.
+        grant_type: Option<&'a str>,
+        /// Why.
+        error: &'a Error,
+    },
+    /// A redeemed code was presented again by someone who proved possession; its grant was revoked.
+    #[non_exhaustive]
+    CodeReplayed {
+        /// The grant.
+        grant: &'a Grant,
+    },
+    /// A spent refresh token was presented again; its grant was revoked.
+    #[non_exhaustive]
+    RefreshTokenReused {
+        /// The grant.
+        grant: &'a Grant,
+    },
+    /// A protected resource refused an access token.
+    #[non_exhaustive]
+    BearerRefused {
+        /// The grant of the token, if it has one.
+        grant_id: Option<GrantId>,
+        /// The code that was answered; `None` if no token was presented.
+        code: Option<&'a str>,
+        /// The failure behind it, if the token could not be checked.
+        error: Option<&'a Error>,
+    },
+}
+
+impl EventKind<'_> {
+    /// The name of the event: stable, for logs and metrics.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::AuthorizationRefused { .. } => "authorization_refused",
+            Self::AuthorizationApproved { .. } => "authorization_approved",
+            Self::AuthorizationDenied { .. } => "authorization_denied",
+            Self::TokensIssued { .. } => "tokens_issued",
+            Self::RefreshRepeated { .. } => "refresh_repeated",
+            Self::TokenRefused { .. } => "token_refused",
+            Self::CodeReplayed { .. } => "code_replayed",
+            Self::RefreshTokenReused { .. } => "refresh_token_reused",
+            Self::BearerRefused { .. } => "bearer_refused",
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! The authorization code grant (RFC 6749 §4.1) with PKCE (RFC 7636).
+
+use async_trait::async_trait;
+use serde_json::Value;
+use std::sync::Arc;
+
+use super::{Decision, ExchangeToken, GrantContext, GrantHandler, Presented, Replayed, built_in};
+use crate::error::{Error, Refusal};
+use crate::issue::OpenGrant;
+use crate::pkce::{CodeChallenge, is_code_verifier};
+use crate::record::{CodeBinding, GrantType, Subject};
+use crate::scope::Scope;
+use crate::secret::{AuthorizationCode, CodeVerifier, kind};
+
+/// The grant behind a code, as it is opened when the resource owner approves (RFC 6749 §4.1.2).
+pub(crate) fn open_for_code(subject: Subject, scope: Scope, host_data: Option<Arc<Value>>) -> OpenGrant {
+    let mut order = OpenGrant::new(built_in(GrantType::AUTHORIZATION_CODE), scope).subject(subject);
+    order.host_data = host_data;
+    order
+}
+
+/// Redeems codes (RFC 6749 §4.1.3).
+pub(crate) struct AuthorizationCodeGrant {
+    grant_type: GrantType,
+}
+
+impl AuthorizationCodeGrant {
+    pub(crate) fn new() -> Self {
+        Self { grant_type: built_in(GrantType::AUTHORIZATION_CODE) }
+    }
+}
+
+#[async_trait]
+impl GrantHandler for AuthorizationCodeGrant {
+    fn grant_type(&self) -> &GrantType {
+        &self.grant_type
+    }
+
+    fn parameters(&self) -> &'static [&'static str] {
+        &["code", "redirect_uri", "code_verifier"]
+    }
+
+    async fn decide(&self, context: &GrantContext<'_>) -> Result<Decision, Error> {
+        let code = AuthorizationCode::new(context.params.require("code")?);
+        let proof = Proof {
+            redirect_uri: context.params.get("redirect_uri")?,
+            code_verifier: context.params.get("code_verifier")?,
+        };
+        let presented = context.find(code).await?;
+        Ok(redeem(presented, &proof, context)?)
+    }
+}
+
+/// What a client shows besides the code.
+struct Proof<'a> {
+    redirect_uri: Option<&'a str>,
+    code_verifier: Option<&'a str>,
+}
+
+/// The order matters: only who has proven every binding learns that a code was used, and can thereby end its grant.
+fn redeem(
+    presented: Presented<kind::AuthorizationCode>,
+    proof: &Proof<'_>,
+    context: &GrantContext<'_>,
+) -> Result<Decision, Refusal> {
+    // A code whose bindings were lost can't be shown to be anyone's.
+    let binding = presented.code_binding().ok_or(Refusal::UnknownToken)?;
+    presented.must_belong_to(context.client)?;
+    must_repeat_redirect_uri(binding, proof.redirect_uri, context.client.may_omit_redirect_uri())?;
+    let may_omit_pkce = context.policy().allowed_dangers().allow_missing_pkce && context.client.may_omit_pkce();
+    must_meet_challenge(binding.code_challenge.as_ref(), proof.code_verifier, may_omit_pkce)?;
+    presented.must_have_a_live_grant(context.now)?;
+    if presented.spent().is_some() {
+        return Ok(Decision::Replayed(Replayed::new(&presented)));
+    }
+    presented.must_not_be_expired(context.now)?;
+    let scope = presented.token().scope.clone();
+    Ok(Decision::Exchange(ExchangeToken::new(presented, scope)))
+}
+
+/// RFC 6749 §4.1.3: whoever sent `redirect_uri` to the authorization endpoint repeats it here. OAuth 2.1 §10.2 lets
+/// clients leave it out, because PKCE has taken its place.
+fn must_repeat_redirect_uri(binding: &CodeBinding, given: Option<&str>, may_omit: bool) -> Result<(), Refusal> {
+    let matches = match given {
+        Some(given) => *given == *binding.redirect_uri,
+        None => !binding.redirect_uri_was_sent || may_omit && binding.code_challenge.is_some(),
+    };
+    if matches { Ok(()) } else { Err(Refusal::RedirectUriMismatch) }
+}
+
+/// RFC 7636 §4.6, and RFC 9700 §4.8.2 against downgrades: neither half of the proof may be missing.
+fn must_meet_challenge(
+    challenge: Option<&CodeChallenge>,
+    verifier: Option<&str>,
+    may_omit: bool,
+) -> Result<(), Refusal> {
+    match (challenge, verifier) {
+        (None, None) if may_omit => Ok(()),
+        (None, None) => Err(Refusal::CodeWithoutChallenge),
+        (None, Some(_)) => Err(Refusal::UnexpectedCodeVerifier),
+        (Some(_), None) => Err(Refusal::MissingCodeVerifier),
+        (Some(_), Some(verifier)) if !is_code_verifier(verifier) => Err(Refusal::MalformedCodeVerifier),
+        (Some(challenge), Some(verifier)) if challenge.is_met_by(&CodeVerifier::new(verifier)) => Ok(()),
+        (Some(_), Some(_)) => Err(Refusal::WrongCodeVerifier),
+    }
+}

@@ -1,0 +1,37 @@
+//! The client credentials grant (RFC 6749 §4.4): a client acts for itself.
+
+use async_trait::async_trait;
+
+use super::{Decision, GrantContext, GrantHandler, OpenGrant, built_in};
+use crate::error::{Error, Refusal};
+use crate::record::GrantType;
+
+/// Issues tokens that have no resource owner, and are never refreshed (RFC 6749 §4.4.3).
+pub(crate) struct ClientCredentialsGrant {
+    grant_type: GrantType,
+}
+
+impl ClientCredentialsGrant {
+    pub(crate) fn new() -> Self {
+        Self { grant_type: built_in(GrantType::CLIENT_CREDENTIALS) }
+    }
+}
+
+#[async_trait]
+impl GrantHandler for ClientCredentialsGrant {
+    fn grant_type(&self) -> &GrantType {
+        &self.grant_type
+    }
+
+    fn parameters(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    async fn decide(&self, context: &GrantContext<'_>) -> Result<Decision, Error> {
+        // No public client can be registered for this grant; were one to appear, it would have proven nothing.
+        if !context.client.is_confidential() {
+            return Err(Refusal::GrantTypeNotAllowed.into());
+        }
+        Ok(Decision::Open(OpenGrant::new(self.grant_type.clone(), context.scope()?)))
+    }
+}

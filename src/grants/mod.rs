@@ -1,0 +1,162 @@
+//! Grant types: how a request at the token endpoint becomes a [`Decision`].
+//!
+//! The built-in ones and those a host adds (RFC 6749 §4.5) implement the same trait and get the same [`GrantContext`].
+//! A handler decides; it neither mints tokens nor writes to the storage.
+
+mod authorization_code;
+mod client_credentials;
+mod implicit;
+mod password;
+mod refresh_token;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use time::OffsetDateTime;
+
+pub(crate) use self::authorization_code::{AuthorizationCodeGrant, open_for_code};
+pub(crate) use self::client_credentials::ClientCredentialsGrant;
+pub(crate) use self::implicit::open_for_token;
+pub(crate) use self::password::PasswordGrant;
+pub(crate) use self::refresh_token::RefreshTokenGrant;
+use crate::authenticator::Authenticator;
+use crate::client::auth::AuthenticatedClient;
+use crate::error::{Error, Refusal};
+use crate::host::Host;
+pub use crate::issue::{ExchangeToken, OpenGrant, RepeatRefresh, ResponseMembers};
+pub use crate::lookup::Presented;
+use crate::lookup::lookup;
+use crate::params::Params;
+use crate::policy::Policy;
+use crate::record::{Grant, GrantType};
+use crate::scope::Scope;
+use crate::secret::{Secret, Token};
+
+/// Handles one grant type at the token endpoint.
+///
+/// By the time [`decide`](Self::decide) is called the request is well-formed, its client is authenticated and registered
+/// for the grant type. If another request spends a token in between, `decide` is called a second time, so it should do
+/// nothing but read.
+#[async_trait]
+#[diagnostic::on_unimplemented(note = "a `GrantHandler` turns a token request into a `Decision`")]
+pub trait GrantHandler: Send + Sync {
+    /// The grant type it handles; an extension is named by an absolute URI.
+    fn grant_type(&self) -> &GrantType;
+
+    /// The parameters it reads besides `grant_type`, `scope` and those of client authentication. A request that repeats
+    /// one of them is refused before anything else happens.
+    fn parameters(&self) -> &'static [&'static str];
+
+    /// Decides what the request is to get.
+    ///
+    /// # Errors
+    /// Why it gets nothing. The error code of an extension comes from an
+    /// [`ExtensionRefusal`](crate::error::ExtensionRefusal).
+    async fn decide(&self, context: &GrantContext<'_>) -> Result<Decision, Error>;
+}
+
+/// What a [`GrantHandler`] decided; carried out by the token endpoint.
+#[derive(Debug)]
+#[non_exhaustive]
+#[must_use = "a decision does nothing until it is returned"]
+pub enum Decision {
+    /// Open a new grant.
+    Open(OpenGrant),
+    /// Spend a code or refresh token of an existing grant.
+    Exchange(ExchangeToken),
+    /// Give the answer to a refresh again.
+    Repeat(RepeatRefresh),
+    /// The token was spent before and its presenter has proven possession: revoke its grant and refuse with
+    /// `invalid_grant`.
+    Replayed(Replayed),
+}
+
+/// A proven replay of a spent token.
+#[derive(Debug)]
+pub struct Replayed {
+    pub(crate) grant: Arc<Grant>,
+    pub(crate) refusal: Refusal,
+}
+
+impl Replayed {
+    /// A code or refresh token that was presented again. Only the client it was issued to, having proven every binding,
+    /// may cause this.
+    #[must_use = "a decision does nothing until it is returned"]
+    pub fn new<K: crate::secret::SingleUse>(presented: &Presented<K>) -> Self {
+        let refusal = match K::KIND {
+            crate::record::TokenKind::AuthorizationCode => Refusal::CodeReplayed,
+            _ => Refusal::RefreshTokenReused,
+        };
+        Self { grant: Arc::clone(presented.grant()), refusal }
+    }
+}
+
+/// What a [`GrantHandler`] decides upon.
+#[derive(Debug)]
+pub struct GrantContext<'a> {
+    pub(crate) host: &'a Host,
+    pub(crate) client: &'a AuthenticatedClient,
+    pub(crate) params: &'a Params<'a>,
+    pub(crate) now: OffsetDateTime,
+    pub(crate) peer: Option<IpAddr>,
+}
+
+impl GrantContext<'_> {
+    /// The authenticated client.
+    #[must_use]
+    pub const fn client(&self) -> &AuthenticatedClient {
+        self.client
+    }
+
+    /// The parameters of the request.
+    #[must_use]
+    pub const fn params(&self) -> &Params<'_> {
+        self.params
+    }
+
+    /// The time of the request.
+    #[must_use]
+    pub const fn now(&self) -> OffsetDateTime {
+        self.now
+    }
+
+    /// The peer, if the host vouched for one.
+    #[must_use]
+    pub const fn peer(&self) -> Option<IpAddr> {
+        self.peer
+    }
+
+    /// The server's policy.
+    #[must_use]
+    pub const fn policy(&self) -> &Policy {
+        &self.host.policy
+    }
+
+    /// The host's authenticator.
+    #[must_use]
+    pub fn authenticator(&self) -> &dyn Authenticator {
+        &*self.host.authenticator
+    }
+
+    /// The scope that the client may have of what it asked for, or its default (RFC 6749 §3.3).
+    ///
+    /// # Errors
+    /// It is malformed, unknown, not the client's to ask for, or missing without a default.
+    pub fn scope(&self) -> Result<Scope, Refusal> {
+        self.host.scope_for(self.client, self.params.get("scope")?)
+    }
+
+    /// Finds a token. It may be spent, expired or revoked, and another client's.
+    ///
+    /// # Errors
+    /// There is no such token of this kind, or the storage failed.
+    pub async fn find<K: Token>(&self, token: Secret<K>) -> Result<Presented<K>, Error> {
+        Ok(lookup(self.host, token).await?.ok_or(Refusal::UnknownToken)?)
+    }
+}
+
+/// A built-in grant type by its name.
+fn built_in(name: &'static str) -> GrantType {
+    GrantType::built_in(name)
+}

@@ -1,0 +1,53 @@
+//! The resource owner password credentials grant (RFC 6749 §4.3). Off by default.
+
+use async_trait::async_trait;
+
+use super::{Decision, GrantContext, GrantHandler, OpenGrant, built_in};
+use crate::authenticator::{ResourceOwnerAttempt, Verdict};
+use crate::error::{Error, Refusal};
+use crate::record::GrantType;
+use crate::secret::Password;
+
+/// Trades a user's password for tokens.
+pub(crate) struct PasswordGrant {
+    grant_type: GrantType,
+}
+
+impl PasswordGrant {
+    pub(crate) fn new() -> Self {
+        Self { grant_type: built_in(GrantType::PASSWORD) }
+    }
+}
+
+#[async_trait]
+impl GrantHandler for PasswordGrant {
+    fn grant_type(&self) -> &GrantType {
+        &self.grant_type
+    }
+
+    fn parameters(&self) -> &'static [&'static str] {
+        &["username", "password"]
+    }
+
+    async fn decide(&self, context: &GrantContext<'_>) -> Result<Decision, Error> {
+        let username = context.params.require("username")?;
+        let password = Password::new(context.params.require("password")?);
+        let scope = context.scope()?;
+        let attempt = ResourceOwnerAttempt {
+            username,
+            password: &password,
+            client: context.client,
+            scope: &scope,
+            peer: context.peer,
+            now: context.now,
+        };
+        match context.authenticator().resource_owner(&attempt).await? {
+            Verdict::Accepted(subject) => {
+                let order = OpenGrant::new(self.grant_type.clone(), scope).subject(subject);
+                Ok(Decision::Open(order.refreshable()))
+            }
+            Verdict::Rejected => Err(Refusal::ResourceOwnerRejected.into()),
+            Verdict::Throttled { retry_after } => Err(Error::Throttled { retry_after }),
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! The refresh token grant (RFC 6749 §6) with rotation and reuse detection (RFC 9700 §4.14.2).
+
+use async_trait::async_trait;
+use time::{Duration, OffsetDateTime};
+
+use super::{Decision, ExchangeToken, GrantContext, GrantHandler, Presented, RepeatRefresh, Replayed, built_in};
+use crate::error::{Error, Refusal};
+use crate::policy::EffectiveLifetimes;
+use crate::record::{Grant, GrantType, Spent};
+use crate::scope::Scope;
+use crate::secret::{RefreshToken, kind};
+
+/// Trades a refresh token for an access token and, with rotation, its successor.
+pub(crate) struct RefreshTokenGrant {
+    grant_type: GrantType,
+}
+
+impl RefreshTokenGrant {
+    pub(crate) fn new() -> Self {
+        Self { grant_type: built_in(GrantType::REFRESH_TOKEN) }
+    }
+}
+
+#[async_trait]
+impl GrantHandler for RefreshTokenGrant {
+    fn grant_type(&self) -> &GrantType {
+        &self.grant_type
+    }
+
+    fn parameters(&self) -> &'static [&'static str] {
+        &["refresh_token"]
+    }
+
+    async fn decide(&self, context: &GrantContext<'_>) -> Result<Decision, Error> {
+        let token = RefreshToken::new(context.params.require("refresh_token")?);
+        let requested = context.params.get("scope")?;
+        let presented = context.find(token).await?;
+        presented.must_belong_to(context.client)?;
+        let lifetimes = context.policy().lifetimes(context.client);
+        Ok(refresh(presented, requested, lifetimes, context.now)?)
+    }
+}
+
+/// The order matters: a token of a dead grant says nothing, a spent one is judged before its age, and only then does the
+/// request's scope count.
+fn refresh(
+    presented: Presented<kind::RefreshToken>,
+    requested: Option<&str>,
+    lifetimes: EffectiveLifetimes,
+    now: OffsetDateTime,
+) -> Result<Decision, Refusal> {
+    presented.must_have_a_live_grant(now)?;
+    if let Some(spent) = presented.spent() {
+        return match judge(spent, lifetimes.refresh_grace, now) {
+            Reuse::WithinGrace => {
+                let scope = narrowed(requested, presented.grant()).map_err(|_| Refusal::RetryRefused)?;
+                Ok(Decision::Repeat(RepeatRefresh::new(presented, scope)))
+            }
+            Reuse::Theft => Ok(Decision::Replayed(Replayed::new(&presented))),
+            Reuse::InTheFuture => Err(Refusal::SpentInTheFuture),
+        };
+    }
+    presented.must_not_be_expired(now)?;
+    must_not_be_idle(presented.grant(), lifetimes, now)?;
+    let scope = narrowed(requested, presented.grant())?;
+    Ok(Decision::Exchange(ExchangeToken::new(presented, scope)))
+}
+
+/// What it means that a spent refresh token is presented again.
+#[derive(Debug, PartialEq, Eq)]
+enum Reuse {
+    /// The client lost the answer, or has two tabs.
+    WithinGrace,
+    /// Two parties hold the token, and nobody can tell which of them is the client.
+    Theft,
+    /// Clocks differ by more than the window: nothing can be told.
+    InTheFuture,
+}
+
+fn judge(spent: &Spent, grace: Duration, now: OffsetDateTime) -> Reuse {
+    if !grace.is_positive() {
+        return Reuse::Theft;
+    }
+    let age = now - spent.at;
+    if age <= -grace {
+        return Reuse::InTheFuture;
+    }
+    // The seed is erased as soon as a successor was used: whoever presents the old token after that is somebody else.
+    if age < grace && spent.seed.is_some() { Reuse::WithinGrace } else { Reuse::Theft }
+}
+
+/// A token that is not replaced carries no idle limit of its own.
+fn must_not_be_idle(grant: &Grant, lifetimes: EffectiveLifetimes, now: OffsetDateTime) -> Result<(), Refusal> {
+    let idle_since = grant.last_used_at.saturating_add(lifetimes.refresh_token_idle);
+    let absolute_end = grant.opened_at.saturating_add(lifetimes.refresh_token_absolute);
+    if now < idle_since.min(absolute_end) { Ok(()) } else { Err(Refusal::ExpiredToken) }
+}
+
+/// The scope of the new access token: what was asked for, within what was granted (RFC 6749 §6).
+fn narrowed(requested: Option<&str>, grant: &Grant) -> Result<Scope, Refusal> {
+    let Some(requested) = requested else { return Ok(grant.scope.clone()) };
+    let requested = Scope::parse(requested).map_err(|_| Refusal::MalformedScope)?;
+    if requested.is_subset(&grant.scope) { Ok(requested) } else { Err(Refusal::ScopeExceedsGrant) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::AttemptId;
+    use crate::secret::Seed;
+
+    fn spent_at(at: OffsetDateTime, with_seed: bool) -> Spent {
+        let seed = with_seed.then(|| Seed::from_bytes([1; 32]));
+        Spent { at, attempt: AttemptId::from_bytes([0; 16]), seed }
+    }
+
+    // covers: B22
+    #[test]
+    fn the_window_is_judged_to_the_microsecond_and_in_both_directions() {
+        let at = OffsetDateTime::UNIX_EPOCH + Duration::days(10_000);
+        let (grace, tick) = (Duration::seconds(30), Duration::microseconds(1));
+        for (now, expected) in [
+            (at, Reuse::WithinGrace),
+            (at + grace - tick, Reuse::WithinGrace),
+            (at + grace, Reuse::Theft),
+            (at - grace + tick, Reuse::WithinGrace),
+            (at - grace, Reuse::InTheFuture),
+        ] {
+            assert_eq!(judge(&spent_at(at, true), grace, now), expected, "{}", now - at);
+        }
+    }
+
+    #[test]
+    fn without_a_seed_or_a_window_every_reuse_is_theft() {
+        let at = OffsetDateTime::UNIX_EPOCH;
+        assert_eq!(judge(&spent_at(at, false), Duration::seconds(30), at), Reuse::Theft);
+        for age in [-5, 0, 5] {
+            let now = at + Duration::seconds(age);
+            assert_eq!(judge(&spent_at(at, false), Duration::ZERO, now), Reuse::Theft);
+            assert_eq!(judge(&spent_at(at, true), Duration::ZERO, now), Reuse::Theft, "the window was closed since");
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! Everything the host supplied, in one place, as the endpoints use it.
+
+use std::sync::Arc;
+
+use time::OffsetDateTime;
+use zeroize::Zeroizing;
+
+use crate::authenticator::Authenticator;
+use crate::client::Client;
+use crate::env::{Clock, Entropy, in_microseconds};
+use crate::error::{EntropyError, Refusal};
+use crate::event::{Event, EventKind, Observer};
+use crate::policy::Policy;
+use crate::scope::{Catalogue, Scope};
+use crate::storage::{ClientStore, Storage};
+
+pub(crate) struct Host {
+    /// The issuer identifier, character for character as the host wrote it.
+    pub(crate) issuer: Box<str>,
+    pub(crate) storage: Arc<dyn Storage>,
+    pub(crate) clients: Arc<dyn ClientStore>,
+    pub(crate) authenticator: Arc<dyn Authenticator>,
+    pub(crate) policy: Policy,
+    pub(crate) scopes: Catalogue,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) observer: Arc<dyn Observer>,
+}
+
+impl Host {
+    /// The time, to be read once a request.
+    pub(crate) fn now(&self) -> OffsetDateTime {
+        in_microseconds(self.clock.now())
+    }
+
+    /// Fresh random bytes.
+    pub(crate) fn random<const N: usize>(&self) -> Result<Zeroizing<[u8; N]>, EntropyError> {
+        let mut bytes = Zeroizing::new([0; N]);
+        self.entropy.fill(bytes.as_mut_slice())?;
+        Ok(bytes)
+    }
+
+    pub(crate) fn observe(&self, at: OffsetDateTime, kind: EventKind<'_>) {
+        self.observer.observe(&Event { at, kind });
+    }
+
+    /// The scope a client gets if the resource owner agrees: what it asked for if it may, else its default, else the
+    /// server's (RFC 6749 §3.3).
+    pub(crate) fn scope_for(&self, client: &Client, requested: Option<&str>) -> Result<Scope, Refusal> {
+        let server_default = self.scopes.default_scope();
+        let allowed = client.scope().or(server_default);
+        let Some(requested) = requested else {
+            let default = client.default_scope().or(server_default).ok_or(Refusal::NoDefaultScope)?;
+            // A default may name more than this client may have, or than the server still offers.
+            let offered = default.intersection(self.scopes.all());
+            let within = offered.and_then(|scope| allowed.and_then(|allowed| scope.intersection(allowed)));
+            return within.ok_or(Refusal::NoDefaultScope);
+        };
+        let requested = Scope::parse(requested).map_err(|_| Refusal::MalformedScope)?;
+        if !requested.is_subset(self.scopes.all()) {
+            return Err(Refusal::UnknownScope);
+        }
+        if allowed.is_none_or(|allowed| !requested.is_subset(allowed)) {
+            return Err(Refusal::ScopeNotAllowed);
+        }
+        Ok(requested)
+    }
+}
+
+impl std::fmt::Debug for Host {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Host").field("issuer", &self.issuer).field("policy", &self.policy).finish_non_exhaustive()
+    }
+}

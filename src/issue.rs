@@ -1,0 +1,384 @@
+//! Issuing tokens: the only place where they are minted, and where a decision becomes records.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+use time::{Duration, OffsetDateTime};
+use zeroize::Zeroizing;
+
+use crate::client::Client;
+use crate::error::{Error, Refusal};
+use crate::host::Host;
+use crate::lookup::{Presented, lookup};
+use crate::mac::KeyedMac;
+use crate::policy::{EffectiveLifetimes, RefreshTokens};
+use crate::record::{
+    AttemptId, CodeBinding, Grant, GrantDetails, GrantId, GrantType, StoredToken, Subject, TokenDetails, TokenKind,
+};
+use crate::scope::Scope;
+use crate::secret::{AccessToken, AuthorizationCode, RefreshToken, Secret, Seed, SingleUse, Token, TokenHash};
+use crate::storage::{Exchange, GrantSelector, Spend};
+
+/// The order to open a new grant and issue its first tokens.
+#[derive(Debug)]
+#[must_use = "a decision does nothing until it is returned"]
+pub struct OpenGrant {
+    pub(crate) grant_type: GrantType,
+    pub(crate) subject: Option<Subject>,
+    pub(crate) scope: Scope,
+    pub(crate) host_data: Option<Arc<Value>>,
+    pub(crate) refreshable: bool,
+    pub(crate) members: ResponseMembers,
+}
+
+impl OpenGrant {
+    /// A grant of `scope` that came about by `grant_type`; without a subject, host data or refresh token.
+    pub fn new(grant_type: GrantType, scope: Scope) -> Self {
+        let members = ResponseMembers::default();
+        Self { grant_type, subject: None, scope, host_data: None, refreshable: false, members }
+    }
+
+    /// The resource owner who gave the grant.
+    pub fn subject(mut self, subject: Subject) -> Self {
+        self.subject = Some(subject);
+        self
+    }
+
+    /// Attaches data that the host gets back at the bearer check.
+    pub fn host_data(mut self, data: Value) -> Self {
+        self.host_data = Some(Arc::new(data));
+        self
+    }
+
+    /// Lets a refresh token be issued too, if the client may refresh and the policy agrees.
+    pub const fn refreshable(mut self) -> Self {
+        self.refreshable = true;
+        self
+    }
+
+    /// Changes what the response says beyond the standard.
+    pub fn response(mut self, change: impl FnOnce(&mut ResponseMembers)) -> Self {
+        change(&mut self.members);
+        self
+    }
+}
+
+/// The order to spend a code or refresh token and issue its successors.
+#[derive(Debug)]
+#[must_use = "a decision does nothing until it is returned"]
+pub struct ExchangeToken {
+    presented: StoredToken,
+    plain: Zeroizing<String>,
+    grant: Arc<Grant>,
+    scope: Scope,
+    members: ResponseMembers,
+}
+
+impl ExchangeToken {
+    /// Spends `presented` for an access token of `scope`, which is cut down to the grant's scope, and a refresh token of
+    /// the grant's scope, if the client may refresh and the policy agrees. A refresh token is replaced only if the
+    /// policy rotates.
+    pub fn new<K: SingleUse>(presented: Presented<K>, scope: Scope) -> Self {
+        let (secret, token, grant) = presented.into_parts();
+        let plain = Zeroizing::new(secret.expose().to_owned());
+        Self { presented: token, plain, grant, scope, members: ResponseMembers::default() }
+    }
+
+    /// Changes what the response says beyond the standard.
+    pub fn response(mut self, change: impl FnOnce(&mut ResponseMembers)) -> Self {
+        change(&mut self.members);
+        self
+    }
+}
+
+/// The order to answer a refresh again that was answered before, within its grace window.
+#[derive(Debug)]
+#[must_use = "a decision does nothing until it is returned"]
+pub struct RepeatRefresh {
+    presented: Presented<crate::secret::kind::RefreshToken>,
+    scope: Scope,
+}
+
+impl RepeatRefresh {
+    /// Repeats the answer to `presented`, a spent refresh token, for a request that asks for `scope`.
+    pub const fn new(presented: Presented<crate::secret::kind::RefreshToken>, scope: Scope) -> Self {
+        Self { presented, scope }
+    }
+}
+
+/// What a token response says beyond the standard.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct ResponseMembers {
+    /// The token type (RFC 6749 §7.1). Default: `Bearer`.
+    pub token_type: Option<Cow<'static, str>>,
+    /// The lifetime of the access token. Default: the client's or the policy's.
+    pub access_token_lifetime: Option<Duration>,
+    /// More members; standard ones are not replaced.
+    pub extra: Map<String, Value>,
+}
+
+/// Tokens that were issued and stored.
+#[derive(Debug)]
+pub(crate) struct Issued {
+    pub(crate) access_token: AccessToken,
+    pub(crate) token_type: Cow<'static, str>,
+    pub(crate) expires_in: Duration,
+    pub(crate) refresh_token: Option<RefreshToken>,
+    pub(crate) scope: Scope,
+    pub(crate) extra: Map<String, Value>,
+    pub(crate) grant: Arc<Grant>,
+}
+
+/// Opens a grant with its first access token, and a refresh token if there is to be one.
+pub(crate) async fn open_grant(
+    host: &Host,
+    client: &Client,
+    order: OpenGrant,
+    now: OffsetDateTime,
+) -> Result<Issued, Error> {
+    let lifetimes = lifetimes(host, client, &order.members);
+    let random = host.random::<80>()?;
+    let (id, tokens) = random.split_at(16);
+    let refreshes = order.refreshable && may_refresh(host, client, &order.scope);
+
+    let access_token = AccessToken::from_bytes(&array(&tokens[..32]));
+    let refresh_token = refreshes.then(|| RefreshToken::from_bytes(&array(&tokens[32..])));
+    let id = GrantId::from_bytes(array(id));
+    let access_expires_at = now.saturating_add(lifetimes.access_token);
+    let access = record(&access_token, id, &order.scope, now, access_expires_at);
+    let refresh = refresh_token.as_ref().map(|token| {
+        record(token, id, &order.scope, now, refresh_expiry(&lifetimes, host.policy.rotates(client), now, now))
+    });
+    let expires_at = refresh.as_ref().map_or(access_expires_at, |token| token.expires_at.max(access_expires_at));
+    let grant =
+        Arc::new(new_grant(id, client, order.grant_type, order.subject, order.scope, order.host_data, now, expires_at));
+    match refresh {
+        Some(refresh) => host.storage.open_grant(&grant, &[access, refresh]).await?,
+        None => host.storage.open_grant(&grant, std::slice::from_ref(&access)).await?,
+    }
+    Ok(issued(access_token, refresh_token, access_expires_at - now, grant.scope.clone(), order.members, grant))
+}
+
+/// Opens a grant that so far has only a code.
+pub(crate) async fn open_grant_with_code(
+    host: &Host,
+    client: &Client,
+    order: OpenGrant,
+    binding: CodeBinding,
+    now: OffsetDateTime,
+) -> Result<(AuthorizationCode, Arc<Grant>), Error> {
+    let random = host.random::<48>()?;
+    let (id, code) = random.split_at(16);
+    let code = AuthorizationCode::from_bytes(&array(code));
+    let id = GrantId::from_bytes(array(id));
+    let expires_at = now.saturating_add(host.policy.lifetimes(client).code);
+    let mut token = record(&code, id, &order.scope, now, expires_at);
+    token.details.code = Some(Arc::new(binding));
+    let grant =
+        Arc::new(new_grant(id, client, order.grant_type, order.subject, order.scope, order.host_data, now, expires_at));
+    host.storage.open_grant(&grant, std::slice::from_ref(&token)).await?;
+    Ok((code, grant))
+}
+
+/// Spends a token for its successors; `None` if somebody else was faster.
+pub(crate) async fn exchange(
+    host: &Host,
+    client: &Client,
+    order: ExchangeToken,
+    now: OffsetDateTime,
+) -> Result<Option<Issued>, Error> {
+    let ExchangeToken { presented, plain, grant, scope, members } = order;
+    let lifetimes = lifetimes(host, client, &members);
+    let is_refresh = presented.kind == TokenKind::RefreshToken;
+    let rotates = host.policy.rotates(client);
+    let consume = !is_refresh || rotates;
+    let scope = scope.intersection(&grant.scope).ok_or(Refusal::ScopeExceedsGrant)?;
+    let refreshes = consume && may_refresh(host, client, &grant.scope);
+
+    let random = host.random::<80>()?;
+    let attempt = AttemptId::from_bytes(array(&random[..16]));
+    let seed = (is_refresh && consume && lifetimes.refresh_grace.is_positive())
+        .then(|| Seed::from_bytes(array(&random[16..48])));
+    let (access_token, refresh_token) = match &seed {
+        Some(seed) => derive(seed, &plain),
+        None => (Secret::from_bytes(&array(&random[16..48])), Secret::from_bytes(&array(&random[48..]))),
+    };
+
+    // However often it is used, the grant does not outlive its absolute lifetime.
+    let absolute_end = grant.opened_at.saturating_add(lifetimes.refresh_token_absolute);
+    let access_expires_at = now.saturating_add(lifetimes.access_token).min(absolute_end);
+    if access_expires_at <= now {
+        return Err(Refusal::ExpiredToken.into());
+    }
+    let successor = |mut token: StoredToken| {
+        token.parent = Some(presented.hash);
+        token
+    };
+    let access = successor(record(&access_token, grant.id, &scope, now, access_expires_at));
+    let refresh = refreshes.then(|| {
+        let expires_at = refresh_expiry(&lifetimes, rotates, grant.opened_at, now);
+        successor(record(&refresh_token, grant.id, &grant.scope, now, expires_at))
+    });
+    let latest = refresh.as_ref().map_or(access_expires_at, |token| token.expires_at.max(access_expires_at));
+    let spend = Spend {
+        token: presented.hash,
+        kind: presented.kind,
+        grant_id: grant.id,
+        attempt,
+        at: now,
+        consume,
+        seed,
+        grant_expires_at: latest.max(grant.expires_at),
+    };
+    let outcome = match refresh {
+        Some(refresh) => host.storage.exchange(&spend, &[access, refresh]).await?,
+        None => host.storage.exchange(&spend, std::slice::from_ref(&access)).await?,
+    };
+    match outcome {
+        Exchange::Done => {
+            let refresh_token = refreshes.then_some(refresh_token);
+            Ok(Some(issued(access_token, refresh_token, access_expires_at - now, scope, members, grant)))
+        }
+        Exchange::AlreadySpent => Ok(None),
+        Exchange::Dead => Err(Refusal::GrantEnded.into()),
+    }
+}
+
+/// Derives the successors of a spent refresh token again and answers from their own records; nothing is written and no
+/// lifetime extended.
+pub(crate) async fn repeat(host: &Host, order: RepeatRefresh, now: OffsetDateTime) -> Result<Issued, Error> {
+    let seed = order.presented.spent().and_then(|spent| spent.seed.as_ref()).ok_or(Refusal::RetryRefused)?;
+    let (access_token, refresh_token) = derive(seed, order.presented.secret().expose());
+    let access = live_successor(host, access_token, now).await?;
+    if access.token().scope != order.scope {
+        return Err(Refusal::RetryRefused.into());
+    }
+    let refresh = live_successor(host, refresh_token, now).await?;
+    if refresh.spent().is_some() {
+        return Err(Refusal::RetryRefused.into());
+    }
+    let (access_token, token, grant) = access.into_parts();
+    let (refresh_token, ..) = refresh.into_parts();
+    let members = ResponseMembers::default();
+    Ok(issued(access_token, Some(refresh_token), token.expires_at - now, token.scope, members, grant))
+}
+
+async fn live_successor<K: Token>(host: &Host, token: Secret<K>, now: OffsetDateTime) -> Result<Presented<K>, Error> {
+    let found = lookup(host, token).await?.ok_or(Refusal::RetryRefused)?;
+    found
+        .must_have_a_live_grant(now)
+        .and_then(|()| found.must_not_be_expired(now))
+        .map_err(|_| Refusal::RetryRefused)?;
+    Ok(found)
+}
+
+/// Ends a grant and with it every token of it.
+pub(crate) async fn revoke_grant(host: &Host, grant: &Grant, now: OffsetDateTime) -> Result<(), Error> {
+    host.storage.revoke_grants(&GrantSelector::Id(grant.id), now).await?;
+    Ok(())
+}
+
+/// Whether a client gets refresh tokens for a grant of this scope (RFC 9700 §4.14.2).
+pub(crate) fn may_refresh(host: &Host, client: &Client, granted: &Scope) -> bool {
+    let policy_agrees = match host.policy.refresh_tokens {
+        RefreshTokens::Always => true,
+        RefreshTokens::OfflineAccess => granted.contains("offline_access"),
+        RefreshTokens::Never => false,
+    };
+    policy_agrees && client.allows_grant_type(GrantType::REFRESH_TOKEN)
+}
+
+fn lifetimes(host: &Host, client: &Client, members: &ResponseMembers) -> EffectiveLifetimes {
+    let mut lifetimes = host.policy.lifetimes(client);
+    if let Some(access_token) = members.access_token_lifetime {
+        lifetimes.access_token = access_token;
+    }
+    lifetimes
+}
+
+/// A token that is replaced at each use ends when it was idle for too long. One that stays has to last until the grant
+/// ends; that it was idle shows in the grant's `last_used_at`.
+fn refresh_expiry(
+    lifetimes: &EffectiveLifetimes,
+    rotates: bool,
+    opened_at: OffsetDateTime,
+    now: OffsetDateTime,
+) -> OffsetDateTime {
+    let absolute_end = opened_at.saturating_add(lifetimes.refresh_token_absolute);
+    if rotates { now.saturating_add(lifetimes.refresh_token_idle).min(absolute_end) } else { absolute_end }
+}
+
+/// The successors of a refresh token, as a function of the seed and the token alone: whoever presents the token while the
+/// seed exists gets the same ones, and neither half is enough by itself.
+fn derive(seed: &Seed, presented: &str) -> (AccessToken, RefreshToken) {
+    let bytes = |label: &[u8]| KeyedMac::new(seed.expose(), label).update(presented.as_bytes()).finish();
+    (Secret::from_bytes(&bytes(b"grantor/1/access_token\0")), Secret::from_bytes(&bytes(b"grantor/1/refresh_token\0")))
+}
+
+fn record<K: Token>(
+    token: &Secret<K>,
+    grant_id: GrantId,
+    scope: &Scope,
+    issued_at: OffsetDateTime,
+    expires_at: OffsetDateTime,
+) -> StoredToken {
+    StoredToken {
+        hash: TokenHash::of(token.expose()),
+        kind: K::KIND,
+        grant_id,
+        scope: scope.clone(),
+        issued_at,
+        expires_at,
+        parent: None,
+        spent: None,
+        revoked_at: None,
+        details: TokenDetails::default(),
+    }
+}
+
+#[expect(clippy::too_many_arguments, reason = "one for each field that differs; a struct would only repeat Grant")]
+fn new_grant(
+    id: GrantId,
+    client: &Client,
+    grant_type: GrantType,
+    subject: Option<Subject>,
+    scope: Scope,
+    host_data: Option<Arc<Value>>,
+    now: OffsetDateTime,
+    expires_at: OffsetDateTime,
+) -> Grant {
+    Grant {
+        id,
+        client_id: client.id().clone(),
+        subject,
+        grant_type,
+        scope,
+        opened_at: now,
+        last_used_at: now,
+        expires_at,
+        revoked_at: None,
+        host_data,
+        details: GrantDetails::default(),
+    }
+}
+
+fn issued(
+    access_token: AccessToken,
+    refresh_token: Option<RefreshToken>,
+    expires_in: Duration,
+    scope: Scope,
+    members: ResponseMembers,
+    grant: Arc<Grant>,
+) -> Issued {
+    let token_type = members.token_type.unwrap_or(Cow::Borrowed("Bearer"));
+    Issued { access_token, token_type, expires_in, refresh_token, scope, extra: members.extra, grant }
+}
+
+/// Copies a part of the random bytes whose length is known from the place it was cut at.
+fn array<const N: usize>(bytes: &[u8]) -> [u8; N] {
+    let mut array = [0; N];
+    array.copy_from_slice(bytes);
+    array
+}

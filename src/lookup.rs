@@ -1,0 +1,95 @@
+//! Finding a presented token: the one caller of [`Storage::find`](crate::Storage::find), and the checks that every user
+//! of a single-use token needs.
+
+use std::sync::Arc;
+
+use time::OffsetDateTime;
+
+use crate::client::Client;
+use crate::error::{Refusal, StorageError};
+use crate::host::Host;
+use crate::record::{CodeBinding, Grant, Spent, StoredToken};
+use crate::secret::{Secret, Token};
+
+/// A token that was presented and found, with its record and its grant as they stand: it may be spent, expired or
+/// revoked. Which of the checks below are made, and in which order, is the caller's to say.
+#[derive(Debug)]
+#[must_use = "a token that was found is not yet a token that is valid"]
+pub struct Presented<K: Token> {
+    secret: Secret<K>,
+    token: StoredToken,
+    grant: Arc<Grant>,
+}
+
+/// Finds the record of a token of one kind; a token of another kind is unknown.
+pub(crate) async fn find<K: Token>(
+    host: &Host,
+    secret: &Secret<K>,
+) -> Result<Option<(StoredToken, Arc<Grant>)>, StorageError> {
+    let found = host.storage.find(&secret.hash()).await?;
+    Ok(found.filter(|(token, _)| token.kind == K::KIND))
+}
+
+/// Finds a token that is to be judged and then spent.
+pub(crate) async fn lookup<K: Token>(host: &Host, secret: Secret<K>) -> Result<Option<Presented<K>>, StorageError> {
+    let found = find(host, &secret).await?;
+    Ok(found.map(|(token, grant)| Presented { secret, token, grant }))
+}
+
+impl<K: Token> Presented<K> {
+    /// Its record.
+    #[must_use]
+    pub const fn token(&self) -> &StoredToken {
+        &self.token
+    }
+
+    /// Its grant.
+    #[must_use]
+    pub const fn grant(&self) -> &Arc<Grant> {
+        &self.grant
+    }
+
+    /// How it was spent, if it was.
+    #[must_use]
+    pub const fn spent(&self) -> Option<&Spent> {
+        self.token.spent.as_ref()
+    }
+
+    /// What a code is bound to.
+    #[must_use]
+    pub fn code_binding(&self) -> Option<&CodeBinding> {
+        self.token.details.code.as_deref()
+    }
+
+    /// Refuses a token that was issued to another client (RFC 6749 §5.2).
+    ///
+    /// # Errors
+    /// [`Refusal::ForeignToken`]
+    pub fn must_belong_to(&self, client: &Client) -> Result<(), Refusal> {
+        if self.grant.client_id == *client.id() { Ok(()) } else { Err(Refusal::ForeignToken) }
+    }
+
+    /// Refuses a token that was revoked, or whose grant was revoked or has ended.
+    ///
+    /// # Errors
+    /// [`Refusal::GrantEnded`]
+    pub fn must_have_a_live_grant(&self, now: OffsetDateTime) -> Result<(), Refusal> {
+        if self.token.revoked_at.is_none() && self.grant.is_live(now) { Ok(()) } else { Err(Refusal::GrantEnded) }
+    }
+
+    /// Refuses a token that has expired.
+    ///
+    /// # Errors
+    /// [`Refusal::ExpiredToken`]
+    pub fn must_not_be_expired(&self, now: OffsetDateTime) -> Result<(), Refusal> {
+        if now < self.token.expires_at { Ok(()) } else { Err(Refusal::ExpiredToken) }
+    }
+
+    pub(crate) const fn secret(&self) -> &Secret<K> {
+        &self.secret
+    }
+
+    pub(crate) fn into_parts(self) -> (Secret<K>, StoredToken, Arc<Grant>) {
+        (self.secret, self.token, self.grant)
+    }
+}

@@ -1,0 +1,52 @@
+//! HMAC-SHA-256 under a key of 256 bits.
+
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+use zeroize::Zeroizing;
+
+/// A MAC in the making; the label keeps the uses of a key apart.
+pub(crate) struct KeyedMac(Hmac<Sha256>);
+
+impl KeyedMac {
+    pub(crate) fn new(key: &[u8; 32], label: &[u8]) -> Self {
+        // RFC 2104 §2 fills a short key up with zeros, so this can't fail as a key of any length could.
+        let mut block = Zeroizing::new([0; 64]);
+        block[..32].copy_from_slice(key);
+        let block: &[u8; 64] = &block;
+        let mut mac = Hmac::new(block.into());
+        mac.update(label);
+        Self(mac)
+    }
+
+    #[must_use]
+    pub(crate) fn update(mut self, bytes: &[u8]) -> Self {
+        self.0.update(bytes);
+        self
+    }
+
+    pub(crate) fn finish(self) -> Zeroizing<[u8; 32]> {
+        Zeroizing::new(self.0.finalize().into_bytes().into())
+    }
+
+    /// Compares in constant time.
+    pub(crate) fn verifies(self, tag: &[u8]) -> bool {
+        self.0.verify_slice(tag).is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// RFC 4231 §4.2, its 20-byte key filled up with zeros as RFC 2104 does.
+    #[test]
+    fn the_first_example_of_rfc_4231_holds() {
+        let mut key = [0; 32];
+        key[..20].fill(0x0b);
+        let tag = *KeyedMac::new(&key, b"Hi ").update(b"There").finish();
+        assert_eq!(tag[..8], [0xb0, 0x34, 0x4c, 0x61, 0xd8, 0xdb, 0x38, 0x53]);
+        assert!(KeyedMac::new(&key, b"Hi There").verifies(&tag));
+        assert!(!KeyedMac::new(&key, b"Hi There!").verifies(&tag));
+        assert!(!KeyedMac::new(&key, b"Hi There").verifies(&tag[..31]));
+    }
+}

@@ -1,0 +1,158 @@
+//! Proof Key for Code Exchange (RFC 7636).
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+use crate::error::Refusal;
+use crate::secret::CodeVerifier;
+
+/// How a challenge was made from its verifier (RFC 7636 §4.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum ChallengeMethod {
+    /// The base64url-encoded SHA-256 of the verifier.
+    S256,
+    /// The verifier itself; a legacy habit that must be switched on (see [`Dangerous`](crate::policy::Dangerous)).
+    #[serde(rename = "plain")]
+    Plain,
+}
+
+/// A code challenge as it was given at the authorization endpoint, together with its method.
+///
+/// The method is a part of the record: at the token endpoint nothing that the client sends can change it.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CodeChallenge {
+    method: ChallengeMethod,
+    value: Box<str>,
+}
+
+impl CodeChallenge {
+    /// Reads the parameters `code_challenge` and `code_challenge_method` (RFC 7636 §4.3); `None` without either.
+    ///
+    /// # Errors
+    /// A method without a challenge, an unknown method, a challenge that does not fit its method, and `plain`
+    /// (also when it is meant by leaving out the method) unless `plain_allowed`.
+    pub(crate) fn read(
+        value: Option<&str>,
+        method: Option<&str>,
+        plain_allowed: bool,
+    ) -> Result<Option<Self>, Refusal> {
+        let Some(value) = value else {
+            return match method {
+                None => Ok(None),
+                Some(_) => Err(Refusal::MissingParameter("code_challenge")),
+            };
+        };
+        let method = match method {
+            Some("S256") => ChallengeMethod::S256,
+            Some("plain") | None if plain_allowed => ChallengeMethod::Plain,
+            Some("plain") => return Err(Refusal::PlainChallenge),
+            None => return Err(Refusal::MissingParameter("code_challenge_method")),
+            Some(_) => return Err(Refusal::UnsupportedChallengeMethod),
+        };
+        let fits = match method {
+            ChallengeMethod::S256 => value.len() == 43 && value.bytes().all(is_base64url),
+            ChallengeMethod::Plain => is_code_verifier(value),
+        };
+        if !fits {
+            return Err(Refusal::MalformedParameter("code_challenge"));
+        }
+        Ok(Some(Self { method, value: value.into() }))
+    }
+
+    /// The challenge of a verifier by `S256`, as a client computes it.
+    #[must_use]
+    pub fn s256(verifier: &CodeVerifier) -> Self {
+        Self { method: ChallengeMethod::S256, value: s256(verifier).into() }
+    }
+
+    /// The value of the `code_challenge` parameter.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.value
+    }
+
+    /// The method it was made with.
+    #[must_use]
+    pub const fn method(&self) -> ChallengeMethod {
+        self.method
+    }
+
+    /// Whether `verifier` proves possession, compared in constant time (RFC 7636 §4.6).
+    #[must_use]
+    pub fn is_met_by(&self, verifier: &CodeVerifier) -> bool {
+        let expected = self.value.as_bytes();
+        match self.method {
+            ChallengeMethod::S256 => s256(verifier).as_bytes().ct_eq(expected).into(),
+            ChallengeMethod::Plain => verifier.expose().as_bytes().ct_eq(expected).into(),
+        }
+    }
+}
+
+impl std::fmt::Debug for CodeChallenge {
+    /// Without the value: by `plain` it is the verifier.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "CodeChallenge({:?}, [redacted])", self.method)
+    }
+}
+
+/// 43 to 128 characters of the unreserved set (RFC 7636 §4.1).
+pub(crate) fn is_code_verifier(text: &str) -> bool {
+    (43..=128).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~'))
+}
+
+const fn is_base64url(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')
+}
+
+fn s256(verifier: &CodeVerifier) -> String {
+    URL_SAFE_NO_PAD.encode(Sha256::digest(verifier.expose().as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // covers: PK-02 (RFC 7636 §4.2, Appendix B)
+    #[test]
+    fn the_example_of_rfc_7636_appendix_b_is_met() {
+        let verifier = CodeVerifier::new("dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk");
+        let challenge =
+            CodeChallenge::read(Some("E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"), Some("S256"), false).unwrap();
+        assert!(challenge.as_ref().unwrap().is_met_by(&verifier));
+        assert_eq!(challenge.unwrap().as_str(), CodeChallenge::s256(&verifier).as_str());
+    }
+
+    #[test]
+    fn a_verifier_that_equals_an_s256_challenge_does_not_meet_it() {
+        let challenge = CodeChallenge::s256(&CodeVerifier::new("v".repeat(43)));
+        assert!(!challenge.is_met_by(&CodeVerifier::new(challenge.as_str())));
+    }
+
+    // covers: PK-18 (RFC 7636 §4.1), B13
+    #[test]
+    fn a_verifier_has_43_to_128_unreserved_characters() {
+        for good in ["a".repeat(43), "a".repeat(128), format!("-._~{}", "Z9".repeat(20))] {
+            assert!(is_code_verifier(&good), "{good}");
+        }
+        let long = "a".repeat(43);
+        for bad in [
+            "a".repeat(42),
+            "a".repeat(129),
+            format!("{long} "),
+            format!("{long}\n"),
+            format!("{long}+"),
+            format!("{long}/"),
+            format!("{long}="),
+            format!("{long}\u{e9}"),
+            String::new(),
+        ] {
+            assert!(!is_code_verifier(&bad), "{bad:?}");
+        }
+    }
+}

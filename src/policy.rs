@@ -1,0 +1,255 @@
+//! Every switch and lifetime of a server. The defaults follow RFC 9700 and OAuth 2.1.
+
+use time::Duration;
+
+use crate::client::Client;
+
+/// What a server does where the specifications leave a choice.
+///
+/// ```
+/// use grantor::Policy;
+/// use time::Duration;
+///
+/// let mut policy = Policy::default();
+/// policy.access_token_lifetime = Duration::minutes(10);
+/// policy.dangerous().allow_password_grant = true;
+/// ```
+///
+/// # Defaults
+/// | setting | default |
+/// |---|---|
+/// | [`code_lifetime`](Self::code_lifetime) | 1 minute |
+/// | [`access_token_lifetime`](Self::access_token_lifetime) | 1 hour |
+/// | [`refresh_token_idle_lifetime`](Self::refresh_token_idle_lifetime) | 14 days |
+/// | [`refresh_token_absolute_lifetime`](Self::refresh_token_absolute_lifetime) | 90 days |
+/// | [`refresh_grace`](Self::refresh_grace) | 30 seconds |
+/// | [`refresh_tokens`](Self::refresh_tokens) | always, to clients that may refresh |
+/// | [`refresh_token_rotation`](Self::refresh_token_rotation) | always |
+/// | [`consent_lifetime`](Self::consent_lifetime) | 30 minutes |
+/// | [`error_redirects`](Self::error_redirects) | at once for clients that an administrator registered |
+/// | [`https_redirect_proves_identity`](Self::https_redirect_proves_identity) | no |
+/// | [`localhost_redirects`](Self::localhost_redirects) | yes, for native apps |
+/// | [`bearer_in_body`](Self::bearer_in_body) | no |
+/// | [`max_state`](Self::max_state) | 4,096 bytes |
+/// | [`max_body`](Self::max_body) | 65,536 bytes |
+/// | everything in [`dangerous`](Self::dangerous) | off |
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Policy {
+    /// How long a code can be redeemed; at most ten minutes (RFC 6749 §4.1.2). Default: 1 minute.
+    pub code_lifetime: Duration,
+    /// How long an access token works (RFC 6750 §5.3 advises an hour or less). Default: 1 hour.
+    pub access_token_lifetime: Duration,
+    /// How long a refresh token works that is not used (RFC 9700 §4.14.2). Default: 14 days.
+    pub refresh_token_idle_lifetime: Duration,
+    /// How long a grant can be refreshed at all, however often it is used. Default: 90 days.
+    pub refresh_token_absolute_lifetime: Duration,
+    /// How long a spent refresh token gets the same successors again instead of ending its grant, so that a lost answer
+    /// or a second tab logs nobody out; at most 60 seconds, zero for never. Default: 30 seconds.
+    pub refresh_grace: Duration,
+    /// When refresh tokens are issued. Default: always, to clients that may refresh.
+    pub refresh_tokens: RefreshTokens,
+    /// Which clients' refresh tokens are replaced at each use (RFC 9700 §4.14.2). Default: all.
+    pub refresh_token_rotation: Rotation,
+    /// How long a consent form can be submitted. Default: 30 minutes.
+    pub consent_lifetime: Duration,
+    /// Whether an error is redirected at once, before the user was involved (RFC 9700 §4.11.2). Default: for clients
+    /// that an administrator registered.
+    pub error_redirects: ErrorRedirects,
+    /// Whether an `https` redirect URI is taken as proof of a public client's identity, so that
+    /// [`consented`](crate::PendingAuthorization::consented) can be true for it (RFC 8252 §8.6). Default: no.
+    pub https_redirect_proves_identity: bool,
+    /// Whether native apps may use `http://localhost` with any port, besides the loopback addresses (RFC 8252 §8.3).
+    /// Default: yes.
+    pub localhost_redirects: bool,
+    /// Whether a bearer token may stand in a form body (RFC 6750 §2.2). Default: no.
+    pub bearer_in_body: bool,
+    /// The longest `state` that is accepted, in bytes. Default: 4,096.
+    pub max_state: usize,
+    /// The largest request body or query that is read, in bytes. Default: 65,536.
+    pub max_body: usize,
+    dangerous: Dangerous,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            code_lifetime: Duration::minutes(1),
+            access_token_lifetime: Duration::hours(1),
+            refresh_token_idle_lifetime: Duration::days(14),
+            refresh_token_absolute_lifetime: Duration::days(90),
+            refresh_grace: Duration::seconds(30),
+            refresh_tokens: RefreshTokens::Always,
+            refresh_token_rotation: Rotation::Always,
+            consent_lifetime: Duration::minutes(30),
+            error_redirects: ErrorRedirects::Registered,
+            https_redirect_proves_identity: false,
+            localhost_redirects: true,
+            bearer_in_body: false,
+            max_state: 4_096,
+            max_body: 65_536,
+            dangerous: Dangerous::default(),
+        }
+    }
+}
+
+/// When a client gets a refresh token. It never gets one without being registered for the refresh token grant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum RefreshTokens {
+    /// With every grant that can be refreshed.
+    #[default]
+    Always,
+    /// Only if `offline_access` was granted. The scope must be one that the server offers.
+    OfflineAccess,
+    /// Never.
+    Never,
+}
+
+/// Which clients' refresh tokens are replaced each time they are used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Rotation {
+    /// All.
+    #[default]
+    Always,
+    /// Those of public clients, as RFC 9700 §4.14.2 demands; a confidential client keeps its token until the token's
+    /// grant reaches its absolute lifetime or is idle for too long.
+    PublicClients,
+}
+
+/// Whether the authorization endpoint redirects an error before the user was involved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum ErrorRedirects {
+    /// At once for clients that an administrator registered; others get a page that asks the user first.
+    #[default]
+    Registered,
+    /// Always a page that asks the user first.
+    AskFirst,
+}
+
+/// Switches that weaken a server, for compatibility with clients that can't be changed. All are off by default, and each
+/// works only for clients that are registered for it too.
+#[derive(Debug, Clone, Copy, Default)]
+#[non_exhaustive]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
+pub struct Dangerous {
+    /// The implicit grant, `response_type=token` (RFC 6749 §4.2): access tokens in URLs. RFC 9700 §2.1.2 advises against
+    /// it.
+    pub allow_implicit_grant: bool,
+    /// The resource owner password credentials grant (RFC 6749 §4.3): apps see passwords. RFC 9700 §2.4 forbids it.
+    pub allow_password_grant: bool,
+    /// The PKCE method `plain` (RFC 7636 §4.2): whoever sees the authorization request can redeem the code.
+    pub allow_plain_pkce: bool,
+    /// Codes without PKCE for confidential clients (RFC 9700 §2.1.1): a stolen code can be injected into the client's own
+    /// session. Public clients always need PKCE, because without it a code is its own proof.
+    pub allow_missing_pkce: bool,
+    /// Credentials and parameters of the token request in the URL's query (against RFC 6749 §2.3.1): secrets end up in
+    /// logs.
+    pub allow_token_parameters_in_query: bool,
+    /// The redirect URI `urn:ietf:wg:oauth:2.0:oob`: users copy codes by hand and can be talked into giving them away.
+    pub allow_out_of_band_redirect: bool,
+}
+
+impl Policy {
+    /// The switches that weaken a server, to be set.
+    pub const fn dangerous(&mut self) -> &mut Dangerous {
+        &mut self.dangerous
+    }
+
+    /// The switches that weaken a server, as they are.
+    #[must_use]
+    pub const fn allowed_dangers(&self) -> &Dangerous {
+        &self.dangerous
+    }
+
+    /// The lifetimes that hold for a client: its own where it has them.
+    pub(crate) fn lifetimes(&self, client: &Client) -> EffectiveLifetimes {
+        let own = client.lifetimes();
+        let access_token = own.access_token.unwrap_or(self.access_token_lifetime);
+        let refresh_token_absolute = own.refresh_token_absolute.unwrap_or(self.refresh_token_absolute_lifetime);
+        let refresh_token_idle =
+            own.refresh_token_idle.unwrap_or(self.refresh_token_idle_lifetime).min(refresh_token_absolute);
+        EffectiveLifetimes {
+            code: own.code.unwrap_or(self.code_lifetime),
+            access_token,
+            refresh_token_idle,
+            refresh_token_absolute,
+            // A window that outlives the tokens it repeats would only hand out expired ones.
+            refresh_grace: own.refresh_grace.unwrap_or(self.refresh_grace).min(access_token).min(refresh_token_idle),
+        }
+    }
+
+    /// Whether a client's refresh tokens are replaced at each use.
+    pub(crate) fn rotates(&self, client: &Client) -> bool {
+        match self.refresh_token_rotation {
+            Rotation::Always => true,
+            Rotation::PublicClients => !client.is_confidential(),
+        }
+    }
+
+    /// The first contradiction, if there is one.
+    pub(crate) fn check(&self) -> Result<(), PolicyError> {
+        let lifetimes = [
+            self.code_lifetime,
+            self.access_token_lifetime,
+            self.refresh_token_idle_lifetime,
+            self.refresh_token_absolute_lifetime,
+            self.consent_lifetime,
+        ];
+        if lifetimes.into_iter().any(|lifetime| lifetime < Duration::SECOND) {
+            return Err(PolicyError::LifetimeTooShort);
+        }
+        if self.code_lifetime > Duration::minutes(10) {
+            return Err(PolicyError::CodeLifetimeTooLong);
+        }
+        if self.refresh_token_idle_lifetime > self.refresh_token_absolute_lifetime {
+            return Err(PolicyError::IdleExceedsAbsolute);
+        }
+        if self.refresh_grace.is_negative() || self.refresh_grace > Duration::MINUTE {
+            return Err(PolicyError::GraceOutOfRange);
+        }
+        if self.access_token_lifetime.min(self.refresh_token_idle_lifetime) < self.refresh_grace {
+            return Err(PolicyError::GraceExceedsLifetime);
+        }
+        if self.max_body == 0 || self.max_state == 0 {
+            return Err(PolicyError::NoInput);
+        }
+        Ok(())
+    }
+}
+
+/// The lifetimes that hold for one client.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct EffectiveLifetimes {
+    pub(crate) code: Duration,
+    pub(crate) access_token: Duration,
+    pub(crate) refresh_token_idle: Duration,
+    pub(crate) refresh_token_absolute: Duration,
+    pub(crate) refresh_grace: Duration,
+}
+
+/// Settings that contradict each other or a specification.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PolicyError {
+    /// A lifetime is zero or negative.
+    #[error("every lifetime is at least one second")]
+    LifetimeTooShort,
+    /// RFC 6749 §4.1.2.
+    #[error("a code lives for ten minutes at most (RFC 6749 section 4.1.2)")]
+    CodeLifetimeTooLong,
+    /// A token that is not used would outlive its grant.
+    #[error("refresh_token_idle_lifetime exceeds refresh_token_absolute_lifetime")]
+    IdleExceedsAbsolute,
+    /// The window is too long to be safe.
+    #[error("refresh_grace is 0 to 60 seconds")]
+    GraceOutOfRange,
+    /// A repeated refresh would hand out expired tokens.
+    #[error("the access token or idle refresh token lifetime is shorter than refresh_grace")]
+    GraceExceedsLifetime,
+    /// Nothing could ever be read.
+    #[error("max_body and max_state are at least 1")]
+    NoInput,
+}

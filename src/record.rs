@@ -1,0 +1,383 @@
+//! The records a storage keeps: [`Grant`] and [`StoredToken`].
+//!
+//! Their fields are public and their sets of fields are closed: a host's storage can build them from its columns, and
+//! the compiler tells it when it forgot one. What later features need to remember goes into [`GrantDetails`] and
+//! [`TokenDetails`], each stored as one JSON value that refuses members it does not know, so that an old node fails
+//! closed instead of dropping a binding.
+
+use std::borrow::Borrow;
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use time::OffsetDateTime;
+
+use crate::pkce::CodeChallenge;
+use crate::scope::Scope;
+use crate::secret::{Seed, TokenHash};
+
+/// One act of authorization: the row that says whether a whole family of tokens lives.
+///
+/// Times are UTC in whole microseconds.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(clippy::exhaustive_structs, reason = "a storage must name every field; additions go into the details")]
+pub struct Grant {
+    /// What the grant is known by; 128 random bits.
+    pub id: GrantId,
+    /// The client it was given to.
+    pub client_id: ClientId,
+    /// The resource owner who gave it; `None` if a client acts for itself (client credentials).
+    pub subject: Option<Subject>,
+    /// How it came about. Only `authorization_code` and `implicit` had the resource owner's approval on a page.
+    pub grant_type: GrantType,
+    /// All that was granted; tokens may carry less.
+    pub scope: Scope,
+    /// When it was opened.
+    pub opened_at: OffsetDateTime,
+    /// When a token of it was last exchanged; at first the same as `opened_at`.
+    pub last_used_at: OffsetDateTime,
+    /// When its last token expires, and with it the grant; [`exchange`](crate::Storage::exchange) moves it.
+    pub expires_at: OffsetDateTime,
+    /// When it was revoked, if it was.
+    pub revoked_at: Option<OffsetDateTime>,
+    /// What the host attached at approval and gets back at the bearer check.
+    pub host_data: Option<Arc<Value>>,
+    /// What later features remember.
+    pub details: GrantDetails,
+}
+
+impl Grant {
+    /// Whether it was neither revoked nor has ended.
+    #[must_use]
+    pub fn is_live(&self, now: OffsetDateTime) -> bool {
+        self.revoked_at.is_none() && now < self.expires_at
+    }
+}
+
+impl fmt::Debug for Grant {
+    /// Without the host's data, which may be anything.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Grant")
+            .field("id", &self.id)
+            .field("client_id", &self.client_id)
+            .field("subject", &self.subject)
+            .field("grant_type", &self.grant_type)
+            .field("scope", &self.scope)
+            .field("opened_at", &self.opened_at)
+            .field("last_used_at", &self.last_used_at)
+            .field("expires_at", &self.expires_at)
+            .field("revoked_at", &self.revoked_at)
+            .field("details", &self.details)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Members of a [`Grant`] that later features add; refuses unknown ones when read.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct GrantDetails {}
+
+/// A code, access token or refresh token as a storage keeps it: by hash, never in clear.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(clippy::exhaustive_structs, reason = "a storage must name every field; additions go into the details")]
+pub struct StoredToken {
+    /// The SHA-256 it is found by.
+    pub hash: TokenHash,
+    /// What it is.
+    pub kind: TokenKind,
+    /// The grant it belongs to.
+    pub grant_id: GrantId,
+    /// What it allows; for a code or refresh token, all of its grant's scope.
+    pub scope: Scope,
+    /// When it was issued.
+    pub issued_at: OffsetDateTime,
+    /// From when on it is of no use.
+    pub expires_at: OffsetDateTime,
+    /// The token that was spent for this one.
+    pub parent: Option<TokenHash>,
+    /// Set once, when a single-use token was spent.
+    pub spent: Option<Spent>,
+    /// When this token alone was revoked, if it was.
+    pub revoked_at: Option<OffsetDateTime>,
+    /// What the token is bound to.
+    pub details: TokenDetails,
+}
+
+/// How a token was spent.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(clippy::exhaustive_structs, reason = "a storage must name every field")]
+pub struct Spent {
+    /// When.
+    pub at: OffsetDateTime,
+    /// By which attempt, so that a storage which retries recognises its own write.
+    pub attempt: AttemptId,
+    /// From what the successors can be derived again; present only while the grace window may be open.
+    pub seed: Option<Seed>,
+}
+
+/// Bindings of a [`StoredToken`]; refuses unknown members when read.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct TokenDetails {
+    /// Present on every code, absent on other tokens.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<Arc<CodeBinding>>,
+}
+
+/// What a code must be redeemed with. A code without this record cannot be redeemed.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct CodeBinding {
+    /// Where the code was sent.
+    pub redirect_uri: Box<str>,
+    /// Whether the authorization request named it (RFC 6749 §4.1.3 demands it again only then).
+    pub redirect_uri_was_sent: bool,
+    /// The PKCE challenge (RFC 7636 §4.4).
+    pub code_challenge: Option<CodeChallenge>,
+}
+
+/// The kinds of token a storage tells apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(clippy::exhaustive_enums, reason = "a storage must map every kind")]
+pub enum TokenKind {
+    /// See [`AuthorizationCode`](crate::AuthorizationCode).
+    AuthorizationCode,
+    /// See [`AccessToken`](crate::AccessToken).
+    AccessToken,
+    /// See [`RefreshToken`](crate::RefreshToken).
+    RefreshToken,
+}
+
+/// Identifiers of 128 random bits, written as 22 characters of base64url.
+macro_rules! random_ids {
+    ($($(#[$doc:meta])* $name:ident)*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name([u8; 16]);
+
+        impl $name {
+            /// From 16 bytes, as they were drawn or stored.
+            #[must_use]
+            pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+                Self(bytes)
+            }
+
+            /// The 16 bytes, to be stored.
+            #[must_use]
+            pub const fn as_bytes(&self) -> &[u8; 16] {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                base64::display::Base64Display::new(&self.0, &URL_SAFE_NO_PAD).fmt(f)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{}({self})", stringify!($name))
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = InvalidId;
+            fn from_str(text: &str) -> Result<Self, InvalidId> {
+                let mut bytes = [0; 16];
+                match URL_SAFE_NO_PAD.decode_slice(text, &mut bytes) {
+                    Ok(16) => Ok(Self(bytes)),
+                    _ => Err(InvalidId),
+                }
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = InvalidId;
+            fn try_from(text: String) -> Result<Self, InvalidId> {
+                text.parse()
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(id: $name) -> Self {
+                id.to_string()
+            }
+        }
+    )*};
+}
+random_ids! {
+    /// The identifier of a [`Grant`]. Not a secret: it may stand in a form or a log.
+    GrantId
+    /// The identifier of one attempt to spend a token.
+    AttemptId
+}
+
+/// Names that come from outside: a cheaply cloned text that met a rule.
+macro_rules! names {
+    ($($(#[$doc:meta])* $name:ident: $rule:expr;)*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(Arc<str>);
+
+        impl $name {
+            /// Checks the text.
+            ///
+            /// # Errors
+            /// The text does not meet the rule stated at the type.
+            pub fn new(text: impl AsRef<str>) -> Result<Self, InvalidId> {
+                let rule: fn(&str) -> bool = $rule;
+                if rule(text.as_ref()) { Ok(Self(text.as_ref().into())) } else { Err(InvalidId) }
+            }
+
+            /// The text.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{}({:?})", stringify!($name), &*self.0)
+            }
+        }
+
+        impl Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = InvalidId;
+            fn try_from(text: String) -> Result<Self, InvalidId> {
+                Self::new(text)
+            }
+        }
+
+        impl TryFrom<&str> for $name {
+            type Error = InvalidId;
+            fn try_from(text: &str) -> Result<Self, InvalidId> {
+                Self::new(text)
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(name: $name) -> Self {
+                name.as_str().to_owned()
+            }
+        }
+    )*};
+}
+names! {
+    /// A client identifier (RFC 6749 §2.2): 1 to 255 printable ASCII characters. Not a secret.
+    ClientId: is_client_id;
+    /// The resource owner as the host knows it: 1 to 255 bytes without control characters.
+    Subject: |text| (1..=255).contains(&text.len()) && !text.chars().any(char::is_control);
+    /// A grant type: one of the registered names, or an absolute URI for an extension (RFC 6749 §4.5).
+    GrantType: is_grant_type;
+}
+
+/// Whether a text can be a client identifier at all (RFC 6749 Appendix A.1).
+pub(crate) fn is_client_id(text: &str) -> bool {
+    (1..=255).contains(&text.len()) && text.bytes().all(|byte| (0x20..=0x7e).contains(&byte))
+}
+
+fn is_grant_type(text: &str) -> bool {
+    GrantType::BUILT_IN.contains(&text)
+        || text.len() <= 255 && text.bytes().all(|byte| (0x21..=0x7e).contains(&byte)) && url::Url::parse(text).is_ok()
+}
+
+impl GrantType {
+    pub(crate) const AUTHORIZATION_CODE: &'static str = "authorization_code";
+    pub(crate) const IMPLICIT: &'static str = "implicit";
+    pub(crate) const CLIENT_CREDENTIALS: &'static str = "client_credentials";
+    pub(crate) const PASSWORD: &'static str = "password";
+    pub(crate) const REFRESH_TOKEN: &'static str = "refresh_token";
+    const BUILT_IN: [&'static str; 5] =
+        [Self::AUTHORIZATION_CODE, Self::IMPLICIT, Self::CLIENT_CREDENTIALS, Self::PASSWORD, Self::REFRESH_TOKEN];
+
+    pub(crate) fn built_in(name: &'static str) -> Self {
+        debug_assert!(Self::BUILT_IN.contains(&name));
+        Self(name.into())
+    }
+
+    /// Whether it is one of the five of RFC 6749.
+    #[must_use]
+    pub fn is_built_in(&self) -> bool {
+        Self::BUILT_IN.contains(&self.as_str())
+    }
+
+    /// Whether the resource owner approved on a page of the host's.
+    #[must_use]
+    pub fn is_approval(&self) -> bool {
+        matches!(self.as_str(), Self::AUTHORIZATION_CODE | Self::IMPLICIT)
+    }
+}
+
+/// A text does not meet the rule of its type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the text does not meet the rule of this kind of identifier")]
+#[non_exhaustive]
+pub struct InvalidId;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // covers: PP-15 (RFC 6749 Appendix A.1)
+    #[test]
+    fn a_client_id_is_printable_ascii() {
+        for good in ["s6BhdRkqt3", "a b", "~", &"x".repeat(255)] {
+            assert!(ClientId::new(good).is_ok(), "{good}");
+        }
+        for bad in ["", "a\0", "a\n", "\u{e9}", &"x".repeat(256)] {
+            assert_eq!(ClientId::new(bad), Err(InvalidId), "{bad:?}");
+        }
+    }
+
+    // covers: GX-01 (RFC 6749 §4.5)
+    #[test]
+    fn a_grant_type_is_a_registered_name_or_an_absolute_uri() {
+        for good in ["password", "urn:ietf:params:oauth:grant-type:jwt-bearer", "https://example.com/grant"] {
+            assert!(GrantType::new(good).is_ok(), "{good}");
+        }
+        for bad in ["", "Password", "foo", "/grant", "urn:a b", "caf\u{e9}:x"] {
+            assert!(GrantType::new(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn details_with_an_unknown_member_are_refused() {
+        assert!(serde_json::from_str::<TokenDetails>("{}").is_ok());
+        assert!(serde_json::from_str::<TokenDetails>(r#"{"jkt":"x"}"#).is_err());
+        assert!(serde_json::from_str::<GrantDetails>(r#"{"resource":[]}"#).is_err());
+    }
+
+    #[test]
+    fn an_id_survives_its_text_form() {
+        let id = GrantId::from_bytes([9; 16]);
+        assert_eq!(id.to_string().parse(), Ok(id));
+        assert_eq!("x".parse::<GrantId>(), Err(InvalidId));
+    }
+}

@@ -1,0 +1,198 @@
+//! Scope: a set of scope tokens (RFC 6749 §3.3), and the catalogue of those a server offers.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+/// A set of one or more scope tokens that met the grammar of RFC 6749 §3.3.
+///
+/// Kept sorted and without repeats, so that order never matters: `"b a"` and `"a b"` are the same scope. Cloning is
+/// cheap (a reference count).
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Scope(Arc<str>);
+
+/// The text is not a list of scope tokens separated by single spaces (RFC 6749 §3.3, Appendix A.4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a list of scope tokens separated by single spaces")]
+#[non_exhaustive]
+pub struct ScopeError;
+
+impl Scope {
+    /// Reads a space-separated list of scope tokens.
+    ///
+    /// # Errors
+    /// The list is empty, has a leading, trailing or double space, or a character outside of
+    /// `%x21 / %x23-5B / %x5D-7E`.
+    pub fn parse(text: &str) -> Result<Self, ScopeError> {
+        let well_formed = text.split(' ').all(|token| !token.is_empty() && token.bytes().all(is_scope_byte));
+        if !well_formed {
+            return Err(ScopeError);
+        }
+        if text.split(' ').is_sorted_by(|a, b| a < b) {
+            return Ok(Self(text.into()));
+        }
+        let mut tokens: Vec<&str> = text.split(' ').collect();
+        tokens.sort_unstable();
+        tokens.dedup();
+        Ok(Self(tokens.join(" ").into()))
+    }
+
+    /// The scope tokens in ascending order, each once.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        self.0.split(' ')
+    }
+
+    /// The tokens in ascending order, separated by single spaces: the form used on the wire.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether one token is in the set. Case matters.
+    #[must_use]
+    pub fn contains(&self, token: &str) -> bool {
+        self.iter().any(|own| own == token)
+    }
+
+    /// Whether every token of this set is in `other` too.
+    #[must_use]
+    pub fn is_subset(&self, other: &Self) -> bool {
+        let mut others = other.iter();
+        self.iter().all(|own| others.find(|theirs| *theirs >= own) == Some(own))
+    }
+
+    /// The tokens that are in both sets, or `None` if there is none.
+    #[must_use]
+    pub fn intersection(&self, other: &Self) -> Option<Self> {
+        self.retain(|token| other.contains(token))
+    }
+
+    /// The tokens that `keep` wants, or `None` if it wants none.
+    pub(crate) fn retain(&self, mut keep: impl FnMut(&str) -> bool) -> Option<Self> {
+        let kept: Vec<&str> = self.iter().filter(|token| keep(token)).collect();
+        (!kept.is_empty()).then(|| Self(kept.join(" ").into()))
+    }
+}
+
+const fn is_scope_byte(byte: u8) -> bool {
+    matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e)
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Scope({})", self.0)
+    }
+}
+
+impl std::str::FromStr for Scope {
+    type Err = ScopeError;
+    fn from_str(text: &str) -> Result<Self, ScopeError> {
+        Self::parse(text)
+    }
+}
+
+impl TryFrom<String> for Scope {
+    type Error = ScopeError;
+    fn try_from(text: String) -> Result<Self, ScopeError> {
+        Self::parse(&text)
+    }
+}
+
+impl TryFrom<&str> for Scope {
+    type Error = ScopeError;
+    fn try_from(text: &str) -> Result<Self, ScopeError> {
+        Self::parse(text)
+    }
+}
+
+impl From<Scope> for String {
+    fn from(scope: Scope) -> Self {
+        scope.as_str().to_owned()
+    }
+}
+
+/// The scope tokens a server offers, in the order in which the host declared them, each with its description.
+#[derive(Debug, Clone)]
+pub(crate) struct Catalogue {
+    entries: Vec<(Scope, Arc<str>)>,
+    all: Scope,
+    default: Option<Scope>,
+}
+
+impl Catalogue {
+    /// `entries` are pairs of one scope token and its description; `None` if there are none.
+    pub(crate) fn new(entries: Vec<(Scope, Arc<str>)>, default: Option<Scope>) -> Option<Self> {
+        let names: Vec<&str> = entries.iter().map(|(token, _)| token.as_str()).collect();
+        let all = Scope::parse(&names.join(" ")).ok()?;
+        Some(Self { entries, all, default })
+    }
+
+    pub(crate) const fn all(&self) -> &Scope {
+        &self.all
+    }
+
+    pub(crate) const fn default_scope(&self) -> Option<&Scope> {
+        self.default.as_ref()
+    }
+
+    /// The tokens of `scope` with their descriptions, in the order of declaration.
+    pub(crate) fn describe<'a>(&'a self, scope: &'a Scope) -> impl Iterator<Item = (&'a str, &'a str)> {
+        let declared = self.entries.iter().map(|(token, description)| (token.as_str(), description.as_ref()));
+        declared.filter(|(token, _)| scope.contains(token))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // covers: SC-01 (RFC 6749 §3.3)
+    #[test]
+    fn order_and_repeats_do_not_matter_but_case_does() {
+        let scope = |text: &str| Scope::parse(text).unwrap();
+        assert_eq!(scope("b a"), scope("a b"));
+        assert_eq!(scope("a a b a").as_str(), "a b");
+        assert_ne!(scope("A"), scope("a"));
+        assert!(!scope("a b").contains("A"));
+    }
+
+    #[test]
+    fn a_subset_is_found_wherever_its_tokens_stand_and_prefixes_are_not_taken_for_tokens() {
+        let scope = |text: &str| Scope::parse(text).unwrap();
+        for (inner, outer, expected) in [
+            ("a", "a b c", true),
+            ("c a", "a b c", true),
+            ("a b c", "a b c", true),
+            ("a d", "a b c", false),
+            ("user", "user:read", false),
+            ("user:read", "user", false),
+            ("0", "a b", false),
+            ("z", "a b", false),
+        ] {
+            assert_eq!(scope(inner).is_subset(&scope(outer)), expected, "{inner} of {outer}");
+        }
+        assert_eq!(scope("a b c").intersection(&scope("c d a")), Some(scope("a c")));
+        assert_eq!(scope("a").intersection(&scope("b")), None);
+    }
+
+    // covers: SC-02 (RFC 6749 §3.3, Appendix A.4)
+    #[test]
+    fn anything_outside_the_grammar_is_refused() {
+        for byte in 0..=u8::MAX {
+            let text = char::from(byte).to_string();
+            let allowed = byte == 0x21 || (0x23..=0x5b).contains(&byte) || (0x5d..=0x7e).contains(&byte);
+            assert_eq!(Scope::parse(&text).is_ok(), allowed, "byte {byte:#x}");
+        }
+        for text in ["", " ", "a  b", " a", "a ", "a\tb", "a\nb", "sc\u{f6}pe"] {
+            assert_eq!(Scope::parse(text), Err(ScopeError), "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,281 @@
+//! Values that must not leak: tokens, passwords, secrets, seeds.
+//!
+//! A [`Secret`] has no `Display`, no `PartialEq`, no `Serialize` and no `Clone`, prints only its kind in `Debug`, and
+//! is overwritten when dropped. The one way out is [`Secret::expose`], so that every place where a secret leaves its
+//! wrapper can be found by searching for that word.
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+use zeroize::{Zeroize, Zeroizing};
+
+use crate::record::TokenKind;
+
+/// A secret text of one kind; kinds do not mix, because each is a type of its own.
+pub struct Secret<K: SecretKind> {
+    value: Zeroizing<String>,
+    kind: PhantomData<fn() -> K>,
+}
+
+/// An access token (RFC 6749 §1.4).
+pub type AccessToken = Secret<kind::AccessToken>;
+/// A refresh token (RFC 6749 §1.5).
+pub type RefreshToken = Secret<kind::RefreshToken>;
+/// An authorization code (RFC 6749 §1.3.1).
+pub type AuthorizationCode = Secret<kind::AuthorizationCode>;
+/// The secret half of a client's password credentials (RFC 6749 §2.3.1).
+pub type ClientSecret = Secret<kind::ClientSecret>;
+/// A resource owner's password (RFC 6749 §4.3).
+pub type Password = Secret<kind::Password>;
+/// A PKCE code verifier (RFC 7636 §4.1).
+pub type CodeVerifier = Secret<kind::CodeVerifier>;
+
+impl<K: SecretKind> Secret<K> {
+    /// Wraps a received or generated value.
+    pub fn new(value: impl Into<String>) -> Self {
+        Self { value: Zeroizing::new(value.into()), kind: PhantomData }
+    }
+
+    /// The value itself. Whoever calls this is responsible for where it goes.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.value
+    }
+
+    /// 256 random bits in base64url without padding: 43 characters.
+    pub(crate) fn from_bytes(bytes: &[u8; 32]) -> Self {
+        Self::new(URL_SAFE_NO_PAD.encode(bytes))
+    }
+}
+
+impl<K: Token> Secret<K> {
+    /// The SHA-256 under which a storage knows this token.
+    #[must_use]
+    pub fn hash(&self) -> TokenHash {
+        TokenHash::of(self.expose())
+    }
+}
+
+impl<K: SecretKind> fmt::Debug for Secret<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}([redacted])", K::NAME)
+    }
+}
+
+mod sealed {
+    #[expect(unnameable_types, reason = "that is what seals the traits")]
+    pub trait Sealed {}
+}
+
+/// What a [`Secret`] is. Sealed: the kinds are those in [`kind`].
+pub trait SecretKind: sealed::Sealed + 'static {
+    /// The name shown in `Debug` output.
+    const NAME: &'static str;
+}
+
+/// The kinds of secret that are tokens: stored by hash and looked up by kind. Sealed.
+pub trait Token: SecretKind {
+    /// The kind under which a storage keeps it.
+    const KIND: TokenKind;
+}
+
+/// The kinds of token that are spent when they are used. Sealed.
+pub trait SingleUse: Token {}
+
+/// The kinds of [`Secret`]; uninhabited, they exist only as type arguments.
+pub mod kind {
+    use super::{SecretKind, SingleUse, Token, TokenKind, sealed::Sealed};
+
+    macro_rules! kinds {
+        ($($(#[$doc:meta])* $name:ident)*) => {$(
+            $(#[$doc])*
+            #[derive(Debug)]
+            #[expect(clippy::exhaustive_enums, reason = "uninhabited: nothing can be added")]
+            pub enum $name {}
+            impl Sealed for $name {}
+            impl SecretKind for $name {
+                const NAME: &'static str = stringify!($name);
+            }
+        )*};
+    }
+    kinds! {
+        /// See [`AccessToken`](super::AccessToken).
+        AccessToken
+        /// See [`RefreshToken`](super::RefreshToken).
+        RefreshToken
+        /// See [`AuthorizationCode`](super::AuthorizationCode).
+        AuthorizationCode
+        /// See [`ClientSecret`](super::ClientSecret).
+        ClientSecret
+        /// See [`Password`](super::Password).
+        Password
+        /// See [`CodeVerifier`](super::CodeVerifier).
+        CodeVerifier
+    }
+    impl Token for AccessToken {
+        const KIND: TokenKind = TokenKind::AccessToken;
+    }
+    impl Token for RefreshToken {
+        const KIND: TokenKind = TokenKind::RefreshToken;
+    }
+    impl Token for AuthorizationCode {
+        const KIND: TokenKind = TokenKind::AuthorizationCode;
+    }
+    impl SingleUse for RefreshToken {}
+    impl SingleUse for AuthorizationCode {}
+}
+
+/// The SHA-256 of a token: all that a storage ever sees of it, and the key it is found by.
+///
+/// A token has 256 random bits, so its plain hash can be neither guessed nor reversed, and comparing hashes as a
+/// lookup does tells an attacker nothing that helps to find a preimage.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TokenHash([u8; 32]);
+
+impl TokenHash {
+    pub(crate) fn of(token: &str) -> Self {
+        Self(Sha256::digest(token.as_bytes()).into())
+    }
+
+    /// A hash as it was read back from a storage.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The 32 bytes, to be stored.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for TokenHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TokenHash({})", URL_SAFE_NO_PAD.encode(self.0))
+    }
+}
+
+/// The SHA-256 of a generated [`ClientSecret`], compared in constant time.
+///
+/// Fit for secrets with at least 128 random bits, such as those of [`ClientSecret::generate`]. A secret
+/// that a person chose needs a slow hash: give the client an opaque credential and check it in the host's
+/// [`Authenticator`](crate::Authenticator).
+#[derive(Clone)]
+pub struct SecretDigest([u8; 32]);
+
+impl SecretDigest {
+    /// The digest of a secret.
+    #[must_use]
+    pub fn of(secret: &ClientSecret) -> Self {
+        Self(Sha256::digest(secret.expose().as_bytes()).into())
+    }
+
+    /// A digest as it was read back from a storage.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The 32 bytes, to be stored.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// Whether this is the digest of `secret`, in a time that does not depend on where they differ.
+    #[must_use]
+    pub fn matches(&self, secret: &ClientSecret) -> bool {
+        self.equals(&Self::of(secret))
+    }
+
+    /// Compares two digests in constant time.
+    pub(crate) fn equals(&self, other: &Self) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
+}
+
+impl fmt::Debug for SecretDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SecretDigest([redacted])")
+    }
+}
+
+/// The random value kept beside a spent refresh token for the length of the grace window, from which a retry derives
+/// the same successors again. Overwritten when dropped, redacted in `Debug`.
+///
+/// A storage keeps it in a field of its own, erases it when [`Spend`](crate::storage::Spend) asks for it, and never
+/// copies it anywhere else.
+#[derive(Clone)]
+pub struct Seed(Zeroizing<[u8; 32]>);
+
+impl Seed {
+    /// A seed as it was drawn, or read back from a storage.
+    #[must_use]
+    pub fn from_bytes(mut bytes: [u8; 32]) -> Self {
+        let seed = Self(Zeroizing::new(bytes));
+        bytes.zeroize();
+        seed
+    }
+
+    /// The 32 bytes, to be stored or to derive from.
+    #[must_use]
+    pub fn expose(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Seed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Seed([redacted])")
+    }
+}
+
+/// Serialises 32-byte values as base64url, the form in which records travel as JSON.
+macro_rules! serde_as_base64url {
+    ($($name:ident => $bytes:ident),*) => {$(
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(&base64::display::Base64Display::new(self.$bytes(), &URL_SAFE_NO_PAD))
+            }
+        }
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = Zeroizing::new(String::deserialize(deserializer)?);
+                let mut bytes = Zeroizing::new([0; 32]);
+                match URL_SAFE_NO_PAD.decode_slice(text.as_bytes(), bytes.as_mut_slice()) {
+                    Ok(32) => Ok(Self::from_bytes(*bytes)),
+                    _ => Err(serde::de::Error::custom(concat!(stringify!($name), " is 32 bytes in base64url"))),
+                }
+            }
+        }
+    )*};
+}
+serde_as_base64url!(TokenHash => as_bytes, SecretDigest => as_bytes, Seed => expose);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_of_256_bits_has_43_characters_of_the_b64token_alphabet() {
+        let token = AccessToken::from_bytes(&[0xfb; 32]);
+        assert_eq!(token.expose().len(), 43);
+        assert!(token.expose().bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_'));
+    }
+
+    #[test]
+    fn records_keep_a_hash_through_json_and_refuse_one_of_another_length() {
+        let hash = TokenHash::from_bytes([7; 32]);
+        let json = serde_json::to_string(&hash).unwrap();
+        assert_eq!(serde_json::from_str::<TokenHash>(&json).unwrap(), hash);
+        for wrong in ["\"BwcH\"", "\"not base64url!\"", "7", &format!("\"{}\"", "A".repeat(44))] {
+            assert!(serde_json::from_str::<TokenHash>(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,287 @@
+//! Building a server. Settings that contradict each other fail here, never at a request.
+
+use std::fmt;
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+
+use url::{Host as UrlHost, Url};
+use zeroize::Zeroizing;
+
+use super::{AuthorizationServer, Inner};
+use crate::authenticator::{Authenticator, ClientSecrets};
+use crate::authorize::{AuthorizationEndpoint, DefaultPages, Pages};
+use crate::env::{Clock, Entropy, SystemClock, SystemEntropy};
+use crate::error::EntropyError;
+use crate::event::{NoObserver, Observer};
+use crate::grants::GrantHandler;
+use crate::host::Host;
+use crate::policy::{Policy, PolicyError, RefreshTokens};
+use crate::record::GrantType;
+use crate::scope::{Catalogue, Scope};
+use crate::storage::{ClientStore, Storage};
+use crate::token::TokenEndpoint;
+
+/// A server that so far has a name. The one thing without a default is where it keeps its records.
+#[derive(Debug)]
+#[must_use = "give it a storage"]
+pub struct NeedsStorage {
+    issuer: String,
+}
+
+impl NeedsStorage {
+    pub(super) const fn new(issuer: String) -> Self {
+        Self { issuer }
+    }
+
+    /// One storage for clients, grants and tokens.
+    pub fn storage<S: Storage + ClientStore + 'static>(self, storage: S) -> Builder {
+        let storage = Arc::new(storage);
+        Builder::new(self.issuer, Arc::clone(&storage) as Arc<dyn Storage>, storage)
+    }
+
+    /// A storage for grants and tokens, and another place where clients are found.
+    pub fn storage_and_clients(self, storage: Arc<dyn Storage>, clients: Arc<dyn ClientStore>) -> Builder {
+        Builder::new(self.issuer, storage, clients)
+    }
+}
+
+/// Collects the settings of a server; [`build`](Self::build) checks them.
+#[must_use = "a server exists only when build() was called"]
+pub struct Builder {
+    issuer: String,
+    storage: Arc<dyn Storage>,
+    clients: Arc<dyn ClientStore>,
+    authenticator: Option<Arc<dyn Authenticator>>,
+    policy: Policy,
+    scopes: Vec<(String, Arc<str>)>,
+    default_scope: Option<String>,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    observer: Arc<dyn Observer>,
+    pages: Box<dyn Pages>,
+    form_key: Option<Zeroizing<[u8; 32]>>,
+    extensions: Vec<Box<dyn GrantHandler>>,
+}
+
+/// Why a server can't be built.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// RFC 9207 §2, RFC 8414 §2.
+    #[error(
+        "the issuer {0:?} is not an https URL (or an http URL on the loopback interface) without query and fragment"
+    )]
+    Issuer(String),
+    /// The policy contradicts itself or a specification.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
+    /// No client could ever get a token.
+    #[error("the server offers no scope: declare at least one with scope(token, description)")]
+    NoScope,
+    /// RFC 6749 §3.3.
+    #[error("{0:?} is not one scope token")]
+    ScopeToken(String),
+    /// The same scope was declared twice.
+    #[error("the scope {0:?} is declared twice")]
+    RepeatedScope(String),
+    /// The default scope is malformed or not among the declared ones.
+    #[error("the default scope {0:?} is not made of declared scopes")]
+    DefaultScope(String),
+    /// Refresh tokens would never be issued.
+    #[error("refresh tokens depend on the scope offline_access, which is not declared")]
+    OfflineAccess,
+    /// Nobody could check a password.
+    #[error("the password grant is allowed, but no authenticator was given")]
+    PasswordWithoutAuthenticator,
+    /// RFC 6749 §4.5.
+    #[error("an extension grant is named by an absolute URI of its own: {0:?}")]
+    Extension(String),
+    /// RFC 6749 §8.2.
+    #[error("{0:?} is not the name of a parameter")]
+    ParameterName(&'static str),
+    /// The source of randomness does not work.
+    #[error(transparent)]
+    Entropy(#[from] EntropyError),
+}
+
+impl Builder {
+    fn new(issuer: String, storage: Arc<dyn Storage>, clients: Arc<dyn ClientStore>) -> Self {
+        Self {
+            issuer,
+            storage,
+            clients,
+            authenticator: None,
+            policy: Policy::default(),
+            scopes: Vec::new(),
+            default_scope: None,
+            clock: Arc::new(SystemClock),
+            entropy: Arc::new(SystemEntropy),
+            observer: Arc::new(NoObserver),
+            pages: Box::new(DefaultPages),
+            form_key: None,
+            extensions: Vec::new(),
+        }
+    }
+
+    /// Declares a scope token and says what it means, in words for users.
+    pub fn scope(mut self, token: impl Into<String>, description: impl Into<Arc<str>>) -> Self {
+        self.scopes.push((token.into(), description.into()));
+        self
+    }
+
+    /// The scope a client gets that asks for none and has no default of its own; a space-separated list. It is also all
+    /// that a client registered without a scope may ask for. Without it, such requests are refused.
+    pub fn default_scope(mut self, scope: impl Into<String>) -> Self {
+        self.default_scope = Some(scope.into());
+        self
+    }
+
+    /// Who checks credentials. Default: [`ClientSecrets`].
+    pub fn authenticator(mut self, authenticator: impl Authenticator + 'static) -> Self {
+        self.authenticator = Some(Arc::new(authenticator));
+        self
+    }
+
+    /// Every switch and lifetime. Default: [`Policy::default`].
+    pub fn policy(mut self, policy: Policy) -> Self {
+        self.policy = policy;
+        self
+    }
+
+    /// Who tells the time. Default: [`SystemClock`].
+    pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// Where randomness comes from. Default: [`SystemEntropy`].
+    pub fn entropy(mut self, entropy: impl Entropy + 'static) -> Self {
+        self.entropy = Arc::new(entropy);
+        self
+    }
+
+    /// Who is told what happens. Default: nobody.
+    pub fn observer(mut self, observer: impl Observer + 'static) -> Self {
+        self.observer = Arc::new(observer);
+        self
+    }
+
+    /// The look of the few pages the library shows. Default: [`DefaultPages`].
+    pub fn pages(mut self, pages: impl Pages + 'static) -> Self {
+        self.pages = Box::new(pages);
+        self
+    }
+
+    /// The secret under which consent forms are sealed. Default: a random one, so that a form is good only at the process
+    /// that made it. Give the same 32 random bytes to all nodes of a server that has several.
+    pub fn form_key(mut self, key: [u8; 32]) -> Self {
+        self.form_key = Some(Zeroizing::new(key));
+        self
+    }
+
+    /// Adds an extension grant (RFC 6749 §4.5).
+    pub fn grant(mut self, handler: impl GrantHandler + 'static) -> Self {
+        self.extensions.push(Box::new(handler));
+        self
+    }
+
+    /// Checks all settings and puts the server together.
+    ///
+    /// # Errors
+    /// The first thing that is wrong, see [`BuildError`].
+    pub fn build(self) -> Result<AuthorizationServer, BuildError> {
+        check_issuer(&self.issuer)?;
+        self.policy.check()?;
+        let scopes = catalogue(&self.scopes, self.default_scope.as_deref())?;
+        if self.policy.refresh_tokens == RefreshTokens::OfflineAccess && !scopes.all().contains("offline_access") {
+            return Err(BuildError::OfflineAccess);
+        }
+        if self.policy.allowed_dangers().allow_password_grant && self.authenticator.is_none() {
+            return Err(BuildError::PasswordWithoutAuthenticator);
+        }
+        check_extensions(&self.extensions)?;
+        // Drawn even if a key was given: a broken source of randomness is to be noticed now.
+        let mut random = Zeroizing::new([0; 32]);
+        self.entropy.fill(random.as_mut_slice())?;
+
+        let host = Arc::new(Host {
+            issuer: self.issuer.into(),
+            storage: self.storage,
+            clients: self.clients,
+            authenticator: self.authenticator.unwrap_or_else(|| Arc::new(ClientSecrets)),
+            policy: self.policy,
+            scopes,
+            clock: self.clock,
+            entropy: self.entropy,
+            observer: self.observer,
+        });
+        let form_key = self.form_key.unwrap_or(random);
+        let authorization = Arc::new(AuthorizationEndpoint::new(Arc::clone(&host), self.pages, form_key));
+        let token = TokenEndpoint::new(Arc::clone(&host), self.extensions);
+        Ok(AuthorizationServer { inner: Arc::new(Inner { host, authorization, token }) })
+    }
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("issuer", &self.issuer)
+            .field("policy", &self.policy)
+            .field("scopes", &self.scopes)
+            .finish_non_exhaustive()
+    }
+}
+
+fn check_issuer(issuer: &str) -> Result<(), BuildError> {
+    let is_issuer = |url: Url| {
+        let loopback = match url.host() {
+            Some(UrlHost::Domain(name)) => name == "localhost",
+            Some(UrlHost::Ipv4(address)) => address == Ipv4Addr::LOCALHOST,
+            Some(UrlHost::Ipv6(address)) => address == Ipv6Addr::LOCALHOST,
+            None => false,
+        };
+        let scheme = url.scheme() == "https" || url.scheme() == "http" && loopback;
+        scheme && url.username().is_empty() && url.password().is_none()
+    };
+    // It is written into headers and compared character by character, so nothing in it may need escaping.
+    let plain =
+        issuer.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\' | b'?' | b'#' | b'<' | b'>'));
+    if plain && Url::parse(issuer).is_ok_and(is_issuer) { Ok(()) } else { Err(BuildError::Issuer(issuer.to_owned())) }
+}
+
+fn catalogue(declared: &[(String, Arc<str>)], default: Option<&str>) -> Result<Catalogue, BuildError> {
+    let mut entries: Vec<(Scope, Arc<str>)> = Vec::with_capacity(declared.len());
+    for (token, description) in declared {
+        let scope = Scope::parse(token).ok().filter(|_| !token.contains(' '));
+        let scope = scope.ok_or_else(|| BuildError::ScopeToken(token.clone()))?;
+        if entries.iter().any(|(other, _)| *other == scope) {
+            return Err(BuildError::RepeatedScope(token.clone()));
+        }
+        entries.push((scope, Arc::clone(description)));
+    }
+    let wrong_default = || BuildError::DefaultScope(default.unwrap_or_default().to_owned());
+    let default_scope = default.map(Scope::parse).transpose().map_err(|_| wrong_default())?;
+    let catalogue = Catalogue::new(entries, default_scope).ok_or(BuildError::NoScope)?;
+    match catalogue.default_scope() {
+        Some(scope) if !scope.is_subset(catalogue.all()) => Err(wrong_default()),
+        _ => Ok(catalogue),
+    }
+}
+
+fn check_extensions(extensions: &[Box<dyn GrantHandler>]) -> Result<(), BuildError> {
+    let mut seen: Vec<&GrantType> = Vec::with_capacity(extensions.len());
+    for handler in extensions {
+        let name = handler.grant_type();
+        if name.is_built_in() || seen.contains(&name) {
+            return Err(BuildError::Extension(name.to_string()));
+        }
+        seen.push(name);
+        let is_name = |name: &&str| {
+            !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_'))
+        };
+        if let Some(wrong) = handler.parameters().iter().find(|name| !is_name(name)) {
+            return Err(BuildError::ParameterName(wrong));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,260 @@
+//! What the host stores: clients, grants and tokens, behind three traits.
+//!
+//! * [`ClientStore`] finds clients. A host whose clients live elsewhere supplies only this.
+//! * [`Storage`] keeps grants and tokens.
+//! * [`ClientRegistry`] manages clients; the library itself never calls it.
+//!
+//! # The contract of `Storage`
+//! 1. **Linearizable.** What has returned is seen by every later call on every node. No cached or replica reads in
+//!    [`find`](Storage::find) and [`exchange`](Storage::exchange); only [`grants`](Storage::grants) may lag.
+//! 2. **Atomic.** Each method is one atomic step: all of it happens or none. In particular
+//!    [`exchange`](Storage::exchange) decides and writes in one step; of many that race for one token, one wins.
+//! 3. **Ambiguous commits.** A storage that retries inside retries only what is known to have rolled back, and an
+//!    `exchange` that finds its own [`attempt`](Spend::attempt) already written answers [`Exchange::Done`].
+//! 4. **Crashes** leave the old token unspent or its successors stored: never neither, never half.
+//! 5. **Evidence outlives expiry.** The row of a spent token stays until its grant has ended or was revoked, so that a
+//!    late replay is still recognised. Before that, only expired, unspent access tokens may go.
+//! 6. **No clock.** Every call that needs a time is given it, in whole microseconds.
+//! 7. **Revocation is final.** Once [`revoke_grants`](Storage::revoke_grants) has returned, no token of a grant it
+//!    covers works, not even one that was being written at that moment.
+//! 8. **Records are opaque.** All members of [`Grant`] and [`StoredToken`] come back as they went in.
+//!
+//! A wrong answer from `find` or `exchange` is a vulnerability: a code redeemed twice, a stolen token that still works.
+//! When in doubt, fail: an error is answered with 500 or 503 and nothing is issued.
+
+mod memory;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use time::OffsetDateTime;
+
+pub use self::memory::MemoryStorage;
+use crate::client::{Client, ClientCredential};
+pub use crate::error::StorageError;
+use crate::record::{AttemptId, ClientId, Grant, GrantId, StoredToken, Subject, TokenKind};
+use crate::secret::{Seed, TokenHash};
+
+/// Finds clients.
+#[async_trait]
+#[diagnostic::on_unimplemented(note = "a `ClientStore` finds clients by their identifier; `MemoryStorage` is one")]
+pub trait ClientStore: Send + Sync {
+    /// The client with this identifier. Always 1 to 255 printable ASCII characters, but otherwise whatever was sent.
+    ///
+    /// # Errors
+    /// The storage failed. "No such client" is `Ok(None)`.
+    async fn client(&self, id: &str) -> Result<Option<Arc<Client>>, StorageError>;
+}
+
+/// Keeps grants and tokens. Read [the contract](self) before implementing it.
+#[async_trait]
+#[diagnostic::on_unimplemented(note = "a `Storage` keeps grants and tokens; `MemoryStorage` is one")]
+pub trait Storage: Send + Sync {
+    /// Stores a new grant with the first tokens issued from it: all or none.
+    ///
+    /// # Errors
+    /// The storage failed, or one of the identifiers is taken.
+    async fn open_grant(&self, grant: &Arc<Grant>, tokens: &[StoredToken]) -> Result<(), StorageError>;
+
+    /// The token and its grant as they stand, spent, expired and revoked ones included.
+    ///
+    /// # Errors
+    /// The storage failed. "No such token" is `Ok(None)`.
+    async fn find(&self, token: &TokenHash) -> Result<Option<(StoredToken, Arc<Grant>)>, StorageError>;
+
+    /// Spends a single-use token and stores its successors, in one atomic step that decides in this order:
+    ///
+    /// 1. The row is absent, of another kind or grant, or revoked, or its grant is revoked or has ended at `spend.at`:
+    ///    [`Exchange::Dead`].
+    /// 2. It is already spent: [`Exchange::AlreadySpent`]; nothing is written. (If by `spend.attempt` itself:
+    ///    [`Exchange::Done`].)
+    /// 3. It has expired at `spend.at`: [`Exchange::Dead`].
+    /// 4. Otherwise, if `spend.consume`: mark it spent with `at`, `attempt` and `seed`, and erase the seed of its
+    ///    [`parent`](StoredToken::parent). In any case: store the successors, set the grant's `last_used_at` to
+    ///    `spend.at` and its `expires_at` to `spend.grant_expires_at`, neither ever back. [`Exchange::Done`].
+    ///
+    /// Once a caller got `Done` or `AlreadySpent`, every later `find` sees the spent row and its successors.
+    ///
+    /// # Errors
+    /// The storage failed; the token may or may not be spent.
+    async fn exchange(&self, spend: &Spend, successors: &[StoredToken]) -> Result<Exchange, StorageError>;
+
+    /// Revokes one access token. An unknown one, or a token of another kind, is left alone.
+    ///
+    /// # Errors
+    /// The storage failed.
+    async fn revoke_access_token(&self, token: &TokenHash, at: OffsetDateTime) -> Result<(), StorageError>;
+
+    /// Revokes grants; returns how many were live in the sense of not yet revoked. Every grant whose `open_grant`
+    /// returned before this call began is covered.
+    ///
+    /// # Errors
+    /// The storage failed; some grants may have been revoked.
+    async fn revoke_grants(&self, which: &GrantSelector, at: OffsetDateTime) -> Result<u64, StorageError>;
+
+    /// Grants that are live at `now`, newest first.
+    ///
+    /// # Errors
+    /// The storage failed.
+    async fn grants(
+        &self,
+        which: &GrantSelector,
+        now: OffsetDateTime,
+        page: &Page,
+    ) -> Result<Vec<Arc<Grant>>, StorageError>;
+
+    /// Removes what is of no use any more at `before`: grants that ended or were revoked before it, with all their
+    /// tokens; expired, unspent access tokens of other grants; seeds of tokens spent more than a minute before it.
+    /// Touches at most `limit` rows and returns how many it did, so that a caller repeats it while it returns `limit`.
+    ///
+    /// # Errors
+    /// The storage failed; some rows may have been removed.
+    async fn purge_expired(&self, before: OffsetDateTime, limit: usize) -> Result<usize, StorageError>;
+}
+
+/// The order to spend a token, see [`Storage::exchange`].
+#[derive(Debug, Clone)]
+#[expect(clippy::exhaustive_structs, reason = "a storage must heed every field")]
+pub struct Spend {
+    /// The token to be spent.
+    pub token: TokenHash,
+    /// The kind it must have.
+    pub kind: TokenKind,
+    /// The grant it must belong to.
+    pub grant_id: GrantId,
+    /// Identifies this attempt.
+    pub attempt: AttemptId,
+    /// The time of the request.
+    pub at: OffsetDateTime,
+    /// Whether the token is spent by this. A refresh token without rotation is not.
+    pub consume: bool,
+    /// What to keep beside the spent token for the grace window, if there is one.
+    pub seed: Option<Seed>,
+    /// When the grant ends after this.
+    pub grant_expires_at: OffsetDateTime,
+}
+
+/// What became of a [`Spend`].
+#[derive(Debug, Clone)]
+#[must_use = "unless it is Done, nothing was stored"]
+#[expect(clippy::exhaustive_enums, reason = "each outcome must be handled")]
+pub enum Exchange {
+    /// The token was live; the successors are stored.
+    Done,
+    /// Somebody else has spent the token before; nothing was written.
+    AlreadySpent,
+    /// The token can't be spent; nothing was written.
+    Dead,
+}
+
+/// Which grants are meant. There is no "all".
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "a storage that overlooked a case would revoke too little")]
+pub enum GrantSelector {
+    /// One grant.
+    Id(GrantId),
+    /// One grant, if it is this subject's: what a page that acts for a user selects by.
+    SubjectAndId(Subject, GrantId),
+    /// All grants of a subject. Never one without a subject.
+    Subject(Subject),
+    /// All grants of a client, those without a subject included.
+    Client(ClientId),
+    /// All grants that a subject gave to a client.
+    SubjectAndClient(Subject, ClientId),
+}
+
+impl GrantSelector {
+    /// Whether a grant is meant, whatever its state.
+    #[must_use]
+    pub fn selects(&self, grant: &Grant) -> bool {
+        let is = |subject: &Subject| grant.subject.as_ref() == Some(subject);
+        match self {
+            Self::Id(id) => grant.id == *id,
+            Self::SubjectAndId(subject, id) => grant.id == *id && is(subject),
+            Self::Subject(subject) => is(subject),
+            Self::Client(client) => grant.client_id == *client,
+            Self::SubjectAndClient(subject, client) => is(subject) && grant.client_id == *client,
+        }
+    }
+}
+
+/// A part of a list of grants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Page {
+    /// How many grants at most.
+    pub limit: usize,
+    /// Only grants that come after this one: its `opened_at` and `id`.
+    pub after: Option<(OffsetDateTime, GrantId)>,
+}
+
+impl Page {
+    /// The first `limit` grants.
+    #[must_use]
+    pub const fn first(limit: usize) -> Self {
+        Self { limit, after: None }
+    }
+
+    /// The `limit` grants that follow `last`.
+    #[must_use]
+    pub const fn after(last: &Grant, limit: usize) -> Self {
+        Self { limit, after: Some((last.opened_at, last.id)) }
+    }
+}
+
+/// Manages clients. Shipped storages implement it; the library never calls it.
+#[async_trait]
+pub trait ClientRegistry: ClientStore {
+    /// Stores a new client.
+    ///
+    /// # Errors
+    /// The identifier is taken, or the storage failed.
+    async fn register(&self, client: Client) -> Result<(), RegistryError>;
+
+    /// Replaces the registration of a client, its credentials included.
+    ///
+    /// # Errors
+    /// There is no such client, or the storage failed.
+    async fn update(&self, client: Client) -> Result<(), RegistryError>;
+
+    /// Adds a credential and lets the others end at `others_end`, in one atomic step: rotation with overlap.
+    ///
+    /// # Errors
+    /// There is no such client, it is a public one, or the storage failed.
+    async fn rotate_credential(
+        &self,
+        id: &ClientId,
+        new: ClientCredential,
+        others_end: OffsetDateTime,
+    ) -> Result<(), RegistryError>;
+
+    /// Removes a client and revokes all its grants, in one atomic step. Removing an unknown client is not an error.
+    ///
+    /// # Errors
+    /// The storage failed.
+    async fn remove(&self, id: &ClientId, at: OffsetDateTime) -> Result<(), RegistryError>;
+
+    /// Clients in ascending order of their identifiers, `limit` at most, only those after `after`.
+    ///
+    /// # Errors
+    /// The storage failed.
+    async fn clients(&self, after: Option<&ClientId>, limit: usize) -> Result<Vec<Arc<Client>>, RegistryError>;
+}
+
+/// Why a [`ClientRegistry`] did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RegistryError {
+    /// A client with this identifier exists.
+    #[error("a client with this identifier exists")]
+    Taken,
+    /// No client has this identifier.
+    #[error("no client has this identifier")]
+    Unknown,
+    /// The change would make a client that makes no sense.
+    #[error(transparent)]
+    Invalid(#[from] crate::client::ClientError),
+    /// The storage failed.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}

@@ -1,0 +1,213 @@
+//! The server under test and its clients.
+
+use std::collections::HashMap;
+use std::ops::Deref;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use subtle::ConstantTimeEq;
+
+use super::flow::Flow;
+use super::{FaultyStorage, RecordingObserver, SeededEntropy, TestClock};
+use crate::authenticator::{Authenticator, ResourceOwnerAttempt, Verdict};
+use crate::bearer::{Bearer, BearerError};
+use crate::client::{Client, ClientBuilder, ClientCredential, ClientError, Confidential};
+use crate::error::{AuthenticatorError, Error};
+use crate::policy::Policy;
+use crate::record::Subject;
+use crate::secret::{AccessToken, ClientSecret, Password, RefreshToken};
+use crate::server::{AuthorizationServer, Builder};
+use crate::storage::{ClientRegistry, MemoryStorage};
+use crate::token::{TokenRequest, TokenResponse};
+
+/// The issuer of every [`TestServer`].
+pub const ISSUER: &str = "https://id.example";
+
+/// A server over memory storage. It offers the scopes `user:read`, `user:write` and `offline_access` and has no default
+/// scope. Dereferences to its [`AuthorizationServer`].
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct TestServer {
+    /// The server itself.
+    pub server: AuthorizationServer,
+    /// Its clock, to be moved.
+    pub clock: TestClock,
+    /// Its randomness.
+    pub entropy: SeededEntropy,
+    /// Its storage, which fails on demand.
+    pub faults: FaultyStorage<MemoryStorage>,
+    /// The same storage without faults, to look into.
+    pub storage: MemoryStorage,
+    /// The users of the password grant.
+    pub users: TestUsers,
+    /// What has happened.
+    pub events: RecordingObserver,
+}
+
+/// A client of a [`TestServer`], as the client itself knows it.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct TestClient {
+    /// Its identifier.
+    pub id: String,
+    /// Its secret, unless it is public.
+    pub secret: Option<ClientSecret>,
+    /// The first of its redirect URIs; empty if it has none.
+    pub redirect_uri: String,
+}
+
+impl Default for TestServer {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Deref for TestServer {
+    type Target = AuthorizationServer;
+    fn deref(&self) -> &AuthorizationServer {
+        &self.server
+    }
+}
+
+impl TestServer {
+    /// A server with the default policy.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::with_policy(|_| {})
+    }
+
+    /// A server with a policy that differs from the default.
+    #[must_use]
+    pub fn with_policy(change: impl FnOnce(&mut Policy)) -> Self {
+        let mut policy = Policy::default();
+        change(&mut policy);
+        Self::with(|builder| builder.policy(policy))
+    }
+
+    /// A server with any other setting.
+    #[must_use]
+    pub fn with(change: impl FnOnce(Builder) -> Builder) -> Self {
+        let (clock, entropy, storage) = (TestClock::default(), SeededEntropy::new(7), MemoryStorage::new());
+        let (faults, users, events) =
+            (FaultyStorage::new(storage.clone()), TestUsers::default(), RecordingObserver::default());
+        let builder = AuthorizationServer::builder(ISSUER)
+            .storage(faults.clone())
+            .authenticator(users.clone())
+            .scope("user:read", "Read your profile")
+            .scope("user:write", "Change your profile")
+            .scope("offline_access", "Keep access while you are away")
+            .clock(clock.clone())
+            .entropy(entropy.clone())
+            .observer(events.clone());
+        let server = change(builder).build().expect("the settings of a test make sense");
+        Self { server, clock, entropy, faults, storage, users, events }
+    }
+
+    /// Registers a public client for the code grant and refreshing, with every scope.
+    pub async fn public_client(&self, redirect_uri: &str) -> TestClient {
+        let id = format!("public-{}", self.serial().await);
+        let client = Client::public(&id).authorization_code([redirect_uri]).refresh_token().scope(ALL_SCOPES);
+        self.register(client.build(), None).await
+    }
+
+    /// Registers a confidential client for the code and client credentials grants and refreshing, with every scope.
+    pub async fn confidential_client(&self, redirect_uri: &str) -> TestClient {
+        self.confidential_client_with(|client| {
+            client.authorization_code([redirect_uri]).refresh_token().client_credentials().scope(ALL_SCOPES)
+        })
+        .await
+    }
+
+    /// Registers a confidential client with a generated secret and whatever else the test wants.
+    pub async fn confidential_client_with(
+        &self,
+        change: impl FnOnce(ClientBuilder<Confidential>) -> ClientBuilder<Confidential>,
+    ) -> TestClient {
+        let secret = ClientSecret::generate(&self.entropy).expect("seeded entropy does not fail");
+        let id = format!("confidential-{}", self.serial().await);
+        let client = change(Client::confidential(&id, ClientCredential::secret(&secret)));
+        self.register(client.build(), Some(secret)).await
+    }
+
+    /// Registers any client; `secret` is what the client will authenticate with.
+    pub async fn register(&self, client: Result<Client, ClientError>, secret: Option<ClientSecret>) -> TestClient {
+        let client = client.expect("the client of a test makes sense");
+        let redirect_uri = client.redirect_uris().first().map_or("", |uri| uri.as_str()).to_owned();
+        let id = client.id().as_str().to_owned();
+        self.storage.register(client).await.expect("the client of a test is new");
+        TestClient { id, secret, redirect_uri }
+    }
+
+    /// Starts an authorization request of a client, by default for `user:read` with PKCE.
+    #[must_use = "the flow does nothing before a user approves or denies"]
+    pub fn authorize<'a>(&'a self, client: &'a TestClient) -> Flow<'a> {
+        Flow::new(self, client)
+    }
+
+    /// Sends a token request on behalf of a client, with its credentials.
+    ///
+    /// # Errors
+    /// As the server answers.
+    pub async fn token_as(&self, client: &TestClient, request: TokenRequest<'_>) -> Result<TokenResponse, Error> {
+        let request = match &client.secret {
+            Some(secret) => request.client_secret_basic(&client.id, secret),
+            None => request.parameter("client_id", client.id.clone()),
+        };
+        self.server.token_request(&request).await
+    }
+
+    /// Refreshes on behalf of a client.
+    ///
+    /// # Errors
+    /// As the server answers.
+    pub async fn refresh(&self, client: &TestClient, token: &RefreshToken) -> Result<TokenResponse, Error> {
+        self.token_as(client, TokenRequest::refresh_token(token)).await
+    }
+
+    /// Checks an access token as a protected resource does.
+    ///
+    /// # Errors
+    /// As the server answers.
+    pub async fn bearer(&self, token: &AccessToken) -> Result<Bearer, BearerError> {
+        self.server.bearer_token(token).await
+    }
+
+    async fn serial(&self) -> usize {
+        let clients = self.storage.clients(None, usize::MAX).await.expect("memory storage does not fail");
+        clients.len() + 1
+    }
+}
+
+const ALL_SCOPES: &str = "user:read user:write offline_access";
+
+/// Users of the password grant, by name. Clones share them.
+#[derive(Clone, Default)]
+pub struct TestUsers(Arc<Mutex<HashMap<String, Box<str>>>>);
+
+impl TestUsers {
+    /// Adds a user, whose subject is the name.
+    pub fn add(&self, username: &str, password: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(username.to_owned(), password.into());
+    }
+
+    fn knows(&self, username: &str, password: &Password) -> bool {
+        let users = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        users.get(username).is_some_and(|own| own.as_bytes().ct_eq(password.expose().as_bytes()).into())
+    }
+}
+
+impl std::fmt::Debug for TestUsers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("TestUsers([redacted])")
+    }
+}
+
+#[async_trait]
+impl Authenticator for TestUsers {
+    async fn resource_owner(&self, attempt: &ResourceOwnerAttempt<'_>) -> Result<Verdict<Subject>, AuthenticatorError> {
+        if !self.knows(attempt.username, attempt.password) {
+            return Ok(Verdict::Rejected);
+        }
+        Subject::new(attempt.username).map(Verdict::Accepted).map_err(AuthenticatorError::new)
+    }
+}

@@ -1,0 +1,114 @@
+//! Token responses (RFC 6749 §5.1) and errors (§5.2) as JSON.
+
+use std::borrow::Cow;
+
+use serde::{Serialize, Serializer};
+use serde_json::{Map, Value};
+use time::Duration;
+
+use crate::error::{Error, ErrorCode};
+use crate::http::Response;
+use crate::issue::Issued;
+use crate::scope::Scope;
+use crate::secret::{AccessToken, RefreshToken};
+
+/// What a client gets.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct TokenResponse {
+    /// The access token.
+    pub access_token: AccessToken,
+    /// Its type; `Bearer` unless an extension grant says otherwise.
+    pub token_type: Cow<'static, str>,
+    /// How long it works, from now on.
+    pub expires_in: Duration,
+    /// The refresh token, if there is one.
+    pub refresh_token: Option<RefreshToken>,
+    /// What it allows; always said, even if it is what was asked for.
+    pub scope: Scope,
+    /// Members that an extension grant added.
+    pub extra: Map<String, Value>,
+}
+
+impl TokenResponse {
+    /// The JSON document of RFC 6749 §5.1.
+    #[must_use]
+    pub fn to_json(&self) -> Vec<u8> {
+        let members = Members {
+            access_token: self.access_token.expose(),
+            token_type: &self.token_type,
+            expires_in: self.expires_in.whole_seconds(),
+            refresh_token: self.refresh_token.as_ref().map(RefreshToken::expose),
+            scope: self.scope.as_str(),
+            extra: &self.extra,
+        };
+        to_json(&members)
+    }
+
+    pub(super) fn into_response(self) -> Response {
+        Response::json(200, self.to_json())
+    }
+}
+
+impl From<Issued> for TokenResponse {
+    fn from(issued: Issued) -> Self {
+        let Issued { access_token, token_type, expires_in, refresh_token, scope, extra, grant: _ } = issued;
+        Self { access_token, token_type, expires_in, refresh_token, scope, extra }
+    }
+}
+
+#[derive(Serialize)]
+struct Members<'a> {
+    access_token: &'a str,
+    token_type: &'a str,
+    expires_in: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refresh_token: Option<&'a str>,
+    scope: &'a str,
+    #[serde(flatten, serialize_with = "extensions")]
+    extra: &'a Map<String, Value>,
+}
+
+/// The members an extension added, save for those that the specification has given a meaning.
+fn extensions<S: Serializer>(extra: &Map<String, Value>, serializer: S) -> Result<S::Ok, S::Error> {
+    const STANDARD: [&str; 5] = ["access_token", "token_type", "expires_in", "refresh_token", "scope"];
+    serializer.collect_map(extra.iter().filter(|(name, _)| !STANDARD.contains(&name.as_str())))
+}
+
+/// The answer to a request that got nothing.
+pub(crate) fn refuse(error: &Error, realm: &str) -> Response {
+    let (code, description) = (error.code(), error.description());
+    let members = ErrorMembers { error: code.as_str(), error_description: &description };
+    let mut response = Response::json(error.status(), to_json(&members));
+    if code == ErrorCode::INVALID_CLIENT {
+        // RFC 6749 §5.2, RFC 9110 §15.5.2: every 401 says how to do better.
+        response = response.with_header("www-authenticate", format!("Basic realm=\"{realm}\", charset=\"UTF-8\""));
+    }
+    if let Some(crate::error::Refusal::MethodNotAllowed(allow)) = error.refusal() {
+        response = response.with_header("allow", *allow);
+    }
+    if let Error::Throttled { retry_after } = error {
+        response = response.with_header("retry-after", seconds_rounded_up(*retry_after).to_string());
+    }
+    response
+}
+
+fn seconds_rounded_up(duration: Duration) -> i64 {
+    let whole = duration.whole_seconds().max(0);
+    if duration > Duration::seconds(whole) { whole.saturating_add(1) } else { whole }
+}
+
+#[derive(Serialize)]
+struct ErrorMembers<'a> {
+    error: &'a str,
+    error_description: &'a str,
+}
+
+/// Texts and numbers always serialise; were it ever otherwise, an empty object is no token.
+fn to_json(members: &impl Serialize) -> Vec<u8> {
+    let mut json = Vec::with_capacity(256);
+    match serde_json::to_writer(&mut json, members) {
+        Ok(()) => json,
+        Err(_) => b"{}".to_vec(),
+    }
+}
