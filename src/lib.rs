@@ -33,7 +33,7 @@ mod token;
 
 pub use crate::authenticator::{Authenticator, ClientAttempt, ClientSecrets, ResourceOwnerAttempt, Verdict};
 pub use crate::authorize::{
-    Approval, AuthorizationRequest, AuthorizationResponse, Authorize, PendingAuthorization, RequestedScope,
+    Approval, AuthorizationRequest, AuthorizationResponse, Authorize, ConsentForm, PendingAuthorization, RequestedScope,
 };
 pub use crate::bearer::{Access, Bearer, BearerError};
 pub use crate::client::{Client, ClientCredential, auth::AuthenticatedClient};

@@ -12,7 +12,7 @@ use crate::error::Refusal;
 #[derive(Default)]
 pub struct Params<'a> {
     /// A value of `None` had a broken escape or was not UTF-8.
-    pairs: Vec<(Cow<'a, str>, Option<Cow<'a, str>>)>,
+    pairs: Vec<(Cow<'a, str>, Decoded<'a>)>,
     /// Some parameter's very name could not be decoded.
     broken_name: bool,
 }
@@ -29,13 +29,9 @@ impl<'a> Params<'a> {
 
     /// Adds the parameters of a second source; what stands in both counts as repeated.
     pub(crate) fn decode_more(&mut self, form: &'a [u8]) {
-        for pair in form.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty()) {
-            let (name, value) = match pair.iter().position(|byte| *byte == b'=') {
-                Some(at) => (&pair[..at], &pair[at + 1..]),
-                None => (pair, &[][..]),
-            };
-            match decode_component(name) {
-                Some(name) => self.pairs.push((name, decode_component(value))),
+        for (name, value) in decode_form(form) {
+            match name {
+                Some(name) => self.pairs.push((name, value)),
                 None => self.broken_name = true,
             }
         }
@@ -89,8 +85,22 @@ impl fmt::Debug for Params<'_> {
     }
 }
 
+/// A text, unless it had a broken escape or was not UTF-8.
+type Decoded<'a> = Option<Cow<'a, str>>;
+
+/// The names and values of a form or query, in order. Empty pairs are left out.
+pub(crate) fn decode_form(form: &[u8]) -> impl Iterator<Item = (Decoded<'_>, Decoded<'_>)> {
+    form.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty()).map(|pair| {
+        let (name, value) = match pair.iter().position(|byte| *byte == b'=') {
+            Some(at) => (&pair[..at], &pair[at + 1..]),
+            None => (pair, &[][..]),
+        };
+        (decode_component(name), decode_component(value))
+    })
+}
+
 /// Undoes the `application/x-www-form-urlencoded` escapes; `None` if one is broken or the result is not UTF-8.
-pub(crate) fn decode_component(bytes: &[u8]) -> Option<Cow<'_, str>> {
+pub(crate) fn decode_component(bytes: &[u8]) -> Decoded<'_> {
     if !bytes.iter().any(|byte| matches!(byte, b'%' | b'+')) {
         return std::str::from_utf8(bytes).ok().map(Cow::Borrowed);
     }

@@ -12,9 +12,9 @@ use serde::{Deserialize, Serialize};
 use time::{Duration, OffsetDateTime};
 
 use super::response::ResponseMode;
-use super::{AuthorizationEndpoint, Failure, PendingAuthorization, ResponseType};
+use super::{AuthorizationEndpoint, ConsentForm, Failure, PendingAuthorization, ResponseType};
 use crate::error::Refusal;
-use crate::http::Response;
+use crate::http::{Request, Response};
 use crate::mac::KeyedMac;
 use crate::params::Params;
 use crate::pkce::{ChallengeMethod, CodeChallenge};
@@ -91,6 +91,18 @@ impl AuthorizationEndpoint {
         match self.unseal(token, session, now).await {
             Ok(pending) => Ok(pending),
             Err(failure) => Err(self.answer(failure, now)),
+        }
+    }
+
+    /// Reads a submitted consent form and takes its form token back.
+    pub(crate) async fn resume_form(
+        self: &Arc<Self>,
+        request: &Request,
+        session: &[u8],
+    ) -> Result<(PendingAuthorization, ConsentForm), Response> {
+        match ConsentForm::read(request, self.host.policy.max_body) {
+            Ok(form) => Ok((self.resume(&form.form_token, session).await?, form)),
+            Err(refusal) => Err(self.answer(Failure::Page(refusal.into()), self.host.now())),
         }
     }
 

@@ -1,5 +1,6 @@
 //! The authorization endpoint (RFC 6749 §3.1), up to and including the user's decision.
 
+mod consent_form;
 mod form_token;
 mod pages;
 mod pending;
@@ -12,6 +13,7 @@ use std::sync::Arc;
 use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
+pub use self::consent_form::ConsentForm;
 use self::pages::PageSet;
 pub use self::pages::{ConfirmRedirectPage, DefaultPages, ErrorPage, OutOfBandPage, Pages, escape};
 pub use self::pending::{Approval, PendingAuthorization, RequestedScope};

@@ -5,7 +5,7 @@ mod builder;
 use std::sync::Arc;
 
 pub use self::builder::{BuildError, Builder, NeedsStorage};
-use crate::authorize::{AuthorizationEndpoint, AuthorizationRequest, Authorize, PendingAuthorization};
+use crate::authorize::{AuthorizationEndpoint, AuthorizationRequest, Authorize, ConsentForm, PendingAuthorization};
 use crate::bearer::{self, Bearer, BearerError};
 use crate::error::Error;
 use crate::host::Host;
@@ -55,6 +55,19 @@ impl AuthorizationServer {
     /// request is no longer in order, because the client was changed.
     pub async fn resume(&self, form_token: &str, session: impl AsRef<[u8]>) -> Result<PendingAuthorization, Response> {
         self.inner.authorization.resume(form_token, session.as_ref()).await
+    }
+
+    /// Reads a submitted consent form, see [`ConsentForm`] for its fields, and takes its form token back as
+    /// [`resume`](Self::resume) does.
+    ///
+    /// # Errors
+    /// The answer to send instead: the form is malformed, or as in [`resume`](Self::resume).
+    pub async fn resume_form(
+        &self,
+        request: &Request,
+        session: impl AsRef<[u8]>,
+    ) -> Result<(PendingAuthorization, ConsentForm), Response> {
+        self.inner.authorization.resume_form(request, session.as_ref()).await
     }
 
     /// The token endpoint (RFC 6749 §3.2).

@@ -1,0 +1,101 @@
+//! What a consent form submits.
+
+use std::fmt;
+
+use zeroize::Zeroizing;
+
+use crate::error::Refusal;
+use crate::http::Request;
+use crate::params::decode_form;
+
+/// The fields of a submitted consent form, read by [`resume_form`](crate::AuthorizationServer::resume_form): `form_token` (hidden), `decision` (the button, `approve` or `deny`) and any
+/// number of `scope` (a checkbox for each scope token).
+///
+/// Form extractors of web frameworks rarely read a field that occurs several times; this one does, and takes anything but
+/// a clear `approve` for a no. A host whose form looks different reads it by itself and calls
+/// [`resume`](crate::AuthorizationServer::resume).
+#[non_exhaustive]
+pub struct ConsentForm {
+    pub(super) form_token: Zeroizing<String>,
+    /// Whether the user agreed.
+    pub approved: bool,
+    /// The scope tokens that are checked, to be given to [`Approval::scope`](crate::Approval::scope).
+    pub scope: Vec<String>,
+}
+
+impl ConsentForm {
+    /// Refuses what is not a form, is too large, cannot be decoded, or has not exactly one `form_token`.
+    pub(super) fn read(request: &Request, max_body: usize) -> Result<Self, Refusal> {
+        if request.method() != "POST" {
+            return Err(Refusal::MethodNotAllowed("POST"));
+        }
+        if request.body().len() > max_body {
+            return Err(Refusal::BodyTooLarge);
+        }
+        if !request.is_form() {
+            return Err(Refusal::NotAForm);
+        }
+        let (mut form_tokens, mut decisions, mut scope) = (Vec::new(), Vec::new(), Vec::new());
+        for (name, value) in decode_form(request.body()) {
+            let value = value.ok_or(Refusal::MalformedEncoding)?;
+            match name.as_deref() {
+                Some("form_token") => form_tokens.push(Zeroizing::new(value.into_owned())),
+                Some("decision") => decisions.push(value),
+                Some("scope") => scope.push(value.into_owned()),
+                Some(_) => {}
+                None => return Err(Refusal::MalformedEncoding),
+            }
+        }
+        if form_tokens.len() > 1 {
+            return Err(Refusal::RepeatedParameter("form_token"));
+        }
+        let form_token = form_tokens.pop().ok_or(Refusal::MissingParameter("form_token"))?;
+        let approved = matches!(decisions.as_slice(), [only] if only == "approve");
+        Ok(Self { form_token, approved, scope })
+    }
+}
+
+impl fmt::Debug for ConsentForm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConsentForm")
+            .field("approved", &self.approved)
+            .field("scope", &self.scope)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(body: &str) -> Result<ConsentForm, Refusal> {
+        ConsentForm::read(&Request::post_form("/consent", body), 100)
+    }
+
+    #[test]
+    fn every_checked_scope_is_read() {
+        let form = read("form_token=t&scope=user%3Aread&scope=user%3Awrite&decision=approve").unwrap();
+        assert_eq!((form.form_token.as_str(), form.approved), ("t", true));
+        assert_eq!(form.scope, ["user:read", "user:write"]);
+    }
+
+    #[test]
+    fn anything_but_one_clear_approval_is_a_no() {
+        for decision in ["", "&decision=deny", "&decision=", "&decision=Approve", "&decision=approve&decision=deny"] {
+            let form = read(&format!("form_token=t{decision}")).unwrap();
+            assert!(!form.approved, "{decision}");
+        }
+    }
+
+    #[test]
+    fn a_form_without_exactly_one_token_is_refused() {
+        assert_eq!(read("decision=approve").unwrap_err(), Refusal::MissingParameter("form_token"));
+        assert_eq!(read("form_token=a&form_token=b").unwrap_err(), Refusal::RepeatedParameter("form_token"));
+        assert_eq!(read("form_token=%ZZ").unwrap_err(), Refusal::MalformedEncoding);
+        assert_eq!(ConsentForm::read(&Request::get("/consent"), 100).unwrap_err(), Refusal::MethodNotAllowed("POST"));
+        let json = Request::new("POST", "/consent").with_header("content-type", "application/json");
+        assert_eq!(ConsentForm::read(&json, 100).unwrap_err(), Refusal::NotAForm);
+        let long = format!("form_token={}", "x".repeat(100));
+        assert_eq!(read(&long).unwrap_err(), Refusal::BodyTooLarge);
+    }
+}
