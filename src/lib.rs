@@ -1,4 +1,95 @@
-//! WIP
+//! An OAuth 2.0 authorization server to build into a web app: the grant logic, without a web framework and without an
+//! async runtime.
+//!
+//! # What it is for
+//! * A web app that wants to *be* an OAuth provider for its own API.
+//! * An API that needs `/authorize` and `/token` in-process, without running an identity provider beside it.
+//! * Tests of grant flows in memory, with a clock and randomness that the test controls.
+//!
+//! It is not an identity provider: login, consent pages and sessions are the host's.
+//!
+//! # How a request travels
+//! ```text
+//! host framework ─► Request ─► params (decoded once, strictly)
+//!   /authorize ─► client ─► redirect target (now, and only now, an error may redirect) ─► ordered checks
+//!              ─► PendingAuthorization ─► host: login, consent ─► approve(subject, scope) | deny ─► Response
+//!   /token     ─► client authentication ─► grant handler decides ─► issue ─► TokenResponse ─► Response
+//!   API        ─► bearer check ─► require(scope) ─► Access
+//! ```
+//! Each arrow is a type: what it leads to can't be had without what it comes from.
+//!
+//! # The nouns
+//! | noun | what it is |
+//! |---|---|
+//! | [`Client`] | a registered application (RFC 6749 §2) |
+//! | [`Grant`] | one act of authorization: who, which client, which scope, until when, revoked or not. Revoking it is one write that ends every token of it |
+//! | token | an [`AuthorizationCode`], [`AccessToken`] or [`RefreshToken`]; belongs to one grant; stored only as its SHA-256 |
+//! | [`Scope`] | a set of scope tokens (RFC 6749 §3.3) |
+//! | [`Policy`] | every switch and lifetime of the server; the default is RFC 9700 and OAuth 2.1 |
+//!
+//! # A first server
+//! A machine asks for a token and uses it. In memory here; the feature `axum` serves the same over HTTP.
+//!
+//! ```
+//! use grantor::{AuthorizationServer, Client, ClientCredential, ClientRegistry, ClientSecret, MemoryStorage};
+//! use grantor::{SystemEntropy, TokenRequest};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+//! let storage = MemoryStorage::new();
+//! let secret = ClientSecret::generate(&SystemEntropy::default())?; // shown once, stored as a digest
+//! let machine = Client::confidential("machine", ClientCredential::secret(&secret)).client_credentials();
+//! storage.register(machine.scope("report:read").build()?).await?;
+//!
+//! let oauth = AuthorizationServer::builder("https://id.example.com")
+//!     .storage(storage)
+//!     .scope("report:read", "Read reports")
+//!     .build()?;
+//!
+//! let request = TokenRequest::client_credentials().scope("report:read").client_secret_basic("machine", &secret);
+//! let tokens = oauth.token_request(&request).await?;
+//! let access = oauth.bearer_token(&tokens.access_token).await?.require("report:read")?;
+//! assert_eq!(access.client_id().as_str(), "machine");
+//! assert!(access.subject().is_none(), "a machine is not a user");
+//! # Ok(())
+//! # })
+//! # }
+//! ```
+//!
+//! # What a host supplies
+//! | what | how | without it |
+//! |---|---|---|
+//! | records | [`Storage`] and [`ClientStore`]; read [the contract](storage) | [`MemoryStorage`] |
+//! | credentials | [`Authenticator`] | client secrets are compared by digest; there are no users |
+//! | scopes | [`Builder::scope`], each with a description | the server does not build |
+//! | pages | login and consent: the host's own; the rest by [`Pages`](authorize::Pages) | plain ones |
+//! | time, randomness | [`Clock`], [`Entropy`] | the operating system's |
+//! | audit | [`Observer`] | nobody is told |
+//! | more grant types | [`GrantHandler`](grants::GrantHandler) | the five of RFC 6749 |
+//!
+//! # Where to find what
+//! | to read about | look at |
+//! |---|---|
+//! | the authorization endpoint, RFC 6749 §3.1 | [`authorize`], [`AuthorizationServer::authorize`], [`PendingAuthorization`] |
+//! | the token endpoint, §3.2 | [`AuthorizationServer::token`], [`TokenRequest`], [`TokenResponse`] |
+//! | the grants, §4 and §6 | [`grants`] |
+//! | clients and their authentication, §2 | [`client`] |
+//! | errors, §4.1.2.1 and §5.2 | [`error`] |
+//! | bearer tokens, RFC 6750 | [`AuthorizationServer::bearer`], [`Bearer`] |
+//! | what a storage must guarantee | [`storage`] |
+//! | defaults and dangerous switches | [`Policy`], [`policy::Dangerous`] |
+//!
+//! # Features
+//! None is on by default. A feature adds items and never changes what the others do.
+//!
+//! | feature | adds |
+//! |---|---|
+//! | `axum` | `grantor::axum`: the token endpoint as a router, extractors and responses |
+//! | `testing` | `grantor::testing`: a test server, a clock to move, seeded randomness, a storage that fails on demand |
+//!
+//! # Secrets
+//! Tokens, codes, passwords and client secrets are [`Secret`]s: redacted in `Debug`, without `PartialEq`, overwritten when
+//! dropped. None is ever part of an error text, an event or a stored record.
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

@@ -83,7 +83,7 @@ impl AuthorizationResponse {
     }
 
     /// The HTTP form: a redirect by 303, or a page for the out-of-band redirect.
-    pub fn into_response(self) -> Response {
+    pub fn into_http(self) -> Response {
         let Self { endpoint, route, outcome } = self;
         if !route.target.is_out_of_band() {
             return Response::see_other(location(&route, &outcome, &endpoint.host.issuer));
@@ -99,7 +99,7 @@ impl AuthorizationResponse {
 
 impl From<AuthorizationResponse> for Response {
     fn from(response: AuthorizationResponse) -> Self {
-        response.into_response()
+        response.into_http()
     }
 }
 

@@ -18,7 +18,7 @@ use crate::params::{Params, decode_component};
 use crate::record::is_client_id;
 use crate::secret::ClientSecret;
 
-/// A client that has proven who it is, or a public one that need not. Made by [`authenticate`] alone, so that what
+/// A client that has proven who it is, or a public one that need not. Made by client authentication alone, so that what
 /// demands one can't be reached without.
 #[derive(Debug, Clone)]
 pub struct AuthenticatedClient(Arc<Client>);
