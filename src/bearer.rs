@@ -31,6 +31,7 @@ pub struct Access {
     host: Arc<Host>,
     token: StoredToken,
     grant: Arc<Grant>,
+    now: OffsetDateTime,
 }
 
 /// Why a protected resource was refused, as RFC 6750 §3 wants it told.
@@ -92,7 +93,9 @@ fn presented(request: &Request, in_body: bool) -> Result<Option<AccessToken>, Ki
         Some((scheme, [])) if scheme.trim_ascii().eq_ignore_ascii_case(b"bearer") => return Err(Kind::Invalid),
         _ => None,
     };
-    let reads_body = in_body && !matches!(request.method(), "GET" | "HEAD") && request.is_form();
+    // RFC 6750 §2.2: a method whose body has a meaning, a form, and nothing in it but ASCII.
+    let has_form = matches!(request.method(), "POST" | "PUT" | "PATCH") && request.is_form();
+    let reads_body = in_body && has_form && request.body().is_ascii();
     if !reads_body {
         return Ok(from_header);
     }
@@ -136,7 +139,7 @@ impl Bearer {
     /// 500: no token could ever have it, and the mistake is the host's.
     pub fn require(self, scope: &str) -> Result<Access, BearerError> {
         if scope.split(' ').all(|token| self.token.scope.contains(token)) {
-            return Ok(Access { host: self.host, token: self.token, grant: self.grant });
+            return Ok(Access { host: self.host, token: self.token, grant: self.grant, now: self.now });
         }
         let kind = match Scope::parse(scope) {
             Ok(scope) if scope.is_subset(self.host.scopes.all()) => Kind::InsufficientScope(scope),
@@ -158,8 +161,7 @@ impl Access {
     /// # Errors
     /// 403 for the token of a client that acts for itself, whatever its identifier looks like (RFC 9700 §4.15).
     pub fn user(&self) -> Result<&Subject, BearerError> {
-        let no_owner = || BearerError { host: Arc::clone(&self.host), kind: Kind::NoResourceOwner };
-        self.subject().ok_or_else(no_owner)
+        self.subject().ok_or_else(|| refuse(&self.host, self.now, Some(self.grant.id), Kind::NoResourceOwner))
     }
 
     /// The client.

@@ -113,7 +113,7 @@ impl RepeatRefresh {
 pub struct ResponseMembers {
     /// The token type (RFC 6749 §7.1). Default: `Bearer`.
     pub token_type: Option<Cow<'static, str>>,
-    /// The lifetime of the access token. Default: the client's or the policy's.
+    /// The lifetime of the access token, at least one second. Default: the client's or the policy's.
     pub access_token_lifetime: Option<Duration>,
     /// More members; standard ones are not replaced.
     pub extra: Map<String, Value>,
@@ -138,7 +138,7 @@ pub(crate) async fn open_grant(
     order: OpenGrant,
     now: OffsetDateTime,
 ) -> Result<Issued, Error> {
-    let lifetimes = lifetimes(host, client, &order.members);
+    let lifetimes = lifetimes(host, client, &order.members)?;
     let random = host.random::<80>()?;
     let (id, tokens) = random.split_at(16);
     let refreshes = order.refreshable && may_refresh(host, client, &order.scope);
@@ -190,7 +190,7 @@ pub(crate) async fn exchange(
     now: OffsetDateTime,
 ) -> Result<Option<Issued>, Error> {
     let ExchangeToken { presented, plain, grant, scope, members } = order;
-    let lifetimes = lifetimes(host, client, &members);
+    let lifetimes = lifetimes(host, client, &members)?;
     let is_refresh = presented.kind == TokenKind::RefreshToken;
     let rotates = host.policy.rotates(client);
     let consume = !is_refresh || rotates;
@@ -290,12 +290,15 @@ pub(crate) fn may_refresh(host: &Host, client: &Client, granted: &Scope) -> bool
     policy_agrees && client.allows_grant_type(GrantType::REFRESH_TOKEN)
 }
 
-fn lifetimes(host: &Host, client: &Client, members: &ResponseMembers) -> EffectiveLifetimes {
+fn lifetimes(host: &Host, client: &Client, members: &ResponseMembers) -> Result<EffectiveLifetimes, Error> {
     let mut lifetimes = host.policy.lifetimes(client);
     if let Some(access_token) = members.access_token_lifetime {
+        if access_token < Duration::SECOND {
+            return Err(Error::Extension("a grant handler set an access token lifetime below one second"));
+        }
         lifetimes.access_token = access_token;
     }
-    lifetimes
+    Ok(lifetimes)
 }
 
 /// A token that is replaced at each use ends when it was idle for too long. One that stays has to last until the grant

@@ -165,7 +165,8 @@ impl Policy {
     }
 
     /// The lifetimes that hold for a client: its own where it has them.
-    pub(crate) fn lifetimes(&self, client: &Client) -> EffectiveLifetimes {
+    #[must_use]
+    pub fn lifetimes(&self, client: &Client) -> EffectiveLifetimes {
         let own = client.lifetimes();
         let access_token = own.access_token.unwrap_or(self.access_token_lifetime);
         let refresh_token_absolute = own.refresh_token_absolute.unwrap_or(self.refresh_token_absolute_lifetime);
@@ -220,14 +221,20 @@ impl Policy {
     }
 }
 
-/// The lifetimes that hold for one client.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct EffectiveLifetimes {
-    pub(crate) code: Duration,
-    pub(crate) access_token: Duration,
-    pub(crate) refresh_token_idle: Duration,
-    pub(crate) refresh_token_absolute: Duration,
-    pub(crate) refresh_grace: Duration,
+/// The lifetimes that hold for one client, see [`Policy::lifetimes`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct EffectiveLifetimes {
+    /// Of a code.
+    pub code: Duration,
+    /// Of an access token.
+    pub access_token: Duration,
+    /// Of an unused refresh token; at most the absolute one.
+    pub refresh_token_idle: Duration,
+    /// Of all refresh tokens of a grant together.
+    pub refresh_token_absolute: Duration,
+    /// The grace window; at most as long as the tokens live that it would repeat.
+    pub refresh_grace: Duration,
 }
 
 /// Settings that contradict each other or a specification.

@@ -18,6 +18,7 @@ use time::OffsetDateTime;
 
 use crate::pkce::CodeChallenge;
 use crate::scope::Scope;
+pub use crate::secret::TokenKind;
 use crate::secret::{Seed, TokenHash};
 
 /// One act of authorization: the row that says whether a whole family of tokens lives.
@@ -144,19 +145,6 @@ pub struct CodeBinding {
     pub redirect_uri_was_sent: bool,
     /// The PKCE challenge (RFC 7636 §4.4).
     pub code_challenge: Option<CodeChallenge>,
-}
-
-/// The kinds of token a storage tells apart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[expect(clippy::exhaustive_enums, reason = "a storage must map every kind")]
-pub enum TokenKind {
-    /// See [`AuthorizationCode`](crate::AuthorizationCode).
-    AuthorizationCode,
-    /// See [`AccessToken`](crate::AccessToken).
-    AccessToken,
-    /// See [`RefreshToken`](crate::RefreshToken).
-    RefreshToken,
 }
 
 /// Identifiers of 128 random bits, written as 22 characters of base64url.

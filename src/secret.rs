@@ -14,8 +14,6 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, Zeroizing};
 
-use crate::record::TokenKind;
-
 /// A secret text of one kind; kinds do not mix, because each is a type of its own.
 pub struct Secret<K: SecretKind> {
     value: Zeroizing<String>,
@@ -128,6 +126,19 @@ pub mod kind {
     }
     impl SingleUse for RefreshToken {}
     impl SingleUse for AuthorizationCode {}
+}
+
+/// The kinds of token a storage tells apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(clippy::exhaustive_enums, reason = "a storage must map every kind")]
+pub enum TokenKind {
+    /// See [`AuthorizationCode`].
+    AuthorizationCode,
+    /// See [`AccessToken`].
+    AccessToken,
+    /// See [`RefreshToken`].
+    RefreshToken,
 }
 
 /// The SHA-256 of a token: all that a storage ever sees of it, and the key it is found by.

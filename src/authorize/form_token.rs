@@ -102,7 +102,7 @@ impl AuthorizationEndpoint {
     ) -> Result<(PendingAuthorization, ConsentForm), Response> {
         match ConsentForm::read(request, self.host.policy.max_body) {
             Ok(form) => Ok((self.resume(&form.form_token, session).await?, form)),
-            Err(refusal) => Err(self.answer(Failure::Page(refusal.into()), self.host.now())),
+            Err(refusal) => Err(self.answer(refusal.into(), self.host.now())),
         }
     }
 

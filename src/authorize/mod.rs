@@ -69,15 +69,16 @@ struct Validated {
 
 /// Where an error goes.
 enum Failure {
-    /// Nowhere: the client or its redirect URI is unknown, so the user gets a page (RFC 6749 §4.1.2.1).
-    Page(Error),
+    /// Nowhere: the client (given if it is known) or its redirect URI is in doubt, so the user gets a page
+    /// (RFC 6749 §4.1.2.1).
+    Page(Option<Arc<Client>>, Error),
     /// To the client.
     Redirect(Box<(Arc<Client>, Route, Refusal)>),
 }
 
 impl<E: Into<Error>> From<E> for Failure {
     fn from(error: E) -> Self {
-        Self::Page(error.into())
+        Self::Page(None, error.into())
     }
 }
 
@@ -90,7 +91,7 @@ impl AuthorizationEndpoint {
     pub(crate) async fn respond(self: &Arc<Self>, request: &Request) -> Authorize {
         match AuthorizationRequest::read(request, &self.host.policy) {
             Ok(request) => self.authorize(&request).await,
-            Err(refusal) => Authorize::Respond(self.answer(Failure::Page(refusal.into()), self.host.now())),
+            Err(refusal) => Authorize::Respond(self.answer(refusal.into(), self.host.now())),
         }
     }
 
@@ -105,8 +106,10 @@ impl AuthorizationEndpoint {
     /// What is checked, and in which order: the first fault decides the answer. Until the client and its redirect URI
     /// are known to belong together, an error goes nowhere but on a page.
     async fn validate(&self, params: &Params<'_>) -> Result<Validated, Failure> {
-        let client = self.client(params).await?;
-        let target = RedirectTarget::of(&client, params.get("redirect_uri")?, &self.host.policy)?;
+        let (id, redirect_uri) = (params.require("client_id")?, params.get("redirect_uri")?);
+        let client = self.client(id).await?;
+        let target = RedirectTarget::of(&client, redirect_uri, &self.host.policy)
+            .map_err(|refusal| Failure::Page(Some(Arc::clone(&client)), refusal.into()))?;
         let route = Route { target, mode: error_mode(params), state: echo_of_state(params, &self.host.policy) };
         match self.validate_for(&client, &route, params) {
             Ok((response_type, mode, challenge, scope)) => {
@@ -136,8 +139,7 @@ impl AuthorizationEndpoint {
     }
 
     /// The client that the request names (RFC 6749 §4.1.1).
-    async fn client(&self, params: &Params<'_>) -> Result<Arc<Client>, Error> {
-        let id = params.require("client_id")?;
+    async fn client(&self, id: &str) -> Result<Arc<Client>, Error> {
         let found = if is_client_id(id) { self.host.clients.client(id).await? } else { None };
         Ok(found.ok_or(Refusal::UnknownClient)?)
     }
@@ -145,8 +147,9 @@ impl AuthorizationEndpoint {
     /// Tells the observer and whoever is to know.
     fn answer(&self, failure: Failure, now: OffsetDateTime) -> Response {
         match failure {
-            Failure::Page(error) => {
-                self.host.observe(now, EventKind::AuthorizationRefused { client_id: None, error: &error });
+            Failure::Page(client, error) => {
+                let client_id = client.as_deref().map(Client::id);
+                self.host.observe(now, EventKind::AuthorizationRefused { client_id, error: &error });
                 self.pages.show_error(&error)
             }
             Failure::Redirect(refused) => {

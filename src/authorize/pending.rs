@@ -116,8 +116,9 @@ impl PendingAuthorization {
     /// Whether one live grant that `subject` gave this client on a page covers everything that is asked for, so that a
     /// host may skip the question.
     ///
-    /// Always false for a client whose identity nothing proves (RFC 8252 §8.6): true only for confidential clients and, by
-    /// [`Policy::https_redirect_proves_identity`](crate::Policy::https_redirect_proves_identity), for an `https` redirect.
+    /// Always false for a client whose identity nothing proves (RFC 8252 §8.6): true only for an `https` redirect of a
+    /// confidential client or, by
+    /// [`Policy::https_redirect_proves_identity`](crate::Policy::https_redirect_proves_identity), of any client.
     /// The newest hundred grants are considered.
     ///
     /// # Errors
@@ -125,12 +126,7 @@ impl PendingAuthorization {
     pub async fn consented(&self, subject: &Subject) -> Result<bool, Error> {
         let host = &self.endpoint.host;
         let https = self.route.target.class() == RedirectUriClass::Https;
-        let proven = match (self.client.is_confidential(), self.route.target.class()) {
-            (_, RedirectUriClass::OutOfBand) => false,
-            (true, _) => true,
-            (false, _) => https && host.policy.https_redirect_proves_identity,
-        };
-        if !proven {
+        if !https || !self.client.is_confidential() && !host.policy.https_redirect_proves_identity {
             return Ok(false);
         }
         let which = GrantSelector::SubjectAndClient(subject.clone(), self.client.id().clone());

@@ -150,6 +150,12 @@ impl Client {
         &self.parts.grant_types
     }
 
+    /// The response types that go with its grant types (RFC 7591 §2.1), so that the two can't contradict each other.
+    pub fn response_types(&self) -> impl Iterator<Item = &'static str> {
+        let pairs = [(GrantType::AUTHORIZATION_CODE, "code"), (GrantType::IMPLICIT, "token")];
+        pairs.into_iter().filter(|(grant_type, _)| self.allows_grant_type(grant_type)).map(|(_, name)| name)
+    }
+
     /// The scope it may ask for; `None` means the server's default scope and no more.
     #[must_use]
     pub const fn scope(&self) -> Option<&Scope> {

@@ -248,16 +248,17 @@ impl State {
     /// Removes a dead grant, its tokens first, as far as the limit reaches.
     fn purge_grant(&mut self, id: GrantId, before: OffsetDateTime, limit: usize) -> usize {
         let Some(family) = self.grants.get_mut(&id) else { return 0 };
-        if family.grant.is_live(before) {
-            self.due.push(Reverse((family.grant.expires_at, Due::Grant(id))));
+        let ended = family.grant.revoked_at.map_or(family.grant.expires_at, |at| at.min(family.grant.expires_at));
+        if ended > before {
+            self.due.push(Reverse((ended, Due::Grant(id))));
             return 0;
         }
-        let rest = family.tokens.len().saturating_sub(limit.saturating_sub(1));
+        let rest = family.tokens.len().saturating_sub(limit);
         let removed = family.tokens.split_off(rest);
         for hash in &removed {
             self.tokens.remove(hash);
         }
-        if rest > 0 {
+        if removed.len() == limit {
             self.due.push(Reverse((before, Due::Grant(id))));
             return removed.len();
         }

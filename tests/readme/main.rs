@@ -1,0 +1,71 @@
+//! The README's Rust blocks are files of this test: compiled, run, and held against the README word for word.
+#![allow(unreachable_pub, reason = "the README shows what is `pub` in an app of its own")]
+
+mod flow;
+mod host;
+mod your_app;
+
+use axum::body::{Body, to_bytes};
+use axum::http::{Request, Response, StatusCode};
+use grantor::{Client, ClientRegistry, MemoryStorage};
+use serde_json::Value;
+use tower::ServiceExt;
+
+const README: &str = include_str!("../../README.md");
+
+#[test]
+fn the_readme_shows_exactly_what_is_compiled_here() {
+    for (name, block) in [("host.rs", include_str!("host.rs")), ("flow.rs", include_str!("flow.rs"))] {
+        assert!(README.contains(&format!("```rust\n{block}```")), "README.md does not show tests/readme/{name}");
+    }
+    assert_eq!(README.matches("```rust").count(), 2, "a Rust block of the README is compiled nowhere");
+}
+
+#[tokio::test]
+async fn the_host_of_the_readme_takes_a_client_from_authorization_to_the_api() {
+    let storage = MemoryStorage::new();
+    let client = Client::public("app").authorization_code(["https://app.example/cb"]).scope("user:read user:write");
+    storage.register(client.build().unwrap()).await.unwrap();
+    let app = host::app(storage).unwrap();
+    let send = async |request: Request<Body>| app.clone().oneshot(request).await.unwrap();
+
+    let target = "/authorize?response_type=code&client_id=app&redirect_uri=https%3A%2F%2Fapp.example%2Fcb&state=s\
+                  &scope=user%3Aread+user%3Awrite&code_challenge=E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM\
+                  &code_challenge_method=S256";
+    let page = text(send(Request::get(target).body(Body::empty()).unwrap()).await).await;
+    assert!(page.starts_with("log in"), "{page}");
+
+    let page = text(send(Request::get(target).header("x-user", "alice").body(Body::empty()).unwrap()).await).await;
+    assert!(page.contains("Read your profile, Change your profile"), "{page}");
+    let form_token = page.split("form_token=").nth(1).unwrap();
+
+    let form = |body: String| {
+        Request::post("/x").header("content-type", "application/x-www-form-urlencoded").body(Body::from(body)).unwrap()
+    };
+    let mut decision = form(format!("form_token={form_token}&decision=approve&scope=user%3Aread"));
+    *decision.uri_mut() = "/consent".parse().unwrap();
+    decision.headers_mut().insert("x-user", "alice".parse().unwrap());
+    let answer = send(decision).await;
+    assert_eq!(answer.status(), StatusCode::SEE_OTHER);
+    let location = url::Url::parse(answer.headers()["location"].to_str().unwrap()).unwrap();
+    let code = location.query_pairs().find(|(name, _)| name == "code").unwrap().1.into_owned();
+
+    let mut redemption = form(format!(
+        "grant_type=authorization_code&client_id=app&code={code}&redirect_uri=https%3A%2F%2Fapp.example%2Fcb\
+         &code_verifier=dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"
+    ));
+    *redemption.uri_mut() = "/token".parse().unwrap();
+    let tokens: Value = serde_json::from_str(&text(send(redemption).await).await).unwrap();
+    assert_eq!(tokens["scope"], "user:read", "the user left user:write unchecked");
+
+    let bearer = format!("Bearer {}", tokens["access_token"].as_str().unwrap());
+    let me = send(Request::get("/me").header("authorization", bearer).body(Body::empty()).unwrap()).await;
+    assert_eq!(text(me).await, r#"{"name":"alice"}"#);
+    let stranger = send(Request::get("/me").body(Body::empty()).unwrap()).await;
+    assert_eq!(stranger.status(), StatusCode::UNAUTHORIZED);
+}
+
+async fn text(response: Response<Body>) -> String {
+    let body = to_bytes(response.into_body(), 1_000_000).await.unwrap();
+    String::from_utf8(body.to_vec()).unwrap()
+}
