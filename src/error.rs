@@ -211,6 +211,8 @@ pub enum Refusal {
     ClientAuthenticationFailed,
 
     // The authorization endpoint.
+    /// No client has this identifier. Anyone may learn that here, where clients do not authenticate.
+    UnregisteredClient,
     /// The redirect URI is not one of the client's.
     UnregisteredRedirectUri,
     /// The server does not serve this response type.
@@ -364,6 +366,7 @@ impl Refusal {
             | Self::AuthenticationMethodNotAllowed
             | Self::ClientAuthenticationFailed => CLIENT,
 
+            Self::UnregisteredClient => (E::INVALID_CLIENT, "the client is not registered with this server"),
             Self::UnregisteredRedirectUri => (E::INVALID_REQUEST, "the redirect URI is not registered for this client"),
             Self::UnsupportedResponseType => (E::UNSUPPORTED_RESPONSE_TYPE, "this response type is not supported"),
             Self::ResponseTypeNotAllowed => {

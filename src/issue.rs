@@ -1,6 +1,7 @@
 //! Issuing tokens: the only place where they are minted, and where a decision becomes records.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
@@ -21,7 +22,6 @@ use crate::secret::{AccessToken, AuthorizationCode, RefreshToken, Secret, Seed, 
 use crate::storage::{Exchange, GrantSelector, Spend};
 
 /// The order to open a new grant and issue its first tokens.
-#[derive(Debug)]
 #[must_use = "a decision does nothing until it is returned"]
 pub struct OpenGrant {
     pub(crate) grant_type: GrantType,
@@ -61,6 +61,19 @@ impl OpenGrant {
     pub fn response(mut self, change: impl FnOnce(&mut ResponseMembers)) -> Self {
         change(&mut self.members);
         self
+    }
+}
+
+impl fmt::Debug for OpenGrant {
+    /// Without the host's data, which may be anything.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OpenGrant")
+            .field("grant_type", &self.grant_type)
+            .field("subject", &self.subject)
+            .field("scope", &self.scope)
+            .field("refreshable", &self.refreshable)
+            .field("members", &self.members)
+            .finish_non_exhaustive()
     }
 }
 
@@ -108,7 +121,7 @@ impl RepeatRefresh {
 }
 
 /// What a token response says beyond the standard.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 #[non_exhaustive]
 pub struct ResponseMembers {
     /// The token type (RFC 6749 §7.1). Default: `Bearer`.
@@ -119,8 +132,27 @@ pub struct ResponseMembers {
     pub extra: Map<String, Value>,
 }
 
+impl fmt::Debug for ResponseMembers {
+    /// The further members by name only: one of them may be a token.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseMembers")
+            .field("token_type", &self.token_type)
+            .field("access_token_lifetime", &self.access_token_lifetime)
+            .field("extra", &Names(&self.extra))
+            .finish()
+    }
+}
+
+/// The names of members whose values are not to be shown.
+pub(crate) struct Names<'a>(pub(crate) &'a Map<String, Value>);
+
+impl fmt::Debug for Names<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.0.keys()).finish()
+    }
+}
+
 /// Tokens that were issued and stored.
-#[derive(Debug)]
 pub(crate) struct Issued {
     pub(crate) access_token: AccessToken,
     pub(crate) token_type: Cow<'static, str>,
@@ -129,6 +161,12 @@ pub(crate) struct Issued {
     pub(crate) scope: Scope,
     pub(crate) extra: Map<String, Value>,
     pub(crate) grant: Arc<Grant>,
+}
+
+impl fmt::Debug for Issued {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Issued").field("grant", &self.grant).field("scope", &self.scope).finish_non_exhaustive()
+    }
 }
 
 /// Opens a grant with its first access token, and a refresh token if there is to be one.

@@ -11,9 +11,11 @@
 //! # How a request travels
 //! ```text
 //! host framework ─► Request ─► params (decoded once, strictly)
-//!   /authorize ─► client ─► redirect target (now, and only now, an error may redirect) ─► ordered checks
-//!              ─► PendingAuthorization ─► host: login, consent ─► approve(subject, scope) | deny ─► Response
-//!   /token     ─► client authentication ─► grant handler decides ─► issue ─► TokenResponse ─► Response
+//!   /authorize ─► client ─► redirect target (from here on an error may redirect)
+//!              ─► ordered checks ─► PendingAuthorization
+//!              ─► the host's login and consent ─► approve | deny ─► Response
+//!   /token     ─► client authentication ─► grant handler decides
+//!              ─► issue ─► TokenResponse ─► Response
 //!   API        ─► bearer check ─► require(scope) ─► Access
 //! ```
 //! Each arrow is a type: what it leads to can't be had without what it comes from.
@@ -31,23 +33,29 @@
 //! A machine asks for a token and uses it. In memory here; the feature `axum` serves the same over HTTP.
 //!
 //! ```
-//! use grantor::{AuthorizationServer, Client, ClientCredential, ClientRegistry, ClientSecret, MemoryStorage};
-//! use grantor::{SystemEntropy, TokenRequest};
+//! use grantor::{AuthorizationServer, MemoryStorage, SystemEntropy, TokenRequest};
+//! use grantor::{Client, ClientCredential, ClientRegistry, ClientSecret};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
 //! let storage = MemoryStorage::new();
-//! let secret = ClientSecret::generate(&SystemEntropy::default())?; // shown once, stored as a digest
-//! let machine = Client::confidential("machine", ClientCredential::secret(&secret)).client_credentials();
-//! storage.register(machine.scope("report:read").build()?).await?;
+//! let secret = ClientSecret::generate(&SystemEntropy::default())?; // shown once
+//! let machine = Client::confidential("machine", ClientCredential::secret(&secret))
+//!     .client_credentials()
+//!     .scope("report:read")
+//!     .build()?;
+//! storage.register(machine).await?;
 //!
 //! let oauth = AuthorizationServer::builder("https://id.example.com")
 //!     .storage(storage)
 //!     .scope("report:read", "Read reports")
 //!     .build()?;
 //!
-//! let request = TokenRequest::client_credentials().scope("report:read").client_secret_basic("machine", &secret);
+//! let request = TokenRequest::client_credentials()
+//!     .scope("report:read")
+//!     .client_secret_basic("machine", &secret);
 //! let tokens = oauth.token_request(&request).await?;
+//!
 //! let access = oauth.bearer_token(&tokens.access_token).await?.require("report:read")?;
 //! assert_eq!(access.client_id().as_str(), "machine");
 //! assert!(access.subject().is_none(), "a machine is not a user");
@@ -91,6 +99,7 @@
 //! Tokens, codes, passwords and client secrets are [`Secret`]s: redacted in `Debug`, without `PartialEq`, overwritten when
 //! dropped. None is ever part of an error text, an event or a stored record.
 #![forbid(unsafe_code)]
+#![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod authenticator;

@@ -20,13 +20,13 @@ pub struct Secret<K: SecretKind> {
     kind: PhantomData<fn() -> K>,
 }
 
-/// An access token (RFC 6749 §1.4).
+/// An access token (RFC 6749 §1.4). Issued ones have 43 characters.
 pub type AccessToken = Secret<kind::AccessToken>;
-/// A refresh token (RFC 6749 §1.5).
+/// A refresh token (RFC 6749 §1.5). Issued ones have 43 characters.
 pub type RefreshToken = Secret<kind::RefreshToken>;
-/// An authorization code (RFC 6749 §1.3.1).
+/// An authorization code (RFC 6749 §1.3.1). Issued ones have 43 characters.
 pub type AuthorizationCode = Secret<kind::AuthorizationCode>;
-/// The secret half of a client's password credentials (RFC 6749 §2.3.1).
+/// The secret half of a client's password credentials (RFC 6749 §2.3.1). Generated ones have 43 characters.
 pub type ClientSecret = Secret<kind::ClientSecret>;
 /// A resource owner's password (RFC 6749 §4.3).
 pub type Password = Secret<kind::Password>;

@@ -1,1 +1,550 @@
-//! To come.
+//! The adapter for axum, from one end to the other.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use axum::Router;
+use axum::body::{Body, Bytes, to_bytes};
+use axum::extract::{ConnectInfo, FromRef, State};
+use axum::http::{HeaderValue, Request as HttpRequest, Response as HttpResponse};
+use axum::response::IntoResponse;
+use axum::routing::{any, get};
+use grantor::axum::{routes, run_to_completion};
+use grantor::error::AuthenticatorError;
+use grantor::event::Observer;
+use grantor::storage::{GrantSelector, Page};
+use grantor::testing::{Fault, ISSUER, TestClient, TestServer};
+use grantor::{
+    Approval, Authenticator, AuthorizationResponse, AuthorizationServer, Authorize, Bearer, BearerError, ClientAttempt,
+    Clock, Event, Request, ResourceOwnerAttempt, Response, Storage, Subject, TokenRequest, Verdict,
+};
+use http_body_util::{BodyExt, Full};
+use serde_json::{Value, json};
+use tokio::sync::Notify;
+use tower::ServiceExt;
+
+#[path = "common/mod.rs"]
+mod common;
+use common::{CHALLENGE, basic, form, location};
+
+const REDIRECT_URI: &str = "https://app.example/cb";
+
+/// An answer with its body read.
+struct Answer {
+    status: u16,
+    headers: Vec<(String, String)>,
+    body: Bytes,
+}
+
+impl Answer {
+    async fn read(response: HttpResponse<Body>) -> Self {
+        let (parts, body) = response.into_parts();
+        let headers = parts.headers.iter();
+        let headers = headers.map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned())).collect();
+        Self { status: parts.status.as_u16(), headers, body: to_bytes(body, 1 << 20).await.unwrap() }
+    }
+
+    fn header(&self, name: &str) -> Option<&str> {
+        let mut found = self.headers.iter().filter(|(own, _)| own == name).map(|(_, value)| &**value);
+        let first = found.next();
+        assert_eq!(found.next(), None, "{name} stands twice");
+        first
+    }
+
+    fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).expect("a JSON body")
+    }
+
+    /// The answer of the adapter is the answer of the server.
+    fn assert_is(&self, response: Response) {
+        let (status, mut headers, body) = response.into_parts();
+        let mut own = self.headers.clone();
+        own.retain(|(name, _)| name != "content-length");
+        own.sort();
+        headers.sort();
+        let headers: Vec<_> = headers.iter().map(|(name, value)| ((*name).to_owned(), value.to_string())).collect();
+        assert_eq!((self.status, own, &self.body[..]), (status, headers, &body[..]));
+    }
+}
+
+async fn send(router: &Router, request: HttpRequest<Body>) -> Answer {
+    Answer::read(router.clone().oneshot(request).await.unwrap()).await
+}
+
+/// A request at the token endpoint from a client that authenticates by Basic.
+fn token_post(client: &TestClient) -> axum::http::request::Builder {
+    HttpRequest::post("/token")
+        .header("content-type", "application/x-www-form-urlencoded")
+        .header("authorization", basic(&client.id, client.secret.as_ref().unwrap().expose()))
+}
+
+fn machine_form(client: &TestClient) -> HttpRequest<Body> {
+    let body = form(&[("grant_type", "client_credentials"), ("scope", "user:read")]);
+    token_post(client).body(Body::from(body)).unwrap()
+}
+
+async fn machine() -> (TestServer, TestClient) {
+    let t = TestServer::new();
+    let machine = t.confidential_client(REDIRECT_URI).await;
+    (t, machine)
+}
+
+// covers: TK-01 (RFC 6749 §3.2)
+#[tokio::test]
+async fn the_token_route_answers_as_the_server_does() {
+    let (t, machine) = machine().await;
+    let router: Router = routes(&t.server);
+    let answer = send(&router, machine_form(&machine)).await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.header("content-type"), Some("application/json"));
+    assert_eq!(answer.header("cache-control"), Some("no-store"));
+    assert_eq!(answer.header("pragma"), Some("no-cache"));
+    let tokens = answer.json();
+    assert_eq!((&tokens["token_type"], &tokens["expires_in"]), (&json!("Bearer"), &json!(3600)));
+    let token = grantor::AccessToken::new(tokens["access_token"].as_str().unwrap());
+    assert!(t.bearer(&token).await.unwrap().require("user:read").is_ok());
+
+    let wrong = || basic(&machine.id, "wrong");
+    let request = HttpRequest::post("/token")
+        .header("content-type", "application/x-www-form-urlencoded")
+        .header("authorization", wrong())
+        .body(Body::from("grant_type=client_credentials"))
+        .unwrap();
+    let answer = send(&router, request).await;
+    assert_eq!(answer.status, 401);
+    assert!(answer.header("www-authenticate").is_some_and(|challenge| challenge.starts_with("Basic ")));
+    let same = Request::post_form("/token", "grant_type=client_credentials").with_header("authorization", wrong());
+    answer.assert_is(t.server.token(&same).await);
+}
+
+// covers: TK-01 (RFC 6749 §3.2), TL-21 (RFC 9110 §15.5.6)
+#[tokio::test]
+async fn other_methods_than_post_are_told_what_is_allowed() {
+    let (t, machine) = machine().await;
+    let router: Router = routes(&t.server);
+    for method in ["GET", "HEAD", "PUT", "DELETE", "PATCH", "OPTIONS"] {
+        let mut request = machine_form(&machine);
+        *request.method_mut() = method.parse().unwrap();
+        let answer = send(&router, request).await;
+        assert_eq!((answer.status, answer.header("allow")), (405, Some("POST")), "{method}");
+        assert_eq!(answer.header("cache-control"), Some("no-store"), "{method}");
+        assert_eq!(answer.header("access-control-allow-origin"), None, "{method}");
+        if method != "HEAD" {
+            assert_eq!(answer.json()["error"], "invalid_request", "{method}");
+        }
+    }
+    assert_eq!(t.events.count("token_refused"), 6);
+    assert_eq!(t.events.count("tokens_issued"), 0);
+}
+
+#[tokio::test]
+async fn a_body_of_the_largest_size_is_read_and_a_larger_one_answered_in_json() {
+    let t = TestServer::with_policy(|policy| policy.max_body = 100);
+    let machine = t.confidential_client(REDIRECT_URI).await;
+    let router: Router = routes(&t.server);
+    let padded = |size: usize| {
+        let body = form(&[("grant_type", "client_credentials"), ("scope", "user:read"), ("x", "")]);
+        format!("{body}{}", "x".repeat(size - body.len()))
+    };
+    let send = async |body: Body| {
+        let request = token_post(&machine).body(body).unwrap();
+        send(&router, request).await
+    };
+    assert_eq!(send(Body::from(padded(100))).await.status, 200);
+    // With a length that is known beforehand, and without.
+    let of_unknown_length = Body::new(Full::new(Bytes::from(padded(101))).map_frame(|frame| frame));
+    for body in [Body::from(padded(101)), Body::from(padded(1_000_000)), of_unknown_length] {
+        let answer = send(body).await;
+        assert_eq!((answer.status, answer.json()["error"].clone()), (413, json!("invalid_request")));
+        assert_eq!(answer.header("content-type"), Some("application/json"));
+        assert_eq!(answer.header("cache-control"), Some("no-store"));
+    }
+    assert_eq!(t.events.count("tokens_issued"), 1);
+}
+
+// covers: BR-18 (RFC 6750 §3.1), B37
+#[tokio::test]
+async fn repeated_headers_and_parameters_reach_the_server_as_repeated() {
+    let (t, machine) = machine().await;
+    let router: Router = routes(&t.server);
+    let token = t.token_as(&machine, TokenRequest::client_credentials().scope("user:read")).await.unwrap().access_token;
+    let header = basic(&machine.id, machine.secret.as_ref().unwrap().expose());
+    for (what, request, description) in [
+        (
+            "two Authorization headers",
+            token_post(&machine).header("authorization", header).body(Body::from("grant_type=client_credentials")),
+            "the Authorization header is malformed",
+        ),
+        (
+            "two media types",
+            token_post(&machine)
+                .header("content-type", "application/x-www-form-urlencoded")
+                .body(Body::from("grant_type=client_credentials")),
+            "the body is not application/x-www-form-urlencoded",
+        ),
+        (
+            "a parameter twice",
+            token_post(&machine).body(Body::from("grant_type=client_credentials&scope=a&scope=a")),
+            "the parameter scope occurs more than once",
+        ),
+        (
+            "a parameter in the query",
+            token_post(&machine).uri("/token?scope=user:read").body(Body::from("grant_type=client_credentials")),
+            "the parameter scope belongs in the body",
+        ),
+    ] {
+        let answer = send(&router, request.unwrap()).await;
+        assert_eq!((answer.status, answer.json()["error"].clone()), (400, json!("invalid_request")), "{what}");
+        assert_eq!(answer.json()["error_description"], description, "{what}");
+    }
+    let request = HttpRequest::get("/me")
+        .header("authorization", format!("Bearer {}", token.expose()))
+        .header("authorization", format!("Bearer {}", token.expose()));
+    let answer = send(&api(&t), request.body(Body::empty()).unwrap()).await;
+    assert_eq!(answer.status, 400);
+}
+
+/// A host's state in which the server is one part of several.
+#[derive(Clone)]
+struct AppState {
+    oauth: AuthorizationServer,
+    greeting: &'static str,
+}
+
+impl FromRef<AppState> for AuthorizationServer {
+    fn from_ref(state: &AppState) -> Self {
+        state.oauth.clone()
+    }
+}
+
+/// The host's own API.
+fn api(t: &TestServer) -> Router {
+    async fn me(State(state): State<AppState>, token: Bearer) -> Result<String, BearerError> {
+        let access = token.require("user:read")?;
+        Ok(format!("{}, {}", state.greeting, access.user()?))
+    }
+    async fn change(token: Bearer) -> Result<(), BearerError> {
+        token.require("user:write").map(|_| ())
+    }
+    async fn mistake(token: Bearer) -> Result<(), BearerError> {
+        token.require("user:raed").map(|_| ())
+    }
+    Router::new()
+        .route("/me", get(me).put(change))
+        .route("/mistake", get(mistake))
+        .merge(routes(&t.server))
+        .with_state(AppState { oauth: t.server.clone(), greeting: "Hello" })
+}
+
+// covers: BR-01 (RFC 6750 §2.1), BR-05 (RFC 6750 §3), BR-10 (RFC 6750 §3.1)
+#[tokio::test]
+async fn a_handler_gets_a_bearer_token_or_the_client_an_answer_as_the_server_gives_it() {
+    let (t, machine) = machine().await;
+    let app = t.public_client(REDIRECT_URI).await;
+    let router = api(&t);
+    let of_user = t.authorize(&app).approve_as("alice").await.redeem().await.unwrap().access_token;
+    let request = TokenRequest::client_credentials().scope("user:read");
+    let of_machine = t.token_as(&machine, request).await.unwrap().access_token;
+    let call = async |method: &str, uri: &str, token: &str| {
+        let mut request = HttpRequest::builder().method(method).uri(uri);
+        if !token.is_empty() {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        send(&router, request.body(Body::empty()).unwrap()).await
+    };
+    let answer = call("GET", "/me", of_user.expose()).await;
+    assert_eq!((answer.status, &answer.body[..]), (200, &b"Hello, alice"[..]));
+
+    let challenge = |rest: &str| format!("Bearer realm=\"{ISSUER}\"{rest}");
+    let lacking =
+        ", error=\"insufficient_scope\", error_description=\"the access token lacks a scope\", scope=\"user:write\"";
+    let no_owner = ", error=\"insufficient_scope\", error_description=\"the access token has no resource owner\"";
+    let invalid = ", error=\"invalid_token\", error_description=\"the access token is unknown, expired or revoked\"";
+    for (method, uri, token, status, expected) in [
+        ("GET", "/me", "", 401, challenge("")),
+        ("GET", "/me", "unknown", 401, challenge(invalid)),
+        ("PUT", "/me", of_user.expose(), 403, challenge(lacking)),
+        ("GET", "/me", of_machine.expose(), 403, challenge(no_owner)),
+    ] {
+        let answer = call(method, uri, token).await;
+        assert_eq!(answer.status, status, "{method} {token}");
+        assert_eq!(answer.header("www-authenticate"), Some(&*expected), "{method} {token}");
+        assert_eq!(answer.header("cache-control"), Some("no-store"), "{method} {token}");
+        assert!(answer.body.is_empty(), "{method} {token}");
+    }
+    let answer = call("GET", "/mistake", of_user.expose()).await;
+    assert_eq!((answer.status, answer.header("www-authenticate")), (500, None));
+    t.faults.fail(1, Fault::Unavailable);
+    assert_eq!(call("GET", "/me", of_user.expose()).await.status, 503);
+}
+
+/// What a handler was given, as far as a host can see it.
+#[derive(Debug, Default, PartialEq)]
+struct Seen {
+    method: String,
+    target: String,
+    headers: Vec<Vec<u8>>,
+    body: Vec<u8>,
+    peer: Option<IpAddr>,
+}
+
+#[tokio::test]
+async fn a_request_is_handed_to_a_handler_whole() {
+    let t = TestServer::new();
+    let seen: Arc<Mutex<Seen>> = Arc::default();
+    let seen_by_handler = Arc::clone(&seen);
+    let handler = async move |request: Request| {
+        *seen_by_handler.lock().unwrap() = Seen {
+            method: request.method().to_owned(),
+            target: request.target().to_owned(),
+            headers: request.header_values("X-Twice").map(<[u8]>::to_vec).collect(),
+            body: request.body().to_vec(),
+            peer: request.peer(),
+        };
+    };
+    let router = Router::new().route("/authorize", any(handler)).with_state(t.server.clone());
+    let mut request = HttpRequest::builder()
+        .method("PROPFIND")
+        .uri("https://id.example/authorize?state=%FF%20+&a=1&a=2")
+        .header("x-twice", "one")
+        .header("X-TWICE", HeaderValue::from_bytes(b"tw\xff").unwrap())
+        .body(Body::from(&b"\0\xff body"[..]))
+        .unwrap();
+    request.extensions_mut().insert(ConnectInfo(SocketAddr::from(([192, 0, 2, 7], 4711))));
+    assert_eq!(send(&router, request).await.status, 200);
+    let expected = Seen {
+        method: "PROPFIND".to_owned(),
+        target: "/authorize?state=%FF%20+&a=1&a=2".to_owned(),
+        headers: vec![b"one".to_vec(), b"tw\xff".to_vec()],
+        body: b"\0\xff body".to_vec(),
+        peer: Some(Ipv4Addr::new(192, 0, 2, 7).into()),
+    };
+    assert_eq!(*seen.lock().unwrap(), expected);
+}
+
+/// A host's authorization page, on which everyone is alice and agrees to everything.
+fn pages(t: &TestServer) -> Router {
+    async fn authorize(
+        State(oauth): State<AuthorizationServer>,
+        request: Request,
+    ) -> Result<AuthorizationResponse, Response> {
+        match oauth.authorize(&request).await {
+            Authorize::Respond(response) => Err(response),
+            Authorize::Pending(pending) if request.query().contains("deny") => Ok(pending.deny()),
+            Authorize::Pending(pending) => {
+                let approval = Approval::by(Subject::new("alice").unwrap());
+                Ok(run_to_completion(pending.approve(approval)).await)
+            }
+        }
+    }
+    Router::new().route("/authorize", get(authorize).post(authorize)).with_state(t.server.clone())
+}
+
+#[tokio::test]
+async fn the_answers_of_the_authorization_endpoint_can_be_returned_from_a_handler() {
+    let t = TestServer::new();
+    let app = t.public_client(REDIRECT_URI).await;
+    let router = pages(&t);
+    let query = form(&[
+        ("response_type", "code"),
+        ("client_id", &app.id),
+        ("scope", "user:read"),
+        ("state", "a b&c"),
+        ("code_challenge", CHALLENGE),
+        ("code_challenge_method", "S256"),
+    ]);
+    let by_get = HttpRequest::get(format!("/authorize?{query}")).body(Body::empty()).unwrap();
+    let by_post = HttpRequest::post("/authorize")
+        .header("content-type", "application/x-www-form-urlencoded")
+        .body(Body::from(query.clone()))
+        .unwrap();
+    for request in [by_get, by_post] {
+        let answer = send(&router, request).await;
+        assert_eq!(answer.status, 303);
+        let target = url::Url::parse(answer.header("location").unwrap()).unwrap();
+        let query: std::collections::BTreeMap<_, _> = target.query_pairs().collect();
+        assert_eq!((&*query["state"], &*query["iss"]), ("a b&c", ISSUER));
+        let code = grantor::AuthorizationCode::new(query["code"].clone());
+        assert!(t.storage.find(&code.hash()).await.unwrap().is_some());
+        assert_eq!(answer.header("cache-control"), Some("no-store"));
+        assert_eq!(answer.header("referrer-policy"), Some("no-referrer"));
+    }
+    let denied = HttpRequest::get(format!("/authorize?{query}&deny=")).body(Body::empty()).unwrap();
+    let answer = send(&router, denied).await;
+    let response = pending(&t, &app).await.deny();
+    let location = location(&Response::from(response));
+    let own = url::Url::parse(answer.header("location").unwrap()).unwrap();
+    assert_eq!(own.query_pairs().next(), location.query_pairs().next());
+    assert!(own.query_pairs().any(|(name, value)| name == "error" && value == "access_denied"));
+
+    let unknown = HttpRequest::get("/authorize?client_id=nobody").body(Body::empty()).unwrap();
+    let answer = send(&router, unknown).await;
+    assert_eq!(answer.header("content-type"), Some("text/html; charset=utf-8"));
+    assert!(answer.header("content-security-policy").is_some() && answer.header("location").is_none());
+    answer.assert_is(common::responded(t.server.authorize(&Request::get("/authorize?client_id=nobody")).await));
+}
+
+async fn pending(t: &TestServer, app: &TestClient) -> grantor::PendingAuthorization {
+    t.authorize(app).pending().await
+}
+
+#[tokio::test]
+async fn a_response_keeps_its_status_all_its_headers_and_its_body() {
+    let page = Response::page(418, "<p>\u{e9}</p>");
+    let headers: Vec<(String, String)> =
+        page.headers().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    let answer = Answer::read(page.into_response()).await;
+    assert_eq!(answer.status, 418);
+    assert_eq!(answer.headers, headers);
+    assert_eq!(answer.body, "<p>\u{e9}</p>");
+}
+
+/// Writes down from where clients authenticate, and lets them wait at the door if it is told to.
+#[derive(Clone, Default)]
+struct Doorkeeper {
+    peers: Arc<Mutex<Vec<Option<IpAddr>>>>,
+    door: Option<Arc<Door>>,
+}
+
+#[derive(Default)]
+struct Door {
+    reached: Notify,
+    open: Notify,
+}
+
+#[async_trait]
+impl Authenticator for Doorkeeper {
+    async fn client(&self, attempt: &ClientAttempt<'_>) -> Result<Verdict<()>, AuthenticatorError> {
+        self.peers.lock().unwrap().push(attempt.peer);
+        if let Some(door) = &self.door {
+            door.reached.notify_one();
+            door.open.notified().await;
+        }
+        Ok(if attempt.matches_a_digest() { Verdict::Accepted(()) } else { Verdict::Rejected })
+    }
+
+    async fn resource_owner(&self, _: &ResourceOwnerAttempt<'_>) -> Result<Verdict<Subject>, AuthenticatorError> {
+        Ok(Verdict::Rejected)
+    }
+}
+
+// covers: TL-20 (RFC 9700 §4.13)
+#[tokio::test]
+async fn the_authenticator_is_told_the_address_of_the_connection_and_no_header_changes_it() {
+    let doorkeeper = Doorkeeper::default();
+    let t = TestServer::with(|builder| builder.authenticator(doorkeeper.clone()));
+    let machine = t.confidential_client(REDIRECT_URI).await;
+    let router: Router = routes(&t.server);
+    let spoofed = || {
+        let mut request = machine_form(&machine);
+        for (name, value) in [
+            ("x-forwarded-for", "198.51.100.1"),
+            ("x-real-ip", "198.51.100.1"),
+            ("forwarded", "for=198.51.100.1"),
+            ("x-forwarded-proto", "https"),
+            ("x-ssl-client-verify", "SUCCESS"),
+        ] {
+            request.headers_mut().insert(name, HeaderValue::from_static(value));
+        }
+        request
+    };
+    assert_eq!(send(&router, spoofed()).await.status, 200);
+    let mut request = spoofed();
+    request.extensions_mut().insert(ConnectInfo(SocketAddr::from(([192, 0, 2, 7], 4711))));
+    assert_eq!(send(&router, request).await.status, 200);
+    assert_eq!(*doorkeeper.peers.lock().unwrap(), [None, Some(Ipv4Addr::new(192, 0, 2, 7).into())]);
+    // Nor do they stand in for a credential.
+    let mut request = spoofed();
+    request.headers_mut().remove("authorization");
+    assert_eq!(send(&router, request).await.status, 401);
+}
+
+#[tokio::test]
+async fn served_over_a_socket_the_peer_is_the_one_that_connected() {
+    let doorkeeper = Doorkeeper::default();
+    let t = TestServer::with(|builder| builder.authenticator(doorkeeper.clone()));
+    let machine = t.confidential_client(REDIRECT_URI).await;
+    let router: Router = routes(&t.server);
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    let server = tokio::spawn(async move { axum::serve(listener, service).await });
+    let answer = reqwest::Client::new()
+        .post(format!("http://{address}/token"))
+        .basic_auth(&machine.id, machine.secret.as_ref().map(grantor::Secret::expose))
+        .header("x-forwarded-for", "198.51.100.1")
+        .form(&[("grant_type", "client_credentials"), ("scope", "user:read")])
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(answer.status().as_u16(), 200);
+    assert_eq!(answer.json::<Value>().await.unwrap()["scope"], "user:read");
+    assert_eq!(*doorkeeper.peers.lock().unwrap(), [Some(Ipv4Addr::LOCALHOST.into())]);
+    server.abort();
+}
+
+/// Says so when tokens were issued.
+#[derive(Clone, Default)]
+struct Issued(Arc<Notify>);
+
+impl Observer for Issued {
+    fn observe(&self, event: &Event<'_>) {
+        if event.kind.name() == "tokens_issued" {
+            self.0.notify_one();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_token_request_is_carried_out_although_the_client_hung_up() {
+    let door = Arc::new(Door::default());
+    let doorkeeper = Doorkeeper { door: Some(Arc::clone(&door)), ..Doorkeeper::default() };
+    let issued = Issued::default();
+    let t = TestServer::with(|builder| builder.authenticator(doorkeeper).observer(issued.clone()));
+    let machine = t.confidential_client(REDIRECT_URI).await;
+    let router: Router = routes(&t.server);
+    let request = machine_form(&machine);
+    let connection = tokio::spawn(async move { router.oneshot(request).await });
+    door.reached.notified().await;
+    connection.abort();
+    assert!(connection.await.unwrap_err().is_cancelled(), "the client has hung up");
+    let own = GrantSelector::Client(machine.id.as_str().try_into().unwrap());
+    assert!(t.storage.grants(&own, t.clock.now(), &Page::first(9)).await.unwrap().is_empty());
+    door.open.notify_one();
+    issued.0.notified().await;
+    assert_eq!(t.storage.grants(&own, t.clock.now(), &Page::first(9)).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn what_runs_to_completion_outlives_whoever_waits_for_it() {
+    let t = TestServer::new();
+    let app = t.public_client(REDIRECT_URI).await;
+    let pending = pending(&t, &app).await;
+    let (go, wait) = tokio::sync::oneshot::channel::<()>();
+    let (done, outcome) = tokio::sync::oneshot::channel();
+    {
+        let approval = Approval::by(Subject::new("alice").unwrap());
+        let mut caller = std::pin::pin!(run_to_completion(async move {
+            wait.await.unwrap();
+            let response = pending.approve(approval).await;
+            done.send(response.code().is_some()).unwrap();
+        }));
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        assert!(caller.as_mut().poll(&mut context).is_pending());
+    }
+    let alice = GrantSelector::Subject(Subject::new("alice").unwrap());
+    assert!(t.storage.grants(&alice, t.clock.now(), &Page::first(9)).await.unwrap().is_empty());
+    go.send(()).unwrap();
+    assert!(outcome.await.unwrap(), "the caller is gone, the decision is carried out");
+    assert_eq!(t.storage.grants(&alice, t.clock.now(), &Page::first(9)).await.unwrap().len(), 1);
+    // Whoever stays gets the result.
+    assert_eq!(run_to_completion(async { 7 }).await, 7);
+}
+
+#[tokio::test]
+async fn a_panic_in_what_runs_to_completion_is_the_callers() {
+    let result = tokio::spawn(run_to_completion(async { panic!("a bug of the host") })).await;
+    let panic = result.unwrap_err().into_panic();
+    assert_eq!(panic.downcast_ref::<&str>(), Some(&"a bug of the host"));
+}

@@ -1,1 +1,761 @@
-//! To come.
+//! What can't be built: servers and clients whose settings contradict each other or a specification, and what the
+//! defaults are.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use grantor::client::{
+    AuthenticationMethod, ClientError, ClientParts, ClientType, Lifetimes, RedirectUri, RedirectUriError, Registration,
+};
+use grantor::error::EntropyError;
+use grantor::grants::{Decision, GrantContext, GrantHandler};
+use grantor::policy::{ErrorRedirects, PolicyError, RefreshTokens, Rotation};
+use grantor::secret::SecretDigest;
+use grantor::testing::{TestClient, TestServer, TestUsers};
+use grantor::{
+    AuthorizationServer, BuildError, Builder, Client, ClientCredential, ClientId, ClientRegistry, ClientSecret,
+    ClientStore, Clock, Entropy, Error, ErrorCode, GrantType, MemoryStorage, Policy, Refusal, Scope, TokenRequest,
+};
+use serde_json::{Value, json};
+use time::Duration;
+
+fn builder(issuer: &str) -> Builder {
+    AuthorizationServer::builder(issuer).storage(MemoryStorage::new()).scope("user:read", "Read your profile")
+}
+
+/// The message of a server that can't be built.
+fn refused(builder: Builder) -> String {
+    builder.build().map(|_| ()).expect_err("the settings make no sense").to_string()
+}
+
+fn build() -> Builder {
+    builder("https://id.example")
+}
+
+fn with_policy(change: impl FnOnce(&mut Policy)) -> Result<AuthorizationServer, BuildError> {
+    let mut policy = Policy::default();
+    change(&mut policy);
+    build().policy(policy).build()
+}
+
+// covers: TL-01 (RFC 6749 §3.1), TL-02 (RFC 6749 §3.2), TL-04 (RFC 6749 §10.8), TL-06 (OAuth 2.1 §1.5), IS-03 (RFC 9207 §2)
+#[test]
+fn an_issuer_is_an_https_url_without_query_and_fragment_or_a_loopback_one() {
+    for good in [
+        "https://id.example",
+        "https://id.example/",
+        "https://id.example:8443/tenants/7",
+        "https://192.0.2.1",
+        "http://127.0.0.1:3000",
+        "http://[::1]:3000",
+        "http://localhost:3000",
+    ] {
+        let server = builder(good).build().unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(server.issuer(), good, "used as it is");
+    }
+    for bad in [
+        "",
+        "id.example",
+        "/",
+        "http://id.example",
+        "http://127.0.0.1.evil.example",
+        "http://localhost.evil.example",
+        "http://192.0.2.1",
+        "http://10.0.0.1",
+        "ftp://id.example",
+        "urn:id:example",
+        "https:id.example",
+        "https:/id.example",
+        "https:///id.example",
+        "https://",
+        "https://id.example?tenant=1",
+        "https://id.example?",
+        "https://id.example#x",
+        "https://id.example#",
+        "https://user:password@id.example",
+        "https://@id.example",
+        "http://localhost@id.example",
+        "https://id.example/a b",
+        "https://id.example/\"",
+        "https://id.example/\\",
+        "https://id.example/\n",
+        "https://id.example\u{e9}",
+    ] {
+        let error = builder(bad).build().map(|_| ()).expect_err(bad);
+        assert!(matches!(&error, BuildError::Issuer(issuer) if issuer == bad), "{bad}: {error}");
+        let message = format!(
+            "the issuer {bad:?} is not an https URL (or an http URL on the loopback interface) without query and fragment"
+        );
+        assert_eq!(error.to_string(), message);
+    }
+}
+
+// covers: GC-02 (RFC 6749 §4.1.2)
+#[test]
+fn a_policy_that_contradicts_itself_builds_no_server() {
+    type Change = fn(&mut Policy);
+    let cases: [(Change, PolicyError, &str); 16] = [
+        (
+            |it| it.code_lifetime = Duration::ZERO,
+            PolicyError::LifetimeTooShort,
+            "every lifetime is at least one second",
+        ),
+        (
+            |it| it.code_lifetime = Duration::milliseconds(999),
+            PolicyError::LifetimeTooShort,
+            "every lifetime is at least one second",
+        ),
+        (
+            |it| it.access_token_lifetime = Duration::ZERO,
+            PolicyError::LifetimeTooShort,
+            "every lifetime is at least one second",
+        ),
+        (
+            |it| it.access_token_lifetime = Duration::milliseconds(999),
+            PolicyError::LifetimeTooShort,
+            "every lifetime is at least one second",
+        ),
+        (
+            |it| it.refresh_token_idle_lifetime = -Duration::HOUR,
+            PolicyError::LifetimeTooShort,
+            "every lifetime is at least one second",
+        ),
+        (
+            |it| it.refresh_token_absolute_lifetime = Duration::ZERO,
+            PolicyError::LifetimeTooShort,
+            "every lifetime is at least one second",
+        ),
+        (
+            |it| it.consent_lifetime = Duration::ZERO,
+            PolicyError::LifetimeTooShort,
+            "every lifetime is at least one second",
+        ),
+        (
+            |it| it.code_lifetime = Duration::minutes(10) + Duration::NANOSECOND,
+            PolicyError::CodeLifetimeTooLong,
+            "a code lives for ten minutes at most (RFC 6749 section 4.1.2)",
+        ),
+        (
+            |it| it.refresh_token_absolute_lifetime = Duration::days(13),
+            PolicyError::IdleExceedsAbsolute,
+            "refresh_token_idle_lifetime exceeds refresh_token_absolute_lifetime",
+        ),
+        (
+            |it| it.refresh_token_idle_lifetime = Duration::days(91),
+            PolicyError::IdleExceedsAbsolute,
+            "refresh_token_idle_lifetime exceeds refresh_token_absolute_lifetime",
+        ),
+        (
+            |it| it.refresh_grace = Duration::seconds(61),
+            PolicyError::GraceOutOfRange,
+            "refresh_grace is 0 to 60 seconds",
+        ),
+        (|it| it.refresh_grace = -Duration::SECOND, PolicyError::GraceOutOfRange, "refresh_grace is 0 to 60 seconds"),
+        (
+            |it| it.access_token_lifetime = Duration::seconds(29),
+            PolicyError::GraceExceedsLifetime,
+            "the access token or idle refresh token lifetime is shorter than refresh_grace",
+        ),
+        (
+            |it| it.refresh_token_idle_lifetime = Duration::seconds(29),
+            PolicyError::GraceExceedsLifetime,
+            "the access token or idle refresh token lifetime is shorter than refresh_grace",
+        ),
+        (|it| it.max_body = 0, PolicyError::NoInput, "max_body and max_state are at least 1"),
+        (|it| it.max_state = 0, PolicyError::NoInput, "max_body and max_state are at least 1"),
+    ];
+    for (change, expected, message) in cases {
+        let error = with_policy(change).unwrap_err();
+        assert!(matches!(error, BuildError::Policy(found) if found == expected), "{error:?} instead of {expected:?}");
+        assert_eq!(error.to_string(), message);
+    }
+    // The limits themselves are allowed.
+    let at_the_limit: [Change; 5] = [
+        |it| it.code_lifetime = Duration::minutes(10),
+        |it| it.refresh_grace = Duration::MINUTE,
+        |it| it.refresh_grace = Duration::ZERO,
+        |it| it.access_token_lifetime = Duration::seconds(30),
+        |it| it.refresh_token_idle_lifetime = it.refresh_token_absolute_lifetime,
+    ];
+    for change in at_the_limit {
+        with_policy(change).unwrap();
+    }
+}
+
+// covers: GC-02 (RFC 6749 §4.1.2), TF-11 (RFC 6750 §5.3)
+#[test]
+fn the_defaults_are_those_of_the_current_best_practice() {
+    let policy = Policy::default();
+    assert_eq!(policy.code_lifetime, Duration::minutes(1));
+    assert_eq!(policy.access_token_lifetime, Duration::hours(1));
+    assert_eq!(policy.refresh_token_idle_lifetime, Duration::days(14));
+    assert_eq!(policy.refresh_token_absolute_lifetime, Duration::days(90));
+    assert_eq!(policy.refresh_grace, Duration::seconds(30));
+    assert_eq!(policy.refresh_tokens, RefreshTokens::Always);
+    assert_eq!(policy.refresh_token_rotation, Rotation::Always);
+    assert_eq!(policy.consent_lifetime, Duration::minutes(30));
+    assert_eq!(policy.error_redirects, ErrorRedirects::Registered);
+    assert!(!policy.https_redirect_proves_identity && policy.localhost_redirects && !policy.bearer_in_body);
+    assert_eq!((policy.max_state, policy.max_body), (4_096, 65_536));
+    let dangers = policy.allowed_dangers();
+    for (switch, on) in [
+        ("implicit", dangers.allow_implicit_grant),
+        ("password", dangers.allow_password_grant),
+        ("plain", dangers.allow_plain_pkce),
+        ("no PKCE", dangers.allow_missing_pkce),
+        ("query", dangers.allow_token_parameters_in_query),
+        ("out of band", dangers.allow_out_of_band_redirect),
+    ] {
+        assert!(!on, "{switch} is on");
+    }
+    assert_eq!(build().build().unwrap().policy().code_lifetime, Duration::minutes(1), "a server starts with these");
+}
+
+#[test]
+fn the_scopes_of_a_server_are_well_formed_and_declared_once() {
+    let without = AuthorizationServer::builder("https://id.example").storage(MemoryStorage::new());
+    let error = without.build().unwrap_err();
+    assert!(matches!(error, BuildError::NoScope));
+    assert_eq!(error.to_string(), "the server offers no scope: declare at least one with scope(token, description)");
+    for bad in ["", " ", "a b", "a ", "a\"b", "a\\b", "a\nb", "caf\u{e9}"] {
+        let error = build().scope(bad, "x").build().unwrap_err();
+        assert!(matches!(&error, BuildError::ScopeToken(token) if token == bad), "{bad:?}: {error}");
+        assert_eq!(error.to_string(), format!("{bad:?} is not one scope token"));
+    }
+    let error = build().scope("user:write", "x").scope("user:read", "y").build().unwrap_err();
+    assert!(matches!(&error, BuildError::RepeatedScope(token) if token == "user:read"));
+    assert_eq!(error.to_string(), "the scope \"user:read\" is declared twice");
+    build().scope("USER:READ", "Case makes a difference").build().unwrap();
+}
+
+#[test]
+fn a_default_scope_is_made_of_declared_scopes() {
+    for bad in ["", "user:write", "user:read user:write", "user:read ", "user"] {
+        let error = build().default_scope(bad).build().unwrap_err();
+        assert!(matches!(&error, BuildError::DefaultScope(scope) if scope == bad), "{bad:?}: {error}");
+        assert_eq!(error.to_string(), format!("the default scope {bad:?} is not made of declared scopes"));
+    }
+    build().scope("user:write", "x").default_scope("user:write user:read").build().unwrap();
+}
+
+#[test]
+fn refresh_tokens_that_depend_on_a_scope_need_that_scope() {
+    let mut policy = Policy::default();
+    policy.refresh_tokens = RefreshTokens::OfflineAccess;
+    let error = build().policy(policy.clone()).build().unwrap_err();
+    assert!(matches!(error, BuildError::OfflineAccess));
+    assert_eq!(error.to_string(), "refresh tokens depend on the scope offline_access, which is not declared");
+    build().policy(policy).scope("offline_access", "Keep access").build().unwrap();
+}
+
+#[test]
+fn the_password_grant_needs_somebody_who_checks_passwords() {
+    let mut policy = Policy::default();
+    policy.dangerous().allow_password_grant = true;
+    assert_eq!(
+        refused(build().policy(policy.clone())),
+        "the password grant is allowed, but no authenticator was given"
+    );
+    build().policy(policy).authenticator(TestUsers::default()).build().unwrap();
+}
+
+/// A grant that is good for nothing but its name.
+struct Named(GrantType, &'static [&'static str]);
+
+impl Named {
+    fn new(name: &str) -> Self {
+        Self(GrantType::new(name).unwrap(), &[])
+    }
+}
+
+#[async_trait]
+impl GrantHandler for Named {
+    fn grant_type(&self) -> &GrantType {
+        &self.0
+    }
+    fn parameters(&self) -> &'static [&'static str] {
+        self.1
+    }
+    async fn decide(&self, _: &GrantContext<'_>) -> Result<Decision, Error> {
+        Err(Refusal::UnsupportedGrantType.into())
+    }
+}
+
+// covers: GX-01 (RFC 6749 §4.5)
+#[test]
+fn an_extension_grant_has_an_absolute_uri_of_its_own() {
+    for name in ["authorization_code", "implicit", "client_credentials", "password", "refresh_token"] {
+        let error = build().grant(Named::new(name)).build().unwrap_err();
+        assert!(matches!(&error, BuildError::Extension(wrong) if wrong == name), "{name}: {error}");
+        assert_eq!(error.to_string(), format!("an extension grant is named by an absolute URI of its own: {name:?}"));
+    }
+    assert_eq!(
+        refused(build().grant(Named::new("urn:example:a")).grant(Named::new("urn:example:a"))),
+        "an extension grant is named by an absolute URI of its own: \"urn:example:a\""
+    );
+    for no_uri in ["", "device", "Password", "/grant", "urn:a b"] {
+        assert!(GrantType::new(no_uri).is_err(), "{no_uri}: not even a name");
+    }
+    build().grant(Named::new("urn:example:a")).grant(Named::new("https://example.com/b")).build().unwrap();
+}
+
+// covers: GX-02 (RFC 6749 §8.2)
+#[test]
+fn the_parameters_of_an_extension_grant_are_names() {
+    let name = GrantType::new("urn:example:a").unwrap();
+    for (bad, shown) in
+        [("", "\"\""), ("a b", "\"a b\""), ("a=b", "\"a=b\""), ("\u{e9}", "\"\u{e9}\""), ("a%20", "\"a%20\"")]
+    {
+        let parameters: &'static [&'static str] = Box::leak(Box::new(["good", bad]));
+        let error = build().grant(Named(name.clone(), parameters)).build().unwrap_err();
+        assert!(matches!(error, BuildError::ParameterName(wrong) if wrong == bad), "{bad}");
+        assert_eq!(error.to_string(), format!("{shown} is not the name of a parameter"));
+    }
+    build().grant(Named(name, &["assertion", "x-1", "a.b", "A_b", "grant_type"])).build().unwrap();
+}
+
+struct Broken;
+
+impl Entropy for Broken {
+    fn fill(&self, _: &mut [u8]) -> Result<(), EntropyError> {
+        Err(EntropyError::new("no entropy today"))
+    }
+}
+
+#[test]
+fn a_broken_source_of_randomness_is_noticed_when_the_server_is_built() {
+    for builder in [build().entropy(Broken), build().entropy(Broken).form_key([1; 32])] {
+        let error = builder.build().unwrap_err();
+        assert!(matches!(error, BuildError::Entropy(_)));
+        assert_eq!(error.to_string(), "the source of randomness failed");
+        assert_eq!(std::error::Error::source(&error).unwrap().to_string(), "no entropy today");
+    }
+    assert!(ClientSecret::generate(&Broken).is_err());
+    assert!(ClientId::generate(&Broken).is_err());
+}
+
+const CB: [&str; 1] = ["https://app.example/cb"];
+const NOWHERE: [&str; 0] = [];
+
+fn secret() -> ClientCredential {
+    ClientCredential::secret(&ClientSecret::new("s3cr3t"))
+}
+
+// covers: RU-01 (RFC 6749 §3.1.2.2), RU-02, RU-03 (OAuth 2.1 §2.3.1)
+#[test]
+fn every_client_of_a_redirect_based_grant_registers_a_redirect_uri() {
+    for client in [
+        Client::public("a").authorization_code(NOWHERE).build(),
+        Client::native("a").authorization_code(NOWHERE).build(),
+        Client::confidential("a", secret()).authorization_code(NOWHERE).build(),
+        Client::public("a").implicit(NOWHERE).build(),
+        Client::confidential("a", secret()).implicit(NOWHERE).build(),
+        Client::confidential("a", secret()).client_credentials().authorization_code(NOWHERE).build(),
+    ] {
+        let error = client.unwrap_err();
+        assert_eq!(error, ClientError::NoRedirectUri);
+        assert_eq!(error.to_string(), "a client that uses a redirect-based grant registers a redirect URI");
+    }
+    Client::confidential("a", secret()).client_credentials().build().unwrap();
+}
+
+// covers: RU-03 (OAuth 2.1 §2.3.1), RU-05 (RFC 6749 §3.1.2), RU-06, RU-10 (RFC 9700 §2.6), RU-11, TL-06 (OAuth 2.1 §1.5), B6
+#[test]
+fn a_redirect_uri_that_is_not_fit_is_named_with_the_reason() {
+    for (uri, error, message) in [
+        (
+            "/cb",
+            RedirectUriError::NotAbsolute,
+            "a redirect URI is an absolute URI without spaces or non-ASCII characters",
+        ),
+        ("https://app.example/cb#x", RedirectUriError::Fragment, "a redirect URI has no fragment"),
+        (
+            "http://app.example/cb",
+            RedirectUriError::PlainHttp,
+            "a redirect URI with http leads to 127.0.0.1, [::1] or localhost",
+        ),
+        (
+            "javascript:alert(1)",
+            RedirectUriError::Scheme,
+            "a redirect URI has the scheme https, or a private-use one such as com.example.app:/callback",
+        ),
+    ] {
+        let refused = Client::native("a").authorization_code(["https://app.example/cb", uri]).build().unwrap_err();
+        assert_eq!(refused, ClientError::RedirectUri { uri: uri.to_owned(), error });
+        assert_eq!(refused.to_string(), format!("{uri:?}: {message}"));
+    }
+}
+
+// covers: NA-06 (RFC 8252 §8.4), NA-10 (RFC 8252 §7.2), CA-24 (RFC 6749 §2.1)
+#[test]
+fn a_client_has_one_type_said_at_its_registration_and_never_guessed() {
+    // The same https redirect, three types.
+    let types = [
+        (Client::public("a").authorization_code(CB).build(), ClientType::Public, "public"),
+        (Client::native("a").authorization_code(CB).build(), ClientType::Native, "native"),
+        (Client::confidential("a", secret()).authorization_code(CB).build(), ClientType::Confidential, "confidential"),
+    ];
+    for (client, client_type, name) in types {
+        let client = client.unwrap();
+        assert_eq!(client.client_type(), client_type);
+        assert_eq!(client.is_confidential(), client_type == ClientType::Confidential);
+        let mut stored = serde_json::to_value(&client).unwrap();
+        assert_eq!(stored["client_type"], name, "it is on record");
+        stored.as_object_mut().unwrap().remove("client_type");
+        assert!(serde_json::from_value::<Client>(stored).is_err(), "without it there is no client");
+    }
+    // What only native apps may register tells nobody else apart from them.
+    for uri in ["com.example.app:/cb", "http://localhost/cb"] {
+        Client::native("a").authorization_code([uri]).build().unwrap();
+        let parsed = RedirectUri::parse(uri).unwrap();
+        for client in [
+            Client::public("a").authorization_code([uri]).build(),
+            Client::confidential("a", secret()).authorization_code([uri]).build(),
+        ] {
+            let error = client.unwrap_err();
+            assert_eq!(error, ClientError::NativeRedirectUri(parsed.clone()));
+            assert_eq!(error.to_string(), format!("private-use schemes and localhost are for native apps only: {uri}"));
+        }
+    }
+}
+
+// covers: NA-09 (RFC 8252 §8.2), GK-01 (RFC 6749 §4.4)
+#[test]
+fn a_grant_that_does_not_go_with_the_type_of_client_is_refused() {
+    let native = json!({ "client_id": "a", "client_type": "native", "grant_types": ["implicit"], "redirect_uris": CB });
+    let parts: ClientParts = serde_json::from_value(native).unwrap();
+    let error = Client::from_parts(parts).unwrap_err();
+    assert_eq!(error, ClientError::ImplicitForNative);
+    assert_eq!(error.to_string(), "native apps do not use the implicit grant");
+    for client_type in ["public", "native"] {
+        let machine = json!({ "client_id": "a", "client_type": client_type, "grant_types": ["client_credentials"] });
+        let error = Client::from_parts(serde_json::from_value(machine).unwrap()).unwrap_err();
+        assert_eq!(error, ClientError::ClientCredentialsForPublic);
+        assert_eq!(error.to_string(), "the client credentials grant is for confidential clients only");
+    }
+}
+
+/// The stored form of a client that makes sense, to be spoilt.
+fn stored(client: Result<Client, ClientError>) -> Value {
+    serde_json::to_value(client.unwrap()).unwrap()
+}
+
+fn with(mut stored: Value, member: &str, value: Value) -> Value {
+    stored[member] = value;
+    stored
+}
+
+// covers: CA-17 (RFC 6749 §10.1), CA-18 (RFC 8252 §8.5), CA-19 (OAuth 2.1 §8.1), B29
+#[test]
+fn stored_clients_are_checked_again_when_they_are_read() {
+    let public = || stored(Client::public("a").authorization_code(CB).build());
+    let native = || stored(Client::native("a").authorization_code(CB).build());
+    let confidential = || stored(Client::confidential("a", secret()).client_credentials().build());
+    let credentials = confidential()["credentials"].clone();
+    let no_credentials = "a public client has no credentials and no authentication method but none";
+    let credential = "a confidential client has at least one credential and does not use the method none";
+    for (parts, message) in [
+        (with(public(), "credentials", credentials.clone()), no_credentials),
+        (with(native(), "credentials", credentials), no_credentials),
+        (with(public(), "credentials", json!([{ "type": "opaque", "expires_at": null }])), no_credentials),
+        (with(native(), "authentication_methods", json!(["client_secret_basic"])), no_credentials),
+        (with(public(), "authentication_methods", json!(["none", "client_secret_post"])), no_credentials),
+        (with(confidential(), "credentials", json!([])), credential),
+        (with(confidential(), "authentication_methods", json!(["none"])), credential),
+        (with(confidential(), "authentication_methods", json!(["client_secret_basic", "none"])), credential),
+        (with(confidential(), "client_type", json!("public")), no_credentials),
+        (with(public(), "client_type", json!("confidential")), credential),
+        (with(public(), "grant_types", json!([])), "a client may use at least one grant type"),
+        (
+            with(public(), "redirect_uris", json!([])),
+            "a client that uses a redirect-based grant registers a redirect URI",
+        ),
+        (with(public(), "legacy", json!({ "missing_pkce": true })), "only a confidential client may go without PKCE"),
+        (with(native(), "legacy", json!({ "missing_pkce": true })), "only a confidential client may go without PKCE"),
+        (
+            with(with(public(), "scope", json!("a b")), "default_scope", json!("a c")),
+            "the default scope is a part of the scope",
+        ),
+    ] {
+        let error = serde_json::from_value::<Client>(parts.clone()).unwrap_err();
+        assert_eq!(error.to_string(), message, "{parts}");
+    }
+    // And what is no client at all, whatever the reason.
+    for (member, value) in [
+        ("client_id", json!("")),
+        ("client_id", json!("caf\u{e9}")),
+        ("client_id", json!("a".repeat(256))),
+        ("client_type", json!("web")),
+        ("redirect_uris", json!(["https://app.example/cb#x"])),
+        ("redirect_uris", json!(["javascript:alert(1)"])),
+        ("grant_types", json!(["code"])),
+        ("scope", json!("")),
+        ("scope", json!("a  b")),
+        ("authentication_methods", json!(["private_key_jwt"])),
+        ("credentials", json!([{ "type": "secret", "digest": "c2hvcnQ", "expires_at": null }])),
+        ("credentials", json!([{ "type": "jwk" }])),
+        ("lifetimes", json!({ "session": null })),
+        ("legacy", json!({ "anything_goes": true })),
+        ("registration", json!("anyone")),
+        ("jwks_uri", json!("https://app.example/jwks")),
+    ] {
+        let parts = with(confidential(), member, value);
+        assert!(serde_json::from_value::<Client>(parts.clone()).is_err(), "{parts}");
+    }
+}
+
+#[test]
+fn a_client_survives_its_stored_form_with_every_member() {
+    let end = TestServer::new().clock.now();
+    let client = Client::confidential("web app", secret())
+        .credential(ClientCredential::opaque().expiring(end))
+        .authentication_method(AuthenticationMethod::ClientSecretPost)
+        .name("Example")
+        .website("https://app.example")
+        .registration(Registration::SelfService)
+        .authorization_code(["https://app.example/cb?tenant=1", "http://127.0.0.1/cb", "urn:ietf:wg:oauth:2.0:oob"])
+        .implicit(CB)
+        .refresh_token()
+        .password()
+        .client_credentials()
+        .extension_grant("urn:example:a")
+        .scope("b a")
+        .default_scope("a")
+        .lifetimes(|own| {
+            own.code = Some(Duration::seconds(59));
+            own.access_token = Some(Duration::minutes(5));
+            own.refresh_token_idle = Some(Duration::days(1));
+            own.refresh_token_absolute = Some(Duration::days(2));
+            own.refresh_grace = Some(Duration::ZERO);
+        })
+        .omits_redirect_uri()
+        .plain_pkce()
+        .without_pkce()
+        .token_parameters_in_query()
+        .build()
+        .unwrap();
+    let json = serde_json::to_string(&client).unwrap();
+    let read: Client = serde_json::from_str(&json).unwrap();
+    assert_eq!(serde_json::to_string(&read).unwrap(), json);
+    assert_eq!(read.lifetimes(), client.lifetimes());
+    assert_eq!(read.redirect_uris(), client.redirect_uris());
+    assert_eq!(read.redirect_uris().len(), 4);
+    assert_eq!(read.credentials().len(), 2);
+    assert_eq!(read.credentials()[1].expires_at(), Some(end));
+    assert!(!read.allows_authentication_method(AuthenticationMethod::ClientSecretBasic));
+    assert_eq!(read.scope(), Some(&Scope::parse("a b").unwrap()));
+    assert!(read.may_omit_pkce() && read.may_use_plain_pkce() && read.may_use_query() && read.may_omit_redirect_uri());
+    assert_eq!(read.response_types().collect::<Vec<_>>(), ["code", "token"]);
+
+    // Whatever is left out of a stored client takes the strictest value.
+    let least = json!({ "client_id": "a", "client_type": "public", "grant_types": ["authorization_code"], "redirect_uris": CB });
+    let least: Client = serde_json::from_value(least).unwrap();
+    assert_eq!(*least.lifetimes(), Lifetimes::default());
+    assert!(!least.may_omit_pkce() && !least.may_use_plain_pkce() && !least.may_use_query());
+    assert!(!least.may_omit_redirect_uri() && least.scope().is_none() && least.credentials().is_empty());
+    assert!(!least.allows_grant_type("refresh_token"));
+}
+
+#[test]
+fn the_texts_and_numbers_of_a_client_have_limits() {
+    let public = |id: &str| Client::public(id).authorization_code(CB);
+    for id in ["", "a\n", "\u{e9}", &"a".repeat(256)] {
+        let error = public(id).build().unwrap_err();
+        assert_eq!(error, ClientError::ClientId);
+        assert_eq!(error.to_string(), "a client identifier has 1 to 255 printable ASCII characters");
+    }
+    for name in ["", "a\nb", "a\0", "\u{202e}elpmaxe", "a\u{2066}b", &"x".repeat(201)] {
+        let error = public("a").name(name).build().unwrap_err();
+        assert_eq!(error, ClientError::Name, "{name:?}");
+        assert_eq!(error.to_string(), "a name has 1 to 200 characters and no control or text-direction characters");
+    }
+    for website in ["", "app.example", "javascript:alert(1)", "ftp://app.example", "https://user@app.example"] {
+        let error = public("a").website(website).build().unwrap_err();
+        assert_eq!(error, ClientError::Website, "{website:?}");
+        assert_eq!(error.to_string(), "a website is an http or https URL without user name and password");
+    }
+    for scope in ["", "a  b", "a\""] {
+        assert_eq!(public("a").scope(scope).build().unwrap_err(), ClientError::MalformedScope, "{scope:?}");
+        assert_eq!(public("a").default_scope(scope).build().unwrap_err(), ClientError::MalformedScope, "{scope:?}");
+    }
+    assert_eq!(ClientError::MalformedScope.to_string(), "the scope is malformed");
+    let error = public("a").extension_grant("device").build().unwrap_err();
+    assert_eq!(error, ClientError::GrantType);
+    assert_eq!(error.to_string(), "an extension grant is named by an absolute URI");
+    let changes: [fn(&mut Lifetimes); 8] = [
+        |own| own.code = Some(Duration::ZERO),
+        |own| own.code = Some(Duration::minutes(11)),
+        |own| own.access_token = Some(Duration::milliseconds(999)),
+        |own| own.access_token = Some(-Duration::HOUR),
+        |own| own.refresh_token_idle = Some(Duration::ZERO),
+        |own| own.refresh_token_absolute = Some(Duration::ZERO),
+        |own| own.refresh_grace = Some(-Duration::SECOND),
+        |own| own.refresh_grace = Some(Duration::seconds(61)),
+    ];
+    for (number, change) in changes.into_iter().enumerate() {
+        let error = public("a").lifetimes(change).build().unwrap_err();
+        assert_eq!(error, ClientError::Lifetime, "{number}");
+        assert_eq!(
+            error.to_string(),
+            "lifetimes are positive, a code's at most ten minutes, the grace window 0 to 60 seconds"
+        );
+    }
+}
+
+// covers: CU-08 (OAuth 2.1 §2.4), GC-01 (RFC 6749 §4.1.2), GR-16 (RFC 9700 §4.14.2)
+#[tokio::test]
+async fn a_client_can_be_given_shorter_lifetimes_than_others() {
+    let t = TestServer::new();
+    let public = |id: &str| Client::public(id).authorization_code(CB).refresh_token().scope("user:read");
+    let short = public("short").lifetimes(|own| {
+        own.code = Some(Duration::seconds(10));
+        own.access_token = Some(Duration::minutes(5));
+        own.refresh_token_idle = Some(Duration::hours(1));
+        own.refresh_token_absolute = Some(Duration::hours(3));
+        own.refresh_grace = Some(Duration::ZERO);
+    });
+    let short = t.register(short.build(), None).await;
+    let usual = t.register(public("usual").build(), None).await;
+
+    let late = (t.authorize(&short).approve_as("alice").await, t.authorize(&usual).approve_as("alice").await);
+    t.clock.advance(Duration::seconds(10));
+    assert_eq!(late.0.redeem().await.unwrap_err().refusal(), Some(&Refusal::GrantEnded), "its code has expired");
+    let others = late.1.redeem().await.unwrap();
+    assert_eq!(others.expires_in, Duration::hours(1));
+
+    let tokens = t.authorize(&short).approve_as("alice").await.redeem().await.unwrap();
+    assert_eq!(tokens.expires_in, Duration::minutes(5));
+    let first = tokens.refresh_token.unwrap();
+    let second = t.refresh(&short, &first).await.unwrap().refresh_token.unwrap();
+    assert!(t.refresh(&short, &first).await.is_err(), "it has no grace window");
+    assert_eq!(t.events.count("refresh_token_reused"), 1);
+    assert!(t.refresh(&short, &second).await.is_err());
+
+    let idle = t.authorize(&short).approve_as("alice").await.redeem().await.unwrap().refresh_token.unwrap();
+    let busy = t.authorize(&short).approve_as("alice").await.redeem().await.unwrap();
+    let mut newest = busy.refresh_token.unwrap();
+    let mut refreshed = 0;
+    loop {
+        t.clock.advance(Duration::minutes(59));
+        match t.refresh(&short, &newest).await {
+            Ok(tokens) => newest = tokens.refresh_token.unwrap(),
+            Err(error) => break assert_eq!(error.code(), ErrorCode::INVALID_GRANT),
+        }
+        refreshed += 1;
+    }
+    assert_eq!(refreshed, 3, "after three hours the grant ends, however busy it is");
+    assert!(t.refresh(&short, &idle).await.is_err());
+    assert!(t.refresh(&usual, &others.refresh_token.unwrap()).await.is_ok(), "other clients are as before");
+}
+
+// covers: BC-01 (RFC 9700 §4.15.1), B42
+#[test]
+fn generated_client_ids_are_random_and_can_pass_for_nobody() {
+    let t = TestServer::new();
+    let ids: std::collections::BTreeSet<_> =
+        (0..1_000).map(|_| ClientId::generate(&t.entropy).unwrap().as_str().to_owned()).collect();
+    assert_eq!(ids.len(), 1_000);
+    for id in &ids {
+        assert_eq!(id.len(), 22, "128 bits in base64url: {id}");
+        assert!(id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_')), "{id}");
+    }
+    let registered = Client::public(ids.first().unwrap()).authorization_code(CB).build().unwrap();
+    assert_eq!(registered.id().as_str(), ids.first().unwrap());
+}
+
+/// A machine, and a way to ask whether a secret of its authenticates it.
+async fn machine(t: &TestServer, client: Client, secret: &ClientSecret) -> TestClient {
+    t.register(Ok(client), Some(ClientSecret::new(secret.expose()))).await
+}
+
+async fn authenticates(t: &TestServer, id: &str, secret: &ClientSecret) -> bool {
+    let request = TokenRequest::client_credentials().scope("user:read");
+    let basic = t.token_request(&request.client_secret_basic(id, secret)).await;
+    let request = TokenRequest::client_credentials().scope("user:read");
+    let post = t.token_request(&request.client_secret_post(id, secret)).await;
+    for result in [&basic, &post] {
+        let refused = result.as_ref().err().map(|error| (error.code(), error.refusal().copied()));
+        let expected = Some((ErrorCode::INVALID_CLIENT, Some(Refusal::ClientAuthenticationFailed)));
+        assert!(refused.is_none() || refused == expected, "{refused:?}");
+    }
+    assert_eq!(basic.is_ok(), post.is_ok());
+    basic.is_ok()
+}
+
+// covers: CA-27 (RFC 7591 §3.2.1)
+#[tokio::test]
+async fn a_secret_authenticates_until_the_moment_of_its_end() {
+    let t = TestServer::new();
+    let (expiring, lasting) = (ClientSecret::new("expiring"), ClientSecret::new("lasting"));
+    let end = t.clock.now() + Duration::hours(1);
+    let client = Client::confidential("machine", ClientCredential::secret(&expiring).expiring(end))
+        .client_credentials()
+        .scope("user:read");
+    machine(&t, client.build().unwrap(), &expiring).await;
+    t.clock.advance(Duration::hours(1) - Duration::MICROSECOND);
+    assert!(authenticates(&t, "machine", &expiring).await);
+    t.clock.advance(Duration::MICROSECOND);
+    assert!(!authenticates(&t, "machine", &expiring).await);
+    assert!(!authenticates(&t, "machine", &lasting).await);
+    // It stays on record, but is as good as none, also where another one is live.
+    t.storage
+        .rotate_credential(&ClientId::new("machine").unwrap(), ClientCredential::secret(&lasting), t.clock.now())
+        .await
+        .unwrap();
+    assert!(authenticates(&t, "machine", &lasting).await);
+    assert!(!authenticates(&t, "machine", &expiring).await);
+}
+
+// covers: CA-27 (RFC 7591 §3.2.1)
+#[tokio::test]
+async fn a_secret_is_replaced_with_an_overlap_in_which_both_work() {
+    let t = TestServer::new();
+    let (old, new) = (ClientSecret::generate(&t.entropy).unwrap(), ClientSecret::generate(&t.entropy).unwrap());
+    let client = Client::confidential("machine", ClientCredential::secret(&old)).client_credentials();
+    machine(&t, client.scope("user:read").build().unwrap(), &old).await;
+    assert!(authenticates(&t, "machine", &old).await && !authenticates(&t, "machine", &new).await);
+
+    let id = ClientId::new("machine").unwrap();
+    let overlap = t.clock.now() + Duration::days(1);
+    t.storage.rotate_credential(&id, ClientCredential::secret(&new), overlap).await.unwrap();
+    assert!(authenticates(&t, "machine", &old).await && authenticates(&t, "machine", &new).await);
+    t.clock.advance(Duration::days(1) - Duration::MICROSECOND);
+    assert!(authenticates(&t, "machine", &old).await && authenticates(&t, "machine", &new).await);
+    t.clock.advance(Duration::MICROSECOND);
+    assert!(!authenticates(&t, "machine", &old).await && authenticates(&t, "machine", &new).await);
+}
+
+// covers: CA-28 (RFC 6819 §5.1.4.1.3)
+#[tokio::test]
+async fn of_a_secret_only_its_digest_is_kept() {
+    let t = TestServer::new();
+    let secret = ClientSecret::generate(&t.entropy).unwrap();
+    let client = Client::confidential("machine", ClientCredential::secret(&secret)).client_credentials();
+    t.storage.register(client.build().unwrap()).await.unwrap();
+    let kept: Arc<Client> = t.storage.client("machine").await.unwrap().unwrap();
+    let json = serde_json::to_value(&*kept).unwrap();
+    assert!(!json.to_string().contains(secret.expose()), "{json}");
+    let digest: SecretDigest = serde_json::from_value(json["credentials"][0]["digest"].clone()).unwrap();
+    assert!(digest.matches(&secret));
+    assert!(!digest.matches(&ClientSecret::generate(&t.entropy).unwrap()));
+    let members: Vec<_> = json["credentials"][0].as_object().unwrap().keys().collect();
+    assert_eq!(members, ["digest", "expires_at", "type"]);
+}
+
+// covers: CA-21 (RFC 9700 §2.5)
+#[test]
+fn a_server_side_client_authenticates_unless_it_is_registered_as_something_else() {
+    // There is no way to a confidential client that leads around a credential, and none of its methods is `none`.
+    let client = Client::confidential("a", secret()).client_credentials().build().unwrap();
+    assert!(client.allows_authentication_method(AuthenticationMethod::ClientSecretBasic));
+    assert!(client.allows_authentication_method(AuthenticationMethod::ClientSecretPost));
+    assert!(!client.allows_authentication_method(AuthenticationMethod::None));
+    for public in
+        [Client::public("a").authorization_code(CB).build(), Client::native("a").authorization_code(CB).build()]
+    {
+        let public = public.unwrap();
+        assert!(public.allows_authentication_method(AuthenticationMethod::None));
+        assert!(!public.allows_authentication_method(AuthenticationMethod::ClientSecretBasic));
+        assert!(!public.allows_authentication_method(AuthenticationMethod::ClientSecretPost));
+    }
+}

@@ -1,1 +1,628 @@
-//! To come.
+//! Many requests at once, and requests that are given up half-way.
+
+use std::collections::BTreeSet;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
+
+use async_trait::async_trait;
+use grantor::record::TokenKind;
+use grantor::secret::TokenHash;
+use grantor::storage::{Exchange, GrantSelector, Page, Spend};
+use grantor::testing::{ISSUER, TestClient, TestServer};
+use grantor::{
+    AccessToken, Approval, AuthorizationRequest, AuthorizationServer, Authorize, Client, ClientStore, Clock, Error,
+    ErrorCode, Grant, GrantId, Password, Policy, RefreshToken, Request, Storage, StorageError, StoredToken, Subject,
+    TokenRequest, TokenResponse,
+};
+use time::{Duration, OffsetDateTime};
+use tokio::sync::Barrier;
+use tokio::task::JoinSet;
+
+/// How often each race is run. A race that is lost once in a thousand times is lost every day in production.
+const REPETITIONS: usize = 1_000;
+/// How many run in each race.
+const RUNNERS: usize = 64;
+
+/// Passes every call on, but lets the caller wait once before and once after the work is done, as a database over a
+/// network does. Writes down what it was asked to write.
+#[derive(Clone)]
+struct Yielding<S> {
+    inner: S,
+    writes: Arc<Mutex<Vec<Write>>>,
+}
+
+/// Records that were to be stored together.
+#[derive(Clone)]
+struct Write {
+    grant: GrantId,
+    spends: Option<TokenHash>,
+    tokens: Vec<(TokenHash, TokenKind)>,
+}
+
+/// Is pending once, so that other tasks run, or the waiting one is dropped.
+async fn wait_once() {
+    let mut waited = false;
+    poll_fn(|context| {
+        if waited {
+            return Poll::Ready(());
+        }
+        waited = true;
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
+impl<S> Yielding<S> {
+    fn new(inner: S) -> Self {
+        Self { inner, writes: Arc::default() }
+    }
+
+    async fn call<T>(&self, work: impl Future<Output = T>) -> T {
+        wait_once().await;
+        let done = work.await;
+        wait_once().await;
+        done
+    }
+
+    fn writes(&self) -> Vec<Write> {
+        self.writes.lock().unwrap().clone()
+    }
+
+    fn note(&self, grant: GrantId, spends: Option<TokenHash>, tokens: &[StoredToken]) {
+        let tokens = tokens.iter().map(|token| (token.hash, token.kind)).collect();
+        self.writes.lock().unwrap().push(Write { grant, spends, tokens });
+    }
+}
+
+#[async_trait]
+impl<S: ClientStore> ClientStore for Yielding<S> {
+    async fn client(&self, id: &str) -> Result<Option<Arc<Client>>, StorageError> {
+        self.call(self.inner.client(id)).await
+    }
+}
+
+#[async_trait]
+impl<S: Storage> Storage for Yielding<S> {
+    async fn open_grant(&self, grant: &Arc<Grant>, tokens: &[StoredToken]) -> Result<(), StorageError> {
+        self.note(grant.id, None, tokens);
+        self.call(self.inner.open_grant(grant, tokens)).await
+    }
+
+    async fn find(&self, token: &TokenHash) -> Result<Option<(StoredToken, Arc<Grant>)>, StorageError> {
+        self.call(self.inner.find(token)).await
+    }
+
+    async fn exchange(&self, spend: &Spend, successors: &[StoredToken]) -> Result<Exchange, StorageError> {
+        self.note(spend.grant_id, Some(spend.token), successors);
+        self.call(self.inner.exchange(spend, successors)).await
+    }
+
+    async fn revoke_access_token(&self, token: &TokenHash, at: OffsetDateTime) -> Result<(), StorageError> {
+        self.call(self.inner.revoke_access_token(token, at)).await
+    }
+
+    async fn revoke_grants(&self, which: &GrantSelector, at: OffsetDateTime) -> Result<u64, StorageError> {
+        self.call(self.inner.revoke_grants(which, at)).await
+    }
+
+    async fn grants(
+        &self,
+        which: &GrantSelector,
+        now: OffsetDateTime,
+        page: &Page,
+    ) -> Result<Vec<Arc<Grant>>, StorageError> {
+        self.call(self.inner.grants(which, now, page)).await
+    }
+
+    async fn purge_expired(&self, before: OffsetDateTime, limit: usize) -> Result<usize, StorageError> {
+        self.call(self.inner.purge_expired(before, limit)).await
+    }
+}
+
+type Slow = Yielding<grantor::MemoryStorage>;
+
+/// A server whose storage lets its callers wait, with a public client.
+struct Bench {
+    t: TestServer,
+    slow: Slow,
+    app: TestClient,
+    machine: TestClient,
+}
+
+impl Bench {
+    async fn new() -> Self {
+        let mut t = TestServer::new();
+        let slow = Yielding::new(t.storage.clone());
+        let mut policy = Policy::default();
+        policy.dangerous().allow_password_grant = true;
+        policy.dangerous().allow_implicit_grant = true;
+        t.server = AuthorizationServer::builder(ISSUER)
+            .storage(slow.clone())
+            .authenticator(t.users.clone())
+            .policy(policy)
+            .scope("user:read", "Read your profile")
+            .scope("user:write", "Change your profile")
+            .clock(t.clock.clone())
+            .entropy(t.entropy.clone())
+            .observer(t.events.clone())
+            .build()
+            .unwrap();
+        t.users.add("alice", "correct horse");
+        let app = Client::public("app")
+            .authorization_code(["https://app.example/cb"])
+            .implicit(["https://app.example/cb"])
+            .refresh_token()
+            .password()
+            .scope("user:read user:write");
+        let app = t.register(app.build(), None).await;
+        let machine = t.confidential_client("https://app.example/cb").await;
+        Self { t, slow, app, machine }
+    }
+
+    async fn tokens(&self) -> TokenResponse {
+        self.t.authorize(&self.app).approve_as("alice").await.redeem().await.unwrap()
+    }
+
+    async fn refresh(&self, token: &str) -> Result<TokenResponse, Error> {
+        self.t.refresh(&self.app, &RefreshToken::new(token)).await
+    }
+
+    async fn is_live(&self, token: &AccessToken) -> bool {
+        self.t.bearer(token).await.is_ok()
+    }
+
+    async fn stored(&self, hash: &TokenHash) -> Option<(StoredToken, Arc<Grant>)> {
+        self.t.storage.find(hash).await.unwrap()
+    }
+
+    /// Every refresh token that was ever to be stored and could be used now.
+    async fn live_refresh_tokens(&self) -> BTreeSet<TokenHash> {
+        let now = self.t.clock.now();
+        let mut live = BTreeSet::new();
+        for (hash, kind) in self.slow.writes().into_iter().flat_map(|write| write.tokens) {
+            if kind == TokenKind::RefreshToken
+                && let Some((token, grant)) = self.stored(&hash).await
+                && token.spent.is_none()
+                && now < token.expires_at
+                && grant.is_live(now)
+            {
+                live.insert(hash);
+            }
+        }
+        live
+    }
+
+    /// What was to be written together was written together, with what it was written for.
+    async fn assert_nothing_is_half_written(&self, what: &str) {
+        for write in self.slow.writes() {
+            let mut found = 0;
+            for (hash, kind) in &write.tokens {
+                if let Some((token, grant)) = self.stored(hash).await {
+                    assert_eq!((token.kind, grant.id), (*kind, write.grant), "{what}");
+                    assert!(token.expires_at <= grant.expires_at, "{what}: the grant ends before its tokens");
+                    found += 1;
+                }
+            }
+            assert!(found == 0 || found == write.tokens.len(), "{what}: {found} of {} tokens", write.tokens.len());
+            if let Some(spends) = write.spends {
+                let (spent, _) = self.stored(&spends).await.unwrap_or_else(|| panic!("{what}: the token is gone"));
+                assert!(spent.spent.is_some() || found == 0, "{what}: successors of a token that is not spent");
+            }
+        }
+    }
+}
+
+/// Lets many run for the same thing at the same moment; returns what each of them got.
+async fn race<T: Send + 'static, F>(run: impl Fn() -> F) -> Vec<T>
+where
+    F: Future<Output = T> + Send + 'static,
+{
+    let start = Arc::new(Barrier::new(RUNNERS));
+    let mut runners = JoinSet::new();
+    for _ in 0..RUNNERS {
+        let (start, run) = (Arc::clone(&start), run());
+        runners.spawn(async move {
+            start.wait().await;
+            run.await
+        });
+    }
+    runners.join_all().await
+}
+
+fn is_invalid_grant(result: &Result<TokenResponse, Error>) -> bool {
+    result.as_ref().is_err_and(|error| error.code() == ErrorCode::INVALID_GRANT)
+}
+
+/// A server with plain memory storage, for races of real threads.
+async fn racetrack(change: impl FnOnce(&mut Policy)) -> (Arc<TestServer>, Arc<TestClient>) {
+    let t = Arc::new(TestServer::with_policy(change));
+    let app = Arc::new(t.public_client("https://app.example/cb").await);
+    (t, app)
+}
+
+// covers: GC-03 (RFC 6749 §4.1.2), GC-04 (OAuth 2.1 §4.1.3), GC-05 (RFC 6749 §10.5), B16, B18
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_parallel_redemptions_of_a_code_one_succeeds_and_the_others_end_the_grant() {
+    for round in 0..REPETITIONS {
+        let (t, app) = racetrack(|_| {}).await;
+        let approved = t.authorize(&app).approve_as("alice").await;
+        let code = approved.code().expose().to_owned();
+        let verifier = approved.verifier().unwrap().expose().to_owned();
+        let results = race(|| {
+            let (t, app, code, verifier) = (Arc::clone(&t), Arc::clone(&app), code.clone(), verifier.clone());
+            async move {
+                let (code, verifier) = (grantor::AuthorizationCode::new(code), grantor::CodeVerifier::new(verifier));
+                let request = TokenRequest::authorization_code(&code);
+                t.token_as(&app, request.redirect_uri(&app.redirect_uri).code_verifier(&verifier)).await
+            }
+        })
+        .await;
+        let won: Vec<_> = results.iter().filter_map(|result| result.as_ref().ok()).collect();
+        assert_eq!(won.len(), 1, "round {round}");
+        assert_eq!(results.iter().filter(|result| is_invalid_grant(result)).count(), RUNNERS - 1, "round {round}");
+        assert!(t.bearer(&won[0].access_token).await.is_err(), "round {round}: the access token lives on");
+        let refreshed = t.refresh(&app, won[0].refresh_token.as_ref().unwrap()).await;
+        assert!(is_invalid_grant(&refreshed), "round {round}: the refresh token lives on");
+        let (_, grant) = t.storage.find(&approved.code().hash()).await.unwrap().unwrap();
+        assert!(grant.revoked_at.is_some(), "round {round}");
+        assert_eq!(t.events.count("tokens_issued"), 1, "round {round}");
+        assert!(t.events.count("code_replayed") > 0, "round {round}: nobody was told");
+    }
+}
+
+// covers: GR-15 (RFC 9700 §4.14.2), B20
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn parallel_refreshes_within_the_window_get_the_same_answer_and_leave_one_lineage() {
+    for round in 0..REPETITIONS {
+        let bench = Arc::new(Bench::new().await);
+        let presented = bench.tokens().await.refresh_token.unwrap().expose().to_owned();
+        let results = race(|| {
+            let (bench, presented) = (Arc::clone(&bench), presented.clone());
+            async move { bench.refresh(&presented).await }
+        })
+        .await;
+        let answers: BTreeSet<Vec<u8>> = results.iter().map(|result| result.as_ref().unwrap().to_json()).collect();
+        assert_eq!(answers.len(), 1, "round {round}: different answers");
+        let successor = results[0].as_ref().unwrap().refresh_token.as_ref().unwrap();
+        // Losers of the race minted tokens of their own; none of those may have been stored.
+        assert_eq!(bench.live_refresh_tokens().await, [successor.hash()].into(), "round {round}");
+        assert!(bench.is_live(&results[0].as_ref().unwrap().access_token).await, "round {round}");
+        assert_eq!(bench.t.events.count("refresh_repeated"), RUNNERS - 1, "round {round}");
+        assert_eq!(bench.t.events.count("refresh_token_reused"), 0, "round {round}");
+        assert!(bench.refresh(successor.expose()).await.is_ok(), "round {round}: the lineage goes on");
+    }
+}
+
+// covers: GR-13 (RFC 9700 §4.14.2), GR-14 (OAuth 2.1 §4.3.1), GR-15, B20
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn without_a_window_of_parallel_refreshes_at_most_one_succeeds_and_the_grant_is_dead() {
+    for round in 0..REPETITIONS {
+        let (t, app) = racetrack(|policy| policy.refresh_grace = Duration::ZERO).await;
+        let tokens = t.authorize(&app).approve_as("alice").await.redeem().await.unwrap();
+        let presented = tokens.refresh_token.unwrap().expose().to_owned();
+        let results = race(|| {
+            let (t, app, presented) = (Arc::clone(&t), Arc::clone(&app), RefreshToken::new(presented.clone()));
+            async move { t.refresh(&app, &presented).await }
+        })
+        .await;
+        let won: Vec<_> = results.iter().filter_map(|result| result.as_ref().ok()).collect();
+        assert_eq!(won.len(), 1, "round {round}: the first one to spend the token gets an answer");
+        assert_eq!(results.iter().filter(|result| is_invalid_grant(result)).count(), RUNNERS - 1, "round {round}");
+        for access_token in [&tokens.access_token, &won[0].access_token] {
+            assert!(t.bearer(access_token).await.is_err(), "round {round}: an access token lives on");
+        }
+        let refreshed = t.refresh(&app, won[0].refresh_token.as_ref().unwrap()).await;
+        assert!(is_invalid_grant(&refreshed), "round {round}: the successor lives on");
+        assert!(t.events.count("refresh_token_reused") > 0, "round {round}: nobody was told");
+    }
+}
+
+// covers: GR-05 (OAuth 2.1 §4.3.1)
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn no_token_lives_after_a_revocation_returned_not_even_one_that_was_being_written() {
+    const CHAINS: usize = 4;
+    let mut outran = 0;
+    for round in 0..REPETITIONS {
+        let (t, app) = racetrack(|_| {}).await;
+        // Some codes are redeemed and some tokens refreshed while everything of the user is being revoked.
+        let mut runners = JoinSet::new();
+        let start = Arc::new(Barrier::new(2 * CHAINS + 1));
+        for _ in 0..CHAINS {
+            let tokens = t.authorize(&app).approve_as("alice").await.redeem().await.unwrap();
+            let (t, app, start) = (Arc::clone(&t), Arc::clone(&app), Arc::clone(&start));
+            runners.spawn(async move {
+                start.wait().await;
+                let mut held = vec![tokens];
+                while let Ok(next) = t.refresh(&app, held.last().unwrap().refresh_token.as_ref().unwrap()).await {
+                    held.push(next);
+                }
+                held
+            });
+        }
+        for _ in 0..CHAINS {
+            let code = t.authorize(&app).approve_as("alice").await.code().expose().to_owned();
+            let (t, app, start) = (Arc::clone(&t), Arc::clone(&app), Arc::clone(&start));
+            runners.spawn(async move {
+                let code = grantor::AuthorizationCode::new(code);
+                let verifier = grantor::CodeVerifier::new("a-verifier-of-forty-three-characters-at-least");
+                start.wait().await;
+                let request = TokenRequest::authorization_code(&code).code_verifier(&verifier);
+                t.token_as(&app, request.redirect_uri(&app.redirect_uri)).await.into_iter().collect()
+            });
+        }
+        start.wait().await;
+        for _ in 0..round % 8 {
+            tokio::task::yield_now().await;
+        }
+        let everything = GrantSelector::Subject(Subject::new("alice").unwrap());
+        let revoked = t.storage.revoke_grants(&everything, t.clock.now()).await.unwrap();
+        assert_eq!(revoked, 2 * CHAINS as u64, "round {round}");
+        let live = t.storage.grants(&everything, t.clock.now(), &Page::first(9)).await.unwrap();
+        assert!(live.is_empty(), "round {round}: {live:?}");
+        for held in runners.join_all().await {
+            outran += held.len();
+            for tokens in held {
+                assert!(t.bearer(&tokens.access_token).await.is_err(), "round {round}: an access token lives on");
+                let refreshed = t.refresh(&app, tokens.refresh_token.as_ref().unwrap()).await;
+                assert!(is_invalid_grant(&refreshed), "round {round}: a refresh token lives on");
+            }
+        }
+    }
+    assert!(outran > REPETITIONS * CHAINS, "no request ever ran beside a revocation");
+}
+
+/// Polls a future at most `times` times; then it is dropped, done or not.
+fn poll_and_drop<T>(future: impl Future<Output = T>, times: usize) -> Option<T> {
+    let mut future = pin!(future);
+    poll(future.as_mut(), times)
+}
+
+fn poll<T>(mut future: Pin<&mut impl Future<Output = T>>, times: usize) -> Option<T> {
+    let mut context = Context::from_waker(Waker::noop());
+    for _ in 0..times {
+        if let Poll::Ready(done) = future.as_mut().poll(&mut context) {
+            return Some(done);
+        }
+    }
+    None
+}
+
+#[test]
+fn a_slow_storage_lets_its_caller_wait_before_and_after_the_work() {
+    let work = Mutex::new(0);
+    let slow = Yielding::new(());
+    let call = || slow.call(async { *work.lock().unwrap() += 1 });
+    assert!(poll_and_drop(call(), 1).is_none());
+    assert_eq!(*work.lock().unwrap(), 0, "dropped before the work");
+    assert!(poll_and_drop(call(), 2).is_none());
+    assert_eq!(*work.lock().unwrap(), 1, "dropped after the work");
+    assert!(poll_and_drop(call(), 3).is_some());
+}
+
+/// Every number of polls after which a future may be dropped, on a fresh server each time, up to the one that completes
+/// it. `check` is told whether it did.
+async fn at_every_await<S, D, C>(setup: impl AsyncFn(&Bench) -> S, drive: D, check: C) -> usize
+where
+    D: AsyncFn(&Bench, &S, usize) -> bool,
+    C: AsyncFn(&Bench, &S, bool, &str),
+{
+    for polls in 0.. {
+        let bench = Bench::new().await;
+        let state = setup(&bench).await;
+        let done = drive(&bench, &state, polls).await;
+        let what = format!("after {polls} polls");
+        bench.assert_nothing_is_half_written(&what).await;
+        check(&bench, &state, done, &what).await;
+        if done {
+            return polls;
+        }
+        assert!(polls < 100, "the future never completes");
+    }
+    unreachable!()
+}
+
+// covers: B16
+#[tokio::test]
+async fn a_redemption_given_up_at_any_await_leaves_the_code_unspent_or_its_tokens_whole() {
+    let polls = at_every_await(
+        async |bench| {
+            let approved = bench.t.authorize(&bench.app).approve_as("alice").await;
+            approved.code().expose().to_owned()
+        },
+        async |bench, code, polls| {
+            let redirect_uri = &bench.app.redirect_uri;
+            poll_and_drop(
+                bench.t.token_as(&bench.app, redemption(&grantor::AuthorizationCode::new(code), redirect_uri)),
+                polls,
+            )
+            .is_some_and(|answer| answer.is_ok())
+        },
+        async |bench, code, done, what| {
+            let code = grantor::AuthorizationCode::new(code);
+            let (stored, grant) = bench.stored(&code.hash()).await.unwrap();
+            assert!(grant.is_live(bench.t.clock.now()), "{what}");
+            assert!(stored.spent.is_some() || !done, "{what}");
+            assert_eq!(bench.live_refresh_tokens().await.len(), usize::from(stored.spent.is_some()), "{what}");
+            let again = bench.t.token_as(&bench.app, redemption(&code, &bench.app.redirect_uri)).await;
+            if stored.spent.is_none() {
+                assert!(bench.is_live(&again.unwrap().access_token).await, "{what}");
+            } else {
+                // The answer of a code is given once; a second one that asks is taken for a thief.
+                assert!(is_invalid_grant(&again), "{what}");
+                assert!(bench.live_refresh_tokens().await.is_empty(), "{what}");
+            }
+        },
+    )
+    .await;
+    assert_eq!(polls, 1 + 2 * 3, "client, code, exchange: each waits twice");
+}
+
+fn redemption<'a>(code: &'a grantor::AuthorizationCode, redirect_uri: &'a str) -> TokenRequest<'a> {
+    TokenRequest::authorization_code(code)
+        .redirect_uri(redirect_uri)
+        .parameter("code_verifier", "a-verifier-of-forty-three-characters-at-least")
+}
+
+// covers: B20
+#[tokio::test]
+async fn a_refresh_given_up_at_any_await_succeeds_when_it_is_tried_again() {
+    let polls = at_every_await(
+        async |bench| bench.tokens().await.refresh_token.unwrap().expose().to_owned(),
+        async |bench, token, polls| poll_and_drop(bench.refresh(token), polls).is_some_and(|answer| answer.is_ok()),
+        async |bench, token, done, what| {
+            let (stored, _) = bench.stored(&RefreshToken::new(token).hash()).await.unwrap();
+            assert!(stored.spent.is_some() || !done, "{what}");
+            assert_eq!(bench.live_refresh_tokens().await.len(), 1, "{what}: one lineage");
+            bench.t.clock.advance(Duration::seconds(29));
+            let again = bench.refresh(token).await.unwrap_or_else(|error| panic!("{what}: {error}"));
+            assert_eq!(bench.t.events.count("refresh_repeated"), usize::from(stored.spent.is_some()), "{what}");
+            assert!(bench.is_live(&again.access_token).await, "{what}");
+            let successor = again.refresh_token.unwrap();
+            assert_eq!(bench.live_refresh_tokens().await, [successor.hash()].into(), "{what}: one lineage");
+            assert!(bench.refresh(successor.expose()).await.is_ok(), "{what}: the lineage goes on");
+        },
+    )
+    .await;
+    assert_eq!(polls, 1 + 2 * 3, "client, token, exchange: each waits twice");
+}
+
+#[tokio::test]
+async fn a_retry_given_up_at_any_await_changes_nothing() {
+    let polls = at_every_await(
+        async |bench| {
+            let token = bench.tokens().await.refresh_token.unwrap().expose().to_owned();
+            let first = bench.refresh(&token).await.unwrap().to_json();
+            (token, first)
+        },
+        async |bench, (token, _), polls| {
+            poll_and_drop(bench.refresh(token), polls).is_some_and(|answer| answer.is_ok())
+        },
+        async |bench, (token, first), _, what| {
+            assert_eq!(bench.live_refresh_tokens().await.len(), 1, "{what}: one lineage");
+            assert_eq!(&bench.refresh(token).await.unwrap().to_json(), first, "{what}");
+        },
+    )
+    .await;
+    assert_eq!(polls, 1 + 2 * 4, "client, token, both successors: each waits twice");
+}
+
+// covers: B18
+#[tokio::test]
+async fn a_detected_reuse_given_up_at_any_await_is_detected_again() {
+    let polls = at_every_await(
+        async |bench| {
+            let token = bench.tokens().await.refresh_token.unwrap().expose().to_owned();
+            let next = bench.refresh(&token).await.unwrap();
+            bench.t.clock.advance(Duration::seconds(30));
+            (token, next.access_token)
+        },
+        async |bench, (token, _), polls| poll_and_drop(bench.refresh(token), polls).is_some(),
+        async |bench, (token, newest), done, what| {
+            let (_, grant) = bench.stored(&newest.hash()).await.unwrap();
+            assert!(grant.revoked_at.is_some() || !done, "{what}");
+            assert_eq!(bench.is_live(newest).await, grant.revoked_at.is_none(), "{what}");
+            assert!(is_invalid_grant(&bench.refresh(token).await), "{what}");
+            assert!(!bench.is_live(newest).await, "{what}: the thief's tokens live on");
+            assert!(bench.live_refresh_tokens().await.is_empty(), "{what}");
+        },
+    )
+    .await;
+    assert_eq!(polls, 1 + 2 * 3, "client, token, revocation: each waits twice");
+}
+
+#[tokio::test]
+async fn grants_that_begin_at_the_token_endpoint_are_opened_whole_or_not_at_all() {
+    let password = || Password::new("correct horse");
+    let drives: [(&str, usize); 2] = [("client_credentials", 1), ("password", 2)];
+    for (grant_type, tokens) in drives {
+        let polls = at_every_await(
+            async |_| password(),
+            async |bench, password, polls| {
+                let (client, request) = match grant_type {
+                    "password" => (&bench.app, TokenRequest::password("alice", password)),
+                    _ => (&bench.machine, TokenRequest::client_credentials()),
+                };
+                poll_and_drop(bench.t.token_as(client, request.scope("user:read")), polls)
+                    .is_some_and(|answer| answer.is_ok())
+            },
+            async |bench, _, done, what| {
+                let client = if grant_type == "password" { &bench.app } else { &bench.machine };
+                let which = GrantSelector::Client(client.id.as_str().try_into().unwrap());
+                let grants = bench.t.storage.grants(&which, bench.t.clock.now(), &Page::first(9)).await.unwrap();
+                assert!(grants.len() <= 1 && (!done || grants.len() == 1), "{grant_type} {what}");
+                for write in bench.slow.writes() {
+                    assert_eq!(write.tokens.len(), tokens, "{grant_type} {what}");
+                    let stored = bench.stored(&write.tokens[0].0).await;
+                    assert_eq!(stored.is_some(), grants.len() == 1, "{grant_type} {what}: a grant without tokens");
+                }
+            },
+        )
+        .await;
+        assert_eq!(polls, 1 + 2 * 2, "{grant_type}: client and grant, each waits twice");
+    }
+}
+
+#[tokio::test]
+async fn an_approval_given_up_at_any_await_opens_a_whole_grant_or_none() {
+    for response_type in ["code", "token"] {
+        let polls = at_every_await(
+            async |bench| {
+                let request = AuthorizationRequest::new(response_type, &bench.app.id)
+                    .redirect_uri(&bench.app.redirect_uri)
+                    .scope("user:read")
+                    .code_challenge_s256("E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM");
+                let Authorize::Pending(pending) = bench.t.authorization_request(&request).await else {
+                    panic!("the request is in order")
+                };
+                Mutex::new(Some(pending))
+            },
+            async |_, pending, polls| {
+                let pending = pending.lock().unwrap().take().unwrap();
+                let approval = Approval::by(Subject::new("alice").unwrap());
+                poll_and_drop(pending.approve(approval), polls).is_some_and(|answer| answer.error().is_none())
+            },
+            async |bench, _, done, what| {
+                let which = GrantSelector::Subject(Subject::new("alice").unwrap());
+                let grants = bench.t.storage.grants(&which, bench.t.clock.now(), &Page::first(9)).await.unwrap();
+                let issued: Vec<_> = bench.slow.writes().into_iter().flat_map(|write| write.tokens).collect();
+                assert!(grants.len() <= 1 && (!done || grants.len() == 1), "{response_type} {what}");
+                for (hash, _) in &issued {
+                    let stored = bench.stored(hash).await.is_some();
+                    assert_eq!(stored, grants.len() == 1, "{response_type} {what}: a grant without its code or token");
+                }
+            },
+        )
+        .await;
+        assert_eq!(polls, 1 + 2, "{response_type}: one write that waits twice");
+    }
+}
+
+#[tokio::test]
+async fn what_only_reads_can_be_given_up_at_any_await() {
+    let bench = Bench::new().await;
+    let tokens = bench.tokens().await;
+    let writes = bench.slow.writes().len();
+    let api = Request::get("/api").with_header("authorization", format!("Bearer {}", tokens.access_token.expose()));
+    let page = Request::get(format!(
+        "/authorize?response_type=code&client_id={}&scope=user:read&code_challenge=E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM&code_challenge_method=S256",
+        bench.app.id
+    ));
+    for polls in 0..=3 {
+        assert_eq!(poll_and_drop(bench.t.server.bearer(&api), polls).is_some_and(|it| it.is_ok()), polls == 3);
+        let pending = poll_and_drop(bench.t.server.authorize(&page), polls);
+        assert_eq!(matches!(pending, Some(Authorize::Pending(_))), polls == 3);
+        if let Some(Authorize::Pending(pending)) = pending {
+            let form_token = pending.form_token("session");
+            for polls in 0..=3 {
+                let resumed = poll_and_drop(bench.t.server.resume(&form_token, "session"), polls);
+                assert_eq!(resumed.is_some_and(|resumed| resumed.is_ok()), polls == 3);
+            }
+        }
+    }
+    assert_eq!(bench.slow.writes().len(), writes);
+    assert!(bench.is_live(&tokens.access_token).await);
+    assert!(bench.refresh(tokens.refresh_token.unwrap().expose()).await.is_ok());
+}

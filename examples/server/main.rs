@@ -1,1 +1,119 @@
-fn main() {}
+//! A small but complete OAuth 2.0 provider on axum: login, consent, registration of applications, connected
+//! applications, a protected API, and a built-in client that shows the flow step by step.
+//!
+//! ```text
+//! cargo run --example server --features axum
+//! ```
+//!
+//! It is meant to be copied. What a host must supply is here, one file a subject:
+//!
+//! | file | what it shows |
+//! |---|---|
+//! | `authorize.rs` | the authorization and consent pages: the heart of a host |
+//! | `session.rs`, `form.rs`, `login.rs` | who is logged in; forms that other sites can't submit |
+//! | `users.rs` | passwords, and the `Authenticator` |
+//! | `api.rs` | a protected API |
+//! | `applications.rs`, `connected.rs` | registering clients; listing and revoking grants |
+//! | `clients.rs`, `config.rs`, `flags.rs`, `app.rs`, `intro.rs` | setting it all up |
+//! | `html.rs`, `page.rs` | HTML that is escaped by construction |
+//! | `demo/` | the other side: a client of this server |
+
+mod api;
+mod app;
+mod applications;
+mod authorize;
+mod clients;
+mod config;
+mod connected;
+mod demo;
+mod flags;
+mod form;
+mod home;
+mod html;
+mod intro;
+mod login;
+mod page;
+mod session;
+mod users;
+
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::routing::{get, post};
+use clap::Parser;
+use time::OffsetDateTime;
+use tokio::net::TcpListener;
+
+use crate::app::App;
+use crate::config::Config;
+use crate::flags::Flags;
+
+/// Anything that keeps the server from starting, in words for whoever started it.
+type StartError = Box<dyn std::error::Error>;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run(&Flags::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(flags: &Flags) -> Result<(), StartError> {
+    let config = Config::load(flags)?;
+    let listener =
+        TcpListener::bind(flags.listen).await.map_err(|error| format!("can't listen on {}: {error}", flags.listen))?;
+    let address = listener.local_addr()?;
+    let app = App::start(flags, &config, address).await?;
+    tokio::spawn(purge_every_minute(app.clone()));
+
+    intro::print(flags, &config, &app, address);
+    let service = routes(app).into_make_service_with_connect_info::<SocketAddr>();
+    axum::serve(listener, service).with_graceful_shutdown(interrupted()).await?;
+    Ok(())
+}
+
+fn routes(app: App) -> Router {
+    Router::new()
+        .route("/", get(home::show))
+        .route("/authorize", get(authorize::authorize).post(authorize::authorize))
+        .route("/consent", post(authorize::decide))
+        .merge(grantor::axum::routes(&app.oauth))
+        .route("/login", get(login::show).post(login::log_in))
+        .route("/logout", post(login::log_out))
+        .route("/applications", get(applications::list))
+        .route("/applications/new", get(applications::form).post(applications::register))
+        .route("/connected", get(connected::list))
+        .route("/connected/revoke", post(connected::revoke))
+        .route("/api/me", get(api::read).put(api::change))
+        .route("/demo", get(demo::start))
+        .route("/demo/callback", get(demo::callback))
+        .route("/demo/result", get(demo::result))
+        .fallback(page::not_found)
+        .layer(DefaultBodyLimit::max(64 * 1024))
+        .with_state(app)
+}
+
+/// Rows that are of no use any more go in batches, so that no purge holds the storage for long.
+async fn purge_every_minute(app: App) {
+    const BATCH: usize = 1_000;
+    let mut minutes = tokio::time::interval(Duration::from_secs(60));
+    loop {
+        minutes.tick().await;
+        app.sessions.purge();
+        while let Ok(BATCH) = app.storage.purge_expired(OffsetDateTime::now_utc(), BATCH).await {}
+    }
+}
+
+/// Ends with Ctrl-C. Where that can't be listened for, the server runs until it is killed.
+async fn interrupted() {
+    if tokio::signal::ctrl_c().await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}

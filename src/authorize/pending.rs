@@ -1,5 +1,6 @@
 //! An authorization request that is in order and waits for the user's decision.
 
+use std::fmt;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -44,7 +45,6 @@ pub struct RequestedScope<'a> {
 }
 
 /// A resource owner's consent.
-#[derive(Debug)]
 #[must_use = "an approval does nothing until it is given to approve()"]
 pub struct Approval {
     subject: Subject,
@@ -69,6 +69,13 @@ impl Approval {
     pub fn host_data(mut self, data: Value) -> Self {
         self.host_data = Some(Arc::new(data));
         self
+    }
+}
+
+impl fmt::Debug for Approval {
+    /// Without the host's data, which may be anything.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Approval").field("subject", &self.subject).field("scope", &self.scope).finish_non_exhaustive()
     }
 }
 

@@ -1,5 +1,6 @@
 //! Authorization responses (RFC 6749 §4.1.2, §4.2.2) with the issuer's name in them (RFC 9207).
 
+use std::fmt;
 use std::sync::Arc;
 
 use url::form_urlencoded;
@@ -19,11 +20,18 @@ pub(super) enum ResponseMode {
 }
 
 /// Where and how an answer travels; exists only once the redirect URI is known to be the client's.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(super) struct Route {
     pub(super) target: RedirectTarget,
     pub(super) mode: ResponseMode,
     pub(super) state: Option<Box<str>>,
+}
+
+impl fmt::Debug for Route {
+    /// Without the state, by which the client recognises its own requests.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Route").field("target", &self.target).field("mode", &self.mode).finish_non_exhaustive()
+    }
 }
 
 /// The answer to an authorization request that the user has decided about, or that failed after that.

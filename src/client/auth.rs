@@ -123,13 +123,12 @@ async fn with_secret(host: &Host, attempt: &ClientAttempt<'_>) -> Result<(), Err
     if secret.is_empty() || !is_client_id(attempt.client_id) || !secret.bytes().all(|b| (0x20..=0x7e).contains(&b)) {
         return Err(Refusal::ClientAuthenticationFailed.into());
     }
-    match host.authenticator.client(attempt).await? {
-        Verdict::Throttled { retry_after } => Err(Error::Throttled { retry_after }),
-        Verdict::Rejected => Err(Refusal::ClientAuthenticationFailed.into()),
-        Verdict::Accepted(()) => match attempt.client {
-            None => Err(Refusal::UnknownClient.into()),
-            Some(client) if client.credentials().iter().any(|credential| credential.is_live(attempt.now)) => Ok(()),
-            Some(_) => Err(Refusal::ClientAuthenticationFailed.into()),
-        },
+    let has_live_credential =
+        |client: &Client| client.credentials().iter().any(|credential| credential.is_live(attempt.now));
+    match (host.authenticator.client(attempt).await?, attempt.client) {
+        (Verdict::Throttled { retry_after }, _) => Err(Error::Throttled { retry_after }),
+        (_, None) => Err(Refusal::UnknownClient.into()),
+        (Verdict::Accepted(()), Some(client)) if has_live_credential(client) => Ok(()),
+        (Verdict::Accepted(()) | Verdict::Rejected, Some(_)) => Err(Refusal::ClientAuthenticationFailed.into()),
     }
 }

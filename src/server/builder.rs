@@ -240,13 +240,19 @@ fn check_issuer(issuer: &str) -> Result<(), BuildError> {
             Some(UrlHost::Ipv6(address)) => address == Ipv6Addr::LOCALHOST,
             None => false,
         };
-        let scheme = url.scheme() == "https" || url.scheme() == "http" && loopback;
-        scheme && url.username().is_empty() && url.password().is_none()
+        url.scheme() == "https" || url.scheme() == "http" && loopback
     };
+    // The URL parser forgives `https:host` and `https:///host`, which no client would compare as equal to anything.
+    let authority = issuer.split_once("://").and_then(|(_, rest)| rest.split('/').next()).unwrap_or_default();
+    let has_host = !authority.is_empty() && !authority.contains('@');
     // It is written into headers and compared character by character, so nothing in it may need escaping.
     let plain =
         issuer.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\' | b'?' | b'#' | b'<' | b'>'));
-    if plain && Url::parse(issuer).is_ok_and(is_issuer) { Ok(()) } else { Err(BuildError::Issuer(issuer.to_owned())) }
+    if plain && has_host && Url::parse(issuer).is_ok_and(is_issuer) {
+        Ok(())
+    } else {
+        Err(BuildError::Issuer(issuer.to_owned()))
+    }
 }
 
 fn catalogue(declared: &[(String, Arc<str>)], default: Option<&str>) -> Result<Catalogue, BuildError> {

@@ -98,7 +98,8 @@ impl TokenEndpoint {
     ) -> Result<Issued, Error> {
         request.params.check(&self.known_parameters)?;
         let grant_type = request.params.require("grant_type")?;
-        let client = authenticate(&self.host, request.basic.as_ref(), &request.params, request.peer, now).await?;
+        let basic = request.basic.as_ref().map_err(|refusal| *refusal)?.as_ref();
+        let client = authenticate(&self.host, basic, &request.params, request.peer, now).await?;
         let client = progress.client.insert(client);
         may_use_query(client, request.from_query)?;
         let handler = self.handler(grant_type)?;

@@ -21,7 +21,8 @@ use crate::secret::{AuthorizationCode, ClientSecret, CodeVerifier, Password, Ref
 /// ```
 #[must_use = "a request does nothing until it is given to a server"]
 pub struct TokenRequest<'a> {
-    pub(super) basic: Option<Basic>,
+    /// What the `Authorization` header says; one that can't be read counts when the client is authenticated.
+    pub(super) basic: Result<Option<Basic>, Refusal>,
     pub(super) params: Params<'a>,
     /// The first parameter that stood in the URL's query.
     pub(super) from_query: Option<&'static str>,
@@ -31,7 +32,7 @@ pub struct TokenRequest<'a> {
 impl<'a> TokenRequest<'a> {
     /// A request with any grant type.
     pub fn new(grant_type: &'a str) -> Self {
-        let request = Self { basic: None, params: Params::default(), from_query: None, peer: None };
+        let request = Self { basic: Ok(None), params: Params::default(), from_query: None, peer: None };
         request.parameter("grant_type", grant_type)
     }
 
@@ -77,7 +78,7 @@ impl<'a> TokenRequest<'a> {
 
     /// Authenticates the client as a Basic header does.
     pub fn client_secret_basic(mut self, id: impl Into<String>, secret: &ClientSecret) -> Self {
-        self.basic = Some(Basic { id: id.into(), secret: ClientSecret::new(secret.expose()) });
+        self.basic = Ok(Some(Basic { id: id.into(), secret: ClientSecret::new(secret.expose()) }));
         self
     }
 
@@ -122,7 +123,7 @@ impl<'a> TokenRequest<'a> {
         } else if from_query.is_none() || !request.body().is_empty() {
             return Err(Refusal::NotAForm);
         }
-        Ok(Self { basic: Basic::read(request)?, params, from_query, peer: request.peer() })
+        Ok(Self { basic: Basic::read(request), params, from_query, peer: request.peer() })
     }
 }
 

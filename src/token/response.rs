@@ -1,6 +1,7 @@
 //! Token responses (RFC 6749 §5.1) and errors (§5.2) as JSON.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
@@ -8,12 +9,11 @@ use time::Duration;
 
 use crate::error::{Error, ErrorCode};
 use crate::http::Response;
-use crate::issue::Issued;
+use crate::issue::{Issued, Names};
 use crate::scope::Scope;
 use crate::secret::{AccessToken, RefreshToken};
 
 /// What a client gets.
-#[derive(Debug)]
 #[non_exhaustive]
 pub struct TokenResponse {
     /// The access token.
@@ -47,6 +47,19 @@ impl TokenResponse {
 
     pub(super) fn into_response(self) -> Response {
         Response::json(200, self.to_json())
+    }
+}
+
+impl fmt::Debug for TokenResponse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TokenResponse")
+            .field("access_token", &self.access_token)
+            .field("token_type", &self.token_type)
+            .field("expires_in", &self.expires_in)
+            .field("refresh_token", &self.refresh_token)
+            .field("scope", &self.scope)
+            .field("extra", &Names(&self.extra))
+            .finish()
     }
 }
 

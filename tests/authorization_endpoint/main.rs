@@ -1,1 +1,25 @@
-//! To come.
+//! The authorization endpoint, seen from outside: what a browser, a client and a host observe.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod ask;
+
+mod consent;
+mod consented;
+mod delivery;
+mod errors;
+mod failures;
+mod form_token;
+mod headers;
+mod implicit;
+mod issuer;
+mod native_apps;
+mod order_of_checks;
+mod pages;
+mod parameters;
+mod pkce;
+mod redirect_uri;
+mod registration;
+mod request;
+mod scope;

@@ -1,5 +1,5 @@
 //! What tests of the HTTP form need: forms to send, answers to read.
-#![allow(dead_code, reason = "each test binary uses its own part of this")]
+#![allow(dead_code, unreachable_pub, reason = "each test binary uses its own part of this")]
 
 use std::collections::BTreeMap;
 

@@ -1,1 +1,22 @@
-//! To come.
+//! The token endpoint (RFC 6749 §3.2): what it takes, what it gives, and what it refuses.
+#[path = "../common/mod.rs"]
+mod common;
+mod support;
+
+mod authorization_code;
+mod client_authentication;
+mod client_credentials;
+mod entropy;
+mod errors;
+mod extension_grants;
+mod faults;
+mod lifetimes;
+mod order_of_checks;
+mod password;
+mod pkce;
+mod refresh_token;
+mod replay;
+mod request;
+mod response;
+mod rotation;
+mod scope;

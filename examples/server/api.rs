@@ -1,0 +1,62 @@
+//! The protected API: a user's profile.
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use grantor::{Access, Bearer, BearerError};
+use serde::{Deserialize, Serialize};
+
+use crate::app::App;
+
+/// What `GET /api/me` answers.
+#[derive(Serialize)]
+struct Profile<'a> {
+    sub: &'a str,
+    client_id: &'a str,
+    scope: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    display_name: Option<String>,
+}
+
+/// What `PUT /api/me` takes.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Change {
+    display_name: String,
+}
+
+/// `GET /api/me`
+pub(crate) async fn read(State(app): State<App>, token: Bearer) -> Result<Response, BearerError> {
+    profile(&app, &token.require(&app.api_scopes.read)?)
+}
+
+/// `PUT /api/me`
+pub(crate) async fn change(State(app): State<App>, token: Bearer, body: Bytes) -> Result<Response, BearerError> {
+    let access = token.require(&app.api_scopes.change)?;
+    let user = access.user()?;
+    let is_name = |name: &str| (1..=100).contains(&name.chars().count()) && !name.chars().any(char::is_control);
+    match serde_json::from_slice(&body) {
+        Ok(Change { display_name }) if is_name(&display_name) => app.users.set_display_name(user.clone(), display_name),
+        _ => return Ok(bad_request("the body is a JSON object with a display_name of 1 to 100 characters")),
+    }
+    profile(&app, &access)
+}
+
+/// Only users have a profile: the token of a machine is refused here, whatever its scope.
+fn profile(app: &App, access: &Access) -> Result<Response, BearerError> {
+    let user = access.user()?;
+    let profile = Profile {
+        sub: user.as_str(),
+        client_id: access.client_id().as_str(),
+        scope: access.scope().as_str(),
+        display_name: app.users.display_name(user),
+    };
+    Ok(([(header::CACHE_CONTROL, "no-store")], Json(profile)).into_response())
+}
+
+fn bad_request(description: &str) -> Response {
+    let problem = serde_json::json!({ "error": "invalid_request", "error_description": description });
+    (StatusCode::BAD_REQUEST, [(header::CACHE_CONTROL, "no-store")], Json(problem)).into_response()
+}

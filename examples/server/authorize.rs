@@ -1,0 +1,191 @@
+//! The authorization endpoint: what an application asks for, and what the user answers.
+
+use axum::extract::State;
+use axum::response::{IntoResponse, Redirect, Response};
+use grantor::authorize::PendingAuthorization;
+use grantor::axum::run_to_completion;
+use grantor::client::Registration;
+use grantor::{Approval, Authorize, Client, RequestedScope, Subject};
+use time::Duration;
+use url::{Url, form_urlencoded};
+
+use crate::app::App;
+use crate::form::Fields;
+use crate::html::{Html, html};
+use crate::session::Session;
+use crate::{login, page};
+
+/// `GET` and `POST /authorize`
+pub(crate) async fn authorize(State(app): State<App>, session: Session, request: grantor::Request) -> Response {
+    let pending = match app.oauth.authorize(&request).await {
+        Authorize::Respond(response) => return response.into_response(),
+        Authorize::Pending(pending) => pending,
+    };
+    let here = address_of(&request);
+    if request.method() == "POST" {
+        // The session's cookie does not come with a post from another site. It does with the get that follows.
+        return Redirect::to(&here).into_response();
+    }
+    let Some(user) = session.user() else { return login::form(&session, 200, &here, "", None) };
+    match pending.consented(user).await {
+        Err(error) => pending.fail(error).into_response(),
+        Ok(true) => approve(pending, Approval::by(user.clone())).await,
+        Ok(false) => consent_page(&session, user, &pending, &here),
+    }
+}
+
+/// `POST /consent`. The form token binds the form to this session and to all that was shown, so the form needs no other
+/// token, and nothing in it but the user's answer is believed.
+pub(crate) async fn decide(State(app): State<App>, session: Session, fields: Fields) -> Response {
+    let Some(user) = session.user() else {
+        let hint = "Nothing was decided. Go back to the application and start again.";
+        return page::error(403, "You are not logged in any more", hint);
+    };
+    let pending = match app.oauth.resume(fields.get("form_token"), session.secret()).await {
+        Ok(pending) => pending,
+        Err(response) => return response.into_response(),
+    };
+    match fields.get("decision") {
+        "approve" => approve(pending, Approval::by(user.clone()).scope(fields.all("scope"))).await,
+        "deny" => pending.deny().into_response(),
+        _ => page::error(400, "No decision was made", "Go back and choose one of the two buttons."),
+    }
+}
+
+/// A decision that was taken is carried out, even if the browser hangs up meanwhile.
+async fn approve(pending: PendingAuthorization, approval: Approval) -> Response {
+    run_to_completion(async move { pending.approve(approval).await }).await.into_response()
+}
+
+/// The request as a path of this server, in plain ASCII.
+fn address_of(request: &grantor::Request) -> String {
+    let form = if request.method() == "POST" { request.body() } else { request.query().as_bytes() };
+    let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(form_urlencoded::parse(form)).finish();
+    format!("/authorize?{query}")
+}
+
+fn consent_page(session: &Session, user: &Subject, pending: &PendingAuthorization, here: &str) -> Response {
+    let client = pending.client();
+    let name = client.name().unwrap_or(client.id().as_str());
+    let content = html! {
+        "<div class=\"avatar\" aria-hidden=\"true\">" (name.trim().chars().take(1).collect::<String>()) "</div>"
+        "<h1><strong>" (name) "</strong> asks for access to your account</h1>"
+        (account(session, user, here)) (caution(client))
+        "<form method=\"post\" action=\"/consent\">"
+        "<input type=\"hidden\" name=\"form_token\" value=\"" (pending.form_token(session.secret())) "\">"
+        "<fieldset><legend>It wants to</legend>" (pending.scopes().map(permission).collect::<Html>()) "</fieldset>"
+        "<dl>" (destination(pending)) (registered_by(client)) (client.website().and_then(website))
+        "<dt>How long</dt><dd>Up to " (in_words(pending.lifetime())) ", or until you end it under "
+        "<em>Connected</em></dd></dl>"
+        "<div class=\"choice\"><button class=\"button quiet\" name=\"decision\" value=\"deny\">Deny</button>"
+        "<button class=\"button\" name=\"decision\" value=\"approve\">Allow</button></div></form>"
+    };
+    page::ask(session, 200, &format!("Allow {name}?"), &content)
+}
+
+fn account(session: &Session, user: &Subject, here: &str) -> Html {
+    html! {
+        "<form class=\"account\" method=\"post\" action=\"/logout\">" (page::csrf_field(session))
+        "<input type=\"hidden\" name=\"next\" value=\"" (here) "\">"
+        "Logged in as <strong>" (user.as_str()) "</strong> <button class=\"link\">Not you? Log out</button></form>"
+    }
+}
+
+/// Users can register applications, so a good name proves nothing.
+fn caution(client: &Client) -> Html {
+    match client.registration() {
+        Registration::Administrator => Html::default(),
+        Registration::SelfService => html! {
+            "<p class=\"caution\"><strong>Nobody has checked this application.</strong> A user of this server "
+            "registered it and chose its name. Allow it only if you know where it comes from.</p>"
+        },
+    }
+}
+
+fn permission(scope: RequestedScope<'_>) -> Html {
+    html! {
+        "<label class=\"permission\"><input type=\"checkbox\" name=\"scope\" value=\"" (scope.token) "\" checked>"
+        "<span>" (scope.description) "<small>" (scope.token) "</small></span></label>"
+    }
+}
+
+/// Where the browser goes afterwards: the one thing about an application that can't be made up.
+fn destination(pending: &PendingAuthorization) -> Html {
+    let to = match pending.redirect_host() {
+        None => html! { "Nowhere: you get a code to copy into the application" },
+        Some(host) if is_this_device(host) => html! { "<strong>" (host) "</strong>, a program on this device" },
+        Some(host) => html! { "<strong>" (host) "</strong>" },
+    };
+    html! { "<dt>You go on to</dt><dd>" (to) "</dd>" }
+}
+
+/// Whether a host, with or without a port, is a loopback address.
+fn is_this_device(host: &str) -> bool {
+    let is_or_has_port = |rest: &str| rest.is_empty() || rest.starts_with(':');
+    ["127.0.0.1", "[::1]", "localhost"].iter().any(|name| host.strip_prefix(name).is_some_and(is_or_has_port))
+}
+
+fn registered_by(client: &Client) -> Html {
+    let who = match client.registration() {
+        Registration::Administrator => "the administrator of this server",
+        Registration::SelfService => "a user of this server",
+    };
+    html! { "<dt>Registered by</dt><dd>" (who) "</dd>" }
+}
+
+fn website(website: &str) -> Option<Html> {
+    let url = Url::parse(website).ok()?;
+    let host = url.host_str()?;
+    let link = html! { "<a href=\"" (url.as_str()) "\" rel=\"noreferrer\" target=\"_blank\">" (host) "</a>" };
+    Some(html! { "<dt>Website</dt><dd>" (link) " (as it says itself)</dd>" })
+}
+
+/// Roughly how long, in the largest unit of which there are two at least.
+fn in_words(duration: Duration) -> String {
+    let units = [
+        (duration.whole_days(), "days"),
+        (duration.whole_hours(), "hours"),
+        (duration.whole_minutes(), "minutes"),
+        (duration.whole_seconds(), "seconds"),
+    ];
+    let (count, unit) = units.into_iter().find(|(count, _)| *count >= 2).unwrap_or((1, "second"));
+    format!("{count} {unit}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_posted_request_becomes_the_same_request_by_get() {
+        let posted = grantor::Request::post_form("/authorize", "state=a+b&scope=user%3Aread&x=%C3%A9#");
+        assert_eq!(address_of(&posted), "/authorize?state=a+b&scope=user%3Aread&x=%C3%A9%23");
+        let got = grantor::Request::get("/authorize?state=//evil.example&scope=a%20b");
+        assert_eq!(address_of(&got), "/authorize?state=%2F%2Fevil.example&scope=a+b");
+        assert_eq!(login::path_of_ours(&address_of(&got)), address_of(&got));
+    }
+
+    #[test]
+    fn a_loopback_address_is_this_device_and_a_name_that_begins_like_one_is_not() {
+        for host in ["127.0.0.1", "127.0.0.1:8080", "[::1]", "[::1]:8080", "localhost", "localhost:80"] {
+            assert!(is_this_device(host), "{host}");
+        }
+        for host in ["127.0.0.1.evil.example", "localhost.evil.example:80", "com.example.app", ""] {
+            assert!(!is_this_device(host), "{host}");
+        }
+    }
+
+    #[test]
+    fn a_lifetime_is_told_in_words() {
+        let cases = [
+            (86_400 * 90, "90 days"),
+            (86_400, "24 hours"),
+            (3_600, "60 minutes"),
+            (90, "90 seconds"),
+            (1, "1 second"),
+        ];
+        for (seconds, words) in cases {
+            assert_eq!(in_words(Duration::seconds(seconds)), words);
+        }
+    }
+}

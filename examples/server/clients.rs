@@ -1,0 +1,218 @@
+//! Clients as RFC 7591 §2 writes them, and the built-in ones.
+
+use grantor::client::{AuthenticationMethod, ClientCredential, ClientParts, ClientType, RedirectUri};
+use grantor::{Client, ClientId, ClientSecret, GrantType, Scope};
+use serde::Deserialize;
+
+use crate::session::random_text;
+
+/// A client in the words of RFC 7591. Members it does not know are refused: one that was misspelt would otherwise do
+/// nothing, and nobody would notice.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ClientMetadata {
+    pub(crate) client_id: String,
+    pub(crate) client_secret: Option<String>,
+    pub(crate) client_name: Option<String>,
+    client_uri: Option<String>,
+    #[serde(default)]
+    redirect_uris: Vec<String>,
+    /// Default: `authorization_code`.
+    grant_types: Option<Vec<String>>,
+    /// Default: `code`, if the client may use the authorization code grant at all.
+    response_types: Option<Vec<String>>,
+    /// Default: the server's default scope.
+    scope: Option<String>,
+    /// Default: Basic and the body if there is a secret, none if there is not.
+    token_endpoint_auth_method: Option<AuthenticationMethod>,
+    #[serde(default)]
+    application_type: ApplicationType,
+}
+
+/// Whether a client runs on a user's device; the member comes from `OpenID` Connect Dynamic Client Registration §2.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum ApplicationType {
+    #[default]
+    Web,
+    Native,
+}
+
+impl ClientMetadata {
+    /// The client this describes. With `legacy`, it may keep every legacy habit.
+    pub(crate) fn to_client(&self, legacy: bool) -> Result<Client, String> {
+        self.convert(legacy).map_err(|problem| format!("the client {:?}: {problem}", self.client_id))
+    }
+
+    fn convert(&self, legacy: bool) -> Result<Client, String> {
+        let id = ClientId::new(&self.client_id).map_err(|_| "client_id has 1 to 255 printable ASCII characters")?;
+        let mut parts = ClientParts::new(id, self.client_type()?);
+        parts.name.clone_from(&self.client_name);
+        parts.website.clone_from(&self.client_uri);
+        for uri in &self.redirect_uris {
+            parts.redirect_uris.push(RedirectUri::parse(uri).map_err(|error| format!("{uri:?}: {error}"))?);
+        }
+        for name in self.grant_types() {
+            parts.grant_types.insert(GrantType::new(name).map_err(|_| format!("{name:?} is not a grant type"))?);
+        }
+        self.check_response_types()?;
+        parts.scope = self.scope.as_deref().map(Scope::parse).transpose().map_err(|error| format!("scope: {error}"))?;
+        parts.authentication_methods.extend(self.token_endpoint_auth_method);
+        if let Some(secret) = &self.client_secret {
+            parts.credentials.push(ClientCredential::secret(&ClientSecret::new(secret)));
+        }
+        if legacy {
+            keep_legacy_habits(&mut parts);
+        }
+        Client::from_parts(parts).map_err(|error| error.to_string())
+    }
+
+    /// Whoever has a secret is confidential.
+    fn client_type(&self) -> Result<ClientType, &'static str> {
+        let native = self.application_type == ApplicationType::Native;
+        match &self.client_secret {
+            Some(_) if native => Err("a native application can't keep a secret: leave client_secret out"),
+            Some(secret) if secret.is_empty() || !secret.bytes().all(|byte| (0x20..=0x7e).contains(&byte)) => {
+                Err("client_secret has at least one character, and printable ASCII only")
+            }
+            Some(_) => Ok(ClientType::Confidential),
+            None if native => Ok(ClientType::Native),
+            None => Ok(ClientType::Public),
+        }
+    }
+
+    fn grant_types(&self) -> Vec<&str> {
+        match &self.grant_types {
+            Some(names) => names.iter().map(String::as_str).collect(),
+            None => vec!["authorization_code"],
+        }
+    }
+
+    /// RFC 7591 §2.1: each response type belongs to a grant type, and neither goes without the other.
+    fn check_response_types(&self) -> Result<(), String> {
+        let uses = |grant_type| self.grant_types().contains(&grant_type);
+        let given: Vec<&str> = match &self.response_types {
+            Some(types) => types.iter().map(String::as_str).collect(),
+            None if uses("authorization_code") => vec!["code"],
+            None => Vec::new(),
+        };
+        if let Some(unknown) = given.iter().find(|name| !matches!(**name, "code" | "token")) {
+            return Err(format!("the response type {unknown:?} is not offered"));
+        }
+        for (response_type, grant_type) in [("code", "authorization_code"), ("token", "implicit")] {
+            if given.contains(&response_type) != uses(grant_type) {
+                return Err(format!(
+                    "response type {response_type:?} and grant type {grant_type:?} go together (RFC 7591 section 2.1)"
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The client's half of every dangerous switch.
+pub(crate) const fn keep_legacy_habits(parts: &mut ClientParts) {
+    parts.legacy.plain_pkce = true;
+    parts.legacy.token_parameters_in_query = true;
+    // A public client's code without PKCE would be good for whoever sees it; the library refuses that to everybody.
+    parts.legacy.missing_pkce = matches!(parts.client_type, ClientType::Confidential);
+}
+
+/// One client of each kind, with new secrets.
+pub(crate) fn built_in(scopes: &[&str], default_scope: &str, legacy: bool) -> Vec<ClientMetadata> {
+    let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+    let redirect_uri = "http://127.0.0.1/callback";
+    let web = ClientMetadata {
+        client_id: "web".to_owned(),
+        client_secret: Some(random_text()),
+        client_name: Some("Example web app".to_owned()),
+        redirect_uris: if legacy { texts(&[redirect_uri, RedirectUri::OUT_OF_BAND]) } else { texts(&[redirect_uri]) },
+        grant_types: Some(texts(if legacy {
+            &["authorization_code", "refresh_token", "implicit", "password"]
+        } else {
+            &["authorization_code", "refresh_token"]
+        })),
+        response_types: Some(texts(if legacy { &["code", "token"] } else { &["code"] })),
+        scope: Some(scopes.join(" ")),
+        ..ClientMetadata::default()
+    };
+    let public = ClientMetadata {
+        client_id: "public".to_owned(),
+        client_name: Some("Example browser app".to_owned()),
+        redirect_uris: texts(&[redirect_uri]),
+        grant_types: Some(texts(&["authorization_code", "refresh_token"])),
+        scope: Some(scopes.join(" ")),
+        ..ClientMetadata::default()
+    };
+    let machine = ClientMetadata {
+        client_id: "machine".to_owned(),
+        client_secret: Some(random_text()),
+        client_name: Some("Example machine".to_owned()),
+        grant_types: Some(texts(&["client_credentials"])),
+        scope: Some(default_scope.to_owned()),
+        ..ClientMetadata::default()
+    };
+    vec![web, public, machine]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(json: &str, legacy: bool) -> Result<Client, String> {
+        let metadata: ClientMetadata = serde_json::from_str(json).map_err(|error| error.to_string())?;
+        metadata.to_client(legacy)
+    }
+
+    #[test]
+    fn members_that_are_left_out_take_the_defaults_of_rfc_7591() {
+        let client =
+            read(r#"{"client_id":"a","client_secret":"x","redirect_uris":["https://a.example/"]}"#, false).unwrap();
+        assert!(client.is_confidential() && client.allows_grant_type("authorization_code"));
+        assert_eq!(client.grant_types().len(), 1);
+        for method in [AuthenticationMethod::ClientSecretBasic, AuthenticationMethod::ClientSecretPost] {
+            assert!(client.allows_authentication_method(method));
+        }
+        let native = r#"{"client_id":"a","application_type":"native","redirect_uris":["com.a:/cb"]}"#;
+        assert_eq!(read(native, false).unwrap().client_type(), ClientType::Native);
+        let public = r#"{"client_id":"a","token_endpoint_auth_method":"none","redirect_uris":["https://a.example/"]}"#;
+        assert_eq!(read(public, false).unwrap().client_type(), ClientType::Public);
+    }
+
+    #[test]
+    fn metadata_that_contradicts_itself_is_refused() {
+        let contradictions = [
+            (r#""grant_types":["implicit"]"#, "response type \"token\""),
+            (r#""response_types":["token"]"#, "response type \"code\""),
+            (r#""response_types":[]"#, "response type \"code\""),
+            (r#""grant_types":["client_credentials"],"response_types":["code"]"#, "response type \"code\""),
+            (r#""response_types":["code","id_token"]"#, "\"id_token\" is not offered"),
+            (r#""token_endpoint_auth_method":"client_secret_basic""#, "public client"),
+            (r#""client_secret":"""#, "client_secret"),
+            (r#""client_secret":"x","token_endpoint_auth_method":"none""#, "confidential client"),
+            (r#""client_secret":"x","application_type":"native""#, "native"),
+            (r#""clientname":"x""#, "unknown field"),
+        ];
+        for (members, expected) in contradictions {
+            let json = format!(r#"{{"client_id":"a","redirect_uris":["https://a.example/"],{members}}}"#);
+            let problem = read(&json, false).unwrap_err();
+            assert!(problem.contains(expected), "{members}: {problem}");
+        }
+    }
+
+    #[test]
+    fn legacy_habits_come_with_the_flag_only_and_a_public_client_still_needs_pkce() {
+        let public = r#"{"client_id":"a","redirect_uris":["https://a.example/"]}"#;
+        let confidential = r#"{"client_id":"a","client_secret":"x","redirect_uris":["https://a.example/"]}"#;
+        for (json, legacy, expected) in [
+            (public, false, [false, false, false]),
+            (confidential, false, [false, false, false]),
+            (public, true, [false, true, true]),
+            (confidential, true, [true, true, true]),
+        ] {
+            let client = read(json, legacy).unwrap();
+            let habits = [client.may_omit_pkce(), client.may_use_plain_pkce(), client.may_use_query()];
+            assert_eq!(habits, expected, "{json} {legacy}");
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! What the server offers to whom: read from files, or built in.
+
+use std::fmt;
+use std::fs;
+use std::path::Path;
+
+use serde::de::{DeserializeOwned, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+
+use crate::StartError;
+use crate::app::ApiScopes;
+use crate::clients::{self, ClientMetadata};
+use crate::flags::Flags;
+use crate::session::random_text;
+
+/// The users, scopes and clients to start with.
+#[derive(Debug)]
+pub(crate) struct Config {
+    /// User names and passwords.
+    pub(crate) users: Vec<(String, String)>,
+    /// Scope tokens and descriptions, in the order in which they are shown.
+    pub(crate) scopes: Vec<(String, String)>,
+    /// What a client gets that asks for no scope.
+    pub(crate) default_scope: String,
+    pub(crate) clients: Vec<ClientMetadata>,
+}
+
+impl Config {
+    pub(crate) fn load(flags: &Flags) -> Result<Self, StartError> {
+        let users = match &flags.users {
+            Some(file) => read::<Entries>(file)?.0,
+            None => vec![("alice".to_owned(), random_text().chars().take(12).collect())],
+        };
+        let scopes = match &flags.scopes {
+            Some(file) => read::<Entries>(file)?.0,
+            None => built_in_scopes(),
+        };
+        let all: Vec<&str> = scopes.iter().map(|(token, _)| token.as_str()).collect();
+        let default_scope = default_scope(&all).ok_or("the server offers no scope")?.to_owned();
+        let clients = match &flags.clients {
+            Some(file) => read(file)?,
+            None => clients::built_in(&all, &default_scope, flags.legacy),
+        };
+        Ok(Self { users, scopes, default_scope, clients })
+    }
+
+    /// All scopes, as one list.
+    pub(crate) fn all_scopes(&self) -> String {
+        let all: Vec<&str> = self.scopes.iter().map(|(token, _)| token.as_str()).collect();
+        all.join(" ")
+    }
+
+    /// The API needs `user:read` and `user:write`; a server that does not offer them has it need the default scope.
+    pub(crate) fn api_scopes(&self) -> ApiScopes {
+        let offered = |token: &str| self.scopes.iter().any(|(own, _)| own == token);
+        let or_default = |token: &str| if offered(token) { token.to_owned() } else { self.default_scope.clone() };
+        ApiScopes { read: or_default("user:read"), change: or_default("user:write") }
+    }
+}
+
+fn built_in_scopes() -> Vec<(String, String)> {
+    let scopes = [
+        ("user:read", "Read your profile"),
+        ("user:write", "Change your profile"),
+        ("offline_access", "Keep access while you are away"),
+    ];
+    scopes.map(|(token, description)| (token.to_owned(), description.to_owned())).into()
+}
+
+/// `user:read`, or the first scope that is not about something else than what may be done.
+fn default_scope<'a>(all: &[&'a str]) -> Option<&'a str> {
+    let named = |name: &str| all.iter().find(|token| **token == name);
+    named("user:read").or_else(|| all.iter().find(|token| **token != "offline_access")).or(all.first()).copied()
+}
+
+/// Reads a JSON file.
+fn read<T: DeserializeOwned>(file: &Path) -> Result<T, StartError> {
+    let name = file.display();
+    let text = fs::read_to_string(file).map_err(|error| format!("can't read {name}: {error}"))?;
+    Ok(serde_json::from_str(&text).map_err(|error| format!("{name}: {error}"))?)
+}
+
+/// A JSON object of texts, in the order of the file. Repeated names stay visible.
+struct Entries(Vec<(String, String)>);
+
+impl<'de> Deserialize<'de> for Entries {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct InOrder;
+        impl<'de> Visitor<'de> for InOrder {
+            type Value = Entries;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object whose values are texts")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Entries, A::Error> {
+                let mut entries = Vec::new();
+                while let Some(entry) = map.next_entry()? {
+                    entries.push(entry);
+                }
+                Ok(Entries(entries))
+            }
+        }
+        deserializer.deserialize_map(InOrder)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_keep_their_order_and_their_repeats() {
+        let Entries(entries) = serde_json::from_str(r#"{"b":"1","a":"2","b":"3"}"#).unwrap();
+        let entries: Vec<(&str, &str)> = entries.iter().map(|(name, text)| (&**name, &**text)).collect();
+        assert_eq!(entries, [("b", "1"), ("a", "2"), ("b", "3")]);
+        assert!(serde_json::from_str::<Entries>(r#"{"a":1}"#).is_err());
+        assert!(serde_json::from_str::<Entries>("[]").is_err());
+    }
+
+    #[test]
+    fn the_default_scope_lets_a_client_do_something() {
+        assert_eq!(default_scope(&["a", "user:read"]), Some("user:read"));
+        assert_eq!(default_scope(&["offline_access", "datahub-api"]), Some("datahub-api"));
+        assert_eq!(default_scope(&["offline_access"]), Some("offline_access"));
+        assert_eq!(default_scope(&[]), None);
+    }
+}

@@ -1,0 +1,150 @@
+//! The client itself, as another company would write it: it knows the server's addresses and its own credentials, and
+//! talks to the server over HTTP.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use grantor::client::{ClientCredential, ClientError};
+use grantor::{Client, ClientSecret, CodeChallenge, CodeVerifier};
+use serde_json::Value;
+use subtle::ConstantTimeEq;
+use url::form_urlencoded;
+
+use super::exchange::{Exchange, cut, shown};
+use super::visits::Visits;
+use crate::StartError;
+use crate::form::Fields;
+use crate::session::random_text;
+
+const CLIENT_ID: &str = "demo";
+
+/// The client, and what it remembers of browsers that are on their way.
+pub(crate) struct DemoClient {
+    pub(super) issuer: String,
+    redirect_uri: String,
+    scope: String,
+    secret: String,
+    /// Where the server listens, which may not be where its issuer points to.
+    server: String,
+    http: reqwest::Client,
+    pub(super) visits: Visits,
+}
+
+/// What the client must remember to recognise the answer.
+#[derive(Debug, Clone)]
+pub(super) struct Asked {
+    pub(super) parameters: Vec<(&'static str, String)>,
+    state: String,
+    verifier: String,
+}
+
+impl DemoClient {
+    pub(crate) fn new(issuer: &str, address: SocketAddr, scope: &str) -> Result<Self, StartError> {
+        Ok(Self {
+            issuer: issuer.to_owned(),
+            redirect_uri: format!("{}/demo/callback", issuer.trim_end_matches('/')),
+            scope: scope.to_owned(),
+            secret: random_text(),
+            server: format!("http://{}", reachable(address)),
+            http: reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(10)).build()?,
+            visits: Visits::default(),
+        })
+    }
+
+    /// How the server knows this client.
+    pub(crate) fn registration(&self) -> Result<Client, ClientError> {
+        let secret = ClientSecret::new(self.secret.as_str());
+        Client::confidential(CLIENT_ID, ClientCredential::secret(&secret))
+            .name("Demo client")
+            .authorization_code([&self.redirect_uri])
+            .refresh_token()
+            .scope(&self.scope)
+            .build()
+    }
+
+    /// A new authorization request (RFC 6749 §4.1.1) with `state` and PKCE (RFC 7636 §4.3), for one browser.
+    pub(super) fn ask(&self) -> Asked {
+        let (state, verifier) = (random_text(), random_text());
+        let challenge = CodeChallenge::s256(&CodeVerifier::new(verifier.as_str()));
+        let parameters = vec![
+            ("response_type", "code".to_owned()),
+            ("client_id", CLIENT_ID.to_owned()),
+            ("redirect_uri", self.redirect_uri.clone()),
+            ("scope", self.scope.clone()),
+            ("state", state.clone()),
+            ("code_challenge", challenge.as_str().to_owned()),
+            ("code_challenge_method", "S256".to_owned()),
+        ];
+        Asked { parameters, state, verifier }
+    }
+
+    /// Where the browser takes the request.
+    pub(super) fn address(&self, asked: &Asked) -> String {
+        let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(&asked.parameters).finish();
+        format!("{}/authorize?{query}", self.issuer.trim_end_matches('/'))
+    }
+
+    /// Checks that the answer belongs to the request (RFC 6749 §10.12) and comes from this server (RFC 9207 §2.4).
+    pub(super) fn is_answer(&self, asked: &Asked, answer: &Fields) -> bool {
+        let same_state: bool = asked.state.as_bytes().ct_eq(answer.get("state").as_bytes()).into();
+        same_state && answer.get("iss") == self.issuer
+    }
+
+    /// Everything after the browser came back with a code: code to tokens, tokens to data, and tokens to new ones.
+    pub(super) async fn go_on(&self, asked: &Asked, answer: &Fields) -> Result<Vec<Exchange>, reqwest::Error> {
+        let mut exchanges = vec![Exchange::with_browser(answer)];
+        if !answer.get("error").is_empty() {
+            return Ok(exchanges);
+        }
+        let redeem = [
+            ("grant_type", "authorization_code".to_owned()),
+            ("code", answer.get("code").to_owned()),
+            ("redirect_uri", self.redirect_uri.clone()),
+            ("code_verifier", asked.verifier.clone()),
+        ];
+        let remark = "The client proves who it is, and that it made the request: only it knows the verifier.";
+        let (exchange, tokens) = self.token("The code becomes tokens", remark, &redeem).await?;
+        exchanges.push(exchange);
+        let Some(access_token) = tokens["access_token"].as_str() else { return Ok(exchanges) };
+        exchanges.push(self.api("The API opens", access_token).await?);
+
+        let Some(refresh_token) = tokens["refresh_token"].as_str() else { return Ok(exchanges) };
+        let refresh = [("grant_type", "refresh_token".to_owned()), ("refresh_token", refresh_token.to_owned())];
+        let remark = "When the access token has expired, or just before. The refresh token is replaced as well.";
+        let (exchange, tokens) = self.token("New tokens, without the user", remark, &refresh).await?;
+        exchanges.push(exchange);
+        let Some(access_token) = tokens["access_token"].as_str() else { return Ok(exchanges) };
+        exchanges.push(self.api("The new token works, too", access_token).await?);
+        Ok(exchanges)
+    }
+
+    async fn token(
+        &self,
+        title: &'static str,
+        remark: &'static str,
+        form: &[(&str, String)],
+    ) -> Result<(Exchange, Value), reqwest::Error> {
+        let request = self.http.post(format!("{}/token", self.server)).basic_auth(CLIENT_ID, Some(&self.secret));
+        let answer = request.form(form).send().await?;
+        let sent = form.iter().map(|(name, value)| (*name, value.as_str()));
+        let sent = format!("POST /token\nauthorization: Basic {CLIENT_ID}:\u{2026}\n\n{}", shown(sent));
+        Exchange::with_server(title, remark, sent, answer).await
+    }
+
+    async fn api(&self, title: &'static str, access_token: &str) -> Result<Exchange, reqwest::Error> {
+        let answer = self.http.get(format!("{}/api/me", self.server)).bearer_auth(access_token).send().await?;
+        let sent = format!("GET /api/me\nauthorization: Bearer {}", cut(access_token));
+        let remark = "The API sees who has agreed, to what, and for which client.";
+        Ok(Exchange::with_server(title, remark, sent, answer).await?.0)
+    }
+}
+
+/// An address that can be connected to.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
+}

@@ -1,0 +1,132 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Parser, ValueEnum};
+use grantor::Policy;
+use grantor::policy::RefreshTokens;
+use time::Duration;
+
+/// A complete OAuth 2.0 provider to try, and to copy from.
+#[derive(Debug, Parser)]
+#[command(name = "server", max_term_width = 100)]
+pub(crate) struct Flags {
+    /// Where to listen; port 0 takes any free port.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:3000")]
+    pub(crate) listen: SocketAddr,
+
+    /// The issuer identifier, if the server is reached by another address than the one it listens on. An http issuer is
+    /// accepted for loopback addresses only.
+    #[arg(long, value_name = "URL")]
+    pub(crate) issuer: Option<String>,
+
+    /// Where grants, tokens and clients are kept.
+    #[arg(long, value_enum, default_value_t = StorageKind::Memory)]
+    pub(crate) storage: StorageKind,
+
+    /// The clients instead of the built-in ones: a JSON array with the member names of RFC 7591.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) clients: Option<PathBuf>,
+
+    /// The users instead of the built-in one: a JSON object that maps user names to passwords.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) users: Option<PathBuf>,
+
+    /// The scopes instead of the built-in ones: a JSON object that maps scope tokens to descriptions.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) scopes: Option<PathBuf>,
+
+    /// How long a code can be redeemed.
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) code_lifetime: Option<u32>,
+
+    /// How long an access token works.
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) access_token_lifetime: Option<u32>,
+
+    /// How long a grant can be refreshed.
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) refresh_token_lifetime: Option<u32>,
+
+    /// How long a spent refresh token gets the same successors again [default: 30, or the shortest token lifetime].
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) refresh_grace: Option<u32>,
+
+    /// Issue refresh tokens only where the scope `offline_access` was granted.
+    #[arg(long)]
+    pub(crate) refresh_needs_offline_access: bool,
+
+    /// Turn on everything that OAuth 2.1 advises against, for the server and for all its clients: the implicit and
+    /// password grants, plain and missing PKCE, token parameters in the query, the out-of-band redirect.
+    #[arg(long)]
+    pub(crate) legacy: bool,
+}
+
+/// The storages to choose from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum StorageKind {
+    /// In memory: gone when the server ends.
+    Memory,
+}
+
+impl Flags {
+    /// The policy that these flags ask for; whether it makes sense is for `build()` to say.
+    pub(crate) fn policy(&self) -> Policy {
+        let mut policy = Policy::default();
+        if let Some(lifetime) = self.code_lifetime {
+            policy.code_lifetime = seconds(lifetime);
+        }
+        if let Some(lifetime) = self.access_token_lifetime {
+            policy.access_token_lifetime = seconds(lifetime);
+        }
+        if let Some(lifetime) = self.refresh_token_lifetime {
+            policy.refresh_token_absolute_lifetime = seconds(lifetime);
+            policy.refresh_token_idle_lifetime = seconds(lifetime);
+        }
+        let shortest = policy.access_token_lifetime.min(policy.refresh_token_idle_lifetime);
+        policy.refresh_grace = self.refresh_grace.map_or(policy.refresh_grace.min(shortest), seconds);
+        if self.refresh_needs_offline_access {
+            policy.refresh_tokens = RefreshTokens::OfflineAccess;
+        }
+        if self.legacy {
+            let dangerous = policy.dangerous();
+            dangerous.allow_implicit_grant = true;
+            dangerous.allow_password_grant = true;
+            dangerous.allow_plain_pkce = true;
+            dangerous.allow_missing_pkce = true;
+            dangerous.allow_token_parameters_in_query = true;
+            dangerous.allow_out_of_band_redirect = true;
+        }
+        policy
+    }
+}
+
+fn seconds(seconds: u32) -> Duration {
+    Duration::seconds(seconds.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn policy(flags: &[&str]) -> Policy {
+        Flags::try_parse_from([&["server"], flags].concat()).unwrap().policy()
+    }
+
+    #[test]
+    fn the_grace_window_follows_short_lifetimes_unless_it_was_given() {
+        assert_eq!(policy(&[]).refresh_grace, Duration::seconds(30));
+        assert_eq!(policy(&["--access-token-lifetime", "2"]).refresh_grace, Duration::seconds(2));
+        assert_eq!(policy(&["--refresh-token-lifetime", "5"]).refresh_grace, Duration::seconds(5));
+        let given = policy(&["--access-token-lifetime", "2", "--refresh-grace", "9"]);
+        assert_eq!(given.refresh_grace, Duration::seconds(9));
+    }
+
+    #[test]
+    fn nothing_dangerous_is_on_without_the_legacy_flag() {
+        let switches = |policy: &Policy| format!("{:?}", policy.allowed_dangers());
+        assert!(!switches(&policy(&[])).contains("true"), "{}", switches(&policy(&[])));
+        assert!(!switches(&policy(&["--legacy"])).contains("false"), "{}", switches(&policy(&["--legacy"])));
+    }
+}

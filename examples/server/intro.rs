@@ -1,0 +1,60 @@
+//! What the server says when it is ready.
+
+use std::io::{self, Write};
+use std::net::SocketAddr;
+
+use crate::app::App;
+use crate::config::Config;
+use crate::flags::Flags;
+
+/// The first line is for programs that start this server, the rest for people.
+pub(crate) fn print(flags: &Flags, config: &Config, app: &App, address: SocketAddr) {
+    // Whoever started the server may have stopped reading; that is no reason not to serve.
+    let _ = write(flags, config, app, address);
+}
+
+fn write(flags: &Flags, config: &Config, app: &App, address: SocketAddr) -> io::Result<()> {
+    let issuer = app.oauth.issuer();
+    let mut out = io::stdout().lock();
+    writeln!(out, "listening on http://{address}\n")?;
+    writeln!(out, "Open {issuer}/demo to walk through the code flow, or {issuer}/ for everything else.\n")?;
+
+    match &flags.users {
+        Some(file) => writeln!(out, "Users: {} from {}\n", config.users.len(), file.display())?,
+        None => {
+            for (name, password) in &config.users {
+                writeln!(out, "Log in as {name} with the password {password}\n")?;
+            }
+        }
+    }
+
+    match &flags.clients {
+        Some(file) => writeln!(out, "Clients: {} from {}\n", config.clients.len(), file.display())?,
+        None => write_clients(&mut out, config, issuer)?,
+    }
+
+    if flags.legacy {
+        writeln!(out, "Legacy habits are allowed (--legacy). Do not run a real service like this.\n")?;
+    }
+    writeln!(out, "Everything is in memory and gone when you press Ctrl-C.")?;
+    out.flush()
+}
+
+fn write_clients(out: &mut impl Write, config: &Config, issuer: &str) -> io::Result<()> {
+    writeln!(out, "Clients (with new secrets at each start):")?;
+    for client in &config.clients {
+        let secret = client.client_secret.as_deref().unwrap_or("none, it is public");
+        let name = client.client_name.as_deref().unwrap_or_default();
+        writeln!(out, "  client_id {:<8} client_secret {secret:<43}  {name}", client.client_id)?;
+    }
+    writeln!(out, "  redirect_uri http://127.0.0.1/callback, with any port\n")?;
+    if let Some((id, secret)) = config.clients.iter().find_map(|client| {
+        (client.client_id == "machine").then_some((&client.client_id, client.client_secret.as_ref()?))
+    }) {
+        writeln!(
+            out,
+            "A token for a machine:\n  curl -u {id}:{secret} -d grant_type=client_credentials {issuer}/token\n"
+        )?;
+    }
+    Ok(())
+}

@@ -1,0 +1,174 @@
+//! Requests to be spoiled, and answers taken apart.
+
+use std::collections::BTreeMap;
+
+use grantor::storage::{GrantSelector, Page};
+use grantor::testing::{ISSUER, TestClient, TestServer};
+use grantor::{
+    Approval, Authorize, Client, ClientId, Clock, Grant, PendingAuthorization, Request, Response, Storage, Subject,
+};
+use std::sync::Arc;
+
+use crate::common::{CHALLENGE, form, fragment_of, location, query_of, responded, text};
+
+/// The redirect URI of most clients here.
+pub(crate) const CALLBACK: &str = "https://app.example/cb";
+
+/// The parameters of a request. A test takes a faultless one and spoils it.
+#[derive(Clone)]
+pub(crate) struct Ask {
+    pairs: Vec<(String, String)>,
+    raw: String,
+}
+
+impl Ask {
+    /// A request for a code with all that a good client sends.
+    pub(crate) fn code(client: &TestClient) -> Self {
+        Self::token(client)
+            .with("response_type", "code")
+            .with("code_challenge", CHALLENGE)
+            .with("code_challenge_method", "S256")
+    }
+
+    /// A request for a token, which has no use for PKCE.
+    pub(crate) fn token(client: &TestClient) -> Self {
+        Self { pairs: Vec::new(), raw: String::new() }
+            .with("response_type", "token")
+            .with("client_id", &client.id)
+            .with("redirect_uri", &client.redirect_uri)
+            .with("scope", "user:read")
+            .with("state", "af0ifjsldkj")
+    }
+
+    /// Sets a parameter.
+    pub(crate) fn with(self, name: &str, value: &str) -> Self {
+        self.without(name).and(name, value)
+    }
+
+    /// Removes a parameter.
+    pub(crate) fn without(mut self, name: &str) -> Self {
+        self.pairs.retain(|(own, _)| own != name);
+        self
+    }
+
+    /// Adds a parameter, though it may be there.
+    pub(crate) fn and(mut self, name: &str, value: &str) -> Self {
+        self.pairs.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Repeats a parameter that is there.
+    pub(crate) fn twice(self, name: &str) -> Self {
+        let value = self.pairs.iter().find(|(own, _)| own == name).expect("a parameter to repeat").1.clone();
+        self.and(name, &value)
+    }
+
+    /// Adds text to the encoded form as it is.
+    pub(crate) fn raw(mut self, text: &str) -> Self {
+        self.raw.push_str(text);
+        self
+    }
+
+    pub(crate) fn encoded(&self) -> String {
+        let pairs: Vec<(&str, &str)> = self.pairs.iter().map(|(name, value)| (&**name, &**value)).collect();
+        form(&pairs) + &self.raw
+    }
+
+    pub(crate) fn get(&self) -> Request {
+        Request::get(format!("/authorize?{}", self.encoded()))
+    }
+
+    pub(crate) fn post(&self) -> Request {
+        Request::post_form("/authorize", self.encoded())
+    }
+}
+
+/// The pending request, which must be in order.
+pub(crate) async fn pending(t: &TestServer, ask: &Ask) -> PendingAuthorization {
+    match t.server.authorize(&ask.get()).await {
+        Authorize::Pending(pending) => pending,
+        Authorize::Respond(response) => panic!("{} was refused: {}", ask.encoded(), describe(&response)),
+    }
+}
+
+/// The answer to a request, which must not be in order.
+pub(crate) async fn refused(t: &TestServer, ask: &Ask) -> Response {
+    responded(t.server.authorize(&ask.get()).await)
+}
+
+/// The answer to a request that alice approves.
+pub(crate) async fn approved(t: &TestServer, ask: &Ask) -> Response {
+    pending(t, ask).await.approve(by("alice")).await.into()
+}
+
+pub(crate) fn by(name: &str) -> Approval {
+    Approval::by(subject(name))
+}
+
+pub(crate) fn subject(name: &str) -> Subject {
+    Subject::new(name).unwrap()
+}
+
+/// The grants that a client has, newest first.
+pub(crate) async fn grants_of(t: &TestServer, client: &TestClient) -> Vec<Arc<Grant>> {
+    let which = GrantSelector::Client(ClientId::new(&client.id).unwrap());
+    t.storage.grants(&which, t.clock.now(), &Page::first(100)).await.unwrap()
+}
+
+/// The parts of a registered client, to be changed and stored again.
+pub(crate) async fn client_of(t: &TestServer, client: &TestClient) -> Arc<Client> {
+    use grantor::ClientStore;
+    t.storage.client(&client.id).await.unwrap().expect("a registered client")
+}
+
+/// Checks that an answer is a page with an error on it, that leads nowhere.
+#[track_caller]
+pub(crate) fn assert_page(response: &Response, status: u16, code: &str, description: &str) {
+    assert_eq!(response.status(), status, "{}", describe(response));
+    assert_eq!(response.header("location"), None);
+    assert_eq!(response.header("content-type"), Some("text/html; charset=utf-8"));
+    let page = text(response);
+    assert!(page.contains(&format!("<p class=\"detail\">{code}</p>")), "{code} is not on the page: {page}");
+    assert!(page.contains(&format!("can't accept: {description}.</p>")), "{description:?} is not on the page: {page}");
+    assert!(!page.contains("href"), "an error page has no way on: {page}");
+}
+
+/// Checks that an answer redirects an error to `uri` with nothing in its query but what belongs there.
+#[track_caller]
+pub(crate) fn assert_error(response: &Response, uri: &str, code: &str, state: Option<&str>) {
+    let query = query_of(response);
+    assert_eq!(target_of(response), uri);
+    assert_is_error(&query, code, state);
+}
+
+/// Checks that an answer redirects an error to `uri` with nothing in its fragment but what belongs there.
+#[track_caller]
+pub(crate) fn assert_error_in_fragment(response: &Response, uri: &str, code: &str, state: Option<&str>) {
+    let fragment = fragment_of(response);
+    assert_eq!(response.header("location").unwrap().split('#').next(), Some(uri));
+    assert_is_error(&fragment, code, state);
+}
+
+#[track_caller]
+fn assert_is_error(members: &BTreeMap<String, String>, code: &str, state: Option<&str>) {
+    let mut expected = vec!["error", "error_description", "iss"];
+    expected.extend(state.map(|_| "state"));
+    assert_eq!(members.keys().collect::<Vec<_>>(), expected, "{members:?}");
+    assert_eq!(members["error"], code, "{members:?}");
+    assert_eq!(members["iss"], ISSUER);
+    assert_eq!(members.get("state").map(String::as_str), state);
+    let allowed = |byte: u8| matches!(byte, 0x20..=0x21 | 0x23..=0x5b | 0x5d..=0x7e);
+    let description = &members["error_description"];
+    assert!(!description.is_empty() && description.bytes().all(allowed), "RFC 6749 §4.1.2.1: {description:?}");
+}
+
+/// Where a redirect leads, without query and fragment.
+#[track_caller]
+pub(crate) fn target_of(response: &Response) -> String {
+    let url = location(response);
+    url.as_str().split(['?', '#']).next().unwrap().to_owned()
+}
+
+pub(crate) fn describe(response: &Response) -> String {
+    format!("{} {:?} {}", response.status(), response.header("location"), text(response))
+}

@@ -1,0 +1,216 @@
+//! When a host may skip the question: never for a client whose identity nothing proves, never for more than was granted.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use grantor::record::GrantDetails;
+use grantor::secret::TokenHash;
+use grantor::storage::{Exchange, GrantSelector, Page, Spend};
+use grantor::testing::{ISSUER, TestClient, TestClock, TestServer};
+use grantor::{
+    AuthorizationRequest, AuthorizationServer, Authorize, Client, ClientCredential, ClientId, ClientRegistry,
+    ClientSecret, Clock, Grant, GrantId, GrantType, MemoryStorage, Storage, StorageError, StoredToken,
+};
+use time::{Duration, OffsetDateTime};
+
+use crate::ask::{Ask, CALLBACK, by, pending, subject};
+use crate::common::CHALLENGE;
+
+/// Lets alice approve, and the client redeem its code.
+async fn grant(t: &TestServer, app: &TestClient, scope: &str) {
+    t.authorize(app).scope(scope).approve_as("alice").await.redeem().await.unwrap();
+}
+
+async fn consented(t: &TestServer, ask: &Ask, user: &str) -> bool {
+    pending(t, ask).await.consented(&subject(user)).await.unwrap()
+}
+
+// covers: CU-04 (RFC 6749 §10.2), CU-05 (RFC 8252 §8.6), CU-07 (RFC 6749 §10.1), B27
+#[tokio::test]
+async fn a_client_that_anyone_could_claim_to_be_is_asked_about_each_time() {
+    let t = TestServer::new();
+    let native = |id, uri: &str| Client::native(id).authorization_code([uri]).scope("user:read").build();
+    for app in [
+        t.public_client(CALLBACK).await,
+        t.register(native("https", CALLBACK), None).await,
+        t.register(native("private", "com.example.app:/cb"), None).await,
+        t.register(native("v4", "http://127.0.0.1/cb"), None).await,
+        t.register(native("v6", "http://[::1]/cb"), None).await,
+        t.register(native("name", "http://localhost/cb"), None).await,
+    ] {
+        grant(&t, &app, "user:read").await;
+        assert!(!consented(&t, &Ask::code(&app), "alice").await, "{}", app.redirect_uri);
+    }
+}
+
+// covers: CU-06 (RFC 8252 §8.6), CU-05, B27
+#[tokio::test]
+async fn by_policy_an_https_redirect_proves_who_a_public_client_is_but_no_other_redirect_does() {
+    let t = TestServer::with_policy(|policy| policy.https_redirect_proves_identity = true);
+    let uris = [CALLBACK, "com.example.app:/cb", "http://127.0.0.1/cb", "http://localhost/cb"];
+    let client = Client::native("native").authorization_code(uris).scope("user:read").build();
+    let app = t.register(client, None).await;
+    grant(&t, &app, "user:read").await;
+    for uri in uris {
+        let ask = Ask::code(&app).with("redirect_uri", uri);
+        assert_eq!(consented(&t, &ask, "alice").await, uri == CALLBACK, "{uri}");
+    }
+    assert!(!consented(&t, &Ask::code(&app).with("redirect_uri", "http://127.0.0.1:9000/cb"), "alice").await);
+}
+
+// covers: CU-05 (RFC 8252 §8.6), B27
+#[tokio::test]
+async fn even_a_confidential_client_is_not_proven_by_a_loopback_or_out_of_band_redirect() {
+    let t = TestServer::with_policy(|policy| policy.dangerous().allow_out_of_band_redirect = true);
+    let uris = [CALLBACK, "http://127.0.0.1/cb", "http://[::1]/cb", "urn:ietf:wg:oauth:2.0:oob"];
+    let app = t.confidential_client_with(|client| client.authorization_code(uris).scope("user:read")).await;
+    grant(&t, &app, "user:read").await;
+    for uri in uris {
+        let ask = Ask::code(&app).with("redirect_uri", uri);
+        assert_eq!(consented(&t, &ask, "alice").await, uri == CALLBACK, "{uri}");
+    }
+}
+
+// covers: B27
+#[tokio::test]
+async fn one_live_grant_of_this_user_and_client_must_cover_everything_that_is_asked() {
+    let t = TestServer::new();
+    let app = t.confidential_client(CALLBACK).await;
+    let other = t.confidential_client(CALLBACK).await;
+    let ask = |scope: &str| Ask::code(&app).with("scope", scope);
+    assert!(!consented(&t, &ask("user:read"), "alice").await, "nothing was granted yet");
+    grant(&t, &app, "user:read").await;
+    assert!(consented(&t, &ask("user:read"), "alice").await);
+    assert!(!consented(&t, &ask("user:read"), "bob").await, "another user");
+    assert!(!consented(&t, &Ask::code(&other), "alice").await, "another client");
+    assert!(!consented(&t, &ask("user:read user:write"), "alice").await, "more than was granted");
+    grant(&t, &app, "user:write").await;
+    assert!(!consented(&t, &ask("user:read user:write"), "alice").await, "two grants are not one");
+    grant(&t, &app, "user:read user:write").await;
+    assert!(consented(&t, &ask("user:read user:write"), "alice").await);
+    assert!(!consented(&t, &ask("user:read user:write offline_access"), "alice").await);
+}
+
+// covers: B27
+#[tokio::test]
+async fn what_the_user_left_out_is_asked_again() {
+    let t = TestServer::new();
+    let app = t.confidential_client(CALLBACK).await;
+    let both = Ask::code(&app).with("scope", "user:read user:write");
+    drop(pending(&t, &both).await.approve(by("alice").scope(["user:read"])).await);
+    assert!(!consented(&t, &both, "alice").await);
+    assert!(consented(&t, &Ask::code(&app), "alice").await);
+}
+
+// covers: B27
+#[tokio::test]
+async fn a_grant_that_was_revoked_or_has_ended_is_no_consent() {
+    let t = TestServer::new();
+    let app = t.confidential_client(CALLBACK).await;
+    let ask = Ask::code(&app);
+    grant(&t, &app, "user:read").await;
+    assert!(consented(&t, &ask, "alice").await);
+    t.storage.revoke_grants(&GrantSelector::Subject(subject("alice")), t.clock.now()).await.unwrap();
+    assert!(!consented(&t, &ask, "alice").await, "revoked");
+
+    grant(&t, &app, "user:read").await;
+    t.clock.advance(Duration::days(14) - Duration::SECOND);
+    assert!(consented(&t, &ask, "alice").await, "its refresh token is still good");
+    t.clock.advance(Duration::SECOND);
+    assert!(!consented(&t, &ask, "alice").await, "ended");
+}
+
+// covers: B27
+#[tokio::test]
+async fn only_an_approval_on_a_page_counts() {
+    let t = TestServer::with_policy(|policy| policy.dangerous().allow_password_grant = true);
+    t.users.add("alice", "correct horse");
+    let app = t
+        .confidential_client_with(|client| {
+            client.authorization_code([CALLBACK]).password().client_credentials().scope("user:read")
+        })
+        .await;
+    let password = grantor::Password::new("correct horse");
+    let request = grantor::TokenRequest::password("alice", &password).scope("user:read");
+    t.token_as(&app, request).await.expect("the password grant works");
+    t.token_as(&app, grantor::TokenRequest::client_credentials().scope("user:read"))
+        .await
+        .expect("so does the machine");
+    assert!(!consented(&t, &Ask::code(&app), "alice").await);
+    grant(&t, &app, "user:read").await;
+    assert!(consented(&t, &Ask::code(&app), "alice").await);
+}
+
+/// A storage that answers every question about grants with the same list.
+struct Careless(Vec<Arc<Grant>>);
+
+#[async_trait]
+impl Storage for Careless {
+    async fn grants(&self, _: &GrantSelector, _: OffsetDateTime, _: &Page) -> Result<Vec<Arc<Grant>>, StorageError> {
+        Ok(self.0.clone())
+    }
+    async fn open_grant(&self, _: &Arc<Grant>, _: &[StoredToken]) -> Result<(), StorageError> {
+        Err(StorageError::new("not asked here"))
+    }
+    async fn find(&self, _: &TokenHash) -> Result<Option<(StoredToken, Arc<Grant>)>, StorageError> {
+        Err(StorageError::new("not asked here"))
+    }
+    async fn exchange(&self, _: &Spend, _: &[StoredToken]) -> Result<Exchange, StorageError> {
+        Err(StorageError::new("not asked here"))
+    }
+    async fn revoke_access_token(&self, _: &TokenHash, _: OffsetDateTime) -> Result<(), StorageError> {
+        Err(StorageError::new("not asked here"))
+    }
+    async fn revoke_grants(&self, _: &GrantSelector, _: OffsetDateTime) -> Result<u64, StorageError> {
+        Err(StorageError::new("not asked here"))
+    }
+    async fn purge_expired(&self, _: OffsetDateTime, _: usize) -> Result<usize, StorageError> {
+        Err(StorageError::new("not asked here"))
+    }
+}
+
+// covers: B27
+#[tokio::test]
+async fn a_storage_that_lists_dead_or_foreign_grants_is_not_believed() {
+    let clients = MemoryStorage::new();
+    let secret = ClientCredential::secret(&ClientSecret::new("x".repeat(43)));
+    let client = Client::confidential("app", secret).authorization_code([CALLBACK]).scope("user:read").build().unwrap();
+    clients.register(client).await.unwrap();
+    let clock = TestClock::default();
+    let now = clock.now();
+    let live = Grant {
+        id: GrantId::from_bytes([1; 16]),
+        client_id: ClientId::new("app").unwrap(),
+        subject: Some(subject("alice")),
+        grant_type: GrantType::new("authorization_code").unwrap(),
+        scope: "user:read".parse().unwrap(),
+        opened_at: now - Duration::MINUTE,
+        last_used_at: now - Duration::MINUTE,
+        expires_at: now + Duration::MINUTE,
+        revoked_at: None,
+        host_data: None,
+        details: GrantDetails::default(),
+    };
+    for (what, grant, expected) in [
+        ("a live one", live.clone(), true),
+        ("a revoked one", Grant { revoked_at: Some(now), ..live.clone() }, false),
+        ("one that has just ended", Grant { expires_at: now, ..live.clone() }, false),
+        ("bob's", Grant { subject: Some(subject("bob")), ..live.clone() }, false),
+        ("nobody's", Grant { subject: None, ..live.clone() }, false),
+        ("another client's", Grant { client_id: ClientId::new("other").unwrap(), ..live.clone() }, false),
+        ("a password's", Grant { grant_type: GrantType::new("password").unwrap(), ..live.clone() }, false),
+        ("one of another scope", Grant { scope: "user:write".parse().unwrap(), ..live }, false),
+    ] {
+        let server = AuthorizationServer::builder(ISSUER)
+            .storage_and_clients(Arc::new(Careless(vec![Arc::new(grant)])), Arc::new(clients.clone()))
+            .scope("user:read", "Read your profile")
+            .clock(clock.clone())
+            .build()
+            .unwrap();
+        let request = AuthorizationRequest::code("app").scope("user:read").code_challenge_s256(CHALLENGE);
+        let Authorize::Pending(waiting) = server.authorization_request(&request).await else {
+            panic!("the request is in order")
+        };
+        assert_eq!(waiting.consented(&subject("alice")).await.unwrap(), expected, "{what}");
+    }
+}

@@ -1,0 +1,154 @@
+//! What the host's own failures look like: a page while nobody knows where to go, a redirect once they do.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use grantor::client::Client;
+use grantor::error::AuthenticatorError;
+use grantor::testing::{Fault, SeededEntropy, TestServer};
+use grantor::{Entropy, EntropyError, Error, Response, StorageError};
+use time::Duration;
+
+use crate::ask::{
+    Ask, CALLBACK, assert_error, assert_error_in_fragment, assert_page, by, grants_of, pending, refused, subject,
+};
+use crate::common::{VERIFIER, query_of};
+
+const STATE: Option<&str> = Some("af0ifjsldkj");
+const BROKEN: &str = "the server met an unexpected condition";
+const AWAY: &str = "the server is not available, try again later";
+
+// covers: AZ-07 (RFC 6749 §4.1.2.1)
+#[tokio::test]
+async fn a_storage_that_fails_before_the_client_is_known_gives_a_page() {
+    let t = TestServer::new();
+    let app = t.public_client(CALLBACK).await;
+    for (fault, status, code, description) in [
+        (Fault::Failed, 500, "server_error", BROKEN),
+        (Fault::Unavailable, 503, "temporarily_unavailable", AWAY),
+        (Fault::LostAnswer, 503, "temporarily_unavailable", AWAY),
+    ] {
+        t.faults.fail(1, fault);
+        assert_page(&refused(&t, &Ask::code(&app)).await, status, code, description);
+        let events = t.events.events();
+        let last = events.last().unwrap();
+        assert_eq!(last.name, "authorization_refused");
+        assert!(last.text.contains("Storage("), "the observer learns the cause: {}", last.text);
+    }
+    drop(pending(&t, &Ask::code(&app)).await);
+}
+
+#[tokio::test]
+async fn a_storage_that_fails_when_a_form_comes_back_gives_a_page() {
+    let t = TestServer::new();
+    let app = t.public_client(CALLBACK).await;
+    let form_token = pending(&t, &Ask::code(&app)).await.form_token("session");
+    for (fault, status, code, description) in
+        [(Fault::Failed, 500, "server_error", BROKEN), (Fault::Unavailable, 503, "temporarily_unavailable", AWAY)]
+    {
+        t.faults.fail(1, fault);
+        let answer = t.server.resume(&form_token, "session").await.expect_err("the storage fails");
+        assert_page(&answer, status, code, description);
+    }
+    drop(t.server.resume(&form_token, "session").await.expect("the user can submit the form again"));
+}
+
+// covers: AZ-13 (RFC 6749 §4.1.2.1), AZ-14 (RFC 6749 §4.1.2.1)
+#[tokio::test]
+async fn a_storage_that_fails_when_the_user_approves_is_told_to_the_client() {
+    let t = TestServer::with_policy(|policy| policy.dangerous().allow_implicit_grant = true);
+    let app = t.public_client(CALLBACK).await;
+    let client = Client::public("implicit").implicit([CALLBACK]).scope("user:read").build();
+    let implicit = t.register(client, None).await;
+    for (fault, code) in [(Fault::Failed, "server_error"), (Fault::Unavailable, "temporarily_unavailable")] {
+        t.faults.fail(2, fault);
+        let answer = pending(&t, &Ask::code(&app)).await.approve(by("alice")).await;
+        assert!(answer.code().is_none() && answer.error().is_some());
+        assert_error(&answer.into(), CALLBACK, code, STATE);
+
+        t.faults.fail(2, fault);
+        let answer = pending(&t, &Ask::token(&implicit)).await.approve(by("alice")).await;
+        assert!(answer.access_token().is_none());
+        assert_error_in_fragment(&answer.into(), CALLBACK, code, STATE);
+    }
+    assert_eq!(t.events.names(), ["authorization_refused"; 4], "nothing was approved");
+    assert!(grants_of(&t, &app).await.is_empty() && grants_of(&t, &implicit).await.is_empty());
+}
+
+// covers: AZ-14 (RFC 6749 §4.1.2.1)
+#[tokio::test]
+async fn a_lost_answer_is_a_failure_and_its_code_reaches_nobody() {
+    let t = TestServer::new();
+    let app = t.public_client(CALLBACK).await;
+    t.faults.fail(2, Fault::LostAnswer);
+    let answer: Response = pending(&t, &Ask::code(&app)).await.approve(by("alice")).await.into();
+    assert_error(&answer, CALLBACK, "temporarily_unavailable", STATE);
+    assert_eq!(t.events.names(), ["authorization_refused"]);
+    // The grant that was stored all the same ends with the code that nobody has.
+    assert_eq!(grants_of(&t, &app).await.len(), 1);
+    t.clock.advance(Duration::minutes(1));
+    assert!(grants_of(&t, &app).await.is_empty());
+}
+
+/// Works until it is told not to.
+#[derive(Clone)]
+struct Fragile(Arc<AtomicBool>, SeededEntropy);
+
+impl Entropy for Fragile {
+    fn fill(&self, bytes: &mut [u8]) -> Result<(), EntropyError> {
+        if self.0.load(Ordering::SeqCst) { Err(EntropyError::new("no randomness")) } else { self.1.fill(bytes) }
+    }
+}
+
+// covers: AZ-13 (RFC 6749 §4.1.2.1)
+#[tokio::test]
+async fn without_randomness_no_code_is_issued_and_the_client_is_told() {
+    let entropy = Fragile(Arc::default(), SeededEntropy::new(1));
+    let broken = Arc::clone(&entropy.0);
+    let t = TestServer::with(|builder| builder.entropy(entropy));
+    let app = t.public_client(CALLBACK).await;
+    let waiting = pending(&t, &Ask::code(&app)).await;
+    broken.store(true, Ordering::SeqCst);
+    assert_error(&waiting.approve(by("alice")).await.into(), CALLBACK, "server_error", STATE);
+    assert!(grants_of(&t, &app).await.is_empty());
+    broken.store(false, Ordering::SeqCst);
+    let answer = pending(&t, &Ask::code(&app)).await.approve(by("alice")).await.into();
+    assert_eq!(query_of(&answer)["code"].len(), VERIFIER.len());
+}
+
+// covers: AZ-13 (RFC 6749 §4.1.2.1), AZ-14 (RFC 6749 §4.1.2.1), AZ-12 (RFC 6749 §4.1.2.1)
+#[tokio::test]
+async fn a_host_that_cannot_ask_its_user_tells_the_client_why() {
+    let t = TestServer::new();
+    let app = t.public_client(CALLBACK).await;
+    let failures: [(Error, &str); 4] = [
+        (StorageError::new("secret cause").into(), "server_error"),
+        (StorageError::unavailable("secret cause").into(), "temporarily_unavailable"),
+        (AuthenticatorError::new("secret cause").into(), "server_error"),
+        (grantor::Refusal::DeniedByUser.into(), "access_denied"),
+    ];
+    for (failure, code) in failures {
+        let answer: Response = pending(&t, &Ask::code(&app)).await.fail(failure).into();
+        assert_error(&answer, CALLBACK, code, STATE);
+        assert!(!answer.header("location").unwrap().contains("secret"));
+    }
+    assert_eq!(t.events.names(), ["authorization_refused"; 4]);
+}
+
+// covers: B27
+#[tokio::test]
+async fn a_storage_that_fails_never_means_that_the_user_has_consented() {
+    let t = TestServer::new();
+    let app = t.confidential_client(CALLBACK).await;
+    t.authorize(&app).approve_as("alice").await.redeem().await.unwrap();
+    let waiting = pending(&t, &Ask::code(&app)).await;
+    for (fault, code) in [
+        (Fault::Failed, "server_error"),
+        (Fault::Unavailable, "temporarily_unavailable"),
+        (Fault::LostAnswer, "temporarily_unavailable"),
+    ] {
+        t.faults.fail(1, fault);
+        assert_eq!(waiting.consented(&subject("alice")).await.unwrap_err().code().as_str(), code);
+    }
+    assert!(waiting.consented(&subject("alice")).await.unwrap(), "the same question without a fault");
+}

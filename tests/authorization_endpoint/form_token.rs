@@ -1,0 +1,313 @@
+//! The sealed form token: bound to its server, its session and everything that was shown, for a limited time.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use grantor::client::ClientParts;
+use grantor::testing::{SeededEntropy, TestClient, TestServer};
+use grantor::{AuthorizationCode, Client, ClientId, ClientRegistry, Clock, Response, Storage};
+use time::Duration;
+
+use crate::ask::{
+    Ask, CALLBACK, assert_error, assert_error_in_fragment, assert_page, by, client_of, grants_of, pending,
+};
+use crate::common::{CHALLENGE, fragment_of, query_of};
+
+const STATE: Option<&str> = Some("af0ifjsldkj");
+const SESSION: &str = "a-random-session-identifier";
+const WRONG_SESSION: &str = "this form was not made for this session";
+
+async fn sealed(t: &TestServer, ask: &Ask) -> String {
+    pending(t, ask).await.form_token(SESSION)
+}
+
+/// The page that a form token leads to instead of its request.
+async fn refused(t: &TestServer, form_token: &str, session: &str) -> Response {
+    match t.server.resume(form_token, session).await {
+        Ok(pending) => panic!("{form_token:?} was accepted: {pending:?}"),
+        Err(response) => response,
+    }
+}
+
+async fn change(t: &TestServer, app: &TestClient, change: impl FnOnce(&mut ClientParts)) {
+    let mut parts = client_of(t, app).await.parts().clone();
+    change(&mut parts);
+    t.storage.update(Client::from_parts(parts).unwrap()).await.unwrap();
+}
+
+// covers: CU-01 (RFC 6749 §10.12), B45
+#[tokio::test]
+async fn the_request_that_comes_back_is_the_one_that_was_shown() {
+    let t = TestServer::new();
+    let app = t.public_client("https://app.example/cb?a=1").await;
+    let state: String = (0x20..=0x7e_u8).map(char::from).collect();
+    for mode in ["query", "fragment"] {
+        let ask =
+            Ask::code(&app).with("scope", "user:write user:read").with("state", &state).with("response_mode", mode);
+        let token = sealed(&t, &ask).await;
+        let waiting = t.server.resume(&token, SESSION).await.expect("an untouched token");
+        assert_eq!(waiting.client().id().as_str(), app.id);
+        assert_eq!(waiting.scope().as_str(), "user:read user:write");
+        let answer = waiting.approve(by("alice")).await;
+        let hash = answer.code().expect("a code").hash();
+        let answer: Response = answer.into();
+        let members = if mode == "query" { query_of_app(&answer) } else { fragment_of(&answer) };
+        assert_eq!(members["state"], state);
+        let (stored, grant) = t.storage.find(&hash).await.unwrap().expect("the code is stored");
+        let binding = stored.details.code.unwrap();
+        assert_eq!((&*binding.redirect_uri, binding.redirect_uri_was_sent), ("https://app.example/cb?a=1", true));
+        assert_eq!(binding.code_challenge.as_ref().unwrap().as_str(), CHALLENGE);
+        assert_eq!(grant.scope.as_str(), "user:read user:write");
+    }
+}
+
+/// The parameters that were added to a registered `a=1`.
+fn query_of_app(answer: &Response) -> std::collections::BTreeMap<String, String> {
+    let mut query = query_of(answer);
+    assert_eq!(query.remove("a").as_deref(), Some("1"));
+    query
+}
+
+// covers: AMB-04
+#[tokio::test]
+async fn whether_a_redirect_uri_was_sent_survives_the_form() {
+    let t = TestServer::new();
+    let app = t.public_client(CALLBACK).await;
+    for (ask, was_sent) in [(Ask::code(&app), true), (Ask::code(&app).without("redirect_uri"), false)] {
+        let token = sealed(&t, &ask).await;
+        let answer = t.server.resume(&token, SESSION).await.unwrap().approve(by("alice")).await;
+        let code: &AuthorizationCode = answer.code().expect("a code");
+        let (stored, _) = t.storage.find(&code.hash()).await.unwrap().expect("the code is stored");
+        assert_eq!(stored.details.code.unwrap().redirect_uri_was_sent, was_sent);
+    }
+}
+
+#[tokio::test]
+async fn a_token_request_survives_the_form_too() {
+    let t = TestServer::with_policy(|policy| policy.dangerous().allow_implicit_grant = true);
+    let app = t.register(Client::public("app").implicit([CALLBACK]).scope("user:read").build(), None).await;
+    let token = sealed(&t, &Ask::token(&app).without("state")).await;
+    let answer: Response = t.server.resume(&token, SESSION).await.unwrap().approve(by("alice")).await.into();
+    let members = ["access_token", "expires_in", "iss", "scope", "token_type"];
+    assert_eq!(fragment_of(&answer).keys().collect::<Vec<_>>(), members);
+    // It stays one, even if the client may use codes by now.
+    change(&t, &app, |parts| {
+        parts.grant_types = [grantor::GrantType::new("authorization_code").unwrap()].into();
+    })
+    .await;
+    assert_error_in_fragment(&refused(&t, &token, SESSION).await, CALLBACK, "unauthorized_client", None);
+}
+
+// covers: CU-01 (RFC 6749 §10.12), CU-09 (RFC 6749 §10.12), B45
+#[tokio::test]
+async fn another_session_cannot_use_it() {
+    let t = TestServer::new();
+    let app = t.public_client(CALLBACK).await;
+    let token = sealed(&t, &Ask::code(&app)).await;
+    let longer = format!("{SESSION}x");
+    for session in ["", "x", &SESSION[1..], &SESSION[..5], &longer, &SESSION.to_uppercase(), &format!("{SESSION}\0")] {
+        assert_page(&refused(&t, &token, session).await, 400, "invalid_request", WRONG_SESSION);
+    }
+    let last = t.events.events().pop().unwrap();
+    assert!(last.name == "authorization_refused" && last.text.contains("InvalidFormToken"), "{}", last.text);
+    assert!(grants_of(&t, &app).await.is_empty());
+    drop(t.server.resume(&token, SESSION).await.expect("its own session still can"));
+}
+
+// covers: CU-01 (RFC 6749 §10.12), B45
+#[tokio::test]
+async fn another_server_cannot_use_it_but_another_node_with_the_same_key_can() {
+    let server = |seed, key: Option<[u8; 32]>| {
+        TestServer::with(|builder| {
+            let builder = builder.entropy(SeededEntropy::new(seed));
+            match key {
+                Some(key) => builder.form_key(key),
+                None => builder,
+            }
+        })
+    };
+    let first = server(1, Some([7; 32]));
+    let app = first.public_client(CALLBACK).await;
+    let token = sealed(&first, &Ask::code(&app)).await;
+
+    let second_node = server(2, Some([7; 32]));
+    assert_eq!(second_node.public_client(CALLBACK).await.id, app.id, "the nodes know the same client");
+    let waiting = second_node.server.resume(&token, SESSION).await.expect("a node of the same server");
+    assert_eq!(waiting.deny().state(), STATE);
+
+    // Without a key each process draws its own, and the seed of the first node must not matter.
+    for other in [server(2, Some([8; 32])), server(1, None), server(2, None)] {
+        other.public_client(CALLBACK).await;
+        assert_page(&refused(&other, &token, SESSION).await, 400, "invalid_request", WRONG_SESSION);
+    }
+    let (one, two) = (server(3, None), server(4, None));
+    let app = one.public_client(CALLBACK).await;
+    two.public_client(CALLBACK).await;
+    let token = sealed(&one, &Ask::code(&app)).await;
+    assert_page(&refused(&two, &token, SESSION).await, 400, "invalid_request", WRONG_SESSION);
+}
+
+// covers: CU-01 (RFC 6749 §10.12), B45
+#[tokio::test]
+async fn no_bit_of_it_can_be_changed() {
+    let t = TestServer::new();
+    let app = t.public_client(CALLBACK).await;
+    let token = sealed(&t, &Ask::code(&app)).await;
+    let bytes = URL_SAFE_NO_PAD.decode(&token).unwrap();
+    for at in 0..bytes.len() {
+        for bit in 0..8 {
+            let mut changed = bytes.clone();
+            changed[at] ^= 1 << bit;
+            let changed = URL_SAFE_NO_PAD.encode(changed);
+            assert_page(&refused(&t, &changed, SESSION).await, 400, "invalid_request", WRONG_SESSION);
+        }
+    }
+    // The text form has no second spelling either, not even in the unused bits of its last character.
+    for at in 0..token.len() {
+        for other in ["A", "B", "Q", "_", "=", "+", " ", "%"] {
+            let changed = format!("{}{other}{}", &token[..at], &token[at + 1..]);
+            if changed != token {
+                assert_page(&refused(&t, &changed, SESSION).await, 400, "invalid_request", WRONG_SESSION);
+            }
+        }
+    }
+    assert_eq!(t.faults.calls(), 1, "a forged token does not even cost a look at the storage");
+}
+
+// covers: B45
+#[tokio::test]
+async fn no_part_of_it_can_be_left_out_or_added() {
+    let t = TestServer::new();
+    let app = t.public_client(CALLBACK).await;
+    let token = sealed(&t, &Ask::code(&app)).await;
+    for end in 0..token.len() {
+        assert_page(&refused(&t, &token[..end], SESSION).await, 400, "invalid_request", WRONG_SESSION);
+        assert_page(&refused(&t, &token[end + 1..], SESSION).await, 400, "invalid_request", WRONG_SESSION);
+    }
+    let twice = format!("{token}{token}");
+    for longer in [format!("{token}A"), format!("{token}="), format!("{token}\n"), format!(" {token}"), twice] {
+        assert_page(&refused(&t, &longer, SESSION).await, 400, "invalid_request", WRONG_SESSION);
+    }
+    // A part of the content cannot pass for a part of the session.
+    let bytes = URL_SAFE_NO_PAD.decode(&token).unwrap();
+    let moved = format!("{SESSION}{}", String::from_utf8_lossy(&bytes[..1]));
+    let rest = URL_SAFE_NO_PAD.encode(&bytes[1..]);
+    assert_page(&refused(&t, &rest, &moved).await, 400, "invalid_request", WRONG_SESSION);
+}
+
+#[tokio::test]
+async fn it_can_be_submitted_for_half_an_hour() {
+    let t = TestServer::new();
+    let app = t.public_client(CALLBACK).await;
+    let token = sealed(&t, &Ask::code(&app)).await;
+    t.clock.advance(Duration::minutes(30));
+    drop(t.server.resume(&token, SESSION).await.expect("in the last moment"));
+    t.clock.advance(Duration::SECOND);
+    assert_page(&refused(&t, &token, SESSION).await, 400, "invalid_request", "this form has expired");
+    // Whoever has the wrong session does not learn that it expired.
+    assert_page(&refused(&t, &token, "x").await, 400, "invalid_request", WRONG_SESSION);
+    // Nodes' clocks differ a little: one that lags behind takes it.
+    t.clock.advance(-Duration::minutes(31));
+    drop(t.server.resume(&token, SESSION).await.expect("on a node whose clock is late"));
+
+    let short = TestServer::with_policy(|policy| policy.consent_lifetime = Duration::SECOND);
+    let app = short.public_client(CALLBACK).await;
+    let token = sealed(&short, &Ask::code(&app)).await;
+    short.clock.advance(Duration::seconds(2));
+    assert_page(&refused(&short, &token, SESSION).await, 400, "invalid_request", "this form has expired");
+}
+
+// covers: B1, B45
+#[tokio::test]
+async fn a_client_that_was_removed_in_the_meantime_gets_nothing() {
+    let t = TestServer::new();
+    let app = t.public_client(CALLBACK).await;
+    let token = sealed(&t, &Ask::code(&app)).await;
+    t.storage.remove(&ClientId::new(&app.id).unwrap(), t.clock.now()).await.unwrap();
+    let answer = refused(&t, &token, SESSION).await;
+    assert_page(&answer, 400, "invalid_client", "the client is not registered with this server");
+}
+
+// covers: AZ-07 (RFC 6749 §4.1.2.1), B1
+#[tokio::test]
+async fn a_redirect_uri_that_was_removed_in_the_meantime_is_not_used() {
+    let t = TestServer::new();
+    let uris = [CALLBACK, "https://app.example/other"];
+    let app = t.register(Client::public("app").authorization_code(uris).scope("user:read").build(), None).await;
+    let token = sealed(&t, &Ask::code(&app)).await;
+    change(&t, &app, |parts| parts.redirect_uris.retain(|uri| uri.as_str() != CALLBACK)).await;
+    let answer = refused(&t, &token, SESSION).await;
+    assert_page(&answer, 400, "invalid_request", "the redirect URI is not registered for this client");
+
+    // A request that named none meant the one that was registered then, not the one that is now.
+    let other = t.public_client(CALLBACK).await;
+    let token = sealed(&t, &Ask::code(&other).without("redirect_uri")).await;
+    change(&t, &other, |parts| {
+        parts.redirect_uris = vec![grantor::client::RedirectUri::parse("https://moved.example/cb").unwrap()];
+    })
+    .await;
+    let answer = refused(&t, &token, SESSION).await;
+    assert_page(&answer, 400, "invalid_request", "the redirect URI is not registered for this client");
+}
+
+// covers: B45
+#[tokio::test]
+async fn a_scope_or_grant_type_that_was_taken_away_in_the_meantime_is_not_granted() {
+    let t = TestServer::new();
+    let app = t.confidential_client(CALLBACK).await;
+    let token = sealed(&t, &Ask::code(&app).with("scope", "user:read user:write")).await;
+    change(&t, &app, |parts| parts.scope = Some("user:read".parse().unwrap())).await;
+    assert_error(&refused(&t, &token, SESSION).await, CALLBACK, "invalid_scope", STATE);
+
+    let token = sealed(&t, &Ask::code(&app)).await;
+    change(&t, &app, |parts| parts.grant_types.retain(|grant_type| grant_type.as_str() != "authorization_code")).await;
+    assert_error(&refused(&t, &token, SESSION).await, CALLBACK, "unauthorized_client", STATE);
+    assert!(grants_of(&t, &app).await.is_empty());
+}
+
+// covers: CU-02 (RFC 6749 §10.12), B27
+#[tokio::test]
+async fn a_default_scope_that_grew_in_the_meantime_does_not_widen_what_was_shown() {
+    let t = TestServer::new();
+    let client = Client::public("app").authorization_code([CALLBACK]).scope("user:read user:write");
+    let app = t.register(client.default_scope("user:read").build(), None).await;
+    let token = sealed(&t, &Ask::code(&app).without("scope")).await;
+    change(&t, &app, |parts| parts.default_scope = Some("user:read user:write".parse().unwrap())).await;
+    let waiting = t.server.resume(&token, SESSION).await.expect("still in order");
+    assert_eq!(waiting.scope().as_str(), "user:read");
+    drop(waiting.approve(by("alice")).await);
+    assert_eq!(grants_of(&t, &app).await[0].scope.as_str(), "user:read");
+    assert_eq!(pending(&t, &Ask::code(&app).without("scope")).await.scope().as_str(), "user:read user:write");
+}
+
+// covers: B45
+#[tokio::test]
+async fn a_switch_that_was_turned_off_in_the_meantime_holds_for_forms_that_are_out() {
+    let server = |allowed| {
+        let mut policy = grantor::Policy::default();
+        policy.dangerous().allow_plain_pkce = allowed;
+        policy.dangerous().allow_missing_pkce = allowed;
+        policy.dangerous().allow_out_of_band_redirect = allowed;
+        TestServer::with(|builder| builder.policy(policy).form_key([7; 32]))
+    };
+    let (before, after) = (server(true), server(false));
+    let uris = [CALLBACK, "urn:ietf:wg:oauth:2.0:oob"];
+    let secret = grantor::ClientSecret::new("x".repeat(43));
+    let client = || {
+        let client = Client::confidential("app", grantor::ClientCredential::secret(&secret));
+        client.authorization_code(uris).plain_pkce().without_pkce().scope("user:read").build()
+    };
+    let app = before.register(client(), None).await;
+    after.register(client(), None).await;
+
+    let plain = Ask::code(&app).without("code_challenge_method");
+    let missing = plain.clone().without("code_challenge");
+    for ask in [plain, missing] {
+        let token = sealed(&before, &ask).await;
+        drop(before.server.resume(&token, SESSION).await.expect("the switch is on"));
+        assert_error(&refused(&after, &token, SESSION).await, CALLBACK, "invalid_request", STATE);
+    }
+    let token = sealed(&before, &Ask::code(&app).with("redirect_uri", "urn:ietf:wg:oauth:2.0:oob")).await;
+    drop(before.server.resume(&token, SESSION).await.expect("the switch is on"));
+    let answer = refused(&after, &token, SESSION).await;
+    assert_page(&answer, 400, "invalid_request", "the redirect URI is not registered for this client");
+}

@@ -1,0 +1,132 @@
+//! `response_type=token`: the legacy grant that must be switched on, per server and per client.
+
+use grantor::client::ClientError;
+use grantor::testing::{TestClient, TestServer};
+use grantor::{AccessToken, Client, Response};
+use time::Duration;
+
+use crate::ask::{Ask, CALLBACK, approved, assert_error_in_fragment, by, describe, grants_of, pending, refused};
+use crate::common::{CHALLENGE, fragment_of, location};
+
+const STATE: Option<&str> = Some("af0ifjsldkj");
+
+fn server() -> TestServer {
+    TestServer::with_policy(|policy| policy.dangerous().allow_implicit_grant = true)
+}
+
+async fn implicit_client(t: &TestServer) -> TestClient {
+    let client = Client::public("app").implicit([CALLBACK]).refresh_token().scope("user:read user:write");
+    t.register(client.build(), None).await
+}
+
+// covers: RD-07 (OAuth 2.0 Multiple Response Types §2.1), RD-14 (RFC 6749 §4.2.2), GI-04 (RFC 6749 §4.2.2), GI-05, B9, B41
+#[tokio::test]
+async fn a_token_is_sent_in_the_fragment_with_its_type_lifetime_and_scope_but_no_refresh_token() {
+    let t = server();
+    let app = implicit_client(&t).await;
+    let answer = approved(&t, &Ask::token(&app).with("scope", "user:write user:read")).await;
+    assert_eq!(answer.status(), 303);
+    assert_eq!(location(&answer).query(), None, "{}", describe(&answer));
+    let fragment = fragment_of(&answer);
+    let members = ["access_token", "expires_in", "iss", "scope", "state", "token_type"];
+    assert_eq!(fragment.keys().collect::<Vec<_>>(), members);
+    assert_eq!((&*fragment["token_type"], &*fragment["expires_in"]), ("Bearer", "3600"));
+    assert_eq!(fragment["scope"], "user:read user:write");
+    assert_eq!(fragment["state"], "af0ifjsldkj");
+
+    let token = AccessToken::new(&*fragment["access_token"]);
+    let access = t.bearer(&token).await.unwrap().require("user:write").unwrap();
+    assert_eq!(access.user().unwrap().as_str(), "alice");
+    assert_eq!(grants_of(&t, &app).await[0].grant_type.as_str(), "implicit");
+    t.clock.advance(Duration::hours(1));
+    assert_eq!(t.bearer(&token).await.unwrap_err().code().unwrap(), "invalid_token");
+    assert!(grants_of(&t, &app).await.is_empty(), "a grant that nothing refreshes ends with its token");
+}
+
+// covers: GI-05 (RFC 6749 §4.2.2), SC-04 (RFC 6749 §3.3)
+#[tokio::test]
+async fn a_narrower_scope_and_a_shorter_lifetime_are_said_in_the_fragment() {
+    let t = server();
+    let client = Client::public("app").implicit([CALLBACK]).scope("user:read user:write");
+    let short = client.lifetimes(|own| own.access_token = Some(Duration::minutes(2)));
+    let app = t.register(short.build(), None).await;
+    let waiting = pending(&t, &Ask::token(&app).with("scope", "user:read user:write")).await;
+    let answer: Response = waiting.approve(by("alice").scope(["user:read"])).await.into();
+    let fragment = fragment_of(&answer);
+    assert_eq!((&*fragment["scope"], &*fragment["expires_in"]), ("user:read", "120"));
+}
+
+// covers: RD-14 (RFC 6749 §4.2.2.1), B9
+#[tokio::test]
+async fn errors_of_a_token_request_stand_in_the_fragment() {
+    let t = server();
+    let app = implicit_client(&t).await;
+    let ask = Ask::token(&app);
+    assert_error_in_fragment(&pending(&t, &ask).await.deny().into(), CALLBACK, "access_denied", STATE);
+    let nothing_left: Response = pending(&t, &ask).await.approve(by("alice").scope([""; 0])).await.into();
+    assert_error_in_fragment(&nothing_left, CALLBACK, "access_denied", STATE);
+    for (faulty, code) in [
+        (ask.clone().with("scope", "nope"), "invalid_scope"),
+        (ask.clone().twice("scope"), "invalid_request"),
+        (ask.clone().raw("&x=%ZZ"), "invalid_request"),
+        (ask.with("response_mode", "fragment").with("scope", "nope"), "invalid_scope"),
+    ] {
+        assert_error_in_fragment(&refused(&t, &faulty).await, CALLBACK, code, STATE);
+    }
+    assert!(grants_of(&t, &app).await.is_empty());
+}
+
+// covers: RD-08 (OAuth 2.0 Multiple Response Types §3)
+#[tokio::test]
+async fn a_token_is_never_put_into_a_query() {
+    let t = server();
+    let app = implicit_client(&t).await;
+    let answer = refused(&t, &Ask::token(&app).with("response_mode", "query")).await;
+    assert_error_in_fragment(&answer, CALLBACK, "invalid_request", STATE);
+    assert_eq!(location(&answer).query(), None);
+    let explicit = approved(&t, &Ask::token(&app).with("response_mode", "fragment")).await;
+    assert!(fragment_of(&explicit).contains_key("access_token"));
+}
+
+// covers: B41
+#[tokio::test]
+async fn both_the_server_and_the_client_must_allow_it() {
+    let (on, off) = (server(), TestServer::new());
+    for (t, registered, code) in [
+        (&on, false, Some("unauthorized_client")),
+        (&off, true, Some("unsupported_response_type")),
+        (&off, false, Some("unsupported_response_type")),
+        (&on, true, None),
+    ] {
+        let id = format!("app-{registered}");
+        let client = Client::public(id).authorization_code([CALLBACK]).scope("user:read");
+        let client = if registered { client.implicit([CALLBACK]) } else { client };
+        let app = t.register(client.build(), None).await;
+        match code {
+            Some(code) => assert_error_in_fragment(&refused(t, &Ask::token(&app)).await, CALLBACK, code, STATE),
+            None => drop(pending(t, &Ask::token(&app)).await),
+        }
+    }
+}
+
+// covers: B41
+#[tokio::test]
+async fn pkce_is_not_demanded_for_a_token_but_a_broken_challenge_is_still_refused() {
+    let t = server();
+    let app = implicit_client(&t).await;
+    drop(pending(&t, &Ask::token(&app)).await);
+    drop(pending(&t, &Ask::token(&app).with("code_challenge", CHALLENGE).with("code_challenge_method", "S256")).await);
+    let broken = Ask::token(&app).with("code_challenge", "x").with("code_challenge_method", "S256");
+    assert_error_in_fragment(&refused(&t, &broken).await, CALLBACK, "invalid_request", STATE);
+}
+
+// covers: RU-02 (RFC 6749 §3.1.2.2)
+#[test]
+fn an_implicit_client_registers_a_redirect_uri_even_if_it_is_confidential() {
+    let secret = grantor::ClientSecret::new("x".repeat(43));
+    let credential = grantor::ClientCredential::secret(&secret);
+    let none: [&str; 0] = [];
+    let confidential = Client::confidential("app", credential).implicit(none).build();
+    assert_eq!(confidential.unwrap_err(), ClientError::NoRedirectUri);
+    assert_eq!(Client::public("app").implicit(none).build().unwrap_err(), ClientError::NoRedirectUri);
+}

@@ -1,0 +1,145 @@
+//! The few pages that the library shows by itself: what they say, and how a host replaces them.
+
+use std::sync::{Arc, Mutex};
+
+use grantor::authorize::{ConfirmRedirectPage, ErrorPage, OutOfBandPage, Pages, escape};
+use grantor::client::Registration;
+use grantor::testing::TestServer;
+use grantor::{Client, Policy, Response};
+
+use crate::ask::{Ask, CALLBACK, approved, refused};
+use crate::common::text;
+
+const OUT_OF_BAND: &str = "urn:ietf:wg:oauth:2.0:oob";
+
+// covers: PP-12 (RFC 6749 §10.14), AZ-06 (RFC 6749 §3.1.2.4)
+#[test]
+fn escaping_leaves_nothing_that_could_be_markup() {
+    let escaped = escape("<a href=\"x\" onclick='y'>&amp;</a>");
+    assert_eq!(escaped, "&lt;a href=&quot;x&quot; onclick=&#39;y&#39;&gt;&amp;amp;&lt;/a&gt;");
+    assert_eq!(escape("gr\u{fc}n \u{2713}"), "gr\u{fc}n \u{2713}");
+    assert_eq!(escape(""), "");
+}
+
+fn server(pages: Option<Recorder>) -> TestServer {
+    let mut policy = Policy::default();
+    policy.dangerous().allow_out_of_band_redirect = true;
+    TestServer::with(|builder| match pages {
+        Some(pages) => builder.policy(policy).pages(pages),
+        None => builder.policy(policy),
+    })
+}
+
+/// An error page, a page with a code, and one that asks before it goes on.
+async fn all_pages(t: &TestServer) -> [Response; 3] {
+    // Registered addresses may hold characters that have a meaning in HTML.
+    let uris = ["https://app.example/cb?a='onclick='alert(1)&b=2", OUT_OF_BAND];
+    let client =
+        Client::public("app").authorization_code(uris).scope("user:read").registration(Registration::SelfService);
+    let app = t.register(client.build(), None).await;
+    let probe = "'\"><script>alert(1)</script>";
+    let ask = Ask::code(&app).with("state", probe);
+    [
+        refused(t, &ask.clone().with("client_id", probe)).await,
+        approved(t, &ask.clone().with("redirect_uri", OUT_OF_BAND)).await,
+        refused(t, &ask.with("scope", "nope")).await,
+    ]
+}
+
+// covers: PP-12 (RFC 6749 §10.14), TL-15 (RFC 9700 §4.2.4)
+#[tokio::test]
+async fn the_default_pages_hold_no_script_and_nothing_from_elsewhere() {
+    let t = server(None);
+    for page in all_pages(&t).await {
+        let html = text(&page);
+        assert!(html.starts_with("<!doctype html><html lang=\"en\">") && html.ends_with("</html>"), "{html}");
+        for foreign in ["<script", "onclick='", "src=", "<link", "url(", "@import", "<iframe", "<img", "<form", "<base"]
+        {
+            assert!(!html.contains(foreign), "{foreign} in {html}");
+        }
+        // Only the page whose purpose it is leads anywhere, by one link that sends no referrer.
+        let links = html.matches("href=").count();
+        assert_eq!(links, usize::from(html.contains("Leave this site?")), "{html}");
+        assert_eq!(html.matches("rel=\"noreferrer\"").count(), links);
+        assert_eq!(html.matches("https://").count(), links, "{html}");
+    }
+}
+
+// covers: PP-12 (RFC 6749 §10.14), AZ-20 (RFC 9700 §4.11.2)
+#[tokio::test]
+async fn the_address_on_the_page_that_asks_first_is_escaped() {
+    let t = server(None);
+    let [_, _, confirm] = all_pages(&t).await;
+    let html = text(&confirm);
+    let expected = "href=\"https://app.example/cb?a=&#39;onclick=&#39;alert(1)&amp;b=2&amp;error=invalid_scope&amp;";
+    assert!(html.contains(expected), "{html}");
+    assert!(html.contains("&amp;state=%27%22%3E%3Cscript%3Ealert%281%29%3C%2Fscript%3E&amp;iss="), "{html}");
+}
+
+/// Pages of a host's own that write down what they were given.
+#[derive(Clone, Default)]
+struct Recorder(Arc<Mutex<Vec<String>>>);
+
+impl Recorder {
+    fn page(&self, shown: String) -> String {
+        self.0.lock().unwrap().push(shown);
+        "<p>our own page".to_owned()
+    }
+}
+
+impl Pages for Recorder {
+    fn error(&self, page: &ErrorPage<'_>) -> String {
+        self.page(format!("{}: {}", page.code, page.description))
+    }
+
+    fn out_of_band(&self, page: &OutOfBandPage<'_>) -> String {
+        assert!(!format!("{page:?}").contains(page.code), "a code is not for logs");
+        self.page(format!("{} characters of code", page.code.len()))
+    }
+
+    fn confirm_redirect(&self, page: &ConfirmRedirectPage<'_>) -> String {
+        let start = page.location.split("&state=").next().unwrap();
+        self.page(format!("{} {start}: {}", page.host, page.description))
+    }
+}
+
+#[tokio::test]
+async fn a_host_replaces_every_page_but_not_its_status_and_headers() {
+    let pages = Recorder::default();
+    let (ours, default) = (server(Some(pages.clone())), server(None));
+    let (ours, default) = (all_pages(&ours).await, all_pages(&default).await);
+    assert_eq!(
+        *pages.0.lock().unwrap(),
+        [
+            "invalid_client: the client is not registered with this server",
+            "43 characters of code",
+            "app.example https://app.example/cb?a='onclick='alert(1)&b=2&error=invalid_scope\
+             &error_description=a+scope+is+unknown: a scope is unknown",
+        ]
+    );
+    for (ours, default) in ours.iter().zip(&default) {
+        assert_eq!(text(ours), "<p>our own page");
+        assert_eq!(ours.status(), default.status());
+        assert!(ours.headers().eq(default.headers()));
+    }
+}
+
+/// A host that only wants another error page.
+struct OnlyErrors;
+
+impl Pages for OnlyErrors {
+    fn error(&self, page: &ErrorPage<'_>) -> String {
+        format!("<h1>{}</h1>", escape(page.description))
+    }
+}
+
+#[tokio::test]
+async fn what_a_host_does_not_replace_stays() {
+    let t = TestServer::with(|builder| builder.pages(OnlyErrors));
+    let client = Client::public("app").authorization_code([CALLBACK]).scope("user:read");
+    let app = t.register(client.registration(Registration::SelfService).build(), None).await;
+    let error = refused(&t, &Ask::code(&app).without("client_id")).await;
+    assert_eq!(text(&error), "<h1>the parameter client_id is missing</h1>");
+    let confirm = refused(&t, &Ask::code(&app).with("scope", "nope")).await;
+    assert!(text(&confirm).contains("Leave this site?"), "{}", text(&confirm));
+}

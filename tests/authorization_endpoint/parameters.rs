@@ -1,0 +1,283 @@
+//! How parameters are read: empty, unknown, repeated, broken and hostile ones.
+
+use grantor::testing::TestServer;
+use grantor::{Client, Request};
+
+use crate::ask::{
+    Ask, CALLBACK, approved, assert_error, assert_page, describe, grants_of, pending, refused, subject, target_of,
+};
+use crate::common::{query_of, responded, text};
+
+const STATE: Option<&str> = Some("af0ifjsldkj");
+
+// covers: PP-01 (RFC 6749 §3.1)
+#[tokio::test]
+async fn an_empty_value_is_the_same_as_none() {
+    let t = TestServer::with(|builder| builder.default_scope("user:write"));
+    let app = t.public_client(CALLBACK).await;
+    let ask = Ask::code(&app);
+    let no_client = refused(&t, &ask.clone().with("client_id", "")).await;
+    assert_page(&no_client, 400, "invalid_request", "the parameter client_id is missing");
+    let two = [CALLBACK, "https://app.example/other"];
+    let two = t.register(Client::public("two").authorization_code(two).scope("user:read").build(), None).await;
+    let no_redirect_uri = refused(&t, &Ask::code(&two).with("redirect_uri", "")).await;
+    assert_page(&no_redirect_uri, 400, "invalid_request", "the parameter redirect_uri is missing");
+    for (name, description) in [
+        ("response_type", "the parameter response_type is missing"),
+        ("code_challenge", "the parameter code_challenge is missing"),
+        ("code_challenge_method", "the parameter code_challenge_method is missing"),
+    ] {
+        let answer = refused(&t, &ask.clone().with(name, "")).await;
+        assert_error(&answer, CALLBACK, "invalid_request", STATE);
+        assert_eq!(query_of(&answer)["error_description"], description);
+    }
+    let pending =
+        pending(&t, &ask.with("scope", "").with("state", "").with("response_mode", "").raw("&&=&unknown")).await;
+    assert_eq!(pending.scope().as_str(), "user:write", "the default, as if no scope had been sent");
+    let query = query_of(&pending.deny().into());
+    assert!(!query.contains_key("state"), "{query:?}");
+}
+
+// covers: PP-02 (RFC 6749 §3.1), PP-04 (RFC 8707 §2), AMB-06
+#[tokio::test]
+async fn unknown_parameters_are_ignored_even_if_they_repeat() {
+    let t = TestServer::new();
+    let app = t.public_client(CALLBACK).await;
+    let ask = Ask::code(&app)
+        .and("foo", "bar")
+        .and("foo2", "")
+        .and("foo", "baz")
+        .and("resource", "https://a.example")
+        .and("resource", "https://b.example")
+        .and("code", "x")
+        .and("error", "x")
+        .and("iss", "https://evil.example");
+    let query = query_of(&approved(&t, &ask).await);
+    assert_eq!(query.keys().collect::<Vec<_>>(), ["code", "iss", "state"]);
+    assert_eq!(query["iss"], grantor::testing::ISSUER);
+}
+
+// covers: PP-03 (RFC 6749 §3.1, §4.1.2.1), PP-04, AMB-06, B37
+#[tokio::test]
+async fn a_repeated_parameter_is_refused_even_if_both_are_equal_or_one_is_empty() {
+    let t = TestServer::new();
+    let app = t.public_client(CALLBACK).await;
+    let ask = Ask::code(&app).with("response_mode", "query");
+    for name in ["response_type", "response_mode", "scope", "code_challenge", "code_challenge_method"] {
+        for repeated in [ask.clone().twice(name), ask.clone().and(name, ""), ask.clone().and(name, "other")] {
+            for request in [repeated.get(), repeated.post()] {
+                let answer = responded(t.server.authorize(&request).await);
+                assert_error(&answer, CALLBACK, "invalid_request", STATE);
+                let description = format!("the parameter {name} occurs more than once");
+                assert_eq!(query_of(&answer)["error_description"], description);
+            }
+        }
+    }
+    for repeated in [ask.clone().twice("state"), ask.clone().and("state", "other"), ask.and("state", "")] {
+        let answer = refused(&t, &repeated).await;
+        assert_error(&answer, CALLBACK, "invalid_request", None);
+    }
+    assert!(grants_of(&t, &app).await.is_empty());
+}
+
+// covers: PP-05 (RFC 6749 §4.1.2.1), AMB-06, B37
+#[tokio::test]
+async fn a_repeated_client_or_redirect_uri_is_never_redirected() {
+    let t = TestServer::new();
+    let client = Client::public("two").authorization_code([CALLBACK, "https://app.example/other"]);
+    let app = t.register(client.scope("user:read").build(), None).await;
+    let ask = Ask::code(&app);
+    for (name, values) in
+        [("client_id", ["two", "", "unknown"]), ("redirect_uri", [CALLBACK, "", "https://app.example/other"])]
+    {
+        for value in values {
+            let answer = refused(&t, &ask.clone().and(name, value)).await;
+            let description = format!("the parameter {name} occurs more than once");
+            assert_page(&answer, 400, "invalid_request", &description);
+        }
+    }
+    assert_eq!(t.faults.calls(), 0, "nothing was looked up for either of two values");
+}
+
+// covers: PP-13 (RFC 6749 §1.9)
+#[tokio::test]
+async fn the_case_of_names_and_values_matters() {
+    let t = TestServer::new();
+    let app = t.public_client(CALLBACK).await;
+    let ask = Ask::code(&app);
+    let renamed = |name: &str, to: &str, value: &str| ask.clone().without(name).and(to, value);
+    let missing = refused(&t, &renamed("client_id", "Client_Id", &app.id)).await;
+    assert_page(&missing, 400, "invalid_request", "the parameter client_id is missing");
+    assert_page(
+        &refused(&t, &ask.clone().with("client_id", &app.id.to_uppercase())).await,
+        400,
+        "invalid_client",
+        "the client is not registered with this server",
+    );
+    for (ask, code) in [
+        (renamed("response_type", "RESPONSE_TYPE", "code"), "invalid_request"),
+        (ask.clone().with("response_type", "Code"), "unsupported_response_type"),
+        (ask.clone().with("response_mode", "Query"), "invalid_request"),
+        (renamed("code_challenge", "Code_Challenge", crate::common::CHALLENGE), "invalid_request"),
+        (ask.clone().with("scope", "User:Read"), "invalid_scope"),
+    ] {
+        assert_error(&refused(&t, &ask).await, CALLBACK, code, STATE);
+    }
+    assert_error(
+        &refused(&t, &renamed("state", "STATE", "s").with("scope", "x")).await,
+        CALLBACK,
+        "invalid_scope",
+        None,
+    );
+}
+
+// covers: PP-11 (RFC 6749 §4.1.2.1), B36
+#[tokio::test]
+async fn a_broken_escape_is_refused_wherever_it_stands_and_never_repaired() {
+    let t = TestServer::new();
+    let app = t.public_client(CALLBACK).await;
+    let ask = Ask::code(&app);
+    for broken in ["%", "%1", "%ZZ", "%FF", "%C3%28", "%ED%A0%80", "%00%", "%u0041"] {
+        for name in ["client_id", "redirect_uri"] {
+            let answer = refused(&t, &ask.clone().without(name).raw(&format!("&{name}={broken}"))).await;
+            assert_page(&answer, 400, "invalid_request", "the parameters have a broken escape or are not UTF-8");
+        }
+        for name in ["response_type", "response_mode", "scope", "code_challenge", "code_challenge_method", "unknown"] {
+            let answer = refused(&t, &ask.clone().without(name).raw(&format!("&{name}={broken}"))).await;
+            assert_error(&answer, CALLBACK, "invalid_request", STATE);
+        }
+        let in_state = refused(&t, &ask.clone().without("state").raw(&format!("&state={broken}"))).await;
+        assert_error(&in_state, CALLBACK, "invalid_request", None);
+        let in_name = refused(&t, &ask.clone().raw(&format!("&{broken}=1"))).await;
+        assert_error(&in_name, CALLBACK, "invalid_request", STATE);
+    }
+    // Bytes that are no escape and no UTF-8 can stand in a body.
+    let mut body = ask.encoded().into_bytes();
+    body.extend_from_slice(b"&x=\xff\xfe");
+    let answer = responded(t.server.authorize(&Request::post_form("/authorize", body)).await);
+    assert_error(&answer, CALLBACK, "invalid_request", STATE);
+}
+
+// covers: PP-12 (RFC 6749 §10.14), AZ-16 (RFC 6749 §4.1.2.1), B36
+#[tokio::test]
+async fn hostile_values_are_neither_trusted_nor_repeated() {
+    let t = TestServer::new();
+    let app = t.public_client(CALLBACK).await;
+    let ask = Ask::code(&app);
+    for probe in [
+        "<script>zzz(1)</script>",
+        "\"><img src=zzz onerror=zzz(1)>",
+        "'zzz",
+        "zzz\r\nSet-Cookie: zzz=1",
+        "zzz\n",
+        "zzz\0",
+        "zzz\u{7f}",
+        "zzz\u{202e}",
+        "zzz\u{e9}",
+        "zzz\\",
+        "javascript:zzz(1)",
+        "{\"zzz\":[]}",
+        "' OR zzz=zzz --",
+    ] {
+        for (name, code) in [("client_id", "invalid_client"), ("redirect_uri", "invalid_request")] {
+            let answer = refused(&t, &ask.clone().with(name, probe)).await;
+            assert_eq!((answer.status(), answer.header("location")), (400, None), "{probe:?}");
+            assert!(text(&answer).contains(code), "{}", describe(&answer));
+            assert!(!text(&answer).contains("zzz"), "{name} is on the page: {}", text(&answer));
+        }
+        for name in ["response_type", "response_mode", "scope", "code_challenge", "code_challenge_method"] {
+            let answer = refused(&t, &ask.clone().with(name, probe)).await;
+            assert_eq!(target_of(&answer), CALLBACK, "{name}={probe:?}");
+            assert!(!answer.header("location").unwrap().contains("zzz"), "{}", describe(&answer));
+            let description = &query_of(&answer)["error_description"];
+            assert!(description.bytes().all(|byte| matches!(byte, 0x20..=0x21 | 0x23..=0x5b | 0x5d..=0x7e)));
+        }
+    }
+    for event in t.events.events() {
+        assert!(!event.text.contains("zzz"), "{}", event.text);
+    }
+}
+
+// covers: PP-16 (RFC 6749 Appendix A.5), PP-07 (RFC 6749 Appendix B), RD-02 (RFC 6749 §4.1.2), AZ-18 (RFC 6749 §4.1.2.1)
+#[tokio::test]
+async fn a_state_of_any_printable_characters_comes_back_exactly_with_every_answer() {
+    let t = TestServer::new();
+    let app = t.public_client(CALLBACK).await;
+    let all: String = (0x20..=0x7e_u8).map(char::from).collect();
+    for state in [&*all, " ", "+", "%", "%41", "a&b=c#d", "&state=evil&code=evil", "a+b %26", "x"] {
+        let ask = Ask::code(&app).with("state", state);
+        let success = approved(&t, &ask).await;
+        assert_eq!(query_of(&success)["state"], state);
+        assert_eq!(query_of(&success).keys().collect::<Vec<_>>(), ["code", "iss", "state"]);
+        let denied = pending(&t, &ask).await.deny().into();
+        assert_error(&denied, CALLBACK, "access_denied", Some(state));
+        assert_error(&refused(&t, &ask.with("scope", "nope")).await, CALLBACK, "invalid_scope", Some(state));
+    }
+}
+
+// covers: RD-02 (RFC 6749 §4.1.2), AZ-18
+#[tokio::test]
+async fn no_state_is_added_if_none_was_sent() {
+    let t = TestServer::new();
+    let app = t.public_client(CALLBACK).await;
+    let ask = Ask::code(&app).without("state");
+    assert_eq!(query_of(&approved(&t, &ask).await).keys().collect::<Vec<_>>(), ["code", "iss"]);
+    assert_error(&pending(&t, &ask).await.deny().into(), CALLBACK, "access_denied", None);
+    assert_error(&refused(&t, &ask.without("response_type")).await, CALLBACK, "invalid_request", None);
+}
+
+// covers: AMB-23, PP-12 (RFC 6749 §10.14)
+#[tokio::test]
+async fn a_state_has_no_least_length_but_a_greatest_and_no_control_characters() {
+    let t = TestServer::with_policy(|policy| policy.max_state = 100);
+    let app = t.public_client(CALLBACK).await;
+    for good in ["x".to_owned(), "s".repeat(100)] {
+        let answer = approved(&t, &Ask::code(&app).with("state", &good)).await;
+        assert_eq!(query_of(&answer)["state"], good);
+    }
+    let bad =
+        ["s".repeat(101), "a\r\nSet-Cookie: a=b".into(), "a\0".into(), "a\u{7f}".into(), "\u{e9}".into(), "\t".into()];
+    for bad in bad {
+        let answer = refused(&t, &Ask::code(&app).with("state", &bad)).await;
+        assert_error(&answer, CALLBACK, "invalid_request", None);
+        assert_eq!(query_of(&answer)["error_description"], "the parameter state is malformed", "{bad:?}");
+    }
+    let waiting = pending(&t, &Ask::code(&app)).await;
+    let answer = waiting.approve(grantor::Approval::by(subject("alice"))).await;
+    assert_eq!(answer.state(), STATE, "the endpoint still works");
+}
+
+// covers: B36
+#[tokio::test]
+async fn no_request_however_malformed_is_a_server_error() {
+    let t = TestServer::new();
+    let app = t.public_client(CALLBACK).await;
+    let id = &app.id;
+    let long = "&".repeat(60_000);
+    for query in [
+        "",
+        "?",
+        "=",
+        "&&&",
+        "===",
+        "client_id",
+        "client_id=",
+        "client_id=%00",
+        "client_id=\u{0}",
+        "client_id[]=x",
+        "%",
+        "\u{fffd}",
+        "client_id=\u{20ac}&redirect_uri=\u{20ac}",
+        "client_id=a;redirect_uri=b",
+        &long,
+        &format!("client_id={}", "a".repeat(60_000)),
+        &format!("client_id={id}&redirect_uri={}", "https://app.example/cb".repeat(2_000)),
+        &format!("client_id={id}&redirect_uri=http://127.0.0.1:99999999999999999999/"),
+    ] {
+        let answer = responded(t.server.authorize(&Request::get(format!("/authorize?{query}"))).await);
+        assert_eq!((answer.status(), answer.header("location")), (400, None), "{}", describe(&answer));
+    }
+    let scopes = "user:read ".repeat(5_000) + "user:read";
+    let waiting = pending(&t, &Ask::code(&app).with("scope", &scopes)).await;
+    assert_eq!(waiting.scope().as_str(), "user:read");
+}

@@ -1,0 +1,160 @@
+//! How a request arrives: methods, body and query, size.
+
+use grantor::{Authorize, Request};
+
+use crate::ask::{Ask, CALLBACK, approved, assert_error, assert_page, grants_of, pending, refused};
+use crate::common::{query_of, responded};
+use grantor::testing::TestServer;
+
+// covers: AZ-01 (RFC 6749 §3.1), AZ-02
+#[tokio::test]
+async fn get_reads_the_query_and_post_the_body_with_the_same_result() {
+    let t = TestServer::new();
+    let app = t.public_client(CALLBACK).await;
+    let good = Ask::code(&app).with("scope", "user:write");
+    for request in [good.get(), good.post()] {
+        let Authorize::Pending(pending) = t.server.authorize(&request).await else { panic!("{request:?} was refused") };
+        assert_eq!(pending.client().id().as_str(), app.id);
+        assert_eq!(pending.scope().as_str(), "user:write");
+        let answer = pending.deny();
+        assert_eq!((answer.redirect_uri(), answer.state()), (CALLBACK, Some("af0ifjsldkj")));
+    }
+    let bad = good.with("response_type", "nonsense");
+    for request in [bad.get(), bad.post()] {
+        let answer = responded(t.server.authorize(&request).await);
+        assert_error(&answer, CALLBACK, "unsupported_response_type", Some("af0ifjsldkj"));
+    }
+}
+
+// covers: AMB-06
+#[tokio::test]
+async fn a_post_reads_its_body_alone_and_a_get_its_query_alone() {
+    let t = TestServer::new();
+    let app = t.public_client(CALLBACK).await;
+    let ask = Ask::code(&app);
+
+    let in_query = Request::post_form(format!("/authorize?{}", ask.encoded()), "");
+    let answer = responded(t.server.authorize(&in_query).await);
+    assert_page(&answer, 400, "invalid_request", "the parameter client_id is missing");
+
+    let in_body = Request::get("/authorize").with_body(ask.encoded());
+    let answer = responded(t.server.authorize(&in_body).await);
+    assert_page(&answer, 400, "invalid_request", "the parameter client_id is missing");
+
+    // What stands in the other half neither counts as a repetition nor changes anything.
+    let both = Request::post_form("/authorize?scope=user:write&state=other&client_id=other", ask.encoded());
+    let Authorize::Pending(pending) = t.server.authorize(&both).await else { panic!("the body is in order") };
+    assert_eq!(pending.scope().as_str(), "user:read");
+    assert_eq!(pending.deny().state(), Some("af0ifjsldkj"));
+}
+
+// covers: PP-17 (RFC 6749 §3.1)
+#[tokio::test]
+async fn an_endpoint_whose_address_has_a_query_works() {
+    let t = TestServer::new();
+    let app = t.public_client(CALLBACK).await;
+    let ask = Ask::code(&app).encoded();
+    let get = Request::get(format!("/authorize?tenant=1&{ask}"));
+    let post = Request::post_form("/authorize?tenant=1", ask);
+    for request in [get, post] {
+        let Authorize::Pending(pending) = t.server.authorize(&request).await else { panic!("{request:?} was refused") };
+        let answer = pending.approve(crate::ask::by("alice")).await.into();
+        assert!(query_of(&answer).contains_key("code"));
+    }
+}
+
+// covers: AMB-07
+#[tokio::test]
+async fn other_methods_are_refused_and_mint_nothing() {
+    let t = TestServer::new();
+    let app = t.public_client(CALLBACK).await;
+    let ask = Ask::code(&app);
+    for method in ["HEAD", "PUT", "OPTIONS", "DELETE", "PATCH", "TRACE", "CONNECT", "get", "Post", "", "\u{e9}"] {
+        let request = Request::new(method, format!("/authorize?{}", ask.encoded()))
+            .with_header("content-type", "application/x-www-form-urlencoded")
+            .with_body(ask.encoded());
+        let answer = responded(t.server.authorize(&request).await);
+        assert_page(&answer, 405, "invalid_request", "this endpoint does not serve this method");
+        assert_eq!(answer.header("allow"), Some("GET, POST"), "{method}");
+    }
+    assert_eq!(t.faults.calls(), 0, "no client was looked up");
+    assert!(grants_of(&t, &app).await.is_empty());
+}
+
+// covers: AZ-07 (RFC 6749 §4.1.2.1)
+#[tokio::test]
+async fn a_body_that_is_not_a_form_gets_a_page() {
+    let t = TestServer::new();
+    let app = t.public_client(CALLBACK).await;
+    let body = Ask::code(&app).encoded();
+    let post = |types: &[&str]| {
+        let request = Request::new("POST", "/authorize").with_body(body.clone());
+        types.iter().fold(request, |request, value| request.with_header("Content-Type", *value))
+    };
+    for types in [
+        &[][..],
+        &["application/json"],
+        &["multipart/form-data; boundary=x"],
+        &["text/plain"],
+        &["application/x-www-form-urlencoded", "application/x-www-form-urlencoded"],
+    ] {
+        let answer = responded(t.server.authorize(&post(types)).await);
+        assert_page(&answer, 400, "invalid_request", "the body is not application/x-www-form-urlencoded");
+    }
+    let with_charset = post(&["application/x-www-form-urlencoded; charset=UTF-8"]);
+    assert!(matches!(t.server.authorize(&with_charset).await, Authorize::Pending(_)));
+}
+
+#[tokio::test]
+async fn input_up_to_the_limit_is_read_and_a_byte_more_is_refused_unread() {
+    let probe = TestServer::new();
+    let app = probe.public_client(CALLBACK).await;
+    let ask = Ask::code(&app).with("padding", &"x".repeat(500));
+    let size = ask.encoded().len();
+
+    for (limit, fits) in [(size, true), (size - 1, false)] {
+        let t = TestServer::with_policy(|policy| policy.max_body = limit);
+        t.public_client(CALLBACK).await;
+        for request in [ask.get(), ask.post()] {
+            match t.server.authorize(&request).await {
+                Authorize::Pending(_) => assert!(fits, "{request:?}"),
+                Authorize::Respond(answer) => {
+                    assert!(!fits, "{request:?}");
+                    assert_page(&answer, 413, "invalid_request", "the request body is too large");
+                    assert_eq!(t.faults.calls(), 0);
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_default_limit_holds_a_long_state_but_no_flood() {
+    let t = TestServer::new();
+    let app = t.public_client(CALLBACK).await;
+    let long = "s".repeat(4096);
+    assert_eq!(pending(&t, &Ask::code(&app).with("state", &long)).await.deny().state(), Some(&*long));
+    let answer = refused(&t, &Ask::code(&app).with("padding", &"x".repeat(1 << 16))).await;
+    assert_page(&answer, 413, "invalid_request", "the request body is too large");
+}
+
+// covers: AZ-03 (RFC 6749 §3.1), CU-02 (RFC 6749 §10.12)
+#[tokio::test]
+async fn a_request_alone_grants_nothing_until_a_named_user_approves() {
+    let t = TestServer::new();
+    let app = t.confidential_client(CALLBACK).await;
+    t.authorize(&app).approve_as("alice").await.redeem().await.unwrap();
+    let before = grants_of(&t, &app).await.len();
+
+    let calls = t.faults.calls();
+    let waiting = pending(&t, &Ask::code(&app)).await;
+    assert_eq!(t.faults.calls(), calls + 1, "only the client was looked up");
+    drop(waiting);
+    assert_eq!(grants_of(&t, &app).await.len(), before, "an abandoned request leaves nothing behind");
+
+    let answer = approved(&t, &Ask::code(&app)).await;
+    assert!(query_of(&answer).contains_key("code"));
+    let grants = grants_of(&t, &app).await;
+    assert_eq!(grants.len(), before + 1);
+    assert_eq!(grants[0].subject.as_ref().map(grantor::Subject::as_str), Some("alice"));
+}

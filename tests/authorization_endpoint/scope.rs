@@ -1,0 +1,140 @@
+//! Which scope a request ends up with.
+
+use grantor::testing::TestServer;
+use grantor::{AuthorizationCode, Client, CodeVerifier, Response, TokenRequest, TokenResponse};
+
+use crate::ask::{Ask, CALLBACK, assert_error, by, grants_of, pending, refused};
+use crate::common::{VERIFIER, query_of};
+
+const STATE: Option<&str> = Some("af0ifjsldkj");
+
+async fn redeem(t: &TestServer, app: &grantor::testing::TestClient, answer: Response) -> TokenResponse {
+    let (code, verifier) = (AuthorizationCode::new(&*query_of(&answer)["code"]), CodeVerifier::new(VERIFIER));
+    let request = TokenRequest::authorization_code(&code).redirect_uri(CALLBACK).code_verifier(&verifier);
+    t.token_as(app, request).await.expect("the code works")
+}
+
+// covers: SC-02 (RFC 6749 §3.3, Appendix A.4), AZ-11 (RFC 6749 §4.1.2.1), AMB-05
+#[tokio::test]
+async fn a_malformed_scope_is_refused_and_not_taken_for_none() {
+    let t = TestServer::with(|builder| builder.default_scope("user:read"));
+    let app = t.public_client(CALLBACK).await;
+    for scope in [
+        " ",
+        "  ",
+        " user:read",
+        "user:read ",
+        "user:read  user:write",
+        "\"user:read\"",
+        "user:read\\",
+        "user:read\t",
+        "user:read\nuser:write",
+        "caf\u{e9}",
+        "user:read\0",
+        "\u{a0}",
+        "user:read\u{3000}user:write",
+        "\u{7f}",
+    ] {
+        let answer = refused(&t, &Ask::code(&app).with("scope", scope)).await;
+        assert_error(&answer, CALLBACK, "invalid_scope", STATE);
+        assert_eq!(query_of(&answer)["error_description"], "the scope is malformed", "{scope:?}");
+    }
+}
+
+// covers: SC-05 (RFC 6749 §3.3), AMB-05
+#[tokio::test]
+async fn without_a_scope_a_client_gets_its_default_or_the_servers_or_an_error() {
+    let none = TestServer::new();
+    let server_default = TestServer::with(|builder| builder.default_scope("user:write"));
+    let public = |id| Client::public(id).authorization_code([CALLBACK]);
+    for (t, client, expected) in [
+        (&none, public("a").scope("user:read user:write"), None),
+        (&none, public("b"), None),
+        (&none, public("c").scope("user:read user:write").default_scope("user:read"), Some("user:read")),
+        (&server_default, public("d").scope("user:read user:write"), Some("user:write")),
+        (&server_default, public("e"), Some("user:write")),
+        (&server_default, public("f").scope("user:read user:write").default_scope("user:read"), Some("user:read")),
+        // The server's default does not widen what the client may have.
+        (&server_default, public("g").scope("user:read"), None),
+        // What the server has ceased to offer is not granted.
+        (&none, public("h").scope("user:read retired").default_scope("retired user:read"), Some("user:read")),
+        (&none, public("i").scope("retired").default_scope("retired"), None),
+    ] {
+        let app = t.register(client.build(), None).await;
+        for ask in [Ask::code(&app).without("scope"), Ask::code(&app).with("scope", "")] {
+            match expected {
+                Some(scope) => assert_eq!(pending(t, &ask).await.scope().as_str(), scope, "{}", app.id),
+                None => assert_error(&refused(t, &ask).await, CALLBACK, "invalid_scope", STATE),
+            }
+        }
+    }
+}
+
+// covers: SC-07 (RFC 6749 §10.3), CU-13 (OAuth 2.1 §7.9), AMB-10
+#[tokio::test]
+async fn a_client_asks_for_no_more_than_it_may_have() {
+    let t = TestServer::with(|builder| builder.default_scope("user:read"));
+    let public = |id| Client::public(id).authorization_code([CALLBACK]);
+    let reader = t.register(public("reader").scope("user:read").build(), None).await;
+    let writer = t.register(public("writer").scope("user:read user:write").build(), None).await;
+    let unsaid = t.register(public("unsaid").build(), None).await;
+    let both = |app| Ask::code(app).with("scope", "user:write user:read");
+    assert_eq!(pending(&t, &both(&writer)).await.scope().as_str(), "user:read user:write");
+    for (app, scope) in [
+        (&reader, "user:write user:read"),
+        (&reader, "user:write"),
+        (&unsaid, "user:write user:read"),
+        (&writer, "offline_access user:read"),
+    ] {
+        let answer = refused(&t, &Ask::code(app).with("scope", scope)).await;
+        assert_error(&answer, CALLBACK, "invalid_scope", STATE);
+        assert_eq!(query_of(&answer)["error_description"], "the client may not ask for a scope it asked for");
+    }
+    // One unknown token among known ones fails the request; it is not quietly dropped.
+    for scope in ["nope", "user:read nope", "user", "user:read:more", "openid user:read"] {
+        let answer = refused(&t, &Ask::code(&writer).with("scope", scope)).await;
+        assert_error(&answer, CALLBACK, "invalid_scope", STATE);
+        assert_eq!(query_of(&answer)["error_description"], "a scope is unknown");
+    }
+    drop(pending(&t, &Ask::code(&unsaid)).await);
+}
+
+// covers: SC-03 (RFC 6749 §3.3), SC-04 (RFC 6749 §3.3), CU-10 (RFC 6749 §3.3), AMB-10
+#[tokio::test]
+async fn a_user_may_grant_less_and_the_client_is_told() {
+    let t = TestServer::new();
+    let app = t.public_client(CALLBACK).await;
+    let ask = Ask::code(&app).with("scope", "user:read user:write offline_access");
+    let answer = pending(&t, &ask).await.approve(by("alice").scope(["user:write"])).await;
+    let tokens = redeem(&t, &app, answer.into()).await;
+    assert_eq!(tokens.scope.as_str(), "user:write");
+    assert_eq!(grants_of(&t, &app).await[0].scope.as_str(), "user:write");
+    let access = t.bearer(&tokens.access_token).await.unwrap();
+    assert_eq!(access.require("user:read").unwrap_err().code().unwrap(), "insufficient_scope");
+}
+
+// covers: B45
+#[tokio::test]
+async fn an_approval_can_only_narrow() {
+    let t = TestServer::new();
+    let app = t.public_client(CALLBACK).await;
+    let ask = Ask::code(&app).with("scope", "user:read");
+    let wide = ["user:write", "user:read", "offline_access", "nope", "user:read user:write", "", "USER:READ"];
+    let answer = pending(&t, &ask).await.approve(by("alice").scope(wide)).await;
+    assert_eq!(redeem(&t, &app, answer.into()).await.scope.as_str(), "user:read");
+}
+
+// covers: SC-09 (RFC 6749 §4.1.2.1)
+#[tokio::test]
+async fn an_approval_of_nothing_is_a_denial() {
+    let t = TestServer::new();
+    let app = t.public_client(CALLBACK).await;
+    for nothing in [&[][..], &["user:write"], &["user:read user:write"], &[""]] {
+        let answer = pending(&t, &Ask::code(&app)).await.approve(by("alice").scope(nothing)).await;
+        assert!(answer.code().is_none());
+        assert_error(&answer.into(), CALLBACK, "access_denied", STATE);
+    }
+    assert!(grants_of(&t, &app).await.is_empty());
+    assert_eq!(t.events.names(), ["authorization_denied"; 4]);
+    assert!(t.events.events()[0].text.contains("Subject(\"alice\")"), "{}", t.events.events()[0].text);
+}

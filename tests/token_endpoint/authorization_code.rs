@@ -1,0 +1,277 @@
+//! Redeeming codes (RFC 6749 §4.1.3): whose they are, what they are bound to, what they give.
+
+use grantor::secret::TokenHash;
+use grantor::testing::TestServer;
+use grantor::{Approval, AuthorizationRequest, Authorize, Client, Subject};
+use time::Duration;
+
+use crate::common::{CHALLENGE, VERIFIER, token_as};
+use crate::support::{
+    CB, access_token, change_client, granted, redemption, refused_for, restarted, row, rows, spied, with,
+};
+
+const ALL: &str = "user:read user:write offline_access";
+
+// covers: GC-07 (RFC 6749 §4.1.3), GC-08 (RFC 6749 §4.1.3), B19
+#[tokio::test]
+async fn a_code_is_redeemed_by_its_own_client_only_and_survives_the_attempts_of_others() {
+    let (t, spy) = spied(|_| {});
+    for (owner, thief) in [
+        (t.confidential_client(CB).await, t.confidential_client(CB).await),
+        (t.confidential_client(CB).await, t.public_client(CB).await),
+        (t.public_client(CB).await, t.public_client(CB).await),
+        (t.public_client(CB).await, t.confidential_client(CB).await),
+    ] {
+        let approved = t.authorize(&owner).approve_as("alice").await;
+        let pairs = redemption(&approved, &owner);
+        spy.writes();
+        for _ in 0..3 {
+            refused_for(&t, &token_as(&thief, &pairs), 400, "invalid_grant", "ForeignToken").await;
+        }
+        assert!(spy.writes().is_empty());
+        granted(&t, &token_as(&owner, &pairs)).await;
+    }
+}
+
+// covers: GC-09 (RFC 6749 §4.1.3), GC-13 (RFC 6749 §4.1.2), AMB-04, B7
+#[tokio::test]
+async fn the_redirect_uri_of_the_authorization_request_is_repeated_exactly() {
+    let t = TestServer::new();
+    let uri = "https://app.example/cb?a=%2Fx";
+    let app = t.confidential_client_with(|client| client.authorization_code([uri, CB]).scope(ALL)).await;
+    let approved = t.authorize(&app).approve_as("alice").await;
+    let pairs = redemption(&approved, &app);
+    let before = rows(&t, &[approved.code().hash()]).await;
+    for wrong in [
+        "",
+        CB,
+        "https://app.example/cb?a=/x",
+        "https://app.example/cb?a=%2fx",
+        "https://app.example:443/cb?a=%2Fx",
+        "https://APP.example/cb?a=%2Fx",
+        "https://app.example/cb?a=%2Fx#",
+        "https://evil.example/cb?a=%2Fx",
+    ] {
+        let request = token_as(&app, &with(&pairs, "redirect_uri", wrong));
+        refused_for(&t, &request, 400, "invalid_grant", "RedirectUriMismatch").await;
+    }
+    assert_eq!(rows(&t, &[approved.code().hash()]).await, before, "a failed attempt leaves a code as it was");
+    granted(&t, &token_as(&app, &pairs)).await;
+}
+
+/// The code for a request that named no redirect URI.
+async fn code_without_redirect_uri(t: &TestServer, client_id: &str) -> String {
+    let request = AuthorizationRequest::code(client_id).scope("user:read").code_challenge_s256(CHALLENGE);
+    let Authorize::Pending(pending) = t.authorization_request(&request).await else { panic!("one URI is registered") };
+    let response = pending.approve(Approval::by(Subject::new("alice").unwrap())).await;
+    response.code().expect("a code").expose().to_owned()
+}
+
+// covers: AMB-04, GC-09 (RFC 6749 §4.1.3)
+#[tokio::test]
+async fn a_redirect_uri_that_was_not_sent_need_not_be_repeated_but_must_be_right_if_it_is() {
+    let t = TestServer::new();
+    let app = t.confidential_client(CB).await;
+    for (given, expected) in [("", Ok(())), (CB, Ok(())), ("https://evil.example/cb", Err(()))] {
+        let code = code_without_redirect_uri(&t, &app.id).await;
+        let pairs = [("grant_type", "authorization_code"), ("code", &code), ("code_verifier", VERIFIER)];
+        let request = token_as(&app, &with(&pairs, "redirect_uri", given));
+        match expected {
+            Ok(()) => drop(granted(&t, &request).await),
+            Err(()) => drop(refused_for(&t, &request, 400, "invalid_grant", "RedirectUriMismatch").await),
+        }
+    }
+}
+
+// covers: GC-10 (OAuth 2.1 §10.2), AMB-04
+#[tokio::test]
+async fn a_client_of_oauth_2_1_may_leave_the_redirect_uri_out_but_not_change_it() {
+    let t = TestServer::with_policy(|policy| policy.dangerous().allow_missing_pkce = true);
+    let app = t
+        .confidential_client_with(|client| {
+            client.authorization_code([CB]).scope(ALL).omits_redirect_uri().without_pkce()
+        })
+        .await;
+    let approved = t.authorize(&app).approve_as("alice").await;
+    let pairs = redemption(&approved, &app);
+    let changed = token_as(&app, &with(&pairs, "redirect_uri", "https://app.example/other"));
+    refused_for(&t, &changed, 400, "invalid_grant", "RedirectUriMismatch").await;
+    granted(&t, &token_as(&app, &with(&pairs, "redirect_uri", ""))).await;
+    // Without PKCE nothing would take the place of the redirect URI.
+    let approved = t.authorize(&app).without_pkce().approve_as("alice").await;
+    let pairs = redemption(&approved, &app);
+    let without = token_as(&app, &with(&pairs, "redirect_uri", ""));
+    refused_for(&t, &without, 400, "invalid_grant", "RedirectUriMismatch").await;
+    granted(&t, &token_as(&app, &pairs)).await;
+}
+
+// covers: GC-12 (RFC 6749 §5.2), TF-05 (RFC 6749 §10.10)
+#[tokio::test]
+async fn a_code_that_was_changed_in_any_place_is_unknown() {
+    let t = TestServer::new();
+    let app = t.confidential_client(CB).await;
+    let approved = t.authorize(&app).approve_as("alice").await;
+    let pairs = redemption(&approved, &app);
+    let code = approved.code().expose();
+    let mut wrong =
+        vec![code[1..].to_owned(), code[..42].to_owned(), format!("{code}A"), format!("{code}="), "x".into()];
+    for at in 0..code.len() {
+        let flipped = if &code[at..=at] == "A" { "B" } else { "A" };
+        wrong.push(format!("{}{flipped}{}", &code[..at], &code[at + 1..]));
+    }
+    for code in &wrong {
+        let request = token_as(&app, &with(&pairs, "code", code));
+        refused_for(&t, &request, 400, "invalid_grant", "UnknownToken").await;
+    }
+    granted(&t, &token_as(&app, &pairs)).await;
+}
+
+// covers: GC-01 (RFC 6749 §4.1.2)
+#[tokio::test]
+async fn a_code_is_good_until_the_last_microsecond_of_its_lifetime() {
+    let t = TestServer::new();
+    let app = t.confidential_client(CB).await;
+    for (age, works) in [(Duration::MINUTE - Duration::microseconds(1), true), (Duration::MINUTE, false)] {
+        let approved = t.authorize(&app).approve_as("alice").await;
+        t.clock.advance(age);
+        let request = token_as(&app, &redemption(&approved, &app));
+        if works {
+            granted(&t, &request).await;
+        } else {
+            refused_for(&t, &request, 400, "invalid_grant", "GrantEnded").await;
+        }
+    }
+}
+
+// covers: GC-02 (RFC 6749 §4.1.2)
+#[tokio::test]
+async fn codes_live_for_a_minute_by_default_and_never_for_more_than_ten() {
+    let t = TestServer::new();
+    let app = t.confidential_client(CB).await;
+    let approved = t.authorize(&app).approve_as("alice").await;
+    let (code, _) = row(&t, approved.code().hash()).await;
+    assert_eq!(code.expires_at - code.issued_at, Duration::MINUTE);
+    let mut policy = grantor::Policy::default();
+    policy.code_lifetime = Duration::minutes(10) + Duration::SECOND;
+    let built = grantor::AuthorizationServer::builder("https://id.example")
+        .storage(grantor::MemoryStorage::new())
+        .scope("a", "A")
+        .policy(policy)
+        .build();
+    assert!(matches!(built, Err(grantor::BuildError::Policy(grantor::policy::PolicyError::CodeLifetimeTooLong))));
+    let client = Client::public("app").authorization_code([CB]).scope("a");
+    let client = client.lifetimes(|own| own.code = Some(Duration::minutes(10) + Duration::SECOND));
+    assert!(client.build().is_err());
+}
+
+// covers: GC-14 (RFC 6749 §4.1.3), SC-03 (RFC 6749 §3.3), SC-04 (RFC 6749 §3.3), TK-07 (RFC 6749 §5.1)
+#[tokio::test]
+async fn the_token_has_what_the_user_approved_and_a_scope_parameter_changes_nothing() {
+    let t = TestServer::new();
+    let app = t.confidential_client(CB).await;
+    let approval = Approval::by(Subject::new("alice").unwrap()).scope(["user:read"]);
+    let approved = t.authorize(&app).scope("user:read user:write").approve(approval).await;
+    for extra in ["user:write", "no-such-scope", "not\"well\\formed"] {
+        let pairs = [redemption(&approved, &app), vec![("scope", extra)]].concat();
+        let fresh = t.authorize(&app).scope("user:read user:write");
+        let fresh = fresh.approve(Approval::by(Subject::new("alice").unwrap()).scope(["user:read"])).await;
+        let pairs = with(&pairs, "code", fresh.code().expose());
+        let body = granted(&t, &token_as(&app, &pairs)).await;
+        assert_eq!(body["scope"], "user:read");
+        assert!(t.bearer(&access_token(&body)).await.unwrap().require("user:write").is_err());
+    }
+}
+
+// covers: GC-15 (RFC 6749 §5.2)
+#[tokio::test]
+async fn a_client_that_lost_the_grant_type_cannot_redeem_a_code_issued_before() {
+    let t = TestServer::new();
+    let app = t.confidential_client(CB).await;
+    let approved = t.authorize(&app).approve_as("alice").await;
+    change_client(&t, &app, |parts| parts.grant_types.retain(|grant_type| grant_type.as_str() != "authorization_code"))
+        .await;
+    let request = token_as(&app, &redemption(&approved, &app));
+    refused_for(&t, &request, 400, "unauthorized_client", "GrantTypeNotAllowed").await;
+}
+
+// covers: PK-11 (RFC 7636 §4.4), GC-13 (RFC 6749 §4.1.2)
+#[tokio::test]
+async fn everything_a_code_is_bound_to_survives_a_restart_of_the_server() {
+    let mut t = TestServer::new();
+    let app = t.confidential_client(CB).await;
+    let old = t.clone();
+    let approved = old.authorize(&app).approve_as("alice").await;
+    t.server = restarted(&t, t.storage.clone(), grantor::Policy::default());
+    let pairs = redemption(&approved, &app);
+    let wrong_verifier = token_as(&app, &with(&pairs, "code_verifier", VERIFIER));
+    refused_for(&t, &wrong_verifier, 400, "invalid_grant", "WrongCodeVerifier").await;
+    let wrong_uri = token_as(&app, &with(&pairs, "redirect_uri", "https://app.example/other"));
+    refused_for(&t, &wrong_uri, 400, "invalid_grant", "RedirectUriMismatch").await;
+    granted(&t, &token_as(&app, &pairs)).await;
+}
+
+// covers: TF-15 (RFC 6749 §10), GR-20 (RFC 6749 §1.5)
+#[tokio::test]
+async fn codes_access_tokens_and_refresh_tokens_do_not_stand_in_for_each_other() {
+    let t = TestServer::new();
+    let app = t.confidential_client(CB).await;
+    let tokens = crate::support::tokens_of(&t, &app).await;
+    let approved = t.authorize(&app).approve_as("alice").await;
+    let (code, access) = (approved.code().expose(), tokens.access_token.expose());
+    let refresh = crate::support::refresh_of(&tokens).expose();
+    let redeem = redemption(&approved, &app);
+    for other in [access, refresh] {
+        let request = token_as(&app, &with(&redeem, "code", other));
+        refused_for(&t, &request, 400, "invalid_grant", "UnknownToken").await;
+    }
+    for other in [code, access] {
+        refused_for(&t, &crate::support::refresh(&app, other), 400, "invalid_grant", "UnknownToken").await;
+    }
+    for other in [code, refresh] {
+        assert!(!crate::support::lives(&t, &grantor::AccessToken::new(other)).await);
+    }
+    granted(&t, &token_as(&app, &redeem)).await;
+    granted(&t, &crate::support::refresh(&app, refresh)).await;
+}
+
+// covers: GC-03 (RFC 6749 §4.1.2), B16
+#[tokio::test]
+async fn a_code_works_once_and_its_row_says_so() {
+    let (t, spy) = spied(|_| {});
+    let app = t.public_client(CB).await;
+    let approved = t.authorize(&app).approve_as("alice").await;
+    let pairs = redemption(&approved, &app);
+    spy.writes();
+    granted(&t, &token_as(&app, &pairs)).await;
+    assert_eq!(spy.writes(), ["exchange"], "spending and issuing are one step");
+    let (code, _) = row(&t, approved.code().hash()).await;
+    let spent = code.spent.expect("spent");
+    assert!(spent.seed.is_none(), "nobody can derive what came of a code");
+    for _ in 0..3 {
+        assert_eq!(t.server.token(&token_as(&app, &pairs)).await.status(), 400);
+        assert!(!spy.writes().contains(&"exchange"));
+    }
+    assert_eq!(t.events.count("tokens_issued"), 1);
+}
+
+// covers: TF-14 (RFC 6749 §10.3), GR-19 (RFC 6749 §10.4)
+#[tokio::test]
+async fn what_is_stored_of_a_grant_holds_no_token() {
+    let t = TestServer::new();
+    let app = t.confidential_client(CB).await;
+    let approved = t.authorize(&app).approve_as("alice").await;
+    let first = approved.redeem().await.unwrap();
+    let second = t.refresh(&app, crate::support::refresh_of(&first)).await.unwrap();
+    let refreshes = [crate::support::refresh_of(&first), crate::support::refresh_of(&second)];
+    let mut secrets = vec![approved.code().expose(), first.access_token.expose(), second.access_token.expose()];
+    secrets.extend(refreshes.map(grantor::Secret::expose));
+    let hashes: Vec<TokenHash> = [approved.code().hash(), first.access_token.hash(), second.access_token.hash()]
+        .into_iter()
+        .chain(refreshes.map(grantor::Secret::hash))
+        .collect();
+    let stored = serde_json::to_string(&rows(&t, &hashes).await).unwrap();
+    for secret in secrets {
+        assert!(!stored.contains(secret), "{stored}");
+    }
+    assert!(!stored.contains(approved.verifier().unwrap().expose()));
+}

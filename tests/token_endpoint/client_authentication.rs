@@ -1,0 +1,470 @@
+//! Who a client is, and how it proves it (RFC 6749 §2.3, §3.2.1).
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use grantor::client::{AuthenticationMethod, ClientError, ClientParts, ClientType};
+use grantor::error::AuthenticatorError;
+use grantor::testing::{TestClient, TestServer};
+use grantor::{
+    Authenticator, Client, ClientAttempt, ClientCredential, ClientId, ClientRegistry, ClientSecret, ClientStore, Clock,
+    Request, ResourceOwnerAttempt, Subject, Verdict,
+};
+use time::Duration;
+
+use crate::common::{basic, token, token_as};
+use crate::support::{
+    CB, access_token, change_client, granted, header_values, redemption, refresh, refresh_of, refused, refused_for,
+    tokens_of, with,
+};
+
+const MACHINE: [(&str, &str); 2] = [("grant_type", "client_credentials"), ("scope", "user:read")];
+
+fn secret_of(app: &TestClient) -> &str {
+    app.secret.as_ref().expect("a confidential client").expose()
+}
+
+fn by_basic(id: &str, secret: &str) -> Request {
+    token(&MACHINE).with_header("authorization", basic(id, secret))
+}
+
+fn by_body(id: &str, secret: &str) -> Request {
+    token(&[&MACHINE[..], &[("client_id", id), ("client_secret", secret)]].concat())
+}
+
+/// A Basic header whose credentials are exactly these bytes.
+fn raw_basic(credentials: impl AsRef<[u8]>) -> Request {
+    token(&MACHINE).with_header("authorization", format!("Basic {}", STANDARD.encode(credentials)))
+}
+
+// covers: CA-03 (RFC 6749 §2.3.1), CA-04 (OAuth 2.1 §2.4.1)
+#[tokio::test]
+async fn a_confidential_client_authenticates_by_header_or_body() {
+    let t = TestServer::new();
+    let app = t.confidential_client(CB).await;
+    granted(&t, &by_basic(&app.id, secret_of(&app))).await;
+    granted(&t, &by_body(&app.id, secret_of(&app))).await;
+}
+
+// covers: CA-01 (RFC 6749 §3.2.1), CA-10 (RFC 6749 §2.2), CA-20 (RFC 6749 §10.2), GR-01 (RFC 6749 §6), GK-02 (RFC 6749 §4.4.2), AMB-17, B14, B29
+#[tokio::test]
+async fn the_identifier_alone_is_not_enough_for_a_confidential_client_with_any_grant() {
+    let t = TestServer::new();
+    let app = t.confidential_client(CB).await;
+    let tokens = tokens_of(&t, &app).await;
+    let approved = t.authorize(&app).approve_as("alice").await;
+    let redeem = redemption(&approved, &app);
+    let refresh = [("grant_type", "refresh_token"), ("refresh_token", refresh_of(&tokens).expose())];
+    // A right verifier proves where the code came from, not who redeems it.
+    for pairs in [&MACHINE[..], &redeem, &refresh] {
+        let named = [pairs, &[("client_id", app.id.as_str())]].concat();
+        refused_for(&t, &token(&named), 401, "invalid_client", "MissingClientAuthentication").await;
+        let empty_secret = [&named[..], &[("client_secret", "")]].concat();
+        refused_for(&t, &token(&empty_secret), 401, "invalid_client", "MissingClientAuthentication").await;
+    }
+    granted(&t, &token_as(&app, &redeem)).await;
+    granted(&t, &crate::support::refresh(&app, refresh_of(&tokens).expose())).await;
+}
+
+// covers: CA-13 (RFC 6749 §5.2), CA-14 (RFC 6749 §5.2), CA-15 (RFC 6749 §5.2), TL-21 (RFC 9110 §15.5.2), AMB-02
+#[tokio::test]
+async fn every_failed_authentication_is_401_with_a_challenge_and_the_same_body() {
+    let t = TestServer::new();
+    let app = t.confidential_client(CB).await;
+    let assertion = [("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer")];
+    let assertion = [&MACHINE[..], &assertion, &[("client_assertion", "header.payload.signature")]].concat();
+    let mut bodies = Vec::new();
+    for (request, reason) in [
+        (by_basic(&app.id, "not-the-secret"), "ClientAuthenticationFailed"),
+        (by_basic("nobody-we-know", "not-the-secret"), "UnknownClient"),
+        (by_body(&app.id, "not-the-secret"), "ClientAuthenticationFailed"),
+        (by_body("nobody-we-know", "not-the-secret"), "UnknownClient"),
+        (token(&[&MACHINE[..], &[("client_id", "nobody-we-know")]].concat()), "UnknownClient"),
+        (token(&MACHINE), "MissingClientAuthentication"),
+        (token(&[&MACHINE[..], &[("client_secret", secret_of(&app))]].concat()), "MissingClientAuthentication"),
+        (token(&assertion), "AuthenticationMethodNotAllowed"),
+        (token(&MACHINE).with_header("authorization", "Bearer some-access-token"), "AuthenticationMethodNotAllowed"),
+        (token(&MACHINE).with_header("authorization", "Digest username=a"), "AuthenticationMethodNotAllowed"),
+    ] {
+        // `refused` checks the challenge.
+        let response = refused_for(&t, &request, 401, "invalid_client", reason).await;
+        bodies.push((response.body().to_vec(), header_values(&response, "www-authenticate").join("")));
+    }
+    bodies.dedup();
+    assert_eq!(bodies.len(), 1, "the answers can be told apart");
+}
+
+// covers: CA-05 (RFC 6749 §2.3.1), CA-06 (RFC 7617 §2), AMB-03
+#[tokio::test]
+async fn basic_credentials_are_form_decoded_and_split_at_the_first_colon() {
+    let t = TestServer::new();
+    let id = "app:one %2B+/?&=~";
+    let secret = "pass:word: %41+&=\"\\/~!";
+    let app = t
+        .register(
+            Client::confidential(id, ClientCredential::secret(&ClientSecret::new(secret)))
+                .client_credentials()
+                .scope("user:read")
+                .build(),
+            Some(ClientSecret::new(secret)),
+        )
+        .await;
+    granted(&t, &by_basic(&app.id, secret)).await;
+    granted(&t, &by_body(&app.id, secret)).await;
+    // Only the id has to escape its colons; the secret may hold them raw.
+    let encoded_id: String = url::form_urlencoded::byte_serialize(id.as_bytes()).collect();
+    let half_raw = secret.replace('%', "%25").replace('+', "%2B").replace(' ', "+");
+    assert!(half_raw.contains(':'));
+    granted(&t, &raw_basic(format!("{encoded_id}:{half_raw}"))).await;
+    // Unescaped, the pair means something else.
+    refused_for(&t, &raw_basic(format!("{encoded_id}:{secret}")), 401, "invalid_client", "ClientAuthenticationFailed")
+        .await;
+    refused_for(&t, &raw_basic(format!("{id}:{secret}")), 401, "invalid_client", "UnknownClient").await;
+}
+
+// covers: AMB-03, TE-05 (RFC 6749 §5.2), B36
+#[tokio::test]
+async fn an_unreadable_authorization_header_is_a_malformed_request() {
+    let t = TestServer::new();
+    let app = t.confidential_client(CB).await;
+    let right = basic(&app.id, secret_of(&app));
+    let malformed = [
+        token(&MACHINE).with_header("authorization", "Basic"),
+        token(&MACHINE).with_header("authorization", "Basic ???"),
+        token(&MACHINE).with_header("authorization", format!("{right}!")),
+        token(&MACHINE).with_header("authorization", format!("{right} {right}")),
+        raw_basic("no-colon"),
+        raw_basic(format!("{}%:{}", app.id, secret_of(&app))),
+        raw_basic(format!("{}:%ZZ", app.id)),
+        raw_basic(b"\xff:\xfe"),
+        by_basic(&app.id, secret_of(&app)).with_header("Authorization", right.clone()),
+        by_basic(&app.id, secret_of(&app)).with_header("authorization", "Bearer x"),
+    ];
+    for request in malformed {
+        refused_for(&t, &request, 400, "invalid_request", "MalformedAuthorization").await;
+    }
+}
+
+// covers: PP-23 (RFC 9110 §11.1)
+#[tokio::test]
+async fn the_scheme_of_the_header_may_be_written_in_any_case() {
+    let t = TestServer::new();
+    let app = t.confidential_client(CB).await;
+    for scheme in ["Basic", "basic", "BASIC", "bAsIc"] {
+        let header = basic(&app.id, secret_of(&app)).replacen("Basic", scheme, 1);
+        granted(&t, &token(&MACHINE).with_header("AUTHORIZATION", header)).await;
+    }
+}
+
+// covers: CA-02 (RFC 6749 §3.2.1), CA-11 (RFC 6749 §2.3), AMB-17, B28
+#[tokio::test]
+async fn authentication_that_a_public_client_did_not_need_is_still_judged() {
+    let t = TestServer::new();
+    let app = t.public_client(CB).await;
+    let approved = t.authorize(&app).approve_as("alice").await;
+    let redeem = redemption(&approved, &app);
+    let reason = "AuthenticationMethodNotAllowed";
+    for request in [
+        token(&[&redeem[..], &[("client_id", &app.id), ("client_secret", "made-up-secret")]].concat()),
+        token(&redeem).with_header("authorization", basic(&app.id, "made-up-secret")),
+        token(&redeem).with_header("authorization", basic(&app.id, "")),
+    ] {
+        refused_for(&t, &request, 401, "invalid_client", reason).await;
+    }
+    granted(&t, &token_as(&app, &redeem)).await;
+}
+
+// covers: CA-09 (RFC 6749 §2.3), AMB-16, B28
+#[tokio::test]
+async fn two_authentication_methods_in_one_request_are_refused_even_if_both_are_right() {
+    let t = TestServer::new();
+    let app = t.confidential_client(CB).await;
+    let header = basic(&app.id, secret_of(&app));
+    let wrong_header = basic(&app.id, "not-the-secret");
+    let body_secret = [("client_id", app.id.as_str()), ("client_secret", secret_of(&app))];
+    let assertion = [("client_assertion", "header.payload.signature")];
+    let assertion_type = [("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer")];
+    for request in [
+        token(&[&MACHINE[..], &body_secret].concat()).with_header("authorization", header.clone()),
+        // A failed header does not fall back to the body.
+        token(&[&MACHINE[..], &body_secret].concat()).with_header("authorization", wrong_header),
+        token(&[&MACHINE[..], &assertion, &assertion_type].concat()).with_header("authorization", header.clone()),
+        token(&[&MACHINE[..], &assertion_type].concat()).with_header("authorization", header),
+        token(&[&MACHINE[..], &body_secret, &assertion].concat()),
+    ] {
+        refused_for(&t, &request, 400, "invalid_request", "SeveralAuthenticationMethods").await;
+    }
+}
+
+// covers: B28
+#[tokio::test]
+async fn a_failed_header_does_not_fall_back_to_the_identifier_in_the_body() {
+    let t = TestServer::new();
+    let public = t.public_client(CB).await;
+    let approved = t.authorize(&public).approve_as("alice").await;
+    let pairs = [redemption(&approved, &public), vec![("client_id", public.id.as_str())]].concat();
+    let request = token(&pairs).with_header("authorization", "Bearer whatever");
+    refused_for(&t, &request, 401, "invalid_client", "AuthenticationMethodNotAllowed").await;
+    let request = token(&pairs).with_header("authorization", basic(&public.id, "whatever-it-is"));
+    refused_for(&t, &request, 401, "invalid_client", "AuthenticationMethodNotAllowed").await;
+    granted(&t, &token(&pairs)).await;
+}
+
+// covers: TK-13 (RFC 6749 §3.2.1), AMB-16, B28
+#[tokio::test]
+async fn a_client_id_beside_a_header_must_name_the_same_client() {
+    let t = TestServer::new();
+    let (app, other) = (t.confidential_client(CB).await, t.confidential_client(CB).await);
+    let public = t.public_client(CB).await;
+    let with_id = |id: &str| {
+        token(&[&MACHINE[..], &[("client_id", id)]].concat())
+            .with_header("authorization", basic(&app.id, secret_of(&app)))
+    };
+    for id in [other.id.as_str(), &public.id, "nobody-we-know", &app.id.to_uppercase()] {
+        refused_for(&t, &with_id(id), 400, "invalid_request", "ConflictingClientIds").await;
+    }
+    granted(&t, &with_id(&app.id)).await;
+}
+
+// covers: CA-16 (RFC 6749 §3.2.1), GR-03 (OAuth 2.1 §4.3.1)
+#[tokio::test]
+async fn a_public_client_must_name_itself() {
+    let t = TestServer::new();
+    let (app, other) = (t.public_client(CB).await, t.public_client(CB).await);
+    let tokens = tokens_of(&t, &app).await;
+    let approved = t.authorize(&app).approve_as("alice").await;
+    let refresh = [("grant_type", "refresh_token"), ("refresh_token", refresh_of(&tokens).expose())];
+    let redeem = redemption(&approved, &app);
+    for pairs in [&redeem[..], &refresh] {
+        refused_for(&t, &token(pairs), 401, "invalid_client", "MissingClientAuthentication").await;
+        refused_for(&t, &token_as(&other, pairs), 400, "invalid_grant", "ForeignToken").await;
+        granted(&t, &token_as(&app, pairs)).await;
+    }
+}
+
+// covers: CA-12 (RFC 6749 §2.3.2), CA-25 (RFC 7591 §2)
+#[tokio::test]
+async fn a_client_registered_for_one_method_may_use_no_other() {
+    let t = TestServer::new();
+    for (method, other) in [
+        (AuthenticationMethod::ClientSecretBasic, by_body as fn(&str, &str) -> Request),
+        (AuthenticationMethod::ClientSecretPost, by_basic),
+    ] {
+        let app = t
+            .confidential_client_with(|client| {
+                client.client_credentials().scope("user:read").authentication_method(method)
+            })
+            .await;
+        let request = other(&app.id, secret_of(&app));
+        refused_for(&t, &request, 401, "invalid_client", "AuthenticationMethodNotAllowed").await;
+        let own = if method == AuthenticationMethod::ClientSecretBasic { by_basic } else { by_body };
+        granted(&t, &own(&app.id, secret_of(&app))).await;
+    }
+}
+
+// covers: CA-21 (RFC 9700 §2.5), B29
+#[tokio::test]
+async fn a_confidential_client_never_gets_in_by_the_method_none() {
+    let t = TestServer::new();
+    let app = t.confidential_client(CB).await;
+    let client = t.storage.client(&app.id).await.unwrap().unwrap();
+    assert!(!client.allows_authentication_method(AuthenticationMethod::None));
+    let mut parts = client.parts().clone();
+    parts.authentication_methods.insert(AuthenticationMethod::None);
+    assert_eq!(Client::from_parts(parts).unwrap_err(), ClientError::ConfidentialWithoutCredentials);
+    let mut parts = client.parts().clone();
+    parts.credentials.clear();
+    assert_eq!(Client::from_parts(parts).unwrap_err(), ClientError::ConfidentialWithoutCredentials);
+}
+
+// covers: CA-17 (RFC 6749 §10.1), CA-24 (RFC 6749 §2.1)
+#[test]
+fn a_type_is_always_stated_and_public_types_have_no_secret() {
+    for client_type in [ClientType::Public, ClientType::Native] {
+        let mut parts = ClientParts::new(ClientId::new("app").unwrap(), client_type);
+        parts.grant_types.insert(grantor::GrantType::new("refresh_token").unwrap());
+        assert!(Client::from_parts(parts.clone()).is_ok());
+        parts.credentials.push(ClientCredential::secret(&ClientSecret::new("baked-into-the-app")));
+        assert_eq!(Client::from_parts(parts).unwrap_err(), ClientError::PublicWithCredentials);
+    }
+    let without_type = serde_json::json!({"client_id": "app", "grant_types": ["refresh_token"]});
+    assert!(serde_json::from_value::<Client>(without_type.clone()).is_err());
+    let mut with_type = without_type;
+    with_type["client_type"] = "public".into();
+    assert!(serde_json::from_value::<Client>(with_type).is_ok());
+}
+
+// covers: CA-18 (RFC 8252 §8.5), CA-19 (OAuth 2.1 §8.1)
+#[tokio::test]
+async fn a_native_app_needs_no_secret_and_is_treated_as_public() {
+    let t = TestServer::with_policy(|policy| {
+        policy.refresh_token_rotation = grantor::policy::Rotation::PublicClients;
+        policy.dangerous().allow_missing_pkce = true;
+    });
+    let native = Client::native("native").authorization_code(["com.example.app:/cb"]).refresh_token();
+    let app = t.register(native.scope("user:read user:write offline_access").build(), None).await;
+    let without_pkce = t.authorize(&app).without_pkce().send().await;
+    assert!(matches!(without_pkce, grantor::Authorize::Respond(_)), "a native app needs PKCE");
+    let tokens = tokens_of(&t, &app).await;
+    let body = granted(&t, &refresh(&app, refresh_of(&tokens).expose())).await;
+    assert_ne!(body["refresh_token"], refresh_of(&tokens).expose(), "its tokens rotate");
+    assert!(body["refresh_token"].is_string());
+}
+
+// covers: CA-27 (RFC 7591 §3.2.1)
+#[tokio::test]
+async fn an_expired_secret_no_longer_authenticates_and_two_overlap_while_one_is_replaced() {
+    let t = TestServer::new();
+    let app = t.confidential_client(CB).await;
+    let new = ClientSecret::generate(&t.entropy).unwrap();
+    let id = ClientId::new(&app.id).unwrap();
+    let end = t.clock.now() + Duration::hours(1);
+    t.storage.rotate_credential(&id, ClientCredential::secret(&new), end).await.unwrap();
+    t.clock.advance(Duration::hours(1) - Duration::microseconds(1));
+    granted(&t, &by_basic(&app.id, secret_of(&app))).await;
+    granted(&t, &by_body(&app.id, new.expose())).await;
+    t.clock.advance(Duration::microseconds(1));
+    for request in [by_basic(&app.id, secret_of(&app)), by_body(&app.id, secret_of(&app))] {
+        refused_for(&t, &request, 401, "invalid_client", "ClientAuthenticationFailed").await;
+    }
+    granted(&t, &by_basic(&app.id, new.expose())).await;
+}
+
+// covers: CA-27 (RFC 7591 §3.2.1)
+#[tokio::test]
+async fn an_expired_credential_fails_even_if_the_hosts_authenticator_accepts_it() {
+    let t = TestServer::with(|builder| builder.authenticator(Says(Verdict::Accepted(()))));
+    let end = t.clock.now() + Duration::hours(1);
+    let client = Client::confidential("vaulted", ClientCredential::opaque().expiring(end)).client_credentials();
+    t.register(client.scope("user:read").build(), None).await;
+    granted(&t, &by_basic("vaulted", "checked-in-the-vault")).await;
+    t.clock.advance(Duration::hours(1));
+    let request = by_basic("vaulted", "checked-in-the-vault");
+    refused_for(&t, &request, 401, "invalid_client", "ClientAuthenticationFailed").await;
+    // An authenticator that accepts everybody does not create clients.
+    refused_for(&t, &by_basic("nobody-we-know", "x"), 401, "invalid_client", "UnknownClient").await;
+}
+
+// covers: CA-30 (RFC 6749 §2.3.1), B29
+#[tokio::test]
+async fn an_empty_secret_never_authenticates_and_is_not_even_asked_about() {
+    let t = TestServer::with(|builder| builder.authenticator(Says(Verdict::Accepted(()))));
+    let client = Client::confidential("app", ClientCredential::secret(&ClientSecret::new("")));
+    let app = t.register(client.client_credentials().scope("user:read").build(), None).await;
+    refused_for(&t, &by_basic(&app.id, ""), 401, "invalid_client", "ClientAuthenticationFailed").await;
+    refused_for(&t, &by_body(&app.id, ""), 401, "invalid_client", "MissingClientAuthentication").await;
+    refused_for(&t, &raw_basic("app:"), 401, "invalid_client", "ClientAuthenticationFailed").await;
+}
+
+// covers: PP-15 (RFC 6749 App. A.1, A.2)
+#[tokio::test]
+async fn credentials_outside_printable_ascii_match_nobody() {
+    let t = TestServer::with(|builder| builder.authenticator(Says(Verdict::Accepted(()))));
+    let app = t.confidential_client(CB).await;
+    for secret in ["tab\tinside-it", "nul\0inside-it", "p\u{e4}ssword-umlaut", "del\u{7f}inside-it"] {
+        refused_for(&t, &by_basic(&app.id, secret), 401, "invalid_client", "ClientAuthenticationFailed").await;
+        refused_for(&t, &by_body(&app.id, secret), 401, "invalid_client", "ClientAuthenticationFailed").await;
+        refused(&t, &by_basic(secret, secret_of(&app)), 401, "invalid_client").await;
+    }
+    granted(&t, &by_basic(&app.id, "printable")).await;
+}
+
+// covers: CA-28 (RFC 6819 §5.1.4.1.3)
+#[tokio::test]
+async fn what_is_stored_of_a_client_does_not_hold_its_secret() {
+    let t = TestServer::new();
+    let app = t.confidential_client(CB).await;
+    let client = t.storage.client(&app.id).await.unwrap().unwrap();
+    let stored = serde_json::to_string(&*client).unwrap();
+    assert!(stored.contains("digest"), "{stored}");
+    assert!(!stored.contains(secret_of(&app)) && !format!("{client:?}").contains(secret_of(&app)));
+}
+
+// covers: CA-08 (RFC 6749 §2.3.1), TF-05 (RFC 6749 §10.10)
+#[tokio::test]
+async fn an_authenticator_can_stop_the_guessing_of_secrets() {
+    let limiter = Limiter::default();
+    let t = TestServer::with(|builder| builder.authenticator(limiter.clone()));
+    let app = t.confidential_client(CB).await;
+    let peer = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7));
+    for guess in ["first-wrong-guess", "second-wrong-guess", "third-wrong-guess"] {
+        refused(&t, &by_basic(&app.id, guess).with_peer(peer), 401, "invalid_client").await;
+        refused(&t, &by_body("nobody-we-know", guess).with_peer(peer), 401, "invalid_client").await;
+    }
+    for request in [by_basic(&app.id, secret_of(&app)), by_body("nobody-we-know", "fourth-wrong-guess")] {
+        let response = refused(&t, &request.with_peer(peer), 429, "temporarily_unavailable").await;
+        assert_eq!(header_values(&response, "retry-after"), ["2"], "1.5 seconds, rounded up");
+    }
+    assert!(limiter.0.lock().unwrap().keys().all(|(_, from)| *from == Some(peer)));
+    granted(&t, &by_basic(&app.id, secret_of(&app))).await;
+}
+
+// covers: CA-15 (RFC 6749 §5.2)
+#[tokio::test]
+async fn a_client_that_was_removed_is_unknown() {
+    let t = TestServer::new();
+    let app = t.confidential_client(CB).await;
+    let body = granted(&t, &by_basic(&app.id, secret_of(&app))).await;
+    t.storage.remove(&ClientId::new(&app.id).unwrap(), t.clock.now()).await.unwrap();
+    refused_for(&t, &by_basic(&app.id, secret_of(&app)), 401, "invalid_client", "UnknownClient").await;
+    assert!(!crate::support::lives(&t, &access_token(&body)).await);
+}
+
+#[tokio::test]
+async fn a_changed_registration_counts_from_the_next_request_on() {
+    let t = TestServer::new();
+    let app = t.confidential_client(CB).await;
+    change_client(&t, &app, |parts| {
+        parts.authentication_methods.insert(AuthenticationMethod::ClientSecretPost);
+    })
+    .await;
+    let request = by_basic(&app.id, secret_of(&app));
+    refused_for(&t, &request, 401, "invalid_client", "AuthenticationMethodNotAllowed").await;
+    granted(&t, &token(&with(&[&MACHINE[..], &[("client_id", &app.id)]].concat(), "client_secret", secret_of(&app))))
+        .await;
+}
+
+/// Says the same about every secret.
+struct Says(Verdict<()>);
+
+#[async_trait]
+impl Authenticator for Says {
+    async fn client(&self, _: &ClientAttempt<'_>) -> Result<Verdict<()>, AuthenticatorError> {
+        Ok(self.0.clone())
+    }
+
+    async fn resource_owner(&self, _: &ResourceOwnerAttempt<'_>) -> Result<Verdict<Subject>, AuthenticatorError> {
+        Ok(Verdict::Rejected)
+    }
+}
+
+/// Lets an identifier fail three times from one peer.
+#[derive(Clone, Default)]
+struct Limiter(Arc<Mutex<Failures>>);
+
+/// How often an identifier failed from a peer.
+type Failures = HashMap<(String, Option<IpAddr>), u32>;
+
+#[async_trait]
+impl Authenticator for Limiter {
+    async fn client(&self, attempt: &ClientAttempt<'_>) -> Result<Verdict<()>, AuthenticatorError> {
+        let key = (attempt.client_id.to_owned(), attempt.peer);
+        let mut failures = self.0.lock().unwrap();
+        if failures.get(&key).is_some_and(|failures| *failures >= 3) {
+            return Ok(Verdict::Throttled { retry_after: Duration::milliseconds(1_500) });
+        }
+        if attempt.matches_a_digest() {
+            return Ok(Verdict::Accepted(()));
+        }
+        *failures.entry(key).or_default() += 1;
+        Ok(Verdict::Rejected)
+    }
+
+    async fn resource_owner(&self, _: &ResourceOwnerAttempt<'_>) -> Result<Verdict<Subject>, AuthenticatorError> {
+        Ok(Verdict::Rejected)
+    }
+}

@@ -1,0 +1,102 @@
+//! The client credentials grant (RFC 6749 §4.4): a machine acts for itself.
+
+use grantor::client::{ClientBuilder, ClientError};
+use grantor::testing::TestServer;
+use grantor::{Client, ClientStore, GrantType};
+
+use crate::common::{token, token_as};
+use crate::support::{CB, access_token, granted, refused_for, row};
+
+const MACHINE: [(&str, &str); 2] = [("grant_type", "client_credentials"), ("scope", "user:read")];
+
+// covers: GK-03 (RFC 6749 §4.4.3), TK-04 (RFC 6749 §5.1)
+#[tokio::test]
+async fn a_machine_gets_an_access_token_and_never_a_refresh_token() {
+    let t = TestServer::new();
+    let app = t.confidential_client(CB).await;
+    for scope in ["user:read", "user:read offline_access"] {
+        let body = granted(&t, &token_as(&app, &[("grant_type", "client_credentials"), ("scope", scope)])).await;
+        assert!(body.get("refresh_token").is_none(), "{body}");
+    }
+}
+
+// covers: GK-06 (RFC 9700 §4.15.1)
+#[tokio::test]
+async fn a_machines_token_is_never_taken_for_a_users_even_if_the_client_is_called_like_one() {
+    let t = TestServer::new();
+    let secret = grantor::ClientSecret::generate(&t.entropy).unwrap();
+    let client = Client::confidential("alice", grantor::ClientCredential::secret(&secret)).client_credentials();
+    let app = t.register(client.scope("user:read").build(), Some(secret)).await;
+    let body = granted(&t, &token_as(&app, &MACHINE)).await;
+    let access = t.bearer(&access_token(&body)).await.unwrap().require("user:read").unwrap();
+    assert!(access.subject().is_none());
+    assert_eq!(access.client_id().as_str(), "alice");
+    assert_eq!(access.user().unwrap_err().status(), 403);
+    let (_, grant) = row(&t, access_token(&body).hash()).await;
+    assert_eq!((grant.subject.as_ref(), grant.grant_type.as_str()), (None, "client_credentials"));
+}
+
+// covers: GK-01 (RFC 6749 §4.4), AMB-18
+#[tokio::test]
+async fn a_public_client_can_neither_be_registered_for_the_grant_nor_use_it() {
+    let t = TestServer::new();
+    let app = t.public_client(CB).await;
+    refused_for(&t, &token_as(&app, &MACHINE), 400, "unauthorized_client", "GrantTypeNotAllowed").await;
+    let mut parts = t.storage.client(&app.id).await.unwrap().unwrap().parts().clone();
+    parts.grant_types.insert(GrantType::new("client_credentials").unwrap());
+    assert_eq!(Client::from_parts(parts).unwrap_err(), ClientError::ClientCredentialsForPublic);
+}
+
+// covers: GK-02 (RFC 6749 §4.4.2)
+#[tokio::test]
+async fn the_client_must_authenticate() {
+    let t = TestServer::new();
+    let app = t.confidential_client(CB).await;
+    let named = token(&[&MACHINE[..], &[("client_id", app.id.as_str())]].concat());
+    refused_for(&t, &named, 401, "invalid_client", "MissingClientAuthentication").await;
+    refused_for(&t, &token(&MACHINE), 401, "invalid_client", "MissingClientAuthentication").await;
+}
+
+// covers: GK-04 (RFC 6749 §4.4.2), SC-05 (RFC 6749 §3.3), TK-07 (RFC 6749 §5.1)
+#[tokio::test]
+async fn without_a_scope_the_client_gets_its_default_or_is_refused() {
+    let bare = [("grant_type", "client_credentials")];
+    let t = TestServer::new();
+    let without = t.confidential_client_with(|client| client.client_credentials().scope("user:read")).await;
+    let with = t
+        .confidential_client_with(|client| {
+            client.client_credentials().scope("user:read user:write").default_scope("user:read")
+        })
+        .await;
+    refused_for(&t, &token_as(&without, &bare), 400, "invalid_scope", "NoDefaultScope").await;
+    assert_eq!(granted(&t, &token_as(&with, &bare)).await["scope"], "user:read");
+
+    let t = TestServer::with(|builder| builder.default_scope("user:read"));
+    let plain = t.confidential_client_with(ClientBuilder::client_credentials).await;
+    assert_eq!(granted(&t, &token_as(&plain, &bare)).await["scope"], "user:read");
+    let beyond = [("grant_type", "client_credentials"), ("scope", "user:write")];
+    refused_for(&t, &token_as(&plain, &beyond), 400, "invalid_scope", "ScopeNotAllowed").await;
+}
+
+// covers: GK-04 (RFC 6749 §3.3)
+#[tokio::test]
+async fn a_scope_that_is_not_the_clients_is_refused_and_not_cut_down() {
+    let t = TestServer::new();
+    let app = t.confidential_client_with(|client| client.client_credentials().scope("user:read")).await;
+    for (scope, reason) in [
+        ("user:write", "ScopeNotAllowed"),
+        ("user:read user:write", "ScopeNotAllowed"),
+        ("user:read nonsense", "UnknownScope"),
+    ] {
+        let request = token_as(&app, &[("grant_type", "client_credentials"), ("scope", scope)]);
+        refused_for(&t, &request, 400, "invalid_scope", reason).await;
+    }
+}
+
+// covers: GK-05 (RFC 6749 §5.2), AMB-18, TE-07 (RFC 6749 §5.2)
+#[tokio::test]
+async fn a_client_that_is_registered_for_other_grants_only_is_refused() {
+    let t = TestServer::new();
+    let app = t.confidential_client_with(|client| client.authorization_code([CB]).scope("user:read")).await;
+    refused_for(&t, &token_as(&app, &MACHINE), 400, "unauthorized_client", "GrantTypeNotAllowed").await;
+}

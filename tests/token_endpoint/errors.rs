@@ -1,0 +1,249 @@
+//! Every error code of RFC 6749 §5.2, each by every way that leads to it, and the failures of the host.
+
+use async_trait::async_trait;
+use grantor::error::AuthenticatorError;
+use grantor::testing::TestServer;
+use grantor::{Authenticator, ClientAttempt, Entropy, EntropyError, Request, ResourceOwnerAttempt, Subject, Verdict};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use time::Duration;
+
+use crate::common::{VERIFIER, basic, json, token, token_as};
+use crate::support::{CB, granted, header_values, redemption, refresh, refused, tokens_of, with};
+
+/// Sends each request and wants the same code each time, with a description that was fixed beforehand.
+async fn all_refused(t: &TestServer, status: u16, error: &str, cases: &[(Request, &str)]) {
+    for (request, description) in cases {
+        let response = refused(t, request, status, error).await;
+        assert_eq!(json(&response)["error_description"], *description);
+    }
+}
+
+const MACHINE: [(&str, &str); 2] = [("grant_type", "client_credentials"), ("scope", "user:read")];
+
+// covers: TE-01 (RFC 6749 §5.2), TE-02 (RFC 6749 §5.2), TE-03 (RFC 6749 §5.2), TE-04 (RFC 6749 §5.2), TE-05 (RFC 6749 §5.2), TK-02 (RFC 6749 §5.2)
+#[tokio::test]
+async fn an_invalid_request_is_told_what_is_wrong_with_it() {
+    let t = TestServer::new();
+    let app = t.confidential_client(CB).await;
+    let (id, secret) = (app.id.as_str(), app.secret.as_ref().unwrap().expose());
+    let credentials = [("client_id", id), ("client_secret", secret)];
+    let approved = t.authorize(&app).approve_as("alice").await;
+    let code = redemption(&approved, &app);
+    let cases = [
+        (Request::new("POST", "/token"), "the body is not application/x-www-form-urlencoded"),
+        (Request::post_form("/token", "a=%"), "the parameters have a broken escape or are not UTF-8"),
+        (Request::post_form("/token?scope=x", ""), "the parameter scope belongs in the body"),
+        (token_as(&app, &with(&MACHINE, "grant_type", "")), "the parameter grant_type is missing"),
+        (token_as(&app, &with(&code, "code", "")), "the parameter code is missing"),
+        (token_as(&app, &[("grant_type", "refresh_token")]), "the parameter refresh_token is missing"),
+        (token_as(&app, &[&MACHINE[..], &MACHINE].concat()), "the parameter grant_type occurs more than once"),
+        (token_as(&app, &[&MACHINE[..], &credentials].concat()), "more than one client authentication method"),
+        (
+            token_as(&app, &[&MACHINE[..], &[("client_id", "x")]].concat()),
+            "the header and the body name different clients",
+        ),
+        (token(&MACHINE).with_header("authorization", "Basic !"), "the Authorization header is malformed"),
+    ];
+    all_refused(&t, 400, "invalid_request", &cases).await;
+    all_refused(&t, 405, "invalid_request", &[(Request::get("/token"), "this endpoint does not serve this method")])
+        .await;
+    let large = Request::post_form("/token", vec![b'a'; 65_537]);
+    all_refused(&t, 413, "invalid_request", &[(large, "the request body is too large")]).await;
+    granted(&t, &token_as(&app, &code)).await;
+}
+
+// covers: TE-01 (RFC 6749 §5.2), TE-02 (RFC 6749 §5.2), TE-03 (RFC 6749 §5.2), TE-04 (RFC 6749 §5.2), TE-07 (RFC 6749 §5.2), TE-08 (RFC 6749 §5.2), TK-03 (RFC 6749 §5.2), AMB-18
+#[tokio::test]
+async fn a_client_that_is_nobody_and_a_grant_that_is_nobodys_have_codes_of_their_own() {
+    let t = TestServer::new();
+    let app = t.confidential_client(CB).await;
+    let wrong_secret = token(&MACHINE).with_header("authorization", basic(&app.id, "wrong"));
+    let cases = [(token(&MACHINE), "client authentication failed"), (wrong_secret, "client authentication failed")];
+    all_refused(&t, 401, "invalid_client", &cases).await;
+
+    let grant_types =
+        ["foo", "implicit", "password", "urn:ietf:params:oauth:grant-type:saml2-bearer", "authorization code"];
+    for grant_type in grant_types {
+        let request = token_as(&app, &with(&MACHINE, "grant_type", grant_type));
+        all_refused(&t, 400, "unsupported_grant_type", &[(request, "this grant type is not supported")]).await;
+    }
+
+    let other = t.confidential_client_with(|client| client.authorization_code([CB]).scope("user:read")).await;
+    for pairs in [&MACHINE[..], &[("grant_type", "refresh_token")]] {
+        let request = token_as(&other, pairs);
+        let description = "the client is not registered for this grant type";
+        all_refused(&t, 400, "unauthorized_client", &[(request, description)]).await;
+    }
+}
+
+// covers: TE-01 (RFC 6749 §5.2), TE-02 (RFC 6749 §5.2), TE-03 (RFC 6749 §5.2), TE-04 (RFC 6749 §5.2), TE-06 (RFC 6749 §5.2)
+#[tokio::test]
+async fn an_invalid_grant_is_not_told_which_of_many_reasons_it_was() {
+    const ANY: &str = "the grant is unknown, expired, revoked, used or belongs to another client";
+    let t = TestServer::new();
+    let (app, other) = (t.confidential_client(CB).await, t.confidential_client(CB).await);
+    let approved = t.authorize(&app).approve_as("alice").await;
+    let code = redemption(&approved, &app);
+    let used = t.authorize(&app).approve_as("alice").await;
+    let tokens = used.redeem().await.unwrap();
+    let used = redemption(&used, &app);
+    let fresh = crate::support::refresh_of(&tokens).expose();
+    let cases = [
+        (token_as(&app, &with(&code, "code", "no-such-code-exists")), ANY),
+        (token_as(&other, &code), ANY),
+        (refresh(&app, "no-such-refresh-token"), ANY),
+        (refresh(&other, fresh), ANY),
+        // The used code ends its grant, and with it the refresh token.
+        (token_as(&app, &used), ANY),
+        (token_as(&app, &used), ANY),
+        (refresh(&app, fresh), ANY),
+        (
+            token_as(&app, &with(&code, "redirect_uri", "https://app.example/other")),
+            "the redirect URI is not the one of the authorization request",
+        ),
+        (token_as(&app, &with(&code, "code_verifier", VERIFIER)), "PKCE: code_verifier does not meet the challenge"),
+        (token_as(&app, &with(&code, "code_verifier", "short")), "PKCE: code_verifier is malformed"),
+        (token_as(&app, &with(&code, "code_verifier", "")), "PKCE: code_verifier is missing"),
+    ];
+    all_refused(&t, 400, "invalid_grant", &cases).await;
+    t.clock.advance(Duration::MINUTE);
+    all_refused(&t, 400, "invalid_grant", &[(token_as(&app, &code), ANY)]).await;
+}
+
+// covers: TE-01 (RFC 6749 §5.2), TE-02 (RFC 6749 §5.2), TE-03 (RFC 6749 §5.2), TE-04 (RFC 6749 §5.2), TE-09 (RFC 6749 §5.2)
+#[tokio::test]
+async fn an_invalid_scope_is_told_why() {
+    let t = TestServer::new();
+    let app = t.confidential_client(CB).await;
+    let narrow = t.confidential_client_with(|client| client.client_credentials().scope("user:read")).await;
+    let tokens = tokens_of(&t, &app).await;
+    let fresh = crate::support::refresh_of(&tokens).expose();
+    let wide = [("grant_type", "refresh_token"), ("refresh_token", fresh), ("scope", "user:read more")];
+    let cases = [
+        (token_as(&app, &with(&MACHINE, "scope", "a  b")), "the scope is malformed"),
+        (token_as(&app, &with(&MACHINE, "scope", "nonsense")), "a scope is unknown"),
+        (token_as(&narrow, &with(&MACHINE, "scope", "user:write")), "the client may not ask for a scope it asked for"),
+        (token_as(&app, &with(&MACHINE, "scope", "")), "no scope was asked for and there is no default"),
+        (token_as(&app, &wide), "the scope exceeds what was granted"),
+    ];
+    all_refused(&t, 400, "invalid_scope", &cases).await;
+    granted(&t, &refresh(&app, fresh)).await;
+}
+
+// covers: TE-11 (RFC 6749 §10.14), TL-10 (RFC 6749 §5.2)
+#[tokio::test]
+async fn a_client_that_prefers_html_still_gets_json_without_its_own_words() {
+    let t = TestServer::new();
+    let app = t.confidential_client(CB).await;
+    let probe = "<script>alert(1)</script>";
+    for name in ["grant_type", "scope", "client_id", "unknown-parameter"] {
+        let pairs = with(&[("grant_type", "client_credentials"), ("scope", "nonsense")], name, probe);
+        let request = token_as(&app, &pairs).with_header("accept", "text/html").with_header("accept-language", "de");
+        let response = t.server.token(&request).await;
+        let code = json(&response)["error"].as_str().unwrap().to_owned();
+        refused(&t, &request, response.status(), &code).await;
+    }
+}
+
+// covers: B36
+#[tokio::test]
+async fn an_authenticator_that_fails_is_a_server_error_and_says_nothing_about_the_credentials() {
+    let t = TestServer::with(|builder| {
+        let mut policy = grantor::Policy::default();
+        policy.dangerous().allow_password_grant = true;
+        builder.policy(policy).authenticator(Broken)
+    });
+    let confidential = t.confidential_client_with(|client| client.client_credentials().scope("user:read")).await;
+    let machine = [("grant_type", "client_credentials"), ("scope", "user:read")];
+    let login = [("grant_type", "password"), ("username", "alice"), ("password", "p"), ("scope", "user:read")];
+    let public = grantor::Client::public("spa").password().scope("user:read");
+    let public = t.register(public.build(), None).await;
+    for request in [token_as(&confidential, &machine), token_as(&public, &login)] {
+        let response = refused(&t, &request, 500, "server_error").await;
+        assert!(!String::from_utf8_lossy(response.body()).contains("ldap"), "the cause is for the observer only");
+        let last = t.events.events().pop().unwrap();
+        assert!(last.name == "token_refused" && last.text.contains("ldap.internal"), "{}", last.text);
+    }
+}
+
+#[tokio::test]
+async fn how_long_to_wait_is_rounded_up_to_whole_seconds() {
+    for (wait, seconds) in [
+        (Duration::ZERO, "0"),
+        (Duration::milliseconds(1), "1"),
+        (Duration::SECOND, "1"),
+        (Duration::milliseconds(1_001), "2"),
+        (Duration::minutes(5), "300"),
+        (-Duration::SECOND, "0"),
+    ] {
+        let t = TestServer::with(|builder| builder.authenticator(Throttling(wait)));
+        let app = t.confidential_client(CB).await;
+        let request = token_as(&app, &[("grant_type", "client_credentials"), ("scope", "user:read")]);
+        let response = refused(&t, &request, 429, "temporarily_unavailable").await;
+        assert_eq!(header_values(&response, "retry-after"), [seconds], "{wait}");
+        assert_eq!(t.events.names(), ["token_refused"]);
+    }
+}
+
+// covers: B42
+#[tokio::test]
+async fn without_randomness_nothing_is_issued_and_nothing_spent() {
+    let dry = Dry(Arc::new(AtomicBool::new(false)));
+    let t = TestServer::with(|builder| builder.entropy(dry.clone()));
+    let app = t.confidential_client(CB).await;
+    let approved = t.authorize(&app).approve_as("alice").await;
+    let tokens = tokens_of(&t, &app).await;
+    let requests = [
+        token_as(&app, &redemption(&approved, &app)),
+        refresh(&app, crate::support::refresh_of(&tokens).expose()),
+        token_as(&app, &[("grant_type", "client_credentials"), ("scope", "user:read")]),
+    ];
+    dry.0.store(true, Ordering::SeqCst);
+    for request in &requests {
+        refused(&t, request, 500, "server_error").await;
+    }
+    dry.0.store(false, Ordering::SeqCst);
+    for request in &requests {
+        granted(&t, request).await;
+    }
+}
+
+struct Broken;
+
+#[async_trait]
+impl Authenticator for Broken {
+    async fn client(&self, _: &ClientAttempt<'_>) -> Result<Verdict<()>, AuthenticatorError> {
+        Err(AuthenticatorError::new("ldap.internal:636 refused the connection"))
+    }
+
+    async fn resource_owner(&self, _: &ResourceOwnerAttempt<'_>) -> Result<Verdict<Subject>, AuthenticatorError> {
+        Err(AuthenticatorError::new("ldap.internal:636 refused the connection"))
+    }
+}
+
+struct Throttling(Duration);
+
+#[async_trait]
+impl Authenticator for Throttling {
+    async fn client(&self, _: &ClientAttempt<'_>) -> Result<Verdict<()>, AuthenticatorError> {
+        Ok(Verdict::Throttled { retry_after: self.0 })
+    }
+
+    async fn resource_owner(&self, _: &ResourceOwnerAttempt<'_>) -> Result<Verdict<Subject>, AuthenticatorError> {
+        Ok(Verdict::Throttled { retry_after: self.0 })
+    }
+}
+
+/// Randomness that can run dry.
+#[derive(Clone)]
+struct Dry(Arc<AtomicBool>);
+
+impl Entropy for Dry {
+    fn fill(&self, bytes: &mut [u8]) -> Result<(), EntropyError> {
+        if self.0.load(Ordering::SeqCst) {
+            return Err(EntropyError::new("no randomness left"));
+        }
+        grantor::SystemEntropy::default().fill(bytes)
+    }
+}

@@ -1,0 +1,293 @@
+//! Grants that a host adds (RFC 6749 §4.5), through the same trait that the built-in ones implement.
+
+use async_trait::async_trait;
+use grantor::error::ExtensionRefusal;
+use grantor::grants::{Decision, ExchangeToken, GrantContext, GrantHandler, OpenGrant, Replayed};
+use grantor::storage::GrantSelector;
+use grantor::testing::{ISSUER, TestClient, TestServer};
+use grantor::{
+    AuthorizationServer, BuildError, Clock, Error, ErrorCode, GrantType, MemoryStorage, RefreshToken, Refusal, Storage,
+    StorageError, Subject,
+};
+use serde_json::{Value, json};
+use time::Duration;
+
+use crate::common::{self, basic, token, token_as};
+use crate::support::{
+    CB, access_token, assert_json_that_nobody_stores, granted, lives, refresh, refresh_of, refused, refused_for, row,
+    spied, tokens_of,
+};
+
+const VOUCHER: &str = "urn:example:grant:voucher";
+const NARROWING: &str = "https://example.com/grants/narrowing";
+
+/// Trades a voucher for tokens.
+struct Voucher(GrantType);
+
+impl Voucher {
+    fn new() -> Self {
+        Self(GrantType::new(VOUCHER).unwrap())
+    }
+}
+
+#[async_trait]
+impl GrantHandler for Voucher {
+    fn grant_type(&self) -> &GrantType {
+        &self.0
+    }
+
+    fn parameters(&self) -> &'static [&'static str] {
+        &["example_voucher"]
+    }
+
+    async fn decide(&self, context: &GrantContext<'_>) -> Result<Decision, Error> {
+        let voucher = context.params().require("example_voucher")?;
+        let scope = context.scope()?;
+        let order = OpenGrant::new(self.0.clone(), scope);
+        match voucher {
+            "ten-euros" => Ok(Decision::Open(order.subject(Subject::new("bearer-of-voucher").unwrap()).refreshable())),
+            "odd" => Ok(Decision::Open(order.response(|members| {
+                members.token_type = Some("N_A".into());
+                members.access_token_lifetime = Some(Duration::minutes(5));
+                members.extra.insert("issued_token_type".into(), "urn:example:token:odd".into());
+                members.extra.insert("balance".into(), json!({"euros": 10}));
+                // None of these is an extension's to say.
+                for standard in ["access_token", "token_type", "expires_in", "refresh_token", "scope"] {
+                    members.extra.insert(standard.into(), "forged".into());
+                }
+            }))),
+            "instant" => Ok(Decision::Open(order.response(|members| {
+                members.access_token_lifetime = Some(Duration::milliseconds(999));
+            }))),
+            "storage fails" => Err(StorageError::new("the voucher database is gone").into()),
+            "throttled" => Err(Error::Throttled { retry_after: Duration::seconds(7) }),
+            "contract" => Err(Error::Extension("the voucher service answered nonsense")),
+            _ => {
+                let code = ErrorCode::extension("example_voucher_spent").unwrap();
+                Err(ExtensionRefusal::new(code, "the voucher was used before").unwrap().into())
+            }
+        }
+    }
+}
+
+/// Trades a refresh token for tokens of `user:read`, whatever else it could do.
+struct Narrowing(GrantType);
+
+#[async_trait]
+impl GrantHandler for Narrowing {
+    fn grant_type(&self) -> &GrantType {
+        &self.0
+    }
+
+    fn parameters(&self) -> &'static [&'static str] {
+        &["refresh_token"]
+    }
+
+    async fn decide(&self, context: &GrantContext<'_>) -> Result<Decision, Error> {
+        let presented = context.find(RefreshToken::new(context.params().require("refresh_token")?)).await?;
+        presented.must_belong_to(context.client())?;
+        presented.must_have_a_live_grant(context.now())?;
+        if presented.spent().is_some() {
+            return Ok(Decision::Replayed(Replayed::new(&presented)));
+        }
+        presented.must_not_be_expired(context.now())?;
+        let scope = context.scope()?;
+        Ok(Decision::Exchange(ExchangeToken::new(presented, scope)))
+    }
+}
+
+async fn server() -> (TestServer, TestClient) {
+    let narrowing = Narrowing(GrantType::new(NARROWING).unwrap());
+    let t = TestServer::with(|builder| builder.grant(Voucher::new()).grant(narrowing));
+    let app = t
+        .confidential_client_with(|client| {
+            let client = client.authorization_code([CB]).refresh_token();
+            let client = client.extension_grant(VOUCHER).extension_grant(NARROWING);
+            client.scope("user:read user:write offline_access").default_scope("user:read")
+        })
+        .await;
+    (t, app)
+}
+
+fn voucher(value: &str) -> [(&'static str, &str); 2] {
+    [("grant_type", VOUCHER), ("example_voucher", value)]
+}
+
+// covers: GX-01 (RFC 6749 §4.5)
+#[tokio::test]
+async fn an_extension_grant_issues_ordinary_tokens_that_can_be_refreshed() {
+    let (t, app) = server().await;
+    let body = granted(&t, &token_as(&app, &voucher("ten-euros"))).await;
+    assert_eq!((&body["scope"], &body["expires_in"]), (&json!("user:read"), &json!(3600)));
+    let access = t.bearer(&access_token(&body)).await.unwrap().require("user:read").unwrap();
+    assert_eq!(access.user().unwrap().as_str(), "bearer-of-voucher");
+    let (_, grant) = row(&t, access_token(&body).hash()).await;
+    assert_eq!(grant.grant_type.as_str(), VOUCHER);
+    let refreshed = granted(&t, &refresh(&app, body["refresh_token"].as_str().unwrap())).await;
+    assert!(lives(&t, &access_token(&refreshed)).await);
+    t.storage.revoke_grants(&GrantSelector::Id(grant.id), t.clock.now()).await.unwrap();
+    assert!(!lives(&t, &access_token(&refreshed)).await);
+    let issued = t.events.events().into_iter().find(|event| event.name == "tokens_issued").unwrap();
+    assert!(issued.text.contains(VOUCHER), "{}", issued.text);
+}
+
+// covers: GX-01 (RFC 6749 §8.1), TK-12 (RFC 6749 §5.1)
+#[tokio::test]
+async fn an_extension_may_set_type_and_lifetime_and_add_members_but_replace_no_standard_one() {
+    let (t, app) = server().await;
+    let response = t.server.token(&token_as(&app, &voucher("odd"))).await;
+    assert_eq!(response.status(), 200);
+    assert_json_that_nobody_stores(&response);
+    let body: Value = common::json(&response);
+    assert_eq!(body["token_type"], "N_A");
+    assert_eq!(body["expires_in"], 300);
+    assert_eq!(body["issued_token_type"], "urn:example:token:odd");
+    assert_eq!(body["balance"], json!({"euros": 10}));
+    assert_eq!(body["scope"], "user:read");
+    assert!(body.get("refresh_token").is_none());
+    let text = common::text(&response);
+    assert!(!text.contains("forged"), "{text}");
+    for member in ["access_token", "token_type", "expires_in", "scope"] {
+        assert_eq!(text.matches(&format!("\"{member}\"")).count(), 1, "{member} stands once in {text}");
+    }
+    t.clock.advance(Duration::minutes(5) - Duration::microseconds(1));
+    assert!(lives(&t, &access_token(&body)).await);
+    t.clock.advance(Duration::microseconds(1));
+    assert!(!lives(&t, &access_token(&body)).await);
+}
+
+// covers: GX-03 (RFC 6749 §8.5), GX-01 (RFC 6749 §4.5)
+#[tokio::test]
+async fn an_extension_refuses_with_a_code_of_its_own_in_the_ordinary_shape() {
+    let (t, app) = server().await;
+    let response = refused(&t, &token_as(&app, &voucher("used-voucher")), 400, "example_voucher_spent").await;
+    assert_eq!(common::json(&response)["error_description"], "the voucher was used before");
+    assert_eq!(t.events.names(), ["token_refused"]);
+}
+
+#[tokio::test]
+async fn an_extension_that_fails_is_answered_like_any_other_part_of_the_host() {
+    let (t, app) = server().await;
+    for (value, status, error) in [
+        ("storage fails", 500, "server_error"),
+        ("contract", 500, "server_error"),
+        ("instant", 500, "server_error"),
+        ("throttled", 429, "temporarily_unavailable"),
+    ] {
+        let response = refused(&t, &token_as(&app, &voucher(value)), status, error).await;
+        assert!(!common::text(&response).contains("voucher"), "the cause is for the observer only");
+    }
+}
+
+// covers: GX-04 (RFC 6749 §5.2), AMB-18, TE-07 (RFC 6749 §5.2)
+#[tokio::test]
+async fn a_client_needs_registration_for_each_extension_grant() {
+    let (t, _) = server().await;
+    let other = t.confidential_client_with(|client| client.extension_grant(NARROWING).scope("user:read")).await;
+    for client in [t.confidential_client(CB).await, t.public_client(CB).await, other] {
+        let request = token_as(&client, &voucher("ten-euros"));
+        refused_for(&t, &request, 400, "unauthorized_client", "GrantTypeNotAllowed").await;
+    }
+    assert_eq!(t.events.count("tokens_issued"), 0);
+}
+
+// covers: CA-01 (RFC 6749 §3.2.1), CA-02 (RFC 7523 §3.1)
+#[tokio::test]
+async fn the_client_of_an_extension_grant_authenticates_like_any_other() {
+    let (t, app) = server().await;
+    let named = [&voucher("ten-euros")[..], &[("client_id", app.id.as_str())]].concat();
+    refused_for(&t, &token(&named), 401, "invalid_client", "MissingClientAuthentication").await;
+    let wrong = token(&voucher("ten-euros")).with_header("authorization", basic(&app.id, "not-the-secret"));
+    refused_for(&t, &wrong, 401, "invalid_client", "ClientAuthenticationFailed").await;
+}
+
+// covers: PP-04 (OAuth 2.1 §3.2), PP-01 (RFC 6749 §3.2), B37
+#[tokio::test]
+async fn the_parameters_of_an_extension_follow_the_common_rules() {
+    let (t, app) = server().await;
+    let twice = [&voucher("ten-euros")[..], &[("example_voucher", "ten-euros")]].concat();
+    let reason = "RepeatedParameter(\"example_voucher\")";
+    refused_for(&t, &token_as(&app, &twice), 400, "invalid_request", reason).await;
+    // Also in a request of another grant: it is a parameter that this server knows.
+    let elsewhere = [("grant_type", "refresh_token"), ("example_voucher", "a"), ("example_voucher", "b")];
+    refused_for(&t, &token_as(&app, &elsewhere), 400, "invalid_request", reason).await;
+    for empty in [&voucher("")[..], &[("grant_type", VOUCHER)]] {
+        let reason = "MissingParameter(\"example_voucher\")";
+        refused_for(&t, &token_as(&app, empty), 400, "invalid_request", reason).await;
+    }
+    let in_query =
+        grantor::Request::post_form("/token?example_voucher=ten-euros", common::form(&[("grant_type", VOUCHER)]));
+    refused_for(&t, &in_query, 400, "invalid_request", "ParameterInQuery(\"example_voucher\")").await;
+    let beyond = [&voucher("ten-euros")[..], &[("scope", "user:read nonsense")]].concat();
+    refused_for(&t, &token_as(&app, &beyond), 400, "invalid_scope", "UnknownScope").await;
+    // A server without the extension knows neither the grant nor its parameter.
+    let (plain, _) = spied(|_| {});
+    let other = plain.confidential_client_with(|client| client.extension_grant(VOUCHER).scope("user:read")).await;
+    refused_for(&plain, &token_as(&other, &twice), 400, "unsupported_grant_type", "UnsupportedGrantType").await;
+}
+
+// covers: GX-02 (RFC 6749 §8.2), GX-01 (RFC 6749 §4.5)
+#[test]
+fn a_server_with_an_ill_named_extension_cannot_be_built() {
+    struct IllNamed(GrantType, &'static [&'static str]);
+    #[async_trait]
+    impl GrantHandler for IllNamed {
+        fn grant_type(&self) -> &GrantType {
+            &self.0
+        }
+        fn parameters(&self) -> &'static [&'static str] {
+            self.1
+        }
+        async fn decide(&self, _: &GrantContext<'_>) -> Result<Decision, Error> {
+            Err(Refusal::UnknownToken.into())
+        }
+    }
+    let build = |grant_type: &str, parameters| {
+        let handler = IllNamed(GrantType::new(grant_type).unwrap(), parameters);
+        AuthorizationServer::builder(ISSUER).storage(MemoryStorage::new()).scope("a", "A").grant(handler).build()
+    };
+    assert!(build(VOUCHER, &["example_voucher", "x-1.b"]).is_ok());
+    for parameters in [&[""][..], &["a b"], &["voucher&"], &["caf\u{e9}"], &["fine", "not=fine"], &["a[]"]] {
+        assert!(matches!(build(VOUCHER, parameters), Err(BuildError::ParameterName(_))), "{parameters:?}");
+    }
+    for built_in in ["authorization_code", "refresh_token", "password", "implicit", "client_credentials"] {
+        assert!(matches!(build(built_in, &[]), Err(BuildError::Extension(_))), "{built_in}");
+    }
+    let twice = AuthorizationServer::builder(ISSUER).storage(MemoryStorage::new()).scope("a", "A");
+    assert!(matches!(twice.grant(Voucher::new()).grant(Voucher::new()).build(), Err(BuildError::Extension(_))));
+}
+
+// covers: GX-01 (RFC 6749 §4.5), TK-11 (RFC 9700 §4.14.2)
+#[tokio::test]
+async fn an_extension_can_spend_tokens_as_the_built_in_grants_do_and_has_no_privilege_over_them() {
+    let (t, app) = server().await;
+    let thief = t.confidential_client_with(|client| client.extension_grant(NARROWING).scope("user:read")).await;
+    let tokens = tokens_of(&t, &app).await;
+    let pairs = [("grant_type", NARROWING), ("refresh_token", refresh_of(&tokens).expose())];
+    refused_for(&t, &token_as(&thief, &pairs), 400, "invalid_grant", "ForeignToken").await;
+    let body = granted(&t, &token_as(&app, &pairs)).await;
+    assert_eq!(body["scope"], "user:read");
+    let successor = RefreshToken::new(body["refresh_token"].as_str().unwrap());
+    let (record, _) = row(&t, successor.hash()).await;
+    assert_eq!(record.scope.as_str(), "offline_access user:read user:write");
+    // Used up for the built-in grant as well, which still finds itself within the window.
+    assert!(row(&t, refresh_of(&tokens).hash()).await.0.spent.is_some());
+    // This handler knows no window: presented again, the token ends the grant.
+    refused_for(&t, &token_as(&app, &pairs), 400, "invalid_grant", "RefreshTokenReused").await;
+    assert!(!lives(&t, &access_token(&body)).await);
+}
+
+// covers: TK-11 (RFC 9700 §4.14.2)
+#[tokio::test]
+async fn what_an_extension_gets_for_a_token_is_cut_down_to_its_grant() {
+    let (t, app) = server().await;
+    let tokens = t.authorize(&app).scope("user:write").approve_as("alice").await.redeem().await.unwrap();
+    let refresh_token = refresh_of(&tokens).expose();
+    let wide = [("grant_type", NARROWING), ("refresh_token", refresh_token), ("scope", "user:read user:write")];
+    assert_eq!(granted(&t, &token_as(&app, &wide)).await["scope"], "user:write");
+    let tokens = t.authorize(&app).scope("user:write").approve_as("alice").await.redeem().await.unwrap();
+    let refresh_token = refresh_of(&tokens).expose();
+    let beside = [("grant_type", NARROWING), ("refresh_token", refresh_token), ("scope", "user:read")];
+    refused_for(&t, &token_as(&app, &beside), 400, "invalid_scope", "ScopeExceedsGrant").await;
+    assert!(row(&t, refresh_of(&tokens).hash()).await.0.spent.is_none());
+}

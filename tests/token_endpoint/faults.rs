@@ -1,0 +1,131 @@
+//! A storage that fails at any step of any grant: never a token, never a wrong code, and a second try works.
+
+use grantor::Request;
+use grantor::storage::Exchange;
+use grantor::testing::{Fault, TestClient, TestServer};
+
+use crate::common::token_as;
+use crate::support::{
+    CB, granted, lives, redemption, refresh, refresh_of, refused, refused_for, row, spied, tokens_of,
+};
+
+/// A request of one of the grants, ready to be sent, on a server of its own.
+async fn prepared(grant_type: &str) -> (TestServer, TestClient, Request) {
+    let t = TestServer::with_policy(|policy| policy.dangerous().allow_password_grant = true);
+    t.users.add("alice", "correct horse");
+    let app = t
+        .confidential_client_with(|client| {
+            let client = client.authorization_code([CB]).refresh_token().client_credentials().password();
+            client.scope("user:read user:write offline_access")
+        })
+        .await;
+    let login =
+        [("grant_type", "password"), ("username", "alice"), ("password", "correct horse"), ("scope", "user:read")];
+    let request = match grant_type {
+        "authorization_code" => {
+            let approved = t.authorize(&app).approve_as("alice").await;
+            token_as(&app, &redemption(&approved, &app))
+        }
+        "refresh_token" => refresh(&app, refresh_of(&tokens_of(&t, &app).await).expose()),
+        "repeated refresh" => {
+            let tokens = tokens_of(&t, &app).await;
+            t.refresh(&app, refresh_of(&tokens)).await.unwrap();
+            refresh(&app, refresh_of(&tokens).expose())
+        }
+        "client_credentials" => token_as(&app, &[("grant_type", "client_credentials"), ("scope", "user:read")]),
+        "password" => token_as(&app, &login),
+        other => panic!("{other}"),
+    };
+    (t, app, request)
+}
+
+#[tokio::test]
+async fn a_storage_that_fails_at_any_step_never_ends_in_a_token_and_spends_nothing() {
+    for (grant_type, steps) in [
+        ("authorization_code", 3),
+        ("refresh_token", 3),
+        ("repeated refresh", 4),
+        ("client_credentials", 2),
+        ("password", 2),
+    ] {
+        let (t, _, request) = prepared(grant_type).await;
+        let before = t.faults.calls();
+        granted(&t, &request).await;
+        assert_eq!(t.faults.calls() - before, steps, "{grant_type}");
+
+        for step in 1..=steps {
+            for (fault, status, error) in
+                [(Fault::Failed, 500, "server_error"), (Fault::Unavailable, 503, "temporarily_unavailable")]
+            {
+                let (t, _, request) = prepared(grant_type).await;
+                let issued = t.events.count("tokens_issued");
+                t.faults.fail(step, fault);
+                let response = refused(&t, &request, status, error).await;
+                let body = String::from_utf8_lossy(response.body()).into_owned();
+                assert!(!body.contains("a test wants"), "the cause is for the observer only: {body}");
+                assert_eq!(t.events.count("tokens_issued"), issued, "{grant_type}, step {step}");
+                let last = t.events.events().pop().unwrap();
+                assert!(last.name == "token_refused" && last.text.contains("a test wants"), "{}", last.text);
+                granted(&t, &request).await;
+            }
+        }
+    }
+}
+
+// covers: GC-05 (RFC 6749 §4.1.2), B18
+#[tokio::test]
+async fn a_code_replay_whose_revocation_fails_is_a_server_error_and_is_made_up_for_by_the_next_one() {
+    for (fault, status, error) in
+        [(Fault::Failed, 500, "server_error"), (Fault::Unavailable, 503, "temporarily_unavailable")]
+    {
+        let t = TestServer::new();
+        let app = t.public_client(CB).await;
+        let approved = t.authorize(&app).approve_as("alice").await;
+        let tokens = approved.redeem().await.unwrap();
+        let request = token_as(&app, &redemption(&approved, &app));
+        // Client, code, then the revocation.
+        t.faults.fail(3, fault);
+        refused(&t, &request, status, error).await;
+        assert_eq!(t.events.count("code_replayed"), 0, "what did not happen is not reported");
+        assert!(lives(&t, &tokens.access_token).await);
+        refused_for(&t, &request, 400, "invalid_grant", "CodeReplayed").await;
+        assert!(!lives(&t, &tokens.access_token).await);
+        refused_for(&t, &refresh(&app, refresh_of(&tokens).expose()), 400, "invalid_grant", "GrantEnded").await;
+    }
+}
+
+// covers: B18, GC-03 (RFC 6749 §4.1.2)
+#[tokio::test]
+async fn a_code_whose_commit_was_ambiguous_is_spent_and_a_second_try_ends_its_grant() {
+    let t = TestServer::new();
+    let app = t.public_client(CB).await;
+    let approved = t.authorize(&app).approve_as("alice").await;
+    let request = token_as(&app, &redemption(&approved, &app));
+    t.faults.fail(3, Fault::LostAnswer);
+    refused(&t, &request, 503, "temporarily_unavailable").await;
+    assert!(row(&t, approved.code().hash()).await.0.spent.is_some());
+    refused_for(&t, &request, 400, "invalid_grant", "CodeReplayed").await;
+    assert!(row(&t, approved.code().hash()).await.1.revoked_at.is_some());
+}
+
+// covers: B16, B20
+#[tokio::test]
+async fn what_the_exchange_answers_counts_and_not_what_was_found_before() {
+    for (outcome, status, error, exchanges) in
+        [(Exchange::Dead, 400, "invalid_grant", 1), (Exchange::AlreadySpent, 500, "server_error", 2)]
+    {
+        let (t, spy) = spied(|_| {});
+        let app = t.public_client(CB).await;
+        let approved = t.authorize(&app).approve_as("alice").await;
+        let tokens = tokens_of(&t, &app).await;
+        let issued = t.events.count("tokens_issued");
+        spy.answer_exchanges_with(outcome);
+        for request in [token_as(&app, &redemption(&approved, &app)), refresh(&app, refresh_of(&tokens).expose())] {
+            spy.writes();
+            // A storage that says spent and then shows the token unspent breaks its contract; nobody loops over that.
+            refused(&t, &request, status, error).await;
+            assert_eq!(spy.writes(), vec!["exchange"; exchanges]);
+        }
+        assert_eq!(t.events.count("tokens_issued"), issued);
+    }
+}

@@ -1,0 +1,484 @@
+//! Rotation that survives a lost answer: the grace window, and reuse outside of it (RFC 9700 §4.14.2).
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use grantor::policy::Rotation;
+use grantor::record::Spent;
+use grantor::secret::Seed;
+use grantor::storage::GrantSelector;
+use grantor::testing::{Fault, TestClient, TestServer};
+use grantor::{
+    AccessToken, ClientRegistry, ClientStore, Clock, MemoryStorage, Policy, RefreshToken, Request, Storage,
+    TokenResponse,
+};
+use hmac::{Hmac, KeyInit, Mac};
+use serde_json::Value;
+use sha2::Sha256;
+use time::Duration;
+
+use crate::common::{basic, token, token_as};
+use crate::support::{
+    CB, access_token, granted, lives, refresh, refresh_of, refused, refused_for, restarted, row, rows, spied, tokens_of,
+};
+
+const GRACE: Duration = Duration::seconds(30);
+const TICK: Duration = Duration::microseconds(1);
+
+fn refresh_with_scope(app: &TestClient, token: &str, scope: &str) -> Request {
+    token_as(app, &[("grant_type", "refresh_token"), ("refresh_token", token), ("scope", scope)])
+}
+
+fn refresh_in(body: &Value) -> RefreshToken {
+    RefreshToken::new(body["refresh_token"].as_str().expect("a refresh token"))
+}
+
+async fn spent(t: &TestServer, token: &RefreshToken) -> Spent {
+    row(t, token.hash()).await.0.spent.expect("a spent token")
+}
+
+async fn seed(t: &TestServer, token: &RefreshToken) -> Option<Seed> {
+    spent(t, token).await.seed
+}
+
+/// A server, a client, its first tokens, and the answer to the refresh that spent them.
+async fn refreshed(t: &TestServer, app: &TestClient) -> (TokenResponse, Value) {
+    let first = tokens_of(t, app).await;
+    let answer = granted(t, &refresh(app, refresh_of(&first).expose())).await;
+    (first, answer)
+}
+
+// covers: GR-11 (RFC 6749 §6), GR-12 (RFC 9700 §2.2.2), GR-22 (RFC 6749 §10.4)
+#[tokio::test]
+async fn a_refresh_replaces_the_token_and_spends_the_old_one_in_the_same_step() {
+    let (t, spy) = spied(|_| {});
+    for app in [t.public_client(CB).await, t.confidential_client(CB).await] {
+        let first = tokens_of(&t, &app).await;
+        spy.writes();
+        let answer = granted(&t, &refresh(&app, refresh_of(&first).expose())).await;
+        assert_eq!(spy.writes(), ["exchange"]);
+        assert_ne!(answer["refresh_token"], refresh_of(&first).expose());
+        assert_ne!(answer["access_token"], first.access_token.expose());
+        assert_eq!(spent(&t, refresh_of(&first)).await.at, t.clock.now());
+        let (successor, _) = row(&t, refresh_in(&answer).hash()).await;
+        assert_eq!(successor.parent, Some(refresh_of(&first).hash()));
+        assert!(lives(&t, &first.access_token).await, "a refresh ends no access token");
+    }
+}
+
+// covers: GR-15 (RFC 9700 §4.14.2), B20
+#[tokio::test]
+async fn within_the_window_the_same_token_gets_the_same_successors_and_nothing_is_written() {
+    let (t, spy) = spied(|_| {});
+    for app in [t.public_client(CB).await, t.confidential_client(CB).await] {
+        let (first, answer) = refreshed(&t, &app).await;
+        let hashes = [refresh_of(&first).hash(), refresh_in(&answer).hash(), access_token(&answer).hash()];
+        let before = rows(&t, &hashes).await;
+        let (issued, repeated) = (t.events.count("tokens_issued"), t.events.count("refresh_repeated"));
+        spy.writes();
+        let mut elapsed = Duration::ZERO;
+        for step in [Duration::ZERO, Duration::seconds(10), Duration::seconds(20) - TICK] {
+            t.clock.advance(step);
+            elapsed += step;
+            let again = granted(&t, &refresh(&app, refresh_of(&first).expose())).await;
+            for member in ["access_token", "refresh_token", "scope", "token_type"] {
+                assert_eq!(again[member], answer[member], "{member} after {elapsed}");
+            }
+            // What is left of the hour, in whole seconds.
+            assert_eq!(again["expires_in"], (Duration::HOUR - elapsed).whole_seconds());
+        }
+        assert!(spy.writes().is_empty());
+        assert_eq!(rows(&t, &hashes).await, before, "no lifetime is extended");
+        assert_eq!(t.events.count("tokens_issued"), issued);
+        assert_eq!(t.events.count("refresh_repeated"), repeated + 3, "every retry is an event");
+        assert!(lives(&t, &access_token(&answer)).await);
+        granted(&t, &refresh(&app, refresh_in(&answer).expose())).await;
+    }
+}
+
+// covers: TF-04 (RFC 6749 §10.4), B42
+#[tokio::test]
+async fn successors_are_a_keyed_function_of_the_stored_seed_and_the_presented_token() {
+    let t = TestServer::new();
+    let app = t.public_client(CB).await;
+    let (first, answer) = refreshed(&t, &app).await;
+    let seed = seed(&t, refresh_of(&first)).await.expect("a seed");
+    for (member, label) in
+        [("access_token", &b"grantor/1/access_token\0"[..]), ("refresh_token", b"grantor/1/refresh_token\0")]
+    {
+        // The versions of nodes differ while a host deploys, so the derivation must never change silently.
+        let mut mac = Hmac::<Sha256>::new_from_slice(seed.expose()).unwrap();
+        mac.update(label);
+        mac.update(refresh_of(&first).expose().as_bytes());
+        let tag = mac.finalize().into_bytes();
+        assert_eq!(answer[member], URL_SAFE_NO_PAD.encode(tag), "{member}");
+    }
+    let (_, other) = refreshed(&t, &app).await;
+    assert_ne!(other["access_token"], answer["access_token"]);
+}
+
+// covers: GR-13 (RFC 9700 §4.14.2), GR-14 (OAuth 2.1 §4.3.1), AMB-26
+#[tokio::test]
+async fn at_the_edge_of_the_window_reuse_becomes_theft_and_ends_the_grant() {
+    let (t, spy) = spied(|_| {});
+    for app in [t.public_client(CB).await, t.confidential_client(CB).await] {
+        let (first, answer) = refreshed(&t, &app).await;
+        let bystander = tokens_of(&t, &app).await;
+        let reused = t.events.count("refresh_token_reused");
+        t.clock.advance(GRACE - TICK);
+        granted(&t, &refresh(&app, refresh_of(&first).expose())).await;
+        assert!(lives(&t, &access_token(&answer)).await);
+        spy.writes();
+        t.clock.advance(TICK);
+        let request = refresh(&app, refresh_of(&first).expose());
+        refused_for(&t, &request, 400, "invalid_grant", "RefreshTokenReused").await;
+        assert_eq!(spy.writes(), ["revoke_grants"]);
+        assert_eq!(t.events.count("refresh_token_reused"), reused + 1);
+        for token in [&first.access_token, &access_token(&answer)] {
+            assert!(!lives(&t, token).await);
+        }
+        let newest = refresh(&app, refresh_in(&answer).expose());
+        refused_for(&t, &newest, 400, "invalid_grant", "GrantEnded").await;
+        assert!(lives(&t, &bystander.access_token).await, "another grant has nothing to do with it");
+        granted(&t, &refresh(&app, refresh_of(&bystander).expose())).await;
+    }
+}
+
+// covers: B21, GR-13 (RFC 9700 §4.14.2)
+#[tokio::test]
+async fn using_a_successor_ends_the_window_of_its_predecessor_at_once() {
+    let t = TestServer::new();
+    let app = t.public_client(CB).await;
+    let (first, second) = refreshed(&t, &app).await;
+    assert!(seed(&t, refresh_of(&first)).await.is_some());
+    let third = granted(&t, &refresh(&app, refresh_in(&second).expose())).await;
+    assert!(seed(&t, refresh_of(&first)).await.is_none(), "at most one seed lives per family");
+    assert!(seed(&t, &refresh_in(&second)).await.is_some());
+    // The parent of the last token still may be repeated; its grandparent is somebody else's.
+    assert_eq!(
+        granted(&t, &refresh(&app, refresh_in(&second).expose())).await["refresh_token"],
+        third["refresh_token"]
+    );
+    let request = refresh(&app, refresh_of(&first).expose());
+    refused_for(&t, &request, 400, "invalid_grant", "RefreshTokenReused").await;
+    assert!(!lives(&t, &access_token(&third)).await);
+    let newest = refresh(&app, refresh_in(&third).expose());
+    refused_for(&t, &newest, 400, "invalid_grant", "GrantEnded").await;
+}
+
+// covers: GR-13 (RFC 9700 §4.14.2)
+#[tokio::test]
+async fn a_spent_token_is_recognised_after_its_own_expiry() {
+    let t = TestServer::new();
+    let app = t.public_client(CB).await;
+    let first = tokens_of(&t, &app).await;
+    t.clock.advance(Duration::days(13));
+    let second = t.refresh(&app, refresh_of(&first)).await.unwrap();
+    t.clock.advance(Duration::days(13));
+    let third = t.refresh(&app, refresh_of(&second)).await.unwrap();
+    assert!(row(&t, refresh_of(&first).hash()).await.0.expires_at < t.clock.now());
+    let request = refresh(&app, refresh_of(&first).expose());
+    refused_for(&t, &request, 400, "invalid_grant", "RefreshTokenReused").await;
+    assert!(!lives(&t, &third.access_token).await);
+}
+
+// covers: B21, B25
+#[tokio::test]
+async fn a_retry_that_asks_for_another_scope_is_refused_and_revokes_nothing() {
+    let (t, spy) = spied(|_| {});
+    let app = t.public_client(CB).await;
+    let first = tokens_of(&t, &app).await;
+    let old = refresh_of(&first).expose();
+    let answer = granted(&t, &refresh_with_scope(&app, old, "user:read user:write")).await;
+    spy.writes();
+    for request in [
+        refresh(&app, old),
+        refresh_with_scope(&app, old, "user:read"),
+        refresh_with_scope(&app, old, "user:read user:write offline_access"),
+        refresh_with_scope(&app, old, "user:read no-such-scope"),
+        refresh_with_scope(&app, old, "mal  formed"),
+    ] {
+        refused_for(&t, &request, 400, "invalid_grant", "RetryRefused").await;
+    }
+    assert!(spy.writes().is_empty());
+    // The same scope in another order is the same request.
+    let again = granted(&t, &refresh_with_scope(&app, old, "user:write user:read")).await;
+    assert_eq!(again["access_token"], answer["access_token"]);
+    assert!(lives(&t, &access_token(&answer)).await);
+    granted(&t, &refresh(&app, refresh_in(&answer).expose())).await;
+}
+
+#[tokio::test]
+async fn clocks_may_differ_by_less_than_the_window_and_beyond_that_nothing_is_decided() {
+    let (t, spy) = spied(|_| {});
+    let app = t.public_client(CB).await;
+    let (first, answer) = refreshed(&t, &app).await;
+    let request = refresh(&app, refresh_of(&first).expose());
+    spy.writes();
+    // Another node, whose clock is behind.
+    t.clock.advance(-(GRACE - TICK));
+    assert_eq!(granted(&t, &request).await["access_token"], answer["access_token"]);
+    t.clock.advance(-TICK);
+    refused_for(&t, &request, 400, "invalid_grant", "SpentInTheFuture").await;
+    t.clock.advance(-Duration::HOUR);
+    refused_for(&t, &request, 400, "invalid_grant", "SpentInTheFuture").await;
+    assert!(spy.writes().is_empty(), "nothing was revoked");
+    t.clock.advance(Duration::HOUR + GRACE);
+    assert!(lives(&t, &access_token(&answer)).await);
+    assert_eq!(granted(&t, &request).await["access_token"], answer["access_token"]);
+}
+
+// covers: B21
+#[tokio::test]
+async fn an_explicit_revocation_beats_the_window() {
+    let (t, spy) = spied(|_| {});
+    let app = t.public_client(CB).await;
+    // Of the grant.
+    let (first, answer) = refreshed(&t, &app).await;
+    let grant = row(&t, refresh_of(&first).hash()).await.1.id;
+    t.storage.revoke_grants(&GrantSelector::Id(grant), t.clock.now()).await.unwrap();
+    let request = refresh(&app, refresh_of(&first).expose());
+    refused_for(&t, &request, 400, "invalid_grant", "GrantEnded").await;
+    assert!(!lives(&t, &access_token(&answer)).await);
+    // Of the access token that a retry would hand out again.
+    let (first, answer) = refreshed(&t, &app).await;
+    t.storage.revoke_access_token(&access_token(&answer).hash(), t.clock.now()).await.unwrap();
+    spy.writes();
+    let request = refresh(&app, refresh_of(&first).expose());
+    refused_for(&t, &request, 400, "invalid_grant", "RetryRefused").await;
+    assert!(spy.writes().is_empty());
+    assert!(!lives(&t, &access_token(&answer)).await);
+    granted(&t, &refresh(&app, refresh_in(&answer).expose())).await;
+}
+
+// covers: B19
+#[tokio::test]
+async fn whoever_is_not_the_client_can_neither_repeat_a_refresh_nor_end_its_grant() {
+    let (t, spy) = spied(|_| {});
+    for app in [t.public_client(CB).await, t.confidential_client(CB).await] {
+        let others = [t.public_client(CB).await, t.confidential_client(CB).await];
+        let (first, answer) = refreshed(&t, &app).await;
+        let hashes = [refresh_of(&first).hash(), refresh_in(&answer).hash()];
+        let before = rows(&t, &hashes).await;
+        let pairs = [("grant_type", "refresh_token"), ("refresh_token", refresh_of(&first).expose())];
+        spy.writes();
+        for wait in [Duration::ZERO, Duration::HOUR] {
+            t.clock.advance(wait);
+            for other in &others {
+                refused_for(&t, &token_as(other, &pairs), 400, "invalid_grant", "ForeignToken").await;
+            }
+            refused(&t, &token(&pairs), 401, "invalid_client").await;
+            let wrong_secret = token(&pairs).with_header("authorization", basic(&app.id, "not-the-secret"));
+            refused(&t, &wrong_secret, 401, "invalid_client").await;
+        }
+        assert!(spy.writes().is_empty());
+        assert_eq!(rows(&t, &hashes).await, before);
+        granted(&t, &refresh(&app, refresh_in(&answer).expose())).await;
+    }
+}
+
+// covers: AMB-26, GR-13 (RFC 9700 §4.14.2)
+#[tokio::test]
+async fn without_a_window_the_first_reuse_ends_the_grant_and_no_seed_is_kept() {
+    let t = TestServer::with_policy(|policy| policy.refresh_grace = Duration::ZERO);
+    let app = t.public_client(CB).await;
+    let (first, answer) = refreshed(&t, &app).await;
+    assert!(seed(&t, refresh_of(&first)).await.is_none());
+    let request = refresh(&app, refresh_of(&first).expose());
+    refused_for(&t, &request, 400, "invalid_grant", "RefreshTokenReused").await;
+    assert!(!lives(&t, &access_token(&answer)).await);
+}
+
+#[tokio::test]
+async fn a_client_may_have_a_window_of_its_own_which_never_outlives_the_tokens_it_repeats() {
+    let t = TestServer::new();
+    for (grace, access_lifetime, window) in [
+        (Some(Duration::ZERO), None, Duration::ZERO),
+        (Some(Duration::seconds(5)), None, Duration::seconds(5)),
+        (Some(Duration::MINUTE), None, Duration::MINUTE),
+        (None, None, GRACE),
+        (None, Some(Duration::seconds(10)), Duration::seconds(10)),
+    ] {
+        let app = t
+            .confidential_client_with(|client| {
+                let client =
+                    client.authorization_code([CB]).refresh_token().scope("user:read user:write offline_access");
+                client.lifetimes(|own| {
+                    own.refresh_grace = grace;
+                    own.access_token = access_lifetime;
+                })
+            })
+            .await;
+        let (first, answer) = refreshed(&t, &app).await;
+        let request = refresh(&app, refresh_of(&first).expose());
+        if window.is_positive() {
+            t.clock.advance(window - TICK);
+            assert_eq!(granted_or_zero(&t, &request).await["access_token"], answer["access_token"], "{window}");
+            t.clock.advance(TICK);
+        }
+        refused_for(&t, &request, 400, "invalid_grant", "RefreshTokenReused").await;
+    }
+}
+
+/// A success whose `expires_in` may have been rounded down to nothing.
+async fn granted_or_zero(t: &TestServer, request: &Request) -> Value {
+    let response = t.server.token(request).await;
+    assert_eq!(response.status(), 200);
+    crate::common::json(&response)
+}
+
+#[tokio::test]
+async fn a_retry_never_hands_out_an_access_token_that_has_expired() {
+    let (t, spy) = spied(|_| {});
+    let app = t
+        .confidential_client_with(|client| {
+            let client = client.authorization_code([CB]).refresh_token().scope("user:read user:write offline_access");
+            client.lifetimes(|own| own.access_token = Some(Duration::seconds(10)))
+        })
+        .await;
+    let (first, answer) = refreshed(&t, &app).await;
+    // The client's window grows with the lifetime, the token that was issued before does not.
+    crate::support::change_client(&t, &app, |parts| parts.lifetimes.access_token = None).await;
+    t.clock.advance(Duration::seconds(10));
+    spy.writes();
+    let request = refresh(&app, refresh_of(&first).expose());
+    refused_for(&t, &request, 400, "invalid_grant", "RetryRefused").await;
+    assert!(spy.writes().is_empty());
+    granted(&t, &refresh(&app, refresh_in(&answer).expose())).await;
+}
+
+// covers: B21, B20
+#[tokio::test]
+async fn a_retry_that_races_the_use_of_its_successor_is_refused_and_revokes_nothing() {
+    let mut t = TestServer::new();
+    let app = t.public_client(CB).await;
+    let (first, answer) = refreshed(&t, &app).await;
+    // What the retry has read so far, and what the rows say once the successor was used.
+    let (spent_with_seed, _) = row(&t, refresh_of(&first).hash()).await;
+    granted(&t, &refresh(&app, refresh_in(&answer).expose())).await;
+    let (successor, grant) = row(&t, refresh_in(&answer).hash()).await;
+    let (access, _) = row(&t, access_token(&answer).hash()).await;
+    let halfway = MemoryStorage::new();
+    let client = t.storage.client(&app.id).await.unwrap().unwrap();
+    halfway.register((*client).clone()).await.unwrap();
+    halfway.open_grant(&grant, &[spent_with_seed, successor, access]).await.unwrap();
+    t.server = restarted(&t, halfway.clone(), Policy::default());
+    let request = refresh(&app, refresh_of(&first).expose());
+    refused_for(&t, &request, 400, "invalid_grant", "RetryRefused").await;
+    let (_, grant) = halfway.find(&refresh_of(&first).hash()).await.unwrap().unwrap();
+    assert!(grant.revoked_at.is_none());
+}
+
+#[tokio::test]
+async fn a_window_that_was_closed_since_is_closed_for_tokens_spent_before() {
+    let t = TestServer::new();
+    let app = t.public_client(CB).await;
+    let (first, _) = refreshed(&t, &app).await;
+    crate::support::change_client(&t, &app, |parts| parts.lifetimes.refresh_grace = Some(Duration::ZERO)).await;
+    let request = refresh(&app, refresh_of(&first).expose());
+    refused_for(&t, &request, 400, "invalid_grant", "RefreshTokenReused").await;
+}
+
+#[tokio::test]
+async fn purging_erases_the_seed_of_a_token_spent_over_a_minute_ago_and_no_younger_one() {
+    let t = TestServer::with_policy(|policy| policy.refresh_grace = Duration::MINUTE);
+    let app = t.public_client(CB).await;
+    let (first, _) = refreshed(&t, &app).await;
+    t.storage.purge_expired(t.clock.now() + Duration::seconds(59), 100).await.unwrap();
+    assert!(seed(&t, refresh_of(&first)).await.is_some(), "the window is still open");
+    t.storage.purge_expired(t.clock.now() + Duration::seconds(61), 100).await.unwrap();
+    assert!(seed(&t, refresh_of(&first)).await.is_none());
+}
+
+// covers: GR-11 (RFC 6749 §6)
+#[tokio::test]
+async fn where_only_public_clients_rotate_a_confidential_client_keeps_its_token() {
+    let t = TestServer::with_policy(|policy| policy.refresh_token_rotation = Rotation::PublicClients);
+    let app = t.confidential_client(CB).await;
+    let first = tokens_of(&t, &app).await;
+    let request = refresh(&app, refresh_of(&first).expose());
+    let mut seen = vec![first.access_token.expose().to_owned()];
+    for _ in 0..3 {
+        let answer = granted(&t, &request).await;
+        assert!(answer.get("refresh_token").is_none(), "{answer}");
+        assert!(
+            !seen.contains(&answer["access_token"].as_str().unwrap().to_owned()),
+            "each use gives a new access token"
+        );
+        seen.push(answer["access_token"].as_str().unwrap().to_owned());
+        assert!(row(&t, refresh_of(&first).hash()).await.0.spent.is_none());
+        t.clock.advance(Duration::MINUTE);
+    }
+    for token in seen {
+        assert!(lives(&t, &AccessToken::new(token)).await);
+    }
+    assert_eq!(t.events.count("refresh_token_reused"), 0);
+
+    let public = t.public_client(CB).await;
+    let (first, answer) = refreshed(&t, &public).await;
+    assert!(answer["refresh_token"].is_string());
+    t.clock.advance(GRACE);
+    let reuse = refresh(&public, refresh_of(&first).expose());
+    refused_for(&t, &reuse, 400, "invalid_grant", "RefreshTokenReused").await;
+}
+
+// covers: GR-16 (RFC 9700 §4.14.2)
+#[tokio::test]
+async fn a_token_that_stays_is_idle_since_its_last_use_and_ends_with_its_grant() {
+    let t = TestServer::with_policy(|policy| policy.refresh_token_rotation = Rotation::PublicClients);
+    let app = t.confidential_client(CB).await;
+    let first = tokens_of(&t, &app).await;
+    let request = refresh(&app, refresh_of(&first).expose());
+    for _ in 0..2 {
+        t.clock.advance(Duration::days(14) - TICK);
+        granted(&t, &request).await;
+    }
+    t.clock.advance(Duration::days(14));
+    refused_for(&t, &request, 400, "invalid_grant", "ExpiredToken").await;
+
+    let second = tokens_of(&t, &app).await;
+    let request = refresh(&app, refresh_of(&second).expose());
+    for _ in 0..8 {
+        t.clock.advance(Duration::days(11));
+        granted(&t, &request).await;
+    }
+    t.clock.advance(Duration::days(2) - Duration::minutes(20));
+    assert_eq!(granted(&t, &request).await["expires_in"], 20 * 60, "nothing outlives the ninety days");
+    t.clock.advance(Duration::minutes(20));
+    refused_for(&t, &request, 400, "invalid_grant", "GrantEnded").await;
+}
+
+// covers: GR-13 (RFC 9700 §4.14.2)
+#[tokio::test]
+async fn a_revocation_that_fails_in_storage_is_a_server_error_and_is_made_up_for_by_the_next_reuse() {
+    for (fault, status, error) in
+        [(Fault::Failed, 500, "server_error"), (Fault::Unavailable, 503, "temporarily_unavailable")]
+    {
+        let t = TestServer::new();
+        let app = t.public_client(CB).await;
+        let (first, answer) = refreshed(&t, &app).await;
+        t.clock.advance(GRACE);
+        let request = refresh(&app, refresh_of(&first).expose());
+        // Client, token, then the revocation.
+        t.faults.fail(3, fault);
+        refused(&t, &request, status, error).await;
+        assert_eq!(t.events.count("refresh_token_reused"), 0, "what did not happen is not reported");
+        assert!(lives(&t, &access_token(&answer)).await);
+        refused_for(&t, &request, 400, "invalid_grant", "RefreshTokenReused").await;
+        assert!(!lives(&t, &access_token(&answer)).await);
+    }
+}
+
+#[tokio::test]
+async fn a_refresh_whose_commit_was_ambiguous_is_answered_on_the_second_try() {
+    let t = TestServer::new();
+    let app = t.public_client(CB).await;
+    let first = tokens_of(&t, &app).await;
+    let request = refresh(&app, refresh_of(&first).expose());
+    t.faults.fail(3, Fault::LostAnswer);
+    refused(&t, &request, 503, "temporarily_unavailable").await;
+    assert!(row(&t, refresh_of(&first).hash()).await.0.spent.is_some(), "it was spent all the same");
+    let answer = granted(&t, &request).await;
+    assert!(lives(&t, &access_token(&answer)).await);
+    granted(&t, &refresh(&app, refresh_in(&answer).expose())).await;
+    assert_eq!(t.events.count("refresh_token_reused"), 0);
+}

@@ -1,0 +1,313 @@
+//! What the tests of the token endpoint share.
+
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use grantor::error::StorageError;
+use grantor::secret::TokenHash;
+use grantor::storage::{Exchange, GrantSelector, Page, Spend};
+use grantor::testing::{ApprovedFlow, ISSUER, TestClient, TestServer};
+use grantor::{
+    AccessToken, AuthorizationServer, Client, ClientRegistry, ClientStore, Grant, MemoryStorage, Policy, Request,
+    Response, Storage, StoredToken, TokenResponse,
+};
+use serde_json::Value;
+use time::OffsetDateTime;
+use url::form_urlencoded;
+
+use crate::common::{error_of, json, text, token_as};
+
+/// The redirect URI of the clients here.
+pub(crate) const CB: &str = "https://app.example/cb";
+
+/// Sends a request that must be refused, and checks what holds for every refusal.
+pub(crate) async fn refused(t: &TestServer, request: &Request, status: u16, error: &str) -> Refused {
+    let response = t.server.token(request).await;
+    assert_refusal(&response, status, error);
+    assert_no_echo(request, &response);
+    Refused(response)
+}
+
+/// As [`refused`], and the observer was told of exactly this reason.
+pub(crate) async fn refused_for(t: &TestServer, request: &Request, status: u16, error: &str, reason: &str) -> Refused {
+    let response = refused(t, request, status, error).await;
+    assert_eq!(last_reason(t), reason);
+    response
+}
+
+/// The answer to a request that was refused as it should be; mostly there is nothing more to look at.
+pub(crate) struct Refused(Response);
+
+impl std::ops::Deref for Refused {
+    type Target = Response;
+    fn deref(&self) -> &Response {
+        &self.0
+    }
+}
+
+/// Status, code, headers and the grammar of RFC 6749 §5.2.
+#[track_caller]
+pub(crate) fn assert_refusal(response: &Response, status: u16, error: &str) {
+    let shown = text(response);
+    assert_eq!((response.status(), error_of(response).as_str()), (status, error), "{shown}");
+    assert_json_that_nobody_stores(response);
+    let challenge = format!("Basic realm=\"{ISSUER}\", charset=\"UTF-8\"");
+    let challenges = if status == 401 { vec![challenge.as_str()] } else { Vec::new() };
+    assert_eq!(header_values(response, "www-authenticate"), challenges, "{shown}");
+    let allow = if status == 405 { vec!["POST"] } else { Vec::new() };
+    assert_eq!(header_values(response, "allow"), allow, "{shown}");
+    assert_eq!(header_values(response, "retry-after").len(), usize::from(status == 429), "{shown}");
+
+    let body = json(response);
+    let members = body.as_object().expect("an object");
+    assert_eq!(members.keys().collect::<Vec<_>>(), ["error", "error_description"], "{shown}");
+    for (name, value) in members {
+        let value = value.as_str().expect("a text");
+        let allowed = |byte| matches!(byte, 0x20..=0x21 | 0x23..=0x5b | 0x5d..=0x7e);
+        assert!(!value.is_empty() && value.bytes().all(allowed), "{name} is {value:?}");
+    }
+}
+
+#[track_caller]
+pub(crate) fn assert_json_that_nobody_stores(response: &Response) {
+    assert_eq!(header_values(response, "content-type"), ["application/json"]);
+    assert_eq!(header_values(response, "cache-control"), ["no-store"]);
+    assert_eq!(header_values(response, "pragma"), ["no-cache"]);
+}
+
+/// Nothing a request brought may come back with its refusal, save for names that the server knows by itself. What is too
+/// short to be told from ordinary words is left out.
+#[track_caller]
+fn assert_no_echo(request: &Request, response: &Response) {
+    const OWN_WORDS: [&str; 10] = [
+        "authorization_code",
+        "client_assertion",
+        "client_assertion_type",
+        "client_credentials",
+        "client_secret",
+        "code_verifier",
+        "example_voucher",
+        "redirect_uri",
+        "refresh_token",
+        "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
+    ];
+    let headers: Vec<String> = response.headers().map(|(name, value)| format!("{name}: {value}")).collect();
+    let answer = format!("{}\n{}", headers.join("\n"), text(response));
+    let pairs = [request.query().as_bytes(), request.body()].into_iter().flat_map(form_urlencoded::parse);
+    let sent = pairs.flat_map(|(name, value)| [name, value]);
+    for word in sent.filter(|word| word.len() >= 12 && !OWN_WORDS.contains(&&**word)) {
+        assert!(!answer.contains(&*word), "{word:?} comes back in {answer}");
+    }
+}
+
+pub(crate) fn header_values<'a>(response: &'a Response, name: &str) -> Vec<&'a str> {
+    response.headers().filter(|(own, _)| *own == name).map(|(_, value)| value).collect()
+}
+
+/// Sends a request that must succeed, and checks what holds for every success of a plain bearer token.
+pub(crate) async fn granted(t: &TestServer, request: &Request) -> Value {
+    let response = t.server.token(request).await;
+    assert_eq!(response.status(), 200, "{}", text(&response));
+    assert_json_that_nobody_stores(&response);
+    let body = json(&response);
+    assert!(body["access_token"].is_string() && body["scope"].is_string(), "{body}");
+    assert_eq!(body["token_type"], "Bearer");
+    assert!(body["expires_in"].as_u64().is_some_and(|seconds| seconds > 0), "{body}");
+    assert!(body.as_object().unwrap().values().all(|value| !value.is_null()), "{body}");
+    body
+}
+
+/// The access token of a JSON answer.
+pub(crate) fn access_token(body: &Value) -> AccessToken {
+    AccessToken::new(body["access_token"].as_str().expect("an access token"))
+}
+
+/// The parameters of the request that redeems a code as it should be.
+pub(crate) fn redemption<'a>(approved: &'a ApprovedFlow<'_>, app: &'a TestClient) -> Vec<(&'static str, &'a str)> {
+    let mut pairs = vec![
+        ("grant_type", "authorization_code"),
+        ("code", approved.code().expose()),
+        ("redirect_uri", app.redirect_uri.as_str()),
+    ];
+    pairs.extend(approved.verifier().map(|verifier| ("code_verifier", verifier.expose())));
+    pairs
+}
+
+/// The same parameters with one of them changed, or removed if the value is empty.
+pub(crate) fn with<'a>(
+    pairs: &[(&'static str, &'a str)],
+    name: &'static str,
+    value: &'a str,
+) -> Vec<(&'static str, &'a str)> {
+    let rest = pairs.iter().copied().filter(|(own, _)| *own != name);
+    rest.chain((!value.is_empty()).then_some((name, value))).collect()
+}
+
+/// A refresh as it should be.
+pub(crate) fn refresh(app: &TestClient, token: &str) -> Request {
+    token_as(app, &[("grant_type", "refresh_token"), ("refresh_token", token)])
+}
+
+/// Tokens of a new grant of the client's, for all scopes.
+pub(crate) async fn tokens_of(t: &TestServer, app: &TestClient) -> TokenResponse {
+    let approved = t.authorize(app).scope("user:read user:write offline_access").approve_as("alice").await;
+    approved.redeem().await.expect("a code that was just issued")
+}
+
+/// The refresh token of an answer that must have one.
+#[track_caller]
+pub(crate) fn refresh_of(tokens: &TokenResponse) -> &grantor::RefreshToken {
+    tokens.refresh_token.as_ref().expect("a refresh token")
+}
+
+/// Whether a protected resource lets an access token in.
+pub(crate) async fn lives(t: &TestServer, token: &AccessToken) -> bool {
+    match t.bearer(token).await {
+        Ok(_) => true,
+        Err(error) => {
+            assert_eq!(error.code().expect("a code"), "invalid_token");
+            false
+        }
+    }
+}
+
+/// The row of a token and the row of its grant.
+pub(crate) async fn row(t: &TestServer, hash: TokenHash) -> (StoredToken, Arc<Grant>) {
+    t.storage.find(&hash).await.expect("memory storage does not fail").expect("a row")
+}
+
+/// The rows of tokens and their grants in a form that can be compared.
+pub(crate) async fn rows(t: &TestServer, hashes: &[TokenHash]) -> Vec<Value> {
+    let mut rows = Vec::new();
+    for hash in hashes {
+        let (token, grant) = row(t, *hash).await;
+        rows.push(serde_json::json!([token, *grant]));
+    }
+    rows
+}
+
+/// The reason that the last event, a refusal, gives.
+#[track_caller]
+pub(crate) fn last_reason(t: &TestServer) -> String {
+    let last = t.events.events().pop().expect("an event");
+    assert_eq!(last.name, "token_refused", "{}", last.text);
+    let (_, reason) = last.text.split_once("error: Refused(").expect("a refusal");
+    // What follows are the brackets that close the refusal, the event's kind and the event.
+    reason.strip_suffix(") } }").expect("the end of the event").to_owned()
+}
+
+/// Changes the registration of a client.
+pub(crate) async fn change_client(
+    t: &TestServer,
+    app: &TestClient,
+    change: impl FnOnce(&mut grantor::client::ClientParts),
+) {
+    let mut parts = t.storage.client(&app.id).await.unwrap().expect("the client").parts().clone();
+    change(&mut parts);
+    t.storage.update(Client::from_parts(parts).expect("a client that makes sense")).await.expect("an update");
+}
+
+/// Storage that writes down every call that writes, and can be told what an exchange is to answer.
+#[derive(Clone)]
+pub(crate) struct Spy {
+    inner: MemoryStorage,
+    writes: Arc<Mutex<Vec<&'static str>>>,
+    outcome: Arc<Mutex<Option<Exchange>>>,
+}
+
+impl Spy {
+    /// The names of the writing calls since this was last asked.
+    pub(crate) fn writes(&self) -> Vec<&'static str> {
+        std::mem::take(&mut *self.writes.lock().unwrap())
+    }
+
+    /// Makes every later exchange answer this and do nothing.
+    pub(crate) fn answer_exchanges_with(&self, outcome: Exchange) {
+        *self.outcome.lock().unwrap() = Some(outcome);
+    }
+
+    fn note(&self, call: &'static str) {
+        self.writes.lock().unwrap().push(call);
+    }
+}
+
+/// A test server whose writes are watched.
+pub(crate) fn spied(change: impl FnOnce(&mut Policy)) -> (TestServer, Spy) {
+    let mut t = TestServer::new();
+    let spy = Spy { inner: t.storage.clone(), writes: Arc::default(), outcome: Arc::default() };
+    let mut policy = Policy::default();
+    change(&mut policy);
+    t.server = restarted(&t, spy.clone(), policy);
+    (t, spy)
+}
+
+/// A new server over the same records, as after a restart or on another node.
+pub(crate) fn restarted<S: Storage + ClientStore + 'static>(
+    t: &TestServer,
+    storage: S,
+    policy: Policy,
+) -> AuthorizationServer {
+    AuthorizationServer::builder(ISSUER)
+        .storage(storage)
+        .authenticator(t.users.clone())
+        .scope("user:read", "Read your profile")
+        .scope("user:write", "Change your profile")
+        .scope("offline_access", "Keep access while you are away")
+        .clock(t.clock.clone())
+        .entropy(t.entropy.clone())
+        .observer(t.events.clone())
+        .policy(policy)
+        .build()
+        .expect("the settings make sense")
+}
+
+#[async_trait]
+impl ClientStore for Spy {
+    async fn client(&self, id: &str) -> Result<Option<Arc<Client>>, StorageError> {
+        self.inner.client(id).await
+    }
+}
+
+#[async_trait]
+impl Storage for Spy {
+    async fn open_grant(&self, grant: &Arc<Grant>, tokens: &[StoredToken]) -> Result<(), StorageError> {
+        self.note("open_grant");
+        self.inner.open_grant(grant, tokens).await
+    }
+
+    async fn find(&self, token: &TokenHash) -> Result<Option<(StoredToken, Arc<Grant>)>, StorageError> {
+        self.inner.find(token).await
+    }
+
+    async fn exchange(&self, spend: &Spend, successors: &[StoredToken]) -> Result<Exchange, StorageError> {
+        self.note("exchange");
+        if let Some(outcome) = &*self.outcome.lock().unwrap() {
+            return Ok(outcome.clone());
+        }
+        self.inner.exchange(spend, successors).await
+    }
+
+    async fn revoke_access_token(&self, token: &TokenHash, at: OffsetDateTime) -> Result<(), StorageError> {
+        self.note("revoke_access_token");
+        self.inner.revoke_access_token(token, at).await
+    }
+
+    async fn revoke_grants(&self, which: &GrantSelector, at: OffsetDateTime) -> Result<u64, StorageError> {
+        self.note("revoke_grants");
+        self.inner.revoke_grants(which, at).await
+    }
+
+    async fn grants(
+        &self,
+        which: &GrantSelector,
+        now: OffsetDateTime,
+        page: &Page,
+    ) -> Result<Vec<Arc<Grant>>, StorageError> {
+        self.inner.grants(which, now, page).await
+    }
+
+    async fn purge_expired(&self, before: OffsetDateTime, limit: usize) -> Result<usize, StorageError> {
+        self.note("purge_expired");
+        self.inner.purge_expired(before, limit).await
+    }
+}
