@@ -114,7 +114,7 @@ pub struct ResourceOwnerAttempt<'a> {
 /// The authenticator of a server without password grant: it compares client secrets as [`Authenticator::client`] does
 /// by default, and knows no users.
 #[derive(Debug, Clone, Copy, Default)]
-#[non_exhaustive]
+#[expect(clippy::exhaustive_structs, reason = "it has no state and will have none")]
 pub struct ClientSecrets;
 
 #[async_trait]

@@ -64,14 +64,15 @@ where
         let (parts, body) = request.into_parts();
         match to_bytes(body, server.policy().max_body).await {
             Ok(body) => Ok(from_parts(&parts).with_body(body)),
-            Err(error) => {
-                let too_large =
-                    std::error::Error::source(&error).is_some_and(<dyn std::error::Error>::is::<LengthLimitError>);
-                let refusal = if too_large { Refusal::BodyTooLarge } else { Refusal::MalformedEncoding };
-                Err(refuse(&refusal.into(), server.issuer()))
-            }
+            // The endpoint has its own way to say so.
+            Err(error) if is_too_large(&error) => Ok(from_parts(&parts).with_body_too_large()),
+            Err(_) => Err(refuse(&Refusal::MalformedEncoding.into(), server.issuer())),
         }
     }
+}
+
+fn is_too_large(error: &axum::Error) -> bool {
+    std::error::Error::source(error).is_some_and(<dyn std::error::Error>::is::<LengthLimitError>)
 }
 
 /// Everything but the body.

@@ -1,5 +1,6 @@
 //! The bearer check for the host's own API (RFC 6750).
 
+use std::fmt;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -35,8 +36,7 @@ pub struct Access {
 }
 
 /// Why a protected resource was refused, as RFC 6750 §3 wants it told.
-#[derive(Debug, thiserror::Error)]
-#[error("{kind}")]
+#[derive(Debug)]
 pub struct BearerError {
     host: Arc<Host>,
     kind: Kind,
@@ -46,7 +46,7 @@ pub struct BearerError {
 enum Kind {
     #[error("no access token was presented")]
     NoToken,
-    #[error("the access token was presented in more than one way")]
+    #[error("the access token was presented in more than one way, or in a malformed form")]
     Malformed,
     #[error("the access token is unknown, expired or revoked")]
     Invalid,
@@ -244,6 +244,18 @@ impl BearerError {
             Kind::Failed(error) => Some(error),
             _ => None,
         }
+    }
+}
+
+impl fmt::Display for BearerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.kind.fmt(f)
+    }
+}
+
+impl std::error::Error for BearerError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        std::error::Error::source(&self.kind)
     }
 }
 

@@ -16,7 +16,7 @@ pub trait Clock: Send + Sync {
 
 /// The clock of the operating system.
 #[derive(Debug, Clone, Copy, Default)]
-#[non_exhaustive]
+#[expect(clippy::exhaustive_structs, reason = "it has no state and will have none")]
 pub struct SystemClock;
 
 impl Clock for SystemClock {
@@ -45,7 +45,7 @@ pub trait Entropy: Send + Sync {
 
 /// A `ChaCha` generator for each thread, seeded and reseeded by the operating system.
 #[derive(Debug, Clone, Copy, Default)]
-#[non_exhaustive]
+#[expect(clippy::exhaustive_structs, reason = "it has no state and will have none")]
 pub struct SystemEntropy;
 
 impl Entropy for SystemEntropy {

@@ -179,7 +179,7 @@ pub enum Refusal {
     // The request as such.
     /// The endpoint does not serve this method; the value is what `Allow` says.
     MethodNotAllowed(&'static str),
-    /// The body is larger than [`Policy::max_body`](crate::Policy).
+    /// The body or query is larger than [`Policy::max_body`](crate::Policy::max_body).
     BodyTooLarge,
     /// The body is not `application/x-www-form-urlencoded`.
     NotAForm,
@@ -350,7 +350,7 @@ impl Refusal {
             (E::INVALID_GRANT, "the grant is unknown, expired, revoked, used or belongs to another client");
         match self {
             Self::MethodNotAllowed(_) => (E::INVALID_REQUEST, "this endpoint does not serve this method"),
-            Self::BodyTooLarge => (E::INVALID_REQUEST, "the request body is too large"),
+            Self::BodyTooLarge => (E::INVALID_REQUEST, "the request is too large"),
             Self::NotAForm => (E::INVALID_REQUEST, "the body is not application/x-www-form-urlencoded"),
             Self::MalformedEncoding => (E::INVALID_REQUEST, "the parameters have a broken escape or are not UTF-8"),
             Self::RepeatedParameter(_) => (E::INVALID_REQUEST, "a parameter occurs more than once"),

@@ -15,7 +15,7 @@ pub trait Observer: Send + Sync {
 
 /// An observer that takes no note.
 #[derive(Debug, Clone, Copy, Default)]
-#[non_exhaustive]
+#[expect(clippy::exhaustive_structs, reason = "it has no state and will have none")]
 pub struct NoObserver;
 
 impl Observer for NoObserver {

@@ -16,6 +16,7 @@ pub struct Request {
     target: Zeroizing<String>,
     headers: Vec<(Box<str>, Zeroizing<Vec<u8>>)>,
     body: Zeroizing<Vec<u8>>,
+    body_too_large: bool,
     peer: Option<IpAddr>,
 }
 
@@ -27,6 +28,7 @@ impl Request {
             target: Zeroizing::new(target.into()),
             headers: Vec::new(),
             body: Zeroizing::default(),
+            body_too_large: false,
             peer: None,
         }
     }
@@ -52,6 +54,14 @@ impl Request {
     #[must_use]
     pub fn with_body(mut self, body: impl Into<Vec<u8>>) -> Self {
         self.body = Zeroizing::new(body.into());
+        self
+    }
+
+    /// Says that the host stopped reading the body because it grew larger than
+    /// [`Policy::max_body`](crate::Policy::max_body). Endpoints then answer 413, each in its own form.
+    #[must_use]
+    pub const fn with_body_too_large(mut self) -> Self {
+        self.body_too_large = true;
         self
     }
 
@@ -102,6 +112,11 @@ impl Request {
     #[must_use]
     pub const fn peer(&self) -> Option<IpAddr> {
         self.peer
+    }
+
+    /// Whether the body or the query is larger than `limit`.
+    pub(crate) fn exceeds(&self, limit: usize) -> bool {
+        self.body_too_large || self.body.len() > limit || self.query().len() > limit
     }
 
     /// Whether there is exactly one `Content-Type` and it is a URL-encoded form, with or without parameters.

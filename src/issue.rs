@@ -184,7 +184,7 @@ pub(crate) async fn open_grant(
     let access_token = AccessToken::from_bytes(&array(&tokens[..32]));
     let refresh_token = refreshes.then(|| RefreshToken::from_bytes(&array(&tokens[32..])));
     let id = GrantId::from_bytes(array(id));
-    let access_expires_at = now.saturating_add(lifetimes.access_token);
+    let access_expires_at = now.saturating_add(lifetimes.access_token.min(lifetimes.refresh_token_absolute));
     let access = record(&access_token, id, &order.scope, now, access_expires_at);
     let refresh = refresh_token.as_ref().map(|token| {
         record(token, id, &order.scope, now, refresh_expiry(&lifetimes, host.policy.rotates(client), now, now))
@@ -247,7 +247,7 @@ pub(crate) async fn exchange(
     // However often it is used, the grant does not outlive its absolute lifetime.
     let absolute_end = grant.opened_at.saturating_add(lifetimes.refresh_token_absolute);
     let access_expires_at = now.saturating_add(lifetimes.access_token).min(absolute_end);
-    if access_expires_at <= now {
+    if !is_worth_having(access_expires_at, now) {
         return Err(Refusal::ExpiredToken.into());
     }
     let successor = |mut token: StoredToken| {
@@ -290,7 +290,7 @@ pub(crate) async fn repeat(host: &Host, order: RepeatRefresh, now: OffsetDateTim
     let seed = order.presented.spent().and_then(|spent| spent.seed.as_ref()).ok_or(Refusal::RetryRefused)?;
     let (access_token, refresh_token) = derive(seed, order.presented.secret().expose());
     let access = live_successor(host, access_token, now).await?;
-    if access.token().scope != order.scope {
+    if access.token().scope != order.scope || !is_worth_having(access.token().expires_at, now) {
         return Err(Refusal::RetryRefused.into());
     }
     let refresh = live_successor(host, refresh_token, now).await?;
@@ -301,6 +301,11 @@ pub(crate) async fn repeat(host: &Host, order: RepeatRefresh, now: OffsetDateTim
     let (refresh_token, ..) = refresh.into_parts();
     let members = ResponseMembers::default();
     Ok(issued(access_token, Some(refresh_token), token.expires_at - now, token.scope, members, grant))
+}
+
+/// A lifetime is told in whole seconds: a token that has less than one left would be announced as expired.
+fn is_worth_having(expires_at: OffsetDateTime, now: OffsetDateTime) -> bool {
+    expires_at - now >= Duration::SECOND
 }
 
 async fn live_successor<K: Token>(host: &Host, token: Secret<K>, now: OffsetDateTime) -> Result<Presented<K>, Error> {

@@ -39,7 +39,7 @@
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
 //! let storage = MemoryStorage::new();
-//! let secret = ClientSecret::generate(&SystemEntropy::default())?; // shown once
+//! let secret = ClientSecret::generate(&SystemEntropy)?; // shown once
 //! let machine = Client::confidential("machine", ClientCredential::secret(&secret))
 //!     .client_credentials()
 //!     .scope("report:read")
@@ -86,6 +86,7 @@
 //! | bearer tokens, RFC 6750 | [`AuthorizationServer::bearer`], [`Bearer`] |
 //! | what a storage must guarantee | [`storage`] |
 //! | defaults and dangerous switches | [`Policy`], [`policy::Dangerous`] |
+//! | who attacks, and what stands in their way | [`manual::threats`] |
 //!
 //! # Features
 //! None is on by default. A feature adds items and never changes what the others do.
@@ -118,6 +119,7 @@ mod http;
 mod issue;
 mod lookup;
 mod mac;
+pub mod manual;
 mod params;
 mod pkce;
 pub mod policy;

@@ -147,6 +147,14 @@ pub struct CodeBinding {
     pub code_challenge: Option<CodeChallenge>,
 }
 
+impl CodeBinding {
+    /// The binding of a code that was sent to `redirect_uri`.
+    #[must_use]
+    pub fn new(redirect_uri: &str, redirect_uri_was_sent: bool, code_challenge: Option<CodeChallenge>) -> Self {
+        Self { redirect_uri: redirect_uri.into(), redirect_uri_was_sent, code_challenge }
+    }
+}
+
 /// Identifiers of 128 random bits, written as 22 characters of base64url.
 macro_rules! random_ids {
     ($($(#[$doc:meta])* $name:ident)*) => {$(
@@ -297,11 +305,16 @@ fn is_grant_type(text: &str) -> bool {
 }
 
 impl GrantType {
-    pub(crate) const AUTHORIZATION_CODE: &'static str = "authorization_code";
-    pub(crate) const IMPLICIT: &'static str = "implicit";
-    pub(crate) const CLIENT_CREDENTIALS: &'static str = "client_credentials";
-    pub(crate) const PASSWORD: &'static str = "password";
-    pub(crate) const REFRESH_TOKEN: &'static str = "refresh_token";
+    /// RFC 6749 §4.1.
+    pub const AUTHORIZATION_CODE: &'static str = "authorization_code";
+    /// RFC 6749 §4.2.
+    pub const IMPLICIT: &'static str = "implicit";
+    /// RFC 6749 §4.4.
+    pub const CLIENT_CREDENTIALS: &'static str = "client_credentials";
+    /// RFC 6749 §4.3.
+    pub const PASSWORD: &'static str = "password";
+    /// RFC 6749 §6.
+    pub const REFRESH_TOKEN: &'static str = "refresh_token";
     const BUILT_IN: [&'static str; 5] =
         [Self::AUTHORIZATION_CODE, Self::IMPLICIT, Self::CLIENT_CREDENTIALS, Self::PASSWORD, Self::REFRESH_TOKEN];
 

@@ -1,6 +1,7 @@
 //! The adapter for axum, from one end to the other.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
@@ -161,6 +162,18 @@ async fn a_body_of_the_largest_size_is_read_and_a_larger_one_answered_in_json() 
         assert_eq!(answer.header("cache-control"), Some("no-store"));
     }
     assert_eq!(t.events.count("tokens_issued"), 1);
+}
+
+#[tokio::test]
+async fn a_request_that_is_too_large_gets_a_page_where_a_browser_waits_for_one() {
+    let t = TestServer::with_policy(|policy| policy.max_body = 100);
+    let large = HttpRequest::post("/authorize")
+        .header("content-type", "application/x-www-form-urlencoded")
+        .body(Body::from("x".repeat(101)))
+        .unwrap();
+    let answer = send(&pages(&t), large).await;
+    assert_eq!((answer.status, answer.header("content-type")), (413, Some("text/html; charset=utf-8")));
+    assert_eq!(t.events.names(), ["authorization_refused"]);
 }
 
 // covers: BR-18 (RFC 6750 §3.1), B37
@@ -411,6 +424,18 @@ struct Doorkeeper {
 struct Door {
     reached: Notify,
     open: Notify,
+    given_up: AtomicBool,
+}
+
+/// Somebody before a door, who may be dropped there.
+struct Waiting<'a>(Option<&'a Door>);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if let Some(door) = self.0 {
+            door.given_up.store(true, Ordering::SeqCst);
+        }
+    }
 }
 
 #[async_trait]
@@ -418,8 +443,10 @@ impl Authenticator for Doorkeeper {
     async fn client(&self, attempt: &ClientAttempt<'_>) -> Result<Verdict<()>, AuthenticatorError> {
         self.peers.lock().unwrap().push(attempt.peer);
         if let Some(door) = &self.door {
+            let mut waiting = Waiting(Some(door));
             door.reached.notify_one();
             door.open.notified().await;
+            waiting.0 = None;
         }
         Ok(if attempt.matches_a_digest() { Verdict::Accepted(()) } else { Verdict::Rejected })
     }
@@ -509,6 +536,7 @@ async fn a_token_request_is_carried_out_although_the_client_hung_up() {
     door.reached.notified().await;
     connection.abort();
     assert!(connection.await.unwrap_err().is_cancelled(), "the client has hung up");
+    assert!(!door.given_up.load(Ordering::SeqCst), "the request was given up with its connection");
     let own = GrantSelector::Client(machine.id.as_str().try_into().unwrap());
     assert!(t.storage.grants(&own, t.clock.now(), &Page::first(9)).await.unwrap().is_empty());
     door.open.notify_one();

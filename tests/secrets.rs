@@ -812,7 +812,7 @@ fn is_base64url(text: &str) -> bool {
 async fn random_server() -> (TestServer, TestClient) {
     let mut policy = Policy::default();
     policy.dangerous().allow_password_grant = true;
-    let t = TestServer::with(|builder| builder.policy(policy).entropy(SystemEntropy::default()));
+    let t = TestServer::with(|builder| builder.policy(policy).entropy(SystemEntropy));
     t.users.add("alice", "correct horse");
     let app = Client::public("app").authorization_code([REDIRECT_URI]).refresh_token().password().scope("user:read");
     let app = t.register(app.build(), None).await;
@@ -837,7 +837,7 @@ async fn a_hundred_thousand_issued_values_are_256_bits_of_noise() {
         let derived = t.refresh(&app, &refresh_token).await.unwrap();
         new(derived.access_token.expose());
         new(derived.refresh_token.unwrap().expose());
-        new(ClientSecret::generate(&SystemEntropy::default()).unwrap().expose());
+        new(ClientSecret::generate(&SystemEntropy).unwrap().expose());
     }
     for _ in 0..1_000 {
         let flow = t.authorize(&app).approve_as("alice").await;
@@ -881,11 +881,11 @@ async fn every_issued_value_has_its_documented_size_and_alphabet() {
         ("refresh token", tokens.refresh_token.as_ref().unwrap().expose()),
         ("derived access token", refreshed.access_token.expose()),
         ("derived refresh token", refreshed.refresh_token.as_ref().unwrap().expose()),
-        ("client secret", ClientSecret::generate(&SystemEntropy::default()).unwrap().expose()),
+        ("client secret", ClientSecret::generate(&SystemEntropy).unwrap().expose()),
     ] {
         assert!(value.len() == 43 && is_base64url(value), "{what}: {value}");
     }
-    let id = ClientId::generate(&SystemEntropy::default()).unwrap();
+    let id = ClientId::generate(&SystemEntropy).unwrap();
     assert!(id.as_str().len() == 22 && is_base64url(id.as_str()), "{id}");
     let (_, grant) = t.storage.find(&tokens.access_token.hash()).await.unwrap().unwrap();
     assert!(grant.id.to_string().len() == 22 && is_base64url(&grant.id.to_string()), "{}", grant.id);
@@ -932,4 +932,29 @@ async fn a_token_with_any_character_changed_is_unknown_and_hurts_nobody() {
     assert!(t.bearer(&tokens.access_token).await.is_ok());
     assert!(t.refresh(&app, &refresh_token).await.is_ok());
     assert_eq!(t.events.count("code_replayed") + t.events.count("refresh_token_reused"), 0);
+}
+
+// covers: B35
+#[test]
+fn secrets_have_no_equality_operator_so_that_only_constant_time_comparison_is_left() {
+    static_assertions::assert_not_impl_any!(ClientSecret: PartialEq, PartialOrd, std::hash::Hash);
+    static_assertions::assert_not_impl_any!(AccessToken: PartialEq, PartialOrd, std::hash::Hash);
+    static_assertions::assert_not_impl_any!(Password: PartialEq, PartialOrd, std::hash::Hash);
+    static_assertions::assert_not_impl_any!(CodeVerifier: PartialEq, PartialOrd, std::hash::Hash);
+    static_assertions::assert_not_impl_any!(SecretDigest: PartialEq, PartialOrd, std::hash::Hash);
+    static_assertions::assert_not_impl_any!(grantor::CodeChallenge: PartialEq, PartialOrd, std::hash::Hash);
+    static_assertions::assert_not_impl_any!(Seed: PartialEq, PartialOrd, std::hash::Hash);
+    // What takes the operator's place compares all of it, not a beginning or an end.
+    let secret = "0123456789abcdef";
+    let digest = SecretDigest::of(&ClientSecret::new(secret));
+    assert!(digest.matches(&ClientSecret::new(secret)));
+    for wrong in ["", "0", "0123456789abcde", "0123456789abcdeF", "0123456789abcdef0", "1123456789abcdef"] {
+        assert!(!digest.matches(&ClientSecret::new(wrong)), "{wrong}");
+    }
+    let mut other = *digest.as_bytes();
+    for at in 0..other.len() {
+        other[at] ^= 1;
+        assert!(!SecretDigest::from_bytes(other).matches(&ClientSecret::new(secret)), "byte {at}");
+        other[at] ^= 1;
+    }
 }

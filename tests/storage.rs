@@ -330,6 +330,18 @@ async fn an_exchange_decides_in_the_order_of_the_contract_and_writes_nothing_unl
 }
 
 #[tokio::test]
+async fn an_exchange_whose_successors_hash_is_taken_fails_and_writes_nothing() {
+    let (storage, grant, old) = with_refresh_token().await;
+    let before = find(&storage, 1).await;
+    let successors = [refresh_token(2, &grant), access_token(1, &grant)];
+    assert!(storage.exchange(&spend(&old, 1), &successors).await.is_err());
+    let after = find(&storage, 1).await;
+    assert_eq!(shown(&after.0), shown(&before.0), "the token is neither spent nor replaced");
+    assert_eq!(shown(&after.1), shown(&before.1));
+    assert!(is_gone(&storage, 2).await, "no successor was stored");
+}
+
+#[tokio::test]
 async fn a_token_that_is_not_consumed_can_be_used_again_and_keeps_its_predecessors_seed() {
     let (storage, of, first) = with_refresh_token().await;
     let mut second = refresh_token(2, &of);

@@ -73,9 +73,7 @@ pub(crate) async fn register(State(app): State<App>, form: OwnForm) -> Response 
         website: fields.get("website").trim(),
         redirect_uri: fields.get("redirect_uri").trim(),
     };
-    let (Ok(id), Ok(secret)) =
-        (ClientId::generate(&SystemEntropy::default()), ClientSecret::generate(&SystemEntropy::default()))
-    else {
+    let (Ok(id), Ok(secret)) = (ClientId::generate(&SystemEntropy), ClientSecret::generate(&SystemEntropy)) else {
         return page::error(500, "The registration failed", "Try again in a moment.");
     };
     let client = match client(&app, &id, &secret, &entered) {

@@ -29,7 +29,7 @@ impl ConsentForm {
         if request.method() != "POST" {
             return Err(Refusal::MethodNotAllowed("POST"));
         }
-        if request.body().len() > max_body {
+        if request.exceeds(max_body) {
             return Err(Refusal::BodyTooLarge);
         }
         if !request.is_form() {

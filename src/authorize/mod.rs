@@ -157,17 +157,23 @@ impl AuthorizationEndpoint {
                 let error = &Error::from(refusal);
                 let client_id = Some(client.id());
                 self.host.observe(now, EventKind::AuthorizationRefused { client_id, error });
-                if route.target.is_out_of_band() {
-                    return self.pages.show_error(error);
-                }
-                let location = response::error_location(&route, error, &self.host.issuer);
-                let ask_first = self.host.policy.error_redirects == ErrorRedirects::AskFirst;
-                if ask_first || client.registration() == Registration::SelfService {
-                    return self.pages.confirm_redirect(error, &location, route.target.host().unwrap_or_default());
-                }
-                Response::see_other(location)
+                self.tell(&route, error, self.asks_first(&client))
             }
         }
+    }
+
+    /// Sends an error to the client, or shows it if that is impossible.
+    fn tell(&self, route: &Route, error: &Error, ask_first: bool) -> Response {
+        let Some(host) = route.target.host() else { return self.pages.show_error(error) };
+        let location = response::error_location(route, error, &self.host.issuer);
+        if ask_first { self.pages.confirm_redirect(error, &location, host) } else { Response::see_other(location) }
+    }
+
+    /// Whether a user who has not yet done anything is to be asked before an error takes the browser to this client
+    /// (RFC 9700 §4.11.2).
+    fn asks_first(&self, client: &Client) -> bool {
+        let always = self.host.policy.error_redirects == ErrorRedirects::AskFirst;
+        always || client.registration() == Registration::SelfService
     }
 }
 

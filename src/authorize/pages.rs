@@ -57,7 +57,7 @@ pub trait Pages: Send + Sync {
 
 /// The pages as they come.
 #[derive(Debug, Clone, Copy, Default)]
-#[non_exhaustive]
+#[expect(clippy::exhaustive_structs, reason = "it has no state and will have none")]
 pub struct DefaultPages;
 
 impl Pages for DefaultPages {}
@@ -134,7 +134,10 @@ impl PageSet {
 
     pub(super) fn confirm_redirect(&self, error: &Error, location: &str, host: &str) -> Response {
         let description = error.description();
-        Response::page(400, self.0.confirm_redirect(&ConfirmRedirectPage { location, host, description: &description }))
+        Response::page(
+            page_status(error),
+            self.0.confirm_redirect(&ConfirmRedirectPage { location, host, description: &description }),
+        )
     }
 }
 

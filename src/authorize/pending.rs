@@ -149,7 +149,8 @@ impl PendingAuthorization {
 
     /// Seals the request for a form of this session: the value of one hidden field, which
     /// [`resume`](crate::AuthorizationServer::resume) takes back. Whoever submits it from another session, or changes
-    /// anything in it, gets an error page.
+    /// anything in it, gets an error page. The same session can submit it again until
+    /// [`consent_lifetime`](crate::Policy::consent_lifetime) is over; each time is a decision of its own.
     ///
     /// `session` is something that only this user's session has, such as its random identifier, and that changes when
     /// the user logs in or out.
@@ -192,7 +193,7 @@ impl PendingAuthorization {
                 host.observe(now, EventKind::AuthorizationApproved { grant: &grant });
                 self.answer(outcome)
             }
-            Err(error) => self.fail(error),
+            Err(error) => self.failed(error),
         }
     }
 
@@ -204,9 +205,14 @@ impl PendingAuthorization {
     }
 
     /// The host can't find out what the user wants: tells the client, which would learn nothing from an error page
-    /// (RFC 6749 §4.1.2.1, `server_error` and `temporarily_unavailable`).
+    /// (RFC 6749 §4.1.2.1, `server_error` and `temporarily_unavailable`). The user has done nothing yet, so
+    /// [`Policy::error_redirects`](crate::Policy::error_redirects) applies.
     pub fn fail(self, error: impl Into<Error>) -> AuthorizationResponse {
-        let error = error.into();
+        let ask_first = self.endpoint.asks_first(&self.client);
+        AuthorizationResponse { ask_first, ..self.failed(error.into()) }
+    }
+
+    fn failed(self, error: Error) -> AuthorizationResponse {
         let host = &self.endpoint.host;
         let client_id = Some(self.client.id());
         host.observe(host.now(), EventKind::AuthorizationRefused { client_id, error: &error });
@@ -215,14 +221,11 @@ impl PendingAuthorization {
 
     /// What the code will have to be redeemed with.
     fn binding(&self) -> CodeBinding {
-        CodeBinding {
-            redirect_uri: self.route.target.uri().into(),
-            redirect_uri_was_sent: self.route.target.was_sent(),
-            code_challenge: self.challenge.clone(),
-        }
+        let target = &self.route.target;
+        CodeBinding::new(target.uri(), target.was_sent(), self.challenge.clone())
     }
 
     fn answer(self, outcome: Outcome) -> AuthorizationResponse {
-        AuthorizationResponse { endpoint: self.endpoint, route: self.route, outcome }
+        AuthorizationResponse { endpoint: self.endpoint, route: self.route, outcome, ask_first: false }
     }
 }

@@ -78,15 +78,15 @@ impl<'a> AuthorizationRequest<'a> {
 
     /// Reads an HTTP request: a `GET` from the query, a `POST` from the body.
     pub(super) fn read(request: &'a Request, policy: &Policy) -> Result<Self, Refusal> {
+        if request.exceeds(policy.max_body) {
+            return Err(Refusal::BodyTooLarge);
+        }
         let form = match request.method() {
             "GET" => request.query().as_bytes(),
             "POST" if !request.is_form() => return Err(Refusal::NotAForm),
             "POST" => request.body(),
             _ => return Err(Refusal::MethodNotAllowed("GET, POST")),
         };
-        if form.len() > policy.max_body {
-            return Err(Refusal::BodyTooLarge);
-        }
         Ok(Self { params: Params::decode(form) })
     }
 }

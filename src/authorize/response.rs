@@ -7,7 +7,7 @@ use url::form_urlencoded;
 
 use super::AuthorizationEndpoint;
 use super::redirect::RedirectTarget;
-use crate::error::{Error, ErrorCode};
+use crate::error::{Error, ErrorCode, Refusal};
 use crate::http::Response;
 use crate::issue::Issued;
 use crate::secret::{AccessToken, AuthorizationCode};
@@ -41,6 +41,8 @@ pub struct AuthorizationResponse {
     pub(super) endpoint: Arc<AuthorizationEndpoint>,
     pub(super) route: Route,
     pub(super) outcome: Outcome,
+    /// Whether the user is to be asked before the browser goes there.
+    pub(super) ask_first: bool,
 }
 
 #[derive(Debug)]
@@ -90,17 +92,19 @@ impl AuthorizationResponse {
         self.route.target.uri()
     }
 
-    /// The HTTP form: a redirect by 303, or a page for the out-of-band redirect.
+    /// The HTTP form: a redirect by 303, or a page if the answer can't be redirected, or not before the user was asked.
     pub fn into_http(self) -> Response {
-        let Self { endpoint, route, outcome } = self;
-        if !route.target.is_out_of_band() {
-            return Response::see_other(location(&route, &outcome, &endpoint.host.issuer));
-        }
+        let Self { endpoint, route, outcome, ask_first } = self;
+        let out_of_band = route.target.is_out_of_band();
         match &outcome {
-            Outcome::Code(code) => endpoint.pages.show_code(code.expose()),
-            Outcome::Error(error) => endpoint.pages.show_error(error),
+            Outcome::Error(error) => endpoint.tell(&route, error, ask_first),
+            Outcome::Code(code) if out_of_band => endpoint.pages.show_code(code.expose()),
             // Refused when the request was checked; a token is never put on a page.
-            Outcome::Token(_) => endpoint.pages.show_error(&crate::error::Refusal::OutOfBandToken.into()),
+            Outcome::Token(_) if out_of_band => endpoint.pages.show_error(&Refusal::OutOfBandToken.into()),
+            Outcome::Code(code) => {
+                Response::see_other(location(&route, &endpoint.host.issuer, &[("code", code.expose())]))
+            }
+            Outcome::Token(tokens) => Response::see_other(token_location(&route, tokens, &endpoint.host.issuer)),
         }
     }
 }
@@ -111,32 +115,26 @@ impl From<AuthorizationResponse> for Response {
     }
 }
 
-/// The redirect URI with an outcome in it.
-fn location(route: &Route, outcome: &Outcome, issuer: &str) -> String {
-    match outcome {
-        Outcome::Code(code) => location_with(route, issuer, &[("code", code.expose())]),
-        Outcome::Token(tokens) => {
-            let expires_in = tokens.expires_in.whole_seconds().to_string();
-            let members = [
-                ("access_token", tokens.access_token.expose()),
-                ("token_type", &*tokens.token_type),
-                ("expires_in", &*expires_in),
-                ("scope", tokens.scope.as_str()),
-            ];
-            location_with(route, issuer, &members)
-        }
-        Outcome::Error(error) => error_location(route, error, issuer),
-    }
+/// The redirect URI with an access token in it (RFC 6749 §4.2.2).
+fn token_location(route: &Route, tokens: &Issued, issuer: &str) -> String {
+    let expires_in = tokens.expires_in.whole_seconds().to_string();
+    let members = [
+        ("access_token", tokens.access_token.expose()),
+        ("token_type", &*tokens.token_type),
+        ("expires_in", &*expires_in),
+        ("scope", tokens.scope.as_str()),
+    ];
+    location(route, issuer, &members)
 }
 
 /// The redirect URI with an error in it (RFC 6749 §4.1.2.1).
 pub(super) fn error_location(route: &Route, error: &Error, issuer: &str) -> String {
     let code = redirected_code(error);
-    location_with(route, issuer, &[("error", code.as_str()), ("error_description", &error.description())])
+    location(route, issuer, &[("error", code.as_str()), ("error_description", &error.description())])
 }
 
 /// The redirect URI with parameters in it. A query that the URI has is kept (RFC 6749 §3.1.2).
-fn location_with(route: &Route, issuer: &str, parameters: &[(&str, &str)]) -> String {
+fn location(route: &Route, issuer: &str, parameters: &[(&str, &str)]) -> String {
     let uri = route.target.uri();
     let mut location = String::with_capacity(uri.len() + 192);
     location.push_str(uri);

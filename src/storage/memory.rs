@@ -75,6 +75,10 @@ fn poisoned() -> StorageError {
     StorageError::new("a thread panicked while it changed the memory storage")
 }
 
+fn taken() -> StorageError {
+    StorageError::new("a token with this hash exists")
+}
+
 impl fmt::Debug for MemoryStorage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("MemoryStorage")
@@ -103,7 +107,7 @@ impl Storage for MemoryStorage {
     }
 
     async fn exchange(&self, spend: &Spend, successors: &[StoredToken]) -> Result<Exchange, StorageError> {
-        Ok(self.write()?.exchange(spend, successors))
+        self.write()?.exchange(spend, successors)
     }
 
     async fn revoke_access_token(&self, token: &TokenHash, at: OffsetDateTime) -> Result<(), StorageError> {
@@ -140,8 +144,8 @@ impl Storage for MemoryStorage {
 
 impl State {
     fn open_grant(&mut self, grant: &Arc<Grant>, tokens: &[StoredToken]) -> Result<(), StorageError> {
-        if tokens.iter().any(|token| self.tokens.contains_key(&token.hash)) {
-            return Err(StorageError::new("a token with this hash exists"));
+        if self.knows_any(tokens) {
+            return Err(taken());
         }
         let Entry::Vacant(place) = self.grants.entry(grant.id) else {
             return Err(StorageError::new("a grant with this identifier exists"));
@@ -168,18 +172,22 @@ impl State {
         }
     }
 
-    fn exchange(&mut self, spend: &Spend, successors: &[StoredToken]) -> Exchange {
-        let Some(token) = self.tokens.get_mut(&spend.token) else { return Exchange::Dead };
-        let Some(family) = self.grants.get_mut(&token.grant_id) else { return Exchange::Dead };
+    fn exchange(&mut self, spend: &Spend, successors: &[StoredToken]) -> Result<Exchange, StorageError> {
+        let is_taken = self.knows_any(successors);
+        let Some(token) = self.tokens.get_mut(&spend.token) else { return Ok(Exchange::Dead) };
+        let Some(family) = self.grants.get_mut(&token.grant_id) else { return Ok(Exchange::Dead) };
         let is_meant = token.kind == spend.kind && token.grant_id == spend.grant_id;
         if !is_meant || token.revoked_at.is_some() || !family.grant.is_live(spend.at) {
-            return Exchange::Dead;
+            return Ok(Exchange::Dead);
         }
         if let Some(spent) = &token.spent {
-            return if spent.attempt == spend.attempt { Exchange::Done } else { Exchange::AlreadySpent };
+            return Ok(if spent.attempt == spend.attempt { Exchange::Done } else { Exchange::AlreadySpent });
         }
         if token.expires_at <= spend.at {
-            return Exchange::Dead;
+            return Ok(Exchange::Dead);
+        }
+        if is_taken {
+            return Err(taken());
         }
         let grant = Arc::make_mut(&mut family.grant);
         grant.last_used_at = grant.last_used_at.max(spend.at);
@@ -194,7 +202,11 @@ impl State {
             }
         }
         self.insert(spend.grant_id, successors);
-        Exchange::Done
+        Ok(Exchange::Done)
+    }
+
+    fn knows_any(&self, tokens: &[StoredToken]) -> bool {
+        tokens.iter().any(|token| self.tokens.contains_key(&token.hash))
     }
 
     fn erase_seed(&mut self, token: &TokenHash) -> bool {

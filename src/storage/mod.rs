@@ -10,7 +10,9 @@
 //! 2. **Atomic.** Each method is one atomic step: all of it happens or none. In particular
 //!    [`exchange`](Storage::exchange) decides and writes in one step; of many that race for one token, one wins.
 //! 3. **Ambiguous commits.** A storage that retries inside retries only what is known to have rolled back, and an
-//!    `exchange` that finds its own [`attempt`](Spend::attempt) already written answers [`Exchange::Done`].
+//!    `exchange` that finds its own [`attempt`](Spend::attempt) already written answers [`Exchange::Done`]. When in doubt
+//!    it fails: a refresh is then repeated within its grace window; a code counts as used, because it has no such window, and
+//!    its client's second try ends the grant.
 //! 4. **Crashes** leave the old token unspent or its successors stored: never neither, never half.
 //! 5. **Evidence outlives expiry.** The row of a spent token stays until its grant has ended or was revoked, so that a
 //!    late replay is still recognised. Before that, only expired, unspent access tokens may go.
@@ -76,7 +78,7 @@ pub trait Storage: Send + Sync {
     /// Once a caller got `Done` or `AlreadySpent`, every later `find` sees the spent row and its successors.
     ///
     /// # Errors
-    /// The storage failed; the token may or may not be spent.
+    /// The storage failed, and the token may or may not be spent; or a successor's hash is taken, and nothing was written.
     async fn exchange(&self, spend: &Spend, successors: &[StoredToken]) -> Result<Exchange, StorageError>;
 
     /// Revokes one access token. An unknown one, or a token of another kind, is left alone.
@@ -229,6 +231,9 @@ pub trait ClientRegistry: ClientStore {
     ) -> Result<(), RegistryError>;
 
     /// Removes a client and revokes all its grants, in one atomic step. Removing an unknown client is not an error.
+    ///
+    /// A request that had already authenticated the client may open one more grant just after. It can't be refreshed, but its
+    /// access token lasts: to be rid of it, revoke the client's grants once more when such requests are done.
     ///
     /// # Errors
     /// The storage failed.

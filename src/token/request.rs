@@ -104,7 +104,7 @@ impl<'a> TokenRequest<'a> {
         if request.method() != "POST" {
             return Err(Refusal::MethodNotAllowed("POST"));
         }
-        if request.body().len() > policy.max_body || request.target().len() > policy.max_body {
+        if request.exceeds(policy.max_body) {
             return Err(Refusal::BodyTooLarge);
         }
         let mut params = Params::decode(request.query().as_bytes());

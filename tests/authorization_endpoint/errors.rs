@@ -3,7 +3,7 @@
 use grantor::client::Registration;
 use grantor::policy::ErrorRedirects;
 use grantor::testing::{TestClient, TestServer};
-use grantor::{Client, Request, Response};
+use grantor::{Client, Request, Response, StorageError};
 
 use crate::ask::{
     Ask, CALLBACK, approved, assert_error, assert_error_in_fragment, assert_page, client_of, describe, pending, refused,
@@ -150,6 +150,14 @@ async fn an_error_is_redirected_at_once_only_to_clients_that_an_administrator_re
     let asked_first = refused(&t, &Ask::code(&unknown).with("scope", "nope")).await;
     assert_interstitial(&asked_first, &unknown, "invalid_scope");
     assert_eq!(t.events.count("authorization_refused"), 2);
+
+    // Nor is a failure of the host's a reason to go there unasked.
+    let failure = || StorageError::new("out of order");
+    let failed: Response = pending(&t, &Ask::code(&unknown)).await.fail(failure()).into();
+    assert_eq!((failed.status(), failed.header("location")), (500, None), "{}", describe(&failed));
+    assert!(text(&failed).contains("<strong>app.example</strong>") && text(&failed).contains("error=server_error"));
+    let failed: Response = pending(&t, &Ask::code(&trusted)).await.fail(failure()).into();
+    assert_error(&failed, CALLBACK, "server_error", STATE);
 
     // A user who has decided knows where the browser goes.
     let denied: Response = pending(&t, &Ask::code(&unknown)).await.deny().into();

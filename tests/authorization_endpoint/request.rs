@@ -120,7 +120,7 @@ async fn input_up_to_the_limit_is_read_and_a_byte_more_is_refused_unread() {
                 Authorize::Pending(_) => assert!(fits, "{request:?}"),
                 Authorize::Respond(answer) => {
                     assert!(!fits, "{request:?}");
-                    assert_page(&answer, 413, "invalid_request", "the request body is too large");
+                    assert_page(&answer, 413, "invalid_request", "the request is too large");
                     assert_eq!(t.faults.calls(), 0);
                 }
             }
@@ -135,7 +135,7 @@ async fn the_default_limit_holds_a_long_state_but_no_flood() {
     let long = "s".repeat(4096);
     assert_eq!(pending(&t, &Ask::code(&app).with("state", &long)).await.deny().state(), Some(&*long));
     let answer = refused(&t, &Ask::code(&app).with("padding", &"x".repeat(1 << 16))).await;
-    assert_page(&answer, 413, "invalid_request", "the request body is too large");
+    assert_page(&answer, 413, "invalid_request", "the request is too large");
 }
 
 // covers: AZ-03 (RFC 6749 §3.1), CU-02 (RFC 6749 §10.12)

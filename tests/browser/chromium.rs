@@ -1,4 +1,4 @@
-//! Chromium without a screen, driven through its WebDriver.
+//! Chromium without a screen, driven through its `WebDriver`.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -46,14 +46,27 @@ impl Chromium {
     }
 
     /// A fresh browser with a window of this size.
-    pub(crate) async fn open(&self, (width, height): Window) -> Client {
+    pub(crate) async fn open(&self, window: Window) -> Client {
+        self.open_with(window, true).await
+    }
+
+    /// The same, but no page can run a script.
+    pub(crate) async fn open_without_javascript(&self, window: Window) -> Client {
+        self.open_with(window, false).await
+    }
+
+    async fn open_with(&self, (width, height): Window, javascript: bool) -> Client {
         let options = json!({
             "args": [
                 "--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-dev-shm-usage",
                 "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-quic",
             ],
-            // A window can't be made as narrow as a phone, but a device can be imitated.
-            "mobileEmulation": { "deviceMetrics": { "width": width, "height": height, "pixelRatio": 1.0, "mobile": width < 600 } },
+            "prefs": { "profile.managed_default_content_settings.javascript": if javascript { 1 } else { 2 } },
+            // A window can't be made as narrow as a phone, but a device can be imitated; one with touch hangs without
+            // JavaScript.
+            "mobileEmulation": { "deviceMetrics": {
+                "width": width, "height": height, "pixelRatio": 1.0, "mobile": width < 600, "touch": false,
+            } },
         });
         let capabilities = [("goog:chromeOptions".to_owned(), options)].into_iter().collect();
         let mut builder = ClientBuilder::new(HttpConnector::new());

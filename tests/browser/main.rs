@@ -1,6 +1,5 @@
 //! The journeys of a person, in a real browser without a screen, against the example server.
 //!
-//! The pages run no script: their content security policy forbids it, and this browser heeds it.
 //! Needs Chromium and its driver. Where they are missing the tests say so and pass, unless `GRANTOR_REQUIRE_ALL=1`.
 
 #[path = "../common/example.rs"]
@@ -55,9 +54,8 @@ async fn text(page: &Client) -> String {
 /// Waits until the page shows a text.
 async fn shows(page: &Client, expected: &str) {
     let path = format!("//body[contains(., \"{expected}\")]");
-    if page.wait().for_element(Locator::XPath(&path)).await.is_err() {
-        panic!("{expected:?} is not shown: {}", text(page).await);
-    }
+    let found = page.wait().for_element(Locator::XPath(&path)).await;
+    assert!(found.is_ok(), "{expected:?} is not shown: {}", text(page).await);
 }
 
 /// Nothing may stick out to the side.
@@ -116,10 +114,10 @@ async fn someone_lets_the_demo_client_in_and_sees_every_step() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn someone_leaves_a_scope_out_and_another_time_says_no() {
+async fn someone_without_javascript_leaves_a_scope_out_and_another_time_says_no() {
     let Some(chromium) = Chromium::start().await else { return };
     let example = server();
-    let page = chromium.open(DESKTOP).await;
+    let page = chromium.open_without_javascript(DESKTOP).await;
     page.goto(&calendar(&example)).await.unwrap();
     log_in(&page, "ada", "correct horse").await;
     for expected in ["A calendar", "127.0.0.1:59998", "calendar.example"] {

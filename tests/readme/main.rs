@@ -21,6 +21,19 @@ fn the_readme_shows_exactly_what_is_compiled_here() {
     assert_eq!(README.matches("```rust").count(), 2, "a Rust block of the README is compiled nowhere");
 }
 
+// covers: BC-05 (RFC 9700 §3)
+#[test]
+fn the_threat_model_answers_every_attacker_of_rfc_9700() {
+    let manual = include_str!("../../src/manual/threats.md");
+    for attacker in ["A1", "A2", "A3", "A4", "A5"] {
+        let section =
+            manual.split(&format!("\n# {attacker}: ")).nth(1).unwrap_or_else(|| panic!("{attacker} is missing"));
+        let section = section.split("\n# ").next().unwrap();
+        let answers = section.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| attack |"));
+        assert!(answers.count() > 0, "{attacker} has no answer");
+    }
+}
+
 #[tokio::test]
 async fn the_host_of_the_readme_takes_a_client_from_authorization_to_the_api() {
     let storage = MemoryStorage::new();

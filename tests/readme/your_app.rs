@@ -9,15 +9,18 @@ use grantor::authorize::escape;
 use grantor::{PendingAuthorization, Subject};
 
 /// Logged in as whoever the header `x-user` names.
-pub struct Session(Option<Subject>);
+pub struct Session {
+    user: Option<Subject>,
+    secret: &'static str,
+}
 
 impl Session {
     pub fn user(&self) -> Option<Subject> {
-        self.0.clone()
+        self.user.clone()
     }
 
     pub fn secret(&self) -> &'static str {
-        "the random identifier of this session"
+        self.secret
     }
 }
 
@@ -25,7 +28,8 @@ impl<S: Sync> FromRequestParts<S> for Session {
     type Rejection = Infallible;
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
         let user = parts.headers.get("x-user").and_then(|name| name.to_str().ok());
-        Ok(Self(user.and_then(|name| Subject::new(name).ok())))
+        let user = user.and_then(|name| Subject::new(name).ok());
+        Ok(Self { user, secret: "the random identifier of this session" })
     }
 }
 

@@ -101,7 +101,7 @@ async fn codes_refresh_tokens_and_generated_secrets_are_printable_ascii_of_one_l
     let approved = t.authorize(&app).approve_as("alice").await;
     let first = approved.redeem().await.unwrap();
     let second = t.refresh(&app, refresh_of(&first)).await.unwrap();
-    let secret = ClientSecret::generate(&SystemEntropy::default()).unwrap();
+    let secret = ClientSecret::generate(&SystemEntropy).unwrap();
     for value in [
         approved.code().expose(),
         first.access_token.expose(),

@@ -49,7 +49,7 @@ async fn an_invalid_request_is_told_what_is_wrong_with_it() {
     all_refused(&t, 405, "invalid_request", &[(Request::get("/token"), "this endpoint does not serve this method")])
         .await;
     let large = Request::post_form("/token", vec![b'a'; 65_537]);
-    all_refused(&t, 413, "invalid_request", &[(large, "the request body is too large")]).await;
+    all_refused(&t, 413, "invalid_request", &[(large, "the request is too large")]).await;
     granted(&t, &token_as(&app, &code)).await;
 }
 
@@ -244,6 +244,6 @@ impl Entropy for Dry {
         if self.0.load(Ordering::SeqCst) {
             return Err(EntropyError::new("no randomness left"));
         }
-        grantor::SystemEntropy::default().fill(bytes)
+        grantor::SystemEntropy.fill(bytes)
     }
 }

@@ -99,6 +99,28 @@ async fn however_often_it_is_used_a_grant_ends_with_its_absolute_lifetime() {
     refused_for(&t, &refresh(&app, last.expose()), 400, "invalid_grant", "GrantEnded").await;
 }
 
+// covers: TK-06 (RFC 6749 §5.1)
+#[tokio::test]
+async fn a_token_that_could_not_be_announced_with_a_whole_second_is_not_issued() {
+    let t = TestServer::new();
+    let app = t
+        .confidential_client_with(|client| {
+            let client = client.authorization_code([CB]).refresh_token().scope("user:read user:write offline_access");
+            client.lifetimes(|own| own.refresh_token_absolute = Some(Duration::minutes(1)))
+        })
+        .await;
+    let tokens = tokens_of(&t, &app).await;
+    assert_eq!(tokens.expires_in, Duration::MINUTE, "no token outlives its grant");
+    t.clock.advance(Duration::seconds(59));
+    let last = t.refresh(&app, refresh_of(&tokens)).await.unwrap();
+    assert_eq!(last.expires_in, Duration::SECOND);
+    t.clock.advance(TICK);
+    for (token, reason) in [(refresh_of(&last), "ExpiredToken"), (refresh_of(&tokens), "RetryRefused")] {
+        refused_for(&t, &refresh(&app, token.expose()), 400, "invalid_grant", reason).await;
+    }
+    assert!(lives(&t, &last.access_token).await, "nothing was revoked");
+}
+
 #[tokio::test]
 async fn an_absolute_lifetime_that_was_shortened_counts_for_grants_opened_before() {
     let t = TestServer::new();

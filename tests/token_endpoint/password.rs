@@ -93,7 +93,7 @@ async fn user_name_and_password_are_required() {
     }
 }
 
-// covers: GI-02 (RFC 6749 §4.3.2), GI-03 (RFC 6749 §10.7), TF-05 (RFC 6749 §10.10)
+// covers: GI-02 (RFC 6749 §4.3.2), GI-03 (RFC 6749 §10.7), TF-05 (RFC 6749 §10.10), CU-14 (RFC 6749 §10.10)
 #[tokio::test]
 async fn an_authenticator_can_stop_guessing_and_sees_which_client_asks_for_what() {
     let attempts = Attempts::default();

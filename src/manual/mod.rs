@@ -1,0 +1,4 @@
+//! The manual: what the library defends against, and how.
+
+#[doc = include_str!("threats.md")]
+pub mod threats {}
