@@ -1,6 +1,6 @@
 //! Adapter for axum (feature `axum`).
 //!
-//! * [`routes`] is the token endpoint, ready to merge into a router.
+//! * [`routes`] are the token, revocation and introspection endpoints and the metadata, ready to merge into a router.
 //! * [`Request`] is an extractor, for the host's own authorization page.
 //! * [`Bearer`] is an extractor, for the host's own API: call [`require`](Bearer::require) on it.
 //! * [`Response`], [`AuthorizationResponse`] and [`BearerError`] can be returned from handlers.
@@ -11,15 +11,18 @@
 //! proxy builds the request itself and sets the address it was told.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::{ConnectInfo, FromRef, FromRequest, FromRequestParts, State};
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::request::Parts;
-use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode};
 use axum::response::IntoResponse;
 use axum::routing::any;
 use http_body_util::LengthLimitError;
+use tower_http::cors::{Any, CorsLayer};
 
 use crate::authorize::AuthorizationResponse;
 use crate::bearer::{Bearer, BearerError};
@@ -28,14 +31,60 @@ use crate::http::{Request, Response};
 use crate::server::AuthorizationServer;
 use crate::token::refuse;
 
-/// The routes that need nothing from the host: `/token`, for every method, because other methods than `POST` have an
-/// answer of their own.
+/// The routes that need nothing from the host: the token, revocation and introspection endpoints and the metadata.
+///
+/// They are where [`AuthorizationServer::endpoints`] says, which by default is under the issuer, and answer every method,
+/// because those that are not served have an answer of their own. Scripts of any origin may use the token and revocation
+/// endpoints and read the metadata (CORS, RFC 9700 §2.6): no cookie has a part in them. The authorization endpoint is the
+/// host's, and must not allow that; introspection is not for browsers.
+///
+/// # Panics
+/// If two of the URLs have the same path.
 pub fn routes<S: Clone + Send + Sync + 'static>(server: &AuthorizationServer) -> Router<S> {
-    Router::new().route("/token", any(token)).with_state(server.clone())
+    let urls = server.endpoints();
+    let mut shared = Router::new()
+        // An issuer's path may have any character that a URL may have.
+        .without_v07_checks()
+        .route(&path_of(&urls.token), any(token))
+        .route(server.metadata_path(), any(metadata));
+    if let Some(url) = &urls.revocation {
+        shared = shared.route(&path_of(url), any(revoke));
+    }
+    let mut all = shared.layer(cross_origin());
+    if let Some(url) = &urls.introspection {
+        all = all.route(&path_of(url), any(introspect));
+    }
+    all.with_state(server.clone())
+}
+
+/// The path that a URL has on this server. Every URL was checked when the server was built.
+fn path_of(url: &str) -> String {
+    url::Url::parse(url).map_or_else(|_| "/".to_owned(), |url| url.path().to_owned())
+}
+
+fn cross_origin() -> CorsLayer {
+    CorsLayer::new()
+        .allow_origin(Any)
+        .allow_methods([Method::GET, Method::POST])
+        .allow_headers([AUTHORIZATION, CONTENT_TYPE])
+        .expose_headers([WWW_AUTHENTICATE, RETRY_AFTER])
+        .max_age(Duration::from_secs(3600))
 }
 
 async fn token(State(server): State<AuthorizationServer>, request: Request) -> Response {
     run_to_completion(async move { server.token(&request).await }).await
+}
+
+async fn revoke(State(server): State<AuthorizationServer>, request: Request) -> Response {
+    run_to_completion(async move { server.revoke(&request).await }).await
+}
+
+async fn introspect(State(server): State<AuthorizationServer>, request: Request) -> Response {
+    server.introspect(&request).await
+}
+
+async fn metadata(State(server): State<AuthorizationServer>, request: Request) -> Response {
+    server.metadata(&request)
 }
 
 /// Runs a future to its end even if the handler that waits for it is dropped, as happens when a browser hangs up.

@@ -285,6 +285,13 @@ pub enum Refusal {
     CodeWithoutChallenge,
     /// The resource owner's credentials are wrong.
     ResourceOwnerRejected,
+
+    // Life after issuing.
+    /// A client wants to revoke a token that belongs to another one.
+    NotYourToken,
+    /// A client wants to inspect tokens without being allowed to, or without being able to prove who it is.
+    IntrospectionNotAllowed,
+
     /// A reason of the host's own, from an extension grant.
     Extension(ExtensionRefusal),
 }
@@ -415,6 +422,8 @@ impl Refusal {
             }
             Self::CodeWithoutChallenge => (E::INVALID_GRANT, "PKCE is required for this client"),
             Self::ResourceOwnerRejected => (E::INVALID_GRANT, "the resource owner's credentials are wrong"),
+            Self::NotYourToken => (E::UNAUTHORIZED_CLIENT, "the token belongs to another client"),
+            Self::IntrospectionNotAllowed => (E::UNAUTHORIZED_CLIENT, "the client may not inspect tokens"),
             Self::Extension(refusal) => (refusal.code, refusal.description),
         }
     }

@@ -3,8 +3,9 @@
 use time::OffsetDateTime;
 
 use crate::error::Error;
-use crate::record::{ClientId, Grant, GrantId, Subject};
+use crate::record::{ClientId, Grant, GrantId, Subject, TokenKind};
 use crate::scope::Scope;
+use crate::storage::GrantSelector;
 
 /// Is told what happened. Called after the fact, in the request's own task: it should be quick and must not block.
 #[diagnostic::on_unimplemented(note = "an observer has one method: `fn observe(&self, event: &Event<'_>)`")]
@@ -20,6 +21,14 @@ pub struct NoObserver;
 
 impl Observer for NoObserver {
     fn observe(&self, _: &Event<'_>) {}
+}
+
+/// Two observers, told one after the other.
+impl<A: Observer, B: Observer> Observer for (A, B) {
+    fn observe(&self, event: &Event<'_>) {
+        self.0.observe(event);
+        self.1.observe(event);
+    }
 }
 
 /// Something that happened.
@@ -98,6 +107,38 @@ pub enum EventKind<'a> {
         /// The grant.
         grant: &'a Grant,
     },
+    /// A client revoked a token: an access token alone, or with a refresh token the whole grant.
+    #[non_exhaustive]
+    TokenRevoked {
+        /// The grant of the token.
+        grant: &'a Grant,
+        /// What was revoked.
+        kind: TokenKind,
+    },
+    /// The revocation endpoint refused a request, or failed.
+    #[non_exhaustive]
+    RevocationRefused {
+        /// The client, if it was authenticated.
+        client_id: Option<&'a ClientId>,
+        /// Why.
+        error: &'a Error,
+    },
+    /// The introspection endpoint refused a request, or failed.
+    #[non_exhaustive]
+    IntrospectionRefused {
+        /// The client, if it was authenticated.
+        client_id: Option<&'a ClientId>,
+        /// Why.
+        error: &'a Error,
+    },
+    /// The host revoked grants.
+    #[non_exhaustive]
+    GrantsRevoked {
+        /// Which.
+        which: &'a GrantSelector,
+        /// How many there were that had not been revoked before.
+        count: u64,
+    },
     /// A protected resource refused an access token.
     #[non_exhaustive]
     BearerRefused {
@@ -123,6 +164,10 @@ impl EventKind<'_> {
             Self::TokenRefused { .. } => "token_refused",
             Self::CodeReplayed { .. } => "code_replayed",
             Self::RefreshTokenReused { .. } => "refresh_token_reused",
+            Self::TokenRevoked { .. } => "token_revoked",
+            Self::RevocationRefused { .. } => "revocation_refused",
+            Self::IntrospectionRefused { .. } => "introspection_refused",
+            Self::GrantsRevoked { .. } => "grants_revoked",
             Self::BearerRefused { .. } => "bearer_refused",
         }
     }

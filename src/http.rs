@@ -169,6 +169,13 @@ impl Response {
         response
     }
 
+    /// A JSON document that anyone may keep for an hour.
+    pub(crate) fn public_json(body: Vec<u8>) -> Self {
+        let headers =
+            vec![("cache-control", "public, max-age=3600".into()), ("content-type", "application/json".into())];
+        Self { status: 200, headers, body }
+    }
+
     /// An HTML page with the headers that pages of an authorization server need: it is not stored, not framed, sends
     /// no `Referer`, and loads nothing but its own inline style (RFC 9700 §4.16, §4.2.4).
     ///

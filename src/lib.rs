@@ -116,22 +116,30 @@ pub mod event;
 pub mod grants;
 mod host;
 mod http;
+mod introspect;
 mod issue;
+mod limiter;
 mod lookup;
 mod mac;
 pub mod manual;
+mod metadata;
 mod params;
 mod pkce;
 pub mod policy;
 pub mod record;
+mod revoke;
 mod scope;
 pub mod secret;
 mod server;
+mod span;
 pub mod storage;
 #[cfg(feature = "testing")]
 #[cfg_attr(docsrs, doc(cfg(feature = "testing")))]
 pub mod testing;
 mod token;
+#[cfg(feature = "tracing")]
+#[cfg_attr(docsrs, doc(cfg(feature = "tracing")))]
+pub mod tracing;
 
 pub use crate::authenticator::{Authenticator, ClientAttempt, ClientSecrets, ResourceOwnerAttempt, Verdict};
 pub use crate::authorize::{
@@ -143,10 +151,14 @@ pub use crate::env::{Clock, Entropy, SystemClock, SystemEntropy};
 pub use crate::error::{AuthenticatorError, EntropyError, Error, ErrorCode, Refusal, StorageError};
 pub use crate::event::{Event, EventKind, Observer};
 pub use crate::http::{Request, Response};
+pub use crate::introspect::{ActiveToken, Introspection, IntrospectionRequest};
+pub use crate::limiter::Limiter;
+pub use crate::metadata::EndpointUrls;
 pub use crate::params::Params;
 pub use crate::pkce::{ChallengeMethod, CodeChallenge};
 pub use crate::policy::Policy;
 pub use crate::record::{ClientId, Grant, GrantId, GrantType, StoredToken, Subject};
+pub use crate::revoke::RevocationRequest;
 pub use crate::scope::{Scope, ScopeError};
 pub use crate::secret::{AccessToken, AuthorizationCode, ClientSecret, CodeVerifier, Password, RefreshToken, Secret};
 pub use crate::server::{AuthorizationServer, BuildError, Builder, NeedsStorage};

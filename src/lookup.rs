@@ -9,7 +9,7 @@ use crate::client::Client;
 use crate::error::{Refusal, StorageError};
 use crate::host::Host;
 use crate::record::{CodeBinding, Grant, Spent, StoredToken};
-use crate::secret::{Secret, Token};
+use crate::secret::{Secret, Token, TokenHash, TokenKind};
 
 /// A token that was presented and found, with its record and its grant as they stand: it may be spent, expired or
 /// revoked. Which of the checks below are made, and in which order, is the caller's to say.
@@ -19,6 +19,12 @@ pub struct Presented<K: Token> {
     secret: Secret<K>,
     token: StoredToken,
     grant: Arc<Grant>,
+}
+
+/// Finds the record of a token whose kind is not known: somebody wants to revoke or inspect it. A code is not such a token.
+pub(crate) async fn find_any(host: &Host, token: &str) -> Result<Option<(StoredToken, Arc<Grant>)>, StorageError> {
+    let found = host.storage.find(&TokenHash::of(token)).await?;
+    Ok(found.filter(|(token, _)| token.kind != TokenKind::AuthorizationCode))
 }
 
 /// Finds the record of a token of one kind; a token of another kind is unknown.

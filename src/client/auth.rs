@@ -1,6 +1,5 @@
 //! Client authentication (RFC 6749 §2.3), the same at every endpoint.
 
-use std::net::IpAddr;
 use std::ops::Deref;
 use std::sync::Arc;
 
@@ -9,12 +8,13 @@ use base64::engine::general_purpose::STANDARD;
 use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
+use super::request::ClientRequest;
 use super::{AuthenticationMethod, Client};
 use crate::authenticator::{ClientAttempt, Verdict};
 use crate::error::{Error, Refusal};
 use crate::host::Host;
 use crate::http::Request;
-use crate::params::{Params, decode_component};
+use crate::params::decode_component;
 use crate::record::is_client_id;
 use crate::secret::ClientSecret;
 
@@ -67,13 +67,13 @@ impl Basic {
 }
 
 /// Authenticates the client of a request from its `Authorization` header and its body.
-pub(crate) async fn authenticate(
+pub(crate) async fn authenticate<E>(
     host: &Host,
-    basic: Option<&Basic>,
-    params: &Params<'_>,
-    peer: Option<IpAddr>,
+    request: &ClientRequest<'_, E>,
     now: OffsetDateTime,
 ) -> Result<AuthenticatedClient, Error> {
+    let (params, peer) = (&request.params, request.peer);
+    let basic = request.basic.as_ref().map_err(|refusal| *refusal)?.as_ref();
     let client_id = params.get("client_id")?;
     let body_secret = params.get("client_secret")?.map(ClientSecret::new);
     let assertion = params.get("client_assertion")?.or(params.get("client_assertion_type")?);

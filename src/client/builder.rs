@@ -188,6 +188,12 @@ impl ClientBuilder<Confidential> {
         self.redirect_uris(redirect_uris).grant(GrantType::IMPLICIT)
     }
 
+    /// Lets it inspect every access token: for the API that the tokens are for (RFC 7662 §4). Such a client needs no grant
+    /// type.
+    pub fn resource_server(self) -> Self {
+        self.with(|parts| parts.resource_server = true)
+    }
+
     /// Lets it ask for a code without PKCE, where the policy allows it too.
     pub fn without_pkce(self) -> Self {
         self.with(|parts| parts.legacy.missing_pkce = true)

@@ -9,6 +9,7 @@ mod builder;
 mod credential;
 mod parts;
 pub(crate) mod redirect_uri;
+pub(crate) mod request;
 
 use std::collections::BTreeSet;
 
@@ -19,6 +20,7 @@ pub use self::builder::{ClientBuilder, Confidential, Native, Public};
 pub use self::credential::{AuthenticationMethod, ClientCredential};
 pub use self::parts::{ClientError, ClientParts, LegacyHabits};
 pub use self::redirect_uri::{RedirectUri, RedirectUriClass, RedirectUriError};
+pub use self::request::{ClientRequest, endpoint};
 use crate::record::{ClientId, GrantType};
 use crate::scope::Scope;
 
@@ -199,6 +201,12 @@ impl Client {
     #[must_use]
     pub const fn may_omit_redirect_uri(&self) -> bool {
         self.parts.omits_redirect_uri
+    }
+
+    /// Whether it protects resources, and so may inspect every access token (RFC 7662 §4).
+    #[must_use]
+    pub const fn is_resource_server(&self) -> bool {
+        self.parts.resource_server
     }
 
     /// Whether it may ask for a code without PKCE, if the policy allows that too.

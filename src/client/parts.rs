@@ -56,6 +56,9 @@ pub struct ClientParts {
     /// See [`Client::may_omit_redirect_uri`].
     #[serde(default)]
     pub omits_redirect_uri: bool,
+    /// See [`Client::is_resource_server`].
+    #[serde(default)]
+    pub resource_server: bool,
     /// Legacy habits this client may keep, each only where the policy allows it too.
     #[serde(default)]
     pub legacy: LegacyHabits,
@@ -107,8 +110,8 @@ pub enum ClientError {
     /// The identifier is empty, too long or not printable ASCII.
     #[error("a client identifier has 1 to 255 printable ASCII characters")]
     ClientId,
-    /// A client that may use no grant at all.
-    #[error("a client may use at least one grant type")]
+    /// A client that may use no grant at all, and is no resource server either.
+    #[error("a client may use at least one grant type, or is a resource server")]
     NoGrantType,
     /// RFC 6749 §4.5.
     #[error("an extension grant is named by an absolute URI")]
@@ -122,6 +125,9 @@ pub enum ClientError {
     /// RFC 9700 §2.1.1.
     #[error("only a confidential client may go without PKCE")]
     PublicWithoutPkce,
+    /// RFC 7662 §2.1.
+    #[error("a resource server authenticates, so it is a confidential client")]
+    PublicResourceServer,
     /// The name is empty, too long, or has control or text-direction characters.
     #[error("a name has 1 to 200 characters and no control or text-direction characters")]
     Name,
@@ -151,6 +157,7 @@ impl ClientParts {
             credentials: Vec::new(),
             authentication_methods: BTreeSet::new(),
             omits_redirect_uri: false,
+            resource_server: false,
             legacy: LegacyHabits::default(),
         }
     }
@@ -188,6 +195,9 @@ impl ClientParts {
         if !self.credentials.is_empty() || self.authentication_methods.len() > usize::from(names_none) {
             return Err(ClientError::PublicWithCredentials);
         }
+        if self.resource_server {
+            return Err(ClientError::PublicResourceServer);
+        }
         if self.legacy.missing_pkce {
             return Err(ClientError::PublicWithoutPkce);
         }
@@ -196,7 +206,7 @@ impl ClientParts {
 
     fn check_grant_types(&self) -> Result<(), ClientError> {
         let uses = |name| self.grant_types.contains(name);
-        if self.grant_types.is_empty() {
+        if self.grant_types.is_empty() && !self.resource_server {
             return Err(ClientError::NoGrantType);
         }
         if uses(GrantType::CLIENT_CREDENTIALS) && self.client_type != ClientType::Confidential {

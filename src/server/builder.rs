@@ -4,19 +4,23 @@ use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
+use serde_json::{Map, Value};
 use url::{Host as UrlHost, Url};
 use zeroize::Zeroizing;
 
 use super::{AuthorizationServer, Inner};
 use crate::authenticator::{Authenticator, ClientSecrets};
 use crate::authorize::{AuthorizationEndpoint, DefaultPages, Pages};
+use crate::client::Client;
 use crate::env::{Clock, Entropy, SystemClock, SystemEntropy};
 use crate::error::EntropyError;
 use crate::event::{NoObserver, Observer};
 use crate::grants::GrantHandler;
 use crate::host::Host;
+use crate::introspect::{IntrospectionEndpoint, Members};
+use crate::metadata::{EndpointUrls, Metadata};
 use crate::policy::{Policy, PolicyError, RefreshTokens};
-use crate::record::GrantType;
+use crate::record::{Grant, GrantType};
 use crate::scope::{Catalogue, Scope};
 use crate::storage::{ClientStore, Storage};
 use crate::token::TokenEndpoint;
@@ -61,6 +65,9 @@ pub struct Builder {
     pages: Box<dyn Pages>,
     form_key: Option<Zeroizing<[u8; 32]>>,
     extensions: Vec<Box<dyn GrantHandler>>,
+    urls: EndpointUrls,
+    metadata: Map<String, Value>,
+    introspection: Option<Box<Members>>,
 }
 
 /// Why a server can't be built.
@@ -99,6 +106,12 @@ pub enum BuildError {
     /// RFC 6749 §8.2.
     #[error("{0:?} is not the name of a parameter")]
     ParameterName(&'static str),
+    /// RFC 6749 §3.1, §3.2.
+    #[error("the endpoint {0:?} is not an https URL (or an http URL on the loopback interface) without fragment")]
+    Endpoint(String),
+    /// The server says by itself what it does.
+    #[error("the metadata member {0:?} is determined by the server")]
+    MetadataMember(String),
     /// The source of randomness does not work.
     #[error(transparent)]
     Entropy(#[from] EntropyError),
@@ -107,6 +120,9 @@ pub enum BuildError {
 impl Builder {
     fn new(issuer: String, storage: Arc<dyn Storage>, clients: Arc<dyn ClientStore>) -> Self {
         Self {
+            urls: EndpointUrls::under(&issuer),
+            metadata: Map::new(),
+            introspection: None,
             issuer,
             storage,
             clients,
@@ -185,6 +201,29 @@ impl Builder {
         self
     }
 
+    /// Where the endpoints are reached from outside, for the metadata. Default: under the issuer, see [`EndpointUrls`].
+    pub fn endpoints(mut self, change: impl FnOnce(&mut EndpointUrls)) -> Self {
+        change(&mut self.urls);
+        self
+    }
+
+    /// Adds a member to the metadata, such as `service_documentation` (RFC 8414 §2). What the server itself determines can't
+    /// be replaced.
+    pub fn metadata(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
+        self.metadata.insert(name.into(), value.into());
+        self
+    }
+
+    /// Adds members to introspection answers (RFC 7662 §2.2), made from who asks and the grant: its host data, a user
+    /// name. What the server itself says can't be replaced.
+    pub fn introspection(
+        mut self,
+        members: impl Fn(&Client, &Grant) -> Map<String, Value> + Send + Sync + 'static,
+    ) -> Self {
+        self.introspection = Some(Box::new(members));
+        self
+    }
+
     /// Checks all settings and puts the server together.
     ///
     /// # Errors
@@ -200,6 +239,7 @@ impl Builder {
             return Err(BuildError::PasswordWithoutAuthenticator);
         }
         check_extensions(&self.extensions)?;
+        self.urls.iter().try_for_each(|url| check_endpoint(url))?;
         // Drawn even if a key was given: a broken source of randomness is to be noticed now.
         let mut random = Zeroizing::new([0; 32]);
         self.entropy.fill(random.as_mut_slice())?;
@@ -218,7 +258,10 @@ impl Builder {
         let form_key = self.form_key.unwrap_or(random);
         let authorization = Arc::new(AuthorizationEndpoint::new(Arc::clone(&host), self.pages, form_key));
         let token = TokenEndpoint::new(Arc::clone(&host), self.extensions);
-        Ok(AuthorizationServer { inner: Arc::new(Inner { host, authorization, token }) })
+        let introspection = IntrospectionEndpoint::new(Arc::clone(&host), self.introspection);
+        let metadata = Metadata::new(&host, token.grant_types(), self.urls, self.metadata);
+        let metadata = metadata.map_err(BuildError::MetadataMember)?;
+        Ok(AuthorizationServer { inner: Arc::new(Inner { host, authorization, token, introspection, metadata }) })
     }
 }
 
@@ -233,7 +276,17 @@ impl fmt::Debug for Builder {
 }
 
 fn check_issuer(issuer: &str) -> Result<(), BuildError> {
-    let is_issuer = |url: Url| {
+    let fits = is_served_securely(issuer) && !issuer.contains('?');
+    if fits { Ok(()) } else { Err(BuildError::Issuer(issuer.to_owned())) }
+}
+
+fn check_endpoint(url: &str) -> Result<(), BuildError> {
+    if is_served_securely(url) { Ok(()) } else { Err(BuildError::Endpoint(url.to_owned())) }
+}
+
+/// An `https` URL, or an `http` URL on the loopback interface, without fragment.
+fn is_served_securely(text: &str) -> bool {
+    let is_secure = |url: Url| {
         let loopback = match url.host() {
             Some(UrlHost::Domain(name)) => name == "localhost",
             Some(UrlHost::Ipv4(address)) => address == Ipv4Addr::LOCALHOST,
@@ -243,16 +296,11 @@ fn check_issuer(issuer: &str) -> Result<(), BuildError> {
         url.scheme() == "https" || url.scheme() == "http" && loopback
     };
     // The URL parser forgives `https:host` and `https:///host`, which no client would compare as equal to anything.
-    let authority = issuer.split_once("://").and_then(|(_, rest)| rest.split('/').next()).unwrap_or_default();
+    let authority = text.split_once("://").and_then(|(_, rest)| rest.split(['/', '?']).next()).unwrap_or_default();
     let has_host = !authority.is_empty() && !authority.contains('@');
     // It is written into headers and compared character by character, so nothing in it may need escaping.
-    let plain =
-        issuer.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\' | b'?' | b'#' | b'<' | b'>'));
-    if plain && has_host && Url::parse(issuer).is_ok_and(is_issuer) {
-        Ok(())
-    } else {
-        Err(BuildError::Issuer(issuer.to_owned()))
-    }
+    let plain = text.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\' | b'#' | b'<' | b'>'));
+    plain && has_host && Url::parse(text).is_ok_and(is_secure)
 }
 
 fn catalogue(declared: &[(String, Arc<str>)], default: Option<&str>) -> Result<Catalogue, BuildError> {

@@ -4,14 +4,23 @@ mod builder;
 
 use std::sync::Arc;
 
+use serde_json::{Map, Value};
+
 pub use self::builder::{BuildError, Builder, NeedsStorage};
 use crate::authorize::{AuthorizationEndpoint, AuthorizationRequest, Authorize, ConsentForm, PendingAuthorization};
 use crate::bearer::{self, Bearer, BearerError};
 use crate::error::Error;
+use crate::event::EventKind;
 use crate::host::Host;
 use crate::http::{Request, Response};
+use crate::introspect::{Introspection, IntrospectionEndpoint, IntrospectionRequest};
+use crate::metadata::{EndpointUrls, Metadata};
 use crate::policy::Policy;
+use crate::record::Grant;
+use crate::revoke::{self, RevocationRequest};
 use crate::secret::AccessToken;
+use crate::span::in_span;
+use crate::storage::{GrantSelector, Page};
 use crate::token::{TokenEndpoint, TokenRequest, TokenResponse};
 
 /// An authorization server. Cloning it is cheap and gives the same server.
@@ -28,6 +37,8 @@ struct Inner {
     host: Arc<Host>,
     authorization: Arc<AuthorizationEndpoint>,
     token: TokenEndpoint,
+    introspection: IntrospectionEndpoint,
+    metadata: Metadata,
 }
 
 impl AuthorizationServer {
@@ -39,12 +50,12 @@ impl AuthorizationServer {
 
     /// The authorization endpoint (RFC 6749 §3.1).
     pub async fn authorize(&self, request: &Request) -> Authorize {
-        self.inner.authorization.respond(request).await
+        in_span("authorize", self.inner.authorization.respond(request)).await
     }
 
     /// The typed form of [`authorize`](Self::authorize).
     pub async fn authorization_request(&self, request: &AuthorizationRequest<'_>) -> Authorize {
-        self.inner.authorization.authorize(request).await
+        in_span("authorize", self.inner.authorization.authorize(request)).await
     }
 
     /// Takes back the [`form_token`](PendingAuthorization::form_token) that a consent form submitted, together with the
@@ -54,7 +65,7 @@ impl AuthorizationServer {
     /// The answer to send instead: the token is not of this server and session, was changed, or has expired; or the
     /// request is no longer in order, because the client was changed.
     pub async fn resume(&self, form_token: &str, session: impl AsRef<[u8]>) -> Result<PendingAuthorization, Response> {
-        self.inner.authorization.resume(form_token, session.as_ref()).await
+        in_span("resume", self.inner.authorization.resume(form_token, session.as_ref())).await
     }
 
     /// Reads a submitted consent form, see [`ConsentForm`] for its fields, and takes its form token back as
@@ -67,12 +78,12 @@ impl AuthorizationServer {
         request: &Request,
         session: impl AsRef<[u8]>,
     ) -> Result<(PendingAuthorization, ConsentForm), Response> {
-        self.inner.authorization.resume_form(request, session.as_ref()).await
+        in_span("resume", self.inner.authorization.resume_form(request, session.as_ref())).await
     }
 
     /// The token endpoint (RFC 6749 §3.2).
     pub async fn token(&self, request: &Request) -> Response {
-        self.inner.token.respond(request).await
+        in_span("token", self.inner.token.respond(request)).await
     }
 
     /// The typed form of [`token`](Self::token).
@@ -80,7 +91,90 @@ impl AuthorizationServer {
     /// # Errors
     /// Why no token was issued.
     pub async fn token_request(&self, request: &TokenRequest<'_>) -> Result<TokenResponse, Error> {
-        self.inner.token.issue(request).await
+        in_span("token", self.inner.token.issue(request)).await
+    }
+
+    /// The revocation endpoint (RFC 7009).
+    pub async fn revoke(&self, request: &Request) -> Response {
+        in_span("revoke", revoke::respond(&self.inner.host, request)).await
+    }
+
+    /// The typed form of [`revoke`](Self::revoke). An unknown token is revoked successfully.
+    ///
+    /// # Errors
+    /// The client did not authenticate, the token is another client's, or the storage failed; the token then lives.
+    pub async fn revocation_request(&self, request: &RevocationRequest<'_>) -> Result<(), Error> {
+        in_span("revoke", revoke::revoke(&self.inner.host, request)).await
+    }
+
+    /// The introspection endpoint (RFC 7662).
+    pub async fn introspect(&self, request: &Request) -> Response {
+        in_span("introspect", self.inner.introspection.respond(request)).await
+    }
+
+    /// The typed form of [`introspect`](Self::introspect).
+    ///
+    /// # Errors
+    /// The caller did not authenticate, is a public client, or the storage failed.
+    pub async fn introspection_request(&self, request: &IntrospectionRequest<'_>) -> Result<Introspection, Error> {
+        in_span("introspect", self.inner.introspection.introspect(request)).await
+    }
+
+    /// The metadata document (RFC 8414), for a `GET` of [`metadata_path`](Self::metadata_path); 404 for any other path.
+    pub fn metadata(&self, request: &Request) -> Response {
+        self.inner.metadata.respond(&self.inner.host, request)
+    }
+
+    /// The path that the metadata is to be served at: the well-known one, followed by the issuer's own.
+    #[must_use]
+    pub fn metadata_path(&self) -> &str {
+        self.inner.metadata.path()
+    }
+
+    /// Where the endpoints are reached from outside.
+    #[must_use]
+    pub fn endpoints(&self) -> &EndpointUrls {
+        self.inner.metadata.urls()
+    }
+
+    /// The members of the metadata document.
+    #[must_use]
+    pub fn metadata_document(&self) -> &Map<String, Value> {
+        self.inner.metadata.document()
+    }
+
+    /// Live grants, newest first: a user's connected applications, a client's users.
+    ///
+    /// # Errors
+    /// The storage failed.
+    pub async fn grants(&self, which: &GrantSelector, page: &Page) -> Result<Vec<Arc<Grant>>, Error> {
+        let host = &self.inner.host;
+        Ok(host.storage.grants(which, host.now(), page).await?)
+    }
+
+    /// Revokes grants: when this returns, no token of them works. Returns how many were not revoked before.
+    ///
+    /// A page that acts for a user selects by subject *and* id. Who changes a password ends the user's sessions first
+    /// and then revokes by subject; else a session could open a new grant in between.
+    ///
+    /// # Errors
+    /// The storage failed; some of the grants may have been revoked.
+    pub async fn revoke_grants(&self, which: &GrantSelector) -> Result<u64, Error> {
+        let host = &self.inner.host;
+        let now = host.now();
+        let count = host.storage.revoke_grants(which, now).await?;
+        host.observe(now, EventKind::GrantsRevoked { which, count });
+        Ok(count)
+    }
+
+    /// Removes at most `limit` rows that are of no use any more, and returns how many it touched. To be called from time to
+    /// time, again at once while it returns `limit`; a limit of some thousand keeps each call short.
+    ///
+    /// # Errors
+    /// The storage failed; some rows may have been removed.
+    pub async fn purge(&self, limit: usize) -> Result<usize, Error> {
+        let host = &self.inner.host;
+        Ok(host.storage.purge_expired(host.now(), limit).await?)
     }
 
     /// Checks the access token of a request to the host's own API (RFC 6750).
@@ -88,7 +182,7 @@ impl AuthorizationServer {
     /// # Errors
     /// There is none, it is not live, or it could not be checked.
     pub async fn bearer(&self, request: &Request) -> Result<Bearer, BearerError> {
-        bearer::check_request(&self.inner.host, request).await
+        in_span("bearer", bearer::check_request(&self.inner.host, request)).await
     }
 
     /// The typed form of [`bearer`](Self::bearer).
@@ -96,7 +190,7 @@ impl AuthorizationServer {
     /// # Errors
     /// The token is not live, or it could not be checked.
     pub async fn bearer_token(&self, token: &AccessToken) -> Result<Bearer, BearerError> {
-        bearer::check(&self.inner.host, token).await
+        in_span("bearer", bearer::check(&self.inner.host, token)).await
     }
 
     /// The issuer identifier, as it was given.

@@ -22,6 +22,7 @@ use crate::host::Host;
 use crate::http::{Request, Response};
 use crate::issue::{self, Issued};
 use crate::policy::RefreshTokens;
+use crate::record::GrantType;
 
 /// Serves token requests.
 pub(crate) struct TokenEndpoint {
@@ -59,9 +60,14 @@ impl TokenEndpoint {
         Self { host, handlers, known_parameters }
     }
 
+    /// The grant types it serves.
+    pub(crate) fn grant_types(&self) -> impl Iterator<Item = &GrantType> {
+        self.handlers.iter().map(|handler| handler.grant_type())
+    }
+
     /// The HTTP form: reads the request, answers it, renders the answer.
     pub(crate) async fn respond(&self, request: &Request) -> Response {
-        let result = match TokenRequest::read(request, &self.host.policy, &self.known_parameters) {
+        let result = match self.read(request) {
             Ok(request) => self.issue(&request).await,
             Err(refusal) => {
                 let error = Error::from(refusal);
@@ -74,6 +80,12 @@ impl TokenEndpoint {
             Ok(response) => response.into_response(),
             Err(error) => refuse(&error, &self.host.issuer),
         }
+    }
+
+    fn read<'a>(&self, request: &'a Request) -> Result<TokenRequest<'a>, Refusal> {
+        let policy = &self.host.policy;
+        let query_allowed = policy.allowed_dangers().allow_token_parameters_in_query;
+        TokenRequest::read(request, policy.max_body, &self.known_parameters, query_allowed)
     }
 
     /// The typed form.
@@ -98,8 +110,7 @@ impl TokenEndpoint {
     ) -> Result<Issued, Error> {
         request.params.check(&self.known_parameters)?;
         let grant_type = request.params.require("grant_type")?;
-        let basic = request.basic.as_ref().map_err(|refusal| *refusal)?.as_ref();
-        let client = authenticate(&self.host, basic, &request.params, request.peer, now).await?;
+        let client = authenticate(&self.host, request, now).await?;
         let client = progress.client.insert(client);
         may_use_query(client, request.from_query)?;
         let handler = self.handler(grant_type)?;
@@ -154,7 +165,7 @@ impl TokenEndpoint {
 
 impl std::fmt::Debug for TokenEndpoint {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_list().entries(self.handlers.iter().map(|handler| handler.grant_type())).finish()
+        f.debug_list().entries(self.grant_types()).finish()
     }
 }
 

@@ -1,0 +1,121 @@
+//! A request whose client authenticates, at whichever endpoint: read from HTTP, or put together by an in-process caller.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::marker::PhantomData;
+use std::net::IpAddr;
+
+use super::auth::Basic;
+use crate::error::Refusal;
+use crate::http::Request;
+use crate::params::Params;
+use crate::secret::ClientSecret;
+
+/// A request with client authentication, before anything was checked. The type argument is the endpoint it is for: see
+/// [`TokenRequest`](crate::TokenRequest), [`RevocationRequest`](crate::RevocationRequest) and
+/// [`IntrospectionRequest`](crate::IntrospectionRequest).
+#[must_use = "a request does nothing until it is given to a server"]
+pub struct ClientRequest<'a, E> {
+    /// What the `Authorization` header says; one that can't be read counts when the client is authenticated.
+    pub(crate) basic: Result<Option<Basic>, Refusal>,
+    pub(crate) params: Params<'a>,
+    /// The first parameter that stood in the URL's query.
+    pub(crate) from_query: Option<&'static str>,
+    pub(crate) peer: Option<IpAddr>,
+    endpoint: PhantomData<fn() -> E>,
+}
+
+/// The type arguments of [`ClientRequest`]; uninhabited.
+pub mod endpoint {
+    /// The token endpoint (RFC 6749 §3.2).
+    #[derive(Debug)]
+    #[expect(clippy::exhaustive_enums, reason = "uninhabited: nothing can be added")]
+    pub enum Token {}
+
+    /// The revocation endpoint (RFC 7009).
+    #[derive(Debug)]
+    #[expect(clippy::exhaustive_enums, reason = "uninhabited: nothing can be added")]
+    pub enum Revocation {}
+
+    /// The introspection endpoint (RFC 7662).
+    #[derive(Debug)]
+    #[expect(clippy::exhaustive_enums, reason = "uninhabited: nothing can be added")]
+    pub enum Introspection {}
+}
+
+impl<'a, E> ClientRequest<'a, E> {
+    pub(crate) fn empty() -> Self {
+        Self { basic: Ok(None), params: Params::default(), from_query: None, peer: None, endpoint: PhantomData }
+    }
+
+    /// Names a public client.
+    pub fn client_id(self, id: &'a str) -> Self {
+        self.parameter("client_id", id)
+    }
+
+    /// Authenticates the client as a Basic header does.
+    pub fn client_secret_basic(mut self, id: impl Into<String>, secret: &ClientSecret) -> Self {
+        self.basic = Ok(Some(Basic { id: id.into(), secret: ClientSecret::new(secret.expose()) }));
+        self
+    }
+
+    /// Authenticates the client as credentials in the body do.
+    pub fn client_secret_post(self, id: &'a str, secret: &'a ClientSecret) -> Self {
+        self.parameter("client_id", id).parameter("client_secret", secret.expose())
+    }
+
+    /// Any other parameter.
+    pub fn parameter(mut self, name: &'a str, value: impl Into<Cow<'a, str>>) -> Self {
+        self.params.push(name, value);
+        self
+    }
+
+    /// The peer, see [`Request::with_peer`].
+    pub const fn peer(mut self, peer: IpAddr) -> Self {
+        self.peer = Some(peer);
+        self
+    }
+
+    /// Reads an HTTP request: a `POST` of a form.
+    pub(crate) fn read(
+        request: &'a Request,
+        max_body: usize,
+        known: &[&'static str],
+        query_allowed: bool,
+    ) -> Result<Self, Refusal> {
+        if request.method() != "POST" {
+            return Err(Refusal::MethodNotAllowed("POST"));
+        }
+        if request.exceeds(max_body) {
+            return Err(Refusal::BodyTooLarge);
+        }
+        let mut params = Params::decode(request.query().as_bytes());
+        let from_query = params.first_known(known);
+        match from_query {
+            // The endpoint's own URL may have a query (RFC 6749 §3.2), which is none of the request's.
+            None => params = Params::default(),
+            Some(name) if !query_allowed => {
+                return Err(Refusal::ParameterInQuery(name));
+            }
+            Some(_) => {}
+        }
+        // With everything in the query, there need be no body.
+        if request.is_form() {
+            params.decode_more(request.body());
+        } else if from_query.is_none() || !request.body().is_empty() {
+            return Err(Refusal::NotAForm);
+        }
+        Ok(Self { basic: Basic::read(request), params, from_query, peer: request.peer(), endpoint: PhantomData })
+    }
+}
+
+impl<E> fmt::Debug for ClientRequest<'_, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientRequest")
+            .field("basic", &self.basic)
+            .field("params", &self.params)
+            .field("from_query", &self.from_query)
+            .field("peer", &self.peer)
+            .finish()
+    }
+}

@@ -1,0 +1,187 @@
+//! The introspection endpoint (RFC 7662).
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+use time::OffsetDateTime;
+
+use crate::client::Client;
+use crate::client::auth::{self, AuthenticatedClient, authenticate};
+use crate::client::request::{ClientRequest, endpoint};
+use crate::error::{Error, Refusal};
+use crate::event::EventKind;
+use crate::host::Host;
+use crate::http::{Request, Response};
+use crate::lookup::find_any;
+use crate::record::{Grant, StoredToken, TokenKind};
+use crate::token::refuse;
+
+/// A request at the introspection endpoint (RFC 7662 §2.1), before anything was checked.
+///
+/// ```
+/// use grantor::{ClientSecret, IntrospectionRequest};
+///
+/// let secret = ClientSecret::new("s3cr3t");
+/// let request = IntrospectionRequest::of("mF_9.B5f-4.1JqM").client_secret_basic("my-api", &secret);
+/// ```
+pub type IntrospectionRequest<'a> = ClientRequest<'a, endpoint::Introspection>;
+
+impl<'a> IntrospectionRequest<'a> {
+    /// Asks about a token of whatever kind.
+    pub fn of(token: &'a str) -> Self {
+        Self::empty().parameter("token", token)
+    }
+}
+
+/// What a caller is told about a token.
+#[derive(Debug)]
+#[expect(clippy::exhaustive_enums, reason = "RFC 7662 §2.2: a token is active or it is not")]
+pub enum Introspection {
+    /// It is unknown, expired, revoked, spent, a code, or none of the caller's business: which of them is not said.
+    Inactive,
+    /// It is good for this caller.
+    Active(Box<ActiveToken>),
+}
+
+/// A live token with its grant.
+#[non_exhaustive]
+pub struct ActiveToken {
+    /// Its record.
+    pub token: StoredToken,
+    /// Its grant.
+    pub grant: Arc<Grant>,
+    /// Members that the host added; see [`Builder::introspection`](crate::Builder::introspection).
+    pub extra: Map<String, Value>,
+}
+
+impl fmt::Debug for ActiveToken {
+    /// Without the host's members, which may be anything.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ActiveToken").field("token", &self.token).field("grant", &self.grant).finish_non_exhaustive()
+    }
+}
+
+/// Maps what a host attached to a grant to members of an introspection answer. A member that the library sets is not
+/// replaced.
+pub(crate) type Members = dyn Fn(&Client, &Grant) -> Map<String, Value> + Send + Sync;
+
+/// Serves introspection requests.
+pub(crate) struct IntrospectionEndpoint {
+    host: Arc<Host>,
+    members: Option<Box<Members>>,
+}
+
+impl IntrospectionEndpoint {
+    pub(crate) fn new(host: Arc<Host>, members: Option<Box<Members>>) -> Self {
+        Self { host, members }
+    }
+
+    /// The HTTP form.
+    pub(crate) async fn respond(&self, request: &Request) -> Response {
+        let host = &self.host;
+        let result = match IntrospectionRequest::read(request, host.policy.max_body, &parameters(), false) {
+            Ok(request) => self.introspect(&request).await,
+            Err(refusal) => {
+                let error = refusal.into();
+                host.observe(host.now(), EventKind::IntrospectionRefused { client_id: None, error: &error });
+                Err(error)
+            }
+        };
+        match result {
+            Ok(introspection) => Response::json(200, introspection.to_json(&host.issuer)),
+            Err(error) => refuse(&error, &host.issuer),
+        }
+    }
+
+    /// The typed form.
+    pub(crate) async fn introspect(&self, request: &IntrospectionRequest<'_>) -> Result<Introspection, Error> {
+        let now = self.host.now();
+        let mut caller = None;
+        let result = self.answer(request, now, &mut caller).await;
+        if let Err(error) = &result {
+            let client_id = caller.as_deref().map(Client::id);
+            self.host.observe(now, EventKind::IntrospectionRefused { client_id, error });
+        }
+        result
+    }
+
+    /// The caller comes before the token, so that the endpoint can't be used to try tokens out (RFC 7662 §4). The hint is
+    /// not looked at: every token is found by one look-up, whatever it is.
+    async fn answer(
+        &self,
+        request: &IntrospectionRequest<'_>,
+        now: OffsetDateTime,
+        caller: &mut Option<AuthenticatedClient>,
+    ) -> Result<Introspection, Error> {
+        request.params.check(&parameters())?;
+        let caller = caller.insert(authenticate(&self.host, request, now).await?);
+        // An identifier proves nothing, so there is nothing it could be entitled to.
+        if !caller.is_confidential() {
+            return Err(Refusal::IntrospectionNotAllowed.into());
+        }
+        let token = request.params.require("token")?;
+        let Some((token, grant)) = find_any(&self.host, token).await? else { return Ok(Introspection::Inactive) };
+        if !is_live(&token, &grant, now) || !may_know(caller, &token, &grant) {
+            return Ok(Introspection::Inactive);
+        }
+        let extra = self.members.as_ref().map(|members| members(caller, &grant)).unwrap_or_default();
+        Ok(Introspection::Active(Box::new(ActiveToken { token, grant, extra })))
+    }
+}
+
+impl fmt::Debug for IntrospectionEndpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("IntrospectionEndpoint")
+    }
+}
+
+fn is_live(token: &StoredToken, grant: &Grant, now: OffsetDateTime) -> bool {
+    token.revoked_at.is_none() && token.spent.is_none() && now < token.expires_at && grant.is_live(now)
+}
+
+/// A resource server is told about access tokens: to take a refresh token for one would be a mistake. Other clients are
+/// told about their own tokens.
+fn may_know(caller: &Client, token: &StoredToken, grant: &Grant) -> bool {
+    grant.client_id == *caller.id() || caller.is_resource_server() && token.kind == TokenKind::AccessToken
+}
+
+/// Every parameter, each allowed once.
+fn parameters() -> [&'static str; 6] {
+    let [id, secret, assertion, assertion_type] = auth::PARAMETERS;
+    ["token", "token_type_hint", id, secret, assertion, assertion_type]
+}
+
+impl Introspection {
+    /// The token, if it is active.
+    #[must_use]
+    pub fn active(&self) -> Option<&ActiveToken> {
+        match self {
+            Self::Inactive => None,
+            Self::Active(token) => Some(token),
+        }
+    }
+
+    /// The JSON document of RFC 7662 §2.2.
+    fn to_json(&self, issuer: &str) -> Vec<u8> {
+        let Self::Active(active) = self else { return br#"{"active":false}"#.to_vec() };
+        let ActiveToken { token, grant, extra } = &**active;
+        let mut members = extra.clone();
+        let mut set = |name: &str, value: Value| members.insert(name.to_owned(), value);
+        set("active", true.into());
+        set("scope", token.scope.as_str().into());
+        set("client_id", grant.client_id.as_str().into());
+        set("iss", issuer.into());
+        set("iat", token.issued_at.unix_timestamp().into());
+        set("exp", token.expires_at.unix_timestamp().into());
+        match &grant.subject {
+            Some(subject) => set("sub", subject.as_str().into()),
+            // No member of the host's may make a machine look like a user (RFC 9700 §4.15).
+            None => members.remove("sub"),
+        };
+        if token.kind == TokenKind::AccessToken {
+            members.insert("token_type".to_owned(), "Bearer".into());
+        }
+        Value::Object(members).to_string().into_bytes()
+    }
+}

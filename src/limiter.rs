@@ -1,0 +1,174 @@
+//! A limit on failed attempts, to be put around an authenticator.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::{Mutex, PoisonError};
+
+use async_trait::async_trait;
+use sha2::{Digest, Sha256};
+use time::{Duration, OffsetDateTime};
+
+use crate::authenticator::{Authenticator, ClientAttempt, ResourceOwnerAttempt, Verdict};
+use crate::error::AuthenticatorError;
+use crate::record::Subject;
+
+/// An [`Authenticator`] that lets nobody guess for long: after some failures from one peer for one client or one user name it
+/// answers [`Verdict::Throttled`] without asking the authenticator inside, until the time is over.
+///
+/// It counts failures, not requests: who knows its secret is never slowed down. A user who is being attacked can still log
+/// in from elsewhere, because each peer is counted by itself. Where the peer is not known (see
+/// [`Request::with_peer`](crate::Request::with_peer)) all requests count as one peer.
+///
+/// It counts in memory, for this process, and forgets the oldest counts when there are more than a hundred thousand.
+///
+/// # Defaults
+/// Ten failures a minute.
+///
+/// ```
+/// use grantor::{ClientSecrets, Limiter};
+/// use time::Duration;
+///
+/// let authenticator = Limiter::new(ClientSecrets).allow(5, Duration::minutes(10));
+/// ```
+pub struct Limiter<A> {
+    inner: A,
+    failures: u32,
+    period: Duration,
+    counts: Mutex<HashMap<Key, Count>>,
+}
+
+/// Who tries what, as a hash: an attacker chooses the length of a user name, but not how much of it is kept.
+type Key = [u8; 32];
+
+#[derive(Debug, Clone, Copy)]
+struct Count {
+    since: OffsetDateTime,
+    failures: u32,
+}
+
+const MOST_COUNTS: usize = 100_000;
+
+impl<A> Limiter<A> {
+    /// Puts a limit around an authenticator.
+    pub fn new(inner: A) -> Self {
+        Self { inner, failures: 10, period: Duration::MINUTE, counts: Mutex::default() }
+    }
+
+    /// How many failures are allowed in a period; at least one.
+    #[must_use]
+    pub fn allow(mut self, failures: u32, period: Duration) -> Self {
+        self.failures = failures.max(1);
+        self.period = period.max(Duration::SECOND);
+        self
+    }
+
+    /// How long to wait, if there were too many failures.
+    fn wait(&self, key: &Key, now: OffsetDateTime) -> Option<Duration> {
+        let counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = counts.get(key)?;
+        let rest = count.since.saturating_add(self.period) - now;
+        (count.failures >= self.failures && rest.is_positive()).then_some(rest)
+    }
+
+    /// Counts a failure.
+    fn count(&self, key: Key, now: OffsetDateTime) {
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        if counts.len() >= MOST_COUNTS && !counts.contains_key(&key) {
+            self.make_room(&mut counts, now);
+        }
+        let count = counts.entry(key).or_insert(Count { since: now, failures: 0 });
+        if now - count.since >= self.period {
+            *count = Count { since: now, failures: 0 };
+        }
+        count.failures = count.failures.saturating_add(1);
+    }
+
+    /// Takes a failure back that was counted before it was known, or all of them.
+    fn forgive(&self, key: &Key, all: bool) {
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        match counts.get_mut(key) {
+            Some(count) if !all && count.failures > 1 => count.failures -= 1,
+            Some(_) => {
+                counts.remove(key);
+            }
+            None => {}
+        }
+    }
+
+    /// Forgets what is over, and if that is not enough, the older half.
+    fn make_room(&self, counts: &mut HashMap<Key, Count>, now: OffsetDateTime) {
+        counts.retain(|_, count| now - count.since < self.period);
+        if counts.len() >= MOST_COUNTS {
+            let mut since: Vec<OffsetDateTime> = counts.values().map(|count| count.since).collect();
+            let middle = since.len() / 2;
+            let (_, middle, _) = since.select_nth_unstable(middle);
+            let middle = *middle;
+            counts.retain(|_, count| count.since > middle);
+        }
+    }
+}
+
+fn key(kind: &[u8], name: &str, peer: Option<IpAddr>) -> Key {
+    let mut hash = Sha256::new();
+    hash.update(kind);
+    match peer {
+        Some(IpAddr::V4(peer)) => {
+            hash.update([4]);
+            hash.update(peer.octets());
+        }
+        // A network of this size is one customer's (RFC 6177).
+        Some(IpAddr::V6(peer)) => {
+            hash.update([6]);
+            hash.update(&peer.octets()[..8]);
+        }
+        None => hash.update([0]),
+    }
+    hash.update(name.as_bytes());
+    hash.finalize().into()
+}
+
+#[async_trait]
+impl<A: Authenticator> Authenticator for Limiter<A> {
+    /// A client may send many requests at once, so only what has failed counts. That lets a burst of guesses through before
+    /// the first has failed, which is no help against a generated secret.
+    async fn client(&self, attempt: &ClientAttempt<'_>) -> Result<Verdict<()>, AuthenticatorError> {
+        let key = key(b"client", attempt.client_id, attempt.peer);
+        if let Some(retry_after) = self.wait(&key, attempt.now) {
+            return Ok(Verdict::Throttled { retry_after });
+        }
+        let verdict = self.inner.client(attempt).await?;
+        match verdict {
+            Verdict::Rejected => self.count(key, attempt.now),
+            Verdict::Accepted(()) => self.forgive(&key, true),
+            Verdict::Throttled { .. } => {}
+        }
+        Ok(verdict)
+    }
+
+    /// A person logs in once at a time, and passwords can be guessed, so an attempt counts from its beginning: many at once
+    /// are as few as one after the other.
+    async fn resource_owner(&self, attempt: &ResourceOwnerAttempt<'_>) -> Result<Verdict<Subject>, AuthenticatorError> {
+        let key = key(b"owner", attempt.username, attempt.peer);
+        if let Some(retry_after) = self.wait(&key, attempt.now) {
+            return Ok(Verdict::Throttled { retry_after });
+        }
+        self.count(key, attempt.now);
+        let verdict = self.inner.resource_owner(attempt).await;
+        match &verdict {
+            Ok(Verdict::Rejected) => {}
+            Ok(Verdict::Accepted(_)) => self.forgive(&key, true),
+            Ok(Verdict::Throttled { .. }) | Err(_) => self.forgive(&key, false),
+        }
+        verdict
+    }
+}
+
+impl<A> fmt::Debug for Limiter<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Limiter")
+            .field("failures", &self.failures)
+            .field("period", &self.period)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,165 @@
+//! Authorization server metadata (RFC 8414): one document, derived from what the server that was built really does.
+
+use serde_json::{Map, Value, json};
+use url::Url;
+
+use crate::error::{Error, Refusal};
+use crate::host::Host;
+use crate::http::{Request, Response};
+use crate::record::GrantType;
+use crate::token::refuse;
+
+/// Where the endpoints are reached from outside. A query in a URL is kept (RFC 6749 §3.1).
+///
+/// # Defaults
+/// The issuer followed by `/authorize`, `/token`, `/revoke` and `/introspect`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct EndpointUrls {
+    /// The authorization endpoint.
+    pub authorization: String,
+    /// The token endpoint.
+    pub token: String,
+    /// The revocation endpoint (RFC 7009); `None` if the host does not serve it.
+    pub revocation: Option<String>,
+    /// The introspection endpoint (RFC 7662); `None` if the host does not serve it.
+    pub introspection: Option<String>,
+}
+
+impl EndpointUrls {
+    pub(crate) fn under(issuer: &str) -> Self {
+        let at = |path: &str| format!("{}{path}", issuer.trim_end_matches('/'));
+        Self {
+            authorization: at("/authorize"),
+            token: at("/token"),
+            revocation: Some(at("/revoke")),
+            introspection: Some(at("/introspect")),
+        }
+    }
+
+    /// All of them.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &String> {
+        [&self.authorization, &self.token].into_iter().chain(&self.revocation).chain(&self.introspection)
+    }
+}
+
+/// The document and the path it is served at.
+#[derive(Debug)]
+pub(crate) struct Metadata {
+    path: Box<str>,
+    urls: EndpointUrls,
+    document: Map<String, Value>,
+    json: Vec<u8>,
+}
+
+impl Metadata {
+    /// Describes a server. `Err` names a member of the host's that the server determines.
+    pub(crate) fn new<'a>(
+        host: &Host,
+        grant_types: impl Iterator<Item = &'a GrantType>,
+        urls: EndpointUrls,
+        extra: Map<String, Value>,
+    ) -> Result<Self, String> {
+        let mut document = describe(host, grant_types, &urls);
+        for (name, value) in extra {
+            if RESERVED.contains(&name.as_str()) || document.contains_key(&name) {
+                return Err(name);
+            }
+            document.insert(name, value);
+        }
+        let json = Value::Object(document.clone()).to_string().into_bytes();
+        Ok(Self { path: well_known_path(&host.issuer).into(), urls, document, json })
+    }
+
+    pub(crate) fn path(&self) -> &str {
+        &self.path
+    }
+
+    pub(crate) const fn urls(&self) -> &EndpointUrls {
+        &self.urls
+    }
+
+    pub(crate) const fn document(&self) -> &Map<String, Value> {
+        &self.document
+    }
+
+    /// The HTTP form. Any other path than the issuer's is unknown (RFC 8414 §3.2).
+    pub(crate) fn respond(&self, host: &Host, request: &Request) -> Response {
+        if request.path() != &*self.path {
+            return Response::new(404);
+        }
+        match request.method() {
+            "GET" | "HEAD" => Response::public_json(self.json.clone()),
+            _ => refuse(&Error::from(Refusal::MethodNotAllowed("GET, HEAD")), &host.issuer),
+        }
+    }
+}
+
+/// Members that say something about the server even when they are absent.
+const RESERVED: [&str; 3] = ["revocation_endpoint", "introspection_endpoint", "signed_metadata"];
+
+fn describe<'a>(
+    host: &Host,
+    grant_types: impl Iterator<Item = &'a GrantType>,
+    urls: &EndpointUrls,
+) -> Map<String, Value> {
+    let dangers = host.policy.allowed_dangers();
+    let mut grant_types: Vec<&str> = grant_types.map(GrantType::as_str).collect();
+    let (mut response_types, mut challenge_methods) = (vec!["code"], vec!["S256"]);
+    if dangers.allow_implicit_grant {
+        grant_types.push(GrantType::IMPLICIT);
+        response_types.push("token");
+    }
+    if dangers.allow_plain_pkce {
+        challenge_methods.push("plain");
+    }
+    let with_secret = ["client_secret_basic", "client_secret_post"];
+    let all_methods = ["client_secret_basic", "client_secret_post", "none"];
+
+    let mut document = Map::new();
+    let mut say = |name: &str, value: Value| document.insert(name.to_owned(), value);
+    say("issuer", json!(host.issuer));
+    say("authorization_endpoint", json!(urls.authorization));
+    say("token_endpoint", json!(urls.token));
+    say("scopes_supported", host.scopes.all().iter().collect());
+    say("response_types_supported", json!(response_types));
+    say("response_modes_supported", json!(["query", "fragment"]));
+    say("grant_types_supported", json!(grant_types));
+    say("token_endpoint_auth_methods_supported", json!(all_methods));
+    if let Some(url) = &urls.revocation {
+        say("revocation_endpoint", json!(url));
+        say("revocation_endpoint_auth_methods_supported", json!(all_methods));
+    }
+    if let Some(url) = &urls.introspection {
+        say("introspection_endpoint", json!(url));
+        say("introspection_endpoint_auth_methods_supported", json!(with_secret));
+    }
+    say("code_challenge_methods_supported", json!(challenge_methods));
+    say("authorization_response_iss_parameter_supported", json!(true));
+    document
+}
+
+/// The issuer's path with the well-known one before it (RFC 8414 §3.1).
+fn well_known_path(issuer: &str) -> String {
+    let path = Url::parse(issuer).map(|url| url.path().to_owned()).unwrap_or_default();
+    format!("/.well-known/oauth-authorization-server{}", path.strip_suffix('/').unwrap_or(&path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // covers: MD-02 (RFC 8414 §3.1), MD-03
+    #[test]
+    fn the_well_known_path_stands_between_host_and_path() {
+        for (issuer, path) in [
+            ("https://id.example", "/.well-known/oauth-authorization-server"),
+            ("https://id.example/", "/.well-known/oauth-authorization-server"),
+            ("https://id.example/t1", "/.well-known/oauth-authorization-server/t1"),
+            ("https://id.example/t1/", "/.well-known/oauth-authorization-server/t1"),
+            ("https://id.example/a/b", "/.well-known/oauth-authorization-server/a/b"),
+        ] {
+            assert_eq!(well_known_path(issuer), path);
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! The revocation endpoint (RFC 7009).
+
+use time::OffsetDateTime;
+
+use crate::client::Client;
+use crate::client::auth::{self, AuthenticatedClient, authenticate};
+use crate::client::request::{ClientRequest, endpoint};
+use crate::error::{Error, Refusal};
+use crate::event::EventKind;
+use crate::host::Host;
+use crate::http::{Request, Response};
+use crate::issue::revoke_grant;
+use crate::lookup::find_any;
+use crate::record::TokenKind;
+use crate::secret::{AccessToken, RefreshToken};
+use crate::token::refuse;
+
+/// A request at the revocation endpoint (RFC 7009 §2.1), before anything was checked.
+///
+/// ```
+/// use grantor::{RefreshToken, RevocationRequest};
+///
+/// let token = RefreshToken::new("gTkD7c..");
+/// let request = RevocationRequest::refresh_token(&token).client_id("my-app");
+/// ```
+pub type RevocationRequest<'a> = ClientRequest<'a, endpoint::Revocation>;
+
+impl<'a> RevocationRequest<'a> {
+    /// Revokes one access token.
+    pub fn access_token(token: &'a AccessToken) -> Self {
+        Self::empty().parameter("token", token.expose()).parameter("token_type_hint", "access_token")
+    }
+
+    /// Revokes the grant of a refresh token and with it every token of that grant. It need not be the latest one: a client
+    /// that lost an answer has only an old one.
+    pub fn refresh_token(token: &'a RefreshToken) -> Self {
+        Self::empty().parameter("token", token.expose()).parameter("token_type_hint", "refresh_token")
+    }
+}
+
+/// The HTTP form.
+pub(crate) async fn respond(host: &Host, request: &Request) -> Response {
+    let result = match RevocationRequest::read(request, host.policy.max_body, &parameters(), false) {
+        Ok(request) => revoke(host, &request).await,
+        Err(refusal) => {
+            let error = refusal.into();
+            host.observe(host.now(), EventKind::RevocationRefused { client_id: None, error: &error });
+            Err(error)
+        }
+    };
+    match result {
+        Ok(()) => Response::new(200),
+        Err(error) => refuse(&error, &host.issuer),
+    }
+}
+
+/// The typed form.
+pub(crate) async fn revoke(host: &Host, request: &RevocationRequest<'_>) -> Result<(), Error> {
+    let now = host.now();
+    let mut client = None;
+    let result = answer(host, request, now, &mut client).await;
+    if let Err(error) = &result {
+        let client_id = client.as_deref().map(Client::id);
+        host.observe(now, EventKind::RevocationRefused { client_id, error });
+    }
+    result
+}
+
+/// The client comes before the token, so that the endpoint can't be used to try tokens out (RFC 7009 §2.1). The hint
+/// is not looked at: every token is found by one look-up, whatever it is.
+async fn answer(
+    host: &Host,
+    request: &RevocationRequest<'_>,
+    now: OffsetDateTime,
+    client: &mut Option<AuthenticatedClient>,
+) -> Result<(), Error> {
+    request.params.check(&parameters())?;
+    let client = client.insert(authenticate(host, request, now).await?);
+    let token = request.params.require("token")?;
+    // Whoever wants an unknown token to be of no use has what it wants (RFC 7009 §2.2).
+    let Some((token, grant)) = find_any(host, token).await? else { return Ok(()) };
+    if grant.client_id != *client.id() {
+        return Err(Refusal::NotYourToken.into());
+    }
+    match token.kind {
+        TokenKind::AccessToken => host.storage.revoke_access_token(&token.hash, now).await?,
+        TokenKind::RefreshToken | TokenKind::AuthorizationCode => revoke_grant(host, &grant, now).await?,
+    }
+    host.observe(now, EventKind::TokenRevoked { grant: &grant, kind: token.kind });
+    Ok(())
+}
+
+/// Every parameter, each allowed once.
+fn parameters() -> [&'static str; 6] {
+    let [id, secret, assertion, assertion_type] = auth::PARAMETERS;
+    ["token", "token_type_hint", id, secret, assertion, assertion_type]
+}

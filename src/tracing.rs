@@ -1,0 +1,84 @@
+//! Forwards what is observed to the crate `tracing` (feature `tracing`).
+//!
+//! With the feature on, every endpoint runs in a span `grantor` with the field `endpoint`; give a server a
+//! [`TracingObserver`] and its events appear in there. No field ever holds a secret: what an [`Event`] does not have, can't
+//! be logged.
+
+use crate::error::Error;
+use crate::event::{Event, EventKind, Observer};
+use crate::record::{ClientId, Grant, Subject};
+
+/// An observer that turns each event into a `tracing` event with the target `grantor`.
+///
+/// The field `event` is the event's stable name. Replays and reuse of tokens are warnings, failures of storage, authenticator
+/// and randomness are errors, everything else is information.
+#[derive(Debug, Clone, Copy, Default)]
+#[expect(clippy::exhaustive_structs, reason = "it has no state and will have none")]
+pub struct TracingObserver;
+
+impl Observer for TracingObserver {
+    fn observe(&self, event: &Event<'_>) {
+        let name = event.kind.name();
+        match &event.kind {
+            EventKind::AuthorizationApproved { grant } => about(name, grant, "approved"),
+            EventKind::RefreshRepeated { grant } => about(name, grant, "repeated"),
+            EventKind::TokenRevoked { grant, kind } => {
+                let (grant_id, client_id) = (grant.id, grant.client_id.as_str());
+                tracing::info!(target: "grantor", event = name, %grant_id, client_id, ?kind);
+            }
+            EventKind::TokensIssued { grant, grant_type, scope, refresh_token } => {
+                let (grant_id, client_id, subject) = (grant.id, grant.client_id.as_str(), subject_of(grant));
+                tracing::info!(
+                    target: "grantor", event = name, %grant_id, client_id, subject, grant_type, %scope, refresh_token
+                );
+            }
+            EventKind::CodeReplayed { grant } | EventKind::RefreshTokenReused { grant } => {
+                let (grant_id, client_id, subject) = (grant.id, grant.client_id.as_str(), subject_of(grant));
+                tracing::warn!(target: "grantor", event = name, %grant_id, client_id, subject, "grant revoked");
+            }
+            EventKind::AuthorizationDenied { client_id, subject } => {
+                let subject = subject.map(Subject::as_str);
+                tracing::info!(target: "grantor", event = name, client_id = client_id.as_str(), subject);
+            }
+            EventKind::AuthorizationRefused { client_id, error }
+            | EventKind::RevocationRefused { client_id, error }
+            | EventKind::IntrospectionRefused { client_id, error } => refused(name, *client_id, None, error),
+            EventKind::TokenRefused { client_id, grant_type, error } => refused(name, *client_id, *grant_type, error),
+            EventKind::GrantsRevoked { which, count } => {
+                tracing::info!(target: "grantor", event = name, ?which, count);
+            }
+            EventKind::BearerRefused { grant_id, code, error } => {
+                let grant_id = grant_id.map(tracing::field::display);
+                if let Some(error) = error {
+                    return failed(name, None, None, error);
+                }
+                tracing::info!(target: "grantor", event = name, grant_id, code);
+            }
+        }
+    }
+}
+
+fn about(name: &str, grant: &Grant, what: &str) {
+    let (grant_id, client_id, scope) = (grant.id, grant.client_id.as_str(), &grant.scope);
+    tracing::info!(target: "grantor", event = name, %grant_id, client_id, subject = subject_of(grant), %scope, what);
+}
+
+fn subject_of(grant: &Grant) -> Option<&str> {
+    grant.subject.as_ref().map(Subject::as_str)
+}
+
+fn refused(name: &str, client_id: Option<&ClientId>, grant_type: Option<&str>, error: &Error) {
+    let Some(refusal) = error.refusal() else { return failed(name, client_id, grant_type, error) };
+    let (client_id, code) = (client_id.map(ClientId::as_str), refusal.code().as_str());
+    tracing::info!(target: "grantor", event = name, client_id, grant_type, code, reason = ?refusal);
+}
+
+/// The text of an error says whose fault it is; the cause is the host's own and may hold anything, so it is not shown.
+fn failed(name: &str, client_id: Option<&ClientId>, grant_type: Option<&str>, error: &Error) {
+    let (client_id, code) = (client_id.map(ClientId::as_str), error.code().as_str());
+    if matches!(error, Error::Throttled { .. }) {
+        tracing::info!(target: "grantor", event = name, client_id, grant_type, code, reason = "throttled");
+    } else {
+        tracing::error!(target: "grantor", event = name, client_id, grant_type, code, %error);
+    }
+}
