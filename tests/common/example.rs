@@ -2,8 +2,9 @@
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its own part of this")]
 
 use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 
 use reqwest::redirect;
 use url::Url;
@@ -18,15 +19,12 @@ pub struct Example {
 impl Example {
     /// Starts it on a free port and waits until it is ready.
     pub fn start(flags: &[&str]) -> Self {
-        let program = program();
-        let mut process = Command::new(&program)
+        let mut process = Command::new(program())
             .args(["--listen", "127.0.0.1:0"])
             .args(flags)
             .stdout(Stdio::piped())
             .spawn()
-            .unwrap_or_else(|error| {
-                panic!("{} ({error}): run cargo build --examples --all-features", program.display())
-            });
+            .expect("the server starts");
         let mut output = BufReader::new(process.stdout.take().unwrap());
         let mut first = String::new();
         output.read_line(&mut first).unwrap();
@@ -59,12 +57,24 @@ impl Drop for Example {
     }
 }
 
-/// Where cargo puts examples: beside the folder of the test binaries.
-fn program() -> PathBuf {
-    let mut path = std::env::current_exe().unwrap();
-    path.pop();
-    path.pop();
-    path.join("examples").join(format!("server{}", std::env::consts::EXE_SUFFIX))
+/// The server, built from the sources as they are now: `cargo test` builds an example that has tests of its own as a test
+/// only, and one that it has built before may be of yesterday.
+fn program() -> &'static Path {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| {
+        // target/debug/deps/this-test
+        let test = std::env::current_exe().unwrap();
+        let profile = test.ancestors().nth(2).unwrap();
+        let mut build = Command::new(env!("CARGO"));
+        build.args(["build", "--quiet", "--example", "server", "--all-features"]);
+        build.arg("--manifest-path").arg(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"));
+        build.arg("--target-dir").arg(profile.parent().unwrap());
+        if profile.ends_with("release") {
+            build.arg("--release");
+        }
+        assert!(build.status().expect("cargo runs").success(), "the example server does not build");
+        profile.join("examples").join(format!("server{}", std::env::consts::EXE_SUFFIX))
+    })
 }
 
 /// A folder that goes with the value.
