@@ -1,6 +1,7 @@
 //! Who checks secrets and passwords: the host.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use time::{Duration, OffsetDateTime};
@@ -23,7 +24,8 @@ pub trait Authenticator: Send + Sync {
     /// > The authorization server MUST protect any endpoint utilizing it against brute force attacks.
     ///
     /// Also called for clients that do not exist (`attempt.client` is then `None`, and `Accepted` counts as rejected),
-    /// so that a limiter sees every attempt and an unknown client costs what a wrong secret costs. A credential that
+    /// so that a limiter sees every secret that is tried and an unknown client costs what a wrong secret costs. (Not called if the client
+    /// is not registered for the way in which the secret was presented.) A credential that
     /// has expired never authenticates, whatever the verdict.
     ///
     /// The default compares SHA-256 digests in constant time, which is fit for generated secrets.
@@ -42,6 +44,17 @@ pub trait Authenticator: Send + Sync {
     /// # Errors
     /// It could not be decided; answered with `server_error`.
     async fn resource_owner(&self, attempt: &ResourceOwnerAttempt<'_>) -> Result<Verdict<Subject>, AuthenticatorError>;
+}
+
+#[async_trait]
+impl<T: Authenticator + ?Sized> Authenticator for Arc<T> {
+    async fn client(&self, attempt: &ClientAttempt<'_>) -> Result<Verdict<()>, AuthenticatorError> {
+        (**self).client(attempt).await
+    }
+
+    async fn resource_owner(&self, attempt: &ResourceOwnerAttempt<'_>) -> Result<Verdict<Subject>, AuthenticatorError> {
+        (**self).resource_owner(attempt).await
+    }
 }
 
 /// What an [`Authenticator`] decided.

@@ -1,6 +1,11 @@
 //! What the library takes from its surroundings besides storage: time and randomness. Both are replaceable, so that
 //! every expiry and every generated value can be tested.
 
+use std::cell::Cell;
+use std::sync::Arc;
+
+use rand::TryRng;
+use rand::rngs::SysRng;
 use time::{Duration, OffsetDateTime};
 
 use crate::error::EntropyError;
@@ -12,6 +17,12 @@ use crate::secret::ClientSecret;
 pub trait Clock: Send + Sync {
     /// The current time. The library cuts it down to whole microseconds in UTC.
     fn now(&self) -> OffsetDateTime;
+}
+
+impl<T: Clock + ?Sized> Clock for Arc<T> {
+    fn now(&self) -> OffsetDateTime {
+        (**self).now()
+    }
 }
 
 /// The clock of the operating system.
@@ -43,6 +54,12 @@ pub trait Entropy: Send + Sync {
     fn fill(&self, bytes: &mut [u8]) -> Result<(), EntropyError>;
 }
 
+impl<T: Entropy + ?Sized> Entropy for Arc<T> {
+    fn fill(&self, bytes: &mut [u8]) -> Result<(), EntropyError> {
+        (**self).fill(bytes)
+    }
+}
+
 /// A `ChaCha` generator for each thread, seeded and reseeded by the operating system.
 #[derive(Debug, Clone, Copy, Default)]
 #[expect(clippy::exhaustive_structs, reason = "it has no state and will have none")]
@@ -50,6 +67,12 @@ pub struct SystemEntropy;
 
 impl Entropy for SystemEntropy {
     fn fill(&self, bytes: &mut [u8]) -> Result<(), EntropyError> {
+        thread_local!(static SOURCE_WORKS: Cell<bool> = const { Cell::new(false) });
+        // The generator would panic if it could not be seeded, so the source is tried before a thread first uses it.
+        if !SOURCE_WORKS.get() {
+            SysRng.try_fill_bytes(&mut [0; 32]).map_err(EntropyError::new)?;
+            SOURCE_WORKS.set(true);
+        }
         rand::Rng::fill_bytes(&mut rand::rng(), bytes);
         Ok(())
     }

@@ -1,5 +1,7 @@
 //! What an auditor wants to know: every token issued and refused, every replay, every revocation. Never a secret.
 
+use std::sync::Arc;
+
 use time::OffsetDateTime;
 
 use crate::error::Error;
@@ -21,6 +23,12 @@ pub struct NoObserver;
 
 impl Observer for NoObserver {
     fn observe(&self, _: &Event<'_>) {}
+}
+
+impl<T: Observer + ?Sized> Observer for Arc<T> {
+    fn observe(&self, event: &Event<'_>) {
+        (**self).observe(event);
+    }
 }
 
 /// Two observers, told one after the other.

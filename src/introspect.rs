@@ -174,13 +174,18 @@ impl Introspection {
         set("iss", issuer.into());
         set("iat", token.issued_at.unix_timestamp().into());
         set("exp", token.expires_at.unix_timestamp().into());
-        match &grant.subject {
-            Some(subject) => set("sub", subject.as_str().into()),
+        if let Some(subject) = &grant.subject {
+            set("sub", subject.as_str().into());
+        } else {
             // No member of the host's may make a machine look like a user (RFC 9700 §4.15).
-            None => members.remove("sub"),
-        };
+            members.remove("sub");
+            members.remove("username");
+        }
         if token.kind == TokenKind::AccessToken {
             members.insert("token_type".to_owned(), "Bearer".into());
+        } else {
+            // Nor may one make a refresh token look like a token for an API.
+            members.remove("token_type");
         }
         Value::Object(members).to_string().into_bytes()
     }

@@ -11,20 +11,19 @@ use zeroize::Zeroizing;
 use crate::client::Client;
 use crate::error::{Error, Refusal};
 use crate::host::Host;
-use crate::lookup::{Presented, lookup};
+use crate::lookup::{Owned, Presented, lookup};
 use crate::mac::KeyedMac;
 use crate::policy::{EffectiveLifetimes, RefreshTokens};
 use crate::record::{
     AttemptId, CodeBinding, Grant, GrantDetails, GrantId, GrantType, StoredToken, Subject, TokenDetails, TokenKind,
 };
 use crate::scope::Scope;
-use crate::secret::{AccessToken, AuthorizationCode, RefreshToken, Secret, Seed, SingleUse, Token, TokenHash};
+use crate::secret::{AccessToken, AuthorizationCode, RefreshToken, Secret, Seed, SingleUse, Token, TokenHash, kind};
 use crate::storage::{Exchange, GrantSelector, Spend};
 
 /// The order to open a new grant and issue its first tokens.
 #[must_use = "a decision does nothing until it is returned"]
 pub struct OpenGrant {
-    pub(crate) grant_type: GrantType,
     pub(crate) subject: Option<Subject>,
     pub(crate) scope: Scope,
     pub(crate) host_data: Option<Arc<Value>>,
@@ -33,10 +32,10 @@ pub struct OpenGrant {
 }
 
 impl OpenGrant {
-    /// A grant of `scope` that came about by `grant_type`; without a subject, host data or refresh token.
-    pub fn new(grant_type: GrantType, scope: Scope) -> Self {
+    /// A grant of `scope`, without a subject, host data or refresh token. Its grant type is that of the handler.
+    pub fn new(scope: Scope) -> Self {
         let members = ResponseMembers::default();
-        Self { grant_type, subject: None, scope, host_data: None, refreshable: false, members }
+        Self { subject: None, scope, host_data: None, refreshable: false, members }
     }
 
     /// The resource owner who gave the grant.
@@ -62,13 +61,36 @@ impl OpenGrant {
         change(&mut self.members);
         self
     }
+
+    fn into_grant(
+        self,
+        id: GrantId,
+        client: &Client,
+        grant_type: &GrantType,
+        now: OffsetDateTime,
+        expires_at: OffsetDateTime,
+    ) -> (Arc<Grant>, ResponseMembers) {
+        let grant = Grant {
+            id,
+            client_id: client.id().clone(),
+            subject: self.subject,
+            grant_type: grant_type.clone(),
+            scope: self.scope,
+            opened_at: now,
+            last_used_at: now,
+            expires_at,
+            revoked_at: None,
+            host_data: self.host_data,
+            details: GrantDetails { token_type: self.members.token_type.as_deref().map(Into::into) },
+        };
+        (Arc::new(grant), self.members)
+    }
 }
 
 impl fmt::Debug for OpenGrant {
     /// Without the host's data, which may be anything.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("OpenGrant")
-            .field("grant_type", &self.grant_type)
             .field("subject", &self.subject)
             .field("scope", &self.scope)
             .field("refreshable", &self.refreshable)
@@ -92,8 +114,8 @@ impl ExchangeToken {
     /// Spends `presented` for an access token of `scope`, which is cut down to the grant's scope, and a refresh token of
     /// the grant's scope, if the client may refresh and the policy agrees. A refresh token is replaced only if the
     /// policy rotates.
-    pub fn new<K: SingleUse>(presented: Presented<K>, scope: Scope) -> Self {
-        let (secret, token, grant) = presented.into_parts();
+    pub fn new<K: SingleUse>(presented: Owned<K>, scope: Scope) -> Self {
+        let (secret, token, grant) = presented.into_inner().into_parts();
         let plain = Zeroizing::new(secret.expose().to_owned());
         Self { presented: token, plain, grant, scope, members: ResponseMembers::default() }
     }
@@ -109,13 +131,13 @@ impl ExchangeToken {
 #[derive(Debug)]
 #[must_use = "a decision does nothing until it is returned"]
 pub struct RepeatRefresh {
-    presented: Presented<crate::secret::kind::RefreshToken>,
+    presented: Owned<kind::RefreshToken>,
     scope: Scope,
 }
 
 impl RepeatRefresh {
     /// Repeats the answer to `presented`, a spent refresh token, for a request that asks for `scope`.
-    pub const fn new(presented: Presented<crate::secret::kind::RefreshToken>, scope: Scope) -> Self {
+    pub const fn new(presented: Owned<kind::RefreshToken>, scope: Scope) -> Self {
         Self { presented, scope }
     }
 }
@@ -124,11 +146,12 @@ impl RepeatRefresh {
 #[derive(Clone, Default)]
 #[non_exhaustive]
 pub struct ResponseMembers {
-    /// The token type (RFC 6749 §7.1). Default: `Bearer`.
+    /// The token type (RFC 6749 §7.1), of all access tokens of a grant that is opened with it. Default: the grant's, else
+    /// `Bearer`.
     pub token_type: Option<Cow<'static, str>>,
     /// The lifetime of the access token, at least one second. Default: the client's or the policy's.
     pub access_token_lifetime: Option<Duration>,
-    /// More members; standard ones are not replaced.
+    /// More members, of this answer alone; standard ones are not replaced.
     pub extra: Map<String, Value>,
 }
 
@@ -173,49 +196,49 @@ impl fmt::Debug for Issued {
 pub(crate) async fn open_grant(
     host: &Host,
     client: &Client,
+    grant_type: &GrantType,
     order: OpenGrant,
     now: OffsetDateTime,
 ) -> Result<Issued, Error> {
+    if !order.scope.is_subset(host.scopes.all()) {
+        return Err(Error::Extension("a grant handler granted a scope that the server does not offer"));
+    }
     let lifetimes = lifetimes(host, client, &order.members)?;
+    let ends = Ends::new(&lifetimes, host.policy.rotates(client), now, now);
+    let refreshes = order.refreshable && may_refresh(host, client, &order.scope);
     let random = host.random::<80>()?;
     let (id, tokens) = random.split_at(16);
-    let refreshes = order.refreshable && may_refresh(host, client, &order.scope);
-
+    let id = GrantId::from_bytes(array(id));
     let access_token = AccessToken::from_bytes(&array(&tokens[..32]));
     let refresh_token = refreshes.then(|| RefreshToken::from_bytes(&array(&tokens[32..])));
-    let id = GrantId::from_bytes(array(id));
-    let access_expires_at = now.saturating_add(lifetimes.access_token.min(lifetimes.refresh_token_absolute));
-    let access = record(&access_token, id, &order.scope, now, access_expires_at);
-    let refresh = refresh_token.as_ref().map(|token| {
-        record(token, id, &order.scope, now, refresh_expiry(&lifetimes, host.policy.rotates(client), now, now))
-    });
-    let expires_at = refresh.as_ref().map_or(access_expires_at, |token| token.expires_at.max(access_expires_at));
-    let grant =
-        Arc::new(new_grant(id, client, order.grant_type, order.subject, order.scope, order.host_data, now, expires_at));
+
+    let access = record(&access_token, id, &order.scope, now, ends.access);
+    let refresh = refresh_token.as_ref().map(|token| record(token, id, &order.scope, now, ends.refresh));
+    let (grant, members) = order.into_grant(id, client, grant_type, now, ends.grant(refreshes));
     match refresh {
         Some(refresh) => host.storage.open_grant(&grant, &[access, refresh]).await?,
         None => host.storage.open_grant(&grant, std::slice::from_ref(&access)).await?,
     }
-    Ok(issued(access_token, refresh_token, access_expires_at - now, grant.scope.clone(), order.members, grant))
+    Ok(issued(access_token, refresh_token, ends.access - now, grant.scope.clone(), members, grant))
 }
 
 /// Opens a grant that so far has only a code.
 pub(crate) async fn open_grant_with_code(
     host: &Host,
     client: &Client,
+    grant_type: &GrantType,
     order: OpenGrant,
     binding: CodeBinding,
     now: OffsetDateTime,
 ) -> Result<(AuthorizationCode, Arc<Grant>), Error> {
     let random = host.random::<48>()?;
     let (id, code) = random.split_at(16);
-    let code = AuthorizationCode::from_bytes(&array(code));
     let id = GrantId::from_bytes(array(id));
+    let code = AuthorizationCode::from_bytes(&array(code));
     let expires_at = now.saturating_add(host.policy.lifetimes(client).code);
     let mut token = record(&code, id, &order.scope, now, expires_at);
     token.details.code = Some(Arc::new(binding));
-    let grant =
-        Arc::new(new_grant(id, client, order.grant_type, order.subject, order.scope, order.host_data, now, expires_at));
+    let (grant, _) = order.into_grant(id, client, grant_type, now, expires_at);
     host.storage.open_grant(&grant, std::slice::from_ref(&token)).await?;
     Ok((code, grant))
 }
@@ -229,37 +252,31 @@ pub(crate) async fn exchange(
 ) -> Result<Option<Issued>, Error> {
     let ExchangeToken { presented, plain, grant, scope, members } = order;
     let lifetimes = lifetimes(host, client, &members)?;
-    let is_refresh = presented.kind == TokenKind::RefreshToken;
     let rotates = host.policy.rotates(client);
-    let consume = !is_refresh || rotates;
+    let ends = Ends::new(&lifetimes, rotates, grant.opened_at, now);
+    if !is_worth_having(ends.access, now) {
+        return Err(Refusal::ExpiredToken.into());
+    }
     let scope = scope.intersection(&grant.scope).ok_or(Refusal::ScopeExceedsGrant)?;
+    let is_refresh = presented.kind == TokenKind::RefreshToken;
+    let consume = !is_refresh || rotates;
     let refreshes = consume && may_refresh(host, client, &grant.scope);
 
     let random = host.random::<80>()?;
     let attempt = AttemptId::from_bytes(array(&random[..16]));
-    let seed = (is_refresh && consume && lifetimes.refresh_grace.is_positive())
-        .then(|| Seed::from_bytes(array(&random[16..48])));
+    let has_window = is_refresh && consume && lifetimes.refresh_grace.is_positive();
+    let seed = has_window.then(|| Seed::from_bytes(array(&random[16..48])));
     let (access_token, refresh_token) = match &seed {
         Some(seed) => derive(seed, &plain),
         None => (Secret::from_bytes(&array(&random[16..48])), Secret::from_bytes(&array(&random[48..]))),
     };
-
-    // However often it is used, the grant does not outlive its absolute lifetime.
-    let absolute_end = grant.opened_at.saturating_add(lifetimes.refresh_token_absolute);
-    let access_expires_at = now.saturating_add(lifetimes.access_token).min(absolute_end);
-    if !is_worth_having(access_expires_at, now) {
-        return Err(Refusal::ExpiredToken.into());
-    }
-    let successor = |mut token: StoredToken| {
-        token.parent = Some(presented.hash);
-        token
-    };
-    let access = successor(record(&access_token, grant.id, &scope, now, access_expires_at));
+    let mut access = record(&access_token, grant.id, &scope, now, ends.access);
+    access.parent = Some(presented.hash);
     let refresh = refreshes.then(|| {
-        let expires_at = refresh_expiry(&lifetimes, rotates, grant.opened_at, now);
-        successor(record(&refresh_token, grant.id, &grant.scope, now, expires_at))
+        let mut refresh = record(&refresh_token, grant.id, &grant.scope, now, ends.refresh);
+        refresh.parent = Some(presented.hash);
+        refresh
     });
-    let latest = refresh.as_ref().map_or(access_expires_at, |token| token.expires_at.max(access_expires_at));
     let spend = Spend {
         token: presented.hash,
         kind: presented.kind,
@@ -268,17 +285,16 @@ pub(crate) async fn exchange(
         at: now,
         consume,
         seed,
-        grant_expires_at: latest.max(grant.expires_at),
+        // A refresh token that is not consumed can be used again.
+        grant_expires_at: ends.grant(refreshes || !consume).max(grant.expires_at),
     };
     let outcome = match refresh {
         Some(refresh) => host.storage.exchange(&spend, &[access, refresh]).await?,
         None => host.storage.exchange(&spend, std::slice::from_ref(&access)).await?,
     };
+    let refresh_token = refreshes.then_some(refresh_token);
     match outcome {
-        Exchange::Done => {
-            let refresh_token = refreshes.then_some(refresh_token);
-            Ok(Some(issued(access_token, refresh_token, access_expires_at - now, scope, members, grant)))
-        }
+        Exchange::Done => Ok(Some(issued(access_token, refresh_token, ends.access - now, scope, members, grant))),
         Exchange::AlreadySpent => Ok(None),
         Exchange::Dead => Err(Refusal::GrantEnded.into()),
     }
@@ -344,16 +360,27 @@ fn lifetimes(host: &Host, client: &Client, members: &ResponseMembers) -> Result<
     Ok(lifetimes)
 }
 
-/// A token that is replaced at each use ends when it was idle for too long. One that stays has to last until the grant
-/// ends; that it was idle shows in the grant's `last_used_at`.
-fn refresh_expiry(
-    lifetimes: &EffectiveLifetimes,
-    rotates: bool,
-    opened_at: OffsetDateTime,
-    now: OffsetDateTime,
-) -> OffsetDateTime {
-    let absolute_end = opened_at.saturating_add(lifetimes.refresh_token_absolute);
-    if rotates { now.saturating_add(lifetimes.refresh_token_idle).min(absolute_end) } else { absolute_end }
+/// When what is issued now ends.
+struct Ends {
+    access: OffsetDateTime,
+    refresh: OffsetDateTime,
+    idle: OffsetDateTime,
+}
+
+impl Ends {
+    /// However often it is used, nothing outlives the absolute lifetime of its grant. A refresh token that is replaced at each
+    /// use ends when it was idle for too long; one that stays lasts as long as its grant, which ends when it was idle.
+    fn new(lifetimes: &EffectiveLifetimes, rotates: bool, opened_at: OffsetDateTime, now: OffsetDateTime) -> Self {
+        let absolute = opened_at.saturating_add(lifetimes.refresh_token_absolute);
+        let idle = now.saturating_add(lifetimes.refresh_token_idle).min(absolute);
+        let access = now.saturating_add(lifetimes.access_token).min(absolute);
+        Self { access, refresh: if rotates { idle } else { absolute }, idle }
+    }
+
+    /// A grant ends with the last token of it that can be used.
+    fn grant(&self, refreshable: bool) -> OffsetDateTime {
+        if refreshable { self.idle.max(self.access) } else { self.access }
+    }
 }
 
 /// The successors of a refresh token, as a function of the seed and the token alone: whoever presents the token while the
@@ -384,32 +411,6 @@ fn record<K: Token>(
     }
 }
 
-#[expect(clippy::too_many_arguments, reason = "one for each field that differs; a struct would only repeat Grant")]
-fn new_grant(
-    id: GrantId,
-    client: &Client,
-    grant_type: GrantType,
-    subject: Option<Subject>,
-    scope: Scope,
-    host_data: Option<Arc<Value>>,
-    now: OffsetDateTime,
-    expires_at: OffsetDateTime,
-) -> Grant {
-    Grant {
-        id,
-        client_id: client.id().clone(),
-        subject,
-        grant_type,
-        scope,
-        opened_at: now,
-        last_used_at: now,
-        expires_at,
-        revoked_at: None,
-        host_data,
-        details: GrantDetails::default(),
-    }
-}
-
 fn issued(
     access_token: AccessToken,
     refresh_token: Option<RefreshToken>,
@@ -418,7 +419,8 @@ fn issued(
     members: ResponseMembers,
     grant: Arc<Grant>,
 ) -> Issued {
-    let token_type = members.token_type.unwrap_or(Cow::Borrowed("Bearer"));
+    let of_grant = || grant.details.token_type.as_deref().map(|own| Cow::Owned(own.to_owned()));
+    let token_type = members.token_type.or_else(of_grant).unwrap_or(Cow::Borrowed("Bearer"));
     Issued { access_token, token_type, expires_in, refresh_token, scope, extra: members.extra, grant }
 }
 

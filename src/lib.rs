@@ -83,6 +83,8 @@
 //! | the grants, §4 and §6 | [`grants`] |
 //! | clients and their authentication, §2 | [`client`] |
 //! | errors, §4.1.2.1 and §5.2 | [`error`] |
+//! | revocation, introspection, metadata (RFC 7009, 7662, 8414) | [`AuthorizationServer::revoke`], [`introspect`](AuthorizationServer::introspect), [`metadata`](AuthorizationServer::metadata) |
+//! | a user's connected applications | [`AuthorizationServer::grants`], [`revoke_grants`](AuthorizationServer::revoke_grants) |
 //! | bearer tokens, RFC 6750 | [`AuthorizationServer::bearer`], [`Bearer`] |
 //! | what a storage must guarantee | [`storage`] |
 //! | defaults and dangerous switches | [`Policy`], [`policy::Dangerous`] |
@@ -93,16 +95,22 @@
 //!
 //! | feature | adds |
 //! |---|---|
-//! | `axum` | `grantor::axum`: the token endpoint as a router, extractors and responses |
+//! | `actix-web` | `grantor::actix`: the endpoints as routes of an actix-web app, extractors and responses |
+//! | `axum` | `grantor::axum`: the endpoints as a router, extractors and responses |
+//! | `tracing` | `grantor::tracing`: audit events, and a span for each endpoint |
 //! | `testing` | `grantor::testing`: a test server, a clock to move, seeded randomness, a storage that fails on demand |
 //!
 //! # Secrets
 //! Tokens, codes, passwords and client secrets are [`Secret`]s: redacted in `Debug`, without `PartialEq`, overwritten when
-//! dropped. None is ever part of an error text, an event or a stored record.
+//! dropped. None is ever part of an error text, an event or a stored record. (Requests overwrite what they hold, too; a
+//! decoded form and the bytes of a response pass through ordinary memory.)
 #![forbid(unsafe_code)]
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(feature = "actix-web")]
+#[cfg_attr(docsrs, doc(cfg(feature = "actix-web")))]
+pub mod actix;
 mod authenticator;
 pub mod authorize;
 #[cfg(feature = "axum")]

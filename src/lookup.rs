@@ -1,11 +1,12 @@
 //! Finding a presented token: the one caller of [`Storage::find`](crate::Storage::find), and the checks that every user
 //! of a single-use token needs.
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use time::OffsetDateTime;
 
-use crate::client::Client;
+use crate::client::auth::AuthenticatedClient;
 use crate::error::{Refusal, StorageError};
 use crate::host::Host;
 use crate::record::{CodeBinding, Grant, Spent, StoredToken};
@@ -42,6 +43,25 @@ pub(crate) async fn lookup<K: Token>(host: &Host, secret: Secret<K>) -> Result<O
     Ok(found.map(|(token, grant)| Presented { secret, token, grant }))
 }
 
+/// A presented token that belongs to the authenticated client. Made by [`Presented::must_belong_to`] alone, and demanded by
+/// every decision about it, so that the check can't be forgotten.
+#[derive(Debug)]
+#[must_use = "a token that was found is not yet a token that is valid"]
+pub struct Owned<K: Token>(Presented<K>);
+
+impl<K: Token> Deref for Owned<K> {
+    type Target = Presented<K>;
+    fn deref(&self) -> &Presented<K> {
+        &self.0
+    }
+}
+
+impl<K: Token> Owned<K> {
+    pub(crate) fn into_inner(self) -> Presented<K> {
+        self.0
+    }
+}
+
 impl<K: Token> Presented<K> {
     /// Its record.
     #[must_use]
@@ -67,12 +87,12 @@ impl<K: Token> Presented<K> {
         self.token.details.code.as_deref()
     }
 
-    /// Refuses a token that was issued to another client (RFC 6749 §5.2).
+    /// Refuses a token that was issued to another client (RFC 6749 §5.2). Only what passed this can be spent.
     ///
     /// # Errors
     /// [`Refusal::ForeignToken`]
-    pub fn must_belong_to(&self, client: &Client) -> Result<(), Refusal> {
-        if self.grant.client_id == *client.id() { Ok(()) } else { Err(Refusal::ForeignToken) }
+    pub fn must_belong_to(self, client: &AuthenticatedClient) -> Result<Owned<K>, Refusal> {
+        if self.grant.client_id == *client.id() { Ok(Owned(self)) } else { Err(Refusal::ForeignToken) }
     }
 
     /// Refuses a token that was revoked, or whose grant was revoked or has ended.

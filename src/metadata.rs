@@ -7,6 +7,7 @@ use crate::error::{Error, Refusal};
 use crate::host::Host;
 use crate::http::{Request, Response};
 use crate::record::GrantType;
+use crate::span::within_span;
 use crate::token::refuse;
 
 /// Where the endpoints are reached from outside. A query in a URL is kept (RFC 6749 §3.1).
@@ -65,7 +66,10 @@ impl Metadata {
             if RESERVED.contains(&name.as_str()) || document.contains_key(&name) {
                 return Err(name);
             }
-            document.insert(name, value);
+            // RFC 8414 §3.2 leaves out what has no elements.
+            if value.as_array().is_none_or(|values| !values.is_empty()) {
+                document.insert(name, value);
+            }
         }
         let json = Value::Object(document.clone()).to_string().into_bytes();
         Ok(Self { path: well_known_path(&host.issuer).into(), urls, document, json })
@@ -85,6 +89,10 @@ impl Metadata {
 
     /// The HTTP form. Any other path than the issuer's is unknown (RFC 8414 §3.2).
     pub(crate) fn respond(&self, host: &Host, request: &Request) -> Response {
+        within_span("metadata", || self.answer(host, request))
+    }
+
+    fn answer(&self, host: &Host, request: &Request) -> Response {
         if request.path() != &*self.path {
             return Response::new(404);
         }
@@ -96,7 +104,17 @@ impl Metadata {
 }
 
 /// Members that say something about the server even when they are absent.
-const RESERVED: [&str; 3] = ["revocation_endpoint", "introspection_endpoint", "signed_metadata"];
+const RESERVED: [&str; 8] = [
+    "revocation_endpoint",
+    "revocation_endpoint_auth_methods_supported",
+    "introspection_endpoint",
+    "introspection_endpoint_auth_methods_supported",
+    // Clients authenticate with secrets only, and the document is not signed.
+    "token_endpoint_auth_signing_alg_values_supported",
+    "revocation_endpoint_auth_signing_alg_values_supported",
+    "introspection_endpoint_auth_signing_alg_values_supported",
+    "signed_metadata",
+];
 
 fn describe<'a>(
     host: &Host,

@@ -241,7 +241,7 @@ pub struct EffectiveLifetimes {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PolicyError {
-    /// A lifetime is zero or negative.
+    /// A lifetime is below one second.
     #[error("every lifetime is at least one second")]
     LifetimeTooShort,
     /// RFC 6749 §4.1.2.

@@ -15,6 +15,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use time::OffsetDateTime;
+use time::serde::rfc3339;
 
 use crate::pkce::CodeChallenge;
 use crate::scope::Scope;
@@ -23,7 +24,7 @@ use crate::secret::{Seed, TokenHash};
 
 /// One act of authorization: the row that says whether a whole family of tokens lives.
 ///
-/// Times are UTC in whole microseconds.
+/// Times are UTC in whole microseconds; in JSON they are RFC 3339 texts.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[expect(clippy::exhaustive_structs, reason = "a storage must name every field; additions go into the details")]
@@ -39,12 +40,16 @@ pub struct Grant {
     /// All that was granted; tokens may carry less.
     pub scope: Scope,
     /// When it was opened.
+    #[serde(with = "rfc3339")]
     pub opened_at: OffsetDateTime,
     /// When a token of it was last exchanged; at first the same as `opened_at`.
+    #[serde(with = "rfc3339")]
     pub last_used_at: OffsetDateTime,
     /// When its last token expires, and with it the grant; [`exchange`](crate::Storage::exchange) moves it.
+    #[serde(with = "rfc3339")]
     pub expires_at: OffsetDateTime,
     /// When it was revoked, if it was.
+    #[serde(default, with = "rfc3339::option")]
     pub revoked_at: Option<OffsetDateTime>,
     /// What the host attached at approval and gets back at the bearer check.
     pub host_data: Option<Arc<Value>>,
@@ -82,7 +87,11 @@ impl fmt::Debug for Grant {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
-pub struct GrantDetails {}
+pub struct GrantDetails {
+    /// The type of its access tokens, if that is not `Bearer`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_type: Option<Box<str>>,
+}
 
 /// A code, access token or refresh token as a storage keeps it: by hash, never in clear.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -98,14 +107,17 @@ pub struct StoredToken {
     /// What it allows; for a code or refresh token, all of its grant's scope.
     pub scope: Scope,
     /// When it was issued.
+    #[serde(with = "rfc3339")]
     pub issued_at: OffsetDateTime,
     /// From when on it is of no use.
+    #[serde(with = "rfc3339")]
     pub expires_at: OffsetDateTime,
     /// The token that was spent for this one.
     pub parent: Option<TokenHash>,
     /// Set once, when a single-use token was spent.
     pub spent: Option<Spent>,
     /// When this token alone was revoked, if it was.
+    #[serde(default, with = "rfc3339::option")]
     pub revoked_at: Option<OffsetDateTime>,
     /// What the token is bound to.
     pub details: TokenDetails,
@@ -117,6 +129,7 @@ pub struct StoredToken {
 #[expect(clippy::exhaustive_structs, reason = "a storage must name every field")]
 pub struct Spent {
     /// When.
+    #[serde(with = "rfc3339")]
     pub at: OffsetDateTime,
     /// By which attempt, so that a storage which retries recognises its own write.
     pub attempt: AttemptId,

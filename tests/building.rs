@@ -465,7 +465,7 @@ fn stored_clients_are_checked_again_when_they_are_read() {
         (with(confidential(), "authentication_methods", json!(["client_secret_basic", "none"])), credential),
         (with(confidential(), "client_type", json!("public")), no_credentials),
         (with(public(), "client_type", json!("confidential")), credential),
-        (with(public(), "grant_types", json!([])), "a client may use at least one grant type"),
+        (with(public(), "grant_types", json!([])), "a client may use at least one grant type, or is a resource server"),
         (
             with(public(), "redirect_uris", json!([])),
             "a client that uses a redirect-based grant registers a redirect URI",
@@ -538,6 +538,13 @@ fn a_client_survives_its_stored_form_with_every_member() {
     let read: Client = serde_json::from_str(&json).unwrap();
     assert_eq!(serde_json::to_string(&read).unwrap(), json);
     assert_eq!(read.lifetimes(), client.lifetimes());
+    // What is stored stays readable for other programs, and for later versions of this one.
+    let stored: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let lifetimes = json!({
+        "code": 59, "access_token": 300, "refresh_token_idle": 86400, "refresh_token_absolute": 172800, "refresh_grace": 0
+    });
+    assert_eq!(stored["lifetimes"], lifetimes);
+    assert_eq!(stored["credentials"][1], json!({ "type": "opaque", "expires_at": "2026-01-01T00:00:00Z" }));
     assert_eq!(read.redirect_uris(), client.redirect_uris());
     assert_eq!(read.redirect_uris().len(), 4);
     assert_eq!(read.credentials().len(), 2);
@@ -564,10 +571,16 @@ fn the_texts_and_numbers_of_a_client_have_limits() {
         assert_eq!(error, ClientError::ClientId);
         assert_eq!(error.to_string(), "a client identifier has 1 to 255 printable ASCII characters");
     }
-    for name in ["", "a\nb", "a\0", "\u{202e}elpmaxe", "a\u{2066}b", &"x".repeat(201)] {
+    let invisible =
+        ["\u{200b}", "\u{2060}\u{feff}", "\u{ad}", "\u{3164}", "\u{e0041}", "a\u{61c}b", "a\u{2028}b", "a\u{200d}b"];
+    let others = ["", "  ", "a\nb", "a\0", "\u{202e}elpmaxe", "a\u{2066}b", &"x".repeat(201)];
+    for name in invisible.into_iter().chain(others) {
         let error = public("a").name(name).build().unwrap_err();
         assert_eq!(error, ClientError::Name, "{name:?}");
-        assert_eq!(error.to_string(), "a name has 1 to 200 characters and no control or text-direction characters");
+        assert_eq!(
+            error.to_string(),
+            "a name has 1 to 200 characters, none of them a control, invisible or text-direction character"
+        );
     }
     for website in ["", "app.example", "javascript:alert(1)", "ftp://app.example", "https://user@app.example"] {
         let error = public("a").website(website).build().unwrap_err();
@@ -582,11 +595,16 @@ fn the_texts_and_numbers_of_a_client_have_limits() {
     let error = public("a").extension_grant("device").build().unwrap_err();
     assert_eq!(error, ClientError::GrantType);
     assert_eq!(error.to_string(), "an extension grant is named by an absolute URI");
-    let changes: [fn(&mut Lifetimes); 8] = [
+    for name in ["Caf\u{e9} \u{2615}", "\u{65e5}\u{672c}\u{8a9e}", "\u{5e9}\u{5dc}\u{5d5}\u{5dd}", "A & B <C>"] {
+        assert_eq!(public("a").name(name).build().unwrap().name(), Some(name));
+    }
+    let changes: [fn(&mut Lifetimes); 10] = [
         |own| own.code = Some(Duration::ZERO),
         |own| own.code = Some(Duration::minutes(11)),
         |own| own.access_token = Some(Duration::milliseconds(999)),
         |own| own.access_token = Some(-Duration::HOUR),
+        |own| own.access_token = Some(Duration::milliseconds(1500)),
+        |own| own.refresh_grace = Some(Duration::milliseconds(1500)),
         |own| own.refresh_token_idle = Some(Duration::ZERO),
         |own| own.refresh_token_absolute = Some(Duration::ZERO),
         |own| own.refresh_grace = Some(-Duration::SECOND),
@@ -597,7 +615,7 @@ fn the_texts_and_numbers_of_a_client_have_limits() {
         assert_eq!(error, ClientError::Lifetime, "{number}");
         assert_eq!(
             error.to_string(),
-            "lifetimes are positive, a code's at most ten minutes, the grace window 0 to 60 seconds"
+            "lifetimes are whole seconds, at least one, a code's at most ten minutes, the grace window 0 to 60 seconds"
         );
     }
 }

@@ -175,12 +175,12 @@ impl GrantHandler for WatchedGrant {
         let id_token = json!("an-id-token-that-is-nobodys-business");
         let decision = match context.params().get("action")? {
             None => Decision::Open(
-                OpenGrant::new(self.name.clone(), scope)
-                    .host_data(json!({ "note": "host data that is nobody's business" }))
-                    .response(|members| {
+                OpenGrant::new(scope).host_data(json!({ "note": "host data that is nobody's business" })).response(
+                    |members| {
                         members.extra.insert("id_token".to_owned(), id_token);
                         self.watch.show("response members", members);
-                    }),
+                    },
+                ),
             ),
             Some(action) => {
                 let token = RefreshToken::new(context.params().require("token")?);
@@ -188,6 +188,8 @@ impl GrantHandler for WatchedGrant {
                 self.watch.show("presented token", &presented);
                 self.watch.show("stored token", presented.token());
                 self.watch.show("grant", presented.grant());
+                let presented = presented.must_belong_to(context.client())?;
+                self.watch.show("owned token", &presented);
                 match action {
                     "repeat" => Decision::Repeat(RepeatRefresh::new(presented, scope)),
                     _ => Decision::Exchange(ExchangeToken::new(presented, scope).response(|members| {
@@ -957,4 +959,32 @@ fn secrets_have_no_equality_operator_so_that_only_constant_time_comparison_is_le
         assert!(!SecretDigest::from_bytes(other).matches(&ClientSecret::new(secret)), "byte {at}");
         other[at] ^= 1;
     }
+}
+
+/// The types refuse `==`; what is left is to take a secret out and compare its bytes.
+// covers: B35
+#[test]
+fn nothing_that_was_taken_out_of_a_secret_is_compared_by_an_operator() {
+    let mut folders = vec![std::path::PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/src"))];
+    let mut comparisons = 0;
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let source = std::fs::read_to_string(&path).unwrap();
+            let code = source.split("#[cfg(test)]").next().unwrap();
+            for line in code.lines().filter(|line| !line.trim_start().starts_with("//")) {
+                let takes_out =
+                    ["expose()", "as_bytes()", ".finish()", "self.value"].iter().any(|exit| line.contains(exit));
+                let compares = line.contains(" == ") || line.contains(" != ");
+                assert!(!(takes_out && compares), "{}: {line}", path.display());
+            }
+            comparisons += code.matches(".ct_eq(").count() + code.matches(".verify_slice(").count();
+        }
+    }
+    // Client secrets, two methods of PKCE, form tokens, and the test users' passwords.
+    assert_eq!(comparisons, 5);
 }

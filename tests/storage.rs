@@ -173,6 +173,14 @@ async fn records_survive_json_and_refuse_members_they_do_not_know() {
     assert_eq!(shown(&serde_json::from_str::<StoredToken>(&shown(&token)).unwrap()), shown(&token));
     assert_eq!(shown(&serde_json::from_str::<Grant>(&shown(&*grant)).unwrap()), shown(&*grant));
 
+    // Times are texts that every language reads, to the microsecond.
+    let mut precise = Grant::clone(&grant);
+    precise.opened_at = at(TICK);
+    let precise: serde_json::Value = serde_json::from_str(&shown(&precise)).unwrap();
+    assert_eq!(precise["opened_at"], "2026-01-01T00:00:00.000001Z");
+    assert_eq!(precise["expires_at"], "2026-01-02T00:00:00Z");
+    assert_eq!(precise["revoked_at"], serde_json::Value::Null);
+
     // An old node that reads the row of a newer one must fail, not forget a binding.
     let with_more = |record: String| record.replacen('{', "{\"jkt\":\"x\",", 1);
     assert!(serde_json::from_str::<StoredToken>(&with_more(shown(&token))).is_err());

@@ -63,6 +63,10 @@ pub(super) fn seal(pending: &PendingAuthorization, session: &[u8]) -> String {
 }
 
 fn open(endpoint: &AuthorizationEndpoint, token: &str, session: &[u8], now: OffsetDateTime) -> Result<Sealed, Refusal> {
+    // A form that belongs to no session could be submitted from any.
+    if session.is_empty() {
+        return Err(Refusal::InvalidFormToken);
+    }
     let bytes = URL_SAFE_NO_PAD.decode(token).map_err(|_| Refusal::InvalidFormToken)?;
     let start_of_tag = bytes.len().checked_sub(TAG_LENGTH).ok_or(Refusal::InvalidFormToken)?;
     let (content, tag) = bytes.split_at(start_of_tag);

@@ -4,15 +4,15 @@ use std::fmt;
 use std::sync::Arc;
 
 use serde_json::Value;
-use time::Duration;
+use time::{Duration, OffsetDateTime};
 
 use super::response::{Outcome, Route};
 use super::{AuthorizationEndpoint, AuthorizationResponse, ResponseType, Validated};
 use crate::client::{Client, RedirectUriClass};
 use crate::error::{Error, Refusal};
 use crate::event::EventKind;
-use crate::grants::{open_for_code, open_for_token};
-use crate::issue;
+use crate::grants::{OpenGrant, issue_code, issue_token};
+use crate::issue::may_refresh;
 use crate::pkce::CodeChallenge;
 use crate::record::{CodeBinding, Subject};
 use crate::scope::Scope;
@@ -116,7 +116,7 @@ impl PendingAuthorization {
     pub fn lifetime(&self) -> Duration {
         let host = &self.endpoint.host;
         let lifetimes = host.policy.lifetimes(&self.client);
-        let refreshes = self.response_type == ResponseType::Code && issue::may_refresh(host, &self.client, &self.scope);
+        let refreshes = self.response_type == ResponseType::Code && may_refresh(host, &self.client, &self.scope);
         if refreshes { lifetimes.refresh_token_absolute } else { lifetimes.access_token }
     }
 
@@ -153,7 +153,7 @@ impl PendingAuthorization {
     /// [`consent_lifetime`](crate::Policy::consent_lifetime) is over; each time is a decision of its own.
     ///
     /// `session` is something that only this user's session has, such as its random identifier, and that changes when
-    /// the user logs in or out.
+    /// the user logs in or out. A token for an empty session is never accepted.
     #[must_use]
     pub fn form_token(&self, session: impl AsRef<[u8]>) -> String {
         super::form_token::seal(self, session.as_ref())
@@ -173,16 +173,16 @@ impl PendingAuthorization {
             host.observe(now, EventKind::AuthorizationDenied { client_id, subject });
             return self.answer(Outcome::Error(Refusal::NothingApproved.into()));
         };
+        let mut approved = OpenGrant::new(granted).subject(subject);
+        approved.host_data = host_data;
         let outcome = match self.response_type {
             ResponseType::Code => {
-                let order = open_for_code(subject, granted, host_data);
-                let opened = issue::open_grant_with_code(host, &self.client, order, self.binding(), now).await;
-                opened.map(|(code, grant)| (Outcome::Code(code), grant))
+                let issued = issue_code(host, &self.client, approved, self.binding(), now).await;
+                issued.map(|(code, grant)| (Outcome::Code(code), grant))
             }
             ResponseType::Token => {
-                let order = open_for_token(subject, granted, host_data);
-                let opened = issue::open_grant(host, &self.client, order, now).await;
-                opened.map(|issued| {
+                let issued = issue_token(host, &self.client, approved, now).await;
+                issued.map(|issued| {
                     let grant = Arc::clone(&issued.grant);
                     (Outcome::Token(Box::new(issued)), grant)
                 })
@@ -193,7 +193,7 @@ impl PendingAuthorization {
                 host.observe(now, EventKind::AuthorizationApproved { grant: &grant });
                 self.answer(outcome)
             }
-            Err(error) => self.failed(error),
+            Err(error) => self.failed(error, now),
         }
     }
 
@@ -209,13 +209,14 @@ impl PendingAuthorization {
     /// [`Policy::error_redirects`](crate::Policy::error_redirects) applies.
     pub fn fail(self, error: impl Into<Error>) -> AuthorizationResponse {
         let ask_first = self.endpoint.asks_first(&self.client);
-        AuthorizationResponse { ask_first, ..self.failed(error.into()) }
+        let now = self.endpoint.host.now();
+        AuthorizationResponse { ask_first, ..self.failed(error.into(), now) }
     }
 
-    fn failed(self, error: Error) -> AuthorizationResponse {
+    fn failed(self, error: Error, now: OffsetDateTime) -> AuthorizationResponse {
         let host = &self.endpoint.host;
         let client_id = Some(self.client.id());
-        host.observe(host.now(), EventKind::AuthorizationRefused { client_id, error: &error });
+        host.observe(now, EventKind::AuthorizationRefused { client_id, error: &error });
         self.answer(Outcome::Error(error))
     }
 

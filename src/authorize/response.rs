@@ -7,7 +7,7 @@ use url::form_urlencoded;
 
 use super::AuthorizationEndpoint;
 use super::redirect::RedirectTarget;
-use crate::error::{Error, ErrorCode, Refusal};
+use crate::error::{Error, Refusal};
 use crate::http::Response;
 use crate::issue::Issued;
 use crate::secret::{AccessToken, AuthorizationCode};
@@ -129,8 +129,7 @@ fn token_location(route: &Route, tokens: &Issued, issuer: &str) -> String {
 
 /// The redirect URI with an error in it (RFC 6749 §4.1.2.1).
 pub(super) fn error_location(route: &Route, error: &Error, issuer: &str) -> String {
-    let code = redirected_code(error);
-    location(route, issuer, &[("error", code.as_str()), ("error_description", &error.description())])
+    location(route, issuer, &[("error", error.code().as_str()), ("error_description", &error.description())])
 }
 
 /// The redirect URI with parameters in it. A query that the URI has is kept (RFC 6749 §3.1.2).
@@ -152,12 +151,4 @@ fn location(route: &Route, issuer: &str, parameters: &[(&str, &str)]) -> String 
     }
     answer.append_pair("iss", issuer);
     answer.finish()
-}
-
-/// `invalid_client` has no meaning in a redirect; everything else has the same code as in a direct answer.
-fn redirected_code(error: &Error) -> ErrorCode {
-    match error.code() {
-        ErrorCode::INVALID_CLIENT => ErrorCode::UNAUTHORIZED_CLIENT,
-        code => code,
-    }
 }

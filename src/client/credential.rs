@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
+use time::serde::rfc3339;
 
 use crate::secret::{ClientSecret, SecretDigest};
 
@@ -17,6 +18,7 @@ pub enum ClientCredential {
         /// The digest.
         digest: SecretDigest,
         /// From when on it no longer authenticates; `None` for never.
+        #[serde(default, with = "rfc3339::option")]
         expires_at: Option<OffsetDateTime>,
     },
     /// A secret that only the host's [`Authenticator`](crate::Authenticator) can check: one hashed with argon2, kept in
@@ -24,6 +26,7 @@ pub enum ClientCredential {
     #[non_exhaustive]
     Opaque {
         /// From when on it no longer authenticates; `None` for never.
+        #[serde(default, with = "rfc3339::option")]
         expires_at: Option<OffsetDateTime>,
     },
 }

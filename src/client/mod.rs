@@ -59,21 +59,42 @@ pub enum Registration {
     SelfService,
 }
 
-/// Lifetimes of a client that differ from the server's [`Policy`](crate::Policy); each defaults to the policy's.
+/// Lifetimes of a client that differ from the server's [`Policy`](crate::Policy); each defaults to the policy's. Whole seconds,
+/// in JSON as a number.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Lifetimes {
     /// Of an authorization code; at most ten minutes.
+    #[serde(with = "seconds")]
     pub code: Option<Duration>,
     /// Of an access token.
+    #[serde(with = "seconds")]
     pub access_token: Option<Duration>,
     /// Of an unused refresh token.
+    #[serde(with = "seconds")]
     pub refresh_token_idle: Option<Duration>,
     /// Of all refresh tokens of a grant together.
+    #[serde(with = "seconds")]
     pub refresh_token_absolute: Option<Duration>,
     /// The window in which a spent refresh token gets the same successors again; at most 60 seconds, zero for none.
+    #[serde(with = "seconds")]
     pub refresh_grace: Option<Duration>,
+}
+
+/// Durations as whole seconds.
+mod seconds {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    use time::Duration;
+
+    #[expect(clippy::ref_option, reason = "serde wants this signature")]
+    pub(super) fn serialize<S: Serializer>(lifetime: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+        lifetime.map(Duration::whole_seconds).serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+        Ok(Option::deserialize(deserializer)?.map(Duration::seconds))
+    }
 }
 
 impl Client {
@@ -158,7 +179,8 @@ impl Client {
         pairs.into_iter().filter(|(grant_type, _)| self.allows_grant_type(grant_type)).map(|(_, name)| name)
     }
 
-    /// The scope it may ask for; `None` means the server's default scope and no more.
+    /// The scope it may ask for; `None` means the server's default scope and no more. What it was granted before stays granted:
+    /// to take a scope away, change this and revoke its grants.
     #[must_use]
     pub const fn scope(&self) -> Option<&Scope> {
         self.parts.scope.as_ref()

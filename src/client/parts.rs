@@ -128,14 +128,16 @@ pub enum ClientError {
     /// RFC 7662 §2.1.
     #[error("a resource server authenticates, so it is a confidential client")]
     PublicResourceServer,
-    /// The name is empty, too long, or has control or text-direction characters.
-    #[error("a name has 1 to 200 characters and no control or text-direction characters")]
+    /// The name is empty, too long, or has control, invisible or text-direction characters.
+    #[error("a name has 1 to 200 characters, none of them a control, invisible or text-direction character")]
     Name,
     /// The website is not an http or https URL.
     #[error("a website is an http or https URL without user name and password")]
     Website,
     /// A lifetime is out of its range.
-    #[error("lifetimes are positive, a code's at most ten minutes, the grace window 0 to 60 seconds")]
+    #[error(
+        "lifetimes are whole seconds, at least one, a code's at most ten minutes, the grace window 0 to 60 seconds"
+    )]
     Lifetime,
 }
 
@@ -231,15 +233,9 @@ impl ClientParts {
     }
 
     fn check_display(&self) -> Result<(), ClientError> {
-        // Characters that turn the direction of text would let a name rewrite the consent page around it.
-        let deceptive = |c: char| {
-            c.is_control() || matches!(c, '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-        };
-        if self
-            .name
-            .as_ref()
-            .is_some_and(|name| name.trim().is_empty() || name.chars().count() > 200 || name.chars().any(deceptive))
-        {
+        let is_name =
+            |name: &String| !name.trim().is_empty() && name.chars().count() <= 200 && !name.chars().any(is_deceptive);
+        if self.name.as_ref().is_some_and(|name| !is_name(name)) {
             return Err(ClientError::Name);
         }
         let is_website = |text: &String| {
@@ -258,7 +254,9 @@ impl ClientParts {
         let Lifetimes { code, access_token, refresh_token_idle, refresh_token_absolute, refresh_grace } =
             self.lifetimes;
         let positive = [code, access_token, refresh_token_idle, refresh_token_absolute];
-        if positive.into_iter().flatten().any(|lifetime| lifetime < Duration::SECOND)
+        let fraction = |lifetime: Duration| lifetime.subsec_nanoseconds() != 0;
+        if positive.into_iter().flatten().any(|lifetime| lifetime < Duration::SECOND || fraction(lifetime))
+            || refresh_grace.is_some_and(fraction)
             || code.is_some_and(|lifetime| lifetime > Duration::minutes(10))
             || refresh_grace.is_some_and(|grace| grace.is_negative() || grace > Duration::MINUTE)
         {
@@ -266,6 +264,17 @@ impl ClientParts {
         }
         Ok(())
     }
+}
+
+/// Characters that are not seen, or that turn the direction of text: with them a name could be blank, look like another
+/// one, or rewrite the consent page around it.
+fn is_deceptive(c: char) -> bool {
+    c.is_control()
+        || matches!(c,
+            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}' | '\u{180b}'..='\u{180f}'
+            | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{2800}' | '\u{3164}'
+            | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{1bca0}'..='\u{1bca3}'
+            | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
 impl TryFrom<ClientParts> for Client {

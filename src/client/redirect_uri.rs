@@ -50,8 +50,8 @@ pub enum RedirectUriError {
     /// `http` on a host that is not the loopback interface.
     #[error("a redirect URI with http leads to 127.0.0.1, [::1] or localhost")]
     PlainHttp,
-    /// The host is missing or has a wildcard.
-    #[error("a redirect URI names one host")]
+    /// The host is missing, has a wildcard, or is written in a form that hides it.
+    #[error("a redirect URI names one host, in lower case and without escapes")]
     Host,
     /// A scheme that is neither `https` nor loopback `http` nor a reverse domain name, or has more than one slash.
     #[error("a redirect URI has the scheme https, or a private-use one such as com.example.app:/callback")]
@@ -152,6 +152,12 @@ fn classify(text: &str) -> Result<RedirectUriClass, RedirectUriError> {
                 return Err(RedirectUriError::UserInfo);
             }
             if authority.is_empty() || authority.contains('*') {
+                return Err(RedirectUriError::Host);
+            }
+            // Written otherwise (`%2e`, `0x7f.1`), a host would not be recognised by the user who is shown it.
+            let host = url.host_str().unwrap_or_default();
+            let with_port = url.port_or_known_default().map(|port| format!("{host}:{port}"));
+            if authority != host && Some(authority) != with_port.as_deref() {
                 return Err(RedirectUriError::Host);
             }
             match (scheme, loopback_host(text)) {
@@ -283,10 +289,15 @@ mod tests {
             ("http://localhost:80@evil.example/cb", E::UserInfo),
             ("https:///cb", E::Host),
             ("https://*.app.example/cb", E::Host),
+            ("https://good.example%2eevil.example/cb", E::Host),
+            ("https://0x7f.1/cb", E::Host),
+            ("https://APP.example/cb", E::Host),
+            ("https://app.example:/cb", E::Host),
+            ("https://app.example:0443/cb", E::Host),
             ("http://app.example/cb", E::PlainHttp),
             ("http://127.0.0.1.evil.example/cb", E::PlainHttp),
             ("http://127.0.0.2/cb", E::PlainHttp),
-            ("http://0x7f000001/cb", E::PlainHttp),
+            ("http://0x7f000001/cb", E::Host),
             ("javascript:alert(1)", E::Scheme),
             ("data:text/html,x", E::Scheme),
             ("vbscript:x", E::Scheme),

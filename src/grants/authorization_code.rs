@@ -1,22 +1,28 @@
 //! The authorization code grant (RFC 6749 §4.1) with PKCE (RFC 7636).
 
-use async_trait::async_trait;
-use serde_json::Value;
 use std::sync::Arc;
 
-use super::{Decision, ExchangeToken, GrantContext, GrantHandler, Presented, Replayed, built_in};
+use async_trait::async_trait;
+use time::OffsetDateTime;
+
+use super::{Decision, ExchangeToken, GrantContext, GrantHandler, OpenGrant, Presented, Replayed, built_in};
+use crate::client::Client;
 use crate::error::{Error, Refusal};
-use crate::issue::OpenGrant;
+use crate::host::Host;
+use crate::issue;
 use crate::pkce::{CodeChallenge, is_code_verifier};
-use crate::record::{CodeBinding, GrantType, Subject};
-use crate::scope::Scope;
+use crate::record::{CodeBinding, Grant, GrantType};
 use crate::secret::{AuthorizationCode, CodeVerifier, kind};
 
-/// The grant behind a code, as it is opened when the resource owner approves (RFC 6749 §4.1.2).
-pub(crate) fn open_for_code(subject: Subject, scope: Scope, host_data: Option<Arc<Value>>) -> OpenGrant {
-    let mut order = OpenGrant::new(built_in(GrantType::AUTHORIZATION_CODE), scope).subject(subject);
-    order.host_data = host_data;
-    order
+/// Issues the code of a redirect (RFC 6749 §4.1.2), bound to what it must be redeemed with.
+pub(crate) async fn issue_code(
+    host: &Host,
+    client: &Client,
+    approved: OpenGrant,
+    binding: CodeBinding,
+    now: OffsetDateTime,
+) -> Result<(AuthorizationCode, Arc<Grant>), Error> {
+    issue::open_grant_with_code(host, client, &built_in(GrantType::AUTHORIZATION_CODE), approved, binding, now).await
 }
 
 /// Redeems codes (RFC 6749 §4.1.3).
@@ -63,9 +69,9 @@ fn redeem(
     proof: &Proof<'_>,
     context: &GrantContext<'_>,
 ) -> Result<Decision, Refusal> {
+    let presented = presented.must_belong_to(context.client)?;
     // A code whose bindings were lost can't be shown to be anyone's.
     let binding = presented.code_binding().ok_or(Refusal::UnknownToken)?;
-    presented.must_belong_to(context.client)?;
     must_repeat_redirect_uri(binding, proof.redirect_uri, context.client.may_omit_redirect_uri())?;
     let may_omit_pkce = context.policy().allowed_dangers().allow_missing_pkce && context.client.may_omit_pkce();
     must_meet_challenge(binding.code_challenge.as_ref(), proof.code_verifier, may_omit_pkce)?;

@@ -32,6 +32,6 @@ impl GrantHandler for ClientCredentialsGrant {
         if !context.client.is_confidential() {
             return Err(Refusal::GrantTypeNotAllowed.into());
         }
-        Ok(Decision::Open(OpenGrant::new(self.grant_type.clone(), context.scope()?)))
+        Ok(Decision::Open(OpenGrant::new(context.scope()?)))
     }
 }

@@ -15,9 +15,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use time::OffsetDateTime;
 
-pub(crate) use self::authorization_code::{AuthorizationCodeGrant, open_for_code};
+pub(crate) use self::authorization_code::{AuthorizationCodeGrant, issue_code};
 pub(crate) use self::client_credentials::ClientCredentialsGrant;
-pub(crate) use self::implicit::open_for_token;
+pub(crate) use self::implicit::issue_token;
 pub(crate) use self::password::PasswordGrant;
 pub(crate) use self::refresh_token::RefreshTokenGrant;
 use crate::authenticator::Authenticator;
@@ -25,8 +25,8 @@ use crate::client::auth::AuthenticatedClient;
 use crate::error::{Error, Refusal};
 use crate::host::Host;
 pub use crate::issue::{ExchangeToken, OpenGrant, RepeatRefresh, ResponseMembers};
-pub use crate::lookup::Presented;
 use crate::lookup::lookup;
+pub use crate::lookup::{Owned, Presented};
 use crate::params::Params;
 use crate::policy::Policy;
 use crate::record::{Grant, GrantType};
@@ -83,7 +83,7 @@ impl Replayed {
     /// A code or refresh token that was presented again. Only the client it was issued to, having proven every binding,
     /// may cause this.
     #[must_use = "a decision does nothing until it is returned"]
-    pub fn new<K: crate::secret::SingleUse>(presented: &Presented<K>) -> Self {
+    pub fn new<K: crate::secret::SingleUse>(presented: &Owned<K>) -> Self {
         let refusal = match K::KIND {
             crate::record::TokenKind::AuthorizationCode => Refusal::CodeReplayed,
             _ => Refusal::RefreshTokenReused,

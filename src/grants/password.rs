@@ -43,7 +43,7 @@ impl GrantHandler for PasswordGrant {
         };
         match context.authenticator().resource_owner(&attempt).await? {
             Verdict::Accepted(subject) => {
-                let order = OpenGrant::new(self.grant_type.clone(), scope).subject(subject);
+                let order = OpenGrant::new(scope).subject(subject);
                 Ok(Decision::Open(order.refreshable()))
             }
             Verdict::Rejected => Err(Refusal::ResourceOwnerRejected.into()),

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use time::{Duration, OffsetDateTime};
 
-use super::{Decision, ExchangeToken, GrantContext, GrantHandler, Presented, RepeatRefresh, Replayed, built_in};
+use super::{Decision, ExchangeToken, GrantContext, GrantHandler, Owned, RepeatRefresh, Replayed, built_in};
 use crate::error::{Error, Refusal};
 use crate::policy::EffectiveLifetimes;
 use crate::record::{Grant, GrantType, Spent};
@@ -34,8 +34,7 @@ impl GrantHandler for RefreshTokenGrant {
     async fn decide(&self, context: &GrantContext<'_>) -> Result<Decision, Error> {
         let token = RefreshToken::new(context.params.require("refresh_token")?);
         let requested = context.params.get("scope")?;
-        let presented = context.find(token).await?;
-        presented.must_belong_to(context.client)?;
+        let presented = context.find(token).await?.must_belong_to(context.client)?;
         let lifetimes = context.policy().lifetimes(context.client);
         Ok(refresh(presented, requested, lifetimes, context.now)?)
     }
@@ -44,7 +43,7 @@ impl GrantHandler for RefreshTokenGrant {
 /// The order matters: a token of a dead grant says nothing, a spent one is judged before its age, and only then does the
 /// request's scope count.
 fn refresh(
-    presented: Presented<kind::RefreshToken>,
+    presented: Owned<kind::RefreshToken>,
     requested: Option<&str>,
     lifetimes: EffectiveLifetimes,
     now: OffsetDateTime,

@@ -8,7 +8,8 @@
 //! 1. **Linearizable.** What has returned is seen by every later call on every node. No cached or replica reads in
 //!    [`find`](Storage::find) and [`exchange`](Storage::exchange); only [`grants`](Storage::grants) may lag.
 //! 2. **Atomic.** Each method is one atomic step: all of it happens or none. In particular
-//!    [`exchange`](Storage::exchange) decides and writes in one step; of many that race for one token, one wins.
+//!    [`exchange`](Storage::exchange) decides and writes in one step; of many that race for one token, one wins. (In PostgreSQL
+//!    the loser must read in a new statement: a single statement that also modifies data shows it the row as it was before.)
 //! 3. **Ambiguous commits.** A storage that retries inside retries only what is known to have rolled back, and an
 //!    `exchange` that finds its own [`attempt`](Spend::attempt) already written answers [`Exchange::Done`]. When in doubt
 //!    it fails: a refresh is then repeated within its grace window; a code counts as used, because it has no such window, and
@@ -18,7 +19,9 @@
 //!    late replay is still recognised. Before that, only expired, unspent access tokens may go.
 //! 6. **No clock.** Every call that needs a time is given it, in whole microseconds.
 //! 7. **Revocation is final.** Once [`revoke_grants`](Storage::revoke_grants) has returned, no token of a grant it
-//!    covers works, not even one that was being written at that moment.
+//!    covers works, not even one that was being written at that moment. A selector by subject covers every grant whose
+//!    [`open_grant`](Storage::open_grant) returned before the call began: a host that changes a password ends sessions first,
+//!    then revokes. A page that acts for a user selects by subject *and* id, never by id alone.
 //! 8. **Records are opaque.** All members of [`Grant`] and [`StoredToken`] come back as they went in.
 //!
 //! A wrong answer from `find` or `exchange` is a vulnerability: a code redeemed twice, a stolen token that still works.

@@ -127,7 +127,7 @@ impl TokenEndpoint {
         let grant_type = handler.grant_type().as_str();
         for _ in 0..2 {
             let issued = match handler.decide(context).await? {
-                Decision::Open(order) => issue::open_grant(host, client, order, now).await?,
+                Decision::Open(order) => issue::open_grant(host, client, handler.grant_type(), order, now).await?,
                 Decision::Exchange(order) => match issue::exchange(host, client, order, now).await? {
                     Some(issued) => issued,
                     None => continue,

@@ -113,6 +113,26 @@ async fn another_session_cannot_use_it() {
     drop(t.server.resume(&token, SESSION).await.expect("its own session still can"));
 }
 
+// covers: CU-09 (RFC 6749 §10.12)
+#[tokio::test]
+async fn a_form_that_belongs_to_no_session_is_nobodys() {
+    let t = TestServer::new();
+    let app = t.public_client(CALLBACK).await;
+    let form_token = pending(&t, &Ask::code(&app)).await.form_token("");
+    refused(&t, &form_token, "").await;
+}
+
+#[tokio::test]
+async fn no_character_moves_from_the_session_into_the_content() {
+    let t = TestServer::new();
+    let app = t.public_client(CALLBACK).await;
+    let form_token = pending(&t, &Ask::code(&app)).await.form_token("session ");
+    // JSON may begin with a space: were the two only strung together, this would be the same text under the same key.
+    let mut bytes = vec![b' '];
+    bytes.extend(URL_SAFE_NO_PAD.decode(form_token).unwrap());
+    refused(&t, &URL_SAFE_NO_PAD.encode(bytes), "session").await;
+}
+
 // covers: CU-01 (RFC 6749 §10.12), B45
 #[tokio::test]
 async fn another_server_cannot_use_it_but_another_node_with_the_same_key_can() {

@@ -5,7 +5,7 @@ use grantor::{Client, ClientCredential, ClientSecret};
 
 const NONE: [&str; 0] = [];
 
-// covers: RU-01 (RFC 6749 §3.1.2.2), RU-03 (OAuth 2.1 §2.3.1), CU-07 (RFC 6749 §10.1)
+// covers: RU-01 (RFC 6749 §3.1.2.2), RU-03 (OAuth 2.1 §2.3.1)
 #[test]
 fn every_client_of_a_redirect_based_grant_registers_a_redirect_uri() {
     let secret = ClientSecret::new("x".repeat(43));

@@ -15,10 +15,10 @@ pub fn app(storage: MemoryStorage) -> Result<Router, BuildError> {
         .scope("user:write", "Change your profile")
         .build()?;
     Ok(Router::new()
-        .route("/authorize", get(authorize).post(authorize))
+        .route("/authorize", get(authorize))
         .route("/consent", post(decide))
         .route("/me", get(me))
-        .merge(routes(&oauth)) // the token endpoint
+        .merge(routes(&oauth)) // token, revocation, introspection, metadata
         .with_state(oauth))
 }
 

@@ -105,7 +105,7 @@ async fn a_client_of_oauth_2_1_may_leave_the_redirect_uri_out_but_not_change_it(
     granted(&t, &token_as(&app, &pairs)).await;
 }
 
-// covers: GC-12 (RFC 6749 §5.2), TF-05 (RFC 6749 §10.10)
+// covers: GC-12 (RFC 6749 §5.2)
 #[tokio::test]
 async fn a_code_that_was_changed_in_any_place_is_unknown() {
     let t = TestServer::new();

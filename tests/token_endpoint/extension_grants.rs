@@ -43,9 +43,12 @@ impl GrantHandler for Voucher {
     async fn decide(&self, context: &GrantContext<'_>) -> Result<Decision, Error> {
         let voucher = context.params().require("example_voucher")?;
         let scope = context.scope()?;
-        let order = OpenGrant::new(self.0.clone(), scope);
+        let order = OpenGrant::new(scope);
         match voucher {
             "ten-euros" => Ok(Decision::Open(order.subject(Subject::new("bearer-of-voucher").unwrap()).refreshable())),
+            "typed" => {
+                Ok(Decision::Open(order.refreshable().response(|members| members.token_type = Some("N_A".into()))))
+            }
             "odd" => Ok(Decision::Open(order.response(|members| {
                 members.token_type = Some("N_A".into());
                 members.access_token_lifetime = Some(Duration::minutes(5));
@@ -85,7 +88,7 @@ impl GrantHandler for Narrowing {
 
     async fn decide(&self, context: &GrantContext<'_>) -> Result<Decision, Error> {
         let presented = context.find(RefreshToken::new(context.params().require("refresh_token")?)).await?;
-        presented.must_belong_to(context.client())?;
+        let presented = presented.must_belong_to(context.client())?;
         presented.must_have_a_live_grant(context.now())?;
         if presented.spent().is_some() {
             return Ok(Decision::Replayed(Replayed::new(&presented)));
@@ -154,6 +157,18 @@ async fn an_extension_may_set_type_and_lifetime_and_add_members_but_replace_no_s
     assert!(lives(&t, &access_token(&body)).await);
     t.clock.advance(Duration::microseconds(1));
     assert!(!lives(&t, &access_token(&body)).await);
+}
+
+#[tokio::test]
+async fn the_token_type_of_a_grant_stays_when_it_is_refreshed_and_when_the_answer_is_repeated() {
+    let (t, app) = server().await;
+    let opened = common::json(&t.server.token(&token_as(&app, &voucher("typed"))).await);
+    assert_eq!(opened["token_type"], "N_A");
+    let request = refresh(&app, opened["refresh_token"].as_str().unwrap());
+    let refreshed = common::json(&t.server.token(&request).await);
+    let repeated = common::json(&t.server.token(&request).await);
+    assert_eq!((&refreshed["token_type"], &repeated["token_type"]), (&json!("N_A"), &json!("N_A")));
+    assert_eq!(repeated["access_token"], refreshed["access_token"]);
 }
 
 // covers: GX-03 (RFC 6749 §8.5), GX-01 (RFC 6749 §4.5)

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use grantor::policy::Rotation;
 use grantor::record::Spent;
 use grantor::secret::Seed;
-use grantor::storage::GrantSelector;
+use grantor::storage::{GrantSelector, Page};
 use grantor::testing::{Fault, TestClient, TestServer};
 use grantor::{
     AccessToken, ClientRegistry, ClientStore, Clock, MemoryStorage, Policy, RefreshToken, Request, Storage,
@@ -427,8 +427,12 @@ async fn a_token_that_stays_is_idle_since_its_last_use_and_ends_with_its_grant()
         t.clock.advance(Duration::days(14) - TICK);
         granted(&t, &request).await;
     }
-    t.clock.advance(Duration::days(14));
-    refused_for(&t, &request, 400, "invalid_grant", "ExpiredToken").await;
+    let which = GrantSelector::Subject(grantor::Subject::new("alice").unwrap());
+    t.clock.advance(Duration::days(14) - TICK);
+    assert_eq!(t.server.grants(&which, &Page::first(9)).await.unwrap().len(), 1);
+    t.clock.advance(TICK);
+    refused_for(&t, &request, 400, "invalid_grant", "GrantEnded").await;
+    assert!(t.server.grants(&which, &Page::first(9)).await.unwrap().is_empty(), "what can't be used is not connected");
 
     let second = tokens_of(&t, &app).await;
     let request = refresh(&app, refresh_of(&second).expose());
