@@ -1,0 +1,79 @@
+//! Error codes on the wire.
+
+use std::fmt;
+
+/// An error code on the wire (RFC 6749 §4.1.2.1 and §5.2, RFC 6750 §3.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ErrorCode(&'static str);
+
+impl ErrorCode {
+    /// `invalid_request`
+    pub const INVALID_REQUEST: Self = Self("invalid_request");
+    /// `invalid_client`
+    pub const INVALID_CLIENT: Self = Self("invalid_client");
+    /// `invalid_grant`
+    pub const INVALID_GRANT: Self = Self("invalid_grant");
+    /// `unauthorized_client`
+    pub const UNAUTHORIZED_CLIENT: Self = Self("unauthorized_client");
+    /// `unsupported_grant_type`
+    pub const UNSUPPORTED_GRANT_TYPE: Self = Self("unsupported_grant_type");
+    /// `unsupported_response_type`
+    pub const UNSUPPORTED_RESPONSE_TYPE: Self = Self("unsupported_response_type");
+    /// `invalid_scope`
+    pub const INVALID_SCOPE: Self = Self("invalid_scope");
+    /// `access_denied`
+    pub const ACCESS_DENIED: Self = Self("access_denied");
+    /// `server_error`
+    pub const SERVER_ERROR: Self = Self("server_error");
+    /// `temporarily_unavailable`
+    pub const TEMPORARILY_UNAVAILABLE: Self = Self("temporarily_unavailable");
+    /// `invalid_token` (RFC 6750 §3.1)
+    pub const INVALID_TOKEN: Self = Self("invalid_token");
+    /// `insufficient_scope` (RFC 6750 §3.1)
+    pub const INSUFFICIENT_SCOPE: Self = Self("insufficient_scope");
+
+    /// A code of an extension grant (RFC 6749 §8.5); it should have a prefix that identifies its owner.
+    ///
+    /// # Errors
+    /// The name is empty or leaves the characters `%x20-21 / %x23-5B / %x5D-7E`.
+    pub fn extension(name: &'static str) -> Result<Self, InvalidErrorText> {
+        if name.is_empty() || !is_error_text(name) {
+            return Err(InvalidErrorText);
+        }
+        Ok(Self(name))
+    }
+
+    /// The code as it stands on the wire.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        self.0
+    }
+}
+
+impl fmt::Display for ErrorCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+impl PartialEq<str> for ErrorCode {
+    fn eq(&self, other: &str) -> bool {
+        self.0 == other
+    }
+}
+
+impl PartialEq<&str> for ErrorCode {
+    fn eq(&self, other: &&str) -> bool {
+        self.0 == *other
+    }
+}
+
+/// An error code or description has a character that RFC 6749 §5.2 does not allow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("error codes and descriptions are printable ASCII without '\"' and '\\'")]
+#[non_exhaustive]
+pub struct InvalidErrorText;
+
+pub(super) fn is_error_text(text: &str) -> bool {
+    text.bytes().all(|byte| matches!(byte, 0x20..=0x21 | 0x23..=0x5b | 0x5d..=0x7e))
+}

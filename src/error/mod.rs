@@ -1,0 +1,163 @@
+//! Errors, sorted by whose fault they are: the client's ([`Refusal`]) or the host's ([`StorageError`],
+//! [`AuthenticatorError`], [`EntropyError`]). Misuse of the API is reported when the server is built
+//! ([`BuildError`](crate::BuildError)).
+//!
+//! A refusal has a precise reason for the observer and one exhaustive table that says what of it the client may see.
+
+mod code;
+mod refusal;
+
+use std::borrow::Cow;
+
+use time::Duration;
+
+pub use self::code::{ErrorCode, InvalidErrorText};
+pub use self::refusal::{ExtensionRefusal, Refusal};
+
+/// The source of a failure on the host's side.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Why an endpoint did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The request was refused; nothing was changed, unless the reason says so.
+    #[error("{}: {}", .0.code(), .0.description())]
+    Refused(Refusal),
+    /// Too many attempts: the authenticator wants this client or this user to wait.
+    #[error("too many attempts")]
+    Throttled {
+        /// How long, sent as `Retry-After` in whole seconds, rounded up.
+        retry_after: Duration,
+    },
+    /// The storage failed. Never reported as success.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// The authenticator failed, which says nothing about the credentials.
+    #[error(transparent)]
+    Authenticator(#[from] AuthenticatorError),
+    /// The source of randomness failed.
+    #[error(transparent)]
+    Entropy(#[from] EntropyError),
+    /// An extension of the host's broke its contract.
+    #[error("an extension of the host failed: {0}")]
+    Extension(&'static str),
+}
+
+impl Error {
+    /// The error code that a client sees.
+    #[must_use]
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            Self::Refused(refusal) => refusal.code(),
+            Self::Throttled { .. } => ErrorCode::TEMPORARILY_UNAVAILABLE,
+            Self::Storage(error) if error.is_unavailable() => ErrorCode::TEMPORARILY_UNAVAILABLE,
+            Self::Storage(_) | Self::Authenticator(_) | Self::Entropy(_) | Self::Extension(_) => {
+                ErrorCode::SERVER_ERROR
+            }
+        }
+    }
+
+    /// The text that a client's developer sees. It never holds anything a request or a failure brought.
+    #[must_use]
+    pub fn description(&self) -> Cow<'static, str> {
+        match self {
+            Self::Refused(refusal) => refusal.description(),
+            Self::Throttled { .. } => "too many attempts, try again later".into(),
+            Self::Storage(error) if error.is_unavailable() => "the server is not available, try again later".into(),
+            Self::Storage(_) | Self::Authenticator(_) | Self::Entropy(_) | Self::Extension(_) => {
+                "the server met an unexpected condition".into()
+            }
+        }
+    }
+
+    /// The status of the direct (not redirected) answer.
+    #[must_use]
+    pub fn status(&self) -> u16 {
+        match self {
+            Self::Refused(refusal) => refusal.status(),
+            Self::Throttled { .. } => 429,
+            Self::Storage(error) if error.is_unavailable() => 503,
+            Self::Storage(_) | Self::Authenticator(_) | Self::Entropy(_) | Self::Extension(_) => 500,
+        }
+    }
+
+    /// The reason, if the request was refused.
+    #[must_use]
+    pub const fn refusal(&self) -> Option<&Refusal> {
+        match self {
+            Self::Refused(refusal) => Some(refusal),
+            _ => None,
+        }
+    }
+}
+
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+/// A storage failed.
+///
+/// The text says no more than that; the cause is its [`source`](std::error::Error::source), for the host's logs.
+#[derive(Debug, thiserror::Error)]
+#[error("the storage {}", if self.unavailable { "is not available" } else { "failed" })]
+pub struct StorageError {
+    unavailable: bool,
+    source: BoxError,
+}
+
+impl StorageError {
+    /// A failure that will not pass by itself: answered with 500 `server_error`.
+    pub fn new(source: impl Into<BoxError>) -> Self {
+        Self { unavailable: false, source: source.into() }
+    }
+
+    /// Out of reach for now, or out of time: answered with 503 `temporarily_unavailable`.
+    pub fn unavailable(source: impl Into<BoxError>) -> Self {
+        Self { unavailable: true, source: source.into() }
+    }
+
+    /// Whether it was made by [`unavailable`](Self::unavailable).
+    #[must_use]
+    pub const fn is_unavailable(&self) -> bool {
+        self.unavailable
+    }
+}
+
+macro_rules! host_errors {
+    ($($(#[$doc:meta])* $name:ident = $text:literal;)*) => {$(
+        $(#[$doc])*
+        #[derive(Debug, thiserror::Error)]
+        #[error($text)]
+        pub struct $name(#[source] BoxError);
+
+        impl $name {
+            /// Wraps the cause.
+            pub fn new(source: impl Into<BoxError>) -> Self {
+                Self(source.into())
+            }
+        }
+    )*};
+}
+host_errors! {
+    /// An [`Authenticator`](crate::Authenticator) could not decide: answered with 500 `server_error`.
+    AuthenticatorError = "the authenticator failed";
+    /// A source of [`Entropy`](crate::Entropy) could not deliver: answered with 500 `server_error`.
+    EntropyError = "the source of randomness failed";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_text_of_a_storage_error_does_not_hold_its_cause() {
+        let error = Error::from(StorageError::new("password=hunter2"));
+        assert_eq!(error.to_string(), "the storage failed");
+        assert_eq!(error.description(), "the server met an unexpected condition");
+        let source = std::error::Error::source(&error).unwrap();
+        assert_eq!(source.to_string(), "password=hunter2");
+    }
+}
