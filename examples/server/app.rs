@@ -6,9 +6,11 @@ use std::sync::{Arc, Mutex};
 
 use axum::extract::FromRef;
 use grantor::storage::MemoryStorage;
-use grantor::{AuthorizationServer, ClientId, ClientRegistry, Scope, Storage, Subject};
+use grantor::{AuthorizationServer, BuildError, ClientId, ClientRegistry, Limiter, Scope, Storage, Subject};
+use url::Url;
 
 use crate::StartError;
+use crate::attempts::Attempts;
 use crate::config::Config;
 use crate::demo::DemoClient;
 use crate::flags::{Flags, StorageKind};
@@ -20,9 +22,9 @@ use crate::users::{MyUsers, Users};
 #[derive(Clone)]
 pub(crate) struct App {
     pub(crate) oauth: AuthorizationServer,
-    pub(crate) storage: Arc<dyn Storage>,
     pub(crate) clients: Arc<dyn ClientRegistry>,
     pub(crate) users: Arc<Users>,
+    pub(crate) attempts: Arc<Attempts>,
     pub(crate) sessions: Arc<Sessions>,
     /// The scopes and their descriptions, in the order in which they are shown.
     pub(crate) scopes: Arc<[(String, String)]>,
@@ -45,6 +47,9 @@ impl App {
     /// Puts everything together and registers the clients.
     pub(crate) async fn start(flags: &Flags, config: &Config, address: SocketAddr) -> Result<Self, StartError> {
         let issuer = flags.issuer.clone().unwrap_or_else(|| format!("http://{address}"));
+        if Url::parse(&issuer).is_ok_and(|issuer| issuer.path() != "/") {
+            return Err(format!("the issuer {issuer:?} has a path, but the pages of this server have none").into());
+        }
         let users = Users::new(&config.users)?;
         let (storage, clients): (Arc<dyn Storage>, Arc<dyn ClientRegistry>) = match flags.storage {
             StorageKind::Memory => {
@@ -53,13 +58,13 @@ impl App {
             }
         };
         let builder = AuthorizationServer::builder(&issuer)
-            .storage_and_clients(Arc::clone(&storage), clients.clone())
-            .authenticator(MyUsers(Arc::clone(&users)))
+            .storage_and_clients(storage, clients.clone())
+            .authenticator(Limiter::new(MyUsers(Arc::clone(&users))))
             .policy(flags.policy())
             .default_scope(&config.default_scope)
             .pages(OwnPages);
-        let oauth =
-            config.scopes.iter().fold(builder, |builder, (token, text)| builder.scope(token, text.as_str())).build()?;
+        let builder = config.scopes.iter().fold(builder, |builder, (token, text)| builder.scope(token, text.as_str()));
+        let oauth = builder.build().map_err(|error| explain(error, flags))?;
 
         for metadata in &config.clients {
             let client = metadata.to_client(flags.legacy)?;
@@ -77,9 +82,9 @@ impl App {
             demo: Arc::new(demo),
             legacy: flags.legacy,
             oauth,
-            storage,
             clients,
             users,
+            attempts: Arc::default(),
         })
     }
 
@@ -87,6 +92,16 @@ impl App {
     pub(crate) fn describe(&self, scope: &Scope) -> Vec<&str> {
         let described = self.scopes.iter().filter(|(token, _)| scope.contains(token));
         described.map(|(_, description)| description.as_str()).collect()
+    }
+}
+
+/// What is wrong, in words for whoever gave the flags.
+fn explain(error: BuildError, flags: &Flags) -> StartError {
+    match error {
+        BuildError::Issuer(_) if flags.issuer.is_none() => {
+            format!("{error}; use --issuer to say by which address browsers reach this server").into()
+        }
+        _ => error.into(),
     }
 }
 

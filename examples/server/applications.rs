@@ -22,11 +22,14 @@ struct Entered<'a> {
     redirect_uri: &'a str,
 }
 
-/// What is wrong with a field.
+/// What is wrong with a field, or with [`FORM`].
 struct Problem {
     field: &'static str,
     text: String,
 }
+
+/// Stands for no field of its own.
+const FORM: &str = "";
 
 /// `GET /applications`
 pub(crate) async fn list(State(app): State<App>, session: Session) -> Response {
@@ -80,10 +83,13 @@ pub(crate) async fn register(State(app): State<App>, form: OwnForm) -> Response 
         Ok(client) => client,
         Err(problem) => return form_page(&session, 422, &entered, Some(&problem)),
     };
+    if let Err(problem) = reserve(&app, user, &id) {
+        return form_page(&session, 422, &entered, Some(&problem));
+    }
     if app.clients.register(client).await.is_err() {
+        give_back(&app, user, &id);
         return page::error(503, "The registration failed", "Try again in a moment.");
     }
-    remember(&app, user, id.clone());
     secret_page(&session, entered.name, &id, &secret)
 }
 
@@ -132,9 +138,26 @@ fn sentence(text: &str) -> String {
     first.chain(chars).chain(['.']).collect()
 }
 
-fn remember(app: &App, user: &Subject, id: ClientId) {
+/// So many applications a user can register: each takes room at the server for good.
+const MOST: usize = 20;
+
+/// Takes a place before the client is registered, so that requests sent at once can't get past the limit together.
+fn reserve(app: &App, user: &Subject, id: &ClientId) -> Result<(), Problem> {
     let mut owners = app.applications.lock().unwrap_or_else(PoisonError::into_inner);
-    owners.entry(user.clone()).or_default().push(id);
+    let own = owners.entry(user.clone()).or_default();
+    if own.len() >= MOST {
+        let text = format!("You have registered {MOST} applications. This server takes no more from one user.");
+        return Err(Problem { field: FORM, text });
+    }
+    own.push(id.clone());
+    Ok(())
+}
+
+fn give_back(app: &App, user: &Subject, id: &ClientId) {
+    let mut owners = app.applications.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(own) = owners.get_mut(user) {
+        own.retain(|own| own != id);
+    }
 }
 
 fn entry(client: &Arc<Client>) -> Html {
@@ -153,6 +176,7 @@ fn form_page(session: &Session, status: u16, entered: &Entered<'_>, problem: Opt
     let content = html! {
         "<div class=\"form\"><h1>Register an application</h1><p class=\"soft\">It can then ask the users of this "
         "server for access, and act for itself.</p>"
+        (problem_of(FORM).map(|text| html! { "<p class=\"problem\" role=\"alert\">" (text) "</p>" }))
         "<form class=\"card\" method=\"post\" action=\"/applications/new\">" (page::csrf_field(session))
         (field("Name", "name", "Shown to users when they are asked.", entered.name, problem_of("name")))
         (field("Website (optional)", "website", "Its home page, such as https://app.example.",

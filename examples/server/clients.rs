@@ -17,7 +17,7 @@ pub(crate) struct ClientMetadata {
     client_uri: Option<String>,
     #[serde(default)]
     redirect_uris: Vec<String>,
-    /// Default: `authorization_code`.
+    /// Default: `authorization_code`; none for a resource server.
     grant_types: Option<Vec<String>>,
     /// Default: `code`, if the client may use the authorization code grant at all.
     response_types: Option<Vec<String>>,
@@ -27,6 +27,10 @@ pub(crate) struct ClientMetadata {
     token_endpoint_auth_method: Option<AuthenticationMethod>,
     #[serde(default)]
     application_type: ApplicationType,
+    /// Whether it is an API, which may ask at the introspection endpoint about every client's access tokens. Not a word of
+    /// RFC 7591: who may do so is for the administrator to say, not for the client.
+    #[serde(default)]
+    resource_server: bool,
 }
 
 /// Whether a client runs on a user's device; the member comes from `OpenID` Connect Dynamic Client Registration §2.
@@ -57,6 +61,7 @@ impl ClientMetadata {
         }
         self.check_response_types()?;
         parts.scope = self.scope.as_deref().map(Scope::parse).transpose().map_err(|error| format!("scope: {error}"))?;
+        parts.resource_server = self.resource_server;
         parts.authentication_methods.extend(self.token_endpoint_auth_method);
         if let Some(secret) = &self.client_secret {
             parts.credentials.push(ClientCredential::secret(&ClientSecret::new(secret)));
@@ -84,6 +89,7 @@ impl ClientMetadata {
     fn grant_types(&self) -> Vec<&str> {
         match &self.grant_types {
             Some(names) => names.iter().map(String::as_str).collect(),
+            None if self.resource_server => Vec::new(),
             None => vec!["authorization_code"],
         }
     }
@@ -152,7 +158,14 @@ pub(crate) fn built_in(scopes: &[&str], default_scope: &str, legacy: bool) -> Ve
         scope: Some(default_scope.to_owned()),
         ..ClientMetadata::default()
     };
-    vec![web, public, machine]
+    let api = ClientMetadata {
+        client_id: "api".to_owned(),
+        client_secret: Some(random_text()),
+        client_name: Some("Example API, a resource server".to_owned()),
+        resource_server: true,
+        ..ClientMetadata::default()
+    };
+    vec![web, public, machine, api]
 }
 
 #[cfg(test)]
@@ -177,6 +190,21 @@ mod tests {
         assert_eq!(read(native, false).unwrap().client_type(), ClientType::Native);
         let public = r#"{"client_id":"a","token_endpoint_auth_method":"none","redirect_uris":["https://a.example/"]}"#;
         assert_eq!(read(public, false).unwrap().client_type(), ClientType::Public);
+    }
+
+    #[test]
+    fn a_resource_server_needs_a_secret_and_nothing_else() {
+        let api = read(r#"{"client_id":"a","client_secret":"x","resource_server":true}"#, false).unwrap();
+        assert!(api.is_resource_server() && api.grant_types().is_empty());
+        let both =
+            r#"{"client_id":"a","client_secret":"x","resource_server":true,"grant_types":["client_credentials"]}"#;
+        let both = read(both, false).unwrap();
+        assert!(both.is_resource_server() && both.allows_grant_type("client_credentials"));
+        let problem = read(r#"{"client_id":"a","resource_server":true}"#, false).unwrap_err();
+        assert!(problem.contains("resource server"), "{problem}");
+        let app = r#"{"client_id":"a","client_secret":"x","redirect_uris":["https://a.example/"]}"#;
+        assert!(!read(app, false).unwrap().is_resource_server());
+        assert!(built_in(&["a"], "a", false).iter().filter(|client| client.resource_server).count() == 1);
     }
 
     #[test]

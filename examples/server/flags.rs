@@ -16,8 +16,8 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:3000")]
     pub(crate) listen: SocketAddr,
 
-    /// The issuer identifier, if the server is reached by another address than the one it listens on. An http issuer is
-    /// accepted for loopback addresses only.
+    /// The issuer identifier, if the server is reached by another address than the one it listens on: a URL without a
+    /// path. An http issuer is accepted for loopback addresses only.
     #[arg(long, value_name = "URL")]
     pub(crate) issuer: Option<String>,
 
@@ -25,7 +25,8 @@ pub(crate) struct Flags {
     #[arg(long, value_enum, default_value_t = StorageKind::Memory)]
     pub(crate) storage: StorageKind,
 
-    /// The clients instead of the built-in ones: a JSON array with the member names of RFC 7591.
+    /// The clients instead of the built-in ones: a JSON array with the member names of RFC 7591, and `resource_server` for
+    /// an API that may introspect tokens.
     #[arg(long, value_name = "FILE")]
     pub(crate) clients: Option<PathBuf>,
 

@@ -10,7 +10,8 @@ use crate::session::Session;
 
 /// `GET /`
 pub(crate) async fn show(State(app): State<App>, session: Session) -> Response {
-    let issuer = app.oauth.issuer();
+    let (issuer, endpoints) = (app.oauth.issuer(), app.oauth.endpoints());
+    let origin = issuer.trim_end_matches('/');
     let scopes =
         app.scopes.iter().map(|(token, text)| html! { "<dt><code>" (token) "</code></dt><dd>" (text) "</dd>" });
     let content = html! {
@@ -22,13 +23,20 @@ pub(crate) async fn show(State(app): State<App>, session: Session) -> Response {
         (tile("/connected", "Connected applications", "Who may act for you, and the way to end it."))
         (tile("/applications", "Your applications", "Register a client of your own and get its identifier and secret."))
         "</div><h2>For a client of your own</h2><dl class=\"card\">"
-        "<dt>Issuer</dt><dd><code>" (issuer) "</code></dd>"
-        "<dt>Authorization endpoint</dt><dd><code>" (issuer) "/authorize</code></dd>"
-        "<dt>Token endpoint</dt><dd><code>" (issuer) "/token</code></dd>"
-        "<dt>API</dt><dd><code>" (issuer) "/api/me</code></dd></dl>"
+        (address("Issuer", issuer))
+        (address("Metadata", &format!("{origin}{}", app.oauth.metadata_path())))
+        (address("Authorization endpoint", &endpoints.authorization))
+        (address("Token endpoint", &endpoints.token))
+        (endpoints.revocation.as_ref().map(|url| address("Revocation endpoint", url)))
+        (endpoints.introspection.as_ref().map(|url| address("Introspection endpoint", url)))
+        (address("API", &format!("{origin}/api/me"))) "</dl>"
         "<h2>Permissions</h2><dl class=\"card\">" (scopes.collect::<Html>()) "</dl>"
     };
     page::show(&session, 200, "Start", &content)
+}
+
+fn address(what: &'static str, url: &str) -> Html {
+    html! { "<dt>" (what) "</dt><dd><code>" (url) "</code></dd>" }
 }
 
 fn tile(href: &str, title: &str, text: &str) -> Html {

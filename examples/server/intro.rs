@@ -48,13 +48,14 @@ fn write_clients(out: &mut impl Write, config: &Config, issuer: &str) -> io::Res
         writeln!(out, "  client_id {:<8} client_secret {secret:<43}  {name}", client.client_id)?;
     }
     writeln!(out, "  redirect_uri http://127.0.0.1/callback, with any port\n")?;
-    if let Some((id, secret)) = config.clients.iter().find_map(|client| {
-        (client.client_id == "machine").then_some((&client.client_id, client.client_secret.as_ref()?))
-    }) {
-        writeln!(
-            out,
-            "A token for a machine:\n  curl -u {id}:{secret} -d grant_type=client_credentials {issuer}/token\n"
-        )?;
+    let secret_of = |id: &str| {
+        let client = config.clients.iter().find(|client| client.client_id == id)?;
+        client.client_secret.as_deref()
+    };
+    if let (Some(machine), Some(api)) = (secret_of("machine"), secret_of("api")) {
+        writeln!(out, "A token for a machine, and what an API is told about it:")?;
+        writeln!(out, "  curl -u machine:{machine} -d grant_type=client_credentials {issuer}/token")?;
+        writeln!(out, "  curl -u api:{api} -d token=THE_TOKEN {issuer}/introspect\n")?;
     }
     Ok(())
 }

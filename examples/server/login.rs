@@ -1,8 +1,11 @@
 //! Logging in and out.
 
-use axum::extract::{RawQuery, State};
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use axum::extract::{ConnectInfo, RawQuery, State};
 use axum::response::{IntoResponse, Redirect, Response};
-use grantor::{Password, Verdict};
+use grantor::Password;
 
 use crate::app::App;
 use crate::form::{Fields, OwnForm};
@@ -18,18 +21,25 @@ pub(crate) async fn show(session: Session, RawQuery(query): RawQuery) -> Respons
 }
 
 /// `POST /login`
-pub(crate) async fn log_in(State(app): State<App>, form: OwnForm) -> Response {
+pub(crate) async fn log_in(
+    State(app): State<App>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    form: OwnForm,
+) -> Response {
     let OwnForm { session, fields } = form;
     let (username, next) = (fields.get("username"), path_of_ours(fields.get("next")));
+    if !app.attempts.begin(username, peer.ip(), Instant::now()) {
+        let wait = "Too many attempts for this user name. Wait a minute, then try again.";
+        return self::form(&session, 429, next, username, Some(wait));
+    }
     match app.users.check(username, Password::new(fields.get("password"))).await {
-        Ok(Verdict::Accepted(user)) => app.sessions.log_in(&session, user).attach(Redirect::to(next).into_response()),
-        Ok(Verdict::Rejected) => {
+        Ok(Some(user)) => {
+            app.attempts.forget(username, peer.ip());
+            app.sessions.log_in(&session, user).attach(Redirect::to(next).into_response())
+        }
+        Ok(None) => {
             let wrong = "The user name or the password is wrong.";
             self::form(&session, 401, next, username, Some(wrong))
-        }
-        Ok(Verdict::Throttled { .. }) => {
-            let wait = "Too many attempts for this user name. Wait a minute, then try again.";
-            self::form(&session, 429, next, username, Some(wait))
         }
         Err(_) => page::error(500, "Logging in failed", "That is not your fault. Try again in a moment."),
     }

@@ -11,7 +11,7 @@
 //! |---|---|
 //! | `authorize.rs` | the authorization and consent pages: the heart of a host |
 //! | `session.rs`, `form.rs`, `login.rs` | who is logged in; forms that other sites can't submit |
-//! | `users.rs` | passwords, and the `Authenticator` |
+//! | `users.rs`, `attempts.rs` | passwords, the `Authenticator`, and the limit on guessing |
 //! | `api.rs` | a protected API |
 //! | `applications.rs`, `connected.rs` | registering clients; listing and revoking grants |
 //! | `clients.rs`, `config.rs`, `flags.rs`, `app.rs`, `intro.rs` | setting it all up |
@@ -21,6 +21,7 @@
 mod api;
 mod app;
 mod applications;
+mod attempts;
 mod authorize;
 mod clients;
 mod config;
@@ -38,13 +39,12 @@ mod users;
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
 use clap::Parser;
-use time::OffsetDateTime;
 use tokio::net::TcpListener;
 
 use crate::app::App;
@@ -91,6 +91,7 @@ fn routes(app: App) -> Router {
         .route("/applications/new", get(applications::form).post(applications::register))
         .route("/connected", get(connected::list))
         .route("/connected/revoke", post(connected::revoke))
+        .route("/connected/revoke-all", post(connected::revoke_all))
         .route("/api/me", get(api::read).put(api::change))
         .route("/demo", get(demo::start))
         .route("/demo/callback", get(demo::callback))
@@ -107,7 +108,9 @@ async fn purge_every_minute(app: App) {
     loop {
         minutes.tick().await;
         app.sessions.purge();
-        while let Ok(BATCH) = app.storage.purge_expired(OffsetDateTime::now_utc(), BATCH).await {}
+        app.attempts.purge(Instant::now());
+        app.demo.purge(Instant::now());
+        while let Ok(BATCH) = app.oauth.purge(BATCH).await {}
     }
 }
 

@@ -69,6 +69,11 @@ impl Sessions {
         Session { id: random_text(), user: None, is_new: true, ..session.clone() }
     }
 
+    /// Ends every session of a user, in every browser.
+    pub(crate) fn log_out_everywhere(&self, user: &Subject) {
+        self.lock().retain(|_, session| session.user != *user);
+    }
+
     /// Forgets sessions that have ended.
     pub(crate) fn purge(&self) {
         let now = OffsetDateTime::now_utc();

@@ -109,6 +109,31 @@ async fn someone_lets_the_demo_client_in_and_sees_every_step() {
         page.goto(&example.url("/connected")).await.unwrap();
         shows(&page, "Demo client").await;
         fits(&page).await;
+        click(&page, "form[action='/connected/revoke'] button").await;
+        shows(&page, "No application may act for you.").await;
+        fits(&page).await;
+        chromium.close(page).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn someone_who_fears_for_their_account_logs_out_everywhere_and_ends_all_access() {
+    for window in [PHONE, DESKTOP] {
+        let Some(chromium) = Chromium::start().await else { return };
+        let example = server();
+        let page = chromium.open(window).await;
+        page.goto(&example.url("/demo")).await.unwrap();
+        click(&page, "a.button[href*='/authorize']").await;
+        log_in(&page, "ada", "correct horse").await;
+        click(&page, "button[value=approve]").await;
+        shows(&page, "The client has access").await;
+        page.goto(&example.url("/connected")).await.unwrap();
+        click(&page, "form[action='/connected/revoke-all'] button").await;
+        shows(&page, "Everything has ended").await;
+        fits(&page).await;
+        page.goto(&example.url("/connected")).await.unwrap();
+        log_in(&page, "ada", "correct horse").await;
+        shows(&page, "No application may act for you.").await;
         chromium.close(page).await;
     }
 }

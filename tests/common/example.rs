@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its own part of this")]
 
 use std::io::{BufRead, BufReader};
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
@@ -33,6 +34,13 @@ impl Example {
         // Nobody reads on, but the server must not block on a full pipe.
         std::thread::spawn(move || std::io::copy(&mut output, &mut std::io::sink()));
         Self { process, base }
+    }
+
+    /// Starts it with flags it refuses; returns what it complains about.
+    pub fn refusal(flags: &[&str]) -> String {
+        let output = Command::new(program()).args(flags).output().expect("the server starts");
+        assert!(!output.status.success(), "{flags:?} are not refused");
+        String::from_utf8(output.stderr).unwrap()
     }
 
     /// Starts it with clients, users and scopes from JSON, and more flags.
@@ -117,7 +125,13 @@ pub struct Page {
 
 impl Browser {
     pub fn new(example: &Example) -> Self {
-        let http = reqwest::Client::builder().cookie_store(true).redirect(redirect::Policy::none()).build().unwrap();
+        Self::at(example, Ipv4Addr::LOCALHOST)
+    }
+
+    /// A browser of its own address. Only on Linux has a machine more than one of them without further ado.
+    pub fn at(example: &Example, address: Ipv4Addr) -> Self {
+        let http = reqwest::Client::builder().cookie_store(true).redirect(redirect::Policy::none());
+        let http = http.local_address(IpAddr::V4(address)).build().unwrap();
         Self { http, base: example.base.clone() }
     }
 
@@ -175,6 +189,12 @@ impl Page {
         pairs.find_map(|(own, value)| (own == name).then(|| value.into_owned()))
     }
 
+    /// Where the first link leads that begins like this.
+    pub fn link(&self, begin: &str) -> Option<String> {
+        let tags = self.body.split("<a ").skip(1).map(|tag| attribute(tag, "href"));
+        tags.into_iter().find(|href| href.starts_with(begin))
+    }
+
     /// The texts that the page shows for copying.
     pub fn codes(&self) -> Vec<&str> {
         let tags = self.body.split("<code").skip(1).filter_map(|tag| tag.split_once('>'));
@@ -182,7 +202,7 @@ impl Page {
     }
 
     /// The names and values of the hidden fields in the form that leads to `action`.
-    fn hidden_fields(&self, action: &str) -> Vec<(String, String)> {
+    pub fn hidden_fields(&self, action: &str) -> Vec<(String, String)> {
         let form = self.body.split("<form").find(|form| form.contains(&format!("action=\"{action}\"")));
         let form = form.unwrap_or_else(|| panic!("no form leads to {action}: {}", self.body));
         let form = form.split("</form>").next().unwrap();

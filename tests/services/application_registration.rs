@@ -6,13 +6,14 @@ use super::token;
 const USERS: &str = r#"{"ada": "correct horse"}"#;
 const SCOPES: &str = r#"{"public": "Public things", "user:read": "Read your profile"}"#;
 
+const FIELDS: [(&str, &str); 3] =
+    [("name", "My app"), ("website", "https://app.example"), ("redirect_uri", "https://app.example/callback")];
+
 /// Registers an application through the form; returns its identifier and secret.
 async fn registered(example: &Example) -> (String, String) {
     let browser = Browser::new(example);
     let form = browser.open_as("/applications/new", "ada", "correct horse").await;
-    let fields =
-        [("name", "My app"), ("website", "https://app.example"), ("redirect_uri", "https://app.example/callback")];
-    let page = browser.submit(&form, "/applications/new", &fields).await;
+    let page = browser.submit(&form, "/applications/new", &FIELDS).await;
     let page = browser.follow(page).await;
     let shown = page.codes();
     let [id, secret] = shown.as_slice() else { panic!("identifier and secret are shown: {}", page.body) };
@@ -44,6 +45,27 @@ async fn a_registered_application_gets_a_token_for_itself_by_body_and_by_basic()
     let wrong = [("grant_type", "client_credentials"), ("client_id", &*id), ("client_secret", "wrong")];
     let (status, error) = token(&example, &wrong).await;
     assert_eq!((status, &error["error"]), (401, &"invalid_client".into()));
+}
+
+#[tokio::test]
+async fn a_user_can_register_twenty_applications_and_is_told_so() {
+    let example = Example::with("[]", r#"{"ada": "correct horse", "bea": "battery"}"#, SCOPES, &[]);
+    let browser = Browser::new(&example);
+    let form = browser.open_as("/applications/new", "ada", "correct horse").await;
+    for _ in 0..20 {
+        assert_eq!(browser.submit(&form, "/applications/new", &FIELDS).await.status, 200);
+    }
+    let refused = browser.submit(&form, "/applications/new", &FIELDS).await;
+    assert_eq!(refused.status, 422);
+    assert!(refused.body.contains("You have registered 20 applications"), "{}", refused.body);
+    assert!(refused.body.contains("value=\"https://app.example/callback\""), "what was typed is kept");
+    let list = browser.get("/applications").await;
+    assert_eq!(list.body.matches("<dt>Client ID</dt>").count(), 20);
+
+    // Each user has a limit of their own.
+    let other = Browser::new(&example);
+    let form = other.open_as("/applications/new", "bea", "battery").await;
+    assert_eq!(other.submit(&form, "/applications/new", &FIELDS).await.status, 200);
 }
 
 #[tokio::test]

@@ -5,9 +5,12 @@ mod example;
 
 mod api_scopes;
 mod application_registration;
+mod connected_applications;
+mod guessing;
 mod offline_access;
 mod out_of_band;
 mod password_grant;
+mod setting_up;
 
 use example::Example;
 use serde_json::Value;

@@ -2,7 +2,7 @@
 //! talks to the server over HTTP.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use grantor::client::{ClientCredential, ClientError};
 use grantor::{Client, ClientSecret, CodeChallenge, CodeVerifier};
@@ -49,6 +49,11 @@ impl DemoClient {
             http: reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(10)).build()?,
             visits: Visits::default(),
         })
+    }
+
+    /// Forgets browsers that have not come back for long.
+    pub(crate) fn purge(&self, now: Instant) {
+        self.visits.purge(now);
     }
 
     /// How the server knows this client.

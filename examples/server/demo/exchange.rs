@@ -63,13 +63,35 @@ fn json(members: &Map<String, Value>) -> String {
     format!("\n\n{{\n{}\n}}", lines.collect::<Vec<_>>().join(",\n"))
 }
 
-/// What is secret or long is only hinted at.
+/// More of a value is not kept: what comes back through the browser can be of any length.
+const LONGEST: usize = 200;
+
+/// Of what is secret only the beginning is shown.
 pub(super) fn shorten(name: &str, value: &str) -> String {
-    let long = matches!(name, "code" | "state" | "code_challenge" | "code_verifier" | "access_token" | "refresh_token");
-    if long { cut(value) } else { value.to_owned() }
+    match name {
+        "code" | "state" | "code_challenge" | "code_verifier" | "access_token" | "refresh_token" => cut(value),
+        _ if value.chars().nth(LONGEST).is_some() => value.chars().take(LONGEST).chain(['\u{2026}']).collect(),
+        _ => value.to_owned(),
+    }
 }
 
 /// The beginning of a secret.
 pub(super) fn cut(value: &str) -> String {
     value.chars().take(8).chain(['\u{2026}']).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_of_any_length_is_kept_in_little_space() {
+        let long = "\u{e9}".repeat(50_000);
+        let query = format!("error={long}&error_description={long}&state={long}&code={long}&iss={long}&more={long}");
+        let exchange = Exchange::with_browser(&Fields::of_query(&query));
+        // Three values of 200 characters, two of eight, and the names.
+        assert!((600..800).contains(&exchange.request.chars().count()), "{}", exchange.request);
+        assert_eq!(shorten("error", &"x".repeat(LONGEST)), "x".repeat(LONGEST));
+        assert_eq!(shorten("error", &"x".repeat(LONGEST + 1)), format!("{}\u{2026}", "x".repeat(LONGEST)));
+    }
 }

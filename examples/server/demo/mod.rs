@@ -4,6 +4,8 @@ mod client;
 mod exchange;
 mod visits;
 
+use std::time::Instant;
+
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Redirect, Response};
@@ -41,7 +43,7 @@ pub(crate) async fn start(State(app): State<App>, session: Session, headers: Hea
         "</section>"
     };
     let browser = cookie_value(&headers, COOKIE).map_or_else(random_text, str::to_owned);
-    app.demo.visits.remember(&browser, Visit::Asked(asked));
+    app.demo.visits.remember(&browser, Visit::Asked(asked), Instant::now());
     let mut response = page::show(&session, 200, "Demo", &content);
     let cookie = cookie(COOKIE, &browser, app.demo.issuer.starts_with("https:"));
     response.headers_mut().extend(cookie.map(|cookie| (header::SET_COOKIE, cookie)));
@@ -56,7 +58,7 @@ pub(crate) async fn callback(State(app): State<App>, headers: HeaderMap, RawQuer
     let Some(asked) = asked else { return unexpected() };
     match app.demo.go_on(&asked, &answer).await {
         // The code goes out of the address bar.
-        Ok(exchanges) => app.demo.visits.remember(browser, Visit::Answered(exchanges)),
+        Ok(exchanges) => app.demo.visits.remember(browser, Visit::Answered(exchanges), Instant::now()),
         Err(_) => return page::error(502, "The server did not answer the client", "Start the demo again."),
     }
     Redirect::to("/demo/result").into_response()

@@ -22,17 +22,16 @@ pub(super) struct Visits(Mutex<HashMap<String, (Instant, Visit)>>);
 
 impl Visits {
     const LONGEST: Duration = Duration::from_secs(30 * 60);
-    /// When there are so many, the old ones go; if there is none, nobody new is let in.
-    const MOST: usize = 10_000;
+    /// Anybody can begin a visit, so there are this many at most, and a new one takes the place of the oldest.
+    const MOST: usize = 1_000;
 
-    pub(super) fn remember(&self, browser: &str, visit: Visit) {
+    pub(super) fn remember(&self, browser: &str, visit: Visit, now: Instant) {
         let mut visits = self.lock();
-        if visits.len() >= Self::MOST {
-            visits.retain(|_, (since, _)| since.elapsed() < Self::LONGEST);
+        if visits.len() >= Self::MOST && !visits.contains_key(browser) {
+            let oldest = visits.iter().min_by_key(|(_, (since, _))| *since).map(|(browser, _)| browser.clone());
+            oldest.map(|oldest| visits.remove(&oldest));
         }
-        if visits.len() < Self::MOST {
-            visits.insert(browser.to_owned(), (Instant::now(), visit));
-        }
+        visits.insert(browser.to_owned(), (now, visit));
     }
 
     pub(super) fn recall(&self, browser: &str) -> Option<Visit> {
@@ -52,8 +51,36 @@ impl Visits {
         }
     }
 
+    /// Forgets browsers that have not come back for long.
+    pub(super) fn purge(&self, now: Instant) {
+        self.lock().retain(|_, (since, _)| now.duration_since(*since) < Self::LONGEST);
+    }
+
     /// No step under the lock can leave the map half changed, so a panic elsewhere does not spoil it.
     fn lock(&self) -> MutexGuard<'_, HashMap<String, (Instant, Visit)>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_visit_takes_the_place_of_the_oldest_and_old_ones_are_purged() {
+        let (visits, begun) = (Visits::default(), Instant::now());
+        for number in 0..=Visits::MOST {
+            let now = begun + Duration::from_secs(number as u64);
+            visits.remember(&number.to_string(), Visit::Answered(Vec::new()), now);
+        }
+        assert_eq!(visits.lock().len(), Visits::MOST);
+        assert!(visits.recall("0").is_none() && visits.recall("1").is_some());
+        // A browser that is known already takes no place but its own.
+        visits.remember("1", Visit::Answered(Vec::new()), begun + Duration::from_secs(2_000));
+        assert!(visits.recall("2").is_some());
+
+        visits.purge(begun + Duration::from_secs(1_999) + Visits::LONGEST);
+        assert_eq!(visits.lock().len(), 1);
+        assert!(visits.recall("1").is_some());
     }
 }
