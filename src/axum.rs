@@ -2,7 +2,9 @@
 //!
 //! * [`routes`] are the token, revocation and introspection endpoints and the metadata, ready to merge into a router.
 //! * [`Request`] is an extractor, for the host's own authorization page.
-//! * [`Bearer`] is an extractor, for the host's own API: call [`require`](Bearer::require) on it.
+//! * [`Bearer`] is an extractor, for the host's own API: call [`require`](Bearer::require) on it. It looks at the header
+//!   alone; for [`Policy::bearer_in_body`](crate::Policy::bearer_in_body) extract a [`Request`] and give it to
+//!   [`AuthorizationServer::bearer`].
 //! * [`Response`], [`AuthorizationResponse`] and [`BearerError`] can be returned from handlers.
 //!
 //! The extractors find the server in the router's state: the state is an [`AuthorizationServer`] or implements
@@ -29,6 +31,7 @@ use crate::bearer::{Bearer, BearerError};
 use crate::error::Refusal;
 use crate::http::{Request, Response};
 use crate::server::AuthorizationServer;
+use crate::span::in_this_span;
 use crate::token::refuse;
 
 /// The routes that need nothing from the host: the token, revocation and introspection endpoints and the metadata.
@@ -95,7 +98,7 @@ async fn metadata(State(server): State<AuthorizationServer>, request: Request) -
 /// # Panics
 /// If the future does, or if the runtime is shutting down.
 pub async fn run_to_completion<T: Send + 'static>(future: impl Future<Output = T> + Send + 'static) -> T {
-    match tokio::spawn(future).await {
+    match tokio::spawn(in_this_span(future)).await {
         Ok(output) => output,
         Err(error) => std::panic::resume_unwind(error.into_panic()),
     }

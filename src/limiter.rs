@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::net::IpAddr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use sha2::{Digest, Sha256};
@@ -65,17 +65,38 @@ impl<A> Limiter<A> {
 
     /// How long to wait, if there were too many failures.
     fn wait(&self, key: &Key, now: OffsetDateTime) -> Option<Duration> {
-        let counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        self.wait_by(&self.counts(), key, now)
+    }
+
+    /// Counts a failure.
+    fn count(&self, key: Key, now: OffsetDateTime) {
+        self.count_in(&mut self.counts(), key, now);
+    }
+
+    /// Counts a failure unless there were too many: in one step, or attempts that come together would all be let in
+    /// before the first is counted. `Some` is how long to wait.
+    fn wait_or_count(&self, key: Key, now: OffsetDateTime) -> Option<Duration> {
+        let mut counts = self.counts();
+        let wait = self.wait_by(&counts, &key, now);
+        if wait.is_none() {
+            self.count_in(&mut counts, key, now);
+        }
+        wait
+    }
+
+    fn counts(&self) -> MutexGuard<'_, HashMap<Key, Count>> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait_by(&self, counts: &HashMap<Key, Count>, key: &Key, now: OffsetDateTime) -> Option<Duration> {
         let count = counts.get(key)?;
         let rest = count.since.saturating_add(self.period) - now;
         (count.failures >= self.failures && rest.is_positive()).then_some(rest)
     }
 
-    /// Counts a failure.
-    fn count(&self, key: Key, now: OffsetDateTime) {
-        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+    fn count_in(&self, counts: &mut HashMap<Key, Count>, key: Key, now: OffsetDateTime) {
         if counts.len() >= MOST_COUNTS && !counts.contains_key(&key) {
-            self.make_room(&mut counts, now);
+            self.make_room(counts, now);
         }
         let count = counts.entry(key).or_insert(Count { since: now, failures: 0 });
         if now - count.since >= self.period {
@@ -86,7 +107,7 @@ impl<A> Limiter<A> {
 
     /// Takes a failure back that was counted before it was known, or all of them.
     fn forgive(&self, key: &Key, all: bool) {
-        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counts = self.counts();
         match counts.get_mut(key) {
             Some(count) if !all && count.failures > 1 => count.failures -= 1,
             Some(_) => {
@@ -112,7 +133,8 @@ impl<A> Limiter<A> {
 fn key(kind: &[u8], name: &str, peer: Option<IpAddr>) -> Key {
     let mut hash = Sha256::new();
     hash.update(kind);
-    match peer {
+    // A socket that serves both families shows an IPv4 peer as an IPv6 one, and all of these are in one network.
+    match peer.map(|peer| peer.to_canonical()) {
         Some(IpAddr::V4(peer)) => {
             hash.update([4]);
             hash.update(peer.octets());
@@ -150,10 +172,9 @@ impl<A: Authenticator> Authenticator for Limiter<A> {
     /// are as few as one after the other.
     async fn resource_owner(&self, attempt: &ResourceOwnerAttempt<'_>) -> Result<Verdict<Subject>, AuthenticatorError> {
         let key = key(b"owner", attempt.username, attempt.peer);
-        if let Some(retry_after) = self.wait(&key, attempt.now) {
+        if let Some(retry_after) = self.wait_or_count(key, attempt.now) {
             return Ok(Verdict::Throttled { retry_after });
         }
-        self.count(key, attempt.now);
         let verdict = self.inner.resource_owner(attempt).await;
         match &verdict {
             Ok(Verdict::Rejected) => {}
@@ -170,5 +191,76 @@ impl<A> fmt::Debug for Limiter<A> {
             .field("failures", &self.failures)
             .field("period", &self.period)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const START: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
+
+    fn limiter() -> Limiter<()> {
+        Limiter::new(()).allow(1, Duration::MINUTE)
+    }
+
+    /// Counts one failure for each of many made-up names, a microsecond apart.
+    fn flood(limiter: &Limiter<()>, names: usize, from: OffsetDateTime) {
+        for n in 0..names {
+            let at = from + Duration::microseconds(i64::try_from(n).unwrap());
+            limiter.count(key(b"client", &n.to_string(), None), at);
+            assert!(limiter.counts().len() <= MOST_COUNTS);
+        }
+    }
+
+    #[test]
+    fn made_up_names_fill_no_memory_and_the_latest_failures_are_kept() {
+        let limiter = limiter();
+        let (old, new) = (key(b"owner", "old", None), key(b"owner", "new", None));
+        limiter.count(old, START - Duration::SECOND);
+        flood(&limiter, MOST_COUNTS - 2, START);
+        let later = START + Duration::seconds(1);
+        limiter.count(new, later);
+        assert_eq!(limiter.counts().len(), MOST_COUNTS);
+        assert!(limiter.wait(&old, later).is_some() && limiter.wait(&new, later).is_some());
+        limiter.count(key(b"owner", "one more", None), later);
+        assert_eq!(limiter.counts().len(), MOST_COUNTS / 2);
+        assert!(limiter.wait(&old, later).is_none() && limiter.wait(&new, later).is_some());
+    }
+
+    #[test]
+    fn what_is_over_makes_room_for_all_that_is_not() {
+        let limiter = limiter();
+        flood(&limiter, MOST_COUNTS - 1, START);
+        let later = START + Duration::minutes(2);
+        let (first, second) = (key(b"owner", "first", None), key(b"owner", "second", None));
+        limiter.count(first, later);
+        limiter.count(second, later);
+        assert_eq!(limiter.counts().len(), 2);
+        assert!(limiter.wait(&first, later).is_some() && limiter.wait(&second, later).is_some());
+    }
+
+    #[test]
+    fn failures_of_one_moment_are_bounded_too() {
+        let limiter = limiter();
+        for n in 0..=MOST_COUNTS {
+            limiter.count(key(b"client", &n.to_string(), None), START);
+        }
+        assert!(limiter.counts().len() <= MOST_COUNTS);
+    }
+
+    #[test]
+    fn a_name_of_any_length_takes_the_same_place_and_no_two_attempts_share_one() {
+        let peers = [None, Some("0.0.0.0"), Some("::"), Some("192.0.2.1"), Some("2001:db8::1")];
+        let peers = peers.map(|peer| peer.map(|peer| peer.parse().unwrap()));
+        let long = "x".repeat(60_000);
+        let mut seen = std::collections::HashSet::new();
+        for kind in [&b"client"[..], b"owner"] {
+            for name in ["", "a", "\0", "\u{4}\0\0\0\0", &long] {
+                for peer in peers {
+                    assert!(seen.insert(key(kind, name, peer)), "{kind:?} {name:.9} {peer:?}");
+                }
+            }
+        }
     }
 }

@@ -66,8 +66,8 @@ impl Metadata {
             if RESERVED.contains(&name.as_str()) || document.contains_key(&name) {
                 return Err(name);
             }
-            // RFC 8414 §3.2 leaves out what has no elements.
-            if value.as_array().is_none_or(|values| !values.is_empty()) {
+            // RFC 8414 §3.2: what has no elements is left out.
+            if !value.is_null() && value.as_array().is_none_or(|values| !values.is_empty()) {
                 document.insert(name, value);
             }
         }

@@ -10,3 +10,25 @@ pub(crate) async fn in_span<T>(endpoint: &'static str, future: impl Future<Outpu
 pub(crate) async fn in_span<T>(_: &'static str, future: impl Future<Output = T>) -> T {
     future.await
 }
+
+/// The same for an endpoint that waits for nothing.
+#[cfg(feature = "tracing")]
+pub(crate) fn within_span<T>(endpoint: &'static str, work: impl FnOnce() -> T) -> T {
+    tracing::info_span!("grantor", endpoint).in_scope(work)
+}
+
+#[cfg(not(feature = "tracing"))]
+pub(crate) fn within_span<T>(_: &'static str, work: impl FnOnce() -> T) -> T {
+    work()
+}
+
+/// Lets a future stay in the span that is entered now, wherever it will run.
+#[cfg(all(feature = "tracing", feature = "axum"))]
+pub(crate) fn in_this_span<T>(future: impl Future<Output = T>) -> impl Future<Output = T> {
+    tracing::Instrument::in_current_span(future)
+}
+
+#[cfg(all(not(feature = "tracing"), feature = "axum"))]
+pub(crate) fn in_this_span<T>(future: impl Future<Output = T>) -> impl Future<Output = T> {
+    future
+}

@@ -12,6 +12,7 @@ use axum::http::{HeaderValue, Request as HttpRequest, Response as HttpResponse};
 use axum::response::IntoResponse;
 use axum::routing::{any, get};
 use grantor::axum::{routes, run_to_completion};
+use grantor::client::ClientBuilder;
 use grantor::error::AuthenticatorError;
 use grantor::event::Observer;
 use grantor::storage::{GrantSelector, Page};
@@ -57,11 +58,11 @@ impl Answer {
         serde_json::from_slice(&self.body).expect("a JSON body")
     }
 
-    /// The answer of the adapter is the answer of the server.
+    /// The answer of the adapter is the answer of the server, save for what CORS adds.
     fn assert_is(&self, response: Response) {
         let (status, mut headers, body) = response.into_parts();
         let mut own = self.headers.clone();
-        own.retain(|(name, _)| name != "content-length");
+        own.retain(|(name, _)| name != "content-length" && name != "vary" && !name.starts_with("access-control-"));
         own.sort();
         headers.sort();
         let headers: Vec<_> = headers.iter().map(|(name, value)| ((*name).to_owned(), value.to_string())).collect();
@@ -119,24 +120,299 @@ async fn the_token_route_answers_as_the_server_does() {
     answer.assert_is(t.server.token(&same).await);
 }
 
-// covers: TK-01 (RFC 6749 §3.2), TL-21 (RFC 9110 §15.5.6)
+// covers: TK-01 (RFC 6749 §3.2), TL-21 (RFC 9110 §15.5.6), RV-20 (RFC 7009 §2.3), IN-06 (RFC 7662 §4)
 #[tokio::test]
 async fn other_methods_than_post_are_told_what_is_allowed() {
     let (t, machine) = machine().await;
     let router: Router = routes(&t.server);
-    for method in ["GET", "HEAD", "PUT", "DELETE", "PATCH", "OPTIONS"] {
-        let mut request = machine_form(&machine);
-        *request.method_mut() = method.parse().unwrap();
+    for (path, refused) in
+        [("/token", "token_refused"), ("/revoke", "revocation_refused"), ("/introspect", "introspection_refused")]
+    {
+        for method in ["GET", "HEAD", "PUT", "DELETE", "PATCH"] {
+            let mut request = machine_form(&machine);
+            *request.method_mut() = method.parse().unwrap();
+            *request.uri_mut() = path.parse().unwrap();
+            let answer = send(&router, request).await;
+            assert_eq!((answer.status, answer.header("allow")), (405, Some("POST")), "{method} {path}");
+            assert_eq!(answer.header("cache-control"), Some("no-store"), "{method} {path}");
+            if method == "HEAD" {
+                assert!(answer.body.is_empty(), "{path}");
+            } else {
+                assert_eq!(answer.json()["error"], "invalid_request", "{method} {path}");
+            }
+        }
+        assert_eq!(t.events.count(refused), 5);
+    }
+    assert_eq!(t.events.events().len(), 15, "nothing else has happened");
+}
+
+/// A form posted by a client that authenticates by Basic.
+fn post(client: &TestClient, uri: &str, pairs: &[(&str, &str)]) -> HttpRequest<Body> {
+    token_post(client).uri(uri).body(Body::from(form(pairs))).unwrap()
+}
+
+// covers: RV-09 (RFC 7009 §2.2), RV-10 (RFC 7009 §2.1), RV-16 (RFC 7009 §2.2.1)
+#[tokio::test]
+async fn the_revocation_route_answers_as_the_server_does() {
+    let (t, machine) = machine().await;
+    let router: Router = routes(&t.server);
+    let request = TokenRequest::client_credentials().scope("user:read");
+    let token = t.token_as(&machine, request).await.unwrap().access_token;
+    let stranger = t.confidential_client(REDIRECT_URI).await;
+    let answer = send(&router, post(&stranger, "/revoke", &[("token", token.expose())])).await;
+    assert_eq!((answer.status, answer.json()["error"].clone()), (400, json!("unauthorized_client")));
+    assert!(t.bearer(&token).await.is_ok());
+    t.faults.fail(3, Fault::Unavailable);
+    let answer = send(&router, post(&machine, "/revoke", &[("token", token.expose())])).await;
+    assert_eq!((answer.status, answer.json()["error"].clone()), (503, json!("temporarily_unavailable")));
+    assert!(t.bearer(&token).await.is_ok());
+
+    let answer = send(&router, post(&machine, "/revoke", &[("token", token.expose())])).await;
+    assert_eq!((answer.status, answer.header("cache-control")), (200, Some("no-store")));
+    assert!(answer.body.is_empty());
+    assert!(t.bearer(&token).await.is_err());
+    let same = Request::post_form("/revoke", "token=x")
+        .with_header("authorization", basic(&machine.id, machine.secret.as_ref().unwrap().expose()));
+    answer.assert_is(t.server.revoke(&same).await);
+}
+
+// covers: IN-02 (RFC 7662 §2.1), IN-17 (RFC 7662 §4)
+#[tokio::test]
+async fn the_introspection_route_answers_as_the_server_does() {
+    let (t, machine) = machine().await;
+    let api = t.confidential_client_with(ClientBuilder::resource_server).await;
+    let router: Router = routes(&t.server);
+    let request = TokenRequest::client_credentials().scope("user:read");
+    let token = t.token_as(&machine, request).await.unwrap().access_token;
+    let answer = send(&router, post(&api, "/introspect", &[("token", token.expose())])).await;
+    assert_eq!((answer.status, answer.header("cache-control")), (200, Some("no-store")));
+    assert_eq!((answer.json()["active"].clone(), answer.json()["client_id"].clone()), (json!(true), json!(machine.id)));
+    let header = basic(&api.id, api.secret.as_ref().unwrap().expose());
+    let same =
+        Request::post_form("/introspect", form(&[("token", token.expose())])).with_header("authorization", header);
+    answer.assert_is(t.server.introspect(&same).await);
+
+    let anonymous = HttpRequest::post("/introspect")
+        .header("content-type", "application/x-www-form-urlencoded")
+        .body(Body::from(form(&[("token", token.expose())])))
+        .unwrap();
+    assert_eq!(send(&router, anonymous).await.status, 401);
+}
+
+// covers: MD-04 (RFC 8414 §3.1), MD-19 (RFC 8414 §3.2)
+#[tokio::test]
+async fn the_metadata_route_answers_as_the_server_does() {
+    let t = TestServer::new();
+    let router: Router = routes(&t.server);
+    let path = "/.well-known/oauth-authorization-server";
+    let answer = send(&router, HttpRequest::get(path).body(Body::empty()).unwrap()).await;
+    assert_eq!((answer.status, answer.json()["issuer"].clone()), (200, json!(ISSUER)));
+    assert_eq!(answer.header("content-type"), Some("application/json"));
+    assert_eq!(answer.header("cache-control"), Some("public, max-age=3600"));
+    answer.assert_is(t.server.metadata(&Request::get(path)));
+    let answer = send(&router, HttpRequest::head(path).body(Body::empty()).unwrap()).await;
+    assert!(answer.status == 200 && answer.body.is_empty());
+    let answer = send(&router, HttpRequest::post(path).body(Body::empty()).unwrap()).await;
+    assert_eq!((answer.status, answer.header("allow")), (405, Some("GET, HEAD")));
+    for unknown in [format!("{path}/nope"), format!("{path}/"), "/.well-known/openid-configuration".to_owned()] {
+        let answer = send(&router, HttpRequest::get(&unknown).body(Body::empty()).unwrap()).await;
+        assert_eq!(answer.status, 404, "{unknown}");
+    }
+}
+
+/// A request as a script on another origin makes it.
+fn cross_origin(method: &str, uri: &str) -> axum::http::request::Builder {
+    HttpRequest::builder().method(method).uri(uri).header("origin", "https://spa.example")
+}
+
+/// What a browser asks before it sends a request that a plain form could not have sent.
+fn preflight(uri: &str, method: &str) -> HttpRequest<Body> {
+    let request = cross_origin("OPTIONS", uri)
+        .header("access-control-request-method", method)
+        .header("access-control-request-headers", "authorization,content-type");
+    request.body(Body::empty()).unwrap()
+}
+
+fn list(answer: &Answer, name: &str) -> Vec<String> {
+    let values = answer.header(name).unwrap_or_default().split(',');
+    let mut values: Vec<String> = values.map(|value| value.trim().to_lowercase()).collect();
+    values.sort();
+    values
+}
+
+fn assert_no_cors(answer: &Answer, what: &str) {
+    let cors = answer.headers.iter().find(|(name, _)| name.starts_with("access-control-"));
+    assert_eq!(cors, None, "{what}");
+}
+
+// covers: TL-18 (RFC 9700 §2.6), RV-20 (RFC 7009 §2.3)
+#[tokio::test]
+async fn scripts_of_any_origin_may_get_and_revoke_tokens_and_read_the_metadata() {
+    let (t, machine) = machine().await;
+    let router: Router = routes(&t.server);
+    let metadata = "/.well-known/oauth-authorization-server";
+    for (uri, method) in [("/token", "POST"), ("/revoke", "POST"), (metadata, "GET")] {
+        let answer = send(&router, preflight(uri, method)).await;
+        assert!((200..300).contains(&answer.status), "{uri}");
+        assert_eq!(answer.header("access-control-allow-origin"), Some("*"), "{uri}");
+        assert!(list(&answer, "access-control-allow-methods").contains(&method.to_lowercase()), "{uri}");
+        assert_eq!(list(&answer, "access-control-allow-headers"), ["authorization", "content-type"], "{uri}");
+        assert_eq!(answer.header("access-control-allow-credentials"), None, "no cookie has a part in this: {uri}");
+        assert_eq!(answer.header("access-control-max-age"), Some("3600"), "{uri}");
+        assert!(answer.body.is_empty(), "{uri}");
+    }
+    assert!(t.events.events().is_empty(), "to ask whether one may is not to do it");
+
+    let form_type = "application/x-www-form-urlencoded";
+    let header = || basic(&machine.id, machine.secret.as_ref().unwrap().expose());
+    let simple = |uri: &str, body: &'static str| {
+        let request = cross_origin("POST", uri).header("content-type", form_type).header("authorization", header());
+        request.body(Body::from(body)).unwrap()
+    };
+    let unauthenticated = |uri: &str| {
+        let request = cross_origin("POST", uri).header("content-type", form_type);
+        request.body(Body::from("grant_type=client_credentials&token=x")).unwrap()
+    };
+    for (request, status) in [
+        (simple("/token", "grant_type=client_credentials&scope=user:read"), 200),
+        (simple("/token", "grant_type=nonsense"), 400),
+        (unauthenticated("/token"), 401),
+        (simple("/revoke", "token=unknown"), 200),
+        (simple("/revoke", ""), 400),
+        (unauthenticated("/revoke"), 401),
+        (cross_origin("GET", metadata).body(Body::empty()).unwrap(), 200),
+        (cross_origin("GET", "/token").body(Body::empty()).unwrap(), 405),
+    ] {
+        let what = format!("{} {}", request.method(), request.uri());
         let answer = send(&router, request).await;
-        assert_eq!((answer.status, answer.header("allow")), (405, Some("POST")), "{method}");
-        assert_eq!(answer.header("cache-control"), Some("no-store"), "{method}");
-        assert_eq!(answer.header("access-control-allow-origin"), None, "{method}");
-        if method != "HEAD" {
-            assert_eq!(answer.json()["error"], "invalid_request", "{method}");
+        assert_eq!(answer.status, status, "{what}");
+        assert_eq!(answer.header("access-control-allow-origin"), Some("*"), "{what}");
+        assert_eq!(answer.header("access-control-allow-credentials"), None, "{what}");
+        // Without this a script can't see why it was refused and when to come back.
+        assert_eq!(list(&answer, "access-control-expose-headers"), ["retry-after", "www-authenticate"], "{what}");
+    }
+}
+
+/// A page of the host's own.
+async fn hello() -> &'static str {
+    "hello"
+}
+
+// covers: TL-17 (RFC 9700 §2.6)
+#[tokio::test]
+async fn no_script_may_use_the_authorization_endpoint_introspection_or_the_hosts_own_routes() {
+    let (t, machine) = machine().await;
+    let api = t.confidential_client_with(ClientBuilder::resource_server).await;
+    let request = TokenRequest::client_credentials().scope("user:read");
+    let token = t.token_as(&machine, request).await.unwrap().access_token;
+    let of_host: Router<AuthorizationServer> = Router::new().route("/hello", get(hello)).fallback(hello);
+    let host = of_host.merge(routes(&t.server)).with_state(t.server.clone());
+    let router = pages(&t).merge(host);
+
+    let query = form(&[("response_type", "code"), ("client_id", &machine.id), ("scope", "user:read")]);
+    let query = format!("/authorize?{query}&code_challenge={CHALLENGE}&code_challenge_method=S256");
+    let header = basic(&api.id, api.secret.as_ref().unwrap().expose());
+    let introspection = cross_origin("POST", "/introspect")
+        .header("content-type", "application/x-www-form-urlencoded")
+        .header("authorization", header)
+        .body(Body::from(form(&[("token", token.expose())])))
+        .unwrap();
+    for (request, status) in [
+        (cross_origin("GET", &query).body(Body::empty()).unwrap(), 303),
+        (cross_origin("GET", "/authorize?client_id=nobody").body(Body::empty()).unwrap(), 400),
+        (preflight("/authorize", "GET"), 405),
+        (introspection, 200),
+        (preflight("/introspect", "POST"), 405),
+        (cross_origin("GET", "/hello").body(Body::empty()).unwrap(), 200),
+        (preflight("/hello", "GET"), 405),
+        (cross_origin("GET", "/the-hosts-fallback").body(Body::empty()).unwrap(), 200),
+    ] {
+        let what = format!("{} {}", request.method(), request.uri());
+        let answer = send(&router, request).await;
+        assert_eq!(answer.status, status, "{what}");
+        assert_no_cors(&answer, &what);
+    }
+}
+
+/// A server elsewhere than at the root of its host.
+fn elsewhere(issuer: &str, change: impl FnOnce(&mut grantor::EndpointUrls)) -> AuthorizationServer {
+    let builder = AuthorizationServer::builder(issuer).storage(grantor::MemoryStorage::new());
+    builder.scope("user:read", "Read your profile").endpoints(change).build().unwrap()
+}
+
+/// The path and query under which a URL is requested.
+fn target(url: &str) -> String {
+    let url = url::Url::parse(url).unwrap();
+    url[url::Position::BeforePath..].to_owned()
+}
+
+// covers: MD-02 (RFC 8414 §3.1), MD-03 (RFC 8414 §3.1), MD-21 (RFC 8414 §2), PP-17 (RFC 6749 §3.2), B43
+#[tokio::test]
+async fn every_url_of_the_document_is_served_where_the_document_says() {
+    for server in [
+        elsewhere(ISSUER, |_| {}),
+        elsewhere("https://id.example/", |_| {}),
+        elsewhere("https://id.example/t1", |_| {}),
+        elsewhere("https://id.example/t1/", |_| {}),
+        elsewhere("https://id.example/a/:b/*c/{d}/e%20f", |_| {}),
+        elsewhere("https://id.example/t1", |urls| {
+            urls.token = "https://id.example/oauth/token?tenant=1".to_owned();
+            urls.revocation = Some("https://id.example/oauth/revoke?tenant=1&x=%20".to_owned());
+            urls.introspection = Some("https://id.example/?introspect".to_owned());
+        }),
+    ] {
+        let router: Router = routes(&server);
+        let answer = send(&router, HttpRequest::get(server.metadata_path()).body(Body::empty()).unwrap()).await;
+        assert_eq!(answer.status, 200, "{}", server.issuer());
+        let document = answer.json();
+        assert_eq!(document["issuer"], server.issuer());
+        for member in ["token_endpoint", "revocation_endpoint", "introspection_endpoint"] {
+            let target = target(document[member].as_str().unwrap());
+            let request = HttpRequest::post(&target)
+                .header("content-type", "application/x-www-form-urlencoded")
+                .body(Body::from("grant_type=client_credentials&token=x"))
+                .unwrap();
+            let answer = send(&router, request).await;
+            assert_eq!((answer.status, answer.json()["error"].clone()), (401, json!("invalid_client")), "{target}");
         }
     }
-    assert_eq!(t.events.count("token_refused"), 6);
-    assert_eq!(t.events.count("tokens_issued"), 0);
+}
+
+// covers: MD-05 (RFC 8414 §3.3), MD-19 (RFC 8414 §3.2)
+#[tokio::test]
+async fn several_issuers_share_a_host() {
+    let issuers = ["https://id.example/t1", "https://id.example/t2"];
+    let tenants = issuers.map(|issuer| routes::<()>(&elsewhere(issuer, |_| {})));
+    let router = tenants.into_iter().fold(Router::new(), Router::merge);
+    for (path, issuer) in [("/t1", Some(issuers[0])), ("/t2", Some(issuers[1])), ("/t3", None), ("", None)] {
+        let uri = format!("/.well-known/oauth-authorization-server{path}");
+        let answer = send(&router, HttpRequest::get(uri).body(Body::empty()).unwrap()).await;
+        assert_eq!(answer.status, if issuer.is_some() { 200 } else { 404 }, "{path}");
+        if let Some(issuer) = issuer {
+            assert_eq!(answer.json()["issuer"], issuer);
+        }
+    }
+}
+
+// covers: MD-21 (RFC 8414 §2), B43
+#[tokio::test]
+async fn an_endpoint_that_is_switched_off_is_not_there() {
+    let server = elsewhere(ISSUER, |urls| {
+        urls.revocation = None;
+        urls.introspection = None;
+    });
+    let router: Router = routes(&server);
+    for (path, status) in [("/token", 405), ("/revoke", 404), ("/introspect", 404), ("/authorize", 404)] {
+        let answer = send(&router, HttpRequest::get(path).body(Body::empty()).unwrap()).await;
+        assert_eq!(answer.status, status, "{path}");
+    }
+}
+
+#[test]
+#[should_panic(expected = "Cannot merge two `MethodRouter`s")]
+fn two_endpoints_at_one_path_are_a_mistake_that_shows_at_once() {
+    let server = elsewhere(ISSUER, |urls| urls.revocation = Some("https://id.example/token?revoke".to_owned()));
+    let _: Router = routes(&server);
 }
 
 #[tokio::test]
@@ -511,13 +787,13 @@ async fn served_over_a_socket_the_peer_is_the_one_that_connected() {
     server.abort();
 }
 
-/// Says so when tokens were issued.
+/// Says so when something was done that a client had asked for.
 #[derive(Clone, Default)]
-struct Issued(Arc<Notify>);
+struct Done(Arc<Notify>);
 
-impl Observer for Issued {
+impl Observer for Done {
     fn observe(&self, event: &Event<'_>) {
-        if event.kind.name() == "tokens_issued" {
+        if matches!(event.kind.name(), "tokens_issued" | "token_revoked") {
             self.0.notify_one();
         }
     }
@@ -527,7 +803,7 @@ impl Observer for Issued {
 async fn a_token_request_is_carried_out_although_the_client_hung_up() {
     let door = Arc::new(Door::default());
     let doorkeeper = Doorkeeper { door: Some(Arc::clone(&door)), ..Doorkeeper::default() };
-    let issued = Issued::default();
+    let issued = Done::default();
     let t = TestServer::with(|builder| builder.authenticator(doorkeeper).observer(issued.clone()));
     let machine = t.confidential_client(REDIRECT_URI).await;
     let router: Router = routes(&t.server);
@@ -542,6 +818,31 @@ async fn a_token_request_is_carried_out_although_the_client_hung_up() {
     door.open.notify_one();
     issued.0.notified().await;
     assert_eq!(t.storage.grants(&own, t.clock.now(), &Page::first(9)).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_revocation_is_carried_out_although_the_client_hung_up() {
+    let door = Arc::new(Door::default());
+    let doorkeeper = Doorkeeper { door: Some(Arc::clone(&door)), ..Doorkeeper::default() };
+    let done = Done::default();
+    let t = TestServer::with(|builder| builder.authenticator(doorkeeper).observer(done.clone()));
+    let app = t.confidential_client(REDIRECT_URI).await;
+    let router: Router = routes(&t.server);
+    let approved = t.authorize(&app).approve_as("alice").await;
+    door.open.notify_one();
+    let tokens = approved.redeem().await.unwrap();
+    door.reached.notified().await;
+    done.0.notified().await;
+
+    let request = post(&app, "/revoke", &[("token", tokens.refresh_token.as_ref().unwrap().expose())]);
+    let connection = tokio::spawn(async move { router.oneshot(request).await });
+    door.reached.notified().await;
+    connection.abort();
+    assert!(connection.await.unwrap_err().is_cancelled(), "the client has hung up");
+    assert!(t.bearer(&tokens.access_token).await.is_ok());
+    door.open.notify_one();
+    done.0.notified().await;
+    assert!(t.bearer(&tokens.access_token).await.is_err());
 }
 
 #[tokio::test]

@@ -16,6 +16,7 @@ use crate::issue::may_refresh;
 use crate::pkce::CodeChallenge;
 use crate::record::{CodeBinding, Subject};
 use crate::scope::Scope;
+use crate::span::{in_span, within_span};
 use crate::storage::{GrantSelector, Page};
 
 /// A request that passed every check. The host logs the user in, shows what is asked for, and calls
@@ -161,6 +162,10 @@ impl PendingAuthorization {
 
     /// The user agreed: opens a grant and sends the client its code or token.
     pub async fn approve(self, approval: Approval) -> AuthorizationResponse {
+        in_span("authorize", self.open_grant(approval)).await
+    }
+
+    async fn open_grant(self, approval: Approval) -> AuthorizationResponse {
         let host = &self.endpoint.host;
         let now = host.now();
         let Approval { subject, scope: selected, host_data } = approval;
@@ -200,7 +205,9 @@ impl PendingAuthorization {
     /// The user said no.
     pub fn deny(self) -> AuthorizationResponse {
         let host = &self.endpoint.host;
-        host.observe(host.now(), EventKind::AuthorizationDenied { client_id: self.client.id(), subject: None });
+        within_span("authorize", || {
+            host.observe(host.now(), EventKind::AuthorizationDenied { client_id: self.client.id(), subject: None });
+        });
         self.answer(Outcome::Error(Refusal::DeniedByUser.into()))
     }
 
@@ -210,7 +217,7 @@ impl PendingAuthorization {
     pub fn fail(self, error: impl Into<Error>) -> AuthorizationResponse {
         let ask_first = self.endpoint.asks_first(&self.client);
         let now = self.endpoint.host.now();
-        AuthorizationResponse { ask_first, ..self.failed(error.into(), now) }
+        within_span("authorize", || AuthorizationResponse { ask_first, ..self.failed(error.into(), now) })
     }
 
     fn failed(self, error: Error, now: OffsetDateTime) -> AuthorizationResponse {

@@ -1,0 +1,482 @@
+//! The introspection endpoint (RFC 7662).
+
+use std::sync::{Arc, Mutex};
+
+use grantor::client::ClientBuilder;
+use grantor::testing::{Fault, ISSUER, TestClient, TestServer};
+use grantor::{
+    AccessToken, Approval, Clock, Introspection, IntrospectionRequest, RefreshToken, Refusal, Request, Response,
+    Subject, TokenRequest, TokenResponse,
+};
+use serde_json::{Map, Value, json};
+use time::Duration;
+
+#[path = "common/mod.rs"]
+mod common;
+use common::{basic, error_of, form, json, text};
+
+const CB: &str = "https://app.example/cb";
+
+/// When the clock of a test server starts, in seconds.
+const START: i64 = 1_767_225_600;
+
+fn introspection(pairs: &[(&str, &str)]) -> Request {
+    Request::post_form("/introspect", form(pairs))
+}
+
+/// The request of a caller that authenticates with what it has.
+fn introspection_by(caller: &TestClient, pairs: &[(&str, &str)]) -> Request {
+    match &caller.secret {
+        Some(secret) => introspection(pairs).with_header("authorization", basic(&caller.id, secret.expose())),
+        None => introspection(&[pairs, &[("client_id", &caller.id)]].concat()),
+    }
+}
+
+/// Sends a request that must be answered.
+async fn answered(t: &TestServer, request: &Request) -> Response {
+    let response = t.server.introspect(request).await;
+    assert_eq!(response.status(), 200, "{}", text(&response));
+    let headers: Vec<_> = response.headers().collect();
+    let expected = [("cache-control", "no-store"), ("pragma", "no-cache"), ("content-type", "application/json")];
+    assert_eq!(headers, expected);
+    response
+}
+
+/// What a caller is told about a token that is good for it.
+async fn active(t: &TestServer, caller: &TestClient, token: &str) -> Value {
+    let response = answered(t, &introspection_by(caller, &[("token", token)])).await;
+    let members = json(&response);
+    assert_eq!(members["active"], true, "{members}");
+    members
+}
+
+/// The token is dead, unknown or none of the caller's business, and not a word more is said.
+async fn assert_inactive(t: &TestServer, caller: &TestClient, token: &str) {
+    let response = answered(t, &introspection_by(caller, &[("token", token)])).await;
+    assert_eq!(text(&response), r#"{"active":false}"#, "{token}");
+}
+
+/// Sends a request that must be refused, in the form of the token endpoint, and for the reason that is expected.
+async fn refused(t: &TestServer, request: &Request, status: u16, error: &str, reason: &str) -> Response {
+    let told = t.events.count("introspection_refused");
+    let response = t.server.introspect(request).await;
+    assert_eq!((response.status(), error_of(&response).as_str()), (status, error), "{}", text(&response));
+    let body = json(&response);
+    assert_eq!(body.as_object().unwrap().keys().collect::<Vec<_>>(), ["error", "error_description"]);
+    assert_eq!(response.header("content-type"), Some("application/json"));
+    assert_eq!((response.header("cache-control"), response.header("pragma")), (Some("no-store"), Some("no-cache")));
+    let challenge = format!("Basic realm=\"{ISSUER}\", charset=\"UTF-8\"");
+    assert_eq!(response.header("www-authenticate"), (status == 401).then_some(&*challenge));
+    assert_eq!(response.header("allow"), (status == 405).then_some("POST"));
+    assert_eq!(t.events.count("introspection_refused"), told + 1);
+    let last = t.events.events().pop().unwrap();
+    assert!(last.name == "introspection_refused" && last.text.contains(reason), "{}", last.text);
+    response
+}
+
+async fn api(t: &TestServer) -> TestClient {
+    t.confidential_client_with(ClientBuilder::resource_server).await
+}
+
+async fn tokens_of(t: &TestServer, client: &TestClient) -> TokenResponse {
+    t.authorize(client).approve_as("alice").await.redeem().await.unwrap()
+}
+
+fn refresh_of(tokens: &TokenResponse) -> &RefreshToken {
+    tokens.refresh_token.as_ref().expect("a refresh token")
+}
+
+async fn machine_token(t: &TestServer, machine: &TestClient) -> AccessToken {
+    t.token_as(machine, TokenRequest::client_credentials().scope("user:read")).await.unwrap().access_token
+}
+
+// covers: IN-07 (RFC 7662 §2.2), IN-12 (RFC 7662 §2.2), IN-17 (RFC 7662 §4), AMB-20
+#[tokio::test]
+async fn a_resource_server_is_told_what_an_access_token_is_good_for() {
+    let t = TestServer::new();
+    let (api, app) = (api(&t).await, t.public_client(CB).await);
+    t.clock.advance(Duration::milliseconds(1_999));
+    let flow = t.authorize(&app).scope("user:read user:write");
+    let tokens = flow.approve_as("alice").await.redeem().await.unwrap();
+    let expected = json!({
+        "active": true,
+        "scope": "user:read user:write",
+        "client_id": app.id,
+        "sub": "alice",
+        "iss": ISSUER,
+        "iat": START + 1,
+        "exp": START + 1 + 3_600,
+        "token_type": "Bearer",
+    });
+    let told = active(&t, &api, tokens.access_token.expose()).await;
+    assert_eq!(told, expected);
+    assert!(told["iat"].is_i64() && told["exp"].is_i64(), "integers: {told}");
+    assert_eq!(t.events.count("introspection_refused"), 0);
+}
+
+// covers: IN-11 (RFC 7662 §4), IN-12 (RFC 7662 §2.2)
+#[tokio::test]
+async fn the_scope_is_that_of_the_token_and_not_that_of_its_grant() {
+    let t = TestServer::new();
+    let (api, app) = (api(&t).await, t.public_client(CB).await);
+    let flow = t.authorize(&app).scope("user:read user:write");
+    let tokens = flow.approve_as("alice").await.redeem().await.unwrap();
+    let narrow = TokenRequest::refresh_token(refresh_of(&tokens)).scope("user:read");
+    let narrow = t.token_as(&app, narrow).await.unwrap();
+    assert_eq!(active(&t, &api, narrow.access_token.expose()).await["scope"], "user:read");
+}
+
+// covers: GK-06 (RFC 9700 §4.15.1), BC-02 (RFC 9700 §4.15.1)
+#[tokio::test]
+async fn a_machines_token_has_no_resource_owner_whatever_the_hosts_members_say() {
+    let t = TestServer::with(|builder| {
+        builder.introspection(|_, _| {
+            let members = json!({ "sub": "alice", "username": "alice@example.com", "org": "example" });
+            members.as_object().unwrap().clone()
+        })
+    });
+    let api = api(&t).await;
+    // The identifier of a machine may be the name of a user.
+    let secret = grantor::ClientSecret::new("the-secret-of-a-machine");
+    let machine = grantor::Client::confidential("alice", grantor::ClientCredential::secret(&secret));
+    let machine = t.register(machine.client_credentials().scope("user:read").build(), Some(secret)).await;
+    let app = t.public_client(CB).await;
+    let of_machine = active(&t, &api, machine_token(&t, &machine).await.expose()).await;
+    let names: Vec<&str> = of_machine.as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(names, ["active", "client_id", "exp", "iat", "iss", "org", "scope", "token_type"]);
+    assert_eq!(of_machine["client_id"], "alice");
+    let of_user = active(&t, &api, tokens_of(&t, &app).await.access_token.expose()).await;
+    assert_eq!((&of_user["sub"], &of_user["username"]), (&json!("alice"), &json!("alice@example.com")));
+}
+
+// covers: IN-08 (RFC 7662 §2.2), IN-09 (RFC 7662 §2.2), IN-11 (RFC 7662 §4), IN-17 (RFC 7662 §4)
+#[tokio::test]
+async fn a_token_that_is_not_live_is_inactive_and_nothing_else_is_said() {
+    let t = TestServer::new();
+    let (api, app) = (api(&t).await, t.confidential_client(CB).await);
+    for token in ["garbage", " ", "\u{e9}\0", &"x".repeat(4_000), ISSUER] {
+        assert_inactive(&t, &api, token).await;
+    }
+    let approved = t.authorize(&app).approve_as("alice").await;
+    let code = approved.code().expose();
+    assert_inactive(&t, &api, code).await;
+    assert_inactive(&t, &app, code).await;
+    approved.redeem().await.unwrap();
+
+    let revoked = tokens_of(&t, &app).await;
+    let secret = app.secret.as_ref().unwrap();
+    let revocation = grantor::RevocationRequest::access_token(&revoked.access_token);
+    t.revocation_request(&revocation.client_secret_basic(&app.id, secret)).await.unwrap();
+    assert_inactive(&t, &api, revoked.access_token.expose()).await;
+    assert_inactive(&t, &app, revoked.access_token.expose()).await;
+    assert_eq!(active(&t, &app, refresh_of(&revoked).expose()).await["sub"], "alice", "it was revoked alone");
+
+    let revocation = grantor::RevocationRequest::refresh_token(refresh_of(&revoked));
+    let of_grant = t.refresh(&app, refresh_of(&revoked)).await.unwrap();
+    assert_inactive(&t, &app, refresh_of(&revoked).expose()).await; // spent
+    active(&t, &app, refresh_of(&of_grant).expose()).await;
+    t.revocation_request(&revocation.client_secret_basic(&app.id, secret)).await.unwrap();
+    for token in [of_grant.access_token.expose(), refresh_of(&of_grant).expose()] {
+        assert_inactive(&t, &api, token).await;
+        assert_inactive(&t, &app, token).await;
+    }
+
+    let expired = tokens_of(&t, &app).await;
+    t.clock.advance(Duration::hours(1) - Duration::microseconds(1));
+    active(&t, &api, expired.access_token.expose()).await;
+    t.clock.advance(Duration::microseconds(1));
+    assert_inactive(&t, &api, expired.access_token.expose()).await;
+    active(&t, &app, refresh_of(&expired).expose()).await;
+    t.clock.advance(Duration::days(14));
+    assert_inactive(&t, &app, refresh_of(&expired).expose()).await;
+    assert_eq!(t.events.count("introspection_refused"), 0, "none of this was an error");
+}
+
+// covers: IN-03 (RFC 7662 §4), IN-08 (RFC 7662 §2.2), AMB-20, B24
+#[tokio::test]
+async fn a_client_that_is_no_resource_server_is_told_about_its_own_tokens_only() {
+    let t = TestServer::new();
+    let (app, other) = (t.confidential_client(CB).await, t.confidential_client(CB).await);
+    let tokens = tokens_of(&t, &app).await;
+    let machine = machine_token(&t, &app).await;
+    for token in [tokens.access_token.expose(), refresh_of(&tokens).expose(), machine.expose()] {
+        assert_inactive(&t, &other, token).await;
+        assert_eq!(active(&t, &app, token).await["client_id"], app.id.as_str());
+    }
+}
+
+// covers: IN-03 (RFC 7662 §4), AMB-20
+#[tokio::test]
+async fn a_resource_server_is_never_shown_a_refresh_token_as_if_an_api_could_take_it() {
+    let t = TestServer::with(|builder| {
+        builder.introspection(|_, _| Map::from_iter([("token_type".to_owned(), json!("Bearer"))]))
+    });
+    let (api, app) = (api(&t).await, t.public_client(CB).await);
+    let tokens = tokens_of(&t, &app).await;
+    active(&t, &api, tokens.access_token.expose()).await;
+    assert_inactive(&t, &api, refresh_of(&tokens).expose()).await;
+
+    let own = t.confidential_client_with(|client| {
+        client.resource_server().authorization_code([CB]).refresh_token().scope("user:read")
+    });
+    let own = own.await;
+    let tokens = tokens_of(&t, &own).await;
+    assert_eq!(active(&t, &own, tokens.access_token.expose()).await["token_type"], "Bearer");
+    let told = active(&t, &own, refresh_of(&tokens).expose()).await;
+    assert_eq!(told.get("token_type"), None, "{told}");
+    assert_eq!((&told["sub"], &told["exp"]), (&json!("alice"), &json!(START + 14 * 86_400)));
+}
+
+// covers: IN-02 (RFC 7662 §2.1), IN-03 (RFC 7662 §4), B24
+#[tokio::test]
+async fn a_public_client_proves_nothing_and_is_told_nothing() {
+    let t = TestServer::new();
+    let app = t.public_client(CB).await;
+    let tokens = tokens_of(&t, &app).await;
+    for token in [tokens.access_token.expose(), refresh_of(&tokens).expose(), "garbage", ""] {
+        let calls = t.faults.calls();
+        let request = introspection_by(&app, &[("token", token)]);
+        let response = refused(&t, &request, 400, "unauthorized_client", "IntrospectionNotAllowed").await;
+        assert_eq!(t.faults.calls() - calls, 1, "the token was looked up");
+        assert_eq!(json(&response)["error_description"], "the client may not inspect tokens");
+        assert!(t.events.events().pop().unwrap().text.contains(&app.id));
+    }
+}
+
+// covers: IN-02 (RFC 7662 §2.1), IN-04 (RFC 7662 §2.3), CA-26 (RFC 7662 §2.1), B24
+#[tokio::test]
+async fn a_caller_that_fails_to_authenticate_is_answered_as_at_the_token_endpoint_before_the_token_is_looked_up() {
+    let t = TestServer::new();
+    let (api, app) = (api(&t).await, t.public_client(CB).await);
+    let tokens = tokens_of(&t, &app).await;
+    let secret = api.secret.as_ref().unwrap().expose();
+    let id = ("client_id", api.id.as_str());
+    let jwt = ("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer");
+    let bearer = format!("Bearer {}", tokens.access_token.expose());
+    for (pairs, header, look_ups) in [
+        (vec![], None, 0),
+        (vec![], Some(basic(&api.id, "not-the-secret")), 1),
+        (vec![], Some(basic("nobody-we-know", secret)), 1),
+        (vec![], Some(basic(&app.id, "")), 1),
+        (vec![], Some("Basic ???".to_owned()), 0),
+        (vec![], Some(bearer), 0),
+        (vec![id], None, 1),
+        (vec![id, ("client_secret", "not-the-secret")], None, 1),
+        (vec![("client_secret", secret)], None, 0),
+        (vec![id, ("client_secret", secret)], Some(basic(&api.id, secret)), 0),
+        (vec![("client_id", app.id.as_str())], Some(basic(&api.id, secret)), 0),
+        (vec![("client_assertion", "header.payload.signature"), jwt], None, 0),
+        (vec![id, id], None, 0),
+    ] {
+        let send = |target: &'static str, own: (&'static str, &str)| {
+            let request = Request::post_form(target, form(&[&[own], &pairs[..]].concat()));
+            header.iter().fold(request, |request, value| request.with_header("authorization", value.clone()))
+        };
+        let expected = t.server.token(&send("/token", ("grant_type", "client_credentials"))).await.into_parts();
+        assert!(matches!(expected.0, 400 | 401), "{pairs:?}");
+        for token in [tokens.access_token.expose(), refresh_of(&tokens).expose(), "garbage"] {
+            let calls = t.faults.calls();
+            let response = t.server.introspect(&send("/introspect", ("token", token))).await;
+            assert_eq!(t.faults.calls() - calls, look_ups, "the token was looked up: {pairs:?}, {header:?}");
+            assert_eq!(response.into_parts(), expected, "{pairs:?}, {header:?}");
+            assert_eq!(t.events.names().last(), Some(&"introspection_refused"));
+        }
+    }
+}
+
+// covers: CA-26 (RFC 7662 §2.1)
+#[tokio::test]
+async fn a_caller_may_authenticate_by_header_or_body() {
+    let t = TestServer::new();
+    let (api, app) = (api(&t).await, t.public_client(CB).await);
+    let tokens = tokens_of(&t, &app).await;
+    let token = ("token", tokens.access_token.expose());
+    let secret = api.secret.as_ref().unwrap().expose();
+    for request in [
+        introspection(&[token]).with_header("authorization", basic(&api.id, secret)),
+        introspection(&[token, ("client_id", &api.id), ("client_secret", secret)]),
+    ] {
+        assert_eq!(json(&answered(&t, &request).await)["active"], true);
+    }
+}
+
+// covers: IN-10 (RFC 7662 §2.1)
+#[tokio::test]
+async fn a_hint_changes_neither_the_answer_nor_the_number_of_look_ups() {
+    let t = TestServer::new();
+    let app = t.confidential_client(CB).await;
+    let tokens = tokens_of(&t, &app).await;
+    for token in [tokens.access_token.expose(), refresh_of(&tokens).expose()] {
+        let expected = active(&t, &app, token).await;
+        for hint in ["access_token", "refresh_token", "foo", ""] {
+            let calls = t.faults.calls();
+            let request = introspection_by(&app, &[("token", token), ("token_type_hint", hint)]);
+            assert_eq!(json(&answered(&t, &request).await), expected, "{hint}");
+            assert_eq!(t.faults.calls() - calls, 2, "client and token: {hint}");
+        }
+    }
+}
+
+// covers: IN-05 (RFC 7662 §2.1), IN-06 (RFC 7662 §4), B36, B37, B38
+#[tokio::test]
+async fn only_a_posted_form_with_one_token_is_a_request() {
+    let t = TestServer::with_policy(|policy| policy.max_body = 300);
+    let (api, app) = (api(&t).await, t.public_client(CB).await);
+    let tokens = tokens_of(&t, &app).await;
+    let token = tokens.access_token.expose();
+    let header = || basic(&api.id, api.secret.as_ref().unwrap().expose());
+    let raw = |body: String| Request::post_form("/introspect", body).with_header("authorization", header());
+    let with_method = |method: &str, target: String| {
+        Request::new(method, target)
+            .with_header("content-type", "application/x-www-form-urlencoded")
+            .with_header("authorization", header())
+            .with_body(form(&[("token", token)]))
+    };
+    let json_body = Request::new("POST", "/introspect")
+        .with_header("content-type", "application/json")
+        .with_header("authorization", header())
+        .with_body(format!("{{\"token\":\"{token}\"}}"));
+    let in_query = Request::post_form(format!("/introspect?token={token}"), "").with_header("authorization", header());
+    for (request, status, reason) in [
+        (with_method("GET", format!("/introspect?token={token}")), 405, "MethodNotAllowed"),
+        (with_method("GET", "/introspect".to_owned()), 405, "MethodNotAllowed"),
+        (with_method("HEAD", "/introspect".to_owned()), 405, "MethodNotAllowed"),
+        (with_method("PUT", "/introspect".to_owned()), 405, "MethodNotAllowed"),
+        (with_method("OPTIONS", "/introspect".to_owned()), 405, "MethodNotAllowed"),
+        (json_body, 400, "NotAForm"),
+        (in_query, 400, "ParameterInQuery(\"token\")"),
+        (raw(String::new()), 400, "MissingParameter(\"token\")"),
+        (raw("token=".to_owned()), 400, "MissingParameter(\"token\")"),
+        (raw(format!("token={token}&token={token}")), 400, "RepeatedParameter(\"token\")"),
+        (
+            raw(format!("token={token}&token_type_hint=a&token_type_hint=a")),
+            400,
+            "RepeatedParameter(\"token_type_hint\")",
+        ),
+        (raw(format!("token={token}%")), 400, "MalformedEncoding"),
+        (raw(format!("token={token}&x=%FF")), 400, "MalformedEncoding"),
+        (raw(format!("token={token}&x={}", "x".repeat(300))), 413, "BodyTooLarge"),
+    ] {
+        let response = refused(&t, &request, status, "invalid_request", reason).await;
+        assert!(!text(&response).contains(token) && !text(&response).contains("active"));
+    }
+    let request = Request::post_form("/introspect?tenant=1", format!("token={token}&x=1&x=2"));
+    let response = answered(&t, &request.with_header("authorization", header())).await;
+    assert_eq!(json(&response)["active"], true);
+}
+
+// covers: IN-13 (RFC 7662 §2.2), IN-14 (RFC 7662 §5), IN-16 (RFC 7662 §2.2)
+#[tokio::test]
+async fn the_host_adds_members_for_each_caller_and_replaces_none() {
+    let asked: Arc<Mutex<Vec<String>>> = Arc::default();
+    let by_hook = Arc::clone(&asked);
+    let t = TestServer::with(move |builder| {
+        builder.introspection(move |caller, grant| {
+            by_hook.lock().unwrap().push(caller.id().to_string());
+            let standard = ["active", "scope", "client_id", "iss", "iat", "exp", "sub", "token_type"];
+            let mut members: Map<String, Value> =
+                standard.into_iter().map(|name| (name.to_owned(), json!("forged"))).collect();
+            members.insert("aud".to_owned(), json!(["https://api.example"]));
+            let department = grant.host_data.as_ref().map(|data| data["department"].clone());
+            if caller.id().as_str() == "payroll" {
+                members.insert("https://payroll.example/department".to_owned(), department.into());
+            }
+            members
+        })
+    });
+    let api = api(&t).await;
+    let secret = grantor::ClientSecret::new("the-secret-of-payroll");
+    let payroll = grantor::Client::confidential("payroll", grantor::ClientCredential::secret(&secret));
+    let payroll = t.register(payroll.resource_server().build(), Some(secret)).await;
+    let (app, stranger) = (t.public_client(CB).await, t.confidential_client(CB).await);
+    let approval = Approval::by(Subject::new("alice").unwrap()).host_data(json!({ "department": "sales" }));
+    let tokens = t.authorize(&app).approve(approval).await.redeem().await.unwrap();
+    let token = tokens.access_token.expose();
+
+    let mut expected = json!({
+        "active": true, "scope": "user:read", "client_id": app.id, "iss": ISSUER, "iat": START, "exp": START + 3_600,
+        "sub": "alice", "token_type": "Bearer", "aud": ["https://api.example"],
+    });
+    assert_eq!(active(&t, &api, token).await, expected);
+    expected["https://payroll.example/department"] = json!("sales");
+    assert_eq!(active(&t, &payroll, token).await, expected);
+
+    // Who is told nothing is told nothing of the host's either, and the host is not even asked.
+    let before = asked.lock().unwrap().len();
+    assert_inactive(&t, &stranger, token).await;
+    assert_inactive(&t, &api, "garbage").await;
+    t.clock.advance(Duration::hours(1));
+    assert_inactive(&t, &api, token).await;
+    assert_eq!(asked.lock().unwrap()[..], [api.id.clone(), payroll.id.clone()]);
+    assert_eq!(before, 2);
+}
+
+#[tokio::test]
+async fn a_storage_that_fails_says_nothing_about_the_token() {
+    for step in 1..=2 {
+        for (fault, status, error) in [
+            (Fault::Failed, 500, "server_error"),
+            (Fault::Unavailable, 503, "temporarily_unavailable"),
+            (Fault::LostAnswer, 503, "temporarily_unavailable"),
+        ] {
+            let t = TestServer::new();
+            let (api, app) = (api(&t).await, t.public_client(CB).await);
+            let tokens = tokens_of(&t, &app).await;
+            let request = introspection_by(&api, &[("token", tokens.access_token.expose())]);
+            t.faults.fail(step, fault);
+            let response = refused(&t, &request, status, error, "a test wants").await;
+            assert!(!text(&response).contains("a test wants") && !text(&response).contains("active"));
+            assert_eq!(json(&answered(&t, &request).await)["active"], true);
+        }
+    }
+}
+
+// covers: IN-11 (RFC 7662 §4)
+#[tokio::test]
+async fn the_answer_and_the_bearer_check_agree_at_every_moment_of_a_tokens_life() {
+    let t = TestServer::new();
+    let (api, app) = (api(&t).await, t.public_client(CB).await);
+    let first = tokens_of(&t, &app).await;
+    let mut seen = Vec::new();
+    let mut latest = RefreshToken::new(refresh_of(&first).expose());
+    for round in 0..6 {
+        let told = answered(&t, &introspection_by(&api, &[("token", first.access_token.expose())])).await;
+        let told = json(&told)["active"] == true;
+        assert_eq!(told, t.bearer(&first.access_token).await.is_ok(), "round {round}");
+        seen.push(told);
+        t.clock.advance(Duration::minutes(20));
+        latest = t.refresh(&app, &latest).await.unwrap().refresh_token.unwrap();
+    }
+    assert_eq!(seen, [true, true, true, false, false, false]);
+}
+
+#[tokio::test]
+async fn the_typed_form_says_the_same() {
+    let t = TestServer::new();
+    let (api, app) = (api(&t).await, t.public_client(CB).await);
+    let tokens = tokens_of(&t, &app).await;
+    let secret = api.secret.as_ref().unwrap();
+    let request = || IntrospectionRequest::of(tokens.access_token.expose());
+
+    let told = t.introspection_request(&request().client_secret_basic(&api.id, secret)).await.unwrap();
+    let token = told.active().expect("it is active");
+    assert_eq!(token.grant.subject, Some(Subject::new("alice").unwrap()));
+    assert_eq!(token.token.expires_at, t.clock.now() + Duration::hours(1));
+    assert!(token.extra.is_empty());
+    let shown = format!("{told:?}");
+    assert!(shown.contains("alice") && !shown.contains(tokens.access_token.expose()), "{shown}");
+
+    let unknown = IntrospectionRequest::of("unknown").client_secret_post(&api.id, secret);
+    let told = t.introspection_request(&unknown).await.unwrap();
+    assert!(matches!(told, Introspection::Inactive) && told.active().is_none());
+    for (request, reason) in [
+        (request(), Refusal::MissingClientAuthentication),
+        (request().client_id(&app.id), Refusal::IntrospectionNotAllowed),
+        (request().client_secret_basic("nobody", secret), Refusal::UnknownClient),
+        (request().client_secret_basic(&api.id, secret).parameter("token", "x"), Refusal::RepeatedParameter("token")),
+    ] {
+        let error = t.introspection_request(&request).await.unwrap_err();
+        assert_eq!(error.refusal(), Some(&reason));
+    }
+    assert_eq!(t.events.count("introspection_refused"), 4);
+}

@@ -1,0 +1,394 @@
+//! The limit on guessing, put around an authenticator and seen from outside.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use async_trait::async_trait;
+use grantor::error::AuthenticatorError;
+use grantor::testing::{TestClient, TestServer, TestUsers};
+use grantor::{
+    Authenticator, ClientAttempt, ClientSecrets, Limiter, Request, ResourceOwnerAttempt, Response, Subject, Verdict,
+};
+use time::Duration;
+use tokio::sync::Semaphore;
+
+#[path = "common/mod.rs"]
+mod common;
+use common::{basic, error_of, form, json, text};
+
+const CB: &str = "https://app.example/cb";
+
+/// Counts how often it is asked, answers only when the door is open, and fails or throttles if it is told to.
+#[derive(Clone)]
+struct Guarded {
+    users: TestUsers,
+    asked: Arc<AtomicUsize>,
+    door: Arc<Semaphore>,
+    mood: Arc<AtomicUsize>,
+}
+
+const FAILING: usize = 1;
+const THROTTLING: usize = 2;
+
+impl Guarded {
+    fn new(users: &TestUsers) -> Self {
+        let door = Arc::new(Semaphore::new(Semaphore::MAX_PERMITS));
+        Self { users: users.clone(), asked: Arc::default(), door, mood: Arc::default() }
+    }
+
+    fn asked(&self) -> usize {
+        self.asked.load(Ordering::SeqCst)
+    }
+
+    async fn mood<T>(&self) -> Option<Result<Verdict<T>, AuthenticatorError>> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        drop(self.door.acquire().await.unwrap());
+        match self.mood.load(Ordering::SeqCst) {
+            FAILING => Some(Err(AuthenticatorError::new("the directory is down"))),
+            THROTTLING => Some(Ok(Verdict::Throttled { retry_after: Duration::seconds(7) })),
+            _ => None,
+        }
+    }
+}
+
+#[async_trait]
+impl Authenticator for Guarded {
+    async fn client(&self, attempt: &ClientAttempt<'_>) -> Result<Verdict<()>, AuthenticatorError> {
+        match self.mood().await {
+            Some(answer) => answer,
+            None => ClientSecrets.client(attempt).await,
+        }
+    }
+
+    async fn resource_owner(&self, attempt: &ResourceOwnerAttempt<'_>) -> Result<Verdict<Subject>, AuthenticatorError> {
+        match self.mood().await {
+            Some(answer) => answer,
+            None => self.users.resource_owner(attempt).await,
+        }
+    }
+}
+
+/// A server whose authenticator is limited, and what is inside.
+fn limited(limit: impl FnOnce(Limiter<Guarded>) -> Limiter<Guarded>) -> (TestServer, Guarded) {
+    let users = TestUsers::default();
+    users.add("alice", "correct horse");
+    users.add("bob", "battery staple");
+    let inner = Guarded::new(&users);
+    let of_server = limit(Limiter::new(inner.clone()));
+    let mut policy = grantor::Policy::default();
+    policy.dangerous().allow_password_grant = true;
+    let t = TestServer::with(|builder| builder.policy(policy).authenticator(of_server));
+    (t, inner)
+}
+
+async fn client(t: &TestServer) -> TestClient {
+    t.confidential_client_with(|client| {
+        client.authorization_code([CB]).refresh_token().client_credentials().password().scope("user:read")
+    })
+    .await
+}
+
+fn peer(address: &str) -> IpAddr {
+    address.parse().unwrap()
+}
+
+/// A form of a client at an endpoint, from a peer.
+fn post(target: &str, pairs: &[(&str, &str)], id: &str, secret: &str, from: &str) -> Request {
+    Request::post_form(target, form(pairs)).with_header("authorization", basic(id, secret)).with_peer(peer(from))
+}
+
+const MACHINE: [(&str, &str); 2] = [("grant_type", "client_credentials"), ("scope", "user:read")];
+const HOME: &str = "192.0.2.7";
+
+fn secret_of(client: &TestClient) -> &str {
+    client.secret.as_ref().unwrap().expose()
+}
+
+fn right(client: &TestClient, from: &str) -> Request {
+    post("/token", &MACHINE, &client.id, secret_of(client), from)
+}
+
+fn wrong(client: &TestClient, from: &str) -> Request {
+    post("/token", &MACHINE, &client.id, "a-wrong-guess", from)
+}
+
+fn login(client: &TestClient, username: &str, password: &str, from: &str) -> Request {
+    let pairs = [("grant_type", "password"), ("username", username), ("password", password), ("scope", "user:read")];
+    post("/token", &pairs, &client.id, secret_of(client), from)
+}
+
+async fn status(t: &TestServer, request: &Request) -> u16 {
+    t.server.token(request).await.status()
+}
+
+/// An answer to somebody who has to wait, with how long.
+fn assert_throttled(response: &Response, seconds: &str) {
+    assert_eq!(response.status(), 429, "{}", text(response));
+    assert_eq!(response.header("retry-after"), Some(seconds));
+    assert_eq!(response.header("content-type"), Some("application/json"));
+    assert_eq!((response.header("cache-control"), response.header("pragma")), (Some("no-store"), Some("no-cache")));
+    assert_eq!(error_of(response), "temporarily_unavailable");
+    assert_eq!(json(response)["error_description"], "too many attempts, try again later");
+    assert_eq!(json(response).as_object().unwrap().len(), 2);
+    assert_eq!(response.header("www-authenticate"), None);
+}
+
+// covers: CA-08 (RFC 6749 §2.3.1), RV-18 (RFC 7009 §5)
+#[tokio::test]
+async fn guesses_are_counted_over_all_endpoints_and_stopped_at_each_of_them() {
+    let (t, inner) = limited(|limiter| limiter.allow(3, Duration::minutes(10)));
+    let app = client(&t).await;
+    let token = t.token_as(&app, grantor::TokenRequest::client_credentials().scope("user:read")).await.unwrap();
+    let token = ("token", token.access_token.expose());
+    let guess = |target: &str| match target {
+        "/token" => wrong(&app, HOME),
+        _ => post(target, &[token], &app.id, "a-wrong-guess", HOME),
+    };
+    assert_eq!(t.server.token(&guess("/token")).await.status(), 401);
+    assert_eq!(t.server.revoke(&guess("/revoke")).await.status(), 401);
+    assert_eq!(t.server.introspect(&guess("/introspect")).await.status(), 401);
+    let (asked, calls) = (inner.asked(), t.faults.calls());
+
+    // Now even the right secret has to wait, or the answer would tell a guesser that it was right.
+    assert_throttled(&t.server.token(&right(&app, HOME)).await, "600");
+    assert_throttled(&t.server.revoke(&post("/revoke", &[token], &app.id, secret_of(&app), HOME)).await, "600");
+    assert_throttled(&t.server.introspect(&post("/introspect", &[token], &app.id, secret_of(&app), HOME)).await, "600");
+    assert_throttled(&t.server.token(&wrong(&app, HOME)).await, "600");
+    assert_eq!(inner.asked(), asked, "nothing was compared");
+    assert_eq!(t.faults.calls() - calls, 4, "the client, and nothing after it");
+    assert!(t.bearer(&grantor::AccessToken::new(token.1)).await.is_ok());
+    for name in ["token_refused", "revocation_refused", "introspection_refused"] {
+        let last = t.events.events().into_iter().rfind(|event| event.name == name).unwrap();
+        assert!(last.text.contains("Throttled"), "{}", last.text);
+    }
+}
+
+// covers: CA-08 (RFC 6749 §2.3.1)
+#[tokio::test]
+async fn each_client_and_each_peer_is_counted_by_itself() {
+    let (t, _) = limited(|limiter| limiter.allow(2, Duration::MINUTE));
+    let (app, other) = (client(&t).await, client(&t).await);
+    for _ in 0..2 {
+        assert_eq!(status(&t, &wrong(&app, HOME)).await, 401);
+        let unknown = post("/token", &MACHINE, "nobody-we-know", "a-wrong-guess", HOME);
+        assert_eq!(status(&t, &unknown).await, 401);
+    }
+    assert_eq!(status(&t, &right(&app, HOME)).await, 429);
+    let unknown = post("/token", &MACHINE, "nobody-we-know", "a-wrong-guess", HOME);
+    assert_eq!(status(&t, &unknown).await, 429, "a client that does not exist looks the same");
+    assert_eq!(status(&t, &right(&app, "192.0.2.8")).await, 200, "the client is not locked out by somebody elsewhere");
+    assert_eq!(status(&t, &right(&other, HOME)).await, 200, "nor are its neighbours");
+    // Peers that are not known are one.
+    let anonymous = |secret: &str| {
+        Request::post_form("/token", form(&MACHINE)).with_header("authorization", basic(&app.id, secret))
+    };
+    for expected in [401, 401, 429] {
+        assert_eq!(status(&t, &anonymous("a-wrong-guess")).await, expected);
+    }
+    assert_eq!(status(&t, &right(&app, "192.0.2.8")).await, 200);
+}
+
+// covers: CA-08 (RFC 6749 §2.3.1)
+#[tokio::test]
+async fn the_wait_is_told_in_whole_seconds_and_ends_by_the_clock() {
+    let (t, inner) = limited(|limiter| limiter.allow(2, Duration::MINUTE));
+    let app = client(&t).await;
+    assert_eq!(status(&t, &wrong(&app, HOME)).await, 401);
+    t.clock.advance(Duration::milliseconds(20_500));
+    assert_eq!(status(&t, &wrong(&app, HOME)).await, 401);
+    assert_throttled(&t.server.token(&right(&app, HOME)).await, "40");
+    t.clock.advance(Duration::milliseconds(39_499));
+    assert_throttled(&t.server.token(&right(&app, HOME)).await, "1");
+    let asked = inner.asked();
+    t.clock.advance(Duration::milliseconds(1));
+    assert_eq!(status(&t, &right(&app, HOME)).await, 200, "a minute after the first failure");
+    assert_eq!(inner.asked(), asked + 1);
+    // And the count begins anew.
+    for expected in [401, 401, 429] {
+        assert_eq!(status(&t, &wrong(&app, HOME)).await, expected);
+    }
+    t.clock.advance(Duration::MINUTE);
+    for expected in [401, 401, 429] {
+        assert_eq!(status(&t, &wrong(&app, HOME)).await, expected);
+    }
+}
+
+#[tokio::test]
+async fn at_least_one_failure_is_allowed_and_at_least_a_second_waited_for() {
+    let (t, _) = limited(|limiter| limiter.allow(0, Duration::ZERO));
+    let app = client(&t).await;
+    assert_eq!(status(&t, &right(&app, HOME)).await, 200);
+    assert_eq!(status(&t, &wrong(&app, HOME)).await, 401);
+    assert_throttled(&t.server.token(&right(&app, HOME)).await, "1");
+    t.clock.advance(Duration::SECOND);
+    assert_eq!(status(&t, &right(&app, HOME)).await, 200);
+}
+
+#[tokio::test]
+async fn without_further_settings_it_is_ten_failures_a_minute() {
+    let (t, _) = limited(|limiter| limiter);
+    let app = client(&t).await;
+    for _ in 0..10 {
+        assert_eq!(status(&t, &wrong(&app, HOME)).await, 401);
+    }
+    assert_throttled(&t.server.token(&right(&app, HOME)).await, "60");
+    t.clock.advance(Duration::MINUTE);
+    assert_eq!(status(&t, &right(&app, HOME)).await, 200);
+}
+
+// covers: CA-08 (RFC 6749 §2.3.1)
+#[tokio::test]
+async fn who_knows_the_secret_is_never_slowed_down_not_even_when_it_asks_all_at_once() {
+    let (t, inner) = limited(|limiter| limiter.allow(1, Duration::MINUTE));
+    let app = client(&t).await;
+    for _ in 0..50 {
+        assert_eq!(status(&t, &right(&app, HOME)).await, 200);
+    }
+    inner.door.forget_permits(Semaphore::MAX_PERMITS);
+    let before = inner.asked();
+    let (t, app) = (Arc::new(t), Arc::new(app));
+    let requests: Vec<_> = (0..200)
+        .map(|_| {
+            let (t, app) = (Arc::clone(&t), Arc::clone(&app));
+            tokio::spawn(async move { status(&t, &right(&app, HOME)).await })
+        })
+        .collect();
+    while inner.asked() < before + 200 {
+        tokio::task::yield_now().await;
+    }
+    inner.door.add_permits(1);
+    for request in requests {
+        assert_eq!(request.await.unwrap(), 200);
+    }
+}
+
+#[tokio::test]
+async fn a_success_forgives_the_failures_before_it() {
+    let (t, _) = limited(|limiter| limiter.allow(3, Duration::MINUTE));
+    let app = client(&t).await;
+    for _ in 0..5 {
+        for _ in 0..2 {
+            assert_eq!(status(&t, &wrong(&app, HOME)).await, 401);
+            assert_eq!(status(&t, &login(&app, "alice", "wrong", "192.0.2.9")).await, 400);
+        }
+        assert_eq!(status(&t, &right(&app, HOME)).await, 200);
+        assert_eq!(status(&t, &login(&app, "alice", "correct horse", "192.0.2.9")).await, 200);
+    }
+}
+
+// covers: CU-14 (RFC 6749 §10.10), GI-02 (RFC 6749 §4.3.2)
+#[tokio::test]
+async fn passwords_are_guessed_in_vain_by_user_name_and_peer() {
+    let (t, inner) = limited(|limiter| limiter.allow(3, Duration::minutes(5)));
+    let (app, other) = (client(&t).await, client(&t).await);
+    for guess in ["one", "two", "three"] {
+        for name in ["alice", "nobody"] {
+            let response = t.server.token(&login(&app, name, guess, HOME)).await;
+            assert_eq!((response.status(), error_of(&response).as_str()), (400, "invalid_grant"));
+        }
+    }
+    let asked = inner.asked();
+    assert_throttled(&t.server.token(&login(&app, "alice", "correct horse", HOME)).await, "300");
+    assert_throttled(&t.server.token(&login(&app, "nobody", "four", HOME)).await, "300");
+    assert_throttled(&t.server.token(&login(&other, "alice", "correct horse", HOME)).await, "300");
+    assert_eq!(inner.asked() - asked, 3, "only the clients' secrets were looked at");
+    assert_eq!(status(&t, &login(&app, "alice", "correct horse", "192.0.2.8")).await, 200, "alice logs in from home");
+    assert_eq!(status(&t, &login(&app, "bob", "battery staple", HOME)).await, 200);
+    assert_eq!(status(&t, &right(&app, HOME)).await, 200, "a user is not a client");
+    t.clock.advance(Duration::minutes(5));
+    assert_eq!(status(&t, &login(&app, "alice", "correct horse", HOME)).await, 200);
+}
+
+// covers: CU-14 (RFC 6749 §10.10), GI-02 (RFC 6749 §4.3.2)
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn many_guesses_at_once_are_as_few_as_one_after_the_other() {
+    let (t, inner) = limited(|limiter| limiter.allow(3, Duration::minutes(5)));
+    let app = client(&t).await;
+    let (t, app) = (Arc::new(t), Arc::new(app));
+    let guesses: Vec<_> = (0..60)
+        .map(|n| {
+            let (t, app) = (Arc::clone(&t), Arc::clone(&app));
+            tokio::spawn(async move { status(&t, &login(&app, "alice", &format!("guess {n}"), HOME)).await })
+        })
+        .collect();
+    let mut answers = Vec::new();
+    for guess in guesses {
+        answers.push(guess.await.unwrap());
+    }
+    answers.sort_unstable();
+    assert_eq!(answers, [vec![400; 3], vec![429; 57]].concat());
+    assert_eq!(inner.asked(), 60 + 3, "each client's secret, and three passwords");
+}
+
+#[tokio::test]
+async fn a_failure_of_the_authenticator_and_a_wait_of_its_own_are_nobodys_guess() {
+    let (t, inner) = limited(|limiter| limiter.allow(2, Duration::MINUTE));
+    let app = client(&t).await;
+    for (mood, expected) in [(FAILING, 500), (THROTTLING, 429)] {
+        for _ in 0..5 {
+            inner.mood.store(mood, Ordering::SeqCst);
+            let response = t.server.token(&right(&app, HOME)).await;
+            assert_eq!(response.status(), expected);
+            assert_eq!(response.header("retry-after"), (expected == 429).then_some("7"), "as the host's said");
+            assert!(!text(&response).contains("directory"));
+        }
+        inner.mood.store(0, Ordering::SeqCst);
+        assert_eq!(status(&t, &right(&app, HOME)).await, 200);
+        assert_eq!(status(&t, &login(&app, "alice", "correct horse", HOME)).await, 200);
+    }
+}
+
+/// Knows clients, but for a while no users.
+struct Down(TestUsers, AtomicUsize);
+#[async_trait]
+impl Authenticator for Down {
+    async fn resource_owner(&self, attempt: &ResourceOwnerAttempt<'_>) -> Result<Verdict<Subject>, AuthenticatorError> {
+        match self.1.fetch_add(1, Ordering::SeqCst) {
+            0..=4 => Err(AuthenticatorError::new("the directory is down")),
+            5..=9 => Ok(Verdict::Throttled { retry_after: Duration::SECOND }),
+            _ => self.0.resource_owner(attempt).await,
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_login_that_could_not_be_judged_does_not_count() {
+    let users = TestUsers::default();
+    users.add("alice", "correct horse");
+    let limiter = Limiter::new(Down(users, AtomicUsize::new(0))).allow(2, Duration::MINUTE);
+    let mut policy = grantor::Policy::default();
+    policy.dangerous().allow_password_grant = true;
+    let t = TestServer::with(|builder| builder.policy(policy).authenticator(limiter));
+    let app = client(&t).await;
+    let mut answers = Vec::new();
+    for _ in 0..10 {
+        answers.push(status(&t, &login(&app, "alice", "correct horse", HOME)).await);
+    }
+    assert_eq!(answers, [vec![500; 5], vec![429; 5]].concat());
+    for expected in [400, 400, 429] {
+        assert_eq!(status(&t, &login(&app, "alice", "wrong", HOME)).await, expected);
+    }
+}
+
+// covers: CA-08 (RFC 6749 §2.3.1)
+#[tokio::test]
+async fn all_addresses_of_one_ipv6_customer_are_one_peer_and_an_ipv4_address_is_one_however_it_is_written() {
+    let (t, _) = limited(|limiter| limiter.allow(2, Duration::MINUTE));
+    let app = client(&t).await;
+    for from in ["2001:db8:1:2::1", "2001:db8:1:2:ffff:ffff:ffff:ffff"] {
+        assert_eq!(status(&t, &wrong(&app, from)).await, 401);
+    }
+    assert_eq!(status(&t, &right(&app, "2001:db8:1:2:3:4:5:6")).await, 429);
+    for from in ["2001:db8:1:3::1", "2001:db8:0:2::1", "32.1.13.184"] {
+        assert_eq!(status(&t, &right(&app, from)).await, 200, "{from}");
+    }
+    // A socket for both families shows IPv4 peers like this.
+    for from in ["::ffff:198.51.100.1", "198.51.100.1"] {
+        assert_eq!(status(&t, &wrong(&app, from)).await, 401);
+    }
+    assert_eq!(status(&t, &right(&app, "::ffff:198.51.100.1")).await, 429);
+    for from in ["::ffff:198.51.100.2", "198.51.100.2", "::1"] {
+        assert_eq!(status(&t, &right(&app, from)).await, 200, "{from}");
+    }
+}

@@ -1,0 +1,638 @@
+//! What the feature `tracing` writes into a log, and what it never does.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::{Debug, Write as _};
+use std::io;
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use grantor::client::ClientBuilder;
+use grantor::error::{AuthenticatorError, EntropyError};
+use grantor::grants::{Decision, GrantContext, GrantHandler};
+use grantor::storage::GrantSelector;
+use grantor::testing::{Fault, RecordingObserver, TestClient, TestServer, TestUsers};
+use grantor::tracing::TracingObserver;
+use grantor::{
+    AccessToken, Approval, Authenticator, Authorize, ClientAttempt, ClientSecret, ClientSecrets, Entropy, GrantType,
+    PendingAuthorization, Policy, RefreshToken, Request, ResourceOwnerAttempt, Response, Subject, TokenRequest,
+    TokenResponse, Verdict,
+};
+use serde_json::json;
+use time::Duration;
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
+use tracing::subscriber::DefaultGuard;
+use tracing::{Level, Subscriber};
+use tracing_subscriber::fmt::format::FmtSpan;
+use tracing_subscriber::layer::{Context, SubscriberExt};
+use tracing_subscriber::registry::{LookupSpan, Scope};
+use tracing_subscriber::{Layer, Registry};
+
+#[path = "common/mod.rs"]
+mod common;
+use common::{basic, form};
+
+const CB: &str = "https://app.example/cb";
+const VERIFIER: &str = "a-verifier-of-forty-three-characters-at-least";
+const PASSWORD: &str = "correct horse battery+staple/\u{e9}";
+const HOST_DATA: &str = "host data that is nobody's business";
+const STATE: &str = "a-state-that-is-the-clients-own-business";
+const CAUSE: &str = "password=hunter2-of-the-directory";
+const FORM_KEY: [u8; 32] = *b"the key of all the consent forms";
+const EXTENSION: &str = "urn:example:broken";
+
+/// The names and values of a span or an event.
+type Fields = BTreeMap<String, String>;
+
+#[derive(Debug, Clone, PartialEq)]
+struct Logged {
+    level: Level,
+    target: String,
+    fields: Fields,
+    /// The spans around it, outermost first, each with its fields.
+    spans: Vec<(String, Fields)>,
+}
+
+/// Collects all that is emitted, as data and as the text of a usual log.
+#[derive(Clone, Default)]
+struct Log {
+    events: Arc<Mutex<Vec<Logged>>>,
+    spans: Arc<Mutex<Vec<(Level, String, Fields)>>>,
+    text: Arc<Mutex<Vec<u8>>>,
+}
+
+impl Log {
+    /// Collects from now on, on this thread, until the guard is dropped.
+    fn start() -> (Self, DefaultGuard) {
+        let log = Self::default();
+        let writer = log.clone();
+        let lines = tracing_subscriber::fmt::layer()
+            .with_ansi(false)
+            .with_span_events(FmtSpan::FULL)
+            .with_writer(move || writer.clone());
+        let guard = tracing::subscriber::set_default(Registry::default().with(lines).with(log.clone()));
+        (log, guard)
+    }
+
+    fn events(&self) -> Vec<Logged> {
+        self.events.lock().unwrap().clone()
+    }
+
+    /// The one event since the last call.
+    fn take_one(&self) -> Logged {
+        let mut events = self.events.lock().unwrap();
+        assert_eq!(events.len(), 1, "{events:?}");
+        events.remove(0)
+    }
+
+    fn clear(&self) {
+        self.events.lock().unwrap().clear();
+        self.spans.lock().unwrap().clear();
+    }
+
+    /// All of it, in every form.
+    fn everything(&self) -> String {
+        let lines = String::from_utf8(self.text.lock().unwrap().clone()).unwrap();
+        format!("{lines}\n{:?}\n{:?}", self.events.lock().unwrap(), self.spans.lock().unwrap())
+    }
+}
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.text.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Log {
+    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
+        let mut fields = Reader::default();
+        attributes.record(&mut fields);
+        let (metadata, fields) = (attributes.metadata(), fields.0);
+        self.spans.lock().unwrap().push((*metadata.level(), metadata.name().to_owned(), fields.clone()));
+        context.span(id).unwrap().extensions_mut().insert(fields);
+    }
+
+    fn on_record(&self, id: &Id, values: &Record<'_>, context: Context<'_, S>) {
+        let span = context.span(id).unwrap();
+        let mut extensions = span.extensions_mut();
+        let mut fields = Reader(extensions.remove().unwrap_or_default());
+        values.record(&mut fields);
+        extensions.insert(fields.0);
+    }
+
+    fn on_event(&self, event: &tracing::Event<'_>, context: Context<'_, S>) {
+        let mut fields = Reader::default();
+        event.record(&mut fields);
+        let spans = context.event_scope(event).into_iter().flat_map(Scope::from_root);
+        let spans = spans.map(|span| (span.name().to_owned(), span.extensions().get().cloned().unwrap_or_default()));
+        let logged = Logged {
+            level: *event.metadata().level(),
+            target: event.metadata().target().to_owned(),
+            fields: fields.0,
+            spans: spans.collect(),
+        };
+        self.events.lock().unwrap().push(logged);
+    }
+}
+
+#[derive(Default)]
+struct Reader(Fields);
+
+impl Visit for Reader {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.0.insert(field.name().to_owned(), value.to_owned());
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        self.0.insert(field.name().to_owned(), format!("{value:?}"));
+    }
+}
+
+/// Knows clients and users, and fails with a cause that is nobody's business if the user is called so.
+struct Directory(TestUsers);
+
+#[async_trait]
+impl Authenticator for Directory {
+    async fn client(&self, attempt: &ClientAttempt<'_>) -> Result<Verdict<()>, AuthenticatorError> {
+        ClientSecrets.client(attempt).await
+    }
+
+    async fn resource_owner(&self, attempt: &ResourceOwnerAttempt<'_>) -> Result<Verdict<Subject>, AuthenticatorError> {
+        match attempt.username {
+            "broken" => Err(AuthenticatorError::new(CAUSE)),
+            "hasty" => Ok(Verdict::Throttled { retry_after: Duration::MINUTE }),
+            _ => self.0.resource_owner(attempt).await,
+        }
+    }
+}
+
+/// An extension grant that fails for want of randomness.
+struct Broken(GrantType);
+
+#[async_trait]
+impl GrantHandler for Broken {
+    fn grant_type(&self) -> &GrantType {
+        &self.0
+    }
+
+    fn parameters(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    async fn decide(&self, _: &GrantContext<'_>) -> Result<Decision, grantor::Error> {
+        Err(EntropyError::new(CAUSE).into())
+    }
+}
+
+fn post(target: &str, pairs: &[(&str, &str)], by: &TestClient) -> Request {
+    let header = basic(&by.id, by.secret.as_ref().unwrap().expose());
+    Request::post_form(target, form(pairs)).with_header("authorization", header)
+}
+
+struct Stage {
+    t: TestServer,
+    log: Log,
+    events: RecordingObserver,
+    app: TestClient,
+    api: TestClient,
+    _guard: DefaultGuard,
+}
+
+impl Stage {
+    /// A server that logs, and a log that begins when its clients are registered.
+    async fn new() -> Self {
+        let (log, guard) = Log::start();
+        let (events, users) = (RecordingObserver::default(), TestUsers::default());
+        users.add("alice", PASSWORD);
+        let mut policy = Policy::default();
+        policy.dangerous().allow_password_grant = true;
+        policy.dangerous().allow_implicit_grant = true;
+        let observer = (events.clone(), TracingObserver);
+        let t = TestServer::with(|builder| {
+            let builder = builder.policy(policy).authenticator(Directory(users)).observer(observer);
+            builder.form_key(FORM_KEY).grant(Broken(GrantType::new(EXTENSION).unwrap()))
+        });
+        let app = t.confidential_client_with(|client| {
+            let client = client.authorization_code([CB]).implicit([CB]).refresh_token().client_credentials();
+            client.password().extension_grant(EXTENSION).scope("user:read user:write")
+        });
+        let app = app.await;
+        let api = t.confidential_client_with(ClientBuilder::resource_server).await;
+        Self { t, log, events, app, api, _guard: guard }
+    }
+
+    async fn pending(&self) -> PendingAuthorization {
+        self.t.authorize(&self.app).state(STATE).pending().await
+    }
+
+    async fn tokens(&self) -> TokenResponse {
+        self.t.authorize(&self.app).approve_as("alice").await.redeem().await.unwrap()
+    }
+
+    async fn login(&self, username: &str, password: &str) -> Response {
+        let owner =
+            [("grant_type", "password"), ("username", username), ("password", password), ("scope", "user:read")];
+        self.t.server.token(&post("/token", &owner, &self.app)).await
+    }
+
+    /// The one event since the last call: its level, the endpoint whose span it is in, and its fields without the grant's
+    /// identifier, which must be there if and only if the event is about a grant.
+    fn told(&self, about_a_grant: bool) -> (Level, Option<String>, Fields) {
+        let Logged { level, target, mut fields, spans } = self.log.take_one();
+        assert_eq!(target, "grantor");
+        assert_eq!(fields.remove("grant_id").map(|id| id.len()), about_a_grant.then_some(22), "{fields:?}");
+        let endpoint = match &spans[..] {
+            [] => None,
+            [(name, fields)] => {
+                assert_eq!((name.as_str(), fields.len()), ("grantor", 1));
+                Some(fields["endpoint"].clone())
+            }
+            more => panic!("too many spans: {more:?}"),
+        };
+        (level, endpoint, fields)
+    }
+}
+
+fn fields(pairs: &[(&str, &str)]) -> Fields {
+    pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+fn refresh_of(tokens: &TokenResponse) -> &RefreshToken {
+    tokens.refresh_token.as_ref().expect("a refresh token")
+}
+
+#[tokio::test]
+async fn an_authorization_is_told_from_its_request_to_its_tokens() {
+    let stage = Stage::new().await;
+    let (t, app) = (&stage.t, stage.app.id.as_str());
+    let grant = [("client_id", app), ("subject", "alice"), ("scope", "user:read")];
+    let told = |level, endpoint: &str, pairs: &[(&str, &str)]| (level, Some(endpoint.to_owned()), fields(pairs));
+
+    let refused = t.authorize(&stage.app).scope("admin").send().await;
+    assert!(matches!(refused, Authorize::Respond(_)));
+    let expected =
+        [("event", "authorization_refused"), ("client_id", app), ("code", "invalid_scope"), ("reason", "UnknownScope")];
+    assert_eq!(stage.told(false), told(Level::INFO, "authorize", &expected));
+
+    let _denied = stage.pending().await.deny();
+    let expected = [("event", "authorization_denied"), ("client_id", app)];
+    assert_eq!(stage.told(false), told(Level::INFO, "authorize", &expected));
+
+    let approved = t.authorize(&stage.app).approve_as("alice").await;
+    let expected = [&[("event", "authorization_approved"), ("what", "approved")], &grant[..]].concat();
+    assert_eq!(stage.told(true), told(Level::INFO, "authorize", &expected));
+
+    let tokens = approved.redeem().await.unwrap();
+    let issued = [("event", "tokens_issued"), ("grant_type", "authorization_code"), ("refresh_token", "true")];
+    assert_eq!(stage.told(true), told(Level::INFO, "token", &[&issued, &grant[..]].concat()));
+
+    t.refresh(&stage.app, refresh_of(&tokens)).await.unwrap();
+    let issued = [("event", "tokens_issued"), ("grant_type", "refresh_token"), ("refresh_token", "true")];
+    assert_eq!(stage.told(true), told(Level::INFO, "token", &[&issued, &grant[..]].concat()));
+
+    t.refresh(&stage.app, refresh_of(&tokens)).await.unwrap();
+    let expected = [&[("event", "refresh_repeated"), ("what", "repeated")], &grant[..]].concat();
+    assert_eq!(stage.told(true), told(Level::INFO, "token", &expected));
+
+    t.token_as(&stage.app, TokenRequest::client_credentials().scope("user:read")).await.unwrap();
+    let expected = [
+        ("event", "tokens_issued"),
+        ("client_id", app),
+        ("grant_type", "client_credentials"),
+        ("scope", "user:read"),
+        ("refresh_token", "false"),
+    ];
+    assert_eq!(stage.told(true), told(Level::INFO, "token", &expected));
+}
+
+#[tokio::test]
+async fn a_replay_is_a_warning_and_the_refusal_that_follows_it_is_not() {
+    let stage = Stage::new().await;
+    let (t, app) = (&stage.t, stage.app.id.as_str());
+    let approved = t.authorize(&stage.app).approve_as("alice").await;
+    approved.redeem().await.unwrap();
+    let rotated = stage.tokens().await;
+    t.refresh(&stage.app, refresh_of(&rotated)).await.unwrap();
+    t.clock.advance(Duration::minutes(1) - Duration::SECOND);
+    stage.log.clear();
+
+    approved.redeem().await.unwrap_err();
+    t.refresh(&stage.app, refresh_of(&rotated)).await.unwrap_err();
+    let told: Vec<_> = stage.log.events().into_iter().map(|event| (event.level, event.fields)).collect();
+    let expected = |event: &str, grant_id: &str| {
+        let message = ("message", "grant revoked");
+        fields(&[("event", event), ("grant_id", grant_id), ("client_id", app), ("subject", "alice"), message])
+    };
+    let refused = |grant_type: &str, reason: &str| {
+        let event = ("event", "token_refused");
+        let code = ("code", "invalid_grant");
+        fields(&[event, ("client_id", app), ("grant_type", grant_type), code, ("reason", reason)])
+    };
+    assert_eq!(told.len(), 4, "{told:?}");
+    assert_eq!(told[0], (Level::WARN, expected("code_replayed", &told[0].1["grant_id"])));
+    assert_eq!(told[1], (Level::INFO, refused("authorization_code", "CodeReplayed")));
+    assert_eq!(told[2], (Level::WARN, expected("refresh_token_reused", &told[2].1["grant_id"])));
+    assert_eq!(told[3], (Level::INFO, refused("refresh_token", "RefreshTokenReused")));
+}
+
+#[tokio::test]
+async fn what_happens_to_tokens_later_is_told_with_its_endpoint() {
+    let stage = Stage::new().await;
+    let (t, app, api) = (&stage.t, stage.app.id.as_str(), stage.api.id.as_str());
+    let tokens = stage.tokens().await;
+    let token = [("token", tokens.access_token.expose())];
+    stage.log.clear();
+    let told = |level, endpoint: &str, pairs: &[(&str, &str)]| (level, Some(endpoint.to_owned()), fields(pairs));
+
+    assert_eq!(t.server.revoke(&post("/revoke", &token, &stage.api)).await.status(), 400);
+    let foreign = ("reason", "NotYourToken");
+    let expected = [("event", "revocation_refused"), ("client_id", api), ("code", "unauthorized_client"), foreign];
+    assert_eq!(stage.told(false), told(Level::INFO, "revoke", &expected));
+
+    assert_eq!(t.server.revoke(&post("/revoke", &token, &stage.app)).await.status(), 200);
+    let expected = [("event", "token_revoked"), ("client_id", app), ("kind", "AccessToken")];
+    assert_eq!(stage.told(true), told(Level::INFO, "revoke", &expected));
+
+    assert!(t.bearer(&tokens.access_token).await.is_err());
+    let expected = [("event", "bearer_refused"), ("code", "invalid_token")];
+    assert_eq!(stage.told(true), told(Level::INFO, "bearer", &expected));
+    assert!(t.server.bearer(&Request::get("/me")).await.is_err());
+    assert_eq!(stage.told(false), told(Level::INFO, "bearer", &[("event", "bearer_refused")]));
+
+    assert_eq!(t.server.introspect(&Request::post_form("/introspect", form(&token))).await.status(), 401);
+    let missing = ("reason", "MissingClientAuthentication");
+    let expected = [("event", "introspection_refused"), ("code", "invalid_client"), missing];
+    assert_eq!(stage.told(false), told(Level::INFO, "introspect", &expected));
+
+    t.revoke_grants(&GrantSelector::Subject(Subject::new("alice").unwrap())).await.unwrap();
+    let which = ("which", "Subject(Subject(\"alice\"))");
+    let expected = (Level::INFO, None, fields(&[("event", "grants_revoked"), which, ("count", "1")]));
+    assert_eq!(stage.told(false), expected);
+}
+
+#[tokio::test]
+async fn every_endpoint_has_a_span_that_says_which_it_is_and_nothing_more() {
+    let stage = Stage::new().await;
+    let t = &stage.t;
+    let session = "the-session-of-alice";
+    let pending = stage.pending().await;
+    let form_token = pending.form_token(session);
+    stage.log.clear();
+    let request = Request::get("/nothing");
+    let _ = t.server.authorize(&request).await;
+    let _ = t.resume(&form_token, session).await.unwrap().approve(Approval::by(Subject::new("alice").unwrap())).await;
+    let _ = t.server.token(&request).await;
+    let _ = t.server.revoke(&request).await;
+    let _ = t.server.introspect(&request).await;
+    let _ = t.server.metadata(&request);
+    let _ = t.server.bearer(&request).await;
+    let spans = stage.log.spans.lock().unwrap().clone();
+    let expected = ["authorize", "resume", "authorize", "token", "revoke", "introspect", "metadata", "bearer"];
+    let expected = expected.map(|endpoint| (Level::INFO, "grantor".to_owned(), fields(&[("endpoint", endpoint)])));
+    assert_eq!(spans, expected);
+}
+
+#[tokio::test]
+async fn a_failure_of_the_hosts_is_an_error_without_its_cause_and_a_wait_is_none() {
+    let stage = Stage::new().await;
+    let (t, app) = (&stage.t, stage.app.id.as_str());
+    let tokens = stage.tokens().await;
+    let token = [("token", tokens.access_token.expose())];
+    stage.log.clear();
+    let error = |endpoint: &str, pairs: &[(&str, &str)]| (Level::ERROR, Some(endpoint.to_owned()), fields(pairs));
+    let (failed, away) = (("error", "the storage failed"), ("error", "the storage is not available"));
+    let (server_error, unavailable) = (("code", "server_error"), ("code", "temporarily_unavailable"));
+
+    t.faults.fail(1, Fault::Failed);
+    let _ = t.authorize(&stage.app).send().await;
+    assert_eq!(stage.told(false), error("authorize", &[("event", "authorization_refused"), server_error, failed]));
+    let pending = stage.pending().await;
+    t.faults.fail(1, Fault::Unavailable);
+    let _ = pending.approve(Approval::by(Subject::new("alice").unwrap())).await;
+    let refused = [("event", "authorization_refused"), ("client_id", app), unavailable, away];
+    assert_eq!(stage.told(false), error("authorize", &refused));
+
+    t.faults.fail(3, Fault::Unavailable);
+    assert_eq!(t.server.revoke(&post("/revoke", &token, &stage.app)).await.status(), 503);
+    let refused = [("event", "revocation_refused"), ("client_id", app), unavailable, away];
+    assert_eq!(stage.told(false), error("revoke", &refused));
+    t.faults.fail(2, Fault::Failed);
+    assert_eq!(t.server.introspect(&post("/introspect", &token, &stage.app)).await.status(), 500);
+    let refused = [("event", "introspection_refused"), ("client_id", app), server_error, failed];
+    assert_eq!(stage.told(false), error("introspect", &refused));
+    t.faults.fail(1, Fault::Failed);
+    assert!(t.bearer(&tokens.access_token).await.is_err());
+    assert_eq!(stage.told(false), error("bearer", &[("event", "bearer_refused"), server_error, failed]));
+
+    let of_password = [("event", "token_refused"), ("client_id", app), ("grant_type", "password")];
+    assert_eq!(stage.login("broken", PASSWORD).await.status(), 500);
+    let cause = [server_error, ("error", "the authenticator failed")];
+    assert_eq!(stage.told(false), error("token", &[&of_password[..], &cause].concat()));
+    let extension = [("event", "token_refused"), ("client_id", app), ("grant_type", EXTENSION), server_error];
+    let request = post("/token", &[("grant_type", EXTENSION)], &stage.app);
+    assert_eq!(t.server.token(&request).await.status(), 500);
+    let cause = [("error", "the source of randomness failed")];
+    assert_eq!(stage.told(false), error("token", &[&extension[..], &cause].concat()));
+
+    assert_eq!(stage.login("hasty", PASSWORD).await.status(), 429);
+    let wait = fields(&[&of_password[..], &[unavailable, ("reason", "throttled")]].concat());
+    assert_eq!(stage.told(false), (Level::INFO, Some("token".to_owned()), wait));
+    assert!(!stage.log.everything().contains("a test wants") && !stage.log.everything().contains(CAUSE));
+}
+
+/// A text that may nowhere be seen, in the spellings in which it travels.
+fn spellings(secret: &str) -> Vec<String> {
+    let escaped: String = url::form_urlencoded::byte_serialize(secret.as_bytes()).collect();
+    vec![secret.to_owned(), escaped, secret.escape_debug().to_string(), STANDARD.encode(secret)]
+}
+
+// covers: B34
+#[tokio::test]
+#[expect(clippy::too_many_lines, reason = "one run from end to end, so that one search covers it all")]
+async fn a_full_run_of_everything_logs_every_event_and_no_secret() {
+    let stage = Stage::new().await;
+    let t = &stage.t;
+    let mut secrets: Vec<(&str, String)> = vec![
+        ("password", PASSWORD.to_owned()),
+        ("verifier", VERIFIER.to_owned()),
+        ("host data", HOST_DATA.to_owned()),
+        ("state", STATE.to_owned()),
+        ("cause of a failure", CAUSE.to_owned()),
+        ("cause of a storage's failure", "a test wants".to_owned()),
+        ("form key", String::from_utf8(FORM_KEY.to_vec()).unwrap()),
+    ];
+    for client in [&stage.app, &stage.api] {
+        let secret = client.secret.as_ref().unwrap().expose();
+        secrets.push(("client secret", secret.to_owned()));
+        secrets.push(("basic header", basic(&client.id, secret)["Basic ".len()..].to_owned()));
+    }
+    let mut keep = |what: &'static str, tokens: &TokenResponse| {
+        secrets.push((what, tokens.access_token.expose().to_owned()));
+        if let Some(token) = &tokens.refresh_token {
+            secrets.push((what, token.expose().to_owned()));
+        }
+    };
+
+    // Each grant, with and without a fault, a repetition and a replay.
+    let session = "the-session-of-alice";
+    let form_token = stage.pending().await.form_token(session);
+    let approval = || Approval::by(Subject::new("alice").unwrap()).host_data(json!({ "note": HOST_DATA }));
+    let resumed = t.resume(&form_token, session).await.unwrap().approve(approval()).await;
+    let code = resumed.code().unwrap().expose().to_owned();
+    assert!(t.resume(&form_token, "another-session").await.is_err());
+    let approved = t.authorize(&stage.app).approve(approval()).await;
+    let approved_code = approved.code().expose().to_owned();
+    let first = approved.redeem().await.unwrap();
+    keep("code grant", &first);
+    let second = t.refresh(&stage.app, refresh_of(&first)).await.unwrap();
+    keep("refreshed", &second);
+    t.refresh(&stage.app, refresh_of(&first)).await.unwrap();
+    for fault in [Fault::Failed, Fault::Unavailable, Fault::LostAnswer] {
+        t.faults.fail(3, fault);
+        t.refresh(&stage.app, refresh_of(&second)).await.unwrap_err();
+    }
+    approved.redeem().await.unwrap_err();
+    let reused = stage.tokens().await;
+    keep("reused", &reused);
+    keep("its successor", &t.refresh(&stage.app, refresh_of(&reused)).await.unwrap());
+    t.clock.advance(Duration::minutes(1));
+    t.refresh(&stage.app, refresh_of(&reused)).await.unwrap_err();
+    keep("machine", &t.token_as(&stage.app, TokenRequest::client_credentials().scope("user:read")).await.unwrap());
+    let answer = stage.login("alice", PASSWORD).await;
+    let of_password = common::json(&answer)["access_token"].as_str().unwrap().to_owned();
+    assert_eq!(stage.login("alice", "another-guess-at-it").await.status(), 400);
+    for (username, status) in [("broken", 500), ("hasty", 429)] {
+        assert_eq!(stage.login(username, PASSWORD).await.status(), status);
+    }
+    let implicit = form(&[
+        ("response_type", "token"),
+        ("client_id", &stage.app.id),
+        ("redirect_uri", CB),
+        ("scope", "user:read"),
+        ("state", STATE),
+    ]);
+    let Authorize::Pending(pending) = t.server.authorize(&Request::get(format!("/authorize?{implicit}"))).await else {
+        panic!("the request is in order");
+    };
+    let in_fragment = pending.approve(approval()).await;
+    let in_fragment = in_fragment.access_token().unwrap().expose().to_owned();
+    let _ = stage.pending().await.deny();
+    let pending = stage.pending().await;
+    t.faults.fail(1, Fault::Failed);
+    let _ = pending.approve(approval()).await;
+
+    // Requests that are wrong in all ways, full of what must not be repeated.
+    let live = stage.tokens().await;
+    keep("live", &live);
+    let junk = "a-secret-in-the-wrong-place";
+    for target in ["/authorize", "/token", "/revoke", "/introspect"] {
+        for request in [
+            Request::get(format!("{target}?client_secret={junk}&token={junk}&state={junk}&client_id={junk}")),
+            Request::post_form(format!("{target}?password={junk}"), format!("{junk}={junk}&token={junk}&code={junk}")),
+            Request::post_form(target, form(&[("grant_type", junk), ("token", junk), ("client_id", junk)])),
+            Request::post_form(target, format!("token={junk}&token={junk}&grant_type={junk}&scope={junk}%")),
+            post(target, &[("grant_type", junk), ("token", live.access_token.expose())], &stage.app),
+            post(target, &[("token", refresh_of(&live).expose())], &stage.api),
+            Request::post_form(target, "token=x&grant_type=password")
+                .with_header("authorization", basic(&stage.app.id, junk)),
+            Request::post_form(target, "token=x").with_header("authorization", format!("Bearer {junk}")),
+        ] {
+            match target {
+                "/authorize" => drop(t.server.authorize(&request).await),
+                "/token" => drop(t.server.token(&request).await),
+                "/revoke" => drop(t.server.revoke(&request).await),
+                _ => drop(t.server.introspect(&request).await),
+            }
+        }
+    }
+    for endpoint in ["/revoke", "/introspect"] {
+        for step in 1..=3 {
+            let tokens = stage.tokens().await;
+            keep("lost", &tokens);
+            let request = post(endpoint, &[("token", refresh_of(&tokens).expose())], &stage.app);
+            t.faults.fail(step, Fault::Failed);
+            let _ = if endpoint == "/revoke" {
+                t.server.revoke(&request).await
+            } else {
+                t.server.introspect(&request).await
+            };
+            let _ = t.server.revoke(&request).await;
+        }
+    }
+    assert!(t.bearer(&AccessToken::new(junk)).await.is_err());
+    let of_header =
+        Request::get(format!("/me?access_token={junk}")).with_header("authorization", format!("Bearer {junk}"));
+    assert!(t.server.bearer(&of_header).await.is_err());
+    let _ = t.server.metadata(&Request::get(format!("{}?token={junk}", t.metadata_path())));
+    t.revoke_grants(&GrantSelector::Subject(Subject::new("alice").unwrap())).await.unwrap();
+    while t.purge(100).await.unwrap() == 100 {}
+    let unused = ClientSecret::generate(&t.entropy as &dyn Entropy).unwrap();
+
+    let log = stage.log.everything();
+    secrets.extend([
+        ("code", code),
+        ("redeemed code", approved_code),
+        ("token of the password grant", of_password),
+        ("token in a fragment", in_fragment),
+        ("form token", form_token),
+        ("session", session.to_owned()),
+        ("wrong guess", "another-guess-at-it".to_owned()),
+        ("junk", junk.to_owned()),
+    ]);
+    assert!(secrets.len() > 40, "{}", secrets.len());
+    for (what, secret) in &secrets {
+        assert!(secret.len() >= 12, "too short to be looked for: {what}");
+        for spelling in spellings(secret) {
+            assert!(!log.contains(&spelling), "the log holds the {what} {spelling}");
+        }
+    }
+    // The search finds what is there.
+    let mut seeded = log.clone();
+    write!(seeded, "{}", unused.expose()).unwrap();
+    assert!(spellings(unused.expose()).iter().any(|spelling| seeded.contains(spelling)));
+
+    // All that was observed was logged, in the same order, and it was everything there is.
+    let logged: Vec<String> = stage.log.events().iter().map(|event| event.fields["event"].clone()).collect();
+    assert_eq!(logged, stage.events.names());
+    let expected: BTreeSet<&str> = [
+        "authorization_refused",
+        "authorization_approved",
+        "authorization_denied",
+        "tokens_issued",
+        "refresh_repeated",
+        "token_refused",
+        "code_replayed",
+        "refresh_token_reused",
+        "token_revoked",
+        "revocation_refused",
+        "introspection_refused",
+        "grants_revoked",
+        "bearer_refused",
+    ]
+    .into();
+    assert_eq!(logged.iter().map(String::as_str).collect::<BTreeSet<_>>(), expected);
+}
+
+#[cfg(feature = "axum")]
+#[tokio::test]
+async fn what_runs_to_completion_stays_in_the_span_of_the_request_that_began_it() {
+    use tower::ServiceExt;
+    use tracing::Instrument;
+
+    let stage = Stage::new().await;
+    let router: axum::Router = grantor::axum::routes(&stage.t.server);
+    let request = axum::http::Request::post("/token").body(axum::body::Body::empty()).unwrap();
+    let span = tracing::info_span!("request", id = 7);
+    assert_eq!(router.oneshot(request).instrument(span).await.unwrap().status().as_u16(), 400);
+    let logged = stage.log.take_one();
+    assert_eq!(logged.fields["event"], "token_refused");
+    let spans = [("request", [("id", "7")]), ("grantor", [("endpoint", "token")])];
+    assert_eq!(logged.spans, spans.map(|(name, pairs)| (name.to_owned(), fields(&pairs))));
+}
