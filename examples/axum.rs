@@ -1,0 +1,120 @@
+//! A provider for one user, on axum: `cargo run --example axum --features axum`, then follow what it prints.
+//! Alice's password is drawn at every start, so nobody guesses it; a provider for many people hashes theirs slowly and
+//! limits attempts, as `examples/server` does. Served over https, it gives its cookie the attribute `Secure`.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::extract::{FromRef, State};
+use axum::response::{IntoResponse, Response};
+use axum::{Router, http::header::SET_COOKIE, routing::get, routing::post};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use grantor::axum::{routes, run_to_completion};
+use grantor::{Approval, AuthorizationServer, Authorize, Bearer, BearerError, Client, ClientRegistry, CodeChallenge};
+use grantor::{CodeVerifier, MemoryStorage, PendingAuthorization, Request, Subject, authorize::escape};
+use subtle::ConstantTimeEq;
+use tokio::net::TcpListener;
+use url::form_urlencoded::parse;
+
+#[derive(Clone)]
+struct App {
+    oauth: AuthorizationServer,
+    alice: Subject,
+    password: Arc<str>,
+    logged_in: Arc<Mutex<HashSet<String>>>,
+}
+
+/// A browser, known by the random value of its cookie, and who is logged in there.
+struct Session(String, Option<Subject>);
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let listener = TcpListener::bind(std::env::args().nth(1).as_deref().unwrap_or("127.0.0.1:8080")).await?;
+    let issuer = format!("http://{}", listener.local_addr()?);
+    let storage = MemoryStorage::new();
+    let demo = Client::native("demo").scope("profile").authorization_code(["http://127.0.0.1/callback"]);
+    storage.register(demo.build()?).await?;
+    let oauth = AuthorizationServer::builder(&issuer).storage(storage).scope("profile", "See your name").build()?;
+    let (alice, password, verifier) = (Subject::new("alice")?, random_text(), CodeVerifier::new(random_text()));
+    let (challenge, callback) = (CodeChallenge::s256(&verifier), format!("redirect_uri={issuer}/callback"));
+    let query = format!("response_type=code&client_id=demo&{callback}&scope=profile&code_challenge_method=S256");
+    println!("open {issuer}/authorize?{query}&code_challenge={}", challenge.as_str());
+    println!("the password is {password}");
+    let form = format!("grant_type=authorization_code&client_id=demo&{callback}&code_verifier={}", verifier.expose());
+    println!("curl {issuer}/token -d '{form}' -d code=CODE\ncurl {issuer}/me -H 'Authorization: Bearer TOKEN'");
+    let app = App { oauth, alice, password: password.into(), logged_in: Arc::default() };
+    let router = Router::new()
+        .route("/authorize", get(authorize))
+        .route("/answer", post(answer))
+        .route("/callback", get("The code is in the address of this page."))
+        .route("/me", get(me))
+        .merge(routes(&app.oauth))
+        .with_state(app);
+    Ok(axum::serve(listener, router).await?)
+}
+
+async fn authorize(State(app): State<App>, request: Request) -> Response {
+    match app.oauth.authorize(&request).await {
+        Authorize::Respond(response) => response.into_response(),
+        Authorize::Pending(pending) => ask(&pending, &app.session(&request)),
+    }
+}
+
+/// Takes the form back: first with the password, then with the decision.
+async fn answer(State(app): State<App>, request: Request) -> Result<Response, grantor::Response> {
+    let mut session = app.session(&request);
+    let (pending, form) = app.oauth.resume_form(&request, &session.0).await?;
+    if let Some(user) = session.1 {
+        let act = async move { if form.approved { pending.approve(Approval::by(user)).await } else { pending.deny() } };
+        return Ok(run_to_completion(act).await.into_response());
+    }
+    let typed = parse(request.body()).find(|(name, _)| name == "password").unwrap_or_default().1;
+    if app.password.as_bytes().ct_eq(typed.as_bytes()).into() {
+        // A new session: a cookie that somebody has seen or planted before is worth nothing after the login.
+        session = Session(random_text(), Some(app.alice.clone()));
+        app.logged_in.lock().unwrap_or_else(PoisonError::into_inner).insert(session.0.clone());
+    }
+    Ok(ask(&pending, &session))
+}
+
+async fn me(token: Bearer) -> Result<String, BearerError> {
+    Ok(format!("You are {}.", token.require("profile")?.user()?))
+}
+
+impl App {
+    fn session(&self, request: &Request) -> Session {
+        let cookies = request.header_values("cookie").filter_map(|line| str::from_utf8(line).ok());
+        let id = cookies.flat_map(|line| line.split("; ")).find_map(|cookie| cookie.strip_prefix("session="));
+        let logged_in = self.logged_in.lock().unwrap_or_else(PoisonError::into_inner);
+        let user = id.filter(|id| logged_in.contains(*id)).map(|_| self.alice.clone());
+        Session(id.map_or_else(random_text, str::to_owned), user)
+    }
+}
+
+/// The form carries the request, sealed and bound to the session: no other site can send it, nobody can change it.
+fn ask(pending: &PendingAuthorization, Session(id, user): &Session) -> Response {
+    let (client, host) = (escape(pending.client().id().as_str()), escape(pending.redirect_host().unwrap_or_default()));
+    let wishes: Vec<String> = pending.scopes().map(|scope| escape(scope.description)).collect();
+    let fields = match user {
+        None => "<input type=\"password\" name=\"password\" placeholder=\"Alice's password\"><button>Log in</button>",
+        Some(_) => "<button name=\"decision\" value=\"approve\">Allow</button> <button>Deny</button>",
+    };
+    let page = format!(
+        "<!doctype html><title>Allow access?</title><h1>{client} wants to: {}</h1><p>Then it takes you to {host}.</p>\
+         <form method=\"post\" action=\"/answer\"><input type=\"hidden\" name=\"form_token\" value=\"{}\">{fields}</form>",
+        wishes.join(", "),
+        pending.form_token(id)
+    );
+    let cookie = format!("session={id}; Path=/; HttpOnly; SameSite=Lax");
+    ([(SET_COOKIE, cookie)], grantor::Response::page(200, page)).into_response()
+}
+
+fn random_text() -> String {
+    URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>())
+}
+
+impl FromRef<App> for AuthorizationServer {
+    fn from_ref(app: &App) -> Self {
+        app.oauth.clone()
+    }
+}

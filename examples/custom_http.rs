@@ -1,0 +1,137 @@
+//! The flow over plain hyper, without a framework: `cargo run --example custom_http`, then follow what it prints.
+//!
+//! All that an HTTP stack must do is in `to_grantor` and `to_hyper`. To keep to that, there is no login here: whoever
+//! reaches this server is alice, and the cookie serves only to bind the consent form to the browser that it was shown in.
+
+use std::net::SocketAddr;
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use grantor::authorize::escape;
+use grantor::{Approval, AuthorizationServer, Authorize, Client, ClientRegistry, CodeChallenge, CodeVerifier};
+use grantor::{MemoryStorage, PendingAuthorization, Request, Response, Subject};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{HeaderValue, SET_COOKIE};
+use hyper::{StatusCode, server::conn::http1, service::service_fn};
+use hyper_util::rt::TokioIo;
+
+type Answer = hyper::Response<Full<Bytes>>;
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+#[tokio::main]
+async fn main() -> Result<(), BoxError> {
+    let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:8080".to_owned());
+    let listener = tokio::net::TcpListener::bind(address).await?;
+    let issuer = format!("http://{}", listener.local_addr()?);
+    let storage = MemoryStorage::new();
+    let demo = Client::native("demo").scope("profile").authorization_code(["http://127.0.0.1/callback"]);
+    storage.register(demo.build()?).await?;
+    let oauth = AuthorizationServer::builder(&issuer).storage(storage).scope("profile", "See your name").build()?;
+
+    let verifier = CodeVerifier::new(random_text());
+    let (challenge, callback) = (CodeChallenge::s256(&verifier), format!("redirect_uri={issuer}/callback"));
+    let query = format!("response_type=code&client_id=demo&{callback}&scope=profile&code_challenge_method=S256");
+    println!("open {issuer}/authorize?{query}&code_challenge={}", challenge.as_str());
+    let form = format!("grant_type=authorization_code&client_id=demo&{callback}&code_verifier={}", verifier.expose());
+    println!("curl {issuer}/token -d '{form}' -d code=CODE\ncurl {issuer}/me -H 'Authorization: Bearer TOKEN'");
+
+    loop {
+        let (stream, peer) = listener.accept().await?;
+        let oauth = oauth.clone();
+        tokio::spawn(async move {
+            let service = service_fn(|request| serve(oauth.clone(), request, peer));
+            // A connection that breaks is its client's business.
+            let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+        });
+    }
+}
+
+/// Hyper drops this future when the client hangs up; what it has begun is carried out all the same.
+async fn serve(
+    oauth: AuthorizationServer,
+    request: hyper::Request<Incoming>,
+    peer: SocketAddr,
+) -> Result<Answer, BoxError> {
+    let request = to_grantor(&oauth, request, peer).await?;
+    tokio::spawn(async move { answer(&oauth, &request).await }).await?
+}
+
+async fn answer(oauth: &AuthorizationServer, request: &Request) -> Result<Answer, BoxError> {
+    match request.path() {
+        "/token" => to_hyper(oauth.token(request).await),
+        "/revoke" => to_hyper(oauth.revoke(request).await),
+        "/introspect" => to_hyper(oauth.introspect(request).await),
+        path if path == oauth.metadata_path() => to_hyper(oauth.metadata(request)),
+        "/authorize" => match oauth.authorize(request).await {
+            Authorize::Respond(response) => to_hyper(response),
+            Authorize::Pending(pending) => consent_page(&pending, &cookie(request).unwrap_or_else(random_text)),
+        },
+        "/consent" => match oauth.resume_form(request, cookie(request).unwrap_or_default()).await {
+            Err(response) => to_hyper(response),
+            Ok((pending, form)) if form.approved => {
+                to_hyper(pending.approve(Approval::by(Subject::new("alice")?)).await.into())
+            }
+            Ok((pending, _)) => to_hyper(pending.deny().into()),
+        },
+        "/me" => match oauth.bearer(request).await.and_then(|token| token.require("profile")) {
+            Err(error) => to_hyper(error.to_response()),
+            Ok(access) => match access.user() {
+                Err(error) => to_hyper(error.to_response()),
+                Ok(user) => Ok(Answer::new(format!("You are {user}.").into())),
+            },
+        },
+        "/callback" => Ok(Answer::new("The code is in the address of this page.".into())),
+        _ => Ok(hyper::Response::builder().status(StatusCode::NOT_FOUND).body(Full::default())?),
+    }
+}
+
+/// The form carries the request, sealed and bound to the cookie: no other site can send it, nobody can change it.
+fn consent_page(pending: &PendingAuthorization, cookie: &str) -> Result<Answer, BoxError> {
+    let (client, host) = (escape(pending.client().id().as_str()), escape(pending.redirect_host().unwrap_or_default()));
+    let wishes: Vec<String> = pending.scopes().map(|scope| escape(scope.description)).collect();
+    let page = format!(
+        "<!doctype html><title>Allow access?</title><h1>{client} wants to: {}</h1><p>Then it takes you to {host}.</p>\
+         <form method=\"post\" action=\"/consent\"><input type=\"hidden\" name=\"form_token\" value=\"{}\">\
+         <button name=\"decision\" value=\"approve\">Allow</button> <button>Deny</button></form>",
+        wishes.join(", "),
+        pending.form_token(cookie)
+    );
+    let mut answer = to_hyper(Response::page(200, page))?;
+    let cookie = HeaderValue::try_from(format!("browser={cookie}; Path=/; HttpOnly; SameSite=Lax"))?;
+    answer.headers_mut().append(SET_COOKIE, cookie);
+    Ok(answer)
+}
+
+fn cookie(request: &Request) -> Option<String> {
+    let lines = request.header_values("cookie").filter_map(|line| str::from_utf8(line).ok());
+    lines.flat_map(|line| line.split("; ")).find_map(|pair| pair.strip_prefix("browser=")).map(str::to_owned)
+}
+
+/// Everything is passed on as it came: repeated headers, the query undecoded, a body up to the limit.
+async fn to_grantor(
+    oauth: &AuthorizationServer,
+    request: hyper::Request<Incoming>,
+    peer: SocketAddr,
+) -> Result<Request, BoxError> {
+    let (parts, body) = request.into_parts();
+    let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
+    let own = Request::new(parts.method.as_str(), target).with_peer(peer.ip());
+    let headers = parts.headers.iter();
+    let own = headers.fold(own, |own, (name, value)| own.with_header(name.as_str(), value.as_bytes()));
+    match Limited::new(body, oauth.policy().max_body).collect().await {
+        Ok(body) => Ok(own.with_body(body.to_bytes())),
+        Err(error) if error.is::<LengthLimitError>() => Ok(own.with_body_too_large()),
+        Err(error) => Err(error),
+    }
+}
+
+fn to_hyper(response: Response) -> Result<Answer, BoxError> {
+    let (status, headers, body) = response.into_parts();
+    let builder = hyper::Response::builder().status(status);
+    let builder = headers.iter().fold(builder, |builder, (name, value)| builder.header(*name, &**value));
+    Ok(builder.body(body.into())?)
+}
+
+fn random_text() -> String {
+    URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>())
+}

@@ -1,0 +1,345 @@
+//! A storage written by hand: `cargo run --example custom_storage`.
+//!
+//! The backend is a map from keys to JSON documents behind one lock, a stand-in for any store that has transactions.
+//! The numbers in the comments are the clauses of the contract in `grantor::storage`. On another backend the methods stay
+//! as they are, if `Transaction` becomes that backend's serializable transaction; what it must not become is several
+//! statements that others can get between.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use async_trait::async_trait;
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use grantor::record::{Spent, TokenKind};
+use grantor::secret::TokenHash;
+use grantor::storage::{Exchange, GrantSelector, Page, Spend};
+use grantor::{
+    Approval, AuthorizationServer, Authorize, Client, ClientStore, CodeChallenge, CodeVerifier, Grant, GrantId,
+    Request, Storage, StorageError, StoredToken, Subject, TokenRequest,
+};
+use serde::{Serialize, de::DeserializeOwned};
+use time::{Duration, OffsetDateTime};
+
+/// Documents by key: `client/…`, `grant/…`, `token/…`. Cloning it gives the same documents.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Documents(Arc<Mutex<BTreeMap<String, String>>>);
+
+/// Clauses 1, 2 and 4. Whoever has a transaction is alone with the documents, so reads see all that others committed
+/// and nothing else. What it writes is kept aside until `commit`, so a step that fails on its way has written nothing.
+/// (In memory nothing outlives a crash; a backend on disk must make `commit` one durable write.)
+struct Transaction<'a> {
+    documents: MutexGuard<'a, BTreeMap<String, String>>,
+    changes: BTreeMap<String, Option<String>>,
+}
+
+/// What a document is found by. For a token that is its hash, and there is nothing else of it to be had.
+trait Document: Serialize + DeserializeOwned {
+    const FOLDER: &'static str;
+    fn key(&self) -> String;
+}
+
+impl Document for Client {
+    const FOLDER: &'static str = "client/";
+    fn key(&self) -> String {
+        client_key(self.id().as_str())
+    }
+}
+
+impl Document for Grant {
+    const FOLDER: &'static str = "grant/";
+    fn key(&self) -> String {
+        grant_key(&self.id)
+    }
+}
+
+impl Document for StoredToken {
+    const FOLDER: &'static str = "token/";
+    fn key(&self) -> String {
+        token_key(&self.hash)
+    }
+}
+
+fn client_key(id: &str) -> String {
+    format!("{}{id}", Client::FOLDER)
+}
+
+fn grant_key(id: &GrantId) -> String {
+    format!("{}{id}", Grant::FOLDER)
+}
+
+fn token_key(hash: &TokenHash) -> String {
+    format!("{}{}", StoredToken::FOLDER, URL_SAFE_NO_PAD.encode(hash.as_bytes()))
+}
+
+impl Documents {
+    fn begin(&self) -> Result<Transaction<'_>, StorageError> {
+        // A thread that panicked with the lock had committed or not: either way the documents are whole. But why it
+        // panicked nobody knows, and when in doubt a storage fails.
+        let documents = self.0.lock().map_err(|_| StorageError::new("a thread panicked in the storage"))?;
+        Ok(Transaction { documents, changes: BTreeMap::new() })
+    }
+
+    /// Registers a client, or replaces it.
+    pub(crate) fn register(&self, client: &Client) -> Result<(), StorageError> {
+        let mut transaction = self.begin()?;
+        transaction.put(client)?;
+        transaction.commit();
+        Ok(())
+    }
+
+    /// How many documents there are.
+    pub(crate) fn count(&self) -> Result<usize, StorageError> {
+        Ok(self.begin()?.documents.len())
+    }
+}
+
+impl Transaction<'_> {
+    /// Clause 8. Records go in and out as a whole, by serde: a member that this version of the library does not know is
+    /// an error here, never dropped. A document that can't be read is an error too, and not the same as none.
+    fn get<D: Document>(&self, key: &str) -> Result<Option<D>, StorageError> {
+        let document = match self.changes.get(key) {
+            Some(change) => change.as_ref(),
+            None => self.documents.get(key),
+        };
+        document.map(|json| serde_json::from_str(json).map_err(StorageError::new)).transpose()
+    }
+
+    fn all<D: Document>(&self) -> Result<Vec<D>, StorageError> {
+        let folder = self.documents.range(D::FOLDER.to_owned()..).take_while(|(key, _)| key.starts_with(D::FOLDER));
+        folder.map(|(_, json)| serde_json::from_str(json).map_err(StorageError::new)).collect()
+    }
+
+    fn put<D: Document>(&mut self, document: &D) -> Result<(), StorageError> {
+        let json = serde_json::to_string(document).map_err(StorageError::new)?;
+        self.changes.insert(document.key(), Some(json));
+        Ok(())
+    }
+
+    /// Refuses a key that is taken: two tokens with one hash would be one.
+    fn insert<D: Document>(&mut self, document: &D) -> Result<(), StorageError> {
+        let key = document.key();
+        if self.changes.contains_key(&key) || self.documents.contains_key(&key) {
+            return Err(StorageError::new("the key is taken"));
+        }
+        self.put(document)
+    }
+
+    fn remove<D: Document>(&mut self, document: &D) {
+        self.changes.insert(document.key(), None);
+    }
+
+    fn commit(mut self) {
+        for (key, change) in std::mem::take(&mut self.changes) {
+            match change {
+                Some(json) => self.documents.insert(key, json),
+                None => self.documents.remove(&key),
+            };
+        }
+    }
+
+    /// Whether there was one to erase.
+    fn erase_seed(&mut self, mut token: StoredToken) -> Result<bool, StorageError> {
+        let erased = token.spent.as_mut().and_then(|spent| spent.seed.take()).is_some();
+        if erased {
+            self.put(&token)?;
+        }
+        Ok(erased)
+    }
+}
+
+#[async_trait]
+impl ClientStore for Documents {
+    async fn client(&self, id: &str) -> Result<Option<Arc<Client>>, StorageError> {
+        Ok(self.begin()?.get(&client_key(id))?.map(Arc::new))
+    }
+}
+
+#[async_trait]
+impl Storage for Documents {
+    async fn open_grant(&self, grant: &Arc<Grant>, tokens: &[StoredToken]) -> Result<(), StorageError> {
+        let mut transaction = self.begin()?;
+        transaction.insert(&**grant)?;
+        for token in tokens {
+            transaction.insert(token)?;
+        }
+        transaction.commit();
+        Ok(())
+    }
+
+    /// Whatever its state: whether a token is spent, expired or revoked is the library's to judge.
+    async fn find(&self, token: &TokenHash) -> Result<Option<(StoredToken, Arc<Grant>)>, StorageError> {
+        let transaction = self.begin()?;
+        let Some(token) = transaction.get::<StoredToken>(&token_key(token))? else { return Ok(None) };
+        let grant = transaction.get(&grant_key(&token.grant_id))?;
+        Ok(grant.map(|grant| (token, Arc::new(grant))))
+    }
+
+    async fn exchange(&self, spend: &Spend, successors: &[StoredToken]) -> Result<Exchange, StorageError> {
+        let mut transaction = self.begin()?;
+        let Some(mut token) = transaction.get::<StoredToken>(&token_key(&spend.token))? else {
+            return Ok(Exchange::Dead);
+        };
+        let Some(mut grant) = transaction.get::<Grant>(&grant_key(&token.grant_id))? else {
+            return Ok(Exchange::Dead);
+        };
+        // Clause 7: the grant is read in the step that writes its tokens, so a revocation comes before or after, and never
+        // in between.
+        let is_meant = token.kind == spend.kind && token.grant_id == spend.grant_id;
+        if !is_meant || token.revoked_at.is_some() || !grant.is_live(spend.at) {
+            return Ok(Exchange::Dead);
+        }
+        if let Some(spent) = &token.spent {
+            // Clause 3: whoever meets an attempt's own write answers as the first time. (A commit in memory is never
+            // ambiguous, so nothing here repeats one.)
+            return Ok(if spent.attempt == spend.attempt { Exchange::Done } else { Exchange::AlreadySpent });
+        }
+        // Clause 6: time is what the caller says.
+        if token.expires_at <= spend.at {
+            return Ok(Exchange::Dead);
+        }
+        for successor in successors {
+            transaction.insert(successor)?;
+        }
+        if spend.consume {
+            // At most one seed a family: once a successor is used, its predecessor's must not be there any more.
+            if let Some(parent) = token.parent.map(|parent| transaction.get(&token_key(&parent))).transpose()?.flatten()
+            {
+                transaction.erase_seed(parent)?;
+            }
+            token.spent = Some(Spent { at: spend.at, attempt: spend.attempt, seed: spend.seed.clone() });
+            transaction.put(&token)?;
+        }
+        // Neither ever goes back, however far apart the clocks of two nodes are.
+        grant.last_used_at = grant.last_used_at.max(spend.at);
+        grant.expires_at = grant.expires_at.max(spend.grant_expires_at);
+        transaction.put(&grant)?;
+        transaction.commit();
+        Ok(Exchange::Done)
+    }
+
+    async fn revoke_access_token(&self, token: &TokenHash, at: OffsetDateTime) -> Result<(), StorageError> {
+        let mut transaction = self.begin()?;
+        match transaction.get::<StoredToken>(&token_key(token))? {
+            Some(mut token) if token.kind == TokenKind::AccessToken => {
+                token.revoked_at.get_or_insert(at);
+                transaction.put(&token)?;
+            }
+            _ => {}
+        }
+        transaction.commit();
+        Ok(())
+    }
+
+    /// Clause 7. One document a grant, however many tokens it has: `find` and `exchange` always look at the grant too.
+    async fn revoke_grants(&self, which: &GrantSelector, at: OffsetDateTime) -> Result<u64, StorageError> {
+        let mut transaction = self.begin()?;
+        let mut count = 0;
+        for mut grant in transaction.all::<Grant>()? {
+            if which.selects(&grant) && grant.revoked_at.is_none() {
+                grant.revoked_at = Some(at);
+                transaction.put(&grant)?;
+                count += 1;
+            }
+        }
+        transaction.commit();
+        Ok(count)
+    }
+
+    async fn grants(
+        &self,
+        which: &GrantSelector,
+        now: OffsetDateTime,
+        page: &Page,
+    ) -> Result<Vec<Arc<Grant>>, StorageError> {
+        let mut grants = self.begin()?.all::<Grant>()?;
+        let comes_later = |grant: &Grant| page.after.is_none_or(|after| (grant.opened_at, grant.id) < after);
+        grants.retain(|grant| which.selects(grant) && grant.is_live(now) && comes_later(grant));
+        grants.sort_by_key(|grant| std::cmp::Reverse((grant.opened_at, grant.id)));
+        Ok(grants.into_iter().take(page.limit).map(Arc::new).collect())
+    }
+
+    /// Clause 5: a spent token goes with its grant and not before, and the grant after its last token, so that a limit
+    /// that cuts in between leaves tokens of a dead grant and not tokens of none.
+    async fn purge_expired(&self, before: OffsetDateTime, limit: usize) -> Result<usize, StorageError> {
+        let mut transaction = self.begin()?;
+        let grants = transaction.all::<Grant>()?;
+        let is_over = |grant: &&Grant| grant.expires_at.min(grant.revoked_at.unwrap_or(grant.expires_at)) <= before;
+        let over: BTreeMap<GrantId, &Grant> = grants.iter().filter(is_over).map(|grant| (grant.id, grant)).collect();
+        let (of_over, others): (Vec<_>, Vec<_>) =
+            transaction.all::<StoredToken>()?.into_iter().partition(|token| over.contains_key(&token.grant_id));
+        let mut touched = 0;
+        for token in of_over.iter().take(limit) {
+            transaction.remove(token);
+            touched += 1;
+        }
+        for grant in over.values().take(limit - touched) {
+            transaction.remove(*grant);
+            touched += 1;
+        }
+        for token in others {
+            let is_unspent_access_token = token.kind == TokenKind::AccessToken && token.spent.is_none();
+            let spent_at = token.spent.as_ref().map(|spent| spent.at);
+            if touched == limit {
+                break;
+            } else if is_unspent_access_token && token.expires_at <= before {
+                transaction.remove(&token);
+                touched += 1;
+            } else if spent_at.is_some_and(|at| at.saturating_add(Duration::MINUTE) <= before) {
+                touched += usize::from(transaction.erase_seed(token)?);
+            }
+        }
+        transaction.commit();
+        Ok(touched)
+    }
+}
+
+/// A client gets its tokens, loses an answer, asks again, and is robbed of its code.
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    const CALLBACK: &str = "https://app.example/cb";
+    let storage = Documents::default();
+    storage
+        .register(&Client::public("app").scope("user:read").authorization_code([CALLBACK]).refresh_token().build()?)?;
+    let oauth = AuthorizationServer::builder("https://id.example.com")
+        .storage(storage.clone())
+        .scope("user:read", "Read your profile")
+        .build()?;
+
+    let verifier = CodeVerifier::new(URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>()));
+    let (challenge, ask) = (CodeChallenge::s256(&verifier), "response_type=code&client_id=app&scope=user:read");
+    let pkce = format!("code_challenge={}&code_challenge_method=S256", challenge.as_str());
+    let query = format!("{ask}&redirect_uri={CALLBACK}&{pkce}");
+    let Authorize::Pending(pending) = oauth.authorize(&Request::get(format!("/authorize?{query}"))).await else {
+        return Err("the authorization request was refused".into());
+    };
+    let alice = Subject::new("alice")?;
+    let response = pending.approve(Approval::by(alice.clone())).await;
+    let code = response.code().ok_or("no code was issued")?;
+    println!("alice allows the app: {} documents (client, grant, code)", storage.count()?);
+
+    let redemption =
+        || TokenRequest::authorization_code(code).redirect_uri(CALLBACK).code_verifier(&verifier).client_id("app");
+    let first = oauth.token_request(&redemption()).await?;
+    println!("the code is redeemed: {} documents (and two tokens)", storage.count()?);
+
+    let refresh_token = first.refresh_token.as_ref().ok_or("no refresh token was issued")?;
+    let refresh = || TokenRequest::refresh_token(refresh_token).client_id("app");
+    let second = oauth.token_request(&refresh()).await?;
+    println!("the refresh token is exchanged: {} documents (and two more)", storage.count()?);
+    let again = oauth.token_request(&refresh()).await?;
+    let same = again.access_token.expose() == second.access_token.expose();
+    println!("asked again at once, the answer is the same: {same}; {} documents", storage.count()?);
+
+    let replay = oauth.token_request(&redemption()).await;
+    println!("the code is replayed: {}", replay.err().map_or("accepted", |error| error.code().as_str()));
+    let rest = oauth.bearer_token(&second.access_token).await;
+    println!(
+        "and the newest access token with it: {}",
+        rest.err().and_then(|error| error.code()).map_or("accepted", |code| code.as_str())
+    );
+    let grants = oauth.grants(&GrantSelector::Subject(alice), &Page::first(10)).await?;
+    println!("alice's connected applications: {}", grants.len());
+    while oauth.purge(100).await? == 100 {}
+    println!("after the purge: {} documents (the client)", storage.count()?);
+    Ok(())
+}

@@ -1,0 +1,258 @@
+//! Adapter for actix-web (feature `actix-web`).
+//!
+//! * [`routes`] are the token, revocation and introspection endpoints and the metadata, ready to configure an app with.
+//! * [`Request`] is an extractor, for the host's own authorization page.
+//! * [`Bearer`] is an extractor, for the host's own API: call [`require`](Bearer::require) on it. It looks at the header
+//!   alone; for [`Policy::bearer_in_body`](crate::Policy::bearer_in_body) extract a [`Request`] and give it to
+//!   [`AuthorizationServer::bearer`].
+//! * [`Response`] and [`AuthorizationResponse`] can be returned from handlers, and with `?` out of them, as can
+//!   [`BearerError`].
+//!
+//! The extractors find the server in the app's data, where [`routes`] puts it as [`Data<AuthorizationServer>`](Data);
+//! handlers can take it from there, too. The peer's address is the one of the connection and never one that a header
+//! tells. Behind a proxy that is the proxy's; a host that trusts its proxy builds the request itself and sets the address
+//! it was told.
+//!
+//! ```no_run
+//! use actix_web::{App, HttpServer};
+//! use grantor::{AuthorizationServer, MemoryStorage};
+//!
+//! # #[actix_web::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let oauth = AuthorizationServer::builder("https://id.example.com")
+//!     .storage(MemoryStorage::new())
+//!     .scope("user:read", "Read your profile")
+//!     .build()?;
+//! HttpServer::new(move || App::new().configure(grantor::actix::routes(&oauth))).bind(("127.0.0.1", 8080))?.run().await?;
+//! # Ok(())
+//! # }
+//! ```
+
+use std::pin::Pin;
+
+use actix_web::body::{BoxBody, MessageBody};
+use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
+use actix_web::error::{Error, ErrorInternalServerError, InternalError};
+use actix_web::guard::fn_guard;
+use actix_web::http::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD, HeaderValue, ORIGIN,
+};
+use actix_web::http::{Method, StatusCode};
+use actix_web::middleware::{Next, from_fn};
+use actix_web::web::{self, Data, ServiceConfig};
+use actix_web::{FromRequest, HttpRequest, HttpResponse, Resource, Responder, ResponseError};
+
+use crate::authorize::AuthorizationResponse;
+use crate::bearer::{Bearer, BearerError};
+use crate::error::Refusal;
+use crate::http::{Request, Response};
+use crate::server::AuthorizationServer;
+use crate::token::refuse;
+
+/// The routes that need nothing from the host: the token, revocation and introspection endpoints and the metadata.
+///
+/// They are where [`AuthorizationServer::endpoints`] says, which by default is under the issuer, and answer every method,
+/// because those that are not served have an answer of their own. Paths are compared whole and as they came, before
+/// anything in them is decoded. The app is to be configured with them, not a scope: the metadata is never inside of one.
+///
+/// Scripts of any origin may use the token and revocation endpoints and read the metadata (CORS, RFC 9700 §2.6): no cookie
+/// has a part in them. The authorization endpoint is the host's, and must not allow that; introspection is not for
+/// browsers.
+///
+/// # Panics
+/// The app panics when it is configured if two of the URLs have the same path.
+pub fn routes(server: &AuthorizationServer) -> impl FnOnce(&mut ServiceConfig) + use<> {
+    let server = server.clone();
+    move |config| {
+        let urls = server.endpoints();
+        let token_path = path_of(&urls.token);
+        let revoke_path = urls.revocation.as_deref().map(path_of);
+        let introspect_path = urls.introspection.as_deref().map(path_of);
+        let own = [Some(&token_path), revoke_path.as_ref(), introspect_path.as_ref()];
+        let mut taken = vec![server.metadata_path()];
+        for path in own.into_iter().flatten() {
+            assert!(!taken.contains(&path.as_str()), "two endpoints have the path {path}");
+            taken.push(path);
+        }
+        config
+            .app_data(Data::new(server.clone()))
+            .service(at(server.metadata_path().to_owned()).wrap(from_fn(cross_origin)).to(metadata))
+            .service(at(token_path).wrap(from_fn(cross_origin)).to(token));
+        if let Some(path) = revoke_path {
+            config.service(at(path).wrap(from_fn(cross_origin)).to(revoke));
+        }
+        if let Some(path) = introspect_path {
+            config.service(at(path).to(introspect));
+        }
+    }
+}
+
+/// The path that a URL has on this server. Every URL was checked when the server was built.
+fn path_of(url: &str) -> String {
+    url::Url::parse(url).map_or_else(|_| "/".to_owned(), |url| url.path().to_owned())
+}
+
+/// A resource at exactly this path. A guard compares it, because an issuer's path may have any character that a URL may
+/// have, and the router's patterns give some of them a meaning.
+fn at(path: String) -> Resource {
+    web::resource("/{path}*").guard(fn_guard(move |context| context.head().uri.path() == path))
+}
+
+/// Lets scripts of any origin in, without cookies.
+async fn cross_origin(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let asks = |name| request.headers().contains_key(name);
+    let is_preflight = request.method() == Method::OPTIONS && asks(ORIGIN) && asks(ACCESS_CONTROL_REQUEST_METHOD);
+    let mut response = if is_preflight {
+        request.into_response(
+            HttpResponse::NoContent()
+                .insert_header((ACCESS_CONTROL_ALLOW_METHODS, "GET, POST"))
+                .insert_header((ACCESS_CONTROL_ALLOW_HEADERS, "authorization, content-type"))
+                .insert_header((ACCESS_CONTROL_MAX_AGE, "3600"))
+                .finish(),
+        )
+    } else {
+        next.call(request).await?.map_into_boxed_body()
+    };
+    // Whoever asks, so that a copy in a cache serves everybody.
+    let headers = response.headers_mut();
+    headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("www-authenticate, retry-after"));
+    Ok(response)
+}
+
+async fn token(server: Data<AuthorizationServer>, request: Request) -> Response {
+    run_to_completion(async move { server.token(&request).await }).await
+}
+
+async fn revoke(server: Data<AuthorizationServer>, request: Request) -> Response {
+    run_to_completion(async move { server.revoke(&request).await }).await
+}
+
+async fn introspect(server: Data<AuthorizationServer>, request: Request) -> Response {
+    server.introspect(&request).await
+}
+
+async fn metadata(server: Data<AuthorizationServer>, request: Request) -> Response {
+    server.metadata(&request)
+}
+
+/// Runs a future to its end even if the handler that waits for it is dropped, as happens when a browser hangs up.
+///
+/// Every step of the library is atomic, so nothing breaks without it; but a decision that was taken should be carried
+/// out. Use it around [`approve`](crate::PendingAuthorization::approve).
+///
+/// # Panics
+/// If the future does, if the runtime is shutting down, or outside of actix's runtime.
+pub async fn run_to_completion<T: 'static>(future: impl Future<Output = T> + 'static) -> T {
+    match actix_web::rt::spawn(future).await {
+        Ok(output) => output,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}
+
+/// What an extractor waits for. Handlers of actix-web stay on their thread, so it need not be `Send`.
+type Extraction<T> = Pin<Box<dyn Future<Output = Result<T, Error>>>>;
+
+impl FromRequest for Request {
+    type Error = Error;
+    type Future = Extraction<Self>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let (server, own) = (server_of(request), from_head(request));
+        let payload = web::Payload::from_request(request, payload);
+        Box::pin(async move {
+            let (server, payload) = (server?, payload.await?);
+            match payload.to_bytes_limited(server.policy().max_body).await {
+                Ok(Ok(body)) => Ok(own.with_body(body)),
+                // The endpoint has its own way to say so.
+                Err(_) => Ok(own.with_body_too_large()),
+                Ok(Err(_)) => Err(refuse(&Refusal::MalformedEncoding.into(), server.issuer()).into()),
+            }
+        })
+    }
+}
+
+impl FromRequest for Bearer {
+    type Error = Error;
+    type Future = Extraction<Self>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let (server, own) = (server_of(request), from_head(request));
+        Box::pin(async move { Ok(server?.bearer(&own).await?) })
+    }
+}
+
+fn server_of(request: &HttpRequest) -> Result<Data<AuthorizationServer>, Error> {
+    let server = request.app_data::<Data<AuthorizationServer>>().cloned();
+    server.ok_or_else(|| ErrorInternalServerError("the app has no authorization server among its data"))
+}
+
+/// Everything but the body.
+fn from_head(request: &HttpRequest) -> Request {
+    let uri = request.uri();
+    let target = uri.path_and_query().map_or_else(|| uri.path(), |target| target.as_str());
+    let own = Request::new(request.method().as_str(), target);
+    let headers = request.headers().iter();
+    let own = headers.fold(own, |own, (name, value)| own.with_header(name.as_str(), value.as_bytes()));
+    match request.peer_addr() {
+        Some(peer) => own.with_peer(peer.ip()),
+        None => own,
+    }
+}
+
+impl From<Response> for HttpResponse {
+    fn from(response: Response) -> Self {
+        let (status, headers, body) = response.into_parts();
+        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut builder = Self::build(status);
+        for (name, value) in headers {
+            builder.append_header((name, value.into_owned()));
+        }
+        builder.body(body)
+    }
+}
+
+impl Responder for Response {
+    type Body = BoxBody;
+
+    fn respond_to(self, _: &HttpRequest) -> HttpResponse {
+        self.into()
+    }
+}
+
+impl From<AuthorizationResponse> for HttpResponse {
+    fn from(response: AuthorizationResponse) -> Self {
+        Response::from(response).into()
+    }
+}
+
+impl Responder for AuthorizationResponse {
+    type Body = BoxBody;
+
+    fn respond_to(self, _: &HttpRequest) -> HttpResponse {
+        self.into()
+    }
+}
+
+/// For handlers that give up with a ready answer, such as the one of
+/// [`resume_form`](AuthorizationServer::resume_form).
+impl From<Response> for Error {
+    fn from(response: Response) -> Self {
+        let cause = "answered by the authorization server";
+        InternalError::from_response(cause, response.into()).into()
+    }
+}
+
+impl ResponseError for BearerError {
+    fn status_code(&self) -> StatusCode {
+        StatusCode::from_u16(self.to_response().status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        self.to_response().into()
+    }
+}

@@ -1,0 +1,141 @@
+//! An example as a process of its own, and a browser to use it with.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+
+use reqwest::{StatusCode, redirect};
+use url::Url;
+
+pub const NAMES: [&str; 4] = ["axum", "actix", "custom_http", "custom_storage"];
+
+/// Where an example was built, from the sources as they are now.
+pub fn program(name: &str) -> PathBuf {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    let folder = FOLDER.get_or_init(|| {
+        // target/debug/deps/this-test
+        let test = std::env::current_exe().unwrap();
+        let profile = test.ancestors().nth(2).unwrap();
+        let mut build = Command::new(env!("CARGO"));
+        build.args(["build", "--quiet", "--all-features"]);
+        build.args(NAMES.iter().flat_map(|name| ["--example", *name]));
+        build.arg("--manifest-path").arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml"));
+        build.arg("--target-dir").arg(profile.parent().unwrap());
+        if profile.ends_with("release") {
+            build.arg("--release");
+        }
+        assert!(build.status().expect("cargo runs").success(), "the examples do not build");
+        profile.join("examples")
+    });
+    folder.join(format!("{name}{}", std::env::consts::EXE_SUFFIX))
+}
+
+/// A running provider; ends with the value. What it printed is all that a user is told.
+pub struct Provider {
+    process: Child,
+    /// The link to open.
+    pub link: Url,
+    /// Alice's password, if one is asked for.
+    pub password: Option<String>,
+    /// The form to send to the token endpoint, but for the code.
+    pub token_form: String,
+}
+
+impl Provider {
+    /// Starts an example on a free port, and reads on until it has told how to ask the API.
+    pub fn start(name: &str) -> Self {
+        let mut process = Command::new(program(name)).arg("127.0.0.1:0").stdout(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let (mut link, mut password, mut token_form) = (None, None, None);
+        loop {
+            let said = lines.next().unwrap_or_else(|| panic!("{name} ended")).unwrap();
+            if let Some(rest) = said.strip_prefix("open ") {
+                link = Some(Url::parse(rest).unwrap());
+            } else if let Some(rest) = said.strip_prefix("the password is ") {
+                password = Some(rest.to_owned());
+            } else if said.contains("/token -d ") {
+                token_form = said.split('\'').nth(1).map(str::to_owned);
+            } else if said.contains("/me -H ") {
+                break;
+            }
+        }
+        Self { process, link: link.expect("a link"), password, token_form: token_form.expect("a form") }
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        self.link.join(path).unwrap().into()
+    }
+}
+
+impl Drop for Provider {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Keeps cookies and follows no redirect by itself.
+pub struct Browser(reqwest::Client);
+
+/// What a server showed.
+pub struct Page {
+    pub status: StatusCode,
+    pub location: Option<Url>,
+    /// The value that the page's cookie has.
+    pub cookie: Option<String>,
+    pub policy: Option<String>,
+    pub body: String,
+}
+
+impl Browser {
+    pub fn new() -> Self {
+        Self(reqwest::Client::builder().cookie_store(true).redirect(redirect::Policy::none()).build().unwrap())
+    }
+
+    pub async fn get(&self, url: impl reqwest::IntoUrl) -> Page {
+        Page::read(self.0.get(url).send().await.unwrap()).await
+    }
+
+    /// Submits the only form of a page with its hidden field and these.
+    pub async fn submit(&self, provider: &Provider, page: &Page, fields: &[(&str, &str)]) -> Page {
+        let action = attribute(&page.body, "<form ", "action");
+        let form_token = attribute(&page.body, "<input type=\"hidden\" name=\"form_token\"", "value");
+        let fields = [&[("form_token", form_token)], fields].concat();
+        Page::read(self.0.post(provider.url(action)).form(&fields).send().await.unwrap()).await
+    }
+}
+
+impl Page {
+    async fn read(response: reqwest::Response) -> Self {
+        let header = |name| response.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
+        let cookie = header("set-cookie").map(|cookie| {
+            let (pair, attributes) = cookie.split_once("; ").unwrap();
+            assert_eq!(attributes, "Path=/; HttpOnly; SameSite=Lax");
+            pair.split_once('=').unwrap().1.to_owned()
+        });
+        let location = header("location").map(|location| Url::parse(&location).unwrap());
+        let (status, policy) = (response.status(), header("content-security-policy"));
+        Self { status, location, cookie, policy, body: response.text().await.unwrap() }
+    }
+
+    /// A parameter of the redirect.
+    pub fn answer(&self, name: &str) -> Option<String> {
+        let location = self.location.as_ref()?;
+        location.query_pairs().find_map(|(own, value)| (own == name).then(|| value.into_owned()))
+    }
+
+    pub fn asks_for_a_password(&self) -> bool {
+        self.body.contains("name=\"password\"")
+    }
+
+    pub fn asks_for_consent(&self) -> bool {
+        self.body.contains("value=\"approve\"")
+    }
+}
+
+/// The value of an attribute of the first tag that begins so.
+fn attribute<'a>(html: &'a str, tag: &str, name: &str) -> &'a str {
+    let rest = html.split_once(tag).unwrap_or_else(|| panic!("no {tag} in {html}")).1;
+    rest.split_once(&format!("{name}=\"")).and_then(|(_, rest)| rest.split('"').next()).unwrap()
+}
