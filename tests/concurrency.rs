@@ -3,18 +3,19 @@
 use std::collections::BTreeSet;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
 use async_trait::async_trait;
-use grantor::record::TokenKind;
+use grantor::record::{AttemptId, GrantDetails, TokenDetails, TokenKind};
 use grantor::secret::TokenHash;
 use grantor::storage::{Exchange, GrantSelector, Page, Spend};
 use grantor::testing::{ISSUER, TestClient, TestServer};
 use grantor::{
-    AccessToken, Approval, AuthorizationRequest, AuthorizationServer, Authorize, Client, ClientStore, Clock, Error,
-    ErrorCode, Grant, GrantId, Password, Policy, RefreshToken, Request, Storage, StorageError, StoredToken, Subject,
-    TokenRequest, TokenResponse,
+    AccessToken, Approval, AuthorizationRequest, AuthorizationServer, Authorize, Client, ClientId, ClientRegistry,
+    ClientStore, Clock, Error, ErrorCode, Grant, GrantId, GrantType, MemoryStorage, Password, Policy, RefreshToken,
+    Request, Scope, Storage, StorageError, StoredToken, Subject, TokenRequest, TokenResponse,
 };
 use time::{Duration, OffsetDateTime};
 use tokio::sync::Barrier;
@@ -122,7 +123,7 @@ impl<S: Storage> Storage for Yielding<S> {
     }
 }
 
-type Slow = Yielding<grantor::MemoryStorage>;
+type Slow = Yielding<MemoryStorage>;
 
 /// A server whose storage lets its callers wait, with a public client.
 struct Bench {
@@ -372,6 +373,346 @@ async fn no_token_lives_after_a_revocation_returned_not_even_one_that_was_being_
         }
     }
     assert!(outran > REPETITIONS * CHAINS, "no request ever ran beside a revocation");
+}
+
+/// Records for races in the storage itself: no server between, so that the calls meet.
+mod rows {
+    use super::*;
+
+    pub(super) const DAY: Duration = Duration::DAY;
+
+    pub(super) fn at(after: Duration) -> OffsetDateTime {
+        OffsetDateTime::from_unix_timestamp(1_767_225_600).unwrap() + after
+    }
+
+    fn bytes<const N: usize>(number: u64) -> [u8; N] {
+        let mut bytes = [0xee; N];
+        bytes[..8].copy_from_slice(&number.to_le_bytes());
+        bytes
+    }
+
+    pub(super) fn hash(number: u64) -> TokenHash {
+        TokenHash::from_bytes(bytes(number))
+    }
+
+    pub(super) fn id(number: u64) -> GrantId {
+        GrantId::from_bytes(bytes(number))
+    }
+
+    /// A grant of one of four users to one of two clients that ends after two days.
+    pub(super) fn grant(number: u64) -> Grant {
+        Grant {
+            id: id(number),
+            client_id: ClientId::new(format!("app-{}", number % 2)).unwrap(),
+            subject: Some(Subject::new(format!("user-{}", number % 4)).unwrap()),
+            grant_type: GrantType::new("authorization_code").unwrap(),
+            scope: Scope::parse("user:read").unwrap(),
+            opened_at: at(Duration::ZERO),
+            last_used_at: at(Duration::ZERO),
+            expires_at: at(2 * DAY),
+            revoked_at: None,
+            host_data: None,
+            details: GrantDetails::default(),
+        }
+    }
+
+    /// A token that expires after a day.
+    pub(super) fn token(number: u64, kind: TokenKind, of: u64) -> StoredToken {
+        StoredToken {
+            hash: hash(number),
+            kind,
+            grant_id: id(of),
+            scope: Scope::parse("user:read").unwrap(),
+            issued_at: at(Duration::ZERO),
+            expires_at: at(DAY),
+            parent: None,
+            spent: None,
+            revoked_at: None,
+            details: TokenDetails::default(),
+        }
+    }
+
+    pub(super) fn refresh(number: u64, of: u64) -> StoredToken {
+        token(number, TokenKind::RefreshToken, of)
+    }
+
+    pub(super) fn access(number: u64, of: u64) -> StoredToken {
+        token(number, TokenKind::AccessToken, of)
+    }
+
+    /// The order to spend a refresh token a second after the start, so that its grant lives on for nine days.
+    pub(super) fn spend(number: u64, of: u64) -> Spend {
+        Spend {
+            token: hash(number),
+            kind: TokenKind::RefreshToken,
+            grant_id: id(of),
+            attempt: AttemptId::from_bytes(bytes(number)),
+            at: at(Duration::SECOND),
+            consume: true,
+            seed: None,
+            grant_expires_at: at(9 * DAY),
+        }
+    }
+}
+
+// covers: B16
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_parallel_writes_of_the_same_hashes_one_wins_and_the_others_leave_nothing() {
+    use rows::*;
+    const SHARED: [u64; 2] = [1_001, 1_002];
+    let exchanges = |number: u64, round: usize| number.is_multiple_of(2) == round.is_multiple_of(2);
+    let mut won_by_exchange = 0;
+    for round in 0..REPETITIONS {
+        let storage = MemoryStorage::new();
+        let next = Arc::new(AtomicU64::new(0));
+        for number in 0..RUNNERS as u64 {
+            if exchanges(number, round) {
+                storage.open_grant(&Arc::new(grant(number)), &[refresh(number, number)]).await.unwrap();
+            }
+        }
+        // Half of them open a grant, half exchange a token of one. All want the same two hashes, in either order, and one
+        // of their own before, between or behind them.
+        let results = race(|| {
+            let (storage, next) = (storage.clone(), Arc::clone(&next));
+            async move {
+                let number = next.fetch_add(1, Ordering::Relaxed);
+                let mut tokens: Vec<_> = SHARED.iter().map(|shared| access(*shared, number)).collect();
+                if number / 2 % 2 == 0 {
+                    tokens.reverse();
+                }
+                tokens.insert(round % 3, refresh(2_000 + number, number));
+                let done = if exchanges(number, round) {
+                    storage.exchange(&spend(number, number), &tokens).await.map(|done| {
+                        assert!(matches!(done, Exchange::Done), "runner {number}: {done:?}");
+                    })
+                } else {
+                    storage.open_grant(&Arc::new(grant(number)), &tokens).await
+                };
+                (number, done.is_ok())
+            }
+        })
+        .await;
+        let winners: Vec<_> = results.iter().filter_map(|(number, won)| won.then_some(*number)).collect();
+        let [winner] = winners[..] else { panic!("round {round}: {winners:?} won") };
+        won_by_exchange += usize::from(exchanges(winner, round));
+        for shared in SHARED {
+            let (row, of) = storage.find(&hash(shared)).await.unwrap().unwrap();
+            assert_eq!((row.grant_id, of.id), (id(winner), id(winner)), "round {round}");
+        }
+        for (number, won) in results {
+            let what = format!("round {round}: runner {number}, who won: {won}");
+            assert_eq!(storage.find(&hash(2_000 + number)).await.unwrap().is_some(), won, "{what}");
+            let listed =
+                storage.grants(&GrantSelector::Id(id(number)), at(Duration::ZERO), &Page::first(1)).await.unwrap();
+            if exchanges(number, round) {
+                let (row, of) = storage.find(&hash(number)).await.unwrap().unwrap();
+                assert_eq!(row.spent.is_some(), won, "{what}");
+                assert_eq!(of.last_used_at > of.opened_at, won, "{what}");
+            } else {
+                assert_eq!(listed.len(), usize::from(won), "{what}");
+            }
+        }
+        // What the losers wanted to store is as free as if they had never tried.
+        let lost = (0..RUNNERS as u64).filter(|number| *number != winner);
+        let again: Vec<_> = lost.map(|number| refresh(2_000 + number, 3_000)).collect();
+        storage.open_grant(&Arc::new(grant(3_000)), &again).await.unwrap();
+        storage.revoke_grants(&GrantSelector::Id(id(3_000)), at(DAY)).await.unwrap();
+        assert_eq!(storage.purge_expired(at(DAY), 9_999).await.unwrap(), RUNNERS, "round {round}");
+        // Half of the runners had a grant and a token; one has three more tokens and, if it opened it, one more grant.
+        let rows = RUNNERS + 3 + usize::from(!exchanges(winner, round));
+        assert_eq!(storage.purge_expired(at(9 * DAY), 9_999).await.unwrap(), rows, "round {round}");
+    }
+    assert!((1..REPETITIONS).contains(&won_by_exchange), "always the same kind of call won: {won_by_exchange}");
+}
+
+#[test]
+fn of_two_writes_that_want_the_same_hashes_crosswise_one_wins() {
+    use rows::*;
+    const ROUNDS: usize = 20_000;
+    let storage = MemoryStorage::new();
+    // Threads that meet as closely as they can: a barrier would let one of them through long before the other.
+    let arrived = AtomicU64::new(0);
+    let wins = [0, 1].map(|_| AtomicUsize::new(0));
+    std::thread::scope(|scope| {
+        for (number, won) in (0..).zip(&wins) {
+            let (storage, arrived) = (&storage, &arrived);
+            scope.spawn(move || {
+                for round in 0..ROUNDS as u64 {
+                    let of = 2 * round + number;
+                    let mut tokens = [access(3 * round, of), access(3 * round + 1, of), access(3 * round + 2, of)];
+                    if number == 1 {
+                        tokens.reverse();
+                    }
+                    let grant = Arc::new(grant(of));
+                    arrived.fetch_add(1, Ordering::SeqCst);
+                    while arrived.load(Ordering::SeqCst) < 2 * (round + 1) {
+                        std::thread::yield_now();
+                    }
+                    let done = poll(pin!(storage.open_grant(&grant, &tokens)), 1).expect("memory never waits");
+                    won.fetch_add(usize::from(done.is_ok()), Ordering::SeqCst);
+                }
+            });
+        }
+    });
+    assert_eq!(wins.map(AtomicUsize::into_inner).iter().sum::<usize>(), ROUNDS, "one wins each time");
+    let purged = poll(pin!(storage.purge_expired(at(9 * DAY), usize::MAX)), 1).unwrap().unwrap();
+    assert_eq!(purged, 4 * ROUNDS, "a grant and three tokens each time");
+}
+
+// covers: B20
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_family_is_either_purged_or_used_and_neither_in_part() {
+    use rows::*;
+    const TOKENS: usize = 40;
+    let (mut used, mut purged) = (0, 0);
+    for round in 0..REPETITIONS {
+        let storage = MemoryStorage::new();
+        let tokens: Vec<_> = (0..TOKENS as u64).map(|number| refresh(number, 0)).collect();
+        storage.open_grant(&Arc::new(grant(0)), &tokens).await.unwrap();
+        let start = Arc::new(Barrier::new(4));
+        let mut runners = JoinSet::new();
+        // By the clock of two nodes the grant has ended. They purge in small steps.
+        for limit in [3, 7] {
+            let (storage, start) = (storage.clone(), Arc::clone(&start));
+            runners.spawn(async move {
+                start.wait().await;
+                let mut touched = 0;
+                loop {
+                    let step = storage.purge_expired(at(2 * DAY), limit).await.unwrap();
+                    assert!(step <= limit, "{step} of at most {limit}");
+                    touched += step;
+                    if step < limit {
+                        return touched;
+                    }
+                }
+            });
+        }
+        // One looks on.
+        let (looker, together) = (storage.clone(), Arc::clone(&start));
+        runners.spawn(async move {
+            together.wait().await;
+            let mut is_gone = false;
+            for number in (0..TOKENS as u64).chain(0..TOKENS as u64) {
+                let found = looker.find(&hash(number)).await.unwrap().is_some();
+                assert!(!(is_gone && found), "round {round}: token {number} is back, or was left behind");
+                is_gone = !found;
+            }
+            0
+        });
+        // The clock of a last one is behind: the grant lives, and its use would let it live on.
+        let (late, together) = (storage.clone(), Arc::clone(&start));
+        let outcome = tokio::spawn(async move {
+            together.wait().await;
+            let order = spend(TOKENS as u64 - 1, 0);
+            let outcome = late.exchange(&order, &[access(900, 0), refresh(901, 0)]).await.unwrap();
+            let is_done = matches!(outcome, Exchange::Done);
+            // The access token has expired by the clock of the others.
+            assert_eq!(late.find(&hash(901)).await.unwrap().is_some(), is_done, "round {round}: {outcome:?}");
+            is_done
+        });
+        let touched: usize = runners.join_all().await.into_iter().sum();
+        let rest = if outcome.await.unwrap() {
+            used += 1;
+            for number in 0..TOKENS as u64 {
+                assert!(storage.find(&hash(number)).await.unwrap().is_some(), "round {round}: token {number} was lost");
+            }
+            assert!(touched <= 1, "round {round}: {touched} rows went, but only the access token may");
+            TOKENS + 3 - touched
+        } else {
+            purged += 1;
+            assert_eq!(touched, TOKENS + 1, "round {round}: the family and nothing else");
+            0
+        };
+        assert_eq!(storage.purge_expired(at(9 * DAY), 999).await.unwrap(), rest, "round {round}: what is left");
+        assert!(storage.find(&hash(0)).await.unwrap().is_none(), "round {round}");
+    }
+    assert!(used > 0 && purged > 0, "no race: used {used} times, purged {purged} times");
+}
+
+// covers: GR-17 (RFC 9700 §4.14.2)
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn all_calls_at_once_neither_lock_each_other_out_nor_lose_or_invent_a_row() {
+    use rows::*;
+    const GRANTS: u64 = 4_000;
+    let storage = MemoryStorage::new();
+    storage.register(Client::public("app-1").authorization_code(["https://a.example"]).build().unwrap()).await.unwrap();
+    let (done, written) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let mut writers = JoinSet::new();
+    for writer in 0..2 {
+        let (storage, written) = (storage.clone(), Arc::clone(&written));
+        writers.spawn(async move {
+            for number in (0..GRANTS).filter(|number| number % 2 == writer) {
+                tokio::task::yield_now().await;
+                let (first, access_token) = (10 * number, 10 * number + 1);
+                let tokens = [refresh(first, number), access(access_token, number)];
+                storage.open_grant(&Arc::new(grant(number)), &tokens).await.unwrap();
+                written.fetch_add(3, Ordering::Relaxed);
+                for step in 0..3 {
+                    let last = first + 2 * step;
+                    let successor = StoredToken { parent: Some(hash(last)), ..refresh(last + 2, number) };
+                    let successors = [successor, access(last + 3, number)];
+                    match storage.exchange(&spend(last, number), &successors).await.unwrap() {
+                        Exchange::Done => {
+                            written.fetch_add(2, Ordering::Relaxed);
+                            // By now it may be revoked and purged. If it is not, it is what was written.
+                            if let Some((row, of)) = storage.find(&hash(last + 2)).await.unwrap() {
+                                assert_eq!((row.parent, of.id), (Some(hash(last)), id(number)));
+                                let (spent, _) = storage.find(&hash(last)).await.unwrap().unzip();
+                                assert!(spent.is_none_or(|spent| spent.spent.is_some()), "grant {number}");
+                            }
+                        }
+                        // Somebody revoked it in between, and it may even have been purged.
+                        Exchange::Dead => break,
+                        Exchange::AlreadySpent => panic!("grant {number}: spent by nobody else"),
+                    }
+                }
+            }
+            0
+        });
+    }
+    let mut others = JoinSet::new();
+    for other in 0..3 {
+        let (storage, done) = (storage.clone(), Arc::clone(&done));
+        others.spawn(async move {
+            let mut touched = 0;
+            let mut turn = 0_u64;
+            while !done.load(Ordering::Relaxed) {
+                turn += 1;
+                let user = Subject::new(format!("user-{}", turn % 4)).unwrap();
+                match other {
+                    // Expired access tokens go, and what was revoked.
+                    0 => touched += storage.purge_expired(at(DAY), 50).await.unwrap(),
+                    1 => {
+                        let which = GrantSelector::Subject(user);
+                        storage.revoke_access_token(&hash(turn % (10 * GRANTS)), at(DAY)).await.unwrap();
+                        let listed = storage.grants(&which, at(Duration::ZERO), &Page::first(50)).await.unwrap();
+                        assert!(listed.iter().all(|grant| which.selects(grant) && grant.revoked_at.is_none()));
+                    }
+                    _ if turn.is_multiple_of(16) => {
+                        let client = ClientId::new("app-1").unwrap();
+                        storage.remove(&client, at(DAY)).await.unwrap();
+                        assert!(storage.client("app-1").await.unwrap().is_none());
+                    }
+                    _ => {
+                        let which = GrantSelector::SubjectAndClient(user, ClientId::new("app-0").unwrap());
+                        storage.revoke_grants(&which, at(DAY)).await.unwrap();
+                    }
+                }
+                tokio::task::yield_now().await;
+            }
+            touched
+        });
+    }
+    writers.join_all().await;
+    done.store(true, Ordering::Relaxed);
+    let touched: usize = others.join_all().await.into_iter().sum();
+    assert!(touched > 0, "no purge ever ran beside a write");
+    let rest = storage.purge_expired(at(9 * DAY), usize::MAX).await.unwrap();
+    assert_eq!(touched + rest, written.load(Ordering::Relaxed), "each row that was written went once");
+    for number in 0..10 * GRANTS {
+        assert!(storage.find(&hash(number)).await.unwrap().is_none(), "token {number}");
+    }
+    assert_eq!(storage.purge_expired(at(99 * DAY), usize::MAX).await.unwrap(), 0);
 }
 
 /// Polls a future at most `times` times; then it is dropped, done or not.

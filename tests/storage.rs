@@ -31,6 +31,13 @@ fn hash(number: u8) -> TokenHash {
     TokenHash::from_bytes([number; 32])
 }
 
+/// One of many, for what needs more than [`hash`] has.
+fn hash_of_many(number: u32) -> TokenHash {
+    let mut bytes = [0xee; 32];
+    bytes[..4].copy_from_slice(&number.to_le_bytes());
+    TokenHash::from_bytes(bytes)
+}
+
 fn grant_id(number: u8) -> GrantId {
     GrantId::from_bytes([number; 16])
 }
@@ -214,6 +221,10 @@ async fn opening_a_grant_whose_identifiers_are_taken_stores_nothing_of_it() {
     let which = GrantSelector::Subject(subject("mallory"));
     assert!(storage.grants(&which, at(START), &Page::first(9)).await.unwrap().is_empty());
     assert_eq!(shown(&*find(&storage, 1).await.1), shown(&first));
+    // What was not stored is not taken either.
+    let third = grant(2);
+    let tokens = [access_token(2, &third), refresh_token(3, &third)];
+    open(&storage, third, &tokens).await;
 }
 
 // covers: GC-03 (RFC 6749 §4.1.2), B16
@@ -347,6 +358,7 @@ async fn an_exchange_whose_successors_hash_is_taken_fails_and_writes_nothing() {
     assert_eq!(shown(&after.0), shown(&before.0), "the token is neither spent nor replaced");
     assert_eq!(shown(&after.1), shown(&before.1));
     assert!(is_gone(&storage, 2).await, "no successor was stored");
+    assert_eq!(exchange(&storage, &spend(&old, 1), &successors[..1]).await, "done", "its hash is not taken either");
 }
 
 #[tokio::test]
@@ -539,6 +551,56 @@ async fn live_grants_are_listed_newest_first_and_page_by_page() {
     assert_eq!(numbers(&rest), [3, 5, 2]);
 }
 
+// covers: CU-12 (OAuth 2.1 §7.9)
+#[tokio::test]
+async fn a_long_list_is_whole_and_in_order_and_is_revoked_to_its_end() {
+    let storage = MemoryStorage::new();
+    let (alice, app) = (GrantSelector::Subject(subject("alice")), GrantSelector::Client(client_id("app")));
+    // Several at a time; every second one with an identifier that begins like many others.
+    let mut expected = Vec::new();
+    for number in 0..1_000_u32 {
+        let mut id = [if number % 2 == 0 { 7 } else { number.to_le_bytes()[0] }; 16];
+        id[12..].copy_from_slice(&number.wrapping_mul(2_654_435_761).to_be_bytes());
+        let opened_at = at(Duration::seconds(i64::from(number * 7 % 400)));
+        let one = Grant { id: GrantId::from_bytes(id), opened_at, ..grant(1) };
+        expected.push((one.opened_at, one.id));
+        open(&storage, one, &[]).await;
+    }
+    expected.sort_unstable_by(|one, other| other.cmp(one));
+    for limit in [1, 3, 63, 64, 65, 999, 1_000, 5_000, usize::MAX] {
+        for which in [&alice, &app] {
+            let (mut listed, mut page) = (Vec::new(), Page::first(limit));
+            loop {
+                let part = storage.grants(which, at(HOUR), &page).await.unwrap();
+                let Some(last) = part.last() else { break };
+                assert!(part.len() == limit || listed.len() + part.len() == expected.len(), "pages of {limit}");
+                page = Page::after(last, limit);
+                listed.extend(part.iter().map(|grant| (grant.opened_at, grant.id)));
+            }
+            assert!(listed == expected, "pages of {limit}: {} grants, or another order", listed.len());
+        }
+    }
+    // What is dead does not shorten a page.
+    for (_, id) in &expected[..900] {
+        storage.revoke_grants(&GrantSelector::Id(*id), at(HOUR)).await.unwrap();
+    }
+    assert_eq!(storage.grants(&alice, at(HOUR), &Page::first(60)).await.unwrap().len(), 60);
+    assert_eq!(storage.revoke_grants(&app, at(HOUR)).await.unwrap(), 100);
+    assert!(storage.grants(&alice, at(HOUR), &Page::first(9)).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn tokens_that_name_another_grant_are_refused() {
+    let (storage, of, first) = with_refresh_token().await;
+    let other = grant(2);
+    let stray = [refresh_token(3, &other), access_token(2, &of)];
+    assert!(storage.open_grant(&Arc::new(other), &stray).await.is_err());
+    assert!(storage.exchange(&spend(&first, 1), &stray).await.is_err());
+    assert!(is_gone(&storage, 2).await && is_gone(&storage, 3).await);
+    assert!(find(&storage, 1).await.0.spent.is_none());
+    assert_eq!(storage.revoke_grants(&GrantSelector::Id(grant_id(2)), at(SECOND)).await.unwrap(), 0);
+}
+
 /// Purges in bounded steps until nothing is left to do; returns how many rows went.
 async fn purge(storage: &MemoryStorage, before: OffsetDateTime, limit: usize) -> usize {
     let mut total = 0;
@@ -682,6 +744,102 @@ async fn seeds_are_purged_after_a_minute_and_what_they_stood_beside_stays() {
     assert!(spent.seed.is_none());
     assert_eq!((spent.at, spent.attempt), (at(SECOND), attempt(1)));
     assert!(!is_gone(&storage, 2).await);
+}
+
+#[tokio::test]
+async fn what_is_not_due_any_more_takes_no_part_of_a_purges_limit() {
+    let (storage, of, mut last) = with_refresh_token().await;
+    // Every refresh moves the grant's end, leaves a seed and erases the one before; every second access token is revoked.
+    for number in 0..200_u32 {
+        let next = StoredToken { hash: hash_of_many(2 * number), parent: Some(last.hash), ..refresh_token(0, &of) };
+        let access =
+            StoredToken { hash: hash_of_many(2 * number + 1), expires_at: at(20 * DAY), ..access_token(0, &of) };
+        let moved = at(2 * DAY + SECOND * number);
+        let order = Spend { at: at(SECOND * number), grant_expires_at: moved, ..spend(&last, 1) };
+        assert_eq!(exchange(&storage, &order, &[access.clone(), next.clone()]).await, "done");
+        if number % 2 == 0 {
+            storage.revoke_access_token(&access.hash, order.at).await.unwrap();
+        }
+        last = next;
+    }
+    assert_eq!(purge(&storage, at(DAY), 1).await, 1, "the one seed that is left, at the first call");
+    // What was due at the end is due sooner now, and then never again.
+    storage.revoke_grants(&GrantSelector::Id(of.id), at(DAY)).await.unwrap();
+    assert_eq!(storage.purge_expired(at(DAY - TICK), 1).await.unwrap(), 0);
+    for row in 0..402 {
+        assert_eq!(storage.purge_expired(at(DAY), 1).await.unwrap(), 1, "row {row}");
+    }
+    assert_eq!(storage.purge_expired(at(90 * DAY), 1).await.unwrap(), 0);
+    assert!(is_gone(&storage, 1).await);
+    assert!(storage.find(&last.hash).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_large_family_loses_its_expired_access_tokens_in_steps_and_keeps_the_others() {
+    const EXPIRED: u32 = 20_000;
+    const LIVE: u32 = 1_000;
+    let storage = MemoryStorage::new();
+    let of = grant(1);
+    let mut tokens = vec![refresh_token(1, &of)];
+    for number in 0..EXPIRED + LIVE {
+        // The live ones stand among the others.
+        let expires_at = if number % 21 == 20 { at(DAY) } else { at(HOUR) };
+        tokens.push(StoredToken { hash: hash_of_many(number), expires_at, ..access_token(0, &of) });
+    }
+    open(&storage, of.clone(), &tokens).await;
+    assert_eq!(storage.purge_expired(at(HOUR - TICK), 999).await.unwrap(), 0);
+    for step in 0..20 {
+        assert_eq!(storage.purge_expired(at(HOUR), 999).await.unwrap(), 999, "step {step}");
+    }
+    assert_eq!(storage.purge_expired(at(HOUR), 999).await.unwrap(), 20, "what is left");
+    assert_eq!(storage.purge_expired(at(HOUR), 999).await.unwrap(), 0);
+    for token in &tokens {
+        let found = storage.find(&token.hash).await.unwrap();
+        assert_eq!(found.is_some(), token.expires_at > at(HOUR), "{:?}", token.hash);
+        assert!(found.is_none_or(|(row, _)| row.hash == token.hash));
+    }
+    // New ones may take the places of those that went, but nobody finds them by an old hash.
+    let order = Spend { consume: false, seed: None, grant_expires_at: at(DAY), ..spend(&tokens[0], 1) };
+    let new = |number: u32| StoredToken { hash: hash_of_many(900_000 + number), ..access_token(0, &of) };
+    let new: Vec<_> = (0..50).map(new).collect();
+    assert_eq!(exchange(&storage, &order, &new).await, "done");
+    for token in &new {
+        let (row, _) = storage.find(&token.hash).await.unwrap().unwrap();
+        assert_eq!(shown(&row), shown(token));
+    }
+    for token in tokens.iter().filter(|token| token.expires_at == at(HOUR)) {
+        assert!(storage.find(&token.hash).await.unwrap().is_none());
+    }
+    assert_eq!(purge(&storage, at(DAY), 999).await, 1 + 1 + LIVE as usize + 50, "the grant and what was left of it");
+}
+
+#[tokio::test]
+async fn a_spent_access_token_is_evidence_and_not_purged_before_its_grant() {
+    let storage = MemoryStorage::new();
+    let of = grant(1);
+    let token = StoredToken { expires_at: at(HOUR), ..access_token(1, &of) };
+    open(&storage, of, std::slice::from_ref(&token)).await;
+    assert_eq!(exchange(&storage, &spend(&token, 1), &[]).await, "done");
+    assert_eq!(purge(&storage, at(DAY), 9).await, 1, "its seed");
+    assert!(find(&storage, 1).await.0.spent.is_some_and(|spent| spent.seed.is_none()));
+    assert_eq!(purge(&storage, at(2 * DAY), 9).await, 2);
+}
+
+#[tokio::test]
+async fn of_a_family_whose_purge_has_begun_nothing_can_be_found_or_used_even_by_a_clock_that_is_behind() {
+    let storage = MemoryStorage::new();
+    let of = grant(1);
+    let tokens: Vec<_> = (1..=6).map(|number| refresh_token(number, &of)).collect();
+    open(&storage, of, &tokens).await;
+    assert_eq!(storage.purge_expired(at(DAY), 1).await.unwrap(), 1);
+    for (number, token) in (1..).zip(&tokens) {
+        assert!(is_gone(&storage, number).await, "token {number}");
+        assert_eq!(exchange(&storage, &spend(token, 1), &[]).await, "dead", "token {number}");
+    }
+    let which = GrantSelector::Id(grant_id(1));
+    assert!(storage.grants(&which, at(SECOND), &Page::first(9)).await.unwrap().is_empty());
+    assert_eq!(storage.revoke_grants(&which, at(SECOND)).await.unwrap(), 0);
+    assert_eq!(purge(&storage, at(DAY), 9).await, 6, "five tokens and the grant");
 }
 
 fn public(id: &str) -> Client {

@@ -1,0 +1,111 @@
+//! A storage in memory: for tests, demos and servers that may forget everything when they stop.
+//!
+//! # How it is kept
+//! A [`Family`](family::Family) is a grant with all its tokens, and one lock guards it. What a step decides and writes,
+//! it decides and writes under that lock, so that a step on one family is atomic and steps on two never meet.
+//!
+//! Two indexes lead to a family, each in shards of its own lock: one by token ([`tokens`]), one by everything else
+//! ([`grants`]): identifier, owner, and when it is due to be purged. An index may name a family that is not yet open,
+//! or is being purged; the family itself, asked under its lock, knows.
+//!
+//! # The order of locks
+//! family → shard of the grants → shard of the tokens; at most one of each at a time. Whoever comes from an index lets
+//! go of its shard before it asks for the family. The lock of the clients is never held together with another.
+
+mod clients;
+mod family;
+mod grants;
+mod purge;
+mod shards;
+mod steps;
+mod tokens;
+
+use std::fmt;
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, RwLock};
+
+use async_trait::async_trait;
+use time::OffsetDateTime;
+
+use self::clients::Clients;
+use self::grants::Grants;
+use self::tokens::Tokens;
+use super::{Exchange, GrantSelector, Page, Spend, Storage, StorageError};
+use crate::record::{Grant, StoredToken};
+use crate::secret::TokenHash;
+
+/// Clients, grants and tokens in memory. Cloning it is cheap and gives the same storage.
+///
+/// It keeps the whole [contract](super) for as long as the process lives. Threads that work on different grants don't
+/// wait for each other. To revoke the grants of a subject or a client, it goes from one to the next: what it has
+/// come to is dead at once, and all of them are when the call returns.
+///
+/// Call [`purge_expired`](Storage::purge_expired) from time to time, or it grows.
+#[derive(Clone, Default)]
+pub struct MemoryStorage {
+    state: Arc<State>,
+}
+
+#[derive(Default)]
+struct State {
+    clients: RwLock<Clients>,
+    grants: Grants,
+    tokens: Tokens,
+    /// The shard at which the next purge begins, so that small ones get everywhere.
+    purge_from: AtomicUsize,
+}
+
+impl MemoryStorage {
+    /// An empty storage.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+}
+
+/// Some thread panicked half-way through a step; what it left behind can't be trusted.
+fn poisoned<T>(_: T) -> StorageError {
+    StorageError::new("a thread panicked while it changed the memory storage")
+}
+
+impl fmt::Debug for MemoryStorage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("MemoryStorage")
+    }
+}
+
+#[async_trait]
+impl Storage for MemoryStorage {
+    async fn open_grant(&self, grant: &Arc<Grant>, tokens: &[StoredToken]) -> Result<(), StorageError> {
+        self.state.open_grant(grant, tokens)
+    }
+
+    async fn find(&self, token: &TokenHash) -> Result<Option<(StoredToken, Arc<Grant>)>, StorageError> {
+        self.state.find(token)
+    }
+
+    async fn exchange(&self, spend: &Spend, successors: &[StoredToken]) -> Result<Exchange, StorageError> {
+        self.state.exchange(spend, successors)
+    }
+
+    async fn revoke_access_token(&self, token: &TokenHash, at: OffsetDateTime) -> Result<(), StorageError> {
+        self.state.revoke_access_token(token, at)
+    }
+
+    async fn revoke_grants(&self, which: &GrantSelector, at: OffsetDateTime) -> Result<u64, StorageError> {
+        self.state.revoke_grants(which, at)
+    }
+
+    async fn grants(
+        &self,
+        which: &GrantSelector,
+        now: OffsetDateTime,
+        page: &Page,
+    ) -> Result<Vec<Arc<Grant>>, StorageError> {
+        self.state.list(which, now, page)
+    }
+
+    async fn purge_expired(&self, before: OffsetDateTime, limit: usize) -> Result<usize, StorageError> {
+        self.state.purge(before, limit)
+    }
+}

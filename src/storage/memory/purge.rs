@@ -1,0 +1,101 @@
+//! The purge: in small steps, so that nobody waits long for it.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use time::OffsetDateTime;
+
+use super::State;
+use super::family::{Family, Members, Slot, due};
+use super::grants::First;
+use super::shards::SHARDS;
+use super::steps::erase_seed;
+use crate::error::StorageError;
+
+/// How many slots of a dead family go while its lock is held.
+const STEP: usize = 64;
+
+impl State {
+    /// Does what is due, shard after shard. The index of what is due holds nothing that is not, so the work is as bounded
+    /// as the number of rows is.
+    pub(super) fn purge(&self, before: OffsetDateTime, limit: usize) -> Result<usize, StorageError> {
+        let from = self.purge_from.load(Ordering::Relaxed);
+        let mut touched = 0;
+        for number in (from..from + SHARDS).map(|number| number % SHARDS) {
+            while touched < limit {
+                let Some(First { family, row }) = self.grants.first_due(number, before)? else { break };
+                touched += self.purge_family(&family, row, before, limit - touched)?;
+            }
+            if touched >= limit {
+                self.purge_from.store(number, Ordering::Relaxed);
+                break;
+            }
+        }
+        Ok(touched)
+    }
+
+    /// Takes a step on a family of which something was due, unless another thread has just done it.
+    fn purge_family(
+        &self,
+        family: &Arc<Family>,
+        row: Option<Slot>,
+        before: OffsetDateTime,
+        limit: usize,
+    ) -> Result<usize, StorageError> {
+        let mut members = family.write()?;
+        if members.end() <= before {
+            return self.bury(family, &mut members, limit);
+        }
+        row.map_or(Ok(0), |slot| self.purge_row(family, &mut members, slot, before))
+    }
+
+    /// Removes a part of a dead family, at last the grant. From the first part on, no part of it can be found. Vacant slots
+    /// are not counted: each was a row that was counted when it went.
+    fn bury(&self, family: &Arc<Family>, members: &mut Members, limit: usize) -> Result<usize, StorageError> {
+        members.close();
+        let mut shard = self.grants.write(family.id)?;
+        // Another purge may have come to the end of it in between.
+        if !shard.get(family.id).is_some_and(|there| Arc::ptr_eq(there, family)) {
+            return Ok(0);
+        }
+        let mut touched = 0;
+        for _ in 0..STEP {
+            if touched == limit {
+                return Ok(touched);
+            }
+            match members.pop() {
+                Some((slot, Some(row))) => {
+                    self.tokens.remove(&row.hash)?;
+                    shard.reschedule(family, Some(slot), [due(&row), None]);
+                    touched += 1;
+                }
+                Some((_, None)) => {}
+                None => {
+                    shard.remove(family, members);
+                    return Ok(touched + 1);
+                }
+            }
+        }
+        Ok(touched)
+    }
+
+    /// Removes an expired access token, or a seed.
+    fn purge_row(
+        &self,
+        family: &Arc<Family>,
+        members: &mut Members,
+        slot: Slot,
+        before: OffsetDateTime,
+    ) -> Result<usize, StorageError> {
+        let Some(row) = members.at(slot).filter(|row| due(row).is_some_and(|due| due <= before)) else { return Ok(0) };
+        let mut shard = self.grants.write(family.id)?;
+        if row.spent.is_some() {
+            shard.reschedule(family, Some(slot), members.change(slot, erase_seed));
+            return Ok(1);
+        }
+        self.tokens.remove(&row.hash)?;
+        shard.reschedule(family, Some(slot), [due(row), None]);
+        members.take(slot);
+        Ok(1)
+    }
+}
