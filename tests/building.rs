@@ -539,9 +539,9 @@ fn a_client_survives_its_stored_form_with_every_member() {
     assert_eq!(serde_json::to_string(&read).unwrap(), json);
     assert_eq!(read.lifetimes(), client.lifetimes());
     // What is stored stays readable for other programs, and for later versions of this one.
-    let stored: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let stored: Value = serde_json::from_str(&json).unwrap();
     let lifetimes = json!({
-        "code": 59, "access_token": 300, "refresh_token_idle": 86400, "refresh_token_absolute": 172800, "refresh_grace": 0
+        "code": 59, "access_token": 300, "refresh_token_idle": 86_400, "refresh_token_absolute": 172_800, "refresh_grace": 0
     });
     assert_eq!(stored["lifetimes"], lifetimes);
     assert_eq!(stored["credentials"][1], json!({ "type": "opaque", "expires_at": "2026-01-01T00:00:00Z" }));
