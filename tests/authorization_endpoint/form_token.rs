@@ -119,7 +119,7 @@ async fn a_form_that_belongs_to_no_session_is_nobodys() {
     let t = TestServer::new();
     let app = t.public_client(CALLBACK).await;
     let form_token = pending(&t, &Ask::code(&app)).await.form_token("");
-    refused(&t, &form_token, "").await;
+    assert_page(&refused(&t, &form_token, "").await, 400, "invalid_request", WRONG_SESSION);
 }
 
 #[tokio::test]
@@ -130,7 +130,8 @@ async fn no_character_moves_from_the_session_into_the_content() {
     // JSON may begin with a space: were the two only strung together, this would be the same text under the same key.
     let mut bytes = vec![b' '];
     bytes.extend(URL_SAFE_NO_PAD.decode(form_token).unwrap());
-    refused(&t, &URL_SAFE_NO_PAD.encode(bytes), "session").await;
+    let answer = refused(&t, &URL_SAFE_NO_PAD.encode(bytes), "session").await;
+    assert_page(&answer, 400, "invalid_request", WRONG_SESSION);
 }
 
 // covers: CU-01 (RFC 6749 §10.12), B45
