@@ -101,7 +101,8 @@ fn ask(pending: &PendingAuthorization, Session(id, user): &Session) -> HttpRespo
         Some(_) => "<button name=\"decision\" value=\"approve\">Allow</button> <button>Deny</button>",
     };
     let page = format!(
-        "<!doctype html><title>Allow access?</title><h1>{client} wants to: {}</h1><p>Then it takes you to {host}.</p>\
+        "<!doctype html><meta name=viewport content=width=device-width><title>Allow?</title><h1>{client} wants to: {}</h1>\
+         <p>Then it takes you to {host}.</p>\
          <form method=\"post\" action=\"/answer\"><input type=\"hidden\" name=\"form_token\" value=\"{}\">{fields}</form>",
         wishes.join(", "),
         pending.form_token(id)

@@ -13,7 +13,6 @@ use grantor::axum::{routes, run_to_completion};
 use grantor::{Approval, AuthorizationServer, Authorize, Bearer, BearerError, Client, ClientRegistry, CodeChallenge};
 use grantor::{CodeVerifier, MemoryStorage, PendingAuthorization, Request, Subject, authorize::escape};
 use subtle::ConstantTimeEq;
-use tokio::net::TcpListener;
 use url::form_urlencoded::parse;
 
 #[derive(Clone)]
@@ -29,7 +28,8 @@ struct Session(String, Option<Subject>);
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let listener = TcpListener::bind(std::env::args().nth(1).as_deref().unwrap_or("127.0.0.1:8080")).await?;
+    let listener =
+        tokio::net::TcpListener::bind(std::env::args().nth(1).as_deref().unwrap_or("127.0.0.1:8080")).await?;
     let issuer = format!("http://{}", listener.local_addr()?);
     let storage = MemoryStorage::new();
     let demo = Client::native("demo").scope("profile").authorization_code(["http://127.0.0.1/callback"]);
@@ -100,7 +100,8 @@ fn ask(pending: &PendingAuthorization, Session(id, user): &Session) -> Response 
         Some(_) => "<button name=\"decision\" value=\"approve\">Allow</button> <button>Deny</button>",
     };
     let page = format!(
-        "<!doctype html><title>Allow access?</title><h1>{client} wants to: {}</h1><p>Then it takes you to {host}.</p>\
+        "<!doctype html><meta name=viewport content=width=device-width><title>Allow?</title><h1>{client} wants to: {}</h1>\
+         <p>Then it takes you to {host}.</p>\
          <form method=\"post\" action=\"/answer\"><input type=\"hidden\" name=\"form_token\" value=\"{}\">{fields}</form>",
         wishes.join(", "),
         pending.form_token(id)

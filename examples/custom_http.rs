@@ -90,7 +90,8 @@ fn consent_page(pending: &PendingAuthorization, cookie: &str) -> Result<Answer, 
     let (client, host) = (escape(pending.client().id().as_str()), escape(pending.redirect_host().unwrap_or_default()));
     let wishes: Vec<String> = pending.scopes().map(|scope| escape(scope.description)).collect();
     let page = format!(
-        "<!doctype html><title>Allow access?</title><h1>{client} wants to: {}</h1><p>Then it takes you to {host}.</p>\
+        "<!doctype html><meta name=viewport content=width=device-width><title>Allow?</title><h1>{client} wants to: {}</h1>\
+         <p>Then it takes you to {host}.</p>\
          <form method=\"post\" action=\"/consent\"><input type=\"hidden\" name=\"form_token\" value=\"{}\">\
          <button name=\"decision\" value=\"approve\">Allow</button> <button>Deny</button></form>",
         wishes.join(", "),

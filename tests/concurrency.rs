@@ -684,6 +684,9 @@ async fn all_calls_at_once_neither_lock_each_other_out_nor_lose_or_invent_a_row(
                     0 => touched += storage.purge_expired(at(DAY), 50).await.unwrap(),
                     1 => {
                         let which = GrantSelector::Subject(user);
+                        let token = hash(turn * 7_919 % (10 * GRANTS));
+                        let found = storage.find(&token).await.unwrap();
+                        assert!(found.is_none_or(|(row, of)| row.hash == token && row.grant_id == of.id));
                         storage.revoke_access_token(&hash(turn % (10 * GRANTS)), at(DAY)).await.unwrap();
                         let listed = storage.grants(&which, at(Duration::ZERO), &Page::first(50)).await.unwrap();
                         assert!(listed.iter().all(|grant| which.selects(grant) && grant.revoked_at.is_none()));
