@@ -99,12 +99,11 @@ fn ask(pending: &PendingAuthorization, Session(id, user): &Session) -> Response 
         None => "<input type=\"password\" name=\"password\" placeholder=\"Alice's password\"><button>Log in</button>",
         Some(_) => "<button name=\"decision\" value=\"approve\">Allow</button> <button>Deny</button>",
     };
+    let (wishes, form) = (wishes.join(", "), pending.form_token(id));
     let page = format!(
-        "<!doctype html><meta name=viewport content=width=device-width><title>Allow?</title><h1>{client} wants to: {}</h1>\
+        "<!doctype html><meta name=viewport content=width=device-width><title>Allow?</title><h1>{client} wants to: {wishes}</h1>\
          <p>Then it takes you to {host}.</p>\
-         <form method=\"post\" action=\"/answer\"><input type=\"hidden\" name=\"form_token\" value=\"{}\">{fields}</form>",
-        wishes.join(", "),
-        pending.form_token(id)
+         <form method=\"post\" action=\"/answer\"><input type=\"hidden\" name=\"form_token\" value=\"{form}\">{fields}</form>"
     );
     let cookie = format!("session={id}; Path=/; HttpOnly; SameSite=Lax");
     ([(SET_COOKIE, cookie)], grantor::Response::page(200, page)).into_response()
