@@ -7,8 +7,8 @@ use grantor::grants::{Decision, GrantContext, GrantHandler, OpenGrant};
 use grantor::policy::RefreshTokens;
 use grantor::testing::{ISSUER, TestClient, TestServer};
 use grantor::{
-    AccessToken, Approval, AuthorizationServer, Authorize, BuildError, Builder, Error, GrantType, MemoryStorage,
-    Policy, Request, Response, Subject,
+    AccessToken, Approval, AuthorizationServer, Authorize, BuildError, Builder, EndpointUrls, Error, GrantType,
+    MemoryStorage, Policy, Request, Response, Subject,
 };
 use serde_json::{Value, json};
 use url::Url;
@@ -652,4 +652,24 @@ async fn endpoints_whose_url_has_a_query_are_claimed_with_it_and_work_with_it() 
     assert_eq!(crawl.document["introspection_endpoint"], "https://id.example/introspect?tenant=1");
     assert_eq!(crawl.target("authorization_endpoint"), "/go?tenant=1&x=%20y");
     crawl.prove().await;
+}
+
+// covers: PP-17 (RFC 6749 §3.2)
+#[test]
+fn an_endpoint_whose_own_query_would_be_taken_for_a_parameter_does_not_build() {
+    let build = |change: fn(&mut EndpointUrls)| {
+        let builder = AuthorizationServer::builder("https://id.example").storage(MemoryStorage::new());
+        builder.scope("a", "A").endpoints(change).build()
+    };
+    let wrong: [fn(&mut EndpointUrls); 3] = [
+        |urls| urls.token = "https://id.example/token?tenant=1&sc%6fpe=x".to_owned(),
+        |urls| urls.revocation = Some("https://id.example/revoke?token".to_owned()),
+        |urls| urls.introspection = Some("https://id.example/introspect?client_id=a".to_owned()),
+    ];
+    for change in wrong {
+        let error = build(change).unwrap_err();
+        assert!(error.to_string().contains("uses the name of a parameter that belongs in the body"), "{error}");
+    }
+    assert!(build(|urls| urls.token = "https://id.example/token?tenant=1".to_owned()).is_ok());
+    assert!(build(|urls| urls.authorization = "https://id.example/authorize?tenant=1".to_owned()).is_ok());
 }

@@ -109,6 +109,9 @@ pub enum BuildError {
     /// RFC 6749 §3.1, §3.2.
     #[error("the endpoint {0:?} is not an https URL (or an http URL on the loopback interface) without fragment")]
     Endpoint(String),
+    /// Every request would be refused for it.
+    #[error("the query of the endpoint {0:?} uses the name of a parameter that belongs in the body")]
+    EndpointQuery(String),
     /// The server says by itself what it does.
     #[error("the metadata member {0:?} is determined by the server")]
     MetadataMember(String),
@@ -258,6 +261,7 @@ impl Builder {
         let form_key = self.form_key.unwrap_or(random);
         let authorization = Arc::new(AuthorizationEndpoint::new(Arc::clone(&host), self.pages, form_key));
         let token = TokenEndpoint::new(Arc::clone(&host), self.extensions);
+        check_queries(&self.urls, &token)?;
         let introspection = IntrospectionEndpoint::new(Arc::clone(&host), self.introspection);
         let metadata = Metadata::new(&host, token.grant_types(), self.urls, self.metadata);
         let metadata = metadata.map_err(BuildError::MetadataMember)?;
@@ -282,6 +286,17 @@ fn check_issuer(issuer: &str) -> Result<(), BuildError> {
 
 fn check_endpoint(url: &str) -> Result<(), BuildError> {
     if is_served_securely(url) { Ok(()) } else { Err(BuildError::Endpoint(url.to_owned())) }
+}
+
+/// A parameter in the query of a request is refused, so it can't stand in the endpoint's own (RFC 6749 §3.2).
+fn check_queries(urls: &EndpointUrls, token: &TokenEndpoint) -> Result<(), BuildError> {
+    let is_taken = |name: &str| token.knows(name) || matches!(name, "token" | "token_type_hint");
+    let has_taken = |url: &&String| Url::parse(url).is_ok_and(|url| url.query_pairs().any(|(name, _)| is_taken(&name)));
+    let with_form = [&urls.token].into_iter().chain(&urls.revocation).chain(&urls.introspection);
+    match with_form.into_iter().find(has_taken) {
+        Some(url) => Err(BuildError::EndpointQuery(url.clone())),
+        None => Ok(()),
+    }
 }
 
 /// An `https` URL, or an `http` URL on the loopback interface, without fragment.

@@ -65,6 +65,11 @@ impl TokenEndpoint {
         self.handlers.iter().map(|handler| handler.grant_type())
     }
 
+    /// Whether a parameter of this name has a meaning here.
+    pub(crate) fn knows(&self, name: &str) -> bool {
+        self.known_parameters.contains(&name)
+    }
+
     /// The HTTP form: reads the request, answers it, renders the answer.
     pub(crate) async fn respond(&self, request: &Request) -> Response {
         let result = match self.read(request) {
