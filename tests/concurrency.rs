@@ -455,7 +455,6 @@ mod rows {
     }
 }
 
-// covers: B16
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn of_parallel_writes_of_the_same_hashes_one_wins_and_the_others_leave_nothing() {
     use rows::*;
@@ -559,7 +558,6 @@ fn of_two_writes_that_want_the_same_hashes_crosswise_one_wins() {
     assert_eq!(purged, 4 * ROUNDS, "a grant and three tokens each time");
 }
 
-// covers: B20
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_family_is_either_purged_or_used_and_neither_in_part() {
     use rows::*;
@@ -629,7 +627,6 @@ async fn a_family_is_either_purged_or_used_and_neither_in_part() {
     assert!(used > 0 && purged > 0, "no race: used {used} times, purged {purged} times");
 }
 
-// covers: GR-17 (RFC 9700 §4.14.2)
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn all_calls_at_once_neither_lock_each_other_out_nor_lose_or_invent_a_row() {
     use rows::*;

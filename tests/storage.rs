@@ -551,7 +551,6 @@ async fn live_grants_are_listed_newest_first_and_page_by_page() {
     assert_eq!(numbers(&rest), [3, 5, 2]);
 }
 
-// covers: CU-12 (OAuth 2.1 §7.9)
 #[tokio::test]
 async fn a_long_list_is_whole_and_in_order_and_is_revoked_to_its_end() {
     let storage = MemoryStorage::new();

@@ -233,13 +233,14 @@ pub trait ClientRegistry: ClientStore {
         others_end: OffsetDateTime,
     ) -> Result<(), RegistryError>;
 
-    /// Removes a client and revokes all its grants, in one atomic step. Removing an unknown client is not an error.
+    /// Removes a client, then revokes all its grants: when this returns, the client is unknown and no token of it works. Removing
+    /// an unknown client is not an error.
     ///
     /// A request that had already authenticated the client may open one more grant just after. It can't be refreshed, but its
     /// access token lasts: to be rid of it, revoke the client's grants once more when such requests are done.
     ///
     /// # Errors
-    /// The storage failed.
+    /// The storage failed; the client may be gone and some of its grants not yet revoked. Calling it again does the rest.
     async fn remove(&self, id: &ClientId, at: OffsetDateTime) -> Result<(), RegistryError>;
 
     /// Clients in ascending order of their identifiers, `limit` at most, only those after `after`.

@@ -109,3 +109,73 @@ impl Storage for MemoryStorage {
         self.state.purge(before, limit)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use super::*;
+    use crate::record::{ClientId, GrantDetails, GrantId, GrantType, TokenDetails, TokenKind};
+    use crate::scope::Scope;
+
+    fn records(number: u8) -> (Arc<Grant>, StoredToken) {
+        let (now, scope) = (OffsetDateTime::UNIX_EPOCH, Scope::parse("a").unwrap());
+        let grant = Grant {
+            id: GrantId::from_bytes([number; 16]),
+            client_id: ClientId::new("app").unwrap(),
+            subject: None,
+            grant_type: GrantType::built_in(GrantType::CLIENT_CREDENTIALS),
+            scope: scope.clone(),
+            opened_at: now,
+            last_used_at: now,
+            expires_at: now,
+            revoked_at: None,
+            host_data: None,
+            details: GrantDetails::default(),
+        };
+        let token = StoredToken {
+            hash: TokenHash::from_bytes([number; 32]),
+            kind: TokenKind::AccessToken,
+            grant_id: grant.id,
+            scope,
+            issued_at: now,
+            expires_at: now,
+            parent: None,
+            spent: None,
+            revoked_at: None,
+            details: TokenDetails::default(),
+        };
+        (Arc::new(grant), token)
+    }
+
+    /// Panics while it holds a lock.
+    fn poison<T>(lock: impl FnOnce() -> T) {
+        let panicked = catch_unwind(AssertUnwindSafe(|| {
+            let _held = lock();
+            std::panic::resume_unwind(Box::new("half-way"));
+        }));
+        assert!(panicked.is_err());
+    }
+
+    #[test]
+    fn what_a_panic_left_half_done_is_an_error_and_never_an_answer() {
+        let state = State::default();
+        let [(grant, token), (other, others)] = [1, 2].map(records);
+        state.open_grant(&grant, std::slice::from_ref(&token)).unwrap();
+        state.open_grant(&other, std::slice::from_ref(&others)).unwrap();
+
+        let family = state.tokens.get(&token.hash).unwrap().unwrap().family;
+        poison(|| family.write().unwrap());
+        assert!(state.find(&token.hash).is_err());
+        assert!(state.revoke_access_token(&token.hash, token.expires_at).is_err());
+        assert!(state.revoke_grants(&GrantSelector::Id(grant.id), token.expires_at).is_err());
+        assert!(state.purge(token.expires_at, 9).is_err());
+        assert!(state.find(&others.hash).unwrap().is_some(), "another family is none the worse");
+
+        let (new, its_token) = records(3);
+        poison(|| state.grants.write(new.id).unwrap());
+        assert!(state.open_grant(&new, std::slice::from_ref(&its_token)).is_err());
+        assert!(state.find(&its_token.hash).unwrap().is_none());
+        assert!(state.revoke_grants(&GrantSelector::Client(new.client_id.clone()), token.expires_at).is_err());
+    }
+}
