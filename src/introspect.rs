@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use time::OffsetDateTime;
 
 use crate::client::Client;
-use crate::client::auth::{self, AuthenticatedClient, authenticate};
+use crate::client::auth::{AuthenticatedClient, PARAMETERS_ABOUT_A_TOKEN, authenticate};
 use crate::client::request::{ClientRequest, endpoint};
 use crate::error::{Error, Refusal};
 use crate::event::EventKind;
@@ -80,7 +80,7 @@ impl IntrospectionEndpoint {
     /// The HTTP form.
     pub(crate) async fn respond(&self, request: &Request) -> Response {
         let host = &self.host;
-        let result = match IntrospectionRequest::read(request, host.policy.max_body, &parameters(), false) {
+        let result = match IntrospectionRequest::read(request, host.policy.max_body, &PARAMETERS_ABOUT_A_TOKEN, false) {
             Ok(request) => self.introspect(&request).await,
             Err(refusal) => {
                 let error = refusal.into();
@@ -114,7 +114,7 @@ impl IntrospectionEndpoint {
         now: OffsetDateTime,
         caller: &mut Option<AuthenticatedClient>,
     ) -> Result<Introspection, Error> {
-        request.params.check(&parameters())?;
+        request.params.check(&PARAMETERS_ABOUT_A_TOKEN)?;
         let caller = caller.insert(authenticate(&self.host, request, now).await?);
         // An identifier proves nothing, so there is nothing it could be entitled to.
         if !caller.is_confidential() {
@@ -144,12 +144,6 @@ fn is_live(token: &StoredToken, grant: &Grant, now: OffsetDateTime) -> bool {
 /// told about their own tokens.
 fn may_know(caller: &Client, token: &StoredToken, grant: &Grant) -> bool {
     grant.client_id == *caller.id() || caller.is_resource_server() && token.kind == TokenKind::AccessToken
-}
-
-/// Every parameter, each allowed once.
-fn parameters() -> [&'static str; 6] {
-    let [id, secret, assertion, assertion_type] = auth::PARAMETERS;
-    ["token", "token_type_hint", id, secret, assertion, assertion_type]
 }
 
 impl Introspection {

@@ -3,7 +3,7 @@
 use time::OffsetDateTime;
 
 use crate::client::Client;
-use crate::client::auth::{self, AuthenticatedClient, authenticate};
+use crate::client::auth::{AuthenticatedClient, PARAMETERS_ABOUT_A_TOKEN, authenticate};
 use crate::client::request::{ClientRequest, endpoint};
 use crate::error::{Error, Refusal};
 use crate::event::EventKind;
@@ -40,7 +40,7 @@ impl<'a> RevocationRequest<'a> {
 
 /// The HTTP form.
 pub(crate) async fn respond(host: &Host, request: &Request) -> Response {
-    let result = match RevocationRequest::read(request, host.policy.max_body, &parameters(), false) {
+    let result = match RevocationRequest::read(request, host.policy.max_body, &PARAMETERS_ABOUT_A_TOKEN, false) {
         Ok(request) => revoke(host, &request).await,
         Err(refusal) => {
             let error = refusal.into();
@@ -74,7 +74,7 @@ async fn answer(
     now: OffsetDateTime,
     client: &mut Option<AuthenticatedClient>,
 ) -> Result<(), Error> {
-    request.params.check(&parameters())?;
+    request.params.check(&PARAMETERS_ABOUT_A_TOKEN)?;
     let client = client.insert(authenticate(host, request, now).await?);
     let token = request.params.require("token")?;
     // Whoever wants an unknown token to be of no use has what it wants (RFC 7009 §2.2).
@@ -88,10 +88,4 @@ async fn answer(
     }
     host.observe(now, EventKind::TokenRevoked { grant: &grant, kind: token.kind });
     Ok(())
-}
-
-/// Every parameter, each allowed once.
-fn parameters() -> [&'static str; 6] {
-    let [id, secret, assertion, assertion_type] = auth::PARAMETERS;
-    ["token", "token_type_hint", id, secret, assertion, assertion_type]
 }

@@ -33,6 +33,12 @@ impl Deref for AuthenticatedClient {
 /// Parameters by which a client identifies itself in a body.
 pub(crate) const PARAMETERS: [&str; 4] = ["client_id", "client_secret", "client_assertion", "client_assertion_type"];
 
+/// Parameters of a request about a token, each allowed once (RFC 7009 §2.1, RFC 7662 §2.1).
+pub(crate) const PARAMETERS_ABOUT_A_TOKEN: [&str; 6] = {
+    let [id, secret, assertion, assertion_type] = PARAMETERS;
+    ["token", "token_type_hint", id, secret, assertion, assertion_type]
+};
+
 /// The user-id and password of a `Basic` header, decoded.
 #[derive(Debug)]
 pub(crate) struct Basic {

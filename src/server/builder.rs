@@ -12,6 +12,7 @@ use super::{AuthorizationServer, Inner};
 use crate::authenticator::{Authenticator, ClientSecrets};
 use crate::authorize::{AuthorizationEndpoint, DefaultPages, Pages};
 use crate::client::Client;
+use crate::client::auth::PARAMETERS_ABOUT_A_TOKEN;
 use crate::env::{Clock, Entropy, SystemClock, SystemEntropy};
 use crate::error::EntropyError;
 use crate::event::{NoObserver, Observer};
@@ -290,7 +291,7 @@ fn check_endpoint(url: &str) -> Result<(), BuildError> {
 
 /// A parameter in the query of a request is refused, so it can't stand in the endpoint's own (RFC 6749 §3.2).
 fn check_queries(urls: &EndpointUrls, token: &TokenEndpoint) -> Result<(), BuildError> {
-    let is_taken = |name: &str| token.knows(name) || matches!(name, "token" | "token_type_hint");
+    let is_taken = |name: &str| token.knows(name) || PARAMETERS_ABOUT_A_TOKEN.contains(&name);
     let has_taken = |url: &&String| Url::parse(url).is_ok_and(|url| url.query_pairs().any(|(name, _)| is_taken(&name)));
     let with_form = [&urls.token].into_iter().chain(&urls.revocation).chain(&urls.introspection);
     match with_form.into_iter().find(has_taken) {
