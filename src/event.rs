@@ -1,4 +1,5 @@
-//! What an auditor wants to know: every token issued and refused, every replay, every revocation. Never a secret.
+//! What an auditor wants to know: every token issued, refused and introspected, every replay, every revocation.
+//! Never a secret.
 
 use std::sync::Arc;
 
@@ -131,6 +132,14 @@ pub enum EventKind<'a> {
         /// Why.
         error: &'a Error,
     },
+    /// The introspection endpoint answered. Resource servers ask for every request they serve, so there are many of these.
+    #[non_exhaustive]
+    TokenIntrospected {
+        /// The caller.
+        client_id: &'a ClientId,
+        /// The grant of the token; `None` if the caller was told that it is inactive, for whatever reason.
+        grant: Option<&'a Grant>,
+    },
     /// The introspection endpoint refused a request, or failed.
     #[non_exhaustive]
     IntrospectionRefused {
@@ -174,6 +183,7 @@ impl EventKind<'_> {
             Self::RefreshTokenReused { .. } => "refresh_token_reused",
             Self::TokenRevoked { .. } => "token_revoked",
             Self::RevocationRefused { .. } => "revocation_refused",
+            Self::TokenIntrospected { .. } => "token_introspected",
             Self::IntrospectionRefused { .. } => "introspection_refused",
             Self::GrantsRevoked { .. } => "grants_revoked",
             Self::BearerRefused { .. } => "bearer_refused",

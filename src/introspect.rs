@@ -106,8 +106,7 @@ impl IntrospectionEndpoint {
         result
     }
 
-    /// The caller comes before the token, so that the endpoint can't be used to try tokens out (RFC 7662 §4). The hint is
-    /// not looked at: every token is found by one look-up, whatever it is.
+    /// The caller comes before the token, so that the endpoint can't be used to try tokens out (RFC 7662 §4).
     async fn answer(
         &self,
         request: &IntrospectionRequest<'_>,
@@ -120,7 +119,14 @@ impl IntrospectionEndpoint {
         if !caller.is_confidential() {
             return Err(Refusal::IntrospectionNotAllowed.into());
         }
-        let token = request.params.require("token")?;
+        let told = self.tell(caller, request.params.require("token")?, now).await?;
+        let (client_id, grant) = (caller.id(), told.active().map(|active| &*active.grant));
+        self.host.observe(now, EventKind::TokenIntrospected { client_id, grant });
+        Ok(told)
+    }
+
+    /// The hint is not looked at: every token is found by one look-up, whatever it is.
+    async fn tell(&self, caller: &Client, token: &str, now: OffsetDateTime) -> Result<Introspection, Error> {
         let Some((token, grant)) = find_any(&self.host, token).await? else { return Ok(Introspection::Inactive) };
         if !is_live(&token, &grant, now) || !may_know(caller, &token, &grant) {
             return Ok(Introspection::Inactive);

@@ -11,7 +11,8 @@ use crate::record::{ClientId, Grant, Subject};
 /// An observer that turns each event into a `tracing` event with the target `grantor`.
 ///
 /// The field `event` is the event's stable name. Replays and reuse of tokens are warnings, failures of storage, authenticator
-/// and randomness are errors, everything else is information.
+/// and randomness are errors, everything else is information; but `token_introspected` is for debugging, because a resource
+/// server causes one with each request to its API.
 #[derive(Debug, Clone, Copy, Default)]
 #[expect(clippy::exhaustive_structs, reason = "it has no state and will have none")]
 pub struct TracingObserver;
@@ -25,6 +26,11 @@ impl Observer for TracingObserver {
             EventKind::TokenRevoked { grant, kind } => {
                 let (grant_id, client_id) = (grant.id, grant.client_id.as_str());
                 tracing::info!(target: "grantor", event = name, %grant_id, client_id, ?kind);
+            }
+            EventKind::TokenIntrospected { client_id, grant } => {
+                let (client_id, active) = (client_id.as_str(), grant.is_some());
+                let grant_id = grant.map(|grant| tracing::field::display(grant.id));
+                tracing::debug!(target: "grantor", event = name, grant_id, client_id, active);
             }
             EventKind::TokensIssued { grant, grant_type, scope, refresh_token } => {
                 let (grant_id, client_id, subject) = (grant.id, grant.client_id.as_str(), subject_of(grant));

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 use grantor::client::ClientBuilder;
 use grantor::testing::{Fault, ISSUER, TestClient, TestServer};
 use grantor::{
-    AccessToken, Approval, Clock, Introspection, IntrospectionRequest, RefreshToken, Refusal, Request, Response,
-    Subject, TokenRequest, TokenResponse,
+    AccessToken, Approval, Clock, Event, EventKind, GrantId, Introspection, IntrospectionRequest, Observer,
+    RefreshToken, Refusal, Request, Response, Subject, TokenRequest, TokenResponse,
 };
 use serde_json::{Map, Value, json};
 use time::Duration;
@@ -32,10 +32,12 @@ fn introspection_by(caller: &TestClient, pairs: &[(&str, &str)]) -> Request {
     }
 }
 
-/// Sends a request that must be answered.
+/// Sends a request that must be answered, of which the observer is told once.
 async fn answered(t: &TestServer, request: &Request) -> Response {
+    let told = t.events.events().len();
     let response = t.server.introspect(request).await;
     assert_eq!(response.status(), 200, "{}", text(&response));
+    assert_eq!(t.events.names()[told..], ["token_introspected"]);
     let headers: Vec<_> = response.headers().collect();
     let expected = [("cache-control", "no-store"), ("pragma", "no-cache"), ("content-type", "application/json")];
     assert_eq!(headers, expected);
@@ -58,7 +60,7 @@ async fn assert_inactive(t: &TestServer, caller: &TestClient, token: &str) {
 
 /// Sends a request that must be refused, in the form of the token endpoint, and for the reason that is expected.
 async fn refused(t: &TestServer, request: &Request, status: u16, error: &str, reason: &str) -> Response {
-    let told = t.events.count("introspection_refused");
+    let told = t.events.events().len();
     let response = t.server.introspect(request).await;
     assert_eq!((response.status(), error_of(&response).as_str()), (status, error), "{}", text(&response));
     let body = json(&response);
@@ -68,9 +70,9 @@ async fn refused(t: &TestServer, request: &Request, status: u16, error: &str, re
     let challenge = format!("Basic realm=\"{ISSUER}\", charset=\"UTF-8\"");
     assert_eq!(response.header("www-authenticate"), (status == 401).then_some(&*challenge));
     assert_eq!(response.header("allow"), (status == 405).then_some("POST"));
-    assert_eq!(t.events.count("introspection_refused"), told + 1);
+    assert_eq!(t.events.names()[told..], ["introspection_refused"]);
     let last = t.events.events().pop().unwrap();
-    assert!(last.name == "introspection_refused" && last.text.contains(reason), "{}", last.text);
+    assert!(last.text.contains(reason), "{}", last.text);
     response
 }
 
@@ -479,4 +481,85 @@ async fn the_typed_form_says_the_same() {
         assert_eq!(error.refusal(), Some(&reason));
     }
     assert_eq!(t.events.count("introspection_refused"), 4);
+    assert_eq!(t.events.count("token_introspected"), 2);
+}
+
+/// An event of the endpoint: its name, the caller, and the grant it is about.
+type Told = (&'static str, Option<String>, Option<GrantId>);
+
+/// Writes down what the endpoint tells.
+#[derive(Clone, Default)]
+struct Audit(Arc<Mutex<Vec<Told>>>);
+
+impl Audit {
+    /// What was told since the last call.
+    fn take(&self) -> Vec<Told> {
+        std::mem::take(&mut *self.0.lock().unwrap())
+    }
+}
+
+impl Observer for Audit {
+    fn observe(&self, event: &Event<'_>) {
+        let (client_id, grant) = match &event.kind {
+            EventKind::TokenIntrospected { client_id, grant, .. } => (Some(*client_id), *grant),
+            EventKind::IntrospectionRefused { client_id, .. } => (*client_id, None),
+            _ => return,
+        };
+        let told = (event.kind.name(), client_id.map(ToString::to_string), grant.map(|grant| grant.id));
+        self.0.lock().unwrap().push(told);
+    }
+}
+
+#[tokio::test]
+async fn the_observer_is_told_of_each_answer_once_with_the_caller_and_the_grant_of_an_active_token() {
+    let audit = Audit::default();
+    let observer = audit.clone();
+    let t = TestServer::with(move |builder| builder.observer(observer));
+    let (api, app) = (api(&t).await, t.confidential_client(CB).await);
+    let (stranger, public) = (t.confidential_client(CB).await, t.public_client(CB).await);
+    let spent = tokens_of(&t, &app).await;
+    let grant = t.bearer(&spent.access_token).await.unwrap().require("user:read").unwrap().grant_id();
+    let tokens = t.refresh(&app, refresh_of(&spent)).await.unwrap();
+    let (access, refresh) = (tokens.access_token.expose(), refresh_of(&tokens).expose());
+    let garbage = "an-unknown-token";
+    let introspected = |caller: &TestClient, grant| vec![("token_introspected", Some(caller.id.clone()), grant)];
+    for (what, caller, token, expected) in [
+        ("a live access token", &api, access, Some(grant)),
+        ("the same once more", &api, access, Some(grant)),
+        ("a client's own", &app, access, Some(grant)),
+        ("a client's own refresh token", &app, refresh, Some(grant)),
+        ("a refresh token, which is not for an API", &api, refresh, None),
+        ("a spent one", &app, refresh_of(&spent).expose(), None),
+        ("an unknown one", &api, garbage, None),
+        ("a foreign one", &stranger, access, None),
+    ] {
+        let response = t.server.introspect(&introspection_by(caller, &[("token", token)])).await;
+        assert_eq!((response.status(), json(&response)["active"] == true), (200, expected.is_some()), "{what}");
+        assert_eq!(audit.take(), introspected(caller, expected), "{what}");
+    }
+    let typed = IntrospectionRequest::of(access).client_secret_basic(&api.id, api.secret.as_ref().unwrap());
+    t.introspection_request(&typed).await.unwrap();
+    assert_eq!(audit.take(), introspected(&api, Some(grant)), "the typed form");
+
+    let anonymous = introspection(&[("token", access)]);
+    let wrong = introspection(&[("token", access)]).with_header("authorization", basic(&api.id, "wrong"));
+    for (what, request, caller) in [
+        ("nobody", anonymous, None),
+        ("a wrong secret", wrong, None),
+        ("a public client", introspection_by(&public, &[("token", access)]), Some(&public)),
+        ("no token", introspection_by(&api, &[]), Some(&api)),
+        ("no form", Request::get("/introspect"), None),
+    ] {
+        assert!(t.server.introspect(&request).await.status() >= 400, "{what}");
+        let caller = caller.map(|caller| caller.id.clone());
+        assert_eq!(audit.take(), [("introspection_refused", caller, None)], "{what}");
+    }
+    t.faults.fail(2, Fault::Failed);
+    let request = introspection_by(&api, &[("token", access)]);
+    assert_eq!(t.server.introspect(&request).await.status(), 500);
+    assert_eq!(audit.take(), [("introspection_refused", Some(api.id.clone()), None)], "a storage that fails");
+
+    t.clock.advance(Duration::hours(1));
+    assert_eq!(t.server.introspect(&request).await.status(), 200);
+    assert_eq!(audit.take(), introspected(&api, None), "an expired one");
 }

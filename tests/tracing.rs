@@ -351,6 +351,16 @@ async fn what_happens_to_tokens_later_is_told_with_its_endpoint() {
     stage.log.clear();
     let told = |level, endpoint: &str, pairs: &[(&str, &str)]| (level, Some(endpoint.to_owned()), fields(pairs));
 
+    // What a resource server asks with each request of its own is for debugging, whatever the answer.
+    assert_eq!(t.server.introspect(&post("/introspect", &token, &stage.api)).await.status(), 200);
+    let introspected = [("event", "token_introspected"), ("client_id", api)];
+    let expected = [&introspected[..], &[("active", "true")]].concat();
+    assert_eq!(stage.told(true), told(Level::DEBUG, "introspect", &expected));
+    let unknown = [("token", "unknown")];
+    assert_eq!(t.server.introspect(&post("/introspect", &unknown, &stage.api)).await.status(), 200);
+    let expected = [&introspected[..], &[("active", "false")]].concat();
+    assert_eq!(stage.told(false), told(Level::DEBUG, "introspect", &expected));
+
     assert_eq!(t.server.revoke(&post("/revoke", &token, &stage.api)).await.status(), 400);
     let foreign = ("reason", "NotYourToken");
     let expected = [("event", "revocation_refused"), ("client_id", api), ("code", "unauthorized_client"), foreign];
@@ -612,6 +622,7 @@ async fn a_full_run_of_everything_logs_every_event_and_no_secret() {
         "refresh_token_reused",
         "token_revoked",
         "revocation_refused",
+        "token_introspected",
         "introspection_refused",
         "grants_revoked",
         "bearer_refused",
