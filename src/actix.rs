@@ -50,7 +50,8 @@ use crate::http::{Request, Response};
 use crate::server::AuthorizationServer;
 use crate::token::refuse;
 
-/// The routes that need nothing from the host: the token, revocation and introspection endpoints and the metadata.
+/// The routes that need nothing from the host: the token, revocation and introspection endpoints and the metadata, of a
+/// [`ProtectedResource`](crate::ProtectedResource) too.
 ///
 /// They are where [`AuthorizationServer::endpoints`] says, which by default is under the issuer, and answer every method,
 /// because those that are not served have an answer of their own. Paths are compared whole and as they came, before
@@ -69,7 +70,8 @@ pub fn routes(server: &AuthorizationServer) -> impl FnOnce(&mut ServiceConfig) +
         let token_path = path_of(&urls.token);
         let revoke_path = urls.revocation.as_deref().map(path_of);
         let introspect_path = urls.introspection.as_deref().map(path_of);
-        let own = [Some(&token_path), revoke_path.as_ref(), introspect_path.as_ref()];
+        let resource_path = server.resource_metadata_path().map(str::to_owned);
+        let own = [Some(&token_path), revoke_path.as_ref(), introspect_path.as_ref(), resource_path.as_ref()];
         let mut taken = vec![server.metadata_path()];
         for path in own.into_iter().flatten() {
             assert!(!taken.contains(&path.as_str()), "two endpoints have the path {path}");
@@ -81,6 +83,9 @@ pub fn routes(server: &AuthorizationServer) -> impl FnOnce(&mut ServiceConfig) +
             .service(at(token_path).wrap(from_fn(cross_origin)).to(token));
         if let Some(path) = revoke_path {
             config.service(at(path).wrap(from_fn(cross_origin)).to(revoke));
+        }
+        if let Some(path) = resource_path {
+            config.service(at(path).wrap(from_fn(cross_origin)).to(resource_metadata));
         }
         if let Some(path) = introspect_path {
             config.service(at(path).to(introspect));
@@ -138,6 +143,10 @@ async fn introspect(server: Data<AuthorizationServer>, request: Request) -> Resp
 
 async fn metadata(server: Data<AuthorizationServer>, request: Request) -> Response {
     server.metadata(&request)
+}
+
+async fn resource_metadata(server: Data<AuthorizationServer>, request: Request) -> Response {
+    server.resource_metadata(&request)
 }
 
 /// Runs a future to its end even if the handler that waits for it is dropped, as happens when a browser hangs up.

@@ -34,7 +34,8 @@ use crate::server::AuthorizationServer;
 use crate::span::in_this_span;
 use crate::token::refuse;
 
-/// The routes that need nothing from the host: the token, revocation and introspection endpoints and the metadata.
+/// The routes that need nothing from the host: the token, revocation and introspection endpoints and the metadata, of a
+/// [`ProtectedResource`](crate::ProtectedResource) too.
 ///
 /// They are where [`AuthorizationServer::endpoints`] says, which by default is under the issuer, and answer every method,
 /// because those that are not served have an answer of their own. Scripts of any origin may use the token and revocation
@@ -42,7 +43,8 @@ use crate::token::refuse;
 /// host's, and must not allow that; introspection is not for browsers.
 ///
 /// # Panics
-/// If two of the URLs have the same path.
+/// If two of the URLs have the same path. A router that is merged with them panics if a segment of a path begins with `:` or
+/// `*`, unless it was told [`without_v07_checks`](Router::without_v07_checks).
 pub fn routes<S: Clone + Send + Sync + 'static>(server: &AuthorizationServer) -> Router<S> {
     let urls = server.endpoints();
     let mut shared = Router::new()
@@ -50,6 +52,9 @@ pub fn routes<S: Clone + Send + Sync + 'static>(server: &AuthorizationServer) ->
         .without_v07_checks()
         .route(&path_of(&urls.token), any(token))
         .route(server.metadata_path(), any(metadata));
+    if let Some(path) = server.resource_metadata_path() {
+        shared = shared.route(path, any(resource_metadata));
+    }
     if let Some(url) = &urls.revocation {
         shared = shared.route(&path_of(url), any(revoke));
     }
@@ -88,6 +93,10 @@ async fn introspect(State(server): State<AuthorizationServer>, request: Request)
 
 async fn metadata(State(server): State<AuthorizationServer>, request: Request) -> Response {
     server.metadata(&request)
+}
+
+async fn resource_metadata(State(server): State<AuthorizationServer>, request: Request) -> Response {
+    server.resource_metadata(&request)
 }
 
 /// Runs a future to its end even if the handler that waits for it is dropped, as happens when a browser hangs up.

@@ -219,7 +219,8 @@ impl BearerError {
         }
     }
 
-    /// The answer, with the challenge that RFC 6750 §3 wants.
+    /// The answer, with the challenge that RFC 6750 §3 wants. It points to the metadata of a
+    /// [`ProtectedResource`](crate::ProtectedResource) (RFC 9728 §5.1).
     pub fn to_response(&self) -> Response {
         let response = Response::new(self.status());
         if let Kind::Failed(_) = &self.kind {
@@ -234,7 +235,9 @@ impl BearerError {
             (kind, Some(code)) => format!("Bearer realm=\"{realm}\", error=\"{code}\", error_description=\"{kind}\""),
             (_, None) => format!("Bearer realm=\"{realm}\""),
         };
-        response.with_header("www-authenticate", challenge)
+        let resource = self.host.resource.as_ref();
+        let pointer = resource.map(|urls| format!(", resource_metadata=\"{}\"", urls.metadata)).unwrap_or_default();
+        response.with_header("www-authenticate", challenge + &pointer)
     }
 
     /// The reason, if the token could not be checked at all.

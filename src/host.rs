@@ -25,6 +25,15 @@ pub(crate) struct Host {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) observer: Arc<dyn Observer>,
+    /// The host's own API, if it is to be found (RFC 9728).
+    pub(crate) resource: Option<ResourceUrls>,
+}
+
+pub(crate) struct ResourceUrls {
+    /// The resource identifier, character for character as the host wrote it.
+    pub(crate) identifier: String,
+    /// Where the document about it is. Nothing in it needs escaping in a header.
+    pub(crate) metadata: String,
 }
 
 impl Host {

@@ -84,6 +84,7 @@
 //! | clients and their authentication, §2 | [`client`] |
 //! | errors, §4.1.2.1 and §5.2 | [`error`] |
 //! | revocation, introspection, metadata (RFC 7009, 7662, 8414) | [`AuthorizationServer::revoke`], [`introspect`](AuthorizationServer::introspect), [`metadata`](AuthorizationServer::metadata) |
+//! | an API that clients find the server by (RFC 9728) | [`ProtectedResource`], [`AuthorizationServer::resource_metadata`] |
 //! | a user's connected applications | [`AuthorizationServer::grants`], [`revoke_grants`](AuthorizationServer::revoke_grants) |
 //! | bearer tokens, RFC 6750 | [`AuthorizationServer::bearer`], [`Bearer`] |
 //! | what a storage must guarantee | [`storage`] |
@@ -134,6 +135,7 @@ mod metadata;
 mod params;
 mod pkce;
 pub mod policy;
+mod protected_resource;
 pub mod record;
 mod revoke;
 mod scope;
@@ -165,6 +167,7 @@ pub use crate::metadata::EndpointUrls;
 pub use crate::params::Params;
 pub use crate::pkce::{ChallengeMethod, CodeChallenge};
 pub use crate::policy::Policy;
+pub use crate::protected_resource::ProtectedResource;
 pub use crate::record::{ClientId, Grant, GrantId, GrantType, StoredToken, Subject};
 pub use crate::revoke::RevocationRequest;
 pub use crate::scope::{Scope, ScopeError};

@@ -7,7 +7,6 @@ use crate::error::{Error, Refusal};
 use crate::host::Host;
 use crate::http::{Request, Response};
 use crate::record::GrantType;
-use crate::span::within_span;
 use crate::token::refuse;
 
 /// Where the endpoints are reached from outside. A query in a URL is kept (RFC 6749 §3.1).
@@ -44,13 +43,62 @@ impl EndpointUrls {
     }
 }
 
-/// The document and the path it is served at.
+/// A JSON document at a well-known path, for anyone to read.
+#[derive(Debug)]
+pub(crate) struct Document {
+    target: Box<str>,
+    members: Map<String, Value>,
+    json: Vec<u8>,
+}
+
+impl Document {
+    /// Adds the host's members to the library's own. `Err` names one that is not the host's to set.
+    pub(crate) fn new(
+        target: String,
+        mut members: Map<String, Value>,
+        reserved: &[&str],
+        extra: Map<String, Value>,
+    ) -> Result<Self, String> {
+        for (name, value) in extra {
+            if reserved.contains(&name.as_str()) || members.contains_key(&name) {
+                return Err(name);
+            }
+            // RFC 8414 §3.2, RFC 9728 §3.2: what has no elements is left out.
+            if !value.is_null() && value.as_array().is_none_or(|values| !values.is_empty()) {
+                members.insert(name, value);
+            }
+        }
+        let json = Value::Object(members.clone()).to_string().into_bytes();
+        Ok(Self { target: target.into(), members, json })
+    }
+
+    pub(crate) fn path(&self) -> &str {
+        self.target.split_once('?').map_or(&*self.target, |(path, _)| path)
+    }
+
+    pub(crate) const fn members(&self) -> &Map<String, Value> {
+        &self.members
+    }
+
+    /// The HTTP form. Any other path than the identifier's is unknown (RFC 8414 §3.2); so is another query, if the
+    /// identifier has one.
+    pub(crate) fn respond(&self, host: &Host, request: &Request) -> Response {
+        let asked = if self.target.contains('?') { request.target() } else { request.path() };
+        if asked != &*self.target {
+            return Response::new(404);
+        }
+        match request.method() {
+            "GET" | "HEAD" => Response::public_json(self.json.clone()),
+            _ => refuse(&Error::from(Refusal::MethodNotAllowed("GET, HEAD")), &host.issuer),
+        }
+    }
+}
+
+/// The document that describes the server.
 #[derive(Debug)]
 pub(crate) struct Metadata {
-    path: Box<str>,
     urls: EndpointUrls,
-    document: Map<String, Value>,
-    json: Vec<u8>,
+    document: Document,
 }
 
 impl Metadata {
@@ -61,45 +109,17 @@ impl Metadata {
         urls: EndpointUrls,
         extra: Map<String, Value>,
     ) -> Result<Self, String> {
-        let mut document = describe(host, grant_types, &urls);
-        for (name, value) in extra {
-            if RESERVED.contains(&name.as_str()) || document.contains_key(&name) {
-                return Err(name);
-            }
-            // RFC 8414 §3.2: what has no elements is left out.
-            if !value.is_null() && value.as_array().is_none_or(|values| !values.is_empty()) {
-                document.insert(name, value);
-            }
-        }
-        let json = Value::Object(document.clone()).to_string().into_bytes();
-        Ok(Self { path: well_known_path(&host.issuer).into(), urls, document, json })
-    }
-
-    pub(crate) fn path(&self) -> &str {
-        &self.path
+        let target = well_known_target("oauth-authorization-server", &host.issuer);
+        let document = Document::new(target, describe(host, grant_types, &urls), &RESERVED, extra)?;
+        Ok(Self { urls, document })
     }
 
     pub(crate) const fn urls(&self) -> &EndpointUrls {
         &self.urls
     }
 
-    pub(crate) const fn document(&self) -> &Map<String, Value> {
+    pub(crate) const fn document(&self) -> &Document {
         &self.document
-    }
-
-    /// The HTTP form. Any other path than the issuer's is unknown (RFC 8414 §3.2).
-    pub(crate) fn respond(&self, host: &Host, request: &Request) -> Response {
-        within_span("metadata", || self.answer(host, request))
-    }
-
-    fn answer(&self, host: &Host, request: &Request) -> Response {
-        if request.path() != &*self.path {
-            return Response::new(404);
-        }
-        match request.method() {
-            "GET" | "HEAD" => Response::public_json(self.json.clone()),
-            _ => refuse(&Error::from(Refusal::MethodNotAllowed("GET, HEAD")), &host.issuer),
-        }
     }
 }
 
@@ -154,30 +174,39 @@ fn describe<'a>(
     }
     say("code_challenge_methods_supported", json!(challenge_methods));
     say("authorization_response_iss_parameter_supported", json!(true));
+    if let Some(resource) = &host.resource {
+        say("protected_resources", json!([resource.identifier]));
+    }
     document
 }
 
-/// The issuer's path with the well-known one before it (RFC 8414 §3.1).
-fn well_known_path(issuer: &str) -> String {
-    let path = Url::parse(issuer).map(|url| url.path().to_owned()).unwrap_or_default();
-    format!("/.well-known/oauth-authorization-server{}", path.strip_suffix('/').unwrap_or(&path))
+/// The path and query of an identifier with a well-known path before them (RFC 8414 §3.1, RFC 9728 §3.1).
+pub(crate) fn well_known_target(name: &str, identifier: &str) -> String {
+    let own = Url::parse(identifier).map(|url| {
+        let query = url.query().map(|query| format!("?{query}")).unwrap_or_default();
+        format!("{}{query}", url.path().strip_suffix('/').unwrap_or(url.path()))
+    });
+    format!("/.well-known/{name}{}", own.unwrap_or_default())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    // covers: MD-02 (RFC 8414 §3.1), MD-03
+    // covers: MD-02 (RFC 8414 §3.1), MD-03, RM-01 (RFC 9728 §3.1)
     #[test]
     fn the_well_known_path_stands_between_host_and_path() {
-        for (issuer, path) in [
-            ("https://id.example", "/.well-known/oauth-authorization-server"),
-            ("https://id.example/", "/.well-known/oauth-authorization-server"),
-            ("https://id.example/t1", "/.well-known/oauth-authorization-server/t1"),
-            ("https://id.example/t1/", "/.well-known/oauth-authorization-server/t1"),
-            ("https://id.example/a/b", "/.well-known/oauth-authorization-server/a/b"),
+        for (identifier, target) in [
+            ("https://id.example", "/.well-known/x"),
+            ("https://id.example/", "/.well-known/x"),
+            ("https://id.example/t1", "/.well-known/x/t1"),
+            ("https://id.example/t1/", "/.well-known/x/t1"),
+            ("https://id.example/a/b", "/.well-known/x/a/b"),
+            ("https://id.example?k=v", "/.well-known/x?k=v"),
+            ("https://id.example/?k=v/", "/.well-known/x?k=v/"),
+            ("https://id.example/a?k=v", "/.well-known/x/a?k=v"),
         ] {
-            assert_eq!(well_known_path(issuer), path);
+            assert_eq!(well_known_target("x", identifier), target);
         }
     }
 }

@@ -18,7 +18,7 @@ use grantor::storage::{GrantSelector, Page};
 use grantor::testing::{Fault, ISSUER, TestClient, TestServer};
 use grantor::{
     Approval, Authenticator, AuthorizationResponse, AuthorizationServer, Authorize, Bearer, BearerError, ClientAttempt,
-    Clock, Event, Request, ResourceOwnerAttempt, Response, Storage, Subject, TokenRequest, Verdict,
+    Clock, Event, ProtectedResource, Request, ResourceOwnerAttempt, Response, Storage, Subject, TokenRequest, Verdict,
 };
 use serde_json::{Value, json};
 use tokio::sync::Notify;
@@ -167,6 +167,36 @@ async fn an_issuer_with_a_path_is_served_at_exactly_that_path() {
     for path in ["/before", "/behind"] {
         assert_eq!(send(shared, TestRequest::get().uri(path)).await.status, 202, "{path}");
     }
+}
+
+// covers: RM-01 (RFC 9728 §3.1), RM-02 (RFC 9728 §3.1), BR-19 (RFC 9728 §5.1)
+#[actix_web::test]
+async fn a_script_finds_the_server_by_the_challenge_of_the_hosts_api() {
+    let origin = ("origin", "https://spa.example");
+    for path in ["", "/api", "/a%20b/{c}", "/api?v=1"] {
+        let identifier = format!("{ISSUER}{path}");
+        let resource = ProtectedResource::new(&identifier);
+        let t = TestServer::with(|builder| builder.protected_resource(resource));
+        let answer = send(api(&t), TestRequest::get().uri("/me")).await;
+        let challenge = answer.header("www-authenticate").unwrap();
+        let (_, pointer) = challenge.split_once(", resource_metadata=\"").unwrap();
+        let uri = pointer.strip_suffix('"').and_then(|url| url.strip_prefix(ISSUER)).unwrap();
+
+        let answer = send(routes(&t.server), TestRequest::get().uri(uri).append_header(origin)).await;
+        assert_eq!((answer.status, answer.json()["resource"].clone()), (200, json!(identifier)));
+        assert_eq!(answer.json()["authorization_servers"], json!([ISSUER]));
+        assert_eq!(answer.header("access-control-allow-origin"), Some("*"), "{uri}");
+        answer.assert_is(t.server.resource_metadata(&Request::get(uri)));
+        let preflight = TestRequest::with_uri(uri).method("OPTIONS".parse().unwrap()).append_header(origin);
+        let preflight = preflight.append_header(("access-control-request-method", "GET"));
+        let answer = send(routes(&t.server), preflight).await;
+        assert_eq!((answer.status, answer.header("access-control-allow-origin")), (204, Some("*")), "{uri}");
+        let answer = send(routes(&t.server), TestRequest::post().uri(uri)).await;
+        assert_eq!((answer.status, answer.header("allow")), (405, Some("GET, HEAD")), "{uri}");
+    }
+    let t = TestServer::new();
+    let unknown = TestRequest::get().uri("/.well-known/oauth-protected-resource");
+    assert_eq!(send(routes(&t.server), unknown).await.status, 404);
 }
 
 #[actix_web::test]

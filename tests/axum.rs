@@ -19,7 +19,7 @@ use grantor::storage::{GrantSelector, Page};
 use grantor::testing::{Fault, ISSUER, TestClient, TestServer};
 use grantor::{
     Approval, Authenticator, AuthorizationResponse, AuthorizationServer, Authorize, Bearer, BearerError, ClientAttempt,
-    Clock, Event, Request, ResourceOwnerAttempt, Response, Storage, Subject, TokenRequest, Verdict,
+    Clock, Event, ProtectedResource, Request, ResourceOwnerAttempt, Response, Storage, Subject, TokenRequest, Verdict,
 };
 use http_body_util::{BodyExt, Full};
 use serde_json::{Value, json};
@@ -218,6 +218,42 @@ async fn the_metadata_route_answers_as_the_server_does() {
         let answer = send(&router, HttpRequest::get(&unknown).body(Body::empty()).unwrap()).await;
         assert_eq!(answer.status, 404, "{unknown}");
     }
+}
+
+// covers: RM-01 (RFC 9728 §3.1), RM-02 (RFC 9728 §3.1), BR-19 (RFC 9728 §5.1), TL-18 (RFC 9700 §2.6)
+#[tokio::test]
+async fn a_script_finds_the_server_by_the_challenge_of_the_hosts_api() {
+    async fn me(token: Bearer) -> Result<String, BearerError> {
+        Ok(token.require("user:read")?.user()?.to_string())
+    }
+    for path in ["", "/api", "/a/:b/*c/{d}/e%20f", "/api?v=1"] {
+        let identifier = format!("https://id.example{path}");
+        let resource = ProtectedResource::new(&identifier);
+        let t = TestServer::with(|builder| builder.protected_resource(resource));
+        let host = Router::new().without_v07_checks().route("/me", get(me));
+        let router = host.merge(routes(&t.server)).with_state(t.server.clone());
+        let answer = send(&router, HttpRequest::get("/me").body(Body::empty()).unwrap()).await;
+        let challenge = answer.header("www-authenticate").unwrap();
+        let (_, pointer) = challenge.split_once(", resource_metadata=\"").unwrap();
+        let uri = target(pointer.strip_suffix('"').unwrap());
+
+        let answer = send(&router, cross_origin("GET", &uri).body(Body::empty()).unwrap()).await;
+        assert_eq!((answer.status, answer.json()["resource"].clone()), (200, json!(identifier)));
+        assert_eq!(answer.header("access-control-allow-origin"), Some("*"), "{uri}");
+        answer.assert_is(t.server.resource_metadata(&Request::get(&*uri)));
+        let issuer = answer.json()["authorization_servers"][0].as_str().unwrap().to_owned();
+        let server = format!("{}/.well-known/oauth-authorization-server", target(&issuer).trim_end_matches('/'));
+        let answer = send(&router, cross_origin("GET", &server).body(Body::empty()).unwrap()).await;
+        assert_eq!((answer.status, answer.json()["issuer"].clone()), (200, json!(issuer)));
+
+        let answer = send(&router, preflight(&uri, "GET")).await;
+        assert_eq!((answer.status, answer.header("access-control-allow-origin")), (200, Some("*")), "{uri}");
+        let answer = send(&router, HttpRequest::post(&uri).body(Body::empty()).unwrap()).await;
+        assert_eq!((answer.status, answer.header("allow")), (405, Some("GET, HEAD")), "{uri}");
+    }
+    let router: Router = routes(&TestServer::new().server);
+    let unknown = HttpRequest::get("/.well-known/oauth-protected-resource").body(Body::empty()).unwrap();
+    assert_eq!(send(&router, unknown).await.status, 404);
 }
 
 /// A request as a script on another origin makes it.

@@ -402,11 +402,14 @@ async fn every_endpoint_has_a_span_that_says_which_it_is_and_nothing_more() {
     let _ = t.server.revoke(&request).await;
     let _ = t.server.introspect(&request).await;
     let _ = t.server.metadata(&request);
+    let _ = t.server.resource_metadata(&request);
     let _ = t.server.bearer(&request).await;
     let spans = stage.log.spans.lock().unwrap().clone();
-    let expected = ["authorize", "resume", "authorize", "token", "revoke", "introspect", "metadata", "bearer"];
+    let documents = ["metadata", "resource_metadata"];
+    let expected = ["authorize", "resume", "authorize", "token", "revoke", "introspect"].into_iter().chain(documents);
+    let expected = expected.chain(["bearer"]);
     let expected = expected.map(|endpoint| (Level::INFO, "grantor".to_owned(), fields(&[("endpoint", endpoint)])));
-    assert_eq!(spans, expected);
+    assert_eq!(spans, expected.collect::<Vec<_>>());
 }
 
 #[tokio::test]

@@ -21,6 +21,7 @@ use crate::host::Host;
 use crate::introspect::{IntrospectionEndpoint, Members};
 use crate::metadata::{EndpointUrls, Metadata};
 use crate::policy::{Policy, PolicyError, RefreshTokens};
+use crate::protected_resource::ProtectedResource;
 use crate::record::{Grant, GrantType};
 use crate::scope::{Catalogue, Scope};
 use crate::storage::{ClientStore, Storage};
@@ -69,6 +70,7 @@ pub struct Builder {
     urls: EndpointUrls,
     metadata: Map<String, Value>,
     introspection: Option<Box<Members>>,
+    resource: Option<ProtectedResource>,
 }
 
 /// Why a server can't be built.
@@ -113,6 +115,14 @@ pub enum BuildError {
     /// Every request would be refused for it.
     #[error("the query of the endpoint {0:?} uses the name of a parameter that belongs in the body")]
     EndpointQuery(String),
+    /// RFC 9728 §1.2.
+    #[error(
+        "the resource identifier {0:?} is not an https URL (or an http URL on the loopback interface) without fragment"
+    )]
+    Resource(String),
+    /// No token could ever have it.
+    #[error("the scope {0:?} of the protected resource is not made of declared scopes")]
+    ResourceScope(String),
     /// The server says by itself what it does.
     #[error("the metadata member {0:?} is determined by the server")]
     MetadataMember(String),
@@ -127,6 +137,7 @@ impl Builder {
             urls: EndpointUrls::under(&issuer),
             metadata: Map::new(),
             introspection: None,
+            resource: None,
             issuer,
             storage,
             clients,
@@ -228,6 +239,13 @@ impl Builder {
         self
     }
 
+    /// Describes the host's own API, so that clients find the server by it (RFC 9728). The metadata then lists it as the one
+    /// member of `protected_resources`. Default: clients have to know.
+    pub fn protected_resource(mut self, resource: ProtectedResource) -> Self {
+        self.resource = Some(resource);
+        self
+    }
+
     /// Checks all settings and puts the server together.
     ///
     /// # Errors
@@ -244,6 +262,7 @@ impl Builder {
         }
         check_extensions(&self.extensions)?;
         self.urls.iter().try_for_each(|url| check_endpoint(url))?;
+        self.resource.iter().try_for_each(|resource| check_resource(resource, &scopes))?;
         // Drawn even if a key was given: a broken source of randomness is to be noticed now.
         let mut random = Zeroizing::new([0; 32]);
         self.entropy.fill(random.as_mut_slice())?;
@@ -258,6 +277,7 @@ impl Builder {
             clock: self.clock,
             entropy: self.entropy,
             observer: self.observer,
+            resource: self.resource.as_ref().map(ProtectedResource::urls),
         });
         let form_key = self.form_key.unwrap_or(random);
         let authorization = Arc::new(AuthorizationEndpoint::new(Arc::clone(&host), self.pages, form_key));
@@ -266,7 +286,10 @@ impl Builder {
         let introspection = IntrospectionEndpoint::new(Arc::clone(&host), self.introspection);
         let metadata = Metadata::new(&host, token.grant_types(), self.urls, self.metadata);
         let metadata = metadata.map_err(BuildError::MetadataMember)?;
-        Ok(AuthorizationServer { inner: Arc::new(Inner { host, authorization, token, introspection, metadata }) })
+        let resource = self.resource.map(|resource| resource.document(&host)).transpose();
+        let resource = resource.map_err(BuildError::MetadataMember)?;
+        let inner = Inner { host, authorization, token, introspection, metadata, resource };
+        Ok(AuthorizationServer { inner: Arc::new(inner) })
     }
 }
 
@@ -287,6 +310,17 @@ fn check_issuer(issuer: &str) -> Result<(), BuildError> {
 
 fn check_endpoint(url: &str) -> Result<(), BuildError> {
     if is_served_securely(url) { Ok(()) } else { Err(BuildError::Endpoint(url.to_owned())) }
+}
+
+fn check_resource(resource: &ProtectedResource, scopes: &Catalogue) -> Result<(), BuildError> {
+    if !is_served_securely(resource.identifier()) {
+        return Err(BuildError::Resource(resource.identifier().to_owned()));
+    }
+    let is_offered = |scope: &&str| Scope::parse(scope).is_ok_and(|scope| scope.is_subset(scopes.all()));
+    match resource.declared_scope().filter(|scope| !is_offered(scope)) {
+        Some(scope) => Err(BuildError::ResourceScope(scope.to_owned())),
+        None => Ok(()),
+    }
 }
 
 /// A parameter in the query of a request is refused, so it can't stand in the endpoint's own (RFC 6749 §3.2).

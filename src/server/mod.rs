@@ -14,12 +14,12 @@ use crate::event::EventKind;
 use crate::host::Host;
 use crate::http::{Request, Response};
 use crate::introspect::{Introspection, IntrospectionEndpoint, IntrospectionRequest};
-use crate::metadata::{EndpointUrls, Metadata};
+use crate::metadata::{Document, EndpointUrls, Metadata};
 use crate::policy::Policy;
 use crate::record::Grant;
 use crate::revoke::{self, RevocationRequest};
 use crate::secret::AccessToken;
-use crate::span::in_span;
+use crate::span::{in_span, within_span};
 use crate::storage::{GrantSelector, Page};
 use crate::token::{TokenEndpoint, TokenRequest, TokenResponse};
 
@@ -39,6 +39,7 @@ struct Inner {
     token: TokenEndpoint,
     introspection: IntrospectionEndpoint,
     metadata: Metadata,
+    resource: Option<Document>,
 }
 
 impl AuthorizationServer {
@@ -122,13 +123,13 @@ impl AuthorizationServer {
 
     /// The metadata document (RFC 8414), for a `GET` of [`metadata_path`](Self::metadata_path); 404 for any other path.
     pub fn metadata(&self, request: &Request) -> Response {
-        self.inner.metadata.respond(&self.inner.host, request)
+        within_span("metadata", || self.inner.metadata.document().respond(&self.inner.host, request))
     }
 
     /// The path that the metadata is to be served at: the well-known one, followed by the issuer's own.
     #[must_use]
     pub fn metadata_path(&self) -> &str {
-        self.inner.metadata.path()
+        self.inner.metadata.document().path()
     }
 
     /// Where the endpoints are reached from outside.
@@ -140,7 +141,30 @@ impl AuthorizationServer {
     /// The members of the metadata document.
     #[must_use]
     pub fn metadata_document(&self) -> &Map<String, Value> {
-        self.inner.metadata.document()
+        self.inner.metadata.document().members()
+    }
+
+    /// The document about the host's own API (RFC 9728), for a `GET` of
+    /// [`resource_metadata_path`](Self::resource_metadata_path); 404 for any other path, and for every path if the server
+    /// was built without a [`ProtectedResource`](crate::ProtectedResource).
+    pub fn resource_metadata(&self, request: &Request) -> Response {
+        within_span("resource_metadata", || match &self.inner.resource {
+            Some(document) => document.respond(&self.inner.host, request),
+            None => Response::new(404),
+        })
+    }
+
+    /// The path that the document about the host's own API is to be served at: the well-known one, followed by the
+    /// resource identifier's own.
+    #[must_use]
+    pub fn resource_metadata_path(&self) -> Option<&str> {
+        self.inner.resource.as_ref().map(Document::path)
+    }
+
+    /// The members of the document about the host's own API.
+    #[must_use]
+    pub fn resource_metadata_document(&self) -> Option<&Map<String, Value>> {
+        self.inner.resource.as_ref().map(Document::members)
     }
 
     /// Live grants, newest first: a user's connected applications, a client's users.
