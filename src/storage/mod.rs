@@ -28,17 +28,30 @@
 //! When in doubt, fail: an error is answered with 500 or 503 and nothing is issued.
 
 mod memory;
+#[cfg(feature = "postgres")]
+mod postgres;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod sql;
+#[cfg(feature = "sqlite")]
+mod sqlite;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime};
 
 pub use self::memory::MemoryStorage;
+#[cfg(feature = "postgres")]
+pub use self::postgres::{PostgresOptions, PostgresStorage};
+#[cfg(feature = "sqlite")]
+pub use self::sqlite::{SqliteOptions, SqliteStorage};
 use crate::client::{Client, ClientCredential};
 pub use crate::error::StorageError;
 use crate::record::{AttemptId, ClientId, Grant, GrantId, StoredToken, Subject, TokenKind};
 use crate::secret::{Seed, TokenHash};
+
+/// How long a seed is kept at the most: as long as the longest grace window.
+const SEED_LIFETIME: Duration = Duration::MINUTE;
 
 /// Finds clients.
 #[async_trait]
@@ -137,6 +150,24 @@ pub struct Spend {
     pub seed: Option<Seed>,
     /// When the grant ends after this.
     pub grant_expires_at: OffsetDateTime,
+}
+
+impl Spend {
+    /// Steps 1 to 3 of [`Storage::exchange`]: what is answered without writing anything, or `None` if the token is to be
+    /// spent. `found` is the token's row and its grant, as they stand at the moment of the step: read them under the lock,
+    /// or in the transaction, in which you write.
+    #[must_use]
+    pub fn refusal(&self, found: Option<(&StoredToken, &Grant)>) -> Option<Exchange> {
+        let Some((token, grant)) = found else { return Some(Exchange::Dead) };
+        let is_meant = token.hash == self.token && token.kind == self.kind && token.grant_id == self.grant_id;
+        if !is_meant || token.revoked_at.is_some() || grant.id != self.grant_id || !grant.is_live(self.at) {
+            return Some(Exchange::Dead);
+        }
+        if let Some(spent) = &token.spent {
+            return Some(if spent.attempt == self.attempt { Exchange::Done } else { Exchange::AlreadySpent });
+        }
+        (token.expires_at <= self.at).then_some(Exchange::Dead)
+    }
 }
 
 /// What became of a [`Spend`].

@@ -2,16 +2,13 @@
 
 use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use time::{Duration, OffsetDateTime};
+use time::OffsetDateTime;
 
 use super::poisoned;
 use crate::error::StorageError;
 use crate::record::{Grant, GrantId, StoredToken, TokenKind};
 use crate::secret::TokenHash;
-use crate::storage::{Exchange, Spend};
-
-/// How long a seed is kept at the most: as long as the longest grace window.
-const SEED_LIFETIME: Duration = Duration::MINUTE;
+use crate::storage::SEED_LIFETIME;
 
 /// Where in its family a row is.
 pub(super) type Slot = u32;
@@ -78,19 +75,6 @@ impl Members {
     /// All rows and where they are.
     pub(super) fn rows(&self) -> impl Iterator<Item = (Slot, &StoredToken)> {
         (0..).zip(&self.rows).filter_map(|(slot, row)| Some((slot, row.as_deref()?)))
-    }
-
-    /// What [`Storage::exchange`](crate::Storage::exchange) answers if it has nothing to write.
-    pub(super) fn refuse(&self, slot: Slot, spend: &Spend) -> Option<Exchange> {
-        let Some(token) = self.row(slot, &spend.token) else { return Some(Exchange::Dead) };
-        let is_meant = token.kind == spend.kind && token.grant_id == spend.grant_id;
-        if !is_meant || token.revoked_at.is_some() || !self.grant.is_live(spend.at) {
-            return Some(Exchange::Dead);
-        }
-        if let Some(spent) = &token.spent {
-            return Some(if spent.attempt == spend.attempt { Exchange::Done } else { Exchange::AlreadySpent });
-        }
-        (token.expires_at <= spend.at).then_some(Exchange::Dead)
     }
 
     /// When the grant ended or will end, as things stand.

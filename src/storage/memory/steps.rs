@@ -41,7 +41,8 @@ impl State {
     pub(super) fn exchange(&self, spend: &Spend, successors: &[StoredToken]) -> Result<Exchange, StorageError> {
         let Some(Place { family, slot }) = self.tokens.get(&spend.token)? else { return Ok(Exchange::Dead) };
         let mut members = family.write()?;
-        if let Some(outcome) = members.refuse(slot, spend) {
+        let found = members.row(slot, &spend.token).map(|row| (row, &*members.grant));
+        if let Some(outcome) = spend.refusal(found) {
             return Ok(outcome);
         }
         all_of(family.id, successors)?;

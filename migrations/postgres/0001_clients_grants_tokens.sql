@@ -1,0 +1,52 @@
+-- Names in braces are replaced by quoted names with the configured schema and prefix.
+-- Never change this file: what is to be different goes into a new one.
+
+CREATE TABLE {clients} (
+    id           text COLLATE "C" PRIMARY KEY,
+    -- The registration as JSON; of a secret, only its digest. As text: it comes back as it went in.
+    registration json NOT NULL
+);
+
+-- One row for each act of authorization. It alone says whether the tokens below it live.
+CREATE TABLE {grants} (
+    id           bytea PRIMARY KEY CHECK (octet_length(id) = 16),
+    client_id    text COLLATE "C" NOT NULL,
+    subject      text COLLATE "C",
+    grant_type   text NOT NULL,
+    scope        text NOT NULL,
+    opened_at    timestamptz NOT NULL,
+    last_used_at timestamptz NOT NULL,
+    expires_at   timestamptz NOT NULL,
+    revoked_at   timestamptz,
+    host_data    json,
+    details      json NOT NULL,
+    -- When it ended or will end; NULL is no limit to LEAST.
+    ends_at      timestamptz NOT NULL GENERATED ALWAYS AS (LEAST(expires_at, revoked_at)) STORED
+);
+CREATE INDEX {prefix:grants_by_subject} ON {grants} (subject, opened_at DESC, id DESC) WHERE subject IS NOT NULL;
+CREATE INDEX {prefix:grants_by_client} ON {grants} (client_id, opened_at DESC, id DESC);
+CREATE INDEX {prefix:grants_by_end} ON {grants} (ends_at);
+
+CREATE TABLE {tokens} (
+    -- SHA-256 of the token, which itself is nowhere.
+    hash       bytea PRIMARY KEY CHECK (octet_length(hash) = 32),
+    kind       text NOT NULL CHECK (kind IN ('authorization_code', 'access_token', 'refresh_token')),
+    grant_id   bytea NOT NULL REFERENCES {grants},
+    scope      text NOT NULL,
+    issued_at  timestamptz NOT NULL,
+    expires_at timestamptz NOT NULL,
+    -- The token that was spent for this one.
+    parent     bytea,
+    -- When and by which attempt it was spent; both or neither.
+    spent_at   timestamptz,
+    spent_by   bytea,
+    -- Present only while a retry may be answered; see the manual on the grace window.
+    seed       bytea,
+    revoked_at timestamptz,
+    details    json NOT NULL,
+    CHECK ((spent_at IS NULL) = (spent_by IS NULL)),
+    CHECK (seed IS NULL OR spent_at IS NOT NULL)
+);
+CREATE INDEX {prefix:tokens_by_grant} ON {tokens} (grant_id);
+CREATE INDEX {prefix:tokens_to_expire} ON {tokens} (expires_at) WHERE kind = 'access_token' AND spent_at IS NULL;
+CREATE INDEX {prefix:tokens_with_seed} ON {tokens} (spent_at) WHERE seed IS NOT NULL;

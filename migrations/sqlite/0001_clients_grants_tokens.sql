@@ -1,0 +1,53 @@
+-- Names in braces are replaced by quoted names with the configured prefix.
+-- Never change this file: what is to be different goes into a new one.
+-- Times are whole microseconds since 1970-01-01 00:00 UTC.
+
+CREATE TABLE {clients} (
+    id           TEXT PRIMARY KEY NOT NULL,
+    -- The registration as JSON; of a secret, only its digest.
+    registration TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- One row for each act of authorization. It alone says whether the tokens below it live.
+CREATE TABLE {grants} (
+    id           BLOB PRIMARY KEY NOT NULL CHECK (length(id) = 16),
+    client_id    TEXT NOT NULL,
+    subject      TEXT,
+    grant_type   TEXT NOT NULL,
+    scope        TEXT NOT NULL,
+    opened_at    INTEGER NOT NULL,
+    last_used_at INTEGER NOT NULL,
+    expires_at   INTEGER NOT NULL,
+    revoked_at   INTEGER,
+    host_data    TEXT,
+    details      TEXT NOT NULL,
+    -- When it ended or will end.
+    ends_at      INTEGER NOT NULL GENERATED ALWAYS AS (min(expires_at, ifnull(revoked_at, expires_at))) VIRTUAL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX {prefix:grants_by_subject} ON {grants} (subject, opened_at DESC, id DESC) WHERE subject IS NOT NULL;
+CREATE INDEX {prefix:grants_by_client} ON {grants} (client_id, opened_at DESC, id DESC);
+CREATE INDEX {prefix:grants_by_end} ON {grants} (ends_at);
+
+CREATE TABLE {tokens} (
+    -- SHA-256 of the token, which itself is nowhere.
+    hash       BLOB PRIMARY KEY NOT NULL CHECK (length(hash) = 32),
+    kind       TEXT NOT NULL CHECK (kind IN ('authorization_code', 'access_token', 'refresh_token')),
+    grant_id   BLOB NOT NULL REFERENCES {grants},
+    scope      TEXT NOT NULL,
+    issued_at  INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL,
+    -- The token that was spent for this one.
+    parent     BLOB,
+    -- When and by which attempt it was spent; both or neither.
+    spent_at   INTEGER,
+    spent_by   BLOB,
+    -- Present only while a retry may be answered; see the manual on the grace window.
+    seed       BLOB,
+    revoked_at INTEGER,
+    details    TEXT NOT NULL,
+    CHECK ((spent_at IS NULL) = (spent_by IS NULL)),
+    CHECK (seed IS NULL OR spent_at IS NOT NULL)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX {prefix:tokens_by_grant} ON {tokens} (grant_id);
+CREATE INDEX {prefix:tokens_to_expire} ON {tokens} (expires_at) WHERE kind = 'access_token' AND spent_at IS NULL;
+CREATE INDEX {prefix:tokens_with_seed} ON {tokens} (spent_at) WHERE seed IS NOT NULL;

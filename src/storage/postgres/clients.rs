@@ -1,0 +1,81 @@
+//! Clients.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use time::OffsetDateTime;
+
+use super::PostgresStorage;
+use crate::client::{Client, ClientCredential};
+use crate::error::StorageError;
+use crate::record::ClientId;
+use crate::storage::sql::{json, read_client, rows};
+use crate::storage::{ClientRegistry, ClientStore, RegistryError};
+
+#[async_trait]
+impl ClientStore for PostgresStorage {
+    async fn client(&self, id: &str) -> Result<Option<Arc<Client>>, StorageError> {
+        let row = self.fetch(|| sqlx::query(self.statements.common.clients.find.clone()).bind(id)).await?;
+        row.map(|row| read_client(&row)).transpose()
+    }
+}
+
+#[async_trait]
+impl ClientRegistry for PostgresStorage {
+    async fn register(&self, client: Client) -> Result<(), RegistryError> {
+        let (id, registration) = (client.id().as_str(), json(client.parts())?);
+        let insert = &self.statements.common.clients.insert;
+        let done = self
+            .step(|| async { sqlx::query(insert.clone()).bind(id).bind(&registration).execute(&self.pool).await })
+            .await?;
+        if done.rows_affected() == 0 { Err(RegistryError::Taken) } else { Ok(()) }
+    }
+
+    async fn update(&self, client: Client) -> Result<(), RegistryError> {
+        let (id, registration) = (client.id().as_str(), json(client.parts())?);
+        let update = &self.statements.common.clients.update;
+        let done = self
+            .step(|| async { sqlx::query(update.clone()).bind(id).bind(&registration).execute(&self.pool).await })
+            .await?;
+        if done.rows_affected() == 0 { Err(RegistryError::Unknown) } else { Ok(()) }
+    }
+
+    async fn rotate_credential(
+        &self,
+        id: &ClientId,
+        new: ClientCredential,
+        others_end: OffsetDateTime,
+    ) -> Result<(), RegistryError> {
+        // What can't be said in SQL has to be said under the row's lock.
+        self.within(async {
+            let mut transaction = self.pool.begin().await.map_err(super::error)?;
+            let found = sqlx::query(self.statements.common.clients.lock.clone()).bind(id.as_str());
+            let found = found.fetch_optional(&mut *transaction).await.map_err(super::error)?;
+            let mut parts = read_client(&found.ok_or(RegistryError::Unknown)?)?.parts().clone();
+            parts.rotate_credential(new, others_end);
+            let registration = json(Client::from_parts(parts)?.parts())?;
+            let update =
+                sqlx::query(self.statements.common.clients.update.clone()).bind(id.as_str()).bind(registration);
+            update.execute(&mut *transaction).await.map_err(super::error)?;
+            transaction.commit().await.map_err(super::error)?;
+            Ok(())
+        })
+        .await
+    }
+
+    async fn remove(&self, id: &ClientId, at: OffsetDateTime) -> Result<(), RegistryError> {
+        let remove = &self.statements.remove_client;
+        self.step(|| async { sqlx::query(remove.clone()).bind(id.as_str()).bind(at).execute(&self.pool).await })
+            .await?;
+        Ok(())
+    }
+
+    async fn clients(&self, after: Option<&ClientId>, limit: usize) -> Result<Vec<Arc<Client>>, RegistryError> {
+        // No identifier is empty, so all of them come after the empty text.
+        let (list, after) = (&self.statements.common.clients.list, after.map_or("", ClientId::as_str));
+        let found = self
+            .step(|| async { sqlx::query(list.clone()).bind(after).bind(rows(limit)).fetch_all(&self.pool).await })
+            .await?;
+        Ok(found.iter().map(read_client).collect::<Result<_, _>>()?)
+    }
+}

@@ -1,0 +1,234 @@
+//! A storage in PostgreSQL, for one node or many (feature `postgres`).
+//!
+//! # How each step is one step
+//! Every method but the purge is one statement on its winning path, and a statement is atomic. [`exchange`](steps) locks the
+//! token's row and its grant's together before it looks at them, so that of many who race one wins, and none wins against a
+//! revocation; who finds nothing to spend asks again in a new statement what there is, because the one that waited
+//! still sees the rows as they were before.
+
+mod clients;
+mod options;
+mod purge;
+mod statements;
+mod steps;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use sqlx::PgPool;
+use sqlx::postgres::PgRow;
+use sqlx::{Row, ValueRef};
+use time::OffsetDateTime;
+
+pub use self::options::PostgresOptions;
+use self::statements::Statements;
+use super::sql::{Cells, failed, is_transport_failure};
+use super::{Exchange, GrantSelector, Page, Spend, Storage, StorageError};
+use crate::record::{Grant, StoredToken};
+use crate::secret::TokenHash;
+
+/// Clients, grants and tokens in PostgreSQL 12 or later. Cloning it is cheap and gives the same storage.
+///
+/// ```no_run
+/// # async fn open() -> Result<(), grantor::StorageError> {
+/// use grantor::storage::PostgresStorage;
+///
+/// let storage = PostgresStorage::connect("postgres://oauth@db.internal/oauth").await?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// It keeps the whole [contract](super) for as many nodes as use the same primary; a pool that reads from a replica breaks it.
+/// `synchronous_commit = off` breaks clause 1 when the database crashes. The database's encoding must be UTF-8.
+///
+/// # Round trips
+/// One for each call on its winning path, so: client credentials 1, code exchange 2, refresh 2, bearer check 1, revocation
+/// of a grant 1, each after the look-up of the client, which is 1. An exchange that finds its token spent takes 1 more.
+///
+/// # Failures
+/// What PostgreSQL rolled back for the sake of another transaction is tried again. If the connection breaks while an
+/// exchange is under way, the storage looks whether it was committed, and when in doubt fails. Timeouts and a database that is out of
+/// reach are [`unavailable`](StorageError::unavailable), which becomes 503; the next call opens a new connection. Errors
+/// keep `sqlx`'s error as their source.
+///
+/// # Tables
+/// `grantor_clients`, `grantor_grants`, `grantor_tokens`, and `grantor_migrations` for the bookkeeping; a prefix and a schema of
+/// your choice with [`PostgresOptions`]. They stand, with comments, in `migrations/postgres` of this crate. There is nothing in
+/// them that can be presented: tokens and client secrets are digests, and the seed beside a spent refresh token is erased
+/// by the next refresh or a minute later by [`purge_expired`](Storage::purge_expired), which is to be called from
+/// time to time.
+///
+/// # TLS
+/// To connect with TLS, depend on `sqlx` 0.9 yourself and switch on one of its `tls-` features.
+#[derive(Clone)]
+pub struct PostgresStorage {
+    pool: PgPool,
+    statements: Arc<Statements>,
+    timeout: Duration,
+}
+
+/// How often a step is tried that the database rolls back for the sake of others.
+const TRIES: usize = 8;
+
+impl PostgresStorage {
+    /// Connects to the database of this URL and brings its tables up to date, with the default [`PostgresOptions`].
+    ///
+    /// # Errors
+    /// See [`PostgresOptions::connect`].
+    pub async fn connect(url: &str) -> Result<Self, StorageError> {
+        PostgresOptions::new().connect(url).await
+    }
+
+    /// Uses a pool of the host's and brings the tables up to date, with the default [`PostgresOptions`].
+    ///
+    /// # Errors
+    /// See [`PostgresOptions::with_pool`].
+    pub async fn with_pool(pool: PgPool) -> Result<Self, StorageError> {
+        PostgresOptions::new().with_pool(pool).await
+    }
+
+    /// The pool it uses.
+    #[must_use]
+    pub const fn pool(&self) -> &PgPool {
+        &self.pool
+    }
+
+    /// Runs a step within the time limit, and again if the database rolled it back for the sake of another.
+    async fn step<T, F>(&self, step: impl Fn() -> F + Send) -> Result<T, StorageError>
+    where
+        F: Future<Output = Result<T, sqlx::Error>> + Send,
+    {
+        self.try_step(step).await.map_err(Failure::into_error)
+    }
+
+    /// Does something within the time limit, once.
+    async fn within<T, E: From<StorageError>>(&self, work: impl Future<Output = Result<T, E>> + Send) -> Result<T, E> {
+        match tokio::time::timeout(self.timeout, work).await {
+            Ok(done) => done,
+            Err(_) => Err(Failure::TimedOut.into_error().into()),
+        }
+    }
+
+    async fn try_step<T, F>(&self, step: impl Fn() -> F + Send) -> Result<T, Failure>
+    where
+        F: Future<Output = Result<T, sqlx::Error>> + Send,
+    {
+        let tries = async {
+            for _ in 1..TRIES {
+                match step().await {
+                    Err(error) if was_rolled_back(&error) => {}
+                    done => return done,
+                }
+            }
+            step().await
+        };
+        match tokio::time::timeout(self.timeout, tries).await {
+            Ok(done) => done.map_err(Failure::Database),
+            Err(_) => Err(Failure::TimedOut),
+        }
+    }
+}
+
+/// Why a step did not answer.
+enum Failure {
+    Database(sqlx::Error),
+    TimedOut,
+}
+
+impl Failure {
+    /// Whether the step may have been committed all the same.
+    const fn is_ambiguous(&self) -> bool {
+        match self {
+            Self::Database(error) => is_transport_failure(error),
+            Self::TimedOut => true,
+        }
+    }
+
+    fn into_error(self) -> StorageError {
+        match self {
+            Self::Database(failure) => error(failure),
+            Self::TimedOut => StorageError::unavailable("the database did not answer in time"),
+        }
+    }
+}
+
+fn error(failure: sqlx::Error) -> StorageError {
+    failed(failure, will_pass)
+}
+
+/// `serialization_failure` and `deadlock_detected`: what PostgreSQL undoes so that others can go on.
+fn was_rolled_back(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code());
+    code.is_some_and(|code| matches!(&*code, "40001" | "40P01"))
+}
+
+/// Errors that say something about the moment and not about the statement: no connection (class 08), no resources (53),
+/// somebody or a timeout stepped in (57), rolled back too often (40), a lock that was not free (55P03), read only because it is
+/// about to be replaced (25006).
+fn will_pass(code: &str) -> bool {
+    matches!(code.get(..2), Some("08" | "40" | "53" | "57")) || matches!(code, "55P03" | "25006")
+}
+
+impl Cells for PgRow {
+    fn bytes(&self, column: usize) -> Result<Option<&[u8]>, sqlx::Error> {
+        self.try_get(column)
+    }
+
+    fn text(&self, column: usize) -> Result<Option<&str>, sqlx::Error> {
+        // The type is not looked at, because json is sent as the text that it is.
+        let value = self.try_get_raw(column)?;
+        if value.is_null() {
+            return Ok(None);
+        }
+        value.as_str().map(Some).map_err(|source| sqlx::Error::ColumnDecode { index: column.to_string(), source })
+    }
+
+    fn time(&self, column: usize) -> Result<Option<OffsetDateTime>, sqlx::Error> {
+        self.try_get(column)
+    }
+}
+
+impl fmt::Debug for PostgresStorage {
+    /// Without the pool, whose options know the password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PostgresStorage").field("timeout", &self.timeout).finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl Storage for PostgresStorage {
+    async fn open_grant(&self, grant: &Arc<Grant>, tokens: &[StoredToken]) -> Result<(), StorageError> {
+        self.open(grant, tokens).await
+    }
+
+    async fn find(&self, token: &TokenHash) -> Result<Option<(StoredToken, Arc<Grant>)>, StorageError> {
+        self.look_up(token).await
+    }
+
+    async fn exchange(&self, spend: &Spend, successors: &[StoredToken]) -> Result<Exchange, StorageError> {
+        self.spend(spend, successors).await
+    }
+
+    async fn revoke_access_token(&self, token: &TokenHash, at: OffsetDateTime) -> Result<(), StorageError> {
+        self.revoke_token(token, at).await
+    }
+
+    async fn revoke_grants(&self, which: &GrantSelector, at: OffsetDateTime) -> Result<u64, StorageError> {
+        self.revoke(which, at).await
+    }
+
+    async fn grants(
+        &self,
+        which: &GrantSelector,
+        now: OffsetDateTime,
+        page: &Page,
+    ) -> Result<Vec<Arc<Grant>>, StorageError> {
+        self.list(which, now, page).await
+    }
+
+    async fn purge_expired(&self, before: OffsetDateTime, limit: usize) -> Result<usize, StorageError> {
+        self.purge(before, limit).await
+    }
+}

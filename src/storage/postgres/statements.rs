@@ -1,0 +1,124 @@
+//! Every statement, written once. Names are put in when the storage is opened; values are always bound.
+
+use sqlx::SqlStr;
+
+use crate::storage::sql::{Common, Dialect, Names};
+
+/// The statements with the names of one storage.
+pub(super) struct Statements {
+    pub(super) common: Common,
+    pub(super) open_grant: SqlStr,
+    pub(super) exchange: SqlStr,
+    pub(super) remove_client: SqlStr,
+    pub(super) purge: PurgeStatements,
+}
+
+pub(super) struct PurgeStatements {
+    pub(super) dead_grants: SqlStr,
+    pub(super) their_tokens: SqlStr,
+    pub(super) empty_grants: SqlStr,
+    pub(super) close: SqlStr,
+    pub(super) access_tokens: SqlStr,
+    pub(super) seeds: SqlStr,
+}
+
+/// The types of what is bound for new tokens, an array for each column.
+const NEW_TOKENS: [&str; 11] = [
+    "bytea",
+    "text",
+    "text",
+    "timestamptz",
+    "timestamptz",
+    "bytea",
+    "timestamptz",
+    "bytea",
+    "bytea",
+    "timestamptz",
+    "text",
+];
+
+/// Inserts the tokens that are bound from parameter `first` on, with the grant's identifier from `source`.
+fn insert_tokens(first: usize, grant_id: &str, source: &str) -> String {
+    let arrays: Vec<String> =
+        NEW_TOKENS.iter().enumerate().map(|(number, of)| format!("${}::{of}[]", first + number)).collect();
+    format!(
+        "INSERT INTO {{tokens}} (hash, kind, grant_id, scope, issued_at, expires_at, parent, spent_at, spent_by, seed, \
+         revoked_at, details) \
+         SELECT n.hash, n.kind, {grant_id}, n.scope, n.issued_at, n.expires_at, n.parent, n.spent_at, n.spent_by, n.seed, \
+         n.revoked_at, n.details::json \
+         FROM {source}unnest({}) \
+         AS n(hash, kind, scope, issued_at, expires_at, parent, spent_at, spent_by, seed, revoked_at, details)",
+        arrays.join(", ")
+    )
+}
+
+/// Steps 1 to 4 of the contract. Rows are locked before they are looked at; where a lock had to be waited for, PostgreSQL
+/// looks again at the rows as they are then. The token goes first and then its parent, the grant in between, in every
+/// exchange, so that two of them can't wait for each other.
+fn exchange() -> String {
+    let born = insert_tokens(9, "live.grant_id", "live, ");
+    format!(
+        "WITH live AS ( \
+             SELECT t.hash, t.grant_id, t.parent FROM {{tokens}} t JOIN {{grants}} g ON g.id = t.grant_id \
+             WHERE t.hash = $1 AND t.kind = $2 AND t.grant_id = $3 \
+             AND t.revoked_at IS NULL AND t.spent_at IS NULL AND t.expires_at > $4 \
+             AND g.revoked_at IS NULL AND g.expires_at > $4 \
+             FOR NO KEY UPDATE \
+         ), spent AS ( \
+             UPDATE {{tokens}} t SET spent_at = $4, spent_by = $5, seed = $6 FROM live WHERE t.hash = live.hash AND $7 \
+         ), parent AS ( \
+             UPDATE {{tokens}} t SET seed = NULL FROM live WHERE t.hash = live.parent AND t.seed IS NOT NULL AND $7 \
+         ), moved AS ( \
+             UPDATE {{grants}} g SET last_used_at = GREATEST(g.last_used_at, $4), expires_at = GREATEST(g.expires_at, $8) \
+             FROM live WHERE g.id = live.grant_id \
+         ), born AS ({born}) \
+         SELECT count(*) FROM live"
+    )
+}
+
+impl Statements {
+    pub(super) fn new(names: &Names) -> Self {
+        Self {
+            common: Common::new(names, &Dialect { as_json: "::json", for_update: " FOR NO KEY UPDATE" }),
+            open_grant: names.render(&format!(
+                "WITH opened AS ( \
+                     INSERT INTO {{grants}} (id, client_id, subject, grant_type, scope, opened_at, last_used_at, \
+                     expires_at, revoked_at, host_data, details) \
+                     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10::json, $11::json) \
+                 ) {}",
+                insert_tokens(12, "$1", "")
+            )),
+            exchange: names.render(&exchange()),
+            remove_client: names.render(
+                "WITH removed AS (DELETE FROM {clients} WHERE id = $1) \
+                 UPDATE {grants} SET revoked_at = $2 WHERE client_id = $1 AND revoked_at IS NULL",
+            ),
+            purge: PurgeStatements::new(names),
+        }
+    }
+}
+
+impl PurgeStatements {
+    fn new(names: &Names) -> Self {
+        let sql = |template: &str| names.render(template);
+        Self {
+            // What another purge or an exchange is about, is left to the next time.
+            dead_grants: sql(
+                "SELECT id FROM {grants} WHERE ends_at <= $1 ORDER BY ends_at LIMIT $2 FOR UPDATE SKIP LOCKED",
+            ),
+            their_tokens: sql(
+                "DELETE FROM {tokens} WHERE hash IN (SELECT hash FROM {tokens} WHERE grant_id = ANY($1) LIMIT $2)",
+            ),
+            empty_grants: sql("DELETE FROM {grants} WHERE id IN ( \
+                     SELECT g.id FROM {grants} g WHERE g.id = ANY($1) \
+                     AND NOT EXISTS (SELECT FROM {tokens} t WHERE t.grant_id = g.id) LIMIT $2)"),
+            close: sql("UPDATE {grants} SET revoked_at = ends_at WHERE id = ANY($1) AND revoked_at IS NULL"),
+            access_tokens: sql("DELETE FROM {tokens} WHERE hash IN ( \
+                     SELECT hash FROM {tokens} WHERE kind = 'access_token' AND spent_at IS NULL AND expires_at <= $1 \
+                     ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED)"),
+            seeds: sql("UPDATE {tokens} SET seed = NULL WHERE hash IN ( \
+                     SELECT hash FROM {tokens} WHERE seed IS NOT NULL AND spent_at <= $1 \
+                     ORDER BY spent_at LIMIT $2 FOR UPDATE SKIP LOCKED)"),
+        }
+    }
+}

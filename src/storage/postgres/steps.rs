@@ -1,0 +1,181 @@
+//! The steps of the contract on grants and tokens.
+
+use std::sync::Arc;
+
+use sqlx::postgres::{PgArguments, PgRow, Postgres};
+use sqlx::query::Query;
+use sqlx::{Row, SqlStr};
+use time::OffsetDateTime;
+
+use super::{Failure, PostgresStorage};
+use crate::error::StorageError;
+use crate::record::{Grant, StoredToken, Subject};
+use crate::secret::TokenHash;
+use crate::storage::sql::{
+    BEFORE_THE_FIRST, TOKEN_WIDTH, all_of, json, kind_name, read_grant, read_token, rows, selected,
+};
+use crate::storage::{Exchange, GrantSelector, Page, Spend};
+
+type Statement<'q> = Query<'q, Postgres, PgArguments>;
+
+/// How often an exchange looks again if what it found in its way is gone when it looks.
+const LOOKS: usize = 4;
+
+impl PostgresStorage {
+    pub(super) async fn open(&self, grant: &Grant, tokens: &[StoredToken]) -> Result<(), StorageError> {
+        all_of(grant.id, tokens)?;
+        let columns = Columns::of(tokens)?;
+        let host_data = grant.host_data.as_ref().map(json).transpose()?;
+        let details = json(&grant.details)?;
+        self.step(|| async {
+            let opened = sqlx::query(self.statements.open_grant.clone())
+                .bind(grant.id.as_bytes())
+                .bind(grant.client_id.as_str())
+                .bind(grant.subject.as_ref().map(Subject::as_str))
+                .bind(grant.grant_type.as_str())
+                .bind(grant.scope.as_str())
+                .bind(grant.opened_at)
+                .bind(grant.last_used_at)
+                .bind(grant.expires_at)
+                .bind(grant.revoked_at)
+                .bind(&host_data)
+                .bind(&details);
+            columns.bind(opened).execute(&self.pool).await
+        })
+        .await?;
+        Ok(())
+    }
+
+    pub(super) async fn look_up(&self, hash: &TokenHash) -> Result<Option<(StoredToken, Arc<Grant>)>, StorageError> {
+        let row = self.fetch(|| sqlx::query(self.statements.common.find.clone()).bind(hash.as_bytes())).await?;
+        row.map(|row| Ok((read_token(&row)?, read_grant(&row, TOKEN_WIDTH)?))).transpose()
+    }
+
+    /// Reads one row. Reading can be tried again whatever happened, so one connection that broke while nobody used it is
+    /// not the caller's problem.
+    pub(super) async fn fetch<'q>(
+        &self,
+        statement: impl Fn() -> Statement<'q> + Send + Sync,
+    ) -> Result<Option<PgRow>, StorageError> {
+        let read = || async { statement().fetch_optional(&self.pool).await };
+        match self.try_step(read).await {
+            Err(Failure::Database(error)) if super::is_transport_failure(&error) => self.step(read).await,
+            done => done.map_err(Failure::into_error),
+        }
+    }
+
+    pub(super) async fn spend(&self, spend: &Spend, successors: &[StoredToken]) -> Result<Exchange, StorageError> {
+        all_of(spend.grant_id, successors)?;
+        let columns = Columns::of(successors)?;
+        for _ in 0..LOOKS {
+            match self.try_step(|| self.spend_if_live(spend, &columns)).await {
+                Ok(true) => return Ok(Exchange::Done),
+                Ok(false) => {}
+                Err(failure) if failure.is_ambiguous() => return self.was_it_done(spend, failure).await,
+                Err(failure) => return Err(failure.into_error()),
+            }
+            let found = self.look_up(&spend.token).await?;
+            if let Some(outcome) = spend.refusal(found.as_ref().map(|(token, grant)| (token, &**grant))) {
+                return Ok(outcome);
+            }
+        }
+        Err(StorageError::unavailable("what a token could not be spent for was gone each time it was looked for"))
+    }
+
+    async fn spend_if_live(&self, spend: &Spend, successors: &Columns<'_>) -> Result<bool, sqlx::Error> {
+        let exchange = sqlx::query(self.statements.exchange.clone())
+            .bind(spend.token.as_bytes())
+            .bind(kind_name(spend.kind))
+            .bind(spend.grant_id.as_bytes())
+            .bind(spend.at)
+            .bind(spend.attempt.as_bytes())
+            .bind(spend.seed.as_ref().map(|seed| seed.expose()))
+            .bind(spend.consume)
+            .bind(spend.grant_expires_at);
+        let spent: i64 = successors.bind(exchange).fetch_one(&self.pool).await?.try_get(0)?;
+        Ok(spent == 1)
+    }
+
+    /// The answer to an exchange was lost. If its attempt stands in the row, it was committed; if not, it may be yet.
+    async fn was_it_done(&self, spend: &Spend, failure: Failure) -> Result<Exchange, StorageError> {
+        let is_ours = |token: &StoredToken| token.spent.as_ref().is_some_and(|spent| spent.attempt == spend.attempt);
+        match self.look_up(&spend.token).await {
+            Ok(Some((token, _))) if is_ours(&token) => Ok(Exchange::Done),
+            _ => Err(failure.into_error()),
+        }
+    }
+
+    pub(super) async fn revoke_token(&self, token: &TokenHash, at: OffsetDateTime) -> Result<(), StorageError> {
+        let statement = &self.statements.common.revoke_access_token;
+        self.step(|| async {
+            sqlx::query(statement.clone()).bind(token.as_bytes()).bind(at).execute(&self.pool).await
+        })
+        .await?;
+        Ok(())
+    }
+
+    pub(super) async fn revoke(&self, which: &GrantSelector, at: OffsetDateTime) -> Result<u64, StorageError> {
+        let statement = self.statements.common.revoke.of(which);
+        let done =
+            self.step(|| async { selecting(statement.clone(), which).bind(at).execute(&self.pool).await }).await?;
+        Ok(done.rows_affected())
+    }
+
+    pub(super) async fn list(
+        &self,
+        which: &GrantSelector,
+        now: OffsetDateTime,
+        page: &Page,
+    ) -> Result<Vec<Arc<Grant>>, StorageError> {
+        let statement = self.statements.common.list.of(which);
+        let (before, id) = page.after.unwrap_or(BEFORE_THE_FIRST);
+        let found = self
+            .step(|| async {
+                let statement = selecting(statement.clone(), which).bind(now).bind(before).bind(id.as_bytes());
+                statement.bind(rows(page.limit)).fetch_all(&self.pool).await
+            })
+            .await?;
+        found.iter().map(|row| read_grant(row, 0)).collect()
+    }
+}
+
+/// Binds what a selector names.
+fn selecting(statement: SqlStr, which: &GrantSelector) -> Statement<'_> {
+    let (id, subject, client) = selected(which);
+    sqlx::query(statement).bind(id).bind(subject).bind(client)
+}
+
+/// Tokens that are to be stored, column by column.
+struct Columns<'a> {
+    tokens: &'a [StoredToken],
+    details: Vec<String>,
+}
+
+impl<'a> Columns<'a> {
+    fn of(tokens: &'a [StoredToken]) -> Result<Self, StorageError> {
+        let details = tokens.iter().map(|token| json(&token.details)).collect::<Result<_, _>>()?;
+        Ok(Self { tokens, details })
+    }
+
+    /// In the order of `NEW_TOKENS`.
+    fn bind<'q>(&self, statement: Statement<'q>) -> Statement<'q> {
+        fn column<'a, T>(tokens: &'a [StoredToken], of: impl Fn(&'a StoredToken) -> T) -> Vec<T> {
+            tokens.iter().map(of).collect()
+        }
+        let (tokens, spent) = (self.tokens, |token: &'a StoredToken| token.spent.as_ref());
+        statement
+            .bind(column(tokens, |token| token.hash.as_bytes().as_slice()))
+            .bind(column(tokens, |token| kind_name(token.kind)))
+            .bind(column(tokens, |token| token.scope.as_str()))
+            .bind(column(tokens, |token| token.issued_at))
+            .bind(column(tokens, |token| token.expires_at))
+            .bind(column(tokens, |token| token.parent.as_ref().map(|hash| hash.as_bytes().as_slice())))
+            .bind(column(tokens, |token| spent(token).map(|spent| spent.at)))
+            .bind(column(tokens, |token| spent(token).map(|spent| spent.attempt.as_bytes().as_slice())))
+            .bind(column(tokens, |token| {
+                spent(token).and_then(|spent| spent.seed.as_ref()).map(|seed| seed.expose().as_slice())
+            }))
+            .bind(column(tokens, |token| token.revoked_at))
+            .bind(self.details.iter().map(String::as_str).collect::<Vec<_>>())
+    }
+}

@@ -1,0 +1,42 @@
+//! What the storages in SQL databases share: names, migrations, records in rows, and which failure means what.
+
+mod failure;
+mod migrate;
+mod names;
+mod rows;
+mod statements;
+
+use std::time::Duration;
+
+use time::{OffsetDateTime, PrimitiveDateTime};
+
+pub(super) use self::failure::{failed, is_transport_failure};
+pub(super) use self::migrate::{check_migrations, migrator};
+pub(super) use self::names::Names;
+pub(super) use self::rows::{Cells, TOKEN_WIDTH, json, kind_name, read_client, read_grant, read_token};
+pub(super) use self::statements::{Common, Dialect, selected};
+use crate::error::StorageError;
+use crate::record::{GrantId, StoredToken};
+
+/// What the names of tables and indexes begin with unless a host says otherwise.
+pub(super) const DEFAULT_PREFIX: &str = "grantor_";
+
+/// How long a step may take unless a host says otherwise.
+pub(super) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What comes before the newest grant in a list: the last moment that a record can name.
+pub(super) const BEFORE_THE_FIRST: (OffsetDateTime, GrantId) =
+    (PrimitiveDateTime::MAX.assume_utc(), GrantId::from_bytes([0xff; 16]));
+
+/// Tokens are stored with their own grant, or liveness would be asked of the wrong row.
+pub(super) fn all_of(grant: GrantId, tokens: &[StoredToken]) -> Result<(), StorageError> {
+    if tokens.iter().all(|token| token.grant_id == grant) {
+        return Ok(());
+    }
+    Err(StorageError::new("a token is to be stored with another grant than its own"))
+}
+
+/// A number of rows as SQL knows numbers.
+pub(super) fn rows(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
+}

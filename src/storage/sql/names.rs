@@ -1,0 +1,78 @@
+//! The names of tables and indexes: the only part of any statement that is not fixed.
+
+use sqlx::{AssertSqlSafe, SqlSafeStr, SqlStr};
+
+use crate::error::StorageError;
+
+/// Longer ones would be cut by PostgreSQL (63 bytes), and then two might be the same.
+const LONGEST: usize = 40;
+
+/// A schema, if any, and a prefix. Both are plain identifiers, so that nothing in them can end a quoted name.
+#[derive(Debug, Clone)]
+pub(crate) struct Names {
+    schema: Option<String>,
+    prefix: String,
+}
+
+impl Names {
+    pub(crate) fn new(schema: Option<&str>, prefix: &str) -> Result<Self, StorageError> {
+        if !prefix.is_empty() && !is_identifier(prefix) || schema.is_some_and(|schema| !is_identifier(schema)) {
+            return Err(StorageError::new(
+                "a schema or table prefix is not 1 to 40 of the characters a-z, 0-9 and _, the first no digit",
+            ));
+        }
+        Ok(Self { schema: schema.map(str::to_owned), prefix: prefix.to_owned() })
+    }
+
+    pub(crate) fn schema(&self) -> Option<&str> {
+        self.schema.as_deref()
+    }
+
+    /// A table, quoted and with its schema.
+    pub(crate) fn table(&self, name: &str) -> String {
+        let schema = self.schema.as_ref().map(|schema| format!("\"{schema}\".")).unwrap_or_default();
+        format!("{schema}\"{}{name}\"", self.prefix)
+    }
+
+    /// Puts the names into a statement of ours: `{tokens}` for a table, `{prefix:name}` for an index.
+    pub(crate) fn render(&self, template: &str) -> SqlStr {
+        let mut sql = template.to_owned();
+        for table in ["clients", "grants", "tokens"] {
+            sql = sql.replace(&format!("{{{table}}}"), &self.table(table));
+        }
+        let sql = sql.replace("{prefix:", &format!("\"{}", self.prefix)).replace('}', "\"");
+        // Shared, because every use of a statement clones it.
+        AssertSqlSafe(std::sync::Arc::<str>::from(sql)).into_sql_str()
+    }
+}
+
+fn is_identifier(name: &str) -> bool {
+    let is_start = |first: u8| first.is_ascii_lowercase() || first == b'_';
+    name.len() <= LONGEST
+        && name.bytes().next().is_some_and(is_start)
+        && name.bytes().all(|byte| is_start(byte) || byte.is_ascii_digit())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_quoted_and_qualified_wherever_a_statement_has_them() {
+        let names = Names::new(Some("auth"), "o2_").unwrap();
+        let sql = names.render("CREATE INDEX {prefix:by_grant} ON {tokens} (id) -- of {grants}");
+        assert_eq!(sql.as_str(), r#"CREATE INDEX "o2_by_grant" ON "auth"."o2_tokens" (id) -- of "auth"."o2_grants""#);
+        let bare = Names::new(None, "").unwrap().render("SELECT 1 FROM {clients}");
+        assert_eq!(bare.as_str(), r#"SELECT 1 FROM "clients""#);
+    }
+
+    #[test]
+    fn a_name_that_is_not_a_plain_identifier_is_refused() {
+        for bad in ["a\"b", "a.b", "A", "1a", "a b", "a;", "é", &"x".repeat(41)] {
+            assert!(Names::new(None, bad).is_err(), "{bad}");
+            assert!(Names::new(Some(bad), "").is_err(), "{bad}");
+        }
+        assert!(Names::new(Some(""), "x").is_err());
+        assert!(Names::new(Some("_a1"), &"x".repeat(40)).is_ok());
+    }
+}

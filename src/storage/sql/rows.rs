@@ -1,0 +1,149 @@
+//! Records in rows and back.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use time::OffsetDateTime;
+
+use crate::client::{Client, ClientParts};
+use crate::error::{BoxError, StorageError};
+use crate::record::{AttemptId, Grant, GrantId, Spent, StoredToken, TokenKind};
+use crate::secret::{Seed, TokenHash};
+
+/// What a statement selects so that [`read_token`] and [`read_grant`] understand its rows: tokens as `t`, grants as `g`.
+pub(crate) const TOKEN_COLUMNS: &str = "t.hash, t.kind, t.grant_id, t.scope, t.issued_at, t.expires_at, t.parent, \
+    t.spent_at, t.spent_by, t.seed, t.revoked_at, t.details";
+/// See [`TOKEN_COLUMNS`].
+pub(crate) const GRANT_COLUMNS: &str = "g.id, g.client_id, g.subject, g.grant_type, g.scope, g.opened_at, \
+    g.last_used_at, g.expires_at, g.revoked_at, g.host_data, g.details";
+/// How many there are of [`TOKEN_COLUMNS`].
+pub(crate) const TOKEN_WIDTH: usize = 12;
+
+/// One row of an answer, by the number of the column.
+pub(crate) trait Cells {
+    fn bytes(&self, column: usize) -> Result<Option<&[u8]>, sqlx::Error>;
+    fn text(&self, column: usize) -> Result<Option<&str>, sqlx::Error>;
+    fn time(&self, column: usize) -> Result<Option<OffsetDateTime>, sqlx::Error>;
+}
+
+/// A row that holds what no row of ours can hold. Says where, and nothing of what.
+#[derive(Debug, thiserror::Error)]
+#[error("column {column} of a stored record can't be understood")]
+struct Corrupt {
+    column: usize,
+    #[source]
+    cause: Option<BoxError>,
+}
+
+fn corrupt(column: usize) -> StorageError {
+    StorageError::new(Corrupt { column, cause: None })
+}
+
+/// Reads the values of one row; remembers nothing.
+struct Reader<'a, R>(&'a R);
+
+impl<R: Cells> Reader<'_, R> {
+    fn id<const N: usize>(&self, column: usize) -> Result<Option<[u8; N]>, StorageError> {
+        let bytes = self.0.bytes(column).map_err(|error| unreadable(column, error))?;
+        bytes.map(|bytes| bytes.try_into().map_err(|_| corrupt(column))).transpose()
+    }
+
+    fn text(&self, column: usize) -> Result<Option<&str>, StorageError> {
+        self.0.text(column).map_err(|error| unreadable(column, error))
+    }
+
+    fn time(&self, column: usize) -> Result<Option<OffsetDateTime>, StorageError> {
+        self.0.time(column).map_err(|error| unreadable(column, error))
+    }
+
+    /// A text that met the rule of its type when it was stored.
+    fn checked<T>(&self, column: usize) -> Result<T, StorageError>
+    where
+        T: for<'t> TryFrom<&'t str>,
+    {
+        self.text(column)?.and_then(|text| T::try_from(text).ok()).ok_or_else(|| corrupt(column))
+    }
+
+    fn json<T: DeserializeOwned>(&self, column: usize) -> Result<Option<T>, StorageError> {
+        let parsed = self.text(column)?.map(serde_json::from_str).transpose();
+        parsed.map_err(|error| unreadable(column, error))
+    }
+}
+
+fn unreadable(column: usize, cause: impl Into<BoxError>) -> StorageError {
+    StorageError::new(Corrupt { column, cause: Some(cause.into()) })
+}
+
+fn there<T>(value: Option<T>, column: usize) -> Result<T, StorageError> {
+    value.ok_or_else(|| corrupt(column))
+}
+
+/// The token in the columns from 0 on.
+pub(crate) fn read_token(row: &impl Cells) -> Result<StoredToken, StorageError> {
+    let row = Reader(row);
+    let kind = row.text(1)?.and_then(kind_of).ok_or_else(|| corrupt(1))?;
+    let spent = match (row.time(7)?, row.id(8)?) {
+        (None, _) => None,
+        (Some(at), attempt) => {
+            let attempt = AttemptId::from_bytes(there(attempt, 8)?);
+            Some(Spent { at, attempt, seed: row.id(9)?.map(Seed::from_bytes) })
+        }
+    };
+    Ok(StoredToken {
+        hash: TokenHash::from_bytes(there(row.id(0)?, 0)?),
+        kind,
+        grant_id: GrantId::from_bytes(there(row.id(2)?, 2)?),
+        scope: row.checked(3)?,
+        issued_at: there(row.time(4)?, 4)?,
+        expires_at: there(row.time(5)?, 5)?,
+        parent: row.id(6)?.map(TokenHash::from_bytes),
+        spent,
+        revoked_at: row.time(10)?,
+        details: there(row.json(11)?, 11)?,
+    })
+}
+
+/// The grant in the columns from `from` on.
+pub(crate) fn read_grant(row: &impl Cells, from: usize) -> Result<Arc<Grant>, StorageError> {
+    let row = Reader(row);
+    let subject = row.text(from + 2)?;
+    Ok(Arc::new(Grant {
+        id: GrantId::from_bytes(there(row.id(from)?, from)?),
+        client_id: row.checked(from + 1)?,
+        subject: subject.map(|subject| subject.try_into().map_err(|_| corrupt(from + 2))).transpose()?,
+        grant_type: row.checked(from + 3)?,
+        scope: row.checked(from + 4)?,
+        opened_at: there(row.time(from + 5)?, from + 5)?,
+        last_used_at: there(row.time(from + 6)?, from + 6)?,
+        expires_at: there(row.time(from + 7)?, from + 7)?,
+        revoked_at: row.time(from + 8)?,
+        host_data: row.json(from + 9)?.map(Arc::new),
+        details: there(row.json(from + 10)?, from + 10)?,
+    }))
+}
+
+/// The client whose registration is in column 0.
+pub(crate) fn read_client(row: &impl Cells) -> Result<Arc<Client>, StorageError> {
+    let parts = there(Reader(row).json::<ClientParts>(0)?, 0)?;
+    Ok(Arc::new(Client::from_parts(parts).map_err(|error| unreadable(0, error))?))
+}
+
+/// A member of a record that is stored as JSON.
+pub(crate) fn json(value: &impl Serialize) -> Result<String, StorageError> {
+    serde_json::to_string(value).map_err(StorageError::new)
+}
+
+pub(crate) const fn kind_name(kind: TokenKind) -> &'static str {
+    match kind {
+        TokenKind::AuthorizationCode => "authorization_code",
+        TokenKind::AccessToken => "access_token",
+        TokenKind::RefreshToken => "refresh_token",
+    }
+}
+
+fn kind_of(name: &str) -> Option<TokenKind> {
+    [TokenKind::AuthorizationCode, TokenKind::AccessToken, TokenKind::RefreshToken]
+        .into_iter()
+        .find(|kind| kind_name(*kind) == name)
+}

@@ -1,0 +1,119 @@
+//! Statements that read the same in both databases, but for a word here and there.
+
+use sqlx::SqlStr;
+
+use super::Names;
+use super::rows::{GRANT_COLUMNS, TOKEN_COLUMNS};
+use crate::storage::GrantSelector;
+
+/// Where the databases differ.
+pub(crate) struct Dialect {
+    /// What makes JSON of a text that is bound.
+    pub(crate) as_json: &'static str,
+    /// What locks the row that is read in order to be changed.
+    pub(crate) for_update: &'static str,
+}
+
+/// Statements with the names of one storage put in. Values are always bound.
+pub(crate) struct Common {
+    pub(crate) find: SqlStr,
+    pub(crate) revoke_access_token: SqlStr,
+    pub(crate) revoke: BySelector,
+    pub(crate) list: BySelector,
+    pub(crate) clients: ClientStatements,
+}
+
+pub(crate) struct ClientStatements {
+    pub(crate) find: SqlStr,
+    pub(crate) lock: SqlStr,
+    pub(crate) list: SqlStr,
+    pub(crate) insert: SqlStr,
+    pub(crate) update: SqlStr,
+}
+
+/// One statement for each kind of [`GrantSelector`], so that each has a plan of its own. In all of them `$1` is the grant's
+/// identifier, `$2` the subject and `$3` the client, used or not.
+pub(crate) struct BySelector {
+    id: SqlStr,
+    subject_and_id: SqlStr,
+    subject: SqlStr,
+    client: SqlStr,
+    subject_and_client: SqlStr,
+}
+
+impl Common {
+    pub(crate) fn new(names: &Names, dialect: &Dialect) -> Self {
+        Self {
+            find: names.render(&format!(
+                "SELECT {TOKEN_COLUMNS}, {GRANT_COLUMNS} \
+                 FROM {{tokens}} t JOIN {{grants}} g ON g.id = t.grant_id WHERE t.hash = $1"
+            )),
+            revoke_access_token: names.render(
+                "UPDATE {tokens} SET revoked_at = $2 \
+                 WHERE hash = $1 AND kind = 'access_token' AND revoked_at IS NULL",
+            ),
+            revoke: BySelector::new(
+                names,
+                "UPDATE {grants} AS g SET revoked_at = $4 WHERE {selected} AND g.revoked_at IS NULL",
+            ),
+            list: BySelector::new(
+                names,
+                &format!(
+                    "SELECT {GRANT_COLUMNS} FROM {{grants}} g WHERE {{selected}} \
+                     AND g.revoked_at IS NULL AND g.expires_at > $4 AND (g.opened_at, g.id) < ($5, $6) \
+                     ORDER BY g.opened_at DESC, g.id DESC LIMIT $7"
+                ),
+            ),
+            clients: ClientStatements::new(names, dialect),
+        }
+    }
+}
+
+impl ClientStatements {
+    fn new(names: &Names, Dialect { as_json, for_update }: &Dialect) -> Self {
+        Self {
+            find: names.render("SELECT registration FROM {clients} WHERE id = $1"),
+            lock: names.render(&format!("SELECT registration FROM {{clients}} WHERE id = $1{for_update}")),
+            list: names.render("SELECT registration FROM {clients} WHERE id > $1 ORDER BY id LIMIT $2"),
+            insert: names.render(&format!(
+                "INSERT INTO {{clients}} (id, registration) VALUES ($1, $2{as_json}) ON CONFLICT DO NOTHING"
+            )),
+            update: names.render(&format!("UPDATE {{clients}} SET registration = $2{as_json} WHERE id = $1")),
+        }
+    }
+}
+
+impl BySelector {
+    fn new(names: &Names, template: &str) -> Self {
+        let of = |condition: &str| names.render(&template.replace("{selected}", condition));
+        Self {
+            id: of("g.id = $1"),
+            subject_and_id: of("g.id = $1 AND g.subject = $2"),
+            subject: of("g.subject = $2"),
+            client: of("g.client_id = $3"),
+            subject_and_client: of("g.subject = $2 AND g.client_id = $3"),
+        }
+    }
+
+    pub(crate) fn of(&self, which: &GrantSelector) -> SqlStr {
+        match which {
+            GrantSelector::Id(_) => &self.id,
+            GrantSelector::SubjectAndId(..) => &self.subject_and_id,
+            GrantSelector::Subject(_) => &self.subject,
+            GrantSelector::Client(_) => &self.client,
+            GrantSelector::SubjectAndClient(..) => &self.subject_and_client,
+        }
+        .clone()
+    }
+}
+
+/// What a selector names, as `$1` to `$3` of [`BySelector`].
+pub(crate) fn selected(which: &GrantSelector) -> (Option<&[u8]>, Option<&str>, Option<&str>) {
+    match which {
+        GrantSelector::Id(id) => (Some(id.as_bytes()), None, None),
+        GrantSelector::SubjectAndId(subject, id) => (Some(id.as_bytes()), Some(subject.as_str()), None),
+        GrantSelector::Subject(subject) => (None, Some(subject.as_str()), None),
+        GrantSelector::Client(client) => (None, None, Some(client.as_str())),
+        GrantSelector::SubjectAndClient(subject, client) => (None, Some(subject.as_str()), Some(client.as_str())),
+    }
+}

@@ -1,0 +1,76 @@
+//! The purge: short transactions, between which other writers get their turn.
+
+use sqlx::SqlStr;
+use time::OffsetDateTime;
+
+use super::{SqliteStorage, Write, error, micros};
+use crate::error::StorageError;
+use crate::storage::SEED_LIFETIME;
+use crate::storage::sql::rows;
+
+/// How many rows one transaction touches.
+const BATCH: usize = 200;
+
+impl SqliteStorage {
+    pub(super) async fn purge(&self, before: OffsetDateTime, limit: usize) -> Result<usize, StorageError> {
+        let mut left = limit;
+        self.in_batches(&mut left, |most| self.bury(before, most)).await?;
+        let (access_tokens, seeds) = (&self.statements.purge.access_tokens, &self.statements.purge.seeds);
+        self.in_batches(&mut left, |most| self.one(access_tokens, before, most)).await?;
+        let spent_before = before.saturating_sub(SEED_LIFETIME);
+        self.in_batches(&mut left, |most| self.one(seeds, spent_before, most)).await?;
+        Ok(limit - left)
+    }
+
+    /// Repeats a batch until it finds less than it may take, or nothing is left to be taken.
+    async fn in_batches<F>(&self, left: &mut usize, batch: impl Fn(usize) -> F + Send) -> Result<(), StorageError>
+    where
+        F: Future<Output = Result<usize, StorageError>> + Send,
+    {
+        while *left > 0 {
+            let most = BATCH.min(*left);
+            let touched = self.within(batch(most)).await?;
+            *left -= touched.min(*left);
+            if touched < most {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    async fn one(&self, statement: &SqlStr, until: OffsetDateTime, most: usize) -> Result<usize, StorageError> {
+        let mut write = self.write().await?;
+        let touched = change(&mut write, statement, until, &[most]).await?;
+        write.commit().await?;
+        Ok(touched)
+    }
+
+    /// Removes grants that have ended, their tokens first. A grant of which a part is left is closed for good, so that no
+    /// process whose clock is behind revives it.
+    async fn bury(&self, before: OffsetDateTime, most: usize) -> Result<usize, StorageError> {
+        let statements = &self.statements.purge;
+        let mut write = self.write().await?;
+        let tokens = change(&mut write, &statements.tokens_of_dead_grants, before, &[most]).await?;
+        let grants = change(&mut write, &statements.empty_grants, before, &[most, most - tokens.min(most)]).await?;
+        // Unless the batch is full, all their tokens are gone, and there is nothing to revive.
+        if tokens >= most {
+            change(&mut write, &statements.close, before, &[most]).await?;
+        }
+        write.commit().await?;
+        Ok(tokens + grants)
+    }
+}
+
+async fn change(
+    write: &mut Write,
+    statement: &SqlStr,
+    until: OffsetDateTime,
+    limits: &[usize],
+) -> Result<usize, StorageError> {
+    let mut query = sqlx::query(statement.clone()).bind(micros(until));
+    for limit in limits {
+        query = query.bind(rows(*limit));
+    }
+    let done = query.execute(&mut *write.transaction).await.map_err(error)?;
+    Ok(usize::try_from(done.rows_affected()).unwrap_or(usize::MAX))
+}

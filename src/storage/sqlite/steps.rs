@@ -1,0 +1,158 @@
+//! The steps of the contract on grants and tokens.
+
+use std::sync::Arc;
+
+use sqlx::query::Query;
+use sqlx::sqlite::{Sqlite, SqliteArguments, SqliteConnection};
+use sqlx::{SqlStr, SqliteExecutor};
+use time::OffsetDateTime;
+
+use super::{SqliteStorage, error, micros};
+use crate::error::StorageError;
+use crate::record::{Grant, StoredToken, Subject};
+use crate::secret::TokenHash;
+use crate::storage::sql::{
+    BEFORE_THE_FIRST, TOKEN_WIDTH, all_of, json, kind_name, read_grant, read_token, rows, selected,
+};
+use crate::storage::{Exchange, GrantSelector, Page, Spend};
+
+impl SqliteStorage {
+    pub(super) async fn open_whole(&self, grant: &Grant, tokens: &[StoredToken]) -> Result<(), StorageError> {
+        all_of(grant.id, tokens)?;
+        let mut write = self.write().await?;
+        sqlx::query(self.statements.insert_grant.clone())
+            .bind(grant.id.as_bytes().as_slice())
+            .bind(grant.client_id.as_str())
+            .bind(grant.subject.as_ref().map(Subject::as_str))
+            .bind(grant.grant_type.as_str())
+            .bind(grant.scope.as_str())
+            .bind(micros(grant.opened_at))
+            .bind(micros(grant.last_used_at))
+            .bind(micros(grant.expires_at))
+            .bind(grant.revoked_at.map(micros))
+            .bind(grant.host_data.as_ref().map(json).transpose()?)
+            .bind(json(&grant.details)?)
+            .execute(&mut *write.transaction)
+            .await
+            .map_err(error)?;
+        self.insert(tokens, &mut write.transaction).await?;
+        write.commit().await
+    }
+
+    async fn insert(&self, tokens: &[StoredToken], connection: &mut SqliteConnection) -> Result<(), StorageError> {
+        for token in tokens {
+            let spent = token.spent.as_ref();
+            sqlx::query(self.statements.insert_token.clone())
+                .bind(token.hash.as_bytes().as_slice())
+                .bind(kind_name(token.kind))
+                .bind(token.grant_id.as_bytes().as_slice())
+                .bind(token.scope.as_str())
+                .bind(micros(token.issued_at))
+                .bind(micros(token.expires_at))
+                .bind(token.parent.as_ref().map(|hash| hash.as_bytes().as_slice()))
+                .bind(spent.map(|spent| micros(spent.at)))
+                .bind(spent.map(|spent| spent.attempt.as_bytes().as_slice()))
+                .bind(spent.and_then(|spent| spent.seed.as_ref()).map(|seed| seed.expose().as_slice()))
+                .bind(token.revoked_at.map(micros))
+                .bind(json(&token.details)?)
+                .execute(&mut *connection)
+                .await
+                .map_err(error)?;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn look_up(&self, token: &TokenHash) -> Result<Option<(StoredToken, Arc<Grant>)>, StorageError> {
+        self.look_up_with(&self.pool, token).await
+    }
+
+    async fn look_up_with(
+        &self,
+        executor: impl SqliteExecutor<'_>,
+        token: &TokenHash,
+    ) -> Result<Option<(StoredToken, Arc<Grant>)>, StorageError> {
+        let find = sqlx::query(self.statements.common.find.clone()).bind(token.as_bytes().as_slice());
+        let row = find.fetch_optional(executor).await.map_err(error)?;
+        row.map(|row| Ok((read_token(&row)?, read_grant(&row, TOKEN_WIDTH)?))).transpose()
+    }
+
+    /// If it fails, it may have been committed all the same; then its attempt stands in the row.
+    pub(super) async fn spend(&self, spend: &Spend, successors: &[StoredToken]) -> Result<Exchange, StorageError> {
+        let failure = match self.within(self.spend_or_refuse(spend, successors)).await {
+            Err(failure) if spend.consume => failure,
+            answer => return answer,
+        };
+        let is_ours = |token: &StoredToken| token.spent.as_ref().is_some_and(|spent| spent.attempt == spend.attempt);
+        match self.within(self.look_up(&spend.token)).await {
+            Ok(Some((token, _))) if is_ours(&token) => Ok(Exchange::Done),
+            _ => Err(failure),
+        }
+    }
+
+    async fn spend_or_refuse(&self, spend: &Spend, successors: &[StoredToken]) -> Result<Exchange, StorageError> {
+        all_of(spend.grant_id, successors)?;
+        let mut write = self.write().await?;
+        let found = self.look_up_with(&mut *write.transaction, &spend.token).await?;
+        if let Some(outcome) = spend.refusal(found.as_ref().map(|(token, grant)| (token, &**grant))) {
+            return Ok(outcome);
+        }
+        if spend.consume {
+            let how = self.bind_hash(&self.statements.spend, &spend.token).bind(micros(spend.at));
+            let how = how.bind(spend.attempt.as_bytes().as_slice());
+            let how = how.bind(spend.seed.as_ref().map(|seed| seed.expose().as_slice()));
+            how.execute(&mut *write.transaction).await.map_err(error)?;
+            if let Some(parent) = found.as_ref().and_then(|(token, _)| token.parent.as_ref()) {
+                let erase = self.bind_hash(&self.statements.erase_seed, parent);
+                erase.execute(&mut *write.transaction).await.map_err(error)?;
+            }
+        }
+        sqlx::query(self.statements.move_grant.clone())
+            .bind(spend.grant_id.as_bytes().as_slice())
+            .bind(micros(spend.at))
+            .bind(micros(spend.grant_expires_at))
+            .execute(&mut *write.transaction)
+            .await
+            .map_err(error)?;
+        self.insert(successors, &mut write.transaction).await?;
+        write.commit().await?;
+        Ok(Exchange::Done)
+    }
+
+    fn bind_hash<'q>(&self, statement: &SqlStr, hash: &'q TokenHash) -> Query<'q, Sqlite, SqliteArguments> {
+        sqlx::query(statement.clone()).bind(hash.as_bytes().as_slice())
+    }
+
+    pub(super) async fn revoke_token(&self, token: &TokenHash, at: OffsetDateTime) -> Result<(), StorageError> {
+        let mut write = self.write().await?;
+        let revoke = self.bind_hash(&self.statements.common.revoke_access_token, token).bind(micros(at));
+        revoke.execute(&mut *write.transaction).await.map_err(error)?;
+        write.commit().await
+    }
+
+    pub(super) async fn revoke(&self, which: &GrantSelector, at: OffsetDateTime) -> Result<u64, StorageError> {
+        let mut write = self.write().await?;
+        let revoke = selecting(self.statements.common.revoke.of(which), which).bind(micros(at));
+        let done = revoke.execute(&mut *write.transaction).await.map_err(error)?;
+        write.commit().await?;
+        Ok(done.rows_affected())
+    }
+
+    pub(super) async fn list(
+        &self,
+        which: &GrantSelector,
+        now: OffsetDateTime,
+        page: &Page,
+    ) -> Result<Vec<Arc<Grant>>, StorageError> {
+        let (before, id) = page.after.unwrap_or(BEFORE_THE_FIRST);
+        let list = selecting(self.statements.common.list.of(which), which).bind(micros(now)).bind(micros(before));
+        let list = list.bind(id.as_bytes().as_slice()).bind(rows(page.limit));
+        let found = list.fetch_all(&self.pool).await.map_err(error)?;
+        found.iter().map(|row| read_grant(row, 0)).collect()
+    }
+}
+
+/// Binds what a selector names.
+fn selecting(statement: SqlStr, which: &GrantSelector) -> Query<'_, Sqlite, SqliteArguments> {
+    let (id, subject, client) = selected(which);
+    sqlx::query(statement).bind(id).bind(subject).bind(client)
+}
