@@ -171,7 +171,7 @@ impl Spend {
 }
 
 /// What became of a [`Spend`].
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use = "unless it is Done, nothing was stored"]
 #[expect(clippy::exhaustive_enums, reason = "each outcome must be handled")]
 pub enum Exchange {

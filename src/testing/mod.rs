@@ -18,11 +18,13 @@
 #![expect(clippy::missing_panics_doc, reason = "test support: the module says that its functions panic")]
 #![expect(clippy::expect_used, reason = "test support")]
 
+mod contract;
 mod env;
 mod failing;
 mod flow;
 mod server;
 
+pub use self::contract::{BrokenContract, Clause, ContractReport, StorageContract, Task, Violation, storage_contract};
 pub use self::env::{RecordedEvent, RecordingObserver, SeededEntropy, TestClock};
 pub use self::failing::{Fault, FaultyStorage};
 pub use self::flow::{ApprovedFlow, Flow};

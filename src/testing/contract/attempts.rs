@@ -1,0 +1,70 @@
+//! Clause 3: an attempt that meets its own work is done.
+
+use super::clause::Clause::AmbiguousCommits;
+use super::node::Outcome;
+use super::records::{DAY, HOUR};
+use super::trial::{Case, Needs, RUNNERS, Trial};
+use crate::storage::{Exchange, Spend};
+
+const COST: &str = "a retry after a lost answer is taken for a thief, and the user is logged out";
+
+pub(super) const CASES: &[Case] = &[
+    Case {
+        clause: AmbiguousCommits,
+        name: "an attempt that finds its own work is done, and writes nothing more",
+        cost: COST,
+        remedy: "store the attempt's identifier beside the spent token; if it is the one that asks, answer Done before anything else is written",
+        needs: Needs::Nothing,
+        run: its_own_work,
+    },
+    Case {
+        clause: AmbiguousCommits,
+        name: "one attempt that arrives many times at once is done each time and written once",
+        cost: COST,
+        remedy: "look for the own attempt after the row was locked, not before",
+        needs: Needs::Nothing,
+        run: many_times_at_once,
+    },
+];
+
+fn its_own_work(t: &Trial<'_>) -> Outcome {
+    let (of, old) = t.family(1)?;
+    let order = t.spend(&old, 1);
+    let successors = t.successors(10, &of, &old);
+    t.node(0).exchange_done(&order, &successors)?;
+    let (row, grant) = t.node(0).row(old.hash)?;
+    // Later by the clock, after the token has expired, and with another wish for the grant's end.
+    let again = Spend { at: t.at(DAY + HOUR), grant_expires_at: t.at(9 * DAY), ..order.clone() };
+    for node in t.nodes() {
+        for order in [&order, &again] {
+            let answer = node.exchange(order, &successors)?;
+            t.same("the answer to an attempt that is repeated", &Exchange::Done, &answer);
+        }
+        let other = t.spend(&old, 2);
+        let answer = node.exchange(&other, &t.successors(20, &of, &old))?;
+        t.same("the answer to another attempt", &Exchange::AlreadySpent, &answer);
+    }
+    let (row_now, grant_now) = t.node(1).row(old.hash)?;
+    t.same_record("the token after its attempt was repeated", &row, &row_now);
+    t.same_record("the grant after its attempt was repeated", &*grant, &*grant_now);
+    for (number, is_stored) in [(10, true), (11, true), (20, false), (21, false)] {
+        t.same(&format!("whether successor {number} is stored"), &is_stored, &t.node(1).has(t.hash(number))?);
+    }
+    Ok(())
+}
+
+fn many_times_at_once(t: &Trial<'_>) -> Outcome {
+    for round in t.rounds(10) {
+        let base = round * 1_000;
+        let (of, old) = t.family(base)?;
+        let order = t.spend(&old, base);
+        let successors = t.successors(base + 10, &of, &old);
+        for answer in t.race(round, RUNNERS, |_, node| node.exchange(&order, &successors)) {
+            t.same("the answer to each of them", &Exchange::Done, &answer?);
+        }
+        for successor in &successors {
+            t.same("whether its successor is stored", &true, &t.node(1).has(successor.hash)?);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,67 @@
+//! The clauses of the contract, as they are numbered in [`storage`](crate::storage).
+
+use std::fmt;
+
+/// A clause of [the contract of `Storage`](crate::storage).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Clause {
+    /// What has returned is seen by every later call on every node.
+    Linearizable,
+    /// Each method is one atomic step, and `exchange` decides in its order.
+    Atomic,
+    /// An attempt that meets its own work is done.
+    AmbiguousCommits,
+    /// A step that was given up or interrupted is whole or absent.
+    Crashes,
+    /// Spent tokens stay as long as their grant does.
+    Evidence,
+    /// A storage goes by the time it is given.
+    NoClock,
+    /// Nothing of a revoked grant works, and a selector means what it says.
+    RevocationIsFinal,
+    /// Records come back as they went in.
+    OpaqueRecords,
+    /// What a [`ClientRegistry`](crate::ClientRegistry) promises, for storages that are one.
+    Clients,
+}
+
+impl Clause {
+    /// Its number in the contract: 1 to 9.
+    #[must_use]
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::Linearizable => 1,
+            Self::Atomic => 2,
+            Self::AmbiguousCommits => 3,
+            Self::Crashes => 4,
+            Self::Evidence => 5,
+            Self::NoClock => 6,
+            Self::RevocationIsFinal => 7,
+            Self::OpaqueRecords => 8,
+            Self::Clients => 9,
+        }
+    }
+
+    /// Its title in the contract.
+    #[must_use]
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::Linearizable => "Linearizable",
+            Self::Atomic => "Atomic",
+            Self::AmbiguousCommits => "Ambiguous commits",
+            Self::Crashes => "Crashes",
+            Self::Evidence => "Evidence outlives expiry",
+            Self::NoClock => "No clock",
+            Self::RevocationIsFinal => "Revocation is final",
+            Self::OpaqueRecords => "Records are opaque",
+            Self::Clients => "Clients",
+        }
+    }
+}
+
+impl fmt::Display for Clause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "clause {}, {}", self.number(), self.title())
+    }
+}

@@ -1,0 +1,273 @@
+//! Clause 9: what a storage promises that keeps clients, too.
+
+use time::OffsetDateTime;
+
+use super::clause::Clause::Clients;
+use super::node::{Outcome, Trouble, run};
+use super::records::{DAY, HOUR, SECOND};
+use super::trial::{Case, Needs, RUNNERS, Trial};
+use crate::client::{Client, ClientBuilder, ClientCredential, ClientError};
+use crate::record::{ClientId, Grant};
+use crate::secret::ClientSecret;
+use crate::storage::{ClientRegistry, RegistryError};
+
+pub(super) const CASES: &[Case] = &[
+    case(
+        "a client comes back with everything that was registered, on every node",
+        "a redirect URI, a credential or a limit of its scope that was dropped is a check that is not made",
+        "store `Client::into_parts` as one JSON text and read it by `Client::from_parts`",
+        comes_back,
+    ),
+    case(
+        "a client is registered once, and updated only if it is there",
+        "a registration takes over the client of somebody else",
+        "insert under a unique key; update where the identifier fits and count the rows",
+        registered_once,
+    ),
+    case(
+        "of many registrations of one identifier at once one succeeds",
+        "somebody's secret is given to the client of somebody else",
+        "insert under a unique key, never look first",
+        one_registration,
+    ),
+    case(
+        "identifiers are compared byte by byte, and clients listed in the order of the bytes, page by page",
+        "a client is taken for another, or never listed",
+        "use a binary collation for the identifier",
+        listed_in_order,
+    ),
+    case(
+        "a credential is rotated for a confidential client only, and the others end as they should",
+        "an old secret works for ever, or the new one does not work",
+        "`ClientParts::rotate_credential`, then `Client::from_parts`, in one transaction",
+        rotated,
+    ),
+    case(
+        "of many rotations at once none is lost",
+        "a secret that was shown to somebody does not work",
+        "lock the row before it is read, or write under the condition that it has not changed, and repeat",
+        rotated_at_once,
+    ),
+    case(
+        "removing a client makes it unknown and revokes all its grants, and nobody else's",
+        "tokens of a removed client work on",
+        "delete the client first, then revoke its grants",
+        removed,
+    ),
+];
+
+const fn case(name: &'static str, cost: &'static str, remedy: &'static str, run: fn(&Trial<'_>) -> Outcome) -> Case {
+    Case { clause: Clients, name, cost, remedy, needs: Needs::Registry, run }
+}
+
+impl Trial<'_> {
+    fn registry(&self, number: usize) -> &dyn ClientRegistry {
+        self.host.registries[number % self.host.registries.len()]
+    }
+
+    fn run<T>(&self, future: impl Future<Output = T>) -> T {
+        run(self.node(0).block_on, future)
+    }
+
+    fn register(&self, client: Client) -> Outcome {
+        self.run(self.registry(0).register(client)).map_err(|error| Trouble::failed("register", &error))
+    }
+
+    /// The client as JSON, as some node has it.
+    fn known(&self, node: usize, id: &str) -> Outcome<Option<Client>> {
+        let found = self.run(self.registry(node).client(id));
+        Ok(found.map_err(|error| Trouble::failed("client", &error))?.map(|client| (*client).clone()))
+    }
+
+    fn known_everywhere(&self, what: &str, expected: &Client) -> Outcome {
+        for node in 0..self.host.registries.len() {
+            match self.known(node, expected.id().as_str())? {
+                Some(found) => self.same_record(what, &expected.clone().into_parts(), &found.into_parts()),
+                None => self.found(format!("{what} is found on every node"), "one does not find it"),
+            }
+        }
+        Ok(())
+    }
+
+    fn public(&self, name: &str) -> Client {
+        public(self.client(name).as_str())
+    }
+}
+
+fn public(id: &str) -> Client {
+    let client = Client::public(id).authorization_code(["https://app.example/cb"]).build();
+    client.expect("a good client")
+}
+
+fn comes_back(t: &Trial<'_>) -> Outcome {
+    let secret = ClientCredential::secret(&ClientSecret::new("s3cr3t"));
+    let full = Client::confidential(t.client("web").as_str(), secret.clone().expiring(t.at(DAY)))
+        .credential(ClientCredential::opaque())
+        .name("O'Brien \u{1f980} \"\\")
+        .website("https://app.example/?a=b")
+        .authorization_code(["https://app.example/cb?x=%2F", "https://app.example/other"])
+        .client_credentials()
+        .refresh_token()
+        .scope("user:read user:write")
+        .build();
+    for client in [t.public("app"), full.expect("a good client")] {
+        for node in 0..t.host.registries.len() {
+            t.same("whether it is known before", &false, &t.known(node, client.id().as_str())?.is_some());
+        }
+        t.register(client.clone())?;
+        t.known_everywhere("a client that was registered", &client)?;
+        let updated = Client::confidential(client.id().as_str(), secret.clone()).client_credentials().build();
+        let updated = updated.expect("a good client");
+        t.run(t.registry(1).update(updated.clone())).map_err(|error| Trouble::failed("update", &error))?;
+        t.known_everywhere("a client that was updated", &updated)?;
+    }
+    Ok(())
+}
+
+fn registered_once(t: &Trial<'_>) -> Outcome {
+    let first = t.public("app");
+    t.register(first.clone())?;
+    let impostor = Client::public(first.id().as_str()).authorization_code(["https://evil.example/cb"]).build();
+    let again = t.run(t.registry(1).register(impostor.expect("a good client")));
+    t.holds(matches!(again, Err(RegistryError::Taken)), "a second registration is Taken", || {
+        format!("it is {again:?}")
+    });
+    t.known_everywhere("the first registration", &first)?;
+    let unknown = t.run(t.registry(1).update(t.public("nobody")));
+    t.holds(matches!(unknown, Err(RegistryError::Unknown)), "an update of nobody is Unknown", || {
+        format!("it is {unknown:?}")
+    });
+    t.same("whether it is known after that", &false, &t.known(0, t.client("nobody").as_str())?.is_some());
+    Ok(())
+}
+
+fn one_registration(t: &Trial<'_>) -> Outcome {
+    for round in t.rounds(5) {
+        let id = t.client(&format!("app-{round}"));
+        let client = |runner: usize| {
+            let uri = format!("https://app.example/{runner}");
+            Client::public(id.as_str()).authorization_code([uri.as_str()]).build().expect("a good client")
+        };
+        let results = t.race(round, RUNNERS, |runner, node| node.run(t.registry(runner).register(client(runner))));
+        let won: Vec<_> = (0..).zip(&results).filter(|(_, result)| result.is_ok()).map(|(runner, _)| runner).collect();
+        t.same("how many registrations succeed", &1, &won.len());
+        let taken = results.iter().filter(|result| matches!(result, Err(RegistryError::Taken))).count();
+        t.same("how many are told that it is Taken", &(RUNNERS - 1), &taken);
+        if let [winner] = won[..] {
+            t.known_everywhere("the client that was registered", &client(winner))?;
+        }
+    }
+    Ok(())
+}
+
+fn listed_in_order(t: &Trial<'_>) -> Outcome {
+    // The first characters keep them together and apart from those of other cases.
+    let mut ids: Vec<_> = ["a", "B", "b", "_", "%", "a ", "a'b", "aa", "\\", "~", "10", "9", " "]
+        .map(|name| ClientId::new(format!("!{}!{name}", t.number)).expect("a good client identifier"))
+        .into();
+    for id in &ids {
+        t.register(public(id.as_str()))?;
+    }
+    ids.sort_unstable();
+    for id in &ids {
+        let found = t.known(1, id.as_str())?.map(|client| client.id().clone());
+        t.same("the client that is found by an identifier", &Some(id.clone()), &found);
+    }
+    let longest = "x".repeat(255);
+    let nearly =
+        [format!("!{}!A", t.number), format!("!{}!", t.number), format!("!{}!a%", t.number), longest, "\u{7e}".into()];
+    for id in &nearly {
+        t.same(&format!("whether {id:?} is known"), &false, &t.known(1, id)?.is_some());
+    }
+    for limit in [1, 2, 5, 100] {
+        let mut listed = Vec::new();
+        let mut after = ClientId::new(format!("!{}!", t.number)).expect("a good client identifier");
+        for _ in 0..100 {
+            let part = t.run(t.registry(1).clients(Some(&after), limit));
+            let part = part.map_err(|error| Trouble::failed("clients", &error))?;
+            t.holds(part.len() <= limit, format!("a page has {limit} clients at most"), || format!("{}", part.len()));
+            let Some(last) = part.last() else { break };
+            after = last.id().clone();
+            listed.extend(part.iter().map(|client| client.id().clone()));
+        }
+        // Clients of other cases come behind.
+        listed.truncate(ids.len());
+        t.same(&format!("the clients in pages of {limit}"), &ids, &listed);
+    }
+    let none = t.run(t.registry(1).clients(None, 0)).map_err(|error| Trouble::failed("clients", &error))?;
+    t.same("clients on a page of none", &0, &none.len());
+    Ok(())
+}
+
+fn ends(client: &Client) -> Vec<Option<OffsetDateTime>> {
+    client.credentials().iter().map(ClientCredential::expires_at).collect()
+}
+
+fn rotated(t: &Trial<'_>) -> Outcome {
+    let secret = ClientSecret::new("s3cr3t");
+    let new = || ClientCredential::secret(&secret);
+    t.register(t.public("app"))?;
+    let result = t.run(t.registry(1).rotate_credential(&t.client("app"), new(), t.at(HOUR)));
+    let is_refused = matches!(result, Err(RegistryError::Invalid(ClientError::PublicWithCredentials)));
+    t.holds(is_refused, "a public client gets no credential (Invalid)", || format!("{result:?}"));
+    t.known_everywhere("the public client", &t.public("app"))?;
+    let result = t.run(t.registry(1).rotate_credential(&t.client("nobody"), new(), t.at(HOUR)));
+    t.holds(matches!(result, Err(RegistryError::Unknown)), "a client that is not there is Unknown", || {
+        format!("{result:?}")
+    });
+    // Credentials that end sooner than the others are to end keep their end.
+    let [first, rest @ ..] =
+        [new(), new().expiring(t.at(SECOND)), new().expiring(t.at(DAY)), ClientCredential::opaque()];
+    let client = Client::confidential(t.client("web").as_str(), first).client_credentials();
+    t.register(rest.into_iter().fold(client, ClientBuilder::credential).build().expect("a good client"))?;
+    t.run(t.registry(1).rotate_credential(&t.client("web"), new().expiring(t.at(9 * DAY)), t.at(HOUR)))
+        .map_err(|error| Trouble::failed("rotate_credential", &error))?;
+    let expected = [HOUR, SECOND, HOUR, HOUR, 9 * DAY].map(|end| Some(t.at(end)));
+    let found = t.known(2, t.client("web").as_str())?;
+    t.same("when the credentials end", &Some(expected.to_vec()), &found.as_ref().map(ends));
+    Ok(())
+}
+
+fn rotated_at_once(t: &Trial<'_>) -> Outcome {
+    let new = || ClientCredential::secret(&ClientSecret::new("s3cr3t"));
+    for round in t.rounds(5) {
+        let id = t.client(&format!("web-{round}"));
+        let client = Client::confidential(id.as_str(), new().expiring(t.at(SECOND))).client_credentials().build();
+        t.register(client.expect("a good client"))?;
+        let results = t.race(round, RUNNERS, |runner, node| {
+            let end = t.at(HOUR + SECOND * u32::try_from(runner).unwrap_or_default());
+            node.run(t.registry(runner).rotate_credential(&id, new().expiring(end), t.at(DAY)))
+        });
+        for result in results {
+            t.holds(result.is_ok(), "every rotation succeeds", || format!("{result:?}"));
+        }
+        let mut found = t.known(1, id.as_str())?.as_ref().map(ends).unwrap_or_default();
+        found.sort_unstable();
+        let expected = (0..RUNNERS).map(|runner| HOUR + SECOND * u32::try_from(runner).unwrap_or_default());
+        let expected: Vec<_> = std::iter::once(SECOND).chain(expected).map(|end| Some(t.at(end))).collect();
+        t.same("when the credentials end", &expected, &found);
+    }
+    Ok(())
+}
+
+fn removed(t: &Trial<'_>) -> Outcome {
+    t.register(t.public("app"))?;
+    t.register(t.public("other"))?;
+    for (number, client, subject) in [(1, "app", Some("alice")), (2, "other", Some("alice")), (3, "app", None)] {
+        let subject = subject.map(|name| t.subject(name));
+        let of = Grant { client_id: t.client(client), subject, ..t.grant(number) };
+        t.node(0).open(&of, &[t.access(number, &of)])?;
+    }
+    for at in [SECOND, HOUR] {
+        t.run(t.registry(1).remove(&t.client("app"), t.at(at))).map_err(|error| Trouble::failed("remove", &error))?;
+        for node in 0..t.host.registries.len() {
+            t.same("whether it is known", &false, &t.known(node, t.client("app").as_str())?.is_some());
+            t.same("whether another is known", &true, &t.known(node, t.client("other").as_str())?.is_some());
+        }
+        for (number, expected) in [(1, Some(t.at(SECOND))), (2, None), (3, Some(t.at(SECOND)))] {
+            let revoked = t.node(1).row(t.hash(number))?.1.revoked_at;
+            t.same(&format!("when grant {number} was revoked"), &expected, &revoked);
+        }
+    }
+    Ok(())
+}

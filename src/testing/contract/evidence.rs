@@ -1,0 +1,249 @@
+//! Clause 5: what a purge may remove, and what it must leave.
+
+use super::clause::Clause::Evidence;
+use super::node::Outcome;
+use super::records::{DAY, HOUR, SECOND, TICK};
+use super::trial::{Case, Needs, Trial};
+use crate::record::{Grant, StoredToken};
+use crate::storage::{Exchange, GrantSelector, Page, Spend};
+use time::Duration;
+
+const EVIDENCE: &str = "a stolen refresh token goes unnoticed: its replay is not told from a token that never was";
+const FAMILY: &str = "purge tokens by the state of their grant, not by their own expiry";
+
+pub(super) const CASES: &[Case] = &[
+    Case {
+        clause: Evidence,
+        name: "a purge removes expired access tokens and leaves all evidence while the grant lives",
+        cost: EVIDENCE,
+        remedy: FAMILY,
+        needs: Needs::Nothing,
+        run: evidence_stays,
+    },
+    Case {
+        clause: Evidence,
+        name: "a purge takes ended and revoked families whole, and no others",
+        cost: "rows that nobody needs pile up, or users are logged out",
+        remedy: "a grant is due once it has ended or was revoked at `before`; delete its tokens with it",
+        needs: Needs::Nothing,
+        run: dead_families_go,
+    },
+    Case {
+        clause: Evidence,
+        name: "a purge touches no more rows than it may and comes to its end however small its steps are",
+        cost: "one purge blocks everybody for minutes, or the table grows for ever",
+        remedy: "select at most `limit` due rows and return how many you touched; return less only if nothing is left",
+        needs: Needs::Nothing,
+        run: bounded_steps,
+    },
+    Case {
+        clause: Evidence,
+        name: "of a family whose purge has begun nothing can be used, even by a clock that is behind",
+        cost: "half a family comes back to life, without the evidence that was purged",
+        remedy: "mark the grant as gone (or revoked) in the step that removes the first of its rows",
+        needs: Needs::Nothing,
+        run: begun_is_dead,
+    },
+    Case {
+        clause: Evidence,
+        name: "a purge erases seeds a minute after their token was spent and leaves the spent row",
+        cost: "one old token and a copy of the database yield the live one",
+        remedy: "set seeds to null where the token was spent more than a minute before `before`",
+        needs: Needs::Nothing,
+        run: seeds_go,
+    },
+    Case {
+        clause: Evidence,
+        name: "a family of some hundred tokens loses its expired access tokens and nothing else",
+        cost: EVIDENCE,
+        remedy: FAMILY,
+        needs: Needs::Nothing,
+        run: a_large_family,
+    },
+];
+
+fn evidence_stays(t: &Trial<'_>) -> Outcome {
+    t.clean_up()?;
+    let (of, first) = t.family(1)?;
+    let short = StoredToken { expires_at: t.at(HOUR), ..t.access(2, &of) };
+    let second = StoredToken { expires_at: t.at(HOUR), parent: Some(first.hash), ..t.refresh(3, &of) };
+    let spent_access = StoredToken { expires_at: t.at(HOUR), ..t.access(5, &of) };
+    let successors = [short, second.clone(), spent_access.clone()];
+    t.node(0).exchange_done(&t.spend(&first, 1), &successors)?;
+    let order = Spend { grant_expires_at: t.at(90 * DAY), ..t.spend(&second, 2) };
+    t.node(0).exchange_done(&order, &[t.refresh(4, &of)])?;
+    t.node(0).exchange_done(&t.spend(&spent_access, 3), &[])?;
+
+    t.node(0).purge_all(t.at(HOUR - TICK), 9)?;
+    t.same("whether an access token is there until it expires", &true, &t.node(1).has(t.hash(2))?);
+    t.node(0).purge_all(t.at(HOUR), 9)?;
+    t.same("whether an expired access token is purged", &false, &t.node(1).has(t.hash(2))?);
+    // Everything else has expired as well: spent ones are evidence, and so is a refresh token that nobody used.
+    for before in [t.at(89 * DAY), t.at(90 * DAY - TICK)] {
+        t.node(0).purge_all(before, 9)?;
+        for (number, what) in [
+            (1, "a spent token"),
+            (3, "its spent successor"),
+            (5, "a spent access token"),
+            (4, "an unspent refresh token"),
+        ] {
+            let is_there = t.node(1).has(t.hash(number))?;
+            t.same(&format!("whether {what} is kept while the grant lives"), &true, &is_there);
+        }
+    }
+    let replay = Spend { at: t.at(89 * DAY), ..t.spend(&first, 9) };
+    t.same("the answer to a late replay", &Exchange::AlreadySpent, &t.node(1).exchange(&replay, &[])?);
+    t.node(0).purge_all(t.at(90 * DAY), 9)?;
+    for number in [1, 3, 4, 5] {
+        t.same("whether a token outlives its grant", &false, &t.node(1).has(t.hash(number))?);
+    }
+    t.same("the answer to a replay after that", &Exchange::Dead, &t.node(1).exchange(&replay, &[])?);
+    Ok(())
+}
+
+fn dead_families_go(t: &Trial<'_>) -> Outcome {
+    t.clean_up()?;
+    let last = |of: &Grant, number: u64| StoredToken { expires_at: t.at(90 * DAY), ..t.refresh(number, of) };
+    // 1 ends after ten days, 2 is revoked after ten days, 3 lives on.
+    for (number, end) in [(1, 10 * DAY), (2, 90 * DAY), (3, 90 * DAY)] {
+        let of = Grant { expires_at: t.at(end), ..t.grant(number) };
+        let tokens: Vec<_> = (0..4).map(|token| last(&of, 10 * number + token)).collect();
+        t.node(0).open(&of, &tokens)?;
+    }
+    t.same("grants revoked", &1, &t.node(0).revoke(&GrantSelector::Id(t.grant_id(2)), t.at(10 * DAY))?);
+    let there = || -> Outcome<Vec<u64>> {
+        let families = 1..=3_u64;
+        let mut there = Vec::new();
+        for number in families {
+            for token in 0..4 {
+                there.extend(t.node(1).has(t.hash(10 * number + token))?.then_some(number));
+            }
+        }
+        Ok(there)
+    };
+    t.node(0).purge_all(t.at(10 * DAY - TICK), 9)?;
+    t.same("whose tokens are there before any grant has died", &vec![1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3], &there()?);
+    t.node(0).purge_all(t.at(10 * DAY), 9)?;
+    t.same("whose tokens are there after two grants have died", &vec![3, 3, 3, 3], &there()?);
+    let app = GrantSelector::Client(t.client("app"));
+    t.same("grants left to be revoked", &1, &t.node(1).revoke(&app, t.at(11 * DAY))?);
+    // All of it is free again.
+    let (of, _) = t.family(1)?;
+    t.same("whose token it is", &of.id, &t.node(0).row(t.hash(1))?.1.id);
+    Ok(())
+}
+
+fn bounded_steps(t: &Trial<'_>) -> Outcome {
+    t.clean_up()?;
+    for (round, limit) in (0..).zip([1, 2, 3, 5, 7, 100]) {
+        let base = round * 1_000;
+        // Families of one to five rows, and one that lives and has five rows to lose.
+        let mut dead = Vec::new();
+        for number in 0..5_u64 {
+            let of = t.grant(base + number);
+            let tokens: Vec<_> = (0..number).map(|token| t.refresh(base + number * 10 + token, &of)).collect();
+            t.node(0).open(&of, &tokens)?;
+            dead.extend(tokens);
+        }
+        let living = Grant { expires_at: t.at(50 * DAY), ..t.grant(base + 9) };
+        let access: Vec<_> = (0..5).map(|token| t.access(base + 100 + token, &living)).collect();
+        t.node(0).open(&living, &access)?;
+        let left = |tokens: &[StoredToken]| -> Outcome<usize> {
+            let mut left = 0;
+            for token in tokens {
+                left += usize::from(t.node(1).has(token.hash)?);
+            }
+            Ok(left)
+        };
+        t.same("rows a purge touches before anything is due", &0, &t.node(0).purge(t.at(DAY - TICK), limit)?);
+        t.same("rows a purge touches that may touch none", &0, &t.node(0).purge(t.at(DAY), 0)?);
+        t.same("tokens left after a purge of nothing", &15, &(left(&dead)? + left(&access)?));
+        let mut before = left(&access)?;
+        for _ in 0..100 {
+            let touched = t.node(0).purge(t.at(DAY), limit)?;
+            let after = left(&access)?;
+            t.holds(before - after <= limit, format!("a purge of {limit} rows removes {limit} at most"), || {
+                format!("{} access tokens went at once", before - after)
+            });
+            before = after;
+            if touched < limit {
+                break;
+            }
+        }
+        let left = left(&dead)? + left(&access)?;
+        t.same(&format!("tokens left after a purge in steps of {limit} came to its end"), &0, &left);
+        t.same("rows a purge touches after that", &0, &t.node(0).purge(t.at(9 * DAY), limit)?);
+    }
+    Ok(())
+}
+
+fn begun_is_dead(t: &Trial<'_>) -> Outcome {
+    t.clean_up()?;
+    for (round, limit) in (0..).zip([1, 3, 6]) {
+        let base = round * 1_000;
+        let of = t.grant(base);
+        let tokens: Vec<_> = (0..6).map(|number| t.refresh(base + number, &of)).collect();
+        t.node(0).open(&of, &tokens)?;
+        t.same("rows touched by the first step of a purge", &limit, &t.node(0).purge(t.at(DAY), limit)?);
+        for (by, token) in (0..).zip(&tokens) {
+            let answer = t.node(1).exchange(&t.spend(token, base + by), &[])?;
+            t.same("the answer to a use of it", &Exchange::Dead, &answer);
+            let found = t.node(2).find(token.hash)?;
+            t.holds(found.is_none_or(|(_, of)| !of.is_live(t.at(SECOND))), "find returns no live grant of it", || {
+                "it does".to_owned()
+            });
+        }
+        let which = GrantSelector::Id(of.id);
+        t.eventually("grants listed of it", &0, || Ok(t.node(3).list(&which, t.at(SECOND), &Page::first(9))?.len()))?;
+        t.node(0).purge_all(t.at(DAY), limit)?;
+        t.node(1).open(&of, &tokens)?;
+        t.node(0).purge_all(t.at(DAY), 100)?;
+    }
+    Ok(())
+}
+
+fn seeds_go(t: &Trial<'_>) -> Outcome {
+    t.clean_up()?;
+    let (of, first) = t.family(1)?;
+    t.node(0).exchange_done(&t.spend(&first, 1), &[t.refresh(2, &of)])?;
+    let has_seed = || -> Outcome<bool> {
+        let spent = t.node(1).row(first.hash)?.0.spent;
+        Ok(spent.is_some_and(|spent| spent.seed.is_some()))
+    };
+    t.node(0).purge_all(t.at(SECOND + Duration::MINUTE - TICK), 9)?;
+    t.same("whether a seed is kept for a minute", &true, &has_seed()?);
+    t.node(0).purge_all(t.at(SECOND + Duration::MINUTE + TICK), 9)?;
+    t.same("whether a seed is kept for longer", &false, &has_seed()?);
+    let spent = t.node(1).row(first.hash)?.0.spent.map(|spent| (spent.at, spent.attempt));
+    t.same("when and by whom it was spent", &Some((t.at(SECOND), t.attempt(1))), &spent);
+    t.same("whether its successor is kept", &true, &t.node(1).has(t.hash(2))?);
+    Ok(())
+}
+
+fn a_large_family(t: &Trial<'_>) -> Outcome {
+    t.clean_up()?;
+    let of = t.grant(0);
+    let mut tokens = vec![t.refresh(0, &of)];
+    for number in 1..=600 {
+        // The ones that stay stand among the others.
+        let expires_at = t.at(if number % 6 == 0 { DAY } else { HOUR });
+        tokens.push(StoredToken { expires_at, ..t.access(number, &of) });
+    }
+    t.node(0).open(&of, &tokens)?;
+    t.node(0).purge_all(t.at(HOUR), 77)?;
+    let mut there = 0;
+    for token in &tokens {
+        let is_there = t.node(1).has(token.hash)?;
+        there += usize::from(is_there);
+        t.same("whether a token is there", &(token.expires_at > t.at(HOUR)), &is_there);
+    }
+    t.same("tokens left", &101, &there);
+    // A hash that went is as free as one that was never there.
+    t.node(0).exchange_done(&t.spend(&tokens[0], 1), &[tokens[1].clone()])?;
+    t.same("whether it is there again", &true, &t.node(1).has(tokens[1].hash)?);
+    t.node(0).purge_all(t.at(2 * DAY), 77)?;
+    for token in &tokens {
+        t.same("whether a token outlives its grant", &false, &t.node(1).has(token.hash)?);
+    }
+    Ok(())
+}

@@ -1,0 +1,273 @@
+//! Clause 2: what an exchange decides and writes.
+
+use super::clause::Clause::Atomic;
+use super::node::Outcome;
+use super::records::{DAY, HOUR, SECOND, TICK};
+use super::trial::{Case, Needs, Trial};
+use crate::record::{Grant, Spent, StoredToken, TokenKind};
+use crate::storage::{Exchange, Spend};
+
+const ORDER: &str =
+    "decide in the order that `Storage::exchange` documents, and write nothing unless the answer is Done";
+
+pub(super) const CASES: &[Case] = &[
+    Case {
+        clause: Atomic,
+        name: "an exchange spends the token, stores its successors and moves its grant",
+        cost: "a code that can be redeemed again, or a client that holds tokens nobody knows",
+        remedy: "one transaction: lock the row, decide, mark it spent, insert the successors, move the grant",
+        needs: Needs::Nothing,
+        run: an_exchange_does_all_of_it,
+    },
+    Case {
+        clause: Atomic,
+        name: "an exchange decides in the order of the contract and writes nothing unless it is done",
+        cost: "a stolen token that goes unnoticed, or one that works although it is dead",
+        remedy: ORDER,
+        needs: Needs::Nothing,
+        run: it_decides_in_order,
+    },
+    Case {
+        clause: Atomic,
+        name: "an exchange whose successor's hash is taken fails and writes nothing",
+        cost: "the client lost its refresh token and got none",
+        remedy: "insert the successors in the same transaction, with a unique key on the hash, and let a conflict fail",
+        needs: Needs::Nothing,
+        run: a_taken_successor_writes_nothing,
+    },
+    Case {
+        clause: Atomic,
+        name: "a token that is not to be consumed stays unspent and can be exchanged again",
+        cost: "clients without rotation are logged out after their first refresh",
+        remedy: "mark the token spent and erase its parent's seed only if `spend.consume`; do all the rest in any case",
+        needs: Needs::Nothing,
+        run: what_is_not_consumed_stays,
+    },
+    Case {
+        clause: Atomic,
+        name: "spending a successor erases its parent's seed, so that at most one lives",
+        cost: "one old token and a copy of the database yield the live token",
+        remedy: "in the same transaction, set the seed of the row `parent` to null",
+        needs: Needs::Nothing,
+        run: one_seed_lives,
+    },
+    Case {
+        clause: Atomic,
+        name: "a grant's last use and its end are never moved back",
+        cost: "a node whose clock is behind ends a grant before its tokens",
+        remedy: "write the greater of the old value and the new one",
+        needs: Needs::Nothing,
+        run: never_back,
+    },
+];
+
+fn an_exchange_does_all_of_it(t: &Trial<'_>) -> Outcome {
+    for (number, kind) in [(10, TokenKind::AuthorizationCode), (20, TokenKind::RefreshToken)] {
+        for (number, seed) in [(number, None), (number + 100, Some(t.seed(number)))] {
+            let of = t.grant(number);
+            let old = t.token(number, kind, &of);
+            t.node(0).open(&of, std::slice::from_ref(&old))?;
+            let (row, grant) = t.node(1).row(old.hash)?;
+            let successors = t.successors(number + 1, &of, &old);
+            let order = Spend { seed, ..t.spend(&old, number) };
+            t.node(0).exchange_done(&order, &successors)?;
+
+            let (spent_row, moved) = t.node(1).row(old.hash)?;
+            let how = Spent { at: order.at, attempt: order.attempt, seed: order.seed.clone() };
+            t.same_record("the token that was spent", &StoredToken { spent: Some(how), ..row }, &spent_row);
+            let expected = Grant { last_used_at: order.at, expires_at: order.grant_expires_at, ..(*grant).clone() };
+            t.same_record("its grant", &expected, &*moved);
+            for successor in &successors {
+                let (found, of) = t.node(2).row(successor.hash)?;
+                t.same("the kind of a successor", &successor.kind, &found.kind);
+                t.same("its parent", &Some(old.hash), &found.parent);
+                t.same("whether it is unspent", &true, &found.spent.is_none());
+                t.same_record("its grant", &*moved, &*of);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What is true of a token, and what must become of it.
+struct Row {
+    name: &'static str,
+    change: fn(&Trial<'_>, &mut StoredToken, &mut Grant, &mut Spend),
+    answer: Exchange,
+}
+
+const ROWS: &[Row] = {
+    use Exchange::{AlreadySpent, Dead, Done};
+    fn spent(t: &Trial<'_>, token: &mut StoredToken) {
+        token.spent = Some(Spent { at: t.at(TICK), attempt: t.attempt(99), seed: None });
+    }
+    &[
+        Row { name: "live", change: |_, _, _, _| {}, answer: Done },
+        Row { name: "spent", change: |t, it, _, _| spent(t, it), answer: AlreadySpent },
+        // Dead comes first, whatever else is true of the row ..
+        Row { name: "absent", change: |t, _, _, order| order.token = t.hash(9_999), answer: Dead },
+        Row {
+            name: "of another kind",
+            change: |_, _, _, order| order.kind = TokenKind::AuthorizationCode,
+            answer: Dead,
+        },
+        Row { name: "of another grant", change: |t, _, _, order| order.grant_id = t.grant_id(9_999), answer: Dead },
+        Row { name: "revoked", change: |t, it, _, _| it.revoked_at = Some(t.at(TICK)), answer: Dead },
+        Row { name: "of a revoked grant", change: |t, _, of, _| of.revoked_at = Some(t.at(TICK)), answer: Dead },
+        Row {
+            name: "spent, and asked for as another kind",
+            change: |t, it, _, order| {
+                spent(t, it);
+                order.kind = TokenKind::AccessToken;
+            },
+            answer: Dead,
+        },
+        Row {
+            name: "spent, and asked for as another grant's",
+            change: |t, it, _, order| {
+                spent(t, it);
+                order.grant_id = t.grant_id(9_999);
+            },
+            answer: Dead,
+        },
+        Row {
+            name: "spent, of a revoked grant",
+            change: |t, it, of, _| {
+                spent(t, it);
+                of.revoked_at = Some(t.at(TICK));
+            },
+            answer: Dead,
+        },
+        Row {
+            name: "spent and revoked",
+            change: |t, it, _, _| {
+                spent(t, it);
+                it.revoked_at = Some(t.at(TICK));
+            },
+            answer: Dead,
+        },
+        // .. then spent, then expired (for which see clause 6).
+        Row {
+            name: "spent and expired",
+            change: |t, it, _, _| {
+                spent(t, it);
+                it.expires_at = t.at(TICK);
+            },
+            answer: AlreadySpent,
+        },
+        // What is not consumed is judged in the same order.
+        Row { name: "live, not to be consumed", change: |_, _, _, order| order.consume = false, answer: Done },
+        Row {
+            name: "spent, not to be consumed",
+            change: |t, it, _, order| {
+                spent(t, it);
+                order.consume = false;
+            },
+            answer: AlreadySpent,
+        },
+        Row {
+            name: "revoked, not to be consumed",
+            change: |t, it, _, order| {
+                it.revoked_at = Some(t.at(TICK));
+                order.consume = false;
+            },
+            answer: Dead,
+        },
+    ]
+};
+
+fn it_decides_in_order(t: &Trial<'_>) -> Outcome {
+    for (number, row) in (1..).zip(ROWS) {
+        let mut of = t.grant(number);
+        let mut token = t.refresh(number, &of);
+        let mut order = t.spend(&token, number);
+        (row.change)(t, &mut token, &mut of, &mut order);
+        t.node(0).open(&of, std::slice::from_ref(&token))?;
+        let (before, of_before) = t.node(0).row(token.hash)?;
+        let successor = t.access(number + 1_000, &of);
+        let answer = t.node(1).exchange(&order, std::slice::from_ref(&successor))?;
+        t.same(&format!("the answer about a token that is {}", row.name), &row.answer, &answer);
+
+        let (after, of_after) = t.node(0).row(token.hash)?;
+        let is_done = row.answer == Exchange::Done;
+        t.same(&format!("{}: whether the successor is stored", row.name), &is_done, &t.node(0).has(successor.hash)?);
+        if is_done {
+            t.same(&format!("{}: whether the token is spent", row.name), &order.consume, &after.spent.is_some());
+        } else {
+            t.same_record(&format!("{}: the token, which must not change", row.name), &before, &after);
+            t.same_record(&format!("{}: the grant, which must not change", row.name), &*of_before, &*of_after);
+        }
+    }
+    Ok(())
+}
+
+fn a_taken_successor_writes_nothing(t: &Trial<'_>) -> Outcome {
+    let (of, old) = t.family(1)?;
+    let (_, other) = t.family(2)?;
+    let (before, of_before) = t.node(0).row(old.hash)?;
+    let fresh = t.access(10, &of);
+    for (what, taken) in [
+        ("is the token itself", t.access(1, &of)),
+        ("is another grant's", StoredToken { grant_id: of.id, ..other }),
+        ("is another successor's", t.access(10, &of)),
+    ] {
+        for successors in [[fresh.clone(), taken.clone()], [taken.clone(), fresh.clone()]] {
+            let failed = t.node(1).try_exchange(&t.spend(&old, 1), &successors).is_err();
+            t.holds(failed, format!("an exchange fails if a successor's hash {what}"), || "it succeeds".to_owned());
+            let (after, of_after) = t.node(0).row(old.hash)?;
+            t.same_record("the token after an exchange that failed", &before, &after);
+            t.same_record("the grant after an exchange that failed", &*of_before, &*of_after);
+            t.same("whether a successor of it is stored", &false, &t.node(0).has(fresh.hash)?);
+        }
+    }
+    t.node(0).exchange_done(&t.spend(&old, 1), &[fresh])
+}
+
+fn what_is_not_consumed_stays(t: &Trial<'_>) -> Outcome {
+    let (of, first) = t.family(1)?;
+    let second = StoredToken { parent: Some(first.hash), ..t.refresh(2, &of) };
+    t.node(0).exchange_done(&t.spend(&first, 1), std::slice::from_ref(&second))?;
+    for (by, successor) in [(2_u32, 3), (3, 4)] {
+        let at = t.at(SECOND * by);
+        let order = Spend { consume: false, seed: None, at, ..t.spend(&second, u64::from(by)) };
+        t.node(1).exchange_done(&order, &[t.access(successor, &of)])?;
+        let (row, grant) = t.node(0).row(second.hash)?;
+        t.same("whether it is spent", &false, &row.spent.is_some());
+        t.same("whether its successor is stored", &true, &t.node(0).has(t.hash(successor))?);
+        t.same("the last use of its grant", &at, &grant.last_used_at);
+    }
+    let parent = t.node(0).row(first.hash)?.0.spent;
+    t.same("whether its parent's seed is kept", &true, &parent.is_some_and(|spent| spent.seed.is_some()));
+    Ok(())
+}
+
+fn one_seed_lives(t: &Trial<'_>) -> Outcome {
+    let (of, mut last) = t.family(1)?;
+    for number in 2..6_u64 {
+        let next = StoredToken { parent: Some(last.hash), ..t.refresh(number, &of) };
+        t.node(0).exchange_done(&t.spend(&last, number), std::slice::from_ref(&next))?;
+        for earlier in 1..number {
+            let spent = t.node(1).row(t.hash(earlier))?.0.spent;
+            let seed = spent.as_ref().is_some_and(|spent| spent.seed.is_some());
+            let what = format!("whether token {earlier} has a seed after token {} was spent", number - 1);
+            t.same(&what, &(earlier == number - 1), &seed);
+            let attempt = spent.map(|spent| spent.attempt);
+            t.same("by which attempt it was spent", &Some(t.attempt(earlier + 1)), &attempt);
+        }
+        last = next;
+    }
+    Ok(())
+}
+
+fn never_back(t: &Trial<'_>) -> Outcome {
+    let (of, first) = t.family(1)?;
+    let second = t.refresh(2, &of);
+    let order = Spend { at: t.at(HOUR), ..t.spend(&first, 1) };
+    t.node(0).exchange_done(&order, std::slice::from_ref(&second))?;
+    let behind = Spend { at: t.at(SECOND), grant_expires_at: t.at(DAY), ..t.spend(&second, 2) };
+    t.node(1).exchange_done(&behind, &[])?;
+    let grant = t.node(0).row(second.hash)?.1;
+    t.same("the last use", &t.at(HOUR), &grant.last_used_at);
+    t.same("the end", &t.at(2 * DAY), &grant.expires_at);
+    Ok(())
+}

@@ -1,0 +1,135 @@
+//! Clause 6: the time is what the caller says, in the past as in the future, to the microsecond.
+
+use time::{Duration, OffsetDateTime};
+
+use super::clause::Clause::NoClock;
+use super::node::Outcome;
+use super::records::{DAY, HOUR, SECOND, TICK};
+use super::trial::{Case, Needs, Trial};
+use crate::record::{Grant, Spent, StoredToken};
+use crate::storage::{Exchange, GrantSelector, Page, Spend};
+
+const COST: &str = "nodes whose clocks differ disagree about what lives, and tests can't move the time";
+const REMEDY: &str = "compare with the time that the call brings, in whole microseconds; no `now()` in SQL, no expiry by the store itself";
+
+pub(super) const CASES: &[Case] = &[
+    Case {
+        clause: NoClock,
+        name: "an exchange judges by the time it is given, to the microsecond",
+        cost: COST,
+        remedy: REMEDY,
+        needs: Needs::Nothing,
+        run: exchanges,
+    },
+    Case {
+        clause: NoClock,
+        name: "what is written bears the time that was given",
+        cost: "grace windows and purges go by another clock than the server's",
+        remedy: REMEDY,
+        needs: Needs::Nothing,
+        run: writes,
+    },
+    Case {
+        clause: NoClock,
+        name: "the list of live grants goes by the time it is given",
+        cost: COST,
+        remedy: REMEDY,
+        needs: Needs::Nothing,
+        run: lists,
+    },
+    Case {
+        clause: NoClock,
+        name: "a token can be found whatever the time is",
+        cost: "a replay of an expired token is not recognised, and clients are told of a token that never was",
+        remedy: "let only a purge remove rows: no time to live in the store",
+        needs: Needs::Nothing,
+        run: finds,
+    },
+];
+
+/// Long before and long after anybody runs this.
+fn ages(t: &Trial<'_>) -> [OffsetDateTime; 3] {
+    [OffsetDateTime::UNIX_EPOCH + DAY, OffsetDateTime::UNIX_EPOCH + Duration::days(11_000), t.at(DAY)]
+}
+
+/// A grant that was opened at `start` and ends a day later.
+fn grant_of(t: &Trial<'_>, number: u64, start: OffsetDateTime) -> Grant {
+    Grant { opened_at: start, last_used_at: start, expires_at: start + DAY, ..t.grant(number) }
+}
+
+fn exchanges(t: &Trial<'_>) -> Outcome {
+    use Exchange::{AlreadySpent, Dead, Done};
+    // When the token expires, when the grant ends, and whether it is spent.
+    let rows = [
+        ("a token that expires in a moment", SECOND + TICK, DAY, false, Done),
+        ("a token that expires now", SECOND, DAY, false, Dead),
+        ("a token that expired a moment ago", SECOND - TICK, DAY, false, Dead),
+        ("a token of a grant that ends in a moment", DAY, SECOND + TICK, false, Done),
+        ("a token of a grant that ends now", DAY, SECOND, false, Dead),
+        ("a spent token that has expired", TICK, DAY, true, AlreadySpent),
+        ("a spent token of a grant that ends now", DAY, SECOND, true, Dead),
+    ];
+    for (age, start) in (0..).zip(ages(t)) {
+        for (number, (what, token_ends, grant_ends, is_spent, expected)) in (0..).zip(rows) {
+            for consume in [true, false] {
+                let number = age * 1_000 + number * 10 + u64::from(consume);
+                let of = Grant { expires_at: start + grant_ends, ..grant_of(t, number, start) };
+                let mut token = StoredToken { expires_at: start + token_ends, ..t.refresh(number, &of) };
+                token.spent = is_spent.then(|| Spent { at: start, attempt: t.attempt(9_999), seed: None });
+                t.node(0).open(&of, std::slice::from_ref(&token))?;
+                let (at, grant_expires_at) = (start + SECOND, start + 2 * DAY);
+                let order = Spend { at, grant_expires_at, consume, seed: None, ..t.spend(&token, number) };
+                t.same(
+                    &format!("the answer about {what}, in {}", start.date()),
+                    &expected,
+                    &t.node(1).exchange(&order, &[])?,
+                );
+            }
+        }
+    }
+    Ok(())
+}
+
+fn writes(t: &Trial<'_>) -> Outcome {
+    for (age, start) in (0..).zip(ages(t)) {
+        let start = start + Duration::microseconds(123_457);
+        let base = age * 1_000;
+        let of = grant_of(t, base, start);
+        let (old, access) = (t.refresh(base, &of), t.access(base + 1, &of));
+        t.node(0).open(&of, &[old.clone(), access.clone()])?;
+        let (at, grant_expires_at) = (start + TICK, start + 2 * DAY + TICK);
+        t.node(0).exchange_done(&Spend { at, grant_expires_at, ..t.spend(&old, base) }, &[])?;
+        let (row, grant) = t.node(1).row(old.hash)?;
+        t.same("when the token was spent", &Some(at), &row.spent.map(|spent| spent.at));
+        t.same("when the grant was last used", &at, &grant.last_used_at);
+        t.same("when the grant ends", &grant_expires_at, &grant.expires_at);
+        t.node(0).revoke_access_token(access.hash, start + 2 * TICK)?;
+        t.same("when the access token was revoked", &Some(start + 2 * TICK), &t.node(1).row(access.hash)?.0.revoked_at);
+        t.node(0).revoke(&GrantSelector::Id(of.id), start + 3 * TICK)?;
+        t.same("when the grant was revoked", &Some(start + 3 * TICK), &t.node(1).row(old.hash)?.1.revoked_at);
+    }
+    Ok(())
+}
+
+fn lists(t: &Trial<'_>) -> Outcome {
+    for (number, start) in (0..).zip(ages(t)) {
+        let of = grant_of(t, number, start);
+        t.node(0).open(&of, &[])?;
+        let which = GrantSelector::Id(of.id);
+        for (now, expected) in [(start + DAY - TICK, 1), (start + DAY, 0), (start + DAY + TICK, 0)] {
+            let count = || Ok(t.node(1).list(&which, now, &Page::first(9))?.len());
+            t.eventually(&format!("grants live at {now}, of one that ends at {}", of.expires_at), &expected, count)?;
+        }
+    }
+    Ok(())
+}
+
+fn finds(t: &Trial<'_>) -> Outcome {
+    for (number, start) in (0..).zip(ages(t)) {
+        let of = grant_of(t, number, start);
+        let token = StoredToken { expires_at: start + HOUR, ..t.access(number, &of) };
+        t.node(0).open(&of, std::slice::from_ref(&token))?;
+        t.same(&format!("whether a token of {} is found", start.date()), &true, &t.node(1).has(token.hash)?);
+    }
+    Ok(())
+}

@@ -1,0 +1,190 @@
+//! Clause 4: calls that are given up half-way, as happens to every server whose clients hang up.
+//!
+//! A call is polled n times and dropped, for every n until it completes. What it began may still be under way in a
+//! database: a commit that was sent, a rollback that waits for its connection. So nobody waits here for a certain time.
+//! Instead the rows are read in an order in which an atomic step can't look half done, whenever it happens; and then the
+//! same token is wanted by another attempt, whose answer the storage can't give before it knows what became of the first.
+
+use super::clause::Clause::Crashes;
+use super::node::{Node, Outcome, Trouble, patiently};
+use super::records::{DAY, HOUR, SECOND};
+use super::trial::{Case, Needs, Trial};
+use crate::record::StoredToken;
+use crate::secret::TokenHash;
+use crate::storage::{Exchange, GrantSelector, Spend};
+
+/// After how many polls the suite gives up giving up.
+const MOST_POLLS: usize = 40;
+const REMEDY: &str = "one transaction, that rolls back when it is dropped";
+
+pub(super) const CASES: &[Case] = &[
+    Case {
+        clause: Crashes,
+        name: "an exchange that is given up at any moment happens whole or not at all",
+        cost: "a refresh token that is spent but has no successors: the user is logged out; or successors of an unspent one",
+        remedy: REMEDY,
+        needs: Needs::Nothing,
+        run: exchanges,
+    },
+    Case {
+        clause: Crashes,
+        name: "an open_grant that is given up at any moment happens whole or not at all",
+        cost: "a grant whose tokens are lost, or tokens without a grant",
+        remedy: REMEDY,
+        needs: Needs::Nothing,
+        run: openings,
+    },
+    Case {
+        clause: Crashes,
+        name: "revocations and purges that are given up at any moment can be repeated and then are complete",
+        cost: "a user who was told that all sessions have ended is wrong",
+        remedy: "leave no lock behind, and let a repeated call do what is left",
+        needs: Needs::Nothing,
+        run: revocations_and_purges,
+    },
+];
+
+/// Whether a token is spent by this attempt together with all its successors (`true`), or none of it (`false`). An error if it
+/// is anything between. A step that happens while this reads is seen in the end, because it reads the token once more.
+pub(super) fn is_whole(node: Node<'_>, order: &Spend, successors: &[StoredToken]) -> Outcome<bool> {
+    let is_spent = || -> Outcome<bool> {
+        let spent = patiently(|| node.row(order.token))?.0.spent;
+        Ok(spent.is_some_and(|spent| spent.attempt == order.attempt))
+    };
+    let was_spent = is_spent()?;
+    let hashes: Vec<_> = successors.iter().map(|token| token.hash).collect();
+    let mut there = count(node, &hashes)?;
+    if !was_spent && there > 0 {
+        if !is_spent()? {
+            return Err(Trouble::new("an unspent token has no successors", format!("{there} are stored")));
+        }
+        there = count(node, &hashes)?;
+    }
+    match there {
+        0 if !was_spent => Ok(false),
+        all if all == hashes.len() => Ok(true),
+        some => Err(Trouble::new(
+            format!("a spent token has all of its {} successors", hashes.len()),
+            format!("{some} are stored"),
+        )),
+    }
+}
+
+fn count(node: Node<'_>, hashes: &[TokenHash]) -> Outcome<usize> {
+    let mut there = 0;
+    for hash in hashes {
+        there += usize::from(patiently(|| node.has(*hash))?);
+    }
+    Ok(there)
+}
+
+fn exchanges(t: &Trial<'_>) -> Outcome {
+    for polls in 0..MOST_POLLS {
+        let base = polls as u64 * 1_000;
+        let (of, old) = t.family(base)?;
+        let (order, successors) = (t.spend(&old, base), t.successors(base + 10, &of, &old));
+        let other = (t.spend(&old, base + 1), t.successors(base + 20, &of, &old));
+        let answer = t.node(0).give_up(polls, t.node(0).storage.exchange(&order, &successors));
+        is_whole(t.node(1), &order, &successors)?;
+
+        // From here on it is decided.
+        let second = patiently(|| t.node(2).exchange(&other.0, &other.1))?;
+        let is_first = is_whole(t.node(1), &order, &successors)?;
+        let is_second = is_whole(t.node(0), &other.0, &other.1)?;
+        let fits = match second {
+            Exchange::Done => is_second && !is_first,
+            Exchange::AlreadySpent => is_first && !is_second,
+            Exchange::Dead => false,
+        };
+        t.holds(
+            fits,
+            "after an exchange was given up the next one is Done, or AlreadySpent if the first happened",
+            || {
+                format!(
+                    "it is {second:?}, while the first {} and the second {}",
+                    happened(is_first),
+                    happened(is_second)
+                )
+            },
+        );
+        let again = patiently(|| t.node(3).exchange(&order, &successors))?;
+        let expected = if is_first { Exchange::Done } else { Exchange::AlreadySpent };
+        t.same("the answer to the first attempt, when it is repeated", &expected, &again);
+        if let Some(answer) = answer {
+            let is_done = answer.is_ok_and(|answer| answer == Exchange::Done);
+            t.holds(is_done && is_first, "an exchange that completed is Done, and stays", || "it is not".to_owned());
+            break;
+        }
+    }
+    Ok(())
+}
+
+const fn happened(it_did: bool) -> &'static str {
+    if it_did { "happened" } else { "did not happen" }
+}
+
+fn openings(t: &Trial<'_>) -> Outcome {
+    for polls in 0..MOST_POLLS {
+        let base = polls as u64 * 1_000;
+        let of = t.grant(base);
+        let tokens: Vec<_> = (0..4).map(|number| t.access(base + number, &of)).collect();
+        let hashes: Vec<_> = tokens.iter().map(|token| token.hash).collect();
+        let grant = std::sync::Arc::new(of.clone());
+        let answer = t.node(0).give_up(polls, t.node(0).storage.open_grant(&grant, &tokens));
+        let first_look = count(t.node(1), &hashes)?;
+        // It may have happened while they were counted; then all are there at the second look.
+        let stored = if first_look == 0 { 0 } else { count(t.node(1), &hashes)? };
+        t.holds(
+            [0, hashes.len()].contains(&stored),
+            format!("all or none of {} tokens is stored", hashes.len()),
+            || format!("{stored} are, after the call was dropped"),
+        );
+        // Again until it is there: an error says that it is, or that the storage is still busy with the first one.
+        patiently(|| match t.node(2).try_open(&of, &tokens) {
+            Ok(()) => Ok(()),
+            Err(_) if count(t.node(3), &hashes).is_ok_and(|count| count == hashes.len()) => Ok(()),
+            Err(error) => Err(Trouble::failed("open_grant, repeated after it was given up,", &error)),
+        })?;
+        t.same("tokens stored in the end", &hashes.len(), &count(t.node(1), &hashes)?);
+        if let Some(answer) = answer {
+            t.holds(answer.is_ok(), "an open_grant that completed succeeds", || "it fails".to_owned());
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn revocations_and_purges(t: &Trial<'_>) -> Outcome {
+    t.clean_up()?;
+    let which = GrantSelector::Subject(t.subject("alice"));
+    for polls in 0..MOST_POLLS {
+        let base = polls as u64 * 1_000;
+        let families: Vec<_> = (0..4).map(|number| t.family(base + number)).collect::<Outcome<_>>()?;
+        let access = t.access(base + 10, &families[0].0);
+        let order = Spend { consume: false, seed: None, ..t.spend(&families[0].1, base) };
+        t.node(0).exchange_done(&order, std::slice::from_ref(&access))?;
+
+        let storage = t.node(0).storage;
+        let one = t.node(0).give_up(polls, storage.revoke_access_token(&access.hash, t.at(SECOND)));
+        patiently(|| t.node(1).revoke_access_token(access.hash, t.at(SECOND)))?;
+        let revoked = t.node(2).row(access.hash)?.0.revoked_at;
+        t.same("when the access token was revoked", &Some(t.at(SECOND)), &revoked);
+
+        let all = t.node(0).give_up(polls, storage.revoke_grants(&which, t.at(HOUR)));
+        patiently(|| t.node(1).revoke(&which, t.at(HOUR)))?;
+        for (_, token) in &families {
+            let revoked = t.node(2).row(token.hash)?.1.revoked_at;
+            t.same("when the grant was revoked", &Some(t.at(HOUR)), &revoked);
+        }
+
+        let purge = t.node(0).give_up(polls, storage.purge_expired(t.at(DAY), 3));
+        patiently(|| t.node(1).purge_all(t.at(2 * DAY), 100))?;
+        for (_, token) in &families {
+            t.same("whether a token is left", &false, &t.node(2).has(token.hash)?);
+        }
+        if one.is_some() && all.is_some() && purge.is_some() {
+            break;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,133 @@
+//! Clause 7: the list of grants, from which a user takes back what was given.
+//!
+//! A list may lag behind (clause 1), so a wrong one is asked for again for a moment.
+
+use time::Duration;
+
+use super::clause::Clause::RevocationIsFinal;
+use super::node::{Node, Outcome};
+use super::records::{DAY, HOUR, SECOND};
+use super::revocation::{all_selectors, many_grants};
+use super::trial::{Case, Needs, Trial};
+use crate::record::{Grant, GrantId};
+use crate::storage::{GrantSelector, Page};
+
+pub(super) const CASES: &[Case] = &[
+    Case {
+        clause: RevocationIsFinal,
+        name: "each selector lists what it names and nothing else",
+        cost: "a user does not see who has access, or sees the connected applications of somebody else",
+        remedy: "translate each variant of `GrantSelector` on its own; `GrantSelector::selects` says what is meant",
+        needs: Needs::Nothing,
+        run: selectors,
+    },
+    Case {
+        clause: RevocationIsFinal,
+        name: "live grants are listed newest first, each once, whatever the size of a page",
+        cost: "a user does not find the application whose access is to be taken back",
+        remedy: "order by `opened_at`, then `id`, both descending, and begin behind `after` in that same order",
+        needs: Needs::Nothing,
+        run: pages,
+    },
+    Case {
+        clause: RevocationIsFinal,
+        name: "what is dead is not listed and does not shorten a page",
+        cost: "a list that ends too early hides a live grant",
+        remedy: "filter by liveness in the query, before `limit` counts",
+        needs: Needs::Nothing,
+        run: dead_ones,
+    },
+];
+
+fn selectors(t: &Trial<'_>) -> Outcome {
+    let grants = many_grants(t, 0)?;
+    for which in all_selectors(t, 0) {
+        let mut meant: Vec<_> = grants.iter().filter(|grant| which.selects(grant)).map(|grant| grant.id).collect();
+        meant.sort_unstable();
+        let list = || -> Outcome<Vec<GrantId>> {
+            let mut ids = ids(t.node(1), &which, t.at(SECOND), &Page::first(99))?;
+            ids.sort_unstable();
+            Ok(ids)
+        };
+        t.eventually(&format!("what {which:?} lists"), &meant, list)?;
+    }
+    Ok(())
+}
+
+fn ids(node: Node<'_>, which: &GrantSelector, now: time::OffsetDateTime, page: &Page) -> Outcome<Vec<GrantId>> {
+    Ok(node.list(which, now, page)?.iter().map(|grant| grant.id).collect())
+}
+
+/// All pages of a list, put together.
+fn listed(t: &Trial<'_>, which: &GrantSelector, limit: usize) -> Outcome<Vec<GrantId>> {
+    let (mut listed, mut page) = (Vec::new(), Page::first(limit));
+    // A list that goes in circles is not followed for ever.
+    for number in 0..100 {
+        let part = t.node(number).list(which, t.at(HOUR), &page)?;
+        t.holds(part.len() <= limit, format!("a page has {limit} grants at most"), || format!("it has {}", part.len()));
+        let Some(last) = part.last() else { break };
+        page = Page::after(last, limit);
+        listed.extend(part.iter().map(|grant| grant.id));
+    }
+    Ok(listed)
+}
+
+fn pages(t: &Trial<'_>) -> Outcome {
+    // Some are opened at the same time: their order is the storage's, but it is the same on every page.
+    let mut grants = Vec::new();
+    for number in 0..40_u64 {
+        let opened_at = t.at(Duration::microseconds(i64::try_from(number * 7 % 20).unwrap_or_default()));
+        let of = Grant { opened_at, ..t.grant(number) };
+        t.node(0).open(&of, &[])?;
+        grants.push(of);
+    }
+    grants.sort_by_key(|grant| std::cmp::Reverse(grant.opened_at));
+    let mut all: Vec<_> = grants.iter().map(|grant| grant.id).collect();
+    all.sort_unstable();
+    for which in [GrantSelector::Subject(t.subject("alice")), GrantSelector::Client(t.client("app"))] {
+        let in_order = || -> Outcome<(Vec<_>, Vec<_>)> {
+            let list = t.node(1).list(&which, t.at(HOUR), &Page::first(99))?;
+            let mut ids: Vec<_> = list.iter().map(|grant| grant.id).collect();
+            ids.sort_unstable();
+            Ok((list.iter().map(|grant| grant.opened_at).collect(), ids))
+        };
+        let times = grants.iter().map(|grant| grant.opened_at).collect();
+        t.eventually("when the listed grants were opened, and which they are", &(times, all.clone()), in_order)?;
+        let whole = ids(t.node(1), &which, t.at(HOUR), &Page::first(99))?;
+        for limit in [1, 2, 3, 7, 39, 40, 41, 1_000_000] {
+            t.eventually(&format!("a list in pages of {limit}"), &whole, || listed(t, &which, limit))?;
+        }
+        t.same("a page of none", &Vec::new(), &ids(t.node(1), &which, t.at(HOUR), &Page::first(0))?);
+        if !t.is_clean() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn dead_ones(t: &Trial<'_>) -> Outcome {
+    let which = GrantSelector::Subject(t.subject("alice"));
+    let opened = |number: u64| t.at(Duration::seconds(i64::try_from(number).unwrap_or_default()));
+    for number in 0..30_u64 {
+        // Of three, the first is revoked, the second has ended, and the third lives.
+        let expires_at = if number % 3 == 1 { t.at(HOUR) } else { t.at(DAY) };
+        let of = Grant { opened_at: opened(number), expires_at, ..t.grant(number) };
+        t.node(0).open(&of, &[])?;
+        if number % 3 == 0 {
+            t.node(0).revoke(&GrantSelector::Id(of.id), t.at(SECOND))?;
+        }
+    }
+    let live: Vec<_> = (0..30).rev().filter(|number| number % 3 == 2).map(|number| t.grant_id(number)).collect();
+    for limit in [1, 4, 99] {
+        let first = || ids(t.node(1), &which, t.at(HOUR), &Page::first(limit));
+        let expected: Vec<_> = live.iter().take(limit).copied().collect();
+        t.eventually(&format!("the first {limit} live grants"), &expected, first)?;
+        t.eventually(&format!("a list in pages of {limit}"), &live, || listed(t, &which, limit))?;
+    }
+    // A page goes on behind a grant that was revoked in the meantime.
+    let behind = Page { limit: 9, after: Some((opened(20), t.grant_id(20))) };
+    t.node(0).revoke(&GrantSelector::Id(t.grant_id(20)), t.at(SECOND))?;
+    t.eventually("what follows a grant that was revoked", &live[4..].to_vec(), || {
+        ids(t.node(1), &which, t.at(HOUR), &behind)
+    })
+}

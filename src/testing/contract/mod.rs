@@ -1,0 +1,165 @@
+//! The contract of a storage as a suite that a host runs against its own.
+
+mod attempts;
+mod clause;
+mod clients;
+mod evidence;
+mod exchange;
+mod given_time;
+mod given_up;
+mod listing;
+mod node;
+mod opaque;
+mod opening;
+mod races;
+mod records;
+mod report;
+mod revocation;
+mod trial;
+mod visible;
+
+use std::fmt;
+use std::process::Command;
+
+pub use self::clause::Clause;
+pub use self::node::Task;
+use self::node::{Node, chain, run};
+pub use self::report::{BrokenContract, ContractReport, Violation};
+use self::trial::{Case, NODES, Needs, Supplies, Trial};
+use crate::storage::{ClientRegistry, Storage};
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+const CASES: &[&[Case]] = &[
+    opaque::CASES,
+    visible::CASES,
+    opening::CASES,
+    exchange::CASES,
+    races::CASES,
+    attempts::CASES,
+    given_up::CASES,
+    evidence::CASES,
+    given_time::CASES,
+    revocation::CASES,
+    listing::CASES,
+    clients::CASES,
+];
+
+/// Runs the whole contract against a storage; see [`StorageContract`] for options.
+///
+/// # Errors
+/// The storage breaks its contract. The error prints every violation.
+pub fn storage_contract<S, E, F>(
+    block_on: impl for<'t> Fn(Task<'t>) + Sync,
+    connect: impl Fn() -> F,
+) -> Result<ContractReport, BrokenContract>
+where
+    S: Storage,
+    E: Into<BoxError>,
+    F: Future<Output = Result<S, E>>,
+{
+    StorageContract::new(block_on, connect).run()
+}
+
+/// The contract of [`Storage`](crate::Storage) as a suite, with options.
+pub struct StorageContract<'a, S, B, C> {
+    block_on: B,
+    connect: C,
+    registry: Option<fn(&S) -> &dyn ClientRegistry>,
+    interrupt: Option<Box<dyn Fn() + Sync + 'a>>,
+    worker: Option<Box<dyn Fn() -> Command + Sync + 'a>>,
+    rounds: u32,
+}
+
+impl<S, B, C> fmt::Debug for StorageContract<'_, S, B, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StorageContract").field("rounds", &self.rounds).finish_non_exhaustive()
+    }
+}
+
+impl<'a, S, B, C, E, F> StorageContract<'a, S, B, C>
+where
+    S: Storage,
+    B: for<'t> Fn(Task<'t>) + Sync,
+    C: Fn() -> F,
+    E: Into<BoxError>,
+    F: Future<Output = Result<S, E>>,
+{
+    /// The suite for the storage that `connect` opens handles on.
+    pub fn new(block_on: B, connect: C) -> Self {
+        Self { block_on, connect, registry: None, interrupt: None, worker: None, rounds: 1 }
+    }
+
+    /// Checks what a [`ClientRegistry`] promises, too.
+    #[must_use]
+    pub fn client_registry(mut self) -> Self
+    where
+        S: ClientRegistry,
+    {
+        self.registry = Some(|storage| storage);
+        self
+    }
+
+    /// How many times more rounds a race has than it has by default: 1 is a matter of seconds.
+    #[must_use]
+    pub const fn rounds(mut self, times: u32) -> Self {
+        self.rounds = times;
+        self
+    }
+
+    /// Runs every case that the options allow, one after the other.
+    ///
+    /// # Errors
+    /// The storage breaks its contract, or could not be reached.
+    pub fn run(self) -> Result<ContractReport, BrokenContract> {
+        let storages: Vec<S> = run(&self.block_on, async {
+            let mut storages = Vec::new();
+            for _ in 0..NODES {
+                storages.push((self.connect)().await.map_err(Into::into)?);
+            }
+            Ok(storages)
+        })
+        .map_err(|error: BoxError| BrokenContract::unable(format!("`connect` failed: {}", chain(&*error))))?;
+        let nodes: Vec<_> = storages.iter().map(|storage| Node { storage, block_on: &self.block_on }).collect();
+        let registries: Vec<_> =
+            self.registry.iter().flat_map(|as_registry| storages.iter().map(as_registry)).collect();
+        let host = Supplies {
+            nodes: &nodes,
+            registries: &registries,
+            interrupt: self.interrupt.as_deref(),
+            worker: self.worker.as_deref(),
+            rounds: self.rounds,
+        };
+        judge(host)
+    }
+}
+
+fn judge(host: Supplies<'_>) -> Result<ContractReport, BrokenContract> {
+    let (mut report, mut violations) = (ContractReport::default(), Vec::new());
+    for (number, case) in (1..).zip(CASES.iter().copied().flatten()) {
+        if !host.has(case.needs) {
+            report.skipped.push((case.clause, case.name, case.needs.option()));
+            continue;
+        }
+        let found = Trial::judge(host, *case, number);
+        if found.is_empty() {
+            report.passed.push((case.clause, case.name));
+        }
+        violations.extend(found);
+    }
+    if violations.is_empty() {
+        return Ok(report);
+    }
+    Err(BrokenContract { violations, passed: report, unable: None })
+}
+
+impl Supplies<'_> {
+    fn has(&self, needs: Needs) -> bool {
+        match needs {
+            Needs::Nothing => true,
+            Needs::Registry => !self.registries.is_empty(),
+            Needs::Interruption => self.interrupt.is_some(),
+            Needs::Workers => self.worker.is_some(),
+        }
+    }
+}

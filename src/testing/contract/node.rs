@@ -1,0 +1,179 @@
+//! A handle on the storage, called as if it were synchronous: a case reads from top to bottom, and only the host's
+//! `block_on` knows which runtime is beneath.
+
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration as Wait;
+
+use time::OffsetDateTime;
+
+use crate::error::StorageError;
+use crate::record::{Grant, StoredToken};
+use crate::secret::TokenHash;
+use crate::storage::{Exchange, GrantSelector, Page, Spend, Storage};
+
+/// What `block_on` is given: a task to be run to its end.
+pub type Task<'a> = Pin<Box<dyn Future<Output = ()> + 'a>>;
+
+pub(super) type BlockOn<'a> = &'a (dyn for<'t> Fn(Task<'t>) + Sync);
+
+/// Something that a case can't go on after: what was expected, and what was observed.
+#[derive(Debug)]
+pub(super) struct Trouble {
+    pub(super) expected: String,
+    pub(super) observed: String,
+}
+
+pub(super) type Outcome<T = ()> = Result<T, Trouble>;
+
+impl Trouble {
+    pub(super) fn new(expected: impl Into<String>, observed: impl Into<String>) -> Self {
+        Self { expected: expected.into(), observed: observed.into() }
+    }
+
+    /// A call that should have succeeded.
+    pub(super) fn failed(call: &str, error: &(dyn std::error::Error + 'static)) -> Self {
+        Self::new(format!("{call} succeeds"), format!("it failed: {}", chain(error)))
+    }
+}
+
+/// An error with all its causes.
+pub(super) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let causes = std::iter::successors(error.source(), |error| error.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
+#[derive(Clone, Copy)]
+pub(super) struct Node<'a> {
+    pub(super) storage: &'a dyn Storage,
+    pub(super) block_on: BlockOn<'a>,
+}
+
+impl Node<'_> {
+    pub(super) fn run<T>(&self, future: impl Future<Output = T>) -> T {
+        run(self.block_on, future)
+    }
+
+    pub(super) fn try_open(&self, grant: &Grant, tokens: &[StoredToken]) -> Result<(), StorageError> {
+        self.run(self.storage.open_grant(&Arc::new(grant.clone()), tokens))
+    }
+
+    pub(super) fn open(&self, grant: &Grant, tokens: &[StoredToken]) -> Outcome {
+        self.try_open(grant, tokens).map_err(|error| Trouble::failed("open_grant with new identifiers", &error))
+    }
+
+    pub(super) fn try_find(&self, token: TokenHash) -> Result<Option<(StoredToken, Arc<Grant>)>, StorageError> {
+        self.run(self.storage.find(&token))
+    }
+
+    pub(super) fn find(&self, token: TokenHash) -> Outcome<Option<(StoredToken, Arc<Grant>)>> {
+        self.try_find(token).map_err(|error| Trouble::failed("find", &error))
+    }
+
+    /// A token that must be there.
+    pub(super) fn row(&self, token: TokenHash) -> Outcome<(StoredToken, Arc<Grant>)> {
+        self.find(token)?.ok_or_else(|| Trouble::new("find returns a token that was stored", "it is not there"))
+    }
+
+    pub(super) fn has(&self, token: TokenHash) -> Outcome<bool> {
+        Ok(self.find(token)?.is_some())
+    }
+
+    pub(super) fn try_exchange(&self, spend: &Spend, successors: &[StoredToken]) -> Result<Exchange, StorageError> {
+        self.run(self.storage.exchange(spend, successors))
+    }
+
+    pub(super) fn exchange(&self, spend: &Spend, successors: &[StoredToken]) -> Outcome<Exchange> {
+        self.try_exchange(spend, successors).map_err(|error| Trouble::failed("exchange", &error))
+    }
+
+    /// An exchange that has no reason not to be done.
+    pub(super) fn exchange_done(&self, spend: &Spend, successors: &[StoredToken]) -> Outcome {
+        match self.exchange(spend, successors)? {
+            Exchange::Done => Ok(()),
+            other => Err(Trouble::new("the exchange of a live token is Done", format!("it is {other:?}"))),
+        }
+    }
+
+    pub(super) fn revoke_access_token(&self, token: TokenHash, at: OffsetDateTime) -> Outcome {
+        self.run(self.storage.revoke_access_token(&token, at))
+            .map_err(|error| Trouble::failed("revoke_access_token", &error))
+    }
+
+    pub(super) fn try_revoke(&self, which: &GrantSelector, at: OffsetDateTime) -> Result<u64, StorageError> {
+        self.run(self.storage.revoke_grants(which, at))
+    }
+
+    pub(super) fn revoke(&self, which: &GrantSelector, at: OffsetDateTime) -> Outcome<u64> {
+        self.try_revoke(which, at).map_err(|error| Trouble::failed("revoke_grants", &error))
+    }
+
+    pub(super) fn list(&self, which: &GrantSelector, now: OffsetDateTime, page: &Page) -> Outcome<Vec<Arc<Grant>>> {
+        self.run(self.storage.grants(which, now, page)).map_err(|error| Trouble::failed("grants", &error))
+    }
+
+    pub(super) fn purge(&self, before: OffsetDateTime, limit: usize) -> Outcome<usize> {
+        let touched = self
+            .run(self.storage.purge_expired(before, limit))
+            .map_err(|error| Trouble::failed("purge_expired", &error))?;
+        if touched > limit {
+            return Err(Trouble::new(format!("a purge touches at most {limit} rows"), format!("it says {touched}")));
+        }
+        Ok(touched)
+    }
+
+    /// Purges until nothing is left to do.
+    pub(super) fn purge_all(&self, before: OffsetDateTime, limit: usize) -> Outcome {
+        // No case stores nearly as much.
+        for _ in 0..1_000_000_usize.div_ceil(limit) {
+            if self.purge(before, limit)? < limit {
+                return Ok(());
+            }
+        }
+        Err(Trouble::new("a purge that is repeated comes to its end", "it goes on and on"))
+    }
+
+    /// Polls a call a number of times and then drops it, as a server does when its client hangs up.
+    pub(super) fn give_up<T>(&self, polls: usize, call: impl Future<Output = T>) -> Option<T> {
+        let mut left = polls;
+        self.run(async {
+            let mut call = pin!(call);
+            poll_fn(|context| {
+                if left == 0 {
+                    return Poll::Ready(None);
+                }
+                left -= 1;
+                match call.as_mut().poll(context) {
+                    Poll::Ready(done) => Poll::Ready(Some(done)),
+                    Poll::Pending if left == 0 => Poll::Ready(None),
+                    Poll::Pending => Poll::Pending,
+                }
+            })
+            .await
+        })
+    }
+}
+
+/// Runs a future by the host's `block_on`, which returns nothing.
+pub(super) fn run<T>(block_on: BlockOn<'_>, future: impl Future<Output = T>) -> T {
+    let mut done = None;
+    block_on(Box::pin(async { done = Some(future.await) }));
+    done.expect("`block_on` has to run its task to the end")
+}
+
+/// Repeats what may fail for a while: after an interruption a database needs a moment until it answers again. The first
+/// tries follow at once; only a storage that is really away makes this wait, for half a minute in all.
+pub(super) fn patiently<T, E>(mut call: impl FnMut() -> Result<T, E>) -> Result<T, E> {
+    let mut pause = Wait::from_millis(1);
+    let mut waited = Wait::ZERO;
+    loop {
+        match call() {
+            Err(_) if waited < Wait::from_secs(30) => std::thread::sleep(pause),
+            done => return done,
+        }
+        waited += pause;
+        pause = (pause * 2).min(Wait::from_millis(500));
+    }
+}

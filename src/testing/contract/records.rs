@@ -1,0 +1,146 @@
+//! Records that belong to one case: no two cases share an identifier, a user or a client, because they share a storage.
+
+use std::sync::Arc;
+
+use serde_json::json;
+use sha2::{Digest, Sha256};
+use time::{Duration, OffsetDateTime};
+
+use super::node::Outcome;
+use super::trial::Trial;
+use crate::record::{
+    AttemptId, ClientId, Grant, GrantDetails, GrantId, GrantType, StoredToken, Subject, TokenDetails, TokenKind,
+};
+use crate::scope::Scope;
+use crate::secret::{Seed, TokenHash};
+use crate::storage::Spend;
+
+pub(super) const START: Duration = Duration::ZERO;
+pub(super) const TICK: Duration = Duration::MICROSECOND;
+pub(super) const SECOND: Duration = Duration::SECOND;
+pub(super) const HOUR: Duration = Duration::HOUR;
+pub(super) const DAY: Duration = Duration::DAY;
+
+/// Cases take place one after the other, each in a year of its own that begins when all before it has ended. All lie in
+/// the future: whoever goes by the real clock is off.
+const FIRST: i64 = 4_102_444_800;
+const YEAR: Duration = Duration::days(400);
+
+impl Trial<'_> {
+    /// A time of this case.
+    pub(super) fn at(&self, after: Duration) -> OffsetDateTime {
+        let year = i32::try_from(self.number).unwrap_or_default();
+        OffsetDateTime::UNIX_EPOCH + Duration::seconds(FIRST) + YEAR * year + after
+    }
+
+    /// Removes what cases before this one left behind, so that a purge has only this one's to do.
+    pub(super) fn clean_up(&self) -> Outcome {
+        self.node(0).purge_all(self.at(START), 1_000)
+    }
+
+    fn bytes(&self, what: &str, number: u64) -> [u8; 32] {
+        Sha256::digest(format!("{}/{what}/{number}", self.number)).into()
+    }
+
+    fn short_bytes(&self, what: &str, number: u64) -> [u8; 16] {
+        let mut short = [0; 16];
+        short.copy_from_slice(&self.bytes(what, number)[..16]);
+        short
+    }
+
+    pub(super) fn hash(&self, number: u64) -> TokenHash {
+        TokenHash::from_bytes(self.bytes("token", number))
+    }
+
+    pub(super) fn grant_id(&self, number: u64) -> GrantId {
+        GrantId::from_bytes(self.short_bytes("grant", number))
+    }
+
+    pub(super) fn attempt(&self, number: u64) -> AttemptId {
+        AttemptId::from_bytes(self.short_bytes("attempt", number))
+    }
+
+    pub(super) fn seed(&self, number: u64) -> Seed {
+        Seed::from_bytes(self.bytes("seed", number))
+    }
+
+    pub(super) fn subject(&self, name: &str) -> Subject {
+        Subject::new(format!("{name}-{}", self.number)).expect("a good subject")
+    }
+
+    pub(super) fn client(&self, name: &str) -> ClientId {
+        ClientId::new(format!("{name}-{}", self.number)).expect("a good client identifier")
+    }
+
+    /// A grant of alice to the client `app`, opened at the start, that ends after a day.
+    pub(super) fn grant(&self, number: u64) -> Grant {
+        Grant {
+            id: self.grant_id(number),
+            client_id: self.client("app"),
+            subject: Some(self.subject("alice")),
+            grant_type: GrantType::built_in(GrantType::AUTHORIZATION_CODE),
+            scope: Scope::parse("user:read user:write").expect("a good scope"),
+            opened_at: self.at(START),
+            last_used_at: self.at(START),
+            expires_at: self.at(DAY),
+            revoked_at: None,
+            host_data: Some(Arc::new(json!({ "tenant": 7 }))),
+            details: GrantDetails::default(),
+        }
+    }
+
+    /// A token of a grant that expires after a day.
+    pub(super) fn token(&self, number: u64, kind: TokenKind, of: &Grant) -> StoredToken {
+        StoredToken {
+            hash: self.hash(number),
+            kind,
+            grant_id: of.id,
+            scope: of.scope.clone(),
+            issued_at: of.opened_at,
+            expires_at: of.opened_at.saturating_add(DAY),
+            parent: None,
+            spent: None,
+            revoked_at: None,
+            details: TokenDetails::default(),
+        }
+    }
+
+    pub(super) fn refresh(&self, number: u64, of: &Grant) -> StoredToken {
+        self.token(number, TokenKind::RefreshToken, of)
+    }
+
+    pub(super) fn access(&self, number: u64, of: &Grant) -> StoredToken {
+        self.token(number, TokenKind::AccessToken, of)
+    }
+
+    /// A new grant with one refresh token, stored. The token has the number of the grant.
+    pub(super) fn family(&self, number: u64) -> Outcome<(Grant, StoredToken)> {
+        let grant = self.grant(number);
+        let token = self.refresh(number, &grant);
+        self.node(0).open(&grant, std::slice::from_ref(&token))?;
+        Ok((grant, token))
+    }
+
+    /// The order to spend a token, a second after the start and with a seed.
+    pub(super) fn spend(&self, what: &StoredToken, by: u64) -> Spend {
+        Spend {
+            token: what.hash,
+            kind: what.kind,
+            grant_id: what.grant_id,
+            attempt: self.attempt(by),
+            at: self.at(SECOND),
+            consume: true,
+            seed: Some(self.seed(by)),
+            grant_expires_at: self.at(2 * DAY),
+        }
+    }
+
+    /// An access token and a refresh token that come of another, numbered from `first` on.
+    pub(super) fn successors(&self, first: u64, of: &Grant, parent: &StoredToken) -> Vec<StoredToken> {
+        let mut successors = vec![self.access(first, of), self.refresh(first + 1, of)];
+        for successor in &mut successors {
+            successor.parent = Some(parent.hash);
+        }
+        successors
+    }
+}

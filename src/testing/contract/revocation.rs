@@ -1,0 +1,297 @@
+//! Clause 7: what is revoked, and that it stays so.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use super::clause::Clause::RevocationIsFinal;
+use super::node::{Node, Outcome};
+use super::records::{DAY, HOUR, SECOND};
+use super::trial::{Case, Needs, RUNNERS, Trial};
+use crate::record::{ClientId, Grant, StoredToken, Subject, TokenKind};
+use crate::storage::{Exchange, GrantSelector};
+
+const ALIVE: &str = "a stolen token works on after the user has ended all sessions";
+
+pub(super) const CASES: &[Case] = &[
+    Case {
+        clause: RevocationIsFinal,
+        name: "each selector revokes what it names and nothing else, and the first time counts",
+        cost: "sessions of a user live on, or those of somebody else are ended",
+        remedy: "translate each variant of `GrantSelector` on its own; `GrantSelector::selects` says what is meant",
+        needs: Needs::Nothing,
+        run: selectors,
+    },
+    Case {
+        clause: RevocationIsFinal,
+        name: "names are compared byte by byte",
+        cost: "a user ends the sessions of somebody whose name looks like theirs, or sees them",
+        remedy: "compare subjects and clients in a binary collation, without trimming, folding or normalising",
+        needs: Needs::Nothing,
+        run: similar_names,
+    },
+    Case {
+        clause: RevocationIsFinal,
+        name: "only an access token is revoked by itself, and the first time counts",
+        cost: "a refresh token that was revoked by mistake logs a user out, and a code can't be redeemed",
+        remedy: "update where the hash and the kind `access_token` fit and it is not yet revoked",
+        needs: Needs::Nothing,
+        run: one_access_token,
+    },
+    Case {
+        clause: RevocationIsFinal,
+        name: "no token of a revoked grant can be exchanged or made live again, in a large family either",
+        cost: ALIVE,
+        remedy: "let one row say whether a family lives, and let every step look at it",
+        needs: Needs::Nothing,
+        run: a_revoked_family,
+    },
+    Case {
+        clause: RevocationIsFinal,
+        name: "a grant that is revoked while its tokens are exchanged is dead when the revocation returns",
+        cost: ALIVE,
+        remedy: "let exchange lock the grant and write only what it changes of it: never the whole row as it was read",
+        needs: Needs::Nothing,
+        run: revoked_while_used,
+    },
+    Case {
+        clause: RevocationIsFinal,
+        name: "a revocation by subject covers every grant whose opening returned before it began",
+        cost: "a thief who logs in just before the password is changed stays logged in",
+        remedy: "let the revocation read what is committed when it begins: no older snapshot, no lagging index",
+        needs: Needs::Nothing,
+        run: revoked_while_opened,
+    },
+];
+
+/// Grants of two users and a machine at two clients; the number of each is that of its token.
+pub(super) fn many_grants(t: &Trial<'_>, base: u64) -> Outcome<Vec<Grant>> {
+    let (alice, app) = (format!("alice-{base}"), format!("app-{base}"));
+    let mut grants = Vec::new();
+    for (number, owner, client) in [
+        (1, Some("alice"), "app"),
+        (2, Some("alice"), "other"),
+        (3, Some("bob"), "app"),
+        (4, None, "app"),
+        // A machine that is called like a user.
+        (5, None, "alice"),
+        (6, Some("alice"), "app"),
+    ] {
+        let client = if client == "alice" {
+            &alice
+        } else if client == "app" {
+            &app
+        } else {
+            client
+        };
+        let subject = owner.map(|owner| t.subject(&format!("{owner}-{base}")));
+        let grant = Grant { subject, client_id: t.client(client), ..t.grant(base + number) };
+        t.node(0).open(&grant, &[t.access(base + number, &grant)])?;
+        grants.push(grant);
+    }
+    Ok(grants)
+}
+
+/// Selectors for [`many_grants`].
+pub(super) fn all_selectors(t: &Trial<'_>, base: u64) -> Vec<GrantSelector> {
+    use GrantSelector::{Client, Id, Subject, SubjectAndClient, SubjectAndId};
+    let (alice, bob) = (t.subject(&format!("alice-{base}")), t.subject(&format!("bob-{base}")));
+    let (app, machine) = (t.client(&format!("app-{base}")), t.client(&format!("alice-{base}")));
+    let id = |number: u64| t.grant_id(base + number);
+    vec![
+        Id(id(3)),
+        Id(id(9)),
+        SubjectAndId(bob.clone(), id(3)),
+        SubjectAndId(alice.clone(), id(3)),
+        SubjectAndId(alice.clone(), id(5)),
+        Subject(alice.clone()),
+        Subject(bob),
+        Client(app.clone()),
+        Client(machine.clone()),
+        SubjectAndClient(alice.clone(), app),
+        SubjectAndClient(alice, machine),
+    ]
+}
+
+fn selectors(t: &Trial<'_>) -> Outcome {
+    for number in 0..all_selectors(t, 0).len() {
+        let base = number as u64 * 100;
+        let which = &all_selectors(t, base)[number];
+        let grants = many_grants(t, base)?;
+        let meant = grants.iter().filter(|grant| which.selects(grant)).count() as u64;
+        t.same(&format!("grants revoked by {which:?}"), &meant, &t.node(0).revoke(which, t.at(SECOND))?);
+        t.same("grants revoked by it for the second time", &0, &t.node(1).revoke(which, t.at(HOUR))?);
+        for (number, grant) in (1..).zip(&grants) {
+            let expected = which.selects(grant).then(|| t.at(SECOND));
+            let revoked = t.node(1).row(t.hash(base + number))?.1.revoked_at;
+            let (subject, client) = (&grant.subject, &grant.client_id);
+            t.same(&format!("when {which:?} revoked a grant of {subject:?} to {client}"), &expected, &revoked);
+        }
+    }
+    Ok(())
+}
+
+fn similar_names(t: &Trial<'_>) -> Outcome {
+    let names = ["ana", "Ana", "an\u{e1}", "ana\u{301}", "ana ", " ana", "an_", "an%", "a'na", "a\\na", "\u{1f980}ana"];
+    let subject = |name: &str| Subject::new(format!("{}{name}", t.number)).expect("a good subject");
+    let grant = |number: usize| Grant { subject: Some(subject(names[number])), ..t.grant(number as u64) };
+    for number in 0..names.len() {
+        let of = grant(number);
+        t.node(0).open(&of, &[t.access(number as u64, &of)])?;
+    }
+    for (number, name) in names.iter().enumerate() {
+        let which = GrantSelector::Subject(subject(name));
+        t.same(&format!("grants revoked of {name:?}"), &1, &t.node(0).revoke(&which, t.at(SECOND))?);
+        for other in 0..names.len() {
+            let is_revoked = t.node(1).row(t.hash(other as u64))?.1.revoked_at.is_some();
+            t.same(&format!("whether {:?} is revoked with {name:?}", names[other]), &(other <= number), &is_revoked);
+        }
+    }
+    let clients = ["web", "Web", "web ", "we_", "we%", "w'eb", "w\"eb", "w\\eb"];
+    let client = |name: &str| ClientId::new(format!("{}{name}", t.number)).expect("a good client identifier");
+    for (number, name) in (100..).zip(clients) {
+        let of = Grant { client_id: client(name), ..t.grant(number) };
+        t.node(0).open(&of, &[])?;
+    }
+    for name in clients {
+        let which = GrantSelector::Client(client(name));
+        t.same(&format!("grants revoked of client {name:?}"), &1, &t.node(0).revoke(&which, t.at(SECOND))?);
+    }
+    Ok(())
+}
+
+fn one_access_token(t: &Trial<'_>) -> Outcome {
+    let of = t.grant(1);
+    let kinds = [TokenKind::AccessToken, TokenKind::AccessToken, TokenKind::RefreshToken, TokenKind::AuthorizationCode];
+    let tokens: Vec<_> = (1..).zip(kinds).map(|(number, kind)| t.token(number, kind, &of)).collect();
+    t.node(0).open(&of, &tokens)?;
+    // The second one is not asked for, and the last one there is not.
+    for number in [1, 3, 4, 9] {
+        t.node(0).revoke_access_token(t.hash(number), t.at(SECOND))?;
+        t.node(1).revoke_access_token(t.hash(number), t.at(HOUR))?;
+    }
+    for (number, expected) in [(1, Some(t.at(SECOND))), (2, None), (3, None), (4, None)] {
+        let (token, grant) = t.node(1).row(t.hash(number))?;
+        t.same(&format!("when {:?} {number} was revoked", token.kind), &expected, &token.revoked_at);
+        t.same("when its grant was revoked", &None, &grant.revoked_at);
+    }
+    t.same("whether a token that was never stored is there", &false, &t.node(1).has(t.hash(9))?);
+    Ok(())
+}
+
+fn a_revoked_family(t: &Trial<'_>) -> Outcome {
+    let of = t.grant(0);
+    let tokens: Vec<_> = (0..300).map(|number| t.refresh(number, &of)).collect();
+    t.node(0).open(&of, &tokens)?;
+    t.node(0).exchange_done(&t.spend(&tokens[0], 1), &[])?;
+    let which = GrantSelector::SubjectAndId(t.subject("alice"), of.id);
+    t.same("grants revoked", &1, &t.node(0).revoke(&which, t.at(HOUR))?);
+    for (by, token) in (1_000..).zip(&tokens) {
+        let late = t.access(by + 1_000, &of);
+        let answer = t.node(1).exchange(&t.spend(token, by), std::slice::from_ref(&late))?;
+        t.same("the answer to a use after that", &Exchange::Dead, &answer);
+        t.same("whether a successor is stored", &false, &t.node(2).has(late.hash)?);
+        t.same("when its grant was revoked", &Some(t.at(HOUR)), &t.node(2).row(token.hash)?.1.revoked_at);
+        if !t.is_clean() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn revoked_while_used(t: &Trial<'_>) -> Outcome {
+    for round in t.rounds(30) {
+        let base = round * 10_000;
+        // One chain for each runner, all of one grant.
+        let of = t.grant(base);
+        let link = |runner: usize, step: u64| t.refresh(base + runner as u64 * 1_000 + step, &of);
+        let first: Vec<_> = (1..RUNNERS).map(|runner| link(runner, 0)).collect();
+        t.node(0).open(&of, &first)?;
+        let which = GrantSelector::Id(of.id);
+        let walk = |runner: usize, node: Node<'_>| -> Outcome<u64> {
+            for step in 0.. {
+                let successor = StoredToken { parent: Some(link(runner, step).hash), ..link(runner, step + 1) };
+                let order = t.spend(&link(runner, step), base + runner as u64 * 1_000 + step);
+                if node.exchange(&order, &[successor])? != Exchange::Done || step == 500 {
+                    return Ok(step);
+                }
+            }
+            Ok(0)
+        };
+        let steps = t.race(round, RUNNERS, |runner, node| {
+            if runner > 0 {
+                return walk(runner, node);
+            }
+            // Not before somebody has begun, unless nobody can.
+            for _ in 0..1_000 {
+                if node.row(link(1, 0).hash)?.0.spent.is_some() {
+                    break;
+                }
+            }
+            node.revoke(&which, t.at(DAY - SECOND))?;
+            let revoked = node.row(link(1, 0).hash)?.1.revoked_at;
+            t.same("when the grant was revoked, as soon as that returned", &Some(t.at(DAY - SECOND)), &revoked);
+            Ok(0)
+        });
+        for (runner, steps) in steps.into_iter().enumerate().skip(1) {
+            let steps = steps?;
+            let (last, grant) = t.node(1).row(link(runner, steps).hash)?;
+            t.same("when the grant was revoked, in the end", &Some(t.at(DAY - SECOND)), &grant.revoked_at);
+            t.same(
+                "what becomes of the newest token",
+                &Exchange::Dead,
+                &t.node(2).exchange(&t.spend(&last, base + 9_999), &[])?,
+            );
+        }
+    }
+    Ok(())
+}
+
+/// How many grants are opened beside the revocations of a round. A storage in memory is quick.
+const MOST_GRANTS: u64 = 1_000;
+
+fn revoked_while_opened(t: &Trial<'_>) -> Outcome {
+    for round in t.rounds(5) {
+        let base = round * 10_000;
+        let subject = t.subject(&format!("alice-{round}"));
+        let grant = |number: u64| Grant { subject: Some(subject.clone()), ..t.grant(number) };
+        let (opened, is_over, next) = (Mutex::new(Vec::new()), AtomicBool::new(false), AtomicU64::new(base));
+        let last = base + MOST_GRANTS;
+        let snapshot = || opened.lock().map(|opened| opened.clone()).unwrap_or_default();
+        let results = t.race(round, 5, |runner, node| -> Outcome {
+            if runner > 0 {
+                while !is_over.load(Ordering::SeqCst) {
+                    let number = next.fetch_add(1, Ordering::SeqCst);
+                    if number >= last {
+                        break;
+                    }
+                    let of = grant(number);
+                    if t.note(node.open(&of, &[t.refresh(number, &of)])).is_none() {
+                        break;
+                    }
+                    opened.lock().map(|mut opened| opened.push(number)).ok();
+                }
+                return Ok(());
+            }
+            let revocations = || -> Outcome {
+                for hour in 1..=5 {
+                    let enough = snapshot().len() + 3;
+                    while snapshot().len() < enough && next.load(Ordering::SeqCst) < last && t.is_clean() {
+                        std::thread::yield_now();
+                    }
+                    let covered = snapshot();
+                    node.revoke(&GrantSelector::Subject(subject.clone()), t.at(HOUR * hour))?;
+                    for number in covered {
+                        let is_revoked = node.row(t.hash(number))?.1.revoked_at.is_some();
+                        t.holds(is_revoked, "a grant that was opened before is revoked", || "it is not".to_owned());
+                    }
+                }
+                Ok(())
+            };
+            let done = revocations();
+            is_over.store(true, Ordering::SeqCst);
+            done
+        });
+        results.into_iter().collect::<Outcome<Vec<_>>>()?;
+    }
+    Ok(())
+}

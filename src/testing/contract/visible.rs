@@ -1,0 +1,150 @@
+//! Clause 1: what has returned is seen everywhere.
+
+use super::clause::Clause::Linearizable;
+use super::node::{Node, Outcome};
+use super::records::{DAY, HOUR, SECOND};
+use super::trial::{Case, Needs, RUNNERS, Trial};
+use crate::record::{Grant, StoredToken};
+use crate::storage::{Exchange, GrantSelector};
+
+const REMEDY: &str = "let find and exchange read from the one place that is written to: no cache, no replica";
+
+pub(super) const CASES: &[Case] = &[
+    Case {
+        clause: Linearizable,
+        name: "what one node has written is what every node reads next",
+        cost: "a token that was spent or revoked at one node is still good at another",
+        remedy: REMEDY,
+        needs: Needs::Nothing,
+        run: written_here_is_read_there,
+    },
+    Case {
+        clause: Linearizable,
+        name: "a token that was looked for in vain is found as soon as it is stored",
+        cost: "a fresh token is refused by the node that was asked too early",
+        remedy: "do not remember that a token was not there",
+        needs: Needs::Nothing,
+        run: absence_is_not_remembered,
+    },
+    Case {
+        clause: Linearizable,
+        name: "whoever lost a race for a token sees it spent and all its successors right after",
+        cost: "a refresh that is repeated within its grace window finds no successors, and the user is logged out",
+        remedy: "answer AlreadySpent only after the winner has committed, and read in a new statement",
+        needs: Needs::Nothing,
+        run: losers_see_the_successors,
+    },
+];
+
+fn written_here_is_read_there(t: &Trial<'_>) -> Outcome {
+    for (number, writer) in (0..).step_by(10).zip(t.nodes()) {
+        let of = t.grant(number);
+        let old = t.refresh(number, &of);
+        let access = t.access(number + 1, &of);
+        writer.open(&of, &[old.clone(), access.clone()])?;
+        everywhere(t, "a grant was opened", &old, |token, of| token.spent.is_none() && of.revoked_at.is_none())?;
+        writer.revoke_access_token(access.hash, t.at(SECOND))?;
+        everywhere(t, "an access token was revoked", &access, |token, _| token.revoked_at.is_some())?;
+
+        let successors = t.successors(number + 2, &of, &old);
+        writer.exchange_done(&t.spend(&old, number), &successors)?;
+        let moved = t.at(2 * DAY);
+        everywhere(t, "a token was spent", &old, |token, of| token.spent.is_some() && of.expires_at == moved)?;
+        for reader in t.nodes() {
+            for successor in &successors {
+                t.holds(reader.has(successor.hash)?, "after a token was spent every node finds its successors", || {
+                    "one node does not".to_owned()
+                });
+            }
+            let late = reader.exchange(&t.spend(&old, number + 1), &[])?;
+            t.same("what every node answers about a token that was spent", &Exchange::AlreadySpent, &late);
+        }
+
+        writer.revoke(&GrantSelector::Id(of.id), t.at(HOUR))?;
+        everywhere(t, "a grant was revoked", &successors[1], |_, of| of.revoked_at.is_some())?;
+        for reader in t.nodes() {
+            let late = reader.exchange(&t.spend(&successors[1], number + 2), &[])?;
+            t.same("what every node answers about a token of a revoked grant", &Exchange::Dead, &late);
+        }
+    }
+    Ok(())
+}
+
+/// Every node sees a token as it should be; what a node saw before must not matter, so all are asked after each step.
+fn everywhere(
+    t: &Trial<'_>,
+    after: &str,
+    token: &StoredToken,
+    is_right: impl Fn(&StoredToken, &Grant) -> bool,
+) -> Outcome {
+    for reader in t.nodes() {
+        let found = reader.find(token.hash)?;
+        let is_seen = found.as_ref().is_some_and(|(token, of)| is_right(token, of));
+        t.holds(is_seen, format!("after {after} every node sees it"), || match found {
+            Some((token, of)) => format!("one node sees {token:?} of {of:?}"),
+            None => "one node does not find the token at all".to_owned(),
+        });
+    }
+    Ok(())
+}
+
+fn absence_is_not_remembered(t: &Trial<'_>) -> Outcome {
+    let of = t.grant(0);
+    let first = t.refresh(0, &of);
+    let second = t.refresh(1, &of);
+    let nobody_has = |token: &StoredToken| -> Outcome {
+        for reader in t.nodes() {
+            t.holds(!reader.has(token.hash)?, "a token that was never stored is not found", || "it is".to_owned());
+        }
+        Ok(())
+    };
+    let all_have = |token: &StoredToken| -> Outcome {
+        for reader in t.nodes() {
+            t.holds(reader.has(token.hash)?, "every node finds a token once it is stored", || {
+                "one does not".to_owned()
+            });
+        }
+        Ok(())
+    };
+    nobody_has(&first)?;
+    let dead = t.node(1).exchange(&t.spend(&first, 1), &[])?;
+    t.same("what becomes of a token that was never stored", &Exchange::Dead, &dead);
+    t.node(0).open(&of, std::slice::from_ref(&first))?;
+    all_have(&first)?;
+    nobody_has(&second)?;
+    t.node(1).exchange_done(&t.spend(&first, 1), std::slice::from_ref(&second))?;
+    all_have(&second)?;
+    t.node(2).exchange_done(&t.spend(&second, 2), &[])
+}
+
+fn losers_see_the_successors(t: &Trial<'_>) -> Outcome {
+    for round in t.rounds(20) {
+        let base = round * 1_000;
+        let (of, old) = t.family(base)?;
+        let seen = t.race(round, RUNNERS, |runner, node| -> Outcome<bool> {
+            let by = base + runner as u64;
+            node.exchange(&t.spend(&old, by), &t.successors(base + 10 + 10 * runner as u64, &of, &old))?;
+            sees_successors(t, node, &of, &old, base)
+        });
+        for seen in seen {
+            t.holds(seen?, "find shows a token spent, with all its successors, to whoever lost it", || {
+                "it shows an unspent token, or spent without its successors".to_owned()
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Whether the token is spent by one of the runners, and everything that one wanted to store is there.
+fn sees_successors(t: &Trial<'_>, node: Node<'_>, of: &Grant, old: &StoredToken, base: u64) -> Outcome<bool> {
+    let Some(spent) = node.row(old.hash)?.0.spent else { return Ok(false) };
+    let Some(winner) = (0..RUNNERS as u64).find(|runner| t.attempt(base + runner) == spent.attempt) else {
+        return Ok(false);
+    };
+    for successor in t.successors(base + 10 + 10 * winner, of, old) {
+        if !node.has(successor.hash)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
