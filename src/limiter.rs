@@ -16,11 +16,23 @@ use crate::record::Subject;
 /// An [`Authenticator`] that lets nobody guess for long: after some failures from one peer for one client or one user name it
 /// answers [`Verdict::Throttled`] without asking the authenticator inside, until the time is over.
 ///
-/// It counts failures, not requests: who knows its secret is never slowed down. A user who is being attacked can still log
-/// in from elsewhere, because each peer is counted by itself. Where the peer is not known (see
-/// [`Request::with_peer`](crate::Request::with_peer)) all requests count as one peer.
+/// What counts for a client is what failed, so one that knows its secret may ask as often as it likes. A user's attempts
+/// count while they are under way, too, so that more logins of one user at the same moment than failures are allowed have to
+/// wait, right or wrong. Upper and lower case and spaces around a user name make no other user: ` Alice` and `alice` have one
+/// count, whether or not they have one account.
 ///
-/// It counts in memory, for this process, and forgets the oldest counts when there are more than a hundred thousand.
+/// # The peer
+/// Who has to wait has to wait with the right secret, too. Only the address of its peer tells a user from an attacker, so the
+/// limiter needs real ones: behind a proxy, give each request the address that the proxy vouches for (see
+/// [`Request::with_peer`](crate::Request::with_peer)). All requests without a peer count as one peer, and so do all that come
+/// from the proxy, or from a backend that logs users in by the password grant: there anyone can lock a client or a user out
+/// for everybody by guessing. With real addresses, a client or user who is attacked gets in from elsewhere.
+///
+/// # Limits
+/// It does not see one peer that tries many names a few times each: a limit on all requests of a peer belongs in front of the
+/// server.
+///
+/// It counts in memory, for this process, and forgets the older half when there are a hundred thousand counts.
 ///
 /// # Defaults
 /// Ten failures a minute.
@@ -90,8 +102,15 @@ impl<A> Limiter<A> {
 
     fn wait_by(&self, counts: &HashMap<Key, Count>, key: &Key, now: OffsetDateTime) -> Option<Duration> {
         let count = counts.get(key)?;
-        let rest = count.since.saturating_add(self.period) - now;
-        (count.failures >= self.failures && rest.is_positive()).then_some(rest)
+        let waits = count.failures >= self.failures && !self.is_over(count, now);
+        waits.then(|| count.since.saturating_add(self.period) - now)
+    }
+
+    /// Whether the period of a count has passed, or lies so far ahead that the clock must have been set back: nobody is to
+    /// wait until it has caught up. A count that is less ahead is of a request which came later and was faster; if that
+    /// ended it, requests that overtake each other would have no limit.
+    fn is_over(&self, count: &Count, now: OffsetDateTime) -> bool {
+        (now - count.since).abs() >= self.period
     }
 
     fn count_in(&self, counts: &mut HashMap<Key, Count>, key: Key, now: OffsetDateTime) {
@@ -99,7 +118,7 @@ impl<A> Limiter<A> {
             self.make_room(counts, now);
         }
         let count = counts.entry(key).or_insert(Count { since: now, failures: 0 });
-        if now - count.since >= self.period {
+        if self.is_over(count, now) {
             *count = Count { since: now, failures: 0 };
         }
         count.failures = count.failures.saturating_add(1);
@@ -117,10 +136,11 @@ impl<A> Limiter<A> {
         }
     }
 
-    /// Forgets what is over, and if that is not enough, the older half.
+    /// Forgets what is over and, unless that was half of it, the older half: to look through all of it is worth it only if
+    /// that need not be done again soon.
     fn make_room(&self, counts: &mut HashMap<Key, Count>, now: OffsetDateTime) {
-        counts.retain(|_, count| now - count.since < self.period);
-        if counts.len() >= MOST_COUNTS {
+        counts.retain(|_, count| !self.is_over(count, now));
+        if counts.len() > MOST_COUNTS / 2 {
             let mut since: Vec<OffsetDateTime> = counts.values().map(|count| count.since).collect();
             let middle = since.len() / 2;
             let (_, middle, _) = since.select_nth_unstable(middle);
@@ -171,7 +191,9 @@ impl<A: Authenticator> Authenticator for Limiter<A> {
     /// A person logs in once at a time, and passwords can be guessed, so an attempt counts from its beginning: many at once
     /// are as few as one after the other.
     async fn resource_owner(&self, attempt: &ResourceOwnerAttempt<'_>) -> Result<Verdict<Subject>, AuthenticatorError> {
-        let key = key(b"owner", attempt.username, attempt.peer);
+        // Hosts that read user names like this would otherwise give each spelling of a name guesses of its own.
+        let username = attempt.username.trim().to_lowercase();
+        let key = key(b"owner", &username, attempt.peer);
         if let Some(retry_after) = self.wait_or_count(key, attempt.now) {
             return Ok(Verdict::Throttled { retry_after });
         }
@@ -238,6 +260,18 @@ mod tests {
         limiter.count(second, later);
         assert_eq!(limiter.counts().len(), 2);
         assert!(limiter.wait(&first, later).is_some() && limiter.wait(&second, later).is_some());
+    }
+
+    #[test]
+    fn the_work_of_making_room_is_not_done_again_for_each_failure() {
+        let limiter = limiter();
+        flood(&limiter, MOST_COUNTS, START);
+        // A minute after the first failure, one of them is over and the others are not.
+        let later = START + Duration::MINUTE;
+        limiter.count(key(b"owner", "new", None), later);
+        assert_eq!(limiter.counts().len(), MOST_COUNTS / 2);
+        assert!(limiter.wait(&key(b"owner", "new", None), later).is_some());
+        assert!(limiter.wait(&key(b"client", &(MOST_COUNTS - 1).to_string(), None), later).is_some(), "the latest");
     }
 
     #[test]

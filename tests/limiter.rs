@@ -19,13 +19,15 @@ use common::{basic, error_of, form, json, text};
 
 const CB: &str = "https://app.example/cb";
 
-/// Counts how often it is asked, answers only when the door is open, and fails or throttles if it is told to.
+/// Counts how often it is asked, answers only when the door is open, and fails or throttles if it is told to: about
+/// everybody, or about users alone.
 #[derive(Clone)]
 struct Guarded {
     users: TestUsers,
     asked: Arc<AtomicUsize>,
     door: Arc<Semaphore>,
     mood: Arc<AtomicUsize>,
+    mood_about_users: Arc<AtomicUsize>,
 }
 
 const FAILING: usize = 1;
@@ -34,7 +36,8 @@ const THROTTLING: usize = 2;
 impl Guarded {
     fn new(users: &TestUsers) -> Self {
         let door = Arc::new(Semaphore::new(Semaphore::MAX_PERMITS));
-        Self { users: users.clone(), asked: Arc::default(), door, mood: Arc::default() }
+        let (mood, mood_about_users) = Default::default();
+        Self { users: users.clone(), asked: Arc::default(), door, mood, mood_about_users }
     }
 
     fn asked(&self) -> usize {
@@ -44,11 +47,15 @@ impl Guarded {
     async fn mood<T>(&self) -> Option<Result<Verdict<T>, AuthenticatorError>> {
         self.asked.fetch_add(1, Ordering::SeqCst);
         drop(self.door.acquire().await.unwrap());
-        match self.mood.load(Ordering::SeqCst) {
-            FAILING => Some(Err(AuthenticatorError::new("the directory is down"))),
-            THROTTLING => Some(Ok(Verdict::Throttled { retry_after: Duration::seconds(7) })),
-            _ => None,
-        }
+        answer_in(&self.mood)
+    }
+}
+
+fn answer_in<T>(mood: &AtomicUsize) -> Option<Result<Verdict<T>, AuthenticatorError>> {
+    match mood.load(Ordering::SeqCst) {
+        FAILING => Some(Err(AuthenticatorError::new("the directory is down"))),
+        THROTTLING => Some(Ok(Verdict::Throttled { retry_after: Duration::seconds(7) })),
+        _ => None,
     }
 }
 
@@ -62,7 +69,7 @@ impl Authenticator for Guarded {
     }
 
     async fn resource_owner(&self, attempt: &ResourceOwnerAttempt<'_>) -> Result<Verdict<Subject>, AuthenticatorError> {
-        match self.mood().await {
+        match self.mood().await.or_else(|| answer_in(&self.mood_about_users)) {
             Some(answer) => answer,
             None => self.users.resource_owner(attempt).await,
         }
@@ -239,7 +246,7 @@ async fn without_further_settings_it_is_ten_failures_a_minute() {
 
 // covers: CA-08 (RFC 6749 §2.3.1)
 #[tokio::test]
-async fn who_knows_the_secret_is_never_slowed_down_not_even_when_it_asks_all_at_once() {
+async fn a_client_that_nobody_guesses_at_is_never_slowed_down_not_even_when_it_asks_all_at_once() {
     let (t, inner) = limited(|limiter| limiter.allow(1, Duration::MINUTE));
     let app = client(&t).await;
     for _ in 0..50 {
@@ -337,6 +344,82 @@ async fn a_failure_of_the_authenticator_and_a_wait_of_its_own_are_nobodys_guess(
         assert_eq!(status(&t, &right(&app, HOME)).await, 200);
         assert_eq!(status(&t, &login(&app, "alice", "correct horse", HOME)).await, 200);
     }
+}
+
+#[tokio::test]
+async fn an_attempt_that_could_not_be_judged_takes_back_itself_and_no_guess_before_it() {
+    for (mood, answer) in [(FAILING, 500), (THROTTLING, 429)] {
+        let (t, inner) = limited(|limiter| limiter.allow(2, Duration::MINUTE));
+        let app = client(&t).await;
+        for (mood, expected) in [(0, 400), (mood, answer), (mood, answer), (0, 400), (0, 429)] {
+            inner.mood_about_users.store(mood, Ordering::SeqCst);
+            assert_eq!(status(&t, &login(&app, "alice", "wrong", HOME)).await, expected);
+        }
+        assert_throttled(&t.server.token(&login(&app, "alice", "correct horse", HOME)).await, "60");
+
+        for (mood, expected) in [(0, 401), (mood, answer), (mood, answer), (0, 401), (0, 429)] {
+            inner.mood.store(mood, Ordering::SeqCst);
+            assert_eq!(status(&t, &wrong(&app, "192.0.2.8")).await, expected);
+        }
+        assert_throttled(&t.server.token(&right(&app, "192.0.2.8")).await, "60");
+    }
+}
+
+// covers: CA-08 (RFC 6749 §2.3.1), GI-02 (RFC 6749 §4.3.2)
+#[tokio::test]
+async fn a_user_who_is_called_like_a_client_has_a_count_of_its_own() {
+    let (t, _) = limited(|limiter| limiter.allow(2, Duration::MINUTE));
+    let (app, other) = (client(&t).await, client(&t).await);
+    for expected in [400, 400, 429] {
+        assert_eq!(status(&t, &login(&other, &app.id, "wrong", HOME)).await, expected);
+    }
+    assert_eq!(status(&t, &right(&app, HOME)).await, 200);
+    t.clock.advance(Duration::MINUTE);
+    for expected in [401, 401, 429] {
+        assert_eq!(status(&t, &wrong(&app, HOME)).await, expected);
+    }
+    assert_eq!(status(&t, &login(&other, &app.id, "wrong", HOME)).await, 400);
+}
+
+// covers: CU-14 (RFC 6749 §10.10), GI-02 (RFC 6749 §4.3.2)
+#[tokio::test]
+async fn another_spelling_of_a_user_name_brings_no_further_guesses() {
+    let (t, inner) = limited(|limiter| limiter.allow(3, Duration::MINUTE));
+    let app = client(&t).await;
+    for name in ["alice", "ALICE", " aLice\t"] {
+        assert_eq!(status(&t, &login(&app, name, "wrong", HOME)).await, 400, "{name:?}");
+    }
+    let asked = inner.asked();
+    for name in ["alice", "Alice", "alice ", "\u{a0}alicE\n"] {
+        assert_throttled(&t.server.token(&login(&app, name, "correct horse", HOME)).await, "60");
+    }
+    assert_eq!(inner.asked() - asked, 4, "only the client's secret was looked at");
+    for name in ["al ice", "alice2", "bob"] {
+        assert_eq!(status(&t, &login(&app, name, "wrong", HOME)).await, 400, "{name:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_clock_that_is_set_back_locks_nobody_out_and_lets_nobody_guess_on() {
+    let (t, _) = limited(|limiter| limiter.allow(2, Duration::MINUTE));
+    let app = client(&t).await;
+    for by in [Duration::hours(-3), Duration::minutes(-1)] {
+        for (of_client, of_user) in [(401, 400), (401, 400), (429, 429)] {
+            assert_eq!(status(&t, &wrong(&app, HOME)).await, of_client);
+            assert_eq!(status(&t, &login(&app, "alice", "wrong", "192.0.2.8")).await, of_user);
+        }
+        t.clock.advance(by);
+        assert_eq!(status(&t, &right(&app, HOME)).await, 200, "{by}");
+        assert_eq!(status(&t, &login(&app, "alice", "correct horse", "192.0.2.8")).await, 200, "{by}");
+    }
+    // Requests read the clock before they are counted, so a failure may be counted after one that is a little later: that
+    // is no reason to begin anew.
+    assert_eq!(status(&t, &wrong(&app, HOME)).await, 401);
+    t.clock.advance(Duration::milliseconds(-1));
+    assert_eq!(status(&t, &wrong(&app, HOME)).await, 401);
+    t.clock.advance(Duration::milliseconds(-1));
+    assert_eq!(status(&t, &wrong(&app, HOME)).await, 429);
+    assert_eq!(status(&t, &right(&app, HOME)).await, 429);
 }
 
 /// Knows clients, but for a while no users.
