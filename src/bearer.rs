@@ -50,6 +50,8 @@ enum Kind {
     Malformed,
     #[error("the access token is unknown, expired or revoked")]
     Invalid,
+    #[error("the access token is not of the type Bearer")]
+    NotBearer,
     #[error("the access token does not have the scope {0}")]
     InsufficientScope(Scope),
     #[error("the access token has no resource owner")]
@@ -74,10 +76,13 @@ pub(crate) async fn check(host: &Arc<Host>, token: &AccessToken) -> Result<Beare
         Err(error) => Err(refuse(host, now, None, Kind::Failed(error.into()))),
         Ok(None) => Err(refuse(host, now, None, Kind::Invalid)),
         Ok(Some((token, grant))) => {
-            if token.revoked_at.is_none() && now < token.expires_at && grant.is_live(now) {
-                Ok(Bearer { host: Arc::clone(host), token, grant, now })
-            } else {
+            if token.revoked_at.is_some() || now >= token.expires_at || !grant.is_live(now) {
                 Err(refuse(host, now, Some(grant.id), Kind::Invalid))
+            } else if !grant.token_type().eq_ignore_ascii_case("Bearer") {
+                // It is bound to a proof that nobody asked for here; without it, it would be worth less than it says.
+                Err(refuse(host, now, Some(grant.id), Kind::NotBearer))
+            } else {
+                Ok(Bearer { host: Arc::clone(host), token, grant, now })
             }
         }
     }
@@ -202,7 +207,7 @@ impl BearerError {
         match &self.kind {
             Kind::NoToken => None,
             Kind::Malformed => Some(ErrorCode::INVALID_REQUEST),
-            Kind::Invalid => Some(ErrorCode::INVALID_TOKEN),
+            Kind::Invalid | Kind::NotBearer => Some(ErrorCode::INVALID_TOKEN),
             Kind::InsufficientScope(_) | Kind::NoResourceOwner => Some(ErrorCode::INSUFFICIENT_SCOPE),
             Kind::Failed(error) => Some(error.code()),
         }
@@ -212,7 +217,7 @@ impl BearerError {
     #[must_use]
     pub fn status(&self) -> u16 {
         match &self.kind {
-            Kind::NoToken | Kind::Invalid => 401,
+            Kind::NoToken | Kind::Invalid | Kind::NotBearer => 401,
             Kind::Malformed => 400,
             Kind::InsufficientScope(_) | Kind::NoResourceOwner => 403,
             Kind::Failed(error) => error.status(),

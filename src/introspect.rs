@@ -182,7 +182,7 @@ impl Introspection {
             members.remove("username");
         }
         if token.kind == TokenKind::AccessToken {
-            members.insert("token_type".to_owned(), "Bearer".into());
+            members.insert("token_type".to_owned(), grant.token_type().into());
         } else {
             // Nor may one make a refresh token look like a token for an API.
             members.remove("token_type");

@@ -146,8 +146,12 @@ impl RepeatRefresh {
 #[derive(Clone, Default)]
 #[non_exhaustive]
 pub struct ResponseMembers {
-    /// The token type (RFC 6749 §7.1), of all access tokens of a grant that is opened with it. Default: the grant's, else
-    /// `Bearer`.
+    /// The token type (RFC 6749 §7.1), of all access tokens of a grant that is opened with it; an exchange can't change it.
+    /// Default: the grant's, else `Bearer`.
+    ///
+    /// A token of another type than `Bearer` needs a proof that the bearer check can't judge, so the bearer check refuses
+    /// it. An API that takes such tokens judges the proof itself, and asks
+    /// [`introspection_request`](crate::AuthorizationServer::introspection_request) about the rest.
     pub token_type: Option<Cow<'static, str>>,
     /// The lifetime of the access token, at least one second. Default: the client's or the policy's.
     pub access_token_lifetime: Option<Duration>,
@@ -251,6 +255,9 @@ pub(crate) async fn exchange(
     now: OffsetDateTime,
 ) -> Result<Option<Issued>, Error> {
     let ExchangeToken { presented, plain, grant, scope, members } = order;
+    if members.token_type.as_deref().is_some_and(|own| !own.eq_ignore_ascii_case(grant.token_type())) {
+        return Err(Error::Extension("a grant handler gave a token another type than its grant has"));
+    }
     let lifetimes = lifetimes(host, client, &members)?;
     let rotates = host.policy.rotates(client);
     let ends = Ends::new(&lifetimes, rotates, grant.opened_at, now);
@@ -419,8 +426,7 @@ fn issued(
     members: ResponseMembers,
     grant: Arc<Grant>,
 ) -> Issued {
-    let of_grant = || grant.details.token_type.as_deref().map(|own| Cow::Owned(own.to_owned()));
-    let token_type = members.token_type.or_else(of_grant).unwrap_or(Cow::Borrowed("Bearer"));
+    let token_type = members.token_type.unwrap_or_else(|| Cow::Owned(grant.token_type().to_owned()));
     Issued { access_token, token_type, expires_in, refresh_token, scope, extra: members.extra, grant }
 }
 

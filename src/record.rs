@@ -63,6 +63,12 @@ impl Grant {
     pub fn is_live(&self, now: OffsetDateTime) -> bool {
         self.revoked_at.is_none() && now < self.expires_at
     }
+
+    /// The type of its access tokens (RFC 6749 §7.1).
+    #[must_use]
+    pub fn token_type(&self) -> &str {
+        self.details.token_type.as_deref().unwrap_or("Bearer")
+    }
 }
 
 impl fmt::Debug for Grant {
@@ -88,7 +94,7 @@ impl fmt::Debug for Grant {
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct GrantDetails {
-    /// The type of its access tokens, if that is not `Bearer`.
+    /// The type of its access tokens, if that is not `Bearer`. The bearer check refuses those of another type.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token_type: Option<Box<str>>,
 }

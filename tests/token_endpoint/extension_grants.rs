@@ -1,13 +1,14 @@
 //! Grants that a host adds (RFC 6749 §4.5), through the same trait that the built-in ones implement.
 
 use async_trait::async_trait;
+use grantor::client::ClientBuilder;
 use grantor::error::ExtensionRefusal;
 use grantor::grants::{Decision, ExchangeToken, GrantContext, GrantHandler, OpenGrant, Replayed};
 use grantor::storage::GrantSelector;
 use grantor::testing::{ISSUER, TestClient, TestServer};
 use grantor::{
-    AuthorizationServer, BuildError, Clock, Error, ErrorCode, GrantType, MemoryStorage, RefreshToken, Refusal, Storage,
-    StorageError, Subject,
+    AccessToken, AuthorizationServer, BuildError, Clock, Error, ErrorCode, GrantType, MemoryStorage, RefreshToken,
+    Refusal, Request, Storage, StorageError, Subject,
 };
 use serde_json::{Value, json};
 use time::Duration;
@@ -49,6 +50,7 @@ impl GrantHandler for Voucher {
             "typed" => {
                 Ok(Decision::Open(order.refreshable().response(|members| members.token_type = Some("N_A".into()))))
             }
+            "lower case" => Ok(Decision::Open(order.response(|members| members.token_type = Some("bearer".into())))),
             "odd" => Ok(Decision::Open(order.response(|members| {
                 members.token_type = Some("N_A".into());
                 members.access_token_lifetime = Some(Duration::minutes(5));
@@ -73,7 +75,7 @@ impl GrantHandler for Voucher {
     }
 }
 
-/// Trades a refresh token for tokens of `user:read`, whatever else it could do.
+/// Trades a refresh token for tokens of `user:read`, whatever else it could do, and of the type that the request names.
 struct Narrowing(GrantType);
 
 #[async_trait]
@@ -83,7 +85,7 @@ impl GrantHandler for Narrowing {
     }
 
     fn parameters(&self) -> &'static [&'static str] {
-        &["refresh_token"]
+        &["refresh_token", "example_token_type"]
     }
 
     async fn decide(&self, context: &GrantContext<'_>) -> Result<Decision, Error> {
@@ -94,8 +96,9 @@ impl GrantHandler for Narrowing {
             return Ok(Decision::Replayed(Replayed::new(&presented)));
         }
         presented.must_not_be_expired(context.now())?;
-        let scope = context.scope()?;
-        Ok(Decision::Exchange(ExchangeToken::new(presented, scope)))
+        let order = ExchangeToken::new(presented, context.scope()?);
+        let token_type = context.params().get("example_token_type")?.map(|named| named.to_owned().into());
+        Ok(Decision::Exchange(order.response(|members| members.token_type = token_type)))
     }
 }
 
@@ -110,6 +113,15 @@ async fn server() -> (TestServer, TestClient) {
         })
         .await;
     (t, app)
+}
+
+/// What a client is told about a token.
+async fn introspected(t: &TestServer, caller: &TestClient, token: &AccessToken) -> Value {
+    let header = basic(&caller.id, caller.secret.as_ref().unwrap().expose());
+    let request = Request::post_form("/introspect", common::form(&[("token", token.expose())]));
+    let response = t.server.introspect(&request.with_header("authorization", header)).await;
+    assert_eq!(response.status(), 200, "{}", common::text(&response));
+    common::json(&response)
 }
 
 fn voucher(value: &str) -> [(&'static str, &str); 2] {
@@ -154,9 +166,9 @@ async fn an_extension_may_set_type_and_lifetime_and_add_members_but_replace_no_s
         assert_eq!(text.matches(&format!("\"{member}\"")).count(), 1, "{member} stands once in {text}");
     }
     t.clock.advance(Duration::minutes(5) - Duration::microseconds(1));
-    assert!(lives(&t, &access_token(&body)).await);
+    assert_eq!(introspected(&t, &app, &access_token(&body)).await["active"], true);
     t.clock.advance(Duration::microseconds(1));
-    assert!(!lives(&t, &access_token(&body)).await);
+    assert_eq!(introspected(&t, &app, &access_token(&body)).await, json!({"active": false}));
 }
 
 #[tokio::test]
@@ -169,6 +181,60 @@ async fn the_token_type_of_a_grant_stays_when_it_is_refreshed_and_when_the_answe
     let repeated = common::json(&t.server.token(&request).await);
     assert_eq!((&refreshed["token_type"], &repeated["token_type"]), (&json!("N_A"), &json!("N_A")));
     assert_eq!(repeated["access_token"], refreshed["access_token"]);
+}
+
+// covers: IN-18 (RFC 7662 §2.2)
+#[tokio::test]
+async fn a_token_of_another_type_is_introspected_as_such_and_is_no_bearer_token() {
+    let (t, app) = server().await;
+    let api = t.confidential_client_with(ClientBuilder::resource_server).await;
+    let opened = common::json(&t.server.token(&token_as(&app, &voucher("typed"))).await);
+    let refreshed = t.server.token(&refresh(&app, opened["refresh_token"].as_str().unwrap())).await;
+    let refreshed = common::json(&refreshed);
+    for token in [access_token(&opened), access_token(&refreshed)] {
+        for caller in [&app, &api] {
+            let told = introspected(&t, caller, &token).await;
+            assert_eq!((&told["active"], &told["token_type"]), (&json!(true), &json!("N_A")));
+        }
+        let (_, grant) = row(&t, token.hash()).await;
+        let header = format!("Bearer {}", token.expose());
+        for refused in
+            [t.bearer(&token).await, t.server.bearer(&Request::get("/api").with_header("authorization", header)).await]
+        {
+            let error = refused.unwrap_err();
+            assert_eq!((error.status(), error.code().unwrap()), (401, ErrorCode::INVALID_TOKEN));
+            let description = "the access token is not of the type Bearer";
+            let challenge =
+                format!("Bearer realm=\"{ISSUER}\", error=\"invalid_token\", error_description=\"{description}\"");
+            assert_eq!(error.to_response().header("www-authenticate"), Some(&*challenge));
+            let last = t.events.events().pop().unwrap();
+            assert!(last.name == "bearer_refused" && last.text.contains(&grant.id.to_string()), "{}", last.text);
+        }
+    }
+    // RFC 6749 §5.1: the case of the name means nothing.
+    let spelled = common::json(&t.server.token(&token_as(&app, &voucher("lower case"))).await);
+    assert_eq!(spelled["token_type"], "bearer");
+    assert!(lives(&t, &access_token(&spelled)).await);
+    assert_eq!(introspected(&t, &api, &access_token(&spelled)).await["token_type"], "bearer");
+}
+
+#[tokio::test]
+async fn an_exchange_gives_no_token_another_type_than_its_grant_has() {
+    let (t, app) = server().await;
+    let tokens = tokens_of(&t, &app).await;
+    let typed = common::json(&t.server.token(&token_as(&app, &voucher("typed"))).await);
+    let typed = typed["refresh_token"].as_str().unwrap();
+    for (refresh_token, wrong, right) in [(refresh_of(&tokens).expose(), "N_A", "bearer"), (typed, "Bearer", "n_a")] {
+        let pairs = |token_type| {
+            [("grant_type", NARROWING), ("refresh_token", refresh_token), ("example_token_type", token_type)]
+        };
+        let _ = refused(&t, &token_as(&app, &pairs(wrong)), 500, "server_error").await;
+        let last = t.events.events().pop().unwrap();
+        assert!(last.text.contains("gave a token another type than its grant has"), "{}", last.text);
+        assert!(row(&t, RefreshToken::new(refresh_token).hash()).await.0.spent.is_none());
+        let response = t.server.token(&token_as(&app, &pairs(right))).await;
+        assert_eq!((response.status(), &common::json(&response)["token_type"]), (200, &json!(right)));
+    }
 }
 
 // covers: GX-03 (RFC 6749 §8.5), GX-01 (RFC 6749 §4.5)
@@ -230,8 +296,7 @@ async fn the_parameters_of_an_extension_follow_the_common_rules() {
         let reason = "MissingParameter(\"example_voucher\")";
         refused_for(&t, &token_as(&app, empty), 400, "invalid_request", reason).await;
     }
-    let in_query =
-        grantor::Request::post_form("/token?example_voucher=ten-euros", common::form(&[("grant_type", VOUCHER)]));
+    let in_query = Request::post_form("/token?example_voucher=ten-euros", common::form(&[("grant_type", VOUCHER)]));
     refused_for(&t, &in_query, 400, "invalid_request", "ParameterInQuery(\"example_voucher\")").await;
     let beyond = [&voucher("ten-euros")[..], &[("scope", "user:read nonsense")]].concat();
     refused_for(&t, &token_as(&app, &beyond), 400, "invalid_scope", "UnknownScope").await;
