@@ -1,5 +1,5 @@
-//! What an auditor wants to know: every token issued, refused and introspected, every replay, every revocation.
-//! Never a secret.
+//! What an auditor wants to know: every token issued, refused and introspected, every replay, every revocation through the
+//! server. Never a secret.
 
 use std::sync::Arc;
 
@@ -116,7 +116,7 @@ pub enum EventKind<'a> {
         /// The grant.
         grant: &'a Grant,
     },
-    /// A client revoked a token: an access token alone, or with a refresh token the whole grant.
+    /// A client revoked a token that was not dead yet: an access token alone, or with a refresh token the whole grant.
     #[non_exhaustive]
     TokenRevoked {
         /// The grant of the token.
@@ -124,7 +124,8 @@ pub enum EventKind<'a> {
         /// What was revoked.
         kind: TokenKind,
     },
-    /// The revocation endpoint refused a request, or failed.
+    /// The revocation endpoint refused a request, or failed. If the answer of the storage was lost, the token may be dead
+    /// all the same, and a repetition then finds nothing left to tell.
     #[non_exhaustive]
     RevocationRefused {
         /// The client, if it was authenticated.
@@ -148,13 +149,22 @@ pub enum EventKind<'a> {
         /// Why.
         error: &'a Error,
     },
-    /// The host revoked grants.
+    /// The host revoked grants. Nobody is told of those that end with their client:
+    /// [`ClientRegistry::remove`](crate::ClientRegistry::remove) is a matter between host and storage.
     #[non_exhaustive]
     GrantsRevoked {
         /// Which.
         which: &'a GrantSelector,
         /// How many there were that had not been revoked before.
         count: u64,
+    },
+    /// The host wanted to revoke grants, but the storage failed; some of them may have been revoked.
+    #[non_exhaustive]
+    GrantsRevocationFailed {
+        /// Which.
+        which: &'a GrantSelector,
+        /// The failure.
+        error: &'a Error,
     },
     /// A protected resource refused an access token.
     #[non_exhaustive]
@@ -186,6 +196,7 @@ impl EventKind<'_> {
             Self::TokenIntrospected { .. } => "token_introspected",
             Self::IntrospectionRefused { .. } => "introspection_refused",
             Self::GrantsRevoked { .. } => "grants_revoked",
+            Self::GrantsRevocationFailed { .. } => "grants_revocation_failed",
             Self::BearerRefused { .. } => "bearer_refused",
         }
     }

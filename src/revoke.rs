@@ -86,6 +86,9 @@ async fn answer(
         TokenKind::AccessToken => host.storage.revoke_access_token(&token.hash, now).await?,
         TokenKind::RefreshToken | TokenKind::AuthorizationCode => revoke_grant(host, &grant, now).await?,
     }
-    host.observe(now, EventKind::TokenRevoked { grant: &grant, kind: token.kind });
+    // A dead token is revoked again, in case the storage was asked before and its answer lost; but it is told only once.
+    if token.revoked_at.is_none() && grant.is_live(now) {
+        host.observe(now, EventKind::TokenRevoked { grant: &grant, kind: token.kind });
+    }
     Ok(())
 }

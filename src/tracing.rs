@@ -24,8 +24,8 @@ impl Observer for TracingObserver {
             EventKind::AuthorizationApproved { grant } => about(name, grant, "approved"),
             EventKind::RefreshRepeated { grant } => about(name, grant, "repeated"),
             EventKind::TokenRevoked { grant, kind } => {
-                let (grant_id, client_id) = (grant.id, grant.client_id.as_str());
-                tracing::info!(target: "grantor", event = name, %grant_id, client_id, ?kind);
+                let (grant_id, client_id, subject) = (grant.id, grant.client_id.as_str(), subject_of(grant));
+                tracing::info!(target: "grantor", event = name, %grant_id, client_id, subject, ?kind);
             }
             EventKind::TokenIntrospected { client_id, grant } => {
                 let (client_id, active) = (client_id.as_str(), grant.is_some());
@@ -53,12 +53,16 @@ impl Observer for TracingObserver {
             EventKind::GrantsRevoked { which, count } => {
                 tracing::info!(target: "grantor", event = name, ?which, count);
             }
+            EventKind::GrantsRevocationFailed { which, error } => {
+                let code = error.code().as_str();
+                tracing::error!(target: "grantor", event = name, ?which, code, %error);
+            }
             EventKind::BearerRefused { grant_id, code, error } => {
                 let grant_id = grant_id.map(tracing::field::display);
-                if let Some(error) = error {
-                    return failed(name, None, None, error);
+                match error {
+                    Some(error) => tracing::error!(target: "grantor", event = name, grant_id, code, %error),
+                    None => tracing::info!(target: "grantor", event = name, grant_id, code),
                 }
-                tracing::info!(target: "grantor", event = name, grant_id, code);
             }
         }
     }

@@ -240,15 +240,25 @@ async fn a_family_of_any_size_ends_with_one_call() {
     assert_dead(&t, &app, family.last().unwrap()).await;
 }
 
+/// Since then, the observer was told once: which grants were to be revoked, and why that is not sure.
+fn assert_told_of_the_failure(t: &TestServer, before: usize) {
+    let told = t.events.events().split_off(before);
+    assert_eq!(told.iter().map(|event| event.name).collect::<Vec<_>>(), ["grants_revocation_failed"]);
+    assert!(told[0].text.contains("which: Subject(Subject(\"alice\"))"), "{}", told[0].text);
+    assert!(told[0].text.contains("a test wants this"), "{}", told[0].text);
+}
+
 #[tokio::test]
-async fn a_storage_that_fails_is_never_reported_as_a_revocation() {
+async fn a_storage_that_fails_is_never_reported_as_a_revocation_but_as_what_it_is() {
     let t = TestServer::new();
     let app = t.public_client(CB).await;
     let tokens = tokens_of(&t, &app, "alice").await;
     for (fault, status) in [(Fault::Failed, 500), (Fault::Unavailable, 503)] {
+        let before = t.events.events().len();
         t.faults.fail(1, fault);
         let error = t.revoke_grants(&of_user("alice")).await.unwrap_err();
         assert_eq!(error.status(), status);
+        assert_told_of_the_failure(&t, before);
         t.faults.fail(1, fault);
         assert_eq!(t.grants(&of_user("alice"), &Page::first(9)).await.unwrap_err().status(), status);
         t.faults.fail(1, fault);
@@ -256,8 +266,10 @@ async fn a_storage_that_fails_is_never_reported_as_a_revocation() {
     }
     assert_eq!(t.events.count("grants_revoked"), 0, "what did not happen is not reported");
     assert!(lives(&t, &tokens.access_token).await);
+    let before = t.events.events().len();
     t.faults.fail(1, Fault::LostAnswer);
     assert_eq!(t.revoke_grants(&of_user("alice")).await.unwrap_err().status(), 503);
+    assert_told_of_the_failure(&t, before);
     assert_eq!(t.revoke_grants(&of_user("alice")).await.unwrap(), 0, "when in doubt it is repeated");
     assert!(!lives(&t, &tokens.access_token).await);
 }

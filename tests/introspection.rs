@@ -362,9 +362,11 @@ async fn only_a_posted_form_with_one_token_is_a_request() {
         let response = refused(&t, &request, status, "invalid_request", reason).await;
         assert!(!text(&response).contains(token) && !text(&response).contains("active"));
     }
-    let request = Request::post_form("/introspect?tenant=1", format!("token={token}&x=1&x=2"));
-    let response = answered(&t, &request.with_header("authorization", header())).await;
-    assert_eq!(json(&response)["active"], true);
+    for query in ["tenant=1", "x=%zz", "x=%FF&x"] {
+        let request = Request::post_form(format!("/introspect?{query}"), format!("token={token}&x=1&x=2"));
+        let response = answered(&t, &request.with_header("authorization", header())).await;
+        assert_eq!(json(&response)["active"], true, "{query}");
+    }
 }
 
 // covers: IN-13 (RFC 7662 §2.2), IN-14 (RFC 7662 §5), IN-16 (RFC 7662 §2.2)

@@ -211,13 +211,14 @@ async fn an_unknown_or_malformed_token_is_revoked_successfully_and_nothing_is_wr
 
 // covers: RV-08 (RFC 7009 §2.2)
 #[tokio::test]
-async fn a_token_that_is_dead_already_can_be_revoked_again_and_again() {
+async fn a_token_that_is_dead_already_can_be_revoked_again_and_again_but_is_told_only_once() {
     let t = TestServer::new();
     let app = t.confidential_client(CB).await;
     let (revoked_before, expired) = (tokens_of(&t, &app).await, tokens_of(&t, &app).await);
-    for token in [revoked_before.access_token.expose(), refresh_of(&revoked_before).expose()] {
+    for (n, token) in [revoked_before.access_token.expose(), refresh_of(&revoked_before).expose()].iter().enumerate() {
         let request = revocation_by(&app, &[("token", token)]);
         revoked(&t, &request).await;
+        assert_eq!(t.events.count("token_revoked"), n + 1);
         let (at, of_grant) = {
             let (token, grant) = row(&t, hash_of(token)).await;
             (token.revoked_at, grant.revoked_at)
@@ -226,13 +227,20 @@ async fn a_token_that_is_dead_already_can_be_revoked_again_and_again() {
         revoked(&t, &request).await;
         let (token, grant) = row(&t, hash_of(token)).await;
         assert_eq!((token.revoked_at, grant.revoked_at), (at, of_grant), "it has been dead since the first time");
+        assert_eq!(t.events.count("token_revoked"), n + 1);
     }
+    // An access token that lived died with its grant.
+    let of_dead_grant = tokens_of(&t, &app).await;
+    revoked(&t, &revocation_by(&app, &[("token", refresh_of(&of_dead_grant).expose())])).await;
+    revoked(&t, &revocation_by(&app, &[("token", of_dead_grant.access_token.expose())])).await;
+    assert_eq!(t.events.count("token_revoked"), 3);
     t.clock.advance(Duration::days(200));
     revoked(&t, &revocation_by(&app, &[("token", expired.access_token.expose())])).await;
     revoked(&t, &revocation_by(&app, &[("token", refresh_of(&expired).expose())])).await;
     while t.purge(1_000).await.unwrap() == 1_000 {}
     assert!(t.storage.find(&expired.access_token.hash()).await.unwrap().is_none());
     revoked(&t, &revocation_by(&app, &[("token", expired.access_token.expose())])).await;
+    assert_eq!(t.events.count("token_revoked"), 3, "a grant that has ended can't be ended");
 }
 
 #[tokio::test]
@@ -416,10 +424,13 @@ async fn only_a_posted_form_with_one_token_is_a_request() {
     assert!(lives(&t, &tokens.access_token).await);
     assert_eq!(t.events.count("token_revoked"), 0);
     // What the endpoint does not know may be there, even twice, and the URL may have a query of its own.
-    let request =
-        Request::post_form("/revoke?tenant=1", format!("token={token}&x=1&x=2")).with_header("authorization", header());
-    revoked(&t, &request).await;
-    assert!(!lives(&t, &tokens.access_token).await);
+    for query in ["tenant=1", "x=%zz", "x=%FF&x"] {
+        let tokens = tokens_of(&t, &app).await;
+        let body = format!("token={}&x=1&x=2", tokens.access_token.expose());
+        let request = Request::post_form(format!("/revoke?{query}"), body).with_header("authorization", header());
+        revoked(&t, &request).await;
+        assert!(!lives(&t, &tokens.access_token).await, "{query}");
+    }
 }
 
 // covers: RV-17 (RFC 7009 §2.2.1), RV-10 (RFC 7009 §2.1)
@@ -467,6 +478,7 @@ async fn a_revocation_whose_answer_was_lost_is_not_confirmed_and_can_be_repeated
         let _ = refused(&t, &request, 503, "temporarily_unavailable", "a test wants").await;
         assert!(!lives(&t, &tokens.access_token).await);
         revoked(&t, &request).await;
+        assert_eq!(t.events.names().last(), Some(&"bearer_refused"), "there was nothing left to revoke");
     }
 }
 

@@ -15,9 +15,9 @@ use grantor::storage::GrantSelector;
 use grantor::testing::{Fault, RecordingObserver, TestClient, TestServer, TestUsers};
 use grantor::tracing::TracingObserver;
 use grantor::{
-    AccessToken, Approval, Authenticator, Authorize, ClientAttempt, ClientSecret, ClientSecrets, Entropy, GrantType,
-    PendingAuthorization, Policy, RefreshToken, Request, ResourceOwnerAttempt, Response, Subject, TokenRequest,
-    TokenResponse, Verdict,
+    AccessToken, Approval, Authenticator, AuthorizationRequest, Authorize, ClientAttempt, ClientSecret, ClientSecrets,
+    Entropy, GrantType, IntrospectionRequest, PendingAuthorization, Policy, RefreshToken, Request,
+    ResourceOwnerAttempt, Response, RevocationRequest, Subject, TokenRequest, TokenResponse, Verdict,
 };
 use serde_json::json;
 use time::Duration;
@@ -367,7 +367,7 @@ async fn what_happens_to_tokens_later_is_told_with_its_endpoint() {
     assert_eq!(stage.told(false), told(Level::INFO, "revoke", &expected));
 
     assert_eq!(t.server.revoke(&post("/revoke", &token, &stage.app)).await.status(), 200);
-    let expected = [("event", "token_revoked"), ("client_id", app), ("kind", "AccessToken")];
+    let expected = [("event", "token_revoked"), ("client_id", app), ("subject", "alice"), ("kind", "AccessToken")];
     assert_eq!(stage.told(true), told(Level::INFO, "revoke", &expected));
 
     assert!(t.bearer(&tokens.access_token).await.is_err());
@@ -388,7 +388,7 @@ async fn what_happens_to_tokens_later_is_told_with_its_endpoint() {
 }
 
 #[tokio::test]
-async fn every_endpoint_has_a_span_that_says_which_it_is_and_nothing_more() {
+async fn every_endpoint_has_a_span_in_either_form_that_says_which_it_is_and_nothing_more() {
     let stage = Stage::new().await;
     let t = &stage.t;
     let session = "the-session-of-alice";
@@ -404,12 +404,19 @@ async fn every_endpoint_has_a_span_that_says_which_it_is_and_nothing_more() {
     let _ = t.server.metadata(&request);
     let _ = t.server.resource_metadata(&request);
     let _ = t.server.bearer(&request).await;
-    let spans = stage.log.spans.lock().unwrap().clone();
-    let documents = ["metadata", "resource_metadata"];
-    let expected = ["authorize", "resume", "authorize", "token", "revoke", "introspect"].into_iter().chain(documents);
-    let expected = expected.chain(["bearer"]);
+    let of_http = ["authorize", "resume", "authorize", "token", "revoke", "introspect"].into_iter();
+    let of_http = of_http.chain(["metadata", "resource_metadata", "bearer"]);
+
+    let unknown = AccessToken::new("unknown");
+    let _ = t.authorization_request(&AuthorizationRequest::code("nobody")).await;
+    let _ = t.resume_form(&request, session).await.unwrap_err();
+    let _ = t.token_request(&TokenRequest::client_credentials()).await.unwrap_err();
+    let _ = t.revocation_request(&RevocationRequest::access_token(&unknown)).await.unwrap_err();
+    let _ = t.introspection_request(&IntrospectionRequest::of("unknown")).await.unwrap_err();
+    let _ = t.bearer_token(&unknown).await.unwrap_err();
+    let expected = of_http.chain(["authorize", "resume", "token", "revoke", "introspect", "bearer"]);
     let expected = expected.map(|endpoint| (Level::INFO, "grantor".to_owned(), fields(&[("endpoint", endpoint)])));
-    assert_eq!(spans, expected.collect::<Vec<_>>());
+    assert_eq!(*stage.log.spans.lock().unwrap(), expected.collect::<Vec<_>>());
 }
 
 #[tokio::test]
@@ -443,6 +450,16 @@ async fn a_failure_of_the_hosts_is_an_error_without_its_cause_and_a_wait_is_none
     t.faults.fail(1, Fault::Failed);
     assert!(t.bearer(&tokens.access_token).await.is_err());
     assert_eq!(stage.told(false), error("bearer", &[("event", "bearer_refused"), server_error, failed]));
+    assert!(t.bearer(&tokens.access_token).await.unwrap().require("never:offered").is_err());
+    let mistake = "an extension of the host failed: a resource requires a scope that the server does not offer";
+    let refused = fields(&[("event", "bearer_refused"), server_error, ("error", mistake)]);
+    assert_eq!(stage.told(true), (Level::ERROR, None, refused), "about the grant of the token");
+    let which = GrantSelector::Subject(Subject::new("alice").unwrap());
+    t.faults.fail(1, Fault::Unavailable);
+    assert!(t.revoke_grants(&which).await.is_err());
+    let event = ("event", "grants_revocation_failed");
+    let refused = fields(&[event, ("which", "Subject(Subject(\"alice\"))"), unavailable, away]);
+    assert_eq!(stage.told(false), (Level::ERROR, None, refused));
 
     let of_password = [("event", "token_refused"), ("client_id", app), ("grant_type", "password")];
     assert_eq!(stage.login("broken", PASSWORD).await.status(), 500);
@@ -584,7 +601,10 @@ async fn a_full_run_of_everything_logs_every_event_and_no_secret() {
         Request::get(format!("/me?access_token={junk}")).with_header("authorization", format!("Bearer {junk}"));
     assert!(t.server.bearer(&of_header).await.is_err());
     let _ = t.server.metadata(&Request::get(format!("{}?token={junk}", t.metadata_path())));
-    t.revoke_grants(&GrantSelector::Subject(Subject::new("alice").unwrap())).await.unwrap();
+    let of_alice = GrantSelector::Subject(Subject::new("alice").unwrap());
+    t.faults.fail(1, Fault::Failed);
+    t.revoke_grants(&of_alice).await.unwrap_err();
+    t.revoke_grants(&of_alice).await.unwrap();
     while t.purge(100).await.unwrap() == 100 {}
     let unused = ClientSecret::generate(&t.entropy as &dyn Entropy).unwrap();
 
@@ -628,6 +648,7 @@ async fn a_full_run_of_everything_logs_every_event_and_no_secret() {
         "token_introspected",
         "introspection_refused",
         "grants_revoked",
+        "grants_revocation_failed",
         "bearer_refused",
     ]
     .into();

@@ -186,9 +186,13 @@ impl AuthorizationServer {
     pub async fn revoke_grants(&self, which: &GrantSelector) -> Result<u64, Error> {
         let host = &self.inner.host;
         let now = host.now();
-        let count = host.storage.revoke_grants(which, now).await?;
-        host.observe(now, EventKind::GrantsRevoked { which, count });
-        Ok(count)
+        let result = host.storage.revoke_grants(which, now).await.map_err(Error::from);
+        let told = match &result {
+            Ok(count) => EventKind::GrantsRevoked { which, count: *count },
+            Err(error) => EventKind::GrantsRevocationFailed { which, error },
+        };
+        host.observe(now, told);
+        result
     }
 
     /// Removes at most `limit` rows that are of no use any more, and returns how many it touched. To be called from time to
