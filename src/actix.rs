@@ -9,7 +9,9 @@
 //!   [`BearerError`].
 //!
 //! The extractors find the server in the app's data, where [`routes`] puts it as [`Data<AuthorizationServer>`](Data);
-//! handlers can take it from there, too. The peer's address is the one of the connection and never one that a header
+//! handlers can take it from there, too. If an app has several servers, each one's own routes are answered by that one, but
+//! the extractors of the host's routes find the last. Give such a route the [`Data`] of its server by
+//! [`Resource::app_data`] or the scope's. The peer's address is the one of the connection and never one that a header
 //! tells. Behind a proxy that is the proxy's; a host that trusts its proxy builds the request itself and sets the address
 //! it was told.
 //!
@@ -77,8 +79,11 @@ pub fn routes(server: &AuthorizationServer) -> impl FnOnce(&mut ServiceConfig) +
             assert!(!taken.contains(&path.as_str()), "two endpoints have the path {path}");
             taken.push(path);
         }
+        let data = Data::new(server.clone());
+        // On each resource too: another server of the same app would replace the app's own.
+        let at = |path| at(path).app_data(data.clone());
         config
-            .app_data(Data::new(server.clone()))
+            .app_data(data.clone())
             .service(at(server.metadata_path().to_owned()).wrap(from_fn(cross_origin)).to(metadata))
             .service(at(token_path).wrap(from_fn(cross_origin)).to(token));
         if let Some(path) = revoke_path {

@@ -8,7 +8,7 @@ use actix_web::body::{MessageBody, to_bytes};
 use actix_web::dev::ServiceResponse;
 use actix_web::http::header::HeaderValue;
 use actix_web::test::{TestRequest, call_service, init_service};
-use actix_web::web::{Bytes, Data, ServiceConfig, get, put, route};
+use actix_web::web::{Bytes, Data, ServiceConfig, get, put, resource, route, scope};
 use actix_web::{App, HttpResponse, HttpServer};
 use async_trait::async_trait;
 use grantor::actix::{routes, run_to_completion};
@@ -17,8 +17,9 @@ use grantor::event::Observer;
 use grantor::storage::{GrantSelector, Page};
 use grantor::testing::{Fault, ISSUER, TestClient, TestServer};
 use grantor::{
-    Approval, Authenticator, AuthorizationResponse, AuthorizationServer, Authorize, Bearer, BearerError, ClientAttempt,
-    Clock, Event, ProtectedResource, Request, ResourceOwnerAttempt, Response, Storage, Subject, TokenRequest, Verdict,
+    Approval, Authenticator, AuthorizationResponse, AuthorizationServer, Authorize, Bearer, BearerError, Client,
+    ClientAttempt, ClientCredential, ClientRegistry, ClientSecret, Clock, Event, ProtectedResource, Request,
+    ResourceOwnerAttempt, Response, Storage, Subject, TokenRequest, Verdict,
 };
 use serde_json::{Value, json};
 use tokio::sync::Notify;
@@ -166,6 +167,78 @@ async fn an_issuer_with_a_path_is_served_at_exactly_that_path() {
     };
     for path in ["/before", "/behind"] {
         assert_eq!(send(shared, TestRequest::get().uri(path)).await.status, 202, "{path}");
+    }
+}
+
+/// A server under a path of the host, which has its own API and a client called `machine`.
+async fn tenant(issuer: &str) -> AuthorizationServer {
+    let storage = grantor::MemoryStorage::new();
+    let credential = ClientCredential::secret(&ClientSecret::new(secret_at(issuer)));
+    let machine = Client::confidential("machine", credential).client_credentials().scope("user:read");
+    storage.register(machine.build().unwrap()).await.unwrap();
+    let builder = AuthorizationServer::builder(issuer).storage(storage).scope("user:read", "Read your profile");
+    builder.protected_resource(ProtectedResource::new(format!("{issuer}/api"))).build().unwrap()
+}
+
+fn secret_at(issuer: &str) -> String {
+    format!("the secret that is known at {issuer} and nowhere else")
+}
+
+// covers: MD-05 (RFC 8414 §3.3), MD-19 (RFC 8414 §3.2)
+#[actix_web::test]
+async fn several_issuers_share_a_host() {
+    let tenants = [tenant("https://id.example/t1").await, tenant("https://id.example/t2").await];
+    let both = |config: &mut ServiceConfig| {
+        tenants.iter().for_each(|server| _ = config.configure(routes(server)));
+    };
+    for (own, other) in [(&tenants[0], &tenants[1]), (&tenants[1], &tenants[0])] {
+        for path in [own.metadata_path(), own.resource_metadata_path().unwrap()] {
+            let answer = send(both, TestRequest::get().uri(path)).await;
+            let is_resource = path.contains("oauth-protected-resource");
+            let request = Request::get(path);
+            answer.assert_is(if is_resource { own.resource_metadata(&request) } else { own.metadata(&request) });
+        }
+        let post = |url: &str, pairs: &[(&str, &str)]| {
+            let request = TestRequest::post().uri(url.strip_prefix(ISSUER).unwrap()).append_header(FORM);
+            let request = request.append_header(("authorization", basic("machine", &secret_at(own.issuer()))));
+            request.set_payload(form(pairs))
+        };
+        let urls = own.endpoints();
+        let answer =
+            send(both, post(&urls.token, &[("grant_type", "client_credentials"), ("scope", "user:read")])).await;
+        let token = grantor::AccessToken::new(answer.json()["access_token"].as_str().expect("a token"));
+        assert!(own.bearer_token(&token).await.is_ok() && other.bearer_token(&token).await.is_err());
+        let about_it = [("token", token.expose())];
+        let answer = send(both, post(urls.introspection.as_ref().unwrap(), &about_it)).await;
+        assert_eq!((answer.json()["active"].clone(), answer.json()["iss"].clone()), (json!(true), json!(own.issuer())));
+        assert_eq!(send(both, post(urls.revocation.as_ref().unwrap(), &about_it)).await.status, 200);
+        assert!(own.bearer_token(&token).await.is_err());
+
+        let stranger = send(both, post(&other.endpoints().token, &[("grant_type", "client_credentials")])).await;
+        let realm = format!("Basic realm=\"{}\", charset=\"UTF-8\"", other.issuer());
+        assert_eq!((stranger.status, stranger.header("www-authenticate")), (401, Some(&*realm)));
+    }
+    for path in ["/t3", ""] {
+        let uri = format!("/.well-known/oauth-authorization-server{path}");
+        assert_eq!(send(both, TestRequest::get().uri(&uri)).await.status, 404, "{path}");
+    }
+}
+
+#[actix_web::test]
+async fn a_host_with_several_issuers_says_which_of_them_its_own_routes_trust() {
+    async fn me(token: Bearer) -> Result<HttpResponse, BearerError> {
+        token.require("user:read").map(|_| HttpResponse::Ok().finish())
+    }
+    let [first, last] = [tenant("https://id.example/t1").await, tenant("https://id.example/t2").await];
+    let api = |config: &mut ServiceConfig| {
+        config.configure(routes(&first)).configure(routes(&last)).route("/me", get().to(me));
+        config.service(resource("/t1/me").app_data(Data::new(first.clone())).to(me));
+        config.service(scope("/scope").app_data(Data::new(first.clone())).route("/me", get().to(me)));
+    };
+    for (path, server) in [("/me", &last), ("/t1/me", &first), ("/scope/me", &first)] {
+        let challenge = send(api, TestRequest::get().uri(path)).await;
+        let realm = format!("Bearer realm=\"{}\",", server.issuer());
+        assert!(challenge.header("www-authenticate").is_some_and(|own| own.starts_with(&realm)), "{path}");
     }
 }
 
