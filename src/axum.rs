@@ -58,7 +58,8 @@ pub fn routes<S: Clone + Send + Sync + 'static>(server: &AuthorizationServer) ->
     if let Some(url) = &urls.revocation {
         shared = shared.route(&path_of(url), any(revoke));
     }
-    let mut all = shared.layer(cross_origin());
+    // On the routes alone: `layer` also wraps the fallback, which a router that is merged with this one takes over.
+    let mut all = shared.route_layer(cross_origin());
     if let Some(url) = &urls.introspection {
         all = all.route(&path_of(url), any(introspect));
     }

@@ -370,6 +370,26 @@ async fn no_script_may_use_the_authorization_endpoint_introspection_or_the_hosts
     }
 }
 
+// covers: TL-17 (RFC 9700 §2.6)
+#[tokio::test]
+async fn what_is_not_there_is_not_there_for_scripts_either() {
+    let t = TestServer::new();
+    let alone: Router = routes(&t.server);
+    let of_host: Router<AuthorizationServer> = Router::new().route("/hello", get(hello)).merge(routes(&t.server));
+    let merged_into: Router = Router::new().merge(routes(&t.server)).route("/hello", get(hello));
+    for router in [alone, of_host.with_state(t.server.clone()), merged_into] {
+        for path in ["/unknown", "/authorize", "/token/", "/.well-known/openid-configuration"] {
+            for request in [cross_origin("GET", path).body(Body::empty()).unwrap(), preflight(path, "GET")] {
+                let what = format!("{} {path}", request.method());
+                let answer = send(&router, request).await;
+                assert_eq!((answer.status, &answer.body[..]), (404, &b""[..]), "{what}");
+                assert_no_cors(&answer, &what);
+            }
+        }
+    }
+    assert!(t.events.events().is_empty());
+}
+
 /// A server elsewhere than at the root of its host.
 fn elsewhere(issuer: &str, change: impl FnOnce(&mut grantor::EndpointUrls)) -> AuthorizationServer {
     let builder = AuthorizationServer::builder(issuer).storage(grantor::MemoryStorage::new());
