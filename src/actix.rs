@@ -50,6 +50,7 @@ use crate::bearer::{Bearer, BearerError};
 use crate::error::Refusal;
 use crate::http::{Request, Response};
 use crate::server::AuthorizationServer;
+use crate::span::in_this_span;
 use crate::token::refuse;
 
 /// The routes that need nothing from the host: the token, revocation and introspection endpoints and the metadata, of a
@@ -162,7 +163,7 @@ async fn resource_metadata(server: Data<AuthorizationServer>, request: Request) 
 /// # Panics
 /// If the future does, if the runtime is shutting down, or outside of actix's runtime.
 pub async fn run_to_completion<T: 'static>(future: impl Future<Output = T> + 'static) -> T {
-    match actix_web::rt::spawn(future).await {
+    match actix_web::rt::spawn(in_this_span(future)).await {
         Ok(output) => output,
         Err(error) => std::panic::resume_unwind(error.into_panic()),
     }

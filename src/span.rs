@@ -23,12 +23,12 @@ pub(crate) fn within_span<T>(_: &'static str, work: impl FnOnce() -> T) -> T {
 }
 
 /// Lets a future stay in the span that is entered now, wherever it will run.
-#[cfg(all(feature = "tracing", feature = "axum"))]
+#[cfg(all(feature = "tracing", any(feature = "axum", feature = "actix-web")))]
 pub(crate) fn in_this_span<T>(future: impl Future<Output = T>) -> impl Future<Output = T> {
     tracing::Instrument::in_current_span(future)
 }
 
-#[cfg(all(not(feature = "tracing"), feature = "axum"))]
+#[cfg(all(not(feature = "tracing"), any(feature = "axum", feature = "actix-web")))]
 pub(crate) fn in_this_span<T>(future: impl Future<Output = T>) -> impl Future<Output = T> {
     future
 }

@@ -655,6 +655,16 @@ async fn a_full_run_of_everything_logs_every_event_and_no_secret() {
     assert_eq!(logged.iter().map(String::as_str).collect::<BTreeSet<_>>(), expected);
 }
 
+impl Stage {
+    /// A request was refused at the token endpoint, within the endpoint's span, within this one.
+    fn assert_refused_within(&self, outer: &str) {
+        let logged = self.log.take_one();
+        assert_eq!(logged.fields["event"], "token_refused");
+        let spans = [(outer, [("id", "7")]), ("grantor", [("endpoint", "token")])];
+        assert_eq!(logged.spans, spans.map(|(name, pairs)| (name.to_owned(), fields(&pairs))));
+    }
+}
+
 #[cfg(feature = "axum")]
 #[tokio::test]
 async fn what_runs_to_completion_stays_in_the_span_of_the_request_that_began_it() {
@@ -666,8 +676,25 @@ async fn what_runs_to_completion_stays_in_the_span_of_the_request_that_began_it(
     let request = axum::http::Request::post("/token").body(axum::body::Body::empty()).unwrap();
     let span = tracing::info_span!("request", id = 7);
     assert_eq!(router.oneshot(request).instrument(span).await.unwrap().status().as_u16(), 400);
-    let logged = stage.log.take_one();
-    assert_eq!(logged.fields["event"], "token_refused");
-    let spans = [("request", [("id", "7")]), ("grantor", [("endpoint", "token")])];
-    assert_eq!(logged.spans, spans.map(|(name, pairs)| (name.to_owned(), fields(&pairs))));
+    stage.assert_refused_within("request");
+}
+
+#[cfg(feature = "actix-web")]
+#[actix_web::test]
+async fn what_runs_to_completion_on_actix_stays_in_the_span_of_the_request_that_began_it() {
+    use actix_web::test::{TestRequest, call_service, init_service};
+    use tracing::Instrument;
+
+    let stage = Stage::new().await;
+    let app = init_service(actix_web::App::new().configure(grantor::actix::routes(&stage.t.server))).await;
+    let request = TestRequest::post().uri("/token").to_request();
+    let span = tracing::info_span!("request", id = 7);
+    assert_eq!(call_service(&app, request).instrument(span).await.status().as_u16(), 400);
+    stage.assert_refused_within("request");
+
+    let span = tracing::info_span!("approval", id = 7);
+    let server = stage.t.server.clone();
+    let work = async move { server.token(&Request::post_form("/token", "")).await.status() };
+    assert_eq!(grantor::actix::run_to_completion(work).instrument(span).await, 400);
+    stage.assert_refused_within("approval");
 }
