@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
-use axum::extract::{ConnectInfo, FromRef, FromRequest, FromRequestParts, State};
+use axum::extract::{ConnectInfo, FromRef, FromRequest, FromRequestParts, OriginalUri, State};
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode};
@@ -41,6 +41,9 @@ use crate::token::refuse;
 /// because those that are not served have an answer of their own. Scripts of any origin may use the token and revocation
 /// endpoints and read the metadata (CORS, RFC 9700 §2.6): no cookie has a part in them. The authorization endpoint is the
 /// host's, and must not allow that; introspection is not for browsers.
+///
+/// Merge them, never nest them: their paths are whole, and the metadata is never below a prefix. A page of the host's may be
+/// nested; the target of its [`Request`] is the one that the browser asked for.
 ///
 /// # Panics
 /// If two of the URLs have the same path. A router that is merged with them panics if a segment of a path begins with `:` or
@@ -139,7 +142,9 @@ fn is_too_large(error: &axum::Error) -> bool {
 
 /// Everything but the body.
 fn from_parts(parts: &Parts) -> Request {
-    let target = parts.uri.path_and_query().map_or_else(|| parts.uri.path(), |target| target.as_str());
+    // A nested router is shown a path without its prefix, at which no browser would find it.
+    let uri = parts.extensions.get::<OriginalUri>().map_or(&parts.uri, |OriginalUri(uri)| uri);
+    let target = uri.path_and_query().map_or_else(|| uri.path(), |target| target.as_str());
     let request = Request::new(parts.method.as_str(), target);
     let request = parts
         .headers

@@ -668,6 +668,36 @@ async fn a_request_is_handed_to_a_handler_whole() {
     assert_eq!(*seen.lock().unwrap(), expected);
 }
 
+#[tokio::test]
+async fn the_target_of_a_request_is_the_one_that_was_asked_for_although_the_page_is_nested() {
+    let t = TestServer::new();
+    let app = t.public_client(REDIRECT_URI).await;
+    let login_first =
+        async |State(oauth): State<AuthorizationServer>, request: Request| match oauth.authorize(&request).await {
+            Authorize::Respond(response) => response.into_response(),
+            Authorize::Pending(_) => format!("{} {}", request.path(), request.target()).into_response(),
+        };
+    let page = Router::new().route("/authorize", any(login_first)).with_state(t.server.clone());
+    let query = form(&[
+        ("response_type", "code"),
+        ("client_id", &app.id),
+        ("scope", "user:read"),
+        ("code_challenge", CHALLENGE),
+        ("code_challenge_method", "S256"),
+    ]);
+    for (prefix, router) in [
+        ("", page.clone()),
+        ("/oauth", Router::new().nest("/oauth", page.clone())),
+        ("/t1/oauth", Router::new().nest("/{tenant}", Router::new().nest("/oauth", page.clone()))),
+        ("/service", Router::new().nest_service("/service", page)),
+    ] {
+        let path = format!("{prefix}/authorize");
+        let request = HttpRequest::get(format!("{path}?{query}")).body(Body::empty()).unwrap();
+        let answer = send(&router, request).await;
+        assert_eq!((answer.status, answer.body), (200, format!("{path} {path}?{query}").into()));
+    }
+}
+
 /// A host's authorization page, on which everyone is alice and agrees to everything.
 fn pages(t: &TestServer) -> Router {
     async fn authorize(

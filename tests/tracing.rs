@@ -655,6 +655,7 @@ async fn a_full_run_of_everything_logs_every_event_and_no_secret() {
     assert_eq!(logged.iter().map(String::as_str).collect::<BTreeSet<_>>(), expected);
 }
 
+#[cfg(any(feature = "axum", feature = "actix-web"))]
 impl Stage {
     /// A request was refused at the token endpoint, within the endpoint's span, within this one.
     fn assert_refused_within(&self, outer: &str) {
