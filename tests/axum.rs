@@ -464,6 +464,34 @@ async fn an_endpoint_that_is_switched_off_is_not_there() {
     }
 }
 
+// covers: MD-03 (RFC 8414 §3.1)
+#[tokio::test]
+async fn a_host_without_checks_of_old_paths_takes_the_routes_of_an_issuer_with_a_colon_or_a_star() {
+    for issuer in ["https://id.example/:t1", "https://id.example/*t1", "https://id.example/a/:b/*c"] {
+        let server = elsewhere(issuer, |_| {});
+        let host: Router = Router::new().without_v07_checks().route("/hello", get(hello)).merge(routes(&server));
+        let answer = send(&host, HttpRequest::get(server.metadata_path()).body(Body::empty()).unwrap()).await;
+        assert_eq!((answer.status, answer.json()["issuer"].clone()), (200, json!(issuer)));
+        let token = HttpRequest::get(target(&server.endpoints().token)).body(Body::empty()).unwrap();
+        assert_eq!(send(&host, token).await.status, 405, "{issuer}");
+        // Such a segment stands for itself and nothing else.
+        let other = target(&server.endpoints().token).replace([':', '*'], "x");
+        assert_eq!(send(&host, HttpRequest::get(other).body(Body::empty()).unwrap()).await.status, 404, "{issuer}");
+    }
+}
+
+#[test]
+#[should_panic(expected = "Path segments must not start with `:`")]
+fn an_issuer_with_a_colon_is_refused_by_a_host_that_checks_for_old_paths() {
+    let _: Router = Router::new().merge(routes(&elsewhere("https://id.example/:t1", |_| {})));
+}
+
+#[test]
+#[should_panic(expected = "Path segments must not start with `*`")]
+fn an_issuer_with_a_star_is_refused_by_a_host_that_checks_for_old_paths() {
+    let _: Router = Router::new().merge(routes(&elsewhere("https://id.example/*t1", |_| {})));
+}
+
 #[test]
 #[should_panic(expected = "Cannot merge two `MethodRouter`s")]
 fn two_endpoints_at_one_path_are_a_mistake_that_shows_at_once() {
