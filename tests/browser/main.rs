@@ -4,9 +4,12 @@
 
 #[path = "../common/example.rs"]
 mod example;
+#[path = "../common/skip.rs"]
+mod skip;
 
 mod chromium;
 
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use chromium::{Chromium, DESKTOP, PHONE};
@@ -210,5 +213,23 @@ async fn someone_who_follows_a_broken_link_is_told_so_and_sent_nowhere() {
         assert_eq!(page.current_url().await.unwrap().path(), "/authorize");
         fits(&page).await;
         chromium.close(page).await;
+    }
+}
+
+#[test]
+fn where_there_is_no_browser_a_journey_says_so_and_fails_only_if_all_are_required() {
+    for (required, passes) in [(None, true), (Some("0"), true), (Some("1"), false)] {
+        // This binary again, with a search path on which there is nothing.
+        let mut again = Command::new(std::env::current_exe().unwrap());
+        again.args(["--exact", "someone_who_follows_a_broken_link_is_told_so_and_sent_nowhere"]);
+        again.env("PATH", "/nowhere").env_remove("GRANTOR_REQUIRE_ALL");
+        again.envs(required.map(|value| ("GRANTOR_REQUIRE_ALL", value)));
+        let output = again.output().unwrap();
+        let (said, complaint) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert_eq!(output.status.success(), passes, "{required:?}: {said}{complaint}");
+        let is_said = complaint.contains("skipped: chromedriver can't be started");
+        let is_required =
+            format!("{said}{complaint}").contains("GRANTOR_REQUIRE_ALL=1, but chromedriver can't be started");
+        assert_eq!((is_said, is_required), (passes, !passes), "{required:?}: {said}{complaint}");
     }
 }

@@ -6,6 +6,7 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 use crate::example::Example;
+use crate::skip::skip;
 
 const SCRIPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/interop");
 /// Outlives a run, so that packages are fetched once for each version of their list.
@@ -73,11 +74,6 @@ fn ready(installed: &Result<PathBuf, String>) -> Option<&PathBuf> {
             None
         }
     }
-}
-
-fn skip(why: &str) {
-    assert!(std::env::var_os("GRANTOR_REQUIRE_ALL").is_none(), "{why}");
-    eprintln!("skipped: {why}");
 }
 
 /// A script says at its end that it got there.

@@ -5,6 +5,8 @@
 
 #[path = "../common/example.rs"]
 mod example;
+#[path = "../common/skip.rs"]
+mod skip;
 
 mod authlib;
 mod foreign;
