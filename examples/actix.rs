@@ -57,25 +57,26 @@ async fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
 async fn authorize(host: Data<Host>, request: Request) -> HttpResponse {
     match host.oauth.authorize(&request).await {
         Authorize::Respond(response) => response.into(),
-        Authorize::Pending(pending) => ask(&pending, &host.session(&request)),
+        Authorize::Pending(pending) => ask(&pending, &host.session(&request), 200, ""),
     }
 }
 
 /// Takes the form back: first with the password, then with the decision.
 async fn answer(host: Data<Host>, request: Request) -> Result<HttpResponse> {
-    let mut session = host.session(&request);
+    let session = host.session(&request);
     let (pending, form) = host.oauth.resume_form(&request, &session.0).await?;
     if let Some(user) = session.1 {
         let act = async move { if form.approved { pending.approve(Approval::by(user)).await } else { pending.deny() } };
         return Ok(run_to_completion(act).await.into());
     }
     let typed = parse(request.body()).find(|(name, _)| name == "password").unwrap_or_default().1;
-    if host.password.as_bytes().ct_eq(typed.as_bytes()).into() {
-        // A new session: a cookie that somebody has seen or planted before is worth nothing after the login.
-        session = Session(random_text(), Some(host.alice.clone()));
-        host.logged_in.lock().unwrap_or_else(PoisonError::into_inner).insert(session.0.clone());
+    if !bool::from(host.password.as_bytes().ct_eq(typed.as_bytes())) {
+        return Ok(ask(&pending, &session, 403, "The password is wrong."));
     }
-    Ok(ask(&pending, &session))
+    // A new session: a cookie that somebody has seen or planted before is worth nothing after the login.
+    let session = Session(random_text(), Some(host.alice.clone()));
+    host.logged_in.lock().unwrap_or_else(PoisonError::into_inner).insert(session.0.clone());
+    Ok(ask(&pending, &session, 200, ""))
 }
 
 async fn me(token: Bearer) -> Result<String, BearerError> {
@@ -93,7 +94,7 @@ impl Host {
 }
 
 /// The form carries the request, sealed and bound to the session: no other site can send it, nobody can change it.
-fn ask(pending: &PendingAuthorization, Session(id, user): &Session) -> HttpResponse {
+fn ask(pending: &PendingAuthorization, Session(id, user): &Session, status: u16, problem: &str) -> HttpResponse {
     let (client, host) = (escape(pending.client().id().as_str()), escape(pending.redirect_host().unwrap_or_default()));
     let wishes: Vec<String> = pending.scopes().map(|scope| escape(scope.description)).collect();
     let fields = match user {
@@ -102,14 +103,13 @@ fn ask(pending: &PendingAuthorization, Session(id, user): &Session) -> HttpRespo
     };
     let page = format!(
         "<!doctype html><meta name=viewport content=width=device-width><title>Allow?</title><h1>{client} wants to: {}</h1>\
-         <p>Then it takes you to {host}.</p>\
+         <p>Then it takes you to {host}.</p><p role=\"alert\">{problem}</p>\
          <form method=\"post\" action=\"/answer\"><input type=\"hidden\" name=\"form_token\" value=\"{}\">{fields}</form>",
         wishes.join(", "),
         pending.form_token(id)
     );
-    let cookie = format!("session={id}; Path=/; HttpOnly; SameSite=Lax");
-    let mut response = HttpResponse::from(grantor::Response::page(200, page));
-    if let Ok(cookie) = HeaderValue::try_from(cookie) {
+    let mut response = HttpResponse::from(grantor::Response::page(status, page));
+    if let Ok(cookie) = HeaderValue::try_from(format!("session={id}; Path=/; HttpOnly; SameSite=Lax")) {
         response.headers_mut().append(SET_COOKIE, cookie);
     }
     response

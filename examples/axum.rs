@@ -5,9 +5,8 @@
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use axum::extract::{FromRef, State};
 use axum::response::{IntoResponse, Response};
-use axum::{Router, http::header::SET_COOKIE, routing::get, routing::post};
+use axum::{Router, extract::FromRef, extract::State, http::header::SET_COOKIE, routing::get, routing::post};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use grantor::axum::{routes, run_to_completion};
 use grantor::{Approval, AuthorizationServer, Authorize, Bearer, BearerError, Client, ClientRegistry, CodeChallenge};
@@ -56,25 +55,26 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 async fn authorize(State(app): State<App>, request: Request) -> Response {
     match app.oauth.authorize(&request).await {
         Authorize::Respond(response) => response.into_response(),
-        Authorize::Pending(pending) => ask(&pending, &app.session(&request)),
+        Authorize::Pending(pending) => ask(&pending, &app.session(&request), 200, ""),
     }
 }
 
 /// Takes the form back: first with the password, then with the decision.
 async fn answer(State(app): State<App>, request: Request) -> Result<Response, grantor::Response> {
-    let mut session = app.session(&request);
+    let session = app.session(&request);
     let (pending, form) = app.oauth.resume_form(&request, &session.0).await?;
     if let Some(user) = session.1 {
         let act = async move { if form.approved { pending.approve(Approval::by(user)).await } else { pending.deny() } };
         return Ok(run_to_completion(act).await.into_response());
     }
     let typed = parse(request.body()).find(|(name, _)| name == "password").unwrap_or_default().1;
-    if app.password.as_bytes().ct_eq(typed.as_bytes()).into() {
-        // A new session: a cookie that somebody has seen or planted before is worth nothing after the login.
-        session = Session(random_text(), Some(app.alice.clone()));
-        app.logged_in.lock().unwrap_or_else(PoisonError::into_inner).insert(session.0.clone());
+    if !bool::from(app.password.as_bytes().ct_eq(typed.as_bytes())) {
+        return Ok(ask(&pending, &session, 403, "The password is wrong."));
     }
-    Ok(ask(&pending, &session))
+    // A new session: a cookie that somebody has seen or planted before is worth nothing after the login.
+    let session = Session(random_text(), Some(app.alice.clone()));
+    app.logged_in.lock().unwrap_or_else(PoisonError::into_inner).insert(session.0.clone());
+    Ok(ask(&pending, &session, 200, ""))
 }
 
 async fn me(token: Bearer) -> Result<String, BearerError> {
@@ -92,7 +92,7 @@ impl App {
 }
 
 /// The form carries the request, sealed and bound to the session: no other site can send it, nobody can change it.
-fn ask(pending: &PendingAuthorization, Session(id, user): &Session) -> Response {
+fn ask(pending: &PendingAuthorization, Session(id, user): &Session, status: u16, problem: &str) -> Response {
     let (client, host) = (escape(pending.client().id().as_str()), escape(pending.redirect_host().unwrap_or_default()));
     let wishes: Vec<String> = pending.scopes().map(|scope| escape(scope.description)).collect();
     let fields = match user {
@@ -102,11 +102,11 @@ fn ask(pending: &PendingAuthorization, Session(id, user): &Session) -> Response 
     let (wishes, form) = (wishes.join(", "), pending.form_token(id));
     let page = format!(
         "<!doctype html><meta name=viewport content=width=device-width><title>Allow?</title><h1>{client} wants to: {wishes}</h1>\
-         <p>Then it takes you to {host}.</p>\
+         <p>Then it takes you to {host}.</p><p role=\"alert\">{problem}</p>\
          <form method=\"post\" action=\"/answer\"><input type=\"hidden\" name=\"form_token\" value=\"{form}\">{fields}</form>"
     );
     let cookie = format!("session={id}; Path=/; HttpOnly; SameSite=Lax");
-    ([(SET_COOKIE, cookie)], grantor::Response::page(200, page)).into_response()
+    ([(SET_COOKIE, cookie)], grantor::Response::page(status, page)).into_response()
 }
 
 fn random_text() -> String {

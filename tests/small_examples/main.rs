@@ -51,6 +51,7 @@ async fn plain_hyper_serves_the_flow_from_consent_to_api() {
 async fn log_in(provider: &Provider, browser: &Browser) -> Page {
     let login = browser.get(provider.link.clone()).await;
     assert!(login.status == StatusCode::OK && login.asks_for_a_password() && !login.asks_for_consent());
+    assert!(!login.body.contains("wrong"), "nothing was typed yet: {}", login.body);
     assert!(login.policy.is_some_and(|policy| policy.contains("frame-ancestors 'none'")));
     let login = browser.get(provider.link.clone()).await;
     let before = login.cookie.clone().expect("a cookie");
@@ -58,7 +59,8 @@ async fn log_in(provider: &Provider, browser: &Browser) -> Page {
     for wrong in [&[("password", "wrong")][..], &[("password", "")], &[], &[("decision", "approve")]] {
         let again = browser.submit(provider, &login, wrong).await;
         assert!(again.asks_for_a_password() && !again.asks_for_consent(), "{wrong:?}");
-        assert_eq!(again.location, None, "{wrong:?}");
+        assert_eq!((again.status, again.location), (StatusCode::FORBIDDEN, None), "{wrong:?}");
+        assert!(again.body.contains("The password is wrong."), "{wrong:?}: {}", again.body);
     }
     let password = provider.password.as_deref().expect("a password");
     let stranger = Browser::new().submit(provider, &login, &[("password", password)]).await;
@@ -66,7 +68,7 @@ async fn log_in(provider: &Provider, browser: &Browser) -> Page {
     assert!(!stranger.asks_for_consent());
 
     let consent = browser.submit(provider, &login, &[("password", password)]).await;
-    assert!(consent.asks_for_consent() && !consent.asks_for_a_password());
+    assert!(consent.asks_for_consent() && !consent.asks_for_a_password() && !consent.body.contains("wrong"));
     assert_ne!(consent.cookie.as_ref().expect("a cookie"), &before, "the session is the one from before the login");
     let late = browser.submit(provider, &login, &[("decision", "approve")]).await;
     assert_eq!((late.status, late.location), (StatusCode::BAD_REQUEST, None), "the login form still works");
