@@ -65,7 +65,10 @@ impl PostgresStorage {
     }
 
     pub(super) async fn spend(&self, spend: &Spend, successors: &[StoredToken]) -> Result<Exchange, StorageError> {
-        all_of(spend.grant_id, successors)?;
+        if let Err(misfit) = all_of(spend.grant_id, successors) {
+            // What the token is comes first in the order of the contract.
+            return self.why_not(spend).await?.map_or(Err(misfit), Ok);
+        }
         let columns = Columns::of(successors)?;
         for _ in 0..LOOKS {
             match self.try_step(|| self.spend_if_live(spend, &columns)).await {
@@ -74,12 +77,17 @@ impl PostgresStorage {
                 Err(failure) if failure.is_ambiguous() => return self.was_it_done(spend, failure).await,
                 Err(failure) => return Err(failure.into_error()),
             }
-            let found = self.look_up(&spend.token).await?;
-            if let Some(outcome) = spend.refusal(found.as_ref().map(|(token, grant)| (token, &**grant))) {
+            if let Some(outcome) = self.why_not(spend).await? {
                 return Ok(outcome);
             }
         }
         Err(StorageError::unavailable("what a token could not be spent for was gone each time it was looked for"))
+    }
+
+    /// Why a token can't be spent, as things are by now; `None` if it can.
+    async fn why_not(&self, spend: &Spend) -> Result<Option<Exchange>, StorageError> {
+        let found = self.look_up(&spend.token).await?;
+        Ok(spend.refusal(found.as_ref().map(|(token, grant)| (token, &**grant))))
     }
 
     async fn spend_if_live(&self, spend: &Spend, successors: &Columns<'_>) -> Result<bool, sqlx::Error> {

@@ -90,12 +90,12 @@ impl SqliteStorage {
     }
 
     async fn spend_or_refuse(&self, spend: &Spend, successors: &[StoredToken]) -> Result<Exchange, StorageError> {
-        all_of(spend.grant_id, successors)?;
         let mut write = self.write().await?;
         let found = self.look_up_with(&mut *write.transaction, &spend.token).await?;
         if let Some(outcome) = spend.refusal(found.as_ref().map(|(token, grant)| (token, &**grant))) {
             return Ok(outcome);
         }
+        all_of(spend.grant_id, successors)?;
         if spend.consume {
             let how = self.bind_hash(&self.statements.spend, &spend.token).bind(micros(spend.at));
             let how = how.bind(spend.attempt.as_bytes().as_slice());
