@@ -38,7 +38,8 @@ impl<'a> IntrospectionRequest<'a> {
 #[derive(Debug)]
 #[expect(clippy::exhaustive_enums, reason = "RFC 7662 §2.2: a token is active or it is not")]
 pub enum Introspection {
-    /// It is unknown, expired, revoked, spent, a code, or none of the caller's business: which of them is not said.
+    /// It is unknown, expired, revoked, spent, a code, or none of the caller's business, in the library's eyes or the host's:
+    /// which of them is not said.
     Inactive,
     /// It is good for this caller.
     Active(Box<ActiveToken>),
@@ -62,9 +63,9 @@ impl fmt::Debug for ActiveToken {
     }
 }
 
-/// Maps what a host attached to a grant to members of an introspection answer. A member that the library sets is not
-/// replaced.
-pub(crate) type Members = dyn Fn(&Client, &Grant) -> Map<String, Value> + Send + Sync;
+/// What the host adds to what a caller is told about a live token; `None` if the token is none of the caller's business. A
+/// member that the library sets is not replaced.
+pub(crate) type Members = dyn Fn(&Client, &StoredToken, &Grant) -> Option<Map<String, Value>> + Send + Sync;
 
 /// Serves introspection requests.
 pub(crate) struct IntrospectionEndpoint {
@@ -131,8 +132,14 @@ impl IntrospectionEndpoint {
         if !is_live(&token, &grant, now) || !may_know(caller, &token, &grant) {
             return Ok(Introspection::Inactive);
         }
-        let extra = self.members.as_ref().map(|members| members(caller, &grant)).unwrap_or_default();
-        Ok(Introspection::Active(Box::new(ActiveToken { token, grant, extra })))
+        let extra = match &self.members {
+            Some(members) => members(caller, &token, &grant),
+            None => Some(Map::new()),
+        };
+        Ok(match extra {
+            Some(extra) => Introspection::Active(Box::new(ActiveToken { token, grant, extra })),
+            None => Introspection::Inactive,
+        })
     }
 }
 

@@ -44,7 +44,8 @@ impl ProtectedResource {
         Self { identifier: identifier.into(), scope: None, members: Map::new() }
     }
 
-    /// The scopes that the API asks for; a space-separated list. Default: all that the server offers.
+    /// The scopes that the API asks for; a space-separated list. Default: all that the server offers but `offline_access`,
+    /// which is asked of the server and allows nothing at the API.
     pub fn scope(mut self, scope: impl Into<String>) -> Self {
         self.scope = Some(scope.into());
         self
@@ -76,13 +77,19 @@ impl ProtectedResource {
     pub(crate) fn document(self, host: &Host) -> Result<Document, String> {
         // It was checked when the server was built.
         let own = self.scope.and_then(|scope| Scope::parse(&scope).ok());
-        let scopes: Value = own.as_ref().unwrap_or(host.scopes.all()).iter().collect();
+        let scopes: Vec<&str> = match &own {
+            Some(own) => own.iter().collect(),
+            None => host.scopes.all().iter().filter(|token| *token != "offline_access").collect(),
+        };
         let methods: &[&str] = if host.policy.bearer_in_body { &["header", "body"] } else { &["header"] };
         let mut members = Map::new();
         let mut say = |name: &str, value: Value| members.insert(name.to_owned(), value);
         say("resource", json!(self.identifier));
         say("authorization_servers", json!([host.issuer]));
-        say("scopes_supported", scopes);
+        // RFC 9728 §3.2: what has no elements is left out.
+        if !scopes.is_empty() {
+            say("scopes_supported", json!(scopes));
+        }
         say("bearer_methods_supported", json!(methods));
         Document::new(well_known_target(WELL_KNOWN, &self.identifier), members, &RESERVED, self.members)
     }
@@ -90,8 +97,10 @@ impl ProtectedResource {
 
 const WELL_KNOWN: &str = "oauth-protected-resource";
 
-/// Members that would claim what the bearer check does not do: it signs nothing, and tokens are bound to no key.
-const RESERVED: [&str; 7] = [
+/// Members that say something even when they are absent, or would claim what the bearer check does not do: it signs nothing,
+/// and tokens are bound to no key.
+const RESERVED: [&str; 8] = [
+    "scopes_supported",
     "jwks_uri",
     "resource_signing_alg_values_supported",
     "signed_metadata",

@@ -132,9 +132,9 @@ async fn the_scope_is_that_of_the_token_and_not_that_of_its_grant() {
 #[tokio::test]
 async fn a_machines_token_has_no_resource_owner_whatever_the_hosts_members_say() {
     let t = TestServer::with(|builder| {
-        builder.introspection(|_, _| {
+        builder.introspection(|_, _, _| {
             let members = json!({ "sub": "alice", "username": "alice@example.com", "org": "example" });
-            members.as_object().unwrap().clone()
+            members.as_object().cloned()
         })
     });
     let api = api(&t).await;
@@ -211,7 +211,7 @@ async fn a_client_that_is_no_resource_server_is_told_about_its_own_tokens_only()
 #[tokio::test]
 async fn a_resource_server_is_never_shown_a_refresh_token_as_if_an_api_could_take_it() {
     let t = TestServer::with(|builder| {
-        builder.introspection(|_, _| Map::from_iter([("token_type".to_owned(), json!("Bearer"))]))
+        builder.introspection(|_, _, _| Some(Map::from_iter([("token_type".to_owned(), json!("Bearer"))])))
     });
     let (api, app) = (api(&t).await, t.public_client(CB).await);
     let tokens = tokens_of(&t, &app).await;
@@ -375,7 +375,7 @@ async fn the_host_adds_members_for_each_caller_and_replaces_none() {
     let asked: Arc<Mutex<Vec<String>>> = Arc::default();
     let by_hook = Arc::clone(&asked);
     let t = TestServer::with(move |builder| {
-        builder.introspection(move |caller, grant| {
+        builder.introspection(move |caller, _, grant| {
             by_hook.lock().unwrap().push(caller.id().to_string());
             let standard = ["active", "scope", "client_id", "iss", "iat", "exp", "sub", "token_type"];
             let mut members: Map<String, Value> =
@@ -385,7 +385,7 @@ async fn the_host_adds_members_for_each_caller_and_replaces_none() {
             if caller.id().as_str() == "payroll" {
                 members.insert("https://payroll.example/department".to_owned(), department.into());
             }
-            members
+            Some(members)
         })
     });
     let api = api(&t).await;
@@ -413,6 +413,56 @@ async fn the_host_adds_members_for_each_caller_and_replaces_none() {
     assert_inactive(&t, &api, token).await;
     assert_eq!(asked.lock().unwrap()[..], [api.id.clone(), payroll.id.clone()]);
     assert_eq!(before, 2);
+}
+
+// covers: IN-08 (RFC 7662 §2.2), IN-13 (RFC 7662 §2.2), IN-14 (RFC 7662 §5)
+#[tokio::test]
+async fn the_host_keeps_the_tokens_of_its_apis_apart() {
+    let audit = Audit::default();
+    let observer = audit.clone();
+    let t = TestServer::with(move |builder| {
+        builder.observer(observer).introspection(|caller, token, grant| {
+            // By the token's scope, not by the grant's, which is the same for all tokens here.
+            assert!(grant.scope.contains("user:read") && grant.scope.contains("user:write"));
+            let own = caller.id().as_str();
+            let api = own.strip_suffix("-api")?;
+            let audience = Map::from_iter([("aud".to_owned(), json!(format!("https://{api}.example")))]);
+            token.scope.contains(&format!("user:{api}")).then_some(audience)
+        })
+    });
+    let mut apis = Vec::new();
+    for id in ["read-api", "write-api"] {
+        let secret = grantor::ClientSecret::new("the-secret-of-an-api");
+        let client = grantor::Client::confidential(id, grantor::ClientCredential::secret(&secret));
+        apis.push(t.register(client.resource_server().build(), Some(secret)).await);
+    }
+    let app = t.confidential_client(CB).await;
+    let both = t.authorize(&app).scope("user:read user:write").approve_as("alice").await.redeem().await.unwrap();
+    let narrow = TokenRequest::refresh_token(refresh_of(&both)).scope("user:write");
+    let narrow = t.token_as(&app, narrow).await.unwrap();
+    for (caller, token, aud) in [
+        (&apis[0], &both, Some("https://read.example")),
+        (&apis[1], &both, Some("https://write.example")),
+        (&apis[0], &narrow, None),
+        (&apis[1], &narrow, Some("https://write.example")),
+        (&app, &both, None),
+    ] {
+        let (token, request) = (token.access_token.expose(), IntrospectionRequest::of(token.access_token.expose()));
+        let request = request.client_secret_basic(&caller.id, caller.secret.as_ref().unwrap());
+        let response = t.server.introspect(&introspection_by(caller, &[("token", token)])).await;
+        let typed = t.introspection_request(&request).await.unwrap();
+        match aud {
+            Some(aud) => assert_eq!(json(&response)["aud"], aud),
+            None => assert_eq!(text(&response), r#"{"active":false}"#, "not a word to {}", caller.id),
+        }
+        let extra = typed.active().map(|active| active.extra["aud"].clone());
+        assert_eq!(extra, aud.map(Into::into));
+        let told = audit.take();
+        assert_eq!(told.len(), 2);
+        assert!(told.iter().all(|(name, by, grant)| {
+            *name == "token_introspected" && by.as_ref() == Some(&caller.id) && grant.is_some() == aud.is_some()
+        }));
+    }
 }
 
 #[tokio::test]

@@ -57,7 +57,7 @@ fn the_document_of_an_api_with_the_default_policy() {
     let expected = json!({
         "resource": API,
         "authorization_servers": [ISSUER],
-        "scopes_supported": ["offline_access", "user:read", "user:write"],
+        "scopes_supported": ["user:read", "user:write"],
         "bearer_methods_supported": ["header"],
     });
     let response = t.resource_metadata(&Request::get("/.well-known/oauth-protected-resource/api"));
@@ -172,6 +172,28 @@ async fn the_methods_in_the_document_are_those_that_work() {
         assert_eq!(working.len(), if in_body { 2 } else { 1 });
         assert_eq!(document(&t.server)["bearer_methods_supported"], json!(working));
     }
+}
+
+// covers: RM-02 (RFC 9728 §3.2)
+#[test]
+fn an_api_does_not_ask_for_offline_access_unless_it_is_told_to() {
+    let api = || ProtectedResource::new(API);
+    let with = |scopes: &[&str], resource: ProtectedResource| {
+        let builder = AuthorizationServer::builder(ISSUER).storage(MemoryStorage::new());
+        let builder = scopes.iter().fold(builder, |builder, scope| builder.scope(*scope, "What it is for"));
+        builder.protected_resource(resource).build()
+    };
+    let shown = |scopes: &[&str], resource| document(&with(scopes, resource).unwrap()).get("scopes_supported").cloned();
+    let all = ["offline_access", "offline_access:x", "user:read"];
+    assert_eq!(shown(&all, api()), Some(json!(["offline_access:x", "user:read"])));
+    assert_eq!(shown(&["offline_access"], api()), None);
+    let asks = || api().scope("offline_access user:read");
+    assert_eq!(shown(&all, asks()), Some(json!(["offline_access", "user:read"])));
+    let of_server = with(&all, api()).unwrap();
+    assert_eq!(json(&of_server.metadata(&Request::get(of_server.metadata_path())))["scopes_supported"], json!(all));
+
+    let error = with(&["offline_access"], api().metadata("scopes_supported", json!(["admin"]))).unwrap_err();
+    assert!(matches!(&error, BuildError::MetadataMember(member) if member == "scopes_supported"), "{error}");
 }
 
 #[test]

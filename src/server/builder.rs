@@ -22,7 +22,7 @@ use crate::introspect::{IntrospectionEndpoint, Members};
 use crate::metadata::{EndpointUrls, Metadata};
 use crate::policy::{Policy, PolicyError, RefreshTokens};
 use crate::protected_resource::ProtectedResource;
-use crate::record::{Grant, GrantType};
+use crate::record::{Grant, GrantType, StoredToken};
 use crate::scope::{Catalogue, Scope};
 use crate::storage::{ClientStore, Storage};
 use crate::token::TokenEndpoint;
@@ -229,11 +229,34 @@ impl Builder {
         self
     }
 
-    /// Adds members to introspection answers (RFC 7662 §2.2), made from who asks and the grant: its host data, a user
-    /// name. What the server itself says can't be replaced.
+    /// What each caller is told by introspection (RFC 7662 §2.2). Asked about live tokens that the caller may know, with the
+    /// caller, the token and its grant. Answers members to add, such as a user name or an `aud` that follows from the scope;
+    /// what the server itself says can't be replaced. Answers `None` if the token is none of this caller's business, which
+    /// is then told that it is inactive: a server of several APIs may keep their tokens apart like this.
+    ///
+    /// Default: nothing is added, and every resource server is told about every access token.
+    ///
+    /// ```
+    /// use grantor::{AuthorizationServer, MemoryStorage};
+    /// use serde_json::{Map, json};
+    ///
+    /// # fn main() -> Result<(), grantor::BuildError> {
+    /// let oauth = AuthorizationServer::builder("https://id.example.com")
+    ///     .storage(MemoryStorage::new())
+    ///     .scope("mail:read", "Read your mail")
+    ///     .scope("files:read", "Read your files")
+    ///     .introspection(|caller, token, _grant| match caller.id().as_str() {
+    ///         "mail-api" if !token.scope.contains("mail:read") => None,
+    ///         "files-api" if !token.scope.contains("files:read") => None,
+    ///         own => Some(Map::from_iter([("aud".to_owned(), json!(own))])),
+    ///     })
+    ///     .build()?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn introspection(
         mut self,
-        members: impl Fn(&Client, &Grant) -> Map<String, Value> + Send + Sync + 'static,
+        members: impl Fn(&Client, &StoredToken, &Grant) -> Option<Map<String, Value>> + Send + Sync + 'static,
     ) -> Self {
         self.introspection = Some(Box::new(members));
         self
