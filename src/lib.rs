@@ -87,6 +87,7 @@
 //! | an API that clients find the server by (RFC 9728) | [`ProtectedResource`], [`AuthorizationServer::resource_metadata`] |
 //! | a user's connected applications | [`AuthorizationServer::grants`], [`revoke_grants`](AuthorizationServer::revoke_grants) |
 //! | bearer tokens, RFC 6750 | [`AuthorizationServer::bearer`], [`Bearer`] |
+//! | which storage to take, and how to write one | [`manual::storage`] |
 //! | what a storage must guarantee | [`storage`] |
 //! | defaults and dangerous switches | [`Policy`], [`policy::Dangerous`] |
 //! | who attacks, and what stands in their way | [`manual::threats`] |

@@ -18,7 +18,8 @@ fn sqlite_keeps_the_contract() {
     let folder = std::env::temp_dir().join(format!("grantor-contract-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
     let file = folder.join("contract.db");
-    let result = StorageContract::new(|task| runtime.block_on(task), || SqliteStorage::open(&file)).client_registry().run();
+    let result =
+        StorageContract::new(|task| runtime.block_on(task), || SqliteStorage::open(&file)).client_registry().run();
     std::fs::remove_dir_all(&folder).unwrap();
     println!("{:?}", result.unwrap());
 }
@@ -28,6 +29,7 @@ fn postgresql_keeps_the_contract() {
     let Some(server) = Postgres::get() else { return };
     let runtime = runtime();
     let url = runtime.block_on(server.database());
-    let contract = StorageContract::new(|task| runtime.block_on(task), || PostgresStorage::connect(&url)).client_registry();
+    let contract =
+        StorageContract::new(|task| runtime.block_on(task), || PostgresStorage::connect(&url)).client_registry();
     println!("{:?}", contract.run().unwrap());
 }

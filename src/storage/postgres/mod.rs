@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use sqlx::PgPool;
+use sqlx::error::DatabaseError;
 use sqlx::postgres::PgRow;
 use sqlx::{Row, ValueRef};
 use time::OffsetDateTime;
@@ -160,7 +161,7 @@ fn error(failure: sqlx::Error) -> StorageError {
 
 /// `serialization_failure` and `deadlock_detected`: what PostgreSQL undoes so that others can go on.
 fn was_rolled_back(error: &sqlx::Error) -> bool {
-    let code = error.as_database_error().and_then(|error| error.code());
+    let code = error.as_database_error().and_then(DatabaseError::code);
     code.is_some_and(|code| matches!(&*code, "40001" | "40P01"))
 }
 

@@ -10,7 +10,7 @@ use time::OffsetDateTime;
 use super::{Failure, PostgresStorage};
 use crate::error::StorageError;
 use crate::record::{Grant, StoredToken, Subject};
-use crate::secret::TokenHash;
+use crate::secret::{Seed, TokenHash};
 use crate::storage::sql::{
     BEFORE_THE_FIRST, TOKEN_WIDTH, all_of, json, kind_name, read_grant, read_token, rows, selected,
 };
@@ -67,7 +67,7 @@ impl PostgresStorage {
     pub(super) async fn spend(&self, spend: &Spend, successors: &[StoredToken]) -> Result<Exchange, StorageError> {
         if let Err(misfit) = all_of(spend.grant_id, successors) {
             // What the token is comes first in the order of the contract.
-            return self.why_not(spend).await?.map_or(Err(misfit), Ok);
+            return self.why_not(spend).await?.ok_or(misfit);
         }
         let columns = Columns::of(successors)?;
         for _ in 0..LOOKS {
@@ -97,11 +97,11 @@ impl PostgresStorage {
             .bind(spend.grant_id.as_bytes())
             .bind(spend.at)
             .bind(spend.attempt.as_bytes())
-            .bind(spend.seed.as_ref().map(|seed| seed.expose()))
+            .bind(spend.seed.as_ref().map(Seed::expose))
             .bind(spend.consume)
             .bind(spend.grant_expires_at);
-        let spent: i64 = successors.bind(exchange).fetch_one(&self.pool).await?.try_get(0)?;
-        Ok(spent == 1)
+        let done: i64 = successors.bind(exchange).fetch_one(&self.pool).await?.try_get(0)?;
+        Ok(done == 1)
     }
 
     /// The answer to an exchange was lost. If its attempt stands in the row, it was committed; if not, it may be yet.

@@ -97,12 +97,12 @@ impl SqliteStorage {
         }
         all_of(spend.grant_id, successors)?;
         if spend.consume {
-            let how = self.bind_hash(&self.statements.spend, &spend.token).bind(micros(spend.at));
+            let how = bind_hash(&self.statements.spend, &spend.token).bind(micros(spend.at));
             let how = how.bind(spend.attempt.as_bytes().as_slice());
             let how = how.bind(spend.seed.as_ref().map(|seed| seed.expose().as_slice()));
             how.execute(&mut *write.transaction).await.map_err(error)?;
             if let Some(parent) = found.as_ref().and_then(|(token, _)| token.parent.as_ref()) {
-                let erase = self.bind_hash(&self.statements.erase_seed, parent);
+                let erase = bind_hash(&self.statements.erase_seed, parent);
                 erase.execute(&mut *write.transaction).await.map_err(error)?;
             }
         }
@@ -118,13 +118,9 @@ impl SqliteStorage {
         Ok(Exchange::Done)
     }
 
-    fn bind_hash<'q>(&self, statement: &SqlStr, hash: &'q TokenHash) -> Query<'q, Sqlite, SqliteArguments> {
-        sqlx::query(statement.clone()).bind(hash.as_bytes().as_slice())
-    }
-
     pub(super) async fn revoke_token(&self, token: &TokenHash, at: OffsetDateTime) -> Result<(), StorageError> {
         let mut write = self.write().await?;
-        let revoke = self.bind_hash(&self.statements.common.revoke_access_token, token).bind(micros(at));
+        let revoke = bind_hash(&self.statements.common.revoke_access_token, token).bind(micros(at));
         revoke.execute(&mut *write.transaction).await.map_err(error)?;
         write.commit().await
     }
@@ -155,4 +151,8 @@ impl SqliteStorage {
 fn selecting(statement: SqlStr, which: &GrantSelector) -> Query<'_, Sqlite, SqliteArguments> {
     let (id, subject, client) = selected(which);
     sqlx::query(statement).bind(id).bind(subject).bind(client)
+}
+
+fn bind_hash<'q>(statement: &SqlStr, hash: &'q TokenHash) -> Query<'q, Sqlite, SqliteArguments> {
+    sqlx::query(statement.clone()).bind(hash.as_bytes().as_slice())
 }
