@@ -114,9 +114,13 @@ impl Storage for MemoryStorage {
 mod tests {
     use std::panic::{AssertUnwindSafe, catch_unwind};
 
+    use time::Duration;
+
     use super::*;
-    use crate::record::{ClientId, GrantDetails, GrantId, GrantType, TokenDetails, TokenKind};
+    use crate::client::Client;
+    use crate::record::{AttemptId, ClientId, GrantDetails, GrantId, GrantType, TokenDetails, TokenKind};
     use crate::scope::Scope;
+    use crate::storage::{ClientRegistry, ClientStore};
 
     fn records(number: u8) -> (Arc<Grant>, StoredToken) {
         let (now, scope) = (OffsetDateTime::UNIX_EPOCH, Scope::parse("a").unwrap());
@@ -177,5 +181,67 @@ mod tests {
         assert!(state.open_grant(&new, std::slice::from_ref(&its_token)).is_err());
         assert!(state.find(&its_token.hash).unwrap().is_none());
         assert!(state.revoke_grants(&GrantSelector::Client(new.client_id.clone()), token.expires_at).is_err());
+    }
+
+    #[tokio::test]
+    async fn a_client_is_gone_before_its_grants_are_so_that_it_gets_no_more_of_them_meanwhile() {
+        let storage = MemoryStorage::new();
+        let (grant, token) = records(1);
+        storage.state.open_grant(&grant, std::slice::from_ref(&token)).unwrap();
+        storage
+            .register(Client::public("app").authorization_code(["https://app.example/cb"]).build().unwrap())
+            .await
+            .unwrap();
+
+        poison(|| storage.state.grants.write(grant.id).unwrap());
+        assert!(storage.remove(&grant.client_id, token.expires_at).await.is_err(), "its grants can't be revoked");
+        assert!(storage.client("app").await.unwrap().is_none());
+    }
+
+    #[test]
+    fn small_purges_get_to_every_shard_although_there_is_always_more_to_do_in_the_first_ones() {
+        let state = State::default();
+        let [(first, _), (last, _)] = [0, 63].map(records);
+        state.open_grant(&first, &[]).unwrap();
+        state.open_grant(&last, &[]).unwrap();
+        for _ in 0..3 {
+            assert_eq!(state.purge(last.expires_at, 1).unwrap(), 1);
+            // The same again as soon as it is gone, so that its shard never runs out.
+            state.open_grant(&first, &[]).ok();
+        }
+        let is_left = state.revoke_grants(&GrantSelector::Id(last.id), last.expires_at).unwrap();
+        assert_eq!(is_left, 0, "the last one has had its turn");
+    }
+
+    #[test]
+    fn whoever_comes_with_the_place_of_a_purged_row_does_not_get_the_one_that_is_there_now() {
+        let state = State::default();
+        let (grant, old) = records(1);
+        let grant = Arc::new(Grant { expires_at: grant.expires_at + Duration::DAY, ..(*grant).clone() });
+        let refresh = StoredToken {
+            hash: TokenHash::from_bytes([2; 32]),
+            kind: TokenKind::RefreshToken,
+            expires_at: grant.expires_at,
+            ..old.clone()
+        };
+        state.open_grant(&grant, &[old.clone(), refresh.clone()]).unwrap();
+        let stale = state.tokens.get(&old.hash).unwrap().unwrap();
+        assert_eq!(state.purge(old.expires_at, 9).unwrap(), 1);
+
+        let spend = Spend {
+            token: refresh.hash,
+            kind: refresh.kind,
+            grant_id: grant.id,
+            attempt: AttemptId::from_bytes([1; 16]),
+            at: grant.opened_at,
+            consume: false,
+            seed: None,
+            grant_expires_at: grant.expires_at,
+        };
+        let new = StoredToken { hash: TokenHash::from_bytes([3; 32]), ..old.clone() };
+        assert!(matches!(state.exchange(&spend, std::slice::from_ref(&new)).unwrap(), Exchange::Done));
+        assert_eq!(state.tokens.get(&new.hash).unwrap().unwrap().slot, stale.slot, "the place is used again");
+        assert!(stale.family.read().unwrap().row(stale.slot, &old.hash).is_none());
+        assert!(stale.family.write().unwrap().row_mut(stale.slot, &old.hash).is_none());
     }
 }
