@@ -27,7 +27,7 @@ impl State {
                 touched += self.purge_family(&family, row, before, limit - touched)?;
             }
             if touched >= limit {
-                self.purge_from.store(number, Ordering::Relaxed);
+                self.purge_from.store((number + 1) % SHARDS, Ordering::Relaxed);
                 break;
             }
         }
