@@ -176,26 +176,18 @@ impl Storage for Documents {
 
     async fn exchange(&self, spend: &Spend, successors: &[StoredToken]) -> Result<Exchange, StorageError> {
         let mut transaction = self.begin()?;
+        // Clause 7: the grant is read in the step that writes its tokens, so a revocation comes before or after, and never
+        // in between.
         let Some(mut token) = transaction.get::<StoredToken>(&token_key(&spend.token))? else {
             return Ok(Exchange::Dead);
         };
         let Some(mut grant) = transaction.get::<Grant>(&grant_key(&token.grant_id))? else {
             return Ok(Exchange::Dead);
         };
-        // Clause 7: the grant is read in the step that writes its tokens, so a revocation comes before or after, and never
-        // in between.
-        let is_meant = token.kind == spend.kind && token.grant_id == spend.grant_id;
-        if !is_meant || token.revoked_at.is_some() || !grant.is_live(spend.at) {
-            return Ok(Exchange::Dead);
-        }
-        if let Some(spent) = &token.spent {
-            // Clause 3: whoever meets an attempt's own write answers as the first time. (A commit in memory is never
-            // ambiguous, so nothing here repeats one.)
-            return Ok(if spent.attempt == spend.attempt { Exchange::Done } else { Exchange::AlreadySpent });
-        }
-        // Clause 6: time is what the caller says.
-        if token.expires_at <= spend.at {
-            return Ok(Exchange::Dead);
+        // Clauses 3 and 6: an attempt that meets its own write is answered as the first time, and time is what the caller
+        // says; the library knows the order.
+        if let Some(outcome) = spend.refusal(Some((&token, &grant))) {
+            return Ok(outcome);
         }
         for successor in successors {
             transaction.insert(successor)?;
@@ -259,7 +251,8 @@ impl Storage for Documents {
     }
 
     /// Clause 5: a spent token goes with its grant and not before, and the grant after its last token, so that a limit
-    /// that cuts in between leaves tokens of a dead grant and not tokens of none.
+    /// that cuts in between leaves tokens of a dead grant and not tokens of none. Such a grant is closed for good: by the
+    /// clock of another node it may not have ended yet.
     async fn purge_expired(&self, before: OffsetDateTime, limit: usize) -> Result<usize, StorageError> {
         let mut transaction = self.begin()?;
         let grants = transaction.all::<Grant>()?;
@@ -272,9 +265,14 @@ impl Storage for Documents {
             transaction.remove(token);
             touched += 1;
         }
-        for grant in over.values().take(limit - touched) {
-            transaction.remove(*grant);
-            touched += 1;
+        let room = limit - touched;
+        for (number, grant) in over.values().enumerate() {
+            if number < room {
+                transaction.remove(*grant);
+                touched += 1;
+            } else if grant.revoked_at.is_none() {
+                transaction.put(&Grant { revoked_at: Some(grant.expires_at), ..(*grant).clone() })?;
+            }
         }
         for token in others {
             let is_unspent_access_token = token.kind == TokenKind::AccessToken && token.spent.is_none();

@@ -33,3 +33,15 @@ fn postgresql_keeps_the_contract() {
         StorageContract::new(|task| runtime.block_on(task), || PostgresStorage::connect(&url)).client_registry();
     println!("{:?}", contract.run().unwrap());
 }
+
+#[allow(dead_code, unreachable_pub)]
+#[path = "../examples/custom_storage.rs"]
+mod custom_storage;
+
+#[test]
+fn the_example_of_a_custom_storage_keeps_the_contract() {
+    let runtime = runtime();
+    let documents = custom_storage::Documents::default();
+    let connect = || async { Ok::<_, grantor::StorageError>(documents.clone()) };
+    println!("{:?}", StorageContract::new(|task| runtime.block_on(task), connect).run().unwrap());
+}
