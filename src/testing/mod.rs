@@ -24,7 +24,9 @@ mod failing;
 mod flow;
 mod server;
 
-pub use self::contract::{BrokenContract, Clause, ContractReport, StorageContract, Task, Violation, storage_contract};
+pub use self::contract::{
+    BrokenContract, Clause, ContractReport, StorageContract, Task, Violation, storage_contract, storage_contract_worker,
+};
 pub use self::env::{RecordedEvent, RecordingObserver, SeededEntropy, TestClock};
 pub use self::failing::{Fault, FaultyStorage};
 pub use self::flow::{ApprovedFlow, Flow};

@@ -1,7 +1,8 @@
 //! Clause 3: an attempt that meets its own work is done.
 
 use super::clause::Clause::AmbiguousCommits;
-use super::node::Outcome;
+use super::given_up::MOST_POLLS;
+use super::node::{Outcome, patiently};
 use super::records::{DAY, HOUR};
 use super::trial::{Case, Needs, RUNNERS, Trial};
 use crate::storage::{Exchange, Spend};
@@ -24,6 +25,14 @@ pub(super) const CASES: &[Case] = &[
         remedy: "look for the own attempt after the row was locked, not before",
         needs: Needs::Nothing,
         run: many_times_at_once,
+    },
+    Case {
+        clause: AmbiguousCommits,
+        name: "an attempt that was given up at any moment and is repeated is done",
+        cost: COST,
+        remedy: "compare the stored attempt with the one that asks before AlreadySpent is answered",
+        needs: Needs::Nothing,
+        run: given_up_and_repeated,
     },
 ];
 
@@ -64,6 +73,21 @@ fn many_times_at_once(t: &Trial<'_>) -> Outcome {
         }
         for successor in &successors {
             t.same("whether its successor is stored", &true, &t.node(1).has(successor.hash)?);
+        }
+    }
+    Ok(())
+}
+
+fn given_up_and_repeated(t: &Trial<'_>) -> Outcome {
+    for polls in 0..MOST_POLLS {
+        let base = polls as u64 * 1_000;
+        let (of, old) = t.family(base)?;
+        let (order, successors) = (t.spend(&old, base), t.successors(base + 10, &of, &old));
+        let answer = t.node(0).give_up(polls, t.node(0).storage.exchange(&order, &successors));
+        let again = patiently(|| t.node(1).exchange(&order, &successors))?;
+        t.same("the answer to an attempt that was given up and is repeated", &Exchange::Done, &again);
+        if answer.is_some() {
+            break;
         }
     }
     Ok(())

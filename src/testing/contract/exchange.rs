@@ -5,6 +5,7 @@ use super::node::Outcome;
 use super::records::{DAY, HOUR, SECOND, TICK};
 use super::trial::{Case, Needs, Trial};
 use crate::record::{Grant, Spent, StoredToken, TokenKind};
+use crate::secret::Seed;
 use crate::storage::{Exchange, Spend};
 
 const ORDER: &str =
@@ -73,10 +74,16 @@ fn an_exchange_does_all_of_it(t: &Trial<'_>) -> Outcome {
             t.node(0).exchange_done(&order, &successors)?;
 
             let (spent_row, moved) = t.node(1).row(old.hash)?;
-            let how = Spent { at: order.at, attempt: order.attempt, seed: order.seed.clone() };
-            t.same_record("the token that was spent", &StoredToken { spent: Some(how), ..row }, &spent_row);
-            let expected = Grant { last_used_at: order.at, expires_at: order.grant_expires_at, ..(*grant).clone() };
-            t.same_record("its grant", &expected, &*moved);
+            // Which times are written is a matter of clause 6.
+            let how = spent_row.spent.as_ref();
+            t.same("by which attempt the token was spent", &Some(order.attempt), &how.map(|spent| spent.attempt));
+            let seed = |seed: Option<&Seed>| seed.map(|seed| *seed.expose());
+            t.same("its seed", &seed(order.seed.as_ref()), &seed(how.and_then(|spent| spent.seed.as_ref())));
+            let unspent = StoredToken { spent: None, ..spent_row };
+            t.same_record("the rest of the token", &row, &unspent);
+            t.same("when the grant ends", &order.grant_expires_at, &moved.expires_at);
+            let (last_used_at, expires_at) = (moved.last_used_at, moved.expires_at);
+            t.same_record("the rest of its grant", &Grant { last_used_at, expires_at, ..(*grant).clone() }, &*moved);
             for successor in &successors {
                 let (found, of) = t.node(2).row(successor.hash)?;
                 t.same("the kind of a successor", &successor.kind, &found.kind);

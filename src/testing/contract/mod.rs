@@ -15,8 +15,11 @@ mod races;
 mod records;
 mod report;
 mod revocation;
+mod storm;
 mod trial;
 mod visible;
+mod worker;
+mod workers;
 
 use std::fmt;
 use std::process::Command;
@@ -26,13 +29,14 @@ pub use self::node::Task;
 use self::node::{Node, chain, run};
 pub use self::report::{BrokenContract, ContractReport, Violation};
 use self::trial::{Case, NODES, Needs, Supplies, Trial};
+pub use self::worker::storage_contract_worker;
 use crate::storage::{ClientRegistry, Storage};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 const CASES: &[&[Case]] = &[
-    opaque::CASES,
     visible::CASES,
+    opaque::CASES,
     opening::CASES,
     exchange::CASES,
     races::CASES,
@@ -43,6 +47,8 @@ const CASES: &[&[Case]] = &[
     revocation::CASES,
     listing::CASES,
     clients::CASES,
+    storm::CASES,
+    workers::CASES,
 ];
 
 /// Runs the whole contract against a storage; see [`StorageContract`] for options.
@@ -100,6 +106,23 @@ where
         self
     }
 
+    /// Adds cases in which what is under way is broken. While many threads use the storage, `interrupt` is called some twenty
+    /// times a case (more with [`rounds`](Self::rounds)), from another thread than theirs: let it terminate connections, or
+    /// restart the database. Calls may then fail. The suite checks that each step was whole or absent nevertheless.
+    #[must_use]
+    pub fn interrupted_by(mut self, interrupt: impl Fn() + Sync + 'a) -> Self {
+        self.interrupt = Some(Box::new(interrupt));
+        self
+    }
+
+    /// Adds cases in which several processes race. `command` is to start a process that calls
+    /// [`storage_contract_worker`] with the same storage: most simply the test's own executable, told to run one test.
+    #[must_use]
+    pub fn workers(mut self, command: impl Fn() -> Command + Sync + 'a) -> Self {
+        self.worker = Some(Box::new(command));
+        self
+    }
+
     /// How many times more rounds a race has than it has by default: 1 is a matter of seconds.
     #[must_use]
     pub const fn rounds(mut self, times: u32) -> Self {
@@ -134,7 +157,7 @@ where
     }
 }
 
-fn judge(host: Supplies<'_>) -> Result<ContractReport, BrokenContract> {
+fn judge(mut host: Supplies<'_>) -> Result<ContractReport, BrokenContract> {
     let (mut report, mut violations) = (ContractReport::default(), Vec::new());
     for (number, case) in (1..).zip(CASES.iter().copied().flatten()) {
         if !host.has(case.needs) {
@@ -144,6 +167,10 @@ fn judge(host: Supplies<'_>) -> Result<ContractReport, BrokenContract> {
         let found = Trial::judge(host, *case, number);
         if found.is_empty() {
             report.passed.push((case.clause, case.name));
+        }
+        // Nodes that do not see each other's work fail at everything. What else there is to say is said by one of them.
+        if case.clause == Clause::Linearizable && !found.is_empty() {
+            host.nodes = &host.nodes[..1];
         }
         violations.extend(found);
     }

@@ -74,7 +74,7 @@ impl Node<'_> {
 
     /// A token that must be there.
     pub(super) fn row(&self, token: TokenHash) -> Outcome<(StoredToken, Arc<Grant>)> {
-        self.find(token)?.ok_or_else(|| Trouble::new("find returns a token that was stored", "it is not there"))
+        there(self.find(token)?)
     }
 
     pub(super) fn has(&self, token: TokenHash) -> Outcome<bool> {
@@ -161,6 +161,15 @@ pub(super) fn run<T>(block_on: BlockOn<'_>, future: impl Future<Output = T>) -> 
     let mut done = None;
     block_on(Box::pin(async { done = Some(future.await) }));
     done.expect("`block_on` has to run its task to the end")
+}
+
+fn there<T>(found: Option<T>) -> Outcome<T> {
+    found.ok_or_else(|| Trouble::new("find returns a token that was stored", "it is not there"))
+}
+
+/// A token that must be there, as soon as the storage answers at all.
+pub(super) fn patient_row(node: Node<'_>, token: TokenHash) -> Outcome<(StoredToken, Arc<Grant>)> {
+    there(patiently(|| node.find(token))?)
 }
 
 /// Repeats what may fail for a while: after an interruption a database needs a moment until it answers again. The first

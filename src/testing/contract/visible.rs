@@ -123,7 +123,8 @@ fn losers_see_the_successors(t: &Trial<'_>) -> Outcome {
         let (of, old) = t.family(base)?;
         let seen = t.race(round, RUNNERS, |runner, node| -> Outcome<bool> {
             let by = base + runner as u64;
-            node.exchange(&t.spend(&old, by), &t.successors(base + 10 + 10 * runner as u64, &of, &old))?;
+            let _: Exchange =
+                node.exchange(&t.spend(&old, by), &t.successors(base + 10 + 10 * runner as u64, &of, &old))?;
             sees_successors(t, node, &of, &old, base)
         });
         for seen in seen {

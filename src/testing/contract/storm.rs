@@ -1,0 +1,234 @@
+//! Clauses 3 and 4 while the host breaks what is under way: connections are cut, or the database itself is restarted.
+//!
+//! Many runners work on chains of their own. Every few answers the host's closure is called. An error is no violation here;
+//! what matters is what is stored afterwards, and what the next call answers.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration as Pause;
+
+use super::clause::Clause::{AmbiguousCommits, Crashes};
+use super::given_up::is_whole;
+use super::node::{Node, Outcome, Trouble, patient_row, patiently};
+use super::records::{HOUR, SECOND};
+use super::trial::{Case, Needs, RUNNERS, Trial};
+use crate::record::{Grant, StoredToken};
+use crate::storage::{Exchange, GrantSelector, Spend};
+
+/// How many steps each runner takes, and after how many of all runners there is an interruption.
+const STEPS: u64 = 40;
+const BETWEEN: u64 = 16;
+
+pub(super) const CASES: &[Case] = &[
+    Case {
+        clause: Crashes,
+        name: "whatever is interrupted, each exchange is whole or absent, and what was answered stays",
+        cost: "a refresh token that is spent but has no successors, or tokens that were handed out and are not known",
+        remedy: "one transaction a step; answer only after its commit has returned, on storage that outlives a crash",
+        needs: Needs::Interruption,
+        run: |t| storm(t, walk),
+    },
+    Case {
+        clause: Crashes,
+        name: "whatever is interrupted, each grant is opened whole or not at all, and a repeated revocation ends it",
+        cost: "a grant whose tokens are lost, or a user who was told that all sessions have ended is wrong",
+        remedy: "one transaction a step, and fresh connections after a failure",
+        needs: Needs::Interruption,
+        run: |t| storm(t, open_and_revoke),
+    },
+    Case {
+        clause: AmbiguousCommits,
+        name: "an attempt that is repeated after an interruption is done, unless another was before it",
+        cost: "a retry after a lost answer is taken for a thief, and the user is logged out; or two attempts win",
+        remedy: "compare the stored attempt with the one that asks before AlreadySpent is answered",
+        needs: Needs::Interruption,
+        run: |t| storm(t, contest),
+    },
+];
+
+/// What a runner needs.
+struct Runner<'a> {
+    t: &'a Trial<'a>,
+    number: u64,
+    /// What it works with, and what others look through afterwards.
+    node: Node<'a>,
+    answers: &'a AtomicU64,
+}
+
+impl Runner<'_> {
+    /// Another step has been answered.
+    fn answered(&self) {
+        self.answers.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn steps(&self) -> u64 {
+        STEPS * u64::from(self.t.host.rounds)
+    }
+}
+
+fn storm(t: &Trial<'_>, run: fn(&Runner<'_>) -> Outcome) -> Outcome {
+    let Some(interrupt) = t.host.interrupt else { return Ok(()) };
+    let (answers, at_work) = (AtomicU64::new(0), AtomicUsize::new(RUNNERS));
+    let results = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..RUNNERS)
+            .map(|number| {
+                let runner = Runner { t, number: number as u64, node: t.node(number), answers: &answers };
+                let at_work = &at_work;
+                scope.spawn(move || {
+                    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(&runner)));
+                    at_work.fetch_sub(1, Ordering::SeqCst);
+                    result
+                })
+            })
+            .collect();
+        let mut due = BETWEEN;
+        while at_work.load(Ordering::SeqCst) > 0 {
+            if answers.load(Ordering::SeqCst) >= due {
+                due = answers.load(Ordering::SeqCst) + BETWEEN;
+                interrupt();
+            }
+            std::thread::sleep(Pause::from_micros(200));
+        }
+        let results = threads.into_iter().map(|thread| thread.join().and_then(|result| result));
+        results.map(|result| result.unwrap_or_else(|it| std::panic::resume_unwind(it))).collect::<Vec<_>>()
+    });
+    results.into_iter().collect()
+}
+
+/// A chain of exchanges. Each try is an attempt of its own, so that the next one tells what became of the last.
+fn walk(runner: &Runner<'_>) -> Outcome {
+    let Runner { t, node, .. } = runner;
+    let witness = t.node(usize::try_from(runner.number).unwrap_or_default() + 1);
+    let base = runner.number * 1_000_000;
+    let of = t.grant(base);
+    let mut last = t.refresh(base, &of);
+    opened(t, *node, &of, std::slice::from_ref(&last))?;
+    let mut next = base + 10;
+    let mut chain = Vec::new();
+    for _ in 0..runner.steps() {
+        let mut tries: Vec<(Spend, Vec<StoredToken>)> = Vec::new();
+        let answer = patiently(|| {
+            next += 10;
+            tries.push((t.spend(&last, next), t.successors(next, &of, &last)));
+            let (order, successors) = &tries[tries.len() - 1];
+            let answer = node.exchange(order, successors);
+            runner.answered();
+            if answer.is_err() {
+                t.note(is_whole(witness, order, successors));
+            }
+            answer
+        })?;
+        let mut winners = Vec::new();
+        for (number, (order, successors)) in tries.iter().enumerate() {
+            winners.extend(is_whole(witness, order, successors)?.then_some(number));
+        }
+        let is_last = winners == [tries.len() - 1];
+        let fits = winners.len() == 1
+            && match answer {
+                Exchange::Done => is_last,
+                Exchange::AlreadySpent => !is_last,
+                Exchange::Dead => false,
+            };
+        if !fits {
+            let observed = format!("{answer:?} after {} tries, of which {winners:?} happened", tries.len());
+            return Err(Trouble::new("one of the tries happened, and the answers fit to that", observed));
+        }
+        let winner = tries.swap_remove(winners[0]);
+        last = winner.1[1].clone();
+        chain.push(winner);
+    }
+    for (order, successors) in &chain {
+        let is_there = is_whole(witness, order, successors)?;
+        t.holds(is_there, "what was answered Done is there after the storm", || "it is not".to_owned());
+    }
+    Ok(())
+}
+
+/// Opens a grant, however often it takes.
+fn opened(t: &Trial<'_>, node: Node<'_>, of: &Grant, tokens: &[StoredToken]) -> Outcome {
+    let mut tries = 0;
+    patiently(|| {
+        tries += 1;
+        let error = match node.try_open(of, tokens) {
+            Ok(()) => return Ok(()),
+            Err(error) => error,
+        };
+        // Two looks: it may happen during the first.
+        for is_second in [false, true] {
+            let mut there = 0;
+            for token in tokens {
+                there += usize::from(patiently(|| node.has(token.hash))?);
+            }
+            match there {
+                0 => break,
+                // An earlier try, or this one, was answered by an error and happened.
+                all if all == tokens.len() => return Ok(()),
+                some if is_second => {
+                    t.found("a grant is opened with all its tokens or none", format!("{some} are stored"));
+                    return Ok(());
+                }
+                _ => {}
+            }
+        }
+        Err(Trouble::failed(&format!("open_grant, tried {tries} times over half a minute,"), &error))
+    })
+}
+
+fn open_and_revoke(runner: &Runner<'_>) -> Outcome {
+    let Runner { t, node, .. } = runner;
+    let witness = t.node(usize::try_from(runner.number).unwrap_or_default() + 1);
+    let mut all = Vec::new();
+    for step in 0..runner.steps() {
+        let base = runner.number * 1_000_000 + step * 10;
+        let of = t.grant(base);
+        let tokens: Vec<_> = (0..3).map(|number| t.refresh(base + number, &of)).collect();
+        opened(t, *node, &of, &tokens)?;
+        runner.answered();
+        if step % 2 == 0 {
+            patiently(|| node.revoke(&GrantSelector::Id(of.id), t.at(HOUR)))?;
+            runner.answered();
+        }
+        let revoked_at = (step % 2 == 0).then(|| t.at(HOUR));
+        all.extend(tokens.into_iter().map(|token| (token, revoked_at)));
+        // Right away, and again when all is over.
+        for (token, revoked_at) in &all[all.len() - 3..] {
+            t.same("when a grant was revoked", revoked_at, &patient_row(witness, token.hash)?.1.revoked_at);
+        }
+    }
+    for (token, revoked_at) in &all {
+        let found = patient_row(witness, token.hash)?.1.revoked_at;
+        t.same("when a grant was revoked, after the storm", revoked_at, &found);
+    }
+    Ok(())
+}
+
+/// Two runners on one chain; each repeats its own attempt until it gets an answer.
+fn contest(runner: &Runner<'_>) -> Outcome {
+    let Runner { t, node, number, .. } = runner;
+    let witness = t.node(usize::try_from(*number).unwrap_or_default() + 1);
+    let base = number / 2 * 1_000_000;
+    let of = t.grant(base);
+    let mut last = t.refresh(base, &of);
+    opened(t, *node, &of, std::slice::from_ref(&last))?;
+    for step in 1..=runner.steps() {
+        let by = |side: u64| base + step * 100 + side * 10;
+        let side = number % 2;
+        let order = Spend { at: t.at(SECOND), ..t.spend(&last, by(side)) };
+        let successors = t.successors(by(side), &of, &last);
+        let answer = patiently(|| {
+            let answer = node.exchange(&order, &successors);
+            runner.answered();
+            answer
+        })?;
+        let spent = patient_row(witness, last.hash)?.0.spent;
+        let winner = (0..2).find(|side| spent.as_ref().is_some_and(|spent| spent.attempt == t.attempt(by(*side))));
+        let Some(winner) = winner else {
+            return Err(Trouble::new("one of two attempts has spent the token", format!("it is {spent:?}")));
+        };
+        let expected = if winner == side { Exchange::Done } else { Exchange::AlreadySpent };
+        t.same("the answer to an attempt that was repeated until it got one", &expected, &answer);
+        let whole = is_whole(witness, &order, &successors)?;
+        t.same("whether the successors of an attempt are stored", &(winner == side), &whole);
+        last = t.successors(by(winner), &of, &last)[1].clone();
+    }
+    Ok(())
+}

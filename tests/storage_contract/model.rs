@@ -1,0 +1,619 @@
+//! A small honest storage over maps behind one lock, that waits before and after its work as a database does, and the bugs
+//! that can be planted in it, one at a time.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use grantor::client::ClientCredential;
+use grantor::record::{GrantDetails, Spent, TokenDetails, TokenKind};
+use grantor::secret::TokenHash;
+use grantor::storage::{Exchange, GrantSelector, Page, RegistryError, Spend};
+use grantor::{
+    Client, ClientId, ClientRegistry, ClientStore, Grant, GrantId, MemoryStorage, Scope, Storage, StorageError,
+    StoredToken, Subject,
+};
+use serde_json::Value;
+use time::{Duration, OffsetDateTime};
+use tokio::task::yield_now;
+
+/// What is wrong with a [`Model`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bug {
+    None,
+    // 1
+    CachesFinds,
+    RemembersAbsence,
+    AnswersBeforeItWrites,
+    // 2
+    ChecksThenActs,
+    OpensWithoutATransaction,
+    OverwritesAGrant,
+    SpentBeforeRevoked,
+    WritesWhenItIsLate,
+    KeepsSeeds,
+    ConsumesAlways,
+    MovesBack,
+    OverwritesTokens,
+    LosesAUse,
+    // 3
+    ForgetsAttempts,
+    LooksForTheAttemptFirst,
+    // 4
+    SpendsThenStores,
+    OpensInTwoSteps,
+    // 5
+    PurgesSpent,
+    PurgesUnusedRefreshTokens,
+    PurgesInPartAndForgets,
+    PurgesSeedsNever,
+    PurgesMoreThanItMay,
+    PurgesTheRevokedNever,
+    // 6
+    ExchangesByItsClock,
+    SpendsByItsClock,
+    ListsByItsClock,
+    ForgetsByItsClock,
+    // 7
+    IgnoresTheSubject,
+    TakesClientsForSubjects,
+    FoldsCase,
+    RevokesAnyToken,
+    RevokesAgain,
+    WritesTheGrantBack,
+    RevokesWithAnOldIndex,
+    ListsOldestFirst,
+    SkipsEqualTimes,
+    FiltersAfterTheLimit,
+    // 8
+    DropsDetails,
+    DropsParents,
+    DropsTheTokenType,
+    RoundsNumbers,
+    RoundsTimes,
+    SortsScopes,
+    // 9
+    RegistersTwice,
+    RotatesWithoutALock,
+    KeepsGrantsOfRemovedClients,
+}
+
+#[derive(Default)]
+struct State {
+    grants: BTreeMap<GrantId, Grant>,
+    tokens: HashMap<TokenHash, StoredToken>,
+    /// Grants of which a part has been purged.
+    begun: BTreeSet<GrantId>,
+    /// What an old index knows.
+    indexed: BTreeSet<GrantId>,
+}
+
+type Row = (StoredToken, Arc<Grant>);
+
+/// A handle. Clones made by [`Model::node`] are other nodes on the same storage.
+pub struct Model {
+    bug: Bug,
+    state: Arc<tokio::sync::Mutex<State>>,
+    cache: Mutex<HashMap<TokenHash, Option<Row>>>,
+    clients: MemoryStorage,
+    /// How often all connections were cut, and how many calls that hit.
+    cuts: Arc<AtomicU64>,
+    pub hit: Arc<AtomicU64>,
+}
+
+impl Model {
+    pub fn new(bug: Bug) -> Self {
+        let (state, cuts, hit) = Default::default();
+        Self { bug, state, cache: Mutex::default(), clients: MemoryStorage::new(), cuts, hit }
+    }
+
+    pub fn node(&self) -> Self {
+        let (state, clients) = (Arc::clone(&self.state), self.clients.clone());
+        let (cuts, hit) = (Arc::clone(&self.cuts), Arc::clone(&self.hit));
+        Self { bug: self.bug, state, cache: Mutex::default(), clients, cuts, hit }
+    }
+
+    /// Cuts all connections: calls under way fail, whether their work was done or not.
+    pub fn cut(&self) {
+        self.cuts.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn has(&self, bug: Bug) -> bool {
+        self.bug == bug
+    }
+
+    fn since(&self, cuts: u64) -> Result<(), StorageError> {
+        if self.cuts.load(Ordering::SeqCst) == cuts {
+            return Ok(());
+        }
+        self.hit.fetch_add(1, Ordering::SeqCst);
+        Err(StorageError::unavailable("the connection was cut"))
+    }
+
+    /// Runs a step: waits, works with the lock held, waits. A cut in between is an error, before the work or after it.
+    async fn step<T>(&self, work: impl AsyncFnOnce(&mut State) -> Result<T, StorageError>) -> Result<T, StorageError> {
+        let cuts = self.cuts.load(Ordering::SeqCst);
+        yield_now().await;
+        let mut state = self.state.lock().await;
+        self.since(cuts)?;
+        let done = work(&mut state).await;
+        drop(state);
+        yield_now().await;
+        self.since(cuts)?;
+        done
+    }
+
+    fn forget(&self) {
+        self.cache.lock().unwrap().clear();
+    }
+
+    /// What is stored of a grant that should be stored.
+    fn kept_grant(&self, grant: &Grant) -> Grant {
+        let mut grant = grant.clone();
+        match self.bug {
+            Bug::DropsTheTokenType => grant.details = GrantDetails::default(),
+            Bug::RoundsNumbers => {
+                let whole =
+                    |number: &Value| number.as_f64().is_some_and(|number| number.fract() == 0.0 && number < 1e9);
+                if let Some(number) = grant.host_data.as_deref().filter(|value| value.is_f64() && whole(value)) {
+                    #[expect(clippy::cast_possible_truncation, reason = "that is the bug")]
+                    let number = number.as_f64().map(|number| Value::from(number as i64));
+                    grant.host_data = number.map(Arc::new);
+                }
+            }
+            Bug::SortsScopes => {
+                let mut scope: Vec<_> = grant.scope.iter().collect();
+                scope.sort_unstable();
+                grant.scope = Scope::parse(&scope.join(" ")).unwrap();
+            }
+            _ => {}
+        }
+        grant
+    }
+
+    fn kept_token(&self, token: &StoredToken) -> StoredToken {
+        let mut token = token.clone();
+        match self.bug {
+            Bug::DropsDetails => token.details = TokenDetails::default(),
+            Bug::DropsParents if token.spent.is_some() => token.parent = None,
+            Bug::RoundsTimes => token.issued_at = token.issued_at.replace_microsecond(0).unwrap(),
+            _ => {}
+        }
+        token
+    }
+
+    /// What to answer without writing anything.
+    fn refuse(&self, state: &State, spend: &Spend) -> Option<Exchange> {
+        let now = if self.has(Bug::ExchangesByItsClock) { OffsetDateTime::now_utc() } else { spend.at };
+        let Some(token) = state.tokens.get(&spend.token) else { return Some(Exchange::Dead) };
+        let own = token.spent.as_ref().map(|spent| spent.attempt == spend.attempt && !self.has(Bug::ForgetsAttempts));
+        let answer = own.map(|is_own| if is_own { Exchange::Done } else { Exchange::AlreadySpent });
+        if self.has(Bug::SpentBeforeRevoked) && answer.is_some() && token.kind == spend.kind {
+            return answer;
+        }
+        let is_meant = token.kind == spend.kind && token.grant_id == spend.grant_id && token.revoked_at.is_none();
+        let is_live = state.grants.get(&token.grant_id).is_some_and(|grant| grant.is_live(now));
+        if !is_meant || !is_live || state.begun.contains(&token.grant_id) {
+            return Some(Exchange::Dead);
+        }
+        answer.or_else(|| (token.expires_at <= now).then_some(Exchange::Dead))
+    }
+
+    fn write(&self, state: &mut State, spend: &Spend, successors: &[StoredToken]) {
+        self.mark(state, spend);
+        for successor in successors {
+            state.tokens.insert(successor.hash, self.kept_token(successor));
+        }
+    }
+
+    /// All that an exchange writes but the successors.
+    fn mark(&self, state: &mut State, spend: &Spend) {
+        let mut parent = None;
+        if let Some(token) = state.tokens.get_mut(&spend.token)
+            && (spend.consume || self.has(Bug::ConsumesAlways))
+        {
+            let at = if self.has(Bug::SpendsByItsClock) { OffsetDateTime::now_utc() } else { spend.at };
+            token.spent = Some(Spent { at, attempt: spend.attempt, seed: spend.seed.clone() });
+            parent = token.parent.filter(|_| !self.has(Bug::KeepsSeeds));
+        }
+        if let Some(spent) = parent.and_then(|parent| state.tokens.get_mut(&parent)?.spent.as_mut()) {
+            spent.seed = None;
+        }
+        if let Some(grant) = state.grants.get_mut(&spend.grant_id) {
+            grant.last_used_at = grant.last_used_at.max(spend.at);
+            grant.expires_at = grant.expires_at.max(spend.grant_expires_at);
+            if self.has(Bug::MovesBack) {
+                grant.expires_at = spend.grant_expires_at;
+            }
+        }
+    }
+
+    fn are_free(&self, state: &State, tokens: &[StoredToken]) -> Result<(), StorageError> {
+        let distinct: BTreeSet<_> = tokens.iter().map(|token| token.hash).collect();
+        let is_free = tokens.iter().all(|token| !state.tokens.contains_key(&token.hash));
+        if self.has(Bug::OverwritesTokens) || is_free && distinct.len() == tokens.len() {
+            return Ok(());
+        }
+        Err(StorageError::new("a hash is taken"))
+    }
+
+    fn selects(&self, which: &GrantSelector, grant: &Grant) -> bool {
+        let subject = |subject: &Subject| grant.subject.as_ref() == Some(subject);
+        match which {
+            GrantSelector::SubjectAndId(_, id) if self.has(Bug::IgnoresTheSubject) => grant.id == *id,
+            GrantSelector::Subject(owner) if self.has(Bug::TakesClientsForSubjects) => {
+                subject(owner) || grant.subject.is_none() && grant.client_id.as_str() == owner.as_str()
+            }
+            GrantSelector::Subject(owner) if self.has(Bug::FoldsCase) => {
+                grant.subject.as_ref().is_some_and(|subject| subject.as_str().eq_ignore_ascii_case(owner.as_str()))
+            }
+            _ => which.selects(grant),
+        }
+    }
+
+    /// Everything that is due, in the order in which it may go.
+    fn due(&self, state: &State, before: OffsetDateTime) -> Vec<Due> {
+        let end = |grant: &Grant| {
+            let revoked_at = grant.revoked_at.filter(|_| !self.has(Bug::PurgesTheRevokedNever));
+            revoked_at.map_or(grant.expires_at, |at| at.min(grant.expires_at))
+        };
+        let mut due = Vec::new();
+        for token in state.tokens.values() {
+            let is_dead = state.grants.get(&token.grant_id).is_none_or(|grant| end(grant) <= before);
+            let may_go = match (&token.spent, token.kind) {
+                (Some(_), _) => self.has(Bug::PurgesSpent),
+                (None, TokenKind::AccessToken) => true,
+                (None, _) => self.has(Bug::PurgesUnusedRefreshTokens),
+            };
+            let has_seed = token.spent.as_ref().is_some_and(|spent| {
+                spent.seed.is_some() && spent.at + Duration::MINUTE < before && !self.has(Bug::PurgesSeedsNever)
+            });
+            if is_dead || may_go && token.expires_at <= before {
+                due.push(Due::Token(token.hash, is_dead.then_some(token.grant_id)));
+            } else if has_seed {
+                due.push(Due::Seed(token.hash));
+            }
+        }
+        due.extend(state.grants.values().filter(|grant| end(grant) <= before).map(|grant| Due::Grant(grant.id)));
+        due
+    }
+
+    fn purge(&self, state: &mut State, before: OffsetDateTime, limit: usize) -> usize {
+        let due = self.due(state, before);
+        let most = if self.has(Bug::PurgesMoreThanItMay) && limit > 0 { usize::MAX } else { limit };
+        for what in due.iter().take(most) {
+            match what {
+                Due::Token(hash, of) => {
+                    state.tokens.remove(hash);
+                    if !self.has(Bug::PurgesInPartAndForgets) {
+                        state.begun.extend(*of);
+                    }
+                }
+                Due::Seed(hash) => {
+                    if let Some(spent) = state.tokens.get_mut(hash).and_then(|token| token.spent.as_mut()) {
+                        spent.seed = None;
+                    }
+                }
+                Due::Grant(id) => {
+                    state.grants.remove(id);
+                    state.begun.remove(id);
+                }
+            }
+        }
+        due.len().min(limit)
+    }
+
+    /// The exchange of a storage that reads, thinks, and then writes.
+    async fn check_then_act(&self, spend: &Spend, successors: &[StoredToken]) -> Result<Exchange, StorageError> {
+        let refused = self
+            .step(async |state| {
+                let refused = self.refuse(state, spend);
+                if refused.is_none() {
+                    self.are_free(state, successors)?;
+                }
+                Ok(refused)
+            })
+            .await?;
+        if let Some(answer) = refused {
+            return Ok(answer);
+        }
+        self.step(async |state| {
+            // All but the decision is atomic: what was purged in between stays so.
+            if state.grants.contains_key(&spend.grant_id) {
+                self.write(state, spend, successors);
+                return Ok(Exchange::Done);
+            }
+            Ok(Exchange::Dead)
+        })
+        .await
+    }
+
+    async fn exchange_in_one_step(&self, spend: &Spend, successors: &[StoredToken]) -> Result<Exchange, StorageError> {
+        self.step(async |state| {
+            if let Some(answer) = self.refuse(state, spend) {
+                if self.has(Bug::WritesWhenItIsLate) && answer == Exchange::AlreadySpent {
+                    self.are_free(state, successors)?;
+                    state.tokens.extend(successors.iter().map(|token| (token.hash, token.clone())));
+                }
+                return Ok(answer);
+            }
+            self.are_free(state, successors)?;
+            if self.has(Bug::SpendsThenStores) {
+                self.mark(state, spend);
+                yield_now().await;
+            }
+            self.write(state, spend, successors);
+            Ok(Exchange::Done)
+        })
+        .await
+    }
+
+    /// The grant as it is read before an exchange and partly written back after it.
+    async fn read_grant(&self, id: GrantId) -> Result<Option<Grant>, StorageError> {
+        self.step(async |state| Ok(state.grants.get(&id).cloned())).await
+    }
+}
+
+enum Due {
+    Token(TokenHash, Option<GrantId>),
+    Seed(TokenHash),
+    Grant(GrantId),
+}
+
+#[async_trait]
+impl Storage for Model {
+    async fn open_grant(&self, grant: &Arc<Grant>, tokens: &[StoredToken]) -> Result<(), StorageError> {
+        self.forget();
+        self.step(async |state| {
+            if !self.has(Bug::OverwritesAGrant) && state.grants.contains_key(&grant.id) {
+                return Err(StorageError::new("the grant's identifier is taken"));
+            }
+            // Each insert is a transaction of its own, and the first one that fails ends it.
+            if self.has(Bug::OpensWithoutATransaction) {
+                state.grants.insert(grant.id, (**grant).clone());
+                for token in tokens {
+                    self.are_free(state, std::slice::from_ref(token))?;
+                    state.tokens.insert(token.hash, token.clone());
+                }
+                return Ok(());
+            }
+            self.are_free(state, tokens)?;
+            state.grants.insert(grant.id, self.kept_grant(grant));
+            for token in tokens {
+                state.tokens.insert(token.hash, self.kept_token(token));
+                if self.has(Bug::OpensInTwoSteps) {
+                    yield_now().await;
+                }
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    async fn find(&self, token: &TokenHash) -> Result<Option<Row>, StorageError> {
+        if let Some(found) = self.cache.lock().unwrap().get(token) {
+            return Ok(found.clone());
+        }
+        let found = self
+            .step(async |state| {
+                let row = state.tokens.get(token);
+                let row = row.filter(|row| {
+                    !self.has(Bug::ForgetsByItsClock)
+                        || row.expires_at > OffsetDateTime::now_utc()
+                        || row.spent.is_some()
+                });
+                let grant = row.and_then(|row| state.grants.get(&row.grant_id));
+                let is_there = grant.is_some_and(|grant| !state.begun.contains(&grant.id));
+                Ok(row.zip(grant).filter(|_| is_there).map(|(row, of)| (row.clone(), Arc::new(of.clone()))))
+            })
+            .await?;
+        let is_cached = match &found {
+            Some(_) => self.has(Bug::CachesFinds),
+            None => self.has(Bug::RemembersAbsence),
+        };
+        if is_cached {
+            self.cache.lock().unwrap().insert(*token, found.clone());
+        }
+        Ok(found)
+    }
+
+    async fn exchange(&self, spend: &Spend, successors: &[StoredToken]) -> Result<Exchange, StorageError> {
+        self.forget();
+        match self.bug {
+            Bug::ChecksThenActs => self.check_then_act(spend, successors).await,
+            Bug::AnswersBeforeItWrites => {
+                // The row is marked, and the successors come in a second transaction.
+                let answer = self.exchange_in_one_step(spend, &[]).await?;
+                if answer == Exchange::Done {
+                    for _ in 0..20 {
+                        yield_now().await;
+                    }
+                    self.step(async |state| {
+                        state.tokens.extend(successors.iter().map(|token| (token.hash, token.clone())));
+                        Ok(())
+                    })
+                    .await?;
+                }
+                Ok(answer)
+            }
+            Bug::WritesTheGrantBack => {
+                let before = self.read_grant(spend.grant_id).await?;
+                self.step(async |state| {
+                    if let Some(answer) = self.refuse(state, spend) {
+                        return Ok(answer);
+                    }
+                    self.are_free(state, successors)?;
+                    self.write(state, spend, successors);
+                    Ok(Exchange::Done)
+                })
+                .await?;
+                let answer = self.step(async |state| {
+                    let is_mine = |spent: &Spent| spent.attempt == spend.attempt;
+                    let token = state.tokens.get(&spend.token);
+                    let done = token.and_then(|token| token.spent.as_ref()).is_some_and(is_mine);
+                    if let (Some(before), Some(grant)) = (&before, state.grants.get_mut(&spend.grant_id)) {
+                        grant.revoked_at = before.revoked_at;
+                    }
+                    Ok(done)
+                });
+                answer.await?;
+                self.step(async |state| Ok(self.refuse(state, spend).unwrap_or(Exchange::Done))).await
+            }
+            Bug::LooksForTheAttemptFirst => {
+                let refused = self.step(async |state| Ok(self.refuse(state, spend))).await?;
+                if let Some(answer) = refused {
+                    return Ok(answer);
+                }
+                self.step(async |state| {
+                    match self.refuse(state, spend) {
+                        // It has looked for its own attempt before, so now it must be another's.
+                        Some(Exchange::Done) => return Ok(Exchange::AlreadySpent),
+                        Some(answer) => return Ok(answer),
+                        None => {}
+                    }
+                    self.are_free(state, successors)?;
+                    self.write(state, spend, successors);
+                    Ok(Exchange::Done)
+                })
+                .await
+            }
+            Bug::LosesAUse if !spend.consume => {
+                // Of two uses at once the one that comes later to its write finds another version, and gives up quietly.
+                let before = self.read_grant(spend.grant_id).await?;
+                self.step(async |state| {
+                    if let Some(answer) = self.refuse(state, spend) {
+                        return Ok(answer);
+                    }
+                    let now = state.grants.get(&spend.grant_id);
+                    if now.map(|grant| grant.last_used_at) == before.map(|grant| grant.last_used_at) {
+                        self.are_free(state, successors)?;
+                        self.write(state, spend, successors);
+                    }
+                    Ok(Exchange::Done)
+                })
+                .await
+            }
+            _ => self.exchange_in_one_step(spend, successors).await,
+        }
+    }
+
+    async fn revoke_access_token(&self, token: &TokenHash, at: OffsetDateTime) -> Result<(), StorageError> {
+        self.forget();
+        self.step(async |state| {
+            if let Some(row) = state.tokens.get_mut(token)
+                && (row.kind == TokenKind::AccessToken || self.has(Bug::RevokesAnyToken))
+            {
+                row.revoked_at.get_or_insert(at);
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    async fn revoke_grants(&self, which: &GrantSelector, at: OffsetDateTime) -> Result<u64, StorageError> {
+        self.forget();
+        self.step(async |state| {
+            let by_subject = matches!(which, GrantSelector::Subject(_));
+            let old = std::mem::replace(&mut state.indexed, state.grants.keys().copied().collect());
+            let mut revoked = 0;
+            for grant in state.grants.values_mut() {
+                let is_known = !self.has(Bug::RevokesWithAnOldIndex) || !by_subject || old.contains(&grant.id);
+                let is_left = grant.revoked_at.is_none() || self.has(Bug::RevokesAgain);
+                if is_known && is_left && self.selects(which, grant) {
+                    grant.revoked_at = Some(at);
+                    revoked += 1;
+                }
+            }
+            Ok(revoked)
+        })
+        .await
+    }
+
+    async fn grants(
+        &self,
+        which: &GrantSelector,
+        now: OffsetDateTime,
+        page: &Page,
+    ) -> Result<Vec<Arc<Grant>>, StorageError> {
+        let now = if self.has(Bug::ListsByItsClock) { OffsetDateTime::now_utc() } else { now };
+        self.step(async |state| {
+            let mut all: Vec<_> = state.grants.values().filter(|grant| which.selects(grant)).collect();
+            all.sort_by_key(|grant| std::cmp::Reverse((grant.opened_at, grant.id)));
+            if self.has(Bug::ListsOldestFirst) {
+                all.reverse();
+            }
+            let comes_later = |grant: &Grant| match page.after {
+                None => true,
+                Some(after) if self.has(Bug::ListsOldestFirst) => (grant.opened_at, grant.id) > after,
+                Some(after) if self.has(Bug::SkipsEqualTimes) => grant.opened_at < after.0,
+                Some(after) => (grant.opened_at, grant.id) < after,
+            };
+            let is_live = |grant: &Grant| grant.is_live(now) && !state.begun.contains(&grant.id);
+            let rest = all.into_iter().filter(|grant| comes_later(grant));
+            let listed: Vec<_> = if self.has(Bug::FiltersAfterTheLimit) {
+                rest.take(page.limit).filter(|grant| is_live(grant)).collect()
+            } else {
+                rest.filter(|grant| is_live(grant)).take(page.limit).collect()
+            };
+            Ok(listed.into_iter().map(|grant| Arc::new(grant.clone())).collect())
+        })
+        .await
+    }
+
+    async fn purge_expired(&self, before: OffsetDateTime, limit: usize) -> Result<usize, StorageError> {
+        self.forget();
+        self.step(async |state| Ok(self.purge(state, before, limit))).await
+    }
+}
+
+#[async_trait]
+impl ClientStore for Model {
+    async fn client(&self, id: &str) -> Result<Option<Arc<Client>>, StorageError> {
+        self.clients.client(id).await
+    }
+}
+
+#[async_trait]
+impl ClientRegistry for Model {
+    async fn register(&self, client: Client) -> Result<(), RegistryError> {
+        if self.has(Bug::RegistersTwice) && self.client(client.id().as_str()).await?.is_some() {
+            return self.clients.update(client).await;
+        }
+        self.clients.register(client).await
+    }
+
+    async fn update(&self, client: Client) -> Result<(), RegistryError> {
+        self.clients.update(client).await
+    }
+
+    async fn rotate_credential(
+        &self,
+        id: &ClientId,
+        new: ClientCredential,
+        others_end: OffsetDateTime,
+    ) -> Result<(), RegistryError> {
+        if !self.has(Bug::RotatesWithoutALock) {
+            return self.clients.rotate_credential(id, new, others_end).await;
+        }
+        let client = self.client(id.as_str()).await?.ok_or(RegistryError::Unknown)?;
+        for _ in 0..20 {
+            yield_now().await;
+        }
+        let mut parts = (*client).clone().into_parts();
+        parts.rotate_credential(new, others_end);
+        self.clients.update(Client::from_parts(parts)?).await
+    }
+
+    async fn remove(&self, id: &ClientId, at: OffsetDateTime) -> Result<(), RegistryError> {
+        self.clients.remove(id, at).await?;
+        if !self.has(Bug::KeepsGrantsOfRemovedClients) {
+            self.revoke_grants(&GrantSelector::Client(id.clone()), at).await?;
+        }
+        Ok(())
+    }
+
+    async fn clients(&self, after: Option<&ClientId>, limit: usize) -> Result<Vec<Arc<Client>>, RegistryError> {
+        self.clients.clients(after, limit).await
+    }
+}
