@@ -5,17 +5,18 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use axum::extract::FromRef;
-use grantor::storage::MemoryStorage;
-use grantor::{AuthorizationServer, BuildError, ClientId, ClientRegistry, Limiter, Scope, Storage, Subject};
+use grantor::storage::RegistryError;
+use grantor::{AuthorizationServer, BuildError, Client, ClientId, ClientRegistry, Limiter, Scope, Subject};
 use url::Url;
 
 use crate::StartError;
 use crate::attempts::Attempts;
 use crate::config::Config;
 use crate::demo::DemoClient;
-use crate::flags::{Flags, StorageKind};
+use crate::flags::Flags;
 use crate::page::OwnPages;
 use crate::session::Sessions;
+use crate::storage::Opened;
 use crate::users::{MyUsers, Users};
 
 /// The state of the router; cloning it gives the same.
@@ -34,6 +35,8 @@ pub(crate) struct App {
     pub(crate) applications: Arc<Mutex<HashMap<Subject, Vec<ClientId>>>>,
     pub(crate) demo: Arc<DemoClient>,
     pub(crate) legacy: bool,
+    /// Where things are kept; `None` if they are gone when the server ends.
+    pub(crate) place: Option<Arc<str>>,
 }
 
 /// The scopes of the example API.
@@ -51,12 +54,7 @@ impl App {
             return Err(format!("the issuer {issuer:?} has a path, but the pages of this server have none").into());
         }
         let users = Users::new(&config.users)?;
-        let (storage, clients): (Arc<dyn Storage>, Arc<dyn ClientRegistry>) = match flags.storage {
-            StorageKind::Memory => {
-                let storage = MemoryStorage::new();
-                (Arc::new(storage.clone()), Arc::new(storage))
-            }
-        };
+        let Opened { storage, clients, place } = flags.storage.clone().unwrap_or_default().open().await?;
         let builder = AuthorizationServer::builder(&issuer)
             .storage_and_clients(storage, clients.clone())
             .authenticator(Limiter::new(MyUsers(Arc::clone(&users))))
@@ -69,10 +67,10 @@ impl App {
         for metadata in &config.clients {
             let client = metadata.to_client(flags.legacy)?;
             let id = client.id().clone();
-            clients.register(client).await.map_err(|error| format!("the client {id}: {error}"))?;
+            put(&*clients, client).await.map_err(|error| format!("the client {id}: {error}"))?;
         }
         let demo = DemoClient::new(&issuer, address, &config.all_scopes())?;
-        clients.register(demo.registration()?).await.map_err(|error| format!("the demo client: {error}"))?;
+        put(&*clients, demo.registration()?).await.map_err(|error| format!("the demo client: {error}"))?;
 
         Ok(Self {
             sessions: Arc::new(Sessions::new(issuer.starts_with("https:"))),
@@ -85,6 +83,7 @@ impl App {
             clients,
             users,
             attempts: Arc::default(),
+            place: place.map(Into::into),
         })
     }
 
@@ -92,6 +91,14 @@ impl App {
     pub(crate) fn describe(&self, scope: &Scope) -> Vec<&str> {
         let described = self.scopes.iter().filter(|(token, _)| scope.contains(token));
         described.map(|(_, description)| description.as_str()).collect()
+    }
+}
+
+/// Adds a client, or replaces its registration. Other servers on the same database may be doing the same.
+async fn put(clients: &dyn ClientRegistry, client: Client) -> Result<(), RegistryError> {
+    match clients.register(client.clone()).await {
+        Err(RegistryError::Taken) => clients.update(client).await,
+        done => done,
     }
 }
 

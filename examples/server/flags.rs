@@ -3,10 +3,12 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Parser, ValueEnum};
+use clap::Parser;
 use grantor::Policy;
 use grantor::policy::RefreshTokens;
 use time::Duration;
+
+use crate::storage::StorageFlag;
 
 /// A complete OAuth 2.0 provider to try, and to copy from.
 #[derive(Debug, Parser)]
@@ -21,12 +23,14 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "URL")]
     pub(crate) issuer: Option<String>,
 
-    /// Where grants, tokens and clients are kept.
-    #[arg(long, value_enum, default_value_t = StorageKind::Memory)]
-    pub(crate) storage: StorageKind,
+    /// Where everything but sessions is kept: memory, sqlite:FILE or postgres://USER@HOST/DATABASE [default:
+    /// sqlite:grantor.db, or memory where SQLite was not built in]. Several servers may share one PostgreSQL database. A
+    /// password is better given in the environment, as PGPASSWORD, than in the URL.
+    #[arg(long, value_name = "WHERE")]
+    pub(crate) storage: Option<StorageFlag>,
 
-    /// The clients instead of the built-in ones: a JSON array with the member names of RFC 7591, and `resource_server` for
-    /// an API that may introspect tokens.
+    /// Clients to add or to update, instead of the built-in ones: a JSON array with the member names of RFC 7591, and
+    /// `resource_server` for an API that may introspect tokens. Those that are not in the file stay as they are.
     #[arg(long, value_name = "FILE")]
     pub(crate) clients: Option<PathBuf>,
 
@@ -62,13 +66,6 @@ pub(crate) struct Flags {
     /// password grants, plain and missing PKCE, token parameters in the query, the out-of-band redirect.
     #[arg(long)]
     pub(crate) legacy: bool,
-}
-
-/// The storages to choose from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum StorageKind {
-    /// In memory: gone when the server ends.
-    Memory,
 }
 
 impl Flags {

@@ -36,7 +36,12 @@ fn write(flags: &Flags, config: &Config, app: &App, address: SocketAddr) -> io::
     if flags.legacy {
         writeln!(out, "Legacy habits are allowed (--legacy). Do not run a real service like this.\n")?;
     }
-    writeln!(out, "Everything is in memory and gone when you press Ctrl-C.")?;
+    match &app.place {
+        Some(place) => {
+            writeln!(out, "Kept in {place}. Sessions are in memory: after a restart everybody logs in again.")?
+        }
+        None => writeln!(out, "Everything is in memory and gone when you press Ctrl-C.")?,
+    }
     out.flush()
 }
 

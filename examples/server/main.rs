@@ -2,7 +2,7 @@
 //! applications, a protected API, and a built-in client that shows the flow step by step.
 //!
 //! ```text
-//! cargo run --example server --features axum
+//! cargo run --example server --features axum,sqlite
 //! ```
 //!
 //! It is meant to be copied. What a host must supply is here, one file a subject:
@@ -14,6 +14,7 @@
 //! | `users.rs`, `attempts.rs` | passwords, the `Authenticator`, and the limit on guessing |
 //! | `api.rs` | a protected API |
 //! | `applications.rs`, `connected.rs` | registering clients; listing and revoking grants |
+//! | `storage.rs` | memory, an SQLite file or a PostgreSQL database |
 //! | `clients.rs`, `config.rs`, `flags.rs`, `app.rs`, `intro.rs` | setting it all up |
 //! | `html.rs`, `page.rs` | HTML that is escaped by construction |
 //! | `demo/` | the other side: a client of this server |
@@ -35,6 +36,7 @@ mod intro;
 mod login;
 mod page;
 mod session;
+mod storage;
 mod users;
 
 use std::net::SocketAddr;

@@ -18,10 +18,11 @@ pub struct Example {
 }
 
 impl Example {
-    /// Starts it on a free port and waits until it is ready.
+    /// Starts it on a free port and waits until it is ready. Unless the flags say where to keep things, it is in memory.
     pub fn start(flags: &[&str]) -> Self {
         let mut process = Command::new(program())
             .args(["--listen", "127.0.0.1:0"])
+            .args(in_memory_unless_said(flags))
             .args(flags)
             .stdout(Stdio::piped())
             .spawn()
@@ -38,7 +39,8 @@ impl Example {
 
     /// Starts it with flags it refuses; returns what it complains about.
     pub fn refusal(flags: &[&str]) -> String {
-        let output = Command::new(program()).args(flags).output().expect("the server starts");
+        let output =
+            Command::new(program()).args(in_memory_unless_said(flags)).args(flags).output().expect("the server starts");
         assert!(!output.status.success(), "{flags:?} are not refused");
         String::from_utf8(output.stderr).unwrap()
     }
@@ -63,6 +65,11 @@ impl Drop for Example {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+/// What keeps a server that is not told where to keep things from leaving a file behind.
+fn in_memory_unless_said(flags: &[&str]) -> &'static [&'static str] {
+    if flags.contains(&"--storage") { &[] } else { &["--storage", "memory"] }
 }
 
 /// The server, built from the sources as they are now: `cargo test` builds an example that has tests of its own as a test

@@ -16,11 +16,11 @@ use crate::StartError;
 use crate::form::Fields;
 use crate::session::random_text;
 
-const CLIENT_ID: &str = "demo";
-
 /// The client, and what it remembers of browsers that are on their way.
 pub(crate) struct DemoClient {
     pub(super) issuer: String,
+    /// One for each address, because servers that share a database each give theirs a secret of its own.
+    id: String,
     redirect_uri: String,
     scope: String,
     secret: String,
@@ -42,6 +42,7 @@ impl DemoClient {
     pub(crate) fn new(issuer: &str, address: SocketAddr, scope: &str) -> Result<Self, StartError> {
         Ok(Self {
             issuer: issuer.to_owned(),
+            id: format!("demo-{}", address.to_string().replace(|c: char| !c.is_ascii_alphanumeric(), "-")),
             redirect_uri: format!("{}/demo/callback", issuer.trim_end_matches('/')),
             scope: scope.to_owned(),
             secret: random_text(),
@@ -59,7 +60,7 @@ impl DemoClient {
     /// How the server knows this client.
     pub(crate) fn registration(&self) -> Result<Client, ClientError> {
         let secret = ClientSecret::new(self.secret.as_str());
-        Client::confidential(CLIENT_ID, ClientCredential::secret(&secret))
+        Client::confidential(self.id.as_str(), ClientCredential::secret(&secret))
             .name("Demo client")
             .authorization_code([&self.redirect_uri])
             .refresh_token()
@@ -73,7 +74,7 @@ impl DemoClient {
         let challenge = CodeChallenge::s256(&CodeVerifier::new(verifier.as_str()));
         let parameters = vec![
             ("response_type", "code".to_owned()),
-            ("client_id", CLIENT_ID.to_owned()),
+            ("client_id", self.id.clone()),
             ("redirect_uri", self.redirect_uri.clone()),
             ("scope", self.scope.clone()),
             ("state", state.clone()),
@@ -129,10 +130,10 @@ impl DemoClient {
         remark: &'static str,
         form: &[(&str, String)],
     ) -> Result<(Exchange, Value), reqwest::Error> {
-        let request = self.http.post(format!("{}/token", self.server)).basic_auth(CLIENT_ID, Some(&self.secret));
+        let request = self.http.post(format!("{}/token", self.server)).basic_auth(&self.id, Some(&self.secret));
         let answer = request.form(form).send().await?;
         let sent = form.iter().map(|(name, value)| (*name, value.as_str()));
-        let sent = format!("POST /token\nauthorization: Basic {CLIENT_ID}:\u{2026}\n\n{}", shown(sent));
+        let sent = format!("POST /token\nauthorization: Basic {}:\u{2026}\n\n{}", self.id, shown(sent));
         Exchange::with_server(title, remark, sent, answer).await
     }
 

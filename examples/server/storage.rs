@@ -1,0 +1,136 @@
+//! Where clients, grants and tokens are kept: memory, an SQLite file or a PostgreSQL database.
+
+use std::convert::Infallible;
+use std::error::Error;
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use grantor::storage::{MemoryStorage, StorageError};
+use grantor::{ClientRegistry, Storage};
+
+use crate::StartError;
+
+/// What `--storage` was given. It is not looked at until the storage is opened, and never printed: it may hold a password.
+#[derive(Clone)]
+pub(crate) struct StorageFlag(String);
+
+/// A storage that is ready.
+pub(crate) struct Opened {
+    pub(crate) storage: Arc<dyn Storage>,
+    pub(crate) clients: Arc<dyn ClientRegistry>,
+    /// Where it is, in words that hold no password; `None` if it is gone when the server ends.
+    pub(crate) place: Option<String>,
+}
+
+impl StorageFlag {
+    /// Opens the storage that is meant, which creates its tables unless they are there.
+    pub(crate) async fn open(&self) -> Result<Opened, StartError> {
+        match self.0.split_once(':') {
+            None if self.0 == "memory" => Ok(memory()),
+            Some(("sqlite", file)) if !file.is_empty() && !file.starts_with("//") => sqlite(file).await,
+            Some(("postgres" | "postgresql", rest)) if rest.starts_with("//") => postgres(&self.0).await,
+            _ => Err("--storage takes memory, sqlite:FILE or postgres://USER@HOST/DATABASE".into()),
+        }
+    }
+}
+
+impl Default for StorageFlag {
+    /// A file in the current directory, if the server was built with SQLite.
+    fn default() -> Self {
+        Self(if cfg!(feature = "sqlite") { "sqlite:grantor.db" } else { "memory" }.to_owned())
+    }
+}
+
+impl FromStr for StorageFlag {
+    type Err = Infallible;
+
+    /// What can't be understood is refused later: clap would repeat it.
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl fmt::Debug for StorageFlag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("StorageFlag([redacted])")
+    }
+}
+
+fn memory() -> Opened {
+    let storage = MemoryStorage::new();
+    Opened { storage: Arc::new(storage.clone()), clients: Arc::new(storage), place: None }
+}
+
+#[cfg(feature = "sqlite")]
+async fn sqlite(file: &str) -> Result<Opened, StartError> {
+    let opened = grantor::storage::SqliteStorage::open(file).await;
+    let storage = opened.map_err(|error| format!("can't open the SQLite file {file}: {}", cause(&error)))?;
+    let place = Some(format!("the SQLite file {file}"));
+    Ok(Opened { storage: Arc::new(storage.clone()), clients: Arc::new(storage), place })
+}
+
+#[cfg(not(feature = "sqlite"))]
+async fn sqlite(_: &str) -> Result<Opened, StartError> {
+    Err(not_built_in("SQLite", "sqlite"))
+}
+
+#[cfg(feature = "postgres")]
+async fn postgres(url: &str) -> Result<Opened, StartError> {
+    if has_raw_password(url) {
+        return Err("in the postgres:// URL of --storage, @, / and # in a password are written %40, %2F and %23".into());
+    }
+    let options = url.parse::<sqlx::postgres::PgConnectOptions>();
+    let options = options.map_err(|error| format!("the postgres:// URL of --storage is malformed: {error}"))?;
+    let host = options.get_socket().map_or_else(
+        || format!("{}:{}", options.get_host(), options.get_port()),
+        |socket| socket.display().to_string(),
+    );
+    let name = options.get_database().unwrap_or_else(|| options.get_username());
+    let place = format!("the PostgreSQL database {name} at {host}");
+    let opened = grantor::storage::PostgresStorage::connect(url).await;
+    let storage = opened.map_err(|error| format!("can't open {place}: {}", cause(&error)))?;
+    Ok(Opened { storage: Arc::new(storage.clone()), clients: Arc::new(storage), place: Some(place) })
+}
+
+/// Whether a part of the password may have ended up where the host or the database is named, which are printed.
+#[cfg(feature = "postgres")]
+fn has_raw_password(url: &str) -> bool {
+    let address = url.split('?').next().unwrap_or_default();
+    let after_authority = address.splitn(4, '/').nth(3).unwrap_or_default();
+    address.matches('@').count() > 1 || after_authority.contains('@') || address.contains('#')
+}
+
+#[cfg(not(feature = "postgres"))]
+async fn postgres(_: &str) -> Result<Opened, StartError> {
+    Err(not_built_in("PostgreSQL", "postgres"))
+}
+
+#[cfg(not(all(feature = "postgres", feature = "sqlite")))]
+fn not_built_in(database: &str, feature: &str) -> StartError {
+    format!("this server was built without {database}: build it with --features axum,{feature}").into()
+}
+
+/// What lies behind a failure: the storage itself says only that it failed.
+fn cause(error: &StorageError) -> String {
+    let causes = std::iter::successors(error.source(), |error| (*error).source());
+    causes.map(ToString::to_string).last().unwrap_or_else(|| error.to_string())
+}
+
+#[cfg(all(test, feature = "postgres"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_that_would_be_taken_for_a_host_or_a_database_is_noticed() {
+        for url in ["postgres://u:p@h/db", "postgres://u:p%40@h:1/db?host=/run/a@b", "postgres://h", "postgresql:///db"]
+        {
+            assert!(!has_raw_password(url), "{url}");
+        }
+        for url in
+            ["postgres://u:p@q@h/db", "postgres://u:1/q@h/db", "postgres://u:1#q@h/db", "postgres://u:p@q/r@h/db"]
+        {
+            assert!(has_raw_password(url), "{url}");
+        }
+    }
+}
