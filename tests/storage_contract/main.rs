@@ -2,15 +2,19 @@
 //! that only this clause finds.
 
 mod model;
+mod remote;
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;
+use std::process::Command;
+use std::sync::atomic::Ordering;
 
 use grantor::MemoryStorage;
-use grantor::testing::{BrokenContract, Clause, ContractReport, StorageContract, Task};
+use grantor::testing::{BrokenContract, Clause, ContractReport, StorageContract, Task, storage_contract_worker};
 use tokio::runtime::Runtime;
 
 use self::model::{Bug, Model};
+use self::remote::{Hub, Remote};
 
 fn runtime() -> Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
@@ -41,12 +45,12 @@ fn an_honest_storage_that_waits_keeps_the_contract() {
 const BUGS: &[(Bug, Clause, &str)] = &[
     (Bug::CachesFinds, Clause::Linearizable, "what one node has written"),
     (Bug::RemembersAbsence, Clause::Linearizable, "looked for in vain"),
-    (Bug::AnswersBeforeItWrites, Clause::Linearizable, "whoever lost a race"),
+    (Bug::ShowsLosersAnOldSnapshot, Clause::Linearizable, "whoever lost a race"),
     (Bug::ChecksThenActs, Clause::Atomic, "race for one token exactly one is done"),
     (Bug::OpensWithoutATransaction, Clause::Atomic, "if one of its tokens is taken"),
     (Bug::OverwritesAGrant, Clause::Atomic, "if its identifier is taken"),
     (Bug::SpentBeforeRevoked, Clause::Atomic, "decides in the order"),
-    (Bug::WritesWhenItIsLate, Clause::Atomic, "writes nothing unless it is done"),
+    (Bug::MovesTheGrantWhenItIsLate, Clause::Atomic, "writes nothing unless it is done"),
     (Bug::KeepsSeeds, Clause::Atomic, "erases its parent's seed"),
     (Bug::ConsumesAlways, Clause::Atomic, "not to be consumed"),
     (Bug::MovesBack, Clause::Atomic, "never moved back"),
@@ -81,27 +85,167 @@ const BUGS: &[(Bug, Clause, &str)] = &[
     (Bug::DropsTheTokenType, Clause::OpaqueRecords, "every member of a grant"),
     (Bug::RoundsNumbers, Clause::OpaqueRecords, "as the same JSON"),
     (Bug::RoundsTimes, Clause::OpaqueRecords, "to the microsecond"),
-    (Bug::SortsScopes, Clause::OpaqueRecords, "every member of a grant"),
     (Bug::RegistersTwice, Clause::Clients, "a client is registered once"),
     (Bug::RotatesWithoutALock, Clause::Clients, "of many rotations at once"),
     (Bug::KeepsGrantsOfRemovedClients, Clause::Clients, "revokes all its grants"),
 ];
 
-#[test]
-fn each_bug_is_found_by_the_clause_that_it_breaks_and_by_no_other() {
-    let mut wrong = Vec::new();
-    for (bug, clause, case) in BUGS {
-        let broken = match judged(*bug, 1) {
-            Err(broken) => broken,
-            Ok(_) => {
-                wrong.push(format!("{bug:?} is not found"));
-                continue;
-            }
-        };
-        let is_named = broken.cases().iter().any(|name| name.contains(case));
-        if broken.clauses() != BTreeSet::from([*clause]) || !is_named {
-            wrong.push(format!("{bug:?} is found by {:?}: {broken}", broken.clauses()));
+/// Bugs that show only when what is under way is broken.
+const BUGS_WHEN_CUT: &[(Bug, Clause, &str)] = &[
+    (Bug::LeavesHalfWhenCut, Clause::Crashes, "each exchange is whole or absent"),
+    (Bug::LosesWhatItAnswered, Clause::Crashes, "what was answered stays"),
+    (Bug::ForgetsAttemptsWhenCut, Clause::AmbiguousCommits, "repeated after an interruption"),
+];
+
+/// Asserts that this clause and no other is broken, and that one of the cases is the one that was made for the bug.
+fn assert_found(result: Result<ContractReport, BrokenContract>, bug: &str, clause: Clause, case: &str) {
+    let Err(broken) = result else { panic!("{bug} is not found") };
+    assert_eq!(broken.clauses(), BTreeSet::from([clause]), "{bug}: {broken}");
+    let cases = broken.cases();
+    assert!(cases.iter().any(|name| name.contains(case)), "{bug} is not found by the case {case:?}: {broken}");
+    // Whoever reads it learns what it costs and what to do.
+    for violation in broken.violations() {
+        let text = broken.to_string();
+        for part in [violation.case, violation.cost, violation.remedy] {
+            assert!(!part.is_empty() && text.contains(part), "{bug}: {part:?} is missing in: {text}");
         }
     }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+    assert!(broken.to_string().contains(&clause.to_string()), "{bug}: {broken}");
+    assert_eq!(format!("{broken:?}").trim(), broken.to_string(), "what `unwrap` prints");
+}
+
+fn each_bug_is_found_by_this_clause_alone(clause: Clause) {
+    let bugs: Vec<_> = BUGS.iter().filter(|(_, of, _)| *of == clause).collect();
+    assert!(!bugs.is_empty());
+    for (bug, _, case) in bugs {
+        assert_found(judged(*bug, 1), &format!("{bug:?}"), clause, case);
+    }
+}
+
+#[test]
+fn a_storage_whose_nodes_do_not_see_each_others_work_breaks_clause_1() {
+    each_bug_is_found_by_this_clause_alone(Clause::Linearizable);
+}
+
+#[test]
+fn a_storage_whose_steps_are_not_atomic_breaks_clause_2() {
+    each_bug_is_found_by_this_clause_alone(Clause::Atomic);
+}
+
+#[test]
+fn a_storage_that_does_not_know_its_own_attempt_breaks_clause_3() {
+    each_bug_is_found_by_this_clause_alone(Clause::AmbiguousCommits);
+}
+
+#[test]
+fn a_storage_that_stops_half_way_breaks_clause_4() {
+    each_bug_is_found_by_this_clause_alone(Clause::Crashes);
+}
+
+#[test]
+fn a_storage_that_purges_too_much_or_too_little_breaks_clause_5() {
+    each_bug_is_found_by_this_clause_alone(Clause::Evidence);
+}
+
+#[test]
+fn a_storage_that_reads_a_clock_breaks_clause_6() {
+    each_bug_is_found_by_this_clause_alone(Clause::NoClock);
+}
+
+#[test]
+fn a_storage_that_revokes_or_lists_too_much_or_too_little_breaks_clause_7() {
+    each_bug_is_found_by_this_clause_alone(Clause::RevocationIsFinal);
+}
+
+#[test]
+fn a_storage_that_changes_records_breaks_clause_8() {
+    each_bug_is_found_by_this_clause_alone(Clause::OpaqueRecords);
+}
+
+#[test]
+fn a_registry_that_does_not_keep_its_word_breaks_clause_9() {
+    each_bug_is_found_by_this_clause_alone(Clause::Clients);
+}
+
+/// Runs the suite against a model whose connections are cut.
+fn judged_when_cut(bug: Bug) -> (Result<ContractReport, BrokenContract>, u64) {
+    let (runtime, model) = (runtime(), Model::new(bug));
+    let connect = || async { Ok::<_, Infallible>(model.node()) };
+    let suite = StorageContract::new(|task: Task<'_>| runtime.block_on(task), connect);
+    let result = suite.interrupted_by(|| model.cut()).run();
+    (result, model.hit.load(Ordering::SeqCst))
+}
+
+#[test]
+fn a_storage_may_fail_when_its_connections_are_cut_but_not_forget_or_stop_half_way() {
+    let (result, hit) = judged_when_cut(Bug::None);
+    let report = result.unwrap();
+    assert!(hit > 10, "the cuts hit only {hit} calls");
+    assert!(report.skipped.iter().all(|(_, _, option)| *option != "`interrupted_by`"), "{report}");
+    for (bug, clause, case) in BUGS_WHEN_CUT {
+        judged(*bug, 1).unwrap();
+        assert_found(judged_when_cut(*bug).0, &format!("{bug:?}"), *clause, case);
+    }
+}
+
+#[test]
+fn the_report_names_every_case_and_what_was_skipped_for_want_of_an_option() {
+    let (runtime, model) = (runtime(), Model::new(Bug::None));
+    let connect = || async { Ok::<_, Infallible>(model.node()) };
+    let report = grantor::testing::storage_contract(|task: Task<'_>| runtime.block_on(task), connect).unwrap();
+    let clauses: BTreeSet<u8> = report.passed.iter().map(|(clause, _)| clause.number()).collect();
+    assert_eq!(clauses, (1..=8).collect());
+    let options: BTreeSet<&str> = report.skipped.iter().map(|(_, _, option)| *option).collect();
+    assert_eq!(options, ["`client_registry`", "`interrupted_by`", "`workers`"].into());
+    let text = report.to_string();
+    let names = report.passed.iter().map(|(_, name)| name).chain(report.skipped.iter().map(|(_, name, _)| name));
+    assert!(names.into_iter().all(|name| text.contains(name)), "{text}");
+}
+
+#[test]
+fn a_storage_that_can_not_be_reached_is_not_judged() {
+    let runtime = runtime();
+    let connect = || async { Err::<MemoryStorage, _>("connection refused") };
+    let broken = grantor::testing::storage_contract(|task: Task<'_>| runtime.block_on(task), connect).unwrap_err();
+    assert!(broken.violations().is_empty());
+    assert_eq!(broken.to_string(), "the storage could not be judged: `connect` failed: connection refused");
+}
+
+/// Runs the suite against a model that this process and workers share.
+fn judged_with_workers(bug: Bug, is_cached: bool) -> Result<ContractReport, BrokenContract> {
+    let (runtime, model) = (runtime(), Model::new(bug));
+    let hub = Hub::new(model.node());
+    let connect = || async { Ok::<_, Infallible>(model.node()) };
+    let worker = || {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", "a_worker_of_the_suite"]).env(HUB, hub.address()).env(CACHED, is_cached.to_string());
+        command
+    };
+    StorageContract::new(|task: Task<'_>| runtime.block_on(task), connect).workers(worker).run()
+}
+
+const HUB: &str = "GRANTOR_TEST_HUB";
+const CACHED: &str = "GRANTOR_TEST_CACHED";
+
+/// Does nothing unless the suite has started it.
+#[test]
+fn a_worker_of_the_suite() {
+    let runtime = runtime();
+    let is_cached = std::env::var(CACHED).is_ok_and(|value| value == "true");
+    let connect = || async { Remote::connect(&std::env::var(HUB).unwrap(), is_cached) };
+    storage_contract_worker(|task: Task<'_>| runtime.block_on(task), connect).unwrap();
+}
+
+#[test]
+fn many_processes_race_on_a_storage_and_find_what_one_process_can_not() {
+    let report = judged_with_workers(Bug::None, false).unwrap();
+    let of_workers = report.passed.iter().filter(|(_, name)| name.contains("process")).count();
+    assert_eq!(of_workers, 3, "{report}");
+
+    let broken = judged_with_workers(Bug::None, true);
+    assert_found(broken, "a cache in each process", Clause::Linearizable, "what one process has written");
+    let broken = judged_with_workers(Bug::ChecksThenActs, false);
+    assert_found(broken, "check, then act", Clause::Atomic, "of many processes that race for one token");
+    let broken = judged_with_workers(Bug::WritesTheGrantBack, false);
+    assert_found(broken, "writes the grant back", Clause::RevocationIsFinal, "a grant that one process revokes");
 }

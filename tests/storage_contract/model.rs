@@ -11,8 +11,8 @@ use grantor::record::{GrantDetails, Spent, TokenDetails, TokenKind};
 use grantor::secret::TokenHash;
 use grantor::storage::{Exchange, GrantSelector, Page, RegistryError, Spend};
 use grantor::{
-    Client, ClientId, ClientRegistry, ClientStore, Grant, GrantId, MemoryStorage, Scope, Storage, StorageError,
-    StoredToken, Subject,
+    Client, ClientId, ClientRegistry, ClientStore, Grant, GrantId, MemoryStorage, Storage, StorageError, StoredToken,
+    Subject,
 };
 use serde_json::Value;
 use time::{Duration, OffsetDateTime};
@@ -20,18 +20,18 @@ use tokio::task::yield_now;
 
 /// What is wrong with a [`Model`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Bug {
+pub(crate) enum Bug {
     None,
     // 1
     CachesFinds,
     RemembersAbsence,
-    AnswersBeforeItWrites,
+    ShowsLosersAnOldSnapshot,
     // 2
     ChecksThenActs,
     OpensWithoutATransaction,
     OverwritesAGrant,
     SpentBeforeRevoked,
-    WritesWhenItIsLate,
+    MovesTheGrantWhenItIsLate,
     KeepsSeeds,
     ConsumesAlways,
     MovesBack,
@@ -72,7 +72,10 @@ pub enum Bug {
     DropsTheTokenType,
     RoundsNumbers,
     RoundsTimes,
-    SortsScopes,
+    // Only when connections are cut
+    LeavesHalfWhenCut,
+    LosesWhatItAnswered,
+    ForgetsAttemptsWhenCut,
     // 9
     RegistersTwice,
     RotatesWithoutALock,
@@ -87,35 +90,50 @@ struct State {
     begun: BTreeSet<GrantId>,
     /// What an old index knows.
     indexed: BTreeSet<GrantId>,
+    /// Tokens that are not shown yet.
+    hidden: BTreeSet<TokenHash>,
+    /// The last exchange: the token as it was before, and its successors. And how often connections had been cut by then.
+    last: Option<(StoredToken, Vec<TokenHash>, u64)>,
+    /// How often connections had been cut when a token was spent.
+    spent_at: HashMap<TokenHash, u64>,
+}
+
+/// Long enough for other threads to do something in between, as the way to a database is.
+async fn others_run() {
+    for _ in 0..30 {
+        std::thread::yield_now();
+        yield_now().await;
+    }
 }
 
 type Row = (StoredToken, Arc<Grant>);
 
 /// A handle. Clones made by [`Model::node`] are other nodes on the same storage.
-pub struct Model {
+pub(crate) struct Model {
     bug: Bug,
     state: Arc<tokio::sync::Mutex<State>>,
     cache: Mutex<HashMap<TokenHash, Option<Row>>>,
     clients: MemoryStorage,
+    waiting: Arc<Mutex<HashMap<TokenHash, usize>>>,
     /// How often all connections were cut, and how many calls that hit.
     cuts: Arc<AtomicU64>,
-    pub hit: Arc<AtomicU64>,
+    pub(crate) hit: Arc<AtomicU64>,
 }
 
 impl Model {
-    pub fn new(bug: Bug) -> Self {
-        let (state, cuts, hit) = Default::default();
-        Self { bug, state, cache: Mutex::default(), clients: MemoryStorage::new(), cuts, hit }
+    pub(crate) fn new(bug: Bug) -> Self {
+        let (state, waiting, cuts, hit) = Default::default();
+        Self { bug, state, cache: Mutex::default(), clients: MemoryStorage::new(), waiting, cuts, hit }
     }
 
-    pub fn node(&self) -> Self {
+    pub(crate) fn node(&self) -> Self {
         let (state, clients) = (Arc::clone(&self.state), self.clients.clone());
-        let (cuts, hit) = (Arc::clone(&self.cuts), Arc::clone(&self.hit));
-        Self { bug: self.bug, state, cache: Mutex::default(), clients, cuts, hit }
+        let (cuts, hit, waiting) = (Arc::clone(&self.cuts), Arc::clone(&self.hit), Arc::clone(&self.waiting));
+        Self { bug: self.bug, state, cache: Mutex::default(), clients, waiting, cuts, hit }
     }
 
     /// Cuts all connections: calls under way fail, whether their work was done or not.
-    pub fn cut(&self) {
+    pub(crate) fn cut(&self) {
         self.cuts.fetch_add(1, Ordering::SeqCst);
     }
 
@@ -136,12 +154,25 @@ impl Model {
         let cuts = self.cuts.load(Ordering::SeqCst);
         yield_now().await;
         let mut state = self.state.lock().await;
+        self.lose(&mut state);
         self.since(cuts)?;
         let done = work(&mut state).await;
         drop(state);
         yield_now().await;
         self.since(cuts)?;
         done
+    }
+
+    /// What was only in memory is gone with the first call after a cut.
+    fn lose(&self, state: &mut State) {
+        if let Some((before, successors, cuts)) = state.last.take_if(|_| self.has(Bug::LosesWhatItAnswered)) {
+            if cuts == self.cuts.load(Ordering::SeqCst) {
+                state.last = Some((before, successors, cuts));
+                return;
+            }
+            state.tokens.insert(before.hash, before);
+            state.tokens.retain(|hash, _| !successors.contains(hash));
+        }
     }
 
     fn forget(&self) {
@@ -161,11 +192,6 @@ impl Model {
                     let number = number.as_f64().map(|number| Value::from(number as i64));
                     grant.host_data = number.map(Arc::new);
                 }
-            }
-            Bug::SortsScopes => {
-                let mut scope: Vec<_> = grant.scope.iter().collect();
-                scope.sort_unstable();
-                grant.scope = Scope::parse(&scope.join(" ")).unwrap();
             }
             _ => {}
         }
@@ -187,9 +213,13 @@ impl Model {
     fn refuse(&self, state: &State, spend: &Spend) -> Option<Exchange> {
         let now = if self.has(Bug::ExchangesByItsClock) { OffsetDateTime::now_utc() } else { spend.at };
         let Some(token) = state.tokens.get(&spend.token) else { return Some(Exchange::Dead) };
-        let own = token.spent.as_ref().map(|spent| spent.attempt == spend.attempt && !self.has(Bug::ForgetsAttempts));
+        let is_forgotten = self.has(Bug::ForgetsAttempts)
+            || self.has(Bug::ForgetsAttemptsWhenCut)
+                && state.spent_at.get(&token.hash).is_some_and(|cuts| *cuts != self.cuts.load(Ordering::SeqCst));
+        let own = token.spent.as_ref().map(|spent| spent.attempt == spend.attempt && !is_forgotten);
         let answer = own.map(|is_own| if is_own { Exchange::Done } else { Exchange::AlreadySpent });
-        if self.has(Bug::SpentBeforeRevoked) && answer.is_some() && token.kind == spend.kind {
+        let has_not_ended = state.grants.get(&spend.grant_id).is_some_and(|grant| now < grant.expires_at);
+        if self.has(Bug::SpentBeforeRevoked) && answer.is_some() && token.kind == spend.kind && has_not_ended {
             return answer;
         }
         let is_meant = token.kind == spend.kind && token.grant_id == spend.grant_id && token.revoked_at.is_none();
@@ -318,9 +348,10 @@ impl Model {
         if let Some(answer) = refused {
             return Ok(answer);
         }
+        others_run().await;
         self.step(async |state| {
             // All but the decision is atomic: what was purged in between stays so.
-            if state.grants.contains_key(&spend.grant_id) {
+            if state.grants.contains_key(&spend.grant_id) && !state.begun.contains(&spend.grant_id) {
                 self.write(state, spend, successors);
                 return Ok(Exchange::Done);
             }
@@ -332,9 +363,11 @@ impl Model {
     async fn exchange_in_one_step(&self, spend: &Spend, successors: &[StoredToken]) -> Result<Exchange, StorageError> {
         self.step(async |state| {
             if let Some(answer) = self.refuse(state, spend) {
-                if self.has(Bug::WritesWhenItIsLate) && answer == Exchange::AlreadySpent {
-                    self.are_free(state, successors)?;
-                    state.tokens.extend(successors.iter().map(|token| (token.hash, token.clone())));
+                if let Some(grant) = state.grants.get_mut(&spend.grant_id)
+                    && self.has(Bug::MovesTheGrantWhenItIsLate)
+                    && answer == Exchange::AlreadySpent
+                {
+                    grant.last_used_at = grant.last_used_at.max(spend.at);
                 }
                 return Ok(answer);
             }
@@ -343,7 +376,22 @@ impl Model {
                 self.mark(state, spend);
                 yield_now().await;
             }
+            let cuts = self.cuts.load(Ordering::SeqCst);
+            if self.has(Bug::LeavesHalfWhenCut) {
+                others_run().await;
+                if self.since(cuts).is_err() {
+                    self.mark(state, spend);
+                    self.since(cuts)?;
+                }
+            }
+            state.spent_at.insert(spend.token, cuts);
+            // Only within a chain, so that one case finds it.
+            let before = state.tokens.get(&spend.token).filter(|token| token.parent.is_some()).cloned();
+            state.last = before.map(|before| (before, successors.iter().map(|token| token.hash).collect(), cuts));
             self.write(state, spend, successors);
+            if self.has(Bug::ShowsLosersAnOldSnapshot) && self.waiting.lock().unwrap().get(&spend.token) > Some(&1) {
+                state.hidden.extend(successors.iter().map(|token| token.hash));
+            }
             Ok(Exchange::Done)
         })
         .await
@@ -352,6 +400,26 @@ impl Model {
     /// The grant as it is read before an exchange and partly written back after it.
     async fn read_grant(&self, id: GrantId) -> Result<Option<Grant>, StorageError> {
         self.step(async |state| Ok(state.grants.get(&id).cloned())).await
+    }
+}
+
+/// Counts the exchanges of a token that are under way.
+struct Waiting<'a>(&'a Model, TokenHash);
+
+impl<'a> Waiting<'a> {
+    fn new(model: &'a Model, token: TokenHash) -> Self {
+        *model.waiting.lock().unwrap().entry(token).or_default() += 1;
+        Self(model, token)
+    }
+
+    fn is_contested(&self) -> bool {
+        self.0.waiting.lock().unwrap().get(&self.1) > Some(&1)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        *self.0.waiting.lock().unwrap().entry(self.1).or_default() -= 1;
     }
 }
 
@@ -397,7 +465,7 @@ impl Storage for Model {
         }
         let found = self
             .step(async |state| {
-                let row = state.tokens.get(token);
+                let row = state.tokens.get(token).filter(|row| !state.hidden.contains(&row.hash));
                 let row = row.filter(|row| {
                     !self.has(Bug::ForgetsByItsClock)
                         || row.expires_at > OffsetDateTime::now_utc()
@@ -422,49 +490,46 @@ impl Storage for Model {
         self.forget();
         match self.bug {
             Bug::ChecksThenActs => self.check_then_act(spend, successors).await,
-            Bug::AnswersBeforeItWrites => {
-                // The row is marked, and the successors come in a second transaction.
-                let answer = self.exchange_in_one_step(spend, &[]).await?;
-                if answer == Exchange::Done {
-                    for _ in 0..20 {
-                        yield_now().await;
-                    }
-                    self.step(async |state| {
-                        state.tokens.extend(successors.iter().map(|token| (token.hash, token.clone())));
-                        Ok(())
-                    })
-                    .await?;
+            Bug::ShowsLosersAnOldSnapshot => {
+                let waiting = Waiting::new(self, spend.token);
+                let answer = self.exchange_in_one_step(spend, successors).await?;
+                if answer == Exchange::Done && waiting.is_contested() {
+                    others_run().await;
                 }
+                self.step(async |state| {
+                    state.hidden.retain(|hash| !successors.iter().any(|token| token.hash == *hash));
+                    Ok(())
+                })
+                .await?;
                 Ok(answer)
             }
             Bug::WritesTheGrantBack => {
                 let before = self.read_grant(spend.grant_id).await?;
+                others_run().await;
                 self.step(async |state| {
+                    // Decides by what it has read.
+                    let revoked_at = state.grants.get(&spend.grant_id).and_then(|grant| grant.revoked_at);
+                    if let (Some(before), Some(grant)) = (&before, state.grants.get_mut(&spend.grant_id)) {
+                        grant.revoked_at = before.revoked_at;
+                    }
                     if let Some(answer) = self.refuse(state, spend) {
+                        if let Some(grant) = state.grants.get_mut(&spend.grant_id) {
+                            grant.revoked_at = revoked_at;
+                        }
                         return Ok(answer);
                     }
                     self.are_free(state, successors)?;
                     self.write(state, spend, successors);
                     Ok(Exchange::Done)
                 })
-                .await?;
-                let answer = self.step(async |state| {
-                    let is_mine = |spent: &Spent| spent.attempt == spend.attempt;
-                    let token = state.tokens.get(&spend.token);
-                    let done = token.and_then(|token| token.spent.as_ref()).is_some_and(is_mine);
-                    if let (Some(before), Some(grant)) = (&before, state.grants.get_mut(&spend.grant_id)) {
-                        grant.revoked_at = before.revoked_at;
-                    }
-                    Ok(done)
-                });
-                answer.await?;
-                self.step(async |state| Ok(self.refuse(state, spend).unwrap_or(Exchange::Done))).await
+                .await
             }
             Bug::LooksForTheAttemptFirst => {
                 let refused = self.step(async |state| Ok(self.refuse(state, spend))).await?;
                 if let Some(answer) = refused {
                     return Ok(answer);
                 }
+                others_run().await;
                 self.step(async |state| {
                     match self.refuse(state, spend) {
                         // It has looked for its own attempt before, so now it must be another's.
@@ -481,6 +546,7 @@ impl Storage for Model {
             Bug::LosesAUse if !spend.consume => {
                 // Of two uses at once the one that comes later to its write finds another version, and gives up quietly.
                 let before = self.read_grant(spend.grant_id).await?;
+                others_run().await;
                 self.step(async |state| {
                     if let Some(answer) = self.refuse(state, spend) {
                         return Ok(answer);
@@ -597,9 +663,7 @@ impl ClientRegistry for Model {
             return self.clients.rotate_credential(id, new, others_end).await;
         }
         let client = self.client(id.as_str()).await?.ok_or(RegistryError::Unknown)?;
-        for _ in 0..20 {
-            yield_now().await;
-        }
+        others_run().await;
         let mut parts = (*client).clone().into_parts();
         parts.rotate_credential(new, others_end);
         self.clients.update(Client::from_parts(parts)?).await

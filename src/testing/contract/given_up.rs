@@ -153,7 +153,7 @@ fn openings(t: &Trial<'_>) -> Outcome {
 
 fn revocations_and_purges(t: &Trial<'_>) -> Outcome {
     t.clean_up()?;
-    let which = GrantSelector::Subject(t.subject("alice"));
+    let which = GrantSelector::SubjectAndClient(t.subject("alice"), t.client("app"));
     for polls in 0..MOST_POLLS {
         let base = polls as u64 * 1_000;
         let families: Vec<_> = (0..4).map(|number| t.family(base + number)).collect::<Outcome<_>>()?;
