@@ -5,12 +5,12 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use time::OffsetDateTime;
 
-use super::PostgresStorage;
+use super::{PostgresStorage, TRIES};
 use crate::client::{Client, ClientCredential};
 use crate::error::StorageError;
 use crate::record::ClientId;
-use crate::storage::sql::{json, read_client, rows};
-use crate::storage::{ClientRegistry, ClientStore, RegistryError};
+use crate::storage::sql::{Cells, json, read_client, rows};
+use crate::storage::{ClientRegistry, ClientStore, GrantSelector, RegistryError};
 
 #[async_trait]
 impl ClientStore for PostgresStorage {
@@ -46,27 +46,31 @@ impl ClientRegistry for PostgresStorage {
         new: ClientCredential,
         others_end: OffsetDateTime,
     ) -> Result<(), RegistryError> {
-        // What can't be said in SQL has to be said under the row's lock.
-        self.within(async {
-            let mut transaction = self.pool.begin().await.map_err(super::error)?;
-            let found = sqlx::query(self.statements.common.clients.lock.clone()).bind(id.as_str());
-            let found = found.fetch_optional(&mut *transaction).await.map_err(super::error)?;
-            let mut parts = read_client(&found.ok_or(RegistryError::Unknown)?)?.parts().clone();
-            parts.rotate_credential(new, others_end);
+        let (find, replace) = (&self.statements.common.clients.find, &self.statements.replace_client);
+        for _ in 0..TRIES {
+            let found = self.fetch(|| sqlx::query(find.clone()).bind(id.as_str())).await?;
+            let found = found.ok_or(RegistryError::Unknown)?;
+            let mut parts = read_client(&found)?.parts().clone();
+            parts.rotate_credential(new.clone(), others_end);
             let registration = json(Client::from_parts(parts)?.parts())?;
-            let update =
-                sqlx::query(self.statements.common.clients.update.clone()).bind(id.as_str()).bind(registration);
-            update.execute(&mut *transaction).await.map_err(super::error)?;
-            transaction.commit().await.map_err(super::error)?;
-            Ok(())
-        })
-        .await
+            let done = self
+                .step(|| async {
+                    let replace = sqlx::query(replace.clone()).bind(id.as_str()).bind(&registration);
+                    replace.bind(found.text(0)?).execute(&self.pool).await
+                })
+                .await?;
+            // Otherwise somebody else has changed it in between.
+            if done.rows_affected() == 1 {
+                return Ok(());
+            }
+        }
+        Err(StorageError::unavailable("the client was changed by others each time it was to be changed").into())
     }
 
     async fn remove(&self, id: &ClientId, at: OffsetDateTime) -> Result<(), RegistryError> {
         let remove = &self.statements.remove_client;
-        self.step(|| async { sqlx::query(remove.clone()).bind(id.as_str()).bind(at).execute(&self.pool).await })
-            .await?;
+        self.step(|| async { sqlx::query(remove.clone()).bind(id.as_str()).execute(&self.pool).await }).await?;
+        self.revoke(&GrantSelector::Client(id.clone()), at).await?;
         Ok(())
     }
 

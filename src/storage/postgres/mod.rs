@@ -1,7 +1,8 @@
 //! A storage in PostgreSQL, for one node or many (feature `postgres`).
 //!
 //! # How each step is one step
-//! Every method but the purge is one statement on its winning path, and a statement is atomic. [`exchange`](steps) locks the
+//! Every method is one statement on its winning path (the purge, and the revocation of more than a thousand grants, are
+//! several), and a statement is atomic. There is no transaction to be left open by a caller that is dropped. [`exchange`](steps) locks the
 //! token's row and its grant's together before it looks at them, so that of many who race one wins, and none wins against a
 //! revocation; who finds nothing to spend asks again in a new statement what there is, because the one that waited
 //! still sees the rows as they were before.
@@ -19,9 +20,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use sqlx::PgPool;
 use sqlx::error::DatabaseError;
-use sqlx::postgres::PgRow;
+use sqlx::postgres::{PgDatabaseError, PgRow, PgSeverity};
 use sqlx::{Row, ValueRef};
 use time::OffsetDateTime;
+use tokio::time::Instant;
 
 pub use self::options::PostgresOptions;
 use self::statements::Statements;
@@ -101,18 +103,14 @@ impl PostgresStorage {
     where
         F: Future<Output = Result<T, sqlx::Error>> + Send,
     {
-        self.try_step(step).await.map_err(Failure::into_error)
+        self.try_step(self.deadline(), step).await.map_err(Failure::into_error)
     }
 
-    /// Does something within the time limit, once.
-    async fn within<T, E: From<StorageError>>(&self, work: impl Future<Output = Result<T, E>> + Send) -> Result<T, E> {
-        match tokio::time::timeout(self.timeout, work).await {
-            Ok(done) => done,
-            Err(_) => Err(Failure::TimedOut.into_error().into()),
-        }
+    fn deadline(&self) -> Option<Instant> {
+        Instant::now().checked_add(self.timeout)
     }
 
-    async fn try_step<T, F>(&self, step: impl Fn() -> F + Send) -> Result<T, Failure>
+    async fn try_step<T, F>(&self, deadline: Option<Instant>, step: impl Fn() -> F + Send) -> Result<T, Failure>
     where
         F: Future<Output = Result<T, sqlx::Error>> + Send,
     {
@@ -125,7 +123,8 @@ impl PostgresStorage {
             }
             step().await
         };
-        match tokio::time::timeout(self.timeout, tries).await {
+        let Some(deadline) = deadline else { return tries.await.map_err(Failure::Database) };
+        match tokio::time::timeout_at(deadline, tries).await {
             Ok(done) => done.map_err(Failure::Database),
             Err(_) => Err(Failure::TimedOut),
         }
@@ -140,9 +139,9 @@ enum Failure {
 
 impl Failure {
     /// Whether the step may have been committed all the same.
-    const fn is_ambiguous(&self) -> bool {
+    fn is_ambiguous(&self) -> bool {
         match self {
-            Self::Database(error) => is_transport_failure(error),
+            Self::Database(error) => is_connection_lost(error),
             Self::TimedOut => true,
         }
     }
@@ -155,14 +154,25 @@ impl Failure {
     }
 }
 
+/// The connection ended before the answer was there. The server's last words (`FATAL`) may come after a commit, and so may
+/// those of a pooler in between (class 08).
+fn is_connection_lost(error: &sqlx::Error) -> bool {
+    let last_words = |error: &PgDatabaseError| {
+        matches!(error.severity(), PgSeverity::Fatal | PgSeverity::Panic) || error.code().starts_with("08")
+    };
+    is_transport_failure(error)
+        || error.as_database_error().and_then(|error| error.try_downcast_ref()).is_some_and(last_words)
+}
+
 fn error(failure: sqlx::Error) -> StorageError {
     failed(failure, will_pass)
 }
 
-/// `serialization_failure` and `deadlock_detected`: what PostgreSQL undoes so that others can go on.
+/// `serialization_failure` and `deadlock_detected`: what PostgreSQL undoes so that others can go on. And a purge that was
+/// about to remove a grant (`foreign_key_violation`) which just got a token from a node whose clock is behind.
 fn was_rolled_back(error: &sqlx::Error) -> bool {
     let code = error.as_database_error().and_then(DatabaseError::code);
-    code.is_some_and(|code| matches!(&*code, "40001" | "40P01"))
+    code.is_some_and(|code| matches!(&*code, "40001" | "40P01" | "23503"))
 }
 
 /// Errors that say something about the moment and not about the statement: no connection (class 08), no resources (53),

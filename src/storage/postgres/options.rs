@@ -70,8 +70,10 @@ impl PostgresOptions {
         self
     }
 
-    /// How long a call may take, waiting for a connection included; by default 5 seconds. After that it fails with
-    /// [`unavailable`](StorageError::unavailable), and a pool that the storage made has the server give up, too.
+    /// How long a step may take, waiting for a connection included; by default 5 seconds. After that it fails with
+    /// [`unavailable`](StorageError::unavailable), and a pool that the storage made has the server give up, too. Most calls are
+    /// one step; an exchange whose answer was lost takes a second one to look, and a purge or the revocation of many grants
+    /// consists of as many as it needs.
     pub const fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
@@ -97,7 +99,8 @@ impl PostgresOptions {
     pub async fn connect(self, url: &str) -> Result<PostgresStorage, StorageError> {
         let give_up = format!(
             "SET statement_timeout = {milliseconds}; SET idle_in_transaction_session_timeout = {milliseconds}",
-            milliseconds = self.timeout.as_millis()
+            // 0 would mean never, and there is a greatest one.
+            milliseconds = self.timeout.as_millis().clamp(1, i32::MAX as u128)
         );
         let pool = PgPoolOptions::new()
             .max_connections(self.connections)
@@ -125,7 +128,10 @@ impl PostgresOptions {
     pub async fn with_pool(self, pool: PgPool) -> Result<PostgresStorage, StorageError> {
         let names = Names::new(self.schema.as_deref(), &self.prefix)?;
         let migrator = migrator(&names, &MIGRATIONS);
-        let mut transaction = pool.begin().await.map_err(error)?;
+        let mut connection = pool.acquire().await.map_err(error)?;
+        // If this is dropped while a transaction begins, nothing of it may be left for the next user of the connection.
+        connection.close_on_drop();
+        let mut transaction = connection.begin().await.map_err(error)?;
         if self.migrates {
             prepare(&mut transaction, &names).await.map_err(error)?;
             migrator.run(&mut *transaction).await.map_err(StorageError::new)?;
@@ -138,8 +144,12 @@ impl PostgresOptions {
     }
 }
 
-/// Excludes other nodes until the end of the transaction, and creates the schema unless it is there.
+/// Excludes other nodes until the end of the transaction, and creates the schema unless it is there. A migration of large tables
+/// takes the time that it takes, and other nodes wait for it.
 async fn prepare(connection: &mut PgConnection, names: &Names) -> Result<(), sqlx::Error> {
+    let no_hurry = "SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0; \
+                    SET LOCAL idle_in_transaction_session_timeout = 0";
+    sqlx::raw_sql(no_hurry).execute(&mut *connection).await?;
     let lock = format!("grantor {}", names.table("migrations"));
     sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))").bind(lock).execute(&mut *connection).await?;
     let Some(schema) = names.schema() else { return Ok(()) };

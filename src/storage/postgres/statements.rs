@@ -9,15 +9,14 @@ pub(super) struct Statements {
     pub(super) common: Common,
     pub(super) open_grant: SqlStr,
     pub(super) exchange: SqlStr,
+    pub(super) replace_client: SqlStr,
     pub(super) remove_client: SqlStr,
     pub(super) purge: PurgeStatements,
 }
 
 pub(super) struct PurgeStatements {
-    pub(super) dead_grants: SqlStr,
-    pub(super) their_tokens: SqlStr,
+    pub(super) tokens_of_dead_grants: SqlStr,
     pub(super) empty_grants: SqlStr,
-    pub(super) close: SqlStr,
     pub(super) access_tokens: SqlStr,
     pub(super) seeds: SqlStr,
 }
@@ -53,17 +52,17 @@ fn insert_tokens(first: usize, grant_id: &str, source: &str) -> String {
 }
 
 /// Steps 1 to 4 of the contract. Rows are locked before they are looked at; where a lock had to be waited for, PostgreSQL
-/// looks again at the rows as they are then. The token goes first and then its parent, the grant in between, in every
-/// exchange, so that two of them can't wait for each other.
+/// looks again at the rows as they are then. The grant goes first: exchanges of one family queue there, each before it holds
+/// anything that another might wait for.
 fn exchange() -> String {
     let born = insert_tokens(9, "live.grant_id", "live, ");
     format!(
         "WITH live AS ( \
-             SELECT t.hash, t.grant_id, t.parent FROM {{tokens}} t JOIN {{grants}} g ON g.id = t.grant_id \
+             SELECT t.hash, t.grant_id, t.parent FROM {{grants}} g JOIN {{tokens}} t ON t.grant_id = g.id \
              WHERE t.hash = $1 AND t.kind = $2 AND t.grant_id = $3 \
              AND t.revoked_at IS NULL AND t.spent_at IS NULL AND t.expires_at > $4 \
              AND g.revoked_at IS NULL AND g.expires_at > $4 \
-             FOR NO KEY UPDATE \
+             FOR NO KEY UPDATE OF g FOR NO KEY UPDATE OF t \
          ), spent AS ( \
              UPDATE {{tokens}} t SET spent_at = $4, spent_by = $5, seed = $6 FROM live WHERE t.hash = live.hash AND $7 \
          ), parent AS ( \
@@ -79,7 +78,7 @@ fn exchange() -> String {
 impl Statements {
     pub(super) fn new(names: &Names) -> Self {
         Self {
-            common: Common::new(names, &Dialect { as_json: "::json", for_update: " FOR NO KEY UPDATE" }),
+            common: Common::new(names, &Dialect { as_json: "::json", those: ["= ANY(ARRAY(", " FOR NO KEY UPDATE))"] }),
             open_grant: names.render(&format!(
                 "WITH opened AS ( \
                      INSERT INTO {{grants}} (id, client_id, subject, grant_type, scope, opened_at, last_used_at, \
@@ -89,36 +88,45 @@ impl Statements {
                 insert_tokens(12, "$1", "")
             )),
             exchange: names.render(&exchange()),
-            remove_client: names.render(
-                "WITH removed AS (DELETE FROM {clients} WHERE id = $1) \
-                 UPDATE {grants} SET revoked_at = $2 WHERE client_id = $1 AND revoked_at IS NULL",
+            replace_client: names.render(
+                "UPDATE {clients} SET registration = $2::json WHERE id = $1 AND registration::text = $3",
             ),
+            remove_client: names.render("DELETE FROM {clients} WHERE id = $1"),
             purge: PurgeStatements::new(names),
         }
     }
 }
 
+/// Removes tokens of grants that have ended, grant by grant. The grants themselves go in a statement of their own, and are closed
+/// for good until then, so that no node whose clock is behind revives one without its evidence.
+const TOKENS_OF_DEAD_GRANTS: &str = "WITH dead AS MATERIALIZED ( \
+         SELECT id FROM {grants} WHERE ends_at <= $1 ORDER BY ends_at LIMIT $2 FOR UPDATE SKIP LOCKED \
+     ), doomed AS MATERIALIZED ( \
+         SELECT t.hash, dead.id FROM dead \
+         CROSS JOIN LATERAL (SELECT hash FROM {tokens} WHERE grant_id = dead.id LIMIT $2) t LIMIT $2 \
+     ), closed AS ( \
+         UPDATE {grants} g SET revoked_at = g.ends_at \
+         WHERE g.id = ANY(ARRAY(SELECT id FROM doomed)) AND g.revoked_at IS NULL \
+     ) \
+     DELETE FROM {tokens} WHERE hash = ANY(ARRAY(SELECT hash FROM doomed))";
+
 impl PurgeStatements {
+    /// What somebody else works on is left to the next time. Lists are arrays, which are made once: a `LIMIT` in a mere
+    /// subquery would be counted anew if the planner chose to run it again for each row.
     fn new(names: &Names) -> Self {
         let sql = |template: &str| names.render(template);
         Self {
-            // What another purge or an exchange is about, is left to the next time.
-            dead_grants: sql(
-                "SELECT id FROM {grants} WHERE ends_at <= $1 ORDER BY ends_at LIMIT $2 FOR UPDATE SKIP LOCKED",
-            ),
-            their_tokens: sql(
-                "DELETE FROM {tokens} WHERE hash IN (SELECT hash FROM {tokens} WHERE grant_id = ANY($1) LIMIT $2)",
-            ),
-            empty_grants: sql("DELETE FROM {grants} WHERE id IN ( \
-                     SELECT g.id FROM {grants} g WHERE g.id = ANY($1) \
-                     AND NOT EXISTS (SELECT FROM {tokens} t WHERE t.grant_id = g.id) LIMIT $2)"),
-            close: sql("UPDATE {grants} SET revoked_at = ends_at WHERE id = ANY($1) AND revoked_at IS NULL"),
-            access_tokens: sql("DELETE FROM {tokens} WHERE hash IN ( \
+            tokens_of_dead_grants: sql(TOKENS_OF_DEAD_GRANTS),
+            empty_grants: sql("DELETE FROM {grants} WHERE id = ANY(ARRAY( \
+                     SELECT g.id FROM {grants} g WHERE g.ends_at <= $1 \
+                     AND NOT EXISTS (SELECT FROM {tokens} t WHERE t.grant_id = g.id) \
+                     ORDER BY g.ends_at LIMIT $2 FOR UPDATE SKIP LOCKED))"),
+            access_tokens: sql("DELETE FROM {tokens} WHERE hash = ANY(ARRAY( \
                      SELECT hash FROM {tokens} WHERE kind = 'access_token' AND spent_at IS NULL AND expires_at <= $1 \
-                     ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED)"),
-            seeds: sql("UPDATE {tokens} SET seed = NULL WHERE hash IN ( \
+                     ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED))"),
+            seeds: sql("UPDATE {tokens} SET seed = NULL WHERE hash = ANY(ARRAY( \
                      SELECT hash FROM {tokens} WHERE seed IS NOT NULL AND spent_at <= $1 \
-                     ORDER BY spent_at LIMIT $2 FOR UPDATE SKIP LOCKED)"),
+                     ORDER BY spent_at LIMIT $2 FOR UPDATE SKIP LOCKED))"),
         }
     }
 }

@@ -7,12 +7,13 @@ use sqlx::query::Query;
 use sqlx::{Row, SqlStr};
 use time::OffsetDateTime;
 
-use super::{Failure, PostgresStorage};
+use super::{Failure, PostgresStorage, is_connection_lost};
 use crate::error::StorageError;
 use crate::record::{Grant, StoredToken, Subject};
 use crate::secret::{Seed, TokenHash};
 use crate::storage::sql::{
-    BEFORE_THE_FIRST, TOKEN_WIDTH, all_of, json, kind_name, read_grant, read_token, rows, selected,
+    BATCH, BEFORE_THE_FIRST, TOKEN_WIDTH, all_of, is_of_one, json, kind_name, last_of, read_grant, read_token, rows,
+    selected,
 };
 use crate::storage::{Exchange, GrantSelector, Page, Spend};
 
@@ -57,9 +58,11 @@ impl PostgresStorage {
         &self,
         statement: impl Fn() -> Statement<'q> + Send + Sync,
     ) -> Result<Option<PgRow>, StorageError> {
-        let read = || async { statement().fetch_optional(&self.pool).await };
-        match self.try_step(read).await {
-            Err(Failure::Database(error)) if super::is_transport_failure(&error) => self.step(read).await,
+        let (read, deadline) = (|| async { statement().fetch_optional(&self.pool).await }, self.deadline());
+        match self.try_step(deadline, read).await {
+            Err(Failure::Database(error)) if is_connection_lost(&error) => {
+                self.try_step(deadline, read).await.map_err(Failure::into_error)
+            }
             done => done.map_err(Failure::into_error),
         }
     }
@@ -69,9 +72,9 @@ impl PostgresStorage {
             // What the token is comes first in the order of the contract.
             return self.why_not(spend).await?.ok_or(misfit);
         }
-        let columns = Columns::of(successors)?;
+        let (columns, deadline) = (Columns::of(successors)?, self.deadline());
         for _ in 0..LOOKS {
-            match self.try_step(|| self.spend_if_live(spend, &columns)).await {
+            match self.try_step(deadline, || self.spend_if_live(spend, &columns)).await {
                 Ok(true) => return Ok(Exchange::Done),
                 Ok(false) => {}
                 Err(failure) if failure.is_ambiguous() => return self.was_it_done(spend, failure).await,
@@ -104,7 +107,8 @@ impl PostgresStorage {
         Ok(done == 1)
     }
 
-    /// The answer to an exchange was lost. If its attempt stands in the row, it was committed; if not, it may be yet.
+    /// The answer to an exchange was lost. If its attempt stands in the row, it was committed; if not, it may be yet. The look
+    /// has time of its own, because often there is none left.
     async fn was_it_done(&self, spend: &Spend, failure: Failure) -> Result<Exchange, StorageError> {
         let is_ours = |token: &StoredToken| token.spent.as_ref().is_some_and(|spent| spent.attempt == spend.attempt);
         match self.look_up(&spend.token).await {
@@ -124,9 +128,26 @@ impl PostgresStorage {
 
     pub(super) async fn revoke(&self, which: &GrantSelector, at: OffsetDateTime) -> Result<u64, StorageError> {
         let statement = self.statements.common.revoke.of(which);
-        let done =
-            self.step(|| async { selecting(statement.clone(), which).bind(at).execute(&self.pool).await }).await?;
-        Ok(done.rows_affected())
+        if is_of_one(which) {
+            let done =
+                self.step(|| async { selecting(statement.clone(), which).bind(at).execute(&self.pool).await }).await?;
+            return Ok(done.rows_affected());
+        }
+        // In batches, so that a client with a million grants can be revoked at all within a statement's time.
+        let (mut after, mut revoked) = (BEFORE_THE_FIRST, 0);
+        loop {
+            let done = self
+                .step(|| async {
+                    let statement = selecting(statement.clone(), which).bind(at).bind(after.0).bind(after.1.as_bytes());
+                    statement.bind(rows(BATCH)).fetch_all(&self.pool).await
+                })
+                .await?;
+            revoked += done.len() as u64;
+            match last_of(&done)? {
+                Some(last) if done.len() >= BATCH => after = last,
+                _ => return Ok(revoked),
+            }
+        }
     }
 
     pub(super) async fn list(

@@ -13,8 +13,8 @@ use time::{OffsetDateTime, PrimitiveDateTime};
 pub(super) use self::failure::{failed, is_transport_failure};
 pub(super) use self::migrate::{check_migrations, migrator};
 pub(super) use self::names::Names;
-pub(super) use self::rows::{Cells, TOKEN_WIDTH, json, kind_name, read_client, read_grant, read_token};
-pub(super) use self::statements::{Common, Dialect, selected};
+pub(super) use self::rows::{Cells, TOKEN_WIDTH, json, kind_name, read_client, read_grant, read_place, read_token};
+pub(super) use self::statements::{Common, Dialect, is_of_one, selected};
 use crate::error::StorageError;
 use crate::record::{GrantId, StoredToken};
 
@@ -23,6 +23,9 @@ pub(super) const DEFAULT_PREFIX: &str = "grantor_";
 
 /// How long a step may take unless a host says otherwise.
 pub(super) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How many grants one statement revokes.
+pub(super) const BATCH: usize = 1_000;
 
 /// What comes before the newest grant in a list: the last moment that a record can name.
 pub(super) const BEFORE_THE_FIRST: (OffsetDateTime, GrantId) =
@@ -34,6 +37,12 @@ pub(super) fn all_of(grant: GrantId, tokens: &[StoredToken]) -> Result<(), Stora
         return Ok(());
     }
     Err(StorageError::new("a token is to be stored with another grant than its own"))
+}
+
+/// The last of the grants in rows of `opened_at` and `id`, in the order of a list.
+pub(super) fn last_of(rows: &[impl Cells]) -> Result<Option<(OffsetDateTime, GrantId)>, StorageError> {
+    let places: Vec<_> = rows.iter().map(read_place).collect::<Result<_, _>>()?;
+    Ok(places.into_iter().min())
 }
 
 /// A number of rows as SQL knows numbers.

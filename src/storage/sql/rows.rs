@@ -123,6 +123,12 @@ pub(crate) fn read_grant(row: &impl Cells, from: usize) -> Result<Arc<Grant>, St
     }))
 }
 
+/// The place of a grant in a list: its `opened_at` and `id` in the columns 0 and 1.
+pub(crate) fn read_place(row: &impl Cells) -> Result<(OffsetDateTime, GrantId), StorageError> {
+    let row = Reader(row);
+    Ok((there(row.time(0)?, 0)?, GrantId::from_bytes(there(row.id(1)?, 1)?)))
+}
+
 /// The client whose registration is in column 0.
 pub(crate) fn read_client(row: &impl Cells) -> Result<Arc<Client>, StorageError> {
     let parts = there(Reader(row).json::<ClientParts>(0)?, 0)?;

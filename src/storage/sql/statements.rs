@@ -10,8 +10,8 @@ use crate::storage::GrantSelector;
 pub(crate) struct Dialect {
     /// What makes JSON of a text that is bound.
     pub(crate) as_json: &'static str,
-    /// What locks the row that is read in order to be changed.
-    pub(crate) for_update: &'static str,
+    /// What stands round a list of identifiers that an `UPDATE` is about: it is made once, and what is in it stays as it is.
+    pub(crate) those: [&'static str; 2],
 }
 
 /// Statements with the names of one storage put in. Values are always bound.
@@ -25,7 +25,6 @@ pub(crate) struct Common {
 
 pub(crate) struct ClientStatements {
     pub(crate) find: SqlStr,
-    pub(crate) lock: SqlStr,
     pub(crate) list: SqlStr,
     pub(crate) insert: SqlStr,
     pub(crate) update: SqlStr,
@@ -43,6 +42,12 @@ pub(crate) struct BySelector {
 
 impl Common {
     pub(crate) fn new(names: &Names, dialect: &Dialect) -> Self {
+        let [those, end] = dialect.those;
+        let list = format!(
+            "SELECT {GRANT_COLUMNS} FROM {{grants}} g WHERE {{selected}} \
+             AND g.revoked_at IS NULL AND g.expires_at > $4 AND (g.opened_at, g.id) < ($5, $6) \
+             ORDER BY g.opened_at DESC, g.id DESC LIMIT $7"
+        );
         Self {
             find: names.render(&format!(
                 "SELECT {TOKEN_COLUMNS}, {GRANT_COLUMNS} \
@@ -54,26 +59,24 @@ impl Common {
             ),
             revoke: BySelector::new(
                 names,
-                "UPDATE {grants} AS g SET revoked_at = $4 WHERE {selected} AND g.revoked_at IS NULL",
-            ),
-            list: BySelector::new(
-                names,
+                "UPDATE {grants} AS g SET revoked_at = $4 WHERE {selected} AND g.revoked_at IS NULL \
+                 RETURNING opened_at, id",
                 &format!(
-                    "SELECT {GRANT_COLUMNS} FROM {{grants}} g WHERE {{selected}} \
-                     AND g.revoked_at IS NULL AND g.expires_at > $4 AND (g.opened_at, g.id) < ($5, $6) \
-                     ORDER BY g.opened_at DESC, g.id DESC LIMIT $7"
+                    "UPDATE {{grants}} SET revoked_at = $4 WHERE id {those}SELECT g.id FROM {{grants}} g WHERE {{selected}} \
+                     AND g.revoked_at IS NULL AND (g.opened_at, g.id) < ($5, $6) \
+                     ORDER BY g.opened_at DESC, g.id DESC LIMIT $7{end} RETURNING opened_at, id"
                 ),
             ),
+            list: BySelector::new(names, &list, &list),
             clients: ClientStatements::new(names, dialect),
         }
     }
 }
 
 impl ClientStatements {
-    fn new(names: &Names, Dialect { as_json, for_update }: &Dialect) -> Self {
+    fn new(names: &Names, Dialect { as_json, .. }: &Dialect) -> Self {
         Self {
             find: names.render("SELECT registration FROM {clients} WHERE id = $1"),
-            lock: names.render(&format!("SELECT registration FROM {{clients}} WHERE id = $1{for_update}")),
             list: names.render("SELECT registration FROM {clients} WHERE id > $1 ORDER BY id LIMIT $2"),
             insert: names.render(&format!(
                 "INSERT INTO {{clients}} (id, registration) VALUES ($1, $2{as_json}) ON CONFLICT DO NOTHING"
@@ -84,14 +87,14 @@ impl ClientStatements {
 }
 
 impl BySelector {
-    fn new(names: &Names, template: &str) -> Self {
-        let of = |condition: &str| names.render(&template.replace("{selected}", condition));
+    fn new(names: &Names, of_one: &str, of_many: &str) -> Self {
+        let of = |template: &str, condition: &str| names.render(&template.replace("{selected}", condition));
         Self {
-            id: of("g.id = $1"),
-            subject_and_id: of("g.id = $1 AND g.subject = $2"),
-            subject: of("g.subject = $2"),
-            client: of("g.client_id = $3"),
-            subject_and_client: of("g.subject = $2 AND g.client_id = $3"),
+            id: of(of_one, "g.id = $1"),
+            subject_and_id: of(of_one, "g.id = $1 AND g.subject = $2"),
+            subject: of(of_many, "g.subject = $2"),
+            client: of(of_many, "g.client_id = $3"),
+            subject_and_client: of(of_many, "g.subject = $2 AND g.client_id = $3"),
         }
     }
 
@@ -105,6 +108,11 @@ impl BySelector {
         }
         .clone()
     }
+}
+
+/// Whether at most one grant can be meant.
+pub(crate) const fn is_of_one(which: &GrantSelector) -> bool {
+    matches!(which, GrantSelector::Id(_) | GrantSelector::SubjectAndId(..))
 }
 
 /// What a selector names, as `$1` to `$3` of [`BySelector`].

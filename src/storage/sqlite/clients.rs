@@ -6,12 +6,12 @@ use async_trait::async_trait;
 use sqlx::SqlStr;
 use time::OffsetDateTime;
 
-use super::{SqliteStorage, error, micros};
+use super::{SqliteStorage, error};
 use crate::client::{Client, ClientCredential};
 use crate::error::StorageError;
 use crate::record::ClientId;
 use crate::storage::sql::{json, read_client, rows};
-use crate::storage::{ClientRegistry, ClientStore, RegistryError};
+use crate::storage::{ClientRegistry, ClientStore, GrantSelector, RegistryError};
 
 impl SqliteStorage {
     /// Inserts or updates a client; whether there was one to update, or room for it.
@@ -31,7 +31,7 @@ impl SqliteStorage {
     ) -> Result<(), RegistryError> {
         let statements = &self.statements.common.clients;
         let mut write = self.write().await?;
-        let found = sqlx::query(statements.lock.clone()).bind(id.as_str()).fetch_optional(&mut *write.transaction);
+        let found = sqlx::query(statements.find.clone()).bind(id.as_str()).fetch_optional(&mut *write.transaction);
         let mut parts = read_client(&found.await.map_err(error)?.ok_or(RegistryError::Unknown)?)?.parts().clone();
         parts.rotate_credential(new, others_end);
         let registration = json(Client::from_parts(parts)?.parts())?;
@@ -40,12 +40,10 @@ impl SqliteStorage {
         Ok(write.commit().await?)
     }
 
-    async fn remove_with_grants(&self, id: &ClientId, at: OffsetDateTime) -> Result<(), StorageError> {
+    async fn forget(&self, id: &ClientId) -> Result<(), StorageError> {
         let mut write = self.write().await?;
         let remove = sqlx::query(self.statements.remove_client.clone()).bind(id.as_str());
         remove.execute(&mut *write.transaction).await.map_err(error)?;
-        let revoke = sqlx::query(self.statements.revoke_of_client.clone()).bind(id.as_str()).bind(micros(at));
-        revoke.execute(&mut *write.transaction).await.map_err(error)?;
         write.commit().await
     }
 }
@@ -81,7 +79,9 @@ impl ClientRegistry for SqliteStorage {
     }
 
     async fn remove(&self, id: &ClientId, at: OffsetDateTime) -> Result<(), RegistryError> {
-        Ok(self.within(self.remove_with_grants(id, at)).await?)
+        self.within(self.forget(id)).await?;
+        self.revoke(&GrantSelector::Client(id.clone()), at).await?;
+        Ok(())
     }
 
     async fn clients(&self, after: Option<&ClientId>, limit: usize) -> Result<Vec<Arc<Client>>, RegistryError> {

@@ -176,7 +176,7 @@ impl Storage for SqliteStorage {
     }
 
     async fn revoke_grants(&self, which: &GrantSelector, at: OffsetDateTime) -> Result<u64, StorageError> {
-        self.within(self.revoke(which, at)).await
+        self.revoke(which, at).await
     }
 
     async fn grants(

@@ -56,8 +56,9 @@ impl SqliteOptions {
         self
     }
 
-    /// How long a call may take, waiting for other writers included; by default 5 seconds. After that it fails with
-    /// [`unavailable`](StorageError::unavailable).
+    /// How long a step may take, waiting for other writers included; by default 5 seconds. After that it fails with
+    /// [`unavailable`](StorageError::unavailable). Most calls are one step; an exchange that failed takes a second one to look
+    /// whether it was done all the same, and a purge or the revocation of many grants consists of as many as it needs.
     pub const fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
@@ -76,7 +77,7 @@ impl SqliteOptions {
         self
     }
 
-    /// Opens a file, creating it unless it is there, in WAL mode and with `synchronous = FULL`.
+    /// Opens a file, creating it unless it is there (or `migrate(false)`), in WAL mode and with `synchronous = FULL`.
     ///
     /// # Errors
     /// The file can't be opened or created, is not a database, or as for [`with_pool`](Self::with_pool). A database in memory
@@ -88,7 +89,7 @@ impl SqliteOptions {
         }
         let connect = SqliteConnectOptions::new()
             .filename(path)
-            .create_if_missing(true)
+            .create_if_missing(self.migrates)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)

@@ -1,6 +1,6 @@
 //! The purge: short transactions, between which other writers get their turn.
 
-use sqlx::SqlStr;
+use sqlx::{Row, SqlStr};
 use time::OffsetDateTime;
 
 use super::{SqliteStorage, Write, error, micros};
@@ -50,14 +50,22 @@ impl SqliteStorage {
     async fn bury(&self, before: OffsetDateTime, most: usize) -> Result<usize, StorageError> {
         let statements = &self.statements.purge;
         let mut write = self.write().await?;
-        let tokens = change(&mut write, &statements.tokens_of_dead_grants, before, &[most]).await?;
-        let grants = change(&mut write, &statements.empty_grants, before, &[most, most - tokens.min(most)]).await?;
+        let delete = sqlx::query(statements.tokens_of_dead_grants.clone()).bind(micros(before)).bind(rows(most));
+        let tokens = delete.fetch_all(&mut *write.transaction).await.map_err(error)?;
+        let grants =
+            change(&mut write, &statements.empty_grants, before, &[most, most.saturating_sub(tokens.len())]).await?;
         // Unless the batch is full, all their tokens are gone, and there is nothing to revive.
-        if tokens >= most {
-            change(&mut write, &statements.close, before, &[most]).await?;
+        if tokens.len() >= most {
+            let mut ids = tokens.iter().map(|row| row.try_get(0)).collect::<Result<Vec<&[u8]>, _>>().map_err(error)?;
+            ids.sort_unstable();
+            ids.dedup();
+            for id in ids {
+                let close = sqlx::query(statements.close.clone()).bind(id);
+                close.execute(&mut *write.transaction).await.map_err(error)?;
+            }
         }
         write.commit().await?;
-        Ok(tokens + grants)
+        Ok(tokens.len() + grants)
     }
 }
 

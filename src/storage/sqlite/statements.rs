@@ -13,7 +13,6 @@ pub(super) struct Statements {
     pub(super) erase_seed: SqlStr,
     pub(super) move_grant: SqlStr,
     pub(super) remove_client: SqlStr,
-    pub(super) revoke_of_client: SqlStr,
     pub(super) purge: PurgeStatements,
 }
 
@@ -29,7 +28,7 @@ impl Statements {
     pub(super) fn new(names: &Names) -> Self {
         let sql = |template: &str| names.render(template);
         Self {
-            common: Common::new(names, &Dialect { as_json: "", for_update: "" }),
+            common: Common::new(names, &Dialect { as_json: "", those: ["IN (", ")"] }),
             insert_grant: sql(
                 "INSERT INTO {grants} (id, client_id, subject, grant_type, scope, opened_at, last_used_at, expires_at, \
                  revoked_at, host_data, details) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
@@ -44,7 +43,6 @@ impl Statements {
                 "UPDATE {grants} SET last_used_at = max(last_used_at, $2), expires_at = max(expires_at, $3) WHERE id = $1",
             ),
             remove_client: sql("DELETE FROM {clients} WHERE id = $1"),
-            revoke_of_client: sql("UPDATE {grants} SET revoked_at = $2 WHERE client_id = $1 AND revoked_at IS NULL"),
             purge: PurgeStatements::new(names),
         }
     }
@@ -56,12 +54,11 @@ impl PurgeStatements {
         Self {
             tokens_of_dead_grants: sql("DELETE FROM {tokens} WHERE hash IN ( \
                      SELECT t.hash FROM (SELECT id FROM {grants} WHERE ends_at <= $1 ORDER BY ends_at LIMIT $2) dead \
-                     CROSS JOIN {tokens} t ON t.grant_id = dead.id LIMIT $2)"),
+                     CROSS JOIN {tokens} t ON t.grant_id = dead.id LIMIT $2) RETURNING grant_id"),
             empty_grants: sql("DELETE FROM {grants} WHERE id IN ( \
                      SELECT dead.id FROM (SELECT id FROM {grants} WHERE ends_at <= $1 ORDER BY ends_at LIMIT $2) dead \
                      WHERE NOT EXISTS (SELECT 1 FROM {tokens} t WHERE t.grant_id = dead.id) LIMIT $3)"),
-            close: sql("UPDATE {grants} SET revoked_at = ends_at WHERE revoked_at IS NULL AND id IN ( \
-                     SELECT id FROM {grants} WHERE ends_at <= $1 ORDER BY ends_at LIMIT $2)"),
+            close: sql("UPDATE {grants} SET revoked_at = ends_at WHERE id = $1 AND revoked_at IS NULL"),
             access_tokens: sql("DELETE FROM {tokens} WHERE hash IN ( \
                      SELECT hash FROM {tokens} WHERE kind = 'access_token' AND spent_at IS NULL AND expires_at <= $1 \
                      ORDER BY expires_at LIMIT $2)"),

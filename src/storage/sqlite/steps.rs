@@ -3,16 +3,17 @@
 use std::sync::Arc;
 
 use sqlx::query::Query;
-use sqlx::sqlite::{Sqlite, SqliteArguments, SqliteConnection};
+use sqlx::sqlite::{Sqlite, SqliteArguments, SqliteConnection, SqliteRow};
 use sqlx::{SqlStr, SqliteExecutor};
 use time::OffsetDateTime;
 
 use super::{SqliteStorage, error, micros};
 use crate::error::StorageError;
-use crate::record::{Grant, StoredToken, Subject};
+use crate::record::{Grant, GrantId, StoredToken, Subject};
 use crate::secret::TokenHash;
 use crate::storage::sql::{
-    BEFORE_THE_FIRST, TOKEN_WIDTH, all_of, json, kind_name, read_grant, read_token, rows, selected,
+    BATCH, BEFORE_THE_FIRST, TOKEN_WIDTH, all_of, is_of_one, json, kind_name, last_of, read_grant, read_token, rows,
+    selected,
 };
 use crate::storage::{Exchange, GrantSelector, Page, Spend};
 
@@ -126,11 +127,32 @@ impl SqliteStorage {
     }
 
     pub(super) async fn revoke(&self, which: &GrantSelector, at: OffsetDateTime) -> Result<u64, StorageError> {
+        // In batches, so that other writers get their turn.
+        let (mut after, mut revoked) = (BEFORE_THE_FIRST, 0);
+        loop {
+            let done = self.within(self.revoke_some(which, at, after)).await?;
+            revoked += done.len() as u64;
+            match last_of(&done)? {
+                Some(last) if done.len() >= BATCH => after = last,
+                _ => return Ok(revoked),
+            }
+        }
+    }
+
+    async fn revoke_some(
+        &self,
+        which: &GrantSelector,
+        at: OffsetDateTime,
+        after: (OffsetDateTime, GrantId),
+    ) -> Result<Vec<SqliteRow>, StorageError> {
         let mut write = self.write().await?;
-        let revoke = selecting(self.statements.common.revoke.of(which), which).bind(micros(at));
-        let done = revoke.execute(&mut *write.transaction).await.map_err(error)?;
+        let mut revoke = selecting(self.statements.common.revoke.of(which), which).bind(micros(at));
+        if !is_of_one(which) {
+            revoke = revoke.bind(micros(after.0)).bind(after.1.as_bytes().to_vec()).bind(rows(BATCH));
+        }
+        let done = revoke.fetch_all(&mut *write.transaction).await.map_err(error)?;
         write.commit().await?;
-        Ok(done.rows_affected())
+        Ok(done)
     }
 
     pub(super) async fn list(
