@@ -1,9 +1,11 @@
-//! The journeys of a person, in a real browser without a screen, against the example server.
+//! The journeys of a person, in a real browser without a screen, against the example server and the small providers.
 //!
 //! Needs Chromium and its driver. Where they are missing the tests say so and pass, unless `GRANTOR_REQUIRE_ALL=1`.
 
 #[path = "../common/example.rs"]
 mod example;
+#[path = "../common/provider.rs"]
+mod provider;
 #[path = "../common/skip.rs"]
 mod skip;
 
@@ -15,6 +17,7 @@ use std::time::{Duration, Instant};
 use chromium::{Chromium, DESKTOP, PHONE};
 use example::Example;
 use fantoccini::{Client, Locator};
+use provider::Provider;
 
 const CLIENTS: &str = r#"[
     {"client_id": "calendar", "client_name": "A calendar", "client_uri": "https://calendar.example",
@@ -214,6 +217,52 @@ async fn someone_who_follows_a_broken_link_is_told_so_and_sent_nowhere() {
         fits(&page).await;
         chromium.close(page).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn alice_lets_the_demo_client_in_at_the_provider_on_axum() {
+    alice_lets_the_demo_client_in("axum").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn alice_lets_the_demo_client_in_at_the_provider_on_actix() {
+    alice_lets_the_demo_client_in("actix").await;
+}
+
+/// Opens what the example prints, mistypes the password once, and allows what is asked for.
+async fn alice_lets_the_demo_client_in(example: &str) {
+    let Some(chromium) = Chromium::start().await else { return };
+    let provider = Provider::start(example);
+    for window in [PHONE, DESKTOP] {
+        let page = chromium.open(window).await;
+        page.goto(provider.link.as_str()).await.unwrap();
+        assert!(!text(&page).await.contains("wrong"), "nothing was typed yet");
+        fits(&page).await;
+        type_password(&page, "wrong horse").await;
+        shows(&page, "The password is wrong.").await;
+        fits(&page).await;
+        type_password(&page, provider.password.as_ref().unwrap()).await;
+
+        let allow = page.wait().for_element(Locator::Css("button[value=approve]")).await.expect("a way to allow it");
+        let host = format!("Then it takes you to {}.", provider.link.authority());
+        for expected in ["demo wants to: See your name", &host] {
+            shows(&page, expected).await;
+        }
+        assert!(!text(&page).await.contains("wrong"), "the password was right");
+        fits(&page).await;
+        allow.click().await.unwrap();
+        shows(&page, "The code is in the address of this page.").await;
+        let address = page.current_url().await.unwrap();
+        assert_eq!(address.path(), "/callback");
+        assert!(address.query_pairs().any(|(name, code)| name == "code" && code.len() == 43), "{address}");
+        chromium.close(page).await;
+    }
+}
+
+async fn type_password(page: &Client, password: &str) {
+    let field = page.wait().for_element(Locator::Css("input[name=password]")).await.expect("a field for the password");
+    field.send_keys(password).await.unwrap();
+    click(page, "form button").await;
 }
 
 #[test]

@@ -1,15 +1,18 @@
 //! The small examples, each started as a process and used as its user would.
 #![allow(unreachable_pub, reason = "the modules are this binary's own")]
 
+mod browser;
 #[path = "../../examples/custom_storage.rs"]
 #[expect(dead_code, reason = "its main function runs as a process of its own")]
 mod custom_storage;
-mod process;
+#[path = "../common/provider.rs"]
+mod provider;
 mod storage;
 
 use std::process::Command;
 
-use process::{Browser, NAMES, Page, Provider, program};
+use browser::{Browser, Page};
+use provider::{NAMES, Provider, program};
 use reqwest::StatusCode;
 use serde_json::Value;
 

@@ -1,11 +1,11 @@
-//! An example as a process of its own, and a browser to use it with.
+//! A small example as a process of its own.
+#![allow(dead_code, unreachable_pub, reason = "each test binary uses its own part of this")]
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 
-use reqwest::{StatusCode, redirect};
 use url::Url;
 
 pub const NAMES: [&str; 4] = ["axum", "actix", "custom_http", "custom_storage"];
@@ -73,69 +73,4 @@ impl Drop for Provider {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
-}
-
-/// Keeps cookies and follows no redirect by itself.
-pub struct Browser(reqwest::Client);
-
-/// What a server showed.
-pub struct Page {
-    pub status: StatusCode,
-    pub location: Option<Url>,
-    /// The value that the page's cookie has.
-    pub cookie: Option<String>,
-    pub policy: Option<String>,
-    pub body: String,
-}
-
-impl Browser {
-    pub fn new() -> Self {
-        Self(reqwest::Client::builder().cookie_store(true).redirect(redirect::Policy::none()).build().unwrap())
-    }
-
-    pub async fn get(&self, url: impl reqwest::IntoUrl) -> Page {
-        Page::read(self.0.get(url).send().await.unwrap()).await
-    }
-
-    /// Submits the only form of a page with its hidden field and these.
-    pub async fn submit(&self, provider: &Provider, page: &Page, fields: &[(&str, &str)]) -> Page {
-        let action = attribute(&page.body, "<form ", "action");
-        let form_token = attribute(&page.body, "<input type=\"hidden\" name=\"form_token\"", "value");
-        let fields = [&[("form_token", form_token)], fields].concat();
-        Page::read(self.0.post(provider.url(action)).form(&fields).send().await.unwrap()).await
-    }
-}
-
-impl Page {
-    async fn read(response: reqwest::Response) -> Self {
-        let header = |name| response.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
-        let cookie = header("set-cookie").map(|cookie| {
-            let (pair, attributes) = cookie.split_once("; ").unwrap();
-            assert_eq!(attributes, "Path=/; HttpOnly; SameSite=Lax");
-            pair.split_once('=').unwrap().1.to_owned()
-        });
-        let location = header("location").map(|location| Url::parse(&location).unwrap());
-        let (status, policy) = (response.status(), header("content-security-policy"));
-        Self { status, location, cookie, policy, body: response.text().await.unwrap() }
-    }
-
-    /// A parameter of the redirect.
-    pub fn answer(&self, name: &str) -> Option<String> {
-        let location = self.location.as_ref()?;
-        location.query_pairs().find_map(|(own, value)| (own == name).then(|| value.into_owned()))
-    }
-
-    pub fn asks_for_a_password(&self) -> bool {
-        self.body.contains("name=\"password\"")
-    }
-
-    pub fn asks_for_consent(&self) -> bool {
-        self.body.contains("value=\"approve\"")
-    }
-}
-
-/// The value of an attribute of the first tag that begins so.
-fn attribute<'a>(html: &'a str, tag: &str, name: &str) -> &'a str {
-    let rest = html.split_once(tag).unwrap_or_else(|| panic!("no {tag} in {html}")).1;
-    rest.split_once(&format!("{name}=\"")).and_then(|(_, rest)| rest.split('"').next()).unwrap()
 }
