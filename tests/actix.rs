@@ -5,13 +5,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use actix_web::body::{MessageBody, to_bytes};
-use actix_web::dev::ServiceResponse;
+use actix_web::dev::{Payload, ServiceResponse};
+use actix_web::error::PayloadError;
 use actix_web::http::header::HeaderValue;
 use actix_web::test::{TestRequest, call_service, init_service};
 use actix_web::web::{Bytes, Data, ServiceConfig, get, put, resource, route, scope};
 use actix_web::{App, HttpResponse, HttpServer};
 use async_trait::async_trait;
 use grantor::actix::{routes, run_to_completion};
+use grantor::client::ClientBuilder;
 use grantor::error::AuthenticatorError;
 use grantor::event::Observer;
 use grantor::storage::{GrantSelector, Page};
@@ -21,6 +23,7 @@ use grantor::{
     ClientAttempt, ClientCredential, ClientRegistry, ClientSecret, Clock, Event, ProtectedResource, Request,
     ResourceOwnerAttempt, Response, Storage, Subject, TokenRequest, Verdict,
 };
+use http_body_util::{BodyDataStream, BodyExt, Full, Limited};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
@@ -322,6 +325,71 @@ async fn scripts_of_any_origin_may_use_all_but_introspection() {
     assert_eq!(t.events.names(), events, "a preflight reached an endpoint that it is not for");
 }
 
+// covers: TL-21 (RFC 9110 §15.5.6)
+#[actix_web::test]
+async fn options_is_a_preflight_only_with_an_origin_and_a_method_to_ask_for() {
+    let t = TestServer::new();
+    let origin = ("origin", "https://spa.example");
+    let asked = ("access-control-request-method", "POST");
+    for headers in [&[][..], &[origin], &[asked]] {
+        for path in ["/token", "/revoke"] {
+            let request = TestRequest::with_uri(path).method("OPTIONS".parse().unwrap());
+            let request = headers.iter().fold(request, |request, header| request.append_header(*header));
+            let answer = send(routes(&t.server), request).await;
+            assert_eq!((answer.status, answer.header("allow")), (405, Some("POST")), "{path} {headers:?}");
+            assert_eq!(answer.header("access-control-allow-methods"), None, "{path} {headers:?}");
+            assert_eq!(answer.json()["error"], "invalid_request", "{path} {headers:?}");
+        }
+    }
+    assert_eq!(t.events.events().len(), 6, "a request did not reach its endpoint");
+}
+
+// covers: TL-17 (RFC 9700 §2.6)
+#[actix_web::test]
+async fn no_script_may_use_the_authorization_endpoint_introspection_or_the_hosts_own_routes() {
+    let t = TestServer::new();
+    let machine = t.confidential_client(REDIRECT_URI).await;
+    let api = t.confidential_client_with(ClientBuilder::resource_server).await;
+    let token = t.token_as(&machine, TokenRequest::client_credentials().scope("user:read")).await.unwrap().access_token;
+    let query = form(&[("response_type", "code"), ("client_id", &machine.id), ("scope", "user:read")]);
+    let query = format!("/authorize?{query}&code_challenge={CHALLENGE}&code_challenge_method=S256");
+    let introspection = || token_post(&api).uri("/introspect").set_payload(form(&[("token", token.expose())]));
+    let preflight = |path: &str, method: &str| {
+        let request = TestRequest::with_uri(path).method("OPTIONS".parse().unwrap());
+        let request = request.append_header(("access-control-request-method", method));
+        request.append_header(("access-control-request-headers", "authorization,content-type"))
+    };
+    let bare = |config: &mut ServiceConfig| {
+        config.configure(pages(&t)).service(resource("/hello").route(get().to(HttpResponse::Accepted)));
+    };
+    let with_fallback = |config: &mut ServiceConfig| {
+        config.configure(bare).default_service(route().to(HttpResponse::Accepted));
+    };
+    for (has_fallback, unknown) in [(false, 404), (true, 202)] {
+        for (number, (request, status)) in [
+            (TestRequest::get().uri(&query), 303),
+            (TestRequest::get().uri("/authorize?client_id=nobody"), 400),
+            (preflight("/authorize", "GET"), 405),
+            (introspection(), 200),
+            (preflight("/introspect", "POST"), 405),
+            (TestRequest::get().uri("/hello"), 202),
+            (preflight("/hello", "GET"), 405),
+            (TestRequest::get().uri("/unknown"), unknown),
+            (preflight("/unknown", "GET"), unknown),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let what = format!("request {number}, fallback: {has_fallback}");
+            let request = request.append_header(("origin", "https://spa.example"));
+            let answer = if has_fallback { send(with_fallback, request).await } else { send(bare, request).await };
+            assert_eq!(answer.status, status, "{what}");
+            let cors = answer.headers.iter().find(|(name, _)| name.starts_with("access-control-"));
+            assert_eq!(cors, None, "{what}");
+        }
+    }
+}
+
 #[actix_web::test]
 async fn a_body_of_the_largest_size_is_read_and_a_larger_one_answered_in_json() {
     let t = TestServer::with_policy(|policy| policy.max_body = 100);
@@ -342,6 +410,22 @@ async fn a_body_of_the_largest_size_is_read_and_a_larger_one_answered_in_json() 
     let request = TestRequest::post().uri("/authorize").append_header(FORM).set_payload("x".repeat(101));
     let answer = send(pages(&t), request).await;
     assert_eq!((answer.status, answer.header("content-type")), (413, Some("text/html; charset=utf-8")));
+}
+
+#[actix_web::test]
+async fn a_body_that_breaks_off_is_a_bad_request_and_not_too_large_a_one() {
+    let (t, machine) = machine().await;
+    let cut = Limited::new(Full::new(Bytes::from("grant_type=client_credentials")), 10);
+    let cut = BodyDataStream::new(cut.map_err(|_| PayloadError::Incomplete(None)));
+    let mut request = token_post(&machine).to_request();
+    *request.payload() = Payload::Stream { payload: Box::pin(cut) };
+    let app = init_service(App::new().configure(routes(&t.server))).await;
+    let answer = Answer::read(call_service(&app, request).await.into_parts().1).await;
+    assert_eq!((answer.status, answer.json()["error"].clone()), (400, json!("invalid_request")));
+    assert_eq!(answer.json()["error_description"], "the parameters have a broken escape or are not UTF-8");
+    assert_eq!(answer.header("content-type"), Some("application/json"));
+    assert_eq!(answer.header("cache-control"), Some("no-store"));
+    assert!(t.events.events().is_empty(), "it reached the endpoint");
 }
 
 // covers: BR-18 (RFC 6750 §3.1), B37
@@ -640,13 +724,13 @@ async fn served_over_a_socket_the_peer_is_the_one_that_connected_and_too_large_a
     handle.stop(false).await;
 }
 
-/// Says so when tokens were issued.
+/// Says so when something was done that a client had asked for.
 #[derive(Clone, Default)]
-struct Issued(Arc<Notify>);
+struct Done(Arc<Notify>);
 
-impl Observer for Issued {
+impl Observer for Done {
     fn observe(&self, event: &Event<'_>) {
-        if event.kind.name() == "tokens_issued" {
+        if matches!(event.kind.name(), "tokens_issued" | "token_revoked") {
             self.0.notify_one();
         }
     }
@@ -656,7 +740,7 @@ impl Observer for Issued {
 async fn a_token_request_is_carried_out_although_the_client_hung_up() {
     let door = Arc::new(Door::default());
     let doorkeeper = Doorkeeper { door: Some(Arc::clone(&door)), ..Doorkeeper::default() };
-    let issued = Issued::default();
+    let issued = Done::default();
     let t = TestServer::with(|builder| builder.authenticator(doorkeeper).observer(issued.clone()));
     let machine = t.confidential_client(REDIRECT_URI).await;
     let request = machine_form(&machine);
@@ -671,6 +755,32 @@ async fn a_token_request_is_carried_out_although_the_client_hung_up() {
     door.open.notify_one();
     issued.0.notified().await;
     assert_eq!(t.storage.grants(&own, t.clock.now(), &Page::first(9)).await.unwrap().len(), 1);
+}
+
+#[actix_web::test]
+async fn a_revocation_is_carried_out_although_the_client_hung_up() {
+    let door = Arc::new(Door::default());
+    let doorkeeper = Doorkeeper { door: Some(Arc::clone(&door)), ..Doorkeeper::default() };
+    let done = Done::default();
+    let t = TestServer::with(|builder| builder.authenticator(doorkeeper).observer(done.clone()));
+    let app = t.confidential_client(REDIRECT_URI).await;
+    let approved = t.authorize(&app).approve_as("alice").await;
+    door.open.notify_one();
+    let tokens = approved.redeem().await.unwrap();
+    door.reached.notified().await;
+    done.0.notified().await;
+
+    let token = tokens.refresh_token.as_ref().unwrap().expose();
+    let request = token_post(&app).uri("/revoke").set_payload(form(&[("token", token)]));
+    let connection = actix_web::rt::spawn(send(routes(&t.server), request));
+    door.reached.notified().await;
+    connection.abort();
+    assert!(connection.await.err().unwrap().is_cancelled(), "the client has hung up");
+    assert!(!door.given_up.load(Ordering::SeqCst), "the request was given up with its connection");
+    assert!(t.bearer(&tokens.access_token).await.is_ok());
+    door.open.notify_one();
+    done.0.notified().await;
+    assert!(t.bearer(&tokens.access_token).await.is_err());
 }
 
 #[actix_web::test]

@@ -21,7 +21,7 @@ use grantor::{
     Approval, Authenticator, AuthorizationResponse, AuthorizationServer, Authorize, Bearer, BearerError, ClientAttempt,
     Clock, Event, ProtectedResource, Request, ResourceOwnerAttempt, Response, Storage, Subject, TokenRequest, Verdict,
 };
-use http_body_util::{BodyExt, Full};
+use http_body_util::{BodyExt, Full, Limited};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 use tower::ServiceExt;
@@ -522,6 +522,19 @@ async fn a_body_of_the_largest_size_is_read_and_a_larger_one_answered_in_json() 
         assert_eq!(answer.header("cache-control"), Some("no-store"));
     }
     assert_eq!(t.events.count("tokens_issued"), 1);
+}
+
+#[tokio::test]
+async fn a_body_that_breaks_off_is_a_bad_request_and_not_too_large_a_one() {
+    let (t, machine) = machine().await;
+    let cut = Limited::new(Full::new(Bytes::from("grant_type=client_credentials")), 10);
+    let cut = Body::new(cut.map_err(|_| std::io::Error::from(std::io::ErrorKind::UnexpectedEof)));
+    let answer = send(&routes(&t.server), token_post(&machine).body(cut).unwrap()).await;
+    assert_eq!((answer.status, answer.json()["error"].clone()), (400, json!("invalid_request")));
+    assert_eq!(answer.json()["error_description"], "the parameters have a broken escape or are not UTF-8");
+    assert_eq!(answer.header("content-type"), Some("application/json"));
+    assert_eq!(answer.header("cache-control"), Some("no-store"));
+    assert!(t.events.events().is_empty(), "it reached the endpoint");
 }
 
 #[tokio::test]
