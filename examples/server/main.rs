@@ -15,6 +15,7 @@
 //! | `api.rs` | a protected API |
 //! | `applications.rs`, `connected.rs` | registering clients; listing and revoking grants |
 //! | `storage.rs` | memory, an SQLite file or a PostgreSQL database |
+//! | `purge.rs` | getting rid of what has expired |
 //! | `clients.rs`, `config.rs`, `flags.rs`, `app.rs`, `intro.rs` | setting it all up |
 //! | `html.rs`, `page.rs` | HTML that is escaped by construction |
 //! | `demo/` | the other side: a client of this server |
@@ -35,13 +36,13 @@ mod html;
 mod intro;
 mod login;
 mod page;
+mod purge;
 mod session;
 mod storage;
 mod users;
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -73,7 +74,7 @@ async fn run(flags: &Flags) -> Result<(), StartError> {
         TcpListener::bind(flags.listen).await.map_err(|error| format!("can't listen on {}: {error}", flags.listen))?;
     let address = listener.local_addr()?;
     let app = App::start(flags, &config, address).await?;
-    tokio::spawn(purge_every_minute(app.clone()));
+    tokio::spawn(purge::every_minute(app.clone()));
 
     intro::print(flags, &config, &app, address);
     let service = routes(app).into_make_service_with_connect_info::<SocketAddr>();
@@ -101,19 +102,6 @@ fn routes(app: App) -> Router {
         .fallback(page::not_found)
         .layer(DefaultBodyLimit::max(64 * 1024))
         .with_state(app)
-}
-
-/// Rows that are of no use any more go in batches, so that no purge holds the storage for long.
-async fn purge_every_minute(app: App) {
-    const BATCH: usize = 1_000;
-    let mut minutes = tokio::time::interval(Duration::from_secs(60));
-    loop {
-        minutes.tick().await;
-        app.sessions.purge();
-        app.attempts.purge(Instant::now());
-        app.demo.purge(Instant::now());
-        while let Ok(BATCH) = app.oauth.purge(BATCH).await {}
-    }
 }
 
 /// Ends with Ctrl-C. Where that can't be listened for, the server runs until it is killed.
