@@ -88,9 +88,8 @@ impl Statements {
                 insert_tokens(12, "$1", "")
             )),
             exchange: names.render(&exchange()),
-            replace_client: names.render(
-                "UPDATE {clients} SET registration = $2::json WHERE id = $1 AND registration::text = $3",
-            ),
+            replace_client: names
+                .render("UPDATE {clients} SET registration = $2::json WHERE id = $1 AND registration::text = $3"),
             remove_client: names.render("DELETE FROM {clients} WHERE id = $1"),
             purge: PurgeStatements::new(names),
         }
