@@ -133,10 +133,15 @@ fn registered_by(client: &Client) -> Html {
     html! { "<dt>Registered by</dt><dd>" (who) "</dd>" }
 }
 
-fn website(website: &str) -> Option<Html> {
+/// A link to a client's website that shows its host.
+pub(crate) fn website_link(website: &str) -> Option<Html> {
     let url = Url::parse(website).ok()?;
     let host = url.host_str()?;
-    let link = html! { "<a href=\"" (url.as_str()) "\" rel=\"noreferrer\" target=\"_blank\">" (host) "</a>" };
+    Some(html! { "<a href=\"" (url.as_str()) "\" rel=\"noreferrer\" target=\"_blank\">" (host) "</a>" })
+}
+
+fn website(website: &str) -> Option<Html> {
+    let link = website_link(website)?;
     Some(html! { "<dt>Website</dt><dd>" (link) " (as it says itself)</dd>" })
 }
 

@@ -4,15 +4,17 @@ use std::sync::Arc;
 
 use axum::extract::{RawQuery, State};
 use axum::response::{IntoResponse, Redirect, Response};
+use grantor::policy::RefreshTokens;
 use grantor::storage::{GrantSelector, Page};
-use grantor::{Grant, GrantId};
+use grantor::{Client, ClientId, Grant, GrantId, GrantType, Policy};
 use time::OffsetDateTime;
+use url::Url;
 
 use crate::app::App;
 use crate::form::{Fields, OwnForm};
 use crate::html::{Html, html};
-use crate::page;
 use crate::session::Session;
+use crate::{authorize, page};
 
 /// So many grants are on one page.
 const A_PAGE: usize = 100;
@@ -34,9 +36,13 @@ pub(crate) async fn list(State(app): State<App>, session: Session, RawQuery(quer
     for grants in by_client(&grants) {
         let id = &grants[0].client_id;
         let client = app.clients.client(id.as_str()).await.ok().flatten();
-        let name = client.as_ref().and_then(|client| client.name()).unwrap_or(id.as_str());
-        let grants = grants.iter().map(|grant| entry(&app, &session, grant, name));
-        let section = html! { "<section class=\"card\"><h2>" (name) "</h2>" (grants.collect::<Html>()) "</section>" };
+        let client = client.as_deref();
+        let name = client.and_then(Client::name).unwrap_or(id.as_str());
+        let grants = grants.iter().map(|grant| entry(&app, &session, client, grant, name));
+        let section = html! {
+            "<section class=\"card\"><h2>" (name) "</h2><p class=\"soft\">" (origin(id, client)) "</p>"
+            (grants.collect::<Html>()) "</section>"
+        };
         applications = html! { (applications) (section) };
     }
     let is_first = page.after.is_none();
@@ -126,14 +132,137 @@ fn by_client(grants: &[Arc<Grant>]) -> Vec<Vec<&Grant>> {
     clients
 }
 
-fn entry(app: &App, session: &Session, grant: &Grant, name: &str) -> Html {
+/// By what else than its name, which it may share with others, a client is known: where it sends its users, and its
+/// website.
+fn origin(id: &ClientId, client: Option<&Client>) -> Html {
+    let uris = client.map_or(&[][..], Client::redirect_uris);
+    let mut hosts: Vec<String> = uris.iter().filter_map(|uri| host_of(uri.as_str())).collect();
+    hosts.sort();
+    hosts.dedup();
+    let sends = (!hosts.is_empty()).then(|| html! { "From <strong>" (hosts.join(", ")) "</strong>. " });
+    let website = client.and_then(Client::website).and_then(authorize::website_link);
+    let website = website.map(|link| html! { "Website " (link) " (as it says itself). " });
+    html! { (sends) (website) "Registered as <code>" (id.as_str()) "</code>" }
+}
+
+/// Where a redirect URI leads: a host, or the scheme of an app's own; nowhere if a code is shown for copying.
+fn host_of(uri: &str) -> Option<String> {
+    let url = Url::parse(uri).ok()?;
+    match (url.host_str(), url.port(), url.scheme()) {
+        (Some(host), Some(port), _) => Some(format!("{host}:{port}")),
+        (Some(host), None, _) => Some(host.to_owned()),
+        (None, _, "urn") => None,
+        (None, _, scheme) => Some(scheme.to_owned()),
+    }
+}
+
+fn entry(app: &App, session: &Session, client: Option<&Client>, grant: &Grant, name: &str) -> Html {
     let permissions = app.describe(&grant.scope).into_iter().map(|text| html! { "<li>" (text) "</li>" });
     html! {
         "<div class=\"grant\"><div><ul>" (permissions.collect::<Html>()) "</ul>"
-        "<small>Since " (grant.opened_at.date().to_string()) ". Last used " (grant.last_used_at.date().to_string())
-        ". Ends " (grant.expires_at.date().to_string()) " unless it is used before.</small></div>"
+        "<small>Since " (grant.opened_at.date().to_string()) ". " (ending(app.oauth.policy(), client, grant)) "</small></div>"
         "<form method=\"post\" action=\"/connected/revoke\">" (page::csrf_field(session))
         "<input type=\"hidden\" name=\"grant\" value=\"" (grant.id.to_string()) "\">"
         "<button class=\"button quiet\">End access<span class=\"unseen\"> of " (name) "</span></button></form></div>"
+    }
+}
+
+/// When a grant ends by itself. Only one with refresh tokens can be renewed, and only up to its absolute lifetime.
+fn ending(policy: &Policy, client: Option<&Client>, grant: &Grant) -> Html {
+    let ends = html! { "Ends " (grant.expires_at.date().to_string()) };
+    let Some(client) = client.filter(|client| has_refresh_tokens(policy, client, grant)) else {
+        return html! { (ends) "." };
+    };
+    let lifetime = client.lifetimes().refresh_token_absolute;
+    let lifetime = lifetime.unwrap_or(policy.refresh_token_absolute_lifetime);
+    let can_be_later = grant.expires_at < grant.opened_at.saturating_add(lifetime);
+    html! {
+        "Last renewed " (grant.last_used_at.date().to_string()) ". " (ends)
+        (if can_be_later { " unless it is renewed before." } else { "." })
+    }
+}
+
+fn has_refresh_tokens(policy: &Policy, client: &Client, grant: &Grant) -> bool {
+    let by_user = [GrantType::AUTHORIZATION_CODE, GrantType::PASSWORD].contains(&grant.grant_type.as_str());
+    let wanted = match policy.refresh_tokens {
+        RefreshTokens::Always => true,
+        RefreshTokens::OfflineAccess => grant.scope.contains("offline_access"),
+        _ => false,
+    };
+    by_user && wanted && client.allows_grant_type(GrantType::REFRESH_TOKEN)
+}
+
+#[cfg(test)]
+mod tests {
+    use grantor::Scope;
+    use grantor::record::GrantDetails;
+    use time::Duration;
+
+    use super::*;
+
+    fn grant(grant_type: &str, scope: &str, ends_after_days: i64) -> Grant {
+        let opened_at = OffsetDateTime::from_unix_timestamp(1_700_000_000).unwrap();
+        Grant {
+            id: GrantId::from_bytes([1; 16]),
+            client_id: ClientId::new("app").unwrap(),
+            subject: None,
+            grant_type: GrantType::new(grant_type).unwrap(),
+            scope: Scope::parse(scope).unwrap(),
+            opened_at,
+            last_used_at: opened_at + Duration::days(2),
+            expires_at: opened_at + Duration::days(ends_after_days),
+            revoked_at: None,
+            host_data: None,
+            details: GrantDetails::default(),
+        }
+    }
+
+    #[test]
+    fn only_a_grant_that_can_be_renewed_is_said_to_end_unless_it_is() {
+        let web = || Client::public("app").authorization_code(["https://app.example/"]);
+        let (once, kept) = (web().build().unwrap(), web().refresh_token().build().unwrap());
+        let short = web().refresh_token().lifetimes(|own| own.refresh_token_absolute = Some(Duration::days(5)));
+        let short = short.build().unwrap();
+        let (mut always, mut offline, mut never) = (Policy::default(), Policy::default(), Policy::default());
+        always.refresh_token_absolute_lifetime = Duration::days(9);
+        offline.refresh_token_absolute_lifetime = Duration::days(9);
+        offline.refresh_tokens = RefreshTokens::OfflineAccess;
+        never.refresh_tokens = RefreshTokens::Never;
+        let (open, plain) = (Some("unless it is renewed before"), Some(""));
+        for (policy, client, grant_type, scope, days, renewals) in [
+            (&always, Some(&kept), "authorization_code", "a", 5, open),
+            (&always, Some(&kept), "password", "a", 5, open),
+            (&always, Some(&kept), "authorization_code", "a", 9, plain),
+            (&always, Some(&short), "authorization_code", "a", 5, plain),
+            (&always, Some(&short), "authorization_code", "a", 4, open),
+            (&always, Some(&kept), "implicit", "a", 5, None),
+            (&always, Some(&once), "authorization_code", "a", 5, None),
+            (&always, None, "authorization_code", "a", 5, None),
+            (&offline, Some(&kept), "authorization_code", "a", 5, None),
+            (&offline, Some(&kept), "authorization_code", "a offline_access", 5, open),
+            (&never, Some(&kept), "authorization_code", "a offline_access", 5, None),
+        ] {
+            let grant = grant(grant_type, scope, days);
+            let ends = format!("Ends {}", grant.expires_at.date());
+            let expected = match renewals {
+                None => format!("{ends}."),
+                Some("") => format!("Last renewed 2023-11-16. {ends}."),
+                Some(hint) => format!("Last renewed 2023-11-16. {ends} {hint}."),
+            };
+            assert_eq!(ending(policy, client, &grant).into_string(), expected, "{grant_type} {scope} {days}");
+        }
+    }
+
+    #[test]
+    fn a_redirect_uri_leads_to_a_host_or_to_an_app_on_the_device() {
+        for (uri, host) in [
+            ("https://mail.example/cb", Some("mail.example")),
+            ("https://mail.example:8443/cb", Some("mail.example:8443")),
+            ("http://[::1]:80/", Some("[::1]")),
+            ("com.example.mail:/cb", Some("com.example.mail")),
+            ("urn:ietf:wg:oauth:2.0:oob", None),
+        ] {
+            assert_eq!(host_of(uri).as_deref(), host, "{uri}");
+        }
     }
 }

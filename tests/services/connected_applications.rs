@@ -45,10 +45,42 @@ async fn a_user_ends_one_grant_and_the_others_stay() {
     let browser = Browser::new(&example);
     let page = browser.open_as("/connected", "ada", "correct horse").await;
     assert_eq!((shown(&page), page.body.matches("<h2>A mail app</h2>").count()), (2, 1), "{}", page.body);
+    assert_eq!(page.body.matches("Last renewed").count(), 2, "{}", page.body);
+    assert_eq!(page.body.matches("unless it is renewed before.").count(), 2, "{}", page.body);
     // The first form on the page is the newest grant's.
     let page = browser.submit(&page, "/connected/revoke", &[]).await;
     assert_eq!(shown(&browser.follow(page).await), 1);
     assert!(!works(&example, &newer).await && works(&example, &older).await && works(&example, &others).await);
+}
+
+/// The section of a page that is about the client with this identifier.
+fn section<'a>(page: &'a Page, client: &str) -> &'a str {
+    let is_about = |section: &&str| section.contains(&format!("<code>{client}</code>"));
+    page.body.split("<section").skip(1).find(is_about).unwrap_or_else(|| panic!("{client}: {}", page.body))
+}
+
+#[tokio::test]
+async fn two_applications_of_one_name_are_told_apart() {
+    let clients = r#"[
+        {"client_id": "one", "client_name": "Mail", "client_secret": "one-secret", "scope": "user:read",
+         "redirect_uris": ["https://mail.example:8443/cb", "https://mail.example:8443/other", "https://example.org/"],
+         "grant_types": ["authorization_code", "password"]},
+        {"client_id": "two", "client_name": "Mail", "client_secret": "two-secret", "scope": "user:read",
+         "client_uri": "https://evil.example/<mail>", "grant_types": ["password"], "response_types": []}
+    ]"#;
+    let example = Example::with(clients, USERS, SCOPES, &["--legacy"]);
+    for client in ["one", "two"] {
+        granted(&example, client, "ada", "correct horse").await;
+    }
+    let browser = Browser::new(&example);
+    let page = browser.open_as("/connected", "ada", "correct horse").await;
+    let (one, two) = (section(&page, "one"), section(&page, "two"));
+    assert!(one.contains("<h2>Mail</h2>") && two.contains("<h2>Mail</h2>"), "{}", page.body);
+    assert!(one.contains("From <strong>example.org, mail.example:8443</strong>. Registered as"), "{one}");
+    let link = ">evil.example</a> (as it says itself). Registered as";
+    assert!(two.contains("Website <a href=\"https://evil.example/") && two.contains(link), "{two}");
+    assert!(!two.contains("From <strong>") && !one.contains("Website"), "{}", page.body);
+    assert!(!page.body.contains("renewed"), "neither has refresh tokens: {}", page.body);
 }
 
 #[tokio::test]
