@@ -47,7 +47,7 @@ async fn main() -> Result<(), BoxError> {
 }
 
 /// Hyper drops this future when the client hangs up; what it has begun is carried out all the same.
-async fn serve(
+pub(crate) async fn serve(
     oauth: AuthorizationServer,
     request: hyper::Request<Incoming>,
     peer: SocketAddr,

@@ -60,6 +60,7 @@ impl App {
             .authenticator(Limiter::new(MyUsers(Arc::clone(&users))))
             .policy(flags.policy())
             .default_scope(&config.default_scope)
+            .protected_resource(config.api(&issuer))
             .pages(OwnPages);
         let builder = config.scopes.iter().fold(builder, |builder, (token, text)| builder.scope(token, text.as_str()));
         let oauth = builder.build().map_err(|error| explain(error, flags))?;

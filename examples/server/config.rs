@@ -4,6 +4,7 @@ use std::fmt;
 use std::fs;
 use std::path::Path;
 
+use grantor::ProtectedResource;
 use serde::de::{DeserializeOwned, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
@@ -55,6 +56,13 @@ impl Config {
         let offered = |token: &str| self.scopes.iter().any(|(own, _)| own == token);
         let or_default = |token: &str| if offered(token) { token.to_owned() } else { self.default_scope.clone() };
         ApiScopes { read: or_default("user:read"), change: or_default("user:write") }
+    }
+
+    /// The API, so that a client that knows only its address finds this server.
+    pub(crate) fn api(&self, issuer: &str) -> ProtectedResource {
+        let ApiScopes { read, change } = self.api_scopes();
+        let identifier = format!("{}/api", issuer.trim_end_matches('/'));
+        ProtectedResource::new(identifier).scope(format!("{read} {change}")).metadata("resource_name", "Profiles")
     }
 }
 

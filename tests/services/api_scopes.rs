@@ -85,3 +85,37 @@ async fn a_denial_and_a_consent_from_another_session_give_no_code() {
     assert!((400..500).contains(&forged.status), "{}", forged.status);
     assert_eq!(forged.location, None);
 }
+
+// covers: RM-01 (RFC 9728 §3.1), BR-19 (RFC 9728 §5.1)
+#[tokio::test]
+async fn a_client_that_knows_only_the_api_finds_the_server_and_the_scopes() {
+    let few = r#"{"user:read": "Read your profile", "other": "Something else"}"#;
+    for (scopes, issuer, of_api) in [
+        (SCOPES, None, ["user:read", "user:write"].as_slice()),
+        (few, None, &["user:read"]),
+        (SCOPES, Some("https://id.example/"), &["user:read", "user:write"]),
+    ] {
+        let clients = CLIENTS.replace(" user:write", "");
+        let flags: Vec<&str> = issuer.map(|issuer| ["--issuer", issuer]).into_iter().flatten().collect();
+        let example = Example::with(&clients, USERS, scopes, &flags);
+        let issuer = issuer.unwrap_or(&example.base);
+        let origin = issuer.trim_end_matches('/');
+        let refused = reqwest::get(example.url("/api/me")).await.unwrap();
+        assert_eq!(refused.status(), 401);
+        let challenge = refused.headers()["www-authenticate"].to_str().unwrap();
+        let path = "/.well-known/oauth-protected-resource/api";
+        assert!(challenge.contains(&format!("resource_metadata=\"{origin}{path}\"")), "{challenge}");
+
+        let answer = reqwest::get(example.url(path)).await.unwrap();
+        assert_eq!(answer.status(), 200);
+        let document: serde_json::Value = answer.json().await.unwrap();
+        let expected = serde_json::json!({
+            "resource": format!("{origin}/api"),
+            "resource_name": "Profiles",
+            "authorization_servers": [issuer],
+            "scopes_supported": of_api,
+            "bearer_methods_supported": ["header"],
+        });
+        assert_eq!(document, expected);
+    }
+}

@@ -2,9 +2,13 @@
 #![allow(unreachable_pub, reason = "the modules are this binary's own")]
 
 mod browser;
+#[path = "../../examples/custom_http.rs"]
+#[expect(dead_code, reason = "its main function runs as a process of its own")]
+mod custom_http;
 #[path = "../../examples/custom_storage.rs"]
 #[expect(dead_code, reason = "its main function runs as a process of its own")]
 mod custom_storage;
+mod peer;
 #[path = "../common/provider.rs"]
 mod provider;
 mod storage;
