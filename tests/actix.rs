@@ -192,7 +192,9 @@ fn secret_at(issuer: &str) -> String {
 async fn several_issuers_share_a_host() {
     let tenants = [tenant("https://id.example/t1").await, tenant("https://id.example/t2").await];
     let both = |config: &mut ServiceConfig| {
-        tenants.iter().for_each(|server| _ = config.configure(routes(server)));
+        for server in &tenants {
+            config.configure(routes(server));
+        }
     };
     for (own, other) in [(&tenants[0], &tenants[1]), (&tenants[1], &tenants[0])] {
         for path in [own.metadata_path(), own.resource_metadata_path().unwrap()] {
