@@ -100,7 +100,7 @@
 //! | `actix-web` | `grantor::actix`: the endpoints as routes of an actix-web app, extractors and responses |
 //! | `axum` | `grantor::axum`: the endpoints as a router, extractors and responses |
 //! | `tracing` | `grantor::tracing`: audit events, and a span for each endpoint |
-//! | `testing` | `grantor::testing`: a test server, a clock to move, seeded randomness, a storage that fails on demand |
+//! | `testing` | `grantor::testing`: a test server, a clock to move, seeded randomness, a storage that fails on demand, and the contract of a storage as a suite |
 //!
 //! # Secrets
 //! Tokens, codes, passwords and client secrets are [`Secret`]s: redacted in `Debug`, without `PartialEq`, overwritten when

@@ -23,6 +23,11 @@
 //!    [`open_grant`](Storage::open_grant) returned before the call began: a host that changes a password ends sessions first,
 //!    then revokes. A page that acts for a user selects by subject *and* id, never by id alone.
 //! 8. **Records are opaque.** All members of [`Grant`] and [`StoredToken`] come back as they went in.
+//! 9. **Clients.** For a storage that is a [`ClientRegistry`], too: registering, updating and rotating are atomic steps as well,
+//!    identifiers are compared and ordered byte by byte, and what was registered comes back whole.
+//!
+//! The feature `testing` brings all of this as a suite, `grantor::testing::storage_contract`, to be run against an implementation
+//! of your own: in sequence, in races, and with calls that are given up half-way.
 //!
 //! A wrong answer from `find` or `exchange` is a vulnerability: a code redeemed twice, a stolen token that still works.
 //! When in doubt, fail: an error is answered with 500 or 503 and nothing is issued.

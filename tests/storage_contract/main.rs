@@ -7,7 +7,10 @@ mod remote;
 use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::process::Command;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::{Context, Wake, Waker};
+use std::thread::{self, Thread};
 
 use grantor::MemoryStorage;
 use grantor::testing::{BrokenContract, Clause, ContractReport, StorageContract, Task, storage_contract_worker};
@@ -25,15 +28,6 @@ fn judged(bug: Bug, rounds: u32) -> Result<ContractReport, BrokenContract> {
     let (runtime, model) = (runtime(), Model::new(bug));
     let connect = || async { Ok::<_, Infallible>(model.node()) };
     StorageContract::new(|task: Task<'_>| runtime.block_on(task), connect).client_registry().rounds(rounds).run()
-}
-
-#[test]
-fn memory_storage_keeps_the_contract() {
-    let runtime = runtime();
-    let storage = MemoryStorage::new();
-    let connect = || async { Ok::<_, Infallible>(storage.clone()) };
-    let report = StorageContract::new(|task: Task<'_>| runtime.block_on(task), connect).client_registry().run();
-    println!("{}", report.unwrap());
 }
 
 #[test]
@@ -200,6 +194,36 @@ fn the_report_names_every_case_and_what_was_skipped_for_want_of_an_option() {
     let text = report.to_string();
     let names = report.passed.iter().map(|(_, name)| name).chain(report.skipped.iter().map(|(_, name, _)| name));
     assert!(names.into_iter().all(|name| text.contains(name)), "{text}");
+}
+
+/// All that a storage without a runtime needs.
+fn block_on(mut task: Task<'_>) {
+    struct Unpark(Thread);
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    while task.as_mut().poll(&mut Context::from_waker(&waker)).is_pending() {
+        thread::park();
+    }
+}
+
+#[test]
+fn the_suite_needs_no_runtime_of_its_own() {
+    let model = Model::new(Bug::None);
+    let connect = || async { Ok::<_, Infallible>(model.node()) };
+    StorageContract::new(block_on, connect).client_registry().interrupted_by(|| model.cut()).run().unwrap();
+}
+
+#[test]
+fn the_suite_runs_on_a_runtime_of_one_thread() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let model = Model::new(Bug::None);
+    let connect = || async { Ok::<_, Infallible>(model.node()) };
+    let suite = StorageContract::new(|task: Task<'_>| runtime.block_on(task), connect);
+    suite.client_registry().interrupted_by(|| model.cut()).run().unwrap();
 }
 
 #[test]

@@ -62,11 +62,12 @@ impl Hub {
 
 /// Until the other side hangs up.
 fn serve(mut stream: &TcpStream, model: &Model) {
+    stream.set_nodelay(true).unwrap();
     let runtime = crate::runtime();
     for line in BufReader::new(stream).lines() {
         let Ok(line) = line else { return };
-        let answer = runtime.block_on(answer(model, serde_json::from_str(&line).unwrap()));
-        if writeln!(stream, "{answer}").is_err() {
+        let answer = runtime.block_on(answer(model, serde_json::from_str(&line).unwrap())) + "\n";
+        if stream.write_all(answer.as_bytes()).is_err() {
             return;
         }
     }
@@ -102,7 +103,8 @@ impl Remote {
     fn call(&self, call: &Call) -> Result<String, StorageError> {
         let mut stream = self.stream.lock().unwrap();
         let mut answer = String::new();
-        writeln!(stream.get_mut(), "{}", serde_json::to_string(call).unwrap()).map_err(StorageError::new)?;
+        let line = serde_json::to_string(call).unwrap() + "\n";
+        stream.get_mut().write_all(line.as_bytes()).map_err(StorageError::new)?;
         stream.read_line(&mut answer).map_err(StorageError::new)?;
         if answer.starts_with("{\"error\"") { Err(StorageError::new("the hub says no")) } else { Ok(answer) }
     }

@@ -1,4 +1,6 @@
-//! The contract of a storage as a suite that a host runs against its own.
+//! The contract of a storage as a suite that a host runs against its own; [`StorageContract`] says how.
+//!
+//! One file for each group of cases. All cases share one storage, in turn: each has identifiers and a time of its own.
 
 mod attempts;
 mod clause;
@@ -51,7 +53,8 @@ const CASES: &[&[Case]] = &[
     workers::CASES,
 ];
 
-/// Runs the whole contract against a storage; see [`StorageContract`] for options.
+/// Runs [the contract](crate::storage) against a storage, in a few seconds: [`StorageContract`] without options. See there for what
+/// `block_on` and `connect` are, and for an example.
 ///
 /// # Errors
 /// The storage breaks its contract. The error prints every violation.
@@ -67,7 +70,50 @@ where
     StorageContract::new(block_on, connect).run()
 }
 
-/// The contract of [`Storage`](crate::Storage) as a suite, with options.
+/// [The contract](crate::storage) as a suite for any [`Storage`](crate::Storage), to be run from an ordinary `#[test]`.
+///
+/// It asks one question after the other: what a step decides and writes, who wins when many want the same at once, what is left of
+/// a call that is given up half-way, what a purge may remove. It ends with a [`ContractReport`], or with a [`BrokenContract`] that
+/// prints, for everything that was found: the clause, what was expected and observed, what it costs, and what to do.
+///
+/// * `block_on` runs a task to its end on the runtime that the storage needs. It is called from many threads at once, for
+///   races, so let the runtime allow that; the suite itself needs none.
+/// * `connect` opens another handle on the *same* storage, as another node would: with connections of its own. It is
+///   called four times, and once in each [worker](Self::workers). The storage is empty at first, and nobody else's; what the
+///   suite leaves there is of no use.
+///
+/// A whole example for tokio, here with memory storage. For a database, `connect` opens it anew: `|| MyStorage::connect(&url)`.
+/// ```
+/// use std::convert::Infallible;
+/// use std::process::Command;
+///
+/// use grantor::MemoryStorage;
+/// use grantor::testing::{StorageContract, Task};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// // As a test: fn my_storage_keeps_the_contract() {
+/// let runtime = tokio::runtime::Runtime::new()?;
+/// let storage = MemoryStorage::new();
+/// let connect = || async { Ok::<_, Infallible>(storage.clone()) };
+///
+/// let suite = StorageContract::new(|task: Task<'_>| runtime.block_on(task), connect);
+/// let report = suite
+///     .client_registry() // it keeps clients, too
+///     // .interrupted_by(|| terminate_all_connections(&url))
+///     // .workers(|| {
+///     //     let mut command = Command::new(std::env::current_exe().unwrap());
+///     //     command.args(["--exact", "a_worker_of_the_contract_suite"]).env("MY_URL", &url);
+///     //     command
+///     // })
+///     .run()?;
+/// println!("{report}");
+/// # Ok(())
+/// # }
+/// ```
+/// # What it can't see
+/// It finds a race by running it; more [`rounds`](Self::rounds) find more. It does not cut the power: whether what was answered
+/// outlives that is for [`interrupted_by`](Self::interrupted_by) to try as far as the host can. A storage that locks itself up
+/// makes a case wait for ever; the test harness names the test.
 pub struct StorageContract<'a, S, B, C> {
     block_on: B,
     connect: C,
@@ -116,7 +162,21 @@ where
     }
 
     /// Adds cases in which several processes race. `command` is to start a process that calls
-    /// [`storage_contract_worker`] with the same storage: most simply the test's own executable, told to run one test.
+    /// [`storage_contract_worker`] for the same storage. Most simply that is the test's own executable, told to run one more test,
+    /// and told by an environment variable where the storage is:
+    /// ```
+    /// # use std::convert::Infallible;
+    /// # use grantor::MemoryStorage;
+    /// # use grantor::testing::{Task, storage_contract_worker};
+    /// // #[test] Does nothing unless the suite has started it.
+    /// fn a_worker_of_the_contract_suite() {
+    ///     let runtime = tokio::runtime::Runtime::new().unwrap();
+    ///     let connect = || async { Ok::<_, Infallible>(MemoryStorage::new()) }; // MyStorage::connect(&env::var("MY_URL")?)
+    ///     storage_contract_worker(|task: Task<'_>| runtime.block_on(task), connect).unwrap();
+    /// }
+    /// # a_worker_of_the_contract_suite();
+    /// ```
+    /// What a worker prints is not shown unless it breaks off.
     #[must_use]
     pub fn workers(mut self, command: impl Fn() -> Command + Sync + 'a) -> Self {
         self.worker = Some(Box::new(command));

@@ -61,11 +61,11 @@ fn come_back(t: &Trial<'_>, what: &str, of: &Grant, token: &StoredToken) -> Outc
     Ok(())
 }
 
-fn code_binding(t: &Trial<'_>, number: u64) -> Option<Arc<CodeBinding>> {
+fn code_binding(t: &Trial<'_>, was_sent: bool, has_challenge: bool) -> CodeBinding {
     let verifier = CodeVerifier::new("dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk");
-    let challenge = (number % 2 == 0).then(|| CodeChallenge::s256(&verifier));
+    let challenge = has_challenge.then(|| CodeChallenge::s256(&verifier));
     let uri = format!("https://app.example/cb?one={}&two=%2F'\"\\", t.number);
-    Some(Arc::new(CodeBinding::new(&uri, number % 3 == 0, challenge)))
+    CodeBinding::new(&uri, was_sent, challenge)
 }
 
 fn tokens(t: &Trial<'_>) -> Outcome {
@@ -74,7 +74,7 @@ fn tokens(t: &Trial<'_>) -> Outcome {
     for number in 0..48_u64 {
         let of = t.grant(number);
         let kind = kinds[usize::try_from(number % 3).unwrap_or_default()];
-        let has = |bit: u64| number / 3 & bit != 0;
+        let has = |bit: u64| (number / 3) & bit != 0;
         let mut token = t.token(number, kind, &of);
         token.scope =
             Scope::parse(if has(1) { "user:read" } else { "a !#$%&'()*+,-./:;<=>?@[]^_`{|}~ zZ" }).expect("a scope");
@@ -84,7 +84,8 @@ fn tokens(t: &Trial<'_>) -> Outcome {
         let seed = has(4).then(|| t.seed(number));
         token.spent = has(2).then(|| Spent { at: t.at(3 * TICK), attempt: t.attempt(number), seed });
         token.revoked_at = has(8).then(|| t.at(4 * TICK));
-        token.details.code = if kind == TokenKind::AuthorizationCode { code_binding(t, number) } else { None };
+        let is_code = kind == TokenKind::AuthorizationCode;
+        token.details.code = is_code.then(|| Arc::new(code_binding(t, has(4), has(8))));
         come_back(t, "a token that was stored with its grant", &of, &token)?;
 
         let (again, first) = (t.grant(number + 100), t.refresh(number + 100, &of));

@@ -141,9 +141,9 @@ fn similar_names(t: &Trial<'_>) -> Outcome {
     for (number, name) in names.iter().enumerate() {
         let which = GrantSelector::Subject(subject(name));
         t.same(&format!("grants revoked of {name:?}"), &1, &t.node(0).revoke(&which, t.at(SECOND))?);
-        for other in 0..names.len() {
+        for (other, looks_like) in names.iter().enumerate() {
             let is_revoked = t.node(1).row(t.hash(other as u64))?.1.revoked_at.is_some();
-            t.same(&format!("whether {:?} is revoked with {name:?}", names[other]), &(other <= number), &is_revoked);
+            t.same(&format!("whether {looks_like:?} is revoked with {name:?}"), &(other <= number), &is_revoked);
         }
     }
     let clients = ["web", "Web", "web ", "we_", "we%", "w'eb", "w\"eb", "w\\eb"];
