@@ -1,0 +1,415 @@
+//! What goes wrong in databases, and what a caller is told.
+
+use std::error::Error as _;
+use std::time::Duration;
+
+use grantor::storage::{
+    ClientRegistry, Exchange, GrantSelector, PostgresOptions, PostgresStorage, SqliteOptions, SqliteStorage, Storage,
+    StorageError,
+};
+use grantor::testing::TestServer;
+use grantor::{ClientStore, Response};
+use sqlx::postgres::{PgPool, PgPoolOptions};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions};
+use sqlx::{AssertSqlSafe, PgConnection};
+
+use crate::common::{error_of, token_as};
+use crate::postgres::Postgres;
+use crate::records::{
+    Folder, client_in, grant, is_done, is_spent, opened, refresh_token, served, spend, start, successors,
+};
+
+/// Long for a database on the same machine, short for a test that waits until it is over.
+const SHORT: Duration = Duration::from_millis(300);
+
+/// The code that the database gave, from the error of sqlx that is kept as the source.
+fn code(error: &StorageError) -> Option<String> {
+    let cause = error.source().unwrap().downcast_ref::<sqlx::Error>().expect("an error of sqlx");
+    Some(cause.as_database_error()?.code()?.into_owned())
+}
+
+async fn run(connection: &mut PgConnection, sql: &str) {
+    sqlx::raw_sql(AssertSqlSafe(sql)).execute(connection).await.unwrap();
+}
+
+/// Waits until as many statements as that wait for a lock in this database.
+async fn waiting_for_locks(pool: &PgPool, how_many: i64) {
+    let count = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    while sqlx::query_scalar::<_, i64>(count).fetch_one(pool).await.unwrap() != how_many {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+async fn answer_of_token_endpoint<S>(storage: &S, breaks: impl AsyncFnOnce(&S)) -> Response
+where
+    S: Storage + ClientRegistry + ClientStore + Clone + 'static,
+{
+    let t: TestServer = served(storage.clone());
+    let app = client_in(&t, storage).await;
+    let request = token_as(&app, &[("grant_type", "client_credentials"), ("scope", "user:read")]);
+    assert_eq!(t.server.token(&request).await.status(), 200);
+    breaks(storage).await;
+    t.server.token(&request).await
+}
+
+#[tokio::test]
+async fn a_database_that_is_gone_is_answered_with_503_and_one_that_makes_no_sense_with_500() {
+    let folder = Folder::new();
+    let sqlite = SqliteStorage::open(folder.file()).await.unwrap();
+    let drop_table = |name: &str| AssertSqlSafe(format!("ALTER TABLE grantor_{name} RENAME TO lost_{name}"));
+    let mut answers = vec![(
+        500,
+        answer_of_token_endpoint(&sqlite, async |storage| {
+            sqlx::raw_sql(drop_table("tokens")).execute(storage.pool()).await.unwrap();
+        })
+        .await,
+    )];
+    let sqlite = SqliteStorage::open(folder.0.join("other.db")).await.unwrap();
+    answers.push((503, answer_of_token_endpoint(&sqlite, async |storage| storage.pool().close().await).await));
+    if let Some(server) = Postgres::get() {
+        let storage = PostgresStorage::connect(&server.database().await).await.unwrap();
+        answers.push((
+            500,
+            answer_of_token_endpoint(&storage, async |storage| {
+                sqlx::raw_sql(drop_table("tokens")).execute(storage.pool()).await.unwrap();
+            })
+            .await,
+        ));
+        let storage = PostgresStorage::connect(&server.database().await).await.unwrap();
+        answers.push((503, answer_of_token_endpoint(&storage, async |storage| storage.pool().close().await).await));
+    }
+    for (status, response) in answers {
+        let error = if status == 503 { "temporarily_unavailable" } else { "server_error" };
+        assert_eq!((response.status(), error_of(&response).as_str()), (status, error));
+        assert_eq!(response.header("cache-control"), Some("no-store"));
+    }
+}
+
+#[tokio::test]
+async fn a_database_out_of_reach_is_unavailable_when_the_time_is_over() {
+    // A port that was free a moment ago.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let url = format!("postgres://oauth:tiger@127.0.0.1:{port}/oauth");
+    let error = PostgresOptions::new().timeout(SHORT).connect(&url).await.unwrap_err();
+    assert!(error.is_unavailable(), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_pool_without_a_free_connection_is_unavailable() {
+    let folder = Folder::new();
+    let sqlite = SqliteOptions::new().timeout(SHORT).max_connections(1).open(folder.file()).await.unwrap();
+    let held = sqlite.pool().acquire().await.unwrap();
+    let token = refresh_token(&grant(1), 1);
+    for error in [
+        sqlite.find(&token.hash).await.unwrap_err(),
+        sqlite.open_grant(&grant(1), &[]).await.unwrap_err(),
+        sqlite.exchange(&spend(&token, 1), &[]).await.unwrap_err(),
+    ] {
+        assert!(error.is_unavailable(), "{error:?}");
+    }
+    drop(held);
+    opened(&sqlite, 1).await;
+
+    let Some(server) = Postgres::get() else { return };
+    let url = server.database().await;
+    let storage = PostgresOptions::new().timeout(SHORT).max_connections(1).connect(&url).await.unwrap();
+    let held = storage.pool().acquire().await.unwrap();
+    for error in [
+        storage.find(&token.hash).await.unwrap_err(),
+        storage.open_grant(&grant(1), &[]).await.unwrap_err(),
+        storage.exchange(&spend(&token, 1), &[]).await.unwrap_err(),
+    ] {
+        assert!(error.is_unavailable(), "{error:?}");
+    }
+    drop(held);
+    opened(&storage, 1).await;
+}
+
+/// A storage in PostgreSQL, one token in it, and a connection that holds the token's row in a transaction.
+async fn locked(options: PostgresOptions, connect: PgPoolOptions) -> Option<Locked> {
+    let url = Postgres::get()?.database().await;
+    let storage = options.with_pool(connect.connect(&url).await.unwrap()).await.unwrap();
+    let token = opened(&storage, 1).await;
+    let pool = PgPool::connect(&url).await.unwrap();
+    let mut holder = pool.acquire().await.unwrap().detach();
+    run(&mut holder, "BEGIN; SELECT FROM grantor_tokens FOR UPDATE").await;
+    Some(Locked { storage, token, pool, holder })
+}
+
+struct Locked {
+    storage: PostgresStorage,
+    token: grantor::StoredToken,
+    pool: PgPool,
+    holder: PgConnection,
+}
+
+impl Locked {
+    /// Exchanges the token in a task of its own, and returns when it waits for the lock.
+    async fn exchange(&self) -> tokio::task::JoinHandle<Result<Exchange, StorageError>> {
+        let (storage, token) = (self.storage.clone(), self.token.clone());
+        let exchange = tokio::spawn(async move { storage.exchange(&spend(&token, 1), &successors(&token, 10)).await });
+        waiting_for_locks(&self.pool, 1).await;
+        exchange
+    }
+}
+
+#[tokio::test]
+async fn a_lock_that_is_held_for_too_long_is_unavailable_and_the_token_stays_good() {
+    let options = PostgresOptions::new().timeout(SHORT);
+    let limited = PgPoolOptions::new().after_connect(|connection, _| {
+        Box::pin(async move {
+            run(connection, "SET statement_timeout = 300").await;
+            Ok(())
+        })
+    });
+    let Some(mut locked) = locked(options, limited).await else { return };
+    let error = locked.exchange().await.await.unwrap().unwrap_err();
+    assert!(error.is_unavailable(), "{error:?}");
+    // The server gives up, too, so nothing is done when the lock is free.
+    waiting_for_locks(&locked.pool, 0).await;
+    run(&mut locked.holder, "COMMIT").await;
+    assert!(!is_spent(&locked.storage, &locked.token).await);
+    let Locked { storage, token, .. } = &locked;
+    assert!(is_done(&storage.exchange(&spend(token, 2), &successors(token, 10)).await.unwrap()));
+}
+
+#[tokio::test]
+async fn a_statement_that_the_server_gives_up_is_unavailable_and_says_why() {
+    let limited = PgPoolOptions::new().after_connect(|connection, _| {
+        Box::pin(async move {
+            run(connection, "SET statement_timeout = 100").await;
+            Ok(())
+        })
+    });
+    let Some(mut locked) = locked(PostgresOptions::new(), limited).await else { return };
+    let error = locked.exchange().await.await.unwrap().unwrap_err();
+    assert_eq!((error.is_unavailable(), code(&error).as_deref()), (true, Some("57014")));
+    run(&mut locked.holder, "COMMIT").await;
+    assert!(!is_spent(&locked.storage, &locked.token).await);
+}
+
+const TERMINATE_OTHERS: &str = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()";
+
+#[tokio::test]
+async fn an_exchange_whose_connection_is_ended_while_it_waits_is_unavailable_and_the_token_stays_good() {
+    let Some(mut locked) = locked(PostgresOptions::new(), PgPoolOptions::new()).await else { return };
+    let exchange = locked.exchange().await;
+    let waiting = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+                   WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    sqlx::raw_sql(waiting).execute(&locked.pool).await.unwrap();
+    let error = exchange.await.unwrap().unwrap_err();
+    assert_eq!((error.is_unavailable(), code(&error).as_deref()), (true, Some("57P01")));
+    run(&mut locked.holder, "COMMIT").await;
+    assert!(!is_spent(&locked.storage, &locked.token).await);
+    let Locked { storage, token, .. } = &locked;
+    assert!(is_done(&storage.exchange(&spend(token, 2), &successors(token, 10)).await.unwrap()));
+}
+
+#[tokio::test]
+async fn connections_that_were_ended_while_idle_cost_a_reader_nothing_and_a_writer_one_503() {
+    let Some(server) = Postgres::get() else { return };
+    let url = server.database().await;
+    let storage = PostgresOptions::new().max_connections(1).connect(&url).await.unwrap();
+    let token = opened(&storage, 1).await;
+    let end = async || {
+        let other = PgPool::connect(&url).await.unwrap();
+        // Until it is back in the pool, it would not be idle.
+        drop(storage.pool().acquire().await.unwrap());
+        sqlx::raw_sql(TERMINATE_OTHERS).execute(&other).await.unwrap();
+        other.close().await;
+    };
+    end().await;
+    assert!(storage.find(&token.hash).await.unwrap().is_some());
+    end().await;
+    let written = storage.exchange(&spend(&token, 1), &successors(&token, 10)).await;
+    match written {
+        Ok(done) => assert!(is_done(&done)),
+        Err(error) => {
+            assert!(error.is_unavailable(), "{error:?}");
+            assert!(is_done(&storage.exchange(&spend(&token, 2), &successors(&token, 10)).await.unwrap()));
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_the_server_rolls_back_for_the_sake_of_others_is_tried_again() {
+    for level in ["repeatable read", "serializable"] {
+        let set = format!("SET default_transaction_isolation = '{level}'");
+        let strict = PgPoolOptions::new().after_connect(move |connection, _| {
+            let set = set.clone();
+            Box::pin(async move {
+                run(connection, &set).await;
+                Ok(())
+            })
+        });
+        let Some(mut locked) = locked(PostgresOptions::new(), strict).await else { return };
+        let exchange = locked.exchange().await;
+        // Read committed would see the row as it is now; the others have to begin anew, or fail with 40001.
+        run(&mut locked.holder, "UPDATE grantor_tokens SET scope = 'user:write'; COMMIT").await;
+        assert!(is_done(&exchange.await.unwrap().unwrap()), "{level}");
+
+        let storage = &locked.storage;
+        let token = opened(storage, 2).await;
+        let racers = (0..16).map(|racer| {
+            let (storage, token) = (storage.clone(), token.clone());
+            tokio::spawn(async move {
+                storage.exchange(&spend(&token, 100 + racer), &successors(&token, 1_000 + 2 * racer)).await.unwrap()
+            })
+        });
+        let (mut done, mut late) = (0, 0);
+        for racer in racers.collect::<Vec<_>>() {
+            match racer.await.unwrap() {
+                Exchange::Done => done += 1,
+                Exchange::AlreadySpent => late += 1,
+                Exchange::Dead => panic!("the token lives"),
+            }
+        }
+        assert_eq!((done, late), (1, 15), "{level}");
+    }
+}
+
+#[tokio::test]
+async fn a_deadlock_with_somebody_elses_transaction_is_survived() {
+    // Whoever waits first looks first for a deadlock, and is its victim.
+    let quick = PgPoolOptions::new().after_connect(|connection, _| {
+        Box::pin(async move {
+            run(connection, "SET deadlock_timeout = '200ms'").await;
+            Ok(())
+        })
+    });
+    let Some(mut locked) = locked(PostgresOptions::new(), quick).await else { return };
+    run(&mut locked.holder, "SET deadlock_timeout = '1min'").await;
+    let exchange = locked.exchange().await;
+    // The exchange holds the grant and waits for the token; this holds the token and waits for the grant.
+    run(&mut locked.holder, "UPDATE grantor_grants SET scope = 'user:write'; COMMIT").await;
+    assert!(is_done(&exchange.await.unwrap().unwrap()));
+}
+
+/// Exchanges of one family, and a revocation in between, queue at the grant: none ever waits for another that waits for it.
+#[tokio::test]
+async fn exchanges_of_one_family_never_deadlock() {
+    let Some(server) = Postgres::get() else { return };
+    let storage = PostgresStorage::connect(&server.database().await).await.unwrap();
+    let opened_grant = grant(1);
+    let tokens: Vec<_> = (0..40).map(|number| refresh_token(&opened_grant, number)).collect();
+    storage.open_grant(&opened_grant, &tokens).await.unwrap();
+    let racers = (0..120).map(|racer: u64| {
+        let (storage, token) = (storage.clone(), tokens[usize::try_from(racer).unwrap() % 40].clone());
+        tokio::spawn(async move {
+            let next = successors(&token, 1_000 + 2 * racer);
+            storage.exchange(&spend(&token, racer), &next).await.unwrap()
+        })
+    });
+    let mut done = 0;
+    for racer in racers.collect::<Vec<_>>() {
+        done += usize::from(is_done(&racer.await.unwrap()));
+    }
+    assert_eq!(done, 40);
+    let deadlocks = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()";
+    assert_eq!(sqlx::query_scalar::<_, i64>(deadlocks).fetch_one(storage.pool()).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn an_identifier_that_is_taken_fails_for_good_and_keeps_its_cause() {
+    let folder = Folder::new();
+    let sqlite = SqliteStorage::open(folder.file()).await.unwrap();
+    let token = opened(&sqlite, 1).await;
+    let error = sqlite.open_grant(&grant(2), std::slice::from_ref(&refresh_token(&grant(2), 1))).await.unwrap_err();
+    assert_eq!((error.is_unavailable(), code(&error).as_deref()), (false, Some("1555")));
+    assert!(
+        sqlite
+            .grants(&GrantSelector::Id(grant(2).id), start(), &grantor::storage::Page::first(1))
+            .await
+            .unwrap()
+            .is_empty()
+    );
+
+    let Some(server) = Postgres::get() else { return };
+    let storage = PostgresStorage::connect(&server.database().await).await.unwrap();
+    opened(&storage, 1).await;
+    let error = storage.open_grant(&grant(2), std::slice::from_ref(&refresh_token(&grant(2), 1))).await.unwrap_err();
+    assert_eq!((error.is_unavailable(), code(&error).as_deref()), (false, Some("23505")));
+    // An exchange whose successor is taken: the token stays as it was.
+    let [mut next, _] = successors(&token, 10);
+    next.hash = token.hash;
+    let error = storage.exchange(&spend(&token, 1), &[next]).await.unwrap_err();
+    assert_eq!((error.is_unavailable(), code(&error).as_deref()), (false, Some("23505")));
+    assert!(!is_spent(&storage, &token).await);
+}
+
+#[tokio::test]
+async fn a_writer_of_sqlite_that_is_kept_out_for_too_long_is_unavailable_and_a_reader_never_is() {
+    let folder = Folder::new();
+    let storage = SqliteOptions::new().timeout(SHORT).open(folder.file()).await.unwrap();
+    let token = opened(&storage, 1).await;
+    let mut other = std::process::Command::new("sqlite3");
+    other.arg(folder.file()).stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
+    // Another process if there is a shell for SQLite, else another connection.
+    let Ok(mut process) = other.spawn() else {
+        let elsewhere = SqliteStorage::open(folder.file()).await.unwrap();
+        let held = elsewhere.pool().begin_with("BEGIN IMMEDIATE").await.unwrap();
+        kept_out(&storage, &token).await;
+        drop(held);
+        return;
+    };
+    let mut orders = process.stdin.take().unwrap();
+    std::io::Write::write_all(&mut orders, b"BEGIN IMMEDIATE;\nSELECT 'locked';\n").unwrap();
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(process.stdout.take().unwrap()), &mut line).unwrap();
+    assert_eq!(line.trim(), "locked");
+    kept_out(&storage, &token).await;
+    drop(orders);
+    process.wait().unwrap();
+    assert!(is_done(&storage.exchange(&spend(&token, 1), &successors(&token, 10)).await.unwrap()));
+}
+
+async fn kept_out(storage: &SqliteStorage, token: &grantor::StoredToken) {
+    for error in [
+        storage.exchange(&spend(token, 1), &successors(token, 10)).await.unwrap_err(),
+        storage.open_grant(&grant(2), &[]).await.unwrap_err(),
+        storage.revoke_grants(&GrantSelector::Id(token.grant_id), start()).await.unwrap_err(),
+        storage.purge_expired(start(), 10).await.unwrap_err(),
+    ] {
+        assert!(error.is_unavailable(), "{error:?}");
+    }
+    assert!(!is_spent(storage, token).await);
+}
+
+#[tokio::test]
+async fn a_full_disk_is_unavailable_and_leaves_no_half_grant() {
+    let folder = Folder::new();
+    drop(SqliteStorage::open(folder.file()).await.unwrap());
+    let connect = SqliteConnectOptions::new().filename(folder.file()).journal_mode(SqliteJournalMode::Wal);
+    let small = SqlitePoolOptions::new().max_connections(1).after_connect(|connection, _| {
+        Box::pin(async move { sqlx::raw_sql("PRAGMA max_page_count = 40").execute(connection).await.map(drop) })
+    });
+    let storage = SqliteStorage::with_pool(small.connect_with(connect).await.unwrap()).await.unwrap();
+    let mut number = 0;
+    let error = loop {
+        let grant = grant(number);
+        let tokens: Vec<_> = (0..20).map(|token| refresh_token(&grant, 100 * number + token)).collect();
+        match storage.open_grant(&grant, &tokens).await {
+            Ok(()) => number += 1,
+            Err(error) => break error,
+        }
+    };
+    assert_eq!((error.is_unavailable(), code(&error).as_deref()), (true, Some("13")));
+    assert!(number > 0);
+    for token in 0..20 {
+        assert!(storage.find(&crate::records::hash(100 * number + token)).await.unwrap().is_none());
+    }
+    assert!(storage.find(&crate::records::hash(0)).await.unwrap().is_some(), "reading goes on");
+}
+
+#[tokio::test]
+async fn a_file_that_may_only_be_read_fails_for_good_where_it_is_written() {
+    let folder = Folder::new();
+    let token = opened(&SqliteStorage::open(folder.file()).await.unwrap(), 1).await;
+    let connect = SqliteConnectOptions::new().filename(folder.file()).read_only(true);
+    let storage =
+        SqliteStorage::with_pool(SqlitePoolOptions::new().connect_with(connect).await.unwrap()).await.unwrap();
+    assert!(storage.find(&token.hash).await.unwrap().is_some());
+    let error = storage.exchange(&spend(&token, 1), &successors(&token, 10)).await.unwrap_err();
+    assert_eq!((error.is_unavailable(), code(&error).as_deref()), (false, Some("8")));
+    assert!(!is_spent(&storage, &token).await);
+}

@@ -1,0 +1,115 @@
+//! The caller goes away in the middle of a call: each is dropped at every moment at which it waits for something.
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::task::Poll;
+
+use grantor::storage::{ClientRegistry, PostgresOptions, SqliteOptions, Storage};
+use grantor::{Client, ClientCredential, ClientId, ClientSecret};
+use time::Duration;
+
+use crate::postgres::Postgres;
+use crate::records::{Folder, grant, is_done, opened, refresh_token, spend, start, successors, was_exchanged};
+
+/// Lets a future wait `times` times and drops it when it would wait once more.
+async fn dropped_after<T>(times: usize, work: impl Future<Output = T>) -> Option<T> {
+    let (mut work, mut left) = (pin!(work), times);
+    poll_fn(|context| match work.as_mut().poll(context) {
+        Poll::Ready(done) => Poll::Ready(Some(done)),
+        Poll::Pending if left == 0 => Poll::Ready(None),
+        Poll::Pending => {
+            left -= 1;
+            Poll::Pending
+        }
+    })
+    .await
+}
+
+/// Drops each kind of call at each of its moments. `storage` has one connection, and `other` sees what was committed.
+async fn every_call_is_whole_or_nothing<S: Storage + ClientRegistry>(storage: &S, other: &S) {
+    let (mut number, mut moments) = (1_000, [0; 4]);
+    let app = || Client::confidential("app", secret()).client_credentials().build().unwrap();
+    storage.register(app()).await.unwrap();
+    for call in 0..4 {
+        for times in 0.. {
+            number += 10;
+            let token = opened(storage, number).await;
+            let next = successors(&token, number + 1);
+            let opening = grant(number + 5);
+            let first = [refresh_token(&opening, number + 5), refresh_token(&opening, number + 6)];
+            let done = match call {
+                0 => dropped_after(times, storage.exchange(&spend(&token, number), &next)).await.map(|done| {
+                    assert!(is_done(&done.unwrap()));
+                }),
+                1 => dropped_after(times, storage.open_grant(&opening, &first)).await.map(Result::unwrap),
+                2 => dropped_after(times, storage.purge_expired(start() + Duration::days(60), 2)).await.map(|done| {
+                    assert!(done.unwrap() > 0);
+                }),
+                _ => {
+                    let id = ClientId::new("app").unwrap();
+                    dropped_after(times, storage.rotate_credential(&id, secret(), start())).await.map(Result::unwrap)
+                }
+            };
+            // What the same connection does next is committed, and seen by another one.
+            let proof = opened(storage, number + 8).await;
+            assert!(
+                other.find(&proof.hash).await.unwrap().is_some(),
+                "call {call}, dropped after {times}: not committed"
+            );
+            let stored = (other.find(&first[0].hash).await.unwrap(), other.find(&first[1].hash).await.unwrap());
+            assert_eq!(stored.0.is_some(), stored.1.is_some(), "half of a grant was stored");
+            if call != 2 {
+                was_exchanged(other, &token, &next).await;
+            }
+            if call == 3 {
+                storage.update(app()).await.unwrap();
+            }
+            if done.is_some() {
+                break;
+            }
+            moments[call] += 1;
+        }
+    }
+    assert!(moments.iter().all(|moments| *moments >= 2), "the calls were hardly interrupted: {moments:?}");
+}
+
+fn secret() -> ClientCredential {
+    ClientCredential::secret(&ClientSecret::generate(&grantor::testing::SeededEntropy::new(3)).unwrap())
+}
+
+#[tokio::test]
+async fn postgresql_is_left_with_all_of_a_dropped_call_or_nothing() {
+    let Some(server) = Postgres::get() else { return };
+    let url = server.database().await;
+    let storage = PostgresOptions::new().max_connections(1).connect(&url).await.unwrap();
+    let other = PostgresOptions::new().connect(&url).await.unwrap();
+    every_call_is_whole_or_nothing(&storage, &other).await;
+    let open: i64 = sqlx::query_scalar("SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%'")
+        .fetch_one(other.pool())
+        .await
+        .unwrap();
+    assert_eq!(open, 0);
+}
+
+#[tokio::test]
+async fn sqlite_is_left_with_all_of_a_dropped_call_or_nothing() {
+    let folder = Folder::new();
+    let storage = SqliteOptions::new().max_connections(1).open(folder.file()).await.unwrap();
+    let other = SqliteOptions::new().open(folder.file()).await.unwrap();
+    every_call_is_whole_or_nothing(&storage, &other).await;
+}
+
+/// The next writer may begin while the connection of the one before it still rolls back.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dropped_writer_of_sqlite_does_not_make_the_next_one_fail() {
+    let folder = Folder::new();
+    let storage = SqliteOptions::new().open(folder.file()).await.unwrap();
+    for number in 0..200 {
+        let token = opened(&storage, 10 * number).await;
+        let next = successors(&token, 10 * number + 1);
+        let times = usize::try_from(number).unwrap() % 12;
+        let _ = dropped_after(times, storage.exchange(&spend(&token, number), &next)).await;
+        opened(&storage, 10 * number + 5).await;
+        was_exchanged(&storage, &token, &next).await;
+    }
+}

@@ -1,0 +1,14 @@
+//! The storages in SQL databases: what the contract suite, which knows nothing of databases, can't see.
+
+#[path = "../common/mod.rs"]
+mod common;
+#[path = "../common/postgres.rs"]
+mod postgres;
+
+mod failures;
+mod interruptions;
+mod lost_answers;
+mod opening;
+mod proxy;
+mod records;
+mod round_trips;

@@ -1,0 +1,144 @@
+//! How often a request waits for PostgreSQL. Counted on the wire: a round trip is a `Sync` or a simple query, whose answer
+//! the connection waits for.
+
+use std::future::Future;
+
+use grantor::storage::{ClientRegistry, GrantSelector, PostgresStorage};
+use grantor::testing::{TestClient, TestServer};
+use grantor::{RevocationRequest, TokenRequest, TokenResponse};
+use sqlx::postgres::PgPoolOptions;
+
+use crate::postgres::Postgres;
+use crate::proxy::{Plan, Proxy, Trip};
+use crate::records::{client_in, served};
+
+/// A server whose storage reaches PostgreSQL through a proxy.
+struct Wire {
+    proxy: Proxy,
+    t: TestServer,
+    app: TestClient,
+}
+
+impl Wire {
+    async fn with(connections: u32) -> Option<Self> {
+        let proxy = Proxy::to(&Postgres::get()?.database().await);
+        let pool = PgPoolOptions::new().max_connections(connections).test_before_acquire(false);
+        let storage = PostgresStorage::with_pool(pool.connect(&proxy.url).await.unwrap()).await.unwrap();
+        let t = served(storage.clone());
+        let app = client_in(&t, &storage).await;
+        Some(Self { proxy, t, app })
+    }
+
+    /// Runs something. Returns how many statements it took, none of which had to be prepared.
+    async fn statements<T>(&self, work: impl Future<Output = T>) -> (usize, T) {
+        self.proxy.trips();
+        let done = work.await;
+        let trips = self.proxy.trips();
+        assert!(!trips.contains(&Trip::Preparation), "a statement was not prepared yet: {trips:?}");
+        (trips.iter().filter(|trip| **trip == Trip::Statement).count(), done)
+    }
+
+    async fn tokens(&self) -> TokenResponse {
+        self.t.authorize(&self.app).approve_as("alice").await.redeem().await.unwrap()
+    }
+
+    /// Everything once, so that all statements are prepared.
+    async fn warm_up(&self) {
+        let tokens = self.tokens().await;
+        let next = self.t.refresh(&self.app, tokens.refresh_token.as_ref().unwrap()).await.unwrap();
+        self.t.bearer(&next.access_token).await.unwrap().require("user:read").unwrap();
+        self.revoke(&next).await;
+        self.machine_token().await;
+        self.t.server.revoke_grants(&GrantSelector::SubjectAndId(subject(), grant_id())).await.unwrap();
+    }
+
+    async fn revoke(&self, tokens: &TokenResponse) {
+        let request = RevocationRequest::refresh_token(tokens.refresh_token.as_ref().unwrap());
+        let request = request.client_secret_basic(&self.app.id, self.app.secret.as_ref().unwrap());
+        self.t.server.revocation_request(&request).await.unwrap();
+    }
+
+    async fn machine_token(&self) -> TokenResponse {
+        self.t.token_as(&self.app, TokenRequest::client_credentials().scope("user:read")).await.unwrap()
+    }
+}
+
+fn subject() -> grantor::Subject {
+    grantor::Subject::new("alice").unwrap()
+}
+
+fn grant_id() -> grantor::GrantId {
+    grantor::GrantId::from_bytes([1; 16])
+}
+
+#[tokio::test]
+async fn each_request_takes_no_more_statements_than_documented() {
+    let Some(wire) = Wire::with(1).await else { return };
+    wire.warm_up().await;
+    let (t, app) = (&wire.t, &wire.app);
+
+    // Each of these is the look-up of the client and what is documented.
+    assert_eq!(wire.statements(wire.machine_token()).await.0, 1 + 1, "client credentials");
+    let approved = t.authorize(app).approve_as("alice").await;
+    let (taken, tokens) = wire.statements(approved.redeem()).await;
+    assert_eq!(taken, 1 + 2, "code exchange");
+    let tokens = tokens.unwrap();
+    let (taken, tokens) = wire.statements(t.refresh(app, tokens.refresh_token.as_ref().unwrap())).await;
+    assert_eq!(taken, 1 + 2, "refresh");
+    let tokens = tokens.unwrap();
+
+    let (taken, bearer) = wire.statements(t.bearer(&tokens.access_token)).await;
+    assert_eq!(taken, 1, "bearer check");
+    // The endpoint looks at the token before it revokes the grant.
+    let (taken, ()) = wire.statements(wire.revoke(&tokens)).await;
+    assert_eq!(taken, 1 + 1 + 1, "revocation endpoint");
+    assert!(bearer.is_ok() && t.bearer(&tokens.access_token).await.is_err());
+    let by_host = GrantSelector::SubjectAndId(subject(), grant_id());
+    assert_eq!(wire.statements(t.server.revoke_grants(&by_host)).await.0, 1, "revocation of a grant by the host");
+}
+
+#[tokio::test]
+async fn a_refresh_that_comes_too_late_takes_one_statement_more() {
+    let Some(wire) = Wire::with(1).await else { return };
+    wire.warm_up().await;
+    let tokens = wire.tokens().await;
+    let first = tokens.refresh_token.as_ref().unwrap();
+    wire.t.refresh(&wire.app, first).await.unwrap();
+    // Client, token, its successors by derivation; nothing is written.
+    let (taken, retried) = wire.statements(wire.t.refresh(&wire.app, first)).await;
+    assert!(retried.is_ok());
+    assert_eq!(taken, 1 + 2 + 1, "client, refresh token, its two successors");
+}
+
+/// sqlx sends a `Sync` when a connection goes back to the pool. It does so behind the caller's back: with a connection to
+/// spare nobody waits for the answer.
+#[tokio::test]
+async fn nobody_waits_for_the_ping_of_a_connection_that_was_given_back() {
+    let Some(wire) = Wire::with(20).await else { return };
+    let approved = wire.t.authorize(&wire.app).approve_as("alice").await;
+    wire.proxy.plan(Plan::SwallowPings);
+    // From here on a connection that is given back stays away for good.
+    let tokens = approved.redeem().await.unwrap();
+    let next = wire.t.refresh(&wire.app, tokens.refresh_token.as_ref().unwrap()).await.unwrap();
+    wire.t.bearer(&next.access_token).await.unwrap().require("user:read").unwrap();
+    assert!(wire.proxy.trips().contains(&Trip::Ping), "no connection was given back");
+}
+
+#[tokio::test]
+async fn a_connection_of_the_storages_own_pool_is_not_tried_before_each_use() {
+    let Some(server) = Postgres::get() else { return };
+    let proxy = Proxy::to(&server.database().await);
+    let storage = PostgresStorage::connect(&proxy.url).await.unwrap();
+    let client = |id: &str| grantor::Client::public(id).authorization_code(["https://a.example/cb"]).build().unwrap();
+    storage.register(client("a")).await.unwrap();
+    for _ in 0..3 {
+        storage.clients(None, 9).await.unwrap();
+    }
+    proxy.trips();
+    for _ in 0..10 {
+        storage.clients(None, 9).await.unwrap();
+    }
+    let pings = proxy.trips().iter().filter(|trip| **trip == Trip::Ping).count();
+    // One for each time that it is given back, of which the last may be still to come; tried before use there would be two.
+    assert!(pings <= 10, "{pings} pings for 10 statements");
+}
