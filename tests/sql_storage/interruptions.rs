@@ -12,7 +12,7 @@ use crate::postgres::Postgres;
 use crate::records::{Folder, grant, is_done, opened, refresh_token, spend, start, successors, was_exchanged};
 
 /// Lets a future wait `times` times and drops it when it would wait once more.
-async fn dropped_after<T>(times: usize, work: impl Future<Output = T>) -> Option<T> {
+pub(crate) async fn dropped_after<T>(times: usize, work: impl Future<Output = T>) -> Option<T> {
     let (mut work, mut left) = (pin!(work), times);
     poll_fn(|context| match work.as_mut().poll(context) {
         Poll::Ready(done) => Poll::Ready(Some(done)),

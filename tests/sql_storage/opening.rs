@@ -1,1 +1,381 @@
+//! Opening a storage: migrations, names, rights, and what errors give away.
 
+use std::error::Error;
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::process::{Child, Command};
+
+use grantor::storage::{ClientRegistry, PostgresOptions, PostgresStorage, SqliteOptions, SqliteStorage, StorageError};
+use grantor::{Client, ClientStore, Storage};
+use sha2::{Digest, Sha256};
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::postgres::{PgPool, PgPoolOptions};
+use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
+use sqlx::{AssertSqlSafe, SqlSafeStr};
+
+use crate::interruptions::dropped_after;
+use crate::postgres::Postgres;
+use crate::records::{Folder, is_done, opened, spend, successors};
+
+fn app(id: &str) -> Client {
+    Client::public(id).authorization_code(["https://app.example/cb"]).build().unwrap()
+}
+
+/// All that an error says, its causes included.
+fn said(error: &StorageError) -> String {
+    let mut said = format!("{error} {error:?}");
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        write!(said, " {error} {error:?}").unwrap();
+        cause = error.source();
+    }
+    said
+}
+
+async fn run(pool: &PgPool, sql: &str) {
+    sqlx::raw_sql(AssertSqlSafe(sql)).execute(pool).await.unwrap();
+}
+
+async fn tables(pool: &PgPool) -> Vec<String> {
+    let list = "SELECT schemaname || '.' || tablename FROM pg_tables \
+                WHERE schemaname NOT IN ('pg_catalog', 'information_schema') ORDER BY 1";
+    sqlx::query_scalar(list).fetch_all(pool).await.unwrap()
+}
+
+async fn sqlite_tables(pool: &SqlitePool) -> Vec<String> {
+    sqlx::query_scalar("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY 1").fetch_all(pool).await.unwrap()
+}
+
+#[test]
+fn the_migrations_that_were_released_have_not_changed() {
+    let released = [
+        ("postgres/0001_clients_grants_tokens.sql", "5f697dd8f5ce5b45c545abd5846129615b76c959a166f04a313161e1fa7d6124"),
+        ("sqlite/0001_clients_grants_tokens.sql", "5930b047fd6bb50c629fc58271b5e12a70b57f6d8ecfb4798c0e2707e0c5acef"),
+    ];
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("migrations");
+    for (file, digest) in released {
+        let found: String = Sha256::digest(std::fs::read(folder.join(file)).unwrap())
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        assert_eq!(
+            found, digest,
+            "migrations/{file} has changed. Databases that were made with the old one refuse to open with the new one: put the \
+             file back as it was and write what is to be different into a new file with the next number. Only while no \
+             release has it, write its new digest here instead."
+        );
+    }
+    let files = |of: &str| std::fs::read_dir(folder.join(of)).unwrap().count();
+    assert_eq!(files("postgres") + files("sqlite"), released.len(), "a new migration belongs into this list");
+}
+
+#[tokio::test]
+async fn the_tables_are_made_once_and_found_again_beside_the_hosts_own() {
+    let Some(server) = Postgres::get() else { return };
+    let url = server.database().await;
+    let pool = PgPool::connect(&url).await.unwrap();
+    // The host has a migration of the same version, noted down where sqlx does so by default.
+    let own = || {
+        let sql = "CREATE TABLE users (name text)".into_sql_str();
+        Migrator::with_migrations(vec![Migration::new(1, "host's".into(), MigrationType::Simple, sql, false)])
+    };
+    own().run(&pool).await.unwrap();
+    let storage = PostgresStorage::with_pool(pool.clone()).await.unwrap();
+    storage.register(app("a")).await.unwrap();
+    let again = PostgresStorage::connect(&url).await.unwrap();
+    assert!(again.client("a").await.unwrap().is_some());
+    own().run(&pool).await.unwrap();
+    let names =
+        ["_sqlx_migrations", "grantor_clients", "grantor_grants", "grantor_migrations", "grantor_tokens", "users"];
+    assert_eq!(tables(&pool).await, names.map(|name| format!("public.{name}")));
+
+    let folder = Folder::new();
+    let connect = SqliteConnectOptions::new().filename(folder.file()).create_if_missing(true);
+    let pool = SqlitePool::connect_with(connect).await.unwrap();
+    own().run(&pool).await.unwrap();
+    let storage = SqliteStorage::with_pool(pool.clone()).await.unwrap();
+    storage.register(app("a")).await.unwrap();
+    let again = SqliteStorage::open(folder.file()).await.unwrap();
+    assert!(again.client("a").await.unwrap().is_some());
+    own().run(&pool).await.unwrap();
+    assert_eq!(sqlite_tables(&pool).await, names);
+}
+
+#[tokio::test]
+async fn storages_with_names_of_their_own_do_not_see_each_other() {
+    let Some(server) = Postgres::get() else { return };
+    let url = server.database().await;
+    let one = PostgresOptions::new().table_prefix("one_").connect(&url).await.unwrap();
+    let two = PostgresOptions::new().table_prefix("").connect(&url).await.unwrap();
+    let three = PostgresOptions::new().schema("auth").table_prefix("one_").connect(&url).await.unwrap();
+    one.register(app("a")).await.unwrap();
+    let token = opened(&three, 1).await;
+    assert!(two.client("a").await.unwrap().is_none() && three.client("a").await.unwrap().is_none());
+    assert!(one.find(&token.hash).await.unwrap().is_none() && two.find(&token.hash).await.unwrap().is_none());
+    let four = ["clients", "grants", "migrations", "tokens"];
+    let mut expected = four.map(|name| format!("auth.one_{name}")).to_vec();
+    expected.extend(four.map(|name| format!("public.{name}")));
+    expected.extend(four.map(|name| format!("public.one_{name}")));
+    expected.sort();
+    assert_eq!(tables(one.pool()).await, expected);
+
+    let folder = Folder::new();
+    let one = SqliteOptions::new().table_prefix("one_").open(folder.file()).await.unwrap();
+    let two = SqliteOptions::new().table_prefix("").open(folder.file()).await.unwrap();
+    one.register(app("a")).await.unwrap();
+    let token = opened(&two, 1).await;
+    assert!(two.client("a").await.unwrap().is_none());
+    assert!(one.find(&token.hash).await.unwrap().is_none());
+    let mut expected = [four.map(str::to_owned), four.map(|name| format!("one_{name}"))].concat();
+    expected.sort();
+    assert_eq!(sqlite_tables(one.pool()).await, expected);
+}
+
+#[tokio::test]
+async fn a_name_that_could_end_a_quoted_one_is_refused() {
+    let folder = Folder::new();
+    for bad in ["a\"; DROP TABLE x; --", "a.b", "A_", "1_", "é", &"x".repeat(41)] {
+        let error = SqliteOptions::new().table_prefix(bad).open(folder.file()).await.unwrap_err();
+        assert!(!error.is_unavailable() && said(&error).contains("a-z"), "{bad}: {}", said(&error));
+    }
+    let Some(server) = Postgres::get() else { return };
+    let url = server.database().await;
+    for bad in ["a\"b", "", "A"] {
+        let error = PostgresOptions::new().schema(bad).connect(&url).await.unwrap_err();
+        assert!(!error.is_unavailable() && said(&error).contains("a-z"), "{bad}: {}", said(&error));
+    }
+    assert!(tables(&PgPool::connect(&url).await.unwrap()).await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_may_open_a_fresh_database_at_once() {
+    for _ in 0..5 {
+        let folder = Folder::new();
+        let openings = (0..16).map(|_| tokio::spawn(SqliteStorage::open(folder.file())));
+        for opening in openings.collect::<Vec<_>>() {
+            let storage = opening.await.unwrap().unwrap();
+            assert!(storage.client("a").await.unwrap().is_none());
+        }
+    }
+    let Some(server) = Postgres::get() else { return };
+    let url = server.database().await;
+    let openings = (0..16).map(|_| {
+        let url = url.clone();
+        tokio::spawn(async move { PostgresOptions::new().schema("auth").connect(&url).await })
+    });
+    for opening in openings.collect::<Vec<_>>() {
+        let storage = opening.await.unwrap().unwrap();
+        assert!(storage.client("a").await.unwrap().is_none());
+    }
+}
+
+/// Where a process that a test has started is told what to open.
+const TO_OPEN: &str = "GRANTOR_TEST_OPEN";
+
+fn process(to_open: &str) -> Child {
+    let mut process = Command::new(std::env::current_exe().unwrap());
+    process.args(["--exact", "opening::a_process_of_its_own_opens_what_it_is_told"]).env(TO_OPEN, to_open);
+    process.stdout(std::process::Stdio::piped()).spawn().unwrap()
+}
+
+#[tokio::test]
+async fn a_process_of_its_own_opens_what_it_is_told() {
+    let Ok(url) = std::env::var(TO_OPEN) else { return };
+    let by = format!("process-{}", std::process::id());
+    if url.starts_with("postgres:") {
+        PostgresStorage::connect(&url).await.unwrap().register(app(&by)).await.unwrap();
+    } else {
+        SqliteStorage::open(&url).await.unwrap().register(app(&by)).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn many_processes_may_open_a_fresh_database_at_once() {
+    let folder = Folder::new();
+    let mut urls = vec![folder.file().to_str().unwrap().to_owned()];
+    if let Some(server) = Postgres::get() {
+        urls.push(server.database().await);
+    }
+    for url in &urls {
+        let processes: Vec<Child> = (0..8).map(|_| process(url)).collect();
+        for process in processes {
+            let output = process.wait_with_output().unwrap();
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+        }
+    }
+    let storage = SqliteStorage::open(&urls[0]).await.unwrap();
+    assert_eq!(storage.clients(None, 99).await.unwrap().len(), 8);
+    if let Some(url) = urls.get(1) {
+        let storage = PostgresStorage::connect(url).await.unwrap();
+        assert_eq!(storage.clients(None, 99).await.unwrap().len(), 8);
+    }
+}
+
+/// Tables of a newer version, or of a migration that is not the one we know, are not touched and not used.
+#[tokio::test]
+async fn a_storage_refuses_tables_that_it_does_not_know() {
+    const NEWER: &str = "INSERT INTO grantor_migrations (version, description, success, checksum, execution_time) \
+                         VALUES (1000, 'of the future', TRUE, '', 0)";
+    const OTHER: &str = "UPDATE grantor_migrations SET checksum = 'other'";
+    const BEGUN: &str = "UPDATE grantor_migrations SET success = FALSE";
+    for change in [NEWER, OTHER, BEGUN] {
+        let folder = Folder::new();
+        let storage = SqliteStorage::open(folder.file()).await.unwrap();
+        sqlx::raw_sql(change).execute(storage.pool()).await.unwrap();
+        for migrates in [true, false] {
+            let error = SqliteOptions::new().migrate(migrates).open(folder.file()).await.unwrap_err();
+            assert!(!error.is_unavailable(), "{change}: {}", said(&error));
+        }
+        let Some(server) = Postgres::get() else { continue };
+        let url = server.database().await;
+        let storage = PostgresStorage::connect(&url).await.unwrap();
+        run(storage.pool(), change).await;
+        for migrates in [true, false] {
+            let error = PostgresOptions::new().migrate(migrates).connect(&url).await.unwrap_err();
+            assert!(!error.is_unavailable(), "{change}: {}", said(&error));
+        }
+    }
+}
+
+#[tokio::test]
+async fn without_migrations_nothing_is_created_and_what_is_there_is_used() {
+    let folder = Folder::new();
+    assert!(SqliteOptions::new().migrate(false).open(folder.file()).await.is_err());
+    assert!(!folder.file().exists());
+    opened(&SqliteStorage::open(folder.file()).await.unwrap(), 1).await;
+    let storage = SqliteOptions::new().migrate(false).open(folder.file()).await.unwrap();
+    assert!(storage.find(&crate::records::hash(1)).await.unwrap().is_some());
+
+    let Some(server) = Postgres::get() else { return };
+    let url = server.database().await;
+    let error = PostgresOptions::new().migrate(false).schema("auth").connect(&url).await.unwrap_err();
+    assert!(!error.is_unavailable(), "{}", said(&error));
+    assert!(tables(&PgPool::connect(&url).await.unwrap()).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_role_that_may_not_change_tables_is_enough_without_migrations() {
+    let Some(server) = Postgres::get() else { return };
+    let url = server.database().await;
+    let pool = PgPool::connect(&url).await.unwrap();
+    PostgresOptions::new().schema("auth").with_pool(pool.clone()).await.unwrap();
+    run(
+        &pool,
+        "CREATE ROLE modest LOGIN; GRANT USAGE ON SCHEMA auth TO modest; \
+         GRANT SELECT, INSERT, UPDATE, DELETE ON auth.grantor_clients, auth.grantor_grants, auth.grantor_tokens TO modest; \
+         GRANT SELECT ON auth.grantor_migrations TO modest",
+    )
+    .await;
+    let url = url.replace("grantor@", "modest@");
+    let options = || PostgresOptions::new().schema("auth");
+    assert!(!options().connect(&url).await.unwrap_err().is_unavailable());
+    let storage = options().migrate(false).connect(&url).await.unwrap();
+    storage.register(app("a")).await.unwrap();
+    let token = opened(&storage, 1).await;
+    assert!(is_done(&storage.exchange(&spend(&token, 1), &successors(&token, 10)).await.unwrap()));
+    let end = token.expires_at + time::Duration::DAY;
+    assert!(storage.purge_expired(end, 100).await.unwrap() > 0);
+    storage.remove(&grantor::ClientId::new("a").unwrap(), end).await.unwrap();
+}
+
+/// A migration takes the time that it takes, whatever the limit of a statement; who comes second waits for it.
+#[tokio::test]
+async fn opening_waits_for_the_migration_of_another_node() {
+    let Some(server) = Postgres::get() else { return };
+    let url = server.database().await;
+    let pool = PgPool::connect(&url).await.unwrap();
+    let mut other = pool.begin().await.unwrap();
+    let lock = "SELECT pg_advisory_xact_lock(hashtextextended('grantor \"grantor_migrations\"', 0))";
+    sqlx::raw_sql(lock).execute(&mut *other).await.unwrap();
+    let opening = tokio::spawn(async move {
+        PostgresOptions::new().timeout(std::time::Duration::from_millis(200)).connect(&url).await
+    });
+    tokio::time::sleep(std::time::Duration::from_millis(600)).await;
+    assert!(!opening.is_finished());
+    assert!(tables(&pool).await.is_empty());
+    other.commit().await.unwrap();
+    opening.await.unwrap().unwrap();
+}
+
+/// The pool is the host's, who goes on using it.
+#[tokio::test]
+async fn an_opening_that_is_dropped_leaves_the_hosts_connection_in_no_transaction() {
+    let Some(server) = Postgres::get() else { return };
+    let url = server.database().await;
+    let (pool, other) =
+        (PgPoolOptions::new().max_connections(1).connect(&url).await.unwrap(), PgPool::connect(&url).await);
+    let other = other.unwrap();
+    run(&pool, "CREATE TABLE notes (number integer)").await;
+    for times in 0.. {
+        let opening = dropped_after(times, PostgresStorage::with_pool(pool.clone())).await;
+        sqlx::query("INSERT INTO notes VALUES ($1)").bind(times as i32).execute(&pool).await.unwrap();
+        let count: i64 = sqlx::query_scalar("SELECT count(*) FROM notes").fetch_one(&other).await.unwrap();
+        assert_eq!(count, times as i64 + 1, "dropped after {times}: what the host wrote is not committed");
+        if let Some(opening) = opening {
+            opening.unwrap();
+            break;
+        }
+    }
+}
+
+// covers: B34
+#[tokio::test]
+async fn no_password_and_no_seed_is_in_an_error_or_a_debug_print() {
+    let folder = Folder::new();
+    let sqlite = SqliteStorage::open(folder.file()).await.unwrap();
+    let token = opened(&sqlite, 1).await;
+    let refuse = "CREATE TRIGGER refuse BEFORE UPDATE ON grantor_tokens BEGIN SELECT RAISE(ABORT, 'no'); END";
+    sqlx::raw_sql(refuse).execute(sqlite.pool()).await.unwrap();
+    let lite = sqlite.exchange(&spend(&token, 1), &[]).await.unwrap_err();
+    let mut texts = vec![said(&lite), format!("{sqlite:?} {:?}", SqliteOptions::new())];
+
+    let unreachable = PostgresOptions::new().timeout(std::time::Duration::from_millis(200));
+    for url in [
+        "postgres://oauth:tiger@nowhere.invalid/oauth",
+        "postgres://oauth:tiger@127.0.0.1:1/oauth",
+        "postgres://oauth:tiger@127.0.0.1:port/oauth",
+        "postgres://oauth:tiger@127.0.0.1/oauth?sslmode=tiger-mode",
+        "oauth:tiger",
+    ] {
+        texts.push(said(&unreachable.clone().connect(url).await.unwrap_err()).replace("tiger-mode", ""));
+    }
+    texts.push(format!("{unreachable:?}"));
+
+    if let Some(server) = Postgres::start() {
+        let url = server.database().await;
+        let storage = PostgresStorage::connect(&url).await.unwrap();
+        texts.push(format!("{storage:?} {:?}", storage.pool()));
+        opened(&storage, 1).await;
+        // What a row may not be is told with the row that it would have been.
+        run(storage.pool(), "ALTER TABLE grantor_tokens ADD CONSTRAINT host CHECK (seed IS NULL)").await;
+        let error = storage.exchange(&spend(&token, 1), &successors(&token, 10)).await.unwrap_err();
+        assert!(!error.is_unavailable() && said(&error).contains("host"), "{}", said(&error));
+        texts.push(said(&error));
+        run(storage.pool(), "ALTER TABLE grantor_tokens DROP CONSTRAINT host").await;
+        run(storage.pool(), "ALTER TABLE grantor_tokens ADD COLUMN more text NOT NULL DEFAULT ''").await;
+        run(storage.pool(), "ALTER TABLE grantor_tokens ALTER COLUMN more DROP DEFAULT").await;
+        let error = storage.exchange(&spend(&token, 1), &successors(&token, 10)).await.unwrap_err();
+        texts.push(said(&error));
+
+        run(storage.pool(), "CREATE ROLE scott LOGIN PASSWORD 'lion'").await;
+        let rules: String = sqlx::query_scalar("SHOW hba_file").fetch_one(storage.pool()).await.unwrap();
+        let old = std::fs::read_to_string(&rules).unwrap();
+        std::fs::write(&rules, format!("local all scott scram-sha-256\n{old}")).unwrap();
+        run(storage.pool(), "SELECT pg_reload_conf()").await;
+        let wrong = url.replace("grantor@", "scott:tiger@");
+        let error = loop {
+            // The new rules are read in a moment; until then scott is let in and may not create tables.
+            let error = PostgresStorage::connect(&wrong).await.unwrap_err();
+            if said(&error).contains("28P01") {
+                break error;
+            }
+        };
+        assert!(!error.is_unavailable(), "{}", said(&error));
+        texts.push(said(&error));
+    }
+    for text in texts {
+        let lower = text.to_lowercase();
+        assert!(!lower.contains("tiger"), "{text}");
+        assert!(!lower.contains("e7e7e7") && !lower.contains("231, 231, 231"), "{text}");
+    }
+}

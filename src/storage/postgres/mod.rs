@@ -54,7 +54,7 @@ use crate::secret::TokenHash;
 /// What PostgreSQL rolled back for the sake of another transaction is tried again. If the connection breaks while an
 /// exchange is under way, the storage looks whether it was committed, and when in doubt fails. Timeouts and a database that is out of
 /// reach are [`unavailable`](StorageError::unavailable), which becomes 503; the next call opens a new connection. Errors
-/// keep `sqlx`'s error as their source.
+/// keep `sqlx`'s error as their source, but for a row that breaks a constraint, because that error would show the row.
 ///
 /// # Tables
 /// `grantor_clients`, `grantor_grants`, `grantor_tokens`, and `grantor_migrations` for the bookkeeping; a prefix and a schema of
@@ -165,7 +165,22 @@ fn is_connection_lost(error: &sqlx::Error) -> bool {
 }
 
 fn error(failure: sqlx::Error) -> StorageError {
-    failed(failure, will_pass)
+    let told = failure.as_database_error().and_then(|error| error.try_downcast_ref::<PgDatabaseError>());
+    match told {
+        Some(told) if matches!(told.code(), "23502" | "23514") => {
+            StorageError::new(RefusedRow { code: told.code().to_owned(), message: told.message().to_owned() })
+        }
+        _ => failed(failure, will_pass),
+    }
+}
+
+/// A row that breaks a constraint, which only a host can have added. PostgreSQL's own error holds the whole row, the seed
+/// included.
+#[derive(Debug, thiserror::Error)]
+#[error("{message} (SQLSTATE {code})")]
+struct RefusedRow {
+    code: String,
+    message: String,
 }
 
 /// `serialization_failure` and `deadlock_detected`: what PostgreSQL undoes so that others can go on. And a purge that was

@@ -9,7 +9,7 @@ use sqlx::{AssertSqlSafe, Connection};
 use super::statements::Statements;
 use super::{PostgresStorage, error};
 use crate::error::StorageError;
-use crate::storage::sql::{DEFAULT_PREFIX, DEFAULT_TIMEOUT, Names, check_migrations, migrator};
+use crate::storage::sql::{DEFAULT_PREFIX, DEFAULT_TIMEOUT, Names, check_migrations, migrator, run_migrations};
 
 /// The migrations, in order. What is in here never changes.
 const MIGRATIONS: [(i64, &str, &str); 1] =
@@ -134,7 +134,7 @@ impl PostgresOptions {
         let mut transaction = connection.begin().await.map_err(error)?;
         if self.migrates {
             prepare(&mut transaction, &names).await.map_err(error)?;
-            migrator.run(&mut *transaction).await.map_err(StorageError::new)?;
+            run_migrations(&mut *transaction, &names, &migrator).await?;
         } else {
             check_migrations(&mut *transaction, &names, &migrator).await?;
         }

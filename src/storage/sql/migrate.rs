@@ -1,6 +1,6 @@
 //! Migrations: SQL files of ours, run by sqlx, noted down in a table of our own.
 
-use sqlx::migrate::{Migrate, Migration, MigrationType, Migrator};
+use sqlx::migrate::{AppliedMigration, Migrate, MigrateError, Migration, MigrationType, Migrator};
 
 use super::Names;
 use crate::error::StorageError;
@@ -19,20 +19,62 @@ pub(crate) fn migrator(names: &Names, files: &[(i64, &'static str, &str)]) -> Mi
     migrator
 }
 
+/// Runs what has not been run yet, unless something else was run. In our own words, because the future of [`Migrator::run`] can't
+/// be seen to be fit for another thread.
+pub(crate) async fn run_migrations<C: Migrate>(
+    connection: &mut C,
+    names: &Names,
+    migrator: &Migrator,
+) -> Result<(), StorageError> {
+    let table = names.table("migrations");
+    connection.ensure_migrations_table(&table).await.map_err(failed_migration)?;
+    let applied = applied(connection, &table).await?;
+    check_prefix(&applied, migrator)?;
+    for migration in migrator.iter().skip(applied.len()) {
+        connection.apply(&table, migration).await.map_err(failed_migration)?;
+    }
+    Ok(())
+}
+
 /// Whether all migrations that this version knows, and no others, have been run.
 pub(crate) async fn check_migrations<C: Migrate>(
     connection: &mut C,
     names: &Names,
     migrator: &Migrator,
 ) -> Result<(), StorageError> {
-    let applied = connection.list_applied_migrations(&names.table("migrations")).await.map_err(StorageError::new)?;
-    let are_the_same = applied.len() == migrator.iter().count()
-        && migrator
-            .iter()
-            .zip(&applied)
-            .all(|(ours, theirs)| ours.version == theirs.version && ours.checksum == theirs.checksum);
-    if are_the_same {
+    let applied = applied(connection, &names.table("migrations")).await?;
+    check_prefix(&applied, migrator)?;
+    if applied.len() == migrator.iter().count() {
         return Ok(());
     }
-    Err(StorageError::new("the tables are those of another version: open the storage once with migrations switched on"))
+    Err(StorageError::new(
+        "the tables are those of an older version: open the storage once with migrations switched on",
+    ))
+}
+
+async fn applied<C: Migrate>(connection: &mut C, table: &str) -> Result<Vec<AppliedMigration>, StorageError> {
+    match connection.dirty_version(table).await.map_err(failed_migration)? {
+        Some(version) => Err(StorageError::new(MigrateError::Dirty(version))),
+        None => connection.list_applied_migrations(table).await.map_err(failed_migration),
+    }
+}
+
+/// Whether what has been run is what this version would have run, up to some point.
+fn check_prefix(applied: &[AppliedMigration], migrator: &Migrator) -> Result<(), StorageError> {
+    let mut ours = migrator.iter();
+    for theirs in applied {
+        let is_ours = |ours: &Migration| ours.version == theirs.version && ours.checksum == theirs.checksum;
+        if !ours.next().is_some_and(is_ours) {
+            return Err(StorageError::new("the tables are those of a newer version, or were made by another program"));
+        }
+    }
+    Ok(())
+}
+
+/// With sqlx's own error as the source, where there is one.
+fn failed_migration(error: MigrateError) -> StorageError {
+    match error {
+        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => StorageError::new(error),
+        other => StorageError::new(other),
+    }
 }

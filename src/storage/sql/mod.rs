@@ -11,7 +11,7 @@ use std::time::Duration;
 use time::{OffsetDateTime, PrimitiveDateTime};
 
 pub(super) use self::failure::{failed, is_transport_failure};
-pub(super) use self::migrate::{check_migrations, migrator};
+pub(super) use self::migrate::{check_migrations, migrator, run_migrations};
 pub(super) use self::names::Names;
 pub(super) use self::rows::{Cells, TOKEN_WIDTH, json, kind_name, read_client, read_grant, read_place, read_token};
 pub(super) use self::statements::{Common, Dialect, is_of_one, selected};

@@ -9,7 +9,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePo
 use super::statements::Statements;
 use super::{SqliteStorage, error};
 use crate::error::StorageError;
-use crate::storage::sql::{DEFAULT_PREFIX, DEFAULT_TIMEOUT, Names, check_migrations, migrator};
+use crate::storage::sql::{DEFAULT_PREFIX, DEFAULT_TIMEOUT, Names, check_migrations, migrator, run_migrations};
 
 /// The migrations, in order. What is in here never changes.
 const MIGRATIONS: [(i64, &str, &str); 1] =
@@ -116,7 +116,7 @@ impl SqliteOptions {
         // Being the one writer keeps other processes out.
         let mut transaction = pool.begin_with("BEGIN IMMEDIATE").await.map_err(error)?;
         if self.migrates {
-            migrator.run(&mut *transaction).await.map_err(StorageError::new)?;
+            run_migrations(&mut *transaction, &names, &migrator).await?;
         } else {
             check_migrations(&mut *transaction, &names, &migrator).await?;
         }
