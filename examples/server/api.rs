@@ -29,7 +29,11 @@ struct Change {
 
 /// `GET /api/me`
 pub(crate) async fn read(State(app): State<App>, token: Bearer) -> Result<Response, BearerError> {
-    profile(&app, &token.require(&app.api_scopes.read)?)
+    let access = token.require(&app.api_scopes.read)?;
+    match app.accounts.display_name(access.user()?).await {
+        Ok(display_name) => profile(&access, display_name),
+        Err(_) => Ok(unavailable()),
+    }
 }
 
 /// `PUT /api/me`
@@ -38,25 +42,38 @@ pub(crate) async fn change(State(app): State<App>, token: Bearer, body: Bytes) -
     let user = access.user()?;
     let is_name = |name: &str| (1..=100).contains(&name.chars().count()) && !name.chars().any(char::is_control);
     match serde_json::from_slice(&body) {
-        Ok(Change { display_name }) if is_name(&display_name) => app.users.set_display_name(user.clone(), display_name),
-        _ => return Ok(bad_request("the body is a JSON object with a display_name of 1 to 100 characters")),
+        Ok(Change { display_name }) if is_name(&display_name) => {
+            match app.accounts.set_display_name(user, &display_name).await {
+                Ok(()) => profile(&access, Some(display_name)),
+                Err(_) => Ok(unavailable()),
+            }
+        }
+        _ => Ok(bad_request("the body is a JSON object with a display_name of 1 to 100 characters")),
     }
-    profile(&app, &access)
 }
 
 /// Only users have a profile: the token of a machine is refused here, whatever its scope.
-fn profile(app: &App, access: &Access) -> Result<Response, BearerError> {
+fn profile(access: &Access, display_name: Option<String>) -> Result<Response, BearerError> {
     let user = access.user()?;
     let profile = Profile {
         sub: user.as_str(),
         client_id: access.client_id().as_str(),
         scope: access.scope().as_str(),
-        display_name: app.users.display_name(user),
+        display_name,
     };
     Ok(([(header::CACHE_CONTROL, "no-store")], Json(profile)).into_response())
 }
 
 fn bad_request(description: &str) -> Response {
-    let problem = serde_json::json!({ "error": "invalid_request", "error_description": description });
-    (StatusCode::BAD_REQUEST, [(header::CACHE_CONTROL, "no-store")], Json(problem)).into_response()
+    refusal(StatusCode::BAD_REQUEST, "invalid_request", description)
+}
+
+/// The token was good; what it gives access to can't be had at the moment.
+fn unavailable() -> Response {
+    refusal(StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable", "the profile can't be reached; try again")
+}
+
+fn refusal(status: StatusCode, error: &str, description: &str) -> Response {
+    let problem = serde_json::json!({ "error": error, "error_description": description });
+    (status, [(header::CACHE_CONTROL, "no-store")], Json(problem)).into_response()
 }

@@ -1,21 +1,21 @@
 //! What all handlers share.
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use axum::extract::FromRef;
-use grantor::storage::RegistryError;
-use grantor::{AuthorizationServer, BuildError, Client, ClientId, ClientRegistry, Limiter, Scope, Subject};
+use grantor::{AuthorizationServer, BuildError, ClientRegistry, Limiter, Scope};
 use url::Url;
 
 use crate::StartError;
+use crate::accounts::Accounts;
 use crate::attempts::Attempts;
 use crate::config::Config;
 use crate::demo::DemoClient;
 use crate::flags::Flags;
 use crate::page::OwnPages;
 use crate::session::Sessions;
+use crate::setup::{FromBefore, put, set_up};
 use crate::storage::Opened;
 use crate::users::{MyUsers, Users};
 
@@ -24,6 +24,8 @@ use crate::users::{MyUsers, Users};
 pub(crate) struct App {
     pub(crate) oauth: AuthorizationServer,
     pub(crate) clients: Arc<dyn ClientRegistry>,
+    /// Users, and which applications they have registered.
+    pub(crate) accounts: Arc<dyn Accounts>,
     pub(crate) users: Arc<Users>,
     pub(crate) attempts: Arc<Attempts>,
     pub(crate) sessions: Arc<Sessions>,
@@ -31,8 +33,6 @@ pub(crate) struct App {
     pub(crate) scopes: Arc<[(String, String)]>,
     /// What the API requires to read and to change a profile.
     pub(crate) api_scopes: Arc<ApiScopes>,
-    /// Which applications a user has registered.
-    pub(crate) applications: Arc<Mutex<HashMap<Subject, Vec<ClientId>>>>,
     pub(crate) demo: Arc<DemoClient>,
     pub(crate) legacy: bool,
     /// Where things are kept; `None` if they are gone when the server ends.
@@ -47,14 +47,18 @@ pub(crate) struct ApiScopes {
 }
 
 impl App {
-    /// Puts everything together and registers the clients.
-    pub(crate) async fn start(flags: &Flags, config: &Config, address: SocketAddr) -> Result<Self, StartError> {
+    /// Puts everything together and registers users and clients. Says which of them are from an earlier start.
+    pub(crate) async fn start(
+        flags: &Flags,
+        config: &Config,
+        address: SocketAddr,
+    ) -> Result<(Self, FromBefore), StartError> {
         let issuer = flags.issuer.clone().unwrap_or_else(|| format!("http://{address}"));
         if Url::parse(&issuer).is_ok_and(|issuer| issuer.path() != "/") {
             return Err(format!("the issuer {issuer:?} has a path, but the pages of this server have none").into());
         }
-        let users = Users::new(&config.users)?;
-        let Opened { storage, clients, place } = flags.storage.clone().unwrap_or_default().open().await?;
+        let Opened { storage, clients, accounts, place } = flags.storage.clone().unwrap_or_default().open().await?;
+        let users = Users::new(Arc::clone(&accounts))?;
         let builder = AuthorizationServer::builder(&issuer)
             .storage_and_clients(storage, clients.clone())
             .authenticator(Limiter::new(MyUsers(Arc::clone(&users))))
@@ -65,41 +69,30 @@ impl App {
         let builder = config.scopes.iter().fold(builder, |builder, (token, text)| builder.scope(token, text.as_str()));
         let oauth = builder.build().map_err(|error| explain(error, flags))?;
 
-        for metadata in &config.clients {
-            let client = metadata.to_client(flags.legacy)?;
-            let id = client.id().clone();
-            put(&*clients, client).await.map_err(|error| format!("the client {id}: {error}"))?;
-        }
+        let from_before = set_up(flags, config, &*accounts, &*clients).await?;
         let demo = DemoClient::new(&issuer, address, &config.all_scopes())?;
         put(&*clients, demo.registration()?).await.map_err(|error| format!("the demo client: {error}"))?;
 
-        Ok(Self {
+        let app = Self {
             sessions: Arc::new(Sessions::new(issuer.starts_with("https:"))),
             scopes: config.scopes.as_slice().into(),
             api_scopes: Arc::new(config.api_scopes()),
-            applications: Arc::default(),
             demo: Arc::new(demo),
             legacy: flags.legacy,
             oauth,
             clients,
+            accounts,
             users,
             attempts: Arc::default(),
             place: place.map(Into::into),
-        })
+        };
+        Ok((app, from_before))
     }
 
     /// What a scope means, token by token.
     pub(crate) fn describe(&self, scope: &Scope) -> Vec<&str> {
         let described = self.scopes.iter().filter(|(token, _)| scope.contains(token));
         described.map(|(_, description)| description.as_str()).collect()
-    }
-}
-
-/// Adds a client, or replaces its registration. Other servers on the same database may be doing the same.
-async fn put(clients: &dyn ClientRegistry, client: Client) -> Result<(), RegistryError> {
-    match clients.register(client.clone()).await {
-        Err(RegistryError::Taken) => clients.update(client).await,
-        done => done,
     }
 }
 

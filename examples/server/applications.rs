@@ -1,11 +1,11 @@
 //! Registering applications: users of this server can write clients for it.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::Response;
 use grantor::client::{ClientCredential, ClientError, RedirectUri, Registration};
-use grantor::{Client, ClientId, ClientSecret, Subject, SystemEntropy};
+use grantor::{Client, ClientId, ClientSecret, SystemEntropy};
 
 use crate::app::App;
 use crate::clients::keep_legacy_habits;
@@ -37,14 +37,9 @@ pub(crate) async fn list(State(app): State<App>, session: Session) -> Response {
         Ok(user) => user,
         Err(response) => return *response,
     };
-    let ids = app.applications.lock().unwrap_or_else(PoisonError::into_inner).get(user).cloned().unwrap_or_default();
-    let mut applications = Vec::with_capacity(ids.len());
-    for id in &ids {
-        match app.clients.client(id.as_str()).await {
-            Ok(client) => applications.extend(client),
-            Err(_) => return page::error(503, "The applications can\u{2019}t be read", "Try again in a moment."),
-        }
-    }
+    let Ok(applications) = app.accounts.applications(user).await else {
+        return page::error(503, "The applications can\u{2019}t be read", "Try again in a moment.");
+    };
     let none = applications
         .is_empty()
         .then(|| html! { "<p class=\"soft empty\">You have not registered any application yet.</p>" });
@@ -83,12 +78,17 @@ pub(crate) async fn register(State(app): State<App>, form: OwnForm) -> Response 
         Ok(client) => client,
         Err(problem) => return form_page(&session, 422, &entered, Some(&problem)),
     };
-    if let Err(problem) = reserve(&app, user, &id) {
-        return form_page(&session, 422, &entered, Some(&problem));
+    // First its place, then the client, so that requests sent at once can't get past the limit together. If this server
+    // ends in between, the place stays taken; the other way round a client would be nobody's.
+    match app.accounts.add_application(user, &id, MOST).await {
+        Ok(true) => {}
+        Ok(false) => return form_page(&session, 422, &entered, Some(&too_many())),
+        Err(_) => return failed(),
     }
     if app.clients.register(client).await.is_err() {
-        give_back(&app, user, &id);
-        return page::error(503, "The registration failed", "Try again in a moment.");
+        // If that fails, too, the place stays taken.
+        let _ = app.accounts.remove_application(&id).await;
+        return failed();
     }
     secret_page(&session, entered.name, &id, &secret)
 }
@@ -139,25 +139,15 @@ fn sentence(text: &str) -> String {
 }
 
 /// So many applications a user can register: each takes room at the server for good.
-const MOST: usize = 20;
+const MOST: u32 = 20;
 
-/// Takes a place before the client is registered, so that requests sent at once can't get past the limit together.
-fn reserve(app: &App, user: &Subject, id: &ClientId) -> Result<(), Problem> {
-    let mut owners = app.applications.lock().unwrap_or_else(PoisonError::into_inner);
-    let own = owners.entry(user.clone()).or_default();
-    if own.len() >= MOST {
-        let text = format!("You have registered {MOST} applications. This server takes no more from one user.");
-        return Err(Problem { field: FORM, text });
-    }
-    own.push(id.clone());
-    Ok(())
+fn too_many() -> Problem {
+    let text = format!("You have registered {MOST} applications. This server takes no more from one user.");
+    Problem { field: FORM, text }
 }
 
-fn give_back(app: &App, user: &Subject, id: &ClientId) {
-    let mut owners = app.applications.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(own) = owners.get_mut(user) {
-        own.retain(|own| own != id);
-    }
+fn failed() -> Response {
+    page::error(503, "The registration failed", "Try again in a moment.")
 }
 
 fn entry(client: &Arc<Client>) -> Html {

@@ -23,9 +23,9 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "URL")]
     pub(crate) issuer: Option<String>,
 
-    /// Where everything but sessions is kept: memory, sqlite:FILE or postgres://USER@HOST/DATABASE [default:
-    /// sqlite:grantor.db, or memory where SQLite was not built in]. Several servers may share one PostgreSQL database. A
-    /// password is better given in the environment, as PGPASSWORD, than in the URL.
+    /// Where everything but sessions is kept: `memory`, `sqlite:FILE` or `postgres://USER@HOST/DATABASE`, which several
+    /// servers may share [default: sqlite:grantor.db, or memory where SQLite was not built in]. A password is better given in
+    /// the environment, as PGPASSWORD, than in the URL.
     #[arg(long, value_name = "WHERE")]
     pub(crate) storage: Option<StorageFlag>,
 
@@ -34,9 +34,14 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "FILE")]
     pub(crate) clients: Option<PathBuf>,
 
-    /// The users instead of the built-in one: a JSON object that maps user names to passwords.
+    /// Users to add, or to give other passwords, instead of the built-in one: a JSON object that maps user names to passwords.
+    /// Those that are not in the file stay as they are.
     #[arg(long, value_name = "FILE")]
     pub(crate) users: Option<PathBuf>,
+
+    /// Give the built-in user and clients new secrets, and print them. Without it they keep those of the first start.
+    #[arg(long)]
+    pub(crate) new_secrets: bool,
 
     /// The scopes instead of the built-in ones: a JSON object that maps scope tokens to descriptions.
     #[arg(long, value_name = "FILE")]

@@ -4,16 +4,18 @@ use std::io::{self, Write};
 use std::net::SocketAddr;
 
 use crate::app::App;
+use crate::clients::ClientMetadata;
 use crate::config::Config;
 use crate::flags::Flags;
+use crate::setup::FromBefore;
 
 /// The first line is for programs that start this server, the rest for people.
-pub(crate) fn print(flags: &Flags, config: &Config, app: &App, address: SocketAddr) {
+pub(crate) fn print(flags: &Flags, config: &Config, app: &App, from_before: &FromBefore, address: SocketAddr) {
     // Whoever started the server may have stopped reading; that is no reason not to serve.
-    let _ = write(flags, config, app, address);
+    let _ = write(flags, config, app, from_before, address);
 }
 
-fn write(flags: &Flags, config: &Config, app: &App, address: SocketAddr) -> io::Result<()> {
+fn write(flags: &Flags, config: &Config, app: &App, from_before: &FromBefore, address: SocketAddr) -> io::Result<()> {
     let issuer = app.oauth.issuer();
     let mut out = io::stdout().lock();
     writeln!(out, "listening on http://{address}\n")?;
@@ -23,6 +25,7 @@ fn write(flags: &Flags, config: &Config, app: &App, address: SocketAddr) -> io::
         Some(file) => writeln!(out, "Users: {} from {}\n", config.users.len(), file.display())?,
         None => {
             for (name, password) in &config.users {
+                let password = if from_before.user { "from before" } else { password };
                 writeln!(out, "Log in as {name} with the password {password}\n")?;
             }
         }
@@ -30,7 +33,10 @@ fn write(flags: &Flags, config: &Config, app: &App, address: SocketAddr) -> io::
 
     match &flags.clients {
         Some(file) => writeln!(out, "Clients: {} from {}\n", config.clients.len(), file.display())?,
-        None => write_clients(&mut out, config, issuer)?,
+        None => write_clients(&mut out, config, from_before, issuer)?,
+    }
+    if !from_before.is_empty() {
+        writeln!(out, "What is from before was printed at the first start. For new secrets, add --new-secrets.\n")?;
     }
 
     if flags.legacy {
@@ -38,24 +44,30 @@ fn write(flags: &Flags, config: &Config, app: &App, address: SocketAddr) -> io::
     }
     match &app.place {
         Some(place) => {
-            writeln!(out, "Kept in {place}. Sessions are in memory: after a restart everybody logs in again.")?
+            writeln!(out, "Users, clients, grants and tokens are kept in {place}.")?;
+            writeln!(out, "Sessions are in memory: after a restart everybody logs in again.")?;
         }
         None => writeln!(out, "Everything is in memory and gone when you press Ctrl-C.")?,
     }
     out.flush()
 }
 
-fn write_clients(out: &mut impl Write, config: &Config, issuer: &str) -> io::Result<()> {
-    writeln!(out, "Clients (with new secrets at each start):")?;
+fn write_clients(out: &mut impl Write, config: &Config, from_before: &FromBefore, issuer: &str) -> io::Result<()> {
+    let is_from_before = |client: &ClientMetadata| from_before.clients.contains(&client.client_id);
+    writeln!(out, "Clients:")?;
     for client in &config.clients {
-        let secret = client.client_secret.as_deref().unwrap_or("none, it is public");
+        let secret = match &client.client_secret {
+            None => "none, it is public",
+            Some(_) if is_from_before(client) => "from before",
+            Some(secret) => secret,
+        };
         let name = client.client_name.as_deref().unwrap_or_default();
         writeln!(out, "  client_id {:<8} client_secret {secret:<43}  {name}", client.client_id)?;
     }
     writeln!(out, "  redirect_uri http://127.0.0.1/callback, with any port\n")?;
     let secret_of = |id: &str| {
         let client = config.clients.iter().find(|client| client.client_id == id)?;
-        client.client_secret.as_deref()
+        if is_from_before(client) { Some("THE_SECRET") } else { client.client_secret.as_deref() }
     };
     if let (Some(machine), Some(api)) = (secret_of("machine"), secret_of("api")) {
         writeln!(out, "A token for a machine, and what an API is told about it:")?;

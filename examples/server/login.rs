@@ -41,7 +41,7 @@ pub(crate) async fn log_in(
             let wrong = "The user name or the password is wrong.";
             self::form(&session, 401, next, username, Some(wrong))
         }
-        Err(_) => page::error(500, "Logging in failed", "That is not your fault. Try again in a moment."),
+        Err(_) => page::error(503, "Logging in failed", "That is not your fault. Try again in a moment."),
     }
 }
 

@@ -12,14 +12,15 @@
 //! | `authorize.rs` | the authorization and consent pages: the heart of a host |
 //! | `session.rs`, `form.rs`, `login.rs` | who is logged in; forms that other sites can't submit |
 //! | `users.rs`, `attempts.rs` | passwords, the `Authenticator`, and the limit on guessing |
+//! | `storage.rs`, `accounts/` | memory, an SQLite file or PostgreSQL, for the library's records and for one's own |
 //! | `api.rs` | a protected API |
 //! | `applications.rs`, `connected.rs` | registering clients; listing and revoking grants |
-//! | `storage.rs` | memory, an SQLite file or a PostgreSQL database |
 //! | `purge.rs` | getting rid of what has expired |
-//! | `clients.rs`, `config.rs`, `flags.rs`, `app.rs`, `intro.rs` | setting it all up |
+//! | `clients.rs`, `config.rs`, `flags.rs`, `app.rs`, `setup.rs`, `intro.rs` | setting it all up |
 //! | `html.rs`, `page.rs` | HTML that is escaped by construction |
 //! | `demo/` | the other side: a client of this server |
 
+mod accounts;
 mod api;
 mod app;
 mod applications;
@@ -38,6 +39,7 @@ mod login;
 mod page;
 mod purge;
 mod session;
+mod setup;
 mod storage;
 mod users;
 
@@ -55,7 +57,7 @@ use crate::config::Config;
 use crate::flags::Flags;
 
 /// Anything that keeps the server from starting, in words for whoever started it.
-type StartError = Box<dyn std::error::Error>;
+type StartError = Box<dyn std::error::Error + Send + Sync>;
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -73,10 +75,10 @@ async fn run(flags: &Flags) -> Result<(), StartError> {
     let listener =
         TcpListener::bind(flags.listen).await.map_err(|error| format!("can't listen on {}: {error}", flags.listen))?;
     let address = listener.local_addr()?;
-    let app = App::start(flags, &config, address).await?;
+    let (app, from_before) = App::start(flags, &config, address).await?;
     tokio::spawn(purge::every_minute(app.clone()));
 
-    intro::print(flags, &config, &app, address);
+    intro::print(flags, &config, &app, &from_before, address);
     let service = routes(app).into_make_service_with_connect_info::<SocketAddr>();
     axum::serve(listener, service).with_graceful_shutdown(interrupted()).await?;
     Ok(())

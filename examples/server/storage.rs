@@ -1,15 +1,14 @@
 //! Where clients, grants and tokens are kept: memory, an SQLite file or a PostgreSQL database.
 
 use std::convert::Infallible;
-use std::error::Error;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use grantor::storage::{MemoryStorage, StorageError};
-use grantor::{ClientRegistry, Storage};
+use grantor::{ClientRegistry, MemoryStorage, Storage};
 
 use crate::StartError;
+use crate::accounts::{Accounts, MemoryAccounts};
 
 /// What `--storage` was given. It is not looked at until the storage is opened, and never printed: it may hold a password.
 #[derive(Clone)]
@@ -19,6 +18,7 @@ pub(crate) struct StorageFlag(String);
 pub(crate) struct Opened {
     pub(crate) storage: Arc<dyn Storage>,
     pub(crate) clients: Arc<dyn ClientRegistry>,
+    pub(crate) accounts: Arc<dyn Accounts>,
     /// Where it is, in words that hold no password; `None` if it is gone when the server ends.
     pub(crate) place: Option<String>,
 }
@@ -59,20 +59,34 @@ impl fmt::Debug for StorageFlag {
 
 fn memory() -> Opened {
     let storage = MemoryStorage::new();
-    Opened { storage: Arc::new(storage.clone()), clients: Arc::new(storage), place: None }
+    let accounts = Arc::new(MemoryAccounts::new(storage.clone()));
+    Opened { storage: Arc::new(storage.clone()), clients: Arc::new(storage), accounts, place: None }
 }
 
 #[cfg(feature = "sqlite")]
 async fn sqlite(file: &str) -> Result<Opened, StartError> {
+    for_the_owner_only(file).map_err(|error| format!("can't open the SQLite file {file}: {error}"))?;
     let opened = grantor::storage::SqliteStorage::open(file).await;
     let storage = opened.map_err(|error| format!("can't open the SQLite file {file}: {}", cause(&error)))?;
+    let accounts = Arc::new(crate::accounts::SqliteAccounts::new(storage.pool().clone()).await?);
     let place = Some(format!("the SQLite file {file}"));
-    Ok(Opened { storage: Arc::new(storage.clone()), clients: Arc::new(storage), place })
+    Ok(Opened { storage: Arc::new(storage.clone()), clients: Arc::new(storage), accounts, place })
+}
+
+/// Creates the file unless it is there, before SQLite does, which would let everybody read it. The two files that SQLite puts
+/// beside it get the same permissions.
+#[cfg(feature = "sqlite")]
+fn for_the_owner_only(file: &str) -> std::io::Result<()> {
+    let mut options = std::fs::OpenOptions::new();
+    options.create(true).append(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(file).map(drop)
 }
 
 #[cfg(not(feature = "sqlite"))]
-async fn sqlite(_: &str) -> Result<Opened, StartError> {
-    Err(not_built_in("SQLite", "sqlite"))
+fn sqlite(_: &str) -> std::future::Ready<Result<Opened, StartError>> {
+    std::future::ready(Err(not_built_in("SQLite", "sqlite")))
 }
 
 #[cfg(feature = "postgres")]
@@ -90,7 +104,8 @@ async fn postgres(url: &str) -> Result<Opened, StartError> {
     let place = format!("the PostgreSQL database {name} at {host}");
     let opened = grantor::storage::PostgresStorage::connect(url).await;
     let storage = opened.map_err(|error| format!("can't open {place}: {}", cause(&error)))?;
-    Ok(Opened { storage: Arc::new(storage.clone()), clients: Arc::new(storage), place: Some(place) })
+    let accounts = Arc::new(crate::accounts::PostgresAccounts::new(storage.pool().clone()).await?);
+    Ok(Opened { storage: Arc::new(storage.clone()), clients: Arc::new(storage), accounts, place: Some(place) })
 }
 
 /// Whether a part of the password may have ended up where the host or the database is named, which are printed.
@@ -102,8 +117,8 @@ fn has_raw_password(url: &str) -> bool {
 }
 
 #[cfg(not(feature = "postgres"))]
-async fn postgres(_: &str) -> Result<Opened, StartError> {
-    Err(not_built_in("PostgreSQL", "postgres"))
+fn postgres(_: &str) -> std::future::Ready<Result<Opened, StartError>> {
+    std::future::ready(Err(not_built_in("PostgreSQL", "postgres")))
 }
 
 #[cfg(not(all(feature = "postgres", feature = "sqlite")))]
@@ -112,8 +127,9 @@ fn not_built_in(database: &str, feature: &str) -> StartError {
 }
 
 /// What lies behind a failure: the storage itself says only that it failed.
-fn cause(error: &StorageError) -> String {
-    let causes = std::iter::successors(error.source(), |error| (*error).source());
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+fn cause(error: &grantor::StorageError) -> String {
+    let causes = std::iter::successors(std::error::Error::source(error), |error| (*error).source());
     causes.map(ToString::to_string).last().unwrap_or_else(|| error.to_string())
 }
 

@@ -1,66 +1,54 @@
-//! The users of this server: their passwords, and what the API knows about them.
+//! The users of this server: their passwords.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
-use argon2::password_hash::{PasswordHasher, PasswordVerifier};
+use argon2::password_hash::{self, PasswordHasher, PasswordVerifier};
 use argon2::{Algorithm, Argon2, Params, Version};
 use async_trait::async_trait;
+use grantor::error::BoxError;
 use grantor::{Authenticator, AuthenticatorError, Password, ResourceOwnerAttempt, Subject, Verdict};
 
 use crate::StartError;
+use crate::accounts::Accounts;
 use crate::session::random_text;
 
 /// Everybody who can log in. A name is its own subject.
-#[derive(Debug)]
 pub(crate) struct Users {
-    hashes: HashMap<String, String>,
+    accounts: Arc<dyn Accounts>,
     /// What an unknown user's password is compared with, so that it takes as long as a known one's.
     nobody: String,
-    display_names: Mutex<HashMap<Subject, String>>,
 }
 
 impl Users {
-    pub(crate) fn new(users: &[(String, String)]) -> Result<Arc<Self>, StartError> {
-        let mut hashes = HashMap::with_capacity(users.len());
-        for (name, password) in users {
-            Subject::new(name).map_err(|_| format!("{name:?} is not fit to be a user name"))?;
-            if hashes.insert(name.clone(), hash(password)?).is_some() {
-                return Err(format!("the user {name:?} is there twice").into());
-            }
-        }
-        let nobody = hash(&random_text())?;
-        Ok(Arc::new(Self { hashes, nobody, display_names: Mutex::default() }))
+    pub(crate) fn new(accounts: Arc<dyn Accounts>) -> Result<Arc<Self>, StartError> {
+        Ok(Arc::new(Self { accounts, nobody: hash(&random_text())? }))
     }
 
     /// Whose user name and password these are, if they are right. A wrong password and an unknown user look and cost the same.
-    pub(crate) async fn check(
-        &self,
-        username: &str,
-        password: Password,
-    ) -> Result<Option<Subject>, AuthenticatorError> {
-        let known = self.hashes.get(username);
-        let hash = known.unwrap_or(&self.nobody).clone();
-        let matches =
-            move || argon2().is_ok_and(|argon2| argon2.verify_password(password.expose().as_bytes(), &*hash).is_ok());
+    /// An error says that nobody knows, never that they are wrong.
+    pub(crate) async fn check(&self, username: &str, password: Password) -> Result<Option<Subject>, BoxError> {
+        // Nobody has a name that none can have, and not every database takes one as a question.
+        let user = Subject::new(username).ok();
+        let known = match &user {
+            Some(user) => self.accounts.password_hash(user).await?,
+            None => None,
+        };
+        let user = user.filter(|_| known.is_some());
+        let hash = known.unwrap_or_else(|| self.nobody.clone());
         // Slow by intention, so not on a thread that serves others.
-        let matches = tokio::task::spawn_blocking(matches).await.map_err(AuthenticatorError::new)?;
-        if !matches || known.is_none() {
-            return Ok(None);
-        }
-        Subject::new(username).map(Some).map_err(AuthenticatorError::new)
-    }
-
-    pub(crate) fn display_name(&self, user: &Subject) -> Option<String> {
-        lock(&self.display_names).get(user).cloned()
-    }
-
-    pub(crate) fn set_display_name(&self, user: Subject, name: String) {
-        lock(&self.display_names).insert(user, name);
+        let matches = tokio::task::spawn_blocking(move || matches(&password, &hash)).await??;
+        Ok(user.filter(|_| matches))
     }
 }
 
-fn hash(password: &str) -> Result<String, StartError> {
+fn matches(password: &Password, hash: &str) -> Result<bool, StartError> {
+    match argon2()?.verify_password(password.expose().as_bytes(), hash) {
+        Err(password_hash::Error::PasswordInvalid) => Ok(false),
+        done => Ok(done.map(|()| true)?),
+    }
+}
+
+pub(crate) fn hash(password: &str) -> Result<String, StartError> {
     Ok(argon2()?.hash_password(password.as_bytes())?.to_string())
 }
 
@@ -71,39 +59,49 @@ fn argon2() -> Result<Argon2<'static>, StartError> {
     Ok(Argon2::new(Algorithm::Argon2id, Version::V0x13, params))
 }
 
-/// No step under these locks can leave a map half changed, so a panic elsewhere does not spoil it.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// Lets the password grant check the same passwords as the login page; client secrets are checked as by default.
-#[derive(Debug, Clone)]
 pub(crate) struct MyUsers(pub(crate) Arc<Users>);
 
 #[async_trait]
 impl Authenticator for MyUsers {
     async fn resource_owner(&self, attempt: &ResourceOwnerAttempt<'_>) -> Result<Verdict<Subject>, AuthenticatorError> {
-        let user = self.0.check(attempt.username, Password::new(attempt.password.expose())).await?;
+        let user = self.0.check(attempt.username, Password::new(attempt.password.expose())).await;
+        let user = user.map_err(AuthenticatorError::new)?;
         Ok(user.map_or(Verdict::Rejected, Verdict::Accepted))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use grantor::MemoryStorage;
+
     use super::*;
+    use crate::accounts::MemoryAccounts;
+
+    async fn users(password_hash: &str) -> Arc<Users> {
+        let accounts = MemoryAccounts::new(MemoryStorage::new());
+        accounts.put_users(&[(Subject::new("alice").unwrap(), password_hash.to_owned())]).await.unwrap();
+        Users::new(Arc::new(accounts)).unwrap()
+    }
 
     #[tokio::test]
     async fn only_the_right_password_of_a_known_user_names_a_subject() {
-        let users = Users::new(&[("alice".to_owned(), "wonderland".to_owned())]).unwrap();
+        let users = users(&hash("wonderland").unwrap()).await;
         for (username, password, expected) in [
             ("alice", "wonderland", Some("alice")),
             ("alice", "Wonderland", None),
             ("alice", "", None),
             ("bob", "wonderland", None),
+            ("ali\0ce", "wonderland", None),
             ("", "", None),
         ] {
             let subject = users.check(username, Password::new(password)).await.unwrap();
             assert_eq!(subject.as_ref().map(Subject::as_str), expected, "{username} {password}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_hash_that_can_not_be_read_is_a_failure_and_not_a_wrong_password() {
+        assert!(users("spoilt").await.check("alice", Password::new("wonderland")).await.is_err());
     }
 }

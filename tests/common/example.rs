@@ -15,26 +15,39 @@ pub struct Example {
     process: Child,
     /// Where it listens, without a slash at the end.
     pub base: String,
+    /// What it prints when it is ready.
+    pub introduction: String,
 }
 
 impl Example {
     /// Starts it on a free port and waits until it is ready. Unless the flags say where to keep things, it is in memory.
     pub fn start(flags: &[&str]) -> Self {
+        let flags = [in_memory_unless_said(flags), flags].concat();
+        Self::start_in(&std::env::temp_dir(), &flags)
+    }
+
+    /// Starts it in a directory, with these flags and, unless they say where to listen, a free port.
+    pub fn start_in(directory: &Path, flags: &[&str]) -> Self {
+        let anywhere: &[&str] = if flags.contains(&"--listen") { &[] } else { &["--listen", "127.0.0.1:0"] };
         let mut process = Command::new(program())
-            .args(["--listen", "127.0.0.1:0"])
-            .args(in_memory_unless_said(flags))
+            .current_dir(directory)
+            .args(anywhere)
             .args(flags)
             .stdout(Stdio::piped())
             .spawn()
             .expect("the server starts");
         let mut output = BufReader::new(process.stdout.take().unwrap());
-        let mut first = String::new();
-        output.read_line(&mut first).unwrap();
-        let base = first.trim_end().strip_prefix("listening on ").unwrap_or_else(|| panic!("first line: {first:?}"));
-        let base = base.to_owned();
+        let mut introduction = String::new();
+        // Its last line says what is kept in memory.
+        while !introduction.lines().last().is_some_and(|line| line.contains(" in memory")) {
+            let read = output.read_line(&mut introduction).unwrap();
+            assert_ne!(read, 0, "the server ended: {introduction:?}");
+        }
+        let first = introduction.lines().next().unwrap();
+        let base = first.strip_prefix("listening on ").unwrap_or_else(|| panic!("first line: {first:?}")).to_owned();
         // Nobody reads on, but the server must not block on a full pipe.
         std::thread::spawn(move || std::io::copy(&mut output, &mut std::io::sink()));
-        Self { process, base }
+        Self { process, base, introduction }
     }
 
     /// Starts it with flags it refuses; returns what it complains about.
@@ -93,10 +106,10 @@ fn program() -> &'static Path {
 }
 
 /// A folder that goes with the value.
-struct Folder(PathBuf);
+pub struct Folder(PathBuf);
 
 impl Folder {
-    fn new() -> Self {
+    pub fn new() -> Self {
         static COUNT: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
         let count = COUNT.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
         let path = std::env::temp_dir().join(format!("grantor-test-{}-{count}", std::process::id()));
@@ -104,7 +117,11 @@ impl Folder {
         Self(path)
     }
 
-    fn file(&self, name: &str, content: &str) -> String {
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    pub fn file(&self, name: &str, content: &str) -> String {
         let path = self.0.join(name);
         std::fs::write(&path, content).unwrap();
         path.into_os_string().into_string().unwrap()

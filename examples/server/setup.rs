@@ -1,0 +1,100 @@
+//! What is put into the storage at the start: users and clients, from files or built in.
+//!
+//! A storage that lasts has them from before. What a file says is added or updated. What is built in stays as it is,
+//! because its secrets were printed once and are not to change under those who use them, unless `--new-secrets` says so.
+
+use grantor::storage::RegistryError;
+use grantor::{Client, ClientRegistry, Subject};
+
+use crate::StartError;
+use crate::accounts::Accounts;
+use crate::config::Config;
+use crate::flags::Flags;
+use crate::users::hash;
+
+/// The built-in users and clients whose secrets are from an earlier start.
+#[derive(Debug, Default)]
+pub(crate) struct FromBefore {
+    pub(crate) user: bool,
+    /// By their identifiers.
+    pub(crate) clients: Vec<String>,
+}
+
+impl FromBefore {
+    pub(crate) fn is_empty(&self) -> bool {
+        !self.user && self.clients.is_empty()
+    }
+}
+
+/// Puts in everything that the configuration says.
+pub(crate) async fn set_up(
+    flags: &Flags,
+    config: &Config,
+    accounts: &dyn Accounts,
+    clients: &dyn ClientRegistry,
+) -> Result<FromBefore, StartError> {
+    let mut from_before = FromBefore { user: add_users(flags, config, accounts).await?, ..FromBefore::default() };
+    for metadata in &config.clients {
+        let client = metadata.to_client(flags.legacy)?;
+        let id = client.id().as_str().to_owned();
+        let was_kept = if flags.clients.is_some() || flags.new_secrets {
+            put(clients, client).await.map(|()| false)
+        } else {
+            keep(clients, client).await
+        };
+        if was_kept.map_err(|error| format!("the client {id}: {error}"))? {
+            from_before.clients.push(id);
+        }
+    }
+    Ok(from_before)
+}
+
+/// Whether there was a built-in user, who then keeps his password.
+async fn add_users(flags: &Flags, config: &Config, accounts: &dyn Accounts) -> Result<bool, StartError> {
+    let mut users: Vec<(Subject, String)> = Vec::with_capacity(config.users.len());
+    for (name, password) in &config.users {
+        let user = Subject::new(name).map_err(|_| format!("{name:?} is not fit to be a user name"))?;
+        if users.iter().any(|(known, _)| *known == user) {
+            return Err(format!("the user {name:?} is there twice").into());
+        }
+        users.push((user, hash(password)?));
+    }
+    if flags.users.is_some() || flags.new_secrets {
+        accounts.put_users(&users).await?;
+        return Ok(false);
+    }
+    let mut was_there = false;
+    for (user, hash) in &users {
+        was_there |= !accounts.add_user(user, hash).await?;
+    }
+    Ok(was_there)
+}
+
+/// Adds a client, or replaces its registration. Other servers on the same database may be doing the same.
+pub(crate) async fn put(clients: &dyn ClientRegistry, client: Client) -> Result<(), RegistryError> {
+    match clients.register(client.clone()).await {
+        Err(RegistryError::Taken) => clients.update(client).await,
+        done => done,
+    }
+}
+
+/// Adds a client, unless it is there, and says whether it was. Then it keeps its secrets, and the rest follows the flags, which
+/// may be others than at the last start.
+async fn keep(clients: &dyn ClientRegistry, client: Client) -> Result<bool, RegistryError> {
+    match clients.register(client.clone()).await {
+        Err(RegistryError::Taken) => {}
+        done => return done.map(|()| false),
+    }
+    let old = clients.client(client.id().as_str()).await?.ok_or(RegistryError::Unknown)?;
+    // One that came from a file is somebody else's, whatever its identifier.
+    if old.name() == client.name() && old.client_type() == client.client_type() {
+        let mut parts = client.into_parts();
+        parts.credentials.clone_from(&old.parts().credentials);
+        let new = Client::from_parts(parts)?;
+        // Written only if need be: another server may be giving it new secrets.
+        if serde_json::to_value(new.parts()).ok() != serde_json::to_value(old.parts()).ok() {
+            clients.update(new).await?;
+        }
+    }
+    Ok(true)
+}

@@ -1,0 +1,40 @@
+//! Users and clients from files, put into a storage that has some already.
+
+use super::{CLIENTS, Place, USERS, granted, in_both, logged_in, me, rename, token, with_password};
+
+in_both! { a_users_file_adds_and_updates a_clients_file_adds_and_updates }
+
+async fn a_users_file_adds_and_updates(place: Place) {
+    let before = place.start_with(CLIENTS, r#"{"ada": "correct horse", "bea": "battery"}"#);
+    assert_eq!(rename(&before, &granted(&before).await, "Ada Lovelace").await, 200);
+    drop(before);
+
+    let after = place.start_with(CLIENTS, r#"{"ada": "staple", "cleo": "needle"}"#);
+    for (username, password, expected) in
+        [("ada", "correct horse", 401), ("ada", "staple", 303), ("bea", "battery", 303), ("cleo", "needle", 303)]
+    {
+        assert_eq!(logged_in(&after, username, password).await.status, expected, "{username} {password}");
+    }
+    let (_, tokens) = with_password(&after, "ada", "staple").await;
+    assert_eq!(me(&after, &tokens).await.1["display_name"], "Ada Lovelace");
+}
+
+async fn a_clients_file_adds_and_updates(place: Place) {
+    const MORE: &str = r#"[
+        {"client_id": "mail", "client_name": "Another mail app", "client_secret": "new-secret", "scope": "user:read",
+         "grant_types": ["client_credentials"]},
+        {"client_id": "news", "client_secret": "news-secret", "grant_types": ["client_credentials"]}
+    ]"#;
+    const NEWS: &str =
+        r#"[{"client_id": "news", "client_secret": "news-secret", "grant_types": ["client_credentials"]}]"#;
+    drop(place.start_with(CLIENTS, USERS));
+    drop(place.start_with(MORE, USERS));
+    // What is not in the file stays as it is.
+    let example = place.start_with(NEWS, USERS);
+    for (id, secret, expected) in
+        [("mail", "mail-secret", 401), ("mail", "new-secret", 200), ("news", "news-secret", 200), ("web", "any", 401)]
+    {
+        let form = [("grant_type", "client_credentials"), ("client_id", id), ("client_secret", secret)];
+        assert_eq!(token(&example, &form).await.0, expected, "{id} {secret}");
+    }
+}
