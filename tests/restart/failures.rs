@@ -85,3 +85,21 @@ async fn a_database_that_is_gone_is_a_503_and_never_a_wrong_password_and_all_is_
     assert_eq!(me(&example, &tokens).await.1.get("display_name"), None);
     assert_eq!(rename(&example, &tokens, "Ada Lovelace").await, 200);
 }
+
+#[tokio::test]
+async fn a_profile_that_can_not_be_read_is_a_503_to_a_good_token() {
+    let Some(place) = Place::postgres().await else { return };
+    let example = place.start_with(CLIENTS, USERS);
+    let tokens = granted(&example).await;
+    let database = sqlx::PgPool::connect(&place.storage).await.unwrap();
+    sqlx::raw_sql("ALTER TABLE example_users RENAME TO elsewhere").execute(&database).await.unwrap();
+    let (status, refusal) = me(&example, &tokens).await;
+    assert_eq!((status, &refusal["error"]), (503, &"temporarily_unavailable".into()));
+    assert_eq!(rename(&example, &tokens, "Ada Lovelace").await, 503);
+    assert_eq!(logged_in(&example, "ada", "correct horse").await.status, 503);
+    // The password grant can't say that it passes: to the library, its authenticator has failed.
+    let (status, refusal) = with_password(&example, "ada", "correct horse").await;
+    assert_eq!((status, &refusal["error"]), (500, &"server_error".into()));
+    sqlx::raw_sql("ALTER TABLE elsewhere RENAME TO example_users").execute(&database).await.unwrap();
+    assert_eq!(me(&example, &tokens).await.0, 200);
+}

@@ -94,7 +94,7 @@ async fn granted(example: &Example) -> Value {
 async fn with_password(example: &Example, username: &str, password: &str) -> (u16, Value) {
     let client = [("client_id", "mail"), ("client_secret", "mail-secret")];
     let user = [("grant_type", "password"), ("username", username), ("password", password)];
-    token(example, &[&client[..], &user].concat()).await
+    token(example, &[&client[..], &user, &[("scope", "user:read user:write")]].concat()).await
 }
 
 async fn refreshed(example: &Example, tokens: &Value) -> (u16, Value) {

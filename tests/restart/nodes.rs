@@ -1,6 +1,9 @@
 //! Several servers on one database.
 
+use std::sync::Arc;
 use std::thread;
+
+use tokio::task::JoinSet;
 
 use super::example::{Browser, Example};
 use super::{
@@ -36,25 +39,20 @@ async fn two_servers_that_start_at_once_see_what_the_other_does(place: Place) {
 
 async fn nobody_gets_past_the_limit_at_two_servers_at_once(place: Place) {
     let (one, two) = started_at_once(&place);
-    let (at_one, at_two) = (Browser::new(&one), Browser::new(&two));
-    let form_one = at_one.open_as("/applications/new", "ada", "correct horse").await;
-    let form_two = at_two.open_as("/applications/new", "ada", "correct horse").await;
-    let mut statuses = Vec::new();
-    for _ in 0..3 {
-        let (a, b, c, d, e, f, g, h) = tokio::join!(
-            at_one.submit(&form_one, "/applications/new", &APPLICATION),
-            at_two.submit(&form_two, "/applications/new", &APPLICATION),
-            at_one.submit(&form_one, "/applications/new", &APPLICATION),
-            at_two.submit(&form_two, "/applications/new", &APPLICATION),
-            at_one.submit(&form_one, "/applications/new", &APPLICATION),
-            at_two.submit(&form_two, "/applications/new", &APPLICATION),
-            at_one.submit(&form_one, "/applications/new", &APPLICATION),
-            at_two.submit(&form_two, "/applications/new", &APPLICATION),
-        );
-        statuses.extend([a, b, c, d, e, f, g, h].map(|page| page.status));
+    let mut racing = JoinSet::new();
+    for node in [&one, &two] {
+        let browser = Arc::new(Browser::new(node));
+        let form = browser.open_as("/applications/new", "ada", "correct horse").await;
+        let mut fields = form.hidden_fields("/applications/new");
+        fields.extend(APPLICATION.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        for _ in 0..15 {
+            let (browser, fields) = (Arc::clone(&browser), fields.clone());
+            racing.spawn(async move { browser.post("/applications/new", &fields).await.status });
+        }
     }
+    let statuses = racing.join_all().await;
     let count = |status| statuses.iter().filter(|own| **own == status).count();
-    assert_eq!((count(200), count(422)), (20, 4), "{statuses:?}");
-    let list = at_one.get("/applications").await;
+    assert_eq!((count(200), count(422)), (20, 10), "{statuses:?}");
+    let list = Browser::new(&two).open_as("/applications", "ada", "correct horse").await;
     assert_eq!(list.body.matches("<dt>Client ID</dt>").count(), 20);
 }
