@@ -71,6 +71,12 @@ impl Example {
     pub fn url(&self, path: &str) -> String {
         format!("{}{path}", self.base)
     }
+
+    /// Kills it as `kill -9` does, in the middle of whatever it is doing; returns when it is gone.
+    pub fn kill(mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
 }
 
 impl Drop for Example {

@@ -1,0 +1,211 @@
+//! The server is killed in the middle of a storm, again and again, and another takes its place on the same database.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use grantor::{GrantId, Storage};
+use rand::rngs::StdRng;
+use rand::seq::SliceRandom;
+use rand::{RngExt, SeedableRng};
+
+use crate::audit::{Audit, State};
+use crate::caller::{Caller, Held, Pair};
+use crate::example::Example;
+use crate::place::Place;
+use crate::postgres::Postgres;
+use crate::storm::{Attempt, Storm};
+use crate::{say, seed, seeds, sized, soon};
+
+const CLIENTS: usize = 32;
+/// How often a lost refresh is tried again, all at once.
+const RETRIES: usize = 3;
+
+// covers: B16, B20
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_on_sqlite_that_is_killed_in_a_storm_loses_nothing() {
+    lose_nothing("SQLite", &Place::sqlite()).await;
+}
+
+// covers: B16, B20
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_on_postgresql_that_is_killed_in_a_storm_loses_nothing() {
+    let Some(server) = Postgres::get() else { return };
+    lose_nothing("PostgreSQL", &Place::postgres(server).await).await;
+}
+
+/// What is known so far, and what was counted.
+#[derive(Default)]
+pub(crate) struct Ledger {
+    pub(crate) grants: BTreeSet<GrantId>,
+    pub(crate) ended: BTreeSet<GrantId>,
+    /// Codes and refresh tokens that were answered, with the answer.
+    pub(crate) answered: Vec<(Held, Pair)>,
+    presented: usize,
+    unanswered_unspent: usize,
+    unanswered_spent: usize,
+    retries: usize,
+}
+
+async fn lose_nothing(name: &str, place: &Place) {
+    let (seed, begun) = (seed(), Instant::now());
+    say(&format!("server killed, {name}: seed {seed}"));
+    let mut random = StdRng::seed_from_u64(seed);
+    let callers: Vec<Caller> = (0..CLIENTS).map(|_| Caller::new()).collect();
+    let (mut ledger, mut tips, mut refusals) = (Ledger::default(), Vec::new(), 0);
+    let kills = sized(4, 60);
+    let mut server = place.serve();
+    for _ in 0..kills {
+        let opened = place.open().await;
+        tips.extend(seeds::codes(&*opened.storage(), &mut random, 3 * CLIENTS).await);
+        opened.close().await;
+        ledger.grants.extend(tips.iter().map(|tip: &Held| tip.grant));
+        tips.shuffle(&mut random);
+
+        let storm = Storm::new(&server.base);
+        let running = storm.begin(&callers, std::mem::take(&mut tips), &mut random);
+        let answers = random.random_range(1..6 * CLIENTS as u32);
+        soon("the storm", storm.answered.acquire_many(answers)).await.unwrap().forget();
+        tokio::time::sleep(Duration::from_micros(random.random_range(0..5_000))).await;
+        storm.server_is_about_to_die();
+        tokio::task::block_in_place(|| server.kill());
+        let done = storm.end(running).await;
+        refusals += storm.refusals.load(std::sync::atomic::Ordering::SeqCst);
+        tips = done.tips;
+
+        let opened = place.open().await;
+        let states = ledger.check(&Audit::of(&opened).await, &*opened.storage(), &done.attempts).await;
+        opened.close().await;
+        server = place.serve();
+        for (attempt, state) in done.attempts.into_iter().zip(states) {
+            tips.extend(ledger.settle(&server, &callers, attempt, state).await);
+        }
+        let opened = place.open().await;
+        Audit::of(&opened).await.check_lineages(&ledger.grants, &ledger.ended);
+        opened.close().await;
+    }
+    // With half the requests of a storm being in the air when the server goes, none lost would mean that it was none.
+    assert!(ledger.unanswered_spent + ledger.unanswered_unspent >= kills, "the storm was over when the server died");
+    let opened = place.open().await;
+    let rows = Audit::of(&opened).await.len();
+    replay_codes(&server, &callers[0], &mut ledger, sized(40, 1_000)).await;
+    Audit::of(&opened).await.check_lineages(&ledger.grants, &ledger.ended);
+    opened.close().await;
+    say(&format!(
+        "server killed, {name}: {kills} kills, {} grants, {} codes and refresh tokens presented, {rows} rows; answer lost: \
+         {} times the token was unspent, {} times its successors were stored; {} retries, {refusals} times 503; {:.1} s",
+        ledger.grants.len(),
+        ledger.presented,
+        ledger.unanswered_unspent,
+        ledger.unanswered_spent,
+        ledger.retries,
+        begun.elapsed().as_secs_f32(),
+    ));
+}
+
+impl Ledger {
+    /// With the server gone: what was answered is there, and what was not is whole or absent. Returns what became of each.
+    async fn check(&mut self, audit: &Audit, storage: &dyn Storage, attempts: &[Attempt]) -> Vec<State> {
+        self.ended.extend(attempts.iter().filter(|attempt| attempt.ended_its_grant).map(|attempt| attempt.token.grant));
+        for attempt in attempts {
+            self.presented += 1;
+            if let Some(pair) = attempt.answers.first() {
+                self.answered.push((attempt.token.clone(), pair.clone()));
+            }
+        }
+        audit.check_lineages(&self.grants, &self.ended);
+        for (token, pair) in self.answered.iter().filter(|(token, _)| !self.ended.contains(&token.grant)) {
+            let expected = State::Spent { access: pair.access.hash(), refresh: pair.refresh.hash() };
+            assert_eq!(audit.state(token.hash()), expected, "what was answered is not what is stored: {token:?}");
+        }
+        let mut states = Vec::with_capacity(attempts.len());
+        for attempt in attempts {
+            let state = audit.state(attempt.token.hash());
+            check_through_the_storage(storage, attempt, state).await;
+            match state {
+                State::Unspent => assert!(attempt.answers.is_empty(), "{attempt:?}"),
+                State::Spent { .. } => {}
+            }
+            states.push(state);
+        }
+        states
+    }
+
+    /// Tries again, on the server that came after, what got no answer; returns what the client goes on with.
+    async fn settle(&mut self, server: &Example, callers: &[Caller], attempt: Attempt, state: State) -> Option<Held> {
+        if attempt.is_settled {
+            return None;
+        }
+        let is_answered = !attempt.answers.is_empty();
+        match state {
+            State::Unspent => self.unanswered_unspent += 1,
+            State::Spent { .. } if !is_answered => self.unanswered_spent += 1,
+            State::Spent { .. } => {}
+        }
+        let token = &attempt.token;
+        if token.is_code() {
+            self.retries += 1;
+            let answer = callers[0].present(&server.base, token).await.unwrap();
+            if state == State::Unspent {
+                let pair = answer.pair(token.grant);
+                self.answered.push((token.clone(), pair.clone()));
+                return Some(pair.refresh);
+            }
+            assert!(answer.is_invalid_grant(), "a code was redeemed twice: {answer:?} {attempt:?}");
+            self.ended.insert(token.grant);
+            return None;
+        }
+        let mut retries = tokio::task::JoinSet::new();
+        for caller in &callers[..RETRIES] {
+            let (caller, base, token) = (caller.clone(), server.base.clone(), token.clone());
+            retries.spawn(async move { caller.present(&base, &token).await.unwrap().pair(token.grant) });
+        }
+        let pairs = retries.join_all().await;
+        self.retries += pairs.len();
+        let first = attempt.answers.first().unwrap_or(&pairs[0]);
+        assert!(pairs.iter().all(|pair| pair == first), "retries got other successors: {pairs:?} {attempt:?}");
+        if let State::Spent { access, refresh } = state {
+            assert_eq!((first.access.hash(), first.refresh.hash()), (access, refresh), "{attempt:?}");
+        }
+        for token in [&first.access, &first.refresh] {
+            assert!(callers[0].is_alive(&server.base, token).await, "{token:?}");
+        }
+        if !is_answered {
+            self.answered.push((token.clone(), first.clone()));
+        }
+        Some(first.refresh.clone())
+    }
+}
+
+/// The library sees the same as the one who looks past it.
+async fn check_through_the_storage(storage: &dyn Storage, attempt: &Attempt, state: State) {
+    let hash = attempt.token.hash();
+    let (token, grant) = storage.find(&hash).await.unwrap().unwrap();
+    assert_eq!((token.kind, token.grant_id, grant.id), (attempt.token.kind, attempt.token.grant, grant.id));
+    let State::Spent { access, refresh } = state else {
+        assert!(token.spent.is_none(), "{token:?}");
+        return;
+    };
+    let spent = token.spent.unwrap();
+    for successor in [access, refresh] {
+        let (successor, its_grant) = storage.find(&successor).await.unwrap().unwrap();
+        assert_eq!((successor.parent, successor.issued_at), (Some(hash), spent.at), "{successor:?}");
+        assert_eq!((successor.grant_id, its_grant.id), (grant.id, grant.id));
+        assert!(successor.spent.is_none() || successor.hash == refresh, "{successor:?}");
+        assert!(its_grant.last_used_at >= spent.at && its_grant.expires_at >= successor.expires_at);
+    }
+}
+
+/// Codes that were redeemed are not redeemed again, at the latest by this one their grant ends, and its tokens with it.
+pub(crate) async fn replay_codes(server: &Example, caller: &Caller, ledger: &mut Ledger, count: usize) {
+    let codes = ledger.answered.iter().filter(|(token, _)| token.is_code() && !ledger.ended.contains(&token.grant));
+    let codes: Vec<_> = codes.take(count).cloned().collect();
+    assert!(!codes.is_empty());
+    for (code, pair) in codes {
+        let answer = caller.present(&server.base, &code).await.unwrap();
+        assert!(answer.is_invalid_grant(), "a code was redeemed twice: {answer:?}");
+        for token in [&pair.access, &pair.refresh] {
+            assert!(!caller.is_alive(&server.base, token).await, "outlives the replay of its code: {token:?}");
+        }
+        ledger.ended.insert(code.grant);
+    }
+}
