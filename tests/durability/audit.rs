@@ -99,11 +99,6 @@ impl Audit {
         State::Spent { access: access.hash, refresh: refresh.hash }
     }
 
-    /// Whether the token is there with this parent.
-    pub(crate) fn is_born_of(&self, token: TokenHash, parent: TokenHash) -> bool {
-        self.rows.get(&token).is_some_and(|row| row.parent == Some(parent))
-    }
-
     /// Whether the grant is revoked, or gone, which only revoked ones are.
     pub(crate) fn has_ended(&self, grant: GrantId) -> bool {
         self.by_grant.get(&grant).is_none_or(|tokens| self.rows[&tokens[0]].grant_is_revoked)

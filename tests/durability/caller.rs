@@ -106,18 +106,28 @@ impl Caller {
         self.post(base, "/introspect", &[("token", &token.text)]).await.unwrap()
     }
 
-    /// Whether the introspection endpoint and, for an access token, the protected API take a token for a good one.
+    /// Whether the introspection endpoint takes a token for a good one. The protected API must agree on an access token.
     pub(crate) async fn is_alive(&self, base: &str, token: &Held) -> bool {
         let answer = self.introspect(base, token).await;
         assert_eq!(answer.status, 200, "{answer:?}");
         let active = answer.body["active"].as_bool().unwrap();
-        let accepted = token.kind == TokenKind::AccessToken
-            && match self.me(base, token).await {
-                200 => true,
-                401 => false,
-                status => panic!("the API answered {status}"),
-            };
-        active || accepted
+        if token.kind == TokenKind::AccessToken {
+            assert_eq!(self.me(base, token).await, if active { 200 } else { 401 }, "not what {answer:?} says");
+        }
+        active
+    }
+
+    /// The status of the authorization endpoint, for a request with nothing wrong.
+    pub(crate) async fn authorize(&self, base: &str) -> u16 {
+        let query = [
+            ("response_type", "code"),
+            ("client_id", CLIENT),
+            ("redirect_uri", REDIRECT_URI),
+            ("code_challenge", "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"),
+            ("code_challenge_method", "S256"),
+        ];
+        let query = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(query).finish();
+        self.0.get(format!("{base}/authorize?{query}")).send().await.unwrap().status().as_u16()
     }
 
     /// The status of the protected API.
@@ -127,7 +137,8 @@ impl Caller {
     }
 
     async fn post(&self, base: &str, path: &str, form: &[(&str, &str)]) -> reqwest::Result<Answer> {
-        let request = self.0.post(format!("{base}{path}")).basic_auth(encoded(CLIENT), Some(encoded(SECRET))).form(form);
+        let request =
+            self.0.post(format!("{base}{path}")).basic_auth(encoded(CLIENT), Some(encoded(SECRET))).form(form);
         let response = request.send().await?;
         let status = response.status().as_u16();
         let body = response.bytes().await?;

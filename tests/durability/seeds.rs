@@ -5,9 +5,7 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use grantor::record::{CodeBinding, GrantDetails, TokenDetails, TokenKind};
-use grantor::{
-    ClientId, CodeChallenge, CodeVerifier, Grant, GrantId, GrantType, Scope, Storage, StoredToken, Subject,
-};
+use grantor::{ClientId, CodeChallenge, CodeVerifier, Grant, GrantId, GrantType, Scope, Storage, StoredToken, Subject};
 use rand::rngs::StdRng;
 use rand::{Rng, RngExt};
 use time::{Duration, OffsetDateTime};

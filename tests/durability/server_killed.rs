@@ -52,7 +52,7 @@ async fn lose_nothing(name: &str, place: &Place) {
     let mut random = StdRng::seed_from_u64(seed);
     let callers: Vec<Caller> = (0..CLIENTS).map(|_| Caller::new()).collect();
     let (mut ledger, mut tips, mut refusals) = (Ledger::default(), Vec::new(), 0);
-    let kills = sized(4, 60);
+    let kills = sized(3, 60);
     let mut server = place.serve();
     for _ in 0..kills {
         let opened = place.open().await;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
@@ -24,6 +24,8 @@ pub(crate) struct Storm {
     /// Each 503 adds one.
     pub(crate) refused: Semaphore,
     pub(crate) refusals: AtomicUsize,
+    /// The longest time that an answer took, in milliseconds.
+    slowest: AtomicU64,
     ends: AtomicBool,
     server_dies: AtomicBool,
     /// Odd while the database is certainly down.
@@ -59,6 +61,7 @@ impl Storm {
             answered: Semaphore::new(0),
             refused: Semaphore::new(0),
             refusals: AtomicUsize::new(0),
+            slowest: AtomicU64::new(0),
             ends: AtomicBool::new(false),
             server_dies: AtomicBool::new(false),
             outage: AtomicU64::new(0),
@@ -88,6 +91,11 @@ impl Storm {
     pub(crate) fn database_is_down(&self, down: bool) {
         let before = self.outage.fetch_add(1, Ordering::SeqCst);
         assert_eq!(before % 2 == 0, down);
+    }
+
+    /// The longest time that an answer took.
+    pub(crate) fn slowest(&self) -> Duration {
+        Duration::from_millis(self.slowest.load(Ordering::SeqCst))
     }
 
     /// Lets every client finish what it is at, and gathers what they did.
@@ -144,7 +152,9 @@ impl Storm {
     async fn insist(&self, caller: &Caller, token: &Held) -> (Outcome, usize) {
         for unanswered in 0.. {
             let outage = self.outage.load(Ordering::SeqCst);
+            let begun = Instant::now();
             let answer = caller.present(&self.base, token).await;
+            self.slowest.fetch_max(begun.elapsed().as_millis() as u64, Ordering::SeqCst);
             let was_down = outage % 2 == 1 && outage == self.outage.load(Ordering::SeqCst);
             match answer {
                 Ok(answer) if answer.status == 200 => {
