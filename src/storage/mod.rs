@@ -128,7 +128,8 @@ pub trait Storage: Send + Sync {
 
     /// Removes what is of no use any more at `before`: grants that ended or were revoked before it, with all their
     /// tokens; expired, unspent access tokens of other grants; seeds of tokens spent more than a minute before it.
-    /// Touches at most `limit` rows and returns how many it did, so that a caller repeats it while it returns `limit`.
+    /// Touches at most `limit` rows and returns how many it did, so that a caller repeats it while it returns `limit`. Rows
+    /// that another call is working on at the moment may be left to the next time.
     ///
     /// # Errors
     /// The storage failed; some rows may have been removed.

@@ -10,6 +10,9 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, OnceLock};
 
+#[path = "skip.rs"]
+mod skip;
+
 /// A running server. Its keeper, a shell, stops it and removes its directory when this process ends, however it ends.
 pub struct Postgres {
     directory: PathBuf,
@@ -68,7 +71,7 @@ impl Postgres {
     /// A server that nobody else uses.
     pub fn start() -> Option<Self> {
         let Some(programs) = programs() else {
-            skip("there is no PostgreSQL on this machine");
+            skip::skip("there is no PostgreSQL on this machine");
             return None;
         };
         let directory = std::env::temp_dir().join(format!("grantor-pg-{}-{}", std::process::id(), next()));
@@ -126,12 +129,6 @@ impl Postgres {
     pub fn url(&self, database: &str) -> String {
         format!("postgres://grantor@localhost/{database}?host={}", self.directory.display())
     }
-}
-
-/// Says why a test does nothing, where libtest does not swallow it. Where nothing may be skipped, that is a failure.
-fn skip(why: &str) {
-    assert!(std::env::var_os("GRANTOR_REQUIRE_ALL").is_none_or(|all| all != "1"), "can't be skipped: {why}");
-    let _ = writeln!(std::io::stderr(), "skipped: {why}");
 }
 
 /// A number that this process has not used yet.

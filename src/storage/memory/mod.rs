@@ -225,7 +225,7 @@ mod tests {
             ..old.clone()
         };
         state.open_grant(&grant, &[old.clone(), refresh.clone()]).unwrap();
-        let stale = state.tokens.get(&old.hash).unwrap().unwrap();
+        let place = state.tokens.get(&old.hash).unwrap().unwrap();
         assert_eq!(state.purge(old.expires_at, 9).unwrap(), 1);
 
         let spend = Spend {
@@ -240,8 +240,8 @@ mod tests {
         };
         let new = StoredToken { hash: TokenHash::from_bytes([3; 32]), ..old.clone() };
         assert!(matches!(state.exchange(&spend, std::slice::from_ref(&new)).unwrap(), Exchange::Done));
-        assert_eq!(state.tokens.get(&new.hash).unwrap().unwrap().slot, stale.slot, "the place is used again");
-        assert!(stale.family.read().unwrap().row(stale.slot, &old.hash).is_none());
-        assert!(stale.family.write().unwrap().row_mut(stale.slot, &old.hash).is_none());
+        assert_eq!(state.tokens.get(&new.hash).unwrap().unwrap().slot, place.slot, "the place is used again");
+        assert!(place.family.read().unwrap().row(place.slot, &old.hash).is_none());
+        assert!(place.family.write().unwrap().row_mut(place.slot, &old.hash).is_none());
     }
 }

@@ -51,7 +51,8 @@ use crate::secret::TokenHash;
 /// of a grant 1, each after the look-up of the client, which is 1. An exchange that finds its token spent takes 1 more.
 ///
 /// # Failures
-/// What PostgreSQL rolled back for the sake of another transaction is tried again. If the connection breaks while an
+/// What PostgreSQL rolled back for the sake of another transaction, or never got because the connection was closed before, is tried
+/// again. If the connection breaks while an
 /// exchange is under way, the storage looks whether it was committed, and when in doubt fails. Timeouts and a database that is out of
 /// reach are [`unavailable`](StorageError::unavailable), which becomes 503; the next call opens a new connection. Errors
 /// keep `sqlx`'s error as their source, but for a row that breaks a constraint, because that error would show the row.
@@ -185,7 +186,12 @@ struct RefusedRow {
 
 /// `serialization_failure` and `deadlock_detected`: what PostgreSQL undoes so that others can go on. And a purge that was
 /// about to remove a grant (`foreign_key_violation`) which just got a token from a node whose clock is behind.
+///
+/// A pipe that was broken before all was written is one of them: what is written last is the order to commit.
 fn was_rolled_back(error: &sqlx::Error) -> bool {
+    if let sqlx::Error::Io(error) = error {
+        return error.kind() == std::io::ErrorKind::BrokenPipe;
+    }
     let code = error.as_database_error().and_then(DatabaseError::code);
     code.is_some_and(|code| matches!(&*code, "40001" | "40P01" | "23503"))
 }

@@ -175,10 +175,16 @@ fn revocations_and_purges(t: &Trial<'_>) -> Outcome {
         }
 
         let purge = t.node(0).give_up(polls, storage.purge_expired(t.at(DAY), 3));
-        patiently(|| t.node(1).purge_all(t.at(2 * DAY), 100))?;
-        for (_, token) in &families {
-            t.same("whether a token is left", &false, &t.node(2).has(token.hash)?);
-        }
+        patiently(|| {
+            t.node(1).purge_all(t.at(2 * DAY), 100)?;
+            // A purge may step round rows that another call works on, as the one that was given up still may.
+            for (_, token) in &families {
+                if t.node(2).has(token.hash)? {
+                    return Err(Trouble::new("no token is left after a repeated purge", "one is"));
+                }
+            }
+            Ok(())
+        })?;
         if one.is_some() && all.is_some() && purge.is_some() {
             break;
         }

@@ -1,0 +1,110 @@
+//! The contract suite on every storage that is shipped and keeps records outside the process, and on the example of one written by
+//! hand. (MemoryStorage: `storage.rs`. That the suite finds what is wrong: `storage_contract/`.)
+
+#[path = "common/postgres.rs"]
+mod postgres;
+
+#[allow(dead_code, unreachable_pub, reason = "the example is a program of its own")]
+#[path = "../examples/custom_storage.rs"]
+mod custom_storage;
+
+use std::convert::Infallible;
+use std::path::PathBuf;
+use std::process::Command;
+
+use grantor::storage::{PostgresStorage, SqliteStorage};
+use grantor::testing::{ContractReport, StorageContract, Task, storage_contract_worker};
+use tokio::runtime::Runtime;
+
+use crate::custom_storage::Documents;
+use crate::postgres::Postgres;
+
+/// Where a worker finds the storage.
+const PLACE: &str = "GRANTOR_TEST_STORAGE";
+
+fn runtime() -> Runtime {
+    Runtime::new().unwrap()
+}
+
+/// A process that races with others on the storage at this place.
+fn worker(place: &str) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", "a_worker_of_the_suite"]).env(PLACE, place);
+    command
+}
+
+/// Does nothing unless the suite has started it.
+#[test]
+fn a_worker_of_the_suite() {
+    let Ok(place) = std::env::var(PLACE) else { return };
+    let runtime = runtime();
+    let block_on = |task: Task<'_>| runtime.block_on(task);
+    if place.starts_with("postgres:") {
+        storage_contract_worker(block_on, || PostgresStorage::connect(&place)).unwrap();
+    } else {
+        storage_contract_worker(block_on, || SqliteStorage::open(&place)).unwrap();
+    }
+}
+
+/// A folder that goes with the value.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Self {
+        let folder = std::env::temp_dir().join(format!("grantor-contract-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        Self(folder)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Which options a storage could not be given.
+fn skipped(report: &ContractReport) -> Vec<&str> {
+    let mut options: Vec<_> = report.skipped.iter().map(|(.., option)| *option).collect();
+    options.dedup();
+    options
+}
+
+#[test]
+fn sqlite_keeps_the_contract_for_all_processes_that_share_a_file() {
+    let (runtime, folder) = (runtime(), Folder::new());
+    let file = folder.0.join("contract.db").into_os_string().into_string().unwrap();
+    let report = StorageContract::new(|task: Task<'_>| runtime.block_on(task), || SqliteStorage::open(&file))
+        .client_registry()
+        .workers(|| worker(&file))
+        .run()
+        .unwrap();
+    assert_eq!(skipped(&report), ["`interrupted_by`"], "nobody can break a connection to a file");
+}
+
+#[test]
+fn postgresql_keeps_the_contract_for_all_nodes_although_their_connections_break() {
+    let Some(server) = Postgres::get() else { return };
+    let runtime = runtime();
+    let url = runtime.block_on(server.database());
+    let administrator = runtime.block_on(sqlx::PgPool::connect(&url)).unwrap();
+    let terminate = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+                     WHERE datname = current_database() AND pid <> pg_backend_pid()";
+    let report = StorageContract::new(|task: Task<'_>| runtime.block_on(task), || PostgresStorage::connect(&url))
+        .client_registry()
+        .interrupted_by(|| {
+            runtime.block_on(sqlx::query(terminate).execute(&administrator)).unwrap();
+        })
+        .workers(|| worker(&url))
+        .run()
+        .unwrap();
+    assert!(report.skipped.is_empty(), "{report}");
+}
+
+#[test]
+fn the_example_of_a_storage_written_by_hand_keeps_the_contract() {
+    let (runtime, documents) = (runtime(), Documents::default());
+    let connect = || async { Ok::<_, Infallible>(documents.clone()) };
+    let report = StorageContract::new(|task: Task<'_>| runtime.block_on(task), connect).run().unwrap();
+    assert_eq!(skipped(&report), ["`client_registry`", "`interrupted_by`", "`workers`"]);
+}
