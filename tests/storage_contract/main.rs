@@ -112,7 +112,9 @@ fn each_bug_is_found_by_this_clause_alone(clause: Clause) {
     let bugs: Vec<_> = BUGS.iter().filter(|(_, of, _)| *of == clause).collect();
     assert!(!bugs.is_empty());
     for (bug, _, case) in bugs {
-        assert_found(judged(*bug, 1), &format!("{bug:?}"), clause, case);
+        // A race that nobody lost in a few rounds is run again, for longer, as a host may do.
+        let result = judged(*bug, 1).and_then(|_| judged(*bug, 20));
+        assert_found(result, &format!("{bug:?}"), clause, case);
     }
 }
 

@@ -492,6 +492,7 @@ impl Storage for Model {
             Bug::ChecksThenActs => self.check_then_act(spend, successors).await,
             Bug::ShowsLosersAnOldSnapshot => {
                 let waiting = Waiting::new(self, spend.token);
+                others_run().await;
                 let answer = self.exchange_in_one_step(spend, successors).await?;
                 if answer == Exchange::Done && waiting.is_contested() {
                     others_run().await;

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use serde_json::json;
-use sha2::{Digest, Sha256};
 use time::{Duration, OffsetDateTime};
 
 use super::node::Outcome;
@@ -26,6 +25,23 @@ pub(super) const DAY: Duration = Duration::DAY;
 const FIRST: i64 = 4_102_444_800;
 const YEAR: Duration = Duration::days(400);
 
+/// What an identifier is for.
+#[derive(Clone, Copy)]
+enum Kind {
+    Token,
+    Grant,
+    Attempt,
+    Seed,
+}
+
+/// SplitMix64's step: one number for each number, so that none comes twice.
+const fn mixed(number: u64) -> u64 {
+    let number = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    number ^ (number >> 31)
+}
+
 impl Trial<'_> {
     /// A time of this case.
     pub(super) fn at(&self, after: Duration) -> OffsetDateTime {
@@ -38,30 +54,37 @@ impl Trial<'_> {
         self.node(0).purge_all(self.at(START), 1_000)
     }
 
-    fn bytes(&self, what: &str, number: u64) -> [u8; 32] {
-        Sha256::digest(format!("{}/{what}/{number}", self.number)).into()
+    /// Bytes that look random, as those of real identifiers do, and are never the same for two things.
+    fn bytes(&self, what: Kind, number: u64) -> [u8; 32] {
+        let mut state = number | u64::from(self.number) << 44 | (what as u64) << 60;
+        let mut bytes = [0; 32];
+        for part in bytes.chunks_exact_mut(8) {
+            state = mixed(state);
+            part.copy_from_slice(&state.to_le_bytes());
+        }
+        bytes
     }
 
-    fn short_bytes(&self, what: &str, number: u64) -> [u8; 16] {
+    fn short_bytes(&self, what: Kind, number: u64) -> [u8; 16] {
         let mut short = [0; 16];
         short.copy_from_slice(&self.bytes(what, number)[..16]);
         short
     }
 
     pub(super) fn hash(&self, number: u64) -> TokenHash {
-        TokenHash::from_bytes(self.bytes("token", number))
+        TokenHash::from_bytes(self.bytes(Kind::Token, number))
     }
 
     pub(super) fn grant_id(&self, number: u64) -> GrantId {
-        GrantId::from_bytes(self.short_bytes("grant", number))
+        GrantId::from_bytes(self.short_bytes(Kind::Grant, number))
     }
 
     pub(super) fn attempt(&self, number: u64) -> AttemptId {
-        AttemptId::from_bytes(self.short_bytes("attempt", number))
+        AttemptId::from_bytes(self.short_bytes(Kind::Attempt, number))
     }
 
     pub(super) fn seed(&self, number: u64) -> Seed {
-        Seed::from_bytes(self.bytes("seed", number))
+        Seed::from_bytes(self.bytes(Kind::Seed, number))
     }
 
     pub(super) fn subject(&self, name: &str) -> Subject {
