@@ -75,9 +75,9 @@ mod tests {
         }
         let live = issue(&now).await;
 
-        let flags = Flags::parse_from(["server"]);
+        let flags = Flags::parse_from(["server", "--storage", "memory"]);
         let config = Config::load(&flags).unwrap();
-        let mut app = App::start(&flags, &config, "127.0.0.1:3000".parse().unwrap()).await.unwrap();
+        let (mut app, _) = App::start(&flags, &config, "127.0.0.1:3000".parse().unwrap()).await.unwrap();
         app.oauth = now;
         let mut round = pin!(once(&app));
         let begun = round.as_mut().poll(&mut Context::from_waker(Waker::noop()));

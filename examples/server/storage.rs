@@ -28,7 +28,7 @@ impl StorageFlag {
     pub(crate) async fn open(&self) -> Result<Opened, StartError> {
         match self.0.split_once(':') {
             None if self.0 == "memory" => Ok(memory()),
-            Some(("sqlite", file)) if !file.is_empty() && !file.starts_with("//") => sqlite(file).await,
+            Some(("sqlite", file)) if is_file_name(file) => sqlite(file).await,
             Some(("postgres" | "postgresql", rest)) if rest.starts_with("//") => postgres(&self.0).await,
             _ => Err("--storage takes memory, sqlite:FILE or postgres://USER@HOST/DATABASE".into()),
         }
@@ -55,6 +55,11 @@ impl fmt::Debug for StorageFlag {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("StorageFlag([redacted])")
     }
+}
+
+/// Neither a URL nor what SQLite takes for a database in memory, of which each connection would have one of its own.
+fn is_file_name(text: &str) -> bool {
+    !text.is_empty() && !text.starts_with("//") && text != ":memory:"
 }
 
 fn memory() -> Opened {

@@ -52,8 +52,12 @@ impl Example {
 
     /// Starts it with flags it refuses; returns what it complains about.
     pub fn refusal(flags: &[&str]) -> String {
-        let output =
-            Command::new(program()).args(in_memory_unless_said(flags)).args(flags).output().expect("the server starts");
+        let output = Command::new(program())
+            .current_dir(std::env::temp_dir())
+            .args(in_memory_unless_said(flags))
+            .args(flags)
+            .output()
+            .expect("the server starts");
         assert!(!output.status.success(), "{flags:?} are not refused");
         String::from_utf8(output.stderr).unwrap()
     }

@@ -22,7 +22,7 @@ fn a_storage_that_makes_no_sense_is_refused_without_repeating_it() {
         ("postgres://u:geheim@h:port/d", "malformed"),
         ("postgres://u:1/geheim@h/d", "%2F"),
         ("postgres://u:ge@heim@h/d", "%40"),
-        ("sqlite::memory:", "needs a file"),
+        ("sqlite::memory:", "sqlite:FILE or postgres://"),
         (&missing, "can't open the SQLite file"),
         ("postgres://u:geheim@localhost/d?host=/nowhere", "can't open the PostgreSQL database d"),
     ];
@@ -31,6 +31,7 @@ fn a_storage_that_makes_no_sense_is_refused_without_repeating_it() {
         assert!(complaint.contains(expected), "{storage}: {complaint}");
         assert!(!complaint.contains("geheim") && !complaint.contains("heim@"), "{complaint}");
     }
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
 }
 
 #[tokio::test]
