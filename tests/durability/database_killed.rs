@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use grantor::GrantId;
@@ -18,7 +17,7 @@ use crate::{say, seed, seeds, sized, soon};
 
 const CLIENTS: usize = 24;
 /// How many requests must have been refused before the database comes back.
-const REFUSALS: u32 = 8;
+const REFUSALS: usize = 8;
 
 // covers: B16, B20
 #[tokio::test(flavor = "multi_thread")]
@@ -41,9 +40,7 @@ async fn while_postgresql_is_down_all_is_refused_clearly_and_afterwards_nothing_
     let mut ended = BTreeSet::new();
     for kill in 0..kills {
         // Each round begins with answers: the server that was refusing has recovered by itself.
-        storm.answered.forget_permits(usize::MAX);
-        let answers = random.random_range(1..=4 * CLIENTS as u32);
-        soon("the storm", storm.answered.acquire_many(answers)).await.unwrap().forget();
+        storm.answers(random.random_range(1..=4 * CLIENTS)).await;
         // Once is enough: the probes wait for the database as long as a call may take.
         let probes = if kill == 0 { Some(Probes::prepare(&place, &server.base, &mut random).await) } else { None };
         interrupt(&database, &storm, probes.as_ref()).await;
@@ -53,8 +50,7 @@ async fn while_postgresql_is_down_all_is_refused_clearly_and_afterwards_nothing_
             ended.insert(probes.pair.access.grant);
         }
     }
-    storm.answered.forget_permits(usize::MAX);
-    soon("the storm after the last outage", storm.answered.acquire_many(CLIENTS as u32)).await.unwrap().forget();
+    storm.answers(CLIENTS).await;
     let done = storm.end(running).await;
 
     ended.extend(done.attempts.iter().filter(|attempt| attempt.ended_its_grant).map(|attempt| attempt.token.grant));
@@ -71,13 +67,12 @@ async fn while_postgresql_is_down_all_is_refused_clearly_and_afterwards_nothing_
 
 /// Kills the database, and starts it again when enough requests have met with nothing.
 async fn interrupt(database: &Postgres, storm: &Arc<Storm>, probes: Option<&Probes>) {
-    storm.refused.forget_permits(usize::MAX);
     tokio::task::block_in_place(|| database.kill());
     storm.database_is_down(true);
     if let Some(probes) = probes {
         soon("what can't be done without a database", probes.are_refused()).await;
     }
-    soon("a refusal", storm.refused.acquire_many(REFUSALS)).await.unwrap().forget();
+    storm.refusals(REFUSALS).await;
     storm.database_is_down(false);
     tokio::task::block_in_place(|| database.restart());
 }
@@ -100,7 +95,7 @@ fn say_figures(kills: usize, attempts: &[Attempt], storm: &Storm, rows: usize, b
         "PostgreSQL killed: {kills} kills, {} codes and refresh tokens presented, {rows} rows; {} times 503, of which {} \
          tokens got over by retries, and {} codes did not; slowest answer {:.1} s; {:.1} s",
         attempts.len(),
-        storm.refusals.load(Ordering::SeqCst),
+        storm.refused(),
         count(|attempt| attempt.unanswered > 0 && !attempt.ended_its_grant),
         count(|attempt| attempt.ended_its_grant),
         storm.slowest().as_secs_f32(),

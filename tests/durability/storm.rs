@@ -1,7 +1,7 @@
 //! Many clients that exchange codes and refresh as fast as they can, each on grants of its own, often from two tabs at once.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
@@ -20,12 +20,11 @@ const PAUSE: Duration = Duration::from_millis(20);
 pub(crate) struct Storm {
     base: String,
     /// Each 200 adds a permit.
-    pub(crate) answered: Semaphore,
+    answered: Semaphore,
     /// Each 503 adds one.
-    pub(crate) refused: Semaphore,
-    pub(crate) refusals: AtomicUsize,
-    /// The longest time that an answer took, in milliseconds.
-    slowest: AtomicU64,
+    refused: Semaphore,
+    refusals: AtomicUsize,
+    slowest: Mutex<Duration>,
     ends: AtomicBool,
     server_dies: AtomicBool,
     /// Odd while the database is certainly down.
@@ -61,7 +60,7 @@ impl Storm {
             answered: Semaphore::new(0),
             refused: Semaphore::new(0),
             refusals: AtomicUsize::new(0),
-            slowest: AtomicU64::new(0),
+            slowest: Mutex::default(),
             ends: AtomicBool::new(false),
             server_dies: AtomicBool::new(false),
             outage: AtomicU64::new(0),
@@ -90,12 +89,32 @@ impl Storm {
     /// Says that the database is down, or, before it is started again, that it may soon be up.
     pub(crate) fn database_is_down(&self, down: bool) {
         let before = self.outage.fetch_add(1, Ordering::SeqCst);
-        assert_eq!(before % 2 == 0, down);
+        assert_eq!(before.is_multiple_of(2), down);
+    }
+
+    /// Waits for so many more tokens to be issued.
+    pub(crate) async fn answers(&self, count: usize) {
+        wait_for(&self.answered, count).await;
+    }
+
+    /// Waits for so many more requests to be refused for now.
+    pub(crate) async fn refusals(&self, count: usize) {
+        wait_for(&self.refused, count).await;
+    }
+
+    /// How many requests were refused for now, in all.
+    pub(crate) fn refused(&self) -> usize {
+        self.refusals.load(Ordering::SeqCst)
     }
 
     /// The longest time that an answer took.
     pub(crate) fn slowest(&self) -> Duration {
-        Duration::from_millis(self.slowest.load(Ordering::SeqCst))
+        *self.slowest.lock().unwrap()
+    }
+
+    fn took(&self, time: Duration) {
+        let mut slowest = self.slowest.lock().unwrap();
+        *slowest = time.max(*slowest);
     }
 
     /// Lets every client finish what it is at, and gathers what they did.
@@ -154,7 +173,7 @@ impl Storm {
             let outage = self.outage.load(Ordering::SeqCst);
             let begun = Instant::now();
             let answer = caller.present(&self.base, token).await;
-            self.slowest.fetch_max(begun.elapsed().as_millis() as u64, Ordering::SeqCst);
+            self.took(begun.elapsed());
             let was_down = outage % 2 == 1 && outage == self.outage.load(Ordering::SeqCst);
             match answer {
                 Ok(answer) if answer.status == 200 => {
@@ -179,6 +198,13 @@ impl Storm {
         }
         unreachable!()
     }
+}
+
+/// Waits for permits that come from now on.
+async fn wait_for(permits: &Semaphore, count: usize) {
+    permits.forget_permits(usize::MAX);
+    let count = u32::try_from(count).unwrap();
+    soon("the storm", permits.acquire_many(count)).await.unwrap().forget();
 }
 
 enum Outcome {
