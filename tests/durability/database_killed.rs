@@ -24,11 +24,11 @@ const REFUSALS: usize = 8;
 async fn while_postgresql_is_down_all_is_refused_clearly_and_afterwards_nothing_is_lost() {
     // One that no other test uses.
     let Some(database) = Postgres::start() else { return };
-    let (seed, kills, begun) = (seed(), sized(1, 20), Instant::now());
+    let (seed, kills) = (seed(), sized(1, 20));
     say(&format!("PostgreSQL killed: seed {seed}"));
     let mut random = StdRng::seed_from_u64(seed);
     let place = Place::postgres(&database).await;
-    let server = place.serve();
+    let (server, begun) = (place.serve(), Instant::now());
     let callers: Vec<Caller> = (0..CLIENTS).map(|_| Caller::new()).collect();
 
     let opened = place.open().await;

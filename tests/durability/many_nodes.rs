@@ -30,12 +30,12 @@ const REFRESHES: usize = 2;
 #[tokio::test(flavor = "multi_thread")]
 async fn over_many_nodes_a_token_is_spent_once_and_nothing_outlives_its_revocation() {
     let Some(database) = Postgres::get() else { return };
-    let (seed, begun) = (seed(), Instant::now());
+    let seed = seed();
     say(&format!("many nodes: seed {seed}"));
     let mut random = StdRng::seed_from_u64(seed);
     let place = Place::postgres(database).await;
     let nodes: Vec<Example> = (0..sized(2, 3)).map(|_| place.serve()).collect();
-    let opened = place.open().await;
+    let (opened, begun) = (place.open().await, Instant::now());
     let hall = Arc::new(Hall {
         nodes: nodes.iter().map(|node| node.base.clone()).collect(),
         storage: opened.storage(),

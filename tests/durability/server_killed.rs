@@ -35,12 +35,12 @@ async fn a_server_on_postgresql_that_is_killed_in_a_storm_loses_nothing() {
 }
 
 async fn lose_nothing(name: &str, place: &Place) {
-    let (seed, kills, begun) = (seed(), sized(3, 60), Instant::now());
+    let (seed, kills) = (seed(), sized(3, 60));
     say(&format!("server killed, {name}: seed {seed}"));
     let mut random = StdRng::seed_from_u64(seed);
     let callers: Vec<Caller> = (0..CLIENTS).map(|_| Caller::new()).collect();
     let (mut ledger, mut tips) = (Ledger::default(), Vec::new());
-    let mut server = place.serve();
+    let (mut server, begun) = (place.serve(), Instant::now());
     for _ in 0..kills {
         let opened = place.open().await;
         tips.extend(seeds::codes(&*opened.storage(), &mut random, 3 * CLIENTS).await);
