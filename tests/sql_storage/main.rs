@@ -6,6 +6,7 @@ mod common;
 mod postgres;
 
 mod failures;
+mod growth;
 mod interruptions;
 mod lost_answers;
 mod opening;

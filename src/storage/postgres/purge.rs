@@ -15,10 +15,12 @@ impl PostgresStorage {
     pub(super) async fn purge(&self, before: OffsetDateTime, limit: usize) -> Result<usize, StorageError> {
         let statements = &self.statements.purge;
         let mut left = limit;
-        // Tokens first: a grant goes when it has none left.
-        for statement in [&statements.tokens_of_dead_grants, &statements.empty_grants, &statements.access_tokens] {
-            self.in_batches(&mut left, statement, before).await?;
-        }
+        // By turns, because tokens are looked for with the first grants that have ended: none of these may be empty.
+        while {
+            self.in_batches(&mut left, &statements.empty_grants, before).await?;
+            self.batch(&mut left, &statements.tokens_of_dead_grants, before).await? > 0
+        } {}
+        self.in_batches(&mut left, &statements.access_tokens, before).await?;
         self.in_batches(&mut left, &statements.seeds, before.saturating_sub(SEED_LIFETIME)).await?;
         Ok(limit - left)
     }
@@ -30,19 +32,19 @@ impl PostgresStorage {
         statement: &SqlStr,
         until: OffsetDateTime,
     ) -> Result<(), StorageError> {
-        while *left > 0 {
-            let most = BATCH.min(*left);
-            let done = self
-                .step(|| async {
-                    sqlx::query(statement.clone()).bind(until).bind(rows(most)).execute(&self.pool).await
-                })
-                .await?;
-            let touched = usize::try_from(done.rows_affected()).unwrap_or(most);
-            *left -= touched.min(*left);
-            if touched < most {
-                break;
-            }
-        }
+        while self.batch(left, statement, until).await? == BATCH {}
         Ok(())
+    }
+
+    /// Runs a statement once, unless nothing is left to be touched. Returns how many rows it touched.
+    async fn batch(&self, left: &mut usize, statement: &SqlStr, until: OffsetDateTime) -> Result<usize, StorageError> {
+        let most = BATCH.min(*left);
+        if most == 0 {
+            return Ok(0);
+        }
+        let run = || async { sqlx::query(statement.clone()).bind(until).bind(rows(most)).execute(&self.pool).await };
+        let touched = usize::try_from(self.step(run).await?.rows_affected()).unwrap_or(most);
+        *left -= touched.min(*left);
+        Ok(touched)
     }
 }

@@ -2,6 +2,7 @@
 
 use sqlx::{Row, SqlStr};
 use time::OffsetDateTime;
+use tokio::time::Instant;
 
 use super::{SqliteStorage, Write, error, micros};
 use crate::error::StorageError;
@@ -29,11 +30,14 @@ impl SqliteStorage {
     {
         while *left > 0 {
             let most = BATCH.min(*left);
+            let begun = Instant::now();
             let touched = self.within(batch(most)).await?;
             *left -= touched.min(*left);
             if touched < most {
                 break;
             }
+            // Other processes don't queue, they look from time to time whether the lock is free: so it is, half of the time.
+            tokio::time::sleep(begun.elapsed()).await;
         }
         Ok(())
     }
