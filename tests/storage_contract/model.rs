@@ -159,6 +159,10 @@ impl Model {
         let done = work(&mut state).await;
         drop(state);
         yield_now().await;
+        // The answer is on its way for long.
+        if self.has(Bug::ForgetsAttemptsWhenCut) {
+            others_run().await;
+        }
         self.since(cuts)?;
         done
     }

@@ -34,7 +34,7 @@ enum Kind {
     Seed,
 }
 
-/// SplitMix64's step: one number for each number, so that none comes twice.
+/// The step of `SplitMix64`: one number for each number, so that none comes twice.
 const fn mixed(number: u64) -> u64 {
     let number = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -56,7 +56,7 @@ impl Trial<'_> {
 
     /// Bytes that look random, as those of real identifiers do, and are never the same for two things.
     fn bytes(&self, what: Kind, number: u64) -> [u8; 32] {
-        let mut state = number | u64::from(self.number) << 44 | (what as u64) << 60;
+        let mut state = number | (u64::from(self.number) << 44) | ((what as u64) << 60);
         let mut bytes = [0; 32];
         for part in bytes.chunks_exact_mut(8) {
             state = mixed(state);
