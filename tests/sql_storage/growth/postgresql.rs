@@ -47,6 +47,7 @@ async fn loaded(url: &str, tokens: u64) -> (PgPool, PostgresStorage, Load) {
 #[tokio::test(flavor = "multi_thread")]
 async fn postgresql_costs_no_more_when_it_is_full() {
     let Some(server) = Postgres::get() else { return };
+    let _turn = super::TURN.lock().await;
     let (_, small, small_load) = loaded(&server.database().await, 1_000).await;
     let url = server.database().await;
     let begun = Instant::now();
@@ -140,7 +141,7 @@ async fn purge_does_not_stop_issuance(url: &str, storage: &PostgresStorage) {
         });
     let issuing = PostgresOptions::new().with_pool(impatient.connect(url).await.unwrap()).await.unwrap();
     let purged = purge_beside_issuance(storage, &issuing).await;
-    assert!(purged.0 > 20_000 && purged.1.len() > 10, "{} rows, {} issuances", purged.0, purged.1.len());
+    assert!(purged.0 > 10_000 && purged.1.len() > 10, "{} rows, {} issuances", purged.0, purged.1.len());
     print_purge("PostgreSQL", &issuing, purged).await;
     assert_eq!(storage.purge_expired(now(), 20_000).await.unwrap(), 0, "something due was left");
 }
