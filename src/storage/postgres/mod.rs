@@ -59,7 +59,7 @@ use crate::secret::TokenHash;
 ///
 /// # Tables
 /// `grantor_clients`, `grantor_grants`, `grantor_tokens`, and `grantor_migrations` for the bookkeeping; a prefix and a schema of
-/// your choice with [`PostgresOptions`]. They stand, with comments, in `migrations/postgres` of this crate. There is nothing in
+/// your choice with [`PostgresOptions`]. [`manual::tables`](crate::manual::tables) shows them. There is nothing in
 /// them that can be presented: tokens and client secrets are digests, and the seed beside a spent refresh token is erased
 /// by the next refresh or a minute later by [`purge_expired`](Storage::purge_expired), which is to be called from
 /// time to time.

@@ -52,7 +52,7 @@ use crate::secret::TokenHash;
 ///
 /// # Tables
 /// `grantor_clients`, `grantor_grants`, `grantor_tokens`, and `grantor_migrations` for the bookkeeping; a prefix of your choice with
-/// [`SqliteOptions`]. They stand, with comments, in `migrations/sqlite` of this crate. Tokens and client secrets are
+/// [`SqliteOptions`]. [`manual::tables`](crate::manual::tables) shows them. Tokens and client secrets are
 /// stored as digests only; the seed beside a spent refresh token is erased by the next refresh or a minute later by
 /// [`purge_expired`](Storage::purge_expired), which is to be called from time to time.
 ///
@@ -82,6 +82,14 @@ impl SqliteStorage {
     /// See [`SqliteOptions::open`].
     pub async fn open(path: impl AsRef<Path>) -> Result<Self, StorageError> {
         SqliteOptions::new().open(path).await
+    }
+
+    /// Like [`open`](Self::open), for the file that a URL names: `sqlite:oauth.db`.
+    ///
+    /// # Errors
+    /// See [`SqliteOptions::connect`].
+    pub async fn connect(url: &str) -> Result<Self, StorageError> {
+        SqliteOptions::new().connect(url).await
     }
 
     /// Uses a pool of the host's and brings the tables up to date, with the default [`SqliteOptions`].

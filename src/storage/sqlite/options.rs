@@ -85,10 +85,24 @@ impl SqliteOptions {
     pub async fn open(self, path: impl AsRef<Path>) -> Result<SqliteStorage, StorageError> {
         let path = path.as_ref();
         if path.as_os_str().is_empty() || path == Path::new(":memory:") {
-            return Err(StorageError::new("an SQLite storage needs a file"));
+            return Err(needs_a_file());
         }
-        let connect = SqliteConnectOptions::new()
-            .filename(path)
+        self.open_with(SqliteConnectOptions::new().filename(path)).await
+    }
+
+    /// Like [`open`](Self::open), for the file that a URL names: `sqlite:oauth.db`, `sqlite:///var/lib/oauth.db?cache=private`.
+    ///
+    /// # Errors
+    /// The URL is malformed, or as for [`open`](Self::open).
+    pub async fn connect(self, url: &str) -> Result<SqliteStorage, StorageError> {
+        if url.contains(":memory:") || url.contains("mode=memory") {
+            return Err(needs_a_file());
+        }
+        self.open_with(url.parse().map_err(error)?).await
+    }
+
+    async fn open_with(self, connect: SqliteConnectOptions) -> Result<SqliteStorage, StorageError> {
+        let connect = connect
             .create_if_missing(self.migrates)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
@@ -124,6 +138,10 @@ impl SqliteOptions {
         let statements = Arc::new(Statements::new(&names));
         Ok(SqliteStorage { pool, turn: Arc::default(), statements, timeout: self.timeout })
     }
+}
+
+fn needs_a_file() -> StorageError {
+    StorageError::new("an SQLite storage needs a file")
 }
 
 /// Connects. While another process switches a new file to WAL mode, SQLite does not wait but fails.
