@@ -59,9 +59,10 @@ impl Observer for TracingObserver {
             }
             EventKind::BearerRefused { grant_id, code, error } => {
                 let grant_id = grant_id.map(tracing::field::display);
-                match error {
-                    Some(error) => tracing::error!(target: "grantor", event = name, grant_id, code, %error),
-                    None => tracing::info!(target: "grantor", event = name, grant_id, code),
+                if let Some(error) = error {
+                    tracing::error!(target: "grantor", event = name, grant_id, code, %error);
+                } else {
+                    tracing::info!(target: "grantor", event = name, grant_id, code);
                 }
             }
         }

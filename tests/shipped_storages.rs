@@ -1,5 +1,5 @@
 //! The contract suite on every storage that is shipped and keeps records outside the process, and on the example of one written by
-//! hand. (MemoryStorage: `storage.rs`. That the suite finds what is wrong: `storage_contract/`.)
+//! hand. (`MemoryStorage`: `storage.rs`. That the suite finds what is wrong: `storage_contract/`.)
 
 #[path = "common/postgres.rs"]
 mod postgres;

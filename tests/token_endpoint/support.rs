@@ -282,7 +282,7 @@ impl Storage for Spy {
     async fn exchange(&self, spend: &Spend, successors: &[StoredToken]) -> Result<Exchange, StorageError> {
         self.note("exchange");
         if let Some(outcome) = &*self.outcome.lock().unwrap() {
-            return Ok(outcome.clone());
+            return Ok(*outcome);
         }
         self.inner.exchange(spend, successors).await
     }
