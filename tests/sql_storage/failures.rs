@@ -170,7 +170,7 @@ async fn a_lock_that_is_held_for_too_long_is_unavailable_and_the_token_stays_goo
     run(&mut locked.holder, "COMMIT").await;
     assert!(!is_spent(&locked.storage, &locked.token).await);
     let Locked { storage, token, .. } = &locked;
-    assert!(is_done(&storage.exchange(&spend(token, 2), &successors(token, 10)).await.unwrap()));
+    assert!(is_done(storage.exchange(&spend(token, 2), &successors(token, 10)).await.unwrap()));
 }
 
 #[tokio::test]
@@ -202,7 +202,7 @@ async fn an_exchange_whose_connection_is_ended_while_it_waits_is_unavailable_and
     run(&mut locked.holder, "COMMIT").await;
     assert!(!is_spent(&locked.storage, &locked.token).await);
     let Locked { storage, token, .. } = &locked;
-    assert!(is_done(&storage.exchange(&spend(token, 2), &successors(token, 10)).await.unwrap()));
+    assert!(is_done(storage.exchange(&spend(token, 2), &successors(token, 10)).await.unwrap()));
 }
 
 #[tokio::test]
@@ -223,10 +223,10 @@ async fn connections_that_were_ended_while_idle_cost_a_reader_nothing_and_a_writ
     end().await;
     let written = storage.exchange(&spend(&token, 1), &successors(&token, 10)).await;
     match written {
-        Ok(done) => assert!(is_done(&done)),
+        Ok(done) => assert!(is_done(done)),
         Err(error) => {
             assert!(error.is_unavailable(), "{error:?}");
-            assert!(is_done(&storage.exchange(&spend(&token, 2), &successors(&token, 10)).await.unwrap()));
+            assert!(is_done(storage.exchange(&spend(&token, 2), &successors(&token, 10)).await.unwrap()));
         }
     }
 }
@@ -246,7 +246,7 @@ async fn what_the_server_rolls_back_for_the_sake_of_others_is_tried_again() {
         let exchange = locked.exchange().await;
         // Read committed would see the row as it is now; the others have to begin anew, or fail with 40001.
         run(&mut locked.holder, "UPDATE grantor_tokens SET scope = 'user:write'; COMMIT").await;
-        assert!(is_done(&exchange.await.unwrap().unwrap()), "{level}");
+        assert!(is_done(exchange.await.unwrap().unwrap()), "{level}");
 
         let storage = &locked.storage;
         let token = opened(storage, 2).await;
@@ -282,7 +282,7 @@ async fn a_deadlock_with_somebody_elses_transaction_is_survived() {
     let exchange = locked.exchange().await;
     // The exchange holds the grant and waits for the token; this holds the token and waits for the grant.
     run(&mut locked.holder, "UPDATE grantor_grants SET scope = 'user:write'; COMMIT").await;
-    assert!(is_done(&exchange.await.unwrap().unwrap()));
+    assert!(is_done(exchange.await.unwrap().unwrap()));
 }
 
 #[tokio::test]
@@ -301,7 +301,7 @@ async fn of_many_exchanges_in_one_family_each_token_is_spent_once_and_none_fails
     });
     let mut done = 0;
     for racer in racers.collect::<Vec<_>>() {
-        done += usize::from(is_done(&racer.await.unwrap()));
+        done += usize::from(is_done(racer.await.unwrap()));
     }
     assert_eq!(done, 40);
 }
@@ -357,7 +357,7 @@ async fn a_writer_of_sqlite_that_is_kept_out_for_too_long_is_unavailable_and_a_r
     kept_out(&storage, &token).await;
     drop(orders);
     process.wait().unwrap();
-    assert!(is_done(&storage.exchange(&spend(&token, 1), &successors(&token, 10)).await.unwrap()));
+    assert!(is_done(storage.exchange(&spend(&token, 1), &successors(&token, 10)).await.unwrap()));
 }
 
 async fn kept_out(storage: &SqliteStorage, token: &grantor::StoredToken) {

@@ -30,7 +30,7 @@ async fn every_call_is_whole_or_nothing<S: Storage + ClientRegistry>(storage: &S
     let (mut number, mut moments) = (1_000, [0; 4]);
     let app = || Client::confidential("app", secret()).client_credentials().build().unwrap();
     storage.register(app()).await.unwrap();
-    for call in 0..4 {
+    for (call, moments) in moments.iter_mut().enumerate() {
         for times in 0.. {
             number += 10;
             let token = opened(storage, number).await;
@@ -39,7 +39,7 @@ async fn every_call_is_whole_or_nothing<S: Storage + ClientRegistry>(storage: &S
             let first = [refresh_token(&opening, number + 5), refresh_token(&opening, number + 6)];
             let done = match call {
                 0 => dropped_after(times, storage.exchange(&spend(&token, number), &next)).await.map(|done| {
-                    assert!(is_done(&done.unwrap()));
+                    assert!(is_done(done.unwrap()));
                 }),
                 1 => dropped_after(times, storage.open_grant(&opening, &first)).await.map(Result::unwrap),
                 2 => dropped_after(times, storage.purge_expired(start() + Duration::days(60), 2)).await.map(|done| {
@@ -67,7 +67,7 @@ async fn every_call_is_whole_or_nothing<S: Storage + ClientRegistry>(storage: &S
             if done.is_some() {
                 break;
             }
-            moments[call] += 1;
+            *moments += 1;
         }
     }
     assert!(moments.iter().all(|moments| *moments >= 2), "the calls were hardly interrupted: {moments:?}");

@@ -18,7 +18,7 @@ async fn storages() -> Option<(Proxy, PostgresStorage, PostgresStorage)> {
     let through = PostgresStorage::connect(&proxy.url).await.unwrap();
     // Both statements are prepared after this.
     let token = opened(&through, 900).await;
-    assert!(is_done(&through.exchange(&spend(&token, 900), &successors(&token, 901)).await.unwrap()));
+    assert!(is_done(through.exchange(&spend(&token, 900), &successors(&token, 901)).await.unwrap()));
     Some((proxy, through, direct))
 }
 
@@ -27,7 +27,7 @@ async fn an_exchange_whose_answer_was_lost_after_the_commit_finds_its_own_attemp
     let Some((proxy, storage, direct)) = storages().await else { return };
     let token = opened(&storage, 1).await;
     proxy.plan(Plan::LoseAnswer(EXCHANGE));
-    assert!(is_done(&storage.exchange(&spend(&token, 1), &successors(&token, 10)).await.unwrap()));
+    assert!(is_done(storage.exchange(&spend(&token, 1), &successors(&token, 10)).await.unwrap()));
     assert!(was_exchanged(&direct, &token, &successors(&token, 10)).await);
     // It is spent for everybody else.
     let again = storage.exchange(&spend(&token, 2), &successors(&token, 20)).await.unwrap();
@@ -42,10 +42,7 @@ async fn an_exchange_that_never_reached_the_server_is_unavailable_and_changes_no
     let error = storage.exchange(&spend(&token, 1), &successors(&token, 10)).await.unwrap_err();
     assert!(error.is_unavailable(), "{error:?}");
     assert!(!was_exchanged(&direct, &token, &successors(&token, 10)).await);
-    assert!(
-        is_done(&storage.exchange(&spend(&token, 1), &successors(&token, 10)).await.unwrap()),
-        "the next try works"
-    );
+    assert!(is_done(storage.exchange(&spend(&token, 1), &successors(&token, 10)).await.unwrap()), "the next try works");
 }
 
 /// A refresh token that is not consumed has nowhere to write the attempt down.
@@ -61,7 +58,7 @@ async fn an_exchange_without_rotation_whose_answer_was_lost_is_unavailable() {
     // Nobody knows the token that was stored, and the old one is good for another try.
     assert!(direct.find(&access.hash).await.unwrap().is_some());
     let [_, other] = successors(&token, 20);
-    assert!(is_done(&storage.exchange(&order, &[other]).await.unwrap()));
+    assert!(is_done(storage.exchange(&order, &[other]).await.unwrap()));
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ mod failures;
 mod growth;
 mod interruptions;
 mod lost_answers;
+mod many_grants;
 mod opening;
 mod proxy;
 mod records;

@@ -54,10 +54,8 @@ fn the_migrations_that_were_released_have_not_changed() {
     ];
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("migrations");
     for (file, digest) in released {
-        let found: String = Sha256::digest(std::fs::read(folder.join(file)).unwrap())
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
+        let bytes = Sha256::digest(std::fs::read(folder.join(file)).unwrap());
+        let found = bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
         assert_eq!(
             found, digest,
             "migrations/{file} has changed. Databases that were made with the old one refuse to open with the new one: put the \
@@ -272,7 +270,7 @@ async fn a_role_that_may_not_change_tables_is_enough_without_migrations() {
     let storage = options().migrate(false).connect(&url).await.unwrap();
     storage.register(app("a")).await.unwrap();
     let token = opened(&storage, 1).await;
-    assert!(is_done(&storage.exchange(&spend(&token, 1), &successors(&token, 10)).await.unwrap()));
+    assert!(is_done(storage.exchange(&spend(&token, 1), &successors(&token, 10)).await.unwrap()));
     let end = token.expires_at + time::Duration::DAY;
     assert!(storage.purge_expired(end, 100).await.unwrap() > 0);
     storage.remove(&grantor::ClientId::new("a").unwrap(), end).await.unwrap();
@@ -305,12 +303,12 @@ async fn an_opening_that_is_dropped_leaves_the_hosts_connection_in_no_transactio
     let (pool, other) =
         (PgPoolOptions::new().max_connections(1).connect(&url).await.unwrap(), PgPool::connect(&url).await);
     let other = other.unwrap();
-    run(&pool, "CREATE TABLE notes (number integer)").await;
-    for times in 0.. {
+    run(&pool, "CREATE TABLE notes (number bigint)").await;
+    for (times, written) in (0..).zip(1_i64..) {
         let opening = dropped_after(times, PostgresStorage::with_pool(pool.clone())).await;
-        sqlx::query("INSERT INTO notes VALUES ($1)").bind(times as i32).execute(&pool).await.unwrap();
+        sqlx::query("INSERT INTO notes VALUES ($1)").bind(written).execute(&pool).await.unwrap();
         let count: i64 = sqlx::query_scalar("SELECT count(*) FROM notes").fetch_one(&other).await.unwrap();
-        assert_eq!(count, times as i64 + 1, "dropped after {times}: what the host wrote is not committed");
+        assert_eq!(count, written, "dropped after {times}: what the host wrote is not committed");
         if let Some(opening) = opening {
             opening.unwrap();
             break;

@@ -104,7 +104,7 @@ pub async fn was_exchanged(storage: &impl Storage, token: &StoredToken, successo
     spent
 }
 
-pub fn is_done(exchange: &Exchange) -> bool {
+pub fn is_done(exchange: Exchange) -> bool {
     matches!(exchange, Exchange::Done)
 }
 

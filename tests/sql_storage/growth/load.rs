@@ -1,11 +1,12 @@
 //! A realistic database, made in SQL: families of 1 to 10 tokens, all refresh tokens but the last, all of them spent but the
 //! last; every tenth grant has ended, every fiftieth was revoked, every fifth access token has expired.
+#![allow(unreachable_pub, reason = "a module of a test binary")]
 
 use grantor::GrantId;
 use grantor::secret::TokenHash;
 
 /// How many clients the grants are spread over.
-pub const CLIENTS: u64 = 200;
+pub const CLIENTS: u64 = 5;
 
 /// What was loaded: grants with the numbers from 1 on.
 #[derive(Debug, Clone, Copy)]

@@ -58,7 +58,7 @@ async fn open_and_exchange(storage: &impl Storage) {
     let grant = grant(number);
     let token = refresh_token(&grant, number);
     storage.open_grant(&grant, std::slice::from_ref(&token)).await.unwrap();
-    assert!(is_done(&storage.exchange(&spend(&token, number), &successors(&token, number + 1)).await.unwrap()));
+    assert!(is_done(storage.exchange(&spend(&token, number), &successors(&token, number + 1)).await.unwrap()));
 }
 
 /// Spends the last refresh token of the `number`-th grant that has a good one.
@@ -69,7 +69,7 @@ async fn exchange_loaded(storage: &impl Storage, load: Load, number: u64) {
     let grant_id = load::grant_id(family);
     let order = Spend { grant_id, kind: TokenKind::RefreshToken, ..spend(&old, fresh()) };
     let next = successors(&old, fresh()).map(|token| grantor::StoredToken { grant_id, ..token });
-    assert!(is_done(&storage.exchange(&order, &next).await.unwrap()), "grant {family}");
+    assert!(is_done(storage.exchange(&order, &next).await.unwrap()), "grant {family}");
 }
 
 async fn median(mut call: impl AsyncFnMut(u64)) -> Duration {
