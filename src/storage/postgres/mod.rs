@@ -48,7 +48,10 @@ use crate::secret::TokenHash;
 ///
 /// # Round trips
 /// One for each call on its winning path, so: client credentials 1, code exchange 2, refresh 2, bearer check 1, revocation
-/// of a grant 1, each after the look-up of the client, which is 1. An exchange that finds its token spent takes 1 more.
+/// of a grant 1, each after the look-up of the client, which is 1. An exchange that finds its token spent takes 1 more,
+/// a statement that a connection meets for the first time 1 more to prepare it, and a connection that was idle for more than a
+/// second 1 more to be tried. `sqlx` sends one message when a connection goes back to the pool; only who needs that very
+/// connection waits for the answer, so let the pool have some to spare.
 ///
 /// # Failures
 /// What PostgreSQL rolled back for the sake of another transaction, or never got because the connection was closed before, is tried
