@@ -120,9 +120,10 @@ impl PostgresOptions {
         self.with_pool(pool).await
     }
 
-    /// Uses a pool of the host's, best one of its own: `sqlx` 0.9.0 (its issue 4393) may give a connection back inside a transaction if a
-    /// `begin()` elsewhere was dropped while it waited, and what is written with it next is not committed. Let it wait for a connection no longer than the timeout, and spare each call a round trip
-    /// with `test_before_acquire(false)`.
+    /// Uses a pool of the host's. Let it wait for a connection no longer than the timeout, and spare each call a round trip
+    /// with `test_before_acquire(false)`. Best it is used for nothing else: if a `begin()` is dropped while it waits,
+    /// `sqlx` 0.9.0 may give the connection back inside a transaction (its issue 4393), and what is written with it next is
+    /// not committed.
     ///
     /// # Errors
     /// A name is not allowed, a migration failed, or the tables are those of another version.
