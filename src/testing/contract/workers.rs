@@ -66,6 +66,22 @@ fn together(workers: &mut [Worker], batches: &[Vec<Order>]) -> Outcome<Vec<Vec<A
     Ok(all)
 }
 
+/// Lets all meet again and again, because one process is soon ahead of another: `batch` is what a worker does about one item.
+fn step_by_step<T>(
+    workers: &mut [Worker],
+    items: &[T],
+    batch: impl Fn(usize, usize, &T) -> Vec<Order>,
+) -> Outcome<Vec<Vec<Answer>>> {
+    let mut all = vec![Vec::new(); workers.len()];
+    for (number, item) in items.iter().enumerate() {
+        let batches: Vec<_> = (0..workers.len()).map(|worker| batch(worker, number, item)).collect();
+        for (all, answers) in all.iter_mut().zip(together(workers, &batches)?) {
+            all.extend(answers);
+        }
+    }
+    Ok(all)
+}
+
 fn one(worker: &mut Worker, order: Order) -> Outcome<Answer> {
     let mut answers = together(std::slice::from_mut(worker), &[vec![order]])?.pop().unwrap_or_default();
     answers.pop().ok_or_else(|| Trouble::new("a worker answers each order", "it does not"))
@@ -118,14 +134,10 @@ fn one_of_many_is_done(t: &Trial<'_>) -> Outcome {
     let contested = CONTESTED * u64::from(t.host.rounds);
     let families = (0..contested).map(|number| t.family(number * 100)).collect::<Outcome<Vec<_>>>()?;
     let by = |number: usize, worker: usize| number as u64 * 100 + 10 * (worker as u64 + 1);
-    let batch = |worker: usize| {
-        let order = |(number, (of, old)): (usize, &(Grant, StoredToken))| {
-            let by = by(number, worker);
-            Order::Exchange(t.spend(old, by).into(), t.successors(by, of, old))
-        };
-        families.iter().enumerate().map(order).collect::<Vec<_>>()
-    };
-    let answers = together(&mut workers, &(0..PROCESSES).map(batch).collect::<Vec<_>>())?;
+    let answers = step_by_step(&mut workers, &families, |worker, number, (of, old)| {
+        let by = by(number, worker);
+        vec![Order::Exchange(t.spend(old, by).into(), t.successors(by, of, old))]
+    })?;
     for (number, (of, old)) in families.iter().enumerate() {
         let done: Vec<_> = (0..PROCESSES).filter(|worker| matches!(answers[*worker][number], Answer::Done)).collect();
         t.same("how many processes are Done with one token", &1, &done.len());
@@ -153,22 +165,19 @@ fn revoked_while_used(t: &Trial<'_>) -> Outcome {
         let first: Vec<_> = (0..PROCESSES).map(|worker| link(number, worker, 0, of)).collect();
         t.node(0).open(of, &first)?;
     }
-    let batch = |worker: usize| -> Vec<Order> {
-        let orders = |(number, of): (u64, &Grant)| -> Vec<Order> {
-            let exchange = |step: u64| {
-                let old = link(number, worker, step, of);
-                let by = number * 100 + worker as u64 * 10 + step;
-                Order::Exchange(t.spend(&old, by).into(), vec![link(number, worker, step + 1, of)])
-            };
-            if worker > 0 {
-                return (0..LINKS).map(exchange).collect();
-            }
-            let revoke = [Order::Revoke(of.id, t.at(HOUR)), Order::Find(link(number, 1, 0, of).hash)];
-            (0..LINKS / 2).map(exchange).chain(revoke).collect()
+    let answers = step_by_step(&mut workers, &grants, |worker, number, of| {
+        let number = number as u64;
+        let exchange = |step: u64| {
+            let old = link(number, worker, step, of);
+            let by = number * 100 + worker as u64 * 10 + step;
+            Order::Exchange(t.spend(&old, by).into(), vec![link(number, worker, step + 1, of)])
         };
-        (0..).zip(&grants).flat_map(orders).collect()
-    };
-    let answers = together(&mut workers, &(0..PROCESSES).map(batch).collect::<Vec<_>>())?;
+        if worker > 0 {
+            return (0..LINKS).map(exchange).collect();
+        }
+        let revoke = [Order::Revoke(of.id, t.at(HOUR)), Order::Find(link(number, 1, 0, of).hash)];
+        (0..LINKS / 2).map(exchange).chain(revoke).collect()
+    })?;
     for answer in answers[0].iter().filter(|answer| matches!(answer, Answer::Found(_))) {
         let is_dead = matches!(answer, Answer::Found(Some(found)) if found.1.revoked_at.is_some());
         t.holds(is_dead, "a grant is revoked as soon as its revocation returns", || format!("{answer:?}"));
