@@ -197,6 +197,9 @@ fn a_revoked_family(t: &Trial<'_>) -> Outcome {
     Ok(())
 }
 
+/// How long a chain may become if the revocation is late.
+const MOST_STEPS: u64 = 500;
+
 fn revoked_while_used(t: &Trial<'_>) -> Outcome {
     for round in t.rounds(10) {
         let base = round * 10_000;
@@ -207,14 +210,14 @@ fn revoked_while_used(t: &Trial<'_>) -> Outcome {
         t.node(0).open(&of, &first)?;
         let which = GrantSelector::Id(of.id);
         let walk = |runner: usize, node: Node<'_>| -> Outcome<u64> {
-            for step in 0.. {
+            for step in 0..MOST_STEPS {
                 let successor = StoredToken { parent: Some(link(runner, step).hash), ..link(runner, step + 1) };
                 let order = t.spend(&link(runner, step), base + runner as u64 * 1_000 + step);
-                if node.exchange(&order, &[successor])? != Exchange::Done || step == 500 {
+                if node.exchange(&order, &[successor])? != Exchange::Done {
                     return Ok(step);
                 }
             }
-            Ok(0)
+            Ok(MOST_STEPS)
         };
         let steps = t.race(round, RUNNERS, |runner, node| {
             if runner > 0 {
