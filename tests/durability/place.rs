@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use grantor::Storage;
 use grantor::storage::{PostgresStorage, SqliteStorage};
@@ -69,6 +70,16 @@ impl Opened {
         match self {
             Self::Sqlite(storage) => Arc::new(storage.clone()),
             Self::Postgres(storage) => Arc::new(storage.clone()),
+        }
+    }
+
+    /// Waits until nobody else is at it. PostgreSQL finishes the statements of a client that was killed, which takes a moment.
+    pub(crate) async fn be_alone(&self) {
+        let Self::Postgres(storage) = self else { return };
+        let others = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
+                      AND backend_type = 'client backend' AND pid <> pg_backend_pid()";
+        while sqlx::query_scalar::<_, i64>(others).fetch_one(storage.pool()).await.unwrap() > 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
 

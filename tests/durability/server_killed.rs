@@ -15,7 +15,7 @@ use crate::example::Example;
 use crate::place::Place;
 use crate::postgres::Postgres;
 use crate::storm::{Attempt, Done, Storm};
-use crate::{say, seed, seeds, sized};
+use crate::{say, seed, seeds, sized, soon};
 
 const CLIENTS: usize = 32;
 /// How often a lost refresh is tried again, all at once.
@@ -51,6 +51,7 @@ async fn lose_nothing(name: &str, place: &Place) {
         tips = done.tips;
 
         let opened = place.open().await;
+        soon("the last statements of the server", opened.be_alone()).await;
         let states = ledger.check(&Audit::of(&opened).await, &*opened.storage(), &done.attempts).await;
         opened.close().await;
         server = place.serve();
