@@ -9,7 +9,7 @@ use crate::storage::SEED_LIFETIME;
 use crate::storage::sql::rows;
 
 /// How many rows one statement touches, so that it holds its locks for some milliseconds only.
-const BATCH: usize = 1_000;
+pub(super) const BATCH: usize = 1_000;
 
 impl PostgresStorage {
     pub(super) async fn purge(&self, before: OffsetDateTime, limit: usize) -> Result<usize, StorageError> {

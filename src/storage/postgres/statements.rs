@@ -2,6 +2,7 @@
 
 use sqlx::SqlStr;
 
+use super::purge::BATCH;
 use crate::storage::sql::{Common, Dialect, Names};
 
 /// The statements with the names of one storage.
@@ -116,10 +117,13 @@ impl PurgeStatements {
         let sql = |template: &str| names.render(template);
         Self {
             tokens_of_dead_grants: sql(TOKENS_OF_DEAD_GRANTS),
-            empty_grants: sql("DELETE FROM {grants} WHERE id = ANY(ARRAY( \
-                     SELECT g.id FROM {grants} g WHERE g.ends_at <= $1 \
-                     AND NOT EXISTS (SELECT FROM {tokens} t WHERE t.grant_id = g.id) \
-                     ORDER BY g.ends_at LIMIT $2 FOR UPDATE SKIP LOCKED))"),
+            // Of the first that have ended, or a purge that begins with a million of them would look through all.
+            empty_grants: names.render(&format!(
+                "DELETE FROM {{grants}} WHERE id = ANY(ARRAY( \
+                 SELECT g.id FROM {{grants}} g WHERE g.ends_at <= $1 AND g.id = ANY(ARRAY( \
+                     SELECT id FROM {{grants}} WHERE ends_at <= $1 ORDER BY ends_at LIMIT {BATCH})) \
+                 AND NOT EXISTS (SELECT FROM {{tokens}} t WHERE t.grant_id = g.id) LIMIT $2 FOR UPDATE SKIP LOCKED))"
+            )),
             access_tokens: sql("DELETE FROM {tokens} WHERE hash = ANY(ARRAY( \
                      SELECT hash FROM {tokens} WHERE kind = 'access_token' AND spent_at IS NULL AND expires_at <= $1 \
                      ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED))"),
