@@ -116,7 +116,7 @@ fn plans(log: &str) -> Vec<Value> {
 
 /// No table is read from one end to the other, and no step looks at more than a few batches of rows. (In the small
 /// version PostgreSQL rightly prefers to sort the two thousand grants that have ended; what a purge that looks at all of them
-/// costs is seen from 300,000 tokens on.)
+/// costs is seen at a million tokens.)
 fn check(node: &Value, query: &str) {
     let kind = node["Node Type"].as_str().unwrap();
     let table = node["Relation Name"].as_str().unwrap_or_default();
