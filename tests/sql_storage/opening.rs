@@ -145,6 +145,26 @@ async fn a_name_that_could_end_a_quoted_one_is_refused() {
     assert!(tables(&PgPool::connect(&url).await.unwrap()).await.is_empty());
 }
 
+#[tokio::test]
+async fn a_url_opens_the_file_that_its_path_opens() {
+    let folder = Folder::new();
+    let file = folder.file();
+    SqliteStorage::open(&file).await.unwrap().register(app("app")).await.unwrap();
+    let by_url = SqliteStorage::connect(&format!("sqlite:{}", file.display())).await.unwrap();
+    assert!(by_url.client("app").await.unwrap().is_some());
+    let mode: String = sqlx::query_scalar("PRAGMA journal_mode").fetch_one(by_url.pool()).await.unwrap();
+    assert_eq!(mode, "wal");
+
+    for in_memory in ["sqlite::memory:", "sqlite://:memory:", "sqlite:a.db?mode=memory"] {
+        let error = SqliteStorage::connect(in_memory).await.unwrap_err();
+        assert!(said(&error).contains("needs a file"), "{in_memory}: {}", said(&error));
+    }
+    for path in ["", ":memory:"] {
+        assert!(said(&SqliteStorage::open(path).await.unwrap_err()).contains("needs a file"), "{path:?}");
+    }
+    assert!(SqliteStorage::connect("sqlite:a.db?no-such-option=1").await.is_err());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn many_may_open_a_fresh_database_at_once() {
     for _ in 0..5 {
