@@ -64,6 +64,12 @@ impl Grant {
         self.revoked_at.is_none() && now < self.expires_at
     }
 
+    /// When it ended or will end: when it was revoked, or when its last token expires. From then on it can be purged.
+    #[must_use]
+    pub fn ends_at(&self) -> OffsetDateTime {
+        self.revoked_at.map_or(self.expires_at, |at| at.min(self.expires_at))
+    }
+
     /// The type of its access tokens (RFC 6749 §7.1).
     #[must_use]
     pub fn token_type(&self) -> &str {

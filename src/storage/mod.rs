@@ -14,7 +14,8 @@
 //!    `exchange` that finds its own [`attempt`](Spend::attempt) already written answers [`Exchange::Done`]. When in doubt
 //!    it fails: a refresh is then repeated within its grace window; a code counts as used, because it has no such window, and
 //!    its client's second try ends the grant.
-//! 4. **Crashes** leave the old token unspent or its successors stored: never neither, never half.
+//! 4. **Crashes** leave the old token unspent or its successors stored: never neither, never half. The same holds for a
+//!    call that is given up (its future is dropped): it happens whole or not at all, possibly a little later.
 //! 5. **Evidence outlives expiry.** The row of a spent token stays until its grant has ended or was revoked, so that a
 //!    late replay is still recognised. Before that, only expired, unspent access tokens may go.
 //! 6. **No clock.** Every call that needs a time is given it, in whole microseconds.
@@ -108,14 +109,16 @@ pub trait Storage: Send + Sync {
     /// The storage failed.
     async fn revoke_access_token(&self, token: &TokenHash, at: OffsetDateTime) -> Result<(), StorageError>;
 
-    /// Revokes grants; returns how many were live in the sense of not yet revoked. Every grant whose `open_grant`
-    /// returned before this call began is covered.
+    /// Revokes grants; returns how many had not been revoked before. Every grant whose `open_grant` returned before this call
+    /// began is covered, also one that has ended at `at`: for a node whose clock is behind it still lives. The first
+    /// `revoked_at` stays.
     ///
     /// # Errors
     /// The storage failed; some grants may have been revoked.
     async fn revoke_grants(&self, which: &GrantSelector, at: OffsetDateTime) -> Result<u64, StorageError>;
 
-    /// Grants that are live at `now`, newest first.
+    /// Grants that are live at `now`, newest first; those opened at the same moment in an order that is the same for every
+    /// page, such as by `id`.
     ///
     /// # Errors
     /// The storage failed.
@@ -126,10 +129,13 @@ pub trait Storage: Send + Sync {
         page: &Page,
     ) -> Result<Vec<Arc<Grant>>, StorageError>;
 
-    /// Removes what is of no use any more at `before`: grants that ended or were revoked before it, with all their
-    /// tokens; expired, unspent access tokens of other grants; seeds of tokens spent more than a minute before it.
-    /// Touches at most `limit` rows and returns how many it did, so that a caller repeats it while it returns `limit`. Rows
-    /// that another call is working on at the moment may be left to the next time.
+    /// Removes what is of no use any more at `before`: grants that ended or were revoked at `before` or earlier, with all their
+    /// tokens; of other grants, unspent access tokens that expired at `before` or earlier, and the seeds of tokens spent a
+    /// minute before it or longer ago. Touches at most `limit` rows and returns how many it did, so that a caller repeats it
+    /// while it returns `limit`. Rows that another call is working on at the moment may be left to the next time.
+    ///
+    /// If the limit leaves a part of a grant's tokens, the grant must be closed for good in the same step, by its `revoked_at`:
+    /// by the clock of another node it may not have ended yet, and would go on without its evidence. (Closing is not counted.)
     ///
     /// # Errors
     /// The storage failed; some rows may have been removed.
@@ -259,7 +265,8 @@ pub trait ClientRegistry: ClientStore {
     /// There is no such client, or the storage failed.
     async fn update(&self, client: Client) -> Result<(), RegistryError>;
 
-    /// Adds a credential and lets the others end at `others_end`, in one atomic step: rotation with overlap.
+    /// Adds a credential and lets the others end at `others_end`, in one atomic step: rotation with overlap. In that step,
+    /// [`ClientParts::rotate_credential`](crate::client::ClientParts::rotate_credential) says what becomes of the registration.
     ///
     /// # Errors
     /// There is no such client, it is a public one, or the storage failed.

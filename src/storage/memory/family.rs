@@ -79,7 +79,7 @@ impl Members {
 
     /// When the grant ended or will end, as things stand.
     pub(super) fn end(&self) -> OffsetDateTime {
-        self.grant.revoked_at.map_or(self.grant.expires_at, |at| at.min(self.grant.expires_at))
+        self.grant.ends_at()
     }
 
     pub(super) fn open(&mut self) {
