@@ -59,7 +59,7 @@ impl fmt::Debug for StorageFlag {
 
 /// Neither a URL nor what SQLite takes for a database in memory, of which each connection would have one of its own.
 fn is_file_name(text: &str) -> bool {
-    !text.is_empty() && !text.starts_with("//") && text != ":memory:"
+    !text.is_empty() && !text.starts_with("//") && !text.starts_with("file:") && text != ":memory:"
 }
 
 fn memory() -> Opened {
@@ -97,7 +97,9 @@ fn sqlite(_: &str) -> std::future::Ready<Result<Opened, StartError>> {
 #[cfg(feature = "postgres")]
 async fn postgres(url: &str) -> Result<Opened, StartError> {
     if has_raw_password(url) {
-        return Err("in the postgres:// URL of --storage, @, / and # in a password are written %40, %2F and %23".into());
+        return Err(
+            "in the postgres:// URL of --storage, @, /, ? and # in a password are written %40, %2F, %3F and %23".into(),
+        );
     }
     let options = url.parse::<sqlx::postgres::PgConnectOptions>();
     let options = options.map_err(|error| format!("the postgres:// URL of --storage is malformed: {error}"))?;
@@ -116,9 +118,9 @@ async fn postgres(url: &str) -> Result<Opened, StartError> {
 /// Whether a part of the password may have ended up where the host or the database is named, which are printed.
 #[cfg(feature = "postgres")]
 fn has_raw_password(url: &str) -> bool {
-    let address = url.split('?').next().unwrap_or_default();
+    let (address, query) = url.split_once('?').unwrap_or((url, ""));
     let after_authority = address.splitn(4, '/').nth(3).unwrap_or_default();
-    address.matches('@').count() > 1 || after_authority.contains('@') || address.contains('#')
+    address.matches('@').count() > 1 || query.contains('@') || after_authority.contains('@') || address.contains('#')
 }
 
 #[cfg(not(feature = "postgres"))]

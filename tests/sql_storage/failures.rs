@@ -206,29 +206,29 @@ async fn an_exchange_whose_connection_is_ended_while_it_waits_is_unavailable_and
 }
 
 #[tokio::test]
-async fn connections_that_were_ended_while_idle_cost_a_reader_nothing_and_a_writer_one_503() {
+async fn connections_that_were_ended_while_idle_cost_a_caller_nothing() {
     let Some(server) = Postgres::get() else { return };
     let url = server.database().await;
     let storage = PostgresOptions::new().max_connections(1).connect(&url).await.unwrap();
+    let other = PgPoolOptions::new().max_connections(1).connect(&url).await.unwrap();
     let token = opened(&storage, 1).await;
     let end = async || {
-        let other = PgPool::connect(&url).await.unwrap();
         // Until it is back in the pool, it would not be idle.
         drop(storage.pool().acquire().await.unwrap());
         sqlx::raw_sql(TERMINATE_OTHERS).execute(&other).await.unwrap();
-        other.close().await;
+        // What is left to read is its last words; only when it is gone is the pipe broken.
+        let left =
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()";
+        while sqlx::query_scalar::<_, i64>(left).fetch_one(&other).await.unwrap() > 0 {
+            tokio::task::yield_now().await;
+        }
     };
     end().await;
     assert!(storage.find(&token.hash).await.unwrap().is_some());
     end().await;
-    let written = storage.exchange(&spend(&token, 1), &successors(&token, 10)).await;
-    match written {
-        Ok(done) => assert!(is_done(done)),
-        Err(error) => {
-            assert!(error.is_unavailable(), "{error:?}");
-            assert!(is_done(storage.exchange(&spend(&token, 2), &successors(&token, 10)).await.unwrap()));
-        }
-    }
+    assert!(is_done(storage.exchange(&spend(&token, 1), &successors(&token, 10)).await.unwrap()));
+    end().await;
+    opened(&storage, 2).await;
 }
 
 #[tokio::test]
@@ -370,6 +370,38 @@ async fn kept_out(storage: &SqliteStorage, token: &grantor::StoredToken) {
         assert!(error.is_unavailable(), "{error:?}");
     }
     assert!(!is_spent(storage, token).await);
+}
+
+/// The first answer was lost, the caller asks again, and this time nobody may write: what was done is known all the same.
+#[tokio::test]
+async fn an_exchange_of_sqlite_that_was_done_is_done_although_the_file_is_locked_when_it_is_asked_for_again() {
+    let folder = Folder::new();
+    let storage = SqliteOptions::new().timeout(SHORT).open(folder.file()).await.unwrap();
+    let (token, other) = (opened(&storage, 1).await, opened(&storage, 2).await);
+    let order = spend(&token, 1);
+    assert!(is_done(storage.exchange(&order, &successors(&token, 10)).await.unwrap()));
+
+    let writer = SqliteStorage::open(folder.file()).await.unwrap();
+    let held = writer.pool().begin_with("BEGIN IMMEDIATE").await.unwrap();
+    assert!(is_done(storage.exchange(&order, &successors(&token, 10)).await.unwrap()), "its own attempt stands there");
+    assert!(storage.exchange(&spend(&token, 2), &[]).await.unwrap_err().is_unavailable(), "another attempt does not");
+    assert!(storage.exchange(&spend(&other, 3), &[]).await.unwrap_err().is_unavailable());
+    drop(held);
+}
+
+/// Whoever waited for the revocation finds the grant dead, and not as it was when the exchange began.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_exchange_that_waited_for_a_revocation_is_dead() {
+    let Some(mut locked) = locked(PostgresOptions::new(), PgPoolOptions::new()).await else { return };
+    let second = opened(&locked.storage, 2).await;
+    run(&mut locked.holder, "COMMIT; BEGIN; UPDATE grantor_grants SET revoked_at = '2026-01-01T00:00:01Z'").await;
+    let (storage, token) = (locked.storage.clone(), second.clone());
+    let exchange = tokio::spawn(async move { storage.exchange(&spend(&token, 1), &successors(&token, 10)).await });
+    waiting_for_locks(&locked.pool, 1).await;
+    run(&mut locked.holder, "COMMIT").await;
+    assert_eq!(exchange.await.unwrap().unwrap(), Exchange::Dead);
+    assert!(!is_spent(&locked.storage, &second).await);
+    assert!(locked.storage.find(&successors(&second, 10)[0].hash).await.unwrap().is_none());
 }
 
 #[tokio::test]

@@ -70,7 +70,8 @@ async fn every_call_is_whole_or_nothing<S: Storage + ClientRegistry>(storage: &S
             *moments += 1;
         }
     }
-    assert!(moments.iter().all(|moments| *moments >= 2), "the calls were hardly interrupted: {moments:?}");
+    let interruptions: usize = moments.iter().sum();
+    assert!(interruptions >= 8, "the calls were hardly interrupted: {moments:?}");
 }
 
 fn secret() -> ClientCredential {
@@ -84,10 +85,9 @@ async fn postgresql_is_left_with_all_of_a_dropped_call_or_nothing() {
     let storage = PostgresOptions::new().max_connections(1).connect(&url).await.unwrap();
     let other = PostgresOptions::new().connect(&url).await.unwrap();
     every_call_is_whole_or_nothing(&storage, &other).await;
-    let open: i64 = sqlx::query_scalar("SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%'")
-        .fetch_one(other.pool())
-        .await
-        .unwrap();
+    let open = "SELECT count(*) FROM pg_stat_activity \
+                WHERE state LIKE 'idle in transaction%' AND datname = current_database()";
+    let open: i64 = sqlx::query_scalar(open).fetch_one(other.pool()).await.unwrap();
     assert_eq!(open, 0);
 }
 

@@ -5,6 +5,7 @@ mod common;
 #[path = "../common/postgres.rs"]
 mod postgres;
 
+mod between_steps;
 mod failures;
 mod growth;
 mod interruptions;

@@ -154,8 +154,17 @@ async fn a_url_opens_the_file_that_its_path_opens() {
     assert!(by_url.client("app").await.unwrap().is_some());
     let mode: String = sqlx::query_scalar("PRAGMA journal_mode").fetch_one(by_url.pool()).await.unwrap();
     assert_eq!(mode, "wal");
+    let synchronous: i64 = sqlx::query_scalar("PRAGMA synchronous").fetch_one(by_url.pool()).await.unwrap();
+    assert_eq!(synchronous, 2, "what was answered survives the machine");
 
-    for in_memory in ["sqlite::memory:", "sqlite://:memory:", "sqlite:a.db?mode=memory"] {
+    for in_memory in [
+        "sqlite:",
+        "sqlite::memory:",
+        "sqlite://:memory:",
+        "sqlite:%3Amemory%3A",
+        "sqlite:a.db?mode=memory",
+        "sqlite:file::memory:",
+    ] {
         let error = SqliteStorage::connect(in_memory).await.unwrap_err();
         assert!(said(&error).contains("needs a file"), "{in_memory}: {}", said(&error));
     }
@@ -296,6 +305,15 @@ async fn a_role_that_may_not_change_tables_is_enough_without_migrations() {
     storage.remove(&grantor::ClientId::new("a").unwrap(), end).await.unwrap();
 }
 
+#[tokio::test]
+async fn a_schema_may_be_named_later_that_was_implied_before() {
+    let Some(server) = Postgres::get() else { return };
+    let url = server.database().await;
+    PostgresStorage::connect(&url).await.unwrap().register(app("a")).await.unwrap();
+    let named = PostgresOptions::new().schema("public").connect(&url).await.unwrap();
+    assert!(named.client("a").await.unwrap().is_some());
+}
+
 /// A migration takes the time that it takes, whatever the limit of a statement; who comes second waits for it.
 #[tokio::test]
 async fn opening_waits_for_the_migration_of_another_node() {
@@ -303,7 +321,7 @@ async fn opening_waits_for_the_migration_of_another_node() {
     let url = server.database().await;
     let pool = PgPool::connect(&url).await.unwrap();
     let mut other = pool.begin().await.unwrap();
-    let lock = "SELECT pg_advisory_xact_lock(hashtextextended('grantor \"grantor_migrations\"', 0))";
+    let lock = "SELECT pg_advisory_xact_lock(hashtextextended('grantor public grantor_', 0))";
     sqlx::raw_sql(lock).execute(&mut *other).await.unwrap();
     let opening = tokio::spawn(async move {
         PostgresOptions::new().timeout(std::time::Duration::from_millis(200)).connect(&url).await

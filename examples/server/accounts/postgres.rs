@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use grantor::{Client, ClientId, Subject};
-use sqlx::PgPool;
+use sqlx::pool::PoolConnection;
+use sqlx::{Connection, PgPool, Postgres};
 
 use super::statements::{self, within};
 use super::{Accounts, Result};
@@ -31,12 +32,22 @@ pub(crate) struct PostgresAccounts(PgPool);
 impl PostgresAccounts {
     /// Creates the tables unless they are there.
     pub(crate) async fn new(pool: PgPool) -> Result<Self> {
-        let mut transaction = pool.begin().await?;
+        let mut connection = for_a_transaction(&pool).await?;
+        let mut transaction = connection.begin().await?;
         sqlx::query(ONE_AT_A_TIME).execute(&mut *transaction).await?;
         sqlx::raw_sql(TABLES).execute(&mut *transaction).await?;
         transaction.commit().await?;
         Ok(Self(pool))
     }
+}
+
+/// A connection that is closed afterwards. A handler is dropped when its browser hangs up, and `sqlx` 0.9.0 may then give a
+/// connection back to the pool in the transaction that was just to begin (its issue 4393): whatever the library wrote
+/// with it next would not be committed.
+async fn for_a_transaction(pool: &PgPool) -> Result<PoolConnection<Postgres>> {
+    let mut connection = pool.acquire().await?;
+    connection.close_on_drop();
+    Ok(connection)
 }
 
 #[async_trait]
@@ -56,7 +67,8 @@ impl Accounts for PostgresAccounts {
         let mut users: Vec<_> = users.iter().collect();
         users.sort_by_key(|(user, _)| user.as_str());
         within(async {
-            let mut transaction = self.0.begin().await?;
+            let mut connection = for_a_transaction(&self.0).await?;
+            let mut transaction = connection.begin().await?;
             for (user, password_hash) in users {
                 let put = sqlx::query(statements::PUT_USER).bind(user.as_str()).bind(password_hash);
                 put.execute(&mut *transaction).await?;
@@ -81,7 +93,8 @@ impl Accounts for PostgresAccounts {
 
     async fn add_application(&self, owner: &Subject, id: &ClientId, most: u32) -> Result<bool> {
         within(async {
-            let mut transaction = self.0.begin().await?;
+            let mut connection = for_a_transaction(&self.0).await?;
+            let mut transaction = connection.begin().await?;
             // Whoever waits for this lock counts afterwards, in a new statement, which sees what the other has added.
             let lock = sqlx::query("SELECT 1 FROM example_users WHERE name = $1 FOR UPDATE").bind(owner.as_str());
             lock.execute(&mut *transaction).await?;

@@ -190,7 +190,8 @@ struct RefusedRow {
 /// `serialization_failure` and `deadlock_detected`: what PostgreSQL undoes so that others can go on. And a purge that was
 /// about to remove a grant (`foreign_key_violation`) which just got a token from a node whose clock is behind.
 ///
-/// A pipe that was broken before all was written is one of them: what is written last is the order to commit.
+/// A pipe that was broken before all was written is one of them: what is written last is the order to commit. (Should something
+/// in between say so of a step that was committed, the repetition meets its own rows and fails, or its own attempt.)
 fn was_rolled_back(error: &sqlx::Error) -> bool {
     if let sqlx::Error::Io(error) = error {
         return error.kind() == std::io::ErrorKind::BrokenPipe;

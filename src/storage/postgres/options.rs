@@ -152,8 +152,8 @@ async fn prepare(connection: &mut PgConnection, names: &Names) -> Result<(), sql
     let no_hurry = "SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0; \
                     SET LOCAL idle_in_transaction_session_timeout = 0";
     sqlx::raw_sql(no_hurry).execute(&mut *connection).await?;
-    let lock = format!("grantor {}", names.table("migrations"));
-    sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))").bind(lock).execute(&mut *connection).await?;
+    let lock = "SELECT pg_advisory_xact_lock(hashtextextended(concat_ws(' ', 'grantor', coalesce($1, current_schema()), $2), 0))";
+    sqlx::query(lock).bind(names.schema()).bind(names.prefix()).execute(&mut *connection).await?;
     let Some(schema) = names.schema() else { return Ok(()) };
     let there = sqlx::query("SELECT 1 FROM pg_namespace WHERE nspname = $1").bind(schema);
     // To say IF NOT EXISTS, one would have to be allowed to create it.

@@ -12,8 +12,8 @@ use crate::error::StorageError;
 use crate::record::{Grant, StoredToken, Subject};
 use crate::secret::{Seed, TokenHash};
 use crate::storage::sql::{
-    BATCH, BEFORE_THE_FIRST, TOKEN_WIDTH, all_of, is_of_one, json, kind_name, last_of, read_grant, read_token, rows,
-    selected,
+    BATCH, BEFORE_THE_FIRST, TOKEN_WIDTH, all_of, host_data, is_of_one, json, kind_name, last_of, read_grant,
+    read_token, rows, selected,
 };
 use crate::storage::{Exchange, GrantSelector, Page, Spend};
 
@@ -26,7 +26,7 @@ impl PostgresStorage {
     pub(super) async fn open(&self, grant: &Grant, tokens: &[StoredToken]) -> Result<(), StorageError> {
         all_of(grant.id, tokens)?;
         let columns = Columns::of(tokens)?;
-        let host_data = grant.host_data.as_ref().map(json).transpose()?;
+        let host_data = host_data(grant)?;
         let details = json(&grant.details)?;
         self.step(|| async {
             let opened = sqlx::query(self.statements.open_grant.clone())

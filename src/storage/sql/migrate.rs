@@ -1,5 +1,6 @@
 //! Migrations: SQL files of ours, run by sqlx, noted down in a table of our own.
 
+use sha2::{Digest, Sha384};
 use sqlx::migrate::{AppliedMigration, Migrate, MigrateError, Migration, MigrationType, Migrator};
 
 use super::Names;
@@ -10,8 +11,10 @@ use crate::error::StorageError;
 /// They are run inside a transaction that excludes other nodes, so the lock that sqlx would take is not needed.
 pub(crate) fn migrator(names: &Names, files: &[(i64, &'static str, &str)]) -> Migrator {
     let migrations = files.iter().map(|(version, description, template)| {
-        let sql = names.render(template);
-        Migration::new(*version, (*description).into(), MigrationType::Simple, sql, false)
+        let migration =
+            Migration::new(*version, (*description).into(), MigrationType::Simple, names.render(template), false);
+        // Of the file, and not of what the names make of it: a schema may be named later that was implied before.
+        Migration { checksum: Sha384::digest(template).to_vec().into(), ..migration }
     });
     let mut migrator = Migrator::with_migrations(migrations.collect());
     migrator.dangerous_set_table_name(names.table("migrations"));
@@ -76,5 +79,40 @@ fn failed_migration(error: MigrateError) -> StorageError {
     match error {
         MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => StorageError::new(error),
         other => StorageError::new(other),
+    }
+}
+
+#[cfg(all(test, feature = "sqlite"))]
+mod tests {
+    use sqlx::sqlite::SqliteConnection;
+    use sqlx::{Connection, Row};
+
+    use super::*;
+
+    const FIRST: (i64, &str, &str) =
+        (1, "a table", "CREATE TABLE {tokens} (id INTEGER); INSERT INTO {tokens} VALUES (7)");
+    const SECOND: (i64, &str, &str) = (2, "a column", "ALTER TABLE {tokens} ADD COLUMN more INTEGER DEFAULT 1");
+
+    async fn sum(connection: &mut SqliteConnection) -> i64 {
+        let sum = sqlx::query("SELECT sum(id + more) FROM grantor_tokens").fetch_one(connection).await.unwrap();
+        sum.get(0)
+    }
+
+    #[tokio::test]
+    async fn a_newer_version_adds_what_is_new_once_and_keeps_what_is_there() {
+        let names = Names::new(None, "grantor_").unwrap();
+        let (old, new) = (migrator(&names, &[FIRST]), migrator(&names, &[FIRST, SECOND]));
+        let mut connection = SqliteConnection::connect("sqlite::memory:").await.unwrap();
+        run_migrations(&mut connection, &names, &old).await.unwrap();
+        assert!(check_migrations(&mut connection, &names, &new).await.is_err(), "the tables are too old");
+        for _ in 0..2 {
+            run_migrations(&mut connection, &names, &new).await.unwrap();
+            check_migrations(&mut connection, &names, &new).await.unwrap();
+            assert_eq!(sum(&mut connection).await, 8);
+        }
+        assert!(run_migrations(&mut connection, &names, &old).await.is_err(), "an old node does not start");
+
+        let changed = migrator(&names, &[FIRST, (2, "a column", "ALTER TABLE {tokens} ADD COLUMN other INTEGER")]);
+        assert!(run_migrations(&mut connection, &names, &changed).await.is_err(), "what was released never changes");
     }
 }

@@ -8,12 +8,14 @@ mod statements;
 
 use std::time::Duration;
 
-use time::{OffsetDateTime, PrimitiveDateTime};
+use time::OffsetDateTime;
 
 pub(super) use self::failure::{failed, is_transport_failure};
 pub(super) use self::migrate::{check_migrations, migrator, run_migrations};
 pub(super) use self::names::Names;
-pub(super) use self::rows::{Cells, TOKEN_WIDTH, json, kind_name, read_client, read_grant, read_place, read_token};
+pub(super) use self::rows::{
+    Cells, TOKEN_WIDTH, host_data, json, kind_name, read_client, read_grant, read_place, read_token,
+};
 pub(super) use self::statements::{Common, Dialect, is_of_one, selected};
 use crate::error::StorageError;
 use crate::record::{GrantId, StoredToken};
@@ -27,9 +29,12 @@ pub(super) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How many grants one statement revokes.
 pub(super) const BATCH: usize = 1_000;
 
-/// What comes before the newest grant in a list: the last moment that a record can name.
+/// What comes before the newest grant in a list: the year 10000, which no database minds and no record comes to.
 pub(super) const BEFORE_THE_FIRST: (OffsetDateTime, GrantId) =
-    (PrimitiveDateTime::MAX.assume_utc(), GrantId::from_bytes([0xff; 16]));
+    match OffsetDateTime::from_unix_timestamp(253_402_300_799) {
+        Ok(time) => (time, GrantId::from_bytes([0xff; 16])),
+        Err(_) => panic!("it is within the range of every build of `time`"),
+    };
 
 /// Tokens are stored with their own grant, or liveness would be asked of the wrong row.
 pub(super) fn all_of(grant: GrantId, tokens: &[StoredToken]) -> Result<(), StorageError> {

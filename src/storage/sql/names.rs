@@ -21,11 +21,20 @@ impl Names {
                 "a schema or table prefix is not 1 to 40 of the characters a-z, 0-9 and _, the first no digit",
             ));
         }
+        if prefix == "_sqlx_" {
+            return Err(StorageError::new(
+                "with the table prefix _sqlx_ our migrations would be noted among the host's",
+            ));
+        }
         Ok(Self { schema: schema.map(str::to_owned), prefix: prefix.to_owned() })
     }
 
     pub(crate) fn schema(&self) -> Option<&str> {
         self.schema.as_deref()
+    }
+
+    pub(crate) fn prefix(&self) -> &str {
+        &self.prefix
     }
 
     /// A table, quoted and with its schema.
@@ -68,9 +77,9 @@ mod tests {
 
     #[test]
     fn a_name_that_is_not_a_plain_identifier_is_refused() {
-        for bad in ["a\"b", "a.b", "A", "1a", "a b", "a;", "é", &"x".repeat(41)] {
+        for bad in ["_sqlx_", "a\"b", "a.b", "A", "1a", "a b", "a;", "é", &"x".repeat(41)] {
             assert!(Names::new(None, bad).is_err(), "{bad}");
-            assert!(Names::new(Some(bad), "").is_err(), "{bad}");
+            assert!(bad == "_sqlx_" || Names::new(Some(bad), "").is_err(), "{bad}");
         }
         assert!(Names::new(Some(""), "x").is_err());
         assert!(Names::new(Some("_a1"), &"x".repeat(40)).is_ok());

@@ -140,6 +140,14 @@ pub(crate) fn json(value: &impl Serialize) -> Result<String, StorageError> {
     serde_json::to_string(value).map_err(StorageError::new)
 }
 
+/// What a host attached. It must be readable again, or the grant could be found by nobody: what is nested too deeply is not.
+pub(crate) fn host_data(grant: &Grant) -> Result<Option<String>, StorageError> {
+    let Some(data) = &grant.host_data else { return Ok(None) };
+    let text = json(data)?;
+    serde_json::from_str::<serde::de::IgnoredAny>(&text).map_err(StorageError::new)?;
+    Ok(Some(text))
+}
+
 pub(crate) const fn kind_name(kind: TokenKind) -> &'static str {
     match kind {
         TokenKind::AuthorizationCode => "authorization_code",

@@ -139,7 +139,7 @@ fn will_pass(code: &str) -> bool {
 
 /// As the columns keep it: whole microseconds since 1970.
 fn micros(time: OffsetDateTime) -> i64 {
-    // `time` ends at the year 9999, which is a 36th of what fits.
+    // Far more fits than the year 9999.
     i64::try_from(time.unix_timestamp_nanos().div_euclid(1_000)).unwrap_or(i64::MAX)
 }
 

@@ -9,7 +9,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePo
 use super::statements::Statements;
 use super::{SqliteStorage, error};
 use crate::error::StorageError;
-use crate::storage::sql::{DEFAULT_PREFIX, DEFAULT_TIMEOUT, Names, check_migrations, migrator, run_migrations};
+use crate::storage::sql::{Cells, DEFAULT_PREFIX, DEFAULT_TIMEOUT, Names, check_migrations, migrator, run_migrations};
 
 /// The migrations, in order. What is in here never changes.
 const MIGRATIONS: [(i64, &str, &str); 1] =
@@ -129,6 +129,11 @@ impl SqliteOptions {
         let migrator = migrator(&names, &MIGRATIONS);
         // Being the one writer keeps other processes out.
         let mut transaction = pool.begin_with("BEGIN IMMEDIATE").await.map_err(error)?;
+        let file = sqlx::query("SELECT file FROM pragma_database_list WHERE name = 'main'");
+        let file = file.fetch_one(&mut *transaction).await.map_err(error)?;
+        if file.text(0).map_err(error)?.is_none_or(str::is_empty) {
+            return Err(needs_a_file());
+        }
         if self.migrates {
             run_migrations(&mut *transaction, &names, &migrator).await?;
         } else {

@@ -12,8 +12,8 @@ use crate::error::StorageError;
 use crate::record::{Grant, GrantId, StoredToken, Subject};
 use crate::secret::TokenHash;
 use crate::storage::sql::{
-    BATCH, BEFORE_THE_FIRST, TOKEN_WIDTH, all_of, is_of_one, json, kind_name, last_of, read_grant, read_token, rows,
-    selected,
+    BATCH, BEFORE_THE_FIRST, TOKEN_WIDTH, all_of, host_data, is_of_one, json, kind_name, last_of, read_grant,
+    read_token, rows, selected,
 };
 use crate::storage::{Exchange, GrantSelector, Page, Spend};
 
@@ -31,7 +31,7 @@ impl SqliteStorage {
             .bind(micros(grant.last_used_at))
             .bind(micros(grant.expires_at))
             .bind(grant.revoked_at.map(micros))
-            .bind(grant.host_data.as_ref().map(json).transpose()?)
+            .bind(host_data(grant)?)
             .bind(json(&grant.details)?)
             .execute(&mut *write.transaction)
             .await

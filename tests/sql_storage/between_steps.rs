@@ -1,0 +1,97 @@
+//! A step that fails half-way: the database refuses one of its writes, whichever it is.
+
+use std::sync::Arc;
+
+use grantor::storage::{PostgresStorage, SqliteStorage, Storage};
+use sqlx::AssertSqlSafe;
+
+use crate::postgres::Postgres;
+use crate::records::{Folder, grant, is_done, opened, refresh_token, spend, successors, was_exchanged};
+
+/// Each write of an exchange and of an opening, as a trigger would name it.
+const WRITES: [(&str, &str); 6] = [
+    ("UPDATE ON grantor_tokens", "NEW.spent_at IS NOT NULL AND OLD.spent_at IS NULL"),
+    ("UPDATE ON grantor_tokens", "NEW.seed IS NULL AND OLD.seed IS NOT NULL"),
+    ("UPDATE ON grantor_grants", "NEW.last_used_at <> OLD.last_used_at"),
+    ("INSERT ON grantor_tokens", "NEW.kind = 'refresh_token'"),
+    ("INSERT ON grantor_tokens", "NEW.kind = 'access_token'"),
+    ("INSERT ON grantor_grants", "NEW.scope IS NOT NULL"),
+];
+
+/// With the write refused, a second exchange of a family and an opening leave nothing; without, they are done.
+async fn all_or_nothing<S: Storage>(storage: &S, number: u64, refuse: impl AsyncFn(), allow: impl AsyncFn()) -> bool {
+    let first = opened(storage, number).await;
+    let second = successors(&first, number + 1);
+    assert!(is_done(storage.exchange(&spend(&first, number), &second).await.unwrap()));
+    let third = successors(&second[0], number + 3);
+    let opening = grant(number + 10);
+    let tokens = [refresh_token(&opening, number + 10), refresh_token(&opening, number + 11)];
+
+    refuse().await;
+    let exchange = storage.exchange(&spend(&second[0], number + 1), &third).await;
+    let open = storage.open_grant(&opening, &tokens).await;
+    allow().await;
+
+    let exchanged = was_exchanged(storage, &second[0], &third).await;
+    assert_eq!(exchanged, exchange.is_ok(), "{exchange:?}");
+    let (spent, family) = storage.find(&first.hash).await.unwrap().unwrap();
+    let has_seed = spent.spent.unwrap().seed.is_some();
+    assert_eq!(has_seed, !exchanged, "the parent's seed goes with the exchange and not without it");
+    assert!(family.last_used_at > family.opened_at, "{family:?}");
+    for token in &tokens {
+        assert_eq!(storage.find(&token.hash).await.unwrap().is_some(), open.is_ok(), "{open:?}");
+    }
+    if !exchanged {
+        assert!(is_done(storage.exchange(&spend(&second[0], number + 2), &third).await.unwrap()));
+    }
+    if open.is_err() {
+        storage.open_grant(&Arc::clone(&opening), &tokens).await.unwrap();
+    }
+    exchange.is_err() || open.is_err()
+}
+
+#[tokio::test]
+async fn an_sqlite_step_of_which_one_write_fails_leaves_nothing() {
+    let folder = Folder::new();
+    let storage = SqliteStorage::open(folder.file()).await.unwrap();
+    let run = async |sql: String| {
+        sqlx::raw_sql(AssertSqlSafe(sql)).execute(storage.pool()).await.unwrap();
+    };
+    for (number, (write, when)) in (1..).zip(WRITES) {
+        let refuse = format!(
+            "CREATE TRIGGER refused BEFORE {write} WHEN {when} BEGIN SELECT RAISE(ABORT, 'the test refuses it'); END"
+        );
+        let failed = all_or_nothing(
+            &storage,
+            100 * number,
+            async || run(refuse.clone()).await,
+            async || run("DROP TRIGGER refused".to_owned()).await,
+        );
+        assert!(failed.await, "{write} when {when} belongs to no step");
+    }
+}
+
+#[tokio::test]
+async fn a_postgresql_step_of_which_one_write_fails_leaves_nothing() {
+    let Some(server) = Postgres::get() else { return };
+    let storage = PostgresStorage::connect(&server.database().await).await.unwrap();
+    let run = async |sql: String| {
+        sqlx::raw_sql(AssertSqlSafe(sql)).execute(storage.pool()).await.unwrap();
+    };
+    run("CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS \
+         $$ BEGIN RAISE EXCEPTION 'the test refuses it'; END $$"
+        .to_owned())
+    .await;
+    for (number, (write, when)) in (1..).zip(WRITES) {
+        let refuse =
+            format!("CREATE TRIGGER refused BEFORE {write} FOR EACH ROW WHEN ({when}) EXECUTE FUNCTION refuse()");
+        let table = write.rsplit(' ').next().unwrap();
+        let failed = all_or_nothing(
+            &storage,
+            100 * number,
+            async || run(refuse.clone()).await,
+            async || run(format!("DROP TRIGGER refused ON {table}")).await,
+        );
+        assert!(failed.await, "{write} when {when} belongs to no step");
+    }
+}
