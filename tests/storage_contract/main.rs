@@ -60,6 +60,7 @@ const BUGS: &[(Bug, Clause, &str)] = &[
     (Bug::PurgesSeedsNever, Clause::Evidence, "erases seeds"),
     (Bug::PurgesMoreThanItMay, Clause::Evidence, "no more rows than it may"),
     (Bug::PurgesTheRevokedNever, Clause::Evidence, "ended and revoked families whole"),
+    (Bug::PurgesOnlyWhatEndedBefore, Clause::Evidence, "ended and revoked families whole"),
     (Bug::ExchangesByItsClock, Clause::NoClock, "judges by the time it is given"),
     (Bug::SpendsByItsClock, Clause::NoClock, "bears the time"),
     (Bug::ListsByItsClock, Clause::NoClock, "list of live grants"),
@@ -69,6 +70,9 @@ const BUGS: &[(Bug, Clause, &str)] = &[
     (Bug::FoldsCase, Clause::RevocationIsFinal, "byte by byte"),
     (Bug::RevokesAnyToken, Clause::RevocationIsFinal, "only an access token"),
     (Bug::RevokesAgain, Clause::RevocationIsFinal, "the first time counts"),
+    (Bug::RevokesOnlyWhatLives, Clause::RevocationIsFinal, "has ended by the time of its revocation"),
+    (Bug::RevokesByAnOldList, Clause::RevocationIsFinal, "of many that revoke the same grants"),
+    (Bug::RevokesByWholeRows, Clause::RevocationIsFinal, "meets exchanges leaves what they moved"),
     (Bug::WritesTheGrantBack, Clause::RevocationIsFinal, "revoked while its tokens are exchanged"),
     (Bug::RevokesWithAnOldIndex, Clause::RevocationIsFinal, "whose opening returned before"),
     (Bug::ListsOldestFirst, Clause::RevocationIsFinal, "newest first"),
@@ -183,6 +187,66 @@ fn a_storage_may_fail_when_its_connections_are_cut_but_not_forget_or_stop_half_w
         let result = judged_when_cut(*bug, 1).0.and_then(|_| judged_when_cut(*bug, 10).0);
         assert_found(result, &format!("{bug:?}"), *clause, case);
     }
+}
+
+#[test]
+fn calls_that_fail_with_one_error_stand_under_one_heading_and_not_among_what_the_cases_ask() {
+    let broken = judged(Bug::CanNotPurge, 1).unwrap_err();
+    let text = broken.to_string();
+    let error = "a row has no end";
+    assert!(broken.cases().len() > 5, "{text}");
+    for violation in broken.violations() {
+        assert!(violation.error.as_deref().is_some_and(|found| found.contains(error)), "{violation:?}");
+        assert!(violation.remedy.contains("find out why first"), "{violation:?}");
+        assert_eq!(text.matches(violation.case).count(), 1, "{text}");
+    }
+    let heading = format!("\n\ncalls failed in {} cases: ", broken.cases().len());
+    assert_eq!(
+        [error, &heading, "find out why first", "\n\n"].map(|part| text.matches(part).count()),
+        [1; 4],
+        "{text}"
+    );
+    assert!(text.contains("    expected  purge_expired succeeds"), "{text}");
+    let remedies = ["no time to live", "erase the seed", "look at the grant's end", "its tokens go with it"];
+    assert!(!remedies.iter().any(|remedy| text.contains(remedy)), "a remedy of a case that asked nothing: {text}");
+}
+
+#[test]
+fn a_purge_that_leaves_what_ends_at_its_very_time_is_told_of_the_boundary_and_one_that_leaves_more_is_not() {
+    let boundary = "what is due at `before` itself goes, too";
+    let broken = judged(Bug::PurgesOnlyWhatEndedBefore, 1).unwrap_err();
+    assert!(broken.violations().iter().all(|violation| violation.remedy.contains(boundary)), "{broken}");
+    let broken = judged(Bug::PurgesTheRevokedNever, 1).unwrap_err();
+    assert!(!broken.to_string().contains(boundary), "{broken}");
+    let broken = judged(Bug::PurgesSpent, 1).unwrap_err();
+    assert!(!broken.to_string().contains(boundary), "{broken}");
+    assert!(
+        broken.to_string().contains("a spent token is kept while the grant lives\n  observed  it is gone"),
+        "{broken}"
+    );
+}
+
+#[test]
+fn what_differs_is_told_and_not_all_that_was_compared() {
+    let broken = judged(Bug::ListsOldestFirst, 1).unwrap_err().to_string();
+    let part = "a list in pages of 4: 10 in all, at position 1: GrantId(";
+    assert!(broken.contains(part), "{part:?} is missing in: {broken}");
+    let lines = broken.lines().filter(|line| line.contains("GrantId("));
+    assert!(lines.clone().all(|line| line.matches("GrantId(").count() == 1), "{broken}");
+    assert!(lines.count() > 2, "{broken}");
+    let broken = judged(Bug::RoundsTimes, 1).unwrap_err().to_string();
+    assert!(broken.contains(": `issued_at` is "), "{broken}");
+    assert!(!broken.contains("expires_at"), "{broken}");
+    let broken = judged(Bug::DropsDetails, 1).unwrap_err().to_string();
+    assert!(broken.contains(": `details.code` is ") && broken.contains("\n  observed  it is absent"), "{broken}");
+}
+
+#[test]
+fn one_case_that_failed_is_not_called_many() {
+    let broken = judged(Bug::KeepsSeeds, 1).unwrap_err();
+    assert_eq!(broken.cases().len(), 1, "{broken}");
+    let text = broken.to_string();
+    assert!(text.starts_with("the storage breaks its contract: 1 case failed, "), "{text}");
 }
 
 #[test]

@@ -50,6 +50,7 @@ pub(crate) enum Bug {
     PurgesSeedsNever,
     PurgesMoreThanItMay,
     PurgesTheRevokedNever,
+    PurgesOnlyWhatEndedBefore,
     // 6
     ExchangesByItsClock,
     SpendsByItsClock,
@@ -61,6 +62,9 @@ pub(crate) enum Bug {
     FoldsCase,
     RevokesAnyToken,
     RevokesAgain,
+    RevokesOnlyWhatLives,
+    RevokesByAnOldList,
+    RevokesByWholeRows,
     WritesTheGrantBack,
     RevokesWithAnOldIndex,
     ListsOldestFirst,
@@ -80,6 +84,8 @@ pub(crate) enum Bug {
     RegistersTwice,
     RotatesWithoutALock,
     KeepsGrantsOfRemovedClients,
+    // Calls that fail
+    CanNotPurge,
 }
 
 #[derive(Default)]
@@ -292,9 +298,10 @@ impl Model {
             let revoked_at = grant.revoked_at.filter(|_| !self.has(Bug::PurgesTheRevokedNever));
             revoked_at.map_or(grant.expires_at, |at| at.min(grant.expires_at))
         };
+        let is_over = |end: OffsetDateTime| end < before || end == before && !self.has(Bug::PurgesOnlyWhatEndedBefore);
         let mut due = Vec::new();
         for token in state.tokens.values() {
-            let is_dead = state.grants.get(&token.grant_id).is_none_or(|grant| end(grant) <= before);
+            let is_dead = state.grants.get(&token.grant_id).is_none_or(|grant| is_over(end(grant)));
             let may_go = match (&token.spent, token.kind) {
                 (Some(_), _) => self.has(Bug::PurgesSpent),
                 (None, TokenKind::AccessToken) => true,
@@ -303,13 +310,13 @@ impl Model {
             let has_seed = token.spent.as_ref().is_some_and(|spent| {
                 spent.seed.is_some() && spent.at + Duration::MINUTE < before && !self.has(Bug::PurgesSeedsNever)
             });
-            if is_dead || may_go && token.expires_at <= before {
+            if is_dead || may_go && is_over(token.expires_at) {
                 due.push(Due::Token(token.hash, is_dead.then_some(token.grant_id)));
             } else if has_seed {
                 due.push(Due::Seed(token.hash));
             }
         }
-        due.extend(state.grants.values().filter(|grant| end(grant) <= before).map(|grant| Due::Grant(grant.id)));
+        due.extend(state.grants.values().filter(|grant| is_over(end(grant))).map(|grant| Due::Grant(grant.id)));
         due
     }
 
@@ -397,6 +404,33 @@ impl Model {
                 state.hidden.extend(successors.iter().map(|token| token.hash));
             }
             Ok(Exchange::Done)
+        })
+        .await
+    }
+
+    /// The revocation of a storage that reads what there is to revoke, thinks, and then writes it: the new time, or all of it.
+    async fn revoke_what_was_read(&self, which: &GrantSelector, at: OffsetDateTime) -> Result<u64, StorageError> {
+        let read: Vec<Grant> = self
+            .step(async |state| {
+                let is_left = |grant: &&Grant| which.selects(grant) && grant.revoked_at.is_none();
+                Ok(state.grants.values().filter(is_left).cloned().collect())
+            })
+            .await?;
+        others_run().await;
+        self.step(async |state| {
+            let mut revoked = 0;
+            for mut grant in read {
+                let Some(row) = state.grants.get_mut(&grant.id) else { continue };
+                if self.has(Bug::RevokesByAnOldList) {
+                    row.revoked_at = Some(at);
+                    revoked += 1;
+                } else if row.revoked_at.is_none() {
+                    grant.revoked_at = Some(at);
+                    *row = grant;
+                    revoked += 1;
+                }
+            }
+            Ok(revoked)
         })
         .await
     }
@@ -584,6 +618,9 @@ impl Storage for Model {
 
     async fn revoke_grants(&self, which: &GrantSelector, at: OffsetDateTime) -> Result<u64, StorageError> {
         self.forget();
+        if matches!(self.bug, Bug::RevokesByAnOldList | Bug::RevokesByWholeRows) {
+            return self.revoke_what_was_read(which, at).await;
+        }
         self.step(async |state| {
             let by_subject = matches!(which, GrantSelector::Subject(_));
             let old = std::mem::replace(&mut state.indexed, state.grants.keys().copied().collect());
@@ -591,6 +628,7 @@ impl Storage for Model {
             for grant in state.grants.values_mut() {
                 let is_known = !self.has(Bug::RevokesWithAnOldIndex) || !by_subject || old.contains(&grant.id);
                 let is_left = grant.revoked_at.is_none() || self.has(Bug::RevokesAgain);
+                let is_left = is_left && (!self.has(Bug::RevokesOnlyWhatLives) || grant.is_live(at));
                 if is_known && is_left && self.selects(which, grant) {
                     grant.revoked_at = Some(at);
                     revoked += 1;
@@ -634,6 +672,9 @@ impl Storage for Model {
 
     async fn purge_expired(&self, before: OffsetDateTime, limit: usize) -> Result<usize, StorageError> {
         self.forget();
+        if self.has(Bug::CanNotPurge) {
+            return Err(StorageError::new("a row has no end"));
+        }
         self.step(async |state| Ok(self.purge(state, before, limit))).await
     }
 }

@@ -14,7 +14,7 @@ pub(super) const CASES: &[Case] = &[
         clause: AmbiguousCommits,
         name: "an attempt that finds its own work is done, and writes nothing more",
         cost: COST,
-        remedy: "store the attempt's identifier beside the spent token; if it is the one that asks, answer Done before anything else is written",
+        remedy: "store the attempt's identifier beside the spent token; if it is the one that asks, answer Done and write nothing",
         needs: Needs::Nothing,
         run: its_own_work,
     },
@@ -22,7 +22,7 @@ pub(super) const CASES: &[Case] = &[
         clause: AmbiguousCommits,
         name: "one attempt that arrives many times at once is done each time and written once",
         cost: COST,
-        remedy: "look for the own attempt after the row was locked, not before",
+        remedy: "look for the own attempt in the step that writes: after the row was locked, or once a conditional write was refused",
         needs: Needs::Nothing,
         run: many_times_at_once,
     },
@@ -57,7 +57,13 @@ fn its_own_work(t: &Trial<'_>) -> Outcome {
     t.same_record("the token after its attempt was repeated", &row, &row_now);
     t.same_record("the grant after its attempt was repeated", &*grant, &*grant_now);
     for (number, is_stored) in [(10, true), (11, true), (20, false), (21, false)] {
-        t.same(&format!("whether successor {number} is stored"), &is_stored, &t.node(1).has(t.hash(number))?);
+        let whose = if is_stored { "the attempt that was first" } else { "an attempt that came too late" };
+        t.whether(
+            is_stored,
+            t.node(1).has(t.hash(number))?,
+            &format!("a successor of {whose} is stored"),
+            &format!("no successor of {whose} is stored"),
+        );
     }
     Ok(())
 }
@@ -72,7 +78,7 @@ fn many_times_at_once(t: &Trial<'_>) -> Outcome {
             t.same("the answer to each of them", &Exchange::Done, &answer?);
         }
         for successor in &successors {
-            t.same("whether its successor is stored", &true, &t.node(1).has(successor.hash)?);
+            t.whether(true, t.node(1).has(successor.hash)?, "all its successors are stored", "one of them is not");
         }
     }
     Ok(())

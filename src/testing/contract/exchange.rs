@@ -16,7 +16,7 @@ pub(super) const CASES: &[Case] = &[
         clause: Atomic,
         name: "an exchange spends the token, stores its successors and moves its grant",
         cost: "a code that can be redeemed again, or a client that holds tokens nobody knows",
-        remedy: "one transaction: lock the row, decide, mark it spent, insert the successors, move the grant",
+        remedy: "one transaction, or one conditional write of all: decide, mark the token spent, store the successors, move the grant",
         needs: Needs::Nothing,
         run: an_exchange_does_all_of_it,
     },
@@ -32,7 +32,7 @@ pub(super) const CASES: &[Case] = &[
         clause: Atomic,
         name: "an exchange whose successor's hash is taken fails and writes nothing",
         cost: "the client lost its refresh token and got none",
-        remedy: "insert the successors in the same transaction, with a unique key on the hash, and let a conflict fail",
+        remedy: "store the successors in the same step, and let all of it fail if a hash is taken (SQL: a unique key; elsewhere: put if absent)",
         needs: Needs::Nothing,
         run: a_taken_successor_writes_nothing,
     },
@@ -48,7 +48,7 @@ pub(super) const CASES: &[Case] = &[
         clause: Atomic,
         name: "spending a successor erases its parent's seed, so that at most one lives",
         cost: "one old token and a copy of the database yield the live token",
-        remedy: "in the same transaction, set the seed of the row `parent` to null",
+        remedy: "in the same step, erase the seed beside the token that `parent` names",
         needs: Needs::Nothing,
         run: one_seed_lives,
     },
@@ -56,7 +56,7 @@ pub(super) const CASES: &[Case] = &[
         clause: Atomic,
         name: "a grant's last use and its end are never moved back",
         cost: "a node whose clock is behind ends a grant before its tokens",
-        remedy: "write the greater of the old value and the new one",
+        remedy: "write the later of the stored time and the new one, in the step that reads the stored one",
         needs: Needs::Nothing,
         run: never_back,
     },
@@ -88,7 +88,7 @@ fn an_exchange_does_all_of_it(t: &Trial<'_>) -> Outcome {
                 let (found, of) = t.node(2).row(successor.hash)?;
                 t.same("the kind of a successor", &successor.kind, &found.kind);
                 t.same("its parent", &Some(old.hash), &found.parent);
-                t.same("whether it is unspent", &true, &found.spent.is_none());
+                t.whether(true, found.spent.is_none(), "a new successor is unspent", "it is spent");
                 t.same_record("its grant", &*moved, &*of);
             }
         }
@@ -197,9 +197,12 @@ fn it_decides_in_order(t: &Trial<'_>) -> Outcome {
 
         let (after, of_after) = t.node(0).row(token.hash)?;
         let is_done = row.answer == Exchange::Done;
-        t.same(&format!("{}: whether the successor is stored", row.name), &is_done, &t.node(0).has(successor.hash)?);
+        let (is_stored, name) = (t.node(0).has(successor.hash)?, row.name);
+        let [yes, no] = ["a", "no"].map(|one| format!("{one} successor is stored of a token that is {name}"));
+        t.whether(is_done, is_stored, &yes, &no);
         if is_done {
-            t.same(&format!("{}: whether the token is spent", row.name), &order.consume, &after.spent.is_some());
+            let [yes, no] = ["spent", "unspent"].map(|how| format!("afterwards a token that is {name} is {how}"));
+            t.whether(order.consume, after.spent.is_some(), &yes, &no);
         } else {
             t.same_record(&format!("{}: the token, which must not change", row.name), &before, &after);
             t.same_record(&format!("{}: the grant, which must not change", row.name), &*of_before, &*of_after);
@@ -224,7 +227,8 @@ fn a_taken_successor_writes_nothing(t: &Trial<'_>) -> Outcome {
             let (after, of_after) = t.node(0).row(old.hash)?;
             t.same_record("the token after an exchange that failed", &before, &after);
             t.same_record("the grant after an exchange that failed", &*of_before, &*of_after);
-            t.same("whether a successor of it is stored", &false, &t.node(0).has(fresh.hash)?);
+            let is_stored = t.node(0).has(fresh.hash)?;
+            t.whether(false, is_stored, "one is", "no successor is stored by an exchange that failed");
         }
     }
     t.node(0).exchange_done(&t.spend(&old, 1), &[fresh])
@@ -239,12 +243,13 @@ fn what_is_not_consumed_stays(t: &Trial<'_>) -> Outcome {
         let order = Spend { consume: false, seed: None, at, ..t.spend(&second, u64::from(by)) };
         t.node(1).exchange_done(&order, &[t.access(successor, &of)])?;
         let (row, grant) = t.node(0).row(second.hash)?;
-        t.same("whether it is spent", &false, &row.spent.is_some());
-        t.same("whether its successor is stored", &true, &t.node(0).has(t.hash(successor))?);
+        t.whether(false, row.spent.is_some(), "it is spent", "a token that was not to be consumed is unspent");
+        t.whether(true, t.node(0).has(t.hash(successor))?, "its successor is stored", "it is not");
         t.same("the last use of its grant", &at, &grant.last_used_at);
     }
     let parent = t.node(0).row(first.hash)?.0.spent;
-    t.same("whether its parent's seed is kept", &true, &parent.is_some_and(|spent| spent.seed.is_some()));
+    let is_kept = parent.is_some_and(|spent| spent.seed.is_some());
+    t.whether(true, is_kept, "the seed of a token is kept until a successor of it is spent", "it is erased");
     Ok(())
 }
 
@@ -256,8 +261,9 @@ fn one_seed_lives(t: &Trial<'_>) -> Outcome {
         for earlier in 1..number {
             let spent = t.node(1).row(t.hash(earlier))?.0.spent;
             let seed = spent.as_ref().is_some_and(|spent| spent.seed.is_some());
-            let what = format!("whether token {earlier} has a seed after token {} was spent", number - 1);
-            t.same(&what, &(earlier == number - 1), &seed);
+            let when = format!("after token {} of a chain was spent", number - 1);
+            let [yes, no] = ["its seed", "no seed any more"].map(|what| format!("{when} token {earlier} has {what}"));
+            t.whether(earlier == number - 1, seed, &yes, &no);
             let attempt = spent.map(|spent| spent.attempt);
             t.same("by which attempt it was spent", &Some(t.attempt(earlier + 1)), &attempt);
         }

@@ -5,6 +5,7 @@
 mod attempts;
 mod clause;
 mod clients;
+mod differences;
 mod evidence;
 mod exchange;
 mod given_time;
@@ -17,6 +18,7 @@ mod races;
 mod records;
 mod report;
 mod revocation;
+mod revocation_races;
 mod storm;
 mod trial;
 mod visible;
@@ -47,6 +49,7 @@ const CASES: &[&[Case]] = &[
     evidence::CASES,
     given_time::CASES,
     revocation::CASES,
+    revocation_races::CASES,
     listing::CASES,
     clients::CASES,
     storm::CASES,

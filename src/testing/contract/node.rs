@@ -1,6 +1,7 @@
 //! A handle on the storage, called as if it were synchronous: a case reads from top to bottom, and only the host's
 //! `block_on` knows which runtime is beneath.
 
+use std::any::Any;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -24,18 +25,32 @@ pub(super) type BlockOn<'a> = &'a (dyn for<'t> Fn(Task<'t>) + Sync);
 pub(super) struct Trouble {
     pub(super) expected: String,
     pub(super) observed: String,
+    /// What a call failed with that should have succeeded.
+    pub(super) error: Option<String>,
 }
 
 pub(super) type Outcome<T = ()> = Result<T, Trouble>;
 
 impl Trouble {
     pub(super) fn new(expected: impl Into<String>, observed: impl Into<String>) -> Self {
-        Self { expected: expected.into(), observed: observed.into() }
+        Self { expected: expected.into(), observed: observed.into(), error: None }
     }
 
     /// A call that should have succeeded.
     pub(super) fn failed(call: &str, error: &(dyn std::error::Error + 'static)) -> Self {
-        Self::new(format!("{call} succeeds"), format!("it failed: {}", chain(error)))
+        Self::broke(format!("{call} succeeds"), chain(error))
+    }
+
+    /// A call that should have come to an end, and what it said instead.
+    pub(super) fn broke(expected: impl Into<String>, error: String) -> Self {
+        Self { error: Some(error.clone()), ..Self::new(expected, format!("it failed: {error}")) }
+    }
+
+    /// A call that panicked.
+    pub(super) fn panicked(payload: &(dyn Any + Send)) -> Self {
+        let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
+        let text = text.or_else(|| payload.downcast_ref::<String>().cloned());
+        Self::broke("no call panics", format!("a panic: {}", text.as_deref().unwrap_or("without a message")))
     }
 }
 

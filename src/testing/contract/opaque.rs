@@ -14,8 +14,8 @@ use crate::record::{ClientId, CodeBinding, Grant, GrantDetails, GrantType, Spent
 use crate::scope::Scope;
 use crate::secret::CodeVerifier;
 
-const REMEDY: &str = "one column for each member, times in whole microseconds, `details` and `host_data` as one JSON text \
-     each (PostgreSQL's jsonb refuses U+0000 and changes numbers: use text)";
+const REMEDY: &str = "store the record as serde writes it, or each member by itself: times in whole microseconds, \
+     `details` and `host_data` as one JSON text each (PostgreSQL's jsonb refuses U+0000 and changes numbers: use text)";
 
 pub(super) const CASES: &[Case] = &[
     Case {
@@ -46,7 +46,7 @@ pub(super) const CASES: &[Case] = &[
         clause: OpaqueRecords,
         name: "times come back to the microsecond",
         cost: "a reuse within the same second goes unnoticed, and what has just expired lives on",
-        remedy: "a 64-bit count of microseconds, or a timestamp type with six digits",
+        remedy: "a 64-bit count of microseconds, an RFC 3339 text, or a timestamp type with six digits",
         needs: Needs::Nothing,
         run: times,
     },

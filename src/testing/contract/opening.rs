@@ -7,7 +7,7 @@ use crate::record::{Grant, StoredToken};
 
 const COST: &str =
     "a grant without tokens, or tokens without a grant: what a user gave can't be used or not be taken back";
-const REMEDY: &str = "insert the grant and all its tokens in one transaction, with unique keys on both identifiers, and let a conflict fail";
+const REMEDY: &str = "store the grant and all its tokens in one step, and let all of it fail if an identifier is taken (SQL: one transaction, unique keys; elsewhere: put if absent, all or none)";
 
 pub(super) const CASES: &[Case] = &[
     Case {
@@ -46,7 +46,7 @@ pub(super) const CASES: &[Case] = &[
         clause: Atomic,
         name: "of two grants that want the same tokens crosswise each is opened whole or not at all",
         cost: "a deadlock that nobody dissolves, or two halves of grants",
-        remedy: "insert tokens in the order of their hashes, or let the database find the deadlock and fail",
+        remedy: "store tokens in the order of their hashes, or let the store find the deadlock and fail",
         needs: Needs::Nothing,
         run: crosswise,
     },

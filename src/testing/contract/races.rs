@@ -7,8 +7,9 @@ use super::trial::{Case, Needs, RUNNERS, Trial};
 use crate::record::{StoredToken, TokenKind};
 use crate::storage::{Exchange, Spend};
 
-const COMPARE_AND_SET: &str = "decide and write in one step: lock the row first (`SELECT .. FOR UPDATE`, \
-     `BEGIN IMMEDIATE`), or write under the condition that it is unspent and count the rows";
+const COMPARE_AND_SET: &str = "decide and write in one step: lock first (`SELECT .. FOR UPDATE`, `BEGIN IMMEDIATE`), \
+     or write under the condition that the token is still unspent, and heed whether it was met (SQL: the rows it met; \
+     elsewhere: compare and set)";
 
 pub(super) const CASES: &[Case] = &[
     Case {
@@ -31,7 +32,7 @@ pub(super) const CASES: &[Case] = &[
         clause: Atomic,
         name: "many that use a token without consuming it are all done, and none is lost",
         cost: "of clients that refresh in parallel some get tokens that do not work",
-        remedy: "insert all successors; let a conflict of transactions be repeated, for it has rolled back",
+        remedy: "store all successors; repeat a step that was refused because of another, for it has written nothing",
         needs: Needs::Nothing,
         run: all_uses_are_stored,
     },
@@ -58,11 +59,8 @@ fn one_of_many_is_done(t: &Trial<'_>) -> Outcome {
         for (runner, answer) in answers.iter().enumerate() {
             for successor in successors(runner) {
                 let is_stored = t.node(runner).has(successor.hash)?;
-                t.same(
-                    &format!("whether a successor is stored by one who got {answer:?}"),
-                    &(*answer == Exchange::Done),
-                    &is_stored,
-                );
+                let [yes, no] = ["a", "no"].map(|one| format!("{one} successor is stored by one who got {answer:?}"));
+                t.whether(*answer == Exchange::Done, is_stored, &yes, &no);
             }
         }
     }
@@ -121,7 +119,8 @@ fn all_uses_are_stored(t: &Trial<'_>) -> Outcome {
         });
         used.into_iter().collect::<Outcome<Vec<_>>>()?;
         for runner in 0..RUNNERS as u64 {
-            t.same("whether its access token is stored", &true, &t.node(1).has(t.hash(base + 10 + runner))?);
+            let is_stored = t.node(1).has(t.hash(base + 10 + runner))?;
+            t.whether(true, is_stored, "the access token of each use that was Done is stored", "one is not");
         }
         let grant = t.node(1).row(token.hash)?.1;
         t.same("the end of the grant", &end(RUNNERS - 1), &grant.expires_at);

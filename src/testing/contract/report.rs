@@ -20,18 +20,27 @@ pub struct ContractReport {
 
 impl fmt::Display for ContractReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "the storage keeps its contract: {} cases passed", self.passed.len())?;
+        writeln!(f, "the storage keeps its contract: {} passed", cases(self.passed.len()))?;
         for (clause, name) in &self.passed {
             writeln!(f, "  {clause}: {name}")?;
         }
         if !self.skipped.is_empty() {
-            writeln!(f, "{} cases were not run", self.skipped.len())?;
+            writeln!(f, "{}", not_run(self.skipped.len()))?;
         }
         for (clause, name, option) in &self.skipped {
             writeln!(f, "  {clause}: {name} (needs {option})")?;
         }
         Ok(())
     }
+}
+
+/// How many cases, in words.
+fn cases(count: usize) -> String {
+    if count == 1 { "1 case".to_owned() } else { format!("{count} cases") }
+}
+
+fn not_run(count: usize) -> String {
+    if count == 1 { "1 case was not run".to_owned() } else { format!("{count} cases were not run") }
 }
 
 /// One observation that a storage which keeps the contract does not allow.
@@ -46,6 +55,9 @@ pub struct Violation {
     pub expected: String,
     /// What was observed.
     pub observed: String,
+    /// The error of a call that should have succeeded, if that is what was observed. Then the case did not come to what it asks:
+    /// `cost` and `remedy` are about the failure, and a fault in quite another place may be behind it.
+    pub error: Option<String>,
     /// What such an answer costs in production.
     pub cost: &'static str,
     /// What a right implementation does.
@@ -98,23 +110,66 @@ impl fmt::Display for BrokenContract {
             return write!(f, "the storage could not be judged: {why}");
         }
         let (broken, passed) = (self.cases().len(), self.passed.passed.len());
-        write!(f, "the storage breaks its contract: {broken} cases failed, {passed} passed")?;
+        write!(f, "the storage breaks its contract: {} failed, {passed} passed", cases(broken))?;
         if !self.passed.skipped.is_empty() {
-            write!(f, ", {} were not run", self.passed.skipped.len())?;
+            write!(f, ", {}", not_run(self.passed.skipped.len()))?;
         }
-        for of_case in self.violations.chunk_by(|one, other| one.case == other.case) {
-            let first = &of_case[0];
-            write!(f, "\n\n{}: {}", first.clause, first.case)?;
-            for violation in &of_case[..of_case.len().min(PRINTED)] {
-                write!(f, "\n  expected  {}\n  observed  {}", violation.expected, violation.observed)?;
+        let (failures, others): (Vec<_>, Vec<_>) =
+            self.violations.iter().partition(|violation| violation.error.is_some());
+        // First, because what they are due to may be behind the others, too.
+        for of_error in groups(&failures, |violation| &violation.error) {
+            failed(f, &of_error)?;
+        }
+        for of_case in groups(&others, |violation| violation.case) {
+            write!(f, "\n\n{}: {}", of_case[0].clause, of_case[0].case)?;
+            for alike in groups(&of_case, |violation| violation.remedy) {
+                observed(f, &alike)?;
             }
-            if of_case.len() > PRINTED {
-                write!(f, "\n  .. and {} more of this kind", of_case.len() - PRINTED)?;
-            }
-            write!(f, "\n  the cost  {}\n  do this   {}", first.cost, first.remedy)?;
         }
         Ok(())
     }
+}
+
+/// Violations with the same key, in the order in which the first of each was found.
+fn groups<'a, K: PartialEq>(all: &[&'a Violation], key: impl Fn(&'a Violation) -> K) -> Vec<Vec<&'a Violation>> {
+    let mut groups: Vec<Vec<&Violation>> = Vec::new();
+    for violation in all {
+        match groups.iter_mut().find(|group| key(group[0]) == key(violation)) {
+            Some(group) => group.push(violation),
+            None => groups.push(vec![violation]),
+        }
+    }
+    groups
+}
+
+/// Calls that failed with the same error, probably for the same reason: the cases, and what was called there.
+fn failed(f: &mut fmt::Formatter<'_>, alike: &[&Violation]) -> fmt::Result {
+    let first = alike[0];
+    let of_case = groups(alike, |violation| violation.case);
+    let error = first.error.as_deref().unwrap_or_default();
+    write!(f, "\n\ncalls failed in {}: {error}", cases(of_case.len()))?;
+    for case in of_case {
+        write!(f, "\n  {}: {}", case[0].clause, case[0].case)?;
+        for call in groups(&case, |violation| &violation.expected) {
+            write!(f, "\n    expected  {}", call[0].expected)?;
+        }
+    }
+    advice(f, first)
+}
+
+/// What was observed in one case, and has one remedy.
+fn observed(f: &mut fmt::Formatter<'_>, alike: &[&Violation]) -> fmt::Result {
+    for violation in &alike[..alike.len().min(PRINTED)] {
+        write!(f, "\n  expected  {}\n  observed  {}", violation.expected, violation.observed)?;
+    }
+    if alike.len() > PRINTED {
+        write!(f, "\n  .. and {} more of this kind", alike.len() - PRINTED)?;
+    }
+    advice(f, alike[0])
+}
+
+fn advice(f: &mut fmt::Formatter<'_>, of: &Violation) -> fmt::Result {
+    write!(f, "\n  the cost  {}\n  do this   {}", of.cost, of.remedy)
 }
 
 impl fmt::Debug for BrokenContract {

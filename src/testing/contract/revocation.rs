@@ -23,9 +23,17 @@ pub(super) const CASES: &[Case] = &[
     },
     Case {
         clause: RevocationIsFinal,
+        name: "a grant that has ended by the time of its revocation is revoked and counted all the same",
+        cost: "a node whose clock is behind lets a thief use a token after the revocation, and the grant lives on",
+        remedy: "revoke whatever is selected and not yet revoked: never ask whether it is live at `at`",
+        needs: Needs::Nothing,
+        run: ended_grants,
+    },
+    Case {
+        clause: RevocationIsFinal,
         name: "names are compared byte by byte",
         cost: "a user ends the sessions of somebody whose name looks like theirs, or sees them",
-        remedy: "compare subjects and clients in a binary collation, without trimming, folding or normalising",
+        remedy: "compare subjects and clients as bytes, without trimming, folding or normalising (SQL: a binary collation)",
         needs: Needs::Nothing,
         run: similar_names,
     },
@@ -33,7 +41,7 @@ pub(super) const CASES: &[Case] = &[
         clause: RevocationIsFinal,
         name: "only an access token is revoked by itself, and the first time counts",
         cost: "a refresh token that was revoked by mistake logs a user out, and a code can't be redeemed",
-        remedy: "update where the hash and the kind `access_token` fit and it is not yet revoked",
+        remedy: "write only if the token is of the kind `access_token` and not yet revoked, in the step that looks",
         needs: Needs::Nothing,
         run: one_access_token,
     },
@@ -41,7 +49,7 @@ pub(super) const CASES: &[Case] = &[
         clause: RevocationIsFinal,
         name: "no token of a revoked grant can be exchanged or made live again, in a large family either",
         cost: ALIVE,
-        remedy: "let one row say whether a family lives, and let every step look at it",
+        remedy: "let one record, the grant, say whether a family lives, and let every step look at it",
         needs: Needs::Nothing,
         run: a_revoked_family,
     },
@@ -49,7 +57,7 @@ pub(super) const CASES: &[Case] = &[
         clause: RevocationIsFinal,
         name: "a grant that is revoked while its tokens are exchanged is dead when the revocation returns",
         cost: ALIVE,
-        remedy: "let exchange lock the grant and write only what it changes of it: never the whole row as it was read",
+        remedy: "let exchange lock the grant and write only what it changes of it, or write it only if it is still as it was read",
         needs: Needs::Nothing,
         run: revoked_while_used,
     },
@@ -57,7 +65,7 @@ pub(super) const CASES: &[Case] = &[
         clause: RevocationIsFinal,
         name: "a revocation by subject covers every grant whose opening returned before it began",
         cost: "a thief who logs in just before the password is changed stays logged in",
-        remedy: "let the revocation read what is committed when it begins: no older snapshot, no lagging index",
+        remedy: "let the revocation see all that is stored when it begins: no older snapshot, no index that lags",
         needs: Needs::Nothing,
         run: revoked_while_opened,
     },
@@ -130,6 +138,29 @@ fn selectors(t: &Trial<'_>) -> Outcome {
     Ok(())
 }
 
+/// The clock of whoever revokes is ahead of the one of whoever uses the tokens afterwards.
+fn ended_grants(t: &Trial<'_>) -> Outcome {
+    for number in 0..all_selectors(t, 0).len() {
+        let base = number as u64 * 100;
+        let which = &all_selectors(t, base)[number];
+        let grants = many_grants(t, base)?;
+        let meant = grants.iter().filter(|grant| which.selects(grant)).count() as u64;
+        let at = t.at(DAY + HOUR);
+        let what = format!("grants revoked by {which:?}, an hour after all have ended");
+        t.same(&what, &meant, &t.node(0).revoke(which, at)?);
+        for (number, grant) in (1..).zip(&grants) {
+            let is_meant = which.selects(grant);
+            let token = t.access(base + number, grant);
+            let revoked = t.node(1).row(token.hash)?.1.revoked_at;
+            t.same("when a grant was revoked that had ended", &is_meant.then_some(at), &revoked);
+            let answer = t.node(2).exchange(&t.spend(&token, base + number), &[])?;
+            let expected = if is_meant { Exchange::Dead } else { Exchange::Done };
+            t.same("the answer to a use after that, by a clock that is behind", &expected, &answer);
+        }
+    }
+    Ok(())
+}
+
 fn similar_names(t: &Trial<'_>) -> Outcome {
     let names = ["ana", "Ana", "an\u{e1}", "ana\u{301}", "ana ", " ana", "an_", "an%", "a'na", "a\\na", "\u{1f980}ana"];
     let subject = |name: &str| Subject::new(format!("{}{name}", t.number)).expect("a good subject");
@@ -143,7 +174,9 @@ fn similar_names(t: &Trial<'_>) -> Outcome {
         t.same(&format!("grants revoked of {name:?}"), &1, &t.node(0).revoke(&which, t.at(SECOND))?);
         for (other, looks_like) in names.iter().enumerate() {
             let is_revoked = t.node(1).row(t.hash(other as u64))?.1.revoked_at.is_some();
-            t.same(&format!("whether {looks_like:?} is revoked with {name:?}"), &(other <= number), &is_revoked);
+            let [yes, no] = ["is revoked", "lives"]
+                .map(|what| format!("the grant of {looks_like:?} {what} after {name:?} has ended all sessions"));
+            t.whether(other <= number, is_revoked, &yes, &no);
         }
     }
     let clients = ["web", "Web", "web ", "we_", "we%", "w'eb", "w\"eb", "w\\eb"];
@@ -174,7 +207,7 @@ fn one_access_token(t: &Trial<'_>) -> Outcome {
         t.same(&format!("when {:?} {number} was revoked", token.kind), &expected, &token.revoked_at);
         t.same("when its grant was revoked", &None, &grant.revoked_at);
     }
-    t.same("whether a token that was never stored is there", &false, &t.node(1).has(t.hash(9))?);
+    t.whether(false, t.node(1).has(t.hash(9))?, "it is there", "a token that was never stored is not there");
     Ok(())
 }
 
@@ -188,7 +221,7 @@ fn a_revoked_family(t: &Trial<'_>) -> Outcome {
         let late = t.access(by + 1_000, &of);
         let answer = t.node(1).exchange(&t.spend(token, by), std::slice::from_ref(&late))?;
         t.same("the answer to a use after that", &Exchange::Dead, &answer);
-        t.same("whether a successor is stored", &false, &t.node(2).has(late.hash)?);
+        t.whether(false, t.node(2).has(late.hash)?, "one is", "no successor is stored by a use after that");
         t.same("when its grant was revoked", &Some(t.at(HOUR)), &t.node(2).row(token.hash)?.1.revoked_at);
         if !t.is_clean() {
             break;

@@ -23,7 +23,7 @@ pub(super) const CASES: &[Case] = &[
         clause: Crashes,
         name: "whatever is interrupted, each exchange is whole or absent, and what was answered stays",
         cost: "a refresh token that is spent but has no successors, or tokens that were handed out and are not known",
-        remedy: "one transaction a step; answer only after its commit has returned, on storage that outlives a crash",
+        remedy: "one transaction, or one write, a step; answer only after it has returned, on storage that outlives a crash",
         needs: Needs::Interruption,
         run: |t| storm(t, walk),
     },
@@ -31,7 +31,7 @@ pub(super) const CASES: &[Case] = &[
         clause: Crashes,
         name: "whatever is interrupted, each grant is opened whole or not at all, and a repeated revocation ends it",
         cost: "a grant whose tokens are lost, or a user who was told that all sessions have ended is wrong",
-        remedy: "one transaction a step, and fresh connections after a failure",
+        remedy: "one transaction, or one write, a step; and fresh connections after a failure",
         needs: Needs::Interruption,
         run: |t| storm(t, open_and_revoke),
     },
@@ -221,7 +221,10 @@ fn contest(runner: &Runner<'_>) -> Outcome {
         let spent = patient_row(witness, token.hash)?.0.spent;
         let winner = (0..2).find(|side| spent.as_ref().is_some_and(|spent| spent.attempt == t.attempt(by(*side))));
         let Some(winner) = winner else {
-            return Err(Trouble::new("one of two attempts has spent the token", format!("it is {spent:?}")));
+            return Err(Trouble::new(
+                "one of two attempts has spent the token",
+                format!("it was spent by {:?}", spent.map(|spent| spent.attempt)),
+            ));
         };
         let expected = if winner == side { Exchange::Done } else { Exchange::AlreadySpent };
         t.same("the answer to an attempt that was repeated until it got one", &expected, &answer);

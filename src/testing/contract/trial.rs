@@ -5,9 +5,9 @@ use std::process::Command;
 use std::sync::{Barrier, Mutex, PoisonError};
 
 use serde::Serialize;
-use serde_json::Value;
 
 use super::clause::Clause;
+use super::differences::{first_difference, of_records};
 use super::node::{Node, Outcome, Trouble};
 use super::report::Violation;
 use crate::storage::ClientRegistry;
@@ -17,8 +17,18 @@ pub(super) const NODES: usize = 4;
 /// How many run in a race.
 pub(super) const RUNNERS: usize = 8;
 
-/// What is expected and observed where a storage panics.
-const NO_PANIC: (&str, &str) = ("no call panics", "one did; its message was printed above");
+/// What a violation costs, and what to do about it.
+#[derive(Clone, Copy)]
+pub(super) struct Advice {
+    pub(super) cost: &'static str,
+    pub(super) remedy: &'static str,
+}
+
+/// Where a call failed, a case has not come to what it asks.
+const FAILED: Advice = Advice {
+    cost: "requests are answered by 500 or 503; whatever else these cases ask is not answered yet",
+    remedy: "the call itself failed: find out why first; cases that failed with the same error are probably the same fault",
+};
 
 /// One question to the storage.
 #[derive(Clone, Copy)]
@@ -79,17 +89,28 @@ impl<'a> Trial<'a> {
         let run = std::panic::AssertUnwindSafe(|| (case.run)(&trial));
         match std::panic::catch_unwind(run) {
             Ok(Ok(())) => {}
-            Ok(Err(Trouble { expected, observed })) => trial.found(expected, observed),
-            Err(_) => trial.found(NO_PANIC.0, NO_PANIC.1),
+            Ok(Err(trouble)) => trial.met(trouble),
+            Err(panic) => trial.met(Trouble::panicked(&*panic)),
         }
         trial.violations.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Writes down something that should not be.
     pub(super) fn found(&self, expected: impl Into<String>, observed: impl Into<String>) {
-        let Case { clause, name, cost, remedy, .. } = self.case;
-        let violation =
-            Violation { clause, case: name, expected: expected.into(), observed: observed.into(), cost, remedy };
+        self.met(Trouble::new(expected, observed));
+    }
+
+    /// Writes down what a case met: a failure of the call itself, or something that the case is about.
+    fn met(&self, trouble: Trouble) {
+        let Case { cost, remedy, .. } = self.case;
+        let advice = if trouble.error.is_some() { FAILED } else { Advice { cost, remedy } };
+        self.advise(trouble, advice);
+    }
+
+    /// Writes down something that has a remedy of its own within its case.
+    pub(super) fn advise(&self, trouble: Trouble, Advice { cost, remedy }: Advice) {
+        let (Case { clause, name: case, .. }, Trouble { expected, observed, error }) = (self.case, trouble);
+        let violation = Violation { clause, case, expected, observed, error, cost, remedy };
         self.violations.lock().unwrap_or_else(PoisonError::into_inner).push(violation);
     }
 
@@ -105,24 +126,56 @@ impl<'a> Trial<'a> {
         }
     }
 
+    /// Compares two answers to one question. `yes` and `no` are sentences.
+    pub(super) fn whether(&self, expected: bool, observed: bool, yes: &str, no: &str) {
+        let sentence = |answer: bool| if answer { yes } else { no };
+        if expected != observed {
+            self.found(sentence(expected), sentence(observed));
+        }
+    }
+
     pub(super) fn same<T: PartialEq + Debug + ?Sized>(&self, what: &str, expected: &T, observed: &T) {
         if expected != observed {
             self.found(format!("{what}: {expected:?}"), format!("{observed:?}"));
         }
     }
 
-    /// Writes down what a call failed with, where a case has to go on.
-    pub(super) fn note<T>(&self, outcome: Outcome<T>) -> Option<T> {
-        outcome.map_err(|trouble| self.found(trouble.expected, trouble.observed)).ok()
+    /// Compares two lists; says how long they are and where they differ first.
+    pub(super) fn same_list<T: PartialEq + Debug>(&self, what: &str, expected: &[T], observed: &[T]) {
+        if let Some((expected, observed)) = first_difference(expected, observed) {
+            self.found(format!("{what}: {expected}"), observed);
+        }
     }
 
-    /// Like [`same`](Self::same) for what may lag: the list of grants. Only a wrong answer makes this wait.
+    /// Writes down what a call failed with, where a case has to go on.
+    pub(super) fn note<T>(&self, outcome: Outcome<T>) -> Option<T> {
+        outcome.map_err(|trouble| self.met(trouble)).ok()
+    }
+
+    /// Like [`same`](Self::same) for what may lag: the list of grants.
     pub(super) fn eventually<T: PartialEq + Debug>(
         &self,
         what: &str,
         expected: &T,
         observe: impl Fn() -> Outcome<T>,
     ) -> Outcome {
+        self.same(what, expected, &self.settled(expected, observe)?);
+        Ok(())
+    }
+
+    /// Like [`same_list`](Self::same_list) for what may lag.
+    pub(super) fn eventually_list<T: PartialEq + Debug>(
+        &self,
+        what: &str,
+        expected: &Vec<T>,
+        observe: impl Fn() -> Outcome<Vec<T>>,
+    ) -> Outcome {
+        self.same_list(what, expected, &self.settled(expected, observe)?);
+        Ok(())
+    }
+
+    /// Only a wrong answer makes this wait; the last one is returned.
+    pub(super) fn settled<T: PartialEq>(&self, expected: &T, observe: impl Fn() -> Outcome<T>) -> Outcome<T> {
         let mut observed = observe()?;
         for pause in [1, 10, 100, 300] {
             // A storage that was found wrong before is not waited for again.
@@ -132,23 +185,13 @@ impl<'a> Trial<'a> {
             std::thread::sleep(std::time::Duration::from_millis(pause));
             observed = observe()?;
         }
-        self.same(what, expected, &observed);
-        Ok(())
+        Ok(observed)
     }
 
-    /// Compares two records member by member.
+    /// Compares two records member by member; only those that differ are told.
     pub(super) fn same_record(&self, what: &str, expected: &impl Serialize, observed: &impl Serialize) {
-        let as_value = |result: serde_json::Result<Value>| result.unwrap_or_default();
-        let expected = as_value(serde_json::to_value(expected));
-        let observed = as_value(serde_json::to_value(observed));
-        let empty = serde_json::Map::new();
-        let members = |value: &'_ Value| value.as_object().unwrap_or(&empty).clone();
-        let there = members(&observed);
-        for (name, value) in members(&expected) {
-            let found = there.get(&name).unwrap_or(&Value::Null);
-            if value != *found {
-                self.found(format!("{what}: `{name}` is {value}"), format!("it is {found}"));
-            }
+        for (member, expected, observed) in of_records(expected, observed) {
+            self.found(format!("{what}: `{member}` is {expected}"), format!("it is {observed}"));
         }
     }
 
@@ -184,7 +227,7 @@ impl<'a> Trial<'a> {
                         start.wait();
                         let run = std::panic::AssertUnwindSafe(|| run(runner, node));
                         // Written down at once: others may wait for this one until something was found.
-                        std::panic::catch_unwind(run).inspect_err(|_| self.found(NO_PANIC.0, NO_PANIC.1))
+                        std::panic::catch_unwind(run).inspect_err(|panic| self.met(Trouble::panicked(&**panic)))
                     })
                 })
                 .collect();

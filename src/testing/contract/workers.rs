@@ -25,7 +25,7 @@ pub(super) const CASES: &[Case] = &[
         clause: Atomic,
         name: "of many processes that race for one token exactly one is done, and only its successors are stored",
         cost: "a code redeemed twice: once at each server",
-        remedy: "decide and write in one step of the database: a lock within the process is no lock between servers",
+        remedy: "decide and write in one step of the store: a lock within the process is no lock between servers",
         needs: Needs::Workers,
         run: one_of_many_is_done,
     },
@@ -33,7 +33,7 @@ pub(super) const CASES: &[Case] = &[
         clause: RevocationIsFinal,
         name: "a grant that one process revokes while others use it is dead when the revocation returns",
         cost: "a stolen token works on at the other server",
-        remedy: "let exchange lock the grant and write only what it changes of it",
+        remedy: "let exchange lock the grant and write only what it changes of it, or write it only if it is still as it was read",
         needs: Needs::Workers,
         run: revoked_while_used,
     },
@@ -56,7 +56,7 @@ fn together(workers: &mut [Worker], batches: &[Vec<Order>]) -> Outcome<Vec<Vec<A
     for (worker, batch) in workers.iter_mut().zip(batches) {
         let answers = worker.answers()?;
         if let Some(Answer::Failed(error)) = answers.iter().find(|answer| matches!(answer, Answer::Failed(_))) {
-            return Err(Trouble::new("every call of a worker succeeds", error));
+            return Err(Trouble::broke("every call of a worker succeeds", error.clone()));
         }
         if answers.len() != batch.len() {
             return Err(Trouble::new("a worker answers each order", format!("{} of {}", answers.len(), batch.len())));
@@ -95,22 +95,38 @@ fn written_here_is_read_there(t: &Trial<'_>) -> Outcome {
         let old = t.refresh(base, &of);
         let successors = t.successors(base + 1, &of, &old);
         let writer = usize::try_from(number).unwrap_or_default() % PROCESSES;
-        everywhere(t, &mut workers, "before anything was stored", &old, |found| found.is_none())?;
-        one(&mut workers[writer], Order::Open(of.clone(), vec![old.clone()]))?;
-        everywhere(t, &mut workers, "after a grant was opened", &old, |found| {
-            found.is_some_and(|(token, _)| token.spent.is_none())
+        everywhere(t, &mut workers, "a token that was not stored yet is found by no process", &old, |found| {
+            found.is_none()
         })?;
+        one(&mut workers[writer], Order::Open(of.clone(), vec![old.clone()]))?;
+        everywhere(
+            t,
+            &mut workers,
+            "a token whose grant was opened is found unspent by every process",
+            &old,
+            |found| found.is_some_and(|(token, _)| token.spent.is_none()),
+        )?;
         let spend = t.spend(&old, base);
         let answer = one(&mut workers[(writer + 1) % PROCESSES], Order::Exchange(spend.into(), successors.clone()))?;
         t.holds(matches!(answer, Answer::Done), "a live token is exchanged", || format!("{answer:?}"));
-        everywhere(t, &mut workers, "after a token was spent", &old, |found| {
+        everywhere(t, &mut workers, "a token that was spent is found spent by every process", &old, |found| {
             found.is_some_and(|(token, _)| token.spent.is_some())
         })?;
-        everywhere(t, &mut workers, "after a successor was stored", &successors[0], |found| found.is_some())?;
+        everywhere(
+            t,
+            &mut workers,
+            "a successor that was stored is found by every process",
+            &successors[0],
+            |found| found.is_some(),
+        )?;
         one(&mut workers[writer], Order::Revoke(of.id, t.at(HOUR)))?;
-        everywhere(t, &mut workers, "after a grant was revoked", &successors[1], |found| {
-            found.is_some_and(|(_, of)| of.revoked_at.is_some())
-        })?;
+        everywhere(
+            t,
+            &mut workers,
+            "a grant that was revoked is found revoked by every process",
+            &successors[1],
+            |found| found.is_some_and(|(_, of)| of.revoked_at.is_some()),
+        )?;
     }
     Ok(())
 }
@@ -118,13 +134,19 @@ fn written_here_is_read_there(t: &Trial<'_>) -> Outcome {
 fn everywhere(
     t: &Trial<'_>,
     workers: &mut [Worker],
-    when: &str,
+    expected: &str,
     token: &StoredToken,
     is_right: impl Fn(Option<&(StoredToken, Grant)>) -> bool,
 ) -> Outcome {
     for worker in workers {
         let Answer::Found(found) = one(worker, Order::Find(token.hash))? else { continue };
-        t.holds(is_right(found.as_deref()), format!("{when} every process sees it"), || format!("one sees {found:?}"));
+        t.holds(is_right(found.as_deref()), expected, || match found.as_deref() {
+            None => "one does not find the token".to_owned(),
+            Some((token, of)) => {
+                let how = if token.spent.is_some() { "spent" } else { "unspent" };
+                format!("one finds the token {how} and when its grant was revoked: {:?}", of.revoked_at)
+            }
+        });
     }
     Ok(())
 }
@@ -146,7 +168,9 @@ fn one_of_many_is_done(t: &Trial<'_>) -> Outcome {
             t.holds(!matches!(answer, Answer::Dead), "those who lost are told AlreadySpent", || format!("{answer:?}"));
             for successor in t.successors(by(number, worker), of, old) {
                 let is_stored = t.node(0).has(successor.hash)?;
-                t.same("whether a successor is stored", &matches!(answer, Answer::Done), &is_stored);
+                let [yes, no] =
+                    ["a", "no"].map(|one| format!("{one} successor is stored by a process that got {answer:?}"));
+                t.whether(matches!(answer, Answer::Done), is_stored, &yes, &no);
             }
         }
     }
@@ -180,7 +204,7 @@ fn revoked_while_used(t: &Trial<'_>) -> Outcome {
     })?;
     for answer in answers[0].iter().filter(|answer| matches!(answer, Answer::Found(_))) {
         let is_dead = matches!(answer, Answer::Found(Some(found)) if found.1.revoked_at.is_some());
-        t.holds(is_dead, "a grant is revoked as soon as its revocation returns", || format!("{answer:?}"));
+        t.whether(true, is_dead, "a grant is revoked as soon as its revocation returns", "it is not");
     }
     for (number, of) in (0..).zip(&grants) {
         for worker in 0..PROCESSES {
