@@ -251,27 +251,39 @@ impl Storage for Documents {
     }
 
     /// Clause 5: a spent token goes with its grant and not before, and the grant after its last token, so that a limit
-    /// that cuts in between leaves tokens of a dead grant and not tokens of none. Such a grant is closed for good: by the
-    /// clock of another node it may not have ended yet.
+    /// that cuts in between leaves tokens of a dead grant and not tokens of none. One grant after the other, so that this
+    /// happens to one at most. It is closed for good: by the clock of another node it may not have ended yet.
     async fn purge_expired(&self, before: OffsetDateTime, limit: usize) -> Result<usize, StorageError> {
         let mut transaction = self.begin()?;
-        let grants = transaction.all::<Grant>()?;
-        let is_over = |grant: &&Grant| grant.expires_at.min(grant.revoked_at.unwrap_or(grant.expires_at)) <= before;
-        let over: BTreeMap<GrantId, &Grant> = grants.iter().filter(is_over).map(|grant| (grant.id, grant)).collect();
-        let (of_over, others): (Vec<_>, Vec<_>) =
-            transaction.all::<StoredToken>()?.into_iter().partition(|token| over.contains_key(&token.grant_id));
-        let mut touched = 0;
-        for token in of_over.iter().take(limit) {
-            transaction.remove(token);
-            touched += 1;
+        let is_over = |grant: &Grant| grant.expires_at.min(grant.revoked_at.unwrap_or(grant.expires_at)) <= before;
+        let over: Vec<_> = transaction.all::<Grant>()?.into_iter().filter(is_over).collect();
+        let mut of_over: BTreeMap<GrantId, Vec<_>> = over.iter().map(|grant| (grant.id, Vec::new())).collect();
+        let mut others = Vec::new();
+        for token in transaction.all::<StoredToken>()? {
+            match of_over.get_mut(&token.grant_id) {
+                Some(family) => family.push(token),
+                None => others.push(token),
+            }
         }
-        let room = limit - touched;
-        for (number, grant) in over.values().enumerate() {
-            if number < room {
-                transaction.remove(*grant);
-                touched += 1;
-            } else if grant.revoked_at.is_none() {
-                transaction.put(&Grant { revoked_at: Some(grant.expires_at), ..(*grant).clone() })?;
+        let mut touched = 0;
+        for mut grant in over {
+            let (tokens, mut room) = (&of_over[&grant.id], limit - touched);
+            if tokens.len() < room {
+                transaction.remove(&grant);
+                touched += tokens.len() + 1;
+            } else if room > 0 {
+                // The limit cuts here. What is left of the family stays dead; to say so is one of the writes.
+                if grant.revoked_at.is_none() {
+                    grant.revoked_at = Some(grant.expires_at);
+                    transaction.put(&grant)?;
+                    room -= 1;
+                }
+                touched = limit;
+            } else {
+                break;
+            }
+            for token in tokens.iter().take(room) {
+                transaction.remove(token);
             }
         }
         for token in others {
