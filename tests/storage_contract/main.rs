@@ -191,24 +191,25 @@ fn a_storage_may_fail_when_its_connections_are_cut_but_not_forget_or_stop_half_w
 
 #[test]
 fn calls_that_fail_with_one_error_stand_under_one_heading_and_not_among_what_the_cases_ask() {
-    let broken = judged(Bug::CanNotPurge, 1).unwrap_err();
-    let text = broken.to_string();
-    let error = "a row has no end";
-    assert!(broken.cases().len() > 5, "{text}");
-    for violation in broken.violations() {
-        assert!(violation.error.as_deref().is_some_and(|found| found.contains(error)), "{violation:?}");
-        assert!(violation.remedy.contains("find out why first"), "{violation:?}");
-        assert_eq!(text.matches(violation.case).count(), 1, "{text}");
+    for (bug, error, call) in [
+        (Bug::CanNotPurge, "the storage failed: a row has no end", "purge_expired succeeds"),
+        (Bug::PanicsInAPurge, "a panic: a row that is not there", "no call panics"),
+    ] {
+        let broken = judged(bug, 1).unwrap_err();
+        let text = broken.to_string();
+        assert!(broken.cases().len() > 5, "{text}");
+        for violation in broken.violations() {
+            assert_eq!(violation.error.as_deref(), Some(error), "{violation:?}");
+            assert!(violation.remedy.contains("find out why first"), "{violation:?}");
+            assert_eq!(text.matches(violation.case).count(), 1, "{text}");
+        }
+        let heading = format!("\n\ncalls failed in {} cases: {error}\n", broken.cases().len());
+        let once = [error, &heading, "find out why first", "\n\n"];
+        assert_eq!(once.map(|part| text.matches(part).count()), [1; 4], "{text}");
+        assert_eq!(text.matches(&format!("    expected  {call}\n")).count(), broken.cases().len(), "{text}");
+        let remedies = ["erase the seed", "look at the grant's end", "its tokens go with it"];
+        assert!(!remedies.iter().any(|remedy| text.contains(remedy)), "a remedy of a case that asked nothing: {text}");
     }
-    let heading = format!("\n\ncalls failed in {} cases: ", broken.cases().len());
-    assert_eq!(
-        [error, &heading, "find out why first", "\n\n"].map(|part| text.matches(part).count()),
-        [1; 4],
-        "{text}"
-    );
-    assert!(text.contains("    expected  purge_expired succeeds"), "{text}");
-    let remedies = ["no time to live", "erase the seed", "look at the grant's end", "its tokens go with it"];
-    assert!(!remedies.iter().any(|remedy| text.contains(remedy)), "a remedy of a case that asked nothing: {text}");
 }
 
 #[test]
@@ -234,6 +235,8 @@ fn what_differs_is_told_and_not_all_that_was_compared() {
     let lines = broken.lines().filter(|line| line.contains("GrantId("));
     assert!(lines.clone().all(|line| line.matches("GrantId(").count() == 1), "{broken}");
     assert!(lines.count() > 2, "{broken}");
+    let broken = judged(Bug::FiltersAfterTheLimit, 1).unwrap_err().to_string();
+    assert!(broken.contains(" in all, at position 2: nothing\n"), "{broken}");
     let broken = judged(Bug::RoundsTimes, 1).unwrap_err().to_string();
     assert!(broken.contains(": `issued_at` is "), "{broken}");
     assert!(!broken.contains("expires_at"), "{broken}");

@@ -86,6 +86,7 @@ pub(crate) enum Bug {
     KeepsGrantsOfRemovedClients,
     // Calls that fail
     CanNotPurge,
+    PanicsInAPurge,
 }
 
 #[derive(Default)]
@@ -675,6 +676,7 @@ impl Storage for Model {
         if self.has(Bug::CanNotPurge) {
             return Err(StorageError::new("a row has no end"));
         }
+        assert!(!self.has(Bug::PanicsInAPurge), "a row that is not there");
         self.step(async |state| Ok(self.purge(state, before, limit))).await
     }
 }

@@ -53,3 +53,48 @@ fn part(text: &str, differs_at: usize) -> String {
     let shown: String = text.chars().skip(begin).take(SHOWN).collect();
     format!("(of {} characters, from number {} on) {shown}", text.chars().count(), begin + 1)
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn lists_differ_at_the_first_position_at_which_one_has_another_value_or_none() {
+        let words = |expected: &[i32], observed: &[i32]| first_difference(expected, observed);
+        assert_eq!(words(&[1, 2, 3], &[1, 2, 3]), None);
+        let differ = ("3 in all, at position 2: 2".into(), "3 in all, at position 2: 7".into());
+        assert_eq!(words(&[1, 2, 3], &[1, 7, 8]), Some(differ));
+        let shorter = ("2 in all, at position 2: 2".into(), "1 in all, at position 2: nothing".into());
+        assert_eq!(words(&[1, 2], &[1]), Some(shorter));
+        let longer = ("0 in all, at position 1: nothing".into(), "1 in all, at position 1: 5".into());
+        assert_eq!(words(&[], &[5]), Some(longer));
+    }
+
+    #[test]
+    fn records_differ_in_their_members_and_null_is_not_absent() {
+        let expected = json!({ "same": [1], "number": 1.0, "in": { "same": 1, "gone": null }, "list": [1, 2] });
+        let observed = json!({ "same": [1], "number": 1, "in": { "same": 1, "new": true }, "list": [1, 3] });
+        let mut found = of_records(&expected, &observed);
+        found.sort();
+        let differ = |path: &str, expected: &str, observed: &str| (path.into(), expected.into(), observed.into());
+        let all = [
+            differ("in.gone", "null", "absent"),
+            differ("in.new", "absent", "true"),
+            differ("list", "[1,2]", "[1,3]"),
+            differ("number", "1.0", "1"),
+        ];
+        assert_eq!(found, all);
+    }
+
+    #[test]
+    fn of_a_long_value_the_part_is_shown_that_differs() {
+        let text = |mark: &str| json!({ "text": format!("{}{mark}{}", "\u{e9}".repeat(500), "y".repeat(500)) });
+        let found = of_records(&text("a"), &text("b"));
+        let [(_, expected, observed)] = &found[..] else { panic!("{found:?}") };
+        let begin = "(of 1003 characters, from number 482 on) ";
+        let shown = |mark: &str| format!("{begin}{}{mark}{}", "\u{e9}".repeat(BEFORE), "y".repeat(SHOWN - BEFORE - 1));
+        assert_eq!([expected, observed], [&shown("a"), &shown("b")]);
+    }
+}

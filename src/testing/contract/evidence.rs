@@ -239,7 +239,7 @@ fn begun_is_dead(t: &Trial<'_>) -> Outcome {
         let tokens: Vec<_> = (0..6).map(|number| t.refresh(base + number, &of)).collect();
         t.node(0).open(&of, &tokens)?;
         let touched = t.node(0).purge(t.at(DAY), limit)?;
-        let expected = format!("the first step of a purge touches {limit} rows of 7 that are due");
+        let expected = format!("the first step of a purge touches as many rows as it may: {limit}, of 7 that are due");
         if touched != limit {
             let later = t.node(0).purge(t.at(DAY + TICK), limit)?;
             let advice = if later == limit { AT_THE_BOUNDARY } else { TOO_LITTLE };

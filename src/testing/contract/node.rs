@@ -38,19 +38,19 @@ impl Trouble {
 
     /// A call that should have succeeded.
     pub(super) fn failed(call: &str, error: &(dyn std::error::Error + 'static)) -> Self {
-        Self::broke(format!("{call} succeeds"), chain(error))
+        Self::broke(format!("{call} succeeds"), &chain(error))
     }
 
     /// A call that should have come to an end, and what it said instead.
-    pub(super) fn broke(expected: impl Into<String>, error: String) -> Self {
-        Self { error: Some(error.clone()), ..Self::new(expected, format!("it failed: {error}")) }
+    pub(super) fn broke(expected: impl Into<String>, error: &str) -> Self {
+        Self { error: Some(error.to_owned()), ..Self::new(expected, format!("it failed: {error}")) }
     }
 
     /// A call that panicked.
     pub(super) fn panicked(payload: &(dyn Any + Send)) -> Self {
         let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
         let text = text.or_else(|| payload.downcast_ref::<String>().cloned());
-        Self::broke("no call panics", format!("a panic: {}", text.as_deref().unwrap_or("without a message")))
+        Self::broke("no call panics", &format!("a panic: {}", text.as_deref().unwrap_or("without a message")))
     }
 }
 

@@ -56,7 +56,7 @@ fn together(workers: &mut [Worker], batches: &[Vec<Order>]) -> Outcome<Vec<Vec<A
     for (worker, batch) in workers.iter_mut().zip(batches) {
         let answers = worker.answers()?;
         if let Some(Answer::Failed(error)) = answers.iter().find(|answer| matches!(answer, Answer::Failed(_))) {
-            return Err(Trouble::broke("every call of a worker succeeds", error.clone()));
+            return Err(Trouble::broke("every call of a worker succeeds", error));
         }
         if answers.len() != batch.len() {
             return Err(Trouble::new("a worker answers each order", format!("{} of {}", answers.len(), batch.len())));
