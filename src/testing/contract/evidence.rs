@@ -6,7 +6,7 @@ use super::clause::Clause::Evidence;
 use super::node::{Node, Outcome, Trouble};
 use super::records::{DAY, HOUR, SECOND, TICK};
 use super::trial::{Advice, Case, Needs, Trial};
-use crate::record::{Grant, StoredToken};
+use crate::record::{Grant, StoredToken, TokenKind};
 use crate::secret::TokenHash;
 use crate::storage::{Exchange, GrantSelector, Page, Spend};
 
@@ -106,7 +106,8 @@ fn evidence_stays(t: &Trial<'_>) -> Outcome {
     let short = StoredToken { expires_at: t.at(HOUR), ..t.access(2, &of) };
     let second = StoredToken { expires_at: t.at(HOUR), parent: Some(first.hash), ..t.refresh(3, &of) };
     let spent_access = StoredToken { expires_at: t.at(HOUR), ..t.access(5, &of) };
-    let successors = [short, second.clone(), spent_access.clone()];
+    let code = StoredToken { kind: TokenKind::AuthorizationCode, expires_at: t.at(HOUR), ..t.access(6, &of) };
+    let successors = [short, second.clone(), spent_access.clone(), code];
     t.node(0).exchange_done(&t.spend(&first, 1), &successors)?;
     t.node(0).exchange_done(&t.spend(&spent_access, 3), &[])?;
     let order = Spend { grant_expires_at: t.at(90 * DAY), ..t.spend(&second, 2) };
@@ -124,6 +125,7 @@ fn evidence_stays(t: &Trial<'_>) -> Outcome {
             (3, "its spent successor"),
             (5, "a spent access token"),
             (4, "an unspent refresh token"),
+            (6, "an unspent code"),
         ] {
             let is_there = t.node(1).has(t.hash(number))?;
             t.whether(true, is_there, &format!("{what} is kept while the grant lives"), "it is gone");
@@ -132,7 +134,7 @@ fn evidence_stays(t: &Trial<'_>) -> Outcome {
     let replay = Spend { at: t.at(89 * DAY), ..t.spend(&first, 9) };
     t.same("the answer to a late replay", &Exchange::AlreadySpent, &t.node(1).exchange(&replay, &[])?);
     t.node(0).purge_all(t.at(90 * DAY), 9)?;
-    let all = [1, 3, 4, 5].map(|number| t.hash(number));
+    let all = [1, 3, 4, 5, 6].map(|number| t.hash(number));
     gone(t, "the tokens of a grant that ends at `before` are purged", t.at(90 * DAY), &all)?;
     t.same("the answer to a replay after that", &Exchange::Dead, &t.node(1).exchange(&replay, &[])?);
     Ok(())

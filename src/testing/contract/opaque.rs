@@ -150,6 +150,7 @@ fn host_data(t: &Trial<'_>) -> Outcome {
         json!(1e300),
         json!(f64::MIN_POSITIVE),
         json!(0.1 + 0.2),
+        json!(1.100_000_110_000_000_1e-8),
         json!(u64::MAX),
         json!(i64::MIN),
         json!(""),
