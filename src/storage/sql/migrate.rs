@@ -82,7 +82,8 @@ fn failed_migration(error: MigrateError) -> StorageError {
     }
 }
 
-#[cfg(all(test, feature = "sqlite"))]
+#[cfg(test)]
+#[cfg(feature = "sqlite")]
 mod tests {
     use sqlx::sqlite::SqliteConnection;
     use sqlx::{Connection, Row};
