@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use time::OffsetDateTime;
 
-pub(super) use self::failure::{failed, is_transport_failure};
+pub(super) use self::failure::failed;
+#[cfg(feature = "postgres")]
+pub(super) use self::failure::is_transport_failure;
 pub(super) use self::migrate::{check_migrations, migrator, run_migrations};
 pub(super) use self::names::Names;
 pub(super) use self::rows::{

@@ -29,10 +29,12 @@ impl Names {
         Ok(Self { schema: schema.map(str::to_owned), prefix: prefix.to_owned() })
     }
 
+    #[cfg(feature = "postgres")]
     pub(crate) fn schema(&self) -> Option<&str> {
         self.schema.as_deref()
     }
 
+    #[cfg(feature = "postgres")]
     pub(crate) fn prefix(&self) -> &str {
         &self.prefix
     }
