@@ -119,8 +119,10 @@ async fn postgres(url: &str) -> Result<Opened, StartError> {
 #[cfg(feature = "postgres")]
 fn has_raw_password(url: &str) -> bool {
     let (address, query) = url.split_once('?').unwrap_or((url, ""));
+    // With a name and the begin of a password, but without a host: that is in what looks like the query.
+    let is_cut = query.contains('@') && !address.contains('@') && address.matches(':').count() > 1;
     let after_authority = address.splitn(4, '/').nth(3).unwrap_or_default();
-    address.matches('@').count() > 1 || query.contains('@') || after_authority.contains('@') || address.contains('#')
+    address.matches('@').count() > 1 || is_cut || after_authority.contains('@') || address.contains('#')
 }
 
 #[cfg(not(feature = "postgres"))]
@@ -150,9 +152,13 @@ mod tests {
         {
             assert!(!has_raw_password(url), "{url}");
         }
-        for url in
-            ["postgres://u:p@q@h/db", "postgres://u:1/q@h/db", "postgres://u:1#q@h/db", "postgres://u:p@q/r@h/db"]
-        {
+        for url in [
+            "postgres://u:p@q@h/db",
+            "postgres://u:1/q@h/db",
+            "postgres://u:1#q@h/db",
+            "postgres://u:p@q/r@h/db",
+            "postgres://u:1?q@h/db",
+        ] {
             assert!(has_raw_password(url), "{url}");
         }
     }
