@@ -1,0 +1,91 @@
+#!/usr/bin/env bash
+# The example server (`--storage memory`) under load on the loopback interface, beside an axum server that answers with
+# constant bodies of the same size and headers: requests per second, and the ratio of each pair of turns.
+#
+#   benches/http.sh [--quick] [--no-node]
+#
+# Needs curl, and for orientation Node.js with npm: oidc-provider, also in memory, doing client credentials. The load generator,
+# benches/peers/src/bin/load.rs, runs on the same processors as the servers, so only ratios mean anything.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+rounds=9 seconds=3 connections=32 node=yes
+for flag in "$@"; do
+    case "$flag" in
+    --quick) rounds=2 seconds=1 ;;
+    --no-node) node= ;;
+    *) sed -n '2,8s/^# \{0,1\}//p' "$0"; exit 1 ;;
+    esac
+done
+
+cargo build --quiet --release --example server --features axum
+cargo build --quiet --release --manifest-path benches/peers/Cargo.toml --features http --bin constant --bin load
+target_of() { cargo metadata --format-version 1 --no-deps "$@" | sed 's/.*"target_directory":"\([^"]*\)".*/\1/'; }
+example=$(target_of)/release/examples/server
+peers=$(target_of --manifest-path benches/peers/Cargo.toml)/release
+
+work=$(mktemp -d)
+servers=()
+trap 'kill "${servers[@]}" 2>/dev/null || true; rm -rf "$work"' EXIT
+start() { # name, command: sets address
+    local log=$work/$1.log
+    shift
+    "$@" >"$log" 2>&1 &
+    servers+=($!)
+    for _ in $(seq 150); do
+        address=$(sed -n 's/^listening on \(http:[^ ]*\)$/\1/p' "$log")
+        [ -z "$address" ] || return 0
+        sleep 0.1
+    done
+    cat "$log"
+    exit 1
+}
+
+cat >"$work/clients.json" <<'JSON'
+[{ "client_id": "machine", "client_secret": "a secret of forty-three characters of base64", "scope": "user:read",
+   "grant_types": ["client_credentials", "password"], "response_types": [] }]
+JSON
+echo '{ "ada": "correct horse" }' >"$work/users.json"
+# With --legacy only because the password grant is the shortest way to a user's token.
+start example "$example" --storage memory --listen 127.0.0.1:0 --legacy --clients "$work/clients.json" --users "$work/users.json"
+example=$address
+basic=$(printf '%s' 'machine:a secret of forty-three characters of base64' | base64 -w0)
+curl -sf -H "Authorization: Basic $basic" -d 'grant_type=client_credentials&scope=user:read' "$example/token" >"$work/token"
+bearer=$(curl -sf -H "Authorization: Basic $basic" -d 'grant_type=password&username=ada&password=correct horse&scope=user:read' \
+    "$example/token" | sed 's/.*"access_token":"\([^"]*\)".*/\1/')
+curl -sf -H "Authorization: Bearer $bearer" "$example/api/me" >"$work/me"
+start constant "$peers/constant" "$work/token" "$work/me"
+constant=$address
+
+load() { "$peers/load" "$connections" "$seconds" "$@"; } # method, url, headers: prints requests per second
+token() {
+    load POST "$1/token" "authorization: Basic $basic" 'content-type: application/x-www-form-urlencoded' \
+        --body 'grant_type=client_credentials&scope=user:read'
+}
+me() { load GET "$1/api/me" "authorization: Bearer $bearer"; }
+middle() { sort -g "$1" | awk '{ all[NR] = $1 } END { print all[int((NR + 1) / 2)] }'; }
+
+echo "$rounds rounds of $seconds s each, $connections connections kept alive, $(nproc) processors"
+printf '%-8s %14s %16s %8s\n' path 'example req/s' 'constant req/s' ratio
+for path in token me; do
+    for _ in $(seq "$rounds"); do
+        ours=$($path "$example") theirs=$($path "$constant")
+        echo "$ours" >>"$work/$path.ours"
+        echo "$theirs" >>"$work/$path.theirs"
+        awk -v a="$ours" -v b="$theirs" 'BEGIN { print a / b }' >>"$work/$path.ratio"
+    done
+    printf '%-8s %14.0f %16.0f %8.2f\n' "$path" "$(middle "$work/$path.ours")" "$(middle "$work/$path.theirs")" \
+        "$(middle "$work/$path.ratio")"
+done
+
+if [ -n "$node" ] && command -v npm >/dev/null; then
+    cp benches/oidc-provider/* "$work"
+    (cd "$work" && npm ci --silent --no-fund --no-audit)
+    start node node "$work/server.mjs"
+    for _ in $(seq "$rounds"); do
+        ours=$(token "$example") theirs=$(token "$address")
+        echo "$theirs" >>"$work/node.theirs"
+        awk -v a="$ours" -v b="$theirs" 'BEGIN { print a / b }' >>"$work/node.ratio"
+    done
+    printf 'for orientation, client credentials of oidc-provider on Node.js: %.0f req/s; the example server does %.1f times as many\n' \
+        "$(middle "$work/node.theirs")" "$(middle "$work/node.ratio")"
+fi

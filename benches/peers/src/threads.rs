@@ -1,0 +1,85 @@
+//! Two threads on distinct tokens against one: how much more gets done, beside how much more the floor gets done.
+
+use std::sync::Barrier;
+use std::time::{Duration, Instant};
+
+use sha2::{Digest, Sha256};
+
+use crate::floor_subject;
+use crate::ours::Typed;
+use crate::rounds::{Extent, measured, median};
+use crate::subject::{Batch, Op, Subject, World, batch};
+
+const MANY: usize = 1_000;
+
+/// From the first start to the last end of all threads, each of which does a batch of its own.
+fn together(batches: Vec<Box<dyn Batch + Send + '_>>) -> Duration {
+    let barrier = Barrier::new(batches.len());
+    let spans: Vec<(Instant, Instant)> = std::thread::scope(|scope| {
+        let threads: Vec<_> = batches
+            .into_iter()
+            .map(|mut batch| {
+                let barrier = &barrier;
+                scope.spawn(move || {
+                    barrier.wait();
+                    let start = Instant::now();
+                    measured(&mut *batch);
+                    (start, Instant::now())
+                })
+            })
+            .collect();
+        threads.into_iter().map(|thread| thread.join().expect("no thread panics")).collect()
+    });
+    let start = spans.iter().map(|(start, _)| *start).min().expect("a thread");
+    spans.iter().map(|(_, end)| *end).max().expect("a thread") - start
+}
+
+/// How many times as much two threads get done as one.
+fn scaling(subject: &dyn Subject, op: Op, n: usize) -> f64 {
+    let one = together(vec![subject.batch(op, n)]);
+    let two = together(vec![subject.batch(op, n), subject.batch(op, n)]);
+    2.0 * one.as_secs_f64() / two.as_secs_f64()
+}
+
+/// Work that two threads can't possibly disturb each other in: what the machine itself has to give at this moment.
+struct Alone;
+
+impl Subject for Alone {
+    fn batch(&self, _: Op, n: usize) -> Box<dyn Batch + Send + '_> {
+        let hash_again = |hash: &mut [u8; 32]| (0..32).for_each(|_| *hash = Sha256::digest(*hash).into());
+        batch(vec![[0; 32]; n], |_| {}, hash_again)
+    }
+}
+
+pub fn compare(ops: &[Op], extent: Extent) {
+    println!("\n## Two threads against one\n");
+    println!(
+        "How many times as much gets done, and that as a share of what the floor manages in the same round. Where the"
+    );
+    println!(
+        "machine has not two processors to give (hashing, with nothing shared), the others can't show how they scale.\n"
+    );
+    println!(
+        "| operation | machine | floor | grantor, 1 client | of the floor | grantor, {MANY} clients | of the floor |"
+    );
+    println!("|---|---:|---:|---:|---:|---:|---:|");
+    let (single, many) = (World::new(1), World::new(MANY));
+    for &op in ops {
+        let floors: [Box<dyn Subject + '_>; 2] =
+            [Box::new(floor_subject::Measured::new(&single)), Box::new(floor_subject::Measured::new(&many))];
+        let ours: [Box<dyn Subject + '_>; 2] = [Box::new(Typed::new(&single)), Box::new(Typed::new(&many))];
+        let mut found = [const { Vec::new() }; 6];
+        for _ in 0..extent.rounds {
+            let machine = scaling(&Alone, op, extent.operations);
+            let floor = floors.each_ref().map(|floor| scaling(&**floor, op, extent.operations));
+            let ours = ours.each_ref().map(|ours| scaling(&**ours, op, extent.operations));
+            let figures = [machine, floor[0], ours[0], ours[0] / floor[0], ours[1], ours[1] / floor[1]];
+            found.iter_mut().zip(figures).for_each(|(found, figure)| found.push(figure));
+        }
+        let [machine, floor, one, of_floor, many, many_of_floor] = found.map(|found| median(&found));
+        println!(
+            "| {} | {machine:.2}x | {floor:.2}x | {one:.2}x | {of_floor:.2} | {many:.2}x | {many_of_floor:.2} |",
+            op.name()
+        );
+    }
+}
