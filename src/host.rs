@@ -5,7 +5,7 @@ use std::sync::Arc;
 use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
-use crate::authenticator::Authenticator;
+use crate::authenticator::{Authenticator, ClientSecrets};
 use crate::client::Client;
 use crate::env::{Clock, Entropy, in_microseconds};
 use crate::error::{EntropyError, Refusal};
@@ -19,7 +19,8 @@ pub(crate) struct Host {
     pub(crate) issuer: Box<str>,
     pub(crate) storage: Arc<dyn Storage>,
     pub(crate) clients: Arc<dyn ClientStore>,
-    pub(crate) authenticator: Arc<dyn Authenticator>,
+    /// Without one, client secrets are compared by digest, which waits for nothing.
+    pub(crate) authenticator: Option<Arc<dyn Authenticator>>,
     pub(crate) policy: Policy,
     pub(crate) scopes: Catalogue,
     pub(crate) clock: Arc<dyn Clock>,
@@ -49,6 +50,10 @@ impl Host {
         Ok(bytes)
     }
 
+    pub(crate) fn authenticator(&self) -> &dyn Authenticator {
+        self.authenticator.as_deref().unwrap_or(&ClientSecrets)
+    }
+
     pub(crate) fn observe(&self, at: OffsetDateTime, kind: EventKind<'_>) {
         self.observer.observe(&Event { at, kind });
     }
@@ -65,7 +70,12 @@ impl Host {
             let within = offered.and_then(|scope| allowed.and_then(|allowed| scope.intersection(allowed)));
             return within.ok_or(Refusal::NoDefaultScope);
         };
-        let requested = Scope::parse(requested).map_err(|_| Refusal::MalformedScope)?;
+        // Most clients ask for what they are registered for, and that is there already.
+        let known = [client.scope(), server_default, Some(self.scopes.all())].into_iter().flatten();
+        let requested = match known.into_iter().find(|known| known.as_str() == requested) {
+            Some(known) => known.clone(),
+            None => Scope::parse(requested).map_err(|_| Refusal::MalformedScope)?,
+        };
         if !requested.is_subset(self.scopes.all()) {
             return Err(Refusal::UnknownScope);
         }

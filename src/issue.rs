@@ -116,8 +116,13 @@ impl ExchangeToken {
     /// policy rotates.
     pub fn new<K: SingleUse>(presented: Owned<K>, scope: Scope) -> Self {
         let (secret, token, grant) = presented.into_inner().into_parts();
-        let plain = Zeroizing::new(secret.expose().to_owned());
-        Self { presented: token, plain, grant, scope, members: ResponseMembers::default() }
+        Self {
+            presented: token,
+            plain: secret.map(Secret::into_text).unwrap_or_default(),
+            grant,
+            scope,
+            members: ResponseMembers::default(),
+        }
     }
 
     /// Changes what the response says beyond the standard.
@@ -311,7 +316,8 @@ pub(crate) async fn exchange(
 /// lifetime extended.
 pub(crate) async fn repeat(host: &Host, order: RepeatRefresh, now: OffsetDateTime) -> Result<Issued, Error> {
     let seed = order.presented.spent().and_then(|spent| spent.seed.as_ref()).ok_or(Refusal::RetryRefused)?;
-    let (access_token, refresh_token) = derive(seed, order.presented.secret().expose());
+    let presented = order.presented.secret().ok_or(Refusal::RetryRefused)?;
+    let (access_token, refresh_token) = derive(seed, presented.expose());
     let access = live_successor(host, access_token, now).await?;
     if access.token().scope != order.scope || !is_worth_having(access.token().expires_at, now) {
         return Err(Refusal::RetryRefused.into());
@@ -320,8 +326,10 @@ pub(crate) async fn repeat(host: &Host, order: RepeatRefresh, now: OffsetDateTim
     if refresh.spent().is_some() {
         return Err(Refusal::RetryRefused.into());
     }
-    let (access_token, token, grant) = access.into_parts();
-    let (refresh_token, ..) = refresh.into_parts();
+    let ((Some(access_token), token, grant), (Some(refresh_token), ..)) = (access.into_parts(), refresh.into_parts())
+    else {
+        return Err(Refusal::RetryRefused.into());
+    };
     let members = ResponseMembers::default();
     Ok(issued(access_token, Some(refresh_token), token.expires_at - now, token.scope, members, grant))
 }
@@ -426,7 +434,8 @@ fn issued(
     members: ResponseMembers,
     grant: Arc<Grant>,
 ) -> Issued {
-    let token_type = members.token_type.unwrap_or_else(|| Cow::Owned(grant.token_type().to_owned()));
+    let of_grant = || grant.details.token_type.as_deref().map_or("Bearer".into(), |own| own.to_owned().into());
+    let token_type = members.token_type.unwrap_or_else(of_grant);
     Issued { access_token, token_type, expires_in, refresh_token, scope, extra: members.extra, grant }
 }
 

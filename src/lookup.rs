@@ -10,14 +10,15 @@ use crate::client::auth::AuthenticatedClient;
 use crate::error::{Refusal, StorageError};
 use crate::host::Host;
 use crate::record::{CodeBinding, Grant, Spent, StoredToken};
-use crate::secret::{Secret, Token, TokenHash, TokenKind};
+use crate::secret::{Secret, Token, TokenHash, TokenKind, kind};
 
 /// A token that was presented and found, with its record and its grant as they stand: it may be spent, expired or
 /// revoked. Which of the checks below are made, and in which order, is the caller's to say.
 #[derive(Debug)]
 #[must_use = "a token that was found is not yet a token that is valid"]
 pub struct Presented<K: Token> {
-    secret: Secret<K>,
+    /// Not kept for a code, which is not needed once it was found.
+    secret: Option<Secret<K>>,
     token: StoredToken,
     grant: Arc<Grant>,
 }
@@ -40,7 +41,17 @@ pub(crate) async fn find<K: Token>(
 /// Finds a token that is to be judged and then spent.
 pub(crate) async fn lookup<K: Token>(host: &Host, secret: Secret<K>) -> Result<Option<Presented<K>>, StorageError> {
     let found = find(host, &secret).await?;
-    Ok(found.map(|(token, grant)| Presented { secret, token, grant }))
+    Ok(found.map(|(token, grant)| Presented { secret: Some(secret), token, grant }))
+}
+
+/// Finds a code that is to be judged and then spent. It is hashed where it stands in the request.
+pub(crate) async fn lookup_code(
+    host: &Host,
+    code: &str,
+) -> Result<Option<Presented<kind::AuthorizationCode>>, StorageError> {
+    let found = host.storage.find(&TokenHash::of(code)).await?;
+    let found = found.filter(|(token, _)| token.kind == TokenKind::AuthorizationCode);
+    Ok(found.map(|(token, grant)| Presented { secret: None, token, grant }))
 }
 
 /// A presented token that belongs to the authenticated client. Made by [`Presented::must_belong_to`] alone, and demanded by
@@ -111,11 +122,11 @@ impl<K: Token> Presented<K> {
         if now < self.token.expires_at { Ok(()) } else { Err(Refusal::ExpiredToken) }
     }
 
-    pub(crate) const fn secret(&self) -> &Secret<K> {
-        &self.secret
+    pub(crate) const fn secret(&self) -> Option<&Secret<K>> {
+        self.secret.as_ref()
     }
 
-    pub(crate) fn into_parts(self) -> (Secret<K>, StoredToken, Arc<Grant>) {
+    pub(crate) fn into_parts(self) -> (Option<Secret<K>>, StoredToken, Arc<Grant>) {
         (self.secret, self.token, self.grant)
     }
 }

@@ -17,6 +17,9 @@ pub struct Params<'a> {
     broken_name: bool,
 }
 
+/// As many parameters as a request usually has at the most.
+const USUAL: usize = 8;
+
 impl<'a> Params<'a> {
     /// Decodes `name=value&..`. Nothing is refused here: what is wrong comes up when the parameters are read, so that
     /// an endpoint can decide in which order it looks at them.
@@ -29,6 +32,9 @@ impl<'a> Params<'a> {
 
     /// Adds the parameters of a second source; what stands in both counts as repeated.
     pub(crate) fn decode_more(&mut self, form: &'a [u8]) {
+        if !form.is_empty() {
+            self.pairs.reserve(USUAL);
+        }
         for (name, value) in decode_form(form) {
             match name {
                 Some(name) => self.pairs.push((name, value)),
@@ -39,6 +45,9 @@ impl<'a> Params<'a> {
 
     /// Adds one parameter whose name and value need no decoding.
     pub(crate) fn push(&mut self, name: &'a str, value: impl Into<Cow<'a, str>>) {
+        if self.pairs.capacity() == 0 {
+            self.pairs.reserve(USUAL);
+        }
         self.pairs.push((Cow::Borrowed(name), Some(value.into())));
     }
 

@@ -67,7 +67,8 @@ impl CodeChallenge {
     /// The challenge of a verifier by `S256`, as a client computes it.
     #[must_use]
     pub fn s256(verifier: &CodeVerifier) -> Self {
-        Self { method: ChallengeMethod::S256, value: s256(verifier).into() }
+        let value = String::from_utf8_lossy(&s256(verifier.expose())).into();
+        Self { method: ChallengeMethod::S256, value }
     }
 
     /// The value of the `code_challenge` parameter.
@@ -85,10 +86,15 @@ impl CodeChallenge {
     /// Whether `verifier` proves possession, compared in constant time (RFC 7636 §4.6).
     #[must_use]
     pub fn is_met_by(&self, verifier: &CodeVerifier) -> bool {
+        self.is_met_by_text(verifier.expose())
+    }
+
+    /// The same for a verifier as it stands in a request.
+    pub(crate) fn is_met_by_text(&self, verifier: &str) -> bool {
         let expected = self.value.as_bytes();
         match self.method {
-            ChallengeMethod::S256 => s256(verifier).as_bytes().ct_eq(expected).into(),
-            ChallengeMethod::Plain => verifier.expose().as_bytes().ct_eq(expected).into(),
+            ChallengeMethod::S256 => s256(verifier).ct_eq(expected).into(),
+            ChallengeMethod::Plain => verifier.as_bytes().ct_eq(expected).into(),
         }
     }
 }
@@ -110,8 +116,12 @@ const fn is_base64url(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')
 }
 
-fn s256(verifier: &CodeVerifier) -> String {
-    URL_SAFE_NO_PAD.encode(Sha256::digest(verifier.expose().as_bytes()))
+/// The 43 characters of base64url that 32 bytes are.
+fn s256(verifier: &str) -> [u8; 43] {
+    let mut text = [0; 43];
+    // It fits, or the text would be one that no challenge has.
+    let _ = URL_SAFE_NO_PAD.encode_slice(Sha256::digest(verifier.as_bytes()), &mut text);
+    text
 }
 
 #[cfg(test)]

@@ -66,6 +66,9 @@ impl Scope {
     /// The tokens that are in both sets, or `None` if there is none.
     #[must_use]
     pub fn intersection(&self, other: &Self) -> Option<Self> {
+        if self.is_subset(other) {
+            return Some(self.clone());
+        }
         self.retain(|token| other.contains(token))
     }
 

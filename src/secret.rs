@@ -45,6 +45,11 @@ impl<K: SecretKind> Secret<K> {
         &self.value
     }
 
+    /// The value itself, in a wrapper that does not tell its kind.
+    pub(crate) fn into_text(self) -> Zeroizing<String> {
+        self.value
+    }
+
     /// 256 random bits in base64url without padding: 43 characters.
     pub(crate) fn from_bytes(bytes: &[u8; 32]) -> Self {
         Self::new(URL_SAFE_NO_PAD.encode(bytes))

@@ -165,7 +165,8 @@ impl PendingAuthorization {
         in_span("authorize", self.open_grant(approval)).await
     }
 
-    async fn open_grant(self, approval: Approval) -> AuthorizationResponse {
+    async fn open_grant(mut self, approval: Approval) -> AuthorizationResponse {
+        let challenge = self.challenge.take();
         let host = &self.endpoint.host;
         let now = host.now();
         let Approval { subject, scope: selected, host_data } = approval;
@@ -182,7 +183,7 @@ impl PendingAuthorization {
         approved.host_data = host_data;
         let outcome = match self.response_type {
             ResponseType::Code => {
-                let issued = issue_code(host, &self.client, approved, self.binding(), now).await;
+                let issued = issue_code(host, &self.client, approved, self.binding(challenge), now).await;
                 issued.map(|(code, grant)| (Outcome::Code(code), grant))
             }
             ResponseType::Token => {
@@ -228,9 +229,9 @@ impl PendingAuthorization {
     }
 
     /// What the code will have to be redeemed with.
-    fn binding(&self) -> CodeBinding {
+    fn binding(&self, challenge: Option<CodeChallenge>) -> CodeBinding {
         let target = &self.route.target;
-        CodeBinding::new(target.uri(), target.was_sent(), self.challenge.clone())
+        CodeBinding::new(target.uri(), target.was_sent(), challenge)
     }
 
     fn answer(self, outcome: Outcome) -> AuthorizationResponse {

@@ -1,5 +1,6 @@
 //! Client authentication (RFC 6749 §2.3), the same at every endpoint.
 
+use std::borrow::Cow;
 use std::ops::Deref;
 use std::sync::Arc;
 
@@ -39,14 +40,31 @@ pub(crate) const PARAMETERS_ABOUT_A_TOKEN: [&str; 6] = {
     ["token", "token_type_hint", id, secret, assertion, assertion_type]
 };
 
-/// The user-id and password of a `Basic` header, decoded.
+/// The user-id and password of a `Basic` header, decoded; or what an in-process caller has in place of one.
 #[derive(Debug)]
-pub(crate) struct Basic {
-    pub(crate) id: String,
-    pub(crate) secret: ClientSecret,
+pub(crate) struct Basic<'a> {
+    pub(crate) id: Cow<'a, str>,
+    pub(crate) secret: PresentedSecret<'a>,
 }
 
-impl Basic {
+/// A client secret, the caller's own or one that was decoded for this request.
+#[derive(Debug)]
+pub(crate) enum PresentedSecret<'a> {
+    Borrowed(&'a ClientSecret),
+    Decoded(ClientSecret),
+}
+
+impl Deref for PresentedSecret<'_> {
+    type Target = ClientSecret;
+    fn deref(&self) -> &ClientSecret {
+        match self {
+            Self::Borrowed(secret) => secret,
+            Self::Decoded(secret) => secret,
+        }
+    }
+}
+
+impl Basic<'_> {
     /// Reads the `Authorization` header (RFC 6749 §2.3.1: both halves are form-encoded before they are put together).
     pub(crate) fn read(request: &Request) -> Result<Option<Self>, Refusal> {
         let mut headers = request.header_values("authorization");
@@ -66,9 +84,9 @@ impl Basic {
     fn decode(encoded: &[u8]) -> Option<Self> {
         let decoded = Zeroizing::new(STANDARD.decode(encoded).ok()?);
         let colon = decoded.iter().position(|byte| *byte == b':')?;
-        let id = decode_component(&decoded[..colon])?.into_owned();
-        let secret = ClientSecret::new(decode_component(&decoded[colon + 1..])?.into_owned());
-        Some(Self { id, secret })
+        let id = decode_component(&decoded[..colon])?.into_owned().into();
+        let secret = ClientSecret::new(decode_component(&decoded[colon + 1..])?);
+        Some(Self { id, secret: PresentedSecret::Decoded(secret) })
     }
 }
 
@@ -93,14 +111,14 @@ pub(crate) async fn authenticate<E>(
     }
     let id = match (basic, client_id) {
         (Some(basic), Some(id)) if basic.id != id => return Err(Refusal::ConflictingClientIds.into()),
-        (Some(basic), _) => basic.id.as_str(),
+        (Some(basic), _) => &*basic.id,
         (None, Some(id)) => id,
         (None, None) => return Err(Refusal::MissingClientAuthentication.into()),
     };
     let client = if is_client_id(id) { host.clients.client(id).await? } else { None };
 
     let (secret, method) = match (basic, &body_secret) {
-        (Some(basic), _) => (&basic.secret, AuthenticationMethod::ClientSecretBasic),
+        (Some(basic), _) => (&*basic.secret, AuthenticationMethod::ClientSecretBasic),
         (None, Some(secret)) => (secret, AuthenticationMethod::ClientSecretPost),
         (None, None) => return without_secret(client),
     };
@@ -131,7 +149,12 @@ async fn with_secret(host: &Host, attempt: &ClientAttempt<'_>) -> Result<(), Err
     }
     let has_live_credential =
         |client: &Client| client.credentials().iter().any(|credential| credential.is_live(attempt.now));
-    match (host.authenticator.client(attempt).await?, attempt.client) {
+    let verdict = match &host.authenticator {
+        Some(authenticator) => authenticator.client(attempt).await?,
+        None if attempt.matches_a_digest() => Verdict::Accepted(()),
+        None => Verdict::Rejected,
+    };
+    match (verdict, attempt.client) {
         (Verdict::Throttled { retry_after }, _) => Err(Error::Throttled { retry_after }),
         (_, None) => Err(Refusal::UnknownClient.into()),
         (Verdict::Accepted(()), Some(client)) if has_live_credential(client) => Ok(()),

@@ -5,14 +5,17 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use time::OffsetDateTime;
 
-use super::{Decision, ExchangeToken, GrantContext, GrantHandler, OpenGrant, Presented, Replayed, built_in};
+use super::{
+    AUTHORIZATION_CODE, Decision, ExchangeToken, GrantContext, GrantHandler, OpenGrant, Presented, Replayed, built_in,
+};
 use crate::client::Client;
 use crate::error::{Error, Refusal};
 use crate::host::Host;
 use crate::issue;
+use crate::lookup::lookup_code;
 use crate::pkce::{CodeChallenge, is_code_verifier};
 use crate::record::{CodeBinding, Grant, GrantType};
-use crate::secret::{AuthorizationCode, CodeVerifier, kind};
+use crate::secret::{AuthorizationCode, kind};
 
 /// Issues the code of a redirect (RFC 6749 §4.1.2), bound to what it must be redeemed with.
 pub(crate) async fn issue_code(
@@ -22,7 +25,7 @@ pub(crate) async fn issue_code(
     binding: CodeBinding,
     now: OffsetDateTime,
 ) -> Result<(AuthorizationCode, Arc<Grant>), Error> {
-    issue::open_grant_with_code(host, client, &built_in(GrantType::AUTHORIZATION_CODE), approved, binding, now).await
+    issue::open_grant_with_code(host, client, &AUTHORIZATION_CODE, approved, binding, now).await
 }
 
 /// Redeems codes (RFC 6749 §4.1.3).
@@ -47,14 +50,19 @@ impl GrantHandler for AuthorizationCodeGrant {
     }
 
     async fn decide(&self, context: &GrantContext<'_>) -> Result<Decision, Error> {
-        let code = AuthorizationCode::new(context.params.require("code")?);
-        let proof = Proof {
-            redirect_uri: context.params.get("redirect_uri")?,
-            code_verifier: context.params.get("code_verifier")?,
-        };
-        let presented = context.find(code).await?;
-        Ok(redeem(presented, &proof, context)?)
+        decide(context).await
     }
+}
+
+/// The decision itself, which a caller that knows the handler can wait for without a box.
+pub(crate) async fn decide(context: &GrantContext<'_>) -> Result<Decision, Error> {
+    let code = context.params.require("code")?;
+    let proof = Proof {
+        redirect_uri: context.params.get("redirect_uri")?,
+        code_verifier: context.params.get("code_verifier")?,
+    };
+    let presented = lookup_code(context.host, code).await?.ok_or(Refusal::UnknownToken)?;
+    Ok(redeem(presented, &proof, context)?)
 }
 
 /// What a client shows besides the code.
@@ -106,7 +114,7 @@ fn must_meet_challenge(
         (None, Some(_)) => Err(Refusal::UnexpectedCodeVerifier),
         (Some(_), None) => Err(Refusal::MissingCodeVerifier),
         (Some(_), Some(verifier)) if !is_code_verifier(verifier) => Err(Refusal::MalformedCodeVerifier),
-        (Some(challenge), Some(verifier)) if challenge.is_met_by(&CodeVerifier::new(verifier)) => Ok(()),
+        (Some(challenge), Some(verifier)) if challenge.is_met_by_text(verifier) => Ok(()),
         (Some(_), Some(_)) => Err(Refusal::WrongCodeVerifier),
     }
 }

@@ -2,12 +2,11 @@
 
 use time::OffsetDateTime;
 
-use super::built_in;
+use super::IMPLICIT;
 use crate::client::Client;
 use crate::error::Error;
 use crate::host::Host;
 use crate::issue::{self, Issued, OpenGrant};
-use crate::record::GrantType;
 
 /// Issues the token of a redirect. It can't be refreshed (RFC 6749 §4.2.2): the order of an approval is not refreshable.
 pub(crate) async fn issue_token(
@@ -16,5 +15,5 @@ pub(crate) async fn issue_token(
     approved: OpenGrant,
     now: OffsetDateTime,
 ) -> Result<Issued, Error> {
-    issue::open_grant(host, client, &built_in(GrantType::IMPLICIT), approved, now).await
+    issue::open_grant(host, client, &IMPLICIT, approved, now).await
 }

@@ -3,14 +3,14 @@
 //! The built-in ones and those a host adds (RFC 6749 §4.5) implement the same trait and get the same [`GrantContext`].
 //! A handler decides; it neither mints tokens nor writes to the storage.
 
-mod authorization_code;
-mod client_credentials;
+pub(crate) mod authorization_code;
+pub(crate) mod client_credentials;
 mod implicit;
 mod password;
-mod refresh_token;
+pub(crate) mod refresh_token;
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use async_trait::async_trait;
 use time::OffsetDateTime;
@@ -136,7 +136,7 @@ impl GrantContext<'_> {
     /// The host's authenticator.
     #[must_use]
     pub fn authenticator(&self) -> &dyn Authenticator {
-        &*self.host.authenticator
+        self.host.authenticator()
     }
 
     /// The scope that the client may have of what it asked for, or its default (RFC 6749 §3.3).
@@ -155,6 +155,10 @@ impl GrantContext<'_> {
         Ok(lookup(self.host, token).await?.ok_or(Refusal::UnknownToken)?)
     }
 }
+
+/// The grant types of the authorization endpoint, made once.
+static AUTHORIZATION_CODE: LazyLock<GrantType> = LazyLock::new(|| built_in(GrantType::AUTHORIZATION_CODE));
+static IMPLICIT: LazyLock<GrantType> = LazyLock::new(|| built_in(GrantType::IMPLICIT));
 
 /// A built-in grant type by its name.
 fn built_in(name: &'static str) -> GrantType {

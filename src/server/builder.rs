@@ -9,7 +9,7 @@ use url::{Host as UrlHost, Url};
 use zeroize::Zeroizing;
 
 use super::{AuthorizationServer, Inner};
-use crate::authenticator::{Authenticator, ClientSecrets};
+use crate::authenticator::Authenticator;
 use crate::authorize::{AuthorizationEndpoint, DefaultPages, Pages};
 use crate::client::Client;
 use crate::client::auth::PARAMETERS_ABOUT_A_TOKEN;
@@ -294,7 +294,7 @@ impl Builder {
             issuer: self.issuer.into(),
             storage: self.storage,
             clients: self.clients,
-            authenticator: self.authenticator.unwrap_or_else(|| Arc::new(ClientSecrets)),
+            authenticator: self.authenticator,
             policy: self.policy,
             scopes,
             clock: self.clock,

@@ -3,6 +3,7 @@
 mod request;
 mod response;
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use time::OffsetDateTime;
@@ -16,7 +17,7 @@ use crate::error::{Error, Refusal, StorageError};
 use crate::event::EventKind;
 use crate::grants::{
     AuthorizationCodeGrant, ClientCredentialsGrant, Decision, GrantContext, GrantHandler, PasswordGrant,
-    RefreshTokenGrant,
+    RefreshTokenGrant, authorization_code, client_credentials, refresh_token,
 };
 use crate::host::Host;
 use crate::http::{Request, Response};
@@ -27,9 +28,48 @@ use crate::record::GrantType;
 /// Serves token requests.
 pub(crate) struct TokenEndpoint {
     host: Arc<Host>,
-    handlers: Vec<Box<dyn GrantHandler>>,
+    handlers: Vec<Handler>,
     /// Every parameter that may occur only once.
     known_parameters: Vec<&'static str>,
+}
+
+/// A grant handler. The built-in ones are known by name only to spare each request the box in which the future of a handler that is
+/// not known has to be put; all are asked through the same trait.
+enum Handler {
+    AuthorizationCode(AuthorizationCodeGrant),
+    ClientCredentials(ClientCredentialsGrant),
+    RefreshToken(RefreshTokenGrant),
+    Password(PasswordGrant),
+    Extension(Box<dyn GrantHandler>),
+}
+
+impl Deref for Handler {
+    type Target = dyn GrantHandler;
+    fn deref(&self) -> &Self::Target {
+        match self {
+            Self::AuthorizationCode(handler) => handler,
+            Self::ClientCredentials(handler) => handler,
+            Self::RefreshToken(handler) => handler,
+            Self::Password(handler) => handler,
+            Self::Extension(handler) => &**handler,
+        }
+    }
+}
+
+impl Handler {
+    fn grant_type(&self) -> &GrantType {
+        (**self).grant_type()
+    }
+
+    async fn decide(&self, context: &GrantContext<'_>) -> Result<Decision, Error> {
+        match self {
+            Self::AuthorizationCode(_) => authorization_code::decide(context).await,
+            Self::ClientCredentials(_) => client_credentials::decide(context),
+            Self::RefreshToken(_) => refresh_token::decide(context).await,
+            Self::Password(handler) => handler.decide(context).await,
+            Self::Extension(handler) => handler.decide(context).await,
+        }
+    }
 }
 
 /// What has become known of a request so far, for the observer.
@@ -42,15 +82,17 @@ struct Progress<'a> {
 impl TokenEndpoint {
     /// With the built-in handlers that the policy leaves on, and those the host added.
     pub(crate) fn new(host: Arc<Host>, extensions: Vec<Box<dyn GrantHandler>>) -> Self {
-        let mut handlers: Vec<Box<dyn GrantHandler>> =
-            vec![Box::new(AuthorizationCodeGrant::new()), Box::new(ClientCredentialsGrant::new())];
+        let mut handlers = vec![
+            Handler::AuthorizationCode(AuthorizationCodeGrant::new()),
+            Handler::ClientCredentials(ClientCredentialsGrant::new()),
+        ];
         if host.policy.refresh_tokens != RefreshTokens::Never {
-            handlers.push(Box::new(RefreshTokenGrant::new()));
+            handlers.push(Handler::RefreshToken(RefreshTokenGrant::new()));
         }
         if host.policy.allowed_dangers().allow_password_grant {
-            handlers.push(Box::new(PasswordGrant::new()));
+            handlers.push(Handler::Password(PasswordGrant::new()));
         }
-        handlers.extend(extensions);
+        handlers.extend(extensions.into_iter().map(Handler::Extension));
 
         let mut known_parameters = vec!["grant_type", "scope"];
         known_parameters.extend(auth::PARAMETERS);
@@ -62,7 +104,7 @@ impl TokenEndpoint {
 
     /// The grant types it serves.
     pub(crate) fn grant_types(&self) -> impl Iterator<Item = &GrantType> {
-        self.handlers.iter().map(|handler| handler.grant_type())
+        self.handlers.iter().map(Handler::grant_type)
     }
 
     /// Whether a parameter of this name has a meaning here.
@@ -127,7 +169,7 @@ impl TokenEndpoint {
 
     /// Lets the handler decide and does what it decided. Whoever lost a race for a token decides again, now that the
     /// storage shows the token as spent.
-    async fn carry_out(&self, handler: &dyn GrantHandler, context: &GrantContext<'_>) -> Result<Issued, Error> {
+    async fn carry_out(&self, handler: &Handler, context: &GrantContext<'_>) -> Result<Issued, Error> {
         let (host, client, now) = (context.host, context.client, context.now);
         let grant_type = handler.grant_type().as_str();
         for _ in 0..2 {
@@ -162,9 +204,11 @@ impl TokenEndpoint {
         Err(StorageError::new("a token that was already spent was then found unspent").into())
     }
 
-    fn handler(&self, grant_type: &str) -> Result<&dyn GrantHandler, Refusal> {
-        let mut handlers = self.handlers.iter().map(|handler| &**handler);
-        handlers.find(|handler| handler.grant_type().as_str() == grant_type).ok_or(Refusal::UnsupportedGrantType)
+    fn handler(&self, grant_type: &str) -> Result<&Handler, Refusal> {
+        self.handlers
+            .iter()
+            .find(|handler| handler.grant_type().as_str() == grant_type)
+            .ok_or(Refusal::UnsupportedGrantType)
     }
 }
 
@@ -174,7 +218,7 @@ impl std::fmt::Debug for TokenEndpoint {
     }
 }
 
-fn may_use_grant_type(client: &AuthenticatedClient, handler: &dyn GrantHandler) -> Result<(), Refusal> {
+fn may_use_grant_type(client: &AuthenticatedClient, handler: &Handler) -> Result<(), Refusal> {
     let allowed = client.allows_grant_type(handler.grant_type().as_str());
     if allowed { Ok(()) } else { Err(Refusal::GrantTypeNotAllowed) }
 }

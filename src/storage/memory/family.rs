@@ -20,34 +20,126 @@ pub(super) struct Family {
 
 /// What the lock of a family guards.
 pub(super) struct Members {
-    pub(super) grant: Arc<Grant>,
-    /// Rows keep their slot. A vector, because most families have a few rows: a map would be mostly air. Boxed, so that a
-    /// vacant slot costs little, and growing leaves no copy of a seed behind.
-    rows: Vec<Option<Box<StoredToken>>>,
+    grant: Arc<Grant>,
+    /// To when an exchange has moved the last use and the end of the grant, until it is next looked at: by then whoever
+    /// made the exchange has let go of the grant, and it can be changed without a copy.
+    moved: Option<Moved>,
+    rows: Rows,
     vacant: Vec<Slot>,
     /// Whether it counts. It does not before all of it is stored, and not any more once its purge has begun; an index
     /// may still lead here then.
     is_open: bool,
 }
 
+#[derive(Clone, Copy)]
+struct Moved {
+    last_used_at: OffsetDateTime,
+    expires_at: OffsetDateTime,
+}
+
+/// Rows keep their slot. The first is here, because many families have no more than one; the others in a vector, because most
+/// have a few: a map would be mostly air. Boxed, so that a vacant slot costs little, and growing leaves no copy of a seed behind.
+#[derive(Default)]
+struct Rows {
+    /// Slot 0.
+    first: Option<StoredToken>,
+    /// Whether slot 0 was ever used.
+    has_first: bool,
+    others: Vec<Option<Box<StoredToken>>>,
+}
+
+impl Rows {
+    fn len(&self) -> usize {
+        usize::from(self.has_first) + self.others.len()
+    }
+
+    fn get(&self, slot: Slot) -> Option<&StoredToken> {
+        match (slot as usize).checked_sub(1) {
+            None => self.first.as_ref(),
+            Some(at) => self.others.get(at)?.as_deref(),
+        }
+    }
+
+    fn get_mut(&mut self, slot: Slot) -> Option<&mut StoredToken> {
+        match (slot as usize).checked_sub(1) {
+            None => self.first.as_mut(),
+            Some(at) => self.others.get_mut(at)?.as_deref_mut(),
+        }
+    }
+
+    fn push(&mut self, row: StoredToken) {
+        if self.has_first {
+            self.others.push(Some(Box::new(row)));
+        } else {
+            (self.first, self.has_first) = (Some(row), true);
+        }
+    }
+
+    /// Fills a slot that was used before.
+    fn set(&mut self, slot: Slot, row: StoredToken) {
+        match (slot as usize).checked_sub(1) {
+            None => self.first = Some(row),
+            Some(at) => self.others[at] = Some(Box::new(row)),
+        }
+    }
+
+    /// Empties a slot; whether there was a row in it.
+    fn take(&mut self, slot: Slot) -> bool {
+        match (slot as usize).checked_sub(1) {
+            None => self.first.take().is_some(),
+            Some(at) => self.others.get_mut(at).and_then(Option::take).is_some(),
+        }
+    }
+
+    /// Drops the last slot; returns it with the row that was in it.
+    fn pop(&mut self) -> Option<(Slot, Option<StoredToken>)> {
+        if let Some(row) = self.others.pop() {
+            return Some((Slot::try_from(self.others.len() + 1).ok()?, row.map(|row| *row)));
+        }
+        std::mem::take(&mut self.has_first).then(|| (0, self.first.take()))
+    }
+}
+
 impl Family {
     /// A family that is yet to be opened.
     pub(super) fn new(grant: &Arc<Grant>, tokens: &[StoredToken]) -> Arc<Self> {
-        let rows = tokens.iter().map(|token| Some(Box::new(token.clone()))).collect();
-        let members = Members { grant: Arc::clone(grant), rows, vacant: Vec::new(), is_open: false };
+        let mut rows = Rows::default();
+        for token in tokens {
+            rows.push(token.clone());
+        }
+        let members = Members { grant: Arc::clone(grant), moved: None, rows, vacant: Vec::new(), is_open: false };
         Arc::new(Self { id: grant.id, members: RwLock::new(members) })
     }
 
+    /// To be read, with the grant as it stands.
     pub(super) fn read(&self) -> Result<RwLockReadGuard<'_, Members>, StorageError> {
-        self.members.read().map_err(poisoned)
+        loop {
+            let members = self.members.read().map_err(poisoned)?;
+            if members.moved.is_none() {
+                return Ok(members);
+            }
+            drop(members);
+            drop(self.write()?);
+        }
     }
 
+    /// To be changed, with the grant as it stands.
     pub(super) fn write(&self) -> Result<RwLockWriteGuard<'_, Members>, StorageError> {
-        self.members.write().map_err(poisoned)
+        let mut members = self.members.write().map_err(poisoned)?;
+        if let Some(Moved { last_used_at, expires_at }) = members.moved.take() {
+            let grant = Arc::make_mut(&mut members.grant);
+            (grant.last_used_at, grant.expires_at) = (last_used_at, expires_at);
+        }
+        Ok(members)
     }
 }
 
 impl Members {
+    /// The grant, whether it counts or not.
+    pub(super) const fn grant_in_any_case(&self) -> &Arc<Grant> {
+        &self.grant
+    }
+
     /// The grant, if it is there at all.
     pub(super) fn grant(&self) -> Option<&Arc<Grant>> {
         self.is_open.then_some(&self.grant)
@@ -65,21 +157,35 @@ impl Members {
 
     /// What is in a slot, whoever's it is.
     pub(super) fn at(&self, slot: Slot) -> Option<&StoredToken> {
-        self.rows.get(slot as usize)?.as_deref()
+        self.rows.get(slot)
     }
 
     fn at_mut(&mut self, slot: Slot) -> Option<&mut StoredToken> {
-        self.rows.get_mut(slot as usize)?.as_deref_mut()
+        self.rows.get_mut(slot)
     }
 
     /// All rows and where they are.
     pub(super) fn rows(&self) -> impl Iterator<Item = (Slot, &StoredToken)> {
-        (0..).zip(&self.rows).filter_map(|(slot, row)| Some((slot, row.as_deref()?)))
+        let slots = Slot::try_from(self.rows.len()).unwrap_or(Slot::MAX);
+        (0..slots).filter_map(|slot| Some((slot, self.rows.get(slot)?)))
     }
 
     /// When the grant ended or will end, as things stand.
     pub(super) fn end(&self) -> OffsetDateTime {
-        self.grant.ends_at()
+        let expires_at = self.moved.map_or(self.grant.expires_at, |moved| moved.expires_at);
+        self.grant.revoked_at.map_or(expires_at, |at| at.min(expires_at))
+    }
+
+    /// Moves the last use and the end, neither ever back.
+    pub(super) fn move_to(&mut self, last_used_at: OffsetDateTime, expires_at: OffsetDateTime) {
+        self.moved = Some(Moved {
+            last_used_at: self.grant.last_used_at.max(last_used_at),
+            expires_at: self.grant.expires_at.max(expires_at),
+        });
+    }
+
+    pub(super) fn revoke(&mut self, at: OffsetDateTime) {
+        Arc::make_mut(&mut self.grant).revoked_at = Some(at);
     }
 
     pub(super) fn open(&mut self) {
@@ -92,19 +198,20 @@ impl Members {
     }
 
     /// Slots for new rows, to be filled in this order before the lock is released, or not at all.
-    pub(super) fn free_slots(&self, count: usize) -> Result<Vec<Slot>, StorageError> {
+    pub(super) fn free_slots(&self, count: usize) -> Result<impl Iterator<Item = Slot>, StorageError> {
         let next = Slot::try_from(self.rows.len()).ok().filter(|_| self.rows.len() + count < Slot::MAX as usize);
         let next = next.ok_or_else(|| StorageError::new("a grant has too many tokens"))?;
-        Ok(self.vacant.iter().rev().copied().chain(next..).take(count).collect())
+        Ok(self.vacant.iter().rev().copied().chain(next..))
     }
 
-    /// Fills the next slot of [`free_slots`](Self::free_slots).
-    pub(super) fn put(&mut self, row: &StoredToken) {
-        let row = Some(Box::new(row.clone()));
-        match self.vacant.pop() {
-            Some(slot) => self.rows[slot as usize] = row,
-            None => self.rows.push(row),
+    /// Fills the next slot of [`free_slots`](Self::free_slots), and says which it was.
+    pub(super) fn put(&mut self, row: &StoredToken) -> Slot {
+        if let Some(slot) = self.vacant.pop() {
+            self.rows.set(slot, row.clone());
+            return slot;
         }
+        self.rows.push(row.clone());
+        Slot::try_from(self.rows.len() - 1).unwrap_or(Slot::MAX)
     }
 
     /// Changes a row; returns when it was due to be purged before and is now.
@@ -117,15 +224,14 @@ impl Members {
 
     /// Takes a row out and leaves its slot to another.
     pub(super) fn take(&mut self, slot: Slot) {
-        if self.rows.get_mut(slot as usize).and_then(Option::take).is_some() {
+        if self.rows.take(slot) {
             self.vacant.push(slot);
         }
     }
 
     /// Drops the last slot; returns it with the row that was in it, if one was. Not to be used while it is open.
-    pub(super) fn pop(&mut self) -> Option<(Slot, Option<Box<StoredToken>>)> {
-        let row = self.rows.pop()?;
-        Some((Slot::try_from(self.rows.len()).ok()?, row))
+    pub(super) fn pop(&mut self) -> Option<(Slot, Option<StoredToken>)> {
+        self.rows.pop()
     }
 }
 

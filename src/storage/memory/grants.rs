@@ -33,8 +33,8 @@ enum Owner<'a> {
     Client(&'a ClientId),
 }
 
-/// In nanoseconds, which are quick to compare.
-type Time = i128;
+/// In whole microseconds, as records have it: quick to compare.
+type Time = i64;
 
 /// The place of a grant in a list in the order of opening.
 pub(super) type Key = (Time, GrantId);
@@ -92,7 +92,7 @@ impl Grants {
     /// What is due first in one shard, if it is due at `before`.
     pub(super) fn first_due(&self, number: usize, before: OffsetDateTime) -> Result<Option<First>, StorageError> {
         let shard = self.0.read(number)?;
-        let first = shard.due.first_key_value().filter(|((when, ..), _)| *when <= before.unix_timestamp_nanos());
+        let first = shard.due.first_key_value().filter(|((when, ..), _)| *when <= micros(before));
         Ok(first.map(|((_, _, row), family)| First { family: Arc::clone(family), row: *row }))
     }
 }
@@ -103,7 +103,11 @@ fn shard(id: GrantId) -> usize {
 
 /// The place of a grant among those of its owner.
 pub(super) fn key(opened_at: OffsetDateTime, id: GrantId) -> Key {
-    (opened_at.unix_timestamp_nanos(), id)
+    (micros(opened_at), id)
+}
+
+fn micros(time: OffsetDateTime) -> Time {
+    time.unix_timestamp() * 1_000_000 + i64::from(time.microsecond())
 }
 
 impl Owner<'_> {
@@ -135,7 +139,7 @@ impl Shard {
     }
 
     pub(super) fn insert(&mut self, family: &Arc<Family>, members: &Members) {
-        let grant = &members.grant;
+        let grant = members.grant_in_any_case();
         self.families.insert(grant.id, Arc::clone(family));
         for owner in Owner::of(grant) {
             self.by_owner.insert((owner, key(grant.opened_at, grant.id)), Arc::clone(family));
@@ -148,7 +152,7 @@ impl Shard {
 
     /// Removes a family that has no rows any more.
     pub(super) fn remove(&mut self, family: &Arc<Family>, members: &Members) {
-        let grant = &members.grant;
+        let grant = members.grant_in_any_case();
         self.reschedule(family, None, [Some(members.end()), None]);
         for owner in Owner::of(grant) {
             self.by_owner.remove(&(owner, key(grant.opened_at, grant.id)));
@@ -167,10 +171,10 @@ impl Shard {
             return;
         }
         if let Some(before) = before {
-            self.due.remove(&(before.unix_timestamp_nanos(), family.id, row));
+            self.due.remove(&(micros(before), family.id, row));
         }
         if let Some(now) = now {
-            self.due.insert((now.unix_timestamp_nanos(), family.id, row), Arc::clone(family));
+            self.due.insert((micros(now), family.id, row), Arc::clone(family));
         }
     }
 }

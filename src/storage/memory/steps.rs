@@ -26,7 +26,7 @@ impl State {
         if shard.get(grant.id).is_some() {
             return Err(StorageError::new("a grant with this identifier exists"));
         }
-        self.tokens.insert(&family, members.rows().map(|(slot, row)| (row.hash, slot)).collect())?;
+        self.tokens.insert(&family, tokens, 0..)?;
         shard.insert(&family, &members);
         members.open();
         Ok(())
@@ -35,29 +35,26 @@ impl State {
     pub(super) fn find(&self, token: &TokenHash) -> Result<Option<(StoredToken, Arc<Grant>)>, StorageError> {
         let Some(Place { family, slot }) = self.tokens.get(token)? else { return Ok(None) };
         let members = family.read()?;
-        Ok(members.row(slot, token).map(|row| (row.clone(), Arc::clone(&members.grant))))
+        Ok(members.row(slot, token).map(|row| (row.clone(), Arc::clone(members.grant_in_any_case()))))
     }
 
     pub(super) fn exchange(&self, spend: &Spend, successors: &[StoredToken]) -> Result<Exchange, StorageError> {
         let Some(Place { family, slot }) = self.tokens.get(&spend.token)? else { return Ok(Exchange::Dead) };
         let mut members = family.write()?;
-        let found = members.row(slot, &spend.token).map(|row| (row, &*members.grant));
+        let found = members.row(slot, &spend.token).map(|row| (row, &**members.grant_in_any_case()));
         if let Some(outcome) = spend.refusal(found) {
             return Ok(outcome);
         }
         all_of(family.id, successors)?;
         let parent = members.at(slot).and_then(|row| row.parent).filter(|_| spend.consume);
         let parent = parent.map(|parent| self.slot_in(&family, &parent)).transpose()?.flatten();
-        let slots = members.free_slots(successors.len())?;
         let mut shard = self.grants.write(family.id)?;
         // A successor can be found from here on, but not looked at before this step is done.
-        let hashes = successors.iter().map(|token| token.hash);
-        self.tokens.insert(&family, hashes.zip(slots.iter().copied()).collect())?;
+        let slots = members.free_slots(successors.len())?;
+        self.tokens.insert(&family, successors, slots)?;
 
         let end = members.end();
-        let grant = Arc::make_mut(&mut members.grant);
-        grant.last_used_at = grant.last_used_at.max(spend.at);
-        grant.expires_at = grant.expires_at.max(spend.grant_expires_at);
+        members.move_to(spend.at, spend.grant_expires_at);
         shard.reschedule(&family, None, [Some(end), Some(members.end())]);
         if spend.consume {
             let how = Spent { at: spend.at, attempt: spend.attempt, seed: spend.seed.clone() };
@@ -66,9 +63,9 @@ impl State {
                 shard.reschedule(&family, Some(parent), members.change(parent, erase_seed));
             }
         }
-        for (slot, successor) in slots.into_iter().zip(successors) {
+        for successor in successors {
+            let slot = members.put(successor);
             shard.reschedule(&family, Some(slot), [None, due(successor)]);
-            members.put(successor);
         }
         Ok(Exchange::Done)
     }
@@ -112,7 +109,7 @@ impl State {
         }
         let mut shard = self.grants.write(family.id)?;
         let end = members.end();
-        Arc::make_mut(&mut members.grant).revoked_at = Some(at);
+        members.revoke(at);
         shard.reschedule(family, None, [Some(end), Some(members.end())]);
         Ok(true)
     }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::family::{Family, Slot};
 use super::shards::Shards;
 use crate::error::StorageError;
+use crate::record::StoredToken;
 use crate::secret::TokenHash;
 
 #[derive(Default)]
@@ -29,7 +30,23 @@ impl Tokens {
     }
 
     /// Adds all or none; none if a hash is taken.
-    pub(super) fn insert(&self, family: &Arc<Family>, mut rows: Vec<(TokenHash, Slot)>) -> Result<(), StorageError> {
+    pub(super) fn insert(
+        &self,
+        family: &Arc<Family>,
+        tokens: &[StoredToken],
+        slots: impl Iterator<Item = Slot>,
+    ) -> Result<(), StorageError> {
+        let rows = tokens.iter().map(|token| token.hash).zip(slots);
+        // Few of them, as almost always, need no vector.
+        let mut few = [(TokenHash::from_bytes([0; 32]), 0); 2];
+        if let Some(few) = few.get_mut(..tokens.len()) {
+            few.iter_mut().zip(rows).for_each(|(place, row)| *place = row);
+            return self.insert_sorted(family, few);
+        }
+        self.insert_sorted(family, &mut rows.collect::<Vec<_>>())
+    }
+
+    fn insert_sorted(&self, family: &Arc<Family>, rows: &mut [(TokenHash, Slot)]) -> Result<(), StorageError> {
         // If two want the same hashes, they meet at the lowest, where one of them wins. Crosswise both would lose.
         rows.sort_unstable();
         for (done, (hash, slot)) in rows.iter().enumerate() {
