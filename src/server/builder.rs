@@ -167,7 +167,7 @@ impl Builder {
         self
     }
 
-    /// Who checks credentials. Default: [`ClientSecrets`].
+    /// Who checks credentials. Default: [`ClientSecrets`](crate::ClientSecrets).
     pub fn authenticator(mut self, authenticator: impl Authenticator + 'static) -> Self {
         self.authenticator = Some(Arc::new(authenticator));
         self
