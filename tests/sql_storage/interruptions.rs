@@ -70,8 +70,8 @@ async fn every_call_is_whole_or_nothing<S: Storage + ClientRegistry>(storage: &S
             *moments += 1;
         }
     }
-    let interruptions: usize = moments.iter().sum();
-    assert!(interruptions >= 8, "the calls were hardly interrupted: {moments:?}");
+    // How often it can be interrupted is for the scheduler to say.
+    assert!(moments.iter().all(|moments| *moments > 0), "some call was never interrupted: {moments:?}");
 }
 
 fn secret() -> ClientCredential {
