@@ -167,11 +167,11 @@ impl Storage for Documents {
     }
 
     /// Whatever its state: whether a token is spent, expired or revoked is the library's to judge.
-    async fn find(&self, token: &TokenHash) -> Result<Option<(StoredToken, Arc<Grant>)>, StorageError> {
+    async fn find(&self, token: &TokenHash) -> Result<Option<(Arc<StoredToken>, Arc<Grant>)>, StorageError> {
         let transaction = self.begin()?;
         let Some(token) = transaction.get::<StoredToken>(&token_key(token))? else { return Ok(None) };
         let grant = transaction.get(&grant_key(&token.grant_id))?;
-        Ok(grant.map(|grant| (token, Arc::new(grant))))
+        Ok(grant.map(|grant| (Arc::new(token), Arc::new(grant))))
     }
 
     async fn exchange(&self, spend: &Spend, successors: &[StoredToken]) -> Result<Exchange, StorageError> {

@@ -21,7 +21,7 @@ use crate::secret::AccessToken;
 #[must_use = "a token says nothing until a scope is required of it"]
 pub struct Bearer {
     host: Arc<Host>,
-    token: StoredToken,
+    token: Arc<StoredToken>,
     grant: Arc<Grant>,
     now: OffsetDateTime,
 }
@@ -30,7 +30,7 @@ pub struct Bearer {
 #[derive(Debug)]
 pub struct Access {
     host: Arc<Host>,
-    token: StoredToken,
+    token: Arc<StoredToken>,
     grant: Arc<Grant>,
     now: OffsetDateTime,
 }
@@ -177,13 +177,13 @@ impl Access {
 
     /// What the token allows.
     #[must_use]
-    pub const fn scope(&self) -> &Scope {
+    pub fn scope(&self) -> &Scope {
         &self.token.scope
     }
 
     /// When it expires.
     #[must_use]
-    pub const fn expires_at(&self) -> OffsetDateTime {
+    pub fn expires_at(&self) -> OffsetDateTime {
         self.token.expires_at
     }
 

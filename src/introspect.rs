@@ -49,7 +49,7 @@ pub enum Introspection {
 #[non_exhaustive]
 pub struct ActiveToken {
     /// Its record.
-    pub token: StoredToken,
+    pub token: Arc<StoredToken>,
     /// Its grant.
     pub grant: Arc<Grant>,
     /// Members that the host added; see [`Builder::introspection`](crate::Builder::introspection).

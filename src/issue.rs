@@ -103,7 +103,8 @@ impl fmt::Debug for OpenGrant {
 #[derive(Debug)]
 #[must_use = "a decision does nothing until it is returned"]
 pub struct ExchangeToken {
-    presented: StoredToken,
+    presented: TokenHash,
+    kind: TokenKind,
     plain: Zeroizing<String>,
     grant: Arc<Grant>,
     scope: Scope,
@@ -117,7 +118,8 @@ impl ExchangeToken {
     pub fn new<K: SingleUse>(presented: Owned<K>, scope: Scope) -> Self {
         let (secret, token, grant) = presented.into_inner().into_parts();
         Self {
-            presented: token,
+            presented: token.hash,
+            kind: token.kind,
             plain: secret.map(Secret::into_text).unwrap_or_default(),
             grant,
             scope,
@@ -259,7 +261,7 @@ pub(crate) async fn exchange(
     order: ExchangeToken,
     now: OffsetDateTime,
 ) -> Result<Option<Issued>, Error> {
-    let ExchangeToken { presented, plain, grant, scope, members } = order;
+    let ExchangeToken { presented, kind, plain, grant, scope, members } = order;
     if members.token_type.as_deref().is_some_and(|own| !own.eq_ignore_ascii_case(grant.token_type())) {
         return Err(Error::Extension("a grant handler gave a token another type than its grant has"));
     }
@@ -270,7 +272,7 @@ pub(crate) async fn exchange(
         return Err(Refusal::ExpiredToken.into());
     }
     let scope = scope.intersection(&grant.scope).ok_or(Refusal::ScopeExceedsGrant)?;
-    let is_refresh = presented.kind == TokenKind::RefreshToken;
+    let is_refresh = kind == TokenKind::RefreshToken;
     let consume = !is_refresh || rotates;
     let refreshes = consume && may_refresh(host, client, &grant.scope);
 
@@ -283,15 +285,15 @@ pub(crate) async fn exchange(
         None => (Secret::from_bytes(&array(&random[16..48])), Secret::from_bytes(&array(&random[48..]))),
     };
     let mut access = record(&access_token, grant.id, &scope, now, ends.access);
-    access.parent = Some(presented.hash);
+    access.parent = Some(presented);
     let refresh = refreshes.then(|| {
         let mut refresh = record(&refresh_token, grant.id, &grant.scope, now, ends.refresh);
-        refresh.parent = Some(presented.hash);
+        refresh.parent = Some(presented);
         refresh
     });
     let spend = Spend {
-        token: presented.hash,
-        kind: presented.kind,
+        token: presented,
+        kind,
         grant_id: grant.id,
         attempt,
         at: now,
@@ -331,7 +333,7 @@ pub(crate) async fn repeat(host: &Host, order: RepeatRefresh, now: OffsetDateTim
         return Err(Refusal::RetryRefused.into());
     };
     let members = ResponseMembers::default();
-    Ok(issued(access_token, Some(refresh_token), token.expires_at - now, token.scope, members, grant))
+    Ok(issued(access_token, Some(refresh_token), token.expires_at - now, token.scope.clone(), members, grant))
 }
 
 /// A lifetime is told in whole seconds: a token that has less than one left would be announced as expired.

@@ -19,12 +19,12 @@ use crate::secret::{Secret, Token, TokenHash, TokenKind, kind};
 pub struct Presented<K: Token> {
     /// Not kept for a code, which is not needed once it was found.
     secret: Option<Secret<K>>,
-    token: StoredToken,
+    token: Arc<StoredToken>,
     grant: Arc<Grant>,
 }
 
 /// Finds the record of a token whose kind is not known: somebody wants to revoke or inspect it. A code is not such a token.
-pub(crate) async fn find_any(host: &Host, token: &str) -> Result<Option<(StoredToken, Arc<Grant>)>, StorageError> {
+pub(crate) async fn find_any(host: &Host, token: &str) -> Result<Option<(Arc<StoredToken>, Arc<Grant>)>, StorageError> {
     let found = host.storage.find(&TokenHash::of(token)).await?;
     Ok(found.filter(|(token, _)| token.kind != TokenKind::AuthorizationCode))
 }
@@ -33,7 +33,7 @@ pub(crate) async fn find_any(host: &Host, token: &str) -> Result<Option<(StoredT
 pub(crate) async fn find<K: Token>(
     host: &Host,
     secret: &Secret<K>,
-) -> Result<Option<(StoredToken, Arc<Grant>)>, StorageError> {
+) -> Result<Option<(Arc<StoredToken>, Arc<Grant>)>, StorageError> {
     let found = host.storage.find(&secret.hash()).await?;
     Ok(found.filter(|(token, _)| token.kind == K::KIND))
 }
@@ -76,7 +76,7 @@ impl<K: Token> Owned<K> {
 impl<K: Token> Presented<K> {
     /// Its record.
     #[must_use]
-    pub const fn token(&self) -> &StoredToken {
+    pub fn token(&self) -> &StoredToken {
         &self.token
     }
 
@@ -88,7 +88,7 @@ impl<K: Token> Presented<K> {
 
     /// How it was spent, if it was.
     #[must_use]
-    pub const fn spent(&self) -> Option<&Spent> {
+    pub fn spent(&self) -> Option<&Spent> {
         self.token.spent.as_ref()
     }
 
@@ -126,7 +126,7 @@ impl<K: Token> Presented<K> {
         self.secret.as_ref()
     }
 
-    pub(crate) fn into_parts(self) -> (Option<Secret<K>>, StoredToken, Arc<Grant>) {
+    pub(crate) fn into_parts(self) -> (Option<Secret<K>>, Arc<StoredToken>, Arc<Grant>) {
         (self.secret, self.token, self.grant)
     }
 }

@@ -92,7 +92,7 @@ impl<S: Storage> Storage for Yielding<S> {
         self.call(self.inner.open_grant(grant, tokens)).await
     }
 
-    async fn find(&self, token: &TokenHash) -> Result<Option<(StoredToken, Arc<Grant>)>, StorageError> {
+    async fn find(&self, token: &TokenHash) -> Result<Option<(Arc<StoredToken>, Arc<Grant>)>, StorageError> {
         self.call(self.inner.find(token)).await
     }
 
@@ -175,7 +175,7 @@ impl Bench {
         self.t.bearer(token).await.is_ok()
     }
 
-    async fn stored(&self, hash: &TokenHash) -> Option<(StoredToken, Arc<Grant>)> {
+    async fn stored(&self, hash: &TokenHash) -> Option<(Arc<StoredToken>, Arc<Grant>)> {
         self.t.storage.find(hash).await.unwrap()
     }
 

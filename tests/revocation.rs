@@ -65,7 +65,7 @@ fn refresh_of(tokens: &TokenResponse) -> &RefreshToken {
     tokens.refresh_token.as_ref().expect("a refresh token")
 }
 
-async fn row(t: &TestServer, hash: TokenHash) -> (StoredToken, Arc<Grant>) {
+async fn row(t: &TestServer, hash: TokenHash) -> (Arc<StoredToken>, Arc<Grant>) {
     t.storage.find(&hash).await.unwrap().expect("a stored token")
 }
 

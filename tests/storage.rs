@@ -123,7 +123,7 @@ async fn open(storage: &MemoryStorage, grant: Grant, tokens: &[StoredToken]) {
 }
 
 /// The token and its grant as they are stored.
-async fn find(storage: &MemoryStorage, number: u8) -> (StoredToken, Arc<Grant>) {
+async fn find(storage: &MemoryStorage, number: u8) -> (Arc<StoredToken>, Arc<Grant>) {
     storage.find(&hash(number)).await.unwrap().unwrap_or_else(|| panic!("token {number} is there"))
 }
 

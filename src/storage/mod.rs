@@ -84,7 +84,7 @@ pub trait Storage: Send + Sync {
     ///
     /// # Errors
     /// The storage failed. "No such token" is `Ok(None)`.
-    async fn find(&self, token: &TokenHash) -> Result<Option<(StoredToken, Arc<Grant>)>, StorageError>;
+    async fn find(&self, token: &TokenHash) -> Result<Option<(Arc<StoredToken>, Arc<Grant>)>, StorageError>;
 
     /// Spends a single-use token and stores its successors, in one atomic step that decides in this order:
     ///

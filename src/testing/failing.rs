@@ -83,7 +83,7 @@ impl<S: Storage> Storage for FaultyStorage<S> {
         self.call(self.inner.open_grant(grant, tokens)).await
     }
 
-    async fn find(&self, token: &TokenHash) -> Result<Option<(StoredToken, Arc<Grant>)>, StorageError> {
+    async fn find(&self, token: &TokenHash) -> Result<Option<(Arc<StoredToken>, Arc<Grant>)>, StorageError> {
         self.call(self.inner.find(token)).await
     }
 

@@ -152,7 +152,7 @@ impl Storage for Careless {
     async fn open_grant(&self, _: &Arc<Grant>, _: &[StoredToken]) -> Result<(), StorageError> {
         Err(StorageError::new("not asked here"))
     }
-    async fn find(&self, _: &TokenHash) -> Result<Option<(StoredToken, Arc<Grant>)>, StorageError> {
+    async fn find(&self, _: &TokenHash) -> Result<Option<(Arc<StoredToken>, Arc<Grant>)>, StorageError> {
         Err(StorageError::new("not asked here"))
     }
     async fn exchange(&self, _: &Spend, _: &[StoredToken]) -> Result<Exchange, StorageError> {

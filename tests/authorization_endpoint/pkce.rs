@@ -86,7 +86,7 @@ async fn where_plain_is_allowed_it_is_the_default_and_its_challenge_has_43_to_12
     for ask in [no_method.clone(), named] {
         let code = AuthorizationCode::new(&*query_of(&approved(&t, &ask).await)["code"]);
         let (stored, _) = t.storage.find(&code.hash()).await.unwrap().expect("the code is stored");
-        let challenge = stored.details.code.unwrap().code_challenge.clone().expect("a challenge is stored");
+        let challenge = stored.details.code.as_ref().unwrap().code_challenge.clone().expect("a challenge is stored");
         assert_eq!((challenge.method(), challenge.as_str()), (ChallengeMethod::Plain, VERIFIER));
     }
     for good in ["a".repeat(43), "-._~".repeat(32)] {

@@ -219,7 +219,7 @@ async fn check_through_the_storage(storage: &dyn Storage, attempt: &Attempt, sta
         assert!(token.spent.is_none(), "{token:?}");
         return;
     };
-    let spent = token.spent.unwrap();
+    let spent = token.spent.clone().unwrap();
     for successor in [access, refresh] {
         let (successor, its_grant) = storage.find(&successor).await.unwrap().unwrap();
         assert_eq!((successor.parent, successor.issued_at), (Some(hash), spent.at), "{successor:?}");

@@ -113,7 +113,7 @@ async fn others_run() {
     }
 }
 
-type Row = (StoredToken, Arc<Grant>);
+type Row = (Arc<StoredToken>, Arc<Grant>);
 
 /// A handle. Clones made by [`Model::node`] are other nodes on the same storage.
 pub(crate) struct Model {
@@ -512,7 +512,7 @@ impl Storage for Model {
                 });
                 let grant = row.and_then(|row| state.grants.get(&row.grant_id));
                 let is_there = grant.is_some_and(|grant| !state.begun.contains(&grant.id));
-                Ok(row.zip(grant).filter(|_| is_there).map(|(row, of)| (row.clone(), Arc::new(of.clone()))))
+                Ok(row.zip(grant).filter(|_| is_there).map(|(row, of)| (Arc::new(row.clone()), Arc::new(of.clone()))))
             })
             .await?;
         let is_cached = match &found {

@@ -123,7 +123,7 @@ impl Storage for Remote {
         self.write(&Call::Open((**grant).clone(), tokens.to_vec())).map(drop)
     }
 
-    async fn find(&self, token: &TokenHash) -> Result<Option<(StoredToken, Arc<Grant>)>, StorageError> {
+    async fn find(&self, token: &TokenHash) -> Result<Option<(Arc<StoredToken>, Arc<Grant>)>, StorageError> {
         let known = self.cache.as_ref().and_then(|cache| cache.lock().unwrap().get(token).cloned());
         let answer = known.map_or_else(|| self.call(&Call::Find(*token)), Ok)?;
         if let Some(cache) = self.cache.as_ref().filter(|_| !answer.starts_with("null")) {

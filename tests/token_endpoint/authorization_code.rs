@@ -245,7 +245,7 @@ async fn a_code_works_once_and_its_row_says_so() {
     granted(&t, &token_as(&app, &pairs)).await;
     assert_eq!(spy.writes(), ["exchange"], "spending and issuing are one step");
     let (code, _) = row(&t, approved.code().hash()).await;
-    let spent = code.spent.expect("spent");
+    let spent = code.spent.as_ref().expect("spent");
     assert!(spent.seed.is_none(), "nobody can derive what came of a code");
     for _ in 0..3 {
         assert_eq!(t.server.token(&token_as(&app, &pairs)).await.status(), 400);

@@ -60,7 +60,7 @@ async fn codes_tokens_and_seeds_are_256_fresh_bits_of_their_own() {
     places.push((entropy.place_of(&decoded(first.access_token.expose())), 32));
     places.push((entropy.place_of(&decoded(refresh_of(&first).expose())), 32));
     let second = t.refresh(&app, refresh_of(&first)).await.unwrap();
-    let spent = row(&t, refresh_of(&first).hash()).await.0.spent.unwrap();
+    let spent = row(&t, refresh_of(&first).hash()).await.0.spent.clone().unwrap();
     places.push((entropy.place_of(spent.seed.unwrap().expose()), 32));
     // No bit serves twice, so knowing one value says nothing about another.
     places.sort_unstable();

@@ -159,7 +159,7 @@ async fn stored_otherwise(t: &TestServer, code: &str, change: impl FnOnce(&mut T
     let (token, grant) = row(t, AuthorizationCode::new(code).hash()).await;
     let copy = "copy-of-a-code-that-lost-a-part-of-its-recor".to_owned();
     let id = GrantId::from_bytes([9; 16]);
-    let mut token = StoredToken { hash: AuthorizationCode::new(copy.as_str()).hash(), grant_id: id, ..token };
+    let mut token = StoredToken { hash: AuthorizationCode::new(copy.as_str()).hash(), grant_id: id, ..(*token).clone() };
     change(&mut token.details);
     t.storage.open_grant(&Arc::new(Grant { id, ..(*grant).clone() }), &[token]).await.unwrap();
     copy

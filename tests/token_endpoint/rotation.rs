@@ -33,7 +33,7 @@ fn refresh_in(body: &Value) -> RefreshToken {
 }
 
 async fn spent(t: &TestServer, token: &RefreshToken) -> Spent {
-    row(t, token.hash()).await.0.spent.expect("a spent token")
+    row(t, token.hash()).await.0.spent.clone().expect("a spent token")
 }
 
 async fn seed(t: &TestServer, token: &RefreshToken) -> Option<Seed> {
@@ -355,7 +355,7 @@ async fn a_retry_that_races_the_use_of_its_successor_is_refused_and_revokes_noth
     let halfway = MemoryStorage::new();
     let client = t.storage.client(&app.id).await.unwrap().unwrap();
     halfway.register((*client).clone()).await.unwrap();
-    halfway.open_grant(&grant, &[spent_with_seed, successor, access]).await.unwrap();
+    halfway.open_grant(&grant, &[(*spent_with_seed).clone(), (*successor).clone(), (*access).clone()]).await.unwrap();
     t.server = restarted(&t, halfway.clone(), Policy::default());
     let request = refresh(&app, refresh_of(&first).expose());
     refused_for(&t, &request, 400, "invalid_grant", "RetryRefused").await;

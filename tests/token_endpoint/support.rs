@@ -172,7 +172,7 @@ pub(crate) async fn lives(t: &TestServer, token: &AccessToken) -> bool {
 }
 
 /// The row of a token and the row of its grant.
-pub(crate) async fn row(t: &TestServer, hash: TokenHash) -> (StoredToken, Arc<Grant>) {
+pub(crate) async fn row(t: &TestServer, hash: TokenHash) -> (Arc<StoredToken>, Arc<Grant>) {
     t.storage.find(&hash).await.expect("memory storage does not fail").expect("a row")
 }
 
@@ -275,7 +275,7 @@ impl Storage for Spy {
         self.inner.open_grant(grant, tokens).await
     }
 
-    async fn find(&self, token: &TokenHash) -> Result<Option<(StoredToken, Arc<Grant>)>, StorageError> {
+    async fn find(&self, token: &TokenHash) -> Result<Option<(Arc<StoredToken>, Arc<Grant>)>, StorageError> {
         self.inner.find(token).await
     }
 

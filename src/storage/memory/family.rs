@@ -37,15 +37,21 @@ struct Moved {
     expires_at: OffsetDateTime,
 }
 
+/// A row, and where the token that was spent for it stands, if that is known.
+pub(super) struct Row {
+    pub(super) token: Arc<StoredToken>,
+    parent: Option<Slot>,
+}
+
 /// Rows keep their slot. The first is here, because many families have no more than one; the others in a vector, because most
-/// have a few: a map would be mostly air. Boxed, so that a vacant slot costs little, and growing leaves no copy of a seed behind.
+/// have a few: a map would be mostly air.
 #[derive(Default)]
 struct Rows {
     /// Slot 0.
-    first: Option<StoredToken>,
+    first: Option<Row>,
     /// Whether slot 0 was ever used.
     has_first: bool,
-    others: Vec<Option<Box<StoredToken>>>,
+    others: Vec<Option<Row>>,
 }
 
 impl Rows {
@@ -53,33 +59,33 @@ impl Rows {
         usize::from(self.has_first) + self.others.len()
     }
 
-    fn get(&self, slot: Slot) -> Option<&StoredToken> {
+    fn get(&self, slot: Slot) -> Option<&Row> {
         match (slot as usize).checked_sub(1) {
             None => self.first.as_ref(),
-            Some(at) => self.others.get(at)?.as_deref(),
+            Some(at) => self.others.get(at)?.as_ref(),
         }
     }
 
-    fn get_mut(&mut self, slot: Slot) -> Option<&mut StoredToken> {
+    fn get_mut(&mut self, slot: Slot) -> Option<&mut Row> {
         match (slot as usize).checked_sub(1) {
             None => self.first.as_mut(),
-            Some(at) => self.others.get_mut(at)?.as_deref_mut(),
+            Some(at) => self.others.get_mut(at)?.as_mut(),
         }
     }
 
-    fn push(&mut self, row: StoredToken) {
+    fn push(&mut self, row: Row) {
         if self.has_first {
-            self.others.push(Some(Box::new(row)));
+            self.others.push(Some(row));
         } else {
             (self.first, self.has_first) = (Some(row), true);
         }
     }
 
     /// Fills a slot that was used before.
-    fn set(&mut self, slot: Slot, row: StoredToken) {
+    fn set(&mut self, slot: Slot, row: Row) {
         match (slot as usize).checked_sub(1) {
             None => self.first = Some(row),
-            Some(at) => self.others[at] = Some(Box::new(row)),
+            Some(at) => self.others[at] = Some(row),
         }
     }
 
@@ -91,12 +97,12 @@ impl Rows {
         }
     }
 
-    /// Drops the last slot; returns it with the row that was in it.
-    fn pop(&mut self) -> Option<(Slot, Option<StoredToken>)> {
+    /// Drops the last slot; returns the row that was in it.
+    fn pop(&mut self) -> Option<Option<Row>> {
         if let Some(row) = self.others.pop() {
-            return Some((Slot::try_from(self.others.len() + 1).ok()?, row.map(|row| *row)));
+            return Some(row);
         }
-        std::mem::take(&mut self.has_first).then(|| (0, self.first.take()))
+        std::mem::take(&mut self.has_first).then(|| self.first.take())
     }
 }
 
@@ -105,7 +111,7 @@ impl Family {
     pub(super) fn new(grant: &Arc<Grant>, tokens: &[StoredToken]) -> Arc<Self> {
         let mut rows = Rows::default();
         for token in tokens {
-            rows.push(token.clone());
+            rows.push(Row { token: Arc::new(token.clone()), parent: None });
         }
         let members = Members { grant: Arc::clone(grant), moved: None, rows, vacant: Vec::new(), is_open: false };
         Arc::new(Self { id: grant.id, members: RwLock::new(members) })
@@ -146,28 +152,25 @@ impl Members {
     }
 
     /// The row, if it is there and still this token's.
-    pub(super) fn row(&self, slot: Slot, hash: &TokenHash) -> Option<&StoredToken> {
-        self.at(slot).filter(|row| self.is_open && row.hash == *hash)
+    pub(super) fn row(&self, slot: Slot, hash: &TokenHash) -> Option<&Row> {
+        self.rows.get(slot).filter(|row| self.is_open && row.token.hash == *hash)
     }
 
-    pub(super) fn row_mut(&mut self, slot: Slot, hash: &TokenHash) -> Option<&mut StoredToken> {
+    pub(super) fn token_mut(&mut self, slot: Slot, hash: &TokenHash) -> Option<&mut StoredToken> {
         let is_open = self.is_open;
-        self.at_mut(slot).filter(|row| is_open && row.hash == *hash)
+        let row = self.rows.get_mut(slot).filter(|row| is_open && row.token.hash == *hash)?;
+        Some(Arc::make_mut(&mut row.token))
     }
 
     /// What is in a slot, whoever's it is.
     pub(super) fn at(&self, slot: Slot) -> Option<&StoredToken> {
-        self.rows.get(slot)
-    }
-
-    fn at_mut(&mut self, slot: Slot) -> Option<&mut StoredToken> {
-        self.rows.get_mut(slot)
+        self.rows.get(slot).map(|row| &*row.token)
     }
 
     /// All rows and where they are.
     pub(super) fn rows(&self) -> impl Iterator<Item = (Slot, &StoredToken)> {
         let slots = Slot::try_from(self.rows.len()).unwrap_or(Slot::MAX);
-        (0..slots).filter_map(|slot| Some((slot, self.rows.get(slot)?)))
+        (0..slots).filter_map(|slot| Some((slot, self.at(slot)?)))
     }
 
     /// When the grant ended or will end, as things stand.
@@ -204,22 +207,28 @@ impl Members {
         Ok(self.vacant.iter().rev().copied().chain(next..))
     }
 
-    /// Fills the next slot of [`free_slots`](Self::free_slots), and says which it was.
-    pub(super) fn put(&mut self, row: &StoredToken) -> Slot {
+    /// Fills the next slot of [`free_slots`](Self::free_slots) with a successor of the token at `parent`.
+    pub(super) fn put(&mut self, token: &StoredToken, parent: Slot) -> Slot {
+        let row = Row { token: Arc::new(token.clone()), parent: Some(parent) };
         if let Some(slot) = self.vacant.pop() {
-            self.rows.set(slot, row.clone());
+            self.rows.set(slot, row);
             return slot;
         }
-        self.rows.push(row.clone());
+        self.rows.push(row);
         Slot::try_from(self.rows.len() - 1).unwrap_or(Slot::MAX)
     }
 
-    /// Changes a row; returns when it was due to be purged before and is now.
-    pub(super) fn change(&mut self, slot: Slot, change: impl FnOnce(&mut StoredToken)) -> [Option<OffsetDateTime>; 2] {
-        let Some(row) = self.at_mut(slot) else { return [None; 2] };
-        let before = due(row);
-        change(row);
-        [before, due(row)]
+    /// Where the token is that was spent for the one at `slot`, if its row says so and is not out of date.
+    pub(super) fn parent(&self, slot: Slot) -> Option<Slot> {
+        let Row { token, parent } = self.rows.get(slot)?;
+        parent.filter(|parent| self.at(*parent).is_some_and(|at| Some(at.hash) == token.parent))
+    }
+
+    /// Changes a row in a slot, if there is one. Whoever was given it before keeps it as it was.
+    pub(super) fn change(&mut self, slot: Slot, change: impl FnOnce(&mut StoredToken)) {
+        if let Some(row) = self.rows.get_mut(slot) {
+            change(Arc::make_mut(&mut row.token));
+        }
     }
 
     /// Takes a row out and leaves its slot to another.
@@ -229,8 +238,8 @@ impl Members {
         }
     }
 
-    /// Drops the last slot; returns it with the row that was in it, if one was. Not to be used while it is open.
-    pub(super) fn pop(&mut self) -> Option<(Slot, Option<StoredToken>)> {
+    /// Drops the last slot; returns the row that was in it, if one was. Not to be used while it is open.
+    pub(super) fn pop(&mut self) -> Option<Option<Row>> {
         self.rows.pop()
     }
 }

@@ -15,6 +15,8 @@
 mod clients;
 mod family;
 mod grants;
+mod hashing;
+mod owned;
 mod purge;
 mod shards;
 mod steps;
@@ -80,7 +82,7 @@ impl Storage for MemoryStorage {
         self.state.open_grant(grant, tokens)
     }
 
-    async fn find(&self, token: &TokenHash) -> Result<Option<(StoredToken, Arc<Grant>)>, StorageError> {
+    async fn find(&self, token: &TokenHash) -> Result<Option<(Arc<StoredToken>, Arc<Grant>)>, StorageError> {
         self.state.find(token)
     }
 
@@ -242,6 +244,6 @@ mod tests {
         assert!(matches!(state.exchange(&spend, std::slice::from_ref(&new)).unwrap(), Exchange::Done));
         assert_eq!(state.tokens.get(&new.hash).unwrap().unwrap().slot, place.slot, "the place is used again");
         assert!(place.family.read().unwrap().row(place.slot, &old.hash).is_none());
-        assert!(place.family.write().unwrap().row_mut(place.slot, &old.hash).is_none());
+        assert!(place.family.write().unwrap().token_mut(place.slot, &old.hash).is_none());
     }
 }

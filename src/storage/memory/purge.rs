@@ -16,14 +16,14 @@ use crate::error::StorageError;
 const STEP: usize = 64;
 
 impl State {
-    /// Does what is due, shard after shard. The index of what is due holds nothing that is not, so the work is as bounded
-    /// as the number of rows is.
+    /// Does what is due, shard after shard. What the index leads to and is not due any more is passed over; each entry is so only
+    /// once.
     pub(super) fn purge(&self, before: OffsetDateTime, limit: usize) -> Result<usize, StorageError> {
         let from = self.purge_from.load(Ordering::Relaxed);
         let mut touched = 0;
         for number in (from..from + SHARDS).map(|number| number % SHARDS) {
             while touched < limit {
-                let Some(First { family, row }) = self.grants.first_due(number, before)? else { break };
+                let Some(First { family, row }) = self.grants.take_due(number, before)? else { break };
                 touched += self.purge_family(&family, row, before, limit - touched)?;
             }
             if touched >= limit {
@@ -46,7 +46,12 @@ impl State {
         if members.end() <= before {
             return self.bury(family, &mut members, limit);
         }
-        row.map_or(Ok(0), |slot| self.purge_row(family, &mut members, slot, before))
+        if let Some(slot) = row {
+            return self.purge_row(&mut members, slot, before);
+        }
+        // Its tokens were exchanged for others since.
+        self.grants.write(family.id)?.schedule(family, None, Some(members.end()));
+        Ok(0)
     }
 
     /// Removes a part of a dead family, at last the grant. From the first part on, no part of it can be found. Vacant slots
@@ -61,40 +66,32 @@ impl State {
         let mut touched = 0;
         for _ in 0..STEP {
             if touched == limit {
-                return Ok(touched);
+                break;
             }
             match members.pop() {
-                Some((slot, Some(row))) => {
-                    self.tokens.remove(&row.hash)?;
-                    shard.reschedule(family, Some(slot), [due(&row), None]);
+                Some(Some(row)) => {
+                    self.tokens.remove(&row.token.hash)?;
                     touched += 1;
                 }
-                Some((_, None)) => {}
+                Some(None) => {}
                 None => {
-                    shard.remove(family, members);
+                    shard.remove(members, self.grants.owners(members.grant_in_any_case()));
                     return Ok(touched + 1);
                 }
             }
         }
+        shard.schedule(family, None, Some(members.end()));
         Ok(touched)
     }
 
     /// Removes an expired access token, or a seed.
-    fn purge_row(
-        &self,
-        family: &Arc<Family>,
-        members: &mut Members,
-        slot: Slot,
-        before: OffsetDateTime,
-    ) -> Result<usize, StorageError> {
+    fn purge_row(&self, members: &mut Members, slot: Slot, before: OffsetDateTime) -> Result<usize, StorageError> {
         let Some(row) = members.at(slot).filter(|row| due(row).is_some_and(|due| due <= before)) else { return Ok(0) };
-        let mut shard = self.grants.write(family.id)?;
         if row.spent.is_some() {
-            shard.reschedule(family, Some(slot), members.change(slot, erase_seed));
+            members.change(slot, erase_seed);
             return Ok(1);
         }
         self.tokens.remove(&row.hash)?;
-        shard.reschedule(family, Some(slot), [due(row), None]);
         members.take(slot);
         Ok(1)
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use time::OffsetDateTime;
 
 use super::State;
-use super::family::{Family, Slot, due};
+use super::family::{Family, Members, Slot, due};
 use super::grants::key;
 use super::tokens::Place;
 use crate::error::StorageError;
@@ -27,58 +27,59 @@ impl State {
             return Err(StorageError::new("a grant with this identifier exists"));
         }
         self.tokens.insert(&family, tokens, 0..)?;
-        shard.insert(&family, &members);
+        shard.insert(&family, &members, self.grants.owners(grant));
         members.open();
         Ok(())
     }
 
-    pub(super) fn find(&self, token: &TokenHash) -> Result<Option<(StoredToken, Arc<Grant>)>, StorageError> {
+    pub(super) fn find(&self, token: &TokenHash) -> Result<Option<(Arc<StoredToken>, Arc<Grant>)>, StorageError> {
         let Some(Place { family, slot }) = self.tokens.get(token)? else { return Ok(None) };
         let members = family.read()?;
-        Ok(members.row(slot, token).map(|row| (row.clone(), Arc::clone(members.grant_in_any_case()))))
+        let grant = members.grant_in_any_case();
+        Ok(members.row(slot, token).map(|row| (Arc::clone(&row.token), Arc::clone(grant))))
     }
 
     pub(super) fn exchange(&self, spend: &Spend, successors: &[StoredToken]) -> Result<Exchange, StorageError> {
         let Some(Place { family, slot }) = self.tokens.get(&spend.token)? else { return Ok(Exchange::Dead) };
         let mut members = family.write()?;
-        let found = members.row(slot, &spend.token).map(|row| (row, &**members.grant_in_any_case()));
+        let found = members.row(slot, &spend.token).map(|row| (&*row.token, &**members.grant_in_any_case()));
         if let Some(outcome) = spend.refusal(found) {
             return Ok(outcome);
         }
         all_of(family.id, successors)?;
-        let parent = members.at(slot).and_then(|row| row.parent).filter(|_| spend.consume);
-        let parent = parent.map(|parent| self.slot_in(&family, &parent)).transpose()?.flatten();
+        let parent = if spend.consume { self.parent(&family, &members, slot)? } else { None };
         let mut shard = self.grants.write(family.id)?;
         // A successor can be found from here on, but not looked at before this step is done.
         let slots = members.free_slots(successors.len())?;
         self.tokens.insert(&family, successors, slots)?;
 
-        let end = members.end();
         members.move_to(spend.at, spend.grant_expires_at);
-        shard.reschedule(&family, None, [Some(end), Some(members.end())]);
         if spend.consume {
             let how = Spent { at: spend.at, attempt: spend.attempt, seed: spend.seed.clone() };
-            shard.reschedule(&family, Some(slot), members.change(slot, |row| row.spent = Some(how)));
+            members.change(slot, |row| row.spent = Some(how));
+            shard.schedule(&family, Some(slot), members.at(slot).and_then(due));
             if let Some(parent) = parent {
-                shard.reschedule(&family, Some(parent), members.change(parent, erase_seed));
+                members.change(parent, erase_seed);
             }
         }
         for successor in successors {
-            let slot = members.put(successor);
-            shard.reschedule(&family, Some(slot), [None, due(successor)]);
+            let at = members.put(successor, slot);
+            shard.schedule(&family, Some(at), due(successor));
         }
         Ok(Exchange::Done)
     }
 
-    /// Where in a family, whose lock is held, the row of a token is.
-    fn slot_in(&self, family: &Arc<Family>, token: &TokenHash) -> Result<Option<Slot>, StorageError> {
-        let place = self.tokens.get(token)?;
+    /// Where in a family, whose lock is held, the token is that was spent for the one at `slot`.
+    fn parent(&self, family: &Arc<Family>, members: &Members, slot: Slot) -> Result<Option<Slot>, StorageError> {
+        let (known, parent) = (members.parent(slot), members.at(slot).and_then(|row| row.parent));
+        let (None, Some(parent)) = (known, parent) else { return Ok(known) };
+        let place = self.tokens.get(&parent)?;
         Ok(place.filter(|place| Arc::ptr_eq(&place.family, family)).map(|place| place.slot))
     }
 
     pub(super) fn revoke_access_token(&self, token: &TokenHash, at: OffsetDateTime) -> Result<(), StorageError> {
         let Some(Place { family, slot }) = self.tokens.get(token)? else { return Ok(()) };
-        if let Some(row) = family.write()?.row_mut(slot, token)
+        if let Some(row) = family.write()?.token_mut(slot, token)
             && row.kind == TokenKind::AccessToken
         {
             row.revoked_at.get_or_insert(at);
@@ -108,9 +109,8 @@ impl State {
             return Ok(false);
         }
         let mut shard = self.grants.write(family.id)?;
-        let end = members.end();
         members.revoke(at);
-        shard.reschedule(family, None, [Some(end), Some(members.end())]);
+        shard.schedule(family, None, Some(members.end()));
         Ok(true)
     }
 

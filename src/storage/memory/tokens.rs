@@ -1,17 +1,17 @@
 //! The index by token: where the row of each token is.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use super::family::{Family, Slot};
+use super::hashing::RandomKeyMap;
 use super::shards::Shards;
 use crate::error::StorageError;
 use crate::record::StoredToken;
 use crate::secret::TokenHash;
 
 #[derive(Default)]
-pub(super) struct Tokens(Shards<HashMap<TokenHash, Place>>);
+pub(super) struct Tokens(Shards<RandomKeyMap<TokenHash, Place>>);
 
 /// Where a row is, or was a moment ago: only the family, under its lock, can tell.
 #[derive(Clone)]

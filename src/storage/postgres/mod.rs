@@ -239,7 +239,7 @@ impl Storage for PostgresStorage {
         self.open(grant, tokens).await
     }
 
-    async fn find(&self, token: &TokenHash) -> Result<Option<(StoredToken, Arc<Grant>)>, StorageError> {
+    async fn find(&self, token: &TokenHash) -> Result<Option<(Arc<StoredToken>, Arc<Grant>)>, StorageError> {
         self.look_up(token).await
     }
 

@@ -47,9 +47,9 @@ impl PostgresStorage {
         Ok(())
     }
 
-    pub(super) async fn look_up(&self, hash: &TokenHash) -> Result<Option<(StoredToken, Arc<Grant>)>, StorageError> {
+    pub(super) async fn look_up(&self, hash: &TokenHash) -> Result<Option<(Arc<StoredToken>, Arc<Grant>)>, StorageError> {
         let row = self.fetch(|| sqlx::query(self.statements.common.find.clone()).bind(hash.as_bytes())).await?;
-        row.map(|row| Ok((read_token(&row)?, read_grant(&row, TOKEN_WIDTH)?))).transpose()
+        row.map(|row| Ok((Arc::new(read_token(&row)?), read_grant(&row, TOKEN_WIDTH)?))).transpose()
     }
 
     /// Reads one row. Reading can be tried again whatever happened, so one connection that broke while nobody used it is
@@ -90,7 +90,7 @@ impl PostgresStorage {
     /// Why a token can't be spent, as things are by now; `None` if it can.
     async fn why_not(&self, spend: &Spend) -> Result<Option<Exchange>, StorageError> {
         let found = self.look_up(&spend.token).await?;
-        Ok(spend.refusal(found.as_ref().map(|(token, grant)| (token, &**grant))))
+        Ok(spend.refusal(found.as_ref().map(|(token, grant)| (&**token, &**grant))))
     }
 
     async fn spend_if_live(&self, spend: &Spend, successors: &Columns<'_>) -> Result<bool, sqlx::Error> {

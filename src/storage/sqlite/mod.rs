@@ -171,7 +171,7 @@ impl Storage for SqliteStorage {
         self.within(self.open_whole(grant, tokens)).await
     }
 
-    async fn find(&self, token: &TokenHash) -> Result<Option<(StoredToken, Arc<Grant>)>, StorageError> {
+    async fn find(&self, token: &TokenHash) -> Result<Option<(Arc<StoredToken>, Arc<Grant>)>, StorageError> {
         self.within(self.look_up(token)).await
     }
 

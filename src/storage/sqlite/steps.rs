@@ -63,7 +63,7 @@ impl SqliteStorage {
         Ok(())
     }
 
-    pub(super) async fn look_up(&self, token: &TokenHash) -> Result<Option<(StoredToken, Arc<Grant>)>, StorageError> {
+    pub(super) async fn look_up(&self, token: &TokenHash) -> Result<Option<(Arc<StoredToken>, Arc<Grant>)>, StorageError> {
         self.look_up_with(&self.pool, token).await
     }
 
@@ -71,10 +71,10 @@ impl SqliteStorage {
         &self,
         executor: impl SqliteExecutor<'_>,
         token: &TokenHash,
-    ) -> Result<Option<(StoredToken, Arc<Grant>)>, StorageError> {
+    ) -> Result<Option<(Arc<StoredToken>, Arc<Grant>)>, StorageError> {
         let find = sqlx::query(self.statements.common.find.clone()).bind(token.as_bytes().as_slice());
         let row = find.fetch_optional(executor).await.map_err(error)?;
-        row.map(|row| Ok((read_token(&row)?, read_grant(&row, TOKEN_WIDTH)?))).transpose()
+        row.map(|row| Ok((Arc::new(read_token(&row)?), read_grant(&row, TOKEN_WIDTH)?))).transpose()
     }
 
     /// If it fails, it may have been committed all the same; then its attempt stands in the row.
@@ -93,7 +93,7 @@ impl SqliteStorage {
     async fn spend_or_refuse(&self, spend: &Spend, successors: &[StoredToken]) -> Result<Exchange, StorageError> {
         let mut write = self.write().await?;
         let found = self.look_up_with(&mut *write.transaction, &spend.token).await?;
-        if let Some(outcome) = spend.refusal(found.as_ref().map(|(token, grant)| (token, &**grant))) {
+        if let Some(outcome) = spend.refusal(found.as_ref().map(|(token, grant)| (&**token, &**grant))) {
             return Ok(outcome);
         }
         all_of(spend.grant_id, successors)?;

@@ -270,11 +270,11 @@ fn seeds_go(t: &Trial<'_>) -> Outcome {
     let (of, first) = t.family(1)?;
     t.node(0).exchange_done(&t.spend(&first, 1), &[t.refresh(2, &of)])?;
     let has_seed = || -> Outcome<bool> {
-        let spent = t.node(1).row(first.hash)?.0.spent;
+        let spent = t.node(1).row(first.hash)?.0.spent.clone();
         Ok(spent.is_some_and(|spent| spent.seed.is_some()))
     };
     // A minute from the time that is written there; whether that is the right one is a matter of clause 6.
-    let how = || -> Outcome<_> { Ok(t.node(1).row(first.hash)?.0.spent.map(|spent| (spent.at, spent.attempt))) };
+    let how = || -> Outcome<_> { Ok(t.node(1).row(first.hash)?.0.spent.clone().map(|spent| (spent.at, spent.attempt))) };
     let before = how()?;
     let minute = before.map_or(t.at(SECOND), |(at, _)| at) + Duration::MINUTE;
     t.node(0).purge_all(minute - TICK, 9)?;

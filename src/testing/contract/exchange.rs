@@ -79,7 +79,7 @@ fn an_exchange_does_all_of_it(t: &Trial<'_>) -> Outcome {
             t.same("by which attempt the token was spent", &Some(order.attempt), &how.map(|spent| spent.attempt));
             let seed = |seed: Option<&Seed>| seed.map(|seed| *seed.expose());
             t.same("its seed", &seed(order.seed.as_ref()), &seed(how.and_then(|spent| spent.seed.as_ref())));
-            let unspent = StoredToken { spent: None, ..spent_row };
+            let unspent = StoredToken { spent: None, ..(*spent_row).clone() };
             t.same_record("the rest of the token", &row, &unspent);
             t.same("when the grant ends", &order.grant_expires_at, &moved.expires_at);
             let (last_used_at, expires_at) = (moved.last_used_at, moved.expires_at);
@@ -247,7 +247,7 @@ fn what_is_not_consumed_stays(t: &Trial<'_>) -> Outcome {
         t.whether(true, t.node(0).has(t.hash(successor))?, "its successor is stored", "it is not");
         t.same("the last use of its grant", &at, &grant.last_used_at);
     }
-    let parent = t.node(0).row(first.hash)?.0.spent;
+    let parent = t.node(0).row(first.hash)?.0.spent.clone();
     let is_kept = parent.is_some_and(|spent| spent.seed.is_some());
     t.whether(true, is_kept, "the seed of a token is kept until a successor of it is spent", "it is erased");
     Ok(())
@@ -259,7 +259,7 @@ fn one_seed_lives(t: &Trial<'_>) -> Outcome {
         let next = StoredToken { parent: Some(last.hash), ..t.refresh(number, &of) };
         t.node(0).exchange_done(&t.spend(&last, number), std::slice::from_ref(&next))?;
         for earlier in 1..number {
-            let spent = t.node(1).row(t.hash(earlier))?.0.spent;
+            let spent = t.node(1).row(t.hash(earlier))?.0.spent.clone();
             let seed = spent.as_ref().is_some_and(|spent| spent.seed.is_some());
             let when = format!("after token {} of a chain was spent", number - 1);
             let [yes, no] = ["its seed", "no seed any more"].map(|what| format!("{when} token {earlier} has {what}"));

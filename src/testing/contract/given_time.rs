@@ -100,7 +100,7 @@ fn writes(t: &Trial<'_>) -> Outcome {
         let (at, grant_expires_at) = (start + TICK, start + 2 * DAY + TICK);
         t.node(0).exchange_done(&Spend { at, grant_expires_at, ..t.spend(&old, base) }, &[])?;
         let (row, grant) = t.node(1).row(old.hash)?;
-        t.same("when the token was spent", &Some(at), &row.spent.map(|spent| spent.at));
+        t.same("when the token was spent", &Some(at), &row.spent.as_ref().map(|spent| spent.at));
         t.same("when the grant was last used", &at, &grant.last_used_at);
         t.same("when the grant ends", &grant_expires_at, &grant.expires_at);
         t.node(0).revoke_access_token(access.hash, start + 2 * TICK)?;

@@ -49,7 +49,7 @@ pub(super) const CASES: &[Case] = &[
 /// is anything between. A step that happens while this reads is seen in the end, because it reads the token once more.
 pub(super) fn is_whole(node: Node<'_>, order: &Spend, successors: &[StoredToken]) -> Outcome<bool> {
     let is_spent = || -> Outcome<bool> {
-        let spent = patient_row(node, order.token)?.0.spent;
+        let spent = patient_row(node, order.token)?.0.spent.clone();
         Ok(spent.is_some_and(|spent| spent.attempt == order.attempt))
     };
     let was_spent = is_spent()?;

@@ -84,7 +84,7 @@ fn one_lineage(t: &Trial<'_>) -> Outcome {
                 done += u64::from(answer == Exchange::Done);
                 // Whoever lost goes on with the winner's successor, as a repeated refresh does.
                 // If a loser does not see it, that is a matter of clause 1; the winner goes on.
-                let spent = node.find(last.hash)?.and_then(|(token, _)| token.spent);
+                let spent = node.find(last.hash)?.and_then(|(token, _)| token.spent.clone());
                 let winner = (0..RUNNERS as u64).find(|winner| {
                     spent.as_ref().is_some_and(|spent| spent.attempt == t.attempt(base + step * 20 + winner))
                 });

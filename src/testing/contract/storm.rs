@@ -218,7 +218,7 @@ fn contest(runner: &Runner<'_>) -> Outcome {
             runner.answered();
             answer
         })?;
-        let spent = patient_row(witness, token.hash)?.0.spent;
+        let spent = patient_row(witness, token.hash)?.0.spent.clone();
         let winner = (0..2).find(|side| spent.as_ref().is_some_and(|spent| spent.attempt == t.attempt(by(*side))));
         let Some(winner) = winner else {
             return Err(Trouble::new(

@@ -140,7 +140,7 @@ fn losers_see_the_successors(t: &Trial<'_>) -> Outcome {
 
 /// Whether the token is spent by one of the runners, and everything that one wanted to store is there.
 fn sees_successors(t: &Trial<'_>, node: Node<'_>, of: &Grant, old: &StoredToken, base: u64) -> Outcome<bool> {
-    let Some(spent) = node.row(old.hash)?.0.spent else { return Ok(false) };
+    let Some(spent) = node.row(old.hash)?.0.spent.clone() else { return Ok(false) };
     let Some(winner) = (0..RUNNERS as u64).find(|runner| t.attempt(base + runner) == spent.attempt) else {
         return Ok(false);
     };

@@ -116,7 +116,7 @@ fn obey(node: Node<'_>, order: Order) -> Answer {
         Order::Open(grant, tokens) => node.try_open(&grant, &tokens).map(|()| Answer::Opened),
         Order::Find(token) => node
             .try_find(token)
-            .map(|found| Answer::Found(found.map(|(token, grant)| Box::new((token, (*grant).clone()))))),
+            .map(|found| Answer::Found(found.map(|(token, grant)| Box::new(((*token).clone(), (*grant).clone()))))),
         Order::Exchange(spend, successors) => {
             node.try_exchange(&spend.into(), &successors).map(|answer| match answer {
                 Exchange::Done => Answer::Done,
