@@ -13,7 +13,7 @@ use crate::http::{Request, Response};
 use crate::lookup::find;
 use crate::params::Params;
 use crate::record::{ClientId, Grant, GrantId, StoredToken, Subject};
-use crate::scope::Scope;
+use crate::scope::{Scope, tokens};
 use crate::secret::AccessToken;
 
 /// A live access token of which nothing can be read before a scope was required.
@@ -143,7 +143,7 @@ impl Bearer {
     /// 403 `insufficient_scope` if it lacks one. If `scope` is malformed or not among the scopes that the server offers,
     /// 500: no token could ever have it, and the mistake is the host's.
     pub fn require(self, scope: &str) -> Result<Access, BearerError> {
-        if scope.split(' ').all(|token| self.token.scope.contains(token)) {
+        if tokens(scope).all(|token| self.token.scope.contains(token)) {
             return Ok(Access { host: self.host, token: self.token, grant: self.grant, now: self.now });
         }
         let kind = match Scope::parse(scope) {
@@ -231,7 +231,7 @@ impl BearerError {
         if let Kind::Failed(_) = &self.kind {
             return response;
         }
-        let realm = &self.host.issuer;
+        let realm = &*self.host.issuer;
         let challenge = match (&self.kind, self.code()) {
             (Kind::InsufficientScope(scope), Some(code)) => format!(
                 "Bearer realm=\"{realm}\", error=\"{code}\", error_description=\"the access token lacks a scope\", \

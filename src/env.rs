@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use rand::TryRng;
 use rand::rngs::SysRng;
-use time::{Duration, OffsetDateTime};
+use time::{OffsetDateTime, UtcOffset};
 
 use crate::error::EntropyError;
 use crate::record::ClientId;
@@ -38,8 +38,10 @@ impl Clock for SystemClock {
 
 /// A time as records keep it: UTC in whole microseconds, which every database can store.
 pub(crate) fn in_microseconds(time: OffsetDateTime) -> OffsetDateTime {
-    let time = time.checked_to_offset(time::UtcOffset::UTC).unwrap_or(time);
-    time.saturating_sub(Duration::nanoseconds(i64::from(time.nanosecond() % 1_000)))
+    let time = if time.offset().is_utc() { time } else { time.checked_to_offset(UtcOffset::UTC).unwrap_or(time) };
+    let nanosecond = time.nanosecond();
+    // A smaller number is never out of range.
+    time.replace_nanosecond(nanosecond - nanosecond % 1_000).unwrap_or(time)
 }
 
 /// Delivers randomness fit for secrets.
@@ -110,7 +112,7 @@ mod tests {
     #[test]
     fn times_are_cut_to_whole_microseconds_and_to_utc() {
         let time = OffsetDateTime::from_unix_timestamp_nanos(1_700_000_000_123_456_789).unwrap();
-        let cut = in_microseconds(time.to_offset(time::UtcOffset::from_hms(5, 30, 0).unwrap()));
+        let cut = in_microseconds(time.to_offset(UtcOffset::from_hms(5, 30, 0).unwrap()));
         assert_eq!(cut.unix_timestamp_nanos(), 1_700_000_000_123_456_000);
         assert!(cut.offset().is_utc());
     }

@@ -1,8 +1,10 @@
 //! Everything the host supplied, in one place, as the endpoints use it.
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use time::OffsetDateTime;
+use url::form_urlencoded::byte_serialize;
 use zeroize::Zeroizing;
 
 use crate::authenticator::{Authenticator, ClientSecrets};
@@ -15,8 +17,7 @@ use crate::scope::{Catalogue, Scope};
 use crate::storage::{ClientStore, Storage};
 
 pub(crate) struct Host {
-    /// The issuer identifier, character for character as the host wrote it.
-    pub(crate) issuer: Box<str>,
+    pub(crate) issuer: Issuer,
     pub(crate) storage: Arc<dyn Storage>,
     pub(crate) clients: Arc<dyn ClientStore>,
     /// Without one, client secrets are compared by digest, which waits for nothing.
@@ -35,6 +36,33 @@ pub(crate) struct ResourceUrls {
     pub(crate) identifier: String,
     /// Where the document about it is. Nothing in it needs escaping in a header.
     pub(crate) metadata: String,
+}
+
+/// The issuer identifier (RFC 8414 §2).
+pub(crate) struct Issuer {
+    identifier: Box<str>,
+    encoded: Box<str>,
+}
+
+impl Issuer {
+    pub(crate) fn new(identifier: impl Into<Box<str>>) -> Self {
+        let identifier = identifier.into();
+        let encoded = byte_serialize(identifier.as_bytes()).collect::<String>().into();
+        Self { identifier, encoded }
+    }
+
+    /// As it stands in every redirect.
+    pub(crate) fn encoded(&self) -> &str {
+        &self.encoded
+    }
+}
+
+impl Deref for Issuer {
+    type Target = str;
+    /// Character for character as the host wrote it.
+    fn deref(&self) -> &str {
+        &self.identifier
+    }
 }
 
 impl Host {
@@ -88,6 +116,6 @@ impl Host {
 
 impl std::fmt::Debug for Host {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Host").field("issuer", &self.issuer).field("policy", &self.policy).finish_non_exhaustive()
+        f.debug_struct("Host").field("issuer", &&*self.issuer).field("policy", &self.policy).finish_non_exhaustive()
     }
 }

@@ -158,7 +158,9 @@ type Header = (&'static str, Cow<'static, str>);
 impl Response {
     /// A response without body that nobody may store.
     pub(crate) fn new(status: u16) -> Self {
-        let headers = vec![("cache-control", Cow::Borrowed("no-store")), ("pragma", Cow::Borrowed("no-cache"))];
+        // Room for what most answers add.
+        let mut headers = Vec::with_capacity(4);
+        headers.extend([("cache-control", Cow::Borrowed("no-store")), ("pragma", Cow::Borrowed("no-cache"))]);
         Self { status, headers, body: Vec::new() }
     }
 

@@ -95,7 +95,7 @@ impl<K: Token> Presented<K> {
     /// What a code is bound to.
     #[must_use]
     pub fn code_binding(&self) -> Option<&CodeBinding> {
-        self.token.details.code.as_deref()
+        self.token.details.code.as_ref()
     }
 
     /// Refuses a token that was issued to another client (RFC 6749 §5.2). Only what passed this can be spent.

@@ -156,7 +156,7 @@ fn describe<'a>(
 
     let mut document = Map::new();
     let mut say = |name: &str, value: Value| document.insert(name.to_owned(), value);
-    say("issuer", json!(host.issuer));
+    say("issuer", json!(&*host.issuer));
     say("authorization_endpoint", json!(urls.authorization));
     say("token_endpoint", json!(urls.token));
     say("scopes_supported", host.scopes.all().iter().collect());

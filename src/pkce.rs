@@ -4,10 +4,9 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use subtle::ConstantTimeEq;
 
 use crate::error::Refusal;
-use crate::secret::CodeVerifier;
+use crate::secret::{CodeVerifier, are_equal};
 
 /// How a challenge was made from its verifier (RFC 7636 §4.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -24,10 +23,34 @@ pub enum ChallengeMethod {
 ///
 /// The method is a part of the record: at the token endpoint nothing that the client sends can change it.
 #[derive(Clone, Serialize, Deserialize)]
+#[serde(try_from = "Record", into = "Record")]
+pub struct CodeChallenge(Value);
+
+#[derive(Clone)]
+enum Value {
+    S256([u8; 43]),
+    Plain(Box<str>),
+}
+
+/// The form in which it travels and is stored.
+#[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct CodeChallenge {
+struct Record {
     method: ChallengeMethod,
     value: Box<str>,
+}
+
+impl TryFrom<Record> for CodeChallenge {
+    type Error = &'static str;
+    fn try_from(Record { method, value }: Record) -> Result<Self, Self::Error> {
+        Self::new(method, &value).ok_or("a code challenge does not fit its method")
+    }
+}
+
+impl From<CodeChallenge> for Record {
+    fn from(challenge: CodeChallenge) -> Self {
+        Self { method: challenge.method(), value: challenge.as_str().into() }
+    }
 }
 
 impl CodeChallenge {
@@ -54,33 +77,42 @@ impl CodeChallenge {
             None => return Err(Refusal::MissingParameter("code_challenge_method")),
             Some(_) => return Err(Refusal::UnsupportedChallengeMethod),
         };
-        let fits = match method {
-            ChallengeMethod::S256 => value.len() == 43 && value.bytes().all(is_base64url),
-            ChallengeMethod::Plain => is_code_verifier(value),
-        };
-        if !fits {
-            return Err(Refusal::MalformedParameter("code_challenge"));
+        Self::new(method, value).map(Some).ok_or(Refusal::MalformedParameter("code_challenge"))
+    }
+
+    fn new(method: ChallengeMethod, value: &str) -> Option<Self> {
+        match method {
+            ChallengeMethod::S256 => {
+                let value: [u8; 43] = value.as_bytes().try_into().ok()?;
+                value.into_iter().all(is_base64url).then_some(Self(Value::S256(value)))
+            }
+            ChallengeMethod::Plain => is_code_verifier(value).then(|| Self(Value::Plain(value.into()))),
         }
-        Ok(Some(Self { method, value: value.into() }))
     }
 
     /// The challenge of a verifier by `S256`, as a client computes it.
     #[must_use]
     pub fn s256(verifier: &CodeVerifier) -> Self {
-        let value = String::from_utf8_lossy(&s256(verifier.expose())).into();
-        Self { method: ChallengeMethod::S256, value }
+        Self(Value::S256(s256(verifier.expose())))
     }
 
     /// The value of the `code_challenge` parameter.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.value
+        match &self.0 {
+            // Always ASCII.
+            Value::S256(value) => std::str::from_utf8(value).unwrap_or_default(),
+            Value::Plain(value) => value,
+        }
     }
 
     /// The method it was made with.
     #[must_use]
     pub const fn method(&self) -> ChallengeMethod {
-        self.method
+        match self.0 {
+            Value::S256(_) => ChallengeMethod::S256,
+            Value::Plain(_) => ChallengeMethod::Plain,
+        }
     }
 
     /// Whether `verifier` proves possession, compared in constant time (RFC 7636 §4.6).
@@ -91,10 +123,9 @@ impl CodeChallenge {
 
     /// The same for a verifier as it stands in a request.
     pub(crate) fn is_met_by_text(&self, verifier: &str) -> bool {
-        let expected = self.value.as_bytes();
-        match self.method {
-            ChallengeMethod::S256 => s256(verifier).ct_eq(expected).into(),
-            ChallengeMethod::Plain => verifier.as_bytes().ct_eq(expected).into(),
+        match &self.0 {
+            Value::S256(expected) => are_equal(&s256(verifier), expected),
+            Value::Plain(expected) => are_equal(verifier.as_bytes(), expected.as_bytes()),
         }
     }
 }
@@ -102,7 +133,7 @@ impl CodeChallenge {
 impl std::fmt::Debug for CodeChallenge {
     /// Without the value: by `plain` it is the verifier.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "CodeChallenge({:?}, [redacted])", self.method)
+        write!(f, "CodeChallenge({:?}, [redacted])", self.method())
     }
 }
 

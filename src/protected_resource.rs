@@ -85,7 +85,7 @@ impl ProtectedResource {
         let mut members = Map::new();
         let mut say = |name: &str, value: Value| members.insert(name.to_owned(), value);
         say("resource", json!(self.identifier));
-        say("authorization_servers", json!([host.issuer]));
+        say("authorization_servers", json!([&*host.issuer]));
         // RFC 9728 §3.2: what has no elements is left out.
         if !scopes.is_empty() {
             say("scopes_supported", json!(scopes));

@@ -6,7 +6,10 @@
 //! closed instead of dropping a binding.
 
 use std::borrow::Borrow;
+use std::cmp::Ordering;
 use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::ops::Deref;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -156,7 +159,7 @@ pub struct Spent {
 pub struct TokenDetails {
     /// Present on every code, absent on other tokens.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub code: Option<Arc<CodeBinding>>,
+    pub code: Option<CodeBinding>,
 }
 
 /// What a code must be redeemed with. A code without this record cannot be redeemed.
@@ -165,7 +168,7 @@ pub struct TokenDetails {
 #[non_exhaustive]
 pub struct CodeBinding {
     /// Where the code was sent.
-    pub redirect_uri: Box<str>,
+    pub redirect_uri: Arc<str>,
     /// Whether the authorization request named it (RFC 6749 §4.1.3 demands it again only then).
     pub redirect_uri_was_sent: bool,
     /// The PKCE challenge (RFC 7636 §4.4).
@@ -175,7 +178,11 @@ pub struct CodeBinding {
 impl CodeBinding {
     /// The binding of a code that was sent to `redirect_uri`.
     #[must_use]
-    pub fn new(redirect_uri: &str, redirect_uri_was_sent: bool, code_challenge: Option<CodeChallenge>) -> Self {
+    pub fn new(
+        redirect_uri: impl Into<Arc<str>>,
+        redirect_uri_was_sent: bool,
+        code_challenge: Option<CodeChallenge>,
+    ) -> Self {
         Self { redirect_uri: redirect_uri.into(), redirect_uri_was_sent, code_challenge }
     }
 }
@@ -246,13 +253,57 @@ random_ids! {
     AttemptId
 }
 
+/// A text that is cheap to clone. One that is part of the program needs no count of who has it, over which threads that serve
+/// different requests would meet.
+#[derive(Clone)]
+enum Text {
+    Known(&'static str),
+    Shared(Arc<str>),
+}
+
+impl Deref for Text {
+    type Target = str;
+    fn deref(&self) -> &str {
+        match self {
+            Self::Known(text) => text,
+            Self::Shared(text) => text,
+        }
+    }
+}
+
+impl PartialEq for Text {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
+impl Eq for Text {}
+
+impl PartialOrd for Text {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Text {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (**self).cmp(&**other)
+    }
+}
+
+impl Hash for Text {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (**self).hash(state);
+    }
+}
+
 /// Names that come from outside: a cheaply cloned text that met a rule.
 macro_rules! names {
     ($($(#[$doc:meta])* $name:ident: $rule:expr;)*) => {$(
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
-        pub struct $name(Arc<str>);
+        pub struct $name(Text);
 
         impl $name {
             /// Checks the text.
@@ -261,7 +312,7 @@ macro_rules! names {
             /// The text does not meet the rule stated at the type.
             pub fn new(text: impl AsRef<str>) -> Result<Self, InvalidId> {
                 let rule: fn(&str) -> bool = $rule;
-                if rule(text.as_ref()) { Ok(Self(text.as_ref().into())) } else { Err(InvalidId) }
+                if rule(text.as_ref()) { Ok(Self(Text::Shared(text.as_ref().into()))) } else { Err(InvalidId) }
             }
 
             /// The text.
@@ -343,9 +394,8 @@ impl GrantType {
     const BUILT_IN: [&'static str; 5] =
         [Self::AUTHORIZATION_CODE, Self::IMPLICIT, Self::CLIENT_CREDENTIALS, Self::PASSWORD, Self::REFRESH_TOKEN];
 
-    pub(crate) fn built_in(name: &'static str) -> Self {
-        debug_assert!(Self::BUILT_IN.contains(&name));
-        Self(name.into())
+    pub(crate) const fn built_in(name: &'static str) -> Self {
+        Self(Text::Known(name))
     }
 
     /// Whether it is one of the five of RFC 6749.

@@ -212,7 +212,7 @@ impl SecretDigest {
 
     /// Compares two digests in constant time.
     pub(crate) fn equals(&self, other: &Self) -> bool {
-        self.0.ct_eq(&other.0).into()
+        are_equal(&self.0, &other.0)
     }
 }
 
@@ -220,6 +220,17 @@ impl fmt::Debug for SecretDigest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("SecretDigest([redacted])")
     }
+}
+
+/// Compares in constant time, eight bytes at a step. Texts of different lengths are told apart at once.
+pub(crate) fn are_equal(one: &[u8], other: &[u8]) -> bool {
+    if one.len() != other.len() {
+        return false;
+    }
+    let ((words, rest), (other_words, other_rest)) = (one.as_chunks(), other.as_chunks());
+    let pairs = words.iter().zip(other_words);
+    let equal = pairs.map(|(one, other)| u64::from_ne_bytes(*one).ct_eq(&u64::from_ne_bytes(*other)));
+    equal.fold(rest.ct_eq(other_rest), |all, pair| all & pair).into()
 }
 
 /// The random value kept beside a spent refresh token for the length of the grace window, from which a retry derives
@@ -283,6 +294,20 @@ mod tests {
         let token = AccessToken::from_bytes(&[0xfb; 32]);
         assert_eq!(token.expose().len(), 43);
         assert!(token.expose().bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_'));
+    }
+
+    #[test]
+    fn texts_are_equal_only_if_every_byte_of_them_is() {
+        for length in [0, 1, 7, 8, 9, 32, 43] {
+            let text = vec![7; length];
+            assert!(are_equal(&text, &text.clone()), "{length}");
+            assert!(!are_equal(&text, &vec![7; length + 1]), "{length}");
+            for place in 0..length {
+                let mut other = text.clone();
+                other[place] ^= 0x80;
+                assert!(!are_equal(&text, &other), "{length}, {place}");
+            }
+        }
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! How many allocations a request takes, in the typed form with the JSON of the answer, on memory storage. Counted, so a slow
-//! machine changes nothing; a mean over many requests, because maps and trees grow by leaps.
+//! machine changes nothing; the middle of many requests, because tables grow by leaps.
 
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
@@ -10,7 +10,7 @@ use grantor::{
     ClientSecret, CodeChallenge, CodeVerifier, MemoryStorage, Subject, TokenRequest, TokenResponse,
 };
 
-/// Requests of which the mean is taken, and others before them.
+/// Requests of which the middle is taken, and others before them.
 const REQUESTS: usize = 2_000;
 const WARM: usize = 100;
 
@@ -74,11 +74,12 @@ impl Bench {
     }
 }
 
-/// The mean number of allocations of `work`, in hundredths, after it has been done often enough for what is done once.
-fn hundredths(mut work: impl FnMut(usize)) -> u64 {
+/// How many allocations an ordinary run of `work` makes, after it has been done often enough for what is done once.
+fn allocations(mut work: impl FnMut(usize)) -> u64 {
     (0..WARM).for_each(&mut work);
-    let counted = measure(|| (WARM..WARM + REQUESTS).for_each(&mut work)).count_total;
-    counted * 100 / REQUESTS as u64
+    let mut counts: Vec<u64> = (WARM..WARM + REQUESTS).map(|number| measure(|| work(number)).count_total).collect();
+    counts.sort_unstable();
+    counts[REQUESTS / 2]
 }
 
 #[test]
@@ -89,35 +90,35 @@ fn no_request_takes_more_allocations_than_it_needs() {
     let (mut codes, mut answers, mut machine) =
         (Vec::with_capacity(all), Vec::with_capacity(all), Vec::with_capacity(all));
 
-    let authorize = hundredths(|number| codes.push(bench.code(&subjects[number])));
-    let redeem = hundredths(|number| {
+    let authorize = allocations(|number| codes.push(bench.code(&subjects[number])));
+    let redeem = allocations(|number| {
         let request = TokenRequest::authorization_code(codes[number].code().unwrap())
             .redirect_uri(CALLBACK)
             .code_verifier(&bench.verifier)
             .client_secret_basic("app", &bench.secret);
         answers.push(bench.token(&request));
     });
-    let refresh = hundredths(|number| {
+    let refresh = allocations(|number| {
         let token = answers[number].0.refresh_token.as_ref().unwrap();
         bench.token(&TokenRequest::refresh_token(token).client_secret_basic("app", &bench.secret));
     });
-    let client_credentials = hundredths(|_| {
+    let client_credentials = allocations(|_| {
         let request = TokenRequest::client_credentials().scope(SCOPE).client_secret_basic("app", &bench.secret);
         machine.push(bench.token(&request));
     });
-    let bearer = hundredths(|number| {
+    let bearer = allocations(|number| {
         let bearer = now(bench.server.bearer_token(&machine[number].0.access_token)).unwrap();
         bearer.require("user:read").unwrap();
     });
 
     // The request's own vector is one of each but the last.
     for (what, counted, most) in [
-        ("an authorization", authorize, 1_100),
-        ("a code exchange", redeem, 1_100),
-        ("a refresh", refresh, 1_100),
-        ("client credentials", client_credentials, 800),
-        ("a bearer check", bearer, 100),
+        ("an authorization", authorize, 10),
+        ("a code exchange", redeem, 10),
+        ("a refresh", refresh, 10),
+        ("client credentials", client_credentials, 8),
+        ("a bearer check", bearer, 1),
     ] {
-        assert!(counted <= most, "{what} takes {counted} hundredths of an allocation, not {most}");
+        assert!(counted <= most, "{what} takes {counted} allocations, not {most}");
     }
 }

@@ -231,7 +231,7 @@ impl PendingAuthorization {
     /// What the code will have to be redeemed with.
     fn binding(&self, challenge: Option<CodeChallenge>) -> CodeBinding {
         let target = &self.route.target;
-        CodeBinding::new(target.uri(), target.was_sent(), challenge)
+        CodeBinding::new(target.text(), target.was_sent(), challenge)
     }
 
     fn answer(self, outcome: Outcome) -> AuthorizationResponse {

@@ -43,6 +43,10 @@ impl RedirectTarget {
         &self.uri
     }
 
+    pub(super) fn text(&self) -> Arc<str> {
+        Arc::clone(&self.uri)
+    }
+
     pub(super) const fn was_sent(&self) -> bool {
         self.was_sent
     }

@@ -3,11 +3,12 @@
 use std::fmt;
 use std::sync::Arc;
 
-use url::form_urlencoded;
+use url::form_urlencoded::byte_serialize;
 
 use super::AuthorizationEndpoint;
 use super::redirect::RedirectTarget;
 use crate::error::{Error, Refusal};
+use crate::host::Issuer;
 use crate::http::Response;
 use crate::issue::Issued;
 use crate::secret::{AccessToken, AuthorizationCode};
@@ -101,9 +102,7 @@ impl AuthorizationResponse {
             Outcome::Code(code) if out_of_band => endpoint.pages.show_code(code.expose()),
             // Refused when the request was checked; a token is never put on a page.
             Outcome::Token(_) if out_of_band => endpoint.pages.show_error(&Refusal::OutOfBandToken.into()),
-            Outcome::Code(code) => {
-                Response::see_other(location(&route, &endpoint.host.issuer, &[("code", code.expose())]))
-            }
+            Outcome::Code(code) => Response::see_other(code_location(&route, code, &endpoint.host.issuer)),
             Outcome::Token(tokens) => Response::see_other(token_location(&route, tokens, &endpoint.host.issuer)),
         }
     }
@@ -115,40 +114,71 @@ impl From<AuthorizationResponse> for Response {
     }
 }
 
+/// The redirect URI with a code in it (RFC 6749 §4.1.2).
+fn code_location(route: &Route, code: &AuthorizationCode, issuer: &Issuer) -> String {
+    // A code that was issued is base64url, which needs no encoding.
+    Answer::begin(route).plain("code", code.expose()).end(route, issuer)
+}
+
 /// The redirect URI with an access token in it (RFC 6749 §4.2.2).
-fn token_location(route: &Route, tokens: &Issued, issuer: &str) -> String {
-    let expires_in = tokens.expires_in.whole_seconds().to_string();
-    let members = [
-        ("access_token", tokens.access_token.expose()),
-        ("token_type", &*tokens.token_type),
-        ("expires_in", &*expires_in),
-        ("scope", tokens.scope.as_str()),
-    ];
-    location(route, issuer, &members)
+fn token_location(route: &Route, tokens: &Issued, issuer: &Issuer) -> String {
+    Answer::begin(route)
+        .plain("access_token", tokens.access_token.expose())
+        .add("token_type", &tokens.token_type)
+        .add("expires_in", &tokens.expires_in.whole_seconds().to_string())
+        .add("scope", tokens.scope.as_str())
+        .end(route, issuer)
 }
 
 /// The redirect URI with an error in it (RFC 6749 §4.1.2.1).
-pub(super) fn error_location(route: &Route, error: &Error, issuer: &str) -> String {
-    location(route, issuer, &[("error", error.code().as_str()), ("error_description", &error.description())])
+pub(super) fn error_location(route: &Route, error: &Error, issuer: &Issuer) -> String {
+    let answer = Answer::begin(route).plain("error", error.code().as_str());
+    answer.add("error_description", &error.description()).end(route, issuer)
 }
 
 /// The redirect URI with parameters in it. A query that the URI has is kept (RFC 6749 §3.1.2).
-fn location(route: &Route, issuer: &str, parameters: &[(&str, &str)]) -> String {
-    let uri = route.target.uri();
-    let mut location = String::with_capacity(uri.len() + 192);
-    location.push_str(uri);
-    match (route.mode, uri.split_once('?')) {
-        (ResponseMode::Fragment, _) => location.push('#'),
-        (ResponseMode::Query, None) => location.push('?'),
-        (ResponseMode::Query, Some((_, ""))) => {}
-        (ResponseMode::Query, Some(_)) => location.push('&'),
+struct Answer {
+    location: String,
+    /// What stands before the next parameter.
+    separator: &'static str,
+}
+
+impl Answer {
+    fn begin(route: &Route) -> Self {
+        let uri = route.target.uri();
+        let separator = match (route.mode, uri.split_once('?')) {
+            (ResponseMode::Fragment, _) => "#",
+            (ResponseMode::Query, None) => "?",
+            (ResponseMode::Query, Some((_, ""))) => "",
+            (ResponseMode::Query, Some(_)) => "&",
+        };
+        let state = route.state.as_ref().map_or(0, |state| state.len());
+        let mut location = String::with_capacity(uri.len() + state + 160);
+        location.push_str(uri);
+        Self { location, separator }
     }
-    let start = location.len();
-    let mut answer = form_urlencoded::Serializer::for_suffix(location, start);
-    answer.extend_pairs(parameters);
-    if let Some(state) = &route.state {
-        answer.append_pair("state", state);
+
+    fn add(self, name: &str, value: &str) -> Self {
+        byte_serialize(value.as_bytes()).fold(self.plain(name, ""), |mut answer, part| {
+            answer.location.push_str(part);
+            answer
+        })
     }
-    answer.append_pair("iss", issuer);
-    answer.finish()
+
+    /// A value that needs no encoding.
+    fn plain(mut self, name: &str, value: &str) -> Self {
+        for part in [self.separator, name, "=", value] {
+            self.location.push_str(part);
+        }
+        self.separator = "&";
+        self
+    }
+
+    fn end(self, route: &Route, issuer: &Issuer) -> String {
+        let answer = match &route.state {
+            Some(state) => self.add("state", state),
+            None => self,
+        };
+        answer.plain("iss", issuer.encoded()).location
+    }
 }

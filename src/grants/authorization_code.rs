@@ -5,9 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use time::OffsetDateTime;
 
-use super::{
-    AUTHORIZATION_CODE, Decision, ExchangeToken, GrantContext, GrantHandler, OpenGrant, Presented, Replayed, built_in,
-};
+use super::{Decision, ExchangeToken, GrantContext, GrantHandler, OpenGrant, Presented, Replayed};
 use crate::client::Client;
 use crate::error::{Error, Refusal};
 use crate::host::Host;
@@ -25,24 +23,18 @@ pub(crate) async fn issue_code(
     binding: CodeBinding,
     now: OffsetDateTime,
 ) -> Result<(AuthorizationCode, Arc<Grant>), Error> {
-    issue::open_grant_with_code(host, client, &AUTHORIZATION_CODE, approved, binding, now).await
+    issue::open_grant_with_code(host, client, &GRANT_TYPE, approved, binding, now).await
 }
 
 /// Redeems codes (RFC 6749 §4.1.3).
-pub(crate) struct AuthorizationCodeGrant {
-    grant_type: GrantType,
-}
+pub(crate) struct AuthorizationCodeGrant;
 
-impl AuthorizationCodeGrant {
-    pub(crate) fn new() -> Self {
-        Self { grant_type: built_in(GrantType::AUTHORIZATION_CODE) }
-    }
-}
+static GRANT_TYPE: GrantType = GrantType::built_in(GrantType::AUTHORIZATION_CODE);
 
 #[async_trait]
 impl GrantHandler for AuthorizationCodeGrant {
     fn grant_type(&self) -> &GrantType {
-        &self.grant_type
+        &GRANT_TYPE
     }
 
     fn parameters(&self) -> &'static [&'static str] {

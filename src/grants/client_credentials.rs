@@ -2,25 +2,19 @@
 
 use async_trait::async_trait;
 
-use super::{Decision, GrantContext, GrantHandler, OpenGrant, built_in};
+use super::{Decision, GrantContext, GrantHandler, OpenGrant};
 use crate::error::{Error, Refusal};
 use crate::record::GrantType;
 
 /// Issues tokens that have no resource owner, and are never refreshed (RFC 6749 §4.4.3).
-pub(crate) struct ClientCredentialsGrant {
-    grant_type: GrantType,
-}
+pub(crate) struct ClientCredentialsGrant;
 
-impl ClientCredentialsGrant {
-    pub(crate) fn new() -> Self {
-        Self { grant_type: built_in(GrantType::CLIENT_CREDENTIALS) }
-    }
-}
+static GRANT_TYPE: GrantType = GrantType::built_in(GrantType::CLIENT_CREDENTIALS);
 
 #[async_trait]
 impl GrantHandler for ClientCredentialsGrant {
     fn grant_type(&self) -> &GrantType {
-        &self.grant_type
+        &GRANT_TYPE
     }
 
     fn parameters(&self) -> &'static [&'static str] {

@@ -2,11 +2,13 @@
 
 use time::OffsetDateTime;
 
-use super::IMPLICIT;
 use crate::client::Client;
 use crate::error::Error;
 use crate::host::Host;
 use crate::issue::{self, Issued, OpenGrant};
+use crate::record::GrantType;
+
+static GRANT_TYPE: GrantType = GrantType::built_in(GrantType::IMPLICIT);
 
 /// Issues the token of a redirect. It can't be refreshed (RFC 6749 §4.2.2): the order of an approval is not refreshable.
 pub(crate) async fn issue_token(
@@ -15,5 +17,5 @@ pub(crate) async fn issue_token(
     approved: OpenGrant,
     now: OffsetDateTime,
 ) -> Result<Issued, Error> {
-    issue::open_grant(host, client, &IMPLICIT, approved, now).await
+    issue::open_grant(host, client, &GRANT_TYPE, approved, now).await
 }

@@ -10,7 +10,7 @@ mod password;
 pub(crate) mod refresh_token;
 
 use std::net::IpAddr;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use time::OffsetDateTime;
@@ -154,13 +154,4 @@ impl GrantContext<'_> {
     pub async fn find<K: Token>(&self, token: Secret<K>) -> Result<Presented<K>, Error> {
         Ok(lookup(self.host, token).await?.ok_or(Refusal::UnknownToken)?)
     }
-}
-
-/// The grant types of the authorization endpoint, made once.
-static AUTHORIZATION_CODE: LazyLock<GrantType> = LazyLock::new(|| built_in(GrantType::AUTHORIZATION_CODE));
-static IMPLICIT: LazyLock<GrantType> = LazyLock::new(|| built_in(GrantType::IMPLICIT));
-
-/// A built-in grant type by its name.
-fn built_in(name: &'static str) -> GrantType {
-    GrantType::built_in(name)
 }

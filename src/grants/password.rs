@@ -2,27 +2,21 @@
 
 use async_trait::async_trait;
 
-use super::{Decision, GrantContext, GrantHandler, OpenGrant, built_in};
+use super::{Decision, GrantContext, GrantHandler, OpenGrant};
 use crate::authenticator::{ResourceOwnerAttempt, Verdict};
 use crate::error::{Error, Refusal};
 use crate::record::GrantType;
 use crate::secret::Password;
 
 /// Trades a user's password for tokens.
-pub(crate) struct PasswordGrant {
-    grant_type: GrantType,
-}
+pub(crate) struct PasswordGrant;
 
-impl PasswordGrant {
-    pub(crate) fn new() -> Self {
-        Self { grant_type: built_in(GrantType::PASSWORD) }
-    }
-}
+static GRANT_TYPE: GrantType = GrantType::built_in(GrantType::PASSWORD);
 
 #[async_trait]
 impl GrantHandler for PasswordGrant {
     fn grant_type(&self) -> &GrantType {
-        &self.grant_type
+        &GRANT_TYPE
     }
 
     fn parameters(&self) -> &'static [&'static str] {

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use time::{Duration, OffsetDateTime};
 
-use super::{Decision, ExchangeToken, GrantContext, GrantHandler, Owned, RepeatRefresh, Replayed, built_in};
+use super::{Decision, ExchangeToken, GrantContext, GrantHandler, Owned, RepeatRefresh, Replayed};
 use crate::error::{Error, Refusal};
 use crate::policy::EffectiveLifetimes;
 use crate::record::{Grant, GrantType, Spent};
@@ -11,20 +11,14 @@ use crate::scope::Scope;
 use crate::secret::{RefreshToken, kind};
 
 /// Trades a refresh token for an access token and, with rotation, its successor.
-pub(crate) struct RefreshTokenGrant {
-    grant_type: GrantType,
-}
+pub(crate) struct RefreshTokenGrant;
 
-impl RefreshTokenGrant {
-    pub(crate) fn new() -> Self {
-        Self { grant_type: built_in(GrantType::REFRESH_TOKEN) }
-    }
-}
+static GRANT_TYPE: GrantType = GrantType::built_in(GrantType::REFRESH_TOKEN);
 
 #[async_trait]
 impl GrantHandler for RefreshTokenGrant {
     fn grant_type(&self) -> &GrantType {
-        &self.grant_type
+        &GRANT_TYPE
     }
 
     fn parameters(&self) -> &'static [&'static str] {

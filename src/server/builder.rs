@@ -17,7 +17,7 @@ use crate::env::{Clock, Entropy, SystemClock, SystemEntropy};
 use crate::error::EntropyError;
 use crate::event::{NoObserver, Observer};
 use crate::grants::GrantHandler;
-use crate::host::Host;
+use crate::host::{Host, Issuer};
 use crate::introspect::{IntrospectionEndpoint, Members};
 use crate::metadata::{EndpointUrls, Metadata};
 use crate::policy::{Policy, PolicyError, RefreshTokens};
@@ -291,7 +291,7 @@ impl Builder {
         self.entropy.fill(random.as_mut_slice())?;
 
         let host = Arc::new(Host {
-            issuer: self.issuer.into(),
+            issuer: Issuer::new(self.issuer),
             storage: self.storage,
             clients: self.clients,
             authenticator: self.authenticator,

@@ -83,14 +83,14 @@ impl TokenEndpoint {
     /// With the built-in handlers that the policy leaves on, and those the host added.
     pub(crate) fn new(host: Arc<Host>, extensions: Vec<Box<dyn GrantHandler>>) -> Self {
         let mut handlers = vec![
-            Handler::AuthorizationCode(AuthorizationCodeGrant::new()),
-            Handler::ClientCredentials(ClientCredentialsGrant::new()),
+            Handler::AuthorizationCode(AuthorizationCodeGrant),
+            Handler::ClientCredentials(ClientCredentialsGrant),
         ];
         if host.policy.refresh_tokens != RefreshTokens::Never {
-            handlers.push(Handler::RefreshToken(RefreshTokenGrant::new()));
+            handlers.push(Handler::RefreshToken(RefreshTokenGrant));
         }
         if host.policy.allowed_dangers().allow_password_grant {
-            handlers.push(Handler::Password(PasswordGrant::new()));
+            handlers.push(Handler::Password(PasswordGrant));
         }
         handlers.extend(extensions.into_iter().map(Handler::Extension));
 

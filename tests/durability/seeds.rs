@@ -50,7 +50,7 @@ pub(crate) async fn code(storage: &dyn Storage, random: &mut StdRng) -> Held {
     };
     let challenge = CodeChallenge::s256(&CodeVerifier::new(VERIFIER));
     let mut details = TokenDetails::default();
-    details.code = Some(Arc::new(CodeBinding::new(REDIRECT_URI, true, Some(challenge))));
+    details.code = Some(CodeBinding::new(REDIRECT_URI, true, Some(challenge)));
     let token = StoredToken {
         hash: code.hash(),
         kind: TokenKind::AuthorizationCode,

@@ -159,7 +159,8 @@ async fn stored_otherwise(t: &TestServer, code: &str, change: impl FnOnce(&mut T
     let (token, grant) = row(t, AuthorizationCode::new(code).hash()).await;
     let copy = "copy-of-a-code-that-lost-a-part-of-its-recor".to_owned();
     let id = GrantId::from_bytes([9; 16]);
-    let mut token = StoredToken { hash: AuthorizationCode::new(copy.as_str()).hash(), grant_id: id, ..(*token).clone() };
+    let mut token =
+        StoredToken { hash: AuthorizationCode::new(copy.as_str()).hash(), grant_id: id, ..(*token).clone() };
     change(&mut token.details);
     t.storage.open_grant(&Arc::new(Grant { id, ..(*grant).clone() }), &[token]).await.unwrap();
     copy
@@ -173,7 +174,7 @@ async fn a_storage_that_loses_the_challenge_does_not_switch_pkce_off() {
         let app = if public { t.public_client(CB).await } else { t.confidential_client(CB).await };
         let code = code_for(&t, &app, &s256()).await;
         let copy = stored_otherwise(&t, &code, |details| {
-            Arc::make_mut(details.code.as_mut().unwrap()).code_challenge = None;
+            details.code.as_mut().unwrap().code_challenge = None;
         })
         .await;
         let without = token_as(&app, &redeeming(&copy, ""));

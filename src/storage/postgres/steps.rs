@@ -47,7 +47,10 @@ impl PostgresStorage {
         Ok(())
     }
 
-    pub(super) async fn look_up(&self, hash: &TokenHash) -> Result<Option<(Arc<StoredToken>, Arc<Grant>)>, StorageError> {
+    pub(super) async fn look_up(
+        &self,
+        hash: &TokenHash,
+    ) -> Result<Option<(Arc<StoredToken>, Arc<Grant>)>, StorageError> {
         let row = self.fetch(|| sqlx::query(self.statements.common.find.clone()).bind(hash.as_bytes())).await?;
         row.map(|row| Ok((Arc::new(read_token(&row)?), read_grant(&row, TOKEN_WIDTH)?))).transpose()
     }

@@ -63,7 +63,10 @@ impl SqliteStorage {
         Ok(())
     }
 
-    pub(super) async fn look_up(&self, token: &TokenHash) -> Result<Option<(Arc<StoredToken>, Arc<Grant>)>, StorageError> {
+    pub(super) async fn look_up(
+        &self,
+        token: &TokenHash,
+    ) -> Result<Option<(Arc<StoredToken>, Arc<Grant>)>, StorageError> {
         self.look_up_with(&self.pool, token).await
     }
 

@@ -274,7 +274,8 @@ fn seeds_go(t: &Trial<'_>) -> Outcome {
         Ok(spent.is_some_and(|spent| spent.seed.is_some()))
     };
     // A minute from the time that is written there; whether that is the right one is a matter of clause 6.
-    let how = || -> Outcome<_> { Ok(t.node(1).row(first.hash)?.0.spent.clone().map(|spent| (spent.at, spent.attempt))) };
+    let how =
+        || -> Outcome<_> { Ok(t.node(1).row(first.hash)?.0.spent.clone().map(|spent| (spent.at, spent.attempt))) };
     let before = how()?;
     let minute = before.map_or(t.at(SECOND), |(at, _)| at) + Duration::MINUTE;
     t.node(0).purge_all(minute - TICK, 9)?;

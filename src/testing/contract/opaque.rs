@@ -65,7 +65,7 @@ fn code_binding(t: &Trial<'_>, was_sent: bool, has_challenge: bool) -> CodeBindi
     let verifier = CodeVerifier::new("dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk");
     let challenge = has_challenge.then(|| CodeChallenge::s256(&verifier));
     let uri = format!("https://app.example/cb?one={}&two=%2F'\"\\", t.number);
-    CodeBinding::new(&uri, was_sent, challenge)
+    CodeBinding::new(uri, was_sent, challenge)
 }
 
 fn tokens(t: &Trial<'_>) -> Outcome {
@@ -85,7 +85,7 @@ fn tokens(t: &Trial<'_>) -> Outcome {
         token.spent = has(2).then(|| Spent { at: t.at(3 * TICK), attempt: t.attempt(number), seed });
         token.revoked_at = has(8).then(|| t.at(4 * TICK));
         let is_code = kind == TokenKind::AuthorizationCode;
-        token.details.code = is_code.then(|| Arc::new(code_binding(t, has(4), has(8))));
+        token.details.code = is_code.then(|| code_binding(t, has(4), has(8)));
         come_back(t, "a token that was stored with its grant", &of, &token)?;
 
         let (again, first) = (t.grant(number + 100), t.refresh(number + 100, &of));
