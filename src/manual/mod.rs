@@ -1,4 +1,29 @@
-//! The manual: what the library defends against, and how; where records are kept.
+//! The manual: what to read when the reference is not enough. Every Rust block in it is compiled, and where it says what
+//! happens, run.
+//!
+//! | to | read |
+//! |---|---|
+//! | put a server into an app | [`with_axum`], [`with_actix_web`], [`with_your_stack`] |
+//! | come from another library | [`migrating`] |
+//! | test your flows | [`testing`] |
+//! | choose a storage, or write one | [`storage`]; [`tables`] for what the SQL storages make |
+//! | run it | [`operators`] |
+//! | judge it | [`threats`], [`defaults`], [`non_features`] |
+
+#[doc = include_str!("with_axum.md")]
+pub mod with_axum {}
+
+#[doc = include_str!("with_actix_web.md")]
+pub mod with_actix_web {}
+
+#[doc = include_str!("with_your_stack.md")]
+pub mod with_your_stack {}
+
+#[doc = include_str!("migrating.md")]
+pub mod migrating {}
+
+#[doc = include_str!("testing.md")]
+pub mod testing {}
 
 #[doc = include_str!("storage.md")]
 pub mod storage {}
@@ -15,5 +40,14 @@ pub mod storage {}
 /// ```
 pub mod tables {}
 
+#[doc = include_str!("operators.md")]
+pub mod operators {}
+
 #[doc = include_str!("threats.md")]
 pub mod threats {}
+
+#[doc = include_str!("defaults.md")]
+pub mod defaults {}
+
+#[doc = include_str!("non_features.md")]
+pub mod non_features {}

@@ -1,0 +1,116 @@
+//! What the manual says about the code, held against the code: the pages are read as text, and so are the sources.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+const THREATS: &str = include_str!("../src/manual/threats.md");
+const DEFAULTS: &str = include_str!("../src/manual/defaults.md");
+const OPERATORS: &str = include_str!("../src/manual/operators.md");
+const DESIGN: &str = include_str!("../DESIGN.md");
+
+fn read(path: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// All that stands in a page as `src/file.rs: name` or `tests/file.rs: name`.
+fn references(page: &str) -> impl Iterator<Item = (&str, &str)> {
+    let quoted = page.split('`').skip(1).step_by(2);
+    let of_sources = quoted.filter(|text| text.starts_with("src/") || text.starts_with("tests/"));
+    of_sources.filter_map(|text| text.split_once(".rs: ").map(|(file, name)| (file, name)))
+}
+
+/// The rows of all tables whose first column is a name in backticks.
+fn named_rows(page: &str) -> BTreeSet<&str> {
+    let first_cells = page.lines().filter_map(|line| line.strip_prefix("| ")?.split(" | ").next());
+    first_cells.flat_map(|cell| cell.split(", ")).filter_map(|cell| cell.strip_prefix('`')?.strip_suffix('`')).collect()
+}
+
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c: char| !c.is_alphanumeric() && c != '_')
+}
+
+/// The public fields of a struct, as its source has them.
+fn fields<'a>(source: &'a str, name: &str) -> Vec<&'a str> {
+    let body = source.split(&format!("pub struct {name} {{")).nth(1).unwrap_or_else(|| panic!("no struct {name}"));
+    let body = body.split("\n}").next().unwrap_or_default();
+    let fields: Vec<&str> =
+        body.lines().filter_map(|line| line.trim().strip_prefix("pub ")?.split(':').next()).collect();
+    assert!(!fields.is_empty(), "{name} has no fields");
+    fields
+}
+
+#[test]
+fn every_type_check_and_test_that_the_manual_names_exists() {
+    for (name, page, at_least) in [("threats.md", THREATS, 40), ("DESIGN.md", DESIGN, 20)] {
+        let mut seen = 0;
+        for (file, item) in references(page) {
+            let source = read(&format!("{file}.rs"));
+            let found = if file.starts_with("tests/") {
+                source.contains(&format!("fn {item}("))
+            } else {
+                words(&source).any(|word| word == item)
+            };
+            assert!(found, "{name} names {item} of {file}.rs, which has nothing of that name");
+            seen += 1;
+        }
+        assert!(seen >= at_least, "only {seen} references were found in {name}");
+    }
+}
+
+// covers: BC-05 (RFC 9700 §3)
+#[test]
+fn the_threat_model_has_a_row_for_every_item_of_rfc_9700() {
+    let sections = THREATS.split("\n# ").find(|part| part.starts_with("RFC 9700, item by item")).unwrap();
+    let rows: Vec<&str> = sections.lines().filter(|line| line.starts_with("| ")).collect();
+    let practices = ["2.1 ", "2.1.1 ", "2.1.2 ", "2.2.1 ", "2.2.2 ", "2.3 ", "2.4 ", "2.5 ", "2.6 "].map(str::to_owned);
+    for section in practices.into_iter().chain((1..=17).map(|n| format!("4.{n} "))) {
+        let own: Vec<_> = rows.iter().filter(|row| row.starts_with(&format!("| {section}"))).collect();
+        assert!(!own.is_empty(), "{section} is missing");
+        for row in own {
+            assert_eq!(row.matches(" | ").count(), 3, "{row}");
+            assert!(references(row).next().is_some(), "nothing is said to keep {section}");
+        }
+    }
+}
+
+#[test]
+fn every_setting_has_its_reason_in_the_manual() {
+    let rows = named_rows(DEFAULTS);
+    let (policy, parts) = (read("src/policy.rs"), read("src/client/parts.rs"));
+    let settings = [fields(&policy, "Policy"), fields(&policy, "Dangerous"), fields(&parts, "ClientParts")].concat();
+    for setting in settings.iter().filter(|setting| **setting != "client_id") {
+        assert!(rows.contains(setting), "defaults.md has no row for {setting}");
+    }
+    let builder = read("src/server/builder.rs");
+    let methods = builder.lines().filter_map(|line| line.strip_prefix("    pub fn ")?.split(['(', '<']).next());
+    let optional = ["build", "storage", "storage_and_clients", "policy", "grant", "metadata", "protected_resource"];
+    for method in methods.filter(|method| !optional.contains(method)) {
+        assert!(rows.contains(method), "defaults.md does not say what a server is without {method}");
+    }
+}
+
+#[test]
+fn operators_are_told_of_every_event_and_of_no_other() {
+    let source = read("src/event.rs");
+    let events: BTreeSet<&str> =
+        source.lines().filter_map(|line| line.split_once("{ .. } => \"")?.1.split('"').next()).collect();
+    assert!(events.len() >= 15, "{events:?}");
+    let table = OPERATORS.split("\n# ").find(|part| part.starts_with("What to log")).unwrap();
+    let table = table.split("# What to log").last().unwrap();
+    assert_eq!(named_rows(table), events);
+}
+
+/// A page of the manual that nothing includes is never compiled.
+#[test]
+fn every_page_is_part_of_the_documentation() {
+    let included = read("src/manual/mod.rs");
+    let pages = std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/manual")).unwrap();
+    let pages: Vec<String> = pages.map(|page| page.unwrap().file_name().into_string().unwrap()).collect();
+    for page in pages.iter().filter(|page| page.ends_with(".md")) {
+        assert!(included.contains(&format!("include_str!(\"{page}\")")), "{page} is not included");
+        let module = page.trim_end_matches(".md");
+        assert!(included.contains(&format!("[`{module}`]")), "{module} is not in the table of contents");
+    }
+    assert!(pages.len() > 10);
+}
