@@ -87,10 +87,15 @@
 //! | an API that clients find the server by (RFC 9728) | [`ProtectedResource`], [`AuthorizationServer::resource_metadata`] |
 //! | a user's connected applications | [`AuthorizationServer::grants`], [`revoke_grants`](AuthorizationServer::revoke_grants) |
 //! | bearer tokens, RFC 6750 | [`AuthorizationServer::bearer`], [`Bearer`] |
+//! | how to put it into an app | [`manual::with_axum`], [`manual::with_actix_web`], [`manual::with_your_stack`] |
+//! | how to test your flows | [`manual::testing`] |
+//! | how to come from oxide-auth or oauth-as | [`manual::migrating`] |
 //! | which storage to take, and how to write one | [`manual::storage`] |
 //! | what a storage must guarantee | [`storage`] |
-//! | defaults and dangerous switches | [`Policy`], [`policy::Dangerous`] |
+//! | defaults and dangerous switches, and why | [`Policy`], [`policy::Dangerous`], [`manual::defaults`] |
+//! | what to log, purge, rotate and back up | [`manual::operators`] |
 //! | who attacks, and what stands in their way | [`manual::threats`] |
+//! | what is not here, and what to do instead | [`manual::non_features`] |
 //!
 //! # Features
 //! None is on by default. A feature adds items and never changes what the others do.
