@@ -1,12 +1,15 @@
 //! What the manual says about the code, held against the code: the pages are read as text, and so are the sources.
 
+#[cfg(all(feature = "sqlite", feature = "testing"))]
+mod old_copy;
+
 use std::collections::BTreeSet;
 use std::path::Path;
 
-const THREATS: &str = include_str!("../src/manual/threats.md");
-const DEFAULTS: &str = include_str!("../src/manual/defaults.md");
-const OPERATORS: &str = include_str!("../src/manual/operators.md");
-const DESIGN: &str = include_str!("../DESIGN.md");
+const THREATS: &str = include_str!("../../src/manual/threats.md");
+const DEFAULTS: &str = include_str!("../../src/manual/defaults.md");
+const OPERATORS: &str = include_str!("../../src/manual/operators.md");
+const DESIGN: &str = include_str!("../../DESIGN.md");
 
 fn read(path: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
