@@ -116,9 +116,8 @@ fn every_page_is_part_of_the_documentation() {
     let included = read("src/manual/mod.rs");
     let pages = std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/manual")).unwrap();
     let pages: Vec<String> = pages.map(|page| page.unwrap().file_name().into_string().unwrap()).collect();
-    for page in pages.iter().filter(|page| page.ends_with(".md")) {
-        assert!(included.contains(&format!("include_str!(\"{page}\")")), "{page} is not included");
-        let module = page.trim_end_matches(".md");
+    for module in pages.iter().filter_map(|page| page.strip_suffix(".md")) {
+        assert!(included.contains(&format!("include_str!(\"{module}.md\")")), "{module}.md is not included");
         assert!(included.contains(&format!("[`{module}`]")), "{module} is not in the table of contents");
     }
     assert!(pages.len() > 10);
