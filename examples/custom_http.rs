@@ -117,8 +117,7 @@ async fn to_grantor(
     let (parts, body) = request.into_parts();
     let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
     let own = Request::new(parts.method.as_str(), target).with_peer(peer.ip());
-    let headers = parts.headers.iter();
-    let own = headers.fold(own, |own, (name, value)| own.with_header(name.as_str(), value.as_bytes()));
+    let own = own.with_headers(parts.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())));
     match Limited::new(body, oauth.policy().max_body).collect().await {
         Ok(body) => Ok(own.with_body(body.to_bytes())),
         Err(error) if error.is::<LengthLimitError>() => Ok(own.with_body_too_large()),

@@ -32,21 +32,18 @@
 
 use std::pin::Pin;
 
-use actix_web::body::{BoxBody, MessageBody};
-use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
+use actix_web::body::BoxBody;
+use actix_web::dev::Payload;
 use actix_web::error::{Error, ErrorInternalServerError, InternalError};
 use actix_web::guard::fn_guard;
-use actix_web::http::header::{
-    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD, HeaderValue, ORIGIN,
-};
-use actix_web::http::{Method, StatusCode};
-use actix_web::middleware::{Next, from_fn};
+use actix_web::http::StatusCode;
 use actix_web::web::{self, Data, ServiceConfig};
 use actix_web::{FromRequest, HttpRequest, HttpResponse, Resource, Responder, ResponseError};
 
 use crate::authorize::AuthorizationResponse;
 use crate::bearer::{Bearer, BearerError};
+use crate::completion::begun;
+use crate::cross_origin::for_any_origin;
 use crate::error::Refusal;
 use crate::http::{Request, Response};
 use crate::server::AuthorizationServer;
@@ -85,13 +82,13 @@ pub fn routes(server: &AuthorizationServer) -> impl FnOnce(&mut ServiceConfig) +
         let at = |path| at(path).app_data(data.clone());
         config
             .app_data(data.clone())
-            .service(at(server.metadata_path().to_owned()).wrap(from_fn(cross_origin)).to(metadata))
-            .service(at(token_path).wrap(from_fn(cross_origin)).to(token));
+            .service(at(server.metadata_path().to_owned()).to(metadata))
+            .service(at(token_path).to(token));
         if let Some(path) = revoke_path {
-            config.service(at(path).wrap(from_fn(cross_origin)).to(revoke));
+            config.service(at(path).to(revoke));
         }
         if let Some(path) = resource_path {
-            config.service(at(path).wrap(from_fn(cross_origin)).to(resource_metadata));
+            config.service(at(path).to(resource_metadata));
         }
         if let Some(path) = introspect_path {
             config.service(at(path).to(introspect));
@@ -110,37 +107,14 @@ fn at(path: String) -> Resource {
     web::resource("/{path}*").guard(fn_guard(move |context| context.head().uri.path() == path))
 }
 
-/// Lets scripts of any origin in, without cookies.
-async fn cross_origin(
-    request: ServiceRequest,
-    next: Next<impl MessageBody + 'static>,
-) -> Result<ServiceResponse<BoxBody>, Error> {
-    let asks = |name| request.headers().contains_key(name);
-    let is_preflight = request.method() == Method::OPTIONS && asks(ORIGIN) && asks(ACCESS_CONTROL_REQUEST_METHOD);
-    let mut response = if is_preflight {
-        request.into_response(
-            HttpResponse::NoContent()
-                .insert_header((ACCESS_CONTROL_ALLOW_METHODS, "GET, POST"))
-                .insert_header((ACCESS_CONTROL_ALLOW_HEADERS, "authorization, content-type"))
-                .insert_header((ACCESS_CONTROL_MAX_AGE, "3600"))
-                .finish(),
-        )
-    } else {
-        next.call(request).await?.map_into_boxed_body()
-    };
-    // Whoever asks, so that a copy in a cache serves everybody.
-    let headers = response.headers_mut();
-    headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
-    headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("www-authenticate, retry-after"));
-    Ok(response)
-}
-
 async fn token(server: Data<AuthorizationServer>, request: Request) -> Response {
-    run_to_completion(async move { server.token(&request).await }).await
+    let token = |request| run_to_completion(async move { server.token(&request).await });
+    for_any_origin(request, token).await
 }
 
 async fn revoke(server: Data<AuthorizationServer>, request: Request) -> Response {
-    run_to_completion(async move { server.revoke(&request).await }).await
+    let revoke = |request| run_to_completion(async move { server.revoke(&request).await });
+    for_any_origin(request, revoke).await
 }
 
 async fn introspect(server: Data<AuthorizationServer>, request: Request) -> Response {
@@ -148,11 +122,11 @@ async fn introspect(server: Data<AuthorizationServer>, request: Request) -> Resp
 }
 
 async fn metadata(server: Data<AuthorizationServer>, request: Request) -> Response {
-    server.metadata(&request)
+    for_any_origin(request, async |request| server.metadata(&request)).await
 }
 
 async fn resource_metadata(server: Data<AuthorizationServer>, request: Request) -> Response {
-    server.resource_metadata(&request)
+    for_any_origin(request, async |request| server.resource_metadata(&request)).await
 }
 
 /// Runs a future to its end even if the handler that waits for it is dropped, as happens when a browser hangs up.
@@ -163,9 +137,11 @@ async fn resource_metadata(server: Data<AuthorizationServer>, request: Request) 
 /// # Panics
 /// If the future does, if the runtime is shutting down, or outside of actix's runtime.
 pub async fn run_to_completion<T: 'static>(future: impl Future<Output = T> + 'static) -> T {
-    match actix_web::rt::spawn(in_this_span(future)).await {
+    match begun(in_this_span(future)).await {
         Ok(output) => output,
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
+        Err(rest) => {
+            actix_web::rt::spawn(rest).await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+        }
     }
 }
 
@@ -211,8 +187,7 @@ fn from_head(request: &HttpRequest) -> Request {
     let uri = request.uri();
     let target = uri.path_and_query().map_or_else(|| uri.path(), |target| target.as_str());
     let own = Request::new(request.method().as_str(), target);
-    let headers = request.headers().iter();
-    let own = headers.fold(own, |own, (name, value)| own.with_header(name.as_str(), value.as_bytes()));
+    let own = own.with_headers(request.headers().iter().map(|(name, value)| (name.as_str(), value.as_bytes())));
     match request.peer_addr() {
         Some(peer) => own.with_peer(peer.ip()),
         None => own,

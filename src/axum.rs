@@ -12,22 +12,22 @@
 //! (`into_make_service_with_connect_info::<SocketAddr>()`). Behind a proxy that is the proxy's; a host that trusts its
 //! proxy builds the request itself and sets the address it was told.
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use axum::Router;
-use axum::body::{Body, to_bytes};
+use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{ConnectInfo, FromRef, FromRequest, FromRequestParts, OriginalUri, State};
-use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::request::Parts;
-use axum::http::{HeaderName, HeaderValue, Method, StatusCode};
+use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::IntoResponse;
 use axum::routing::any;
 use http_body_util::LengthLimitError;
-use tower_http::cors::{Any, CorsLayer};
 
 use crate::authorize::AuthorizationResponse;
 use crate::bearer::{Bearer, BearerError};
+use crate::completion::begun;
+use crate::cross_origin::for_any_origin;
 use crate::error::Refusal;
 use crate::http::{Request, Response};
 use crate::server::AuthorizationServer;
@@ -50,23 +50,21 @@ use crate::token::refuse;
 /// `*`, unless it was told [`without_v07_checks`](Router::without_v07_checks).
 pub fn routes<S: Clone + Send + Sync + 'static>(server: &AuthorizationServer) -> Router<S> {
     let urls = server.endpoints();
-    let mut shared = Router::new()
+    let mut router = Router::new()
         // An issuer's path may have any character that a URL may have.
         .without_v07_checks()
         .route(&path_of(&urls.token), any(token))
         .route(server.metadata_path(), any(metadata));
     if let Some(path) = server.resource_metadata_path() {
-        shared = shared.route(path, any(resource_metadata));
+        router = router.route(path, any(resource_metadata));
     }
     if let Some(url) = &urls.revocation {
-        shared = shared.route(&path_of(url), any(revoke));
+        router = router.route(&path_of(url), any(revoke));
     }
-    // On the routes alone: `layer` also wraps the fallback, which a router that is merged with this one takes over.
-    let mut all = shared.route_layer(cross_origin());
     if let Some(url) = &urls.introspection {
-        all = all.route(&path_of(url), any(introspect));
+        router = router.route(&path_of(url), any(introspect));
     }
-    all.with_state(server.clone())
+    router.with_state(server.clone())
 }
 
 /// The path that a URL has on this server. Every URL was checked when the server was built.
@@ -74,21 +72,14 @@ fn path_of(url: &str) -> String {
     url::Url::parse(url).map_or_else(|_| "/".to_owned(), |url| url.path().to_owned())
 }
 
-fn cross_origin() -> CorsLayer {
-    CorsLayer::new()
-        .allow_origin(Any)
-        .allow_methods([Method::GET, Method::POST])
-        .allow_headers([AUTHORIZATION, CONTENT_TYPE])
-        .expose_headers([WWW_AUTHENTICATE, RETRY_AFTER])
-        .max_age(Duration::from_secs(3600))
-}
-
 async fn token(State(server): State<AuthorizationServer>, request: Request) -> Response {
-    run_to_completion(async move { server.token(&request).await }).await
+    let token = |request| run_to_completion(async move { server.token(&request).await });
+    for_any_origin(request, token).await
 }
 
 async fn revoke(State(server): State<AuthorizationServer>, request: Request) -> Response {
-    run_to_completion(async move { server.revoke(&request).await }).await
+    let revoke = |request| run_to_completion(async move { server.revoke(&request).await });
+    for_any_origin(request, revoke).await
 }
 
 async fn introspect(State(server): State<AuthorizationServer>, request: Request) -> Response {
@@ -96,11 +87,11 @@ async fn introspect(State(server): State<AuthorizationServer>, request: Request)
 }
 
 async fn metadata(State(server): State<AuthorizationServer>, request: Request) -> Response {
-    server.metadata(&request)
+    for_any_origin(request, async |request| server.metadata(&request)).await
 }
 
 async fn resource_metadata(State(server): State<AuthorizationServer>, request: Request) -> Response {
-    server.resource_metadata(&request)
+    for_any_origin(request, async |request| server.resource_metadata(&request)).await
 }
 
 /// Runs a future to its end even if the handler that waits for it is dropped, as happens when a browser hangs up.
@@ -111,9 +102,9 @@ async fn resource_metadata(State(server): State<AuthorizationServer>, request: R
 /// # Panics
 /// If the future does, or if the runtime is shutting down.
 pub async fn run_to_completion<T: Send + 'static>(future: impl Future<Output = T> + Send + 'static) -> T {
-    match tokio::spawn(in_this_span(future)).await {
+    match begun(in_this_span(future)).await {
         Ok(output) => output,
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
+        Err(rest) => tokio::spawn(rest).await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic())),
     }
 }
 
@@ -146,10 +137,7 @@ fn from_parts(parts: &Parts) -> Request {
     let uri = parts.extensions.get::<OriginalUri>().map_or(&parts.uri, |OriginalUri(uri)| uri);
     let target = uri.path_and_query().map_or_else(|| uri.path(), |target| target.as_str());
     let request = Request::new(parts.method.as_str(), target);
-    let request = parts
-        .headers
-        .iter()
-        .fold(request, |request, (name, value)| request.with_header(name.as_str(), value.as_bytes()));
+    let request = request.with_headers(parts.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())));
     match parts.extensions.get::<ConnectInfo<SocketAddr>>() {
         Some(ConnectInfo(peer)) => request.with_peer(peer.ip()),
         None => request,
@@ -174,8 +162,12 @@ impl IntoResponse for Response {
         let mut response = axum::response::Response::new(Body::from(body));
         *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         for (name, value) in headers {
+            let value = match value {
+                Cow::Borrowed(text) => HeaderValue::from_maybe_shared(Bytes::from_static(text.as_bytes())),
+                Cow::Owned(text) => HeaderValue::from_maybe_shared(Bytes::from(text)),
+            };
             // All values are printable ASCII by construction.
-            if let Ok(value) = HeaderValue::try_from(value.into_owned()) {
+            if let Ok(value) = value {
                 response.headers_mut().append(HeaderName::from_static(name), value);
             }
         }

@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 pub struct Request {
     method: Box<str>,
     target: Zeroizing<String>,
-    headers: Vec<(Box<str>, Zeroizing<Vec<u8>>)>,
+    headers: Headers,
     body: Zeroizing<Vec<u8>>,
     body_too_large: bool,
     peer: Option<IpAddr>,
@@ -26,7 +26,7 @@ impl Request {
         Self {
             method: method.into(),
             target: Zeroizing::new(target.into()),
-            headers: Vec::new(),
+            headers: Headers::default(),
             body: Zeroizing::default(),
             body_too_large: false,
             peer: None,
@@ -46,7 +46,17 @@ impl Request {
     /// Adds a header. Every header is to be passed on, repeated ones too: a repetition can be an attack.
     #[must_use]
     pub fn with_header(mut self, name: impl Into<Box<str>>, value: impl Into<Vec<u8>>) -> Self {
-        self.headers.push((name.into(), Zeroizing::new(value.into())));
+        let value = Zeroizing::new(value.into());
+        self.headers.push(&name.into(), &value);
+        self
+    }
+
+    /// Adds headers as a web stack has them, all of them: see [`with_header`](Self::with_header).
+    #[must_use]
+    pub fn with_headers<N: AsRef<str>, V: AsRef<[u8]>>(mut self, headers: impl IntoIterator<Item = (N, V)>) -> Self {
+        let headers = headers.into_iter();
+        self.headers.ends.reserve(headers.size_hint().0);
+        headers.for_each(|(name, value)| self.headers.push(name.as_ref(), value.as_ref()));
         self
     }
 
@@ -99,7 +109,8 @@ impl Request {
 
     /// The values of a header, in order; the case of its name does not matter.
     pub fn header_values(&self, name: &str) -> impl Iterator<Item = &[u8]> {
-        self.headers.iter().filter(move |(own, _)| own.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_slice())
+        let is_meant = move |own: &[u8]| own.eq_ignore_ascii_case(name.as_bytes());
+        self.headers.iter().filter(move |(own, _)| is_meant(own)).map(|(_, value)| value)
     }
 
     /// The body.
@@ -130,7 +141,7 @@ impl Request {
 
 impl fmt::Debug for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names: Vec<&str> = self.headers.iter().map(|(name, _)| &**name).collect();
+        let names: Vec<_> = self.headers.iter().map(|(name, _)| String::from_utf8_lossy(name)).collect();
         f.debug_struct("Request")
             .field("method", &self.method)
             .field("path", &self.path())
@@ -138,6 +149,43 @@ impl fmt::Debug for Request {
             .field("body", &format_args!("[{} bytes redacted]", self.body.len()))
             .field("peer", &self.peer)
             .finish_non_exhaustive()
+    }
+}
+
+/// Names and values of headers, one after the other in a buffer that is overwritten when it is dropped.
+#[derive(Default)]
+struct Headers {
+    bytes: Zeroizing<Vec<u8>>,
+    /// Where each name and its value end.
+    ends: Vec<(usize, usize)>,
+}
+
+impl Headers {
+    /// As much as the headers of a request usually have.
+    const USUAL: usize = 512;
+
+    /// A buffer that grew in place would leave a copy behind that nobody overwrites.
+    fn reserve(&mut self, more: usize) {
+        let needed = self.bytes.len() + more;
+        if needed > self.bytes.capacity() {
+            let size = needed.max(2 * self.bytes.capacity()).max(Self::USUAL);
+            let mut larger = Zeroizing::new(Vec::with_capacity(size));
+            larger.extend_from_slice(&self.bytes);
+            self.bytes = larger;
+        }
+    }
+
+    fn push(&mut self, name: &str, value: &[u8]) {
+        self.reserve(name.len() + value.len());
+        self.bytes.extend_from_slice(name.as_bytes());
+        let end_of_name = self.bytes.len();
+        self.bytes.extend_from_slice(value);
+        self.ends.push((end_of_name, self.bytes.len()));
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let starts = std::iter::once(0).chain(self.ends.iter().map(|(_, end)| *end));
+        starts.zip(&self.ends).map(|(start, (middle, end))| (&self.bytes[start..*middle], &self.bytes[*middle..*end]))
     }
 }
 
@@ -159,7 +207,7 @@ impl Response {
     /// A response without body that nobody may store.
     pub(crate) fn new(status: u16) -> Self {
         // Room for what most answers add.
-        let mut headers = Vec::with_capacity(4);
+        let mut headers = Vec::with_capacity(6);
         headers.extend([("cache-control", Cow::Borrowed("no-store")), ("pragma", Cow::Borrowed("no-cache"))]);
         Self { status, headers, body: Vec::new() }
     }
@@ -272,6 +320,23 @@ mod tests {
         ] {
             assert!(!with(bad), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn headers_come_back_as_they_were_added_one_by_one_or_together() {
+        let many: Vec<(String, Vec<u8>)> =
+            (0..40u8).map(|n| (format!("x-{}", n % 7), vec![n; usize::from(n)])).collect();
+        let together = Request::get("/").with_header("x-0", "first").with_headers(many.iter().map(|(n, v)| (n, v)));
+        let one_by_one = many.iter().fold(Request::get("/").with_header("x-0", "first"), |request, (name, value)| {
+            request.with_header(name.as_str(), value.clone())
+        });
+        for name in ["x-0", "X-3", "x-6"] {
+            let own = many.iter().filter(|(own, _)| own.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_slice());
+            let expected: Vec<&[u8]> = (name == "x-0").then_some(&b"first"[..]).into_iter().chain(own).collect();
+            assert_eq!(together.header_values(name).collect::<Vec<_>>(), expected, "{name}");
+            assert_eq!(one_by_one.header_values(name).collect::<Vec<_>>(), expected, "{name}");
+        }
+        assert_eq!(together.header_values("x-7").count(), 0);
     }
 
     // covers: B34

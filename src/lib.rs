@@ -129,6 +129,10 @@ pub mod authorize;
 pub mod axum;
 mod bearer;
 pub mod client;
+#[cfg(any(feature = "actix-web", feature = "axum"))]
+mod completion;
+#[cfg(any(feature = "actix-web", feature = "axum"))]
+mod cross_origin;
 pub mod env;
 pub mod error;
 pub mod event;

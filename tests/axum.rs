@@ -247,7 +247,7 @@ async fn a_script_finds_the_server_by_the_challenge_of_the_hosts_api() {
         assert_eq!((answer.status, answer.json()["issuer"].clone()), (200, json!(issuer)));
 
         let answer = send(&router, preflight(&uri, "GET")).await;
-        assert_eq!((answer.status, answer.header("access-control-allow-origin")), (200, Some("*")), "{uri}");
+        assert_eq!((answer.status, answer.header("access-control-allow-origin")), (204, Some("*")), "{uri}");
         let answer = send(&router, HttpRequest::post(&uri).body(Body::empty()).unwrap()).await;
         assert_eq!((answer.status, answer.header("allow")), (405, Some("GET, HEAD")), "{uri}");
     }
