@@ -28,6 +28,7 @@ servers=()
 trap 'kill "${servers[@]}" 2>/dev/null || true; rm -rf "$work"' EXIT
 start() { # name, command: sets address
     local log=$work/$1.log
+    : >"$log"
     shift
     "$@" >"$log" 2>&1 &
     servers+=($!)

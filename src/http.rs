@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 /// values, body) is left out.
 #[non_exhaustive]
 pub struct Request {
-    method: Box<str>,
+    method: Cow<'static, str>,
     target: Zeroizing<String>,
     headers: Headers,
     body: Zeroizing<Vec<u8>>,
@@ -22,9 +22,10 @@ pub struct Request {
 
 impl Request {
     /// A request with a method (`GET`, `POST`, ..) and a target: path and query, as on the request line.
-    pub fn new(method: impl Into<Box<str>>, target: impl Into<String>) -> Self {
+    pub fn new(method: impl AsRef<str>, target: impl Into<String>) -> Self {
+        let usual = ["GET", "POST"].into_iter().find(|usual| *usual == method.as_ref());
         Self {
-            method: method.into(),
+            method: usual.map_or_else(|| method.as_ref().to_owned().into(), Cow::Borrowed),
             target: Zeroizing::new(target.into()),
             headers: Headers::default(),
             body: Zeroizing::default(),

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::net::IpAddr;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{PoisonError, RwLock, RwLockWriteGuard};
 
 use async_trait::async_trait;
 use sha2::{Digest, Sha256};
@@ -47,7 +47,7 @@ pub struct Limiter<A> {
     inner: A,
     failures: u32,
     period: Duration,
-    counts: Mutex<HashMap<Key, Count>>,
+    counts: RwLock<HashMap<Key, Count>>,
 }
 
 /// Who tries what, as a hash: an attacker chooses the length of a user name, but not how much of it is kept.
@@ -64,7 +64,7 @@ const MOST_COUNTS: usize = 100_000;
 impl<A> Limiter<A> {
     /// Puts a limit around an authenticator.
     pub fn new(inner: A) -> Self {
-        Self { inner, failures: 10, period: Duration::MINUTE, counts: Mutex::default() }
+        Self { inner, failures: 10, period: Duration::MINUTE, counts: RwLock::default() }
     }
 
     /// How many failures are allowed in a period; at least one.
@@ -75,9 +75,9 @@ impl<A> Limiter<A> {
         self
     }
 
-    /// How long to wait, if there were too many failures.
-    fn wait(&self, key: &Key, now: OffsetDateTime) -> Option<Duration> {
-        self.wait_by(&self.counts(), key, now)
+    /// What has failed so far. Most requests are of clients that never failed, which don't wait for each other here.
+    fn known(&self, key: &Key) -> Option<Count> {
+        self.counts.read().unwrap_or_else(PoisonError::into_inner).get(key).copied()
     }
 
     /// Counts a failure.
@@ -89,19 +89,19 @@ impl<A> Limiter<A> {
     /// before the first is counted. `Some` is how long to wait.
     fn wait_or_count(&self, key: Key, now: OffsetDateTime) -> Option<Duration> {
         let mut counts = self.counts();
-        let wait = self.wait_by(&counts, &key, now);
+        let wait = counts.get(&key).and_then(|count| self.wait(count, now));
         if wait.is_none() {
             self.count_in(&mut counts, key, now);
         }
         wait
     }
 
-    fn counts(&self) -> MutexGuard<'_, HashMap<Key, Count>> {
-        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    fn counts(&self) -> RwLockWriteGuard<'_, HashMap<Key, Count>> {
+        self.counts.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn wait_by(&self, counts: &HashMap<Key, Count>, key: &Key, now: OffsetDateTime) -> Option<Duration> {
-        let count = counts.get(key)?;
+    /// How long to wait, if there were too many failures.
+    fn wait(&self, count: &Count, now: OffsetDateTime) -> Option<Duration> {
         let waits = count.failures >= self.failures && !self.is_over(count, now);
         waits.then(|| count.since.saturating_add(self.period) - now)
     }
@@ -176,14 +176,15 @@ impl<A: Authenticator> Authenticator for Limiter<A> {
     /// the first has failed, which is no help against a generated secret.
     async fn client(&self, attempt: &ClientAttempt<'_>) -> Result<Verdict<()>, AuthenticatorError> {
         let key = key(b"client", attempt.client_id, attempt.peer);
-        if let Some(retry_after) = self.wait(&key, attempt.now) {
+        let known = self.known(&key);
+        if let Some(retry_after) = known.and_then(|count| self.wait(&count, attempt.now)) {
             return Ok(Verdict::Throttled { retry_after });
         }
         let verdict = self.inner.client(attempt).await?;
         match verdict {
             Verdict::Rejected => self.count(key, attempt.now),
-            Verdict::Accepted(()) => self.forgive(&key, true),
-            Verdict::Throttled { .. } => {}
+            Verdict::Accepted(()) if known.is_some() => self.forgive(&key, true),
+            Verdict::Accepted(()) | Verdict::Throttled { .. } => {}
         }
         Ok(verdict)
     }
@@ -220,6 +221,10 @@ impl<A> fmt::Debug for Limiter<A> {
 mod tests {
     use super::*;
 
+    fn waits<A>(limiter: &Limiter<A>, key: &Key, now: OffsetDateTime) -> Option<Duration> {
+        limiter.known(key).and_then(|count| limiter.wait(&count, now))
+    }
+
     const START: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
 
     fn limiter() -> Limiter<()> {
@@ -244,10 +249,10 @@ mod tests {
         let later = START + Duration::seconds(1);
         limiter.count(new, later);
         assert_eq!(limiter.counts().len(), MOST_COUNTS);
-        assert!(limiter.wait(&old, later).is_some() && limiter.wait(&new, later).is_some());
+        assert!(waits(&limiter, &old, later).is_some() && waits(&limiter, &new, later).is_some());
         limiter.count(key(b"owner", "one more", None), later);
         assert_eq!(limiter.counts().len(), MOST_COUNTS / 2);
-        assert!(limiter.wait(&old, later).is_none() && limiter.wait(&new, later).is_some());
+        assert!(waits(&limiter, &old, later).is_none() && waits(&limiter, &new, later).is_some());
     }
 
     #[test]
@@ -259,7 +264,7 @@ mod tests {
         limiter.count(first, later);
         limiter.count(second, later);
         assert_eq!(limiter.counts().len(), 2);
-        assert!(limiter.wait(&first, later).is_some() && limiter.wait(&second, later).is_some());
+        assert!(waits(&limiter, &first, later).is_some() && waits(&limiter, &second, later).is_some());
     }
 
     #[test]
@@ -270,8 +275,8 @@ mod tests {
         let later = START + Duration::MINUTE;
         limiter.count(key(b"owner", "new", None), later);
         assert_eq!(limiter.counts().len(), MOST_COUNTS / 2);
-        assert!(limiter.wait(&key(b"owner", "new", None), later).is_some());
-        assert!(limiter.wait(&key(b"client", &(MOST_COUNTS - 1).to_string(), None), later).is_some(), "the latest");
+        assert!(waits(&limiter, &key(b"owner", "new", None), later).is_some());
+        assert!(waits(&limiter, &key(b"client", &(MOST_COUNTS - 1).to_string(), None), later).is_some(), "the latest");
     }
 
     #[test]

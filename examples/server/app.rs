@@ -1,6 +1,7 @@
 //! What all handlers share.
 
 use std::net::SocketAddr;
+use std::ops::Deref;
 use std::sync::Arc;
 
 use axum::extract::FromRef;
@@ -19,24 +20,33 @@ use crate::setup::{FromBefore, put, set_up};
 use crate::storage::Opened;
 use crate::users::{MyUsers, Users};
 
-/// The state of the router; cloning it gives the same.
+/// The state of the router. It is cloned for every request, which therefore counts one reference and not one of each part.
 #[derive(Clone)]
-pub(crate) struct App {
+pub(crate) struct App(Arc<Parts>);
+
+pub(crate) struct Parts {
     pub(crate) oauth: AuthorizationServer,
     pub(crate) clients: Arc<dyn ClientRegistry>,
     /// Users, and which applications they have registered.
     pub(crate) accounts: Arc<dyn Accounts>,
     pub(crate) users: Arc<Users>,
-    pub(crate) attempts: Arc<Attempts>,
-    pub(crate) sessions: Arc<Sessions>,
+    pub(crate) attempts: Attempts,
+    pub(crate) sessions: Sessions,
     /// The scopes and their descriptions, in the order in which they are shown.
-    pub(crate) scopes: Arc<[(String, String)]>,
+    pub(crate) scopes: Vec<(String, String)>,
     /// What the API requires to read and to change a profile.
-    pub(crate) api_scopes: Arc<ApiScopes>,
-    pub(crate) demo: Arc<DemoClient>,
+    pub(crate) api_scopes: ApiScopes,
+    pub(crate) demo: DemoClient,
     pub(crate) legacy: bool,
     /// Where things are kept; `None` if they are gone when the server ends.
-    pub(crate) place: Option<Arc<str>>,
+    pub(crate) place: Option<String>,
+}
+
+impl Deref for App {
+    type Target = Parts;
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
 }
 
 /// The scopes of the example API.
@@ -73,20 +83,20 @@ impl App {
         let demo = DemoClient::new(&issuer, address, &config.all_scopes())?;
         put(&*clients, demo.registration()?).await.map_err(|error| format!("the demo client: {error}"))?;
 
-        let app = Self {
-            sessions: Arc::new(Sessions::new(issuer.starts_with("https:"))),
-            scopes: config.scopes.as_slice().into(),
-            api_scopes: Arc::new(config.api_scopes()),
-            demo: Arc::new(demo),
+        let parts = Parts {
+            sessions: Sessions::new(issuer.starts_with("https:")),
+            scopes: config.scopes.clone(),
+            api_scopes: config.api_scopes(),
+            demo,
             legacy: flags.legacy,
             oauth,
             clients,
             accounts,
             users,
-            attempts: Arc::default(),
-            place: place.map(Into::into),
+            attempts: Attempts::default(),
+            place,
         };
-        Ok((app, from_before))
+        Ok((Self(Arc::new(parts)), from_before))
     }
 
     /// What a scope means, token by token.

@@ -21,7 +21,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (token, me) = (Bytes::from(std::fs::read(token)?), Bytes::from(std::fs::read(me)?));
     let app = Router::new()
         // The form is read to its end, as whoever looks at it must.
-        .route("/token", post(move |_: Bytes| std::future::ready(json(&token))))
+        .route("/token", post(move |_: Bytes| std::future::ready((FOR_TOKENS, json(&token)))))
         .route("/api/me", get(move || std::future::ready(json(&me))))
         .layer(DefaultBodyLimit::max(64 * 1024));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
@@ -29,6 +29,13 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     axum::serve(listener, app).await?;
     Ok(())
 }
+
+/// What RFC 6749 §5.1 wants of a token response, and what scripts of any origin need to read it.
+const FOR_TOKENS: [(header::HeaderName, &str); 3] = [
+    (header::PRAGMA, "no-cache"),
+    (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
+    (header::ACCESS_CONTROL_EXPOSE_HEADERS, "www-authenticate, retry-after"),
+];
 
 fn json(body: &Bytes) -> Response {
     ([(header::CACHE_CONTROL, "no-store"), (header::CONTENT_TYPE, "application/json")], body.clone()).into_response()
