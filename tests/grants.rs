@@ -172,6 +172,29 @@ async fn a_page_that_acts_for_a_user_can_end_nothing_of_another_users() {
     t.refresh(&app, refresh_of(&of_bob)).await.unwrap();
 }
 
+// covers: PP-20 (RFC 8414 §4)
+#[tokio::test]
+async fn users_whose_names_differ_only_in_normal_form_are_two() {
+    let t = TestServer::new();
+    let app = t.public_client(CB).await;
+    let (composed, decomposed) = ("caf\u{e9}", "cafe\u{301}");
+    let (of_one, of_other) = (tokens_of(&t, &app, composed).await, tokens_of(&t, &app, decomposed).await);
+    let grant = grant_of(&t, composed).await;
+    assert_eq!(
+        (grant.subject.clone(), grant_of(&t, decomposed).await.subject.clone()),
+        (Some(subject(composed)), Some(subject(decomposed)))
+    );
+    // However JSON writes the character, it is this one.
+    let stored = serde_json::to_string(&*grant).unwrap();
+    let escaped = stored.replace('\u{e9}', "\\u00e9");
+    assert_ne!(stored, escaped);
+    assert_eq!(serde_json::from_str::<Grant>(&escaped).unwrap().subject, Some(subject(composed)));
+
+    assert_eq!(t.revoke_grants(&of_user(composed)).await.unwrap(), 1);
+    assert_dead(&t, &app, &of_one).await;
+    assert!(lives(&t, &of_other.access_token).await);
+}
+
 // covers: GR-17 (RFC 9700 §4.14.2), CU-12 (OAuth 2.1 §7.9)
 #[tokio::test]
 async fn a_changed_password_ends_all_of_a_user_even_a_code_that_was_not_redeemed_and_a_repeated_refresh() {

@@ -15,6 +15,7 @@ mod headers;
 mod implicit;
 mod issuer;
 mod native_apps;
+mod no_fetching;
 mod order_of_checks;
 mod pages;
 mod parameters;

@@ -3,6 +3,7 @@
 mod common;
 mod support;
 
+mod assertions;
 mod authorization_code;
 mod client_authentication;
 mod client_credentials;

@@ -1,0 +1,86 @@
+//! The server reads what a request says, and nothing that it points to.
+
+use std::io::ErrorKind;
+use std::net::TcpListener;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use grantor::testing::TestServer;
+use grantor::{Authorize, Client, Request};
+use serde_json::json;
+
+use crate::ask::{Ask, CALLBACK, approved, assert_page, pending, refused, target_of};
+use crate::common::{form, responded};
+
+/// A place inside of the own network at which nobody may knock.
+struct Inside(TcpListener);
+
+impl Inside {
+    fn new() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        Self(listener)
+    }
+
+    fn urls(&self) -> [String; 2] {
+        let address = self.0.local_addr().unwrap();
+        [format!("http://{address}/inside"), format!("https://{address}/inside")]
+    }
+
+    fn assert_nobody_knocked(&self) {
+        assert_eq!(self.0.accept().map(|_| ()).unwrap_err().kind(), ErrorKind::WouldBlock);
+    }
+}
+
+/// A request object without a signature.
+fn unsigned(claims: &serde_json::Value) -> String {
+    let part = |value: &serde_json::Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    format!("{}.{}.", part(&json!({"alg": "none"})), part(claims))
+}
+
+// covers: B32
+#[tokio::test]
+async fn a_request_object_changes_nothing_and_is_not_fetched() {
+    let (t, inside) = (TestServer::new(), Inside::new());
+    let app = t.public_client(CALLBACK).await;
+    let claims = json!({
+        "client_id": "another", "redirect_uri": "https://evil.example/", "scope": "user:write", "state": "forged",
+        "response_type": "token", "request": "nested",
+    });
+    let ask = Ask::code(&app).with("request", &unsigned(&claims));
+    for url in inside.urls() {
+        let ask = ask.clone().with("request_uri", &url);
+        let waiting = pending(&t, &ask).await;
+        assert_eq!((waiting.scope().as_str(), waiting.client().id().as_str()), ("user:read", &*app.id));
+        let answer = approved(&t, &ask).await;
+        assert_eq!(target_of(&answer), CALLBACK);
+        assert!(answer.header("location").unwrap().contains("&state=af0ifjsldkj&"));
+        // Nor does it bring what the request lacks.
+        let lacking = refused(&t, &ask.clone().without("client_id")).await;
+        assert_page(&lacking, 400, "invalid_request", "the parameter client_id is missing");
+    }
+    inside.assert_nobody_knocked();
+}
+
+// covers: B33
+#[tokio::test]
+async fn no_address_of_a_client_is_visited() {
+    let (t, inside) = (TestServer::new(), Inside::new());
+    for url in inside.urls() {
+        // An identifier that is a URL is a name like any other.
+        let pairs = [("client_id", &*url), ("response_type", "code"), ("redirect_uri", &url)];
+        let unknown = responded(t.server.authorize(&Request::get(format!("/authorize?{}", form(&pairs)))).await);
+        assert_page(&unknown, 400, "invalid_client", "the client is not registered with this server");
+        let client = Client::public(&url).website(&url).authorization_code([CALLBACK]).scope("user:read").build();
+        let known = t.register(client, None).await;
+        let Authorize::Pending(waiting) = t.server.authorize(&Ask::code(&known).get()).await else {
+            panic!("the client is registered");
+        };
+        assert_eq!(waiting.client().website(), Some(&*url));
+        let stored = json!({
+            "client_id": "a", "client_type": "public", "grant_types": ["refresh_token"], "jwks_uri": url,
+        });
+        assert!(serde_json::from_value::<Client>(stored).is_err(), "keys are not read from anywhere");
+    }
+    inside.assert_nobody_knocked();
+}
