@@ -144,7 +144,7 @@ async fn revocation_introspection_and_metadata_are_mounted_where_the_server_says
     answer.assert_is(t.server.metadata(&Request::get(t.server.metadata_path())));
 }
 
-// covers: MD-03 (RFC 8414 §3.1)
+// covers: MD-02 (RFC 8414 §3.1)
 #[actix_web::test]
 async fn an_issuer_with_a_path_is_served_at_exactly_that_path() {
     let server = || {
@@ -285,6 +285,7 @@ async fn two_endpoints_at_one_path_are_refused_when_the_app_is_configured() {
     send(routes(&t.server), TestRequest::get()).await;
 }
 
+// covers: TL-18 (RFC 9700 §2.6), TL-19 (RFC 9449 §7.1)
 #[actix_web::test]
 async fn scripts_of_any_origin_may_use_all_but_introspection() {
     let (t, machine) = machine().await;

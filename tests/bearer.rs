@@ -104,6 +104,7 @@ async fn a_request_without_credentials_gets_a_challenge_without_an_error_code() 
     for (what, request) in [
         ("nothing", Request::get("/api")),
         ("another scheme", Request::get("/api").with_header("authorization", "Basic YTpi")),
+        ("the scheme of bound tokens", Request::get("/api").with_header("authorization", "DPoP abc")),
         ("an unknown scheme that begins like ours", Request::get("/api").with_header("authorization", "Bearers abc")),
         ("no space after the scheme", Request::get("/api").with_header("authorization", "Bearer=abc")),
         ("another header", Request::get("/api").with_header("x-access-token", "abc").with_header("cookie", "Bearer=a")),
@@ -113,7 +114,7 @@ async fn a_request_without_credentials_gets_a_challenge_without_an_error_code() 
         let challenge = challenge(&error.to_response());
         assert_eq!(challenge.params.keys().collect::<Vec<_>>(), ["realm"], "{what}");
     }
-    assert_eq!(t.events.names(), ["bearer_refused"; 5]);
+    assert_eq!(t.events.names(), ["bearer_refused"; 6]);
     assert!(t.events.events().iter().all(|event| event.text.contains("code: None")), "{:?}", t.events.events());
     assert_eq!(t.faults.calls(), 0, "without a token there is nothing to look up");
 }

@@ -17,6 +17,7 @@ use grantor::{
     ClientStore, Clock, Entropy, Error, ErrorCode, GrantType, MemoryStorage, Policy, Refusal, Scope, TokenRequest,
 };
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use time::Duration;
 
 fn builder(issuer: &str) -> Builder {
@@ -445,7 +446,7 @@ fn with(mut stored: Value, member: &str, value: Value) -> Value {
     stored
 }
 
-// covers: CA-17 (RFC 6749 §10.1), CA-18 (RFC 8252 §8.5), CA-19 (OAuth 2.1 §8.1), B29
+// covers: CA-17 (RFC 6749 §10.1), CA-18 (RFC 8252 §8.5), B29
 #[test]
 fn stored_clients_are_checked_again_when_they_are_read() {
     let public = || stored(Client::public("a").authorization_code(CB).build());
@@ -498,6 +499,8 @@ fn stored_clients_are_checked_again_when_they_are_read() {
         ("legacy", json!({ "anything_goes": true })),
         ("registration", json!("anyone")),
         ("jwks_uri", json!("https://app.example/jwks")),
+        ("require_pushed_authorization_requests", json!(true)),
+        ("require_signed_request_object", json!(true)),
     ] {
         let parts = with(confidential(), member, value);
         assert!(serde_json::from_value::<Client>(parts.clone()).is_err(), "{parts}");
@@ -754,6 +757,7 @@ async fn of_a_secret_only_its_digest_is_kept() {
     let json = serde_json::to_value(&*kept).unwrap();
     assert!(!json.to_string().contains(secret.expose()), "{json}");
     let digest: SecretDigest = serde_json::from_value(json["credentials"][0]["digest"].clone()).unwrap();
+    assert_eq!(digest.as_bytes()[..], Sha256::digest(secret.expose())[..]);
     assert!(digest.matches(&secret));
     assert!(!digest.matches(&ClientSecret::generate(&t.entropy).unwrap()));
     let members: Vec<_> = json["credentials"][0].as_object().unwrap().keys().collect();

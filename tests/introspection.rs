@@ -116,7 +116,7 @@ async fn a_resource_server_is_told_what_an_access_token_is_good_for() {
     assert_eq!(t.events.count("introspection_refused"), 0);
 }
 
-// covers: IN-11 (RFC 7662 §4), IN-12 (RFC 7662 §2.2)
+// covers: IN-12 (RFC 7662 §2.2)
 #[tokio::test]
 async fn the_scope_is_that_of_the_token_and_not_that_of_its_grant() {
     let t = TestServer::new();

@@ -244,7 +244,6 @@ async fn without_further_settings_it_is_ten_failures_a_minute() {
     assert_eq!(status(&t, &right(&app, HOME)).await, 200);
 }
 
-// covers: CA-08 (RFC 6749 §2.3.1)
 #[tokio::test]
 async fn a_client_that_nobody_guesses_at_is_never_slowed_down_not_even_when_it_asks_all_at_once() {
     let (t, inner) = limited(|limiter| limiter.allow(1, Duration::MINUTE));

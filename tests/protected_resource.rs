@@ -214,7 +214,7 @@ fn an_api_asks_for_scopes_that_the_server_offers() {
     }
 }
 
-// covers: RM-02 (RFC 9728 §3.2), B43
+// covers: RM-02 (RFC 9728 §3.2), RM-04 (RFC 9728 §2), B43
 #[test]
 fn the_host_adds_members_but_contradicts_none() {
     let resource = ProtectedResource::new(API)

@@ -936,7 +936,7 @@ async fn a_token_with_any_character_changed_is_unknown_and_hurts_nobody() {
     assert_eq!(t.events.count("code_replayed") + t.events.count("refresh_token_reused"), 0);
 }
 
-// covers: B35
+// covers: CA-29 (RFC 6749 §10.10), B35
 #[test]
 fn secrets_have_no_equality_operator_so_that_only_constant_time_comparison_is_left() {
     static_assertions::assert_not_impl_any!(ClientSecret: PartialEq, PartialOrd, std::hash::Hash);
@@ -962,7 +962,7 @@ fn secrets_have_no_equality_operator_so_that_only_constant_time_comparison_is_le
 }
 
 /// The types refuse `==`; what is left is to take a secret out and compare its bytes.
-// covers: B35
+// covers: CA-29 (RFC 6749 §10.10), B35
 #[test]
 fn nothing_that_was_taken_out_of_a_secret_is_compared_by_an_operator() {
     let mut folders = vec![std::path::PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/src"))];

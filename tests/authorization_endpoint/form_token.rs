@@ -194,7 +194,6 @@ async fn no_bit_of_it_can_be_changed() {
     assert_eq!(t.faults.calls(), 1, "a forged token does not even cost a look at the storage");
 }
 
-// covers: B45
 #[tokio::test]
 async fn no_part_of_it_can_be_left_out_or_added() {
     let t = TestServer::new();

@@ -12,7 +12,7 @@ use crate::common::text;
 
 const OUT_OF_BAND: &str = "urn:ietf:wg:oauth:2.0:oob";
 
-// covers: PP-12 (RFC 6749 §10.14), AZ-06 (RFC 6749 §3.1.2.4)
+// covers: PP-12 (RFC 6749 §10.14)
 #[test]
 fn escaping_leaves_nothing_that_could_be_markup() {
     let escaped = escape("<a href=\"x\" onclick='y'>&amp;</a>");

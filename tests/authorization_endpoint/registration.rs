@@ -19,7 +19,7 @@ fn every_client_of_a_redirect_based_grant_registers_a_redirect_uri() {
     }
 }
 
-// covers: RU-05 (RFC 6749 §3.1.2), RU-06, RU-10 (RFC 9700 §2.6), RU-11 (RFC 7591 §5), TL-04 (RFC 6749 §10.8), B6
+// covers: RU-05 (RFC 6749 §3.1.2), RU-06, RU-10 (RFC 9700 §2.6), RU-11 (RFC 7591 §5), TL-04 (RFC 6749 §10.8), GC-16 (RFC 6749 §10.5), B6
 #[test]
 fn an_unfit_redirect_uri_is_refused_however_the_client_is_made() {
     for (uri, error) in [

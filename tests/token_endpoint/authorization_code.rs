@@ -1,8 +1,11 @@
 //! Redeeming codes (RFC 6749 §4.1.3): whose they are, what they are bound to, what they give.
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use grantor::secret::TokenHash;
 use grantor::testing::TestServer;
 use grantor::{Approval, AuthorizationRequest, Authorize, Client, Subject};
+use sha2::{Digest, Sha256};
 use time::Duration;
 
 use crate::common::{CHALLENGE, VERIFIER, token_as};
@@ -272,6 +275,7 @@ async fn what_is_stored_of_a_grant_holds_no_token() {
     let stored = serde_json::to_string(&rows(&t, &hashes).await).unwrap();
     for secret in secrets {
         assert!(!stored.contains(secret), "{stored}");
+        assert!(stored.contains(&URL_SAFE_NO_PAD.encode(Sha256::digest(secret))), "{stored}");
     }
     assert!(!stored.contains(approved.verifier().unwrap().expose()));
 }

@@ -243,7 +243,7 @@ async fn parameters_in_the_query_are_refused_unless_policy_and_client_allow_them
     }
 }
 
-// covers: CA-07 (RFC 6749 §2.3.1), B37
+// covers: B37
 #[tokio::test]
 async fn a_legacy_client_may_use_the_query_but_not_query_and_body_for_the_same_parameter() {
     let t = TestServer::with_policy(|policy| policy.dangerous().allow_token_parameters_in_query = true);
@@ -331,7 +331,6 @@ async fn hostile_values_in_any_parameter_are_refused_cleanly_and_never_come_back
     }
 }
 
-// covers: PP-21 (RFC 6749 §5.1)
 #[tokio::test]
 async fn the_typed_form_and_the_http_form_answer_alike() {
     let t = TestServer::new();
