@@ -4,17 +4,20 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::rules::Findings;
 
+/// What a claim begins with; in two parts, so that this is none.
+pub(crate) const CLAIM: &str = concat!("// ", "covers:");
+
 /// For each requirement the files whose tests claim it.
 #[derive(Default)]
 pub(crate) struct Claims(BTreeMap<String, BTreeSet<String>>);
 
 impl Claims {
-    /// Reads a source: `// covers: PK-07 (RFC 7636 §4.6), B12`, where what stands in brackets is for the reader.
+    /// Reads a source. What stands in brackets behind an identifier is for the reader.
     pub(crate) fn read(&mut self, file: &str, source: &str, findings: &mut Findings) {
         let lines: Vec<&str> = source.lines().map(str::trim).collect();
         for (at, line) in lines.iter().enumerate() {
             let place = format!("{file}:{}", at + 1);
-            let Some((before, claim)) = line.split_once("// covers:") else { continue };
+            let Some((before, claim)) = line.split_once(CLAIM) else { continue };
             if before.contains(['"', '`']) {
                 continue;
             }
@@ -94,7 +97,7 @@ mod tests {
 
     #[test]
     fn a_claim_above_a_test_is_read_with_and_without_notes() {
-        let claim = "// covers: PK-07 (RFC 7636 §4.6; §4.1, App. B), B12, AMB-04\n";
+        let claim = format!("{CLAIM} PK-07 (RFC 7636 §4.6; §4.1, App. B), B12, AMB-04\n");
         for test in [
             "#[test]\nfn a() {}",
             "    #[tokio::test]\n    async fn a() {}",
@@ -118,7 +121,7 @@ mod tests {
             "#[test]",
             "let x = 1;",
         ] {
-            let (_, findings) = read(&format!("// covers: PK-07\n{below}"));
+            let (_, findings) = read(&format!("{CLAIM} PK-07\n{below}"));
             assert_eq!(findings.to_string(), "a.rs:1: a claim stands directly above a test", "{below}");
         }
     }
@@ -138,7 +141,7 @@ mod tests {
             "C12",
             "TODO",
         ] {
-            let (ids, findings) = read(&format!("// covers: {claim}\n#[test]\nfn a() {{}}"));
+            let (ids, findings) = read(&format!("{CLAIM} {claim}\n#[test]\nfn a() {{}}"));
             assert!(ids.is_empty(), "{claim}");
             assert!(
                 findings.to_string().starts_with("a.rs:1: a claim is a list of identifiers"),
@@ -149,15 +152,15 @@ mod tests {
 
     #[test]
     fn a_claim_that_shares_its_line_is_found() {
-        for line in ["#[test] // covers: PK-07\n#[test]\nfn a() {}", "/// covers: PK-07\n#[test]\nfn a() {}"] {
-            let (_, findings) = read(line);
-            assert_eq!(findings.to_string(), "a.rs:1: a claim stands on a line of its own", "{line}");
+        for before in ["#[test] ", "/", "/// "] {
+            let (_, findings) = read(&format!("{before}{CLAIM} PK-07\n#[test]\nfn a() {{}}"));
+            assert_eq!(findings.to_string(), "a.rs:1: a claim stands on a line of its own", "{before}");
         }
     }
 
     #[test]
     fn what_only_mentions_a_claim_is_none() {
-        let (ids, findings) = read("let text = \"// covers: PK-07\";\n//! `// covers: PK-07`\n");
+        let (ids, findings) = read(&format!("let text = \"{CLAIM} PK-07\";\n//! `{CLAIM} PK-07`\n"));
         assert!(ids.is_empty() && findings.is_empty());
     }
 }

@@ -104,6 +104,7 @@ pub(crate) fn summary(table: &Table, claims: &Claims, set_apart: &SetApart) -> S
 
 #[cfg(test)]
 mod tests {
+    use super::super::claims::CLAIM;
     use super::*;
 
     /// A table of these rows, some in the core, held against these claims and entries.
@@ -118,7 +119,7 @@ mod tests {
         let (mut findings, mut claims) = (Findings::default(), Claims::default());
         let table = Table::read(&text, &mut findings);
         for id in claimed {
-            claims.read("pkce.rs", &format!("// covers: {id}\n#[test]\nfn a() {{}}"), &mut findings);
+            claims.read("pkce.rs", &format!("{CLAIM} {id}\n#[test]\nfn a() {{}}"), &mut findings);
         }
         let set_apart = SetApart::read(not_covered, &mut findings);
         check(&table, &claims, &set_apart, &mut findings);
