@@ -1,5 +1,7 @@
 //! HMAC-SHA-256 under a key of 256 bits.
 
+use std::ops::Deref;
+
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use zeroize::Zeroizing;
@@ -23,19 +25,36 @@ impl KeyedMac {
         self
     }
 
-    pub(crate) fn finish(self) -> Zeroizing<[u8; 32]> {
-        Zeroizing::new(self.0.finalize().into_bytes().into())
+    pub(crate) fn finish(self) -> Tag {
+        Tag(Zeroizing::new(self.0.finalize().into_bytes().into()))
     }
 
-    /// Compares in constant time.
+    /// The one way to compare: in constant time.
     pub(crate) fn verifies(self, tag: &[u8]) -> bool {
         self.0.verify_slice(tag).is_ok()
+    }
+}
+
+/// A finished MAC, to be sent or to become a token. There is no `==` for it, as there would be for its bytes.
+pub(crate) struct Tag(Zeroizing<[u8; 32]>);
+
+impl Deref for Tag {
+    type Target = [u8; 32];
+    fn deref(&self) -> &[u8; 32] {
+        &self.0
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    // covers: B35
+    #[test]
+    fn a_tag_has_no_equality_operator() {
+        static_assertions::assert_not_impl_any!(Tag: PartialEq, PartialOrd, std::hash::Hash);
+        static_assertions::assert_not_impl_any!(KeyedMac: PartialEq, PartialOrd, std::hash::Hash);
+    }
 
     /// RFC 4231 §4.2, its 20-byte key filled up with zeros as RFC 2104 does.
     #[test]

@@ -1,0 +1,108 @@
+//! The host's part: an authenticator, pages and a grant handler that look at everything they are given, and fall over when asked.
+
+use async_trait::async_trait;
+use grantor::authorize::{ConfirmRedirectPage, DefaultPages, ErrorPage, OutOfBandPage, Pages};
+use grantor::error::AuthenticatorError;
+use grantor::grants::{Decision, ExchangeToken, GrantContext, GrantHandler, OpenGrant, RepeatRefresh};
+use grantor::{Authenticator, ClientAttempt, GrantType, RefreshToken, ResourceOwnerAttempt, Subject, Verdict};
+use serde_json::json;
+
+use crate::watch::Watch;
+use crate::{PASSWORD, UNLUCKY};
+
+/// Checks passwords and secrets, and looks at what it is given.
+#[derive(Clone)]
+pub(crate) struct WatchedUsers(pub(crate) Watch);
+
+#[async_trait]
+impl Authenticator for WatchedUsers {
+    async fn client(&self, attempt: &ClientAttempt<'_>) -> Result<Verdict<()>, AuthenticatorError> {
+        self.0.show("client attempt", attempt);
+        Ok(if attempt.matches_a_digest() { Verdict::Accepted(()) } else { Verdict::Rejected })
+    }
+
+    async fn resource_owner(&self, attempt: &ResourceOwnerAttempt<'_>) -> Result<Verdict<Subject>, AuthenticatorError> {
+        self.0.show("resource owner attempt", attempt);
+        assert!(attempt.username != UNLUCKY, "the host's authenticator fell over");
+        if attempt.username == "nobody can tell" {
+            return Err(AuthenticatorError::new("the directory does not answer"));
+        }
+        if attempt.password.expose() == PASSWORD {
+            return Ok(Verdict::Accepted(Subject::new(attempt.username).unwrap()));
+        }
+        Ok(Verdict::Rejected)
+    }
+}
+
+pub(crate) struct WatchedPages(pub(crate) Watch);
+
+impl Pages for WatchedPages {
+    fn error(&self, page: &ErrorPage<'_>) -> String {
+        self.0.show("error page", page);
+        DefaultPages.error(page)
+    }
+
+    fn out_of_band(&self, page: &OutOfBandPage<'_>) -> String {
+        self.0.show("out-of-band page", page);
+        DefaultPages.out_of_band(page)
+    }
+
+    fn confirm_redirect(&self, page: &ConfirmRedirectPage<'_>) -> String {
+        self.0.show("confirmation page", &(page.host, page.description));
+        assert!(!page.location.contains(UNLUCKY), "the host's page fell over");
+        DefaultPages.confirm_redirect(page)
+    }
+}
+
+/// An extension grant that looks at everything a handler gets to see.
+pub(crate) struct WatchedGrant {
+    pub(crate) name: GrantType,
+    pub(crate) watch: Watch,
+}
+
+#[async_trait]
+impl GrantHandler for WatchedGrant {
+    fn grant_type(&self) -> &GrantType {
+        &self.name
+    }
+
+    fn parameters(&self) -> &'static [&'static str] {
+        &["token", "action"]
+    }
+
+    async fn decide(&self, context: &GrantContext<'_>) -> Result<Decision, grantor::Error> {
+        self.watch.show("grant context", context);
+        self.watch.show("authenticated client", context.client());
+        self.watch.show("parameters", context.params());
+        let scope = context.scope()?;
+        let id_token = json!("an-id-token-that-is-nobodys-business");
+        let decision = match context.params().get("action")? {
+            None => Decision::Open(
+                OpenGrant::new(scope).host_data(json!({ "note": "host data that is nobody's business" })).response(
+                    |members| {
+                        members.extra.insert("id_token".to_owned(), id_token);
+                        self.watch.show("response members", members);
+                    },
+                ),
+            ),
+            Some(UNLUCKY) => panic!("the host's grant handler fell over"),
+            Some(action) => {
+                let token = RefreshToken::new(context.params().require("token")?);
+                let presented = context.find(token).await?;
+                self.watch.show("presented token", &presented);
+                self.watch.show("stored token", presented.token());
+                self.watch.show("grant", presented.grant());
+                let presented = presented.must_belong_to(context.client())?;
+                self.watch.show("owned token", &presented);
+                match action {
+                    "repeat" => Decision::Repeat(RepeatRefresh::new(presented, scope)),
+                    _ => Decision::Exchange(ExchangeToken::new(presented, scope).response(|members| {
+                        members.extra.insert("id_token".to_owned(), id_token);
+                    })),
+                }
+            }
+        };
+        self.watch.show("decision", &decision);
+        Ok(decision)
+    }
+}

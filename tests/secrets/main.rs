@@ -1,0 +1,27 @@
+//! Secrets: that they can't be guessed, and that they stay where they belong.
+
+#[path = "../common/postgres.rs"]
+mod postgres;
+
+mod comparisons;
+mod database;
+mod dump;
+mod failures;
+mod hosts;
+mod logged;
+mod noise;
+mod process;
+mod scenes;
+mod stage;
+mod watch;
+
+const VERIFIER: &str = "a-verifier-of-forty-three-characters-at-least";
+const PASSWORD: &str = "correct horse battery+staple/\u{e9}";
+const REDIRECT_URI: &str = "https://app.example/cb";
+const STATE: &str = "a-state-that-only-one-browser-knows";
+const GUESS: &str = "a-guessed-code-or-token";
+const WRONG_SECRET: &str = "a-wrong-client-secret";
+const WRONG_PASSWORD: &str = "a-wrong-password";
+const WRONG_VERIFIER: &str = "a-wrong-verifier-of-forty-three-characters-";
+/// With this name the host's authenticator falls over.
+const UNLUCKY: &str = "unlucky";

@@ -1,0 +1,214 @@
+//! A server on which every switch is on and everything is watched.
+
+use std::fmt::Debug;
+
+use grantor::client::Registration;
+use grantor::testing::{FaultyStorage, ISSUER, SeededEntropy, TestClock};
+use grantor::tracing::TracingObserver;
+use grantor::{
+    AccessToken, Approval, AuthorizationCode, AuthorizationRequest, AuthorizationResponse, AuthorizationServer,
+    Authorize, Client, ClientCredential, ClientRegistry, ClientSecret, CodeVerifier, GrantType, Policy, Request,
+    Response, Storage, Subject, TokenRequest, TokenResponse,
+};
+use serde_json::json;
+
+use crate::dump::Dump;
+use crate::hosts::{WatchedGrant, WatchedPages, WatchedUsers};
+use crate::watch::Watch;
+use crate::{REDIRECT_URI, STATE, VERIFIER, process};
+
+/// Any of the shipped storages.
+pub(crate) trait Kept: Storage + ClientRegistry + Clone + Debug + 'static {}
+impl<S: Storage + ClientRegistry + Clone + Debug + 'static> Kept for S {}
+
+pub(crate) struct Stage<S> {
+    pub(crate) server: AuthorizationServer,
+    pub(crate) clock: TestClock,
+    pub(crate) entropy: SeededEntropy,
+    pub(crate) faults: FaultyStorage<S>,
+    pub(crate) kept: S,
+    pub(crate) storage: Dump<FaultyStorage<S>>,
+    pub(crate) watch: Watch,
+}
+
+/// A client, as the client itself knows it.
+#[derive(Debug)]
+pub(crate) struct App {
+    pub(crate) id: String,
+    pub(crate) secret: Option<ClientSecret>,
+}
+
+pub(crate) const EXTENSION: &str = "urn:example:watched";
+pub(crate) const SESSION: &str = "the-random-name-of-a-session";
+
+fn policy() -> Policy {
+    let mut policy = Policy::default();
+    policy.bearer_in_body = true;
+    let dangers = policy.dangerous();
+    dangers.allow_implicit_grant = true;
+    dangers.allow_password_grant = true;
+    dangers.allow_plain_pkce = true;
+    dangers.allow_missing_pkce = true;
+    dangers.allow_token_parameters_in_query = true;
+    dangers.allow_out_of_band_redirect = true;
+    policy
+}
+
+impl<S: Kept> Stage<S> {
+    pub(crate) fn new(kept: S) -> Self {
+        Self::with_entropy(kept, &Watch::default(), 7)
+    }
+
+    pub(crate) fn with_entropy(kept: S, watch: &Watch, seed: u64) -> Self {
+        process::listen();
+        let (clock, entropy) = (TestClock::default(), SeededEntropy::new(seed));
+        let faults = FaultyStorage::new(kept.clone());
+        let storage =
+            Dump { inner: faults.clone(), watch: watch.clone(), written: <_>::default(), panics: <_>::default() };
+        let form_key: [u8; 32] = *b"the key of all the consent forms";
+        watch.keep_bytes("form key", &form_key);
+        let builder = AuthorizationServer::builder(ISSUER)
+            .storage(storage.clone())
+            .authenticator(WatchedUsers(watch.clone()))
+            .policy(policy())
+            .scope("user:read", "Read your profile")
+            .scope("user:write", "Change your profile")
+            .default_scope("user:read")
+            .clock(clock.clone())
+            .entropy(entropy.clone())
+            .observer((watch.clone(), TracingObserver))
+            .pages(WatchedPages(watch.clone()))
+            .form_key(form_key)
+            .grant(WatchedGrant { name: GrantType::new(EXTENSION).unwrap(), watch: watch.clone() });
+        watch.show("builder", &builder);
+        let server = builder.build().unwrap();
+        Self { server, clock, entropy, faults, kept, storage, watch: watch.clone() }
+    }
+
+    pub(crate) async fn confidential(&self) -> App {
+        let secret = ClientSecret::generate(&self.entropy).unwrap();
+        let client = Client::confidential("machine", ClientCredential::secret(&secret))
+            .authorization_code([REDIRECT_URI, "urn:ietf:wg:oauth:2.0:oob"])
+            .implicit([REDIRECT_URI])
+            .refresh_token()
+            .client_credentials()
+            .password()
+            .extension_grant(EXTENSION)
+            .scope("user:read user:write")
+            .without_pkce()
+            .plain_pkce()
+            .token_parameters_in_query();
+        self.watch.keep("client secret", secret.expose());
+        self.watch.show("client builder", &client);
+        self.kept.register(client.build().unwrap()).await.unwrap();
+        let app = App { id: "machine".to_owned(), secret: Some(secret) };
+        self.watch.show("confidential client", &app);
+        app
+    }
+
+    pub(crate) async fn public(&self) -> App {
+        let client = Client::public("browser-app")
+            .authorization_code([REDIRECT_URI])
+            .implicit([REDIRECT_URI])
+            .refresh_token()
+            .password()
+            .plain_pkce()
+            .scope("user:read user:write")
+            .registration(Registration::SelfService);
+        self.watch.show("client builder", &client);
+        self.kept.register(client.build().unwrap()).await.unwrap();
+        App { id: "browser-app".to_owned(), secret: None }
+    }
+
+    /// The typed form, looked at on its way in and out.
+    pub(crate) async fn token(&self, what: &str, request: TokenRequest<'_>) -> Option<TokenResponse> {
+        self.watch.show(&format!("request: {what}"), &request);
+        match self.server.token_request(&request).await {
+            Ok(tokens) => {
+                self.watch.keep_tokens(what, &tokens);
+                Some(tokens)
+            }
+            Err(error) => {
+                self.watch.show_error(&format!("error: {what}"), &error);
+                None
+            }
+        }
+    }
+
+    /// The HTTP form, likewise.
+    pub(crate) async fn post(&self, what: &str, request: Request) -> Response {
+        self.watch.show(&format!("request: {what}"), &request);
+        let response = self.server.token(&request).await;
+        let body: serde_json::Value = serde_json::from_slice(response.body()).unwrap();
+        let own: Vec<_> = ["access_token", "refresh_token"].iter().filter_map(|name| body[name].as_str()).collect();
+        self.watch.show_answer(what, &response, &own);
+        for token in own {
+            self.watch.keep(&format!("access token: {what}, over HTTP"), token);
+        }
+        response
+    }
+
+    pub(crate) async fn approve(&self, what: &str, request: AuthorizationRequest<'_>) -> AuthorizationResponse {
+        self.watch.show(&format!("request: {what}"), &request);
+        let authorize = self.server.authorization_request(&request).await;
+        self.watch.show(&format!("decision wanted: {what}"), &authorize);
+        let Authorize::Pending(pending) = authorize else { panic!("{what}: {authorize:?}") };
+        self.watch.keep("session", SESSION);
+        let form_token = pending.form_token(SESSION);
+        let pending = self.server.resume(&form_token, SESSION).await.unwrap();
+        self.watch.show(&format!("resumed: {what}"), &pending);
+        let approval = Approval::by(Subject::new("alice").unwrap())
+            .host_data(json!({ "note": "host data that is nobody's business" }));
+        self.watch.show("approval", &approval);
+        let response = pending.approve(approval).await;
+        self.watch.show(&format!("answer: {what}"), &response);
+        if let Some(code) = response.code() {
+            self.watch.keep(&format!("code: {what}"), code.expose());
+        }
+        if let Some(token) = response.access_token() {
+            self.watch.keep(&format!("implicit access token: {what}"), token.expose());
+        }
+        response
+    }
+
+    pub(crate) async fn code(&self, client: &App) -> AuthorizationCode {
+        let challenge = grantor::CodeChallenge::s256(&CodeVerifier::new(VERIFIER));
+        self.watch.show("challenge", &challenge);
+        let request = AuthorizationRequest::code(&client.id)
+            .redirect_uri(REDIRECT_URI)
+            .scope("user:read user:write")
+            .state(STATE)
+            .code_challenge_s256(challenge.as_str());
+        let response = self.approve("code", request).await;
+        let code = AuthorizationCode::new(response.code().unwrap().expose());
+        self.watch.show_answer("redirect with a code", &Response::from(response), &[code.expose(), STATE]);
+        code
+    }
+
+    pub(crate) async fn bearer(&self, token: &AccessToken) {
+        self.watch.show("access token", token);
+        let http = Request::get("/api").with_header("authorization", format!("Bearer {}", token.expose()));
+        self.watch.show("API request", &http);
+        match self.server.bearer(&http).await {
+            Ok(bearer) => {
+                self.watch.show("bearer", &bearer);
+                match bearer.require("user:write") {
+                    Ok(access) => {
+                        self.watch.show("access", &access);
+                        if let Err(error) = access.user() {
+                            self.watch.show_error("no user", &error);
+                        }
+                    }
+                    Err(error) => {
+                        self.watch.show_error("scope", &error);
+                        self.watch.show_answer("challenge", &error.to_response(), &[]);
+                    }
+                }
+            }
+            Err(error) => {
+                self.watch.show_error("bearer", &error);
+                self.watch.show_answer("challenge", &error.to_response(), &[]);
+            }
+        }
+    }
+}
