@@ -227,6 +227,10 @@ impl<S: Kept> Scene<'_, S> {
             ),
             ("wrong Basic", machine_form().with_header("authorization", basic(WRONG_SECRET))),
             ("malformed Basic", machine_form().with_header("authorization", format!("Basic {GUESS}!"))),
+            (
+                "Basic without a colon",
+                machine_form().with_header("authorization", format!("Basic {}", STANDARD.encode(GUESS))),
+            ),
             ("bearer", machine_form().with_header("authorization", format!("Bearer {GUESS}"))),
             (
                 "json",
