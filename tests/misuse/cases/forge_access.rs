@@ -1,8 +1,9 @@
 // refused: E0451
-//! Access is what a bearer check gives.
+//! What an access token gives access to is not taken apart and put together anew.
 
-fn swap(access: grantor::Access, token: grantor::StoredToken) -> grantor::Access {
-    grantor::Access { token, ..access }
+fn take(access: grantor::Access) {
+    let grantor::Access { grant, .. } = access;
+    drop(grant);
 }
 
 fn main() {}
