@@ -48,7 +48,7 @@ impl<S: Storage> Storage for Dump<S> {
         self.inner.open_grant(grant, tokens).await
     }
 
-    async fn find(&self, token: &TokenHash) -> Result<Option<(StoredToken, Arc<Grant>)>, StorageError> {
+    async fn find(&self, token: &TokenHash) -> Result<Option<(Arc<StoredToken>, Arc<Grant>)>, StorageError> {
         assert!(!self.panics.swap(false, Ordering::SeqCst), "the host's storage fell over");
         let found = self.inner.find(token).await;
         self.watch.show("found token", &found);
