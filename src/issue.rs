@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 use time::{Duration, OffsetDateTime};
-use zeroize::Zeroizing;
 
 use crate::client::Client;
 use crate::error::{Error, Refusal};
@@ -18,7 +17,9 @@ use crate::record::{
     AttemptId, CodeBinding, Grant, GrantDetails, GrantId, GrantType, StoredToken, Subject, TokenDetails, TokenKind,
 };
 use crate::scope::Scope;
-use crate::secret::{AccessToken, AuthorizationCode, RefreshToken, Secret, Seed, SingleUse, Token, TokenHash, kind};
+use crate::secret::{
+    AccessToken, AuthorizationCode, Plain, RefreshToken, Secret, Seed, SingleUse, Token, TokenHash, kind,
+};
 use crate::storage::{Exchange, GrantSelector, Spend};
 
 /// The order to open a new grant and issue its first tokens.
@@ -105,7 +106,7 @@ impl fmt::Debug for OpenGrant {
 pub struct ExchangeToken {
     presented: TokenHash,
     kind: TokenKind,
-    plain: Zeroizing<String>,
+    plain: Plain,
     grant: Arc<Grant>,
     scope: Scope,
     members: ResponseMembers,
@@ -120,7 +121,7 @@ impl ExchangeToken {
         Self {
             presented: token.hash,
             kind: token.kind,
-            plain: secret.map(Secret::into_text).unwrap_or_default(),
+            plain: secret.map(Secret::into_plain).unwrap_or_default(),
             grant,
             scope,
             members: ResponseMembers::default(),
@@ -281,7 +282,7 @@ pub(crate) async fn exchange(
     let has_window = is_refresh && consume && lifetimes.refresh_grace.is_positive();
     let seed = has_window.then(|| Seed::from_bytes(array(&random[16..48])));
     let (access_token, refresh_token) = match &seed {
-        Some(seed) => derive(seed, &plain),
+        Some(seed) => derive(seed, plain.expose()),
         None => (Secret::from_bytes(&array(&random[16..48])), Secret::from_bytes(&array(&random[48..]))),
     };
     let mut access = record(&access_token, grant.id, &scope, now, ends.access);

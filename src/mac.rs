@@ -6,6 +6,20 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
+/// A key of the server's own. It has no `==`, as what it wraps would have.
+pub(crate) struct Key(Zeroizing<[u8; 32]>);
+
+impl Key {
+    pub(crate) const fn new(bytes: Zeroizing<[u8; 32]>) -> Self {
+        Self(bytes)
+    }
+
+    /// A MAC under this key.
+    pub(crate) fn mac(&self) -> KeyedMac {
+        KeyedMac::new(&self.0)
+    }
+}
+
 /// A MAC in the making. Begin with a label: it keeps the uses of a key apart.
 #[derive(Clone)]
 pub(crate) struct KeyedMac(Hmac<Sha256>);

@@ -84,7 +84,7 @@ impl Scope {
 
 /// The parts between single spaces. A scope is short, so looking at each byte is faster than a search for the next space.
 pub(crate) fn tokens(text: &str) -> impl Iterator<Item = &str> {
-    text.split(|character| character == ' ')
+    text.split([' '])
 }
 
 const fn is_scope_byte(byte: u8) -> bool {

@@ -46,8 +46,8 @@ impl<K: SecretKind> Secret<K> {
     }
 
     /// The value itself, in a wrapper that does not tell its kind.
-    pub(crate) fn into_text(self) -> Zeroizing<String> {
-        self.value
+    pub(crate) fn into_plain(self) -> Plain {
+        Plain(self.value)
     }
 
     /// 256 random bits in base64url without padding: 43 characters.
@@ -67,6 +67,22 @@ impl<K: Token> Secret<K> {
 impl<K: SecretKind> fmt::Debug for Secret<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}([redacted])", K::NAME)
+    }
+}
+
+/// A secret of any kind, or an empty text. It has no `==` either, as what it wraps would have.
+#[derive(Default)]
+pub(crate) struct Plain(Zeroizing<String>);
+
+impl Plain {
+    pub(crate) fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Plain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Plain([redacted])")
     }
 }
 

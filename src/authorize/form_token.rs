@@ -79,7 +79,7 @@ fn open(endpoint: &AuthorizationEndpoint, token: &str, session: &[u8], now: Offs
 }
 
 fn mac(endpoint: &AuthorizationEndpoint, session: &[u8], content: &[u8]) -> KeyedMac {
-    let mac = KeyedMac::new(&endpoint.form_key).update(b"grantor/1/form_token\0");
+    let mac = endpoint.form_key.mac().update(b"grantor/1/form_token\0");
     // The length keeps the end of the session apart from the beginning of the content.
     mac.update(&(session.len() as u64).to_be_bytes()).update(session).update(content)
 }

@@ -11,7 +11,6 @@ mod response;
 use std::sync::Arc;
 
 use time::OffsetDateTime;
-use zeroize::Zeroizing;
 
 pub use self::consent_form::ConsentForm;
 use self::pages::PageSet;
@@ -26,6 +25,7 @@ use crate::error::{Error, Refusal};
 use crate::event::EventKind;
 use crate::host::Host;
 use crate::http::{Request, Response};
+use crate::mac::Key;
 use crate::params::Params;
 use crate::pkce::CodeChallenge;
 use crate::policy::{ErrorRedirects, Policy};
@@ -47,7 +47,7 @@ pub enum Authorize {
 pub(crate) struct AuthorizationEndpoint {
     host: Arc<Host>,
     pages: PageSet,
-    form_key: Zeroizing<[u8; 32]>,
+    form_key: Key,
 }
 
 /// The response types of RFC 6749.
@@ -83,7 +83,7 @@ impl<E: Into<Error>> From<E> for Failure {
 }
 
 impl AuthorizationEndpoint {
-    pub(crate) fn new(host: Arc<Host>, pages: Box<dyn Pages>, form_key: Zeroizing<[u8; 32]>) -> Self {
+    pub(crate) fn new(host: Arc<Host>, pages: Box<dyn Pages>, form_key: Key) -> Self {
         Self { host, pages: PageSet(pages), form_key }
     }
 

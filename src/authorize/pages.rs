@@ -86,7 +86,6 @@ impl fmt::Debug for OutOfBandPage<'_> {
 }
 
 /// See [`Pages::confirm_redirect`].
-#[derive(Debug)]
 #[non_exhaustive]
 pub struct ConfirmRedirectPage<'a> {
     /// Where the link leads, the error in it. Needs to be escaped.
@@ -95,6 +94,16 @@ pub struct ConfirmRedirectPage<'a> {
     pub host: &'a str,
     /// What went wrong: a fixed sentence without a full stop.
     pub description: &'a str,
+}
+
+impl fmt::Debug for ConfirmRedirectPage<'_> {
+    /// Without the location, which has the client's `state` in it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConfirmRedirectPage")
+            .field("host", &self.host)
+            .field("description", &self.description)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Replaces the characters that have a meaning in HTML text and attribute values.

@@ -19,6 +19,7 @@ use crate::event::{NoObserver, Observer};
 use crate::grants::GrantHandler;
 use crate::host::{Host, Issuer};
 use crate::introspect::{IntrospectionEndpoint, Members};
+use crate::mac::Key;
 use crate::metadata::{EndpointUrls, Metadata};
 use crate::policy::{Policy, PolicyError, RefreshTokens};
 use crate::protected_resource::ProtectedResource;
@@ -65,7 +66,7 @@ pub struct Builder {
     entropy: Arc<dyn Entropy>,
     observer: Arc<dyn Observer>,
     pages: Box<dyn Pages>,
-    form_key: Option<Zeroizing<[u8; 32]>>,
+    form_key: Option<Key>,
     extensions: Vec<Box<dyn GrantHandler>>,
     urls: EndpointUrls,
     metadata: Map<String, Value>,
@@ -206,7 +207,7 @@ impl Builder {
     /// The secret under which consent forms are sealed. Default: a random one, so that a form is good only at the process
     /// that made it. Give the same 32 random bytes to all nodes of a server that has several.
     pub fn form_key(mut self, key: [u8; 32]) -> Self {
-        self.form_key = Some(Zeroizing::new(key));
+        self.form_key = Some(Key::new(Zeroizing::new(key)));
         self
     }
 
@@ -302,7 +303,7 @@ impl Builder {
             observer: self.observer,
             resource: self.resource.as_ref().map(ProtectedResource::urls),
         });
-        let form_key = self.form_key.unwrap_or(random);
+        let form_key = self.form_key.unwrap_or_else(|| Key::new(random));
         let authorization = Arc::new(AuthorizationEndpoint::new(Arc::clone(&host), self.pages, form_key));
         let token = TokenEndpoint::new(Arc::clone(&host), self.extensions);
         check_queries(&self.urls, &token)?;

@@ -70,6 +70,9 @@ pub trait ClientStore: Send + Sync {
     async fn client(&self, id: &str) -> Result<Option<Arc<Client>>, StorageError>;
 }
 
+/// A token's row and its grant's.
+pub type TokenAndGrant = (Arc<StoredToken>, Arc<Grant>);
+
 /// Keeps grants and tokens. Read [the contract](self) before implementing it.
 #[async_trait]
 #[diagnostic::on_unimplemented(note = "a `Storage` keeps grants and tokens; `MemoryStorage` is one")]
@@ -84,7 +87,7 @@ pub trait Storage: Send + Sync {
     ///
     /// # Errors
     /// The storage failed. "No such token" is `Ok(None)`.
-    async fn find(&self, token: &TokenHash) -> Result<Option<(Arc<StoredToken>, Arc<Grant>)>, StorageError>;
+    async fn find(&self, token: &TokenHash) -> Result<Option<TokenAndGrant>, StorageError>;
 
     /// Spends a single-use token and stores its successors, in one atomic step that decides in this order:
     ///

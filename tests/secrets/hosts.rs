@@ -48,7 +48,7 @@ impl Pages for WatchedPages {
     }
 
     fn confirm_redirect(&self, page: &ConfirmRedirectPage<'_>) -> String {
-        self.0.show("confirmation page", &(page.host, page.description));
+        self.0.show("confirmation page", page);
         assert!(!page.location.contains(UNLUCKY), "the host's page fell over");
         DefaultPages.confirm_redirect(page)
     }

@@ -166,7 +166,6 @@ async fn nothing_leaks_from_postgresql() {
 
 /// The address that the page leads to has the client's `state` in it.
 #[tokio::test]
-#[ignore = "the Debug output of ConfirmRedirectPage has its location"]
 async fn the_page_that_asks_before_a_redirect_does_not_show_where_it_leads() {
     struct Shows(Watch);
     impl Pages for Shows {

@@ -97,12 +97,15 @@ impl Rows {
         }
     }
 
-    /// Drops the last slot; returns the row that was in it.
-    fn pop(&mut self) -> Option<Option<Row>> {
-        if let Some(row) = self.others.pop() {
-            return Some(row);
+    /// Drops slots from the last on, until there was a row in one.
+    fn pop(&mut self) -> Option<Row> {
+        while let Some(slot) = self.others.pop() {
+            if slot.is_some() {
+                return slot;
+            }
         }
-        std::mem::take(&mut self.has_first).then(|| self.first.take())
+        self.has_first = false;
+        self.first.take()
     }
 }
 
@@ -238,8 +241,8 @@ impl Members {
         }
     }
 
-    /// Drops the last slot; returns the row that was in it, if one was. Not to be used while it is open.
-    pub(super) fn pop(&mut self) -> Option<Option<Row>> {
+    /// Drops the last row, and any vacant slots behind it. Not to be used while it is open.
+    pub(super) fn pop(&mut self) -> Option<Row> {
         self.rows.pop()
     }
 }

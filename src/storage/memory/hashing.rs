@@ -25,8 +25,12 @@ impl Mixer {
 impl Hasher for Mixer {
     fn write(&mut self, bytes: &[u8]) {
         let (words, rest) = bytes.as_chunks();
-        words.iter().for_each(|word| self.mix(u64::from_le_bytes(*word)));
-        rest.iter().for_each(|byte| self.mix(u64::from(*byte)));
+        for word in words {
+            self.mix(u64::from_le_bytes(*word));
+        }
+        for byte in rest {
+            self.mix(u64::from(*byte));
+        }
     }
 
     fn write_u64(&mut self, word: u64) {
@@ -37,8 +41,8 @@ impl Hasher for Mixer {
     fn write_usize(&mut self, _: usize) {}
 
     fn finish(&self) -> u64 {
-        let wide = u128::from(self.0) * u128::from(Self::FACTOR);
-        (wide ^ wide >> 64) as u64
+        let upper = (u128::from(self.0) * u128::from(Self::FACTOR)) >> 64;
+        self.0.wrapping_mul(Self::FACTOR) ^ u64::try_from(upper).unwrap_or_default()
     }
 }
 
@@ -53,13 +57,13 @@ mod tests {
     /// Not random at all, as a host's own tests may have them.
     #[test]
     fn keys_that_differ_in_one_place_only_are_spread_as_well() {
-        let hashed = |bytes| BuildHasherDefault::<Mixer>::default().hash_one(TokenHash::from_bytes(bytes));
+        let hash = |bytes| BuildHasherDefault::<Mixer>::default().hash_one(TokenHash::from_bytes(bytes));
         for place in [0, 7, 8, 30, 31] {
             let hashes: Vec<u64> = (0..=255)
                 .map(|byte| {
                     let mut bytes = [7; 32];
                     bytes[place] = byte;
-                    hashed(bytes)
+                    hash(bytes)
                 })
                 .collect();
             let low: HashSet<u64> = hashes.iter().map(|hash| hash & 0xff).collect();

@@ -68,17 +68,12 @@ impl State {
             if touched == limit {
                 break;
             }
-            match members.pop() {
-                Some(Some(row)) => {
-                    self.tokens.remove(&row.token.hash)?;
-                    touched += 1;
-                }
-                Some(None) => {}
-                None => {
-                    shard.remove(members, self.grants.owners(members.grant_in_any_case()));
-                    return Ok(touched + 1);
-                }
-            }
+            let Some(row) = members.pop() else {
+                shard.remove(members, self.grants.owners(members.grant_in_any_case()));
+                return Ok(touched + 1);
+            };
+            self.tokens.remove(&row.token.hash)?;
+            touched += 1;
         }
         shard.schedule(family, None, Some(members.end()));
         Ok(touched)

@@ -11,7 +11,7 @@ use super::tokens::Place;
 use crate::error::StorageError;
 use crate::record::{Grant, GrantId, Spent, StoredToken, TokenKind};
 use crate::secret::TokenHash;
-use crate::storage::{Exchange, GrantSelector, Page, Spend};
+use crate::storage::{Exchange, GrantSelector, Page, Spend, TokenAndGrant};
 
 /// How many families are taken from a shard at once.
 const PART: usize = 64;
@@ -32,7 +32,7 @@ impl State {
         Ok(())
     }
 
-    pub(super) fn find(&self, token: &TokenHash) -> Result<Option<(Arc<StoredToken>, Arc<Grant>)>, StorageError> {
+    pub(super) fn find(&self, token: &TokenHash) -> Result<Option<TokenAndGrant>, StorageError> {
         let Some(Place { family, slot }) = self.tokens.get(token)? else { return Ok(None) };
         let members = family.read()?;
         let grant = members.grant_in_any_case();

@@ -13,7 +13,7 @@ use time::OffsetDateTime;
 use crate::error::StorageError;
 use crate::record::{Grant, StoredToken};
 use crate::secret::TokenHash;
-use crate::storage::{Exchange, GrantSelector, Page, Spend, Storage};
+use crate::storage::{Exchange, GrantSelector, Page, Spend, Storage, TokenAndGrant};
 
 /// What `block_on` is given: a task to be run to its end.
 pub type Task<'a> = Pin<Box<dyn Future<Output = ()> + 'a>>;
@@ -79,16 +79,16 @@ impl Node<'_> {
         self.try_open(grant, tokens).map_err(|error| Trouble::failed("open_grant with new identifiers", &error))
     }
 
-    pub(super) fn try_find(&self, token: TokenHash) -> Result<Option<(Arc<StoredToken>, Arc<Grant>)>, StorageError> {
+    pub(super) fn try_find(&self, token: TokenHash) -> Result<Option<TokenAndGrant>, StorageError> {
         self.run(self.storage.find(&token))
     }
 
-    pub(super) fn find(&self, token: TokenHash) -> Outcome<Option<(Arc<StoredToken>, Arc<Grant>)>> {
+    pub(super) fn find(&self, token: TokenHash) -> Outcome<Option<TokenAndGrant>> {
         self.try_find(token).map_err(|error| Trouble::failed("find", &error))
     }
 
     /// A token that must be there.
-    pub(super) fn row(&self, token: TokenHash) -> Outcome<(Arc<StoredToken>, Arc<Grant>)> {
+    pub(super) fn row(&self, token: TokenHash) -> Outcome<TokenAndGrant> {
         there(self.find(token)?)
     }
 
@@ -183,7 +183,7 @@ fn there<T>(found: Option<T>) -> Outcome<T> {
 }
 
 /// A token that must be there, as soon as the storage answers at all.
-pub(super) fn patient_row(node: Node<'_>, token: TokenHash) -> Outcome<(Arc<StoredToken>, Arc<Grant>)> {
+pub(super) fn patient_row(node: Node<'_>, token: TokenHash) -> Outcome<TokenAndGrant> {
     there(patiently(|| node.find(token))?)
 }
 
