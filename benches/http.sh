@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # The example server (`--storage memory`) under load on the loopback interface, beside an axum server that answers with
-# constant bodies of the same size and headers: requests per second, and the ratio of each pair of turns.
+# constant bodies under the same headers: requests per second, and the ratio of each pair of turns.
 #
 #   benches/http.sh [--quick] [--no-node]
 #
-# Needs curl, and for orientation Node.js with npm: oidc-provider, also in memory, doing client credentials. The load generator,
-# benches/peers/src/bin/load.rs, runs on the same processors as the servers, so only ratios mean anything.
+# Needs curl and wrk (Debian: apt-get install wrk), and for orientation Node.js with npm: oidc-provider, also in memory, doing
+# client credentials. wrk runs on the same processors as the servers, so only ratios mean anything.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 rounds=9 seconds=3 connections=32 node=yes
@@ -18,7 +18,7 @@ for flag in "$@"; do
 done
 
 cargo build --quiet --release --example server --features axum
-cargo build --quiet --release --manifest-path benches/peers/Cargo.toml --features http --bin constant --bin load
+cargo build --quiet --release --manifest-path benches/peers/Cargo.toml --features http --bin constant
 target_of() { cargo metadata --format-version 1 --no-deps "$@" | sed 's/.*"target_directory":"\([^"]*\)".*/\1/'; }
 example=$(target_of)/release/examples/server
 peers=$(target_of --manifest-path benches/peers/Cargo.toml)/release
@@ -57,12 +57,23 @@ curl -sf -H "Authorization: Bearer $bearer" "$example/api/me" >"$work/me"
 start constant "$peers/constant" "$work/token" "$work/me"
 constant=$address
 
-load() { "$peers/load" "$connections" "$seconds" "$@"; } # method, url, headers: prints requests per second
-token() {
-    load POST "$1/token" "authorization: Basic $basic" 'content-type: application/x-www-form-urlencoded' \
-        --body 'grant_type=client_credentials&scope=user:read'
+cat >"$work/post.lua" <<'LUA'
+wrk.method = "POST"
+wrk.body = "grant_type=client_credentials&scope=user:read"
+wrk.headers["Content-Type"] = "application/x-www-form-urlencoded"
+LUA
+load() { # options of wrk, url: prints requests per second, if all of them were answered as they should
+    local said
+    said=$(wrk --threads 1 --connections "$connections" --duration "${seconds}s" "$@")
+    if grep -qE 'Non-2xx|Socket errors' <<<"$said"; then
+        echo "$said" >&2
+        exit 1
+    fi
+    sed -n 's/^Requests\/sec: *//p' <<<"$said"
 }
-me() { load GET "$1/api/me" "authorization: Bearer $bearer"; }
+token() { load --script "$work/post.lua" --header "Authorization: Basic $basic" "$1/token"; }
+me() { load --header "Authorization: Bearer $bearer" "$1/api/me"; }
+command -v wrk >/dev/null || { echo "wrk is not installed (Debian: apt-get install wrk)"; exit 1; }
 middle() { sort -g "$1" | awk '{ all[NR] = $1 } END { print all[int((NR + 1) / 2)] }'; }
 
 echo "$rounds rounds of $seconds s each, $connections connections kept alive, $(nproc) processors"

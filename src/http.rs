@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::net::IpAddr;
 
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
 /// An HTTP request as the host received it.
 ///
@@ -153,10 +153,10 @@ impl fmt::Debug for Request {
     }
 }
 
-/// Names and values of headers, one after the other in a buffer that is overwritten when it is dropped.
+/// Names and values of headers, one after the other in a buffer that is overwritten when it is dropped, as far as it was used.
 #[derive(Default)]
 struct Headers {
-    bytes: Zeroizing<Vec<u8>>,
+    bytes: Vec<u8>,
     /// Where each name and its value end.
     ends: Vec<(usize, usize)>,
 }
@@ -170,9 +170,9 @@ impl Headers {
         let needed = self.bytes.len() + more;
         if needed > self.bytes.capacity() {
             let size = needed.max(2 * self.bytes.capacity()).max(Self::USUAL);
-            let mut larger = Zeroizing::new(Vec::with_capacity(size));
+            let mut larger = Vec::with_capacity(size);
             larger.extend_from_slice(&self.bytes);
-            self.bytes = larger;
+            std::mem::replace(&mut self.bytes, larger).as_mut_slice().zeroize();
         }
     }
 
@@ -187,6 +187,12 @@ impl Headers {
     fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         let starts = std::iter::once(0).chain(self.ends.iter().map(|(_, end)| *end));
         starts.zip(&self.ends).map(|(start, (middle, end))| (&self.bytes[start..*middle], &self.bytes[*middle..*end]))
+    }
+}
+
+impl Drop for Headers {
+    fn drop(&mut self) {
+        self.bytes.as_mut_slice().zeroize();
     }
 }
 

@@ -188,11 +188,15 @@ fn hash(text: &str) -> Hash {
     Sha256::digest(text).into()
 }
 
-fn successor(seed: &[u8; 32], label: &[u8], presented: &str) -> Text {
-    let mut mac = Hmac::<Sha256>::new_from_slice(seed).expect("any length is a key");
-    mac.update(label);
-    mac.update(presented.as_bytes());
-    Text::of(&mac.finalize().into_bytes())
+/// The access and the refresh token that follow a refresh token.
+fn successors(seed: &[u8; 32], presented: &str) -> [Text; 2] {
+    let key = Hmac::<Sha256>::new_from_slice(seed).expect("any length is a key");
+    [b"grantor/1/a\0", b"grantor/1/r\0"].map(|label| {
+        let mut mac = key.clone();
+        mac.update(label);
+        mac.update(presented.as_bytes());
+        Text::of(&mac.finalize().into_bytes())
+    })
 }
 
 fn part<const N: usize>(bytes: &[u8]) -> [u8; N] {
@@ -351,8 +355,7 @@ impl Floor {
         }
         let scope = Arc::clone(&family.grant.scope);
         // Two tabs may refresh at once, so the tokens are made under the lock only if they have to be; here they never do.
-        let access = successor(&seed, b"grantor/1/access_token\0", token);
-        let refresh = successor(&seed, b"grantor/1/refresh_token\0", token);
+        let [access, refresh] = successors(&seed, token);
         if !again {
             let spent = Spent { at: now, attempt: part(&random[..16]), seed: Some(seed) };
             self.exchange(family, due, place, spent, access.as_str(), refresh.as_str(), &scope);
