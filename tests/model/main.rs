@@ -1,0 +1,154 @@
+//! A small model of grants and tokens, and the real server beside it: random histories of approvals, redemptions, refreshes,
+//! revocations, changes, time and failures happen to both, and after each step both must say the same.
+//!
+//! `GRANTOR_LONG=1` makes it a million steps instead of some thousands, of histories that were never tried before. A history
+//! that goes wrong is printed as short as it could be made, with a seed by which `GRANTOR_SEED` finds it again.
+
+#[path = "../common/postgres.rs"]
+mod postgres;
+
+mod model;
+mod operation;
+mod place;
+mod planted;
+mod run;
+mod search;
+mod seen;
+mod server;
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::time::{Instant, SystemTime};
+
+use grantor::{ClientRegistry, Storage};
+use tokio::runtime::Runtime;
+
+use self::place::{InMemory, InPostgres, InSqlite, Place, WithBug};
+use self::planted::Bug;
+use self::postgres::Postgres;
+use self::run::{Care, Tally};
+use self::search::{Found, Search};
+
+fn runtime() -> Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+fn is_long() -> bool {
+    std::env::var_os("GRANTOR_LONG").is_some_and(|value| value == "1")
+}
+
+/// The first seed: the one that was given; else always the same, but in the long run a new one each time.
+fn seed() -> u64 {
+    let given = std::env::var("GRANTOR_SEED").ok().map(|seed| seed.parse().expect("GRANTOR_SEED is a number"));
+    given.unwrap_or_else(|| if is_long() { SystemTime::UNIX_EPOCH.elapsed().unwrap().as_millis() as u64 } else { 1 })
+}
+
+/// Searches in one place; says on the standard error what was done there, where libtest does not swallow it.
+fn search<P>(name: &str, place: P, runtime: &Runtime, all_every: usize, steps: usize) -> Tally
+where
+    P: Place<Storage: Storage + ClientRegistry + Clone + 'static>,
+{
+    let (seed, begun) = (seed(), Instant::now());
+    let tally = Search { runtime, place, bug: None, care: Care { all_every } }.run(seed, steps);
+    let tally = tally.unwrap_or_else(|found| panic!("{found}"));
+    let mut report = format!("{name}: {} steps from seed {seed}", tally.values().sum::<usize>());
+    write!(report, " in {:.1} s: {tally:?}", begun.elapsed().as_secs_f64()).unwrap();
+    let _ = writeln!(std::io::stderr(), "{report}");
+    tally
+}
+
+const fn sized(small: usize, long: usize, is_long: bool) -> usize {
+    if is_long { long } else { small }
+}
+
+/// Everything that can happen has happened often enough to mean something.
+fn must_be_rich(tally: &Tally) {
+    for what in [
+        "approved",
+        "redeemed",
+        "redemption refused",
+        "refreshed",
+        "refresh repeated",
+        "refresh refused",
+        "client credentials",
+        "token revoked",
+        "grants revoked",
+        "client changed",
+        "time passed",
+        "purge",
+        "an answer was lost",
+        "the storage failed",
+    ] {
+        let share = 1_000 * tally.get(what).copied().unwrap_or_default() / tally.values().sum::<usize>();
+        assert!(share >= 5, "{what}: only {share} of 1000");
+    }
+}
+
+#[test]
+fn memory_storage_does_what_the_model_says() {
+    must_be_rich(&search("memory", InMemory, &runtime(), 1, sized(6_000, 1_000_000, is_long())));
+}
+
+#[test]
+fn sqlite_does_what_the_model_says() {
+    let runtime = runtime();
+    let place = runtime.block_on(InSqlite::new());
+    must_be_rich(&search("SQLite", place, &runtime, 25, sized(2_000, 200_000, is_long())));
+}
+
+#[test]
+fn postgresql_does_what_the_model_says() {
+    let Some(server) = Postgres::get() else { return };
+    let runtime = runtime();
+    let place = runtime.block_on(InPostgres::new(server));
+    must_be_rich(&search("PostgreSQL", place, &runtime, 25, sized(2_000, 200_000, is_long())));
+}
+
+/// Looks for what a bug does. The seeds are always the same ones.
+fn find(bug: Bug) -> Found {
+    let runtime = runtime();
+    let search = Search {
+        runtime: &runtime,
+        place: WithBug(bug),
+        bug: Some(bug).filter(|bug| bug.is_about_failures()),
+        care: Care { all_every: 1 },
+    };
+    *search.run(1, 50_000).expect_err("a bug that is not found")
+}
+
+/// The bugs, and how many steps it takes to show each of them.
+const BUGS: &[(Bug, usize)] = &[
+    (Bug::ForgetsTheSubject, 1),
+    (Bug::FindsRevokedTokensLive, 3),
+    (Bug::FindsRevokedGrantsLive, 3),
+    (Bug::DoesNotSpend, 2),
+    (Bug::ConsumesAlways, 3),
+    (Bug::LosesTheRefreshToken, 3),
+    (Bug::WidensTheAccessToken, 3),
+    (Bug::NarrowsTheGrant, 4),
+    (Bug::KeepsNoSeed, 4),
+    (Bug::KeepsTheSeedOfAParent, 5),
+    (Bug::DoesNotMoveTheEnd, 2),
+    (Bug::RevokesTheGrantWithTheToken, 3),
+    (Bug::RevokesNothingBySubjectAndClient, 2),
+    (Bug::RevokesForAnySubject, 2),
+    (Bug::ListsWhatHasEnded, 2),
+    (Bug::ListsOnePageOnly, 4),
+    (Bug::PurgesNothing, 3),
+    (Bug::PurgesAMinuteEarly, 2),
+    (Bug::PurgesEvidence, 4),
+    (Bug::PurgesSeedsAtOnce, 4),
+    (Bug::OldSecretsLastForEver, 3),
+    (Bug::RemovesOnlyTheClient, 3),
+    (Bug::HidesThatARevocationFailed, 2),
+    (Bug::EndsTheGrantOfAFailedExchange, 2),
+];
+
+#[test]
+fn each_of_many_bugs_is_found_and_shown_by_a_handful_of_steps() {
+    for (bug, steps) in BUGS {
+        let found = find(*bug);
+        eprintln!("{bug:?}: {found}");
+        if found.history.steps.len() > *steps { eprintln!("XXX {bug:?} takes {} no more than {steps} steps:\n{found}", found.history.steps.len()); }
+    }
+}

@@ -1,0 +1,362 @@
+//! The reference: what every grant and token is worth now, in plain structs. It knows the promises of the library and nothing of
+//! its code. Where a failure of the storage leaves two possible states, there are two models, until one of them is refuted.
+
+use std::collections::BTreeMap;
+
+use crate::operation::{Change, Kind, Operation, Proof, Scopes, Setup, Which};
+use crate::operation::{CLIENTS, CONFIDENTIAL};
+
+/// Microseconds since the history began.
+pub(crate) type Time = i64;
+
+const SECOND: Time = 1_000_000;
+
+/// A token is known by the step that issued it, a grant by the step that opened it.
+pub(crate) type Name = (usize, Kind);
+
+/// What an operation is about: a token, or a grant by its first one; and the client that presents it, with its oldest secret or its
+/// newest.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct About {
+    pub(crate) name: Name,
+    pub(crate) client: usize,
+    pub(crate) old_secret: bool,
+}
+
+/// What an operation should answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Answer {
+    Code(Name),
+    Tokens { access: Name, refresh: Option<Name>, scope: Scopes, lasts: Time },
+    Done,
+    Count(u64),
+    /// An OAuth error code, or what a registry says.
+    Refused(&'static str),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Lifetimes {
+    pub(crate) code: Time,
+    pub(crate) access: Time,
+    pub(crate) idle: Time,
+    pub(crate) absolute: Time,
+    pub(crate) grace: Time,
+}
+
+impl Lifetimes {
+    /// Those of a client; the last one has no grace window.
+    pub(crate) fn of(client: usize, brief: bool) -> Self {
+        let grace = if client == 2 { 0 } else { 30 * SECOND };
+        let (code, access, idle, absolute) = if brief { (5, 20, 25, 90) } else { (60, 600, 3_600, 3 * 3_600) };
+        Self { code: code * SECOND, access: access * SECOND, idle: idle * SECOND, absolute: absolute * SECOND, grace }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq)]
+struct Client {
+    registered: bool,
+    scope: Scopes,
+    may_use_codes: bool,
+    may_refresh: bool,
+    lifetimes: Lifetimes,
+    /// When each of its secrets ends, the oldest first.
+    secrets: Vec<Option<Time>>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Grant {
+    pub(crate) client: usize,
+    pub(crate) subject: Option<usize>,
+    pub(crate) scope: Scopes,
+    pub(crate) opened: Time,
+    pub(crate) used: Time,
+    pub(crate) ends: Time,
+    pub(crate) revoked: Option<Time>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Token {
+    pub(crate) grant: usize,
+    pub(crate) scope: Scopes,
+    pub(crate) ends: Time,
+    pub(crate) revoked: bool,
+    pub(crate) spent: Option<Spent>,
+    /// What was spent for it.
+    pub(crate) parent: Option<Name>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Spent {
+    pub(crate) at: Time,
+    /// In which step: its successors are named after it.
+    by: usize,
+    /// Whether its successors can be had again.
+    pub(crate) seed: bool,
+}
+
+impl Grant {
+    pub(crate) fn is_live(&self, now: Time) -> bool {
+        self.revoked.is_none() && now < self.ends
+    }
+
+    pub(crate) fn can_be_purged(&self, now: Time) -> bool {
+        self.ends <= now || self.revoked.is_some_and(|at| at <= now)
+    }
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Model {
+    pub(crate) now: Time,
+    offline_only: bool,
+    confidential_keep: bool,
+    clients: Vec<Client>,
+    pub(crate) grants: BTreeMap<usize, Grant>,
+    pub(crate) tokens: BTreeMap<Name, Token>,
+}
+
+const INVALID_GRANT: &str = "invalid_grant";
+
+impl Model {
+    pub(crate) fn new(setup: Setup) -> Self {
+        Self {
+            now: 0,
+            offline_only: setup.offline_only,
+            confidential_keep: setup.confidential_keep,
+            clients: (0..CLIENTS).map(Client::new).collect(),
+            grants: BTreeMap::new(),
+            tokens: BTreeMap::new(),
+        }
+    }
+
+    /// Lets an operation happen and says what it should answer. (What a purge does is looked at, not foretold.)
+    pub(crate) fn apply(&mut self, step: usize, operation: &Operation, about: Option<About>) -> Answer {
+        let answer = match (operation, about) {
+            (Operation::Approve { client, subject, asks, approves }, _) => {
+                self.asks(*client, *asks, true).and_then(|()| self.approve(step, *client, *subject, asks.and(*approves)))
+            }
+            (Operation::Deny { client, asks }, _) => self.asks(*client, *asks, true).and(Err("access_denied")),
+            (Operation::ClientCredentials { asks }, _) => {
+                let allowed = self.authenticate(CONFIDENTIAL, false).and_then(|()| self.asks(CONFIDENTIAL, *asks, false));
+                allowed.map(|()| self.client_credentials(step, *asks))
+            }
+            (Operation::Redeem { proof, .. }, Some(about)) => self.redeem(step, about, *proof),
+            (Operation::Refresh { asks, .. }, Some(about)) => self.refresh(step, about, *asks),
+            (Operation::RevokeToken { .. }, Some(about)) => self.revoke_token(about),
+            (Operation::RevokeGrants(which), about) => Ok(Answer::Count(self.revoke(*which, about.map(|a| a.name.0)))),
+            (Operation::Change { client, change }, _) => self.change(*client, *change),
+            (Operation::Wait(time), _) => {
+                self.now += time;
+                Ok(Answer::Done)
+            }
+            _ => unreachable!("{operation:?} is about a token, or not foretold"),
+        };
+        answer.unwrap_or_else(Answer::Refused)
+    }
+
+    fn authenticate(&self, client: usize, old_secret: bool) -> Result<(), &'static str> {
+        let client = &self.clients[client];
+        let secret = if old_secret { client.secrets.first() } else { client.secrets.last() };
+        let is_right = secret.is_none_or(|end| end.is_none_or(|end| self.now < end));
+        if client.registered && is_right { Ok(()) } else { Err("invalid_client") }
+    }
+
+    fn asks(&self, client: usize, scope: Scopes, for_code: bool) -> Result<(), &'static str> {
+        let client = &self.clients[client];
+        match () {
+            () if !client.registered => Err("invalid_client"),
+            () if for_code && !client.may_use_codes => Err("unauthorized_client"),
+            () if !scope.is_within(client.scope) => Err("invalid_scope"),
+            () => Ok(()),
+        }
+    }
+
+    fn approve(&mut self, step: usize, client: usize, subject: usize, scope: Scopes) -> Result<Answer, &'static str> {
+        if scope == Scopes(0) {
+            return Err("access_denied");
+        }
+        let ends = self.now + self.clients[client].lifetimes.code;
+        self.open(step, client, Some(subject), scope, ends);
+        Ok(Answer::Code(self.issue((step, Kind::Code), step, scope, ends, None)))
+    }
+
+    fn client_credentials(&mut self, step: usize, scope: Scopes) -> Answer {
+        let lasts = self.clients[CONFIDENTIAL].lifetimes.access;
+        self.open(step, CONFIDENTIAL, None, scope, self.now + lasts);
+        let access = self.issue((step, Kind::Access), step, scope, self.now + lasts, None);
+        Answer::Tokens { access, refresh: None, scope, lasts }
+    }
+
+    fn open(&mut self, step: usize, client: usize, subject: Option<usize>, scope: Scopes, ends: Time) {
+        let (opened, used) = (self.now, self.now);
+        self.grants.insert(step, Grant { client, subject, scope, opened, used, ends, revoked: None });
+    }
+
+    fn issue(&mut self, name: Name, grant: usize, scope: Scopes, ends: Time, parent: Option<Name>) -> Name {
+        self.tokens.insert(name, Token { grant, scope, ends, revoked: false, spent: None, parent });
+        name
+    }
+
+    /// A single-use token of the client that presents it, whose grant lives.
+    fn usable(&self, about: About) -> Result<(Token, Grant), &'static str> {
+        let token = self.tokens.get(&about.name).ok_or(INVALID_GRANT)?;
+        let grant = &self.grants[&token.grant];
+        let is_usable = grant.client == about.client && grant.is_live(self.now);
+        if is_usable { Ok((token.clone(), grant.clone())) } else { Err(INVALID_GRANT) }
+    }
+
+    fn redeem(&mut self, step: usize, about: About, proof: Proof) -> Result<Answer, &'static str> {
+        self.authenticate(about.client, about.old_secret)?;
+        if !self.clients[about.client].may_use_codes {
+            return Err("unauthorized_client");
+        }
+        let (code, grant) = self.usable(about)?;
+        match () {
+            () if proof != Proof::Right => Err(INVALID_GRANT),
+            () if code.spent.is_some() => self.end(code.grant),
+            () if self.now >= code.ends => Err(INVALID_GRANT),
+            () => self.exchange(step, about.name, &code, &grant, grant.scope),
+        }
+    }
+
+    fn refresh(&mut self, step: usize, about: About, asks: Option<Scopes>) -> Result<Answer, &'static str> {
+        self.authenticate(about.client, about.old_secret)?;
+        let Client { may_refresh, lifetimes, .. } = self.clients[about.client];
+        if !may_refresh {
+            return Err("unauthorized_client");
+        }
+        let (token, grant) = self.usable(about)?;
+        let scope = asks.unwrap_or(grant.scope);
+        if let Some(spent) = &token.spent {
+            let grace = lifetimes.grace.min(lifetimes.access).min(lifetimes.idle);
+            let age = self.now - spent.at;
+            return match () {
+                () if grace > 0 && age <= -grace => Err(INVALID_GRANT),
+                () if grace > 0 && age < grace && spent.seed => self.again(spent.by, scope),
+                () => self.end(token.grant),
+            };
+        }
+        // A token that is not replaced has no idle limit of its own.
+        let idle = (grant.used + lifetimes.idle).min(grant.opened + lifetimes.absolute);
+        match () {
+            () if self.now >= token.ends || self.now >= idle => Err(INVALID_GRANT),
+            () if !scope.is_within(grant.scope) => Err("invalid_scope"),
+            () => self.exchange(step, about.name, &token, &grant, scope),
+        }
+    }
+
+    /// The same answer once more, while what it gave is as it was.
+    fn again(&self, step: usize, scope: Scopes) -> Result<Answer, &'static str> {
+        let (access, refresh) = ((step, Kind::Access), (step, Kind::Refresh));
+        let live = |name| self.tokens.get(name).filter(|t| !t.revoked && t.spent.is_none() && self.now < t.ends);
+        match (live(&access), live(&refresh)) {
+            (Some(token), Some(_)) if token.scope == scope && token.ends - self.now >= SECOND => {
+                Ok(Answer::Tokens { access, refresh: Some(refresh), scope, lasts: token.ends - self.now })
+            }
+            _ => Err(INVALID_GRANT),
+        }
+    }
+
+    /// Somebody has presented a spent token.
+    fn end(&mut self, grant: usize) -> Result<Answer, &'static str> {
+        self.revoke(Which::Grant(0), Some(grant));
+        Err(INVALID_GRANT)
+    }
+
+    fn exchange(
+        &mut self,
+        step: usize,
+        name: Name,
+        token: &Token,
+        grant: &Grant,
+        scope: Scopes,
+    ) -> Result<Answer, &'static str> {
+        let Client { lifetimes, may_refresh, .. } = self.clients[grant.client];
+        let keeps = self.confidential_keep && grant.client == CONFIDENTIAL;
+        let (absolute, is_refresh) = (grant.opened + lifetimes.absolute, name.1 == Kind::Refresh);
+        let (idle, lasts) = ((self.now + lifetimes.idle).min(absolute), lifetimes.access.min(absolute - self.now));
+        if lasts < SECOND {
+            return Err(INVALID_GRANT);
+        }
+        let access = self.issue((step, Kind::Access), token.grant, scope, self.now + lasts, Some(name));
+        let stays = is_refresh && keeps;
+        let gets_one = !stays && may_refresh && (!self.offline_only || Scopes::OFFLINE.is_within(grant.scope));
+        let ends = if keeps { absolute } else { idle };
+        let refresh = gets_one
+            .then(|| self.issue((step, Kind::Refresh), token.grant, grant.scope, ends, Some(name)));
+        if !stays {
+            let seed = is_refresh && lifetimes.grace > 0;
+            self.tokens.get_mut(&name).unwrap().spent = Some(Spent { at: self.now, by: step, seed });
+            // Whoever uses a token has received it.
+            let before = token.parent.and_then(|parent| self.tokens.get_mut(&parent)?.spent.as_mut());
+            before.into_iter().for_each(|spent| spent.seed = false);
+        }
+        let kept = self.grants.get_mut(&token.grant).unwrap();
+        kept.used = kept.used.max(self.now);
+        kept.ends = kept.ends.max(self.now + lasts).max(if stays || gets_one { idle } else { 0 });
+        Ok(Answer::Tokens { access, refresh, scope, lasts })
+    }
+
+    fn revoke_token(&mut self, about: About) -> Result<Answer, &'static str> {
+        self.authenticate(about.client, about.old_secret)?;
+        let Some(token) = self.tokens.get_mut(&about.name).filter(|_| about.name.1 != Kind::Code) else {
+            return Ok(Answer::Done);
+        };
+        let (grant, is_access) = (token.grant, about.name.1 == Kind::Access);
+        if self.grants[&grant].client != about.client {
+            return Err("unauthorized_client");
+        }
+        token.revoked |= is_access;
+        if !is_access {
+            self.revoke(Which::Grant(0), Some(grant));
+        }
+        Ok(Answer::Done)
+    }
+
+    fn revoke(&mut self, which: Which, single: Option<usize>) -> u64 {
+        let is_meant = |(number, grant): &(&usize, &mut Grant)| match which {
+            Which::Grant(_) => single == Some(**number),
+            Which::SubjectAndGrant(subject, _) => single == Some(**number) && grant.subject == Some(subject),
+            Which::Subject(subject) => grant.subject == Some(subject),
+            Which::Client(client) => grant.client == client,
+            Which::SubjectAndClient(subject, client) => grant.subject == Some(subject) && grant.client == client,
+        };
+        let meant = self.grants.iter_mut().filter(is_meant).filter(|(_, grant)| grant.revoked.is_none());
+        meant.map(|(_, grant)| grant.revoked = Some(self.now)).count() as u64
+    }
+
+    fn change(&mut self, number: usize, change: Change) -> Result<Answer, &'static str> {
+        let client = &mut self.clients[number];
+        match change {
+            Change::Register if client.registered => return Err("taken"),
+            Change::Register => *client = Client::new(number),
+            Change::Remove => {
+                client.registered = false;
+                self.revoke(Which::Client(number), None);
+            }
+            _ if !client.registered => return Err("unknown"),
+            Change::Rotate(_) if number != CONFIDENTIAL => return Err("invalid"),
+            Change::Scope(scope) => client.scope = scope,
+            Change::Grants { code, refresh } => (client.may_use_codes, client.may_refresh) = (code, refresh),
+            Change::Brief(brief) => client.lifetimes = Lifetimes::of(number, brief),
+            Change::Rotate(overlap) => {
+                let end = self.now + overlap;
+                client.secrets.iter_mut().for_each(|old| *old = Some(old.map_or(end, |old| old.min(end))));
+                client.secrets.push(None);
+            }
+        }
+        Ok(Answer::Done)
+    }
+}
+
+impl Client {
+    fn new(number: usize) -> Self {
+        Self {
+            registered: true,
+            scope: Scopes::ALL,
+            may_use_codes: true,
+            may_refresh: true,
+            lifetimes: Lifetimes::of(number, false),
+            secrets: if number == CONFIDENTIAL { vec![None] } else { Vec::new() },
+        }
+    }
+}

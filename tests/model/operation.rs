@@ -1,0 +1,271 @@
+//! What can happen to a server: single operations, histories of them, and how they are drawn and made smaller.
+//!
+//! An operation names a token by how many others of its kind were issued after it, so that what is left of a history after some
+//! of it was taken away still means something.
+
+use std::fmt;
+
+use grantor::testing::Fault;
+use proptest::bool::weighted;
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::select;
+
+/// How many clients there are: see [`Lifetimes::of`](crate::model::Lifetimes::of).
+pub(crate) const CLIENTS: usize = 3;
+/// The one that has a secret, and may ask for tokens of its own.
+pub(crate) const CONFIDENTIAL: usize = 1;
+/// How many users there are.
+pub(crate) const SUBJECTS: usize = 2;
+
+const SECOND: i64 = 1_000_000;
+const MINUTE: i64 = 60 * SECOND;
+const HOUR: i64 = 60 * MINUTE;
+
+/// A set of the scope tokens that the server offers, a bit for each.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Scopes(pub(crate) u8);
+
+impl Scopes {
+    pub(crate) const NAMES: [&str; 3] = ["user:read", "user:write", "offline_access"];
+    pub(crate) const OFFLINE: Self = Self(4);
+    pub(crate) const ALL: Self = Self(7);
+
+    pub(crate) fn names(self) -> impl Iterator<Item = &'static str> {
+        Self::NAMES.into_iter().enumerate().filter(move |(bit, _)| self.0 & (1 << bit) != 0).map(|(_, name)| name)
+    }
+
+    pub(crate) fn text(self) -> String {
+        self.names().collect::<Vec<_>>().join(" ")
+    }
+
+    pub(crate) fn read(text: &str) -> Self {
+        let bit = |token| Self::NAMES.iter().position(|name| *name == token).expect("a scope token that is offered");
+        Self(text.split(' ').fold(0, |all, token| all | 1 << bit(token)))
+    }
+
+    pub(crate) const fn is_within(self, other: Self) -> bool {
+        self.0 & !other.0 == 0
+    }
+
+    pub(crate) const fn and(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+}
+
+impl fmt::Debug for Scopes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.text())
+    }
+}
+
+/// What a whole history has in common.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Setup {
+    /// Whether confidential clients keep their refresh tokens.
+    pub(crate) confidential_keep: bool,
+    /// Whether only `offline_access` brings a refresh token.
+    pub(crate) offline_only: bool,
+}
+
+/// One operation, during which the storage may fail: at its n-th call, in this way.
+#[derive(Clone)]
+pub(crate) struct Step {
+    pub(crate) operation: Operation,
+    pub(crate) fault: Option<(usize, Fault)>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Operation {
+    /// A client asks for a scope, and a user approves what of it is in `approves`.
+    Approve { client: usize, subject: usize, asks: Scopes, approves: Scopes },
+    /// A client asks, and the user says no.
+    Deny { client: usize, asks: Scopes },
+    /// The confidential client asks for a token of its own.
+    ClientCredentials { asks: Scopes },
+    /// A code is presented: of those that never brought anything, or again one of those that did.
+    Redeem { code: usize, again: bool, by: By, proof: Proof },
+    /// A refresh token is presented, likewise.
+    Refresh { token: usize, again: bool, by: By, asks: Option<Scopes> },
+    /// A client revokes a token (RFC 7009).
+    RevokeToken { kind: Kind, token: usize, by: By },
+    /// The host revokes grants.
+    RevokeGrants(Which),
+    /// An administrator changes a client.
+    Change { client: usize, change: Change },
+    /// Microseconds pass. The clock of another node may be behind: then they are negative.
+    Wait(i64),
+    Purge { limit: usize },
+}
+
+/// Who presents a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum By {
+    /// The client it was issued to.
+    Owner,
+    /// The same, with the oldest of its secrets.
+    OwnerWithOldSecret,
+    Another,
+}
+
+/// What a client shows besides a code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Proof {
+    Right,
+    NoVerifier,
+    VerifierOfAnother,
+    OtherRedirectUri,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Kind {
+    Code,
+    Access,
+    Refresh,
+}
+
+/// Which grants are revoked; a single one is counted from the newest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Which {
+    Grant(usize),
+    SubjectAndGrant(usize, usize),
+    Subject(usize),
+    Client(usize),
+    SubjectAndClient(usize, usize),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Change {
+    Scope(Scopes),
+    /// Which of the code and refresh token grants it may use; at least one of them.
+    Grants { code: bool, refresh: bool },
+    /// Whether its tokens last for seconds only.
+    Brief(bool),
+    /// A new secret; the others go on for this many microseconds.
+    Rotate(i64),
+    Remove,
+    Register,
+}
+
+/// A policy and what happens under it.
+#[derive(Clone)]
+pub(crate) struct History {
+    pub(crate) setup: Setup,
+    pub(crate) steps: Vec<Step>,
+}
+
+impl fmt::Debug for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.operation)?;
+        self.fault.map_or(Ok(()), |(call, how)| write!(f, " while call {call} of the storage is {how:?}"))
+    }
+}
+
+impl fmt::Debug for History {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.setup)?;
+        self.steps.iter().enumerate().try_for_each(|(number, step)| write!(f, "\n{number:4} {step:?}"))
+    }
+}
+
+impl History {
+    /// Leaves out every step without which the history still `fails`, until each one is needed. Proptest goes through them
+    /// once, but a step can become superfluous when another one got simpler.
+    pub(crate) fn without_idle_steps(mut self, fails: impl Fn(&Self) -> bool) -> Self {
+        let mut at = 0;
+        while at < self.steps.len() {
+            let mut less = self.clone();
+            less.steps.remove(at);
+            if fails(&less) {
+                (self, at) = (less, 0);
+            } else {
+                at += 1;
+            }
+        }
+        self
+    }
+}
+
+/// Histories of up to `steps` steps.
+pub(crate) fn histories(steps: usize) -> impl Strategy<Value = History> {
+    let setup = (weighted(0.3), weighted(0.2))
+        .prop_map(|(confidential_keep, offline_only)| Setup { confidential_keep, offline_only });
+    (setup, vec(step(), 1..=steps)).prop_map(|(setup, steps)| History { setup, steps })
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let how = select(vec![Fault::Failed, Fault::Unavailable, Fault::LostAnswer, Fault::LostAnswer]);
+    let fault = prop_oneof![14 => Just(None), 1 => (1..=4_usize, how).prop_map(Some)];
+    (operation(), fault).prop_map(|(operation, fault)| Step { operation, fault })
+}
+
+fn operation() -> impl Strategy<Value = Operation> {
+    let asks = || prop_oneof![1 => scopes(), 2 => Just(Scopes::ALL)];
+    let approve = (client(), 0..SUBJECTS, asks(), asks());
+    let redeem = (back(), weighted(0.15), by(), proof());
+    let refresh = (back(), weighted(0.35), by(), prop_oneof![3 => Just(None), 1 => scopes().prop_map(Some)]);
+    let revoked = select(vec![Kind::Access, Kind::Access, Kind::Refresh, Kind::Code]);
+    prop_oneof![
+        12 => approve.prop_map(|(client, subject, asks, approves)| Operation::Approve { client, subject, asks, approves }),
+        1 => (client(), scopes()).prop_map(|(client, asks)| Operation::Deny { client, asks }),
+        2 => scopes().prop_map(|asks| Operation::ClientCredentials { asks }),
+        18 => redeem.prop_map(|(code, again, by, proof)| Operation::Redeem { code, again, by, proof }),
+        30 => refresh.prop_map(|(token, again, by, asks)| Operation::Refresh { token, again, by, asks }),
+        3 => (revoked, back(), by()).prop_map(|(kind, token, by)| Operation::RevokeToken { kind, token, by }),
+        2 => which().prop_map(Operation::RevokeGrants),
+        3 => (client(), change()).prop_map(|(client, change)| Operation::Change { client, change }),
+        17 => wait().prop_map(Operation::Wait),
+        5 => prop_oneof![1..8_usize, Just(1_000)].prop_map(|limit| Operation::Purge { limit }),
+    ]
+}
+
+fn client() -> impl Strategy<Value = usize> {
+    prop_oneof![2 => Just(0), 1 => 0..CLIENTS]
+}
+
+fn scopes() -> impl Strategy<Value = Scopes> {
+    (1..=Scopes::ALL.0).prop_map(Scopes)
+}
+
+fn back() -> impl Strategy<Value = usize> {
+    prop_oneof![4 => Just(0), 3 => 0..4_usize, 1 => 0..40_usize]
+}
+
+fn by() -> impl Strategy<Value = By> {
+    prop_oneof![18 => Just(By::Owner), 1 => Just(By::OwnerWithOldSecret), 1 => Just(By::Another)]
+}
+
+fn proof() -> impl Strategy<Value = Proof> {
+    let wrong = select(vec![Proof::NoVerifier, Proof::VerifierOfAnother, Proof::OtherRedirectUri]);
+    prop_oneof![12 => Just(Proof::Right), 1 => wrong]
+}
+
+fn which() -> impl Strategy<Value = Which> {
+    prop_oneof![
+        back().prop_map(Which::Grant),
+        (0..SUBJECTS, back()).prop_map(|(subject, grant)| Which::SubjectAndGrant(subject, grant)),
+        (0..SUBJECTS).prop_map(Which::Subject),
+        (0..CLIENTS).prop_map(Which::Client),
+        (0..SUBJECTS, 0..CLIENTS).prop_map(|(subject, client)| Which::SubjectAndClient(subject, client)),
+    ]
+}
+
+fn change() -> impl Strategy<Value = Change> {
+    let grants = select(vec![(true, true), (true, true), (true, false), (false, true)]);
+    prop_oneof![
+        2 => prop_oneof![scopes(), Just(Scopes::ALL)].prop_map(Change::Scope),
+        3 => grants.prop_map(|(code, refresh)| Change::Grants { code, refresh }),
+        2 => weighted(0.3).prop_map(Change::Brief),
+        3 => select(vec![0, MINUTE, HOUR]).prop_map(Change::Rotate),
+        1 => Just(Change::Remove),
+        5 => Just(Change::Register),
+    ]
+}
+
+/// Sums of these meet the ends of all lifetimes to the microsecond.
+fn wait() -> impl Strategy<Value = i64> {
+    let moments = [1, SECOND / 2, SECOND, 5 * SECOND, 10 * SECOND, 15 * SECOND, 20 * SECOND - 1, 30 * SECOND - 1];
+    let while_away = [30 * SECOND, MINUTE, 5 * MINUTE, 10 * MINUTE - 1, HOUR, 3 * HOUR];
+    let back = [-1, -SECOND, -10 * SECOND, -30 * SECOND, -MINUTE];
+    prop_oneof![12 => select(moments.to_vec()), 3 => select(while_away.to_vec()), 1 => select(back.to_vec())]
+}

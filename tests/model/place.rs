@@ -1,0 +1,91 @@
+//! Storages, each of them empty at the start of a history.
+
+use std::path::PathBuf;
+
+use grantor::MemoryStorage;
+use grantor::storage::{PostgresStorage, SqliteStorage};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+
+use crate::planted::{Bug, Planted};
+use crate::postgres::Postgres;
+
+/// Empties the tables, tokens before their grants.
+const EMPTY: &str = "DELETE FROM grantor_tokens; DELETE FROM grantor_grants; DELETE FROM grantor_clients";
+
+/// Where a history happens.
+pub(crate) trait Place {
+    type Storage;
+
+    /// The storage, with nothing in it.
+    async fn empty(&self) -> Self::Storage;
+}
+
+pub(crate) struct InMemory;
+
+impl Place for InMemory {
+    type Storage = MemoryStorage;
+
+    async fn empty(&self) -> MemoryStorage {
+        MemoryStorage::new()
+    }
+}
+
+/// In memory, with a bug in the storage unless it is one about failures.
+pub(crate) struct WithBug(pub(crate) Bug);
+
+impl Place for WithBug {
+    type Storage = Planted<MemoryStorage>;
+
+    async fn empty(&self) -> Planted<MemoryStorage> {
+        Planted::new(MemoryStorage::new(), Some(self.0).filter(|bug| !bug.is_about_failures()))
+    }
+}
+
+pub(crate) struct InSqlite {
+    storage: SqliteStorage,
+    folder: PathBuf,
+}
+
+impl InSqlite {
+    /// A file of this process. It need not outlive the machine, so nobody waits for the disk.
+    pub(crate) async fn new() -> Self {
+        let folder = std::env::temp_dir().join(format!("grantor-model-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let connect = SqliteConnectOptions::new().filename(folder.join("oauth.db")).create_if_missing(true);
+        let connect = connect.journal_mode(SqliteJournalMode::Wal).synchronous(SqliteSynchronous::Off);
+        let pool = SqlitePoolOptions::new().max_connections(2).connect_with(connect.foreign_keys(true)).await.unwrap();
+        Self { storage: SqliteStorage::with_pool(pool).await.unwrap(), folder }
+    }
+}
+
+impl Place for InSqlite {
+    type Storage = SqliteStorage;
+
+    async fn empty(&self) -> SqliteStorage {
+        sqlx::raw_sql(EMPTY).execute(self.storage.pool()).await.unwrap();
+        self.storage.clone()
+    }
+}
+
+impl Drop for InSqlite {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+pub(crate) struct InPostgres(PostgresStorage);
+
+impl InPostgres {
+    pub(crate) async fn new(server: &Postgres) -> Self {
+        Self(PostgresStorage::connect(&server.database().await).await.unwrap())
+    }
+}
+
+impl Place for InPostgres {
+    type Storage = PostgresStorage;
+
+    async fn empty(&self) -> PostgresStorage {
+        sqlx::raw_sql(EMPTY).execute(self.0.pool()).await.unwrap();
+        self.0.clone()
+    }
+}

@@ -1,0 +1,98 @@
+//! Looking for a history that the server and the model disagree about.
+
+use std::cell::RefCell;
+use std::fmt;
+
+use grantor::{ClientRegistry, Storage};
+use proptest::strategy::Strategy;
+use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
+use tokio::runtime::Runtime;
+
+use crate::operation::{History, histories};
+use crate::place::Place;
+use crate::planted::Bug;
+use crate::run::{Care, Tally, run};
+
+/// The longest history.
+const STEPS: usize = 100;
+
+/// What is searched, and how.
+pub(crate) struct Search<'a, P> {
+    pub(crate) runtime: &'a Runtime,
+    pub(crate) place: P,
+    pub(crate) bug: Option<Bug>,
+    pub(crate) care: Care,
+}
+
+/// A history that went wrong, as short and simple as it could be made.
+#[derive(Debug)]
+pub(crate) struct Found {
+    pub(crate) history: History,
+    reason: String,
+    seed: u64,
+}
+
+impl fmt::Display for Found {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}\nThe whole history, which GRANTOR_SEED={} finds again:\n{:?}", self.reason, self.seed, self.history)
+    }
+}
+
+impl<P: Place<Storage: Storage + ClientRegistry + Clone + 'static>> Search<'_, P> {
+    /// Runs histories until there were at least so many steps, and says how often what has happened. Each history has a seed of
+    /// its own, so that the one that goes wrong can be found again without the others.
+    pub(crate) fn run(&self, seed: u64, steps: usize) -> Result<Tally, Box<Found>> {
+        let mut tally = Tally::new();
+        for seed in seed.. {
+            for (what, count) in self.one(seed)? {
+                *tally.entry(what).or_default() += count;
+            }
+            if tally.values().sum::<usize>() >= steps {
+                break;
+            }
+        }
+        Ok(tally)
+    }
+
+    fn one(&self, seed: u64) -> Result<Tally, Box<Found>> {
+        let tally = RefCell::new(Tally::new());
+        let mut bytes = [0; 32];
+        bytes[..8].copy_from_slice(&seed.to_le_bytes());
+        let config = Config { failure_persistence: None, max_shrink_iters: 20_000, ..Config::default() };
+        let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
+        let tree = histories(STEPS).new_tree(&mut runner).expect("every draw makes a history");
+        let outcome = runner.run_one(tree, |history| match self.play(&history) {
+            Ok(counted) => {
+                tally.replace(counted);
+                Ok(())
+            }
+            Err(reason) => Err(TestCaseError::fail(reason)),
+        });
+        match outcome {
+            Ok(_) => Ok(tally.into_inner()),
+            Err(TestError::Fail(reason, history)) => Err(Box::new(self.shorten(history, seed, reason.message()))),
+            Err(TestError::Abort(reason)) => unreachable!("no history is rejected: {reason}"),
+        }
+    }
+
+    /// What proptest leaves, without the steps that are not needed any more. (A history that made the server panic is left as
+    /// it is.)
+    fn shorten(&self, history: History, seed: u64, reason: &str) -> Found {
+        let reason = RefCell::new(reason.to_owned());
+        let history = history.without_idle_steps(|less| match self.play(less) {
+            Ok(_) => false,
+            Err(its_reason) => {
+                reason.replace(its_reason);
+                true
+            }
+        });
+        Found { history, reason: reason.into_inner(), seed }
+    }
+
+    fn play(&self, history: &History) -> Result<Tally, String> {
+        if history.steps.is_empty() {
+            return Ok(Tally::new());
+        }
+        self.runtime.block_on(async { run(self.place.empty().await, history, self.bug, self.care).await })
+    }
+}

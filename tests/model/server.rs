@@ -1,0 +1,367 @@
+//! The real server, with clients and a storage that fails when it is told to.
+
+use grantor::client::{ClientCredential, ClientParts};
+use grantor::error::Error;
+use grantor::policy::{RefreshTokens, Rotation};
+use grantor::storage::{GrantSelector, RegistryError};
+use grantor::testing::{Fault, FaultyStorage, ISSUER, SeededEntropy, TestClock};
+use grantor::{
+    AccessToken, Approval, AuthorizationCode, AuthorizationRequest, AuthorizationServer, Authorize, Client, ClientId,
+    ClientRegistry, ClientSecret, CodeChallenge, CodeVerifier, GrantId, GrantType, IntrospectionRequest, Policy,
+    RefreshToken, RevocationRequest, Scope, Storage, Subject, TokenRequest, TokenResponse,
+};
+use time::{Duration, OffsetDateTime};
+
+use crate::model::{Lifetimes, Name, Time};
+use crate::operation::{CLIENTS, CONFIDENTIAL, Change, Kind, Operation, Proof, Scopes, Setup, Which};
+use crate::planted::{Bug, Planted};
+use crate::seen::Answered;
+
+/// The client that may look at every access token.
+pub(crate) const API: &str = "api";
+const API_SECRET: &str = "the-secret-of-the-api";
+
+/// A token that somebody holds.
+#[derive(Debug, Clone)]
+pub(crate) struct Held {
+    pub(crate) text: String,
+    pub(crate) client: usize,
+    pub(crate) grant: usize,
+    /// Whether it has brought other tokens.
+    pub(crate) used: bool,
+}
+
+pub(crate) struct Server<S> {
+    /// What the operations are done to.
+    pub(crate) server: AuthorizationServer,
+    /// The same, but nothing fails: to look at what became of it.
+    pub(crate) steady: AuthorizationServer,
+    pub(crate) storage: S,
+    pub(crate) faults: FaultyStorage<S>,
+    pub(crate) clock: TestClock,
+    pub(crate) start: OffsetDateTime,
+    /// Of the confidential client, the oldest first.
+    secrets: Vec<ClientSecret>,
+    entropy: SeededEntropy,
+}
+
+/// Who presents a token, and what is presented.
+pub(crate) struct Presented<'a> {
+    pub(crate) name: Name,
+    pub(crate) text: &'a str,
+    pub(crate) client: usize,
+    pub(crate) old_secret: bool,
+}
+
+pub(crate) fn client_id(client: usize) -> ClientId {
+    ClientId::new(format!("client-{client}")).unwrap()
+}
+
+pub(crate) fn subject(subject: usize) -> Subject {
+    Subject::new(["alice", "bob"][subject]).unwrap()
+}
+
+/// Where codes go: odd steps ask for another redirect URI than even ones.
+fn redirect_uri(of: usize) -> &'static str {
+    ["https://app.example/even", "https://app.example/odd"][of % 2]
+}
+
+/// No two steps have the same.
+fn verifier(of: usize) -> CodeVerifier {
+    CodeVerifier::new(format!("a-verifier-of-forty-three-characters-for-{of:06}"))
+}
+
+fn policy(setup: Setup) -> Policy {
+    let (mut policy, lifetimes) = (Policy::default(), Lifetimes::of(0, false));
+    policy.code_lifetime = Duration::microseconds(lifetimes.code);
+    policy.access_token_lifetime = Duration::microseconds(lifetimes.access);
+    policy.refresh_token_idle_lifetime = Duration::microseconds(lifetimes.idle);
+    policy.refresh_token_absolute_lifetime = Duration::microseconds(lifetimes.absolute);
+    if setup.confidential_keep {
+        policy.refresh_token_rotation = Rotation::PublicClients;
+    }
+    if setup.offline_only {
+        policy.refresh_tokens = RefreshTokens::OfflineAccess;
+    }
+    policy
+}
+
+impl<S: Storage + ClientRegistry + Clone + 'static> Server<S> {
+    /// Over an empty storage.
+    pub(crate) async fn new(storage: S, setup: Setup, bug: Option<Bug>) -> Self {
+        let (clock, faults, entropy) = (TestClock::default(), FaultyStorage::new(storage.clone()), SeededEntropy::new(1));
+        let start = grantor::Clock::now(&clock);
+        let server = build(Planted::new(faults.clone(), bug), setup, clock.clone(), entropy.clone());
+        let steady = build(storage.clone(), setup, clock.clone(), SeededEntropy::new(2));
+        let api = ClientCredential::secret(&ClientSecret::new(API_SECRET));
+        storage.register(Client::confidential(API, api).resource_server().build().unwrap()).await.unwrap();
+        let mut server = Self { server, steady, storage, faults, clock, start, secrets: Vec::new(), entropy };
+        for client in 0..CLIENTS {
+            server.register(client).await.unwrap();
+        }
+        server
+    }
+
+    pub(crate) fn now(&self) -> OffsetDateTime {
+        grantor::Clock::now(&self.clock)
+    }
+
+    pub(crate) fn since_start(&self, at: OffsetDateTime) -> Time {
+        Time::try_from((at - self.start).whole_microseconds()).unwrap()
+    }
+
+    async fn register(&mut self, number: usize) -> Result<(), RegistryError> {
+        let (id, uris) = (client_id(number), [redirect_uri(0), redirect_uri(1)]);
+        let client = if number == CONFIDENTIAL {
+            let secret = ClientSecret::generate(&self.entropy).unwrap();
+            let client = Client::confidential(id.as_str(), ClientCredential::secret(&secret)).client_credentials();
+            let client = client.authorization_code(uris).refresh_token().scope(Scopes::ALL.text()).build().unwrap();
+            self.storage.register(client).await?;
+            self.secrets = vec![secret];
+            return Ok(());
+        } else {
+            Client::public(id.as_str()).authorization_code(uris).refresh_token().scope(Scopes::ALL.text())
+        };
+        let grace = Duration::microseconds(Lifetimes::of(number, false).grace);
+        self.storage.register(client.lifetimes(|own| own.refresh_grace = Some(grace)).build().unwrap()).await
+    }
+
+    /// Carries an operation out, and says what the answer was.
+    pub(crate) async fn perform(
+        &mut self,
+        step: usize,
+        operation: &Operation,
+        presented: Option<Presented<'_>>,
+        grant: Option<GrantId>,
+    ) -> Answered {
+        match (operation, presented) {
+            (Operation::Approve { client, subject: user, asks, approves }, _) => {
+                let approval = Approval::by(subject(*user)).scope(approves.names());
+                self.authorize(step, *client, *asks, Some(approval)).await
+            }
+            (Operation::Deny { client, asks }, _) => self.authorize(step, *client, *asks, None).await,
+            (Operation::ClientCredentials { asks }, _) => {
+                let (asks, id) = (asks.text(), client_id(CONFIDENTIAL));
+                let request = TokenRequest::client_credentials().scope(&asks);
+                let request = request.client_secret_basic(id.as_str(), self.secrets.last().unwrap());
+                tokens(self.server.token_request(&request).await)
+            }
+            (Operation::Redeem { proof, .. }, Some(presented)) => self.redeem(&presented, *proof).await,
+            (Operation::Refresh { asks, .. }, Some(presented)) => self.refresh(&presented, *asks).await,
+            (Operation::RevokeToken { .. }, Some(presented)) => self.revoke_token(&presented).await,
+            (Operation::RevokeGrants(which), _) => {
+                let which = match (*which, grant) {
+                    (Which::Grant(_), Some(id)) => GrantSelector::Id(id),
+                    (Which::SubjectAndGrant(user, _), Some(id)) => GrantSelector::SubjectAndId(subject(user), id),
+                    (Which::Subject(user), _) => GrantSelector::Subject(subject(user)),
+                    (Which::Client(client), _) => GrantSelector::Client(client_id(client)),
+                    (Which::SubjectAndClient(user, client), _) => {
+                        GrantSelector::SubjectAndClient(subject(user), client_id(client))
+                    }
+                    _ => unreachable!("a single grant that is not there"),
+                };
+                self.server.revoke_grants(&which).await.map_or_else(refused, Answered::Count)
+            }
+            (Operation::Change { client, change }, _) => {
+                let changed = self.change(*client, *change).await;
+                changed.map_or_else(|error| Answered::Refused(word(&error).to_owned()), |()| Answered::Done)
+            }
+            (Operation::Wait(time), _) => {
+                self.clock.advance(Duration::microseconds(*time));
+                Answered::Done
+            }
+            (Operation::Purge { limit }, _) => {
+                let purged = self.server.purge(*limit).await;
+                purged.map_or_else(refused, |count| Answered::Count(count as u64))
+            }
+            _ => unreachable!("{operation:?} is about a token"),
+        }
+    }
+
+    /// Without an approval it is denied.
+    async fn authorize(&self, step: usize, client: usize, asks: Scopes, approval: Option<Approval>) -> Answered {
+        let (id, asks, challenge) = (client_id(client), asks.text(), CodeChallenge::s256(&verifier(step)));
+        let request = AuthorizationRequest::code(id.as_str()).redirect_uri(redirect_uri(step)).scope(&asks);
+        let request = request.code_challenge_s256(challenge.as_str());
+        let pending = match self.server.authorization_request(&request).await {
+            Authorize::Pending(pending) => pending,
+            Authorize::Respond(response) => return Answered::Refused(on_page(&response)),
+        };
+        let response = match approval {
+            Some(approval) => pending.approve(approval).await,
+            None => pending.deny(),
+        };
+        match (response.code(), response.error()) {
+            (Some(code), None) => Answered::Code(code.expose().to_owned()),
+            (None, Some(error)) => Answered::Refused(error.code().as_str().to_owned()),
+            both => unreachable!("{both:?}"),
+        }
+    }
+
+    /// The secret that a client shows, if it has one.
+    fn secret(&self, client: usize, old: bool) -> Option<&ClientSecret> {
+        let secrets = Some(&self.secrets).filter(|_| client == CONFIDENTIAL)?;
+        if old { secrets.first() } else { secrets.last() }
+    }
+
+    async fn redeem(&self, presented: &Presented<'_>, proof: Proof) -> Answered {
+        let (code, step) = (AuthorizationCode::new(presented.text), presented.name.0);
+        let (its_verifier, other_verifier) = (verifier(step), verifier(step + 1));
+        let request = TokenRequest::authorization_code(&code);
+        let uri = redirect_uri(step + usize::from(proof == Proof::OtherRedirectUri));
+        let request = request.redirect_uri(uri);
+        let request = match proof {
+            Proof::NoVerifier => request,
+            Proof::VerifierOfAnother => request.code_verifier(&other_verifier),
+            Proof::Right | Proof::OtherRedirectUri => request.code_verifier(&its_verifier),
+        };
+        self.token(presented, request).await
+    }
+
+    async fn refresh(&self, presented: &Presented<'_>, asks: Option<Scopes>) -> Answered {
+        let (token, asks) = (RefreshToken::new(presented.text), asks.map(Scopes::text));
+        let request = TokenRequest::refresh_token(&token);
+        let request = match &asks {
+            Some(asks) => request.scope(asks),
+            None => request,
+        };
+        self.token(presented, request).await
+    }
+
+    async fn token(&self, presented: &Presented<'_>, request: TokenRequest<'_>) -> Answered {
+        let id = client_id(presented.client);
+        let request = match self.secret(presented.client, presented.old_secret) {
+            Some(secret) => request.client_secret_basic(id.as_str().to_owned(), secret),
+            None => request.parameter("client_id", id.as_str().to_owned()),
+        };
+        tokens(self.server.token_request(&request).await)
+    }
+
+    async fn revoke_token(&self, presented: &Presented<'_>) -> Answered {
+        let (id, access, refresh) =
+            (client_id(presented.client), AccessToken::new(presented.text), RefreshToken::new(presented.text));
+        let request = match presented.name.1 {
+            Kind::Refresh => RevocationRequest::refresh_token(&refresh),
+            Kind::Access | Kind::Code => RevocationRequest::access_token(&access),
+        };
+        let request = match self.secret(presented.client, presented.old_secret) {
+            Some(secret) => request.client_secret_basic(id.as_str(), secret),
+            None => request.client_id(id.as_str()),
+        };
+        self.server.revocation_request(&request).await.map_or_else(refused, |()| Answered::Done)
+    }
+
+    async fn change(&mut self, number: usize, change: Change) -> Result<(), RegistryError> {
+        match change {
+            Change::Register => self.register(number).await,
+            Change::Remove => self.storage.remove(&client_id(number), self.now()).await,
+            Change::Rotate(overlap) => {
+                let secret = ClientSecret::generate(&self.entropy).unwrap();
+                let (new, end) = (ClientCredential::secret(&secret), self.now() + Duration::microseconds(overlap));
+                self.storage.rotate_credential(&client_id(number), new, end).await?;
+                self.secrets.push(secret);
+                Ok(())
+            }
+            _ => {
+                let found = self.storage.client(client_id(number).as_str()).await?;
+                let mut parts = found.ok_or(RegistryError::Unknown)?.parts().clone();
+                edit(&mut parts, number, change);
+                self.storage.update(Client::from_parts(parts)?).await
+            }
+        }
+    }
+
+    /// What the resource server is told about an access token, or a confidential client about its refresh token.
+    pub(crate) async fn introspect(&self, text: &str, by_owner: bool) -> Result<grantor::Introspection, Error> {
+        let (id, api_secret) = (client_id(CONFIDENTIAL), ClientSecret::new(API_SECRET));
+        let request = IntrospectionRequest::of(text);
+        let request = if by_owner {
+            request.client_secret_basic(id.as_str(), self.secrets.last().unwrap())
+        } else {
+            request.client_secret_basic(API, &api_secret)
+        };
+        self.steady.introspection_request(&request).await
+    }
+}
+
+fn build<S: Storage + grantor::ClientStore + 'static>(
+    storage: S,
+    setup: Setup,
+    clock: TestClock,
+    entropy: SeededEntropy,
+) -> AuthorizationServer {
+    let builder = AuthorizationServer::builder(ISSUER).storage(storage).policy(policy(setup));
+    let builder = Scopes::NAMES.iter().fold(builder, |builder, name| builder.scope(*name, "To do something"));
+    builder.clock(clock).entropy(entropy).build().unwrap()
+}
+
+fn edit(parts: &mut ClientParts, number: usize, change: Change) {
+    let grant = |name: &str| GrantType::new(name).unwrap();
+    match change {
+        Change::Scope(scope) => parts.scope = Some(Scope::parse(&scope.text()).unwrap()),
+        Change::Grants { code, refresh } => {
+            for (name, allowed) in [(GrantType::AUTHORIZATION_CODE, code), (GrantType::REFRESH_TOKEN, refresh)] {
+                if allowed { parts.grant_types.insert(grant(name)) } else { parts.grant_types.remove(name) };
+            }
+        }
+        Change::Brief(brief) => {
+            let new = Lifetimes::of(number, brief);
+            let own = &mut parts.lifetimes;
+            own.code = Some(Duration::microseconds(new.code));
+            own.access_token = Some(Duration::microseconds(new.access));
+            own.refresh_token_idle = Some(Duration::microseconds(new.idle));
+            own.refresh_token_absolute = Some(Duration::microseconds(new.absolute));
+            own.refresh_grace = Some(Duration::microseconds(new.grace));
+        }
+        Change::Rotate(_) | Change::Remove | Change::Register => unreachable!("{change:?} is no edit"),
+    }
+}
+
+fn tokens(result: Result<TokenResponse, Error>) -> Answered {
+    match result {
+        Ok(TokenResponse { access_token, refresh_token, scope, expires_in, .. }) => Answered::Tokens {
+            access: access_token.expose().to_owned(),
+            refresh: refresh_token.map(|token| token.expose().to_owned()),
+            scope: Scopes::read(scope.as_str()),
+            lasts: Time::try_from(expires_in.whole_microseconds()).unwrap(),
+        },
+        Err(error) => refused(error),
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "it is the end of an error")]
+fn refused(error: Error) -> Answered {
+    Answered::Refused(error.code().as_str().to_owned())
+}
+
+/// The error that the browser carries to the client, or what the page is about.
+fn on_page(response: &grantor::Response) -> String {
+    let carried = response.header("location").and_then(|location| {
+        let location = url::Url::parse(location).unwrap();
+        let error = location.query_pairs().find(|(name, _)| name == "error");
+        error.map(|(_, code)| code.into_owned())
+    });
+    carried.unwrap_or_else(|| match response.status() {
+        400 => "invalid_client".to_owned(),
+        500 => "server_error".to_owned(),
+        503 => "temporarily_unavailable".to_owned(),
+        status => format!("a page with status {status}"),
+    })
+}
+
+/// The error code of a request that meets this.
+pub(crate) const fn code_of(fault: Fault) -> &'static str {
+    match fault {
+        Fault::Failed => "server_error",
+        _ => "temporarily_unavailable",
+    }
+}
+
+const fn word(error: &RegistryError) -> &'static str {
+    match error {
+        RegistryError::Taken => "taken",
+        RegistryError::Unknown => "unknown",
+        RegistryError::Invalid(_) => "invalid",
+        _ => "failed",
+    }
+}
