@@ -3,106 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::operation::{Change, Kind, Operation, Proof, Scopes, Setup, Which};
 use crate::operation::{CLIENTS, CONFIDENTIAL};
-
-/// Microseconds since the history began.
-pub(crate) type Time = i64;
-
-const SECOND: Time = 1_000_000;
-
-/// A token is known by the step that issued it, a grant by the step that opened it.
-pub(crate) type Name = (usize, Kind);
-
-/// What an operation is about: a token, or a grant by its first one; and the client that presents it, with its oldest secret or its
-/// newest.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct About {
-    pub(crate) name: Name,
-    pub(crate) client: usize,
-    pub(crate) old_secret: bool,
-}
-
-/// What an operation should answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Answer {
-    Code(Name),
-    Tokens { access: Name, refresh: Option<Name>, scope: Scopes, lasts: Time },
-    Done,
-    Count(u64),
-    /// An OAuth error code, or what a registry says.
-    Refused(&'static str),
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Lifetimes {
-    pub(crate) code: Time,
-    pub(crate) access: Time,
-    pub(crate) idle: Time,
-    pub(crate) absolute: Time,
-    pub(crate) grace: Time,
-}
-
-impl Lifetimes {
-    /// Those of a client; the last one has no grace window.
-    pub(crate) fn of(client: usize, brief: bool) -> Self {
-        let grace = if client == 2 { 0 } else { 30 * SECOND };
-        let (code, access, idle, absolute) = if brief { (5, 20, 25, 90) } else { (60, 600, 3_600, 3 * 3_600) };
-        Self { code: code * SECOND, access: access * SECOND, idle: idle * SECOND, absolute: absolute * SECOND, grace }
-    }
-}
-
-#[derive(Debug, Clone, PartialEq)]
-struct Client {
-    registered: bool,
-    scope: Scopes,
-    may_use_codes: bool,
-    may_refresh: bool,
-    lifetimes: Lifetimes,
-    /// When each of its secrets ends, the oldest first.
-    secrets: Vec<Option<Time>>,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Grant {
-    pub(crate) client: usize,
-    pub(crate) subject: Option<usize>,
-    pub(crate) scope: Scopes,
-    pub(crate) opened: Time,
-    pub(crate) used: Time,
-    pub(crate) ends: Time,
-    pub(crate) revoked: Option<Time>,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Token {
-    pub(crate) grant: usize,
-    pub(crate) scope: Scopes,
-    pub(crate) ends: Time,
-    pub(crate) revoked: bool,
-    pub(crate) spent: Option<Spent>,
-    /// What was spent for it.
-    pub(crate) parent: Option<Name>,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Spent {
-    pub(crate) at: Time,
-    /// In which step: its successors are named after it.
-    by: usize,
-    /// Whether its successors can be had again.
-    pub(crate) seed: bool,
-}
-
-impl Grant {
-    pub(crate) fn is_live(&self, now: Time) -> bool {
-        self.revoked.is_none() && now < self.ends
-    }
-
-    pub(crate) fn can_be_purged(&self, now: Time) -> bool {
-        self.ends <= now || self.revoked.is_some_and(|at| at <= now)
-    }
-}
+use crate::operation::{Change, Kind, Operation, Proof, Scopes, Setup, Span, Which};
+use crate::state::{About, Answer, Client, Grant, Lifetimes, Name, SECOND, Spent, Time, Token};
 
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Model {
@@ -131,12 +34,13 @@ impl Model {
     /// Lets an operation happen and says what it should answer. (What a purge does is looked at, not foretold.)
     pub(crate) fn apply(&mut self, step: usize, operation: &Operation, about: Option<About>) -> Answer {
         let answer = match (operation, about) {
-            (Operation::Approve { client, subject, asks, approves }, _) => {
-                self.asks(*client, *asks, true).and_then(|()| self.approve(step, *client, *subject, asks.and(*approves)))
-            }
+            (Operation::Approve { client, subject, asks, approves }, _) => self
+                .asks(*client, *asks, true)
+                .and_then(|()| self.approve(step, *client, *subject, asks.and(*approves))),
             (Operation::Deny { client, asks }, _) => self.asks(*client, *asks, true).and(Err("access_denied")),
             (Operation::ClientCredentials { asks }, _) => {
-                let allowed = self.authenticate(CONFIDENTIAL, false).and_then(|()| self.asks(CONFIDENTIAL, *asks, false));
+                let allowed =
+                    self.authenticate(CONFIDENTIAL, false).and_then(|()| self.asks(CONFIDENTIAL, *asks, false));
                 allowed.map(|()| self.client_credentials(step, *asks))
             }
             (Operation::Redeem { proof, .. }, Some(about)) => self.redeem(step, about, *proof),
@@ -144,7 +48,8 @@ impl Model {
             (Operation::RevokeToken { .. }, Some(about)) => self.revoke_token(about),
             (Operation::RevokeGrants(which), about) => Ok(Answer::Count(self.revoke(*which, about.map(|a| a.name.0)))),
             (Operation::Change { client, change }, _) => self.change(*client, *change),
-            (Operation::Wait(time), _) => {
+            (Operation::Rotate(overlap), _) => self.rotate(*overlap),
+            (Operation::Wait(Span(time)), _) => {
                 self.now += time;
                 Ok(Answer::Done)
             }
@@ -281,18 +186,20 @@ impl Model {
         let stays = is_refresh && keeps;
         let gets_one = !stays && may_refresh && (!self.offline_only || Scopes::OFFLINE.is_within(grant.scope));
         let ends = if keeps { absolute } else { idle };
-        let refresh = gets_one
-            .then(|| self.issue((step, Kind::Refresh), token.grant, grant.scope, ends, Some(name)));
+        let refresh = gets_one.then(|| self.issue((step, Kind::Refresh), token.grant, grant.scope, ends, Some(name)));
         if !stays {
             let seed = is_refresh && lifetimes.grace > 0;
             self.tokens.get_mut(&name).unwrap().spent = Some(Spent { at: self.now, by: step, seed });
             // Whoever uses a token has received it.
             let before = token.parent.and_then(|parent| self.tokens.get_mut(&parent)?.spent.as_mut());
-            before.into_iter().for_each(|spent| spent.seed = false);
+            if let Some(spent) = before {
+                spent.seed = false;
+            }
         }
         let kept = self.grants.get_mut(&token.grant).unwrap();
         kept.used = kept.used.max(self.now);
-        kept.ends = kept.ends.max(self.now + lasts).max(if stays || gets_one { idle } else { 0 });
+        let ends = self.now + lasts;
+        kept.ends = kept.ends.max(ends).max(if stays || gets_one { idle } else { ends });
         Ok(Answer::Tokens { access, refresh, scope, lasts })
     }
 
@@ -334,29 +241,20 @@ impl Model {
                 self.revoke(Which::Client(number), None);
             }
             _ if !client.registered => return Err("unknown"),
-            Change::Rotate(_) if number != CONFIDENTIAL => return Err("invalid"),
             Change::Scope(scope) => client.scope = scope,
             Change::Grants { code, refresh } => (client.may_use_codes, client.may_refresh) = (code, refresh),
             Change::Brief(brief) => client.lifetimes = Lifetimes::of(number, brief),
-            Change::Rotate(overlap) => {
-                let end = self.now + overlap;
-                client.secrets.iter_mut().for_each(|old| *old = Some(old.map_or(end, |old| old.min(end))));
-                client.secrets.push(None);
-            }
         }
         Ok(Answer::Done)
     }
-}
 
-impl Client {
-    fn new(number: usize) -> Self {
-        Self {
-            registered: true,
-            scope: Scopes::ALL,
-            may_use_codes: true,
-            may_refresh: true,
-            lifetimes: Lifetimes::of(number, false),
-            secrets: if number == CONFIDENTIAL { vec![None] } else { Vec::new() },
+    fn rotate(&mut self, Span(overlap): Span) -> Result<Answer, &'static str> {
+        let (client, end) = (&mut self.clients[CONFIDENTIAL], self.now + overlap);
+        if !client.registered {
+            return Err("unknown");
         }
+        client.secrets.iter_mut().for_each(|old| *old = Some(old.map_or(end, |old| old.min(end))));
+        client.secrets.push(None);
+        Ok(Answer::Done)
     }
 }

@@ -107,8 +107,9 @@ impl<S: Storage> Storage for Planted<S> {
                 Arc::make_mut(&mut grant).revoked_at = None;
             }
             Some(Bug::NarrowsTheGrant) => {
-                let narrowed = memory.narrowed.get(&grant.id).cloned();
-                narrowed.into_iter().for_each(|scope| Arc::make_mut(&mut grant).scope = scope);
+                if let Some(scope) = memory.narrowed.get(&grant.id) {
+                    Arc::make_mut(&mut grant).scope = scope.clone();
+                }
             }
             Some(Bug::PurgesEvidence) => {
                 let is_gone = token.spent.is_some() && memory.purged.is_some_and(|at| token.expires_at <= at);
@@ -129,7 +130,6 @@ impl<S: Storage> Storage for Planted<S> {
 
     async fn exchange(&self, spend: &Spend, successors: &[StoredToken]) -> Result<Exchange, StorageError> {
         let (mut spend, mut successors) = (spend.clone(), successors.to_vec());
-        let grant = self.inner.find(&spend.token).await?.map(|(_, grant)| grant);
         match self.bug {
             Some(Bug::DoesNotSpend) => spend.consume = false,
             Some(Bug::ConsumesAlways) => spend.consume = true,
@@ -137,8 +137,9 @@ impl<S: Storage> Storage for Planted<S> {
             Some(Bug::DoesNotMoveTheEnd) => spend.grant_expires_at = spend.at,
             Some(Bug::LosesTheRefreshToken) => successors.retain(|token| token.kind != TokenKind::RefreshToken),
             Some(Bug::WidensTheAccessToken) => {
-                for token in &mut successors {
-                    token.scope = grant.as_ref().map_or_else(|| token.scope.clone(), |grant| grant.scope.clone());
+                let found = self.inner.find(&spend.token).await?;
+                for (token, (_, grant)) in successors.iter_mut().zip(found) {
+                    token.scope = grant.scope.clone();
                 }
             }
             Some(Bug::NarrowsTheGrant) => {

@@ -7,11 +7,12 @@ use grantor::testing::Fault;
 use grantor::{AccessToken, ClientRegistry, Grant, GrantId, Introspection, Storage};
 use time::OffsetDateTime;
 
-use crate::model::{About, Answer, Model, Name};
+use crate::model::Model;
 use crate::operation::{By, CLIENTS, CONFIDENTIAL, History, Kind, Operation, SUBJECTS, Scopes, Step, Which};
 use crate::planted::Bug;
 use crate::seen::{Answered, Left, Listed, Seen, Worth, title};
 use crate::server::{Held, Presented, Server, client_id, code_of, subject};
+use crate::state::{About, Answer, Name};
 
 /// How often what has happened.
 pub(crate) type Tally = BTreeMap<&'static str, usize>;
@@ -66,7 +67,9 @@ impl<S: Storage + ClientRegistry + Clone + 'static> Run<S> {
         let mut seen = Seen { grants: self.list(number).await?, ..Seen::default() };
         let touched = self.touched(&before, about);
         for (name, held) in &self.held {
-            if (thorough || touched.contains(&held.grant)) && let Some(worth) = self.worth(*name, held, thorough).await? {
+            if (thorough || touched.contains(&held.grant))
+                && let Some(worth) = self.worth(*name, held, thorough).await?
+            {
                 seen.tokens.insert(*name, worth);
             }
         }
@@ -167,9 +170,10 @@ impl<S: Storage + ClientRegistry + Clone + 'static> Run<S> {
     fn hold(&mut self, about: Option<About>, answered: &Answered, answer: &Answer) {
         let named = match (answered, answer) {
             (Answered::Code(code), Answer::Code(name)) => vec![(name, code)],
-            (Answered::Tokens { access, refresh, .. }, Answer::Tokens { access: its_access, refresh: its_refresh, .. }) => {
-                its_refresh.iter().zip(refresh).chain([(its_access, access)]).collect()
-            }
+            (
+                Answered::Tokens { access, refresh, .. },
+                Answer::Tokens { access: its_access, refresh: its_refresh, .. },
+            ) => its_refresh.iter().zip(refresh).chain([(its_access, access)]).collect(),
             _ => return,
         };
         if let Some(presented) = about.and_then(|about| self.held.get_mut(&about.name)) {
@@ -224,7 +228,9 @@ impl<S: Storage + ClientRegistry + Clone + 'static> Run<S> {
         let users = (0..SUBJECTS).map(|user| GrantSelector::Subject(subject(user)));
         for which in users.chain([GrantSelector::Client(client_id(CONFIDENTIAL))]) {
             let grants = self.pages(&which).await?;
-            if !grants.iter().all(|grant| which.selects(grant)) || !grants.is_sorted_by(|a, b| a.opened_at >= b.opened_at) {
+            if !grants.iter().all(|grant| which.selects(grant))
+                || !grants.is_sorted_by(|a, b| a.opened_at >= b.opened_at)
+            {
                 return Err(format!("the list of {which:?} is {grants:?}"));
             }
             listed.extend(grants.iter().map(|grant| (grant.id, self.listed(grant))));
@@ -361,7 +367,7 @@ impl<S: Storage + ClientRegistry + Clone + 'static> Run<S> {
             (Operation::Refresh { .. }, _) => "refresh refused",
             (Operation::RevokeToken { .. }, Answered::Done) => "token revoked",
             (Operation::RevokeGrants(_), Answered::Count(1..)) => "grants revoked",
-            (Operation::Change { .. }, Answered::Done) => "client changed",
+            (Operation::Change { .. } | Operation::Rotate(_), Answered::Done) => "client changed",
             (Operation::Wait(_), _) => "time passed",
             _ => "something else refused",
         };

@@ -13,15 +13,14 @@ use crate::place::Place;
 use crate::planted::Bug;
 use crate::run::{Care, Tally, run};
 
-/// The longest history.
-const STEPS: usize = 100;
-
 /// What is searched, and how.
 pub(crate) struct Search<'a, P> {
     pub(crate) runtime: &'a Runtime,
     pub(crate) place: P,
     pub(crate) bug: Option<Bug>,
     pub(crate) care: Care,
+    /// The steps of the longest history.
+    pub(crate) longest: usize,
 }
 
 /// A history that went wrong, as short and simple as it could be made.
@@ -29,12 +28,16 @@ pub(crate) struct Search<'a, P> {
 pub(crate) struct Found {
     pub(crate) history: History,
     reason: String,
-    seed: u64,
+    pub(crate) seed: u64,
 }
 
 impl fmt::Display for Found {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}\nThe whole history, which GRANTOR_SEED={} finds again:\n{:?}", self.reason, self.seed, self.history)
+        write!(
+            f,
+            "{}\nThe whole history, which GRANTOR_SEED={} finds again:\n{:?}",
+            self.reason, self.seed, self.history
+        )
     }
 }
 
@@ -60,7 +63,7 @@ impl<P: Place<Storage: Storage + ClientRegistry + Clone + 'static>> Search<'_, P
         bytes[..8].copy_from_slice(&seed.to_le_bytes());
         let config = Config { failure_persistence: None, max_shrink_iters: 20_000, ..Config::default() };
         let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
-        let tree = histories(STEPS).new_tree(&mut runner).expect("every draw makes a history");
+        let tree = histories(self.longest).new_tree(&mut runner).expect("every draw makes a history");
         let outcome = runner.run_one(tree, |history| match self.play(&history) {
             Ok(counted) => {
                 tally.replace(counted);
@@ -75,11 +78,10 @@ impl<P: Place<Storage: Storage + ClientRegistry + Clone + 'static>> Search<'_, P
         }
     }
 
-    /// What proptest leaves, without the steps that are not needed any more. (A history that made the server panic is left as
-    /// it is.)
+    /// Makes what proptest leaves still smaller. (A history that makes the server panic is left as it is.)
     fn shorten(&self, history: History, seed: u64, reason: &str) -> Found {
         let reason = RefCell::new(reason.to_owned());
-        let history = history.without_idle_steps(|less| match self.play(less) {
+        let history = history.smallest(|less| match self.play(less) {
             Ok(_) => false,
             Err(its_reason) => {
                 reason.replace(its_reason);

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use grantor::GrantId;
 
-use crate::model::{Answer, Grant, Model, Name, Time, Token};
+use crate::model::Model;
 use crate::operation::{Kind, Scopes};
+use crate::state::{Answer, Grant, Name, Time, Token};
 
 /// What a live token is worth.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,7 +59,12 @@ pub(crate) struct Left {
 impl Answered {
     /// Whether it is the answer that was expected. `text` is that of a token that was seen before: it must be the same one again;
     /// any other must be new, which is what `is_new` is asked.
-    pub(crate) fn is(&self, expected: &Answer, text: impl Fn(Name) -> Option<String>, is_new: impl Fn(&str) -> bool) -> bool {
+    pub(crate) fn is(
+        &self,
+        expected: &Answer,
+        text: impl Fn(Name) -> Option<String>,
+        is_new: impl Fn(&str) -> bool,
+    ) -> bool {
         let same = |seen: &str, name: Name| text(name).map_or_else(|| is_new(seen), |known| known == seen);
         match (self, expected) {
             (Self::Code(code), Answer::Code(name)) => same(code, *name),
@@ -97,7 +103,8 @@ impl Model {
             }
         }
         let mut listed: Vec<_> = seen.grants.values().cloned().collect();
-        let mut expected: Vec<_> = self.grants.values().filter(|grant| grant.is_live(self.now)).map(listed_as).collect();
+        let mut expected: Vec<_> =
+            self.grants.values().filter(|grant| grant.is_live(self.now)).map(listed_as).collect();
         listed.sort();
         expected.sort();
         (listed != expected).then(|| format!("the live grants are {listed:?}, not {expected:?}"))
@@ -117,7 +124,9 @@ impl Model {
         let before = self.clone();
         for (number, is_there) in &left.grants {
             let Some(grant) = self.grants.get_mut(number).filter(|grant| grant.revoked.is_none()) else { continue };
-            must_be_right(*is_there, grant.can_be_purged(before.now), complete, || format!("the grant of step {number}"))?;
+            must_be_right(*is_there, grant.can_be_purged(before.now), complete, || {
+                format!("the grant of step {number}")
+            })?;
             if !is_there {
                 grant.revoked = Some(grant.ends);
             }

@@ -12,10 +12,10 @@ use grantor::{
 };
 use time::{Duration, OffsetDateTime};
 
-use crate::model::{Lifetimes, Name, Time};
-use crate::operation::{CLIENTS, CONFIDENTIAL, Change, Kind, Operation, Proof, Scopes, Setup, Which};
+use crate::operation::{CLIENTS, CONFIDENTIAL, Change, Kind, Operation, Proof, Scopes, Setup, Span, Which};
 use crate::planted::{Bug, Planted};
 use crate::seen::Answered;
+use crate::state::{Lifetimes, Name, Time};
 
 /// The client that may look at every access token.
 pub(crate) const API: &str = "api";
@@ -33,7 +33,7 @@ pub(crate) struct Held {
 
 pub(crate) struct Server<S> {
     /// What the operations are done to.
-    pub(crate) server: AuthorizationServer,
+    pub(crate) tested: AuthorizationServer,
     /// The same, but nothing fails: to look at what became of it.
     pub(crate) steady: AuthorizationServer,
     pub(crate) storage: S,
@@ -89,13 +89,14 @@ fn policy(setup: Setup) -> Policy {
 impl<S: Storage + ClientRegistry + Clone + 'static> Server<S> {
     /// Over an empty storage.
     pub(crate) async fn new(storage: S, setup: Setup, bug: Option<Bug>) -> Self {
-        let (clock, faults, entropy) = (TestClock::default(), FaultyStorage::new(storage.clone()), SeededEntropy::new(1));
+        let (clock, faults, entropy) =
+            (TestClock::default(), FaultyStorage::new(storage.clone()), SeededEntropy::new(1));
         let start = grantor::Clock::now(&clock);
-        let server = build(Planted::new(faults.clone(), bug), setup, clock.clone(), entropy.clone());
+        let tested = build(Planted::new(faults.clone(), bug), setup, clock.clone(), entropy.clone());
         let steady = build(storage.clone(), setup, clock.clone(), SeededEntropy::new(2));
         let api = ClientCredential::secret(&ClientSecret::new(API_SECRET));
         storage.register(Client::confidential(API, api).resource_server().build().unwrap()).await.unwrap();
-        let mut server = Self { server, steady, storage, faults, clock, start, secrets: Vec::new(), entropy };
+        let mut server = Self { tested, steady, storage, faults, clock, start, secrets: Vec::new(), entropy };
         for client in 0..CLIENTS {
             server.register(client).await.unwrap();
         }
@@ -144,7 +145,7 @@ impl<S: Storage + ClientRegistry + Clone + 'static> Server<S> {
                 let (asks, id) = (asks.text(), client_id(CONFIDENTIAL));
                 let request = TokenRequest::client_credentials().scope(&asks);
                 let request = request.client_secret_basic(id.as_str(), self.secrets.last().unwrap());
-                tokens(self.server.token_request(&request).await)
+                tokens(self.tested.token_request(&request).await)
             }
             (Operation::Redeem { proof, .. }, Some(presented)) => self.redeem(&presented, *proof).await,
             (Operation::Refresh { asks, .. }, Some(presented)) => self.refresh(&presented, *asks).await,
@@ -160,18 +161,16 @@ impl<S: Storage + ClientRegistry + Clone + 'static> Server<S> {
                     }
                     _ => unreachable!("a single grant that is not there"),
                 };
-                self.server.revoke_grants(&which).await.map_or_else(refused, Answered::Count)
+                self.tested.revoke_grants(&which).await.map_or_else(refused, Answered::Count)
             }
-            (Operation::Change { client, change }, _) => {
-                let changed = self.change(*client, *change).await;
-                changed.map_or_else(|error| Answered::Refused(word(&error).to_owned()), |()| Answered::Done)
-            }
-            (Operation::Wait(time), _) => {
+            (Operation::Change { client, change }, _) => changed(self.change(*client, *change).await),
+            (Operation::Rotate(overlap), _) => changed(self.rotate(*overlap).await),
+            (Operation::Wait(Span(time)), _) => {
                 self.clock.advance(Duration::microseconds(*time));
                 Answered::Done
             }
             (Operation::Purge { limit }, _) => {
-                let purged = self.server.purge(*limit).await;
+                let purged = self.tested.purge(*limit).await;
                 purged.map_or_else(refused, |count| Answered::Count(count as u64))
             }
             _ => unreachable!("{operation:?} is about a token"),
@@ -183,7 +182,7 @@ impl<S: Storage + ClientRegistry + Clone + 'static> Server<S> {
         let (id, asks, challenge) = (client_id(client), asks.text(), CodeChallenge::s256(&verifier(step)));
         let request = AuthorizationRequest::code(id.as_str()).redirect_uri(redirect_uri(step)).scope(&asks);
         let request = request.code_challenge_s256(challenge.as_str());
-        let pending = match self.server.authorization_request(&request).await {
+        let pending = match self.tested.authorization_request(&request).await {
             Authorize::Pending(pending) => pending,
             Authorize::Respond(response) => return Answered::Refused(on_page(&response)),
         };
@@ -234,7 +233,7 @@ impl<S: Storage + ClientRegistry + Clone + 'static> Server<S> {
             Some(secret) => request.client_secret_basic(id.as_str().to_owned(), secret),
             None => request.parameter("client_id", id.as_str().to_owned()),
         };
-        tokens(self.server.token_request(&request).await)
+        tokens(self.tested.token_request(&request).await)
     }
 
     async fn revoke_token(&self, presented: &Presented<'_>) -> Answered {
@@ -248,20 +247,13 @@ impl<S: Storage + ClientRegistry + Clone + 'static> Server<S> {
             Some(secret) => request.client_secret_basic(id.as_str(), secret),
             None => request.client_id(id.as_str()),
         };
-        self.server.revocation_request(&request).await.map_or_else(refused, |()| Answered::Done)
+        self.tested.revocation_request(&request).await.map_or_else(refused, |()| Answered::Done)
     }
 
     async fn change(&mut self, number: usize, change: Change) -> Result<(), RegistryError> {
         match change {
             Change::Register => self.register(number).await,
             Change::Remove => self.storage.remove(&client_id(number), self.now()).await,
-            Change::Rotate(overlap) => {
-                let secret = ClientSecret::generate(&self.entropy).unwrap();
-                let (new, end) = (ClientCredential::secret(&secret), self.now() + Duration::microseconds(overlap));
-                self.storage.rotate_credential(&client_id(number), new, end).await?;
-                self.secrets.push(secret);
-                Ok(())
-            }
             _ => {
                 let found = self.storage.client(client_id(number).as_str()).await?;
                 let mut parts = found.ok_or(RegistryError::Unknown)?.parts().clone();
@@ -269,6 +261,14 @@ impl<S: Storage + ClientRegistry + Clone + 'static> Server<S> {
                 self.storage.update(Client::from_parts(parts)?).await
             }
         }
+    }
+
+    async fn rotate(&mut self, Span(overlap): Span) -> Result<(), RegistryError> {
+        let secret = ClientSecret::generate(&self.entropy).unwrap();
+        let (new, end) = (ClientCredential::secret(&secret), self.now() + Duration::microseconds(overlap));
+        self.storage.rotate_credential(&client_id(CONFIDENTIAL), new, end).await?;
+        self.secrets.push(secret);
+        Ok(())
     }
 
     /// What the resource server is told about an access token, or a confidential client about its refresh token.
@@ -301,7 +301,11 @@ fn edit(parts: &mut ClientParts, number: usize, change: Change) {
         Change::Scope(scope) => parts.scope = Some(Scope::parse(&scope.text()).unwrap()),
         Change::Grants { code, refresh } => {
             for (name, allowed) in [(GrantType::AUTHORIZATION_CODE, code), (GrantType::REFRESH_TOKEN, refresh)] {
-                if allowed { parts.grant_types.insert(grant(name)) } else { parts.grant_types.remove(name) };
+                if allowed {
+                    parts.grant_types.insert(grant(name))
+                } else {
+                    parts.grant_types.remove(name)
+                };
             }
         }
         Change::Brief(brief) => {
@@ -313,7 +317,7 @@ fn edit(parts: &mut ClientParts, number: usize, change: Change) {
             own.refresh_token_absolute = Some(Duration::microseconds(new.absolute));
             own.refresh_grace = Some(Duration::microseconds(new.grace));
         }
-        Change::Rotate(_) | Change::Remove | Change::Register => unreachable!("{change:?} is no edit"),
+        Change::Remove | Change::Register => unreachable!("{change:?} is no edit"),
     }
 }
 
@@ -357,11 +361,12 @@ pub(crate) const fn code_of(fault: Fault) -> &'static str {
     }
 }
 
-const fn word(error: &RegistryError) -> &'static str {
-    match error {
-        RegistryError::Taken => "taken",
-        RegistryError::Unknown => "unknown",
-        RegistryError::Invalid(_) => "invalid",
-        _ => "failed",
-    }
+fn changed(result: Result<(), RegistryError>) -> Answered {
+    let word = match result {
+        Ok(()) => return Answered::Done,
+        Err(RegistryError::Taken) => "taken",
+        Err(RegistryError::Unknown) => "unknown",
+        Err(error) => unreachable!("{error:?}"),
+    };
+    Answered::Refused(word.to_owned())
 }
