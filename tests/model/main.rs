@@ -113,6 +113,7 @@ const BUGS: &[(Bug, usize)] = &[
     (Bug::FindsRevokedTokensLive, 2),
     (Bug::FindsRevokedGrantsLive, 3),
     (Bug::DoesNotSpend, 3),
+    (Bug::PanicsAtARefresh, 3),
     (Bug::ConsumesAlways, 3),
     (Bug::LosesTheRefreshToken, 3),
     (Bug::WidensTheAccessToken, 3),

@@ -67,11 +67,14 @@ impl Model {
 
     fn asks(&self, client: usize, scope: Scopes, for_code: bool) -> Result<(), &'static str> {
         let client = &self.clients[client];
-        match () {
-            () if !client.registered => Err("invalid_client"),
-            () if for_code && !client.may_use_codes => Err("unauthorized_client"),
-            () if !scope.is_within(client.scope) => Err("invalid_scope"),
-            () => Ok(()),
+        if !client.registered {
+            Err("invalid_client")
+        } else if for_code && !client.may_use_codes {
+            Err("unauthorized_client")
+        } else if scope.is_within(client.scope) {
+            Ok(())
+        } else {
+            Err("invalid_scope")
         }
     }
 
@@ -115,12 +118,13 @@ impl Model {
             return Err("unauthorized_client");
         }
         let (code, grant) = self.usable(about)?;
-        match () {
-            () if proof != Proof::Right => Err(INVALID_GRANT),
-            () if code.spent.is_some() => self.end(code.grant),
-            () if self.now >= code.ends => Err(INVALID_GRANT),
-            () => self.exchange(step, about.name, &code, &grant, grant.scope),
+        if proof == Proof::Right && code.spent.is_some() {
+            return self.end(code.grant);
         }
+        if proof != Proof::Right || self.now >= code.ends {
+            return Err(INVALID_GRANT);
+        }
+        self.exchange(step, about.name, &code, &grant, grant.scope)
     }
 
     fn refresh(&mut self, step: usize, about: About, asks: Option<Scopes>) -> Result<Answer, &'static str> {
@@ -134,19 +138,24 @@ impl Model {
         if let Some(spent) = &token.spent {
             let grace = lifetimes.grace.min(lifetimes.access).min(lifetimes.idle);
             let age = self.now - spent.at;
-            return match () {
-                () if grace > 0 && age <= -grace => Err(INVALID_GRANT),
-                () if grace > 0 && age < grace && spent.seed => self.again(spent.by, scope),
-                () => self.end(token.grant),
+            if grace > 0 && age <= -grace {
+                return Err(INVALID_GRANT);
+            }
+            return if grace > 0 && age < grace && spent.seed {
+                self.again(spent.by, scope)
+            } else {
+                self.end(token.grant)
             };
         }
         // A token that is not replaced has no idle limit of its own.
         let idle = (grant.used + lifetimes.idle).min(grant.opened + lifetimes.absolute);
-        match () {
-            () if self.now >= token.ends || self.now >= idle => Err(INVALID_GRANT),
-            () if !scope.is_within(grant.scope) => Err("invalid_scope"),
-            () => self.exchange(step, about.name, &token, &grant, scope),
+        if self.now >= token.ends || self.now >= idle {
+            return Err(INVALID_GRANT);
         }
+        if !scope.is_within(grant.scope) {
+            return Err("invalid_scope");
+        }
+        self.exchange(step, about.name, &token, &grant, scope)
     }
 
     /// The same answer once more, while what it gave is as it was.

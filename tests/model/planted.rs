@@ -20,6 +20,7 @@ pub(crate) enum Bug {
     FindsRevokedTokensLive,
     FindsRevokedGrantsLive,
     DoesNotSpend,
+    PanicsAtARefresh,
     ConsumesAlways,
     LosesTheRefreshToken,
     WidensTheAccessToken,
@@ -132,6 +133,7 @@ impl<S: Storage> Storage for Planted<S> {
         let (mut spend, mut successors) = (spend.clone(), successors.to_vec());
         match self.bug {
             Some(Bug::DoesNotSpend) => spend.consume = false,
+            Some(Bug::PanicsAtARefresh) => assert_ne!(spend.kind, TokenKind::RefreshToken),
             Some(Bug::ConsumesAlways) => spend.consume = true,
             Some(Bug::KeepsNoSeed) => spend.seed = None,
             Some(Bug::DoesNotMoveTheEnd) => spend.grant_expires_at = spend.at,

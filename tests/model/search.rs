@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::fmt;
+use std::panic::{self, AssertUnwindSafe};
 
 use grantor::{ClientRegistry, Storage};
 use proptest::strategy::Strategy;
@@ -78,7 +79,7 @@ impl<P: Place<Storage: Storage + ClientRegistry + Clone + 'static>> Search<'_, P
         }
     }
 
-    /// Makes what proptest leaves still smaller. (A history that makes the server panic is left as it is.)
+    /// Makes what proptest leaves still smaller.
     fn shorten(&self, history: History, seed: u64, reason: &str) -> Found {
         let reason = RefCell::new(reason.to_owned());
         let history = history.smallest(|less| match self.play(less) {
@@ -95,6 +96,11 @@ impl<P: Place<Storage: Storage + ClientRegistry + Clone + 'static>> Search<'_, P
         if history.steps.is_empty() {
             return Ok(Tally::new());
         }
-        self.runtime.block_on(async { run(self.place.empty().await, history, self.bug, self.care).await })
+        let play =
+            || self.runtime.block_on(async { run(self.place.empty().await, history, self.bug, self.care).await });
+        panic::catch_unwind(AssertUnwindSafe(play)).unwrap_or_else(|panicked| {
+            let text = panicked.downcast_ref::<String>().map(String::as_str);
+            Err(format!("a panic: {}", text.or_else(|| panicked.downcast_ref().copied()).unwrap_or("without a text")))
+        })
     }
 }
