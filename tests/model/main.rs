@@ -96,7 +96,7 @@ fn memory_storage_does_what_the_model_says() {
 fn sqlite_does_what_the_model_says() {
     let runtime = runtime();
     let place = runtime.block_on(InSqlite::new());
-    must_be_rich(&search("SQLite", place, &runtime, 25, sized(2_000, 200_000, is_long())));
+    must_be_rich(&search("SQLite", place, &runtime, 25, sized(1_500, 200_000, is_long())));
 }
 
 #[test]
@@ -104,7 +104,7 @@ fn postgresql_does_what_the_model_says() {
     let Some(server) = Postgres::get() else { return };
     let runtime = runtime();
     let place = runtime.block_on(InPostgres::new(server));
-    must_be_rich(&search("PostgreSQL", place, &runtime, 25, sized(2_000, 200_000, is_long())));
+    must_be_rich(&search("PostgreSQL", place, &runtime, 25, sized(1_500, 200_000, is_long())));
 }
 
 /// The bugs that can be planted, and how many steps it takes to show each of them.
