@@ -12,6 +12,7 @@ pub(crate) struct Model {
     pub(crate) now: Time,
     offline_only: bool,
     confidential_keep: bool,
+    brief: bool,
     clients: Vec<Client>,
     pub(crate) grants: BTreeMap<usize, Grant>,
     pub(crate) tokens: BTreeMap<Name, Token>,
@@ -25,7 +26,8 @@ impl Model {
             now: 0,
             offline_only: setup.offline_only,
             confidential_keep: setup.confidential_keep,
-            clients: (0..CLIENTS).map(Client::new).collect(),
+            brief: setup.brief,
+            clients: (0..CLIENTS).map(|number| Client::new(number, setup.brief)).collect(),
             grants: BTreeMap::new(),
             tokens: BTreeMap::new(),
         }
@@ -244,7 +246,7 @@ impl Model {
         let client = &mut self.clients[number];
         match change {
             Change::Register if client.registered => return Err("taken"),
-            Change::Register => *client = Client::new(number),
+            Change::Register => *client = Client::new(number, self.brief),
             Change::Remove => {
                 client.registered = false;
                 self.revoke(Which::Client(number), None);

@@ -76,6 +76,8 @@ pub(crate) struct Setup {
     pub(crate) confidential_keep: bool,
     /// Whether only `offline_access` brings a refresh token.
     pub(crate) offline_only: bool,
+    /// Whether what a client gets lasts for seconds only, unless the client is changed.
+    pub(crate) brief: bool,
 }
 
 /// One operation, during which the storage may fail: at its n-th call, in this way.
@@ -264,8 +266,8 @@ impl History {
 
 /// Histories of up to `steps` steps.
 pub(crate) fn histories(steps: usize) -> impl Strategy<Value = History> {
-    let setup = (weighted(0.3), weighted(0.2))
-        .prop_map(|(confidential_keep, offline_only)| Setup { confidential_keep, offline_only });
+    let setup = (weighted(0.3), weighted(0.2), weighted(0.4))
+        .prop_map(|(confidential_keep, offline_only, brief)| Setup { confidential_keep, offline_only, brief });
     (setup, vec(step(), 1..=steps)).prop_map(|(setup, steps)| History { setup, steps })
 }
 
@@ -332,7 +334,7 @@ fn change() -> impl Strategy<Value = Change> {
     prop_oneof![
         2 => prop_oneof![scopes(), Just(Scopes::ALL)].prop_map(Change::Scope),
         3 => grants.prop_map(|(code, refresh)| Change::Grants { code, refresh }),
-        2 => weighted(0.3).prop_map(Change::Brief),
+        3 => any::<bool>().prop_map(Change::Brief),
         1 => Just(Change::Remove),
         5 => Just(Change::Register),
     ]
@@ -340,8 +342,8 @@ fn change() -> impl Strategy<Value = Change> {
 
 /// Sums of these meet the ends of all lifetimes to the microsecond.
 fn wait() -> impl Strategy<Value = Span> {
-    let moments = [1, SECOND / 2, SECOND, 5 * SECOND, 10 * SECOND, 15 * SECOND, 20 * SECOND - 1, 30 * SECOND - 1];
-    let while_away = [30 * SECOND, MINUTE, 5 * MINUTE, 10 * MINUTE - 1, HOUR, 3 * HOUR];
+    let moments = [1, SECOND / 2, SECOND, 5 * SECOND, 10 * SECOND, 15 * SECOND, 20 * SECOND - 1, 30 * SECOND];
+    let while_away = [30 * SECOND - 1, MINUTE, 5 * MINUTE, 10 * MINUTE - 1, HOUR, 3 * HOUR];
     let back = [-1, -SECOND, -10 * SECOND, -30 * SECOND, -MINUTE];
     prop_oneof![12 => select(moments.to_vec()), 3 => select(while_away.to_vec()), 1 => select(back.to_vec())]
         .prop_map(Span)

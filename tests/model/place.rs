@@ -1,9 +1,10 @@
 //! Storages, each of them empty at the start of a history.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use grantor::MemoryStorage;
-use grantor::storage::{PostgresStorage, SqliteStorage};
+use grantor::storage::{PostgresOptions, PostgresStorage, SqliteOptions, SqliteStorage};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 
 use crate::planted::{Bug, Planted};
@@ -11,6 +12,9 @@ use crate::postgres::Postgres;
 
 /// Empties the tables, tokens before their grants.
 const EMPTY: &str = "DELETE FROM grantor_tokens; DELETE FROM grantor_grants; DELETE FROM grantor_clients";
+
+/// How long a step of a database may take, even on a machine that is busy with other things: a history is not about that.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// Where a history happens.
 pub(crate) trait Place {
@@ -52,9 +56,15 @@ impl InSqlite {
         let folder = std::env::temp_dir().join(format!("grantor-model-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
         let connect = SqliteConnectOptions::new().filename(folder.join("oauth.db")).create_if_missing(true);
-        let connect = connect.journal_mode(SqliteJournalMode::Wal).synchronous(SqliteSynchronous::Off);
-        let pool = SqlitePoolOptions::new().max_connections(2).connect_with(connect.foreign_keys(true)).await.unwrap();
-        Self { storage: SqliteStorage::with_pool(pool).await.unwrap(), folder }
+        let connect =
+            connect.busy_timeout(PATIENCE).journal_mode(SqliteJournalMode::Wal).synchronous(SqliteSynchronous::Off);
+        let pool = SqlitePoolOptions::new()
+            .max_connections(2)
+            .acquire_timeout(PATIENCE)
+            .connect_with(connect.foreign_keys(true))
+            .await
+            .unwrap();
+        Self { storage: SqliteOptions::new().timeout(PATIENCE).with_pool(pool).await.unwrap(), folder }
     }
 }
 
@@ -77,7 +87,7 @@ pub(crate) struct InPostgres(PostgresStorage);
 
 impl InPostgres {
     pub(crate) async fn new(server: &Postgres) -> Self {
-        Self(PostgresStorage::connect(&server.database().await).await.unwrap())
+        Self(PostgresOptions::new().timeout(PATIENCE).connect(&server.database().await).await.unwrap())
     }
 }
 

@@ -30,6 +30,8 @@ pub(crate) struct Found {
     pub(crate) history: History,
     reason: String,
     pub(crate) seed: u64,
+    /// Whether it went wrong once more when it was as short as this.
+    recurs: bool,
 }
 
 impl fmt::Display for Found {
@@ -38,7 +40,12 @@ impl fmt::Display for Found {
             f,
             "{}\nThe whole history, which GRANTOR_SEED={} finds again:\n{:?}",
             self.reason, self.seed, self.history
-        )
+        )?;
+        if self.recurs {
+            Ok(())
+        } else {
+            f.write_str("\nIt did not go wrong again when it was repeated: it depends on something else, too.")
+        }
     }
 }
 
@@ -89,7 +96,8 @@ impl<P: Place<Storage: Storage + ClientRegistry + Clone + 'static>> Search<'_, P
                 true
             }
         });
-        Found { history, reason: reason.into_inner(), seed }
+        let recurs = self.play(&history).is_err();
+        Found { history, reason: reason.into_inner(), seed, recurs }
     }
 
     fn play(&self, history: &History) -> Result<Tally, String> {

@@ -42,6 +42,7 @@ pub(crate) struct Server<S> {
     pub(crate) start: OffsetDateTime,
     /// Of the confidential client, the oldest first.
     secrets: Vec<ClientSecret>,
+    setup: Setup,
     entropy: SeededEntropy,
 }
 
@@ -72,11 +73,12 @@ fn verifier(of: usize) -> CodeVerifier {
 }
 
 fn policy(setup: Setup) -> Policy {
-    let (mut policy, lifetimes) = (Policy::default(), Lifetimes::of(0, false));
+    let (mut policy, lifetimes) = (Policy::default(), Lifetimes::of(0, setup.brief));
     policy.code_lifetime = Duration::microseconds(lifetimes.code);
     policy.access_token_lifetime = Duration::microseconds(lifetimes.access);
     policy.refresh_token_idle_lifetime = Duration::microseconds(lifetimes.idle);
     policy.refresh_token_absolute_lifetime = Duration::microseconds(lifetimes.absolute);
+    policy.refresh_grace = Duration::microseconds(lifetimes.grace.min(lifetimes.access));
     if setup.confidential_keep {
         policy.refresh_token_rotation = Rotation::PublicClients;
     }
@@ -96,7 +98,7 @@ impl<S: Storage + ClientRegistry + Clone + 'static> Server<S> {
         let steady = build(storage.clone(), setup, clock.clone(), SeededEntropy::new(2));
         let api = ClientCredential::secret(&ClientSecret::new(API_SECRET));
         storage.register(Client::confidential(API, api).resource_server().build().unwrap()).await.unwrap();
-        let mut server = Self { tested, steady, storage, faults, clock, start, secrets: Vec::new(), entropy };
+        let mut server = Self { tested, steady, storage, faults, clock, start, secrets: Vec::new(), setup, entropy };
         for client in 0..CLIENTS {
             server.register(client).await.unwrap();
         }
@@ -123,7 +125,7 @@ impl<S: Storage + ClientRegistry + Clone + 'static> Server<S> {
         } else {
             Client::public(id.as_str()).authorization_code(uris).refresh_token().scope(Scopes::ALL.text())
         };
-        let grace = Duration::microseconds(Lifetimes::of(number, false).grace);
+        let grace = Duration::microseconds(Lifetimes::of(number, self.setup.brief).grace);
         self.storage.register(client.lifetimes(|own| own.refresh_grace = Some(grace)).build().unwrap()).await
     }
 

@@ -48,7 +48,7 @@ impl Lifetimes {
     /// Those of a client; the last one has no grace window.
     pub(crate) fn of(client: usize, brief: bool) -> Self {
         let grace = if client == 2 { 0 } else { 30 * SECOND };
-        let (code, access, idle, absolute) = if brief { (5, 20, 25, 90) } else { (60, 600, 3_600, 3 * 3_600) };
+        let (code, access, idle, absolute) = if brief { (5, 20, 25, 40) } else { (60, 600, 3_600, 3 * 3_600) };
         Self { code: code * SECOND, access: access * SECOND, idle: idle * SECOND, absolute: absolute * SECOND, grace }
     }
 }
@@ -106,13 +106,13 @@ impl Grant {
 }
 
 impl Client {
-    pub(crate) fn new(number: usize) -> Self {
+    pub(crate) fn new(number: usize, brief: bool) -> Self {
         Self {
             registered: true,
             scope: Scopes::ALL,
             may_use_codes: true,
             may_refresh: true,
-            lifetimes: Lifetimes::of(number, false),
+            lifetimes: Lifetimes::of(number, brief),
             secrets: if number == CONFIDENTIAL { vec![None] } else { Vec::new() },
         }
     }
