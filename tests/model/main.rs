@@ -89,7 +89,7 @@ fn must_be_rich(tally: &Tally) {
 
 #[test]
 fn memory_storage_does_what_the_model_says() {
-    must_be_rich(&search("memory", InMemory, &runtime(), 1, sized(6_000, 1_000_000, is_long())));
+    must_be_rich(&search("memory", InMemory, &runtime(), 1, sized(15_000, 1_000_000, is_long())));
 }
 
 #[test]
