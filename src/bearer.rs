@@ -8,19 +8,19 @@ use time::OffsetDateTime;
 
 use crate::error::{Error, ErrorCode};
 use crate::event::EventKind;
-use crate::host::Host;
+use crate::host::HostRef;
 use crate::http::{Request, Response};
 use crate::lookup::find;
 use crate::params::Params;
 use crate::record::{ClientId, Grant, GrantId, StoredToken, Subject};
 use crate::scope::{Scope, tokens};
-use crate::secret::AccessToken;
+use crate::secret::kind;
 
 /// A live access token of which nothing can be read before a scope was required.
 #[derive(Debug)]
 #[must_use = "a token says nothing until a scope is required of it"]
 pub struct Bearer {
-    host: Arc<Host>,
+    host: HostRef,
     token: Arc<StoredToken>,
     grant: Arc<Grant>,
     now: OffsetDateTime,
@@ -29,7 +29,7 @@ pub struct Bearer {
 /// What an access token gives access to.
 #[derive(Debug)]
 pub struct Access {
-    host: Arc<Host>,
+    host: HostRef,
     token: Arc<StoredToken>,
     grant: Arc<Grant>,
     now: OffsetDateTime,
@@ -38,7 +38,7 @@ pub struct Access {
 /// Why a protected resource was refused, as RFC 6750 §3 wants it told.
 #[derive(Debug)]
 pub struct BearerError {
-    host: Arc<Host>,
+    host: HostRef,
     kind: Kind,
 }
 
@@ -61,18 +61,19 @@ enum Kind {
 }
 
 /// Checks the bearer token of a request to the host's API.
-pub(crate) async fn check_request(host: &Arc<Host>, request: &Request) -> Result<Bearer, BearerError> {
-    match presented(request, host.policy.bearer_in_body) {
-        Ok(Some(token)) => check(host, &token).await,
-        Ok(None) => Err(refuse(host, host.now(), None, Kind::NoToken)),
-        Err(kind) => Err(refuse(host, host.now(), None, kind)),
+pub(crate) async fn check_request(host: HostRef, request: &Request) -> Result<Bearer, BearerError> {
+    let form = if host.policy.bearer_in_body { form(request) } else { Params::default() };
+    match presented(request, &form) {
+        Ok(Some(token)) => check(host, token).await,
+        Ok(None) => Err(refuse_now(host, Kind::NoToken)),
+        Err(kind) => Err(refuse_now(host, kind)),
     }
 }
 
 /// Checks an access token.
-pub(crate) async fn check(host: &Arc<Host>, token: &AccessToken) -> Result<Bearer, BearerError> {
+pub(crate) async fn check(host: HostRef, token: &str) -> Result<Bearer, BearerError> {
     let now = host.now();
-    match find(host, token).await {
+    match find::<kind::AccessToken>(&host, token).await {
         Err(error) => Err(refuse(host, now, None, Kind::Failed(error.into()))),
         Ok(None) => Err(refuse(host, now, None, Kind::Invalid)),
         Ok(Some((token, grant))) => {
@@ -82,15 +83,22 @@ pub(crate) async fn check(host: &Arc<Host>, token: &AccessToken) -> Result<Beare
                 // It is bound to a proof that nobody asked for here; without it, it would be worth less than it says.
                 Err(refuse(host, now, Some(grant.id), Kind::NotBearer))
             } else {
-                Ok(Bearer { host: Arc::clone(host), token, grant, now })
+                Ok(Bearer { host, token, grant, now })
             }
         }
     }
 }
 
+/// The parameters of a body that may hold a token: a form with a method that gives a body a meaning, and nothing in it but
+/// ASCII (RFC 6750 §2.2).
+fn form(request: &Request) -> Params<'_> {
+    let has_form = matches!(request.method(), "POST" | "PUT" | "PATCH") && request.is_form();
+    if has_form && request.body().is_ascii() { Params::decode(request.body()) } else { Params::default() }
+}
+
 /// The one token in a request: from its header, or from its form body if that is allowed (RFC 6750 §2). A query is never
 /// looked at.
-fn presented(request: &Request, in_body: bool) -> Result<Option<AccessToken>, Kind> {
+fn presented<'a>(request: &'a Request, form: &'a Params<'_>) -> Result<Option<&'a str>, Kind> {
     let mut headers = request.header_values("authorization");
     let (header, None) = (headers.next(), headers.next()) else { return Err(Kind::Malformed) };
     let from_header = match header.map(|header| header.split_at(header.len().min(7))) {
@@ -98,14 +106,7 @@ fn presented(request: &Request, in_body: bool) -> Result<Option<AccessToken>, Ki
         Some((scheme, [])) if scheme.trim_ascii().eq_ignore_ascii_case(b"bearer") => return Err(Kind::Invalid),
         _ => None,
     };
-    // RFC 6750 §2.2: a method whose body has a meaning, a form, and nothing in it but ASCII.
-    let has_form = matches!(request.method(), "POST" | "PUT" | "PATCH") && request.is_form();
-    let reads_body = in_body && has_form && request.body().is_ascii();
-    if !reads_body {
-        return Ok(from_header);
-    }
-    let params = Params::decode(request.body());
-    match (from_header, params.get("access_token").map_err(|_| Kind::Malformed)?) {
+    match (from_header, form.get("access_token").map_err(|_| Kind::Malformed)?) {
         (Some(_), Some(_)) => Err(Kind::Malformed),
         (None, Some(token)) => token68(token.as_bytes()).map(Some),
         (from_header, None) => Ok(from_header),
@@ -113,26 +114,28 @@ fn presented(request: &Request, in_body: bool) -> Result<Option<AccessToken>, Ki
 }
 
 /// `b64token` (RFC 6750 §2.1).
-fn token68(bytes: &[u8]) -> Result<AccessToken, Kind> {
+fn token68(bytes: &[u8]) -> Result<&str, Kind> {
     let padding = bytes.iter().rev().take_while(|byte| **byte == b'=').count();
     let body = &bytes[..bytes.len() - padding];
     let is_token68 = !body.is_empty()
         && body.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~' | b'+' | b'/'));
-    match std::str::from_utf8(bytes) {
-        Ok(token) if is_token68 => Ok(AccessToken::new(token)),
-        _ => Err(Kind::Invalid),
-    }
+    std::str::from_utf8(bytes).ok().filter(|_| is_token68).ok_or(Kind::Invalid)
+}
+
+fn refuse_now(host: HostRef, kind: Kind) -> BearerError {
+    let now = host.now();
+    refuse(host, now, None, kind)
 }
 
 /// Tells the observer and makes the error.
-fn refuse(host: &Arc<Host>, now: OffsetDateTime, grant_id: Option<GrantId>, kind: Kind) -> BearerError {
-    let refused = BearerError { host: Arc::clone(host), kind };
+fn refuse(host: HostRef, now: OffsetDateTime, grant_id: Option<GrantId>, kind: Kind) -> BearerError {
+    let refused = BearerError { host, kind };
     let error = match &refused.kind {
         Kind::Failed(error) => Some(error),
         _ => None,
     };
     let code = refused.code().map(ErrorCode::as_str);
-    host.observe(now, EventKind::BearerRefused { grant_id, code, error });
+    refused.host.observe(now, EventKind::BearerRefused { grant_id, code, error });
     refused
 }
 
@@ -150,7 +153,7 @@ impl Bearer {
             Ok(scope) if scope.is_subset(self.host.scopes.all()) => Kind::InsufficientScope(scope),
             _ => Kind::Failed(Error::Extension("a resource requires a scope that the server does not offer")),
         };
-        Err(refuse(&self.host, self.now, Some(self.grant.id), kind))
+        Err(refuse(self.host, self.now, Some(self.grant.id), kind))
     }
 }
 
@@ -166,7 +169,7 @@ impl Access {
     /// # Errors
     /// 403 for the token of a client that acts for itself, whatever its identifier looks like (RFC 9700 §4.15).
     pub fn user(&self) -> Result<&Subject, BearerError> {
-        self.subject().ok_or_else(|| refuse(&self.host, self.now, Some(self.grant.id), Kind::NoResourceOwner))
+        self.subject().ok_or_else(|| refuse(self.host.clone(), self.now, Some(self.grant.id), Kind::NoResourceOwner))
     }
 
     /// The client.

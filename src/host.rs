@@ -2,6 +2,7 @@
 
 use std::ops::Deref;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use time::OffsetDateTime;
 use url::form_urlencoded::byte_serialize;
@@ -62,6 +63,40 @@ impl Deref for Issuer {
     /// Character for character as the host wrote it.
     fn deref(&self) -> &str {
         &self.identifier
+    }
+}
+
+/// A reference to the host, for what a host's own handler may hold on to.
+#[derive(Debug, Clone)]
+pub(crate) struct HostRef(Arc<Place>);
+
+/// Alone in its cache lines.
+#[derive(Debug)]
+#[repr(align(128))]
+struct Place(Arc<Host>);
+
+impl Deref for HostRef {
+    type Target = Host;
+    fn deref(&self) -> &Host {
+        &self.0.0
+    }
+}
+
+/// References that are counted in several places: threads that have nothing else in common would otherwise meet at one count with
+/// each token they check.
+#[derive(Debug)]
+pub(crate) struct HostRefs([HostRef; 16]);
+
+impl HostRefs {
+    pub(crate) fn new(host: &Arc<Host>) -> Self {
+        Self(std::array::from_fn(|_| HostRef(Arc::new(Place(Arc::clone(host))))))
+    }
+
+    /// One that this thread has to itself, as long as there are no more threads than places.
+    pub(crate) fn one(&self) -> HostRef {
+        static THREADS: AtomicUsize = AtomicUsize::new(0);
+        thread_local!(static NUMBER: usize = THREADS.fetch_add(1, Ordering::Relaxed));
+        self.0[NUMBER.with(|number| number % self.0.len())].clone()
     }
 }
 

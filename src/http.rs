@@ -44,11 +44,11 @@ impl Request {
         Self::new("POST", target).with_header("content-type", "application/x-www-form-urlencoded").with_body(body)
     }
 
-    /// Adds a header. Every header is to be passed on, repeated ones too: a repetition can be an attack.
+    /// Adds a header. Every header is to be passed on, repeated ones too: a repetition can be an attack. The value is copied; the
+    /// copy is overwritten when it is dropped.
     #[must_use]
-    pub fn with_header(mut self, name: impl Into<Box<str>>, value: impl Into<Vec<u8>>) -> Self {
-        let value = Zeroizing::new(value.into());
-        self.headers.push(&name.into(), &value);
+    pub fn with_header(mut self, name: impl AsRef<str>, value: impl AsRef<[u8]>) -> Self {
+        self.headers.push(name.as_ref(), value.as_ref());
         self
     }
 

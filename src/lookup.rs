@@ -11,6 +11,7 @@ use crate::error::{Refusal, StorageError};
 use crate::host::Host;
 use crate::record::{CodeBinding, Grant, Spent, StoredToken};
 use crate::secret::{Secret, Token, TokenHash, TokenKind, kind};
+use crate::storage::TokenAndGrant;
 
 /// A token that was presented and found, with its record and its grant as they stand: it may be spent, expired or
 /// revoked. Which of the checks below are made, and in which order, is the caller's to say.
@@ -24,33 +25,29 @@ pub struct Presented<K: Token> {
 }
 
 /// Finds the record of a token whose kind is not known: somebody wants to revoke or inspect it. A code is not such a token.
-pub(crate) async fn find_any(host: &Host, token: &str) -> Result<Option<(Arc<StoredToken>, Arc<Grant>)>, StorageError> {
+pub(crate) async fn find_any(host: &Host, token: &str) -> Result<Option<TokenAndGrant>, StorageError> {
     let found = host.storage.find(&TokenHash::of(token)).await?;
     Ok(found.filter(|(token, _)| token.kind != TokenKind::AuthorizationCode))
 }
 
-/// Finds the record of a token of one kind; a token of another kind is unknown.
-pub(crate) async fn find<K: Token>(
-    host: &Host,
-    secret: &Secret<K>,
-) -> Result<Option<(Arc<StoredToken>, Arc<Grant>)>, StorageError> {
-    let found = host.storage.find(&secret.hash()).await?;
+/// Finds the record of a token of one kind, which is hashed where it stands; a token of another kind is unknown.
+pub(crate) async fn find<K: Token>(host: &Host, token: &str) -> Result<Option<TokenAndGrant>, StorageError> {
+    let found = host.storage.find(&TokenHash::of(token)).await?;
     Ok(found.filter(|(token, _)| token.kind == K::KIND))
 }
 
 /// Finds a token that is to be judged and then spent.
 pub(crate) async fn lookup<K: Token>(host: &Host, secret: Secret<K>) -> Result<Option<Presented<K>>, StorageError> {
-    let found = find(host, &secret).await?;
+    let found = find::<K>(host, secret.expose()).await?;
     Ok(found.map(|(token, grant)| Presented { secret: Some(secret), token, grant }))
 }
 
-/// Finds a code that is to be judged and then spent. It is hashed where it stands in the request.
+/// Finds a code that is to be judged and then spent.
 pub(crate) async fn lookup_code(
     host: &Host,
     code: &str,
 ) -> Result<Option<Presented<kind::AuthorizationCode>>, StorageError> {
-    let found = host.storage.find(&TokenHash::of(code)).await?;
-    let found = found.filter(|(token, _)| token.kind == TokenKind::AuthorizationCode);
+    let found = find::<kind::AuthorizationCode>(host, code).await?;
     Ok(found.map(|(token, grant)| Presented { secret: None, token, grant }))
 }
 

@@ -221,7 +221,7 @@ async fn a_token_outside_of_the_b64token_grammar_is_refused_without_asking_the_s
         let request = Request::get("/api").with_header("authorization", format!("Bearer {token}"));
         assert_invalid_token(t.server.bearer(&request).await, token);
     }
-    let not_utf8 = Request::get("/api").with_header("authorization", b"Bearer \xff\xfe".to_vec());
+    let not_utf8 = Request::get("/api").with_header("authorization", b"Bearer \xff\xfe");
     assert_invalid_token(t.server.bearer(&not_utf8).await, "not UTF-8");
     let bare = Request::get("/api").with_header("authorization", "Bearer");
     assert_invalid_token(t.server.bearer(&bare).await, "a scheme without a token");

@@ -17,7 +17,7 @@ use crate::env::{Clock, Entropy, SystemClock, SystemEntropy};
 use crate::error::EntropyError;
 use crate::event::{NoObserver, Observer};
 use crate::grants::GrantHandler;
-use crate::host::{Host, Issuer};
+use crate::host::{Host, HostRefs, Issuer};
 use crate::introspect::{IntrospectionEndpoint, Members};
 use crate::mac::Key;
 use crate::metadata::{EndpointUrls, Metadata};
@@ -312,7 +312,8 @@ impl Builder {
         let metadata = metadata.map_err(BuildError::MetadataMember)?;
         let resource = self.resource.map(|resource| resource.document(&host)).transpose();
         let resource = resource.map_err(BuildError::MetadataMember)?;
-        let inner = Inner { host, authorization, token, introspection, metadata, resource };
+        let host_refs = HostRefs::new(&host);
+        let inner = Inner { host, host_refs, authorization, token, introspection, metadata, resource };
         Ok(AuthorizationServer { inner: Arc::new(inner) })
     }
 }

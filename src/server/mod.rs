@@ -11,7 +11,7 @@ use crate::authorize::{AuthorizationEndpoint, AuthorizationRequest, Authorize, C
 use crate::bearer::{self, Bearer, BearerError};
 use crate::error::Error;
 use crate::event::EventKind;
-use crate::host::Host;
+use crate::host::{Host, HostRefs};
 use crate::http::{Request, Response};
 use crate::introspect::{Introspection, IntrospectionEndpoint, IntrospectionRequest};
 use crate::metadata::{Document, EndpointUrls, Metadata};
@@ -35,6 +35,7 @@ pub struct AuthorizationServer {
 #[derive(Debug)]
 struct Inner {
     host: Arc<Host>,
+    host_refs: HostRefs,
     authorization: Arc<AuthorizationEndpoint>,
     token: TokenEndpoint,
     introspection: IntrospectionEndpoint,
@@ -210,7 +211,7 @@ impl AuthorizationServer {
     /// # Errors
     /// There is none, it is not live, or it could not be checked.
     pub async fn bearer(&self, request: &Request) -> Result<Bearer, BearerError> {
-        in_span("bearer", bearer::check_request(&self.inner.host, request)).await
+        in_span("bearer", bearer::check_request(self.inner.host_refs.one(), request)).await
     }
 
     /// The typed form of [`bearer`](Self::bearer).
@@ -218,7 +219,7 @@ impl AuthorizationServer {
     /// # Errors
     /// The token is not live, or it could not be checked.
     pub async fn bearer_token(&self, token: &AccessToken) -> Result<Bearer, BearerError> {
-        in_span("bearer", bearer::check(&self.inner.host, token)).await
+        in_span("bearer", bearer::check(self.inner.host_refs.one(), token.expose())).await
     }
 
     /// The issuer identifier, as it was given.

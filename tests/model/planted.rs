@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use grantor::client::ClientCredential;
 use grantor::record::TokenKind;
 use grantor::secret::{Seed, TokenHash};
-use grantor::storage::{Exchange, GrantSelector, Page, RegistryError, Spend};
+use grantor::storage::{Exchange, GrantSelector, Page, RegistryError, Spend, TokenAndGrant};
 use grantor::{
     Client, ClientId, ClientRegistry, ClientStore, Grant, GrantId, Scope, Storage, StorageError, StoredToken,
 };
@@ -98,11 +98,11 @@ impl<S: Storage> Storage for Planted<S> {
         self.inner.open_grant(&grant, tokens).await
     }
 
-    async fn find(&self, token: &TokenHash) -> Result<Option<(StoredToken, Arc<Grant>)>, StorageError> {
+    async fn find(&self, token: &TokenHash) -> Result<Option<TokenAndGrant>, StorageError> {
         let Some((mut token, mut grant)) = self.inner.find(token).await? else { return Ok(None) };
         let memory = self.memory();
         match self.bug {
-            Some(Bug::FindsRevokedTokensLive) => token.revoked_at = None,
+            Some(Bug::FindsRevokedTokensLive) => Arc::make_mut(&mut token).revoked_at = None,
             Some(Bug::FindsRevokedGrantsLive) => Arc::make_mut(&mut grant).revoked_at = None,
             Some(Bug::RemovesOnlyTheClient) if memory.removed.contains(&grant.client_id) => {
                 Arc::make_mut(&mut grant).revoked_at = None;
@@ -118,9 +118,10 @@ impl<S: Storage> Storage for Planted<S> {
             }
             _ => {}
         }
-        if let Some(spent) = &mut token.spent {
+        let hash = token.hash;
+        if let Some(spent) = &mut Arc::make_mut(&mut token).spent {
             if self.has(Bug::KeepsTheSeedOfAParent) {
-                spent.seed = memory.seeds.get(&token.hash).cloned();
+                spent.seed = memory.seeds.get(&hash).cloned();
             }
             if self.has(Bug::PurgesSeedsAtOnce) && memory.purged.is_some_and(|at| spent.at <= at) {
                 spent.seed = None;
