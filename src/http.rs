@@ -55,9 +55,9 @@ impl Request {
     /// Adds headers as a web stack has them, all of them: see [`with_header`](Self::with_header).
     #[must_use]
     pub fn with_headers<N: AsRef<str>, V: AsRef<[u8]>>(mut self, headers: impl IntoIterator<Item = (N, V)>) -> Self {
-        let headers = headers.into_iter();
-        self.headers.ends.reserve(headers.size_hint().0);
-        headers.for_each(|(name, value)| self.headers.push(name.as_ref(), value.as_ref()));
+        for (name, value) in headers {
+            self.headers.push(name.as_ref(), value.as_ref());
+        }
         self
     }
 
@@ -153,46 +153,50 @@ impl fmt::Debug for Request {
     }
 }
 
-/// Names and values of headers, one after the other in a buffer that is overwritten when it is dropped, as far as it was used.
+/// Names and values of headers in turn, each behind its length, in a buffer that is overwritten when it is dropped, as far as it
+/// was used.
 #[derive(Default)]
-struct Headers {
-    bytes: Vec<u8>,
-    /// Where each name and its value end.
-    ends: Vec<(usize, usize)>,
-}
+struct Headers(Vec<u8>);
 
 impl Headers {
-    /// As much as the headers of a request usually have.
+    /// As much as the headers of a request usually take.
     const USUAL: usize = 512;
 
-    /// A buffer that grew in place would leave a copy behind that nobody overwrites.
-    fn reserve(&mut self, more: usize) {
-        let needed = self.bytes.len() + more;
-        if needed > self.bytes.capacity() {
-            let size = needed.max(2 * self.bytes.capacity()).max(Self::USUAL);
-            let mut larger = Vec::with_capacity(size);
-            larger.extend_from_slice(&self.bytes);
-            std::mem::replace(&mut self.bytes, larger).as_mut_slice().zeroize();
+    fn push(&mut self, name: &str, value: &[u8]) {
+        self.reserve(name.len() + value.len() + 2 * size_of::<u64>());
+        for part in [name.as_bytes(), value] {
+            self.0.extend_from_slice(&(part.len() as u64).to_ne_bytes());
+            self.0.extend_from_slice(part);
         }
     }
 
-    fn push(&mut self, name: &str, value: &[u8]) {
-        self.reserve(name.len() + value.len());
-        self.bytes.extend_from_slice(name.as_bytes());
-        let end_of_name = self.bytes.len();
-        self.bytes.extend_from_slice(value);
-        self.ends.push((end_of_name, self.bytes.len()));
+    /// A buffer that grew in place would leave a copy behind that nobody overwrites.
+    fn reserve(&mut self, more: usize) {
+        let needed = self.0.len() + more;
+        if needed > self.0.capacity() {
+            let mut larger = Vec::with_capacity(needed.max(2 * self.0.capacity()).max(Self::USUAL));
+            larger.extend_from_slice(&self.0);
+            std::mem::replace(&mut self.0, larger).as_mut_slice().zeroize();
+        }
     }
 
     fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        let starts = std::iter::once(0).chain(self.ends.iter().map(|(_, end)| *end));
-        starts.zip(&self.ends).map(|(start, (middle, end))| (&self.bytes[start..*middle], &self.bytes[*middle..*end]))
+        let mut rest = self.0.as_slice();
+        std::iter::from_fn(move || Some((next_part(&mut rest)?, next_part(&mut rest)?)))
     }
+}
+
+fn next_part<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let (length, tail) = rest.split_first_chunk()?;
+    let length = usize::try_from(u64::from_ne_bytes(*length)).ok()?;
+    let (part, tail) = tail.split_at_checked(length)?;
+    *rest = tail;
+    Some(part)
 }
 
 impl Drop for Headers {
     fn drop(&mut self) {
-        self.bytes.as_mut_slice().zeroize();
+        self.0.as_mut_slice().zeroize();
     }
 }
 

@@ -144,7 +144,9 @@ async fn with_secret(host: &Host, attempt: &ClientAttempt<'_>) -> Result<(), Err
         return Err(Refusal::AuthenticationMethodNotAllowed.into());
     }
     let secret = attempt.secret.expose();
-    if secret.is_empty() || !is_client_id(attempt.client_id) || !secret.bytes().all(|b| (0x20..=0x7e).contains(&b)) {
+    // The identifier of a client that was found is one.
+    let is_id = attempt.client.is_some() || is_client_id(attempt.client_id);
+    if secret.is_empty() || !is_id || !secret.bytes().all(|b| (0x20..=0x7e).contains(&b)) {
         return Err(Refusal::ClientAuthenticationFailed.into());
     }
     let has_live_credential =
