@@ -37,6 +37,7 @@ use actix_web::dev::Payload;
 use actix_web::error::{Error, ErrorInternalServerError, InternalError};
 use actix_web::guard::fn_guard;
 use actix_web::http::StatusCode;
+use actix_web::http::header::AUTHORIZATION;
 use actix_web::web::{self, Data, ServiceConfig};
 use actix_web::{FromRequest, HttpRequest, HttpResponse, Resource, Responder, ResponseError};
 
@@ -136,11 +137,14 @@ async fn resource_metadata(server: Data<AuthorizationServer>, request: Request) 
 ///
 /// # Panics
 /// If the future does, if the runtime is shutting down, or outside of actix's runtime.
-pub async fn run_to_completion<T: 'static>(future: impl Future<Output = T> + 'static) -> T {
-    match begun(in_this_span(future)).await {
-        Ok(output) => output,
-        Err(rest) => {
-            actix_web::rt::spawn(rest).await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+pub fn run_to_completion<T: 'static>(future: impl Future<Output = T> + 'static) -> impl Future<Output = T> + 'static {
+    let future = Box::pin(in_this_span(future));
+    async {
+        match begun(future).await {
+            Ok(output) => output,
+            Err(rest) => {
+                actix_web::rt::spawn(rest).await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+            }
         }
     }
 }
@@ -172,7 +176,10 @@ impl FromRequest for Bearer {
     type Future = Extraction<Self>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let (server, own) = (server_of(request), from_head(request));
+        // All that the check of a request without a body looks at.
+        let headers = request.headers().get_all(AUTHORIZATION);
+        let own = Request::get("").with_headers(headers.map(|value| ("authorization", value.as_bytes())));
+        let server = server_of(request);
         Box::pin(async move { Ok(server?.bearer(&own).await?) })
     }
 }

@@ -204,6 +204,28 @@ impl fmt::Debug for Issued {
     }
 }
 
+/// The rows that a step stores: an access token's, and a refresh token's if there is one.
+enum Rows {
+    Access([StoredToken; 1]),
+    Both([StoredToken; 2]),
+}
+
+impl Rows {
+    fn new(access: StoredToken, refresh: Option<StoredToken>) -> Self {
+        match refresh {
+            None => Self::Access([access]),
+            Some(refresh) => Self::Both([access, refresh]),
+        }
+    }
+
+    const fn as_slice(&self) -> &[StoredToken] {
+        match self {
+            Self::Access(rows) => rows,
+            Self::Both(rows) => rows,
+        }
+    }
+}
+
 /// Opens a grant with its first access token, and a refresh token if there is to be one.
 pub(crate) async fn open_grant(
     host: &Host,
@@ -212,6 +234,19 @@ pub(crate) async fn open_grant(
     order: OpenGrant,
     now: OffsetDateTime,
 ) -> Result<Issued, Error> {
+    let (rows, issued) = first_tokens(host, client, grant_type, order, now)?;
+    host.storage.open_grant(&issued.grant, rows.as_slice()).await?;
+    Ok(issued)
+}
+
+/// All that can be done before a storage is waited for, so that the future that waits holds no more than it has to.
+fn first_tokens(
+    host: &Host,
+    client: &Client,
+    grant_type: &GrantType,
+    order: OpenGrant,
+    now: OffsetDateTime,
+) -> Result<(Rows, Issued), Error> {
     if !order.scope.is_subset(host.scopes.all()) {
         return Err(Error::Extension("a grant handler granted a scope that the server does not offer"));
     }
@@ -227,11 +262,8 @@ pub(crate) async fn open_grant(
     let access = record(&access_token, id, &order.scope, now, ends.access);
     let refresh = refresh_token.as_ref().map(|token| record(token, id, &order.scope, now, ends.refresh));
     let (grant, members) = order.into_grant(id, client, grant_type, now, ends.grant(refreshes));
-    match refresh {
-        Some(refresh) => host.storage.open_grant(&grant, &[access, refresh]).await?,
-        None => host.storage.open_grant(&grant, std::slice::from_ref(&access)).await?,
-    }
-    Ok(issued(access_token, refresh_token, ends.access - now, grant.scope.clone(), members, grant))
+    let issued = issued(access_token, refresh_token, ends.access - now, grant.scope.clone(), members, grant);
+    Ok((Rows::new(access, refresh), issued))
 }
 
 /// Opens a grant that so far has only a code.
@@ -262,6 +294,21 @@ pub(crate) async fn exchange(
     order: ExchangeToken,
     now: OffsetDateTime,
 ) -> Result<Option<Issued>, Error> {
+    let (spend, rows, issued) = successors(host, client, order, now)?;
+    match host.storage.exchange(&spend, rows.as_slice()).await? {
+        Exchange::Done => Ok(Some(issued)),
+        Exchange::AlreadySpent => Ok(None),
+        Exchange::Dead => Err(Refusal::GrantEnded.into()),
+    }
+}
+
+/// As [`first_tokens`] for tokens that follow another.
+fn successors(
+    host: &Host,
+    client: &Client,
+    order: ExchangeToken,
+    now: OffsetDateTime,
+) -> Result<(Spend, Rows, Issued), Error> {
     let ExchangeToken { presented, kind, plain, grant, scope, members } = order;
     if members.token_type.as_deref().is_some_and(|own| !own.eq_ignore_ascii_case(grant.token_type())) {
         return Err(Error::Extension("a grant handler gave a token another type than its grant has"));
@@ -303,16 +350,9 @@ pub(crate) async fn exchange(
         // A refresh token that is not consumed can be used again.
         grant_expires_at: ends.grant(refreshes || !consume).max(grant.expires_at),
     };
-    let outcome = match refresh {
-        Some(refresh) => host.storage.exchange(&spend, &[access, refresh]).await?,
-        None => host.storage.exchange(&spend, std::slice::from_ref(&access)).await?,
-    };
     let refresh_token = refreshes.then_some(refresh_token);
-    match outcome {
-        Exchange::Done => Ok(Some(issued(access_token, refresh_token, ends.access - now, scope, members, grant))),
-        Exchange::AlreadySpent => Ok(None),
-        Exchange::Dead => Err(Refusal::GrantEnded.into()),
-    }
+    let issued = issued(access_token, refresh_token, ends.access - now, scope, members, grant);
+    Ok((spend, Rows::new(access, refresh), issued))
 }
 
 /// Derives the successors of a spent refresh token again and answers from their own records; nothing is written and no

@@ -1,14 +1,15 @@
 //! A span around each endpoint, if the feature `tracing` is on.
 
-/// Runs a future inside a span that names the endpoint. Nothing of the request is a field of it.
+/// Runs a future inside a span that names the endpoint. Nothing of the request is a field of it. No `async fn`, which would keep the
+/// future twice: as it was given, and as it is waited for.
 #[cfg(feature = "tracing")]
-pub(crate) async fn in_span<T>(endpoint: &'static str, future: impl Future<Output = T>) -> T {
-    tracing::Instrument::instrument(future, tracing::info_span!("grantor", endpoint)).await
+pub(crate) fn in_span<T>(endpoint: &'static str, future: impl Future<Output = T>) -> impl Future<Output = T> {
+    tracing::Instrument::instrument(future, tracing::info_span!("grantor", endpoint))
 }
 
 #[cfg(not(feature = "tracing"))]
-pub(crate) async fn in_span<T>(_: &'static str, future: impl Future<Output = T>) -> T {
-    future.await
+pub(crate) fn in_span<T>(_: &'static str, future: impl Future<Output = T>) -> impl Future<Output = T> {
+    future
 }
 
 /// The same for an endpoint that waits for nothing.
