@@ -205,6 +205,10 @@ impl fmt::Debug for Issued {
 }
 
 /// The rows that a step stores: an access token's, and a refresh token's if there is one.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a box would be an allocation more, and the larger one is what usually is needed"
+)]
 enum Rows {
     Access([StoredToken; 1]),
     Both([StoredToken; 2]),
