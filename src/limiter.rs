@@ -241,6 +241,17 @@ mod tests {
     }
 
     #[test]
+    fn a_failure_that_is_taken_back_leaves_nothing_behind() {
+        let (limiter, name) = (limiter(), key(b"owner", "alice", None));
+        limiter.count(name, START);
+        limiter.count(name, START);
+        limiter.forgive(&name, false);
+        assert_eq!(limiter.known(&name).unwrap().failures, 1);
+        limiter.forgive(&name, false);
+        assert!(limiter.counts().is_empty());
+    }
+
+    #[test]
     fn made_up_names_fill_no_memory_and_the_latest_failures_are_kept() {
         let limiter = limiter();
         let (old, new) = (key(b"owner", "old", None), key(b"owner", "new", None));

@@ -110,12 +110,9 @@ impl AuthorizationEndpoint {
         let client = self.client(id).await?;
         let target = RedirectTarget::of(&client, redirect_uri, &self.host.policy)
             .map_err(|refusal| Failure::Page(Some(Arc::clone(&client)), refusal.into()))?;
-        let route = Route { target, mode: error_mode(params), state: echo_of_state(params, &self.host.policy) };
+        let route = Route { target, mode: mode_of_answer(params), state: echo_of_state(params, &self.host.policy) };
         match self.validate_for(&client, &route, params) {
-            Ok((response_type, mode, challenge, scope)) => {
-                let route = Route { mode, ..route };
-                Ok(Validated { client, route, response_type, challenge, scope })
-            }
+            Ok((response_type, challenge, scope)) => Ok(Validated { client, route, response_type, challenge, scope }),
             Err(refusal) => Err(Failure::Redirect(Box::new((client, route, refusal)))),
         }
     }
@@ -126,16 +123,16 @@ impl AuthorizationEndpoint {
         client: &Client,
         route: &Route,
         params: &Params<'_>,
-    ) -> Result<(ResponseType, ResponseMode, Option<CodeChallenge>, Scope), Refusal> {
+    ) -> Result<(ResponseType, Option<CodeChallenge>, Scope), Refusal> {
         let mode = response_mode(params)?;
         params.check(&request::PARAMETERS)?;
         must_be_printable(params, &self.host.policy)?;
         let response_type = response_type(params, client, &self.host.policy)?;
-        let mode = mode_for(response_type, mode)?;
+        must_fit(response_type, mode)?;
         must_carry(route, response_type)?;
         let challenge = challenge(params, client, response_type, &self.host.policy)?;
         let scope = self.host.scope_for(client, params.get("scope")?)?;
-        Ok((response_type, mode, challenge, scope))
+        Ok((response_type, challenge, scope))
     }
 
     /// The client that the request names (RFC 6749 §4.1.1).
@@ -183,11 +180,11 @@ impl std::fmt::Debug for AuthorizationEndpoint {
     }
 }
 
-/// The component that an error goes to, as far as the request lets it be known: that of the success it asked for.
-fn error_mode(params: &Params<'_>) -> ResponseMode {
+/// The component that the answer goes to, an error as far as the request lets it be known: where the success it asked for would go.
+fn mode_of_answer(params: &Params<'_>) -> ResponseMode {
     let wants_token = matches!(params.get("response_type"), Ok(Some("token")));
     match response_mode(params) {
-        Ok(Some(mode)) if mode == ResponseMode::Fragment || !wants_token => mode,
+        Ok(Some(ResponseMode::Fragment)) => ResponseMode::Fragment,
         _ if wants_token => ResponseMode::Fragment,
         _ => ResponseMode::Query,
     }
@@ -221,11 +218,10 @@ fn response_mode(params: &Params<'_>) -> Result<Option<ResponseMode>, Refusal> {
 }
 
 /// A token never travels in a query, which servers log and browsers send on.
-fn mode_for(response_type: ResponseType, asked: Option<ResponseMode>) -> Result<ResponseMode, Refusal> {
+fn must_fit(response_type: ResponseType, asked: Option<ResponseMode>) -> Result<(), Refusal> {
     match (response_type, asked) {
         (ResponseType::Token, Some(ResponseMode::Query)) => Err(Refusal::UnsupportedResponseMode),
-        (ResponseType::Token, _) => Ok(ResponseMode::Fragment),
-        (ResponseType::Code, asked) => Ok(asked.unwrap_or(ResponseMode::Query)),
+        _ => Ok(()),
     }
 }
 
