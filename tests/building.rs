@@ -367,7 +367,7 @@ fn a_redirect_uri_that_is_not_fit_is_named_with_the_reason() {
         (
             "/cb",
             RedirectUriError::NotAbsolute,
-            "a redirect URI is an absolute URI without spaces or non-ASCII characters",
+            "a redirect URI is an absolute URI without spaces, non-ASCII characters or broken escapes",
         ),
         ("https://app.example/cb#x", RedirectUriError::Fragment, "a redirect URI has no fragment"),
         (
@@ -585,10 +585,31 @@ fn the_texts_and_numbers_of_a_client_have_limits() {
             "a name has 1 to 200 characters, none of them a control, invisible or text-direction character"
         );
     }
-    for website in ["", "app.example", "javascript:alert(1)", "ftp://app.example", "https://user@app.example"] {
+    for website in [
+        "",
+        "app.example",
+        "javascript:alert(1)",
+        "ftp://app.example",
+        "https://user@app.example",
+        "https:logout",
+        "https:/logout",
+        "https:\\\\app.example",
+        " https://app.example",
+        "https://app.example/\n",
+        "https://app.example/a b",
+        "htt\tps://app.example",
+        "https://app.example/\u{202e}gpj.exe",
+        "https://app.example/\u{200b}",
+    ] {
         let error = public("a").website(website).build().unwrap_err();
         assert_eq!(error, ClientError::Website, "{website:?}");
-        assert_eq!(error.to_string(), "a website is an http or https URL without user name and password");
+        assert_eq!(
+            error.to_string(),
+            "a website is an http or https URL without user name, password, spaces and invisible characters"
+        );
+    }
+    for website in ["http://app.example", "HTTPS://app.example/caf\u{e9}?a=b#c"] {
+        assert_eq!(public("a").website(website).build().unwrap().website(), Some(website));
     }
     for scope in ["", "a  b", "a\""] {
         assert_eq!(public("a").scope(scope).build().unwrap_err(), ClientError::MalformedScope, "{scope:?}");

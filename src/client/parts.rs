@@ -131,8 +131,8 @@ pub enum ClientError {
     /// The name is empty, too long, or has control, invisible or text-direction characters.
     #[error("a name has 1 to 200 characters, none of them a control, invisible or text-direction character")]
     Name,
-    /// The website is not an http or https URL.
-    #[error("a website is an http or https URL without user name and password")]
+    /// The website is not an http or https URL, or not written as one that looks and leads the same everywhere.
+    #[error("a website is an http or https URL without user name, password, spaces and invisible characters")]
     Website,
     /// A lifetime is out of its range.
     #[error(
@@ -238,12 +238,6 @@ impl ClientParts {
         if self.name.as_ref().is_some_and(|name| !is_name(name)) {
             return Err(ClientError::Name);
         }
-        let is_website = |text: &String| {
-            text.len() <= 2048
-                && url::Url::parse(text).is_ok_and(|url| {
-                    matches!(url.scheme(), "http" | "https") && url.username().is_empty() && url.password().is_none()
-                })
-        };
         if self.website.as_ref().is_some_and(|website| !is_website(website)) {
             return Err(ClientError::Website);
         }
@@ -264,6 +258,18 @@ impl ClientParts {
         }
         Ok(())
     }
+}
+
+/// An absolute URL that is shown as it is, and that a browser follows to where it seems to lead. The URL parser drops white space
+/// and forgives missing slashes; but with those missing (`https:logout`), a link leads to a page of the server that shows it.
+fn is_website(text: &str) -> bool {
+    let is_url = |url: url::Url| {
+        let has_slashes = text.get(url.scheme().len()..).is_some_and(|rest| rest.starts_with("://"));
+        has_slashes && matches!(url.scheme(), "http" | "https") && url.username().is_empty() && url.password().is_none()
+    };
+    text.len() <= 2048
+        && !text.chars().any(|c| c.is_whitespace() || is_deceptive(c))
+        && url::Url::parse(text).is_ok_and(is_url)
 }
 
 /// Characters that are not seen, or that turn the direction of text: with them a name could be blank, look like another

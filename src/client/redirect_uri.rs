@@ -38,8 +38,8 @@ pub enum RedirectUriClass {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RedirectUriError {
-    /// Not an absolute URI, or one with characters that RFC 3986 does not allow.
-    #[error("a redirect URI is an absolute URI without spaces or non-ASCII characters")]
+    /// Not an absolute URI, or one with characters or escapes that RFC 3986 does not allow.
+    #[error("a redirect URI is an absolute URI without spaces, non-ASCII characters or broken escapes")]
     NotAbsolute,
     /// It has a fragment, if only an empty one.
     #[error("a redirect URI has no fragment")]
@@ -132,7 +132,7 @@ fn classify(text: &str) -> Result<RedirectUriClass, RedirectUriError> {
     if text.contains('#') {
         return Err(RedirectUriError::Fragment);
     }
-    if text.len() > 2048 || !text.bytes().all(is_uri_byte) {
+    if text.len() > 2048 || !text.bytes().all(is_uri_byte) || has_broken_escape(text) {
         return Err(RedirectUriError::NotAbsolute);
     }
     let url = Url::parse(text).map_err(|_| RedirectUriError::NotAbsolute)?;
@@ -203,6 +203,13 @@ const fn is_uri_byte(byte: u8) -> bool {
         )
 }
 
+/// Whether a `%` is not followed by two digits (RFC 3986 §2.1). Clients that decode strictly could not read where they are.
+fn has_broken_escape(text: &str) -> bool {
+    let is_escaped =
+        |rest: &str| matches!(rest.as_bytes(), [a, b, ..] if a.is_ascii_hexdigit() && b.is_ascii_hexdigit());
+    text.split('%').skip(1).any(|rest| !is_escaped(rest))
+}
+
 /// Scheme and host of a loopback URI, if it is one.
 fn loopback_host(uri: &str) -> Option<&'static str> {
     split_port(uri).map(|(host, _)| host)
@@ -258,6 +265,7 @@ mod tests {
         for (text, class) in [
             ("https://app.example/cb", RedirectUriClass::Https),
             ("https://app.example/cb?tenant=1", RedirectUriClass::Https),
+            ("https://app.example/caf%C3%a9?x=%FF", RedirectUriClass::Https),
             ("https://app.example:8443", RedirectUriClass::Https),
             ("http://127.0.0.1/cb", RedirectUriClass::Loopback),
             ("http://[::1]:8080/cb", RedirectUriClass::Loopback),
@@ -282,6 +290,10 @@ mod tests {
             ("https://app.example/cb\n", E::NotAbsolute),
             ("https://app.example\\@evil.example/cb", E::NotAbsolute),
             ("https://\u{e4}pp.example/cb", E::NotAbsolute),
+            ("https://app.example/cb%", E::NotAbsolute),
+            ("https://app.example/%4/cb", E::NotAbsolute),
+            ("https://app.example/cb?x=%zz", E::NotAbsolute),
+            ("com.example.app:/%%41", E::NotAbsolute),
             ("HTTPS://app.example/cb", E::Scheme),
             ("https://app.example/cb#x", E::Fragment),
             ("https://app.example/cb#", E::Fragment),
