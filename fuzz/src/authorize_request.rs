@@ -1,0 +1,259 @@
+//! The authorization endpoint, from the request to the answer that the client gets after the user's decision.
+//!
+//! The bits of the first byte of the input say: 1 the request is a `POST`, 2 everything in `dangerous()` is switched on, 4 users are
+//! always asked before an error takes them to a client, 8 the user denies, 16 the request travels through a consent form. `@` is
+//! none of them. The rest is the query, or the body.
+
+mod expected;
+
+use std::collections::BTreeMap;
+
+use grantor::authorize::escape;
+use grantor::{
+    AccessToken, Approval, AuthorizationCode, Authorize, ClientSecret, CodeVerifier, PendingAuthorization, Request,
+    Response, Subject, TokenRequest,
+};
+use url::{Url, form_urlencoded};
+
+use self::expected::{Asked, Expected, Proof, Route};
+use crate::answer;
+use crate::form::Form;
+use crate::world::{ISSUER, Switches, VERIFIER, World, block_on};
+
+pub const OUTCOMES: [&str; 9] = [
+    "error page",
+    "error redirect",
+    "question before the error redirect",
+    "error page instead of out of band",
+    "denied",
+    "denied out of band",
+    "code",
+    "code out of band",
+    "token",
+];
+
+const AUTHORIZATION_ERRORS: [&str; 5] =
+    ["invalid_request", "unauthorized_client", "unsupported_response_type", "invalid_scope", "access_denied"];
+
+/// The tags of the library's own pages.
+const MARKUP: [&str; 12] =
+    ["!doctype", "html", "head", "meta", "title", "style", "body", "h1", "p", "code", "strong", "a"];
+
+pub fn check(data: &[u8]) -> &'static str {
+    let Some((flags, form)) = data.split_first() else { return "error page" };
+    let has = |flag: u8| flags & flag != 0;
+    let switches = Switches { dangers: has(2), ask_first: has(4) };
+    let world = World::new(switches);
+    let request = if has(1) {
+        Request::post_form("/authorize", form)
+    } else {
+        Request::get([&b"/authorize?"[..], form].concat().iter().map(|byte| char::from(*byte)).collect::<String>())
+    };
+    // A query is text, so that each byte beyond ASCII arrives as a character of two.
+    let received = if has(1) { request.body() } else { request.query().as_bytes() };
+    let form = Form::read(received);
+    let expected = Expected::of(&form, switches);
+    match (block_on(world.server.authorize(&request)), expected) {
+        (Authorize::Respond(response), Expected::Page) => error_page(&response),
+        (Authorize::Respond(response), Expected::Error(route)) => error(&response, &route),
+        (Authorize::Pending(pending), Expected::Pending(asked)) => {
+            let pending = if has(16) { through_a_form(&world, &pending) } else { pending };
+            decide(&world, pending, &asked, has(8))
+        }
+        (Authorize::Respond(response), Expected::Pending(_)) => panic!("a good request was refused: {response:?}"),
+        (Authorize::Pending(pending), _) => panic!("a bad request was accepted: {pending:?}"),
+    }
+}
+
+/// Nothing of the request is in it, so that nothing can be smuggled into it.
+fn error_page(response: &Response) -> &'static str {
+    assert!([400, 405, 413].contains(&response.status()), "{response:?}");
+    page(response);
+    assert_eq!(response.header("location"), None);
+    "error page"
+}
+
+/// A page that is safe to look at, as text. Its markup is all the library's own.
+fn page(response: &Response) -> &str {
+    answer::check_headers(response);
+    assert_eq!(response.header("location"), None);
+    assert_eq!(response.header("content-type"), Some("text/html; charset=utf-8"));
+    assert_eq!(response.header("x-frame-options"), Some("DENY"));
+    assert_eq!(response.header("referrer-policy"), Some("no-referrer"));
+    assert!(response.header("content-security-policy").is_some_and(|policy| policy.contains("frame-ancestors 'none'")));
+    let html = str::from_utf8(response.body()).expect("UTF-8");
+    for tag in html.split('<').skip(1) {
+        let name = tag.trim_start_matches('/').split([' ', '>']).next().unwrap_or_default();
+        assert!(MARKUP.contains(&name), "{tag}");
+    }
+    html
+}
+
+fn error(response: &Response, route: &Route<'_>) -> &'static str {
+    if route.is_out_of_band() {
+        assert_eq!(response.status(), 400, "{response:?}");
+        page(response);
+        return "error page instead of out of band";
+    }
+    if route.asks_first {
+        assert_eq!(response.status(), 400, "{response:?}");
+        let html = page(response);
+        let (_, after) = html.split_once("href=\"").expect("a link");
+        let (link, _) = after.split_once('"').expect("the end of the link");
+        assert!(link.starts_with(&escape(route.target)), "{link}");
+        let unescaped = link.replace("&#39;", "'").replace("&amp;", "&");
+        let answer = answer_of(&unescaped, route);
+        assert!(AUTHORIZATION_ERRORS.contains(&&*answer["error"]), "{answer:?}");
+        return "question before the error redirect";
+    }
+    let answer = redirect(response, route);
+    assert!(AUTHORIZATION_ERRORS.contains(&&*answer["error"]), "{answer:?}");
+    let names: Vec<&str> = answer.keys().map(String::as_str).collect();
+    assert_eq!(names, ["error", "error_description"]);
+    "error redirect"
+}
+
+fn redirect(response: &Response, route: &Route<'_>) -> BTreeMap<String, String> {
+    answer::check_headers(response);
+    assert_eq!((response.status(), response.body()), (303, &b""[..]), "RFC 9700 §4.12");
+    assert_eq!(response.header("referrer-policy"), Some("no-referrer"));
+    let locations: Vec<&str> =
+        response.headers().filter(|(name, _)| *name == "location").map(|(_, value)| value).collect();
+    let [location] = locations[..] else { panic!("one location: {locations:?}") };
+    answer_of(location, route)
+}
+
+/// What a redirect says, without what every redirect must say: it leads to the client's own URI, names the issuer and gives
+/// back the state.
+fn answer_of(location: &str, route: &Route<'_>) -> BTreeMap<String, String> {
+    let added = location.strip_prefix(route.target).expect("the redirect URI, character for character");
+    let separator = match (route.in_fragment, route.target.find('?')) {
+        (true, _) => "#",
+        (false, None) => "?",
+        (false, Some(at)) if at + 1 == route.target.len() => "",
+        (false, Some(_)) => "&",
+    };
+    let added = added.strip_prefix(separator).expect("the separator");
+    assert!(added.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"%+=&-._*".contains(&byte)), "{added}");
+
+    let (url, target) = (Url::parse(location).expect("a URL"), Url::parse(route.target).expect("a URL"));
+    assert_eq!((url.scheme(), url.host(), url.port()), (target.scheme(), target.host(), target.port()));
+    assert_eq!(url.fragment().is_some(), route.in_fragment);
+
+    let pairs: Vec<(String, String)> = form_urlencoded::parse(added.as_bytes()).into_owned().collect();
+    let mut members: BTreeMap<String, String> = pairs.iter().cloned().collect();
+    assert_eq!(members.len(), pairs.len(), "each once: {added}");
+    assert_eq!(members.remove("iss").as_deref(), Some(ISSUER), "RFC 9207 §2");
+    assert_eq!(members.remove("state").as_deref(), route.state, "exactly what was sent");
+    members
+}
+
+/// Seals the request for a session and takes it back. Nobody else can.
+fn through_a_form(world: &World, pending: &PendingAuthorization) -> PendingAuthorization {
+    let token = pending.form_token("the session of alice");
+    assert!(token.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"'<>&".contains(&byte)), "fit for a hidden field");
+    let stranger = block_on(world.server.resume(&token, "another session")).expect_err("it is bound to the session");
+    error_page(&stranger);
+    let cut = token.get(..token.len() - 1).unwrap_or_default();
+    error_page(&block_on(world.server.resume(cut, "the session of alice")).expect_err("it is sealed"));
+    let resumed = block_on(world.server.resume(&token, "the session of alice")).expect("it is as it was");
+    assert_eq!((resumed.client().id(), resumed.scope()), (pending.client().id(), pending.scope()));
+    assert_eq!(resumed.redirect_host(), pending.redirect_host());
+    resumed
+}
+
+fn decide(world: &World, pending: PendingAuthorization, asked: &Asked<'_>, denies: bool) -> &'static str {
+    let route = &asked.route;
+    assert_eq!(pending.client().id().as_str(), asked.client.id);
+    assert_eq!(pending.scope().as_str(), asked.scope.join(" "));
+    assert_eq!(pending.scopes().count(), asked.scope.len());
+    if denies {
+        let response = pending.deny();
+        assert!(response.code().is_none() && response.access_token().is_none());
+        let response = response.into_http();
+        if route.is_out_of_band() {
+            page(&response);
+            return "denied out of band";
+        }
+        assert_eq!(redirect(&response, route)["error"], "access_denied");
+        return "denied";
+    }
+    let alice = Subject::new("alice").expect("a subject");
+    let response = block_on(pending.approve(Approval::by(alice)));
+    assert_eq!((response.redirect_uri(), response.state()), (route.target, route.state));
+    if asked.is_token {
+        return token(world, &response.into_http(), asked);
+    }
+    let code = response.code().expect("a code").expose().to_owned();
+    let response = response.into_http();
+    let outcome = if route.is_out_of_band() {
+        assert!(page(&response).contains(&format!("<code>{code}</code>")));
+        "code out of band"
+    } else {
+        assert_eq!(redirect(&response, route), BTreeMap::from([("code".to_owned(), code.clone())]));
+        "code"
+    };
+    redeem(world, &AuthorizationCode::new(code), asked);
+    outcome
+}
+
+fn token(world: &World, response: &Response, asked: &Asked<'_>) -> &'static str {
+    let answer = redirect(response, &asked.route);
+    let names: Vec<&str> = answer.keys().map(String::as_str).collect();
+    assert_eq!(names, ["access_token", "expires_in", "scope", "token_type"], "RFC 6749 §4.2.2: no refresh token");
+    assert!(asked.route.in_fragment, "a token never travels in a query");
+    assert_eq!((&*answer["scope"], &*answer["token_type"]), (&*asked.scope.join(" "), "Bearer"));
+    works(world, &AccessToken::new(&*answer["access_token"]), asked);
+    "token"
+}
+
+fn works(world: &World, token: &AccessToken, asked: &Asked<'_>) {
+    let access = block_on(world.server.bearer_token(token)).expect("it is live").require(&asked.scope.join(" "));
+    let access = access.expect("it has the scope");
+    assert_eq!((access.client_id().as_str(), access.user().expect("a user").as_str()), (asked.client.id, "alice"));
+}
+
+/// A code is good for its client, with everything it was bound to, once.
+fn redeem(world: &World, code: &AuthorizationCode, asked: &Asked<'_>) {
+    let (known, wrong) = (CodeVerifier::new(VERIFIER), CodeVerifier::new("w".repeat(43)));
+    let secret = asked.client.secrets.first().map(|secret| ClientSecret::new(*secret));
+    let attempt = |client_id: &'static str, redirect_uri: Option<&str>, verifier: Option<&CodeVerifier>| {
+        let mut request = TokenRequest::authorization_code(code);
+        if let Some(uri) = redirect_uri {
+            request = request.redirect_uri(uri);
+        }
+        if let Some(verifier) = verifier {
+            request = request.code_verifier(verifier);
+        }
+        let request = match &secret {
+            Some(secret) if client_id == asked.client.id => request.client_secret_basic(client_id, secret),
+            _ => request.client_id(client_id),
+        };
+        block_on(world.server.token_request(&request))
+    };
+    let sent = asked.redirect_uri_was_sent.then_some(asked.route.target);
+    let verifier = (asked.proof != Proof::None).then_some(&known);
+
+    let other = if asked.client.id == "spa" { "native" } else { "spa" };
+    attempt(other, sent, verifier).expect_err("it is another client's");
+    attempt(asked.client.id, Some("https://evil.example/"), verifier).expect_err("it was sent elsewhere");
+    attempt(asked.client.id, sent, Some(&wrong)).expect_err("this is not the verifier");
+    if asked.proof != Proof::None {
+        attempt(asked.client.id, sent, None).expect_err("there was a challenge");
+    }
+    if asked.redirect_uri_was_sent {
+        attempt(asked.client.id, None, verifier).expect_err("RFC 6749 §4.1.3");
+    }
+    let tokens = attempt(asked.client.id, sent, verifier);
+    if asked.proof == Proof::Unknown {
+        tokens.expect_err("nobody knows this verifier");
+        return;
+    }
+    let tokens = tokens.expect("it is the client with all it needs");
+    assert_eq!(tokens.scope.as_str(), asked.scope.join(" "));
+    assert_eq!(tokens.refresh_token.is_some(), asked.client.uses("refresh_token"));
+    works(world, &tokens.access_token, asked);
+    attempt(asked.client.id, sent, verifier).expect_err("a code works once");
+    let access = block_on(world.server.bearer_token(&tokens.access_token));
+    access.expect_err("RFC 6749 §4.1.2: a replay ends what the code gave");
+}

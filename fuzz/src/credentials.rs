@@ -1,0 +1,59 @@
+//! Who a request comes from, worked out from RFC 6749 §2.3 and the table of clients.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+use crate::form::{Form, component};
+use crate::world::{Habit, Registered, registered};
+
+/// How a request is refused: status and error code.
+pub(crate) type Refused = (u16, &'static str);
+
+pub(crate) const MALFORMED: Refused = (400, "invalid_request");
+pub(crate) const UNKNOWN: Refused = (401, "invalid_client");
+
+/// The client of a request with these `Authorization` headers and this form, which was found acceptable.
+pub(crate) fn client(headers: &[Vec<u8>], form: &Form) -> Result<&'static Registered, Refused> {
+    let basic = match headers {
+        [] => None,
+        [header] => Some(basic(header)?),
+        _ => return Err(MALFORMED),
+    };
+    let (id, secret) = (form.one("client_id"), form.one("client_secret"));
+    let has_assertion = form.one("client_assertion").or(form.one("client_assertion_type")).is_some();
+    match (basic, secret, has_assertion) {
+        (Some(_), Some(_), _) | (Some(_), _, true) | (_, Some(_), true) => Err(MALFORMED),
+        (None, None, true) => Err(UNKNOWN),
+        (Some((own, _)), None, false) if id.is_some_and(|id| id != own) => Err(MALFORMED),
+        (Some((own, secret)), None, false) => confidential(&own, &secret, true),
+        (None, Some(secret), false) => confidential(id.ok_or(UNKNOWN)?, secret, false),
+        (None, None, false) => match id.and_then(registered) {
+            Some(client) if !client.is_confidential() => Ok(client),
+            _ => Err(UNKNOWN),
+        },
+    }
+}
+
+fn confidential(id: &str, secret: &str, by_header: bool) -> Result<&'static Registered, Refused> {
+    let client = registered(id).ok_or(UNKNOWN)?;
+    let allowed =
+        client.is_confidential() && !(by_header && client.has(Habit::PostOnly)) && !client.has(Habit::Expired);
+    if allowed && client.secrets.contains(&secret) { Ok(client) } else { Err(UNKNOWN) }
+}
+
+/// User-id and password of a `Basic` header: base64 in its one canonical form, and both halves encoded as in a form.
+fn basic(header: &[u8]) -> Result<(String, String), Refused> {
+    let space = header.iter().position(|byte| *byte == b' ').unwrap_or(header.len());
+    let (scheme, rest) = header.split_at(space);
+    if !scheme.eq_ignore_ascii_case(b"basic") {
+        return Err(UNKNOWN);
+    }
+    let encoded = rest.trim_ascii();
+    let decoded = STANDARD.decode(encoded).ok().filter(|decoded| STANDARD.encode(decoded).as_bytes() == encoded);
+    let decoded = decoded.ok_or(MALFORMED)?;
+    let mut halves = decoded.splitn(2, |byte| *byte == b':').map(component);
+    match (halves.next().flatten(), halves.next().flatten()) {
+        (Some(id), Some(secret)) => Ok((id, secret)),
+        _ => Err(MALFORMED),
+    }
+}

@@ -1,0 +1,53 @@
+//! What the fuzz targets check.
+//!
+//! A target is a function from bytes to the name of what they led to; it panics if the library did anything that it should not.
+//! What should happen is worked out here a second time, from the specifications and the documentation, with other means than the
+//! library's own. `fuzz_targets/` feeds the functions to libFuzzer, and `tests/seeds.rs` feeds them what lies in `seeds/`.
+#![forbid(unsafe_code)]
+
+mod answer;
+pub mod authorize_request;
+pub mod basic_header;
+pub mod bearer_header;
+pub mod client_file;
+mod credentials;
+mod form;
+pub mod params;
+pub mod redirect_uri;
+pub mod token_request;
+mod world;
+
+#[path = "../../examples/server/clients.rs"]
+#[allow(dead_code, reason = "the example server uses all of it")]
+mod clients;
+
+/// What `clients.rs` wants from the example server.
+mod session {
+    /// Only for clients that are built in, which are not read from a file.
+    pub(crate) fn random_text() -> String {
+        "not random".to_owned()
+    }
+}
+
+/// A target, and everything its inputs can lead to.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Target {
+    /// Its name, under `fuzz_targets/`, `seeds/` and `dict/`.
+    pub name: &'static str,
+    /// The target itself; answers with one of `outcomes`.
+    pub check: fn(&[u8]) -> &'static str,
+    /// Every one of these must be reached by some seed, or the seeds do not show what the target is for.
+    pub outcomes: &'static [&'static str],
+}
+
+/// All targets.
+pub const TARGETS: [Target; 7] = [
+    Target { name: "params", check: params::check, outcomes: &params::OUTCOMES },
+    Target { name: "basic_header", check: basic_header::check, outcomes: &basic_header::OUTCOMES },
+    Target { name: "authorize_request", check: authorize_request::check, outcomes: &authorize_request::OUTCOMES },
+    Target { name: "token_request", check: token_request::check, outcomes: &token_request::OUTCOMES },
+    Target { name: "redirect_uri", check: redirect_uri::check, outcomes: &redirect_uri::OUTCOMES },
+    Target { name: "bearer_header", check: bearer_header::check, outcomes: &bearer_header::OUTCOMES },
+    Target { name: "client_file", check: client_file::check, outcomes: &client_file::OUTCOMES },
+];

@@ -1,0 +1,101 @@
+//! Forms and queries: [`grantor::Params`], and how the token endpoint refuses what it can't read.
+//!
+//! The input is the form. It is compared with a strict decoder of this crate, and with `form_urlencoded`, which is lossy, wherever
+//! nothing was lost.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+
+use grantor::{Params, Refusal, Request};
+use url::form_urlencoded;
+
+use crate::answer;
+use crate::form::Form;
+use crate::world::{self, block_on};
+
+pub const OUTCOMES: [&str; 5] = ["empty", "malformed", "repeated", "without grant type", "with grant type"];
+
+/// Names that are asked for whether or not the input has them.
+const NAMES: [&str; 8] = ["", "a", "b", "code", "client_id", "grant_type", "\u{e9}", "a b"];
+
+thread_local! {
+    static SHORT_NAMES: RefCell<BTreeSet<&'static str>> = const { RefCell::new(BTreeSet::new()) };
+    static SERVER: grantor::AuthorizationServer = world::empty();
+}
+
+pub fn check(data: &[u8]) -> &'static str {
+    let (params, form) = (Params::decode(data), Form::read(data));
+    let short = form.pairs.iter().filter_map(|(name, _)| name.as_deref()).filter(|name| name.len() <= 2);
+    for name in NAMES.into_iter().chain(short.map(interned)) {
+        compare(&params, &form, name);
+    }
+    assert!(!format!("{params:?}").contains('%'), "Debug shows nothing of the form");
+    if form.is_well_formed() {
+        nothing_is_lost(data, &form);
+    }
+    the_token_endpoint_agrees(data, &form)
+}
+
+/// `Params::get` takes names that live for ever. There are few enough of two bytes.
+fn interned(name: &str) -> &'static str {
+    SHORT_NAMES.with_borrow_mut(|names| {
+        if let Some(known) = names.get(name) {
+            return *known;
+        }
+        let name: &'static str = Box::leak(name.into());
+        names.insert(name);
+        name
+    })
+}
+
+fn compare(params: &Params<'_>, form: &Form, name: &'static str) {
+    let expected = match form.values(name)[..] {
+        [] | [Some("")] => Ok(None),
+        [Some(value)] => Ok(Some(value)),
+        [None] => Err(Refusal::MalformedEncoding),
+        _ => Err(Refusal::RepeatedParameter(name)),
+    };
+    assert_eq!(params.get(name), expected, "{name:?}");
+    let required = expected.and_then(|value| value.ok_or(Refusal::MissingParameter(name)));
+    assert_eq!(params.require(name), required, "{name:?}");
+}
+
+/// What the strict decoder accepts, the lossy one reads the same way; and encoded and decoded again, it is the same still.
+fn nothing_is_lost(data: &[u8], form: &Form) {
+    let texts =
+        form.pairs.iter().map(|(name, value)| (name.clone().unwrap_or_default(), value.clone().unwrap_or_default()));
+    let texts: Vec<(String, String)> = texts.collect();
+    assert_eq!(form_urlencoded::parse(data).into_owned().collect::<Vec<_>>(), texts);
+
+    let encoded = form_urlencoded::Serializer::new(String::new()).extend_pairs(&texts).finish();
+    let again = Params::decode(encoded.as_bytes());
+    let lone: Vec<(String, String)> = texts
+        .iter()
+        .filter(|(name, _)| texts.iter().filter(|(other, _)| name == other).count() == 1)
+        .cloned()
+        .collect();
+    for (name, value) in lone.iter().filter(|(name, _)| name.len() <= 2) {
+        assert_eq!(again.get(interned(name)), Ok((!value.is_empty()).then_some(&**value)), "{encoded}");
+    }
+}
+
+/// It looks at the encoding and at repetitions before it looks at anything else.
+fn the_token_endpoint_agrees(data: &[u8], form: &Form) -> &'static str {
+    let answer = SERVER.with(|server| block_on(server.token(&Request::post_form("/token", data))));
+    let error = answer::error(&answer);
+    let (expected, outcome) = if form.pairs.is_empty() {
+        ("the parameter grant_type is missing", "empty")
+    } else if !form.is_well_formed() {
+        ("the parameters have a broken escape or are not UTF-8", "malformed")
+    } else if !form.is_acceptable(&world::TOKEN_PARAMETERS) {
+        ("occurs more than once", "repeated")
+    } else if form.one("grant_type").is_none() {
+        ("the parameter grant_type is missing", "without grant type")
+    } else {
+        // There is no client, so its authentication fails at the latest.
+        return "with grant type";
+    };
+    assert_eq!((error.status, &*error.code), (400, "invalid_request"), "{outcome}: {}", error.description);
+    assert!(error.description.ends_with(expected), "{outcome}: {}", error.description);
+    outcome
+}

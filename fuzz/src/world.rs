@@ -1,0 +1,277 @@
+//! The servers and clients that the targets ask, and what is known about them.
+
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+
+use grantor::client::{AuthenticationMethod, ClientCredential, ClientParts, ClientType, RedirectUri, Registration};
+use grantor::policy::{ErrorRedirects, Policy};
+use grantor::testing::{ISSUER as TEST_ISSUER, RecordingObserver, SeededEntropy, TestClock, TestUsers};
+use grantor::{
+    AuthorizationServer, Builder, Client, ClientId, ClientRegistry, ClientSecret, GrantType, MemoryStorage, Scope,
+};
+use time::Duration;
+
+pub(crate) const ISSUER: &str = TEST_ISSUER;
+
+/// All that the servers offer.
+pub(crate) const SCOPES: [&str; 3] = ["user:read", "user:write", "offline_access"];
+
+/// Every parameter that the token endpoint knows without the password grant.
+pub(crate) const TOKEN_PARAMETERS: [&str; 10] = [
+    "grant_type",
+    "scope",
+    "client_id",
+    "client_secret",
+    "client_assertion",
+    "client_assertion_type",
+    "code",
+    "redirect_uri",
+    "code_verifier",
+    "refresh_token",
+];
+
+/// The verifier of every challenge that the targets themselves make.
+pub(crate) const VERIFIER: &str = "the-verifier-of-every-challenge-in-these-targets";
+
+pub(crate) const USER: (&str, &str) = ("alice", "a password that nobody else has");
+
+/// A registered client in the words of the specifications.
+pub(crate) struct Registered {
+    pub(crate) id: &'static str,
+    pub(crate) client_type: ClientType,
+    pub(crate) secrets: &'static [&'static str],
+    pub(crate) redirect_uris: &'static [&'static str],
+    pub(crate) grant_types: &'static [&'static str],
+    pub(crate) scope: &'static str,
+    pub(crate) default_scope: Option<&'static str>,
+    pub(crate) habits: &'static [Habit],
+}
+
+/// What is not usual about a client.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Habit {
+    /// Every legacy habit.
+    Legacy,
+    /// Nobody has looked at its registration.
+    SelfService,
+    /// Authenticates in the body only.
+    PostOnly,
+    /// Its credential has expired.
+    Expired,
+}
+
+impl Registered {
+    pub(crate) fn has(&self, habit: Habit) -> bool {
+        self.habits.contains(&habit)
+    }
+
+    pub(crate) fn uses(&self, grant_type: &str) -> bool {
+        self.grant_types.contains(&grant_type)
+    }
+
+    pub(crate) fn is_confidential(&self) -> bool {
+        self.client_type == ClientType::Confidential
+    }
+
+    /// What it gets if it asks for `requested`, sorted; `None` if that is refused.
+    pub(crate) fn grantable(&self, requested: Option<&str>) -> Option<Vec<String>> {
+        let mut tokens: Vec<&str> = requested.or(self.default_scope)?.split(' ').collect();
+        tokens.sort_unstable();
+        tokens.dedup();
+        let own: Vec<&str> = self.scope.split(' ').collect();
+        tokens.iter().all(|token| own.contains(token)).then(|| tokens.into_iter().map(String::from).collect())
+    }
+
+    fn client(&self) -> Client {
+        let mut parts = ClientParts::new(ClientId::new(self.id).expect("an identifier"), self.client_type);
+        let uris = self.redirect_uris.iter().map(|uri| RedirectUri::parse(uri).expect("a redirect URI"));
+        parts.redirect_uris = uris.collect();
+        parts.grant_types = self.grant_types.iter().map(|name| GrantType::new(name).expect("a grant type")).collect();
+        parts.scope = Some(Scope::parse(self.scope).expect("a scope"));
+        parts.default_scope = self.default_scope.map(|scope| Scope::parse(scope).expect("a scope"));
+        let credentials = self.secrets.iter().map(|secret| ClientCredential::secret(&ClientSecret::new(*secret)));
+        parts.credentials = credentials.collect();
+        if self.has(Habit::Legacy) {
+            parts.legacy.missing_pkce = true;
+            parts.legacy.plain_pkce = true;
+            parts.legacy.token_parameters_in_query = true;
+        }
+        if self.has(Habit::SelfService) {
+            parts.registration = Registration::SelfService;
+        }
+        if self.has(Habit::PostOnly) {
+            parts.authentication_methods.insert(AuthenticationMethod::ClientSecretPost);
+        }
+        if self.has(Habit::Expired) {
+            let past = time::OffsetDateTime::UNIX_EPOCH + Duration::DAY;
+            parts.credentials = parts.credentials.into_iter().map(|credential| credential.expiring(past)).collect();
+        }
+        Client::from_parts(parts).expect("a client that makes sense")
+    }
+}
+
+const USUAL: Registered = Registered {
+    id: "",
+    client_type: ClientType::Confidential,
+    secrets: &[],
+    redirect_uris: &[],
+    grant_types: &[],
+    scope: "user:read user:write",
+    default_scope: Some("user:read"),
+    habits: &[],
+};
+
+pub(crate) static CLIENTS: [Registered; 8] = [
+    Registered {
+        id: "web",
+        secrets: &["the-secret-of-the-client-web-9f86d081884c7d65"],
+        redirect_uris: &["https://app.example/cb", "https://app.example/cb2?tenant=1"],
+        grant_types: &["authorization_code", "refresh_token", "client_credentials"],
+        ..USUAL
+    },
+    Registered {
+        id: "spa",
+        client_type: ClientType::Public,
+        redirect_uris: &["https://spa.example/"],
+        grant_types: &["authorization_code", "refresh_token", "implicit"],
+        scope: "user:read user:write offline_access",
+        default_scope: None,
+        ..USUAL
+    },
+    Registered {
+        id: "native",
+        client_type: ClientType::Native,
+        redirect_uris: &[
+            "http://127.0.0.1/cb?x=1",
+            "http://[::1]:9/cb",
+            "http://localhost/cb",
+            "com.example.app:/cb",
+            RedirectUri::OUT_OF_BAND,
+        ],
+        grant_types: &["authorization_code"],
+        ..USUAL
+    },
+    Registered {
+        id: "old",
+        secrets: &["the-secret-of-the-client-old-60303ae22b998861"],
+        redirect_uris: &["http://127.0.0.1:8080/cb"],
+        grant_types: &["authorization_code", "refresh_token", "implicit", "password", "client_credentials"],
+        habits: &[Habit::Legacy],
+        ..USUAL
+    },
+    Registered {
+        id: "self",
+        client_type: ClientType::Public,
+        redirect_uris: &["https://self.example/cb?"],
+        grant_types: &["authorization_code"],
+        habits: &[Habit::SelfService],
+        ..USUAL
+    },
+    Registered {
+        id: "machine",
+        secrets: &["the-secret-of-the-client-machine-fd61a03af4f77d87"],
+        grant_types: &["client_credentials"],
+        scope: "user:read",
+        habits: &[Habit::PostOnly],
+        ..USUAL
+    },
+    Registered {
+        id: "odd: %41&+=",
+        secrets: &["the first secret:%42&+=\"\\ 7af0e0", "the second secret 1b16b1df538ba12d"],
+        redirect_uris: &["https://odd.example:8443/cb"],
+        grant_types: &["authorization_code", "client_credentials"],
+        ..USUAL
+    },
+    Registered {
+        id: "expired",
+        secrets: &["the-secret-of-the-client-expired-6e340b9cffb37a98"],
+        grant_types: &["client_credentials"],
+        habits: &[Habit::Expired],
+        ..USUAL
+    },
+];
+
+pub(crate) fn registered(id: &str) -> Option<&'static Registered> {
+    CLIENTS.iter().find(|client| client.id == id)
+}
+
+/// A server with all the clients, and what it works with.
+pub(crate) struct World {
+    pub(crate) server: AuthorizationServer,
+    pub(crate) clock: TestClock,
+    pub(crate) events: RecordingObserver,
+}
+
+/// The policies that a target chooses from.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Switches {
+    pub(crate) dangers: bool,
+    pub(crate) ask_first: bool,
+}
+
+impl World {
+    pub(crate) fn new(switches: Switches) -> Self {
+        let storage = MemoryStorage::new();
+        for client in thread_clients() {
+            block_on(storage.register(client)).expect("a new client");
+        }
+        let (clock, events) = (TestClock::default(), RecordingObserver::default());
+        let server = builder(storage, &clock)
+            .policy(policy(switches))
+            .observer(events.clone())
+            .form_key([7; 32])
+            .build()
+            .expect("a server that makes sense");
+        Self { server, clock, events }
+    }
+}
+
+pub(crate) fn policy(switches: Switches) -> Policy {
+    let mut policy = Policy::default();
+    if switches.ask_first {
+        policy.error_redirects = ErrorRedirects::AskFirst;
+    }
+    if switches.dangers {
+        let dangers = policy.dangerous();
+        dangers.allow_implicit_grant = true;
+        dangers.allow_password_grant = true;
+        dangers.allow_plain_pkce = true;
+        dangers.allow_missing_pkce = true;
+        dangers.allow_token_parameters_in_query = true;
+        dangers.allow_out_of_band_redirect = true;
+    }
+    policy
+}
+
+/// A builder with the scopes, the user, and randomness that repeats.
+pub(crate) fn builder(storage: MemoryStorage, clock: &TestClock) -> Builder {
+    let users = TestUsers::default();
+    users.add(USER.0, USER.1);
+    let builder = AuthorizationServer::builder(ISSUER)
+        .storage(storage)
+        .authenticator(users)
+        .clock(clock.clone())
+        .entropy(SeededEntropy::new(7));
+    SCOPES.into_iter().fold(builder, |builder, scope| builder.scope(scope, "Something that a user understands"))
+}
+
+/// A server without clients.
+pub(crate) fn empty() -> AuthorizationServer {
+    builder(MemoryStorage::new(), &TestClock::default()).build().expect("a server that makes sense")
+}
+
+/// The clients, put together once.
+fn thread_clients() -> Vec<Client> {
+    thread_local! {
+        static CLIENTS_OF_THREAD: Vec<Client> = CLIENTS.iter().map(Registered::client).collect();
+    }
+    CLIENTS_OF_THREAD.with(Clone::clone)
+}
+
+/// Runs a future that has nothing to wait for: the core needs no runtime, and the memory storage never waits.
+pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(value) => value,
+        Poll::Pending => panic!("something waits although there is nothing to wait for"),
+    }
+}
