@@ -41,24 +41,35 @@ const MARKUP: [&str; 12] =
 
 pub fn check(data: &[u8]) -> &'static str {
     let Some((flags, form)) = data.split_first() else { return "error page" };
-    let has = |flag: u8| flags & flag != 0;
-    let switches = Switches { dangers: has(2), ask_first: has(4) };
-    let world = World::new(switches);
-    let request = if has(1) {
+    let flags = Flags(*flags);
+    let switches = Switches { dangers: flags.has(2), ask_first: flags.has(4) };
+    World::lend(switches, |world| ask(world, flags, form, switches))
+}
+
+#[derive(Clone, Copy)]
+struct Flags(u8);
+
+impl Flags {
+    fn has(self, flag: u8) -> bool {
+        self.0 & flag != 0
+    }
+}
+
+fn ask(world: &World, flags: Flags, form: &[u8], switches: Switches) -> &'static str {
+    let request = if flags.has(1) {
         Request::post_form("/authorize", form)
     } else {
         Request::get([&b"/authorize?"[..], form].concat().iter().map(|byte| char::from(*byte)).collect::<String>())
     };
     // A query is text, so that each byte beyond ASCII arrives as a character of two.
-    let received = if has(1) { request.body() } else { request.query().as_bytes() };
+    let received = if flags.has(1) { request.body() } else { request.query().as_bytes() };
     let form = Form::read(received);
-    let expected = Expected::of(&form, switches);
-    match (block_on(world.server.authorize(&request)), expected) {
+    match (block_on(world.server.authorize(&request)), Expected::of(&form, switches)) {
         (Authorize::Respond(response), Expected::Page) => error_page(&response),
         (Authorize::Respond(response), Expected::Error(route)) => error(&response, &route),
         (Authorize::Pending(pending), Expected::Pending(asked)) => {
-            let pending = if has(16) { through_a_form(&world, &pending) } else { pending };
-            decide(&world, pending, &asked, has(8))
+            let pending = if flags.has(16) { through_a_form(world, &pending) } else { pending };
+            decide(world, pending, &asked, flags.has(8))
         }
         (Authorize::Respond(response), Expected::Pending(_)) => panic!("a good request was refused: {response:?}"),
         (Authorize::Pending(pending), _) => panic!("a bad request was accepted: {pending:?}"),

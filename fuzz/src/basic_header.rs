@@ -29,9 +29,10 @@ struct Input {
 
 pub fn check(data: &[u8]) -> &'static str {
     let input = Input::read(data);
-    let world = World::new(Switches::default());
-    input.revoke(&world);
-    input.ask_for_a_token(&world)
+    World::lend(Switches::default(), |world| {
+        input.revoke(world);
+        input.ask_for_a_token(world)
+    })
 }
 
 impl Input {

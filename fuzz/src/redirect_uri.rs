@@ -99,7 +99,7 @@ struct Split<'a> {
 
 impl<'a> Split<'a> {
     fn of(uri: &'a str) -> Option<Self> {
-        let (scheme, after) = uri.split_once("://")?;
+        let (scheme, after) = uri.split_once("://").filter(|(scheme, _)| !scheme.contains([':', '/']))?;
         let (authority, rest) = after.split_at(after.find(['/', '?', '#']).unwrap_or(after.len()));
         let end = if authority.starts_with('[') {
             authority.find(']')? + 1

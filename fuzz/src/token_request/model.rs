@@ -14,6 +14,8 @@ use crate::world::{CLIENTS, Habit, Registered, TOKEN_PARAMETERS, USER, VERIFIER,
 pub(super) struct Model {
     families: Vec<Family>,
     access_tokens: Vec<Access>,
+    /// In the order in which they were issued.
+    refresh_tokens: Vec<String>,
     dangers: bool,
 }
 
@@ -29,6 +31,7 @@ struct Family {
 }
 
 struct Code {
+    number: usize,
     value: String,
     redirect_uri: &'static str,
     was_sent: bool,
@@ -81,29 +84,44 @@ enum Change {
     },
 }
 
+/// Client, redirect URI, whether the request named it, and scope.
+type Flow = (&'static str, &'static str, bool, &'static str);
+
+/// What the codes are called, and how they came about.
+const CODES: [(&[u8], &str, &str, bool, &str); 4] = [
+    (b"$c0", "web", "https://app.example/cb", true, "user:read user:write"),
+    (b"$c1", "spa", "https://spa.example/", false, "user:read"),
+    (b"$c2", "native", "http://127.0.0.1:50505/cb?x=1", true, "user:read"),
+    (b"$c3", "spa", "https://spa.example/", true, "offline_access user:read"),
+];
+
+/// The code that was redeemed before the input begins.
+const REDEEMED: usize = 3;
+
 const REFUSED: Verdict = Verdict::Refused("refused", None);
 const INVALID_GRANT: Verdict = Verdict::Refused("refused", Some((400, "invalid_grant")));
 
 impl Model {
-    /// Three codes, and a refresh token of the client `spa`.
-    pub(super) fn new(world: &World, dangers: bool) -> Self {
-        let mut model = Self { families: Vec::new(), access_tokens: Vec::new(), dangers };
-        model.issue_code(world, "web", "https://app.example/cb", true, "user:read user:write");
-        model.issue_code(world, "spa", "https://spa.example/", false, "user:read");
-        model.issue_code(world, "native", "http://127.0.0.1:50505/cb?x=1", true, "user:read");
-        model.issue_code(world, "spa", "https://spa.example/", true, "offline_access user:read");
-        let mut draft = Draft::new();
-        let code = model.value(b'c', 3).expect("the fourth code");
-        draft.add(
-            b'b',
-            format!("grant_type=authorization_code&client_id=spa&code={code}&code_verifier={VERIFIER}").as_bytes(),
-        );
-        draft.add(b'b', b"redirect_uri=https://spa.example/");
-        assert_eq!(draft.send(world, &mut model), "code redeemed");
+    /// The codes and the refresh token that the input names: `$c0` to `$c3`, of which `$c3` was redeemed for `$t0` and `$r0`.
+    pub(super) fn new(world: &World, dangers: bool, data: &[u8]) -> Self {
+        let mut model = Self { families: Vec::new(), access_tokens: Vec::new(), refresh_tokens: Vec::new(), dangers };
+        let names = |name: &[u8]| data.windows(name.len()).any(|window| window == name);
+        for (number, (name, client, uri, was_sent, scope)) in CODES.into_iter().enumerate() {
+            if names(name) || number == REDEEMED && (names(b"$r") || names(b"$t")) {
+                model.issue_code(world, number, (client, uri, was_sent, scope));
+            }
+        }
+        if let Some(code) = model.value(b'c', REDEEMED) {
+            let proof = format!("client_id=spa&code={code}&code_verifier={VERIFIER}&redirect_uri=https://spa.example/");
+            let mut draft = Draft::new();
+            draft.add(b'b', b"grant_type=authorization_code");
+            draft.add(b'b', proof.as_bytes());
+            assert_eq!(draft.send(world, &mut model), "code redeemed");
+        }
         model
     }
 
-    fn issue_code(&mut self, world: &World, id: &'static str, uri: &'static str, was_sent: bool, scope: &str) {
+    fn issue_code(&mut self, world: &World, number: usize, (id, uri, was_sent, scope): Flow) {
         let challenge = CodeChallenge::s256(&CodeVerifier::new(VERIFIER));
         let request = AuthorizationRequest::code(id).scope(scope).code_challenge_s256(challenge.as_str());
         let request = if was_sent { request.redirect_uri(uri) } else { request };
@@ -118,7 +136,7 @@ impl Model {
             scope: scope.split(' ').map(String::from).collect(),
             revoked: false,
             ends_at: expires_at,
-            code: Some(Code { value, redirect_uri: uri, was_sent, expires_at, spent: false }),
+            code: Some(Code { number, value, redirect_uri: uri, was_sent, expires_at, spent: false }),
             refresh_tokens: Vec::new(),
         });
     }
@@ -126,18 +144,11 @@ impl Model {
     /// The value that an input names by a kind and a number.
     pub(super) fn value(&self, kind: u8, number: usize) -> Option<String> {
         match kind {
-            b'c' => self
-                .families
-                .iter()
-                .filter_map(|family| family.code.as_ref())
-                .nth(number)
-                .map(|code| code.value.clone()),
-            b'r' => self
-                .families
-                .iter()
-                .flat_map(|family| &family.refresh_tokens)
-                .nth(number)
-                .map(|token| token.value.clone()),
+            b'c' => {
+                let mut codes = self.families.iter().filter_map(|family| family.code.as_ref());
+                codes.find(|code| code.number == number).map(|code| code.value.clone())
+            }
+            b'r' => self.refresh_tokens.get(number).cloned(),
             b't' => self.access_tokens.get(number).map(|token| token.value.clone()),
             b's' => secret_of(number).map(String::from),
             _ => None,
@@ -147,10 +158,9 @@ impl Model {
     /// Everything that must not be seen again.
     pub(super) fn secrets(&self) -> impl Iterator<Item = &str> {
         let codes = self.families.iter().filter_map(|family| family.code.as_ref()).map(|code| &*code.value);
-        let refresh_tokens = self.families.iter().flat_map(|family| &family.refresh_tokens).map(|token| &*token.value);
         let access_tokens = self.access_tokens.iter().map(|token| &*token.value);
         let own = CLIENTS.iter().flat_map(|client| client.secrets.iter().copied()).chain([VERIFIER, USER.1]);
-        codes.chain(refresh_tokens).chain(access_tokens).chain(own)
+        codes.chain(self.refresh_tokens.iter().map(|token| &**token)).chain(access_tokens).chain(own)
     }
 
     /// Reads a request and says what it must lead to. A replay that is proven revokes its family here.
@@ -313,15 +323,8 @@ impl Model {
                 self.families.len() - 1
             }
         };
-        let all = self
-            .access_tokens
-            .iter()
-            .map(|token| &token.value)
-            .chain(self.families.iter().flat_map(|family| family.refresh_tokens.iter().map(|token| &token.value)));
-        assert!(
-            all.into_iter().all(|old| *old != access_token && Some(old) != refresh_token.as_ref()),
-            "a token that is not new"
-        );
+        let mut old = self.access_tokens.iter().map(|token| &token.value).chain(&self.refresh_tokens);
+        assert!(old.all(|old| *old != access_token && Some(old) != refresh_token.as_ref()), "a token that is not new");
         let has_read = granted.scope.iter().any(|token| token == "user:read");
         self.access_tokens.push(Access {
             value: access_token,
@@ -329,6 +332,7 @@ impl Model {
             has_read,
             expires_at: granted.now + Duration::HOUR,
         });
+        self.refresh_tokens.extend(refresh_token.clone());
         self.families[family].refresh_tokens.extend(refresh_token.map(|value| Refresh { value, spent: None }));
     }
 
