@@ -112,6 +112,7 @@ fn error(response: &Response, route: &Route<'_>) -> &'static str {
         let (_, after) = html.split_once("href=\"").expect("a link");
         let (link, _) = after.split_once('"').expect("the end of the link");
         assert!(link.starts_with(&escape(route.target)), "{link}");
+        assert!(link.split('&').skip(1).all(|rest| rest.starts_with("amp;") || rest.starts_with("#39;")), "{link}");
         let unescaped = link.replace("&#39;", "'").replace("&amp;", "&");
         let answer = answer_of(&unescaped, route);
         assert!(AUTHORIZATION_ERRORS.contains(&&*answer["error"]), "{answer:?}");
@@ -145,6 +146,7 @@ fn answer_of(location: &str, route: &Route<'_>) -> BTreeMap<String, String> {
         (false, Some(_)) => "&",
     };
     let added = added.strip_prefix(separator).expect("the separator");
+    assert!(added.starts_with(|first: char| first.is_ascii_lowercase()), "{added}");
     assert!(added.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"%+=&-._*".contains(&byte)), "{added}");
 
     let (url, target) = (Url::parse(location).expect("a URL"), Url::parse(route.target).expect("a URL"));

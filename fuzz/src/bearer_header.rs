@@ -10,7 +10,7 @@ use grantor::{AuthorizationServer, Bearer, BearerError, MemoryStorage, Policy, P
 use time::Duration;
 
 use crate::answer::{challenge, check_headers};
-use crate::form::Form;
+use crate::form::{Form, is_form};
 use crate::world::block_on;
 
 pub const OUTCOMES: [&str; 5] = ["works", "works in the body", "no token", "malformed", "invalid token"];
@@ -131,20 +131,13 @@ impl Input {
             }
             _ => return Expected::Malformed,
         };
-        let is_form = matches!(&self.types[..], [only] if only.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii().eq_ignore_ascii_case(b"application/x-www-form-urlencoded"));
-        let reads_body =
-            in_body && ["POST", "PUT", "PATCH"].contains(&&*self.method) && is_form && self.body.is_ascii();
+        let has_body = ["POST", "PUT", "PATCH"].contains(&&*self.method) && is_form(&self.types);
+        let reads_body = in_body && has_body && self.body.is_ascii();
         let form = Form::read(if reads_body { &self.body } else { b"" });
-        let is_b64token = |token: &[u8]| {
-            !token.is_empty() && token.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(byte)) && {
-                let body = token.iter().rposition(|byte| *byte != b'=').map_or(0, |at| at + 1);
-                body > 0 && !token[..body].contains(&b'=')
-            }
-        };
         match (from_header, form.one("access_token")) {
             (Some(token), _) if !is_b64token(token) => Expected::Invalid,
-            _ if !form.is_readable("access_token") => Expected::Malformed,
             (Some(_), Some(_)) => Expected::Malformed,
+            _ if !form.is_readable("access_token") => Expected::Malformed,
             (Some(token), None) => judged(token),
             (None, Some(token)) => judged(token.as_bytes()),
             (None, None) => Expected::NoToken,
@@ -169,6 +162,12 @@ impl Input {
             (Err(error), Expected::Invalid) => refused(&error, 401, Some("invalid_token")),
         }
     }
+}
+
+/// RFC 6750 §2.1: the characters of base64 and of base64url and two more, and then any number of `=`.
+fn is_b64token(token: &[u8]) -> bool {
+    let end = token.iter().rposition(|byte| *byte != b'=').map_or(0, |at| at + 1);
+    end > 0 && token[..end].iter().all(|byte| byte.is_ascii_alphanumeric() || b"-._~+/".contains(byte))
 }
 
 /// Replaces `$` and the name of a token by the token.

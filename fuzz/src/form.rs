@@ -61,3 +61,10 @@ pub(crate) fn component(bytes: &[u8]) -> Option<String> {
     let spaced: Vec<u8> = bytes.iter().map(|byte| if *byte == b'+' { b' ' } else { *byte }).collect();
     percent_decode(&spaced).decode_utf8().ok().map(String::from)
 }
+
+/// Whether these `Content-Type` headers, of which there must be one, say that a body is a form.
+pub(crate) fn is_form(types: &[Vec<u8>]) -> bool {
+    let [only] = types else { return false };
+    let essence = only.split(|byte| *byte == b';').next().unwrap_or_default();
+    essence.trim_ascii().eq_ignore_ascii_case(b"application/x-www-form-urlencoded")
+}

@@ -6,8 +6,8 @@ use grantor::{Approval, AuthorizationRequest, Authorize, CodeChallenge, CodeVeri
 use time::{Duration, OffsetDateTime};
 
 use super::{Draft, owner_of, secret_of};
-use crate::credentials::{self, Refused};
-use crate::form::Form;
+use crate::credentials::{self, MALFORMED, Refused, UNKNOWN};
+use crate::form::{Form, is_form};
 use crate::world::{CLIENTS, Habit, Registered, TOKEN_PARAMETERS, USER, VERIFIER, World, block_on};
 
 /// Everything that was issued, as far as it can be used at the token endpoint.
@@ -168,12 +168,8 @@ impl Model {
         let now = world.clock.now();
         let (client, form) = match self.read(draft) {
             Ok(read) => read,
-            Err(refused) => {
-                return Verdict::Refused(
-                    if refused.is_some_and(|(status, _)| status == 401) { "unknown client" } else { "refused" },
-                    refused,
-                );
-            }
+            Err(refused) if refused == UNKNOWN => return Verdict::Refused("unknown client", Some(refused)),
+            Err(refused) => return Verdict::Refused("refused", Some(refused)),
         };
         let grant_type = form.one("grant_type").unwrap_or_default();
         let is_offered = ["authorization_code", "client_credentials", "refresh_token"].contains(&grant_type)
@@ -192,20 +188,18 @@ impl Model {
     }
 
     /// The client of a request, and its parameters.
-    fn read(&self, draft: &Draft) -> Result<(&'static Registered, Form), Option<Refused>> {
+    fn read(&self, draft: &Draft) -> Result<(&'static Registered, Form), Refused> {
         let mut known = TOKEN_PARAMETERS.to_vec();
         if self.dangers {
             known.extend(["username", "password"]);
         }
         if draft.method.as_deref().is_some_and(|method| method != "POST") {
-            return Err(Some((405, "invalid_request")));
+            return Err((405, "invalid_request"));
         }
         let in_query = Form::read(&draft.query).has_any(&known);
-        let types = draft.values("content-type");
-        let essence = types[0].split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
-        let is_form = types.len() == 1 && essence.eq_ignore_ascii_case(b"application/x-www-form-urlencoded");
+        let is_form = is_form(&draft.values("content-type"));
         if in_query && !self.dangers || !is_form && (!in_query || !draft.body.is_empty()) {
-            return Err(Some((400, "invalid_request")));
+            return Err(MALFORMED);
         }
         let mut all = if in_query { draft.query.clone() } else { Vec::new() };
         if is_form {
@@ -214,18 +208,18 @@ impl Model {
         }
         let form = Form::read(&all);
         if !form.is_acceptable(&known) || form.one("grant_type").is_none() {
-            return Err(Some((400, "invalid_request")));
+            return Err(MALFORMED);
         }
-        let client = credentials::client(&draft.values("authorization"), &form).map_err(Some)?;
+        let client = credentials::client(&draft.values("authorization"), &form)?;
         if in_query && !client.has(Habit::Legacy) {
-            return Err(Some((400, "invalid_request")));
+            return Err(MALFORMED);
         }
         Ok((client, form))
     }
 
     fn code(&mut self, client: &Registered, form: &Form, now: OffsetDateTime) -> Verdict {
         let Some(presented) = form.one("code") else {
-            return Verdict::Refused("refused", Some((400, "invalid_request")));
+            return Verdict::Refused("refused", Some(MALFORMED));
         };
         let found = self.families.iter_mut().enumerate().find_map(|(index, family)| {
             let is_it =
@@ -255,7 +249,7 @@ impl Model {
 
     fn refresh(&mut self, client: &Registered, form: &Form, now: OffsetDateTime) -> Verdict {
         let Some(presented) = form.one("refresh_token") else {
-            return Verdict::Refused("refused", Some((400, "invalid_request")));
+            return Verdict::Refused("refused", Some(MALFORMED));
         };
         let found = self.families.iter_mut().enumerate().find_map(|(index, family)| {
             let place = family.refresh_tokens.iter().position(|token| token.value == presented)?;
