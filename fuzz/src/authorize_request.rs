@@ -165,7 +165,8 @@ fn answer_of(location: &str, route: &Route<'_>) -> BTreeMap<String, String> {
 fn through_a_form(world: &World, pending: &PendingAuthorization) -> PendingAuthorization {
     let token = pending.form_token("the session of alice");
     assert!(token.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"'<>&".contains(&byte)), "fit for a hidden field");
-    let stranger = block_on(world.server.resume(&token, "another session")).expect_err("it is bound to the session");
+    let stranger =
+        block_on(world.server.resume(&token, "the session of bobby")).expect_err("it is bound to the session");
     error_page(&stranger);
     let cut = token.get(..token.len() - 1).unwrap_or_default();
     error_page(&block_on(world.server.resume(cut, "the session of alice")).expect_err("it is sealed"));

@@ -122,7 +122,7 @@ const USUAL: Registered = Registered {
     habits: &[],
 };
 
-pub(crate) static CLIENTS: [Registered; 8] = [
+pub(crate) static CLIENTS: [Registered; 9] = [
     Registered {
         id: "web",
         secrets: &["the-secret-of-the-client-web-9f86d081884c7d65"],
@@ -188,6 +188,13 @@ pub(crate) static CLIENTS: [Registered; 8] = [
         secrets: &["the-secret-of-the-client-expired-6e340b9cffb37a98"],
         grant_types: &["client_credentials"],
         habits: &[Habit::Expired],
+        ..USUAL
+    },
+    Registered {
+        id: "console",
+        client_type: ClientType::Public,
+        redirect_uris: &[RedirectUri::OUT_OF_BAND],
+        grant_types: &["authorization_code", "implicit"],
         ..USUAL
     },
 ];

@@ -131,7 +131,8 @@ impl Client {
         self.parts.name.as_deref()
     }
 
-    /// The address of its home page, if it has one: an `http` or `https` URL.
+    /// The address of its home page, if it has one: an `http` or `https` URL without spaces and invisible characters. A link to it
+    /// leads there from whatever page it stands on.
     #[must_use]
     pub fn website(&self) -> Option<&str> {
         self.parts.website.as_deref()
