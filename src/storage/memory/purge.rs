@@ -13,7 +13,7 @@ use super::steps::erase_seed;
 use crate::error::StorageError;
 
 /// How many slots of a dead family go while its lock is held.
-const STEP: usize = 64;
+const STEP: usize = if cfg!(grantor_interleavings) { 2 } else { 64 };
 
 impl State {
     /// Does what is due, shard after shard. What the index leads to and is not due any more is passed over; each entry is so only

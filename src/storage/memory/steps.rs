@@ -14,7 +14,7 @@ use crate::secret::TokenHash;
 use crate::storage::{Exchange, GrantSelector, Page, Spend, TokenAndGrant};
 
 /// How many families are taken from a shard at once.
-const PART: usize = 64;
+const PART: usize = if cfg!(grantor_interleavings) { 2 } else { 64 };
 
 impl State {
     pub(super) fn open_grant(&self, grant: &Arc<Grant>, tokens: &[StoredToken]) -> Result<(), StorageError> {

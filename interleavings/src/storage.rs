@@ -1,0 +1,12 @@
+//! The module `storage` of grantor, but for the storages it brings.
+
+pub(crate) use grantor::storage::{
+    ClientRegistry, ClientStore, Exchange, GrantSelector, Page, RegistryError, Spend, Storage, StorageError,
+};
+use time::Duration;
+
+#[path = "../../src/storage/memory/mod.rs"]
+pub(crate) mod memory;
+
+/// Private there.
+const SEED_LIFETIME: Duration = Duration::MINUTE;
