@@ -1,7 +1,7 @@
 //! The purge beside everything else. It takes two rows of a dead grant at a time here.
 
 use grantor::record::{Grant, StoredToken};
-use grantor::storage::{Exchange, GrantSelector};
+use grantor::storage::{Exchange, GrantSelector, Spend};
 
 use crate::world::{Store, access, alice, all, beside, explore, grant, refresh, spend, successors};
 
@@ -61,15 +61,17 @@ fn a_purge_of_one_row_closes_the_grant_and_the_next_ones_take_the_rest() {
     });
 }
 
-/// A purge by a clock that is ahead of the exchange's: the grant ends at 10 if nobody uses it before.
+/// A purge by a clock that is ahead of the exchange's: the grant ends at 10 if nobody uses it before. What comes of the exchange
+/// is not due by itself, neither a seed nor an access token, so that only the grant's own end leads the purge to it.
 fn exchange_beside_purge(limit: usize) -> &'static str {
     let grant = grant(1, 10);
     let storage = Store::with(&grant, &[refresh(1, &grant, 10), access(2, &grant, 5)]);
     let exchange = beside(&storage, |storage| {
         let grant = crate::world::grant(1, 10);
-        let answer = storage.exchange(&spend(1, &grant, 1, 9, 50), &successors(10, 11, 1, &grant, 50)).unwrap();
+        let spend = Spend { seed: None, ..spend(1, &grant, 1, 9, 50) };
+        let answer = storage.exchange(&spend, &[refresh(11, &grant, 50)]).unwrap();
         let is_there = answer == Exchange::Done;
-        assert_eq!([1, 10, 11].map(|number| storage.works(number, 10)), [is_there; 3], "{answer:?}");
+        assert_eq!([1, 11].map(|number| storage.works(number, 10)), [is_there; 2], "{answer:?}");
         is_there
     });
     let purges = [(); 2].map(|()| beside(&storage, move |storage| storage.purge(10, limit)));
@@ -78,10 +80,10 @@ fn exchange_beside_purge(limit: usize) -> &'static str {
 
     let evidence = storage.find(1).map(|(token, _)| token.spent.is_some());
     assert_eq!(evidence, extended.then_some(true), "spent, or gone with its grant");
-    assert_eq!([2, 10, 11].map(|number| storage.has(number)), [false, extended, extended]);
+    assert_eq!([2, 11].map(|number| storage.has(number)), [false, extended]);
     if extended {
         assert_eq!((touched, storage.purge_all(49)), (1, 0), "only the old access token goes while the grant lives");
-        assert_eq!(storage.purge_all(50), 4, "and the rest when it has ended");
+        assert_eq!(storage.purge_all(50), 3, "and the rest when it has ended");
         "extended"
     } else {
         assert_eq!(touched, 3);
@@ -129,6 +131,8 @@ fn who_comes_for_a_purged_token_never_gets_the_one_that_took_its_place() {
         all([exchange, revoke]);
         assert_eq!(purge.join().unwrap() + storage.purge_all(5), 1);
         assert!(storage.works(10, 5) && storage.works(11, 5), "no other was revoked in its place");
+        let another = crate::world::grant(2, 100);
+        storage.open(&another, &[access(2, &another, 100)]).expect("nothing of it is left");
         if found[0] { "found" } else { "gone" }
     });
 }
