@@ -1,8 +1,6 @@
 //! The module `storage` of grantor, but for the storages it brings.
 
-pub(crate) use grantor::storage::{
-    ClientRegistry, ClientStore, Exchange, GrantSelector, Page, RegistryError, Spend, Storage, StorageError,
-};
+pub(crate) use grantor::storage::*;
 use time::Duration;
 
 #[allow(clippy::all, reason = "it is linted as a part of grantor")]
