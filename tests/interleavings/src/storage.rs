@@ -4,7 +4,7 @@ pub(crate) use grantor::storage::*;
 use time::Duration;
 
 #[allow(clippy::all, reason = "it is linted as a part of grantor")]
-#[path = "../../src/storage/memory/mod.rs"]
+#[path = "../../../src/storage/memory/mod.rs"]
 pub(crate) mod memory;
 
 /// Private there.
