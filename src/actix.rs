@@ -135,6 +135,9 @@ async fn resource_metadata(server: Data<AuthorizationServer>, request: Request) 
 /// Every step of the library is atomic, so nothing breaks without it; but a decision that was taken should be carried
 /// out. Use it around [`approve`](crate::PendingAuthorization::approve).
 ///
+/// It begins where it is waited for. What has to wait for something, as for a database, goes on in a task of its own, where
+/// task-local values of the caller's are not to be found.
+///
 /// # Panics
 /// If the future does, if the runtime is shutting down, or outside of actix's runtime.
 pub fn run_to_completion<T: 'static>(future: impl Future<Output = T> + 'static) -> impl Future<Output = T> + 'static {

@@ -100,6 +100,9 @@ async fn resource_metadata(State(server): State<AuthorizationServer>, request: R
 /// Every step of the library is atomic, so nothing breaks without it; but a decision that was taken should be carried
 /// out. Use it around [`approve`](crate::PendingAuthorization::approve).
 ///
+/// It begins where it is waited for. What has to wait for something, as for a database, goes on in a task of its own, where
+/// task-local values of the caller's are not to be found.
+///
 /// # Panics
 /// If the future does, or if the runtime is shutting down.
 pub fn run_to_completion<T: Send + 'static>(

@@ -132,7 +132,8 @@ fn token_location(route: &Route, tokens: &Issued, issuer: &Issuer) -> String {
 
 /// The redirect URI with an error in it (RFC 6749 §4.1.2.1).
 pub(super) fn error_location(route: &Route, error: &Error, issuer: &Issuer) -> String {
-    let answer = Answer::begin(route).plain("error", error.code().as_str());
+    // The code of an extension may have any character that RFC 6749 §4.1.2.1 allows.
+    let answer = Answer::begin(route).add("error", error.code().as_str());
     answer.add("error_description", &error.description()).end(route, issuer)
 }
 

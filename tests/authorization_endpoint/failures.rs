@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use grantor::client::Client;
-use grantor::error::AuthenticatorError;
+use grantor::error::{AuthenticatorError, ErrorCode, ExtensionRefusal};
 use grantor::testing::{Fault, SeededEntropy, TestServer};
 use grantor::{Entropy, EntropyError, Error, Response, StorageError};
 use time::Duration;
@@ -121,18 +121,20 @@ async fn without_randomness_no_code_is_issued_and_the_client_is_told() {
 async fn a_host_that_cannot_ask_its_user_tells_the_client_why() {
     let t = TestServer::new();
     let app = t.public_client(CALLBACK).await;
-    let failures: [(Error, &str); 4] = [
+    let own = ErrorCode::extension("quota & billing#1&state=x%20+").unwrap();
+    let failures: [(Error, &str); 5] = [
         (StorageError::new("secret cause").into(), "server_error"),
         (StorageError::unavailable("secret cause").into(), "temporarily_unavailable"),
         (AuthenticatorError::new("secret cause").into(), "server_error"),
         (grantor::Refusal::DeniedByUser.into(), "access_denied"),
+        (ExtensionRefusal::new(own, "come back later").unwrap().into(), own.as_str()),
     ];
     for (failure, code) in failures {
         let answer: Response = pending(&t, &Ask::code(&app)).await.fail(failure).into();
         assert_error(&answer, CALLBACK, code, STATE);
         assert!(!answer.header("location").unwrap().contains("secret"));
     }
-    assert_eq!(t.events.names(), ["authorization_refused"; 4]);
+    assert_eq!(t.events.names(), ["authorization_refused"; 5]);
 }
 
 // covers: B27

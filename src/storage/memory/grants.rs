@@ -33,7 +33,7 @@ pub(super) struct Shard {
     /// Holds, at every moment when its lock is free and no purge has just taken it, an entry for all that the families would
     /// say is due, at that time or earlier. What has become of it since, only the family can tell.
     due: BinaryHeap<Reverse<Due>>,
-    /// How many families were removed since entries of such were last looked for.
+    /// How many rows and families were removed since entries of such were last looked for. Each may have left one behind.
     removed: usize,
 }
 
@@ -153,7 +153,7 @@ pub(super) fn key(opened_at: OffsetDateTime, id: GrantId) -> Key {
     (micros(opened_at), id)
 }
 
-fn micros(time: OffsetDateTime) -> Time {
+pub(super) fn micros(time: OffsetDateTime) -> Time {
     time.unix_timestamp() * 1_000_000 + i64::from(time.microsecond())
 }
 
@@ -185,12 +185,23 @@ impl Shard {
             }
         }
         self.families.remove(&grant.id);
+        self.removed += 1;
         self.forget_the_removed();
     }
 
-    /// Drops entries that lead to families that are gone, once there may be many: a family that was revoked leaves them behind.
-    fn forget_the_removed(&mut self) {
+    #[cfg(test)]
+    pub(super) fn entries(&self) -> usize {
+        self.due.len()
+    }
+
+    /// To be told of each row of a dead family that is removed.
+    pub(super) fn row_was_removed(&mut self) {
         self.removed += 1;
+    }
+
+    /// Drops entries that lead to families that are gone, once they may be the greater part: a family that was revoked leaves them
+    /// behind.
+    fn forget_the_removed(&mut self) {
         if self.removed > self.due.len() / 2 {
             self.due.retain(|Reverse(due)| self.families.contains_key(&due.grant));
             self.removed = 0;

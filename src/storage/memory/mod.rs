@@ -216,6 +216,27 @@ mod tests {
     }
 
     #[test]
+    fn grants_that_were_revoked_long_before_their_end_leave_little_behind_when_they_are_gone() {
+        let state = State::default();
+        let (grant, token) = records(1);
+        let end = grant.expires_at + Duration::days(90);
+        for number in 0..=255 {
+            let id = GrantId::from_bytes([64, number, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1]);
+            let grant = Arc::new(Grant { id, expires_at: end, ..(*grant).clone() });
+            let tokens = (0..20).map(|n| {
+                let mut hash = [number; 32];
+                hash[31] = n;
+                StoredToken { hash: TokenHash::from_bytes(hash), grant_id: id, expires_at: end, ..token.clone() }
+            });
+            state.open_grant(&grant, &tokens.collect::<Vec<_>>()).unwrap();
+            state.revoke_grants(&GrantSelector::Id(id), token.expires_at).unwrap();
+            while state.purge(token.expires_at, 7).unwrap() > 0 {}
+            let left = state.grants.write(id).unwrap().entries();
+            assert!(left <= 2 * 22, "{left} entries lead to nothing");
+        }
+    }
+
+    #[test]
     fn whoever_comes_with_the_place_of_a_purged_row_does_not_get_the_one_that_is_there_now() {
         let state = State::default();
         let (grant, old) = records(1);

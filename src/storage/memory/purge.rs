@@ -1,4 +1,4 @@
-//! The purge: in small steps, so that nobody waits long for it.
+//! The purge: in small steps, so that nobody waits long for it. Times are compared in whole microseconds, as the index has them.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -7,12 +7,13 @@ use time::OffsetDateTime;
 
 use super::State;
 use super::family::{Family, Members, Slot, due};
-use super::grants::First;
+use super::grants::{First, micros};
 use super::shards::SHARDS;
 use super::steps::erase_seed;
 use crate::error::StorageError;
+use crate::record::StoredToken;
 
-/// How many slots of a dead family go while its lock is held.
+/// How many rows of a dead family go while its lock is held.
 const STEP: usize = if cfg!(grantor_interleavings) { 2 } else { 64 };
 
 impl State {
@@ -43,7 +44,7 @@ impl State {
         limit: usize,
     ) -> Result<usize, StorageError> {
         let mut members = family.write()?;
-        if members.end() <= before {
+        if micros(members.end()) <= micros(before) {
             return self.bury(family, &mut members, limit);
         }
         if let Some(slot) = row {
@@ -73,6 +74,7 @@ impl State {
                 return Ok(touched + 1);
             };
             self.tokens.remove(&row.token.hash)?;
+            shard.row_was_removed();
             touched += 1;
         }
         shard.schedule(family, None, Some(members.end()));
@@ -81,7 +83,8 @@ impl State {
 
     /// Removes an expired access token, or a seed.
     fn purge_row(&self, members: &mut Members, slot: Slot, before: OffsetDateTime) -> Result<usize, StorageError> {
-        let Some(row) = members.at(slot).filter(|row| due(row).is_some_and(|due| due <= before)) else { return Ok(0) };
+        let is_due = |row: &&StoredToken| due(row).is_some_and(|due| micros(due) <= micros(before));
+        let Some(row) = members.at(slot).filter(is_due) else { return Ok(0) };
         if row.spent.is_some() {
             members.change(slot, erase_seed);
             return Ok(1);
