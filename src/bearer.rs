@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde_json::Value;
 use time::OffsetDateTime;
 
+use crate::bytes::all;
 use crate::error::{Error, ErrorCode};
 use crate::event::EventKind;
 use crate::host::HostRef;
@@ -117,8 +118,8 @@ fn presented<'a>(request: &'a Request, form: &'a Params<'_>) -> Result<Option<&'
 fn token68(bytes: &[u8]) -> Result<&str, Kind> {
     let padding = bytes.iter().rev().take_while(|byte| **byte == b'=').count();
     let body = &bytes[..bytes.len() - padding];
-    let is_token68 = !body.is_empty()
-        && body.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~' | b'+' | b'/'));
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'+' | b'/');
+    let is_token68 = !body.is_empty() && all(body, is_allowed);
     std::str::from_utf8(bytes).ok().filter(|_| is_token68).ok_or(Kind::Invalid)
 }
 

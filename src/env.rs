@@ -11,6 +11,7 @@ use time::{OffsetDateTime, UtcOffset};
 use crate::error::EntropyError;
 use crate::record::ClientId;
 use crate::secret::ClientSecret;
+use crate::wipe::Wiped;
 
 /// Tells the time. Read once a request; the reading is passed on from there.
 #[diagnostic::on_unimplemented(note = "a clock tells the time: SystemClock in production, TestClock in tests")]
@@ -86,7 +87,7 @@ impl ClientSecret {
     /// # Errors
     /// The source of randomness failed.
     pub fn generate(entropy: &dyn Entropy) -> Result<Self, EntropyError> {
-        let mut bytes = zeroize::Zeroizing::new([0; 32]);
+        let mut bytes = Wiped::new([0; 32]);
         entropy.fill(bytes.as_mut_slice())?;
         Ok(Self::from_bytes(&bytes))
     }

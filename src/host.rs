@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use time::OffsetDateTime;
 use url::form_urlencoded::byte_serialize;
-use zeroize::Zeroizing;
 
 use crate::authenticator::{Authenticator, ClientSecrets};
 use crate::client::Client;
@@ -16,6 +15,7 @@ use crate::event::{Event, EventKind, Observer};
 use crate::policy::Policy;
 use crate::scope::{Catalogue, Scope};
 use crate::storage::{ClientStore, Storage};
+use crate::wipe::Wiped;
 
 pub(crate) struct Host {
     pub(crate) issuer: Issuer,
@@ -107,8 +107,8 @@ impl Host {
     }
 
     /// Fresh random bytes.
-    pub(crate) fn random<const N: usize>(&self) -> Result<Zeroizing<[u8; N]>, EntropyError> {
-        let mut bytes = Zeroizing::new([0; N]);
+    pub(crate) fn random<const N: usize>(&self) -> Result<Wiped<[u8; N]>, EntropyError> {
+        let mut bytes = Wiped::new([0; N]);
         self.entropy.fill(bytes.as_mut_slice())?;
         Ok(bytes)
     }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::net::IpAddr;
 
-use zeroize::{Zeroize, Zeroizing};
+use crate::wipe::{Wipe, Wiped};
 
 /// An HTTP request as the host received it.
 ///
@@ -13,9 +13,9 @@ use zeroize::{Zeroize, Zeroizing};
 #[non_exhaustive]
 pub struct Request {
     method: Cow<'static, str>,
-    target: Zeroizing<String>,
+    target: Wiped<String>,
     headers: Headers,
-    body: Zeroizing<Vec<u8>>,
+    body: Wiped<Vec<u8>>,
     body_too_large: bool,
     peer: Option<IpAddr>,
 }
@@ -26,9 +26,9 @@ impl Request {
         let usual = ["GET", "POST"].into_iter().find(|usual| *usual == method.as_ref());
         Self {
             method: usual.map_or_else(|| method.as_ref().to_owned().into(), Cow::Borrowed),
-            target: Zeroizing::new(target.into()),
+            target: Wiped::new(target.into()),
             headers: Headers::default(),
-            body: Zeroizing::default(),
+            body: Wiped::default(),
             body_too_large: false,
             peer: None,
         }
@@ -64,7 +64,7 @@ impl Request {
     /// Sets the body.
     #[must_use]
     pub fn with_body(mut self, body: impl Into<Vec<u8>>) -> Self {
-        self.body = Zeroizing::new(body.into());
+        self.body = Wiped::new(body.into());
         self
     }
 
@@ -176,7 +176,7 @@ impl Headers {
         if needed > self.0.capacity() {
             let mut larger = Vec::with_capacity(needed.max(2 * self.0.capacity()).max(Self::USUAL));
             larger.extend_from_slice(&self.0);
-            std::mem::replace(&mut self.0, larger).as_mut_slice().zeroize();
+            std::mem::replace(&mut self.0, larger).as_mut_slice().wipe();
         }
     }
 
@@ -196,7 +196,7 @@ fn next_part<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
 
 impl Drop for Headers {
     fn drop(&mut self) {
-        self.0.as_mut_slice().zeroize();
+        self.0.as_mut_slice().wipe();
     }
 }
 

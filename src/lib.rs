@@ -128,6 +128,7 @@ pub mod authorize;
 #[cfg_attr(docsrs, doc(cfg(feature = "axum")))]
 pub mod axum;
 mod bearer;
+mod bytes;
 pub mod client;
 #[cfg(any(feature = "actix-web", feature = "axum"))]
 mod completion;
@@ -164,6 +165,7 @@ mod token;
 #[cfg(feature = "tracing")]
 #[cfg_attr(docsrs, doc(cfg(feature = "tracing")))]
 pub mod tracing;
+mod wipe;
 
 pub use crate::authenticator::{Authenticator, ClientAttempt, ClientSecrets, ResourceOwnerAttempt, Verdict};
 pub use crate::authorize::{

@@ -108,20 +108,79 @@ type Decoded<'a> = Option<Cow<'a, str>>;
 
 /// The names and values of a form or query, in order. Empty pairs are left out.
 pub(crate) fn decode_form(form: &[u8]) -> impl Iterator<Item = (Decoded<'_>, Decoded<'_>)> {
-    form.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty()).map(|pair| {
-        let (name, value) = match pair.iter().position(|byte| *byte == b'=') {
-            Some(at) => (&pair[..at], &pair[at + 1..]),
-            None => (pair, &[][..]),
-        };
-        (decode_component(name), decode_component(value))
+    let mut rest = Parts { form, text: std::str::from_utf8(form).ok(), at: 0 };
+    std::iter::from_fn(move || {
+        loop {
+            let (name, end) = rest.next(true)?;
+            match end {
+                Some(b'=') => return Some((name.decode(), rest.next(false).unwrap_or_default().0.decode())),
+                _ if name.bytes.is_empty() => {}
+                _ => return Some((name.decode(), Part::default().decode())),
+            }
+        }
     })
 }
 
 /// Undoes the `application/x-www-form-urlencoded` escapes; `None` if one is broken or the result is not UTF-8.
 pub(crate) fn decode_component(bytes: &[u8]) -> Decoded<'_> {
-    if !bytes.iter().any(|byte| matches!(byte, b'%' | b'+')) {
-        return std::str::from_utf8(bytes).ok().map(Cow::Borrowed);
+    Part { bytes, text: None, has_escapes: bytes.iter().any(|byte| matches!(byte, b'%' | b'+')) }.decode()
+}
+
+/// A form that is read from its beginning to its end, each byte once.
+struct Parts<'a> {
+    form: &'a [u8],
+    /// The same, if it is a text as a whole: then no part of it need be asked again.
+    text: Option<&'a str>,
+    at: usize,
+}
+
+/// A name or a value, as it stands in a form.
+#[derive(Default)]
+struct Part<'a> {
+    bytes: &'a [u8],
+    text: Option<&'a str>,
+    has_escapes: bool,
+}
+
+impl<'a> Parts<'a> {
+    /// What is not simply a part of a name or value.
+    const SPECIAL: [bool; 256] = {
+        let mut special = [false; 256];
+        (special[b'&' as usize], special[b'=' as usize]) = (true, true);
+        (special[b'%' as usize], special[b'+' as usize]) = (true, true);
+        special
+    };
+
+    /// The next part, and what it ended with if not with the form. A name ends at `=` too.
+    fn next(&mut self, is_name: bool) -> Option<(Part<'a>, Option<u8>)> {
+        let rest = self.form.get(self.at..)?;
+        let (mut length, mut has_escapes) = (0, false);
+        let end = loop {
+            let plain = rest[length..].iter().position(|byte| Self::SPECIAL[usize::from(*byte)]);
+            length = plain.map_or(rest.len(), |plain| length + plain);
+            match rest.get(length) {
+                Some(b'%' | b'+') => has_escapes = true,
+                Some(b'=') if !is_name => {}
+                end => break end.copied(),
+            }
+            length += 1;
+        };
+        let text = self.text.and_then(|text| text.get(self.at..self.at + length));
+        self.at += length + 1;
+        Some((Part { bytes: &rest[..length], text, has_escapes }, end))
     }
+}
+
+impl<'a> Part<'a> {
+    fn decode(self) -> Decoded<'a> {
+        if self.has_escapes {
+            return decode_escapes(self.bytes);
+        }
+        self.text.or_else(|| std::str::from_utf8(self.bytes).ok()).map(Cow::Borrowed)
+    }
+}
+
+fn decode_escapes<'a>(bytes: &[u8]) -> Decoded<'a> {
     let mut decoded = Vec::with_capacity(bytes.len());
     let mut rest = bytes;
     while let [first, tail @ ..] = rest {

@@ -5,6 +5,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::bytes::all;
 use crate::error::Refusal;
 use crate::secret::{CodeVerifier, are_equal};
 
@@ -139,8 +140,8 @@ impl std::fmt::Debug for CodeChallenge {
 
 /// 43 to 128 characters of the unreserved set (RFC 7636 §4.1).
 pub(crate) fn is_code_verifier(text: &str) -> bool {
-    (43..=128).contains(&text.len())
-        && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~'))
+    let is_unreserved = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~');
+    (43..=128).contains(&text.len()) && all(text.as_bytes(), is_unreserved)
 }
 
 const fn is_base64url(byte: u8) -> bool {

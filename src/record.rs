@@ -20,6 +20,7 @@ use serde_json::Value;
 use time::OffsetDateTime;
 use time::serde::rfc3339;
 
+use crate::bytes::are_printable;
 use crate::pkce::CodeChallenge;
 use crate::scope::Scope;
 pub use crate::secret::TokenKind;
@@ -372,7 +373,7 @@ names! {
 
 /// Whether a text can be a client identifier at all (RFC 6749 Appendix A.1).
 pub(crate) fn is_client_id(text: &str) -> bool {
-    (1..=255).contains(&text.len()) && text.bytes().all(|byte| (0x20..=0x7e).contains(&byte))
+    (1..=255).contains(&text.len()) && are_printable(text.as_bytes())
 }
 
 fn is_grant_type(text: &str) -> bool {

@@ -12,11 +12,12 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
-use zeroize::{Zeroize, Zeroizing};
+
+use crate::wipe::{Wipe, Wiped};
 
 /// A secret text of one kind; kinds do not mix, because each is a type of its own.
 pub struct Secret<K: SecretKind> {
-    value: Zeroizing<String>,
+    value: Wiped<String>,
     kind: PhantomData<fn() -> K>,
 }
 
@@ -36,7 +37,7 @@ pub type CodeVerifier = Secret<kind::CodeVerifier>;
 impl<K: SecretKind> Secret<K> {
     /// Wraps a received or generated value.
     pub fn new(value: impl Into<String>) -> Self {
-        Self { value: Zeroizing::new(value.into()), kind: PhantomData }
+        Self { value: Wiped::new(value.into()), kind: PhantomData }
     }
 
     /// The value itself. Whoever calls this is responsible for where it goes.
@@ -72,7 +73,7 @@ impl<K: SecretKind> fmt::Debug for Secret<K> {
 
 /// A secret of any kind, or an empty text. It has no `==` either, as what it wraps would have.
 #[derive(Default)]
-pub(crate) struct Plain(Zeroizing<String>);
+pub(crate) struct Plain(Wiped<String>);
 
 impl Plain {
     pub(crate) fn expose(&self) -> &str {
@@ -255,14 +256,14 @@ pub(crate) fn are_equal(one: &[u8], other: &[u8]) -> bool {
 /// A storage keeps it in a field of its own, erases it when [`Spend`](crate::storage::Spend) asks for it, and never
 /// copies it anywhere else.
 #[derive(Clone)]
-pub struct Seed(Zeroizing<[u8; 32]>);
+pub struct Seed(Wiped<[u8; 32]>);
 
 impl Seed {
     /// A seed as it was drawn, or read back from a storage.
     #[must_use]
     pub fn from_bytes(mut bytes: [u8; 32]) -> Self {
-        let seed = Self(Zeroizing::new(bytes));
-        bytes.zeroize();
+        let seed = Self(Wiped::new(bytes));
+        bytes.wipe();
         seed
     }
 
@@ -289,8 +290,8 @@ macro_rules! serde_as_base64url {
         }
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let text = Zeroizing::new(String::deserialize(deserializer)?);
-                let mut bytes = Zeroizing::new([0; 32]);
+                let text = Wiped::new(String::deserialize(deserializer)?);
+                let mut bytes = Wiped::new([0; 32]);
                 match URL_SAFE_NO_PAD.decode_slice(text.as_bytes(), bytes.as_mut_slice()) {
                     Ok(32) => Ok(Self::from_bytes(*bytes)),
                     _ => Err(serde::de::Error::custom(concat!(stringify!($name), " is 32 bytes in base64url"))),

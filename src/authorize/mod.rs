@@ -20,6 +20,7 @@ use self::redirect::RedirectTarget;
 pub use self::request::AuthorizationRequest;
 pub use self::response::AuthorizationResponse;
 use self::response::{ResponseMode, Route};
+use crate::bytes::are_printable;
 use crate::client::{Client, Registration};
 use crate::error::{Error, Refusal};
 use crate::event::EventKind;
@@ -197,7 +198,7 @@ fn echo_of_state(params: &Params<'_>, policy: &Policy) -> Option<Box<str>> {
 }
 
 fn is_state(state: &str, policy: &Policy) -> bool {
-    state.len() <= policy.max_state && state.bytes().all(|byte| (0x20..=0x7e).contains(&byte))
+    state.len() <= policy.max_state && are_printable(state.as_bytes())
 }
 
 fn must_be_printable(params: &Params<'_>, policy: &Policy) -> Result<(), Refusal> {

@@ -7,17 +7,18 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use time::OffsetDateTime;
-use zeroize::Zeroizing;
 
 use super::request::ClientRequest;
 use super::{AuthenticationMethod, Client};
 use crate::authenticator::{ClientAttempt, Verdict};
+use crate::bytes::are_printable;
 use crate::error::{Error, Refusal};
 use crate::host::Host;
 use crate::http::Request;
 use crate::params::decode_component;
 use crate::record::is_client_id;
 use crate::secret::ClientSecret;
+use crate::wipe::Wiped;
 
 /// A client that has proven who it is, or a public one that need not. Made by client authentication alone, so that what
 /// demands one can't be reached without.
@@ -82,7 +83,7 @@ impl Basic<'_> {
     }
 
     fn decode(encoded: &[u8]) -> Option<Self> {
-        let decoded = Zeroizing::new(STANDARD.decode(encoded).ok()?);
+        let decoded = Wiped::new(STANDARD.decode(encoded).ok()?);
         let colon = decoded.iter().position(|byte| *byte == b':')?;
         let id = decode_component(&decoded[..colon])?.into_owned().into();
         let secret = ClientSecret::new(decode_component(&decoded[colon + 1..])?);
@@ -146,7 +147,7 @@ async fn with_secret(host: &Host, attempt: &ClientAttempt<'_>) -> Result<(), Err
     let secret = attempt.secret.expose();
     // The identifier of a client that was found is one.
     let is_id = attempt.client.is_some() || is_client_id(attempt.client_id);
-    if secret.is_empty() || !is_id || !secret.bytes().all(|b| (0x20..=0x7e).contains(&b)) {
+    if secret.is_empty() || !is_id || !are_printable(secret.as_bytes()) {
         return Err(Refusal::ClientAuthenticationFailed.into());
     }
     let has_live_credential =

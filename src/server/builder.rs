@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 use url::{Host as UrlHost, Url};
-use zeroize::Zeroizing;
 
 use super::{AuthorizationServer, Inner};
 use crate::authenticator::Authenticator;
@@ -27,6 +26,7 @@ use crate::record::{Grant, GrantType, StoredToken};
 use crate::scope::{Catalogue, Scope};
 use crate::storage::{ClientStore, Storage};
 use crate::token::TokenEndpoint;
+use crate::wipe::Wiped;
 
 /// A server that so far has a name. The one thing without a default is where it keeps its records.
 #[derive(Debug)]
@@ -207,7 +207,7 @@ impl Builder {
     /// The secret under which consent forms are sealed. Default: a random one, so that a form is good only at the process
     /// that made it. Give the same 32 random bytes to all nodes of a server that has several.
     pub fn form_key(mut self, key: [u8; 32]) -> Self {
-        self.form_key = Some(Key::new(Zeroizing::new(key)));
+        self.form_key = Some(Key::new(Wiped::new(key)));
         self
     }
 
@@ -288,7 +288,7 @@ impl Builder {
         self.urls.iter().try_for_each(|url| check_endpoint(url))?;
         self.resource.iter().try_for_each(|resource| check_resource(resource, &scopes))?;
         // Drawn even if a key was given: a broken source of randomness is to be noticed now.
-        let mut random = Zeroizing::new([0; 32]);
+        let mut random = Wiped::new([0; 32]);
         self.entropy.fill(random.as_mut_slice())?;
 
         let host = Arc::new(Host {
