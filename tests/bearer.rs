@@ -107,6 +107,8 @@ async fn a_request_without_credentials_gets_a_challenge_without_an_error_code() 
         ("the scheme of bound tokens", Request::get("/api").with_header("authorization", "DPoP abc")),
         ("an unknown scheme that begins like ours", Request::get("/api").with_header("authorization", "Bearers abc")),
         ("no space after the scheme", Request::get("/api").with_header("authorization", "Bearer=abc")),
+        ("another scheme alone", Request::get("/api").with_header("authorization", "Digest")),
+        ("nothing in the header", Request::get("/api").with_header("authorization", "")),
         ("another header", Request::get("/api").with_header("x-access-token", "abc").with_header("cookie", "Bearer=a")),
     ] {
         let error = t.server.bearer(&request).await.unwrap_err();
@@ -114,7 +116,7 @@ async fn a_request_without_credentials_gets_a_challenge_without_an_error_code() 
         let challenge = challenge(&error.to_response());
         assert_eq!(challenge.params.keys().collect::<Vec<_>>(), ["realm"], "{what}");
     }
-    assert_eq!(t.events.names(), ["bearer_refused"; 6]);
+    assert_eq!(t.events.names(), ["bearer_refused"; 8]);
     assert!(t.events.events().iter().all(|event| event.text.contains("code: None")), "{:?}", t.events.events());
     assert_eq!(t.faults.calls(), 0, "without a token there is nothing to look up");
 }
@@ -451,6 +453,8 @@ async fn a_failing_storage_is_neither_a_success_nor_the_clients_fault() {
         assert_eq!(response.header("www-authenticate"), None, "no other token would help: {fault:?}");
         assert!(response.body().is_empty(), "{fault:?}");
         assert!(error.failure().is_some_and(|failure| failure.status() == status), "{fault:?}");
+        let cause = std::error::Error::source(&error).expect("what failed").to_string();
+        assert!(cause.contains("a test wants"), "{cause}");
         let event = t.events.events().pop().unwrap();
         assert_eq!(event.name, "bearer_refused", "{fault:?}");
         assert!(event.text.contains(code.as_str()) && event.text.contains("a test wants"), "{}", event.text);

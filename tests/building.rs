@@ -11,10 +11,11 @@ use grantor::error::EntropyError;
 use grantor::grants::{Decision, GrantContext, GrantHandler};
 use grantor::policy::{ErrorRedirects, PolicyError, RefreshTokens, Rotation};
 use grantor::secret::SecretDigest;
-use grantor::testing::{TestClient, TestServer, TestUsers};
+use grantor::testing::{RecordingObserver, TestClient, TestServer, TestUsers};
 use grantor::{
     AuthorizationServer, BuildError, Builder, Client, ClientCredential, ClientId, ClientRegistry, ClientSecret,
-    ClientStore, Clock, Entropy, Error, ErrorCode, GrantType, MemoryStorage, Policy, Refusal, Scope, TokenRequest,
+    ClientStore, Clock, Entropy, Error, ErrorCode, GrantType, MemoryStorage, Policy, Refusal, Request, Scope,
+    TokenRequest,
 };
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -550,6 +551,9 @@ fn a_client_survives_its_stored_form_with_every_member() {
     assert_eq!(stored["credentials"][1], json!({ "type": "opaque", "expires_at": "2026-01-01T00:00:00Z" }));
     assert_eq!(read.redirect_uris(), client.redirect_uris());
     assert_eq!(read.redirect_uris().len(), 4);
+    let grant_types: Vec<&str> = read.grant_types().iter().map(GrantType::as_str).collect();
+    let registered = "authorization_code client_credentials implicit password refresh_token urn:example:a";
+    assert_eq!(grant_types.join(" "), registered);
     assert_eq!(read.credentials().len(), 2);
     assert_eq!(read.credentials()[1].expires_at(), Some(end));
     assert!(!read.allows_authentication_method(AuthenticationMethod::ClientSecretBasic));
@@ -690,6 +694,15 @@ async fn a_client_can_be_given_shorter_lifetimes_than_others() {
     assert!(t.refresh(&usual, &others.refresh_token.unwrap()).await.is_ok(), "other clients are as before");
 }
 
+#[tokio::test]
+async fn of_two_observers_each_is_told() {
+    let (one, other) = (RecordingObserver::default(), RecordingObserver::default());
+    let observers = (one.clone(), other.clone());
+    let t = TestServer::with(move |builder| builder.observer(observers));
+    assert!(t.server.bearer(&Request::get("/api")).await.is_err());
+    assert_eq!((one.names(), other.names()), (vec!["bearer_refused"], vec!["bearer_refused"]));
+}
+
 // covers: BC-01 (RFC 9700 §4.15.1), B42
 #[test]
 fn generated_client_ids_are_random_and_can_pass_for_nobody() {
@@ -765,6 +778,16 @@ async fn a_secret_is_replaced_with_an_overlap_in_which_both_work() {
     assert!(authenticates(&t, "machine", &old).await && authenticates(&t, "machine", &new).await);
     t.clock.advance(Duration::MICROSECOND);
     assert!(!authenticates(&t, "machine", &old).await && authenticates(&t, "machine", &new).await);
+}
+
+#[tokio::test]
+async fn a_secret_that_was_registered_twice_authenticates_as_well() {
+    let t = TestServer::new();
+    let secret = ClientSecret::generate(&t.entropy).unwrap();
+    let client = Client::confidential("machine", ClientCredential::secret(&secret)).client_credentials();
+    let client = client.credential(ClientCredential::secret(&secret)).scope("user:read");
+    machine(&t, client.build().unwrap(), &secret).await;
+    assert!(authenticates(&t, "machine", &secret).await);
 }
 
 // covers: CA-28 (RFC 6819 §5.1.4.1.3)

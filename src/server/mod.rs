@@ -234,3 +234,21 @@ impl AuthorizationServer {
         &self.inner.host.policy
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::MemoryStorage;
+
+    #[test]
+    fn more_threads_than_there_are_references_to_the_host_share_them() {
+        let server =
+            AuthorizationServer::builder("https://id.example.com").storage(MemoryStorage::new()).scope("a", "A");
+        let server = server.build().unwrap();
+        let issuers = (0..16 * 16 + 1).map(|_| {
+            let server = server.clone();
+            std::thread::spawn(move || server.inner.host_refs.one().issuer.to_owned()).join().unwrap()
+        });
+        assert!(issuers.collect::<Vec<_>>().iter().all(|issuer| issuer == "https://id.example.com"));
+    }
+}

@@ -1,5 +1,7 @@
 //! Grants that a host adds (RFC 6749 §4.5), through the same trait that the built-in ones implement.
 
+use std::net::IpAddr;
+
 use async_trait::async_trait;
 use grantor::client::ClientBuilder;
 use grantor::error::ExtensionRefusal;
@@ -60,6 +62,12 @@ impl GrantHandler for Voucher {
                 for standard in ["access_token", "token_type", "expires_in", "refresh_token", "scope"] {
                     members.extra.insert(standard.into(), "forged".into());
                 }
+            }))),
+            "where from" => Ok(Decision::Open(order.response(|members| {
+                members.extra.insert("peer".into(), json!(context.peer()));
+            }))),
+            "momentary" => Ok(Decision::Open(order.response(|members| {
+                members.access_token_lifetime = Some(Duration::SECOND);
             }))),
             "instant" => Ok(Decision::Open(order.response(|members| {
                 members.access_token_lifetime = Some(Duration::milliseconds(999));
@@ -258,6 +266,18 @@ async fn an_extension_that_fails_is_answered_like_any_other_part_of_the_host() {
         let response = refused(&t, &token_as(&app, &voucher(value)), status, error).await;
         assert!(!common::text(&response).contains("voucher"), "the cause is for the observer only");
     }
+}
+
+#[tokio::test]
+async fn an_extension_is_told_the_peer_and_may_issue_a_token_for_a_single_second() {
+    let (t, app) = server().await;
+    let peer: IpAddr = "192.0.2.7".parse().unwrap();
+    let here = t.server.token(&token_as(&app, &voucher("where from")).with_peer(peer)).await;
+    assert_eq!(common::json(&here)["peer"], "192.0.2.7");
+    let nowhere = t.server.token(&token_as(&app, &voucher("where from"))).await;
+    assert_eq!(common::json(&nowhere)["peer"], Value::Null);
+    let momentary = t.server.token(&token_as(&app, &voucher("momentary"))).await;
+    assert_eq!((momentary.status(), &common::json(&momentary)["expires_in"]), (200, &json!(1)));
 }
 
 // covers: GX-04 (RFC 6749 §5.2), AMB-18, TE-07 (RFC 6749 §5.2)
