@@ -2,7 +2,6 @@
 
 use std::ops::Deref;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use time::OffsetDateTime;
 use url::form_urlencoded::byte_serialize;
@@ -14,6 +13,7 @@ use crate::error::{EntropyError, Refusal};
 use crate::event::{Event, EventKind, Observer};
 use crate::policy::Policy;
 use crate::scope::{Catalogue, Scope};
+use crate::spread::Spread;
 use crate::storage::{ClientStore, Storage};
 use crate::wipe::Wiped;
 
@@ -82,21 +82,17 @@ impl Deref for HostRef {
     }
 }
 
-/// References that are counted in several places: threads that have nothing else in common would otherwise meet at one count with
-/// each token they check.
+/// The references that [`HostRef`]s are taken from.
 #[derive(Debug)]
-pub(crate) struct HostRefs([HostRef; 16]);
+pub(crate) struct HostRefs(Spread<Place>);
 
 impl HostRefs {
     pub(crate) fn new(host: &Arc<Host>) -> Self {
-        Self(std::array::from_fn(|_| HostRef(Arc::new(Place(Arc::clone(host))))))
+        Self(Spread::new(|| Place(Arc::clone(host))))
     }
 
-    /// One that this thread has to itself, as long as there are no more threads than places.
     pub(crate) fn one(&self) -> HostRef {
-        static THREADS: AtomicUsize = AtomicUsize::new(0);
-        thread_local!(static NUMBER: usize = THREADS.fetch_add(1, Ordering::Relaxed));
-        self.0[NUMBER.with(|number| number % self.0.len())].clone()
+        HostRef(Arc::clone(self.0.one()))
     }
 }
 

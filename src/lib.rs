@@ -157,6 +157,7 @@ mod scope;
 pub mod secret;
 mod server;
 mod span;
+mod spread;
 pub mod storage;
 #[cfg(feature = "testing")]
 #[cfg_attr(docsrs, doc(cfg(feature = "testing")))]

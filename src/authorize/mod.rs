@@ -44,11 +44,13 @@ pub enum Authorize {
     Pending(PendingAuthorization),
 }
 
-/// Serves authorization requests.
+/// Serves authorization requests. Each that is pending refers to it, so it is to be had in several places.
+#[derive(Clone)]
+#[repr(align(128))]
 pub(crate) struct AuthorizationEndpoint {
     host: Arc<Host>,
     pages: PageSet,
-    form_key: Key,
+    form_key: Arc<Key>,
 }
 
 /// The response types of RFC 6749.
@@ -84,8 +86,8 @@ impl<E: Into<Error>> From<E> for Failure {
 }
 
 impl AuthorizationEndpoint {
-    pub(crate) fn new(host: Arc<Host>, pages: Box<dyn Pages>, form_key: Key) -> Self {
-        Self { host, pages: PageSet(pages), form_key }
+    pub(crate) fn new(host: Arc<Host>, pages: Arc<dyn Pages>, form_key: Key) -> Self {
+        Self { host, pages: PageSet(pages), form_key: Arc::new(form_key) }
     }
 
     /// The HTTP form.

@@ -1,6 +1,7 @@
 //! The few pages the authorization endpoint shows by itself, and their replacement.
 
 use std::fmt::{self, Write};
+use std::sync::Arc;
 
 use crate::error::Error;
 use crate::http::Response;
@@ -124,7 +125,8 @@ pub fn escape(text: &str) -> String {
 }
 
 /// The pages of a server, ready to be sent.
-pub(super) struct PageSet(pub(super) Box<dyn Pages>);
+#[derive(Clone)]
+pub(super) struct PageSet(pub(super) Arc<dyn Pages>);
 
 impl PageSet {
     pub(super) fn show_error(&self, error: &Error) -> Response {

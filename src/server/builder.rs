@@ -24,6 +24,7 @@ use crate::policy::{Policy, PolicyError, RefreshTokens};
 use crate::protected_resource::ProtectedResource;
 use crate::record::{Grant, GrantType, StoredToken};
 use crate::scope::{Catalogue, Scope};
+use crate::spread::Spread;
 use crate::storage::{ClientStore, Storage};
 use crate::token::TokenEndpoint;
 use crate::wipe::Wiped;
@@ -65,7 +66,7 @@ pub struct Builder {
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     observer: Arc<dyn Observer>,
-    pages: Box<dyn Pages>,
+    pages: Arc<dyn Pages>,
     form_key: Option<Key>,
     extensions: Vec<Box<dyn GrantHandler>>,
     urls: EndpointUrls,
@@ -149,7 +150,7 @@ impl Builder {
             clock: Arc::new(SystemClock),
             entropy: Arc::new(SystemEntropy),
             observer: Arc::new(NoObserver),
-            pages: Box::new(DefaultPages),
+            pages: Arc::new(DefaultPages),
             form_key: None,
             extensions: Vec::new(),
         }
@@ -200,7 +201,7 @@ impl Builder {
 
     /// The look of the few pages the library shows. Default: [`DefaultPages`].
     pub fn pages(mut self, pages: impl Pages + 'static) -> Self {
-        self.pages = Box::new(pages);
+        self.pages = Arc::new(pages);
         self
     }
 
@@ -304,7 +305,8 @@ impl Builder {
             resource: self.resource.as_ref().map(ProtectedResource::urls),
         });
         let form_key = self.form_key.unwrap_or_else(|| Key::new(random));
-        let authorization = Arc::new(AuthorizationEndpoint::new(Arc::clone(&host), self.pages, form_key));
+        let authorization = AuthorizationEndpoint::new(Arc::clone(&host), self.pages, form_key);
+        let authorization = Spread::new(|| authorization.clone());
         let token = TokenEndpoint::new(Arc::clone(&host), self.extensions);
         check_queries(&self.urls, &token)?;
         let introspection = IntrospectionEndpoint::new(Arc::clone(&host), self.introspection);

@@ -20,6 +20,7 @@ use crate::record::Grant;
 use crate::revoke::{self, RevocationRequest};
 use crate::secret::AccessToken;
 use crate::span::{in_span, within_span};
+use crate::spread::Spread;
 use crate::storage::{GrantSelector, Page};
 use crate::token::{TokenEndpoint, TokenRequest, TokenResponse};
 
@@ -36,7 +37,7 @@ pub struct AuthorizationServer {
 struct Inner {
     host: Arc<Host>,
     host_refs: HostRefs,
-    authorization: Arc<AuthorizationEndpoint>,
+    authorization: Spread<AuthorizationEndpoint>,
     token: TokenEndpoint,
     introspection: IntrospectionEndpoint,
     metadata: Metadata,
@@ -52,12 +53,12 @@ impl AuthorizationServer {
 
     /// The authorization endpoint (RFC 6749 §3.1).
     pub async fn authorize(&self, request: &Request) -> Authorize {
-        in_span("authorize", self.inner.authorization.respond(request)).await
+        in_span("authorize", self.inner.authorization.one().respond(request)).await
     }
 
     /// The typed form of [`authorize`](Self::authorize).
     pub async fn authorization_request(&self, request: &AuthorizationRequest<'_>) -> Authorize {
-        in_span("authorize", self.inner.authorization.authorize(request)).await
+        in_span("authorize", self.inner.authorization.one().authorize(request)).await
     }
 
     /// Takes back the [`form_token`](PendingAuthorization::form_token) that a consent form submitted, together with the
@@ -67,7 +68,7 @@ impl AuthorizationServer {
     /// The answer to send instead: the token is not of this server and session, was changed, or has expired; or the
     /// request is no longer in order, because the client was changed.
     pub async fn resume(&self, form_token: &str, session: impl AsRef<[u8]>) -> Result<PendingAuthorization, Response> {
-        in_span("resume", self.inner.authorization.resume(form_token, session.as_ref())).await
+        in_span("resume", self.inner.authorization.one().resume(form_token, session.as_ref())).await
     }
 
     /// Reads a submitted consent form, see [`ConsentForm`] for its fields, and takes its form token back as
@@ -80,7 +81,7 @@ impl AuthorizationServer {
         request: &Request,
         session: impl AsRef<[u8]>,
     ) -> Result<(PendingAuthorization, ConsentForm), Response> {
-        in_span("resume", self.inner.authorization.resume_form(request, session.as_ref())).await
+        in_span("resume", self.inner.authorization.one().resume_form(request, session.as_ref())).await
     }
 
     /// The token endpoint (RFC 6749 §3.2).
@@ -232,23 +233,5 @@ impl AuthorizationServer {
     #[must_use]
     pub fn policy(&self) -> &Policy {
         &self.inner.host.policy
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::storage::MemoryStorage;
-
-    #[test]
-    fn more_threads_than_there_are_references_to_the_host_share_them() {
-        let server =
-            AuthorizationServer::builder("https://id.example.com").storage(MemoryStorage::new()).scope("a", "A");
-        let server = server.build().unwrap();
-        let issuers = (0..16 * 16 + 1).map(|_| {
-            let server = server.clone();
-            std::thread::spawn(move || server.inner.host_refs.one().issuer.to_owned()).join().unwrap()
-        });
-        assert!(issuers.collect::<Vec<_>>().iter().all(|issuer| issuer == "https://id.example.com"));
     }
 }

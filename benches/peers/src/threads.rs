@@ -34,11 +34,18 @@ fn together(batches: Vec<Box<dyn Batch + Send + '_>>) -> Duration {
     spans.iter().map(|(_, end)| *end).max().expect("a thread") - start
 }
 
-/// How many times as much two threads get done as one.
-fn scaling(subject: &dyn Subject, op: Op, n: usize) -> f64 {
-    let one = together(vec![subject.batch(op, n)]);
-    let two = together(vec![subject.batch(op, n), subject.batch(op, n)]);
-    2.0 * one.as_secs_f64() / two.as_secs_f64()
+/// How many times as much two threads get done as one. Both do the same amount, and begin in turn, so that the growing of tables,
+/// which comes in leaps, hits both alike.
+fn scaling(subject: &dyn Subject, op: Op, n: usize, round: usize) -> f64 {
+    let one = || together(vec![subject.batch(op, 2 * n)]).as_secs_f64();
+    let two = || together(vec![subject.batch(op, n), subject.batch(op, n)]).as_secs_f64();
+    if round % 2 == 0 {
+        let one = one();
+        one / two()
+    } else {
+        let two = two();
+        one() / two
+    }
 }
 
 /// Work that two threads can't possibly disturb each other in: what the machine itself has to give at this moment.
@@ -69,10 +76,11 @@ pub fn compare(ops: &[Op], extent: Extent) {
             [Box::new(floor_subject::Measured::new(&single)), Box::new(floor_subject::Measured::new(&many))];
         let ours: [Box<dyn Subject + '_>; 2] = [Box::new(Typed::new(&single)), Box::new(Typed::new(&many))];
         let mut found = [const { Vec::new() }; 6];
-        for _ in 0..extent.rounds {
-            let machine = scaling(&Alone, op, extent.operations);
-            let floor = floors.each_ref().map(|floor| scaling(&**floor, op, extent.operations));
-            let ours = ours.each_ref().map(|ours| scaling(&**ours, op, extent.operations));
+        for round in 0..extent.rounds {
+            let scaling = |subject: &dyn Subject| scaling(subject, op, extent.operations, round);
+            let machine = scaling(&Alone);
+            let floor = floors.each_ref().map(|floor| scaling(&**floor));
+            let ours = ours.each_ref().map(|ours| scaling(&**ours));
             let figures = [machine, floor[0], ours[0], ours[0] / floor[0], ours[1], ours[1] / floor[1]];
             found.iter_mut().zip(figures).for_each(|(found, figure)| found.push(figure));
         }

@@ -1,0 +1,42 @@
+//! One thing with its references counted in several places.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Copies of one thing, each counted by itself: threads that have nothing else in common would otherwise meet at one count with
+/// every request. The thing is to be aligned to cache lines, or the counts share one.
+#[derive(Debug)]
+pub(crate) struct Spread<T>([Arc<T>; 16]);
+
+impl<T> Spread<T> {
+    /// `copy` makes one after the other.
+    pub(crate) fn new(mut copy: impl FnMut() -> T) -> Self {
+        Self(std::array::from_fn(|_| Arc::new(copy())))
+    }
+
+    /// One that this thread has to itself, as long as there are no more threads than copies.
+    pub(crate) fn one(&self) -> &Arc<T> {
+        static THREADS: AtomicUsize = AtomicUsize::new(0);
+        thread_local!(static NUMBER: usize = THREADS.fetch_add(1, Ordering::Relaxed));
+        &self.0[NUMBER.with(|number| number % self.0.len())]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn threads_have_copies_of_their_own_until_there_are_too_many_of_them() {
+        let mut made = 0;
+        let spread = Spread::new(|| {
+            made += 1;
+            made
+        });
+        let of_a_thread = |_| std::thread::scope(|scope| scope.spawn(|| **spread.one()).join().unwrap());
+        let copies: Vec<i32> = (0..16 * 17).map(of_a_thread).collect();
+        // Other tests have threads as well.
+        assert!(copies.windows(2).filter(|pair| pair[0] != pair[1]).count() > copies.len() / 2, "{copies:?}");
+        assert!(copies.iter().all(|copy| (1..=16).contains(copy)), "{copies:?}");
+    }
+}
