@@ -4,8 +4,9 @@ use time::OffsetDateTime;
 
 use crate::client::Client;
 use crate::error::Error;
+use crate::grants::OpenGrant;
 use crate::host::Host;
-use crate::issue::{self, Issued, OpenGrant};
+use crate::issue::{self, Issued};
 use crate::record::GrantType;
 
 static GRANT_TYPE: GrantType = GrantType::built_in(GrantType::IMPLICIT);

@@ -6,6 +6,7 @@
 pub(crate) mod authorization_code;
 pub(crate) mod client_credentials;
 mod implicit;
+pub(crate) mod orders;
 mod password;
 pub(crate) mod refresh_token;
 
@@ -18,13 +19,13 @@ use time::OffsetDateTime;
 pub(crate) use self::authorization_code::{AuthorizationCodeGrant, issue_code};
 pub(crate) use self::client_credentials::ClientCredentialsGrant;
 pub(crate) use self::implicit::issue_token;
+pub use self::orders::{ExchangeToken, OpenGrant, RepeatRefresh, ResponseMembers};
 pub(crate) use self::password::PasswordGrant;
 pub(crate) use self::refresh_token::RefreshTokenGrant;
 use crate::authenticator::Authenticator;
 use crate::client::auth::AuthenticatedClient;
 use crate::error::{Error, Refusal};
 use crate::host::Host;
-pub use crate::issue::{ExchangeToken, OpenGrant, RepeatRefresh, ResponseMembers};
 use crate::lookup::lookup;
 pub use crate::lookup::{Owned, Presented};
 use crate::params::Params;

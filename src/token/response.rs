@@ -8,8 +8,9 @@ use serde_json::{Map, Value};
 use time::Duration;
 
 use crate::error::{Error, ErrorCode};
+use crate::grants::orders::Names;
 use crate::http::Response;
-use crate::issue::{Issued, Names};
+use crate::issue::Issued;
 use crate::scope::Scope;
 use crate::secret::{AccessToken, RefreshToken};
 

@@ -1,0 +1,179 @@
+//! What a handler can order, once it has decided: tokens of a new grant, or tokens for another token.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+use time::{Duration, OffsetDateTime};
+
+use crate::client::Client;
+use crate::lookup::Owned;
+use crate::record::{Grant, GrantDetails, GrantId, GrantType, Subject};
+use crate::scope::Scope;
+use crate::secret::{Plain, Secret, SingleUse, TokenHash, TokenKind, kind};
+
+/// The order to open a new grant and issue its first tokens.
+#[must_use = "a decision does nothing until it is returned"]
+pub struct OpenGrant {
+    pub(crate) subject: Option<Subject>,
+    pub(crate) scope: Scope,
+    pub(crate) host_data: Option<Arc<Value>>,
+    pub(crate) refreshable: bool,
+    pub(crate) members: ResponseMembers,
+}
+
+impl OpenGrant {
+    /// A grant of `scope`, without a subject, host data or refresh token. Its grant type is that of the handler.
+    pub fn new(scope: Scope) -> Self {
+        let members = ResponseMembers::default();
+        Self { subject: None, scope, host_data: None, refreshable: false, members }
+    }
+
+    /// The resource owner who gave the grant.
+    pub fn subject(mut self, subject: Subject) -> Self {
+        self.subject = Some(subject);
+        self
+    }
+
+    /// Attaches data that the host gets back at the bearer check.
+    pub fn host_data(mut self, data: Value) -> Self {
+        self.host_data = Some(Arc::new(data));
+        self
+    }
+
+    /// Lets a refresh token be issued too, if the client may refresh and the policy agrees.
+    pub const fn refreshable(mut self) -> Self {
+        self.refreshable = true;
+        self
+    }
+
+    /// Changes what the response says beyond the standard.
+    pub fn response(mut self, change: impl FnOnce(&mut ResponseMembers)) -> Self {
+        change(&mut self.members);
+        self
+    }
+
+    pub(crate) fn into_grant(
+        self,
+        id: GrantId,
+        client: &Client,
+        grant_type: &GrantType,
+        now: OffsetDateTime,
+        expires_at: OffsetDateTime,
+    ) -> (Arc<Grant>, ResponseMembers) {
+        let grant = Grant {
+            id,
+            client_id: client.id().clone(),
+            subject: self.subject,
+            grant_type: grant_type.clone(),
+            scope: self.scope,
+            opened_at: now,
+            last_used_at: now,
+            expires_at,
+            revoked_at: None,
+            host_data: self.host_data,
+            details: GrantDetails { token_type: self.members.token_type.as_deref().map(Into::into) },
+        };
+        (Arc::new(grant), self.members)
+    }
+}
+
+impl fmt::Debug for OpenGrant {
+    /// Without the host's data, which may be anything.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OpenGrant")
+            .field("subject", &self.subject)
+            .field("scope", &self.scope)
+            .field("refreshable", &self.refreshable)
+            .field("members", &self.members)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The order to spend a code or refresh token and issue its successors.
+#[derive(Debug)]
+#[must_use = "a decision does nothing until it is returned"]
+pub struct ExchangeToken {
+    pub(crate) presented: TokenHash,
+    pub(crate) kind: TokenKind,
+    pub(crate) plain: Plain,
+    pub(crate) grant: Arc<Grant>,
+    pub(crate) scope: Scope,
+    pub(crate) members: ResponseMembers,
+}
+
+impl ExchangeToken {
+    /// Spends `presented` for an access token of `scope`, which is cut down to the grant's scope, and a refresh token of
+    /// the grant's scope, if the client may refresh and the policy agrees. A refresh token is replaced only if the
+    /// policy rotates.
+    pub fn new<K: SingleUse>(presented: Owned<K>, scope: Scope) -> Self {
+        let (secret, token, grant) = presented.into_inner().into_parts();
+        Self {
+            presented: token.hash,
+            kind: token.kind,
+            plain: secret.map(Secret::into_plain).unwrap_or_default(),
+            grant,
+            scope,
+            members: ResponseMembers::default(),
+        }
+    }
+
+    /// Changes what the response says beyond the standard.
+    pub fn response(mut self, change: impl FnOnce(&mut ResponseMembers)) -> Self {
+        change(&mut self.members);
+        self
+    }
+}
+
+/// The order to answer a refresh again that was answered before, within its grace window.
+#[derive(Debug)]
+#[must_use = "a decision does nothing until it is returned"]
+pub struct RepeatRefresh {
+    pub(crate) presented: Owned<kind::RefreshToken>,
+    pub(crate) scope: Scope,
+}
+
+impl RepeatRefresh {
+    /// Repeats the answer to `presented`, a spent refresh token, for a request that asks for `scope`.
+    pub const fn new(presented: Owned<kind::RefreshToken>, scope: Scope) -> Self {
+        Self { presented, scope }
+    }
+}
+
+/// What a token response says beyond the standard.
+#[derive(Clone, Default)]
+#[non_exhaustive]
+pub struct ResponseMembers {
+    /// The token type (RFC 6749 §7.1), of all access tokens of a grant that is opened with it; an exchange can't change it.
+    /// Default: the grant's, else `Bearer`.
+    ///
+    /// A token of another type than `Bearer` needs a proof that the bearer check can't judge, so the bearer check refuses
+    /// it. An API that takes such tokens judges the proof itself, and asks
+    /// [`introspection_request`](crate::AuthorizationServer::introspection_request) about the rest.
+    pub token_type: Option<Cow<'static, str>>,
+    /// The lifetime of the access token, at least one second. Default: the client's or the policy's.
+    pub access_token_lifetime: Option<Duration>,
+    /// More members, of this answer alone; standard ones are not replaced.
+    pub extra: Map<String, Value>,
+}
+
+impl fmt::Debug for ResponseMembers {
+    /// The further members by name only: one of them may be a token.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseMembers")
+            .field("token_type", &self.token_type)
+            .field("access_token_lifetime", &self.access_token_lifetime)
+            .field("extra", &Names(&self.extra))
+            .finish()
+    }
+}
+
+/// The names of members whose values are not to be shown.
+pub(crate) struct Names<'a>(pub(crate) &'a Map<String, Value>);
+
+impl fmt::Debug for Names<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.0.keys()).finish()
+    }
+}
