@@ -350,6 +350,23 @@ mod tests {
         assert_eq!(together.header_values("x-7").count(), 0);
     }
 
+    /// One that grew would leave its old bytes behind, where nobody overwrites them.
+    #[test]
+    fn the_buffer_of_headers_never_grows_by_itself() {
+        let mut headers = Headers::default();
+        headers.push("a", &[7; 600]);
+        assert_eq!(headers.0.capacity(), 617, "all of it, with two lengths of eight bytes");
+        headers.push("a", &[7; 600]);
+        assert_eq!(headers.0.capacity(), 2 * 617);
+        headers.push("", &[]);
+        assert_eq!(headers.0.capacity(), 4 * 617);
+
+        let mut few = Headers::default();
+        few.push("a", b"b");
+        few.push("", &[7; 478]);
+        assert_eq!((few.0.len(), few.0.capacity()), (512, 512), "there is room for what is usual, to the last byte");
+    }
+
     // covers: B34
     #[test]
     fn debug_output_holds_no_query_header_value_or_body() {
