@@ -47,6 +47,7 @@ use crate::completion::begun;
 use crate::cross_origin::for_any_origin;
 use crate::error::Refusal;
 use crate::http::{Request, Response};
+use crate::metadata::path_of;
 use crate::server::AuthorizationServer;
 use crate::span::in_this_span;
 use crate::token::refuse;
@@ -95,11 +96,6 @@ pub fn routes(server: &AuthorizationServer) -> impl FnOnce(&mut ServiceConfig) +
             config.service(at(path).to(introspect));
         }
     }
-}
-
-/// The path that a URL has on this server. Every URL was checked when the server was built.
-fn path_of(url: &str) -> String {
-    url::Url::parse(url).map_or_else(|_| "/".to_owned(), |url| url.path().to_owned())
 }
 
 /// A resource at exactly this path. A guard compares it, because an issuer's path may have any character that a URL may
@@ -249,7 +245,7 @@ impl From<Response> for Error {
 
 impl ResponseError for BearerError {
     fn status_code(&self) -> StatusCode {
-        StatusCode::from_u16(self.to_response().status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+        StatusCode::from_u16(self.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 
     fn error_response(&self) -> HttpResponse {

@@ -24,9 +24,12 @@ pub trait Authenticator: Send + Sync {
     /// > The authorization server MUST protect any endpoint utilizing it against brute force attacks.
     ///
     /// Also called for clients that do not exist (`attempt.client` is then `None`, and `Accepted` counts as rejected),
-    /// so that a limiter sees every secret that is tried and an unknown client costs what a wrong secret costs. (Not called if the client
-    /// is not registered for the way in which the secret was presented.) A credential that
-    /// has expired never authenticates, whatever the verdict.
+    /// so that a limiter sees every secret that is tried and an unknown client costs what a wrong secret costs. (Not called if
+    /// the client is not registered for the way in which the secret was presented.)
+    ///
+    /// A client none of whose credentials is live never authenticates, whatever the verdict. Which of several
+    /// [opaque](crate::ClientCredential::opaque) ones a secret belongs to, and whether that one has expired, only the host can
+    /// know: of secrets kept elsewhere it is to accept those alone that have not.
     ///
     /// The default compares SHA-256 digests in constant time, which is fit for generated secrets.
     ///

@@ -31,6 +31,7 @@ use crate::completion::begun;
 use crate::cross_origin::for_any_origin;
 use crate::error::Refusal;
 use crate::http::{Request, Response};
+use crate::metadata::path_of;
 use crate::server::AuthorizationServer;
 use crate::span::in_this_span;
 use crate::token::refuse;
@@ -66,11 +67,6 @@ pub fn routes<S: Clone + Send + Sync + 'static>(server: &AuthorizationServer) ->
         router = router.route(&path_of(url), any(introspect));
     }
     router.with_state(server.clone())
-}
-
-/// The path that a URL has on this server. Every URL was checked when the server was built.
-fn path_of(url: &str) -> String {
-    url::Url::parse(url).map_or_else(|_| "/".to_owned(), |url| url.path().to_owned())
 }
 
 async fn token(State(server): State<AuthorizationServer>, request: Request) -> Response {

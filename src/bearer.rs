@@ -63,7 +63,8 @@ enum Kind {
 
 /// Checks the bearer token of a request to the host's API.
 pub(crate) async fn check_request(host: HostRef, request: &Request) -> Result<Bearer, BearerError> {
-    let form = if host.policy.bearer_in_body { form(request) } else { Params::default() };
+    let may_hold_it = host.policy.bearer_in_body && !request.exceeds(host.policy.max_body);
+    let form = if may_hold_it { form(request) } else { Params::default() };
     match presented(request, &form) {
         Ok(Some(token)) => check(host, token).await,
         Ok(None) => Err(refuse_now(host, Kind::NoToken)),
@@ -78,7 +79,7 @@ pub(crate) async fn check(host: HostRef, token: &str) -> Result<Bearer, BearerEr
         Err(error) => Err(refuse(host, now, None, Kind::Failed(error.into()))),
         Ok(None) => Err(refuse(host, now, None, Kind::Invalid)),
         Ok(Some((token, grant))) => {
-            if token.revoked_at.is_some() || now >= token.expires_at || !grant.is_live(now) {
+            if !token.is_live(&grant, now) {
                 Err(refuse(host, now, Some(grant.id), Kind::Invalid))
             } else if !grant.token_type().eq_ignore_ascii_case("Bearer") {
                 // It is bound to a proof that nobody asked for here; without it, it would be worth less than it says.

@@ -63,20 +63,31 @@ impl<T: Entropy + ?Sized> Entropy for Arc<T> {
     }
 }
 
-/// A `ChaCha` generator for each thread, seeded and reseeded by the operating system.
+/// A `ChaCha` generator for each thread, seeded by the operating system, and anew after every 32 KiB.
+///
+/// After a `fork` without `exec`, parent and child would draw the same values: a host that forks builds its server, and
+/// draws whatever else it needs, only after that.
 #[derive(Debug, Clone, Copy, Default)]
 #[expect(clippy::exhaustive_structs, reason = "it has no state and will have none")]
 pub struct SystemEntropy;
 
+/// How many bytes a thread draws until its generator is seeded anew. The generator itself does so after twice as many, and
+/// panics if it can't.
+const BYTES_OF_A_SEED: usize = 32 * 1024;
+
 impl Entropy for SystemEntropy {
     fn fill(&self, bytes: &mut [u8]) -> Result<(), EntropyError> {
-        thread_local!(static SOURCE_WORKS: Cell<bool> = const { Cell::new(false) });
-        // The generator would panic if it could not be seeded, so the source is tried before a thread first uses it.
-        if !SOURCE_WORKS.get() {
-            SysRng.try_fill_bytes(&mut [0; 32]).map_err(EntropyError::new)?;
-            SOURCE_WORKS.set(true);
+        thread_local!(static LEFT: Cell<usize> = const { Cell::new(0) });
+        for part in bytes.chunks_mut(BYTES_OF_A_SEED) {
+            if LEFT.get() < part.len() {
+                // Tried first, because a generator that can't be made at all panics as well.
+                SysRng.try_fill_bytes(&mut [0; 32]).map_err(EntropyError::new)?;
+                rand::rng().reseed().map_err(EntropyError::new)?;
+                LEFT.set(BYTES_OF_A_SEED);
+            }
+            LEFT.set(LEFT.get() - part.len());
+            rand::Rng::fill_bytes(&mut rand::rng(), part);
         }
-        rand::Rng::fill_bytes(&mut rand::rng(), bytes);
         Ok(())
     }
 }
@@ -109,6 +120,19 @@ impl ClientId {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn much_randomness_is_as_random_as_little() {
+        let mut bytes = vec![0; 5 * BYTES_OF_A_SEED + 7];
+        SystemEntropy.fill(&mut bytes).unwrap();
+        let blocks: std::collections::HashSet<&[u8]> = bytes.chunks(16).collect();
+        assert_eq!(blocks.len(), bytes.len().div_ceil(16), "nothing comes twice");
+        for _ in 0..2 * BYTES_OF_A_SEED / 16 {
+            let mut few = [0; 16];
+            SystemEntropy.fill(&mut few).unwrap();
+            assert!(!blocks.contains(few.as_slice()));
+        }
+    }
 
     #[test]
     fn times_are_cut_to_whole_microseconds_and_to_utc() {

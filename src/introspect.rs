@@ -150,7 +150,7 @@ impl fmt::Debug for IntrospectionEndpoint {
 }
 
 fn is_live(token: &StoredToken, grant: &Grant, now: OffsetDateTime) -> bool {
-    token.revoked_at.is_none() && token.spent.is_none() && now < token.expires_at && grant.is_live(now)
+    token.spent.is_none() && token.is_live(grant, now)
 }
 
 /// A resource server is told about access tokens: to take a refresh token for one would be a mistake. Other clients are

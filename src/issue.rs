@@ -18,6 +18,7 @@ use crate::record::{AttemptId, CodeBinding, Grant, GrantId, GrantType, StoredTok
 use crate::scope::Scope;
 use crate::secret::{AccessToken, AuthorizationCode, RefreshToken, Secret, Seed, Token, TokenHash};
 use crate::storage::{Exchange, GrantSelector, Spend};
+use crate::wipe::Wiped;
 
 /// Tokens that were issued and stored.
 pub(crate) struct Issued {
@@ -91,7 +92,7 @@ fn first_tokens(
     let refreshes = order.refreshable && may_refresh(host, client, &order.scope);
     let random = host.random::<80>()?;
     let (id, tokens) = random.split_at(16);
-    let id = GrantId::from_bytes(array(id));
+    let id = GrantId::from_bytes(*array(id));
     let access_token = AccessToken::from_bytes(&array(&tokens[..32]));
     let refresh_token = refreshes.then(|| RefreshToken::from_bytes(&array(&tokens[32..])));
 
@@ -113,7 +114,7 @@ pub(crate) async fn open_grant_with_code(
 ) -> Result<(AuthorizationCode, Arc<Grant>), Error> {
     let random = host.random::<48>()?;
     let (id, code) = random.split_at(16);
-    let id = GrantId::from_bytes(array(id));
+    let id = GrantId::from_bytes(*array(id));
     let code = AuthorizationCode::from_bytes(&array(code));
     let expires_at = now.saturating_add(host.policy.lifetimes(client).code);
     let mut token = record(&code, id, &order.scope, now, expires_at);
@@ -161,9 +162,9 @@ fn successors(
     let refreshes = consume && may_refresh(host, client, &grant.scope);
 
     let random = host.random::<80>()?;
-    let attempt = AttemptId::from_bytes(array(&random[..16]));
+    let attempt = AttemptId::from_bytes(*array(&random[..16]));
     let has_window = is_refresh && consume && lifetimes.refresh_grace.is_positive();
-    let seed = has_window.then(|| Seed::from_bytes(array(&random[16..48])));
+    let seed = has_window.then(|| Seed::from_bytes(*array(&random[16..48])));
     let (access_token, refresh_token) = match &seed {
         Some(seed) => derive(seed, plain.expose()),
         None => (Secret::from_bytes(&array(&random[16..48])), Secret::from_bytes(&array(&random[48..]))),
@@ -321,8 +322,8 @@ fn issued(
 }
 
 /// Copies a part of the random bytes whose length is known from the place it was cut at.
-fn array<const N: usize>(bytes: &[u8]) -> [u8; N] {
-    let mut array = [0; N];
+fn array<const N: usize>(bytes: &[u8]) -> Wiped<[u8; N]> {
+    let mut array = Wiped::new([0; N]);
     array.copy_from_slice(bytes);
     array
 }

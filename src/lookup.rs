@@ -18,7 +18,7 @@ use crate::storage::TokenAndGrant;
 #[derive(Debug)]
 #[must_use = "a token that was found is not yet a token that is valid"]
 pub struct Presented<K: Token> {
-    /// Not kept for a code, which is not needed once it was found.
+    /// Not kept of a code that was found by [`lookup_code`]: nothing needs it any more.
     secret: Option<Secret<K>>,
     token: Arc<StoredToken>,
     grant: Arc<Grant>,

@@ -7,7 +7,7 @@ use sha2::Sha256;
 
 use crate::wipe::Wiped;
 
-/// A key of the server's own. It has no `==`, as what it wraps would have.
+/// A key of the server's own. It has no `==`, as its bytes would have.
 pub(crate) struct Key(Wiped<[u8; 32]>);
 
 impl Key {

@@ -38,7 +38,8 @@ use crate::client::Client;
 pub struct Policy {
     /// How long a code can be redeemed; at most ten minutes (RFC 6749 §4.1.2). Default: 1 minute.
     pub code_lifetime: Duration,
-    /// How long an access token works (RFC 6750 §5.3 advises an hour or less). Default: 1 hour.
+    /// How long an access token works (RFC 6750 §5.3 advises an hour or less), but never longer than its grant may last at all:
+    /// [`refresh_token_absolute_lifetime`](Self::refresh_token_absolute_lifetime). Default: 1 hour.
     pub access_token_lifetime: Duration,
     /// How long a refresh token works that is not used (RFC 9700 §4.14.2). Default: 14 days.
     pub refresh_token_idle_lifetime: Duration,
@@ -62,7 +63,8 @@ pub struct Policy {
     /// Whether native apps may use `http://localhost` with any port, besides the loopback addresses (RFC 8252 §8.3).
     /// Default: yes.
     pub localhost_redirects: bool,
-    /// Whether a bearer token may stand in a form body (RFC 6750 §2.2). Default: no.
+    /// Whether a bearer token may stand in a form body (RFC 6750 §2.2); one that is larger than
+    /// [`max_body`](Self::max_body) is not looked at. Default: no.
     pub bearer_in_body: bool,
     /// The longest `state` that is accepted, in bytes. Default: 4,096.
     pub max_state: usize,
@@ -168,8 +170,8 @@ impl Policy {
     #[must_use]
     pub fn lifetimes(&self, client: &Client) -> EffectiveLifetimes {
         let own = client.lifetimes();
-        let access_token = own.access_token.unwrap_or(self.access_token_lifetime);
         let refresh_token_absolute = own.refresh_token_absolute.unwrap_or(self.refresh_token_absolute_lifetime);
+        let access_token = own.access_token.unwrap_or(self.access_token_lifetime).min(refresh_token_absolute);
         let refresh_token_idle =
             own.refresh_token_idle.unwrap_or(self.refresh_token_idle_lifetime).min(refresh_token_absolute);
         EffectiveLifetimes {

@@ -61,6 +61,13 @@ pub struct Grant {
     pub details: GrantDetails,
 }
 
+impl StoredToken {
+    /// Whether it was neither revoked nor has expired, and its grant is live. It may be spent.
+    pub(crate) fn is_live(&self, grant: &Grant, now: OffsetDateTime) -> bool {
+        self.revoked_at.is_none() && now < self.expires_at && grant.is_live(now)
+    }
+}
+
 impl Grant {
     /// Whether it was neither revoked nor has ended.
     #[must_use]

@@ -71,7 +71,7 @@ impl<K: SecretKind> fmt::Debug for Secret<K> {
     }
 }
 
-/// A secret of any kind, or an empty text. It has no `==` either, as what it wraps would have.
+/// A secret of any kind, or an empty text. It has no `==` either, as its text would have.
 #[derive(Default)]
 pub(crate) struct Plain(Wiped<String>);
 

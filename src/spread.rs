@@ -14,7 +14,7 @@ impl<T> Spread<T> {
         Self(std::array::from_fn(|_| Arc::new(copy())))
     }
 
-    /// One that this thread has to itself, as long as there are no more threads than copies.
+    /// One that this thread has to itself, unless more threads than there are copies have ever asked.
     pub(crate) fn one(&self) -> &Arc<T> {
         static THREADS: AtomicUsize = AtomicUsize::new(0);
         thread_local!(static NUMBER: usize = THREADS.fetch_add(1, Ordering::Relaxed));

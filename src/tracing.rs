@@ -10,8 +10,8 @@ use crate::record::{ClientId, Grant, Subject};
 
 /// An observer that turns each event into a `tracing` event with the target `grantor`.
 ///
-/// The field `event` is the event's stable name. Replays and reuse of tokens are warnings, failures of storage, authenticator
-/// and randomness are errors, everything else is information; but `token_introspected` is for debugging, because a resource
+/// The field `event` is the event's stable name. Replays and reuse of tokens are warnings, failures of storage, authenticator,
+/// randomness and the host's own handlers are errors, everything else is information; but `token_introspected` is for debugging, because a resource
 /// server causes one with each request to its API.
 #[derive(Debug, Clone, Copy, Default)]
 #[expect(clippy::exhaustive_structs, reason = "it has no state and will have none")]

@@ -186,6 +186,11 @@ async fn a_token_in_a_form_is_read_only_if_switched_on_and_only_where_forms_have
     assert_refused(&t.server.bearer(&untyped).await.unwrap_err(), 401, None, None, "no media type");
     let not_ascii = Request::post_form("/api", format!("name=\u{e9}&{body}"));
     assert_refused(&t.server.bearer(&not_ascii).await.unwrap_err(), 401, None, None, "not ASCII");
+    let padding = "x".repeat(t.server.policy().max_body);
+    let large = Request::post_form("/api", format!("{body}&name={padding}"));
+    assert_refused(&t.server.bearer(&large).await.unwrap_err(), 401, None, None, "larger than a body may be");
+    let cut_off = form("POST", token).with_body_too_large();
+    assert_refused(&t.server.bearer(&cut_off).await.unwrap_err(), 401, None, None, "cut off by the host");
 
     let off = TestServer::new();
     let (_, tokens) = self::tokens(&off, "user:read").await;

@@ -7,8 +7,8 @@ use crate::http::Request;
 use crate::params::decode_form;
 use crate::wipe::Wiped;
 
-/// The fields of a submitted consent form, read by [`resume_form`](crate::AuthorizationServer::resume_form): `form_token` (hidden), `decision` (the button, `approve` or `deny`) and any
-/// number of `scope` (a checkbox for each scope token).
+/// The fields of a submitted consent form, read by [`resume_form`](crate::AuthorizationServer::resume_form): `form_token`
+/// (hidden), `decision` (the button, `approve` or `deny`) and any number of `scope` (a checkbox for each scope token).
 ///
 /// Form extractors of web frameworks rarely read a field that occurs several times; this one does, and takes anything but
 /// a clear `approve` for a no. A host whose form looks different reads it by itself and calls

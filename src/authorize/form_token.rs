@@ -1,7 +1,7 @@
 //! The sealed form token: a pending authorization on its way through a consent form.
 //!
-//! A decision is not an authorization request. What the user saw travels in one field, under a MAC that binds it to the
-//! server and to the session, so that a decision can be neither forged from another site nor changed on the way. It is
+//! A decision is not an authorization request. What the user saw travels in one field, under a MAC that binds it to whoever
+//! has the form key and to the session, so that a decision can be neither forged from another site nor changed on the way. It is
 //! not encrypted: the user's own browser has seen all of it in the address bar.
 
 use std::sync::Arc;

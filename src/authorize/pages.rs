@@ -8,14 +8,14 @@ use crate::http::Response;
 
 /// Pages the library needs to show. Each has a plain default; a host replaces what it wants in its own look.
 ///
-/// All values come escaped or are plain ASCII without markup characters, unless said otherwise: pass them through
-/// [`escape`] when in doubt.
+/// No value comes escaped: what goes into a page passes through [`escape`] first, the codes of errors too, of which extensions
+/// have their own.
 #[diagnostic::on_unimplemented(note = "every method of `Pages` has a default: an empty impl is a start")]
 pub trait Pages: Send + Sync {
     /// The request is so faulty that the browser can't be sent anywhere (RFC 6749 §4.1.2.1). The page is to say what
     /// went wrong; it has no way on.
     fn error(&self, page: &ErrorPage<'_>) -> String {
-        let (code, description) = (page.code, escape(page.description));
+        let (code, description) = (escape(page.code), escape(page.description));
         document(
             "This request can't be completed",
             &format!(

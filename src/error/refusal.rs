@@ -27,7 +27,7 @@ pub enum Refusal {
     MissingParameter(&'static str),
     /// A parameter does not meet its grammar.
     MalformedParameter(&'static str),
-    /// A parameter of the token request stands in the URL's query, which is switched off.
+    /// A parameter stands in the URL's query, which is not allowed to this client or at this endpoint.
     ParameterInQuery(&'static str),
 
     // Client authentication.

@@ -6,7 +6,7 @@
 pub(crate) mod authorization_code;
 pub(crate) mod client_credentials;
 mod implicit;
-pub(crate) mod orders;
+mod orders;
 mod password;
 pub(crate) mod refresh_token;
 
@@ -19,6 +19,7 @@ use time::OffsetDateTime;
 pub(crate) use self::authorization_code::{AuthorizationCodeGrant, issue_code};
 pub(crate) use self::client_credentials::ClientCredentialsGrant;
 pub(crate) use self::implicit::issue_token;
+pub(crate) use self::orders::Names;
 pub use self::orders::{ExchangeToken, OpenGrant, RepeatRefresh, ResponseMembers};
 pub(crate) use self::password::PasswordGrant;
 pub(crate) use self::refresh_token::RefreshTokenGrant;

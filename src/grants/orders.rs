@@ -107,6 +107,9 @@ impl ExchangeToken {
     /// Spends `presented` for an access token of `scope`, which is cut down to the grant's scope, and a refresh token of
     /// the grant's scope, if the client may refresh and the policy agrees. A refresh token is replaced only if the
     /// policy rotates.
+    ///
+    /// Whether the token was spent before, is expired, or has lost its grant is for the handler to look at first, as
+    /// [`Presented`](super::Presented) shows it; a spent one is a [`Decision::Replayed`](super::Decision::Replayed).
     pub fn new<K: SingleUse>(presented: Owned<K>, scope: Scope) -> Self {
         let (secret, token, grant) = presented.into_inner().into_parts();
         Self {

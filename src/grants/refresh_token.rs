@@ -87,11 +87,11 @@ fn judge(spent: &Spent, grace: Duration, now: OffsetDateTime) -> Reuse {
     if age < grace && spent.seed.is_some() { Reuse::WithinGrace } else { Reuse::Theft }
 }
 
-/// A token that is not replaced carries no idle limit of its own.
+/// A token that is not replaced carries no idle limit of its own; one that is ends by itself, unless its lifetime was shortened since.
 fn must_not_be_idle(grant: &Grant, lifetimes: EffectiveLifetimes, now: OffsetDateTime) -> Result<(), Refusal> {
-    let idle_since = grant.last_used_at.saturating_add(lifetimes.refresh_token_idle);
+    let idle_end = grant.last_used_at.saturating_add(lifetimes.refresh_token_idle);
     let absolute_end = grant.opened_at.saturating_add(lifetimes.refresh_token_absolute);
-    if now < idle_since.min(absolute_end) { Ok(()) } else { Err(Refusal::ExpiredToken) }
+    if now < idle_end.min(absolute_end) { Ok(()) } else { Err(Refusal::ExpiredToken) }
 }
 
 /// The scope of the new access token: what was asked for, within what was granted (RFC 6749 §6).

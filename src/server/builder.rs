@@ -206,7 +206,7 @@ impl Builder {
     }
 
     /// The secret under which consent forms are sealed. Default: a random one, so that a form is good only at the process
-    /// that made it. Give the same 32 random bytes to all nodes of a server that has several.
+    /// that made it. Give the same 32 random bytes to all nodes of a server that has several, and to no other server.
     pub fn form_key(mut self, key: [u8; 32]) -> Self {
         self.form_key = Some(Key::new(Wiped::new(key)));
         self

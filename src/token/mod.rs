@@ -33,8 +33,8 @@ pub(crate) struct TokenEndpoint {
     known_parameters: Vec<&'static str>,
 }
 
-/// A grant handler. The built-in ones are known by name only to spare each request the box in which the future of a handler that is
-/// not known has to be put; all are asked through the same trait.
+/// A grant handler. All are handlers by the same trait; the built-in ones are known by name only so that the future of their
+/// decision, which the trait has to put into a box, needs none.
 enum Handler {
     AuthorizationCode(AuthorizationCodeGrant),
     ClientCredentials(ClientCredentialsGrant),
@@ -201,7 +201,12 @@ impl TokenEndpoint {
             host.observe(now, EventKind::TokensIssued { grant, grant_type, scope, refresh_token });
             return Ok(issued);
         }
-        Err(StorageError::new("a token that was already spent was then found unspent").into())
+        Err(match handler {
+            Handler::Extension(_) => {
+                Error::Extension("a grant handler ordered a token to be spent that was spent before")
+            }
+            _ => StorageError::new("a token that was already spent was then found unspent").into(),
+        })
     }
 
     fn handler(&self, grant_type: &str) -> Result<&Handler, Refusal> {

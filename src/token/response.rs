@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use time::Duration;
 
 use crate::error::{Error, ErrorCode};
-use crate::grants::orders::Names;
+use crate::grants::Names;
 use crate::http::Response;
 use crate::issue::Issued;
 use crate::scope::Scope;

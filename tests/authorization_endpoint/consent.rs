@@ -56,6 +56,12 @@ async fn the_lifetime_shown_is_the_clients_own_and_a_tokens_if_nothing_refreshes
 
     let once = t.register(public("once").build(), None).await;
     assert_eq!(pending(&t, &Ask::code(&once)).await.lifetime(), Duration::hours(1));
+    // No token outlives the longest that a grant may last.
+    let brief = public("brief").lifetimes(|own| own.refresh_token_absolute = Some(Duration::minutes(30)));
+    let brief = t.register(brief.build(), None).await;
+    assert_eq!(pending(&t, &Ask::code(&brief)).await.lifetime(), Duration::minutes(30));
+    let tokens = t.authorize(&brief).approve_as("alice").await.redeem().await.unwrap();
+    assert_eq!(tokens.expires_in, Duration::minutes(30));
 }
 
 // covers: AZ-12 (RFC 6749 §4.1.2.1), RD-03 (RFC 6749 §4.1.2.1), IS-02 (RFC 9207 §2)

@@ -4,10 +4,11 @@ use std::sync::{Arc, Mutex};
 
 use grantor::authorize::{ConfirmRedirectPage, ErrorPage, OutOfBandPage, Pages, escape};
 use grantor::client::Registration;
+use grantor::error::ExtensionRefusal;
 use grantor::testing::TestServer;
-use grantor::{Client, Policy, Response};
+use grantor::{Client, ErrorCode, Policy, Response};
 
-use crate::ask::{Ask, CALLBACK, approved, refused};
+use crate::ask::{Ask, CALLBACK, approved, pending, refused};
 use crate::common::text;
 
 const OUT_OF_BAND: &str = "urn:ietf:wg:oauth:2.0:oob";
@@ -63,6 +64,21 @@ async fn the_default_pages_hold_no_script_and_nothing_from_elsewhere() {
         assert_eq!(html.matches("rel=\"noreferrer\"").count(), links);
         assert_eq!(html.matches("https://").count(), links, "{html}");
     }
+}
+
+// covers: PP-12 (RFC 6749 §10.14)
+#[tokio::test]
+async fn an_error_of_the_hosts_own_is_escaped_as_well() {
+    let t = server(None);
+    let app =
+        t.register(Client::public("app").authorization_code([OUT_OF_BAND]).scope("user:read").build(), None).await;
+    let pending = pending(&t, &Ask::code(&app).with("redirect_uri", OUT_OF_BAND)).await;
+    let refusal =
+        ExtensionRefusal::new(ErrorCode::extension("<i>odd</i>").unwrap(), "neither <b>this</b> nor that").unwrap();
+    let page = Response::from(pending.fail(refusal));
+    let html = text(&page);
+    assert!(html.contains("&lt;i&gt;odd&lt;/i&gt;") && html.contains("&lt;b&gt;this&lt;/b&gt;"), "{html}");
+    assert!(!html.contains("<i>") && !html.contains("<b>"), "{html}");
 }
 
 // covers: PP-12 (RFC 6749 §10.14), AZ-20 (RFC 9700 §4.11.2)

@@ -93,14 +93,15 @@ impl GrantHandler for Narrowing {
     }
 
     fn parameters(&self) -> &'static [&'static str] {
-        &["refresh_token", "example_token_type"]
+        &["refresh_token", "example_token_type", "example_blindly"]
     }
 
     async fn decide(&self, context: &GrantContext<'_>) -> Result<Decision, Error> {
         let presented = context.find(RefreshToken::new(context.params().require("refresh_token")?)).await?;
         let presented = presented.must_belong_to(context.client())?;
         presented.must_have_a_live_grant(context.now())?;
-        if presented.spent().is_some() {
+        let looks = context.params().get("example_blindly")?.is_none();
+        if looks && presented.spent().is_some() {
             return Ok(Decision::Replayed(Replayed::new(&presented)));
         }
         presented.must_not_be_expired(context.now())?;
@@ -375,6 +376,18 @@ async fn an_extension_can_spend_tokens_as_the_built_in_grants_do_and_has_no_priv
     // This handler knows no window: presented again, the token ends the grant.
     refused_for(&t, &token_as(&app, &pairs), 400, "invalid_grant", "RefreshTokenReused").await;
     assert!(!lives(&t, &access_token(&body)).await);
+}
+
+#[tokio::test]
+async fn an_extension_that_does_not_look_whether_a_token_was_spent_gets_nothing_for_it_and_is_blamed() {
+    let (t, app) = server().await;
+    let tokens = tokens_of(&t, &app).await;
+    let blindly =
+        [("grant_type", NARROWING), ("refresh_token", refresh_of(&tokens).expose()), ("example_blindly", "yes")];
+    granted(&t, &token_as(&app, &blindly)).await;
+    refused(&t, &token_as(&app, &blindly), 500, "server_error").await;
+    let told = t.events.events().pop().unwrap().text;
+    assert!(told.contains("a grant handler ordered a token to be spent that was spent before"), "{told}");
 }
 
 // covers: TK-11 (RFC 9700 §4.14.2)

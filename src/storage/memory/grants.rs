@@ -154,7 +154,7 @@ pub(super) fn key(opened_at: OffsetDateTime, id: GrantId) -> Key {
 }
 
 pub(super) fn micros(time: OffsetDateTime) -> Time {
-    time.unix_timestamp() * 1_000_000 + i64::from(time.microsecond())
+    time.unix_timestamp().saturating_mul(1_000_000).saturating_add(i64::from(time.microsecond()))
 }
 
 impl Shard {
