@@ -77,6 +77,21 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_is_wrapped_is_overwritten_when_it_is_dropped_and_not_before() {
+        struct Noting<'a>(&'a std::cell::Cell<u32>);
+        impl Wipe for Noting<'_> {
+            fn wipe(&mut self) {
+                self.0.set(self.0.get() + 1);
+            }
+        }
+        let wiped = std::cell::Cell::new(0);
+        let wrapped = Wiped::new(Noting(&wiped));
+        assert_eq!(wrapped.0.0.get(), 0);
+        drop(wrapped);
+        assert_eq!(wiped.get(), 1);
+    }
+
+    #[test]
     fn all_of_an_array_a_slice_and_a_vector_is_overwritten() {
         let mut array = [7; 33];
         array[1..].wipe();

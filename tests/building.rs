@@ -15,7 +15,7 @@ use grantor::testing::{RecordingObserver, TestClient, TestServer, TestUsers};
 use grantor::{
     AuthorizationServer, BuildError, Builder, Client, ClientCredential, ClientId, ClientRegistry, ClientSecret,
     ClientStore, Clock, Entropy, Error, ErrorCode, GrantType, MemoryStorage, Policy, Refusal, Request, Scope,
-    TokenRequest,
+    SystemEntropy, TokenRequest,
 };
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -261,6 +261,20 @@ fn the_password_grant_needs_somebody_who_checks_passwords() {
     build().policy(policy).authenticator(TestUsers::default()).build().unwrap();
 }
 
+#[tokio::test]
+async fn without_an_authenticator_secrets_are_compared_by_their_digests() {
+    let [right, wrong] = [(); 2].map(|()| ClientSecret::generate(&SystemEntropy).unwrap());
+    let storage = MemoryStorage::new();
+    let client = Client::confidential("machine", ClientCredential::secret(&right)).client_credentials();
+    storage.register(client.scope("user:read").build().unwrap()).await.unwrap();
+    let server = AuthorizationServer::builder("https://id.example.com").storage(storage).scope("user:read", "Read");
+    let server = server.build().unwrap();
+    let asked = |secret| TokenRequest::client_credentials().scope("user:read").client_secret_basic("machine", secret);
+    let error = server.token_request(&asked(&wrong)).await.unwrap_err();
+    assert_eq!((error.status(), error.code()), (401, ErrorCode::INVALID_CLIENT));
+    assert_eq!(server.token_request(&asked(&right)).await.unwrap().scope.as_str(), "user:read");
+}
+
 /// A grant that is good for nothing but its name.
 struct Named(GrantType, &'static [&'static str]);
 
@@ -386,6 +400,12 @@ fn a_redirect_uri_that_is_not_fit_is_named_with_the_reason() {
         assert_eq!(refused, ClientError::RedirectUri { uri: uri.to_owned(), error });
         assert_eq!(refused.to_string(), format!("{uri:?}: {message}"));
     }
+    let of_length = |length: usize| {
+        let uri = format!("https://app.example/{}", "a".repeat(length - "https://app.example/".len()));
+        Client::public("a").authorization_code([uri]).build()
+    };
+    assert!(of_length(2_048).is_ok());
+    assert!(matches!(of_length(2_049), Err(ClientError::RedirectUri { error: RedirectUriError::NotAbsolute, .. })));
 }
 
 // covers: NA-06 (RFC 8252 §8.4), NA-10 (RFC 8252 §7.2), CA-24 (RFC 6749 §2.1)
@@ -638,6 +658,12 @@ fn the_texts_and_numbers_of_a_client_have_limits() {
         |own| own.refresh_grace = Some(-Duration::SECOND),
         |own| own.refresh_grace = Some(Duration::seconds(61)),
     ];
+    let utmost = public("a").lifetimes(|own| {
+        own.code = Some(Duration::minutes(10));
+        own.access_token = Some(Duration::SECOND);
+        own.refresh_grace = Some(Duration::MINUTE);
+    });
+    assert_eq!(utmost.build().unwrap().lifetimes().code, Some(Duration::minutes(10)));
     for (number, change) in changes.into_iter().enumerate() {
         let error = public("a").lifetimes(change).build().unwrap_err();
         assert_eq!(error, ClientError::Lifetime, "{number}");

@@ -77,3 +77,15 @@ pub struct InvalidErrorText;
 pub(super) fn is_error_text(text: &str) -> bool {
     text.bytes().all(|byte| matches!(byte, 0x20..=0x21 | 0x23..=0x5b | 0x5d..=0x7e))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_code_equals_its_text_and_no_other() {
+        let (code, text) = (ErrorCode::INVALID_GRANT, "invalid_grant");
+        assert!(code == text && code == *text);
+        assert!(code != "invalid_scope" && code != *"invalid_scope");
+    }
+}

@@ -2,7 +2,7 @@
 
 use grantor::client::ClientError;
 use grantor::testing::{TestClient, TestServer};
-use grantor::{AccessToken, Client, Response};
+use grantor::{AccessToken, Approval, AuthorizationRequest, Authorize, Client, Response, Subject};
 use time::Duration;
 
 use crate::ask::{Ask, CALLBACK, approved, assert_error_in_fragment, by, describe, grants_of, pending, refused};
@@ -41,6 +41,19 @@ async fn a_token_is_sent_in_the_fragment_with_its_type_lifetime_and_scope_but_no
     t.clock.advance(Duration::hours(1));
     assert_eq!(t.bearer(&token).await.unwrap_err().code().unwrap(), "invalid_token");
     assert!(grants_of(&t, &app).await.is_empty(), "a grant that nothing refreshes ends with its token");
+}
+
+#[tokio::test]
+async fn the_typed_form_gives_the_token_itself() {
+    let t = server();
+    let app = implicit_client(&t).await;
+    let request = AuthorizationRequest::token(&app.id).redirect_uri(CALLBACK).scope("user:read").state("a state");
+    let Authorize::Pending(pending) = t.server.authorization_request(&request).await else { panic!("it is in order") };
+    let answer = pending.approve(Approval::by(Subject::new("alice").unwrap())).await;
+    assert_eq!((answer.state(), answer.code().is_none()), (Some("a state"), true));
+    let token = AccessToken::new(answer.access_token().expect("a token").expose());
+    assert!(t.bearer(&token).await.unwrap().require("user:read").is_ok());
+    assert_eq!(fragment_of(&answer.into_http())["access_token"], token.expose());
 }
 
 // covers: GI-05 (RFC 6749 §4.2.2), SC-04 (RFC 6749 §3.3)

@@ -134,6 +134,19 @@ async fn an_absolute_lifetime_that_was_shortened_counts_for_grants_opened_before
 }
 
 #[tokio::test]
+async fn an_idle_lifetime_that_was_shortened_counts_for_tokens_issued_before() {
+    let t = TestServer::new();
+    let app = t.public_client(CB).await;
+    let (one, other) = (tokens_of(&t, &app).await, tokens_of(&t, &app).await);
+    crate::support::change_client(&t, &app, |parts| parts.lifetimes.refresh_token_idle = Some(Duration::days(2))).await;
+    t.clock.advance(Duration::days(2) - Duration::MICROSECOND);
+    assert!(t.refresh(&app, refresh_of(&one)).await.is_ok());
+    t.clock.advance(Duration::MICROSECOND);
+    let request = refresh(&app, refresh_of(&other).expose());
+    refused_for(&t, &request, 400, "invalid_grant", "ExpiredToken").await;
+}
+
+#[tokio::test]
 async fn a_refresh_moves_the_last_use_of_the_grant_and_a_failed_one_does_not() {
     let t = TestServer::new();
     let app = t.public_client(CB).await;

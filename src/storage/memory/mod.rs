@@ -216,6 +216,26 @@ mod tests {
     }
 
     #[test]
+    fn of_many_grants_in_one_shard_and_an_old_one_in_another_none_is_passed_over() {
+        let state = State::default();
+        let (grant, _) = records(1);
+        let ids = (0..200).map(|number| (1, number)).chain([(2, 0)]);
+        for (age, (shard, number)) in ids.rev().enumerate() {
+            let id = GrantId::from_bytes([shard, number, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1]);
+            let opened_at = grant.opened_at + Duration::seconds(age.try_into().unwrap());
+            let expires_at = opened_at + Duration::DAY;
+            state.open_grant(&Arc::new(Grant { id, opened_at, expires_at, ..(*grant).clone() }), &[]).unwrap();
+        }
+        let of_client = GrantSelector::Client(grant.client_id.clone());
+        let mut listed = state.list(&of_client, grant.opened_at, &Page::first(500)).unwrap();
+        assert_eq!(listed.len(), 201);
+        assert!(listed.is_sorted_by(|newer, older| newer.opened_at > older.opened_at));
+        listed.dedup_by_key(|grant| grant.id);
+        assert_eq!(listed.len(), 201, "and none comes twice");
+        assert_eq!(state.revoke_grants(&of_client, grant.opened_at).unwrap(), 201);
+    }
+
+    #[test]
     fn grants_that_were_revoked_long_before_their_end_leave_little_behind_when_they_are_gone() {
         let state = State::default();
         let (grant, token) = records(1);
