@@ -70,5 +70,8 @@ mod tests {
             let high: HashSet<u64> = hashes.iter().map(|hash| hash >> 57).collect();
             assert!(low.len() > 100 && high.len() > 60, "place {place}: {} and {}", low.len(), high.len());
         }
+        let owners: HashSet<u64> =
+            (0..256u64).map(|owner| BuildHasherDefault::<Mixer>::default().hash_one(owner)).collect();
+        assert_eq!(owners.len(), 256);
     }
 }
