@@ -194,6 +194,11 @@ impl Shard {
         self.due.len()
     }
 
+    #[cfg(test)]
+    pub(super) fn owners(&self) -> usize {
+        self.by_owner.len()
+    }
+
     /// To be told of each row of a dead family that is removed.
     pub(super) fn row_was_removed(&mut self) {
         self.removed += 1;

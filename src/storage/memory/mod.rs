@@ -216,6 +216,28 @@ mod tests {
     }
 
     #[test]
+    fn a_grant_that_is_purged_leaves_those_of_the_same_owner_listed_and_the_last_one_nothing() {
+        let (grant, _) = records(1);
+        let of_client = GrantSelector::Client(grant.client_id.clone());
+        for count in 1..=4u8 {
+            let state = State::default();
+            let id = |number| GrantId::from_bytes([1, number, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1]);
+            let at = |number: u8| grant.opened_at + Duration::days(number.into());
+            for number in 0..count {
+                let grant = Grant { id: id(number), expires_at: at(number + 1), ..(*grant).clone() };
+                state.open_grant(&Arc::new(grant), &[]).unwrap();
+            }
+            for number in 0..count {
+                let listed = state.list(&of_client, at(number), &Page::first(9)).unwrap();
+                let ids: Vec<GrantId> = listed.iter().map(|grant| grant.id).collect();
+                assert_eq!(ids, (number..count).rev().map(id).collect::<Vec<_>>(), "{number} of {count} are gone");
+                assert_eq!(state.purge(at(number + 1), 9).unwrap(), 1);
+            }
+            assert_eq!(state.grants.write(id(0)).unwrap().owners(), 0);
+        }
+    }
+
+    #[test]
     fn of_many_grants_in_one_shard_and_an_old_one_in_another_none_is_passed_over() {
         let state = State::default();
         let (grant, _) = records(1);
