@@ -364,6 +364,7 @@ mod tests {
 
         let mut few = Headers::default();
         few.push("a", b"b");
+        assert_eq!((few.0.len(), few.0.capacity()), (18, 512));
         few.push("", &[7; 478]);
         assert_eq!((few.0.len(), few.0.capacity()), (512, 512), "there is room for what is usual, to the last byte");
     }

@@ -39,7 +39,7 @@ fn together(batches: Vec<Box<dyn Batch + Send + '_>>) -> Duration {
 fn scaling(subject: &dyn Subject, op: Op, n: usize, round: usize) -> f64 {
     let one = || together(vec![subject.batch(op, 2 * n)]).as_secs_f64();
     let two = || together(vec![subject.batch(op, n), subject.batch(op, n)]).as_secs_f64();
-    if round % 2 == 0 {
+    if round.is_multiple_of(2) {
         let one = one();
         one / two()
     } else {
