@@ -1,11 +1,11 @@
 //! What the library takes from its surroundings besides storage: time and randomness. Both are replaceable, so that
 //! every expiry and every generated value can be tested.
 
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::sync::Arc;
 
-use rand::TryRng;
-use rand::rngs::SysRng;
+use rand::rngs::{StdRng, SysRng};
+use rand::{Rng, SeedableRng};
 use time::{OffsetDateTime, UtcOffset};
 
 use crate::error::EntropyError;
@@ -71,24 +71,31 @@ impl<T: Entropy + ?Sized> Entropy for Arc<T> {
 #[expect(clippy::exhaustive_structs, reason = "it has no state and will have none")]
 pub struct SystemEntropy;
 
-/// How many bytes a thread draws until its generator is seeded anew. The generator itself does so after twice as many, and
-/// panics if it can't.
+/// How many bytes a thread draws until its generator is seeded anew.
 const BYTES_OF_A_SEED: usize = 32 * 1024;
+
+/// Not the one of `rand::rng`: that seeds itself anew, panics if it can't, and other code of the thread draws from it as well.
+struct Generator {
+    values: StdRng,
+    left: usize,
+}
 
 impl Entropy for SystemEntropy {
     fn fill(&self, bytes: &mut [u8]) -> Result<(), EntropyError> {
-        thread_local!(static LEFT: Cell<usize> = const { Cell::new(0) });
-        for part in bytes.chunks_mut(BYTES_OF_A_SEED) {
-            if LEFT.get() < part.len() {
-                // Tried first, because a generator that can't be made at all panics as well.
-                SysRng.try_fill_bytes(&mut [0; 32]).map_err(EntropyError::new)?;
-                rand::rng().reseed().map_err(EntropyError::new)?;
-                LEFT.set(BYTES_OF_A_SEED);
+        thread_local!(static GENERATOR: RefCell<Option<Generator>> = const { RefCell::new(None) });
+        GENERATOR.with_borrow_mut(|own| {
+            for part in bytes.chunks_mut(BYTES_OF_A_SEED) {
+                if own.as_ref().is_none_or(|own| own.left < part.len()) {
+                    let values = StdRng::try_from_rng(&mut SysRng).map_err(EntropyError::new)?;
+                    *own = Some(Generator { values, left: BYTES_OF_A_SEED });
+                }
+                if let Some(Generator { values, left }) = own {
+                    *left -= part.len();
+                    values.fill_bytes(part);
+                }
             }
-            LEFT.set(LEFT.get() - part.len());
-            rand::Rng::fill_bytes(&mut rand::rng(), part);
-        }
-        Ok(())
+            Ok(())
+        })
     }
 }
 

@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use crate::bytes::all;
 use crate::error::Refusal;
 
 /// The parameters of one request, from a query or a form body (RFC 6749 Appendix B).
@@ -123,7 +124,7 @@ pub(crate) fn decode_form(form: &[u8]) -> impl Iterator<Item = (Decoded<'_>, Dec
 
 /// Undoes the `application/x-www-form-urlencoded` escapes; `None` if one is broken or the result is not UTF-8.
 pub(crate) fn decode_component(bytes: &[u8]) -> Decoded<'_> {
-    Part { bytes, text: None, has_escapes: bytes.iter().any(|byte| matches!(byte, b'%' | b'+')) }.decode()
+    Part { bytes, text: None, has_escapes: !all(bytes, |byte| !matches!(byte, b'%' | b'+')) }.decode()
 }
 
 /// A form that is read from its beginning to its end, each byte once.

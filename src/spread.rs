@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Copies of one thing, each counted by itself: threads that have nothing else in common would otherwise meet at one count with
-/// every request. The thing is to be aligned to cache lines, or the counts share one.
+/// every request. Only what is aligned to cache lines can be spread, or the counts would share one.
 #[derive(Debug)]
 pub(crate) struct Spread<T>([Arc<T>; 16]);
 
 impl<T> Spread<T> {
     /// `copy` makes one after the other.
     pub(crate) fn new(mut copy: impl FnMut() -> T) -> Self {
+        const { assert!(align_of::<T>() >= 128) }
         Self(std::array::from_fn(|_| Arc::new(copy())))
     }
 
@@ -28,12 +29,14 @@ mod tests {
 
     #[test]
     fn threads_have_copies_of_their_own_until_there_are_too_many_of_them() {
+        #[repr(align(128))]
+        struct Copy(i32);
         let mut made = 0;
         let spread = Spread::new(|| {
             made += 1;
-            made
+            Copy(made)
         });
-        let of_a_thread = |_| std::thread::scope(|scope| scope.spawn(|| **spread.one()).join().unwrap());
+        let of_a_thread = |_| std::thread::scope(|scope| scope.spawn(|| spread.one().0).join().unwrap());
         let copies: Vec<i32> = (0..16 * 17).map(of_a_thread).collect();
         // Other tests have threads as well.
         assert!(copies.windows(2).filter(|pair| pair[0] != pair[1]).count() > copies.len() / 2, "{copies:?}");

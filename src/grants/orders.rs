@@ -155,7 +155,8 @@ pub struct ResponseMembers {
     /// it. An API that takes such tokens judges the proof itself, and asks
     /// [`introspection_request`](crate::AuthorizationServer::introspection_request) about the rest.
     pub token_type: Option<Cow<'static, str>>,
-    /// The lifetime of the access token, at least one second. Default: the client's or the policy's.
+    /// The lifetime of the access token, at least one second; it is cut to the longest that its grant may last. Default: the client's
+    /// or the policy's.
     pub access_token_lifetime: Option<Duration>,
     /// More members, of this answer alone; standard ones are not replaced.
     pub extra: Map<String, Value>,

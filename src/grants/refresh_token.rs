@@ -87,7 +87,8 @@ fn judge(spent: &Spent, grace: Duration, now: OffsetDateTime) -> Reuse {
     if age < grace && spent.seed.is_some() { Reuse::WithinGrace } else { Reuse::Theft }
 }
 
-/// A token that is not replaced carries no idle limit of its own; one that is ends by itself, unless its lifetime was shortened since.
+/// A token that is not replaced carries no idle limit of its own; one that is ends by itself, unless its lifetime was shortened
+/// since.
 fn must_not_be_idle(grant: &Grant, lifetimes: EffectiveLifetimes, now: OffsetDateTime) -> Result<(), Refusal> {
     let idle_end = grant.last_used_at.saturating_add(lifetimes.refresh_token_idle);
     let absolute_end = grant.opened_at.saturating_add(lifetimes.refresh_token_absolute);

@@ -345,13 +345,17 @@ async fn an_expired_credential_fails_even_if_the_hosts_authenticator_accepts_it(
     t.clock.advance(Duration::hours(1));
     let request = by_basic("vaulted", "checked-in-the-vault");
     refused_for(&t, &request, 401, "invalid_client", "ClientAuthenticationFailed").await;
-    // Which of two is meant only the host's authenticator can know.
-    let client = Client::confidential("rotating", ClientCredential::opaque().expiring(end));
-    let client = client.credential(ClientCredential::opaque()).client_credentials().scope("user:read");
-    t.register(client.build(), None).await;
-    granted(&t, &by_basic("rotating", "checked-in-the-vault")).await;
     // An authenticator that accepts everybody does not create clients.
     refused_for(&t, &by_basic("nobody-we-know", "x"), 401, "invalid_client", "UnknownClient").await;
+}
+
+#[tokio::test]
+async fn which_of_several_opaque_credentials_is_meant_only_the_hosts_authenticator_knows() {
+    let t = TestServer::with(|builder| builder.authenticator(Says(Verdict::Accepted(()))));
+    let expired = ClientCredential::opaque().expiring(t.clock.now());
+    let client = Client::confidential("rotating", expired).credential(ClientCredential::opaque());
+    t.register(client.client_credentials().scope("user:read").build(), None).await;
+    granted(&t, &by_basic("rotating", "checked-in-the-vault")).await;
 }
 
 // covers: CA-30 (RFC 6749 §2.3.1), B29
