@@ -85,14 +85,15 @@ impl Entropy for SystemEntropy {
         thread_local!(static GENERATOR: RefCell<Option<Generator>> = const { RefCell::new(None) });
         GENERATOR.with_borrow_mut(|own| {
             for part in bytes.chunks_mut(BYTES_OF_A_SEED) {
-                if own.as_ref().is_none_or(|own| own.left < part.len()) {
-                    let values = StdRng::try_from_rng(&mut SysRng).map_err(EntropyError::new)?;
-                    *own = Some(Generator { values, left: BYTES_OF_A_SEED });
-                }
-                if let Some(Generator { values, left }) = own {
-                    *left -= part.len();
-                    values.fill_bytes(part);
-                }
+                let generator = match own {
+                    Some(generator) if generator.left >= part.len() => generator,
+                    _ => {
+                        let values = StdRng::try_from_rng(&mut SysRng).map_err(EntropyError::new)?;
+                        own.insert(Generator { values, left: BYTES_OF_A_SEED })
+                    }
+                };
+                generator.left -= part.len();
+                generator.values.fill_bytes(part);
             }
             Ok(())
         })
