@@ -152,7 +152,7 @@ impl Failure {
 
     fn into_error(self) -> StorageError {
         match self {
-            Self::Database(failure) => error(failure),
+            Self::Database(error) => to_storage_error(error),
             Self::TimedOut => StorageError::unavailable("the database did not answer in time"),
         }
     }
@@ -168,13 +168,13 @@ fn is_connection_lost(error: &sqlx::Error) -> bool {
         || error.as_database_error().and_then(|error| error.try_downcast_ref()).is_some_and(last_words)
 }
 
-fn error(failure: sqlx::Error) -> StorageError {
-    let told = failure.as_database_error().and_then(|error| error.try_downcast_ref::<PgDatabaseError>());
-    match told {
-        Some(told) if matches!(told.code(), "23502" | "23514") => {
-            StorageError::new(RefusedRow { code: told.code().to_owned(), message: told.message().to_owned() })
+fn to_storage_error(error: sqlx::Error) -> StorageError {
+    let reported = error.as_database_error().and_then(|error| error.try_downcast_ref::<PgDatabaseError>());
+    match reported {
+        Some(reported) if matches!(reported.code(), "23502" | "23514") => {
+            StorageError::new(RefusedRow { code: reported.code().to_owned(), message: reported.message().to_owned() })
         }
-        _ => failed(failure, will_pass),
+        _ => failed(error, is_transient),
     }
 }
 
@@ -203,7 +203,7 @@ fn was_rolled_back(error: &sqlx::Error) -> bool {
 /// Errors that say something about the moment and not about the statement: no connection (class 08), no resources (53),
 /// somebody or a timeout stepped in (57), rolled back too often (40), a lock that was not free (55P03), read only because it is
 /// about to be replaced (25006).
-fn will_pass(code: &str) -> bool {
+fn is_transient(code: &str) -> bool {
     matches!(code.get(..2), Some("08" | "40" | "53" | "57")) || matches!(code, "55P03" | "25006")
 }
 

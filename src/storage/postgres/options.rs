@@ -7,7 +7,7 @@ use sqlx::postgres::{PgConnection, PgPool, PgPoolOptions};
 use sqlx::{AssertSqlSafe, Connection};
 
 use super::statements::Statements;
-use super::{PostgresStorage, error};
+use super::{PostgresStorage, to_storage_error};
 use crate::error::StorageError;
 use crate::storage::sql::{DEFAULT_PREFIX, DEFAULT_TIMEOUT, Names, check_migrations, migrator, run_migrations};
 
@@ -116,7 +116,7 @@ impl PostgresOptions {
             })
             .connect(url)
             .await
-            .map_err(error)?;
+            .map_err(to_storage_error)?;
         self.with_pool(pool).await
     }
 
@@ -130,17 +130,17 @@ impl PostgresOptions {
     pub async fn with_pool(self, pool: PgPool) -> Result<PostgresStorage, StorageError> {
         let names = Names::new(self.schema.as_deref(), &self.prefix)?;
         let migrator = migrator(&names, &MIGRATIONS);
-        let mut connection = pool.acquire().await.map_err(error)?;
+        let mut connection = pool.acquire().await.map_err(to_storage_error)?;
         // If this is dropped while a transaction begins, nothing of it may be left for the next user of the connection.
         connection.close_on_drop();
-        let mut transaction = connection.begin().await.map_err(error)?;
+        let mut transaction = connection.begin().await.map_err(to_storage_error)?;
         if self.migrates {
-            prepare(&mut transaction, &names).await.map_err(error)?;
+            prepare(&mut transaction, &names).await.map_err(to_storage_error)?;
             run_migrations(&mut *transaction, &names, &migrator).await?;
         } else {
             check_migrations(&mut *transaction, &names, &migrator).await?;
         }
-        transaction.commit().await.map_err(error)?;
+        transaction.commit().await.map_err(to_storage_error)?;
         let statements = Arc::new(Statements::new(&names));
         Ok(PostgresStorage { pool, statements, timeout: self.timeout })
     }

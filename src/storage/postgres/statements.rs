@@ -79,7 +79,10 @@ fn exchange() -> String {
 impl Statements {
     pub(super) fn new(names: &Names) -> Self {
         Self {
-            common: Common::new(names, &Dialect { as_json: "::json", those: ["= ANY(ARRAY(", " FOR NO KEY UPDATE))"] }),
+            common: Common::new(
+                names,
+                &Dialect { as_json: "::json", id_list: ["= ANY(ARRAY(", " FOR NO KEY UPDATE))"] },
+            ),
             open_grant: names.render(&format!(
                 "WITH opened AS ( \
                      INSERT INTO {{grants}} (id, client_id, subject, grant_type, scope, opened_at, last_used_at, \

@@ -12,8 +12,8 @@ use crate::error::StorageError;
 use crate::record::{Grant, StoredToken, Subject};
 use crate::secret::{Seed, TokenHash};
 use crate::storage::sql::{
-    BATCH, BEFORE_THE_FIRST, TOKEN_WIDTH, all_of, host_data, is_of_one, json, kind_name, last_of, read_grant,
-    read_token, rows, selected,
+    BATCH, LIST_START, TOKEN_WIDTH, all_of, host_data, is_of_one, json, kind_name, last_of, read_grant, read_token,
+    rows, selected,
 };
 use crate::storage::{Exchange, GrantSelector, Page, Spend};
 
@@ -137,7 +137,7 @@ impl PostgresStorage {
             return Ok(done.rows_affected());
         }
         // In batches, so that a client with a million grants can be revoked at all within a statement's time.
-        let (mut after, mut revoked) = (BEFORE_THE_FIRST, 0);
+        let (mut after, mut revoked) = (LIST_START, 0);
         loop {
             let done = self
                 .step(|| async {
@@ -160,7 +160,7 @@ impl PostgresStorage {
         page: &Page,
     ) -> Result<Vec<Arc<Grant>>, StorageError> {
         let statement = self.statements.common.list.of(which);
-        let (before, id) = page.after.unwrap_or(BEFORE_THE_FIRST);
+        let (before, id) = page.after.unwrap_or(LIST_START);
         let found = self
             .step(|| async {
                 let statement = selecting(statement.clone(), which).bind(now).bind(before).bind(id.as_bytes());

@@ -32,11 +32,10 @@ pub(super) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
 pub(super) const BATCH: usize = 1_000;
 
 /// What comes before the newest grant in a list: the year 10000, which no database minds and no record comes to.
-pub(super) const BEFORE_THE_FIRST: (OffsetDateTime, GrantId) =
-    match OffsetDateTime::from_unix_timestamp(253_402_300_799) {
-        Ok(time) => (time, GrantId::from_bytes([0xff; 16])),
-        Err(_) => panic!("it is within the range of every build of `time`"),
-    };
+pub(super) const LIST_START: (OffsetDateTime, GrantId) = match OffsetDateTime::from_unix_timestamp(253_402_300_799) {
+    Ok(time) => (time, GrantId::from_bytes([0xff; 16])),
+    Err(_) => panic!("it is within the range of every build of `time`"),
+};
 
 /// Tokens are stored with their own grant, or liveness would be asked of the wrong row.
 pub(super) fn all_of(grant: GrantId, tokens: &[StoredToken]) -> Result<(), StorageError> {

@@ -11,7 +11,7 @@ pub(crate) struct Dialect {
     /// What makes JSON of a text that is bound.
     pub(crate) as_json: &'static str,
     /// What stands round a list of identifiers that an `UPDATE` is about: it is made once, and what is in it stays as it is.
-    pub(crate) those: [&'static str; 2],
+    pub(crate) id_list: [&'static str; 2],
 }
 
 /// Statements with the names of one storage put in. Values are always bound.
@@ -42,7 +42,7 @@ pub(crate) struct BySelector {
 
 impl Common {
     pub(crate) fn new(names: &Names, dialect: &Dialect) -> Self {
-        let [those, end] = dialect.those;
+        let [open, close] = dialect.id_list;
         let list = format!(
             "SELECT {GRANT_COLUMNS} FROM {{grants}} g WHERE {{selected}} \
              AND g.revoked_at IS NULL AND g.expires_at > $4 AND (g.opened_at, g.id) < ($5, $6) \
@@ -62,9 +62,9 @@ impl Common {
                 "UPDATE {grants} AS g SET revoked_at = $4 WHERE {selected} AND g.revoked_at IS NULL \
                  RETURNING opened_at, id",
                 &format!(
-                    "UPDATE {{grants}} SET revoked_at = $4 WHERE id {those}SELECT g.id FROM {{grants}} g WHERE {{selected}} \
+                    "UPDATE {{grants}} SET revoked_at = $4 WHERE id {open}SELECT g.id FROM {{grants}} g WHERE {{selected}} \
                      AND g.revoked_at IS NULL AND (g.opened_at, g.id) < ($5, $6) \
-                     ORDER BY g.opened_at DESC, g.id DESC LIMIT $7{end} RETURNING opened_at, id"
+                     ORDER BY g.opened_at DESC, g.id DESC LIMIT $7{close} RETURNING opened_at, id"
                 ),
             ),
             list: BySelector::new(names, &list, &list),

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use sqlx::SqlStr;
 use time::OffsetDateTime;
 
-use super::{SqliteStorage, error};
+use super::{SqliteStorage, to_storage_error};
 use crate::client::{Client, ClientCredential};
 use crate::error::StorageError;
 use crate::record::ClientId;
@@ -18,7 +18,7 @@ impl SqliteStorage {
     async fn put(&self, statement: &SqlStr, client: &Client) -> Result<bool, StorageError> {
         let mut write = self.write().await?;
         let put = sqlx::query(statement.clone()).bind(client.id().as_str()).bind(json(client.parts())?);
-        let done = put.execute(&mut *write.transaction).await.map_err(error)?;
+        let done = put.execute(&mut *write.transaction).await.map_err(to_storage_error)?;
         write.commit().await?;
         Ok(done.rows_affected() == 1)
     }
@@ -32,18 +32,19 @@ impl SqliteStorage {
         let statements = &self.statements.common.clients;
         let mut write = self.write().await?;
         let found = sqlx::query(statements.find.clone()).bind(id.as_str()).fetch_optional(&mut *write.transaction);
-        let mut parts = read_client(&found.await.map_err(error)?.ok_or(RegistryError::Unknown)?)?.parts().clone();
+        let mut parts =
+            read_client(&found.await.map_err(to_storage_error)?.ok_or(RegistryError::Unknown)?)?.parts().clone();
         parts.rotate_credential(new, others_end);
         let registration = json(Client::from_parts(parts)?.parts())?;
         let update = sqlx::query(statements.update.clone()).bind(id.as_str()).bind(registration);
-        update.execute(&mut *write.transaction).await.map_err(error)?;
+        update.execute(&mut *write.transaction).await.map_err(to_storage_error)?;
         Ok(write.commit().await?)
     }
 
     async fn forget(&self, id: &ClientId) -> Result<(), StorageError> {
         let mut write = self.write().await?;
         let remove = sqlx::query(self.statements.remove_client.clone()).bind(id.as_str());
-        remove.execute(&mut *write.transaction).await.map_err(error)?;
+        remove.execute(&mut *write.transaction).await.map_err(to_storage_error)?;
         write.commit().await
     }
 }
@@ -52,7 +53,7 @@ impl SqliteStorage {
 impl ClientStore for SqliteStorage {
     async fn client(&self, id: &str) -> Result<Option<Arc<Client>>, StorageError> {
         let find = sqlx::query(self.statements.common.clients.find.clone()).bind(id);
-        let row = self.within(async { find.fetch_optional(&self.pool).await.map_err(error) }).await?;
+        let row = self.within(async { find.fetch_optional(&self.pool).await.map_err(to_storage_error) }).await?;
         row.map(|row| read_client(&row)).transpose()
     }
 }
@@ -88,7 +89,7 @@ impl ClientRegistry for SqliteStorage {
         // No identifier is empty, so all of them come after the empty text.
         let after = after.map_or("", ClientId::as_str);
         let list = sqlx::query(self.statements.common.clients.list.clone()).bind(after).bind(rows(limit));
-        let found = self.within(async { list.fetch_all(&self.pool).await.map_err(error) }).await?;
+        let found = self.within(async { list.fetch_all(&self.pool).await.map_err(to_storage_error) }).await?;
         Ok(found.iter().map(read_client).collect::<Result<_, _>>()?)
     }
 }

@@ -116,25 +116,29 @@ impl SqliteStorage {
 
     async fn write(&self) -> Result<Write, StorageError> {
         let turn = Arc::clone(&self.turn).lock_owned().await;
-        let transaction = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(error)?;
+        let transaction = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(to_storage_error)?;
         Ok(Write { transaction, _turn: turn })
     }
 }
 
 impl Write {
     async fn commit(self) -> Result<(), StorageError> {
-        self.transaction.commit().await.map_err(error)
+        self.transaction.commit().await.map_err(to_storage_error)
     }
 }
 
-fn error(failure: sqlx::Error) -> StorageError {
-    failed(failure, will_pass)
+fn to_storage_error(error: sqlx::Error) -> StorageError {
+    failed(error, is_transient)
 }
 
 /// Results that say something about the moment and not about the statement: busy, locked, interrupted, no space.
-fn will_pass(code: &str) -> bool {
-    // The low byte is the result, the others say more about it.
-    code.parse::<u32>().is_ok_and(|code| matches!(code & 0xff, 5 | 6 | 9 | 13))
+fn is_transient(code: &str) -> bool {
+    const BUSY: u32 = 5;
+    const LOCKED: u32 = 6;
+    const INTERRUPT: u32 = 9;
+    const FULL: u32 = 13;
+    // The low byte is the primary result code, the others refine it.
+    code.parse::<u32>().is_ok_and(|code| matches!(code & 0xff, BUSY | LOCKED | INTERRUPT | FULL))
 }
 
 /// As the columns keep it: whole microseconds since 1970.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 
 use super::statements::Statements;
-use super::{SqliteStorage, error};
+use super::{SqliteStorage, to_storage_error};
 use crate::error::StorageError;
 use crate::storage::sql::{Cells, DEFAULT_PREFIX, DEFAULT_TIMEOUT, Names, check_migrations, migrator, run_migrations};
 
@@ -98,7 +98,7 @@ impl SqliteOptions {
         if url.contains(":memory:") || url.contains("mode=memory") {
             return Err(needs_a_file());
         }
-        self.open_with(url.parse().map_err(error)?).await
+        self.open_with(url.parse().map_err(to_storage_error)?).await
     }
 
     async fn open_with(self, connect: SqliteConnectOptions) -> Result<SqliteStorage, StorageError> {
@@ -128,10 +128,10 @@ impl SqliteOptions {
         let names = Names::new(None, &self.prefix)?;
         let migrator = migrator(&names, &MIGRATIONS);
         // Being the one writer keeps other processes out.
-        let mut transaction = pool.begin_with("BEGIN IMMEDIATE").await.map_err(error)?;
+        let mut transaction = pool.begin_with("BEGIN IMMEDIATE").await.map_err(to_storage_error)?;
         let file = sqlx::query("SELECT file FROM pragma_database_list WHERE name = 'main'");
-        let file = file.fetch_one(&mut *transaction).await.map_err(error)?;
-        if file.text(0).map_err(error)?.is_none_or(str::is_empty) {
+        let file = file.fetch_one(&mut *transaction).await.map_err(to_storage_error)?;
+        if file.text(0).map_err(to_storage_error)?.is_none_or(str::is_empty) {
             return Err(needs_a_file());
         }
         if self.migrates {
@@ -139,7 +139,7 @@ impl SqliteOptions {
         } else {
             check_migrations(&mut *transaction, &names, &migrator).await?;
         }
-        transaction.commit().await.map_err(error)?;
+        transaction.commit().await.map_err(to_storage_error)?;
         let statements = Arc::new(Statements::new(&names));
         Ok(SqliteStorage { pool, turn: Arc::default(), statements, timeout: self.timeout })
     }
@@ -152,7 +152,7 @@ fn needs_a_file() -> StorageError {
 /// Connects. While another process switches a new file to WAL mode, SQLite does not wait but fails.
 async fn connected(options: SqlitePoolOptions, connect: SqliteConnectOptions) -> Result<SqlitePool, StorageError> {
     loop {
-        match options.clone().connect_with(connect.clone()).await.map_err(error) {
+        match options.clone().connect_with(connect.clone()).await.map_err(to_storage_error) {
             Err(failure) if failure.is_unavailable() => tokio::time::sleep(PAUSE).await,
             done => return done,
         }

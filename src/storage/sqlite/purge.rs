@@ -4,7 +4,7 @@ use sqlx::{Row, SqlStr};
 use time::OffsetDateTime;
 use tokio::time::Instant;
 
-use super::{SqliteStorage, Write, error, micros};
+use super::{SqliteStorage, Write, micros, to_storage_error};
 use crate::error::StorageError;
 use crate::storage::SEED_LIFETIME;
 use crate::storage::sql::rows;
@@ -55,17 +55,18 @@ impl SqliteStorage {
         let statements = &self.statements.purge;
         let mut write = self.write().await?;
         let delete = sqlx::query(statements.tokens_of_dead_grants.clone()).bind(micros(before)).bind(rows(most));
-        let tokens = delete.fetch_all(&mut *write.transaction).await.map_err(error)?;
+        let tokens = delete.fetch_all(&mut *write.transaction).await.map_err(to_storage_error)?;
         let grants =
             change(&mut write, &statements.empty_grants, before, &[most, most.saturating_sub(tokens.len())]).await?;
         // Unless the batch is full, all their tokens are gone, and there is nothing to revive.
         if tokens.len() >= most {
-            let mut ids = tokens.iter().map(|row| row.try_get(0)).collect::<Result<Vec<&[u8]>, _>>().map_err(error)?;
+            let mut ids =
+                tokens.iter().map(|row| row.try_get(0)).collect::<Result<Vec<&[u8]>, _>>().map_err(to_storage_error)?;
             ids.sort_unstable();
             ids.dedup();
             for id in ids {
                 let close = sqlx::query(statements.close.clone()).bind(id);
-                close.execute(&mut *write.transaction).await.map_err(error)?;
+                close.execute(&mut *write.transaction).await.map_err(to_storage_error)?;
             }
         }
         write.commit().await?;
@@ -83,6 +84,6 @@ async fn change(
     for limit in limits {
         query = query.bind(rows(*limit));
     }
-    let done = query.execute(&mut *write.transaction).await.map_err(error)?;
+    let done = query.execute(&mut *write.transaction).await.map_err(to_storage_error)?;
     Ok(usize::try_from(done.rows_affected()).unwrap_or(usize::MAX))
 }

@@ -28,7 +28,7 @@ impl Statements {
     pub(super) fn new(names: &Names) -> Self {
         let sql = |template: &str| names.render(template);
         Self {
-            common: Common::new(names, &Dialect { as_json: "", those: ["IN (", ")"] }),
+            common: Common::new(names, &Dialect { as_json: "", id_list: ["IN (", ")"] }),
             insert_grant: sql(
                 "INSERT INTO {grants} (id, client_id, subject, grant_type, scope, opened_at, last_used_at, expires_at, \
                  revoked_at, host_data, details) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",

@@ -7,13 +7,13 @@ use sqlx::sqlite::{Sqlite, SqliteArguments, SqliteConnection, SqliteRow};
 use sqlx::{SqlStr, SqliteExecutor};
 use time::OffsetDateTime;
 
-use super::{SqliteStorage, error, micros};
+use super::{SqliteStorage, micros, to_storage_error};
 use crate::error::StorageError;
 use crate::record::{Grant, GrantId, StoredToken, Subject};
 use crate::secret::TokenHash;
 use crate::storage::sql::{
-    BATCH, BEFORE_THE_FIRST, TOKEN_WIDTH, all_of, host_data, is_of_one, json, kind_name, last_of, read_grant,
-    read_token, rows, selected,
+    BATCH, LIST_START, TOKEN_WIDTH, all_of, host_data, is_of_one, json, kind_name, last_of, read_grant, read_token,
+    rows, selected,
 };
 use crate::storage::{Exchange, GrantSelector, Page, Spend};
 
@@ -35,7 +35,7 @@ impl SqliteStorage {
             .bind(json(&grant.details)?)
             .execute(&mut *write.transaction)
             .await
-            .map_err(error)?;
+            .map_err(to_storage_error)?;
         self.insert(tokens, &mut write.transaction).await?;
         write.commit().await
     }
@@ -58,7 +58,7 @@ impl SqliteStorage {
                 .bind(json(&token.details)?)
                 .execute(&mut *connection)
                 .await
-                .map_err(error)?;
+                .map_err(to_storage_error)?;
         }
         Ok(())
     }
@@ -76,7 +76,7 @@ impl SqliteStorage {
         token: &TokenHash,
     ) -> Result<Option<(Arc<StoredToken>, Arc<Grant>)>, StorageError> {
         let find = sqlx::query(self.statements.common.find.clone()).bind(token.as_bytes().as_slice());
-        let row = find.fetch_optional(executor).await.map_err(error)?;
+        let row = find.fetch_optional(executor).await.map_err(to_storage_error)?;
         row.map(|row| Ok((Arc::new(read_token(&row)?), read_grant(&row, TOKEN_WIDTH)?))).transpose()
     }
 
@@ -104,10 +104,10 @@ impl SqliteStorage {
             let how = bind_hash(&self.statements.spend, &spend.token).bind(micros(spend.at));
             let how = how.bind(spend.attempt.as_bytes().as_slice());
             let how = how.bind(spend.seed.as_ref().map(|seed| seed.expose().as_slice()));
-            how.execute(&mut *write.transaction).await.map_err(error)?;
+            how.execute(&mut *write.transaction).await.map_err(to_storage_error)?;
             if let Some(parent) = found.as_ref().and_then(|(token, _)| token.parent.as_ref()) {
                 let erase = bind_hash(&self.statements.erase_seed, parent);
-                erase.execute(&mut *write.transaction).await.map_err(error)?;
+                erase.execute(&mut *write.transaction).await.map_err(to_storage_error)?;
             }
         }
         sqlx::query(self.statements.move_grant.clone())
@@ -116,7 +116,7 @@ impl SqliteStorage {
             .bind(micros(spend.grant_expires_at))
             .execute(&mut *write.transaction)
             .await
-            .map_err(error)?;
+            .map_err(to_storage_error)?;
         self.insert(successors, &mut write.transaction).await?;
         write.commit().await?;
         Ok(Exchange::Done)
@@ -125,13 +125,13 @@ impl SqliteStorage {
     pub(super) async fn revoke_token(&self, token: &TokenHash, at: OffsetDateTime) -> Result<(), StorageError> {
         let mut write = self.write().await?;
         let revoke = bind_hash(&self.statements.common.revoke_access_token, token).bind(micros(at));
-        revoke.execute(&mut *write.transaction).await.map_err(error)?;
+        revoke.execute(&mut *write.transaction).await.map_err(to_storage_error)?;
         write.commit().await
     }
 
     pub(super) async fn revoke(&self, which: &GrantSelector, at: OffsetDateTime) -> Result<u64, StorageError> {
         // In batches, so that other writers get their turn.
-        let (mut after, mut revoked) = (BEFORE_THE_FIRST, 0);
+        let (mut after, mut revoked) = (LIST_START, 0);
         loop {
             let done = self.within(self.revoke_some(which, at, after)).await?;
             revoked += done.len() as u64;
@@ -153,7 +153,7 @@ impl SqliteStorage {
         if !is_of_one(which) {
             revoke = revoke.bind(micros(after.0)).bind(after.1.as_bytes().to_vec()).bind(rows(BATCH));
         }
-        let done = revoke.fetch_all(&mut *write.transaction).await.map_err(error)?;
+        let done = revoke.fetch_all(&mut *write.transaction).await.map_err(to_storage_error)?;
         write.commit().await?;
         Ok(done)
     }
@@ -164,10 +164,10 @@ impl SqliteStorage {
         now: OffsetDateTime,
         page: &Page,
     ) -> Result<Vec<Arc<Grant>>, StorageError> {
-        let (before, id) = page.after.unwrap_or(BEFORE_THE_FIRST);
+        let (before, id) = page.after.unwrap_or(LIST_START);
         let list = selecting(self.statements.common.list.of(which), which).bind(micros(now)).bind(micros(before));
         let list = list.bind(id.as_bytes().as_slice()).bind(rows(page.limit));
-        let found = list.fetch_all(&self.pool).await.map_err(error)?;
+        let found = list.fetch_all(&self.pool).await.map_err(to_storage_error)?;
         found.iter().map(|row| read_grant(row, 0)).collect()
     }
 }
