@@ -1,6 +1,7 @@
 //! A limit on failed attempts, to be put around an authenticator.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::{PoisonError, RwLock, RwLockWriteGuard};
@@ -87,7 +88,7 @@ impl<A> Limiter<A> {
 
     /// Counts a failure unless there were too many: in one step, or attempts that come together would all be let in
     /// before the first is counted. `Some` is how long to wait.
-    fn wait_or_count(&self, key: Key, now: OffsetDateTime) -> Option<Duration> {
+    fn count_unless_throttled(&self, key: Key, now: OffsetDateTime) -> Option<Duration> {
         let mut counts = self.counts();
         let wait = counts.get(&key).and_then(|count| self.wait(count, now));
         if wait.is_none() {
@@ -124,15 +125,18 @@ impl<A> Limiter<A> {
         count.failures = count.failures.saturating_add(1);
     }
 
-    /// Takes a failure back that was counted before it was known, or all of them.
-    fn forgive(&self, key: &Key, all: bool) {
-        let mut counts = self.counts();
-        match counts.get_mut(key) {
-            Some(count) if !all && count.failures > 1 => count.failures -= 1,
-            Some(_) => {
-                counts.remove(key);
+    /// Forgets all failures, after a success.
+    fn forget(&self, key: &Key) {
+        self.counts().remove(key);
+    }
+
+    /// Takes one failure back that was counted before the attempt was decided.
+    fn take_back(&self, key: &Key) {
+        if let Entry::Occupied(mut entry) = self.counts().entry(*key) {
+            match entry.get().failures {
+                0..=1 => drop(entry.remove()),
+                failures => entry.get_mut().failures = failures - 1,
             }
-            None => {}
         }
     }
 
@@ -183,7 +187,7 @@ impl<A: Authenticator> Authenticator for Limiter<A> {
         let verdict = self.inner.client(attempt).await?;
         match verdict {
             Verdict::Rejected => self.count(key, attempt.now),
-            Verdict::Accepted(()) if known.is_some() => self.forgive(&key, true),
+            Verdict::Accepted(()) if known.is_some() => self.forget(&key),
             Verdict::Accepted(()) | Verdict::Throttled { .. } => {}
         }
         Ok(verdict)
@@ -195,14 +199,14 @@ impl<A: Authenticator> Authenticator for Limiter<A> {
         // Hosts that read user names like this would otherwise give each spelling of a name guesses of its own.
         let username = attempt.username.trim().to_lowercase();
         let key = key(b"owner", &username, attempt.peer);
-        if let Some(retry_after) = self.wait_or_count(key, attempt.now) {
+        if let Some(retry_after) = self.count_unless_throttled(key, attempt.now) {
             return Ok(Verdict::Throttled { retry_after });
         }
         let verdict = self.inner.resource_owner(attempt).await;
         match &verdict {
             Ok(Verdict::Rejected) => {}
-            Ok(Verdict::Accepted(_)) => self.forgive(&key, true),
-            Ok(Verdict::Throttled { .. }) | Err(_) => self.forgive(&key, false),
+            Ok(Verdict::Accepted(_)) => self.forget(&key),
+            Ok(Verdict::Throttled { .. }) | Err(_) => self.take_back(&key),
         }
         verdict
     }
@@ -245,9 +249,9 @@ mod tests {
         let (limiter, name) = (limiter(), key(b"owner", "alice", None));
         limiter.count(name, START);
         limiter.count(name, START);
-        limiter.forgive(&name, false);
+        limiter.take_back(&name);
         assert_eq!(limiter.known(&name).unwrap().failures, 1);
-        limiter.forgive(&name, false);
+        limiter.take_back(&name);
         assert!(limiter.counts().is_empty());
     }
 
