@@ -43,7 +43,6 @@ use actix_web::{FromRequest, HttpRequest, HttpResponse, Resource, Responder, Res
 
 use crate::authorize::AuthorizationResponse;
 use crate::bearer::{Bearer, BearerError};
-use crate::completion::begun;
 use crate::cross_origin::for_any_origin;
 use crate::error::Refusal;
 use crate::http::{Request, Response};
@@ -131,20 +130,14 @@ async fn resource_metadata(server: Data<AuthorizationServer>, request: Request) 
 /// Every step of the library is atomic, so nothing breaks without it; but a decision that was taken should be carried
 /// out. Use it around [`approve`](crate::PendingAuthorization::approve).
 ///
-/// It begins where it is waited for. What has to wait for something, as for a database, goes on in a task of its own, where
-/// task-local values of the caller's are not to be found.
+/// The future starts when the result is first polled, in a task of its own, which does not see the caller's task-locals.
 ///
 /// # Panics
 /// If the future does, if the runtime is shutting down, or outside of actix's runtime.
 pub fn run_to_completion<T: 'static>(future: impl Future<Output = T> + 'static) -> impl Future<Output = T> + 'static {
-    let future = Box::pin(in_this_span(future));
     async {
-        match begun(future).await {
-            Ok(output) => output,
-            Err(rest) => {
-                actix_web::rt::spawn(rest).await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
-            }
-        }
+        let task = actix_web::rt::spawn(in_this_span(future));
+        task.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
     }
 }
 

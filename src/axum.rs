@@ -27,7 +27,6 @@ use http_body_util::LengthLimitError;
 
 use crate::authorize::AuthorizationResponse;
 use crate::bearer::{Bearer, BearerError};
-use crate::completion::begun;
 use crate::cross_origin::for_any_origin;
 use crate::error::Refusal;
 use crate::http::{Request, Response};
@@ -96,20 +95,16 @@ async fn resource_metadata(State(server): State<AuthorizationServer>, request: R
 /// Every step of the library is atomic, so nothing breaks without it; but a decision that was taken should be carried
 /// out. Use it around [`approve`](crate::PendingAuthorization::approve).
 ///
-/// It begins where it is waited for. What has to wait for something, as for a database, goes on in a task of its own, where
-/// task-local values of the caller's are not to be found.
+/// The future starts when the result is first polled, in a task of its own, which does not see the caller's task-locals.
 ///
 /// # Panics
 /// If the future does, or if the runtime is shutting down.
 pub fn run_to_completion<T: Send + 'static>(
     future: impl Future<Output = T> + Send + 'static,
 ) -> impl Future<Output = T> + Send + 'static {
-    let future = Box::pin(in_this_span(future));
     async {
-        match begun(future).await {
-            Ok(output) => output,
-            Err(rest) => tokio::spawn(rest).await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic())),
-        }
+        let task = tokio::spawn(in_this_span(future));
+        task.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
     }
 }
 

@@ -1,7 +1,7 @@
 //! A span around each endpoint, if the feature `tracing` is on.
 
-/// Runs a future inside a span that names the endpoint. Nothing of the request is a field of it. No `async fn`, which would keep the
-/// future twice: as it was given, and as it is waited for.
+/// Runs a future inside a span that names the endpoint. Nothing of the request is a field of it. Not an `async fn`: that would
+/// store the future twice.
 #[cfg(feature = "tracing")]
 pub(crate) fn in_span<T>(endpoint: &'static str, future: impl Future<Output = T>) -> impl Future<Output = T> {
     tracing::Instrument::instrument(future, tracing::info_span!("grantor", endpoint))
