@@ -6,22 +6,21 @@ use std::sync::Arc;
 use serde_json::Value;
 use time::OffsetDateTime;
 
-use crate::bytes::all;
 use crate::error::{Error, ErrorCode};
 use crate::event::EventKind;
-use crate::host::HostRef;
 use crate::http::{Request, Response};
 use crate::lookup::find;
 use crate::params::Params;
 use crate::record::{ClientId, Grant, GrantId, StoredToken, Subject};
 use crate::scope::{Scope, tokens};
 use crate::secret::kind;
+use crate::server_context::ServerContext;
 
 /// A live access token of which nothing can be read before a scope was required.
 #[derive(Debug)]
 #[must_use = "a token says nothing until a scope is required of it"]
 pub struct Bearer {
-    host: HostRef,
+    server: Arc<ServerContext>,
     token: Arc<StoredToken>,
     grant: Arc<Grant>,
     now: OffsetDateTime,
@@ -30,7 +29,7 @@ pub struct Bearer {
 /// What an access token gives access to.
 #[derive(Debug)]
 pub struct Access {
-    host: HostRef,
+    server: Arc<ServerContext>,
     token: Arc<StoredToken>,
     grant: Arc<Grant>,
     now: OffsetDateTime,
@@ -39,7 +38,7 @@ pub struct Access {
 /// Why a protected resource was refused, as RFC 6750 §3 wants it told.
 #[derive(Debug)]
 pub struct BearerError {
-    host: HostRef,
+    server: Arc<ServerContext>,
     kind: Kind,
 }
 
@@ -62,30 +61,30 @@ enum Kind {
 }
 
 /// Checks the bearer token of a request to the host's API.
-pub(crate) async fn check_request(host: HostRef, request: &Request) -> Result<Bearer, BearerError> {
-    let may_hold_it = host.policy.bearer_in_body && !request.exceeds(host.policy.max_body);
+pub(crate) async fn check_request(server: Arc<ServerContext>, request: &Request) -> Result<Bearer, BearerError> {
+    let may_hold_it = server.policy.bearer_in_body && !request.exceeds(server.policy.max_body);
     let form = if may_hold_it { form(request) } else { Params::default() };
     match presented(request, &form) {
-        Ok(Some(token)) => check(host, token).await,
-        Ok(None) => Err(refuse_now(host, Kind::NoToken)),
-        Err(kind) => Err(refuse_now(host, kind)),
+        Ok(Some(token)) => check(server, token).await,
+        Ok(None) => Err(refuse_now(server, Kind::NoToken)),
+        Err(kind) => Err(refuse_now(server, kind)),
     }
 }
 
 /// Checks an access token.
-pub(crate) async fn check(host: HostRef, token: &str) -> Result<Bearer, BearerError> {
-    let now = host.now();
-    match find::<kind::AccessToken>(&host, token).await {
-        Err(error) => Err(refuse(host, now, None, Kind::Failed(error.into()))),
-        Ok(None) => Err(refuse(host, now, None, Kind::Invalid)),
+pub(crate) async fn check(server: Arc<ServerContext>, token: &str) -> Result<Bearer, BearerError> {
+    let now = server.now();
+    match find::<kind::AccessToken>(&server, token).await {
+        Err(error) => Err(refuse(server, now, None, Kind::Failed(error.into()))),
+        Ok(None) => Err(refuse(server, now, None, Kind::Invalid)),
         Ok(Some((token, grant))) => {
             if !token.is_live(&grant, now) {
-                Err(refuse(host, now, Some(grant.id), Kind::Invalid))
+                Err(refuse(server, now, Some(grant.id), Kind::Invalid))
             } else if !grant.token_type().eq_ignore_ascii_case("Bearer") {
                 // It is bound to a proof that nobody asked for here; without it, it would be worth less than it says.
-                Err(refuse(host, now, Some(grant.id), Kind::NotBearer))
+                Err(refuse(server, now, Some(grant.id), Kind::NotBearer))
             } else {
-                Ok(Bearer { host, token, grant, now })
+                Ok(Bearer { server, token, grant, now })
             }
         }
     }
@@ -119,25 +118,26 @@ fn presented<'a>(request: &'a Request, form: &'a Params<'_>) -> Result<Option<&'
 fn token68(bytes: &[u8]) -> Result<&str, Kind> {
     let padding = bytes.iter().rev().take_while(|byte| **byte == b'=').count();
     let body = &bytes[..bytes.len() - padding];
-    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'+' | b'/');
-    let is_token68 = !body.is_empty() && all(body, is_allowed);
+    let is_allowed =
+        |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'+' | b'/');
+    let is_token68 = !body.is_empty() && body.iter().all(is_allowed);
     std::str::from_utf8(bytes).ok().filter(|_| is_token68).ok_or(Kind::Invalid)
 }
 
-fn refuse_now(host: HostRef, kind: Kind) -> BearerError {
-    let now = host.now();
-    refuse(host, now, None, kind)
+fn refuse_now(server: Arc<ServerContext>, kind: Kind) -> BearerError {
+    let now = server.now();
+    refuse(server, now, None, kind)
 }
 
 /// Tells the observer and makes the error.
-fn refuse(host: HostRef, now: OffsetDateTime, grant_id: Option<GrantId>, kind: Kind) -> BearerError {
-    let refused = BearerError { host, kind };
+fn refuse(server: Arc<ServerContext>, now: OffsetDateTime, grant_id: Option<GrantId>, kind: Kind) -> BearerError {
+    let refused = BearerError { server, kind };
     let error = match &refused.kind {
         Kind::Failed(error) => Some(error),
         _ => None,
     };
     let code = refused.code().map(ErrorCode::as_str);
-    refused.host.observe(now, EventKind::BearerRefused { grant_id, code, error });
+    refused.server.observe(now, EventKind::BearerRefused { grant_id, code, error });
     refused
 }
 
@@ -149,13 +149,13 @@ impl Bearer {
     /// 500: no token could ever have it, and the mistake is the host's.
     pub fn require(self, scope: &str) -> Result<Access, BearerError> {
         if tokens(scope).all(|token| self.token.scope.contains(token)) {
-            return Ok(Access { host: self.host, token: self.token, grant: self.grant, now: self.now });
+            return Ok(Access { server: self.server, token: self.token, grant: self.grant, now: self.now });
         }
         let kind = match Scope::parse(scope) {
-            Ok(scope) if scope.is_subset(self.host.scopes.all()) => Kind::InsufficientScope(scope),
+            Ok(scope) if scope.is_subset(self.server.scopes.all()) => Kind::InsufficientScope(scope),
             _ => Kind::Failed(Error::Extension("a resource requires a scope that the server does not offer")),
         };
-        Err(refuse(self.host, self.now, Some(self.grant.id), kind))
+        Err(refuse(self.server, self.now, Some(self.grant.id), kind))
     }
 }
 
@@ -171,7 +171,8 @@ impl Access {
     /// # Errors
     /// 403 for the token of a client that acts for itself, whatever its identifier looks like (RFC 9700 §4.15).
     pub fn user(&self) -> Result<&Subject, BearerError> {
-        self.subject().ok_or_else(|| refuse(self.host.clone(), self.now, Some(self.grant.id), Kind::NoResourceOwner))
+        self.subject()
+            .ok_or_else(|| refuse(Arc::clone(&self.server), self.now, Some(self.grant.id), Kind::NoResourceOwner))
     }
 
     /// The client.
@@ -236,7 +237,7 @@ impl BearerError {
         if let Kind::Failed(_) = &self.kind {
             return response;
         }
-        let realm = &*self.host.issuer;
+        let realm = &*self.server.issuer;
         let challenge = match (&self.kind, self.code()) {
             (Kind::InsufficientScope(scope), Some(code)) => format!(
                 "Bearer realm=\"{realm}\", error=\"{code}\", error_description=\"the access token lacks a scope\", \
@@ -245,7 +246,7 @@ impl BearerError {
             (kind, Some(code)) => format!("Bearer realm=\"{realm}\", error=\"{code}\", error_description=\"{kind}\""),
             (_, None) => format!("Bearer realm=\"{realm}\""),
         };
-        let resource = self.host.resource.as_ref();
+        let resource = self.server.resource.as_ref();
         let pointer = resource.map(|urls| format!(", resource_metadata=\"{}\"", urls.metadata)).unwrap_or_default();
         response.with_header("www-authenticate", challenge + &pointer)
     }

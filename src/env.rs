@@ -7,11 +7,11 @@ use std::sync::Arc;
 use rand::rngs::{StdRng, SysRng};
 use rand::{Rng, SeedableRng};
 use time::{OffsetDateTime, UtcOffset};
+use zeroize::Zeroizing;
 
 use crate::error::EntropyError;
 use crate::record::ClientId;
 use crate::secret::ClientSecret;
-use crate::wipe::Wiped;
 
 /// Tells the time. Read once a request; the reading is passed on from there.
 #[diagnostic::on_unimplemented(note = "a clock tells the time: SystemClock in production, TestClock in tests")]
@@ -63,7 +63,7 @@ impl<T: Entropy + ?Sized> Entropy for Arc<T> {
     }
 }
 
-/// A `ChaCha` generator for each thread, seeded by the operating system, and anew after every 32 KiB.
+/// `rand`'s standard generator, one for each thread, seeded by the operating system and seeded again after every 32 KiB.
 ///
 /// After a `fork` without `exec`, parent and child would draw the same values: a host that forks builds its server, and
 /// draws whatever else it needs, only after that.
@@ -71,30 +71,29 @@ impl<T: Entropy + ?Sized> Entropy for Arc<T> {
 #[expect(clippy::exhaustive_structs, reason = "it has no state and will have none")]
 pub struct SystemEntropy;
 
-/// How many bytes a thread draws until its generator is seeded anew.
-const BYTES_OF_A_SEED: usize = 32 * 1024;
+/// How many bytes a thread draws before its generator is seeded again.
+const BYTES_PER_SEED: usize = 32 * 1024;
 
-/// Not the one of `rand::rng`: that seeds itself anew, panics if it can't, and other code of the thread draws from it as well.
-struct Generator {
-    values: StdRng,
-    left: usize,
+/// A thread's generator, and how many bytes it has delivered since it was seeded.
+struct Seeded {
+    generator: StdRng,
+    drawn: usize,
 }
 
 impl Entropy for SystemEntropy {
+    /// Not `rand::rng()`, which panics where seeding fails.
     fn fill(&self, bytes: &mut [u8]) -> Result<(), EntropyError> {
-        thread_local!(static GENERATOR: RefCell<Option<Generator>> = const { RefCell::new(None) });
-        GENERATOR.with_borrow_mut(|own| {
-            for part in bytes.chunks_mut(BYTES_OF_A_SEED) {
-                let generator = match own {
-                    Some(generator) if generator.left >= part.len() => generator,
-                    _ => {
-                        let values = StdRng::try_from_rng(&mut SysRng).map_err(EntropyError::new)?;
-                        own.insert(Generator { values, left: BYTES_OF_A_SEED })
-                    }
-                };
-                generator.left -= part.len();
-                generator.values.fill_bytes(part);
-            }
+        thread_local!(static SEEDED: RefCell<Option<Seeded>> = const { RefCell::new(None) });
+        SEEDED.with_borrow_mut(|own| {
+            let seeded = match own {
+                Some(seeded) if seeded.drawn < BYTES_PER_SEED => seeded,
+                _ => {
+                    let generator = StdRng::try_from_rng(&mut SysRng).map_err(EntropyError::new)?;
+                    own.insert(Seeded { generator, drawn: 0 })
+                }
+            };
+            seeded.drawn += bytes.len();
+            seeded.generator.fill_bytes(bytes);
             Ok(())
         })
     }
@@ -106,7 +105,7 @@ impl ClientSecret {
     /// # Errors
     /// The source of randomness failed.
     pub fn generate(entropy: &dyn Entropy) -> Result<Self, EntropyError> {
-        let mut bytes = Wiped::new([0; 32]);
+        let mut bytes = Zeroizing::new([0; 32]);
         entropy.fill(bytes.as_mut_slice())?;
         Ok(Self::from_bytes(&bytes))
     }
@@ -130,12 +129,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn much_randomness_is_as_random_as_little() {
-        let mut bytes = vec![0; 5 * BYTES_OF_A_SEED + 7];
+    fn system_entropy_never_repeats() {
+        let mut bytes = vec![0; 2 * BYTES_PER_SEED + 7];
         SystemEntropy.fill(&mut bytes).unwrap();
         let blocks: std::collections::HashSet<&[u8]> = bytes.chunks(16).collect();
-        assert_eq!(blocks.len(), bytes.len().div_ceil(16), "nothing comes twice");
-        for _ in 0..2 * BYTES_OF_A_SEED / 16 {
+        assert_eq!(blocks.len(), bytes.len().div_ceil(16));
+        for _ in 0..2 * BYTES_PER_SEED / 16 {
             let mut few = [0; 16];
             SystemEntropy.fill(&mut few).unwrap();
             assert!(!blocks.contains(few.as_slice()));

@@ -11,10 +11,10 @@ use crate::client::auth::{AuthenticatedClient, PARAMETERS_ABOUT_A_TOKEN, authent
 use crate::client::request::{ClientRequest, endpoint};
 use crate::error::{Error, Refusal};
 use crate::event::EventKind;
-use crate::host::Host;
 use crate::http::{Request, Response};
 use crate::lookup::find_any;
 use crate::record::{Grant, StoredToken, TokenKind};
+use crate::server_context::ServerContext;
 use crate::token::refuse;
 
 /// A request at the introspection endpoint (RFC 7662 §2.1), before anything was checked.
@@ -65,44 +65,45 @@ impl fmt::Debug for ActiveToken {
 
 /// What the host adds to what a caller is told about a live token; `None` if the token is none of the caller's business. A
 /// member that the library sets is not replaced.
-pub(crate) type Members = dyn Fn(&Client, &StoredToken, &Grant) -> Option<Map<String, Value>> + Send + Sync;
+pub(crate) type IntrospectionHook = dyn Fn(&Client, &StoredToken, &Grant) -> Option<Map<String, Value>> + Send + Sync;
 
 /// Serves introspection requests.
 pub(crate) struct IntrospectionEndpoint {
-    host: Arc<Host>,
-    members: Option<Box<Members>>,
+    server: Arc<ServerContext>,
+    hook: Option<Box<IntrospectionHook>>,
 }
 
 impl IntrospectionEndpoint {
-    pub(crate) fn new(host: Arc<Host>, members: Option<Box<Members>>) -> Self {
-        Self { host, members }
+    pub(crate) fn new(server: Arc<ServerContext>, hook: Option<Box<IntrospectionHook>>) -> Self {
+        Self { server, hook }
     }
 
     /// The HTTP form.
     pub(crate) async fn respond(&self, request: &Request) -> Response {
-        let host = &self.host;
-        let result = match IntrospectionRequest::read(request, host.policy.max_body, &PARAMETERS_ABOUT_A_TOKEN, false) {
+        let server = &self.server;
+        let result = match IntrospectionRequest::read(request, server.policy.max_body, &PARAMETERS_ABOUT_A_TOKEN, false)
+        {
             Ok(request) => self.introspect(&request).await,
             Err(refusal) => {
                 let error = refusal.into();
-                host.observe(host.now(), EventKind::IntrospectionRefused { client_id: None, error: &error });
+                server.observe(server.now(), EventKind::IntrospectionRefused { client_id: None, error: &error });
                 Err(error)
             }
         };
         match result {
-            Ok(introspection) => Response::json(200, introspection.to_json(&host.issuer)),
-            Err(error) => refuse(&error, &host.issuer),
+            Ok(introspection) => Response::json(200, introspection.to_json(&server.issuer)),
+            Err(error) => refuse(&error, &server.issuer),
         }
     }
 
     /// The typed form.
     pub(crate) async fn introspect(&self, request: &IntrospectionRequest<'_>) -> Result<Introspection, Error> {
-        let now = self.host.now();
+        let now = self.server.now();
         let mut caller = None;
         let result = self.answer(request, now, &mut caller).await;
         if let Err(error) = &result {
             let client_id = caller.as_deref().map(Client::id);
-            self.host.observe(now, EventKind::IntrospectionRefused { client_id, error });
+            self.server.observe(now, EventKind::IntrospectionRefused { client_id, error });
         }
         result
     }
@@ -115,25 +116,25 @@ impl IntrospectionEndpoint {
         caller: &mut Option<AuthenticatedClient>,
     ) -> Result<Introspection, Error> {
         request.params.check(&PARAMETERS_ABOUT_A_TOKEN)?;
-        let caller = caller.insert(authenticate(&self.host, request, now).await?);
+        let caller = caller.insert(authenticate(&self.server, request, now).await?);
         // An identifier proves nothing, so there is nothing it could be entitled to.
         if !caller.is_confidential() {
             return Err(Refusal::IntrospectionNotAllowed.into());
         }
-        let told = self.tell(caller, request.params.require("token")?, now).await?;
-        let (client_id, grant) = (caller.id(), told.active().map(|active| &*active.grant));
-        self.host.observe(now, EventKind::TokenIntrospected { client_id, grant });
-        Ok(told)
+        let introspection = self.inspect(caller, request.params.require("token")?, now).await?;
+        let (client_id, grant) = (caller.id(), introspection.active().map(|active| &*active.grant));
+        self.server.observe(now, EventKind::TokenIntrospected { client_id, grant });
+        Ok(introspection)
     }
 
     /// The hint is not looked at: every token is found by one look-up, whatever it is.
-    async fn tell(&self, caller: &Client, token: &str, now: OffsetDateTime) -> Result<Introspection, Error> {
-        let Some((token, grant)) = find_any(&self.host, token).await? else { return Ok(Introspection::Inactive) };
-        if !is_live(&token, &grant, now) || !may_know(caller, &token, &grant) {
+    async fn inspect(&self, caller: &Client, token: &str, now: OffsetDateTime) -> Result<Introspection, Error> {
+        let Some((token, grant)) = find_any(&self.server, token).await? else { return Ok(Introspection::Inactive) };
+        if !is_live(&token, &grant, now) || !is_entitled(caller, &token, &grant) {
             return Ok(Introspection::Inactive);
         }
-        let extra = match &self.members {
-            Some(members) => members(caller, &token, &grant),
+        let extra = match &self.hook {
+            Some(hook) => hook(caller, &token, &grant),
             None => Some(Map::new()),
         };
         Ok(match extra {
@@ -155,7 +156,7 @@ fn is_live(token: &StoredToken, grant: &Grant, now: OffsetDateTime) -> bool {
 
 /// A resource server is told about access tokens: to take a refresh token for one would be a mistake. Other clients are
 /// told about their own tokens.
-fn may_know(caller: &Client, token: &StoredToken, grant: &Grant) -> bool {
+fn is_entitled(caller: &Client, token: &StoredToken, grant: &Grant) -> bool {
     grant.client_id == *caller.id() || caller.is_resource_server() && token.kind == TokenKind::AccessToken
 }
 
@@ -174,15 +175,15 @@ impl Introspection {
         let Self::Active(active) = self else { return br#"{"active":false}"#.to_vec() };
         let ActiveToken { token, grant, extra } = &**active;
         let mut members = extra.clone();
-        let mut set = |name: &str, value: Value| members.insert(name.to_owned(), value);
-        set("active", true.into());
-        set("scope", token.scope.as_str().into());
-        set("client_id", grant.client_id.as_str().into());
-        set("iss", issuer.into());
-        set("iat", token.issued_at.unix_timestamp().into());
-        set("exp", token.expires_at.unix_timestamp().into());
+        let mut insert = |name: &str, value: Value| members.insert(name.to_owned(), value);
+        insert("active", true.into());
+        insert("scope", token.scope.as_str().into());
+        insert("client_id", grant.client_id.as_str().into());
+        insert("iss", issuer.into());
+        insert("iat", token.issued_at.unix_timestamp().into());
+        insert("exp", token.expires_at.unix_timestamp().into());
         if let Some(subject) = &grant.subject {
-            set("sub", subject.as_str().into());
+            insert("sub", subject.as_str().into());
         } else {
             // No member of the host's may make a machine look like a user (RFC 9700 §4.15).
             members.remove("sub");

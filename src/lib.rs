@@ -128,17 +128,13 @@ pub mod authorize;
 #[cfg_attr(docsrs, doc(cfg(feature = "axum")))]
 pub mod axum;
 mod bearer;
-mod bytes;
 pub mod client;
-#[cfg(any(feature = "actix-web", feature = "axum"))]
-mod completion;
 #[cfg(any(feature = "actix-web", feature = "axum"))]
 mod cross_origin;
 pub mod env;
 pub mod error;
 pub mod event;
 pub mod grants;
-mod host;
 mod http;
 mod introspect;
 mod issue;
@@ -156,8 +152,8 @@ mod revoke;
 mod scope;
 pub mod secret;
 mod server;
+mod server_context;
 mod span;
-mod spread;
 pub mod storage;
 #[cfg(feature = "testing")]
 #[cfg_attr(docsrs, doc(cfg(feature = "testing")))]
@@ -166,7 +162,7 @@ mod token;
 #[cfg(feature = "tracing")]
 #[cfg_attr(docsrs, doc(cfg(feature = "tracing")))]
 pub mod tracing;
-mod wipe;
+mod web_url;
 
 pub use crate::authenticator::{Authenticator, ClientAttempt, ClientSecrets, ResourceOwnerAttempt, Verdict};
 pub use crate::authorize::{

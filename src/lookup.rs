@@ -8,9 +8,9 @@ use time::OffsetDateTime;
 
 use crate::client::auth::AuthenticatedClient;
 use crate::error::{Refusal, StorageError};
-use crate::host::Host;
 use crate::record::{CodeBinding, Grant, Spent, StoredToken};
-use crate::secret::{Secret, Token, TokenHash, TokenKind, kind};
+use crate::secret::{Secret, Token, TokenHash, TokenKind};
+use crate::server_context::ServerContext;
 use crate::storage::TokenAndGrant;
 
 /// A token that was presented and found, with its record and its grant as they stand: it may be spent, expired or
@@ -18,37 +18,30 @@ use crate::storage::TokenAndGrant;
 #[derive(Debug)]
 #[must_use = "a token that was found is not yet a token that is valid"]
 pub struct Presented<K: Token> {
-    /// Not kept of a code that was found by [`lookup_code`]: nothing needs it any more.
-    secret: Option<Secret<K>>,
+    secret: Secret<K>,
     token: Arc<StoredToken>,
     grant: Arc<Grant>,
 }
 
 /// Finds the record of a token whose kind is not known: somebody wants to revoke or inspect it. A code is not such a token.
-pub(crate) async fn find_any(host: &Host, token: &str) -> Result<Option<TokenAndGrant>, StorageError> {
-    let found = host.storage.find(&TokenHash::of(token)).await?;
+pub(crate) async fn find_any(server: &ServerContext, token: &str) -> Result<Option<TokenAndGrant>, StorageError> {
+    let found = server.storage.find(&TokenHash::of(token)).await?;
     Ok(found.filter(|(token, _)| token.kind != TokenKind::AuthorizationCode))
 }
 
 /// Finds the record of a token of one kind, which is hashed where it stands; a token of another kind is unknown.
-pub(crate) async fn find<K: Token>(host: &Host, token: &str) -> Result<Option<TokenAndGrant>, StorageError> {
-    let found = host.storage.find(&TokenHash::of(token)).await?;
+pub(crate) async fn find<K: Token>(server: &ServerContext, token: &str) -> Result<Option<TokenAndGrant>, StorageError> {
+    let found = server.storage.find(&TokenHash::of(token)).await?;
     Ok(found.filter(|(token, _)| token.kind == K::KIND))
 }
 
 /// Finds a token that is to be judged and then spent.
-pub(crate) async fn lookup<K: Token>(host: &Host, secret: Secret<K>) -> Result<Option<Presented<K>>, StorageError> {
-    let found = find::<K>(host, secret.expose()).await?;
-    Ok(found.map(|(token, grant)| Presented { secret: Some(secret), token, grant }))
-}
-
-/// Finds a code that is to be judged and then spent.
-pub(crate) async fn lookup_code(
-    host: &Host,
-    code: &str,
-) -> Result<Option<Presented<kind::AuthorizationCode>>, StorageError> {
-    let found = find::<kind::AuthorizationCode>(host, code).await?;
-    Ok(found.map(|(token, grant)| Presented { secret: None, token, grant }))
+pub(crate) async fn lookup<K: Token>(
+    server: &ServerContext,
+    secret: Secret<K>,
+) -> Result<Option<Presented<K>>, StorageError> {
+    let found = find::<K>(server, secret.expose()).await?;
+    Ok(found.map(|(token, grant)| Presented { secret, token, grant }))
 }
 
 /// A presented token that belongs to the authenticated client. Made by [`Presented::must_belong_to`] alone, and demanded by
@@ -119,11 +112,11 @@ impl<K: Token> Presented<K> {
         if now < self.token.expires_at { Ok(()) } else { Err(Refusal::ExpiredToken) }
     }
 
-    pub(crate) const fn secret(&self) -> Option<&Secret<K>> {
-        self.secret.as_ref()
+    pub(crate) const fn secret(&self) -> &Secret<K> {
+        &self.secret
     }
 
-    pub(crate) fn into_parts(self) -> (Option<Secret<K>>, Arc<StoredToken>, Arc<Grant>) {
+    pub(crate) fn into_parts(self) -> (Secret<K>, Arc<StoredToken>, Arc<Grant>) {
         (self.secret, self.token, self.grant)
     }
 }

@@ -4,14 +4,13 @@ use std::ops::Deref;
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
-
-use crate::wipe::Wiped;
+use zeroize::Zeroizing;
 
 /// A key of the server's own. It has no `==`, as its bytes would have.
-pub(crate) struct Key(Wiped<[u8; 32]>);
+pub(crate) struct Key(Zeroizing<[u8; 32]>);
 
 impl Key {
-    pub(crate) const fn new(bytes: Wiped<[u8; 32]>) -> Self {
+    pub(crate) const fn new(bytes: Zeroizing<[u8; 32]>) -> Self {
         Self(bytes)
     }
 
@@ -28,7 +27,7 @@ pub(crate) struct KeyedMac(Hmac<Sha256>);
 impl KeyedMac {
     pub(crate) fn new(key: &[u8; 32]) -> Self {
         // RFC 2104 §2 fills a short key up with zeros, so this can't fail as a key of any length could.
-        let mut block = Wiped::new([0; 64]);
+        let mut block = Zeroizing::new([0; 64]);
         block[..32].copy_from_slice(key);
         let block: &[u8; 64] = &block;
         Self(Hmac::new(block.into()))
@@ -41,7 +40,7 @@ impl KeyedMac {
     }
 
     pub(crate) fn finish(self) -> Tag {
-        Tag(Wiped::new(self.0.finalize().into_bytes().into()))
+        Tag(Zeroizing::new(self.0.finalize().into_bytes().into()))
     }
 
     /// The one way to compare: in constant time.
@@ -51,7 +50,7 @@ impl KeyedMac {
 }
 
 /// A finished MAC, to be sent or to become a token. There is no `==` for it, as there would be for its bytes.
-pub(crate) struct Tag(Wiped<[u8; 32]>);
+pub(crate) struct Tag(Zeroizing<[u8; 32]>);
 
 impl Deref for Tag {
     type Target = [u8; 32];

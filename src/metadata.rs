@@ -4,9 +4,9 @@ use serde_json::{Map, Value, json};
 use url::Url;
 
 use crate::error::{Error, Refusal};
-use crate::host::Host;
 use crate::http::{Request, Response};
 use crate::record::GrantType;
+use crate::server_context::ServerContext;
 use crate::token::refuse;
 
 /// Where the endpoints are reached from outside. A query in a URL is kept (RFC 6749 §3.1).
@@ -88,14 +88,14 @@ impl Document {
 
     /// The HTTP form. Any other path than the identifier's is unknown (RFC 8414 §3.2); so is another query, if the
     /// identifier has one.
-    pub(crate) fn respond(&self, host: &Host, request: &Request) -> Response {
+    pub(crate) fn respond(&self, server: &ServerContext, request: &Request) -> Response {
         let asked = if self.target.contains('?') { request.target() } else { request.path() };
         if asked != &*self.target {
             return Response::new(404);
         }
         match request.method() {
             "GET" | "HEAD" => Response::public_json(self.json.clone()),
-            _ => refuse(&Error::from(Refusal::MethodNotAllowed("GET, HEAD")), &host.issuer),
+            _ => refuse(&Error::from(Refusal::MethodNotAllowed("GET, HEAD")), &server.issuer),
         }
     }
 }
@@ -110,13 +110,13 @@ pub(crate) struct Metadata {
 impl Metadata {
     /// Describes a server. `Err` names a member of the host's that the server determines.
     pub(crate) fn new<'a>(
-        host: &Host,
+        server: &ServerContext,
         grant_types: impl Iterator<Item = &'a GrantType>,
         urls: EndpointUrls,
         extra: Map<String, Value>,
     ) -> Result<Self, String> {
-        let target = well_known_target("oauth-authorization-server", &host.issuer);
-        let document = Document::new(target, describe(host, grant_types, &urls), &RESERVED, extra)?;
+        let target = well_known_target("oauth-authorization-server", &server.issuer);
+        let document = Document::new(target, describe(server, grant_types, &urls), &RESERVED, extra)?;
         Ok(Self { urls, document })
     }
 
@@ -143,11 +143,11 @@ const RESERVED: [&str; 8] = [
 ];
 
 fn describe<'a>(
-    host: &Host,
+    server: &ServerContext,
     grant_types: impl Iterator<Item = &'a GrantType>,
     urls: &EndpointUrls,
 ) -> Map<String, Value> {
-    let dangers = host.policy.allowed_dangers();
+    let dangers = server.policy.allowed_dangers();
     let mut grant_types: Vec<&str> = grant_types.map(GrantType::as_str).collect();
     let (mut response_types, mut challenge_methods) = (vec!["code"], vec!["S256"]);
     if dangers.allow_implicit_grant {
@@ -161,27 +161,27 @@ fn describe<'a>(
     let all_methods = ["client_secret_basic", "client_secret_post", "none"];
 
     let mut document = Map::new();
-    let mut say = |name: &str, value: Value| document.insert(name.to_owned(), value);
-    say("issuer", json!(&*host.issuer));
-    say("authorization_endpoint", json!(urls.authorization));
-    say("token_endpoint", json!(urls.token));
-    say("scopes_supported", host.scopes.all().iter().collect());
-    say("response_types_supported", json!(response_types));
-    say("response_modes_supported", json!(["query", "fragment"]));
-    say("grant_types_supported", json!(grant_types));
-    say("token_endpoint_auth_methods_supported", json!(all_methods));
+    let mut insert = |name: &str, value: Value| document.insert(name.to_owned(), value);
+    insert("issuer", json!(&*server.issuer));
+    insert("authorization_endpoint", json!(urls.authorization));
+    insert("token_endpoint", json!(urls.token));
+    insert("scopes_supported", server.scopes.all().iter().collect());
+    insert("response_types_supported", json!(response_types));
+    insert("response_modes_supported", json!(["query", "fragment"]));
+    insert("grant_types_supported", json!(grant_types));
+    insert("token_endpoint_auth_methods_supported", json!(all_methods));
     if let Some(url) = &urls.revocation {
-        say("revocation_endpoint", json!(url));
-        say("revocation_endpoint_auth_methods_supported", json!(all_methods));
+        insert("revocation_endpoint", json!(url));
+        insert("revocation_endpoint_auth_methods_supported", json!(all_methods));
     }
     if let Some(url) = &urls.introspection {
-        say("introspection_endpoint", json!(url));
-        say("introspection_endpoint_auth_methods_supported", json!(with_secret));
+        insert("introspection_endpoint", json!(url));
+        insert("introspection_endpoint_auth_methods_supported", json!(with_secret));
     }
-    say("code_challenge_methods_supported", json!(challenge_methods));
-    say("authorization_response_iss_parameter_supported", json!(true));
-    if let Some(resource) = &host.resource {
-        say("protected_resources", json!([resource.identifier]));
+    insert("code_challenge_methods_supported", json!(challenge_methods));
+    insert("authorization_response_iss_parameter_supported", json!(true));
+    if let Some(resource) = &server.resource {
+        insert("protected_resources", json!([resource.identifier]));
     }
     document
 }

@@ -6,7 +6,6 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use crate::bytes::all;
 use crate::error::Refusal;
 
 /// The parameters of one request, from a query or a form body (RFC 6749 Appendix B).
@@ -17,9 +16,6 @@ pub struct Params<'a> {
     /// Some parameter's very name could not be decoded.
     broken_name: bool,
 }
-
-/// As many parameters as a request usually has at the most.
-const USUAL: usize = 8;
 
 impl<'a> Params<'a> {
     /// Decodes `name=value&..`. Nothing is refused here: what is wrong comes up when the parameters are read, so that
@@ -33,9 +29,6 @@ impl<'a> Params<'a> {
 
     /// Adds the parameters of a second source; what stands in both counts as repeated.
     pub(crate) fn decode_more(&mut self, form: &'a [u8]) {
-        if !form.is_empty() {
-            self.pairs.reserve(USUAL);
-        }
         for (name, value) in decode_form(form) {
             match name {
                 Some(name) => self.pairs.push((name, value)),
@@ -46,9 +39,6 @@ impl<'a> Params<'a> {
 
     /// Adds one parameter whose name and value need no decoding.
     pub(crate) fn push(&mut self, name: &'a str, value: impl Into<Cow<'a, str>>) {
-        if self.pairs.capacity() == 0 {
-            self.pairs.reserve(USUAL);
-        }
         self.pairs.push((Cow::Borrowed(name), Some(value.into())));
     }
 
@@ -79,16 +69,7 @@ impl<'a> Params<'a> {
         if self.broken_name || self.pairs.iter().any(|(_, value)| value.is_none()) {
             return Err(Refusal::MalformedEncoding);
         }
-        if self.has_no_repetition() {
-            return Ok(());
-        }
         known.iter().try_for_each(|name| self.get(name).map(|_| ()))
-    }
-
-    /// Requests have few parameters, so that comparing all of them costs less than looking for each that is known.
-    fn has_no_repetition(&self) -> bool {
-        let Some(last) = self.pairs.len().checked_sub(1).filter(|last| *last < USUAL) else { return false };
-        (0..last).all(|at| self.pairs[at + 1..].iter().all(|(name, _)| *name != self.pairs[at].0))
     }
 
     /// The first of the known parameters that is there, empty, repeated or broken as it may be.
@@ -109,76 +90,21 @@ type Decoded<'a> = Option<Cow<'a, str>>;
 
 /// The names and values of a form or query, in order. Empty pairs are left out.
 pub(crate) fn decode_form(form: &[u8]) -> impl Iterator<Item = (Decoded<'_>, Decoded<'_>)> {
-    let mut rest = Parts { form, text: std::str::from_utf8(form).ok(), at: 0 };
-    std::iter::from_fn(move || {
-        loop {
-            let (name, end) = rest.next(true)?;
-            match end {
-                Some(b'=') => return Some((name.decode(), rest.next(false).unwrap_or_default().0.decode())),
-                _ if name.bytes.is_empty() => {}
-                _ => return Some((name.decode(), Part::default().decode())),
-            }
-        }
+    form.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty()).map(|pair| {
+        let (name, value) = match pair.iter().position(|byte| *byte == b'=') {
+            Some(at) => (&pair[..at], &pair[at + 1..]),
+            None => (pair, &b""[..]),
+        };
+        (decode_component(name), decode_component(value))
     })
 }
 
 /// Undoes the `application/x-www-form-urlencoded` escapes; `None` if one is broken or the result is not UTF-8.
 pub(crate) fn decode_component(bytes: &[u8]) -> Decoded<'_> {
-    Part { bytes, text: None, has_escapes: !all(bytes, |byte| !matches!(byte, b'%' | b'+')) }.decode()
-}
-
-/// A form that is read from its beginning to its end, each byte once.
-struct Parts<'a> {
-    form: &'a [u8],
-    /// The same, if it is a text as a whole: then no part of it need be asked again.
-    text: Option<&'a str>,
-    at: usize,
-}
-
-/// A name or a value, as it stands in a form.
-#[derive(Default)]
-struct Part<'a> {
-    bytes: &'a [u8],
-    text: Option<&'a str>,
-    has_escapes: bool,
-}
-
-impl<'a> Parts<'a> {
-    /// What is not simply a part of a name or value.
-    const SPECIAL: [bool; 256] = {
-        let mut special = [false; 256];
-        (special[b'&' as usize], special[b'=' as usize]) = (true, true);
-        (special[b'%' as usize], special[b'+' as usize]) = (true, true);
-        special
-    };
-
-    /// The next part, and what it ended with if not with the form. A name ends at `=` too.
-    fn next(&mut self, is_name: bool) -> Option<(Part<'a>, Option<u8>)> {
-        let rest = self.form.get(self.at..)?;
-        let (mut length, mut has_escapes) = (0, false);
-        let end = loop {
-            let plain = rest[length..].iter().position(|byte| Self::SPECIAL[usize::from(*byte)]);
-            length = plain.map_or(rest.len(), |plain| length + plain);
-            match rest.get(length) {
-                Some(b'%' | b'+') => has_escapes = true,
-                Some(b'=') if !is_name => {}
-                end => break end.copied(),
-            }
-            length += 1;
-        };
-        let text = self.text.and_then(|text| text.get(self.at..self.at + length));
-        self.at += length + 1;
-        Some((Part { bytes: &rest[..length], text, has_escapes }, end))
+    if bytes.iter().any(|byte| matches!(byte, b'%' | b'+')) {
+        return decode_escapes(bytes);
     }
-}
-
-impl<'a> Part<'a> {
-    fn decode(self) -> Decoded<'a> {
-        if self.has_escapes {
-            return decode_escapes(self.bytes);
-        }
-        self.text.or_else(|| std::str::from_utf8(self.bytes).ok()).map(Cow::Borrowed)
-    }
+    std::str::from_utf8(bytes).ok().map(Cow::Borrowed)
 }
 
 fn decode_escapes<'a>(bytes: &[u8]) -> Decoded<'a> {

@@ -4,10 +4,10 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
 
-use crate::bytes::all;
 use crate::error::Refusal;
-use crate::secret::{CodeVerifier, are_equal};
+use crate::secret::CodeVerifier;
 
 /// How a challenge was made from its verifier (RFC 7636 §4.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -24,11 +24,11 @@ pub enum ChallengeMethod {
 ///
 /// The method is a part of the record: at the token endpoint nothing that the client sends can change it.
 #[derive(Clone, Serialize, Deserialize)]
-#[serde(try_from = "Record", into = "Record")]
-pub struct CodeChallenge(Value);
+#[serde(try_from = "ChallengeRecord", into = "ChallengeRecord")]
+pub struct CodeChallenge(Challenge);
 
 #[derive(Clone)]
-enum Value {
+enum Challenge {
     S256([u8; 43]),
     Plain(Box<str>),
 }
@@ -36,19 +36,19 @@ enum Value {
 /// The form in which it travels and is stored.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Record {
+struct ChallengeRecord {
     method: ChallengeMethod,
     value: Box<str>,
 }
 
-impl TryFrom<Record> for CodeChallenge {
+impl TryFrom<ChallengeRecord> for CodeChallenge {
     type Error = &'static str;
-    fn try_from(Record { method, value }: Record) -> Result<Self, Self::Error> {
+    fn try_from(ChallengeRecord { method, value }: ChallengeRecord) -> Result<Self, Self::Error> {
         Self::new(method, &value).ok_or("a code challenge does not fit its method")
     }
 }
 
-impl From<CodeChallenge> for Record {
+impl From<CodeChallenge> for ChallengeRecord {
     fn from(challenge: CodeChallenge) -> Self {
         Self { method: challenge.method(), value: challenge.as_str().into() }
     }
@@ -85,16 +85,16 @@ impl CodeChallenge {
         match method {
             ChallengeMethod::S256 => {
                 let value: [u8; 43] = value.as_bytes().try_into().ok()?;
-                value.into_iter().all(is_base64url).then_some(Self(Value::S256(value)))
+                value.into_iter().all(is_base64url).then_some(Self(Challenge::S256(value)))
             }
-            ChallengeMethod::Plain => is_code_verifier(value).then(|| Self(Value::Plain(value.into()))),
+            ChallengeMethod::Plain => is_code_verifier(value).then(|| Self(Challenge::Plain(value.into()))),
         }
     }
 
     /// The challenge of a verifier by `S256`, as a client computes it.
     #[must_use]
     pub fn s256(verifier: &CodeVerifier) -> Self {
-        Self(Value::S256(s256(verifier.expose())))
+        Self(Challenge::S256(s256(verifier.expose())))
     }
 
     /// The value of the `code_challenge` parameter.
@@ -102,8 +102,8 @@ impl CodeChallenge {
     pub fn as_str(&self) -> &str {
         match &self.0 {
             // Always ASCII.
-            Value::S256(value) => std::str::from_utf8(value).unwrap_or_default(),
-            Value::Plain(value) => value,
+            Challenge::S256(value) => std::str::from_utf8(value).unwrap_or_default(),
+            Challenge::Plain(value) => value,
         }
     }
 
@@ -111,8 +111,8 @@ impl CodeChallenge {
     #[must_use]
     pub const fn method(&self) -> ChallengeMethod {
         match self.0 {
-            Value::S256(_) => ChallengeMethod::S256,
-            Value::Plain(_) => ChallengeMethod::Plain,
+            Challenge::S256(_) => ChallengeMethod::S256,
+            Challenge::Plain(_) => ChallengeMethod::Plain,
         }
     }
 
@@ -125,8 +125,8 @@ impl CodeChallenge {
     /// The same for a verifier as it stands in a request.
     pub(crate) fn is_met_by_text(&self, verifier: &str) -> bool {
         match &self.0 {
-            Value::S256(expected) => are_equal(&s256(verifier), expected),
-            Value::Plain(expected) => are_equal(verifier.as_bytes(), expected.as_bytes()),
+            Challenge::S256(expected) => s256(verifier).ct_eq(expected).into(),
+            Challenge::Plain(expected) => verifier.as_bytes().ct_eq(expected.as_bytes()).into(),
         }
     }
 }
@@ -140,8 +140,8 @@ impl std::fmt::Debug for CodeChallenge {
 
 /// 43 to 128 characters of the unreserved set (RFC 7636 §4.1).
 pub(crate) fn is_code_verifier(text: &str) -> bool {
-    let is_unreserved = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~');
-    (43..=128).contains(&text.len()) && all(text.as_bytes(), is_unreserved)
+    let is_unreserved = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~');
+    (43..=128).contains(&text.len()) && text.as_bytes().iter().all(is_unreserved)
 }
 
 const fn is_base64url(byte: u8) -> bool {

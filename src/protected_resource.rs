@@ -2,9 +2,9 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::host::{Host, ResourceUrls};
 use crate::metadata::{Document, well_known_target};
 use crate::scope::Scope;
+use crate::server_context::{ResourceUrls, ServerContext};
 
 /// The host's own API as clients are to know it (RFC 9728 §2), so that one that knows nothing but its URL finds the
 /// server.
@@ -74,23 +74,23 @@ impl ProtectedResource {
     }
 
     /// Describes it as the bearer check behaves. `Err` names a member of the host's that the bearer check determines.
-    pub(crate) fn document(self, host: &Host) -> Result<Document, String> {
+    pub(crate) fn document(self, server: &ServerContext) -> Result<Document, String> {
         // It was checked when the server was built.
         let own = self.scope.and_then(|scope| Scope::parse(&scope).ok());
         let scopes: Vec<&str> = match &own {
             Some(own) => own.iter().collect(),
-            None => host.scopes.all().iter().filter(|token| *token != "offline_access").collect(),
+            None => server.scopes.all().iter().filter(|token| *token != "offline_access").collect(),
         };
-        let methods: &[&str] = if host.policy.bearer_in_body { &["header", "body"] } else { &["header"] };
+        let methods: &[&str] = if server.policy.bearer_in_body { &["header", "body"] } else { &["header"] };
         let mut members = Map::new();
-        let mut say = |name: &str, value: Value| members.insert(name.to_owned(), value);
-        say("resource", json!(self.identifier));
-        say("authorization_servers", json!([&*host.issuer]));
+        let mut insert = |name: &str, value: Value| members.insert(name.to_owned(), value);
+        insert("resource", json!(self.identifier));
+        insert("authorization_servers", json!([&*server.issuer]));
         // RFC 9728 §3.2: what has no elements is left out.
         if !scopes.is_empty() {
-            say("scopes_supported", json!(scopes));
+            insert("scopes_supported", json!(scopes));
         }
-        say("bearer_methods_supported", json!(methods));
+        insert("bearer_methods_supported", json!(methods));
         Document::new(well_known_target(WELL_KNOWN, &self.identifier), members, &RESERVED, self.members)
     }
 }

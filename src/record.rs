@@ -5,11 +5,8 @@
 //! [`TokenDetails`], each stored as one JSON value that refuses members it does not know, so that an old node fails
 //! closed instead of dropping a binding.
 
-use std::borrow::Borrow;
-use std::cmp::Ordering;
+use std::borrow::{Borrow, Cow};
 use std::fmt;
-use std::hash::{Hash, Hasher};
-use std::ops::Deref;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -20,7 +17,6 @@ use serde_json::Value;
 use time::OffsetDateTime;
 use time::serde::rfc3339;
 
-use crate::bytes::are_printable;
 use crate::pkce::CodeChallenge;
 use crate::scope::Scope;
 pub use crate::secret::TokenKind;
@@ -261,57 +257,13 @@ random_ids! {
     AttemptId
 }
 
-/// A text that is cheap to clone. One that is part of the program needs no count of who has it, over which threads that serve
-/// different requests would meet.
-#[derive(Clone)]
-enum Text {
-    Known(&'static str),
-    Shared(Arc<str>),
-}
-
-impl Deref for Text {
-    type Target = str;
-    fn deref(&self) -> &str {
-        match self {
-            Self::Known(text) => text,
-            Self::Shared(text) => text,
-        }
-    }
-}
-
-impl PartialEq for Text {
-    fn eq(&self, other: &Self) -> bool {
-        **self == **other
-    }
-}
-
-impl Eq for Text {}
-
-impl PartialOrd for Text {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Text {
-    fn cmp(&self, other: &Self) -> Ordering {
-        (**self).cmp(&**other)
-    }
-}
-
-impl Hash for Text {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        (**self).hash(state);
-    }
-}
-
-/// Names that come from outside: a cheaply cloned text that met a rule.
+/// Names that come from outside: a text that met a rule.
 macro_rules! names {
-    ($($(#[$doc:meta])* $name:ident: $rule:expr;)*) => {$(
+    ($($(#[$doc:meta])* $name:ident($inner:ty): $rule:expr;)*) => {$(
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
-        pub struct $name(Text);
+        pub struct $name($inner);
 
         impl $name {
             /// Checks the text.
@@ -320,7 +272,7 @@ macro_rules! names {
             /// The text does not meet the rule stated at the type.
             pub fn new(text: impl AsRef<str>) -> Result<Self, InvalidId> {
                 let rule: fn(&str) -> bool = $rule;
-                if rule(text.as_ref()) { Ok(Self(Text::Shared(text.as_ref().into()))) } else { Err(InvalidId) }
+                if rule(text.as_ref()) { Ok(Self(text.as_ref().to_owned().into())) } else { Err(InvalidId) }
             }
 
             /// The text.
@@ -371,16 +323,21 @@ macro_rules! names {
 }
 names! {
     /// A client identifier (RFC 6749 §2.2): 1 to 255 printable ASCII characters. Not a secret.
-    ClientId: is_client_id;
+    ClientId(Arc<str>): is_client_id;
     /// The resource owner as the host knows it: 1 to 255 bytes without control characters.
-    Subject: |text| (1..=255).contains(&text.len()) && !text.chars().any(char::is_control);
+    Subject(Arc<str>): |text| (1..=255).contains(&text.len()) && !text.chars().any(char::is_control);
     /// A grant type: one of the registered names, or an absolute URI for an extension (RFC 6749 §4.5).
-    GrantType: is_grant_type;
+    GrantType(Cow<'static, str>): is_grant_type;
+}
+
+/// Whether all characters are visible ASCII characters or spaces (`VSCHAR` of RFC 6749 Appendix A).
+pub(crate) fn is_printable(text: &str) -> bool {
+    text.bytes().all(|byte| matches!(byte, 0x20..=0x7e))
 }
 
 /// Whether a text can be a client identifier at all (RFC 6749 Appendix A.1).
 pub(crate) fn is_client_id(text: &str) -> bool {
-    (1..=255).contains(&text.len()) && are_printable(text.as_bytes())
+    (1..=255).contains(&text.len()) && is_printable(text)
 }
 
 fn is_grant_type(text: &str) -> bool {
@@ -402,8 +359,9 @@ impl GrantType {
     const BUILT_IN: [&'static str; 5] =
         [Self::AUTHORIZATION_CODE, Self::IMPLICIT, Self::CLIENT_CREDENTIALS, Self::PASSWORD, Self::REFRESH_TOKEN];
 
+    /// One of the five, as a value.
     pub(crate) const fn built_in(name: &'static str) -> Self {
-        Self(Text::Known(name))
+        Self(Cow::Borrowed(name))
     }
 
     /// Whether it is one of the five of RFC 6749.

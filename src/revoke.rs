@@ -7,12 +7,12 @@ use crate::client::auth::{AuthenticatedClient, PARAMETERS_ABOUT_A_TOKEN, authent
 use crate::client::request::{ClientRequest, endpoint};
 use crate::error::{Error, Refusal};
 use crate::event::EventKind;
-use crate::host::Host;
 use crate::http::{Request, Response};
 use crate::issue::revoke_grant;
 use crate::lookup::find_any;
 use crate::record::TokenKind;
 use crate::secret::{AccessToken, RefreshToken};
+use crate::server_context::ServerContext;
 use crate::token::refuse;
 
 /// A request at the revocation endpoint (RFC 7009 §2.1), before anything was checked.
@@ -39,29 +39,29 @@ impl<'a> RevocationRequest<'a> {
 }
 
 /// The HTTP form.
-pub(crate) async fn respond(host: &Host, request: &Request) -> Response {
-    let result = match RevocationRequest::read(request, host.policy.max_body, &PARAMETERS_ABOUT_A_TOKEN, false) {
-        Ok(request) => revoke(host, &request).await,
+pub(crate) async fn respond(server: &ServerContext, request: &Request) -> Response {
+    let result = match RevocationRequest::read(request, server.policy.max_body, &PARAMETERS_ABOUT_A_TOKEN, false) {
+        Ok(request) => revoke(server, &request).await,
         Err(refusal) => {
             let error = refusal.into();
-            host.observe(host.now(), EventKind::RevocationRefused { client_id: None, error: &error });
+            server.observe(server.now(), EventKind::RevocationRefused { client_id: None, error: &error });
             Err(error)
         }
     };
     match result {
         Ok(()) => Response::new(200),
-        Err(error) => refuse(&error, &host.issuer),
+        Err(error) => refuse(&error, &server.issuer),
     }
 }
 
 /// The typed form.
-pub(crate) async fn revoke(host: &Host, request: &RevocationRequest<'_>) -> Result<(), Error> {
-    let now = host.now();
+pub(crate) async fn revoke(server: &ServerContext, request: &RevocationRequest<'_>) -> Result<(), Error> {
+    let now = server.now();
     let mut client = None;
-    let result = answer(host, request, now, &mut client).await;
+    let result = answer(server, request, now, &mut client).await;
     if let Err(error) = &result {
         let client_id = client.as_deref().map(Client::id);
-        host.observe(now, EventKind::RevocationRefused { client_id, error });
+        server.observe(now, EventKind::RevocationRefused { client_id, error });
     }
     result
 }
@@ -69,26 +69,26 @@ pub(crate) async fn revoke(host: &Host, request: &RevocationRequest<'_>) -> Resu
 /// The client comes before the token, so that the endpoint can't be used to try tokens out (RFC 7009 §2.1). The hint
 /// is not looked at: every token is found by one look-up, whatever it is.
 async fn answer(
-    host: &Host,
+    server: &ServerContext,
     request: &RevocationRequest<'_>,
     now: OffsetDateTime,
     client: &mut Option<AuthenticatedClient>,
 ) -> Result<(), Error> {
     request.params.check(&PARAMETERS_ABOUT_A_TOKEN)?;
-    let client = client.insert(authenticate(host, request, now).await?);
+    let client = client.insert(authenticate(server, request, now).await?);
     let token = request.params.require("token")?;
     // Whoever wants an unknown token to be of no use has what it wants (RFC 7009 §2.2).
-    let Some((token, grant)) = find_any(host, token).await? else { return Ok(()) };
+    let Some((token, grant)) = find_any(server, token).await? else { return Ok(()) };
     if grant.client_id != *client.id() {
         return Err(Refusal::NotYourToken.into());
     }
     match token.kind {
-        TokenKind::AccessToken => host.storage.revoke_access_token(&token.hash, now).await?,
-        TokenKind::RefreshToken | TokenKind::AuthorizationCode => revoke_grant(host, &grant, now).await?,
+        TokenKind::AccessToken => server.storage.revoke_access_token(&token.hash, now).await?,
+        TokenKind::RefreshToken | TokenKind::AuthorizationCode => revoke_grant(server, &grant, now).await?,
     }
     // A dead token is revoked again, in case the storage was asked before and its answer lost; but it is told only once.
     if token.revoked_at.is_none() && grant.is_live(now) {
-        host.observe(now, EventKind::TokenRevoked { grant: &grant, kind: token.kind });
+        server.observe(now, EventKind::TokenRevoked { grant: &grant, kind: token.kind });
     }
     Ok(())
 }

@@ -12,12 +12,11 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
-
-use crate::wipe::{Wipe, Wiped};
+use zeroize::{Zeroize, Zeroizing};
 
 /// A secret text of one kind; kinds do not mix, because each is a type of its own.
 pub struct Secret<K: SecretKind> {
-    value: Wiped<String>,
+    value: Zeroizing<String>,
     kind: PhantomData<fn() -> K>,
 }
 
@@ -37,7 +36,7 @@ pub type CodeVerifier = Secret<kind::CodeVerifier>;
 impl<K: SecretKind> Secret<K> {
     /// Wraps a received or generated value.
     pub fn new(value: impl Into<String>) -> Self {
-        Self { value: Wiped::new(value.into()), kind: PhantomData }
+        Self { value: Zeroizing::new(value.into()), kind: PhantomData }
     }
 
     /// The value itself. Whoever calls this is responsible for where it goes.
@@ -71,9 +70,8 @@ impl<K: SecretKind> fmt::Debug for Secret<K> {
     }
 }
 
-/// A secret of any kind, or an empty text. It has no `==` either, as its text would have.
-#[derive(Default)]
-pub(crate) struct Plain(Wiped<String>);
+/// A secret of any kind. It has no `==` either, as its text would have.
+pub(crate) struct Plain(Zeroizing<String>);
 
 impl Plain {
     pub(crate) fn expose(&self) -> &str {
@@ -229,7 +227,7 @@ impl SecretDigest {
 
     /// Compares two digests in constant time.
     pub(crate) fn equals(&self, other: &Self) -> bool {
-        are_equal(&self.0, &other.0)
+        self.0.ct_eq(&other.0).into()
     }
 }
 
@@ -239,31 +237,20 @@ impl fmt::Debug for SecretDigest {
     }
 }
 
-/// Compares in constant time, eight bytes at a step. Texts of different lengths are told apart at once.
-pub(crate) fn are_equal(one: &[u8], other: &[u8]) -> bool {
-    if one.len() != other.len() {
-        return false;
-    }
-    let ((words, rest), (other_words, other_rest)) = (one.as_chunks(), other.as_chunks());
-    let pairs = words.iter().zip(other_words);
-    let equal = pairs.map(|(one, other)| u64::from_ne_bytes(*one).ct_eq(&u64::from_ne_bytes(*other)));
-    equal.fold(rest.ct_eq(other_rest), |all, pair| all & pair).into()
-}
-
 /// The random value kept beside a spent refresh token for the length of the grace window, from which a retry derives
 /// the same successors again. Overwritten when dropped, redacted in `Debug`.
 ///
 /// A storage keeps it in a field of its own, erases it when [`Spend`](crate::storage::Spend) asks for it, and never
 /// copies it anywhere else.
 #[derive(Clone)]
-pub struct Seed(Wiped<[u8; 32]>);
+pub struct Seed(Zeroizing<[u8; 32]>);
 
 impl Seed {
     /// A seed as it was drawn, or read back from a storage.
     #[must_use]
     pub fn from_bytes(mut bytes: [u8; 32]) -> Self {
-        let seed = Self(Wiped::new(bytes));
-        bytes.wipe();
+        let seed = Self(Zeroizing::new(bytes));
+        bytes.zeroize();
         seed
     }
 
@@ -290,8 +277,8 @@ macro_rules! serde_as_base64url {
         }
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let text = Wiped::new(String::deserialize(deserializer)?);
-                let mut bytes = Wiped::new([0; 32]);
+                let text = Zeroizing::new(String::deserialize(deserializer)?);
+                let mut bytes = Zeroizing::new([0; 32]);
                 match URL_SAFE_NO_PAD.decode_slice(text.as_bytes(), bytes.as_mut_slice()) {
                     Ok(32) => Ok(Self::from_bytes(*bytes)),
                     _ => Err(serde::de::Error::custom(concat!(stringify!($name), " is 32 bytes in base64url"))),
@@ -314,16 +301,13 @@ mod tests {
     }
 
     #[test]
-    fn texts_are_equal_only_if_every_byte_of_them_is() {
-        for length in [0, 1, 7, 8, 9, 32, 43] {
-            let text = vec![7; length];
-            assert!(are_equal(&text, &text.clone()), "{length}");
-            assert!(!are_equal(&text, &vec![7; length + 1]), "{length}");
-            for place in 0..length {
-                let mut other = text.clone();
-                other[place] ^= 0x80;
-                assert!(!are_equal(&text, &other), "{length}, {place}");
-            }
+    fn digests_are_equal_only_if_every_byte_is() {
+        let digest = SecretDigest::from_bytes([7; 32]);
+        assert!(digest.equals(&digest));
+        for place in 0..32 {
+            let mut other = [7; 32];
+            other[place] ^= 0x80;
+            assert!(!digest.equals(&SecretDigest::from_bytes(other)), "{place}");
         }
     }
 

@@ -1,11 +1,11 @@
 //! What a consent form submits.
 
 use std::fmt;
+use zeroize::Zeroizing;
 
 use crate::error::Refusal;
 use crate::http::Request;
 use crate::params::decode_form;
-use crate::wipe::Wiped;
 
 /// The fields of a submitted consent form, read by [`resume_form`](crate::AuthorizationServer::resume_form): `form_token`
 /// (hidden), `decision` (the button, `approve` or `deny`) and any number of `scope` (a checkbox for each scope token).
@@ -15,7 +15,7 @@ use crate::wipe::Wiped;
 /// [`resume`](crate::AuthorizationServer::resume).
 #[non_exhaustive]
 pub struct ConsentForm {
-    pub(super) form_token: Wiped<String>,
+    pub(super) form_token: Zeroizing<String>,
     /// Whether the user agreed.
     pub approved: bool,
     /// The scope tokens that are checked, to be given to [`Approval::scope`](crate::Approval::scope).
@@ -38,7 +38,7 @@ impl ConsentForm {
         for (name, value) in decode_form(request.body()) {
             let value = value.ok_or(Refusal::MalformedEncoding)?;
             match name.as_deref() {
-                Some("form_token") => form_tokens.push(Wiped::new(value.into_owned())),
+                Some("form_token") => form_tokens.push(Zeroizing::new(value.into_owned())),
                 Some("decision") => decisions.push(value),
                 Some("scope") => scope.push(value.into_owned()),
                 Some(_) => {}

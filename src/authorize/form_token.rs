@@ -39,7 +39,7 @@ struct Sealed {
 
 pub(super) fn seal(pending: &PendingAuthorization, session: &[u8]) -> String {
     let sealed = Sealed {
-        at: pending.endpoint.host.now().unix_timestamp(),
+        at: pending.endpoint.server.now().unix_timestamp(),
         client_id: pending.client.id().as_str().to_owned(),
         redirect_uri: pending.route.target.uri().to_owned(),
         redirect_uri_was_sent: pending.route.target.was_sent(),
@@ -75,7 +75,7 @@ fn open(endpoint: &AuthorizationEndpoint, token: &str, session: &[u8], now: Offs
     }
     let sealed: Sealed = serde_json::from_slice(content).map_err(|_| Refusal::InvalidFormToken)?;
     let age = Duration::seconds(now.unix_timestamp().saturating_sub(sealed.at));
-    if age > endpoint.host.policy.consent_lifetime { Err(Refusal::ExpiredFormToken) } else { Ok(sealed) }
+    if age > endpoint.server.policy.consent_lifetime { Err(Refusal::ExpiredFormToken) } else { Ok(sealed) }
 }
 
 fn mac(endpoint: &AuthorizationEndpoint, session: &[u8], content: &[u8]) -> KeyedMac {
@@ -91,10 +91,10 @@ impl AuthorizationEndpoint {
         token: &str,
         session: &[u8],
     ) -> Result<PendingAuthorization, Response> {
-        let now = self.host.now();
+        let now = self.server.now();
         match self.unseal(token, session, now).await {
             Ok(pending) => Ok(pending),
-            Err(failure) => Err(self.answer(failure, now)),
+            Err(failure) => Err(self.refuse(failure, now)),
         }
     }
 
@@ -104,9 +104,9 @@ impl AuthorizationEndpoint {
         request: &Request,
         session: &[u8],
     ) -> Result<(PendingAuthorization, ConsentForm), Response> {
-        match ConsentForm::read(request, self.host.policy.max_body) {
+        match ConsentForm::read(request, self.server.policy.max_body) {
             Ok(form) => Ok((self.resume(&form.form_token, session).await?, form)),
-            Err(refusal) => Err(self.answer(refusal.into(), self.host.now())),
+            Err(refusal) => Err(self.refuse(refusal.into(), self.server.now())),
         }
     }
 
@@ -136,6 +136,8 @@ impl AuthorizationEndpoint {
                 },
             );
         }
+        // The user agreed to the scope and the redirect URI that were shown. If the request had left them out, reading it again
+        // would take the defaults as they are now; so the effective values were sealed, and are read back as if sent.
         let mut validated = self.validate(&params).await?;
         validated.route.target = validated.route.target.with_was_sent(sealed.redirect_uri_was_sent);
         Ok(PendingAuthorization::new(Arc::clone(self), validated))

@@ -20,18 +20,17 @@ use self::redirect::RedirectTarget;
 pub use self::request::AuthorizationRequest;
 pub use self::response::AuthorizationResponse;
 use self::response::{ResponseMode, Route};
-use crate::bytes::are_printable;
 use crate::client::{Client, Registration};
 use crate::error::{Error, Refusal};
 use crate::event::EventKind;
-use crate::host::Host;
 use crate::http::{Request, Response};
 use crate::mac::Key;
 use crate::params::Params;
 use crate::pkce::CodeChallenge;
 use crate::policy::{ErrorRedirects, Policy};
-use crate::record::{GrantType, is_client_id};
+use crate::record::{GrantType, is_client_id, is_printable};
 use crate::scope::Scope;
+use crate::server_context::ServerContext;
 
 /// What the host is to do with an authorization request.
 #[derive(Debug)]
@@ -44,13 +43,11 @@ pub enum Authorize {
     Pending(PendingAuthorization),
 }
 
-/// Serves authorization requests. Each that is pending refers to it, so it is to be had in several places.
-#[derive(Clone)]
-#[repr(align(128))]
+/// Serves authorization requests. Each pending request keeps a reference to it.
 pub(crate) struct AuthorizationEndpoint {
-    host: Arc<Host>,
+    server: Arc<ServerContext>,
     pages: PageSet,
-    form_key: Arc<Key>,
+    form_key: Key,
 }
 
 /// The response types of RFC 6749.
@@ -86,15 +83,15 @@ impl<E: Into<Error>> From<E> for Failure {
 }
 
 impl AuthorizationEndpoint {
-    pub(crate) fn new(host: Arc<Host>, pages: Arc<dyn Pages>, form_key: Key) -> Self {
-        Self { host, pages: PageSet(pages), form_key: Arc::new(form_key) }
+    pub(crate) fn new(server: Arc<ServerContext>, pages: Arc<dyn Pages>, form_key: Key) -> Self {
+        Self { server, pages: PageSet(pages), form_key }
     }
 
     /// The HTTP form.
     pub(crate) async fn respond(self: &Arc<Self>, request: &Request) -> Authorize {
-        match AuthorizationRequest::read(request, &self.host.policy) {
+        match AuthorizationRequest::read(request, &self.server.policy) {
             Ok(request) => self.authorize(&request).await,
-            Err(refusal) => Authorize::Respond(self.answer(refusal.into(), self.host.now())),
+            Err(refusal) => Authorize::Respond(self.refuse(refusal.into(), self.server.now())),
         }
     }
 
@@ -102,7 +99,7 @@ impl AuthorizationEndpoint {
     pub(crate) async fn authorize(self: &Arc<Self>, request: &AuthorizationRequest<'_>) -> Authorize {
         match self.validate(&request.params).await {
             Ok(validated) => Authorize::Pending(PendingAuthorization::new(Arc::clone(self), validated)),
-            Err(failure) => Authorize::Respond(self.answer(failure, self.host.now())),
+            Err(failure) => Authorize::Respond(self.refuse(failure, self.server.now())),
         }
     }
 
@@ -111,9 +108,10 @@ impl AuthorizationEndpoint {
     async fn validate(&self, params: &Params<'_>) -> Result<Validated, Failure> {
         let (id, redirect_uri) = (params.require("client_id")?, params.get("redirect_uri")?);
         let client = self.client(id).await?;
-        let target = RedirectTarget::of(&client, redirect_uri, &self.host.policy)
+        let target = RedirectTarget::of(&client, redirect_uri, &self.server.policy)
             .map_err(|refusal| Failure::Page(Some(Arc::clone(&client)), refusal.into()))?;
-        let route = Route { target, mode: mode_of_answer(params), state: echo_of_state(params, &self.host.policy) };
+        let route =
+            Route { target, mode: error_response_mode(params), state: valid_state(params, &self.server.policy) };
         match self.validate_for(&client, &route, params) {
             Ok((response_type, challenge, scope)) => Ok(Validated { client, route, response_type, challenge, scope }),
             Err(refusal) => Err(Failure::Redirect(Box::new((client, route, refusal)))),
@@ -129,62 +127,62 @@ impl AuthorizationEndpoint {
     ) -> Result<(ResponseType, Option<CodeChallenge>, Scope), Refusal> {
         let mode = response_mode(params)?;
         params.check(&request::PARAMETERS)?;
-        must_be_printable(params, &self.host.policy)?;
-        let response_type = response_type(params, client, &self.host.policy)?;
-        must_fit(response_type, mode)?;
-        must_carry(route, response_type)?;
-        let challenge = challenge(params, client, response_type, &self.host.policy)?;
-        let scope = self.host.scope_for(client, params.get("scope")?)?;
+        check_state(params, &self.server.policy)?;
+        let response_type = response_type(params, client, &self.server.policy)?;
+        check_response_mode(response_type, mode)?;
+        reject_token_out_of_band(route, response_type)?;
+        let challenge = challenge(params, client, response_type, &self.server.policy)?;
+        let scope = self.server.scope_for(client, params.get("scope")?)?;
         Ok((response_type, challenge, scope))
     }
 
     /// The client that the request names (RFC 6749 §4.1.1).
     async fn client(&self, id: &str) -> Result<Arc<Client>, Error> {
-        let found = if is_client_id(id) { self.host.clients.client(id).await? } else { None };
+        let found = if is_client_id(id) { self.server.clients.client(id).await? } else { None };
         Ok(found.ok_or(Refusal::UnregisteredClient)?)
     }
 
-    /// Tells the observer and whoever is to know.
-    fn answer(&self, failure: Failure, now: OffsetDateTime) -> Response {
+    /// Reports a refusal to the observer and turns it into a response.
+    fn refuse(&self, failure: Failure, now: OffsetDateTime) -> Response {
         match failure {
             Failure::Page(client, error) => {
                 let client_id = client.as_deref().map(Client::id);
-                self.host.observe(now, EventKind::AuthorizationRefused { client_id, error: &error });
+                self.server.observe(now, EventKind::AuthorizationRefused { client_id, error: &error });
                 self.pages.show_error(&error)
             }
             Failure::Redirect(refused) => {
                 let (client, route, refusal) = *refused;
                 let error = &Error::from(refusal);
                 let client_id = Some(client.id());
-                self.host.observe(now, EventKind::AuthorizationRefused { client_id, error });
-                self.tell(&route, error, self.asks_first(&client))
+                self.server.observe(now, EventKind::AuthorizationRefused { client_id, error });
+                self.respond_with_error(&route, error, self.asks_before_redirecting(&client))
             }
         }
     }
 
     /// Sends an error to the client, or shows it if that is impossible.
-    fn tell(&self, route: &Route, error: &Error, ask_first: bool) -> Response {
+    fn respond_with_error(&self, route: &Route, error: &Error, ask_first: bool) -> Response {
         let Some(host) = route.target.host() else { return self.pages.show_error(error) };
-        let location = response::error_location(route, error, &self.host.issuer);
+        let location = response::error_location(route, error, &self.server.issuer);
         if ask_first { self.pages.confirm_redirect(error, &location, host) } else { Response::see_other(location) }
     }
 
     /// Whether a user who has not yet done anything is to be asked before an error takes the browser to this client
     /// (RFC 9700 §4.11.2).
-    fn asks_first(&self, client: &Client) -> bool {
-        let always = self.host.policy.error_redirects == ErrorRedirects::AskFirst;
+    fn asks_before_redirecting(&self, client: &Client) -> bool {
+        let always = self.server.policy.error_redirects == ErrorRedirects::AskFirst;
         always || client.registration() == Registration::SelfService
     }
 }
 
 impl std::fmt::Debug for AuthorizationEndpoint {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("AuthorizationEndpoint").field("host", &self.host).finish_non_exhaustive()
+        f.debug_struct("AuthorizationEndpoint").field("server", &self.server).finish_non_exhaustive()
     }
 }
 
-/// The component that the answer goes to, an error as far as the request lets it be known: where the success it asked for would go.
-fn mode_of_answer(params: &Params<'_>) -> ResponseMode {
+/// The response mode for errors: the one that a successful response would have used, as far as it can be determined.
+fn error_response_mode(params: &Params<'_>) -> ResponseMode {
     let wants_token = matches!(params.get("response_type"), Ok(Some("token")));
     match response_mode(params) {
         Ok(Some(ResponseMode::Fragment)) => ResponseMode::Fragment,
@@ -194,16 +192,16 @@ fn mode_of_answer(params: &Params<'_>) -> ResponseMode {
 }
 
 /// `state` comes back on errors too, unless it is the error (RFC 6749 §4.1.2.1).
-fn echo_of_state(params: &Params<'_>, policy: &Policy) -> Option<Box<str>> {
+fn valid_state(params: &Params<'_>, policy: &Policy) -> Option<Box<str>> {
     let state = params.get("state").ok().flatten()?;
     is_state(state, policy).then(|| state.into())
 }
 
 fn is_state(state: &str, policy: &Policy) -> bool {
-    state.len() <= policy.max_state && are_printable(state.as_bytes())
+    state.len() <= policy.max_state && is_printable(state)
 }
 
-fn must_be_printable(params: &Params<'_>, policy: &Policy) -> Result<(), Refusal> {
+fn check_state(params: &Params<'_>, policy: &Policy) -> Result<(), Refusal> {
     match params.get("state")? {
         Some(state) if !is_state(state, policy) => Err(Refusal::MalformedParameter("state")),
         _ => Ok(()),
@@ -221,7 +219,7 @@ fn response_mode(params: &Params<'_>) -> Result<Option<ResponseMode>, Refusal> {
 }
 
 /// A token never travels in a query, which servers log and browsers send on.
-fn must_fit(response_type: ResponseType, asked: Option<ResponseMode>) -> Result<(), Refusal> {
+fn check_response_mode(response_type: ResponseType, asked: Option<ResponseMode>) -> Result<(), Refusal> {
     match (response_type, asked) {
         (ResponseType::Token, Some(ResponseMode::Query)) => Err(Refusal::UnsupportedResponseMode),
         _ => Ok(()),
@@ -239,7 +237,7 @@ fn response_type(params: &Params<'_>, client: &Client, policy: &Policy) -> Resul
 }
 
 /// A token is not put on a page to be copied.
-fn must_carry(route: &Route, response_type: ResponseType) -> Result<(), Refusal> {
+fn reject_token_out_of_band(route: &Route, response_type: ResponseType) -> Result<(), Refusal> {
     let impossible = route.target.is_out_of_band() && response_type == ResponseType::Token;
     if impossible { Err(Refusal::OutOfBandToken) } else { Ok(()) }
 }

@@ -11,10 +11,9 @@ use super::{AuthorizationEndpoint, AuthorizationResponse, ResponseType, Validate
 use crate::client::{Client, RedirectUriClass};
 use crate::error::{Error, Refusal};
 use crate::event::EventKind;
-use crate::grants::{OpenGrant, issue_code, issue_token};
-use crate::issue::may_refresh;
+use crate::issue::{OpenGrant, may_refresh, open_grant, open_grant_with_code};
 use crate::pkce::CodeChallenge;
-use crate::record::{CodeBinding, Subject};
+use crate::record::{CodeBinding, GrantType, Subject};
 use crate::scope::Scope;
 use crate::span::{in_span, within_span};
 use crate::storage::{GrantSelector, Page};
@@ -100,7 +99,7 @@ impl PendingAuthorization {
 
     /// What it asks for, with descriptions, in the order in which the server declared its scopes.
     pub fn scopes(&self) -> impl Iterator<Item = RequestedScope<'_>> {
-        let described = self.endpoint.host.scopes.describe(&self.scope);
+        let described = self.endpoint.server.scopes.describe(&self.scope);
         described.map(|(token, description)| RequestedScope { token, description })
     }
 
@@ -115,9 +114,9 @@ impl PendingAuthorization {
     /// its access token.
     #[must_use]
     pub fn lifetime(&self) -> Duration {
-        let host = &self.endpoint.host;
-        let lifetimes = host.policy.lifetimes(&self.client);
-        let refreshes = self.response_type == ResponseType::Code && may_refresh(host, &self.client, &self.scope);
+        let server = &self.endpoint.server;
+        let lifetimes = server.policy.lifetimes(&self.client);
+        let refreshes = self.response_type == ResponseType::Code && may_refresh(server, &self.client, &self.scope);
         if refreshes { lifetimes.refresh_token_absolute } else { lifetimes.access_token }
     }
 
@@ -132,14 +131,14 @@ impl PendingAuthorization {
     /// # Errors
     /// The storage failed.
     pub async fn consented(&self, subject: &Subject) -> Result<bool, Error> {
-        let host = &self.endpoint.host;
+        let server = &self.endpoint.server;
         let https = self.route.target.class() == RedirectUriClass::Https;
-        if !https || !self.client.is_confidential() && !host.policy.https_redirect_proves_identity {
+        if !https || !self.client.is_confidential() && !server.policy.https_redirect_proves_identity {
             return Ok(false);
         }
         let which = GrantSelector::SubjectAndClient(subject.clone(), self.client.id().clone());
-        let now = host.now();
-        let grants = host.storage.grants(&which, now, &Page::first(100)).await?;
+        let now = server.now();
+        let grants = server.storage.grants(&which, now, &Page::first(100)).await?;
         Ok(grants.iter().any(|grant| {
             which.selects(grant)
                 && grant.is_live(now)
@@ -167,8 +166,8 @@ impl PendingAuthorization {
 
     async fn open_grant(mut self, approval: Approval) -> AuthorizationResponse {
         let challenge = self.challenge.take();
-        let host = &self.endpoint.host;
-        let now = host.now();
+        let server = &self.endpoint.server;
+        let now = server.now();
         let Approval { subject, scope: selected, host_data } = approval;
         let granted = match selected {
             None => Some(self.scope.clone()),
@@ -176,28 +175,28 @@ impl PendingAuthorization {
         };
         let Some(granted) = granted else {
             let (client_id, subject) = (self.client.id(), Some(&subject));
-            host.observe(now, EventKind::AuthorizationDenied { client_id, subject });
-            return self.answer(Outcome::Error(Refusal::NothingApproved.into()));
+            server.observe(now, EventKind::AuthorizationDenied { client_id, subject });
+            return self.respond(Outcome::Error(Refusal::NothingApproved.into()));
         };
         let mut approved = OpenGrant::new(granted).subject(subject);
         approved.host_data = host_data;
         let outcome = match self.response_type {
             ResponseType::Code => {
-                let issued = issue_code(host, &self.client, approved, self.binding(challenge), now).await;
+                let binding = self.binding(challenge);
+                let issued = open_grant_with_code(server, &self.client, approved, binding, now).await;
                 issued.map(|(code, grant)| (Outcome::Code(code), grant))
             }
             ResponseType::Token => {
-                let issued = issue_token(host, &self.client, approved, now).await;
-                issued.map(|issued| {
-                    let grant = Arc::clone(&issued.grant);
-                    (Outcome::Token(Box::new(issued)), grant)
-                })
+                // It can't be refreshed (RFC 6749 §4.2.2): the order of an approval is not refreshable.
+                let grant_type = GrantType::built_in(GrantType::IMPLICIT);
+                let issued = open_grant(server, &self.client, &grant_type, approved, now).await;
+                issued.map(|issued| (Outcome::Token(Box::new(issued.response)), issued.grant))
             }
         };
         match outcome {
             Ok((outcome, grant)) => {
-                host.observe(now, EventKind::AuthorizationApproved { grant: &grant });
-                self.answer(outcome)
+                server.observe(now, EventKind::AuthorizationApproved { grant: &grant });
+                self.respond(outcome)
             }
             Err(error) => self.failed(error, now),
         }
@@ -205,27 +204,27 @@ impl PendingAuthorization {
 
     /// The user said no.
     pub fn deny(self) -> AuthorizationResponse {
-        let host = &self.endpoint.host;
+        let server = &self.endpoint.server;
         within_span("authorize", || {
-            host.observe(host.now(), EventKind::AuthorizationDenied { client_id: self.client.id(), subject: None });
+            server.observe(server.now(), EventKind::AuthorizationDenied { client_id: self.client.id(), subject: None });
         });
-        self.answer(Outcome::Error(Refusal::DeniedByUser.into()))
+        self.respond(Outcome::Error(Refusal::DeniedByUser.into()))
     }
 
     /// The host can't find out what the user wants: tells the client, which would learn nothing from an error page
     /// (RFC 6749 §4.1.2.1, `server_error` and `temporarily_unavailable`). The user has done nothing yet, so
     /// [`Policy::error_redirects`](crate::Policy::error_redirects) applies.
     pub fn fail(self, error: impl Into<Error>) -> AuthorizationResponse {
-        let ask_first = self.endpoint.asks_first(&self.client);
-        let now = self.endpoint.host.now();
+        let ask_first = self.endpoint.asks_before_redirecting(&self.client);
+        let now = self.endpoint.server.now();
         within_span("authorize", || AuthorizationResponse { ask_first, ..self.failed(error.into(), now) })
     }
 
     fn failed(self, error: Error, now: OffsetDateTime) -> AuthorizationResponse {
-        let host = &self.endpoint.host;
+        let server = &self.endpoint.server;
         let client_id = Some(self.client.id());
-        host.observe(now, EventKind::AuthorizationRefused { client_id, error: &error });
-        self.answer(Outcome::Error(error))
+        server.observe(now, EventKind::AuthorizationRefused { client_id, error: &error });
+        self.respond(Outcome::Error(error))
     }
 
     /// What the code will have to be redeemed with.
@@ -234,7 +233,7 @@ impl PendingAuthorization {
         CodeBinding::new(target.text(), target.was_sent(), challenge)
     }
 
-    fn answer(self, outcome: Outcome) -> AuthorizationResponse {
+    fn respond(self, outcome: Outcome) -> AuthorizationResponse {
         AuthorizationResponse { endpoint: self.endpoint, route: self.route, outcome, ask_first: false }
     }
 }

@@ -8,10 +8,10 @@ use url::form_urlencoded::byte_serialize;
 use super::AuthorizationEndpoint;
 use super::redirect::RedirectTarget;
 use crate::error::{Error, Refusal};
-use crate::host::Issuer;
 use crate::http::Response;
-use crate::issue::Issued;
+use crate::issue::TokenResponse;
 use crate::secret::{AccessToken, AuthorizationCode};
+use crate::server_context::Issuer;
 
 /// In which part of the redirect URI the answer stands (OAuth 2.0 Multiple Response Type Encoding Practices §2.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,7 +49,7 @@ pub struct AuthorizationResponse {
 #[derive(Debug)]
 pub(super) enum Outcome {
     Code(AuthorizationCode),
-    Token(Box<Issued>),
+    Token(Box<TokenResponse>),
     Error(Error),
 }
 
@@ -67,7 +67,7 @@ impl AuthorizationResponse {
     #[must_use]
     pub const fn access_token(&self) -> Option<&AccessToken> {
         match &self.outcome {
-            Outcome::Token(issued) => Some(&issued.access_token),
+            Outcome::Token(tokens) => Some(&tokens.access_token),
             _ => None,
         }
     }
@@ -98,12 +98,12 @@ impl AuthorizationResponse {
         let Self { endpoint, route, outcome, ask_first } = self;
         let out_of_band = route.target.is_out_of_band();
         match &outcome {
-            Outcome::Error(error) => endpoint.tell(&route, error, ask_first),
+            Outcome::Error(error) => endpoint.respond_with_error(&route, error, ask_first),
             Outcome::Code(code) if out_of_band => endpoint.pages.show_code(code.expose()),
             // Refused when the request was checked; a token is never put on a page.
             Outcome::Token(_) if out_of_band => endpoint.pages.show_error(&Refusal::OutOfBandToken.into()),
-            Outcome::Code(code) => Response::see_other(code_location(&route, code, &endpoint.host.issuer)),
-            Outcome::Token(tokens) => Response::see_other(token_location(&route, tokens, &endpoint.host.issuer)),
+            Outcome::Code(code) => Response::see_other(code_location(&route, code, &endpoint.server.issuer)),
+            Outcome::Token(tokens) => Response::see_other(token_location(&route, tokens, &endpoint.server.issuer)),
         }
     }
 }
@@ -117,34 +117,34 @@ impl From<AuthorizationResponse> for Response {
 /// The redirect URI with a code in it (RFC 6749 §4.1.2).
 fn code_location(route: &Route, code: &AuthorizationCode, issuer: &Issuer) -> String {
     // A code that was issued is base64url, which needs no encoding.
-    Answer::begin(route).plain("code", code.expose()).end(route, issuer)
+    RedirectBuilder::begin(route).push_unencoded("code", code.expose()).end(route, issuer)
 }
 
 /// The redirect URI with an access token in it (RFC 6749 §4.2.2).
-fn token_location(route: &Route, tokens: &Issued, issuer: &Issuer) -> String {
-    Answer::begin(route)
-        .plain("access_token", tokens.access_token.expose())
-        .add("token_type", &tokens.token_type)
-        .add("expires_in", &tokens.expires_in.whole_seconds().to_string())
-        .add("scope", tokens.scope.as_str())
+fn token_location(route: &Route, tokens: &TokenResponse, issuer: &Issuer) -> String {
+    RedirectBuilder::begin(route)
+        .push_unencoded("access_token", tokens.access_token.expose())
+        .push("token_type", &tokens.token_type)
+        .push("expires_in", &tokens.expires_in.whole_seconds().to_string())
+        .push("scope", tokens.scope.as_str())
         .end(route, issuer)
 }
 
 /// The redirect URI with an error in it (RFC 6749 §4.1.2.1).
 pub(super) fn error_location(route: &Route, error: &Error, issuer: &Issuer) -> String {
     // The code of an extension may have any character that RFC 6749 §4.1.2.1 allows.
-    let answer = Answer::begin(route).add("error", error.code().as_str());
-    answer.add("error_description", &error.description()).end(route, issuer)
+    let answer = RedirectBuilder::begin(route).push("error", error.code().as_str());
+    answer.push("error_description", &error.description()).end(route, issuer)
 }
 
 /// The redirect URI with parameters in it. A query that the URI has is kept (RFC 6749 §3.1.2).
-struct Answer {
+struct RedirectBuilder {
     location: String,
     /// What stands before the next parameter.
     separator: &'static str,
 }
 
-impl Answer {
+impl RedirectBuilder {
     fn begin(route: &Route) -> Self {
         let uri = route.target.uri();
         let separator = match (route.mode, uri.split_once('?')) {
@@ -159,15 +159,15 @@ impl Answer {
         Self { location, separator }
     }
 
-    fn add(self, name: &str, value: &str) -> Self {
-        byte_serialize(value.as_bytes()).fold(self.plain(name, ""), |mut answer, part| {
+    fn push(self, name: &str, value: &str) -> Self {
+        byte_serialize(value.as_bytes()).fold(self.push_unencoded(name, ""), |mut answer, part| {
             answer.location.push_str(part);
             answer
         })
     }
 
     /// A value that needs no encoding.
-    fn plain(mut self, name: &str, value: &str) -> Self {
+    fn push_unencoded(mut self, name: &str, value: &str) -> Self {
         for part in [self.separator, name, "=", value] {
             self.location.push_str(part);
         }
@@ -177,9 +177,9 @@ impl Answer {
 
     fn end(self, route: &Route, issuer: &Issuer) -> String {
         let answer = match &route.state {
-            Some(state) => self.add("state", state),
+            Some(state) => self.push("state", state),
             None => self,
         };
-        answer.plain("iss", issuer.encoded()).location
+        answer.push_unencoded("iss", issuer.encoded()).location
     }
 }

@@ -1,24 +1,17 @@
 //! Client authentication (RFC 6749 §2.3), the same at every endpoint.
 
-use std::borrow::Cow;
 use std::ops::Deref;
 use std::sync::Arc;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use time::OffsetDateTime;
 
 use super::request::ClientRequest;
 use super::{AuthenticationMethod, Client};
 use crate::authenticator::{ClientAttempt, Verdict};
-use crate::bytes::are_printable;
 use crate::error::{Error, Refusal};
-use crate::host::Host;
-use crate::http::Request;
-use crate::params::decode_component;
-use crate::record::is_client_id;
+use crate::record::{is_client_id, is_printable};
 use crate::secret::ClientSecret;
-use crate::wipe::Wiped;
+use crate::server_context::ServerContext;
 
 /// A client that has proven who it is, or a public one that need not. Made by client authentication alone, so that what
 /// demands one can't be reached without.
@@ -41,59 +34,9 @@ pub(crate) const PARAMETERS_ABOUT_A_TOKEN: [&str; 6] = {
     ["token", "token_type_hint", id, secret, assertion, assertion_type]
 };
 
-/// The user-id and password of a `Basic` header, decoded; or what an in-process caller has in place of one.
-#[derive(Debug)]
-pub(crate) struct Basic<'a> {
-    pub(crate) id: Cow<'a, str>,
-    pub(crate) secret: PresentedSecret<'a>,
-}
-
-/// A client secret, the caller's own or one that was decoded for this request.
-#[derive(Debug)]
-pub(crate) enum PresentedSecret<'a> {
-    Borrowed(&'a ClientSecret),
-    Decoded(ClientSecret),
-}
-
-impl Deref for PresentedSecret<'_> {
-    type Target = ClientSecret;
-    fn deref(&self) -> &ClientSecret {
-        match self {
-            Self::Borrowed(secret) => secret,
-            Self::Decoded(secret) => secret,
-        }
-    }
-}
-
-impl Basic<'_> {
-    /// Reads the `Authorization` header (RFC 6749 §2.3.1: both halves are form-encoded before they are put together).
-    pub(crate) fn read(request: &Request) -> Result<Option<Self>, Refusal> {
-        let mut headers = request.header_values("authorization");
-        let header = match (headers.next(), headers.next()) {
-            (None, _) => return Ok(None),
-            (Some(header), None) => header,
-            (Some(_), Some(_)) => return Err(Refusal::MalformedAuthorization),
-        };
-        let mut words = header.splitn(2, |byte| *byte == b' ');
-        let (scheme, encoded) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
-        if !scheme.eq_ignore_ascii_case(b"basic") {
-            return Err(Refusal::AuthenticationMethodNotAllowed);
-        }
-        Self::decode(encoded.trim_ascii()).map(Some).ok_or(Refusal::MalformedAuthorization)
-    }
-
-    fn decode(encoded: &[u8]) -> Option<Self> {
-        let decoded = Wiped::new(STANDARD.decode(encoded).ok()?);
-        let colon = decoded.iter().position(|byte| *byte == b':')?;
-        let id = decode_component(&decoded[..colon])?.into_owned().into();
-        let secret = ClientSecret::new(decode_component(&decoded[colon + 1..])?);
-        Some(Self { id, secret: PresentedSecret::Decoded(secret) })
-    }
-}
-
 /// Authenticates the client of a request from its `Authorization` header and its body.
 pub(crate) async fn authenticate<E>(
-    host: &Host,
+    server: &ServerContext,
     request: &ClientRequest<'_, E>,
     now: OffsetDateTime,
 ) -> Result<AuthenticatedClient, Error> {
@@ -116,7 +59,7 @@ pub(crate) async fn authenticate<E>(
         (None, Some(id)) => id,
         (None, None) => return Err(Refusal::MissingClientAuthentication.into()),
     };
-    let client = if is_client_id(id) { host.clients.client(id).await? } else { None };
+    let client = if is_client_id(id) { server.clients.client(id).await? } else { None };
 
     let (secret, method) = match (basic, &body_secret) {
         (Some(basic), _) => (&*basic.secret, AuthenticationMethod::ClientSecretBasic),
@@ -124,7 +67,7 @@ pub(crate) async fn authenticate<E>(
         (None, None) => return without_secret(client),
     };
     let attempt = ClientAttempt { client_id: id, client: client.as_deref(), secret, method, peer, now };
-    with_secret(host, &attempt).await?;
+    with_secret(server, &attempt).await?;
     client.map(AuthenticatedClient).ok_or_else(|| Refusal::UnknownClient.into())
 }
 
@@ -140,24 +83,19 @@ fn without_secret(client: Option<Arc<Client>>) -> Result<AuthenticatedClient, Er
 }
 
 /// A secret that was presented must be right, even from a client that needs none (RFC 6749 §3.2.1).
-async fn with_secret(host: &Host, attempt: &ClientAttempt<'_>) -> Result<(), Error> {
+async fn with_secret(server: &ServerContext, attempt: &ClientAttempt<'_>) -> Result<(), Error> {
     if attempt.client.is_some_and(|client| !client.allows_authentication_method(attempt.method)) {
         return Err(Refusal::AuthenticationMethodNotAllowed.into());
     }
     let secret = attempt.secret.expose();
     // The identifier of a client that was found is one.
     let is_id = attempt.client.is_some() || is_client_id(attempt.client_id);
-    if secret.is_empty() || !is_id || !are_printable(secret.as_bytes()) {
+    if secret.is_empty() || !is_id || !is_printable(secret) {
         return Err(Refusal::ClientAuthenticationFailed.into());
     }
     let has_live_credential =
         |client: &Client| client.credentials().iter().any(|credential| credential.is_live(attempt.now));
-    let verdict = match &host.authenticator {
-        Some(authenticator) => authenticator.client(attempt).await?,
-        None if attempt.matches_a_digest() => Verdict::Accepted(()),
-        None => Verdict::Rejected,
-    };
-    match (verdict, attempt.client) {
+    match (server.authenticator.client(attempt).await?, attempt.client) {
         (Verdict::Throttled { retry_after }, _) => Err(Error::Throttled { retry_after }),
         (_, None) => Err(Refusal::UnknownClient.into()),
         (Verdict::Accepted(()), Some(client)) if has_live_credential(client) => Ok(()),

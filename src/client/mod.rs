@@ -8,6 +8,7 @@ pub(crate) mod auth;
 mod builder;
 mod credential;
 mod parts;
+mod presented;
 pub(crate) mod redirect_uri;
 pub(crate) mod request;
 

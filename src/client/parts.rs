@@ -11,6 +11,7 @@ use super::{
 };
 use crate::record::{ClientId, GrantType};
 use crate::scope::Scope;
+use crate::web_url::WebUrl;
 
 /// The members of a [`Client`], open for reading and writing; [`Client::from_parts`] checks them.
 ///
@@ -260,16 +261,10 @@ impl ClientParts {
     }
 }
 
-/// An absolute URL that is shown as it is, and that a browser follows to where it seems to lead. The URL parser drops white space
-/// and forgives missing slashes; but with those missing (`https:logout`), a link leads to a page of the server that shows it.
+/// An absolute URL that is shown as it is, and that a browser follows to where it seems to lead. (`https:logout` would lead to a
+/// page of the server that shows it.)
 fn is_website(text: &str) -> bool {
-    let is_url = |url: url::Url| {
-        let has_slashes = text.get(url.scheme().len()..).is_some_and(|rest| rest.starts_with("://"));
-        has_slashes && matches!(url.scheme(), "http" | "https") && url.username().is_empty() && url.password().is_none()
-    };
-    text.len() <= 2048
-        && !text.chars().any(|c| c.is_whitespace() || is_deceptive(c))
-        && url::Url::parse(text).is_ok_and(is_url)
+    text.len() <= 2048 && !text.chars().any(|c| c.is_whitespace() || is_deceptive(c)) && WebUrl::parse(text).is_ok()
 }
 
 /// Characters that are not seen, or that turn the direction of text: with them a name could be blank, look like another

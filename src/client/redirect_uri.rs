@@ -6,6 +6,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+use crate::web_url::{WebUrl, WebUrlError};
+
 /// A redirect URI that is fit to be registered.
 ///
 /// Four classes exist: `https`, `http` on the loopback interface, private-use schemes of native apps, and the
@@ -146,25 +148,25 @@ fn classify(text: &str) -> Result<RedirectUriClass, RedirectUriError> {
     }
     match scheme {
         "https" | "http" => {
-            let authority = rest.strip_prefix("//").ok_or(RedirectUriError::NotAbsolute)?;
-            let authority = authority.split(['/', '?']).next().unwrap_or(authority);
-            if authority.contains('@') {
-                return Err(RedirectUriError::UserInfo);
-            }
-            if authority.is_empty() || authority.contains('*') {
-                return Err(RedirectUriError::Host);
-            }
+            let url = WebUrl::of(text, url).map_err(|error| match error {
+                WebUrlError::NotAbsolute => RedirectUriError::NotAbsolute,
+                WebUrlError::UserInfo => RedirectUriError::UserInfo,
+                WebUrlError::NoHost => RedirectUriError::Host,
+            })?;
+            let (authority, host) = (url.authority(), url.host());
             // Written otherwise (`%2e`, `0x7f.1`), a host would not be recognised by the user who is shown it.
-            let host = url.host_str().unwrap_or_default();
-            let with_port = url.port_or_known_default().map(|port| format!("{host}:{port}"));
-            if authority != host && Some(authority) != with_port.as_deref() {
+            let with_port = url.port().map(|port| format!("{host}:{port}"));
+            if authority.contains('*') || authority != host && Some(authority) != with_port.as_deref() {
                 return Err(RedirectUriError::Host);
             }
-            match (scheme, loopback_host(text)) {
-                ("https", _) => Ok(RedirectUriClass::Https),
-                (_, Some("http://localhost")) => Ok(RedirectUriClass::Localhost),
-                (_, Some(_)) => Ok(RedirectUriClass::Loopback),
-                _ => Err(RedirectUriError::PlainHttp),
+            if url.is_https() {
+                Ok(RedirectUriClass::Https)
+            } else if url.is_loopback_address() {
+                Ok(RedirectUriClass::Loopback)
+            } else if url.is_localhost() {
+                Ok(RedirectUriClass::Localhost)
+            } else {
+                Err(RedirectUriError::PlainHttp)
             }
         }
         _ if scheme.contains('.') && rest.starts_with('/') && !rest.starts_with("//") => {
@@ -208,11 +210,6 @@ fn has_broken_escape(text: &str) -> bool {
     let is_escaped =
         |rest: &str| matches!(rest.as_bytes(), [a, b, ..] if a.is_ascii_hexdigit() && b.is_ascii_hexdigit());
     text.split('%').skip(1).any(|rest| !is_escaped(rest))
-}
-
-/// Scheme and host of a loopback URI, if it is one.
-fn loopback_host(uri: &str) -> Option<&'static str> {
-    split_port(uri).map(|(host, _)| host)
 }
 
 /// A loopback URI as its scheme and host, and all that follows the port.

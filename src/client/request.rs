@@ -5,7 +5,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::net::IpAddr;
 
-use super::auth::{Basic, PresentedSecret};
+use super::presented::{PresentedCredentials, PresentedSecret};
 use crate::error::Refusal;
 use crate::http::Request;
 use crate::params::Params;
@@ -17,7 +17,7 @@ use crate::secret::ClientSecret;
 #[must_use = "a request does nothing until it is given to a server"]
 pub struct ClientRequest<'a, E> {
     /// What the `Authorization` header says; one that can't be read counts when the client is authenticated.
-    pub(crate) basic: Result<Option<Basic<'a>>, Refusal>,
+    pub(crate) basic: Result<Option<PresentedCredentials<'a>>, Refusal>,
     pub(crate) params: Params<'a>,
     /// The first parameter that stood in the URL's query.
     pub(crate) from_query: Option<&'static str>,
@@ -55,7 +55,7 @@ impl<'a, E> ClientRequest<'a, E> {
 
     /// Authenticates the client as a Basic header does.
     pub fn client_secret_basic(mut self, id: impl Into<Cow<'a, str>>, secret: &'a ClientSecret) -> Self {
-        self.basic = Ok(Some(Basic { id: id.into(), secret: PresentedSecret::Borrowed(secret) }));
+        self.basic = Ok(Some(PresentedCredentials { id: id.into(), secret: PresentedSecret::Borrowed(secret) }));
         self
     }
 
@@ -105,7 +105,13 @@ impl<'a, E> ClientRequest<'a, E> {
         } else if from_query.is_none() || !request.body().is_empty() {
             return Err(Refusal::NotAForm);
         }
-        Ok(Self { basic: Basic::read(request), params, from_query, peer: request.peer(), endpoint: PhantomData })
+        Ok(Self {
+            basic: PresentedCredentials::read(request),
+            params,
+            from_query,
+            peer: request.peer(),
+            endpoint: PhantomData,
+        })
     }
 }
 

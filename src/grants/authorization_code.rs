@@ -1,30 +1,12 @@
 //! The authorization code grant (RFC 6749 §4.1) with PKCE (RFC 7636).
 
-use std::sync::Arc;
-
 use async_trait::async_trait;
-use time::OffsetDateTime;
 
-use super::{Decision, ExchangeToken, GrantContext, GrantHandler, OpenGrant, Presented, Replayed};
-use crate::client::Client;
+use super::{Decision, ExchangeToken, GrantContext, GrantHandler, Presented, Replayed};
 use crate::error::{Error, Refusal};
-use crate::host::Host;
-use crate::issue;
-use crate::lookup::lookup_code;
 use crate::pkce::{CodeChallenge, is_code_verifier};
-use crate::record::{CodeBinding, Grant, GrantType};
+use crate::record::{CodeBinding, GrantType};
 use crate::secret::{AuthorizationCode, kind};
-
-/// Issues the code of a redirect (RFC 6749 §4.1.2), bound to what it must be redeemed with.
-pub(crate) async fn issue_code(
-    host: &Host,
-    client: &Client,
-    approved: OpenGrant,
-    binding: CodeBinding,
-    now: OffsetDateTime,
-) -> Result<(AuthorizationCode, Arc<Grant>), Error> {
-    issue::open_grant_with_code(host, client, &GRANT_TYPE, approved, binding, now).await
-}
 
 /// Redeems codes (RFC 6749 §4.1.3).
 pub(crate) struct AuthorizationCodeGrant;
@@ -42,19 +24,14 @@ impl GrantHandler for AuthorizationCodeGrant {
     }
 
     async fn decide(&self, context: &GrantContext<'_>) -> Result<Decision, Error> {
-        decide(context).await
+        let code = AuthorizationCode::new(context.params.require("code")?);
+        let proof = Proof {
+            redirect_uri: context.params.get("redirect_uri")?,
+            code_verifier: context.params.get("code_verifier")?,
+        };
+        let presented = context.find(code).await?;
+        Ok(redeem(presented, &proof, context)?)
     }
-}
-
-/// The decision itself, which a caller that knows the handler can wait for without a box.
-pub(crate) async fn decide(context: &GrantContext<'_>) -> Result<Decision, Error> {
-    let code = context.params.require("code")?;
-    let proof = Proof {
-        redirect_uri: context.params.get("redirect_uri")?,
-        code_verifier: context.params.get("code_verifier")?,
-    };
-    let presented = lookup_code(context.host, code).await?.ok_or(Refusal::UnknownToken)?;
-    Ok(redeem(presented, &proof, context)?)
 }
 
 /// What a client shows besides the code.

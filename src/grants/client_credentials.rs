@@ -22,15 +22,10 @@ impl GrantHandler for ClientCredentialsGrant {
     }
 
     async fn decide(&self, context: &GrantContext<'_>) -> Result<Decision, Error> {
-        decide(context)
+        // No public client can be registered for this grant; if one were, it would have proven nothing.
+        if !context.client.is_confidential() {
+            return Err(Refusal::GrantTypeNotAllowed.into());
+        }
+        Ok(Decision::Open(OpenGrant::new(context.scope()?)))
     }
-}
-
-/// The decision itself, which waits for nothing.
-pub(crate) fn decide(context: &GrantContext<'_>) -> Result<Decision, Error> {
-    // No public client can be registered for this grant; were one to appear, it would have proven nothing.
-    if !context.client.is_confidential() {
-        return Err(Refusal::GrantTypeNotAllowed.into());
-    }
-    Ok(Decision::Open(OpenGrant::new(context.scope()?)))
 }

@@ -3,12 +3,10 @@
 //! The built-in ones and those a host adds (RFC 6749 §4.5) implement the same trait and get the same [`GrantContext`].
 //! A handler decides; it neither mints tokens nor writes to the storage.
 
-pub(crate) mod authorization_code;
-pub(crate) mod client_credentials;
-mod implicit;
-mod orders;
+mod authorization_code;
+mod client_credentials;
 mod password;
-pub(crate) mod refresh_token;
+mod refresh_token;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -16,17 +14,14 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use time::OffsetDateTime;
 
-pub(crate) use self::authorization_code::{AuthorizationCodeGrant, issue_code};
+pub(crate) use self::authorization_code::AuthorizationCodeGrant;
 pub(crate) use self::client_credentials::ClientCredentialsGrant;
-pub(crate) use self::implicit::issue_token;
-pub(crate) use self::orders::Names;
-pub use self::orders::{ExchangeToken, OpenGrant, RepeatRefresh, ResponseMembers};
 pub(crate) use self::password::PasswordGrant;
 pub(crate) use self::refresh_token::RefreshTokenGrant;
 use crate::authenticator::Authenticator;
 use crate::client::auth::AuthenticatedClient;
 use crate::error::{Error, Refusal};
-use crate::host::Host;
+pub use crate::issue::{ExchangeToken, OpenGrant, RepeatRefresh, ResponseMembers};
 use crate::lookup::lookup;
 pub use crate::lookup::{Owned, Presented};
 use crate::params::Params;
@@ -34,6 +29,7 @@ use crate::policy::Policy;
 use crate::record::{Grant, GrantType};
 use crate::scope::Scope;
 use crate::secret::{Secret, Token};
+use crate::server_context::ServerContext;
 
 /// Handles one grant type at the token endpoint.
 ///
@@ -97,7 +93,7 @@ impl Replayed {
 /// What a [`GrantHandler`] decides upon.
 #[derive(Debug)]
 pub struct GrantContext<'a> {
-    pub(crate) host: &'a Host,
+    pub(crate) server: &'a ServerContext,
     pub(crate) client: &'a AuthenticatedClient,
     pub(crate) params: &'a Params<'a>,
     pub(crate) now: OffsetDateTime,
@@ -132,13 +128,13 @@ impl GrantContext<'_> {
     /// The server's policy.
     #[must_use]
     pub const fn policy(&self) -> &Policy {
-        &self.host.policy
+        &self.server.policy
     }
 
     /// The host's authenticator.
     #[must_use]
     pub fn authenticator(&self) -> &dyn Authenticator {
-        self.host.authenticator()
+        &*self.server.authenticator
     }
 
     /// The scope that the client may have of what it asked for, or its default (RFC 6749 §3.3).
@@ -146,7 +142,7 @@ impl GrantContext<'_> {
     /// # Errors
     /// It is malformed, unknown, not the client's to ask for, or missing without a default.
     pub fn scope(&self) -> Result<Scope, Refusal> {
-        self.host.scope_for(self.client, self.params.get("scope")?)
+        self.server.scope_for(self.client, self.params.get("scope")?)
     }
 
     /// Finds a token. It may be spent, expired or revoked, and another client's.
@@ -154,6 +150,6 @@ impl GrantContext<'_> {
     /// # Errors
     /// There is no such token of this kind, or the storage failed.
     pub async fn find<K: Token>(&self, token: Secret<K>) -> Result<Presented<K>, Error> {
-        Ok(lookup(self.host, token).await?.ok_or(Refusal::UnknownToken)?)
+        Ok(lookup(self.server, token).await?.ok_or(Refusal::UnknownToken)?)
     }
 }

@@ -26,17 +26,12 @@ impl GrantHandler for RefreshTokenGrant {
     }
 
     async fn decide(&self, context: &GrantContext<'_>) -> Result<Decision, Error> {
-        decide(context).await
+        let token = RefreshToken::new(context.params.require("refresh_token")?);
+        let requested = context.params.get("scope")?;
+        let presented = context.find(token).await?.must_belong_to(context.client)?;
+        let lifetimes = context.policy().lifetimes(context.client);
+        Ok(refresh(presented, requested, lifetimes, context.now)?)
     }
-}
-
-/// The decision itself, which a caller that knows the handler can wait for without a box.
-pub(crate) async fn decide(context: &GrantContext<'_>) -> Result<Decision, Error> {
-    let token = RefreshToken::new(context.params.require("refresh_token")?);
-    let requested = context.params.get("scope")?;
-    let presented = context.find(token).await?.must_belong_to(context.client)?;
-    let lifetimes = context.policy().lifetimes(context.client);
-    Ok(refresh(presented, requested, lifetimes, context.now)?)
 }
 
 /// The order matters: a token of a dead grant says nothing, a spent one is judged before its age, and only then does the

@@ -1,14 +1,14 @@
 //! Building a server. Settings that contradict each other fail here, never at a request.
 
 use std::fmt;
-use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
-use url::{Host as UrlHost, Url};
+use url::Url;
+use zeroize::Zeroizing;
 
 use super::{AuthorizationServer, Inner};
-use crate::authenticator::Authenticator;
+use crate::authenticator::{Authenticator, ClientSecrets};
 use crate::authorize::{AuthorizationEndpoint, DefaultPages, Pages};
 use crate::client::Client;
 use crate::client::auth::PARAMETERS_ABOUT_A_TOKEN;
@@ -16,18 +16,17 @@ use crate::env::{Clock, Entropy, SystemClock, SystemEntropy};
 use crate::error::EntropyError;
 use crate::event::{NoObserver, Observer};
 use crate::grants::GrantHandler;
-use crate::host::{Host, HostRefs, Issuer};
-use crate::introspect::{IntrospectionEndpoint, Members};
+use crate::introspect::{IntrospectionEndpoint, IntrospectionHook};
 use crate::mac::Key;
 use crate::metadata::{EndpointUrls, Metadata};
 use crate::policy::{Policy, PolicyError, RefreshTokens};
 use crate::protected_resource::ProtectedResource;
 use crate::record::{Grant, GrantType, StoredToken};
 use crate::scope::{Catalogue, Scope};
-use crate::spread::Spread;
+use crate::server_context::{Issuer, ServerContext};
 use crate::storage::{ClientStore, Storage};
 use crate::token::TokenEndpoint;
-use crate::wipe::Wiped;
+use crate::web_url::WebUrl;
 
 /// A server that so far has a name. The one thing without a default is where it keeps its records.
 #[derive(Debug)]
@@ -71,7 +70,7 @@ pub struct Builder {
     extensions: Vec<Box<dyn GrantHandler>>,
     urls: EndpointUrls,
     metadata: Map<String, Value>,
-    introspection: Option<Box<Members>>,
+    introspection: Option<Box<IntrospectionHook>>,
     resource: Option<ProtectedResource>,
 }
 
@@ -208,7 +207,7 @@ impl Builder {
     /// The secret under which consent forms are sealed. Default: a random one, so that a form is good only at the process
     /// that made it. Give the same 32 random bytes to all nodes of a server that has several, and to no other server.
     pub fn form_key(mut self, key: [u8; 32]) -> Self {
-        self.form_key = Some(Key::new(Wiped::new(key)));
+        self.form_key = Some(Key::new(Zeroizing::new(key)));
         self
     }
 
@@ -289,14 +288,14 @@ impl Builder {
         self.urls.iter().try_for_each(|url| check_endpoint(url))?;
         self.resource.iter().try_for_each(|resource| check_resource(resource, &scopes))?;
         // Drawn even if a key was given: a broken source of randomness is to be noticed now.
-        let mut random = Wiped::new([0; 32]);
+        let mut random = Zeroizing::new([0; 32]);
         self.entropy.fill(random.as_mut_slice())?;
 
-        let host = Arc::new(Host {
+        let server = Arc::new(ServerContext {
             issuer: Issuer::new(self.issuer),
             storage: self.storage,
             clients: self.clients,
-            authenticator: self.authenticator,
+            authenticator: self.authenticator.unwrap_or_else(|| Arc::new(ClientSecrets)),
             policy: self.policy,
             scopes,
             clock: self.clock,
@@ -305,17 +304,15 @@ impl Builder {
             resource: self.resource.as_ref().map(ProtectedResource::urls),
         });
         let form_key = self.form_key.unwrap_or_else(|| Key::new(random));
-        let authorization = AuthorizationEndpoint::new(Arc::clone(&host), self.pages, form_key);
-        let authorization = Spread::new(|| authorization.clone());
-        let token = TokenEndpoint::new(Arc::clone(&host), self.extensions);
+        let authorization = Arc::new(AuthorizationEndpoint::new(Arc::clone(&server), self.pages, form_key));
+        let token = TokenEndpoint::new(Arc::clone(&server), self.extensions);
         check_queries(&self.urls, &token)?;
-        let introspection = IntrospectionEndpoint::new(Arc::clone(&host), self.introspection);
-        let metadata = Metadata::new(&host, token.grant_types(), self.urls, self.metadata);
+        let introspection = IntrospectionEndpoint::new(Arc::clone(&server), self.introspection);
+        let metadata = Metadata::new(&server, token.grant_types(), self.urls, self.metadata);
         let metadata = metadata.map_err(BuildError::MetadataMember)?;
-        let resource = self.resource.map(|resource| resource.document(&host)).transpose();
+        let resource = self.resource.map(|resource| resource.document(&server)).transpose();
         let resource = resource.map_err(BuildError::MetadataMember)?;
-        let host_refs = HostRefs::new(&host);
-        let inner = Inner { host, host_refs, authorization, token, introspection, metadata, resource };
+        let inner = Inner { server, authorization, token, introspection, metadata, resource };
         Ok(AuthorizationServer { inner: Arc::new(inner) })
     }
 }
@@ -363,21 +360,10 @@ fn check_queries(urls: &EndpointUrls, token: &TokenEndpoint) -> Result<(), Build
 
 /// An `https` URL, or an `http` URL on the loopback interface, without fragment.
 fn is_served_securely(text: &str) -> bool {
-    let is_secure = |url: Url| {
-        let loopback = match url.host() {
-            Some(UrlHost::Domain(name)) => name == "localhost",
-            Some(UrlHost::Ipv4(address)) => address == Ipv4Addr::LOCALHOST,
-            Some(UrlHost::Ipv6(address)) => address == Ipv6Addr::LOCALHOST,
-            None => false,
-        };
-        url.scheme() == "https" || url.scheme() == "http" && loopback
-    };
-    // The URL parser forgives `https:host` and `https:///host`, which no client would compare as equal to anything.
-    let authority = text.split_once("://").and_then(|(_, rest)| rest.split(['/', '?']).next()).unwrap_or_default();
-    let has_host = !authority.is_empty() && !authority.contains('@');
     // It is written into headers and compared character by character, so nothing in it may need escaping.
     let plain = text.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\' | b'#' | b'<' | b'>'));
-    plain && has_host && Url::parse(text).is_ok_and(is_secure)
+    let is_secure = |url: WebUrl<'_>| url.is_https() || url.is_loopback_address() || url.is_localhost();
+    plain && WebUrl::parse(text).is_ok_and(is_secure)
 }
 
 fn catalogue(declared: &[(String, Arc<str>)], default: Option<&str>) -> Result<Catalogue, BuildError> {

@@ -11,7 +11,6 @@ use crate::authorize::{AuthorizationEndpoint, AuthorizationRequest, Authorize, C
 use crate::bearer::{self, Bearer, BearerError};
 use crate::error::Error;
 use crate::event::EventKind;
-use crate::host::{Host, HostRefs};
 use crate::http::{Request, Response};
 use crate::introspect::{Introspection, IntrospectionEndpoint, IntrospectionRequest};
 use crate::metadata::{Document, EndpointUrls, Metadata};
@@ -19,8 +18,8 @@ use crate::policy::Policy;
 use crate::record::Grant;
 use crate::revoke::{self, RevocationRequest};
 use crate::secret::AccessToken;
+use crate::server_context::ServerContext;
 use crate::span::{in_span, within_span};
-use crate::spread::Spread;
 use crate::storage::{GrantSelector, Page};
 use crate::token::{TokenEndpoint, TokenRequest, TokenResponse};
 
@@ -35,9 +34,8 @@ pub struct AuthorizationServer {
 
 #[derive(Debug)]
 struct Inner {
-    host: Arc<Host>,
-    host_refs: HostRefs,
-    authorization: Spread<AuthorizationEndpoint>,
+    server: Arc<ServerContext>,
+    authorization: Arc<AuthorizationEndpoint>,
     token: TokenEndpoint,
     introspection: IntrospectionEndpoint,
     metadata: Metadata,
@@ -53,12 +51,12 @@ impl AuthorizationServer {
 
     /// The authorization endpoint (RFC 6749 §3.1).
     pub async fn authorize(&self, request: &Request) -> Authorize {
-        in_span("authorize", self.inner.authorization.one().respond(request)).await
+        in_span("authorize", self.inner.authorization.respond(request)).await
     }
 
     /// The typed form of [`authorize`](Self::authorize).
     pub async fn authorization_request(&self, request: &AuthorizationRequest<'_>) -> Authorize {
-        in_span("authorize", self.inner.authorization.one().authorize(request)).await
+        in_span("authorize", self.inner.authorization.authorize(request)).await
     }
 
     /// Takes back the [`form_token`](PendingAuthorization::form_token) that a consent form submitted, together with the
@@ -68,7 +66,7 @@ impl AuthorizationServer {
     /// The answer to send instead: the token is not of this server and session, was changed, or has expired; or the
     /// request is no longer in order, because the client was changed.
     pub async fn resume(&self, form_token: &str, session: impl AsRef<[u8]>) -> Result<PendingAuthorization, Response> {
-        in_span("resume", self.inner.authorization.one().resume(form_token, session.as_ref())).await
+        in_span("resume", self.inner.authorization.resume(form_token, session.as_ref())).await
     }
 
     /// Reads a submitted consent form, see [`ConsentForm`] for its fields, and takes its form token back as
@@ -81,7 +79,7 @@ impl AuthorizationServer {
         request: &Request,
         session: impl AsRef<[u8]>,
     ) -> Result<(PendingAuthorization, ConsentForm), Response> {
-        in_span("resume", self.inner.authorization.one().resume_form(request, session.as_ref())).await
+        in_span("resume", self.inner.authorization.resume_form(request, session.as_ref())).await
     }
 
     /// The token endpoint (RFC 6749 §3.2).
@@ -99,7 +97,7 @@ impl AuthorizationServer {
 
     /// The revocation endpoint (RFC 7009).
     pub async fn revoke(&self, request: &Request) -> Response {
-        in_span("revoke", revoke::respond(&self.inner.host, request)).await
+        in_span("revoke", revoke::respond(&self.inner.server, request)).await
     }
 
     /// The typed form of [`revoke`](Self::revoke). An unknown token is revoked successfully.
@@ -108,7 +106,7 @@ impl AuthorizationServer {
     /// The client did not authenticate, or the token is another client's. Or the storage failed: then the token may be dead or
     /// alive, and the request is to be repeated.
     pub async fn revocation_request(&self, request: &RevocationRequest<'_>) -> Result<(), Error> {
-        in_span("revoke", revoke::revoke(&self.inner.host, request)).await
+        in_span("revoke", revoke::revoke(&self.inner.server, request)).await
     }
 
     /// The introspection endpoint (RFC 7662).
@@ -126,7 +124,7 @@ impl AuthorizationServer {
 
     /// The metadata document (RFC 8414), for a `GET` of [`metadata_path`](Self::metadata_path); 404 for any other path.
     pub fn metadata(&self, request: &Request) -> Response {
-        within_span("metadata", || self.inner.metadata.document().respond(&self.inner.host, request))
+        within_span("metadata", || self.inner.metadata.document().respond(&self.inner.server, request))
     }
 
     /// The path that the metadata is to be served at: the well-known one, followed by the issuer's own.
@@ -152,7 +150,7 @@ impl AuthorizationServer {
     /// was built without a [`ProtectedResource`](crate::ProtectedResource).
     pub fn resource_metadata(&self, request: &Request) -> Response {
         within_span("resource_metadata", || match &self.inner.resource {
-            Some(document) => document.respond(&self.inner.host, request),
+            Some(document) => document.respond(&self.inner.server, request),
             None => Response::new(404),
         })
     }
@@ -175,8 +173,8 @@ impl AuthorizationServer {
     /// # Errors
     /// The storage failed.
     pub async fn grants(&self, which: &GrantSelector, page: &Page) -> Result<Vec<Arc<Grant>>, Error> {
-        let host = &self.inner.host;
-        Ok(host.storage.grants(which, host.now(), page).await?)
+        let server = &self.inner.server;
+        Ok(server.storage.grants(which, server.now(), page).await?)
     }
 
     /// Revokes grants: when this returns, no token of them works. Returns how many were not revoked before.
@@ -187,14 +185,14 @@ impl AuthorizationServer {
     /// # Errors
     /// The storage failed; some of the grants may have been revoked.
     pub async fn revoke_grants(&self, which: &GrantSelector) -> Result<u64, Error> {
-        let host = &self.inner.host;
-        let now = host.now();
-        let result = host.storage.revoke_grants(which, now).await.map_err(Error::from);
+        let server = &self.inner.server;
+        let now = server.now();
+        let result = server.storage.revoke_grants(which, now).await.map_err(Error::from);
         let told = match &result {
             Ok(count) => EventKind::GrantsRevoked { which, count: *count },
             Err(error) => EventKind::GrantsRevocationFailed { which, error },
         };
-        host.observe(now, told);
+        server.observe(now, told);
         result
     }
 
@@ -204,8 +202,8 @@ impl AuthorizationServer {
     /// # Errors
     /// The storage failed; some rows may have been removed.
     pub async fn purge(&self, limit: usize) -> Result<usize, Error> {
-        let host = &self.inner.host;
-        Ok(host.storage.purge_expired(host.now(), limit).await?)
+        let server = &self.inner.server;
+        Ok(server.storage.purge_expired(server.now(), limit).await?)
     }
 
     /// Checks the access token of a request to the host's own API (RFC 6750).
@@ -213,7 +211,7 @@ impl AuthorizationServer {
     /// # Errors
     /// There is none, it is not live, or it could not be checked.
     pub async fn bearer(&self, request: &Request) -> Result<Bearer, BearerError> {
-        in_span("bearer", bearer::check_request(self.inner.host_refs.one(), request)).await
+        in_span("bearer", bearer::check_request(Arc::clone(&self.inner.server), request)).await
     }
 
     /// The typed form of [`bearer`](Self::bearer).
@@ -221,18 +219,18 @@ impl AuthorizationServer {
     /// # Errors
     /// The token is not live, or it could not be checked.
     pub async fn bearer_token(&self, token: &AccessToken) -> Result<Bearer, BearerError> {
-        in_span("bearer", bearer::check(self.inner.host_refs.one(), token.expose())).await
+        in_span("bearer", bearer::check(Arc::clone(&self.inner.server), token.expose())).await
     }
 
     /// The issuer identifier, as it was given.
     #[must_use]
     pub fn issuer(&self) -> &str {
-        &self.inner.host.issuer
+        &self.inner.server.issuer
     }
 
     /// The policy it was built with.
     #[must_use]
     pub fn policy(&self) -> &Policy {
-        &self.inner.host.policy
+        &self.inner.server.policy
     }
 }

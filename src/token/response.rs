@@ -1,35 +1,13 @@
 //! Token responses (RFC 6749 §5.1) and errors (§5.2) as JSON.
 
-use std::borrow::Cow;
-use std::fmt;
-
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 use time::Duration;
 
-use crate::error::{Error, ErrorCode};
-use crate::grants::Names;
+use crate::error::{Error, ErrorCode, Refusal};
 use crate::http::Response;
-use crate::issue::Issued;
-use crate::scope::Scope;
-use crate::secret::{AccessToken, RefreshToken};
-
-/// What a client gets.
-#[non_exhaustive]
-pub struct TokenResponse {
-    /// The access token.
-    pub access_token: AccessToken,
-    /// Its type; `Bearer` unless an extension grant says otherwise.
-    pub token_type: Cow<'static, str>,
-    /// How long it works, from now on.
-    pub expires_in: Duration,
-    /// The refresh token, if there is one.
-    pub refresh_token: Option<RefreshToken>,
-    /// What it allows; always said, even if it is what was asked for.
-    pub scope: Scope,
-    /// Members that an extension grant added.
-    pub extra: Map<String, Value>,
-}
+use crate::issue::TokenResponse;
+use crate::secret::RefreshToken;
 
 impl TokenResponse {
     /// The JSON document of RFC 6749 §5.1.
@@ -48,26 +26,6 @@ impl TokenResponse {
 
     pub(super) fn into_response(self) -> Response {
         Response::json(200, self.to_json())
-    }
-}
-
-impl fmt::Debug for TokenResponse {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TokenResponse")
-            .field("access_token", &self.access_token)
-            .field("token_type", &self.token_type)
-            .field("expires_in", &self.expires_in)
-            .field("refresh_token", &self.refresh_token)
-            .field("scope", &self.scope)
-            .field("extra", &Names(&self.extra))
-            .finish()
-    }
-}
-
-impl From<Issued> for TokenResponse {
-    fn from(issued: Issued) -> Self {
-        let Issued { access_token, token_type, expires_in, refresh_token, scope, extra, grant: _ } = issued;
-        Self { access_token, token_type, expires_in, refresh_token, scope, extra }
     }
 }
 
@@ -98,7 +56,7 @@ pub(crate) fn refuse(error: &Error, realm: &str) -> Response {
         // RFC 6749 §5.2, RFC 9110 §15.5.2: every 401 says how to do better.
         response = response.with_header("www-authenticate", format!("Basic realm=\"{realm}\", charset=\"UTF-8\""));
     }
-    if let Some(crate::error::Refusal::MethodNotAllowed(allow)) = error.refusal() {
+    if let Some(Refusal::MethodNotAllowed(allow)) = error.refusal() {
         response = response.with_header("allow", *allow);
     }
     if let Error::Throttled { retry_after } = error {

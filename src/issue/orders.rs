@@ -11,7 +11,7 @@ use crate::client::Client;
 use crate::lookup::Owned;
 use crate::record::{Grant, GrantDetails, GrantId, GrantType, Subject};
 use crate::scope::Scope;
-use crate::secret::{Plain, Secret, SingleUse, TokenHash, TokenKind, kind};
+use crate::secret::{Plain, SingleUse, TokenHash, TokenKind, kind};
 
 /// The order to open a new grant and issue its first tokens.
 #[must_use = "a decision does nothing until it is returned"]
@@ -109,13 +109,13 @@ impl ExchangeToken {
     /// policy rotates.
     ///
     /// Whether the token was spent before, is expired, or has lost its grant is for the handler to look at first, as
-    /// [`Presented`](super::Presented) shows it; a spent one is a [`Decision::Replayed`](super::Decision::Replayed).
+    /// [`Presented`](crate::grants::Presented) shows it; a spent one is a [`Decision::Replayed`](crate::grants::Decision::Replayed).
     pub fn new<K: SingleUse>(presented: Owned<K>, scope: Scope) -> Self {
         let (secret, token, grant) = presented.into_inner().into_parts();
         Self {
             presented: token.hash,
             kind: token.kind,
-            plain: secret.map(Secret::into_plain).unwrap_or_default(),
+            plain: secret.into_plain(),
             grant,
             scope,
             members: ResponseMembers::default(),

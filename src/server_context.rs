@@ -5,24 +5,22 @@ use std::sync::Arc;
 
 use time::OffsetDateTime;
 use url::form_urlencoded::byte_serialize;
+use zeroize::Zeroizing;
 
-use crate::authenticator::{Authenticator, ClientSecrets};
+use crate::authenticator::Authenticator;
 use crate::client::Client;
 use crate::env::{Clock, Entropy, in_microseconds};
 use crate::error::{EntropyError, Refusal};
 use crate::event::{Event, EventKind, Observer};
 use crate::policy::Policy;
 use crate::scope::{Catalogue, Scope};
-use crate::spread::Spread;
 use crate::storage::{ClientStore, Storage};
-use crate::wipe::Wiped;
 
-pub(crate) struct Host {
+pub(crate) struct ServerContext {
     pub(crate) issuer: Issuer,
     pub(crate) storage: Arc<dyn Storage>,
     pub(crate) clients: Arc<dyn ClientStore>,
-    /// Without one, client secrets are compared by digest, which waits for nothing.
-    pub(crate) authenticator: Option<Arc<dyn Authenticator>>,
+    pub(crate) authenticator: Arc<dyn Authenticator>,
     pub(crate) policy: Policy,
     pub(crate) scopes: Catalogue,
     pub(crate) clock: Arc<dyn Clock>,
@@ -66,51 +64,17 @@ impl Deref for Issuer {
     }
 }
 
-/// A reference to the host, for what a host's own handler may hold on to.
-#[derive(Debug, Clone)]
-pub(crate) struct HostRef(Arc<Place>);
-
-/// Alone in its cache lines.
-#[derive(Debug)]
-#[repr(align(128))]
-struct Place(Arc<Host>);
-
-impl Deref for HostRef {
-    type Target = Host;
-    fn deref(&self) -> &Host {
-        &self.0.0
-    }
-}
-
-/// The references that [`HostRef`]s are taken from.
-#[derive(Debug)]
-pub(crate) struct HostRefs(Spread<Place>);
-
-impl HostRefs {
-    pub(crate) fn new(host: &Arc<Host>) -> Self {
-        Self(Spread::new(|| Place(Arc::clone(host))))
-    }
-
-    pub(crate) fn one(&self) -> HostRef {
-        HostRef(Arc::clone(self.0.one()))
-    }
-}
-
-impl Host {
+impl ServerContext {
     /// The time, to be read once a request.
     pub(crate) fn now(&self) -> OffsetDateTime {
         in_microseconds(self.clock.now())
     }
 
     /// Fresh random bytes.
-    pub(crate) fn random<const N: usize>(&self) -> Result<Wiped<[u8; N]>, EntropyError> {
-        let mut bytes = Wiped::new([0; N]);
+    pub(crate) fn random<const N: usize>(&self) -> Result<Zeroizing<[u8; N]>, EntropyError> {
+        let mut bytes = Zeroizing::new([0; N]);
         self.entropy.fill(bytes.as_mut_slice())?;
         Ok(bytes)
-    }
-
-    pub(crate) fn authenticator(&self) -> &dyn Authenticator {
-        self.authenticator.as_deref().unwrap_or(&ClientSecrets)
     }
 
     pub(crate) fn observe(&self, at: OffsetDateTime, kind: EventKind<'_>) {
@@ -145,8 +109,11 @@ impl Host {
     }
 }
 
-impl std::fmt::Debug for Host {
+impl std::fmt::Debug for ServerContext {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Host").field("issuer", &&*self.issuer).field("policy", &self.policy).finish_non_exhaustive()
+        f.debug_struct("ServerContext")
+            .field("issuer", &&*self.issuer)
+            .field("policy", &self.policy)
+            .finish_non_exhaustive()
     }
 }

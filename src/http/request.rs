@@ -1,0 +1,206 @@
+//! HTTP requests as plain data.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use zeroize::Zeroizing;
+
+/// An HTTP request as the host received it.
+///
+/// `Debug` shows the method, the path and the names of the headers; everything that could hold a secret (query, header
+/// values, body) is left out.
+#[non_exhaustive]
+pub struct Request {
+    method: Box<str>,
+    target: Zeroizing<String>,
+    /// Names as the host gave them, with their values.
+    headers: Vec<(Box<str>, Zeroizing<Vec<u8>>)>,
+    body: Zeroizing<Vec<u8>>,
+    body_too_large: bool,
+    peer: Option<IpAddr>,
+}
+
+impl Request {
+    /// A request with a method (`GET`, `POST`, ..) and a target: path and query, as on the request line.
+    pub fn new(method: impl AsRef<str>, target: impl Into<String>) -> Self {
+        Self {
+            method: method.as_ref().into(),
+            target: Zeroizing::new(target.into()),
+            headers: Vec::new(),
+            body: Zeroizing::default(),
+            body_too_large: false,
+            peer: None,
+        }
+    }
+
+    /// A `GET` request.
+    pub fn get(target: impl Into<String>) -> Self {
+        Self::new("GET", target)
+    }
+
+    /// A `POST` request whose body is a form.
+    pub fn post_form(target: impl Into<String>, body: impl Into<Vec<u8>>) -> Self {
+        Self::new("POST", target).with_header("content-type", "application/x-www-form-urlencoded").with_body(body)
+    }
+
+    /// Adds a header. Every header is to be passed on, repeated ones too: a repetition can be an attack. The value is copied; the
+    /// copy is overwritten when it is dropped.
+    #[must_use]
+    pub fn with_header(mut self, name: impl AsRef<str>, value: impl AsRef<[u8]>) -> Self {
+        self.headers.push((name.as_ref().into(), Zeroizing::new(value.as_ref().to_vec())));
+        self
+    }
+
+    /// Adds headers as a web stack has them, all of them: see [`with_header`](Self::with_header).
+    #[must_use]
+    pub fn with_headers<N: AsRef<str>, V: AsRef<[u8]>>(self, headers: impl IntoIterator<Item = (N, V)>) -> Self {
+        headers.into_iter().fold(self, |request, (name, value)| request.with_header(name, value))
+    }
+
+    /// Sets the body.
+    #[must_use]
+    pub fn with_body(mut self, body: impl Into<Vec<u8>>) -> Self {
+        self.body = Zeroizing::new(body.into());
+        self
+    }
+
+    /// Says that the host stopped reading the body because it grew larger than
+    /// [`Policy::max_body`](crate::Policy::max_body). Endpoints then answer 413, each in its own form.
+    #[must_use]
+    pub const fn with_body_too_large(mut self) -> Self {
+        self.body_too_large = true;
+        self
+    }
+
+    /// Sets the address of the peer, if the host knows it and vouches for it: the address of the TCP connection, or one
+    /// that a trusted proxy reported. It is handed to the [`Authenticator`](crate::Authenticator) and to
+    /// grant handlers, and to nothing else.
+    #[must_use]
+    pub const fn with_peer(mut self, peer: IpAddr) -> Self {
+        self.peer = Some(peer);
+        self
+    }
+
+    /// The method, in the case it was given in.
+    #[must_use]
+    pub fn method(&self) -> &str {
+        &self.method
+    }
+
+    /// The target: path and query.
+    #[must_use]
+    pub fn target(&self) -> &str {
+        &self.target
+    }
+
+    /// The target without its query.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        self.target.split_once('?').map_or(&*self.target, |(path, _)| path)
+    }
+
+    /// The query, still encoded; empty if there is none.
+    #[must_use]
+    pub fn query(&self) -> &str {
+        self.target.split_once('?').map_or("", |(_, query)| query)
+    }
+
+    /// The values of a header, in order; the case of its name does not matter.
+    pub fn header_values(&self, name: &str) -> impl Iterator<Item = &[u8]> {
+        let is_meant = move |own: &str| own.eq_ignore_ascii_case(name);
+        self.headers.iter().filter(move |(own, _)| is_meant(own)).map(|(_, value)| value.as_slice())
+    }
+
+    /// The body.
+    #[must_use]
+    pub fn body(&self) -> &[u8] {
+        &self.body
+    }
+
+    /// The address of the peer, if the host vouched for one.
+    #[must_use]
+    pub const fn peer(&self) -> Option<IpAddr> {
+        self.peer
+    }
+
+    /// Whether the body or the query is larger than `limit`.
+    pub(crate) fn exceeds(&self, limit: usize) -> bool {
+        self.body_too_large || self.body.len() > limit || self.query().len() > limit
+    }
+
+    /// Whether there is exactly one `Content-Type` and it is a URL-encoded form, with or without parameters.
+    pub(crate) fn is_form(&self) -> bool {
+        let mut types = self.header_values("content-type");
+        let (Some(first), None) = (types.next(), types.next()) else { return false };
+        let essence = first.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+        essence.eq_ignore_ascii_case(b"application/x-www-form-urlencoded")
+    }
+}
+
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<_> = self.headers.iter().map(|(name, _)| name).collect();
+        f.debug_struct("Request")
+            .field("method", &self.method)
+            .field("path", &self.path())
+            .field("headers", &names)
+            .field("body", &format_args!("[{} bytes redacted]", self.body.len()))
+            .field("peer", &self.peer)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // covers: PP-10 (RFC 6749 App. B)
+    #[test]
+    fn a_form_is_recognised_with_a_charset_and_in_any_case_but_only_once() {
+        let with = |types: &[&str]| {
+            let request = Request::new("POST", "/token");
+            types.iter().fold(request, |request, value| request.with_header("Content-Type", *value)).is_form()
+        };
+        assert!(with(&["application/x-www-form-urlencoded"]));
+        assert!(with(&["application/x-www-form-urlencoded; charset=UTF-8"]));
+        assert!(with(&["Application/X-WWW-Form-URLEncoded ;charset=utf-8"]));
+        for bad in [
+            &[][..],
+            &["application/json"],
+            &["multipart/form-data; boundary=x"],
+            &[""],
+            &["application/x-www-form-urlencoded-ish"],
+            &["application/x-www-form-urlencoded", "application/x-www-form-urlencoded"],
+        ] {
+            assert!(!with(bad), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn headers_come_back_as_they_were_added_one_by_one_or_together() {
+        let many: Vec<(String, Vec<u8>)> =
+            (0..40u8).map(|n| (format!("x-{}", n % 7), vec![n; usize::from(n)])).collect();
+        let together = Request::get("/").with_header("x-0", "first").with_headers(many.iter().map(|(n, v)| (n, v)));
+        let one_by_one = many.iter().fold(Request::get("/").with_header("x-0", "first"), |request, (name, value)| {
+            request.with_header(name.as_str(), value.clone())
+        });
+        for name in ["x-0", "X-3", "x-6"] {
+            let own = many.iter().filter(|(own, _)| own.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_slice());
+            let expected: Vec<&[u8]> = (name == "x-0").then_some(&b"first"[..]).into_iter().chain(own).collect();
+            assert_eq!(together.header_values(name).collect::<Vec<_>>(), expected, "{name}");
+            assert_eq!(one_by_one.header_values(name).collect::<Vec<_>>(), expected, "{name}");
+        }
+        assert_eq!(together.header_values("x-7").count(), 0);
+    }
+
+    // covers: B34
+    #[test]
+    fn debug_output_holds_no_query_header_value_or_body() {
+        let request = Request::post_form("/token?client_secret=s3cr3t", "code=s3cr3t")
+            .with_header("authorization", "Basic s3cr3t");
+        let response = crate::Response::see_other("https://a.example/?code=s3cr3t".to_owned());
+        let shown = format!("{request:?} {response:?}");
+        assert!(!shown.contains("s3cr3t"), "{shown}");
+        assert!(shown.contains("/token") && shown.contains("authorization"), "{shown}");
+    }
+}

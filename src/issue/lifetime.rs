@@ -1,0 +1,70 @@
+//! How long what is issued now lasts.
+
+use time::{Duration, OffsetDateTime};
+
+use super::ResponseMembers;
+use crate::client::Client;
+use crate::error::Error;
+use crate::policy::{EffectiveLifetimes, RefreshTokens};
+use crate::record::GrantType;
+use crate::scope::Scope;
+use crate::server_context::ServerContext;
+
+/// Whether a client gets refresh tokens for a grant of this scope (RFC 9700 §4.14.2).
+pub(crate) fn may_refresh(server: &ServerContext, client: &Client, granted: &Scope) -> bool {
+    let policy_agrees = match server.policy.refresh_tokens {
+        RefreshTokens::Always => true,
+        RefreshTokens::OfflineAccess => granted.contains("offline_access"),
+        RefreshTokens::Never => false,
+    };
+    policy_agrees && client.allows_grant_type(GrantType::REFRESH_TOKEN)
+}
+
+/// The lifetimes of a client, with what the grant handler changes for this response.
+pub(super) fn lifetimes(
+    server: &ServerContext,
+    client: &Client,
+    members: &ResponseMembers,
+) -> Result<EffectiveLifetimes, Error> {
+    let mut lifetimes = server.policy.lifetimes(client);
+    if let Some(access_token) = members.access_token_lifetime {
+        if access_token < Duration::SECOND {
+            return Err(Error::Extension("a grant handler set an access token lifetime below one second"));
+        }
+        lifetimes.access_token = access_token;
+    }
+    Ok(lifetimes)
+}
+
+/// Whether a token lasts at least a second. Lifetimes are told in whole seconds, so a shorter one would be announced as expired.
+pub(super) fn lasts_a_second(expires_at: OffsetDateTime, now: OffsetDateTime) -> bool {
+    expires_at - now >= Duration::SECOND
+}
+
+/// When the tokens of one response expire.
+pub(super) struct Expirations {
+    pub(super) access: OffsetDateTime,
+    pub(super) refresh: OffsetDateTime,
+    idle: OffsetDateTime,
+}
+
+impl Expirations {
+    /// Nothing outlives the absolute lifetime of its grant. A refresh token that rotates expires when it was idle for too long;
+    /// one that does not lasts as long as its grant, which ends when it was idle for too long.
+    pub(super) fn new(
+        lifetimes: &EffectiveLifetimes,
+        rotates: bool,
+        opened_at: OffsetDateTime,
+        now: OffsetDateTime,
+    ) -> Self {
+        let absolute = opened_at.saturating_add(lifetimes.refresh_token_absolute);
+        let idle = now.saturating_add(lifetimes.refresh_token_idle).min(absolute);
+        let access = now.saturating_add(lifetimes.access_token).min(absolute);
+        Self { access, refresh: if rotates { idle } else { absolute }, idle }
+    }
+
+    /// When the grant ends: with the last of its tokens that can be used.
+    pub(super) fn grant(&self, refreshable: bool) -> OffsetDateTime {
+        if refreshable { self.idle.max(self.access) } else { self.access }
+    }
+}

@@ -1,0 +1,112 @@
+//! `http` and `https` URLs that every reader takes for the same place.
+//!
+//! The URL parser repairs what browsers repair: `https:host`, `https:///host`, a user name before the host. A text that needs that
+//! looks like one place and leads to another, or is equal to nothing that a client would compare it with.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use url::{Host, Url};
+
+/// An absolute `http` or `https` URL with a host and without a user name or password.
+pub(crate) struct WebUrl<'a> {
+    url: Url,
+    authority: &'a str,
+}
+
+/// Why a text is no such URL.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum WebUrlError {
+    NotAbsolute,
+    UserInfo,
+    NoHost,
+}
+
+impl<'a> WebUrl<'a> {
+    pub(crate) fn parse(text: &'a str) -> Result<Self, WebUrlError> {
+        Self::of(text, Url::parse(text).map_err(|_| WebUrlError::NotAbsolute)?)
+    }
+
+    /// The URL that `text` was parsed as.
+    pub(crate) fn of(text: &'a str, url: Url) -> Result<Self, WebUrlError> {
+        let rest = text.get(url.scheme().len()..).and_then(|rest| rest.strip_prefix("://"));
+        let (Some(rest), "http" | "https") = (rest, url.scheme()) else { return Err(WebUrlError::NotAbsolute) };
+        let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
+        if authority.contains('@') {
+            return Err(WebUrlError::UserInfo);
+        }
+        if authority.is_empty() { Err(WebUrlError::NoHost) } else { Ok(Self { url, authority }) }
+    }
+
+    /// Host and port as the text has them.
+    pub(crate) const fn authority(&self) -> &'a str {
+        self.authority
+    }
+
+    /// The host as the parser reads it: in lower case and without escapes.
+    pub(crate) fn host(&self) -> &str {
+        self.url.host_str().unwrap_or_default()
+    }
+
+    /// The port, or the one that the scheme implies.
+    pub(crate) fn port(&self) -> Option<u16> {
+        self.url.port_or_known_default()
+    }
+
+    pub(crate) fn is_https(&self) -> bool {
+        self.url.scheme() == "https"
+    }
+
+    /// Whether the host is the loopback interface, by address.
+    pub(crate) fn is_loopback_address(&self) -> bool {
+        match self.url.host() {
+            Some(Host::Ipv4(address)) => address == Ipv4Addr::LOCALHOST,
+            Some(Host::Ipv6(address)) => address == Ipv6Addr::LOCALHOST,
+            Some(Host::Domain(_)) | None => false,
+        }
+    }
+
+    /// Whether the host is `localhost`, which a resolver may lead elsewhere.
+    pub(crate) fn is_localhost(&self) -> bool {
+        self.host() == "localhost"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn web_url_is_what_it_looks_like() {
+        for text in ["https://a.example", "http://a.example/b?c", "https://a.example:1#d", "https://\u{e4}.example/"] {
+            assert!(WebUrl::parse(text).is_ok(), "{text}");
+        }
+        for (text, error) in [
+            ("", WebUrlError::NotAbsolute),
+            ("/a", WebUrlError::NotAbsolute),
+            ("//a.example", WebUrlError::NotAbsolute),
+            ("https:a.example", WebUrlError::NotAbsolute),
+            ("https:\\\\a.example", WebUrlError::NotAbsolute),
+            (" https://a.example", WebUrlError::NotAbsolute),
+            ("ftp://a.example", WebUrlError::NotAbsolute),
+            ("mailto:a@b.example", WebUrlError::NotAbsolute),
+            ("https://user@a.example", WebUrlError::UserInfo),
+            ("https://@a.example", WebUrlError::UserInfo),
+            ("https:///a.example", WebUrlError::NoHost),
+        ] {
+            assert_eq!(WebUrl::parse(text).map(|url| url.authority().to_owned()), Err(error), "{text}");
+        }
+    }
+
+    #[test]
+    fn web_url_knows_loopback_hosts() {
+        let parse = |text: &'static str| WebUrl::parse(text).unwrap();
+        for text in ["http://127.0.0.1:8080/", "http://[::1]/"] {
+            assert!(parse(text).is_loopback_address() && !parse(text).is_localhost(), "{text}");
+        }
+        assert!(parse("http://localhost:1").is_localhost());
+        for text in ["http://127.0.0.2", "http://localhost.example", "http://[::2]", "http://0.0.0.0"] {
+            assert!(!parse(text).is_loopback_address() && !parse(text).is_localhost(), "{text}");
+        }
+        assert_eq!((parse("https://A.example").host(), parse("https://a.example").port()), ("a.example", Some(443)));
+    }
+}
