@@ -1,0 +1,204 @@
+//! The rows of modules in DESIGN.md: a module imports only from its own row and from rows below it, and only leaves import leaves.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+
+/// Leaves may import everything, so they stand above all rows.
+const LEAVES: usize = 0;
+
+/// Modules with their rows, as the picture in DESIGN.md has them. `client/auth` stands for itself, `client` for the rest of the folder.
+type Rows = BTreeMap<String, usize>;
+
+fn rows_of(design: &str) -> Rows {
+    let picture =
+        design.split("```text").nth(1).and_then(|rest| rest.split("```").next()).expect("DESIGN.md has a picture");
+    let mut rows = Rows::new();
+    for line in picture.lines() {
+        let mut words = line.split_whitespace();
+        let row = match words.next() {
+            Some("leaves") => LEAVES,
+            Some("row") => words.next().and_then(|number| number.parse().ok()).expect("rows have numbers"),
+            _ => continue,
+        };
+        for word in words {
+            let module = word.trim_end_matches('/').trim_end_matches("/mod").to_owned();
+            assert!(rows.insert(module.clone(), row).is_none(), "{module} stands in two rows");
+        }
+    }
+    rows
+}
+
+/// The module of the picture that a path such as `client/auth` or `storage/memory/shard` belongs to.
+fn module_of<'a>(rows: &'a Rows, path: &str) -> Option<&'a str> {
+    let mut path = path;
+    loop {
+        if let Some((module, _)) = rows.get_key_value(path) {
+            return Some(module);
+        }
+        path = path.rsplit_once('/')?.0;
+    }
+}
+
+/// What a file imports: each path that begins with `crate`, `super` or `self`, as a path of modules from the root. Tests and comments
+/// don't count, nor do re-exports of a module's own parts.
+fn imports(module: &str, source: &str) -> BTreeSet<String> {
+    let code = source.split("#[cfg(test)]").next().unwrap_or_default();
+    let lines = code.lines().filter(|line| !line.trim_start().starts_with("//"));
+    let code: String = lines.map(|line| format!("{line}\n")).collect();
+    let statements = code.split(';').filter(|statement| !statement.contains("pub use self::"));
+    let code: String = statements.map(|statement| format!("{statement};")).collect();
+    let mut found = BTreeSet::new();
+    for root in ["crate::", "super::", "self::"] {
+        for (at, _) in code.match_indices(root) {
+            let before = code[..at].chars().next_back();
+            if before.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == ':') {
+                continue;
+            }
+            let base = match root {
+                "crate::" => Vec::new(),
+                "self::" => segments(module),
+                _ => parent(module),
+            };
+            expand(&base, &code[at + root.len()..], &mut found);
+        }
+    }
+    found
+}
+
+fn segments(module: &str) -> Vec<String> {
+    module.split('/').map(str::to_owned).collect()
+}
+
+fn parent(module: &str) -> Vec<String> {
+    let mut segments = segments(module);
+    segments.pop();
+    segments
+}
+
+/// Follows a path, or each path of a group in braces, for as long as it names modules.
+fn expand(base: &[String], rest: &str, found: &mut BTreeSet<String>) {
+    let mut path = base.to_vec();
+    let mut rest = rest;
+    loop {
+        if let Some(group) = rest.strip_prefix('{') {
+            for item in items(group) {
+                expand(&path, item.trim_start(), found);
+            }
+            return;
+        }
+        let end = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
+        let (word, after) = rest.split_at(end);
+        if word.is_empty() || word.starts_with(|c: char| c.is_uppercase()) {
+            break;
+        }
+        path.push(word.to_owned());
+        match after.strip_prefix("::") {
+            Some(after) => rest = after,
+            None => break,
+        }
+    }
+    if !path.is_empty() {
+        found.insert(path.join("/"));
+    }
+}
+
+/// The items of a group up to its closing brace.
+fn items(group: &str) -> Vec<&str> {
+    let (mut depth, mut start, mut items) = (0, 0, Vec::new());
+    for (at, c) in group.char_indices() {
+        match c {
+            '{' => depth += 1,
+            '}' if depth == 0 => {
+                items.push(&group[start..at]);
+                return items;
+            }
+            '}' => depth -= 1,
+            ',' if depth == 0 => {
+                items.push(&group[start..at]);
+                start = at + 1;
+            }
+            _ => {}
+        }
+    }
+    items
+}
+
+/// What is wrong with the imports of one file.
+fn faults(rows: &Rows, path: &str, source: &str) -> Vec<String> {
+    let Some(module) = module_of(rows, path) else { return vec![format!("{path} stands in no row")] };
+    let own = rows[module];
+    let mut faults = Vec::new();
+    for import in imports(path, source) {
+        // A path that ends in no module is a name at the root of the crate, or one of the file's own.
+        let Some(imported) = module_of(rows, &import) else { continue };
+        let is_upward = own != LEAVES && (rows[imported] == LEAVES || rows[imported] < own);
+        if imported != module && is_upward {
+            faults.push(format!("{path} imports {import}"));
+        }
+    }
+    faults
+}
+
+/// Every file of a folder with its path as a module.
+fn sources(folder: &Path, prefix: &str, found: &mut Vec<(String, String)>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+        if path.is_dir() {
+            sources(&path, &format!("{prefix}{name}/"), found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let module =
+                if name == "mod" { prefix.trim_end_matches('/').to_owned() } else { format!("{prefix}{name}") };
+            found.push((module, fs::read_to_string(&path).unwrap()));
+        }
+    }
+}
+
+fn design() -> Rows {
+    rows_of(&fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/DESIGN.md")).unwrap())
+}
+
+#[test]
+fn modules_import_only_from_their_row_and_below() {
+    let rows = design();
+    let mut files = Vec::new();
+    sources(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src")), "", &mut files);
+    files.retain(|(module, _)| module != "lib");
+    assert!(files.len() > 100, "only {} files", files.len());
+    let faults: Vec<String> = files.iter().flat_map(|(module, source)| faults(&rows, module, source)).collect();
+    assert!(faults.is_empty(), "{faults:#?}");
+    let has_file = |module: &&String| files.iter().any(|(file, _)| module_of(&rows, file) == Some(module));
+    let unused: Vec<_> = rows.keys().filter(|module| !has_file(module)).collect();
+    assert!(unused.is_empty(), "DESIGN.md names modules that are gone: {unused:?}");
+}
+
+#[test]
+fn upward_imports_are_found_in_every_form() {
+    let rows = rows_of(
+        "```text\nrow 1 server/\nrow 2 issue/\nrow 3 client/auth storage/mod\nrow 4 client/ scope\nleaves storage/memory/ axum\n```",
+    );
+    for (module, source) in [
+        ("issue", "use crate::server::Builder;"),
+        ("issue/mint", "fn f() { crate::server::build() }"),
+        ("scope", "use crate::{client::auth::A, scope};"),
+        ("scope", "use crate::client::{Client, auth::{A, B}};"),
+        ("client/parts", "use super::auth::A;"),
+        ("client", "use self::auth::A;"),
+        ("issue", "use crate::axum::routes;"),
+        ("storage", "use crate::storage::memory::MemoryStorage;"),
+        ("other", ""),
+    ] {
+        assert_eq!(faults(&rows, module, source).len(), 1, "{module}: {source}");
+    }
+    for (module, source) in [
+        ("server", "use crate::issue::open; use crate::scope::Scope;"),
+        ("client/auth", "use super::{Client, parts::Parts}; use crate::storage::Storage;"),
+        ("client", "pub use self::auth::A;"),
+        ("axum", "use crate::server::Builder; use crate::storage::memory::M;"),
+        ("scope", "// use crate::server::Builder;\n#[cfg(test)]\nmod tests { use crate::server::Builder; }"),
+        ("scope", "use crate::Error;"),
+    ] {
+        assert_eq!(faults(&rows, module, source), [""; 0], "{module}: {source}");
+    }
+}
