@@ -1,0 +1,75 @@
+//! A request to the authorization endpoint gets one decision, about what was asked for, and the answer goes where it was checked to
+//! be safe.
+
+use grantor::{
+    Approval, AuthorizationResponse, AuthorizationServer, Authorize, Client, PendingAuthorization, Request, Response,
+    Scope,
+};
+
+// refused: E0616
+/// A host cannot widen a pending request.
+fn widen_pending(mut pending: PendingAuthorization, everything: Scope) {
+    pending.scope = everything;
+}
+
+// refused: E0308
+/// A form token that was rejected leads to no decision.
+async fn resume_unchecked(oauth: &AuthorizationServer, form_token: &str) -> Response {
+    match oauth.resume(form_token, "a session").await {
+        Ok(pending) | Err(pending) => pending.deny().into(),
+    }
+}
+
+// refused: E0382
+/// A denied request cannot be approved.
+async fn approve_after_deny(pending: PendingAuthorization, approval: Approval) -> Response {
+    let _denied = pending.deny();
+    pending.approve(approval).await.into()
+}
+
+// refused: E0382
+/// One consent opens one grant.
+async fn approve_twice(pending: PendingAuthorization, mine: Approval, yours: Approval) {
+    let _first = pending.approve(mine).await;
+    let _second = pending.approve(yours).await;
+}
+
+// refused: E0308
+/// A client is not a resource owner.
+fn approve_for_a_client(client: &Client) -> Approval {
+    Approval::by(client.id().clone())
+}
+
+// refused: E0004
+/// A host handles both outcomes of an authorization request.
+async fn forget_to_respond(oauth: &AuthorizationServer, request: &Request) -> String {
+    match oauth.authorize(request).await {
+        Authorize::Pending(pending) => pending.form_token("a session"),
+    }
+}
+
+// refused: E0624
+/// Only the library redirects, and only to a redirect URI of the client.
+fn redirect_by_hand(request: &Request) -> Response {
+    Response::see_other(request.query().to_owned())
+}
+
+// refused: E0624
+/// A page cannot be made into a redirect.
+fn redirect_by_a_header(uri: String) -> Response {
+    Response::page(302, "").with_header("location", uri)
+}
+
+// refused: E0603
+/// The target of a redirect has no public type.
+fn redirect_target_of_a_request(target: grantor::authorize::RedirectTarget) {
+    drop(target);
+}
+
+// refused: E0616
+/// An answer goes to the redirect URI that was checked.
+fn redirect_to_an_own_target(mut answer: AuthorizationResponse) {
+    answer.route.target = "https://evil.example/";
+}
+
+fn main() {}

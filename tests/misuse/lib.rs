@@ -1,1 +1,0 @@
-//! Nothing: the programs in `cases/` are what this package is for.

@@ -1,0 +1,104 @@
+//! Traits that public types must have or must not have. The compiler checks each of these lists.
+
+use std::borrow::Borrow;
+use std::fmt::Display;
+use std::hash::Hash;
+use std::ops::Deref;
+use std::sync::Arc;
+
+use grantor::authorize::OutOfBandPage;
+use grantor::client::{ClientBuilder, ClientParts, Confidential};
+use grantor::grants::{
+    Decision, ExchangeToken, GrantContext, OpenGrant, Owned, Presented, RepeatRefresh, Replayed, ResponseMembers,
+};
+use grantor::record::{CodeBinding, Spent, TokenDetails};
+use grantor::secret::{SecretDigest, Seed, kind};
+use grantor::storage::{GrantSelector, Spend};
+use grantor::{
+    Access, AccessToken, Approval, AuthenticatedClient, AuthorizationCode, AuthorizationRequest, AuthorizationResponse,
+    AuthorizationServer, Bearer, Client, ClientAttempt, ClientCredential, ClientSecret, CodeChallenge, CodeVerifier,
+    ConsentForm, Error, IntrospectionRequest, MemoryStorage, Params, Password, PendingAuthorization, RefreshToken,
+    Request, ResourceOwnerAttempt, Response, RevocationRequest, Scope, StoredToken, Subject, TokenRequest,
+    TokenResponse,
+};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use static_assertions::{assert_impl_all, assert_not_impl_any};
+
+macro_rules! incomparable {
+    ($($name:ty),*) => { $(assert_not_impl_any!($name: PartialEq, PartialOrd, Hash);)* };
+}
+
+// covers: CA-29 (RFC 6749 §10.10), B35
+#[test]
+fn secrets_have_no_equality_operator() {
+    incomparable!(AccessToken, RefreshToken, AuthorizationCode, ClientSecret, Password, CodeVerifier);
+    incomparable!(SecretDigest, Seed, CodeChallenge);
+    // Nor has anything that one of them is a part of.
+    incomparable!(ClientCredential, Client, ClientParts, ClientBuilder<Confidential>);
+    incomparable!(StoredToken, Spent, TokenDetails, CodeBinding, Spend);
+    incomparable!(Request, Response, Params<'static>, AuthorizationRequest<'static>, ConsentForm);
+    incomparable!(TokenRequest<'static>, RevocationRequest<'static>, IntrospectionRequest<'static>);
+    incomparable!(TokenResponse, AuthorizationResponse, PendingAuthorization);
+    incomparable!(ClientAttempt<'static>, ResourceOwnerAttempt<'static>, OutOfBandPage<'static>);
+    incomparable!(GrantContext<'static>, Presented<kind::RefreshToken>, Owned<kind::AuthorizationCode>);
+    incomparable!(Decision, OpenGrant, ExchangeToken, RepeatRefresh, Replayed, ResponseMembers);
+    // The method that replaces the operator compares all of the secret, not a beginning or an end.
+    let secret = "0123456789abcdef";
+    let digest = SecretDigest::of(&ClientSecret::new(secret));
+    assert!(digest.matches(&ClientSecret::new(secret)));
+    for wrong in ["", "0", "0123456789abcde", "0123456789abcdeF", "0123456789abcdef0", "1123456789abcdef"] {
+        assert!(!digest.matches(&ClientSecret::new(wrong)), "{wrong}");
+    }
+    let mut other = *digest.as_bytes();
+    for at in 0..other.len() {
+        other[at] ^= 1;
+        assert!(!SecretDigest::from_bytes(other).matches(&ClientSecret::new(secret)), "byte {at}");
+        other[at] ^= 1;
+    }
+}
+
+macro_rules! unprintable {
+    ($($name:ty),*) => { $(assert_not_impl_any!($name: Display, Serialize, DeserializeOwned);)* };
+}
+
+/// `expose()` takes a secret out, and nothing else does.
+// covers: B34
+#[test]
+fn secrets_are_neither_printed_nor_serialised() {
+    macro_rules! secrets {
+        ($($name:ty),*) => { $(
+            unprintable!($name);
+            assert_not_impl_any!($name: Clone, Deref, AsRef<str>, AsRef<[u8]>, Borrow<str>, Into<String>);
+        )* };
+    }
+    secrets!(AccessToken, RefreshToken, AuthorizationCode, ClientSecret, Password, CodeVerifier);
+    unprintable!(PendingAuthorization, AuthorizationResponse, Response, Request, TokenResponse);
+    // These are stored, so storages serialise them.
+    assert_not_impl_any!(Seed: Display);
+    assert_not_impl_any!(SecretDigest: Display);
+    let secret = ClientSecret::new("J8NFmU4tJVgDxKaJFmXTWvaHO01ZuPcB");
+    assert!(!format!("{secret:?}").contains(secret.expose()), "{secret:?}");
+}
+
+// Each of these proves something once.
+assert_not_impl_any!(PendingAuthorization: Clone);
+assert_not_impl_any!(Approval: From<Subject>);
+assert_not_impl_any!(Presented<kind::RefreshToken>: Clone);
+assert_not_impl_any!(Owned<kind::RefreshToken>: Clone, From<Presented<kind::RefreshToken>>);
+assert_not_impl_any!(AuthenticatedClient: From<Client>, From<Arc<Client>>);
+assert_not_impl_any!(Access: From<Bearer>);
+// These are texts that were checked.
+assert_not_impl_any!(Scope: From<&'static str>, From<String>);
+assert_not_impl_any!(Subject: From<&'static str>, From<String>);
+
+// A host shares these among the threads of its runtime.
+assert_impl_all!(AuthorizationServer: Clone, Send, Sync);
+assert_impl_all!(MemoryStorage: Send, Sync);
+assert_impl_all!(PendingAuthorization: Send, Sync);
+assert_impl_all!(Bearer: Send, Sync);
+assert_impl_all!(Access: Send, Sync);
+assert_impl_all!(Request: Send, Sync);
+assert_impl_all!(Response: Send, Sync);
+assert_impl_all!(GrantSelector: Send, Sync);
+assert_impl_all!(Error: std::error::Error, Send, Sync);
