@@ -1,0 +1,213 @@
+//! Who is connected, and what happens to a request whose client hangs up.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use axum::body::Body;
+use axum::http::Request as HttpRequest;
+use grantor::error::AuthenticatorError;
+use grantor::event::Observer;
+use grantor::storage::{GrantSelector, Page};
+use grantor::testing::{TestClient, TestServer};
+use grantor::{Approval, Authenticator, ClientAttempt, Clock, Event, ResourceOwnerAttempt, Storage, Subject, Verdict};
+use serde_json::Value;
+use tokio::sync::Notify;
+
+use crate::common::form;
+use crate::{App, MACHINE_FORM, REDIRECT_URI, Web, With, post_as};
+
+/// Writes down from where clients authenticate, and lets them wait at the door if it has one.
+#[derive(Clone, Default)]
+struct Doorkeeper {
+    peers: Arc<Mutex<Vec<Option<IpAddr>>>>,
+    door: Option<Arc<Door>>,
+}
+
+#[derive(Default)]
+struct Door {
+    reached: Notify,
+    open: Notify,
+    given_up: AtomicBool,
+}
+
+/// Tells the door if the request is dropped before it.
+struct Waiting<'a>(Option<&'a Door>);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if let Some(door) = self.0 {
+            door.given_up.store(true, Ordering::SeqCst);
+        }
+    }
+}
+
+#[async_trait]
+impl Authenticator for Doorkeeper {
+    async fn client(&self, attempt: &ClientAttempt<'_>) -> Result<Verdict<()>, AuthenticatorError> {
+        self.peers.lock().unwrap().push(attempt.peer);
+        if let Some(door) = &self.door {
+            let mut waiting = Waiting(Some(door));
+            door.reached.notify_one();
+            door.open.notified().await;
+            waiting.0 = None;
+        }
+        Ok(if attempt.matches_a_digest() { Verdict::Accepted(()) } else { Verdict::Rejected })
+    }
+
+    async fn resource_owner(&self, _: &ResourceOwnerAttempt<'_>) -> Result<Verdict<Subject>, AuthenticatorError> {
+        Ok(Verdict::Rejected)
+    }
+}
+
+/// Headers by which a client might pretend to come from elsewhere.
+const SPOOFED: [(&str, &str); 5] = [
+    ("x-forwarded-for", "198.51.100.1"),
+    ("x-real-ip", "198.51.100.1"),
+    ("forwarded", "for=198.51.100.1"),
+    ("x-forwarded-proto", "https"),
+    ("x-ssl-client-verify", "SUCCESS"),
+];
+
+// covers: TL-20 (RFC 9700 §4.13)
+#[actix_web::test]
+async fn authenticator_sees_the_connection_and_no_header() {
+    for web in Web::each() {
+        let doorkeeper = Doorkeeper::default();
+        let t = TestServer::with(|builder| builder.authenticator(doorkeeper.clone()));
+        let machine = t.confidential_client(REDIRECT_URI).await;
+        let app = web.routes([&t.server]);
+        let spoofed = || {
+            let request = post_as(&machine, "/token", MACHINE_FORM);
+            SPOOFED.into_iter().fold(request, |request, (name, value)| request.with(name, value))
+        };
+        assert_eq!(app.send(spoofed()).await.status, 200);
+        assert_eq!(app.send(spoofed().with_peer([192, 0, 2, 7])).await.status, 200);
+        assert_eq!(*doorkeeper.peers.lock().unwrap(), [None, Some(Ipv4Addr::new(192, 0, 2, 7).into())]);
+        // Nor do they replace a credential.
+        let mut request = spoofed();
+        request.headers_mut().remove("authorization");
+        assert_eq!(app.send(request).await.status, 401);
+    }
+}
+
+#[actix_web::test]
+async fn socket_gives_the_peer_and_an_answer_to_a_large_body() {
+    for web in Web::each() {
+        let doorkeeper = Doorkeeper::default();
+        let t = TestServer::with(|builder| builder.authenticator(doorkeeper.clone()));
+        let machine = t.confidential_client(REDIRECT_URI).await;
+        let (address, stop) = web.routes([&t.server]).serve().await;
+        let post = |fields: &[(&str, &str)]| {
+            let request = reqwest::Client::new().post(format!("http://{address}/token")).form(fields);
+            let request = request.basic_auth(&machine.id, machine.secret.as_ref().map(grantor::Secret::expose));
+            SPOOFED.into_iter().fold(request, |request, (name, value)| request.header(name, value))
+        };
+        let answer = post(&[("grant_type", "client_credentials"), ("scope", "user:read")]).send().await.unwrap();
+        assert_eq!(answer.status().as_u16(), 200);
+        assert_eq!(answer.json::<Value>().await.unwrap()["scope"], "user:read");
+        assert_eq!(*doorkeeper.peers.lock().unwrap(), [Some(Ipv4Addr::LOCALHOST.into())]);
+
+        let large = "x".repeat(t.server.policy().max_body);
+        let answer = post(&[("grant_type", "client_credentials"), ("x", &large)]).send().await.unwrap();
+        assert_eq!(answer.status().as_u16(), 413);
+        assert_eq!(answer.json::<Value>().await.unwrap()["error"], "invalid_request");
+        stop.await;
+    }
+}
+
+/// Says so when something was done that a client had asked for.
+#[derive(Clone, Default)]
+struct Done(Arc<Notify>);
+
+impl Observer for Done {
+    fn observe(&self, event: &Event<'_>) {
+        if matches!(event.kind.name(), "tokens_issued" | "token_revoked") {
+            self.0.notify_one();
+        }
+    }
+}
+
+/// A server whose door is shut, and a client of it.
+async fn guarded() -> (TestServer, TestClient, Arc<Door>, Done) {
+    let door = Arc::new(Door::default());
+    let doorkeeper = Doorkeeper { door: Some(Arc::clone(&door)), ..Doorkeeper::default() };
+    let done = Done::default();
+    let t = TestServer::with(|builder| builder.authenticator(doorkeeper).observer(done.clone()));
+    let client = t.confidential_client(REDIRECT_URI).await;
+    (t, client, door, done)
+}
+
+/// Sends a request and hangs up when it has come to the door.
+async fn hang_up(app: App, request: HttpRequest<Body>, door: &Door) {
+    let connection = actix_web::rt::spawn(async move { app.send(request).await });
+    door.reached.notified().await;
+    connection.abort();
+    assert!(connection.await.err().unwrap().is_cancelled(), "the client has hung up");
+    assert!(!door.given_up.load(Ordering::SeqCst), "the request was given up with its connection");
+}
+
+async fn count(t: &TestServer, which: &GrantSelector) -> usize {
+    t.storage.grants(which, t.clock.now(), &Page::first(9)).await.unwrap().len()
+}
+
+#[actix_web::test]
+async fn token_request_is_carried_out_after_a_hang_up() {
+    for web in Web::each() {
+        let (t, machine, door, issued) = guarded().await;
+        hang_up(web.routes([&t.server]), post_as(&machine, "/token", MACHINE_FORM), &door).await;
+        let own = GrantSelector::Client(machine.id.as_str().try_into().unwrap());
+        assert_eq!(count(&t, &own).await, 0);
+        door.open.notify_one();
+        issued.0.notified().await;
+        assert_eq!(count(&t, &own).await, 1);
+    }
+}
+
+#[actix_web::test]
+async fn revocation_is_carried_out_after_a_hang_up() {
+    for web in Web::each() {
+        let (t, client, door, done) = guarded().await;
+        let approved = t.authorize(&client).approve_as("alice").await;
+        door.open.notify_one();
+        let tokens = approved.redeem().await.unwrap();
+        door.reached.notified().await;
+        done.0.notified().await;
+
+        let body = form(&[("token", tokens.refresh_token.as_ref().unwrap().expose())]);
+        hang_up(web.routes([&t.server]), post_as(&client, "/revoke", body), &door).await;
+        assert!(t.bearer(&tokens.access_token).await.is_ok());
+        door.open.notify_one();
+        done.0.notified().await;
+        assert!(t.bearer(&tokens.access_token).await.is_err());
+    }
+}
+
+#[actix_web::test]
+async fn run_to_completion_outlives_its_caller() {
+    for web in Web::each() {
+        let t = TestServer::new();
+        let client = t.public_client(REDIRECT_URI).await;
+        let pending = t.authorize(&client).pending().await;
+        let (go, wait) = tokio::sync::oneshot::channel::<()>();
+        let (done, outcome) = tokio::sync::oneshot::channel();
+        {
+            let approval = Approval::by(Subject::new("alice").unwrap());
+            let mut caller = std::pin::pin!(web.run_to_completion(async move {
+                wait.await.unwrap();
+                let response = pending.approve(approval).await;
+                done.send(response.code().is_some()).unwrap();
+            }));
+            let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+            assert!(caller.as_mut().poll(&mut context).is_pending());
+        }
+        let alice = GrantSelector::Subject(Subject::new("alice").unwrap());
+        assert_eq!(count(&t, &alice).await, 0);
+        go.send(()).unwrap();
+        assert!(outcome.await.unwrap(), "the caller is gone, the decision is carried out");
+        assert_eq!(count(&t, &alice).await, 1);
+        // A caller that stays gets the result.
+        assert_eq!(web.run_to_completion(async { 7 }).await, 7);
+    }
+}
