@@ -6,31 +6,22 @@ use grantor::client::ClientBuilder;
 use grantor::testing::{Fault, ISSUER, TestClient, TestServer};
 use grantor::{
     AccessToken, Approval, Clock, Event, EventKind, GrantId, Introspection, IntrospectionRequest, Observer,
-    RefreshToken, Refusal, Request, Response, Subject, TokenRequest, TokenResponse,
+    RefreshToken, Refusal, Request, Response, Subject, TokenRequest,
 };
 use serde_json::{Map, Value, json};
 use time::Duration;
 
 #[path = "common/mod.rs"]
 mod common;
-use common::{basic, error_of, form, json, text};
+#[path = "common/token_sent.rs"]
+mod token_sent;
+use common::{basic, json, text};
+use token_sent::{CB, Endpoint, refresh_of, tokens_of};
 
-const CB: &str = "https://app.example/cb";
+const INTROSPECT: Endpoint = Endpoint("/introspect");
 
 /// When the clock of a test server starts, in seconds.
 const START: i64 = 1_767_225_600;
-
-fn introspection(pairs: &[(&str, &str)]) -> Request {
-    Request::post_form("/introspect", form(pairs))
-}
-
-/// The request of a caller that authenticates with what it has.
-fn introspection_by(caller: &TestClient, pairs: &[(&str, &str)]) -> Request {
-    match &caller.secret {
-        Some(secret) => introspection(pairs).with_header("authorization", basic(&caller.id, secret.expose())),
-        None => introspection(&[pairs, &[("client_id", &caller.id)]].concat()),
-    }
-}
 
 /// Sends a request that must be answered, of which the observer is told once.
 async fn answered(t: &TestServer, request: &Request) -> Response {
@@ -46,7 +37,7 @@ async fn answered(t: &TestServer, request: &Request) -> Response {
 
 /// What a caller is told about a token that is good for it.
 async fn active(t: &TestServer, caller: &TestClient, token: &str) -> Value {
-    let response = answered(t, &introspection_by(caller, &[("token", token)])).await;
+    let response = answered(t, &INTROSPECT.request_by(caller, &[("token", token)])).await;
     let members = json(&response);
     assert_eq!(members["active"], true, "{members}");
     members
@@ -54,38 +45,12 @@ async fn active(t: &TestServer, caller: &TestClient, token: &str) -> Value {
 
 /// The token is dead, unknown or none of the caller's business, and not a word more is said.
 async fn assert_inactive(t: &TestServer, caller: &TestClient, token: &str) {
-    let response = answered(t, &introspection_by(caller, &[("token", token)])).await;
+    let response = answered(t, &INTROSPECT.request_by(caller, &[("token", token)])).await;
     assert_eq!(text(&response), r#"{"active":false}"#, "{token}");
-}
-
-/// Sends a request that must be refused, in the form of the token endpoint, and for the reason that is expected.
-async fn refused(t: &TestServer, request: &Request, status: u16, error: &str, reason: &str) -> Response {
-    let told = t.events.events().len();
-    let response = t.server.introspect(request).await;
-    assert_eq!((response.status(), error_of(&response).as_str()), (status, error), "{}", text(&response));
-    let body = json(&response);
-    assert_eq!(body.as_object().unwrap().keys().collect::<Vec<_>>(), ["error", "error_description"]);
-    assert_eq!(response.header("content-type"), Some("application/json"));
-    assert_eq!((response.header("cache-control"), response.header("pragma")), (Some("no-store"), Some("no-cache")));
-    let challenge = format!("Basic realm=\"{ISSUER}\", charset=\"UTF-8\"");
-    assert_eq!(response.header("www-authenticate"), (status == 401).then_some(&*challenge));
-    assert_eq!(response.header("allow"), (status == 405).then_some("POST"));
-    assert_eq!(t.events.names()[told..], ["introspection_refused"]);
-    let last = t.events.events().pop().unwrap();
-    assert!(last.text.contains(reason), "{}", last.text);
-    response
 }
 
 async fn api(t: &TestServer) -> TestClient {
     t.confidential_client_with(ClientBuilder::resource_server).await
-}
-
-async fn tokens_of(t: &TestServer, client: &TestClient) -> TokenResponse {
-    t.authorize(client).approve_as("alice").await.redeem().await.unwrap()
-}
-
-fn refresh_of(tokens: &TokenResponse) -> &RefreshToken {
-    tokens.refresh_token.as_ref().expect("a refresh token")
 }
 
 async fn machine_token(t: &TestServer, machine: &TestClient) -> AccessToken {
@@ -237,8 +202,8 @@ async fn a_public_client_proves_nothing_and_is_told_nothing() {
     let tokens = tokens_of(&t, &app).await;
     for token in [tokens.access_token.expose(), refresh_of(&tokens).expose(), "garbage", ""] {
         let calls = t.faults.calls();
-        let request = introspection_by(&app, &[("token", token)]);
-        let response = refused(&t, &request, 400, "unauthorized_client", "IntrospectionNotAllowed").await;
+        let request = INTROSPECT.request_by(&app, &[("token", token)]);
+        let response = INTROSPECT.refused(&t, &request, 400, "unauthorized_client", "IntrospectionNotAllowed").await;
         assert_eq!(t.faults.calls() - calls, 1, "the token was looked up");
         assert_eq!(json(&response)["error_description"], "the client may not inspect tokens");
         assert!(t.events.events().pop().unwrap().text.contains(&app.id));
@@ -247,43 +212,10 @@ async fn a_public_client_proves_nothing_and_is_told_nothing() {
 
 // covers: IN-02 (RFC 7662 §2.1), IN-04 (RFC 7662 §2.3), CA-26 (RFC 7662 §2.1), B24
 #[tokio::test]
-async fn a_caller_that_fails_to_authenticate_is_answered_as_at_the_token_endpoint_before_the_token_is_looked_up() {
+async fn failed_authentication_is_answered_as_at_token_endpoint() {
     let t = TestServer::new();
     let (api, app) = (api(&t).await, t.public_client(CB).await);
-    let tokens = tokens_of(&t, &app).await;
-    let secret = api.secret.as_ref().unwrap().expose();
-    let id = ("client_id", api.id.as_str());
-    let jwt = ("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer");
-    let bearer = format!("Bearer {}", tokens.access_token.expose());
-    for (pairs, header, look_ups) in [
-        (vec![], None, 0),
-        (vec![], Some(basic(&api.id, "not-the-secret")), 1),
-        (vec![], Some(basic("nobody-we-know", secret)), 1),
-        (vec![], Some(basic(&app.id, "")), 1),
-        (vec![], Some("Basic ???".to_owned()), 0),
-        (vec![], Some(bearer), 0),
-        (vec![id], None, 1),
-        (vec![id, ("client_secret", "not-the-secret")], None, 1),
-        (vec![("client_secret", secret)], None, 0),
-        (vec![id, ("client_secret", secret)], Some(basic(&api.id, secret)), 0),
-        (vec![("client_id", app.id.as_str())], Some(basic(&api.id, secret)), 0),
-        (vec![("client_assertion", "header.payload.signature"), jwt], None, 0),
-        (vec![id, id], None, 0),
-    ] {
-        let send = |target: &'static str, own: (&'static str, &str)| {
-            let request = Request::post_form(target, form(&[&[own], &pairs[..]].concat()));
-            header.iter().fold(request, |request, value| request.with_header("authorization", value.clone()))
-        };
-        let expected = t.server.token(&send("/token", ("grant_type", "client_credentials"))).await.into_parts();
-        assert!(matches!(expected.0, 400 | 401), "{pairs:?}");
-        for token in [tokens.access_token.expose(), refresh_of(&tokens).expose(), "garbage"] {
-            let calls = t.faults.calls();
-            let response = t.server.introspect(&send("/introspect", ("token", token))).await;
-            assert_eq!(t.faults.calls() - calls, look_ups, "the token was looked up: {pairs:?}, {header:?}");
-            assert_eq!(response.into_parts(), expected, "{pairs:?}, {header:?}");
-            assert_eq!(t.events.names().last(), Some(&"introspection_refused"));
-        }
-    }
+    INTROSPECT.assert_authenticates(&t, &api, &tokens_of(&t, &app).await).await;
 }
 
 // covers: CA-26 (RFC 7662 §2.1)
@@ -295,8 +227,8 @@ async fn a_caller_may_authenticate_by_header_or_body() {
     let token = ("token", tokens.access_token.expose());
     let secret = api.secret.as_ref().unwrap().expose();
     for request in [
-        introspection(&[token]).with_header("authorization", basic(&api.id, secret)),
-        introspection(&[token, ("client_id", &api.id), ("client_secret", secret)]),
+        INTROSPECT.request(&[token]).with_header("authorization", basic(&api.id, secret)),
+        INTROSPECT.request(&[token, ("client_id", &api.id), ("client_secret", secret)]),
     ] {
         assert_eq!(json(&answered(&t, &request).await)["active"], true);
     }
@@ -312,7 +244,7 @@ async fn a_hint_changes_neither_the_answer_nor_the_number_of_look_ups() {
         let expected = active(&t, &app, token).await;
         for hint in ["access_token", "refresh_token", "foo", ""] {
             let calls = t.faults.calls();
-            let request = introspection_by(&app, &[("token", token), ("token_type_hint", hint)]);
+            let request = INTROSPECT.request_by(&app, &[("token", token), ("token_type_hint", hint)]);
             assert_eq!(json(&answered(&t, &request).await), expected, "{hint}");
             assert_eq!(t.faults.calls() - calls, 2, "client and token: {hint}");
         }
@@ -326,46 +258,9 @@ async fn only_a_posted_form_with_one_token_is_a_request() {
     let (api, app) = (api(&t).await, t.public_client(CB).await);
     let tokens = tokens_of(&t, &app).await;
     let token = tokens.access_token.expose();
-    let header = || basic(&api.id, api.secret.as_ref().unwrap().expose());
-    let raw = |body: String| Request::post_form("/introspect", body).with_header("authorization", header());
-    let with_method = |method: &str, target: String| {
-        Request::new(method, target)
-            .with_header("content-type", "application/x-www-form-urlencoded")
-            .with_header("authorization", header())
-            .with_body(form(&[("token", token)]))
-    };
-    let json_body = Request::new("POST", "/introspect")
-        .with_header("content-type", "application/json")
-        .with_header("authorization", header())
-        .with_body(format!("{{\"token\":\"{token}\"}}"));
-    let in_query = Request::post_form(format!("/introspect?token={token}"), "").with_header("authorization", header());
-    for (request, status, reason) in [
-        (with_method("GET", format!("/introspect?token={token}")), 405, "MethodNotAllowed"),
-        (with_method("GET", "/introspect".to_owned()), 405, "MethodNotAllowed"),
-        (with_method("HEAD", "/introspect".to_owned()), 405, "MethodNotAllowed"),
-        (with_method("PUT", "/introspect".to_owned()), 405, "MethodNotAllowed"),
-        (with_method("OPTIONS", "/introspect".to_owned()), 405, "MethodNotAllowed"),
-        (json_body, 400, "NotAForm"),
-        (in_query, 400, "ParameterInQuery(\"token\")"),
-        (raw(String::new()), 400, "MissingParameter(\"token\")"),
-        (raw("token=".to_owned()), 400, "MissingParameter(\"token\")"),
-        (raw(format!("token={token}&token={token}")), 400, "RepeatedParameter(\"token\")"),
-        (
-            raw(format!("token={token}&token_type_hint=a&token_type_hint=a")),
-            400,
-            "RepeatedParameter(\"token_type_hint\")",
-        ),
-        (raw(format!("token={token}%")), 400, "MalformedEncoding"),
-        (raw(format!("token={token}&x=%FF")), 400, "MalformedEncoding"),
-        (raw(format!("token={token}&x={}", "x".repeat(300))), 413, "BodyTooLarge"),
-    ] {
-        let response = refused(&t, &request, status, "invalid_request", reason).await;
-        assert!(!text(&response).contains(token) && !text(&response).contains("active"));
-    }
-    for query in ["tenant=1", "x=%zz", "x=%FF&x"] {
-        let request = Request::post_form(format!("/introspect?{query}"), format!("token={token}&x=1&x=2"));
-        let response = answered(&t, &request.with_header("authorization", header())).await;
-        assert_eq!(json(&response)["active"], true, "{query}");
+    INTROSPECT.assert_takes_only_forms(&t, &api, token).await;
+    for request in INTROSPECT.requests_with_more(&api, token) {
+        assert_eq!(json(&answered(&t, &request).await)["active"], true, "{}", request.target());
     }
 }
 
@@ -449,7 +344,7 @@ async fn the_host_keeps_the_tokens_of_its_apis_apart() {
     ] {
         let (token, request) = (token.access_token.expose(), IntrospectionRequest::of(token.access_token.expose()));
         let request = request.client_secret_basic(&caller.id, caller.secret.as_ref().unwrap());
-        let response = t.server.introspect(&introspection_by(caller, &[("token", token)])).await;
+        let response = t.server.introspect(&INTROSPECT.request_by(caller, &[("token", token)])).await;
         let typed = t.introspection_request(&request).await.unwrap();
         match aud {
             Some(aud) => assert_eq!(json(&response)["aud"], aud),
@@ -476,9 +371,9 @@ async fn a_storage_that_fails_says_nothing_about_the_token() {
             let t = TestServer::new();
             let (api, app) = (api(&t).await, t.public_client(CB).await);
             let tokens = tokens_of(&t, &app).await;
-            let request = introspection_by(&api, &[("token", tokens.access_token.expose())]);
+            let request = INTROSPECT.request_by(&api, &[("token", tokens.access_token.expose())]);
             t.faults.fail(step, fault);
-            let response = refused(&t, &request, status, error, "a test wants").await;
+            let response = INTROSPECT.refused(&t, &request, status, error, "a test wants").await;
             assert!(!text(&response).contains("a test wants") && !text(&response).contains("active"));
             assert_eq!(json(&answered(&t, &request).await)["active"], true);
         }
@@ -494,7 +389,7 @@ async fn the_answer_and_the_bearer_check_agree_at_every_moment_of_a_tokens_life(
     let mut seen = Vec::new();
     let mut latest = RefreshToken::new(refresh_of(&first).expose());
     for round in 0..6 {
-        let told = answered(&t, &introspection_by(&api, &[("token", first.access_token.expose())])).await;
+        let told = answered(&t, &INTROSPECT.request_by(&api, &[("token", first.access_token.expose())])).await;
         let told = json(&told)["active"] == true;
         assert_eq!(told, t.bearer(&first.access_token).await.is_ok(), "round {round}");
         seen.push(told);
@@ -585,7 +480,7 @@ async fn the_observer_is_told_of_each_answer_once_with_the_caller_and_the_grant_
         ("an unknown one", &api, garbage, None),
         ("a foreign one", &stranger, access, None),
     ] {
-        let response = t.server.introspect(&introspection_by(caller, &[("token", token)])).await;
+        let response = t.server.introspect(&INTROSPECT.request_by(caller, &[("token", token)])).await;
         assert_eq!((response.status(), json(&response)["active"] == true), (200, expected.is_some()), "{what}");
         assert_eq!(audit.take(), introspected(caller, expected), "{what}");
     }
@@ -593,13 +488,13 @@ async fn the_observer_is_told_of_each_answer_once_with_the_caller_and_the_grant_
     t.introspection_request(&typed).await.unwrap();
     assert_eq!(audit.take(), introspected(&api, Some(grant)), "the typed form");
 
-    let anonymous = introspection(&[("token", access)]);
-    let wrong = introspection(&[("token", access)]).with_header("authorization", basic(&api.id, "wrong"));
+    let anonymous = INTROSPECT.request(&[("token", access)]);
+    let wrong = INTROSPECT.request(&[("token", access)]).with_header("authorization", basic(&api.id, "wrong"));
     for (what, request, caller) in [
         ("nobody", anonymous, None),
         ("a wrong secret", wrong, None),
-        ("a public client", introspection_by(&public, &[("token", access)]), Some(&public)),
-        ("no token", introspection_by(&api, &[]), Some(&api)),
+        ("a public client", INTROSPECT.request_by(&public, &[("token", access)]), Some(&public)),
+        ("no token", INTROSPECT.request_by(&api, &[]), Some(&api)),
         ("no form", Request::get("/introspect"), None),
     ] {
         assert!(t.server.introspect(&request).await.status() >= 400, "{what}");
@@ -607,7 +502,7 @@ async fn the_observer_is_told_of_each_answer_once_with_the_caller_and_the_grant_
         assert_eq!(audit.take(), [("introspection_refused", caller, None)], "{what}");
     }
     t.faults.fail(2, Fault::Failed);
-    let request = introspection_by(&api, &[("token", access)]);
+    let request = INTROSPECT.request_by(&api, &[("token", access)]);
     assert_eq!(t.server.introspect(&request).await.status(), 500);
     assert_eq!(audit.take(), [("introspection_refused", Some(api.id.clone()), None)], "a storage that fails");
 

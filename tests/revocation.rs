@@ -5,30 +5,21 @@ use std::sync::Arc;
 use grantor::client::ClientBuilder;
 use grantor::record::TokenKind;
 use grantor::secret::TokenHash;
-use grantor::testing::{Fault, ISSUER, TestClient, TestServer};
+use grantor::testing::{Fault, TestClient, TestServer};
 use grantor::{
-    AccessToken, Error, Grant, RefreshToken, Refusal, Request, Response, RevocationRequest, Storage, StoredToken,
-    TokenRequest, TokenResponse,
+    AccessToken, Error, Grant, RefreshToken, Refusal, Request, RevocationRequest, Storage, StoredToken, TokenRequest,
+    TokenResponse,
 };
 use time::Duration;
 
 #[path = "common/mod.rs"]
 mod common;
-use common::{basic, error_of, form, json, text};
+#[path = "common/token_sent.rs"]
+mod token_sent;
+use common::{basic, json, text};
+use token_sent::{CB, Endpoint, refresh_of, tokens_of};
 
-const CB: &str = "https://app.example/cb";
-
-fn revocation(pairs: &[(&str, &str)]) -> Request {
-    Request::post_form("/revoke", form(pairs))
-}
-
-/// The request of a client that authenticates with what it has.
-fn revocation_by(client: &TestClient, pairs: &[(&str, &str)]) -> Request {
-    match &client.secret {
-        Some(secret) => revocation(pairs).with_header("authorization", basic(&client.id, secret.expose())),
-        None => revocation(&[pairs, &[("client_id", &client.id)]].concat()),
-    }
-}
+const REVOKE: Endpoint = Endpoint("/revoke");
 
 /// Sends a request that must succeed: 200, nothing in the body, not to be stored.
 async fn revoked(t: &TestServer, request: &Request) {
@@ -37,32 +28,6 @@ async fn revoked(t: &TestServer, request: &Request) {
     assert!(response.body().is_empty(), "{}", text(&response));
     let headers: Vec<_> = response.headers().collect();
     assert_eq!(headers, [("cache-control", "no-store"), ("pragma", "no-cache")]);
-}
-
-/// Sends a request that must be refused, in the form of the token endpoint, and for the reason that is expected.
-async fn refused(t: &TestServer, request: &Request, status: u16, error: &str, reason: &str) -> Response {
-    let told = t.events.count("revocation_refused");
-    let response = t.server.revoke(request).await;
-    assert_eq!((response.status(), error_of(&response).as_str()), (status, error), "{}", text(&response));
-    let body = json(&response);
-    assert_eq!(body.as_object().unwrap().keys().collect::<Vec<_>>(), ["error", "error_description"]);
-    assert_eq!(response.header("content-type"), Some("application/json"));
-    assert_eq!((response.header("cache-control"), response.header("pragma")), (Some("no-store"), Some("no-cache")));
-    let challenge = format!("Basic realm=\"{ISSUER}\", charset=\"UTF-8\"");
-    assert_eq!(response.header("www-authenticate"), (status == 401).then_some(&*challenge));
-    assert_eq!(response.header("allow"), (status == 405).then_some("POST"));
-    assert_eq!(t.events.count("revocation_refused"), told + 1);
-    let last = t.events.events().pop().unwrap();
-    assert!(last.name == "revocation_refused" && last.text.contains(reason), "{}", last.text);
-    response
-}
-
-async fn tokens_of(t: &TestServer, client: &TestClient) -> TokenResponse {
-    t.authorize(client).approve_as("alice").await.redeem().await.unwrap()
-}
-
-fn refresh_of(tokens: &TokenResponse) -> &RefreshToken {
-    tokens.refresh_token.as_ref().expect("a refresh token")
 }
 
 async fn row(t: &TestServer, hash: TokenHash) -> (Arc<StoredToken>, Arc<Grant>) {
@@ -101,7 +66,7 @@ async fn a_refresh_token_takes_every_token_of_its_grant_with_it_and_none_of_anot
         let first = tokens_of(&t, &app).await;
         let second = t.refresh(&app, refresh_of(&first)).await.unwrap();
         let before = t.events.events().len();
-        revoked(&t, &revocation_by(&app, &[("token", refresh_of(&second).expose())])).await;
+        revoked(&t, &REVOKE.request_by(&app, &[("token", refresh_of(&second).expose())])).await;
         let events = t.events.events();
         assert_eq!(events[before..].iter().map(|event| event.name).collect::<Vec<_>>(), ["token_revoked"]);
         assert!(events[before].text.contains("RefreshToken") && events[before].text.contains(&app.id));
@@ -122,7 +87,7 @@ async fn an_access_token_goes_alone() {
     let app = t.confidential_client(CB).await;
     let first = tokens_of(&t, &app).await;
     let second = t.refresh(&app, refresh_of(&first)).await.unwrap();
-    revoked(&t, &revocation_by(&app, &[("token", first.access_token.expose())])).await;
+    revoked(&t, &REVOKE.request_by(&app, &[("token", first.access_token.expose())])).await;
     assert!(!lives(&t, &first.access_token).await);
     let event = t.events.events().into_iter().rfind(|event| event.name == "token_revoked").unwrap();
     assert!(event.text.contains("AccessToken"), "{}", event.text);
@@ -140,7 +105,7 @@ async fn a_machine_revokes_its_own_token() {
     let request = || TokenRequest::client_credentials().scope("user:read");
     let token = t.token_as(&machine, request()).await.unwrap().access_token;
     let other = t.token_as(&machine, request()).await.unwrap().access_token;
-    revoked(&t, &revocation_by(&machine, &[("token", token.expose())])).await;
+    revoked(&t, &REVOKE.request_by(&machine, &[("token", token.expose())])).await;
     assert!(!lives(&t, &token).await && lives(&t, &other).await);
 }
 
@@ -160,7 +125,7 @@ async fn a_client_that_lost_an_answer_revokes_its_grant_with_the_old_refresh_tok
         let oldest = row(&t, refresh_of(&first).hash()).await.0;
         assert!(oldest.spent.is_some());
         assert_eq!(oldest.expires_at <= grantor::Clock::now(&t.clock), later == Duration::days(15));
-        revoked(&t, &revocation_by(&app, &[("token", refresh_of(&first).expose())])).await;
+        revoked(&t, &REVOKE.request_by(&app, &[("token", refresh_of(&first).expose())])).await;
         assert_dead(&t, &app, &third).await;
         assert_eq!(t.events.count("refresh_token_reused"), 0, "to revoke is not to reuse");
     }
@@ -181,7 +146,7 @@ async fn a_hint_changes_neither_the_outcome_nor_the_number_of_look_ups() {
             let mut pairs = vec![("token", token)];
             pairs.extend(hint.map(|hint| ("token_type_hint", hint)));
             let calls = t.faults.calls();
-            revoked(&t, &revocation_by(&app, &pairs)).await;
+            revoked(&t, &REVOKE.request_by(&app, &pairs)).await;
             assert_eq!(t.faults.calls() - calls, 3, "client, token, revocation: {kind:?}, {hint:?}");
             assert!(!lives(&t, &tokens.access_token).await, "{kind:?}, {hint:?}");
             let refreshed = t.refresh(&app, refresh_of(&tokens)).await;
@@ -201,7 +166,7 @@ async fn an_unknown_or_malformed_token_is_revoked_successfully_and_nothing_is_wr
         let long = "x".repeat(4_000);
         for token in ["garbage", " ", "\u{e9}\0\n", "a.b.c", &long, &changed_case, &with_space] {
             let (calls, events) = (t.faults.calls(), t.events.events().len());
-            revoked(&t, &revocation_by(&app, &[("token", token)])).await;
+            revoked(&t, &REVOKE.request_by(&app, &[("token", token)])).await;
             assert_eq!(t.faults.calls() - calls, 2, "client and token: {token:?}");
             assert_eq!(t.events.events().len(), events, "nothing was revoked, so nothing is told: {token:?}");
         }
@@ -216,7 +181,7 @@ async fn a_token_that_is_dead_already_can_be_revoked_again_and_again_but_is_told
     let app = t.confidential_client(CB).await;
     let (revoked_before, expired) = (tokens_of(&t, &app).await, tokens_of(&t, &app).await);
     for (n, token) in [revoked_before.access_token.expose(), refresh_of(&revoked_before).expose()].iter().enumerate() {
-        let request = revocation_by(&app, &[("token", token)]);
+        let request = REVOKE.request_by(&app, &[("token", token)]);
         revoked(&t, &request).await;
         assert_eq!(t.events.count("token_revoked"), n + 1);
         let (at, of_grant) = {
@@ -231,15 +196,15 @@ async fn a_token_that_is_dead_already_can_be_revoked_again_and_again_but_is_told
     }
     // An access token that lived died with its grant.
     let of_dead_grant = tokens_of(&t, &app).await;
-    revoked(&t, &revocation_by(&app, &[("token", refresh_of(&of_dead_grant).expose())])).await;
-    revoked(&t, &revocation_by(&app, &[("token", of_dead_grant.access_token.expose())])).await;
+    revoked(&t, &REVOKE.request_by(&app, &[("token", refresh_of(&of_dead_grant).expose())])).await;
+    revoked(&t, &REVOKE.request_by(&app, &[("token", of_dead_grant.access_token.expose())])).await;
     assert_eq!(t.events.count("token_revoked"), 3);
     t.clock.advance(Duration::days(200));
-    revoked(&t, &revocation_by(&app, &[("token", expired.access_token.expose())])).await;
-    revoked(&t, &revocation_by(&app, &[("token", refresh_of(&expired).expose())])).await;
+    revoked(&t, &REVOKE.request_by(&app, &[("token", expired.access_token.expose())])).await;
+    revoked(&t, &REVOKE.request_by(&app, &[("token", refresh_of(&expired).expose())])).await;
     while t.purge(1_000).await.unwrap() == 1_000 {}
     assert!(t.storage.find(&expired.access_token.hash()).await.unwrap().is_none());
-    revoked(&t, &revocation_by(&app, &[("token", expired.access_token.expose())])).await;
+    revoked(&t, &REVOKE.request_by(&app, &[("token", expired.access_token.expose())])).await;
     assert_eq!(t.events.count("token_revoked"), 3, "a grant that has ended can't be ended");
 }
 
@@ -249,7 +214,7 @@ async fn a_code_is_no_token_and_stays_what_it_was() {
     let app = t.confidential_client(CB).await;
     let approved = t.authorize(&app).approve_as("alice").await;
     let events = t.events.events().len();
-    revoked(&t, &revocation_by(&app, &[("token", approved.code().expose())])).await;
+    revoked(&t, &REVOKE.request_by(&app, &[("token", approved.code().expose())])).await;
     assert_eq!(t.events.events().len(), events);
     approved.redeem().await.unwrap();
 }
@@ -265,9 +230,9 @@ async fn another_clients_token_is_refused_and_lives() {
     for other in &others {
         for token in [tokens.access_token.expose(), refresh_of(&tokens).expose()] {
             for hint in ["access_token", "refresh_token"] {
-                let request = revocation_by(other, &[("token", token), ("token_type_hint", hint)]);
+                let request = REVOKE.request_by(other, &[("token", token), ("token_type_hint", hint)]);
                 let calls = t.faults.calls();
-                let response = refused(&t, &request, 400, "unauthorized_client", "NotYourToken").await;
+                let response = REVOKE.refused(&t, &request, 400, "unauthorized_client", "NotYourToken").await;
                 assert_eq!(t.faults.calls() - calls, 2, "client and token, and nothing was written");
                 assert_eq!(json(&response)["error_description"], "the token belongs to another client");
                 let event = t.events.events().pop().unwrap();
@@ -279,62 +244,17 @@ async fn another_clients_token_is_refused_and_lives() {
     assert_eq!((token.revoked_at, grant.revoked_at), (None, None));
     assert!(lives(&t, &tokens.access_token).await);
     let next = t.refresh(&app, refresh_of(&tokens)).await.unwrap();
-    revoked(&t, &revocation_by(&app, &[("token", refresh_of(&next).expose())])).await;
+    revoked(&t, &REVOKE.request_by(&app, &[("token", refresh_of(&next).expose())])).await;
     assert_dead(&t, &app, &next).await;
-}
-
-/// What to add to the body, the header, and how many clients are looked up for it.
-type FailedAuthentication = (Vec<(String, String)>, Option<String>, usize);
-
-/// Every way in which a client can fail to authenticate.
-fn failed_authentications(app: &TestClient, other: &TestClient) -> Vec<FailedAuthentication> {
-    let secret = app.secret.as_ref().unwrap().expose();
-    let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-    let jwt = pair("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer");
-    vec![
-        (vec![], None, 0),
-        (vec![], Some(basic(&app.id, "not-the-secret")), 1),
-        (vec![], Some(basic("nobody-we-know", secret)), 1),
-        (vec![], Some(basic("\u{e9}", secret)), 0),
-        (vec![], Some(basic(&app.id, "")), 1),
-        (vec![], Some("Basic ???".to_owned()), 0),
-        (vec![], Some("Bearer some-token".to_owned()), 0),
-        (vec![pair("client_id", &app.id)], None, 1),
-        (vec![pair("client_id", "nobody-we-know")], None, 1),
-        (vec![pair("client_id", &app.id), pair("client_secret", "not-the-secret")], None, 1),
-        (vec![pair("client_secret", secret)], None, 0),
-        (vec![pair("client_id", &app.id), pair("client_secret", secret)], Some(basic(&app.id, secret)), 0),
-        (vec![pair("client_id", &other.id)], Some(basic(&app.id, secret)), 0),
-        (vec![pair("client_assertion", "header.payload.signature"), jwt], None, 0),
-        (vec![pair("client_id", &app.id), pair("client_id", &app.id)], None, 0),
-    ]
 }
 
 // covers: RV-06 (RFC 7009 §2.1), RV-16 (RFC 7009 §2.2.1), CA-26 (RFC 7009 §2.1), B24
 #[tokio::test]
-async fn a_client_that_fails_to_authenticate_is_answered_as_at_the_token_endpoint_before_its_token_is_looked_up() {
+async fn failed_authentication_is_answered_as_at_token_endpoint() {
     let t = TestServer::new();
-    let (app, other) = (t.confidential_client(CB).await, t.public_client(CB).await);
+    let app = t.confidential_client(CB).await;
     let tokens = tokens_of(&t, &app).await;
-    for (pairs, header, look_ups) in failed_authentications(&app, &other) {
-        let send = |target: &'static str, own: &[(&str, &str)]| {
-            let own = own.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-            let all: Vec<(String, String)> = own.chain(pairs.clone()).collect();
-            let all: Vec<(&str, &str)> = all.iter().map(|(name, value)| (&**name, &**value)).collect();
-            let request = Request::post_form(target, form(&all));
-            header.iter().fold(request, |request, value| request.with_header("authorization", value.clone()))
-        };
-        let expected = t.server.token(&send("/token", &[("grant_type", "client_credentials")])).await;
-        let expected = expected.into_parts();
-        assert!(matches!(expected.0, 400 | 401), "{pairs:?}");
-        for token in [tokens.access_token.expose(), refresh_of(&tokens).expose(), "garbage"] {
-            let calls = t.faults.calls();
-            let response = t.server.revoke(&send("/revoke", &[("token", token)])).await;
-            assert_eq!(t.faults.calls() - calls, look_ups, "the token was looked up: {pairs:?}, {header:?}");
-            assert_eq!(response.into_parts(), expected, "{pairs:?}, {header:?}");
-            assert_eq!(t.events.names().last(), Some(&"revocation_refused"));
-        }
-    }
+    REVOKE.assert_authenticates(&t, &app, &tokens).await;
     let (token, grant) = row(&t, tokens.access_token.hash()).await;
     assert_eq!((token.revoked_at, grant.revoked_at), (None, None));
     assert_eq!(t.events.count("token_revoked"), 0);
@@ -350,9 +270,9 @@ async fn a_confidential_client_may_authenticate_in_every_way_that_it_may_at_the_
         let tokens = tokens_of(&t, &app).await;
         let pairs = [("token", refresh_of(&tokens).expose())];
         let request = if by_header {
-            revocation(&pairs).with_header("authorization", basic(&app.id, secret))
+            REVOKE.request(&pairs).with_header("authorization", basic(&app.id, secret))
         } else {
-            revocation(&[&pairs[..], &[("client_id", &app.id), ("client_secret", secret)]].concat())
+            REVOKE.request(&[&pairs[..], &[("client_id", &app.id), ("client_secret", secret)]].concat())
         };
         revoked(&t, &request).await;
         assert_dead(&t, &app, &tokens).await;
@@ -366,11 +286,11 @@ async fn a_public_client_says_who_it_is() {
     let app = t.public_client(CB).await;
     let tokens = tokens_of(&t, &app).await;
     let pairs = [("token", refresh_of(&tokens).expose())];
-    let _ = refused(&t, &revocation(&pairs), 401, "invalid_client", "MissingClientAuthentication").await;
-    let with_secret = revocation(&[&pairs[..], &[("client_id", &app.id), ("client_secret", "made-up")]].concat());
-    let _ = refused(&t, &with_secret, 401, "invalid_client", "AuthenticationMethodNotAllowed").await;
+    let _ = REVOKE.refused(&t, &REVOKE.request(&pairs), 401, "invalid_client", "MissingClientAuthentication").await;
+    let with_secret = REVOKE.request(&[&pairs[..], &[("client_id", &app.id), ("client_secret", "made-up")]].concat());
+    let _ = REVOKE.refused(&t, &with_secret, 401, "invalid_client", "AuthenticationMethodNotAllowed").await;
     assert!(lives(&t, &tokens.access_token).await);
-    revoked(&t, &revocation(&[&pairs[..], &[("client_id", &app.id)]].concat())).await;
+    revoked(&t, &REVOKE.request(&[&pairs[..], &[("client_id", &app.id)]].concat())).await;
     assert_dead(&t, &app, &tokens).await;
 }
 
@@ -380,56 +300,13 @@ async fn only_a_posted_form_with_one_token_is_a_request() {
     let t = TestServer::with_policy(|policy| policy.max_body = 300);
     let app = t.confidential_client(CB).await;
     let tokens = tokens_of(&t, &app).await;
-    let token = tokens.access_token.expose();
-    let header = || basic(&app.id, app.secret.as_ref().unwrap().expose());
-    let raw = |body: String| Request::post_form("/revoke", body).with_header("authorization", header());
-    let with_method = |method: &str, target: String| {
-        Request::new(method, target)
-            .with_header("content-type", "application/x-www-form-urlencoded")
-            .with_header("authorization", header())
-            .with_body(form(&[("token", token)]))
-    };
-    let json_body = Request::new("POST", "/revoke")
-        .with_header("content-type", "application/json")
-        .with_header("authorization", header())
-        .with_body(format!("{{\"token\":\"{token}\"}}"));
-    let in_query = Request::post_form(format!("/revoke?token={token}"), "").with_header("authorization", header());
-    let jsonp = with_method("GET", format!("/revoke?token={token}&callback=package.setToken"));
-    for (request, status, reason) in [
-        (with_method("GET", "/revoke".to_owned()), 405, "MethodNotAllowed"),
-        (jsonp, 405, "MethodNotAllowed"),
-        (with_method("HEAD", "/revoke".to_owned()), 405, "MethodNotAllowed"),
-        (with_method("PUT", "/revoke".to_owned()), 405, "MethodNotAllowed"),
-        (with_method("DELETE", "/revoke".to_owned()), 405, "MethodNotAllowed"),
-        (with_method("OPTIONS", "/revoke".to_owned()), 405, "MethodNotAllowed"),
-        (json_body, 400, "NotAForm"),
-        (in_query, 400, "ParameterInQuery(\"token\")"),
-        (raw(String::new()), 400, "MissingParameter(\"token\")"),
-        (raw("token=".to_owned()), 400, "MissingParameter(\"token\")"),
-        (raw("token_type_hint=access_token".to_owned()), 400, "MissingParameter(\"token\")"),
-        (raw(format!("token={token}&token={token}")), 400, "RepeatedParameter(\"token\")"),
-        (
-            raw(format!("token={token}&token_type_hint=a&token_type_hint=a")),
-            400,
-            "RepeatedParameter(\"token_type_hint\")",
-        ),
-        (raw(format!("token={token}%")), 400, "MalformedEncoding"),
-        (raw(format!("token={token}%FF")), 400, "MalformedEncoding"),
-        (raw(format!("token={token}&x=%ZZ")), 400, "MalformedEncoding"),
-        (raw(format!("token={token}&x={}", "x".repeat(300))), 413, "BodyTooLarge"),
-    ] {
-        let response = refused(&t, &request, status, "invalid_request", reason).await;
-        assert!(!text(&response).contains(token));
-    }
+    REVOKE.assert_takes_only_forms(&t, &app, tokens.access_token.expose()).await;
     assert!(lives(&t, &tokens.access_token).await);
     assert_eq!(t.events.count("token_revoked"), 0);
-    // What the endpoint does not know may be there, even twice, and the URL may have a query of its own.
-    for query in ["tenant=1", "x=%zz", "x=%FF&x"] {
-        let tokens = tokens_of(&t, &app).await;
-        let body = format!("token={}&x=1&x=2", tokens.access_token.expose());
-        let request = Request::post_form(format!("/revoke?{query}"), body).with_header("authorization", header());
-        revoked(&t, &request).await;
-        assert!(!lives(&t, &tokens.access_token).await, "{query}");
+    for at in 0..3 {
+        let token = tokens_of(&t, &app).await.access_token;
+        revoked(&t, &REVOKE.requests_with_more(&app, token.expose())[at]).await;
+        assert!(!lives(&t, &token).await, "{at}");
     }
 }
 
@@ -448,9 +325,9 @@ async fn a_storage_that_fails_at_any_step_is_never_answered_by_200_and_the_token
                     TokenKind::AccessToken => tokens.access_token.expose(),
                     _ => refresh_of(&tokens).expose(),
                 };
-                let request = revocation_by(&app, &[("token", token)]);
+                let request = REVOKE.request_by(&app, &[("token", token)]);
                 t.faults.fail(step, fault);
-                let response = refused(&t, &request, status, error, "a test wants").await;
+                let response = REVOKE.refused(&t, &request, status, error, "a test wants").await;
                 assert!(!text(&response).contains("a test wants"), "the cause is for the observer only");
                 assert_eq!(t.events.count("token_revoked"), 0, "what did not happen is not reported");
                 let (stored, grant) = row(&t, hash_of(token)).await;
@@ -473,9 +350,9 @@ async fn a_revocation_whose_answer_was_lost_is_not_confirmed_and_can_be_repeated
         let app = t.public_client(CB).await;
         let tokens = tokens_of(&t, &app).await;
         let token = if of_grant { refresh_of(&tokens).expose() } else { tokens.access_token.expose() };
-        let request = revocation_by(&app, &[("token", token)]);
+        let request = REVOKE.request_by(&app, &[("token", token)]);
         t.faults.fail(3, Fault::LostAnswer);
-        let _ = refused(&t, &request, 503, "temporarily_unavailable", "a test wants").await;
+        let _ = REVOKE.refused(&t, &request, 503, "temporarily_unavailable", "a test wants").await;
         assert!(!lives(&t, &tokens.access_token).await);
         revoked(&t, &request).await;
         assert_eq!(t.events.names().last(), Some(&"bearer_refused"), "there was nothing left to revoke");
@@ -492,7 +369,7 @@ async fn a_refresh_that_runs_at_the_same_time_does_not_outlive_the_revocation() 
         let old = RefreshToken::new(refresh_of(&tokens).expose());
         let (of_task, app_of_task) = (Arc::clone(&t), Arc::clone(&app));
         let refreshing = tokio::spawn(async move { of_task.refresh(&app_of_task, &old).await });
-        revoked(&t, &revocation_by(&app, &[("token", refresh_of(&tokens).expose())])).await;
+        revoked(&t, &REVOKE.request_by(&app, &[("token", refresh_of(&tokens).expose())])).await;
         assert!(!lives(&t, &tokens.access_token).await);
         match refreshing.await.unwrap() {
             Ok(next) => assert_dead(&t, &app, &next).await,
