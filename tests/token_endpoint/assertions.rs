@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use sha2::Sha256;
 
 use crate::common::{token, token_as};
-use crate::support::{CB, granted, redemption, refused_for};
+use crate::support::{CB, bad_client, granted, redemption};
 
 const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
@@ -59,12 +59,11 @@ async fn no_assertion_gets_a_client_in_and_none_is_taken_for_absent() {
         for assertion in assertions(&app) {
             let both = [("client_assertion_type", JWT_BEARER), ("client_assertion", &*assertion)];
             for given in [&both[..], &both[1..], &[id, both[0], both[1]], &[id, both[1]]] {
-                let request = token(&[&redeem[..], given].concat());
-                refused_for(&t, &request, 401, "invalid_client", "AuthenticationMethodNotAllowed").await;
+                bad_client(&t, &token(&[&redeem[..], given].concat()), "AuthenticationMethodNotAllowed").await;
             }
         }
         let only_its_type = token(&[&redeem[..], &[id, ("client_assertion_type", JWT_BEARER)]].concat());
-        refused_for(&t, &only_its_type, 401, "invalid_client", "AuthenticationMethodNotAllowed").await;
+        bad_client(&t, &only_its_type, "AuthenticationMethodNotAllowed").await;
         assert_eq!(t.faults.calls(), calls, "nothing is looked up for an assertion");
         granted(&t, &token_as(&app, &redeem)).await;
     }

@@ -10,7 +10,8 @@ use time::Duration;
 
 use crate::common::{CHALLENGE, VERIFIER, token_as};
 use crate::support::{
-    CB, access_token, change_client, granted, redemption, refused_for, restarted, row, rows, spied, with,
+    CB, access_token, bad_grant, change_client, confidential, granted, redemption, refused_for, restarted, row, rows,
+    spied, with,
 };
 
 const ALL: &str = "user:read user:write offline_access";
@@ -29,7 +30,7 @@ async fn a_code_is_redeemed_by_its_own_client_only_and_survives_the_attempts_of_
         let pairs = redemption(&approved, &owner);
         spy.writes();
         for _ in 0..3 {
-            refused_for(&t, &token_as(&thief, &pairs), 400, "invalid_grant", "ForeignToken").await;
+            bad_grant(&t, &token_as(&thief, &pairs), "ForeignToken").await;
         }
         assert!(spy.writes().is_empty());
         granted(&t, &token_as(&owner, &pairs)).await;
@@ -55,8 +56,7 @@ async fn the_redirect_uri_of_the_authorization_request_is_repeated_exactly() {
         "https://app.example/cb?a=%2Fx#",
         "https://evil.example/cb?a=%2Fx",
     ] {
-        let request = token_as(&app, &with(&pairs, "redirect_uri", wrong));
-        refused_for(&t, &request, 400, "invalid_grant", "RedirectUriMismatch").await;
+        bad_grant(&t, &token_as(&app, &with(&pairs, "redirect_uri", wrong)), "RedirectUriMismatch").await;
     }
     assert_eq!(rows(&t, &[approved.code().hash()]).await, before, "a failed attempt leaves a code as it was");
     granted(&t, &token_as(&app, &pairs)).await;
@@ -73,15 +73,14 @@ async fn code_without_redirect_uri(t: &TestServer, client_id: &str) -> String {
 // covers: AMB-04, GC-09 (RFC 6749 §4.1.3)
 #[tokio::test]
 async fn a_redirect_uri_that_was_not_sent_need_not_be_repeated_but_must_be_right_if_it_is() {
-    let t = TestServer::new();
-    let app = t.confidential_client(CB).await;
+    let (t, app) = confidential().await;
     for (given, expected) in [("", Ok(())), (CB, Ok(())), ("https://evil.example/cb", Err(()))] {
         let code = code_without_redirect_uri(&t, &app.id).await;
         let pairs = [("grant_type", "authorization_code"), ("code", &code), ("code_verifier", VERIFIER)];
         let request = token_as(&app, &with(&pairs, "redirect_uri", given));
         match expected {
             Ok(()) => drop(granted(&t, &request).await),
-            Err(()) => drop(refused_for(&t, &request, 400, "invalid_grant", "RedirectUriMismatch").await),
+            Err(()) => drop(bad_grant(&t, &request, "RedirectUriMismatch").await),
         }
     }
 }
@@ -98,21 +97,19 @@ async fn a_client_of_oauth_2_1_may_leave_the_redirect_uri_out_but_not_change_it(
     let approved = t.authorize(&app).approve_as("alice").await;
     let pairs = redemption(&approved, &app);
     let changed = token_as(&app, &with(&pairs, "redirect_uri", "https://app.example/other"));
-    refused_for(&t, &changed, 400, "invalid_grant", "RedirectUriMismatch").await;
+    bad_grant(&t, &changed, "RedirectUriMismatch").await;
     granted(&t, &token_as(&app, &with(&pairs, "redirect_uri", ""))).await;
     // Without PKCE nothing would take the place of the redirect URI.
     let approved = t.authorize(&app).without_pkce().approve_as("alice").await;
     let pairs = redemption(&approved, &app);
-    let without = token_as(&app, &with(&pairs, "redirect_uri", ""));
-    refused_for(&t, &without, 400, "invalid_grant", "RedirectUriMismatch").await;
+    bad_grant(&t, &token_as(&app, &with(&pairs, "redirect_uri", "")), "RedirectUriMismatch").await;
     granted(&t, &token_as(&app, &pairs)).await;
 }
 
 // covers: GC-12 (RFC 6749 §5.2)
 #[tokio::test]
 async fn a_code_that_was_changed_in_any_place_is_unknown() {
-    let t = TestServer::new();
-    let app = t.confidential_client(CB).await;
+    let (t, app) = confidential().await;
     let approved = t.authorize(&app).approve_as("alice").await;
     let pairs = redemption(&approved, &app);
     let code = approved.code().expose();
@@ -123,8 +120,7 @@ async fn a_code_that_was_changed_in_any_place_is_unknown() {
         wrong.push(format!("{}{flipped}{}", &code[..at], &code[at + 1..]));
     }
     for code in &wrong {
-        let request = token_as(&app, &with(&pairs, "code", code));
-        refused_for(&t, &request, 400, "invalid_grant", "UnknownToken").await;
+        bad_grant(&t, &token_as(&app, &with(&pairs, "code", code)), "UnknownToken").await;
     }
     granted(&t, &token_as(&app, &pairs)).await;
 }
@@ -132,8 +128,7 @@ async fn a_code_that_was_changed_in_any_place_is_unknown() {
 // covers: GC-01 (RFC 6749 §4.1.2)
 #[tokio::test]
 async fn a_code_is_good_until_the_last_microsecond_of_its_lifetime() {
-    let t = TestServer::new();
-    let app = t.confidential_client(CB).await;
+    let (t, app) = confidential().await;
     for (age, works) in [(Duration::MINUTE - Duration::microseconds(1), true), (Duration::MINUTE, false)] {
         let approved = t.authorize(&app).approve_as("alice").await;
         t.clock.advance(age);
@@ -141,7 +136,7 @@ async fn a_code_is_good_until_the_last_microsecond_of_its_lifetime() {
         if works {
             granted(&t, &request).await;
         } else {
-            refused_for(&t, &request, 400, "invalid_grant", "GrantEnded").await;
+            bad_grant(&t, &request, "GrantEnded").await;
         }
     }
 }
@@ -149,8 +144,7 @@ async fn a_code_is_good_until_the_last_microsecond_of_its_lifetime() {
 // covers: GC-02 (RFC 6749 §4.1.2)
 #[tokio::test]
 async fn codes_live_for_a_minute_by_default_and_never_for_more_than_ten() {
-    let t = TestServer::new();
-    let app = t.confidential_client(CB).await;
+    let (t, app) = confidential().await;
     let approved = t.authorize(&app).approve_as("alice").await;
     let (code, _) = row(&t, approved.code().hash()).await;
     assert_eq!(code.expires_at - code.issued_at, Duration::MINUTE);
@@ -170,8 +164,7 @@ async fn codes_live_for_a_minute_by_default_and_never_for_more_than_ten() {
 // covers: GC-14 (RFC 6749 §4.1.3), SC-03 (RFC 6749 §3.3), SC-04 (RFC 6749 §3.3), TK-07 (RFC 6749 §5.1)
 #[tokio::test]
 async fn the_token_has_what_the_user_approved_and_a_scope_parameter_changes_nothing() {
-    let t = TestServer::new();
-    let app = t.confidential_client(CB).await;
+    let (t, app) = confidential().await;
     let approval = Approval::by(Subject::new("alice").unwrap()).scope(["user:read"]);
     let approved = t.authorize(&app).scope("user:read user:write").approve(approval).await;
     for extra in ["user:write", "no-such-scope", "not\"well\\formed"] {
@@ -188,8 +181,7 @@ async fn the_token_has_what_the_user_approved_and_a_scope_parameter_changes_noth
 // covers: GC-15 (RFC 6749 §5.2)
 #[tokio::test]
 async fn a_client_that_lost_the_grant_type_cannot_redeem_a_code_issued_before() {
-    let t = TestServer::new();
-    let app = t.confidential_client(CB).await;
+    let (t, app) = confidential().await;
     let approved = t.authorize(&app).approve_as("alice").await;
     change_client(&t, &app, |parts| parts.grant_types.retain(|grant_type| grant_type.as_str() != "authorization_code"))
         .await;
@@ -206,29 +198,26 @@ async fn everything_a_code_is_bound_to_survives_a_restart_of_the_server() {
     let approved = old.authorize(&app).approve_as("alice").await;
     t.server = restarted(&t, t.storage.clone(), grantor::Policy::default());
     let pairs = redemption(&approved, &app);
-    let wrong_verifier = token_as(&app, &with(&pairs, "code_verifier", VERIFIER));
-    refused_for(&t, &wrong_verifier, 400, "invalid_grant", "WrongCodeVerifier").await;
+    bad_grant(&t, &token_as(&app, &with(&pairs, "code_verifier", VERIFIER)), "WrongCodeVerifier").await;
     let wrong_uri = token_as(&app, &with(&pairs, "redirect_uri", "https://app.example/other"));
-    refused_for(&t, &wrong_uri, 400, "invalid_grant", "RedirectUriMismatch").await;
+    bad_grant(&t, &wrong_uri, "RedirectUriMismatch").await;
     granted(&t, &token_as(&app, &pairs)).await;
 }
 
 // covers: TF-15 (RFC 6749 §10), GR-20 (RFC 6749 §1.5)
 #[tokio::test]
 async fn codes_access_tokens_and_refresh_tokens_do_not_stand_in_for_each_other() {
-    let t = TestServer::new();
-    let app = t.confidential_client(CB).await;
+    let (t, app) = confidential().await;
     let tokens = crate::support::tokens_of(&t, &app).await;
     let approved = t.authorize(&app).approve_as("alice").await;
     let (code, access) = (approved.code().expose(), tokens.access_token.expose());
     let refresh = crate::support::refresh_of(&tokens).expose();
     let redeem = redemption(&approved, &app);
     for other in [access, refresh] {
-        let request = token_as(&app, &with(&redeem, "code", other));
-        refused_for(&t, &request, 400, "invalid_grant", "UnknownToken").await;
+        bad_grant(&t, &token_as(&app, &with(&redeem, "code", other)), "UnknownToken").await;
     }
     for other in [code, access] {
-        refused_for(&t, &crate::support::refresh(&app, other), 400, "invalid_grant", "UnknownToken").await;
+        bad_grant(&t, &crate::support::refresh(&app, other), "UnknownToken").await;
     }
     for other in [code, refresh] {
         assert!(!crate::support::lives(&t, &grantor::AccessToken::new(other)).await);
@@ -260,8 +249,7 @@ async fn a_code_works_once_and_its_row_says_so() {
 // covers: TF-14 (RFC 6749 §10.3), GR-19 (RFC 6749 §10.4)
 #[tokio::test]
 async fn what_is_stored_of_a_grant_holds_no_token() {
-    let t = TestServer::new();
-    let app = t.confidential_client(CB).await;
+    let (t, app) = confidential().await;
     let approved = t.authorize(&app).approve_as("alice").await;
     let first = approved.redeem().await.unwrap();
     let second = t.refresh(&app, crate::support::refresh_of(&first)).await.unwrap();

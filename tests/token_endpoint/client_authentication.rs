@@ -18,8 +18,8 @@ use time::Duration;
 
 use crate::common::{basic, token, token_as};
 use crate::support::{
-    CB, access_token, change_client, granted, header_values, redemption, refresh, refresh_of, refused, refused_for,
-    tokens_of, with,
+    CB, access_token, bad_client, bad_grant, bad_request, change_client, confidential, granted, header_values, public,
+    redemption, refresh, refresh_of, refused, tokens_of, with,
 };
 
 const MACHINE: [(&str, &str); 2] = [("grant_type", "client_credentials"), ("scope", "user:read")];
@@ -44,8 +44,7 @@ fn raw_basic(credentials: impl AsRef<[u8]>) -> Request {
 // covers: CA-03 (RFC 6749 §2.3.1), CA-04 (OAuth 2.1 §2.4.1)
 #[tokio::test]
 async fn a_confidential_client_authenticates_by_header_or_body() {
-    let t = TestServer::new();
-    let app = t.confidential_client(CB).await;
+    let (t, app) = confidential().await;
     granted(&t, &by_basic(&app.id, secret_of(&app))).await;
     granted(&t, &by_body(&app.id, secret_of(&app))).await;
 }
@@ -53,8 +52,7 @@ async fn a_confidential_client_authenticates_by_header_or_body() {
 // covers: CA-01 (RFC 6749 §3.2.1), CA-10 (RFC 6749 §2.2), CA-20 (RFC 6749 §10.2), GR-01 (RFC 6749 §6), GK-02 (RFC 6749 §4.4.2), AMB-17, B14, B29
 #[tokio::test]
 async fn the_identifier_alone_is_not_enough_for_a_confidential_client_with_any_grant() {
-    let t = TestServer::new();
-    let app = t.confidential_client(CB).await;
+    let (t, app) = confidential().await;
     let tokens = tokens_of(&t, &app).await;
     let approved = t.authorize(&app).approve_as("alice").await;
     let redeem = redemption(&approved, &app);
@@ -62,9 +60,9 @@ async fn the_identifier_alone_is_not_enough_for_a_confidential_client_with_any_g
     // A right verifier proves where the code came from, not who redeems it.
     for pairs in [&MACHINE[..], &redeem, &refresh] {
         let named = [pairs, &[("client_id", app.id.as_str())]].concat();
-        refused_for(&t, &token(&named), 401, "invalid_client", "MissingClientAuthentication").await;
+        bad_client(&t, &token(&named), "MissingClientAuthentication").await;
         let empty_secret = [&named[..], &[("client_secret", "")]].concat();
-        refused_for(&t, &token(&empty_secret), 401, "invalid_client", "MissingClientAuthentication").await;
+        bad_client(&t, &token(&empty_secret), "MissingClientAuthentication").await;
     }
     granted(&t, &token_as(&app, &redeem)).await;
     granted(&t, &crate::support::refresh(&app, refresh_of(&tokens).expose())).await;
@@ -73,8 +71,7 @@ async fn the_identifier_alone_is_not_enough_for_a_confidential_client_with_any_g
 // covers: CA-13 (RFC 6749 §5.2), CA-14 (RFC 6749 §5.2), CA-15 (RFC 6749 §5.2), TL-21 (RFC 9110 §15.5.2), AMB-02
 #[tokio::test]
 async fn every_failed_authentication_is_401_with_a_challenge_and_the_same_body() {
-    let t = TestServer::new();
-    let app = t.confidential_client(CB).await;
+    let (t, app) = confidential().await;
     let assertion = [("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer")];
     let assertion = [&MACHINE[..], &assertion, &[("client_assertion", "header.payload.signature")]].concat();
     let mut bodies = Vec::new();
@@ -91,7 +88,7 @@ async fn every_failed_authentication_is_401_with_a_challenge_and_the_same_body()
         (token(&MACHINE).with_header("authorization", "Digest username=a"), "AuthenticationMethodNotAllowed"),
     ] {
         // `refused` checks the challenge.
-        let response = refused_for(&t, &request, 401, "invalid_client", reason).await;
+        let response = bad_client(&t, &request, reason).await;
         bodies.push((response.body().to_vec(), header_values(&response, "www-authenticate").join("")));
     }
     bodies.dedup();
@@ -121,16 +118,14 @@ async fn basic_credentials_are_form_decoded_and_split_at_the_first_colon() {
     assert!(half_raw.contains(':'));
     granted(&t, &raw_basic(format!("{encoded_id}:{half_raw}"))).await;
     // Unescaped, the pair means something else.
-    refused_for(&t, &raw_basic(format!("{encoded_id}:{secret}")), 401, "invalid_client", "ClientAuthenticationFailed")
-        .await;
-    refused_for(&t, &raw_basic(format!("{id}:{secret}")), 401, "invalid_client", "UnknownClient").await;
+    bad_client(&t, &raw_basic(format!("{encoded_id}:{secret}")), "ClientAuthenticationFailed").await;
+    bad_client(&t, &raw_basic(format!("{id}:{secret}")), "UnknownClient").await;
 }
 
 // covers: AMB-03, TE-05 (RFC 6749 §5.2), B36
 #[tokio::test]
 async fn an_unreadable_authorization_header_is_a_malformed_request() {
-    let t = TestServer::new();
-    let app = t.confidential_client(CB).await;
+    let (t, app) = confidential().await;
     let right = basic(&app.id, secret_of(&app));
     let malformed = [
         token(&MACHINE).with_header("authorization", "Basic"),
@@ -145,15 +140,14 @@ async fn an_unreadable_authorization_header_is_a_malformed_request() {
         by_basic(&app.id, secret_of(&app)).with_header("authorization", "Bearer x"),
     ];
     for request in malformed {
-        refused_for(&t, &request, 400, "invalid_request", "MalformedAuthorization").await;
+        bad_request(&t, &request, "MalformedAuthorization").await;
     }
 }
 
 // covers: PP-23 (RFC 9110 §11.1)
 #[tokio::test]
 async fn the_scheme_of_the_header_may_be_written_in_any_case() {
-    let t = TestServer::new();
-    let app = t.confidential_client(CB).await;
+    let (t, app) = confidential().await;
     for scheme in ["Basic", "basic", "BASIC", "bAsIc"] {
         let header = basic(&app.id, secret_of(&app)).replacen("Basic", scheme, 1);
         granted(&t, &token(&MACHINE).with_header("AUTHORIZATION", header)).await;
@@ -163,8 +157,7 @@ async fn the_scheme_of_the_header_may_be_written_in_any_case() {
 // covers: CA-02 (RFC 6749 §3.2.1), CA-11 (RFC 6749 §2.3), AMB-17, B28
 #[tokio::test]
 async fn authentication_that_a_public_client_did_not_need_is_still_judged() {
-    let t = TestServer::new();
-    let app = t.public_client(CB).await;
+    let (t, app) = public().await;
     let approved = t.authorize(&app).approve_as("alice").await;
     let redeem = redemption(&approved, &app);
     let reason = "AuthenticationMethodNotAllowed";
@@ -173,7 +166,7 @@ async fn authentication_that_a_public_client_did_not_need_is_still_judged() {
         token(&redeem).with_header("authorization", basic(&app.id, "made-up-secret")),
         token(&redeem).with_header("authorization", basic(&app.id, "")),
     ] {
-        refused_for(&t, &request, 401, "invalid_client", reason).await;
+        bad_client(&t, &request, reason).await;
     }
     granted(&t, &token_as(&app, &redeem)).await;
 }
@@ -181,8 +174,7 @@ async fn authentication_that_a_public_client_did_not_need_is_still_judged() {
 // covers: CA-09 (RFC 6749 §2.3), AMB-16, B28
 #[tokio::test]
 async fn two_authentication_methods_in_one_request_are_refused_even_if_both_are_right() {
-    let t = TestServer::new();
-    let app = t.confidential_client(CB).await;
+    let (t, app) = confidential().await;
     let header = basic(&app.id, secret_of(&app));
     let wrong_header = basic(&app.id, "not-the-secret");
     let body_secret = [("client_id", app.id.as_str()), ("client_secret", secret_of(&app))];
@@ -196,7 +188,7 @@ async fn two_authentication_methods_in_one_request_are_refused_even_if_both_are_
         token(&[&MACHINE[..], &assertion_type].concat()).with_header("authorization", header),
         token(&[&MACHINE[..], &body_secret, &assertion].concat()),
     ] {
-        refused_for(&t, &request, 400, "invalid_request", "SeveralAuthenticationMethods").await;
+        bad_request(&t, &request, "SeveralAuthenticationMethods").await;
     }
 }
 
@@ -208,9 +200,9 @@ async fn a_failed_header_does_not_fall_back_to_the_identifier_in_the_body() {
     let approved = t.authorize(&public).approve_as("alice").await;
     let pairs = [redemption(&approved, &public), vec![("client_id", public.id.as_str())]].concat();
     let request = token(&pairs).with_header("authorization", "Bearer whatever");
-    refused_for(&t, &request, 401, "invalid_client", "AuthenticationMethodNotAllowed").await;
+    bad_client(&t, &request, "AuthenticationMethodNotAllowed").await;
     let request = token(&pairs).with_header("authorization", basic(&public.id, "whatever-it-is"));
-    refused_for(&t, &request, 401, "invalid_client", "AuthenticationMethodNotAllowed").await;
+    bad_client(&t, &request, "AuthenticationMethodNotAllowed").await;
     granted(&t, &token(&pairs)).await;
 }
 
@@ -225,7 +217,7 @@ async fn a_client_id_beside_a_header_must_name_the_same_client() {
             .with_header("authorization", basic(&app.id, secret_of(&app)))
     };
     for id in [other.id.as_str(), &public.id, "nobody-we-know", &app.id.to_uppercase()] {
-        refused_for(&t, &with_id(id), 400, "invalid_request", "ConflictingClientIds").await;
+        bad_request(&t, &with_id(id), "ConflictingClientIds").await;
     }
     granted(&t, &with_id(&app.id)).await;
 }
@@ -240,8 +232,8 @@ async fn a_public_client_must_name_itself() {
     let refresh = [("grant_type", "refresh_token"), ("refresh_token", refresh_of(&tokens).expose())];
     let redeem = redemption(&approved, &app);
     for pairs in [&redeem[..], &refresh] {
-        refused_for(&t, &token(pairs), 401, "invalid_client", "MissingClientAuthentication").await;
-        refused_for(&t, &token_as(&other, pairs), 400, "invalid_grant", "ForeignToken").await;
+        bad_client(&t, &token(pairs), "MissingClientAuthentication").await;
+        bad_grant(&t, &token_as(&other, pairs), "ForeignToken").await;
         granted(&t, &token_as(&app, pairs)).await;
     }
 }
@@ -259,8 +251,7 @@ async fn a_client_registered_for_one_method_may_use_no_other() {
                 client.client_credentials().scope("user:read").authentication_method(method)
             })
             .await;
-        let request = other(&app.id, secret_of(&app));
-        refused_for(&t, &request, 401, "invalid_client", "AuthenticationMethodNotAllowed").await;
+        bad_client(&t, &other(&app.id, secret_of(&app)), "AuthenticationMethodNotAllowed").await;
         let own = if method == AuthenticationMethod::ClientSecretBasic { by_basic } else { by_body };
         granted(&t, &own(&app.id, secret_of(&app))).await;
     }
@@ -269,8 +260,7 @@ async fn a_client_registered_for_one_method_may_use_no_other() {
 // covers: CA-21 (RFC 9700 §2.5), B29
 #[tokio::test]
 async fn a_confidential_client_never_gets_in_by_the_method_none() {
-    let t = TestServer::new();
-    let app = t.confidential_client(CB).await;
+    let (t, app) = confidential().await;
     let client = t.storage.client(&app.id).await.unwrap().unwrap();
     assert!(!client.allows_authentication_method(AuthenticationMethod::None));
     let mut parts = client.parts().clone();
@@ -318,8 +308,7 @@ async fn a_native_app_needs_no_secret_and_is_treated_as_public() {
 // covers: CA-27 (RFC 7591 §3.2.1)
 #[tokio::test]
 async fn an_expired_secret_no_longer_authenticates_and_two_overlap_while_one_is_replaced() {
-    let t = TestServer::new();
-    let app = t.confidential_client(CB).await;
+    let (t, app) = confidential().await;
     let new = ClientSecret::generate(&t.entropy).unwrap();
     let id = ClientId::new(&app.id).unwrap();
     let end = t.clock.now() + Duration::hours(1);
@@ -329,7 +318,7 @@ async fn an_expired_secret_no_longer_authenticates_and_two_overlap_while_one_is_
     granted(&t, &by_body(&app.id, new.expose())).await;
     t.clock.advance(Duration::microseconds(1));
     for request in [by_basic(&app.id, secret_of(&app)), by_body(&app.id, secret_of(&app))] {
-        refused_for(&t, &request, 401, "invalid_client", "ClientAuthenticationFailed").await;
+        bad_client(&t, &request, "ClientAuthenticationFailed").await;
     }
     granted(&t, &by_basic(&app.id, new.expose())).await;
 }
@@ -343,10 +332,9 @@ async fn an_expired_credential_fails_even_if_the_hosts_authenticator_accepts_it(
     t.register(client.scope("user:read").build(), None).await;
     granted(&t, &by_basic("vaulted", "checked-in-the-vault")).await;
     t.clock.advance(Duration::hours(1));
-    let request = by_basic("vaulted", "checked-in-the-vault");
-    refused_for(&t, &request, 401, "invalid_client", "ClientAuthenticationFailed").await;
+    bad_client(&t, &by_basic("vaulted", "checked-in-the-vault"), "ClientAuthenticationFailed").await;
     // An authenticator that accepts everybody does not create clients.
-    refused_for(&t, &by_basic("nobody-we-know", "x"), 401, "invalid_client", "UnknownClient").await;
+    bad_client(&t, &by_basic("nobody-we-know", "x"), "UnknownClient").await;
 }
 
 #[tokio::test]
@@ -364,9 +352,9 @@ async fn an_empty_secret_never_authenticates_and_is_not_even_asked_about() {
     let t = TestServer::with(|builder| builder.authenticator(Says(Verdict::Accepted(()))));
     let client = Client::confidential("app", ClientCredential::secret(&ClientSecret::new("")));
     let app = t.register(client.client_credentials().scope("user:read").build(), None).await;
-    refused_for(&t, &by_basic(&app.id, ""), 401, "invalid_client", "ClientAuthenticationFailed").await;
-    refused_for(&t, &by_body(&app.id, ""), 401, "invalid_client", "MissingClientAuthentication").await;
-    refused_for(&t, &raw_basic("app:"), 401, "invalid_client", "ClientAuthenticationFailed").await;
+    bad_client(&t, &by_basic(&app.id, ""), "ClientAuthenticationFailed").await;
+    bad_client(&t, &by_body(&app.id, ""), "MissingClientAuthentication").await;
+    bad_client(&t, &raw_basic("app:"), "ClientAuthenticationFailed").await;
 }
 
 // covers: PP-15 (RFC 6749 App. A.1, A.2)
@@ -375,8 +363,8 @@ async fn credentials_outside_printable_ascii_match_nobody() {
     let t = TestServer::with(|builder| builder.authenticator(Says(Verdict::Accepted(()))));
     let app = t.confidential_client(CB).await;
     for secret in ["tab\tinside-it", "nul\0inside-it", "p\u{e4}ssword-umlaut", "del\u{7f}inside-it"] {
-        refused_for(&t, &by_basic(&app.id, secret), 401, "invalid_client", "ClientAuthenticationFailed").await;
-        refused_for(&t, &by_body(&app.id, secret), 401, "invalid_client", "ClientAuthenticationFailed").await;
+        bad_client(&t, &by_basic(&app.id, secret), "ClientAuthenticationFailed").await;
+        bad_client(&t, &by_body(&app.id, secret), "ClientAuthenticationFailed").await;
         refused(&t, &by_basic(secret, secret_of(&app)), 401, "invalid_client").await;
     }
     granted(&t, &by_basic(&app.id, "printable")).await;
@@ -385,8 +373,7 @@ async fn credentials_outside_printable_ascii_match_nobody() {
 // covers: CA-28 (RFC 6819 §5.1.4.1.3)
 #[tokio::test]
 async fn what_is_stored_of_a_client_does_not_hold_its_secret() {
-    let t = TestServer::new();
-    let app = t.confidential_client(CB).await;
+    let (t, app) = confidential().await;
     let client = t.storage.client(&app.id).await.unwrap().unwrap();
     let stored = serde_json::to_string(&*client).unwrap();
     assert!(stored.contains("digest"), "{stored}");
@@ -415,24 +402,21 @@ async fn an_authenticator_can_stop_the_guessing_of_secrets() {
 // covers: CA-15 (RFC 6749 §5.2)
 #[tokio::test]
 async fn a_client_that_was_removed_is_unknown() {
-    let t = TestServer::new();
-    let app = t.confidential_client(CB).await;
+    let (t, app) = confidential().await;
     let body = granted(&t, &by_basic(&app.id, secret_of(&app))).await;
     t.storage.remove(&ClientId::new(&app.id).unwrap(), t.clock.now()).await.unwrap();
-    refused_for(&t, &by_basic(&app.id, secret_of(&app)), 401, "invalid_client", "UnknownClient").await;
+    bad_client(&t, &by_basic(&app.id, secret_of(&app)), "UnknownClient").await;
     assert!(!crate::support::lives(&t, &access_token(&body)).await);
 }
 
 #[tokio::test]
 async fn a_changed_registration_counts_from_the_next_request_on() {
-    let t = TestServer::new();
-    let app = t.confidential_client(CB).await;
+    let (t, app) = confidential().await;
     change_client(&t, &app, |parts| {
         parts.authentication_methods.insert(AuthenticationMethod::ClientSecretPost);
     })
     .await;
-    let request = by_basic(&app.id, secret_of(&app));
-    refused_for(&t, &request, 401, "invalid_client", "AuthenticationMethodNotAllowed").await;
+    bad_client(&t, &by_basic(&app.id, secret_of(&app)), "AuthenticationMethodNotAllowed").await;
     granted(&t, &token(&with(&[&MACHINE[..], &[("client_id", &app.id)]].concat(), "client_secret", secret_of(&app))))
         .await;
 }

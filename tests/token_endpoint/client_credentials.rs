@@ -5,15 +5,14 @@ use grantor::testing::TestServer;
 use grantor::{Client, ClientStore, GrantType};
 
 use crate::common::{token, token_as};
-use crate::support::{CB, access_token, granted, refused_for, row};
+use crate::support::{CB, access_token, bad_client, confidential, granted, public, refused_for, row};
 
 const MACHINE: [(&str, &str); 2] = [("grant_type", "client_credentials"), ("scope", "user:read")];
 
 // covers: GK-03 (RFC 6749 §4.4.3), TK-04 (RFC 6749 §5.1)
 #[tokio::test]
 async fn a_machine_gets_an_access_token_and_never_a_refresh_token() {
-    let t = TestServer::new();
-    let app = t.confidential_client(CB).await;
+    let (t, app) = confidential().await;
     for scope in ["user:read", "user:read offline_access"] {
         let body = granted(&t, &token_as(&app, &[("grant_type", "client_credentials"), ("scope", scope)])).await;
         assert!(body.get("refresh_token").is_none(), "{body}");
@@ -39,8 +38,7 @@ async fn a_machines_token_is_never_taken_for_a_users_even_if_the_client_is_calle
 // covers: GK-01 (RFC 6749 §4.4), AMB-18
 #[tokio::test]
 async fn a_public_client_can_neither_be_registered_for_the_grant_nor_use_it() {
-    let t = TestServer::new();
-    let app = t.public_client(CB).await;
+    let (t, app) = public().await;
     refused_for(&t, &token_as(&app, &MACHINE), 400, "unauthorized_client", "GrantTypeNotAllowed").await;
     let mut parts = t.storage.client(&app.id).await.unwrap().unwrap().parts().clone();
     parts.grant_types.insert(GrantType::new("client_credentials").unwrap());
@@ -50,11 +48,10 @@ async fn a_public_client_can_neither_be_registered_for_the_grant_nor_use_it() {
 // covers: GK-02 (RFC 6749 §4.4.2)
 #[tokio::test]
 async fn the_client_must_authenticate() {
-    let t = TestServer::new();
-    let app = t.confidential_client(CB).await;
+    let (t, app) = confidential().await;
     let named = token(&[&MACHINE[..], &[("client_id", app.id.as_str())]].concat());
-    refused_for(&t, &named, 401, "invalid_client", "MissingClientAuthentication").await;
-    refused_for(&t, &token(&MACHINE), 401, "invalid_client", "MissingClientAuthentication").await;
+    bad_client(&t, &named, "MissingClientAuthentication").await;
+    bad_client(&t, &token(&MACHINE), "MissingClientAuthentication").await;
 }
 
 // covers: GK-04 (RFC 6749 §4.4.2), SC-05 (RFC 6749 §3.3), TK-07 (RFC 6749 §5.1)

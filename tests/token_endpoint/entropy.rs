@@ -8,7 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use grantor::testing::{SeededEntropy, TestServer};
 use grantor::{AccessToken, AuthorizationServer, ClientSecret, Entropy, EntropyError, SystemEntropy, TokenRequest};
 
-use crate::support::{CB, lives, refresh_of, row, tokens_of};
+use crate::support::{CB, confidential, lives, public, refresh_of, row, tokens_of};
 
 /// Writes down every byte it hands out.
 #[derive(Clone)]
@@ -96,8 +96,7 @@ async fn ten_thousand_tokens_of_the_default_source_are_distinct_uniform_and_fit_
 // covers: TF-09 (RFC 6749 App. A.11)
 #[tokio::test]
 async fn codes_refresh_tokens_and_generated_secrets_are_printable_ascii_of_one_length() {
-    let t = TestServer::new();
-    let app = t.confidential_client(CB).await;
+    let (t, app) = confidential().await;
     let approved = t.authorize(&app).approve_as("alice").await;
     let first = approved.redeem().await.unwrap();
     let second = t.refresh(&app, refresh_of(&first)).await.unwrap();
@@ -119,8 +118,7 @@ async fn codes_refresh_tokens_and_generated_secrets_are_printable_ascii_of_one_l
 // covers: TF-03 (RFC 6749 §10.3)
 #[tokio::test]
 async fn an_access_token_that_was_changed_in_any_place_opens_nothing() {
-    let t = TestServer::new();
-    let app = t.public_client(CB).await;
+    let (t, app) = public().await;
     let tokens = tokens_of(&t, &app).await;
     let right = tokens.access_token.expose();
     for at in 0..right.len() {

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use time::Duration;
 
 use crate::common::{VERIFIER, basic, json, token, token_as};
-use crate::support::{CB, granted, header_values, redemption, refresh, refused, tokens_of, with};
+use crate::support::{CB, confidential, granted, header_values, redemption, refresh, refused, tokens_of, with};
 
 /// Sends each request and wants the same code each time, with a description that was fixed beforehand.
 async fn all_refused(t: &TestServer, status: u16, error: &str, cases: &[(Request, &str)]) {
@@ -24,8 +24,7 @@ const MACHINE: [(&str, &str); 2] = [("grant_type", "client_credentials"), ("scop
 // covers: TE-01 (RFC 6749 §5.2), TE-02 (RFC 6749 §5.2), TE-03 (RFC 6749 §5.2), TE-04 (RFC 6749 §5.2), TE-05 (RFC 6749 §5.2), TK-02 (RFC 6749 §5.2)
 #[tokio::test]
 async fn an_invalid_request_is_told_what_is_wrong_with_it() {
-    let t = TestServer::new();
-    let app = t.confidential_client(CB).await;
+    let (t, app) = confidential().await;
     let (id, secret) = (app.id.as_str(), app.secret.as_ref().unwrap().expose());
     let credentials = [("client_id", id), ("client_secret", secret)];
     let approved = t.authorize(&app).approve_as("alice").await;
@@ -56,8 +55,7 @@ async fn an_invalid_request_is_told_what_is_wrong_with_it() {
 // covers: TE-01 (RFC 6749 §5.2), TE-02 (RFC 6749 §5.2), TE-03 (RFC 6749 §5.2), TE-04 (RFC 6749 §5.2), TE-07 (RFC 6749 §5.2), TE-08 (RFC 6749 §5.2), TK-03 (RFC 6749 §5.2), AMB-18
 #[tokio::test]
 async fn a_client_that_is_nobody_and_a_grant_that_is_nobodys_have_codes_of_their_own() {
-    let t = TestServer::new();
-    let app = t.confidential_client(CB).await;
+    let (t, app) = confidential().await;
     let wrong_secret = token(&MACHINE).with_header("authorization", basic(&app.id, "wrong"));
     let cases = [(token(&MACHINE), "client authentication failed"), (wrong_secret, "client authentication failed")];
     all_refused(&t, 401, "invalid_client", &cases).await;
@@ -114,8 +112,7 @@ async fn an_invalid_grant_is_not_told_which_of_many_reasons_it_was() {
 // covers: TE-01 (RFC 6749 §5.2), TE-02 (RFC 6749 §5.2), TE-03 (RFC 6749 §5.2), TE-04 (RFC 6749 §5.2), TE-09 (RFC 6749 §5.2)
 #[tokio::test]
 async fn an_invalid_scope_is_told_why() {
-    let t = TestServer::new();
-    let app = t.confidential_client(CB).await;
+    let (t, app) = confidential().await;
     let narrow = t.confidential_client_with(|client| client.client_credentials().scope("user:read")).await;
     let tokens = tokens_of(&t, &app).await;
     let fresh = crate::support::refresh_of(&tokens).expose();
@@ -134,8 +131,7 @@ async fn an_invalid_scope_is_told_why() {
 // covers: TE-11 (RFC 6749 §10.14), TL-10 (RFC 6749 §5.2)
 #[tokio::test]
 async fn a_client_that_prefers_html_still_gets_json_without_its_own_words() {
-    let t = TestServer::new();
-    let app = t.confidential_client(CB).await;
+    let (t, app) = confidential().await;
     let probe = "<script>alert(1)</script>";
     for name in ["grant_type", "scope", "client_id", "unknown-parameter"] {
         let pairs = with(&[("grant_type", "client_credentials"), ("scope", "nonsense")], name, probe);

@@ -17,8 +17,8 @@ use time::Duration;
 
 use crate::common::{self, basic, token, token_as};
 use crate::support::{
-    CB, access_token, assert_json_that_nobody_stores, granted, lives, refresh, refresh_of, refused, refused_for, row,
-    spied, tokens_of,
+    CB, access_token, assert_json_that_nobody_stores, bad_client, bad_grant, bad_request, granted, lives, refresh,
+    refresh_of, refused, refused_for, row, spied, tokens_of,
 };
 
 const VOUCHER: &str = "urn:example:grant:voucher";
@@ -298,9 +298,9 @@ async fn a_client_needs_registration_for_each_extension_grant() {
 async fn the_client_of_an_extension_grant_authenticates_like_any_other() {
     let (t, app) = server().await;
     let named = [&voucher("ten-euros")[..], &[("client_id", app.id.as_str())]].concat();
-    refused_for(&t, &token(&named), 401, "invalid_client", "MissingClientAuthentication").await;
+    bad_client(&t, &token(&named), "MissingClientAuthentication").await;
     let wrong = token(&voucher("ten-euros")).with_header("authorization", basic(&app.id, "not-the-secret"));
-    refused_for(&t, &wrong, 401, "invalid_client", "ClientAuthenticationFailed").await;
+    bad_client(&t, &wrong, "ClientAuthenticationFailed").await;
 }
 
 // covers: PP-04 (OAuth 2.1 §3.2), PP-01 (RFC 6749 §3.2), B37
@@ -309,16 +309,16 @@ async fn the_parameters_of_an_extension_follow_the_common_rules() {
     let (t, app) = server().await;
     let twice = [&voucher("ten-euros")[..], &[("example_voucher", "ten-euros")]].concat();
     let reason = "RepeatedParameter(\"example_voucher\")";
-    refused_for(&t, &token_as(&app, &twice), 400, "invalid_request", reason).await;
+    bad_request(&t, &token_as(&app, &twice), reason).await;
     // Also in a request of another grant: it is a parameter that this server knows.
     let elsewhere = [("grant_type", "refresh_token"), ("example_voucher", "a"), ("example_voucher", "b")];
-    refused_for(&t, &token_as(&app, &elsewhere), 400, "invalid_request", reason).await;
+    bad_request(&t, &token_as(&app, &elsewhere), reason).await;
     for empty in [&voucher("")[..], &[("grant_type", VOUCHER)]] {
         let reason = "MissingParameter(\"example_voucher\")";
-        refused_for(&t, &token_as(&app, empty), 400, "invalid_request", reason).await;
+        bad_request(&t, &token_as(&app, empty), reason).await;
     }
     let in_query = Request::post_form("/token?example_voucher=ten-euros", common::form(&[("grant_type", VOUCHER)]));
-    refused_for(&t, &in_query, 400, "invalid_request", "ParameterInQuery(\"example_voucher\")").await;
+    bad_request(&t, &in_query, "ParameterInQuery(\"example_voucher\")").await;
     let beyond = [&voucher("ten-euros")[..], &[("scope", "user:read nonsense")]].concat();
     refused_for(&t, &token_as(&app, &beyond), 400, "invalid_scope", "UnknownScope").await;
     // A server without the extension knows neither the grant nor its parameter.
@@ -365,7 +365,7 @@ async fn an_extension_can_spend_tokens_as_the_built_in_grants_do_and_has_no_priv
     let thief = t.confidential_client_with(|client| client.extension_grant(NARROWING).scope("user:read")).await;
     let tokens = tokens_of(&t, &app).await;
     let pairs = [("grant_type", NARROWING), ("refresh_token", refresh_of(&tokens).expose())];
-    refused_for(&t, &token_as(&thief, &pairs), 400, "invalid_grant", "ForeignToken").await;
+    bad_grant(&t, &token_as(&thief, &pairs), "ForeignToken").await;
     let body = granted(&t, &token_as(&app, &pairs)).await;
     assert_eq!(body["scope"], "user:read");
     let successor = RefreshToken::new(body["refresh_token"].as_str().unwrap());
@@ -374,7 +374,7 @@ async fn an_extension_can_spend_tokens_as_the_built_in_grants_do_and_has_no_priv
     // Used up for the built-in grant as well, which still finds itself within the window.
     assert!(row(&t, refresh_of(&tokens).hash()).await.0.spent.is_some());
     // This handler knows no window: presented again, the token ends the grant.
-    refused_for(&t, &token_as(&app, &pairs), 400, "invalid_grant", "RefreshTokenReused").await;
+    bad_grant(&t, &token_as(&app, &pairs), "RefreshTokenReused").await;
     assert!(!lives(&t, &access_token(&body)).await);
 }
 

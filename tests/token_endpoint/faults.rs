@@ -6,7 +6,7 @@ use grantor::testing::{Fault, TestClient, TestServer};
 
 use crate::common::token_as;
 use crate::support::{
-    CB, granted, lives, redemption, refresh, refresh_of, refused, refused_for, row, spied, tokens_of,
+    CB, bad_grant, granted, lives, public, redemption, refresh, refresh_of, refused, row, spied, tokens_of,
 };
 
 /// A request of one of the grants, ready to be sent, on a server of its own.
@@ -78,8 +78,7 @@ async fn a_code_replay_whose_revocation_fails_is_a_server_error_and_is_made_up_f
     for (fault, status, error) in
         [(Fault::Failed, 500, "server_error"), (Fault::Unavailable, 503, "temporarily_unavailable")]
     {
-        let t = TestServer::new();
-        let app = t.public_client(CB).await;
+        let (t, app) = public().await;
         let approved = t.authorize(&app).approve_as("alice").await;
         let tokens = approved.redeem().await.unwrap();
         let request = token_as(&app, &redemption(&approved, &app));
@@ -88,23 +87,22 @@ async fn a_code_replay_whose_revocation_fails_is_a_server_error_and_is_made_up_f
         refused(&t, &request, status, error).await;
         assert_eq!(t.events.count("code_replayed"), 0, "what did not happen is not reported");
         assert!(lives(&t, &tokens.access_token).await);
-        refused_for(&t, &request, 400, "invalid_grant", "CodeReplayed").await;
+        bad_grant(&t, &request, "CodeReplayed").await;
         assert!(!lives(&t, &tokens.access_token).await);
-        refused_for(&t, &refresh(&app, refresh_of(&tokens).expose()), 400, "invalid_grant", "GrantEnded").await;
+        bad_grant(&t, &refresh(&app, refresh_of(&tokens).expose()), "GrantEnded").await;
     }
 }
 
 // covers: B18, GC-03 (RFC 6749 §4.1.2)
 #[tokio::test]
 async fn a_code_whose_commit_was_ambiguous_is_spent_and_a_second_try_ends_its_grant() {
-    let t = TestServer::new();
-    let app = t.public_client(CB).await;
+    let (t, app) = public().await;
     let approved = t.authorize(&app).approve_as("alice").await;
     let request = token_as(&app, &redemption(&approved, &app));
     t.faults.fail(3, Fault::LostAnswer);
     refused(&t, &request, 503, "temporarily_unavailable").await;
     assert!(row(&t, approved.code().hash()).await.0.spent.is_some());
-    refused_for(&t, &request, 400, "invalid_grant", "CodeReplayed").await;
+    bad_grant(&t, &request, "CodeReplayed").await;
     assert!(row(&t, approved.code().hash()).await.1.revoked_at.is_some());
 }
 

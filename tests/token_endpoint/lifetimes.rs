@@ -5,15 +5,16 @@ use grantor::{Clock, TokenRequest};
 use time::Duration;
 
 use crate::common::token_as;
-use crate::support::{CB, access_token, granted, lives, redemption, refresh, refresh_of, refused_for, row, tokens_of};
+use crate::support::{
+    CB, access_token, bad_grant, confidential, granted, lives, public, redemption, refresh, refresh_of, row, tokens_of,
+};
 
 const TICK: Duration = Duration::microseconds(1);
 
 // covers: TF-10 (RFC 6750 §5.2), TF-11 (RFC 6750 §5.3), TK-06 (RFC 6749 §5.1)
 #[tokio::test]
 async fn an_access_token_works_for_the_hour_that_was_promised_and_no_longer() {
-    let t = TestServer::new();
-    let app = t.confidential_client(CB).await;
+    let (t, app) = confidential().await;
     let body = granted(&t, &token_as(&app, &[("grant_type", "client_credentials"), ("scope", "user:read")])).await;
     assert_eq!(body["expires_in"], 3600);
     t.clock.advance(Duration::HOUR - TICK);
@@ -62,23 +63,20 @@ async fn policy_and_client_set_every_lifetime() {
 // covers: GR-16 (RFC 9700 §4.14.2)
 #[tokio::test]
 async fn a_refresh_token_that_is_not_used_expires_and_each_use_starts_a_new_term() {
-    let t = TestServer::new();
-    let app = t.public_client(CB).await;
+    let (t, app) = public().await;
     let mut tokens = tokens_of(&t, &app).await;
     for _ in 0..3 {
         t.clock.advance(Duration::days(14) - TICK);
         tokens = t.refresh(&app, refresh_of(&tokens)).await.unwrap();
     }
     t.clock.advance(Duration::days(14));
-    let request = refresh(&app, refresh_of(&tokens).expose());
-    refused_for(&t, &request, 400, "invalid_grant", "GrantEnded").await;
+    bad_grant(&t, &refresh(&app, refresh_of(&tokens).expose()), "GrantEnded").await;
 }
 
 // covers: GR-16 (RFC 9700 §4.14.2), TF-10 (RFC 6750 §5.2)
 #[tokio::test]
 async fn however_often_it_is_used_a_grant_ends_with_its_absolute_lifetime() {
-    let t = TestServer::new();
-    let app = t.public_client(CB).await;
+    let (t, app) = public().await;
     let mut tokens = tokens_of(&t, &app).await;
     let opened_at = row(&t, tokens.access_token.hash()).await.1.opened_at;
     for _ in 0..8 {
@@ -96,7 +94,7 @@ async fn however_often_it_is_used_a_grant_ends_with_its_absolute_lifetime() {
     assert!(lives(&t, &access_token(&body)).await);
     t.clock.advance(TICK);
     assert!(!lives(&t, &access_token(&body)).await);
-    refused_for(&t, &refresh(&app, last.expose()), 400, "invalid_grant", "GrantEnded").await;
+    bad_grant(&t, &refresh(&app, last.expose()), "GrantEnded").await;
 }
 
 // covers: TK-06 (RFC 6749 §5.1)
@@ -116,40 +114,35 @@ async fn a_token_that_could_not_be_announced_with_a_whole_second_is_not_issued()
     assert_eq!(last.expires_in, Duration::SECOND);
     t.clock.advance(TICK);
     for (token, reason) in [(refresh_of(&last), "ExpiredToken"), (refresh_of(&tokens), "RetryRefused")] {
-        refused_for(&t, &refresh(&app, token.expose()), 400, "invalid_grant", reason).await;
+        bad_grant(&t, &refresh(&app, token.expose()), reason).await;
     }
     assert!(lives(&t, &last.access_token).await, "nothing was revoked");
 }
 
 #[tokio::test]
 async fn an_absolute_lifetime_that_was_shortened_counts_for_grants_opened_before() {
-    let t = TestServer::new();
-    let app = t.public_client(CB).await;
+    let (t, app) = public().await;
     let tokens = tokens_of(&t, &app).await;
     t.clock.advance(Duration::days(3));
     crate::support::change_client(&t, &app, |parts| parts.lifetimes.refresh_token_absolute = Some(Duration::days(2)))
         .await;
-    let request = refresh(&app, refresh_of(&tokens).expose());
-    refused_for(&t, &request, 400, "invalid_grant", "ExpiredToken").await;
+    bad_grant(&t, &refresh(&app, refresh_of(&tokens).expose()), "ExpiredToken").await;
 }
 
 #[tokio::test]
 async fn an_idle_lifetime_that_was_shortened_counts_for_tokens_issued_before() {
-    let t = TestServer::new();
-    let app = t.public_client(CB).await;
+    let (t, app) = public().await;
     let (one, other) = (tokens_of(&t, &app).await, tokens_of(&t, &app).await);
     crate::support::change_client(&t, &app, |parts| parts.lifetimes.refresh_token_idle = Some(Duration::days(2))).await;
     t.clock.advance(Duration::days(2) - Duration::MICROSECOND);
     assert!(t.refresh(&app, refresh_of(&one)).await.is_ok());
     t.clock.advance(Duration::MICROSECOND);
-    let request = refresh(&app, refresh_of(&other).expose());
-    refused_for(&t, &request, 400, "invalid_grant", "ExpiredToken").await;
+    bad_grant(&t, &refresh(&app, refresh_of(&other).expose()), "ExpiredToken").await;
 }
 
 #[tokio::test]
 async fn a_refresh_moves_the_last_use_of_the_grant_and_a_failed_one_does_not() {
-    let t = TestServer::new();
-    let app = t.public_client(CB).await;
+    let (t, app) = public().await;
     let tokens = tokens_of(&t, &app).await;
     let hash = refresh_of(&tokens).hash();
     t.clock.advance(Duration::days(1));

@@ -10,7 +10,9 @@ use grantor::{Authenticator, Request, ResourceOwnerAttempt, Subject, Verdict};
 use time::Duration;
 
 use crate::common::{token, token_as};
-use crate::support::{CB, access_token, granted, header_values, lives, refresh, refused, refused_for};
+use crate::support::{
+    CB, access_token, bad_client, bad_grant, bad_request, granted, header_values, lives, refresh, refused, refused_for,
+};
 
 fn login<'a>(username: &'a str, password: &'a str, scope: &'a str) -> [(&'static str, &'a str); 4] {
     [("grant_type", "password"), ("username", username), ("password", password), ("scope", scope)]
@@ -56,8 +58,7 @@ async fn the_right_password_gets_tokens_of_that_user_and_a_wrong_one_gets_nothin
         ("Alice", "correct horse & staple+%"),
         ("nobody", "correct horse & staple+%"),
     ] {
-        let request = token_as(&app, &login(username, password, "user:read"));
-        refused_for(&t, &request, 400, "invalid_grant", "ResourceOwnerRejected").await;
+        bad_grant(&t, &token_as(&app, &login(username, password, "user:read")), "ResourceOwnerRejected").await;
     }
     let body = granted(&t, &token_as(&app, &login("alice", "correct horse & staple+%", "user:read"))).await;
     let access = t.bearer(&access_token(&body)).await.unwrap().require("user:read").unwrap();
@@ -75,7 +76,7 @@ async fn the_client_must_authenticate_before_any_password_is_looked_at() {
     let app = client(&t).await;
     let pairs = login("alice", "correct horse", "user:read");
     let named = token(&[&pairs[..], &[("client_id", app.id.as_str())]].concat());
-    refused_for(&t, &named, 401, "invalid_client", "MissingClientAuthentication").await;
+    bad_client(&t, &named, "MissingClientAuthentication").await;
     let too_wide = token_as(&app, &login("alice", "correct horse", "user:read nonsense"));
     refused_for(&t, &too_wide, 400, "invalid_scope", "UnknownScope").await;
     assert!(attempts.0.lock().unwrap().is_empty());
@@ -88,8 +89,7 @@ async fn user_name_and_password_are_required() {
     let app = client(&t).await;
     for (username, password, missing) in [("", "p", "username"), ("alice", "", "password"), ("", "", "username")] {
         let reason = format!("MissingParameter({missing:?})");
-        let request = token_as(&app, &login(username, password, "user:read"));
-        refused_for(&t, &request, 400, "invalid_request", &reason).await;
+        bad_request(&t, &token_as(&app, &login(username, password, "user:read")), &reason).await;
     }
 }
 
@@ -106,7 +106,7 @@ async fn an_authenticator_can_stop_guessing_and_sees_which_client_asks_for_what(
     let peer = "192.0.2.9".parse().unwrap();
     let guess = |password: &str| -> Request { token_as(&app, &login("alice", password, "user:read")).with_peer(peer) };
     for password in ["first-guess-here", "second-guess-here", "third-guess-here"] {
-        refused_for(&t, &guess(password), 400, "invalid_grant", "ResourceOwnerRejected").await;
+        bad_grant(&t, &guess(password), "ResourceOwnerRejected").await;
     }
     let response = refused(&t, &guess("correct horse"), 429, "temporarily_unavailable").await;
     assert_eq!(header_values(&response, "retry-after"), ["60"]);

@@ -9,7 +9,9 @@ use grantor::testing::{TestClient, TestServer};
 use grantor::{Approval, AuthorizationCode, Authorize, Grant, Storage, StoredToken, Subject};
 
 use crate::common::{CHALLENGE, VERIFIER, authorize, token_as};
-use crate::support::{CB, granted, redemption, refused_for, row, rows, spied, with};
+use crate::support::{
+    CB, bad_client, bad_grant, bad_request, confidential, granted, public, redemption, row, rows, spied, with,
+};
 
 /// A server and a client with every PKCE habit switched on.
 async fn lenient() -> (TestServer, TestClient) {
@@ -72,8 +74,7 @@ async fn a_wrong_or_missing_verifier_fails_leaves_the_code_as_it_was_and_is_an_e
                 (CHALLENGE, "WrongCodeVerifier"),
                 ("", "MissingCodeVerifier"),
             ] {
-                let request = token_as(&app, &redeeming(&code, verifier));
-                refused_for(&t, &request, 400, "invalid_grant", reason).await;
+                bad_grant(&t, &token_as(&app, &redeeming(&code, verifier)), reason).await;
                 attempts += 1;
             }
         }
@@ -87,8 +88,7 @@ async fn a_wrong_or_missing_verifier_fails_leaves_the_code_as_it_was_and_is_an_e
 // covers: PK-18 (RFC 7636 §4.1), AMB-12, B13
 #[tokio::test]
 async fn a_verifier_out_of_its_grammar_fails_even_if_its_hash_were_right() {
-    let t = TestServer::new();
-    let app = t.public_client(CB).await;
+    let (t, app) = public().await;
     let long = "a".repeat(129);
     let short = "a".repeat(42);
     for verifier in [
@@ -107,8 +107,7 @@ async fn a_verifier_out_of_its_grammar_fails_even_if_its_hash_were_right() {
         let challenge = grantor::CodeChallenge::s256(&grantor::CodeVerifier::new(verifier));
         let pkce = [("code_challenge", challenge.as_str()), ("code_challenge_method", "S256")];
         let code = code_for(&t, &app, &pkce).await;
-        let request = token_as(&app, &redeeming(&code, verifier));
-        refused_for(&t, &request, 400, "invalid_grant", "MalformedCodeVerifier").await;
+        bad_grant(&t, &token_as(&app, &redeeming(&code, verifier)), "MalformedCodeVerifier").await;
     }
     for verifier in ["a".repeat(43), "a".repeat(128), format!("{}-._~", "Az09".repeat(10))] {
         let challenge = grantor::CodeChallenge::s256(&grantor::CodeVerifier::new(verifier.as_str()));
@@ -130,7 +129,7 @@ async fn nothing_in_the_token_request_changes_the_method() {
         &[("code_challenge_method", "plain"), ("code_challenge", CHALLENGE)],
     ] {
         let pairs = [&redeeming(&code, CHALLENGE)[..], extra].concat();
-        refused_for(&t, &token_as(&app, &pairs), 400, "invalid_grant", "WrongCodeVerifier").await;
+        bad_grant(&t, &token_as(&app, &pairs), "WrongCodeVerifier").await;
     }
     let pairs = [&redeeming(&code, VERIFIER)[..], &[("code_challenge_method", "plain")]].concat();
     granted(&t, &token_as(&app, &pairs)).await;
@@ -138,7 +137,7 @@ async fn nothing_in_the_token_request_changes_the_method() {
     // And a plain challenge stays plain: the verifier that would hash to it is wrong.
     let code = code_for(&t, &app, &[("code_challenge", CHALLENGE), ("code_challenge_method", "plain")]).await;
     let pairs = [&redeeming(&code, VERIFIER)[..], &[("code_challenge_method", "S256")]].concat();
-    refused_for(&t, &token_as(&app, &pairs), 400, "invalid_grant", "WrongCodeVerifier").await;
+    bad_grant(&t, &token_as(&app, &pairs), "WrongCodeVerifier").await;
     granted(&t, &token_as(&app, &redeeming(&code, CHALLENGE))).await;
 }
 
@@ -148,8 +147,7 @@ async fn a_verifier_without_a_challenge_is_a_downgrade_and_refused() {
     let (t, app) = lenient().await;
     let code = code_for(&t, &app, &[]).await;
     for verifier in [VERIFIER, CHALLENGE, "too-short"] {
-        let request = token_as(&app, &redeeming(&code, verifier));
-        refused_for(&t, &request, 400, "invalid_request", "UnexpectedCodeVerifier").await;
+        bad_request(&t, &token_as(&app, &redeeming(&code, verifier)), "UnexpectedCodeVerifier").await;
     }
     granted(&t, &token_as(&app, &redeeming(&code, ""))).await;
 }
@@ -177,10 +175,8 @@ async fn a_storage_that_loses_the_challenge_does_not_switch_pkce_off() {
             details.code.as_mut().unwrap().code_challenge = None;
         })
         .await;
-        let without = token_as(&app, &redeeming(&copy, ""));
-        refused_for(&t, &without, 400, "invalid_grant", "CodeWithoutChallenge").await;
-        let with_one = token_as(&app, &redeeming(&copy, VERIFIER));
-        refused_for(&t, &with_one, 400, "invalid_request", "UnexpectedCodeVerifier").await;
+        bad_grant(&t, &token_as(&app, &redeeming(&copy, "")), "CodeWithoutChallenge").await;
+        bad_request(&t, &token_as(&app, &redeeming(&copy, VERIFIER)), "UnexpectedCodeVerifier").await;
     }
 }
 
@@ -191,8 +187,7 @@ async fn a_code_whose_whole_binding_was_lost_cannot_be_redeemed_even_by_a_lenien
     let code = code_for(&t, &app, &[]).await;
     let copy = stored_otherwise(&t, &code, |details| details.code = None).await;
     for verifier in ["", VERIFIER] {
-        let request = token_as(&app, &redeeming(&copy, verifier));
-        refused_for(&t, &request, 400, "invalid_grant", "UnknownToken").await;
+        bad_grant(&t, &token_as(&app, &redeeming(&copy, verifier)), "UnknownToken").await;
     }
 }
 
@@ -202,8 +197,7 @@ async fn a_code_without_challenge_is_worthless_once_its_client_must_use_pkce_aga
     let (t, app) = lenient().await;
     let code = code_for(&t, &app, &[]).await;
     crate::support::change_client(&t, &app, |parts| parts.legacy.missing_pkce = false).await;
-    let request = token_as(&app, &redeeming(&code, ""));
-    refused_for(&t, &request, 400, "invalid_grant", "CodeWithoutChallenge").await;
+    bad_grant(&t, &token_as(&app, &redeeming(&code, "")), "CodeWithoutChallenge").await;
 }
 
 // covers: PK-12 (RFC 7636 §7.2)
@@ -223,13 +217,11 @@ async fn a_code_does_not_carry_its_challenge() {
 // covers: B14
 #[tokio::test]
 async fn a_verifier_does_not_replace_the_authentication_of_the_client() {
-    let t = TestServer::new();
-    let app = t.confidential_client(CB).await;
+    let (t, app) = confidential().await;
     let approved = t.authorize(&app).approve_as("alice").await;
     let pairs = redemption(&approved, &app);
     let named = [&pairs[..], &[("client_id", app.id.as_str())]].concat();
-    let request = crate::common::token(&named);
-    refused_for(&t, &request, 401, "invalid_client", "MissingClientAuthentication").await;
-    refused_for(&t, &crate::common::token(&pairs), 401, "invalid_client", "MissingClientAuthentication").await;
+    bad_client(&t, &crate::common::token(&named), "MissingClientAuthentication").await;
+    bad_client(&t, &crate::common::token(&pairs), "MissingClientAuthentication").await;
     granted(&t, &token_as(&app, &pairs)).await;
 }

@@ -7,7 +7,8 @@ use time::Duration;
 
 use crate::common::{basic, token, token_as};
 use crate::support::{
-    CB, access_token, change_client, granted, lives, refresh, refresh_of, refused_for, row, rows, spied, tokens_of,
+    CB, access_token, bad_client, bad_grant, change_client, confidential, granted, lives, public, refresh, refresh_of,
+    refused_for, row, rows, spied, tokens_of,
 };
 
 const ALL: &str = "offline_access user:read user:write";
@@ -24,7 +25,7 @@ async fn a_refresh_token_is_its_own_clients_and_survives_the_attempts_of_others(
         let before = rows(&t, &[refresh_of(&tokens).hash(), tokens.access_token.hash()]).await;
         spy.writes();
         for thief in &thieves {
-            refused_for(&t, &refresh(thief, refresh_token), 400, "invalid_grant", "ForeignToken").await;
+            bad_grant(&t, &refresh(thief, refresh_token), "ForeignToken").await;
         }
         assert!(spy.writes().is_empty());
         assert_eq!(rows(&t, &[refresh_of(&tokens).hash(), tokens.access_token.hash()]).await, before);
@@ -35,8 +36,7 @@ async fn a_refresh_token_is_its_own_clients_and_survives_the_attempts_of_others(
 // covers: GR-04 (RFC 6749 §6), TF-04 (RFC 6749 §10.4)
 #[tokio::test]
 async fn unknown_changed_and_malformed_refresh_tokens_are_refused() {
-    let t = TestServer::new();
-    let app = t.public_client(CB).await;
+    let (t, app) = public().await;
     let tokens = tokens_of(&t, &app).await;
     let right = refresh_of(&tokens).expose();
     let mut wrong =
@@ -46,7 +46,7 @@ async fn unknown_changed_and_malformed_refresh_tokens_are_refused() {
         wrong.push(format!("{}{flipped}{}", &right[..at], &right[at + 1..]));
     }
     for token in &wrong {
-        refused_for(&t, &refresh(&app, token), 400, "invalid_grant", "UnknownToken").await;
+        bad_grant(&t, &refresh(&app, token), "UnknownToken").await;
     }
     granted(&t, &refresh(&app, right)).await;
 }
@@ -62,23 +62,20 @@ async fn an_expired_refresh_token_is_refused_while_its_grant_still_lives() {
     let tokens = tokens_of(&t, &app).await;
     t.clock.advance(Duration::hours(1));
     assert!(lives(&t, &tokens.access_token).await);
-    let request = refresh(&app, refresh_of(&tokens).expose());
-    refused_for(&t, &request, 400, "invalid_grant", "ExpiredToken").await;
+    bad_grant(&t, &refresh(&app, refresh_of(&tokens).expose()), "ExpiredToken").await;
     assert!(lives(&t, &tokens.access_token).await, "an expired token proves no theft");
 }
 
 // covers: GR-05 (OAuth 2.1 §4.3.1), GR-17 (RFC 9700 §4.14.2), GR-04 (RFC 6749 §6)
 #[tokio::test]
 async fn revoking_by_subject_ends_every_grant_of_the_user_and_nobody_elses() {
-    let t = TestServer::new();
-    let app = t.public_client(CB).await;
+    let (t, app) = public().await;
     let alices = [tokens_of(&t, &app).await, tokens_of(&t, &app).await];
     let bobs = t.authorize(&app).approve_as("bob").await.redeem().await.unwrap();
     let alice = GrantSelector::Subject(Subject::new("alice").unwrap());
     assert_eq!(t.storage.revoke_grants(&alice, t.clock.now()).await.unwrap(), 2);
     for tokens in &alices {
-        let request = refresh(&app, refresh_of(tokens).expose());
-        refused_for(&t, &request, 400, "invalid_grant", "GrantEnded").await;
+        bad_grant(&t, &refresh(&app, refresh_of(tokens).expose()), "GrantEnded").await;
         assert!(!lives(&t, &tokens.access_token).await);
     }
     assert!(lives(&t, &bobs.access_token).await);
@@ -153,20 +150,17 @@ async fn a_refresh_gets_the_granted_scope_and_never_a_default() {
 // covers: GR-20 (RFC 6749 §1.5), TF-15 (RFC 6749 §10)
 #[tokio::test]
 async fn a_refresh_token_opens_no_resource_and_an_access_token_refreshes_nothing() {
-    let t = TestServer::new();
-    let app = t.public_client(CB).await;
+    let (t, app) = public().await;
     let tokens = tokens_of(&t, &app).await;
     let as_access = grantor::AccessToken::new(refresh_of(&tokens).expose());
     assert_eq!(t.bearer(&as_access).await.unwrap_err().status(), 401);
-    let request = refresh(&app, tokens.access_token.expose());
-    refused_for(&t, &request, 400, "invalid_grant", "UnknownToken").await;
+    bad_grant(&t, &refresh(&app, tokens.access_token.expose()), "UnknownToken").await;
 }
 
 // covers: GR-21 (RFC 6749 §5.2), TK-10 (RFC 9700 §4.14.2), TE-07 (RFC 6749 §5.2)
 #[tokio::test]
 async fn a_client_without_the_grant_type_gets_no_refresh_token_and_may_use_none() {
-    let t = TestServer::new();
-    let app = t.confidential_client(CB).await;
+    let (t, app) = confidential().await;
     let tokens = tokens_of(&t, &app).await;
     change_client(&t, &app, |parts| parts.grant_types.retain(|grant_type| grant_type.as_str() != "refresh_token"))
         .await;
@@ -201,13 +195,12 @@ async fn the_policy_says_when_refresh_tokens_are_issued() {
 // covers: GR-01 (RFC 6749 §6), B28
 #[tokio::test]
 async fn a_confidential_client_refreshes_with_its_secret_only() {
-    let t = TestServer::new();
-    let app = t.confidential_client(CB).await;
+    let (t, app) = confidential().await;
     let tokens = tokens_of(&t, &app).await;
     let pairs = [("grant_type", "refresh_token"), ("refresh_token", refresh_of(&tokens).expose())];
     let named = [&pairs[..], &[("client_id", app.id.as_str())]].concat();
-    refused_for(&t, &token(&named), 401, "invalid_client", "MissingClientAuthentication").await;
+    bad_client(&t, &token(&named), "MissingClientAuthentication").await;
     let wrong = token(&pairs).with_header("authorization", basic(&app.id, "not-the-secret"));
-    refused_for(&t, &wrong, 401, "invalid_client", "ClientAuthenticationFailed").await;
+    bad_client(&t, &wrong, "ClientAuthenticationFailed").await;
     granted(&t, &token_as(&app, &pairs)).await;
 }

@@ -5,7 +5,9 @@ use grantor::{Request, TokenResponse};
 use time::Duration;
 
 use crate::common::{VERIFIER, basic, token, token_as};
-use crate::support::{CB, granted, lives, redemption, refresh, refresh_of, refused_for, row, rows, spied, with};
+use crate::support::{
+    CB, bad_grant, granted, lives, public, redemption, refresh, refresh_of, refused_for, row, rows, spied, with,
+};
 
 /// A grant whose code was redeemed and whose refresh token was used twice.
 struct Family {
@@ -58,13 +60,13 @@ async fn a_proven_replay_ends_the_grant_and_everything_that_came_of_it() {
         spy.writes();
         let replays = t.events.count("code_replayed");
         let request = token_as(&app, &redemption(&approved, &app));
-        refused_for(&t, &request, 400, "invalid_grant", "CodeReplayed").await;
+        bad_grant(&t, &request, "CodeReplayed").await;
         assert_eq!(spy.writes(), ["revoke_grants"], "one write, however large the family is");
         let names = t.events.names();
         assert_eq!(names[names.len() - 2..], ["code_replayed", "token_refused"]);
         family.assert_dead(&t, &app).await;
         // Once dead, a grant says no more about its codes.
-        refused_for(&t, &request, 400, "invalid_grant", "GrantEnded").await;
+        bad_grant(&t, &request, "GrantEnded").await;
         assert_eq!(t.events.count("code_replayed"), replays + 1);
         // Another grant of the same user and client has nothing to do with it.
         assert!(lives(&t, &bystander.access_token).await);
@@ -75,16 +77,14 @@ async fn a_proven_replay_ends_the_grant_and_everything_that_came_of_it() {
 // covers: AMB-14, B18
 #[tokio::test]
 async fn a_replay_long_after_the_code_expired_still_ends_the_grant() {
-    let t = TestServer::new();
-    let app = t.public_client(CB).await;
+    let (t, app) = public().await;
     let approved = t.authorize(&app).approve_as("alice").await;
     let first = approved.redeem().await.unwrap();
     t.clock.advance(Duration::days(10));
     let second = t.refresh(&app, refresh_of(&first)).await.unwrap();
-    let request = token_as(&app, &redemption(&approved, &app));
-    refused_for(&t, &request, 400, "invalid_grant", "CodeReplayed").await;
+    bad_grant(&t, &token_as(&app, &redemption(&approved, &app)), "CodeReplayed").await;
     assert!(!lives(&t, &second.access_token).await);
-    refused_for(&t, &refresh(&app, refresh_of(&second).expose()), 400, "invalid_grant", "GrantEnded").await;
+    bad_grant(&t, &refresh(&app, refresh_of(&second).expose()), "GrantEnded").await;
 }
 
 // covers: GC-06 (OAuth 2.1 §7.5.2), AMB-14, B19
@@ -141,7 +141,6 @@ async fn a_replay_after_the_host_revoked_the_grant_is_refused_without_a_second_r
     let selector = grantor::storage::GrantSelector::Id(grant.id);
     grantor::Storage::revoke_grants(&t.storage, &selector, grant.opened_at).await.unwrap();
     spy.writes();
-    let request = token_as(&app, &redemption(&approved, &app));
-    refused_for(&t, &request, 400, "invalid_grant", "GrantEnded").await;
+    bad_grant(&t, &token_as(&app, &redemption(&approved, &app)), "GrantEnded").await;
     assert!(spy.writes().is_empty());
 }

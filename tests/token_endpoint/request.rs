@@ -4,7 +4,10 @@ use grantor::testing::TestServer;
 use grantor::{Request, TokenRequest};
 
 use crate::common::{basic, form, json, token, token_as};
-use crate::support::{CB, access_token, granted, lives, redemption, refused, refused_for, row, with};
+use crate::support::{
+    CB, access_token, bad_client, bad_grant, bad_request, confidential, granted, lives, public, redemption, refused,
+    refused_for, row, with,
+};
 
 /// Every parameter of the built-in grants.
 const KNOWN: [&str; 11] = [
@@ -24,8 +27,7 @@ const KNOWN: [&str; 11] = [
 // covers: TK-01 (RFC 6749 §3.2), TL-21 (RFC 9110 §15.5.6), AMB-07
 #[tokio::test]
 async fn only_post_gets_a_token_whatever_else_is_right() {
-    let t = TestServer::new();
-    let app = t.public_client(CB).await;
+    let (t, app) = public().await;
     let approved = t.authorize(&app).approve_as("alice").await;
     let pairs = [redemption(&approved, &app), vec![("client_id", app.id.as_str())]].concat();
     for method in ["GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "post", "Post", ""] {
@@ -42,8 +44,7 @@ async fn only_post_gets_a_token_whatever_else_is_right() {
 // covers: PP-09 (RFC 6749 §4.1.3), AMB-24
 #[tokio::test]
 async fn a_body_that_is_not_a_form_is_a_malformed_request() {
-    let t = TestServer::new();
-    let app = t.confidential_client(CB).await;
+    let (t, app) = confidential().await;
     let pairs = [("grant_type", "client_credentials"), ("scope", "user:read")];
     let request = |types: &[&str], body: String| {
         let request = Request::new("POST", "/token").with_header("Authorization", header(&app)).with_body(body);
@@ -58,17 +59,16 @@ async fn a_body_that_is_not_a_form_is_a_malformed_request() {
         (&[], form(&pairs)),
         (&["application/x-www-form-urlencoded", "application/x-www-form-urlencoded"], form(&pairs)),
     ] {
-        refused_for(&t, &request(types, body), 400, "invalid_request", "NotAForm").await;
+        bad_request(&t, &request(types, body), "NotAForm").await;
     }
     let empty = request(&["application/x-www-form-urlencoded"], String::new());
-    refused_for(&t, &empty, 400, "invalid_request", "MissingParameter(\"grant_type\")").await;
+    bad_request(&t, &empty, "MissingParameter(\"grant_type\")").await;
 }
 
 // covers: PP-10 (RFC 6749 App. B), AMB-24
 #[tokio::test]
 async fn a_form_may_name_its_charset() {
-    let t = TestServer::new();
-    let app = t.confidential_client(CB).await;
+    let (t, app) = confidential().await;
     for media_type in
         ["application/x-www-form-urlencoded; charset=UTF-8", "Application/X-WWW-Form-urlencoded;charset=utf-8"]
     {
@@ -83,8 +83,7 @@ async fn a_form_may_name_its_charset() {
 // covers: PP-01 (RFC 6749 §3.2), TK-02 (RFC 6749 §5.2), GC-11 (RFC 6749 §4.1.3), GR-06 (RFC 6749 §6)
 #[tokio::test]
 async fn an_empty_parameter_counts_as_missing() {
-    let t = TestServer::new();
-    let app = t.confidential_client(CB).await;
+    let (t, app) = confidential().await;
     let approved = t.authorize(&app).approve_as("alice").await;
     let valid = redemption(&approved, &app);
     for (name, status_and_code, reason) in [
@@ -100,7 +99,7 @@ async fn an_empty_parameter_counts_as_missing() {
     }
     for pairs in [&[("grant_type", "refresh_token")][..], &[("grant_type", "refresh_token"), ("refresh_token", "")]] {
         let reason = "MissingParameter(\"refresh_token\")";
-        refused_for(&t, &token_as(&app, pairs), 400, "invalid_request", reason).await;
+        bad_request(&t, &token_as(&app, pairs), reason).await;
     }
     let empty_scope = token_as(&app, &[("grant_type", "client_credentials"), ("scope", "")]);
     refused_for(&t, &empty_scope, 400, "invalid_scope", "NoDefaultScope").await;
@@ -112,8 +111,7 @@ async fn an_empty_parameter_counts_as_missing() {
 // covers: PP-02 (RFC 6749 §3.2)
 #[tokio::test]
 async fn unknown_parameters_are_ignored_however_often_they_occur() {
-    let t = TestServer::new();
-    let app = t.confidential_client(CB).await;
+    let (t, app) = confidential().await;
     let plain = [("grant_type", "client_credentials"), ("scope", "user:read")];
     let strange = [("foo", "bar"), ("foo2", ""), ("foo", "baz"), ("scopes", "user:write"), ("expires_in", "99999999")];
     let usual = granted(&t, &token_as(&app, &plain)).await;
@@ -136,21 +134,20 @@ async fn a_known_parameter_occurs_once_even_if_empty_equal_or_of_another_grant()
         for repeat in [own, "", "another-value"] {
             let pairs = [with(&valid, name, own), vec![(name, repeat)]].concat();
             let reason = format!("RepeatedParameter({name:?})");
-            refused_for(&t, &token_as(&app, &pairs), 400, "invalid_request", &reason).await;
+            bad_request(&t, &token_as(&app, &pairs), &reason).await;
         }
     }
     // Not even an escape hides the repetition.
     let sly = format!("{}&sc%6fpe=user:read&scope=user:read", form(&valid));
     let request = Request::post_form("/token", sly).with_header("authorization", header(&app));
-    refused_for(&t, &request, 400, "invalid_request", "RepeatedParameter(\"scope\")").await;
+    bad_request(&t, &request, "RepeatedParameter(\"scope\")").await;
     granted(&t, &token_as(&app, &valid)).await;
 }
 
 // covers: PP-04 (RFC 8707 §2)
 #[tokio::test]
 async fn parameters_of_extensions_may_not_repeat_unless_their_specification_says_so() {
-    let t = TestServer::new();
-    let app = t.confidential_client(CB).await;
+    let (t, app) = confidential().await;
     let approved = t.authorize(&app).approve_as("alice").await;
     let valid = redemption(&approved, &app);
     let verifier = approved.verifier().unwrap().expose();
@@ -159,7 +156,7 @@ async fn parameters_of_extensions_may_not_repeat_unless_their_specification_says
     {
         let pairs = [with(&valid, name, value), vec![(name, value)]].concat();
         let reason = format!("RepeatedParameter({name:?})");
-        refused_for(&t, &token_as(&app, &pairs), 400, "invalid_request", &reason).await;
+        bad_request(&t, &token_as(&app, &pairs), &reason).await;
     }
     let resources =
         [("resource", "https://a.example"), ("resource", "https://b.example"), ("audience", "a"), ("audience", "b")];
@@ -169,8 +166,7 @@ async fn parameters_of_extensions_may_not_repeat_unless_their_specification_says
 // covers: PP-11 (RFC 6749 §5.2)
 #[tokio::test]
 async fn broken_escapes_and_invalid_utf8_are_malformed_requests() {
-    let t = TestServer::new();
-    let app = t.confidential_client(CB).await;
+    let (t, app) = confidential().await;
     for body in [
         &b"grant_type=client_credentials&scope=%ZZ"[..],
         b"grant_type=client_credentials&scope=user:read%",
@@ -180,15 +176,14 @@ async fn broken_escapes_and_invalid_utf8_are_malformed_requests() {
         b"grant_type=client_credentials&scope=\xff\xfe",
     ] {
         let request = Request::post_form("/token", body).with_header("authorization", header(&app));
-        refused_for(&t, &request, 400, "invalid_request", "MalformedEncoding").await;
+        bad_request(&t, &request, "MalformedEncoding").await;
     }
 }
 
 // covers: PP-13 (RFC 6749 §1.9)
 #[tokio::test]
 async fn names_and_values_are_compared_case_sensitively() {
-    let t = TestServer::new();
-    let app = t.confidential_client(CB).await;
+    let (t, app) = confidential().await;
     let approved = t.authorize(&app).approve_as("alice").await;
     let valid = redemption(&approved, &app);
     for grant_type in ["Authorization_Code", "AUTHORIZATION_CODE", "authorization_code ", " authorization_code"] {
@@ -196,20 +191,19 @@ async fn names_and_values_are_compared_case_sensitively() {
         refused_for(&t, &token_as(&app, &pairs), 400, "unsupported_grant_type", "UnsupportedGrantType").await;
     }
     let renamed = [with(&valid, "grant_type", ""), vec![("GRANT_TYPE", "authorization_code")]].concat();
-    refused_for(&t, &token_as(&app, &renamed), 400, "invalid_request", "MissingParameter(\"grant_type\")").await;
+    bad_request(&t, &token_as(&app, &renamed), "MissingParameter(\"grant_type\")").await;
     let renamed = [with(&valid, "code", ""), vec![("Code", approved.code().expose())]].concat();
-    refused_for(&t, &token_as(&app, &renamed), 400, "invalid_request", "MissingParameter(\"code\")").await;
+    bad_request(&t, &token_as(&app, &renamed), "MissingParameter(\"code\")").await;
     let upper = approved.code().expose().to_uppercase();
     let pairs = with(&valid, "code", &upper);
-    refused_for(&t, &token_as(&app, &pairs), 400, "invalid_grant", "UnknownToken").await;
+    bad_grant(&t, &token_as(&app, &pairs), "UnknownToken").await;
     granted(&t, &token_as(&app, &valid)).await;
 }
 
 // covers: PP-17 (RFC 6749 §3.2)
 #[tokio::test]
 async fn the_url_of_the_endpoint_may_have_a_query_of_its_own() {
-    let t = TestServer::new();
-    let app = t.confidential_client(CB).await;
+    let (t, app) = confidential().await;
     let body = form(&[("grant_type", "client_credentials"), ("scope", "user:read")]);
     for target in ["/token?tenant=1", "/token?tenant=1&tenant=2&x=%ZZ", "/t/1/token?", "/token?grant_types=x"] {
         let request = Request::post_form(target, body.clone()).with_header("authorization", header(&app));
@@ -228,17 +222,16 @@ async fn parameters_in_the_query_are_refused_unless_policy_and_client_allow_them
         let body = form(&[("grant_type", "client_credentials"), ("scope", "user:read")]);
         let credentials = form(&[("client_id", &app.id), ("client_secret", secret)]);
         let by_query = Request::post_form(format!("/token?{credentials}"), body.clone());
-        refused_for(&t, &by_query, 400, "invalid_request", "ParameterInQuery(\"client_id\")").await;
+        bad_request(&t, &by_query, "ParameterInQuery(\"client_id\")").await;
         let nothing_but_query = Request::new("POST", format!("/token?{body}"));
         let nothing_but_query = nothing_but_query.with_header("authorization", header(&app));
-        refused_for(&t, &nothing_but_query, 400, "invalid_request", "ParameterInQuery(\"grant_type\")").await;
+        bad_request(&t, &nothing_but_query, "ParameterInQuery(\"grant_type\")").await;
         // Even empty, and even beside a right header.
         for name in ["client_secret", "code", "scope", "refresh_token", "code_verifier"] {
             let pairs = with(&[("grant_type", "client_credentials"), ("scope", "user:read")], name, "");
             let request = Request::post_form(format!("/token?{name}="), form(&pairs));
             let reason = format!("ParameterInQuery({name:?})");
-            let request = request.with_header("authorization", header(&app));
-            refused_for(&t, &request, 400, "invalid_request", &reason).await;
+            bad_request(&t, &request.with_header("authorization", header(&app)), &reason).await;
         }
     }
 }
@@ -256,11 +249,10 @@ async fn a_legacy_client_may_use_the_query_but_not_query_and_body_for_the_same_p
     assert!(lives(&t, &access_token(&body)).await);
     granted(&t, &Request::post_form(format!("/token?{all}"), "scope=user:read")).await;
     let twice = Request::post_form(format!("/token?{all}&scope=user:read"), "scope=user:read");
-    refused_for(&t, &twice, 400, "invalid_request", "RepeatedParameter(\"scope\")").await;
-    let not_a_form = Request::new("POST", format!("/token?{all}&scope=user:read")).with_body("{}");
-    refused_for(&t, &not_a_form, 400, "invalid_request", "NotAForm").await;
+    bad_request(&t, &twice, "RepeatedParameter(\"scope\")").await;
+    bad_request(&t, &Request::new("POST", format!("/token?{all}&scope=user:read")).with_body("{}"), "NotAForm").await;
     let wrong = Request::new("POST", format!("/token?{}&scope=user:read", all.replace(secret, "wrong-secret")));
-    refused_for(&t, &wrong, 401, "invalid_client", "ClientAuthenticationFailed").await;
+    bad_client(&t, &wrong, "ClientAuthenticationFailed").await;
 }
 
 #[tokio::test]
@@ -333,8 +325,7 @@ async fn hostile_values_in_any_parameter_are_refused_cleanly_and_never_come_back
 
 #[tokio::test]
 async fn the_typed_form_and_the_http_form_answer_alike() {
-    let t = TestServer::new();
-    let app = t.confidential_client(CB).await;
+    let (t, app) = confidential().await;
     let typed = t.token_as(&app, TokenRequest::client_credentials().scope("user:read")).await.unwrap();
     let http = granted(&t, &token_as(&app, &[("grant_type", "client_credentials"), ("scope", "user:read")])).await;
     let typed_json: serde_json::Value = serde_json::from_slice(&typed.to_json()).unwrap();

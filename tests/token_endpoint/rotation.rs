@@ -18,7 +18,8 @@ use time::Duration;
 
 use crate::common::{basic, token, token_as};
 use crate::support::{
-    CB, access_token, granted, lives, refresh, refresh_of, refused, refused_for, restarted, row, rows, spied, tokens_of,
+    CB, access_token, bad_grant, granted, lives, public, refresh, refresh_of, refused, restarted, row, rows, spied,
+    tokens_of,
 };
 
 const GRACE: Duration = Duration::seconds(30);
@@ -98,8 +99,7 @@ async fn within_the_window_the_same_token_gets_the_same_successors_and_nothing_i
 // covers: TF-04 (RFC 6749 §10.4), B42
 #[tokio::test]
 async fn successors_are_a_keyed_function_of_the_stored_seed_and_the_presented_token() {
-    let t = TestServer::new();
-    let app = t.public_client(CB).await;
+    let (t, app) = public().await;
     let (first, answer) = refreshed(&t, &app).await;
     let seed = seed(&t, refresh_of(&first)).await.expect("a seed");
     for (member, label) in [("access_token", b"grantor/1/a\0"), ("refresh_token", b"grantor/1/r\0")] {
@@ -127,15 +127,13 @@ async fn at_the_edge_of_the_window_reuse_becomes_theft_and_ends_the_grant() {
         assert!(lives(&t, &access_token(&answer)).await);
         spy.writes();
         t.clock.advance(TICK);
-        let request = refresh(&app, refresh_of(&first).expose());
-        refused_for(&t, &request, 400, "invalid_grant", "RefreshTokenReused").await;
+        bad_grant(&t, &refresh(&app, refresh_of(&first).expose()), "RefreshTokenReused").await;
         assert_eq!(spy.writes(), ["revoke_grants"]);
         assert_eq!(t.events.count("refresh_token_reused"), reused + 1);
         for token in [&first.access_token, &access_token(&answer)] {
             assert!(!lives(&t, token).await);
         }
-        let newest = refresh(&app, refresh_in(&answer).expose());
-        refused_for(&t, &newest, 400, "invalid_grant", "GrantEnded").await;
+        bad_grant(&t, &refresh(&app, refresh_in(&answer).expose()), "GrantEnded").await;
         assert!(lives(&t, &bystander.access_token).await, "another grant has nothing to do with it");
         granted(&t, &refresh(&app, refresh_of(&bystander).expose())).await;
     }
@@ -144,8 +142,7 @@ async fn at_the_edge_of_the_window_reuse_becomes_theft_and_ends_the_grant() {
 // covers: B21, GR-13 (RFC 9700 §4.14.2)
 #[tokio::test]
 async fn using_a_successor_ends_the_window_of_its_predecessor_at_once() {
-    let t = TestServer::new();
-    let app = t.public_client(CB).await;
+    let (t, app) = public().await;
     let (first, second) = refreshed(&t, &app).await;
     assert!(seed(&t, refresh_of(&first)).await.is_some());
     let third = granted(&t, &refresh(&app, refresh_in(&second).expose())).await;
@@ -156,26 +153,22 @@ async fn using_a_successor_ends_the_window_of_its_predecessor_at_once() {
         granted(&t, &refresh(&app, refresh_in(&second).expose())).await["refresh_token"],
         third["refresh_token"]
     );
-    let request = refresh(&app, refresh_of(&first).expose());
-    refused_for(&t, &request, 400, "invalid_grant", "RefreshTokenReused").await;
+    bad_grant(&t, &refresh(&app, refresh_of(&first).expose()), "RefreshTokenReused").await;
     assert!(!lives(&t, &access_token(&third)).await);
-    let newest = refresh(&app, refresh_in(&third).expose());
-    refused_for(&t, &newest, 400, "invalid_grant", "GrantEnded").await;
+    bad_grant(&t, &refresh(&app, refresh_in(&third).expose()), "GrantEnded").await;
 }
 
 // covers: GR-13 (RFC 9700 §4.14.2)
 #[tokio::test]
 async fn a_spent_token_is_recognised_after_its_own_expiry() {
-    let t = TestServer::new();
-    let app = t.public_client(CB).await;
+    let (t, app) = public().await;
     let first = tokens_of(&t, &app).await;
     t.clock.advance(Duration::days(13));
     let second = t.refresh(&app, refresh_of(&first)).await.unwrap();
     t.clock.advance(Duration::days(13));
     let third = t.refresh(&app, refresh_of(&second)).await.unwrap();
     assert!(row(&t, refresh_of(&first).hash()).await.0.expires_at < t.clock.now());
-    let request = refresh(&app, refresh_of(&first).expose());
-    refused_for(&t, &request, 400, "invalid_grant", "RefreshTokenReused").await;
+    bad_grant(&t, &refresh(&app, refresh_of(&first).expose()), "RefreshTokenReused").await;
     assert!(!lives(&t, &third.access_token).await);
 }
 
@@ -195,7 +188,7 @@ async fn a_retry_that_asks_for_another_scope_is_refused_and_revokes_nothing() {
         refresh_with_scope(&app, old, "user:read no-such-scope"),
         refresh_with_scope(&app, old, "mal  formed"),
     ] {
-        refused_for(&t, &request, 400, "invalid_grant", "RetryRefused").await;
+        bad_grant(&t, &request, "RetryRefused").await;
     }
     assert!(spy.writes().is_empty());
     // The same scope in another order is the same request.
@@ -216,9 +209,9 @@ async fn clocks_may_differ_by_less_than_the_window_and_beyond_that_nothing_is_de
     t.clock.advance(-(GRACE - TICK));
     assert_eq!(granted(&t, &request).await["access_token"], answer["access_token"]);
     t.clock.advance(-TICK);
-    refused_for(&t, &request, 400, "invalid_grant", "SpentInTheFuture").await;
+    bad_grant(&t, &request, "SpentInTheFuture").await;
     t.clock.advance(-Duration::HOUR);
-    refused_for(&t, &request, 400, "invalid_grant", "SpentInTheFuture").await;
+    bad_grant(&t, &request, "SpentInTheFuture").await;
     assert!(spy.writes().is_empty(), "nothing was revoked");
     t.clock.advance(Duration::HOUR + GRACE);
     assert!(lives(&t, &access_token(&answer)).await);
@@ -234,15 +227,13 @@ async fn an_explicit_revocation_beats_the_window() {
     let (first, answer) = refreshed(&t, &app).await;
     let grant = row(&t, refresh_of(&first).hash()).await.1.id;
     t.storage.revoke_grants(&GrantSelector::Id(grant), t.clock.now()).await.unwrap();
-    let request = refresh(&app, refresh_of(&first).expose());
-    refused_for(&t, &request, 400, "invalid_grant", "GrantEnded").await;
+    bad_grant(&t, &refresh(&app, refresh_of(&first).expose()), "GrantEnded").await;
     assert!(!lives(&t, &access_token(&answer)).await);
     // Of the access token that a retry would hand out again.
     let (first, answer) = refreshed(&t, &app).await;
     t.storage.revoke_access_token(&access_token(&answer).hash(), t.clock.now()).await.unwrap();
     spy.writes();
-    let request = refresh(&app, refresh_of(&first).expose());
-    refused_for(&t, &request, 400, "invalid_grant", "RetryRefused").await;
+    bad_grant(&t, &refresh(&app, refresh_of(&first).expose()), "RetryRefused").await;
     assert!(spy.writes().is_empty());
     assert!(!lives(&t, &access_token(&answer)).await);
     granted(&t, &refresh(&app, refresh_in(&answer).expose())).await;
@@ -262,7 +253,7 @@ async fn whoever_is_not_the_client_can_neither_repeat_a_refresh_nor_end_its_gran
         for wait in [Duration::ZERO, Duration::HOUR] {
             t.clock.advance(wait);
             for other in &others {
-                refused_for(&t, &token_as(other, &pairs), 400, "invalid_grant", "ForeignToken").await;
+                bad_grant(&t, &token_as(other, &pairs), "ForeignToken").await;
             }
             refused(&t, &token(&pairs), 401, "invalid_client").await;
             let wrong_secret = token(&pairs).with_header("authorization", basic(&app.id, "not-the-secret"));
@@ -281,8 +272,7 @@ async fn without_a_window_the_first_reuse_ends_the_grant_and_no_seed_is_kept() {
     let app = t.public_client(CB).await;
     let (first, answer) = refreshed(&t, &app).await;
     assert!(seed(&t, refresh_of(&first)).await.is_none());
-    let request = refresh(&app, refresh_of(&first).expose());
-    refused_for(&t, &request, 400, "invalid_grant", "RefreshTokenReused").await;
+    bad_grant(&t, &refresh(&app, refresh_of(&first).expose()), "RefreshTokenReused").await;
     assert!(!lives(&t, &access_token(&answer)).await);
 }
 
@@ -315,7 +305,7 @@ async fn a_client_may_have_a_window_of_its_own_which_never_outlives_the_tokens_i
             assert_eq!(granted(&t, &request).await["access_token"], answer["access_token"], "{window}");
             t.clock.advance(before);
         }
-        refused_for(&t, &request, 400, "invalid_grant", "RefreshTokenReused").await;
+        bad_grant(&t, &request, "RefreshTokenReused").await;
     }
 }
 
@@ -333,8 +323,7 @@ async fn a_retry_never_hands_out_an_access_token_that_has_expired() {
     crate::support::change_client(&t, &app, |parts| parts.lifetimes.access_token = None).await;
     t.clock.advance(Duration::seconds(10));
     spy.writes();
-    let request = refresh(&app, refresh_of(&first).expose());
-    refused_for(&t, &request, 400, "invalid_grant", "RetryRefused").await;
+    bad_grant(&t, &refresh(&app, refresh_of(&first).expose()), "RetryRefused").await;
     assert!(spy.writes().is_empty());
     granted(&t, &refresh(&app, refresh_in(&answer).expose())).await;
 }
@@ -355,20 +344,17 @@ async fn a_retry_that_races_the_use_of_its_successor_is_refused_and_revokes_noth
     halfway.register((*client).clone()).await.unwrap();
     halfway.open_grant(&grant, &[(*spent_with_seed).clone(), (*successor).clone(), (*access).clone()]).await.unwrap();
     t.server = restarted(&t, halfway.clone(), Policy::default());
-    let request = refresh(&app, refresh_of(&first).expose());
-    refused_for(&t, &request, 400, "invalid_grant", "RetryRefused").await;
+    bad_grant(&t, &refresh(&app, refresh_of(&first).expose()), "RetryRefused").await;
     let (_, grant) = halfway.find(&refresh_of(&first).hash()).await.unwrap().unwrap();
     assert!(grant.revoked_at.is_none());
 }
 
 #[tokio::test]
 async fn a_window_that_was_closed_since_is_closed_for_tokens_spent_before() {
-    let t = TestServer::new();
-    let app = t.public_client(CB).await;
+    let (t, app) = public().await;
     let (first, _) = refreshed(&t, &app).await;
     crate::support::change_client(&t, &app, |parts| parts.lifetimes.refresh_grace = Some(Duration::ZERO)).await;
-    let request = refresh(&app, refresh_of(&first).expose());
-    refused_for(&t, &request, 400, "invalid_grant", "RefreshTokenReused").await;
+    bad_grant(&t, &refresh(&app, refresh_of(&first).expose()), "RefreshTokenReused").await;
 }
 
 #[tokio::test]
@@ -410,8 +396,7 @@ async fn where_only_public_clients_rotate_a_confidential_client_keeps_its_token(
     let (first, answer) = refreshed(&t, &public).await;
     assert!(answer["refresh_token"].is_string());
     t.clock.advance(GRACE);
-    let reuse = refresh(&public, refresh_of(&first).expose());
-    refused_for(&t, &reuse, 400, "invalid_grant", "RefreshTokenReused").await;
+    bad_grant(&t, &refresh(&public, refresh_of(&first).expose()), "RefreshTokenReused").await;
 }
 
 // covers: GR-16 (RFC 9700 §4.14.2)
@@ -429,7 +414,7 @@ async fn a_token_that_stays_is_idle_since_its_last_use_and_ends_with_its_grant()
     t.clock.advance(Duration::days(14) - TICK);
     assert_eq!(t.server.grants(&which, &Page::first(9)).await.unwrap().len(), 1);
     t.clock.advance(TICK);
-    refused_for(&t, &request, 400, "invalid_grant", "GrantEnded").await;
+    bad_grant(&t, &request, "GrantEnded").await;
     assert!(t.server.grants(&which, &Page::first(9)).await.unwrap().is_empty(), "what can't be used is not connected");
 
     let second = tokens_of(&t, &app).await;
@@ -441,7 +426,7 @@ async fn a_token_that_stays_is_idle_since_its_last_use_and_ends_with_its_grant()
     t.clock.advance(Duration::days(2) - Duration::minutes(20));
     assert_eq!(granted(&t, &request).await["expires_in"], 20 * 60, "nothing outlives the ninety days");
     t.clock.advance(Duration::minutes(20));
-    refused_for(&t, &request, 400, "invalid_grant", "GrantEnded").await;
+    bad_grant(&t, &request, "GrantEnded").await;
 }
 
 // covers: GR-13 (RFC 9700 §4.14.2)
@@ -450,8 +435,7 @@ async fn a_revocation_that_fails_in_storage_is_a_server_error_and_is_made_up_for
     for (fault, status, error) in
         [(Fault::Failed, 500, "server_error"), (Fault::Unavailable, 503, "temporarily_unavailable")]
     {
-        let t = TestServer::new();
-        let app = t.public_client(CB).await;
+        let (t, app) = public().await;
         let (first, answer) = refreshed(&t, &app).await;
         t.clock.advance(GRACE);
         let request = refresh(&app, refresh_of(&first).expose());
@@ -460,15 +444,14 @@ async fn a_revocation_that_fails_in_storage_is_a_server_error_and_is_made_up_for
         refused(&t, &request, status, error).await;
         assert_eq!(t.events.count("refresh_token_reused"), 0, "what did not happen is not reported");
         assert!(lives(&t, &access_token(&answer)).await);
-        refused_for(&t, &request, 400, "invalid_grant", "RefreshTokenReused").await;
+        bad_grant(&t, &request, "RefreshTokenReused").await;
         assert!(!lives(&t, &access_token(&answer)).await);
     }
 }
 
 #[tokio::test]
 async fn a_refresh_whose_commit_was_ambiguous_is_answered_on_the_second_try() {
-    let t = TestServer::new();
-    let app = t.public_client(CB).await;
+    let (t, app) = public().await;
     let first = tokens_of(&t, &app).await;
     let request = refresh(&app, refresh_of(&first).expose());
     t.faults.fail(3, Fault::LostAnswer);

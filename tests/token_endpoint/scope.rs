@@ -4,7 +4,7 @@ use grantor::client::ClientBuilder;
 use grantor::testing::TestServer;
 
 use crate::common::token_as;
-use crate::support::{CB, access_token, granted, refused_for, spied};
+use crate::support::{access_token, confidential, granted, refused_for, spied};
 
 fn machine(scope: &str) -> [(&'static str, &str); 2] {
     [("grant_type", "client_credentials"), ("scope", scope)]
@@ -13,8 +13,7 @@ fn machine(scope: &str) -> [(&'static str, &str); 2] {
 // covers: SC-01 (RFC 6749 §3.3)
 #[tokio::test]
 async fn order_and_repeats_do_not_matter() {
-    let t = TestServer::new();
-    let app = t.confidential_client(CB).await;
+    let (t, app) = confidential().await;
     for scope in ["user:read user:write", "user:write user:read", "user:write user:read user:write"] {
         let body = granted(&t, &token_as(&app, &machine(scope))).await;
         assert_eq!(body["scope"], "user:read user:write");

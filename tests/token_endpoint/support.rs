@@ -20,6 +20,20 @@ use crate::common::{error_of, json, text, token_as};
 /// The redirect URI of the clients here.
 pub(crate) const CB: &str = "https://app.example/cb";
 
+/// A server and a confidential client of it.
+pub(crate) async fn confidential() -> (TestServer, TestClient) {
+    let t = TestServer::new();
+    let app = t.confidential_client(CB).await;
+    (t, app)
+}
+
+/// A server and a public client of it.
+pub(crate) async fn public() -> (TestServer, TestClient) {
+    let t = TestServer::new();
+    let app = t.public_client(CB).await;
+    (t, app)
+}
+
 /// Sends a request that must be refused, and checks what holds for every refusal.
 pub(crate) async fn refused(t: &TestServer, request: &Request, status: u16, error: &str) -> Refused {
     let response = t.server.token(request).await;
@@ -33,6 +47,19 @@ pub(crate) async fn refused_for(t: &TestServer, request: &Request, status: u16, 
     let response = refused(t, request, status, error).await;
     assert_eq!(last_reason(t), reason);
     response
+}
+
+/// As [`refused_for`], for the three most frequent errors.
+pub(crate) async fn bad_request(t: &TestServer, request: &Request, reason: &str) -> Refused {
+    refused_for(t, request, 400, "invalid_request", reason).await
+}
+
+pub(crate) async fn bad_grant(t: &TestServer, request: &Request, reason: &str) -> Refused {
+    refused_for(t, request, 400, "invalid_grant", reason).await
+}
+
+pub(crate) async fn bad_client(t: &TestServer, request: &Request, reason: &str) -> Refused {
+    refused_for(t, request, 401, "invalid_client", reason).await
 }
 
 /// The answer to a request that was refused as it should be; mostly there is nothing more to look at.
