@@ -19,7 +19,7 @@ pub(crate) trait Database {
     /// Statements after which the storage fails: at a refresh, at a new grant, and then everywhere.
     const BREAKS: &[&str];
     /// What the log of the process has when everything is written down.
-    const LOGGED: &[&str];
+    const LOGGED: &[&str] = &["token_refused", "grantor{endpoint=", "sqlx::query", "INSERT INTO"];
 
     fn storage(&self) -> Self::Storage;
     async fn execute(&self, sql: &str);
@@ -32,6 +32,25 @@ pub(crate) trait Database {
     fn files(&self) -> String;
     /// Ways in which there is no storage to be had, and what they look like.
     async fn show_failures_to_open(&self, watch: &Watch);
+}
+
+/// What both databases do with their pool.
+macro_rules! reached_by_its_pool {
+    ($storage:ty) => {
+        type Storage = $storage;
+
+        fn storage(&self) -> $storage {
+            self.storage.clone()
+        }
+
+        async fn execute(&self, sql: &str) {
+            sqlx::raw_sql(AssertSqlSafe(sql)).execute(&self.pool).await.unwrap();
+        }
+
+        async fn column(&self, sql: &str) -> Vec<String> {
+            sqlx::query_scalar(AssertSqlSafe(sql)).fetch_all(&self.pool).await.unwrap()
+        }
+    };
 }
 
 pub(crate) struct Sqlite {
@@ -58,27 +77,13 @@ impl Drop for Sqlite {
 }
 
 impl Database for Sqlite {
-    type Storage = SqliteStorage;
-
     const BREAKS: &[&str] = &[
         "CREATE TRIGGER broken BEFORE UPDATE ON grantor_tokens BEGIN SELECT RAISE(ABORT, 'broken'); END",
         "CREATE TRIGGER unable BEFORE INSERT ON grantor_grants BEGIN SELECT RAISE(ABORT, 'unable'); END",
         "ALTER TABLE grantor_grants RENAME COLUMN host_data TO moved",
         "DROP TABLE grantor_tokens",
     ];
-    const LOGGED: &[&str] = &["token_refused", "grantor{endpoint=", "sqlx::query", "INSERT INTO"];
-
-    fn storage(&self) -> SqliteStorage {
-        self.storage.clone()
-    }
-
-    async fn execute(&self, sql: &str) {
-        sqlx::raw_sql(AssertSqlSafe(sql)).execute(&self.pool).await.unwrap();
-    }
-
-    async fn column(&self, sql: &str) -> Vec<String> {
-        sqlx::query_scalar(AssertSqlSafe(sql)).fetch_all(&self.pool).await.unwrap()
-    }
+    reached_by_its_pool!(SqliteStorage);
 
     async fn rows(&self) -> String {
         let mut rows = String::new();
@@ -125,27 +130,13 @@ impl Postgresql {
 }
 
 impl Database for Postgresql {
-    type Storage = PostgresStorage;
-
     const BREAKS: &[&str] = &[
         "ALTER TABLE grantor_tokens ADD CONSTRAINT broken CHECK (seed IS NULL) NOT VALID",
         "ALTER TABLE grantor_grants ADD CONSTRAINT unable CHECK (length(scope) > 99) NOT VALID",
         "ALTER TABLE grantor_grants RENAME COLUMN host_data TO moved",
         "DROP TABLE grantor_tokens",
     ];
-    const LOGGED: &[&str] = &["token_refused", "grantor{endpoint=", "sqlx::query", "INSERT INTO"];
-
-    fn storage(&self) -> PostgresStorage {
-        self.storage.clone()
-    }
-
-    async fn execute(&self, sql: &str) {
-        sqlx::raw_sql(AssertSqlSafe(sql)).execute(&self.pool).await.unwrap();
-    }
-
-    async fn column(&self, sql: &str) -> Vec<String> {
-        sqlx::query_scalar(AssertSqlSafe(sql)).fetch_all(&self.pool).await.unwrap()
-    }
+    reached_by_its_pool!(PostgresStorage);
 
     async fn rows(&self) -> String {
         let mut rows = String::new();
