@@ -15,8 +15,8 @@ use time::Duration;
 mod common;
 #[path = "common/token_sent.rs"]
 mod token_sent;
-use common::{basic, json, text};
-use token_sent::{CB, Endpoint, refresh_of, tokens_of};
+use common::{CB, basic, confidential, json, public, text};
+use token_sent::{Endpoint, refresh_of, tokens_of};
 
 const INTROSPECT: Endpoint = Endpoint("/introspect");
 
@@ -197,8 +197,7 @@ async fn a_resource_server_is_never_shown_a_refresh_token_as_if_an_api_could_tak
 // covers: IN-02 (RFC 7662 §2.1), IN-03 (RFC 7662 §4), B24
 #[tokio::test]
 async fn a_public_client_proves_nothing_and_is_told_nothing() {
-    let t = TestServer::new();
-    let app = t.public_client(CB).await;
+    let (t, app) = public().await;
     let tokens = tokens_of(&t, &app).await;
     for token in [tokens.access_token.expose(), refresh_of(&tokens).expose(), "garbage", ""] {
         let calls = t.faults.calls();
@@ -237,8 +236,7 @@ async fn a_caller_may_authenticate_by_header_or_body() {
 // covers: IN-10 (RFC 7662 §2.1)
 #[tokio::test]
 async fn a_hint_changes_neither_the_answer_nor_the_number_of_look_ups() {
-    let t = TestServer::new();
-    let app = t.confidential_client(CB).await;
+    let (t, app) = confidential().await;
     let tokens = tokens_of(&t, &app).await;
     for token in [tokens.access_token.expose(), refresh_of(&tokens).expose()] {
         let expected = active(&t, &app, token).await;

@@ -16,8 +16,8 @@ use time::Duration;
 mod common;
 #[path = "common/token_sent.rs"]
 mod token_sent;
-use common::{basic, json, text};
-use token_sent::{CB, Endpoint, refresh_of, tokens_of};
+use common::{CB, basic, confidential, json, public, text};
+use token_sent::{Endpoint, refresh_of, tokens_of};
 
 const REVOKE: Endpoint = Endpoint("/revoke");
 
@@ -83,8 +83,7 @@ async fn a_refresh_token_takes_every_token_of_its_grant_with_it_and_none_of_anot
 // covers: RV-02 (RFC 7009 §2), RV-09 (RFC 7009 §2.2), RV-10 (RFC 7009 §2.1), RV-14 (RFC 7009 §2.1), B23
 #[tokio::test]
 async fn an_access_token_goes_alone() {
-    let t = TestServer::new();
-    let app = t.confidential_client(CB).await;
+    let (t, app) = confidential().await;
     let first = tokens_of(&t, &app).await;
     let second = t.refresh(&app, refresh_of(&first)).await.unwrap();
     revoked(&t, &REVOKE.request_by(&app, &[("token", first.access_token.expose())])).await;
@@ -100,8 +99,7 @@ async fn an_access_token_goes_alone() {
 // covers: RV-02 (RFC 7009 §2)
 #[tokio::test]
 async fn a_machine_revokes_its_own_token() {
-    let t = TestServer::new();
-    let machine = t.confidential_client(CB).await;
+    let (t, machine) = confidential().await;
     let request = || TokenRequest::client_credentials().scope("user:read");
     let token = t.token_as(&machine, request()).await.unwrap().access_token;
     let other = t.token_as(&machine, request()).await.unwrap().access_token;
@@ -114,8 +112,7 @@ async fn a_machine_revokes_its_own_token() {
 async fn a_client_that_lost_an_answer_revokes_its_grant_with_the_old_refresh_token() {
     // Within the grace window, after it, and when the old token has expired by itself.
     for later in [Duration::ZERO, Duration::minutes(5), Duration::days(15)] {
-        let t = TestServer::new();
-        let app = t.public_client(CB).await;
+        let (t, app) = public().await;
         let first = tokens_of(&t, &app).await;
         t.clock.advance(Duration::days(1));
         let second = t.refresh(&app, refresh_of(&first)).await.unwrap();
@@ -134,8 +131,7 @@ async fn a_client_that_lost_an_answer_revokes_its_grant_with_the_old_refresh_tok
 // covers: RV-11 (RFC 7009 §2.1), RV-12 (RFC 7009 §2.2), RV-18 (RFC 7009 §5), B23
 #[tokio::test]
 async fn a_hint_changes_neither_the_outcome_nor_the_number_of_look_ups() {
-    let t = TestServer::new();
-    let app = t.confidential_client(CB).await;
+    let (t, app) = confidential().await;
     for hint in [None, Some("access_token"), Some("refresh_token"), Some("foo"), Some(""), Some("authorization_code")] {
         for kind in [TokenKind::AccessToken, TokenKind::RefreshToken] {
             let tokens = tokens_of(&t, &app).await;
@@ -177,8 +173,7 @@ async fn an_unknown_or_malformed_token_is_revoked_successfully_and_nothing_is_wr
 // covers: RV-08 (RFC 7009 §2.2)
 #[tokio::test]
 async fn a_token_that_is_dead_already_can_be_revoked_again_and_again_but_is_told_only_once() {
-    let t = TestServer::new();
-    let app = t.confidential_client(CB).await;
+    let (t, app) = confidential().await;
     let (revoked_before, expired) = (tokens_of(&t, &app).await, tokens_of(&t, &app).await);
     for (n, token) in [revoked_before.access_token.expose(), refresh_of(&revoked_before).expose()].iter().enumerate() {
         let request = REVOKE.request_by(&app, &[("token", token)]);
@@ -210,8 +205,7 @@ async fn a_token_that_is_dead_already_can_be_revoked_again_and_again_but_is_told
 
 #[tokio::test]
 async fn a_code_is_no_token_and_stays_what_it_was() {
-    let t = TestServer::new();
-    let app = t.confidential_client(CB).await;
+    let (t, app) = confidential().await;
     let approved = t.authorize(&app).approve_as("alice").await;
     let events = t.events.events().len();
     revoked(&t, &REVOKE.request_by(&app, &[("token", approved.code().expose())])).await;
@@ -222,8 +216,7 @@ async fn a_code_is_no_token_and_stays_what_it_was() {
 // covers: RV-07 (RFC 7009 §2.1), RV-16 (RFC 7009 §2.2.1), AMB-19, B24
 #[tokio::test]
 async fn another_clients_token_is_refused_and_lives() {
-    let t = TestServer::new();
-    let app = t.confidential_client(CB).await;
+    let (t, app) = confidential().await;
     let api = t.confidential_client_with(ClientBuilder::resource_server).await;
     let others = [t.confidential_client(CB).await, t.public_client(CB).await, api];
     let tokens = tokens_of(&t, &app).await;
@@ -251,8 +244,7 @@ async fn another_clients_token_is_refused_and_lives() {
 // covers: RV-06 (RFC 7009 §2.1), RV-16 (RFC 7009 §2.2.1), CA-26 (RFC 7009 §2.1), B24
 #[tokio::test]
 async fn failed_authentication_is_answered_as_at_token_endpoint() {
-    let t = TestServer::new();
-    let app = t.confidential_client(CB).await;
+    let (t, app) = confidential().await;
     let tokens = tokens_of(&t, &app).await;
     REVOKE.assert_authenticates(&t, &app, &tokens).await;
     let (token, grant) = row(&t, tokens.access_token.hash()).await;
@@ -263,8 +255,7 @@ async fn failed_authentication_is_answered_as_at_token_endpoint() {
 // covers: CA-26 (RFC 7009 §2.1)
 #[tokio::test]
 async fn a_confidential_client_may_authenticate_in_every_way_that_it_may_at_the_token_endpoint() {
-    let t = TestServer::new();
-    let app = t.confidential_client(CB).await;
+    let (t, app) = confidential().await;
     let secret = app.secret.as_ref().unwrap().expose();
     for by_header in [true, false] {
         let tokens = tokens_of(&t, &app).await;
@@ -282,8 +273,7 @@ async fn a_confidential_client_may_authenticate_in_every_way_that_it_may_at_the_
 // covers: RV-19 (RFC 7009 §5), CA-26 (RFC 7009 §2.1)
 #[tokio::test]
 async fn a_public_client_says_who_it_is() {
-    let t = TestServer::new();
-    let app = t.public_client(CB).await;
+    let (t, app) = public().await;
     let tokens = tokens_of(&t, &app).await;
     let pairs = [("token", refresh_of(&tokens).expose())];
     let _ = REVOKE.refused(&t, &REVOKE.request(&pairs), 401, "invalid_client", "MissingClientAuthentication").await;
@@ -318,8 +308,7 @@ async fn a_storage_that_fails_at_any_step_is_never_answered_by_200_and_the_token
             for (fault, status, error) in
                 [(Fault::Failed, 500, "server_error"), (Fault::Unavailable, 503, "temporarily_unavailable")]
             {
-                let t = TestServer::new();
-                let app = t.confidential_client(CB).await;
+                let (t, app) = confidential().await;
                 let tokens = tokens_of(&t, &app).await;
                 let token = match kind {
                     TokenKind::AccessToken => tokens.access_token.expose(),
@@ -346,8 +335,7 @@ async fn a_storage_that_fails_at_any_step_is_never_answered_by_200_and_the_token
 #[tokio::test]
 async fn a_revocation_whose_answer_was_lost_is_not_confirmed_and_can_be_repeated() {
     for of_grant in [false, true] {
-        let t = TestServer::new();
-        let app = t.public_client(CB).await;
+        let (t, app) = public().await;
         let tokens = tokens_of(&t, &app).await;
         let token = if of_grant { refresh_of(&tokens).expose() } else { tokens.access_token.expose() };
         let request = REVOKE.request_by(&app, &[("token", token)]);

@@ -11,8 +11,7 @@ use std::sync::Arc;
 
 use crate::common::{CHALLENGE, form, fragment_of, location, query_of, responded, text};
 
-/// The redirect URI of most clients here.
-pub(crate) const CALLBACK: &str = "https://app.example/cb";
+pub(crate) use crate::common::CB as CALLBACK;
 
 /// The parameters of a request. A test takes a faultless one and spoils it.
 #[derive(Clone)]

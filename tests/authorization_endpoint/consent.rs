@@ -8,7 +8,7 @@ use serde_json::json;
 use time::Duration;
 
 use crate::ask::{Ask, CALLBACK, assert_error, assert_page, by, describe, grants_of, pending, subject};
-use crate::common::{form, query_of};
+use crate::common::{confidential, form, public, query_of};
 
 const STATE: Option<&str> = Some("af0ifjsldkj");
 
@@ -67,8 +67,7 @@ async fn the_lifetime_shown_is_the_clients_own_and_a_tokens_if_nothing_refreshes
 // covers: AZ-12 (RFC 6749 §4.1.2.1), RD-03 (RFC 6749 §4.1.2.1), IS-02 (RFC 9207 §2)
 #[tokio::test]
 async fn a_denial_is_told_and_leaves_nothing_behind() {
-    let t = TestServer::new();
-    let app = t.confidential_client(CALLBACK).await;
+    let (t, app) = confidential().await;
     let answer = pending(&t, &Ask::code(&app)).await.deny();
     assert!(answer.code().is_none() && answer.access_token().is_none());
     assert_error(&answer.into(), CALLBACK, "access_denied", STATE);
@@ -78,8 +77,7 @@ async fn a_denial_is_told_and_leaves_nothing_behind() {
 
 #[tokio::test]
 async fn an_approval_opens_one_grant_of_what_was_approved_with_the_hosts_data() {
-    let t = TestServer::new();
-    let app = t.public_client(CALLBACK).await;
+    let (t, app) = public().await;
     let answer = pending(&t, &Ask::code(&app)).await.approve(by("alice").host_data(json!({"tenant": 7}))).await;
     assert!(query_of(&answer.into()).contains_key("code"));
     let grants = grants_of(&t, &app).await;
@@ -126,8 +124,7 @@ async fn form_token(t: &TestServer, app: &TestClient) -> String {
 // covers: CU-01 (RFC 6749 §10.12), CU-10 (RFC 6749 §3.3), SC-09 (RFC 6749 §4.1.2.1), B45
 #[tokio::test]
 async fn a_submitted_form_decides_about_the_request_it_was_made_for() {
-    let t = TestServer::new();
-    let app = t.public_client(CALLBACK).await;
+    let (t, app) = public().await;
     let token = &form_token(&t, &app).await;
     let approve = ("decision", "approve");
     let read = ("scope", "user:read");
@@ -167,8 +164,7 @@ async fn a_submitted_form_decides_about_the_request_it_was_made_for() {
 // covers: CU-01 (RFC 6749 §10.12), CU-09 (RFC 6749 §10.12), B37, B45
 #[tokio::test]
 async fn a_forged_form_gets_a_page_and_grants_nothing() {
-    let t = TestServer::new();
-    let app = t.public_client(CALLBACK).await;
+    let (t, app) = public().await;
     let token = &form_token(&t, &app).await;
     let rest = [("scope", "user:read"), ("decision", "approve")];
     let other_session = submit(&t, &[&[("form_token", &**token)], &rest[..]].concat(), "another").await.unwrap_err();

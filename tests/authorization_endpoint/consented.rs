@@ -14,7 +14,7 @@ use grantor::{
 use time::{Duration, OffsetDateTime};
 
 use crate::ask::{Ask, CALLBACK, by, pending, subject};
-use crate::common::CHALLENGE;
+use crate::common::{CHALLENGE, confidential};
 
 /// Lets alice approve, and the client redeem its code.
 async fn grant(t: &TestServer, app: &TestClient, scope: &str) {
@@ -74,8 +74,7 @@ async fn even_a_confidential_client_is_not_proven_by_a_loopback_or_out_of_band_r
 // covers: B27
 #[tokio::test]
 async fn one_live_grant_of_this_user_and_client_must_cover_everything_that_is_asked() {
-    let t = TestServer::new();
-    let app = t.confidential_client(CALLBACK).await;
+    let (t, app) = confidential().await;
     let other = t.confidential_client(CALLBACK).await;
     let ask = |scope: &str| Ask::code(&app).with("scope", scope);
     assert!(!consented(&t, &ask("user:read"), "alice").await, "nothing was granted yet");
@@ -94,8 +93,7 @@ async fn one_live_grant_of_this_user_and_client_must_cover_everything_that_is_as
 // covers: B27
 #[tokio::test]
 async fn what_the_user_left_out_is_asked_again() {
-    let t = TestServer::new();
-    let app = t.confidential_client(CALLBACK).await;
+    let (t, app) = confidential().await;
     let both = Ask::code(&app).with("scope", "user:read user:write");
     drop(pending(&t, &both).await.approve(by("alice").scope(["user:read"])).await);
     assert!(!consented(&t, &both, "alice").await);
@@ -105,8 +103,7 @@ async fn what_the_user_left_out_is_asked_again() {
 // covers: B27
 #[tokio::test]
 async fn a_grant_that_was_revoked_or_has_ended_is_no_consent() {
-    let t = TestServer::new();
-    let app = t.confidential_client(CALLBACK).await;
+    let (t, app) = confidential().await;
     let ask = Ask::code(&app);
     grant(&t, &app, "user:read").await;
     assert!(consented(&t, &ask, "alice").await);

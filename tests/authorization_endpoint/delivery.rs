@@ -6,15 +6,14 @@ use grantor::{Client, CodeVerifier, Response, TokenRequest};
 use crate::ask::{
     Ask, CALLBACK, approved, assert_error, assert_error_in_fragment, by, describe, pending, refused, target_of,
 };
-use crate::common::{VERIFIER, fragment_of, location, query_of};
+use crate::common::{VERIFIER, fragment_of, location, public, query_of};
 
 const STATE: Option<&str> = Some("af0ifjsldkj");
 
 // covers: RD-01 (RFC 6749 §4.1.2), RD-04 (RFC 9700 §4.12), RD-05, RD-07 (OAuth 2.0 Multiple Response Types §2.1), AMB-22
 #[tokio::test]
 async fn a_code_is_sent_in_the_query_by_303() {
-    let t = TestServer::new();
-    let app = t.public_client(CALLBACK).await;
+    let (t, app) = public().await;
     let answer = pending(&t, &Ask::code(&app)).await.approve(by("alice")).await;
     let code = answer.code().unwrap().expose().to_owned();
     let answer: Response = answer.into();
@@ -36,8 +35,7 @@ async fn a_code_is_sent_in_the_query_by_303() {
 // covers: RD-03 (RFC 6749 §4.1.2.1), RD-05 (RFC 9700 §4.12), AMB-22, B9
 #[tokio::test]
 async fn errors_of_the_code_flow_stand_in_the_query_too() {
-    let t = TestServer::new();
-    let app = t.public_client(CALLBACK).await;
+    let (t, app) = public().await;
     for (answer, code) in [
         (pending(&t, &Ask::code(&app)).await.deny().into(), "access_denied"),
         (refused(&t, &Ask::code(&app).with("scope", "nope")).await, "invalid_scope"),
@@ -88,8 +86,7 @@ async fn an_unsupported_response_mode_is_refused_in_the_default_one() {
 // covers: RD-06 (RFC 9700 §2.1), RD-04 (RFC 9700 §4.12)
 #[tokio::test]
 async fn what_a_form_posted_is_not_passed_on_by_the_redirect_that_follows() {
-    let t = TestServer::new();
-    let app = t.public_client(CALLBACK).await;
+    let (t, app) = public().await;
     let form_token = pending(&t, &Ask::code(&app)).await.form_token("session");
     let waiting = t.server.resume(&form_token, "session").await.expect("an untouched form");
     let answer: Response = waiting.approve(by("alice")).await.into();
@@ -106,8 +103,7 @@ async fn what_a_form_posted_is_not_passed_on_by_the_redirect_that_follows() {
 // covers: RD-16 (RFC 9700 §4.3.1), TL-07 (RFC 6749 §5.1)
 #[tokio::test]
 async fn a_code_reaches_neither_a_cache_nor_an_event_nor_a_debug_line() {
-    let t = TestServer::new();
-    let app = t.public_client(CALLBACK).await;
+    let (t, app) = public().await;
     let answer = pending(&t, &Ask::code(&app)).await.approve(by("alice")).await;
     let code = answer.code().unwrap().expose().to_owned();
     let before = format!("{answer:?}");

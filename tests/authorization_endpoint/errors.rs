@@ -8,15 +8,14 @@ use grantor::{Client, Request, Response, StorageError};
 use crate::ask::{
     Ask, CALLBACK, approved, assert_error, assert_error_in_fragment, assert_page, client_of, describe, pending, refused,
 };
-use crate::common::{query_of, responded, text};
+use crate::common::{confidential, public, query_of, responded, text};
 
 const STATE: Option<&str> = Some("af0ifjsldkj");
 
 // covers: AZ-05 (RFC 6749 §4.1.2.1), AZ-06 (RFC 6749 §3.1.2.4), AMB-01, B1
 #[tokio::test]
 async fn a_missing_or_unknown_client_gets_a_page_that_says_so() {
-    let t = TestServer::new();
-    let app = t.public_client(CALLBACK).await;
+    let (t, app) = public().await;
     let missing = refused(&t, &Ask::code(&app).without("client_id")).await;
     assert_page(&missing, 400, "invalid_request", "the parameter client_id is missing");
     let too_long = "x".repeat(256);
@@ -57,8 +56,7 @@ async fn a_response_type_is_missing_unknown_or_not_the_clients() {
 // covers: AZ-10 (RFC 6749 §4.1.2.1)
 #[tokio::test]
 async fn a_machine_with_a_redirect_uri_is_still_no_code_client() {
-    let t = TestServer::new();
-    let machine = t.confidential_client(CALLBACK).await;
+    let (t, machine) = confidential().await;
     let mut parts = client_of(&t, &machine).await.parts().clone();
     parts.grant_types.retain(|grant_type| grant_type.as_str() == "client_credentials");
     grantor::ClientRegistry::update(&t.storage, Client::from_parts(parts).unwrap()).await.unwrap();
@@ -142,8 +140,7 @@ fn self_registered() -> Result<Client, grantor::client::ClientError> {
 // covers: AZ-19 (RFC 9700 §4.11.2), AZ-20 (RFC 9700 §4.11.2), AMB-25
 #[tokio::test]
 async fn an_error_is_redirected_at_once_only_to_clients_that_an_administrator_registered() {
-    let t = TestServer::new();
-    let trusted = t.public_client(CALLBACK).await;
+    let (t, trusted) = public().await;
     let unknown = t.register(self_registered(), None).await;
     let at_once = refused(&t, &Ask::code(&trusted).with("scope", "nope")).await;
     assert_error(&at_once, CALLBACK, "invalid_scope", STATE);

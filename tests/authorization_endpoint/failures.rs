@@ -12,7 +12,7 @@ use time::Duration;
 use crate::ask::{
     Ask, CALLBACK, assert_error, assert_error_in_fragment, assert_page, by, grants_of, pending, refused, subject,
 };
-use crate::common::{VERIFIER, query_of};
+use crate::common::{VERIFIER, confidential, public, query_of};
 
 const STATE: Option<&str> = Some("af0ifjsldkj");
 const BROKEN: &str = "the server met an unexpected condition";
@@ -21,8 +21,7 @@ const AWAY: &str = "the server is not available, try again later";
 // covers: AZ-07 (RFC 6749 §4.1.2.1)
 #[tokio::test]
 async fn a_storage_that_fails_before_the_client_is_known_gives_a_page() {
-    let t = TestServer::new();
-    let app = t.public_client(CALLBACK).await;
+    let (t, app) = public().await;
     for (fault, status, code, description) in [
         (Fault::Failed, 500, "server_error", BROKEN),
         (Fault::Unavailable, 503, "temporarily_unavailable", AWAY),
@@ -40,8 +39,7 @@ async fn a_storage_that_fails_before_the_client_is_known_gives_a_page() {
 
 #[tokio::test]
 async fn a_storage_that_fails_when_a_form_comes_back_gives_a_page() {
-    let t = TestServer::new();
-    let app = t.public_client(CALLBACK).await;
+    let (t, app) = public().await;
     let form_token = pending(&t, &Ask::code(&app)).await.form_token("session");
     for (fault, status, code, description) in
         [(Fault::Failed, 500, "server_error", BROKEN), (Fault::Unavailable, 503, "temporarily_unavailable", AWAY)]
@@ -78,8 +76,7 @@ async fn a_storage_that_fails_when_the_user_approves_is_told_to_the_client() {
 // covers: AZ-14 (RFC 6749 §4.1.2.1)
 #[tokio::test]
 async fn a_lost_answer_is_a_failure_and_its_code_reaches_nobody() {
-    let t = TestServer::new();
-    let app = t.public_client(CALLBACK).await;
+    let (t, app) = public().await;
     t.faults.fail(2, Fault::LostAnswer);
     let answer: Response = pending(&t, &Ask::code(&app)).await.approve(by("alice")).await.into();
     assert_error(&answer, CALLBACK, "temporarily_unavailable", STATE);
@@ -119,8 +116,7 @@ async fn without_randomness_no_code_is_issued_and_the_client_is_told() {
 // covers: AZ-13 (RFC 6749 §4.1.2.1), AZ-14 (RFC 6749 §4.1.2.1), AZ-12 (RFC 6749 §4.1.2.1)
 #[tokio::test]
 async fn a_host_that_cannot_ask_its_user_tells_the_client_why() {
-    let t = TestServer::new();
-    let app = t.public_client(CALLBACK).await;
+    let (t, app) = public().await;
     let own = ErrorCode::extension("quota & billing#1&state=x%20+").unwrap();
     let failures: [(Error, &str); 5] = [
         (StorageError::new("secret cause").into(), "server_error"),
@@ -140,8 +136,7 @@ async fn a_host_that_cannot_ask_its_user_tells_the_client_why() {
 // covers: B27
 #[tokio::test]
 async fn a_storage_that_fails_never_means_that_the_user_has_consented() {
-    let t = TestServer::new();
-    let app = t.confidential_client(CALLBACK).await;
+    let (t, app) = confidential().await;
     t.authorize(&app).approve_as("alice").await.redeem().await.unwrap();
     let waiting = pending(&t, &Ask::code(&app)).await;
     for (fault, code) in [

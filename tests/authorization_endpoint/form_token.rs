@@ -10,7 +10,7 @@ use time::Duration;
 use crate::ask::{
     Ask, CALLBACK, assert_error, assert_error_in_fragment, assert_page, by, client_of, grants_of, pending,
 };
-use crate::common::{CHALLENGE, fragment_of, query_of};
+use crate::common::{CHALLENGE, confidential, fragment_of, public, query_of};
 
 const STATE: Option<&str> = Some("af0ifjsldkj");
 const SESSION: &str = "a-random-session-identifier";
@@ -70,8 +70,7 @@ fn query_of_app(answer: &Response) -> std::collections::BTreeMap<String, String>
 // covers: AMB-04
 #[tokio::test]
 async fn whether_a_redirect_uri_was_sent_survives_the_form() {
-    let t = TestServer::new();
-    let app = t.public_client(CALLBACK).await;
+    let (t, app) = public().await;
     for (ask, was_sent) in [(Ask::code(&app), true), (Ask::code(&app).without("redirect_uri"), false)] {
         let token = sealed(&t, &ask).await;
         let answer = t.server.resume(&token, SESSION).await.unwrap().approve(by("alice")).await;
@@ -100,8 +99,7 @@ async fn a_token_request_survives_the_form_too() {
 // covers: CU-01 (RFC 6749 §10.12), CU-09 (RFC 6749 §10.12), B45
 #[tokio::test]
 async fn another_session_cannot_use_it() {
-    let t = TestServer::new();
-    let app = t.public_client(CALLBACK).await;
+    let (t, app) = public().await;
     let token = sealed(&t, &Ask::code(&app)).await;
     let longer = format!("{SESSION}x");
     for session in ["", "x", &SESSION[1..], &SESSION[..5], &longer, &SESSION.to_uppercase(), &format!("{SESSION}\0")] {
@@ -116,16 +114,14 @@ async fn another_session_cannot_use_it() {
 // covers: CU-09 (RFC 6749 §10.12)
 #[tokio::test]
 async fn a_form_that_belongs_to_no_session_is_nobodys() {
-    let t = TestServer::new();
-    let app = t.public_client(CALLBACK).await;
+    let (t, app) = public().await;
     let form_token = pending(&t, &Ask::code(&app)).await.form_token("");
     assert_page(&refused(&t, &form_token, "").await, 400, "invalid_request", WRONG_SESSION);
 }
 
 #[tokio::test]
 async fn no_character_moves_from_the_session_into_the_content() {
-    let t = TestServer::new();
-    let app = t.public_client(CALLBACK).await;
+    let (t, app) = public().await;
     let form_token = pending(&t, &Ask::code(&app)).await.form_token("session ");
     // JSON may begin with a space: were the two only strung together, this would be the same text under the same key.
     let mut bytes = vec![b' '];
@@ -170,8 +166,7 @@ async fn another_server_cannot_use_it_but_another_node_with_the_same_key_can() {
 // covers: CU-01 (RFC 6749 §10.12), B45
 #[tokio::test]
 async fn no_bit_of_it_can_be_changed() {
-    let t = TestServer::new();
-    let app = t.public_client(CALLBACK).await;
+    let (t, app) = public().await;
     let token = sealed(&t, &Ask::code(&app)).await;
     let bytes = URL_SAFE_NO_PAD.decode(&token).unwrap();
     for at in 0..bytes.len() {
@@ -196,8 +191,7 @@ async fn no_bit_of_it_can_be_changed() {
 
 #[tokio::test]
 async fn no_part_of_it_can_be_left_out_or_added() {
-    let t = TestServer::new();
-    let app = t.public_client(CALLBACK).await;
+    let (t, app) = public().await;
     let token = sealed(&t, &Ask::code(&app)).await;
     for end in 0..token.len() {
         assert_page(&refused(&t, &token[..end], SESSION).await, 400, "invalid_request", WRONG_SESSION);
@@ -216,8 +210,7 @@ async fn no_part_of_it_can_be_left_out_or_added() {
 
 #[tokio::test]
 async fn it_can_be_submitted_for_half_an_hour() {
-    let t = TestServer::new();
-    let app = t.public_client(CALLBACK).await;
+    let (t, app) = public().await;
     let token = sealed(&t, &Ask::code(&app)).await;
     t.clock.advance(Duration::minutes(30));
     drop(t.server.resume(&token, SESSION).await.expect("in the last moment"));
@@ -239,8 +232,7 @@ async fn it_can_be_submitted_for_half_an_hour() {
 // covers: B1, B45
 #[tokio::test]
 async fn a_client_that_was_removed_in_the_meantime_gets_nothing() {
-    let t = TestServer::new();
-    let app = t.public_client(CALLBACK).await;
+    let (t, app) = public().await;
     let token = sealed(&t, &Ask::code(&app)).await;
     t.storage.remove(&ClientId::new(&app.id).unwrap(), t.clock.now()).await.unwrap();
     let answer = refused(&t, &token, SESSION).await;
@@ -272,8 +264,7 @@ async fn a_redirect_uri_that_was_removed_in_the_meantime_is_not_used() {
 // covers: B45
 #[tokio::test]
 async fn a_scope_or_grant_type_that_was_taken_away_in_the_meantime_is_not_granted() {
-    let t = TestServer::new();
-    let app = t.confidential_client(CALLBACK).await;
+    let (t, app) = confidential().await;
     let token = sealed(&t, &Ask::code(&app).with("scope", "user:read user:write")).await;
     change(&t, &app, |parts| parts.scope = Some("user:read".parse().unwrap())).await;
     assert_error(&refused(&t, &token, SESSION).await, CALLBACK, "invalid_scope", STATE);

@@ -12,7 +12,7 @@ use grantor::{
 };
 
 use crate::ask::{Ask, CALLBACK, approved, assert_error, by, pending, refused};
-use crate::common::{basic, form, location, query_of, responded};
+use crate::common::{basic, form, location, public, query_of, responded};
 
 const OUT_OF_BAND: &str = "urn:ietf:wg:oauth:2.0:oob";
 
@@ -91,8 +91,7 @@ async fn every_page_forbids_framing_scripts_and_foreign_content() {
 #[tokio::test]
 async fn no_answer_is_opened_to_other_origins_or_sets_a_cookie() {
     let mut answers = every_answer().await;
-    let t = TestServer::new();
-    let app = t.public_client(CALLBACK).await;
+    let (t, app) = public().await;
     let from_script = |ask: Ask| ask.get().with_header("origin", "https://app.example");
     let preflight = Request::new("OPTIONS", "/authorize")
         .with_header("origin", "https://app.example")
@@ -125,8 +124,7 @@ async fn a_405_says_which_methods_work_and_a_401_how_to_authenticate() {
 #[tokio::test]
 async fn every_header_is_one_line_of_printable_ascii() {
     let probe = "a\u{20}%0d%0aSet-Cookie:+x=y";
-    let t = TestServer::new();
-    let app = t.public_client(CALLBACK).await;
+    let (t, app) = public().await;
     let mut answers = every_answer().await;
     answers.push(("a state that looks like a header", approved(&t, &Ask::code(&app).with("state", probe)).await));
     let split = refused(&t, &Ask::code(&app).without("state").raw("&state=%0d%0aSet-Cookie:x")).await;

@@ -6,7 +6,7 @@ use grantor::{Client, Request};
 use crate::ask::{
     Ask, CALLBACK, approved, assert_error, assert_page, describe, grants_of, pending, refused, subject, target_of,
 };
-use crate::common::{query_of, responded, text};
+use crate::common::{public, query_of, responded, text};
 
 const STATE: Option<&str> = Some("af0ifjsldkj");
 
@@ -41,8 +41,7 @@ async fn an_empty_value_is_the_same_as_none() {
 // covers: PP-02 (RFC 6749 §3.1), PP-04 (RFC 8707 §2), AMB-06
 #[tokio::test]
 async fn unknown_parameters_are_ignored_even_if_they_repeat() {
-    let t = TestServer::new();
-    let app = t.public_client(CALLBACK).await;
+    let (t, app) = public().await;
     let ask = Ask::code(&app)
         .and("foo", "bar")
         .and("foo2", "")
@@ -60,8 +59,7 @@ async fn unknown_parameters_are_ignored_even_if_they_repeat() {
 // covers: PP-03 (RFC 6749 §3.1, §4.1.2.1), PP-04, AMB-06, B37
 #[tokio::test]
 async fn a_repeated_parameter_is_refused_even_if_both_are_equal_or_one_is_empty() {
-    let t = TestServer::new();
-    let app = t.public_client(CALLBACK).await;
+    let (t, app) = public().await;
     let ask = Ask::code(&app).with("response_mode", "query");
     for name in ["response_type", "response_mode", "scope", "code_challenge", "code_challenge_method"] {
         for repeated in [ask.clone().twice(name), ask.clone().and(name, ""), ask.clone().and(name, "other")] {
@@ -102,8 +100,7 @@ async fn a_repeated_client_or_redirect_uri_is_never_redirected() {
 // covers: PP-13 (RFC 6749 §1.9)
 #[tokio::test]
 async fn the_case_of_names_and_values_matters() {
-    let t = TestServer::new();
-    let app = t.public_client(CALLBACK).await;
+    let (t, app) = public().await;
     let ask = Ask::code(&app);
     let renamed = |name: &str, to: &str, value: &str| ask.clone().without(name).and(to, value);
     let missing = refused(&t, &renamed("client_id", "Client_Id", &app.id)).await;
@@ -134,8 +131,7 @@ async fn the_case_of_names_and_values_matters() {
 // covers: PP-11 (RFC 6749 §4.1.2.1), B36
 #[tokio::test]
 async fn a_broken_escape_is_refused_wherever_it_stands_and_never_repaired() {
-    let t = TestServer::new();
-    let app = t.public_client(CALLBACK).await;
+    let (t, app) = public().await;
     let ask = Ask::code(&app);
     for broken in ["%", "%1", "%ZZ", "%FF", "%C3%28", "%ED%A0%80", "%00%", "%u0041"] {
         for name in ["client_id", "redirect_uri"] {
@@ -161,8 +157,7 @@ async fn a_broken_escape_is_refused_wherever_it_stands_and_never_repaired() {
 // covers: PP-12 (RFC 6749 §10.14), AZ-16 (RFC 6749 §4.1.2.1), B36
 #[tokio::test]
 async fn hostile_values_are_neither_trusted_nor_repeated() {
-    let t = TestServer::new();
-    let app = t.public_client(CALLBACK).await;
+    let (t, app) = public().await;
     let ask = Ask::code(&app);
     for probe in [
         "<script>zzz(1)</script>",
@@ -201,8 +196,7 @@ async fn hostile_values_are_neither_trusted_nor_repeated() {
 // covers: PP-16 (RFC 6749 Appendix A.5), PP-07 (RFC 6749 Appendix B), RD-02 (RFC 6749 §4.1.2), AZ-18 (RFC 6749 §4.1.2.1)
 #[tokio::test]
 async fn a_state_of_any_printable_characters_comes_back_exactly_with_every_answer() {
-    let t = TestServer::new();
-    let app = t.public_client(CALLBACK).await;
+    let (t, app) = public().await;
     let all: String = (0x20..=0x7e_u8).map(char::from).collect();
     for state in [&*all, " ", "+", "%", "%41", "a&b=c#d", "&state=evil&code=evil", "a+b %26", "x"] {
         let ask = Ask::code(&app).with("state", state);
@@ -218,8 +212,7 @@ async fn a_state_of_any_printable_characters_comes_back_exactly_with_every_answe
 // covers: RD-02 (RFC 6749 §4.1.2), AZ-18
 #[tokio::test]
 async fn no_state_is_added_if_none_was_sent() {
-    let t = TestServer::new();
-    let app = t.public_client(CALLBACK).await;
+    let (t, app) = public().await;
     let ask = Ask::code(&app).without("state");
     assert_eq!(query_of(&approved(&t, &ask).await).keys().collect::<Vec<_>>(), ["code", "iss"]);
     assert_error(&pending(&t, &ask).await.deny().into(), CALLBACK, "access_denied", None);
@@ -250,8 +243,7 @@ async fn a_state_has_no_least_length_but_a_greatest_and_no_control_characters() 
 // covers: B36
 #[tokio::test]
 async fn no_request_however_malformed_is_a_server_error() {
-    let t = TestServer::new();
-    let app = t.public_client(CALLBACK).await;
+    let (t, app) = public().await;
     let id = &app.id;
     let long = "&".repeat(60_000);
     for query in [

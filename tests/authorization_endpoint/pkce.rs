@@ -4,7 +4,7 @@ use grantor::testing::{TestClient, TestServer};
 use grantor::{AuthorizationCode, ChallengeMethod, Client, Storage};
 
 use crate::ask::{Ask, CALLBACK, approved, assert_error, pending, refused};
-use crate::common::{CHALLENGE, VERIFIER, query_of};
+use crate::common::{CHALLENGE, VERIFIER, public, query_of};
 
 const STATE: Option<&str> = Some("af0ifjsldkj");
 
@@ -116,8 +116,7 @@ async fn a_method_is_s256_to_the_letter() {
 // covers: PK-19 (RFC 7636 §4.2), B13
 #[tokio::test]
 async fn a_challenge_by_s256_is_43_characters_of_base64url() {
-    let t = TestServer::new();
-    let app = t.public_client(CALLBACK).await;
+    let (t, app) = public().await;
     let head = &CHALLENGE[..42];
     for bad in [
         head.to_owned(),

@@ -6,7 +6,7 @@ use grantor::{AuthorizationCode, Client, CodeVerifier, Response, Storage, TokenR
 use crate::ask::{
     Ask, CALLBACK, approved, assert_error, assert_page, by, describe, grants_of, pending, refused, target_of,
 };
-use crate::common::{VERIFIER, location, query_of, text};
+use crate::common::{VERIFIER, location, public, query_of, text};
 
 const NOT_REGISTERED: &str = "the redirect URI is not registered for this client";
 
@@ -18,8 +18,7 @@ async fn client_with(t: &TestServer, uris: &[&str]) -> TestClient {
 // covers: RU-07 (RFC 9700 §4.1.3), RU-08, RU-15 (RFC 6749 §10.6), B2, B3, B4, B5, B6
 #[tokio::test]
 async fn a_uri_that_differs_by_anything_gets_a_page() {
-    let t = TestServer::new();
-    let public = t.public_client(CALLBACK).await;
+    let (t, public) = public().await;
     let confidential = t.confidential_client(CALLBACK).await;
     for uri in [
         "https://APP.example/cb",
@@ -135,8 +134,7 @@ async fn a_wrong_redirect_uri_is_not_used_whatever_else_is_wrong() {
 // covers: B1
 #[tokio::test]
 async fn another_clients_redirect_uri_is_a_wrong_one() {
-    let t = TestServer::new();
-    let app = t.public_client(CALLBACK).await;
+    let (t, app) = public().await;
     let other = t.public_client("https://other.example/cb").await;
     let answer = refused(&t, &Ask::code(&app).with("redirect_uri", &other.redirect_uri)).await;
     assert_page(&answer, 400, "invalid_request", NOT_REGISTERED);
@@ -145,8 +143,7 @@ async fn another_clients_redirect_uri_is_a_wrong_one() {
 // covers: AZ-21 (RFC 9700 §4.11), B2
 #[tokio::test]
 async fn no_parameter_but_a_registered_redirect_uri_moves_the_answer() {
-    let t = TestServer::new();
-    let app = t.public_client(CALLBACK).await;
+    let (t, app) = public().await;
     let mut ask = Ask::code(&app);
     for name in ["return_to", "post_login", "next", "url", "redirect", "redirect_url", "Redirect_URI", "redirect_uri[]"]
     {
@@ -185,8 +182,7 @@ async fn of_several_registered_uris_each_works_and_one_must_be_named() {
 // covers: RU-13 (RFC 6749 §3.1.2.3), AMB-04
 #[tokio::test]
 async fn the_only_registered_uri_may_be_left_out_and_the_code_remembers_whether_it_was() {
-    let t = TestServer::new();
-    let app = t.public_client(CALLBACK).await;
+    let (t, app) = public().await;
     for (ask, was_sent) in [(Ask::code(&app), true), (Ask::code(&app).without("redirect_uri"), false)] {
         let answer = approved(&t, &ask).await;
         assert_eq!(target_of(&answer), CALLBACK);

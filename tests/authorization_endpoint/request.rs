@@ -3,14 +3,13 @@
 use grantor::{Authorize, Request};
 
 use crate::ask::{Ask, CALLBACK, approved, assert_error, assert_page, grants_of, pending, refused};
-use crate::common::{query_of, responded};
+use crate::common::{confidential, public, query_of, responded};
 use grantor::testing::TestServer;
 
 // covers: AZ-01 (RFC 6749 §3.1), AZ-02
 #[tokio::test]
 async fn get_reads_the_query_and_post_the_body_with_the_same_result() {
-    let t = TestServer::new();
-    let app = t.public_client(CALLBACK).await;
+    let (t, app) = public().await;
     let good = Ask::code(&app).with("scope", "user:write");
     for request in [good.get(), good.post()] {
         let Authorize::Pending(pending) = t.server.authorize(&request).await else { panic!("{request:?} was refused") };
@@ -29,8 +28,7 @@ async fn get_reads_the_query_and_post_the_body_with_the_same_result() {
 // covers: AMB-06
 #[tokio::test]
 async fn a_post_reads_its_body_alone_and_a_get_its_query_alone() {
-    let t = TestServer::new();
-    let app = t.public_client(CALLBACK).await;
+    let (t, app) = public().await;
     let ask = Ask::code(&app);
 
     let in_query = Request::post_form(format!("/authorize?{}", ask.encoded()), "");
@@ -51,8 +49,7 @@ async fn a_post_reads_its_body_alone_and_a_get_its_query_alone() {
 // covers: PP-17 (RFC 6749 §3.1)
 #[tokio::test]
 async fn an_endpoint_whose_address_has_a_query_works() {
-    let t = TestServer::new();
-    let app = t.public_client(CALLBACK).await;
+    let (t, app) = public().await;
     let ask = Ask::code(&app).encoded();
     let get = Request::get(format!("/authorize?tenant=1&{ask}"));
     let post = Request::post_form("/authorize?tenant=1", ask);
@@ -66,8 +63,7 @@ async fn an_endpoint_whose_address_has_a_query_works() {
 // covers: AMB-07
 #[tokio::test]
 async fn other_methods_are_refused_and_mint_nothing() {
-    let t = TestServer::new();
-    let app = t.public_client(CALLBACK).await;
+    let (t, app) = public().await;
     let ask = Ask::code(&app);
     for method in ["HEAD", "PUT", "OPTIONS", "DELETE", "PATCH", "TRACE", "CONNECT", "get", "Post", "", "\u{e9}"] {
         let request = Request::new(method, format!("/authorize?{}", ask.encoded()))
@@ -84,8 +80,7 @@ async fn other_methods_are_refused_and_mint_nothing() {
 // covers: AZ-07 (RFC 6749 §4.1.2.1)
 #[tokio::test]
 async fn a_body_that_is_not_a_form_gets_a_page() {
-    let t = TestServer::new();
-    let app = t.public_client(CALLBACK).await;
+    let (t, app) = public().await;
     let body = Ask::code(&app).encoded();
     let post = |types: &[&str]| {
         let request = Request::new("POST", "/authorize").with_body(body.clone());
@@ -130,8 +125,7 @@ async fn input_up_to_the_limit_is_read_and_a_byte_more_is_refused_unread() {
 
 #[tokio::test]
 async fn the_default_limit_holds_a_long_state_but_no_flood() {
-    let t = TestServer::new();
-    let app = t.public_client(CALLBACK).await;
+    let (t, app) = public().await;
     let long = "s".repeat(4096);
     assert_eq!(pending(&t, &Ask::code(&app).with("state", &long)).await.deny().state(), Some(&*long));
     let answer = refused(&t, &Ask::code(&app).with("padding", &"x".repeat(1 << 16))).await;
@@ -141,8 +135,7 @@ async fn the_default_limit_holds_a_long_state_but_no_flood() {
 // covers: AZ-03 (RFC 6749 §3.1), CU-02 (RFC 6749 §10.12)
 #[tokio::test]
 async fn a_request_alone_grants_nothing_until_a_named_user_approves() {
-    let t = TestServer::new();
-    let app = t.confidential_client(CALLBACK).await;
+    let (t, app) = confidential().await;
     t.authorize(&app).approve_as("alice").await.redeem().await.unwrap();
     let before = grants_of(&t, &app).await.len();
 

@@ -4,7 +4,7 @@ use grantor::testing::TestServer;
 use grantor::{AuthorizationCode, Client, CodeVerifier, Response, TokenRequest, TokenResponse};
 
 use crate::ask::{Ask, CALLBACK, assert_error, by, grants_of, pending, refused};
-use crate::common::{VERIFIER, query_of};
+use crate::common::{VERIFIER, public, query_of};
 
 const STATE: Option<&str> = Some("af0ifjsldkj");
 
@@ -102,8 +102,7 @@ async fn a_client_asks_for_no_more_than_it_may_have() {
 // covers: SC-03 (RFC 6749 §3.3), SC-04 (RFC 6749 §3.3), CU-10 (RFC 6749 §3.3), AMB-10
 #[tokio::test]
 async fn a_user_may_grant_less_and_the_client_is_told() {
-    let t = TestServer::new();
-    let app = t.public_client(CALLBACK).await;
+    let (t, app) = public().await;
     let ask = Ask::code(&app).with("scope", "user:read user:write offline_access");
     let answer = pending(&t, &ask).await.approve(by("alice").scope(["user:write"])).await;
     let tokens = redeem(&t, &app, answer.into()).await;
@@ -116,8 +115,7 @@ async fn a_user_may_grant_less_and_the_client_is_told() {
 // covers: B45
 #[tokio::test]
 async fn an_approval_can_only_narrow() {
-    let t = TestServer::new();
-    let app = t.public_client(CALLBACK).await;
+    let (t, app) = public().await;
     let ask = Ask::code(&app).with("scope", "user:read");
     let wide = ["user:write", "user:read", "offline_access", "nope", "user:read user:write", "", "USER:READ"];
     let answer = pending(&t, &ask).await.approve(by("alice").scope(wide)).await;
@@ -127,8 +125,7 @@ async fn an_approval_can_only_narrow() {
 // covers: SC-09 (RFC 6749 §4.1.2.1)
 #[tokio::test]
 async fn an_approval_of_nothing_is_a_denial() {
-    let t = TestServer::new();
-    let app = t.public_client(CALLBACK).await;
+    let (t, app) = public().await;
     for nothing in [&[][..], &["user:write"], &["user:read user:write"], &[""]] {
         let answer = pending(&t, &Ask::code(&app)).await.approve(by("alice").scope(nothing)).await;
         assert!(answer.code().is_none());

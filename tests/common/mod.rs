@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use base64::Engine;
-use grantor::testing::TestClient;
+use grantor::testing::{TestClient, TestServer};
 use grantor::{Authorize, Request, Response};
 use serde_json::Value;
 use url::Url;
@@ -13,6 +13,23 @@ use url::form_urlencoded;
 /// The verifier that tests use, and its challenge by `S256` (RFC 7636 Appendix B).
 pub const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
 pub const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
+
+/// The redirect URI of most clients.
+pub const CB: &str = "https://app.example/cb";
+
+/// A server and a confidential client of it.
+pub async fn confidential() -> (TestServer, TestClient) {
+    let t = TestServer::new();
+    let app = t.confidential_client(CB).await;
+    (t, app)
+}
+
+/// A server and a public client of it.
+pub async fn public() -> (TestServer, TestClient) {
+    let t = TestServer::new();
+    let app = t.public_client(CB).await;
+    (t, app)
+}
 
 /// Pairs as a form body or query.
 pub fn form(pairs: &[(&str, &str)]) -> String {

@@ -3,9 +3,7 @@
 use grantor::testing::{ISSUER, TestClient, TestServer};
 use grantor::{RefreshToken, Request, Response, TokenResponse};
 
-use crate::common::{basic, error_of, form, json, text};
-
-pub(crate) const CB: &str = "https://app.example/cb";
+use crate::common::{CB, basic, error_of, form, json, text};
 
 pub(crate) async fn tokens_of(t: &TestServer, client: &TestClient) -> TokenResponse {
     t.authorize(client).approve_as("alice").await.redeem().await.unwrap()

@@ -195,8 +195,7 @@ async fn two_authentication_methods_in_one_request_are_refused_even_if_both_are_
 // covers: B28
 #[tokio::test]
 async fn a_failed_header_does_not_fall_back_to_the_identifier_in_the_body() {
-    let t = TestServer::new();
-    let public = t.public_client(CB).await;
+    let (t, public) = public().await;
     let approved = t.authorize(&public).approve_as("alice").await;
     let pairs = [redemption(&approved, &public), vec![("client_id", public.id.as_str())]].concat();
     let request = token(&pairs).with_header("authorization", "Bearer whatever");

@@ -15,24 +15,8 @@ use serde_json::Value;
 use time::OffsetDateTime;
 use url::form_urlencoded;
 
+pub(crate) use crate::common::{CB, confidential, public};
 use crate::common::{error_of, json, text, token_as};
-
-/// The redirect URI of the clients here.
-pub(crate) const CB: &str = "https://app.example/cb";
-
-/// A server and a confidential client of it.
-pub(crate) async fn confidential() -> (TestServer, TestClient) {
-    let t = TestServer::new();
-    let app = t.confidential_client(CB).await;
-    (t, app)
-}
-
-/// A server and a public client of it.
-pub(crate) async fn public() -> (TestServer, TestClient) {
-    let t = TestServer::new();
-    let app = t.public_client(CB).await;
-    (t, app)
-}
 
 /// Sends a request that must be refused, and checks what holds for every refusal.
 pub(crate) async fn refused(t: &TestServer, request: &Request, status: u16, error: &str) -> Refused {
