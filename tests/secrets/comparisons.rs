@@ -21,12 +21,9 @@ fn nothing_that_was_taken_out_of_a_secret_is_compared_by_an_operator() {
                 let compares = line.contains(" == ") || line.contains(" != ");
                 assert!(!(takes_out && compares), "{}: {line}", path.display());
             }
-            comparisons += [".ct_eq(", ".verify_slice(", " are_equal("]
-                .map(|call| code.matches(call).count())
-                .iter()
-                .sum::<usize>();
+            comparisons += code.matches(".ct_eq(").count() + code.matches(".verify_slice(").count();
         }
     }
-    // Client secrets, two methods of PKCE, what these use with its two steps, form tokens, and the test users' passwords.
-    assert_eq!(comparisons, 8);
+    // Client secrets, two methods of PKCE, form tokens, and the passwords of the test users.
+    assert_eq!(comparisons, 5);
 }
