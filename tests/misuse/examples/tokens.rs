@@ -61,7 +61,7 @@ fn revoke_without_owner(presented: &Presented<kind::AuthorizationCode>) -> Decis
 // refused: E0616
 /// A handler decides; it does not write to the storage.
 fn storage_of_a_handler(context: &GrantContext<'_>) {
-    let _ = &context.host;
+    let _ = &context.server;
 }
 
 // refused: E0599
