@@ -134,11 +134,9 @@ async fn resource_metadata(server: Data<AuthorizationServer>, request: Request) 
 ///
 /// # Panics
 /// If the future does, if the runtime is shutting down, or outside of actix's runtime.
-pub fn run_to_completion<T: 'static>(future: impl Future<Output = T> + 'static) -> impl Future<Output = T> + 'static {
-    async {
-        let task = actix_web::rt::spawn(in_this_span(future));
-        task.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
-    }
+pub async fn run_to_completion<T: 'static>(future: impl Future<Output = T> + 'static) -> T {
+    let task = actix_web::rt::spawn(in_this_span(future));
+    task.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
 }
 
 /// What an extractor waits for. Handlers of actix-web stay on their thread, so it need not be `Send`.

@@ -99,13 +99,9 @@ async fn resource_metadata(State(server): State<AuthorizationServer>, request: R
 ///
 /// # Panics
 /// If the future does, or if the runtime is shutting down.
-pub fn run_to_completion<T: Send + 'static>(
-    future: impl Future<Output = T> + Send + 'static,
-) -> impl Future<Output = T> + Send + 'static {
-    async {
-        let task = tokio::spawn(in_this_span(future));
-        task.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
-    }
+pub async fn run_to_completion<T: Send + 'static>(future: impl Future<Output = T> + Send + 'static) -> T {
+    let task = tokio::spawn(in_this_span(future));
+    task.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
 }
 
 impl<S> FromRequest<S> for Request

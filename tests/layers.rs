@@ -45,9 +45,9 @@ fn module_of<'a>(rows: &'a Rows, path: &str) -> Option<&'a str> {
 fn imports(module: &str, source: &str) -> BTreeSet<String> {
     let code = source.split("#[cfg(test)]").next().unwrap_or_default();
     let lines = code.lines().filter(|line| !line.trim_start().starts_with("//"));
-    let code: String = lines.map(|line| format!("{line}\n")).collect();
+    let code = lines.collect::<Vec<_>>().join("\n");
     let statements = code.split(';').filter(|statement| !statement.contains("pub use self::"));
-    let code: String = statements.map(|statement| format!("{statement};")).collect();
+    let code = statements.collect::<Vec<_>>().join(";");
     let mut found = BTreeSet::new();
     for root in ["crate::", "super::", "self::"] {
         for (at, _) in code.match_indices(root) {
