@@ -10,7 +10,7 @@ use crate::client::{Client, ClientCredential};
 use crate::error::StorageError;
 use crate::record::ClientId;
 use crate::storage::sql::{Cells, json, read_client, rows};
-use crate::storage::{ClientRegistry, ClientStore, GrantSelector, RegistryError};
+use crate::storage::{ClientRegistry, ClientStore, GrantSelector, RegistryError, Storage};
 
 #[async_trait]
 impl ClientStore for PostgresStorage {
@@ -70,7 +70,7 @@ impl ClientRegistry for PostgresStorage {
     async fn remove(&self, id: &ClientId, at: OffsetDateTime) -> Result<(), RegistryError> {
         let remove = &self.statements.remove_client;
         self.step(|| async { sqlx::query(remove.clone()).bind(id.as_str()).execute(&self.pool).await }).await?;
-        self.revoke(&GrantSelector::Client(id.clone()), at).await?;
+        self.revoke_grants(&GrantSelector::Client(id.clone()), at).await?;
         Ok(())
     }
 

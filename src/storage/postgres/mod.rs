@@ -17,7 +17,6 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use sqlx::PgPool;
 use sqlx::error::DatabaseError;
 use sqlx::postgres::{PgDatabaseError, PgRow, PgSeverity};
@@ -27,10 +26,8 @@ use tokio::time::Instant;
 
 pub use self::options::PostgresOptions;
 use self::statements::Statements;
+use super::StorageError;
 use super::sql::{Cells, failed, is_transport_failure};
-use super::{Exchange, GrantSelector, Page, Spend, Storage, StorageError};
-use crate::record::{Grant, StoredToken};
-use crate::secret::TokenHash;
 
 /// Clients, grants and tokens in PostgreSQL 12 or later. Cloning it is cheap and gives the same storage.
 ///
@@ -64,7 +61,7 @@ use crate::secret::TokenHash;
 /// `grantor_clients`, `grantor_grants`, `grantor_tokens`, and `grantor_migrations` for the bookkeeping; a prefix and a schema of
 /// your choice with [`PostgresOptions`]. [`manual::tables`](crate::manual::tables) shows them. There is nothing in
 /// them that can be presented: tokens and client secrets are digests, and the seed beside a spent refresh token is erased
-/// by the next refresh or a minute later by [`purge_expired`](Storage::purge_expired), which is to be called from
+/// by the next refresh or a minute later by [`purge_expired`](super::Storage::purge_expired), which is to be called from
 /// time to time.
 ///
 /// # TLS
@@ -230,41 +227,5 @@ impl fmt::Debug for PostgresStorage {
     /// Without the pool, whose options know the password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PostgresStorage").field("timeout", &self.timeout).finish_non_exhaustive()
-    }
-}
-
-#[async_trait]
-impl Storage for PostgresStorage {
-    async fn open_grant(&self, grant: &Arc<Grant>, tokens: &[StoredToken]) -> Result<(), StorageError> {
-        self.open(grant, tokens).await
-    }
-
-    async fn find(&self, token: &TokenHash) -> Result<Option<(Arc<StoredToken>, Arc<Grant>)>, StorageError> {
-        self.look_up(token).await
-    }
-
-    async fn exchange(&self, spend: &Spend, successors: &[StoredToken]) -> Result<Exchange, StorageError> {
-        self.spend(spend, successors).await
-    }
-
-    async fn revoke_access_token(&self, token: &TokenHash, at: OffsetDateTime) -> Result<(), StorageError> {
-        self.revoke_token(token, at).await
-    }
-
-    async fn revoke_grants(&self, which: &GrantSelector, at: OffsetDateTime) -> Result<u64, StorageError> {
-        self.revoke(which, at).await
-    }
-
-    async fn grants(
-        &self,
-        which: &GrantSelector,
-        now: OffsetDateTime,
-        page: &Page,
-    ) -> Result<Vec<Arc<Grant>>, StorageError> {
-        self.list(which, now, page).await
-    }
-
-    async fn purge_expired(&self, before: OffsetDateTime, limit: usize) -> Result<usize, StorageError> {
-        self.purge(before, limit).await
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use sqlx::postgres::{PgArguments, PgRow, Postgres};
 use sqlx::query::Query;
 use sqlx::{Row, SqlStr};
@@ -15,15 +16,16 @@ use crate::storage::sql::{
     BATCH, LIST_START, TOKEN_WIDTH, all_of, host_data, is_of_one, json, kind_name, last_of, read_grant, read_token,
     rows, selected,
 };
-use crate::storage::{Exchange, GrantSelector, Page, Spend};
+use crate::storage::{Exchange, GrantSelector, Page, Spend, Storage};
 
 type Statement<'q> = Query<'q, Postgres, PgArguments>;
 
 /// How often an exchange looks again if what it found in its way is gone when it looks.
 const LOOKS: usize = 4;
 
-impl PostgresStorage {
-    pub(super) async fn open(&self, grant: &Grant, tokens: &[StoredToken]) -> Result<(), StorageError> {
+#[async_trait]
+impl Storage for PostgresStorage {
+    async fn open_grant(&self, grant: &Arc<Grant>, tokens: &[StoredToken]) -> Result<(), StorageError> {
         all_of(grant.id, tokens)?;
         let columns = Columns::of(tokens)?;
         let host_data = host_data(grant)?;
@@ -47,30 +49,12 @@ impl PostgresStorage {
         Ok(())
     }
 
-    pub(super) async fn look_up(
-        &self,
-        hash: &TokenHash,
-    ) -> Result<Option<(Arc<StoredToken>, Arc<Grant>)>, StorageError> {
-        let row = self.fetch(|| sqlx::query(self.statements.common.find.clone()).bind(hash.as_bytes())).await?;
+    async fn find(&self, token: &TokenHash) -> Result<Option<(Arc<StoredToken>, Arc<Grant>)>, StorageError> {
+        let row = self.fetch(|| sqlx::query(self.statements.common.find.clone()).bind(token.as_bytes())).await?;
         row.map(|row| Ok((Arc::new(read_token(&row)?), read_grant(&row, TOKEN_WIDTH)?))).transpose()
     }
 
-    /// Reads one row. Reading can be tried again whatever happened, so one connection that broke while nobody used it is
-    /// not the caller's problem.
-    pub(super) async fn fetch<'q>(
-        &self,
-        statement: impl Fn() -> Statement<'q> + Send + Sync,
-    ) -> Result<Option<PgRow>, StorageError> {
-        let (read, deadline) = (|| async { statement().fetch_optional(&self.pool).await }, self.deadline());
-        match self.try_step(deadline, read).await {
-            Err(Failure::Database(error)) if is_connection_lost(&error) => {
-                self.try_step(deadline, read).await.map_err(Failure::into_error)
-            }
-            done => done.map_err(Failure::into_error),
-        }
-    }
-
-    pub(super) async fn spend(&self, spend: &Spend, successors: &[StoredToken]) -> Result<Exchange, StorageError> {
+    async fn exchange(&self, spend: &Spend, successors: &[StoredToken]) -> Result<Exchange, StorageError> {
         if let Err(misfit) = all_of(spend.grant_id, successors) {
             // What the token is comes first in the order of the contract.
             return self.why_not(spend).await?.ok_or(misfit);
@@ -87,40 +71,10 @@ impl PostgresStorage {
                 return Ok(outcome);
             }
         }
-        Err(StorageError::unavailable("what a token could not be spent for was gone each time it was looked for"))
+        Err(StorageError::unavailable("the state of the token kept changing while the exchange was retried"))
     }
 
-    /// Why a token can't be spent, as things are by now; `None` if it can.
-    async fn why_not(&self, spend: &Spend) -> Result<Option<Exchange>, StorageError> {
-        let found = self.look_up(&spend.token).await?;
-        Ok(spend.refusal(found.as_ref().map(|(token, grant)| (&**token, &**grant))))
-    }
-
-    async fn spend_if_live(&self, spend: &Spend, successors: &Columns<'_>) -> Result<bool, sqlx::Error> {
-        let exchange = sqlx::query(self.statements.exchange.clone())
-            .bind(spend.token.as_bytes())
-            .bind(kind_name(spend.kind))
-            .bind(spend.grant_id.as_bytes())
-            .bind(spend.at)
-            .bind(spend.attempt.as_bytes())
-            .bind(spend.seed.as_ref().map(Seed::expose))
-            .bind(spend.consume)
-            .bind(spend.grant_expires_at);
-        let done: i64 = successors.bind(exchange).fetch_one(&self.pool).await?.try_get(0)?;
-        Ok(done == 1)
-    }
-
-    /// The answer to an exchange was lost. If its attempt stands in the row, it was committed; if not, it may be yet. The look
-    /// has time of its own, because often there is none left.
-    async fn was_it_done(&self, spend: &Spend, failure: Failure) -> Result<Exchange, StorageError> {
-        let is_ours = |token: &StoredToken| token.spent.as_ref().is_some_and(|spent| spent.attempt == spend.attempt);
-        match self.look_up(&spend.token).await {
-            Ok(Some((token, _))) if is_ours(&token) => Ok(Exchange::Done),
-            _ => Err(failure.into_error()),
-        }
-    }
-
-    pub(super) async fn revoke_token(&self, token: &TokenHash, at: OffsetDateTime) -> Result<(), StorageError> {
+    async fn revoke_access_token(&self, token: &TokenHash, at: OffsetDateTime) -> Result<(), StorageError> {
         let statement = &self.statements.common.revoke_access_token;
         self.step(|| async {
             sqlx::query(statement.clone()).bind(token.as_bytes()).bind(at).execute(&self.pool).await
@@ -129,7 +83,7 @@ impl PostgresStorage {
         Ok(())
     }
 
-    pub(super) async fn revoke(&self, which: &GrantSelector, at: OffsetDateTime) -> Result<u64, StorageError> {
+    async fn revoke_grants(&self, which: &GrantSelector, at: OffsetDateTime) -> Result<u64, StorageError> {
         let statement = self.statements.common.revoke.of(which);
         if is_of_one(which) {
             let done =
@@ -153,7 +107,7 @@ impl PostgresStorage {
         }
     }
 
-    pub(super) async fn list(
+    async fn grants(
         &self,
         which: &GrantSelector,
         now: OffsetDateTime,
@@ -168,6 +122,57 @@ impl PostgresStorage {
             })
             .await?;
         found.iter().map(|row| read_grant(row, 0)).collect()
+    }
+
+    async fn purge_expired(&self, before: OffsetDateTime, limit: usize) -> Result<usize, StorageError> {
+        self.purge(before, limit).await
+    }
+}
+
+impl PostgresStorage {
+    /// Reads one row. Reading can be tried again whatever happened, so one connection that broke while nobody used it is
+    /// not the caller's problem.
+    pub(super) async fn fetch<'q>(
+        &self,
+        statement: impl Fn() -> Statement<'q> + Send + Sync,
+    ) -> Result<Option<PgRow>, StorageError> {
+        let (read, deadline) = (|| async { statement().fetch_optional(&self.pool).await }, self.deadline());
+        match self.try_step(deadline, read).await {
+            Err(Failure::Database(error)) if is_connection_lost(&error) => {
+                self.try_step(deadline, read).await.map_err(Failure::into_error)
+            }
+            done => done.map_err(Failure::into_error),
+        }
+    }
+
+    /// Why a token can't be spent, as things are by now; `None` if it can.
+    async fn why_not(&self, spend: &Spend) -> Result<Option<Exchange>, StorageError> {
+        let found = self.find(&spend.token).await?;
+        Ok(spend.refusal(found.as_ref().map(|(token, grant)| (&**token, &**grant))))
+    }
+
+    async fn spend_if_live(&self, spend: &Spend, successors: &Columns<'_>) -> Result<bool, sqlx::Error> {
+        let exchange = sqlx::query(self.statements.exchange.clone())
+            .bind(spend.token.as_bytes())
+            .bind(kind_name(spend.kind))
+            .bind(spend.grant_id.as_bytes())
+            .bind(spend.at)
+            .bind(spend.attempt.as_bytes())
+            .bind(spend.seed.as_ref().map(Seed::expose))
+            .bind(spend.consume)
+            .bind(spend.grant_expires_at);
+        let done: i64 = successors.bind(exchange).fetch_one(&self.pool).await?.try_get(0)?;
+        Ok(done == 1)
+    }
+
+    /// The answer to an exchange was lost. If its attempt stands in the row, it was committed; if not, it may be yet. The look
+    /// has time of its own, because often there is none left.
+    async fn was_it_done(&self, spend: &Spend, failure: Failure) -> Result<Exchange, StorageError> {
+        let is_ours = |token: &StoredToken| token.spent.as_ref().is_some_and(|spent| spent.attempt == spend.attempt);
+        match self.find(&spend.token).await {
+            Ok(Some((token, _))) if is_ours(&token) => Ok(Exchange::Done),
+            _ => Err(failure.into_error()),
+        }
     }
 }
 

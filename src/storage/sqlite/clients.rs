@@ -11,7 +11,7 @@ use crate::client::{Client, ClientCredential};
 use crate::error::StorageError;
 use crate::record::ClientId;
 use crate::storage::sql::{json, read_client, rows};
-use crate::storage::{ClientRegistry, ClientStore, GrantSelector, RegistryError};
+use crate::storage::{ClientRegistry, ClientStore, GrantSelector, RegistryError, Storage};
 
 impl SqliteStorage {
     /// Inserts or updates a client; whether there was one to update, or room for it.
@@ -81,7 +81,7 @@ impl ClientRegistry for SqliteStorage {
 
     async fn remove(&self, id: &ClientId, at: OffsetDateTime) -> Result<(), RegistryError> {
         self.within(self.forget(id)).await?;
-        self.revoke(&GrantSelector::Client(id.clone()), at).await?;
+        self.revoke_grants(&GrantSelector::Client(id.clone()), at).await?;
         Ok(())
     }
 

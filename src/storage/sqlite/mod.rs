@@ -17,7 +17,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use sqlx::sqlite::{Sqlite, SqlitePool, SqliteRow};
 use sqlx::{Row, Transaction};
 use time::OffsetDateTime;
@@ -25,10 +24,8 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 
 pub use self::options::SqliteOptions;
 use self::statements::Statements;
+use super::StorageError;
 use super::sql::{Cells, failed};
-use super::{Exchange, GrantSelector, Page, Spend, Storage, StorageError};
-use crate::record::{Grant, StoredToken};
-use crate::secret::TokenHash;
 
 /// Clients, grants and tokens in an SQLite file. Cloning it is cheap and gives the same storage.
 ///
@@ -54,7 +51,7 @@ use crate::secret::TokenHash;
 /// `grantor_clients`, `grantor_grants`, `grantor_tokens`, and `grantor_migrations` for the bookkeeping; a prefix of your choice with
 /// [`SqliteOptions`]. [`manual::tables`](crate::manual::tables) shows them. Tokens and client secrets are
 /// stored as digests only; the seed beside a spent refresh token is erased by the next refresh or a minute later by
-/// [`purge_expired`](Storage::purge_expired), which is to be called from time to time.
+/// [`purge_expired`](super::Storage::purge_expired), which is to be called from time to time.
 ///
 /// # Linking
 /// `sqlx` brings SQLite itself, through `libsqlite3-sys`, and Cargo allows one version of such a crate in a program. If you
@@ -166,41 +163,5 @@ impl Cells for SqliteRow {
 impl fmt::Debug for SqliteStorage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SqliteStorage").field("timeout", &self.timeout).finish_non_exhaustive()
-    }
-}
-
-#[async_trait]
-impl Storage for SqliteStorage {
-    async fn open_grant(&self, grant: &Arc<Grant>, tokens: &[StoredToken]) -> Result<(), StorageError> {
-        self.within(self.open_whole(grant, tokens)).await
-    }
-
-    async fn find(&self, token: &TokenHash) -> Result<Option<(Arc<StoredToken>, Arc<Grant>)>, StorageError> {
-        self.within(self.look_up(token)).await
-    }
-
-    async fn exchange(&self, spend: &Spend, successors: &[StoredToken]) -> Result<Exchange, StorageError> {
-        self.spend(spend, successors).await
-    }
-
-    async fn revoke_access_token(&self, token: &TokenHash, at: OffsetDateTime) -> Result<(), StorageError> {
-        self.within(self.revoke_token(token, at)).await
-    }
-
-    async fn revoke_grants(&self, which: &GrantSelector, at: OffsetDateTime) -> Result<u64, StorageError> {
-        self.revoke(which, at).await
-    }
-
-    async fn grants(
-        &self,
-        which: &GrantSelector,
-        now: OffsetDateTime,
-        page: &Page,
-    ) -> Result<Vec<Arc<Grant>>, StorageError> {
-        self.within(self.list(which, now, page)).await
-    }
-
-    async fn purge_expired(&self, before: OffsetDateTime, limit: usize) -> Result<usize, StorageError> {
-        self.purge(before, limit).await
     }
 }

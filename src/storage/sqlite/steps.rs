@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use sqlx::query::Query;
 use sqlx::sqlite::{Sqlite, SqliteArguments, SqliteConnection, SqliteRow};
 use sqlx::{SqlStr, SqliteExecutor};
@@ -15,10 +16,64 @@ use crate::storage::sql::{
     BATCH, LIST_START, TOKEN_WIDTH, all_of, host_data, is_of_one, json, kind_name, last_of, read_grant, read_token,
     rows, selected,
 };
-use crate::storage::{Exchange, GrantSelector, Page, Spend};
+use crate::storage::{Exchange, GrantSelector, Page, Spend, Storage};
+
+#[async_trait]
+impl Storage for SqliteStorage {
+    async fn open_grant(&self, grant: &Arc<Grant>, tokens: &[StoredToken]) -> Result<(), StorageError> {
+        self.within(self.open_whole(grant, tokens)).await
+    }
+
+    async fn find(&self, token: &TokenHash) -> Result<Option<(Arc<StoredToken>, Arc<Grant>)>, StorageError> {
+        self.within(self.look_up(&self.pool, token)).await
+    }
+
+    /// If it fails, it may have been committed all the same; then its attempt stands in the row.
+    async fn exchange(&self, spend: &Spend, successors: &[StoredToken]) -> Result<Exchange, StorageError> {
+        let failure = match self.within(self.spend_or_refuse(spend, successors)).await {
+            Err(failure) if spend.consume => failure,
+            answer => return answer,
+        };
+        let is_ours = |token: &StoredToken| token.spent.as_ref().is_some_and(|spent| spent.attempt == spend.attempt);
+        match self.find(&spend.token).await {
+            Ok(Some((token, _))) if is_ours(&token) => Ok(Exchange::Done),
+            _ => Err(failure),
+        }
+    }
+
+    async fn revoke_access_token(&self, token: &TokenHash, at: OffsetDateTime) -> Result<(), StorageError> {
+        self.within(self.revoke_token(token, at)).await
+    }
+
+    async fn revoke_grants(&self, which: &GrantSelector, at: OffsetDateTime) -> Result<u64, StorageError> {
+        // In batches, so that other writers get their turn.
+        let (mut after, mut revoked) = (LIST_START, 0);
+        loop {
+            let done = self.within(self.revoke_some(which, at, after)).await?;
+            revoked += done.len() as u64;
+            match last_of(&done)? {
+                Some(last) if done.len() >= BATCH => after = last,
+                _ => return Ok(revoked),
+            }
+        }
+    }
+
+    async fn grants(
+        &self,
+        which: &GrantSelector,
+        now: OffsetDateTime,
+        page: &Page,
+    ) -> Result<Vec<Arc<Grant>>, StorageError> {
+        self.within(self.list(which, now, page)).await
+    }
+
+    async fn purge_expired(&self, before: OffsetDateTime, limit: usize) -> Result<usize, StorageError> {
+        self.purge(before, limit).await
+    }
+}
 
 impl SqliteStorage {
-    pub(super) async fn open_whole(&self, grant: &Grant, tokens: &[StoredToken]) -> Result<(), StorageError> {
+    async fn open_whole(&self, grant: &Grant, tokens: &[StoredToken]) -> Result<(), StorageError> {
         all_of(grant.id, tokens)?;
         let mut write = self.write().await?;
         sqlx::query(self.statements.insert_grant.clone())
@@ -63,14 +118,7 @@ impl SqliteStorage {
         Ok(())
     }
 
-    pub(super) async fn look_up(
-        &self,
-        token: &TokenHash,
-    ) -> Result<Option<(Arc<StoredToken>, Arc<Grant>)>, StorageError> {
-        self.look_up_with(&self.pool, token).await
-    }
-
-    async fn look_up_with(
+    async fn look_up(
         &self,
         executor: impl SqliteExecutor<'_>,
         token: &TokenHash,
@@ -80,22 +128,9 @@ impl SqliteStorage {
         row.map(|row| Ok((Arc::new(read_token(&row)?), read_grant(&row, TOKEN_WIDTH)?))).transpose()
     }
 
-    /// If it fails, it may have been committed all the same; then its attempt stands in the row.
-    pub(super) async fn spend(&self, spend: &Spend, successors: &[StoredToken]) -> Result<Exchange, StorageError> {
-        let failure = match self.within(self.spend_or_refuse(spend, successors)).await {
-            Err(failure) if spend.consume => failure,
-            answer => return answer,
-        };
-        let is_ours = |token: &StoredToken| token.spent.as_ref().is_some_and(|spent| spent.attempt == spend.attempt);
-        match self.within(self.look_up(&spend.token)).await {
-            Ok(Some((token, _))) if is_ours(&token) => Ok(Exchange::Done),
-            _ => Err(failure),
-        }
-    }
-
     async fn spend_or_refuse(&self, spend: &Spend, successors: &[StoredToken]) -> Result<Exchange, StorageError> {
         let mut write = self.write().await?;
-        let found = self.look_up_with(&mut *write.transaction, &spend.token).await?;
+        let found = self.look_up(&mut *write.transaction, &spend.token).await?;
         if let Some(outcome) = spend.refusal(found.as_ref().map(|(token, grant)| (&**token, &**grant))) {
             return Ok(outcome);
         }
@@ -122,24 +157,11 @@ impl SqliteStorage {
         Ok(Exchange::Done)
     }
 
-    pub(super) async fn revoke_token(&self, token: &TokenHash, at: OffsetDateTime) -> Result<(), StorageError> {
+    async fn revoke_token(&self, token: &TokenHash, at: OffsetDateTime) -> Result<(), StorageError> {
         let mut write = self.write().await?;
         let revoke = bind_hash(&self.statements.common.revoke_access_token, token).bind(micros(at));
         revoke.execute(&mut *write.transaction).await.map_err(to_storage_error)?;
         write.commit().await
-    }
-
-    pub(super) async fn revoke(&self, which: &GrantSelector, at: OffsetDateTime) -> Result<u64, StorageError> {
-        // In batches, so that other writers get their turn.
-        let (mut after, mut revoked) = (LIST_START, 0);
-        loop {
-            let done = self.within(self.revoke_some(which, at, after)).await?;
-            revoked += done.len() as u64;
-            match last_of(&done)? {
-                Some(last) if done.len() >= BATCH => after = last,
-                _ => return Ok(revoked),
-            }
-        }
     }
 
     async fn revoke_some(
@@ -158,7 +180,7 @@ impl SqliteStorage {
         Ok(done)
     }
 
-    pub(super) async fn list(
+    async fn list(
         &self,
         which: &GrantSelector,
         now: OffsetDateTime,
