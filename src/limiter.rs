@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::fmt;
 use std::net::IpAddr;
-use std::sync::{PoisonError, RwLock, RwLockWriteGuard};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use sha2::{Digest, Sha256};
@@ -48,7 +48,7 @@ pub struct Limiter<A> {
     inner: A,
     failures: u32,
     period: Duration,
-    counts: RwLock<HashMap<Key, Count>>,
+    counts: Mutex<HashMap<Key, Count>>,
 }
 
 /// Who tries what, as a hash: an attacker chooses the length of a user name, but not how much of it is kept.
@@ -65,7 +65,7 @@ const MOST_COUNTS: usize = 100_000;
 impl<A> Limiter<A> {
     /// Puts a limit around an authenticator.
     pub fn new(inner: A) -> Self {
-        Self { inner, failures: 10, period: Duration::MINUTE, counts: RwLock::default() }
+        Self { inner, failures: 10, period: Duration::MINUTE, counts: Mutex::default() }
     }
 
     /// How many failures are allowed in a period; at least one.
@@ -76,9 +76,9 @@ impl<A> Limiter<A> {
         self
     }
 
-    /// What has failed so far. Most requests are of clients that never failed, which don't wait for each other here.
+    /// What has failed so far.
     fn known(&self, key: &Key) -> Option<Count> {
-        self.counts.read().unwrap_or_else(PoisonError::into_inner).get(key).copied()
+        self.counts().get(key).copied()
     }
 
     /// Counts a failure.
@@ -97,8 +97,8 @@ impl<A> Limiter<A> {
         wait
     }
 
-    fn counts(&self) -> RwLockWriteGuard<'_, HashMap<Key, Count>> {
-        self.counts.write().unwrap_or_else(PoisonError::into_inner)
+    fn counts(&self) -> MutexGuard<'_, HashMap<Key, Count>> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How long to wait, if there were too many failures.

@@ -177,32 +177,8 @@ fn classify(text: &str) -> Result<RedirectUriClass, RedirectUriError> {
 }
 
 /// The characters of RFC 3986, without `#`.
-const fn is_uri_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric()
-        || matches!(
-            byte,
-            b'-' | b'.'
-                | b'_'
-                | b'~'
-                | b'%'
-                | b':'
-                | b'/'
-                | b'?'
-                | b'['
-                | b']'
-                | b'@'
-                | b'!'
-                | b'$'
-                | b'&'
-                | b'\''
-                | b'('
-                | b')'
-                | b'*'
-                | b'+'
-                | b','
-                | b';'
-                | b'='
-        )
+fn is_uri_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~%:/?[]@!$&'()*+,;=".contains(&byte)
 }
 
 /// Whether a `%` is not followed by two digits (RFC 3986 §2.1). Clients that decode strictly could not read where they are.
