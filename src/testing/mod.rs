@@ -20,14 +20,16 @@
 
 mod contract;
 mod env;
-mod failing;
+mod faults;
 mod flow;
+mod intercepted;
 mod server;
 
 pub use self::contract::{
     BrokenContract, Clause, ContractReport, StorageContract, Task, Violation, storage_contract, storage_contract_worker,
 };
 pub use self::env::{RecordedEvent, RecordingObserver, SeededEntropy, TestClock};
-pub use self::failing::{Fault, FaultyStorage};
+pub use self::faults::{Fault, Faults};
 pub use self::flow::{ApprovedFlow, Flow};
+pub use self::intercepted::{Call, Intercepted, Interceptor, Next, Reply};
 pub use self::server::{ISSUER, TestClient, TestServer, TestUsers};

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use subtle::ConstantTimeEq;
 
 use super::flow::Flow;
-use super::{FaultyStorage, RecordingObserver, SeededEntropy, TestClock};
+use super::{Faults, Intercepted, RecordingObserver, SeededEntropy, TestClock};
 use crate::authenticator::{Authenticator, ResourceOwnerAttempt, Verdict};
 use crate::bearer::{Bearer, BearerError};
 use crate::client::{Client, ClientBuilder, ClientCredential, ClientError, Confidential};
@@ -34,8 +34,8 @@ pub struct TestServer {
     pub clock: TestClock,
     /// Its randomness.
     pub entropy: SeededEntropy,
-    /// Its storage, which fails on demand.
-    pub faults: FaultyStorage<MemoryStorage>,
+    /// Makes calls of its storage fail.
+    pub faults: Faults,
     /// The same storage without faults, to look into.
     pub storage: MemoryStorage,
     /// The users of the password grant.
@@ -88,10 +88,9 @@ impl TestServer {
     #[must_use]
     pub fn with(change: impl FnOnce(Builder) -> Builder) -> Self {
         let (clock, entropy, storage) = (TestClock::default(), SeededEntropy::new(7), MemoryStorage::new());
-        let (faults, users, events) =
-            (FaultyStorage::new(storage.clone()), TestUsers::default(), RecordingObserver::default());
+        let (faults, users, events) = (Faults::default(), TestUsers::default(), RecordingObserver::default());
         let builder = AuthorizationServer::builder(ISSUER)
-            .storage(faults.clone())
+            .storage(Intercepted::new(storage.clone(), faults.clone()))
             .authenticator(users.clone())
             .scope("user:read", "Read your profile")
             .scope("user:write", "Change your profile")

@@ -4,14 +4,13 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use grantor::record::GrantDetails;
-use grantor::secret::TokenHash;
-use grantor::storage::{Exchange, GrantSelector, Page, Spend};
-use grantor::testing::{ISSUER, TestClient, TestClock, TestServer};
+use grantor::storage::GrantSelector;
+use grantor::testing::{Call, ISSUER, Intercepted, Interceptor, Next, Reply, TestClient, TestClock, TestServer};
 use grantor::{
     AuthorizationRequest, AuthorizationServer, Authorize, Client, ClientCredential, ClientId, ClientRegistry,
-    ClientSecret, Clock, Grant, GrantId, GrantType, MemoryStorage, Storage, StorageError, StoredToken,
+    ClientSecret, Clock, Grant, GrantId, GrantType, MemoryStorage, Storage, StorageError,
 };
-use time::{Duration, OffsetDateTime};
+use time::Duration;
 
 use crate::ask::{Ask, CALLBACK, by, pending, subject};
 use crate::common::{CHALLENGE, confidential};
@@ -142,27 +141,12 @@ async fn only_an_approval_on_a_page_counts() {
 struct Careless(Vec<Arc<Grant>>);
 
 #[async_trait]
-impl Storage for Careless {
-    async fn grants(&self, _: &GrantSelector, _: OffsetDateTime, _: &Page) -> Result<Vec<Arc<Grant>>, StorageError> {
-        Ok(self.0.clone())
-    }
-    async fn open_grant(&self, _: &Arc<Grant>, _: &[StoredToken]) -> Result<(), StorageError> {
-        Err(StorageError::new("not asked here"))
-    }
-    async fn find(&self, _: &TokenHash) -> Result<Option<(Arc<StoredToken>, Arc<Grant>)>, StorageError> {
-        Err(StorageError::new("not asked here"))
-    }
-    async fn exchange(&self, _: &Spend, _: &[StoredToken]) -> Result<Exchange, StorageError> {
-        Err(StorageError::new("not asked here"))
-    }
-    async fn revoke_access_token(&self, _: &TokenHash, _: OffsetDateTime) -> Result<(), StorageError> {
-        Err(StorageError::new("not asked here"))
-    }
-    async fn revoke_grants(&self, _: &GrantSelector, _: OffsetDateTime) -> Result<u64, StorageError> {
-        Err(StorageError::new("not asked here"))
-    }
-    async fn purge_expired(&self, _: OffsetDateTime, _: usize) -> Result<usize, StorageError> {
-        Err(StorageError::new("not asked here"))
+impl Interceptor for Careless {
+    async fn intercept(&self, call: Call<'_>, next: Next<'_>) -> Result<Reply, StorageError> {
+        match call {
+            Call::Grants { .. } => Ok(Reply::Grants(self.0.clone())),
+            call => next.run(call).await,
+        }
     }
 }
 
@@ -199,7 +183,7 @@ async fn a_storage_that_lists_dead_or_foreign_grants_is_not_believed() {
         ("one of another scope", Grant { scope: "user:write".parse().unwrap(), ..live }, false),
     ] {
         let server = AuthorizationServer::builder(ISSUER)
-            .storage_and_clients(Arc::new(Careless(vec![Arc::new(grant)])), Arc::new(clients.clone()))
+            .storage(Intercepted::new(clients.clone(), Careless(vec![Arc::new(grant)])))
             .scope("user:read", "Read your profile")
             .clock(clock.clone())
             .build()

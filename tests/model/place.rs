@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use grantor::MemoryStorage;
 use grantor::storage::{PostgresOptions, PostgresStorage, SqliteOptions, SqliteStorage};
+use grantor::testing::Intercepted;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 
-use crate::planted::{Bug, Planted};
+use crate::planted::{Bug, planted};
 use crate::postgres::Postgres;
 
 /// Empties the tables, tokens before their grants.
@@ -38,10 +39,10 @@ impl Place for InMemory {
 pub(crate) struct WithBug(pub(crate) Bug);
 
 impl Place for WithBug {
-    type Storage = Planted<MemoryStorage>;
+    type Storage = Intercepted<MemoryStorage>;
 
-    async fn empty(&self) -> Planted<MemoryStorage> {
-        Planted::new(MemoryStorage::new(), Some(self.0).filter(|bug| !bug.is_about_failures()))
+    async fn empty(&self) -> Intercepted<MemoryStorage> {
+        planted(MemoryStorage::new(), Some(self.0).filter(|bug| !bug.is_about_failures()))
     }
 }
 

@@ -1,19 +1,17 @@
-//! A storage with a bug.
+//! Bugs that a wrapper plants in a storage.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
-use grantor::client::ClientCredential;
 use grantor::record::TokenKind;
 use grantor::secret::{Seed, TokenHash};
-use grantor::storage::{Exchange, GrantSelector, Page, RegistryError, Spend, TokenAndGrant};
-use grantor::{
-    Client, ClientId, ClientRegistry, ClientStore, Grant, GrantId, Scope, Storage, StorageError, StoredToken,
-};
+use grantor::storage::{GrantSelector, StorageError, TokenAndGrant};
+use grantor::testing::{Call, Intercepted, Interceptor, Next, Reply};
+use grantor::{ClientId, GrantId, Scope};
 use time::{Duration, OffsetDateTime};
 
-/// What is wrong with a [`Planted`] storage.
+/// What is wrong with a storage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Bug {
     ForgetsTheSubject,
@@ -50,12 +48,14 @@ impl Bug {
     }
 }
 
-/// A storage with a bug, or with none. Clones share what they remember.
-#[derive(Debug, Clone)]
-pub(crate) struct Planted<S> {
-    inner: S,
+/// Wraps a storage and plants a bug in it, or none.
+pub(crate) fn planted<S>(inner: S, bug: Option<Bug>) -> Intercepted<S> {
+    Intercepted::new(inner, Planted { bug, memory: Mutex::default() })
+}
+
+struct Planted {
     bug: Option<Bug>,
-    memory: Arc<Mutex<Memory>>,
+    memory: Mutex<Memory>,
 }
 
 /// What a bug needs to remember.
@@ -67,171 +67,130 @@ struct Memory {
     removed: HashSet<ClientId>,
 }
 
-impl<S> Planted<S> {
-    pub(crate) fn new(inner: S, bug: Option<Bug>) -> Self {
-        Self { inner, bug, memory: Arc::default() }
-    }
+async fn find(next: Next<'_>, token: &TokenHash) -> Result<Option<TokenAndGrant>, StorageError> {
+    let Reply::Found(found) = next.run(Call::Find(token)).await? else { unreachable!("`find` finds") };
+    Ok(found)
+}
 
-    fn has(&self, bug: Bug) -> bool {
-        self.bug == Some(bug)
-    }
-
+impl Planted {
     fn memory(&self) -> MutexGuard<'_, Memory> {
         self.memory.lock().unwrap()
     }
-}
 
-#[async_trait]
-impl<S: ClientStore> ClientStore for Planted<S> {
-    async fn client(&self, id: &str) -> Result<Option<Arc<Client>>, StorageError> {
-        self.inner.client(id).await
-    }
-}
-
-#[async_trait]
-impl<S: Storage> Storage for Planted<S> {
-    async fn open_grant(&self, grant: &Arc<Grant>, tokens: &[StoredToken]) -> Result<(), StorageError> {
-        let mut grant = Arc::clone(grant);
-        if self.has(Bug::ForgetsTheSubject) {
-            Arc::make_mut(&mut grant).subject = None;
-        }
-        self.inner.open_grant(&grant, tokens).await
-    }
-
-    async fn find(&self, token: &TokenHash) -> Result<Option<TokenAndGrant>, StorageError> {
-        let Some((mut token, mut grant)) = self.inner.find(token).await? else { return Ok(None) };
+    /// The token and its grant as a caller with this bug sees them.
+    fn seen(&self, bug: Bug, (mut token, mut grant): TokenAndGrant) -> Option<TokenAndGrant> {
         let memory = self.memory();
-        match self.bug {
-            Some(Bug::FindsRevokedTokensLive) => Arc::make_mut(&mut token).revoked_at = None,
-            Some(Bug::FindsRevokedGrantsLive) => Arc::make_mut(&mut grant).revoked_at = None,
-            Some(Bug::RemovesOnlyTheClient) if memory.removed.contains(&grant.client_id) => {
+        match bug {
+            Bug::FindsRevokedTokensLive => Arc::make_mut(&mut token).revoked_at = None,
+            Bug::FindsRevokedGrantsLive => Arc::make_mut(&mut grant).revoked_at = None,
+            Bug::RemovesOnlyTheClient if memory.removed.contains(&grant.client_id) => {
                 Arc::make_mut(&mut grant).revoked_at = None;
             }
-            Some(Bug::NarrowsTheGrant) => {
+            Bug::NarrowsTheGrant => {
                 if let Some(scope) = memory.narrowed.get(&grant.id) {
                     Arc::make_mut(&mut grant).scope = scope.clone();
                 }
             }
-            Some(Bug::PurgesEvidence) => {
-                let is_gone = token.spent.is_some() && memory.purged.is_some_and(|at| token.expires_at <= at);
-                return Ok((!is_gone).then_some((token, grant)));
+            Bug::PurgesEvidence if token.spent.is_some() && memory.purged.is_some_and(|at| token.expires_at <= at) => {
+                return None;
             }
             _ => {}
         }
         let hash = token.hash;
         if let Some(spent) = &mut Arc::make_mut(&mut token).spent {
-            if self.has(Bug::KeepsTheSeedOfAParent) {
+            if bug == Bug::KeepsTheSeedOfAParent {
                 spent.seed = memory.seeds.get(&hash).cloned();
             }
-            if self.has(Bug::PurgesSeedsAtOnce) && memory.purged.is_some_and(|at| spent.at <= at) {
+            if bug == Bug::PurgesSeedsAtOnce && memory.purged.is_some_and(|at| spent.at <= at) {
                 spent.seed = None;
             }
         }
-        Ok(Some((token, grant)))
-    }
-
-    async fn exchange(&self, spend: &Spend, successors: &[StoredToken]) -> Result<Exchange, StorageError> {
-        let (mut spend, mut successors) = (spend.clone(), successors.to_vec());
-        match self.bug {
-            Some(Bug::DoesNotSpend) => spend.consume = false,
-            Some(Bug::PanicsAtARefresh) => assert_ne!(spend.kind, TokenKind::RefreshToken),
-            Some(Bug::ConsumesAlways) => spend.consume = true,
-            Some(Bug::KeepsNoSeed) => spend.seed = None,
-            Some(Bug::DoesNotMoveTheEnd) => spend.grant_expires_at = spend.at,
-            Some(Bug::LosesTheRefreshToken) => successors.retain(|token| token.kind != TokenKind::RefreshToken),
-            Some(Bug::WidensTheAccessToken) => {
-                let found = self.inner.find(&spend.token).await?;
-                for (token, (_, grant)) in successors.iter_mut().zip(found) {
-                    token.scope = grant.scope.clone();
-                }
-            }
-            Some(Bug::NarrowsTheGrant) => {
-                let scope = successors[0].scope.clone();
-                self.memory().narrowed.insert(spend.grant_id, scope);
-            }
-            Some(Bug::KeepsTheSeedOfAParent) => {
-                self.memory().seeds.extend(spend.seed.clone().map(|seed| (spend.token, seed)));
-            }
-            _ => {}
-        }
-        let done = self.inner.exchange(&spend, &successors).await;
-        if done.is_err() && self.has(Bug::EndsTheGrantOfAFailedExchange) {
-            self.inner.revoke_grants(&GrantSelector::Id(spend.grant_id), spend.at).await?;
-        }
-        done
-    }
-
-    async fn revoke_access_token(&self, token: &TokenHash, at: OffsetDateTime) -> Result<(), StorageError> {
-        if self.has(Bug::RevokesTheGrantWithTheToken)
-            && let Some((_, grant)) = self.inner.find(token).await?
-        {
-            self.inner.revoke_grants(&GrantSelector::Id(grant.id), at).await?;
-        }
-        self.inner.revoke_access_token(token, at).await
-    }
-
-    async fn revoke_grants(&self, which: &GrantSelector, at: OffsetDateTime) -> Result<u64, StorageError> {
-        match (self.bug, which) {
-            (Some(Bug::RevokesNothingBySubjectAndClient), GrantSelector::SubjectAndClient(..)) => Ok(0),
-            (Some(Bug::RevokesForAnySubject), GrantSelector::SubjectAndId(_, id)) => {
-                self.inner.revoke_grants(&GrantSelector::Id(*id), at).await
-            }
-            (Some(Bug::HidesThatARevocationFailed), _) => {
-                Ok(self.inner.revoke_grants(which, at).await.unwrap_or_default())
-            }
-            _ => self.inner.revoke_grants(which, at).await,
-        }
-    }
-
-    async fn grants(
-        &self,
-        which: &GrantSelector,
-        now: OffsetDateTime,
-        page: &Page,
-    ) -> Result<Vec<Arc<Grant>>, StorageError> {
-        match self.bug {
-            Some(Bug::ListsOnePageOnly) if page.after.is_some() => Ok(Vec::new()),
-            Some(Bug::ListsWhatHasEnded) => self.inner.grants(which, now - Duration::MINUTE, page).await,
-            _ => self.inner.grants(which, now, page).await,
-        }
-    }
-
-    async fn purge_expired(&self, before: OffsetDateTime, limit: usize) -> Result<usize, StorageError> {
-        self.memory().purged = Some(before);
-        match self.bug {
-            Some(Bug::PurgesNothing) => Ok(0),
-            Some(Bug::PurgesAMinuteEarly) => self.inner.purge_expired(before + Duration::MINUTE, limit).await,
-            _ => self.inner.purge_expired(before, limit).await,
-        }
+        Some((token, grant))
     }
 }
 
 #[async_trait]
-impl<S: ClientRegistry> ClientRegistry for Planted<S> {
-    async fn register(&self, client: Client) -> Result<(), RegistryError> {
-        self.inner.register(client).await
-    }
-
-    async fn update(&self, client: Client) -> Result<(), RegistryError> {
-        self.inner.update(client).await
-    }
-
-    async fn rotate_credential(
-        &self,
-        id: &ClientId,
-        new: ClientCredential,
-        others_end: OffsetDateTime,
-    ) -> Result<(), RegistryError> {
-        let late = if self.has(Bug::OldSecretsLastForEver) { Duration::weeks(52) } else { Duration::ZERO };
-        self.inner.rotate_credential(id, new, others_end + late).await
-    }
-
-    async fn remove(&self, id: &ClientId, at: OffsetDateTime) -> Result<(), RegistryError> {
-        self.memory().removed.insert(id.clone());
-        self.inner.remove(id, at).await
-    }
-
-    async fn clients(&self, after: Option<&ClientId>, limit: usize) -> Result<Vec<Arc<Client>>, RegistryError> {
-        self.inner.clients(after, limit).await
+impl Interceptor for Planted {
+    async fn intercept(&self, call: Call<'_>, next: Next<'_>) -> Result<Reply, StorageError> {
+        let Some(bug) = self.bug else { return next.run(call).await };
+        match (bug, call) {
+            (Bug::ForgetsTheSubject, Call::OpenGrant { grant, tokens }) => {
+                let mut grant = Arc::clone(grant);
+                Arc::make_mut(&mut grant).subject = None;
+                next.run(Call::OpenGrant { grant: &grant, tokens }).await
+            }
+            (_, Call::Find(token)) => {
+                Ok(Reply::Found(find(next, token).await?.and_then(|found| self.seen(bug, found))))
+            }
+            (_, Call::Exchange { spend, successors }) => {
+                let (mut spend, mut successors) = (spend.clone(), successors.to_vec());
+                match bug {
+                    Bug::DoesNotSpend => spend.consume = false,
+                    Bug::PanicsAtARefresh => assert_ne!(spend.kind, TokenKind::RefreshToken),
+                    Bug::ConsumesAlways => spend.consume = true,
+                    Bug::KeepsNoSeed => spend.seed = None,
+                    Bug::DoesNotMoveTheEnd => spend.grant_expires_at = spend.at,
+                    Bug::LosesTheRefreshToken => successors.retain(|token| token.kind != TokenKind::RefreshToken),
+                    Bug::WidensTheAccessToken => {
+                        let found = find(next, &spend.token).await?;
+                        for (token, (_, grant)) in successors.iter_mut().zip(found) {
+                            token.scope = grant.scope.clone();
+                        }
+                    }
+                    Bug::NarrowsTheGrant => {
+                        let scope = successors[0].scope.clone();
+                        self.memory().narrowed.insert(spend.grant_id, scope);
+                    }
+                    Bug::KeepsTheSeedOfAParent => {
+                        self.memory().seeds.extend(spend.seed.clone().map(|seed| (spend.token, seed)));
+                    }
+                    _ => {}
+                }
+                let done = next.run(Call::Exchange { spend: &spend, successors: &successors }).await;
+                if done.is_err() && bug == Bug::EndsTheGrantOfAFailedExchange {
+                    let which = GrantSelector::Id(spend.grant_id);
+                    next.run(Call::RevokeGrants { which: &which, at: spend.at }).await?;
+                }
+                done
+            }
+            (Bug::RevokesTheGrantWithTheToken, Call::RevokeAccessToken { token, at }) => {
+                if let Some((_, grant)) = find(next, token).await? {
+                    next.run(Call::RevokeGrants { which: &GrantSelector::Id(grant.id), at }).await?;
+                }
+                next.run(call).await
+            }
+            (
+                Bug::RevokesNothingBySubjectAndClient,
+                Call::RevokeGrants { which: GrantSelector::SubjectAndClient(..), .. },
+            ) => Ok(Reply::Revoked(0)),
+            (Bug::RevokesForAnySubject, Call::RevokeGrants { which: GrantSelector::SubjectAndId(_, id), at }) => {
+                next.run(Call::RevokeGrants { which: &GrantSelector::Id(*id), at }).await
+            }
+            (Bug::HidesThatARevocationFailed, Call::RevokeGrants { .. }) => {
+                Ok(next.run(call).await.unwrap_or(Reply::Revoked(0)))
+            }
+            (Bug::ListsOnePageOnly, Call::Grants { page, .. }) if page.after.is_some() => Ok(Reply::Grants(Vec::new())),
+            (Bug::ListsWhatHasEnded, Call::Grants { which, now, page }) => {
+                next.run(Call::Grants { which, now: now - Duration::MINUTE, page }).await
+            }
+            (_, Call::PurgeExpired { before, limit }) => {
+                self.memory().purged = Some(before);
+                match bug {
+                    Bug::PurgesNothing => Ok(Reply::Purged(0)),
+                    Bug::PurgesAMinuteEarly => {
+                        next.run(Call::PurgeExpired { before: before + Duration::MINUTE, limit }).await
+                    }
+                    _ => next.run(call).await,
+                }
+            }
+            (Bug::OldSecretsLastForEver, Call::RotateCredential { id, new, others_end }) => {
+                next.run(Call::RotateCredential { id, new, others_end: others_end + Duration::weeks(52) }).await
+            }
+            (_, Call::Remove { id, .. }) => {
+                self.memory().removed.insert(id.clone());
+                next.run(call).await
+            }
+            _ => next.run(call).await,
+        }
     }
 }

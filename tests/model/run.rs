@@ -116,9 +116,7 @@ impl<S: Storage + ClientRegistry + Clone + 'static> Run<S> {
         let Some((call, how)) = step.fault else { return (answered, None) };
         let has_failed = self.server.faults.calls() >= calls + call;
         // A failure that was not met is not left to the next operation.
-        while self.server.faults.calls() < calls + call {
-            let _ = grantor::ClientStore::client(&self.server.faults, "nobody").await;
-        }
+        self.server.faults.clear();
         (answered, has_failed.then_some(how))
     }
 

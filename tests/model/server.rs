@@ -4,7 +4,7 @@ use grantor::client::{ClientCredential, ClientParts};
 use grantor::error::Error;
 use grantor::policy::{RefreshTokens, Rotation};
 use grantor::storage::{GrantSelector, RegistryError};
-use grantor::testing::{Fault, FaultyStorage, ISSUER, SeededEntropy, TestClock};
+use grantor::testing::{Fault, Faults, ISSUER, Intercepted, SeededEntropy, TestClock};
 use grantor::{
     AccessToken, Approval, AuthorizationCode, AuthorizationRequest, AuthorizationServer, Authorize, Client, ClientId,
     ClientRegistry, ClientSecret, CodeChallenge, CodeVerifier, GrantId, GrantType, IntrospectionRequest, Policy,
@@ -13,7 +13,7 @@ use grantor::{
 use time::{Duration, OffsetDateTime};
 
 use crate::operation::{CLIENTS, CONFIDENTIAL, Change, Kind, Operation, Proof, Scopes, Setup, Span, Which};
-use crate::planted::{Bug, Planted};
+use crate::planted::{Bug, planted};
 use crate::seen::Answered;
 use crate::state::{Lifetimes, Name, Time};
 
@@ -37,7 +37,7 @@ pub(crate) struct Server<S> {
     /// The same, but nothing fails: to look at what became of it.
     pub(crate) steady: AuthorizationServer,
     pub(crate) storage: S,
-    pub(crate) faults: FaultyStorage<S>,
+    pub(crate) faults: Faults,
     pub(crate) clock: TestClock,
     pub(crate) start: OffsetDateTime,
     /// Of the confidential client, the oldest first.
@@ -91,10 +91,10 @@ fn policy(setup: Setup) -> Policy {
 impl<S: Storage + ClientRegistry + Clone + 'static> Server<S> {
     /// Over an empty storage.
     pub(crate) async fn new(storage: S, setup: Setup, bug: Option<Bug>) -> Self {
-        let (clock, faults, entropy) =
-            (TestClock::default(), FaultyStorage::new(storage.clone()), SeededEntropy::new(1));
+        let (clock, faults, entropy) = (TestClock::default(), Faults::default(), SeededEntropy::new(1));
         let start = grantor::Clock::now(&clock);
-        let tested = build(Planted::new(faults.clone(), bug), setup, clock.clone(), entropy.clone());
+        let failing = Intercepted::new(storage.clone(), faults.clone());
+        let tested = build(planted(failing, bug), setup, clock.clone(), entropy.clone());
         let steady = build(storage.clone(), setup, clock.clone(), SeededEntropy::new(2));
         let api = ClientCredential::secret(&ClientSecret::new(API_SECRET));
         storage.register(Client::confidential(API, api).resource_server().build().unwrap()).await.unwrap();

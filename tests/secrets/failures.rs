@@ -38,7 +38,7 @@ impl<S: Kept> Scene<'_, S> {
         let refresh_token = token.refresh_token.as_ref().unwrap();
         let extension = format!("grant_type={EXTENSION}&action={UNLUCKY}&token={}&{secret}", refresh_token.expose());
         falls_over(watch, "grant handler", answer(server, extension)).await;
-        stage.storage.panics.store(true, Ordering::SeqCst);
+        stage.dump.panics.store(true, Ordering::SeqCst);
         let refresh = format!("grant_type=refresh_token&refresh_token={}&client_id={id}", refresh_token.expose());
         falls_over(watch, "storage", answer(server, refresh.clone())).await;
         watch.observer_panics.store(true, Ordering::SeqCst);

@@ -47,7 +47,8 @@ fn assert_all_was_seen(watch: &Watch) {
         "presented token",
         "decision",
         "seed",
-        "order to spend",
+        "storage call",
+        "storage reply",
         "access",
         "no user",
         "scope",
@@ -89,7 +90,7 @@ async fn no_secret_is_shown_by_anything_that_may_be_logged() {
 async fn a_dump_of_the_storage_holds_no_token_code_secret_or_password() {
     let stage = Stage::new(MemoryStorage::new());
     let scene = everything_happens(&stage).await;
-    let dump = stage.storage.written.lock().unwrap();
+    let dump = stage.dump.written.lock().unwrap();
     let secrets = stage.watch.secrets();
     let mut looked_for = BTreeSet::new();
     for (secret, spelling) in &secrets {

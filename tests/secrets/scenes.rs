@@ -58,7 +58,7 @@ pub(crate) async fn everything_happens<S: Kept>(stage: &Stage<S>) -> Scene<'_, S
         watch.show("client", &client);
         watch.show("client parts", client.parts());
         watch.show("client as JSON", &serde_json::to_string(&*client).unwrap());
-        stage.storage.write(&*client);
+        stage.dump.write(&*client);
     }
     scene
 }

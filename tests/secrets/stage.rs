@@ -1,9 +1,10 @@
 //! A server on which every switch is on and everything is watched.
 
 use std::fmt::Debug;
+use std::sync::Arc;
 
 use grantor::client::Registration;
-use grantor::testing::{FaultyStorage, ISSUER, SeededEntropy, TestClock};
+use grantor::testing::{Faults, ISSUER, Intercepted, SeededEntropy, TestClock};
 use grantor::tracing::TracingObserver;
 use grantor::{
     AccessToken, Approval, AuthorizationCode, AuthorizationRequest, AuthorizationResponse, AuthorizationServer,
@@ -25,9 +26,9 @@ pub(crate) struct Stage<S> {
     pub(crate) server: AuthorizationServer,
     pub(crate) clock: TestClock,
     pub(crate) entropy: SeededEntropy,
-    pub(crate) faults: FaultyStorage<S>,
+    pub(crate) faults: Faults,
     pub(crate) kept: S,
-    pub(crate) storage: Dump<FaultyStorage<S>>,
+    pub(crate) dump: Arc<Dump>,
     pub(crate) watch: Watch,
 }
 
@@ -62,13 +63,12 @@ impl<S: Kept> Stage<S> {
     pub(crate) fn with_entropy(kept: S, watch: &Watch, seed: u64) -> Self {
         process::listen();
         let (clock, entropy) = (TestClock::default(), SeededEntropy::new(seed));
-        let faults = FaultyStorage::new(kept.clone());
-        let storage =
-            Dump { inner: faults.clone(), watch: watch.clone(), written: <_>::default(), panics: <_>::default() };
+        let (faults, dump) = (Faults::default(), Arc::new(Dump::new(watch.clone())));
+        let storage = Intercepted::new(kept.clone(), faults.clone());
         let form_key: [u8; 32] = *b"the key of all the consent forms";
         watch.keep_bytes("form key", &form_key);
         let builder = AuthorizationServer::builder(ISSUER)
-            .storage(storage.clone())
+            .storage(Intercepted::new(storage, Arc::clone(&dump)))
             .authenticator(WatchedUsers(watch.clone()))
             .policy(policy())
             .scope("user:read", "Read your profile")
@@ -82,7 +82,7 @@ impl<S: Kept> Stage<S> {
             .grant(WatchedGrant { name: GrantType::new(EXTENSION).unwrap(), watch: watch.clone() });
         watch.show("builder", &builder);
         let server = builder.build().unwrap();
-        Self { server, clock, entropy, faults, kept, storage, watch: watch.clone() }
+        Self { server, clock, entropy, faults, kept, dump, watch: watch.clone() }
     }
 
     pub(crate) async fn confidential(&self) -> App {

@@ -12,8 +12,12 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Wake, Waker};
 use std::thread::{self, Thread};
 
-use grantor::MemoryStorage;
-use grantor::testing::{BrokenContract, Clause, ContractReport, StorageContract, Task, storage_contract_worker};
+use async_trait::async_trait;
+use grantor::testing::{
+    BrokenContract, Call, Clause, ContractReport, Intercepted, Interceptor, Next, Reply, StorageContract, Task,
+    storage_contract_worker,
+};
+use grantor::{MemoryStorage, StorageError};
 use tokio::runtime::Runtime;
 
 use self::model::{Bug, Model};
@@ -33,6 +37,23 @@ fn judged(bug: Bug, rounds: u32) -> Result<ContractReport, BrokenContract> {
 #[test]
 fn an_honest_storage_that_waits_keeps_the_contract() {
     judged(Bug::None, 1).unwrap();
+}
+
+/// Passes every call on as it is.
+struct PassOn;
+
+#[async_trait]
+impl Interceptor for PassOn {
+    async fn intercept(&self, call: Call<'_>, next: Next<'_>) -> Result<Reply, StorageError> {
+        next.run(call).await
+    }
+}
+
+#[test]
+fn an_intercepted_storage_keeps_the_contract() {
+    let (runtime, storage) = (runtime(), Intercepted::new(MemoryStorage::new(), PassOn));
+    let connect = || async { Ok::<_, Infallible>(storage.clone()) };
+    StorageContract::new(|task: Task<'_>| runtime.block_on(task), connect).client_registry().run().unwrap();
 }
 
 /// Each bug, the clause that it breaks, and a case that finds it, by a part of its name.

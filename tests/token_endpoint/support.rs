@@ -5,14 +5,13 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use grantor::error::StorageError;
 use grantor::secret::TokenHash;
-use grantor::storage::{Exchange, GrantSelector, Page, Spend};
-use grantor::testing::{ApprovedFlow, ISSUER, TestClient, TestServer};
+use grantor::storage::Exchange;
+use grantor::testing::{ApprovedFlow, Call, ISSUER, Intercepted, Interceptor, Next, Reply, TestClient, TestServer};
 use grantor::{
-    AccessToken, AuthorizationServer, Client, ClientRegistry, ClientStore, Grant, MemoryStorage, Policy, Request,
-    Response, Storage, StoredToken, TokenResponse,
+    AccessToken, AuthorizationServer, Client, ClientRegistry, ClientStore, Grant, Policy, Request, Response, Storage,
+    StoredToken, TokenResponse,
 };
 use serde_json::Value;
-use time::OffsetDateTime;
 use url::form_urlencoded;
 
 pub(crate) use crate::common::{CB, confidential, public};
@@ -218,12 +217,11 @@ pub(crate) async fn change_client(
     t.storage.update(Client::from_parts(parts).expect("a client that makes sense")).await.expect("an update");
 }
 
-/// Storage that writes down every call that writes, and can be told what an exchange is to answer.
-#[derive(Clone)]
+/// Writes down every call that writes, and can be told what an exchange is to answer.
+#[derive(Default)]
 pub(crate) struct Spy {
-    inner: MemoryStorage,
-    writes: Arc<Mutex<Vec<&'static str>>>,
-    outcome: Arc<Mutex<Option<Exchange>>>,
+    writes: Mutex<Vec<&'static str>>,
+    outcome: Mutex<Option<Exchange>>,
 }
 
 impl Spy {
@@ -236,19 +234,28 @@ impl Spy {
     pub(crate) fn answer_exchanges_with(&self, outcome: Exchange) {
         *self.outcome.lock().unwrap() = Some(outcome);
     }
+}
 
-    fn note(&self, call: &'static str) {
-        self.writes.lock().unwrap().push(call);
+#[async_trait]
+impl Interceptor for Spy {
+    async fn intercept(&self, call: Call<'_>, next: Next<'_>) -> Result<Reply, StorageError> {
+        if !matches!(call, Call::Client(_) | Call::Find(_) | Call::Grants { .. }) {
+            self.writes.lock().unwrap().push(call.method());
+        }
+        let outcome = *self.outcome.lock().unwrap();
+        match (call, outcome) {
+            (Call::Exchange { .. }, Some(outcome)) => Ok(Reply::Exchanged(outcome)),
+            _ => next.run(call).await,
+        }
     }
 }
 
 /// A test server whose writes are watched.
-pub(crate) fn spied(change: impl FnOnce(&mut Policy)) -> (TestServer, Spy) {
-    let mut t = TestServer::new();
-    let spy = Spy { inner: t.storage.clone(), writes: Arc::default(), outcome: Arc::default() };
+pub(crate) fn spied(change: impl FnOnce(&mut Policy)) -> (TestServer, Arc<Spy>) {
+    let (mut t, spy) = (TestServer::new(), Arc::<Spy>::default());
     let mut policy = Policy::default();
     change(&mut policy);
-    t.server = restarted(&t, spy.clone(), policy);
+    t.server = restarted(&t, Intercepted::new(t.storage.clone(), Arc::clone(&spy)), policy);
     (t, spy)
 }
 
@@ -270,55 +277,4 @@ pub(crate) fn restarted<S: Storage + ClientStore + 'static>(
         .policy(policy)
         .build()
         .expect("the settings make sense")
-}
-
-#[async_trait]
-impl ClientStore for Spy {
-    async fn client(&self, id: &str) -> Result<Option<Arc<Client>>, StorageError> {
-        self.inner.client(id).await
-    }
-}
-
-#[async_trait]
-impl Storage for Spy {
-    async fn open_grant(&self, grant: &Arc<Grant>, tokens: &[StoredToken]) -> Result<(), StorageError> {
-        self.note("open_grant");
-        self.inner.open_grant(grant, tokens).await
-    }
-
-    async fn find(&self, token: &TokenHash) -> Result<Option<(Arc<StoredToken>, Arc<Grant>)>, StorageError> {
-        self.inner.find(token).await
-    }
-
-    async fn exchange(&self, spend: &Spend, successors: &[StoredToken]) -> Result<Exchange, StorageError> {
-        self.note("exchange");
-        if let Some(outcome) = &*self.outcome.lock().unwrap() {
-            return Ok(*outcome);
-        }
-        self.inner.exchange(spend, successors).await
-    }
-
-    async fn revoke_access_token(&self, token: &TokenHash, at: OffsetDateTime) -> Result<(), StorageError> {
-        self.note("revoke_access_token");
-        self.inner.revoke_access_token(token, at).await
-    }
-
-    async fn revoke_grants(&self, which: &GrantSelector, at: OffsetDateTime) -> Result<u64, StorageError> {
-        self.note("revoke_grants");
-        self.inner.revoke_grants(which, at).await
-    }
-
-    async fn grants(
-        &self,
-        which: &GrantSelector,
-        now: OffsetDateTime,
-        page: &Page,
-    ) -> Result<Vec<Arc<Grant>>, StorageError> {
-        self.inner.grants(which, now, page).await
-    }
-
-    async fn purge_expired(&self, before: OffsetDateTime, limit: usize) -> Result<usize, StorageError> {
-        self.note("purge_expired");
-        self.inner.purge_expired(before, limit).await
-    }
 }

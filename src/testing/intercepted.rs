@@ -1,0 +1,362 @@
+//! A storage whose calls go through code of a test.
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use time::OffsetDateTime;
+
+use crate::client::{Client, ClientCredential};
+use crate::error::StorageError;
+use crate::record::{ClientId, Grant, StoredToken};
+use crate::secret::TokenHash;
+use crate::storage::{
+    ClientRegistry, ClientStore, Exchange, GrantSelector, Page, RegistryError, Spend, Storage, TokenAndGrant,
+};
+
+/// Decides what happens to each call of an [`Intercepted`] storage.
+///
+/// This one records the names of all calls and loses the answer of each exchange:
+/// ```
+/// use std::sync::{Arc, Mutex};
+///
+/// use grantor::storage::StorageError;
+/// use grantor::testing::{Call, Intercepted, Interceptor, Next, Reply};
+/// use grantor::{MemoryStorage, Storage};
+///
+/// #[derive(Default)]
+/// struct LosesExchanges {
+///     calls: Mutex<Vec<&'static str>>,
+/// }
+///
+/// #[async_trait::async_trait]
+/// impl Interceptor for LosesExchanges {
+///     async fn intercept(&self, call: Call<'_>, next: Next<'_>) -> Result<Reply, StorageError> {
+///         self.calls.lock().unwrap().push(call.method());
+///         // An error that is returned here: the call fails and nothing is done.
+///         let reply = next.run(call).await?;
+///         match call {
+///             // All is done, but the caller does not learn of it.
+///             Call::Exchange { .. } => Err(StorageError::unavailable("the connection broke")),
+///             _ => Ok(reply),
+///         }
+///     }
+/// }
+///
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// let interceptor = Arc::new(LosesExchanges::default());
+/// let storage = Intercepted::new(MemoryStorage::new(), Arc::clone(&interceptor));
+/// storage.purge_expired(time::OffsetDateTime::now_utc(), 100).await.unwrap();
+/// assert_eq!(*interceptor.calls.lock().unwrap(), ["purge_expired"]);
+/// # });
+/// ```
+/// It may also wait before or after the call, run the call with other arguments, run further calls of the same trait, or answer
+/// by itself without running anything.
+#[async_trait]
+pub trait Interceptor: Send + Sync {
+    /// Handles one call. `next.run(call)` passes it on to the wrapped storage.
+    ///
+    /// # Errors
+    /// The call fails with this error.
+    async fn intercept(&self, call: Call<'_>, next: Next<'_>) -> Result<Reply, StorageError>;
+}
+
+#[async_trait]
+impl<T: Interceptor + ?Sized> Interceptor for Arc<T> {
+    async fn intercept(&self, call: Call<'_>, next: Next<'_>) -> Result<Reply, StorageError> {
+        (**self).intercept(call, next).await
+    }
+}
+
+/// Wraps a storage and sends each of its calls through an [`Interceptor`]. Clones share the interceptor.
+///
+/// It implements [`Storage`], [`ClientStore`] and [`ClientRegistry`] where the wrapped storage does.
+#[derive(Clone)]
+pub struct Intercepted<S> {
+    inner: S,
+    interceptor: Arc<dyn Interceptor>,
+}
+
+impl<S> Intercepted<S> {
+    /// Wraps `inner`. Pass an `Arc` to keep access to the interceptor.
+    pub fn new(inner: S, interceptor: impl Interceptor + 'static) -> Self {
+        Self { inner, interceptor: Arc::new(interceptor) }
+    }
+
+    async fn call(&self, target: Target<'_>, call: Call<'_>) -> Result<Reply, StorageError> {
+        self.interceptor.intercept(call, Next(target)).await
+    }
+}
+
+impl<S: fmt::Debug> fmt::Debug for Intercepted<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Intercepted").field("inner", &self.inner).finish_non_exhaustive()
+    }
+}
+
+/// A call of a storage, with its arguments.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+#[expect(missing_docs, reason = "each variant links to the method whose parameters its fields are")]
+pub enum Call<'a> {
+    /// [`ClientStore::client`]
+    Client(&'a str),
+    /// [`Storage::open_grant`]
+    OpenGrant { grant: &'a Arc<Grant>, tokens: &'a [StoredToken] },
+    /// [`Storage::find`]
+    Find(&'a TokenHash),
+    /// [`Storage::exchange`]
+    Exchange { spend: &'a Spend, successors: &'a [StoredToken] },
+    /// [`Storage::revoke_access_token`]
+    RevokeAccessToken { token: &'a TokenHash, at: OffsetDateTime },
+    /// [`Storage::revoke_grants`]
+    RevokeGrants { which: &'a GrantSelector, at: OffsetDateTime },
+    /// [`Storage::grants`]
+    Grants { which: &'a GrantSelector, now: OffsetDateTime, page: &'a Page },
+    /// [`Storage::purge_expired`]
+    PurgeExpired { before: OffsetDateTime, limit: usize },
+    /// [`ClientRegistry::register`]
+    Register(&'a Client),
+    /// [`ClientRegistry::update`]
+    Update(&'a Client),
+    /// [`ClientRegistry::rotate_credential`]
+    RotateCredential { id: &'a ClientId, new: &'a ClientCredential, others_end: OffsetDateTime },
+    /// [`ClientRegistry::remove`]
+    Remove { id: &'a ClientId, at: OffsetDateTime },
+    /// [`ClientRegistry::clients`]
+    Clients { after: Option<&'a ClientId>, limit: usize },
+}
+
+impl Call<'_> {
+    /// Returns the name of the method that was called, such as `open_grant`.
+    #[must_use]
+    pub const fn method(&self) -> &'static str {
+        match self {
+            Self::Client(_) => "client",
+            Self::OpenGrant { .. } => "open_grant",
+            Self::Find(_) => "find",
+            Self::Exchange { .. } => "exchange",
+            Self::RevokeAccessToken { .. } => "revoke_access_token",
+            Self::RevokeGrants { .. } => "revoke_grants",
+            Self::Grants { .. } => "grants",
+            Self::PurgeExpired { .. } => "purge_expired",
+            Self::Register(_) => "register",
+            Self::Update(_) => "update",
+            Self::RotateCredential { .. } => "rotate_credential",
+            Self::Remove { .. } => "remove",
+            Self::Clients { .. } => "clients",
+        }
+    }
+}
+
+/// What a call returned. The variant must fit the call: an [`Interceptor`] that answers with another one makes the call panic.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Reply {
+    /// Of `open_grant` and `revoke_access_token`, which return nothing.
+    Done,
+    /// Of `client`.
+    Client(Option<Arc<Client>>),
+    /// Of `find`.
+    Found(Option<TokenAndGrant>),
+    /// Of `exchange`.
+    Exchanged(Exchange),
+    /// Of `revoke_grants`: the number of grants.
+    Revoked(u64),
+    /// Of `grants`.
+    Grants(Vec<Arc<Grant>>),
+    /// Of `purge_expired`: the number of rows.
+    Purged(usize),
+    /// Of `clients`.
+    Clients(Vec<Arc<Client>>),
+    /// Of `register`, `update`, `rotate_credential` and `remove`. A [`RegistryError::Storage`] is an error of the call instead.
+    Registry(Result<(), RegistryError>),
+}
+
+impl Reply {
+    fn of_registry<T>(result: Result<T, RegistryError>, reply: impl FnOnce(T) -> Self) -> Result<Self, StorageError> {
+        match result {
+            Ok(value) => Ok(reply(value)),
+            Err(RegistryError::Storage(error)) => Err(error),
+            Err(error) => Ok(Self::Registry(Err(error))),
+        }
+    }
+
+    #[expect(clippy::panic, reason = "a test has an interceptor that makes no sense")]
+    fn does_not_fit(&self) -> ! {
+        panic!("the interceptor returned a reply of another method: {self:?}")
+    }
+}
+
+/// The wrapped storage, as an [`Interceptor`] sees it.
+#[derive(Clone, Copy)]
+pub struct Next<'a>(Target<'a>);
+
+#[derive(Clone, Copy)]
+enum Target<'a> {
+    Storage(&'a dyn Storage),
+    Clients(&'a dyn ClientStore),
+    Registry(&'a dyn ClientRegistry),
+}
+
+impl fmt::Debug for Next<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Next")
+    }
+}
+
+impl Next<'_> {
+    /// Runs a call on the wrapped storage: the intercepted one, or another one of the same trait.
+    ///
+    /// # Errors
+    /// As the wrapped storage answers.
+    pub async fn run(self, call: Call<'_>) -> Result<Reply, StorageError> {
+        match (self.0, call) {
+            (Target::Clients(clients), Call::Client(id)) => clients.client(id).await.map(Reply::Client),
+            (Target::Registry(clients), Call::Client(id)) => clients.client(id).await.map(Reply::Client),
+            (Target::Storage(storage), call) => run_on_storage(storage, call).await,
+            (Target::Registry(registry), call) => run_on_registry(registry, call).await,
+            (Target::Clients(_), call) => is_of_another_trait(&call),
+        }
+    }
+}
+
+async fn run_on_storage(storage: &dyn Storage, call: Call<'_>) -> Result<Reply, StorageError> {
+    match call {
+        Call::OpenGrant { grant, tokens } => storage.open_grant(grant, tokens).await.map(|()| Reply::Done),
+        Call::Find(token) => storage.find(token).await.map(Reply::Found),
+        Call::Exchange { spend, successors } => storage.exchange(spend, successors).await.map(Reply::Exchanged),
+        Call::RevokeAccessToken { token, at } => storage.revoke_access_token(token, at).await.map(|()| Reply::Done),
+        Call::RevokeGrants { which, at } => storage.revoke_grants(which, at).await.map(Reply::Revoked),
+        Call::Grants { which, now, page } => storage.grants(which, now, page).await.map(Reply::Grants),
+        Call::PurgeExpired { before, limit } => storage.purge_expired(before, limit).await.map(Reply::Purged),
+        call => is_of_another_trait(&call),
+    }
+}
+
+async fn run_on_registry(registry: &dyn ClientRegistry, call: Call<'_>) -> Result<Reply, StorageError> {
+    let result = match call {
+        Call::Register(client) => registry.register(client.clone()).await,
+        Call::Update(client) => registry.update(client.clone()).await,
+        Call::RotateCredential { id, new, others_end } => registry.rotate_credential(id, new.clone(), others_end).await,
+        Call::Remove { id, at } => registry.remove(id, at).await,
+        Call::Clients { after, limit } => {
+            return Reply::of_registry(registry.clients(after, limit).await, Reply::Clients);
+        }
+        call => is_of_another_trait(&call),
+    };
+    Reply::of_registry(result, |()| Reply::Registry(Ok(())))
+}
+
+#[expect(clippy::panic, reason = "a test has an interceptor that makes no sense")]
+fn is_of_another_trait(call: &Call<'_>) -> ! {
+    panic!("`{}` belongs to another trait than the intercepted call", call.method())
+}
+
+#[async_trait]
+impl<S: ClientStore> ClientStore for Intercepted<S> {
+    async fn client(&self, id: &str) -> Result<Option<Arc<Client>>, StorageError> {
+        match self.call(Target::Clients(&self.inner), Call::Client(id)).await? {
+            Reply::Client(client) => Ok(client),
+            other => other.does_not_fit(),
+        }
+    }
+}
+
+#[async_trait]
+impl<S: Storage> Storage for Intercepted<S> {
+    async fn open_grant(&self, grant: &Arc<Grant>, tokens: &[StoredToken]) -> Result<(), StorageError> {
+        match self.call(Target::Storage(&self.inner), Call::OpenGrant { grant, tokens }).await? {
+            Reply::Done => Ok(()),
+            other => other.does_not_fit(),
+        }
+    }
+
+    async fn find(&self, token: &TokenHash) -> Result<Option<TokenAndGrant>, StorageError> {
+        match self.call(Target::Storage(&self.inner), Call::Find(token)).await? {
+            Reply::Found(found) => Ok(found),
+            other => other.does_not_fit(),
+        }
+    }
+
+    async fn exchange(&self, spend: &Spend, successors: &[StoredToken]) -> Result<Exchange, StorageError> {
+        match self.call(Target::Storage(&self.inner), Call::Exchange { spend, successors }).await? {
+            Reply::Exchanged(outcome) => Ok(outcome),
+            other => other.does_not_fit(),
+        }
+    }
+
+    async fn revoke_access_token(&self, token: &TokenHash, at: OffsetDateTime) -> Result<(), StorageError> {
+        match self.call(Target::Storage(&self.inner), Call::RevokeAccessToken { token, at }).await? {
+            Reply::Done => Ok(()),
+            other => other.does_not_fit(),
+        }
+    }
+
+    async fn revoke_grants(&self, which: &GrantSelector, at: OffsetDateTime) -> Result<u64, StorageError> {
+        match self.call(Target::Storage(&self.inner), Call::RevokeGrants { which, at }).await? {
+            Reply::Revoked(count) => Ok(count),
+            other => other.does_not_fit(),
+        }
+    }
+
+    async fn grants(
+        &self,
+        which: &GrantSelector,
+        now: OffsetDateTime,
+        page: &Page,
+    ) -> Result<Vec<Arc<Grant>>, StorageError> {
+        match self.call(Target::Storage(&self.inner), Call::Grants { which, now, page }).await? {
+            Reply::Grants(grants) => Ok(grants),
+            other => other.does_not_fit(),
+        }
+    }
+
+    async fn purge_expired(&self, before: OffsetDateTime, limit: usize) -> Result<usize, StorageError> {
+        match self.call(Target::Storage(&self.inner), Call::PurgeExpired { before, limit }).await? {
+            Reply::Purged(rows) => Ok(rows),
+            other => other.does_not_fit(),
+        }
+    }
+}
+
+impl<S: ClientRegistry> Intercepted<S> {
+    async fn change(&self, call: Call<'_>) -> Result<(), RegistryError> {
+        match self.call(Target::Registry(&self.inner), call).await? {
+            Reply::Registry(result) => result,
+            other => other.does_not_fit(),
+        }
+    }
+}
+
+#[async_trait]
+impl<S: ClientRegistry> ClientRegistry for Intercepted<S> {
+    async fn register(&self, client: Client) -> Result<(), RegistryError> {
+        self.change(Call::Register(&client)).await
+    }
+
+    async fn update(&self, client: Client) -> Result<(), RegistryError> {
+        self.change(Call::Update(&client)).await
+    }
+
+    async fn rotate_credential(
+        &self,
+        id: &ClientId,
+        new: ClientCredential,
+        others_end: OffsetDateTime,
+    ) -> Result<(), RegistryError> {
+        self.change(Call::RotateCredential { id, new: &new, others_end }).await
+    }
+
+    async fn remove(&self, id: &ClientId, at: OffsetDateTime) -> Result<(), RegistryError> {
+        self.change(Call::Remove { id, at }).await
+    }
+
+    async fn clients(&self, after: Option<&ClientId>, limit: usize) -> Result<Vec<Arc<Client>>, RegistryError> {
+        match self.call(Target::Registry(&self.inner), Call::Clients { after, limit }).await? {
+            Reply::Clients(clients) => Ok(clients),
+            Reply::Registry(Err(error)) => Err(error),
+            other => other.does_not_fit(),
+        }
+    }
+}
