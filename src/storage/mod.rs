@@ -44,6 +44,8 @@ mod sqlite;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use time::serde::rfc3339;
 use time::{Duration, OffsetDateTime};
 
 pub use self::memory::MemoryStorage;
@@ -146,7 +148,11 @@ pub trait Storage: Send + Sync {
 }
 
 /// The order to spend a token, see [`Storage::exchange`].
-#[derive(Debug, Clone)]
+///
+/// For a storage that sends it to another process: in JSON it is an object with these fields, and times are RFC 3339 texts.
+/// Unknown members are refused.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[expect(clippy::exhaustive_structs, reason = "a storage must heed every field")]
 pub struct Spend {
     /// The token to be spent.
@@ -158,12 +164,14 @@ pub struct Spend {
     /// Identifies this attempt.
     pub attempt: AttemptId,
     /// The time of the request.
+    #[serde(with = "rfc3339")]
     pub at: OffsetDateTime,
     /// Whether the token is spent by this. A refresh token without rotation is not.
     pub consume: bool,
     /// What to keep beside the spent token for the grace window, if there is one.
     pub seed: Option<Seed>,
     /// When the grant ends after this.
+    #[serde(with = "rfc3339")]
     pub grant_expires_at: OffsetDateTime,
 }
 
@@ -185,8 +193,9 @@ impl Spend {
     }
 }
 
-/// What became of a [`Spend`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What became of a [`Spend`]. In JSON it is `"done"`, `"already_spent"` or `"dead"`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[must_use = "unless it is Done, nothing was stored"]
 #[expect(clippy::exhaustive_enums, reason = "each outcome must be handled")]
 pub enum Exchange {
@@ -199,7 +208,10 @@ pub enum Exchange {
 }
 
 /// Which grants are meant. There is no "all".
-#[derive(Debug, Clone, PartialEq, Eq)]
+///
+/// In JSON it is an object with one member, such as `{"subject": "alice"}` or `{"subject_and_client": ["alice", "app"]}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[expect(clippy::exhaustive_enums, reason = "a storage that overlooked a case would revoke too little")]
 pub enum GrantSelector {
     /// One grant.
@@ -313,4 +325,53 @@ pub enum RegistryError {
     /// The storage failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn calls_come_back_from_the_documented_json() {
+        let hash = TokenHash::from_bytes([7; 32]);
+        let spend = json!({
+            "token": hash,
+            "kind": "refresh_token",
+            "grant_id": GrantId::from_bytes([1; 16]),
+            "attempt": AttemptId::from_bytes([2; 16]),
+            "at": "2026-01-01T00:00:00.000001Z",
+            "consume": true,
+            "seed": Seed::from_bytes([3; 32]),
+            "grant_expires_at": "2026-01-02T00:00:00Z",
+        });
+        let read = |value: &Value| serde_json::from_value::<Spend>(value.clone());
+        assert_eq!(serde_json::to_value(read(&spend).unwrap()).unwrap(), spend);
+        for name in ["kind", "attempt", "consume", "grant_expires_at"] {
+            let mut without = spend.clone();
+            without.as_object_mut().unwrap().remove(name);
+            assert!(read(&without).is_err(), "{name} is missing");
+        }
+        let mut with_more = spend.clone();
+        with_more["later"] = json!(1);
+        assert!(read(&with_more).is_err(), "an unknown member");
+
+        for (outcome, text) in
+            [(Exchange::Done, "done"), (Exchange::AlreadySpent, "already_spent"), (Exchange::Dead, "dead")]
+        {
+            assert_eq!(serde_json::to_value(outcome).unwrap(), text);
+            assert_eq!(serde_json::from_value::<Exchange>(json!(text)).unwrap(), outcome);
+        }
+        for which in [
+            json!({ "subject": "alice" }),
+            json!({ "client": "app" }),
+            json!({ "subject_and_client": ["alice", "app"] }),
+            json!({ "id": GrantId::from_bytes([1; 16]) }),
+            json!({ "subject_and_id": ["alice", GrantId::from_bytes([1; 16])] }),
+        ] {
+            let selector = serde_json::from_value::<GrantSelector>(which.clone()).unwrap();
+            assert_eq!(serde_json::to_value(selector).unwrap(), which);
+        }
+    }
 }
