@@ -18,76 +18,7 @@ use serde_json::Value;
 use time::{Duration, OffsetDateTime};
 use tokio::task::yield_now;
 
-/// What is wrong with a [`Model`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Bug {
-    None,
-    // 1
-    CachesFinds,
-    RemembersAbsence,
-    ShowsLosersAnOldSnapshot,
-    // 2
-    ChecksThenActs,
-    OpensWithoutATransaction,
-    OverwritesAGrant,
-    SpentBeforeRevoked,
-    MovesTheGrantWhenItIsLate,
-    KeepsSeeds,
-    ConsumesAlways,
-    MovesBack,
-    OverwritesTokens,
-    LosesAUse,
-    // 3
-    ForgetsAttempts,
-    LooksForTheAttemptFirst,
-    // 4
-    SpendsThenStores,
-    OpensInTwoSteps,
-    // 5
-    PurgesSpent,
-    PurgesUnusedRefreshTokens,
-    PurgesInPartAndForgets,
-    PurgesSeedsNever,
-    PurgesMoreThanItMay,
-    PurgesTheRevokedNever,
-    PurgesOnlyWhatEndedBefore,
-    // 6
-    ExchangesByItsClock,
-    SpendsByItsClock,
-    ListsByItsClock,
-    ForgetsByItsClock,
-    // 7
-    IgnoresTheSubject,
-    TakesClientsForSubjects,
-    FoldsCase,
-    RevokesAnyToken,
-    RevokesAgain,
-    RevokesOnlyWhatLives,
-    RevokesByAnOldList,
-    RevokesByWholeRows,
-    WritesTheGrantBack,
-    RevokesWithAnOldIndex,
-    ListsOldestFirst,
-    SkipsEqualTimes,
-    FiltersAfterTheLimit,
-    // 8
-    DropsDetails,
-    DropsParents,
-    DropsTheTokenType,
-    RoundsNumbers,
-    RoundsTimes,
-    // Only when connections are cut
-    LeavesHalfWhenCut,
-    LosesWhatItAnswered,
-    ForgetsAttemptsWhenCut,
-    // 9
-    RegistersTwice,
-    RotatesWithoutALock,
-    KeepsGrantsOfRemovedClients,
-    // Calls that fail
-    CanNotPurge,
-    PanicsInAPurge,
-}
+use crate::bugs::Bug;
 
 #[derive(Default)]
 struct State {
@@ -97,7 +28,8 @@ struct State {
     begun: BTreeSet<GrantId>,
     /// What an old index knows.
     indexed: BTreeSet<GrantId>,
-    /// Tokens that are not shown yet.
+    /// How many exchanges of a token have begun, and tokens that are not shown yet.
+    wanted: HashMap<TokenHash, usize>,
     hidden: BTreeSet<TokenHash>,
     /// The last exchange: the token as it was before, and its successors. And how often connections had been cut by then.
     last: Option<(StoredToken, Vec<TokenHash>, u64)>,
@@ -107,7 +39,7 @@ struct State {
 
 /// Long enough for other threads to do something in between, as the way to a database is.
 async fn others_run() {
-    for _ in 0..30 {
+    for _ in 0..20 {
         std::thread::yield_now();
         yield_now().await;
     }
@@ -121,7 +53,6 @@ pub(crate) struct Model {
     state: Arc<tokio::sync::Mutex<State>>,
     cache: Mutex<HashMap<TokenHash, Option<Row>>>,
     clients: MemoryStorage,
-    waiting: Arc<Mutex<HashMap<TokenHash, usize>>>,
     /// How often all connections were cut, and how many calls that hit.
     cuts: Arc<AtomicU64>,
     pub(crate) hit: Arc<AtomicU64>,
@@ -129,14 +60,14 @@ pub(crate) struct Model {
 
 impl Model {
     pub(crate) fn new(bug: Bug) -> Self {
-        let (state, waiting, cuts, hit) = Default::default();
-        Self { bug, state, cache: Mutex::default(), clients: MemoryStorage::new(), waiting, cuts, hit }
+        let (state, cuts, hit) = Default::default();
+        Self { bug, state, cache: Mutex::default(), clients: MemoryStorage::new(), cuts, hit }
     }
 
     pub(crate) fn node(&self) -> Self {
         let (state, clients) = (Arc::clone(&self.state), self.clients.clone());
-        let (cuts, hit, waiting) = (Arc::clone(&self.cuts), Arc::clone(&self.hit), Arc::clone(&self.waiting));
-        Self { bug: self.bug, state, cache: Mutex::default(), clients, waiting, cuts, hit }
+        let (cuts, hit) = (Arc::clone(&self.cuts), Arc::clone(&self.hit));
+        Self { bug: self.bug, state, cache: Mutex::default(), clients, cuts, hit }
     }
 
     /// Cuts all connections: calls under way fail, whether their work was done or not.
@@ -241,13 +172,6 @@ impl Model {
         answer.or_else(|| (token.expires_at <= now).then_some(Exchange::Dead))
     }
 
-    fn write(&self, state: &mut State, spend: &Spend, successors: &[StoredToken]) {
-        self.mark(state, spend);
-        for successor in successors {
-            state.tokens.insert(successor.hash, self.kept_token(successor));
-        }
-    }
-
     /// All that an exchange writes but the successors.
     fn mark(&self, state: &mut State, spend: &Spend) {
         let mut parent = None;
@@ -346,119 +270,74 @@ impl Model {
         due.len().min(limit)
     }
 
-    /// The exchange of a storage that reads, thinks, and then writes.
-    async fn check_then_act(&self, spend: &Spend, successors: &[StoredToken]) -> Result<Exchange, StorageError> {
-        let refused = self
-            .step(async |state| {
-                let refused = self.refuse(state, spend);
-                if refused.is_none() {
-                    self.are_free(state, successors)?;
-                }
-                Ok(refused)
-            })
-            .await?;
-        if let Some(answer) = refused {
-            return Ok(answer);
+    /// What an exchange does with the lock held. `before` is its grant as it was read earlier, by a storage that reads first.
+    async fn exchange_at_once(
+        &self,
+        state: &mut State,
+        spend: &Spend,
+        successors: &[StoredToken],
+        before: Option<Grant>,
+    ) -> Result<Exchange, StorageError> {
+        let revoked_at = state.grants.get(&spend.grant_id).and_then(|grant| grant.revoked_at);
+        if let (Some(grant), Some(before), true) =
+            (state.grants.get_mut(&spend.grant_id), &before, self.has(Bug::WritesTheGrantBack))
+        {
+            grant.revoked_at = before.revoked_at;
         }
-        others_run().await;
-        self.step(async |state| {
-            // All but the decision is atomic: what was purged in between stays so.
-            if state.grants.contains_key(&spend.grant_id) && !state.begun.contains(&spend.grant_id) {
-                self.write(state, spend, successors);
-                return Ok(Exchange::Done);
+        let refused = match self.bug {
+            // It has decided before. All but the decision is atomic: what was purged in between stays so.
+            Bug::ChecksThenActs => {
+                let is_there = state.grants.contains_key(&spend.grant_id) && !state.begun.contains(&spend.grant_id);
+                (!is_there).then_some(Exchange::Dead)
             }
-            Ok(Exchange::Dead)
-        })
-        .await
-    }
-
-    async fn exchange_in_one_step(&self, spend: &Spend, successors: &[StoredToken]) -> Result<Exchange, StorageError> {
-        self.step(async |state| {
-            if let Some(answer) = self.refuse(state, spend) {
-                if let Some(grant) = state.grants.get_mut(&spend.grant_id)
-                    && self.has(Bug::MovesTheGrantWhenItIsLate)
-                    && answer == Exchange::AlreadySpent
-                {
+            // It has looked for its own attempt before, so now it must be another's.
+            Bug::LooksForTheAttemptFirst => match self.refuse(state, spend) {
+                Some(Exchange::Done) => Some(Exchange::AlreadySpent),
+                other => other,
+            },
+            _ => self.refuse(state, spend),
+        };
+        if let Some(answer) = refused {
+            if let Some(grant) = state.grants.get_mut(&spend.grant_id) {
+                grant.revoked_at = revoked_at;
+                if self.has(Bug::MovesTheGrantWhenItIsLate) && answer == Exchange::AlreadySpent {
                     grant.last_used_at = grant.last_used_at.max(spend.at);
                 }
-                return Ok(answer);
             }
+            return Ok(answer);
+        }
+        // Of two uses at once the later one finds another version of the grant when it writes, and gives up quietly.
+        let last_used_at = state.grants.get(&spend.grant_id).map(|grant| grant.last_used_at);
+        if self.has(Bug::LosesAUse) && before.is_some_and(|before| Some(before.last_used_at) != last_used_at) {
+            return Ok(Exchange::Done);
+        }
+        if !self.has(Bug::ChecksThenActs) {
             self.are_free(state, successors)?;
-            if self.has(Bug::SpendsThenStores) {
+        }
+        if self.has(Bug::SpendsThenStores) {
+            self.mark(state, spend);
+            yield_now().await;
+        }
+        let cuts = self.cuts.load(Ordering::SeqCst);
+        if self.has(Bug::LeavesHalfWhenCut) {
+            others_run().await;
+            if self.since(cuts).is_err() {
                 self.mark(state, spend);
-                yield_now().await;
+                self.since(cuts)?;
             }
-            let cuts = self.cuts.load(Ordering::SeqCst);
-            if self.has(Bug::LeavesHalfWhenCut) {
-                others_run().await;
-                if self.since(cuts).is_err() {
-                    self.mark(state, spend);
-                    self.since(cuts)?;
-                }
-            }
-            state.spent_at.insert(spend.token, cuts);
-            // Only within a chain, so that one case finds it.
-            let before = state.tokens.get(&spend.token).filter(|token| token.parent.is_some()).cloned();
-            state.last = before.map(|before| (before, successors.iter().map(|token| token.hash).collect(), cuts));
-            self.write(state, spend, successors);
-            if self.has(Bug::ShowsLosersAnOldSnapshot) && self.waiting.lock().unwrap().get(&spend.token) > Some(&1) {
-                state.hidden.extend(successors.iter().map(|token| token.hash));
-            }
-            Ok(Exchange::Done)
-        })
-        .await
-    }
-
-    /// The revocation of a storage that reads what there is to revoke, thinks, and then writes it: the new time, or all of it.
-    async fn revoke_what_was_read(&self, which: &GrantSelector, at: OffsetDateTime) -> Result<u64, StorageError> {
-        let read: Vec<Grant> = self
-            .step(async |state| {
-                let is_left = |grant: &&Grant| which.selects(grant) && grant.revoked_at.is_none();
-                Ok(state.grants.values().filter(is_left).cloned().collect())
-            })
-            .await?;
-        others_run().await;
-        self.step(async |state| {
-            let mut revoked = 0;
-            for mut grant in read {
-                let Some(row) = state.grants.get_mut(&grant.id) else { continue };
-                if self.has(Bug::RevokesByAnOldList) {
-                    row.revoked_at = Some(at);
-                    revoked += 1;
-                } else if row.revoked_at.is_none() {
-                    grant.revoked_at = Some(at);
-                    *row = grant;
-                    revoked += 1;
-                }
-            }
-            Ok(revoked)
-        })
-        .await
-    }
-
-    /// The grant as it is read before an exchange and partly written back after it.
-    async fn read_grant(&self, id: GrantId) -> Result<Option<Grant>, StorageError> {
-        self.step(async |state| Ok(state.grants.get(&id).cloned())).await
-    }
-}
-
-/// Counts the exchanges of a token that are under way.
-struct Waiting<'a>(&'a Model, TokenHash);
-
-impl<'a> Waiting<'a> {
-    fn new(model: &'a Model, token: TokenHash) -> Self {
-        *model.waiting.lock().unwrap().entry(token).or_default() += 1;
-        Self(model, token)
-    }
-
-    fn is_contested(&self) -> bool {
-        self.0.waiting.lock().unwrap().get(&self.1) > Some(&1)
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        *self.0.waiting.lock().unwrap().entry(self.1).or_default() -= 1;
+        }
+        state.spent_at.insert(spend.token, cuts);
+        // Only within a chain, so that one case finds it.
+        let chained = state.tokens.get(&spend.token).filter(|token| token.parent.is_some()).cloned();
+        state.last = chained.map(|token| (token, successors.iter().map(|token| token.hash).collect(), cuts));
+        self.mark(state, spend);
+        for successor in successors {
+            state.tokens.insert(successor.hash, self.kept_token(successor));
+        }
+        if self.has(Bug::ShowsLosersAnOldSnapshot) && state.wanted.get(&spend.token) > Some(&1) {
+            state.hidden.extend(successors.iter().map(|token| token.hash));
+        }
+        Ok(Exchange::Done)
     }
 }
 
@@ -527,81 +406,42 @@ impl Storage for Model {
 
     async fn exchange(&self, spend: &Spend, successors: &[StoredToken]) -> Result<Exchange, StorageError> {
         self.forget();
-        match self.bug {
-            Bug::ChecksThenActs => self.check_then_act(spend, successors).await,
-            Bug::ShowsLosersAnOldSnapshot => {
-                let waiting = Waiting::new(self, spend.token);
-                others_run().await;
-                let answer = self.exchange_in_one_step(spend, successors).await?;
-                if answer == Exchange::Done && waiting.is_contested() {
-                    others_run().await;
-                }
-                self.step(async |state| {
-                    state.hidden.retain(|hash| !successors.iter().any(|token| token.hash == *hash));
-                    Ok(())
+        let mut before = None;
+        let reads_first = match self.bug {
+            Bug::ChecksThenActs
+            | Bug::WritesTheGrantBack
+            | Bug::LooksForTheAttemptFirst
+            | Bug::ShowsLosersAnOldSnapshot => true,
+            Bug::LosesAUse => !spend.consume,
+            _ => false,
+        };
+        if reads_first {
+            let refused = self
+                .step(async |state| {
+                    *state.wanted.entry(spend.token).or_default() += 1;
+                    before = state.grants.get(&spend.grant_id).cloned();
+                    let refused = self.refuse(state, spend);
+                    if self.has(Bug::ChecksThenActs) && refused.is_none() {
+                        self.are_free(state, successors)?;
+                    }
+                    Ok(refused)
                 })
                 .await?;
-                Ok(answer)
+            if let (Some(answer), Bug::ChecksThenActs | Bug::LooksForTheAttemptFirst) = (refused, self.bug) {
+                return Ok(answer);
             }
-            Bug::WritesTheGrantBack => {
-                let before = self.read_grant(spend.grant_id).await?;
-                others_run().await;
-                self.step(async |state| {
-                    // Decides by what it has read.
-                    let revoked_at = state.grants.get(&spend.grant_id).and_then(|grant| grant.revoked_at);
-                    if let (Some(before), Some(grant)) = (&before, state.grants.get_mut(&spend.grant_id)) {
-                        grant.revoked_at = before.revoked_at;
-                    }
-                    if let Some(answer) = self.refuse(state, spend) {
-                        if let Some(grant) = state.grants.get_mut(&spend.grant_id) {
-                            grant.revoked_at = revoked_at;
-                        }
-                        return Ok(answer);
-                    }
-                    self.are_free(state, successors)?;
-                    self.write(state, spend, successors);
-                    Ok(Exchange::Done)
-                })
-                .await
-            }
-            Bug::LooksForTheAttemptFirst => {
-                let refused = self.step(async |state| Ok(self.refuse(state, spend))).await?;
-                if let Some(answer) = refused {
-                    return Ok(answer);
-                }
-                others_run().await;
-                self.step(async |state| {
-                    match self.refuse(state, spend) {
-                        // It has looked for its own attempt before, so now it must be another's.
-                        Some(Exchange::Done) => return Ok(Exchange::AlreadySpent),
-                        Some(answer) => return Ok(answer),
-                        None => {}
-                    }
-                    self.are_free(state, successors)?;
-                    self.write(state, spend, successors);
-                    Ok(Exchange::Done)
-                })
-                .await
-            }
-            Bug::LosesAUse if !spend.consume => {
-                // Of two uses at once the one that comes later to its write finds another version, and gives up quietly.
-                let before = self.read_grant(spend.grant_id).await?;
-                others_run().await;
-                self.step(async |state| {
-                    if let Some(answer) = self.refuse(state, spend) {
-                        return Ok(answer);
-                    }
-                    let now = state.grants.get(&spend.grant_id);
-                    if now.map(|grant| grant.last_used_at) == before.map(|grant| grant.last_used_at) {
-                        self.are_free(state, successors)?;
-                        self.write(state, spend, successors);
-                    }
-                    Ok(Exchange::Done)
-                })
-                .await
-            }
-            _ => self.exchange_in_one_step(spend, successors).await,
+            others_run().await;
         }
+        let answer = self.step(async |state| self.exchange_at_once(state, spend, successors, before).await).await?;
+        if self.has(Bug::ShowsLosersAnOldSnapshot) && answer == Exchange::Done {
+            others_run().await;
+            self.step(async |state| {
+                state.hidden.retain(|hash| !successors.iter().any(|token| token.hash == *hash));
+                Ok(())
+            })
+            .await?;
+        }
+        Ok(answer)
     }
 
     async fn revoke_access_token(&self, token: &TokenHash, at: OffsetDateTime) -> Result<(), StorageError> {
@@ -619,18 +459,36 @@ impl Storage for Model {
 
     async fn revoke_grants(&self, which: &GrantSelector, at: OffsetDateTime) -> Result<u64, StorageError> {
         self.forget();
+        // The rows as a storage saw them that reads first, then thinks, and then writes.
+        let mut read = None;
         if matches!(self.bug, Bug::RevokesByAnOldList | Bug::RevokesByWholeRows) {
-            return self.revoke_what_was_read(which, at).await;
+            let is_left = |grant: &Grant| which.selects(grant) && grant.revoked_at.is_none();
+            let rows = self.step(async |state| {
+                let left = state.grants.iter().filter(|(_, grant)| is_left(grant));
+                Ok(left.map(|(id, grant)| (*id, grant.clone())).collect::<BTreeMap<_, _>>())
+            });
+            read = Some(rows.await?);
+            others_run().await;
         }
         self.step(async |state| {
-            let by_subject = matches!(which, GrantSelector::Subject(_));
-            let old = std::mem::replace(&mut state.indexed, state.grants.keys().copied().collect());
+            let mut indexed = None;
+            if self.has(Bug::RevokesWithAnOldIndex) {
+                let old = std::mem::replace(&mut state.indexed, state.grants.keys().copied().collect());
+                indexed = Some(old).filter(|_| matches!(which, GrantSelector::Subject(_)));
+            }
             let mut revoked = 0;
-            for grant in state.grants.values_mut() {
-                let is_known = !self.has(Bug::RevokesWithAnOldIndex) || !by_subject || old.contains(&grant.id);
-                let is_left = grant.revoked_at.is_none() || self.has(Bug::RevokesAgain);
-                let is_left = is_left && (!self.has(Bug::RevokesOnlyWhatLives) || grant.is_live(at));
+            for (id, grant) in &mut state.grants {
+                let is_known = read.as_ref().is_none_or(|read| read.contains_key(id))
+                    && indexed.as_ref().is_none_or(|indexed| indexed.contains(id));
+                let is_left = match self.bug {
+                    Bug::RevokesAgain | Bug::RevokesByAnOldList => true,
+                    Bug::RevokesOnlyWhatLives => grant.is_live(at),
+                    _ => grant.revoked_at.is_none(),
+                };
                 if is_known && is_left && self.selects(which, grant) {
+                    if let (Bug::RevokesByWholeRows, Some(row)) = (self.bug, read.as_ref().and_then(|it| it.get(id))) {
+                        *grant = row.clone();
+                    }
                     grant.revoked_at = Some(at);
                     revoked += 1;
                 }

@@ -6,10 +6,10 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use grantor::record::{AttemptId, TokenKind};
-use grantor::secret::{Seed, TokenHash};
-use grantor::storage::{Exchange, GrantSelector, Page, Spend};
-use grantor::{Grant, GrantId, Storage, StorageError, StoredToken};
+use grantor::secret::TokenHash;
+use grantor::storage::{Exchange, GrantSelector, Spend, TokenAndGrant};
+use grantor::testing::{Call, Interceptor, Next, Reply};
+use grantor::{Grant, Storage, StorageError, StoredToken};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use time::serde::rfc3339;
@@ -18,25 +18,20 @@ use crate::model::Model;
 
 /// What the workers of the suite call; they list and purge nothing.
 #[derive(Serialize, Deserialize)]
-enum Call {
+enum Sent {
     Open(Grant, Vec<StoredToken>),
     Find(TokenHash),
-    Exchange(Sent, Vec<StoredToken>),
-    Revoke(GrantId, #[serde(with = "rfc3339")] OffsetDateTime),
+    Exchange(Spend, Vec<StoredToken>),
+    Revoke(GrantSelector, #[serde(with = "rfc3339")] OffsetDateTime),
 }
 
 #[derive(Serialize, Deserialize)]
-struct Sent {
-    token: TokenHash,
-    kind: TokenKind,
-    grant_id: GrantId,
-    attempt: AttemptId,
-    #[serde(with = "rfc3339")]
-    at: OffsetDateTime,
-    consume: bool,
-    seed: Option<Seed>,
-    #[serde(with = "rfc3339")]
-    grant_expires_at: OffsetDateTime,
+enum Answer {
+    Done,
+    Found(Option<TokenAndGrant>),
+    Exchanged(Exchange),
+    Revoked(u64),
+    Failed,
 }
 
 /// Serves a model to whoever connects.
@@ -63,34 +58,34 @@ impl Hub {
 /// Until the other side hangs up.
 fn serve(mut stream: &TcpStream, model: &Model) {
     stream.set_nodelay(true).unwrap();
-    let runtime = crate::runtime();
     for line in BufReader::new(stream).lines() {
         let Ok(line) = line else { return };
-        let answer = runtime.block_on(answer(model, serde_json::from_str(&line).unwrap())) + "\n";
-        if stream.write_all(answer.as_bytes()).is_err() {
+        let mut done = Answer::Failed;
+        crate::block_on(Box::pin(async {
+            done = answer(model, serde_json::from_str(&line).unwrap()).await.unwrap_or(Answer::Failed);
+        }));
+        if writeln!(stream, "{}", serde_json::to_string(&done).unwrap()).is_err() {
             return;
         }
     }
 }
 
-async fn answer(model: &Model, call: Call) -> String {
-    let answer = match call {
-        Call::Open(grant, tokens) => model.open_grant(&Arc::new(grant), &tokens).await.map(|()| "null".to_owned()),
-        Call::Find(token) => model.find(&token).await.map(|found| serde_json::to_string(&found).unwrap()),
-        Call::Exchange(sent, successors) => {
-            let Sent { token, kind, grant_id, attempt, at, consume, seed, grant_expires_at } = sent;
-            let spend = Spend { token, kind, grant_id, attempt, at, consume, seed, grant_expires_at };
-            model.exchange(&spend, &successors).await.map(|answer| format!("\"{answer:?}\""))
+async fn answer(model: &Model, sent: Sent) -> Result<Answer, StorageError> {
+    Ok(match sent {
+        Sent::Open(grant, tokens) => {
+            model.open_grant(&Arc::new(grant), &tokens).await?;
+            Answer::Done
         }
-        Call::Revoke(id, at) => model.revoke_grants(&GrantSelector::Id(id), at).await.map(|count| count.to_string()),
-    };
-    answer.unwrap_or_else(|_| "{\"error\":true}".to_owned())
+        Sent::Find(token) => Answer::Found(model.find(&token).await?),
+        Sent::Exchange(spend, successors) => Answer::Exchanged(model.exchange(&spend, &successors).await?),
+        Sent::Revoke(which, at) => Answer::Revoked(model.revoke_grants(&which, at).await?),
+    })
 }
 
-/// A handle in another process; with a bug, one that remembers what it found until it writes something itself.
+/// Sends each call to the hub; with a bug, it remembers what it found until it writes something itself.
 pub(crate) struct Remote {
     stream: Mutex<BufReader<TcpStream>>,
-    cache: Option<Mutex<HashMap<TokenHash, String>>>,
+    cache: Option<Mutex<HashMap<TokenHash, TokenAndGrant>>>,
 }
 
 impl Remote {
@@ -100,62 +95,41 @@ impl Remote {
         Ok(Self { stream: Mutex::new(BufReader::new(stream)), cache: is_cached.then(Mutex::default) })
     }
 
-    fn call(&self, call: &Call) -> Result<String, StorageError> {
+    fn ask(&self, sent: &Sent) -> io::Result<Answer> {
         let mut stream = self.stream.lock().unwrap();
         let mut answer = String::new();
-        let line = serde_json::to_string(call).unwrap() + "\n";
-        stream.get_mut().write_all(line.as_bytes()).map_err(StorageError::new)?;
-        stream.read_line(&mut answer).map_err(StorageError::new)?;
-        if answer.starts_with("{\"error\"") { Err(StorageError::new("the hub says no")) } else { Ok(answer) }
-    }
-
-    fn write(&self, call: &Call) -> Result<String, StorageError> {
-        if let Some(cache) = &self.cache {
-            cache.lock().unwrap().clear();
-        }
-        self.call(call)
+        stream.get_mut().write_all((serde_json::to_string(sent)? + "\n").as_bytes())?;
+        stream.read_line(&mut answer)?;
+        Ok(serde_json::from_str(&answer)?)
     }
 }
 
 #[async_trait]
-impl Storage for Remote {
-    async fn open_grant(&self, grant: &Arc<Grant>, tokens: &[StoredToken]) -> Result<(), StorageError> {
-        self.write(&Call::Open((**grant).clone(), tokens.to_vec())).map(drop)
-    }
-
-    async fn find(&self, token: &TokenHash) -> Result<Option<(Arc<StoredToken>, Arc<Grant>)>, StorageError> {
-        let known = self.cache.as_ref().and_then(|cache| cache.lock().unwrap().get(token).cloned());
-        let answer = known.map_or_else(|| self.call(&Call::Find(*token)), Ok)?;
-        if let Some(cache) = self.cache.as_ref().filter(|_| !answer.starts_with("null")) {
-            cache.lock().unwrap().insert(*token, answer.clone());
+impl Interceptor for Remote {
+    async fn intercept(&self, call: Call<'_>, _: Next<'_>) -> Result<Reply, StorageError> {
+        let mut cache = self.cache.as_ref().map(|cache| cache.lock().unwrap());
+        let sent = match call {
+            Call::OpenGrant { grant, tokens } => Sent::Open((**grant).clone(), tokens.to_vec()),
+            Call::Find(token) => match cache.as_ref().and_then(|cache| cache.get(token)) {
+                Some(known) => return Ok(Reply::Found(Some(known.clone()))),
+                None => Sent::Find(*token),
+            },
+            Call::Exchange { spend, successors } => Sent::Exchange(spend.clone(), successors.to_vec()),
+            Call::RevokeGrants { which, at } => Sent::Revoke(which.clone(), at),
+            _ => return Err(StorageError::new("no worker does this")),
+        };
+        let answer = self.ask(&sent).map_err(StorageError::new)?;
+        match (&answer, &mut cache) {
+            (Answer::Found(found), Some(cache)) => cache.extend(found.clone().map(|found| (found.0.hash, found))),
+            (_, Some(cache)) => cache.clear(),
+            _ => {}
         }
-        serde_json::from_str(&answer).map_err(StorageError::new)
-    }
-
-    async fn exchange(&self, spend: &Spend, successors: &[StoredToken]) -> Result<Exchange, StorageError> {
-        let Spend { token, kind, grant_id, attempt, at, consume, seed, grant_expires_at } = spend.clone();
-        let sent = Sent { token, kind, grant_id, attempt, at, consume, seed, grant_expires_at };
-        match self.write(&Call::Exchange(sent, successors.to_vec()))?.trim() {
-            "\"Done\"" => Ok(Exchange::Done),
-            "\"AlreadySpent\"" => Ok(Exchange::AlreadySpent),
-            _ => Ok(Exchange::Dead),
-        }
-    }
-
-    async fn revoke_access_token(&self, _: &TokenHash, _: OffsetDateTime) -> Result<(), StorageError> {
-        Err(StorageError::new("no worker does this"))
-    }
-
-    async fn revoke_grants(&self, which: &GrantSelector, at: OffsetDateTime) -> Result<u64, StorageError> {
-        let GrantSelector::Id(id) = which else { return Err(StorageError::new("no worker does this")) };
-        serde_json::from_str(&self.write(&Call::Revoke(*id, at))?).map_err(StorageError::new)
-    }
-
-    async fn grants(&self, _: &GrantSelector, _: OffsetDateTime, _: &Page) -> Result<Vec<Arc<Grant>>, StorageError> {
-        Err(StorageError::new("no worker does this"))
-    }
-
-    async fn purge_expired(&self, _: OffsetDateTime, _: usize) -> Result<usize, StorageError> {
-        Err(StorageError::new("no worker does this"))
+        Ok(match answer {
+            Answer::Done => Reply::Done,
+            Answer::Found(found) => Reply::Found(found),
+            Answer::Exchanged(outcome) => Reply::Exchanged(outcome),
+            Answer::Revoked(count) => Reply::Revoked(count),
+            Answer::Failed => return Err(StorageError::new("the hub says no")),
+        })
     }
 }

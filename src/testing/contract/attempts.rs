@@ -4,36 +4,33 @@ use super::clause::Clause::AmbiguousCommits;
 use super::given_up::MOST_POLLS;
 use super::node::{Outcome, patiently};
 use super::records::{DAY, HOUR};
-use super::trial::{Case, Needs, RUNNERS, Trial};
+use super::trial::{Case, RUNNERS, Trial};
 use crate::storage::{Exchange, Spend};
 
 const COST: &str = "a retry after a lost answer is taken for a thief, and the user is logged out";
 
 pub(super) const CASES: &[Case] = &[
-    Case {
-        clause: AmbiguousCommits,
-        name: "an attempt that finds its own work is done, and writes nothing more",
-        cost: COST,
-        remedy: "store the attempt's identifier beside the spent token; if it is the one that asks, answer Done and write nothing",
-        needs: Needs::Nothing,
-        run: its_own_work,
-    },
-    Case {
-        clause: AmbiguousCommits,
-        name: "one attempt that arrives many times at once is done each time and written once",
-        cost: COST,
-        remedy: "look for the own attempt in the step that writes: after the row was locked, or once a conditional write was refused",
-        needs: Needs::Nothing,
-        run: many_times_at_once,
-    },
-    Case {
-        clause: AmbiguousCommits,
-        name: "an attempt that was given up at any moment and is repeated is done",
-        cost: COST,
-        remedy: "compare the stored attempt with the one that asks before AlreadySpent is answered",
-        needs: Needs::Nothing,
-        run: given_up_and_repeated,
-    },
+    Case::new(
+        AmbiguousCommits,
+        "an attempt that finds its own work is done, and writes nothing more",
+        COST,
+        "store the attempt's identifier beside the spent token; if it is the one that asks, answer Done and write nothing",
+        its_own_work,
+    ),
+    Case::new(
+        AmbiguousCommits,
+        "one attempt that arrives many times at once is done each time and written once",
+        COST,
+        "look for the own attempt in the step that writes: after the row was locked, or once a conditional write was refused",
+        many_times_at_once,
+    ),
+    Case::new(
+        AmbiguousCommits,
+        "an attempt that was given up at any moment and is repeated is done",
+        COST,
+        "compare the stored attempt with the one that asks before AlreadySpent is answered",
+        given_up_and_repeated,
+    ),
 ];
 
 fn its_own_work(t: &Trial<'_>) -> Outcome {
@@ -47,23 +44,18 @@ fn its_own_work(t: &Trial<'_>) -> Outcome {
     for node in t.nodes() {
         for order in [&order, &again] {
             let answer = node.exchange(order, &successors)?;
-            t.same("the answer to an attempt that is repeated", &Exchange::Done, &answer);
+            t.expect_eq("the answer to an attempt that is repeated", &Exchange::Done, &answer);
         }
         let other = t.spend(&old, 2);
         let answer = node.exchange(&other, &t.successors(20, &of, &old))?;
-        t.same("the answer to another attempt", &Exchange::AlreadySpent, &answer);
+        t.expect_eq("the answer to another attempt", &Exchange::AlreadySpent, &answer);
     }
     let (row_now, grant_now) = t.node(1).row(old.hash)?;
-    t.same_record("the token after its attempt was repeated", &row, &row_now);
-    t.same_record("the grant after its attempt was repeated", &*grant, &*grant_now);
+    t.expect_eq_records("the token after its attempt was repeated", &row, &row_now);
+    t.expect_eq_records("the grant after its attempt was repeated", &*grant, &*grant_now);
     for (number, is_stored) in [(10, true), (11, true), (20, false), (21, false)] {
         let whose = if is_stored { "the attempt that was first" } else { "an attempt that came too late" };
-        t.whether(
-            is_stored,
-            t.node(1).has(t.hash(number))?,
-            &format!("a successor of {whose} is stored"),
-            &format!("no successor of {whose} is stored"),
-        );
+        t.expect_eq(&format!("whether a successor of {whose} is stored"), &is_stored, &t.node(1).has(t.hash(number))?);
     }
     Ok(())
 }
@@ -75,10 +67,10 @@ fn many_times_at_once(t: &Trial<'_>) -> Outcome {
         let order = t.spend(&old, base);
         let successors = t.successors(base + 10, &of, &old);
         for answer in t.race(round, RUNNERS, |_, node| node.exchange(&order, &successors)) {
-            t.same("the answer to each of them", &Exchange::Done, &answer?);
+            t.expect_eq("the answer to each of them", &Exchange::Done, &answer?);
         }
         for successor in &successors {
-            t.whether(true, t.node(1).has(successor.hash)?, "all its successors are stored", "one of them is not");
+            t.expect(t.node(1).has(successor.hash)?, "all its successors are stored", "one of them is not");
         }
     }
     Ok(())
@@ -91,7 +83,7 @@ fn given_up_and_repeated(t: &Trial<'_>) -> Outcome {
         let (order, successors) = (t.spend(&old, base), t.successors(base + 10, &of, &old));
         let answer = t.node(0).give_up(polls, t.node(0).storage.exchange(&order, &successors));
         let again = patiently(|| t.node(1).exchange(&order, &successors))?;
-        t.same("the answer to an attempt that was given up and is repeated", &Exchange::Done, &again);
+        t.expect_eq("the answer to an attempt that was given up and is repeated", &Exchange::Done, &again);
         if answer.is_some() {
             break;
         }

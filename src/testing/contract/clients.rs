@@ -3,7 +3,7 @@
 use time::OffsetDateTime;
 
 use super::clause::Clause::Clients;
-use super::node::{Outcome, Trouble, run};
+use super::node::{Failure, Outcome, run};
 use super::records::{DAY, HOUR, SECOND};
 use super::trial::{Case, Needs, RUNNERS, Trial};
 use crate::client::{Client, ClientBuilder, ClientCredential, ClientError};
@@ -57,7 +57,7 @@ pub(super) const CASES: &[Case] = &[
 ];
 
 const fn case(name: &'static str, cost: &'static str, remedy: &'static str, run: fn(&Trial<'_>) -> Outcome) -> Case {
-    Case { clause: Clients, name, cost, remedy, needs: Needs::Registry, run }
+    Case::new(Clients, name, cost, remedy, run).needing(Needs::Registry)
 }
 
 impl Trial<'_> {
@@ -70,20 +70,20 @@ impl Trial<'_> {
     }
 
     fn register(&self, client: Client) -> Outcome {
-        self.run(self.registry(0).register(client)).map_err(|error| Trouble::failed("register", &error))
+        self.run(self.registry(0).register(client)).map_err(|error| Failure::failed("register", &error))
     }
 
     /// The client as JSON, as some node has it.
     fn known(&self, node: usize, id: &str) -> Outcome<Option<Client>> {
         let found = self.run(self.registry(node).client(id));
-        Ok(found.map_err(|error| Trouble::failed("client", &error))?.map(|client| (*client).clone()))
+        Ok(found.map_err(|error| Failure::failed("client", &error))?.map(|client| (*client).clone()))
     }
 
     fn known_everywhere(&self, what: &str, expected: &Client) -> Outcome {
         for node in 0..self.host.registries.len() {
             match self.known(node, expected.id().as_str())? {
-                Some(found) => self.same_record(what, &expected.clone().into_parts(), &found.into_parts()),
-                None => self.found(format!("{what} is found on every node"), "one does not find it"),
+                Some(found) => self.expect_eq_records(what, &expected.clone().into_parts(), &found.into_parts()),
+                None => self.report(format!("{what} is found on every node"), "one does not find it"),
             }
         }
         Ok(())
@@ -113,13 +113,13 @@ fn comes_back(t: &Trial<'_>) -> Outcome {
     for client in [t.public("app"), full.expect("a good client")] {
         for node in 0..t.host.registries.len() {
             let is_known = t.known(node, client.id().as_str())?.is_some();
-            t.whether(false, is_known, "a client is known", "a client that was never registered is not known");
+            t.expect(!is_known, "a client that was never registered is not known", "a client is known");
         }
         t.register(client.clone())?;
         t.known_everywhere("a client that was registered", &client)?;
         let updated = Client::confidential(client.id().as_str(), secret.clone()).client_credentials().build();
         let updated = updated.expect("a good client");
-        t.run(t.registry(1).update(updated.clone())).map_err(|error| Trouble::failed("update", &error))?;
+        t.run(t.registry(1).update(updated.clone())).map_err(|error| Failure::failed("update", &error))?;
         t.known_everywhere("a client that was updated", &updated)?;
     }
     Ok(())
@@ -130,16 +130,20 @@ fn registered_once(t: &Trial<'_>) -> Outcome {
     t.register(first.clone())?;
     let impostor = Client::public(first.id().as_str()).authorization_code(["https://evil.example/cb"]).build();
     let again = t.run(t.registry(1).register(impostor.expect("a good client")));
-    t.holds(matches!(again, Err(RegistryError::Taken)), "a second registration is Taken", || {
-        format!("it is {again:?}")
-    });
+    t.expect(
+        matches!(again, Err(RegistryError::Taken)),
+        "a second registration is Taken",
+        format_args!("it is {again:?}"),
+    );
     t.known_everywhere("the first registration", &first)?;
     let unknown = t.run(t.registry(1).update(t.public("nobody")));
-    t.holds(matches!(unknown, Err(RegistryError::Unknown)), "an update of nobody is Unknown", || {
-        format!("it is {unknown:?}")
-    });
+    t.expect(
+        matches!(unknown, Err(RegistryError::Unknown)),
+        "an update of nobody is Unknown",
+        format_args!("it is {unknown:?}"),
+    );
     let is_known = t.known(0, t.client("nobody").as_str())?.is_some();
-    t.whether(false, is_known, "it is known after that", "a client is not registered by an update");
+    t.expect(!is_known, "a client is not registered by an update", "it is known after that");
     Ok(())
 }
 
@@ -152,9 +156,9 @@ fn one_registration(t: &Trial<'_>) -> Outcome {
         };
         let results = t.race(round, RUNNERS, |runner, node| node.run(t.registry(runner).register(client(runner))));
         let won: Vec<_> = (0..).zip(&results).filter(|(_, result)| result.is_ok()).map(|(runner, _)| runner).collect();
-        t.same("how many registrations succeed", &1, &won.len());
+        t.expect_eq("how many registrations succeed", &1, &won.len());
         let taken = results.iter().filter(|result| matches!(result, Err(RegistryError::Taken))).count();
-        t.same("how many are told that it is Taken", &(RUNNERS - 1), &taken);
+        t.expect_eq("how many are told that it is Taken", &(RUNNERS - 1), &taken);
         if let [winner] = won[..] {
             t.known_everywhere("the client that was registered", &client(winner))?;
         }
@@ -173,18 +177,17 @@ fn listed_in_order(t: &Trial<'_>) -> Outcome {
     ids.sort_unstable();
     for id in &ids {
         let found = t.known(1, id.as_str())?.map(|client| client.id().clone());
-        t.same("the client that is found by an identifier", &Some(id.clone()), &found);
+        t.expect_eq("the client that is found by an identifier", &Some(id.clone()), &found);
     }
     let longest = "x".repeat(255);
     let nearly =
         [format!("!{}!A", t.number), format!("!{}!", t.number), format!("!{}!a%", t.number), longest, "\u{7e}".into()];
     for id in &nearly {
         let is_known = t.known(1, id)?.is_some();
-        t.whether(
-            false,
-            is_known,
+        t.expect(
+            !is_known,
+            format_args!("client {id:?} is not known: it was not registered"),
             "it is taken for another",
-            &format!("client {id:?} is not known: it was not registered"),
         );
     }
     for limit in [1, 2, 5, 100] {
@@ -192,18 +195,22 @@ fn listed_in_order(t: &Trial<'_>) -> Outcome {
         let mut after = ClientId::new(format!("!{}!", t.number)).expect("a good client identifier");
         for _ in 0..100 {
             let part = t.run(t.registry(1).clients(Some(&after), limit));
-            let part = part.map_err(|error| Trouble::failed("clients", &error))?;
-            t.holds(part.len() <= limit, format!("a page has {limit} clients at most"), || format!("{}", part.len()));
+            let part = part.map_err(|error| Failure::failed("clients", &error))?;
+            t.expect(
+                part.len() <= limit,
+                format_args!("a page has {limit} clients at most"),
+                format_args!("{}", part.len()),
+            );
             let Some(last) = part.last() else { break };
             after = last.id().clone();
             listed.extend(part.iter().map(|client| client.id().clone()));
         }
         // Clients of other cases come behind.
         listed.truncate(ids.len());
-        t.same_list(&format!("the clients in pages of {limit}"), &ids, &listed);
+        t.expect_eq_lists(&format!("the clients in pages of {limit}"), &ids, &listed);
     }
-    let none = t.run(t.registry(1).clients(None, 0)).map_err(|error| Trouble::failed("clients", &error))?;
-    t.same("clients on a page of none", &0, &none.len());
+    let none = t.run(t.registry(1).clients(None, 0)).map_err(|error| Failure::failed("clients", &error))?;
+    t.expect_eq("clients on a page of none", &0, &none.len());
     Ok(())
 }
 
@@ -217,22 +224,24 @@ fn rotated(t: &Trial<'_>) -> Outcome {
     t.register(t.public("app"))?;
     let result = t.run(t.registry(1).rotate_credential(&t.client("app"), new(), t.at(HOUR)));
     let is_refused = matches!(result, Err(RegistryError::Invalid(ClientError::PublicWithCredentials)));
-    t.holds(is_refused, "a public client gets no credential (Invalid)", || format!("{result:?}"));
+    t.expect(is_refused, "a public client gets no credential (Invalid)", format_args!("{result:?}"));
     t.known_everywhere("the public client", &t.public("app"))?;
     let result = t.run(t.registry(1).rotate_credential(&t.client("nobody"), new(), t.at(HOUR)));
-    t.holds(matches!(result, Err(RegistryError::Unknown)), "a client that is not there is Unknown", || {
-        format!("{result:?}")
-    });
+    t.expect(
+        matches!(result, Err(RegistryError::Unknown)),
+        "a client that is not there is Unknown",
+        format_args!("{result:?}"),
+    );
     // Credentials that end sooner than the others are to end keep their end.
     let [first, rest @ ..] =
         [new(), new().expiring(t.at(SECOND)), new().expiring(t.at(DAY)), ClientCredential::opaque()];
     let client = Client::confidential(t.client("web").as_str(), first).client_credentials();
     t.register(rest.into_iter().fold(client, ClientBuilder::credential).build().expect("a good client"))?;
     t.run(t.registry(1).rotate_credential(&t.client("web"), new().expiring(t.at(9 * DAY)), t.at(HOUR)))
-        .map_err(|error| Trouble::failed("rotate_credential", &error))?;
+        .map_err(|error| Failure::failed("rotate_credential", &error))?;
     let expected = [HOUR, SECOND, HOUR, HOUR, 9 * DAY].map(|end| Some(t.at(end)));
     let found = t.known(2, t.client("web").as_str())?;
-    t.same_list("when the credentials end", &expected, &found.as_ref().map(ends).unwrap_or_default());
+    t.expect_eq_lists("when the credentials end", &expected, &found.as_ref().map(ends).unwrap_or_default());
     Ok(())
 }
 
@@ -247,13 +256,13 @@ fn rotated_at_once(t: &Trial<'_>) -> Outcome {
             node.run(t.registry(runner).rotate_credential(&id, new().expiring(end), t.at(DAY)))
         });
         for result in results {
-            t.note(result.map_err(|error| Trouble::failed("rotate_credential, many times at once,", &error)));
+            t.note(result.map_err(|error| Failure::failed("rotate_credential, many times at once,", &error)));
         }
         let mut found = t.known(1, id.as_str())?.as_ref().map(ends).unwrap_or_default();
         found.sort_unstable();
         let expected = (0..RUNNERS).map(|runner| HOUR + SECOND * u32::try_from(runner).unwrap_or_default());
         let expected: Vec<_> = std::iter::once(SECOND).chain(expected).map(|end| Some(t.at(end))).collect();
-        t.same_list("when the credentials end", &expected, &found);
+        t.expect_eq_lists("when the credentials end", &expected, &found);
     }
     Ok(())
 }
@@ -267,11 +276,11 @@ fn removed(t: &Trial<'_>) -> Outcome {
         t.node(0).open(&of, &[t.access(number, &of)])?;
     }
     for at in [SECOND, HOUR] {
-        t.run(t.registry(1).remove(&t.client("app"), t.at(at))).map_err(|error| Trouble::failed("remove", &error))?;
+        t.run(t.registry(1).remove(&t.client("app"), t.at(at))).map_err(|error| Failure::failed("remove", &error))?;
         for node in 0..t.host.registries.len() {
             let is_known = |name: &str| -> Outcome<bool> { Ok(t.known(node, t.client(name).as_str())?.is_some()) };
-            t.whether(false, is_known("app")?, "it is known", "a client that was removed is not known");
-            t.whether(true, is_known("other")?, "a client that was not removed is known", "it is gone");
+            t.expect(!is_known("app")?, "a client that was removed is not known", "it is known");
+            t.expect(is_known("other")?, "a client that was not removed is known", "it is gone");
         }
         // To remove it again is no error, and there is nothing left to do.
         if at == HOUR {
@@ -279,7 +288,7 @@ fn removed(t: &Trial<'_>) -> Outcome {
         }
         for (number, expected) in [(1, Some(t.at(SECOND))), (2, None), (3, Some(t.at(SECOND)))] {
             let revoked = t.node(1).row(t.hash(number))?.1.revoked_at;
-            t.same(&format!("when grant {number} was revoked"), &expected, &revoked);
+            t.expect_eq(&format!("when grant {number} was revoked"), &expected, &revoked);
         }
     }
     Ok(())

@@ -3,9 +3,9 @@
 use time::{Duration, OffsetDateTime};
 
 use super::clause::Clause::Evidence;
-use super::node::{Node, Outcome, Trouble};
+use super::node::{Failure, Node, Outcome};
 use super::records::{DAY, HOUR, SECOND, TICK};
-use super::trial::{Advice, Case, Needs, Trial};
+use super::trial::{Case, Hint, Trial};
 use crate::record::{Grant, StoredToken, TokenKind};
 use crate::secret::TokenHash;
 use crate::storage::{Exchange, GrantSelector, Page, Spend};
@@ -13,73 +13,66 @@ use crate::storage::{Exchange, GrantSelector, Page, Spend};
 const EVIDENCE: &str = "a stolen refresh token goes unnoticed: its replay is not told from a token that never was";
 const FAMILY: &str = "purge tokens by the state of their grant, not by their own expiry";
 /// For what is still there although it is due ..
-const TOO_LITTLE: Advice = Advice {
+const TOO_LITTLE: Hint = Hint {
     cost: "rows that nobody needs pile up",
     remedy: "what is due has to go: access tokens that expired unspent, and grants that ended or were revoked, with all their tokens",
 };
 /// .. and for what goes, but not at the very moment at which it is due.
-const AT_THE_BOUNDARY: Advice = Advice {
+const AT_THE_BOUNDARY: Hint = Hint {
     cost: TOO_LITTLE.cost,
     remedy: "what is due at `before` itself goes, too: what ends at a time equal to `before` has ended (`<=`, not `<`)",
 };
 
 pub(super) const CASES: &[Case] = &[
-    Case {
-        clause: Evidence,
-        name: "a purge removes expired access tokens and leaves all evidence while the grant lives",
-        cost: EVIDENCE,
-        remedy: FAMILY,
-        needs: Needs::Nothing,
-        run: evidence_stays,
-    },
-    Case {
-        clause: Evidence,
-        name: "a purge takes ended and revoked families whole, and no others",
-        cost: "rows that nobody needs pile up, or users are logged out",
-        remedy: "a grant is due once it has ended or was revoked at `before`, and not earlier; its tokens go with it",
-        needs: Needs::Nothing,
-        run: dead_families_go,
-    },
-    Case {
-        clause: Evidence,
-        name: "a purge touches no more rows than it may and comes to its end however small its steps are",
-        cost: "one purge blocks everybody for minutes, or the table grows for ever",
-        remedy: "take at most `limit` rows or records that are due and return how many you touched; return less only if nothing is left",
-        needs: Needs::Nothing,
-        run: bounded_steps,
-    },
-    Case {
-        clause: Evidence,
-        name: "of a family whose purge has begun nothing can be used, even by a clock that is behind",
-        cost: "half a family comes back to life, without the evidence that was purged",
-        remedy: "mark the grant as gone (or revoked) in the step that removes the first of its tokens",
-        needs: Needs::Nothing,
-        run: begun_is_dead,
-    },
-    Case {
-        clause: Evidence,
-        name: "a purge erases seeds a minute after their token was spent and leaves the spent row",
-        cost: "one old token and a copy of the database yield the live one",
-        remedy: "erase the seed, and only that, beside each token that was spent more than a minute before `before`",
-        needs: Needs::Nothing,
-        run: seeds_go,
-    },
-    Case {
-        clause: Evidence,
-        name: "a family of some hundred tokens loses its expired access tokens and nothing else",
-        cost: EVIDENCE,
-        remedy: FAMILY,
-        needs: Needs::Nothing,
-        run: a_large_family,
-    },
-    Case {
-        clause: Evidence,
-        name: "a family is either purged or used, and neither in part",
-        cost: "a client gets tokens whose grant is gone, or a replay can't be recognised any more",
-        remedy: "let the purge look at the grant's end in the step that removes its tokens: under its lock, or under the condition that it has not changed",
-        needs: Needs::Nothing,
-        run: purged_or_used,
-    },
+    Case::new(
+        Evidence,
+        "a purge removes expired access tokens and leaves all evidence while the grant lives",
+        EVIDENCE,
+        FAMILY,
+        evidence_stays,
+    ),
+    Case::new(
+        Evidence,
+        "a purge takes ended and revoked families whole, and no others",
+        "rows that nobody needs pile up, or users are logged out",
+        "a grant is due once it has ended or was revoked at `before`, and not earlier; its tokens go with it",
+        dead_families_go,
+    ),
+    Case::new(
+        Evidence,
+        "a purge touches no more rows than it may and comes to its end however small its steps are",
+        "one purge blocks everybody for minutes, or the table grows for ever",
+        "take at most `limit` rows or records that are due and return how many you touched; return less only if nothing is left",
+        bounded_steps,
+    ),
+    Case::new(
+        Evidence,
+        "of a family whose purge has begun nothing can be used, even by a clock that is behind",
+        "half a family comes back to life, without the evidence that was purged",
+        "mark the grant as gone (or revoked) in the step that removes the first of its tokens",
+        begun_is_dead,
+    ),
+    Case::new(
+        Evidence,
+        "a purge erases seeds a minute after their token was spent and leaves the spent row",
+        "one old token and a copy of the database yield the live one",
+        "erase the seed, and only that, beside each token that was spent more than a minute before `before`",
+        seeds_go,
+    ),
+    Case::new(
+        Evidence,
+        "a family of some hundred tokens loses its expired access tokens and nothing else",
+        EVIDENCE,
+        FAMILY,
+        a_large_family,
+    ),
+    Case::new(
+        Evidence,
+        "a family is either purged or used, and neither in part",
+        "a client gets tokens whose grant is gone, or a replay can't be recognised any more",
+        "let the purge look at the grant's end in the step that removes its tokens: under its lock, or under the condition that it has not changed",
+        purged_or_used,
+    ),
 ];
 
 /// Nothing is left of what was due at `before`. What is left is purged once more, a moment later: that tells why it was left.
@@ -94,8 +87,8 @@ fn gone(t: &Trial<'_>, expected: &str, before: OffsetDateTime, due: &[TokenHash]
     let found = left()?;
     if found > 0 {
         t.node(0).purge_all(before + TICK, 100)?;
-        let advice = if left()? == 0 { AT_THE_BOUNDARY } else { TOO_LITTLE };
-        t.advise(Trouble::new(expected, format!("{found} of {} are still there", due.len())), advice);
+        let hint = if left()? == 0 { AT_THE_BOUNDARY } else { TOO_LITTLE };
+        t.record_with(Failure::new(expected, format!("{found} of {} are still there", due.len())), hint);
     }
     Ok(())
 }
@@ -114,7 +107,7 @@ fn evidence_stays(t: &Trial<'_>) -> Outcome {
     t.node(0).exchange_done(&order, &[t.refresh(4, &of)])?;
 
     t.node(0).purge_all(t.at(HOUR - TICK), 9)?;
-    t.whether(true, t.node(1).has(t.hash(2))?, "an unspent access token is kept until it expires", "it is gone");
+    t.expect(t.node(1).has(t.hash(2))?, "an unspent access token is kept until it expires", "it is gone");
     t.node(0).purge_all(t.at(HOUR), 9)?;
     gone(t, "an access token that expires at `before` is purged", t.at(HOUR), &[t.hash(2)])?;
     // Everything else has expired as well: spent ones are evidence, and so is a refresh token that nobody used.
@@ -128,15 +121,15 @@ fn evidence_stays(t: &Trial<'_>) -> Outcome {
             (6, "an unspent code"),
         ] {
             let is_there = t.node(1).has(t.hash(number))?;
-            t.whether(true, is_there, &format!("{what} is kept while the grant lives"), "it is gone");
+            t.expect(is_there, format_args!("{what} is kept while the grant lives"), "it is gone");
         }
     }
     let replay = Spend { at: t.at(89 * DAY), ..t.spend(&first, 9) };
-    t.same("the answer to a late replay", &Exchange::AlreadySpent, &t.node(1).exchange(&replay, &[])?);
+    t.expect_eq("the answer to a late replay", &Exchange::AlreadySpent, &t.node(1).exchange(&replay, &[])?);
     t.node(0).purge_all(t.at(90 * DAY), 9)?;
     let all = [1, 3, 4, 5, 6].map(|number| t.hash(number));
     gone(t, "the tokens of a grant that ends at `before` are purged", t.at(90 * DAY), &all)?;
-    t.same("the answer to a replay after that", &Exchange::Dead, &t.node(1).exchange(&replay, &[])?);
+    t.expect_eq("the answer to a replay after that", &Exchange::Dead, &t.node(1).exchange(&replay, &[])?);
     Ok(())
 }
 
@@ -149,7 +142,7 @@ fn dead_families_go(t: &Trial<'_>) -> Outcome {
         let tokens: Vec<_> = (0..4).map(|token| last(&of, 10 * number + token)).collect();
         t.node(0).open(&of, &tokens)?;
     }
-    t.same("grants revoked", &1, &t.node(0).revoke(&GrantSelector::Id(t.grant_id(2)), t.at(10 * DAY))?);
+    t.expect_eq("grants revoked", &1, &t.node(0).revoke(&GrantSelector::Id(t.grant_id(2)), t.at(10 * DAY))?);
     let left = |number: u64| -> Outcome<usize> {
         let mut left = 0;
         for token in 0..4 {
@@ -160,11 +153,11 @@ fn dead_families_go(t: &Trial<'_>) -> Outcome {
     t.node(0).purge_all(t.at(10 * DAY - TICK), 9)?;
     let families = [(1, "that ends at `before`"), (2, "that was revoked at `before`"), (3, "that lives")];
     for (number, which) in families {
-        t.same(&format!("tokens left a moment before that of a grant {which}"), &4, &left(number)?);
+        t.expect_eq(&format!("tokens left a moment before that of a grant {which}"), &4, &left(number)?);
     }
     t.node(0).purge_all(t.at(10 * DAY), 9)?;
     let kept = left(3)?;
-    t.holds(kept == 4, "the tokens of a grant that lives are kept", || format!("{kept} of 4 are left"));
+    t.expect(kept == 4, "the tokens of a grant that lives are kept", format_args!("{kept} of 4 are left"));
     for (number, which) in &families[..2] {
         let tokens: Vec<_> = (0..4).map(|token| t.hash(10 * number + token)).collect();
         gone(t, &format!("the tokens of a grant {which} are purged"), t.at(10 * DAY), &tokens)?;
@@ -172,16 +165,14 @@ fn dead_families_go(t: &Trial<'_>) -> Outcome {
     // Only the third: the second was revoked before.
     let app = GrantSelector::Client(t.client("app"));
     let unrevoked = t.node(1).revoke(&app, t.at(11 * DAY))?;
-    t.holds(unrevoked > 0, "a grant that lives is kept", || "it is gone".to_owned());
-    t.holds(unrevoked <= 1, "a grant that has ended goes with its tokens", || {
-        "it is there, and not revoked".to_owned()
-    });
+    t.expect(unrevoked > 0, "a grant that lives is kept", "it is gone");
+    t.expect(unrevoked <= 1, "a grant that has ended goes with its tokens", "it is there, and not revoked");
     if !t.is_clean() {
         return Ok(());
     }
     // All of it is free again.
     let (of, _) = t.family(1)?;
-    t.same("whose token it is", &of.id, &t.node(0).row(t.hash(1))?.1.id);
+    t.expect_eq("whose token it is", &of.id, &t.node(0).row(t.hash(1))?.1.id);
     Ok(())
 }
 
@@ -207,16 +198,18 @@ fn bounded_steps(t: &Trial<'_>) -> Outcome {
             }
             Ok(left)
         };
-        t.same("rows a purge touches before anything is due", &0, &t.node(0).purge(t.at(DAY - TICK), limit)?);
-        t.same("rows a purge touches that may touch none", &0, &t.node(0).purge(t.at(DAY), 0)?);
-        t.same("tokens left after a purge of nothing", &15, &(left(&dead)? + left(&access)?));
+        t.expect_eq("rows a purge touches before anything is due", &0, &t.node(0).purge(t.at(DAY - TICK), limit)?);
+        t.expect_eq("rows a purge touches that may touch none", &0, &t.node(0).purge(t.at(DAY), 0)?);
+        t.expect_eq("tokens left after a purge of nothing", &15, &(left(&dead)? + left(&access)?));
         let mut before = left(&access)?;
         for _ in 0..100 {
             let touched = t.node(0).purge(t.at(DAY), limit)?;
             let after = left(&access)?;
-            t.holds(before - after <= limit, format!("a purge of {limit} rows removes {limit} at most"), || {
-                format!("{} access tokens went at once", before - after)
-            });
+            t.expect(
+                before - after <= limit,
+                format_args!("a purge of {limit} rows removes {limit} at most"),
+                format_args!("{} access tokens went at once", before - after),
+            );
             before = after;
             if touched < limit {
                 break;
@@ -228,7 +221,7 @@ fn bounded_steps(t: &Trial<'_>) -> Outcome {
         if !t.is_clean() {
             return Ok(());
         }
-        t.same("rows a purge touches after that", &0, &t.node(0).purge(t.at(9 * DAY), limit)?);
+        t.expect_eq("rows a purge touches after that", &0, &t.node(0).purge(t.at(9 * DAY), limit)?);
     }
     Ok(())
 }
@@ -244,20 +237,24 @@ fn begun_is_dead(t: &Trial<'_>) -> Outcome {
         let expected = format!("the first step of a purge touches as many rows as it may: {limit}, of 7 that are due");
         if touched != limit {
             let later = t.node(0).purge(t.at(DAY + TICK), limit)?;
-            let advice = if later == limit { AT_THE_BOUNDARY } else { TOO_LITTLE };
-            t.advise(Trouble::new(expected, format!("it touches {touched}")), advice);
+            let hint = if later == limit { AT_THE_BOUNDARY } else { TOO_LITTLE };
+            t.record_with(Failure::new(expected, format!("it touches {touched}")), hint);
             return Ok(());
         }
         for (by, token) in (0..).zip(&tokens) {
             let answer = t.node(1).exchange(&t.spend(token, base + by), &[])?;
-            t.same("the answer to a use of it", &Exchange::Dead, &answer);
+            t.expect_eq("the answer to a use of it", &Exchange::Dead, &answer);
             let found = t.node(2).find(token.hash)?;
-            t.holds(found.is_none_or(|(_, of)| !of.is_live(t.at(SECOND))), "find returns no live grant of it", || {
-                "it does".to_owned()
-            });
+            t.expect(
+                found.is_none_or(|(_, of)| !of.is_live(t.at(SECOND))),
+                "find returns no live grant of it",
+                "it does",
+            );
         }
         let which = GrantSelector::Id(of.id);
-        t.eventually("grants listed of it", &0, || Ok(t.node(3).list(&which, t.at(SECOND), &Page::first(9))?.len()))?;
+        t.expect_eq_soon("grants listed of it", &0, || {
+            Ok(t.node(3).list(&which, t.at(SECOND), &Page::first(9))?.len())
+        })?;
         t.node(0).purge_all(t.at(DAY), limit)?;
         t.node(1).open(&of, &tokens)?;
         t.node(0).purge_all(t.at(DAY), 100)?;
@@ -279,11 +276,11 @@ fn seeds_go(t: &Trial<'_>) -> Outcome {
     let before = how()?;
     let minute = before.map_or(t.at(SECOND), |(at, _)| at) + Duration::MINUTE;
     t.node(0).purge_all(minute - TICK, 9)?;
-    t.whether(true, has_seed()?, "a seed is kept for a minute", "it is gone");
+    t.expect(has_seed()?, "a seed is kept for a minute", "it is gone");
     t.node(0).purge_all(minute + TICK, 9)?;
-    t.whether(false, has_seed()?, "it is still there", "a seed is erased after more than a minute");
-    t.same("when and by whom it was spent", &before, &how()?);
-    t.whether(true, t.node(1).has(t.hash(2))?, "its successor is kept", "it is gone");
+    t.expect(!has_seed()?, "a seed is erased after more than a minute", "it is still there");
+    t.expect_eq("when and by whom it was spent", &before, &how()?);
+    t.expect(t.node(1).has(t.hash(2))?, "its successor is kept", "it is gone");
     Ok(())
 }
 
@@ -303,7 +300,7 @@ fn a_large_family(t: &Trial<'_>) -> Outcome {
         let is_there = t.node(1).has(token.hash)?;
         there += usize::from(is_there);
         if token.expires_at > t.at(HOUR) {
-            t.whether(true, is_there, "a token that has not expired is kept", "it is gone");
+            t.expect(is_there, "a token that has not expired is kept", "it is gone");
         }
     }
     let due: Vec<_> = tokens.iter().filter(|token| token.expires_at <= t.at(HOUR)).map(|token| token.hash).collect();
@@ -311,10 +308,10 @@ fn a_large_family(t: &Trial<'_>) -> Outcome {
     if !t.is_clean() {
         return Ok(());
     }
-    t.same("tokens left", &101, &there);
+    t.expect_eq("tokens left", &101, &there);
     // A hash that went is as free as one that was never there.
     t.node(0).exchange_done(&t.spend(&tokens[0], 1), &[tokens[1].clone()])?;
-    t.whether(true, t.node(1).has(tokens[1].hash)?, "it is stored again", "it is not there");
+    t.expect(t.node(1).has(tokens[1].hash)?, "it is stored again", "it is not there");
     t.node(0).purge_all(t.at(2 * DAY), 77)?;
     let all: Vec<_> = tokens.iter().map(|token| token.hash).collect();
     gone(t, "no token outlives its grant", t.at(2 * DAY), &all)
@@ -341,15 +338,13 @@ fn purged_or_used(t: &Trial<'_>) -> Outcome {
         });
         let answers = answers.into_iter().collect::<Outcome<Vec<_>>>()?;
         let is_used = answers[0] == Some(Exchange::Done);
-        t.holds(answers[0] != Some(Exchange::AlreadySpent), "a token is not spent by a purge", || {
-            "it is AlreadySpent".to_owned()
-        });
+        t.expect(answers[0] != Some(Exchange::AlreadySpent), "a token is not spent by a purge", "it is AlreadySpent");
         t.node(0).purge_all(t.at(DAY), 100)?;
         // Of what was used, one expired access token may go.
         let lasting: Vec<&StoredToken> = tokens.iter().chain(&late[1..]).collect();
         let there = still_there(t.node(1), &lasting, &of)?;
         let expected = if is_used { lasting.len() } else { 0 };
-        t.same(
+        t.expect_eq(
             &format!("tokens left of a family that was {}", if is_used { "used" } else { "purged" }),
             &expected,
             &there,

@@ -3,7 +3,7 @@
 use super::clause::Clause::Atomic;
 use super::node::Outcome;
 use super::records::{DAY, HOUR, SECOND, TICK};
-use super::trial::{Case, Needs, Trial};
+use super::trial::{Case, Trial};
 use crate::record::{Grant, Spent, StoredToken, TokenKind};
 use crate::secret::Seed;
 use crate::storage::{Exchange, Spend};
@@ -12,54 +12,48 @@ const ORDER: &str =
     "decide in the order that `Storage::exchange` documents, and write nothing unless the answer is Done";
 
 pub(super) const CASES: &[Case] = &[
-    Case {
-        clause: Atomic,
-        name: "an exchange spends the token, stores its successors and moves its grant",
-        cost: "a code that can be redeemed again, or a client that holds tokens nobody knows",
-        remedy: "one transaction, or one conditional write of all: decide, mark the token spent, store the successors, move the grant",
-        needs: Needs::Nothing,
-        run: an_exchange_does_all_of_it,
-    },
-    Case {
-        clause: Atomic,
-        name: "an exchange decides in the order of the contract and writes nothing unless it is done",
-        cost: "a stolen token that goes unnoticed, or one that works although it is dead",
-        remedy: ORDER,
-        needs: Needs::Nothing,
-        run: it_decides_in_order,
-    },
-    Case {
-        clause: Atomic,
-        name: "an exchange whose successor's hash is taken fails and writes nothing",
-        cost: "the client lost its refresh token and got none",
-        remedy: "store the successors in the same step, and let all of it fail if a hash is taken (SQL: a unique key; elsewhere: put if absent)",
-        needs: Needs::Nothing,
-        run: a_taken_successor_writes_nothing,
-    },
-    Case {
-        clause: Atomic,
-        name: "a token that is not to be consumed stays unspent and can be exchanged again",
-        cost: "clients without rotation are logged out after their first refresh",
-        remedy: "mark the token spent and erase its parent's seed only if `spend.consume`; do all the rest in any case",
-        needs: Needs::Nothing,
-        run: what_is_not_consumed_stays,
-    },
-    Case {
-        clause: Atomic,
-        name: "spending a successor erases its parent's seed, so that at most one lives",
-        cost: "one old token and a copy of the database yield the live token",
-        remedy: "in the same step, erase the seed beside the token that `parent` names",
-        needs: Needs::Nothing,
-        run: one_seed_lives,
-    },
-    Case {
-        clause: Atomic,
-        name: "a grant's last use and its end are never moved back",
-        cost: "a node whose clock is behind ends a grant before its tokens",
-        remedy: "write the later of the stored time and the new one, in the step that reads the stored one",
-        needs: Needs::Nothing,
-        run: never_back,
-    },
+    Case::new(
+        Atomic,
+        "an exchange spends the token, stores its successors and moves its grant",
+        "a code that can be redeemed again, or a client that holds tokens nobody knows",
+        "one transaction, or one conditional write of all: decide, mark the token spent, store the successors, move the grant",
+        an_exchange_does_all_of_it,
+    ),
+    Case::new(
+        Atomic,
+        "an exchange decides in the order of the contract and writes nothing unless it is done",
+        "a stolen token that goes unnoticed, or one that works although it is dead",
+        ORDER,
+        it_decides_in_order,
+    ),
+    Case::new(
+        Atomic,
+        "an exchange whose successor's hash is taken fails and writes nothing",
+        "the client lost its refresh token and got none",
+        "store the successors in the same step, and let all of it fail if a hash is taken (SQL: a unique key; elsewhere: put if absent)",
+        a_taken_successor_writes_nothing,
+    ),
+    Case::new(
+        Atomic,
+        "a token that is not to be consumed stays unspent and can be exchanged again",
+        "clients without rotation are logged out after their first refresh",
+        "mark the token spent and erase its parent's seed only if `spend.consume`; do all the rest in any case",
+        what_is_not_consumed_stays,
+    ),
+    Case::new(
+        Atomic,
+        "spending a successor erases its parent's seed, so that at most one lives",
+        "one old token and a copy of the database yield the live token",
+        "in the same step, erase the seed beside the token that `parent` names",
+        one_seed_lives,
+    ),
+    Case::new(
+        Atomic,
+        "a grant's last use and its end are never moved back",
+        "a node whose clock is behind ends a grant before its tokens",
+        "write the later of the stored time and the new one, in the step that reads the stored one",
+        never_back,
+    ),
 ];
 
 fn an_exchange_does_all_of_it(t: &Trial<'_>) -> Outcome {
@@ -76,20 +70,24 @@ fn an_exchange_does_all_of_it(t: &Trial<'_>) -> Outcome {
             let (spent_row, moved) = t.node(1).row(old.hash)?;
             // Which times are written is a matter of clause 6.
             let how = spent_row.spent.as_ref();
-            t.same("by which attempt the token was spent", &Some(order.attempt), &how.map(|spent| spent.attempt));
+            t.expect_eq("by which attempt the token was spent", &Some(order.attempt), &how.map(|spent| spent.attempt));
             let seed = |seed: Option<&Seed>| seed.map(|seed| *seed.expose());
-            t.same("its seed", &seed(order.seed.as_ref()), &seed(how.and_then(|spent| spent.seed.as_ref())));
+            t.expect_eq("its seed", &seed(order.seed.as_ref()), &seed(how.and_then(|spent| spent.seed.as_ref())));
             let unspent = StoredToken { spent: None, ..(*spent_row).clone() };
-            t.same_record("the rest of the token", &row, &unspent);
-            t.same("when the grant ends", &order.grant_expires_at, &moved.expires_at);
+            t.expect_eq_records("the rest of the token", &row, &unspent);
+            t.expect_eq("when the grant ends", &order.grant_expires_at, &moved.expires_at);
             let (last_used_at, expires_at) = (moved.last_used_at, moved.expires_at);
-            t.same_record("the rest of its grant", &Grant { last_used_at, expires_at, ..(*grant).clone() }, &*moved);
+            t.expect_eq_records(
+                "the rest of its grant",
+                &Grant { last_used_at, expires_at, ..(*grant).clone() },
+                &*moved,
+            );
             for successor in &successors {
                 let (found, of) = t.node(2).row(successor.hash)?;
-                t.same("the kind of a successor", &successor.kind, &found.kind);
-                t.same("its parent", &Some(old.hash), &found.parent);
-                t.whether(true, found.spent.is_none(), "a new successor is unspent", "it is spent");
-                t.same_record("its grant", &*moved, &*of);
+                t.expect_eq("the kind of a successor", &successor.kind, &found.kind);
+                t.expect_eq("its parent", &Some(old.hash), &found.parent);
+                t.expect(found.spent.is_none(), "a new successor is unspent", "it is spent");
+                t.expect_eq_records("its grant", &*moved, &*of);
             }
         }
     }
@@ -193,19 +191,18 @@ fn it_decides_in_order(t: &Trial<'_>) -> Outcome {
         let (before, of_before) = t.node(0).row(token.hash)?;
         let successor = t.access(number + 1_000, &of);
         let answer = t.node(1).exchange(&order, std::slice::from_ref(&successor))?;
-        t.same(&format!("the answer about a token that is {}", row.name), &row.answer, &answer);
+        t.expect_eq(&format!("the answer about a token that is {}", row.name), &row.answer, &answer);
 
         let (after, of_after) = t.node(0).row(token.hash)?;
         let is_done = row.answer == Exchange::Done;
         let (is_stored, name) = (t.node(0).has(successor.hash)?, row.name);
-        let [yes, no] = ["a", "no"].map(|one| format!("{one} successor is stored of a token that is {name}"));
-        t.whether(is_done, is_stored, &yes, &no);
+        t.expect_eq(&format!("whether a successor is stored of a token that is {name}"), &is_done, &is_stored);
         if is_done {
-            let [yes, no] = ["spent", "unspent"].map(|how| format!("afterwards a token that is {name} is {how}"));
-            t.whether(order.consume, after.spent.is_some(), &yes, &no);
+            let what = format!("whether a token that is {name} is spent afterwards");
+            t.expect_eq(&what, &order.consume, &after.spent.is_some());
         } else {
-            t.same_record(&format!("{}: the token, which must not change", row.name), &before, &after);
-            t.same_record(&format!("{}: the grant, which must not change", row.name), &*of_before, &*of_after);
+            t.expect_eq_records(&format!("{}: the token, which must not change", row.name), &before, &after);
+            t.expect_eq_records(&format!("{}: the grant, which must not change", row.name), &*of_before, &*of_after);
         }
     }
     Ok(())
@@ -223,12 +220,12 @@ fn a_taken_successor_writes_nothing(t: &Trial<'_>) -> Outcome {
     ] {
         for successors in [[fresh.clone(), taken.clone()], [taken.clone(), fresh.clone()]] {
             let failed = t.node(1).try_exchange(&t.spend(&old, 1), &successors).is_err();
-            t.holds(failed, format!("an exchange fails if a successor's hash {what}"), || "it succeeds".to_owned());
+            t.expect(failed, format_args!("an exchange fails if a successor's hash {what}"), "it succeeds");
             let (after, of_after) = t.node(0).row(old.hash)?;
-            t.same_record("the token after an exchange that failed", &before, &after);
-            t.same_record("the grant after an exchange that failed", &*of_before, &*of_after);
+            t.expect_eq_records("the token after an exchange that failed", &before, &after);
+            t.expect_eq_records("the grant after an exchange that failed", &*of_before, &*of_after);
             let is_stored = t.node(0).has(fresh.hash)?;
-            t.whether(false, is_stored, "one is", "no successor is stored by an exchange that failed");
+            t.expect(!is_stored, "no successor is stored by an exchange that failed", "one is");
         }
     }
     t.node(0).exchange_done(&t.spend(&old, 1), &[fresh])
@@ -243,13 +240,13 @@ fn what_is_not_consumed_stays(t: &Trial<'_>) -> Outcome {
         let order = Spend { consume: false, seed: None, at, ..t.spend(&second, u64::from(by)) };
         t.node(1).exchange_done(&order, &[t.access(successor, &of)])?;
         let (row, grant) = t.node(0).row(second.hash)?;
-        t.whether(false, row.spent.is_some(), "it is spent", "a token that was not to be consumed is unspent");
-        t.whether(true, t.node(0).has(t.hash(successor))?, "its successor is stored", "it is not");
-        t.same("the last use of its grant", &at, &grant.last_used_at);
+        t.expect(row.spent.is_none(), "a token that was not to be consumed is unspent", "it is spent");
+        t.expect(t.node(0).has(t.hash(successor))?, "its successor is stored", "it is not");
+        t.expect_eq("the last use of its grant", &at, &grant.last_used_at);
     }
     let parent = t.node(0).row(first.hash)?.0.spent.clone();
     let is_kept = parent.is_some_and(|spent| spent.seed.is_some());
-    t.whether(true, is_kept, "the seed of a token is kept until a successor of it is spent", "it is erased");
+    t.expect(is_kept, "the seed of a token is kept until a successor of it is spent", "it is erased");
     Ok(())
 }
 
@@ -261,11 +258,10 @@ fn one_seed_lives(t: &Trial<'_>) -> Outcome {
         for earlier in 1..number {
             let spent = t.node(1).row(t.hash(earlier))?.0.spent.clone();
             let seed = spent.as_ref().is_some_and(|spent| spent.seed.is_some());
-            let when = format!("after token {} of a chain was spent", number - 1);
-            let [yes, no] = ["its seed", "no seed any more"].map(|what| format!("{when} token {earlier} has {what}"));
-            t.whether(earlier == number - 1, seed, &yes, &no);
+            let what = format!("whether token {earlier} of a chain has its seed after token {} was spent", number - 1);
+            t.expect_eq(&what, &(earlier == number - 1), &seed);
             let attempt = spent.map(|spent| spent.attempt);
-            t.same("by which attempt it was spent", &Some(t.attempt(earlier + 1)), &attempt);
+            t.expect_eq("by which attempt it was spent", &Some(t.attempt(earlier + 1)), &attempt);
         }
         last = next;
     }
@@ -280,7 +276,7 @@ fn never_back(t: &Trial<'_>) -> Outcome {
     let behind = Spend { at: t.at(SECOND), grant_expires_at: t.at(DAY), ..t.spend(&second, 2) };
     t.node(1).exchange_done(&behind, &[])?;
     let grant = t.node(0).row(second.hash)?.1;
-    t.same("the last use", &t.at(HOUR), &grant.last_used_at);
-    t.same("the end", &t.at(2 * DAY), &grant.expires_at);
+    t.expect_eq("the last use", &t.at(HOUR), &grant.last_used_at);
+    t.expect_eq("the end", &t.at(2 * DAY), &grant.expires_at);
     Ok(())
 }

@@ -5,7 +5,7 @@ use time::{Duration, OffsetDateTime};
 use super::clause::Clause::NoClock;
 use super::node::Outcome;
 use super::records::{DAY, HOUR, SECOND, TICK};
-use super::trial::{Case, Needs, Trial};
+use super::trial::{Case, Trial};
 use crate::record::{Grant, Spent, StoredToken};
 use crate::storage::{Exchange, GrantSelector, Page, Spend};
 
@@ -13,38 +13,22 @@ const COST: &str = "nodes whose clocks differ disagree about what lives, and tes
 const REMEDY: &str = "compare with the time that the call brings, in whole microseconds; no clock of the store (`now()`), no expiry by the store itself (TTL)";
 
 pub(super) const CASES: &[Case] = &[
-    Case {
-        clause: NoClock,
-        name: "an exchange judges by the time it is given, to the microsecond",
-        cost: COST,
-        remedy: REMEDY,
-        needs: Needs::Nothing,
-        run: exchanges,
-    },
-    Case {
-        clause: NoClock,
-        name: "what is written bears the time that was given",
-        cost: "grace windows and purges go by another clock than the server's",
-        remedy: REMEDY,
-        needs: Needs::Nothing,
-        run: writes,
-    },
-    Case {
-        clause: NoClock,
-        name: "the list of live grants goes by the time it is given",
-        cost: COST,
-        remedy: REMEDY,
-        needs: Needs::Nothing,
-        run: lists,
-    },
-    Case {
-        clause: NoClock,
-        name: "a token can be found whatever the time is",
-        cost: "a replay of an expired token is not recognised, and clients are told of a token that never was",
-        remedy: "let only a purge remove anything: no time to live (TTL) in the store",
-        needs: Needs::Nothing,
-        run: finds,
-    },
+    Case::new(NoClock, "an exchange judges by the time it is given, to the microsecond", COST, REMEDY, exchanges),
+    Case::new(
+        NoClock,
+        "what is written bears the time that was given",
+        "grace windows and purges go by another clock than the server's",
+        REMEDY,
+        writes,
+    ),
+    Case::new(NoClock, "the list of live grants goes by the time it is given", COST, REMEDY, lists),
+    Case::new(
+        NoClock,
+        "a token can be found whatever the time is",
+        "a replay of an expired token is not recognised, and clients are told of a token that never was",
+        "let only a purge remove anything: no time to live (TTL) in the store",
+        finds,
+    ),
 ];
 
 /// Long before and long after anybody runs this.
@@ -79,7 +63,7 @@ fn exchanges(t: &Trial<'_>) -> Outcome {
                 t.node(0).open(&of, std::slice::from_ref(&token))?;
                 let (at, grant_expires_at) = (start + SECOND, start + 2 * DAY);
                 let order = Spend { at, grant_expires_at, consume, seed: None, ..t.spend(&token, number) };
-                t.same(
+                t.expect_eq(
                     &format!("the answer about {what}, in {}", start.date()),
                     &expected,
                     &t.node(1).exchange(&order, &[])?,
@@ -100,13 +84,17 @@ fn writes(t: &Trial<'_>) -> Outcome {
         let (at, grant_expires_at) = (start + TICK, start + 2 * DAY + TICK);
         t.node(0).exchange_done(&Spend { at, grant_expires_at, ..t.spend(&old, base) }, &[])?;
         let (row, grant) = t.node(1).row(old.hash)?;
-        t.same("when the token was spent", &Some(at), &row.spent.as_ref().map(|spent| spent.at));
-        t.same("when the grant was last used", &at, &grant.last_used_at);
-        t.same("when the grant ends", &grant_expires_at, &grant.expires_at);
+        t.expect_eq("when the token was spent", &Some(at), &row.spent.as_ref().map(|spent| spent.at));
+        t.expect_eq("when the grant was last used", &at, &grant.last_used_at);
+        t.expect_eq("when the grant ends", &grant_expires_at, &grant.expires_at);
         t.node(0).revoke_access_token(access.hash, start + 2 * TICK)?;
-        t.same("when the access token was revoked", &Some(start + 2 * TICK), &t.node(1).row(access.hash)?.0.revoked_at);
+        t.expect_eq(
+            "when the access token was revoked",
+            &Some(start + 2 * TICK),
+            &t.node(1).row(access.hash)?.0.revoked_at,
+        );
         t.node(0).revoke(&GrantSelector::Id(of.id), start + 3 * TICK)?;
-        t.same("when the grant was revoked", &Some(start + 3 * TICK), &t.node(1).row(old.hash)?.1.revoked_at);
+        t.expect_eq("when the grant was revoked", &Some(start + 3 * TICK), &t.node(1).row(old.hash)?.1.revoked_at);
     }
     Ok(())
 }
@@ -118,7 +106,11 @@ fn lists(t: &Trial<'_>) -> Outcome {
         let which = GrantSelector::Id(of.id);
         for (now, expected) in [(start + DAY - TICK, 1), (start + DAY, 0), (start + DAY + TICK, 0)] {
             let count = || Ok(t.node(1).list(&which, now, &Page::first(9))?.len());
-            t.eventually(&format!("grants live at {now}, of one that ends at {}", of.expires_at), &expected, count)?;
+            t.expect_eq_soon(
+                &format!("grants live at {now}, of one that ends at {}", of.expires_at),
+                &expected,
+                count,
+            )?;
         }
     }
     Ok(())
@@ -130,7 +122,7 @@ fn finds(t: &Trial<'_>) -> Outcome {
         let token = StoredToken { expires_at: start + HOUR, ..t.access(number, &of) };
         t.node(0).open(&of, std::slice::from_ref(&token))?;
         let what = format!("a token of {} is found, although it has long expired or is of the future", start.date());
-        t.whether(true, t.node(1).has(token.hash)?, &what, "it is not there");
+        t.expect(t.node(1).has(token.hash)?, &what, "it is not there");
     }
     Ok(())
 }

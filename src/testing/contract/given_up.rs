@@ -6,9 +6,9 @@
 //! same token is wanted by another attempt, whose answer the storage can't give before it knows what became of the first.
 
 use super::clause::Clause::Crashes;
-use super::node::{Node, Outcome, Trouble, patient_row, patiently};
+use super::node::{Failure, Node, Outcome, patient_row, patiently};
 use super::records::{DAY, HOUR, SECOND};
-use super::trial::{Case, Needs, Trial};
+use super::trial::{Case, Trial};
 use crate::record::StoredToken;
 use crate::secret::TokenHash;
 use crate::storage::{Exchange, GrantSelector, Spend};
@@ -19,30 +19,27 @@ const REMEDY: &str =
     "one transaction that rolls back when it is dropped, or one write of everything; nothing that begins after a pause";
 
 pub(super) const CASES: &[Case] = &[
-    Case {
-        clause: Crashes,
-        name: "an exchange that is given up at any moment happens whole or not at all",
-        cost: "a refresh token that is spent but has no successors: the user is logged out; or successors of an unspent one",
-        remedy: REMEDY,
-        needs: Needs::Nothing,
-        run: exchanges,
-    },
-    Case {
-        clause: Crashes,
-        name: "an open_grant that is given up at any moment happens whole or not at all",
-        cost: "a grant whose tokens are lost, or tokens without a grant",
-        remedy: REMEDY,
-        needs: Needs::Nothing,
-        run: openings,
-    },
-    Case {
-        clause: Crashes,
-        name: "revocations and purges that are given up at any moment can be repeated and then are complete",
-        cost: "a user who was told that all sessions have ended is wrong",
-        remedy: "leave no lock behind, and let a repeated call do what is left",
-        needs: Needs::Nothing,
-        run: revocations_and_purges,
-    },
+    Case::new(
+        Crashes,
+        "an exchange that is given up at any moment happens whole or not at all",
+        "a refresh token that is spent but has no successors: the user is logged out; or successors of an unspent one",
+        REMEDY,
+        exchanges,
+    ),
+    Case::new(
+        Crashes,
+        "an open_grant that is given up at any moment happens whole or not at all",
+        "a grant whose tokens are lost, or tokens without a grant",
+        REMEDY,
+        openings,
+    ),
+    Case::new(
+        Crashes,
+        "revocations and purges that are given up at any moment can be repeated and then are complete",
+        "a user who was told that all sessions have ended is wrong",
+        "leave no lock behind, and let a repeated call do what is left",
+        revocations_and_purges,
+    ),
 ];
 
 /// Whether a token is spent by this attempt together with all its successors (`true`), or none of it (`false`). An error if it
@@ -57,14 +54,14 @@ pub(super) fn is_whole(node: Node<'_>, order: &Spend, successors: &[StoredToken]
     let mut there = count(node, &hashes)?;
     if !was_spent && there > 0 {
         if !is_spent()? {
-            return Err(Trouble::new("an unspent token has no successors", format!("{there} are stored")));
+            return Err(Failure::new("an unspent token has no successors", format!("{there} are stored")));
         }
         there = count(node, &hashes)?;
     }
     match there {
         0 if !was_spent => Ok(false),
         all if all == hashes.len() => Ok(true),
-        some => Err(Trouble::new(
+        some => Err(Failure::new(
             format!("a spent token has all of its {} successors", hashes.len()),
             format!("{some} are stored"),
         )),
@@ -97,21 +94,19 @@ fn exchanges(t: &Trial<'_>) -> Outcome {
             Exchange::AlreadySpent => is_first && !is_second,
             Exchange::Dead => false,
         };
-        t.holds(
+        t.expect(
             fits,
             "after an exchange was given up the next one is Done, or AlreadySpent if the first happened",
-            || {
-                format!(
-                    "it is {second:?}, while the first {} and the second {}",
-                    happened(is_first),
-                    happened(is_second)
-                )
-            },
+            format_args!(
+                "it is {second:?}, while the first {} and the second {}",
+                happened(is_first),
+                happened(is_second)
+            ),
         );
         if let Some(answer) = answer {
-            let answer = answer.map_err(|error| Trouble::failed("exchange", &error))?;
+            let answer = answer.map_err(|error| Failure::failed("exchange", &error))?;
             let is_done = answer == Exchange::Done;
-            t.holds(is_done && is_first, "an exchange that completed is Done, and stays", || "it is not".to_owned());
+            t.expect(is_done && is_first, "an exchange that completed is Done, and stays", "it is not");
             break;
         }
     }
@@ -136,17 +131,17 @@ fn openings(t: &Trial<'_>) -> Outcome {
         if ![0, hashes.len()].contains(&stored) {
             let expected =
                 format!("after an open_grant was dropped, all or none of its {} tokens are stored", hashes.len());
-            return Err(Trouble::new(expected, format!("{stored} are")));
+            return Err(Failure::new(expected, format!("{stored} are")));
         }
         // Again until it is there: an error says that it is, or that the storage is still busy with the first one.
         patiently(|| match t.node(2).try_open(&of, &tokens) {
             Ok(()) => Ok(()),
             Err(_) if count(t.node(3), &hashes).is_ok_and(|count| count == hashes.len()) => Ok(()),
-            Err(error) => Err(Trouble::failed("open_grant, repeated after it was given up,", &error)),
+            Err(error) => Err(Failure::failed("open_grant, repeated after it was given up,", &error)),
         })?;
-        t.same("tokens stored in the end", &hashes.len(), &count(t.node(1), &hashes)?);
+        t.expect_eq("tokens stored in the end", &hashes.len(), &count(t.node(1), &hashes)?);
         if let Some(answer) = answer {
-            answer.map_err(|error| Trouble::failed("open_grant that was not given up", &error))?;
+            answer.map_err(|error| Failure::failed("open_grant that was not given up", &error))?;
             break;
         }
     }
@@ -167,13 +162,13 @@ fn revocations_and_purges(t: &Trial<'_>) -> Outcome {
         let one = t.node(0).give_up(polls, storage.revoke_access_token(&access.hash, t.at(SECOND)));
         patiently(|| t.node(1).revoke_access_token(access.hash, t.at(SECOND)))?;
         let revoked = t.node(2).row(access.hash)?.0.revoked_at;
-        t.same("when the access token was revoked", &Some(t.at(SECOND)), &revoked);
+        t.expect_eq("when the access token was revoked", &Some(t.at(SECOND)), &revoked);
 
         let all = t.node(0).give_up(polls, storage.revoke_grants(&which, t.at(HOUR)));
         patiently(|| t.node(1).revoke(&which, t.at(HOUR)))?;
         for (_, token) in &families {
             let revoked = t.node(2).row(token.hash)?.1.revoked_at;
-            t.same("when the grant was revoked", &Some(t.at(HOUR)), &revoked);
+            t.expect_eq("when the grant was revoked", &Some(t.at(HOUR)), &revoked);
         }
 
         let purge = t.node(0).give_up(polls, storage.purge_expired(t.at(DAY), 3));
@@ -182,7 +177,7 @@ fn revocations_and_purges(t: &Trial<'_>) -> Outcome {
             // A purge may step round rows that another call works on, as the one that was given up still may.
             for (_, token) in &families {
                 if t.node(2).has(token.hash)? {
-                    return Err(Trouble::new("no token is left after a repeated purge", "one is"));
+                    return Err(Failure::new("no token is left after a repeated purge", "one is"));
                 }
             }
             Ok(())

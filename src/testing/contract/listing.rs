@@ -8,35 +8,32 @@ use super::clause::Clause::RevocationIsFinal;
 use super::node::{Node, Outcome};
 use super::records::{DAY, HOUR, SECOND};
 use super::revocation::{all_selectors, many_grants};
-use super::trial::{Case, Needs, Trial};
+use super::trial::{Case, Trial};
 use crate::record::{Grant, GrantId};
 use crate::storage::{GrantSelector, Page};
 
 pub(super) const CASES: &[Case] = &[
-    Case {
-        clause: RevocationIsFinal,
-        name: "each selector lists what it names and nothing else",
-        cost: "a user does not see who has access, or sees the connected applications of somebody else",
-        remedy: "translate each variant of `GrantSelector` on its own; `GrantSelector::selects` says what is meant",
-        needs: Needs::Nothing,
-        run: selectors,
-    },
-    Case {
-        clause: RevocationIsFinal,
-        name: "live grants are listed newest first, each once, whatever the size of a page",
-        cost: "a user does not find the application whose access is to be taken back",
-        remedy: "order by `opened_at`, then `id`, both descending, and begin behind `after` in that same order",
-        needs: Needs::Nothing,
-        run: pages,
-    },
-    Case {
-        clause: RevocationIsFinal,
-        name: "what is dead is not listed and does not shorten a page",
-        cost: "a list that ends too early hides a live grant",
-        remedy: "leave out what is dead before `limit` is counted",
-        needs: Needs::Nothing,
-        run: dead_ones,
-    },
+    Case::new(
+        RevocationIsFinal,
+        "each selector lists what it names and nothing else",
+        "a user does not see who has access, or sees the connected applications of somebody else",
+        "translate each variant of `GrantSelector` on its own; `GrantSelector::selects` says what is meant",
+        selectors,
+    ),
+    Case::new(
+        RevocationIsFinal,
+        "live grants are listed newest first, each once, whatever the size of a page",
+        "a user does not find the application whose access is to be taken back",
+        "order by `opened_at`, then `id`, both descending, and begin behind `after` in that same order",
+        pages,
+    ),
+    Case::new(
+        RevocationIsFinal,
+        "what is dead is not listed and does not shorten a page",
+        "a list that ends too early hides a live grant",
+        "leave out what is dead before `limit` is counted",
+        dead_ones,
+    ),
 ];
 
 fn selectors(t: &Trial<'_>) -> Outcome {
@@ -49,7 +46,7 @@ fn selectors(t: &Trial<'_>) -> Outcome {
             ids.sort_unstable();
             Ok(ids)
         };
-        t.eventually_list(&format!("what {which:?} lists"), &meant, list)?;
+        t.expect_eq_lists_soon(&format!("what {which:?} lists"), &meant, list)?;
     }
     Ok(())
 }
@@ -64,7 +61,11 @@ fn listed(t: &Trial<'_>, which: &GrantSelector, limit: usize) -> Outcome<Vec<Gra
     // A list that goes in circles is not followed for ever.
     for number in 0..100 {
         let part = t.node(number).list(which, t.at(HOUR), &page)?;
-        t.holds(part.len() <= limit, format!("a page has {limit} grants at most"), || format!("it has {}", part.len()));
+        t.expect(
+            part.len() <= limit,
+            format_args!("a page has {limit} grants at most"),
+            format_args!("it has {}", part.len()),
+        );
         let Some(last) = part.last() else { break };
         page = Page::after(last, limit);
         listed.extend(part.iter().map(|grant| grant.id));
@@ -94,13 +95,13 @@ fn pages(t: &Trial<'_>) -> Outcome {
         let times: Vec<_> = grants.iter().map(|grant| grant.opened_at).collect();
         let expected = (times, all.clone());
         let found = t.settled(&expected, in_order)?;
-        t.same_list("when the listed grants were opened", &expected.0, &found.0);
-        t.same_list("which they are, in the order of their identifiers", &expected.1, &found.1);
+        t.expect_eq_lists("when the listed grants were opened", &expected.0, &found.0);
+        t.expect_eq_lists("which they are, in the order of their identifiers", &expected.1, &found.1);
         let whole = ids(t.node(1), &which, t.at(HOUR), &Page::first(99))?;
         for limit in [1, 2, 3, 7, 39, 40, 41, 1_000_000] {
-            t.eventually_list(&format!("a list in pages of {limit}"), &whole, || listed(t, &which, limit))?;
+            t.expect_eq_lists_soon(&format!("a list in pages of {limit}"), &whole, || listed(t, &which, limit))?;
         }
-        t.same_list("a page of none", &[], &ids(t.node(1), &which, t.at(HOUR), &Page::first(0))?);
+        t.expect_eq_lists("a page of none", &[], &ids(t.node(1), &which, t.at(HOUR), &Page::first(0))?);
         if !t.is_clean() {
             break;
         }
@@ -127,13 +128,13 @@ fn dead_ones(t: &Trial<'_>) -> Outcome {
     for limit in [1, 4, 99] {
         let first = || ids(t.node(1), &which, now, &Page::first(limit));
         let expected: Vec<_> = live.iter().take(limit).copied().collect();
-        t.eventually_list(&format!("the first {limit} live grants"), &expected, first)?;
-        t.eventually_list(&format!("a list in pages of {limit}"), &live, || listed(t, &which, limit))?;
+        t.expect_eq_lists_soon(&format!("the first {limit} live grants"), &expected, first)?;
+        t.expect_eq_lists_soon(&format!("a list in pages of {limit}"), &live, || listed(t, &which, limit))?;
     }
     // A page goes on behind a grant that was revoked in the meantime.
     let behind = Page { limit: 9, after: Some((opened(20), t.grant_id(20))) };
     t.node(0).revoke(&GrantSelector::Id(t.grant_id(20)), now)?;
-    t.eventually_list("what follows a grant that was revoked", &live[4..].to_vec(), || {
+    t.expect_eq_lists_soon("what follows a grant that was revoked", &live[4..].to_vec(), || {
         ids(t.node(1), &which, now, &behind)
     })
 }

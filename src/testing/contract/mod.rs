@@ -32,7 +32,7 @@ pub use self::clause::Clause;
 pub use self::node::Task;
 use self::node::{Node, chain, run};
 pub use self::report::{BrokenContract, ContractReport, Violation};
-use self::trial::{Case, NODES, Needs, Supplies, Trial};
+use self::trial::{Case, NODES, Needs, Setup, Trial};
 pub use self::worker::storage_contract_worker;
 use crate::storage::{ClientRegistry, Storage};
 
@@ -209,7 +209,7 @@ where
         let nodes: Vec<_> = storages.iter().map(|storage| Node { storage, block_on: &self.block_on }).collect();
         let registries: Vec<_> =
             self.registry.iter().flat_map(|as_registry| storages.iter().map(as_registry)).collect();
-        let host = Supplies {
+        let host = Setup {
             nodes: &nodes,
             registries: &registries,
             interrupt: self.interrupt.as_deref(),
@@ -220,7 +220,7 @@ where
     }
 }
 
-fn judge(mut host: Supplies<'_>) -> Result<ContractReport, BrokenContract> {
+fn judge(mut host: Setup<'_>) -> Result<ContractReport, BrokenContract> {
     let (mut report, mut violations) = (ContractReport::default(), Vec::new());
     for (number, case) in (1..).zip(CASES.iter().copied().flatten()) {
         if !host.has(case.needs) {
@@ -243,7 +243,7 @@ fn judge(mut host: Supplies<'_>) -> Result<ContractReport, BrokenContract> {
     Err(BrokenContract { violations, passed: report, unable: None })
 }
 
-impl Supplies<'_> {
+impl Setup<'_> {
     fn has(&self, needs: Needs) -> bool {
         match needs {
             Needs::Nothing => true,

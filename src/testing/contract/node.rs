@@ -22,16 +22,16 @@ pub(super) type BlockOn<'a> = &'a (dyn for<'t> Fn(Task<'t>) + Sync);
 
 /// Something that a case can't go on after: what was expected, and what was observed.
 #[derive(Debug)]
-pub(super) struct Trouble {
+pub(super) struct Failure {
     pub(super) expected: String,
     pub(super) observed: String,
     /// What a call failed with that should have succeeded.
     pub(super) error: Option<String>,
 }
 
-pub(super) type Outcome<T = ()> = Result<T, Trouble>;
+pub(super) type Outcome<T = ()> = Result<T, Failure>;
 
-impl Trouble {
+impl Failure {
     pub(super) fn new(expected: impl Into<String>, observed: impl Into<String>) -> Self {
         Self { expected: expected.into(), observed: observed.into(), error: None }
     }
@@ -76,7 +76,7 @@ impl Node<'_> {
     }
 
     pub(super) fn open(&self, grant: &Grant, tokens: &[StoredToken]) -> Outcome {
-        self.try_open(grant, tokens).map_err(|error| Trouble::failed("open_grant with new identifiers", &error))
+        self.try_open(grant, tokens).map_err(|error| Failure::failed("open_grant with new identifiers", &error))
     }
 
     pub(super) fn try_find(&self, token: TokenHash) -> Result<Option<TokenAndGrant>, StorageError> {
@@ -84,7 +84,7 @@ impl Node<'_> {
     }
 
     pub(super) fn find(&self, token: TokenHash) -> Outcome<Option<TokenAndGrant>> {
-        self.try_find(token).map_err(|error| Trouble::failed("find", &error))
+        self.try_find(token).map_err(|error| Failure::failed("find", &error))
     }
 
     /// A token that must be there.
@@ -101,20 +101,20 @@ impl Node<'_> {
     }
 
     pub(super) fn exchange(&self, spend: &Spend, successors: &[StoredToken]) -> Outcome<Exchange> {
-        self.try_exchange(spend, successors).map_err(|error| Trouble::failed("exchange", &error))
+        self.try_exchange(spend, successors).map_err(|error| Failure::failed("exchange", &error))
     }
 
     /// An exchange that has no reason not to be done.
     pub(super) fn exchange_done(&self, spend: &Spend, successors: &[StoredToken]) -> Outcome {
         match self.exchange(spend, successors)? {
             Exchange::Done => Ok(()),
-            other => Err(Trouble::new("the exchange of a live token is Done", format!("it is {other:?}"))),
+            other => Err(Failure::new("the exchange of a live token is Done", format!("it is {other:?}"))),
         }
     }
 
     pub(super) fn revoke_access_token(&self, token: TokenHash, at: OffsetDateTime) -> Outcome {
         self.run(self.storage.revoke_access_token(&token, at))
-            .map_err(|error| Trouble::failed("revoke_access_token", &error))
+            .map_err(|error| Failure::failed("revoke_access_token", &error))
     }
 
     pub(super) fn try_revoke(&self, which: &GrantSelector, at: OffsetDateTime) -> Result<u64, StorageError> {
@@ -122,19 +122,19 @@ impl Node<'_> {
     }
 
     pub(super) fn revoke(&self, which: &GrantSelector, at: OffsetDateTime) -> Outcome<u64> {
-        self.try_revoke(which, at).map_err(|error| Trouble::failed("revoke_grants", &error))
+        self.try_revoke(which, at).map_err(|error| Failure::failed("revoke_grants", &error))
     }
 
     pub(super) fn list(&self, which: &GrantSelector, now: OffsetDateTime, page: &Page) -> Outcome<Vec<Arc<Grant>>> {
-        self.run(self.storage.grants(which, now, page)).map_err(|error| Trouble::failed("grants", &error))
+        self.run(self.storage.grants(which, now, page)).map_err(|error| Failure::failed("grants", &error))
     }
 
     pub(super) fn purge(&self, before: OffsetDateTime, limit: usize) -> Outcome<usize> {
         let touched = self
             .run(self.storage.purge_expired(before, limit))
-            .map_err(|error| Trouble::failed("purge_expired", &error))?;
+            .map_err(|error| Failure::failed("purge_expired", &error))?;
         if touched > limit {
-            return Err(Trouble::new(format!("a purge touches at most {limit} rows"), format!("it says {touched}")));
+            return Err(Failure::new(format!("a purge touches at most {limit} rows"), format!("it says {touched}")));
         }
         Ok(touched)
     }
@@ -147,7 +147,7 @@ impl Node<'_> {
                 return Ok(());
             }
         }
-        Err(Trouble::new("a purge that is repeated comes to its end", "it goes on and on"))
+        Err(Failure::new("a purge that is repeated comes to its end", "it goes on and on"))
     }
 
     /// Polls a call a number of times and then drops it, as a server does when its client hangs up.
@@ -179,7 +179,7 @@ pub(super) fn run<T>(block_on: BlockOn<'_>, future: impl Future<Output = T>) -> 
 }
 
 fn there<T>(found: Option<T>) -> Outcome<T> {
-    found.ok_or_else(|| Trouble::new("find returns a token that was stored", "it is not there"))
+    found.ok_or_else(|| Failure::new("find returns a token that was stored", "it is not there"))
 }
 
 /// A token that must be there, as soon as the storage answers at all.

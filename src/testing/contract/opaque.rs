@@ -8,7 +8,7 @@ use time::{Duration, OffsetDateTime};
 use super::clause::Clause::OpaqueRecords;
 use super::node::Outcome;
 use super::records::{DAY, HOUR, TICK};
-use super::trial::{Case, Needs, Trial};
+use super::trial::{Case, Trial};
 use crate::pkce::CodeChallenge;
 use crate::record::{ClientId, CodeBinding, Grant, GrantDetails, GrantType, Spent, StoredToken, Subject, TokenKind};
 use crate::scope::Scope;
@@ -18,46 +18,42 @@ const REMEDY: &str = "store the record as serde writes it, or each member by its
      `details` and `host_data` as one JSON text each (PostgreSQL's jsonb refuses U+0000 and changes numbers: use text)";
 
 pub(super) const CASES: &[Case] = &[
-    Case {
-        clause: OpaqueRecords,
-        name: "every member of a token comes back, whatever is in it",
-        cost: "a binding that was dropped is a check that is not made: PKCE, the redirect URI, the parent",
-        remedy: REMEDY,
-        needs: Needs::Nothing,
-        run: tokens,
-    },
-    Case {
-        clause: OpaqueRecords,
-        name: "every member of a grant comes back, whatever is in it",
-        cost: "a machine's grant is taken for a user's, or a scope for another",
-        remedy: REMEDY,
-        needs: Needs::Nothing,
-        run: grants,
-    },
-    Case {
-        clause: OpaqueRecords,
-        name: "what a host attached to a grant comes back as the same JSON",
-        cost: "the host takes decisions on data that it never stored",
-        remedy: REMEDY,
-        needs: Needs::Nothing,
-        run: host_data,
-    },
-    Case {
-        clause: OpaqueRecords,
-        name: "times come back to the microsecond",
-        cost: "a reuse within the same second goes unnoticed, and what has just expired lives on",
-        remedy: "a 64-bit count of microseconds, an RFC 3339 text, or a timestamp type with six digits",
-        needs: Needs::Nothing,
-        run: times,
-    },
+    Case::new(
+        OpaqueRecords,
+        "every member of a token comes back, whatever is in it",
+        "a binding that was dropped is a check that is not made: PKCE, the redirect URI, the parent",
+        REMEDY,
+        tokens,
+    ),
+    Case::new(
+        OpaqueRecords,
+        "every member of a grant comes back, whatever is in it",
+        "a machine's grant is taken for a user's, or a scope for another",
+        REMEDY,
+        grants,
+    ),
+    Case::new(
+        OpaqueRecords,
+        "what a host attached to a grant comes back as the same JSON",
+        "the host takes decisions on data that it never stored",
+        REMEDY,
+        host_data,
+    ),
+    Case::new(
+        OpaqueRecords,
+        "times come back to the microsecond",
+        "a reuse within the same second goes unnoticed, and what has just expired lives on",
+        "a 64-bit count of microseconds, an RFC 3339 text, or a timestamp type with six digits",
+        times,
+    ),
 ];
 
 /// Stores both and compares what every way to them returns.
 fn come_back(t: &Trial<'_>, what: &str, of: &Grant, token: &StoredToken) -> Outcome {
     t.node(0).open(of, std::slice::from_ref(token))?;
     let (row, grant) = t.node(1).row(token.hash)?;
-    t.same_record(what, token, &row);
-    t.same_record(what, of, &*grant);
+    t.expect_eq_records(what, token, &row);
+    t.expect_eq_records(what, of, &*grant);
     Ok(())
 }
 
@@ -93,7 +89,7 @@ fn tokens(t: &Trial<'_>) -> Outcome {
         let successor = StoredToken { hash: t.hash(number + 200), grant_id: again.id, ..token };
         let order = t.spend(&StoredToken { grant_id: again.id, ..first }, number);
         t.node(0).exchange_done(&order, std::slice::from_ref(&successor))?;
-        t.same_record("a token that was stored as a successor", &successor, &t.node(1).row(successor.hash)?.0);
+        t.expect_eq_records("a token that was stored as a successor", &successor, &t.node(1).row(successor.hash)?.0);
     }
     // Bytes that are not text, and zeros at either end.
     for (number, bytes) in (500..).zip([[0; 32], [0xff; 32], [0x5c; 32], [0x27; 32]]) {
@@ -131,7 +127,7 @@ fn grants(t: &Trial<'_>) -> Outcome {
                 let which = crate::storage::GrantSelector::Id(of.id);
                 let list = t.node(1).list(&which, t.at(HOUR), &crate::storage::Page::first(9))?;
                 for listed in &list {
-                    t.same_record("a grant as it is listed", &of, &**listed);
+                    t.expect_eq_records("a grant as it is listed", &of, &**listed);
                 }
             }
         }

@@ -3,7 +3,7 @@
 use super::clause::Clause::Atomic;
 use super::node::{Node, Outcome};
 use super::records::{DAY, HOUR, SECOND, TICK};
-use super::trial::{Case, Needs, RUNNERS, Trial};
+use super::trial::{Case, RUNNERS, Trial};
 use crate::record::{StoredToken, TokenKind};
 use crate::storage::{Exchange, Spend};
 
@@ -12,30 +12,27 @@ const COMPARE_AND_SET: &str = "decide and write in one step: lock first (`SELECT
      elsewhere: compare and set)";
 
 pub(super) const CASES: &[Case] = &[
-    Case {
-        clause: Atomic,
-        name: "of many that race for one token exactly one is done, and only its successors are stored",
-        cost: "a code redeemed twice: whoever copied it gets tokens, and nobody notices",
-        remedy: COMPARE_AND_SET,
-        needs: Needs::Nothing,
-        run: one_of_many_is_done,
-    },
-    Case {
-        clause: Atomic,
-        name: "of many that race along a chain of tokens each token is spent once, and there is one lineage",
-        cost: "a stolen refresh token lives beside its owner's, and both go on for ever",
-        remedy: COMPARE_AND_SET,
-        needs: Needs::Nothing,
-        run: one_lineage,
-    },
-    Case {
-        clause: Atomic,
-        name: "many that use a token without consuming it are all done, and none is lost",
-        cost: "of clients that refresh in parallel some get tokens that do not work",
-        remedy: "store all successors; repeat a step that was refused because of another, for it has written nothing",
-        needs: Needs::Nothing,
-        run: all_uses_are_stored,
-    },
+    Case::new(
+        Atomic,
+        "of many that race for one token exactly one is done, and only its successors are stored",
+        "a code redeemed twice: whoever copied it gets tokens, and nobody notices",
+        COMPARE_AND_SET,
+        one_of_many_is_done,
+    ),
+    Case::new(
+        Atomic,
+        "of many that race along a chain of tokens each token is spent once, and there is one lineage",
+        "a stolen refresh token lives beside its owner's, and both go on for ever",
+        COMPARE_AND_SET,
+        one_lineage,
+    ),
+    Case::new(
+        Atomic,
+        "many that use a token without consuming it are all done, and none is lost",
+        "of clients that refresh in parallel some get tokens that do not work",
+        "store all successors; repeat a step that was refused because of another, for it has written nothing",
+        all_uses_are_stored,
+    ),
 ];
 
 fn one_of_many_is_done(t: &Trial<'_>) -> Outcome {
@@ -51,16 +48,18 @@ fn one_of_many_is_done(t: &Trial<'_>) -> Outcome {
         });
         let answers = answers.into_iter().collect::<Outcome<Vec<_>>>()?;
         let done = answers.iter().filter(|answer| **answer == Exchange::Done).count();
-        t.holds(done == 1, format!("of {RUNNERS} that race for one token exactly one is Done"), || {
-            format!("{done} are, in round {round}")
-        });
+        t.expect(
+            done == 1,
+            format_args!("of {RUNNERS} that race for one token exactly one is Done"),
+            format_args!("{done} are, in round {round}"),
+        );
         let dead = answers.iter().filter(|answer| **answer == Exchange::Dead).count();
-        t.same("how many of those who lost are told that the token is dead", &0, &dead);
+        t.expect_eq("how many of those who lost are told that the token is dead", &0, &dead);
         for (runner, answer) in answers.iter().enumerate() {
             for successor in successors(runner) {
                 let is_stored = t.node(runner).has(successor.hash)?;
-                let [yes, no] = ["a", "no"].map(|one| format!("{one} successor is stored by one who got {answer:?}"));
-                t.whether(*answer == Exchange::Done, is_stored, &yes, &no);
+                let what = format!("whether a successor is stored by a caller that got {answer:?}");
+                t.expect_eq(&what, &(*answer == Exchange::Done), &is_stored);
             }
         }
     }
@@ -94,14 +93,14 @@ fn one_lineage(t: &Trial<'_>) -> Outcome {
             Ok(done)
         };
         let done = t.race(round, RUNNERS, walk).into_iter().sum::<Outcome<u64>>()?;
-        t.same(&format!("how often a chain of {STEPS} tokens was spent"), &STEPS, &done);
+        t.expect_eq(&format!("how often a chain of {STEPS} tokens was spent"), &STEPS, &done);
         let mut stored = 0;
         for step in 1..=STEPS {
             for runner in 0..RUNNERS as u64 {
                 stored += u64::from(t.node(0).has(link(step, runner).hash)?);
             }
         }
-        t.same("how many successors are stored", &STEPS, &stored);
+        t.expect_eq("how many successors are stored", &STEPS, &stored);
     }
     Ok(())
 }
@@ -120,10 +119,10 @@ fn all_uses_are_stored(t: &Trial<'_>) -> Outcome {
         used.into_iter().collect::<Outcome<Vec<_>>>()?;
         for runner in 0..RUNNERS as u64 {
             let is_stored = t.node(1).has(t.hash(base + 10 + runner))?;
-            t.whether(true, is_stored, "the access token of each use that was Done is stored", "one is not");
+            t.expect(is_stored, "the access token of each use that was Done is stored", "one is not");
         }
         let grant = t.node(1).row(token.hash)?.1;
-        t.same("the end of the grant", &end(RUNNERS - 1), &grant.expires_at);
+        t.expect_eq("the end of the grant", &end(RUNNERS - 1), &grant.expires_at);
     }
     Ok(())
 }

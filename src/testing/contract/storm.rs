@@ -8,7 +8,7 @@ use std::time::Duration as Pause;
 
 use super::clause::Clause::{AmbiguousCommits, Crashes};
 use super::given_up::is_whole;
-use super::node::{Node, Outcome, Trouble, patient_row, patiently};
+use super::node::{Failure, Node, Outcome, patient_row, patiently};
 use super::records::HOUR;
 use super::trial::{Case, Needs, RUNNERS, Trial};
 use crate::record::{Grant, StoredToken};
@@ -19,30 +19,30 @@ const STEPS: u64 = 40;
 const BETWEEN: u64 = 16;
 
 pub(super) const CASES: &[Case] = &[
-    Case {
-        clause: Crashes,
-        name: "whatever is interrupted, each exchange is whole or absent, and what was answered stays",
-        cost: "a refresh token that is spent but has no successors, or tokens that were handed out and are not known",
-        remedy: "one transaction, or one write, a step; answer only after it has returned, on storage that outlives a crash",
-        needs: Needs::Interruption,
-        run: |t| storm(t, walk),
-    },
-    Case {
-        clause: Crashes,
-        name: "whatever is interrupted, each grant is opened whole or not at all, and a repeated revocation ends it",
-        cost: "a grant whose tokens are lost, or a user who was told that all sessions have ended is wrong",
-        remedy: "one transaction, or one write, a step; and fresh connections after a failure",
-        needs: Needs::Interruption,
-        run: |t| storm(t, open_and_revoke),
-    },
-    Case {
-        clause: AmbiguousCommits,
-        name: "an attempt that is repeated after an interruption is done, unless another was before it",
-        cost: "a retry after a lost answer is taken for a thief, and the user is logged out; or two attempts win",
-        remedy: "compare the stored attempt with the one that asks before AlreadySpent is answered",
-        needs: Needs::Interruption,
-        run: |t| storm(t, contest),
-    },
+    Case::new(
+        Crashes,
+        "whatever is interrupted, each exchange is whole or absent, and what was answered stays",
+        "a refresh token that is spent but has no successors, or tokens that were handed out and are not known",
+        "one transaction, or one write, a step; answer only after it has returned, on storage that outlives a crash",
+        |t| storm(t, walk),
+    )
+    .needing(Needs::Interruption),
+    Case::new(
+        Crashes,
+        "whatever is interrupted, each grant is opened whole or not at all, and a repeated revocation ends it",
+        "a grant whose tokens are lost, or a user who was told that all sessions have ended is wrong",
+        "one transaction, or one write, a step; and fresh connections after a failure",
+        |t| storm(t, open_and_revoke),
+    )
+    .needing(Needs::Interruption),
+    Case::new(
+        AmbiguousCommits,
+        "an attempt that is repeated after an interruption is done, unless another was before it",
+        "a retry after a lost answer is taken for a thief, and the user is logged out; or two attempts win",
+        "compare the stored attempt with the one that asks before AlreadySpent is answered",
+        |t| storm(t, contest),
+    )
+    .needing(Needs::Interruption),
 ];
 
 /// What a runner needs.
@@ -130,7 +130,7 @@ fn walk(runner: &Runner<'_>) -> Outcome {
             };
         if !fits {
             let observed = format!("{answer:?} after {} tries, of which {winners:?} happened", tries.len());
-            return Err(Trouble::new("one of the tries happened, and the answers fit to that", observed));
+            return Err(Failure::new("one of the tries happened, and the answers fit to that", observed));
         }
         let winner = tries.swap_remove(winners[0]);
         last = winner.1[1].clone();
@@ -138,7 +138,7 @@ fn walk(runner: &Runner<'_>) -> Outcome {
     }
     for (order, successors) in &chain {
         let is_there = is_whole(witness, order, successors)?;
-        t.holds(is_there, "what was answered Done is there after the storm", || "it is not".to_owned());
+        t.expect(is_there, "what was answered Done is there after the storm", "it is not");
     }
     Ok(())
 }
@@ -163,13 +163,13 @@ fn opened(t: &Trial<'_>, node: Node<'_>, of: &Grant, tokens: &[StoredToken]) -> 
                 // An earlier try, or this one, was answered by an error and happened.
                 all if all == tokens.len() => return Ok(()),
                 some if is_second => {
-                    t.found("a grant is opened with all its tokens or none", format!("{some} are stored"));
+                    t.report("a grant is opened with all its tokens or none", format!("{some} are stored"));
                     return Ok(());
                 }
                 _ => {}
             }
         }
-        Err(Trouble::failed(&format!("open_grant, tried {tries} times over half a minute,"), &error))
+        Err(Failure::failed(&format!("open_grant, tried {tries} times over half a minute,"), &error))
     })
 }
 
@@ -191,12 +191,12 @@ fn open_and_revoke(runner: &Runner<'_>) -> Outcome {
         all.extend(tokens.into_iter().map(|token| (token, revoked_at)));
         // Right away, and again when all is over.
         for (token, revoked_at) in &all[all.len() - 3..] {
-            t.same("when a grant was revoked", revoked_at, &patient_row(witness, token.hash)?.1.revoked_at);
+            t.expect_eq("when a grant was revoked", revoked_at, &patient_row(witness, token.hash)?.1.revoked_at);
         }
     }
     for (token, revoked_at) in &all {
         let found = patient_row(witness, token.hash)?.1.revoked_at;
-        t.same("when a grant was revoked, after the storm", revoked_at, &found);
+        t.expect_eq("when a grant was revoked, after the storm", revoked_at, &found);
     }
     Ok(())
 }
@@ -221,13 +221,13 @@ fn contest(runner: &Runner<'_>) -> Outcome {
         let spent = patient_row(witness, token.hash)?.0.spent.clone();
         let winner = (0..2).find(|side| spent.as_ref().is_some_and(|spent| spent.attempt == t.attempt(by(*side))));
         let Some(winner) = winner else {
-            return Err(Trouble::new(
+            return Err(Failure::new(
                 "one of two attempts has spent the token",
                 format!("it was spent by {:?}", spent.map(|spent| spent.attempt)),
             ));
         };
         let expected = if winner == side { Exchange::Done } else { Exchange::AlreadySpent };
-        t.same("the answer to an attempt that was repeated until it got one", &expected, &answer);
+        t.expect_eq("the answer to an attempt that was repeated until it got one", &expected, &answer);
     }
     Ok(())
 }

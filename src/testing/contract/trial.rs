@@ -1,6 +1,6 @@
 //! What a case works with: handles on the storage, records of its own, and a place to write down what it saw.
 
-use std::fmt::Debug;
+use std::fmt::{Debug, Display};
 use std::process::Command;
 use std::sync::{Barrier, Mutex, PoisonError};
 
@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::clause::Clause;
 use super::differences::{first_difference, of_records};
-use super::node::{Node, Outcome, Trouble};
+use super::node::{Failure, Node, Outcome};
 use super::report::Violation;
 use crate::storage::ClientRegistry;
 
@@ -19,13 +19,13 @@ pub(super) const RUNNERS: usize = 8;
 
 /// What a violation costs, and what to do about it.
 #[derive(Clone, Copy)]
-pub(super) struct Advice {
+pub(super) struct Hint {
     pub(super) cost: &'static str,
     pub(super) remedy: &'static str,
 }
 
 /// Where a call failed, a case has not come to what it asks.
-const FAILED: Advice = Advice {
+const FAILED: Hint = Hint {
     cost: "requests are answered by 500 or 503; whatever else these cases ask is not answered yet",
     remedy: "the call itself failed: find out why first; cases that failed with the same error are probably the same fault",
 };
@@ -42,6 +42,22 @@ pub(super) struct Case {
     pub(super) remedy: &'static str,
     pub(super) needs: Needs,
     pub(super) run: fn(&Trial<'_>) -> Outcome,
+}
+
+impl Case {
+    pub(super) const fn new(
+        clause: Clause,
+        name: &'static str,
+        cost: &'static str,
+        remedy: &'static str,
+        run: fn(&Trial<'_>) -> Outcome,
+    ) -> Self {
+        Self { clause, name, cost, remedy, needs: Needs::Nothing, run }
+    }
+
+    pub(super) const fn needing(self, needs: Needs) -> Self {
+        Self { needs, ..self }
+    }
 }
 
 /// Which of the host's options a case can't do without.
@@ -66,7 +82,7 @@ impl Needs {
 
 /// What the host brought.
 #[derive(Clone, Copy)]
-pub(super) struct Supplies<'a> {
+pub(super) struct Setup<'a> {
     pub(super) nodes: &'a [Node<'a>],
     pub(super) registries: &'a [&'a dyn ClientRegistry],
     pub(super) interrupt: Option<&'a (dyn Fn() + Sync)>,
@@ -75,7 +91,7 @@ pub(super) struct Supplies<'a> {
 }
 
 pub(super) struct Trial<'a> {
-    pub(super) host: Supplies<'a>,
+    pub(super) host: Setup<'a>,
     case: Case,
     /// Keeps the records of cases apart.
     pub(super) number: u32,
@@ -84,32 +100,32 @@ pub(super) struct Trial<'a> {
 
 impl<'a> Trial<'a> {
     /// Runs a case, and returns what was wrong.
-    pub(super) fn judge(host: Supplies<'a>, case: Case, number: u32) -> Vec<Violation> {
+    pub(super) fn judge(host: Setup<'a>, case: Case, number: u32) -> Vec<Violation> {
         let trial = Self { host, case, number, violations: Mutex::default() };
         let run = std::panic::AssertUnwindSafe(|| (case.run)(&trial));
         match std::panic::catch_unwind(run) {
             Ok(Ok(())) => {}
-            Ok(Err(trouble)) => trial.met(trouble),
-            Err(panic) => trial.met(Trouble::panicked(&*panic)),
+            Ok(Err(failure)) => trial.record(failure),
+            Err(panic) => trial.record(Failure::panicked(&*panic)),
         }
         trial.violations.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Writes down something that should not be.
-    pub(super) fn found(&self, expected: impl Into<String>, observed: impl Into<String>) {
-        self.met(Trouble::new(expected, observed));
+    pub(super) fn report(&self, expected: impl Into<String>, observed: impl Into<String>) {
+        self.record(Failure::new(expected, observed));
     }
 
     /// Writes down what a case met: a failure of the call itself, or something that the case is about.
-    fn met(&self, trouble: Trouble) {
+    fn record(&self, failure: Failure) {
         let Case { cost, remedy, .. } = self.case;
-        let advice = if trouble.error.is_some() { FAILED } else { Advice { cost, remedy } };
-        self.advise(trouble, advice);
+        let hint = if failure.error.is_some() { FAILED } else { Hint { cost, remedy } };
+        self.record_with(failure, hint);
     }
 
     /// Writes down something that has a remedy of its own within its case.
-    pub(super) fn advise(&self, trouble: Trouble, Advice { cost, remedy }: Advice) {
-        let (Case { clause, name: case, .. }, Trouble { expected, observed, error }) = (self.case, trouble);
+    pub(super) fn record_with(&self, failure: Failure, Hint { cost, remedy }: Hint) {
+        let (Case { clause, name: case, .. }, Failure { expected, observed, error }) = (self.case, failure);
         let violation = Violation { clause, case, expected, observed, error, cost, remedy };
         self.violations.lock().unwrap_or_else(PoisonError::into_inner).push(violation);
     }
@@ -119,58 +135,51 @@ impl<'a> Trial<'a> {
         self.violations.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 
-    /// `expected` is a sentence; `observed` is only asked for if the sentence is false.
-    pub(super) fn holds(&self, is_true: bool, expected: impl Into<String>, observed: impl FnOnce() -> String) {
+    /// Reports a failure unless `is_true`. `expected` and `observed` are sentences.
+    pub(super) fn expect(&self, is_true: bool, expected: impl Display, observed: impl Display) {
         if !is_true {
-            self.found(expected, observed());
+            self.report(expected.to_string(), observed.to_string());
         }
     }
 
-    /// Compares two answers to one question. `yes` and `no` are sentences.
-    pub(super) fn whether(&self, expected: bool, observed: bool, yes: &str, no: &str) {
-        let sentence = |answer: bool| if answer { yes } else { no };
+    /// Reports a failure unless both are equal.
+    pub(super) fn expect_eq<T: PartialEq + Debug + ?Sized>(&self, what: &str, expected: &T, observed: &T) {
         if expected != observed {
-            self.found(sentence(expected), sentence(observed));
-        }
-    }
-
-    pub(super) fn same<T: PartialEq + Debug + ?Sized>(&self, what: &str, expected: &T, observed: &T) {
-        if expected != observed {
-            self.found(format!("{what}: {expected:?}"), format!("{observed:?}"));
+            self.report(format!("{what}: {expected:?}"), format!("{observed:?}"));
         }
     }
 
     /// Compares two lists; says how long they are and where they differ first.
-    pub(super) fn same_list<T: PartialEq + Debug>(&self, what: &str, expected: &[T], observed: &[T]) {
+    pub(super) fn expect_eq_lists<T: PartialEq + Debug>(&self, what: &str, expected: &[T], observed: &[T]) {
         if let Some((expected, observed)) = first_difference(expected, observed) {
-            self.found(format!("{what}: {expected}"), observed);
+            self.report(format!("{what}: {expected}"), observed);
         }
     }
 
     /// Writes down what a call failed with, where a case has to go on.
     pub(super) fn note<T>(&self, outcome: Outcome<T>) -> Option<T> {
-        outcome.map_err(|trouble| self.met(trouble)).ok()
+        outcome.map_err(|failure| self.record(failure)).ok()
     }
 
-    /// Like [`same`](Self::same) for what may lag: the list of grants.
-    pub(super) fn eventually<T: PartialEq + Debug>(
+    /// Like [`expect_eq`](Self::expect_eq) for what may lag: the list of grants.
+    pub(super) fn expect_eq_soon<T: PartialEq + Debug>(
         &self,
         what: &str,
         expected: &T,
         observe: impl Fn() -> Outcome<T>,
     ) -> Outcome {
-        self.same(what, expected, &self.settled(expected, observe)?);
+        self.expect_eq(what, expected, &self.settled(expected, observe)?);
         Ok(())
     }
 
-    /// Like [`same_list`](Self::same_list) for what may lag.
-    pub(super) fn eventually_list<T: PartialEq + Debug>(
+    /// Like [`expect_eq_lists`](Self::expect_eq_lists) for what may lag.
+    pub(super) fn expect_eq_lists_soon<T: PartialEq + Debug>(
         &self,
         what: &str,
         expected: &Vec<T>,
         observe: impl Fn() -> Outcome<Vec<T>>,
     ) -> Outcome {
-        self.same_list(what, expected, &self.settled(expected, observe)?);
+        self.expect_eq_lists(what, expected, &self.settled(expected, observe)?);
         Ok(())
     }
 
@@ -189,9 +198,9 @@ impl<'a> Trial<'a> {
     }
 
     /// Compares two records member by member; only those that differ are told.
-    pub(super) fn same_record(&self, what: &str, expected: &impl Serialize, observed: &impl Serialize) {
+    pub(super) fn expect_eq_records(&self, what: &str, expected: &impl Serialize, observed: &impl Serialize) {
         for (member, expected, observed) in of_records(expected, observed) {
-            self.found(format!("{what}: `{member}` is {expected}"), format!("it is {observed}"));
+            self.report(format!("{what}: `{member}` is {expected}"), format!("it is {observed}"));
         }
     }
 
@@ -227,7 +236,7 @@ impl<'a> Trial<'a> {
                         start.wait();
                         let run = std::panic::AssertUnwindSafe(|| run(runner, node));
                         // Written down at once: others may wait for this one until something was found.
-                        std::panic::catch_unwind(run).inspect_err(|panic| self.met(Trouble::panicked(&**panic)))
+                        std::panic::catch_unwind(run).inspect_err(|panic| self.record(Failure::panicked(&**panic)))
                     })
                 })
                 .collect();

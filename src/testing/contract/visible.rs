@@ -3,37 +3,34 @@
 use super::clause::Clause::Linearizable;
 use super::node::{Node, Outcome};
 use super::records::{DAY, HOUR, SECOND};
-use super::trial::{Case, Needs, RUNNERS, Trial};
+use super::trial::{Case, RUNNERS, Trial};
 use crate::record::{Grant, StoredToken};
 use crate::storage::{Exchange, GrantSelector};
 
 const REMEDY: &str = "let find and exchange read from the one place that is written to: no cache, no replica";
 
 pub(super) const CASES: &[Case] = &[
-    Case {
-        clause: Linearizable,
-        name: "what one node has written is what every node reads next",
-        cost: "a token that was spent or revoked at one node is still good at another",
-        remedy: REMEDY,
-        needs: Needs::Nothing,
-        run: written_here_is_read_there,
-    },
-    Case {
-        clause: Linearizable,
-        name: "a token that was looked for in vain is found as soon as it is stored",
-        cost: "a fresh token is refused by the node that was asked too early",
-        remedy: "do not remember that a token was not there",
-        needs: Needs::Nothing,
-        run: absence_is_not_remembered,
-    },
-    Case {
-        clause: Linearizable,
-        name: "whoever lost a race for a token sees it spent and all its successors right after",
-        cost: "a refresh that is repeated within its grace window finds no successors, and the user is logged out",
-        remedy: "answer AlreadySpent only after all that the winner wrote is visible (SQL: it has committed; read in a new statement)",
-        needs: Needs::Nothing,
-        run: losers_see_the_successors,
-    },
+    Case::new(
+        Linearizable,
+        "what one node has written is what every node reads next",
+        "a token that was spent or revoked at one node is still good at another",
+        REMEDY,
+        written_here_is_read_there,
+    ),
+    Case::new(
+        Linearizable,
+        "a token that was looked for in vain is found as soon as it is stored",
+        "a fresh token is refused by the node that was asked too early",
+        "do not remember that a token was not there",
+        absence_is_not_remembered,
+    ),
+    Case::new(
+        Linearizable,
+        "whoever lost a race for a token sees it spent and all its successors right after",
+        "a refresh that is repeated within its grace window finds no successors, and the user is logged out",
+        "answer AlreadySpent only after all that the winner wrote is visible (SQL: it has committed; read in a new statement)",
+        losers_see_the_successors,
+    ),
 ];
 
 fn written_here_is_read_there(t: &Trial<'_>) -> Outcome {
@@ -54,19 +51,21 @@ fn written_here_is_read_there(t: &Trial<'_>) -> Outcome {
         everywhere(t, "sees that the end of its grant was moved", &old, |_, of| of.expires_at == moved)?;
         for reader in t.nodes() {
             for successor in &successors {
-                t.holds(reader.has(successor.hash)?, "after a token was spent every node finds its successors", || {
-                    "one node does not".to_owned()
-                });
+                t.expect(
+                    reader.has(successor.hash)?,
+                    "after a token was spent every node finds its successors",
+                    "one node does not",
+                );
             }
             let late = reader.exchange(&t.spend(&old, number + 1), &[])?;
-            t.same("what every node answers about a token that was spent", &Exchange::AlreadySpent, &late);
+            t.expect_eq("what every node answers about a token that was spent", &Exchange::AlreadySpent, &late);
         }
 
         writer.revoke(&GrantSelector::Id(of.id), t.at(HOUR))?;
         everywhere(t, "sees that a grant was revoked", &successors[1], |_, of| of.revoked_at.is_some())?;
         for reader in t.nodes() {
             let late = reader.exchange(&t.spend(&successors[1], number + 2), &[])?;
-            t.same("what every node answers about a token of a revoked grant", &Exchange::Dead, &late);
+            t.expect_eq("what every node answers about a token of a revoked grant", &Exchange::Dead, &late);
         }
     }
     Ok(())
@@ -82,10 +81,14 @@ fn everywhere(
     for reader in t.nodes() {
         let found = reader.find(token.hash)?;
         let is_seen = found.as_ref().is_some_and(|(token, of)| is_right(token, of));
-        t.holds(is_seen, format!("every node {what}"), || match found {
-            Some(_) => "one node does not".to_owned(),
-            None => "one node does not find the token at all".to_owned(),
-        });
+        t.expect(
+            is_seen,
+            format_args!("every node {what}"),
+            match found {
+                Some(_) => "one node does not".to_owned(),
+                None => "one node does not find the token at all".to_owned(),
+            },
+        );
     }
     Ok(())
 }
@@ -96,21 +99,19 @@ fn absence_is_not_remembered(t: &Trial<'_>) -> Outcome {
     let second = t.refresh(1, &of);
     let nobody_has = |token: &StoredToken| -> Outcome {
         for reader in t.nodes() {
-            t.holds(!reader.has(token.hash)?, "a token that was never stored is not found", || "it is".to_owned());
+            t.expect(!reader.has(token.hash)?, "a token that was never stored is not found", "it is");
         }
         Ok(())
     };
     let all_have = |token: &StoredToken| -> Outcome {
         for reader in t.nodes() {
-            t.holds(reader.has(token.hash)?, "every node finds a token once it is stored", || {
-                "one does not".to_owned()
-            });
+            t.expect(reader.has(token.hash)?, "every node finds a token once it is stored", "one does not");
         }
         Ok(())
     };
     nobody_has(&first)?;
     let dead = t.node(1).exchange(&t.spend(&first, 1), &[])?;
-    t.same("what becomes of a token that was never stored", &Exchange::Dead, &dead);
+    t.expect_eq("what becomes of a token that was never stored", &Exchange::Dead, &dead);
     t.node(0).open(&of, std::slice::from_ref(&first))?;
     all_have(&first)?;
     nobody_has(&second)?;
@@ -130,9 +131,11 @@ fn losers_see_the_successors(t: &Trial<'_>) -> Outcome {
             sees_successors(t, node, &of, &old, base)
         });
         for seen in seen {
-            t.holds(seen?, "find shows a token spent, with all its successors, to whoever lost it", || {
-                "it shows an unspent token, or spent without its successors".to_owned()
-            });
+            t.expect(
+                seen?,
+                "find shows a token spent, with all its successors, to whoever lost it",
+                "it shows an unspent token, or spent without its successors",
+            );
         }
     }
     Ok(())

@@ -1,5 +1,5 @@
-//! Another process that works on the same storage. It gets its orders as lines of JSON and answers in the same way, each
-//! answer behind a mark, because a test harness prints to the same pipe.
+//! Another process that works on the same storage. It gets its orders as lines of JSON and answers in the same way. Each
+//! answer follows a mark, because a test harness prints to the same pipe.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -10,63 +10,32 @@ use time::OffsetDateTime;
 use time::serde::rfc3339;
 
 use super::BoxError;
-use super::node::{Node, Outcome, Task, Trouble, chain, run};
-use crate::record::{AttemptId, Grant, GrantId, StoredToken, TokenKind};
-use crate::secret::{Seed, TokenHash};
-use crate::storage::{Exchange, GrantSelector, Spend, Storage};
+use super::node::{Failure, Node, Outcome, Task, chain, run};
+use crate::record::{Grant, StoredToken};
+use crate::secret::TokenHash;
+use crate::storage::{Exchange, GrantSelector, Spend, Storage, TokenAndGrant};
 
 /// Set for processes that the suite started.
 const VARIABLE: &str = "GRANTOR_STORAGE_CONTRACT_WORKER";
 const MARK: &str = "grantor-storage-contract:";
 
-/// Something to do.
+/// A call that a worker is to make.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) enum Order {
     Open(Grant, Vec<StoredToken>),
     Find(TokenHash),
-    Exchange(SentSpend, Vec<StoredToken>),
-    Revoke(GrantId, #[serde(with = "rfc3339")] OffsetDateTime),
+    Exchange(Spend, Vec<StoredToken>),
+    Revoke(GrantSelector, #[serde(with = "rfc3339")] OffsetDateTime),
 }
 
-/// What came of it.
+/// What the call returned.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) enum Answer {
     Opened,
-    Found(Option<Box<(StoredToken, Grant)>>),
-    Done,
-    AlreadySpent,
-    Dead,
+    Found(Option<TokenAndGrant>),
+    Exchanged(Exchange),
     Revoked(u64),
     Failed(String),
-}
-
-/// A [`Spend`] on its way to another process.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct SentSpend {
-    token: TokenHash,
-    kind: TokenKind,
-    grant_id: GrantId,
-    attempt: AttemptId,
-    #[serde(with = "rfc3339")]
-    at: OffsetDateTime,
-    consume: bool,
-    seed: Option<Seed>,
-    #[serde(with = "rfc3339")]
-    grant_expires_at: OffsetDateTime,
-}
-
-impl From<Spend> for SentSpend {
-    fn from(spend: Spend) -> Self {
-        let Spend { token, kind, grant_id, attempt, at, consume, seed, grant_expires_at } = spend;
-        Self { token, kind, grant_id, attempt, at, consume, seed, grant_expires_at }
-    }
-}
-
-impl From<SentSpend> for Spend {
-    fn from(sent: SentSpend) -> Self {
-        let SentSpend { token, kind, grant_id, attempt, at, consume, seed, grant_expires_at } = sent;
-        Self { token, kind, grant_id, attempt, at, consume, seed, grant_expires_at }
-    }
 }
 
 /// The other half of [`StorageContract::workers`](super::StorageContract::workers): does what the suite's process wants of
@@ -88,43 +57,27 @@ where
     }
     let storage: S = run(&block_on, async { connect().await.map_err(Into::into) })?;
     let node = Node { storage: &storage, block_on: &block_on };
-    let mut orders = std::io::stdin().lock();
+    let mut orders = std::io::stdin().lock().lines();
     // Not by `println!`, which a test harness captures.
     let mut answers = std::io::stdout().lock();
-    let mut line = String::new();
-    while next(&mut orders, &mut line)? {
+    while let Some(line) = orders.next().transpose()? {
         let batch: Vec<Order> = serde_json::from_str(&line)?;
         writeln!(answers, "\n{MARK}\"ready\"")?;
-        answers.flush()?;
-        if !next(&mut orders, &mut line)? {
+        if orders.next().transpose()?.is_none() {
             break;
         }
         let done: Vec<Answer> = batch.into_iter().map(|order| obey(node, order)).collect();
         writeln!(answers, "\n{MARK}{}", serde_json::to_string(&done)?)?;
-        answers.flush()?;
     }
     Ok(())
-}
-
-fn next(orders: &mut impl BufRead, line: &mut String) -> std::io::Result<bool> {
-    line.clear();
-    Ok(orders.read_line(line)? > 0)
 }
 
 fn obey(node: Node<'_>, order: Order) -> Answer {
     let answer = match order {
         Order::Open(grant, tokens) => node.try_open(&grant, &tokens).map(|()| Answer::Opened),
-        Order::Find(token) => node
-            .try_find(token)
-            .map(|found| Answer::Found(found.map(|(token, grant)| Box::new(((*token).clone(), (*grant).clone()))))),
-        Order::Exchange(spend, successors) => {
-            node.try_exchange(&spend.into(), &successors).map(|answer| match answer {
-                Exchange::Done => Answer::Done,
-                Exchange::AlreadySpent => Answer::AlreadySpent,
-                Exchange::Dead => Answer::Dead,
-            })
-        }
-        Order::Revoke(id, at) => node.try_revoke(&GrantSelector::Id(id), at).map(Answer::Revoked),
+        Order::Find(token) => node.try_find(token).map(Answer::Found),
+        Order::Exchange(spend, successors) => node.try_exchange(&spend, &successors).map(Answer::Exchanged),
+        Order::Revoke(which, at) => node.try_revoke(&which, at).map(Answer::Revoked),
     };
     answer.unwrap_or_else(|error| Answer::Failed(chain(&error)))
 }
@@ -136,8 +89,8 @@ pub(super) struct Worker {
     answers: BufReader<ChildStdout>,
 }
 
-fn broken(what: &str, observed: impl std::fmt::Display) -> Trouble {
-    Trouble::new(format!("a worker {what}"), observed.to_string())
+fn broken(what: &str, observed: impl std::fmt::Display) -> Failure {
+    Failure::new(format!("a worker {what}"), observed.to_string())
 }
 
 impl Worker {
@@ -149,9 +102,10 @@ impl Worker {
         Ok(Self { child, orders: Some(orders), answers: BufReader::new(answers) })
     }
 
-    fn send(&mut self, line: &str) -> Outcome {
+    fn send(&mut self, line: &impl Serialize) -> Outcome {
+        let line = serde_json::to_string(line).map_err(|error| broken("is sent orders", error))?;
         let orders = self.orders.as_mut().ok_or_else(|| broken("listens", "it was told to end"))?;
-        writeln!(orders, "{line}").and_then(|()| orders.flush()).map_err(|error| broken("listens", error))
+        writeln!(orders, "{line}").map_err(|error| broken("listens", error))
     }
 
     fn receive<T: DeserializeOwned>(&mut self) -> Outcome<T> {
@@ -170,17 +124,23 @@ impl Worker {
 
     /// Hands over a batch and waits until the worker could begin.
     pub(super) fn prepare(&mut self, batch: &[Order]) -> Outcome {
-        let line = serde_json::to_string(batch).map_err(|error| broken("is sent orders", error))?;
-        self.send(&line)?;
+        self.send(&batch)?;
         self.receive::<String>().map(drop)
     }
 
     pub(super) fn go(&mut self) -> Outcome {
-        self.send("go")
+        self.send(&"go")
     }
 
+    /// The answers to the batch; each call must have succeeded.
     pub(super) fn answers(&mut self) -> Outcome<Vec<Answer>> {
-        self.receive()
+        let answers: Vec<Answer> = self.receive()?;
+        for answer in &answers {
+            if let Answer::Failed(error) = answer {
+                return Err(Failure::broke("every call of a worker succeeds", error));
+            }
+        }
+        Ok(answers)
     }
 }
 

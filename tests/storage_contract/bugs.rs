@@ -1,0 +1,104 @@
+//! The bugs that can be planted in a [`Model`](crate::model::Model), and what finds each of them.
+
+use grantor::testing::Clause;
+
+/// Declares the bugs, and tables of them: the clause that each breaks, and a case that finds it, by a part of its name.
+macro_rules! bugs {
+    ($($(#[$doc:meta])* $table:ident { $($clause:ident { $($bug:ident: $case:literal,)* })* })*) => {
+        /// What is wrong with a model.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub(crate) enum Bug {
+            None,
+            /// Calls that fail break no clause of their own.
+            CanNotPurge,
+            PanicsInAPurge,
+            $($($($bug,)*)*)*
+        }
+
+        $($(#[$doc])* pub(crate) const $table: &[(Bug, Clause, &str)] =
+            &[$($((Bug::$bug, Clause::$clause, $case),)*)*];)*
+    };
+}
+
+bugs! {
+    /// Bugs that show by themselves.
+    BUGS {
+        Linearizable {
+            CachesFinds: "what one node has written",
+            RemembersAbsence: "looked for in vain",
+            ShowsLosersAnOldSnapshot: "whoever lost a race",
+        }
+        Atomic {
+            ChecksThenActs: "race for one token exactly one is done",
+            OpensWithoutATransaction: "if one of its tokens is taken",
+            OverwritesAGrant: "if its identifier is taken",
+            SpentBeforeRevoked: "decides in the order",
+            MovesTheGrantWhenItIsLate: "writes nothing unless it is done",
+            KeepsSeeds: "erases its parent's seed",
+            ConsumesAlways: "not to be consumed",
+            MovesBack: "never moved back",
+            OverwritesTokens: "successor's hash is taken",
+            LosesAUse: "many that use a token without consuming it",
+        }
+        AmbiguousCommits {
+            ForgetsAttempts: "finds its own work",
+            LooksForTheAttemptFirst: "many times at once",
+        }
+        Crashes {
+            SpendsThenStores: "an exchange that is given up",
+            OpensInTwoSteps: "an open_grant that is given up",
+        }
+        Evidence {
+            PurgesSpent: "leaves all evidence",
+            PurgesUnusedRefreshTokens: "leaves all evidence",
+            PurgesInPartAndForgets: "whose purge has begun",
+            PurgesSeedsNever: "erases seeds",
+            PurgesMoreThanItMay: "no more rows than it may",
+            PurgesTheRevokedNever: "ended and revoked families whole",
+            PurgesOnlyWhatEndedBefore: "ended and revoked families whole",
+        }
+        NoClock {
+            ExchangesByItsClock: "judges by the time it is given",
+            SpendsByItsClock: "bears the time",
+            ListsByItsClock: "list of live grants",
+            ForgetsByItsClock: "found whatever the time is",
+        }
+        RevocationIsFinal {
+            IgnoresTheSubject: "each selector revokes",
+            TakesClientsForSubjects: "each selector revokes",
+            FoldsCase: "byte by byte",
+            RevokesAnyToken: "only an access token",
+            RevokesAgain: "the first time counts",
+            RevokesOnlyWhatLives: "has ended by the time of its revocation",
+            RevokesByAnOldList: "of many that revoke the same grants",
+            RevokesByWholeRows: "meets exchanges leaves what they moved",
+            WritesTheGrantBack: "revoked while its tokens are exchanged",
+            RevokesWithAnOldIndex: "whose opening returned before",
+            ListsOldestFirst: "newest first",
+            SkipsEqualTimes: "newest first",
+            FiltersAfterTheLimit: "does not shorten a page",
+        }
+        OpaqueRecords {
+            DropsDetails: "every member of a token",
+            DropsParents: "every member of a token",
+            DropsTheTokenType: "every member of a grant",
+            RoundsNumbers: "as the same JSON",
+            RoundsTimes: "to the microsecond",
+        }
+        Clients {
+            RegistersTwice: "a client is registered once",
+            RotatesWithoutALock: "of many rotations at once",
+            KeepsGrantsOfRemovedClients: "revokes all its grants",
+        }
+    }
+    /// Bugs that show only when what is under way is broken.
+    BUGS_WHEN_CUT {
+        Crashes {
+            LeavesHalfWhenCut: "each exchange is whole or absent",
+            LosesWhatItAnswered: "what was answered stays",
+        }
+        AmbiguousCommits {
+            ForgetsAttemptsWhenCut: "repeated after an interruption",
+        }
+    }
+}
