@@ -253,13 +253,20 @@ fn is_of_another_trait(call: &Call<'_>) -> ! {
     panic!("`{}` belongs to another trait than the intercepted call", call.method())
 }
 
+/// The value of a reply, which must be of this variant.
+macro_rules! value_of {
+    ($reply:expr, $variant:ident) => {
+        match $reply {
+            Reply::$variant(value) => Ok(value),
+            other => other.does_not_fit(),
+        }
+    };
+}
+
 #[async_trait]
 impl<S: ClientStore> ClientStore for Intercepted<S> {
     async fn client(&self, id: &str) -> Result<Option<Arc<Client>>, StorageError> {
-        match self.call(Target::Clients(&self.inner), Call::Client(id)).await? {
-            Reply::Client(client) => Ok(client),
-            other => other.does_not_fit(),
-        }
+        value_of!(self.call(Target::Clients(&self.inner), Call::Client(id)).await?, Client)
     }
 }
 
@@ -273,17 +280,11 @@ impl<S: Storage> Storage for Intercepted<S> {
     }
 
     async fn find(&self, token: &TokenHash) -> Result<Option<TokenAndGrant>, StorageError> {
-        match self.call(Target::Storage(&self.inner), Call::Find(token)).await? {
-            Reply::Found(found) => Ok(found),
-            other => other.does_not_fit(),
-        }
+        value_of!(self.call(Target::Storage(&self.inner), Call::Find(token)).await?, Found)
     }
 
     async fn exchange(&self, spend: &Spend, successors: &[StoredToken]) -> Result<Exchange, StorageError> {
-        match self.call(Target::Storage(&self.inner), Call::Exchange { spend, successors }).await? {
-            Reply::Exchanged(outcome) => Ok(outcome),
-            other => other.does_not_fit(),
-        }
+        value_of!(self.call(Target::Storage(&self.inner), Call::Exchange { spend, successors }).await?, Exchanged)
     }
 
     async fn revoke_access_token(&self, token: &TokenHash, at: OffsetDateTime) -> Result<(), StorageError> {
@@ -294,10 +295,7 @@ impl<S: Storage> Storage for Intercepted<S> {
     }
 
     async fn revoke_grants(&self, which: &GrantSelector, at: OffsetDateTime) -> Result<u64, StorageError> {
-        match self.call(Target::Storage(&self.inner), Call::RevokeGrants { which, at }).await? {
-            Reply::Revoked(count) => Ok(count),
-            other => other.does_not_fit(),
-        }
+        value_of!(self.call(Target::Storage(&self.inner), Call::RevokeGrants { which, at }).await?, Revoked)
     }
 
     async fn grants(
@@ -306,17 +304,11 @@ impl<S: Storage> Storage for Intercepted<S> {
         now: OffsetDateTime,
         page: &Page,
     ) -> Result<Vec<Arc<Grant>>, StorageError> {
-        match self.call(Target::Storage(&self.inner), Call::Grants { which, now, page }).await? {
-            Reply::Grants(grants) => Ok(grants),
-            other => other.does_not_fit(),
-        }
+        value_of!(self.call(Target::Storage(&self.inner), Call::Grants { which, now, page }).await?, Grants)
     }
 
     async fn purge_expired(&self, before: OffsetDateTime, limit: usize) -> Result<usize, StorageError> {
-        match self.call(Target::Storage(&self.inner), Call::PurgeExpired { before, limit }).await? {
-            Reply::Purged(rows) => Ok(rows),
-            other => other.does_not_fit(),
-        }
+        value_of!(self.call(Target::Storage(&self.inner), Call::PurgeExpired { before, limit }).await?, Purged)
     }
 }
 

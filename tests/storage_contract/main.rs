@@ -160,18 +160,9 @@ fn calls_that_fail_with_one_error_stand_under_one_heading_and_not_among_what_the
 }
 
 #[test]
-fn a_purge_that_leaves_what_ends_at_its_very_time_is_told_of_the_boundary_and_one_that_leaves_more_is_not() {
-    let boundary = "what is due at `before` itself goes, too";
-    let broken = broken_by(Bug::PurgesOnlyWhatEndedBefore);
-    assert!(broken.violations().iter().all(|violation| violation.remedy.contains(boundary)), "{broken}");
-    let broken = broken_by(Bug::PurgesTheRevokedNever);
-    assert!(!broken.to_string().contains(boundary), "{broken}");
-    let broken = broken_by(Bug::PurgesSpent);
-    assert!(!broken.to_string().contains(boundary), "{broken}");
-    assert!(
-        broken.to_string().contains("a spent token is kept while the grant lives\n  observed  it is gone"),
-        "{broken}"
-    );
+fn a_purge_of_evidence_is_told_what_it_lost() {
+    let text = broken_by(Bug::PurgesSpent).to_string();
+    assert!(text.contains("a spent token is kept while the grant lives\n  observed  it is gone"), "{text}");
 }
 
 #[test]

@@ -27,36 +27,30 @@ pub enum Clause {
 }
 
 impl Clause {
+    const fn heading(self) -> (u8, &'static str) {
+        match self {
+            Self::Linearizable => (1, "Linearizable"),
+            Self::Atomic => (2, "Atomic"),
+            Self::AmbiguousCommits => (3, "Ambiguous commits"),
+            Self::Crashes => (4, "Crashes"),
+            Self::Evidence => (5, "Evidence outlives expiry"),
+            Self::NoClock => (6, "No clock"),
+            Self::RevocationIsFinal => (7, "Revocation is final"),
+            Self::OpaqueRecords => (8, "Records are opaque"),
+            Self::Clients => (9, "Clients"),
+        }
+    }
+
     /// Its number in the contract: 1 to 9.
     #[must_use]
     pub const fn number(self) -> u8 {
-        match self {
-            Self::Linearizable => 1,
-            Self::Atomic => 2,
-            Self::AmbiguousCommits => 3,
-            Self::Crashes => 4,
-            Self::Evidence => 5,
-            Self::NoClock => 6,
-            Self::RevocationIsFinal => 7,
-            Self::OpaqueRecords => 8,
-            Self::Clients => 9,
-        }
+        self.heading().0
     }
 
     /// Its title in the contract.
     #[must_use]
     pub const fn title(self) -> &'static str {
-        match self {
-            Self::Linearizable => "Linearizable",
-            Self::Atomic => "Atomic",
-            Self::AmbiguousCommits => "Ambiguous commits",
-            Self::Crashes => "Crashes",
-            Self::Evidence => "Evidence outlives expiry",
-            Self::NoClock => "No clock",
-            Self::RevocationIsFinal => "Revocation is final",
-            Self::OpaqueRecords => "Records are opaque",
-            Self::Clients => "Clients",
-        }
+        self.heading().1
     }
 }
 

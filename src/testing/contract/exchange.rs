@@ -94,115 +94,79 @@ fn an_exchange_does_all_of_it(t: &Trial<'_>) -> Outcome {
     Ok(())
 }
 
-/// What is true of a token, and what must become of it.
-struct Row {
-    name: &'static str,
-    change: fn(&Trial<'_>, &mut StoredToken, &mut Grant, &mut Spend),
-    answer: Exchange,
+/// Something that is true of a token, its grant or the order to spend it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fact {
+    Spent,
+    Expired,
+    Revoked,
+    OfRevokedGrant,
+    Absent,
+    OfAnotherKind,
+    OfAnotherGrant,
+    NotToBeConsumed,
 }
 
-const ROWS: &[Row] = {
+/// What is true of a token, and what the answer must be.
+const ROWS: &[(&[Fact], Exchange)] = {
     use Exchange::{AlreadySpent, Dead, Done};
-    fn spent(t: &Trial<'_>, token: &mut StoredToken) {
-        token.spent = Some(Spent { at: t.at(TICK), attempt: t.attempt(99), seed: None });
-    }
+    use Fact::{
+        Absent, Expired, NotToBeConsumed, OfAnotherGrant, OfAnotherKind, OfRevokedGrant, Revoked, Spent as IsSpent,
+    };
     &[
-        Row { name: "live", change: |_, _, _, _| {}, answer: Done },
-        Row { name: "spent", change: |t, it, _, _| spent(t, it), answer: AlreadySpent },
+        (&[], Done),
+        (&[IsSpent], AlreadySpent),
         // Dead comes first, whatever else is true of the row ..
-        Row { name: "absent", change: |t, _, _, order| order.token = t.hash(9_999), answer: Dead },
-        Row {
-            name: "of another kind",
-            change: |_, _, _, order| order.kind = TokenKind::AuthorizationCode,
-            answer: Dead,
-        },
-        Row { name: "of another grant", change: |t, _, _, order| order.grant_id = t.grant_id(9_999), answer: Dead },
-        Row { name: "revoked", change: |t, it, _, _| it.revoked_at = Some(t.at(TICK)), answer: Dead },
-        Row { name: "of a revoked grant", change: |t, _, of, _| of.revoked_at = Some(t.at(TICK)), answer: Dead },
-        Row {
-            name: "spent, and asked for as another kind",
-            change: |t, it, _, order| {
-                spent(t, it);
-                order.kind = TokenKind::AccessToken;
-            },
-            answer: Dead,
-        },
-        Row {
-            name: "spent, and asked for as another grant's",
-            change: |t, it, _, order| {
-                spent(t, it);
-                order.grant_id = t.grant_id(9_999);
-            },
-            answer: Dead,
-        },
-        Row {
-            name: "spent, of a revoked grant",
-            change: |t, it, of, _| {
-                spent(t, it);
-                of.revoked_at = Some(t.at(TICK));
-            },
-            answer: Dead,
-        },
-        Row {
-            name: "spent and revoked",
-            change: |t, it, _, _| {
-                spent(t, it);
-                it.revoked_at = Some(t.at(TICK));
-            },
-            answer: Dead,
-        },
+        (&[Absent], Dead),
+        (&[OfAnotherKind], Dead),
+        (&[OfAnotherGrant], Dead),
+        (&[Revoked], Dead),
+        (&[OfRevokedGrant], Dead),
+        (&[IsSpent, OfAnotherKind], Dead),
+        (&[IsSpent, OfAnotherGrant], Dead),
+        (&[IsSpent, OfRevokedGrant], Dead),
+        (&[IsSpent, Revoked], Dead),
         // .. then spent, then expired (for which see clause 6).
-        Row {
-            name: "spent and expired",
-            change: |t, it, _, _| {
-                spent(t, it);
-                it.expires_at = t.at(TICK);
-            },
-            answer: AlreadySpent,
-        },
+        (&[IsSpent, Expired], AlreadySpent),
         // What is not consumed is judged in the same order.
-        Row { name: "live, not to be consumed", change: |_, _, _, order| order.consume = false, answer: Done },
-        Row {
-            name: "spent, not to be consumed",
-            change: |t, it, _, order| {
-                spent(t, it);
-                order.consume = false;
-            },
-            answer: AlreadySpent,
-        },
-        Row {
-            name: "revoked, not to be consumed",
-            change: |t, it, _, order| {
-                it.revoked_at = Some(t.at(TICK));
-                order.consume = false;
-            },
-            answer: Dead,
-        },
+        (&[NotToBeConsumed], Done),
+        (&[NotToBeConsumed, IsSpent], AlreadySpent),
+        (&[NotToBeConsumed, Revoked], Dead),
     ]
 };
 
 fn it_decides_in_order(t: &Trial<'_>) -> Outcome {
-    for (number, row) in (1..).zip(ROWS) {
+    for (number, (facts, expected)) in (1..).zip(ROWS) {
         let mut of = t.grant(number);
         let mut token = t.refresh(number, &of);
         let mut order = t.spend(&token, number);
-        (row.change)(t, &mut token, &mut of, &mut order);
+        for fact in *facts {
+            match fact {
+                Fact::Spent => token.spent = Some(Spent { at: t.at(TICK), attempt: t.attempt(99), seed: None }),
+                Fact::Expired => token.expires_at = t.at(TICK),
+                Fact::Revoked => token.revoked_at = Some(t.at(TICK)),
+                Fact::OfRevokedGrant => of.revoked_at = Some(t.at(TICK)),
+                Fact::Absent => order.token = t.hash(9_999),
+                Fact::OfAnotherKind => order.kind = TokenKind::AuthorizationCode,
+                Fact::OfAnotherGrant => order.grant_id = t.grant_id(9_999),
+                Fact::NotToBeConsumed => order.consume = false,
+            }
+        }
         t.node(0).open(&of, std::slice::from_ref(&token))?;
         let (before, of_before) = t.node(0).row(token.hash)?;
         let successor = t.access(number + 1_000, &of);
         let answer = t.node(1).exchange(&order, std::slice::from_ref(&successor))?;
-        t.expect_eq(&format!("the answer about a token that is {}", row.name), &row.answer, &answer);
+        let what = format!("a token that is {facts:?}");
+        t.expect_eq(&format!("the answer about {what}"), expected, &answer);
 
         let (after, of_after) = t.node(0).row(token.hash)?;
-        let is_done = row.answer == Exchange::Done;
-        let (is_stored, name) = (t.node(0).has(successor.hash)?, row.name);
-        t.expect_eq(&format!("whether a successor is stored of a token that is {name}"), &is_done, &is_stored);
+        let (is_done, is_stored) = (*expected == Exchange::Done, t.node(0).has(successor.hash)?);
+        t.expect_eq(&format!("whether a successor is stored of {what}"), &is_done, &is_stored);
         if is_done {
-            let what = format!("whether a token that is {name} is spent afterwards");
-            t.expect_eq(&what, &order.consume, &after.spent.is_some());
+            t.expect_eq(&format!("whether {what} is spent afterwards"), &order.consume, &after.spent.is_some());
         } else {
-            t.expect_eq_records(&format!("{}: the token, which must not change", row.name), &before, &after);
-            t.expect_eq_records(&format!("{}: the grant, which must not change", row.name), &*of_before, &*of_after);
+            t.expect_eq_records(&format!("{what}, which must not change"), &before, &after);
+            t.expect_eq_records(&format!("the grant of {what}, which must not change"), &*of_before, &*of_after);
         }
     }
     Ok(())

@@ -69,11 +69,7 @@ pub(super) fn is_whole(node: Node<'_>, order: &Spend, successors: &[StoredToken]
 }
 
 fn count(node: Node<'_>, hashes: &[TokenHash]) -> Outcome<usize> {
-    let mut there = 0;
-    for hash in hashes {
-        there += usize::from(patiently(|| node.has(*hash))?);
-    }
-    Ok(there)
+    patiently(|| node.count_hashes(hashes.iter().copied()))
 }
 
 fn exchanges(t: &Trial<'_>) -> Outcome {

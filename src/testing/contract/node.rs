@@ -96,6 +96,15 @@ impl Node<'_> {
         Ok(self.find(token)?.is_some())
     }
 
+    /// How many of these tokens are stored.
+    pub(super) fn count<'t>(&self, tokens: impl IntoIterator<Item = &'t StoredToken>) -> Outcome<usize> {
+        self.count_hashes(tokens.into_iter().map(|token| token.hash))
+    }
+
+    pub(super) fn count_hashes(&self, hashes: impl IntoIterator<Item = TokenHash>) -> Outcome<usize> {
+        hashes.into_iter().try_fold(0, |count, hash| Ok(count + usize::from(self.has(hash)?)))
+    }
+
     pub(super) fn try_exchange(&self, spend: &Spend, successors: &[StoredToken]) -> Result<Exchange, StorageError> {
         self.run(self.storage.exchange(spend, successors))
     }

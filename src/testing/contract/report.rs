@@ -122,9 +122,13 @@ impl fmt::Display for BrokenContract {
         }
         for of_case in groups(&others, |violation| violation.case) {
             write!(f, "\n\n{}: {}", of_case[0].clause, of_case[0].case)?;
-            for alike in groups(&of_case, |violation| violation.remedy) {
-                observed(f, &alike)?;
+            for violation in of_case.iter().take(PRINTED) {
+                write!(f, "\n  expected  {}\n  observed  {}", violation.expected, violation.observed)?;
             }
+            if of_case.len() > PRINTED {
+                write!(f, "\n  .. and {} more of this kind", of_case.len() - PRINTED)?;
+            }
+            advice(f, of_case[0])?;
         }
         Ok(())
     }
@@ -155,17 +159,6 @@ fn failed(f: &mut fmt::Formatter<'_>, alike: &[&Violation]) -> fmt::Result {
         }
     }
     advice(f, first)
-}
-
-/// What was observed in one case, and has one remedy.
-fn observed(f: &mut fmt::Formatter<'_>, alike: &[&Violation]) -> fmt::Result {
-    for violation in &alike[..alike.len().min(PRINTED)] {
-        write!(f, "\n  expected  {}\n  observed  {}", violation.expected, violation.observed)?;
-    }
-    if alike.len() > PRINTED {
-        write!(f, "\n  .. and {} more of this kind", alike.len() - PRINTED)?;
-    }
-    advice(f, alike[0])
 }
 
 fn advice(f: &mut fmt::Formatter<'_>, of: &Violation) -> fmt::Result {

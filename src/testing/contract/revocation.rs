@@ -3,6 +3,8 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use time::OffsetDateTime;
+
 use super::clause::Clause::RevocationIsFinal;
 use super::node::{Node, Outcome};
 use super::records::{DAY, HOUR, SECOND};
@@ -113,45 +115,42 @@ pub(super) fn all_selectors(t: &Trial<'_>, base: u64) -> Vec<GrantSelector> {
     ]
 }
 
-fn selectors(t: &Trial<'_>) -> Outcome {
+/// Revokes by each selector, then looks at every grant: `look` gets its token, and the time of its revocation if it was meant.
+fn by_each_selector(
+    t: &Trial<'_>,
+    at: OffsetDateTime,
+    look: impl Fn(&StoredToken, Option<OffsetDateTime>) -> Outcome,
+) -> Outcome {
     for number in 0..all_selectors(t, 0).len() {
         let base = number as u64 * 100;
         let which = &all_selectors(t, base)[number];
         let grants = many_grants(t, base)?;
         let meant = grants.iter().filter(|grant| which.selects(grant)).count() as u64;
-        t.expect_eq(&format!("grants revoked by {which:?}"), &meant, &t.node(0).revoke(which, t.at(SECOND))?);
-        t.expect_eq("grants revoked by it for the second time", &0, &t.node(1).revoke(which, t.at(HOUR))?);
-        for (number, grant) in (1..).zip(&grants) {
-            let expected = which.selects(grant).then(|| t.at(SECOND));
-            let revoked = t.node(1).row(t.hash(base + number))?.1.revoked_at;
+        t.expect_eq(&format!("grants revoked by {which:?}"), &meant, &t.node(0).revoke(which, at)?);
+        t.expect_eq("grants revoked by it for the second time", &0, &t.node(1).revoke(which, at + HOUR)?);
+        for (number, grant) in (base + 1..).zip(&grants) {
+            let expected = which.selects(grant).then_some(at);
+            let revoked = t.node(1).row(t.hash(number))?.1.revoked_at;
             let (subject, client) = (&grant.subject, &grant.client_id);
             t.expect_eq(&format!("when {which:?} revoked a grant of {subject:?} to {client}"), &expected, &revoked);
+            look(&t.access(number, grant), expected)?;
         }
     }
     Ok(())
 }
 
-/// The clock of whoever revokes is ahead of the one of whoever uses the tokens afterwards.
+fn selectors(t: &Trial<'_>) -> Outcome {
+    by_each_selector(t, t.at(SECOND), |_, _| Ok(()))
+}
+
+/// The clock of the node that revokes is ahead of the clock of the node that uses the tokens afterwards.
 fn ended_grants(t: &Trial<'_>) -> Outcome {
-    for number in 0..all_selectors(t, 0).len() {
-        let base = number as u64 * 100;
-        let which = &all_selectors(t, base)[number];
-        let grants = many_grants(t, base)?;
-        let meant = grants.iter().filter(|grant| which.selects(grant)).count() as u64;
-        let at = t.at(DAY + HOUR);
-        let what = format!("grants revoked by {which:?}, an hour after all have ended");
-        t.expect_eq(&what, &meant, &t.node(0).revoke(which, at)?);
-        for (number, grant) in (1..).zip(&grants) {
-            let is_meant = which.selects(grant);
-            let token = t.access(base + number, grant);
-            let revoked = t.node(1).row(token.hash)?.1.revoked_at;
-            t.expect_eq("when a grant was revoked that had ended", &is_meant.then_some(at), &revoked);
-            let answer = t.node(2).exchange(&t.spend(&token, base + number), &[])?;
-            let expected = if is_meant { Exchange::Dead } else { Exchange::Done };
-            t.expect_eq("the answer to a use after that, by a clock that is behind", &expected, &answer);
-        }
-    }
-    Ok(())
+    by_each_selector(t, t.at(DAY + HOUR), |token, revoked_at| {
+        let answer = t.node(2).exchange(&t.spend(token, 0), &[])?;
+        let expected = if revoked_at.is_some() { Exchange::Dead } else { Exchange::Done };
+        t.expect_eq("the answer to a use after that, by a clock that is behind", &expected, &answer);
+        Ok(())
+    })
 }
 
 fn similar_names(t: &Trial<'_>) -> Outcome {

@@ -154,11 +154,7 @@ fn opened(t: &Trial<'_>, node: Node<'_>, of: &Grant, tokens: &[StoredToken]) -> 
         };
         // Two looks: it may happen during the first.
         for is_second in [false, true] {
-            let mut there = 0;
-            for token in tokens {
-                there += usize::from(patiently(|| node.has(token.hash))?);
-            }
-            match there {
+            match patiently(|| node.count(tokens))? {
                 0 => break,
                 // An earlier try, or this one, was answered by an error and happened.
                 all if all == tokens.len() => return Ok(()),

@@ -17,18 +17,11 @@ pub(super) const NODES: usize = 4;
 /// How many run in a race.
 pub(super) const RUNNERS: usize = 8;
 
-/// What a violation costs, and what to do about it.
-#[derive(Clone, Copy)]
-pub(super) struct Hint {
-    pub(super) cost: &'static str,
-    pub(super) remedy: &'static str,
-}
-
-/// Where a call failed, a case has not come to what it asks.
-const FAILED: Hint = Hint {
-    cost: "requests are answered by 500 or 503; whatever else these cases ask is not answered yet",
-    remedy: "the call itself failed: find out why first; cases that failed with the same error are probably the same fault",
-};
+/// Where a call failed, a case has not come to what it asks: what that costs, and what to do.
+const FAILED: (&str, &str) = (
+    "requests are answered by 500 or 503; whatever else these cases ask is not answered yet",
+    "the call itself failed: find out why first; cases that failed with the same error are probably the same fault",
+);
 
 /// One question to the storage.
 #[derive(Clone, Copy)]
@@ -117,15 +110,9 @@ impl<'a> Trial<'a> {
     }
 
     /// Writes down what a case met: a failure of the call itself, or something that the case is about.
-    fn record(&self, failure: Failure) {
-        let Case { cost, remedy, .. } = self.case;
-        let hint = if failure.error.is_some() { FAILED } else { Hint { cost, remedy } };
-        self.record_with(failure, hint);
-    }
-
-    /// Writes down something that has a remedy of its own within its case.
-    pub(super) fn record_with(&self, failure: Failure, Hint { cost, remedy }: Hint) {
-        let (Case { clause, name: case, .. }, Failure { expected, observed, error }) = (self.case, failure);
+    fn record(&self, Failure { expected, observed, error }: Failure) {
+        let Case { clause, name: case, cost, remedy, .. } = self.case;
+        let (cost, remedy) = if error.is_some() { FAILED } else { (cost, remedy) };
         let violation = Violation { clause, case, expected, observed, error, cost, remedy };
         self.violations.lock().unwrap_or_else(PoisonError::into_inner).push(violation);
     }
