@@ -149,7 +149,7 @@ impl Call<'_> {
     }
 }
 
-/// What a call returned. The variant must fit the call: an [`Interceptor`] that answers with another one makes the call panic.
+/// The value that a call returned. The variant must fit the call: if an [`Interceptor`] answers with another one, the call panics.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Reply {

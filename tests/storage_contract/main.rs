@@ -18,7 +18,7 @@ use grantor::testing::{
     BrokenContract, Call, Clause, ContractReport, Intercepted, Interceptor, Next, Reply, StorageContract, Task,
     storage_contract_worker,
 };
-use grantor::{MemoryStorage, StorageError};
+use grantor::{ClientStore, MemoryStorage, StorageError};
 use tokio::runtime::Runtime;
 
 use self::bugs::{BUGS, BUGS_WHEN_CUT, Bug};
@@ -36,7 +36,7 @@ fn judged(bug: Bug, rounds: u32) -> Result<ContractReport, BrokenContract> {
     StorageContract::new(block_on, connect).client_registry().rounds(rounds).run()
 }
 
-/// What the suite says of a bug. It runs once for each, because several tests ask.
+/// Returns what the suite reports for a bug. It runs once for each bug, because several tests ask.
 fn broken_by(bug: Bug) -> &'static BrokenContract {
     static FOUND: [OnceLock<BrokenContract>; 64] = [const { OnceLock::new() }; 64];
     FOUND[bug as usize].get_or_init(|| {
@@ -66,6 +66,22 @@ fn an_intercepted_storage_keeps_the_contract() {
     let (runtime, storage) = (runtime(), Intercepted::new(MemoryStorage::new(), PassOn));
     let connect = || async { Ok::<_, Infallible>(storage.clone()) };
     StorageContract::new(|task: Task<'_>| runtime.block_on(task), connect).client_registry().run().unwrap();
+}
+
+/// Answers every call as if it were a purge.
+struct PurgesOnly;
+
+#[async_trait]
+impl Interceptor for PurgesOnly {
+    async fn intercept(&self, _: Call<'_>, _: Next<'_>) -> Result<Reply, StorageError> {
+        Ok(Reply::Purged(0))
+    }
+}
+
+#[tokio::test]
+#[should_panic(expected = "the interceptor returned a reply of another method: Purged(0)")]
+async fn a_reply_of_another_method_panics() {
+    drop(Intercepted::new(MemoryStorage::new(), PurgesOnly).client("app").await);
 }
 
 /// Asserts that this clause and no other is broken, and that one of the cases is the one that was made for the bug.
