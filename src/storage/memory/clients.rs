@@ -11,7 +11,7 @@ use super::{MemoryStorage, poisoned};
 use crate::client::{Client, ClientCredential};
 use crate::error::StorageError;
 use crate::record::ClientId;
-use crate::storage::{ClientRegistry, ClientStore, GrantSelector, RegistryError};
+use crate::storage::{ClientRegistry, ClientStore, GrantSelector, RegistryError, Storage};
 
 pub(super) type Clients = BTreeMap<ClientId, Arc<Client>>;
 
@@ -67,7 +67,7 @@ impl ClientRegistry for MemoryStorage {
     /// The client first: then no new request can be authenticated, and the grants that are left to revoke get no more.
     async fn remove(&self, id: &ClientId, at: OffsetDateTime) -> Result<(), RegistryError> {
         self.write_clients()?.remove(id);
-        self.state.revoke_grants(&GrantSelector::Client(id.clone()), at)?;
+        self.revoke_grants(&GrantSelector::Client(id.clone()), at).await?;
         Ok(())
     }
 

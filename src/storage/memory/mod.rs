@@ -1,48 +1,45 @@
-//! A storage in memory: for tests, demos and servers that may forget everything when they stop.
+//! A storage in memory, for tests, demos and small servers.
 //!
-//! # How it is kept
-//! A [`Family`](family::Family) is a grant with all its tokens, and one lock guards it. What a step decides and writes,
-//! it decides and writes under that lock, so that a step on one family is atomic and steps on two never meet.
+//! A [`Family`] is a grant with all its tokens. Families are kept in shards by the grant's identifier, each shard behind
+//! one lock, so that a grant and its tokens are always read and written together. A second set of shards maps the hash
+//! of a token to the identifier of its grant.
 //!
-//! Two indexes lead to a family, each in shards of its own lock: one by token ([`tokens`]), one by everything else
-//! ([`grants`]): identifier, owner, and when it is due to be purged. An index may name a family that is not yet open,
-//! or is being purged; the family itself, asked under its lock, knows.
-//!
-//! # The order of locks
-//! family → shard of the grants → shard of the tokens; at most one of each at a time. Whoever comes from an index lets
-//! go of its shard before it asks for the family. The lock of the clients is never held together with another.
+//! # Lock order
+//! One shard of families, then one shard of tokens at a time. A call that starts from a token's hash releases the shard
+//! of tokens before it locks the family, and looks the token up again in the family. The lock of the clients is never
+//! held together with another.
 
 mod clients;
-mod family;
-mod grants;
-mod hashing;
-mod owned;
+mod families;
 mod purge;
-mod shards;
-mod steps;
-mod tokens;
 
+use std::cmp::Reverse;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fmt;
+use std::ops::Range;
 use std::sync::atomic::AtomicUsize;
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, RwLock, RwLockWriteGuard};
 
 use async_trait::async_trait;
 use time::OffsetDateTime;
 
 use self::clients::Clients;
-use self::grants::Grants;
-use self::tokens::Tokens;
-use super::{Exchange, GrantSelector, Page, Spend, Storage, StorageError};
-use crate::record::{Grant, StoredToken};
+use self::families::{Families, Family};
+use super::{Exchange, GrantSelector, Page, Spend, Storage, StorageError, TokenAndGrant};
+use crate::record::{Grant, GrantId, Spent, StoredToken, TokenKind};
 use crate::secret::TokenHash;
 
-/// Clients, grants and tokens in memory. Cloning it is cheap and gives the same storage.
+/// The number of shards of each kind: few enough to visit all of them for one user's grants.
+const SHARDS: usize = 32;
+
+/// Clients, grants and tokens in memory. A clone is a handle to the same storage.
 ///
-/// It keeps the whole [contract](super) for as long as the process lives. Threads that work on different grants don't
-/// wait for each other. To revoke the grants of a subject or a client, it goes from one to the next: what it has
-/// come to is dead at once, and all of them are when the call returns.
+/// It keeps the whole [contract](super) until the process ends. It is meant for tests, demos and small servers: to
+/// purge, and to select the grants of a client, it looks at all grants, one shard after another. While it does, calls
+/// for other grants of that shard wait. A call that revokes many grants has revoked all of them when it returns.
 ///
-/// Call [`purge_expired`](Storage::purge_expired) from time to time, or it grows.
+/// The storage grows unless [`purge_expired`](Storage::purge_expired) is called regularly.
 #[derive(Clone, Default)]
 pub struct MemoryStorage {
     state: Arc<State>,
@@ -51,9 +48,9 @@ pub struct MemoryStorage {
 #[derive(Default)]
 struct State {
     clients: RwLock<Clients>,
-    grants: Grants,
-    tokens: Tokens,
-    /// The shard at which the next purge begins, so that small ones get everywhere.
+    families: [RwLock<Families>; SHARDS],
+    tokens: [RwLock<HashMap<TokenHash, GrantId>>; SHARDS],
+    /// The shard at which the next purge begins.
     purge_from: AtomicUsize,
 }
 
@@ -65,11 +62,6 @@ impl MemoryStorage {
     }
 }
 
-/// Some thread panicked half-way through a step; what it left behind can't be trusted.
-fn poisoned<T>(_: T) -> StorageError {
-    StorageError::new("a thread panicked while it changed the memory storage")
-}
-
 impl fmt::Debug for MemoryStorage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("MemoryStorage")
@@ -79,23 +71,70 @@ impl fmt::Debug for MemoryStorage {
 #[async_trait]
 impl Storage for MemoryStorage {
     async fn open_grant(&self, grant: &Arc<Grant>, tokens: &[StoredToken]) -> Result<(), StorageError> {
-        self.state.open_grant(grant, tokens)
+        check_grant_of(tokens, grant.id)?;
+        let mut shard = self.state.write_families(grant.id)?;
+        let Families { by_id, by_subject } = &mut *shard;
+        let Entry::Vacant(place) = by_id.entry(grant.id) else {
+            return Err(StorageError::new("a grant with this identifier exists"));
+        };
+        self.state.claim_hashes(tokens)?;
+        place.insert(Family::new(grant, tokens));
+        if let Some(subject) = &grant.subject {
+            by_subject.entry(subject.clone()).or_default().insert(grant.id);
+        }
+        Ok(())
     }
 
-    async fn find(&self, token: &TokenHash) -> Result<Option<(Arc<StoredToken>, Arc<Grant>)>, StorageError> {
-        self.state.find(token)
+    async fn find(&self, token: &TokenHash) -> Result<Option<TokenAndGrant>, StorageError> {
+        let Some(id) = self.state.grant_of(token)? else { return Ok(None) };
+        let families = self.state.families[shard_of(id)].read().map_err(poisoned)?;
+        let Some(family) = families.by_id.get(&id) else { return Ok(None) };
+        Ok(family.token(token).map(|token| (Arc::clone(token), Arc::clone(&family.grant))))
     }
 
     async fn exchange(&self, spend: &Spend, successors: &[StoredToken]) -> Result<Exchange, StorageError> {
-        self.state.exchange(spend, successors)
+        let mut families = self.state.write_families(spend.grant_id)?;
+        let Some(family) = families.by_id.get_mut(&spend.grant_id) else { return Ok(Exchange::Dead) };
+        let found = family.token(&spend.token).map(|token| (&**token, &*family.grant));
+        if let Some(outcome) = spend.refusal(found) {
+            return Ok(outcome);
+        }
+        check_grant_of(successors, spend.grant_id)?;
+        self.state.claim_hashes(successors)?;
+        // Nothing can fail from here on.
+        if spend.consume {
+            let how = Spent { at: spend.at, attempt: spend.attempt, seed: spend.seed.clone() };
+            family.mark_spent(&spend.token, how);
+        }
+        family.tokens.extend(successors.iter().cloned().map(Arc::new));
+        let grant = Arc::make_mut(&mut family.grant);
+        grant.last_used_at = grant.last_used_at.max(spend.at);
+        grant.expires_at = grant.expires_at.max(spend.grant_expires_at);
+        Ok(Exchange::Done)
     }
 
     async fn revoke_access_token(&self, token: &TokenHash, at: OffsetDateTime) -> Result<(), StorageError> {
-        self.state.revoke_access_token(token, at)
+        let Some(id) = self.state.grant_of(token)? else { return Ok(()) };
+        let mut families = self.state.write_families(id)?;
+        let found = families.by_id.get_mut(&id).and_then(|family| family.token_mut(token));
+        if let Some(token) = found.filter(|token| token.kind == TokenKind::AccessToken) {
+            Arc::make_mut(token).revoked_at.get_or_insert(at);
+        }
+        Ok(())
     }
 
     async fn revoke_grants(&self, which: &GrantSelector, at: OffsetDateTime) -> Result<u64, StorageError> {
-        self.state.revoke_grants(which, at)
+        let mut revoked = 0;
+        for shard in &self.state.families[shards_of(which)] {
+            let mut families = shard.write().map_err(poisoned)?;
+            for id in families.selected(which) {
+                if let Some(family) = families.by_id.get_mut(&id).filter(|family| family.grant.revoked_at.is_none()) {
+                    Arc::make_mut(&mut family.grant).revoked_at = Some(at);
+                    revoked += 1;
+                }
+            }
+        }
+        Ok(revoked)
     }
 
     async fn grants(
@@ -104,12 +143,92 @@ impl Storage for MemoryStorage {
         now: OffsetDateTime,
         page: &Page,
     ) -> Result<Vec<Arc<Grant>>, StorageError> {
-        self.state.list(which, now, page)
+        let place = |grant: &Arc<Grant>| (grant.opened_at, grant.id);
+        let mut grants = Vec::new();
+        for shard in &self.state.families[shards_of(which)] {
+            let families = shard.read().map_err(poisoned)?;
+            let selected = families.selected(which).into_iter().filter_map(|id| Some(&families.by_id.get(&id)?.grant));
+            let live = selected.filter(|grant| grant.is_live(now));
+            grants.extend(live.filter(|grant| page.after.is_none_or(|after| place(grant) < after)).cloned());
+        }
+        if grants.len() > page.limit {
+            grants.select_nth_unstable_by_key(page.limit, |grant| Reverse(place(grant)));
+            grants.truncate(page.limit);
+        }
+        grants.sort_unstable_by_key(|grant| Reverse(place(grant)));
+        Ok(grants)
     }
 
     async fn purge_expired(&self, before: OffsetDateTime, limit: usize) -> Result<usize, StorageError> {
         self.state.purge(before, limit)
     }
+}
+
+impl State {
+    fn write_families(&self, id: GrantId) -> Result<RwLockWriteGuard<'_, Families>, StorageError> {
+        self.families[shard_of(id)].write().map_err(poisoned)
+    }
+
+    fn tokens(&self, hash: &TokenHash) -> &RwLock<HashMap<TokenHash, GrantId>> {
+        &self.tokens[usize::from(hash.as_bytes()[0]) % SHARDS]
+    }
+
+    /// Returns the grant to which a token belongs, or belonged when this was called.
+    fn grant_of(&self, token: &TokenHash) -> Result<Option<GrantId>, StorageError> {
+        Ok(self.tokens(token).read().map_err(poisoned)?.get(token).copied())
+    }
+
+    /// Reserves the hashes of new tokens, whose grant is locked: all or none.
+    fn claim_hashes(&self, tokens: &[StoredToken]) -> Result<(), StorageError> {
+        for (claimed, token) in tokens.iter().enumerate() {
+            if let Err(error) = self.claim_hash(token) {
+                tokens[..claimed].iter().try_for_each(|token| self.release_hash(&token.hash))?;
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    fn claim_hash(&self, token: &StoredToken) -> Result<(), StorageError> {
+        match self.tokens(&token.hash).write().map_err(poisoned)?.entry(token.hash) {
+            Entry::Occupied(_) => Err(StorageError::new("a token with this hash exists")),
+            Entry::Vacant(place) => {
+                place.insert(token.grant_id);
+                Ok(())
+            }
+        }
+    }
+
+    fn release_hash(&self, hash: &TokenHash) -> Result<(), StorageError> {
+        self.tokens(hash).write().map_err(poisoned)?.remove(hash);
+        Ok(())
+    }
+}
+
+/// Identifiers and hashes are random, so their first bytes spread them evenly.
+fn shard_of(id: GrantId) -> usize {
+    usize::from(id.as_bytes()[0]) % SHARDS
+}
+
+/// Returns the shards that may hold the selected grants.
+fn shards_of(which: &GrantSelector) -> Range<usize> {
+    match which {
+        GrantSelector::Id(id) | GrantSelector::SubjectAndId(_, id) => shard_of(*id)..shard_of(*id) + 1,
+        GrantSelector::Subject(_) | GrantSelector::Client(_) | GrantSelector::SubjectAndClient(..) => 0..SHARDS,
+    }
+}
+
+/// Rejects tokens of another grant, because the lock of this grant does not guard them.
+fn check_grant_of(tokens: &[StoredToken], id: GrantId) -> Result<(), StorageError> {
+    if tokens.iter().all(|token| token.grant_id == id) {
+        return Ok(());
+    }
+    Err(StorageError::new("a token names another grant than the one it is stored with"))
+}
+
+/// After a panic in the middle of a step, what the lock guards may be incomplete.
+fn poisoned<T>(_: T) -> StorageError {
+    StorageError::new("a thread panicked while it changed the memory storage")
 }
 
 #[cfg(test)]
@@ -120,21 +239,23 @@ mod tests {
 
     use super::*;
     use crate::client::Client;
-    use crate::record::{AttemptId, ClientId, GrantDetails, GrantId, GrantType, TokenDetails, TokenKind};
+    use crate::record::{ClientId, GrantDetails, GrantType, Subject, TokenDetails};
     use crate::scope::Scope;
     use crate::storage::{ClientRegistry, ClientStore};
 
-    fn records(number: u8) -> (Arc<Grant>, StoredToken) {
-        let (now, scope) = (OffsetDateTime::UNIX_EPOCH, Scope::parse("a").unwrap());
+    const NOW: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
+
+    /// A grant of alice and its token, which both end now.
+    fn records(number: u8) -> (Arc<Grant>, [StoredToken; 1]) {
         let grant = Grant {
             id: GrantId::from_bytes([number; 16]),
             client_id: ClientId::new("app").unwrap(),
-            subject: None,
-            grant_type: GrantType::built_in(GrantType::CLIENT_CREDENTIALS),
-            scope: scope.clone(),
-            opened_at: now,
-            last_used_at: now,
-            expires_at: now,
+            subject: Some(Subject::new("alice").unwrap()),
+            grant_type: GrantType::built_in(GrantType::AUTHORIZATION_CODE),
+            scope: Scope::parse("a").unwrap(),
+            opened_at: NOW,
+            last_used_at: NOW,
+            expires_at: NOW,
             revoked_at: None,
             host_data: None,
             details: GrantDetails::default(),
@@ -143,170 +264,78 @@ mod tests {
             hash: TokenHash::from_bytes([number; 32]),
             kind: TokenKind::AccessToken,
             grant_id: grant.id,
-            scope,
-            issued_at: now,
-            expires_at: now,
+            scope: grant.scope.clone(),
+            issued_at: NOW,
+            expires_at: NOW,
             parent: None,
             spent: None,
             revoked_at: None,
             details: TokenDetails::default(),
         };
-        (Arc::new(grant), token)
+        (Arc::new(grant), [token])
     }
 
     /// Panics while it holds a lock.
-    fn poison<T>(lock: impl FnOnce() -> T) {
+    fn poison<T>(lock: &RwLock<T>) {
         let panicked = catch_unwind(AssertUnwindSafe(|| {
-            let _held = lock();
+            let _held = lock.write().unwrap();
             std::panic::resume_unwind(Box::new("half-way"));
         }));
         assert!(panicked.is_err());
     }
 
-    #[test]
-    fn what_a_panic_left_half_done_is_an_error_and_never_an_answer() {
-        let state = State::default();
-        let [(grant, token), (other, others)] = [1, 2].map(records);
-        state.open_grant(&grant, std::slice::from_ref(&token)).unwrap();
-        state.open_grant(&other, std::slice::from_ref(&others)).unwrap();
+    #[tokio::test]
+    async fn poisoned_lock_is_an_error() {
+        let storage = MemoryStorage::new();
+        let [(grant, tokens), (other, of_other)] = [1, 2].map(records);
+        storage.open_grant(&grant, &tokens).await.unwrap();
+        storage.open_grant(&other, &of_other).await.unwrap();
 
-        let family = state.tokens.get(&token.hash).unwrap().unwrap().family;
-        poison(|| family.write().unwrap());
-        assert!(state.find(&token.hash).is_err());
-        assert!(state.revoke_access_token(&token.hash, token.expires_at).is_err());
-        assert!(state.revoke_grants(&GrantSelector::Id(grant.id), token.expires_at).is_err());
-        assert!(state.purge(token.expires_at, 9).is_err());
-        assert!(state.find(&others.hash).unwrap().is_some(), "another family is none the worse");
+        poison(&storage.state.families[1]);
+        assert!(storage.find(&tokens[0].hash).await.is_err());
+        assert!(storage.revoke_access_token(&tokens[0].hash, NOW).await.is_err());
+        assert!(storage.revoke_grants(&GrantSelector::Id(grant.id), NOW).await.is_err());
+        let of_client = GrantSelector::Client(grant.client_id.clone());
+        assert!(storage.revoke_grants(&of_client, NOW).await.is_err());
+        assert!(storage.grants(&of_client, NOW, &Page::first(9)).await.is_err());
+        assert!(storage.purge_expired(NOW, 9).await.is_err());
+        assert!(storage.find(&of_other[0].hash).await.unwrap().is_some(), "another shard is not affected");
 
-        let (new, its_token) = records(3);
-        poison(|| state.grants.write(new.id).unwrap());
-        assert!(state.open_grant(&new, std::slice::from_ref(&its_token)).is_err());
-        assert!(state.find(&its_token.hash).unwrap().is_none());
-        assert!(state.revoke_grants(&GrantSelector::Client(new.client_id.clone()), token.expires_at).is_err());
+        let (new, of_new) = records(3);
+        poison(storage.state.tokens(&of_new[0].hash));
+        assert!(storage.open_grant(&new, &of_new).await.is_err());
+        assert_eq!(storage.revoke_grants(&GrantSelector::Id(new.id), NOW).await.unwrap(), 0);
     }
 
     #[tokio::test]
-    async fn a_client_is_gone_before_its_grants_are_so_that_it_gets_no_more_of_them_meanwhile() {
+    async fn client_is_removed_before_its_grants_are_revoked() {
         let storage = MemoryStorage::new();
-        let (grant, token) = records(1);
-        storage.state.open_grant(&grant, std::slice::from_ref(&token)).unwrap();
-        storage
-            .register(Client::public("app").authorization_code(["https://app.example/cb"]).build().unwrap())
-            .await
-            .unwrap();
-
-        poison(|| storage.state.grants.write(grant.id).unwrap());
-        assert!(storage.remove(&grant.client_id, token.expires_at).await.is_err(), "its grants can't be revoked");
+        let (grant, tokens) = records(1);
+        let client = Client::public("app").authorization_code(["https://app.example/cb"]).build().unwrap();
+        storage.register(client).await.unwrap();
+        storage.open_grant(&grant, &tokens).await.unwrap();
+        poison(&storage.state.families[1]);
+        assert!(storage.remove(&grant.client_id, NOW).await.is_err(), "its grants can't be revoked");
         assert!(storage.client("app").await.unwrap().is_none());
     }
 
-    #[test]
-    fn small_purges_get_to_every_shard_although_there_is_always_more_to_do_in_the_first_ones() {
-        let state = State::default();
-        let [(first, _), (last, _)] = [0, 63].map(records);
-        state.open_grant(&first, &[]).unwrap();
-        state.open_grant(&last, &[]).unwrap();
-        for _ in 0..3 {
-            assert_eq!(state.purge(last.expires_at, 1).unwrap(), 1);
-            // The same again as soon as it is gone, so that its shard never runs out.
-            state.open_grant(&first, &[]).ok();
-        }
-        let is_left = state.revoke_grants(&GrantSelector::Id(last.id), last.expires_at).unwrap();
-        assert_eq!(is_left, 0, "the last one has had its turn");
-    }
-
-    #[test]
-    fn a_grant_that_is_purged_leaves_those_of_the_same_owner_listed_and_the_last_one_nothing() {
-        let (grant, _) = records(1);
-        let of_client = GrantSelector::Client(grant.client_id.clone());
-        for count in 1..=4u8 {
-            let state = State::default();
-            let id = |number| GrantId::from_bytes([1, number, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1]);
-            let at = |number: u8| grant.opened_at + Duration::days(number.into());
-            for number in 0..count {
-                let grant = Grant { id: id(number), expires_at: at(number + 1), ..(*grant).clone() };
-                state.open_grant(&Arc::new(grant), &[]).unwrap();
-            }
-            for number in 0..count {
-                let listed = state.list(&of_client, at(number), &Page::first(9)).unwrap();
-                let ids: Vec<GrantId> = listed.iter().map(|grant| grant.id).collect();
-                assert_eq!(ids, (number..count).rev().map(id).collect::<Vec<_>>(), "{number} of {count} are gone");
-                assert_eq!(state.purge(at(number + 1), 9).unwrap(), 1);
-            }
-            assert_eq!(state.grants.write(id(0)).unwrap().owners(), 0);
-        }
-    }
-
-    #[test]
-    fn of_many_grants_in_one_shard_and_an_old_one_in_another_none_is_passed_over() {
-        let state = State::default();
-        let (grant, _) = records(1);
-        let ids = (0..200).map(|number| (1, number)).chain([(2, 0)]);
-        for (age, (shard, number)) in ids.rev().enumerate() {
-            let id = GrantId::from_bytes([shard, number, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1]);
-            let opened_at = grant.opened_at + Duration::seconds(age.try_into().unwrap());
-            let expires_at = opened_at + Duration::DAY;
-            state.open_grant(&Arc::new(Grant { id, opened_at, expires_at, ..(*grant).clone() }), &[]).unwrap();
-        }
-        let of_client = GrantSelector::Client(grant.client_id.clone());
-        let mut listed = state.list(&of_client, grant.opened_at, &Page::first(500)).unwrap();
-        assert_eq!(listed.len(), 201);
-        assert!(listed.is_sorted_by(|newer, older| newer.opened_at > older.opened_at));
-        listed.dedup_by_key(|grant| grant.id);
-        assert_eq!(listed.len(), 201, "and none comes twice");
-        assert_eq!(state.revoke_grants(&of_client, grant.opened_at).unwrap(), 201);
-    }
-
-    #[test]
-    fn grants_that_were_revoked_long_before_their_end_leave_little_behind_when_they_are_gone() {
-        let state = State::default();
-        let (grant, token) = records(1);
-        let end = grant.expires_at + Duration::days(90);
+    #[tokio::test]
+    async fn purge_of_everything_leaves_no_index_entries() {
+        let storage = MemoryStorage::new();
         for number in 0..=255 {
-            let id = GrantId::from_bytes([64, number, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1]);
-            let grant = Arc::new(Grant { id, expires_at: end, ..(*grant).clone() });
-            let tokens = (0..20).map(|n| {
-                let mut hash = [number; 32];
-                hash[31] = n;
-                StoredToken { hash: TokenHash::from_bytes(hash), grant_id: id, expires_at: end, ..token.clone() }
-            });
-            state.open_grant(&grant, &tokens.collect::<Vec<_>>()).unwrap();
-            state.revoke_grants(&GrantSelector::Id(id), token.expires_at).unwrap();
-            while state.purge(token.expires_at, 7).unwrap() > 0 {}
-            let left = state.grants.write(id).unwrap().entries();
-            assert!(left <= 2 * 22, "{left} entries lead to nothing");
+            let (grant, tokens) = records(number);
+            let expires_at = NOW + Duration::seconds(number.into());
+            storage.open_grant(&Arc::new(Grant { expires_at, ..(*grant).clone() }), &tokens).await.unwrap();
         }
-    }
-
-    #[test]
-    fn whoever_comes_with_the_place_of_a_purged_row_does_not_get_the_one_that_is_there_now() {
-        let state = State::default();
-        let (grant, old) = records(1);
-        let grant = Arc::new(Grant { expires_at: grant.expires_at + Duration::DAY, ..(*grant).clone() });
-        let refresh = StoredToken {
-            hash: TokenHash::from_bytes([2; 32]),
-            kind: TokenKind::RefreshToken,
-            expires_at: grant.expires_at,
-            ..old.clone()
-        };
-        state.open_grant(&grant, &[old.clone(), refresh.clone()]).unwrap();
-        let place = state.tokens.get(&old.hash).unwrap().unwrap();
-        assert_eq!(state.purge(old.expires_at, 9).unwrap(), 1);
-
-        let spend = Spend {
-            token: refresh.hash,
-            kind: refresh.kind,
-            grant_id: grant.id,
-            attempt: AttemptId::from_bytes([1; 16]),
-            at: grant.opened_at,
-            consume: false,
-            seed: None,
-            grant_expires_at: grant.expires_at,
-        };
-        let new = StoredToken { hash: TokenHash::from_bytes([3; 32]), ..old.clone() };
-        assert!(matches!(state.exchange(&spend, std::slice::from_ref(&new)).unwrap(), Exchange::Done));
-        assert_eq!(state.tokens.get(&new.hash).unwrap().unwrap().slot, place.slot, "the place is used again");
-        assert!(place.family.read().unwrap().row(place.slot, &old.hash).is_none());
-        assert!(place.family.write().unwrap().token_mut(place.slot, &old.hash).is_none());
+        let alice = GrantSelector::Subject(Subject::new("alice").unwrap());
+        let half = NOW + Duration::seconds(127);
+        assert_eq!(storage.purge_expired(half, 999).await.unwrap(), 128 + 256);
+        assert_eq!(storage.grants(&alice, NOW, &Page::first(999)).await.unwrap().len(), 128);
+        assert_eq!(storage.purge_expired(NOW + Duration::DAY, 999).await.unwrap(), 128);
+        for (families, tokens) in storage.state.families.iter().zip(&storage.state.tokens) {
+            let families = families.read().unwrap();
+            assert!(families.by_id.is_empty() && families.by_subject.is_empty());
+            assert!(tokens.read().unwrap().is_empty());
+        }
     }
 }

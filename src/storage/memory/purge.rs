@@ -1,96 +1,93 @@
-//! The purge: in small steps, so that nobody waits long for it. Times are compared in whole microseconds, as the index has them.
+//! The purge. There is no index of what is due: a purge looks at all grants, one shard after another.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use time::OffsetDateTime;
 
-use super::State;
-use super::family::{Family, Members, Slot, due};
-use super::grants::{First, micros};
-use super::shards::SHARDS;
-use super::steps::erase_seed;
+use super::families::{Families, Family, erase_seed};
+use super::{SHARDS, State, poisoned};
 use crate::error::StorageError;
-use crate::record::StoredToken;
-
-/// How many rows of a dead family go while its lock is held.
-const STEP: usize = if cfg!(grantor_interleavings) { 2 } else { 64 };
+use crate::record::{GrantId, StoredToken, TokenKind};
+use crate::storage::SEED_LIFETIME;
 
 impl State {
-    /// Does what is due, shard after shard. What the index leads to and is not due any more is passed over; each entry is so only
-    /// once.
+    /// A call that reaches its limit lets the next one begin at the next shard, so that every shard gets its turn however
+    /// much there is to purge in one. A call that returns less than its limit has looked at all shards.
     pub(super) fn purge(&self, before: OffsetDateTime, limit: usize) -> Result<usize, StorageError> {
-        let from = self.purge_from.load(Ordering::Relaxed);
+        let first = self.purge_from.load(Ordering::Relaxed);
         let mut touched = 0;
-        for number in (from..from + SHARDS).map(|number| number % SHARDS) {
-            while touched < limit {
-                let Some(First { family, row }) = self.grants.take_due(number, before)? else { break };
-                touched += self.purge_family(&family, row, before, limit - touched)?;
-            }
-            if touched >= limit {
-                self.purge_from.store((number + 1) % SHARDS, Ordering::Relaxed);
-                break;
+        for number in (first..first + SHARDS).map(|number| number % SHARDS) {
+            let mut families = self.families[number].write().map_err(poisoned)?;
+            for id in families.due(before, limit - touched) {
+                touched += self.purge_family(&mut families, id, before, limit - touched)?;
+                if touched == limit {
+                    self.purge_from.store(number + 1, Ordering::Relaxed);
+                    return Ok(touched);
+                }
             }
         }
         Ok(touched)
     }
 
-    /// Takes a step on a family of which something was due, unless another thread has just done it.
+    /// Purges at most `limit` rows of a grant.
     fn purge_family(
         &self,
-        family: &Arc<Family>,
-        row: Option<Slot>,
+        families: &mut Families,
+        id: GrantId,
         before: OffsetDateTime,
         limit: usize,
     ) -> Result<usize, StorageError> {
-        let mut members = family.write()?;
-        if micros(members.end()) <= micros(before) {
-            return self.bury(family, &mut members, limit);
-        }
-        if let Some(slot) = row {
-            return self.purge_row(&mut members, slot, before);
-        }
-        // Its tokens were exchanged for others since.
-        self.grants.write(family.id)?.schedule(family, None, Some(members.end()));
-        Ok(0)
-    }
-
-    /// Removes a part of a dead family, at last the grant. From the first part on, no part of it can be found. Vacant slots
-    /// are not counted: each was a row that was counted when it went.
-    fn bury(&self, family: &Arc<Family>, members: &mut Members, limit: usize) -> Result<usize, StorageError> {
-        members.close();
-        let mut shard = self.grants.write(family.id)?;
-        // Another purge may have come to the end of it in between.
-        if !shard.get(family.id).is_some_and(|there| Arc::ptr_eq(there, family)) {
-            return Ok(0);
-        }
+        let Some(family) = families.by_id.get_mut(&id) else { return Ok(0) };
+        let has_ended = family.has_ended(before);
         let mut touched = 0;
-        for _ in 0..STEP {
-            if touched == limit {
-                break;
+        let mut result = Ok(());
+        family.tokens.retain_mut(|token| {
+            if touched == limit || result.is_err() || !(has_ended || is_due(token, before)) {
+                return true;
             }
-            let Some(row) = members.pop() else {
-                shard.remove(members, self.grants.owners(members.grant_in_any_case()));
-                return Ok(touched + 1);
-            };
-            self.tokens.remove(&row.token.hash)?;
-            shard.row_was_removed();
             touched += 1;
+            if !has_ended && token.spent.is_some() {
+                erase_seed(token);
+                return true;
+            }
+            result = self.release_hash(&token.hash);
+            false
+        });
+        result?;
+        if has_ended && touched < limit {
+            families.remove(id);
+            touched += 1;
+        } else if has_ended {
+            // The rest must not be used any more, not even by a caller whose clock is behind.
+            let grant = Arc::make_mut(&mut family.grant);
+            grant.revoked_at.get_or_insert(grant.expires_at);
         }
-        shard.schedule(family, None, Some(members.end()));
         Ok(touched)
     }
+}
 
-    /// Removes an expired access token, or a seed.
-    fn purge_row(&self, members: &mut Members, slot: Slot, before: OffsetDateTime) -> Result<usize, StorageError> {
-        let is_due = |row: &&StoredToken| due(row).is_some_and(|due| micros(due) <= micros(before));
-        let Some(row) = members.at(slot).filter(is_due) else { return Ok(0) };
-        if row.spent.is_some() {
-            members.change(slot, erase_seed);
-            return Ok(1);
-        }
-        self.tokens.remove(&row.hash)?;
-        members.take(slot);
-        Ok(1)
+impl Families {
+    /// Returns at most `limit` grants of which something can be purged.
+    fn due(&self, before: OffsetDateTime, limit: usize) -> Vec<GrantId> {
+        let families = self
+            .by_id
+            .iter()
+            .filter(|(_, family)| family.has_ended(before) || family.tokens.iter().any(|token| is_due(token, before)));
+        families.take(limit).map(|(id, _)| *id).collect()
+    }
+}
+
+impl Family {
+    fn has_ended(&self, before: OffsetDateTime) -> bool {
+        self.grant.ends_at() <= before
+    }
+}
+
+/// Whether the row or its seed can be purged while the grant is live.
+fn is_due(token: &StoredToken, before: OffsetDateTime) -> bool {
+    match &token.spent {
+        None => token.kind == TokenKind::AccessToken && token.expires_at <= before,
+        Some(spent) => spent.seed.is_some() && spent.at.saturating_add(SEED_LIFETIME) <= before,
     }
 }

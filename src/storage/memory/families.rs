@@ -1,0 +1,78 @@
+//! One shard of grants, each with all its tokens.
+
+use std::collections::{HashMap, HashSet};
+use std::iter;
+use std::sync::Arc;
+
+use crate::record::{Grant, GrantId, Spent, StoredToken, Subject};
+use crate::secret::TokenHash;
+use crate::storage::GrantSelector;
+
+#[derive(Default)]
+pub(super) struct Families {
+    pub(super) by_id: HashMap<GrantId, Family>,
+    pub(super) by_subject: HashMap<Subject, HashSet<GrantId>>,
+}
+
+pub(super) struct Family {
+    pub(super) grant: Arc<Grant>,
+    /// In the order in which they were stored. They are searched from the last on, because the newest are used most.
+    pub(super) tokens: Vec<Arc<StoredToken>>,
+}
+
+impl Families {
+    /// Returns the grants of this shard that a selector means, whatever their state.
+    pub(super) fn selected(&self, which: &GrantSelector) -> Vec<GrantId> {
+        let ids: Box<dyn Iterator<Item = &GrantId>> = match which {
+            GrantSelector::Id(id) | GrantSelector::SubjectAndId(_, id) => Box::new(iter::once(id)),
+            GrantSelector::Subject(subject) | GrantSelector::SubjectAndClient(subject, _) => {
+                Box::new(self.by_subject.get(subject).into_iter().flatten())
+            }
+            GrantSelector::Client(_) => Box::new(self.by_id.keys()),
+        };
+        let is_meant = |id: &&GrantId| self.by_id.get(id).is_some_and(|family| which.selects(&family.grant));
+        ids.filter(is_meant).copied().collect()
+    }
+
+    /// Removes a grant without tokens.
+    pub(super) fn remove(&mut self, id: GrantId) {
+        let Some(family) = self.by_id.remove(&id) else { return };
+        if let Some(subject) = &family.grant.subject
+            && let Some(ids) = self.by_subject.get_mut(subject)
+        {
+            ids.remove(&id);
+            if ids.is_empty() {
+                self.by_subject.remove(subject);
+            }
+        }
+    }
+}
+
+impl Family {
+    pub(super) fn new(grant: &Arc<Grant>, tokens: &[StoredToken]) -> Self {
+        Self { grant: Arc::clone(grant), tokens: tokens.iter().cloned().map(Arc::new).collect() }
+    }
+
+    pub(super) fn token(&self, hash: &TokenHash) -> Option<&Arc<StoredToken>> {
+        self.tokens.iter().rfind(|token| token.hash == *hash)
+    }
+
+    pub(super) fn token_mut(&mut self, hash: &TokenHash) -> Option<&mut Arc<StoredToken>> {
+        self.tokens.iter_mut().rfind(|token| token.hash == *hash)
+    }
+
+    /// Marks a token as spent and erases the seed of its parent.
+    pub(super) fn mark_spent(&mut self, hash: &TokenHash, spent: Spent) {
+        let Some(token) = self.token_mut(hash).map(Arc::make_mut) else { return };
+        token.spent = Some(spent);
+        if let Some(parent) = token.parent.and_then(|parent| self.token_mut(&parent)) {
+            erase_seed(parent);
+        }
+    }
+}
+
+pub(super) fn erase_seed(token: &mut Arc<StoredToken>) {
+    if let Some(spent) = &mut Arc::make_mut(token).spent {
+        spent.seed = None;
+    }
+}
