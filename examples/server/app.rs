@@ -17,7 +17,7 @@ use crate::flags::Flags;
 use crate::page::OwnPages;
 use crate::session::Sessions;
 use crate::setup::{FromBefore, put, set_up};
-use crate::storage::Opened;
+use crate::storage::{self, Opened};
 use crate::users::{MyUsers, Users};
 
 /// The state of the router. It is cloned for every request, which therefore counts one reference and not one of each part.
@@ -67,7 +67,7 @@ impl App {
         if Url::parse(&issuer).is_ok_and(|issuer| issuer.path() != "/") {
             return Err(format!("the issuer {issuer:?} has a path, but the pages of this server have none").into());
         }
-        let Opened { storage, clients, accounts, place } = flags.storage.clone().unwrap_or_default().open().await?;
+        let Opened { storage, clients, accounts, place } = storage::open(flags.storage.as_deref()).await?;
         let users = Users::new(Arc::clone(&accounts))?;
         let builder = AuthorizationServer::builder(&issuer)
             .storage_and_clients(storage, clients.clone())

@@ -78,19 +78,17 @@ pub(crate) async fn register(State(app): State<App>, form: OwnForm) -> Response 
         Ok(client) => client,
         Err(problem) => return form_page(&session, 422, &entered, Some(&problem)),
     };
-    // First its place, then the client, so that requests sent at once can't get past the limit together. If this server
-    // ends in between, the place stays taken; the other way round a client would be nobody's.
+    // First its place, then the client, so that requests sent at once can't get past the limit together. If the second step
+    // fails, the place stays taken; the other way round a client would be nobody's.
     match app.accounts.add_application(user, &id, MOST).await {
         Ok(true) => {}
         Ok(false) => return form_page(&session, 422, &entered, Some(&too_many())),
         Err(_) => return failed(),
     }
-    if app.clients.register(client).await.is_err() {
-        // If that fails, too, the place stays taken.
-        let _ = app.accounts.remove_application(&id).await;
-        return failed();
+    match app.clients.register(client).await {
+        Ok(()) => secret_page(&session, entered.name, &id, &secret),
+        Err(_) => failed(),
     }
-    secret_page(&session, entered.name, &id, &secret)
 }
 
 /// The client that was described, or the first thing that is wrong with it.

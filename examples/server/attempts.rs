@@ -2,10 +2,12 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
+
+use crate::lock;
 
 /// How often each name was tried from each peer, and since when.
 ///
@@ -32,7 +34,7 @@ impl Attempts {
 
     /// Counts an attempt before it is made, so that many at once count, too. Whether it may be made.
     pub(crate) fn begin(&self, username: &str, peer: IpAddr, now: Instant) -> bool {
-        let mut counts = self.lock();
+        let mut counts = lock(&self.0);
         let key = key(username, peer);
         if counts.len() >= Self::MOST && !counts.contains_key(&key) {
             let oldest = counts.iter().min_by_key(|(_, count)| count.since).map(|(key, _)| *key);
@@ -48,17 +50,12 @@ impl Attempts {
 
     /// The password was right.
     pub(crate) fn forget(&self, username: &str, peer: IpAddr) {
-        self.lock().remove(&key(username, peer));
+        lock(&self.0).remove(&key(username, peer));
     }
 
     /// Forgets what is over.
     pub(crate) fn purge(&self, now: Instant) {
-        self.lock().retain(|_, count| now.duration_since(count.since) < Self::PERIOD);
-    }
-
-    /// No step under the lock can leave the map half changed, so a panic elsewhere does not spoil it.
-    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Count>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0).retain(|_, count| now.duration_since(count.since) < Self::PERIOD);
     }
 }
 
@@ -125,12 +122,12 @@ mod tests {
         for made_up in 1..=Attempts::MOST {
             assert!(attempts.begin(&made_up.to_string(), peer("192.0.2.1"), at(made_up)));
         }
-        assert_eq!(attempts.lock().len(), Attempts::MOST);
+        assert_eq!(lock(&attempts.0).len(), Attempts::MOST);
         assert!(attempts.begin("alice", peer("192.0.2.2"), at(Attempts::MOST + 1)), "somebody new");
         assert!(attempts.begin("oldest", peer("192.0.2.1"), at(Attempts::MOST + 2)), "its count is gone");
-        assert_eq!(attempts.lock().len(), Attempts::MOST);
+        assert_eq!(lock(&attempts.0).len(), Attempts::MOST);
 
         attempts.purge(begun + Attempts::PERIOD + Duration::from_secs(1));
-        assert_eq!(attempts.lock().len(), 0);
+        assert_eq!(lock(&attempts.0).len(), 0);
     }
 }

@@ -8,10 +8,8 @@ use grantor::Policy;
 use grantor::policy::RefreshTokens;
 use time::Duration;
 
-use crate::storage::StorageFlag;
-
 /// A complete OAuth 2.0 provider to try, and to copy from.
-#[derive(Debug, Parser)]
+#[derive(Parser)]
 #[command(name = "server", max_term_width = 100)]
 pub(crate) struct Flags {
     /// Where to listen; port 0 takes any free port.
@@ -27,7 +25,7 @@ pub(crate) struct Flags {
     /// servers may share [default: sqlite:grantor.db, or memory where SQLite was not built in]. A password is better given in
     /// the environment, as PGPASSWORD, than in the URL.
     #[arg(long, value_name = "WHERE")]
-    pub(crate) storage: Option<StorageFlag>,
+    pub(crate) storage: Option<String>,
 
     /// Clients to add or to update, instead of the built-in ones: a JSON array with the member names of RFC 7591, and
     /// `resource_server` for an API that may introspect tokens. Those that are not in the file stay as they are.

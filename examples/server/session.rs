@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::convert::Infallible;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
@@ -20,6 +20,7 @@ use subtle::ConstantTimeEq;
 use time::{Duration, OffsetDateTime};
 
 use crate::app::App;
+use crate::lock;
 
 const LIFETIME: Duration = Duration::hours(12);
 
@@ -57,7 +58,7 @@ impl Sessions {
     pub(crate) fn log_in(&self, session: &Session, user: Subject) -> Session {
         let id = random_text();
         let until = OffsetDateTime::now_utc() + LIFETIME;
-        let mut sessions = self.lock();
+        let mut sessions = lock(&self.logged_in);
         sessions.remove(&session.id);
         sessions.insert(id.clone(), LoggedIn { user: user.clone(), until });
         Session { id, user: Some(user), is_new: true, ..session.clone() }
@@ -65,34 +66,29 @@ impl Sessions {
 
     /// The session goes on under another identifier, with nobody in it.
     pub(crate) fn log_out(&self, session: &Session) -> Session {
-        self.lock().remove(&session.id);
+        lock(&self.logged_in).remove(&session.id);
         Session { id: random_text(), user: None, is_new: true, ..session.clone() }
     }
 
     /// Ends every session of a user, in every browser.
     pub(crate) fn log_out_everywhere(&self, user: &Subject) {
-        self.lock().retain(|_, session| session.user != *user);
+        lock(&self.logged_in).retain(|_, session| session.user != *user);
     }
 
     /// Forgets sessions that have ended.
     pub(crate) fn purge(&self) {
         let now = OffsetDateTime::now_utc();
-        self.lock().retain(|_, session| now < session.until);
+        lock(&self.logged_in).retain(|_, session| now < session.until);
     }
 
     fn user(&self, id: &str) -> Option<Subject> {
         let now = OffsetDateTime::now_utc();
-        self.lock().get(id).filter(|session| now < session.until).map(|session| session.user.clone())
+        lock(&self.logged_in).get(id).filter(|session| now < session.until).map(|session| session.user.clone())
     }
 
     /// The prefix makes browsers refuse the cookie from anybody but this host.
     const fn cookie_name(&self) -> &'static str {
         if self.secure { "__Host-grantor_session" } else { "grantor_session" }
-    }
-
-    /// No step under the lock can leave the map half changed, so a panic elsewhere does not spoil it.
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, LoggedIn>> {
-        self.logged_in.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -60,7 +60,9 @@ async fn add_users(flags: &Flags, config: &Config, accounts: &dyn Accounts) -> R
         users.push((user, hash(password)?));
     }
     if flags.users.is_some() || flags.new_secrets {
-        accounts.put_users(&users).await?;
+        for (user, hash) in &users {
+            accounts.put_user(user, hash).await?;
+        }
         return Ok(false);
     }
     let mut was_there = false;

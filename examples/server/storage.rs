@@ -1,18 +1,16 @@
 //! Where clients, grants and tokens are kept: memory, an SQLite file or a PostgreSQL database.
 
-use std::convert::Infallible;
-use std::fmt;
-use std::str::FromStr;
 use std::sync::Arc;
 
 use grantor::{ClientRegistry, MemoryStorage, Storage};
 
 use crate::StartError;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+use crate::accounts::SqlAccounts;
 use crate::accounts::{Accounts, MemoryAccounts};
 
-/// What `--storage` was given. It is not looked at until the storage is opened, and never printed: it may hold a password.
-#[derive(Clone)]
-pub(crate) struct StorageFlag(String);
+/// A file in the current directory, if the server was built with SQLite.
+const DEFAULT: &str = if cfg!(feature = "sqlite") { "sqlite:grantor.db" } else { "memory" };
 
 /// A storage that is ready.
 pub(crate) struct Opened {
@@ -23,37 +21,15 @@ pub(crate) struct Opened {
     pub(crate) place: Option<String>,
 }
 
-impl StorageFlag {
-    /// Opens the storage that is meant, which creates its tables unless they are there.
-    pub(crate) async fn open(&self) -> Result<Opened, StartError> {
-        match self.0.split_once(':') {
-            None if self.0 == "memory" => Ok(memory()),
-            Some(("sqlite", file)) if is_file_name(file) => sqlite(file).await,
-            Some(("postgres" | "postgresql", rest)) if rest.starts_with("//") => postgres(&self.0).await,
-            _ => Err("--storage takes memory, sqlite:FILE or postgres://USER@HOST/DATABASE".into()),
-        }
-    }
-}
-
-impl Default for StorageFlag {
-    /// A file in the current directory, if the server was built with SQLite.
-    fn default() -> Self {
-        Self(if cfg!(feature = "sqlite") { "sqlite:grantor.db" } else { "memory" }.to_owned())
-    }
-}
-
-impl FromStr for StorageFlag {
-    type Err = Infallible;
-
-    /// What can't be understood is refused later: clap would repeat it.
-    fn from_str(text: &str) -> Result<Self, Infallible> {
-        Ok(Self(text.to_owned()))
-    }
-}
-
-impl fmt::Debug for StorageFlag {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("StorageFlag([redacted])")
+/// Opens the storage that `--storage` names, and creates its tables unless they are there. The flag is never printed: it may
+/// hold a password.
+pub(crate) async fn open(flag: Option<&str>) -> Result<Opened, StartError> {
+    let flag = flag.unwrap_or(DEFAULT);
+    match flag.split_once(':') {
+        None if flag == "memory" => Ok(memory()),
+        Some(("sqlite", file)) if is_file_name(file) => sqlite(file).await,
+        Some(("postgres" | "postgresql", rest)) if rest.starts_with("//") => postgres(flag).await,
+        _ => Err("--storage takes memory, sqlite:FILE or postgres://USER@HOST/DATABASE".into()),
     }
 }
 
@@ -73,7 +49,7 @@ async fn sqlite(file: &str) -> Result<Opened, StartError> {
     for_the_owner_only(file).map_err(|error| format!("can't open the SQLite file {file}: {error}"))?;
     let opened = grantor::storage::SqliteStorage::open(file).await;
     let storage = opened.map_err(|error| format!("can't open the SQLite file {file}: {}", cause(&error)))?;
-    let accounts = Arc::new(crate::accounts::SqliteAccounts::new(storage.pool().clone()).await?);
+    let accounts = Arc::new(SqlAccounts::Sqlite(storage.pool().clone()).open().await?);
     let place = Some(format!("the SQLite file {file}"));
     Ok(Opened { storage: Arc::new(storage.clone()), clients: Arc::new(storage), accounts, place })
 }
@@ -111,7 +87,7 @@ async fn postgres(url: &str) -> Result<Opened, StartError> {
     let place = format!("the PostgreSQL database {name} at {host}");
     let opened = grantor::storage::PostgresStorage::connect(url).await;
     let storage = opened.map_err(|error| format!("can't open {place}: {}", cause(&error)))?;
-    let accounts = Arc::new(crate::accounts::PostgresAccounts::new(storage.pool().clone()).await?);
+    let accounts = Arc::new(SqlAccounts::Postgres(storage.pool().clone()).open().await?);
     Ok(Opened { storage: Arc::new(storage.clone()), clients: Arc::new(storage), accounts, place: Some(place) })
 }
 

@@ -4,12 +4,8 @@
 //! and reached through the same pool.
 
 mod memory;
-#[cfg(feature = "postgres")]
-mod postgres;
-#[cfg(feature = "sqlite")]
-mod sqlite;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
-mod statements;
+mod sql;
 
 use std::sync::Arc;
 
@@ -18,10 +14,8 @@ use grantor::error::BoxError;
 use grantor::{Client, ClientId, Subject};
 
 pub(crate) use self::memory::MemoryAccounts;
-#[cfg(feature = "postgres")]
-pub(crate) use self::postgres::PostgresAccounts;
-#[cfg(feature = "sqlite")]
-pub(crate) use self::sqlite::SqliteAccounts;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+pub(crate) use self::sql::SqlAccounts;
 
 /// A database that fails is answered with 503, whatever the reason.
 pub(crate) type Result<T> = std::result::Result<T, BoxError>;
@@ -35,8 +29,8 @@ pub(crate) trait Accounts: Send + Sync {
     /// Adds a user, unless there is one of this name; whether there was none.
     async fn add_user(&self, user: &Subject, password_hash: &str) -> Result<bool>;
 
-    /// Adds users with the hashes of their passwords. One who is there gets the new password and stays as he is otherwise.
-    async fn put_users(&self, users: &[(Subject, String)]) -> Result<()>;
+    /// Adds a user. One who is there gets the new password and stays as he is otherwise.
+    async fn put_user(&self, user: &Subject, password_hash: &str) -> Result<()>;
 
     /// What a user wants to be called, if he has said so.
     async fn display_name(&self, user: &Subject) -> Result<Option<String>>;
@@ -46,9 +40,6 @@ pub(crate) trait Accounts: Send + Sync {
     /// Notes down whose an application is, unless its owner has `most` already; whether it was noted. However many ask at
     /// once, nobody gets past the limit.
     async fn add_application(&self, owner: &Subject, id: &ClientId, most: u32) -> Result<bool>;
-
-    /// Takes it back.
-    async fn remove_application(&self, id: &ClientId) -> Result<()>;
 
     /// The applications that a user has registered, in that order.
     async fn applications(&self, owner: &Subject) -> Result<Vec<Arc<Client>>>;

@@ -1,11 +1,12 @@
 //! What the client remembers of the browsers that are on their way.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use super::client::Asked;
 use super::exchange::Exchange;
+use crate::lock;
 
 /// How far a browser has come.
 #[derive(Debug, Clone)]
@@ -26,7 +27,7 @@ impl Visits {
     const MOST: usize = 1_000;
 
     pub(super) fn remember(&self, browser: &str, visit: Visit, now: Instant) {
-        let mut visits = self.lock();
+        let mut visits = lock(&self.0);
         if visits.len() >= Self::MOST && !visits.contains_key(browser) {
             let oldest = visits.iter().min_by_key(|(_, (since, _))| *since).map(|(browser, _)| browser.clone());
             oldest.map(|oldest| visits.remove(&oldest));
@@ -35,12 +36,12 @@ impl Visits {
     }
 
     pub(super) fn recall(&self, browser: &str) -> Option<Visit> {
-        self.lock().get(browser).map(|(_, visit)| visit.clone())
+        lock(&self.0).get(browser).map(|(_, visit)| visit.clone())
     }
 
     /// The request that a browser was given, if the answer belongs to it. It is forgotten: no answer counts twice.
     pub(super) fn take_asked(&self, browser: &str, is_answer: impl Fn(&Asked) -> bool) -> Option<Asked> {
-        let mut visits = self.lock();
+        let mut visits = lock(&self.0);
         match visits.remove(browser) {
             Some((_, Visit::Asked(asked))) if is_answer(&asked) => Some(asked),
             Some(other) => {
@@ -53,12 +54,7 @@ impl Visits {
 
     /// Forgets browsers that have not come back for long.
     pub(super) fn purge(&self, now: Instant) {
-        self.lock().retain(|_, (since, _)| now.duration_since(*since) < Self::LONGEST);
-    }
-
-    /// No step under the lock can leave the map half changed, so a panic elsewhere does not spoil it.
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, (Instant, Visit)>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0).retain(|_, (since, _)| now.duration_since(*since) < Self::LONGEST);
     }
 }
 
@@ -73,14 +69,14 @@ mod tests {
             let now = begun + Duration::from_secs(number as u64);
             visits.remember(&number.to_string(), Visit::Answered(Vec::new()), now);
         }
-        assert_eq!(visits.lock().len(), Visits::MOST);
+        assert_eq!(lock(&visits.0).len(), Visits::MOST);
         assert!(visits.recall("0").is_none() && visits.recall("1").is_some());
         // A browser that is known already takes no place but its own.
         visits.remember("1", Visit::Answered(Vec::new()), begun + Duration::from_secs(2_000));
         assert!(visits.recall("2").is_some());
 
         visits.purge(begun + Duration::from_secs(1_999) + Visits::LONGEST);
-        assert_eq!(visits.lock().len(), 1);
+        assert_eq!(lock(&visits.0).len(), 1);
         assert!(visits.recall("1").is_some());
     }
 }

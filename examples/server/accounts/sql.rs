@@ -1,0 +1,141 @@
+//! Accounts in a database: the same statements for SQLite and PostgreSQL.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use grantor::client::ClientParts;
+use grantor::{Client, ClientId, Subject};
+
+use super::{Accounts, Result};
+
+const TABLES: &str = "
+CREATE TABLE IF NOT EXISTS example_users (
+    name          text NOT NULL PRIMARY KEY,
+    password_hash text NOT NULL,
+    display_name  text,
+    applications  integer NOT NULL DEFAULT 0
+);
+CREATE TABLE IF NOT EXISTS example_applications (
+    client_id     text NOT NULL PRIMARY KEY,
+    owner         text NOT NULL REFERENCES example_users,
+    place         integer NOT NULL
+);
+CREATE INDEX IF NOT EXISTS example_applications_by_owner ON example_applications (owner, place);
+";
+
+/// Two that say `IF NOT EXISTS` at the same moment can both find that it does not: one server at a time.
+#[cfg(feature = "postgres")]
+const ONE_AT_A_TIME: &str = "SELECT pg_advisory_xact_lock(hashtextextended('example tables', 0))";
+
+const PASSWORD_HASH: &str = "SELECT password_hash FROM example_users WHERE name = $1";
+
+const ADD_USER: &str =
+    "INSERT INTO example_users (name, password_hash) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING RETURNING name";
+
+const PUT_USER: &str = "INSERT INTO example_users (name, password_hash) VALUES ($1, $2) \
+     ON CONFLICT (name) DO UPDATE SET password_hash = excluded.password_hash";
+
+const DISPLAY_NAME: &str = "SELECT display_name FROM example_users WHERE name = $1";
+
+const SET_DISPLAY_NAME: &str = "UPDATE example_users SET display_name = $2 WHERE name = $1 RETURNING name";
+
+/// Does nothing if there is no room. The row is locked, so servers that do this at once can't get past the limit together.
+const TAKE_PLACE: &str = "UPDATE example_users SET applications = applications + 1 \
+     WHERE name = $1 AND applications < CAST($2 AS integer) RETURNING CAST(applications AS text)";
+
+const ADD_APPLICATION: &str =
+    "INSERT INTO example_applications (client_id, owner, place) VALUES ($1, $2, CAST($3 AS integer))";
+
+/// Joined with the library's own table, whose columns are documented with its migrations: one query, not one for each.
+const APPLICATIONS: &str = "SELECT CAST(clients.registration AS text) FROM example_applications own \
+     JOIN grantor_clients clients ON clients.id = own.client_id WHERE own.owner = $1 ORDER BY own.place, own.client_id";
+
+/// The database of the library's own records.
+pub(crate) enum SqlAccounts {
+    #[cfg(feature = "postgres")]
+    Postgres(sqlx::PgPool),
+    #[cfg(feature = "sqlite")]
+    Sqlite(sqlx::SqlitePool),
+}
+
+impl SqlAccounts {
+    /// Creates the tables unless they are there.
+    pub(crate) async fn open(self) -> Result<Self> {
+        match &self {
+            #[cfg(feature = "postgres")]
+            Self::Postgres(pool) => {
+                let mut transaction = pool.begin().await?;
+                sqlx::raw_sql(ONE_AT_A_TIME).execute(&mut *transaction).await?;
+                sqlx::raw_sql(TABLES).execute(&mut *transaction).await?;
+                transaction.commit().await?;
+            }
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(pool) => {
+                sqlx::raw_sql(TABLES).execute(pool).await?;
+            }
+        }
+        Ok(self)
+    }
+
+    /// Runs a statement and returns the first column of its rows. No page waits longer for it than for the library's own steps.
+    async fn rows(&self, statement: &'static str, values: &[&str]) -> Result<Vec<Option<String>>> {
+        const LONGEST: Duration = Duration::from_secs(5);
+        macro_rules! fetch {
+            ($pool:expr) => {{
+                let query = sqlx::query_scalar(statement);
+                values.iter().fold(query, |query, value| query.bind(*value)).fetch_all($pool).await
+            }};
+        }
+        let rows = async {
+            match self {
+                #[cfg(feature = "postgres")]
+                Self::Postgres(pool) => fetch!(pool),
+                #[cfg(feature = "sqlite")]
+                Self::Sqlite(pool) => fetch!(pool),
+            }
+        };
+        Ok(tokio::time::timeout(LONGEST, rows).await??)
+    }
+}
+
+#[async_trait]
+impl Accounts for SqlAccounts {
+    async fn password_hash(&self, user: &Subject) -> Result<Option<String>> {
+        Ok(self.rows(PASSWORD_HASH, &[user.as_str()]).await?.pop().flatten())
+    }
+
+    async fn add_user(&self, user: &Subject, password_hash: &str) -> Result<bool> {
+        Ok(!self.rows(ADD_USER, &[user.as_str(), password_hash]).await?.is_empty())
+    }
+
+    async fn put_user(&self, user: &Subject, password_hash: &str) -> Result<()> {
+        self.rows(PUT_USER, &[user.as_str(), password_hash]).await.map(drop)
+    }
+
+    async fn display_name(&self, user: &Subject) -> Result<Option<String>> {
+        Ok(self.rows(DISPLAY_NAME, &[user.as_str()]).await?.pop().flatten())
+    }
+
+    async fn set_display_name(&self, user: &Subject, name: &str) -> Result<()> {
+        let changed = self.rows(SET_DISPLAY_NAME, &[user.as_str(), name]).await?;
+        if changed.is_empty() { Err("there is no such user".into()) } else { Ok(()) }
+    }
+
+    async fn add_application(&self, owner: &Subject, id: &ClientId, most: u32) -> Result<bool> {
+        let Some(place) = self.rows(TAKE_PLACE, &[owner.as_str(), &most.to_string()]).await?.pop().flatten() else {
+            return Ok(false);
+        };
+        self.rows(ADD_APPLICATION, &[id.as_str(), owner.as_str(), &place]).await?;
+        Ok(true)
+    }
+
+    async fn applications(&self, owner: &Subject) -> Result<Vec<Arc<Client>>> {
+        let registrations = self.rows(APPLICATIONS, &[owner.as_str()]).await?;
+        let clients = registrations.iter().flatten().map(|registration| {
+            let parts: ClientParts = serde_json::from_str(registration)?;
+            Ok(Arc::new(Client::from_parts(parts)?))
+        });
+        clients.collect()
+    }
+}
