@@ -93,7 +93,7 @@ impl App {
             clients,
             accounts,
             users,
-            attempts: Attempts::default(),
+            attempts: Attempts::new(),
             place,
         };
         Ok((Self(Arc::new(parts)), from_before))

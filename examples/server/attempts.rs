@@ -1,71 +1,43 @@
 //! A limit on guessing at the login page. The token endpoint has the library's `Limiter`, which does the same there.
 
-use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
-use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use std::num::NonZeroU32;
 
-use sha2::{Digest, Sha256};
+use governor::{DefaultKeyedRateLimiter, Quota};
 
-use crate::lock;
-
-/// How often each name was tried from each peer, and since when.
+/// Counts how often each name was tried from each peer, right or wrong: ten times a minute are allowed.
 ///
 /// Counting each peer by itself means that nobody can keep a user out by guessing from elsewhere. Behind a proxy every peer
 /// is the proxy; a server that stands there reads the address that its proxy vouches for.
-#[derive(Debug, Default)]
-pub(crate) struct Attempts(Mutex<HashMap<Key, Count>>);
-
-/// A name and a peer, as a hash: what somebody else chose does not decide how much is kept.
-type Key = [u8; 32];
-
-#[derive(Debug)]
-struct Count {
-    since: Instant,
-    attempts: u32,
+pub(crate) struct Attempts {
+    limiter: DefaultKeyedRateLimiter<u64>,
+    hasher: RandomState,
 }
 
 impl Attempts {
-    /// After so many failures within a minute, passwords are not looked at any more.
-    const LIMIT: u32 = 10;
-    const PERIOD: Duration = Duration::from_secs(60);
-    /// So many counts are kept. When there are more, the oldest goes.
-    const MOST: usize = 10_000;
+    const A_MINUTE: NonZeroU32 = NonZeroU32::new(10).unwrap();
+    /// As many counts are kept at most. A name and a peer share theirs with others by chance only: the hash is keyed.
+    const MOST: u64 = 1 << 18;
 
-    /// Counts an attempt before it is made, so that many at once count, too. Whether it may be made.
-    pub(crate) fn begin(&self, username: &str, peer: IpAddr, now: Instant) -> bool {
-        let mut counts = lock(&self.0);
-        let key = key(username, peer);
-        if counts.len() >= Self::MOST && !counts.contains_key(&key) {
-            let oldest = counts.iter().min_by_key(|(_, count)| count.since).map(|(key, _)| *key);
-            oldest.map(|oldest| counts.remove(&oldest));
-        }
-        let count = counts.entry(key).or_insert(Count { since: now, attempts: 0 });
-        if now.duration_since(count.since) >= Self::PERIOD {
-            *count = Count { since: now, attempts: 0 };
-        }
-        count.attempts = count.attempts.saturating_add(1);
-        count.attempts <= Self::LIMIT
+    pub(crate) fn new() -> Self {
+        Self { limiter: DefaultKeyedRateLimiter::keyed(Quota::per_minute(Self::A_MINUTE)), hasher: RandomState::new() }
     }
 
-    /// The password was right.
-    pub(crate) fn forget(&self, username: &str, peer: IpAddr) {
-        lock(&self.0).remove(&key(username, peer));
+    /// Counts an attempt before it is made, so that many at once count, too. Returns whether it may be made.
+    pub(crate) fn begin(&self, username: &str, peer: IpAddr) -> bool {
+        let key = match peer.to_canonical() {
+            IpAddr::V4(peer) => self.hasher.hash_one((username, peer)),
+            // A network of this size is one customer's (RFC 6177).
+            IpAddr::V6(peer) => self.hasher.hash_one((username, &peer.octets()[..8])),
+        };
+        self.limiter.check_key(&(key % Self::MOST)).is_ok()
     }
 
-    /// Forgets what is over.
-    pub(crate) fn purge(&self, now: Instant) {
-        lock(&self.0).retain(|_, count| now.duration_since(count.since) < Self::PERIOD);
+    /// Forgets counts that limit nothing any more.
+    pub(crate) fn purge(&self) {
+        self.limiter.retain_recent();
     }
-}
-
-fn key(username: &str, peer: IpAddr) -> Key {
-    let hash = match peer.to_canonical() {
-        IpAddr::V4(peer) => Sha256::new().chain_update([4]).chain_update(peer.octets()),
-        // Whoever has one address of such a network has them all.
-        IpAddr::V6(peer) => Sha256::new().chain_update([6]).chain_update(&peer.octets()[..8]),
-    };
-    hash.chain_update(username).finalize().into()
 }
 
 #[cfg(test)]
@@ -76,58 +48,38 @@ mod tests {
         text.parse().unwrap()
     }
 
-    /// As many attempts as are allowed, and one more.
-    fn exhaust(attempts: &Attempts, username: &str, peer: IpAddr, now: Instant) {
-        for _ in 0..Attempts::LIMIT {
-            assert!(attempts.begin(username, peer, now));
+    fn exhausted(username: &str, from: &str) -> Attempts {
+        let attempts = Attempts::new();
+        for _ in 0..10 {
+            assert!(attempts.begin(username, peer(from)));
         }
-        assert!(!attempts.begin(username, peer, now));
+        assert!(!attempts.begin(username, peer(from)));
+        attempts
     }
 
     #[test]
-    fn a_name_that_was_tried_too_often_is_refused_to_that_peer_only_and_only_for_a_minute() {
-        let (attempts, now) = (Attempts::default(), Instant::now());
-        exhaust(&attempts, "alice", peer("192.0.2.1"), now);
-        assert!(attempts.begin("alice", peer("192.0.2.2"), now), "the user comes from elsewhere");
-        assert!(attempts.begin("bob", peer("192.0.2.1"), now), "another user of the same peer");
-        assert!(!attempts.begin("alice", peer("192.0.2.1"), now + Duration::from_secs(59)));
-        assert!(attempts.begin("alice", peer("192.0.2.1"), now + Attempts::PERIOD));
+    fn name_tried_too_often_is_refused_to_that_peer_only() {
+        let attempts = exhausted("alice", "192.0.2.1");
+        attempts.purge();
+        assert!(!attempts.begin("alice", peer("::ffff:192.0.2.1")), "a count that still limits was purged");
+        assert!(attempts.begin("alice", peer("192.0.2.2")));
+        assert!(attempts.begin("bob", peer("192.0.2.1")));
     }
 
     #[test]
-    fn a_network_of_version_six_is_one_peer_and_a_mapped_address_is_one_of_version_four() {
-        let (attempts, now) = (Attempts::default(), Instant::now());
-        exhaust(&attempts, "alice", peer("2001:db8:1:2::1"), now);
-        assert!(!attempts.begin("alice", peer("2001:db8:1:2:ffff::2"), now));
-        assert!(attempts.begin("alice", peer("2001:db8:1:3::1"), now));
-        exhaust(&attempts, "alice", peer("192.0.2.1"), now);
-        assert!(!attempts.begin("alice", peer("::ffff:192.0.2.1"), now));
-        assert!(attempts.begin("alice", peer("::ffff:192.0.2.2"), now));
+    fn network_of_version_six_counts_as_one_peer() {
+        let attempts = exhausted("alice", "2001:db8:1:2::1");
+        assert!(!attempts.begin("alice", peer("2001:db8:1:2:ffff::2")));
+        assert!(attempts.begin("alice", peer("2001:db8:1:3::1")));
     }
 
     #[test]
-    fn the_right_password_ends_the_count() {
-        let (attempts, now) = (Attempts::default(), Instant::now());
-        for _ in 0..2 * Attempts::LIMIT {
-            assert!(attempts.begin("alice", peer("192.0.2.1"), now));
-            attempts.forget("alice", peer("192.0.2.1"));
+    fn made_up_names_leave_a_bounded_number_of_counts() {
+        let attempts = Attempts::new();
+        let most = usize::try_from(Attempts::MOST).unwrap();
+        for name in 0..2 * most {
+            attempts.begin(&name.to_string(), peer("192.0.2.1"));
         }
-    }
-
-    #[test]
-    fn made_up_names_push_the_oldest_count_out_and_keep_nobody_out() {
-        let (attempts, begun) = (Attempts::default(), Instant::now());
-        let at = |second: usize| begun + Duration::from_micros(second as u64);
-        exhaust(&attempts, "oldest", peer("192.0.2.1"), at(0));
-        for made_up in 1..=Attempts::MOST {
-            assert!(attempts.begin(&made_up.to_string(), peer("192.0.2.1"), at(made_up)));
-        }
-        assert_eq!(lock(&attempts.0).len(), Attempts::MOST);
-        assert!(attempts.begin("alice", peer("192.0.2.2"), at(Attempts::MOST + 1)), "somebody new");
-        assert!(attempts.begin("oldest", peer("192.0.2.1"), at(Attempts::MOST + 2)), "its count is gone");
-        assert_eq!(lock(&attempts.0).len(), Attempts::MOST);
-
-        attempts.purge(begun + Attempts::PERIOD + Duration::from_secs(1));
-        assert_eq!(lock(&attempts.0).len(), 0);
+        assert!((most / 2..=most).contains(&attempts.limiter.len()), "{}", attempts.limiter.len());
     }
 }

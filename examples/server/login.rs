@@ -1,7 +1,6 @@
 //! Logging in and out.
 
 use std::net::SocketAddr;
-use std::time::Instant;
 
 use axum::extract::{ConnectInfo, RawQuery, State};
 use axum::response::{IntoResponse, Redirect, Response};
@@ -28,15 +27,12 @@ pub(crate) async fn log_in(
 ) -> Response {
     let OwnForm { session, fields } = form;
     let (username, next) = (fields.get("username"), path_of_ours(fields.get("next")));
-    if !app.attempts.begin(username, peer.ip(), Instant::now()) {
+    if !app.attempts.begin(username, peer.ip()) {
         let wait = "Too many attempts for this user name. Wait a minute, then try again.";
         return self::form(&session, 429, next, username, Some(wait));
     }
     match app.users.check(username, Password::new(fields.get("password"))).await {
-        Ok(Some(user)) => {
-            app.attempts.forget(username, peer.ip());
-            app.sessions.log_in(&session, user).attach(Redirect::to(next).into_response())
-        }
+        Ok(Some(user)) => app.sessions.log_in(&session, user).attach(Redirect::to(next).into_response()),
         Ok(None) => {
             let wrong = "The user name or the password is wrong.";
             self::form(&session, 401, next, username, Some(wrong))
