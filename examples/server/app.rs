@@ -80,7 +80,7 @@ impl App {
         let oauth = builder.build().map_err(|error| explain(error, flags))?;
 
         let from_before = set_up(flags, config, &*accounts, &*clients).await?;
-        let demo = DemoClient::new(&issuer, address, &config.all_scopes())?;
+        let demo = DemoClient::new(&issuer, address, &config.all_scopes());
         put(&*clients, demo.registration()?).await.map_err(|error| format!("the demo client: {error}"))?;
 
         let parts = Parts {

@@ -4,8 +4,14 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
+use axum::body::{Body, Bytes, to_bytes};
+use axum::http::{Request, Response, header, request};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use grantor::client::{ClientCredential, ClientError};
 use grantor::{Client, ClientSecret, CodeChallenge, CodeVerifier};
+use hyper_util::client::legacy::{Client as HttpClient, connect::HttpConnector};
+use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
 use subtle::ConstantTimeEq;
 use url::form_urlencoded;
@@ -15,6 +21,10 @@ use super::visits::Visits;
 use crate::StartError;
 use crate::form::Fields;
 use crate::session::random_text;
+
+/// The client waits this long for an answer, and reads this much of it.
+const LONGEST: Duration = Duration::from_secs(10);
+const LARGEST: usize = 64 * 1024;
 
 /// The client, and what it remembers of browsers that are on their way.
 pub(crate) struct DemoClient {
@@ -26,7 +36,7 @@ pub(crate) struct DemoClient {
     secret: String,
     /// Where the server listens, which may not be where its issuer points to.
     server: String,
-    http: reqwest::Client,
+    http: HttpClient<HttpConnector, Body>,
     pub(super) visits: Visits,
 }
 
@@ -39,17 +49,17 @@ pub(super) struct Asked {
 }
 
 impl DemoClient {
-    pub(crate) fn new(issuer: &str, address: SocketAddr, scope: &str) -> Result<Self, StartError> {
-        Ok(Self {
+    pub(crate) fn new(issuer: &str, address: SocketAddr, scope: &str) -> Self {
+        Self {
             issuer: issuer.to_owned(),
             id: format!("demo-{}", address.to_string().replace(|c: char| !c.is_ascii_alphanumeric(), "-")),
             redirect_uri: format!("{}/demo/callback", issuer.trim_end_matches('/')),
             scope: scope.to_owned(),
             secret: random_text(),
             server: format!("http://{}", reachable(address)),
-            http: reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(10)).build()?,
+            http: HttpClient::builder(TokioExecutor::new()).build_http(),
             visits: Visits::default(),
-        })
+        }
     }
 
     /// Forgets browsers that have not come back for long.
@@ -97,7 +107,7 @@ impl DemoClient {
     }
 
     /// Everything after the browser came back with a code: code to tokens, tokens to data, and tokens to new ones.
-    pub(super) async fn go_on(&self, asked: &Asked, answer: &Fields) -> Result<Vec<Exchange>, reqwest::Error> {
+    pub(super) async fn go_on(&self, asked: &Asked, answer: &Fields) -> Result<Vec<Exchange>, StartError> {
         let mut exchanges = vec![Exchange::with_browser(answer)];
         if !answer.get("error").is_empty() {
             return Ok(exchanges);
@@ -129,19 +139,34 @@ impl DemoClient {
         title: &'static str,
         remark: &'static str,
         form: &[(&str, String)],
-    ) -> Result<(Exchange, Value), reqwest::Error> {
-        let request = self.http.post(format!("{}/token", self.server)).basic_auth(&self.id, Some(&self.secret));
-        let answer = request.form(form).send().await?;
+    ) -> Result<(Exchange, Value), StartError> {
+        let basic = STANDARD.encode(format!("{}:{}", self.id, self.secret));
+        let request = Request::post(format!("{}/token", self.server))
+            .header(header::AUTHORIZATION, format!("Basic {basic}"))
+            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
+        let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
+        let answer = self.send(request, body).await?;
         let sent = form.iter().map(|(name, value)| (*name, value.as_str()));
         let sent = format!("POST /token\nauthorization: Basic {}:\u{2026}\n\n{}", self.id, shown(sent));
-        Exchange::with_server(title, remark, sent, answer).await
+        Ok(Exchange::with_server(title, remark, sent, &answer))
     }
 
-    async fn api(&self, title: &'static str, access_token: &str) -> Result<Exchange, reqwest::Error> {
-        let answer = self.http.get(format!("{}/api/me", self.server)).bearer_auth(access_token).send().await?;
+    async fn api(&self, title: &'static str, access_token: &str) -> Result<Exchange, StartError> {
+        let request = Request::get(format!("{}/api/me", self.server));
+        let request = request.header(header::AUTHORIZATION, format!("Bearer {access_token}"));
+        let answer = self.send(request, String::new()).await?;
         let sent = format!("GET /api/me\nauthorization: Bearer {}", cut(access_token));
         let remark = "The API sees who has agreed, to what, and for which client.";
-        Ok(Exchange::with_server(title, remark, sent, answer).await?.0)
+        Ok(Exchange::with_server(title, remark, sent, &answer).0)
+    }
+
+    async fn send(&self, request: request::Builder, body: String) -> Result<Response<Bytes>, StartError> {
+        let request = request.body(Body::from(body))?;
+        let answer = async {
+            let (parts, body) = self.http.request(request).await?.into_parts();
+            Ok(Response::from_parts(parts, to_bytes(Body::new(body), LARGEST).await?))
+        };
+        tokio::time::timeout(LONGEST, answer).await?
     }
 }
 

@@ -1,5 +1,7 @@
 //! Requests and answers as the demo shows them.
 
+use axum::body::Bytes;
+use axum::http::{Response, header};
 use serde_json::{Map, Value};
 
 use crate::form::Fields;
@@ -34,18 +36,18 @@ impl Exchange {
     }
 
     /// What the client sent to the server by itself, and the JSON that came back.
-    pub(super) async fn with_server(
+    pub(super) fn with_server(
         title: &'static str,
         remark: &'static str,
         request: String,
-        answer: reqwest::Response,
-    ) -> Result<(Self, Value), reqwest::Error> {
+        answer: &Response<Bytes>,
+    ) -> (Self, Value) {
         let status = answer.status();
-        let challenge = answer.headers().get("www-authenticate").and_then(|value| value.to_str().ok());
+        let challenge = answer.headers().get(header::WWW_AUTHENTICATE).and_then(|value| value.to_str().ok());
         let challenge = challenge.map(|challenge| format!("\nwww-authenticate: {challenge}")).unwrap_or_default();
-        let body: Value = serde_json::from_slice(&answer.bytes().await?).unwrap_or_default();
+        let body: Value = serde_json::from_slice(answer.body()).unwrap_or_default();
         let response = format!("{status}{challenge}{}", body.as_object().map(json).unwrap_or_default());
-        Ok((Self { title, remark, request, response, succeeded: status.is_success() }, body))
+        (Self { title, remark, request, response, succeeded: status.is_success() }, body)
     }
 }
 
