@@ -32,6 +32,8 @@ pub(crate) struct Parts {
     pub(crate) users: Arc<Users>,
     pub(crate) attempts: Attempts,
     pub(crate) sessions: Sessions,
+    /// Whether browsers are to send cookies over TLS only.
+    pub(crate) secure: bool,
     /// The scopes and their descriptions, in the order in which they are shown.
     pub(crate) scopes: Vec<(String, String)>,
     /// What the API requires to read and to change a profile.
@@ -84,7 +86,8 @@ impl App {
         put(&*clients, demo.registration()?).await.map_err(|error| format!("the demo client: {error}"))?;
 
         let parts = Parts {
-            sessions: Sessions::new(issuer.starts_with("https:")),
+            sessions: Sessions::default(),
+            secure: issuer.starts_with("https:"),
             scopes: config.scopes.clone(),
             api_scopes: config.api_scopes(),
             demo,

@@ -5,13 +5,12 @@ use axum::response::{IntoResponse, Redirect, Response};
 use grantor::authorize::PendingAuthorization;
 use grantor::axum::run_to_completion;
 use grantor::client::Registration;
-use grantor::{Approval, Authorize, Client, RequestedScope, Subject};
+use grantor::{Approval, Authorize, Client, Subject};
+use maud::{Markup, html};
 use time::Duration;
 use url::{Url, form_urlencoded};
 
 use crate::app::App;
-use crate::form::Fields;
-use crate::html::{Html, html};
 use crate::session::Session;
 use crate::{login, page};
 
@@ -36,19 +35,15 @@ pub(crate) async fn authorize(State(app): State<App>, session: Session, request:
 
 /// `POST /consent`. The form token binds the form to this session and to all that was shown, so the form needs no other
 /// token, and nothing in it but the user's answer is believed.
-pub(crate) async fn decide(State(app): State<App>, session: Session, fields: Fields) -> Response {
+pub(crate) async fn decide(State(app): State<App>, session: Session, request: grantor::Request) -> Response {
     let Some(user) = session.user() else {
         let hint = "Nothing was decided. Go back to the application and start again.";
         return page::error(403, "You are not logged in any more", hint);
     };
-    let pending = match app.oauth.resume(fields.get("form_token"), session.secret()).await {
-        Ok(pending) => pending,
-        Err(response) => return response.into_response(),
-    };
-    match fields.get("decision") {
-        "approve" => approve(pending, Approval::by(user.clone()).scope(fields.all("scope"))).await,
-        "deny" => pending.deny().into_response(),
-        _ => page::error(400, "No decision was made", "Go back and choose one of the two buttons."),
+    match app.oauth.resume_form(&request, session.secret()).await {
+        Ok((pending, form)) if form.approved => approve(pending, Approval::by(user.clone()).scope(form.scope)).await,
+        Ok((pending, _)) => pending.deny().into_response(),
+        Err(response) => response.into_response(),
     }
 }
 
@@ -67,56 +62,68 @@ fn address_of(request: &grantor::Request) -> String {
 fn consent_page(session: &Session, user: &Subject, pending: &PendingAuthorization, here: &str) -> Response {
     let client = pending.client();
     let name = client.name().unwrap_or(client.id().as_str());
-    let content = html! {
-        "<div class=\"avatar\" aria-hidden=\"true\">" (name.trim().chars().take(1).collect::<String>()) "</div>"
-        "<h1><strong>" (name) "</strong> asks for access to your account</h1>"
-        (account(session, user, here)) (caution(client))
-        "<form method=\"post\" action=\"/consent\">"
-        "<input type=\"hidden\" name=\"form_token\" value=\"" (pending.form_token(session.secret())) "\">"
-        "<fieldset><legend>It wants to</legend>" (pending.scopes().map(permission).collect::<Html>()) "</fieldset>"
-        "<dl>" (destination(pending)) (registered_by(client)) (client.website().and_then(website))
-        "<dt>How long</dt><dd>Up to " (in_words(pending.lifetime())) ", or until you end it under "
-        "<em>Connected</em></dd></dl>"
-        "<div class=\"choice\"><button class=\"button quiet\" name=\"decision\" value=\"deny\">Deny</button>"
-        "<button class=\"button\" name=\"decision\" value=\"approve\">Allow</button></div></form>"
+    let registered_by = match client.registration() {
+        Registration::Administrator => "the administrator of this server",
+        Registration::SelfService => "a user of this server",
     };
-    page::ask(session, 200, &format!("Allow {name}?"), &content)
-}
-
-fn account(session: &Session, user: &Subject, here: &str) -> Html {
-    html! {
-        "<form class=\"account\" method=\"post\" action=\"/logout\">" (page::csrf_field(session))
-        "<input type=\"hidden\" name=\"next\" value=\"" (here) "\">"
-        "Logged in as <strong>" (user.as_str()) "</strong> <button class=\"link\">Not you? Log out</button></form>"
-    }
+    let content = html! {
+        div.avatar aria-hidden="true" { (name.trim().chars().take(1).collect::<String>()) }
+        h1 { strong { (name) } " asks for access to your account" }
+        form.account method="post" action="/logout" {
+            (page::csrf_field(session))
+            input type="hidden" name="next" value=(here);
+            "Logged in as " strong { (user.as_str()) } " " button.link { "Not you? Log out" }
+        }
+        (caution(client))
+        form method="post" action="/consent" {
+            input type="hidden" name="form_token" value=(pending.form_token(session.secret()));
+            fieldset {
+                legend { "It wants to" }
+                @for scope in pending.scopes() {
+                    label.permission {
+                        input type="checkbox" name="scope" value=(scope.token) checked;
+                        span { (scope.description) small { (scope.token) } }
+                    }
+                }
+            }
+            dl {
+                dt { "You go on to" } dd { (destination(pending)) }
+                dt { "Registered by" } dd { (registered_by) }
+                @if let Some(link) = client.website().and_then(website_link) {
+                    dt { "Website" } dd { (link) " (as it says itself)" }
+                }
+                dt { "How long" }
+                dd { "Up to " (in_words(pending.lifetime())) ", or until you end it under " em { "Connected" } }
+            }
+            div.choice {
+                button.button.quiet name="decision" value="deny" { "Deny" }
+                button.button name="decision" value="approve" { "Allow" }
+            }
+        }
+    };
+    page::ask(200, &format!("Allow {name}?"), &content)
 }
 
 /// Users can register applications, so a good name proves nothing.
-fn caution(client: &Client) -> Html {
-    match client.registration() {
-        Registration::Administrator => Html::default(),
-        Registration::SelfService => html! {
-            "<p class=\"caution\"><strong>Nobody has checked this application.</strong> A user of this server "
-            "registered it and chose its name. Allow it only if you know where it comes from.</p>"
-        },
-    }
-}
-
-fn permission(scope: RequestedScope<'_>) -> Html {
+fn caution(client: &Client) -> Markup {
     html! {
-        "<label class=\"permission\"><input type=\"checkbox\" name=\"scope\" value=\"" (scope.token) "\" checked>"
-        "<span>" (scope.description) "<small>" (scope.token) "</small></span></label>"
+        @if client.registration() == Registration::SelfService {
+            p.caution {
+                strong { "Nobody has checked this application." } " A user of this server registered it and chose its name. "
+                "Allow it only if you know where it comes from."
+            }
+        }
     }
 }
 
 /// Where the browser goes afterwards: the one thing about an application that can't be made up.
-fn destination(pending: &PendingAuthorization) -> Html {
-    let to = match pending.redirect_host() {
-        None => html! { "Nowhere: you get a code to copy into the application" },
-        Some(host) if is_this_device(host) => html! { "<strong>" (host) "</strong>, a program on this device" },
-        Some(host) => html! { "<strong>" (host) "</strong>" },
-    };
-    html! { "<dt>You go on to</dt><dd>" (to) "</dd>" }
+fn destination(pending: &PendingAuthorization) -> Markup {
+    html! {
+        @match pending.redirect_host() {
+            None => "Nowhere: you get a code to copy into the application",
+            Some(host) => { strong { (host) } @if is_this_device(host) { ", a program on this device" } }
+        }
+    }
 }
 
 /// Whether a host, with or without a port, is a loopback address.
@@ -125,24 +132,11 @@ fn is_this_device(host: &str) -> bool {
     ["127.0.0.1", "[::1]", "localhost"].iter().any(|name| host.strip_prefix(name).is_some_and(is_or_has_port))
 }
 
-fn registered_by(client: &Client) -> Html {
-    let who = match client.registration() {
-        Registration::Administrator => "the administrator of this server",
-        Registration::SelfService => "a user of this server",
-    };
-    html! { "<dt>Registered by</dt><dd>" (who) "</dd>" }
-}
-
-/// A link to a client's website that shows its host.
-pub(crate) fn website_link(website: &str) -> Option<Html> {
+/// Renders a link to a client's website that shows its host.
+pub(crate) fn website_link(website: &str) -> Option<Markup> {
     let url = Url::parse(website).ok()?;
     let host = url.host_str()?;
-    Some(html! { "<a href=\"" (url.as_str()) "\" rel=\"noreferrer\" target=\"_blank\">" (host) "</a>" })
-}
-
-fn website(website: &str) -> Option<Html> {
-    let link = website_link(website)?;
-    Some(html! { "<dt>Website</dt><dd>" (link) " (as it says itself)</dd>" })
+    Some(html! { a href=(url) rel="noreferrer" target="_blank" { (host) } })
 }
 
 /// Roughly how long, in the largest unit of which there are two at least.

@@ -2,92 +2,104 @@
 
 use std::sync::Arc;
 
-use axum::extract::{RawQuery, State};
+use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Redirect, Response};
 use grantor::policy::RefreshTokens;
 use grantor::storage::{GrantSelector, Page};
 use grantor::{Client, ClientId, Grant, GrantId, GrantType, Policy};
+use maud::{Markup, html};
+use serde::Deserialize;
 use time::OffsetDateTime;
 use url::Url;
 
 use crate::app::App;
-use crate::form::{Fields, OwnForm};
-use crate::html::{Html, html};
+use crate::form::OwnForm;
 use crate::session::Session;
 use crate::{authorize, page};
 
 /// So many grants are on one page.
 const A_PAGE: usize = 100;
 
+#[derive(Debug, Deserialize)]
+pub(crate) struct Place {
+    after: Option<String>,
+}
+
 /// `GET /connected`
-pub(crate) async fn list(State(app): State<App>, session: Session, RawQuery(query): RawQuery) -> Response {
-    let user = match session.require_user("/connected") {
-        Ok(user) => user,
-        Err(response) => return *response,
-    };
+pub(crate) async fn list(
+    State(app): State<App>,
+    session: Session,
+    Query(Place { after }): Query<Place>,
+) -> Result<Response, Redirect> {
+    let user = session.require_user("/connected")?;
     let mut page = Page::first(A_PAGE + 1);
-    page.after = place(Fields::of_query(&query.unwrap_or_default()).get("after"));
+    page.after = after.as_deref().and_then(place);
     let Ok(mut grants) = app.oauth.grants(&GrantSelector::Subject(user.clone()), &page).await else {
-        return page::error(503, "The list can\u{2019}t be read", "Try again in a moment.");
+        return Ok(page::error(503, "The list can\u{2019}t be read", "Try again in a moment."));
     };
     let has_more = grants.len() > A_PAGE;
     grants.truncate(A_PAGE);
-    let mut applications = Html::default();
+    let mut applications = Vec::new();
     for grants in by_client(&grants) {
-        let id = &grants[0].client_id;
-        let client = app.clients.client(id.as_str()).await.ok().flatten();
-        let client = client.as_deref();
-        let name = client.and_then(Client::name).unwrap_or(id.as_str());
-        let grants = grants.iter().map(|grant| entry(&app, &session, client, grant, name));
-        let section = html! {
-            "<section class=\"card\"><h2>" (name) "</h2><p class=\"soft\">" (origin(id, client)) "</p>"
-            (grants.collect::<Html>()) "</section>"
-        };
-        applications = html! { (applications) (section) };
+        let client = app.clients.client(grants[0].client_id.as_str()).await.ok().flatten();
+        applications.push(application(&app, &session, client.as_deref(), &grants));
     }
     let is_first = page.after.is_none();
-    let none = if is_first { "No application may act for you." } else { "There are no older ones." };
-    let none = grants.is_empty().then(|| html! { "<p class=\"soft empty\">" (none) "</p>" });
     let content = html! {
-        "<h1>Connected applications</h1><p class=\"soft\">These may act for you until you end it.</p>"
-        (none) (applications) (ways_on(is_first, has_more.then_some(()).and(grants.last()).map(Arc::as_ref)))
-        (way_out(&session))
+        h1 { "Connected applications" }
+        p.soft { "These may act for you until you end it." }
+        @if grants.is_empty() {
+            p.soft.empty { (if is_first { "No application may act for you." } else { "There are no older ones." }) }
+        }
+        @for application in applications { (application) }
+        (ways_on(is_first, grants.last().filter(|_| has_more)))
+        h2 { "Has somebody else been here?" }
+        form.card method="post" action="/connected/revoke-all" {
+            (page::csrf_field(&session))
+            p { "This logs you out in every browser, here too, and ends the access of every application." }
+            button.button.quiet { "Log out everywhere and end all access" }
+        }
     };
-    page::show(&session, 200, "Connected applications", &content)
+    Ok(page::show(&session, 200, "Connected applications", &content))
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Ended {
+    grant: String,
 }
 
 /// `POST /connected/revoke`. Selected by user *and* identifier: nobody can end another user's grant.
-pub(crate) async fn revoke(State(app): State<App>, form: OwnForm) -> Response {
-    let user = match form.session.require_user("/connected") {
-        Ok(user) => user,
-        Err(response) => return *response,
+pub(crate) async fn revoke(
+    State(app): State<App>,
+    OwnForm { session, fields }: OwnForm<Ended>,
+) -> Result<Response, Redirect> {
+    let user = session.require_user("/connected")?;
+    let Ok(id) = fields.grant.parse::<GrantId>() else {
+        return Ok(page::error(400, "There is no such connection", "Go back and reload the page."));
     };
-    let Ok(id) = form.fields.get("grant").parse::<GrantId>() else {
-        return page::error(400, "There is no such connection", "Go back and reload the page.");
-    };
-    match app.oauth.revoke_grants(&GrantSelector::SubjectAndId(user.clone(), id)).await {
+    Ok(match app.oauth.revoke_grants(&GrantSelector::SubjectAndId(user.clone(), id)).await {
         Ok(_) => Redirect::to("/connected").into_response(),
         Err(_) => page::error(503, "It is not ended yet", "The application may still have access. Try again."),
-    }
+    })
 }
 
 /// `POST /connected/revoke-all`. The sessions end first: one of somebody else's could allow an application anew.
-pub(crate) async fn revoke_all(State(app): State<App>, form: OwnForm) -> Response {
-    let user = match form.session.require_user("/connected") {
-        Ok(user) => user,
-        Err(response) => return *response,
-    };
+pub(crate) async fn revoke_all(
+    State(app): State<App>,
+    OwnForm { session, .. }: OwnForm<()>,
+) -> Result<Response, Redirect> {
+    let user = session.require_user("/connected")?;
     app.sessions.log_out_everywhere(user);
-    let session = app.sessions.log_out(&form.session);
     if app.oauth.revoke_grants(&GrantSelector::Subject(user.clone())).await.is_err() {
         let hint = "You are logged out, but applications may still have access. Log in and try again.";
-        return session.attach(page::error(503, "It is not ended yet", hint));
+        return Ok(page::error(503, "It is not ended yet", hint));
     }
     let content = html! {
-        "<h1>Everything has ended</h1><p>You are logged out in every browser, and no application may act for you any "
-        "more.</p><p><a href=\"/login\">Log in again</a></p>"
+        h1 { "Everything has ended" }
+        p { "You are logged out in every browser, and no application may act for you any more." }
+        p { a href="/login" { "Log in again" } }
     };
-    page::ask(&session, 200, "Everything has ended", &content)
+    Ok(page::ask(200, "Everything has ended", &content))
 }
 
 /// Where a page begins, see [`ways_on`]; at the first grant if it is none of ours.
@@ -98,25 +110,15 @@ fn place(text: &str) -> Option<(OffsetDateTime, GrantId)> {
 }
 
 /// Links to the newest grants and to those older than `last`.
-fn ways_on(is_first: bool, last: Option<&Grant>) -> Html {
-    let newest = (!is_first).then(|| html! { "<a class=\"button quiet\" href=\"/connected\">Newest</a>" });
-    let older = last.map(|last| {
-        let place = format!("{}.{}", last.opened_at.unix_timestamp_nanos(), last.id);
-        html! { "<a class=\"button quiet\" href=\"/connected?after=" (place) "\">Older</a>" }
-    });
-    if newest.is_none() && older.is_none() {
-        return Html::default();
-    }
-    html! { "<p class=\"actions\">" (newest) (older) "</p>" }
-}
-
-/// For somebody who fears that another person is in their account.
-fn way_out(session: &Session) -> Html {
+fn ways_on(is_first: bool, last: Option<&Arc<Grant>>) -> Markup {
+    let place = last.map(|last| format!("{}.{}", last.opened_at.unix_timestamp_nanos(), last.id));
     html! {
-        "<h2>Has somebody else been here?</h2>"
-        "<form class=\"card\" method=\"post\" action=\"/connected/revoke-all\">" (page::csrf_field(session))
-        "<p>This logs you out in every browser, here too, and ends the access of every application.</p>"
-        "<button class=\"button quiet\">Log out everywhere and end all access</button></form>"
+        @if !is_first || place.is_some() {
+            p.actions {
+                @if !is_first { a.button.quiet href="/connected" { "Newest" } }
+                @if let Some(place) = place { a.button.quiet href={ "/connected?after=" (place) } { "Older" } }
+            }
+        }
     }
 }
 
@@ -132,17 +134,44 @@ fn by_client(grants: &[Arc<Grant>]) -> Vec<Vec<&Grant>> {
     clients
 }
 
+fn application(app: &App, session: &Session, client: Option<&Client>, grants: &[&Grant]) -> Markup {
+    let id = &grants[0].client_id;
+    let name = client.and_then(Client::name).unwrap_or(id.as_str());
+    html! {
+        section.card {
+            h2 { (name) }
+            p.soft { (origin(id, client)) }
+            @for grant in grants {
+                div.grant {
+                    div {
+                        ul { @for text in app.describe(&grant.scope) { li { (text) } } }
+                        small { "Since " (grant.opened_at.date()) ". " (ending(app.oauth.policy(), client, grant)) }
+                    }
+                    form method="post" action="/connected/revoke" {
+                        (page::csrf_field(session))
+                        input type="hidden" name="grant" value=(grant.id);
+                        button.button.quiet { "End access" span.unseen { " of " (name) } }
+                    }
+                }
+            }
+        }
+    }
+}
+
 /// By what else than its name, which it may share with others, a client is known: where it sends its users, and its
 /// website.
-fn origin(id: &ClientId, client: Option<&Client>) -> Html {
+fn origin(id: &ClientId, client: Option<&Client>) -> Markup {
     let uris = client.map_or(&[][..], Client::redirect_uris);
     let mut hosts: Vec<String> = uris.iter().filter_map(|uri| host_of(uri.as_str())).collect();
     hosts.sort();
     hosts.dedup();
-    let sends = (!hosts.is_empty()).then(|| html! { "From <strong>" (hosts.join(", ")) "</strong>. " });
-    let website = client.and_then(Client::website).and_then(authorize::website_link);
-    let website = website.map(|link| html! { "Website " (link) " (as it says itself). " });
-    html! { (sends) (website) "Registered as <code>" (id.as_str()) "</code>" }
+    html! {
+        @if !hosts.is_empty() { "From " strong { (hosts.join(", ")) } ". " }
+        @if let Some(link) = client.and_then(Client::website).and_then(authorize::website_link) {
+            "Website " (link) " (as it says itself). "
+        }
+        "Registered as " code { (id.as_str()) }
+    }
 }
 
 /// Where a redirect URI leads: a host, or the scheme of an app's own; nowhere if a code is shown for copying.
@@ -156,30 +185,17 @@ fn host_of(uri: &str) -> Option<String> {
     }
 }
 
-fn entry(app: &App, session: &Session, client: Option<&Client>, grant: &Grant, name: &str) -> Html {
-    let permissions = app.describe(&grant.scope).into_iter().map(|text| html! { "<li>" (text) "</li>" });
-    html! {
-        "<div class=\"grant\"><div><ul>" (permissions.collect::<Html>()) "</ul>"
-        "<small>Since " (grant.opened_at.date().to_string()) ". " (ending(app.oauth.policy(), client, grant)) "</small></div>"
-        "<form method=\"post\" action=\"/connected/revoke\">" (page::csrf_field(session))
-        "<input type=\"hidden\" name=\"grant\" value=\"" (grant.id.to_string()) "\">"
-        "<button class=\"button quiet\">End access<span class=\"unseen\"> of " (name) "</span></button></form></div>"
-    }
-}
-
 /// When a grant ends by itself. Only one with refresh tokens can be renewed, and only up to its absolute lifetime.
-fn ending(policy: &Policy, client: Option<&Client>, grant: &Grant) -> Html {
-    let ends = html! { "Ends " (grant.expires_at.date().to_string()) };
+fn ending(policy: &Policy, client: Option<&Client>, grant: &Grant) -> String {
+    let ends = format!("Ends {}", grant.expires_at.date());
     let Some(client) = client.filter(|client| has_refresh_tokens(policy, client, grant)) else {
-        return html! { (ends) "." };
+        return format!("{ends}.");
     };
     let lifetime = client.lifetimes().refresh_token_absolute;
     let lifetime = lifetime.unwrap_or(policy.refresh_token_absolute_lifetime);
     let can_be_later = grant.expires_at < grant.opened_at.saturating_add(lifetime);
-    html! {
-        "Last renewed " (grant.last_used_at.date().to_string()) ". " (ends)
-        (if can_be_later { " unless it is renewed before." } else { "." })
-    }
+    let unless = if can_be_later { " unless it is renewed before" } else { "" };
+    format!("Last renewed {}. {ends}{unless}.", grant.last_used_at.date())
 }
 
 fn has_refresh_tokens(policy: &Policy, client: &Client, grant: &Grant) -> bool {
@@ -249,7 +265,7 @@ mod tests {
                 Some("") => format!("Last renewed 2023-11-16. {ends}."),
                 Some(hint) => format!("Last renewed 2023-11-16. {ends} {hint}."),
             };
-            assert_eq!(ending(policy, client, &grant).into_string(), expected, "{grant_type} {scope} {days}");
+            assert_eq!(ending(policy, client, &grant), expected, "{grant_type} {scope} {days}");
         }
     }
 

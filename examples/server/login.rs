@@ -2,20 +2,36 @@
 
 use std::net::SocketAddr;
 
-use axum::extract::{ConnectInfo, RawQuery, State};
+use axum::extract::{ConnectInfo, Query, State};
 use axum::response::{IntoResponse, Redirect, Response};
 use grantor::Password;
+use maud::html;
+use serde::Deserialize;
 
 use crate::app::App;
-use crate::form::{Fields, OwnForm};
-use crate::html::html;
+use crate::form::OwnForm;
 use crate::page;
 use crate::session::Session;
 
+/// The fields of the login form.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Entered {
+    username: String,
+    password: String,
+    next: String,
+}
+
+/// Where the browser goes after login or logout.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Next {
+    #[serde(default)]
+    next: String,
+}
+
 /// `GET /login`
-pub(crate) async fn show(session: Session, RawQuery(query): RawQuery) -> Response {
-    let query = Fields::of_query(&query.unwrap_or_default());
-    let next = path_of_ours(query.get("next"));
+pub(crate) async fn show(session: Session, Query(Next { next }): Query<Next>) -> Response {
+    let next = path_of_ours(&next);
     if session.user().is_some() { Redirect::to(next).into_response() } else { form(&session, 200, next, "", None) }
 }
 
@@ -23,48 +39,52 @@ pub(crate) async fn show(session: Session, RawQuery(query): RawQuery) -> Respons
 pub(crate) async fn log_in(
     State(app): State<App>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    form: OwnForm,
+    OwnForm { session, fields }: OwnForm<Entered>,
 ) -> Response {
-    let OwnForm { session, fields } = form;
-    let (username, next) = (fields.get("username"), path_of_ours(fields.get("next")));
-    if !app.attempts.begin(username, peer.ip()) {
+    let Entered { username, password, next } = fields;
+    let next = path_of_ours(&next);
+    if !app.attempts.begin(&username, peer.ip()) {
         let wait = "Too many attempts for this user name. Wait a minute, then try again.";
-        return self::form(&session, 429, next, username, Some(wait));
+        return form(&session, 429, next, &username, Some(wait));
     }
-    match app.users.check(username, Password::new(fields.get("password"))).await {
-        Ok(Some(user)) => app.sessions.log_in(&session, user).attach(Redirect::to(next).into_response()),
-        Ok(None) => {
-            let wrong = "The user name or the password is wrong.";
-            self::form(&session, 401, next, username, Some(wrong))
-        }
-        Err(_) => page::error(503, "Logging in failed", "That is not your fault. Try again in a moment."),
+    match app.users.check(&username, Password::new(password)).await {
+        Ok(None) => form(&session, 401, next, &username, Some("The user name or the password is wrong.")),
+        Ok(Some(user)) if session.log_in(&user).await.is_ok() => Redirect::to(next).into_response(),
+        _ => page::error(503, "Logging in failed", "That is not your fault. Try again in a moment."),
     }
 }
 
 /// `POST /logout`
-pub(crate) async fn log_out(State(app): State<App>, form: OwnForm) -> Response {
-    let next = path_of_ours(form.fields.get("next"));
-    app.sessions.log_out(&form.session).attach(Redirect::to(next).into_response())
+pub(crate) async fn log_out(OwnForm { session, fields }: OwnForm<Next>) -> Response {
+    match session.log_out().await {
+        Ok(()) => Redirect::to(path_of_ours(&fields.next)).into_response(),
+        Err(_) => page::error(503, "Logging out failed", "You are still logged in. Try again in a moment."),
+    }
 }
 
-/// The login form. `next` is where the browser goes afterwards; it is checked again when it comes back.
+/// Renders the login form. `next` is where the browser goes afterwards; it is checked again when it comes back.
 pub(crate) fn form(session: &Session, status: u16, next: &str, username: &str, problem: Option<&str>) -> Response {
-    let problem = problem.map(|text| html! { "<p class=\"problem\" role=\"alert\">" (text) "</p>" });
-    let asked = next.starts_with("/authorize?");
-    let reason =
-        asked.then(|| html! { "<p class=\"soft\">An application wants to act for you. Log in to decide.</p>" });
-    let (at_name, at_password) = if username.is_empty() { (" autofocus", "") } else { ("", " autofocus") };
     let content = html! {
-        "<h1>Log in</h1>" (reason) (problem)
-        "<form method=\"post\" action=\"/login\">" (page::csrf_field(session))
-        "<input type=\"hidden\" name=\"next\" value=\"" (next) "\">"
-        "<label>User name<input name=\"username\" value=\"" (username) "\" autocomplete=\"username\""
-        " autocapitalize=\"none\" spellcheck=\"false\" required" (at_name) "></label>"
-        "<label>Password<input name=\"password\" type=\"password\" autocomplete=\"current-password\""
-        " required" (at_password) "></label>"
-        "<button class=\"button\">Log in</button></form>"
+        h1 { "Log in" }
+        @if next.starts_with("/authorize?") { p.soft { "An application wants to act for you. Log in to decide." } }
+        @if let Some(problem) = problem { p.problem role="alert" { (problem) } }
+        form method="post" action="/login" {
+            (page::csrf_field(session))
+            input type="hidden" name="next" value=(next);
+            label {
+                "User name"
+                input name="username" value=(username) autocomplete="username" autocapitalize="none" spellcheck="false"
+                    required autofocus[username.is_empty()];
+            }
+            label {
+                "Password"
+                input name="password" type="password" autocomplete="current-password" required
+                    autofocus[!username.is_empty()];
+            }
+            button.button { "Log in" }
+        }
     };
-    page::ask(session, status, "Log in", &content)
+    page::ask(status, "Log in", &content)
 }
 
 /// The path to go on to, if it is one of this server; the start page otherwise.

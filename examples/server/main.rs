@@ -17,7 +17,7 @@
 //! | `applications.rs`, `connected.rs` | registering clients; listing and revoking grants |
 //! | `purge.rs` | getting rid of what has expired |
 //! | `clients.rs`, `config.rs`, `flags.rs`, `app.rs`, `setup.rs`, `intro.rs` | setting it all up |
-//! | `html.rs`, `page.rs` | HTML that is escaped by construction |
+//! | `page.rs` | the frame around every page; `maud` escapes what is put into it |
 //! | `demo/` | the other side: a client of this server |
 
 mod accounts;
@@ -33,7 +33,6 @@ mod demo;
 mod flags;
 mod form;
 mod home;
-mod html;
 mod intro;
 mod login;
 mod page;
@@ -86,11 +85,10 @@ async fn run(flags: &Flags) -> Result<(), StartError> {
 }
 
 fn routes(app: App) -> Router {
-    Router::new()
+    let pages = Router::new()
         .route("/", get(home::show))
         .route("/authorize", get(authorize::authorize).post(authorize::authorize))
         .route("/consent", post(authorize::decide))
-        .merge(grantor::axum::routes(&app.oauth))
         .route("/login", get(login::show).post(login::log_in))
         .route("/logout", post(login::log_out))
         .route("/applications", get(applications::list))
@@ -98,10 +96,13 @@ fn routes(app: App) -> Router {
         .route("/connected", get(connected::list))
         .route("/connected/revoke", post(connected::revoke))
         .route("/connected/revoke-all", post(connected::revoke_all))
-        .route("/api/me", get(api::read).put(api::change))
         .route("/demo", get(demo::start))
         .route("/demo/callback", get(demo::callback))
         .route("/demo/result", get(demo::result))
+        .layer(app.sessions.layer(app.secure));
+    pages
+        .merge(grantor::axum::routes(&app.oauth))
+        .route("/api/me", get(api::read).put(api::change))
         .fallback(page::not_found)
         .layer(DefaultBodyLimit::max(64 * 1024))
         .with_state(app)

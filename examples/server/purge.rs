@@ -1,8 +1,9 @@
 //! What is of no use any more goes, so that neither memory nor storage fills up.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use grantor::AuthorizationServer;
+use tower_sessions::ExpiredDeletion;
 
 use crate::app::App;
 
@@ -14,9 +15,10 @@ pub(crate) async fn every_minute(app: App) {
     let mut minutes = tokio::time::interval(Duration::from_secs(60));
     loop {
         minutes.tick().await;
-        app.sessions.purge();
+        if let Err(error) = app.sessions.delete_expired().await {
+            eprintln!("purging the sessions failed: {error}");
+        }
         app.attempts.purge();
-        app.demo.purge(Instant::now());
         purge_storage(&app.oauth).await;
     }
 }

@@ -1,16 +1,14 @@
-//! Sessions: who is using the browser, and which forms are the browser's own.
+//! Who uses the browser, and tokens that keep other sites from submitting forms.
 //!
-//! Every browser has a random identifier in a cookie. Only logging in stores anything at the server, so nobody can fill
-//! its memory by asking for pages. The identifier changes at login and logout: one that somebody else has seen or
-//! planted before is worth nothing afterwards.
+//! `tower-sessions` reads and writes the cookie of a session and changes its identifier at login. A session begins at login:
+//! visitors have none, so they store nothing at the server. The token of their login form is bound to a cookie of its own.
 
 use std::collections::HashMap;
-use std::convert::Infallible;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
+use async_trait::async_trait;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, Method, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -18,150 +16,196 @@ use grantor::Subject;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use time::{Duration, OffsetDateTime};
+use tower_cookies::cookie::SameSite;
+use tower_cookies::{Cookie, Cookies};
+use tower_sessions::session::{self, Id, Record};
+use tower_sessions::session_store::{ExpiredDeletion, Result as StoreResult, SessionStore};
+use tower_sessions::{Session as TowerSession, SessionManagerLayer};
 
 use crate::app::App;
-use crate::lock;
+use crate::{lock, page};
 
+/// A login ends after this time. Its cookie has no `Max-Age`, so it ends with the browser if that is earlier.
 const LIFETIME: Duration = Duration::hours(12);
 
-/// The sessions of logged-in users.
-#[derive(Debug)]
-pub(crate) struct Sessions {
-    /// Whether browsers are to send the cookie over TLS only.
-    secure: bool,
-    logged_in: Mutex<HashMap<String, LoggedIn>>,
-}
+/// The member of a session's record that names its user.
+const USER: &str = "user";
 
-#[derive(Debug)]
-struct LoggedIn {
-    user: Subject,
-    until: OffsetDateTime,
-}
-
-/// The session of the browser that sent a request.
-#[derive(Debug, Clone)]
-pub(crate) struct Session {
-    id: String,
-    user: Option<Subject>,
-    /// Whether the browser does not know its identifier yet.
-    is_new: bool,
-    cookie_name: &'static str,
-    secure: bool,
-}
+/// The sessions of users, in memory.
+///
+/// The `MemoryStore` of `tower-sessions` keeps expired sessions forever and can't find all sessions of one user.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Sessions(Arc<Mutex<HashMap<Id, Record>>>);
 
 impl Sessions {
-    pub(crate) fn new(secure: bool) -> Self {
-        Self { secure, logged_in: Mutex::default() }
-    }
-
-    /// The session goes on under another identifier, with this user in it.
-    pub(crate) fn log_in(&self, session: &Session, user: Subject) -> Session {
-        let id = random_text();
-        let until = OffsetDateTime::now_utc() + LIFETIME;
-        let mut sessions = lock(&self.logged_in);
-        sessions.remove(&session.id);
-        sessions.insert(id.clone(), LoggedIn { user: user.clone(), until });
-        Session { id, user: Some(user), is_new: true, ..session.clone() }
-    }
-
-    /// The session goes on under another identifier, with nobody in it.
-    pub(crate) fn log_out(&self, session: &Session) -> Session {
-        lock(&self.logged_in).remove(&session.id);
-        Session { id: random_text(), user: None, is_new: true, ..session.clone() }
+    /// Returns the layer for routes that take a [`Session`].
+    pub(crate) fn layer(&self, secure: bool) -> SessionManagerLayer<Self> {
+        let layer = SessionManagerLayer::new(self.clone()).with_same_site(SameSite::Lax).with_secure(secure);
+        layer.with_name(cookie_name(secure, "__Host-grantor_session"))
     }
 
     /// Ends every session of a user, in every browser.
     pub(crate) fn log_out_everywhere(&self, user: &Subject) {
-        lock(&self.logged_in).retain(|_, session| session.user != *user);
-    }
-
-    /// Forgets sessions that have ended.
-    pub(crate) fn purge(&self) {
-        let now = OffsetDateTime::now_utc();
-        lock(&self.logged_in).retain(|_, session| now < session.until);
-    }
-
-    fn user(&self, id: &str) -> Option<Subject> {
-        let now = OffsetDateTime::now_utc();
-        lock(&self.logged_in).get(id).filter(|session| now < session.until).map(|session| session.user.clone())
-    }
-
-    /// The prefix makes browsers refuse the cookie from anybody but this host.
-    const fn cookie_name(&self) -> &'static str {
-        if self.secure { "__Host-grantor_session" } else { "grantor_session" }
+        let is_theirs = |record: &Record| record.data.get(USER).is_some_and(|own| own == user.as_str());
+        lock(&self.0).retain(|_, record| !is_theirs(record));
     }
 }
 
+#[async_trait]
+impl SessionStore for Sessions {
+    async fn create(&self, record: &mut Record) -> StoreResult<()> {
+        let mut sessions = lock(&self.0);
+        while sessions.contains_key(&record.id) {
+            record.id = Id::default();
+        }
+        record.expiry_date = OffsetDateTime::now_utc() + LIFETIME;
+        sessions.insert(record.id, record.clone());
+        Ok(())
+    }
+
+    async fn save(&self, record: &Record) -> StoreResult<()> {
+        lock(&self.0).insert(record.id, record.clone());
+        Ok(())
+    }
+
+    async fn load(&self, id: &Id) -> StoreResult<Option<Record>> {
+        let now = OffsetDateTime::now_utc();
+        Ok(lock(&self.0).get(id).filter(|record| now < record.expiry_date).cloned())
+    }
+
+    async fn delete(&self, id: &Id) -> StoreResult<()> {
+        lock(&self.0).remove(id);
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl ExpiredDeletion for Sessions {
+    async fn delete_expired(&self) -> StoreResult<()> {
+        let now = OffsetDateTime::now_utc();
+        lock(&self.0).retain(|_, record| now < record.expiry_date);
+        Ok(())
+    }
+}
+
+/// The session of the browser that sent a request.
+#[derive(Debug)]
+pub(crate) struct Session {
+    inner: TowerSession,
+    user: Option<Subject>,
+    cookies: Cookies,
+    secure: bool,
+}
+
 impl Session {
-    /// Who is logged in.
+    /// Returns the user who is logged in.
     pub(crate) const fn user(&self) -> Option<&Subject> {
         self.user.as_ref()
     }
 
-    /// Who is logged in, or the way to the login page, which leads back to `path`.
-    pub(crate) fn require_user(&self, path: &'static str) -> Result<&Subject, Box<Response>> {
-        let to_login = || Box::new(Redirect::to(&format!("/login?next={path}")).into_response());
-        self.user().ok_or_else(to_login)
+    /// Returns the user who is logged in, or a redirect to the login page, which leads back to `path`.
+    pub(crate) fn require_user(&self, path: &'static str) -> Result<&Subject, Redirect> {
+        self.user().ok_or_else(|| Redirect::to(&format!("/login?next={path}")))
     }
 
-    /// What consent forms are bound to: only this browser has it, and it changes at login and logout.
-    pub(crate) const fn secret(&self) -> &str {
-        self.id.as_str()
+    /// Logs a user in, under a new identifier: one that somebody else has seen or planted is worth nothing afterwards.
+    pub(crate) async fn log_in(&self, user: &Subject) -> Result<(), session::Error> {
+        self.inner.cycle_id().await?;
+        self.inner.insert(USER, user).await
     }
 
-    /// What every form carries to show that it comes from a page of ours. It tells nothing about the identifier.
+    /// Ends the session.
+    pub(crate) async fn log_out(&self) -> Result<(), session::Error> {
+        self.inner.flush().await
+    }
+
+    /// Returns what consent forms are bound to: only this browser has it, and it changes at login and logout. It is empty for
+    /// a visitor, for whom the library accepts no consent form.
+    pub(crate) fn secret(&self) -> String {
+        self.inner.id().map(|id| id.to_string()).unwrap_or_default()
+    }
+
+    /// Returns the token that every form carries to show that it comes from a page of this server. It tells nothing about
+    /// the secret that it is bound to. A visitor gets a cookie with that secret.
     pub(crate) fn csrf_token(&self) -> String {
-        let digest = Sha256::new().chain_update(b"csrf token\0").chain_update(&self.id).finalize();
-        URL_SAFE_NO_PAD.encode(digest)
+        csrf_token(&self.form_secret().unwrap_or_else(|| {
+            let secret = random_text();
+            self.cookies.add(cookie(self.form_cookie(), secret.clone(), self.secure));
+            secret
+        }))
     }
 
-    /// Whether a form carried this session's token.
+    /// Checks whether a form carried this session's token.
     pub(crate) fn is_csrf_token(&self, submitted: &str) -> bool {
-        self.csrf_token().as_bytes().ct_eq(submitted.as_bytes()).into()
+        let expected = self.form_secret().map(|secret| csrf_token(&secret));
+        expected.is_some_and(|expected| expected.as_bytes().ct_eq(submitted.as_bytes()).into())
     }
 
-    /// Tells the browser its identifier, if it does not know it.
-    pub(crate) fn attach(&self, mut response: Response) -> Response {
-        if self.is_new {
-            let cookie = cookie(self.cookie_name, &self.id, self.secure);
-            response.headers_mut().extend(cookie.map(|cookie| (header::SET_COOKIE, cookie)));
-        }
-        response
+    fn form_secret(&self) -> Option<String> {
+        let id = self.inner.id().map(|id| id.to_string());
+        id.or_else(|| self.cookies.get(self.form_cookie()).map(|cookie| cookie.value().to_owned()))
+    }
+
+    const fn form_cookie(&self) -> &'static str {
+        cookie_name(self.secure, "__Host-grantor_form")
     }
 }
 
 impl FromRequestParts<App> for Session {
-    type Rejection = Infallible;
+    type Rejection = Response;
 
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Infallible> {
-        let (cookie_name, secure) = (app.sessions.cookie_name(), app.sessions.secure);
-        if let Some(id) = cookie_value(&parts.headers, cookie_name) {
-            let user = app.sessions.user(id);
-            return Ok(Self { id: id.to_owned(), user, is_new: false, cookie_name, secure });
-        }
-        // A post from another site comes without the cookie. An answer that set a new one would log the user out.
-        let is_new = parts.method == Method::GET;
-        Ok(Self { id: random_text(), user: None, is_new, cookie_name, secure })
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Response> {
+        let session = TowerSession::from_request_parts(parts, app).await.map_err(IntoResponse::into_response)?;
+        let cookies = Cookies::from_request_parts(parts, app).await.map_err(IntoResponse::into_response)?;
+        let user = session.get(USER).await;
+        let user = user.map_err(|_| page::error(503, "Your session can\u{2019}t be read", "Try again in a moment."))?;
+        Ok(Self { inner: session, user, cookies, secure: app.secure })
     }
 }
 
-/// 256 random bits: 43 characters that need no escaping anywhere.
+fn csrf_token(secret: &str) -> String {
+    URL_SAFE_NO_PAD.encode(Sha256::new().chain_update(b"csrf token\0").chain_update(secret).finalize())
+}
+
+/// Returns a cookie that no script can read and that no other site's form or frame can send.
+pub(crate) fn cookie(name: &'static str, value: String, secure: bool) -> Cookie<'static> {
+    Cookie::build((name, value)).path("/").http_only(true).same_site(SameSite::Lax).secure(secure).build()
+}
+
+/// Returns the name as it is over TLS, where its prefix makes browsers refuse the cookie from any other host.
+const fn cookie_name(secure: bool, name: &'static str) -> &'static str {
+    if secure { name } else { name.split_at("__Host-".len()).1 }
+}
+
+/// Returns 256 random bits: 43 characters that need no escaping anywhere.
 pub(crate) fn random_text() -> String {
     URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>())
 }
 
-/// The value of a cookie that [`cookie`] made.
-pub(crate) fn cookie_value<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    let is_random_text = |value: &&str| {
-        value.len() == 43 && value.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
-    };
-    let lines = headers.get_all(header::COOKIE).iter().filter_map(|line| line.to_str().ok());
-    let mut pairs = lines.flat_map(|line| line.split("; ")).filter_map(|pair| pair.split_once('='));
-    pairs.find_map(|(own, value)| (own == name).then_some(value)).filter(is_random_text)
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// A cookie that no script can read and that no other site's form or frame can send.
-pub(crate) fn cookie(name: &str, value: &str, secure: bool) -> Option<HeaderValue> {
-    let secure = if secure { "; Secure" } else { "" };
-    HeaderValue::try_from(format!("{name}={value}; Path=/; HttpOnly; SameSite=Lax{secure}")).ok()
+    async fn created(sessions: &Sessions) -> Id {
+        let mut record = Record { id: Id(1), data: HashMap::new(), expiry_date: OffsetDateTime::UNIX_EPOCH };
+        sessions.create(&mut record).await.unwrap();
+        record.id
+    }
+
+    #[tokio::test]
+    async fn session_ends_twelve_hours_after_login_and_is_purged() {
+        let sessions = Sessions::default();
+        let old = created(&sessions).await;
+        let mut record = sessions.load(&old).await.unwrap().unwrap();
+        let lasts = record.expiry_date - OffsetDateTime::now_utc();
+        assert!(lasts <= LIFETIME && lasts > LIFETIME - Duration::MINUTE, "{lasts}");
+
+        record.expiry_date -= LIFETIME;
+        sessions.save(&record).await.unwrap();
+        assert!(sessions.load(&old).await.unwrap().is_none());
+        let live = created(&sessions).await;
+        assert_ne!(live, old, "both asked for the same identifier");
+        sessions.delete_expired().await.unwrap();
+        assert_eq!(lock(&sessions.0).keys().collect::<Vec<_>>(), [&live]);
+    }
 }

@@ -2,7 +2,7 @@
 //! talks to the server over HTTP.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::body::{Body, Bytes, to_bytes};
 use axum::http::{Request, Response, header, request};
@@ -16,10 +16,9 @@ use serde_json::Value;
 use subtle::ConstantTimeEq;
 use url::form_urlencoded;
 
-use super::exchange::{Exchange, cut, shown};
+use super::exchange::{Answer, Exchange, cut, of, shown};
 use super::visits::Visits;
 use crate::StartError;
-use crate::form::Fields;
 use crate::session::random_text;
 
 /// The client waits this long for an answer, and reads this much of it.
@@ -62,11 +61,6 @@ impl DemoClient {
         }
     }
 
-    /// Forgets browsers that have not come back for long.
-    pub(crate) fn purge(&self, now: Instant) {
-        self.visits.purge(now);
-    }
-
     /// How the server knows this client.
     pub(crate) fn registration(&self) -> Result<Client, ClientError> {
         let secret = ClientSecret::new(self.secret.as_str());
@@ -101,20 +95,20 @@ impl DemoClient {
     }
 
     /// Checks that the answer belongs to the request (RFC 6749 §10.12) and comes from this server (RFC 9207 §2.4).
-    pub(super) fn is_answer(&self, asked: &Asked, answer: &Fields) -> bool {
-        let same_state: bool = asked.state.as_bytes().ct_eq(answer.get("state").as_bytes()).into();
-        same_state && answer.get("iss") == self.issuer
+    pub(super) fn is_answer(&self, asked: &Asked, answer: &Answer) -> bool {
+        let same_state: bool = asked.state.as_bytes().ct_eq(of(answer, "state").as_bytes()).into();
+        same_state && of(answer, "iss") == self.issuer
     }
 
     /// Everything after the browser came back with a code: code to tokens, tokens to data, and tokens to new ones.
-    pub(super) async fn go_on(&self, asked: &Asked, answer: &Fields) -> Result<Vec<Exchange>, StartError> {
+    pub(super) async fn go_on(&self, asked: &Asked, answer: &Answer) -> Result<Vec<Exchange>, StartError> {
         let mut exchanges = vec![Exchange::with_browser(answer)];
-        if !answer.get("error").is_empty() {
+        if answer.contains_key("error") {
             return Ok(exchanges);
         }
         let redeem = [
             ("grant_type", "authorization_code".to_owned()),
-            ("code", answer.get("code").to_owned()),
+            ("code", of(answer, "code").to_owned()),
             ("redirect_uri", self.redirect_uri.clone()),
             ("code_verifier", asked.verifier.clone()),
         ];

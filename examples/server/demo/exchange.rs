@@ -1,10 +1,18 @@
 //! Requests and answers as the demo shows them.
 
+use std::collections::HashMap;
+
 use axum::body::Bytes;
 use axum::http::{Response, header};
 use serde_json::{Map, Value};
 
-use crate::form::Fields;
+/// The parameters that the browser brings back from the authorization endpoint.
+pub(super) type Answer = HashMap<String, String>;
+
+/// A parameter; empty if there is none.
+pub(super) fn of<'a>(answer: &'a Answer, name: &str) -> &'a str {
+    answer.get(name).map_or("", String::as_str)
+}
 
 /// One request and its answer, as they were sent, with secrets cut short.
 #[derive(Debug, Clone)]
@@ -18,10 +26,10 @@ pub(super) struct Exchange {
 
 impl Exchange {
     /// What the browser brought back from the authorization endpoint.
-    pub(super) fn with_browser(answer: &Fields) -> Self {
+    pub(super) fn with_browser(answer: &Answer) -> Self {
         let names = ["code", "error", "error_description", "state", "iss"];
-        let given = names.map(|name| (name, answer.get(name))).into_iter().filter(|(_, value)| !value.is_empty());
-        let title = match answer.get("error") {
+        let given = names.into_iter().filter_map(|name| Some((name, answer.get(name)?.as_str())));
+        let title = match of(answer, "error") {
             "" => "The browser comes back with a code",
             "access_denied" => "The user said no",
             _ => "The server said no",
@@ -31,7 +39,7 @@ impl Exchange {
             remark: "The client checks that state is the one it sent, and that iss is the server it asked.",
             request: format!("GET /demo/callback?\n{}", shown(given)),
             response: String::new(),
-            succeeded: answer.get("error").is_empty(),
+            succeeded: !answer.contains_key("error"),
         }
     }
 
@@ -89,8 +97,9 @@ mod tests {
     #[test]
     fn an_answer_of_any_length_is_kept_in_little_space() {
         let long = "\u{e9}".repeat(50_000);
-        let query = format!("error={long}&error_description={long}&state={long}&code={long}&iss={long}&more={long}");
-        let exchange = Exchange::with_browser(&Fields::of_query(&query));
+        let names = ["code", "error", "error_description", "state", "iss", "more"];
+        let answer = names.map(|name| (name.to_owned(), long.clone())).into();
+        let exchange = Exchange::with_browser(&answer);
         // Three values of 200 characters, two of eight, and the names.
         assert!((600..800).contains(&exchange.request.chars().count()), "{}", exchange.request);
         assert_eq!(shorten("error", &"x".repeat(LONGEST)), "x".repeat(LONGEST));

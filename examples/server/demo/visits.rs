@@ -28,6 +28,7 @@ impl Visits {
 
     pub(super) fn remember(&self, browser: &str, visit: Visit, now: Instant) {
         let mut visits = lock(&self.0);
+        visits.retain(|_, (since, _)| now.duration_since(*since) < Self::LONGEST);
         if visits.len() >= Self::MOST && !visits.contains_key(browser) {
             let oldest = visits.iter().min_by_key(|(_, (since, _))| *since).map(|(browser, _)| browser.clone());
             oldest.map(|oldest| visits.remove(&oldest));
@@ -42,19 +43,12 @@ impl Visits {
     /// The request that a browser was given, if the answer belongs to it. It is forgotten: no answer counts twice.
     pub(super) fn take_asked(&self, browser: &str, is_answer: impl Fn(&Asked) -> bool) -> Option<Asked> {
         let mut visits = lock(&self.0);
-        match visits.remove(browser) {
-            Some((_, Visit::Asked(asked))) if is_answer(&asked) => Some(asked),
-            Some(other) => {
-                visits.insert(browser.to_owned(), other);
-                None
-            }
-            None => None,
-        }
-    }
-
-    /// Forgets browsers that have not come back for long.
-    pub(super) fn purge(&self, now: Instant) {
-        lock(&self.0).retain(|_, (since, _)| now.duration_since(*since) < Self::LONGEST);
+        let asked = match visits.get(browser) {
+            Some((_, Visit::Asked(asked))) if is_answer(asked) => asked.clone(),
+            _ => return None,
+        };
+        visits.remove(browser);
+        Some(asked)
     }
 }
 
@@ -65,18 +59,18 @@ mod tests {
     #[test]
     fn a_new_visit_takes_the_place_of_the_oldest_and_old_ones_are_purged() {
         let (visits, begun) = (Visits::default(), Instant::now());
+        let visit = || Visit::Answered(Vec::new());
         for number in 0..=Visits::MOST {
-            let now = begun + Duration::from_secs(number as u64);
-            visits.remember(&number.to_string(), Visit::Answered(Vec::new()), now);
+            visits.remember(&number.to_string(), visit(), begun + Duration::from_millis(number as u64));
         }
         assert_eq!(lock(&visits.0).len(), Visits::MOST);
         assert!(visits.recall("0").is_none() && visits.recall("1").is_some());
         // A browser that is known already takes no place but its own.
-        visits.remember("1", Visit::Answered(Vec::new()), begun + Duration::from_secs(2_000));
+        visits.remember("1", visit(), begun + Duration::from_secs(2));
         assert!(visits.recall("2").is_some());
 
-        visits.purge(begun + Duration::from_secs(1_999) + Visits::LONGEST);
-        assert_eq!(lock(&visits.0).len(), 1);
+        visits.remember("new", visit(), begun + Duration::from_secs(1) + Visits::LONGEST);
+        assert_eq!(lock(&visits.0).len(), 2);
         assert!(visits.recall("1").is_some());
     }
 }
