@@ -10,6 +10,7 @@ mod guessing;
 mod offline_access;
 mod out_of_band;
 mod password_grant;
+mod sessions;
 mod setting_up;
 
 use example::Example;
