@@ -3,12 +3,13 @@
 use grantor::client::{AuthenticationMethod, ClientCredential, ClientParts, ClientType, RedirectUri};
 use grantor::{Client, ClientId, ClientSecret, GrantType, Scope};
 use serde::Deserialize;
+use serde_json::json;
 
 use crate::session::random_text;
 
 /// A client in the words of RFC 7591. Members it does not know are refused: one that was misspelt would otherwise do
 /// nothing, and nobody would notice.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ClientMetadata {
     pub(crate) client_id: String,
@@ -126,46 +127,23 @@ pub(crate) const fn keep_legacy_habits(parts: &mut ClientParts) {
 
 /// One client of each kind, with new secrets.
 pub(crate) fn built_in(scopes: &[&str], default_scope: &str, legacy: bool) -> Vec<ClientMetadata> {
-    let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
-    let redirect_uri = "http://127.0.0.1/callback";
-    let web = ClientMetadata {
-        client_id: "web".to_owned(),
-        client_secret: Some(random_text()),
-        client_name: Some("Example web app".to_owned()),
-        redirect_uris: if legacy { texts(&[redirect_uri, RedirectUri::OUT_OF_BAND]) } else { texts(&[redirect_uri]) },
-        grant_types: Some(texts(if legacy {
-            &["authorization_code", "refresh_token", "implicit", "password"]
-        } else {
-            &["authorization_code", "refresh_token"]
-        })),
-        response_types: Some(texts(if legacy { &["code", "token"] } else { &["code"] })),
-        scope: Some(scopes.join(" ")),
-        ..ClientMetadata::default()
-    };
-    let public = ClientMetadata {
-        client_id: "public".to_owned(),
-        client_name: Some("Example browser app".to_owned()),
-        redirect_uris: texts(&[redirect_uri]),
-        grant_types: Some(texts(&["authorization_code", "refresh_token"])),
-        scope: Some(scopes.join(" ")),
-        ..ClientMetadata::default()
-    };
-    let machine = ClientMetadata {
-        client_id: "machine".to_owned(),
-        client_secret: Some(random_text()),
-        client_name: Some("Example machine".to_owned()),
-        grant_types: Some(texts(&["client_credentials"])),
-        scope: Some(default_scope.to_owned()),
-        ..ClientMetadata::default()
-    };
-    let api = ClientMetadata {
-        client_id: "api".to_owned(),
-        client_secret: Some(random_text()),
-        client_name: Some("Example API, a resource server".to_owned()),
-        resource_server: true,
-        ..ClientMetadata::default()
-    };
-    vec![web, public, machine, api]
+    let (scope, redirect_uri) = (scopes.join(" "), "http://127.0.0.1/callback");
+    let mut clients = json!([
+        { "client_id": "web", "client_secret": random_text(), "client_name": "Example web app", "scope": scope,
+          "redirect_uris": [redirect_uri], "grant_types": ["authorization_code", "refresh_token"] },
+        { "client_id": "public", "client_name": "Example browser app", "scope": scope,
+          "redirect_uris": [redirect_uri], "grant_types": ["authorization_code", "refresh_token"] },
+        { "client_id": "machine", "client_secret": random_text(), "client_name": "Example machine", "scope": default_scope,
+          "grant_types": ["client_credentials"] },
+        { "client_id": "api", "client_secret": random_text(), "client_name": "Example API, a resource server",
+          "resource_server": true },
+    ]);
+    if legacy {
+        clients[0]["redirect_uris"] = json!([redirect_uri, RedirectUri::OUT_OF_BAND]);
+        clients[0]["grant_types"] = json!(["authorization_code", "refresh_token", "implicit", "password"]);
+        clients[0]["response_types"] = json!(["code", "token"]);
+    }
+    serde_json::from_value(clients).expect("these are the members of a client")
 }
 
 #[cfg(test)]
