@@ -18,7 +18,7 @@ use crate::page::OwnPages;
 use crate::session::Sessions;
 use crate::setup::{FromBefore, put, set_up};
 use crate::storage::{self, Opened};
-use crate::users::{MyUsers, Users};
+use crate::users::Users;
 
 /// The state of the router. It is cloned for every request, which therefore counts one reference and not one of each part.
 #[derive(Clone)]
@@ -73,7 +73,7 @@ impl App {
         let users = Users::new(Arc::clone(&accounts))?;
         let builder = AuthorizationServer::builder(&issuer)
             .storage_and_clients(storage, clients.clone())
-            .authenticator(Limiter::new(MyUsers(Arc::clone(&users))))
+            .authenticator(Limiter::new(Arc::clone(&users)))
             .policy(flags.policy())
             .default_scope(&config.default_scope)
             .protected_resource(config.api(&issuer))

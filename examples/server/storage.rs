@@ -27,8 +27,14 @@ pub(crate) async fn open(flag: Option<&str>) -> Result<Opened, StartError> {
     let flag = flag.unwrap_or(DEFAULT);
     match flag.split_once(':') {
         None if flag == "memory" => Ok(memory()),
+        #[cfg(feature = "sqlite")]
         Some(("sqlite", file)) if is_file_name(file) => sqlite(file).await,
+        #[cfg(not(feature = "sqlite"))]
+        Some(("sqlite", file)) if is_file_name(file) => not_built_in("SQLite", "sqlite"),
+        #[cfg(feature = "postgres")]
         Some(("postgres" | "postgresql", rest)) if rest.starts_with("//") => postgres(flag).await,
+        #[cfg(not(feature = "postgres"))]
+        Some(("postgres" | "postgresql", rest)) if rest.starts_with("//") => not_built_in("PostgreSQL", "postgres"),
         _ => Err("--storage takes memory, sqlite:FILE or postgres://USER@HOST/DATABASE".into()),
     }
 }
@@ -65,11 +71,6 @@ fn for_the_owner_only(file: &str) -> std::io::Result<()> {
     options.open(file).map(drop)
 }
 
-#[cfg(not(feature = "sqlite"))]
-fn sqlite(_: &str) -> std::future::Ready<Result<Opened, StartError>> {
-    std::future::ready(Err(not_built_in("SQLite", "sqlite")))
-}
-
 #[cfg(feature = "postgres")]
 async fn postgres(url: &str) -> Result<Opened, StartError> {
     if has_raw_password(url) {
@@ -101,14 +102,9 @@ fn has_raw_password(url: &str) -> bool {
     address.matches('@').count() > 1 || is_cut || after_authority.contains('@') || address.contains('#')
 }
 
-#[cfg(not(feature = "postgres"))]
-fn postgres(_: &str) -> std::future::Ready<Result<Opened, StartError>> {
-    std::future::ready(Err(not_built_in("PostgreSQL", "postgres")))
-}
-
 #[cfg(not(all(feature = "postgres", feature = "sqlite")))]
-fn not_built_in(database: &str, feature: &str) -> StartError {
-    format!("this server was built without {database}: build it with --features axum,{feature}").into()
+fn not_built_in(database: &str, feature: &str) -> Result<Opened, StartError> {
+    Err(format!("this server was built without {database}: build it with --features axum,{feature}").into())
 }
 
 /// What lies behind a failure: the storage itself says only that it failed.

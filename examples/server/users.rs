@@ -60,12 +60,10 @@ fn argon2() -> Result<Argon2<'static>, StartError> {
 }
 
 /// Lets the password grant check the same passwords as the login page; client secrets are checked as by default.
-pub(crate) struct MyUsers(pub(crate) Arc<Users>);
-
 #[async_trait]
-impl Authenticator for MyUsers {
+impl Authenticator for Users {
     async fn resource_owner(&self, attempt: &ResourceOwnerAttempt<'_>) -> Result<Verdict<Subject>, AuthenticatorError> {
-        let user = self.0.check(attempt.username, Password::new(attempt.password.expose())).await;
+        let user = self.check(attempt.username, Password::new(attempt.password.expose())).await;
         let user = user.map_err(AuthenticatorError::new)?;
         Ok(user.map_or(Verdict::Rejected, Verdict::Accepted))
     }
