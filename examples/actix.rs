@@ -26,7 +26,7 @@ struct Host {
 /// A browser, known by the random value of its cookie, and who is logged in there.
 struct Session(String, Option<Subject>);
 
-#[actix_web::main]
+#[tokio::main]
 async fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     let listener = TcpListener::bind(std::env::args().nth(1).as_deref().unwrap_or("127.0.0.1:8080"))?;
     let issuer = format!("http://{}", listener.local_addr()?);

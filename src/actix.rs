@@ -19,7 +19,7 @@
 //! use actix_web::{App, HttpServer};
 //! use grantor::{AuthorizationServer, MemoryStorage};
 //!
-//! # #[actix_web::main]
+//! # #[tokio::main(flavor = "local")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let oauth = AuthorizationServer::builder("https://id.example.com")
 //!     .storage(MemoryStorage::new())

@@ -681,7 +681,7 @@ async fn what_runs_to_completion_stays_in_the_span_of_the_request_that_began_it(
 }
 
 #[cfg(feature = "actix-web")]
-#[actix_web::test]
+#[tokio::test(flavor = "local")]
 async fn what_runs_to_completion_on_actix_stays_in_the_span_of_the_request_that_began_it() {
     use actix_web::test::{TestRequest, call_service, init_service};
     use tracing::Instrument;

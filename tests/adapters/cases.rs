@@ -17,7 +17,7 @@ use crate::{
 };
 
 // covers: TK-01 (RFC 6749 §3.2)
-#[actix_web::test]
+#[tokio::test(flavor = "local")]
 async fn token_route_answers_as_the_server() {
     for web in Web::each() {
         let (t, machine) = machine().await;
@@ -40,7 +40,7 @@ async fn token_route_answers_as_the_server() {
 }
 
 // covers: TK-01 (RFC 6749 §3.2), TL-21 (RFC 9110 §15.5.6), RV-20 (RFC 7009 §2.3), IN-06 (RFC 7662 §4)
-#[actix_web::test]
+#[tokio::test(flavor = "local")]
 async fn other_methods_than_post_get_405_with_allow() {
     for web in Web::each() {
         let (t, machine) = machine().await;
@@ -67,7 +67,7 @@ async fn other_methods_than_post_get_405_with_allow() {
 }
 
 // covers: RV-09 (RFC 7009 §2.2), RV-10 (RFC 7009 §2.1), RV-16 (RFC 7009 §2.2.1)
-#[actix_web::test]
+#[tokio::test(flavor = "local")]
 async fn revocation_route_answers_as_the_server() {
     for web in Web::each() {
         let (t, machine) = machine().await;
@@ -91,7 +91,7 @@ async fn revocation_route_answers_as_the_server() {
 }
 
 // covers: IN-02 (RFC 7662 §2.1), IN-17 (RFC 7662 §4)
-#[actix_web::test]
+#[tokio::test(flavor = "local")]
 async fn introspection_route_answers_as_the_server() {
     for web in Web::each() {
         let (t, machine) = machine().await;
@@ -113,7 +113,7 @@ async fn introspection_route_answers_as_the_server() {
     }
 }
 
-#[actix_web::test]
+#[tokio::test(flavor = "local")]
 async fn largest_body_is_read_and_a_larger_one_gets_413() {
     for web in Web::each() {
         let t = TestServer::with_policy(|policy| policy.max_body = 100);
@@ -137,7 +137,7 @@ async fn largest_body_is_read_and_a_larger_one_gets_413() {
     }
 }
 
-#[actix_web::test]
+#[tokio::test(flavor = "local")]
 async fn body_that_breaks_off_gets_400() {
     for web in Web::each() {
         let (t, machine) = machine().await;
@@ -153,7 +153,7 @@ async fn body_that_breaks_off_gets_400() {
 }
 
 // covers: BR-18 (RFC 6750 §3.1), B37
-#[actix_web::test]
+#[tokio::test(flavor = "local")]
 async fn repeated_headers_and_parameters_stay_repeated() {
     for web in Web::each() {
         let (t, machine) = machine().await;
@@ -176,7 +176,7 @@ async fn repeated_headers_and_parameters_stay_repeated() {
 }
 
 // covers: BR-01 (RFC 6750 §2.1), BR-05 (RFC 6750 §3), BR-10 (RFC 6750 §3.1)
-#[actix_web::test]
+#[tokio::test(flavor = "local")]
 async fn handler_gets_a_bearer_token_or_the_client_a_challenge() {
     let challenge = |rest: &str| format!("Bearer realm=\"{ISSUER}\"{rest}");
     let lacking =
@@ -214,7 +214,7 @@ async fn handler_gets_a_bearer_token_or_the_client_a_challenge() {
     }
 }
 
-#[actix_web::test]
+#[tokio::test(flavor = "local")]
 async fn request_reaches_a_handler_whole() {
     for web in Web::each() {
         let app = web.host(&TestServer::new().server);
@@ -235,7 +235,7 @@ async fn request_reaches_a_handler_whole() {
     }
 }
 
-#[actix_web::test]
+#[tokio::test(flavor = "local")]
 async fn handler_returns_answers_of_the_authorization_endpoint() {
     for web in Web::each() {
         let t = TestServer::new();
@@ -267,7 +267,7 @@ async fn handler_returns_answers_of_the_authorization_endpoint() {
     }
 }
 
-#[actix_web::test]
+#[tokio::test(flavor = "local")]
 async fn response_keeps_status_headers_and_body() {
     for web in Web::each() {
         let page = Response::page(418, "<p>\u{e9}</p>");

@@ -30,7 +30,7 @@ fn preflight(uri: &str, method: &str) -> HttpRequest<Body> {
 }
 
 // covers: RM-01 (RFC 9728 §3.1), RM-02 (RFC 9728 §3.1), BR-19 (RFC 9728 §5.1), TL-18 (RFC 9700 §2.6)
-#[actix_web::test]
+#[tokio::test(flavor = "local")]
 async fn script_finds_the_server_by_the_challenge_of_an_api() {
     for (web, path) in
         Web::each().flat_map(|web| ["", "/api", "/a/:b/*c/{d}/e%20f", "/api?v=1"].map(|path| (web, path)))
@@ -65,7 +65,7 @@ async fn script_finds_the_server_by_the_challenge_of_an_api() {
 }
 
 // covers: TL-18 (RFC 9700 §2.6), TL-19 (RFC 9449 §7.1), RV-20 (RFC 7009 §2.3)
-#[actix_web::test]
+#[tokio::test(flavor = "local")]
 async fn scripts_may_use_token_revocation_and_metadata() {
     for web in Web::each() {
         let (t, machine) = machine().await;
@@ -103,7 +103,7 @@ async fn scripts_may_use_token_revocation_and_metadata() {
 }
 
 // covers: TL-21 (RFC 9110 §15.5.6)
-#[actix_web::test]
+#[tokio::test(flavor = "local")]
 async fn options_without_origin_or_method_is_no_preflight() {
     let headers = [("origin", "https://spa.example"), ("access-control-request-method", "POST")];
     for web in Web::each() {
@@ -123,7 +123,7 @@ async fn options_without_origin_or_method_is_no_preflight() {
 }
 
 // covers: TL-17 (RFC 9700 §2.6)
-#[actix_web::test]
+#[tokio::test(flavor = "local")]
 async fn scripts_may_not_use_other_endpoints_or_pages() {
     for web in Web::each() {
         let (t, machine) = machine().await;
@@ -153,7 +153,7 @@ async fn scripts_may_not_use_other_endpoints_or_pages() {
 }
 
 // covers: TL-17 (RFC 9700 §2.6)
-#[actix_web::test]
+#[tokio::test(flavor = "local")]
 async fn unknown_paths_are_unknown_to_scripts_too() {
     for web in Web::each() {
         let t = TestServer::new();

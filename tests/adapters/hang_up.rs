@@ -71,7 +71,7 @@ const SPOOFED: [(&str, &str); 5] = [
 ];
 
 // covers: TL-20 (RFC 9700 §4.13)
-#[actix_web::test]
+#[tokio::test(flavor = "local")]
 async fn authenticator_sees_the_connection_and_no_header() {
     for web in Web::each() {
         let doorkeeper = Doorkeeper::default();
@@ -92,7 +92,7 @@ async fn authenticator_sees_the_connection_and_no_header() {
     }
 }
 
-#[actix_web::test]
+#[tokio::test(flavor = "local")]
 async fn socket_gives_the_peer_and_an_answer_to_a_large_body() {
     for web in Web::each() {
         let doorkeeper = Doorkeeper::default();
@@ -152,7 +152,7 @@ async fn count(t: &TestServer, which: &GrantSelector) -> usize {
     t.storage.grants(which, t.clock.now(), &Page::first(9)).await.unwrap().len()
 }
 
-#[actix_web::test]
+#[tokio::test(flavor = "local")]
 async fn token_request_is_carried_out_after_a_hang_up() {
     for web in Web::each() {
         let (t, machine, door, issued) = guarded().await;
@@ -165,7 +165,7 @@ async fn token_request_is_carried_out_after_a_hang_up() {
     }
 }
 
-#[actix_web::test]
+#[tokio::test(flavor = "local")]
 async fn revocation_is_carried_out_after_a_hang_up() {
     for web in Web::each() {
         let (t, client, door, done) = guarded().await;
@@ -184,7 +184,7 @@ async fn revocation_is_carried_out_after_a_hang_up() {
     }
 }
 
-#[actix_web::test]
+#[tokio::test(flavor = "local")]
 async fn run_to_completion_outlives_its_caller() {
     for web in Web::each() {
         let t = TestServer::new();

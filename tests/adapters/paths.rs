@@ -31,7 +31,7 @@ fn secret_at(issuer: &str) -> String {
 }
 
 // covers: MD-04 (RFC 8414 §3.1), MD-19 (RFC 8414 §3.2)
-#[actix_web::test]
+#[tokio::test(flavor = "local")]
 async fn metadata_route_answers_as_the_server() {
     for web in Web::each() {
         let t = TestServer::new();
@@ -54,7 +54,7 @@ async fn metadata_route_answers_as_the_server() {
 }
 
 // covers: MD-21 (RFC 8414 §2), PP-17 (RFC 6749 §3.2), B43
-#[actix_web::test]
+#[tokio::test(flavor = "local")]
 async fn every_url_of_the_document_is_served_there() {
     for server in [
         elsewhere(ISSUER, |_| {}),
@@ -84,7 +84,7 @@ async fn every_url_of_the_document_is_served_there() {
 }
 
 // covers: MD-02 (RFC 8414 §3.1)
-#[actix_web::test]
+#[tokio::test(flavor = "local")]
 async fn issuer_with_a_path_is_served_at_exactly_that_path() {
     let server = elsewhere("https://id.example/a%20b/{tenant}", |_| {});
     for web in Web::each() {
@@ -109,7 +109,7 @@ async fn issuer_with_a_path_is_served_at_exactly_that_path() {
 }
 
 // covers: MD-21 (RFC 8414 §2), B43
-#[actix_web::test]
+#[tokio::test(flavor = "local")]
 async fn endpoint_that_is_switched_off_is_not_there() {
     let server = elsewhere(ISSUER, |urls| {
         urls.revocation = None;
@@ -123,7 +123,7 @@ async fn endpoint_that_is_switched_off_is_not_there() {
 }
 
 // covers: MD-05 (RFC 8414 §3.3), MD-19 (RFC 8414 §3.2)
-#[actix_web::test]
+#[tokio::test(flavor = "local")]
 async fn several_issuers_share_a_host() {
     for web in Web::each() {
         let tenants = [tenant("https://id.example/t1").await, tenant("https://id.example/t2").await];

@@ -121,7 +121,7 @@ pub(crate) fn serve(app: &App) -> (SocketAddr, Pin<Box<dyn Future<Output = ()>>>
     (address, Box::pin(async move { handle.stop(false).await }))
 }
 
-#[actix_web::test]
+#[tokio::test(flavor = "local")]
 async fn data_of_a_route_says_which_server_it_trusts() {
     async fn me(token: Bearer) -> Result<HttpResponse, BearerError> {
         token.require("user:read").map(|_| HttpResponse::Ok().finish())
@@ -139,7 +139,7 @@ async fn data_of_a_route_says_which_server_it_trusts() {
     }
 }
 
-#[actix_web::test]
+#[tokio::test(flavor = "local")]
 #[should_panic(expected = "two endpoints have the path /token")]
 async fn two_endpoints_at_one_path_panic() {
     let t =
@@ -147,7 +147,7 @@ async fn two_endpoints_at_one_path_panic() {
     send_to(routes(&t.server), crate::get("/")).await;
 }
 
-#[actix_web::test]
+#[tokio::test(flavor = "local")]
 async fn extractor_without_a_server_lets_nobody_in() {
     let bare = |config: &mut ServiceConfig| {
         config.route("/api", get().to(async |_: Bearer| HttpResponse::Ok().finish()));
@@ -158,7 +158,7 @@ async fn extractor_without_a_server_lets_nobody_in() {
     }
 }
 
-#[actix_web::test]
+#[tokio::test(flavor = "local")]
 async fn run_to_completion_takes_a_result_of_one_thread() {
     assert_eq!(*run_to_completion(async { std::rc::Rc::new(7) }).await, 7);
 }
