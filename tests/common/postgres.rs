@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, OnceLock};
 
 #[path = "skip.rs"]
-mod skip;
+pub mod skip;
 
 /// A running server. Its keeper, a shell, stops it and removes its directory when this process ends, however it ends.
 pub struct Postgres {

@@ -15,7 +15,7 @@ use crate::postgres::Postgres;
 const EMPTY: &str = "DELETE FROM grantor_tokens; DELETE FROM grantor_grants; DELETE FROM grantor_clients";
 
 /// How long a step of a database may take, even on a machine that is busy with other things: a history is not about that.
-const PATIENCE: Duration = Duration::from_secs(300);
+const PATIENCE: Duration = Duration::from_mins(5);
 
 /// Where a history happens.
 pub(crate) trait Place {

@@ -1,0 +1,277 @@
+//! The journeys of a person, in a real browser without a screen, against the example server and the small providers.
+//!
+//! Needs Chromium and its driver. Where they are missing the tests say so and pass, unless `GRANTOR_REQUIRE_ALL=1`.
+
+mod chromium;
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use chromium::{Chromium, DESKTOP, PHONE};
+use end_to_end::example::Example;
+use end_to_end::provider::Provider;
+use fantoccini::{Client, Locator};
+
+const CLIENTS: &str = r#"[
+    {"client_id": "calendar", "client_name": "A calendar", "client_uri": "https://calendar.example",
+     "redirect_uris": ["http://127.0.0.1/gone"], "scope": "user:read user:write", "token_endpoint_auth_method": "none"}
+]"#;
+const USERS: &str = r#"{"ada": "correct horse"}"#;
+const SCOPES: &str = r#"{"user:read": "Read your profile", "user:write": "Change your profile",
+                         "offline_access": "Keep access while you are away"}"#;
+
+fn server() -> Example {
+    Example::with(CLIENTS, USERS, SCOPES, &[])
+}
+
+/// The calendar's request; nothing listens where it leads, so the browser stops there with the answer in its address.
+fn calendar(example: &Example) -> String {
+    let query = "response_type=code&client_id=calendar&redirect_uri=http%3A%2F%2F127.0.0.1%3A59998%2Fgone&state=s1\
+                 &scope=user%3Aread+user%3Awrite&code_challenge_method=S256\
+                 &code_challenge=E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
+    example.url(&format!("/authorize?{query}"))
+}
+
+async fn log_in(page: &Client, username: &str, password: &str) {
+    let field = page.find(Locator::Css("input[name=username]")).await.expect("a login form");
+    field.clear().await.unwrap();
+    field.send_keys(username).await.unwrap();
+    page.find(Locator::Css("input[name=password]")).await.unwrap().send_keys(password).await.unwrap();
+    click(page, "form[action='/login'] button").await;
+}
+
+async fn click(page: &Client, css: &str) {
+    // A page that is left may still be there when its successor is looked for: wait for the element, not for a time.
+    let element = page.wait().for_element(Locator::Css(css)).await.unwrap_or_else(|error| panic!("{css}: {error}"));
+    element.click().await.unwrap();
+}
+
+async fn text(page: &Client) -> String {
+    page.find(Locator::Css("body")).await.unwrap().text().await.unwrap()
+}
+
+/// Waits until the page shows a text.
+async fn shows(page: &Client, expected: &str) {
+    let path = format!("//body[contains(., \"{expected}\")]");
+    let found = page.wait().for_element(Locator::XPath(&path)).await;
+    assert!(found.is_ok(), "{expected:?} is not shown: {}", text(page).await);
+}
+
+/// Nothing may stick out to the side.
+async fn fits(page: &Client) {
+    let script = "return [document.documentElement.scrollWidth, document.documentElement.clientWidth]";
+    let sizes = page.execute(script, Vec::new()).await.unwrap();
+    let (content, window) = (sizes[0].as_i64().unwrap(), sizes[1].as_i64().unwrap());
+    let address = page.current_url().await.unwrap();
+    assert!(content <= window, "{address} is {content} wide in a window of {window}");
+}
+
+/// The address the browser was sent to at a place where nobody listens.
+async fn sent_to(page: &Client) -> String {
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(20) {
+        let address = page.current_url().await.unwrap();
+        if address.path() == "/gone" {
+            return address.into();
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("still at {}: {}", page.current_url().await.unwrap(), text(page).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn someone_lets_the_demo_client_in_and_sees_every_step() {
+    for window in [PHONE, DESKTOP] {
+        let Some(chromium) = Chromium::start().await else { return };
+        let example = server();
+        let page = chromium.open(window).await;
+        page.goto(&example.url("/")).await.unwrap();
+        fits(&page).await;
+        page.goto(&example.url("/demo")).await.unwrap();
+        fits(&page).await;
+        click(&page, "a.button[href*='/authorize']").await;
+
+        log_in(&page, "ada", "wrong horse").await;
+        shows(&page, "The user name or the password is wrong").await;
+        fits(&page).await;
+        log_in(&page, "ada", "correct horse").await;
+        for expected in ["Demo client", "Read your profile", "Change your profile", "127.0.0.1", "ada"] {
+            shows(&page, expected).await;
+        }
+        fits(&page).await;
+        click(&page, "button[value=approve]").await;
+        shows(&page, "The client has access").await;
+        for expected in ["POST /token", "GET /api/me", "grant_type=refresh_token", "200 OK"] {
+            shows(&page, expected).await;
+        }
+        fits(&page).await;
+        page.goto(&example.url("/connected")).await.unwrap();
+        shows(&page, "Demo client").await;
+        fits(&page).await;
+        click(&page, "form[action='/connected/revoke'] button").await;
+        shows(&page, "No application may act for you.").await;
+        fits(&page).await;
+        chromium.close(page).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn someone_who_fears_for_their_account_logs_out_everywhere_and_ends_all_access() {
+    for window in [PHONE, DESKTOP] {
+        let Some(chromium) = Chromium::start().await else { return };
+        let example = server();
+        let page = chromium.open(window).await;
+        page.goto(&example.url("/demo")).await.unwrap();
+        click(&page, "a.button[href*='/authorize']").await;
+        log_in(&page, "ada", "correct horse").await;
+        click(&page, "button[value=approve]").await;
+        shows(&page, "The client has access").await;
+        page.goto(&example.url("/connected")).await.unwrap();
+        click(&page, "form[action='/connected/revoke-all'] button").await;
+        shows(&page, "Everything has ended").await;
+        fits(&page).await;
+        page.goto(&example.url("/connected")).await.unwrap();
+        log_in(&page, "ada", "correct horse").await;
+        shows(&page, "No application may act for you.").await;
+        chromium.close(page).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn someone_without_javascript_leaves_a_scope_out_and_another_time_says_no() {
+    let Some(chromium) = Chromium::start().await else { return };
+    let example = server();
+    let page = chromium.open_without_javascript(DESKTOP).await;
+    page.goto(&calendar(&example)).await.unwrap();
+    log_in(&page, "ada", "correct horse").await;
+    for expected in ["A calendar", "127.0.0.1:59998", "calendar.example"] {
+        shows(&page, expected).await;
+    }
+    click(&page, "input[name=scope][value='user:write']").await;
+    click(&page, "button[value=approve]").await;
+    let address = sent_to(&page).await;
+    assert!(address.starts_with("http://127.0.0.1:59998/gone?code=") && address.contains("state=s1"), "{address}");
+
+    // A public client on a device is asked for each time: nothing proves that it is the same program.
+    page.goto(&calendar(&example)).await.unwrap();
+    click(&page, "button[value=deny]").await;
+    let address = sent_to(&page).await;
+    assert!(address.contains("error=access_denied") && !address.contains("code="), "{address}");
+    chromium.close(page).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn someone_registers_an_application_and_sees_its_secret_once() {
+    for window in [PHONE, DESKTOP] {
+        let Some(chromium) = Chromium::start().await else { return };
+        let example = server();
+        let page = chromium.open(window).await;
+        page.goto(&example.url("/applications/new")).await.unwrap();
+        log_in(&page, "ada", "correct horse").await;
+        let fill = async |name: &str, value: &str| {
+            let css = format!("input[name={name}]");
+            let field = page.wait().for_element(Locator::Css(&css)).await.unwrap();
+            field.clear().await.unwrap();
+            field.send_keys(value).await.unwrap();
+        };
+        fill("name", "My <app>").await;
+        fill("redirect_uri", "http://app.example/cb").await;
+        fits(&page).await;
+        click(&page, "form[action='/applications/new'] button").await;
+        shows(&page, "127.0.0.1, [::1] or localhost").await;
+        fits(&page).await;
+
+        fill("redirect_uri", "https://app.example/cb").await;
+        click(&page, "form[action='/applications/new'] button").await;
+        shows(&page, "My <app>").await;
+        shows(&page, "Copy the secret now").await;
+        fits(&page).await;
+        let secret = page.find(Locator::Css("#client_secret")).await.unwrap().text().await.unwrap();
+        assert_eq!(secret.len(), 43, "{secret}");
+
+        page.goto(&example.url("/applications")).await.unwrap();
+        shows(&page, "My <app>").await;
+        assert!(!text(&page).await.contains(&secret));
+        fits(&page).await;
+        chromium.close(page).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn someone_who_follows_a_broken_link_is_told_so_and_sent_nowhere() {
+    let Some(chromium) = Chromium::start().await else { return };
+    let example = server();
+    for window in [PHONE, DESKTOP] {
+        let page = chromium.open(window).await;
+        let address = example.url("/authorize?response_type=code&client_id=nobody&redirect_uri=https://evil.example");
+        page.goto(&address).await.unwrap();
+        shows(&page, "not registered").await;
+        assert_eq!(page.current_url().await.unwrap().path(), "/authorize");
+        fits(&page).await;
+        chromium.close(page).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn alice_lets_the_demo_client_in_at_the_provider_on_axum() {
+    alice_lets_the_demo_client_in("axum").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn alice_lets_the_demo_client_in_at_the_provider_on_actix() {
+    alice_lets_the_demo_client_in("actix").await;
+}
+
+/// Opens what the example prints, mistypes the password once, and allows what is asked for.
+async fn alice_lets_the_demo_client_in(example: &str) {
+    let Some(chromium) = Chromium::start().await else { return };
+    let provider = Provider::start(example);
+    for window in [PHONE, DESKTOP] {
+        let page = chromium.open(window).await;
+        page.goto(provider.link.as_str()).await.unwrap();
+        assert!(!text(&page).await.contains("wrong"), "nothing was typed yet");
+        fits(&page).await;
+        type_password(&page, "wrong horse").await;
+        shows(&page, "The password is wrong.").await;
+        fits(&page).await;
+        type_password(&page, provider.password.as_ref().unwrap()).await;
+
+        let allow = page.wait().for_element(Locator::Css("button[value=approve]")).await.expect("a way to allow it");
+        let host = format!("Then it takes you to {}.", provider.link.authority());
+        for expected in ["demo wants to: See your name", &host] {
+            shows(&page, expected).await;
+        }
+        assert!(!text(&page).await.contains("wrong"), "the password was right");
+        fits(&page).await;
+        allow.click().await.unwrap();
+        shows(&page, "The code is in the address of this page.").await;
+        let address = page.current_url().await.unwrap();
+        assert_eq!(address.path(), "/callback");
+        assert!(address.query_pairs().any(|(name, code)| name == "code" && code.len() == 43), "{address}");
+        chromium.close(page).await;
+    }
+}
+
+async fn type_password(page: &Client, password: &str) {
+    let field = page.wait().for_element(Locator::Css("input[name=password]")).await.expect("a field for the password");
+    field.send_keys(password).await.unwrap();
+    click(page, "form button").await;
+}
+
+#[test]
+fn where_there_is_no_browser_a_journey_says_so_and_fails_only_if_all_are_required() {
+    for (required, passes) in [(None, true), (Some("0"), true), (Some("1"), false)] {
+        // This binary again, with a search path on which there is nothing.
+        let mut again = Command::new(std::env::current_exe().unwrap());
+        again.args(["--exact", "someone_who_follows_a_broken_link_is_told_so_and_sent_nowhere"]);
+        again.env("PATH", "/nowhere").env_remove("GRANTOR_REQUIRE_ALL");
+        again.envs(required.map(|value| ("GRANTOR_REQUIRE_ALL", value)));
+        let output = again.output().unwrap();
+        let (said, complaint) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert_eq!(output.status.success(), passes, "{required:?}: {said}{complaint}");
+        let is_said = complaint.contains("skipped: chromedriver can't be started");
+        let is_required =
+            format!("{said}{complaint}").contains("GRANTOR_REQUIRE_ALL=1, but chromedriver can't be started");
+        assert_eq!((is_said, is_required), (passes, !passes), "{required:?}: {said}{complaint}");
+    }
+}

@@ -1,0 +1,162 @@
+//! PostgreSQL is killed in the middle of a storm, again and again, while the server stays up.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Instant;
+
+use grantor::GrantId;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+use crate::audit::{Audit, State};
+use crate::caller::{Answer, Caller, Held, Pair};
+use crate::place::Place;
+use crate::storm::{Attempt, Done, Storm};
+use crate::{say, seed, seeds, sized, soon};
+use end_to_end::postgres::Postgres;
+
+const CLIENTS: usize = 24;
+/// How many requests must have been refused before the database comes back.
+const REFUSALS: usize = 8;
+
+// covers: B16, B20
+#[tokio::test(flavor = "multi_thread")]
+async fn while_postgresql_is_down_all_is_refused_clearly_and_afterwards_nothing_is_lost() {
+    // One that no other test uses.
+    let Some(database) = Postgres::start() else { return };
+    let (seed, kills) = (seed(), sized(2, 40));
+    say(&format!("PostgreSQL killed: seed {seed}"));
+    let mut random = StdRng::seed_from_u64(seed);
+    let place = Place::postgres(&database).await;
+    let (server, begun) = (place.serve(), Instant::now());
+    let callers: Vec<Caller> = (0..CLIENTS).map(|_| Caller::new()).collect();
+
+    let opened = place.open().await;
+    let codes = seeds::codes(&*opened.storage(), &mut random, 3 * CLIENTS * kills).await;
+    opened.close().await;
+    let mut grants: BTreeSet<GrantId> = codes.iter().map(|code| code.grant).collect();
+    let storm = Storm::new(&server.base);
+    let running = storm.begin(&callers, codes, &mut random);
+    let mut ended = BTreeSet::new();
+    for kill in 0..kills {
+        // Each round begins with answers: the server that was refusing has recovered by itself.
+        storm.answers(random.random_range(1..=4 * CLIENTS)).await;
+        // Once is enough: the probes wait for the database as long as a call may take.
+        let probes = if kill == 0 { Some(Probes::prepare(&place, &server.base, &mut random).await) } else { None };
+        interrupt(&database, &storm, kill % 2 == 0, probes.as_ref()).await;
+        if let Some(probes) = probes {
+            soon("recovery", probes.recover()).await;
+            grants.extend([probes.code.grant, probes.pair.access.grant]);
+            ended.insert(probes.pair.access.grant);
+        }
+    }
+    storm.answers(CLIENTS).await;
+    let done = storm.end(running).await;
+
+    ended.extend(done.attempts.iter().filter(|attempt| attempt.ended_its_grant).map(|attempt| attempt.token.grant));
+    let opened = place.open().await;
+    let audit = Audit::of(&opened).await;
+    opened.close().await;
+    audit.check_lineages(&grants, &ended);
+    check(&audit, &done);
+    for tip in done.tips.iter().filter(|tip| !tip.is_code()) {
+        assert!(callers[0].is_alive(&server.base, tip).await, "lost: {tip:?}");
+    }
+    say_figures(kills, &done.attempts, &storm, audit.len(), begun);
+}
+
+/// Kills the database and starts it again: at once, so that the server can still find out what became of the exchanges that were
+/// cut off, or `late`, when enough requests have met with nothing.
+async fn interrupt(database: &Postgres, storm: &Arc<Storm>, late: bool, probes: Option<&Probes>) {
+    tokio::task::block_in_place(|| database.kill());
+    storm.database_is_down(true);
+    if let Some(probes) = probes {
+        soon("what can't be done without a database", probes.are_refused()).await;
+    }
+    if late {
+        storm.refusals(REFUSALS).await;
+    }
+    storm.database_is_down(false);
+    tokio::task::block_in_place(|| database.restart());
+}
+
+/// What was answered is what is stored, and nothing else is.
+fn check(audit: &Audit, done: &Done) {
+    for attempt in done.attempts.iter().filter(|attempt| !attempt.ended_its_grant) {
+        let pair = attempt.answers.first().expect("an answer in the end");
+        let expected = State::Spent { access: pair.access.hash(), refresh: pair.refresh.hash() };
+        assert_eq!(audit.state(attempt.token.hash()), expected, "{attempt:?}");
+    }
+    for tip in &done.tips {
+        assert_eq!(audit.state(tip.hash()), State::Unspent, "{tip:?}");
+    }
+}
+
+fn say_figures(kills: usize, attempts: &[Attempt], storm: &Storm, rows: usize, begun: Instant) {
+    let count = |of: fn(&&Attempt) -> bool| attempts.iter().filter(of).count();
+    say(&format!(
+        "PostgreSQL killed: {kills} kills, {} codes and refresh tokens presented, {rows} rows; {} times 503, of which {} \
+         tokens got over by retries, and {} codes did not; slowest answer {:.1} s; {:.1} s",
+        attempts.len(),
+        storm.refused(),
+        count(|attempt| attempt.unanswered > 0 && !attempt.ended_its_grant),
+        count(|attempt| attempt.ended_its_grant),
+        storm.slowest().as_secs_f32(),
+        begun.elapsed().as_secs_f32(),
+    ));
+}
+
+/// One request of each kind, with tokens that nobody else has.
+struct Probes {
+    base: String,
+    caller: Caller,
+    code: Held,
+    pair: Pair,
+}
+
+impl Probes {
+    async fn prepare(place: &Place, base: &str, random: &mut StdRng) -> Self {
+        let opened = place.open().await;
+        let storage = opened.storage();
+        let (code, other) = (seeds::code(&*storage, random).await, seeds::code(&*storage, random).await);
+        opened.close().await;
+        let caller = Caller::new();
+        let pair = caller.present(base, &other).await.unwrap().pair(other.grant);
+        Self { base: base.to_owned(), caller, code, pair }
+    }
+
+    /// While there is no database.
+    async fn are_refused(&self) {
+        let Self { base, caller, code, pair } = self;
+        let (redeemed, refreshed, revoked, introspected, me, authorize) = tokio::join!(
+            caller.present(base, code),
+            caller.present(base, &pair.refresh),
+            caller.revoke(base, &pair.refresh),
+            caller.introspect(base, &pair.access),
+            caller.me(base, &pair.access),
+            caller.authorize(base),
+        );
+        for answer in [redeemed.unwrap(), refreshed.unwrap(), revoked, introspected] {
+            assert!(answer.is_unavailable(), "{answer:?}");
+        }
+        assert_eq!((me, authorize), (503, 503));
+    }
+
+    /// Once it is back: what was refused has not happened, and now it does.
+    async fn recover(&self) {
+        let Self { base, caller, code, pair } = self;
+        let redeemed = loop {
+            match caller.present(base, code).await.unwrap() {
+                answer if answer.is_unavailable() => {}
+                answer => break answer.pair(code.grant),
+            }
+        };
+        assert!(caller.is_alive(base, &redeemed.access).await && caller.is_alive(base, &pair.access).await);
+        let successors = caller.present(base, &pair.refresh).await.unwrap().pair(pair.access.grant);
+        let Answer { status, .. } = caller.revoke(base, &successors.refresh).await;
+        assert_eq!(status, 200);
+        for token in [&pair.access, &pair.refresh, &successors.access, &successors.refresh] {
+            assert!(!caller.is_alive(base, token).await, "outlives its revocation: {token:?}");
+        }
+    }
+}

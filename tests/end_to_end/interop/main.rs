@@ -1,0 +1,9 @@
+//! Clients that others wrote, against the example server.
+//!
+//! Those in other languages need Node or Python and their packages, which are fetched once. Where that can't be done, the
+//! tests say so and pass, unless `GRANTOR_REQUIRE_ALL=1`.
+
+mod authlib;
+mod foreign;
+mod openid_client;
+mod rust_oauth2;

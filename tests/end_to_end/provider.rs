@@ -1,0 +1,50 @@
+//! A small example as a process of its own.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+
+use url::Url;
+
+/// A running provider; ends with the value. What it printed is all that a user is told.
+pub struct Provider {
+    process: Child,
+    /// The link to open.
+    pub link: Url,
+    /// Alice's password, if one is asked for.
+    pub password: Option<String>,
+    /// The form to send to the token endpoint, but for the code.
+    pub token_form: String,
+}
+
+impl Provider {
+    /// Starts an example on a free port, and reads on until it has told how to ask the API.
+    pub fn start(name: &str) -> Self {
+        let mut process = Command::new(crate::built(name)).arg("127.0.0.1:0").stdout(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let (mut link, mut password, mut token_form) = (None, None, None);
+        loop {
+            let said = lines.next().unwrap_or_else(|| panic!("{name} ended")).unwrap();
+            if let Some(rest) = said.strip_prefix("open ") {
+                link = Some(Url::parse(rest).unwrap());
+            } else if let Some(rest) = said.strip_prefix("the password is ") {
+                password = Some(rest.to_owned());
+            } else if said.contains("/token -d ") {
+                token_form = said.split('\'').nth(1).map(str::to_owned);
+            } else if said.contains("/me -H ") {
+                break;
+            }
+        }
+        Self { process, link: link.expect("a link"), password, token_form: token_form.expect("a form") }
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        self.link.join(path).unwrap().into()
+    }
+}
+
+impl Drop for Provider {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}

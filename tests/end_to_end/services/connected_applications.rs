@@ -1,0 +1,169 @@
+//! A service where users see which applications act for them, and end it.
+
+use super::{me, token};
+use end_to_end::example::{Browser, Example, Page};
+
+const CLIENTS: &str = r#"[
+    {"client_id": "mail", "client_name": "A mail app", "client_secret": "mail-secret", "scope": "user:read",
+     "grant_types": ["password", "refresh_token"], "response_types": []},
+    {"client_id": "news", "client_name": "A news app", "client_secret": "news-secret", "scope": "user:read",
+     "grant_types": ["password", "refresh_token"], "response_types": []}
+]"#;
+const USERS: &str = r#"{"ada": "correct horse", "bea": "battery"}"#;
+const SCOPES: &str = r#"{"user:read": "Read your profile"}"#;
+
+/// One more grant of a user to a client; returns its tokens.
+async fn granted(example: &Example, client: &str, username: &str, password: &str) -> serde_json::Value {
+    let secret = format!("{client}-secret");
+    let form = [
+        ("grant_type", "password"),
+        ("client_id", client),
+        ("client_secret", &secret),
+        ("username", username),
+        ("password", password),
+    ];
+    let (status, tokens) = token(example, &form).await;
+    assert_eq!(status, 200, "{tokens}");
+    tokens
+}
+
+async fn works(example: &Example, tokens: &serde_json::Value) -> bool {
+    me(example, &tokens["access_token"]).await.0 == 200
+}
+
+/// How many grants a page shows.
+fn shown(page: &Page) -> usize {
+    page.body.matches("action=\"/connected/revoke\"").count()
+}
+
+#[tokio::test]
+async fn a_user_ends_one_grant_and_the_others_stay() {
+    let example = Example::with(CLIENTS, USERS, SCOPES, &["--legacy"]);
+    let older = granted(&example, "mail", "ada", "correct horse").await;
+    let newer = granted(&example, "mail", "ada", "correct horse").await;
+    let others = granted(&example, "mail", "bea", "battery").await;
+    let browser = Browser::new(&example);
+    let page = browser.open_as("/connected", "ada", "correct horse").await;
+    assert_eq!((shown(&page), page.body.matches("<h2>A mail app</h2>").count()), (2, 1), "{}", page.body);
+    assert_eq!(page.body.matches("Last renewed").count(), 2, "{}", page.body);
+    assert_eq!(page.body.matches("unless it is renewed before.").count(), 2, "{}", page.body);
+    // The first form on the page is the newest grant's.
+    let page = browser.submit(&page, "/connected/revoke", &[]).await;
+    assert_eq!(shown(&browser.follow(page).await), 1);
+    assert!(!works(&example, &newer).await && works(&example, &older).await && works(&example, &others).await);
+}
+
+/// The section of a page that is about the client with this identifier.
+fn section<'a>(page: &'a Page, client: &str) -> &'a str {
+    let is_about = |section: &&str| section.contains(&format!("<code>{client}</code>"));
+    page.body.split("<section").skip(1).find(is_about).unwrap_or_else(|| panic!("{client}: {}", page.body))
+}
+
+#[tokio::test]
+async fn two_applications_of_one_name_are_told_apart() {
+    let clients = r#"[
+        {"client_id": "one", "client_name": "Mail", "client_secret": "one-secret", "scope": "user:read",
+         "redirect_uris": ["https://mail.example:8443/cb", "https://mail.example:8443/other", "https://example.org/"],
+         "grant_types": ["authorization_code", "password"]},
+        {"client_id": "two", "client_name": "Mail", "client_secret": "two-secret", "scope": "user:read",
+         "client_uri": "https://evil.example/<mail>", "grant_types": ["password"], "response_types": []}
+    ]"#;
+    let example = Example::with(clients, USERS, SCOPES, &["--legacy"]);
+    for client in ["one", "two"] {
+        granted(&example, client, "ada", "correct horse").await;
+    }
+    let browser = Browser::new(&example);
+    let page = browser.open_as("/connected", "ada", "correct horse").await;
+    let (one, two) = (section(&page, "one"), section(&page, "two"));
+    assert!(one.contains("<h2>Mail</h2>") && two.contains("<h2>Mail</h2>"), "{}", page.body);
+    assert!(one.contains("From <strong>example.org, mail.example:8443</strong>. Registered as"), "{one}");
+    let link = ">evil.example</a> (as it says itself). Registered as";
+    assert!(two.contains("Website <a href=\"https://evil.example/") && two.contains(link), "{two}");
+    assert!(!two.contains("From <strong>") && !one.contains("Website"), "{}", page.body);
+    assert!(!page.body.contains("renewed"), "neither has refresh tokens: {}", page.body);
+}
+
+#[tokio::test]
+async fn a_user_can_not_end_the_grant_of_another() {
+    let example = Example::with(CLIENTS, USERS, SCOPES, &["--legacy"]);
+    let theirs = granted(&example, "mail", "bea", "battery").await;
+    granted(&example, "mail", "ada", "correct horse").await;
+    let (ada, bea) = (Browser::new(&example), Browser::new(&example));
+    let own = ada.open_as("/connected", "ada", "correct horse").await;
+    let page = bea.open_as("/connected", "bea", "battery").await;
+    let grant = |page: &Page| {
+        let fields = page.hidden_fields("/connected/revoke");
+        fields.into_iter().find_map(|(name, value)| (name == "grant").then_some(value)).expect("a grant")
+    };
+    let mut form = own.hidden_fields("/connected/revoke");
+    for (name, value) in &mut form {
+        if name == "grant" {
+            *value = grant(&page);
+        }
+    }
+    ada.post("/connected/revoke", &form).await;
+    assert!(works(&example, &theirs).await);
+}
+
+#[tokio::test]
+async fn every_grant_of_a_long_list_is_shown_on_some_page() {
+    let example = Example::with(CLIENTS, USERS, SCOPES, &["--legacy"]);
+    let first = granted(&example, "mail", "ada", "correct horse").await;
+    for _ in 0..100 {
+        granted(&example, "news", "ada", "correct horse").await;
+    }
+    let browser = Browser::new(&example);
+    let page = browser.open_as("/connected", "ada", "correct horse").await;
+    assert_eq!((shown(&page), page.body.contains("A mail app")), (100, false));
+    let older = page.link("/connected?after=").expect("a link to the older ones");
+    let page = browser.get(&older).await;
+    assert_eq!((shown(&page), page.body.contains("A mail app")), (1, true), "{}", page.body);
+    assert_eq!(page.link("/connected?after="), None);
+    browser.submit(&page, "/connected/revoke", &[]).await;
+    assert!(!works(&example, &first).await);
+    assert!(browser.get(&older).await.body.contains("There are no older ones."));
+    assert_eq!(browser.get("/connected").await.link("/connected?after="), None);
+}
+
+#[tokio::test]
+async fn a_user_logs_out_everywhere_and_ends_all_access() {
+    let example = Example::with(CLIENTS, USERS, SCOPES, &["--legacy"]);
+    let mut own = Vec::new();
+    for client in ["mail", "news", "mail"] {
+        own.push(granted(&example, client, "ada", "correct horse").await);
+    }
+    let others = granted(&example, "mail", "bea", "battery").await;
+    let (here, elsewhere, bea) = (Browser::new(&example), Browser::new(&example), Browser::new(&example));
+    elsewhere.open_as("/connected", "ada", "correct horse").await;
+    bea.open_as("/connected", "bea", "battery").await;
+    let page = here.open_as("/connected", "ada", "correct horse").await;
+    let page = here.submit(&page, "/connected/revoke-all", &[]).await;
+    assert_eq!(page.status, 200);
+    assert!(page.body.contains("Everything has ended"), "{}", page.body);
+
+    for tokens in &own {
+        assert!(!works(&example, tokens).await);
+    }
+    for browser in [&here, &elsewhere] {
+        assert_eq!(browser.get("/connected").await.location.as_deref(), Some("/login?next=/connected"));
+    }
+    assert!(works(&example, &others).await);
+    assert_eq!(shown(&bea.get("/connected").await), 1);
+    let page = here.open_as("/connected", "ada", "correct horse").await;
+    assert_eq!(shown(&page), 0);
+}
+
+#[tokio::test]
+async fn nothing_is_ended_by_a_form_of_another_site() {
+    let example = Example::with(CLIENTS, USERS, SCOPES, &["--legacy"]);
+    let tokens = granted(&example, "mail", "ada", "correct horse").await;
+    let browser = Browser::new(&example);
+    let page = browser.open_as("/connected", "ada", "correct horse").await;
+    for action in ["/connected/revoke", "/connected/revoke-all"] {
+        let mut form = page.hidden_fields(action);
+        form.retain(|(name, _)| name != "csrf");
+        assert_eq!(browser.post(action, &form).await.status, 403);
+    }
+    assert!(works(&example, &tokens).await);
+    assert_eq!(shown(&browser.get("/connected").await), 1);
+}

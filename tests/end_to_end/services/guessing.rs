@@ -1,0 +1,96 @@
+//! A service that lets nobody guess for long, nor fill its memory, nor keep others out.
+
+use std::net::Ipv4Addr;
+
+use end_to_end::example::{Browser, Example, Page};
+
+const CLIENTS: &str = r#"[
+    {"client_id": "mail", "client_secret": "mail-secret", "grant_types": ["password"], "response_types": []}
+]"#;
+const USERS: &str = r#"{"ada": "correct horse", "bea": "battery"}"#;
+const SCOPES: &str = r#"{"user:read": "Read your profile"}"#;
+
+async fn log_in(browser: &Browser, username: &str, password: &str) -> Page {
+    let form = browser.get("/login").await;
+    browser.submit(&form, "/login", &[("username", username), ("password", password)]).await
+}
+
+/// Ten wrong passwords.
+async fn guess(browser: &Browser, username: &str) {
+    for _ in 0..10 {
+        assert_eq!(log_in(browser, username, "wrong").await.status, 401);
+    }
+}
+
+#[tokio::test]
+async fn after_ten_wrong_passwords_the_right_one_has_to_wait_but_other_users_have_not() {
+    let example = Example::with(CLIENTS, USERS, SCOPES, &[]);
+    let browser = Browser::new(&example);
+    guess(&browser, "ada").await;
+    let page = log_in(&browser, "ada", "correct horse").await;
+    assert_eq!((page.status, page.location.as_deref()), (429, None));
+    assert!(page.body.contains("Too many attempts"), "{}", page.body);
+    let page = log_in(&browser, "bea", "battery").await;
+    assert_eq!((page.status, page.location.as_deref()), (303, Some("/")));
+}
+
+#[tokio::test]
+#[cfg(target_os = "linux")]
+async fn somebody_who_guesses_does_not_keep_the_user_out() {
+    let example = Example::with(CLIENTS, USERS, SCOPES, &[]);
+    let attacker = Browser::at(&example, Ipv4Addr::new(127, 0, 0, 66));
+    guess(&attacker, "ada").await;
+    assert_eq!(log_in(&attacker, "ada", "wrong").await.status, 429);
+    let page = log_in(&Browser::new(&example), "ada", "correct horse").await;
+    assert_eq!((page.status, page.location.as_deref()), (303, Some("/")));
+}
+
+// covers: GI-02 (RFC 6749 §4.3.2)
+#[tokio::test]
+async fn the_token_endpoint_says_when_to_try_again() {
+    let example = Example::with(CLIENTS, USERS, SCOPES, &["--legacy"]);
+    let http = reqwest::Client::new();
+    let attempt = async |secret: &str, username: &str, password: &str| {
+        let form = [("grant_type", "password"), ("username", username), ("password", password)];
+        let request = http.post(example.url("/token")).basic_auth("mail", Some(secret)).form(&form);
+        let answer = request.send().await.unwrap();
+        let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
+        let wait = headers.get("retry-after").map(|value| value.to_str().unwrap().parse::<u32>().unwrap());
+        (status, wait, answer.json::<serde_json::Value>().await.unwrap())
+    };
+    for _ in 0..10 {
+        let (status, wait, body) = attempt("mail-secret", "ada", "wrong").await;
+        assert_eq!((status, wait, &body["error"]), (400, None, &"invalid_grant".into()));
+    }
+    let (status, wait, body) = attempt("mail-secret", "ada", "correct horse").await;
+    assert_eq!(status, 429, "{body}");
+    assert!(wait.is_some_and(|wait| (1..=60).contains(&wait)), "{wait:?}");
+    assert!(body["error"].is_string() && body.get("access_token").is_none(), "{body}");
+    assert_eq!(attempt("mail-secret", "bea", "battery").await.0, 200);
+
+    // The client's own secret is limited, too.
+    for _ in 0..10 {
+        assert_eq!(attempt("wrong", "bea", "battery").await.0, 401);
+    }
+    let (status, wait, _) = attempt("mail-secret", "bea", "battery").await;
+    assert_eq!((status, wait.is_some()), (429, true));
+}
+
+#[tokio::test]
+async fn what_an_answer_to_the_demo_client_says_at_length_is_cut_short() {
+    let example = Example::with("[]", USERS, SCOPES, &[]);
+    let browser = Browser::new(&example);
+    let page = browser.get("/demo").await;
+    let request = page.link(&example.url("/authorize?")).expect("a request");
+    let request = url::Url::parse(&request).unwrap();
+    let state = request.query_pairs().find_map(|(name, value)| (name == "state").then_some(value)).unwrap();
+    let long = "x".repeat(20_000);
+    let answer = url::form_urlencoded::Serializer::new(String::new())
+        .extend_pairs([("error", &*long), ("error_description", &*long), ("state", &*state), ("iss", &*example.base)])
+        .finish();
+    let page = browser.get(&format!("/demo/callback?{answer}")).await;
+    assert_eq!(page.location.as_deref(), Some("/demo/result"));
+    let page = browser.get("/demo/result").await;
+    assert!(page.body.contains(&"x".repeat(200)), "{}", page.body);
+    assert!(!page.body.contains(&"x".repeat(201)), "the answer is shown in full");
+}

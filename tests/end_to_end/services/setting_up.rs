@@ -1,0 +1,70 @@
+//! What whoever runs the service, and whoever writes a client or an API for it, finds without reading anything else.
+
+use serde_json::Value;
+
+use end_to_end::example::{Browser, Example};
+
+#[test]
+fn an_address_that_can_not_be_the_issuer_is_refused_with_the_way_out() {
+    let complaint = Example::refusal(&["--listen", "0.0.0.0:0"]);
+    assert!(complaint.contains("0.0.0.0") && complaint.contains("--issuer"), "{complaint}");
+    // Who has given an issuer is told what is wrong with it, and not to give one.
+    let complaint = Example::refusal(&["--listen", "0.0.0.0:0", "--issuer", "http://id.example"]);
+    assert!(complaint.contains("http://id.example") && !complaint.contains("--issuer"), "{complaint}");
+    let complaint = Example::refusal(&["--listen", "127.0.0.1:0", "--issuer", "https://id.example/path"]);
+    assert!(complaint.contains("has a path"), "{complaint}");
+}
+
+#[tokio::test]
+async fn the_start_page_and_the_metadata_name_every_endpoint_and_each_is_there() {
+    let example = Example::start(&[]);
+    let page = Browser::new(&example).get("/").await;
+    let http = reqwest::Client::new();
+    let metadata = example.url("/.well-known/oauth-authorization-server");
+    let document: Value = http.get(&metadata).send().await.unwrap().json().await.unwrap();
+    assert_eq!(document["issuer"], example.base);
+    let mut addresses = vec![metadata, example.url("/api/me")];
+    for name in ["authorization_endpoint", "token_endpoint", "revocation_endpoint", "introspection_endpoint"] {
+        addresses.push(document[name].as_str().expect(name).to_owned());
+    }
+    for address in &addresses {
+        assert!(page.codes().contains(&address.as_str()), "{address} is not on the page: {}", page.body);
+    }
+    // Nobody who asks without authentication gets anything, but not because nothing is there.
+    for (address, expected) in addresses.iter().zip([200, 401, 400, 405, 405, 405]) {
+        assert_eq!(http.get(address).send().await.unwrap().status(), expected, "{address}");
+    }
+}
+
+#[tokio::test]
+async fn an_api_of_the_clients_file_is_told_about_tokens_and_a_client_without_that_right_is_not() {
+    const CLIENTS: &str = r#"[
+        {"client_id": "machine", "client_secret": "m", "grant_types": ["client_credentials"]},
+        {"client_id": "other", "client_secret": "o", "grant_types": ["client_credentials"], "resource_server": false},
+        {"client_id": "api", "client_secret": "a", "resource_server": true}
+    ]"#;
+    let example = Example::with(CLIENTS, r#"{"ada": "correct horse"}"#, r#"{"user:read": "Read"}"#, &[]);
+    let http = reqwest::Client::new();
+    let post = async |path: &str, id: &str, secret: &str, form: &[(&str, &str)]| {
+        let request = http.post(example.url(path)).basic_auth(id, Some(secret)).form(form);
+        let answer = request.send().await.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    };
+    let (_, tokens) = post("/token", "machine", "m", &[("grant_type", "client_credentials")]).await;
+    let tokens: Value = serde_json::from_str(&tokens).unwrap();
+    let token = [("token", tokens["access_token"].as_str().unwrap())];
+
+    let (status, told) = post("/introspect", "api", "a", &token).await;
+    let told: Value = serde_json::from_str(&told).unwrap();
+    assert_eq!((status, &told["active"], &told["client_id"]), (200, &true.into(), &"machine".into()));
+    let inactive = (200, r#"{"active":false}"#.to_owned());
+    assert_eq!(post("/introspect", "other", "o", &token).await, inactive);
+    // The API gets no tokens itself.
+    let (status, refusal) = post("/token", "api", "a", &[("grant_type", "client_credentials")]).await;
+    assert_eq!(status, 400);
+    assert!(refusal.contains("unauthorized_client"), "{refusal}");
+
+    let (status, body) = post("/revoke", "machine", "m", &token).await;
+    assert_eq!((status, body.as_str()), (200, ""));
+    assert_eq!(post("/introspect", "api", "a", &token).await, inactive);
+}

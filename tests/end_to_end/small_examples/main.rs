@@ -1,0 +1,160 @@
+//! The small examples, each started as a process and used as its user would.
+#![allow(unreachable_pub, reason = "the modules are this binary's own")]
+
+mod browser;
+#[path = "../../../examples/custom_http.rs"]
+#[expect(dead_code, reason = "its main function runs as a process of its own")]
+mod custom_http;
+#[path = "../../../examples/custom_storage.rs"]
+#[expect(dead_code, reason = "its main function runs as a process of its own")]
+mod custom_storage;
+mod peer;
+mod storage;
+
+use std::process::Command;
+
+use browser::{Browser, Page};
+use end_to_end::provider::Provider;
+use end_to_end::{ROOT, built};
+use reqwest::StatusCode;
+use serde_json::Value;
+
+#[test]
+fn the_examples_are_as_short_as_they_are_said_to_be() {
+    for (name, limit) in [("axum", 120), ("actix", 120), ("custom_http", 149), ("custom_storage", usize::MAX)] {
+        let path = format!("{ROOT}/examples/{name}.rs");
+        let lines = std::fs::read_to_string(path).unwrap().lines().count();
+        assert!((50..=limit).contains(&lines), "examples/{name}.rs has {lines} lines");
+    }
+}
+
+#[tokio::test]
+async fn axum_serves_one_user_from_login_to_api() {
+    let provider = Provider::start("axum");
+    let browser = Browser::new();
+    let page = log_in(&provider, &browser).await;
+    use_it(&provider, &browser, page).await;
+}
+
+#[tokio::test]
+async fn actix_serves_one_user_from_login_to_api() {
+    let provider = Provider::start("actix");
+    let browser = Browser::new();
+    let page = log_in(&provider, &browser).await;
+    use_it(&provider, &browser, page).await;
+}
+
+#[tokio::test]
+async fn plain_hyper_serves_the_flow_from_consent_to_api() {
+    let provider = Provider::start("custom_http");
+    assert!(provider.password.is_none());
+    let browser = Browser::new();
+    let page = browser.get(provider.link.clone()).await;
+    use_it(&provider, &browser, page).await;
+}
+
+/// Opens the link and gets past the password, to the consent page.
+async fn log_in(provider: &Provider, browser: &Browser) -> Page {
+    let login = browser.get(provider.link.clone()).await;
+    assert!(login.status == StatusCode::OK && login.asks_for_a_password() && !login.asks_for_consent());
+    assert!(!login.body.contains("wrong"), "nothing was typed yet: {}", login.body);
+    assert!(login.policy.is_some_and(|policy| policy.contains("frame-ancestors 'none'")));
+    let login = browser.get(provider.link.clone()).await;
+    let before = login.cookie.clone().expect("a cookie");
+
+    for wrong in [&[("password", "wrong")][..], &[("password", "")], &[], &[("decision", "approve")]] {
+        let again = browser.submit(provider, &login, wrong).await;
+        assert!(again.asks_for_a_password() && !again.asks_for_consent(), "{wrong:?}");
+        assert_eq!((again.status, again.location), (StatusCode::FORBIDDEN, None), "{wrong:?}");
+        assert!(again.body.contains("The password is wrong."), "{wrong:?}: {}", again.body);
+    }
+    let password = provider.password.as_deref().expect("a password");
+    let stranger = Browser::new().submit(provider, &login, &[("password", password)]).await;
+    assert_eq!(stranger.status, StatusCode::BAD_REQUEST, "a form of another browser was taken");
+    assert!(!stranger.asks_for_consent());
+
+    let consent = browser.submit(provider, &login, &[("password", password)]).await;
+    assert!(consent.asks_for_consent() && !consent.asks_for_a_password() && !consent.body.contains("wrong"));
+    assert_ne!(consent.cookie.as_ref().expect("a cookie"), &before, "the session is the one from before the login");
+    let late = browser.submit(provider, &login, &[("decision", "approve")]).await;
+    assert_eq!((late.status, late.location), (StatusCode::BAD_REQUEST, None), "the login form still works");
+    consent
+}
+
+/// From the consent page to the API.
+async fn use_it(provider: &Provider, browser: &Browser, consent: Page) {
+    assert!(consent.status == StatusCode::OK && consent.asks_for_consent() && !consent.asks_for_a_password());
+    let address = provider.link.authority();
+    for shown in ["demo", "See your name", address] {
+        assert!(consent.body.contains(shown), "{shown} is not shown: {}", consent.body);
+    }
+    assert!(consent.policy.as_ref().is_some_and(|policy| policy.contains("frame-ancestors 'none'")));
+    let stranger = Browser::new().submit(provider, &consent, &[("decision", "approve")]).await;
+    assert_eq!((stranger.status, stranger.location), (StatusCode::BAD_REQUEST, None), "another browser decided");
+
+    let allowed = browser.submit(provider, &consent, &[("decision", "approve")]).await;
+    assert_eq!(allowed.status, StatusCode::SEE_OTHER);
+    let (code, location) = (allowed.answer("code").expect("a code"), allowed.location.clone().unwrap());
+    assert!(location.as_str().starts_with(&provider.url("/callback?")), "{location}");
+    assert_eq!(allowed.answer("iss").unwrap(), provider.link.origin().ascii_serialization());
+    assert_eq!(browser.get(location).await.status, StatusCode::OK);
+
+    // The session goes on, and a refusal is one.
+    let again = browser.get(provider.link.clone()).await;
+    assert!(again.asks_for_consent());
+    let denied = browser.submit(provider, &again, &[]).await;
+    assert_eq!(denied.answer("error").as_deref(), Some("access_denied"));
+    assert_eq!(denied.answer("code"), None);
+
+    let (status, tokens) = redeem(provider, &code).await;
+    assert_eq!(
+        (status, &tokens["token_type"], &tokens["scope"]),
+        (StatusCode::OK, &"Bearer".into(), &"profile".into())
+    );
+    let token = tokens["access_token"].as_str().unwrap();
+    assert_eq!(me(provider, token).await, (StatusCode::OK, "You are alice.".to_owned()));
+    assert_eq!(me(provider, "guessed").await.0, StatusCode::UNAUTHORIZED);
+
+    let metadata = reqwest::get(provider.url("/.well-known/oauth-authorization-server")).await.unwrap();
+    let metadata: Value = metadata.json().await.unwrap();
+    assert_eq!(metadata["token_endpoint"], provider.url("/token"));
+    let form = [("client_id", "demo"), ("token", token)];
+    let revoked = reqwest::Client::new().post(provider.url("/revoke")).form(&form).send().await.unwrap();
+    assert_eq!(revoked.status(), StatusCode::OK);
+    assert_eq!(me(provider, token).await.0, StatusCode::UNAUTHORIZED, "a revoked token still works");
+
+    let (status, error) = redeem(provider, &code).await;
+    assert_eq!((status, &error["error"]), (StatusCode::BAD_REQUEST, &"invalid_grant".into()), "a code worked twice");
+}
+
+/// Sends the form that the example prints, with the code.
+async fn redeem(provider: &Provider, code: &str) -> (StatusCode, Value) {
+    let request = reqwest::Client::new()
+        .post(provider.url("/token"))
+        .header("content-type", "application/x-www-form-urlencoded")
+        .body(format!("{}&code={code}", provider.token_form));
+    let answer = request.send().await.unwrap();
+    (answer.status(), answer.json().await.unwrap())
+}
+
+async fn me(provider: &Provider, token: &str) -> (StatusCode, String) {
+    let answer = reqwest::Client::new().get(provider.url("/me")).bearer_auth(token).send().await.unwrap();
+    (answer.status(), answer.text().await.unwrap())
+}
+
+#[test]
+fn the_storage_written_by_hand_stands_a_lost_answer_and_a_theft() {
+    let run = Command::new(built("custom_storage")).output().unwrap();
+    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+    let expected = "\
+alice allows the app: 3 documents (client, grant, code)
+the code is redeemed: 5 documents (and two tokens)
+the refresh token is exchanged: 7 documents (and two more)
+asked again at once, the answer is the same: true; 7 documents
+the code is replayed: invalid_grant
+and the newest access token with it: invalid_token
+alice's connected applications: 0
+after the purge: 1 documents (the client)
+";
+    assert_eq!(String::from_utf8(run.stdout).unwrap().replace("\r\n", "\n"), expected);
+}

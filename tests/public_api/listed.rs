@@ -1,0 +1,101 @@
+//! What hosts build upon: everything public, listed in `public_api.txt`, so that no change of it goes by unseen.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+#[path = "../common/skip.rs"]
+mod skip;
+
+const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+const LISTING: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../public_api.txt");
+
+/// Crates whose types a host meets: a new major version of one of these is a new one of ours.
+const PUBLIC_DEPENDENCIES: [&str; 13] = [
+    "actix_http",
+    "actix_web",
+    "alloc",
+    "axum",
+    "axum_core",
+    "core",
+    "http",
+    "serde_core",
+    "serde_json",
+    "sqlx_postgres",
+    "sqlx_sqlite",
+    "std",
+    "time",
+];
+
+/// Methods of derived traits, which are as public as the trait and say nothing more.
+const DERIVED: [&str; 9] = ["clone", "cmp", "default", "deserialize", "eq", "fmt", "hash", "partial_cmp", "serialize"];
+
+/// `GRANTOR_WRITE_PUBLIC_API=1` writes the listing anew.
+#[test]
+fn the_public_api_is_the_one_that_is_listed() {
+    let Some(found) = public_api() else { return };
+    if std::env::var_os("GRANTOR_WRITE_PUBLIC_API").is_some() {
+        fs::write(LISTING, found.join("\n") + "\n").unwrap();
+        return;
+    }
+    let listed = fs::read_to_string(LISTING).unwrap();
+    let listed: Vec<_> = listed.lines().map(str::to_owned).collect();
+    let difference = [without(&listed, &found, '-'), without(&found, &listed, '+')].concat();
+    assert!(
+        difference.is_empty(),
+        "the public API is not the one in tests/public_api.txt:\n{}\nIf that is meant, say so in CHANGELOG.md, and write the \
+         listing anew with GRANTOR_WRITE_PUBLIC_API=1. A line that goes or changes breaks hosts.",
+        difference.join("\n")
+    );
+}
+
+#[test]
+fn the_public_api_names_no_crates_but_those_that_a_host_is_to_meet() {
+    let listing = fs::read_to_string(LISTING).unwrap();
+    let found: BTreeSet<_> = listing.lines().flat_map(crates_in).filter(|name| *name != "grantor").collect();
+    assert_eq!(found, BTreeSet::from(PUBLIC_DEPENDENCIES));
+}
+
+/// Lines of the one that the other lacks.
+fn without(one: &[String], other: &[String], sign: char) -> Vec<String> {
+    let other: BTreeSet<_> = other.iter().collect();
+    one.iter().filter(|line| !other.contains(line)).map(|line| format!("{sign} {line}")).collect()
+}
+
+/// The first name of every path in a line.
+fn crates_in(line: &str) -> impl Iterator<Item = &str> {
+    let paths = line.split(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, ':' | '_')));
+    let names = paths.filter_map(|path| path.split_once("::").map(|(name, _)| name));
+    names.filter(|name| name.starts_with(|c: char| c.is_ascii_lowercase()))
+}
+
+/// Every public item with all features, one a line; `None` if this rustdoc writes what can't be read here.
+fn public_api() -> Option<Vec<String>> {
+    let root = Path::new(ROOT);
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
+    let rustdoc = ["rustdoc", "--quiet", "--lib", "--all-features", "--", "-Zunstable-options", "--output-format=json"];
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(rustdoc).current_dir(root).env("CARGO_TARGET_DIR", target).env("RUSTDOC", root.join(".ci/rustdoc"));
+    let output = cargo.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let json = target.join("doc/grantor.json");
+    let api = public_api::Builder::from_rustdoc_json(json).omit_auto_trait_impls(true).omit_blanket_impls(true).build();
+    let api = match api {
+        Ok(api) => api,
+        Err(error) => {
+            skip::skip(&format!("public-api does not understand this compiler's rustdoc: {error}"));
+            return None;
+        }
+    };
+    let items = api.items().map(ToString::to_string);
+    let lines: Vec<_> = items.filter(|item| !is_derived(item)).collect();
+    assert!(lines.len() > 1_000, "{lines:?}");
+    Some(lines)
+}
+
+fn is_derived(item: &str) -> bool {
+    let name = item.split('(').next().unwrap_or_default().rsplit("::").next().unwrap_or_default();
+    let name = name.split('<').next().unwrap_or_default();
+    item.starts_with("pub fn ") && DERIVED.contains(&name)
+}
