@@ -12,10 +12,13 @@ use grantor::event::Observer;
 use grantor::storage::{GrantSelector, Page};
 use grantor::testing::{TestClient, TestServer};
 use grantor::{Approval, Authenticator, ClientAttempt, Clock, Event, ResourceOwnerAttempt, Storage, Subject, Verdict};
+use http_body_util::BodyExt;
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
 use tokio::sync::Notify;
 
-use crate::common::form;
+use crate::common::{basic, form};
 use crate::{App, MACHINE_FORM, REDIRECT_URI, Web, With, post_as};
 
 /// Writes down from where clients authenticate, and lets them wait at the door if it has one.
@@ -99,20 +102,27 @@ async fn socket_gives_the_peer_and_an_answer_to_a_large_body() {
         let t = TestServer::with(|builder| builder.authenticator(doorkeeper.clone()));
         let machine = t.confidential_client(REDIRECT_URI).await;
         let (address, stop) = web.routes([&t.server]).serve().await;
-        let post = |fields: &[(&str, &str)]| {
-            let request = reqwest::Client::new().post(format!("http://{address}/token")).form(fields);
-            let request = request.basic_auth(&machine.id, machine.secret.as_ref().map(grantor::Secret::expose));
-            SPOOFED.into_iter().fold(request, |request, (name, value)| request.header(name, value))
+        let credentials = basic(&machine.id, machine.secret.as_ref().unwrap().expose());
+        let post = async |fields: &[(&str, &str)]| {
+            let request = hyper::Request::post(format!("http://{address}/token"))
+                .header("content-type", "application/x-www-form-urlencoded")
+                .header("authorization", &credentials);
+            let request = SPOOFED.into_iter().fold(request, |request, (name, value)| request.header(name, value));
+            let client = Client::builder(TokioExecutor::new()).build_http();
+            let answer = client.request(request.body(form(fields)).unwrap()).await.unwrap();
+            let status = answer.status().as_u16();
+            let body = answer.into_body().collect().await.unwrap().to_bytes();
+            (status, serde_json::from_slice::<Value>(&body).unwrap())
         };
-        let answer = post(&[("grant_type", "client_credentials"), ("scope", "user:read")]).send().await.unwrap();
-        assert_eq!(answer.status().as_u16(), 200);
-        assert_eq!(answer.json::<Value>().await.unwrap()["scope"], "user:read");
+        let (status, body) = post(&[("grant_type", "client_credentials"), ("scope", "user:read")]).await;
+        assert_eq!(status, 200);
+        assert_eq!(body["scope"], "user:read");
         assert_eq!(*doorkeeper.peers.lock().unwrap(), [Some(Ipv4Addr::LOCALHOST.into())]);
 
         let large = "x".repeat(t.server.policy().max_body);
-        let answer = post(&[("grant_type", "client_credentials"), ("x", &large)]).send().await.unwrap();
-        assert_eq!(answer.status().as_u16(), 413);
-        assert_eq!(answer.json::<Value>().await.unwrap()["error"], "invalid_request");
+        let (status, body) = post(&[("grant_type", "client_credentials"), ("x", &large)]).await;
+        assert_eq!(status, 413);
+        assert_eq!(body["error"], "invalid_request");
         stop.await;
     }
 }

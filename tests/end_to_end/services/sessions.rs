@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use reqwest::header::{COOKIE, SET_COOKIE};
 
-use super::example::{Example, Page};
+use end_to_end::example::{Example, Page};
 
 const CLIENTS: &str = r#"[
     {"client_id": "app", "redirect_uris": ["https://app.example/cb"], "token_endpoint_auth_method": "none"}
