@@ -132,9 +132,9 @@ each_bug_is_found! {
 
 /// Runs the suite against a model whose connections are cut.
 fn judged_when_cut(bug: Bug, rounds: u32) -> (Result<ContractReport, BrokenContract>, u64) {
-    let model = Model::new(bug);
+    let (runtime, model) = (runtime(), Model::new(bug));
     let connect = || async { Ok::<_, Infallible>(model.node()) };
-    let suite = StorageContract::new(block_on, connect);
+    let suite = StorageContract::new(|task: Task<'_>| runtime.block_on(task), connect);
     let result = suite.interrupted_by(|| model.cut()).rounds(rounds).run();
     (result, model.hit.load(Ordering::SeqCst))
 }

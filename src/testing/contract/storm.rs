@@ -4,7 +4,7 @@
 //! what matters is what is stored afterwards, and what the next call answers.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::time::Duration as Pause;
+use std::thread::Thread;
 
 use super::clause::Clause::{AmbiguousCommits, Crashes};
 use super::given_up::is_whole;
@@ -52,12 +52,17 @@ struct Runner<'a> {
     /// What it works with, and what others look through afterwards.
     node: Node<'a>,
     answers: &'a AtomicU64,
+    /// The thread that interrupts.
+    interrupter: Thread,
 }
 
 impl Runner<'_> {
     /// Another step has been answered.
     fn answered(&self) {
-        self.answers.fetch_add(1, Ordering::SeqCst);
+        if (self.answers.fetch_add(1, Ordering::SeqCst) + 1).is_multiple_of(BETWEEN) {
+            self.interrupter.unpark();
+            std::thread::yield_now();
+        }
     }
 
     fn steps(&self) -> u64 {
@@ -71,11 +76,12 @@ fn storm(t: &Trial<'_>, run: fn(&Runner<'_>) -> Outcome) -> Outcome {
     let results = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..RUNNERS)
             .map(|number| {
-                let runner = Runner { t, number: number as u64, node: t.node(number), answers: &answers };
-                let at_work = &at_work;
+                let (answers, interrupter, at_work) = (&answers, std::thread::current(), &at_work);
+                let runner = Runner { t, number: number as u64, node: t.node(number), answers, interrupter };
                 scope.spawn(move || {
                     let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(&runner)));
                     at_work.fetch_sub(1, Ordering::SeqCst);
+                    runner.interrupter.unpark();
                     result
                 })
             })
@@ -85,8 +91,9 @@ fn storm(t: &Trial<'_>, run: fn(&Runner<'_>) -> Outcome) -> Outcome {
             if answers.load(Ordering::SeqCst) >= due {
                 due = answers.load(Ordering::SeqCst) + BETWEEN;
                 interrupt();
+            } else {
+                std::thread::park();
             }
-            std::thread::sleep(Pause::from_micros(200));
         }
         let results = threads.into_iter().map(|thread| thread.join().and_then(|result| result));
         results.map(|result| result.unwrap_or_else(|it| std::panic::resume_unwind(it))).collect::<Vec<_>>()
