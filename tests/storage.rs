@@ -357,15 +357,14 @@ async fn a_large_family_loses_its_expired_access_tokens_in_steps_and_keeps_the_o
 }
 
 #[tokio::test]
-async fn partly_purged_grant_is_closed_for_clocks_behind() {
+async fn of_a_family_whose_purge_has_begun_nothing_can_be_found_or_used_even_by_a_clock_that_is_behind() {
     let storage = MemoryStorage::new();
     let of = grant(1);
     let tokens: Vec<_> = (1..=6).map(|number| refresh_token(number, &of)).collect();
     open(&storage, of, &tokens).await;
     assert_eq!(storage.purge_expired(at(DAY), 1).await.unwrap(), 1);
     for (number, token) in (1..).zip(&tokens) {
-        let found = storage.find(&token.hash).await.unwrap();
-        assert!(found.is_none_or(|(_, grant)| !grant.is_live(at(SECOND))), "token {number}");
+        assert!(is_gone(&storage, number).await, "token {number}");
         assert_eq!(exchange(&storage, &spend(token, 1), &[]).await, "dead", "token {number}");
     }
     let which = GrantSelector::Id(grant_id(1));
@@ -391,6 +390,55 @@ async fn small_purges_reach_all_shards_while_one_is_refilled() {
         let left = storage.revoke_grants(&GrantSelector::Id(grant_id(number)), at(DAY)).await.unwrap();
         assert_eq!(left, 0, "grant {number} is left");
     }
+}
+
+#[tokio::test]
+async fn purged_hash_does_not_find_tokens_of_reopened_grant() {
+    let storage = MemoryStorage::new();
+    let of = grant(1);
+    open(&storage, of.clone(), &[refresh_token(1, &of), refresh_token(2, &of)]).await;
+    assert_eq!(storage.purge_expired(at(DAY), 1).await.unwrap(), 1, "a part of it");
+    let again = Grant { expires_at: at(9 * DAY), ..of };
+    open(&storage, again.clone(), &[refresh_token(3, &again)]).await;
+    assert!(is_gone(&storage, 1).await && is_gone(&storage, 2).await);
+    assert_eq!(find(&storage, 3).await.0.hash, hash(3));
+}
+
+#[tokio::test]
+async fn purge_counts_seeds_toward_its_limit() {
+    let storage = MemoryStorage::new();
+    let of = grant(1);
+    let tokens: Vec<_> = (1..=3).map(|number| refresh_token(number, &of)).collect();
+    open(&storage, of, &tokens).await;
+    for token in &tokens {
+        assert_eq!(exchange(&storage, &spend(token, 1), &[]).await, "done");
+    }
+    assert_eq!(storage.purge_expired(at(HOUR), 2).await.unwrap(), 2);
+    assert_eq!(storage.purge_expired(at(HOUR), 2).await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn purge_looks_again_at_what_an_earlier_call_found() {
+    let storage = MemoryStorage::new();
+    // With one first byte they are in one shard.
+    for number in 1..=4_u8 {
+        let mut id = [7; 16];
+        id[1] = number;
+        let expires_at = if number == 4 { at(2 * DAY) } else { at(DAY) };
+        let of = Grant { id: GrantId::from_bytes(id), expires_at, ..grant(1) };
+        let token = StoredToken { expires_at, ..refresh_token(number, &of) };
+        open(&storage, of, &[token]).await;
+    }
+    assert_eq!(storage.purge_expired(at(DAY), 2).await.unwrap(), 2, "one of them, with its token");
+    // By a clock that is behind, another is used and goes on.
+    let mut left = Vec::new();
+    for number in 1..=3 {
+        left.extend(storage.find(&hash(number)).await.unwrap());
+    }
+    let order = Spend { grant_expires_at: at(9 * DAY), seed: None, ..spend(&left[0].0, 1) };
+    assert_eq!(exchange(&storage, &order, &[]).await, "done");
+    assert_eq!(storage.purge_expired(at(2 * DAY), 9).await.unwrap(), 4, "the third and the fourth");
+    assert!(storage.find(&order.token).await.unwrap().is_some(), "the one that was used");
 }
 
 #[tokio::test]

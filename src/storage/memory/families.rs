@@ -12,6 +12,10 @@ use crate::storage::GrantSelector;
 pub(super) struct Families {
     pub(super) by_id: HashMap<GrantId, Family>,
     pub(super) by_subject: HashMap<Subject, HashSet<GrantId>>,
+    /// Grants that a purge has found and not yet got to. What is due of them may have changed since.
+    pub(super) due: Vec<GrantId>,
+    /// Hashes that tokens of purged grants still occupy, because the purge came to its limit.
+    pub(super) removed: Vec<TokenHash>,
 }
 
 pub(super) struct Family {
@@ -21,7 +25,7 @@ pub(super) struct Family {
 }
 
 impl Families {
-    /// Returns the grants of this shard that a selector means, whatever their state.
+    /// Returns the selected grants of this shard, whatever their state.
     pub(super) fn selected(&self, which: &GrantSelector) -> Vec<GrantId> {
         let ids: Box<dyn Iterator<Item = &GrantId>> = match which {
             GrantSelector::Id(id) | GrantSelector::SubjectAndId(_, id) => Box::new(iter::once(id)),
@@ -34,10 +38,11 @@ impl Families {
         ids.filter(is_meant).copied().collect()
     }
 
-    /// Removes a grant without tokens.
+    /// Removes a grant with all its tokens. Their hashes are left to be released.
     pub(super) fn remove(&mut self, id: GrantId) {
-        let Some(family) = self.by_id.remove(&id) else { return };
-        if let Some(subject) = &family.grant.subject
+        let Some(Family { grant, tokens }) = self.by_id.remove(&id) else { return };
+        self.removed.extend(tokens.iter().map(|token| token.hash));
+        if let Some(subject) = &grant.subject
             && let Some(ids) = self.by_subject.get_mut(subject)
         {
             ids.remove(&id);

@@ -14,12 +14,10 @@ mod families;
 mod purge;
 
 use std::cmp::Reverse;
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
+use std::collections::hash_map::{Entry, HashMap};
 use std::fmt;
 use std::ops::Range;
-use std::sync::atomic::AtomicUsize;
-use std::sync::{Arc, RwLock, RwLockWriteGuard};
+use std::sync::{Arc, RwLock, RwLockWriteGuard, atomic::AtomicUsize};
 
 use async_trait::async_trait;
 use time::OffsetDateTime;
@@ -73,7 +71,7 @@ impl Storage for MemoryStorage {
     async fn open_grant(&self, grant: &Arc<Grant>, tokens: &[StoredToken]) -> Result<(), StorageError> {
         check_grant_of(tokens, grant.id)?;
         let mut shard = self.state.write_families(grant.id)?;
-        let Families { by_id, by_subject } = &mut *shard;
+        let Families { by_id, by_subject, .. } = &mut *shard;
         let Entry::Vacant(place) = by_id.entry(grant.id) else {
             return Err(StorageError::new("a grant with this identifier exists"));
         };
@@ -180,6 +178,9 @@ impl State {
 
     /// Reserves the hashes of new tokens, whose grant is locked: all or none.
     fn claim_hashes(&self, tokens: &[StoredToken]) -> Result<(), StorageError> {
+        // Calls that want the same hashes meet at the lowest one, so that one of them gets all.
+        let mut tokens: Vec<_> = tokens.iter().collect();
+        tokens.sort_unstable_by_key(|token| token.hash);
         for (claimed, token) in tokens.iter().enumerate() {
             if let Err(error) = self.claim_hash(token) {
                 tokens[..claimed].iter().try_for_each(|token| self.release_hash(&token.hash))?;
@@ -210,7 +211,7 @@ fn shard_of(id: GrantId) -> usize {
     usize::from(id.as_bytes()[0]) % SHARDS
 }
 
-/// Returns the shards that may hold the selected grants.
+/// The shards that may hold the selected grants.
 fn shards_of(which: &GrantSelector) -> Range<usize> {
     match which {
         GrantSelector::Id(id) | GrantSelector::SubjectAndId(_, id) => shard_of(*id)..shard_of(*id) + 1,
@@ -235,43 +236,29 @@ fn poisoned<T>(_: T) -> StorageError {
 mod tests {
     use std::panic::{AssertUnwindSafe, catch_unwind};
 
+    use serde_json::{from_value, json};
     use time::Duration;
 
     use super::*;
     use crate::client::Client;
-    use crate::record::{ClientId, GrantDetails, GrantType, Subject, TokenDetails};
-    use crate::scope::Scope;
     use crate::storage::{ClientRegistry, ClientStore};
 
     const NOW: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
 
-    /// A grant of alice and its token, which both end now.
-    fn records(number: u8) -> (Arc<Grant>, [StoredToken; 1]) {
-        let grant = Grant {
-            id: GrantId::from_bytes([number; 16]),
-            client_id: ClientId::new("app").unwrap(),
-            subject: Some(Subject::new("alice").unwrap()),
-            grant_type: GrantType::built_in(GrantType::AUTHORIZATION_CODE),
-            scope: Scope::parse("a").unwrap(),
-            opened_at: NOW,
-            last_used_at: NOW,
-            expires_at: NOW,
-            revoked_at: None,
-            host_data: None,
-            details: GrantDetails::default(),
-        };
-        let token = StoredToken {
-            hash: TokenHash::from_bytes([number; 32]),
-            kind: TokenKind::AccessToken,
-            grant_id: grant.id,
-            scope: grant.scope.clone(),
-            issued_at: NOW,
-            expires_at: NOW,
-            parent: None,
-            spent: None,
-            revoked_at: None,
-            details: TokenDetails::default(),
-        };
+    /// A grant of alice and its token. Both end some seconds from now.
+    fn records(number: u8, seconds: u8) -> (Arc<Grant>, [StoredToken; 1]) {
+        let (now, id) = ("1970-01-01T00:00:00Z", GrantId::from_bytes([number; 16]));
+        let grant = json!({
+            "id": id, "client_id": "app", "subject": "alice", "grant_type": "authorization_code", "scope": "a",
+            "opened_at": now, "last_used_at": now, "expires_at": now, "host_data": null, "details": {},
+        });
+        let token = json!({
+            "hash": TokenHash::from_bytes([number; 32]), "kind": "access_token", "grant_id": id, "scope": "a",
+            "issued_at": now, "expires_at": now, "parent": null, "spent": null, "details": {},
+        });
+        let (mut grant, mut token): (Grant, StoredToken) = (from_value(grant).unwrap(), from_value(token).unwrap());
+        grant.expires_at += Duration::seconds(seconds.into());
+        token.expires_at = grant.expires_at;
         (Arc::new(grant), [token])
     }
 
@@ -287,54 +274,43 @@ mod tests {
     #[tokio::test]
     async fn poisoned_lock_is_an_error() {
         let storage = MemoryStorage::new();
-        let [(grant, tokens), (other, of_other)] = [1, 2].map(records);
+        let [(grant, tokens), (other, of_other)] = [1, 2].map(|number| records(number, 0));
         storage.open_grant(&grant, &tokens).await.unwrap();
         storage.open_grant(&other, &of_other).await.unwrap();
-
+        let client = Client::public("app").authorization_code(["https://app.example/cb"]).build().unwrap();
+        storage.register(client).await.unwrap();
         poison(&storage.state.families[1]);
+        let of_client = GrantSelector::Client(grant.client_id.clone());
         assert!(storage.find(&tokens[0].hash).await.is_err());
         assert!(storage.revoke_access_token(&tokens[0].hash, NOW).await.is_err());
         assert!(storage.revoke_grants(&GrantSelector::Id(grant.id), NOW).await.is_err());
-        let of_client = GrantSelector::Client(grant.client_id.clone());
         assert!(storage.revoke_grants(&of_client, NOW).await.is_err());
         assert!(storage.grants(&of_client, NOW, &Page::first(9)).await.is_err());
         assert!(storage.purge_expired(NOW, 9).await.is_err());
         assert!(storage.find(&of_other[0].hash).await.unwrap().is_some(), "another shard is not affected");
+        assert!(storage.remove(&grant.client_id, NOW).await.is_err(), "the grants can't be revoked");
+        assert!(storage.client("app").await.unwrap().is_none(), "the client is removed first");
 
-        let (new, of_new) = records(3);
+        let (new, of_new) = records(3, 0);
         poison(storage.state.tokens(&of_new[0].hash));
         assert!(storage.open_grant(&new, &of_new).await.is_err());
         assert_eq!(storage.revoke_grants(&GrantSelector::Id(new.id), NOW).await.unwrap(), 0);
     }
 
     #[tokio::test]
-    async fn client_is_removed_before_its_grants_are_revoked() {
-        let storage = MemoryStorage::new();
-        let (grant, tokens) = records(1);
-        let client = Client::public("app").authorization_code(["https://app.example/cb"]).build().unwrap();
-        storage.register(client).await.unwrap();
-        storage.open_grant(&grant, &tokens).await.unwrap();
-        poison(&storage.state.families[1]);
-        assert!(storage.remove(&grant.client_id, NOW).await.is_err(), "its grants can't be revoked");
-        assert!(storage.client("app").await.unwrap().is_none());
-    }
-
-    #[tokio::test]
     async fn purge_of_everything_leaves_no_index_entries() {
         let storage = MemoryStorage::new();
         for number in 0..=255 {
-            let (grant, tokens) = records(number);
-            let expires_at = NOW + Duration::seconds(number.into());
-            storage.open_grant(&Arc::new(Grant { expires_at, ..(*grant).clone() }), &tokens).await.unwrap();
+            let (grant, tokens) = records(number, number);
+            storage.open_grant(&grant, &tokens).await.unwrap();
         }
-        let alice = GrantSelector::Subject(Subject::new("alice").unwrap());
-        let half = NOW + Duration::seconds(127);
-        assert_eq!(storage.purge_expired(half, 999).await.unwrap(), 128 + 256);
+        let alice = GrantSelector::Subject(records(0, 0).0.subject.clone().unwrap());
+        assert_eq!(storage.purge_expired(NOW + Duration::seconds(127), 999).await.unwrap(), 256);
         assert_eq!(storage.grants(&alice, NOW, &Page::first(999)).await.unwrap().len(), 128);
-        assert_eq!(storage.purge_expired(NOW + Duration::DAY, 999).await.unwrap(), 128);
+        assert_eq!(storage.purge_expired(NOW + Duration::DAY, 999).await.unwrap(), 256);
         for (families, tokens) in storage.state.families.iter().zip(&storage.state.tokens) {
-            let families = families.read().unwrap();
-            assert!(families.by_id.is_empty() && families.by_subject.is_empty());
+            let Families { by_id, by_subject, due, removed } = &*families.read().unwrap();
+            assert!(by_id.is_empty() && by_subject.is_empty() && due.is_empty() && removed.is_empty());
             assert!(tokens.read().unwrap().is_empty());
         }
     }

@@ -1,6 +1,5 @@
 //! The purge. There is no index of what is due: a purge looks at all grants, one shard after another.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use time::OffsetDateTime;
@@ -8,7 +7,7 @@ use time::OffsetDateTime;
 use super::families::{Families, Family, erase_seed};
 use super::{SHARDS, State, poisoned};
 use crate::error::StorageError;
-use crate::record::{GrantId, StoredToken, TokenKind};
+use crate::record::{StoredToken, TokenKind};
 use crate::storage::SEED_LIFETIME;
 
 impl State {
@@ -19,62 +18,70 @@ impl State {
         let mut touched = 0;
         for number in (first..first + SHARDS).map(|number| number % SHARDS) {
             let mut families = self.families[number].write().map_err(poisoned)?;
-            for id in families.due(before, limit - touched) {
-                touched += self.purge_family(&mut families, id, before, limit - touched)?;
-                if touched == limit {
-                    self.purge_from.store(number + 1, Ordering::Relaxed);
-                    return Ok(touched);
-                }
+            touched += self.purge_shard(&mut families, before, limit - touched)?;
+            if touched == limit {
+                self.purge_from.store(number + 1, Ordering::Relaxed);
+                break;
             }
         }
         Ok(touched)
     }
 
-    /// Purges at most `limit` rows of a grant.
-    fn purge_family(
-        &self,
-        families: &mut Families,
-        id: GrantId,
-        before: OffsetDateTime,
-        limit: usize,
-    ) -> Result<usize, StorageError> {
-        let Some(family) = families.by_id.get_mut(&id) else { return Ok(0) };
-        let has_ended = family.has_ended(before);
+    /// Continues with what an earlier call has found in the shard before it looks at all grants again.
+    fn purge_shard(&self, shard: &mut Families, before: OffsetDateTime, limit: usize) -> Result<usize, StorageError> {
+        let mut touched = self.release_removed(shard, limit)?;
+        let mut has_looked = false;
+        while touched < limit {
+            let Some(id) = shard.due.pop() else {
+                if has_looked {
+                    break;
+                }
+                shard.find_due(before);
+                has_looked = true;
+                continue;
+            };
+            touched += match shard.by_id.get_mut(&id) {
+                None => 0,
+                Some(family) if !family.has_ended(before) => self.purge_live(family, before, limit - touched)?,
+                Some(_) => {
+                    shard.remove(id);
+                    1 + self.release_removed(shard, limit - touched - 1)?
+                }
+            };
+        }
+        Ok(touched)
+    }
+
+    /// Releases hashes of grants that were removed. Each counts as a row.
+    fn release_removed(&self, shard: &mut Families, limit: usize) -> Result<usize, StorageError> {
+        let rest = shard.removed.len().saturating_sub(limit);
+        let hashes = shard.removed.split_off(rest);
+        hashes.iter().try_for_each(|hash| self.release_hash(hash))?;
+        Ok(hashes.len())
+    }
+
+    /// Removes expired access tokens and erases seeds of a grant that has not ended.
+    fn purge_live(&self, family: &mut Family, before: OffsetDateTime, limit: usize) -> Result<usize, StorageError> {
         let mut touched = 0;
-        let mut result = Ok(());
-        family.tokens.retain_mut(|token| {
-            if touched == limit || result.is_err() || !(has_ended || is_due(token, before)) {
-                return true;
-            }
+        let expired = family.tokens.extract_if(.., |token| token.spent.is_none() && is_due(token, before));
+        for token in expired.take(limit) {
+            self.release_hash(&token.hash)?;
             touched += 1;
-            if !has_ended && token.spent.is_some() {
-                erase_seed(token);
-                return true;
-            }
-            result = self.release_hash(&token.hash);
-            false
-        });
-        result?;
-        if has_ended && touched < limit {
-            families.remove(id);
+        }
+        let with_seed = family.tokens.iter_mut().filter(|token| token.spent.is_some() && is_due(token, before));
+        for token in with_seed.take(limit - touched) {
+            erase_seed(token);
             touched += 1;
-        } else if has_ended {
-            // The rest must not be used any more, not even by a caller whose clock is behind.
-            let grant = Arc::make_mut(&mut family.grant);
-            grant.revoked_at.get_or_insert(grant.expires_at);
         }
         Ok(touched)
     }
 }
 
 impl Families {
-    /// Returns at most `limit` grants of which something can be purged.
-    fn due(&self, before: OffsetDateTime, limit: usize) -> Vec<GrantId> {
-        let families = self
-            .by_id
-            .iter()
-            .filter(|(_, family)| family.has_ended(before) || family.tokens.iter().any(|token| is_due(token, before)));
-        families.take(limit).map(|(id, _)| *id).collect()
+    fn find_due(&mut self, before: OffsetDateTime) {
+        let is_due = |family: &Family| family.tokens.iter().any(|token| is_due(token, before));
+        let due = self.by_id.iter().filter(|(_, family)| family.has_ended(before) || is_due(family));
+        self.due.extend(due.map(|(id, _)| *id));
     }
 }
 
