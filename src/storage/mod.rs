@@ -265,6 +265,14 @@ impl Page {
     }
 }
 
+/// Rejects tokens of another grant than the one they are stored with: liveness would be asked of the wrong row.
+fn check_grant_of(tokens: &[StoredToken], id: GrantId) -> Result<(), StorageError> {
+    if tokens.iter().all(|token| token.grant_id == id) {
+        return Ok(());
+    }
+    Err(StorageError::new("a token names another grant than the one it is stored with"))
+}
+
 /// Manages clients. Shipped storages implement it; the library never calls it.
 #[async_trait]
 pub trait ClientRegistry: ClientStore {

@@ -24,7 +24,7 @@ use time::OffsetDateTime;
 
 use self::clients::Clients;
 use self::families::{Families, Family};
-use super::{Exchange, GrantSelector, Page, Spend, Storage, StorageError, TokenAndGrant};
+use super::{Exchange, GrantSelector, Page, Spend, Storage, StorageError, TokenAndGrant, check_grant_of};
 use crate::record::{Grant, GrantId, Spent, StoredToken, TokenKind};
 use crate::secret::TokenHash;
 
@@ -217,14 +217,6 @@ fn shards_of(which: &GrantSelector) -> Range<usize> {
         GrantSelector::Id(id) | GrantSelector::SubjectAndId(_, id) => shard_of(*id)..shard_of(*id) + 1,
         GrantSelector::Subject(_) | GrantSelector::Client(_) | GrantSelector::SubjectAndClient(..) => 0..SHARDS,
     }
-}
-
-/// Rejects tokens of another grant, because the lock of this grant does not guard them.
-fn check_grant_of(tokens: &[StoredToken], id: GrantId) -> Result<(), StorageError> {
-    if tokens.iter().all(|token| token.grant_id == id) {
-        return Ok(());
-    }
-    Err(StorageError::new("a token names another grant than the one it is stored with"))
 }
 
 /// After a panic in the middle of a step, what the lock guards may be incomplete.

@@ -13,10 +13,10 @@ use crate::error::StorageError;
 use crate::record::{Grant, StoredToken, Subject};
 use crate::secret::{Seed, TokenHash};
 use crate::storage::sql::{
-    BATCH, LIST_START, TOKEN_WIDTH, all_of, host_data, is_of_one, json, kind_name, last_of, read_grant, read_token,
-    rows, selected,
+    BATCH, LIST_START, TOKEN_WIDTH, host_data, is_of_one, json, kind_name, last_of, read_grant, read_token, rows,
+    selected,
 };
-use crate::storage::{Exchange, GrantSelector, Page, Spend, Storage};
+use crate::storage::{Exchange, GrantSelector, Page, Spend, Storage, check_grant_of};
 
 type Statement<'q> = Query<'q, Postgres, PgArguments>;
 
@@ -26,7 +26,7 @@ const LOOKS: usize = 4;
 #[async_trait]
 impl Storage for PostgresStorage {
     async fn open_grant(&self, grant: &Arc<Grant>, tokens: &[StoredToken]) -> Result<(), StorageError> {
-        all_of(grant.id, tokens)?;
+        check_grant_of(tokens, grant.id)?;
         let columns = Columns::of(tokens)?;
         let host_data = host_data(grant)?;
         let details = json(&grant.details)?;
@@ -55,7 +55,7 @@ impl Storage for PostgresStorage {
     }
 
     async fn exchange(&self, spend: &Spend, successors: &[StoredToken]) -> Result<Exchange, StorageError> {
-        if let Err(misfit) = all_of(spend.grant_id, successors) {
+        if let Err(misfit) = check_grant_of(successors, spend.grant_id) {
             // What the token is comes first in the order of the contract.
             return self.why_not(spend).await?.ok_or(misfit);
         }

@@ -20,7 +20,7 @@ pub(super) use self::rows::{
 };
 pub(super) use self::statements::{Common, Dialect, is_of_one, selected};
 use crate::error::StorageError;
-use crate::record::{GrantId, StoredToken};
+use crate::record::GrantId;
 
 /// What the names of tables and indexes begin with unless a host says otherwise.
 pub(super) const DEFAULT_PREFIX: &str = "grantor_";
@@ -36,14 +36,6 @@ pub(super) const LIST_START: (OffsetDateTime, GrantId) = match OffsetDateTime::f
     Ok(time) => (time, GrantId::from_bytes([0xff; 16])),
     Err(_) => panic!("it is within the range of every build of `time`"),
 };
-
-/// Tokens are stored with their own grant, or liveness would be asked of the wrong row.
-pub(super) fn all_of(grant: GrantId, tokens: &[StoredToken]) -> Result<(), StorageError> {
-    if tokens.iter().all(|token| token.grant_id == grant) {
-        return Ok(());
-    }
-    Err(StorageError::new("a token is to be stored with another grant than its own"))
-}
 
 /// The last of the grants in rows of `opened_at` and `id`, in the order of a list.
 pub(super) fn last_of(rows: &[impl Cells]) -> Result<Option<(OffsetDateTime, GrantId)>, StorageError> {

@@ -13,10 +13,10 @@ use crate::error::StorageError;
 use crate::record::{Grant, GrantId, StoredToken, Subject};
 use crate::secret::TokenHash;
 use crate::storage::sql::{
-    BATCH, LIST_START, TOKEN_WIDTH, all_of, host_data, is_of_one, json, kind_name, last_of, read_grant, read_token,
-    rows, selected,
+    BATCH, LIST_START, TOKEN_WIDTH, host_data, is_of_one, json, kind_name, last_of, read_grant, read_token, rows,
+    selected,
 };
-use crate::storage::{Exchange, GrantSelector, Page, Spend, Storage};
+use crate::storage::{Exchange, GrantSelector, Page, Spend, Storage, check_grant_of};
 
 #[async_trait]
 impl Storage for SqliteStorage {
@@ -74,7 +74,7 @@ impl Storage for SqliteStorage {
 
 impl SqliteStorage {
     async fn open_whole(&self, grant: &Grant, tokens: &[StoredToken]) -> Result<(), StorageError> {
-        all_of(grant.id, tokens)?;
+        check_grant_of(tokens, grant.id)?;
         let mut write = self.write().await?;
         sqlx::query(self.statements.insert_grant.clone())
             .bind(grant.id.as_bytes().as_slice())
@@ -134,7 +134,7 @@ impl SqliteStorage {
         if let Some(outcome) = spend.refusal(found.as_ref().map(|(token, grant)| (&**token, &**grant))) {
             return Ok(outcome);
         }
-        all_of(spend.grant_id, successors)?;
+        check_grant_of(successors, spend.grant_id)?;
         if spend.consume {
             let how = bind_hash(&self.statements.spend, &spend.token).bind(micros(spend.at));
             let how = how.bind(spend.attempt.as_bytes().as_slice());
