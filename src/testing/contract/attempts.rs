@@ -7,28 +7,16 @@ use super::records::{DAY, HOUR};
 use super::trial::{Case, RUNNERS, Trial};
 use crate::storage::{Exchange, Spend};
 
-const COST: &str = "a retry after a lost answer is taken for a thief, and the user is logged out";
-
 pub(super) const CASES: &[Case] = &[
-    Case::new(
-        AmbiguousCommits,
-        "an attempt that finds its own work is done, and writes nothing more",
-        COST,
-        "store the attempt's identifier beside the spent token; if it is the one that asks, answer Done and write nothing",
-        its_own_work,
-    ),
+    Case::new(AmbiguousCommits, "an attempt that finds its own work is done, and writes nothing more", its_own_work),
     Case::new(
         AmbiguousCommits,
         "one attempt that arrives many times at once is done each time and written once",
-        COST,
-        "look for the own attempt in the step that writes: after the row was locked, or once a conditional write was refused",
         many_times_at_once,
     ),
     Case::new(
         AmbiguousCommits,
         "an attempt that was given up at any moment and is repeated is done",
-        COST,
-        "compare the stored attempt with the one that asks before AlreadySpent is answered",
         given_up_and_repeated,
     ),
 ];

@@ -3,6 +3,8 @@
 use std::fmt;
 
 /// A clause of [the contract of `Storage`](crate::storage).
+///
+#[doc = include_str!("cases.md")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Clause {

@@ -10,59 +10,30 @@ use crate::record::{Grant, StoredToken, TokenKind};
 use crate::secret::TokenHash;
 use crate::storage::{Exchange, GrantSelector, Page, Spend};
 
-const EVIDENCE: &str = "a stolen refresh token goes unnoticed: its replay is not told from a token that never was";
-const FAMILY: &str = "purge tokens by the state of their grant, not by their own expiry, save for unspent access tokens; what ends at `before` itself has ended (`<=`, not `<`)";
-
 pub(super) const CASES: &[Case] = &[
     Case::new(
         Evidence,
         "a purge removes expired access tokens and leaves all evidence while the grant lives",
-        EVIDENCE,
-        FAMILY,
         evidence_stays,
     ),
-    Case::new(
-        Evidence,
-        "a purge takes ended and revoked families whole, and no others",
-        "rows that nobody needs pile up, or users are logged out",
-        "a grant is due once it has ended or was revoked at `before`, and not earlier; its tokens go with it",
-        dead_families_go,
-    ),
+    Case::new(Evidence, "a purge takes ended and revoked families whole, and no others", dead_families_go),
     Case::new(
         Evidence,
         "a purge touches no more rows than it may and comes to its end however small its steps are",
-        "one purge blocks everybody for minutes, or the table grows for ever",
-        "take at most `limit` rows or records that are due and return how many you touched; return less only if nothing is left",
         bounded_steps,
     ),
     Case::new(
         Evidence,
         "of a family whose purge has begun nothing can be used, even by a clock that is behind",
-        "half a family comes back to life, without the evidence that was purged",
-        "mark the grant as gone (or revoked) in the step that removes the first of its tokens",
         begun_is_dead,
     ),
-    Case::new(
-        Evidence,
-        "a purge erases seeds a minute after their token was spent and leaves the spent row",
-        "one old token and a copy of the database yield the live one",
-        "erase the seed, and only that, beside each token that was spent more than a minute before `before`",
-        seeds_go,
-    ),
+    Case::new(Evidence, "a purge erases seeds a minute after their token was spent and leaves the spent row", seeds_go),
     Case::new(
         Evidence,
         "a family of some hundred tokens loses its expired access tokens and nothing else",
-        EVIDENCE,
-        FAMILY,
         a_large_family,
     ),
-    Case::new(
-        Evidence,
-        "a family is either purged or used, and neither in part",
-        "a client gets tokens whose grant is gone, or a replay can't be recognised any more",
-        "let the purge look at the grant's end in the step that removes its tokens: under its lock, or under the condition that it has not changed",
-        purged_or_used,
-    ),
+    Case::new(Evidence, "a family is either purged or used, and neither in part", purged_or_used),
 ];
 
 /// Nothing is left of what was due.

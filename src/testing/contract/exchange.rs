@@ -8,52 +8,29 @@ use crate::record::{Grant, Spent, StoredToken, TokenKind};
 use crate::secret::Seed;
 use crate::storage::{Exchange, Spend};
 
-const ORDER: &str =
-    "decide in the order that `Storage::exchange` documents, and write nothing unless the answer is Done";
-
 pub(super) const CASES: &[Case] = &[
     Case::new(
         Atomic,
         "an exchange spends the token, stores its successors and moves its grant",
-        "a code that can be redeemed again, or a client that holds tokens nobody knows",
-        "one transaction, or one conditional write of all: decide, mark the token spent, store the successors, move the grant",
         an_exchange_does_all_of_it,
     ),
     Case::new(
         Atomic,
         "an exchange decides in the order of the contract and writes nothing unless it is done",
-        "a stolen token that goes unnoticed, or one that works although it is dead",
-        ORDER,
         it_decides_in_order,
     ),
     Case::new(
         Atomic,
         "an exchange whose successor's hash is taken fails and writes nothing",
-        "the client lost its refresh token and got none",
-        "store the successors in the same step, and let all of it fail if a hash is taken (SQL: a unique key; elsewhere: put if absent)",
         a_taken_successor_writes_nothing,
     ),
     Case::new(
         Atomic,
         "a token that is not to be consumed stays unspent and can be exchanged again",
-        "clients without rotation are logged out after their first refresh",
-        "mark the token spent and erase its parent's seed only if `spend.consume`; do all the rest in any case",
         what_is_not_consumed_stays,
     ),
-    Case::new(
-        Atomic,
-        "spending a successor erases its parent's seed, so that at most one lives",
-        "one old token and a copy of the database yield the live token",
-        "in the same step, erase the seed beside the token that `parent` names",
-        one_seed_lives,
-    ),
-    Case::new(
-        Atomic,
-        "a grant's last use and its end are never moved back",
-        "a node whose clock is behind ends a grant before its tokens",
-        "write the later of the stored time and the new one, in the step that reads the stored one",
-        never_back,
-    ),
+    Case::new(Atomic, "spending a successor erases its parent's seed, so that at most one lives", one_seed_lives),
+    Case::new(Atomic, "a grant's last use and its end are never moved back", never_back),
 ];
 
 fn an_exchange_does_all_of_it(t: &Trial<'_>) -> Outcome {

@@ -15,29 +15,13 @@ use crate::storage::{Exchange, GrantSelector, Spend};
 
 /// After how many polls the suite gives up giving up.
 pub(super) const MOST_POLLS: usize = 40;
-const REMEDY: &str =
-    "one transaction that rolls back when it is dropped, or one write of everything; nothing that begins after a pause";
 
 pub(super) const CASES: &[Case] = &[
-    Case::new(
-        Crashes,
-        "an exchange that is given up at any moment happens whole or not at all",
-        "a refresh token that is spent but has no successors: the user is logged out; or successors of an unspent one",
-        REMEDY,
-        exchanges,
-    ),
-    Case::new(
-        Crashes,
-        "an open_grant that is given up at any moment happens whole or not at all",
-        "a grant whose tokens are lost, or tokens without a grant",
-        REMEDY,
-        openings,
-    ),
+    Case::new(Crashes, "an exchange that is given up at any moment happens whole or not at all", exchanges),
+    Case::new(Crashes, "an open_grant that is given up at any moment happens whole or not at all", openings),
     Case::new(
         Crashes,
         "revocations and purges that are given up at any moment can be repeated and then are complete",
-        "a user who was told that all sessions have ended is wrong",
-        "leave no lock behind, and let a repeated call do what is left",
         revocations_and_purges,
     ),
 ];

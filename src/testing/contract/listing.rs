@@ -13,27 +13,9 @@ use crate::record::{Grant, GrantId};
 use crate::storage::{GrantSelector, Page};
 
 pub(super) const CASES: &[Case] = &[
-    Case::new(
-        RevocationIsFinal,
-        "each selector lists what it names and nothing else",
-        "a user does not see who has access, or sees the connected applications of somebody else",
-        "translate each variant of `GrantSelector` on its own; `GrantSelector::selects` says what is meant",
-        selectors,
-    ),
-    Case::new(
-        RevocationIsFinal,
-        "live grants are listed newest first, each once, whatever the size of a page",
-        "a user does not find the application whose access is to be taken back",
-        "order by `opened_at`, then `id`, both descending, and begin behind `after` in that same order",
-        pages,
-    ),
-    Case::new(
-        RevocationIsFinal,
-        "what is dead is not listed and does not shorten a page",
-        "a list that ends too early hides a live grant",
-        "leave out what is dead before `limit` is counted",
-        dead_ones,
-    ),
+    Case::new(RevocationIsFinal, "each selector lists what it names and nothing else", selectors),
+    Case::new(RevocationIsFinal, "live grants are listed newest first, each once, whatever the size of a page", pages),
+    Case::new(RevocationIsFinal, "what is dead is not listed and does not shorten a page", dead_ones),
 ];
 
 fn selectors(t: &Trial<'_>) -> Outcome {

@@ -253,3 +253,20 @@ impl Setup<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_case_has_one_row_in_the_table() {
+        let rows =
+            include_str!("cases.md").lines().filter(|line| line.starts_with("| ") && !line.starts_with("| case |"));
+        let cases: Vec<&Case> = CASES.iter().copied().flatten().collect();
+        for case in &cases {
+            let (cost, remedy) = case.advice();
+            assert!(!cost.is_empty() && !remedy.is_empty(), "{}", case.name);
+        }
+        assert_eq!(rows.count(), cases.len());
+    }
+}

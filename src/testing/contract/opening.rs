@@ -5,38 +5,26 @@ use super::node::Outcome;
 use super::trial::{Case, RUNNERS, Trial};
 use crate::record::{Grant, StoredToken};
 
-const COST: &str =
-    "a grant without tokens, or tokens without a grant: what a user gave can't be used or not be taken back";
-const REMEDY: &str = "store the grant and all its tokens in one step, and let all of it fail if an identifier is taken (SQL: one transaction, unique keys; elsewhere: put if absent, all or none)";
-
 pub(super) const CASES: &[Case] = &[
-    Case::new(Atomic, "a grant is opened with all its tokens", COST, REMEDY, all_tokens_are_stored),
+    Case::new(Atomic, "a grant is opened with all its tokens", all_tokens_are_stored),
     Case::new(
         Atomic,
         "a grant is not opened if one of its tokens is taken, and nothing of it is stored",
-        COST,
-        REMEDY,
         a_taken_hash_stores_nothing,
     ),
     Case::new(
         Atomic,
         "a grant is not opened if its identifier is taken, and nothing of it is stored",
-        "tokens of one user hang on the grant of another",
-        REMEDY,
         a_taken_grant_stores_nothing,
     ),
     Case::new(
         Atomic,
         "of many grants that want the same identifiers at once one is opened and the others leave nothing",
-        COST,
-        REMEDY,
         one_of_many_is_opened,
     ),
     Case::new(
         Atomic,
         "of two grants that want the same tokens crosswise each is opened whole or not at all",
-        "a deadlock that nobody dissolves, or two halves of grants",
-        "store tokens in the order of their hashes, or let the store find the deadlock and fail",
         crosswise,
     ),
 ];

@@ -7,32 +7,18 @@ use super::trial::{Case, RUNNERS, Trial};
 use crate::record::{StoredToken, TokenKind};
 use crate::storage::{Exchange, Spend};
 
-const COMPARE_AND_SET: &str = "decide and write in one step: lock first (`SELECT .. FOR UPDATE`, `BEGIN IMMEDIATE`), \
-     or write under the condition that the token is still unspent, and heed whether it was met (SQL: the rows it met; \
-     elsewhere: compare and set)";
-
 pub(super) const CASES: &[Case] = &[
     Case::new(
         Atomic,
         "of many that race for one token exactly one is done, and only its successors are stored",
-        "a code redeemed twice: whoever copied it gets tokens, and nobody notices",
-        COMPARE_AND_SET,
         one_of_many_is_done,
     ),
     Case::new(
         Atomic,
         "of many that race along a chain of tokens each token is spent once, and there is one lineage",
-        "a stolen refresh token lives beside its owner's, and both go on for ever",
-        COMPARE_AND_SET,
         one_lineage,
     ),
-    Case::new(
-        Atomic,
-        "many that use a token without consuming it are all done, and none is lost",
-        "of clients that refresh in parallel some get tokens that do not work",
-        "store all successors; repeat a step that was refused because of another, for it has written nothing",
-        all_uses_are_stored,
-    ),
+    Case::new(Atomic, "many that use a token without consuming it are all done, and none is lost", all_uses_are_stored),
 ];
 
 fn one_of_many_is_done(t: &Trial<'_>) -> Outcome {

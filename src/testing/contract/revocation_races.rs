@@ -15,15 +15,11 @@ pub(super) const CASES: &[Case] = &[
     Case::new(
         RevocationIsFinal,
         "of many that revoke the same grants at once each grant is counted by one, and the first time stays",
-        "the host tells its users of sessions that were ended twice, and a log shows a time that was changed afterwards",
-        "write each revocation under the condition that there is none yet, in the step that writes, and count what was written",
         revoked_by_many,
     ),
     Case::new(
         RevocationIsFinal,
         "a revocation that meets exchanges leaves what they moved, and nothing alive",
-        "a grant ends before tokens that were handed out, or a family that was revoked is never purged",
-        "let a revocation write the time of the revocation only, or write a grant back only if it is still as it was read",
         revoked_beside_exchanges,
     ),
 ];

@@ -19,27 +19,19 @@ const STEPS: u64 = 40;
 const BETWEEN: u64 = 16;
 
 pub(super) const CASES: &[Case] = &[
-    Case::new(
-        Crashes,
-        "whatever is interrupted, each exchange is whole or absent, and what was answered stays",
-        "a refresh token that is spent but has no successors, or tokens that were handed out and are not known",
-        "one transaction, or one write, a step; answer only after it has returned, on storage that outlives a crash",
-        |t| storm(t, walk),
-    )
+    Case::new(Crashes, "whatever is interrupted, each exchange is whole or absent, and what was answered stays", |t| {
+        storm(t, walk)
+    })
     .needing(Needs::Interruption),
     Case::new(
         Crashes,
         "whatever is interrupted, each grant is opened whole or not at all, and a repeated revocation ends it",
-        "a grant whose tokens are lost, or a user who was told that all sessions have ended is wrong",
-        "one transaction, or one write, a step; and fresh connections after a failure",
         |t| storm(t, open_and_revoke),
     )
     .needing(Needs::Interruption),
     Case::new(
         AmbiguousCommits,
         "an attempt that is repeated after an interruption is done, unless another was before it",
-        "a retry after a lost answer is taken for a thief, and the user is logged out; or two attempts win",
-        "compare the stored attempt with the one that asks before AlreadySpent is answered",
         |t| storm(t, contest),
     )
     .needing(Needs::Interruption),

@@ -29,23 +29,22 @@ pub(super) struct Case {
     pub(super) clause: Clause,
     /// A sentence that is true of a right storage.
     pub(super) name: &'static str,
-    /// What it costs if it is not.
-    pub(super) cost: &'static str,
-    /// What makes it true.
-    pub(super) remedy: &'static str,
     pub(super) needs: Needs,
     pub(super) run: fn(&Trial<'_>) -> Outcome,
 }
 
 impl Case {
-    pub(super) const fn new(
-        clause: Clause,
-        name: &'static str,
-        cost: &'static str,
-        remedy: &'static str,
-        run: fn(&Trial<'_>) -> Outcome,
-    ) -> Self {
-        Self { clause, name, cost, remedy, needs: Needs::Nothing, run }
+    pub(super) const fn new(clause: Clause, name: &'static str, run: fn(&Trial<'_>) -> Outcome) -> Self {
+        Self { clause, name, needs: Needs::Nothing, run }
+    }
+
+    /// What a failure of the case costs, and what to do about it, as `cases.md` has them.
+    pub(super) fn advice(&self) -> (&'static str, &'static str) {
+        let rows = include_str!("cases.md").lines().filter_map(|line| line.strip_prefix("| ")?.strip_suffix(" |"));
+        let mut cells = rows.map(|row| row.splitn(3, " | "));
+        let row =
+            cells.find_map(|mut row| if row.next()? == self.name { Some((row.next()?, row.next()?)) } else { None });
+        row.expect("every case has a row in cases.md")
     }
 
     pub(super) const fn needing(self, needs: Needs) -> Self {
@@ -111,8 +110,8 @@ impl<'a> Trial<'a> {
 
     /// Writes down what a case met: a failure of the call itself, or something that the case is about.
     fn record(&self, Failure { expected, observed, error }: Failure) {
-        let Case { clause, name: case, cost, remedy, .. } = self.case;
-        let (cost, remedy) = if error.is_some() { FAILED } else { (cost, remedy) };
+        let Case { clause, name: case, .. } = self.case;
+        let (cost, remedy) = if error.is_some() { FAILED } else { self.case.advice() };
         let violation = Violation { clause, case, expected, observed, error, cost, remedy };
         self.violations.lock().unwrap_or_else(PoisonError::into_inner).push(violation);
     }

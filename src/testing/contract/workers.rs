@@ -13,27 +13,20 @@ const PROCESSES: usize = 3;
 const CONTESTED: u64 = 60;
 
 pub(super) const CASES: &[Case] = &[
-    Case::new(
-        Linearizable,
-        "what one process has written is what every other reads next",
-        "a token that was spent or revoked at one server is still good at another",
-        "let find and exchange read from the one place that is written to: no cache, no replica",
-        written_here_is_read_there,
-    ).needing(Needs::Workers),
+    Case::new(Linearizable, "what one process has written is what every other reads next", written_here_is_read_there)
+        .needing(Needs::Workers),
     Case::new(
         Atomic,
         "of many processes that race for one token exactly one is done, and only its successors are stored",
-        "a code redeemed twice: once at each server",
-        "decide and write in one step of the store: a lock within the process is no lock between servers",
         one_of_many_is_done,
-    ).needing(Needs::Workers),
+    )
+    .needing(Needs::Workers),
     Case::new(
         RevocationIsFinal,
         "a grant that one process revokes while others use it is dead when the revocation returns",
-        "a stolen token works on at the other server",
-        "let exchange lock the grant and write only what it changes of it, or write it only if it is still as it was read",
         revoked_while_used,
-    ).needing(Needs::Workers),
+    )
+    .needing(Needs::Workers),
 ];
 
 fn start(t: &Trial<'_>) -> Outcome<Vec<Worker>> {
