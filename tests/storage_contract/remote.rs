@@ -22,6 +22,7 @@ enum Sent {
     Open(Grant, Vec<StoredToken>),
     Find(TokenHash),
     Exchange(Spend, Vec<StoredToken>),
+    RevokeToken(TokenHash, #[serde(with = "rfc3339")] OffsetDateTime),
     Revoke(GrantSelector, #[serde(with = "rfc3339")] OffsetDateTime),
 }
 
@@ -78,6 +79,10 @@ async fn answer(model: &Model, sent: Sent) -> Result<Answer, StorageError> {
         }
         Sent::Find(token) => Answer::Found(model.find(&token).await?),
         Sent::Exchange(spend, successors) => Answer::Exchanged(model.exchange(&spend, &successors).await?),
+        Sent::RevokeToken(token, at) => {
+            model.revoke_access_token(&token, at).await?;
+            Answer::Done
+        }
         Sent::Revoke(which, at) => Answer::Revoked(model.revoke_grants(&which, at).await?),
     })
 }
@@ -115,6 +120,7 @@ impl Interceptor for Remote {
                 None => Sent::Find(*token),
             },
             Call::Exchange { spend, successors } => Sent::Exchange(spend.clone(), successors.to_vec()),
+            Call::RevokeAccessToken { token, at } => Sent::RevokeToken(*token, at),
             Call::RevokeGrants { which, at } => Sent::Revoke(which.clone(), at),
             _ => return Err(StorageError::new("no worker does this")),
         };

@@ -23,7 +23,6 @@ mod storm;
 mod trial;
 mod visible;
 mod worker;
-mod workers;
 
 use std::fmt;
 use std::process::Command;
@@ -33,6 +32,7 @@ pub use self::node::Task;
 use self::node::{Node, chain, run};
 pub use self::report::{BrokenContract, ContractReport, Violation};
 use self::trial::{Case, NODES, Needs, Setup, Trial};
+use self::worker::Worker;
 pub use self::worker::storage_contract_worker;
 use crate::storage::{ClientRegistry, Storage};
 
@@ -53,7 +53,7 @@ const CASES: &[&[Case]] = &[
     listing::CASES,
     clients::CASES,
     storm::CASES,
-    workers::CASES,
+    worker::CASES,
 ];
 
 /// Runs [the contract](crate::storage) against a storage, in a few seconds: [`StorageContract`] without options. See there for what
@@ -209,11 +209,17 @@ where
         let nodes: Vec<_> = storages.iter().map(|storage| Node { storage, block_on: &self.block_on }).collect();
         let registries: Vec<_> =
             self.registry.iter().flat_map(|as_registry| storages.iter().map(as_registry)).collect();
+        let count = if self.worker.is_some() { NODES } else { 0 };
+        let processes = self.worker.iter().cycle().take(count).map(|command| Worker::start(command()));
+        let processes: Vec<_> = processes
+            .collect::<Result<_, _>>()
+            .map_err(|error| BrokenContract::unable(format!("a worker did not start: {error}")))?;
+        let processes: Vec<_> = processes.iter().map(|storage| Node { storage, block_on: &self.block_on }).collect();
         let host = Setup {
             nodes: &nodes,
+            processes: &processes,
             registries: &registries,
             interrupt: self.interrupt.as_deref(),
-            worker: self.worker.as_deref(),
             rounds: self.rounds,
         };
         judge(host)
@@ -227,13 +233,15 @@ fn judge(mut host: Setup<'_>) -> Result<ContractReport, BrokenContract> {
             report.skipped.push((case.clause, case.name, case.needs.option()));
             continue;
         }
-        let found = Trial::judge(host, *case, number);
+        let nodes = if case.needs == Needs::Workers { host.processes } else { host.nodes };
+        let found = Trial::judge(Setup { nodes, ..host }, *case, number);
         if found.is_empty() {
             report.passed.push((case.clause, case.name));
         }
         // Nodes that do not see each other's work fail at everything. What else there is to say is said by one of them.
         if case.clause == Clause::Linearizable && !found.is_empty() {
             host.nodes = &host.nodes[..1];
+            host.processes = host.processes.get(..1).unwrap_or_default();
         }
         violations.extend(found);
     }
@@ -249,7 +257,7 @@ impl Setup<'_> {
             Needs::Nothing => true,
             Needs::Registry => !self.registries.is_empty(),
             Needs::Interruption => self.interrupt.is_some(),
-            Needs::Workers => self.worker.is_some(),
+            Needs::Workers => !self.processes.is_empty(),
         }
     }
 }

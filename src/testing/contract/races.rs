@@ -21,7 +21,7 @@ pub(super) const CASES: &[Case] = &[
     Case::new(Atomic, "many that use a token without consuming it are all done, and none is lost", all_uses_are_stored),
 ];
 
-fn one_of_many_is_done(t: &Trial<'_>) -> Outcome {
+pub(super) fn one_of_many_is_done(t: &Trial<'_>) -> Outcome {
     for round in t.rounds(30) {
         let base = round * 1_000;
         let of = t.grant(base);

@@ -204,7 +204,7 @@ fn a_revoked_family(t: &Trial<'_>) -> Outcome {
 /// How long a chain may become if the revocation is late.
 const MOST_STEPS: u64 = 50;
 
-fn revoked_while_used(t: &Trial<'_>) -> Outcome {
+pub(super) fn revoked_while_used(t: &Trial<'_>) -> Outcome {
     for round in t.rounds(10) {
         let base = round * 10_000;
         // One chain for each runner, all of one grant.

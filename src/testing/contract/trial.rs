@@ -1,7 +1,6 @@
 //! What a case works with: handles on the storage, records of its own, and a place to write down what it saw.
 
 use std::fmt::{Debug, Display};
-use std::process::Command;
 use std::sync::{Barrier, Mutex, PoisonError};
 
 use serde::Serialize;
@@ -78,7 +77,8 @@ pub(super) struct Setup<'a> {
     pub(super) nodes: &'a [Node<'a>],
     pub(super) registries: &'a [&'a dyn ClientRegistry],
     pub(super) interrupt: Option<&'a (dyn Fn() + Sync)>,
-    pub(super) worker: Option<&'a (dyn Fn() -> Command + Sync)>,
+    /// Processes of the host, as nodes.
+    pub(super) processes: &'a [Node<'a>],
     pub(super) rounds: u32,
 }
 

@@ -21,7 +21,7 @@ pub(super) const CASES: &[Case] = &[
     ),
 ];
 
-fn written_here_is_read_there(t: &Trial<'_>) -> Outcome {
+pub(super) fn written_here_is_read_there(t: &Trial<'_>) -> Outcome {
     for (number, writer) in (0..).step_by(10).zip(t.nodes()) {
         let of = t.grant(number);
         let old = t.refresh(number, &of);

@@ -1,37 +1,66 @@
-//! Another process that works on the same storage. It gets its orders as lines of JSON and answers in the same way. Each
-//! answer follows a mark, because a test harness prints to the same pipe.
+//! Other processes that work on the same storage: each makes the calls that the suite sends it as lines of JSON, and answers in
+//! the same way. An answer follows a mark, because a test harness prints to the same pipe.
+//!
+//! The suite sees such a process as a [`Storage`], so that the cases of races run on processes as they do on handles.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use serde::de::DeserializeOwned;
+use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use time::serde::rfc3339;
 
-use super::BoxError;
-use super::node::{Failure, Node, Outcome, Task, chain, run};
+use super::clause::Clause::{Atomic, Linearizable, RevocationIsFinal};
+use super::node::{Node, Task, chain, run};
+use super::trial::{Case, Needs};
+use super::{BoxError, races, revocation, visible};
+use crate::error::StorageError;
 use crate::record::{Grant, StoredToken};
 use crate::secret::TokenHash;
-use crate::storage::{Exchange, GrantSelector, Spend, Storage, TokenAndGrant};
+use crate::storage::{Exchange, GrantSelector, Page, Spend, Storage, TokenAndGrant};
 
 /// Set for processes that the suite started.
 const VARIABLE: &str = "GRANTOR_STORAGE_CONTRACT_WORKER";
 const MARK: &str = "grantor-storage-contract:";
 
-/// A call that a worker is to make.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) enum Order {
+/// Cases that run with a process as each of the nodes.
+pub(super) const CASES: &[Case] = &[
+    Case::new(
+        Linearizable,
+        "what one process has written is what every other reads next",
+        visible::written_here_is_read_there,
+    )
+    .needing(Needs::Workers),
+    Case::new(
+        Atomic,
+        "of many processes that race for one token exactly one is done, and only its successors are stored",
+        races::one_of_many_is_done,
+    )
+    .needing(Needs::Workers),
+    Case::new(
+        RevocationIsFinal,
+        "a grant that one process revokes while others use it is dead when the revocation returns",
+        revocation::revoked_while_used,
+    )
+    .needing(Needs::Workers),
+];
+
+/// A call that a worker makes.
+#[derive(Serialize, Deserialize)]
+enum Order {
     Open(Grant, Vec<StoredToken>),
     Find(TokenHash),
     Exchange(Spend, Vec<StoredToken>),
+    RevokeToken(TokenHash, #[serde(with = "rfc3339")] OffsetDateTime),
     Revoke(GrantSelector, #[serde(with = "rfc3339")] OffsetDateTime),
 }
 
 /// What the call returned.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) enum Answer {
-    Opened,
+#[derive(Serialize, Deserialize)]
+enum Answer {
+    Done,
     Found(Option<TokenAndGrant>),
     Exchanged(Exchange),
     Revoked(u64),
@@ -57,99 +86,119 @@ where
     }
     let storage: S = run(&block_on, async { connect().await.map_err(Into::into) })?;
     let node = Node { storage: &storage, block_on: &block_on };
-    let mut orders = std::io::stdin().lock().lines();
     // Not by `println!`, which a test harness captures.
-    let mut answers = std::io::stdout().lock();
-    while let Some(line) = orders.next().transpose()? {
-        let batch: Vec<Order> = serde_json::from_str(&line)?;
-        writeln!(answers, "\n{MARK}\"ready\"")?;
-        if orders.next().transpose()?.is_none() {
-            break;
-        }
-        let done: Vec<Answer> = batch.into_iter().map(|order| obey(node, order)).collect();
-        writeln!(answers, "\n{MARK}{}", serde_json::to_string(&done)?)?;
+    let mut answers = io::stdout().lock();
+    for order in io::stdin().lock().lines() {
+        let answer = obey(node, serde_json::from_str(&order?)?).unwrap_or_else(|error| Answer::Failed(chain(&error)));
+        writeln!(answers, "\n{MARK}{}", serde_json::to_string(&answer)?)?;
     }
     Ok(())
 }
 
-fn obey(node: Node<'_>, order: Order) -> Answer {
-    let answer = match order {
-        Order::Open(grant, tokens) => node.try_open(&grant, &tokens).map(|()| Answer::Opened),
-        Order::Find(token) => node.try_find(token).map(Answer::Found),
-        Order::Exchange(spend, successors) => node.try_exchange(&spend, &successors).map(Answer::Exchanged),
-        Order::Revoke(which, at) => node.try_revoke(&which, at).map(Answer::Revoked),
-    };
-    answer.unwrap_or_else(|error| Answer::Failed(chain(&error)))
+fn obey(node: Node<'_>, order: Order) -> Result<Answer, StorageError> {
+    Ok(match order {
+        Order::Open(grant, tokens) => {
+            node.try_open(&grant, &tokens)?;
+            Answer::Done
+        }
+        Order::Find(token) => Answer::Found(node.try_find(token)?),
+        Order::Exchange(spend, successors) => Answer::Exchanged(node.try_exchange(&spend, &successors)?),
+        Order::RevokeToken(token, at) => {
+            node.run(node.storage.revoke_access_token(&token, at))?;
+            Answer::Done
+        }
+        Order::Revoke(which, at) => Answer::Revoked(node.try_revoke(&which, at)?),
+    })
 }
 
 /// A process that the suite started; it ends with the value.
 pub(super) struct Worker {
     child: Child,
-    orders: Option<ChildStdin>,
-    answers: BufReader<ChildStdout>,
-}
-
-fn broken(what: &str, observed: impl std::fmt::Display) -> Failure {
-    Failure::new(format!("a worker {what}"), observed.to_string())
+    pipes: Mutex<(Option<ChildStdin>, BufReader<ChildStdout>)>,
 }
 
 impl Worker {
-    pub(super) fn start(mut command: Command) -> Outcome<Self> {
-        let child = command.env(VARIABLE, "1").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
-        let mut child = child.map_err(|error| broken("starts", error))?;
-        let pipes = child.stdin.take().zip(child.stdout.take());
-        let (orders, answers) = pipes.ok_or_else(|| broken("has pipes", "it has none"))?;
-        Ok(Self { child, orders: Some(orders), answers: BufReader::new(answers) })
+    pub(super) fn start(mut command: Command) -> io::Result<Self> {
+        let mut child = command.env(VARIABLE, "1").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        let (orders, answers) = (child.stdin.take(), child.stdout.take());
+        let answers = answers.ok_or_else(|| io::Error::other("a worker has no output"))?;
+        Ok(Self { child, pipes: Mutex::new((orders, BufReader::new(answers))) })
     }
 
-    fn send(&mut self, line: &impl Serialize) -> Outcome {
-        let line = serde_json::to_string(line).map_err(|error| broken("is sent orders", error))?;
-        let orders = self.orders.as_mut().ok_or_else(|| broken("listens", "it was told to end"))?;
-        writeln!(orders, "{line}").map_err(|error| broken("listens", error))
+    fn ask(&self, order: &Order) -> Result<Answer, StorageError> {
+        match self.pass_on(order).map_err(StorageError::new)? {
+            Answer::Failed(error) => Err(StorageError::new(error)),
+            answer => Ok(answer),
+        }
     }
 
-    fn receive<T: DeserializeOwned>(&mut self) -> Outcome<T> {
+    fn pass_on(&self, order: &Order) -> io::Result<Answer> {
+        let mut pipes = self.pipes.lock().unwrap_or_else(PoisonError::into_inner);
+        let (Some(orders), answers) = &mut *pipes else { return Err(io::Error::other("a worker was told to end")) };
+        writeln!(orders, "{}", serde_json::to_string(order)?)?;
         let mut printed = String::new();
         loop {
             let begin = printed.len();
-            let read = self.answers.read_line(&mut printed).map_err(|error| broken("answers", error))?;
-            if read == 0 {
-                return Err(broken("answers", format!("it ended; what it printed is: {}", printed.trim())));
+            if answers.read_line(&mut printed)? == 0 {
+                return Err(io::Error::other(format!("a worker ended; it printed: {}", printed.trim())));
             }
             if let Some((_, answer)) = printed[begin..].split_once(MARK) {
-                return serde_json::from_str(answer).map_err(|error| broken("answers", error));
+                return Ok(serde_json::from_str(answer)?);
             }
         }
-    }
-
-    /// Hands over a batch and waits until the worker could begin.
-    pub(super) fn prepare(&mut self, batch: &[Order]) -> Outcome {
-        self.send(&batch)?;
-        self.receive::<String>().map(drop)
-    }
-
-    pub(super) fn go(&mut self) -> Outcome {
-        self.send(&"go")
-    }
-
-    /// The answers to the batch; each call must have succeeded.
-    pub(super) fn answers(&mut self) -> Outcome<Vec<Answer>> {
-        let answers: Vec<Answer> = self.receive()?;
-        for answer in &answers {
-            if let Answer::Failed(error) = answer {
-                return Err(Failure::broke("every call of a worker succeeds", error));
-            }
-        }
-        Ok(answers)
     }
 }
 
 impl Drop for Worker {
     /// Without orders it ends by itself. What it prints at its end is read, so that it does not wait for a reader.
     fn drop(&mut self) {
-        drop(self.orders.take());
-        let mut rest = Vec::new();
-        self.answers.read_to_end(&mut rest).ok();
+        let (orders, answers) = self.pipes.get_mut().unwrap_or_else(PoisonError::into_inner);
+        drop(orders.take());
+        answers.read_to_end(&mut Vec::new()).ok();
         self.child.wait().ok();
+    }
+}
+
+fn mismatch<T>(_: Answer) -> Result<T, StorageError> {
+    Err(StorageError::new("a worker answered another call"))
+}
+
+#[async_trait]
+impl Storage for Worker {
+    async fn open_grant(&self, grant: &Arc<Grant>, tokens: &[StoredToken]) -> Result<(), StorageError> {
+        self.ask(&Order::Open((**grant).clone(), tokens.to_vec())).map(drop)
+    }
+
+    async fn find(&self, token: &TokenHash) -> Result<Option<TokenAndGrant>, StorageError> {
+        match self.ask(&Order::Find(*token))? {
+            Answer::Found(found) => Ok(found),
+            other => mismatch(other),
+        }
+    }
+
+    async fn exchange(&self, spend: &Spend, successors: &[StoredToken]) -> Result<Exchange, StorageError> {
+        match self.ask(&Order::Exchange(spend.clone(), successors.to_vec()))? {
+            Answer::Exchanged(outcome) => Ok(outcome),
+            other => mismatch(other),
+        }
+    }
+
+    async fn revoke_access_token(&self, token: &TokenHash, at: OffsetDateTime) -> Result<(), StorageError> {
+        self.ask(&Order::RevokeToken(*token, at)).map(drop)
+    }
+
+    async fn revoke_grants(&self, which: &GrantSelector, at: OffsetDateTime) -> Result<u64, StorageError> {
+        match self.ask(&Order::Revoke(which.clone(), at))? {
+            Answer::Revoked(count) => Ok(count),
+            other => mismatch(other),
+        }
+    }
+
+    async fn grants(&self, _: &GrantSelector, _: OffsetDateTime, _: &Page) -> Result<Vec<Arc<Grant>>, StorageError> {
+        Err(StorageError::new("no case lists grants through a worker"))
+    }
+
+    async fn purge_expired(&self, _: OffsetDateTime, _: usize) -> Result<usize, StorageError> {
+        Err(StorageError::new("no case purges through a worker"))
     }
 }
