@@ -24,17 +24,14 @@ pub enum ChallengeMethod {
 ///
 /// The method is a part of the record: at the token endpoint nothing that the client sends can change it.
 #[derive(Clone, Serialize, Deserialize)]
-#[serde(try_from = "ChallengeRecord", into = "ChallengeRecord")]
-pub struct CodeChallenge(Challenge);
-
-#[derive(Clone)]
-enum Challenge {
-    S256([u8; 43]),
-    Plain(Box<str>),
+#[serde(try_from = "ChallengeRecord")]
+pub struct CodeChallenge {
+    method: ChallengeMethod,
+    value: Box<str>,
 }
 
-/// The form in which it travels and is stored.
-#[derive(Serialize, Deserialize)]
+/// The form in which it travels and is stored, before it is checked.
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ChallengeRecord {
     method: ChallengeMethod,
@@ -45,12 +42,6 @@ impl TryFrom<ChallengeRecord> for CodeChallenge {
     type Error = &'static str;
     fn try_from(ChallengeRecord { method, value }: ChallengeRecord) -> Result<Self, Self::Error> {
         Self::new(method, &value).ok_or("a code challenge does not fit its method")
-    }
-}
-
-impl From<CodeChallenge> for ChallengeRecord {
-    fn from(challenge: CodeChallenge) -> Self {
-        Self { method: challenge.method(), value: challenge.as_str().into() }
     }
 }
 
@@ -82,38 +73,29 @@ impl CodeChallenge {
     }
 
     fn new(method: ChallengeMethod, value: &str) -> Option<Self> {
-        match method {
-            ChallengeMethod::S256 => {
-                let value: [u8; 43] = value.as_bytes().try_into().ok()?;
-                value.into_iter().all(is_base64url).then_some(Self(Challenge::S256(value)))
-            }
-            ChallengeMethod::Plain => is_code_verifier(value).then(|| Self(Challenge::Plain(value.into()))),
-        }
+        let fits = match method {
+            ChallengeMethod::S256 => value.len() == 43 && value.bytes().all(is_base64url),
+            ChallengeMethod::Plain => is_code_verifier(value),
+        };
+        fits.then(|| Self { method, value: value.into() })
     }
 
     /// The challenge of a verifier by `S256`, as a client computes it.
     #[must_use]
     pub fn s256(verifier: &CodeVerifier) -> Self {
-        Self(Challenge::S256(s256(verifier.expose())))
+        Self { method: ChallengeMethod::S256, value: s256(verifier.expose()).into() }
     }
 
     /// The value of the `code_challenge` parameter.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        match &self.0 {
-            // Always ASCII.
-            Challenge::S256(value) => std::str::from_utf8(value).unwrap_or_default(),
-            Challenge::Plain(value) => value,
-        }
+        &self.value
     }
 
     /// The method it was made with.
     #[must_use]
     pub const fn method(&self) -> ChallengeMethod {
-        match self.0 {
-            Challenge::S256(_) => ChallengeMethod::S256,
-            Challenge::Plain(_) => ChallengeMethod::Plain,
-        }
+        self.method
     }
 
     /// Whether `verifier` proves possession, compared in constant time (RFC 7636 §4.6).
@@ -124,10 +106,11 @@ impl CodeChallenge {
 
     /// The same for a verifier as it stands in a request.
     pub(crate) fn is_met_by_text(&self, verifier: &str) -> bool {
-        match &self.0 {
-            Challenge::S256(expected) => s256(verifier).ct_eq(expected).into(),
-            Challenge::Plain(expected) => verifier.as_bytes().ct_eq(expected.as_bytes()).into(),
-        }
+        let challenge = match self.method {
+            ChallengeMethod::S256 => s256(verifier),
+            ChallengeMethod::Plain => verifier.to_owned(),
+        };
+        challenge.as_bytes().ct_eq(self.value.as_bytes()).into()
     }
 }
 
@@ -148,12 +131,9 @@ const fn is_base64url(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')
 }
 
-/// The 43 characters of base64url that 32 bytes are.
-fn s256(verifier: &str) -> [u8; 43] {
-    let mut text = [0; 43];
-    // It fits, or the text would be one that no challenge has.
-    let _ = URL_SAFE_NO_PAD.encode_slice(Sha256::digest(verifier.as_bytes()), &mut text);
-    text
+/// The challenge of a verifier: 43 characters of base64url.
+fn s256(verifier: &str) -> String {
+    URL_SAFE_NO_PAD.encode(Sha256::digest(verifier.as_bytes()))
 }
 
 #[cfg(test)]

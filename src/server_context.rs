@@ -1,10 +1,8 @@
 //! Everything the host supplied, in one place, as the endpoints use it.
 
-use std::ops::Deref;
 use std::sync::Arc;
 
 use time::OffsetDateTime;
-use url::form_urlencoded::byte_serialize;
 use zeroize::Zeroizing;
 
 use crate::authenticator::Authenticator;
@@ -17,7 +15,8 @@ use crate::scope::{Catalogue, Scope};
 use crate::storage::{ClientStore, Storage};
 
 pub(crate) struct ServerContext {
-    pub(crate) issuer: Issuer,
+    /// The issuer identifier (RFC 8414 §2), character for character as the host wrote it.
+    pub(crate) issuer: String,
     pub(crate) storage: Arc<dyn Storage>,
     pub(crate) clients: Arc<dyn ClientStore>,
     pub(crate) authenticator: Arc<dyn Authenticator>,
@@ -35,33 +34,6 @@ pub(crate) struct ResourceUrls {
     pub(crate) identifier: String,
     /// Where the document about it is. Nothing in it needs escaping in a header.
     pub(crate) metadata: String,
-}
-
-/// The issuer identifier (RFC 8414 §2).
-pub(crate) struct Issuer {
-    identifier: Box<str>,
-    encoded: Box<str>,
-}
-
-impl Issuer {
-    pub(crate) fn new(identifier: impl Into<Box<str>>) -> Self {
-        let identifier = identifier.into();
-        let encoded = byte_serialize(identifier.as_bytes()).collect::<String>().into();
-        Self { identifier, encoded }
-    }
-
-    /// As it stands in every redirect.
-    pub(crate) fn encoded(&self) -> &str {
-        &self.encoded
-    }
-}
-
-impl Deref for Issuer {
-    type Target = str;
-    /// Character for character as the host wrote it.
-    fn deref(&self) -> &str {
-        &self.identifier
-    }
 }
 
 impl ServerContext {
@@ -93,12 +65,7 @@ impl ServerContext {
             let within = offered.and_then(|scope| allowed.and_then(|allowed| scope.intersection(allowed)));
             return within.ok_or(Refusal::NoDefaultScope);
         };
-        // Most clients ask for what they are registered for, and that is there already.
-        let known = [client.scope(), server_default, Some(self.scopes.all())].into_iter().flatten();
-        let requested = match known.into_iter().find(|known| known.as_str() == requested) {
-            Some(known) => known.clone(),
-            None => Scope::parse(requested).map_err(|_| Refusal::MalformedScope)?,
-        };
+        let requested = Scope::parse(requested).map_err(|_| Refusal::MalformedScope)?;
         if !requested.is_subset(self.scopes.all()) {
             return Err(Refusal::UnknownScope);
         }
@@ -112,7 +79,7 @@ impl ServerContext {
 impl std::fmt::Debug for ServerContext {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("ServerContext")
-            .field("issuer", &&*self.issuer)
+            .field("issuer", &self.issuer)
             .field("policy", &self.policy)
             .finish_non_exhaustive()
     }

@@ -11,7 +11,6 @@ use crate::error::{Error, Refusal};
 use crate::http::Response;
 use crate::issue::TokenResponse;
 use crate::secret::{AccessToken, AuthorizationCode};
-use crate::server_context::Issuer;
 
 /// In which part of the redirect URI the answer stands (OAuth 2.0 Multiple Response Type Encoding Practices §2.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,13 +114,13 @@ impl From<AuthorizationResponse> for Response {
 }
 
 /// The redirect URI with a code in it (RFC 6749 §4.1.2).
-fn code_location(route: &Route, code: &AuthorizationCode, issuer: &Issuer) -> String {
+fn code_location(route: &Route, code: &AuthorizationCode, issuer: &str) -> String {
     // A code that was issued is base64url, which needs no encoding.
     RedirectBuilder::begin(route).push_unencoded("code", code.expose()).end(route, issuer)
 }
 
 /// The redirect URI with an access token in it (RFC 6749 §4.2.2).
-fn token_location(route: &Route, tokens: &TokenResponse, issuer: &Issuer) -> String {
+fn token_location(route: &Route, tokens: &TokenResponse, issuer: &str) -> String {
     RedirectBuilder::begin(route)
         .push_unencoded("access_token", tokens.access_token.expose())
         .push("token_type", &tokens.token_type)
@@ -131,7 +130,7 @@ fn token_location(route: &Route, tokens: &TokenResponse, issuer: &Issuer) -> Str
 }
 
 /// The redirect URI with an error in it (RFC 6749 §4.1.2.1).
-pub(super) fn error_location(route: &Route, error: &Error, issuer: &Issuer) -> String {
+pub(super) fn error_location(route: &Route, error: &Error, issuer: &str) -> String {
     // The code of an extension may have any character that RFC 6749 §4.1.2.1 allows.
     let answer = RedirectBuilder::begin(route).push("error", error.code().as_str());
     answer.push("error_description", &error.description()).end(route, issuer)
@@ -175,11 +174,11 @@ impl RedirectBuilder {
         self
     }
 
-    fn end(self, route: &Route, issuer: &Issuer) -> String {
+    fn end(self, route: &Route, issuer: &str) -> String {
         let answer = match &route.state {
             Some(state) => self.push("state", state),
             None => self,
         };
-        answer.push_unencoded("iss", issuer.encoded()).location
+        answer.push("iss", issuer).location
     }
 }

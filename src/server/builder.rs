@@ -23,7 +23,7 @@ use crate::policy::{Policy, PolicyError, RefreshTokens};
 use crate::protected_resource::ProtectedResource;
 use crate::record::{Grant, GrantType, StoredToken};
 use crate::scope::{Catalogue, Scope};
-use crate::server_context::{Issuer, ServerContext};
+use crate::server_context::ServerContext;
 use crate::storage::{ClientStore, Storage};
 use crate::token::TokenEndpoint;
 use crate::web_url::WebUrl;
@@ -292,7 +292,7 @@ impl Builder {
         self.entropy.fill(random.as_mut_slice())?;
 
         let server = Arc::new(ServerContext {
-            issuer: Issuer::new(self.issuer),
+            issuer: self.issuer,
             storage: self.storage,
             clients: self.clients,
             authenticator: self.authenticator.unwrap_or_else(|| Arc::new(ClientSecrets)),

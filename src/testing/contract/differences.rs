@@ -5,10 +5,6 @@ use std::fmt::Debug;
 use serde::Serialize;
 use serde_json::Value;
 
-/// How many characters of a value are shown from where it begins to differ on, and how many before that.
-const SHOWN: usize = 120;
-const BEFORE: usize = 20;
-
 /// How long two lists are, and the first position (from 1 on) at which they differ: in words about the one and the other.
 pub(super) fn first_difference<T: PartialEq + Debug>(expected: &[T], observed: &[T]) -> Option<(String, String)> {
     let longest = expected.len().max(observed.len());
@@ -38,20 +34,8 @@ fn compare(path: &str, expected: Option<&Value>, observed: Option<&Value>, found
         }
     } else if expected != observed {
         let text = |value: Option<&Value>| value.map_or_else(|| "absent".to_owned(), Value::to_string);
-        let (expected, observed) = (text(expected), text(observed));
-        let same = expected.chars().zip(observed.chars()).take_while(|(one, other)| one == other).count();
-        found.push((path.to_owned(), part(&expected, same), part(&observed, same)));
+        found.push((path.to_owned(), text(expected), text(observed)));
     }
-}
-
-/// A part of a long text, around the character from which on it differs from another.
-fn part(text: &str, differs_at: usize) -> String {
-    if text.chars().count() <= SHOWN {
-        return text.to_owned();
-    }
-    let begin = differs_at.saturating_sub(BEFORE);
-    let shown: String = text.chars().skip(begin).take(SHOWN).collect();
-    format!("(of {} characters, from number {} on) {shown}", text.chars().count(), begin + 1)
 }
 
 #[cfg(test)]
@@ -86,15 +70,5 @@ mod tests {
             differ("number", "1.0", "1"),
         ];
         assert_eq!(found, all);
-    }
-
-    #[test]
-    fn of_a_long_value_the_part_is_shown_that_differs() {
-        let text = |mark: &str| json!({ "text": format!("{}{mark}{}", "\u{e9}".repeat(500), "y".repeat(500)) });
-        let found = of_records(&text("a"), &text("b"));
-        let [(_, expected, observed)] = &found[..] else { panic!("{found:?}") };
-        let begin = "(of 1003 characters, from number 482 on) ";
-        let shown = |mark: &str| format!("{begin}{}{mark}{}", "\u{e9}".repeat(BEFORE), "y".repeat(SHOWN - BEFORE - 1));
-        assert_eq!([expected, observed], [&shown("a"), &shown("b")]);
     }
 }
