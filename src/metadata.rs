@@ -100,33 +100,15 @@ impl Document {
     }
 }
 
-/// The document that describes the server.
-#[derive(Debug)]
-pub(crate) struct Metadata {
-    urls: EndpointUrls,
-    document: Document,
-}
-
-impl Metadata {
-    /// Describes a server. `Err` names a member of the host's that the server determines.
-    pub(crate) fn new<'a>(
-        server: &ServerContext,
-        grant_types: impl Iterator<Item = &'a GrantType>,
-        urls: EndpointUrls,
-        extra: Map<String, Value>,
-    ) -> Result<Self, String> {
-        let target = well_known_target("oauth-authorization-server", &server.issuer);
-        let document = Document::new(target, describe(server, grant_types, &urls), &RESERVED, extra)?;
-        Ok(Self { urls, document })
-    }
-
-    pub(crate) const fn urls(&self) -> &EndpointUrls {
-        &self.urls
-    }
-
-    pub(crate) const fn document(&self) -> &Document {
-        &self.document
-    }
+/// The document that describes a server. `Err` names a member of the host's that the server determines.
+pub(crate) fn document<'a>(
+    server: &ServerContext,
+    grant_types: impl Iterator<Item = &'a GrantType>,
+    urls: &EndpointUrls,
+    extra: Map<String, Value>,
+) -> Result<Document, String> {
+    let target = well_known_target("oauth-authorization-server", &server.issuer);
+    Document::new(target, describe(server, grant_types, urls), &RESERVED, extra)
 }
 
 /// Members that say something about the server even when they are absent.

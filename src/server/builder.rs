@@ -18,7 +18,7 @@ use crate::event::{NoObserver, Observer};
 use crate::grants::GrantHandler;
 use crate::introspect::{IntrospectionEndpoint, IntrospectionHook};
 use crate::mac::Key;
-use crate::metadata::{EndpointUrls, Metadata};
+use crate::metadata::{self, EndpointUrls};
 use crate::policy::{Policy, PolicyError, RefreshTokens};
 use crate::protected_resource::ProtectedResource;
 use crate::record::{Grant, GrantType, StoredToken};
@@ -308,11 +308,11 @@ impl Builder {
         let token = TokenEndpoint::new(Arc::clone(&server), self.extensions);
         check_queries(&self.urls, &token)?;
         let introspection = IntrospectionEndpoint::new(Arc::clone(&server), self.introspection);
-        let metadata = Metadata::new(&server, token.grant_types(), self.urls, self.metadata);
+        let metadata = metadata::document(&server, token.grant_types(), &self.urls, self.metadata);
         let metadata = metadata.map_err(BuildError::MetadataMember)?;
         let resource = self.resource.map(|resource| resource.document(&server)).transpose();
         let resource = resource.map_err(BuildError::MetadataMember)?;
-        let inner = Inner { server, authorization, token, introspection, metadata, resource };
+        let inner = Inner { server, authorization, token, introspection, urls: self.urls, metadata, resource };
         Ok(AuthorizationServer { inner: Arc::new(inner) })
     }
 }

@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::event::EventKind;
 use crate::http::{Request, Response};
 use crate::introspect::{Introspection, IntrospectionEndpoint, IntrospectionRequest};
-use crate::metadata::{Document, EndpointUrls, Metadata};
+use crate::metadata::{Document, EndpointUrls};
 use crate::policy::Policy;
 use crate::record::Grant;
 use crate::revoke::{self, RevocationRequest};
@@ -38,7 +38,8 @@ struct Inner {
     authorization: Arc<AuthorizationEndpoint>,
     token: TokenEndpoint,
     introspection: IntrospectionEndpoint,
-    metadata: Metadata,
+    urls: EndpointUrls,
+    metadata: Document,
     resource: Option<Document>,
 }
 
@@ -124,25 +125,25 @@ impl AuthorizationServer {
 
     /// The metadata document (RFC 8414), for a `GET` of [`metadata_path`](Self::metadata_path); 404 for any other path.
     pub fn metadata(&self, request: &Request) -> Response {
-        within_span("metadata", || self.inner.metadata.document().respond(&self.inner.server, request))
+        within_span("metadata", || self.inner.metadata.respond(&self.inner.server, request))
     }
 
     /// The path that the metadata is to be served at: the well-known one, followed by the issuer's own.
     #[must_use]
     pub fn metadata_path(&self) -> &str {
-        self.inner.metadata.document().path()
+        self.inner.metadata.path()
     }
 
     /// Where the endpoints are reached from outside.
     #[must_use]
     pub fn endpoints(&self) -> &EndpointUrls {
-        self.inner.metadata.urls()
+        &self.inner.urls
     }
 
     /// The members of the metadata document.
     #[must_use]
     pub fn metadata_document(&self) -> &Map<String, Value> {
-        self.inner.metadata.document().members()
+        self.inner.metadata.members()
     }
 
     /// The document about the host's own API (RFC 9728), for a `GET` of

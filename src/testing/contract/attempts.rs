@@ -4,22 +4,18 @@ use super::clause::Clause::AmbiguousCommits;
 use super::given_up::MOST_POLLS;
 use super::node::{Outcome, patiently};
 use super::records::{DAY, HOUR};
-use super::trial::{Case, RUNNERS, Trial};
+use super::trial::{Group, Needs, RUNNERS, Trial};
 use crate::storage::{Exchange, Spend};
 
-pub(super) const CASES: &[Case] = &[
-    Case::new(AmbiguousCommits, "an attempt that finds its own work is done, and writes nothing more", its_own_work),
-    Case::new(
-        AmbiguousCommits,
-        "one attempt that arrives many times at once is done each time and written once",
-        many_times_at_once,
-    ),
-    Case::new(
-        AmbiguousCommits,
-        "an attempt that was given up at any moment and is repeated is done",
-        given_up_and_repeated,
-    ),
-];
+pub(super) const CASES: &[Group] = &[Group {
+    clause: AmbiguousCommits,
+    needs: Needs::Nothing,
+    cases: &[
+        ("an attempt that finds its own work is done, and writes nothing more", its_own_work),
+        ("one attempt that arrives many times at once is done each time and written once", many_times_at_once),
+        ("an attempt that was given up at any moment and is repeated is done", given_up_and_repeated),
+    ],
+}];
 
 fn its_own_work(t: &Trial<'_>) -> Outcome {
     let (of, old) = t.family(1)?;

@@ -5,28 +5,28 @@ use time::OffsetDateTime;
 use super::clause::Clause::Clients;
 use super::node::{Failure, Outcome, run};
 use super::records::{DAY, HOUR, SECOND};
-use super::trial::{Case, Needs, RUNNERS, Trial};
+use super::trial::{Group, Needs, RUNNERS, Trial};
 use crate::client::{Client, ClientBuilder, ClientCredential, ClientError};
 use crate::record::{ClientId, Grant};
 use crate::secret::ClientSecret;
 use crate::storage::{ClientRegistry, RegistryError};
 
-pub(super) const CASES: &[Case] = &[
-    case("a client comes back with everything that was registered, on every node", comes_back),
-    case("a client is registered once, and updated only if it is there", registered_once),
-    case("of many registrations of one identifier at once one succeeds", one_registration),
-    case(
-        "identifiers are compared byte by byte, and clients listed in the order of the bytes, page by page",
-        listed_in_order,
-    ),
-    case("a credential is rotated for a confidential client only, and the others end as they should", rotated),
-    case("of many rotations at once none is lost", rotated_at_once),
-    case("removing a client makes it unknown and revokes all its grants, and nobody else's", removed),
-];
-
-const fn case(name: &'static str, run: fn(&Trial<'_>) -> Outcome) -> Case {
-    Case::new(Clients, name, run).needing(Needs::Registry)
-}
+pub(super) const CASES: &[Group] = &[Group {
+    clause: Clients,
+    needs: Needs::Registry,
+    cases: &[
+        ("a client comes back with everything that was registered, on every node", comes_back),
+        ("a client is registered once, and updated only if it is there", registered_once),
+        ("of many registrations of one identifier at once one succeeds", one_registration),
+        (
+            "identifiers are compared byte by byte, and clients listed in the order of the bytes, page by page",
+            listed_in_order,
+        ),
+        ("a credential is rotated for a confidential client only, and the others end as they should", rotated),
+        ("of many rotations at once none is lost", rotated_at_once),
+        ("removing a client makes it unknown and revokes all its grants, and nobody else's", removed),
+    ],
+}];
 
 impl Trial<'_> {
     fn registry(&self, number: usize) -> &dyn ClientRegistry {

@@ -5,36 +5,24 @@ use time::Duration;
 use super::clause::Clause::Evidence;
 use super::node::{Node, Outcome};
 use super::records::{DAY, HOUR, SECOND, TICK};
-use super::trial::{Case, Trial};
+use super::trial::{Group, Needs, Trial};
 use crate::record::{Grant, StoredToken, TokenKind};
 use crate::secret::TokenHash;
 use crate::storage::{Exchange, GrantSelector, Page, Spend};
 
-pub(super) const CASES: &[Case] = &[
-    Case::new(
-        Evidence,
-        "a purge removes expired access tokens and leaves all evidence while the grant lives",
-        evidence_stays,
-    ),
-    Case::new(Evidence, "a purge takes ended and revoked families whole, and no others", dead_families_go),
-    Case::new(
-        Evidence,
-        "a purge touches no more rows than it may and comes to its end however small its steps are",
-        bounded_steps,
-    ),
-    Case::new(
-        Evidence,
-        "of a family whose purge has begun nothing can be used, even by a clock that is behind",
-        begun_is_dead,
-    ),
-    Case::new(Evidence, "a purge erases seeds a minute after their token was spent and leaves the spent row", seeds_go),
-    Case::new(
-        Evidence,
-        "a family of some hundred tokens loses its expired access tokens and nothing else",
-        a_large_family,
-    ),
-    Case::new(Evidence, "a family is either purged or used, and neither in part", purged_or_used),
-];
+pub(super) const CASES: &[Group] = &[Group {
+    clause: Evidence,
+    needs: Needs::Nothing,
+    cases: &[
+        ("a purge removes expired access tokens and leaves all evidence while the grant lives", evidence_stays),
+        ("a purge takes ended and revoked families whole, and no others", dead_families_go),
+        ("a purge touches no more rows than it may and comes to its end however small its steps are", bounded_steps),
+        ("of a family whose purge has begun nothing can be used, even by a clock that is behind", begun_is_dead),
+        ("a purge erases seeds a minute after their token was spent and leaves the spent row", seeds_go),
+        ("a family of some hundred tokens loses its expired access tokens and nothing else", a_large_family),
+        ("a family is either purged or used, and neither in part", purged_or_used),
+    ],
+}];
 
 /// Nothing is left of what was due.
 fn gone(t: &Trial<'_>, expected: &str, due: &[TokenHash]) -> Outcome {

@@ -3,35 +3,23 @@
 use super::clause::Clause::Atomic;
 use super::node::Outcome;
 use super::records::{DAY, HOUR, SECOND, TICK};
-use super::trial::{Case, Trial};
+use super::trial::{Group, Needs, Trial};
 use crate::record::{Grant, Spent, StoredToken, TokenKind};
 use crate::secret::Seed;
 use crate::storage::{Exchange, Spend};
 
-pub(super) const CASES: &[Case] = &[
-    Case::new(
-        Atomic,
-        "an exchange spends the token, stores its successors and moves its grant",
-        an_exchange_does_all_of_it,
-    ),
-    Case::new(
-        Atomic,
-        "an exchange decides in the order of the contract and writes nothing unless it is done",
-        it_decides_in_order,
-    ),
-    Case::new(
-        Atomic,
-        "an exchange whose successor's hash is taken fails and writes nothing",
-        a_taken_successor_writes_nothing,
-    ),
-    Case::new(
-        Atomic,
-        "a token that is not to be consumed stays unspent and can be exchanged again",
-        what_is_not_consumed_stays,
-    ),
-    Case::new(Atomic, "spending a successor erases its parent's seed, so that at most one lives", one_seed_lives),
-    Case::new(Atomic, "a grant's last use and its end are never moved back", never_back),
-];
+pub(super) const CASES: &[Group] = &[Group {
+    clause: Atomic,
+    needs: Needs::Nothing,
+    cases: &[
+        ("an exchange spends the token, stores its successors and moves its grant", an_exchange_does_all_of_it),
+        ("an exchange decides in the order of the contract and writes nothing unless it is done", it_decides_in_order),
+        ("an exchange whose successor's hash is taken fails and writes nothing", a_taken_successor_writes_nothing),
+        ("a token that is not to be consumed stays unspent and can be exchanged again", what_is_not_consumed_stays),
+        ("spending a successor erases its parent's seed, so that at most one lives", one_seed_lives),
+        ("a grant's last use and its end are never moved back", never_back),
+    ],
+}];
 
 fn an_exchange_does_all_of_it(t: &Trial<'_>) -> Outcome {
     for (number, kind) in [(10, TokenKind::AuthorizationCode), (20, TokenKind::RefreshToken)] {

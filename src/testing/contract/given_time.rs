@@ -5,16 +5,20 @@ use time::{Duration, OffsetDateTime};
 use super::clause::Clause::NoClock;
 use super::node::Outcome;
 use super::records::{DAY, HOUR, SECOND, TICK};
-use super::trial::{Case, Trial};
+use super::trial::{Group, Needs, Trial};
 use crate::record::{Grant, Spent, StoredToken};
 use crate::storage::{Exchange, GrantSelector, Page, Spend};
 
-pub(super) const CASES: &[Case] = &[
-    Case::new(NoClock, "an exchange judges by the time it is given, to the microsecond", exchanges),
-    Case::new(NoClock, "what is written bears the time that was given", writes),
-    Case::new(NoClock, "the list of live grants goes by the time it is given", lists),
-    Case::new(NoClock, "a token can be found whatever the time is", finds),
-];
+pub(super) const CASES: &[Group] = &[Group {
+    clause: NoClock,
+    needs: Needs::Nothing,
+    cases: &[
+        ("an exchange judges by the time it is given, to the microsecond", exchanges),
+        ("what is written bears the time that was given", writes),
+        ("the list of live grants goes by the time it is given", lists),
+        ("a token can be found whatever the time is", finds),
+    ],
+}];
 
 /// Long before and long after anybody runs this.
 fn ages(t: &Trial<'_>) -> [OffsetDateTime; 3] {

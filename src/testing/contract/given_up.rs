@@ -8,7 +8,7 @@
 use super::clause::Clause::Crashes;
 use super::node::{Failure, Node, Outcome, patient_row, patiently};
 use super::records::{DAY, HOUR, SECOND};
-use super::trial::{Case, Trial};
+use super::trial::{Group, Needs, Trial};
 use crate::record::StoredToken;
 use crate::secret::TokenHash;
 use crate::storage::{Exchange, GrantSelector, Spend};
@@ -16,15 +16,18 @@ use crate::storage::{Exchange, GrantSelector, Spend};
 /// After how many polls the suite gives up giving up.
 pub(super) const MOST_POLLS: usize = 40;
 
-pub(super) const CASES: &[Case] = &[
-    Case::new(Crashes, "an exchange that is given up at any moment happens whole or not at all", exchanges),
-    Case::new(Crashes, "an open_grant that is given up at any moment happens whole or not at all", openings),
-    Case::new(
-        Crashes,
-        "revocations and purges that are given up at any moment can be repeated and then are complete",
-        revocations_and_purges,
-    ),
-];
+pub(super) const CASES: &[Group] = &[Group {
+    clause: Crashes,
+    needs: Needs::Nothing,
+    cases: &[
+        ("an exchange that is given up at any moment happens whole or not at all", exchanges),
+        ("an open_grant that is given up at any moment happens whole or not at all", openings),
+        (
+            "revocations and purges that are given up at any moment can be repeated and then are complete",
+            revocations_and_purges,
+        ),
+    ],
+}];
 
 /// Whether a token is spent by this attempt together with all its successors (`true`), or none of it (`false`). An error if it
 /// is anything between. A step that happens while this reads is seen in the end, because it reads the token once more.

@@ -8,15 +8,19 @@ use super::clause::Clause::RevocationIsFinal;
 use super::node::{Node, Outcome};
 use super::records::{DAY, HOUR, SECOND};
 use super::revocation::{all_selectors, many_grants};
-use super::trial::{Case, Trial};
+use super::trial::{Group, Needs, Trial};
 use crate::record::{Grant, GrantId};
 use crate::storage::{GrantSelector, Page};
 
-pub(super) const CASES: &[Case] = &[
-    Case::new(RevocationIsFinal, "each selector lists what it names and nothing else", selectors),
-    Case::new(RevocationIsFinal, "live grants are listed newest first, each once, whatever the size of a page", pages),
-    Case::new(RevocationIsFinal, "what is dead is not listed and does not shorten a page", dead_ones),
-];
+pub(super) const CASES: &[Group] = &[Group {
+    clause: RevocationIsFinal,
+    needs: Needs::Nothing,
+    cases: &[
+        ("each selector lists what it names and nothing else", selectors),
+        ("live grants are listed newest first, each once, whatever the size of a page", pages),
+        ("what is dead is not listed and does not shorten a page", dead_ones),
+    ],
+}];
 
 fn selectors(t: &Trial<'_>) -> Outcome {
     let grants = many_grants(t, 0)?;

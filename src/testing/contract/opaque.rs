@@ -8,18 +8,22 @@ use time::{Duration, OffsetDateTime};
 use super::clause::Clause::OpaqueRecords;
 use super::node::Outcome;
 use super::records::{DAY, HOUR, TICK};
-use super::trial::{Case, Trial};
+use super::trial::{Group, Needs, Trial};
 use crate::pkce::CodeChallenge;
 use crate::record::{ClientId, CodeBinding, Grant, GrantDetails, GrantType, Spent, StoredToken, Subject, TokenKind};
 use crate::scope::Scope;
 use crate::secret::CodeVerifier;
 
-pub(super) const CASES: &[Case] = &[
-    Case::new(OpaqueRecords, "every member of a token comes back, whatever is in it", tokens),
-    Case::new(OpaqueRecords, "every member of a grant comes back, whatever is in it", grants),
-    Case::new(OpaqueRecords, "what a host attached to a grant comes back as the same JSON", host_data),
-    Case::new(OpaqueRecords, "times come back to the microsecond", times),
-];
+pub(super) const CASES: &[Group] = &[Group {
+    clause: OpaqueRecords,
+    needs: Needs::Nothing,
+    cases: &[
+        ("every member of a token comes back, whatever is in it", tokens),
+        ("every member of a grant comes back, whatever is in it", grants),
+        ("what a host attached to a grant comes back as the same JSON", host_data),
+        ("times come back to the microsecond", times),
+    ],
+}];
 
 /// Stores both and compares what every way to them returns.
 fn come_back(t: &Trial<'_>, what: &str, of: &Grant, token: &StoredToken) -> Outcome {

@@ -2,32 +2,26 @@
 
 use super::clause::Clause::Atomic;
 use super::node::Outcome;
-use super::trial::{Case, RUNNERS, Trial};
+use super::trial::{Group, Needs, RUNNERS, Trial};
 use crate::record::{Grant, StoredToken};
 
-pub(super) const CASES: &[Case] = &[
-    Case::new(Atomic, "a grant is opened with all its tokens", all_tokens_are_stored),
-    Case::new(
-        Atomic,
-        "a grant is not opened if one of its tokens is taken, and nothing of it is stored",
-        a_taken_hash_stores_nothing,
-    ),
-    Case::new(
-        Atomic,
-        "a grant is not opened if its identifier is taken, and nothing of it is stored",
-        a_taken_grant_stores_nothing,
-    ),
-    Case::new(
-        Atomic,
-        "of many grants that want the same identifiers at once one is opened and the others leave nothing",
-        one_of_many_is_opened,
-    ),
-    Case::new(
-        Atomic,
-        "of two grants that want the same tokens crosswise each is opened whole or not at all",
-        crosswise,
-    ),
-];
+pub(super) const CASES: &[Group] = &[Group {
+    clause: Atomic,
+    needs: Needs::Nothing,
+    cases: &[
+        ("a grant is opened with all its tokens", all_tokens_are_stored),
+        (
+            "a grant is not opened if one of its tokens is taken, and nothing of it is stored",
+            a_taken_hash_stores_nothing,
+        ),
+        ("a grant is not opened if its identifier is taken, and nothing of it is stored", a_taken_grant_stores_nothing),
+        (
+            "of many grants that want the same identifiers at once one is opened and the others leave nothing",
+            one_of_many_is_opened,
+        ),
+        ("of two grants that want the same tokens crosswise each is opened whole or not at all", crosswise),
+    ],
+}];
 
 /// How many of the tokens are there, and of this grant.
 fn stored(t: &Trial<'_>, of: &Grant, tokens: &[StoredToken]) -> Outcome<usize> {

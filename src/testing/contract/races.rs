@@ -3,23 +3,22 @@
 use super::clause::Clause::Atomic;
 use super::node::{Node, Outcome};
 use super::records::{DAY, HOUR, SECOND, TICK};
-use super::trial::{Case, RUNNERS, Trial};
+use super::trial::{Group, Needs, RUNNERS, Trial};
 use crate::record::{StoredToken, TokenKind};
 use crate::storage::{Exchange, Spend};
 
-pub(super) const CASES: &[Case] = &[
-    Case::new(
-        Atomic,
-        "of many that race for one token exactly one is done, and only its successors are stored",
-        one_of_many_is_done,
-    ),
-    Case::new(
-        Atomic,
-        "of many that race along a chain of tokens each token is spent once, and there is one lineage",
-        one_lineage,
-    ),
-    Case::new(Atomic, "many that use a token without consuming it are all done, and none is lost", all_uses_are_stored),
-];
+pub(super) const CASES: &[Group] = &[Group {
+    clause: Atomic,
+    needs: Needs::Nothing,
+    cases: &[
+        (
+            "of many that race for one token exactly one is done, and only its successors are stored",
+            one_of_many_is_done,
+        ),
+        ("of many that race along a chain of tokens each token is spent once, and there is one lineage", one_lineage),
+        ("many that use a token without consuming it are all done, and none is lost", all_uses_are_stored),
+    ],
+}];
 
 pub(super) fn one_of_many_is_done(t: &Trial<'_>) -> Outcome {
     for round in t.rounds(30) {

@@ -8,43 +8,26 @@ use time::OffsetDateTime;
 use super::clause::Clause::RevocationIsFinal;
 use super::node::{Node, Outcome};
 use super::records::{DAY, HOUR, SECOND};
-use super::trial::{Case, RUNNERS, Trial};
+use super::trial::{Group, Needs, RUNNERS, Trial};
 use crate::record::{ClientId, Grant, StoredToken, Subject, TokenKind};
 use crate::storage::{Exchange, GrantSelector};
 
-pub(super) const CASES: &[Case] = &[
-    Case::new(
-        RevocationIsFinal,
-        "each selector revokes what it names and nothing else, and the first time counts",
-        selectors,
-    ),
-    Case::new(
-        RevocationIsFinal,
-        "a grant that has ended by the time of its revocation is revoked and counted all the same",
-        ended_grants,
-    ),
-    Case::new(RevocationIsFinal, "names are compared byte by byte", similar_names),
-    Case::new(
-        RevocationIsFinal,
-        "only an access token is revoked by itself, and the first time counts",
-        one_access_token,
-    ),
-    Case::new(
-        RevocationIsFinal,
-        "no token of a revoked grant can be exchanged or made live again, in a large family either",
-        a_revoked_family,
-    ),
-    Case::new(
-        RevocationIsFinal,
-        "a grant that is revoked while its tokens are exchanged is dead when the revocation returns",
-        revoked_while_used,
-    ),
-    Case::new(
-        RevocationIsFinal,
-        "a revocation by subject covers every grant whose opening returned before it began",
-        revoked_while_opened,
-    ),
-];
+pub(super) const CASES: &[Group] = &[Group {
+    clause: RevocationIsFinal,
+    needs: Needs::Nothing,
+    cases: &[
+        ("each selector revokes what it names and nothing else, and the first time counts", selectors),
+        ("a grant that has ended by the time of its revocation is revoked and counted all the same", ended_grants),
+        ("names are compared byte by byte", similar_names),
+        ("only an access token is revoked by itself, and the first time counts", one_access_token),
+        ("no token of a revoked grant can be exchanged or made live again, in a large family either", a_revoked_family),
+        (
+            "a grant that is revoked while its tokens are exchanged is dead when the revocation returns",
+            revoked_while_used,
+        ),
+        ("a revocation by subject covers every grant whose opening returned before it began", revoked_while_opened),
+    ],
+}];
 
 /// Grants of two users and a machine at two clients; the number of each is that of its token.
 pub(super) fn many_grants(t: &Trial<'_>, base: u64) -> Outcome<Vec<Grant>> {

@@ -7,22 +7,21 @@ use time::OffsetDateTime;
 use super::clause::Clause::RevocationIsFinal;
 use super::node::{Node, Outcome};
 use super::records::{DAY, HOUR, SECOND, TICK};
-use super::trial::{Case, RUNNERS, Trial};
+use super::trial::{Group, Needs, RUNNERS, Trial};
 use crate::record::{Grant, StoredToken};
 use crate::storage::{Exchange, GrantSelector, Spend};
 
-pub(super) const CASES: &[Case] = &[
-    Case::new(
-        RevocationIsFinal,
-        "of many that revoke the same grants at once each grant is counted by one, and the first time stays",
-        revoked_by_many,
-    ),
-    Case::new(
-        RevocationIsFinal,
-        "a revocation that meets exchanges leaves what they moved, and nothing alive",
-        revoked_beside_exchanges,
-    ),
-];
+pub(super) const CASES: &[Group] = &[Group {
+    clause: RevocationIsFinal,
+    needs: Needs::Nothing,
+    cases: &[
+        (
+            "of many that revoke the same grants at once each grant is counted by one, and the first time stays",
+            revoked_by_many,
+        ),
+        ("a revocation that meets exchanges leaves what they moved, and nothing alive", revoked_beside_exchanges),
+    ],
+}];
 
 fn revoked_by_many(t: &Trial<'_>) -> Outcome {
     const GRANTS: u64 = 6;

@@ -10,7 +10,7 @@ use super::clause::Clause::{AmbiguousCommits, Crashes};
 use super::given_up::is_whole;
 use super::node::{Failure, Node, Outcome, patient_row, patiently};
 use super::records::HOUR;
-use super::trial::{Case, Needs, RUNNERS, Trial};
+use super::trial::{Group, Needs, RUNNERS, Trial};
 use crate::record::{Grant, StoredToken};
 use crate::storage::{Exchange, GrantSelector, Spend};
 
@@ -18,23 +18,27 @@ use crate::storage::{Exchange, GrantSelector, Spend};
 const STEPS: u64 = 40;
 const BETWEEN: u64 = 16;
 
-pub(super) const CASES: &[Case] = &[
-    Case::new(Crashes, "whatever is interrupted, each exchange is whole or absent, and what was answered stays", |t| {
-        storm(t, walk)
-    })
-    .needing(Needs::Interruption),
-    Case::new(
-        Crashes,
-        "whatever is interrupted, each grant is opened whole or not at all, and a repeated revocation ends it",
-        |t| storm(t, open_and_revoke),
-    )
-    .needing(Needs::Interruption),
-    Case::new(
-        AmbiguousCommits,
-        "an attempt that is repeated after an interruption is done, unless another was before it",
-        |t| storm(t, contest),
-    )
-    .needing(Needs::Interruption),
+pub(super) const CASES: &[Group] = &[
+    Group {
+        clause: Crashes,
+        needs: Needs::Interruption,
+        cases: &[
+            ("whatever is interrupted, each exchange is whole or absent, and what was answered stays", |t| {
+                storm(t, walk)
+            }),
+            (
+                "whatever is interrupted, each grant is opened whole or not at all, and a repeated revocation ends it",
+                |t| storm(t, open_and_revoke),
+            ),
+        ],
+    },
+    Group {
+        clause: AmbiguousCommits,
+        needs: Needs::Interruption,
+        cases: &[("an attempt that is repeated after an interruption is done, unless another was before it", |t| {
+            storm(t, contest)
+        })],
+    },
 ];
 
 /// What a runner needs.

@@ -22,6 +22,16 @@ const FAILED: (&str, &str) = (
     "the call itself failed: find out why first; cases that failed with the same error are probably the same fault",
 );
 
+/// A case: a sentence that is true of a storage which keeps the contract, and how to find out.
+pub(super) type Named = (&'static str, fn(&Trial<'_>) -> Outcome);
+
+/// Cases of one clause.
+pub(super) struct Group {
+    pub(super) clause: Clause,
+    pub(super) needs: Needs,
+    pub(super) cases: &'static [Named],
+}
+
 /// One question to the storage.
 #[derive(Clone, Copy)]
 pub(super) struct Case {
@@ -33,10 +43,6 @@ pub(super) struct Case {
 }
 
 impl Case {
-    pub(super) const fn new(clause: Clause, name: &'static str, run: fn(&Trial<'_>) -> Outcome) -> Self {
-        Self { clause, name, needs: Needs::Nothing, run }
-    }
-
     /// What a failure of the case costs, and what to do about it, as `cases.md` has them.
     pub(super) fn advice(&self) -> (&'static str, &'static str) {
         let rows = include_str!("cases.md").lines().filter_map(|line| line.strip_prefix("| ")?.strip_suffix(" |"));
@@ -44,10 +50,6 @@ impl Case {
         let row =
             cells.find_map(|mut row| if row.next()? == self.name { Some((row.next()?, row.next()?)) } else { None });
         row.expect("every case has a row in cases.md")
-    }
-
-    pub(super) const fn needing(self, needs: Needs) -> Self {
-        Self { needs, ..self }
     }
 }
 

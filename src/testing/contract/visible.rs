@@ -3,23 +3,19 @@
 use super::clause::Clause::Linearizable;
 use super::node::{Node, Outcome};
 use super::records::{DAY, HOUR, SECOND};
-use super::trial::{Case, RUNNERS, Trial};
+use super::trial::{Group, Needs, RUNNERS, Trial};
 use crate::record::{Grant, StoredToken};
 use crate::storage::{Exchange, GrantSelector};
 
-pub(super) const CASES: &[Case] = &[
-    Case::new(Linearizable, "what one node has written is what every node reads next", written_here_is_read_there),
-    Case::new(
-        Linearizable,
-        "a token that was looked for in vain is found as soon as it is stored",
-        absence_is_not_remembered,
-    ),
-    Case::new(
-        Linearizable,
-        "whoever lost a race for a token sees it spent and all its successors right after",
-        losers_see_the_successors,
-    ),
-];
+pub(super) const CASES: &[Group] = &[Group {
+    clause: Linearizable,
+    needs: Needs::Nothing,
+    cases: &[
+        ("what one node has written is what every node reads next", written_here_is_read_there),
+        ("a token that was looked for in vain is found as soon as it is stored", absence_is_not_remembered),
+        ("whoever lost a race for a token sees it spent and all its successors right after", losers_see_the_successors),
+    ],
+}];
 
 pub(super) fn written_here_is_read_there(t: &Trial<'_>) -> Outcome {
     for (number, writer) in (0..).step_by(10).zip(t.nodes()) {

@@ -14,7 +14,7 @@ use time::serde::rfc3339;
 
 use super::clause::Clause::{Atomic, Linearizable, RevocationIsFinal};
 use super::node::{Node, Task, chain, run};
-use super::trial::{Case, Needs};
+use super::trial::{Group, Needs};
 use super::{BoxError, races, revocation, visible};
 use crate::error::StorageError;
 use crate::record::{Grant, StoredToken};
@@ -26,25 +26,28 @@ const VARIABLE: &str = "GRANTOR_STORAGE_CONTRACT_WORKER";
 const MARK: &str = "grantor-storage-contract:";
 
 /// Cases that run with a process as each of the nodes.
-pub(super) const CASES: &[Case] = &[
-    Case::new(
-        Linearizable,
-        "what one process has written is what every other reads next",
-        visible::written_here_is_read_there,
-    )
-    .needing(Needs::Workers),
-    Case::new(
-        Atomic,
-        "of many processes that race for one token exactly one is done, and only its successors are stored",
-        races::one_of_many_is_done,
-    )
-    .needing(Needs::Workers),
-    Case::new(
-        RevocationIsFinal,
-        "a grant that one process revokes while others use it is dead when the revocation returns",
-        revocation::revoked_while_used,
-    )
-    .needing(Needs::Workers),
+pub(super) const CASES: &[Group] = &[
+    Group {
+        clause: Linearizable,
+        needs: Needs::Workers,
+        cases: &[("what one process has written is what every other reads next", visible::written_here_is_read_there)],
+    },
+    Group {
+        clause: Atomic,
+        needs: Needs::Workers,
+        cases: &[(
+            "of many processes that race for one token exactly one is done, and only its successors are stored",
+            races::one_of_many_is_done,
+        )],
+    },
+    Group {
+        clause: RevocationIsFinal,
+        needs: Needs::Workers,
+        cases: &[(
+            "a grant that one process revokes while others use it is dead when the revocation returns",
+            revocation::revoked_while_used,
+        )],
+    },
 ];
 
 /// A call that a worker makes.
