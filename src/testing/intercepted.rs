@@ -6,11 +6,13 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use time::OffsetDateTime;
 
-use crate::client::Client;
+use crate::client::{Client, ClientCredential};
 use crate::error::StorageError;
-use crate::record::{Grant, StoredToken};
+use crate::record::{ClientId, Grant, StoredToken};
 use crate::secret::TokenHash;
-use crate::storage::{ClientStore, Exchange, GrantSelector, Page, Spend, Storage, TokenAndGrant};
+use crate::storage::{
+    ClientRegistry, ClientStore, Exchange, GrantSelector, Page, RegistryError, Spend, Storage, TokenAndGrant,
+};
 
 /// Decides what happens to each call of an [`Intercepted`] storage.
 ///
@@ -68,7 +70,7 @@ impl<T: Interceptor + ?Sized> Interceptor for Arc<T> {
 
 /// Wraps a storage and sends each of its calls through an [`Interceptor`]. Clones share the interceptor.
 ///
-/// It implements [`Storage`] and [`ClientStore`] where the wrapped storage does.
+/// It implements [`Storage`], [`ClientStore`] and [`ClientRegistry`] where the wrapped storage does.
 #[derive(Clone)]
 pub struct Intercepted<S> {
     inner: S,
@@ -113,6 +115,16 @@ pub enum Call<'a> {
     Grants { which: &'a GrantSelector, now: OffsetDateTime, page: &'a Page },
     /// [`Storage::purge_expired`]
     PurgeExpired { before: OffsetDateTime, limit: usize },
+    /// [`ClientRegistry::register`]
+    Register(&'a Client),
+    /// [`ClientRegistry::update`]
+    Update(&'a Client),
+    /// [`ClientRegistry::rotate_credential`]
+    RotateCredential { id: &'a ClientId, new: &'a ClientCredential, others_end: OffsetDateTime },
+    /// [`ClientRegistry::remove`]
+    Remove { id: &'a ClientId, at: OffsetDateTime },
+    /// [`ClientRegistry::clients`]
+    Clients { after: Option<&'a ClientId>, limit: usize },
 }
 
 impl Call<'_> {
@@ -128,6 +140,11 @@ impl Call<'_> {
             Self::RevokeGrants { .. } => "revoke_grants",
             Self::Grants { .. } => "grants",
             Self::PurgeExpired { .. } => "purge_expired",
+            Self::Register(_) => "register",
+            Self::Update(_) => "update",
+            Self::RotateCredential { .. } => "rotate_credential",
+            Self::Remove { .. } => "remove",
+            Self::Clients { .. } => "clients",
         }
     }
 }
@@ -150,9 +167,21 @@ pub enum Reply {
     Grants(Vec<Arc<Grant>>),
     /// Of `purge_expired`: the number of rows.
     Purged(usize),
+    /// Of `clients`.
+    Clients(Vec<Arc<Client>>),
+    /// Of `register`, `update`, `rotate_credential` and `remove`. A [`RegistryError::Storage`] is an error of the call instead.
+    Registry(Result<(), RegistryError>),
 }
 
 impl Reply {
+    fn of_registry<T>(result: Result<T, RegistryError>, reply: impl FnOnce(T) -> Self) -> Result<Self, StorageError> {
+        match result {
+            Ok(value) => Ok(reply(value)),
+            Err(RegistryError::Storage(error)) => Err(error),
+            Err(error) => Ok(Self::Registry(Err(error))),
+        }
+    }
+
     #[expect(clippy::panic, reason = "a test has an interceptor that makes no sense")]
     fn does_not_fit(&self) -> ! {
         panic!("the interceptor returned a reply of another method: {self:?}")
@@ -167,6 +196,7 @@ pub struct Next<'a>(Target<'a>);
 enum Target<'a> {
     Storage(&'a dyn Storage),
     Clients(&'a dyn ClientStore),
+    Registry(&'a dyn ClientRegistry),
 }
 
 impl fmt::Debug for Next<'_> {
@@ -183,7 +213,9 @@ impl Next<'_> {
     pub async fn run(self, call: Call<'_>) -> Result<Reply, StorageError> {
         match (self.0, call) {
             (Target::Clients(clients), Call::Client(id)) => clients.client(id).await.map(Reply::Client),
+            (Target::Registry(clients), Call::Client(id)) => clients.client(id).await.map(Reply::Client),
             (Target::Storage(storage), call) => run_on_storage(storage, call).await,
+            (Target::Registry(registry), call) => run_on_registry(registry, call).await,
             (Target::Clients(_), call) => is_of_another_trait(&call),
         }
     }
@@ -200,6 +232,20 @@ async fn run_on_storage(storage: &dyn Storage, call: Call<'_>) -> Result<Reply, 
         Call::PurgeExpired { before, limit } => storage.purge_expired(before, limit).await.map(Reply::Purged),
         call => is_of_another_trait(&call),
     }
+}
+
+async fn run_on_registry(registry: &dyn ClientRegistry, call: Call<'_>) -> Result<Reply, StorageError> {
+    let result = match call {
+        Call::Register(client) => registry.register(client.clone()).await,
+        Call::Update(client) => registry.update(client.clone()).await,
+        Call::RotateCredential { id, new, others_end } => registry.rotate_credential(id, new.clone(), others_end).await,
+        Call::Remove { id, at } => registry.remove(id, at).await,
+        Call::Clients { after, limit } => {
+            return Reply::of_registry(registry.clients(after, limit).await, Reply::Clients);
+        }
+        call => is_of_another_trait(&call),
+    };
+    Reply::of_registry(result, |()| Reply::Registry(Ok(())))
 }
 
 #[expect(clippy::panic, reason = "a test has an interceptor that makes no sense")]
@@ -263,5 +309,46 @@ impl<S: Storage> Storage for Intercepted<S> {
 
     async fn purge_expired(&self, before: OffsetDateTime, limit: usize) -> Result<usize, StorageError> {
         value_of!(self.call(Target::Storage(&self.inner), Call::PurgeExpired { before, limit }).await?, Purged)
+    }
+}
+
+impl<S: ClientRegistry> Intercepted<S> {
+    async fn change(&self, call: Call<'_>) -> Result<(), RegistryError> {
+        match self.call(Target::Registry(&self.inner), call).await? {
+            Reply::Registry(result) => result,
+            other => other.does_not_fit(),
+        }
+    }
+}
+
+#[async_trait]
+impl<S: ClientRegistry> ClientRegistry for Intercepted<S> {
+    async fn register(&self, client: Client) -> Result<(), RegistryError> {
+        self.change(Call::Register(&client)).await
+    }
+
+    async fn update(&self, client: Client) -> Result<(), RegistryError> {
+        self.change(Call::Update(&client)).await
+    }
+
+    async fn rotate_credential(
+        &self,
+        id: &ClientId,
+        new: ClientCredential,
+        others_end: OffsetDateTime,
+    ) -> Result<(), RegistryError> {
+        self.change(Call::RotateCredential { id, new: &new, others_end }).await
+    }
+
+    async fn remove(&self, id: &ClientId, at: OffsetDateTime) -> Result<(), RegistryError> {
+        self.change(Call::Remove { id, at }).await
+    }
+
+    async fn clients(&self, after: Option<&ClientId>, limit: usize) -> Result<Vec<Arc<Client>>, RegistryError> {
+        match self.call(Target::Registry(&self.inner), Call::Clients { after, limit }).await? {
+            Reply::Clients(clients) => Ok(clients),
+            Reply::Registry(Err(error)) => Err(error),
+            other => other.does_not_fit(),
+        }
     }
 }

@@ -65,7 +65,7 @@ impl Interceptor for PassOn {
 fn an_intercepted_storage_keeps_the_contract() {
     let (runtime, storage) = (runtime(), Intercepted::new(MemoryStorage::new(), PassOn));
     let connect = || async { Ok::<_, Infallible>(storage.clone()) };
-    StorageContract::new(|task: Task<'_>| runtime.block_on(task), connect).run().unwrap();
+    StorageContract::new(|task: Task<'_>| runtime.block_on(task), connect).client_registry().run().unwrap();
 }
 
 /// Answers every call as if it were a purge.
