@@ -46,7 +46,7 @@ bugs! {
         }
         Crashes {
             SpendsThenStores: "an exchange that is given up",
-            OpensInTwoSteps: "an open_grant that is given up",
+            OpensInTwoSteps: "an `open_grant` that is given up",
         }
         Evidence {
             PurgesSpent: "leaves all evidence",

@@ -21,7 +21,7 @@ pub(super) const CASES: &[Group] = &[Group {
     needs: Needs::Nothing,
     cases: &[
         ("an exchange that is given up at any moment happens whole or not at all", exchanges),
-        ("an open_grant that is given up at any moment happens whole or not at all", openings),
+        ("an `open_grant` that is given up at any moment happens whole or not at all", openings),
         (
             "revocations and purges that are given up at any moment can be repeated and then are complete",
             revocations_and_purges,
