@@ -1,7 +1,7 @@
 //! `http` and `https` URLs that every reader takes for the same place.
 //!
-//! The URL parser repairs what browsers repair: `https:host`, `https:///host`, a user name before the host. A text that needs that
-//! looks like one place and leads to another, or is equal to nothing that a client would compare it with.
+//! The URL parser repairs what browsers repair: `https:host`, `https:///host`, a backslash, a user name before the host. A text that
+//! needs such a repair shows one host and leads to another, or equals nothing that a client would compare it with.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -30,8 +30,9 @@ impl<'a> WebUrl<'a> {
     pub(crate) fn of(text: &'a str, url: Url) -> Result<Self, WebUrlError> {
         let rest = text.get(url.scheme().len()..).and_then(|rest| rest.strip_prefix("://"));
         let (Some(rest), "http" | "https") = (rest, url.scheme()) else { return Err(WebUrlError::NotAbsolute) };
-        let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
-        if authority.contains('@') {
+        // The parser takes a backslash for a slash.
+        let authority = rest.split(['/', '\\', '?', '#']).next().unwrap_or(rest);
+        if authority.contains('@') || !url.username().is_empty() || url.password().is_some() {
             return Err(WebUrlError::UserInfo);
         }
         if authority.is_empty() { Err(WebUrlError::NoHost) } else { Ok(Self { url, authority }) }
@@ -92,6 +93,10 @@ mod tests {
             ("https://user@a.example", WebUrlError::UserInfo),
             ("https://@a.example", WebUrlError::UserInfo),
             ("https:///a.example", WebUrlError::NoHost),
+            ("https://\\/a.example", WebUrlError::NoHost),
+            ("https://\\/good.example@a.example/", WebUrlError::UserInfo),
+            ("https://\\/u:p@a.example/", WebUrlError::UserInfo),
+            ("https:///good.example@a.example", WebUrlError::UserInfo),
         ] {
             assert_eq!(WebUrl::parse(text).map(|url| url.authority().to_owned()), Err(error), "{text}");
         }
