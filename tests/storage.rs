@@ -382,10 +382,13 @@ async fn small_purges_reach_all_shards_while_one_is_refilled() {
     for number in 0..20 {
         open(&storage, grant(number), &[]).await;
     }
+    let mut refilled = 0;
     for _ in 0..40 {
         assert_eq!(storage.purge_expired(at(DAY), 1).await.unwrap(), 1);
-        storage.open_grant(&Arc::new(grant(0)), &[]).await.ok();
+        // Refused while the last one is still there.
+        refilled += u32::from(storage.open_grant(&Arc::new(grant(0)), &[]).await.is_ok());
     }
+    assert!(refilled > 0, "no shard was refilled");
     for number in 1..20 {
         let left = storage.revoke_grants(&GrantSelector::Id(grant_id(number)), at(DAY)).await.unwrap();
         assert_eq!(left, 0, "grant {number} is left");
@@ -415,6 +418,23 @@ async fn purge_counts_seeds_toward_its_limit() {
     }
     assert_eq!(storage.purge_expired(at(HOUR), 2).await.unwrap(), 2);
     assert_eq!(storage.purge_expired(at(HOUR), 2).await.unwrap(), 1);
+}
+
+/// In one shard there are two grants with three expired access tokens and one old seed each.
+#[tokio::test]
+async fn purge_touches_no_more_than_its_limit_in_a_shard() {
+    for limit in 1..=9 {
+        let storage = MemoryStorage::new();
+        for number in [1, 33] {
+            let of = Grant { expires_at: at(9 * DAY), ..grant(number) };
+            let old = StoredToken { expires_at: at(9 * DAY), ..refresh_token(number, &of) };
+            let expired = [1, 2, 3].map(|more| access_token(number + more, &of));
+            let spent = Spend { grant_expires_at: at(9 * DAY), ..spend(&old, 1) };
+            open(&storage, of, &[old]).await;
+            assert_eq!(exchange(&storage, &spent, &expired).await, "done");
+        }
+        assert_eq!(purge(&storage, at(DAY), limit).await, 8, "limit {limit}");
+    }
 }
 
 #[tokio::test]

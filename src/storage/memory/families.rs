@@ -20,7 +20,7 @@ pub(super) struct Families {
 
 pub(super) struct Family {
     pub(super) grant: Arc<Grant>,
-    /// In the order in which they were stored. They are searched from the last on, because the newest are used most.
+    /// In the order of their hashes.
     pub(super) tokens: Vec<Arc<StoredToken>>,
 }
 
@@ -55,15 +55,29 @@ impl Families {
 
 impl Family {
     pub(super) fn new(grant: &Arc<Grant>, tokens: &[StoredToken]) -> Self {
-        Self { grant: Arc::clone(grant), tokens: tokens.iter().cloned().map(Arc::new).collect() }
+        let mut family = Self { grant: Arc::clone(grant), tokens: Vec::with_capacity(tokens.len()) };
+        for token in tokens {
+            family.insert(token);
+        }
+        family
+    }
+
+    pub(super) fn insert(&mut self, token: &StoredToken) {
+        let place = self.tokens.partition_point(|own| own.hash < token.hash);
+        self.tokens.insert(place, Arc::new(token.clone()));
+    }
+
+    fn place(&self, hash: &TokenHash) -> Option<usize> {
+        self.tokens.binary_search_by_key(hash, |token| token.hash).ok()
     }
 
     pub(super) fn token(&self, hash: &TokenHash) -> Option<&Arc<StoredToken>> {
-        self.tokens.iter().rfind(|token| token.hash == *hash)
+        self.tokens.get(self.place(hash)?)
     }
 
     pub(super) fn token_mut(&mut self, hash: &TokenHash) -> Option<&mut Arc<StoredToken>> {
-        self.tokens.iter_mut().rfind(|token| token.hash == *hash)
+        let place = self.place(hash)?;
+        self.tokens.get_mut(place)
     }
 
     /// Marks a token as spent and erases the seed of its parent.

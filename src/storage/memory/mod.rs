@@ -104,7 +104,9 @@ impl Storage for MemoryStorage {
             let how = Spent { at: spend.at, attempt: spend.attempt, seed: spend.seed.clone() };
             family.mark_spent(&spend.token, how);
         }
-        family.tokens.extend(successors.iter().cloned().map(Arc::new));
+        for token in successors {
+            family.insert(token);
+        }
         let grant = Arc::make_mut(&mut family.grant);
         grant.last_used_at = grant.last_used_at.max(spend.at);
         grant.expires_at = grant.expires_at.max(spend.grant_expires_at);
