@@ -130,10 +130,11 @@ async fn resource_metadata(server: Data<AuthorizationServer>, request: Request) 
 /// Every step of the library is atomic, so nothing breaks without it; but a decision that was taken should be carried
 /// out. Use it around [`approve`](crate::PendingAuthorization::approve).
 ///
-/// The future starts when the result is first polled, in a task of its own, which does not see the caller's task-locals.
+/// The future starts when the result is first polled, in a task of its own. The task keeps the span that is current then, and does
+/// not see the caller's task-locals.
 ///
 /// # Panics
-/// If the future does, if the runtime is shutting down, or outside of actix's runtime.
+/// If the future does, if the runtime is shutting down, or outside of a `LocalSet` or a local runtime, such as actix's.
 pub async fn run_to_completion<T: 'static>(future: impl Future<Output = T> + 'static) -> T {
     let task = actix_web::rt::spawn(in_this_span(future));
     task.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))

@@ -95,7 +95,8 @@ async fn resource_metadata(State(server): State<AuthorizationServer>, request: R
 /// Every step of the library is atomic, so nothing breaks without it; but a decision that was taken should be carried
 /// out. Use it around [`approve`](crate::PendingAuthorization::approve).
 ///
-/// The future starts when the result is first polled, in a task of its own, which does not see the caller's task-locals.
+/// The future starts when the result is first polled, in a task of its own. The task keeps the span that is current then, and does
+/// not see the caller's task-locals.
 ///
 /// # Panics
 /// If the future does, or if the runtime is shutting down.

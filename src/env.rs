@@ -63,7 +63,8 @@ impl<T: Entropy + ?Sized> Entropy for Arc<T> {
     }
 }
 
-/// `rand`'s standard generator, one for each thread, seeded by the operating system and seeded again after every 32 KiB.
+/// `rand`'s standard generator, one for each thread, seeded by the operating system. A thread's generator is seeded again before the
+/// next draw once it has delivered 32 KiB.
 ///
 /// After a `fork` without `exec`, parent and child would draw the same values: a host that forks builds its server, and
 /// draws whatever else it needs, only after that.

@@ -106,11 +106,11 @@ impl CodeChallenge {
 
     /// The same for a verifier as it stands in a request.
     pub(crate) fn is_met_by_text(&self, verifier: &str) -> bool {
-        let challenge = match self.method {
-            ChallengeMethod::S256 => s256(verifier),
-            ChallengeMethod::Plain => verifier.to_owned(),
-        };
-        challenge.as_bytes().ct_eq(self.value.as_bytes()).into()
+        let expected = self.value.as_bytes();
+        match self.method {
+            ChallengeMethod::S256 => s256(verifier).as_bytes().ct_eq(expected).into(),
+            ChallengeMethod::Plain => verifier.as_bytes().ct_eq(expected).into(),
+        }
     }
 }
 

@@ -1,28 +1,27 @@
 //! Token responses (RFC 6749 §5.1) and errors (§5.2) as JSON.
 
-use serde_json::{Value, json};
+use serde::{Serialize, Serializer};
+use serde_json::{Map, Value};
 use time::Duration;
 
 use crate::error::{Error, ErrorCode, Refusal};
 use crate::http::Response;
 use crate::issue::TokenResponse;
+use crate::secret::RefreshToken;
 
 impl TokenResponse {
     /// The JSON document of RFC 6749 §5.1.
     #[must_use]
     pub fn to_json(&self) -> Vec<u8> {
-        // What an extension added never replaces a standard member.
-        let mut members = self.extra.clone();
-        members.remove("refresh_token");
-        let mut insert = |name: &str, value: Value| members.insert(name.to_owned(), value);
-        insert("access_token", self.access_token.expose().into());
-        insert("token_type", self.token_type.as_ref().into());
-        insert("expires_in", self.expires_in.whole_seconds().into());
-        insert("scope", self.scope.as_str().into());
-        if let Some(refresh_token) = &self.refresh_token {
-            insert("refresh_token", refresh_token.expose().into());
-        }
-        Value::Object(members).to_string().into_bytes()
+        let members = Members {
+            access_token: self.access_token.expose(),
+            token_type: &self.token_type,
+            expires_in: self.expires_in.whole_seconds(),
+            refresh_token: self.refresh_token.as_ref().map(RefreshToken::expose),
+            scope: self.scope.as_str(),
+            extra: &self.extra,
+        };
+        to_json(&members)
     }
 
     pub(super) fn into_response(self) -> Response {
@@ -30,11 +29,29 @@ impl TokenResponse {
     }
 }
 
+#[derive(Serialize)]
+struct Members<'a> {
+    access_token: &'a str,
+    token_type: &'a str,
+    expires_in: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refresh_token: Option<&'a str>,
+    scope: &'a str,
+    #[serde(flatten, serialize_with = "extensions")]
+    extra: &'a Map<String, Value>,
+}
+
+/// The members an extension added, save for those that the specification has given a meaning.
+fn extensions<S: Serializer>(extra: &Map<String, Value>, serializer: S) -> Result<S::Ok, S::Error> {
+    const STANDARD: [&str; 5] = ["access_token", "token_type", "expires_in", "refresh_token", "scope"];
+    serializer.collect_map(extra.iter().filter(|(name, _)| !STANDARD.contains(&name.as_str())))
+}
+
 /// The answer to a request that got nothing.
 pub(crate) fn refuse(error: &Error, realm: &str) -> Response {
     let (code, description) = (error.code(), error.description());
-    let members = json!({ "error": code.as_str(), "error_description": description });
-    let mut response = Response::json(error.status(), members.to_string().into_bytes());
+    let members = ErrorMembers { error: code.as_str(), error_description: &description };
+    let mut response = Response::json(error.status(), to_json(&members));
     if code == ErrorCode::INVALID_CLIENT {
         // RFC 6749 §5.2, RFC 9110 §15.5.2: every 401 says how to do better.
         response = response.with_header("www-authenticate", format!("Basic realm=\"{realm}\", charset=\"UTF-8\""));
@@ -51,4 +68,19 @@ pub(crate) fn refuse(error: &Error, realm: &str) -> Response {
 fn seconds_rounded_up(duration: Duration) -> i64 {
     let whole = duration.whole_seconds().max(0);
     if duration > Duration::seconds(whole) { whole.saturating_add(1) } else { whole }
+}
+
+#[derive(Serialize)]
+struct ErrorMembers<'a> {
+    error: &'a str,
+    error_description: &'a str,
+}
+
+/// Texts and numbers always serialise; were it ever otherwise, an empty object is no token.
+fn to_json(members: &impl Serialize) -> Vec<u8> {
+    let mut json = Vec::with_capacity(256);
+    match serde_json::to_writer(&mut json, members) {
+        Ok(()) => json,
+        Err(_) => b"{}".to_vec(),
+    }
 }
