@@ -4,6 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
+/// The path of an import from the root of the crate.
+const ROOT: &str = "";
+
 /// Leaves may import everything, so they stand above all rows.
 const LEAVES: usize = 0;
 
@@ -23,7 +26,7 @@ fn rows_of(design: &str) -> Rows {
         };
         for word in words {
             let module = word.trim_end_matches('/').trim_end_matches("/mod").to_owned();
-            assert!(rows.insert(module.clone(), row).is_none(), "{module} stands in two rows");
+            assert!(rows.insert(module.clone(), row).is_none(), "{module} is in two rows");
         }
     }
     rows
@@ -40,8 +43,8 @@ fn module_of<'a>(rows: &'a Rows, path: &str) -> Option<&'a str> {
     }
 }
 
-/// What a file imports: each path that begins with `crate`, `super` or `self`, as a path of modules from the root. Tests and comments
-/// don't count, nor do re-exports of a module's own parts.
+/// Returns what a file imports: each path that begins with `crate`, `super` or `self`, as a path of modules from the root. Tests and
+/// comments don't count, nor do re-exports of a module's own parts.
 fn imports(module: &str, source: &str) -> BTreeSet<String> {
     let code = source.split("#[cfg(test)]").next().unwrap_or_default();
     let lines = code.lines().filter(|line| !line.trim_start().starts_with("//"));
@@ -60,7 +63,11 @@ fn imports(module: &str, source: &str) -> BTreeSet<String> {
                 "self::" => segments(module),
                 _ => parent(module),
             };
-            expand(&base, &code[at + root.len()..], &mut found);
+            let (base, rest) = above(base, &code[at + root.len()..]);
+            let mut named = BTreeSet::new();
+            expand(&base, rest, &mut named);
+            // `super` inside of a module within the file is the file itself.
+            found.extend(named.into_iter().filter(|path| root == "crate::" || path != ROOT));
         }
     }
     found
@@ -74,6 +81,15 @@ fn parent(module: &str) -> Vec<String> {
     let mut segments = segments(module);
     segments.pop();
     segments
+}
+
+/// Follows further `super`s.
+fn above(mut base: Vec<String>, mut rest: &str) -> (Vec<String>, &str) {
+    while let Some(after) = rest.strip_prefix("super::") {
+        base.pop();
+        rest = after;
+    }
+    (base, rest)
 }
 
 /// Follows a path, or each path of a group in braces, for as long as it names modules.
@@ -98,9 +114,7 @@ fn expand(base: &[String], rest: &str, found: &mut BTreeSet<String>) {
             None => break,
         }
     }
-    if !path.is_empty() {
-        found.insert(path.join("/"));
-    }
+    found.insert(path.join("/"));
 }
 
 /// The items of a group up to its closing brace.
@@ -124,11 +138,15 @@ fn items(group: &str) -> Vec<&str> {
     items
 }
 
-/// What is wrong with the imports of one file.
+/// Returns the forbidden imports of one file.
 fn faults(rows: &Rows, path: &str, source: &str) -> Vec<String> {
-    let Some(module) = module_of(rows, path) else { return vec![format!("{path} stands in no row")] };
+    let Some(module) = module_of(rows, path) else { return vec![format!("{path} is in no row")] };
     let own = rows[module];
     let mut faults = Vec::new();
+    // The root re-exports from every row, so that an import from there could hide any direction.
+    if own != LEAVES && imports(path, source).contains(ROOT) {
+        faults.push(format!("{path} imports from the root of the crate"));
+    }
     for import in imports(path, source) {
         // A path that ends in no module is a name at the root of the crate, or one of the file's own.
         let Some(imported) = module_of(rows, &import) else { continue };
@@ -173,6 +191,31 @@ fn modules_import_only_from_their_row_and_below() {
     assert!(unused.is_empty(), "DESIGN.md names modules that are gone: {unused:?}");
 }
 
+/// Returns pairs of modules that import each other.
+fn circles(rows: &Rows, files: &[(String, String)]) -> Vec<String> {
+    let mut edges = BTreeSet::new();
+    for (path, source) in files {
+        let Some(module) = module_of(rows, path).filter(|module| rows[*module] != LEAVES) else { continue };
+        let imported = imports(path, source);
+        edges.extend(imported.iter().filter_map(|import| Some((module, module_of(rows, import)?))));
+    }
+    let is_circle = |(one, other): &&(&str, &str)| one < other && edges.contains(&(*other, *one));
+    edges.iter().filter(is_circle).map(|(one, other)| format!("{one} and {other} import each other")).collect()
+}
+
+#[test]
+fn modules_do_not_import_each_other() {
+    let mut files = Vec::new();
+    sources(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src")), "", &mut files);
+    assert_eq!(circles(&design(), &files), [""; 0]);
+
+    let rows = rows_of("```text\nrow 1 client/auth client/request\nrow 2 scope\n```");
+    let file = |path: &str, source: &str| (path.to_owned(), source.to_owned());
+    let circle = [file("client/auth", "use super::request::R;"), file("client/request", "use super::auth::A;")];
+    assert_eq!(circles(&rows, &circle), ["client/auth and client/request import each other"]);
+    assert_eq!(circles(&rows, &circle[..1]), [""; 0]);
+}
+
 #[test]
 fn upward_imports_are_found_in_every_form() {
     let rows = rows_of(
@@ -188,6 +231,8 @@ fn upward_imports_are_found_in_every_form() {
         ("issue", "use crate::axum::routes;"),
         ("storage", "use crate::storage::memory::MemoryStorage;"),
         ("other", ""),
+        ("scope", "use crate::Error;"),
+        ("client/deep/parts", "use super::super::auth::A;"),
     ] {
         assert_eq!(faults(&rows, module, source).len(), 1, "{module}: {source}");
     }
@@ -195,9 +240,8 @@ fn upward_imports_are_found_in_every_form() {
         ("server", "use crate::issue::open; use crate::scope::Scope;"),
         ("client/auth", "use super::{Client, parts::Parts}; use crate::storage::Storage;"),
         ("client", "pub use self::auth::A;"),
-        ("axum", "use crate::server::Builder; use crate::storage::memory::M;"),
+        ("axum", "use crate::server::Builder; use crate::storage::memory::M; use crate::Error;"),
         ("scope", "// use crate::server::Builder;\n#[cfg(test)]\nmod tests { use crate::server::Builder; }"),
-        ("scope", "use crate::Error;"),
     ] {
         assert_eq!(faults(&rows, module, source), [""; 0], "{module}: {source}");
     }
