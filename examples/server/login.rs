@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use axum::extract::{ConnectInfo, Query, State};
+use axum::http::header::SET_COOKIE;
 use axum::response::{IntoResponse, Redirect, Response};
 use grantor::Password;
 use maud::html;
@@ -57,7 +58,7 @@ pub(crate) async fn log_in(
 /// `POST /logout`
 pub(crate) async fn log_out(OwnForm { session, fields }: OwnForm<Next>) -> Response {
     match session.log_out().await {
-        Ok(()) => Redirect::to(path_of_ours(&fields.next)).into_response(),
+        Ok(cookie) => ([(SET_COOKIE, cookie.to_string())], Redirect::to(path_of_ours(&fields.next))).into_response(),
         Err(_) => page::error(503, "Logging out failed", "You are still logged in. Try again in a moment."),
     }
 }

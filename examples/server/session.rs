@@ -41,7 +41,7 @@ impl Sessions {
     /// Returns the layer for routes that take a [`Session`].
     pub(crate) fn layer(&self, secure: bool) -> SessionManagerLayer<Self> {
         let layer = SessionManagerLayer::new(self.clone()).with_same_site(SameSite::Lax).with_secure(secure);
-        layer.with_name(cookie_name(secure, "__Host-grantor_session"))
+        layer.with_name(session_cookie(secure))
     }
 
     /// Ends every session of a user, in every browser.
@@ -114,9 +114,13 @@ impl Session {
         self.inner.insert(USER, user).await
     }
 
-    /// Ends the session.
-    pub(crate) async fn log_out(&self) -> Result<(), session::Error> {
-        self.inner.flush().await
+    /// Ends the session. Returns the cookie that ends it in the browser: the layer's own has no `Secure`, without which browsers
+    /// refuse a name with the prefix `__Host-`.
+    pub(crate) async fn log_out(&self) -> Result<Cookie<'static>, session::Error> {
+        self.inner.flush().await?;
+        let mut removed = cookie(session_cookie(self.secure), String::new(), self.secure);
+        removed.set_max_age(Duration::ZERO);
+        Ok(removed)
     }
 
     /// Returns what consent forms are bound to: only this browser has it, and it changes at login and logout. It is empty for
@@ -170,6 +174,10 @@ fn csrf_token(secret: &str) -> String {
 /// Returns a cookie that no script can read and that no other site's form or frame can send.
 pub(crate) fn cookie(name: &'static str, value: String, secure: bool) -> Cookie<'static> {
     Cookie::build((name, value)).path("/").http_only(true).same_site(SameSite::Lax).secure(secure).build()
+}
+
+const fn session_cookie(secure: bool) -> &'static str {
+    cookie_name(secure, "__Host-grantor_session")
 }
 
 /// Returns the name as it is over TLS, where its prefix makes browsers refuse the cookie from any other host.

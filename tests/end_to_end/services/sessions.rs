@@ -20,11 +20,13 @@ struct Cookies<'a> {
     example: &'a Example,
     /// Names, values and attributes.
     kept: RefCell<BTreeMap<String, (String, String)>>,
+    /// The `Set-Cookie` lines of the last answer.
+    lines: RefCell<Vec<String>>,
 }
 
 impl<'a> Cookies<'a> {
     fn new(example: &'a Example) -> Self {
-        Self { example, kept: RefCell::default() }
+        Self { example, kept: RefCell::default(), lines: RefCell::default() }
     }
 
     async fn get(&self, path: &str) -> Page {
@@ -46,8 +48,10 @@ impl<'a> Cookies<'a> {
         let pairs: Vec<String> =
             self.kept.borrow().iter().map(|(name, (value, _))| format!("{name}={value}")).collect();
         let answer = request.header(COOKIE, pairs.join("; ")).send().await.unwrap();
-        for line in answer.headers().get_all(SET_COOKIE) {
-            let (name, rest) = line.to_str().unwrap().split_once('=').unwrap();
+        let lines = answer.headers().get_all(SET_COOKIE).iter().map(|line| line.to_str().unwrap().to_owned());
+        *self.lines.borrow_mut() = lines.collect();
+        for line in &*self.lines.borrow() {
+            let (name, rest) = line.split_once('=').unwrap();
             let (value, attributes) = rest.split_once("; ").unwrap();
             self.kept.borrow_mut().insert(name.to_owned(), (value.to_owned(), attributes.to_owned()));
         }
@@ -89,6 +93,10 @@ async fn session_cookies_are_for_this_host_and_browser_only() {
         for (name, (_, attributes)) in &*cookies.kept.borrow() {
             assert_eq!(*attributes, format!("HttpOnly; SameSite=Lax; {secure}Path=/"), "{name}");
         }
+        let page = cookies.get("/connected").await;
+        assert_eq!(cookies.submit(&page, "/logout", &[]).await.status, 303);
+        let removed = format!("{}=; HttpOnly; SameSite=Lax; {secure}Path=/; Max-Age=0", names[1]);
+        assert!(cookies.lines.borrow().contains(&removed), "{:?}", cookies.lines);
     }
 }
 
