@@ -168,7 +168,8 @@ pub struct Spend {
     pub at: OffsetDateTime,
     /// Whether the token is spent by this. A refresh token without rotation is not.
     pub consume: bool,
-    /// What to keep beside the spent token for the grace window, if there is one.
+    /// What to keep beside the spent token for the grace window, if there is one. In JSON it is `null` if there is none.
+    #[serde(deserialize_with = "Option::deserialize")]
     pub seed: Option<Seed>,
     /// When the grant ends after this.
     #[serde(with = "rfc3339")]
@@ -356,7 +357,7 @@ mod tests {
         });
         let read = |value: &Value| serde_json::from_value::<Spend>(value.clone());
         assert_eq!(serde_json::to_value(read(&spend).unwrap()).unwrap(), spend);
-        for name in ["kind", "attempt", "consume", "grant_expires_at"] {
+        for name in ["kind", "attempt", "consume", "seed", "grant_expires_at"] {
             let mut without = spend.clone();
             without.as_object_mut().unwrap().remove(name);
             assert!(read(&without).is_err(), "{name} is missing");
