@@ -39,11 +39,11 @@ pub struct Access {
 #[derive(Debug)]
 pub struct BearerError {
     server: Arc<ServerContext>,
-    kind: Kind,
+    fault: Fault,
 }
 
 #[derive(Debug, thiserror::Error)]
-enum Kind {
+enum Fault {
     #[error("no access token was presented")]
     NoToken,
     #[error("the access token was presented in more than one way, or in a malformed form")]
@@ -66,8 +66,8 @@ pub(crate) async fn check_request(server: Arc<ServerContext>, request: &Request)
     let form = if may_hold_it { form(request) } else { Params::default() };
     match presented(request, &form) {
         Ok(Some(token)) => check(server, token).await,
-        Ok(None) => Err(refuse_now(server, Kind::NoToken)),
-        Err(kind) => Err(refuse_now(server, kind)),
+        Ok(None) => Err(refuse_now(server, Fault::NoToken)),
+        Err(fault) => Err(refuse_now(server, fault)),
     }
 }
 
@@ -75,14 +75,14 @@ pub(crate) async fn check_request(server: Arc<ServerContext>, request: &Request)
 pub(crate) async fn check(server: Arc<ServerContext>, token: &str) -> Result<Bearer, BearerError> {
     let now = server.now();
     match find::<kind::AccessToken>(&server, token).await {
-        Err(error) => Err(refuse(server, now, None, Kind::Failed(error.into()))),
-        Ok(None) => Err(refuse(server, now, None, Kind::Invalid)),
+        Err(error) => Err(refuse(server, now, None, Fault::Failed(error.into()))),
+        Ok(None) => Err(refuse(server, now, None, Fault::Invalid)),
         Ok(Some((token, grant))) => {
             if !token.is_live(&grant, now) {
-                Err(refuse(server, now, Some(grant.id), Kind::Invalid))
+                Err(refuse(server, now, Some(grant.id), Fault::Invalid))
             } else if !grant.token_type().eq_ignore_ascii_case("Bearer") {
                 // It is bound to a proof that nobody asked for here; without it, it would be worth less than it says.
-                Err(refuse(server, now, Some(grant.id), Kind::NotBearer))
+                Err(refuse(server, now, Some(grant.id), Fault::NotBearer))
             } else {
                 Ok(Bearer { server, token, grant, now })
             }
@@ -99,41 +99,41 @@ fn form(request: &Request) -> Params<'_> {
 
 /// The one token in a request: from its header, or from its form body if that is allowed (RFC 6750 §2). A query is never
 /// looked at.
-fn presented<'a>(request: &'a Request, form: &'a Params<'_>) -> Result<Option<&'a str>, Kind> {
+fn presented<'a>(request: &'a Request, form: &'a Params<'_>) -> Result<Option<&'a str>, Fault> {
     let mut headers = request.header_values("authorization");
-    let (header, None) = (headers.next(), headers.next()) else { return Err(Kind::Malformed) };
+    let (header, None) = (headers.next(), headers.next()) else { return Err(Fault::Malformed) };
     let from_header = match header.map(|header| header.split_at(header.len().min(7))) {
         Some((scheme, token)) if scheme.eq_ignore_ascii_case(b"bearer ") => Some(token68(token.trim_ascii())?),
-        Some((scheme, [])) if scheme.trim_ascii().eq_ignore_ascii_case(b"bearer") => return Err(Kind::Invalid),
+        Some((scheme, [])) if scheme.trim_ascii().eq_ignore_ascii_case(b"bearer") => return Err(Fault::Invalid),
         _ => None,
     };
-    match (from_header, form.get("access_token").map_err(|_| Kind::Malformed)?) {
-        (Some(_), Some(_)) => Err(Kind::Malformed),
+    match (from_header, form.get("access_token").map_err(|_| Fault::Malformed)?) {
+        (Some(_), Some(_)) => Err(Fault::Malformed),
         (None, Some(token)) => token68(token.as_bytes()).map(Some),
         (from_header, None) => Ok(from_header),
     }
 }
 
 /// `b64token` (RFC 6750 §2.1).
-fn token68(bytes: &[u8]) -> Result<&str, Kind> {
+fn token68(bytes: &[u8]) -> Result<&str, Fault> {
     let padding = bytes.iter().rev().take_while(|byte| **byte == b'=').count();
     let body = &bytes[..bytes.len() - padding];
     let is_allowed =
         |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'+' | b'/');
     let is_token68 = !body.is_empty() && body.iter().all(is_allowed);
-    std::str::from_utf8(bytes).ok().filter(|_| is_token68).ok_or(Kind::Invalid)
+    std::str::from_utf8(bytes).ok().filter(|_| is_token68).ok_or(Fault::Invalid)
 }
 
-fn refuse_now(server: Arc<ServerContext>, kind: Kind) -> BearerError {
+fn refuse_now(server: Arc<ServerContext>, fault: Fault) -> BearerError {
     let now = server.now();
-    refuse(server, now, None, kind)
+    refuse(server, now, None, fault)
 }
 
 /// Tells the observer and makes the error.
-fn refuse(server: Arc<ServerContext>, now: OffsetDateTime, grant_id: Option<GrantId>, kind: Kind) -> BearerError {
-    let refused = BearerError { server, kind };
-    let error = match &refused.kind {
-        Kind::Failed(error) => Some(error),
+fn refuse(server: Arc<ServerContext>, now: OffsetDateTime, grant_id: Option<GrantId>, fault: Fault) -> BearerError {
+    let refused = BearerError { server, fault };
+    let error = match &refused.fault {
+        Fault::Failed(error) => Some(error),
         _ => None,
     };
     let code = refused.code().map(ErrorCode::as_str);
@@ -151,11 +151,11 @@ impl Bearer {
         if tokens(scope).all(|token| self.token.scope.contains(token)) {
             return Ok(Access { server: self.server, token: self.token, grant: self.grant, now: self.now });
         }
-        let kind = match Scope::parse(scope) {
-            Ok(scope) if scope.is_subset(self.server.scopes.all()) => Kind::InsufficientScope(scope),
-            _ => Kind::Failed(Error::Extension("a resource requires a scope that the server does not offer")),
+        let fault = match Scope::parse(scope) {
+            Ok(scope) if scope.is_subset(self.server.scopes.all()) => Fault::InsufficientScope(scope),
+            _ => Fault::Failed(Error::Extension("a resource requires a scope that the server does not offer")),
         };
-        Err(refuse(self.server, self.now, Some(self.grant.id), kind))
+        Err(refuse(self.server, self.now, Some(self.grant.id), fault))
     }
 }
 
@@ -172,7 +172,7 @@ impl Access {
     /// 403 for the token of a client that acts for itself, whatever its identifier looks like (RFC 9700 §4.15).
     pub fn user(&self) -> Result<&Subject, BearerError> {
         self.subject()
-            .ok_or_else(|| refuse(Arc::clone(&self.server), self.now, Some(self.grant.id), Kind::NoResourceOwner))
+            .ok_or_else(|| refuse(Arc::clone(&self.server), self.now, Some(self.grant.id), Fault::NoResourceOwner))
     }
 
     /// The client.
@@ -210,23 +210,23 @@ impl BearerError {
     /// The error code; `None` if no token was presented (RFC 6750 §3.1).
     #[must_use]
     pub fn code(&self) -> Option<ErrorCode> {
-        match &self.kind {
-            Kind::NoToken => None,
-            Kind::Malformed => Some(ErrorCode::INVALID_REQUEST),
-            Kind::Invalid | Kind::NotBearer => Some(ErrorCode::INVALID_TOKEN),
-            Kind::InsufficientScope(_) | Kind::NoResourceOwner => Some(ErrorCode::INSUFFICIENT_SCOPE),
-            Kind::Failed(error) => Some(error.code()),
+        match &self.fault {
+            Fault::NoToken => None,
+            Fault::Malformed => Some(ErrorCode::INVALID_REQUEST),
+            Fault::Invalid | Fault::NotBearer => Some(ErrorCode::INVALID_TOKEN),
+            Fault::InsufficientScope(_) | Fault::NoResourceOwner => Some(ErrorCode::INSUFFICIENT_SCOPE),
+            Fault::Failed(error) => Some(error.code()),
         }
     }
 
     /// The status of the answer.
     #[must_use]
     pub fn status(&self) -> u16 {
-        match &self.kind {
-            Kind::NoToken | Kind::Invalid | Kind::NotBearer => 401,
-            Kind::Malformed => 400,
-            Kind::InsufficientScope(_) | Kind::NoResourceOwner => 403,
-            Kind::Failed(error) => error.status(),
+        match &self.fault {
+            Fault::NoToken | Fault::Invalid | Fault::NotBearer => 401,
+            Fault::Malformed => 400,
+            Fault::InsufficientScope(_) | Fault::NoResourceOwner => 403,
+            Fault::Failed(error) => error.status(),
         }
     }
 
@@ -234,16 +234,16 @@ impl BearerError {
     /// [`ProtectedResource`](crate::ProtectedResource) (RFC 9728 §5.1).
     pub fn to_response(&self) -> Response {
         let response = Response::new(self.status());
-        if let Kind::Failed(_) = &self.kind {
+        if let Fault::Failed(_) = &self.fault {
             return response;
         }
         let realm = &*self.server.issuer;
-        let challenge = match (&self.kind, self.code()) {
-            (Kind::InsufficientScope(scope), Some(code)) => format!(
+        let challenge = match (&self.fault, self.code()) {
+            (Fault::InsufficientScope(scope), Some(code)) => format!(
                 "Bearer realm=\"{realm}\", error=\"{code}\", error_description=\"the access token lacks a scope\", \
                  scope=\"{scope}\""
             ),
-            (kind, Some(code)) => format!("Bearer realm=\"{realm}\", error=\"{code}\", error_description=\"{kind}\""),
+            (fault, Some(code)) => format!("Bearer realm=\"{realm}\", error=\"{code}\", error_description=\"{fault}\""),
             (_, None) => format!("Bearer realm=\"{realm}\""),
         };
         let resource = self.server.resource.as_ref();
@@ -254,8 +254,8 @@ impl BearerError {
     /// The reason, if the token could not be checked at all.
     #[must_use]
     pub const fn failure(&self) -> Option<&Error> {
-        match &self.kind {
-            Kind::Failed(error) => Some(error),
+        match &self.fault {
+            Fault::Failed(error) => Some(error),
             _ => None,
         }
     }
@@ -263,13 +263,13 @@ impl BearerError {
 
 impl fmt::Display for BearerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.kind.fmt(f)
+        self.fault.fmt(f)
     }
 }
 
 impl std::error::Error for BearerError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        std::error::Error::source(&self.kind)
+        std::error::Error::source(&self.fault)
     }
 }
 

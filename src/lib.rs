@@ -107,7 +107,7 @@
 //! | `tracing` | `grantor::tracing`: audit events, and a span for each endpoint |
 //! | `postgres` | [`storage::PostgresStorage`](storage): clients, grants and tokens in PostgreSQL, for one node or many |
 //! | `sqlite` | [`storage::SqliteStorage`](storage): the same in an SQLite file, for one machine |
-//! | `testing` | `grantor::testing`: a test server, a clock to move, seeded randomness, a storage that fails on demand, and the contract of a storage as a suite |
+//! | `testing` | `grantor::testing`: a test server, a clock to move, seeded randomness, a wrapper that fails or changes calls of a storage, and the contract of a storage as a suite |
 //!
 //! Rust 1.88 is enough, but for `postgres` and `sqlite`, which need 1.94 because sqlx 0.9 does.
 //!

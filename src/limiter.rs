@@ -48,11 +48,11 @@ pub struct Limiter<A> {
     inner: A,
     failures: u32,
     period: Duration,
-    counts: Mutex<HashMap<Key, Count>>,
+    counts: Mutex<HashMap<AttemptKey, Count>>,
 }
 
 /// Who tries what, as a hash: an attacker chooses the length of a user name, but not how much of it is kept.
-type Key = [u8; 32];
+type AttemptKey = [u8; 32];
 
 #[derive(Debug, Clone, Copy)]
 struct Count {
@@ -77,18 +77,18 @@ impl<A> Limiter<A> {
     }
 
     /// What has failed so far.
-    fn known(&self, key: &Key) -> Option<Count> {
+    fn known(&self, key: &AttemptKey) -> Option<Count> {
         self.counts().get(key).copied()
     }
 
     /// Counts a failure.
-    fn count(&self, key: Key, now: OffsetDateTime) {
+    fn count(&self, key: AttemptKey, now: OffsetDateTime) {
         self.count_in(&mut self.counts(), key, now);
     }
 
     /// Counts a failure unless there were too many: in one step, or attempts that come together would all be let in
     /// before the first is counted. `Some` is how long to wait.
-    fn count_unless_throttled(&self, key: Key, now: OffsetDateTime) -> Option<Duration> {
+    fn count_unless_throttled(&self, key: AttemptKey, now: OffsetDateTime) -> Option<Duration> {
         let mut counts = self.counts();
         let wait = counts.get(&key).and_then(|count| self.wait(count, now));
         if wait.is_none() {
@@ -97,7 +97,7 @@ impl<A> Limiter<A> {
         wait
     }
 
-    fn counts(&self) -> MutexGuard<'_, HashMap<Key, Count>> {
+    fn counts(&self) -> MutexGuard<'_, HashMap<AttemptKey, Count>> {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -114,7 +114,7 @@ impl<A> Limiter<A> {
         (now - count.since).abs() >= self.period
     }
 
-    fn count_in(&self, counts: &mut HashMap<Key, Count>, key: Key, now: OffsetDateTime) {
+    fn count_in(&self, counts: &mut HashMap<AttemptKey, Count>, key: AttemptKey, now: OffsetDateTime) {
         if counts.len() >= MOST_COUNTS && !counts.contains_key(&key) {
             self.make_room(counts, now);
         }
@@ -126,12 +126,12 @@ impl<A> Limiter<A> {
     }
 
     /// Forgets all failures, after a success.
-    fn forget(&self, key: &Key) {
+    fn forget(&self, key: &AttemptKey) {
         self.counts().remove(key);
     }
 
     /// Takes one failure back that was counted before the attempt was decided.
-    fn take_back(&self, key: &Key) {
+    fn take_back(&self, key: &AttemptKey) {
         if let Entry::Occupied(mut entry) = self.counts().entry(*key) {
             match entry.get().failures {
                 0..=1 => drop(entry.remove()),
@@ -142,7 +142,7 @@ impl<A> Limiter<A> {
 
     /// Forgets what is over and, unless that was half of it, the older half: to look through all of it is worth it only if
     /// that need not be done again soon.
-    fn make_room(&self, counts: &mut HashMap<Key, Count>, now: OffsetDateTime) {
+    fn make_room(&self, counts: &mut HashMap<AttemptKey, Count>, now: OffsetDateTime) {
         counts.retain(|_, count| !self.is_over(count, now));
         if counts.len() > MOST_COUNTS / 2 {
             let mut since: Vec<OffsetDateTime> = counts.values().map(|count| count.since).collect();
@@ -154,7 +154,7 @@ impl<A> Limiter<A> {
     }
 }
 
-fn key(kind: &[u8], name: &str, peer: Option<IpAddr>) -> Key {
+fn key(kind: &[u8], name: &str, peer: Option<IpAddr>) -> AttemptKey {
     let mut hash = Sha256::new();
     hash.update(kind);
     // A socket that serves both families shows an IPv4 peer as an IPv6 one, and all of these are in one network.
@@ -225,7 +225,7 @@ impl<A> fmt::Debug for Limiter<A> {
 mod tests {
     use super::*;
 
-    fn waits<A>(limiter: &Limiter<A>, key: &Key, now: OffsetDateTime) -> Option<Duration> {
+    fn waits<A>(limiter: &Limiter<A>, key: &AttemptKey, now: OffsetDateTime) -> Option<Duration> {
         limiter.known(key).and_then(|count| limiter.wait(&count, now))
     }
 

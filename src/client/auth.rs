@@ -41,7 +41,7 @@ pub(crate) async fn authenticate<E>(
     now: OffsetDateTime,
 ) -> Result<AuthenticatedClient, Error> {
     let (params, peer) = (&request.params, request.peer);
-    let basic = request.basic.as_ref().map_err(|refusal| *refusal)?.as_ref();
+    let basic = request.credentials.as_ref().map_err(|refusal| *refusal)?.as_ref();
     let client_id = params.get("client_id")?;
     let body_secret = params.get("client_secret")?.map(ClientSecret::new);
     let assertion = params.get("client_assertion")?.or(params.get("client_assertion_type")?);

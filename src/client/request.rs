@@ -17,7 +17,7 @@ use crate::secret::ClientSecret;
 #[must_use = "a request does nothing until it is given to a server"]
 pub struct ClientRequest<'a, E> {
     /// What the `Authorization` header says; one that can't be read counts when the client is authenticated.
-    pub(crate) basic: Result<Option<PresentedCredentials<'a>>, Refusal>,
+    pub(crate) credentials: Result<Option<PresentedCredentials<'a>>, Refusal>,
     pub(crate) params: Params<'a>,
     /// The first parameter that stood in the URL's query.
     pub(crate) from_query: Option<&'static str>,
@@ -45,7 +45,7 @@ pub mod endpoint {
 
 impl<'a, E> ClientRequest<'a, E> {
     pub(crate) fn empty() -> Self {
-        Self { basic: Ok(None), params: Params::default(), from_query: None, peer: None, endpoint: PhantomData }
+        Self { credentials: Ok(None), params: Params::default(), from_query: None, peer: None, endpoint: PhantomData }
     }
 
     /// Names a public client.
@@ -55,7 +55,7 @@ impl<'a, E> ClientRequest<'a, E> {
 
     /// Authenticates the client as a Basic header does.
     pub fn client_secret_basic(mut self, id: impl Into<Cow<'a, str>>, secret: &'a ClientSecret) -> Self {
-        self.basic = Ok(Some(PresentedCredentials { id: id.into(), secret: PresentedSecret::Borrowed(secret) }));
+        self.credentials = Ok(Some(PresentedCredentials { id: id.into(), secret: PresentedSecret::Borrowed(secret) }));
         self
     }
 
@@ -106,7 +106,7 @@ impl<'a, E> ClientRequest<'a, E> {
             return Err(Refusal::NotAForm);
         }
         Ok(Self {
-            basic: PresentedCredentials::read(request),
+            credentials: PresentedCredentials::read(request),
             params,
             from_query,
             peer: request.peer(),
@@ -118,7 +118,7 @@ impl<'a, E> ClientRequest<'a, E> {
 impl<E> fmt::Debug for ClientRequest<'_, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ClientRequest")
-            .field("basic", &self.basic)
+            .field("credentials", &self.credentials)
             .field("params", &self.params)
             .field("from_query", &self.from_query)
             .field("peer", &self.peer)

@@ -13,7 +13,7 @@ use time::{Duration, OffsetDateTime};
 pub(crate) use self::lifetime::may_refresh;
 use self::lifetime::{Expirations, lasts_a_second, lifetimes};
 use self::mint::{Draw, derive, new_row};
-pub(crate) use self::orders::Names;
+pub(crate) use self::orders::MemberNames;
 pub use self::orders::{ExchangeToken, OpenGrant, RepeatRefresh, ResponseMembers};
 use crate::client::Client;
 use crate::error::{Error, Refusal};
@@ -49,7 +49,7 @@ impl std::fmt::Debug for TokenResponse {
             .field("expires_in", &self.expires_in)
             .field("refresh_token", &self.refresh_token)
             .field("scope", &self.scope)
-            .field("extra", &Names(&self.extra))
+            .field("extra", &MemberNames(&self.extra))
             .finish()
     }
 }
@@ -98,7 +98,7 @@ fn first_tokens(
     let rows = [Some(access), refresh].into_iter().flatten().collect();
     let (grant, members) = order.into_grant(id, client, grant_type, now, expirations.grant(refreshes));
     let scope = grant.scope.clone();
-    Ok((rows, issued(access_token, refresh_token, expirations.access - now, scope, members, grant)))
+    Ok((rows, issued_tokens(access_token, refresh_token, expirations.access - now, scope, members, grant)))
 }
 
 /// Opens a grant that so far has only a code.
@@ -184,7 +184,7 @@ fn successors(
         grant_expires_at: expirations.grant(refreshes || !consume).max(grant.expires_at),
     };
     let refresh_token = refreshes.then_some(refresh_token);
-    let issued = issued(access_token, refresh_token, expirations.access - now, scope, members, grant);
+    let issued = issued_tokens(access_token, refresh_token, expirations.access - now, scope, members, grant);
     Ok((spend, rows, issued))
 }
 
@@ -203,7 +203,7 @@ pub(crate) async fn repeat(server: &ServerContext, order: RepeatRefresh, now: Of
     }
     let ((access_token, token, grant), (refresh_token, ..)) = (access.into_parts(), refresh.into_parts());
     let (expires_in, scope) = (token.expires_at - now, token.scope.clone());
-    Ok(issued(access_token, Some(refresh_token), expires_in, scope, ResponseMembers::default(), grant))
+    Ok(issued_tokens(access_token, Some(refresh_token), expires_in, scope, ResponseMembers::default(), grant))
 }
 
 async fn live_successor<K: Token>(
@@ -225,7 +225,7 @@ pub(crate) async fn revoke_grant(server: &ServerContext, grant: &Grant, now: Off
     Ok(())
 }
 
-fn issued(
+fn issued_tokens(
     access_token: AccessToken,
     refresh_token: Option<RefreshToken>,
     expires_in: Duration,

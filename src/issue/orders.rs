@@ -168,15 +168,15 @@ impl fmt::Debug for ResponseMembers {
         f.debug_struct("ResponseMembers")
             .field("token_type", &self.token_type)
             .field("access_token_lifetime", &self.access_token_lifetime)
-            .field("extra", &Names(&self.extra))
+            .field("extra", &MemberNames(&self.extra))
             .finish()
     }
 }
 
 /// The names of members whose values are not to be shown.
-pub(crate) struct Names<'a>(pub(crate) &'a Map<String, Value>);
+pub(crate) struct MemberNames<'a>(pub(crate) &'a Map<String, Value>);
 
-impl fmt::Debug for Names<'_> {
+impl fmt::Debug for MemberNames<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.0.keys()).finish()
     }

@@ -9,7 +9,7 @@ use super::{PostgresStorage, TRIES};
 use crate::client::{Client, ClientCredential};
 use crate::error::StorageError;
 use crate::record::ClientId;
-use crate::storage::sql::{Cells, json, read_client, rows};
+use crate::storage::sql::{Cells, json, read_client, row_count};
 use crate::storage::{ClientRegistry, ClientStore, GrantSelector, RegistryError, Storage};
 
 #[async_trait]
@@ -78,7 +78,7 @@ impl ClientRegistry for PostgresStorage {
         // No identifier is empty, so all of them come after the empty text.
         let (list, after) = (&self.statements.common.clients.list, after.map_or("", ClientId::as_str));
         let found = self
-            .step(|| async { sqlx::query(list.clone()).bind(after).bind(rows(limit)).fetch_all(&self.pool).await })
+            .step(|| async { sqlx::query(list.clone()).bind(after).bind(row_count(limit)).fetch_all(&self.pool).await })
             .await?;
         Ok(found.iter().map(read_client).collect::<Result<_, _>>()?)
     }

@@ -9,7 +9,7 @@ use sqlx::{AssertSqlSafe, Connection};
 use super::statements::Statements;
 use super::{PostgresStorage, to_storage_error};
 use crate::error::StorageError;
-use crate::storage::sql::{DEFAULT_PREFIX, DEFAULT_TIMEOUT, Names, check_migrations, migrator, run_migrations};
+use crate::storage::sql::{DEFAULT_PREFIX, DEFAULT_TIMEOUT, TableNames, check_migrations, migrator, run_migrations};
 
 /// The migrations, in order. What is in here never changes.
 const MIGRATIONS: [(i64, &str, &str); 1] =
@@ -128,7 +128,7 @@ impl PostgresOptions {
     /// # Errors
     /// A name is not allowed, a migration failed, or the tables are those of another version.
     pub async fn with_pool(self, pool: PgPool) -> Result<PostgresStorage, StorageError> {
-        let names = Names::new(self.schema.as_deref(), &self.prefix)?;
+        let names = TableNames::new(self.schema.as_deref(), &self.prefix)?;
         let migrator = migrator(&names, &MIGRATIONS);
         let mut connection = pool.acquire().await.map_err(to_storage_error)?;
         // If this is dropped while a transaction begins, nothing of it may be left for the next user of the connection.
@@ -148,7 +148,7 @@ impl PostgresOptions {
 
 /// Excludes other nodes until the end of the transaction, and creates the schema unless it is there. A migration of large tables
 /// takes the time that it takes, and other nodes wait for it.
-async fn prepare(connection: &mut PgConnection, names: &Names) -> Result<(), sqlx::Error> {
+async fn prepare(connection: &mut PgConnection, names: &TableNames) -> Result<(), sqlx::Error> {
     let no_hurry = "SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0; \
                     SET LOCAL idle_in_transaction_session_timeout = 0";
     sqlx::raw_sql(no_hurry).execute(&mut *connection).await?;

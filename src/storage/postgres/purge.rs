@@ -6,7 +6,7 @@ use time::OffsetDateTime;
 use super::PostgresStorage;
 use crate::error::StorageError;
 use crate::storage::SEED_LIFETIME;
-use crate::storage::sql::rows;
+use crate::storage::sql::row_count;
 
 /// How many rows one statement touches, so that it holds its locks for some milliseconds only.
 pub(super) const BATCH: usize = 1_000;
@@ -42,7 +42,8 @@ impl PostgresStorage {
         if most == 0 {
             return Ok(0);
         }
-        let run = || async { sqlx::query(statement.clone()).bind(until).bind(rows(most)).execute(&self.pool).await };
+        let run =
+            || async { sqlx::query(statement.clone()).bind(until).bind(row_count(most)).execute(&self.pool).await };
         let touched = usize::try_from(self.step(run).await?.rows_affected()).unwrap_or(most);
         *left -= touched.min(*left);
         Ok(touched)

@@ -1,9 +1,9 @@
-//! Every statement, written once. Names are put in when the storage is opened; values are always bound.
+//! Every statement, written once. Names of tables are put in when the storage is opened; values are always bound.
 
 use sqlx::SqlStr;
 
 use super::purge::BATCH;
-use crate::storage::sql::{Common, Dialect, Names};
+use crate::storage::sql::{Common, Dialect, TableNames};
 
 /// The statements with the names of one storage.
 pub(super) struct Statements {
@@ -77,7 +77,7 @@ fn exchange() -> String {
 }
 
 impl Statements {
-    pub(super) fn new(names: &Names) -> Self {
+    pub(super) fn new(names: &TableNames) -> Self {
         Self {
             common: Common::new(
                 names,
@@ -116,7 +116,7 @@ const TOKENS_OF_DEAD_GRANTS: &str = "WITH dead AS MATERIALIZED ( \
 impl PurgeStatements {
     /// What somebody else works on is left to the next time. Lists are arrays, which are made once: a `LIMIT` in a mere
     /// subquery would be counted anew if the planner chose to run it again for each row.
-    fn new(names: &Names) -> Self {
+    fn new(names: &TableNames) -> Self {
         let sql = |template: &str| names.render(template);
         Self {
             tokens_of_dead_grants: sql(TOKENS_OF_DEAD_GRANTS),

@@ -13,7 +13,7 @@ use crate::error::StorageError;
 use crate::record::{Grant, StoredToken, Subject};
 use crate::secret::{Seed, TokenHash};
 use crate::storage::sql::{
-    BATCH, LIST_START, TOKEN_WIDTH, host_data, is_of_one, json, kind_name, last_of, read_grant, read_token, rows,
+    BATCH, LIST_START, TOKEN_WIDTH, host_data, is_of_one, json, kind_name, last_of, read_grant, read_token, row_count,
     selected,
 };
 use crate::storage::{Exchange, GrantSelector, Page, Spend, Storage, check_grant_of};
@@ -96,7 +96,7 @@ impl Storage for PostgresStorage {
             let done = self
                 .step(|| async {
                     let statement = selecting(statement.clone(), which).bind(at).bind(after.0).bind(after.1.as_bytes());
-                    statement.bind(rows(BATCH)).fetch_all(&self.pool).await
+                    statement.bind(row_count(BATCH)).fetch_all(&self.pool).await
                 })
                 .await?;
             revoked += done.len() as u64;
@@ -118,7 +118,7 @@ impl Storage for PostgresStorage {
         let found = self
             .step(|| async {
                 let statement = selecting(statement.clone(), which).bind(now).bind(before).bind(id.as_bytes());
-                statement.bind(rows(page.limit)).fetch_all(&self.pool).await
+                statement.bind(row_count(page.limit)).fetch_all(&self.pool).await
             })
             .await?;
         found.iter().map(|row| read_grant(row, 0)).collect()

@@ -3,13 +3,13 @@
 use sha2::{Digest, Sha384};
 use sqlx::migrate::{AppliedMigration, Migrate, MigrateError, Migration, MigrationType, Migrator};
 
-use super::Names;
+use super::TableNames;
 use crate::error::StorageError;
 
 /// Migrations that keep their books beside our tables, never in `_sqlx_migrations`, where a host's own may be noted.
 ///
 /// They are run inside a transaction that excludes other nodes, so the lock that sqlx would take is not needed.
-pub(crate) fn migrator(names: &Names, files: &[(i64, &'static str, &str)]) -> Migrator {
+pub(crate) fn migrator(names: &TableNames, files: &[(i64, &'static str, &str)]) -> Migrator {
     let migrations = files.iter().map(|(version, description, template)| {
         let migration =
             Migration::new(*version, (*description).into(), MigrationType::Simple, names.render(template), false);
@@ -26,7 +26,7 @@ pub(crate) fn migrator(names: &Names, files: &[(i64, &'static str, &str)]) -> Mi
 /// be seen to be fit for another thread.
 pub(crate) async fn run_migrations<C: Migrate>(
     connection: &mut C,
-    names: &Names,
+    names: &TableNames,
     migrator: &Migrator,
 ) -> Result<(), StorageError> {
     let table = names.table("migrations");
@@ -42,7 +42,7 @@ pub(crate) async fn run_migrations<C: Migrate>(
 /// Whether all migrations that this version knows, and no others, have been run.
 pub(crate) async fn check_migrations<C: Migrate>(
     connection: &mut C,
-    names: &Names,
+    names: &TableNames,
     migrator: &Migrator,
 ) -> Result<(), StorageError> {
     let applied = applied(connection, &names.table("migrations")).await?;
@@ -101,7 +101,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_newer_version_adds_what_is_new_once_and_keeps_what_is_there() {
-        let names = Names::new(None, "grantor_").unwrap();
+        let names = TableNames::new(None, "grantor_").unwrap();
         let (old, new) = (migrator(&names, &[FIRST]), migrator(&names, &[FIRST, SECOND]));
         let mut connection = SqliteConnection::connect("sqlite::memory:").await.unwrap();
         run_migrations(&mut connection, &names, &old).await.unwrap();

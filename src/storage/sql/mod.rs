@@ -14,7 +14,7 @@ pub(super) use self::failure::failed;
 #[cfg(feature = "postgres")]
 pub(super) use self::failure::is_transport_failure;
 pub(super) use self::migrate::{check_migrations, migrator, run_migrations};
-pub(super) use self::names::Names;
+pub(super) use self::names::TableNames;
 pub(super) use self::rows::{
     Cells, TOKEN_WIDTH, host_data, json, kind_name, read_client, read_grant, read_place, read_token,
 };
@@ -44,6 +44,6 @@ pub(super) fn last_of(rows: &[impl Cells]) -> Result<Option<(OffsetDateTime, Gra
 }
 
 /// A number of rows as SQL knows numbers.
-pub(super) fn rows(limit: usize) -> i64 {
+pub(super) fn row_count(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
 }

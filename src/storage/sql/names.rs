@@ -9,12 +9,12 @@ const LONGEST: usize = 40;
 
 /// A schema, if any, and a prefix. Both are plain identifiers, so that nothing in them can end a quoted name.
 #[derive(Debug, Clone)]
-pub(crate) struct Names {
+pub(crate) struct TableNames {
     schema: Option<String>,
     prefix: String,
 }
 
-impl Names {
+impl TableNames {
     pub(crate) fn new(schema: Option<&str>, prefix: &str) -> Result<Self, StorageError> {
         if !prefix.is_empty() && !is_identifier(prefix) || schema.is_some_and(|schema| !is_identifier(schema)) {
             return Err(StorageError::new(
@@ -70,20 +70,20 @@ mod tests {
 
     #[test]
     fn names_are_quoted_and_qualified_wherever_a_statement_has_them() {
-        let names = Names::new(Some("auth"), "o2_").unwrap();
+        let names = TableNames::new(Some("auth"), "o2_").unwrap();
         let sql = names.render("CREATE INDEX {prefix:by_grant} ON {tokens} (id) -- of {grants}");
         assert_eq!(sql.as_str(), r#"CREATE INDEX "o2_by_grant" ON "auth"."o2_tokens" (id) -- of "auth"."o2_grants""#);
-        let bare = Names::new(None, "").unwrap().render("SELECT 1 FROM {clients}");
+        let bare = TableNames::new(None, "").unwrap().render("SELECT 1 FROM {clients}");
         assert_eq!(bare.as_str(), r#"SELECT 1 FROM "clients""#);
     }
 
     #[test]
     fn a_name_that_is_not_a_plain_identifier_is_refused() {
         for bad in ["_sqlx_", "a\"b", "a.b", "A", "1a", "a b", "a;", "é", &"x".repeat(41)] {
-            assert!(Names::new(None, bad).is_err(), "{bad}");
-            assert!(bad == "_sqlx_" || Names::new(Some(bad), "").is_err(), "{bad}");
+            assert!(TableNames::new(None, bad).is_err(), "{bad}");
+            assert!(bad == "_sqlx_" || TableNames::new(Some(bad), "").is_err(), "{bad}");
         }
-        assert!(Names::new(Some(""), "x").is_err());
-        assert!(Names::new(Some("_a1"), &"x".repeat(40)).is_ok());
+        assert!(TableNames::new(Some(""), "x").is_err());
+        assert!(TableNames::new(Some("_a1"), &"x".repeat(40)).is_ok());
     }
 }

@@ -2,7 +2,7 @@
 
 use sqlx::SqlStr;
 
-use super::Names;
+use super::TableNames;
 use super::rows::{GRANT_COLUMNS, TOKEN_COLUMNS};
 use crate::storage::GrantSelector;
 
@@ -41,7 +41,7 @@ pub(crate) struct BySelector {
 }
 
 impl Common {
-    pub(crate) fn new(names: &Names, dialect: &Dialect) -> Self {
+    pub(crate) fn new(names: &TableNames, dialect: &Dialect) -> Self {
         let [open, close] = dialect.id_list;
         let list = format!(
             "SELECT {GRANT_COLUMNS} FROM {{grants}} g WHERE {{selected}} \
@@ -74,7 +74,7 @@ impl Common {
 }
 
 impl ClientStatements {
-    fn new(names: &Names, Dialect { as_json, .. }: &Dialect) -> Self {
+    fn new(names: &TableNames, Dialect { as_json, .. }: &Dialect) -> Self {
         Self {
             find: names.render("SELECT registration FROM {clients} WHERE id = $1"),
             list: names.render("SELECT registration FROM {clients} WHERE id > $1 ORDER BY id LIMIT $2"),
@@ -87,7 +87,7 @@ impl ClientStatements {
 }
 
 impl BySelector {
-    fn new(names: &Names, of_one: &str, of_many: &str) -> Self {
+    fn new(names: &TableNames, of_one: &str, of_many: &str) -> Self {
         let of = |template: &str, condition: &str| names.render(&template.replace("{selected}", condition));
         Self {
             id: of(of_one, "g.id = $1"),

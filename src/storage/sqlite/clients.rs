@@ -10,7 +10,7 @@ use super::{SqliteStorage, to_storage_error};
 use crate::client::{Client, ClientCredential};
 use crate::error::StorageError;
 use crate::record::ClientId;
-use crate::storage::sql::{json, read_client, rows};
+use crate::storage::sql::{json, read_client, row_count};
 use crate::storage::{ClientRegistry, ClientStore, GrantSelector, RegistryError, Storage};
 
 impl SqliteStorage {
@@ -88,7 +88,7 @@ impl ClientRegistry for SqliteStorage {
     async fn clients(&self, after: Option<&ClientId>, limit: usize) -> Result<Vec<Arc<Client>>, RegistryError> {
         // No identifier is empty, so all of them come after the empty text.
         let after = after.map_or("", ClientId::as_str);
-        let list = sqlx::query(self.statements.common.clients.list.clone()).bind(after).bind(rows(limit));
+        let list = sqlx::query(self.statements.common.clients.list.clone()).bind(after).bind(row_count(limit));
         let found = self.within(async { list.fetch_all(&self.pool).await.map_err(to_storage_error) }).await?;
         Ok(found.iter().map(read_client).collect::<Result<_, _>>()?)
     }

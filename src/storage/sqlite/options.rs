@@ -9,7 +9,9 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePo
 use super::statements::Statements;
 use super::{SqliteStorage, to_storage_error};
 use crate::error::StorageError;
-use crate::storage::sql::{Cells, DEFAULT_PREFIX, DEFAULT_TIMEOUT, Names, check_migrations, migrator, run_migrations};
+use crate::storage::sql::{
+    Cells, DEFAULT_PREFIX, DEFAULT_TIMEOUT, TableNames, check_migrations, migrator, run_migrations,
+};
 
 /// The migrations, in order. What is in here never changes.
 const MIGRATIONS: [(i64, &str, &str); 1] =
@@ -125,7 +127,7 @@ impl SqliteOptions {
     /// # Errors
     /// The prefix is not allowed, a migration failed, or the tables are those of another version.
     pub async fn with_pool(self, pool: SqlitePool) -> Result<SqliteStorage, StorageError> {
-        let names = Names::new(None, &self.prefix)?;
+        let names = TableNames::new(None, &self.prefix)?;
         let migrator = migrator(&names, &MIGRATIONS);
         // Being the one writer keeps other processes out.
         let mut transaction = pool.begin_with("BEGIN IMMEDIATE").await.map_err(to_storage_error)?;

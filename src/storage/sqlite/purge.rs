@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::{SqliteStorage, Write, micros, to_storage_error};
 use crate::error::StorageError;
 use crate::storage::SEED_LIFETIME;
-use crate::storage::sql::rows;
+use crate::storage::sql::row_count;
 
 /// How many rows one transaction touches.
 const BATCH: usize = 200;
@@ -54,7 +54,7 @@ impl SqliteStorage {
     async fn bury(&self, before: OffsetDateTime, most: usize) -> Result<usize, StorageError> {
         let statements = &self.statements.purge;
         let mut write = self.write().await?;
-        let delete = sqlx::query(statements.tokens_of_dead_grants.clone()).bind(micros(before)).bind(rows(most));
+        let delete = sqlx::query(statements.tokens_of_dead_grants.clone()).bind(micros(before)).bind(row_count(most));
         let tokens = delete.fetch_all(&mut *write.transaction).await.map_err(to_storage_error)?;
         let grants =
             change(&mut write, &statements.empty_grants, before, &[most, most.saturating_sub(tokens.len())]).await?;
@@ -82,7 +82,7 @@ async fn change(
 ) -> Result<usize, StorageError> {
     let mut query = sqlx::query(statement.clone()).bind(micros(until));
     for limit in limits {
-        query = query.bind(rows(*limit));
+        query = query.bind(row_count(*limit));
     }
     let done = query.execute(&mut *write.transaction).await.map_err(to_storage_error)?;
     Ok(usize::try_from(done.rows_affected()).unwrap_or(usize::MAX))

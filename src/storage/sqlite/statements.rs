@@ -1,8 +1,8 @@
-//! The statements of SQLite alone, written once. Names are put in when the storage is opened; values are always bound.
+//! The statements of SQLite alone, written once. Names of tables are put in when the storage is opened; values are always bound.
 
 use sqlx::SqlStr;
 
-use crate::storage::sql::{Common, Dialect, Names};
+use crate::storage::sql::{Common, Dialect, TableNames};
 
 /// The statements with the names of one storage.
 pub(super) struct Statements {
@@ -25,7 +25,7 @@ pub(super) struct PurgeStatements {
 }
 
 impl Statements {
-    pub(super) fn new(names: &Names) -> Self {
+    pub(super) fn new(names: &TableNames) -> Self {
         let sql = |template: &str| names.render(template);
         Self {
             common: Common::new(names, &Dialect { as_json: "", id_list: ["IN (", ")"] }),
@@ -49,7 +49,7 @@ impl Statements {
 }
 
 impl PurgeStatements {
-    fn new(names: &Names) -> Self {
+    fn new(names: &TableNames) -> Self {
         let sql = |template: &str| names.render(template);
         Self {
             tokens_of_dead_grants: sql("DELETE FROM {tokens} WHERE hash IN ( \

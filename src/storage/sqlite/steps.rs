@@ -13,7 +13,7 @@ use crate::error::StorageError;
 use crate::record::{Grant, GrantId, StoredToken, Subject};
 use crate::secret::TokenHash;
 use crate::storage::sql::{
-    BATCH, LIST_START, TOKEN_WIDTH, host_data, is_of_one, json, kind_name, last_of, read_grant, read_token, rows,
+    BATCH, LIST_START, TOKEN_WIDTH, host_data, is_of_one, json, kind_name, last_of, read_grant, read_token, row_count,
     selected,
 };
 use crate::storage::{Exchange, GrantSelector, Page, Spend, Storage, check_grant_of};
@@ -173,7 +173,7 @@ impl SqliteStorage {
         let mut write = self.write().await?;
         let mut revoke = selecting(self.statements.common.revoke.of(which), which).bind(micros(at));
         if !is_of_one(which) {
-            revoke = revoke.bind(micros(after.0)).bind(after.1.as_bytes().to_vec()).bind(rows(BATCH));
+            revoke = revoke.bind(micros(after.0)).bind(after.1.as_bytes().to_vec()).bind(row_count(BATCH));
         }
         let done = revoke.fetch_all(&mut *write.transaction).await.map_err(to_storage_error)?;
         write.commit().await?;
@@ -188,7 +188,7 @@ impl SqliteStorage {
     ) -> Result<Vec<Arc<Grant>>, StorageError> {
         let (before, id) = page.after.unwrap_or(LIST_START);
         let list = selecting(self.statements.common.list.of(which), which).bind(micros(now)).bind(micros(before));
-        let list = list.bind(id.as_bytes().as_slice()).bind(rows(page.limit));
+        let list = list.bind(id.as_bytes().as_slice()).bind(row_count(page.limit));
         let found = list.fetch_all(&self.pool).await.map_err(to_storage_error)?;
         found.iter().map(|row| read_grant(row, 0)).collect()
     }
