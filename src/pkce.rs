@@ -83,7 +83,7 @@ impl CodeChallenge {
     /// The challenge of a verifier by `S256`, as a client computes it.
     #[must_use]
     pub fn s256(verifier: &CodeVerifier) -> Self {
-        Self { method: ChallengeMethod::S256, value: s256(verifier.expose()).into() }
+        Self { method: ChallengeMethod::S256, value: String::from_utf8_lossy(&s256(verifier.expose())).into() }
     }
 
     /// The value of the `code_challenge` parameter.
@@ -108,7 +108,7 @@ impl CodeChallenge {
     pub(crate) fn is_met_by_text(&self, verifier: &str) -> bool {
         let expected = self.value.as_bytes();
         match self.method {
-            ChallengeMethod::S256 => s256(verifier).as_bytes().ct_eq(expected).into(),
+            ChallengeMethod::S256 => s256(verifier).ct_eq(expected).into(),
             ChallengeMethod::Plain => verifier.as_bytes().ct_eq(expected).into(),
         }
     }
@@ -131,9 +131,12 @@ const fn is_base64url(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')
 }
 
-/// The challenge of a verifier: 43 characters of base64url.
-fn s256(verifier: &str) -> String {
-    URL_SAFE_NO_PAD.encode(Sha256::digest(verifier.as_bytes()))
+/// The 43 characters of base64url that 32 bytes are.
+fn s256(verifier: &str) -> [u8; 43] {
+    let mut text = [0; 43];
+    // It fits; otherwise the text would be one that no challenge has.
+    let _ = URL_SAFE_NO_PAD.encode_slice(Sha256::digest(verifier.as_bytes()), &mut text);
+    text
 }
 
 #[cfg(test)]

@@ -8,8 +8,8 @@ use governor::{DefaultKeyedRateLimiter, Quota};
 
 /// Counts how often each name was tried from each peer, right or wrong: ten times a minute are allowed.
 ///
-/// Counting each peer by itself means that nobody can keep a user out by guessing from elsewhere. Behind a proxy every peer
-/// is the proxy; a server that stands there reads the address that its proxy vouches for.
+/// Each peer is counted by itself, so guesses from elsewhere do not keep a user out. Behind a proxy every peer is the proxy: a server
+/// there reads the address that its proxy vouches for.
 pub(crate) struct Attempts {
     limiter: DefaultKeyedRateLimiter<u64>,
     hasher: RandomState,

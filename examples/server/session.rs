@@ -1,4 +1,4 @@
-//! Who uses the browser, and tokens that keep other sites from submitting forms.
+//! Sessions of users, and tokens that keep other sites from submitting forms.
 //!
 //! `tower-sessions` reads and writes the cookie of a session and changes its identifier at login. A session begins at login:
 //! visitors have none, so they store nothing at the server. The token of their login form is bound to a cookie of its own.

@@ -163,7 +163,7 @@ impl AuthorizationEndpoint {
     /// Sends an error to the client, or shows it if that is impossible.
     fn respond_with_error(&self, route: &Route, error: &Error, ask_first: bool) -> Response {
         let Some(host) = route.target.host() else { return self.pages.show_error(error) };
-        let location = response::error_location(route, error, &self.server.issuer);
+        let location = response::error_location(route, error, &self.server.encoded_issuer);
         if ask_first { self.pages.confirm_redirect(error, &location, host) } else { Response::see_other(location) }
     }
 

@@ -101,8 +101,10 @@ impl AuthorizationResponse {
             Outcome::Code(code) if out_of_band => endpoint.pages.show_code(code.expose()),
             // Refused when the request was checked; a token is never put on a page.
             Outcome::Token(_) if out_of_band => endpoint.pages.show_error(&Refusal::OutOfBandToken.into()),
-            Outcome::Code(code) => Response::see_other(code_location(&route, code, &endpoint.server.issuer)),
-            Outcome::Token(tokens) => Response::see_other(token_location(&route, tokens, &endpoint.server.issuer)),
+            Outcome::Code(code) => Response::see_other(code_location(&route, code, &endpoint.server.encoded_issuer)),
+            Outcome::Token(tokens) => {
+                Response::see_other(token_location(&route, tokens, &endpoint.server.encoded_issuer))
+            }
         }
     }
 }
@@ -114,26 +116,26 @@ impl From<AuthorizationResponse> for Response {
 }
 
 /// The redirect URI with a code in it (RFC 6749 §4.1.2).
-fn code_location(route: &Route, code: &AuthorizationCode, issuer: &str) -> String {
+fn code_location(route: &Route, code: &AuthorizationCode, encoded_issuer: &str) -> String {
     // A code that was issued is base64url, which needs no encoding.
-    RedirectBuilder::begin(route).push_unencoded("code", code.expose()).end(route, issuer)
+    RedirectBuilder::begin(route).push_unencoded("code", code.expose()).end(route, encoded_issuer)
 }
 
 /// The redirect URI with an access token in it (RFC 6749 §4.2.2).
-fn token_location(route: &Route, tokens: &TokenResponse, issuer: &str) -> String {
+fn token_location(route: &Route, tokens: &TokenResponse, encoded_issuer: &str) -> String {
     RedirectBuilder::begin(route)
         .push_unencoded("access_token", tokens.access_token.expose())
         .push("token_type", &tokens.token_type)
         .push("expires_in", &tokens.expires_in.whole_seconds().to_string())
         .push("scope", tokens.scope.as_str())
-        .end(route, issuer)
+        .end(route, encoded_issuer)
 }
 
 /// The redirect URI with an error in it (RFC 6749 §4.1.2.1).
-pub(super) fn error_location(route: &Route, error: &Error, issuer: &str) -> String {
+pub(super) fn error_location(route: &Route, error: &Error, encoded_issuer: &str) -> String {
     // The code of an extension may have any character that RFC 6749 §4.1.2.1 allows.
     let answer = RedirectBuilder::begin(route).push("error", error.code().as_str());
-    answer.push("error_description", &error.description()).end(route, issuer)
+    answer.push("error_description", &error.description()).end(route, encoded_issuer)
 }
 
 /// The redirect URI with parameters in it. A query that the URI has is kept (RFC 6749 §3.1.2).
@@ -174,11 +176,11 @@ impl RedirectBuilder {
         self
     }
 
-    fn end(self, route: &Route, issuer: &str) -> String {
+    fn end(self, route: &Route, encoded_issuer: &str) -> String {
         let answer = match &route.state {
             Some(state) => self.push("state", state),
             None => self,
         };
-        answer.push("iss", issuer).location
+        answer.push_unencoded("iss", encoded_issuer).location
     }
 }

@@ -95,7 +95,12 @@ async fn with_secret(server: &ServerContext, attempt: &ClientAttempt<'_>) -> Res
     }
     let has_live_credential =
         |client: &Client| client.credentials().iter().any(|credential| credential.is_live(attempt.now));
-    match (server.authenticator.client(attempt).await?, attempt.client) {
+    let verdict = match &server.authenticator {
+        Some(authenticator) => authenticator.client(attempt).await?,
+        None if attempt.matches_a_digest() => Verdict::Accepted(()),
+        None => Verdict::Rejected,
+    };
+    match (verdict, attempt.client) {
         (Verdict::Throttled { retry_after }, _) => Err(Error::Throttled { retry_after }),
         (_, None) => Err(Refusal::UnknownClient.into()),
         (Verdict::Accepted(()), Some(client)) if has_live_credential(client) => Ok(()),

@@ -18,7 +18,7 @@ pub(crate) use self::authorization_code::AuthorizationCodeGrant;
 pub(crate) use self::client_credentials::ClientCredentialsGrant;
 pub(crate) use self::password::PasswordGrant;
 pub(crate) use self::refresh_token::RefreshTokenGrant;
-use crate::authenticator::Authenticator;
+use crate::authenticator::{Authenticator, ClientSecrets};
 use crate::client::auth::AuthenticatedClient;
 use crate::error::{Error, Refusal};
 pub use crate::issue::{ExchangeToken, OpenGrant, RepeatRefresh, ResponseMembers};
@@ -134,7 +134,7 @@ impl GrantContext<'_> {
     /// The host's authenticator.
     #[must_use]
     pub fn authenticator(&self) -> &dyn Authenticator {
-        &*self.server.authenticator
+        self.server.authenticator.as_deref().unwrap_or(&ClientSecrets)
     }
 
     /// The scope that the client may have of what it asked for, or its default (RFC 6749 §3.3).

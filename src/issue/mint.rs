@@ -1,35 +1,11 @@
 //! Where the texts and rows of tokens are made.
 
 use time::OffsetDateTime;
-use zeroize::Zeroizing;
 
-use crate::error::EntropyError;
 use crate::mac::KeyedMac;
 use crate::record::{GrantId, StoredToken, TokenDetails};
 use crate::scope::Scope;
 use crate::secret::{AccessToken, RefreshToken, Secret, Seed, Token, TokenHash};
-use crate::server_context::ServerContext;
-
-/// The random bytes of one response, drawn at once.
-pub(super) struct Draw {
-    /// For the identifier of a grant or of an attempt.
-    pub(super) id: [u8; 16],
-    /// For an access token, a code or a seed.
-    pub(super) first: Zeroizing<[u8; 32]>,
-    /// For a refresh token.
-    pub(super) second: Zeroizing<[u8; 32]>,
-}
-
-impl Draw {
-    pub(super) fn new(server: &ServerContext) -> Result<Self, EntropyError> {
-        let bytes: Zeroizing<[u8; 80]> = server.random()?;
-        let mut draw = Self { id: [0; 16], first: Zeroizing::new([0; 32]), second: Zeroizing::new([0; 32]) };
-        draw.id.copy_from_slice(&bytes[..16]);
-        draw.first.copy_from_slice(&bytes[16..48]);
-        draw.second.copy_from_slice(&bytes[48..]);
-        Ok(draw)
-    }
-}
 
 /// The successors of a refresh token, as a function of the seed and the token alone: a retry that presents the token while
 /// the seed exists gets the same ones, and neither half is enough by itself.

@@ -12,7 +12,7 @@ use time::{Duration, OffsetDateTime};
 
 pub(crate) use self::lifetime::may_refresh;
 use self::lifetime::{Expirations, lasts_a_second, lifetimes};
-use self::mint::{Draw, derive, new_row};
+use self::mint::{derive, new_row};
 pub(crate) use self::orders::MemberNames;
 pub use self::orders::{ExchangeToken, OpenGrant, RepeatRefresh, ResponseMembers};
 use crate::client::Client;
@@ -69,8 +69,11 @@ pub(crate) async fn open_grant(
     order: OpenGrant,
     now: OffsetDateTime,
 ) -> Result<Issued, Error> {
-    let (rows, issued) = first_tokens(server, client, grant_type, order, now)?;
-    server.storage.open_grant(&issued.grant, &rows).await?;
+    let (access, refresh, issued) = first_tokens(server, client, grant_type, order, now)?;
+    match refresh {
+        None => server.storage.open_grant(&issued.grant, &[access]).await?,
+        Some(refresh) => server.storage.open_grant(&issued.grant, &[access, refresh]).await?,
+    }
     Ok(issued)
 }
 
@@ -81,24 +84,23 @@ fn first_tokens(
     grant_type: &GrantType,
     order: OpenGrant,
     now: OffsetDateTime,
-) -> Result<(Vec<StoredToken>, Issued), Error> {
+) -> Result<(StoredToken, Option<StoredToken>, Issued), Error> {
     if !order.scope.is_subset(server.scopes.all()) {
         return Err(Error::Extension("a grant handler granted a scope that the server does not offer"));
     }
     let lifetimes = lifetimes(server, client, &order.members)?;
     let expirations = Expirations::new(&lifetimes, server.policy.rotates(client), now, now);
     let refreshes = order.refreshable && may_refresh(server, client, &order.scope);
-    let random = Draw::new(server)?;
-    let id = GrantId::from_bytes(random.id);
-    let access_token = AccessToken::from_bytes(&random.first);
-    let refresh_token = refreshes.then(|| RefreshToken::from_bytes(&random.second));
+    let id = GrantId::from_bytes(*server.random()?);
+    let access_token = AccessToken::from_bytes(&*server.random()?);
+    let refresh_token = if refreshes { Some(RefreshToken::from_bytes(&*server.random()?)) } else { None };
 
     let access = new_row(&access_token, id, &order.scope, now, expirations.access);
     let refresh = refresh_token.as_ref().map(|token| new_row(token, id, &order.scope, now, expirations.refresh));
-    let rows = [Some(access), refresh].into_iter().flatten().collect();
     let (grant, members) = order.into_grant(id, client, grant_type, now, expirations.grant(refreshes));
     let scope = grant.scope.clone();
-    Ok((rows, issued_tokens(access_token, refresh_token, expirations.access - now, scope, members, grant)))
+    let issued = issued_tokens(access_token, refresh_token, expirations.access - now, scope, members, grant);
+    Ok((access, refresh, issued))
 }
 
 /// Opens a grant that so far has only a code.
@@ -109,9 +111,8 @@ pub(crate) async fn open_grant_with_code(
     binding: CodeBinding,
     now: OffsetDateTime,
 ) -> Result<(AuthorizationCode, Arc<Grant>), Error> {
-    let random = Draw::new(server)?;
-    let id = GrantId::from_bytes(random.id);
-    let code = AuthorizationCode::from_bytes(&random.first);
+    let id = GrantId::from_bytes(*server.random()?);
+    let code = AuthorizationCode::from_bytes(&*server.random()?);
     let expires_at = now.saturating_add(server.policy.lifetimes(client).code);
     let mut row = new_row(&code, id, &order.scope, now, expires_at);
     row.details.code = Some(binding);
@@ -128,8 +129,12 @@ pub(crate) async fn exchange(
     order: ExchangeToken,
     now: OffsetDateTime,
 ) -> Result<Option<Issued>, Error> {
-    let (spend, rows, issued) = successors(server, client, order, now)?;
-    match server.storage.exchange(&spend, &rows).await? {
+    let (spend, access, refresh, issued) = successors(server, client, order, now)?;
+    let outcome = match refresh {
+        None => server.storage.exchange(&spend, &[access]).await?,
+        Some(refresh) => server.storage.exchange(&spend, &[access, refresh]).await?,
+    };
+    match outcome {
         Exchange::Done => Ok(Some(issued)),
         Exchange::AlreadySpent => Ok(None),
         Exchange::Dead => Err(Refusal::GrantEnded.into()),
@@ -142,7 +147,7 @@ fn successors(
     client: &Client,
     order: ExchangeToken,
     now: OffsetDateTime,
-) -> Result<(Spend, Vec<StoredToken>, Issued), Error> {
+) -> Result<(Spend, StoredToken, Option<StoredToken>, Issued), Error> {
     let ExchangeToken { presented, kind, plain, grant, scope, members } = order;
     if members.token_type.as_deref().is_some_and(|own| !own.eq_ignore_ascii_case(grant.token_type())) {
         return Err(Error::Extension("a grant handler gave a token another type than its grant has"));
@@ -158,25 +163,21 @@ fn successors(
     let consume = !is_refresh || rotates;
     let refreshes = consume && may_refresh(server, client, &grant.scope);
 
-    let random = Draw::new(server)?;
     let has_window = is_refresh && consume && lifetimes.refresh_grace.is_positive();
-    let seed = has_window.then(|| Seed::from_bytes(*random.first));
+    let seed = if has_window { Some(Seed::from_bytes(*server.random()?)) } else { None };
     let (access_token, refresh_token) = match &seed {
         Some(seed) => derive(seed, plain.expose()),
-        None => (Secret::from_bytes(&random.first), Secret::from_bytes(&random.second)),
+        None => (Secret::from_bytes(&*server.random()?), Secret::from_bytes(&*server.random()?)),
     };
-    let mut rows = vec![new_row(&access_token, grant.id, &scope, now, expirations.access)];
-    if refreshes {
-        rows.push(new_row(&refresh_token, grant.id, &grant.scope, now, expirations.refresh));
-    }
-    for row in &mut rows {
-        row.parent = Some(presented);
-    }
+    let successor = |row: StoredToken| StoredToken { parent: Some(presented), ..row };
+    let access = successor(new_row(&access_token, grant.id, &scope, now, expirations.access));
+    let refresh =
+        refreshes.then(|| successor(new_row(&refresh_token, grant.id, &grant.scope, now, expirations.refresh)));
     let spend = Spend {
         token: presented,
         kind,
         grant_id: grant.id,
-        attempt: AttemptId::from_bytes(random.id),
+        attempt: AttemptId::from_bytes(*server.random()?),
         at: now,
         consume,
         seed,
@@ -185,7 +186,7 @@ fn successors(
     };
     let refresh_token = refreshes.then_some(refresh_token);
     let issued = issued_tokens(access_token, refresh_token, expirations.access - now, scope, members, grant);
-    Ok((spend, rows, issued))
+    Ok((spend, access, refresh, issued))
 }
 
 /// Derives the successors of a spent refresh token again and answers from their own records; nothing is written and no

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 use url::Url;
+use url::form_urlencoded::byte_serialize;
 use zeroize::Zeroizing;
 
 use super::{AuthorizationServer, Inner};
-use crate::authenticator::{Authenticator, ClientSecrets};
+use crate::authenticator::Authenticator;
 use crate::authorize::{AuthorizationEndpoint, DefaultPages, Pages};
 use crate::client::Client;
 use crate::client::auth::PARAMETERS_ABOUT_A_TOKEN;
@@ -292,10 +293,11 @@ impl Builder {
         self.entropy.fill(random.as_mut_slice())?;
 
         let server = Arc::new(ServerContext {
+            encoded_issuer: byte_serialize(self.issuer.as_bytes()).collect(),
             issuer: self.issuer,
             storage: self.storage,
             clients: self.clients,
-            authenticator: self.authenticator.unwrap_or_else(|| Arc::new(ClientSecrets)),
+            authenticator: self.authenticator,
             policy: self.policy,
             scopes,
             clock: self.clock,

@@ -1,4 +1,4 @@
-//! Who is connected, and what happens to a request whose client hangs up.
+//! The peer's address, and requests whose client hangs up.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::{AtomicBool, Ordering};

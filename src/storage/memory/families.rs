@@ -1,6 +1,7 @@
 //! One shard of grants, each with all its tokens.
 
 use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasherDefault, Hasher};
 use std::iter;
 use std::sync::Arc;
 
@@ -8,11 +9,32 @@ use crate::record::{Grant, GrantId, Spent, StoredToken, Subject};
 use crate::secret::TokenHash;
 use crate::storage::GrantSelector;
 
+/// A map whose keys are random and made by the server, so that nobody can choose some that collide. The default hasher takes a
+/// tenth of a redemption of a code and a fifth of a bearer check.
+pub(super) type RandomKeys<K, V> = HashMap<K, V, BuildHasherDefault<LastBytes>>;
+
+/// Takes the last eight bytes of a key for its hash. (The first one chooses the shard.)
+#[derive(Default)]
+pub(super) struct LastBytes(u64);
+
+impl Hasher for LastBytes {
+    fn write(&mut self, key: &[u8]) {
+        self.0 = key.last_chunk().map_or(0, |last| u64::from_ne_bytes(*last));
+    }
+
+    /// The length of a key says nothing.
+    fn write_usize(&mut self, _: usize) {}
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
 #[derive(Default)]
 pub(super) struct Families {
-    pub(super) by_id: HashMap<GrantId, Family>,
-    pub(super) by_subject: HashMap<Subject, HashSet<GrantId>>,
-    /// Grants that a purge has found and not yet got to. What is due of them may have changed since.
+    pub(super) by_id: RandomKeys<GrantId, Family>,
+    pub(super) by_subject: HashMap<Subject, HashSet<GrantId, BuildHasherDefault<LastBytes>>>,
+    /// Grants in which a purge has found something to remove, and to which it has not come yet. They may have changed since.
     pub(super) due: Vec<GrantId>,
     /// Hashes that tokens of purged grants still occupy, because the purge came to its limit.
     pub(super) removed: Vec<TokenHash>,

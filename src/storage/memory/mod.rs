@@ -14,7 +14,7 @@ mod families;
 mod purge;
 
 use std::cmp::Reverse;
-use std::collections::hash_map::{Entry, HashMap};
+use std::collections::hash_map::Entry;
 use std::fmt;
 use std::ops::Range;
 use std::sync::{Arc, RwLock, RwLockWriteGuard, atomic::AtomicUsize};
@@ -23,7 +23,7 @@ use async_trait::async_trait;
 use time::OffsetDateTime;
 
 use self::clients::Clients;
-use self::families::{Families, Family};
+use self::families::{Families, Family, RandomKeys};
 use super::{Exchange, GrantSelector, Page, Spend, Storage, StorageError, TokenAndGrant, check_grant_of};
 use crate::record::{Grant, GrantId, Spent, StoredToken, TokenKind};
 use crate::secret::TokenHash;
@@ -47,7 +47,7 @@ pub struct MemoryStorage {
 struct State {
     clients: RwLock<Clients>,
     families: [RwLock<Families>; SHARDS],
-    tokens: [RwLock<HashMap<TokenHash, GrantId>>; SHARDS],
+    tokens: [RwLock<RandomKeys<TokenHash, GrantId>>; SHARDS],
     /// The shard at which the next purge begins.
     purge_from: AtomicUsize,
 }
@@ -169,7 +169,7 @@ impl State {
         self.families[shard_of(id)].write().map_err(poisoned)
     }
 
-    fn tokens(&self, hash: &TokenHash) -> &RwLock<HashMap<TokenHash, GrantId>> {
+    fn tokens(&self, hash: &TokenHash) -> &RwLock<RandomKeys<TokenHash, GrantId>> {
         &self.tokens[usize::from(hash.as_bytes()[0]) % SHARDS]
     }
 
@@ -180,6 +180,9 @@ impl State {
 
     /// Reserves the hashes of new tokens, whose grant is locked: all or none.
     fn claim_hashes(&self, tokens: &[StoredToken]) -> Result<(), StorageError> {
+        if let [token] = tokens {
+            return self.claim_hash(token);
+        }
         // Calls that want the same hashes meet at the lowest one, so that one of them gets all.
         let mut tokens: Vec<_> = tokens.iter().collect();
         tokens.sort_unstable_by_key(|token| token.hash);

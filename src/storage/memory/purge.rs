@@ -1,4 +1,4 @@
-//! The purge. There is no index of what is due: a purge looks at all grants, one shard after another.
+//! The purge. There is no index by time of expiry: a purge looks at all grants, one shard after another.
 
 use std::sync::atomic::Ordering;
 
