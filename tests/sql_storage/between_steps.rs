@@ -58,14 +58,15 @@ async fn an_sqlite_step_of_which_one_write_fails_leaves_nothing() {
         sqlx::raw_sql(AssertSqlSafe(sql)).execute(storage.pool()).await.unwrap();
     };
     for (number, (write, when)) in (1..).zip(WRITES) {
+        // A name of its own: a connection that has not seen the last one dropped would say that it exists.
         let refuse = format!(
-            "CREATE TRIGGER refused BEFORE {write} WHEN {when} BEGIN SELECT RAISE(ABORT, 'the test refuses it'); END"
+            "CREATE TRIGGER refused_{number} BEFORE {write} WHEN {when} BEGIN SELECT RAISE(ABORT, 'the test refuses it'); END"
         );
         let failed = all_or_nothing(
             &storage,
             100 * number,
             async || run(refuse.clone()).await,
-            async || run("DROP TRIGGER refused".to_owned()).await,
+            async || run(format!("DROP TRIGGER refused_{number}")).await,
         );
         assert!(failed.await, "{write} when {when} belongs to no step");
     }
