@@ -43,6 +43,7 @@ use actix_web::{FromRequest, HttpRequest, HttpResponse, Resource, Responder, Res
 
 use crate::authorize::AuthorizationResponse;
 use crate::bearer::{Bearer, BearerError};
+use crate::completion::poll_once;
 use crate::cross_origin::for_any_origin;
 use crate::error::Refusal;
 use crate::http::{Request, Response};
@@ -130,14 +131,21 @@ async fn resource_metadata(server: Data<AuthorizationServer>, request: Request) 
 /// Every step of the library is atomic, so nothing breaks without it; but a decision that was taken should be carried
 /// out. Use it around [`approve`](crate::PendingAuthorization::approve).
 ///
-/// The future starts when the result is first polled, in a task of its own. The task keeps the span that is current then, and does
-/// not see the caller's task-locals.
+/// The future is polled once in place. If it is pending, it is moved to a task of its own, which keeps the span in which this function
+/// was called and does not see the caller's task-locals.
 ///
 /// # Panics
 /// If the future does, if the runtime is shutting down, or outside of a `LocalSet` or a local runtime, such as actix's.
-pub async fn run_to_completion<T: 'static>(future: impl Future<Output = T> + 'static) -> T {
-    let task = actix_web::rt::spawn(in_this_span(future));
-    task.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+pub fn run_to_completion<T: 'static>(future: impl Future<Output = T> + 'static) -> impl Future<Output = T> + 'static {
+    let future = Box::pin(in_this_span(future));
+    async {
+        match poll_once(future).await {
+            Ok(output) => output,
+            Err(rest) => {
+                actix_web::rt::spawn(rest).await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+            }
+        }
+    }
 }
 
 /// What an extractor waits for. Handlers of actix-web stay on their thread, so it need not be `Send`.

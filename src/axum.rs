@@ -27,6 +27,7 @@ use http_body_util::LengthLimitError;
 
 use crate::authorize::AuthorizationResponse;
 use crate::bearer::{Bearer, BearerError};
+use crate::completion::poll_once;
 use crate::cross_origin::for_any_origin;
 use crate::error::Refusal;
 use crate::http::{Request, Response};
@@ -95,14 +96,21 @@ async fn resource_metadata(State(server): State<AuthorizationServer>, request: R
 /// Every step of the library is atomic, so nothing breaks without it; but a decision that was taken should be carried
 /// out. Use it around [`approve`](crate::PendingAuthorization::approve).
 ///
-/// The future starts when the result is first polled, in a task of its own. The task keeps the span that is current then, and does
-/// not see the caller's task-locals.
+/// The future is polled once in place. If it is pending, it is moved to a task of its own, which keeps the span in which this function
+/// was called and does not see the caller's task-locals.
 ///
 /// # Panics
 /// If the future does, or if the runtime is shutting down.
-pub async fn run_to_completion<T: Send + 'static>(future: impl Future<Output = T> + Send + 'static) -> T {
-    let task = tokio::spawn(in_this_span(future));
-    task.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+pub fn run_to_completion<T: Send + 'static>(
+    future: impl Future<Output = T> + Send + 'static,
+) -> impl Future<Output = T> + Send + 'static {
+    let future = Box::pin(in_this_span(future));
+    async {
+        match poll_once(future).await {
+            Ok(output) => output,
+            Err(rest) => tokio::spawn(rest).await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic())),
+        }
+    }
 }
 
 impl<S> FromRequest<S> for Request

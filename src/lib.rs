@@ -130,6 +130,8 @@ pub mod axum;
 mod bearer;
 pub mod client;
 #[cfg(any(feature = "actix-web", feature = "axum"))]
+mod completion;
+#[cfg(any(feature = "actix-web", feature = "axum"))]
 mod cross_origin;
 pub mod env;
 pub mod error;
