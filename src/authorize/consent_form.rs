@@ -1,6 +1,7 @@
 //! What a consent form submits.
 
 use std::fmt;
+
 use zeroize::Zeroizing;
 
 use crate::error::Refusal;

@@ -10,7 +10,7 @@ use crate::secret::TokenHash;
 use crate::storage::GrantSelector;
 
 /// A map whose keys are random and made by the server, so that nobody can choose some that collide. The default hasher takes a
-/// tenth of a redemption of a code and a fifth of a bearer check.
+/// sixth of a bearer check (347 instead of 287 ns).
 pub(super) type RandomKeys<K, V> = HashMap<K, V, BuildHasherDefault<LastBytes>>;
 
 /// Takes the last eight bytes of a key for its hash. (The first one chooses the shard.)
