@@ -13,11 +13,30 @@ use zeroize::Zeroizing;
 pub struct Request {
     method: Box<str>,
     target: Zeroizing<String>,
-    /// Names as the host gave them, with their values.
-    headers: Vec<(Box<str>, Zeroizing<Vec<u8>>)>,
+    headers: Vec<Header>,
     body: Zeroizing<Vec<u8>>,
     body_too_large: bool,
     peer: Option<IpAddr>,
+}
+
+/// A header as the host gave it: the name and behind it the value, in one allocation.
+struct Header {
+    name_length: usize,
+    bytes: Zeroizing<Vec<u8>>,
+}
+
+impl Header {
+    fn new(name: &[u8], value: &[u8]) -> Self {
+        Self { name_length: name.len(), bytes: Zeroizing::new([name, value].concat()) }
+    }
+
+    fn name(&self) -> &[u8] {
+        &self.bytes[..self.name_length]
+    }
+
+    fn value(&self) -> &[u8] {
+        &self.bytes[self.name_length..]
+    }
 }
 
 impl Request {
@@ -47,14 +66,16 @@ impl Request {
     /// copy is overwritten when it is dropped.
     #[must_use]
     pub fn with_header(mut self, name: impl AsRef<str>, value: impl AsRef<[u8]>) -> Self {
-        self.headers.push((name.as_ref().into(), Zeroizing::new(value.as_ref().to_vec())));
+        self.headers.push(Header::new(name.as_ref().as_bytes(), value.as_ref()));
         self
     }
 
     /// Adds headers as a web stack has them, all of them: see [`with_header`](Self::with_header).
     #[must_use]
-    pub fn with_headers<N: AsRef<str>, V: AsRef<[u8]>>(self, headers: impl IntoIterator<Item = (N, V)>) -> Self {
-        headers.into_iter().fold(self, |request, (name, value)| request.with_header(name, value))
+    pub fn with_headers<N: AsRef<str>, V: AsRef<[u8]>>(mut self, headers: impl IntoIterator<Item = (N, V)>) -> Self {
+        let headers = headers.into_iter();
+        self.headers.extend(headers.map(|(name, value)| Header::new(name.as_ref().as_bytes(), value.as_ref())));
+        self
     }
 
     /// Sets the body.
@@ -107,8 +128,8 @@ impl Request {
 
     /// The values of a header, in order; the case of its name does not matter.
     pub fn header_values(&self, name: &str) -> impl Iterator<Item = &[u8]> {
-        let is_meant = move |own: &str| own.eq_ignore_ascii_case(name);
-        self.headers.iter().filter(move |(own, _)| is_meant(own)).map(|(_, value)| value.as_slice())
+        let is_meant = move |header: &&Header| header.name().eq_ignore_ascii_case(name.as_bytes());
+        self.headers.iter().filter(is_meant).map(Header::value)
     }
 
     /// The body.
@@ -139,7 +160,7 @@ impl Request {
 
 impl fmt::Debug for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names: Vec<_> = self.headers.iter().map(|(name, _)| name).collect();
+        let names: Vec<_> = self.headers.iter().map(|header| String::from_utf8_lossy(header.name())).collect();
         f.debug_struct("Request")
             .field("method", &self.method)
             .field("path", &self.path())

@@ -20,8 +20,11 @@ type Header = (&'static str, Cow<'static, str>);
 impl Response {
     /// A response without body that nobody may store.
     pub(crate) fn new(status: u16) -> Self {
-        let headers = vec![("cache-control", "no-store".into()), ("pragma", "no-cache".into())];
+        // As many as a token response has with its CORS headers.
+        let headers = Vec::with_capacity(5);
         Self { status, headers, body: Vec::new() }
+            .with_header("cache-control", "no-store")
+            .with_header("pragma", "no-cache")
     }
 
     /// A JSON document.

@@ -69,11 +69,8 @@ pub(crate) async fn open_grant(
     order: OpenGrant,
     now: OffsetDateTime,
 ) -> Result<Issued, Error> {
-    let (access, refresh, issued) = first_tokens(server, client, grant_type, order, now)?;
-    match refresh {
-        None => server.storage.open_grant(&issued.grant, &[access]).await?,
-        Some(refresh) => server.storage.open_grant(&issued.grant, &[access, refresh]).await?,
-    }
+    let (rows, issued) = first_tokens(server, client, grant_type, order, now)?;
+    server.storage.open_grant(&issued.grant, &rows).await?;
     Ok(issued)
 }
 
@@ -84,7 +81,7 @@ fn first_tokens(
     grant_type: &GrantType,
     order: OpenGrant,
     now: OffsetDateTime,
-) -> Result<(StoredToken, Option<StoredToken>, Issued), Error> {
+) -> Result<(Vec<StoredToken>, Issued), Error> {
     if !order.scope.is_subset(server.scopes.all()) {
         return Err(Error::Extension("a grant handler granted a scope that the server does not offer"));
     }
@@ -95,12 +92,12 @@ fn first_tokens(
     let access_token = AccessToken::from_bytes(&*server.random()?);
     let refresh_token = if refreshes { Some(RefreshToken::from_bytes(&*server.random()?)) } else { None };
 
-    let access = new_row(&access_token, id, &order.scope, now, expirations.access);
-    let refresh = refresh_token.as_ref().map(|token| new_row(token, id, &order.scope, now, expirations.refresh));
+    let mut rows = vec![new_row(&access_token, id, &order.scope, now, expirations.access)];
+    rows.extend(refresh_token.as_ref().map(|token| new_row(token, id, &order.scope, now, expirations.refresh)));
     let (grant, members) = order.into_grant(id, client, grant_type, now, expirations.grant(refreshes));
     let scope = grant.scope.clone();
     let issued = issued_tokens(access_token, refresh_token, expirations.access - now, scope, members, grant);
-    Ok((access, refresh, issued))
+    Ok((rows, issued))
 }
 
 /// Opens a grant that so far has only a code.
@@ -129,12 +126,8 @@ pub(crate) async fn exchange(
     order: ExchangeToken,
     now: OffsetDateTime,
 ) -> Result<Option<Issued>, Error> {
-    let (spend, access, refresh, issued) = successors(server, client, order, now)?;
-    let outcome = match refresh {
-        None => server.storage.exchange(&spend, &[access]).await?,
-        Some(refresh) => server.storage.exchange(&spend, &[access, refresh]).await?,
-    };
-    match outcome {
+    let (spend, rows, issued) = successors(server, client, order, now)?;
+    match server.storage.exchange(&spend, &rows).await? {
         Exchange::Done => Ok(Some(issued)),
         Exchange::AlreadySpent => Ok(None),
         Exchange::Dead => Err(Refusal::GrantEnded.into()),
@@ -147,7 +140,7 @@ fn successors(
     client: &Client,
     order: ExchangeToken,
     now: OffsetDateTime,
-) -> Result<(Spend, StoredToken, Option<StoredToken>, Issued), Error> {
+) -> Result<(Spend, Vec<StoredToken>, Issued), Error> {
     let ExchangeToken { presented, kind, plain, grant, scope, members } = order;
     if members.token_type.as_deref().is_some_and(|own| !own.eq_ignore_ascii_case(grant.token_type())) {
         return Err(Error::Extension("a grant handler gave a token another type than its grant has"));
@@ -170,9 +163,10 @@ fn successors(
         None => (Secret::from_bytes(&*server.random()?), Secret::from_bytes(&*server.random()?)),
     };
     let successor = |row: StoredToken| StoredToken { parent: Some(presented), ..row };
-    let access = successor(new_row(&access_token, grant.id, &scope, now, expirations.access));
-    let refresh =
-        refreshes.then(|| successor(new_row(&refresh_token, grant.id, &grant.scope, now, expirations.refresh)));
+    let mut rows = vec![successor(new_row(&access_token, grant.id, &scope, now, expirations.access))];
+    if refreshes {
+        rows.push(successor(new_row(&refresh_token, grant.id, &grant.scope, now, expirations.refresh)));
+    }
     let spend = Spend {
         token: presented,
         kind,
@@ -186,7 +180,7 @@ fn successors(
     };
     let refresh_token = refreshes.then_some(refresh_token);
     let issued = issued_tokens(access_token, refresh_token, expirations.access - now, scope, members, grant);
-    Ok((spend, access, refresh, issued))
+    Ok((spend, rows, issued))
 }
 
 /// Derives the successors of a spent refresh token again and answers from their own records; nothing is written and no

@@ -76,10 +76,10 @@ impl TokenEndpoint {
 
     /// The HTTP form: reads the request, answers it, renders the answer.
     pub(crate) async fn respond(&self, request: &Request) -> Response {
-        let result = match self.read(request) {
-            Ok(request) => self.issue(&request).await,
+        let result = match &self.read(request) {
+            Ok(request) => self.issue(request).await,
             Err(refusal) => {
-                let error = Error::from(refusal);
+                let error = Error::from(*refusal);
                 let (client_id, grant_type) = (None, None);
                 self.server
                     .observe(self.server.now(), EventKind::TokenRefused { client_id, grant_type, error: &error });
@@ -135,7 +135,8 @@ impl TokenEndpoint {
         let (server, client, now) = (context.server, context.client, context.now);
         let grant_type = handler.grant_type().as_str();
         for _ in 0..MAX_DECISIONS {
-            let issued = match handler.decide(context).await? {
+            let decision = handler.decide(context).await?;
+            let issued = match decision {
                 Decision::Open(order) => issue::open_grant(server, client, handler.grant_type(), order, now).await?,
                 Decision::Exchange(order) => match issue::exchange(server, client, order, now).await? {
                     Some(issued) => issued,
