@@ -1,4 +1,4 @@
-//! Traits that public types must have or must not have. The compiler checks each of these lists.
+//! Traits that public types must have or must not have, and results that a caller must use. The compiler checks each of these lists.
 
 use std::borrow::Borrow;
 use std::fmt::Display;
@@ -24,6 +24,9 @@ use grantor::{
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use static_assertions::{assert_impl_all, assert_not_impl_any};
+
+#[path = "static_guarantees/must_use.rs"]
+mod must_use;
 
 macro_rules! incomparable {
     ($($name:ty),*) => { $(assert_not_impl_any!($name: PartialEq, PartialOrd, Hash);)* };
