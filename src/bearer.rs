@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 use crate::error::{Error, ErrorCode};
 use crate::event::EventKind;
 use crate::http::{Request, Response};
-use crate::lookup::find;
+use crate::lookup::find_of_kind;
 use crate::params::Params;
 use crate::record::{ClientId, Grant, GrantId, StoredToken, Subject};
 use crate::scope::{Scope, tokens};
@@ -74,7 +74,7 @@ pub(crate) async fn check_request(server: Arc<ServerContext>, request: &Request)
 /// Checks an access token.
 pub(crate) async fn check(server: Arc<ServerContext>, token: &str) -> Result<Bearer, BearerError> {
     let now = server.now();
-    match find::<kind::AccessToken>(&server, token).await {
+    match find_of_kind::<kind::AccessToken>(&server, token).await {
         Err(error) => Err(refuse(server, now, None, Fault::Failed(error.into()))),
         Ok(None) => Err(refuse(server, now, None, Fault::Invalid)),
         Ok(Some((token, grant))) => {

@@ -12,7 +12,7 @@ use crate::client::request::{ClientRequest, endpoint};
 use crate::error::{Error, Refusal};
 use crate::event::EventKind;
 use crate::http::{Request, Response};
-use crate::lookup::find_any;
+use crate::lookup::find_access_or_refresh_token;
 use crate::record::{Grant, StoredToken, TokenKind};
 use crate::server_context::ServerContext;
 use crate::token::refuse;
@@ -129,7 +129,9 @@ impl IntrospectionEndpoint {
 
     /// The hint is not looked at: every token is found by one look-up, whatever it is.
     async fn inspect(&self, caller: &Client, token: &str, now: OffsetDateTime) -> Result<Introspection, Error> {
-        let Some((token, grant)) = find_any(&self.server, token).await? else { return Ok(Introspection::Inactive) };
+        let Some((token, grant)) = find_access_or_refresh_token(&self.server, token).await? else {
+            return Ok(Introspection::Inactive);
+        };
         if !is_live(&token, &grant, now) || !is_entitled(caller, &token, &grant) {
             return Ok(Introspection::Inactive);
         }

@@ -9,7 +9,7 @@ use crate::error::{Error, Refusal};
 use crate::event::EventKind;
 use crate::http::{Request, Response};
 use crate::issue::revoke_grant;
-use crate::lookup::find_any;
+use crate::lookup::find_access_or_refresh_token;
 use crate::record::TokenKind;
 use crate::secret::{AccessToken, RefreshToken};
 use crate::server_context::ServerContext;
@@ -78,7 +78,7 @@ async fn answer(
     let client = client.insert(authenticate(server, request, now).await?);
     let token = request.params.require("token")?;
     // Whoever wants an unknown token to be of no use has what it wants (RFC 7009 §2.2).
-    let Some((token, grant)) = find_any(server, token).await? else { return Ok(()) };
+    let Some((token, grant)) = find_access_or_refresh_token(server, token).await? else { return Ok(()) };
     if grant.client_id != *client.id() {
         return Err(Refusal::NotYourToken.into());
     }

@@ -22,7 +22,7 @@ use crate::authenticator::{Authenticator, ClientSecrets};
 use crate::client::auth::AuthenticatedClient;
 use crate::error::{Error, Refusal};
 pub use crate::issue::{ExchangeToken, OpenGrant, RepeatRefresh, ResponseMembers};
-use crate::lookup::lookup;
+use crate::lookup::find_presented;
 pub use crate::lookup::{Owned, Presented};
 use crate::params::Params;
 use crate::policy::Policy;
@@ -150,6 +150,6 @@ impl GrantContext<'_> {
     /// # Errors
     /// There is no such token of this kind, or the storage failed.
     pub async fn find<K: Token>(&self, token: Secret<K>) -> Result<Presented<K>, Error> {
-        Ok(lookup(self.server, token).await?.ok_or(Refusal::UnknownToken)?)
+        Ok(find_presented(self.server, token).await?.ok_or(Refusal::UnknownToken)?)
     }
 }

@@ -17,7 +17,7 @@ pub(crate) use self::orders::MemberNames;
 pub use self::orders::{ExchangeToken, OpenGrant, RepeatRefresh, ResponseMembers};
 use crate::client::Client;
 use crate::error::{Error, Refusal};
-use crate::lookup::{Presented, lookup};
+use crate::lookup::{Presented, find_presented};
 use crate::record::{AttemptId, CodeBinding, Grant, GrantId, GrantType, StoredToken, TokenKind};
 use crate::scope::Scope;
 use crate::secret::{AccessToken, AuthorizationCode, RefreshToken, Secret, Seed, Token};
@@ -206,7 +206,7 @@ async fn live_successor<K: Token>(
     token: Secret<K>,
     now: OffsetDateTime,
 ) -> Result<Presented<K>, Error> {
-    let found = lookup(server, token).await?.ok_or(Refusal::RetryRefused)?;
+    let found = find_presented(server, token).await?.ok_or(Refusal::RetryRefused)?;
     found
         .must_have_a_live_grant(now)
         .and_then(|()| found.must_not_be_expired(now))
