@@ -11,7 +11,7 @@ use std::time::Duration as Wait;
 use time::OffsetDateTime;
 
 use crate::error::StorageError;
-use crate::record::{Grant, StoredToken};
+use crate::record::{Grant, GrantId, StoredToken};
 use crate::secret::TokenHash;
 use crate::storage::{Exchange, GrantSelector, Page, Spend, Storage, TokenAndGrant};
 
@@ -71,6 +71,15 @@ impl Node<'_> {
         run(self.block_on, future)
     }
 
+    /// Runs a call that has no reason to fail.
+    pub(super) fn done<T, E: std::error::Error + 'static>(
+        &self,
+        call: &str,
+        future: impl Future<Output = Result<T, E>>,
+    ) -> Outcome<T> {
+        self.run(future).map_err(|error| Failure::failed(call, &error))
+    }
+
     pub(super) fn try_open(&self, grant: &Grant, tokens: &[StoredToken]) -> Result<(), StorageError> {
         self.run(self.storage.open_grant(&Arc::new(grant.clone()), tokens))
     }
@@ -79,12 +88,8 @@ impl Node<'_> {
         self.try_open(grant, tokens).map_err(|error| Failure::failed("open_grant with new identifiers", &error))
     }
 
-    pub(super) fn try_find(&self, token: TokenHash) -> Result<Option<TokenAndGrant>, StorageError> {
-        self.run(self.storage.find(&token))
-    }
-
     pub(super) fn find(&self, token: TokenHash) -> Outcome<Option<TokenAndGrant>> {
-        self.try_find(token).map_err(|error| Failure::failed("find", &error))
+        self.done("find", self.storage.find(&token))
     }
 
     /// A token that must be there.
@@ -105,12 +110,8 @@ impl Node<'_> {
         hashes.into_iter().try_fold(0, |count, hash| Ok(count + usize::from(self.has(hash)?)))
     }
 
-    pub(super) fn try_exchange(&self, spend: &Spend, successors: &[StoredToken]) -> Result<Exchange, StorageError> {
-        self.run(self.storage.exchange(spend, successors))
-    }
-
     pub(super) fn exchange(&self, spend: &Spend, successors: &[StoredToken]) -> Outcome<Exchange> {
-        self.try_exchange(spend, successors).map_err(|error| Failure::failed("exchange", &error))
+        self.done("exchange", self.storage.exchange(spend, successors))
     }
 
     /// An exchange that has no reason not to be done.
@@ -122,26 +123,23 @@ impl Node<'_> {
     }
 
     pub(super) fn revoke_access_token(&self, token: TokenHash, at: OffsetDateTime) -> Outcome {
-        self.run(self.storage.revoke_access_token(&token, at))
-            .map_err(|error| Failure::failed("revoke_access_token", &error))
-    }
-
-    pub(super) fn try_revoke(&self, which: &GrantSelector, at: OffsetDateTime) -> Result<u64, StorageError> {
-        self.run(self.storage.revoke_grants(which, at))
+        self.done("revoke_access_token", self.storage.revoke_access_token(&token, at))
     }
 
     pub(super) fn revoke(&self, which: &GrantSelector, at: OffsetDateTime) -> Outcome<u64> {
-        self.try_revoke(which, at).map_err(|error| Failure::failed("revoke_grants", &error))
+        self.done("revoke_grants", self.storage.revoke_grants(which, at))
     }
 
     pub(super) fn list(&self, which: &GrantSelector, now: OffsetDateTime, page: &Page) -> Outcome<Vec<Arc<Grant>>> {
-        self.run(self.storage.grants(which, now, page)).map_err(|error| Failure::failed("grants", &error))
+        self.done("grants", self.storage.grants(which, now, page))
+    }
+
+    pub(super) fn list_ids(&self, which: &GrantSelector, now: OffsetDateTime, page: &Page) -> Outcome<Vec<GrantId>> {
+        Ok(self.list(which, now, page)?.iter().map(|grant| grant.id).collect())
     }
 
     pub(super) fn purge(&self, before: OffsetDateTime, limit: usize) -> Outcome<usize> {
-        let touched = self
-            .run(self.storage.purge_expired(before, limit))
-            .map_err(|error| Failure::failed("purge_expired", &error))?;
+        let touched = self.done("purge_expired", self.storage.purge_expired(before, limit))?;
         if touched > limit {
             return Err(Failure::new(format!("a purge touches at most {limit} rows"), format!("it says {touched}")));
         }

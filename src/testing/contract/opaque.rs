@@ -5,25 +5,20 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use time::{Duration, OffsetDateTime};
 
-use super::clause::Clause::OpaqueRecords;
 use super::node::Outcome;
 use super::records::{DAY, HOUR, TICK};
-use super::trial::{Group, Needs, Trial};
+use super::trial::{Named, Trial};
 use crate::pkce::CodeChallenge;
 use crate::record::{ClientId, CodeBinding, Grant, GrantDetails, GrantType, Spent, StoredToken, Subject, TokenKind};
 use crate::scope::Scope;
 use crate::secret::CodeVerifier;
 
-pub(super) const CASES: &[Group] = &[Group {
-    clause: OpaqueRecords,
-    needs: Needs::Nothing,
-    cases: &[
-        ("every member of a token comes back, whatever is in it", tokens),
-        ("every member of a grant comes back, whatever is in it", grants),
-        ("what a host attached to a grant comes back as the same JSON", host_data),
-        ("times come back to the microsecond", times),
-    ],
-}];
+pub(super) const CASES: &[Named] = &[
+    ("every member of a token comes back, whatever is in it", tokens),
+    ("every member of a grant comes back, whatever is in it", grants),
+    ("what a host attached to a grant comes back as the same JSON", host_data),
+    ("times come back to the microsecond", times),
+];
 
 /// Stores both and compares what every way to them returns.
 fn come_back(t: &Trial<'_>, what: &str, of: &Grant, token: &StoredToken) -> Outcome {

@@ -144,6 +144,16 @@ impl Trial<'_> {
         Ok((grant, token))
     }
 
+    /// A new grant that ends after `ends`, with refresh tokens numbered from `number` on, stored. They would last for longer
+    /// than the grant: their own expiry is no reason to refuse or to purge them.
+    pub(super) fn large_family(&self, number: u64, tokens: u64, ends: Duration) -> Outcome<(Grant, Vec<StoredToken>)> {
+        let grant = Grant { expires_at: self.at(ends), ..self.grant(number) };
+        let token = |number| StoredToken { expires_at: self.at(90 * DAY), ..self.refresh(number, &grant) };
+        let tokens: Vec<_> = (number..number + tokens).map(token).collect();
+        self.node(0).open(&grant, &tokens)?;
+        Ok((grant, tokens))
+    }
+
     /// The order to spend a token, a second after the start and with a seed.
     pub(super) fn spend(&self, what: &StoredToken, by: u64) -> Spend {
         Spend {

@@ -9,7 +9,7 @@ use super::clause::Clause;
 use super::differences::{first_difference, of_records};
 use super::node::{Failure, Node, Outcome};
 use super::report::Violation;
-use crate::storage::ClientRegistry;
+use crate::storage::{ClientRegistry, TokenAndGrant};
 
 /// How many handles the suite opens.
 pub(super) const NODES: usize = 4;
@@ -24,13 +24,6 @@ const FAILED: (&str, &str) = (
 
 /// A case: a sentence that is true of a storage which keeps the contract, and how to find out.
 pub(super) type Named = (&'static str, fn(&Trial<'_>) -> Outcome);
-
-/// Cases of one clause.
-pub(super) struct Group {
-    pub(super) clause: Clause,
-    pub(super) needs: Needs,
-    pub(super) cases: &'static [Named],
-}
 
 /// One question to the storage.
 #[derive(Clone, Copy)]
@@ -149,40 +142,24 @@ impl<'a> Trial<'a> {
         outcome.map_err(|failure| self.record(failure)).ok()
     }
 
-    /// Like [`expect_eq`](Self::expect_eq) for what may lag: the list of grants.
-    pub(super) fn expect_eq_soon<T: PartialEq + Debug>(
-        &self,
-        what: &str,
-        expected: &T,
-        observe: impl Fn() -> Outcome<T>,
-    ) -> Outcome {
-        self.expect_eq(what, expected, &self.settled(expected, observe)?);
-        Ok(())
-    }
-
-    /// Like [`expect_eq_lists`](Self::expect_eq_lists) for what may lag.
+    /// Like [`expect_eq_lists`](Self::expect_eq_lists) for what may lag: the list of grants. Only a wrong answer makes this wait.
     pub(super) fn expect_eq_lists_soon<T: PartialEq + Debug>(
         &self,
         what: &str,
-        expected: &Vec<T>,
+        expected: &[T],
         observe: impl Fn() -> Outcome<Vec<T>>,
     ) -> Outcome {
-        self.expect_eq_lists(what, expected, &self.settled(expected, observe)?);
-        Ok(())
-    }
-
-    /// Only a wrong answer makes this wait; the last one is returned.
-    pub(super) fn settled<T: PartialEq>(&self, expected: &T, observe: impl Fn() -> Outcome<T>) -> Outcome<T> {
         let mut observed = observe()?;
         for pause in [1, 10, 100, 300] {
             // A storage that was found wrong before is not waited for again.
-            if observed == *expected || !self.is_clean() {
+            if observed == expected || !self.is_clean() {
                 break;
             }
             std::thread::sleep(std::time::Duration::from_millis(pause));
             observed = observe()?;
         }
-        Ok(observed)
+        self.expect_eq_lists(what, expected, &observed);
+        Ok(())
     }
 
     /// Compares two records member by member; only those that differ are told.
@@ -190,6 +167,16 @@ impl<'a> Trial<'a> {
         for (member, expected, observed) in of_records(expected, observed) {
             self.report(format!("{what}: `{member}` is {expected}"), format!("it is {observed}"));
         }
+    }
+
+    /// Compares a token and its grant, as each node finds them, with what they should be.
+    pub(super) fn expect_found(&self, what: &str, (token, of): &TokenAndGrant) -> Outcome {
+        for node in self.nodes() {
+            let (found, found_of) = node.row(token.hash)?;
+            self.expect_eq_records(what, token, &found);
+            self.expect_eq_records(&format!("the grant of {what}"), of, &found_of);
+        }
+        Ok(())
     }
 
     pub(super) fn node(&self, number: usize) -> Node<'a> {
@@ -206,13 +193,13 @@ impl<'a> Trial<'a> {
     }
 
     /// Lets many run at the same moment, in threads of their own, each on one of the nodes from `first` on: all on one, or
-    /// spread over all of them, in turns. Returns what each of them got.
+    /// spread over all of them, in turns. Returns what each of them got, or the first failure.
     pub(super) fn race<T: Send>(
         &self,
         round: u64,
         runners: usize,
-        run: impl Fn(usize, Node<'a>) -> T + Sync,
-    ) -> Vec<T> {
+        run: impl Fn(usize, Node<'a>) -> Outcome<T> + Sync,
+    ) -> Outcome<Vec<T>> {
         let shares = round.is_multiple_of(2);
         let start = Barrier::new(runners);
         let (start, run) = (&start, &run);
