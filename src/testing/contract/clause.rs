@@ -9,7 +9,7 @@ use std::fmt;
 #[non_exhaustive]
 pub enum Clause {
     /// What has returned is seen by every later call on every node.
-    Linearizable,
+    Linearizable = 1,
     /// Each method is one atomic step, and `exchange` decides in its order.
     Atomic,
     /// An attempt that meets its own work is done.
@@ -29,30 +29,26 @@ pub enum Clause {
 }
 
 impl Clause {
-    const fn heading(self) -> (u8, &'static str) {
-        match self {
-            Self::Linearizable => (1, "Linearizable"),
-            Self::Atomic => (2, "Atomic"),
-            Self::AmbiguousCommits => (3, "Ambiguous commits"),
-            Self::Crashes => (4, "Crashes"),
-            Self::Evidence => (5, "Evidence outlives expiry"),
-            Self::NoClock => (6, "No clock"),
-            Self::RevocationIsFinal => (7, "Revocation is final"),
-            Self::OpaqueRecords => (8, "Records are opaque"),
-            Self::Clients => (9, "Clients"),
-        }
-    }
-
     /// Its number in the contract: 1 to 9.
     #[must_use]
     pub const fn number(self) -> u8 {
-        self.heading().0
+        self as u8
     }
 
     /// Its title in the contract.
     #[must_use]
     pub const fn title(self) -> &'static str {
-        self.heading().1
+        match self {
+            Self::Linearizable => "Linearizable",
+            Self::Atomic => "Atomic",
+            Self::AmbiguousCommits => "Ambiguous commits",
+            Self::Crashes => "Crashes",
+            Self::Evidence => "Evidence outlives expiry",
+            Self::NoClock => "No clock",
+            Self::RevocationIsFinal => "Revocation is final",
+            Self::OpaqueRecords => "Records are opaque",
+            Self::Clients => "Clients",
+        }
     }
 }
 

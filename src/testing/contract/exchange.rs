@@ -1,10 +1,11 @@
 //! Clause 2: what an exchange decides and writes.
 
+use std::sync::Arc;
+
 use super::node::Outcome;
 use super::records::{DAY, HOUR, SECOND, TICK};
 use super::trial::{Named, Trial};
 use crate::record::{Grant, Spent, StoredToken, TokenKind};
-use crate::secret::Seed;
 use crate::storage::{Exchange, Spend};
 
 pub(super) const CASES: &[Named] = &[
@@ -29,25 +30,14 @@ fn an_exchange_does_all_of_it(t: &Trial<'_>) -> Outcome {
 
             let (spent_row, moved) = t.node(1).row(old.hash)?;
             // Which times are written is a matter of clause 6.
-            let how = spent_row.spent.as_ref();
-            t.expect_eq("by which attempt the token was spent", &Some(order.attempt), &how.map(|spent| spent.attempt));
-            let seed = |seed: Option<&Seed>| seed.map(|seed| *seed.expose());
-            t.expect_eq("its seed", &seed(order.seed.as_ref()), &seed(how.and_then(|spent| spent.seed.as_ref())));
-            let unspent = StoredToken { spent: None, ..(*spent_row).clone() };
-            t.expect_eq_records("the rest of the token", &row, &unspent);
-            t.expect_eq("when the grant ends", &order.grant_expires_at, &moved.expires_at);
-            let (last_used_at, expires_at) = (moved.last_used_at, moved.expires_at);
-            t.expect_eq_records(
-                "the rest of its grant",
-                &Grant { last_used_at, expires_at, ..(*grant).clone() },
-                &*moved,
-            );
-            for successor in &successors {
-                let (found, of) = t.node(2).row(successor.hash)?;
-                t.expect_eq("the kind of a successor", &successor.kind, &found.kind);
-                t.expect_eq("its parent", &Some(old.hash), &found.parent);
-                t.expect(found.spent.is_none(), "a new successor is unspent", "it is spent");
-                t.expect_eq_records("its grant", &*moved, &*of);
+            let at = spent_row.spent.as_ref().map_or(order.at, |spent| spent.at);
+            let spent = Some(Spent { at, attempt: order.attempt, seed: order.seed });
+            let (last_used_at, expires_at) = (moved.last_used_at, order.grant_expires_at);
+            let of = Arc::new(Grant { last_used_at, expires_at, ..(*grant).clone() });
+            let spent_row = Arc::new(StoredToken { spent, ..(*row).clone() });
+            t.expect_found("a token that was spent", &(spent_row, Arc::clone(&of)))?;
+            for successor in successors {
+                t.expect_found("a new successor", &(Arc::new(successor), Arc::clone(&of)))?;
             }
         }
     }

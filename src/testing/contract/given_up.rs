@@ -9,7 +9,6 @@ use super::node::{Failure, Node, Outcome, patient_row, patiently};
 use super::records::{DAY, HOUR, SECOND};
 use super::trial::{Named, Trial};
 use crate::record::{Grant, StoredToken};
-use crate::secret::TokenHash;
 use crate::storage::{Exchange, GrantSelector, Spend};
 
 /// After how many polls the suite gives up giving up.
@@ -31,27 +30,23 @@ pub(super) fn is_whole(node: Node<'_>, order: &Spend, successors: &[StoredToken]
         let spent = patient_row(node, order.token)?.0.spent.clone();
         Ok(spent.is_some_and(|spent| spent.attempt == order.attempt))
     };
+    let count = || patiently(|| node.count(successors));
     let was_spent = is_spent()?;
-    let hashes: Vec<_> = successors.iter().map(|token| token.hash).collect();
-    let mut there = count(node, &hashes)?;
+    let mut there = count()?;
     if !was_spent && there > 0 {
         if !is_spent()? {
             return Err(Failure::new("an unspent token has no successors", format!("{there} are stored")));
         }
-        there = count(node, &hashes)?;
+        there = count()?;
     }
     match there {
         0 if !was_spent => Ok(false),
-        all if all == hashes.len() => Ok(true),
+        all if all == successors.len() => Ok(true),
         some => Err(Failure::new(
-            format!("a spent token has all of its {} successors", hashes.len()),
+            format!("a spent token has all of its {} successors", successors.len()),
             format!("{some} are stored"),
         )),
     }
-}
-
-fn count(node: Node<'_>, hashes: &[TokenHash]) -> Outcome<usize> {
-    patiently(|| node.count_hashes(hashes.iter().copied()))
 }
 
 fn exchanges(t: &Trial<'_>) -> Outcome {
@@ -67,20 +62,9 @@ fn exchanges(t: &Trial<'_>) -> Outcome {
         let second = patiently(|| t.node(2).exchange(&other.0, &other.1))?;
         let is_first = is_whole(t.node(1), &order, &successors)?;
         let is_second = is_whole(t.node(0), &other.0, &other.1)?;
-        let fits = match second {
-            Exchange::Done => is_second && !is_first,
-            Exchange::AlreadySpent => is_first && !is_second,
-            Exchange::Dead => false,
-        };
-        t.expect(
-            fits,
-            "after an exchange was given up the next one is Done, or AlreadySpent if the first happened",
-            format_args!(
-                "it is {second:?}, while the first {} and the second {}",
-                happened(is_first),
-                happened(is_second)
-            ),
-        );
+        let expected = if is_first { Exchange::AlreadySpent } else { Exchange::Done };
+        t.expect_eq("the answer to an attempt after one that was given up and may have happened", &expected, &second);
+        t.expect_eq("whether that attempt happened, if the one before it did or did not", &!is_first, &is_second);
         if let Some(answer) = answer {
             let answer = answer.map_err(|error| Failure::failed("exchange", &error))?;
             let is_done = answer == Exchange::Done;
@@ -89,10 +73,6 @@ fn exchanges(t: &Trial<'_>) -> Outcome {
         }
     }
     Ok(())
-}
-
-const fn happened(it_did: bool) -> &'static str {
-    if it_did { "happened" } else { "did not happen" }
 }
 
 /// Whether all tokens of a grant are stored (`true`), or none (`false`). An error if it is anything between. An opening that

@@ -103,11 +103,7 @@ impl Node<'_> {
 
     /// How many of these tokens are stored.
     pub(super) fn count<'t>(&self, tokens: impl IntoIterator<Item = &'t StoredToken>) -> Outcome<usize> {
-        self.count_hashes(tokens.into_iter().map(|token| token.hash))
-    }
-
-    pub(super) fn count_hashes(&self, hashes: impl IntoIterator<Item = TokenHash>) -> Outcome<usize> {
-        hashes.into_iter().try_fold(0, |count, hash| Ok(count + usize::from(self.has(hash)?)))
+        tokens.into_iter().try_fold(0, |count, token| Ok(count + usize::from(self.has(token.hash)?)))
     }
 
     pub(super) fn exchange(&self, spend: &Spend, successors: &[StoredToken]) -> Outcome<Exchange> {

@@ -55,20 +55,14 @@ impl Trial<'_> {
     }
 
     /// Bytes that look random, as those of real identifiers do, and are never the same for two things.
-    fn bytes(&self, what: Kind, number: u64) -> [u8; 32] {
+    fn bytes<const N: usize>(&self, what: Kind, number: u64) -> [u8; N] {
         let mut state = number | (u64::from(self.number) << 44) | ((what as u64) << 60);
-        let mut bytes = [0; 32];
-        for part in bytes.chunks_exact_mut(8) {
-            state = mixed(state);
-            part.copy_from_slice(&state.to_le_bytes());
-        }
-        bytes
-    }
-
-    fn short_bytes(&self, what: Kind, number: u64) -> [u8; 16] {
-        let mut short = [0; 16];
-        short.copy_from_slice(&self.bytes(what, number)[..16]);
-        short
+        std::array::from_fn(|place| {
+            if place.is_multiple_of(8) {
+                state = mixed(state);
+            }
+            state.to_le_bytes()[place % 8]
+        })
     }
 
     pub(super) fn hash(&self, number: u64) -> TokenHash {
@@ -76,11 +70,11 @@ impl Trial<'_> {
     }
 
     pub(super) fn grant_id(&self, number: u64) -> GrantId {
-        GrantId::from_bytes(self.short_bytes(Kind::Grant, number))
+        GrantId::from_bytes(self.bytes(Kind::Grant, number))
     }
 
     pub(super) fn attempt(&self, number: u64) -> AttemptId {
-        AttemptId::from_bytes(self.short_bytes(Kind::Attempt, number))
+        AttemptId::from_bytes(self.bytes(Kind::Attempt, number))
     }
 
     pub(super) fn seed(&self, number: u64) -> Seed {
