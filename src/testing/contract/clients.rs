@@ -1,5 +1,7 @@
 //! Clause 9: what a storage promises that keeps clients, too.
 
+use std::sync::Arc;
+
 use time::OffsetDateTime;
 
 use super::node::Outcome;
@@ -156,17 +158,12 @@ fn listed_in_order(t: &Trial<'_>) -> Outcome {
         t.known_nowhere("a client that only looks like one that was registered", id)?;
     }
     for limit in [1, 2, 5, 100] {
-        let (mut listed, mut after) = (Vec::new(), begin.clone());
-        for _ in 0..100 {
-            let part = t.node(0).done("clients", t.registry(1).clients(Some(&after), limit))?;
-            let is_short = part.len() <= limit;
-            t.expect(is_short, format_args!("a page has {limit} clients at most"), format_args!("{}", part.len()));
-            let Some(last) = part.last() else { break };
-            after = last.id().clone();
-            listed.extend(part.iter().map(|client| client.id().clone()));
-        }
+        let listed = t.paged(limit, |last: Option<&Arc<Client>>| {
+            let after = last.map_or(&begin, |last| last.id());
+            t.node(0).done("clients", t.registry(1).clients(Some(after), limit))
+        })?;
         // Clients of other cases come behind.
-        listed.truncate(ids.len());
+        let listed: Vec<_> = listed.iter().take(ids.len()).map(|client| client.id().clone()).collect();
         t.expect_eq_lists(&format!("the clients in pages of {limit}"), &ids, &listed);
     }
     let none = t.node(0).done("clients", t.registry(1).clients(None, 0))?;

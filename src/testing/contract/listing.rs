@@ -3,6 +3,7 @@
 //! A list may lag behind (clause 1), so a wrong one is asked for again for a moment.
 
 use std::cmp::Reverse;
+use std::sync::Arc;
 
 use time::Duration;
 
@@ -35,20 +36,9 @@ fn selectors(t: &Trial<'_>) -> Outcome {
 
 /// All pages of a list, put together.
 fn listed(t: &Trial<'_>, which: &GrantSelector, limit: usize) -> Outcome<Vec<GrantId>> {
-    let (mut listed, mut page) = (Vec::new(), Page::first(limit));
-    // A list that goes in circles is not followed for ever.
-    for number in 0..100 {
-        let part = t.node(number).list(which, t.at(HOUR), &page)?;
-        t.expect(
-            part.len() <= limit,
-            format_args!("a page has {limit} grants at most"),
-            format_args!("it has {}", part.len()),
-        );
-        let Some(last) = part.last() else { break };
-        page = Page::after(last, limit);
-        listed.extend(part.iter().map(|grant| grant.id));
-    }
-    Ok(listed)
+    let page = |last: Option<&Arc<Grant>>| last.map_or(Page::first(limit), |last| Page::after(last, limit));
+    let grants = t.paged(limit, |last| t.node(1).list(which, t.at(HOUR), &page(last)))?;
+    Ok(grants.iter().map(|grant| grant.id).collect())
 }
 
 fn pages(t: &Trial<'_>) -> Outcome {

@@ -162,6 +162,22 @@ impl<'a> Trial<'a> {
         Ok(())
     }
 
+    /// All pages of a list, put together; `next` is asked for the page behind an entry. A list that goes in circles is not followed
+    /// for ever.
+    pub(super) fn paged<T>(&self, limit: usize, next: impl Fn(Option<&T>) -> Outcome<Vec<T>>) -> Outcome<Vec<T>> {
+        let mut all = Vec::new();
+        for _ in 0..100 {
+            let page = next(all.last())?;
+            let (is_short, is_empty, length) = (page.len() <= limit, page.is_empty(), page.len());
+            self.expect(is_short, format_args!("a page has {limit} entries at most"), format_args!("it has {length}"));
+            all.extend(page);
+            if is_empty {
+                break;
+            }
+        }
+        Ok(all)
+    }
+
     /// Compares two records member by member; only those that differ are told.
     pub(super) fn expect_eq_records(&self, what: &str, expected: &impl Serialize, observed: &impl Serialize) {
         for (member, expected, observed) in of_records(expected, observed) {
