@@ -13,12 +13,10 @@ use crate::secret::{RefreshToken, kind};
 /// Trades a refresh token for an access token and, with rotation, its successor.
 pub(crate) struct RefreshTokenGrant;
 
-static GRANT_TYPE: GrantType = GrantType::built_in(GrantType::REFRESH_TOKEN);
-
 #[async_trait]
 impl GrantHandler for RefreshTokenGrant {
     fn grant_type(&self) -> &GrantType {
-        &GRANT_TYPE
+        const { &GrantType::built_in(GrantType::REFRESH_TOKEN) }
     }
 
     fn parameters(&self) -> &'static [&'static str] {
