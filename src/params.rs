@@ -160,12 +160,6 @@ mod tests {
     }
 
     #[test]
-    fn an_escaped_name_is_the_same_parameter() {
-        let params = Params::decode(b"co%64e=1&code=2");
-        assert_eq!(params.get("code"), Err(Refusal::RepeatedParameter("code")));
-    }
-
-    #[test]
     fn empty_pairs_and_missing_equal_signs_are_read_as_forms_write_them() {
         let params = Params::decode(b"&&a&b=&c==&");
         assert_eq!(params.get("a"), Ok(None));

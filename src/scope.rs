@@ -165,16 +165,6 @@ impl Catalogue {
 mod tests {
     use super::*;
 
-    // covers: SC-01 (RFC 6749 §3.3)
-    #[test]
-    fn order_and_repeats_do_not_matter_but_case_does() {
-        let scope = |text: &str| Scope::parse(text).unwrap();
-        assert_eq!(scope("b a"), scope("a b"));
-        assert_eq!(scope("a a b a").as_str(), "a b");
-        assert_ne!(scope("A"), scope("a"));
-        assert!(!scope("a b").contains("A"));
-    }
-
     #[test]
     fn a_subset_is_found_wherever_its_tokens_stand_and_prefixes_are_not_taken_for_tokens() {
         let scope = |text: &str| Scope::parse(text).unwrap();
