@@ -21,6 +21,7 @@ use crate::pkce::CodeChallenge;
 use crate::scope::Scope;
 pub use crate::secret::TokenKind;
 use crate::secret::{Seed, TokenHash};
+use crate::text_form::text_form;
 
 /// One act of authorization: the row that says whether a whole family of tokens lives.
 ///
@@ -282,11 +283,7 @@ macro_rules! names {
             }
         }
 
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
-            }
-        }
+        text_form!($name, InvalidId, $name::new);
 
         impl fmt::Debug for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -300,23 +297,10 @@ macro_rules! names {
             }
         }
 
-        impl TryFrom<String> for $name {
-            type Error = InvalidId;
-            fn try_from(text: String) -> Result<Self, InvalidId> {
-                Self::new(text)
-            }
-        }
-
         impl TryFrom<&str> for $name {
             type Error = InvalidId;
             fn try_from(text: &str) -> Result<Self, InvalidId> {
                 Self::new(text)
-            }
-        }
-
-        impl From<$name> for String {
-            fn from(name: $name) -> Self {
-                name.as_str().to_owned()
             }
         }
     )*};

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+use crate::text_form::text_form;
 use crate::web_url::{WebUrl, WebUrlError};
 
 /// A redirect URI that is fit to be registered.
@@ -208,24 +209,7 @@ impl fmt::Debug for RedirectUri {
     }
 }
 
-impl fmt::Display for RedirectUri {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
-    }
-}
-
-impl TryFrom<String> for RedirectUri {
-    type Error = RedirectUriError;
-    fn try_from(text: String) -> Result<Self, RedirectUriError> {
-        Self::parse(&text)
-    }
-}
-
-impl From<RedirectUri> for String {
-    fn from(uri: RedirectUri) -> Self {
-        uri.as_str().to_owned()
-    }
-}
+text_form!(RedirectUri, RedirectUriError, RedirectUri::parse);
 
 #[cfg(test)]
 mod tests {

@@ -9,7 +9,7 @@ use std::fmt;
 #[non_exhaustive]
 pub enum Clause {
     /// What has returned is seen by every later call on every node.
-    Linearizable = 1,
+    Linearizable,
     /// Each method is one atomic step, and `exchange` decides in its order.
     Atomic,
     /// An attempt that meets its own work is done.
@@ -32,7 +32,8 @@ impl Clause {
     /// Its number in the contract: 1 to 9.
     #[must_use]
     pub const fn number(self) -> u8 {
-        self as u8
+        // Declared in the order of the contract.
+        self as u8 + 1
     }
 
     /// Its title in the contract.
