@@ -19,7 +19,9 @@ use crate::server_context::ServerContext;
 /// A live access token of which nothing can be read before a scope was required.
 #[derive(Debug)]
 #[must_use = "a token says nothing until a scope is required of it"]
-pub struct Bearer(Access);
+pub struct Bearer {
+    access: Access,
+}
 
 /// What an access token gives access to.
 #[derive(Debug)]
@@ -79,7 +81,7 @@ pub(crate) async fn check(server: Arc<ServerContext>, token: &str) -> Result<Bea
                 // It is bound to a proof that nobody asked for here; without it, it would be worth less than it says.
                 Err(refuse(server, now, Some(grant.id), Fault::NotBearer))
             } else {
-                Ok(Bearer(Access { server, token, grant, now }))
+                Ok(Bearer { access: Access { server, token, grant, now } })
             }
         }
     }
@@ -143,7 +145,7 @@ impl Bearer {
     /// 403 `insufficient_scope` if it lacks one. If `scope` is malformed or not among the scopes that the server offers,
     /// 500: no token could ever have it, and the mistake is the host's.
     pub fn require(self, scope: &str) -> Result<Access, BearerError> {
-        let Self(access) = self;
+        let Self { access } = self;
         if tokens(scope).all(|token| access.token.scope.contains(token)) {
             return Ok(access);
         }
