@@ -50,13 +50,13 @@ impl ClientRegistry for PostgresStorage {
         for _ in 0..TRIES {
             let found = self.fetch(|| sqlx::query(find.clone()).bind(id.as_str())).await?;
             let found = found.ok_or(RegistryError::Unknown)?;
-            let mut parts = read_client(&found)?.parts().clone();
+            let (before, mut parts) = (found.text(0)?, read_client(&found)?.parts().clone());
             parts.rotate_credential(new.clone(), others_end);
             let registration = json(Client::from_parts(parts)?.parts())?;
             let done = self
                 .step(|| async {
                     let replace = sqlx::query(replace.clone()).bind(id.as_str()).bind(&registration);
-                    replace.bind(found.text(0)?).execute(&self.pool).await
+                    replace.bind(before).execute(&self.pool).await
                 })
                 .await?;
             // Otherwise somebody else has changed it in between.

@@ -27,7 +27,7 @@ use tokio::time::Instant;
 pub use self::options::PostgresOptions;
 use self::statements::Statements;
 use super::StorageError;
-use super::sql::{Cells, failed, is_transport_failure};
+use super::sql::{Cells, failed, is_transport_failure, unreadable};
 
 /// Clients, grants and tokens in PostgreSQL 12 or later. Cloning it is cheap and gives the same storage.
 ///
@@ -205,21 +205,19 @@ fn is_transient(code: &str) -> bool {
 }
 
 impl Cells for PgRow {
-    fn bytes(&self, column: usize) -> Result<Option<&[u8]>, sqlx::Error> {
-        self.try_get(column)
+    fn bytes(&self, column: usize) -> Result<Option<&[u8]>, StorageError> {
+        self.try_get(column).map_err(|error| unreadable(column, error))
     }
 
-    fn text(&self, column: usize) -> Result<Option<&str>, sqlx::Error> {
+    fn text(&self, column: usize) -> Result<Option<&str>, StorageError> {
         // The type is not looked at, because json is sent as the text that it is.
-        let value = self.try_get_raw(column)?;
-        if value.is_null() {
-            return Ok(None);
-        }
-        value.as_str().map(Some).map_err(|source| sqlx::Error::ColumnDecode { index: column.to_string(), source })
+        let value = self.try_get_raw(column).map_err(|error| unreadable(column, error))?;
+        let text = (!value.is_null()).then(|| value.as_str());
+        text.transpose().map_err(|error| unreadable(column, error))
     }
 
-    fn time(&self, column: usize) -> Result<Option<OffsetDateTime>, sqlx::Error> {
-        self.try_get(column)
+    fn time(&self, column: usize) -> Result<Option<OffsetDateTime>, StorageError> {
+        self.try_get(column).map_err(|error| unreadable(column, error))
     }
 }
 

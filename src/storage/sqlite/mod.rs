@@ -25,7 +25,7 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 pub use self::options::SqliteOptions;
 use self::statements::Statements;
 use super::StorageError;
-use super::sql::{Cells, failed};
+use super::sql::{Cells, failed, unreadable};
 
 /// Clients, grants and tokens in an SQLite file. Cloning it is cheap and gives the same storage.
 ///
@@ -145,18 +145,18 @@ fn micros(time: OffsetDateTime) -> i64 {
 }
 
 impl Cells for SqliteRow {
-    fn bytes(&self, column: usize) -> Result<Option<&[u8]>, sqlx::Error> {
-        self.try_get(column)
+    fn bytes(&self, column: usize) -> Result<Option<&[u8]>, StorageError> {
+        self.try_get(column).map_err(|error| unreadable(column, error))
     }
 
-    fn text(&self, column: usize) -> Result<Option<&str>, sqlx::Error> {
-        self.try_get(column)
+    fn text(&self, column: usize) -> Result<Option<&str>, StorageError> {
+        self.try_get(column).map_err(|error| unreadable(column, error))
     }
 
-    fn time(&self, column: usize) -> Result<Option<OffsetDateTime>, sqlx::Error> {
-        let Some(micros) = self.try_get::<Option<i64>, _>(column)? else { return Ok(None) };
-        let time = OffsetDateTime::from_unix_timestamp_nanos(i128::from(micros) * 1_000);
-        time.map(Some).map_err(|error| sqlx::Error::ColumnDecode { index: column.to_string(), source: error.into() })
+    fn time(&self, column: usize) -> Result<Option<OffsetDateTime>, StorageError> {
+        let micros = self.try_get::<Option<i64>, _>(column).map_err(|error| unreadable(column, error))?;
+        let time = |micros| OffsetDateTime::from_unix_timestamp_nanos(i128::from(micros) * 1_000);
+        micros.map(time).transpose().map_err(|error| unreadable(column, error))
     }
 }
 
