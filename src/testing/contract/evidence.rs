@@ -71,10 +71,9 @@ fn evidence_stays(t: &Trial<'_>) -> Outcome {
 
 fn dead_families_go(t: &Trial<'_>) -> Outcome {
     t.clean_up()?;
-    // 10 ends after ten days, 20 is revoked after ten days, 30 lives on.
-    let [ended, revoked, living] = [(10, 10 * DAY), (20, 90 * DAY), (30, 90 * DAY)];
-    let family = |(number, ends)| t.large_family(number, 4, ends);
-    let [ended, revoked, living] = [family(ended)?, family(revoked)?, family(living)?];
+    let ended = t.large_family(10, 4, 10 * DAY)?;
+    let revoked = t.large_family(20, 4, 90 * DAY)?;
+    let living = t.large_family(30, 4, 90 * DAY)?;
     t.expect_eq("grants revoked", &1, &t.node(0).revoke(&GrantSelector::Id(revoked.0.id), t.at(10 * DAY))?);
     let families = [("ends at `before`", &ended), ("was revoked at `before`", &revoked), ("lives", &living)];
     for (before, left) in [(10 * DAY - TICK, [4, 4, 4]), (10 * DAY, [0, 0, 4])] {

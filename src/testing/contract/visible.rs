@@ -21,22 +21,19 @@ fn written_here_is_read_there(t: &Trial<'_>) -> Outcome {
         let old = t.refresh(number, &of);
         let access = t.access(number + 1, &of);
         writer.open(&of, &[old.clone(), access.clone()])?;
-        everywhere(t, writer, "a token whose grant was opened, unspent", &old, |it, _| it.spent.is_none())?;
-        everywhere(t, writer, "a token of a grant that is not revoked", &old, |_, of| of.revoked_at.is_none())?;
+        everywhere(t, writer, "a new token, neither spent nor its grant revoked", &old, |it, of| {
+            it.spent.is_none() && of.revoked_at.is_none()
+        })?;
         writer.revoke_access_token(access.hash, t.at(SECOND))?;
         everywhere(t, writer, "an access token that was revoked", &access, |it, _| it.revoked_at.is_some())?;
 
         let successors = t.successors(number + 2, &of, &old);
         writer.exchange_done(&t.spend(&old, number), &successors)?;
-        let moved = t.at(2 * DAY);
-        everywhere(t, writer, "a token that was spent", &old, |it, _| it.spent.is_some())?;
-        everywhere(t, writer, "a token of a grant whose end was moved", &old, |_, of| of.expires_at == moved)?;
+        everywhere(t, writer, "a token that was spent, and the end of its grant moved", &old, |it, of| {
+            it.spent.is_some() && of.expires_at == t.at(2 * DAY)
+        })?;
         for reader in t.nodes() {
-            t.expect_eq(
-                "successors of a token that was spent, as every node finds them",
-                &2,
-                &reader.count(&successors)?,
-            );
+            t.expect_eq("successors that every node finds of a spent token", &2, &reader.count(&successors)?);
             let late = reader.exchange(&t.spend(&old, number + 1), &[])?;
             t.expect_eq("what every node answers about a token that was spent", &Exchange::AlreadySpent, &late);
         }
@@ -71,11 +68,7 @@ fn absence_is_not_remembered(t: &Trial<'_>) -> Outcome {
     let second = t.refresh(1, &of);
     let all_find = |token: &StoredToken, is_stored: bool| -> Outcome {
         for reader in t.nodes() {
-            t.expect_eq(
-                "whether each node finds a token, as soon as it is stored",
-                &is_stored,
-                &reader.has(token.hash)?,
-            );
+            t.expect_eq("whether each node finds a token that is stored or not", &is_stored, &reader.has(token.hash)?);
         }
         Ok(())
     };
