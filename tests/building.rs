@@ -283,7 +283,7 @@ fn an_extension_grant_has_an_absolute_uri_of_its_own() {
         refused(build().grant(Named::new("urn:example:a")).grant(Named::new("urn:example:a"))),
         "an extension grant is named by an absolute URI of its own: \"urn:example:a\""
     );
-    for no_uri in ["", "device", "Password", "/grant", "urn:a b", "caf\u{e9}:x"] {
+    for no_uri in ["", "device", "Password", "/grant", "urn:a b", "caf\u{e9}:x", "urn:caf\u{e9}"] {
         assert!(GrantType::new(no_uri).is_err(), "{no_uri}: not even a name");
     }
     build().grant(Named::new("urn:example:a")).grant(Named::new("https://example.com/b")).build().unwrap();
