@@ -20,7 +20,10 @@ use crate::server_context::ServerContext;
 #[derive(Debug)]
 #[must_use = "a token says nothing until a scope is required of it"]
 pub struct Bearer {
-    access: Access,
+    server: Arc<ServerContext>,
+    token: Arc<StoredToken>,
+    grant: Arc<Grant>,
+    now: OffsetDateTime,
 }
 
 /// What an access token gives access to.
@@ -81,7 +84,7 @@ pub(crate) async fn check(server: Arc<ServerContext>, token: &str) -> Result<Bea
                 // It is bound to a proof that nobody asked for here; without it, it would be worth less than it says.
                 Err(refuse(server, now, Some(grant.id), Fault::NotBearer))
             } else {
-                Ok(Bearer { access: Access { server, token, grant, now } })
+                Ok(Bearer { server, token, grant, now })
             }
         }
     }
@@ -145,15 +148,14 @@ impl Bearer {
     /// 403 `insufficient_scope` if it lacks one. If `scope` is malformed or not among the scopes that the server offers,
     /// 500: no token could ever have it, and the mistake is the host's.
     pub fn require(self, scope: &str) -> Result<Access, BearerError> {
-        let Self { access } = self;
-        if tokens(scope).all(|token| access.token.scope.contains(token)) {
-            return Ok(access);
+        if tokens(scope).all(|token| self.token.scope.contains(token)) {
+            return Ok(Access { server: self.server, token: self.token, grant: self.grant, now: self.now });
         }
         let fault = match Scope::parse(scope) {
-            Ok(scope) if scope.is_subset(access.server.scopes.all()) => Fault::InsufficientScope(scope),
+            Ok(scope) if scope.is_subset(self.server.scopes.all()) => Fault::InsufficientScope(scope),
             _ => Fault::Failed(Error::Extension("a resource requires a scope that the server does not offer")),
         };
-        Err(refuse(access.server, access.now, Some(access.grant.id), fault))
+        Err(refuse(self.server, self.now, Some(self.grant.id), fault))
     }
 }
 
