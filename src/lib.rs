@@ -131,8 +131,6 @@ mod bearer;
 pub mod client;
 #[cfg(any(feature = "actix-web", feature = "axum"))]
 mod completion;
-#[cfg(any(feature = "actix-web", feature = "axum"))]
-mod cross_origin;
 pub mod env;
 pub mod error;
 pub mod event;
@@ -187,6 +185,6 @@ pub use crate::record::{ClientId, Grant, GrantId, GrantType, StoredToken, Subjec
 pub use crate::revoke::RevocationRequest;
 pub use crate::scope::{Scope, ScopeError};
 pub use crate::secret::{AccessToken, AuthorizationCode, ClientSecret, CodeVerifier, Password, RefreshToken, Secret};
-pub use crate::server::{AuthorizationServer, BuildError, Builder, NeedsStorage};
+pub use crate::server::{AuthorizationServer, BuildError, Builder, NeedsStorage, Route, ServedBy};
 pub use crate::storage::{ClientRegistry, ClientStore, MemoryStorage, Storage};
 pub use crate::token::{TokenRequest, TokenResponse};

@@ -44,7 +44,6 @@ impl EndpointUrls {
 }
 
 /// The path that one of them has on this server. Every URL was checked when the server was built.
-#[cfg(any(feature = "actix-web", feature = "axum"))]
 pub(crate) fn path_of(url: &str) -> String {
     Url::parse(url).map_or_else(|_| "/".to_owned(), |url| url.path().to_owned())
 }

@@ -304,6 +304,24 @@ fn the_parameters_of_an_extension_grant_are_names() {
     build().grant(Named(name, &["assertion", "x-1", "a.b", "A_b", "grant_type"])).build().unwrap();
 }
 
+/// Builds a server whose endpoints are elsewhere.
+fn at(change: impl FnOnce(&mut grantor::EndpointUrls)) -> Result<AuthorizationServer, BuildError> {
+    build().endpoints(change).build()
+}
+
+#[test]
+fn two_endpoints_at_one_path_do_not_build() {
+    let error = at(|urls| urls.revocation = Some("https://id.example/token?revoke".to_owned())).unwrap_err();
+    assert!(matches!(&error, BuildError::RepeatedPath { path, endpoints: ["token", "revoke"] } if path == "/token"));
+    assert_eq!(error.to_string(), "the endpoints token and revoke have the same path /token");
+    let error = at(|urls| urls.token = "https://id.example/authorize".to_owned()).unwrap_err();
+    assert!(matches!(error, BuildError::RepeatedPath { endpoints: ["authorize", "token"], .. }));
+    let well_known = "https://id.example/.well-known/oauth-authorization-server";
+    let error = at(|urls| urls.introspection = Some(well_known.to_owned())).unwrap_err();
+    assert!(matches!(error, BuildError::RepeatedPath { endpoints: ["introspect", "metadata"], .. }));
+    assert!(at(|urls| urls.revocation = Some("https://id.example/token/".to_owned())).is_ok());
+}
+
 struct Broken;
 
 impl Entropy for Broken {

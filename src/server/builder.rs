@@ -8,7 +8,7 @@ use url::Url;
 use url::form_urlencoded::byte_serialize;
 use zeroize::Zeroizing;
 
-use super::{AuthorizationServer, Inner};
+use super::{AuthorizationServer, Inner, dispatcher};
 use crate::authenticator::Authenticator;
 use crate::authorize::{AuthorizationEndpoint, DefaultPages, Pages};
 use crate::client::Client;
@@ -117,6 +117,14 @@ pub enum BuildError {
     /// Every request would be refused for it.
     #[error("the query of the endpoint {0:?} uses the name of a parameter that belongs in the body")]
     EndpointQuery(String),
+    /// A request could not tell which of the two it is for.
+    #[error("the endpoints {} and {} have the same path {path}", endpoints[0], endpoints[1])]
+    RepeatedPath {
+        /// The path of both.
+        path: String,
+        /// Their names, see [`Route::endpoint`](crate::Route::endpoint).
+        endpoints: [&'static str; 2],
+    },
     /// RFC 9728 §1.2.
     #[error(
         "the resource identifier {0:?} is not an https URL (or an http URL on the loopback interface) without fragment"
@@ -314,7 +322,8 @@ impl Builder {
         let metadata = metadata.map_err(BuildError::MetadataMember)?;
         let resource = self.resource.map(|resource| resource.document(&server)).transpose();
         let resource = resource.map_err(BuildError::MetadataMember)?;
-        let inner = Inner { server, authorization, token, introspection, urls: self.urls, metadata, resource };
+        let routes = dispatcher::routes(&self.urls, &metadata, resource.as_ref(), server.policy.max_body)?;
+        let inner = Inner { server, authorization, token, introspection, urls: self.urls, metadata, resource, routes };
         Ok(AuthorizationServer { inner: Arc::new(inner) })
     }
 }

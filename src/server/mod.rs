@@ -1,12 +1,14 @@
 //! [`AuthorizationServer`]: the endpoints by name.
 
 mod builder;
+mod dispatcher;
 
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
 pub use self::builder::{BuildError, Builder, NeedsStorage};
+pub use self::dispatcher::{Route, ServedBy};
 use crate::authorize::{AuthorizationEndpoint, AuthorizationRequest, Authorize, ConsentForm, PendingAuthorization};
 use crate::bearer::{self, Bearer, BearerError};
 use crate::error::Error;
@@ -41,6 +43,7 @@ struct Inner {
     urls: EndpointUrls,
     metadata: Document,
     resource: Option<Document>,
+    routes: Vec<Route>,
 }
 
 impl AuthorizationServer {

@@ -133,7 +133,7 @@ struct Done(Arc<Notify>);
 
 impl Observer for Done {
     fn observe(&self, event: &Event<'_>) {
-        if matches!(event.kind.name(), "tokens_issued" | "token_revoked") {
+        if matches!(event.kind.name(), "tokens_issued" | "token_revoked" | "token_introspected") {
             self.0.notify_one();
         }
     }
@@ -191,6 +191,17 @@ async fn revocation_is_carried_out_after_a_hang_up() {
         door.open.notify_one();
         done.0.notified().await;
         assert!(t.bearer(&tokens.access_token).await.is_err());
+    }
+}
+
+#[tokio::test(flavor = "local")]
+async fn introspection_is_carried_out_after_a_hang_up() {
+    for web in Web::each() {
+        let (t, client, door, done) = guarded().await;
+        hang_up(web.routes([&t.server]), post_as(&client, "/introspect", "token=unknown"), &door).await;
+        assert_eq!(t.events.count("token_introspected"), 0);
+        door.open.notify_one();
+        done.0.notified().await;
     }
 }
 

@@ -15,6 +15,7 @@ mod cases;
 #[path = "../common/mod.rs"]
 mod common;
 mod cross_origin;
+mod dispatcher;
 mod hang_up;
 mod paths;
 mod with_actix;
