@@ -153,6 +153,7 @@ mod scope;
 pub mod secret;
 mod server;
 mod server_context;
+mod server_key;
 mod span;
 pub mod storage;
 #[cfg(feature = "testing")]

@@ -12,6 +12,7 @@ use crate::error::{EntropyError, Refusal};
 use crate::event::{Event, EventKind, Observer};
 use crate::policy::Policy;
 use crate::scope::{Catalogue, Scope};
+use crate::server_key::{DerivedKey, Label, ServerKey};
 use crate::storage::{ClientStore, Storage};
 
 pub(crate) struct ServerContext {
@@ -28,6 +29,7 @@ pub(crate) struct ServerContext {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) observer: Arc<dyn Observer>,
+    pub(crate) server_key: ServerKey,
     /// The host's own API, if it is to be found (RFC 9728).
     pub(crate) resource: Option<ResourceUrls>,
 }
@@ -50,6 +52,11 @@ impl ServerContext {
         let mut bytes = Zeroizing::new([0; N]);
         self.entropy.fill(bytes.as_mut_slice())?;
         Ok(bytes)
+    }
+
+    /// Derives the keys of one purpose from the server key. It takes some hashing, so an endpoint keeps them.
+    pub(crate) fn key(&self, label: Label) -> DerivedKey {
+        self.server_key.derive(label)
     }
 
     pub(crate) fn observe(&self, at: OffsetDateTime, kind: EventKind<'_>) {

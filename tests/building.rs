@@ -322,6 +322,36 @@ fn two_endpoints_at_one_path_do_not_build() {
     assert!(at(|urls| urls.revocation = Some("https://id.example/token/".to_owned())).is_ok());
 }
 
+#[test]
+fn short_or_zero_server_key_does_not_build() {
+    let (good, zero) = ([1; 32], [0; 32]);
+    for (current, previous) in [
+        (&[][..], &[][..]),
+        (&good[..31], &[]),
+        (&zero, &[]),
+        (&[0; 64], &[]),
+        (&good, &[&zero[..]][..]),
+        (&good, &[&good[..], &good[..31]]),
+    ] {
+        let error = build().server_key(current, previous).build().unwrap_err();
+        assert!(matches!(error, BuildError::ServerKey), "{current:?} {previous:?}");
+        let text = "a server key, current or previous, has fewer than 32 bytes or only zeros: give 32 random bytes";
+        assert_eq!(error.to_string(), text);
+    }
+    build().server_key(&good, &[&[2; 100]]).build().unwrap();
+}
+
+#[test]
+fn random_server_key_of_only_zeros_does_not_build() {
+    struct Zeros;
+    impl Entropy for Zeros {
+        fn fill(&self, _: &mut [u8]) -> Result<(), EntropyError> {
+            Ok(())
+        }
+    }
+    assert!(matches!(build().entropy(Zeros).build().unwrap_err(), BuildError::ServerKey));
+}
+
 struct Broken;
 
 impl Entropy for Broken {
@@ -332,7 +362,7 @@ impl Entropy for Broken {
 
 #[test]
 fn a_broken_source_of_randomness_is_noticed_when_the_server_is_built() {
-    for builder in [build().entropy(Broken), build().entropy(Broken).form_key([1; 32])] {
+    for builder in [build().entropy(Broken), build().entropy(Broken).server_key(&[1; 32], &[])] {
         let error = builder.build().unwrap_err();
         assert!(matches!(error, BuildError::Entropy(_)));
         assert_eq!(error.to_string(), "the source of randomness failed");

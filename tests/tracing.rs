@@ -40,7 +40,7 @@ const PASSWORD: &str = "correct horse battery+staple/\u{e9}";
 const HOST_DATA: &str = "host data that is nobody's business";
 const STATE: &str = "a-state-that-is-the-clients-own-business";
 const CAUSE: &str = "password=hunter2-of-the-directory";
-const FORM_KEY: [u8; 32] = *b"the key of all the consent forms";
+const SERVER_KEY: &[u8; 32] = b"the key from which others derive";
 const EXTENSION: &str = "urn:example:broken";
 
 /// The names and values of a span or an event.
@@ -217,7 +217,7 @@ impl Stage {
         let observer = (events.clone(), TracingObserver);
         let t = TestServer::with(|builder| {
             let builder = builder.policy(policy).authenticator(Directory(users)).observer(observer);
-            builder.form_key(FORM_KEY).grant(Broken(GrantType::new(EXTENSION).unwrap()))
+            builder.server_key(SERVER_KEY, &[]).grant(Broken(GrantType::new(EXTENSION).unwrap()))
         });
         let app = t.confidential_client_with(|client| {
             let client = client.authorization_code([CB]).implicit([CB]).refresh_token().client_credentials();
@@ -496,7 +496,7 @@ async fn a_full_run_of_everything_logs_every_event_and_no_secret() {
         ("state", STATE.to_owned()),
         ("cause of a failure", CAUSE.to_owned()),
         ("cause of a storage's failure", "a test wants".to_owned()),
-        ("form key", String::from_utf8(FORM_KEY.to_vec()).unwrap()),
+        ("server key", String::from_utf8(SERVER_KEY.to_vec()).unwrap()),
     ];
     for client in [&stage.app, &stage.api] {
         let secret = client.secret.as_ref().unwrap().expose();

@@ -18,13 +18,13 @@ use crate::error::EntropyError;
 use crate::event::{NoObserver, Observer};
 use crate::grants::GrantHandler;
 use crate::introspect::{IntrospectionEndpoint, IntrospectionHook};
-use crate::mac::Key;
 use crate::metadata::{self, EndpointUrls};
 use crate::policy::{Policy, PolicyError, RefreshTokens};
 use crate::protected_resource::ProtectedResource;
 use crate::record::{Grant, GrantType, StoredToken};
 use crate::scope::{Catalogue, Scope};
 use crate::server_context::ServerContext;
+use crate::server_key::ServerKey;
 use crate::storage::{ClientStore, Storage};
 use crate::token::TokenEndpoint;
 use crate::web_url::WebUrl;
@@ -67,7 +67,7 @@ pub struct Builder {
     entropy: Arc<dyn Entropy>,
     observer: Arc<dyn Observer>,
     pages: Arc<dyn Pages>,
-    form_key: Option<Key>,
+    server_key: Option<Result<ServerKey, BuildError>>,
     extensions: Vec<Box<dyn GrantHandler>>,
     urls: EndpointUrls,
     metadata: Map<String, Value>,
@@ -136,6 +136,9 @@ pub enum BuildError {
     /// The server says by itself what it does.
     #[error("the metadata member {0:?} is determined by the server")]
     MetadataMember(String),
+    /// Anybody could guess the keys that are derived from it.
+    #[error("a server key, current or previous, has fewer than 32 bytes or only zeros: give 32 random bytes")]
+    ServerKey,
     /// The source of randomness does not work.
     #[error(transparent)]
     Entropy(#[from] EntropyError),
@@ -159,7 +162,7 @@ impl Builder {
             entropy: Arc::new(SystemEntropy),
             observer: Arc::new(NoObserver),
             pages: Arc::new(DefaultPages),
-            form_key: None,
+            server_key: None,
             extensions: Vec::new(),
         }
     }
@@ -213,10 +216,16 @@ impl Builder {
         self
     }
 
-    /// The secret under which consent forms are sealed. Default: a random one, so that a form is good only at the process
-    /// that made it. Give the same 32 random bytes to all nodes of a server that has several, and to no other server.
-    pub fn form_key(mut self, key: [u8; 32]) -> Self {
-        self.form_key = Some(Key::new(Zeroizing::new(key)));
+    /// Sets the secret from which the keys of the server are derived, such as the one that seals consent forms. Default: 32 random
+    /// bytes, so that a form opens only at the process that made it.
+    ///
+    /// Give `current` at least 32 random bytes, the same to all nodes of a server that has several, and to no other server. What was
+    /// sealed under one of the `previous` keys opens, but nothing is sealed under it. To replace a key, first give the new one to all
+    /// nodes as a previous one, then make it the current one, and drop the old one when the
+    /// [lifetime of a consent form](Policy::consent_lifetime) has passed.
+    pub fn server_key(mut self, current: &[u8], previous: &[&[u8]]) -> Self {
+        let key = ServerKey::new(current, previous.iter().copied());
+        self.server_key = Some(key.ok_or(BuildError::ServerKey));
         self
     }
 
@@ -299,6 +308,8 @@ impl Builder {
         // Drawn even if a key was given: a broken source of randomness is to be noticed now.
         let mut random = Zeroizing::new([0; 32]);
         self.entropy.fill(random.as_mut_slice())?;
+        let of_this_process = || ServerKey::new(random.as_slice(), []).ok_or(BuildError::ServerKey);
+        let server_key = self.server_key.unwrap_or_else(of_this_process)?;
 
         let server = Arc::new(ServerContext {
             encoded_issuer: byte_serialize(self.issuer.as_bytes()).collect(),
@@ -311,10 +322,10 @@ impl Builder {
             clock: self.clock,
             entropy: self.entropy,
             observer: self.observer,
+            server_key,
             resource: self.resource.as_ref().map(ProtectedResource::urls),
         });
-        let form_key = self.form_key.unwrap_or_else(|| Key::new(random));
-        let authorization = Arc::new(AuthorizationEndpoint::new(Arc::clone(&server), self.pages, form_key));
+        let authorization = Arc::new(AuthorizationEndpoint::new(Arc::clone(&server), self.pages));
         let token = TokenEndpoint::new(Arc::clone(&server), self.extensions);
         check_queries(&self.urls, &token)?;
         let introspection = IntrospectionEndpoint::new(Arc::clone(&server), self.introspection);
