@@ -128,6 +128,7 @@ pub mod authorize;
 #[cfg_attr(docsrs, doc(cfg(feature = "axum")))]
 pub mod axum;
 mod bearer;
+mod build_error;
 pub mod client;
 #[cfg(any(feature = "actix-web", feature = "axum"))]
 mod completion;
@@ -170,6 +171,7 @@ pub use crate::authorize::{
     Approval, AuthorizationRequest, AuthorizationResponse, Authorize, ConsentForm, PendingAuthorization, RequestedScope,
 };
 pub use crate::bearer::{Access, Bearer, BearerError};
+pub use crate::build_error::BuildError;
 pub use crate::client::{Client, ClientCredential, auth::AuthenticatedClient};
 pub use crate::env::{Clock, Entropy, SystemClock, SystemEntropy};
 pub use crate::error::{AuthenticatorError, EntropyError, Error, ErrorCode, Refusal, StorageError};
@@ -186,6 +188,6 @@ pub use crate::record::{ClientId, Grant, GrantId, GrantType, StoredToken, Subjec
 pub use crate::revoke::RevocationRequest;
 pub use crate::scope::{Scope, ScopeError};
 pub use crate::secret::{AccessToken, AuthorizationCode, ClientSecret, CodeVerifier, Password, RefreshToken, Secret};
-pub use crate::server::{AuthorizationServer, BuildError, Builder, NeedsStorage, Route, ServedBy};
+pub use crate::server::{AuthorizationServer, Builder, NeedsStorage, Route, ServedBy};
 pub use crate::storage::{ClientRegistry, ClientStore, MemoryStorage, Storage};
 pub use crate::token::{TokenRequest, TokenResponse};

@@ -1,6 +1,7 @@
 //! The dispatcher: which endpoint a path belongs to, and cross-origin resource sharing (CORS), which scripts need at some of them.
 
-use super::{AuthorizationServer, BuildError};
+use super::AuthorizationServer;
+use crate::build_error::BuildError;
 use crate::http::{Request, Response};
 use crate::metadata::{Document, EndpointUrls, path_of};
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-pub use self::builder::{BuildError, Builder, NeedsStorage};
+pub use self::builder::{Builder, NeedsStorage};
 pub use self::dispatcher::{Route, ServedBy};
 use crate::authorize::{AuthorizationEndpoint, AuthorizationRequest, Authorize, ConsentForm, PendingAuthorization};
 use crate::bearer::{self, Bearer, BearerError};
