@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde_json::Value;
 use time::OffsetDateTime;
 
+use crate::capability::ServerView;
 use crate::error::{Error, ErrorCode};
 use crate::event::EventKind;
 use crate::http::{Request, Response};
@@ -139,6 +140,16 @@ fn refuse(server: Arc<ServerContext>, now: OffsetDateTime, grant_id: Option<Gran
     let code = refused.code().map(ErrorCode::as_str);
     refused.server.observe(now, EventKind::BearerRefused { grant_id, code, error });
     refused
+}
+
+impl ServerView<'_> {
+    /// Checks the access token of a request (RFC 6750).
+    ///
+    /// # Errors
+    /// There is none, it is not live, or it could not be checked.
+    pub async fn bearer(self, request: &Request) -> Result<Bearer, BearerError> {
+        check_request(Arc::clone(self.server), request).await
+    }
 }
 
 impl Bearer {

@@ -1,5 +1,7 @@
 //! [`BuildError`]: why a server can't be built.
 
+use std::borrow::Cow;
+
 use crate::error::EntropyError;
 use crate::policy::PolicyError;
 
@@ -64,10 +66,25 @@ pub enum BuildError {
     /// The server says by itself what it does.
     #[error("the metadata member {0:?} is determined by the server")]
     MetadataMember(String),
+    /// A [capability](crate::capability::Capability) was given twice, or its settings make no sense on this server.
+    #[error("the capability {name}: {problem}")]
+    Capability {
+        /// The name of the capability.
+        name: &'static str,
+        /// What is wrong, and what to do.
+        problem: Cow<'static, str>,
+    },
     /// Anybody could guess the keys that are derived from it.
     #[error("a server key, current or previous, has fewer than 32 bytes or only zeros: give 32 random bytes")]
     ServerKey,
     /// The source of randomness does not work.
     #[error(transparent)]
     Entropy(#[from] EntropyError),
+}
+
+impl BuildError {
+    /// An error of a [`Capability`](crate::capability::Capability) with its name: what is wrong, and what to do.
+    pub fn capability(name: &'static str, problem: impl Into<Cow<'static, str>>) -> Self {
+        Self::Capability { name, problem: problem.into() }
+    }
 }

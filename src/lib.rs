@@ -73,6 +73,7 @@
 //! | pages | login and consent: the host's own; the rest by [`Pages`](authorize::Pages) | plain ones |
 //! | time, randomness | [`Clock`], [`Entropy`] | the operating system's |
 //! | audit | [`Observer`] | nobody is told |
+//! | more endpoints | [`Capability`] | the library's own |
 //! | more grant types | [`GrantHandler`](grants::GrantHandler) | the five of RFC 6749 |
 //!
 //! # Where to find what
@@ -129,6 +130,7 @@ pub mod authorize;
 pub mod axum;
 mod bearer;
 mod build_error;
+pub mod capability;
 pub mod client;
 #[cfg(any(feature = "actix-web", feature = "axum"))]
 mod completion;
@@ -172,6 +174,7 @@ pub use crate::authorize::{
 };
 pub use crate::bearer::{Access, Bearer, BearerError};
 pub use crate::build_error::BuildError;
+pub use crate::capability::Capability;
 pub use crate::client::{Client, ClientCredential, auth::AuthenticatedClient};
 pub use crate::env::{Clock, Entropy, SystemClock, SystemEntropy};
 pub use crate::error::{AuthenticatorError, EntropyError, Error, ErrorCode, Refusal, StorageError};

@@ -8,10 +8,11 @@ use url::Url;
 use url::form_urlencoded::byte_serialize;
 use zeroize::Zeroizing;
 
-use super::{AuthorizationServer, Inner, dispatcher};
+use super::{AuthorizationServer, Inner, capabilities, dispatcher};
 use crate::authenticator::Authenticator;
 use crate::authorize::{AuthorizationEndpoint, DefaultPages, Pages};
 use crate::build_error::BuildError;
+use crate::capability::{BuildView, Capability};
 use crate::client::Client;
 use crate::client::auth::PARAMETERS_ABOUT_A_TOKEN;
 use crate::env::{Clock, Entropy, SystemClock, SystemEntropy};
@@ -69,6 +70,7 @@ pub struct Builder {
     pages: Arc<dyn Pages>,
     server_key: Option<Result<ServerKey, BuildError>>,
     extensions: Vec<Box<dyn GrantHandler>>,
+    pub(super) capabilities: Vec<Arc<dyn Capability>>,
     urls: EndpointUrls,
     metadata: Map<String, Value>,
     introspection: Option<Box<IntrospectionHook>>,
@@ -95,6 +97,7 @@ impl Builder {
             pages: Arc::new(DefaultPages),
             server_key: None,
             extensions: Vec::new(),
+            capabilities: Vec::new(),
         }
     }
 
@@ -223,7 +226,7 @@ impl Builder {
     ///
     /// # Errors
     /// The first thing that is wrong, see [`BuildError`].
-    pub fn build(self) -> Result<AuthorizationServer, BuildError> {
+    pub fn build(mut self) -> Result<AuthorizationServer, BuildError> {
         check_issuer(&self.issuer)?;
         self.policy.check()?;
         let scopes = catalogue(&self.scopes, self.default_scope.as_deref())?;
@@ -234,11 +237,13 @@ impl Builder {
             return Err(BuildError::PasswordWithoutAuthenticator);
         }
         check_extensions(&self.extensions)?;
+        capabilities::sort(&mut self.capabilities)?;
         self.urls.iter().try_for_each(|url| check_endpoint(url))?;
         self.resource.iter().try_for_each(|resource| check_resource(resource, &scopes))?;
         // Drawn even if a key was given: a broken source of randomness is to be noticed now.
         let mut random = Zeroizing::new([0; 32]);
         self.entropy.fill(random.as_mut_slice())?;
+        let has_server_key = self.server_key.is_some();
         let of_this_process = || ServerKey::new(random.as_slice(), []).ok_or(BuildError::ServerKey);
         let server_key = self.server_key.unwrap_or_else(of_this_process)?;
 
@@ -260,11 +265,15 @@ impl Builder {
         let token = TokenEndpoint::new(Arc::clone(&server), self.extensions);
         check_queries(&self.urls, &token)?;
         let introspection = IntrospectionEndpoint::new(Arc::clone(&server), self.introspection);
-        let metadata = metadata::document(&server, token.grant_types(), &self.urls, self.metadata);
+        let build = BuildView::new(&server, &self.capabilities, has_server_key);
+        let additions = capabilities::collect(&self.capabilities, &build)?;
+        let members = metadata::describe(&server, token.grant_types(), &self.urls);
+        let metadata = metadata::document(&server, members, additions.metadata, self.metadata);
         let metadata = metadata.map_err(BuildError::MetadataMember)?;
         let resource = self.resource.map(|resource| resource.document(&server)).transpose();
         let resource = resource.map_err(BuildError::MetadataMember)?;
-        let routes = dispatcher::routes(&self.urls, &metadata, resource.as_ref(), server.policy.max_body)?;
+        let routes =
+            dispatcher::routes(&self.urls, &metadata, resource.as_ref(), additions.endpoints, server.policy.max_body)?;
         let inner = Inner { server, authorization, token, introspection, urls: self.urls, metadata, resource, routes };
         Ok(AuthorizationServer { inner: Arc::new(inner) })
     }
@@ -285,7 +294,7 @@ fn check_issuer(issuer: &str) -> Result<(), BuildError> {
     if fits { Ok(()) } else { Err(BuildError::Issuer(issuer.to_owned())) }
 }
 
-fn check_endpoint(url: &str) -> Result<(), BuildError> {
+pub(super) fn check_endpoint(url: &str) -> Result<(), BuildError> {
     if is_served_securely(url) { Ok(()) } else { Err(BuildError::Endpoint(url.to_owned())) }
 }
 

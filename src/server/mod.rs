@@ -1,6 +1,7 @@
 //! [`AuthorizationServer`]: the endpoints by name.
 
 mod builder;
+mod capabilities;
 mod dispatcher;
 
 use std::sync::Arc;

@@ -7,11 +7,15 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use axum::body::Body;
 use axum::http::Request as HttpRequest;
+use grantor::capability::{BuildView, Capability, Endpoint, ServerView};
 use grantor::error::AuthenticatorError;
 use grantor::event::Observer;
 use grantor::storage::{GrantSelector, Page};
 use grantor::testing::{TestClient, TestServer};
-use grantor::{Approval, Authenticator, ClientAttempt, Clock, Event, ResourceOwnerAttempt, Storage, Subject, Verdict};
+use grantor::{
+    Approval, Authenticator, ClientAttempt, Clock, Event, Request, ResourceOwnerAttempt, Response, Storage, Subject,
+    Verdict,
+};
 use http_body_util::BodyExt;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
@@ -19,7 +23,7 @@ use serde_json::Value;
 use tokio::sync::Notify;
 
 use crate::common::{basic, form};
-use crate::{App, MACHINE_FORM, REDIRECT_URI, Web, With, post_as};
+use crate::{App, MACHINE_FORM, REDIRECT_URI, Web, With, get, post_as};
 
 /// Writes down from where clients authenticate, and lets them wait at the door if it has one.
 #[derive(Clone, Default)]
@@ -200,6 +204,40 @@ async fn introspection_is_carried_out_after_a_hang_up() {
         let (t, client, door, done) = guarded().await;
         hang_up(web.routes([&t.server]), post_as(&client, "/introspect", "token=unknown"), &door).await;
         assert_eq!(t.events.count("token_introspected"), 0);
+        door.open.notify_one();
+        done.0.notified().await;
+    }
+}
+
+/// Waits at a door, and says when it was let in.
+struct Slow(Arc<Door>, Done);
+
+#[async_trait]
+impl Capability for Slow {
+    fn name(&self) -> &'static str {
+        "slow"
+    }
+
+    fn endpoints(&self, build: &BuildView<'_>) -> Vec<Endpoint> {
+        vec![Endpoint::new("slow", build.url("/slow"))]
+    }
+
+    async fn respond(&self, _: &str, _: &Request, _: ServerView<'_>) -> Response {
+        let mut waiting = Waiting(Some(&self.0));
+        self.0.reached.notify_one();
+        self.0.open.notified().await;
+        waiting.0 = None;
+        self.1.0.notify_one();
+        Response::new(204)
+    }
+}
+
+#[tokio::test(flavor = "local")]
+async fn capability_is_carried_out_after_a_hang_up() {
+    for web in Web::each() {
+        let (door, done) = (Arc::new(Door::default()), Done::default());
+        let t = TestServer::with(|builder| builder.capability(Slow(Arc::clone(&door), done.clone())));
+        hang_up(web.routes([&t.server]), get("/slow"), &door).await;
         door.open.notify_one();
         done.0.notified().await;
     }

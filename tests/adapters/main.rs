@@ -11,6 +11,7 @@ use grantor::testing::{TestClient, TestServer};
 use grantor::{AuthorizationServer, Request, Response, TokenRequest};
 use serde_json::Value;
 
+mod capability;
 mod cases;
 #[path = "../common/mod.rs"]
 mod common;
