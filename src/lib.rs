@@ -179,7 +179,7 @@ pub use crate::client::{Client, ClientCredential, auth::AuthenticatedClient};
 pub use crate::env::{Clock, Entropy, SystemClock, SystemEntropy};
 pub use crate::error::{AuthenticatorError, EntropyError, Error, ErrorCode, Refusal, StorageError};
 pub use crate::event::{Event, EventKind, Observer};
-pub use crate::http::{Request, Response};
+pub use crate::http::{Request, RequestContext, Response};
 pub use crate::introspect::{ActiveToken, Introspection, IntrospectionRequest};
 pub use crate::limiter::Limiter;
 pub use crate::metadata::EndpointUrls;

@@ -42,7 +42,7 @@ pub(crate) async fn authenticate<E>(
     request: &ClientRequest<'_, E>,
     now: OffsetDateTime,
 ) -> Result<AuthenticatedClient, Error> {
-    let (params, peer) = (&request.params, request.peer);
+    let (params, peer) = (&request.params, request.context.peer());
     let basic = request.credentials.as_ref().map_err(|refusal| *refusal)?.as_ref();
     let client_id = params.get("client_id")?;
     let body_secret = params.get("client_secret")?.map(ClientSecret::new);

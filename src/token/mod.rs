@@ -126,8 +126,8 @@ impl TokenEndpoint {
         let handler = self.handler(grant_type)?;
         progress.grant_type = Some(handler.grant_type().as_str());
         may_use_grant_type(client, handler)?;
-        let (server, params, peer) = (&*self.server, &request.params, request.peer);
-        self.carry_out(handler, &GrantContext { server, client, params, now, peer }).await
+        let (server, params, request) = (&*self.server, &request.params, request.context);
+        self.carry_out(handler, &GrantContext { server, client, params, now, request }).await
     }
 
     /// Lets the handler decide and carries the decision out.
