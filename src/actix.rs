@@ -37,7 +37,6 @@ use actix_web::dev::Payload;
 use actix_web::error::{Error, ErrorInternalServerError, InternalError};
 use actix_web::guard::fn_guard;
 use actix_web::http::StatusCode;
-use actix_web::http::header::AUTHORIZATION;
 use actix_web::web::{self, Data, ServiceConfig};
 use actix_web::{FromRequest, HttpRequest, HttpResponse, Resource, Responder, ResponseError};
 
@@ -142,10 +141,7 @@ impl FromRequest for Bearer {
     type Future = Extraction<Self>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        // All that the check of a request without a body looks at.
-        let headers = request.headers().get_all(AUTHORIZATION);
-        let own = Request::get("").with_headers(headers.map(|value| ("authorization", value.as_bytes())));
-        let server = server_of(request);
+        let (server, own) = (server_of(request), from_head(request));
         Box::pin(async move { Ok(server?.bearer(&own).await?) })
     }
 }

@@ -18,7 +18,6 @@ use std::net::SocketAddr;
 use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{ConnectInfo, FromRef, FromRequest, FromRequestParts, OriginalUri};
-use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::IntoResponse;
@@ -136,10 +135,7 @@ where
     type Rejection = BearerError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, BearerError> {
-        // All that the check of a request without a body looks at.
-        let headers = parts.headers.get_all(AUTHORIZATION).iter();
-        let request = Request::get("").with_headers(headers.map(|value| ("authorization", value.as_bytes())));
-        AuthorizationServer::from_ref(state).bearer(&request).await
+        AuthorizationServer::from_ref(state).bearer(&from_parts(parts)).await
     }
 }
 

@@ -1,5 +1,6 @@
 //! Everything the host supplied, in one place, as the endpoints use it.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use time::OffsetDateTime;
@@ -59,8 +60,14 @@ impl ServerContext {
         self.server_key.derive(label)
     }
 
+    /// Tells the observer what happened at a call of the host's.
     pub(crate) fn observe(&self, at: OffsetDateTime, kind: EventKind<'_>) {
-        self.observer.observe(&Event { at, kind });
+        self.observe_from(None, at, kind);
+    }
+
+    /// Tells the observer what happened at a request of this peer.
+    pub(crate) fn observe_from(&self, peer: Option<IpAddr>, at: OffsetDateTime, kind: EventKind<'_>) {
+        self.observer.observe(&Event { at, peer, kind });
     }
 
     /// The scope a client gets if the resource owner agrees: what it asked for if it may, else its default, else the

@@ -96,8 +96,8 @@ impl Request {
     }
 
     /// Sets the address of the peer, if the host knows it and vouches for it: the address of the TCP connection, or one
-    /// that a trusted proxy reported. It is handed to the [`Authenticator`](crate::Authenticator) and to
-    /// grant handlers, and to nothing else.
+    /// that a trusted proxy reported. It is handed to the [`Authenticator`](crate::Authenticator), to
+    /// grant handlers and to the [`Observer`](crate::Observer), and to nothing else.
     #[must_use]
     pub const fn with_peer(mut self, peer: IpAddr) -> Self {
         self.peer = Some(peer);

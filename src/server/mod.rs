@@ -14,7 +14,7 @@ use crate::authorize::{AuthorizationEndpoint, AuthorizationRequest, Authorize, C
 use crate::bearer::{self, Bearer, BearerError};
 use crate::error::Error;
 use crate::event::EventKind;
-use crate::http::{Request, Response};
+use crate::http::{Request, RequestContext, Response};
 use crate::introspect::{Introspection, IntrospectionEndpoint, IntrospectionRequest};
 use crate::metadata::{Document, EndpointUrls};
 use crate::policy::Policy;
@@ -224,7 +224,8 @@ impl AuthorizationServer {
     /// # Errors
     /// The token is not live, or it could not be checked.
     pub async fn bearer_token(&self, token: &AccessToken) -> Result<Bearer, BearerError> {
-        in_span("bearer", bearer::check(Arc::clone(&self.inner.server), token.expose())).await
+        in_span("bearer", bearer::check(Arc::clone(&self.inner.server), token.expose(), RequestContext::default()))
+            .await
     }
 
     /// The issuer identifier, as it was given.

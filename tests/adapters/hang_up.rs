@@ -23,7 +23,7 @@ use serde_json::Value;
 use tokio::sync::Notify;
 
 use crate::common::{basic, form};
-use crate::{App, MACHINE_FORM, REDIRECT_URI, Web, With, get, post_as};
+use crate::{App, MACHINE_FORM, REDIRECT_URI, Web, With, get, post, post_as, request, token_of};
 
 /// Writes down from where clients authenticate, and lets them wait at the door if it has one.
 #[derive(Clone, Default)]
@@ -96,6 +96,101 @@ async fn authenticator_sees_the_connection_and_no_header() {
         let mut request = spoofed();
         request.headers_mut().remove("authorization");
         assert_eq!(app.send(request).await.status, 401);
+    }
+}
+
+/// The name of an event, and the peer of its request.
+type Origin = (&'static str, Option<IpAddr>);
+
+/// Writes down from where the requests came that events are about.
+#[derive(Clone, Default)]
+struct Origins(Arc<Mutex<Vec<Origin>>>);
+
+impl Observer for Origins {
+    fn observe(&self, event: &Event<'_>) {
+        self.0.lock().unwrap().push((event.kind.name(), event.peer));
+    }
+}
+
+#[tokio::test(flavor = "local")]
+async fn events_tell_the_peer_of_the_connection() {
+    for web in Web::each() {
+        let origins = Origins::default();
+        let t = TestServer::with(|builder| builder.observer(origins.clone()));
+        let machine = t.confidential_client(REDIRECT_URI).await;
+        let app = web.host(&t.server);
+        let token = token_of(&t, &machine).await;
+        let (bearer, about_it) = (format!("Bearer {}", token.expose()), form(&[("token", token.expose())]));
+        let refused = || post("/token", "grant_type=client_credentials");
+        for (request, status) in [
+            (post_as(&machine, "/token", MACHINE_FORM), 200),
+            (refused(), 401),
+            (request("GET", "/token"), 405),
+            (post_as(&machine, "/introspect", about_it.clone()), 200),
+            (post("/introspect", ""), 401),
+            (request("GET", "/introspect"), 405),
+            (get("/me"), 401),
+            (request("PUT", "/me").with("authorization", &bearer), 403),
+            (get("/me").with("authorization", &bearer), 403),
+            (post_as(&machine, "/revoke", about_it.clone()), 200),
+            (post("/revoke", ""), 401),
+            (request("GET", "/revoke"), 405),
+            (get("/me").with("authorization", &bearer), 401),
+        ] {
+            let what = format!("{} {}", request.method(), request.uri());
+            assert_eq!(app.send(request.with_peer([192, 0, 2, 7])).await.status, status, "{what}");
+        }
+        assert_eq!(app.send(refused()).await.status, 401);
+        let seen = std::mem::take(&mut *origins.0.lock().unwrap());
+        let peer = Some(IpAddr::from([192, 0, 2, 7]));
+        let expected = [
+            ("tokens_issued", None), // in process
+            ("tokens_issued", peer),
+            ("token_refused", peer),
+            ("token_refused", peer),
+            ("token_introspected", peer),
+            ("introspection_refused", peer),
+            ("introspection_refused", peer),
+            ("bearer_refused", peer),
+            ("bearer_refused", peer), // a scope
+            ("bearer_refused", peer), // no resource owner
+            ("token_revoked", peer),
+            ("revocation_refused", peer),
+            ("revocation_refused", peer),
+            ("bearer_refused", peer),
+            ("token_refused", None),
+        ];
+        assert_eq!(seen, expected);
+    }
+}
+
+#[tokio::test(flavor = "local")]
+async fn events_of_a_replay_tell_the_peer() {
+    let (here, elsewhere) = ([192, 0, 2, 7], [192, 0, 2, 8]);
+    for web in Web::each() {
+        let origins = Origins::default();
+        let t = TestServer::with(|builder| builder.observer(origins.clone()));
+        let client = t.public_client(REDIRECT_URI).await;
+        let app = web.routes([&t.server]);
+        let tokens = t.authorize(&client).approve_as("alice").await.redeem().await.unwrap();
+        let refresh = async |token: &str, peer| {
+            let pairs = [("grant_type", "refresh_token"), ("client_id", &*client.id), ("refresh_token", token)];
+            app.send(post("/token", form(&pairs)).with_peer(peer)).await
+        };
+        let old = tokens.refresh_token.as_ref().unwrap().expose();
+        origins.0.lock().unwrap().clear();
+        assert_eq!(refresh(old, here).await.status, 200);
+        assert_eq!(refresh(old, elsewhere).await.status, 200);
+        t.clock.advance(time::Duration::minutes(10));
+        assert_eq!(refresh(old, elsewhere).await.status, 400);
+        let (here, elsewhere) = (Some(IpAddr::from(here)), Some(IpAddr::from(elsewhere)));
+        let expected = [
+            ("tokens_issued", here),
+            ("refresh_repeated", elsewhere),
+            ("refresh_token_reused", elsewhere),
+            ("token_refused", elsewhere),
+        ];
+        assert_eq!(*origins.0.lock().unwrap(), expected);
     }
 }
 
