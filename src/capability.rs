@@ -104,7 +104,7 @@ pub struct Endpoint {
 
 impl Endpoint {
     /// An endpoint with its name, which [`Route::endpoint`](crate::Route::endpoint) returns, and the `https` URL where it is reached
-    /// from outside; see [`BuildView::url`].
+    /// from outside; see [`BuildView::url`]. Requests with exactly the path of the URL belong to it, whatever their query.
     pub fn new(name: &'static str, url: impl Into<String>) -> Self {
         Self { name, url: url.into(), methods: None, any_origin: false, max_body: None }
     }

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use grantor::capability::{BuildView, Capability, Endpoint, ServerView};
 use grantor::client::ClientBuilder;
 use grantor::error::{AuthenticatorError, EntropyError};
 use grantor::grants::{Decision, GrantContext, GrantHandler};
@@ -16,8 +17,8 @@ use grantor::testing::{Fault, RecordingObserver, TestClient, TestServer, TestUse
 use grantor::tracing::TracingObserver;
 use grantor::{
     AccessToken, Approval, Authenticator, AuthorizationRequest, Authorize, ClientAttempt, ClientSecret, ClientSecrets,
-    Entropy, GrantType, IntrospectionRequest, PendingAuthorization, Policy, RefreshToken, Request,
-    ResourceOwnerAttempt, Response, RevocationRequest, Subject, TokenRequest, TokenResponse, Verdict,
+    Entropy, GrantType, IntrospectionRequest, PendingAuthorization, Policy, ProtectedResource, RefreshToken, Request,
+    ResourceOwnerAttempt, Response, RevocationRequest, ServedBy, Subject, TokenRequest, TokenResponse, Verdict,
 };
 use serde_json::json;
 use time::Duration;
@@ -417,6 +418,42 @@ async fn every_endpoint_has_a_span_in_either_form_that_says_which_it_is_and_noth
     let expected = of_http.chain(["authorize", "resume", "token", "revoke", "introspect", "bearer"]);
     let expected = expected.map(|endpoint| (Level::INFO, "grantor".to_owned(), fields(&[("endpoint", endpoint)])));
     assert_eq!(*stage.log.spans.lock().unwrap(), expected.collect::<Vec<_>>());
+}
+
+/// A capability with one endpoint, which answers nothing.
+struct Silence;
+
+#[async_trait]
+impl Capability for Silence {
+    fn name(&self) -> &'static str {
+        "silence"
+    }
+
+    fn endpoints(&self, build: &BuildView<'_>) -> Vec<Endpoint> {
+        vec![Endpoint::new("silent", build.url("/silence"))]
+    }
+
+    async fn respond(&self, _: &str, _: &Request, _: ServerView<'_>) -> Response {
+        tracing::info!("said within");
+        Response::new(204)
+    }
+}
+
+#[tokio::test]
+async fn span_of_a_handled_request_is_named_as_its_route() {
+    let (log, _guard) = Log::start();
+    let resource = ProtectedResource::new("https://id.example/api");
+    let t = TestServer::with(|builder| builder.protected_resource(resource).capability(Silence));
+    let mut names = Vec::new();
+    for route in t.server.routes().iter().filter(|route| route.served_by() == ServedBy::Library) {
+        let _ = t.server.handle(&Request::get(route.path())).await;
+        names.push(route.endpoint());
+    }
+    assert_eq!(names, ["token", "revoke", "introspect", "metadata", "resource_metadata", "silent"]);
+    let expected = names.iter().map(|name| (Level::INFO, "grantor".to_owned(), fields(&[("endpoint", name)])));
+    assert_eq!(*log.spans.lock().unwrap(), expected.collect::<Vec<_>>());
+    let within = vec![("grantor".to_owned(), fields(&[("endpoint", "silent")]))];
+    assert_eq!(log.events().last().map(|event| event.spans.clone()), Some(within));
 }
 
 #[tokio::test]
