@@ -1,6 +1,7 @@
 //! What an auditor wants to know: every token issued, refused and introspected, every replay, every revocation through the
 //! server. Never a secret.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use time::OffsetDateTime;
@@ -46,6 +47,9 @@ impl<A: Observer, B: Observer> Observer for (A, B) {
 pub struct Event<'a> {
     /// The time of the request.
     pub at: OffsetDateTime,
+    /// The peer of the request, if the host vouched for one. Token requests, revocations, introspections and the bearer check have
+    /// one; the authorization endpoint and calls of the host have none.
+    pub peer: Option<IpAddr>,
     /// What happened.
     pub kind: EventKind<'a>,
 }

@@ -86,7 +86,8 @@ impl IntrospectionEndpoint {
             Ok(request) => self.introspect(&request).await,
             Err(refusal) => {
                 let error = refusal.into();
-                server.observe(server.now(), EventKind::IntrospectionRefused { client_id: None, error: &error });
+                let refused = EventKind::IntrospectionRefused { client_id: None, error: &error };
+                server.observe_from(request.peer(), server.now(), refused);
                 Err(error)
             }
         };
@@ -103,7 +104,7 @@ impl IntrospectionEndpoint {
         let result = self.answer(request, now, &mut caller).await;
         if let Err(error) = &result {
             let client_id = caller.as_deref().map(Client::id);
-            self.server.observe(now, EventKind::IntrospectionRefused { client_id, error });
+            self.server.observe_from(request.context.peer(), now, EventKind::IntrospectionRefused { client_id, error });
         }
         result
     }
@@ -123,7 +124,7 @@ impl IntrospectionEndpoint {
         }
         let introspection = self.inspect(caller, request.params.require("token")?, now).await?;
         let (client_id, grant) = (caller.id(), introspection.active().map(|active| &*active.grant));
-        self.server.observe(now, EventKind::TokenIntrospected { client_id, grant });
+        self.server.observe_from(request.context.peer(), now, EventKind::TokenIntrospected { client_id, grant });
         Ok(introspection)
     }
 

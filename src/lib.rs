@@ -73,6 +73,7 @@
 //! | pages | login and consent: the host's own; the rest by [`Pages`](authorize::Pages) | plain ones |
 //! | time, randomness | [`Clock`], [`Entropy`] | the operating system's |
 //! | audit | [`Observer`] | nobody is told |
+//! | more endpoints | [`Capability`] | the library's own |
 //! | more grant types | [`GrantHandler`](grants::GrantHandler) | the five of RFC 6749 |
 //!
 //! # Where to find what
@@ -84,6 +85,8 @@
 //! | clients and their authentication, §2 | [`client`] |
 //! | errors, §4.1.2.1 and §5.2 | [`error`] |
 //! | revocation, introspection, metadata (RFC 7009, 7662, 8414) | [`AuthorizationServer::revoke`], [`introspect`](AuthorizationServer::introspect), [`metadata`](AuthorizationServer::metadata) |
+//! | all endpoints as a list, and one call that serves them | [`AuthorizationServer::routes`], [`handle`](AuthorizationServer::handle) |
+//! | an endpoint of your own | [`Capability`] |
 //! | an API that clients find the server by (RFC 9728) | [`ProtectedResource`], [`AuthorizationServer::resource_metadata`] |
 //! | a user's connected applications | [`AuthorizationServer::grants`], [`revoke_grants`](AuthorizationServer::revoke_grants) |
 //! | bearer tokens, RFC 6750 | [`AuthorizationServer::bearer`], [`Bearer`] |
@@ -128,11 +131,11 @@ pub mod authorize;
 #[cfg_attr(docsrs, doc(cfg(feature = "axum")))]
 pub mod axum;
 mod bearer;
+mod build_error;
+pub mod capability;
 pub mod client;
 #[cfg(any(feature = "actix-web", feature = "axum"))]
 mod completion;
-#[cfg(any(feature = "actix-web", feature = "axum"))]
-mod cross_origin;
 pub mod env;
 pub mod error;
 pub mod event;
@@ -155,6 +158,7 @@ mod scope;
 pub mod secret;
 mod server;
 mod server_context;
+mod server_key;
 mod span;
 pub mod storage;
 #[cfg(feature = "testing")]
@@ -172,11 +176,13 @@ pub use crate::authorize::{
     Approval, AuthorizationRequest, AuthorizationResponse, Authorize, ConsentForm, PendingAuthorization, RequestedScope,
 };
 pub use crate::bearer::{Access, Bearer, BearerError};
+pub use crate::build_error::BuildError;
+pub use crate::capability::Capability;
 pub use crate::client::{Client, ClientCredential, auth::AuthenticatedClient};
 pub use crate::env::{Clock, Entropy, SystemClock, SystemEntropy};
 pub use crate::error::{AuthenticatorError, EntropyError, Error, ErrorCode, Refusal, StorageError};
 pub use crate::event::{Event, EventKind, Observer};
-pub use crate::http::{Request, Response};
+pub use crate::http::{Request, RequestContext, Response};
 pub use crate::introspect::{ActiveToken, Introspection, IntrospectionRequest};
 pub use crate::limiter::Limiter;
 pub use crate::metadata::EndpointUrls;
@@ -188,6 +194,6 @@ pub use crate::record::{ClientId, Grant, GrantId, GrantType, StoredToken, Subjec
 pub use crate::revoke::RevocationRequest;
 pub use crate::scope::{Scope, ScopeError};
 pub use crate::secret::{AccessToken, AuthorizationCode, ClientSecret, CodeVerifier, Password, RefreshToken, Secret};
-pub use crate::server::{AuthorizationServer, BuildError, Builder, NeedsStorage};
+pub use crate::server::{AuthorizationServer, Builder, NeedsStorage, Route, ServedBy};
 pub use crate::storage::{ClientRegistry, ClientStore, MemoryStorage, Storage};
 pub use crate::token::{TokenRequest, TokenResponse};

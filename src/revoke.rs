@@ -44,7 +44,8 @@ pub(crate) async fn respond(server: &ServerContext, request: &Request) -> Respon
         Ok(request) => revoke(server, &request).await,
         Err(refusal) => {
             let error = refusal.into();
-            server.observe(server.now(), EventKind::RevocationRefused { client_id: None, error: &error });
+            let refused = EventKind::RevocationRefused { client_id: None, error: &error };
+            server.observe_from(request.peer(), server.now(), refused);
             Err(error)
         }
     };
@@ -61,7 +62,7 @@ pub(crate) async fn revoke(server: &ServerContext, request: &RevocationRequest<'
     let result = answer(server, request, now, &mut client).await;
     if let Err(error) = &result {
         let client_id = client.as_deref().map(Client::id);
-        server.observe(now, EventKind::RevocationRefused { client_id, error });
+        server.observe_from(request.context.peer(), now, EventKind::RevocationRefused { client_id, error });
     }
     result
 }
@@ -88,7 +89,7 @@ async fn answer(
     }
     // A dead token is revoked again, in case the storage was asked before and its answer lost; but it is told only once.
     if token.revoked_at.is_none() && grant.is_live(now) {
-        server.observe(now, EventKind::TokenRevoked { grant: &grant, kind: token.kind });
+        server.observe_from(request.context.peer(), now, EventKind::TokenRevoked { grant: &grant, kind: token.kind });
     }
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! Everything the host supplied, in one place, as the endpoints use it.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use time::OffsetDateTime;
@@ -12,6 +13,7 @@ use crate::error::{EntropyError, Refusal};
 use crate::event::{Event, EventKind, Observer};
 use crate::policy::Policy;
 use crate::scope::{Catalogue, Scope};
+use crate::server_key::{DerivedKey, Label, ServerKey};
 use crate::storage::{ClientStore, Storage};
 
 pub(crate) struct ServerContext {
@@ -28,6 +30,7 @@ pub(crate) struct ServerContext {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) observer: Arc<dyn Observer>,
+    pub(crate) server_key: ServerKey,
     /// The host's own API, if it is to be found (RFC 9728).
     pub(crate) resource: Option<ResourceUrls>,
 }
@@ -52,8 +55,19 @@ impl ServerContext {
         Ok(bytes)
     }
 
+    /// Derives the keys of one purpose from the server key. It takes some hashing, so an endpoint keeps them.
+    pub(crate) fn key(&self, label: Label) -> DerivedKey {
+        self.server_key.derive(label)
+    }
+
+    /// Tells the observer what happened at a call of the host's.
     pub(crate) fn observe(&self, at: OffsetDateTime, kind: EventKind<'_>) {
-        self.observer.observe(&Event { at, kind });
+        self.observe_from(None, at, kind);
+    }
+
+    /// Tells the observer what happened at a request of this peer.
+    pub(crate) fn observe_from(&self, peer: Option<IpAddr>, at: OffsetDateTime, kind: EventKind<'_>) {
+        self.observer.observe(&Event { at, peer, kind });
     }
 
     /// The scope a client gets if the resource owner agrees: what it asked for if it may, else its default, else the

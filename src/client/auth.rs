@@ -8,7 +8,9 @@ use time::OffsetDateTime;
 use super::request::ClientRequest;
 use super::{AuthenticationMethod, Client};
 use crate::authenticator::{ClientAttempt, Verdict};
+use crate::capability::ServerView;
 use crate::error::{Error, Refusal};
+use crate::http::Request;
 use crate::record::{is_client_id, is_printable};
 use crate::secret::ClientSecret;
 use crate::server_context::ServerContext;
@@ -40,7 +42,7 @@ pub(crate) async fn authenticate<E>(
     request: &ClientRequest<'_, E>,
     now: OffsetDateTime,
 ) -> Result<AuthenticatedClient, Error> {
-    let (params, peer) = (&request.params, request.peer);
+    let (params, peer) = (&request.params, request.context.peer());
     let basic = request.credentials.as_ref().map_err(|refusal| *refusal)?.as_ref();
     let client_id = params.get("client_id")?;
     let body_secret = params.get("client_secret")?.map(ClientSecret::new);
@@ -70,6 +72,22 @@ pub(crate) async fn authenticate<E>(
     with_secret(server, &attempt).await?;
     client.map(AuthenticatedClient).ok_or_else(|| Refusal::UnknownClient.into())
 }
+
+impl ServerView<'_> {
+    /// Authenticates the client of a request (RFC 6749 §2.3): a `POST` of a form.
+    ///
+    /// # Errors
+    /// The client did not authenticate, the request is no form or repeats a parameter of client authentication, or the storage
+    /// failed. [`refuse`](ServerView::refuse) makes the answer.
+    pub async fn authenticate_client(self, request: &Request) -> Result<AuthenticatedClient, Error> {
+        let request = ClientRequest::<Endpoint>::read(request, self.policy().max_body, &PARAMETERS, false)?;
+        request.params.check(&PARAMETERS)?;
+        authenticate(self.server, &request, self.now()).await
+    }
+}
+
+/// The endpoint of a capability.
+enum Endpoint {}
 
 /// An identifier alone is enough for a public client, and for no other (RFC 6749 §2.2, §3.2.1).
 fn without_secret(client: Option<Arc<Client>>) -> Result<AuthenticatedClient, Error> {

@@ -30,7 +30,7 @@ impl GrantHandler for PasswordGrant {
             password: &password,
             client: context.client,
             scope: &scope,
-            peer: context.peer,
+            peer: context.peer(),
             now: context.now,
         };
         match context.authenticator().resource_owner(&attempt).await? {

@@ -17,6 +17,7 @@ pub struct Request {
     body: Zeroizing<Vec<u8>>,
     body_too_large: bool,
     peer: Option<IpAddr>,
+    client_certificate: Option<Box<[u8]>>,
 }
 
 /// A header as the host gave it: the name and behind it the value, in one allocation.
@@ -49,6 +50,7 @@ impl Request {
             body: Zeroizing::default(),
             body_too_large: false,
             peer: None,
+            client_certificate: None,
         }
     }
 
@@ -94,11 +96,19 @@ impl Request {
     }
 
     /// Sets the address of the peer, if the host knows it and vouches for it: the address of the TCP connection, or one
-    /// that a trusted proxy reported. It is handed to the [`Authenticator`](crate::Authenticator) and to
-    /// grant handlers, and to nothing else.
+    /// that a trusted proxy reported. It is handed to the [`Authenticator`](crate::Authenticator), to
+    /// grant handlers and to the [`Observer`](crate::Observer), and to nothing else.
     #[must_use]
     pub const fn with_peer(mut self, peer: IpAddr) -> Self {
         self.peer = Some(peer);
+        self
+    }
+
+    /// Sets the certificate, in DER, whose private key the client has proven in the TLS handshake of this connection (RFC 8705 §2,
+    /// §3), or that a trusted proxy reported in place of it. Never one from a header that a client can set.
+    #[must_use]
+    pub fn with_client_certificate(mut self, der: impl Into<Box<[u8]>>) -> Self {
+        self.client_certificate = Some(der.into());
         self
     }
 
@@ -127,7 +137,7 @@ impl Request {
     }
 
     /// The values of a header, in order; the case of its name does not matter.
-    pub fn header_values(&self, name: &str) -> impl Iterator<Item = &[u8]> {
+    pub fn header_values<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a [u8]> {
         let is_meant = move |header: &&Header| header.name().eq_ignore_ascii_case(name.as_bytes());
         self.headers.iter().filter(is_meant).map(Header::value)
     }
@@ -142,6 +152,12 @@ impl Request {
     #[must_use]
     pub const fn peer(&self) -> Option<IpAddr> {
         self.peer
+    }
+
+    /// The certificate of the client in DER, if the host gave one.
+    #[must_use]
+    pub fn client_certificate(&self) -> Option<&[u8]> {
+        self.client_certificate.as_deref()
     }
 
     /// Whether the body or the query is larger than `limit`.

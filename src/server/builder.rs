@@ -8,23 +8,24 @@ use url::Url;
 use url::form_urlencoded::byte_serialize;
 use zeroize::Zeroizing;
 
-use super::{AuthorizationServer, Inner};
+use super::{AuthorizationServer, Inner, capabilities, dispatcher};
 use crate::authenticator::Authenticator;
 use crate::authorize::{AuthorizationEndpoint, DefaultPages, Pages};
+use crate::build_error::BuildError;
+use crate::capability::{BuildView, Capability};
 use crate::client::Client;
 use crate::client::auth::PARAMETERS_ABOUT_A_TOKEN;
 use crate::env::{Clock, Entropy, SystemClock, SystemEntropy};
-use crate::error::EntropyError;
 use crate::event::{NoObserver, Observer};
 use crate::grants::GrantHandler;
 use crate::introspect::{IntrospectionEndpoint, IntrospectionHook};
-use crate::mac::Key;
 use crate::metadata::{self, EndpointUrls};
-use crate::policy::{Policy, PolicyError, RefreshTokens};
+use crate::policy::{Policy, RefreshTokens};
 use crate::protected_resource::ProtectedResource;
 use crate::record::{Grant, GrantType, StoredToken};
 use crate::scope::{Catalogue, Scope};
 use crate::server_context::ServerContext;
+use crate::server_key::ServerKey;
 use crate::storage::{ClientStore, Storage};
 use crate::token::TokenEndpoint;
 use crate::web_url::WebUrl;
@@ -67,70 +68,13 @@ pub struct Builder {
     entropy: Arc<dyn Entropy>,
     observer: Arc<dyn Observer>,
     pages: Arc<dyn Pages>,
-    form_key: Option<Key>,
+    server_key: Option<Result<ServerKey, BuildError>>,
     extensions: Vec<Box<dyn GrantHandler>>,
+    pub(super) capabilities: Vec<Arc<dyn Capability>>,
     urls: EndpointUrls,
     metadata: Map<String, Value>,
     introspection: Option<Box<IntrospectionHook>>,
     resource: Option<ProtectedResource>,
-}
-
-/// Why a server can't be built.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum BuildError {
-    /// RFC 9207 §2, RFC 8414 §2.
-    #[error(
-        "the issuer {0:?} is not an https URL (or an http URL on the loopback interface) without query and fragment"
-    )]
-    Issuer(String),
-    /// The policy contradicts itself or a specification.
-    #[error(transparent)]
-    Policy(#[from] PolicyError),
-    /// No client could ever get a token.
-    #[error("the server offers no scope: declare at least one with scope(token, description)")]
-    NoScope,
-    /// RFC 6749 §3.3.
-    #[error("{0:?} is not one scope token")]
-    ScopeToken(String),
-    /// The same scope was declared twice.
-    #[error("the scope {0:?} is declared twice")]
-    RepeatedScope(String),
-    /// The default scope is malformed or not among the declared ones.
-    #[error("the default scope {0:?} is not made of declared scopes")]
-    DefaultScope(String),
-    /// Refresh tokens would never be issued.
-    #[error("refresh tokens depend on the scope offline_access, which is not declared")]
-    OfflineAccess,
-    /// Nobody could check a password.
-    #[error("the password grant is allowed, but no authenticator was given")]
-    PasswordWithoutAuthenticator,
-    /// RFC 6749 §4.5.
-    #[error("an extension grant is named by an absolute URI of its own: {0:?}")]
-    Extension(String),
-    /// RFC 6749 §8.2.
-    #[error("{0:?} is not the name of a parameter")]
-    ParameterName(&'static str),
-    /// RFC 6749 §3.1, §3.2.
-    #[error("the endpoint {0:?} is not an https URL (or an http URL on the loopback interface) without fragment")]
-    Endpoint(String),
-    /// Every request would be refused for it.
-    #[error("the query of the endpoint {0:?} uses the name of a parameter that belongs in the body")]
-    EndpointQuery(String),
-    /// RFC 9728 §1.2.
-    #[error(
-        "the resource identifier {0:?} is not an https URL (or an http URL on the loopback interface) without fragment"
-    )]
-    Resource(String),
-    /// No token could ever have it.
-    #[error("the scope {0:?} of the protected resource is not made of declared scopes")]
-    ResourceScope(String),
-    /// The server says by itself what it does.
-    #[error("the metadata member {0:?} is determined by the server")]
-    MetadataMember(String),
-    /// The source of randomness does not work.
-    #[error(transparent)]
-    Entropy(#[from] EntropyError),
 }
 
 impl Builder {
@@ -151,8 +95,9 @@ impl Builder {
             entropy: Arc::new(SystemEntropy),
             observer: Arc::new(NoObserver),
             pages: Arc::new(DefaultPages),
-            form_key: None,
+            server_key: None,
             extensions: Vec::new(),
+            capabilities: Vec::new(),
         }
     }
 
@@ -205,10 +150,16 @@ impl Builder {
         self
     }
 
-    /// The secret under which consent forms are sealed. Default: a random one, so that a form is good only at the process
-    /// that made it. Give the same 32 random bytes to all nodes of a server that has several, and to no other server.
-    pub fn form_key(mut self, key: [u8; 32]) -> Self {
-        self.form_key = Some(Key::new(Zeroizing::new(key)));
+    /// Sets the secret from which the keys of the server are derived, such as the one that seals consent forms. Default: 32 random
+    /// bytes, so that a form opens only at the process that made it.
+    ///
+    /// Give `current` at least 32 random bytes, the same to all nodes of a server that has several, and to no other server. What was
+    /// sealed under one of the `previous` keys opens, but nothing is sealed under it. To replace a key, first give the new one to all
+    /// nodes as a previous one, then make it the current one, and drop the old one when the
+    /// [lifetime of a consent form](Policy::consent_lifetime) has passed.
+    pub fn server_key(mut self, current: &[u8], previous: &[&[u8]]) -> Self {
+        let key = ServerKey::new(current, previous.iter().copied());
+        self.server_key = Some(key.ok_or(BuildError::ServerKey));
         self
     }
 
@@ -275,7 +226,7 @@ impl Builder {
     ///
     /// # Errors
     /// The first thing that is wrong, see [`BuildError`].
-    pub fn build(self) -> Result<AuthorizationServer, BuildError> {
+    pub fn build(mut self) -> Result<AuthorizationServer, BuildError> {
         check_issuer(&self.issuer)?;
         self.policy.check()?;
         let scopes = catalogue(&self.scopes, self.default_scope.as_deref())?;
@@ -286,11 +237,15 @@ impl Builder {
             return Err(BuildError::PasswordWithoutAuthenticator);
         }
         check_extensions(&self.extensions)?;
+        capabilities::sort(&mut self.capabilities)?;
         self.urls.iter().try_for_each(|url| check_endpoint(url))?;
         self.resource.iter().try_for_each(|resource| check_resource(resource, &scopes))?;
         // Drawn even if a key was given: a broken source of randomness is to be noticed now.
         let mut random = Zeroizing::new([0; 32]);
         self.entropy.fill(random.as_mut_slice())?;
+        let has_server_key = self.server_key.is_some();
+        let of_this_process = || ServerKey::new(random.as_slice(), []).ok_or(BuildError::ServerKey);
+        let server_key = self.server_key.unwrap_or_else(of_this_process)?;
 
         let server = Arc::new(ServerContext {
             encoded_issuer: byte_serialize(self.issuer.as_bytes()).collect(),
@@ -303,18 +258,23 @@ impl Builder {
             clock: self.clock,
             entropy: self.entropy,
             observer: self.observer,
+            server_key,
             resource: self.resource.as_ref().map(ProtectedResource::urls),
         });
-        let form_key = self.form_key.unwrap_or_else(|| Key::new(random));
-        let authorization = Arc::new(AuthorizationEndpoint::new(Arc::clone(&server), self.pages, form_key));
+        let authorization = Arc::new(AuthorizationEndpoint::new(Arc::clone(&server), self.pages));
         let token = TokenEndpoint::new(Arc::clone(&server), self.extensions);
         check_queries(&self.urls, &token)?;
         let introspection = IntrospectionEndpoint::new(Arc::clone(&server), self.introspection);
-        let metadata = metadata::document(&server, token.grant_types(), &self.urls, self.metadata);
+        let build = BuildView::new(&server, &self.capabilities, has_server_key);
+        let additions = capabilities::collect(&self.capabilities, &build)?;
+        let members = metadata::describe(&server, token.grant_types(), &self.urls);
+        let metadata = metadata::document(&server, members, additions.metadata, self.metadata);
         let metadata = metadata.map_err(BuildError::MetadataMember)?;
         let resource = self.resource.map(|resource| resource.document(&server)).transpose();
         let resource = resource.map_err(BuildError::MetadataMember)?;
-        let inner = Inner { server, authorization, token, introspection, urls: self.urls, metadata, resource };
+        let routes =
+            dispatcher::routes(&self.urls, &metadata, resource.as_ref(), additions.endpoints, server.policy.max_body)?;
+        let inner = Inner { server, authorization, token, introspection, urls: self.urls, metadata, resource, routes };
         Ok(AuthorizationServer { inner: Arc::new(inner) })
     }
 }
@@ -334,7 +294,7 @@ fn check_issuer(issuer: &str) -> Result<(), BuildError> {
     if fits { Ok(()) } else { Err(BuildError::Issuer(issuer.to_owned())) }
 }
 
-fn check_endpoint(url: &str) -> Result<(), BuildError> {
+pub(super) fn check_endpoint(url: &str) -> Result<(), BuildError> {
     if is_served_securely(url) { Ok(()) } else { Err(BuildError::Endpoint(url.to_owned())) }
 }
 

@@ -1,17 +1,20 @@
 //! [`AuthorizationServer`]: the endpoints by name.
 
 mod builder;
+mod capabilities;
+mod dispatcher;
 
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-pub use self::builder::{BuildError, Builder, NeedsStorage};
+pub use self::builder::{Builder, NeedsStorage};
+pub use self::dispatcher::{Route, ServedBy};
 use crate::authorize::{AuthorizationEndpoint, AuthorizationRequest, Authorize, ConsentForm, PendingAuthorization};
 use crate::bearer::{self, Bearer, BearerError};
 use crate::error::Error;
 use crate::event::EventKind;
-use crate::http::{Request, Response};
+use crate::http::{Request, RequestContext, Response};
 use crate::introspect::{Introspection, IntrospectionEndpoint, IntrospectionRequest};
 use crate::metadata::{Document, EndpointUrls};
 use crate::policy::Policy;
@@ -41,6 +44,7 @@ struct Inner {
     urls: EndpointUrls,
     metadata: Document,
     resource: Option<Document>,
+    routes: Vec<Route>,
 }
 
 impl AuthorizationServer {
@@ -220,7 +224,8 @@ impl AuthorizationServer {
     /// # Errors
     /// The token is not live, or it could not be checked.
     pub async fn bearer_token(&self, token: &AccessToken) -> Result<Bearer, BearerError> {
-        in_span("bearer", bearer::check(Arc::clone(&self.inner.server), token.expose())).await
+        in_span("bearer", bearer::check(Arc::clone(&self.inner.server), token.expose(), RequestContext::default()))
+            .await
     }
 
     /// The issuer identifier, as it was given.

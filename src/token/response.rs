@@ -4,6 +4,7 @@ use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 use time::Duration;
 
+use crate::capability::ServerView;
 use crate::error::{Error, ErrorCode, Refusal};
 use crate::http::Response;
 use crate::issue::TokenResponse;
@@ -45,6 +46,13 @@ struct Members<'a> {
 fn extensions<S: Serializer>(extra: &Map<String, Value>, serializer: S) -> Result<S::Ok, S::Error> {
     const STANDARD: [&str; 5] = ["access_token", "token_type", "expires_in", "refresh_token", "scope"];
     serializer.collect_map(extra.iter().filter(|(name, _)| !STANDARD.contains(&name.as_str())))
+}
+
+impl ServerView<'_> {
+    /// Makes the answer to a request that is refused, as the token endpoint does (RFC 6749 §5.2).
+    pub fn refuse(self, error: &Error) -> Response {
+        refuse(error, self.issuer())
+    }
 }
 
 /// The answer to a request that got nothing.

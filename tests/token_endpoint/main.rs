@@ -18,6 +18,7 @@ mod pkce;
 mod refresh_token;
 mod replay;
 mod request;
+mod request_context;
 mod response;
 mod rotation;
 mod scope;
