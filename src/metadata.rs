@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 use url::Url;
 
+use crate::client::AuthenticationMethod;
 use crate::error::{Error, Refusal};
 use crate::http::{Request, Response};
 use crate::record::GrantType;
@@ -147,8 +148,8 @@ pub(crate) fn describe<'a>(
     if dangers.allow_plain_pkce {
         challenge_methods.push("plain");
     }
-    let with_secret = ["client_secret_basic", "client_secret_post"];
-    let all_methods = ["client_secret_basic", "client_secret_post", "none"];
+    let all_methods = AuthenticationMethod::ALL.map(AuthenticationMethod::as_str);
+    let with_proof: Vec<_> = all_methods.into_iter().filter(|name| *name != "none").collect();
 
     let mut document = Map::new();
     let mut insert = |name: &str, value: Value| document.insert(name.to_owned(), value);
@@ -166,7 +167,7 @@ pub(crate) fn describe<'a>(
     }
     if let Some(url) = &urls.introspection {
         insert("introspection_endpoint", json!(url));
-        insert("introspection_endpoint_auth_methods_supported", json!(with_secret));
+        insert("introspection_endpoint_auth_methods_supported", json!(with_proof));
     }
     insert("code_challenge_methods_supported", json!(challenge_methods));
     insert("authorization_response_iss_parameter_supported", json!(true));
