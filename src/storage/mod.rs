@@ -1,7 +1,8 @@
-//! What the host stores: clients, grants and tokens, behind three traits.
+//! What the host stores: clients, grants, tokens and ephemeral entries, behind four traits.
 //!
 //! * [`ClientStore`] finds clients. A host whose clients live elsewhere supplies only this.
 //! * [`Storage`] keeps grants and tokens.
+//! * [`EphemeralStore`] keeps entries that live for minutes; its contract is in [`ephemeral`].
 //! * [`ClientRegistry`] manages clients; the library itself never calls it.
 //!
 //! # The contract of `Storage`
@@ -33,6 +34,7 @@
 //! A wrong answer from `find` or `exchange` is a vulnerability: a code redeemed twice, a stolen token that still works.
 //! When in doubt, fail: an error is answered with 500 or 503 and nothing is issued.
 
+pub mod ephemeral;
 mod memory;
 #[cfg(feature = "postgres")]
 mod postgres;
@@ -48,7 +50,8 @@ use serde::{Deserialize, Serialize};
 use time::serde::rfc3339;
 use time::{Duration, OffsetDateTime};
 
-pub use self::memory::MemoryStorage;
+pub use self::ephemeral::EphemeralStore;
+pub use self::memory::{MemoryEphemeralStore, MemoryStorage};
 #[cfg(feature = "postgres")]
 pub use self::postgres::{PostgresOptions, PostgresStorage};
 #[cfg(feature = "sqlite")]
