@@ -24,8 +24,8 @@
 //!
 //! The clocks of nodes differ. A caller that must not forget an entry too early adds that difference to `expires_at`.
 //!
-//! The feature `testing` brings the contract as a suite: `grantor::testing::ephemeral_contract`, or
-//! `StorageContract::ephemeral_store` for a storage that keeps both.
+//! The feature `testing` brings the contract as a suite: `grantor::testing::EphemeralContract`, and
+//! `StorageContract::ephemeral_store` for a storage that is both.
 //!
 //! # Deliveries
 //! [`due`](EphemeralStore::due) lists entries by the time at which they expire, and a delivery has to be found while its entry
@@ -326,8 +326,8 @@ mod tests {
     #[test]
     fn value_above_64_kib_is_rejected() {
         assert!(check_value(&[]).is_ok());
-        assert!(check_value(&[7; 65_536]).is_ok());
-        let error = check_value(&[7; 65_537]).unwrap_err();
+        assert!(check_value(&vec![7; 65_536]).is_ok());
+        let error = check_value(&vec![7; 65_537]).unwrap_err();
         assert!(!error.is_unavailable());
         let cause = std::error::Error::source(&error).unwrap().to_string();
         assert_eq!(cause, "an ephemeral value has 65537 bytes, at most 65536 are allowed");

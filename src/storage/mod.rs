@@ -27,6 +27,7 @@
 //! 8. **Records are opaque.** All members of [`Grant`] and [`StoredToken`] come back as they went in.
 //! 9. **Clients.** For a storage that is a [`ClientRegistry`], too: registering, updating and rotating are atomic steps as well,
 //!    identifiers are compared and ordered byte by byte, and what was registered comes back whole.
+//! 10. **Ephemeral entries.** A storage that is an [`EphemeralStore`] keeps the contract of [`ephemeral`] as well.
 //!
 //! The feature `testing` brings all of this as a suite, `grantor::testing::storage_contract`, to be run against an implementation
 //! of your own: in sequence, in races, and with calls that are given up half-way.
