@@ -20,7 +20,7 @@ pub(super) const WRITING: Writing = Writing {
              expires_at = EXCLUDED.expires_at, version = DEFAULT WHERE e.expires_at <= $5 RETURNING version",
     replace: "UPDATE {ephemeral} SET namespace = $2, value = $3, expires_at = $4, version = DEFAULT \
               WHERE key = $1 AND version = $6 AND expires_at > $5 RETURNING version",
-    purge: "DELETE FROM {ephemeral} WHERE key = ANY(ARRAY( \
+    purge: "DELETE FROM {ephemeral} WHERE expires_at <= $1 AND key = ANY(ARRAY( \
             SELECT key FROM {ephemeral} WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED))",
 };
 
