@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::convert::Infallible;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use async_trait::async_trait;
@@ -16,20 +17,22 @@ use tokio::task::yield_now;
 
 use crate::block_on;
 
-/// Declares the bugs, and a case that finds each, by a part of its name.
+/// Declares the bugs, and tables of them with a case that finds each, by a part of its name.
 macro_rules! bugs {
-    ($($bug:ident: $case:literal,)*) => {
+    ($($(#[$doc:meta])* $table:ident { $($bug:ident: $case:literal,)* })*) => {
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         enum Bug {
             None,
-            $($bug,)*
+            $($($bug,)*)*
         }
 
-        const BUGS: &[(Bug, &str)] = &[$((Bug::$bug, $case),)*];
+        $($(#[$doc])* const $table: &[(Bug, &str)] = &[$((Bug::$bug, $case),)*];)*
     };
 }
 
 bugs! {
+    /// Bugs that show by themselves.
+    BUGS {
     ReadsACache: "what every node gets",
     RoundsTimes: "what every node gets",
     InsertsOverALiveEntry: "a key that has a live entry",
@@ -59,6 +62,13 @@ bugs! {
     ReplacesInTwoSteps: "a replacement that is given up",
     TakesInTwoSteps: "a take that is given up",
     RewritesAllWhenItPurges: "a purge of entries that is given up",
+    }
+    /// Bugs that show only when what is under way is broken.
+    BUGS_WHEN_CUT {
+        AnswersNewWhenInDoubt: "one of two inserts of a key is New at most",
+        LeavesHalfWhenCut: "each call on an entry is whole or absent",
+        LosesWhatItAnswered: "what was answered stays",
+    }
 }
 
 #[derive(Clone)]
@@ -72,6 +82,8 @@ struct Entry {
 struct State {
     entries: BTreeMap<EphemeralKey, Entry>,
     last_version: u64,
+    /// The key that was written last, and how often connections had been cut by then.
+    last: Option<(EphemeralKey, u64)>,
 }
 
 /// A store over a map behind one lock, that waits before and after its work as a database does.
@@ -79,6 +91,9 @@ struct Model {
     bug: Bug,
     state: Arc<tokio::sync::Mutex<State>>,
     cache: Mutex<HashMap<EphemeralKey, Option<Versioned>>>,
+    /// How often all connections were cut, and how many calls that hit.
+    cuts: Arc<AtomicU64>,
+    hit: Arc<AtomicU64>,
 }
 
 /// Long enough for other threads to do something in between.
@@ -90,20 +105,54 @@ async fn others_run() {
 }
 
 impl Model {
+    fn new(bug: Bug) -> Self {
+        let (state, cache, cuts, hit) = Default::default();
+        Self { bug, state, cache, cuts, hit }
+    }
+
     fn node(&self) -> Self {
-        Self { bug: self.bug, state: Arc::clone(&self.state), cache: Mutex::default() }
+        let (state, cuts, hit) = (Arc::clone(&self.state), Arc::clone(&self.cuts), Arc::clone(&self.hit));
+        Self { bug: self.bug, state, cache: Mutex::default(), cuts, hit }
     }
 
     fn has(&self, bug: Bug) -> bool {
         self.bug == bug
     }
 
-    async fn step<T>(&self, work: impl AsyncFnOnce(&mut State) -> T) -> T {
+    /// Cuts all connections: calls under way fail, whether their work was done or not.
+    fn cut(&self) {
+        self.cuts.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn since(&self, cuts: u64) -> Result<(), StorageError> {
+        if self.cuts.load(Ordering::SeqCst) == cuts {
+            return Ok(());
+        }
+        self.hit.fetch_add(1, Ordering::SeqCst);
+        Err(StorageError::unavailable("the connection was cut"))
+    }
+
+    /// Runs a step: waits, works with the lock held, waits. A cut in between is an error, before the work or after it.
+    async fn step<T>(&self, work: impl AsyncFnOnce(&mut State) -> Result<T, StorageError>) -> Result<T, StorageError> {
+        let cuts = self.cuts.load(Ordering::SeqCst);
         yield_now().await;
+        // Once connections are cut at all, other threads run while a call is under way, so that cuts hit calls.
+        if cuts > 0 {
+            std::thread::yield_now();
+        }
         let mut state = self.state.lock().await;
+        // What was only in memory is gone with the first call after a cut.
+        if let Some((key, of)) = state.last.filter(|_| self.has(Bug::LosesWhatItAnswered))
+            && of != self.cuts.load(Ordering::SeqCst)
+        {
+            state.entries.remove(&key);
+            state.last = None;
+        }
+        self.since(cuts)?;
         let done = work(&mut state).await;
         drop(state);
         yield_now().await;
+        self.since(cuts)?;
         done
     }
 
@@ -141,7 +190,8 @@ impl Model {
         value: &[u8],
         expires_at: OffsetDateTime,
         version: Option<u64>,
-    ) -> Version {
+    ) -> Result<Version, StorageError> {
+        let cuts = self.cuts.load(Ordering::SeqCst);
         state.last_version += 1;
         let version = version.unwrap_or(match self.bug {
             Bug::CountsWithinTheEntry => state.entries.get(key).map_or(1, |entry| entry.version + 1),
@@ -151,14 +201,21 @@ impl Model {
             if self.has(Bug::RoundsTimes) { expires_at.replace_microsecond(0).unwrap() } else { expires_at };
         let is_new = !state.entries.contains_key(key);
         let in_two_steps = if is_new { Bug::InsertsInTwoSteps } else { Bug::ReplacesInTwoSteps };
+        let half = Entry { value: Vec::new(), version, expires_at };
         if self.has(in_two_steps) {
-            let half = Entry { value: Vec::new(), version, expires_at };
             state.entries.insert(*key, half);
             yield_now().await;
+        } else if self.has(Bug::LeavesHalfWhenCut) {
+            others_run().await;
+            if let Err(cut) = self.since(cuts) {
+                state.entries.insert(*key, half);
+                return Err(cut);
+            }
         }
         let entry = Entry { value: self.kept(value), version, expires_at };
         state.entries.insert(*key, entry);
-        Version::from_u64(version)
+        state.last = Some((*key, cuts));
+        Ok(Version::from_u64(version))
     }
 
     fn check(&self, value: &[u8]) -> Result<(), StorageError> {
@@ -170,23 +227,28 @@ impl Model {
     }
 
     /// Reads first, in a step of its own, with the bugs that do so.
-    async fn look(&self, bug: Bug, key: &EphemeralKey, now: OffsetDateTime) -> Option<Option<Entry>> {
+    async fn look(
+        &self,
+        bug: Bug,
+        key: &EphemeralKey,
+        now: OffsetDateTime,
+    ) -> Result<Option<Option<Entry>>, StorageError> {
         if !self.has(bug) {
-            return None;
+            return Ok(None);
         }
-        let seen = self.step(async |state| self.live(state, key, now)).await;
+        let seen = self.step(async |state| Ok(self.live(state, key, now))).await?;
         others_run().await;
-        Some(seen)
+        Ok(Some(seen))
     }
 
     /// The version that a new entry gets, from a number that was read in a step of its own.
-    async fn drawn(&self) -> Option<u64> {
+    async fn drawn(&self) -> Result<Option<u64>, StorageError> {
         if !self.has(Bug::AddsOneToWhatItRead) {
-            return None;
+            return Ok(None);
         }
-        let last = self.step(async |state| state.last_version).await;
+        let last = self.step(async |state| Ok(state.last_version)).await?;
         others_run().await;
-        Some(last + 1)
+        Ok(Some(last + 1))
     }
 }
 
@@ -204,19 +266,26 @@ impl EphemeralStore for Model {
         now: OffsetDateTime,
     ) -> Result<Inserted, StorageError> {
         self.check(value)?;
-        let seen = self.look(Bug::LooksThenInserts, key, now).await;
-        let drawn = self.drawn().await;
+        let seen = self.look(Bug::LooksThenInserts, key, now).await?;
+        let drawn = self.drawn().await?;
         let inserted = self.step(async |state| {
             let live = match seen {
                 Some(seen) => seen,
                 None => self.live(state, key, now),
             };
             if live.is_some() && !self.has(Bug::InsertsOverALiveEntry) {
-                return Inserted::Taken;
+                return Ok(Inserted::Taken);
             }
-            Inserted::New(self.put(state, key, value, expires_at, drawn).await)
+            Ok(Inserted::New(self.put(state, key, value, expires_at, drawn).await?))
         });
-        let inserted = inserted.await;
+        let inserted = match inserted.await {
+            // Perhaps it was stored: it asks for the entry, and takes it for its own.
+            Err(_) if self.has(Bug::AnswersNewWhenInDoubt) => match self.get(key, now).await? {
+                Some(entry) => Inserted::New(entry.version),
+                None => return Err(StorageError::unavailable("the connection was cut")),
+            },
+            inserted => inserted?,
+        };
         self.check_late(value)?;
         Ok(inserted)
     }
@@ -225,7 +294,7 @@ impl EphemeralStore for Model {
         if let Some(known) = self.cache.lock().unwrap().get(key) {
             return Ok(known.clone());
         }
-        let found = self.step(async |state| self.live(state, key, now).as_ref().map(versioned)).await;
+        let found = self.step(async |state| Ok(self.live(state, key, now).as_ref().map(versioned))).await?;
         let found = found.filter(|entry| !self.has(Bug::LosesEmptyValues) || !entry.value.is_empty());
         if self.has(Bug::ReadsACache) {
             self.cache.lock().unwrap().insert(*key, found.clone());
@@ -234,7 +303,7 @@ impl EphemeralStore for Model {
     }
 
     async fn take(&self, key: &EphemeralKey, now: OffsetDateTime) -> Result<Option<Vec<u8>>, StorageError> {
-        let seen = self.look(Bug::LooksThenTakes, key, now).await;
+        let seen = self.look(Bug::LooksThenTakes, key, now).await?;
         let taken = self.step(async |state| {
             let live = match seen {
                 Some(seen) => seen,
@@ -247,12 +316,12 @@ impl EphemeralStore for Model {
                 entry.value.clear();
                 yield_now().await;
             }
-            live.map(|entry| {
+            Ok(live.map(|entry| {
                 state.entries.remove(key);
                 entry.value
-            })
+            }))
         });
-        Ok(taken.await)
+        taken.await
     }
 
     async fn replace(
@@ -264,9 +333,9 @@ impl EphemeralStore for Model {
         now: OffsetDateTime,
     ) -> Result<Option<Version>, StorageError> {
         self.check(value)?;
-        let mut seen = self.look(Bug::LooksThenReplaces, key, now).await;
-        let is_gone = self.look(Bug::ReplacesWhatIsGone, key, now).await;
-        let drawn = self.drawn().await;
+        let mut seen = self.look(Bug::LooksThenReplaces, key, now).await?;
+        let is_gone = self.look(Bug::ReplacesWhatIsGone, key, now).await?;
+        let drawn = self.drawn().await?;
         let replaced = self.step(async |state| {
             let live = self.live(state, key, now);
             if let Some(before) = is_gone
@@ -281,11 +350,11 @@ impl EphemeralStore for Model {
             let is_expected =
                 |entry: &Entry| entry.version == expected.as_u64() || self.has(Bug::ReplacesUnderAnyVersion);
             if !live.as_ref().is_some_and(is_expected) {
-                return None;
+                return Ok(None);
             }
-            Some(self.put(state, key, value, expires_at, drawn).await)
+            Ok(Some(self.put(state, key, value, expires_at, drawn).await?))
         });
-        let replaced = replaced.await;
+        let replaced = replaced.await?;
         self.check_late(value)?;
         Ok(replaced)
     }
@@ -308,9 +377,9 @@ impl EphemeralStore for Model {
             } else {
                 all.into_iter().filter(is_due).take(limit).collect()
             };
-            listed.into_iter().map(|(key, entry)| Due { key: *key, entry: versioned(entry) }).collect()
+            Ok(listed.into_iter().map(|(key, entry)| Due { key: *key, entry: versioned(entry) }).collect())
         });
-        Ok(listed.await)
+        listed.await
     }
 
     async fn purge_ephemeral(&self, before: OffsetDateTime, limit: usize) -> Result<usize, StorageError> {
@@ -326,7 +395,7 @@ impl EphemeralStore for Model {
         };
         let mut old = None;
         if self.has(Bug::PurgesByAnOldList) {
-            old = Some(self.step(async |state| list(state)).await);
+            old = Some(self.step(async |state| Ok(list(state))).await?);
             others_run().await;
         }
         let purged = self.step(async |state| {
@@ -339,21 +408,34 @@ impl EphemeralStore for Model {
             for key in &expired {
                 state.entries.remove(key);
             }
-            expired.len()
+            Ok(expired.len())
         });
-        Ok(purged.await)
+        purged.await
     }
 }
 
 fn judged(bug: Bug, rounds: u32) -> Result<ContractReport, BrokenContract> {
-    let model = Model { bug, state: Arc::default(), cache: Mutex::default() };
+    let model = Model::new(bug);
     let connect = || async { Ok::<_, Infallible>(model.node()) };
     EphemeralContract::new(block_on, connect).rounds(rounds).run()
 }
 
+/// Runs the suite against a model whose connections are cut. Returns also how many calls that hit.
+fn judged_when_cut(bug: Bug, rounds: u32) -> (Result<ContractReport, BrokenContract>, u64) {
+    let model = Model::new(bug);
+    let connect = || async { Ok::<_, Infallible>(model.node()) };
+    let suite = EphemeralContract::new(block_on, connect).interrupted_by(|| model.cut());
+    let result = suite.rounds(rounds).run();
+    (result, model.hit.load(Ordering::SeqCst))
+}
+
 fn honest() -> &'static ContractReport {
     static HONEST: OnceLock<ContractReport> = OnceLock::new();
-    HONEST.get_or_init(|| judged(Bug::None, 1).unwrap())
+    HONEST.get_or_init(|| {
+        let (result, hit) = judged_when_cut(Bug::None, 1);
+        assert!(hit > 10, "the cuts hit only {hit} calls");
+        result.unwrap()
+    })
 }
 
 #[test]
@@ -363,21 +445,31 @@ fn honest_ephemeral_store_keeps_the_contract() {
     assert!(report.passed.iter().all(|(clause, _)| *clause == Clause::Ephemeral), "{report}");
 }
 
+/// Checks that the suite finds a bug by the case that is made for it. Returns that case.
+fn found_by(bug: Bug, part: &str, broken: &BrokenContract) -> &'static str {
+    let text = broken.to_string();
+    for violation in broken.violations() {
+        assert_eq!(violation.clause, Clause::Ephemeral, "{bug:?}");
+        assert_eq!(violation.error, None, "{bug:?}: {text}");
+        assert!(text.contains(violation.cost) && text.contains(violation.remedy), "{bug:?}: {text}");
+    }
+    let by = broken.cases().into_iter().find(|case| case.contains(part));
+    by.unwrap_or_else(|| panic!("{bug:?} is not found by the case {part:?}: {text}"))
+}
+
 #[test]
 fn each_bug_of_an_ephemeral_store_is_found() {
     let mut proven = BTreeSet::new();
     for (bug, part) in BUGS {
         let broken = judged(*bug, 1).and_then(|_| judged(*bug, 20));
         let broken = broken.err().unwrap_or_else(|| panic!("{bug:?} is not found"));
-        let cases = broken.cases();
-        let by = cases.iter().find(|case| case.contains(part));
-        proven.insert(*by.unwrap_or_else(|| panic!("{bug:?} is not found by the case {part:?}: {broken}")));
-        let text = broken.to_string();
-        for violation in broken.violations() {
-            assert_eq!(violation.clause, Clause::Ephemeral, "{bug:?}");
-            assert_eq!(violation.error, None, "{bug:?}: {text}");
-            assert!(text.contains(violation.cost) && text.contains(violation.remedy), "{bug:?}: {text}");
-        }
+        proven.insert(found_by(*bug, part, &broken));
+    }
+    for (bug, part) in BUGS_WHEN_CUT {
+        judged(*bug, 1).unwrap();
+        let broken = judged_when_cut(*bug, 1).0.and_then(|_| judged_when_cut(*bug, 10).0);
+        let broken = broken.err().unwrap_or_else(|| panic!("{bug:?} is not found"));
+        proven.insert(found_by(*bug, part, &broken));
     }
     let all: BTreeSet<_> = honest().passed.iter().map(|(_, case)| *case).collect();
     assert_eq!(proven, all, "each case has a bug that it finds");

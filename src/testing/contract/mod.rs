@@ -65,6 +65,7 @@ const GROUPS: &[Group] = &[
     Group { clause: Clause::Ephemeral, needs: Needs::Ephemeral, cases: ephemeral::sequence::CASES },
     Group { clause: Clause::Ephemeral, needs: Needs::Ephemeral, cases: ephemeral::races::CASES },
     Group { clause: Clause::Ephemeral, needs: Needs::Ephemeral, cases: ephemeral::given_up::CASES },
+    Group { clause: Clause::Ephemeral, needs: Needs::EphemeralInterruption, cases: ephemeral::interrupted::CASES },
     Group { clause: Clause::Crashes, needs: Needs::Interruption, cases: storm::CRASHES },
     Group { clause: Clause::AmbiguousCommits, needs: Needs::Interruption, cases: storm::REPEATED_ATTEMPTS },
     Group { clause: Clause::Linearizable, needs: Needs::Workers, cases: visible::CASES_OF_PROCESSES },
@@ -302,6 +303,7 @@ impl Setup<'_> {
             Needs::Nothing => true,
             Needs::Registry => !self.registries.is_empty(),
             Needs::Ephemeral => !self.ephemeral.is_empty(),
+            Needs::EphemeralInterruption => !self.ephemeral.is_empty() && self.interrupt.is_some(),
             Needs::Interruption => self.interrupt.is_some(),
             Needs::Workers => !self.processes.is_empty(),
         }

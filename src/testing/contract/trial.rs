@@ -52,6 +52,8 @@ pub(super) enum Needs {
     Nothing,
     Registry,
     Ephemeral,
+    /// Both of these options.
+    EphemeralInterruption,
     Interruption,
     Workers,
 }
@@ -62,6 +64,7 @@ impl Needs {
             Self::Nothing => "nothing",
             Self::Registry => "`client_registry`",
             Self::Ephemeral => "`ephemeral_store`",
+            Self::EphemeralInterruption => "`ephemeral_store` and `interrupted_by`",
             Self::Interruption => "`interrupted_by`",
             Self::Workers => "`workers`",
         }

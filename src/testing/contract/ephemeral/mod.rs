@@ -1,6 +1,7 @@
 //! Clause 10: the contract of an ephemeral store, for storages that are one and for stores that stand alone.
 
 pub(super) mod given_up;
+pub(super) mod interrupted;
 pub(super) mod races;
 pub(super) mod sequence;
 mod store;
@@ -34,19 +35,20 @@ use crate::storage::{EphemeralStore, MemoryStorage};
 /// # Ok(())
 /// # }
 /// ```
-pub struct EphemeralContract<B, C> {
+pub struct EphemeralContract<'a, B, C> {
     block_on: B,
     connect: C,
+    interrupt: Option<Box<dyn Fn() + Sync + 'a>>,
     rounds: u32,
 }
 
-impl<B, C> fmt::Debug for EphemeralContract<B, C> {
+impl<B, C> fmt::Debug for EphemeralContract<'_, B, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("EphemeralContract").field("rounds", &self.rounds).finish_non_exhaustive()
     }
 }
 
-impl<S, B, C, E, F> EphemeralContract<B, C>
+impl<'a, S, B, C, E, F> EphemeralContract<'a, B, C>
 where
     S: EphemeralStore,
     B: for<'t> Fn(Task<'t>) + Sync,
@@ -56,7 +58,15 @@ where
 {
     /// The suite for the store that `connect` opens handles on.
     pub fn new(block_on: B, connect: C) -> Self {
-        Self { block_on, connect, rounds: 1 }
+        Self { block_on, connect, interrupt: None, rounds: 1 }
+    }
+
+    /// Adds cases in which what is under way is broken; see
+    /// [`StorageContract::interrupted_by`](super::StorageContract::interrupted_by).
+    #[must_use]
+    pub fn interrupted_by(mut self, interrupt: impl Fn() + Sync + 'a) -> Self {
+        self.interrupt = Some(Box::new(interrupt));
+        self
     }
 
     /// Sets how many times more rounds a race has than it has by default: 1 is a matter of seconds.
@@ -66,7 +76,7 @@ where
         self
     }
 
-    /// Runs every case, one after the other.
+    /// Runs every case that the options allow, one after the other.
     ///
     /// # Errors
     /// The store breaks its contract, or could not be reached.
@@ -81,9 +91,9 @@ where
             processes: &[],
             registries: &[],
             ephemeral: &stores,
-            interrupt: None,
+            interrupt: self.interrupt.as_deref(),
             rounds: self.rounds,
         };
-        judge(host, |case| case.needs == Needs::Ephemeral)
+        judge(host, |case| matches!(case.needs, Needs::Ephemeral | Needs::EphemeralInterruption))
     }
 }
