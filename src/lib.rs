@@ -195,5 +195,5 @@ pub use crate::revoke::RevocationRequest;
 pub use crate::scope::{Scope, ScopeError};
 pub use crate::secret::{AccessToken, AuthorizationCode, ClientSecret, CodeVerifier, Password, RefreshToken, Secret};
 pub use crate::server::{AuthorizationServer, Builder, NeedsStorage, Route, ServedBy};
-pub use crate::storage::{ClientRegistry, ClientStore, MemoryStorage, Storage};
+pub use crate::storage::{ClientRegistry, ClientStore, EphemeralStore, MemoryStorage, Storage};
 pub use crate::token::{TokenRequest, TokenResponse};

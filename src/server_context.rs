@@ -14,7 +14,7 @@ use crate::event::{Event, EventKind, Observer};
 use crate::policy::Policy;
 use crate::scope::{Catalogue, Scope};
 use crate::server_key::{DerivedKey, Label, ServerKey};
-use crate::storage::{ClientStore, Storage};
+use crate::storage::{ClientStore, EphemeralStore, Storage};
 
 pub(crate) struct ServerContext {
     /// The issuer identifier (RFC 8414 §2), character for character as the host wrote it.
@@ -23,6 +23,7 @@ pub(crate) struct ServerContext {
     pub(crate) encoded_issuer: String,
     pub(crate) storage: Arc<dyn Storage>,
     pub(crate) clients: Arc<dyn ClientStore>,
+    pub(crate) ephemeral: Arc<dyn EphemeralStore>,
     /// Without one, client secrets are compared by digest, and no user has a password.
     pub(crate) authenticator: Option<Arc<dyn Authenticator>>,
     pub(crate) policy: Policy,

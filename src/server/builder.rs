@@ -26,7 +26,7 @@ use crate::record::{Grant, GrantType, StoredToken};
 use crate::scope::{Catalogue, Scope};
 use crate::server_context::ServerContext;
 use crate::server_key::ServerKey;
-use crate::storage::{ClientStore, Storage};
+use crate::storage::{ClientStore, EphemeralStore, Storage};
 use crate::token::TokenEndpoint;
 use crate::web_url::WebUrl;
 
@@ -42,15 +42,21 @@ impl NeedsStorage {
         Self { issuer }
     }
 
-    /// One storage for clients, grants and tokens.
-    pub fn storage<S: Storage + ClientStore + 'static>(self, storage: S) -> Builder {
+    /// Sets one storage for clients, grants, tokens and ephemeral entries.
+    pub fn storage<S: Storage + ClientStore + EphemeralStore + 'static>(self, storage: S) -> Builder {
         let storage = Arc::new(storage);
-        Builder::new(self.issuer, Arc::clone(&storage) as Arc<dyn Storage>, storage)
+        Builder::new(self.issuer, Arc::clone(&storage) as Arc<dyn Storage>, Arc::clone(&storage) as _, storage)
     }
 
-    /// A storage for grants and tokens, and another place where clients are found.
-    pub fn storage_and_clients(self, storage: Arc<dyn Storage>, clients: Arc<dyn ClientStore>) -> Builder {
-        Builder::new(self.issuer, storage, clients)
+    /// Sets a storage for grants and tokens, a place where clients are found, and a store for ephemeral entries. A server of
+    /// one process can keep the entries in a [`MemoryEphemeralStore`](crate::storage::MemoryEphemeralStore).
+    pub fn storage_and_clients(
+        self,
+        storage: Arc<dyn Storage>,
+        clients: Arc<dyn ClientStore>,
+        ephemeral: Arc<dyn EphemeralStore>,
+    ) -> Builder {
+        Builder::new(self.issuer, storage, clients, ephemeral)
     }
 }
 
@@ -60,6 +66,7 @@ pub struct Builder {
     issuer: String,
     storage: Arc<dyn Storage>,
     clients: Arc<dyn ClientStore>,
+    ephemeral: Arc<dyn EphemeralStore>,
     authenticator: Option<Arc<dyn Authenticator>>,
     policy: Policy,
     scopes: Vec<(String, Arc<str>)>,
@@ -78,7 +85,12 @@ pub struct Builder {
 }
 
 impl Builder {
-    fn new(issuer: String, storage: Arc<dyn Storage>, clients: Arc<dyn ClientStore>) -> Self {
+    fn new(
+        issuer: String,
+        storage: Arc<dyn Storage>,
+        clients: Arc<dyn ClientStore>,
+        ephemeral: Arc<dyn EphemeralStore>,
+    ) -> Self {
         Self {
             urls: EndpointUrls::under(&issuer),
             metadata: Map::new(),
@@ -87,6 +99,7 @@ impl Builder {
             issuer,
             storage,
             clients,
+            ephemeral,
             authenticator: None,
             policy: Policy::default(),
             scopes: Vec::new(),
@@ -252,6 +265,7 @@ impl Builder {
             issuer: self.issuer,
             storage: self.storage,
             clients: self.clients,
+            ephemeral: self.ephemeral,
             authenticator: self.authenticator,
             policy: self.policy,
             scopes,

@@ -201,14 +201,18 @@ impl AuthorizationServer {
         result
     }
 
-    /// Removes at most `limit` rows that are of no use any more, and returns how many it touched. To be called from time to
-    /// time, again at once while it returns `limit`; a limit of some thousand keeps each call short.
+    /// Removes what is of no use any more: at most `limit` rows of grants and tokens, and at most `limit` ephemeral entries.
+    /// Returns the greater of the two numbers. To be called from time to time, again at once while it returns `limit`; a limit
+    /// of some thousand keeps each call short.
     ///
     /// # Errors
-    /// The storage failed; some rows may have been removed.
+    /// The storage or the ephemeral store failed; the other one was purged nevertheless, and some rows may have been removed.
     pub async fn purge(&self, limit: usize) -> Result<usize, Error> {
         let server = &self.inner.server;
-        Ok(server.storage.purge_expired(server.now(), limit).await?)
+        let now = server.now();
+        let rows = server.storage.purge_expired(now, limit).await;
+        let entries = server.ephemeral.purge_ephemeral(now, limit).await;
+        Ok(rows?.max(entries?))
     }
 
     /// Checks the access token of a request to the host's own API (RFC 6750).

@@ -8,8 +8,8 @@ use grantor::testing::{Faults, ISSUER, Intercepted, SeededEntropy, TestClock};
 use grantor::tracing::TracingObserver;
 use grantor::{
     AccessToken, Approval, AuthorizationCode, AuthorizationRequest, AuthorizationResponse, AuthorizationServer,
-    Authorize, Client, ClientCredential, ClientRegistry, ClientSecret, CodeVerifier, GrantType, Policy, Request,
-    Response, Storage, Subject, TokenRequest, TokenResponse,
+    Authorize, Client, ClientCredential, ClientRegistry, ClientSecret, CodeVerifier, EphemeralStore, GrantType, Policy,
+    Request, Response, Storage, Subject, TokenRequest, TokenResponse,
 };
 use serde_json::json;
 
@@ -19,8 +19,8 @@ use crate::watch::Watch;
 use crate::{REDIRECT_URI, STATE, VERIFIER, process};
 
 /// Any of the shipped storages.
-pub(crate) trait Kept: Storage + ClientRegistry + Clone + Debug + 'static {}
-impl<S: Storage + ClientRegistry + Clone + Debug + 'static> Kept for S {}
+pub(crate) trait Kept: Storage + ClientRegistry + EphemeralStore + Clone + Debug + 'static {}
+impl<S: Storage + ClientRegistry + EphemeralStore + Clone + Debug + 'static> Kept for S {}
 
 pub(crate) struct Stage<S> {
     pub(crate) server: AuthorizationServer,

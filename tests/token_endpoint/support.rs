@@ -260,7 +260,7 @@ pub(crate) fn spied(change: impl FnOnce(&mut Policy)) -> (TestServer, Arc<Spy>) 
 }
 
 /// A new server over the same records, as after a restart or on another node.
-pub(crate) fn restarted<S: Storage + ClientStore + 'static>(
+pub(crate) fn restarted<S: Storage + ClientStore + grantor::EphemeralStore + 'static>(
     t: &TestServer,
     storage: S,
     policy: Policy,

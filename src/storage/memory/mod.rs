@@ -10,6 +10,7 @@
 //! held together with another.
 
 mod clients;
+mod ephemeral;
 mod families;
 mod purge;
 
@@ -23,6 +24,7 @@ use async_trait::async_trait;
 use time::OffsetDateTime;
 
 use self::clients::Clients;
+pub use self::ephemeral::MemoryEphemeralStore;
 use self::families::{Families, Family, RandomKeys};
 use super::{Exchange, GrantSelector, Page, Spend, Storage, StorageError, TokenAndGrant, check_grant_of};
 use crate::record::{Grant, GrantId, Spent, StoredToken, TokenKind};
@@ -31,7 +33,7 @@ use crate::secret::TokenHash;
 /// The number of shards of each kind: few enough to visit all of them for one user's grants.
 const SHARDS: usize = 32;
 
-/// Clients, grants and tokens in memory. A clone is a handle to the same storage.
+/// Clients, grants, tokens and ephemeral entries in memory. A clone is a handle to the same storage.
 ///
 /// It keeps the whole [contract](super) until the process ends. It is meant for tests, demos and small servers: to
 /// purge, and to select the grants of a client, it looks at all grants, one shard after another. While it does, calls
@@ -50,6 +52,7 @@ struct State {
     tokens: [RwLock<RandomKeys<TokenHash, GrantId>>; SHARDS],
     /// The shard at which the next purge begins.
     purge_from: AtomicUsize,
+    ephemeral: MemoryEphemeralStore,
 }
 
 impl MemoryStorage {

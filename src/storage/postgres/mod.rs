@@ -8,6 +8,7 @@
 //! still sees the rows as they were before.
 
 mod clients;
+mod ephemeral;
 mod options;
 mod purge;
 mod statements;
@@ -29,7 +30,7 @@ use self::statements::Statements;
 use super::StorageError;
 use super::sql::{Cells, failed, is_transport_failure, unreadable};
 
-/// Clients, grants and tokens in PostgreSQL 12 or later. Cloning it is cheap and gives the same storage.
+/// Clients, grants, tokens and ephemeral entries in PostgreSQL 12 or later. Cloning it is cheap and gives the same storage.
 ///
 /// ```no_run
 /// # async fn open() -> Result<(), grantor::StorageError> {
@@ -58,7 +59,7 @@ use super::sql::{Cells, failed, is_transport_failure, unreadable};
 /// keep `sqlx`'s error as their source, but for a row that breaks a constraint, because that error would show the row.
 ///
 /// # Tables
-/// `grantor_clients`, `grantor_grants`, `grantor_tokens`, and `grantor_migrations` for the bookkeeping; a prefix and a schema of
+/// `grantor_clients`, `grantor_grants`, `grantor_tokens`, `grantor_ephemeral`, and `grantor_migrations` for the bookkeeping; a prefix and a schema of
 /// your choice with [`PostgresOptions`]. [`manual::tables`](crate::manual::tables) shows them. There is nothing in
 /// them that can be presented: tokens and client secrets are digests, and the seed beside a spent refresh token is erased
 /// by the next refresh or a minute later by [`purge_expired`](super::Storage::purge_expired), which is to be called from
@@ -217,6 +218,10 @@ impl Cells for PgRow {
     }
 
     fn time(&self, column: usize) -> Result<Option<OffsetDateTime>, StorageError> {
+        self.try_get(column).map_err(|error| unreadable(column, error))
+    }
+
+    fn number(&self, column: usize) -> Result<Option<i64>, StorageError> {
         self.try_get(column).map_err(|error| unreadable(column, error))
     }
 }

@@ -1,5 +1,6 @@
 //! What the storages in SQL databases share: names, migrations, records in rows, and which failure means what.
 
+mod ephemeral;
 mod failure;
 mod migrate;
 mod names;
@@ -10,6 +11,9 @@ use std::time::Duration;
 
 use time::OffsetDateTime;
 
+pub(super) use self::ephemeral::{
+    EphemeralStatements, Writing, number_of, read_due, read_value, read_version, read_versioned,
+};
 pub(super) use self::failure::failed;
 #[cfg(feature = "postgres")]
 pub(super) use self::failure::is_transport_failure;

@@ -25,6 +25,7 @@ pub(crate) trait Cells {
     fn bytes(&self, column: usize) -> Result<Option<&[u8]>, StorageError>;
     fn text(&self, column: usize) -> Result<Option<&str>, StorageError>;
     fn time(&self, column: usize) -> Result<Option<OffsetDateTime>, StorageError>;
+    fn number(&self, column: usize) -> Result<Option<i64>, StorageError>;
 
     fn id<const N: usize>(&self, column: usize) -> Result<Option<[u8; N]>, StorageError> {
         self.bytes(column)?.map(|bytes| bytes.try_into().map_err(|_| corrupt(column))).transpose()
@@ -53,7 +54,7 @@ struct Corrupt {
     cause: Option<BoxError>,
 }
 
-fn corrupt(column: usize) -> StorageError {
+pub(super) fn corrupt(column: usize) -> StorageError {
     StorageError::new(Corrupt { column, cause: None })
 }
 
@@ -61,7 +62,7 @@ pub(crate) fn unreadable(column: usize, cause: impl Into<BoxError>) -> StorageEr
     StorageError::new(Corrupt { column, cause: Some(cause.into()) })
 }
 
-fn there<T>(value: Option<T>, column: usize) -> Result<T, StorageError> {
+pub(super) fn there<T>(value: Option<T>, column: usize) -> Result<T, StorageError> {
     value.ok_or_else(|| corrupt(column))
 }
 

@@ -7,6 +7,7 @@
 //! because the file is in WAL mode.
 
 mod clients;
+mod ephemeral;
 mod options;
 mod purge;
 mod statements;
@@ -27,7 +28,7 @@ use self::statements::Statements;
 use super::StorageError;
 use super::sql::{Cells, failed, unreadable};
 
-/// Clients, grants and tokens in an SQLite file. Cloning it is cheap and gives the same storage.
+/// Clients, grants, tokens and ephemeral entries in an SQLite file. Cloning it is cheap and gives the same storage.
 ///
 /// ```no_run
 /// # async fn open() -> Result<(), grantor::StorageError> {
@@ -48,7 +49,8 @@ use super::sql::{Cells, failed, unreadable};
 /// 503. Errors keep `sqlx`'s error as their source.
 ///
 /// # Tables
-/// `grantor_clients`, `grantor_grants`, `grantor_tokens`, and `grantor_migrations` for the bookkeeping; a prefix of your choice with
+/// `grantor_clients`, `grantor_grants`, `grantor_tokens`, `grantor_ephemeral`, and `grantor_migrations` for the bookkeeping; a prefix of
+/// your choice with
 /// [`SqliteOptions`]. [`manual::tables`](crate::manual::tables) shows them. Tokens and client secrets are
 /// stored as digests only; the seed beside a spent refresh token is erased by the next refresh or a minute later by
 /// [`purge_expired`](super::Storage::purge_expired), which is to be called from time to time.
@@ -154,9 +156,12 @@ impl Cells for SqliteRow {
     }
 
     fn time(&self, column: usize) -> Result<Option<OffsetDateTime>, StorageError> {
-        let micros = self.try_get::<Option<i64>, _>(column).map_err(|error| unreadable(column, error))?;
         let time = |micros| OffsetDateTime::from_unix_timestamp_nanos(i128::from(micros) * 1_000);
-        micros.map(time).transpose().map_err(|error| unreadable(column, error))
+        self.number(column)?.map(time).transpose().map_err(|error| unreadable(column, error))
+    }
+
+    fn number(&self, column: usize) -> Result<Option<i64>, StorageError> {
+        self.try_get(column).map_err(|error| unreadable(column, error))
     }
 }
 

@@ -2,7 +2,8 @@
 
 use sqlx::SqlStr;
 
-use crate::storage::sql::{Common, Dialect, TableNames};
+use super::ephemeral::WRITING;
+use crate::storage::sql::{Common, Dialect, EphemeralStatements, TableNames};
 
 /// The statements with the names of one storage.
 pub(super) struct Statements {
@@ -14,6 +15,7 @@ pub(super) struct Statements {
     pub(super) move_grant: SqlStr,
     pub(super) remove_client: SqlStr,
     pub(super) purge: PurgeStatements,
+    pub(super) ephemeral: EphemeralStatements,
 }
 
 pub(super) struct PurgeStatements {
@@ -44,6 +46,7 @@ impl Statements {
             ),
             remove_client: sql("DELETE FROM {clients} WHERE id = $1"),
             purge: PurgeStatements::new(names),
+            ephemeral: EphemeralStatements::new(names, &WRITING),
         }
     }
 }

@@ -26,10 +26,12 @@ pub enum Clause {
     OpaqueRecords,
     /// What a [`ClientRegistry`](crate::ClientRegistry) promises, for storages that are one.
     Clients,
+    /// What an [`EphemeralStore`](crate::EphemeralStore) promises, for storages that are one.
+    Ephemeral,
 }
 
 impl Clause {
-    /// Its number in the contract: 1 to 9.
+    /// Its number in the contract: 1 to 10.
     #[must_use]
     pub const fn number(self) -> u8 {
         // Declared in the order of the contract.
@@ -49,6 +51,7 @@ impl Clause {
             Self::RevocationIsFinal => "Revocation is final",
             Self::OpaqueRecords => "Records are opaque",
             Self::Clients => "Clients",
+            Self::Ephemeral => "Ephemeral entries",
         }
     }
 }

@@ -153,25 +153,30 @@ impl Node<'_> {
         Err(Failure::new("a purge that is repeated comes to its end", "it goes on and on"))
     }
 
-    /// Polls a call a number of times and then drops it, as a server does when its client hangs up.
+    /// See [`give_up`].
     pub(super) fn give_up<T>(&self, polls: usize, call: impl Future<Output = T>) -> Option<T> {
-        let mut left = polls;
-        self.run(async {
-            let mut call = pin!(call);
-            poll_fn(|context| {
-                if left == 0 {
-                    return Poll::Ready(None);
-                }
-                left -= 1;
-                match call.as_mut().poll(context) {
-                    Poll::Ready(done) => Poll::Ready(Some(done)),
-                    Poll::Pending if left == 0 => Poll::Ready(None),
-                    Poll::Pending => Poll::Pending,
-                }
-            })
-            .await
-        })
+        give_up(self.block_on, polls, call)
     }
+}
+
+/// Polls a call a number of times and then drops it, as a server does when its client hangs up.
+pub(super) fn give_up<T>(block_on: BlockOn<'_>, polls: usize, call: impl Future<Output = T>) -> Option<T> {
+    let mut left = polls;
+    run(block_on, async {
+        let mut call = pin!(call);
+        poll_fn(|context| {
+            if left == 0 {
+                return Poll::Ready(None);
+            }
+            left -= 1;
+            match call.as_mut().poll(context) {
+                Poll::Ready(done) => Poll::Ready(Some(done)),
+                Poll::Pending if left == 0 => Poll::Ready(None),
+                Poll::Pending => Poll::Pending,
+            }
+        })
+        .await
+    })
 }
 
 /// Runs a future by the host's `block_on`, which returns nothing.

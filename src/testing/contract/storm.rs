@@ -29,9 +29,9 @@ pub(super) const REPEATED_ATTEMPTS: &[Named] =
     })];
 
 /// What a runner needs.
-struct Runner<'a> {
-    t: &'a Trial<'a>,
-    number: u64,
+pub(super) struct Runner<'a> {
+    pub(super) t: &'a Trial<'a>,
+    pub(super) number: u64,
     /// What it works with.
     node: Node<'a>,
     /// What it looks through afterwards.
@@ -42,17 +42,17 @@ struct Runner<'a> {
 
 impl Runner<'_> {
     /// Another step has been answered.
-    fn answered(&self) {
+    pub(super) fn answered(&self) {
         // It fails only after the host's closure has panicked, which ends the case.
         self.answers.send(()).ok();
     }
 
-    fn steps(&self) -> u64 {
+    pub(super) fn steps(&self) -> u64 {
         STEPS * u64::from(self.t.host.rounds)
     }
 }
 
-fn storm(t: &Trial<'_>, run: fn(&Runner<'_>) -> Outcome) -> Outcome {
+pub(super) fn storm(t: &Trial<'_>, run: fn(&Runner<'_>) -> Outcome) -> Outcome {
     let Some(interrupt) = t.host.interrupt else { return Ok(()) };
     let (sender, answers) = channel();
     std::thread::scope(|scope| {

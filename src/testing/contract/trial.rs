@@ -9,7 +9,7 @@ use super::clause::Clause;
 use super::differences::{first_difference, of_records};
 use super::node::{Failure, Node, Outcome};
 use super::report::Violation;
-use crate::storage::{ClientRegistry, TokenAndGrant};
+use crate::storage::{ClientRegistry, EphemeralStore, TokenAndGrant};
 
 /// How many handles the suite opens.
 pub(super) const NODES: usize = 4;
@@ -51,6 +51,9 @@ impl Case {
 pub(super) enum Needs {
     Nothing,
     Registry,
+    Ephemeral,
+    /// Both of these options.
+    EphemeralInterruption,
     Interruption,
     Workers,
 }
@@ -60,6 +63,8 @@ impl Needs {
         match self {
             Self::Nothing => "nothing",
             Self::Registry => "`client_registry`",
+            Self::Ephemeral => "`ephemeral_store`",
+            Self::EphemeralInterruption => "`ephemeral_store` and `interrupted_by`",
             Self::Interruption => "`interrupted_by`",
             Self::Workers => "`workers`",
         }
@@ -71,6 +76,7 @@ impl Needs {
 pub(super) struct Setup<'a> {
     pub(super) nodes: &'a [Node<'a>],
     pub(super) registries: &'a [&'a dyn ClientRegistry],
+    pub(super) ephemeral: &'a [&'a dyn EphemeralStore],
     pub(super) interrupt: Option<&'a (dyn Fn() + Sync)>,
     /// Processes of the host, as nodes.
     pub(super) processes: &'a [Node<'a>],
