@@ -27,7 +27,7 @@ pub(super) const CASES: &[Named] = &[
 
 impl Trial<'_> {
     fn registry(&self, number: usize) -> &dyn ClientRegistry {
-        self.host.registries[number % self.host.registries.len()]
+        self.setup.registries[number % self.setup.registries.len()]
     }
 
     fn register(&self, client: Client) -> Outcome {
@@ -41,7 +41,7 @@ impl Trial<'_> {
     }
 
     fn known_everywhere(&self, what: &str, expected: &Client) -> Outcome {
-        for node in 0..self.host.registries.len() {
+        for node in 0..self.setup.registries.len() {
             match self.known(node, expected.id().as_str())? {
                 Some(found) => self.expect_eq_records(what, &expected.clone().into_parts(), &found.into_parts()),
                 None => self.report(format!("{what} is found on every node"), "one does not find it"),
@@ -51,7 +51,7 @@ impl Trial<'_> {
     }
 
     fn known_nowhere(&self, what: &str, id: &str) -> Outcome {
-        for node in 0..self.host.registries.len() {
+        for node in 0..self.setup.registries.len() {
             let is_known = self.known(node, id)?.is_some();
             self.expect(!is_known, format_args!("{what} is not known"), format_args!("{id:?} is"));
         }

@@ -238,7 +238,7 @@ where
             .collect::<Result<_, _>>()
             .map_err(|error| BrokenContract::unable(format!("a worker did not start: {error}")))?;
         let processes: Vec<_> = processes.iter().map(|storage| Node { storage, block_on: &self.block_on }).collect();
-        let host = Setup {
+        let setup = Setup {
             nodes: &nodes,
             processes: &processes,
             registries: &registries,
@@ -246,7 +246,7 @@ where
             interrupt: self.interrupt.as_deref(),
             rounds: self.rounds,
         };
-        judge(host, |_| true)
+        judge(setup, |_| true)
     }
 }
 
@@ -272,22 +272,22 @@ fn connect_all<S, E: Into<BoxError>, F: Future<Output = Result<S, E>>>(
 }
 
 /// Runs the cases that are asked for, as far as the host's options allow them.
-fn judge(mut host: Setup<'_>, is_asked: fn(&Case) -> bool) -> Result<ContractReport, BrokenContract> {
+fn judge(mut setup: Setup<'_>, is_asked: fn(&Case) -> bool) -> Result<ContractReport, BrokenContract> {
     let (mut report, mut violations) = (ContractReport::default(), Vec::new());
     for (number, case) in (1..).zip(cases().filter(is_asked)) {
-        if !host.has(case.needs) {
+        if !setup.has(case.needs) {
             report.skipped.push((case.clause, case.name, case.needs.option()));
             continue;
         }
-        let nodes = if case.needs == Needs::Workers { host.processes } else { host.nodes };
-        let found = Trial::judge(Setup { nodes, ..host }, case, number);
+        let nodes = if case.needs == Needs::Workers { setup.processes } else { setup.nodes };
+        let found = Trial::judge(Setup { nodes, ..setup }, case, number);
         if found.is_empty() {
             report.passed.push((case.clause, case.name));
         }
         // Nodes that do not see each other's work fail at everything. What else there is to say is said by one of them.
         if case.clause == Clause::Linearizable && !found.is_empty() {
-            host.nodes = &host.nodes[..1];
-            host.processes = host.processes.get(..1).unwrap_or_default();
+            setup.nodes = &setup.nodes[..1];
+            setup.processes = setup.processes.get(..1).unwrap_or_default();
         }
         violations.extend(found);
     }

@@ -48,12 +48,12 @@ impl Runner<'_> {
     }
 
     pub(super) fn steps(&self) -> u64 {
-        STEPS * u64::from(self.t.host.rounds)
+        STEPS * u64::from(self.t.setup.rounds)
     }
 }
 
 pub(super) fn storm(t: &Trial<'_>, run: fn(&Runner<'_>) -> Outcome) -> Outcome {
-    let Some(interrupt) = t.host.interrupt else { return Ok(()) };
+    let Some(interrupt) = t.setup.interrupt else { return Ok(()) };
     let (sender, answers) = channel();
     std::thread::scope(|scope| {
         // Until the race is over, and with it the sender gone.

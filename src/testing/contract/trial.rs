@@ -84,7 +84,7 @@ pub(super) struct Setup<'a> {
 }
 
 pub(super) struct Trial<'a> {
-    pub(super) host: Setup<'a>,
+    pub(super) setup: Setup<'a>,
     case: Case,
     /// Keeps the records of cases apart.
     pub(super) number: u32,
@@ -93,8 +93,8 @@ pub(super) struct Trial<'a> {
 
 impl<'a> Trial<'a> {
     /// Runs a case, and returns what was wrong.
-    pub(super) fn judge(host: Setup<'a>, case: Case, number: u32) -> Vec<Violation> {
-        let trial = Self { host, case, number, violations: Mutex::default() };
+    pub(super) fn judge(setup: Setup<'a>, case: Case, number: u32) -> Vec<Violation> {
+        let trial = Self { setup, case, number, violations: Mutex::default() };
         let run = std::panic::AssertUnwindSafe(|| (case.run)(&trial));
         match std::panic::catch_unwind(run) {
             Ok(Ok(())) => {}
@@ -202,16 +202,16 @@ impl<'a> Trial<'a> {
     }
 
     pub(super) fn node(&self, number: usize) -> Node<'a> {
-        self.host.nodes[number % self.host.nodes.len()]
+        self.setup.nodes[number % self.setup.nodes.len()]
     }
 
     pub(super) fn nodes(&self) -> impl Iterator<Item = Node<'a>> {
-        self.host.nodes.iter().copied()
+        self.setup.nodes.iter().copied()
     }
 
     /// How often a race is run; `least` without the host's wish for more.
     pub(super) fn rounds(&self, least: u64) -> impl Iterator<Item = u64> {
-        (0..least * u64::from(self.host.rounds)).take_while(|_| self.is_clean())
+        (0..least * u64::from(self.setup.rounds)).take_while(|_| self.is_clean())
     }
 
     /// Lets many run at the same moment, in threads of their own, each on one of the nodes from `first` on: all on one, or

@@ -16,12 +16,12 @@ pub(super) struct Store<'a> {
 
 impl<'a> Trial<'a> {
     pub(super) fn store(&self, number: usize) -> Store<'a> {
-        let stores = self.host.ephemeral;
+        let stores = self.setup.ephemeral;
         Store { calls: stores[number % stores.len()], block_on: self.node(0).block_on }
     }
 
     pub(super) fn stores(&self) -> impl Iterator<Item = Store<'a>> {
-        (0..self.host.ephemeral.len()).map(|number| self.store(number))
+        (0..self.setup.ephemeral.len()).map(|number| self.store(number))
     }
 
     /// Lets many run at the same moment: in every other round all on one node, else spread over all of them.
