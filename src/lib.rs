@@ -94,7 +94,7 @@
 //! | how to test your flows | [`manual::testing`] |
 //! | how to come from oxide-auth or oauth-as | [`manual::migrating`] |
 //! | which storage to take, and how to write one | [`manual::storage`] |
-//! | what a storage must guarantee | [`storage`] |
+//! | what a storage must guarantee | [`storage`], [`storage::ephemeral`] |
 //! | defaults and dangerous switches, and why | [`Policy`], [`policy::Dangerous`], [`manual::defaults`] |
 //! | what to log, purge, rotate and back up | [`manual::operators`] |
 //! | who attacks, and what stands in their way | [`manual::threats`] |

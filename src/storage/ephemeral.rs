@@ -1,7 +1,8 @@
 //! Entries that live for minutes, kept beside the grants and tokens of [`Storage`](super::Storage).
 //!
 //! An entry is a value of at most 64 KiB under a key. It has a version and a time at which it expires. The library keeps pushed
-//! requests, device codes before their approval, replay caches and deliveries here. A store never reads a value.
+//! requests, device codes before their approval, replay caches and deliveries here. A store never reads a value, and the library
+//! puts no secret in clear into one.
 //!
 //! # The contract of `EphemeralStore`
 //! 1. **Linearizable.** Every later call on every node sees the effect of a call that has returned. A store reads no cache and
@@ -10,7 +11,8 @@
 //!    that take one entry, one gets the value. Of many calls that replace one version, one gets a new version.
 //! 3. **No clock.** Every call gets the time, in whole microseconds. An entry with `expires_at <= now` is absent:
 //!    [`insert`](EphemeralStore::insert) overwrites it; [`get`](EphemeralStore::get), [`take`](EphemeralStore::take) and
-//!    [`replace`](EphemeralStore::replace) do not find it. Only a purge removes it; the store lets nothing expire by itself.
+//!    [`replace`](EphemeralStore::replace) do not find it. It stays until a purge removes it, because it may still live by the
+//!    clock of another node. A store that also removes entries by its own clock does so an hour after `expires_at` or later.
 //! 4. **Versions never repeat.** Each successful `insert` and `replace` gives the entry a new version. A key never gets the
 //!    same version twice: not after `take`, expiry, a purge or a restart. Otherwise a caller with an old version could replace
 //!    an entry that it has never read. One counter for the whole store is enough. Versions need no order and no sequence.
@@ -22,7 +24,7 @@
 //! 8. **Purge.** [`purge_ephemeral`](EphemeralStore::purge_ephemeral) removes expired entries only, and at most as many as it
 //!    may.
 //!
-//! The clocks of nodes differ. A caller that must not forget an entry too early adds that difference to `expires_at`.
+//! The clocks of nodes differ. A caller that must not forget an entry too early adds the greatest difference to `expires_at`.
 //!
 //! The feature `testing` brings the contract as a suite: `grantor::testing::EphemeralContract`, and
 //! `StorageContract::ephemeral_store` for a storage that is both.
@@ -32,7 +34,8 @@
 //! still lives. So a delivery that is due at T is stored with `expires_at = T + L`, where L is how long it may wait after that.
 //! A worker calls `due` with `at = now + L` and gets what is due by now, oldest first. It claims an entry by a `replace` to
 //! `expires_at = now + lease + L`: of several workers one gets the new version, and the entry is due again after the lease if
-//! that worker fails. After the delivery it calls `take`.
+//! that worker fails. After the delivery it calls `take`. An entry for which no worker came within L has expired: `replace` does
+//! not find it, and it stays at the head of the list until a purge removes it. So a worker purges before it lists.
 
 use std::fmt;
 

@@ -17,7 +17,8 @@ use crate::storage::ephemeral::{
 ///
 /// It keeps the whole [contract](crate::storage::ephemeral) until the process ends. It is for a host whose
 /// [`Storage`](crate::Storage) keeps no ephemeral entries; a [`MemoryStorage`] has one inside. What a restart loses are requests
-/// that are under way and the memory of replayed proofs. `due` and the purge look at all entries.
+/// that are under way and the memory of replayed proofs. `due` and the purge look at all entries. The store grows unless
+/// [`purge_ephemeral`](EphemeralStore::purge_ephemeral) is called regularly.
 #[derive(Clone, Default)]
 pub struct MemoryEphemeralStore {
     entries: Arc<Mutex<Entries>>,
