@@ -15,6 +15,7 @@ use crate::http::{Request, Response};
 use crate::lookup::find_access_or_refresh_token;
 use crate::record::{Grant, StoredToken, TokenKind};
 use crate::server_context::ServerContext;
+use crate::subject_status::must_be_active;
 use crate::token::refuse;
 
 /// A request at the introspection endpoint (RFC 7662 §2.1), before anything was checked.
@@ -135,6 +136,12 @@ impl IntrospectionEndpoint {
         };
         if !is_live(&token, &grant, now) || !is_entitled(caller, &token, &grant) {
             return Ok(Introspection::Inactive);
+        }
+        if self.server.policy.check_subject_at_use {
+            match must_be_active(&self.server, grant.subject.as_ref(), now).await {
+                Err(Error::Refused(_)) => return Ok(Introspection::Inactive),
+                checked => checked?,
+            }
         }
         let extra = match &self.hook {
             Some(hook) => hook(caller, &token, &grant),

@@ -68,7 +68,7 @@
 //! | what | how | without it |
 //! |---|---|---|
 //! | records | [`Storage`] and [`ClientStore`]; read [the contract](storage) | [`MemoryStorage`] |
-//! | credentials | [`Authenticator`] | client secrets are compared by digest; there are no users |
+//! | credentials, the status of users | [`Authenticator`] | client secrets are compared by digest; there are no users to check |
 //! | scopes | [`Builder::scope`], each with a description | the server does not build |
 //! | pages | login and consent: the host's own; the rest by [`Pages`](authorize::Pages) | plain ones |
 //! | time, randomness | [`Clock`], [`Entropy`] | the operating system's |
@@ -161,6 +161,7 @@ mod server_context;
 mod server_key;
 mod span;
 pub mod storage;
+mod subject_status;
 #[cfg(feature = "testing")]
 #[cfg_attr(docsrs, doc(cfg(feature = "testing")))]
 pub mod testing;
@@ -171,7 +172,9 @@ mod token;
 pub mod tracing;
 mod web_url;
 
-pub use crate::authenticator::{Authenticator, ClientAttempt, ClientSecrets, ResourceOwnerAttempt, Verdict};
+pub use crate::authenticator::{
+    Authenticator, ClientAttempt, ClientSecrets, ResourceOwnerAttempt, SubjectStatus, Verdict,
+};
 pub use crate::authorize::{
     Approval, AuthorizationRequest, AuthorizationResponse, Authorize, ConsentForm, PendingAuthorization, RequestedScope,
 };

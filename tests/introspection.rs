@@ -6,7 +6,7 @@ use grantor::client::ClientBuilder;
 use grantor::testing::{Fault, ISSUER, TestClient, TestServer};
 use grantor::{
     AccessToken, Approval, Clock, Event, EventKind, GrantId, Introspection, IntrospectionRequest, Observer,
-    RefreshToken, Refusal, Request, Response, Subject, TokenRequest,
+    RefreshToken, Refusal, Request, Response, Subject, SubjectStatus, TokenRequest,
 };
 use serde_json::{Map, Value, json};
 use time::Duration;
@@ -507,4 +507,35 @@ async fn the_observer_is_told_of_each_answer_once_with_the_caller_and_the_grant_
     t.clock.advance(Duration::hours(1));
     assert_eq!(t.server.introspect(&request).await.status(), 200);
     assert_eq!(audit.take(), introspected(&api, None), "an expired one");
+}
+
+#[tokio::test]
+async fn subject_status_counts_at_introspection_if_policy_says_so() {
+    for checks in [false, true] {
+        let t = TestServer::with_policy(|policy| policy.check_subject_at_use = checks);
+        let (api, app) = (api(&t).await, t.confidential_client(CB).await);
+        let machine = machine_token(&t, &app).await;
+        let tokens = tokens_of(&t, &app).await;
+        let asked = [(&api, tokens.access_token.expose()), (&app, refresh_of(&tokens).expose())];
+        for status in [SubjectStatus::Suspended, SubjectStatus::Gone, SubjectStatus::Active] {
+            t.users.set_status("alice", status);
+            for (caller, token) in asked {
+                let told = t.events.events().len();
+                let request = INTROSPECT.request_by(caller, &[("token", token)]);
+                let response = t.server.introspect(&request).await;
+                assert_eq!(json(&response)["active"], !checks, "{status:?}");
+                assert!(!checks || text(&response) == r#"{"active":false}"#);
+                // A grant that was revoked says enough: its subject is not asked for, and stays without it.
+                let asks = match status {
+                    SubjectStatus::Suspended => checks,
+                    SubjectStatus::Gone => checks && token == tokens.access_token.expose(),
+                    _ => false,
+                };
+                let mut expected = vec!["subject_not_active", "token_introspected"];
+                expected.drain(..usize::from(!asks));
+                assert_eq!(t.events.names()[told..], expected, "{status:?}");
+            }
+            active(&t, &api, machine.expose()).await;
+        }
+    }
 }

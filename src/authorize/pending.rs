@@ -224,7 +224,12 @@ impl PendingAuthorization {
         let server = &self.endpoint.server;
         let client_id = Some(self.client.id());
         server.observe(now, EventKind::AuthorizationRefused { client_id, error: &error });
-        self.respond(Outcome::Error(error))
+        let shown = match error.refusal() {
+            // `invalid_grant` is no error of this endpoint, and the client is not told why (RFC 6749 §4.2.2.1).
+            Some(Refusal::SubjectSuspended | Refusal::SubjectGone) => Refusal::DeniedByUser.into(),
+            _ => error,
+        };
+        self.respond(Outcome::Error(shown))
     }
 
     /// What the code will have to be redeemed with.

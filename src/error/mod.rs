@@ -17,6 +17,12 @@ pub use self::refusal::{ExtensionRefusal, Refusal};
 /// The source of a failure on the host's side.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
+const UNAVAILABLE: &str = "the server is not available, try again later";
+
+/// The seconds that a client waits whose request failed because something was out of reach: much shorter than the grace window of a
+/// refresh, within which a retry is safe.
+const RETRY_AFTER: i64 = 5;
+
 /// Why an endpoint did not do what was asked.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -36,6 +42,9 @@ pub enum Error {
     /// The authenticator failed, which says nothing about the credentials.
     #[error(transparent)]
     Authenticator(#[from] AuthenticatorError),
+    /// The authenticator could not tell the status of a subject: answered with 503 `temporarily_unavailable`.
+    #[error("the status of the subject is not known")]
+    SubjectStatus(#[source] AuthenticatorError),
     /// The source of randomness failed.
     #[error(transparent)]
     Entropy(#[from] EntropyError),
@@ -50,7 +59,7 @@ impl Error {
     pub fn code(&self) -> ErrorCode {
         match self {
             Self::Refused(refusal) => refusal.code(),
-            Self::Throttled { .. } => ErrorCode::TEMPORARILY_UNAVAILABLE,
+            Self::Throttled { .. } | Self::SubjectStatus(_) => ErrorCode::TEMPORARILY_UNAVAILABLE,
             Self::Storage(error) if error.is_unavailable() => ErrorCode::TEMPORARILY_UNAVAILABLE,
             Self::Storage(_) | Self::Authenticator(_) | Self::Entropy(_) | Self::Extension(_) => {
                 ErrorCode::SERVER_ERROR
@@ -64,7 +73,8 @@ impl Error {
         match self {
             Self::Refused(refusal) => refusal.description(),
             Self::Throttled { .. } => "too many attempts, try again later".into(),
-            Self::Storage(error) if error.is_unavailable() => "the server is not available, try again later".into(),
+            Self::SubjectStatus(_) => UNAVAILABLE.into(),
+            Self::Storage(error) if error.is_unavailable() => UNAVAILABLE.into(),
             Self::Storage(_) | Self::Authenticator(_) | Self::Entropy(_) | Self::Extension(_) => {
                 "the server met an unexpected condition".into()
             }
@@ -77,8 +87,18 @@ impl Error {
         match self {
             Self::Refused(refusal) => refusal.status(),
             Self::Throttled { .. } => 429,
+            Self::SubjectStatus(_) => 503,
             Self::Storage(error) if error.is_unavailable() => 503,
             Self::Storage(_) | Self::Authenticator(_) | Self::Entropy(_) | Self::Extension(_) => 500,
+        }
+    }
+
+    /// The seconds that a client waits before it asks again, rounded up: the value of `Retry-After` (RFC 9110 §10.2.3).
+    pub(crate) fn retry_after(&self) -> Option<i64> {
+        match self {
+            Self::Throttled { retry_after } => Some(seconds_rounded_up(*retry_after)),
+            _ if self.status() == 503 => Some(RETRY_AFTER),
+            _ => None,
         }
     }
 
@@ -90,6 +110,11 @@ impl Error {
             _ => None,
         }
     }
+}
+
+fn seconds_rounded_up(duration: Duration) -> i64 {
+    let whole = duration.whole_seconds().max(0);
+    if duration > Duration::seconds(whole) { whole.saturating_add(1) } else { whole }
 }
 
 impl From<Refusal> for Error {

@@ -23,6 +23,7 @@ use crate::scope::Scope;
 use crate::secret::{AccessToken, AuthorizationCode, RefreshToken, Secret, Seed, Token};
 use crate::server_context::ServerContext;
 use crate::storage::{Exchange, GrantSelector, Spend};
+use crate::subject_status::must_be_active;
 
 /// What a client gets.
 #[non_exhaustive]
@@ -61,7 +62,7 @@ pub(crate) struct Issued {
     pub(crate) grant: Arc<Grant>,
 }
 
-/// Opens a grant with its first access token, and a refresh token if there is to be one.
+/// Opens a grant with its first access token, and a refresh token if there is to be one, unless its subject is not active.
 pub(crate) async fn open_grant(
     server: &ServerContext,
     client: &Client,
@@ -69,6 +70,11 @@ pub(crate) async fn open_grant(
     order: OpenGrant,
     now: OffsetDateTime,
 ) -> Result<Issued, Error> {
+    must_be_active(server, order.subject.as_ref(), now).await.map_err(|error| match error {
+        // As for a wrong password: else the answer would confirm the password (RFC 6749 §4.3.2).
+        Error::Refused(_) if grant_type.as_str() == GrantType::PASSWORD => Refusal::ResourceOwnerRejected.into(),
+        error => error,
+    })?;
     let (rows, issued) = first_tokens(server, client, grant_type, order, now)?;
     server.storage.open_grant(&issued.grant, &rows).await?;
     Ok(issued)
@@ -119,13 +125,14 @@ pub(crate) async fn open_grant_with_code(
     Ok((code, grant))
 }
 
-/// Spends a token for its successors; `None` if another request was faster.
+/// Spends a token for its successors, unless its subject is not active; `None` if another request was faster.
 pub(crate) async fn exchange(
     server: &ServerContext,
     client: &Client,
     order: ExchangeToken,
     now: OffsetDateTime,
 ) -> Result<Option<Issued>, Error> {
+    must_be_active(server, order.grant.subject.as_ref(), now).await?;
     let (spend, rows, issued) = successors(server, client, order, now)?;
     match server.storage.exchange(&spend, &rows).await? {
         Exchange::Done => Ok(Some(issued)),
@@ -186,6 +193,7 @@ fn successors(
 /// Derives the successors of a spent refresh token again and answers from their own records; nothing is written and no
 /// lifetime extended.
 pub(crate) async fn repeat(server: &ServerContext, order: RepeatRefresh, now: OffsetDateTime) -> Result<Issued, Error> {
+    must_be_active(server, order.presented.grant().subject.as_ref(), now).await?;
     let seed = order.presented.spent().and_then(|spent| spent.seed.as_ref()).ok_or(Refusal::RetryRefused)?;
     let (access_token, refresh_token) = derive(seed, order.presented.secret().expose());
     let access = live_successor(server, access_token, now).await?;

@@ -2,7 +2,7 @@
 
 use grantor::client::ClientError;
 use grantor::testing::{TestClient, TestServer};
-use grantor::{AccessToken, Approval, AuthorizationRequest, Authorize, Client, Response, Subject};
+use grantor::{AccessToken, Approval, AuthorizationRequest, Authorize, Client, Response, Subject, SubjectStatus};
 use time::Duration;
 
 use crate::ask::{Ask, CALLBACK, approved, assert_error_in_fragment, by, describe, grants_of, pending, refused};
@@ -142,4 +142,21 @@ fn an_implicit_client_registers_a_redirect_uri_even_if_it_is_confidential() {
     let confidential = Client::confidential("app", credential).implicit(none).build();
     assert_eq!(confidential.unwrap_err(), ClientError::NoRedirectUri);
     assert_eq!(Client::public("app").implicit(none).build().unwrap_err(), ClientError::NoRedirectUri);
+}
+
+#[tokio::test]
+async fn subject_that_is_not_active_is_denied_a_token() {
+    let t = server();
+    let app = implicit_client(&t).await;
+    let denied: Response = pending(&t, &Ask::token(&app)).await.deny().into();
+    for (status, writes) in [(SubjectStatus::Suspended, 0), (SubjectStatus::Gone, 1)] {
+        t.users.set_status("alice", status);
+        let calls = t.faults.calls();
+        let answer = approved(&t, &Ask::token(&app)).await;
+        assert_eq!(describe(&answer), describe(&denied), "{status:?}");
+        assert_eq!(t.faults.calls() - calls, 1 + writes, "the client, and the revocation");
+        let names = t.events.names();
+        assert_eq!(names[names.len() - 2..], ["subject_not_active", "authorization_refused"]);
+        assert!(grants_of(&t, &app).await.is_empty());
+    }
 }

@@ -22,3 +22,4 @@ mod request_context;
 mod response;
 mod rotation;
 mod scope;
+mod subject_status;
