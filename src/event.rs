@@ -132,6 +132,14 @@ pub enum EventKind<'a> {
         /// How many grants of the subject were revoked for it; 0 unless it is gone.
         revoked: u64,
     },
+    /// A token customizer wanted to add a member whose name is reserved or taken. The answer went without it.
+    #[non_exhaustive]
+    CustomizerMemberDropped {
+        /// The client or caller that got the answer.
+        client_id: &'a ClientId,
+        /// The name of the member.
+        member: &'a str,
+    },
     /// A client revoked a token that was not dead yet: an access token alone, or with a refresh token the whole grant.
     #[non_exhaustive]
     TokenRevoked {
@@ -208,6 +216,7 @@ impl EventKind<'_> {
             Self::CodeReplayed { .. } => "code_replayed",
             Self::RefreshTokenReused { .. } => "refresh_token_reused",
             Self::SubjectNotActive { .. } => "subject_not_active",
+            Self::CustomizerMemberDropped { .. } => "customizer_member_dropped",
             Self::TokenRevoked { .. } => "token_revoked",
             Self::RevocationRefused { .. } => "revocation_refused",
             Self::TokenIntrospected { .. } => "token_introspected",

@@ -9,6 +9,7 @@ use time::OffsetDateTime;
 use crate::client::Client;
 use crate::client::auth::{AuthenticatedClient, PARAMETERS_ABOUT_A_TOKEN, authenticate};
 use crate::client::request::{ClientRequest, endpoint};
+use crate::customizer::{Inspection, check_size, drop_members};
 use crate::error::{Error, Refusal};
 use crate::event::EventKind;
 use crate::http::{Request, Response};
@@ -53,7 +54,7 @@ pub struct ActiveToken {
     pub token: Arc<StoredToken>,
     /// Its grant.
     pub grant: Arc<Grant>,
-    /// Members that the host added; see [`Builder::introspection`](crate::Builder::introspection).
+    /// Members that the host added; see [`TokenCustomizer::introspection`](crate::TokenCustomizer::introspection).
     pub extra: Map<String, Value>,
 }
 
@@ -64,19 +65,14 @@ impl fmt::Debug for ActiveToken {
     }
 }
 
-/// What the host adds to what a caller is told about a live token; `None` if the token is none of the caller's business. A
-/// member that the library sets is not replaced.
-pub(crate) type IntrospectionHook = dyn Fn(&Client, &StoredToken, &Grant) -> Option<Map<String, Value>> + Send + Sync;
-
 /// Serves introspection requests.
 pub(crate) struct IntrospectionEndpoint {
     server: Arc<ServerContext>,
-    hook: Option<Box<IntrospectionHook>>,
 }
 
 impl IntrospectionEndpoint {
-    pub(crate) fn new(server: Arc<ServerContext>, hook: Option<Box<IntrospectionHook>>) -> Self {
-        Self { server, hook }
+    pub(crate) const fn new(server: Arc<ServerContext>) -> Self {
+        Self { server }
     }
 
     /// The HTTP form.
@@ -143,14 +139,22 @@ impl IntrospectionEndpoint {
                 checked => checked?,
             }
         }
-        let extra = match &self.hook {
-            Some(hook) => hook(caller, &token, &grant),
-            None => Some(Map::new()),
-        };
-        Ok(match extra {
+        Ok(match self.members(&Inspection { caller, token: &token, grant: &grant, now }).await? {
             Some(extra) => Introspection::Active(Box::new(ActiveToken { token, grant, extra })),
             None => Introspection::Inactive,
         })
+    }
+
+    /// The members that the host adds; `None` if the token is not the caller's business.
+    async fn members(&self, inspection: &Inspection<'_>) -> Result<Option<Map<String, Value>>, Error> {
+        let Some(customizer) = &self.server.customizer else { return Ok(Some(Map::new())) };
+        let Some(mut members) = customizer.introspection(inspection).await? else { return Ok(None) };
+        let client_id = inspection.caller.id();
+        for member in &drop_members(&mut members, |_| false) {
+            self.server.observe(inspection.now, EventKind::CustomizerMemberDropped { client_id, member });
+        }
+        check_size(&members)?;
+        Ok(Some(members))
     }
 }
 
@@ -184,6 +188,8 @@ impl Introspection {
     fn to_json(&self, issuer: &str) -> Vec<u8> {
         let Self::Active(active) = self else { return br#"{"active":false}"#.to_vec() };
         let ActiveToken { token, grant, extra } = &**active;
+        // None of them has the name of one below, or could make a machine look like a user (RFC 9700 §4.15) or a refresh token like
+        // a token for an API: those names are reserved.
         let mut members = extra.clone();
         let mut insert = |name: &str, value: Value| members.insert(name.to_owned(), value);
         insert("active", true.into());
@@ -194,16 +200,9 @@ impl Introspection {
         insert("exp", token.expires_at.unix_timestamp().into());
         if let Some(subject) = &grant.subject {
             insert("sub", subject.as_str().into());
-        } else {
-            // No member of the host's may make a machine look like a user (RFC 9700 §4.15).
-            members.remove("sub");
-            members.remove("username");
         }
         if token.kind == TokenKind::AccessToken {
-            members.insert("token_type".to_owned(), grant.token_type().into());
-        } else {
-            // Nor may one make a refresh token look like a token for an API.
-            members.remove("token_type");
+            insert("token_type", grant.token_type().into());
         }
         Value::Object(members).to_string().into_bytes()
     }

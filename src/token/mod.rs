@@ -146,7 +146,7 @@ impl TokenEndpoint {
                     None => continue,
                 },
                 Decision::Repeat(order) => {
-                    let issued = issue::repeat(server, order, now).await?;
+                    let issued = issue::repeat(server, client, order, now).await?;
                     server.observe_from(peer, now, EventKind::RefreshRepeated { grant: &issued.grant });
                     return Ok(issued);
                 }

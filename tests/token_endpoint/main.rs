@@ -7,6 +7,8 @@ mod assertions;
 mod authorization_code;
 mod client_authentication;
 mod client_credentials;
+mod customizer;
+mod each_kind;
 mod entropy;
 mod errors;
 mod extension_grants;

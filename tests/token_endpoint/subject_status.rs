@@ -5,91 +5,34 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use grantor::error::AuthenticatorError;
-use grantor::grants::{Decision, GrantContext, GrantHandler, OpenGrant};
 use grantor::storage::GrantSelector;
-use grantor::testing::{Fault, ISSUER, Intercepted, TestClient, TestServer, TestUsers};
+use grantor::testing::{Fault, TestClient, TestServer, TestUsers};
 use grantor::{
-    Authenticator, AuthorizationServer, ClientSecrets, Clock, Error, GrantType, Limiter, Policy, RefreshToken, Request,
-    ResourceOwnerAttempt, Storage, Subject, SubjectStatus, Verdict,
+    Authenticator, ClientSecrets, Clock, Limiter, RefreshToken, Request, ResourceOwnerAttempt, Storage, Subject,
+    SubjectStatus, Verdict,
 };
 use time::Duration;
 
 use crate::common::{text, token_as};
+use crate::each_kind::{build, requests, server};
 use crate::support::{
-    CB, Spy, bad_grant, granted, lives, redemption, refresh, refresh_of, refused, refused_for, row, rows, tokens_of,
+    CB, bad_grant, granted, lives, redemption, refresh, refresh_of, refused, refused_for, row, rows, tokens_of,
 };
 
-const TICKET: &str = "urn:example:grant:ticket";
-
-/// Opens a grant for alice.
-struct Ticket(GrantType);
-
-#[async_trait]
-impl GrantHandler for Ticket {
-    fn grant_type(&self) -> &GrantType {
-        &self.0
-    }
-
-    fn parameters(&self) -> &'static [&'static str] {
-        &[]
-    }
-
-    async fn decide(&self, context: &GrantContext<'_>) -> Result<Decision, Error> {
-        Ok(Decision::Open(OpenGrant::new(context.scope()?).subject(Subject::new("alice").unwrap())))
-    }
-}
-
-/// A server whose writes are watched, and a client that may use each grant.
-async fn server() -> (TestServer, TestClient, Arc<Spy>) {
-    let (mut t, spy) = (TestServer::new(), Arc::<Spy>::default());
-    t.server = build(&t, t.users.clone(), &spy);
-    t.users.add("alice", "correct horse");
-    let app = t
-        .confidential_client_with(|client| {
-            let client = client.authorization_code([CB]).refresh_token().client_credentials().password();
-            client.extension_grant(TICKET).scope("user:read user:write offline_access").default_scope("user:read")
-        })
-        .await;
-    (t, app, spy)
-}
-
-fn build(t: &TestServer, authenticator: impl Authenticator + 'static, spy: &Arc<Spy>) -> AuthorizationServer {
-    let watched = Intercepted::new(Intercepted::new(t.storage.clone(), t.faults.clone()), Arc::clone(spy));
-    let mut policy = Policy::default();
-    policy.dangerous().allow_password_grant = true;
-    let builder = AuthorizationServer::builder(ISSUER).storage(watched).authenticator(authenticator).policy(policy);
-    let builder = builder
-        .scope("user:read", "Read your profile")
-        .scope("user:write", "Change your profile")
-        .scope("offline_access", "Keep access while you are away")
-        .clock(t.clock.clone())
-        .entropy(t.entropy.clone())
-        .observer(t.events.clone());
-    builder.grant(Ticket(GrantType::new(TICKET).unwrap())).build().expect("the settings make sense")
-}
-
-/// Requests that would each get tokens for alice, with the answer to one for somebody who is not active.
-async fn requests(t: &TestServer, app: &TestClient) -> Vec<(&'static str, Request, &'static str)> {
-    let code = token_as(app, &redemption(&t.authorize(app).approve_as("alice").await, app));
-    let refreshing = refresh(app, refresh_of(&tokens_of(t, app).await).expose());
-    let repeated = tokens_of(t, app).await;
-    t.refresh(app, refresh_of(&repeated)).await.unwrap();
-    let repeating = refresh(app, refresh_of(&repeated).expose());
-    let password = [("grant_type", "password"), ("username", "alice"), ("password", "correct horse")];
-    let grant = "the grant is unknown, expired, revoked, used or belongs to another client";
-    vec![
-        ("code", code, grant),
-        ("refresh", refreshing, grant),
-        ("repeat", repeating, grant),
-        ("password", token_as(app, &password), "the resource owner's credentials are wrong"),
-        ("extension", token_as(app, &[("grant_type", TICKET)]), grant),
-    ]
+/// The requests that are for alice, with the text that refuses them if she is not active.
+async fn requests_of_alice(t: &TestServer, app: &TestClient) -> Vec<(&'static str, Request, &'static str)> {
+    let of_alice = requests(t, app).await.into_iter().filter(|(kind, _)| *kind != "client credentials");
+    let refused = of_alice.map(|(kind, request)| match kind {
+        "password" => (kind, request, "the resource owner's credentials are wrong"),
+        _ => (kind, request, "the grant is unknown, expired, revoked, used or belongs to another client"),
+    });
+    refused.collect()
 }
 
 #[tokio::test]
 async fn suspended_subject_gets_no_token_and_keeps_its_grants() {
-    let (t, app, spy) = server().await;
-    let requests = requests(&t, &app).await;
+    let (t, app, spy) = server(|builder| builder).await;
+    let requests = requests_of_alice(&t, &app).await;
     t.users.set_status("alice", SubjectStatus::Suspended);
     spy.writes();
     for (what, request, description) in &requests {
@@ -110,12 +53,12 @@ async fn suspended_subject_gets_no_token_and_keeps_its_grants() {
 
 #[tokio::test]
 async fn gone_subject_gets_no_token_and_loses_all_grants() {
-    let (t, app, spy) = server().await;
-    for which in 0..requests(&t, &app).await.len() {
+    let (t, app, spy) = server(|builder| builder).await;
+    for which in 0..requests_of_alice(&t, &app).await.len() {
         t.users.set_status("alice", SubjectStatus::Active);
         let own = tokens_of(&t, &app).await;
         let others = t.authorize(&app).approve_as("bob").await.redeem().await.unwrap();
-        let (what, request, description) = requests(&t, &app).await.swap_remove(which);
+        let (what, request, description) = requests_of_alice(&t, &app).await.swap_remove(which);
         t.users.set_status("alice", SubjectStatus::Gone);
         spy.writes();
         let told = t.events.events().len();
@@ -133,7 +76,7 @@ async fn gone_subject_gets_no_token_and_loses_all_grants() {
 
 #[tokio::test]
 async fn gone_subject_whose_revocation_fails_is_a_server_error() {
-    let (t, app, _) = server().await;
+    let (t, app, _) = server(|builder| builder).await;
     let tokens = tokens_of(&t, &app).await;
     let request = refresh(&app, refresh_of(&tokens).expose());
     t.users.set_status("alice", SubjectStatus::Gone);
@@ -151,7 +94,7 @@ async fn gone_subject_whose_revocation_fails_is_a_server_error() {
 /// Reuse is found whatever the subject's status is; who can't prove to be the client learns and changes nothing.
 #[tokio::test]
 async fn status_is_asked_after_proofs_and_reuse() {
-    let (t, app, spy) = server().await;
+    let (t, app, spy) = server(|builder| builder).await;
     let tokens = tokens_of(&t, &app).await;
     t.refresh(&app, refresh_of(&tokens)).await.unwrap();
     let other = t.confidential_client(CB).await;
@@ -194,14 +137,15 @@ impl Authenticator for Down {
 
 #[tokio::test]
 async fn unknown_status_is_unavailable_and_spends_nothing() {
-    let (t, app, spy) = server().await;
-    let requests = requests(&t, &app).await;
+    let (t, app, spy) = server(|builder| builder).await;
+    let requests = requests_of_alice(&t, &app).await;
     let hashes: Vec<_> = requests[..3].iter().map(|(_, request, _)| hash_in(request)).collect();
     let before = rows(&t, &hashes).await;
     let asked = Arc::<AtomicUsize>::default();
     // The same records behind a server whose directory is down.
     let mut down = t.clone();
-    down.server = build(&t, Down { inner: t.users.clone(), asked: Arc::clone(&asked) }, &spy);
+    down.server =
+        build(&t, &spy, |builder| builder.authenticator(Down { inner: t.users.clone(), asked: Arc::clone(&asked) }));
     spy.writes();
     for (what, request, _) in &requests {
         let response = refused(&down, request, 503, "temporarily_unavailable").await;
@@ -240,7 +184,7 @@ async fn limiter_and_arc_forward_the_status() {
 
 #[tokio::test]
 async fn grant_ends_for_good_once_its_subject_is_gone() {
-    let (t, app, _) = server().await;
+    let (t, app, _) = server(|builder| builder).await;
     let tokens = tokens_of(&t, &app).await;
     let request = refresh(&app, refresh_of(&tokens).expose());
     t.users.set_status("alice", SubjectStatus::Gone);
