@@ -1,6 +1,7 @@
 //! What a host may change about tokens that are about to be issued, and add to what introspection tells about them.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -106,6 +107,8 @@ pub struct Issuance<'a> {
     pub scope: &'a Scope,
     /// The lifetime of the access token, if it is not shortened. It is cut to what its grant has left.
     pub access_token_lifetime: Duration,
+    /// The peer, if the host vouched for one. The authorization endpoint knows none.
+    pub peer: Option<IpAddr>,
     /// The time of the request.
     pub now: OffsetDateTime,
 }
@@ -200,6 +203,8 @@ pub struct Inspection<'a> {
     pub token: &'a StoredToken,
     /// Its grant.
     pub grant: &'a Grant,
+    /// The peer, if the host vouched for one.
+    pub peer: Option<IpAddr>,
     /// The time of the request.
     pub now: OffsetDateTime,
 }

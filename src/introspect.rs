@@ -1,6 +1,7 @@
 //! The introspection endpoint (RFC 7662).
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
@@ -119,14 +120,21 @@ impl IntrospectionEndpoint {
         if !caller.is_confidential() {
             return Err(Refusal::IntrospectionNotAllowed.into());
         }
-        let introspection = self.inspect(caller, request.params.require("token")?, now).await?;
+        let peer = request.context.peer();
+        let introspection = self.inspect(caller, request.params.require("token")?, peer, now).await?;
         let (client_id, grant) = (caller.id(), introspection.active().map(|active| &*active.grant));
-        self.server.observe_from(request.context.peer(), now, EventKind::TokenIntrospected { client_id, grant });
+        self.server.observe_from(peer, now, EventKind::TokenIntrospected { client_id, grant });
         Ok(introspection)
     }
 
     /// The hint is not looked at: every token is found by one look-up, whatever it is.
-    async fn inspect(&self, caller: &Client, token: &str, now: OffsetDateTime) -> Result<Introspection, Error> {
+    async fn inspect(
+        &self,
+        caller: &Client,
+        token: &str,
+        peer: Option<IpAddr>,
+        now: OffsetDateTime,
+    ) -> Result<Introspection, Error> {
         let Some((token, grant)) = find_access_or_refresh_token(&self.server, token).await? else {
             return Ok(Introspection::Inactive);
         };
@@ -134,12 +142,12 @@ impl IntrospectionEndpoint {
             return Ok(Introspection::Inactive);
         }
         if self.server.policy.check_subject_at_use {
-            match must_be_active(&self.server, grant.subject.as_ref(), now).await {
+            match must_be_active(&self.server, grant.subject.as_ref(), peer, now).await {
                 Err(Error::Refused(_)) => return Ok(Introspection::Inactive),
                 checked => checked?,
             }
         }
-        Ok(match self.members(&Inspection { caller, token: &token, grant: &grant, now }).await? {
+        Ok(match self.members(&Inspection { caller, token: &token, grant: &grant, peer, now }).await? {
             Some(extra) => Introspection::Active(Box::new(ActiveToken { token, grant, extra })),
             None => Introspection::Inactive,
         })
@@ -151,7 +159,8 @@ impl IntrospectionEndpoint {
         let Some(mut members) = customizer.introspection(inspection).await? else { return Ok(None) };
         let client_id = inspection.caller.id();
         for member in &drop_members(&mut members, |_| false) {
-            self.server.observe(inspection.now, EventKind::CustomizerMemberDropped { client_id, member });
+            let dropped = EventKind::CustomizerMemberDropped { client_id, member };
+            self.server.observe_from(inspection.peer, inspection.now, dropped);
         }
         check_size(&members)?;
         Ok(Some(members))

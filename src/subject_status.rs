@@ -1,5 +1,7 @@
 //! Asking the host whether a subject may have tokens.
 
+use std::net::IpAddr;
+
 use time::OffsetDateTime;
 
 use crate::authenticator::SubjectStatus;
@@ -17,6 +19,7 @@ use crate::storage::GrantSelector;
 pub(crate) async fn must_be_active(
     server: &ServerContext,
     subject: Option<&Subject>,
+    peer: Option<IpAddr>,
     now: OffsetDateTime,
 ) -> Result<(), Error> {
     let (Some(authenticator), Some(subject)) = (&server.authenticator, subject) else { return Ok(()) };
@@ -24,17 +27,22 @@ pub(crate) async fn must_be_active(
     let (refusal, revoked) = match status {
         SubjectStatus::Active => return Ok(()),
         SubjectStatus::Suspended => (Refusal::SubjectSuspended, 0),
-        SubjectStatus::Gone => (Refusal::SubjectGone, revoke_grants_of(server, subject, now).await?),
+        SubjectStatus::Gone => (Refusal::SubjectGone, revoke_grants_of(server, subject, peer, now).await?),
     };
-    server.observe(now, EventKind::SubjectNotActive { subject, status, revoked });
+    server.observe_from(peer, now, EventKind::SubjectNotActive { subject, status, revoked });
     Err(refusal.into())
 }
 
-async fn revoke_grants_of(server: &ServerContext, subject: &Subject, now: OffsetDateTime) -> Result<u64, Error> {
+async fn revoke_grants_of(
+    server: &ServerContext,
+    subject: &Subject,
+    peer: Option<IpAddr>,
+    now: OffsetDateTime,
+) -> Result<u64, Error> {
     let which = GrantSelector::Subject(subject.clone());
     let result = server.storage.revoke_grants(&which, now).await.map_err(Error::from);
     if let Err(error) = &result {
-        server.observe(now, EventKind::GrantsRevocationFailed { which: &which, error });
+        server.observe_from(peer, now, EventKind::GrantsRevocationFailed { which: &which, error });
     }
     result
 }

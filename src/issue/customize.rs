@@ -42,7 +42,7 @@ pub(super) async fn customize(
     }
     let client_id = issuance.client.id();
     for member in &drop_members(&mut members, |name| taken.contains_key(name)) {
-        server.observe(issuance.now, EventKind::CustomizerMemberDropped { client_id, member });
+        server.observe_from(issuance.peer, issuance.now, EventKind::CustomizerMemberDropped { client_id, member });
     }
     check_size(&members)?;
     Ok(Customized { scope, access_token_lifetime, members })

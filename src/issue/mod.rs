@@ -6,6 +6,7 @@ mod mint;
 mod orders;
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
@@ -71,14 +72,15 @@ pub(crate) async fn open_grant(
     client: &Client,
     grant_type: &GrantType,
     order: OpenGrant,
+    peer: Option<IpAddr>,
     now: OffsetDateTime,
 ) -> Result<Issued, Error> {
-    must_be_active(server, order.subject.as_ref(), now).await.map_err(|error| match error {
+    must_be_active(server, order.subject.as_ref(), peer, now).await.map_err(|error| match error {
         // As for a wrong password: else the answer would confirm the password (RFC 6749 §4.3.2).
         Error::Refused(_) if grant_type.as_str() == GrantType::PASSWORD => Refusal::ResourceOwnerRejected.into(),
         error => error,
     })?;
-    let (rows, issued) = first_tokens(server, client, grant_type, order, now).await?;
+    let (rows, issued) = first_tokens(server, client, grant_type, order, peer, now).await?;
     server.storage.open_grant(&issued.grant, &rows).await?;
     Ok(issued)
 }
@@ -89,6 +91,7 @@ async fn first_tokens(
     client: &Client,
     grant_type: &GrantType,
     order: OpenGrant,
+    peer: Option<IpAddr>,
     now: OffsetDateTime,
 ) -> Result<(Vec<StoredToken>, Issued), Error> {
     if !order.scope.is_subset(server.scopes.all()) {
@@ -106,6 +109,7 @@ async fn first_tokens(
         grant: &grant,
         scope: &grant.scope,
         access_token_lifetime: lifetimes.access_token,
+        peer,
         now,
     };
     let customized = customize(server, &issuance, &members.extra).await?;
@@ -150,10 +154,11 @@ pub(crate) async fn exchange(
     server: &ServerContext,
     client: &Client,
     order: ExchangeToken,
+    peer: Option<IpAddr>,
     now: OffsetDateTime,
 ) -> Result<Option<Issued>, Error> {
-    must_be_active(server, order.grant.subject.as_ref(), now).await?;
-    let (spend, rows, issued) = successors(server, client, order, now).await?;
+    must_be_active(server, order.grant.subject.as_ref(), peer, now).await?;
+    let (spend, rows, issued) = successors(server, client, order, peer, now).await?;
     match server.storage.exchange(&spend, &rows).await? {
         Exchange::Done => Ok(Some(issued)),
         Exchange::AlreadySpent => Ok(None),
@@ -166,6 +171,7 @@ async fn successors(
     server: &ServerContext,
     client: &Client,
     order: ExchangeToken,
+    peer: Option<IpAddr>,
     now: OffsetDateTime,
 ) -> Result<(Spend, Vec<StoredToken>, Issued), Error> {
     let ExchangeToken { presented, kind, plain, grant, scope, mut members } = order;
@@ -181,6 +187,7 @@ async fn successors(
         grant: &grant,
         scope: &requested,
         access_token_lifetime: lifetimes.access_token,
+        peer,
         now,
     };
     let Customized { scope, access_token_lifetime, members: added } =
@@ -233,14 +240,15 @@ pub(crate) async fn repeat(
     server: &ServerContext,
     client: &Client,
     order: RepeatRefresh,
+    peer: Option<IpAddr>,
     now: OffsetDateTime,
 ) -> Result<Issued, Error> {
     let RepeatRefresh { presented, scope } = order;
-    must_be_active(server, presented.grant().subject.as_ref(), now).await?;
+    must_be_active(server, presented.grant().subject.as_ref(), peer, now).await?;
     if server.customizer.is_some() {
         let access_token_lifetime = server.policy.lifetimes(client).access_token;
         let (kind, grant, scope) = (IssuanceKind::Repeat, presented.grant(), &scope);
-        let issuance = Issuance { kind, client, grant, scope, access_token_lifetime, now };
+        let issuance = Issuance { kind, client, grant, scope, access_token_lifetime, peer, now };
         customize(server, &issuance, &Map::new()).await?;
     }
     let seed = presented.spent().and_then(|spent| spent.seed.as_ref()).ok_or(Refusal::RetryRefused)?;

@@ -11,7 +11,7 @@ use serde_json::json;
 use time::Duration;
 
 use crate::common::{json as body_of, text, token_as};
-use crate::each_kind::{SCOPE, TICKET, build, requests, server};
+use crate::each_kind::{PEER, SCOPE, TICKET, build, requests, server};
 use crate::support::{
     Spy, access_token, bad_grant, granted, header_values, refresh, refresh_of, refused, row, rows, tokens_of,
 };
@@ -47,11 +47,11 @@ impl TokenCustomizer for Scripted {
     async fn issuance(&self, issuance: &Issuance<'_>) -> Result<TokenChanges, Error> {
         let answer = {
             let mut script = self.0.lock().unwrap();
-            let Issuance { kind, client, grant, scope, access_token_lifetime, .. } = issuance;
+            let Issuance { kind, client, grant, scope, access_token_lifetime, peer, .. } = issuance;
             let subject = issuance.subject().map_or("nobody", |subject| subject.as_str());
             let (client, grant_type) = (client.id(), &grant.grant_type);
             let lifetime = access_token_lifetime.whole_seconds();
-            script.asked.push(format!("{kind:?} {client} {subject} {grant_type} {lifetime} {scope}"));
+            script.asked.push(format!("{kind:?} {client} {subject} {grant_type} {lifetime} {peer:?} {scope}"));
             Arc::clone(&script.answer)
         };
         answer(issuance)
@@ -87,7 +87,7 @@ async fn customizer_is_asked_once_for_each_kind_of_issuance() {
         &format!("Extension APP alice {TICKET}"),
     ]) {
         granted(&t, request).await;
-        let expected = format!("{} 3600 {SCOPE}", kind.replace("APP", &app.id));
+        let expected = format!("{} 3600 Some({PEER}) {SCOPE}", kind.replace("APP", &app.id));
         assert_eq!(scripted.asked(), [expected], "{what}");
     }
 }

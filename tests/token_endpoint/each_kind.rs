@@ -1,5 +1,6 @@
 //! One request for each way to tokens at the token endpoint, on a server whose writes are watched.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -16,6 +17,9 @@ pub(crate) const TICKET: &str = "urn:example:grant:ticket";
 
 /// The scope that each of the requests is for.
 pub(crate) const SCOPE: &str = "offline_access user:read user:write";
+
+/// The peer of these requests.
+pub(crate) const PEER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 
 /// Opens a grant for alice, and sets a member of the response.
 struct Ticket(GrantType);
@@ -79,12 +83,13 @@ pub(crate) async fn requests(t: &TestServer, app: &TestClient) -> Vec<(&'static 
     t.refresh(app, refresh_of(&used)).await.expect("a token that was just issued");
     let scope = ("scope", SCOPE);
     let password = [("grant_type", "password"), ("username", "alice"), ("password", "correct horse"), scope];
-    vec![
+    let requests = [
         ("code", token_as(app, &redemption(&approved, app))),
         ("refresh", refresh(app, refresh_of(&fresh).expose())),
         ("repeat", refresh(app, refresh_of(&used).expose())),
         ("client credentials", token_as(app, &[("grant_type", "client_credentials"), scope])),
         ("password", token_as(app, &password)),
         ("extension", token_as(app, &[("grant_type", TICKET), scope])),
-    ]
+    ];
+    requests.into_iter().map(|(kind, request)| (kind, request.with_peer(PEER))).collect()
 }

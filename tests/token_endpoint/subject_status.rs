@@ -14,7 +14,7 @@ use grantor::{
 use time::Duration;
 
 use crate::common::{text, token_as};
-use crate::each_kind::{build, requests, server};
+use crate::each_kind::{PEER, build, requests, server};
 use crate::support::{
     CB, bad_grant, granted, lives, redemption, refresh, refresh_of, refused, refused_for, row, rows, tokens_of,
 };
@@ -43,6 +43,7 @@ async fn suspended_subject_gets_no_token_and_keeps_its_grants() {
         assert_eq!(t.events.names()[told..], ["subject_not_active", "token_refused"], "{what}");
         let event = &t.events.events()[told].text;
         assert!(event.contains("Subject(\"alice\"), status: Suspended, revoked: 0"), "{event}");
+        assert!(event.contains(&format!("peer: Some({PEER})")), "{event}");
     }
     assert!(spy.writes().is_empty(), "nothing is spent, revoked or opened");
     t.users.set_status("alice", SubjectStatus::Active);
