@@ -10,6 +10,7 @@ mod client_credentials;
 mod customizer;
 mod each_kind;
 mod entropy;
+mod equal_answers;
 mod errors;
 mod extension_grants;
 mod faults;
