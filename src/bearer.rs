@@ -17,6 +17,7 @@ use crate::record::{ClientId, Grant, GrantId, StoredToken, Subject};
 use crate::scope::{Scope, tokens};
 use crate::secret::kind;
 use crate::server_context::ServerContext;
+use crate::subject_status::must_be_active;
 
 /// A live access token of which nothing can be read before a scope was required.
 #[derive(Debug)]
@@ -92,10 +93,29 @@ pub(crate) async fn check(
                 // It is bound to a proof that nobody asked for here; without it, it would be worth less than it says.
                 Err(refuse(server, peer, now, Some(grant.id), Fault::NotBearer))
             } else {
-                Ok(Bearer { server, peer, token, grant, now })
+                match subject_at_use(&server, &grant, peer, now).await {
+                    Ok(()) => Ok(Bearer { server, peer, token, grant, now }),
+                    Err(fault) => Err(refuse(server, peer, now, Some(grant.id), fault)),
+                }
             }
         }
     }
+}
+
+/// If the policy says so, refuses a token whose subject is not active, as if the token had been revoked.
+async fn subject_at_use(
+    server: &ServerContext,
+    grant: &Grant,
+    peer: Option<IpAddr>,
+    now: OffsetDateTime,
+) -> Result<(), Fault> {
+    if !server.policy.check_subject_at_use {
+        return Ok(());
+    }
+    must_be_active(server, grant.subject.as_ref(), peer, now).await.map_err(|error| match error {
+        Error::Refused(_) => Fault::Invalid,
+        error => Fault::Failed(error),
+    })
 }
 
 /// The parameters of a body that may hold a token: a form with a method that gives a body a meaning, and nothing in it but
@@ -265,8 +285,11 @@ impl BearerError {
     /// [`ProtectedResource`](crate::ProtectedResource) (RFC 9728 §5.1).
     pub fn to_response(&self) -> Response {
         let response = Response::new(self.status());
-        if let Fault::Failed(_) = &self.fault {
-            return response;
+        if let Fault::Failed(error) = &self.fault {
+            return match error.retry_after() {
+                Some(seconds) => response.with_header("retry-after", seconds.to_string()),
+                None => response,
+            };
         }
         let realm = &*self.server.issuer;
         let challenge = match (&self.fault, self.code()) {

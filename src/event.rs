@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use time::OffsetDateTime;
 
+use crate::authenticator::SubjectStatus;
 use crate::error::Error;
 use crate::record::{ClientId, Grant, GrantId, Subject, TokenKind};
 use crate::scope::Scope;
@@ -120,6 +121,25 @@ pub enum EventKind<'a> {
         /// The grant.
         grant: &'a Grant,
     },
+    /// The authenticator said that a subject is not active, so a token of it was not issued or not accepted. The endpoint's own
+    /// event follows. Clients are not told the status.
+    #[non_exhaustive]
+    SubjectNotActive {
+        /// The subject.
+        subject: &'a Subject,
+        /// Its status.
+        status: SubjectStatus,
+        /// How many grants of the subject were revoked for it; 0 unless it is gone.
+        revoked: u64,
+    },
+    /// A token customizer wanted to add a member whose name is reserved or taken. The answer went without it.
+    #[non_exhaustive]
+    CustomizerMemberDropped {
+        /// The client or caller that got the answer.
+        client_id: &'a ClientId,
+        /// The name of the member.
+        member: &'a str,
+    },
     /// A client revoked a token that was not dead yet: an access token alone, or with a refresh token the whole grant.
     #[non_exhaustive]
     TokenRevoked {
@@ -195,6 +215,8 @@ impl EventKind<'_> {
             Self::TokenRefused { .. } => "token_refused",
             Self::CodeReplayed { .. } => "code_replayed",
             Self::RefreshTokenReused { .. } => "refresh_token_reused",
+            Self::SubjectNotActive { .. } => "subject_not_active",
+            Self::CustomizerMemberDropped { .. } => "customizer_member_dropped",
             Self::TokenRevoked { .. } => "token_revoked",
             Self::RevocationRefused { .. } => "revocation_refused",
             Self::TokenIntrospected { .. } => "token_introspected",

@@ -68,7 +68,8 @@
 //! | what | how | without it |
 //! |---|---|---|
 //! | records | [`Storage`] and [`ClientStore`]; read [the contract](storage) | [`MemoryStorage`] |
-//! | credentials | [`Authenticator`] | client secrets are compared by digest; there are no users |
+//! | credentials, the status of users | [`Authenticator`] | client secrets are compared by digest; there are no users to check |
+//! | changes to tokens | [`TokenCustomizer`] | tokens are as the grant handlers decide |
 //! | scopes | [`Builder::scope`], each with a description | the server does not build |
 //! | pages | login and consent: the host's own; the rest by [`Pages`](authorize::Pages) | plain ones |
 //! | time, randomness | [`Clock`], [`Entropy`] | the operating system's |
@@ -136,6 +137,7 @@ pub mod capability;
 pub mod client;
 #[cfg(any(feature = "actix-web", feature = "axum"))]
 mod completion;
+pub mod customizer;
 pub mod env;
 pub mod error;
 pub mod event;
@@ -161,6 +163,7 @@ mod server_context;
 mod server_key;
 mod span;
 pub mod storage;
+mod subject_status;
 #[cfg(feature = "testing")]
 #[cfg_attr(docsrs, doc(cfg(feature = "testing")))]
 pub mod testing;
@@ -171,7 +174,9 @@ mod token;
 pub mod tracing;
 mod web_url;
 
-pub use crate::authenticator::{Authenticator, ClientAttempt, ClientSecrets, ResourceOwnerAttempt, Verdict};
+pub use crate::authenticator::{
+    Authenticator, ClientAttempt, ClientSecrets, ResourceOwnerAttempt, SubjectStatus, Verdict,
+};
 pub use crate::authorize::{
     Approval, AuthorizationRequest, AuthorizationResponse, Authorize, ConsentForm, PendingAuthorization, RequestedScope,
 };
@@ -179,6 +184,7 @@ pub use crate::bearer::{Access, Bearer, BearerError};
 pub use crate::build_error::BuildError;
 pub use crate::capability::Capability;
 pub use crate::client::{Client, ClientCredential, auth::AuthenticatedClient};
+pub use crate::customizer::TokenCustomizer;
 pub use crate::env::{Clock, Entropy, SystemClock, SystemEntropy};
 pub use crate::error::{AuthenticatorError, EntropyError, Error, ErrorCode, Refusal, StorageError};
 pub use crate::event::{Event, EventKind, Observer};

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use time::OffsetDateTime;
 use time::serde::rfc3339;
 
@@ -157,14 +157,31 @@ pub struct Spent {
     pub seed: Option<Seed>,
 }
 
-/// Bindings of a [`StoredToken`]; refuses unknown members when read.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+/// Bindings of a [`StoredToken`], and what a repeated answer needs; refuses unknown members when read.
+#[derive(Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct TokenDetails {
     /// Present on every code, absent on other tokens.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<CodeBinding>,
+    /// The scope that the request for an access token asked for, if the token customizer narrowed it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requested_scope: Option<Scope>,
+    /// The members that the token customizer added to the response with an access token, if the response may be repeated.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub response_members: Map<String, Value>,
+}
+
+impl fmt::Debug for TokenDetails {
+    /// The host's members by name only: their values may be anything.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TokenDetails")
+            .field("code", &self.code)
+            .field("requested_scope", &self.requested_scope)
+            .field("response_members", &self.response_members.keys())
+            .finish()
+    }
 }
 
 /// What a code must be redeemed with. A code without this record cannot be redeemed.

@@ -8,6 +8,7 @@ use zeroize::Zeroizing;
 
 use crate::authenticator::Authenticator;
 use crate::client::Client;
+use crate::customizer::TokenCustomizer;
 use crate::env::{Clock, Entropy, in_microseconds};
 use crate::error::{EntropyError, Refusal};
 use crate::event::{Event, EventKind, Observer};
@@ -26,6 +27,7 @@ pub(crate) struct ServerContext {
     pub(crate) ephemeral: Arc<dyn EphemeralStore>,
     /// Without one, client secrets are compared by digest, and no user has a password.
     pub(crate) authenticator: Option<Arc<dyn Authenticator>>,
+    pub(crate) customizer: Option<Arc<dyn TokenCustomizer>>,
     pub(crate) policy: Policy,
     pub(crate) scopes: Catalogue,
     pub(crate) clock: Arc<dyn Clock>,

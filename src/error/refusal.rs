@@ -107,6 +107,10 @@ pub enum Refusal {
     RetryRefused,
     /// A refresh token was spent further in the future than clocks may differ; nothing was revoked.
     SpentInTheFuture,
+    /// The authenticator says that the subject of the grant is suspended; nothing was spent.
+    SubjectSuspended,
+    /// The authenticator says that the subject of the grant is gone: all its grants were revoked.
+    SubjectGone,
     /// The redirect URI is not the one of the authorization request.
     RedirectUriMismatch,
     /// The code has a challenge, the request has no verifier.
@@ -246,7 +250,9 @@ impl Refusal {
             | Self::CodeReplayed
             | Self::RefreshTokenReused
             | Self::RetryRefused
-            | Self::SpentInTheFuture => GRANT,
+            | Self::SpentInTheFuture
+            | Self::SubjectSuspended
+            | Self::SubjectGone => GRANT,
             Self::RedirectUriMismatch => {
                 (E::INVALID_GRANT, "the redirect URI is not the one of the authorization request")
             }

@@ -61,7 +61,7 @@ impl OpenGrant {
         grant_type: &GrantType,
         now: OffsetDateTime,
         expires_at: OffsetDateTime,
-    ) -> (Arc<Grant>, ResponseMembers) {
+    ) -> (Grant, ResponseMembers) {
         let grant = Grant {
             id,
             client_id: client.id().clone(),
@@ -75,7 +75,7 @@ impl OpenGrant {
             host_data: self.host_data,
             details: GrantDetails { token_type: self.members.token_type.as_deref().map(Into::into) },
         };
-        (Arc::new(grant), self.members)
+        (grant, self.members)
     }
 }
 

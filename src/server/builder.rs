@@ -13,16 +13,16 @@ use crate::authenticator::Authenticator;
 use crate::authorize::{AuthorizationEndpoint, DefaultPages, Pages};
 use crate::build_error::BuildError;
 use crate::capability::{BuildView, Capability};
-use crate::client::Client;
 use crate::client::auth::PARAMETERS_ABOUT_A_TOKEN;
+use crate::customizer::TokenCustomizer;
 use crate::env::{Clock, Entropy, SystemClock, SystemEntropy};
 use crate::event::{NoObserver, Observer};
 use crate::grants::GrantHandler;
-use crate::introspect::{IntrospectionEndpoint, IntrospectionHook};
+use crate::introspect::IntrospectionEndpoint;
 use crate::metadata::{self, EndpointUrls};
 use crate::policy::{Policy, RefreshTokens};
 use crate::protected_resource::ProtectedResource;
-use crate::record::{Grant, GrantType, StoredToken};
+use crate::record::GrantType;
 use crate::scope::{Catalogue, Scope};
 use crate::server_context::ServerContext;
 use crate::server_key::ServerKey;
@@ -80,7 +80,7 @@ pub struct Builder {
     pub(super) capabilities: Vec<Arc<dyn Capability>>,
     urls: EndpointUrls,
     metadata: Map<String, Value>,
-    introspection: Option<Box<IntrospectionHook>>,
+    customizer: Option<Arc<dyn TokenCustomizer>>,
     resource: Option<ProtectedResource>,
 }
 
@@ -94,7 +94,7 @@ impl Builder {
         Self {
             urls: EndpointUrls::under(&issuer),
             metadata: Map::new(),
-            introspection: None,
+            customizer: None,
             resource: None,
             issuer,
             storage,
@@ -195,36 +195,10 @@ impl Builder {
         self
     }
 
-    /// What each caller is told by introspection (RFC 7662 §2.2). Asked about live tokens that the caller may know, with the
-    /// caller, the token and its grant. Answers members to add, such as a user name or an `aud` that follows from the scope;
-    /// what the server itself says can't be replaced. Answers `None` if the token is none of this caller's business, which
-    /// is then told that it is inactive: a server of several APIs may keep their tokens apart like this.
-    ///
-    /// Default: nothing is added, and every resource server is told about every access token.
-    ///
-    /// ```
-    /// use grantor::{AuthorizationServer, MemoryStorage};
-    /// use serde_json::{Map, json};
-    ///
-    /// # fn main() -> Result<(), grantor::BuildError> {
-    /// let oauth = AuthorizationServer::builder("https://id.example.com")
-    ///     .storage(MemoryStorage::new())
-    ///     .scope("mail:read", "Read your mail")
-    ///     .scope("files:read", "Read your files")
-    ///     .introspection(|caller, token, _grant| match caller.id().as_str() {
-    ///         "mail-api" if !token.scope.contains("mail:read") => None,
-    ///         "files-api" if !token.scope.contains("files:read") => None,
-    ///         own => Some(Map::from_iter([("aud".to_owned(), json!(own))])),
-    ///     })
-    ///     .build()?;
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn introspection(
-        mut self,
-        members: impl Fn(&Client, &StoredToken, &Grant) -> Option<Map<String, Value>> + Send + Sync + 'static,
-    ) -> Self {
-        self.introspection = Some(Box::new(members));
+    /// Lets the host change tokens that are about to be issued, and add to what introspection tells about them. Default: nothing is
+    /// changed or added, and every resource server is told about every access token.
+    pub fn token_customizer(mut self, customizer: impl TokenCustomizer + 'static) -> Self {
+        self.customizer = Some(Arc::new(customizer));
         self
     }
 
@@ -267,6 +241,7 @@ impl Builder {
             clients: self.clients,
             ephemeral: self.ephemeral,
             authenticator: self.authenticator,
+            customizer: self.customizer,
             policy: self.policy,
             scopes,
             clock: self.clock,
@@ -278,7 +253,7 @@ impl Builder {
         let authorization = Arc::new(AuthorizationEndpoint::new(Arc::clone(&server), self.pages));
         let token = TokenEndpoint::new(Arc::clone(&server), self.extensions);
         check_queries(&self.urls, &token)?;
-        let introspection = IntrospectionEndpoint::new(Arc::clone(&server), self.introspection);
+        let introspection = IntrospectionEndpoint::new(Arc::clone(&server));
         let build = BuildView::new(&server, &self.capabilities, has_server_key);
         let additions = capabilities::collect(&self.capabilities, &build)?;
         let members = metadata::describe(&server, token.grant_types(), &self.urls);

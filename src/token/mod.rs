@@ -140,13 +140,15 @@ impl TokenEndpoint {
         for _ in 0..MAX_DECISIONS {
             let decision = handler.decide(context).await?;
             let issued = match decision {
-                Decision::Open(order) => issue::open_grant(server, client, handler.grant_type(), order, now).await?,
-                Decision::Exchange(order) => match issue::exchange(server, client, order, now).await? {
+                Decision::Open(order) => {
+                    issue::open_grant(server, client, handler.grant_type(), order, peer, now).await?
+                }
+                Decision::Exchange(order) => match issue::exchange(server, client, order, peer, now).await? {
                     Some(issued) => issued,
                     None => continue,
                 },
                 Decision::Repeat(order) => {
-                    let issued = issue::repeat(server, order, now).await?;
+                    let issued = issue::repeat(server, client, order, peer, now).await?;
                     server.observe_from(peer, now, EventKind::RefreshRepeated { grant: &issued.grant });
                     return Ok(issued);
                 }

@@ -2,7 +2,6 @@
 
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
-use time::Duration;
 
 use crate::capability::ServerView;
 use crate::error::{Error, ErrorCode, Refusal};
@@ -67,15 +66,10 @@ pub(crate) fn refuse(error: &Error, realm: &str) -> Response {
     if let Some(Refusal::MethodNotAllowed(allow)) = error.refusal() {
         response = response.with_header("allow", *allow);
     }
-    if let Error::Throttled { retry_after } = error {
-        response = response.with_header("retry-after", seconds_rounded_up(*retry_after).to_string());
+    if let Some(seconds) = error.retry_after() {
+        response = response.with_header("retry-after", seconds.to_string());
     }
     response
-}
-
-fn seconds_rounded_up(duration: Duration) -> i64 {
-    let whole = duration.whole_seconds().max(0);
-    if duration > Duration::seconds(whole) { whole.saturating_add(1) } else { whole }
 }
 
 #[derive(Serialize)]

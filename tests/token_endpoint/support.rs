@@ -66,7 +66,7 @@ pub(crate) fn assert_refusal(response: &Response, status: u16, error: &str) {
     assert_eq!(header_values(response, "www-authenticate"), challenges, "{shown}");
     let allow = if status == 405 { vec!["POST"] } else { Vec::new() };
     assert_eq!(header_values(response, "allow"), allow, "{shown}");
-    assert_eq!(header_values(response, "retry-after").len(), usize::from(status == 429), "{shown}");
+    assert_eq!(header_values(response, "retry-after").len(), usize::from(matches!(status, 429 | 503)), "{shown}");
 
     let body = json(response);
     let members = body.as_object().expect("an object");
