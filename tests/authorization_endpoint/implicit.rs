@@ -186,6 +186,7 @@ impl TokenCustomizer for Customizer {
 
 #[tokio::test]
 async fn customizer_narrows_refuses_or_fails_an_implicit_token() {
+    type Answer = fn(&Issuance<'_>) -> Result<TokenChanges, Error>;
     let narrow = |_: &Issuance<'_>| {
         let changes = TokenChanges::new().scope(Scope::parse("user:read").unwrap()).response_member("tenant", "acme");
         Ok(changes.access_token_lifetime(Duration::minutes(5)))
@@ -196,7 +197,7 @@ async fn customizer_narrows_refuses_or_fails_an_implicit_token() {
     };
     let fail = |_: &Issuance<'_>| Err(CustomizerError::unavailable("the tenants are down").into());
     let widen = |_: &Issuance<'_>| Ok(TokenChanges::new().scope(Scope::parse("user:read admin").unwrap()));
-    let answers: [(fn(&Issuance<'_>) -> Result<TokenChanges, Error>, Option<&str>); 4] = [
+    let answers: [(Answer, Option<&str>); 4] = [
         (narrow, None),
         (refuse, Some("example_quota")),
         (fail, Some("temporarily_unavailable")),
