@@ -51,6 +51,10 @@ fn tokens(t: &Trial<'_>) -> Outcome {
         token.revoked_at = has(8).then(|| t.at(4 * TICK));
         let is_code = kind == TokenKind::AuthorizationCode;
         token.details.code = is_code.then(|| code_binding(t, has(4), has(8)));
+        token.details.requested_scope = has(4).then(|| token.scope.clone());
+        if has(8) {
+            token.details.response_members.insert("b \"\u{1f980}'\\".to_owned(), json!({ "z": [1.5, null], "a": {} }));
+        }
         come_back(t, "a token that was stored with its grant", &of, &token)?;
 
         let (again, first) = t.family(number + 100)?;
