@@ -169,9 +169,11 @@ async fn subject_that_is_not_active_is_denied_a_token() {
     }
 }
 
+type Answer = fn(&Issuance<'_>) -> Result<TokenChanges, Error>;
+
 /// Answers one thing about each token, and notes how it was asked.
 struct Customizer {
-    answer: fn(&Issuance<'_>) -> Result<TokenChanges, Error>,
+    answer: Answer,
     asked: Arc<Mutex<Vec<(IssuanceKind, String)>>>,
 }
 
