@@ -15,6 +15,7 @@ use crate::error::{Error, Refusal};
 use crate::event::EventKind;
 use crate::http::{Request, Response};
 use crate::lookup::find_access_or_refresh_token;
+use crate::policy::Policy;
 use crate::record::{Grant, StoredToken, TokenKind};
 use crate::server_context::ServerContext;
 use crate::subject_status::must_be_active;
@@ -138,7 +139,7 @@ impl IntrospectionEndpoint {
         let Some((token, grant)) = find_access_or_refresh_token(&self.server, token).await? else {
             return Ok(Introspection::Inactive);
         };
-        if !is_live(&token, &grant, now) || !is_entitled(caller, &token, &grant) {
+        if !is_live(&token, &grant, now) || !is_entitled(&self.server.policy, caller, &token, &grant) {
             return Ok(Introspection::Inactive);
         }
         if self.server.policy.check_subject_at_use {
@@ -177,10 +178,15 @@ fn is_live(token: &StoredToken, grant: &Grant, now: OffsetDateTime) -> bool {
     token.spent.is_none() && token.is_live(grant, now)
 }
 
-/// A resource server is told about access tokens: to take a refresh token for one would be a mistake. Other clients are
-/// told about their own tokens.
-fn is_entitled(caller: &Client, token: &StoredToken, grant: &Grant) -> bool {
-    grant.client_id == *caller.id() || caller.is_resource_server() && token.kind == TokenKind::AccessToken
+/// A resource server is told about access tokens: to take a refresh token for one would be a mistake. Other clients are told about
+/// their own tokens, about refresh tokens only if the policy says so.
+fn is_entitled(policy: &Policy, caller: &Client, token: &StoredToken, grant: &Grant) -> bool {
+    let is_own = grant.client_id == *caller.id();
+    if token.kind == TokenKind::AccessToken {
+        is_own || caller.is_resource_server()
+    } else {
+        is_own && policy.introspect_refresh_tokens
+    }
 }
 
 impl Introspection {

@@ -31,6 +31,7 @@ use crate::client::Client;
 /// | [`localhost_redirects`](Self::localhost_redirects) | yes, for native apps |
 /// | [`bearer_in_body`](Self::bearer_in_body) | no |
 /// | [`check_subject_at_use`](Self::check_subject_at_use) | no |
+/// | [`introspect_refresh_tokens`](Self::introspect_refresh_tokens) | no |
 /// | [`max_state`](Self::max_state) | 4,096 bytes |
 /// | [`max_body`](Self::max_body) | 65,536 bytes |
 /// | everything in [`dangerous`](Self::dangerous) | off |
@@ -72,6 +73,9 @@ pub struct Policy {
     /// so that the access tokens of a suspended user stop at once instead of when they expire. It costs one call of the
     /// authenticator for each request to the API. Default: no, tokens are checked when they are issued.
     pub check_subject_at_use: bool,
+    /// Whether introspection tells a client about its own refresh tokens. If not, every refresh token is inactive, so that a party with
+    /// an old one can't find out without risk whether it was spent. Default: no.
+    pub introspect_refresh_tokens: bool,
     /// The longest `state` that is accepted, in bytes. Default: 4,096.
     pub max_state: usize,
     /// The largest request body or query that is read, in bytes. Default: 65,536.
@@ -95,6 +99,7 @@ impl Default for Policy {
             localhost_redirects: true,
             bearer_in_body: false,
             check_subject_at_use: false,
+            introspect_refresh_tokens: false,
             max_state: 4_096,
             max_body: 65_536,
             dangerous: Dangerous::default(),
