@@ -19,32 +19,46 @@ use crate::scope::Scope;
 /// ```
 /// use async_trait::async_trait;
 /// use grantor::customizer::{Inspection, Issuance, TokenChanges, TokenCustomizer};
-/// use grantor::{AuthorizationServer, Error, MemoryStorage};
+/// use grantor::{AuthorizationServer, Error, Grant, MemoryStorage, TokenRequest};
 /// use serde_json::{Map, Value};
 ///
-/// /// Tells clients and APIs the tenant of the user, which the approval attached to the grant.
+/// /// Tells clients and APIs the tenant of a grant: here the part of the client's identifier before the dot.
 /// struct Tenants;
+///
+/// fn tenant(grant: &Grant) -> &str {
+///     grant.client_id.as_str().split('.').next().unwrap_or_default()
+/// }
 ///
 /// #[async_trait]
 /// impl TokenCustomizer for Tenants {
 ///     async fn issuance(&self, issuance: &Issuance<'_>) -> Result<TokenChanges, Error> {
-///         let tenant = issuance.grant.host_data.as_ref().map(|data| data["tenant"].clone());
-///         Ok(tenant.map_or(TokenChanges::new(), |tenant| TokenChanges::new().response_member("tenant", tenant)))
+///         Ok(TokenChanges::new().response_member("tenant", tenant(issuance.grant)))
 ///     }
 ///
 ///     async fn introspection(&self, inspection: &Inspection<'_>) -> Result<Option<Map<String, Value>>, Error> {
-///         let tenant = inspection.grant.host_data.as_ref().map(|data| ("tenant".to_owned(), data["tenant"].clone()));
-///         Ok(Some(Map::from_iter(tenant)))
+///         Ok(Some(Map::from_iter([("tenant".to_owned(), tenant(inspection.grant).into())])))
 ///     }
 /// }
 ///
-/// # fn main() -> Result<(), grantor::BuildError> {
+/// # use grantor::{Client, ClientCredential, ClientRegistry, ClientSecret, IntrospectionRequest};
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+/// # let (storage, secret) = (MemoryStorage::new(), ClientSecret::new("the-secret-of-a-machine"));
+/// # let machine = Client::confidential("acme.importer", ClientCredential::secret(&secret));
+/// # storage.register(machine.client_credentials().scope("mail:read").build()?).await?;
 /// let oauth = AuthorizationServer::builder("https://id.example.com")
-///     .storage(MemoryStorage::new())
-///     .scope("mail:read", "Read your mail")
+///     .storage(storage)
+///     .scope("mail:read", "Read mail")
 ///     .token_customizer(Tenants)
 ///     .build()?;
+/// let request = TokenRequest::client_credentials().scope("mail:read");
+/// let tokens = oauth.token_request(&request.client_secret_basic("acme.importer", &secret)).await?;
+/// assert_eq!(tokens.extra["tenant"], "acme");
+/// # let request = IntrospectionRequest::of(tokens.access_token.expose());
+/// # let told = oauth.introspection_request(&request.client_secret_basic("acme.importer", &secret)).await?;
+/// # assert_eq!(told.active().unwrap().extra["tenant"], "acme");
 /// # Ok(())
+/// # })
 /// # }
 /// ```
 ///
