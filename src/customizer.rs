@@ -117,7 +117,7 @@ pub struct Issuance<'a> {
     pub client: &'a Client,
     /// Their grant. A new one is not stored yet, and ends earlier if the lifetime is shortened.
     pub grant: &'a Grant,
-    /// The scope of the access token, if it is not narrowed. A [`Repeat`](IssuanceKind::Repeat) has the scope that the request asks for.
+    /// The scope of the access token, if it is not narrowed. For a [`Repeat`](IssuanceKind::Repeat), what the request asks for.
     pub scope: &'a Scope,
     /// The lifetime of the access token, if it is not shortened. It is cut to what its grant has left.
     pub access_token_lifetime: Duration,
@@ -188,8 +188,8 @@ impl TokenChanges {
         self
     }
 
-    /// Adds a member to the token response (RFC 6749 §5.1). The implicit grant has no members to add. Not for secrets: the members are
-    /// stored in clear with the access token if a repeated request may have to get them again.
+    /// Adds a member to the token response (RFC 6749 §5.1); responses of the implicit grant go without. Not for secrets: the members
+    /// are stored in clear with the access token if a repeated request may have to get them again.
     pub fn response_member(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
         self.response_members.insert(name.into(), value.into());
         self
@@ -223,8 +223,8 @@ pub struct Inspection<'a> {
     pub now: OffsetDateTime,
 }
 
-/// The names of members that a [`TokenCustomizer`] can't add, in ascending order: those of RFC 6749 §5, RFC 7519 §4.1, RFC 7662 §2.2,
-/// RFC 7800, RFC 8693, RFC 9068, RFC 9396 and OpenID Connect Core §2.
+/// The names of members that a [`TokenCustomizer`] can't add, in ascending order: those of RFC 6749 §5, RFC 7519 §4.1,
+/// RFC 7662 §2.2, RFC 7800, RFC 8693, RFC 9068, RFC 9396 and OpenID Connect Core §2.
 pub const RESERVED_MEMBERS: &[&str] = &[
     "access_token",
     "acr",

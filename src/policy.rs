@@ -73,8 +73,8 @@ pub struct Policy {
     /// so that the access tokens of a suspended user stop at once instead of when they expire. It costs one call of the
     /// authenticator for each request to the API. Default: no, tokens are checked when they are issued.
     pub check_subject_at_use: bool,
-    /// Whether introspection tells a client about its own refresh tokens. If not, every refresh token is inactive, so that a party with
-    /// an old one can't find out without risk whether it was spent. Default: no.
+    /// Whether introspection tells a client about its own refresh tokens. If not, every refresh token is inactive, so that a party
+    /// with an old one can't find out without risk whether it was spent. Default: no.
     pub introspect_refresh_tokens: bool,
     /// The longest `state` that is accepted, in bytes. Default: 4,096.
     pub max_state: usize,
