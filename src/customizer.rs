@@ -259,7 +259,6 @@ pub const RESERVED_MEMBERS: &[&str] = &[
     "state",
     "sub",
     "token_type",
-    "username",
 ];
 
 /// The most that the members of one answer have as JSON, in bytes.

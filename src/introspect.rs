@@ -159,7 +159,9 @@ impl IntrospectionEndpoint {
         let Some(customizer) = &self.server.customizer else { return Ok(Some(Map::new())) };
         let Some(mut members) = customizer.introspection(inspection).await? else { return Ok(None) };
         let client_id = inspection.caller.id();
-        for member in &drop_members(&mut members, |_| false) {
+        // A machine has no user name (RFC 9700 §4.15).
+        let is_machine = inspection.grant.subject.is_none();
+        for member in &drop_members(&mut members, |name| is_machine && name == "username") {
             let dropped = EventKind::CustomizerMemberDropped { client_id, member };
             self.server.observe_from(inspection.peer, inspection.now, dropped);
         }

@@ -149,7 +149,7 @@ async fn a_machines_token_has_no_resource_owner_whatever_the_hosts_members_say()
     assert_eq!(names, ["active", "client_id", "exp", "iat", "iss", "org", "scope", "token_type"]);
     assert_eq!(of_machine["client_id"], "alice");
     let of_user = active(&t, &api, tokens_of(&t, &app).await.access_token.expose()).await;
-    assert_eq!((&of_user["sub"], of_user.get("username")), (&json!("alice"), None));
+    assert_eq!((&of_user["sub"], &of_user["username"]), (&json!("alice"), &json!("alice@example.com")));
 }
 
 // covers: IN-08 (RFC 7662 §2.2), IN-09 (RFC 7662 §2.2), IN-11 (RFC 7662 §4), IN-17 (RFC 7662 §4)
