@@ -66,7 +66,7 @@ use crate::scope::Scope;
 /// A member whose name has a meaning in a specification that this library follows or will follow ([`RESERVED_MEMBERS`]) is left out,
 /// whether or not the answer has it. So is one that the grant handler set. The event
 /// [`CustomizerMemberDropped`](crate::EventKind::CustomizerMemberDropped) names it. All members of one answer have at most 4 KiB as
-/// JSON.
+/// JSON, and arrays and objects in a value are nested on at most 32 levels; more is an error.
 #[async_trait]
 #[diagnostic::on_unimplemented(note = "implement `grantor::TokenCustomizer`; each method has a default")]
 pub trait TokenCustomizer: Send + Sync {
@@ -264,6 +264,10 @@ pub const RESERVED_MEMBERS: &[&str] = &[
 /// The most that the members of one answer have as JSON, in bytes.
 const MOST_BYTES: usize = 4_096;
 
+/// How deep the value of a member may be nested. A reader of JSON has a limit, and a row that can't be read again would make its token
+/// unusable.
+const MOST_LEVELS: usize = 32;
+
 /// Takes out what a customizer can't add, and returns the names of it.
 pub(crate) fn drop_members(members: &mut Map<String, Value>, is_taken: impl Fn(&str) -> bool) -> Vec<String> {
     let is_dropped = |name: &str| RESERVED_MEMBERS.binary_search(&name).is_ok() || is_taken(name);
@@ -272,10 +276,26 @@ pub(crate) fn drop_members(members: &mut Map<String, Value>, is_taken: impl Fn(&
     dropped
 }
 
-/// Refuses more than 4 KiB of members.
-pub(crate) fn check_size(members: &Map<String, Value>) -> Result<(), Error> {
+/// Refuses more than 4 KiB of members, and values that are nested too deeply.
+pub(crate) fn check_members(members: &Map<String, Value>) -> Result<(), Error> {
     let fits = members.is_empty() || serde_json::to_vec(members).is_ok_and(|json| json.len() <= MOST_BYTES);
-    if fits { Ok(()) } else { Err(Error::Extension("a token customizer added more than 4 KiB")) }
+    if !fits {
+        return Err(Error::Extension("a token customizer added more than 4 KiB"));
+    }
+    if members.values().all(|value| has_at_most(MOST_LEVELS, value)) {
+        return Ok(());
+    }
+    Err(Error::Extension("a token customizer added a member that is nested more than 32 levels deep"))
+}
+
+/// Whether arrays and objects are nested in each other on this many levels at most.
+fn has_at_most(levels: usize, value: &Value) -> bool {
+    let inside = |value| levels > 0 && has_at_most(levels - 1, value);
+    match value {
+        Value::Array(values) => levels > 0 && values.iter().all(inside),
+        Value::Object(members) => levels > 0 && members.values().all(inside),
+        _ => true,
+    }
 }
 
 #[cfg(test)]
@@ -304,8 +324,23 @@ mod tests {
     fn members_have_at_most_four_kibibytes() {
         let with = |length: usize| Map::from_iter([("m".to_owned(), json!("x".repeat(length)))]);
         // {"m":""}
-        assert!(check_size(&with(4_096 - 8)).is_ok());
-        assert!(check_size(&with(4_096 - 7)).is_err());
-        assert!(check_size(&Map::new()).is_ok());
+        assert!(check_members(&with(4_096 - 8)).is_ok());
+        assert!(check_members(&with(4_096 - 7)).is_err());
+        assert!(check_members(&Map::new()).is_ok());
+    }
+
+    #[test]
+    fn members_are_nested_on_at_most_32_levels() {
+        let arrays = |levels: usize| (0..levels).fold(json!(1), |value, _| json!([0, value]));
+        let objects = |levels: usize| (0..levels).fold(json!(1), |value, _| json!({ "a": 0, "m": value }));
+        let check =
+            |value: Value| check_members(&Map::from_iter([("a".to_owned(), json!(1)), ("m".to_owned(), value)]));
+        for levels in [0, 1, 32] {
+            assert!(check(arrays(levels)).is_ok() && check(objects(levels)).is_ok(), "{levels}");
+        }
+        for levels in [33, 300] {
+            assert!(check(arrays(levels)).is_err() && check(objects(levels)).is_err(), "{levels}");
+        }
+        assert!(check((0..32).fold(json!([]), |value, _| json!([value]))).is_err(), "an empty array is a level");
     }
 }

@@ -10,7 +10,7 @@ use time::OffsetDateTime;
 use crate::client::Client;
 use crate::client::auth::{AuthenticatedClient, PARAMETERS_ABOUT_A_TOKEN, authenticate};
 use crate::client::request::{ClientRequest, endpoint};
-use crate::customizer::{Inspection, check_size, drop_members};
+use crate::customizer::{Inspection, check_members, drop_members};
 use crate::error::{Error, Refusal};
 use crate::event::EventKind;
 use crate::http::{Request, Response};
@@ -165,7 +165,7 @@ impl IntrospectionEndpoint {
             let dropped = EventKind::CustomizerMemberDropped { client_id, member };
             self.server.observe_from(inspection.peer, inspection.now, dropped);
         }
-        check_size(&members)?;
+        check_members(&members)?;
         Ok(Some(members))
     }
 }
