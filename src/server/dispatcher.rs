@@ -216,6 +216,8 @@ fn is_preflight(request: &Request) -> bool {
 fn preflight(service: &Service) -> Response {
     let methods = match service {
         Service::Capability(_, Some(methods)) => methods,
+        // All of them: no cookie has a part, so the wildcard has its meaning (Fetch standard, CORS-preflight fetch).
+        Service::Capability(_, None) => "*",
         _ => "GET, POST",
     };
     Response::new(204)

@@ -25,6 +25,7 @@ impl Capability for Board {
             Endpoint::new("notes", build.url("/notes")).methods("GET, DELETE").any_origin().max_body(0),
             Endpoint::new("put_up", build.url("/notes/new?v=1")).methods("POST").max_body(40),
             Endpoint::new("echo", build.url("/echo")),
+            Endpoint::new("open", build.url("/open")).any_origin(),
             Endpoint::new("import", build.url("/notes/import")).methods("POST").max_body(100_000),
         ]
     }
@@ -69,7 +70,8 @@ fn preflight(uri: &str) -> HttpRequest<Body> {
 async fn endpoint_of_a_capability_is_listed_and_described() {
     let t = server();
     let own: Vec<_> = t.server.routes().iter().skip(5).map(|route| (route.endpoint(), route.path())).collect();
-    assert_eq!(own, [("notes", "/notes"), ("put_up", "/notes/new"), ("echo", "/echo"), ("import", "/notes/import"),]);
+    let [notes, new, import] = [("notes", "/notes"), ("put_up", "/notes/new"), ("import", "/notes/import")];
+    assert_eq!(own, [notes, new, ("echo", "/echo"), ("open", "/open"), import]);
     assert!(t.server.routes().iter().skip(5).all(|route| route.served_by() == ServedBy::Library));
     let terms = |path| t.server.route(path).map(|route| (route.any_origin(), route.max_body()));
     assert_eq!(terms("/notes"), Some((true, 0)));
@@ -154,6 +156,8 @@ async fn capability_decides_about_scripts_of_other_origins() {
         let answer = app.send(preflight("/notes")).await;
         assert_eq!((answer.status, answer.header("access-control-allow-origin")), (204, Some("*")));
         assert_eq!(answer.header("access-control-allow-methods"), Some("GET, DELETE"));
+        let answer = app.send(preflight("/open")).await;
+        assert_eq!((answer.status, answer.header("access-control-allow-methods")), (204, Some("*")), "it serves all");
         for request in [get("/notes"), post("/notes", "")] {
             assert_eq!(app.send(request).await.header("access-control-allow-origin"), Some("*"));
         }
