@@ -573,7 +573,8 @@ async fn subject_status_counts_at_introspection_if_policy_says_so() {
 
 #[tokio::test]
 async fn customizer_that_fails_at_introspection_is_a_host_failure() {
-    let failures: [(fn() -> Error, u16, &str); 3] = [
+    type Failure = fn() -> Error;
+    let failures: [(Failure, u16, &str); 3] = [
         (|| CustomizerError::new("https://tenants.internal is down").into(), 500, "server_error"),
         (|| CustomizerError::unavailable("https://tenants.internal is down").into(), 503, "temporarily_unavailable"),
         (|| Error::Extension("https://tenants.internal is odd"), 500, "server_error"),
