@@ -74,7 +74,8 @@ pub struct Policy {
     pub check_subject_at_use: bool,
     /// The longest `state` that is accepted, in bytes. Default: 4,096.
     pub max_state: usize,
-    /// The largest request body or query that is read, in bytes. Default: 65,536.
+    /// The largest request body or query that is read, in bytes. Default: 65,536, which leaves room for authorization
+    /// parameters of 16 KiB, the most that is accepted of them: percent-encoded in a query, and sealed in a consent form.
     pub max_body: usize,
     dangerous: Dangerous,
 }

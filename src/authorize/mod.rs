@@ -1,12 +1,15 @@
 //! The authorization endpoint (RFC 6749 §3.1), up to and including the user's decision.
 
+mod codec;
 mod consent_form;
 mod form_token;
 mod pages;
+mod parameters;
 mod pending;
 mod redirect;
 mod request;
 mod response;
+mod seal;
 
 use std::sync::Arc;
 
@@ -15,6 +18,8 @@ use time::OffsetDateTime;
 pub use self::consent_form::ConsentForm;
 use self::pages::PageSet;
 pub use self::pages::{ConfirmRedirectPage, DefaultPages, ErrorPage, OutOfBandPage, Pages, escape};
+pub(crate) use self::parameters::KNOWN as KNOWN_PARAMETERS;
+use self::parameters::Parameters;
 pub use self::pending::{Approval, PendingAuthorization, RequestedScope};
 use self::redirect::RedirectTarget;
 pub use self::request::AuthorizationRequest;
@@ -48,6 +53,8 @@ pub(crate) struct AuthorizationEndpoint {
     server: Arc<ServerContext>,
     pages: PageSet,
     form_key: DerivedKey,
+    /// The parameters that are read and carried: the known ones, and those that the host declared.
+    parameter_names: Vec<&'static str>,
 }
 
 /// The response types of RFC 6749.
@@ -65,6 +72,7 @@ struct Validated {
     response_type: ResponseType,
     challenge: Option<CodeChallenge>,
     scope: Scope,
+    parameters: Parameters,
 }
 
 /// Where an error goes.
@@ -83,9 +91,11 @@ impl<E: Into<Error>> From<E> for Failure {
 }
 
 impl AuthorizationEndpoint {
-    pub(crate) fn new(server: Arc<ServerContext>, pages: Arc<dyn Pages>) -> Self {
+    /// `declared` are the parameters that the host added to the known ones.
+    pub(crate) fn new(server: Arc<ServerContext>, pages: Arc<dyn Pages>, declared: &[&'static str]) -> Self {
         let form_key = server.key(Label::FormToken);
-        Self { server, pages: PageSet(pages), form_key }
+        let parameter_names = [&KNOWN_PARAMETERS[..], declared].concat();
+        Self { server, pages: PageSet(pages), form_key, parameter_names }
     }
 
     /// The HTTP form.
@@ -98,10 +108,18 @@ impl AuthorizationEndpoint {
 
     /// The typed form.
     pub(crate) async fn authorize(self: &Arc<Self>, request: &AuthorizationRequest<'_>) -> Authorize {
-        match self.validate(&request.params).await {
-            Ok(validated) => Authorize::Pending(PendingAuthorization::new(Arc::clone(self), validated)),
+        match self.begin(&request.params).await {
+            Ok(pending) => Authorize::Pending(pending),
             Err(failure) => Authorize::Respond(self.refuse(failure, self.server.now())),
         }
+    }
+
+    async fn begin(self: &Arc<Self>, params: &Params<'_>) -> Result<PendingAuthorization, Failure> {
+        if params.size() > parameters::MAX_SIZE {
+            return Err(Refusal::BodyTooLarge.into());
+        }
+        let validated = self.validate(params).await?;
+        Ok(PendingAuthorization::new(Arc::clone(self), *self.server.random()?, validated))
     }
 
     /// What is checked, and in which order: the first fault decides the answer. Until the client and its redirect URI
@@ -114,7 +132,9 @@ impl AuthorizationEndpoint {
         let route =
             Route { target, mode: error_response_mode(params), state: valid_state(params, &self.server.policy) };
         match self.validate_for(&client, &route, params) {
-            Ok((response_type, challenge, scope)) => Ok(Validated { client, route, response_type, challenge, scope }),
+            Ok((response_type, challenge, scope, parameters)) => {
+                Ok(Validated { client, route, response_type, challenge, scope, parameters })
+            }
             Err(refusal) => Err(Failure::Redirect(Box::new((client, route, refusal)))),
         }
     }
@@ -125,16 +145,16 @@ impl AuthorizationEndpoint {
         client: &Client,
         route: &Route,
         params: &Params<'_>,
-    ) -> Result<(ResponseType, Option<CodeChallenge>, Scope), Refusal> {
+    ) -> Result<(ResponseType, Option<CodeChallenge>, Scope, Parameters), Refusal> {
         let mode = response_mode(params)?;
-        params.check(&request::PARAMETERS)?;
+        params.check(&self.parameter_names)?;
         check_state(params, &self.server.policy)?;
         let response_type = response_type(params, client, &self.server.policy)?;
         check_response_mode(response_type, mode)?;
         reject_token_out_of_band(route, response_type)?;
         let challenge = challenge(params, client, response_type, &self.server.policy)?;
         let scope = self.server.scope_for(client, params.get("scope")?)?;
-        Ok((response_type, challenge, scope))
+        Ok((response_type, challenge, scope, Parameters::of(params, &self.parameter_names)?))
     }
 
     /// The client that the request names (RFC 6749 §4.1.1).

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde_json::Value;
 use time::{Duration, OffsetDateTime};
 
+use super::parameters::Parameters;
 use super::response::{Outcome, Route};
 use super::{AuthorizationEndpoint, AuthorizationResponse, ResponseType, Validated};
 use crate::client::{Client, RedirectUriClass};
@@ -27,11 +28,22 @@ use crate::storage::{GrantSelector, Page};
 #[must_use = "the browser is waiting: approve, deny, or show a form with its form_token"]
 pub struct PendingAuthorization {
     pub(super) endpoint: Arc<AuthorizationEndpoint>,
+    /// Tells this request from any other, equal ones too.
+    pub(super) id: [u8; 16],
+    pub(super) source: Source,
+    pub(super) parameters: Parameters,
     pub(super) client: Arc<Client>,
     pub(super) route: Route,
     pub(super) response_type: ResponseType,
     pub(super) challenge: Option<CodeChallenge>,
     pub(super) scope: Scope,
+}
+
+/// How a request reached the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Source {
+    /// With all its parameters in the query or the body.
+    Plain,
 }
 
 /// One scope token that the client asks for.
@@ -80,9 +92,17 @@ impl fmt::Debug for Approval {
 }
 
 impl PendingAuthorization {
-    pub(super) fn new(endpoint: Arc<AuthorizationEndpoint>, validated: Validated) -> Self {
-        let Validated { client, route, response_type, challenge, scope } = validated;
-        Self { endpoint, client, route, response_type, challenge, scope }
+    pub(super) fn new(endpoint: Arc<AuthorizationEndpoint>, id: [u8; 16], validated: Validated) -> Self {
+        let Validated { client, route, response_type, challenge, scope, parameters } = validated;
+        Self { endpoint, id, source: Source::Plain, parameters, client, route, response_type, challenge, scope }
+    }
+
+    /// A parameter of the request as the client sent it, decoded: one that the library knows, or one that was declared by
+    /// [`Builder::authorization_parameter`](crate::Builder::authorization_parameter). `None` if it was not sent or was empty.
+    /// It is the same before and after login, and when a consent form comes back. Text from outside: escape it.
+    #[must_use]
+    pub fn parameter(&self, name: &str) -> Option<&str> {
+        self.parameters.get(name)
     }
 
     /// The client that asks.

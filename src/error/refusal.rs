@@ -15,7 +15,8 @@ pub enum Refusal {
     // The request as such.
     /// The endpoint does not serve this method; the value is what `Allow` says.
     MethodNotAllowed(&'static str),
-    /// The body or query is larger than [`Policy::max_body`](crate::Policy::max_body).
+    /// The body or query is larger than [`Policy::max_body`](crate::Policy::max_body), or the parameters of an authorization
+    /// request have more than 16 KiB together.
     BodyTooLarge,
     /// The body is not `application/x-www-form-urlencoded`.
     NotAForm,
@@ -69,6 +70,9 @@ pub enum Refusal {
     InvalidFormToken,
     /// The form was submitted too late.
     ExpiredFormToken,
+    /// The form shows something else than this server would show now, because the client or a setting was changed; or it was
+    /// sealed in a format that this server does not know.
+    StaleFormToken,
     /// The user said no.
     DeniedByUser,
     /// The user approved, but left no scope selected.
@@ -231,7 +235,7 @@ impl Refusal {
                 (E::INVALID_REQUEST, "PKCE: this code_challenge_method is not supported: use S256")
             }
             Self::InvalidFormToken => (E::INVALID_REQUEST, "this form was not made for this session"),
-            Self::ExpiredFormToken => (E::INVALID_REQUEST, "this form has expired"),
+            Self::ExpiredFormToken | Self::StaleFormToken => (E::INVALID_REQUEST, "this form has expired"),
             Self::DeniedByUser => (E::ACCESS_DENIED, "the resource owner denied the request"),
             Self::NothingApproved => (E::ACCESS_DENIED, "the resource owner approved no scope"),
 

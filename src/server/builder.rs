@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use super::{AuthorizationServer, Inner, capabilities, dispatcher};
 use crate::authenticator::Authenticator;
-use crate::authorize::{AuthorizationEndpoint, DefaultPages, Pages};
+use crate::authorize::{AuthorizationEndpoint, DefaultPages, KNOWN_PARAMETERS, Pages};
 use crate::build_error::BuildError;
 use crate::capability::{BuildView, Capability};
 use crate::client::auth::PARAMETERS_ABOUT_A_TOKEN;
@@ -20,6 +20,7 @@ use crate::event::{NoObserver, Observer};
 use crate::grants::GrantHandler;
 use crate::introspect::IntrospectionEndpoint;
 use crate::metadata::{self, EndpointUrls};
+use crate::params::is_parameter_name;
 use crate::policy::{Policy, RefreshTokens};
 use crate::protected_resource::ProtectedResource;
 use crate::record::GrantType;
@@ -77,6 +78,7 @@ pub struct Builder {
     pages: Arc<dyn Pages>,
     server_key: Option<Result<ServerKey, BuildError>>,
     extensions: Vec<Box<dyn GrantHandler>>,
+    authorization_parameters: Vec<&'static str>,
     pub(super) capabilities: Vec<Arc<dyn Capability>>,
     urls: EndpointUrls,
     metadata: Map<String, Value>,
@@ -110,6 +112,7 @@ impl Builder {
             pages: Arc::new(DefaultPages),
             server_key: None,
             extensions: Vec::new(),
+            authorization_parameters: Vec::new(),
             capabilities: Vec::new(),
         }
     }
@@ -182,6 +185,14 @@ impl Builder {
         self
     }
 
+    /// Declares a parameter of authorization requests that the host reads by
+    /// [`PendingAuthorization::parameter`](crate::PendingAuthorization::parameter) (RFC 6749 §8.2). It is carried through login
+    /// and consent, and a request that repeats it is refused. Parameters that are neither known nor declared are ignored.
+    pub fn authorization_parameter(mut self, name: &'static str) -> Self {
+        self.authorization_parameters.push(name);
+        self
+    }
+
     /// Where the endpoints are reached from outside, for the metadata. Default: under the issuer, see [`EndpointUrls`].
     pub fn endpoints(mut self, change: impl FnOnce(&mut EndpointUrls)) -> Self {
         change(&mut self.urls);
@@ -224,6 +235,7 @@ impl Builder {
             return Err(BuildError::PasswordWithoutAuthenticator);
         }
         check_extensions(&self.extensions)?;
+        check_parameters(&self.authorization_parameters)?;
         capabilities::sort(&mut self.capabilities)?;
         self.urls.iter().try_for_each(|url| check_endpoint(url))?;
         self.resource.iter().try_for_each(|resource| check_resource(resource, &scopes))?;
@@ -250,7 +262,8 @@ impl Builder {
             server_key,
             resource: self.resource.as_ref().map(ProtectedResource::urls),
         });
-        let authorization = Arc::new(AuthorizationEndpoint::new(Arc::clone(&server), self.pages));
+        let authorization =
+            Arc::new(AuthorizationEndpoint::new(Arc::clone(&server), self.pages, &self.authorization_parameters));
         let token = TokenEndpoint::new(Arc::clone(&server), self.extensions);
         check_queries(&self.urls, &token)?;
         let introspection = IntrospectionEndpoint::new(Arc::clone(&server));
@@ -344,11 +357,20 @@ fn check_extensions(extensions: &[Box<dyn GrantHandler>]) -> Result<(), BuildErr
             return Err(BuildError::Extension(name.to_string()));
         }
         seen.push(name);
-        let is_name = |name: &&str| {
-            !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_'))
-        };
-        if let Some(wrong) = handler.parameters().iter().find(|name| !is_name(name)) {
+        if let Some(wrong) = handler.parameters().iter().find(|name| !is_parameter_name(name)) {
             return Err(BuildError::ParameterName(wrong));
+        }
+    }
+    Ok(())
+}
+
+fn check_parameters(declared: &[&'static str]) -> Result<(), BuildError> {
+    for (at, name) in declared.iter().enumerate() {
+        if !is_parameter_name(name) {
+            return Err(BuildError::ParameterName(name));
+        }
+        if KNOWN_PARAMETERS.contains(name) || declared[..at].contains(name) {
+            return Err(BuildError::KnownParameter(name));
         }
     }
     Ok(())

@@ -68,8 +68,9 @@ impl AuthorizationServer {
     /// same `session` that it was made for.
     ///
     /// # Errors
-    /// The answer to send instead: the token is not of this server and session, was changed, or has expired; or the
-    /// request is no longer in order, because the client was changed.
+    /// The answer to send instead: the token is not of this server and session, was changed, has expired, or has another
+    /// format; or the client or a setting was changed, so that the request is no longer in order, or asks for something else
+    /// than was shown.
     pub async fn resume(&self, form_token: &str, session: impl AsRef<[u8]>) -> Result<PendingAuthorization, Response> {
         in_span("resume", self.inner.authorization.resume(form_token, session.as_ref())).await
     }

@@ -68,6 +68,11 @@ impl Ask {
         self
     }
 
+    /// The size of all names and values together.
+    pub(crate) fn size(&self) -> usize {
+        self.pairs.iter().map(|(name, value)| name.len() + value.len()).sum()
+    }
+
     pub(crate) fn encoded(&self) -> String {
         let pairs: Vec<(&str, &str)> = self.pairs.iter().map(|(name, value)| (&**name, &**value)).collect();
         form(&pairs) + &self.raw

@@ -5,6 +5,7 @@ mod common;
 
 mod ask;
 
+mod carried;
 mod consent;
 mod consented;
 mod delivery;

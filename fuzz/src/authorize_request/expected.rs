@@ -63,6 +63,9 @@ impl Route<'_> {
 
 impl<'a> Expected<'a> {
     pub(super) fn of(form: &'a Form, switches: Switches) -> Self {
+        if form.size() > 16 * 1024 {
+            return Self::Page;
+        }
         let Some(client) = form.one("client_id").and_then(registered) else { return Self::Page };
         let Some(target) = target(form, client, switches) else { return Self::Page };
         let wants_token = form.one("response_type") == Some("token");
