@@ -88,7 +88,8 @@ impl<'a> Params<'a> {
 
     /// The size of all names and values together, in bytes after decoding. What cannot be decoded counts nothing.
     pub(crate) fn size(&self) -> usize {
-        self.pairs.iter().map(|(name, value)| name.len() + value.as_ref().map_or(0, |value| value.len())).sum()
+        let size = |value: &Decoded<'_>| value.as_ref().map_or(0, |value| value.len());
+        self.pairs.iter().map(|(name, value)| name.len() + size(value)).sum()
     }
 
     /// The first of the known parameters that is there, empty, repeated or broken as it may be.

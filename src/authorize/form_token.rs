@@ -9,9 +9,9 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 use time::{Duration, OffsetDateTime};
 
+use super::carried::Carried;
 use super::codec::{Reader, put};
-use super::parameters::Parameters;
-use super::pending::Source;
+use super::interaction::{Consent, ConsentReason, UserTag};
 use super::seal::Seal;
 use super::{AuthorizationEndpoint, ConsentForm, Failure, PendingAuthorization};
 use crate::error::Refusal;
@@ -19,45 +19,49 @@ use crate::http::{Request, Response};
 
 /// What is sealed. The session and the issuer are not in it; the seal is bound to them.
 struct Sealed {
-    id: [u8; 16],
     at: i64,
-    source: Source,
     shown: [u8; 32],
-    parameters: Parameters,
+    user: [u8; 32],
+    reason: ConsentReason,
+    carried: Carried,
 }
 
 impl Sealed {
     fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
-        put(&mut bytes, &self.id);
         put(&mut bytes, &self.at.to_be_bytes());
-        put(&mut bytes, self.source.name().as_bytes());
         put(&mut bytes, &self.shown);
-        self.parameters.encode(&mut bytes);
+        put(&mut bytes, &self.user);
+        put(&mut bytes, self.reason.name().as_bytes());
+        self.carried.encode(&mut bytes);
         bytes
     }
 
     fn decode(bytes: &[u8], names: &[&'static str]) -> Option<Self> {
         let mut reader = Reader(bytes);
         Some(Self {
-            id: reader.array()?,
             at: i64::from_be_bytes(reader.array()?),
-            source: Source::from_name(reader.text()?)?,
             shown: reader.array()?,
-            parameters: Parameters::decode(&mut reader, names)?,
+            user: reader.array()?,
+            reason: ConsentReason::from_name(reader.text()?)?,
+            carried: Carried::decode(&mut reader, names)?,
         })
     }
 }
 
-impl Source {
+impl ConsentReason {
+    const ALL: [Self; 3] = [Self::NotGiven, Self::Requested, Self::Confirm];
+
     const fn name(self) -> &'static str {
         match self {
-            Self::Plain => "plain",
+            Self::NotGiven => "not_given",
+            Self::Requested => "requested",
+            Self::Confirm => "confirm",
         }
     }
 
     fn from_name(name: &str) -> Option<Self> {
-        (name == Self::Plain.name()).then_some(Self::Plain)
+        Self::ALL.into_iter().find(|reason| reason.name() == name)
     }
 }
 
@@ -71,31 +75,29 @@ impl PendingAuthorization {
         }
         put(&mut bytes, self.client.name().unwrap_or_default().as_bytes());
         put(&mut bytes, &self.lifetime().whole_seconds().to_be_bytes());
+        put(&mut bytes, &[u8::from(self.client.is_first_party())]);
         Sha256::digest(bytes).into()
     }
 }
 
-pub(super) fn seal(pending: &PendingAuthorization, session: &[u8]) -> String {
+pub(super) fn seal(consent: &Consent, session: &[u8]) -> String {
+    let Consent { request, reason, user } = consent;
     let sealed = Sealed {
-        id: pending.id,
-        at: pending.endpoint.server.now().unix_timestamp(),
-        source: pending.source,
-        shown: pending.shown(),
-        parameters: pending.parameters.clone(),
+        at: request.endpoint.server.now().unix_timestamp(),
+        shown: request.shown(),
+        user: user.0,
+        reason: *reason,
+        carried: request.carried.clone(),
     };
-    pending.endpoint.form_seal(&[session, pending.endpoint.server.issuer.as_bytes()]).seal(&sealed.encode())
+    request.endpoint.form_seal(&[session, request.endpoint.server.issuer.as_bytes()]).seal(&sealed.encode())
 }
 
 impl AuthorizationEndpoint {
     /// Takes a form token back and checks the request in it again, as if it had just come: the client may have changed.
-    pub(crate) async fn resume(
-        self: &Arc<Self>,
-        token: &str,
-        session: &[u8],
-    ) -> Result<PendingAuthorization, Response> {
+    pub(crate) async fn resume(self: &Arc<Self>, token: &str, session: &[u8]) -> Result<Consent, Response> {
         let now = self.server.now();
         match self.unseal(token, session, now).await {
-            Ok(pending) => Ok(pending),
+            Ok(consent) => Ok(consent),
             Err(failure) => Err(self.refuse(failure, now)),
         }
     }
@@ -105,27 +107,23 @@ impl AuthorizationEndpoint {
         self: &Arc<Self>,
         request: &Request,
         session: &[u8],
-    ) -> Result<(PendingAuthorization, ConsentForm), Response> {
+    ) -> Result<(Consent, ConsentForm), Response> {
         match ConsentForm::read(request, self.server.policy.max_body) {
             Ok(form) => Ok((self.resume(&form.form_token, session).await?, form)),
             Err(refusal) => Err(self.refuse(refusal.into(), self.server.now())),
         }
     }
 
-    async fn unseal(
-        self: &Arc<Self>,
-        token: &str,
-        session: &[u8],
-        now: OffsetDateTime,
-    ) -> Result<PendingAuthorization, Failure> {
+    async fn unseal(self: &Arc<Self>, token: &str, session: &[u8], now: OffsetDateTime) -> Result<Consent, Failure> {
         let sealed = self.open_form_token(token, session, now)?;
-        let validated = self.validate(&sealed.parameters.as_params()).await?;
-        let pending = PendingAuthorization {
-            source: sealed.source,
-            ..PendingAuthorization::new(Arc::clone(self), sealed.id, validated)
-        };
+        let Sealed { shown, user, reason, carried, .. } = sealed;
+        let validated = self.validate(&carried.parameters.as_params()).await?;
+        let request = PendingAuthorization::new(Arc::clone(self), carried, validated);
         // A default of the client or the server may have changed since. The user agreed to what was shown, and to no more.
-        if pending.shown() == sealed.shown { Ok(pending) } else { Err(Refusal::StaleFormToken.into()) }
+        if request.shown() != shown {
+            return Err(Refusal::StaleFormToken.into());
+        }
+        Ok(Consent { request, reason, user: UserTag(user) })
     }
 
     fn open_form_token(&self, token: &str, session: &[u8], now: OffsetDateTime) -> Result<Sealed, Refusal> {

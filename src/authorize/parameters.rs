@@ -7,7 +7,7 @@ use crate::error::Refusal;
 use crate::params::Params;
 
 /// The parameters that the library reads. Each may occur once.
-pub(crate) const KNOWN: [&str; 8] = [
+pub(super) const KNOWN: [&str; 12] = [
     "client_id",
     "redirect_uri",
     "response_type",
@@ -16,10 +16,22 @@ pub(crate) const KNOWN: [&str; 8] = [
     "scope",
     "code_challenge",
     "code_challenge_method",
+    "prompt",
+    "max_age",
+    "acr_values",
+    "login_hint",
 ];
 
-/// The size of all names and values of a request together, in bytes after decoding. A form token of this size fits into a
-/// form, and a return target of this size into a query, within the default of [`Policy::max_body`](crate::Policy).
+/// The one parameter of a return target, with all others sealed in it.
+pub(super) const RETURN_TARGET: &str = "return_target";
+
+/// Whether the library reads this parameter.
+pub(crate) fn is_known_parameter(name: &str) -> bool {
+    KNOWN.contains(&name) || name == RETURN_TARGET
+}
+
+/// The size of all names and values of a request together, in bytes after decoding. A form with such a request sealed in it is
+/// smaller than the default of [`Policy::max_body`](crate::Policy), and so is the query of such a request.
 pub(super) const MAX_SIZE: usize = 16 * 1024;
 
 /// The parameters that a request had, each once and not empty, in the order of the known names. They are decoded, and

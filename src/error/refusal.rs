@@ -77,6 +77,18 @@ pub enum Refusal {
     DeniedByUser,
     /// The user approved, but left no scope selected.
     NothingApproved,
+    /// The user is not logged in, or not as recently as the request demands.
+    LoginRequired,
+    /// The user has to be asked, and the request allows no page.
+    ConsentRequired,
+    /// The user has to do something else, and the request allows no page.
+    InteractionRequired,
+    /// The user has to choose an account, and the request allows no page. The library itself never says so.
+    AccountSelectionRequired,
+    /// The user can't log in in one of the ways that the request names.
+    UnmetAuthentication,
+    /// The user who approves is not the one who was asked.
+    OtherUser,
 
     // Scope.
     /// The scope does not meet its grammar.
@@ -238,6 +250,14 @@ impl Refusal {
             Self::ExpiredFormToken | Self::StaleFormToken => (E::INVALID_REQUEST, "this form has expired"),
             Self::DeniedByUser => (E::ACCESS_DENIED, "the resource owner denied the request"),
             Self::NothingApproved => (E::ACCESS_DENIED, "the resource owner approved no scope"),
+            Self::LoginRequired => (E::LOGIN_REQUIRED, "the user has to log in"),
+            Self::ConsentRequired => (E::CONSENT_REQUIRED, "the user has to consent"),
+            Self::InteractionRequired => (E::INTERACTION_REQUIRED, "the user has to confirm the request"),
+            Self::AccountSelectionRequired => (E::ACCOUNT_SELECTION_REQUIRED, "the user has to choose an account"),
+            Self::UnmetAuthentication => {
+                (E::UNMET_AUTHENTICATION_REQUIREMENTS, "the user cannot log in as the request demands")
+            }
+            Self::OtherUser => (E::ACCESS_DENIED, "another user approved than was asked"),
 
             Self::MalformedScope => (E::INVALID_SCOPE, "the scope is malformed"),
             Self::UnknownScope => (E::INVALID_SCOPE, "a scope is unknown"),

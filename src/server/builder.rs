@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use super::{AuthorizationServer, Inner, capabilities, dispatcher};
 use crate::authenticator::Authenticator;
-use crate::authorize::{AuthorizationEndpoint, DefaultPages, KNOWN_PARAMETERS, Pages};
+use crate::authorize::{AuthorizationEndpoint, DefaultPages, Pages, is_known_parameter};
 use crate::build_error::BuildError;
 use crate::capability::{BuildView, Capability};
 use crate::client::auth::PARAMETERS_ABOUT_A_TOKEN;
@@ -262,8 +262,12 @@ impl Builder {
             server_key,
             resource: self.resource.as_ref().map(ProtectedResource::urls),
         });
-        let authorization =
-            Arc::new(AuthorizationEndpoint::new(Arc::clone(&server), self.pages, &self.authorization_parameters));
+        let authorization = Arc::new(AuthorizationEndpoint::new(
+            Arc::clone(&server),
+            self.pages,
+            &self.authorization_parameters,
+            &self.urls.authorization,
+        ));
         let token = TokenEndpoint::new(Arc::clone(&server), self.extensions);
         check_queries(&self.urls, &token)?;
         let introspection = IntrospectionEndpoint::new(Arc::clone(&server));
@@ -369,7 +373,7 @@ fn check_parameters(declared: &[&'static str]) -> Result<(), BuildError> {
         if !is_parameter_name(name) {
             return Err(BuildError::ParameterName(name));
         }
-        if KNOWN_PARAMETERS.contains(name) || declared[..at].contains(name) {
+        if is_known_parameter(name) || declared[..at].contains(name) {
             return Err(BuildError::KnownParameter(name));
         }
     }

@@ -1,15 +1,22 @@
 //! Parameters of a request travel with it, those that the host declared too, up to 16 KiB of them.
 
 use grantor::testing::{ISSUER, TestServer};
-use grantor::{AuthorizationRequest, AuthorizationServer, Authorize, BuildError, MemoryStorage, Request};
+use grantor::{
+    AuthorizationRequest, AuthorizationServer, Authorize, BuildError, Consent, MemoryStorage, PendingAuthorization,
+    Request,
+};
 
-use crate::ask::{Ask, CALLBACK, assert_error, assert_page, by, pending, refused};
+use crate::ask::{Ask, CALLBACK, assert_error, assert_page, by, consent, pending, refused, subject};
 use crate::common::{CHALLENGE, public, query_of, responded};
 
 const SESSION: &str = "a-random-session-identifier";
 /// The greatest size of all names and values of a request together.
 const MAX: usize = 16 * 1024;
 const TOO_LARGE: &str = "the request is too large";
+
+async fn ask_alice(request: PendingAuthorization) -> Consent {
+    grantor::testing::ask(request, subject("alice")).await
+}
 
 /// A server whose host reads `nonce`, which the library does not know.
 fn server() -> TestServer {
@@ -25,9 +32,9 @@ async fn declared_parameter_reaches_consent_and_approval() {
     for request in [ask.get(), ask.post()] {
         let Authorize::Pending(shown) = t.server.authorize(&request).await else { panic!("the request is in order") };
         assert_eq!(shown.parameter("nonce"), Some(nonce));
-        let form_token = shown.form_token(SESSION);
+        let form_token = ask_alice(shown).await.form_token(SESSION);
         let approved = t.server.resume(&form_token, SESSION).await.expect("an untouched token");
-        assert_eq!(approved.parameter("nonce"), Some(nonce));
+        assert_eq!(approved.request().parameter("nonce"), Some(nonce));
         assert!(approved.approve(by("alice")).await.code().is_some());
     }
     let request = AuthorizationRequest::code(&app.id).scope("user:read").code_challenge_s256(CHALLENGE);
@@ -42,8 +49,9 @@ async fn parameter_is_as_sent_if_known_or_declared() {
     let t = server();
     let app = t.public_client(CALLBACK).await;
     let ask = Ask::code(&app).without("redirect_uri").and("nonce", "").and("undeclared", "x");
-    let shown = pending(&t, &ask).await;
-    for request in [t.server.resume(&shown.form_token(SESSION), SESSION).await.unwrap(), shown] {
+    let shown = consent(&t, &ask).await;
+    for consent in [t.server.resume(&shown.form_token(SESSION), SESSION).await.unwrap(), shown] {
+        let request = consent.request();
         assert_eq!(request.parameter("client_id"), Some(&*app.id));
         assert_eq!(request.parameter("state"), Some("af0ifjsldkj"));
         for (name, why) in [
@@ -104,11 +112,12 @@ async fn parameters_of_16_kib_work_through_consent() {
     for request in [ask.get(), ask.post()] {
         let Authorize::Pending(shown) = t.server.authorize(&request).await else { panic!("16 KiB are accepted") };
         assert_eq!(shown.parameter("nonce").unwrap().len(), sent);
-        let form = format!("form_token={}&decision=approve&scope=user%3Aread", shown.form_token(SESSION));
+        let form_token = ask_alice(shown).await.form_token(SESSION);
+        let form = format!("form_token={form_token}&decision=approve&scope=user%3Aread");
         let submitted = Request::post_form("/consent", form);
         let (resumed, form) = t.server.resume_form(&submitted, SESSION).await.expect("the form fits");
         assert!(form.approved);
-        assert_eq!(resumed.parameter("nonce").unwrap().len(), sent);
+        assert_eq!(resumed.request().parameter("nonce").unwrap().len(), sent);
         assert!(resumed.approve(by("alice")).await.code().is_some());
     }
 }

@@ -8,7 +8,7 @@ use grantor::{AuthorizationCode, Client, ClientId, ClientRegistry, Clock, Respon
 use time::Duration;
 
 use crate::ask::{
-    Ask, CALLBACK, assert_error, assert_error_in_fragment, assert_page, by, client_of, grants_of, pending,
+    Ask, CALLBACK, assert_error, assert_error_in_fragment, assert_page, by, client_of, consent, grants_of, pending,
 };
 use crate::common::{CHALLENGE, confidential, fragment_of, public, query_of};
 
@@ -18,7 +18,7 @@ const STALE: &str = "this form has expired";
 const WRONG_SESSION: &str = "this form was not made for this session";
 
 async fn sealed(t: &TestServer, ask: &Ask) -> String {
-    pending(t, ask).await.form_token(SESSION)
+    consent(t, ask).await.form_token(SESSION)
 }
 
 /// The page that a form token leads to instead of its request.
@@ -46,8 +46,8 @@ async fn the_request_that_comes_back_is_the_one_that_was_shown() {
             Ask::code(&app).with("scope", "user:write user:read").with("state", &state).with("response_mode", mode);
         let token = sealed(&t, &ask).await;
         let waiting = t.server.resume(&token, SESSION).await.expect("an untouched token");
-        assert_eq!(waiting.client().id().as_str(), app.id);
-        assert_eq!(waiting.scope().as_str(), "user:read user:write");
+        assert_eq!(waiting.request().client().id().as_str(), app.id);
+        assert_eq!(waiting.request().scope().as_str(), "user:read user:write");
         let answer = waiting.approve(by("alice")).await;
         let hash = answer.code().expect("a code").hash();
         let answer: Response = answer.into();
@@ -116,14 +116,14 @@ async fn another_session_cannot_use_it() {
 #[tokio::test]
 async fn a_form_that_belongs_to_no_session_is_nobodys() {
     let (t, app) = public().await;
-    let form_token = pending(&t, &Ask::code(&app)).await.form_token("");
+    let form_token = consent(&t, &Ask::code(&app)).await.form_token("");
     assert_page(&refused(&t, &form_token, "").await, 400, "invalid_request", WRONG_SESSION);
 }
 
 #[tokio::test]
 async fn no_character_moves_from_the_session_into_the_content() {
     let (t, app) = public().await;
-    let form_token = pending(&t, &Ask::code(&app)).await.form_token("session ");
+    let form_token = consent(&t, &Ask::code(&app)).await.form_token("session ");
     // JSON may begin with a space: were the two only strung together, this would be the same text under the same key.
     let mut bytes = vec![b' '];
     bytes.extend(URL_SAFE_NO_PAD.decode(form_token).unwrap());
@@ -321,7 +321,7 @@ async fn form_of_a_changed_default_scope_is_stale() {
     assert!(grants_of(&t, &app).await.is_empty());
     assert_eq!(pending(&t, &Ask::code(&app).without("scope")).await.scope().as_str(), "user:read user:write");
     let waiting = t.server.resume(&named, SESSION).await.expect("a request that named its scope is what it was");
-    assert_eq!(waiting.scope().as_str(), "user:read");
+    assert_eq!(waiting.request().scope().as_str(), "user:read");
 }
 
 // covers: CU-02 (RFC 6749 §10.12), B45
@@ -364,7 +364,7 @@ async fn form_of_another_issuer_is_refused() {
 async fn equal_requests_have_different_form_tokens() {
     let (t, app) = public().await;
     let ask = Ask::code(&app);
-    let one = pending(&t, &ask).await;
+    let one = consent(&t, &ask).await;
     let token = one.form_token(SESSION);
     assert_eq!(one.form_token(SESSION), token);
     assert_ne!(sealed(&t, &ask).await, token);

@@ -4,7 +4,8 @@ use grantor::testing::TestServer;
 use grantor::{Client, Request};
 
 use crate::ask::{
-    Ask, CALLBACK, approved, assert_error, assert_page, describe, grants_of, pending, refused, subject, target_of,
+    Ask, CALLBACK, approved, assert_error, assert_page, consent, describe, grants_of, pending, refused, subject,
+    target_of,
 };
 use crate::common::{public, query_of, responded, text};
 
@@ -235,7 +236,7 @@ async fn a_state_has_no_least_length_but_a_greatest_and_no_control_characters() 
         assert_error(&answer, CALLBACK, "invalid_request", None);
         assert_eq!(query_of(&answer)["error_description"], "the parameter state is malformed", "{bad:?}");
     }
-    let waiting = pending(&t, &Ask::code(&app)).await;
+    let waiting = consent(&t, &Ask::code(&app)).await;
     let answer = waiting.approve(grantor::Approval::by(subject("alice"))).await;
     assert_eq!(answer.state(), STATE, "the endpoint still works");
 }
