@@ -31,7 +31,7 @@ const LIFETIME: Duration = Duration::hours(12);
 /// The member of a session's record that names its user.
 const USER: &str = "user";
 
-/// The member that says when the user typed the password, in seconds since 1970.
+/// The member that says when the user typed the password.
 const LOGGED_IN_AT: &str = "logged_in_at";
 
 /// The sessions of users, in memory.
@@ -119,7 +119,7 @@ impl Session {
     /// Logs a user in, under a new identifier: one that somebody else has seen or planted is worth nothing afterwards.
     pub(crate) async fn log_in(&self, user: &Subject) -> Result<(), session::Error> {
         self.inner.cycle_id().await?;
-        self.inner.insert(LOGGED_IN_AT, OffsetDateTime::now_utc().unix_timestamp()).await?;
+        self.inner.insert(LOGGED_IN_AT, OffsetDateTime::now_utc()).await?;
         self.inner.insert(USER, user).await
     }
 
@@ -178,8 +178,7 @@ impl FromRequestParts<App> for Session {
 }
 
 async fn logged_in(session: &TowerSession) -> Result<Option<UserSession>, session::Error> {
-    let (user, at) = (session.get::<Subject>(USER).await?, session.get(LOGGED_IN_AT).await?);
-    let at = at.and_then(|at| OffsetDateTime::from_unix_timestamp(at).ok());
+    let (user, at) = (session.get(USER).await?, session.get(LOGGED_IN_AT).await?);
     Ok(user.zip(at).map(|(user, at)| UserSession::new(user).authenticated_at(at)))
 }
 

@@ -62,14 +62,14 @@ impl Demands {
         self.has(Prompt::Login) || self.max_age == Some(0)
     }
 
-    /// Compares in whole seconds, because applications keep the time of a login so. The age counts from when the request was
-    /// first seen: a user who logged in for it and then reads a page for long has done enough.
+    /// The age counts from when the request was first seen: a user who logged in for it and then reads a page for long has done
+    /// enough.
     pub(super) fn freshness(&self, session: &UserSession, progress: &Progress) -> Freshness {
         let greatest_age = if self.wants_login() { Some(0) } else { self.max_age };
         match (greatest_age, session.authenticated_at) {
             (None, _) => Freshness::Fresh,
             (Some(_), None) => Freshness::Unknown,
-            (Some(age), Some(at)) if at.unix_timestamp() >= progress.first_seen.saturating_sub(age) => Freshness::Fresh,
+            (Some(age), Some(at)) if progress.is_fresh(at, age) => Freshness::Fresh,
             (Some(_), Some(_)) => Freshness::Stale,
         }
     }

@@ -124,7 +124,8 @@ impl PendingAuthorization {
     ///   are considered.
     /// * A [`first_party`](crate::client::ClientBuilder::first_party) client is not asked about if its redirect is `https` and
     ///   leads to a name, not to an address or to `localhost`.
-    /// * A login is fresh if it is as young as demanded, counted from when the request was first seen, in whole seconds.
+    /// * A login is fresh if it is as young as demanded, counted from when the request was first seen. A time without a fraction
+    ///   of a second counts for its whole second.
     /// * A user who comes back from login without having reached one of the `acr_values` goes on: they are wishes.
     pub async fn interaction(self, session: Option<&UserSession>) -> Interaction {
         in_span("authorize", self.next(session)).await

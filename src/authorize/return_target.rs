@@ -6,7 +6,6 @@
 
 use std::sync::Arc;
 
-use time::Duration;
 use url::Url;
 
 use super::carried::{Carried, Source};
@@ -54,11 +53,10 @@ impl AuthorizationEndpoint {
 
     /// Reads a request that has just come, or that comes back from a login.
     pub(super) async fn begin(self: &Arc<Self>, params: &Params<'_>) -> Result<PendingAuthorization, Failure> {
-        let now = self.server.now().unix_timestamp();
+        let now = self.server.now();
         if let Some(sealed) = params.get(RETURN_TARGET)? {
             let mut carried = self.open_return_target(sealed)?;
-            if Duration::seconds(now.saturating_sub(carried.progress.first_seen)) > self.server.policy.consent_lifetime
-            {
+            if carried.progress.is_older_than(self.server.policy.consent_lifetime, now) {
                 carried.progress = Progress::begin(now);
             }
             let validated = self.validate(&carried.parameters.as_params()).await?;

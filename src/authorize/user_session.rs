@@ -25,8 +25,8 @@ use crate::record::Subject;
 pub struct UserSession {
     /// The user.
     pub subject: Subject,
-    /// When the user last proved who they are: typed the password, say. Not the time of the last request. Without it, a
-    /// request with `max_age` or `prompt=login` fails.
+    /// When the user last proved who they are: typed the password, say. Not the time of the last request. Give it with its
+    /// fraction of a second. Without this time, a request with `max_age` or `prompt=login` fails.
     pub authenticated_at: Option<OffsetDateTime>,
     /// The authentication context class that the login reached (OpenID Connect Core §2, RFC 9470 §4).
     pub acr: Option<String>,

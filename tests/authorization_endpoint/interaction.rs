@@ -132,6 +132,23 @@ async fn max_age_10_allows_10_seconds_and_no_more() {
     assert_code(&approve_by_form(&t, &asked, &logged_in(&t)).await);
 }
 
+// covers: OC-09 (OpenID Connect Core §3.1.2.1), OC-13
+#[tokio::test]
+async fn login_time_without_a_fraction_counts_for_its_whole_second() {
+    let (t, app) = public().await;
+    let ask = Ask::code(&app).with("prompt", "login");
+    let whole = t.clock.now().replace_microsecond(0).unwrap();
+    t.clock.advance(whole + Duration::milliseconds(1_500) - t.clock.now());
+    for (milliseconds, is_fresh) in
+        [(0, false), (999, false), (1_000, true), (1_001, false), (1_499, false), (1_500, true)]
+    {
+        let login = whole + Duration::milliseconds(milliseconds);
+        let session = UserSession::new(subject("alice")).authenticated_at(login);
+        let next = first_visit(&t, &ask, Some(&session)).await;
+        assert_eq!(matches!(next, Interaction::Consent(_)), is_fresh, "{milliseconds}: {next:?}");
+    }
+}
+
 // covers: OC-15, AMB-32
 #[tokio::test]
 async fn max_age_60_survives_a_page_read_for_two_minutes() {
