@@ -10,11 +10,9 @@ use actix_web::web::{Data, get, post};
 use actix_web::{App, HttpResponse, HttpServer, Result, error::ErrorBadRequest, error::ErrorInternalServerError};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use grantor::actix::{routes, run_to_completion};
-use grantor::{
-    Approval, AuthorizationResponse, AuthorizationServer, Bearer, BearerError, Client, ClientRegistry, Clock,
-};
-use grantor::{CodeChallenge, CodeVerifier, Consent, Interaction, MemoryStorage, Request, Subject, SystemClock};
-use grantor::{Response as Page, UserSession, authorize::escape};
+use grantor::{Approval, AuthorizationResponse, AuthorizationServer, Bearer, BearerError, Client, ClientRegistry};
+use grantor::{Clock, CodeChallenge, CodeVerifier, Consent, Interaction, MemoryStorage, Request, Response as Page};
+use grantor::{Subject, SystemClock, UserSession, authorize::escape};
 use subtle::ConstantTimeEq;
 use url::form_urlencoded::parse;
 

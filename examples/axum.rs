@@ -9,11 +9,9 @@ use axum::response::{IntoResponse, Redirect, Response};
 use axum::{Router, extract::State, http::StatusCode, http::header::SET_COOKIE, routing::get, routing::post};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use grantor::axum::{routes, run_to_completion};
-use grantor::{
-    Approval, AuthorizationResponse, AuthorizationServer, Bearer, BearerError, Client, ClientRegistry, Clock,
-};
-use grantor::{CodeChallenge, CodeVerifier, Consent, Interaction, MemoryStorage, Request, Subject, SystemClock};
-use grantor::{Response as Page, UserSession, authorize::escape};
+use grantor::{Approval, AuthorizationResponse, AuthorizationServer, Bearer, BearerError, Client, ClientRegistry};
+use grantor::{Clock, CodeChallenge, CodeVerifier, Consent, Interaction, MemoryStorage, Request, Response as Page};
+use grantor::{Subject, SystemClock, UserSession, authorize::escape};
 use subtle::ConstantTimeEq;
 use url::form_urlencoded::parse;
 

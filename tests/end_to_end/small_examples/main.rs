@@ -58,7 +58,7 @@ async fn log_in(provider: &Provider, browser: &Browser) -> Page {
     let login = browser.get(provider.link.clone()).await;
     assert!(login.status == StatusCode::OK && login.asks_for_a_password() && !login.asks_for_consent());
     assert!(!login.body.contains("wrong"), "nothing was typed yet: {}", login.body);
-    assert!(login.policy.is_some_and(|policy| policy.contains("frame-ancestors 'none'")));
+    assert!(login.policy.as_ref().is_some_and(|policy| policy.contains("frame-ancestors 'none'")));
     assert_eq!(login.cookie, None, "a visitor has no session");
 
     for wrong in [&[("password", "wrong")][..], &[("password", "")], &[], &[("decision", "approve")]] {
@@ -75,17 +75,17 @@ async fn log_in(provider: &Provider, browser: &Browser) -> Page {
 
     let back = browser.submit(provider, &login, &[password]).await;
     assert_eq!(back.status, StatusCode::SEE_OTHER);
-    let session = back.cookie.expect("a cookie");
-    let consent = browser.get(back.location.expect("the way back")).await;
+    let session = back.cookie.clone().expect("a cookie");
+    let consent = browser.get(back.location.clone().expect("the way back")).await;
     assert!(consent.asks_for_consent() && !consent.asks_for_a_password() && !consent.body.contains("wrong"));
     // A new login is another session.
     let again = browser.get(format!("{}&prompt=login", provider.link)).await;
     assert!(again.asks_for_a_password() && !again.asks_for_consent());
     let back = browser.submit(provider, &again, &[password]).await;
-    assert_ne!(back.cookie.expect("a cookie"), session, "the session is the one from before the login");
+    assert_ne!(back.cookie.as_deref(), Some(&*session), "the session is the one from before the login");
     let late = browser.submit(provider, &consent, &[("decision", "approve")]).await;
     assert_eq!((late.status, late.location), (StatusCode::BAD_REQUEST, None), "a form of an earlier session was taken");
-    let consent = browser.get(back.location.expect("the way back")).await;
+    let consent = browser.get(back.location.clone().expect("the way back")).await;
     assert!(consent.asks_for_consent());
     consent
 }
