@@ -188,6 +188,34 @@ impl Builder {
     /// Declares a parameter of authorization requests that the host reads by
     /// [`PendingAuthorization::parameter`](crate::PendingAuthorization::parameter) (RFC 6749 §8.2). It is carried through login
     /// and consent, and a request that repeats it is refused. Parameters that are neither known nor declared are ignored.
+    ///
+    /// ```
+    /// use grantor::{Approval, AuthorizationServer, MemoryStorage, Request, Response, UserSession};
+    /// use serde_json::json;
+    ///
+    /// # fn main() -> Result<(), grantor::BuildError> {
+    /// let oauth = AuthorizationServer::builder("https://id.example.com")
+    ///     .storage(MemoryStorage::new())
+    ///     .scope("mail:read", "Read your mail")
+    ///     .authorization_parameter("tenant")
+    ///     .build()?;
+    ///
+    /// /// The consent form comes back. Its page could read the parameter, too, and so could the login page.
+    /// async fn decide(oauth: &AuthorizationServer, form: &Request, user: &UserSession) -> Response {
+    ///     let session = user.session_id.clone().unwrap_or_default();
+    ///     match oauth.resume_form(form, session).await {
+    ///         Ok((consent, form)) if form.approved => {
+    ///             let tenant = json!({ "tenant": consent.request().parameter("tenant") });
+    ///             consent.approve(Approval::by(user).host_data(tenant)).await.into()
+    ///         }
+    ///         Ok((consent, _)) => consent.deny().into(),
+    ///         Err(response) => response,
+    ///     }
+    /// }
+    /// # let _ = (oauth, decide);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn authorization_parameter(mut self, name: &'static str) -> Self {
         self.authorization_parameters.push(name);
         self
