@@ -111,6 +111,9 @@ pub struct GrantDetails {
     /// The type of its access tokens, if that is not `Bearer`. The bearer check refuses those of another type.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token_type: Option<Box<str>>,
+    /// Whether no consent page was shown, because the client is the server's own. Such a grant is no consent on record.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub consent_skipped: bool,
 }
 
 /// A code, access token or refresh token as a storage keeps it: by hash, never in clear.

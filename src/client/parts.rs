@@ -60,6 +60,9 @@ pub struct ClientParts {
     /// See [`Client::is_resource_server`].
     #[serde(default)]
     pub resource_server: bool,
+    /// See [`Client::is_first_party`].
+    #[serde(default)]
+    pub first_party: bool,
     /// Legacy habits this client may keep, each only where the policy allows it too.
     #[serde(default)]
     pub legacy: LegacyHabits,
@@ -129,6 +132,9 @@ pub enum ClientError {
     /// RFC 7662 §2.1.
     #[error("a resource server authenticates, so it is a confidential client")]
     PublicResourceServer,
+    /// Its own registration would spare it the user's consent.
+    #[error("only an administrator can register a first-party client")]
+    FirstPartySelfService,
     /// The name is empty, too long, or has control, invisible or text-direction characters.
     #[error("a name has 1 to 200 characters, none of them a control, invisible or text-direction character")]
     Name,
@@ -161,6 +167,7 @@ impl ClientParts {
             authentication_methods: BTreeSet::new(),
             omits_redirect_uri: false,
             resource_server: false,
+            first_party: false,
             legacy: LegacyHabits::default(),
         }
     }
@@ -181,6 +188,9 @@ impl ClientParts {
         self.check_redirect_uris()?;
         self.check_display()?;
         self.check_lifetimes()?;
+        if self.first_party && self.registration == Registration::SelfService {
+            return Err(ClientError::FirstPartySelfService);
+        }
         match (&self.scope, &self.default_scope) {
             (Some(scope), Some(default)) if !default.is_subset(scope) => Err(ClientError::DefaultScopeExceedsScope),
             _ => Ok(()),

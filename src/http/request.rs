@@ -109,7 +109,8 @@ impl Request {
     /// certificate: that is what a proxy reports of a connection without one.
     #[must_use]
     pub fn with_client_certificate(mut self, der: impl Into<Box<[u8]>>) -> Self {
-        self.client_certificate = Some(der.into()).filter(|der: &Box<[u8]>| !der.is_empty());
+        let der = der.into();
+        self.client_certificate = if der.is_empty() { None } else { Some(der) };
         self
     }
 

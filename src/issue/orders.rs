@@ -20,6 +20,8 @@ pub struct OpenGrant {
     pub(crate) scope: Scope,
     pub(crate) host_data: Option<Arc<Value>>,
     pub(crate) refreshable: bool,
+    /// See [`GrantDetails::consent_skipped`].
+    pub(crate) consent_skipped: bool,
     pub(crate) members: ResponseMembers,
 }
 
@@ -27,7 +29,7 @@ impl OpenGrant {
     /// A grant of `scope`, without a subject, host data or refresh token. Its grant type is that of the handler.
     pub fn new(scope: Scope) -> Self {
         let members = ResponseMembers::default();
-        Self { subject: None, scope, host_data: None, refreshable: false, members }
+        Self { subject: None, scope, host_data: None, refreshable: false, consent_skipped: false, members }
     }
 
     /// The resource owner who gave the grant.
@@ -73,7 +75,10 @@ impl OpenGrant {
             expires_at,
             revoked_at: None,
             host_data: self.host_data,
-            details: GrantDetails { token_type: self.members.token_type.as_deref().map(Into::into) },
+            details: GrantDetails {
+                token_type: self.members.token_type.as_deref().map(Into::into),
+                consent_skipped: self.consent_skipped,
+            },
         };
         (grant, self.members)
     }

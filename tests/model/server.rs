@@ -190,7 +190,7 @@ impl<S: Storage + ClientRegistry + grantor::EphemeralStore + Clone + 'static> Se
             Authorize::Respond(response) => return Answered::Refused(on_page(&response)),
         };
         let response = match approval {
-            Some(approval) => pending.approve(approval).await,
+            Some(approval) => grantor::testing::approve(pending, approval).await,
             None => pending.deny(),
         };
         match (response.code(), response.error()) {

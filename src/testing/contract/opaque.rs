@@ -89,7 +89,10 @@ fn grants(t: &Trial<'_>) -> Outcome {
                 expires_at: t.at(DAY + 7 * TICK),
                 revoked_at,
                 host_data: None,
-                details: GrantDetails { token_type: (number % 2 == 0).then(|| "N_A".into()) },
+                details: GrantDetails {
+                    token_type: (number % 2 == 0).then(|| "N_A".into()),
+                    consent_skipped: number % 3 == 0,
+                },
                 ..t.grant(number)
             };
             come_back(t, "a grant", &of, &t.access(number, &of))?;
