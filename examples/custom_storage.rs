@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use grantor::record::{Spent, TokenKind};
 use grantor::secret::TokenHash;
-use grantor::storage::{Exchange, GrantSelector, Page, Spend};
+use grantor::storage::{Exchange, Found, GrantSelector, Page, Spend};
 use grantor::{
     Approval, AuthorizationServer, Authorize, Client, ClientStore, CodeChallenge, CodeVerifier, Grant, GrantId,
     Request, Storage, StorageError, StoredToken, Subject, TokenRequest,
@@ -167,11 +167,11 @@ impl Storage for Documents {
     }
 
     /// Whatever its state: whether a token is spent, expired or revoked is the library's to judge.
-    async fn find(&self, token: &TokenHash) -> Result<Option<(Arc<StoredToken>, Arc<Grant>)>, StorageError> {
+    async fn find(&self, token: &TokenHash) -> Result<Option<Found>, StorageError> {
         let transaction = self.begin()?;
         let Some(token) = transaction.get::<StoredToken>(&token_key(token))? else { return Ok(None) };
         let grant = transaction.get(&grant_key(&token.grant_id))?;
-        Ok(grant.map(|grant| (Arc::new(token), Arc::new(grant))))
+        Ok(grant.map(|grant| Found::new(Arc::new(token), Arc::new(grant))))
     }
 
     async fn exchange(&self, spend: &Spend, successors: &[StoredToken]) -> Result<Exchange, StorageError> {

@@ -15,6 +15,7 @@ use crate::record::{ClientId, Grant, GrantId, StoredToken, Subject};
 use crate::scope::{Scope, tokens};
 use crate::secret::kind;
 use crate::server_context::ServerContext;
+use crate::storage::Found;
 
 /// A live access token of which nothing can be read before a scope was required.
 #[derive(Debug)]
@@ -77,7 +78,7 @@ pub(crate) async fn check(server: Arc<ServerContext>, token: &str) -> Result<Bea
     match find::<kind::AccessToken>(&server, token).await {
         Err(error) => Err(refuse(server, now, None, Fault::Failed(error.into()))),
         Ok(None) => Err(refuse(server, now, None, Fault::Invalid)),
-        Ok(Some((token, grant))) => {
+        Ok(Some(Found { token, grant })) => {
             if !token.is_live(&grant, now) {
                 Err(refuse(server, now, Some(grant.id), Fault::Invalid))
             } else if !grant.token_type().eq_ignore_ascii_case("Bearer") {

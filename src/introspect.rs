@@ -15,6 +15,7 @@ use crate::http::{Request, Response};
 use crate::lookup::find_any;
 use crate::record::{Grant, StoredToken, TokenKind};
 use crate::server_context::ServerContext;
+use crate::storage::Found;
 use crate::token::refuse;
 
 /// A request at the introspection endpoint (RFC 7662 §2.1), before anything was checked.
@@ -129,7 +130,9 @@ impl IntrospectionEndpoint {
 
     /// The hint is not looked at: every token is found by one look-up, whatever it is.
     async fn inspect(&self, caller: &Client, token: &str, now: OffsetDateTime) -> Result<Introspection, Error> {
-        let Some((token, grant)) = find_any(&self.server, token).await? else { return Ok(Introspection::Inactive) };
+        let Some(Found { token, grant }) = find_any(&self.server, token).await? else {
+            return Ok(Introspection::Inactive);
+        };
         if !is_live(&token, &grant, now) || !is_entitled(caller, &token, &grant) {
             return Ok(Introspection::Inactive);
         }

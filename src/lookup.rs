@@ -11,7 +11,7 @@ use crate::error::{Refusal, StorageError};
 use crate::record::{CodeBinding, Grant, Spent, StoredToken};
 use crate::secret::{Secret, Token, TokenHash, TokenKind};
 use crate::server_context::ServerContext;
-use crate::storage::TokenAndGrant;
+use crate::storage::Found;
 
 /// A token that was presented and found, with its record and its grant as they stand: it may be spent, expired or
 /// revoked. Which of the checks below are made, and in which order, is the caller's to say.
@@ -24,15 +24,15 @@ pub struct Presented<K: Token> {
 }
 
 /// Finds the record of a token whose kind is not known: somebody wants to revoke or inspect it. A code is not such a token.
-pub(crate) async fn find_any(server: &ServerContext, token: &str) -> Result<Option<TokenAndGrant>, StorageError> {
+pub(crate) async fn find_any(server: &ServerContext, token: &str) -> Result<Option<Found>, StorageError> {
     let found = server.storage.find(&TokenHash::of(token)).await?;
-    Ok(found.filter(|(token, _)| token.kind != TokenKind::AuthorizationCode))
+    Ok(found.filter(|found| matches!(found.token.kind, TokenKind::AccessToken | TokenKind::RefreshToken)))
 }
 
 /// Finds the record of a token of one kind, which is hashed where it stands; a token of another kind is unknown.
-pub(crate) async fn find<K: Token>(server: &ServerContext, token: &str) -> Result<Option<TokenAndGrant>, StorageError> {
+pub(crate) async fn find<K: Token>(server: &ServerContext, token: &str) -> Result<Option<Found>, StorageError> {
     let found = server.storage.find(&TokenHash::of(token)).await?;
-    Ok(found.filter(|(token, _)| token.kind == K::KIND))
+    Ok(found.filter(|found| found.token.kind == K::KIND))
 }
 
 /// Finds a token that is to be judged and then spent.
@@ -41,7 +41,7 @@ pub(crate) async fn lookup<K: Token>(
     secret: Secret<K>,
 ) -> Result<Option<Presented<K>>, StorageError> {
     let found = find::<K>(server, secret.expose()).await?;
-    Ok(found.map(|(token, grant)| Presented { secret, token, grant }))
+    Ok(found.map(|Found { token, grant }| Presented { secret, token, grant }))
 }
 
 /// A presented token that belongs to the authenticated client. Made by [`Presented::must_belong_to`] alone, and demanded by

@@ -13,6 +13,7 @@ use crate::lookup::find_any;
 use crate::record::TokenKind;
 use crate::secret::{AccessToken, RefreshToken};
 use crate::server_context::ServerContext;
+use crate::storage::Found;
 use crate::token::refuse;
 
 /// A request at the revocation endpoint (RFC 7009 §2.1), before anything was checked.
@@ -78,7 +79,7 @@ async fn answer(
     let client = client.insert(authenticate(server, request, now).await?);
     let token = request.params.require("token")?;
     // Whoever wants an unknown token to be of no use has what it wants (RFC 7009 §2.2).
-    let Some((token, grant)) = find_any(server, token).await? else { return Ok(()) };
+    let Some(Found { token, grant }) = find_any(server, token).await? else { return Ok(()) };
     if grant.client_id != *client.id() {
         return Err(Refusal::NotYourToken.into());
     }

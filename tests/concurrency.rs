@@ -10,7 +10,7 @@ use std::task::{Context, Poll, Waker};
 use async_trait::async_trait;
 use grantor::record::{AttemptId, GrantDetails, TokenDetails, TokenKind};
 use grantor::secret::TokenHash;
-use grantor::storage::{Exchange, GrantSelector, Page, Spend};
+use grantor::storage::{Exchange, Found, GrantSelector, Page, Spend};
 use grantor::testing::{Call, ISSUER, Intercepted, Interceptor, Next, Reply, TestClient, TestServer};
 use grantor::{
     AccessToken, Approval, AuthorizationRequest, AuthorizationServer, Authorize, Client, ClientId, ClientRegistry,
@@ -133,7 +133,7 @@ impl Bench {
     }
 
     async fn stored(&self, hash: &TokenHash) -> Option<(Arc<StoredToken>, Arc<Grant>)> {
-        self.t.storage.find(hash).await.unwrap()
+        self.t.storage.find(hash).await.unwrap().map(|found| (found.token, found.grant))
     }
 
     /// Every refresh token that was ever to be stored and could be used now.
@@ -224,7 +224,7 @@ async fn of_parallel_redemptions_of_a_code_one_succeeds_and_the_others_end_the_g
         assert!(t.bearer(&won[0].access_token).await.is_err(), "round {round}: the access token lives on");
         let refreshed = t.refresh(&app, won[0].refresh_token.as_ref().unwrap()).await;
         assert!(is_invalid_grant(&refreshed), "round {round}: the refresh token lives on");
-        let (_, grant) = t.storage.find(&approved.code().hash()).await.unwrap().unwrap();
+        let grant = t.storage.find(&approved.code().hash()).await.unwrap().unwrap().grant;
         assert!(grant.revoked_at.is_some(), "round {round}");
         assert_eq!(t.events.count("tokens_issued"), 1, "round {round}");
         assert!(t.events.count("code_replayed") > 0, "round {round}: nobody was told");
@@ -452,7 +452,7 @@ async fn of_parallel_writes_of_the_same_hashes_one_wins_and_the_others_leave_not
         let [winner] = winners[..] else { panic!("round {round}: {winners:?} won") };
         won_by_exchange += usize::from(exchanges(winner, round));
         for shared in SHARED {
-            let (row, of) = storage.find(&hash(shared)).await.unwrap().unwrap();
+            let Found { token: row, grant: of, .. } = storage.find(&hash(shared)).await.unwrap().unwrap();
             assert_eq!((row.grant_id, of.id), (id(winner), id(winner)), "round {round}");
         }
         for (number, won) in results {
@@ -461,7 +461,7 @@ async fn of_parallel_writes_of_the_same_hashes_one_wins_and_the_others_leave_not
             let listed =
                 storage.grants(&GrantSelector::Id(id(number)), at(Duration::ZERO), &Page::first(1)).await.unwrap();
             if exchanges(number, round) {
-                let (row, of) = storage.find(&hash(number)).await.unwrap().unwrap();
+                let Found { token: row, grant: of, .. } = storage.find(&hash(number)).await.unwrap().unwrap();
                 assert_eq!(row.spent.is_some(), won, "{what}");
                 assert_eq!(of.last_used_at > of.opened_at, won, "{what}");
             } else {
@@ -616,9 +616,11 @@ async fn all_calls_at_once_neither_lock_each_other_out_nor_lose_or_invent_a_row(
                         Exchange::Done => {
                             written.fetch_add(2, Ordering::Relaxed);
                             // By now it may be revoked and purged. If it is not, it is what was written.
-                            if let Some((row, of)) = storage.find(&hash(last + 2)).await.unwrap() {
+                            if let Some(Found { token: row, grant: of, .. }) =
+                                storage.find(&hash(last + 2)).await.unwrap()
+                            {
                                 assert_eq!((row.parent, of.id), (Some(hash(last)), id(number)));
-                                let (spent, _) = storage.find(&hash(last)).await.unwrap().unzip();
+                                let spent = storage.find(&hash(last)).await.unwrap().map(|found| found.token);
                                 assert!(spent.is_none_or(|spent| spent.spent.is_some()), "grant {number}");
                             }
                         }
@@ -647,7 +649,7 @@ async fn all_calls_at_once_neither_lock_each_other_out_nor_lose_or_invent_a_row(
                         let which = GrantSelector::Subject(user);
                         let token = hash(turn * 7_919 % (10 * GRANTS));
                         let found = storage.find(&token).await.unwrap();
-                        assert!(found.is_none_or(|(row, of)| row.hash == token && row.grant_id == of.id));
+                        assert!(found.is_none_or(|found| found.token.hash == token && found.token.grant_id == found.grant.id));
                         storage.revoke_access_token(&hash(turn % (10 * GRANTS)), at(DAY)).await.unwrap();
                         let listed = storage.grants(&which, at(Duration::ZERO), &Page::first(50)).await.unwrap();
                         assert!(listed.iter().all(|grant| which.selects(grant) && grant.revoked_at.is_none()));

@@ -124,7 +124,8 @@ async fn open(storage: &MemoryStorage, grant: Grant, tokens: &[StoredToken]) {
 
 /// The token and its grant as they are stored.
 async fn find(storage: &MemoryStorage, number: u8) -> (Arc<StoredToken>, Arc<Grant>) {
-    storage.find(&hash(number)).await.unwrap().unwrap_or_else(|| panic!("token {number} is there"))
+    let found = storage.find(&hash(number)).await.unwrap().unwrap_or_else(|| panic!("token {number} is there"));
+    (found.token, found.grant)
 }
 
 async fn is_gone(storage: &MemoryStorage, number: u8) -> bool {
@@ -337,7 +338,7 @@ async fn a_large_family_loses_its_expired_access_tokens_in_steps_and_keeps_the_o
     for token in &tokens {
         let found = storage.find(&token.hash).await.unwrap();
         assert_eq!(found.is_some(), token.expires_at > at(HOUR), "{:?}", token.hash);
-        assert!(found.is_none_or(|(row, _)| row.hash == token.hash));
+        assert!(found.is_none_or(|found| found.token.hash == token.hash));
     }
     // New ones may take the places of those that went, but nobody finds them by an old hash.
     let order = Spend { consume: false, seed: None, grant_expires_at: at(DAY), ..spend(&tokens[0], 1) };
@@ -347,7 +348,7 @@ async fn a_large_family_loses_its_expired_access_tokens_in_steps_and_keeps_the_o
     new[7].hash = tokens[1].hash;
     assert_eq!(exchange(&storage, &order, &new).await, "done");
     for token in &new {
-        let (row, _) = storage.find(&token.hash).await.unwrap().unwrap();
+        let row = storage.find(&token.hash).await.unwrap().unwrap().token;
         assert_eq!(shown(&row), shown(token));
     }
     for token in tokens[2..].iter().filter(|token| token.expires_at == at(HOUR)) {
@@ -455,7 +456,7 @@ async fn purge_looks_again_at_what_an_earlier_call_found() {
     for number in 1..=3 {
         left.extend(storage.find(&hash(number)).await.unwrap());
     }
-    let order = Spend { grant_expires_at: at(9 * DAY), seed: None, ..spend(&left[0].0, 1) };
+    let order = Spend { grant_expires_at: at(9 * DAY), seed: None, ..spend(&left[0].token, 1) };
     assert_eq!(exchange(&storage, &order, &[]).await, "done");
     assert_eq!(storage.purge_expired(at(2 * DAY), 9).await.unwrap(), 4, "the third and the fourth");
     assert!(storage.find(&order.token).await.unwrap().is_some(), "the one that was used");

@@ -72,8 +72,23 @@ pub trait ClientStore: Send + Sync {
     async fn client(&self, id: &str) -> Result<Option<Arc<Client>>, StorageError>;
 }
 
-/// A token's row and its grant's.
-pub type TokenAndGrant = (Arc<StoredToken>, Arc<Grant>);
+/// A token's row and its grant's, as they stood at one moment.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Found {
+    /// The token's row.
+    pub token: Arc<StoredToken>,
+    /// The row of the grant that the token belongs to.
+    pub grant: Arc<Grant>,
+}
+
+impl Found {
+    /// Joins the two rows.
+    #[must_use]
+    pub const fn new(token: Arc<StoredToken>, grant: Arc<Grant>) -> Self {
+        Self { token, grant }
+    }
+}
 
 /// Keeps grants and tokens. Read [the contract](self) before implementing it.
 #[async_trait]
@@ -89,7 +104,7 @@ pub trait Storage: Send + Sync {
     ///
     /// # Errors
     /// The storage failed. "No such token" is `Ok(None)`.
-    async fn find(&self, token: &TokenHash) -> Result<Option<TokenAndGrant>, StorageError>;
+    async fn find(&self, token: &TokenHash) -> Result<Option<Found>, StorageError>;
 
     /// Spends a single-use token and stores its successors, in one atomic step that decides in this order:
     ///

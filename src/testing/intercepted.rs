@@ -11,7 +11,7 @@ use crate::error::StorageError;
 use crate::record::{ClientId, Grant, StoredToken};
 use crate::secret::TokenHash;
 use crate::storage::{
-    ClientRegistry, ClientStore, Exchange, GrantSelector, Page, RegistryError, Spend, Storage, TokenAndGrant,
+    ClientRegistry, ClientStore, Exchange, Found, GrantSelector, Page, RegistryError, Spend, Storage,
 };
 
 /// Decides what happens to each call of an [`Intercepted`] storage.
@@ -158,7 +158,7 @@ pub enum Reply {
     /// Of `client`.
     Client(Option<Arc<Client>>),
     /// Of `find`.
-    Found(Option<TokenAndGrant>),
+    Found(Option<Found>),
     /// Of `exchange`.
     Exchanged(Exchange),
     /// Of `revoke_grants`: the number of grants.
@@ -279,7 +279,7 @@ impl<S: Storage> Storage for Intercepted<S> {
         }
     }
 
-    async fn find(&self, token: &TokenHash) -> Result<Option<TokenAndGrant>, StorageError> {
+    async fn find(&self, token: &TokenHash) -> Result<Option<Found>, StorageError> {
         value_of!(self.call(Target::Storage(&self.inner), Call::Find(token)).await?, Found)
     }
 

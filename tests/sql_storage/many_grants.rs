@@ -37,7 +37,7 @@ async fn all_are_revoked_and_purged(storage: &(impl Storage + ClientRegistry)) {
     storage.remove(&ClientId::new("app").unwrap(), start() + Duration::SECOND).await.unwrap();
     assert_eq!(live(storage).await, 0);
     for number in 0..MANY {
-        let revoked_at = storage.find(&hash(number)).await.unwrap().unwrap().1.revoked_at;
+        let revoked_at = storage.find(&hash(number)).await.unwrap().unwrap().grant.revoked_at;
         assert_eq!(
             revoked_at,
             Some(start() + Duration::seconds(i64::try_from(number % 2).unwrap())),

@@ -92,7 +92,7 @@ pub async fn opened(storage: &impl Storage, number: u64) -> StoredToken {
 }
 
 pub async fn is_spent(storage: &impl Storage, token: &StoredToken) -> bool {
-    storage.find(&token.hash).await.unwrap().unwrap().0.spent.is_some()
+    storage.find(&token.hash).await.unwrap().unwrap().token.spent.is_some()
 }
 
 /// Whether an exchange of `token` for `successors` was done; half of it would be worse than none.

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use grantor::client::ClientCredential;
 use grantor::record::{GrantDetails, Spent, TokenDetails, TokenKind};
 use grantor::secret::TokenHash;
-use grantor::storage::{Exchange, GrantSelector, Page, RegistryError, Spend};
+use grantor::storage::{Exchange, Found, GrantSelector, Page, RegistryError, Spend};
 use grantor::{
     Client, ClientId, ClientRegistry, ClientStore, Grant, GrantId, MemoryStorage, Storage, StorageError, StoredToken,
     Subject,
@@ -45,13 +45,11 @@ async fn others_run() {
     }
 }
 
-type Row = (Arc<StoredToken>, Arc<Grant>);
-
 /// A handle. Clones made by [`Model::node`] are other nodes on the same storage.
 pub(crate) struct Model {
     bug: Bug,
     state: Arc<tokio::sync::Mutex<State>>,
-    cache: Mutex<HashMap<TokenHash, Option<Row>>>,
+    cache: Mutex<HashMap<TokenHash, Option<Found>>>,
     clients: MemoryStorage,
     /// How often all connections were cut, and how many calls that hit.
     cuts: Arc<AtomicU64>,
@@ -381,7 +379,7 @@ impl Storage for Model {
         .await
     }
 
-    async fn find(&self, token: &TokenHash) -> Result<Option<Row>, StorageError> {
+    async fn find(&self, token: &TokenHash) -> Result<Option<Found>, StorageError> {
         if let Some(found) = self.cache.lock().unwrap().get(token) {
             return Ok(found.clone());
         }
@@ -395,7 +393,10 @@ impl Storage for Model {
                 });
                 let grant = row.and_then(|row| state.grants.get(&row.grant_id));
                 let is_there = grant.is_some_and(|grant| !state.begun.contains(&grant.id));
-                Ok(row.zip(grant).filter(|_| is_there).map(|(row, of)| (Arc::new(row.clone()), Arc::new(of.clone()))))
+                Ok(row
+                    .zip(grant)
+                    .filter(|_| is_there)
+                    .map(|(row, of)| Found::new(Arc::new(row.clone()), Arc::new(of.clone()))))
             })
             .await?;
         let is_cached = match &found {

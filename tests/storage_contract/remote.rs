@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use grantor::secret::TokenHash;
-use grantor::storage::{Exchange, GrantSelector, Spend, TokenAndGrant};
+use grantor::storage::{Exchange, Found, GrantSelector, Spend};
 use grantor::testing::{Call, Interceptor, Next, Reply};
 use grantor::{Grant, Storage, StorageError, StoredToken};
 use serde::{Deserialize, Serialize};
@@ -29,7 +29,7 @@ enum Sent {
 #[derive(Serialize, Deserialize)]
 enum Answer {
     Done,
-    Found(Option<TokenAndGrant>),
+    Found(Option<Found>),
     Exchanged(Exchange),
     Revoked(u64),
     Failed,
@@ -90,7 +90,7 @@ async fn answer(model: &Model, sent: Sent) -> Result<Answer, StorageError> {
 /// Sends each call to the hub; with a bug, it remembers what it found until it writes something itself.
 pub(crate) struct Remote {
     stream: Mutex<BufReader<TcpStream>>,
-    cache: Option<Mutex<HashMap<TokenHash, TokenAndGrant>>>,
+    cache: Option<Mutex<HashMap<TokenHash, Found>>>,
 }
 
 impl Remote {
@@ -126,7 +126,7 @@ impl Interceptor for Remote {
         };
         let answer = self.ask(&sent).map_err(StorageError::new)?;
         match (&answer, &mut cache) {
-            (Answer::Found(found), Some(cache)) => cache.extend(found.clone().map(|found| (found.0.hash, found))),
+            (Answer::Found(found), Some(cache)) => cache.extend(found.clone().map(|found| (found.token.hash, found))),
             (_, Some(cache)) => cache.clear(),
             _ => {}
         }

@@ -24,7 +24,7 @@ use time::OffsetDateTime;
 
 use self::clients::Clients;
 use self::families::{Families, Family, RandomKeys};
-use super::{Exchange, GrantSelector, Page, Spend, Storage, StorageError, TokenAndGrant, check_grant_of};
+use super::{Exchange, Found, GrantSelector, Page, Spend, Storage, StorageError, check_grant_of};
 use crate::record::{Grant, GrantId, Spent, StoredToken, TokenKind};
 use crate::secret::TokenHash;
 
@@ -83,11 +83,11 @@ impl Storage for MemoryStorage {
         Ok(())
     }
 
-    async fn find(&self, token: &TokenHash) -> Result<Option<TokenAndGrant>, StorageError> {
+    async fn find(&self, token: &TokenHash) -> Result<Option<Found>, StorageError> {
         let Some(id) = self.state.grant_of(token)? else { return Ok(None) };
         let families = self.state.families[shard_of(id)].read().map_err(poisoned)?;
         let Some(family) = families.by_id.get(&id) else { return Ok(None) };
-        Ok(family.token(token).map(|token| (Arc::clone(token), Arc::clone(&family.grant))))
+        Ok(family.token(token).map(|token| Found::new(Arc::clone(token), Arc::clone(&family.grant))))
     }
 
     async fn exchange(&self, spend: &Spend, successors: &[StoredToken]) -> Result<Exchange, StorageError> {

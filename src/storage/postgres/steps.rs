@@ -13,10 +13,9 @@ use crate::error::StorageError;
 use crate::record::{Grant, StoredToken, Subject};
 use crate::secret::{Seed, TokenHash};
 use crate::storage::sql::{
-    BATCH, LIST_START, TOKEN_WIDTH, host_data, is_of_one, json, kind_name, last_of, read_grant, read_token, row_count,
-    selected,
+    BATCH, LIST_START, host_data, is_of_one, json, kind_name, last_of, read_found, read_grant, row_count, selected,
 };
-use crate::storage::{Exchange, GrantSelector, Page, Spend, Storage, check_grant_of};
+use crate::storage::{Exchange, Found, GrantSelector, Page, Spend, Storage, check_grant_of};
 
 type Statement<'q> = Query<'q, Postgres, PgArguments>;
 
@@ -49,9 +48,9 @@ impl Storage for PostgresStorage {
         Ok(())
     }
 
-    async fn find(&self, token: &TokenHash) -> Result<Option<(Arc<StoredToken>, Arc<Grant>)>, StorageError> {
+    async fn find(&self, token: &TokenHash) -> Result<Option<Found>, StorageError> {
         let row = self.fetch(|| sqlx::query(self.statements.common.find.clone()).bind(token.as_bytes())).await?;
-        row.map(|row| Ok((Arc::new(read_token(&row)?), read_grant(&row, TOKEN_WIDTH)?))).transpose()
+        row.map(|row| read_found(&row)).transpose()
     }
 
     async fn exchange(&self, spend: &Spend, successors: &[StoredToken]) -> Result<Exchange, StorageError> {
@@ -148,7 +147,7 @@ impl PostgresStorage {
     /// Why a token can't be spent, as things are by now; `None` if it can.
     async fn why_not(&self, spend: &Spend) -> Result<Option<Exchange>, StorageError> {
         let found = self.find(&spend.token).await?;
-        Ok(spend.refusal(found.as_ref().map(|(token, grant)| (&**token, &**grant))))
+        Ok(spend.refusal(found.as_ref().map(|found| (&*found.token, &*found.grant))))
     }
 
     async fn spend_if_live(&self, spend: &Spend, successors: &Columns<'_>) -> Result<bool, sqlx::Error> {
@@ -170,7 +169,7 @@ impl PostgresStorage {
     async fn was_it_done(&self, spend: &Spend, failure: Failure) -> Result<Exchange, StorageError> {
         let is_ours = |token: &StoredToken| token.spent.as_ref().is_some_and(|spent| spent.attempt == spend.attempt);
         match self.find(&spend.token).await {
-            Ok(Some((token, _))) if is_ours(&token) => Ok(Exchange::Done),
+            Ok(Some(found)) if is_ours(&found.token) => Ok(Exchange::Done),
             _ => Err(failure.into_error()),
         }
     }

@@ -10,6 +10,7 @@ use crate::client::{Client, ClientParts};
 use crate::error::{BoxError, StorageError};
 use crate::record::{AttemptId, Grant, GrantId, Spent, StoredToken, TokenKind};
 use crate::secret::{Seed, TokenHash};
+use crate::storage::Found;
 
 /// What a statement selects so that [`read_token`] and [`read_grant`] understand its rows: tokens as `t`, grants as `g`.
 pub(crate) const TOKEN_COLUMNS: &str = "t.hash, t.kind, t.grant_id, t.scope, t.issued_at, t.expires_at, t.parent, \
@@ -18,7 +19,7 @@ pub(crate) const TOKEN_COLUMNS: &str = "t.hash, t.kind, t.grant_id, t.scope, t.i
 pub(crate) const GRANT_COLUMNS: &str = "g.id, g.client_id, g.subject, g.grant_type, g.scope, g.opened_at, \
     g.last_used_at, g.expires_at, g.revoked_at, g.host_data, g.details";
 /// How many there are of [`TOKEN_COLUMNS`].
-pub(crate) const TOKEN_WIDTH: usize = 12;
+const TOKEN_WIDTH: usize = 12;
 
 /// One row of an answer, by the number of the column.
 pub(crate) trait Cells {
@@ -80,7 +81,7 @@ fn there<T>(value: Option<T>, column: usize) -> Result<T, StorageError> {
 }
 
 /// The token in the columns from 0 on.
-pub(crate) fn read_token(row: &impl Cells) -> Result<StoredToken, StorageError> {
+fn read_token(row: &impl Cells) -> Result<StoredToken, StorageError> {
     let row = Reader(row);
     let kind = row.text(1)?.and_then(kind_of).ok_or_else(|| corrupt(1))?;
     let spent = match (row.time(7)?, row.id(8)?) {
@@ -121,6 +122,11 @@ pub(crate) fn read_grant(row: &impl Cells, from: usize) -> Result<Arc<Grant>, St
         host_data: row.json(from + 9)?.map(Arc::new),
         details: there(row.json(from + 10)?, from + 10)?,
     }))
+}
+
+/// The token and its grant, from a row of both.
+pub(crate) fn read_found(row: &impl Cells) -> Result<Found, StorageError> {
+    Ok(Found::new(Arc::new(read_token(row)?), read_grant(row, TOKEN_WIDTH)?))
 }
 
 /// The place of a grant in a list: its `opened_at` and `id` in the columns 0 and 1.

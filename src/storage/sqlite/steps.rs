@@ -13,10 +13,9 @@ use crate::error::StorageError;
 use crate::record::{Grant, GrantId, StoredToken, Subject};
 use crate::secret::TokenHash;
 use crate::storage::sql::{
-    BATCH, LIST_START, TOKEN_WIDTH, host_data, is_of_one, json, kind_name, last_of, read_grant, read_token, row_count,
-    selected,
+    BATCH, LIST_START, host_data, is_of_one, json, kind_name, last_of, read_found, read_grant, row_count, selected,
 };
-use crate::storage::{Exchange, GrantSelector, Page, Spend, Storage, check_grant_of};
+use crate::storage::{Exchange, Found, GrantSelector, Page, Spend, Storage, check_grant_of};
 
 #[async_trait]
 impl Storage for SqliteStorage {
@@ -24,7 +23,7 @@ impl Storage for SqliteStorage {
         self.within(self.open_whole(grant, tokens)).await
     }
 
-    async fn find(&self, token: &TokenHash) -> Result<Option<(Arc<StoredToken>, Arc<Grant>)>, StorageError> {
+    async fn find(&self, token: &TokenHash) -> Result<Option<Found>, StorageError> {
         self.within(self.look_up(&self.pool, token)).await
     }
 
@@ -36,7 +35,7 @@ impl Storage for SqliteStorage {
         };
         let is_ours = |token: &StoredToken| token.spent.as_ref().is_some_and(|spent| spent.attempt == spend.attempt);
         match self.find(&spend.token).await {
-            Ok(Some((token, _))) if is_ours(&token) => Ok(Exchange::Done),
+            Ok(Some(found)) if is_ours(&found.token) => Ok(Exchange::Done),
             _ => Err(failure),
         }
     }
@@ -122,16 +121,16 @@ impl SqliteStorage {
         &self,
         executor: impl SqliteExecutor<'_>,
         token: &TokenHash,
-    ) -> Result<Option<(Arc<StoredToken>, Arc<Grant>)>, StorageError> {
+    ) -> Result<Option<Found>, StorageError> {
         let find = sqlx::query(self.statements.common.find.clone()).bind(token.as_bytes().as_slice());
         let row = find.fetch_optional(executor).await.map_err(to_storage_error)?;
-        row.map(|row| Ok((Arc::new(read_token(&row)?), read_grant(&row, TOKEN_WIDTH)?))).transpose()
+        row.map(|row| read_found(&row)).transpose()
     }
 
     async fn spend_or_refuse(&self, spend: &Spend, successors: &[StoredToken]) -> Result<Exchange, StorageError> {
         let mut write = self.write().await?;
         let found = self.look_up(&mut *write.transaction, &spend.token).await?;
-        if let Some(outcome) = spend.refusal(found.as_ref().map(|(token, grant)| (&**token, &**grant))) {
+        if let Some(outcome) = spend.refusal(found.as_ref().map(|found| (&*found.token, &*found.grant))) {
             return Ok(outcome);
         }
         check_grant_of(successors, spend.grant_id)?;
@@ -140,7 +139,7 @@ impl SqliteStorage {
             let how = how.bind(spend.attempt.as_bytes().as_slice());
             let how = how.bind(spend.seed.as_ref().map(|seed| seed.expose().as_slice()));
             how.execute(&mut *write.transaction).await.map_err(to_storage_error)?;
-            if let Some(parent) = found.as_ref().and_then(|(token, _)| token.parent.as_ref()) {
+            if let Some(parent) = found.as_ref().and_then(|found| found.token.parent.as_ref()) {
                 let erase = bind_hash(&self.statements.erase_seed, parent);
                 erase.execute(&mut *write.transaction).await.map_err(to_storage_error)?;
             }

@@ -13,7 +13,7 @@ use time::OffsetDateTime;
 use crate::error::StorageError;
 use crate::record::{Grant, StoredToken};
 use crate::secret::TokenHash;
-use crate::storage::{Exchange, GrantSelector, Page, Spend, Storage, TokenAndGrant};
+use crate::storage::{Exchange, Found, GrantSelector, Page, Spend, Storage};
 
 /// What `block_on` is given: a task to be run to its end.
 pub type Task<'a> = Pin<Box<dyn Future<Output = ()> + 'a>>;
@@ -60,6 +60,9 @@ pub(super) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
+/// What a case looks at, one or the other.
+pub(super) type TokenAndGrant = (Arc<StoredToken>, Arc<Grant>);
+
 #[derive(Clone, Copy)]
 pub(super) struct Node<'a> {
     pub(super) storage: &'a dyn Storage,
@@ -80,7 +83,7 @@ impl Node<'_> {
     }
 
     pub(super) fn try_find(&self, token: TokenHash) -> Result<Option<TokenAndGrant>, StorageError> {
-        self.run(self.storage.find(&token))
+        Ok(self.run(self.storage.find(&token))?.map(|Found { token, grant }| (token, grant)))
     }
 
     pub(super) fn find(&self, token: TokenHash) -> Outcome<Option<TokenAndGrant>> {

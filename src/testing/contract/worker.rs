@@ -19,7 +19,7 @@ use super::{BoxError, races, revocation, visible};
 use crate::error::StorageError;
 use crate::record::{Grant, StoredToken};
 use crate::secret::TokenHash;
-use crate::storage::{Exchange, GrantSelector, Page, Spend, Storage, TokenAndGrant};
+use crate::storage::{Exchange, Found, GrantSelector, Page, Spend, Storage};
 
 /// Set for processes that the suite started.
 const VARIABLE: &str = "GRANTOR_STORAGE_CONTRACT_WORKER";
@@ -64,7 +64,7 @@ enum Order {
 #[derive(Serialize, Deserialize)]
 enum Answer {
     Done,
-    Found(Option<TokenAndGrant>),
+    Found(Option<Found>),
     Exchanged(Exchange),
     Revoked(u64),
     Failed(String),
@@ -104,7 +104,7 @@ fn obey(node: Node<'_>, order: Order) -> Result<Answer, StorageError> {
             node.try_open(&grant, &tokens)?;
             Answer::Done
         }
-        Order::Find(token) => Answer::Found(node.try_find(token)?),
+        Order::Find(token) => Answer::Found(node.run(node.storage.find(&token))?),
         Order::Exchange(spend, successors) => Answer::Exchanged(node.try_exchange(&spend, &successors)?),
         Order::RevokeToken(token, at) => {
             node.run(node.storage.revoke_access_token(&token, at))?;
@@ -172,7 +172,7 @@ impl Storage for Worker {
         self.ask(&Order::Open((**grant).clone(), tokens.to_vec())).map(drop)
     }
 
-    async fn find(&self, token: &TokenHash) -> Result<Option<TokenAndGrant>, StorageError> {
+    async fn find(&self, token: &TokenHash) -> Result<Option<Found>, StorageError> {
         match self.ask(&Order::Find(*token))? {
             Answer::Found(found) => Ok(found),
             other => mismatch(other),
