@@ -85,11 +85,13 @@ async fn answer(
     }
     match token.kind {
         TokenKind::AccessToken => server.storage.revoke_access_token(&token.hash, now).await?,
-        TokenKind::RefreshToken | TokenKind::AuthorizationCode => revoke_grant(server, &grant, now).await?,
+        TokenKind::RefreshToken => revoke_grant(server, &grant, now).await?,
+        // `find_any` finds no other kind.
+        _ => return Ok(()),
     }
     // A dead token is revoked again, in case the storage was asked before and its answer lost; but it is told only once.
     if token.revoked_at.is_none() && grant.is_live(now) {
-        server.observe(now, EventKind::TokenRevoked { grant: &grant, kind: token.kind });
+        server.observe(now, EventKind::TokenRevoked { grant: &grant, kind: &token.kind });
     }
     Ok(())
 }

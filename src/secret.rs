@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::marker::PhantomData;
+use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -148,17 +149,67 @@ pub mod kind {
     impl SingleUse for AuthorizationCode {}
 }
 
-/// The kinds of token a storage tells apart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[expect(clippy::exhaustive_enums, reason = "a storage must map every kind")]
+/// What a row of a storage is: a word, under which a storage keeps it.
+///
+/// The words are open, because a newer version may add one while an older one still runs on the same storage: an unknown word
+/// is read and kept as it is. Each check lists the kinds that it accepts, so a row of an unknown kind is of no use.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
+#[non_exhaustive]
 pub enum TokenKind {
-    /// See [`AuthorizationCode`].
+    /// See [`AuthorizationCode`]; the word is `authorization_code`.
     AuthorizationCode,
-    /// See [`AccessToken`].
+    /// See [`AccessToken`]; the word is `access_token`.
     AccessToken,
-    /// See [`RefreshToken`].
+    /// See [`RefreshToken`]; the word is `refresh_token`.
     RefreshToken,
+    /// Another word, of a newer version. Made by [`TokenKind::from`].
+    Unknown(UnknownKind),
+}
+
+/// A word for a kind that this version does not know.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UnknownKind(Arc<str>);
+
+impl TokenKind {
+    const KNOWN: [Self; 3] = [Self::AuthorizationCode, Self::AccessToken, Self::RefreshToken];
+
+    /// Returns the word for this kind.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::AuthorizationCode => "authorization_code",
+            Self::AccessToken => "access_token",
+            Self::RefreshToken => "refresh_token",
+            Self::Unknown(UnknownKind(word)) => word,
+        }
+    }
+}
+
+impl From<&str> for TokenKind {
+    /// Returns the kind with this word. Every word is a kind.
+    fn from(word: &str) -> Self {
+        let known = Self::KNOWN.into_iter().find(|kind| kind.as_str() == word);
+        known.unwrap_or_else(|| Self::Unknown(UnknownKind(word.into())))
+    }
+}
+
+impl From<String> for TokenKind {
+    fn from(word: String) -> Self {
+        word.as_str().into()
+    }
+}
+
+impl From<TokenKind> for String {
+    fn from(kind: TokenKind) -> Self {
+        kind.as_str().to_owned()
+    }
+}
+
+impl fmt::Debug for UnknownKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
 }
 
 /// The SHA-256 of a token: all that a storage ever sees of it, and the key it is found by.
@@ -308,6 +359,20 @@ mod tests {
             let mut other = [7; 32];
             other[place] ^= 0x80;
             assert!(!digest.equals(&SecretDigest::from_bytes(other)), "{place}");
+        }
+    }
+
+    #[test]
+    fn kind_of_a_newer_version_keeps_its_word() {
+        for (word, kind) in
+            [("access_token", TokenKind::AccessToken), ("authorization_code", TokenKind::AuthorizationCode)]
+        {
+            assert_eq!(TokenKind::from(word), kind);
+        }
+        for word in ["voucher", "Access_Token", ""] {
+            let kind: TokenKind = serde_json::from_value(word.into()).unwrap();
+            assert!(matches!(kind, TokenKind::Unknown(_)), "{kind:?}");
+            assert_eq!((kind.as_str(), serde_json::to_value(&kind).unwrap()), (word, word.into()));
         }
     }
 

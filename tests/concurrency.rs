@@ -62,7 +62,7 @@ impl Slow {
     }
 
     fn note(&self, grant: GrantId, spends: Option<TokenHash>, tokens: &[StoredToken]) {
-        let tokens = tokens.iter().map(|token| (token.hash, token.kind)).collect();
+        let tokens = tokens.iter().map(|token| (token.hash, token.kind.clone())).collect();
         self.0.lock().unwrap().push(Write { grant, spends, tokens });
     }
 }
@@ -159,7 +159,7 @@ impl Bench {
             let mut found = 0;
             for (hash, kind) in &write.tokens {
                 if let Some((token, grant)) = self.stored(hash).await {
-                    assert_eq!((token.kind, grant.id), (*kind, write.grant), "{what}");
+                    assert_eq!((&token.kind, grant.id), (kind, write.grant), "{what}");
                     assert!(token.expires_at <= grant.expires_at, "{what}: the grant ends before its tokens");
                     found += 1;
                 }

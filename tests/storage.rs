@@ -103,7 +103,7 @@ fn access_token(number: u8, of: &Grant) -> StoredToken {
 fn spend(what: &StoredToken, by: u8) -> Spend {
     Spend {
         token: what.hash,
-        kind: what.kind,
+        kind: what.kind.clone(),
         grant_id: what.grant_id,
         attempt: attempt(by),
         at: at(SECOND),

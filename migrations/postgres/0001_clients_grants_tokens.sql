@@ -1,5 +1,5 @@
 -- Names in braces are replaced by quoted names with the configured schema and prefix.
--- Never change this file: what is to be different goes into a new one.
+-- Open until the first release. From then on it never changes: add another file instead.
 
 CREATE TABLE {clients} (
     id           text COLLATE "C" PRIMARY KEY,
@@ -30,7 +30,8 @@ CREATE INDEX {prefix:grants_by_end} ON {grants} (ends_at);
 CREATE TABLE {tokens} (
     -- SHA-256 of the token, which itself is nowhere.
     hash       bytea PRIMARY KEY CHECK (octet_length(hash) = 32),
-    kind       text NOT NULL CHECK (kind IN ('authorization_code', 'access_token', 'refresh_token')),
+    -- A word such as access_token. A newer version may use others.
+    kind       text NOT NULL,
     grant_id   bytea NOT NULL REFERENCES {grants},
     scope      text NOT NULL,
     issued_at  timestamptz NOT NULL,

@@ -1,5 +1,5 @@
 -- Names in braces are replaced by quoted names with the configured prefix.
--- Never change this file: what is to be different goes into a new one.
+-- Open until the first release. From then on it never changes: add another file instead.
 -- Times are whole microseconds since 1970-01-01 00:00 UTC.
 
 CREATE TABLE {clients} (
@@ -31,7 +31,8 @@ CREATE INDEX {prefix:grants_by_end} ON {grants} (ends_at);
 CREATE TABLE {tokens} (
     -- SHA-256 of the token, which itself is nowhere.
     hash       BLOB PRIMARY KEY NOT NULL CHECK (length(hash) = 32),
-    kind       TEXT NOT NULL CHECK (kind IN ('authorization_code', 'access_token', 'refresh_token')),
+    -- A word such as access_token. A newer version may use others.
+    kind       TEXT NOT NULL,
     grant_id   BLOB NOT NULL REFERENCES {grants},
     scope      TEXT NOT NULL,
     issued_at  INTEGER NOT NULL,

@@ -26,7 +26,7 @@ use crate::lookup::lookup;
 pub use crate::lookup::{Owned, Presented};
 use crate::params::Params;
 use crate::policy::Policy;
-use crate::record::{Grant, GrantType};
+use crate::record::{Grant, GrantType, TokenKind};
 use crate::scope::Scope;
 use crate::secret::{Secret, Token};
 use crate::server_context::ServerContext;
@@ -83,7 +83,7 @@ impl Replayed {
     #[must_use = "a decision does nothing until it is returned"]
     pub fn new<K: crate::secret::SingleUse>(presented: &Owned<K>) -> Self {
         let refusal = match K::KIND {
-            crate::record::TokenKind::AuthorizationCode => Refusal::CodeReplayed,
+            TokenKind::AuthorizationCode => Refusal::CodeReplayed,
             _ => Refusal::RefreshTokenReused,
         };
         Self { grant: Arc::clone(presented.grant()), refusal }

@@ -114,7 +114,7 @@ impl ExchangeToken {
         let (secret, token, grant) = presented.into_inner().into_parts();
         Self {
             presented: token.hash,
-            kind: token.kind,
+            kind: token.kind.clone(),
             plain: secret.into_plain(),
             grant,
             scope,

@@ -65,7 +65,7 @@ pub fn refresh_token(of: &Grant, number: u64) -> StoredToken {
 pub fn spend(token: &StoredToken, attempt: u64) -> Spend {
     Spend {
         token: token.hash,
-        kind: token.kind,
+        kind: token.kind.clone(),
         grant_id: token.grant_id,
         attempt: AttemptId::from_bytes(id(attempt)),
         at: token.issued_at + Duration::SECOND,

@@ -80,6 +80,7 @@ bugs! {
         }
         OpaqueRecords {
             DropsDetails: "every member of a token",
+            FoldsUnknownKinds: "every member of a token",
             DropsParents: "every member of a token",
             DropsTheTokenType: "every member of a grant",
             RoundsNumbers: "as the same JSON",

@@ -146,6 +146,9 @@ impl Model {
         let mut token = token.clone();
         match self.bug {
             Bug::DropsDetails => token.details = TokenDetails::default(),
+            Bug::FoldsUnknownKinds if matches!(token.kind, TokenKind::Unknown(_)) => {
+                token.kind = TokenKind::AccessToken
+            }
             Bug::DropsParents if token.spent.is_some() => token.parent = None,
             Bug::RoundsTimes => token.issued_at = token.issued_at.replace_microsecond(0).unwrap(),
             _ => {}
@@ -229,7 +232,7 @@ impl Model {
         let mut due = Vec::new();
         for token in state.tokens.values() {
             let is_dead = state.grants.get(&token.grant_id).is_none_or(|grant| is_over(end(grant)));
-            let may_go = match (&token.spent, token.kind) {
+            let may_go = match (&token.spent, &token.kind) {
                 (Some(_), _) => self.has(Bug::PurgesSpent),
                 (None, TokenKind::AccessToken) => true,
                 (None, _) => self.has(Bug::PurgesUnusedRefreshTokens),

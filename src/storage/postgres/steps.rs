@@ -13,7 +13,7 @@ use crate::error::StorageError;
 use crate::record::{Grant, StoredToken, Subject};
 use crate::secret::{Seed, TokenHash};
 use crate::storage::sql::{
-    BATCH, LIST_START, host_data, is_of_one, json, kind_name, last_of, read_found, read_grant, row_count, selected,
+    BATCH, LIST_START, host_data, is_of_one, json, last_of, read_found, read_grant, row_count, selected,
 };
 use crate::storage::{Exchange, Found, GrantSelector, Page, Spend, Storage, check_grant_of};
 
@@ -153,7 +153,7 @@ impl PostgresStorage {
     async fn spend_if_live(&self, spend: &Spend, successors: &Columns<'_>) -> Result<bool, sqlx::Error> {
         let exchange = sqlx::query(self.statements.exchange.clone())
             .bind(spend.token.as_bytes())
-            .bind(kind_name(spend.kind))
+            .bind(spend.kind.as_str())
             .bind(spend.grant_id.as_bytes())
             .bind(spend.at)
             .bind(spend.attempt.as_bytes())
@@ -201,7 +201,7 @@ impl<'a> Columns<'a> {
         let (tokens, spent) = (self.tokens, |token: &'a StoredToken| token.spent.as_ref());
         statement
             .bind(column(tokens, |token| token.hash.as_bytes().as_slice()))
-            .bind(column(tokens, |token| kind_name(token.kind)))
+            .bind(column(tokens, |token| token.kind.as_str()))
             .bind(column(tokens, |token| token.scope.as_str()))
             .bind(column(tokens, |token| token.issued_at))
             .bind(column(tokens, |token| token.expires_at))

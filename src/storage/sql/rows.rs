@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 
 use crate::client::{Client, ClientParts};
 use crate::error::{BoxError, StorageError};
-use crate::record::{AttemptId, Grant, GrantId, Spent, StoredToken, TokenKind};
+use crate::record::{AttemptId, Grant, GrantId, Spent, StoredToken};
 use crate::secret::{Seed, TokenHash};
 use crate::storage::Found;
 
@@ -83,7 +83,6 @@ fn there<T>(value: Option<T>, column: usize) -> Result<T, StorageError> {
 /// The token in the columns from 0 on.
 fn read_token(row: &impl Cells) -> Result<StoredToken, StorageError> {
     let row = Reader(row);
-    let kind = row.text(1)?.and_then(kind_of).ok_or_else(|| corrupt(1))?;
     let spent = match (row.time(7)?, row.id(8)?) {
         (None, _) => None,
         (Some(at), attempt) => {
@@ -93,7 +92,7 @@ fn read_token(row: &impl Cells) -> Result<StoredToken, StorageError> {
     };
     Ok(StoredToken {
         hash: TokenHash::from_bytes(there(row.id(0)?, 0)?),
-        kind,
+        kind: there(row.text(1)?, 1)?.into(),
         grant_id: GrantId::from_bytes(there(row.id(2)?, 2)?),
         scope: row.checked(3)?,
         issued_at: there(row.time(4)?, 4)?,
@@ -152,18 +151,4 @@ pub(crate) fn host_data(grant: &Grant) -> Result<Option<String>, StorageError> {
     let text = json(data)?;
     serde_json::from_str::<serde::de::IgnoredAny>(&text).map_err(StorageError::new)?;
     Ok(Some(text))
-}
-
-pub(crate) const fn kind_name(kind: TokenKind) -> &'static str {
-    match kind {
-        TokenKind::AuthorizationCode => "authorization_code",
-        TokenKind::AccessToken => "access_token",
-        TokenKind::RefreshToken => "refresh_token",
-    }
-}
-
-fn kind_of(name: &str) -> Option<TokenKind> {
-    [TokenKind::AuthorizationCode, TokenKind::AccessToken, TokenKind::RefreshToken]
-        .into_iter()
-        .find(|kind| kind_name(*kind) == name)
 }

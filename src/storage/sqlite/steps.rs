@@ -13,7 +13,7 @@ use crate::error::StorageError;
 use crate::record::{Grant, GrantId, StoredToken, Subject};
 use crate::secret::TokenHash;
 use crate::storage::sql::{
-    BATCH, LIST_START, host_data, is_of_one, json, kind_name, last_of, read_found, read_grant, row_count, selected,
+    BATCH, LIST_START, host_data, is_of_one, json, last_of, read_found, read_grant, row_count, selected,
 };
 use crate::storage::{Exchange, Found, GrantSelector, Page, Spend, Storage, check_grant_of};
 
@@ -99,7 +99,7 @@ impl SqliteStorage {
             let spent = token.spent.as_ref();
             sqlx::query(self.statements.insert_token.clone())
                 .bind(token.hash.as_bytes().as_slice())
-                .bind(kind_name(token.kind))
+                .bind(token.kind.as_str())
                 .bind(token.grant_id.as_bytes().as_slice())
                 .bind(token.scope.as_str())
                 .bind(micros(token.issued_at))

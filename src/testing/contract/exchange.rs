@@ -25,7 +25,7 @@ fn an_exchange_does_all_of_it(t: &Trial<'_>) -> Outcome {
     for (number, kind) in [(10, TokenKind::AuthorizationCode), (20, TokenKind::RefreshToken)] {
         for (number, seed) in [(number, None), (number + 100, Some(t.seed(number)))] {
             let of = t.grant(number);
-            let old = t.token(number, kind, &of);
+            let old = t.token(number, kind.clone(), &of);
             t.node(0).open(&of, std::slice::from_ref(&old))?;
             let (row, grant) = t.node(1).row(old.hash)?;
             let successors = t.successors(number + 1, &of, &old);

@@ -42,12 +42,13 @@ fn code_binding(t: &Trial<'_>, was_sent: bool, has_challenge: bool) -> CodeBindi
 }
 
 fn tokens(t: &Trial<'_>) -> Outcome {
-    let kinds = [TokenKind::AuthorizationCode, TokenKind::AccessToken, TokenKind::RefreshToken];
+    let kinds =
+        [TokenKind::AuthorizationCode, TokenKind::AccessToken, TokenKind::RefreshToken, "of a newer version".into()];
     // Each member that may be absent, absent and present, in every combination.
-    for number in 0..48_u64 {
+    for number in 0..64_u64 {
         let of = t.grant(number);
-        let kind = kinds[usize::try_from(number % 3).unwrap_or_default()];
-        let has = |bit: u64| (number / 3) & bit != 0;
+        let kind = kinds[usize::try_from(number % 4).unwrap_or_default()].clone();
+        let has = |bit: u64| (number / 4) & bit != 0;
         let mut token = t.token(number, kind, &of);
         token.scope =
             Scope::parse(if has(1) { "user:read" } else { "a !#$%&'()*+,-./:;<=>?@[]^_`{|}~ zZ" }).expect("a scope");
@@ -57,7 +58,7 @@ fn tokens(t: &Trial<'_>) -> Outcome {
         let seed = has(4).then(|| t.seed(number));
         token.spent = has(2).then(|| Spent { at: t.at(3 * TICK), attempt: t.attempt(number), seed });
         token.revoked_at = has(8).then(|| t.at(4 * TICK));
-        let is_code = kind == TokenKind::AuthorizationCode;
+        let is_code = token.kind == TokenKind::AuthorizationCode;
         token.details.code = is_code.then(|| code_binding(t, has(4), has(8)));
         come_back(t, "a token that was stored with its grant", &of, &token)?;
 

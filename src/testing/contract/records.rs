@@ -148,7 +148,7 @@ impl Trial<'_> {
     pub(super) fn spend(&self, what: &StoredToken, by: u64) -> Spend {
         Spend {
             token: what.hash,
-            kind: what.kind,
+            kind: what.kind.clone(),
             grant_id: what.grant_id,
             attempt: self.attempt(by),
             at: self.at(SECOND),

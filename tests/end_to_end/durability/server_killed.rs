@@ -215,7 +215,7 @@ impl Ledger {
 async fn check_through_the_storage(storage: &dyn Storage, attempt: &Attempt, state: State) {
     let hash = attempt.token.hash();
     let Found { token, grant, .. } = storage.find(&hash).await.unwrap().unwrap();
-    assert_eq!((token.kind, token.grant_id, grant.id), (attempt.token.kind, attempt.token.grant, grant.id));
+    assert_eq!((&token.kind, token.grant_id, grant.id), (&attempt.token.kind, attempt.token.grant, grant.id));
     let State::Spent { access, refresh } = state else {
         assert!(token.spent.is_none(), "{token:?}");
         return;

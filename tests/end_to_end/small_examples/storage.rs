@@ -26,8 +26,8 @@ impl Numbers {
         self.below(count) == 0
     }
 
-    fn of<const N: usize, T: Copy>(&mut self, all: [T; N]) -> T {
-        all[usize::from(self.below(u8::try_from(N).unwrap()))]
+    fn of<const N: usize, T: Clone>(&mut self, all: [T; N]) -> T {
+        all[usize::from(self.below(u8::try_from(N).unwrap()))].clone()
     }
 }
 
@@ -98,7 +98,8 @@ async fn step(storage: &dyn Storage, numbers: &mut Numbers, now: OffsetDateTime)
         5..14 => {
             let presented = hash(numbers.below(TOKENS));
             // Mostly as the library would ask, sometimes not.
-            let known = storage.find(&presented).await.unwrap().map(|found| (found.token.kind, found.token.grant_id));
+            let known =
+                storage.find(&presented).await.unwrap().map(|found| (found.token.kind.clone(), found.token.grant_id));
             let (kind, own) = known.unwrap_or((TokenKind::RefreshToken, grant_id(0)));
             let (other, wrong) = (grant_id(numbers.below(GRANTS)), numbers.one_in(8));
             let spend = Spend {

@@ -1,7 +1,6 @@
 //! A server has a storage that keeps everything, and a policy that is weakened only by name.
 
 use grantor::policy::Dangerous;
-use grantor::secret::TokenKind;
 use grantor::storage::{Exchange, GrantSelector};
 use grantor::{AuthorizationServer, Policy, Storage, StoredToken, Subject};
 
@@ -42,15 +41,6 @@ fn storage_that_forgets_a_column(other: StoredToken) -> StoredToken {
         parent: other.parent,
         spent: other.spent,
         revoked_at: other.revoked_at,
-    }
-}
-
-// refused: E0004
-/// A storage tells every kind of token apart.
-fn storage_that_forgets_a_kind(kind: TokenKind) -> &'static str {
-    match kind {
-        TokenKind::AccessToken => "access",
-        TokenKind::RefreshToken => "refresh",
     }
 }
 
