@@ -5,14 +5,14 @@
 //! as they are, if `Transaction` becomes that backend's serializable transaction; what it must not become is several
 //! statements that others can get between.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use grantor::record::{Spent, TokenKind};
 use grantor::secret::TokenHash;
-use grantor::storage::{Exchange, Found, GrantSelector, Page, Spend};
+use grantor::storage::{Exchange, Found, GrantSelector, Opened, Page, Spend};
 use grantor::{
     Approval, AuthorizationServer, Authorize, Client, ClientStore, CodeChallenge, CodeVerifier, Grant, GrantId,
     Request, Storage, StorageError, StoredToken, Subject, TokenRequest,
@@ -156,14 +156,24 @@ impl ClientStore for Documents {
 
 #[async_trait]
 impl Storage for Documents {
-    async fn open_grant(&self, grant: &Arc<Grant>, tokens: &[StoredToken]) -> Result<(), StorageError> {
+    async fn open_grant(&self, grant: &Arc<Grant>, tokens: &[StoredToken]) -> Result<Opened, StorageError> {
         let mut transaction = self.begin()?;
+        // Clause 7: the parent is read in the step that writes the child, so a revocation of it finds the child or prevents it.
+        let parent = grant.parent_grant.map(|id| transaction.get::<Grant>(&grant_key(&id))).transpose()?.flatten();
+        if !grant.may_open(parent.as_ref()) {
+            return Ok(Opened::ParentDead);
+        }
+        for key in tokens.iter().filter(|token| token.kind == TokenKind::OneTimeKey) {
+            if transaction.get::<StoredToken>(&token_key(&key.hash))?.is_some() {
+                return Ok(Opened::Taken);
+            }
+        }
         transaction.insert(&**grant)?;
         for token in tokens {
             transaction.insert(token)?;
         }
         transaction.commit();
-        Ok(())
+        Ok(Opened::Done)
     }
 
     /// Whatever its state: whether a token is spent, expired or revoked is the library's to judge.
@@ -225,13 +235,26 @@ impl Storage for Documents {
     /// Clause 7. One document a grant, however many tokens it has: `find` and `exchange` always look at the grant too.
     async fn revoke_grants(&self, which: &GrantSelector, at: OffsetDateTime) -> Result<u64, StorageError> {
         let mut transaction = self.begin()?;
-        let mut count = 0;
-        for mut grant in transaction.all::<Grant>()? {
-            if which.selects(&grant) && grant.revoked_at.is_none() {
-                grant.revoked_at = Some(at);
-                transaction.put(&grant)?;
-                count += 1;
+        let mut grants = transaction.all::<Grant>()?;
+        let (mut count, mut reached) = (0, BTreeSet::new());
+        // Then their children, until a round reaches none. In one transaction none is missed.
+        loop {
+            let is_meant = |grant: &Grant| {
+                which.selects(grant) || grant.parent_grant.is_some_and(|parent| reached.contains(&parent))
+            };
+            let (meant, others): (Vec<_>, Vec<_>) = grants.into_iter().partition(is_meant);
+            if meant.is_empty() {
+                break;
             }
+            for mut grant in meant {
+                reached.insert(grant.id);
+                if grant.revoked_at.is_none() {
+                    grant.revoked_at = Some(at);
+                    transaction.put(&grant)?;
+                    count += 1;
+                }
+            }
+            grants = others;
         }
         transaction.commit();
         Ok(count)
@@ -255,11 +278,15 @@ impl Storage for Documents {
     /// happens to one at most. It is closed for good: by the clock of another node it may not have ended yet.
     async fn purge_expired(&self, before: OffsetDateTime, limit: usize) -> Result<usize, StorageError> {
         let mut transaction = self.begin()?;
-        let is_over = |grant: &Grant| grant.expires_at.min(grant.revoked_at.unwrap_or(grant.expires_at)) <= before;
+        let all = transaction.all::<StoredToken>()?;
+        // Clause 5: a one-time key that is still good keeps its grant.
+        let is_good = |token: &&StoredToken| token.kind == TokenKind::OneTimeKey && token.expires_at > before;
+        let kept: BTreeSet<_> = all.iter().filter(is_good).map(|token| token.grant_id).collect();
+        let is_over = |grant: &Grant| grant.ends_at() <= before && !kept.contains(&grant.id);
         let over: Vec<_> = transaction.all::<Grant>()?.into_iter().filter(is_over).collect();
         let mut of_over: BTreeMap<GrantId, Vec<_>> = over.iter().map(|grant| (grant.id, Vec::new())).collect();
         let mut others = Vec::new();
-        for token in transaction.all::<StoredToken>()? {
+        for token in all {
             match of_over.get_mut(&token.grant_id) {
                 Some(family) => family.push(token),
                 None => others.push(token),

@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 use crate::client::auth::AuthenticatedClient;
 use crate::error::{Refusal, StorageError};
 use crate::record::{CodeBinding, Grant, Spent, StoredToken};
-use crate::secret::{Secret, Token, TokenHash, TokenKind};
+use crate::secret::{Secret, Token, TokenHash, TokenKind, kind};
 use crate::server_context::ServerContext;
 use crate::storage::Found;
 
@@ -60,6 +60,33 @@ impl<K: Token> Deref for Owned<K> {
 impl<K: Token> Owned<K> {
     pub(crate) fn into_inner(self) -> Presented<K> {
         self.0
+    }
+}
+
+/// A grant of which a live access token was presented. Made by [`Presented::must_be_live`] alone, and demanded by
+/// [`OpenGrant::child_of`](crate::grants::OpenGrant::child_of), so that nothing is derived from a dead grant.
+#[derive(Debug, Clone)]
+#[must_use = "nothing is derived from a grant that is not passed to `child_of`"]
+pub struct LiveGrant(Arc<Grant>);
+
+impl LiveGrant {
+    /// The grant.
+    #[must_use]
+    pub const fn grant(&self) -> &Arc<Grant> {
+        &self.0
+    }
+}
+
+impl Presented<kind::AccessToken> {
+    /// Refuses an access token that was revoked or has expired, or whose grant was revoked or has ended. It may have been
+    /// issued to another client: whether this one may use it is for the caller to judge.
+    ///
+    /// # Errors
+    /// [`Refusal::GrantEnded`] or [`Refusal::ExpiredToken`]
+    pub fn must_be_live(&self, now: OffsetDateTime) -> Result<LiveGrant, Refusal> {
+        self.must_have_a_live_grant(now)?;
+        self.must_not_be_expired(now)?;
+        Ok(LiveGrant(Arc::clone(&self.grant)))
     }
 }
 

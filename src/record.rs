@@ -19,8 +19,8 @@ use time::serde::rfc3339;
 
 use crate::pkce::CodeChallenge;
 use crate::scope::Scope;
-pub use crate::secret::TokenKind;
 use crate::secret::{Seed, TokenHash};
+pub use crate::secret::{SessionDigest, TokenKind};
 
 /// One act of authorization: the row that says whether a whole family of tokens lives.
 ///
@@ -51,6 +51,12 @@ pub struct Grant {
     /// When it was revoked, if it was.
     #[serde(default, with = "rfc3339::option")]
     pub revoked_at: Option<OffsetDateTime>,
+    /// The grant that this one was derived from, if it was. It was live when this one was opened, and this one is revoked with it.
+    #[serde(default)]
+    pub parent_grant: Option<GrantId>,
+    /// The session of the resource owner that this grant ends with, if it ends with one.
+    #[serde(default)]
+    pub session: Option<SessionDigest>,
     /// What the host attached at approval and gets back at the bearer check.
     pub host_data: Option<Arc<Value>>,
     /// What later features remember.
@@ -77,6 +83,14 @@ impl Grant {
         self.revoked_at.map_or(self.expires_at, |at| at.min(self.expires_at))
     }
 
+    /// Whether it may be opened: it names no parent, or `parent`, the grant it names as it stands, is live at `opened_at`.
+    /// [`Storage::open_grant`](crate::Storage::open_grant) asks this with the parent's row locked.
+    #[must_use]
+    pub fn may_open(&self, parent: Option<&Self>) -> bool {
+        let is_live = |id| parent.is_some_and(|parent| parent.id == id && parent.is_live(self.opened_at));
+        self.parent_grant.is_none_or(is_live)
+    }
+
     /// The type of its access tokens (RFC 6749 §7.1).
     #[must_use]
     pub fn token_type(&self) -> &str {
@@ -97,6 +111,8 @@ impl fmt::Debug for Grant {
             .field("last_used_at", &self.last_used_at)
             .field("expires_at", &self.expires_at)
             .field("revoked_at", &self.revoked_at)
+            .field("parent_grant", &self.parent_grant)
+            .field("session", &self.session)
             .field("details", &self.details)
             .finish_non_exhaustive()
     }
@@ -110,9 +126,20 @@ pub struct GrantDetails {
     /// The type of its access tokens, if that is not `Bearer`. The bearer check refuses those of another type.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token_type: Option<Box<str>>,
+    /// When it ends at the latest: a grant that was derived from another one does not outlive it.
+    #[serde(default, with = "rfc3339::option", skip_serializing_if = "Option::is_none")]
+    pub ends_by: Option<OffsetDateTime>,
+    /// How many grants it descends from, by [`Grant::parent_grant`].
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub depth: u8,
 }
 
-/// A code, access token or refresh token as a storage keeps it: by hash, never in clear.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+const fn is_zero(number: &u8) -> bool {
+    *number == 0
+}
+
+/// A code, access token, refresh token or one-time key as a storage keeps it: by hash, never in clear.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[expect(clippy::exhaustive_structs, reason = "a storage must name every field; additions go into the details")]

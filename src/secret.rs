@@ -163,6 +163,9 @@ pub enum TokenKind {
     AccessToken,
     /// See [`RefreshToken`]; the word is `refresh_token`.
     RefreshToken,
+    /// A key that can be used once, see [`OpenGrant::once`](crate::grants::OpenGrant::once). No client is given it as a token.
+    /// Its row is stored spent; the word is `one_time_key`.
+    OneTimeKey,
     /// Another word, of a newer version. Made by [`TokenKind::from`].
     Unknown(UnknownKind),
 }
@@ -172,7 +175,7 @@ pub enum TokenKind {
 pub struct UnknownKind(Arc<str>);
 
 impl TokenKind {
-    const KNOWN: [Self; 3] = [Self::AuthorizationCode, Self::AccessToken, Self::RefreshToken];
+    const KNOWN: [Self; 4] = [Self::AuthorizationCode, Self::AccessToken, Self::RefreshToken, Self::OneTimeKey];
 
     /// Returns the word for this kind.
     #[must_use]
@@ -181,6 +184,7 @@ impl TokenKind {
             Self::AuthorizationCode => "authorization_code",
             Self::AccessToken => "access_token",
             Self::RefreshToken => "refresh_token",
+            Self::OneTimeKey => "one_time_key",
             Self::Unknown(UnknownKind(word)) => word,
         }
     }
@@ -212,7 +216,8 @@ impl fmt::Debug for UnknownKind {
     }
 }
 
-/// The SHA-256 of a token: all that a storage ever sees of it, and the key it is found by.
+/// The SHA-256 of a token: all that a storage ever sees of it, and the key it is found by. Of a one-time key it is a digest of
+/// the key and its namespace.
 ///
 /// A token has 256 random bits, so its plain hash can be neither guessed nor reversed, and comparing hashes as a
 /// lookup does tells an attacker nothing that helps to find a preimage.
@@ -222,6 +227,13 @@ pub struct TokenHash([u8; 32]);
 impl TokenHash {
     pub(crate) fn of(token: &str) -> Self {
         Self(Sha256::digest(token.as_bytes()).into())
+    }
+
+    /// The digest of a one-time key. It begins with a byte that is in no text, so no token that is presented has it.
+    pub(crate) fn of_key(namespace: &str, key: &[u8]) -> Self {
+        let digest =
+            Sha256::new().chain_update(b"\xffgrantor/1/once\0").chain_update((namespace.len() as u64).to_be_bytes());
+        Self(digest.chain_update(namespace).chain_update(key).finalize().into())
     }
 
     /// A hash as it was read back from a storage.
@@ -240,6 +252,32 @@ impl TokenHash {
 impl fmt::Debug for TokenHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "TokenHash({})", URL_SAFE_NO_PAD.encode(self.0))
+    }
+}
+
+/// A keyed digest of a host's session identifier: grants that end with the session are found by it.
+///
+/// Whoever has only the storage learns neither the session identifier nor the `sid` that clients see.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionDigest([u8; 32]);
+
+impl SessionDigest {
+    /// A digest as it was read back from a storage.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The 32 bytes, to be stored.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for SessionDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SessionDigest({})", URL_SAFE_NO_PAD.encode(self.0))
     }
 }
 
@@ -338,7 +376,7 @@ macro_rules! serde_as_base64url {
         }
     )*};
 }
-serde_as_base64url!(TokenHash => as_bytes, SecretDigest => as_bytes, Seed => expose);
+serde_as_base64url!(TokenHash => as_bytes, SessionDigest => as_bytes, SecretDigest => as_bytes, Seed => expose);
 
 #[cfg(test)]
 mod tests {
@@ -373,6 +411,17 @@ mod tests {
             let kind: TokenKind = serde_json::from_value(word.into()).unwrap();
             assert!(matches!(kind, TokenKind::Unknown(_)), "{kind:?}");
             assert_eq!((kind.as_str(), serde_json::to_value(&kind).unwrap()), (word, word.into()));
+        }
+    }
+
+    #[test]
+    fn one_time_keys_of_two_namespaces_have_two_digests() {
+        let key = TokenHash::of_key("voucher", b"A1");
+        assert_eq!(key, TokenHash::of_key("voucher", b"A1"));
+        for other in
+            [TokenHash::of_key("vouche", b"rA1"), TokenHash::of_key("voucher", b"A2"), TokenHash::of_key("", b"")]
+        {
+            assert_ne!(key, other);
         }
     }
 

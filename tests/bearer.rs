@@ -311,6 +311,8 @@ async fn a_token_does_not_outlive_its_grant_even_if_a_record_says_so() {
         last_used_at: now,
         expires_at: now + Duration::minutes(5),
         revoked_at: None,
+        parent_grant: None,
+        session: None,
         host_data: None,
         details: GrantDetails::default(),
     };
@@ -326,7 +328,7 @@ async fn a_token_does_not_outlive_its_grant_even_if_a_record_says_so() {
         revoked_at: None,
         details: TokenDetails::default(),
     };
-    t.storage.open_grant(&Arc::new(grant), &[record]).await.unwrap();
+    assert_eq!(t.storage.open_grant(&Arc::new(grant), &[record]).await.unwrap(), grantor::storage::Opened::Done);
     assert!(t.bearer(&token).await.is_ok());
     t.clock.advance(Duration::minutes(5));
     assert_invalid_token(t.bearer(&token).await, "the grant has ended");

@@ -10,7 +10,7 @@ use std::task::{Context, Poll, Waker};
 use async_trait::async_trait;
 use grantor::record::{AttemptId, GrantDetails, TokenDetails, TokenKind};
 use grantor::secret::TokenHash;
-use grantor::storage::{Exchange, Found, GrantSelector, Page, Spend};
+use grantor::storage::{Exchange, Found, GrantSelector, Opened, Page, Spend};
 use grantor::testing::{Call, ISSUER, Intercepted, Interceptor, Next, Reply, TestClient, TestServer};
 use grantor::{
     AccessToken, Approval, AuthorizationRequest, AuthorizationServer, Authorize, Client, ClientId, ClientRegistry,
@@ -368,6 +368,8 @@ mod rows {
             last_used_at: at(Duration::ZERO),
             expires_at: at(2 * DAY),
             revoked_at: None,
+            parent_grant: None,
+            session: None,
             host_data: None,
             details: GrantDetails::default(),
         }
@@ -423,7 +425,10 @@ async fn of_parallel_writes_of_the_same_hashes_one_wins_and_the_others_leave_not
         let next = Arc::new(AtomicU64::new(0));
         for number in 0..RUNNERS as u64 {
             if exchanges(number, round) {
-                storage.open_grant(&Arc::new(grant(number)), &[refresh(number, number)]).await.unwrap();
+                assert_eq!(
+                    storage.open_grant(&Arc::new(grant(number)), &[refresh(number, number)]).await.unwrap(),
+                    Opened::Done
+                );
             }
         }
         // Half of them open a grant, half exchange a token of one. All want the same two hashes, in either order, and one
@@ -442,7 +447,9 @@ async fn of_parallel_writes_of_the_same_hashes_one_wins_and_the_others_leave_not
                         assert!(matches!(done, Exchange::Done), "runner {number}: {done:?}");
                     })
                 } else {
-                    storage.open_grant(&Arc::new(grant(number)), &tokens).await
+                    storage.open_grant(&Arc::new(grant(number)), &tokens).await.map(|opened| {
+                        assert_eq!(opened, Opened::Done, "runner {number}");
+                    })
                 };
                 (number, done.is_ok())
             }
@@ -471,7 +478,7 @@ async fn of_parallel_writes_of_the_same_hashes_one_wins_and_the_others_leave_not
         // What the losers wanted to store is as free as if they had never tried.
         let lost = (0..RUNNERS as u64).filter(|number| *number != winner);
         let again: Vec<_> = lost.map(|number| refresh(2_000 + number, 3_000)).collect();
-        storage.open_grant(&Arc::new(grant(3_000)), &again).await.unwrap();
+        assert_eq!(storage.open_grant(&Arc::new(grant(3_000)), &again).await.unwrap(), Opened::Done);
         storage.revoke_grants(&GrantSelector::Id(id(3_000)), at(Duration::SECOND)).await.unwrap();
         assert_eq!(storage.purge_expired(at(Duration::SECOND), 9_999).await.unwrap(), RUNNERS, "round {round}");
         // Half of the runners had a grant and a token; one has three more tokens and, if it opened it, one more grant.
@@ -523,7 +530,7 @@ async fn a_family_is_either_purged_or_used_and_neither_in_part() {
     for round in 0..*REPETITIONS {
         let storage = MemoryStorage::new();
         let tokens: Vec<_> = (0..TOKENS as u64).map(|number| refresh(number, 0)).collect();
-        storage.open_grant(&Arc::new(grant(0)), &tokens).await.unwrap();
+        assert_eq!(storage.open_grant(&Arc::new(grant(0)), &tokens).await.unwrap(), Opened::Done);
         let start = Arc::new(Barrier::new(4));
         let mut runners = JoinSet::new();
         // By the clock of two nodes the grant has ended. They purge in small steps.
@@ -606,7 +613,7 @@ async fn all_calls_at_once_neither_lock_each_other_out_nor_lose_or_invent_a_row(
                 tokio::task::yield_now().await;
                 let (first, access_token) = (10 * number, 10 * number + 1);
                 let tokens = [refresh(first, number), access(access_token, number)];
-                storage.open_grant(&Arc::new(grant(number)), &tokens).await.unwrap();
+                assert_eq!(storage.open_grant(&Arc::new(grant(number)), &tokens).await.unwrap(), Opened::Done);
                 written.fetch_add(3, Ordering::Relaxed);
                 for step in 0..3 {
                     let last = first + 2 * step;

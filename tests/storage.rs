@@ -70,6 +70,8 @@ fn grant(number: u8) -> Grant {
         last_used_at: at(START),
         expires_at: at(DAY),
         revoked_at: None,
+        parent_grant: None,
+        session: None,
         host_data: Some(Arc::new(json!({ "tenant": 7 }))),
         details: GrantDetails::default(),
     }
@@ -119,7 +121,7 @@ fn shown(record: &impl serde::Serialize) -> String {
 }
 
 async fn open(storage: &MemoryStorage, grant: Grant, tokens: &[StoredToken]) {
-    storage.open_grant(&Arc::new(grant), tokens).await.unwrap();
+    assert_eq!(storage.open_grant(&Arc::new(grant), tokens).await.unwrap(), grantor::storage::Opened::Done);
 }
 
 /// The token and its grant as they are stored.

@@ -20,12 +20,22 @@ CREATE TABLE {grants} (
     revoked_at   timestamptz,
     host_data    json,
     details      json NOT NULL,
-    -- When it ended or will end; NULL is no limit to LEAST.
-    ends_at      timestamptz NOT NULL GENERATED ALWAYS AS (LEAST(expires_at, revoked_at)) STORED
+    -- The grant that this one was derived from. No foreign key: it may be purged first.
+    parent_grant bytea CHECK (octet_length(parent_grant) = 16),
+    -- A keyed digest of the session that this grant ends with.
+    session      bytea CHECK (octet_length(session) = 32),
+    -- When its last one-time key expires: the row stays until then even if the grant has ended.
+    kept_until   timestamptz,
+    -- Whether a purge has begun with it. If so, revoked_at is when it ended, and says nothing about its children.
+    is_closed    boolean NOT NULL DEFAULT false,
+    -- When it can be purged: NULL is ignored by LEAST and GREATEST.
+    purge_at     timestamptz NOT NULL GENERATED ALWAYS AS (GREATEST(LEAST(expires_at, revoked_at), kept_until)) STORED
 );
 CREATE INDEX {prefix:grants_by_subject} ON {grants} (subject, opened_at DESC, id DESC) WHERE subject IS NOT NULL;
 CREATE INDEX {prefix:grants_by_client} ON {grants} (client_id, opened_at DESC, id DESC);
-CREATE INDEX {prefix:grants_by_end} ON {grants} (ends_at);
+CREATE INDEX {prefix:grants_by_session} ON {grants} (session, opened_at DESC, id DESC) WHERE session IS NOT NULL;
+CREATE INDEX {prefix:grants_by_parent} ON {grants} (parent_grant) WHERE parent_grant IS NOT NULL;
+CREATE INDEX {prefix:grants_to_purge} ON {grants} (purge_at);
 
 CREATE TABLE {tokens} (
     -- SHA-256 of the token, which itself is nowhere.

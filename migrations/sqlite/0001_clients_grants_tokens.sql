@@ -21,12 +21,24 @@ CREATE TABLE {grants} (
     revoked_at   INTEGER,
     host_data    TEXT,
     details      TEXT NOT NULL,
-    -- When it ended or will end.
-    ends_at      INTEGER NOT NULL GENERATED ALWAYS AS (min(expires_at, ifnull(revoked_at, expires_at))) VIRTUAL
+    -- The grant that this one was derived from. No foreign key: it may be purged first.
+    parent_grant BLOB CHECK (length(parent_grant) = 16),
+    -- A keyed digest of the session that this grant ends with.
+    session      BLOB CHECK (length(session) = 32),
+    -- When its last one-time key expires: the row stays until then even if the grant has ended.
+    kept_until   INTEGER,
+    -- Whether a purge has begun with it. If so, revoked_at is when it ended, and says nothing about its children.
+    is_closed    INTEGER NOT NULL DEFAULT 0,
+    -- When it can be purged.
+    purge_at     INTEGER NOT NULL GENERATED ALWAYS AS (max(
+                     min(expires_at, ifnull(revoked_at, expires_at)),
+                     ifnull(kept_until, min(expires_at, ifnull(revoked_at, expires_at))))) VIRTUAL
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX {prefix:grants_by_subject} ON {grants} (subject, opened_at DESC, id DESC) WHERE subject IS NOT NULL;
 CREATE INDEX {prefix:grants_by_client} ON {grants} (client_id, opened_at DESC, id DESC);
-CREATE INDEX {prefix:grants_by_end} ON {grants} (ends_at);
+CREATE INDEX {prefix:grants_by_session} ON {grants} (session, opened_at DESC, id DESC) WHERE session IS NOT NULL;
+CREATE INDEX {prefix:grants_by_parent} ON {grants} (parent_grant) WHERE parent_grant IS NOT NULL;
+CREATE INDEX {prefix:grants_to_purge} ON {grants} (purge_at);
 
 CREATE TABLE {tokens} (
     -- SHA-256 of the token, which itself is nowhere.

@@ -107,6 +107,10 @@ pub enum Refusal {
     RetryRefused,
     /// A refresh token was spent further in the future than clocks may differ; nothing was revoked.
     SpentInTheFuture,
+    /// A one-time key of an extension grant was used before.
+    KeyUsed,
+    /// The grant would descend from more than four others.
+    NestedTooDeep,
     /// The redirect URI is not the one of the authorization request.
     RedirectUriMismatch,
     /// The code has a challenge, the request has no verifier.
@@ -246,7 +250,9 @@ impl Refusal {
             | Self::CodeReplayed
             | Self::RefreshTokenReused
             | Self::RetryRefused
-            | Self::SpentInTheFuture => GRANT,
+            | Self::SpentInTheFuture
+            | Self::KeyUsed => GRANT,
+            Self::NestedTooDeep => (E::INVALID_REQUEST, "the token was derived from too many others"),
             Self::RedirectUriMismatch => {
                 (E::INVALID_GRANT, "the redirect URI is not the one of the authorization request")
             }

@@ -23,7 +23,7 @@ use crate::client::auth::AuthenticatedClient;
 use crate::error::{Error, Refusal};
 pub use crate::issue::{ExchangeToken, OpenGrant, RepeatRefresh, ResponseMembers};
 use crate::lookup::lookup;
-pub use crate::lookup::{Owned, Presented};
+pub use crate::lookup::{LiveGrant, Owned, Presented};
 use crate::params::Params;
 use crate::policy::Policy;
 use crate::record::{Grant, GrantType, TokenKind};
@@ -35,7 +35,7 @@ use crate::server_context::ServerContext;
 ///
 /// By the time [`decide`](Self::decide) is called the request is well-formed, its client is authenticated and registered
 /// for the grant type. If another request spends a token in between, `decide` is called a second time, so it should do
-/// nothing but read.
+/// nothing but read. What can be used once, such as a voucher, goes into the decision: see [`OpenGrant::once`].
 #[async_trait]
 #[diagnostic::on_unimplemented(note = "a `GrantHandler` turns a token request into a `Decision`")]
 pub trait GrantHandler: Send + Sync {

@@ -12,7 +12,7 @@ use time::{Duration, OffsetDateTime};
 
 pub(crate) use self::lifetime::may_refresh;
 use self::lifetime::{Expirations, lasts_a_second, lifetimes};
-use self::mint::{derive, new_row};
+use self::mint::{derive, key_row, new_row};
 pub(crate) use self::orders::MemberNames;
 pub use self::orders::{ExchangeToken, OpenGrant, RepeatRefresh, ResponseMembers};
 use crate::client::Client;
@@ -22,7 +22,10 @@ use crate::record::{AttemptId, CodeBinding, Grant, GrantId, GrantType, StoredTok
 use crate::scope::Scope;
 use crate::secret::{AccessToken, AuthorizationCode, RefreshToken, Secret, Seed, Token};
 use crate::server_context::ServerContext;
-use crate::storage::{Exchange, GrantSelector, Spend};
+use crate::storage::{Exchange, GrantSelector, Opened, Spend};
+
+/// How many grants one may descend from.
+const DEEPEST: u8 = 4;
 
 /// What a client gets.
 #[non_exhaustive]
@@ -69,12 +72,17 @@ pub(crate) async fn open_grant(
     order: OpenGrant,
     now: OffsetDateTime,
 ) -> Result<Issued, Error> {
-    let (access, refresh, issued) = first_tokens(server, client, grant_type, order, now)?;
-    match refresh {
-        None => server.storage.open_grant(&issued.grant, &[access]).await?,
-        Some(refresh) => server.storage.open_grant(&issued.grant, &[access, refresh]).await?,
-    }
+    let (tokens, issued) = first_tokens(server, client, grant_type, order, now)?;
+    store(server, &issued.grant, &tokens).await?;
     Ok(issued)
+}
+
+async fn store(server: &ServerContext, grant: &Arc<Grant>, tokens: &[StoredToken]) -> Result<(), Error> {
+    match server.storage.open_grant(grant, tokens).await? {
+        Opened::Done => Ok(()),
+        Opened::Taken => Err(Refusal::KeyUsed.into()),
+        Opened::ParentDead => Err(Refusal::GrantEnded.into()),
+    }
 }
 
 /// The first tokens of a grant and their rows, not yet stored.
@@ -84,23 +92,37 @@ fn first_tokens(
     grant_type: &GrantType,
     order: OpenGrant,
     now: OffsetDateTime,
-) -> Result<(StoredToken, Option<StoredToken>, Issued), Error> {
+) -> Result<(Vec<StoredToken>, Issued), Error> {
     if !order.scope.is_subset(server.scopes.all()) {
         return Err(Error::Extension("a grant handler granted a scope that the server does not offer"));
     }
+    if order.keys.iter().any(|key| key.good_until <= now) {
+        return Err(Error::Extension("a grant handler accepted a one-time key that is not good any more"));
+    }
+    if order.depth() > DEEPEST {
+        return Err(Refusal::NestedTooDeep.into());
+    }
     let lifetimes = lifetimes(server, client, &order.members)?;
-    let expirations = Expirations::new(&lifetimes, server.policy.rotates(client), now, now);
+    let expirations = Expirations::new(&lifetimes, server.policy.rotates(client), now, order.ends_by(), now);
+    if !lasts_a_second(expirations.access, now) {
+        // Only its parent can have brought the end that near.
+        return Err(Refusal::GrantEnded.into());
+    }
     let refreshes = order.refreshable && may_refresh(server, client, &order.scope);
     let id = GrantId::from_bytes(*server.random()?);
     let access_token = AccessToken::from_bytes(&*server.random()?);
     let refresh_token = if refreshes { Some(RefreshToken::from_bytes(&*server.random()?)) } else { None };
 
-    let access = new_row(&access_token, id, &order.scope, now, expirations.access);
-    let refresh = refresh_token.as_ref().map(|token| new_row(token, id, &order.scope, now, expirations.refresh));
+    let mut tokens = vec![new_row(&access_token, id, &order.scope, now, expirations.access)];
+    tokens.extend(refresh_token.as_ref().map(|token| new_row(token, id, &order.scope, now, expirations.refresh)));
+    for key in &order.keys {
+        let attempt = AttemptId::from_bytes(*server.random()?);
+        tokens.push(key_row(key, id, &order.scope, attempt, now));
+    }
     let (grant, members) = order.into_grant(id, client, grant_type, now, expirations.grant(refreshes));
     let scope = grant.scope.clone();
     let issued = issued_tokens(access_token, refresh_token, expirations.access - now, scope, members, grant);
-    Ok((access, refresh, issued))
+    Ok((tokens, issued))
 }
 
 /// Opens a grant that so far has only a code.
@@ -118,7 +140,7 @@ pub(crate) async fn open_grant_with_code(
     row.details.code = Some(binding);
     let grant_type = GrantType::built_in(GrantType::AUTHORIZATION_CODE);
     let (grant, _) = order.into_grant(id, client, &grant_type, now, expires_at);
-    server.storage.open_grant(&grant, std::slice::from_ref(&row)).await?;
+    store(server, &grant, std::slice::from_ref(&row)).await?;
     Ok((code, grant))
 }
 
@@ -154,7 +176,7 @@ fn successors(
     }
     let lifetimes = lifetimes(server, client, &members)?;
     let rotates = server.policy.rotates(client);
-    let expirations = Expirations::new(&lifetimes, rotates, grant.opened_at, now);
+    let expirations = Expirations::new(&lifetimes, rotates, grant.opened_at, grant.details.ends_by, now);
     if !lasts_a_second(expirations.access, now) {
         return Err(Refusal::ExpiredToken.into());
     }

@@ -17,10 +17,11 @@
 //! 4. **Crashes** leave the old token unspent or its successors stored: never neither, never half. The same holds for a
 //!    call that is given up (its future is dropped): it happens whole or not at all, possibly a little later.
 //! 5. **Evidence outlives expiry.** The row of a spent token stays until its grant has ended or was revoked, so that a
-//!    late replay is still recognised. Before that, only expired, unspent access tokens may go.
+//!    late replay is still recognised. Before that, only expired, unspent access tokens may go. The row of a one-time key stays
+//!    until it expires, even if its grant has ended.
 //! 6. **No clock.** Every call that needs a time is given it, in whole microseconds.
 //! 7. **Revocation is final.** Once [`revoke_grants`](Storage::revoke_grants) has returned, no token of a grant it
-//!    covers works, not even one that was being written at that moment. A selector by subject covers every grant whose
+//!    covers works, nor one of a grant that descends from it, not even one that was being written at that moment. A selector by subject covers every grant whose
 //!    [`open_grant`](Storage::open_grant) returned before the call began: a host that changes a password ends sessions first,
 //!    then revokes. A page that acts for a user selects by subject *and* id, never by id alone.
 //! 8. **Records are opaque.** All members of [`Grant`] and [`StoredToken`] come back as they went in.
@@ -55,7 +56,7 @@ pub use self::postgres::{PostgresOptions, PostgresStorage};
 pub use self::sqlite::{SqliteOptions, SqliteStorage};
 use crate::client::{Client, ClientCredential};
 pub use crate::error::StorageError;
-use crate::record::{AttemptId, ClientId, Grant, GrantId, StoredToken, Subject, TokenKind};
+use crate::record::{AttemptId, ClientId, Grant, GrantId, SessionDigest, StoredToken, Subject, TokenKind};
 use crate::secret::{Seed, TokenHash};
 
 /// How long a seed is kept at the most: as long as the longest grace window.
@@ -94,11 +95,19 @@ impl Found {
 #[async_trait]
 #[diagnostic::on_unimplemented(note = "a `Storage` keeps grants and tokens; `MemoryStorage` is one")]
 pub trait Storage: Send + Sync {
-    /// Stores a new grant with the first tokens issued from it: all or none.
+    /// Stores a new grant with the first tokens issued from it, in one atomic step that decides in this order:
+    ///
+    /// 1. The grant names a [`parent_grant`](Grant::parent_grant) that is absent, revoked, or has ended at the grant's
+    ///    `opened_at` (see [`Grant::may_open`]): [`Opened::ParentDead`]; nothing is written. The parent is locked until
+    ///    the step is done, so that a revocation of it comes before or after.
+    /// 2. The hash of a [one-time key](TokenKind::OneTimeKey) among the tokens is stored already: [`Opened::Taken`]; nothing is
+    ///    written.
+    /// 3. Otherwise the grant and all tokens are stored: [`Opened::Done`].
     ///
     /// # Errors
-    /// The storage failed, or one of the identifiers is taken.
-    async fn open_grant(&self, grant: &Arc<Grant>, tokens: &[StoredToken]) -> Result<(), StorageError>;
+    /// The storage failed, and the grant may or may not be stored; or the grant's identifier or another token's hash is taken, and
+    /// nothing was written.
+    async fn open_grant(&self, grant: &Arc<Grant>, tokens: &[StoredToken]) -> Result<Opened, StorageError>;
 
     /// The token and its grant as they stand, spent, expired and revoked ones included.
     ///
@@ -129,12 +138,16 @@ pub trait Storage: Send + Sync {
     /// The storage failed.
     async fn revoke_access_token(&self, token: &TokenHash, at: OffsetDateTime) -> Result<(), StorageError>;
 
-    /// Revokes grants; returns how many had not been revoked before. Every grant whose `open_grant` returned before this call
-    /// began is covered, also one that has ended at `at`: for a node whose clock is behind it still lives. The first
-    /// `revoked_at` stays.
+    /// Revokes grants and all that descend from them by [`parent_grant`](Grant::parent_grant); returns how many of all these had not
+    /// been revoked before. Every grant whose `open_grant` returned before this call began is covered, also one that has ended
+    /// at `at`: for a node whose clock is behind it still lives. The first `revoked_at` stays.
+    ///
+    /// First the selected grants are marked. Then, in new statements, live children of grants reached so far are marked until
+    /// none is left, whether the call has marked their parent or found it revoked. So a call that is repeated completes one
+    /// that was given up, and a child that was being opened when its parent was marked is found.
     ///
     /// # Errors
-    /// The storage failed; some grants may have been revoked.
+    /// The storage failed; some grants may have been revoked. Calling it again does the rest.
     async fn revoke_grants(&self, which: &GrantSelector, at: OffsetDateTime) -> Result<u64, StorageError>;
 
     /// Grants that are live at `now`, newest first; those opened at the same moment in an order that is the same for every
@@ -150,16 +163,33 @@ pub trait Storage: Send + Sync {
     ) -> Result<Vec<Arc<Grant>>, StorageError>;
 
     /// Removes what is of no use any more at `before`: grants that ended or were revoked at `before` or earlier, with all their
-    /// tokens; of other grants, unspent access tokens that expired at `before` or earlier, and the seeds of tokens spent a
+    /// tokens, unless one of these is a [one-time key](TokenKind::OneTimeKey) that expires after `before`; of other grants, unspent access tokens that expired at `before` or earlier, and the seeds of tokens spent a
     /// minute before it or longer ago. Touches at most `limit` rows and returns how many it did, so that a caller repeats it
     /// while it returns `limit`. Rows that another call is working on at the moment may be left to the next time.
     ///
     /// If the limit leaves a part of a grant's tokens, the grant must be closed for good in the same step, by its `revoked_at`:
     /// by the clock of another node it may not have ended yet, and would go on without its evidence. (Closing is not counted.)
     ///
+    /// A grant that was revoked is removed only after its children are revoked: a call that was given up may have left some. One
+    /// that merely ended, or was closed, ends no child.
+    ///
     /// # Errors
     /// The storage failed; some rows may have been removed.
     async fn purge_expired(&self, before: OffsetDateTime, limit: usize) -> Result<usize, StorageError>;
+}
+
+/// What became of an [`open_grant`](Storage::open_grant). In JSON it is `"done"`, `"taken"` or `"parent_dead"`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[must_use = "unless it is Done, nothing was stored"]
+#[expect(clippy::exhaustive_enums, reason = "each outcome must be handled")]
+pub enum Opened {
+    /// The grant and its tokens are stored.
+    Done,
+    /// A one-time key was used before; nothing was written.
+    Taken,
+    /// The parent does not live; nothing was written.
+    ParentDead,
 }
 
 /// The order to spend a token, see [`Storage::exchange`].
@@ -240,6 +270,10 @@ pub enum GrantSelector {
     Client(ClientId),
     /// All grants that a subject gave to a client.
     SubjectAndClient(Subject, ClientId),
+    /// All grants that end with a session.
+    Session(SessionDigest),
+    /// All grants of a subject that end with a session.
+    SubjectAndSession(Subject, SessionDigest),
 }
 
 impl GrantSelector {
@@ -253,6 +287,8 @@ impl GrantSelector {
             Self::Subject(subject) => is(subject),
             Self::Client(client) => grant.client_id == *client,
             Self::SubjectAndClient(subject, client) => is(subject) && grant.client_id == *client,
+            Self::Session(session) => grant.session == Some(*session),
+            Self::SubjectAndSession(subject, session) => is(subject) && grant.session == Some(*session),
         }
     }
 }
@@ -287,6 +323,11 @@ fn check_grant_of(tokens: &[StoredToken], id: GrantId) -> Result<(), StorageErro
         return Ok(());
     }
     Err(StorageError::new("a token names another grant than the one it is stored with"))
+}
+
+/// Returns the one-time keys among new tokens.
+fn one_time_keys(tokens: &[StoredToken]) -> impl Iterator<Item = &StoredToken> {
+    tokens.iter().filter(|token| token.kind == TokenKind::OneTimeKey)
 }
 
 /// Manages clients. Shipped storages implement it; the library never calls it.
@@ -387,12 +428,18 @@ mod tests {
             assert_eq!(serde_json::to_value(outcome).unwrap(), text);
             assert_eq!(serde_json::from_value::<Exchange>(json!(text)).unwrap(), outcome);
         }
+        for (outcome, text) in [(Opened::Done, "done"), (Opened::Taken, "taken"), (Opened::ParentDead, "parent_dead")] {
+            assert_eq!(serde_json::to_value(outcome).unwrap(), text);
+            assert_eq!(serde_json::from_value::<Opened>(json!(text)).unwrap(), outcome);
+        }
         for which in [
             json!({ "subject": "alice" }),
             json!({ "client": "app" }),
             json!({ "subject_and_client": ["alice", "app"] }),
             json!({ "id": GrantId::from_bytes([1; 16]) }),
             json!({ "subject_and_id": ["alice", GrantId::from_bytes([1; 16])] }),
+            json!({ "session": SessionDigest::from_bytes([4; 32]) }),
+            json!({ "subject_and_session": ["alice", SessionDigest::from_bytes([4; 32])] }),
         ] {
             let selector = serde_json::from_value::<GrantSelector>(which.clone()).unwrap();
             assert_eq!(serde_json::to_value(selector).unwrap(), which);

@@ -11,7 +11,7 @@ use crate::error::StorageError;
 use crate::record::{ClientId, Grant, StoredToken};
 use crate::secret::TokenHash;
 use crate::storage::{
-    ClientRegistry, ClientStore, Exchange, Found, GrantSelector, Page, RegistryError, Spend, Storage,
+    ClientRegistry, ClientStore, Exchange, Found, GrantSelector, Opened, Page, RegistryError, Spend, Storage,
 };
 
 /// Decides what happens to each call of an [`Intercepted`] storage.
@@ -153,8 +153,10 @@ impl Call<'_> {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Reply {
-    /// Of `open_grant` and `revoke_access_token`, which return nothing.
+    /// Of `revoke_access_token`, which returns nothing.
     Done,
+    /// Of `open_grant`.
+    Opened(Opened),
     /// Of `client`.
     Client(Option<Arc<Client>>),
     /// Of `find`.
@@ -223,7 +225,7 @@ impl Next<'_> {
 
 async fn run_on_storage(storage: &dyn Storage, call: Call<'_>) -> Result<Reply, StorageError> {
     match call {
-        Call::OpenGrant { grant, tokens } => storage.open_grant(grant, tokens).await.map(|()| Reply::Done),
+        Call::OpenGrant { grant, tokens } => storage.open_grant(grant, tokens).await.map(Reply::Opened),
         Call::Find(token) => storage.find(token).await.map(Reply::Found),
         Call::Exchange { spend, successors } => storage.exchange(spend, successors).await.map(Reply::Exchanged),
         Call::RevokeAccessToken { token, at } => storage.revoke_access_token(token, at).await.map(|()| Reply::Done),
@@ -272,11 +274,8 @@ impl<S: ClientStore> ClientStore for Intercepted<S> {
 
 #[async_trait]
 impl<S: Storage> Storage for Intercepted<S> {
-    async fn open_grant(&self, grant: &Arc<Grant>, tokens: &[StoredToken]) -> Result<(), StorageError> {
-        match self.call(Target::Storage(&self.inner), Call::OpenGrant { grant, tokens }).await? {
-            Reply::Done => Ok(()),
-            other => other.does_not_fit(),
-        }
+    async fn open_grant(&self, grant: &Arc<Grant>, tokens: &[StoredToken]) -> Result<Opened, StorageError> {
+        value_of!(self.call(Target::Storage(&self.inner), Call::OpenGrant { grant, tokens }).await?, Opened)
     }
 
     async fn find(&self, token: &TokenHash) -> Result<Option<Found>, StorageError> {

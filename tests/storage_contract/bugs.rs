@@ -32,6 +32,12 @@ bugs! {
             ChecksThenActs: "race for one token exactly one is done",
             OpensWithoutATransaction: "if one of its tokens is taken",
             OverwritesAGrant: "if its identifier is taken",
+            OpensOrphans: "only under a parent that lives",
+            OpensUnderEndedParents: "only under a parent that lives",
+            ForgetsKeys: "a one-time key is used once",
+            FailsForUsedKeys: "a one-time key is used once",
+            UsesKeysInVain: "a one-time key is used once",
+            LooksForKeysFirst: "of many that use a one-time key at once",
             SpentBeforeRevoked: "decides in the order",
             MovesTheGrantWhenItIsLate: "writes nothing unless it is done",
             KeepsSeeds: "erases its parent's seed",
@@ -56,6 +62,9 @@ bugs! {
             PurgesMoreThanItMay: "no more rows than it may",
             PurgesTheRevokedNever: "ended and revoked families whole",
             PurgesOnlyWhatEndedBefore: "ended and revoked families whole",
+            PurgesChildrenToo: "a parent that merely ends",
+            PurgesParentsFirst: "a revoked parent is purged",
+            PurgesKeysWithTheirGrants: "a one-time key outlives its grant",
         }
         NoClock {
             ExchangesByItsClock: "judges by the time it is given",
@@ -65,6 +74,12 @@ bugs! {
         }
         RevocationIsFinal {
             IgnoresTheSubject: "each selector revokes",
+            IgnoresTheSession: "each selector revokes",
+            RevokesNoChildren: "all that descends from it",
+            RevokesOneGeneration: "all that descends from it",
+            LooksAtTheParentFirst: "a child that is opened while its parent is revoked",
+            DescendsFromTheLivingOnly: "a revocation of a family that is given up",
+            DescendsByAnOldList: "a child that is opened while its parent is revoked",
             TakesClientsForSubjects: "each selector revokes",
             FoldsCase: "byte by byte",
             RevokesAnyToken: "only an access token",

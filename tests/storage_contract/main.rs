@@ -38,7 +38,7 @@ fn judged(bug: Bug, rounds: u32) -> Result<ContractReport, BrokenContract> {
 
 /// Returns what the suite reports for a bug. It runs once for each bug, because several tests ask.
 fn broken_by(bug: Bug) -> &'static BrokenContract {
-    static FOUND: [OnceLock<BrokenContract>; 64] = [const { OnceLock::new() }; 64];
+    static FOUND: [OnceLock<BrokenContract>; 96] = [const { OnceLock::new() }; 96];
     FOUND[bug as usize].get_or_init(|| {
         // A race that nobody lost in a few rounds is run again, for longer, as a host may do.
         let judged = judged(bug, 1).and_then(|_| judged(bug, 20));

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use grantor::secret::TokenHash;
-use grantor::storage::{Exchange, Found, GrantSelector, Spend};
+use grantor::storage::{Exchange, Found, GrantSelector, Opened, Spend};
 use grantor::testing::{Call, Interceptor, Next, Reply};
 use grantor::{Grant, Storage, StorageError, StoredToken};
 use serde::{Deserialize, Serialize};
@@ -29,6 +29,7 @@ enum Sent {
 #[derive(Serialize, Deserialize)]
 enum Answer {
     Done,
+    Opened(Opened),
     Found(Option<Found>),
     Exchanged(Exchange),
     Revoked(u64),
@@ -73,10 +74,7 @@ fn serve(mut stream: &TcpStream, model: &Model) {
 
 async fn answer(model: &Model, sent: Sent) -> Result<Answer, StorageError> {
     Ok(match sent {
-        Sent::Open(grant, tokens) => {
-            model.open_grant(&Arc::new(grant), &tokens).await?;
-            Answer::Done
-        }
+        Sent::Open(grant, tokens) => Answer::Opened(model.open_grant(&Arc::new(grant), &tokens).await?),
         Sent::Find(token) => Answer::Found(model.find(&token).await?),
         Sent::Exchange(spend, successors) => Answer::Exchanged(model.exchange(&spend, &successors).await?),
         Sent::RevokeToken(token, at) => {
@@ -132,6 +130,7 @@ impl Interceptor for Remote {
         }
         Ok(match answer {
             Answer::Done => Reply::Done,
+            Answer::Opened(opened) => Reply::Opened(opened),
             Answer::Found(found) => Reply::Found(found),
             Answer::Exchanged(outcome) => Reply::Exchanged(outcome),
             Answer::Revoked(count) => Reply::Revoked(count),

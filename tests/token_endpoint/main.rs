@@ -7,6 +7,7 @@ mod assertions;
 mod authorization_code;
 mod client_authentication;
 mod client_credentials;
+mod derived_grants;
 mod entropy;
 mod errors;
 mod extension_grants;

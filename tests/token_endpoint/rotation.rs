@@ -342,7 +342,13 @@ async fn a_retry_that_races_the_use_of_its_successor_is_refused_and_revokes_noth
     let halfway = MemoryStorage::new();
     let client = t.storage.client(&app.id).await.unwrap().unwrap();
     halfway.register((*client).clone()).await.unwrap();
-    halfway.open_grant(&grant, &[(*spent_with_seed).clone(), (*successor).clone(), (*access).clone()]).await.unwrap();
+    assert_eq!(
+        halfway
+            .open_grant(&grant, &[(*spent_with_seed).clone(), (*successor).clone(), (*access).clone()])
+            .await
+            .unwrap(),
+        grantor::storage::Opened::Done
+    );
     t.server = restarted(&t, halfway.clone(), Policy::default());
     bad_grant(&t, &refresh(&app, refresh_of(&first).expose()), "RetryRefused").await;
     let grant = halfway.find(&refresh_of(&first).hash()).await.unwrap().unwrap().grant;

@@ -45,7 +45,7 @@ use super::sql::{Cells, failed, is_transport_failure};
 ///
 /// # Round trips
 /// One for each call on its winning path, so: client credentials 1, code exchange 2, refresh 2, bearer check 1, revocation
-/// of a grant 1, each after the look-up of the client, which is 1. An exchange that finds its token spent takes 1 more,
+/// of grants 2 (the second one looks for derived ones), each after the look-up of the client, which is 1. An exchange that finds its token spent takes 1 more,
 /// a statement that a connection meets for the first time 1 more to prepare it, and a connection that was idle for more than a
 /// second 1 more to be tried. `sqlx` sends one message when a connection goes back to the pool; only who needs that very
 /// connection waits for the answer, so let the pool have some to spare.
@@ -145,6 +145,12 @@ impl Failure {
             Self::Database(error) => is_connection_lost(error),
             Self::TimedOut => true,
         }
+    }
+
+    /// Whether an identifier was taken: nothing was written.
+    fn is_taken(&self) -> bool {
+        let Self::Database(error) = self else { return false };
+        error.as_database_error().is_some_and(DatabaseError::is_unique_violation)
     }
 
     fn into_error(self) -> StorageError {

@@ -17,6 +17,7 @@ impl PostgresStorage {
         let mut left = limit;
         // By turns, because tokens are looked for with the first grants that have ended: none of these may be empty.
         while {
+            self.in_batches(&mut left, &statements.orphans, before).await?;
             self.in_batches(&mut left, &statements.empty_grants, before).await?;
             self.batch(&mut left, &statements.tokens_of_dead_grants, before).await? > 0
         } {}

@@ -8,16 +8,16 @@ use time::OffsetDateTime;
 
 use crate::client::{Client, ClientParts};
 use crate::error::{BoxError, StorageError};
-use crate::record::{AttemptId, Grant, GrantId, Spent, StoredToken};
+use crate::record::{AttemptId, Grant, GrantId, SessionDigest, Spent, StoredToken};
 use crate::secret::{Seed, TokenHash};
-use crate::storage::Found;
+use crate::storage::{Found, one_time_keys};
 
 /// What a statement selects so that [`read_token`] and [`read_grant`] understand its rows: tokens as `t`, grants as `g`.
 pub(crate) const TOKEN_COLUMNS: &str = "t.hash, t.kind, t.grant_id, t.scope, t.issued_at, t.expires_at, t.parent, \
     t.spent_at, t.spent_by, t.seed, t.revoked_at, t.details";
 /// See [`TOKEN_COLUMNS`].
 pub(crate) const GRANT_COLUMNS: &str = "g.id, g.client_id, g.subject, g.grant_type, g.scope, g.opened_at, \
-    g.last_used_at, g.expires_at, g.revoked_at, g.host_data, g.details";
+    g.last_used_at, g.expires_at, g.revoked_at, g.host_data, g.details, g.parent_grant, g.session";
 /// How many there are of [`TOKEN_COLUMNS`].
 const TOKEN_WIDTH: usize = 12;
 
@@ -118,6 +118,8 @@ pub(crate) fn read_grant(row: &impl Cells, from: usize) -> Result<Arc<Grant>, St
         last_used_at: there(row.time(from + 6)?, from + 6)?,
         expires_at: there(row.time(from + 7)?, from + 7)?,
         revoked_at: row.time(from + 8)?,
+        parent_grant: row.id(from + 11)?.map(GrantId::from_bytes),
+        session: row.id(from + 12)?.map(SessionDigest::from_bytes),
         host_data: row.json(from + 9)?.map(Arc::new),
         details: there(row.json(from + 10)?, from + 10)?,
     }))
@@ -138,6 +140,11 @@ pub(crate) fn read_place(row: &impl Cells) -> Result<(OffsetDateTime, GrantId), 
 pub(crate) fn read_client(row: &impl Cells) -> Result<Arc<Client>, StorageError> {
     let parts = there(Reader(row).json::<ClientParts>(0)?, 0)?;
     Ok(Arc::new(Client::from_parts(parts).map_err(|error| unreadable(0, error))?))
+}
+
+/// Until when the row of a grant is kept although it has ended: its longest one-time key.
+pub(crate) fn kept_until(tokens: &[StoredToken]) -> Option<OffsetDateTime> {
+    one_time_keys(tokens).map(|key| key.expires_at).max()
 }
 
 /// A member of a record that is stored as JSON.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use sqlx::query::Query;
-use sqlx::sqlite::{Sqlite, SqliteArguments, SqliteConnection, SqliteRow};
+use sqlx::sqlite::{Sqlite, SqliteArguments, SqliteConnection};
 use sqlx::{SqlStr, SqliteExecutor};
 use time::OffsetDateTime;
 
@@ -13,13 +13,13 @@ use crate::error::StorageError;
 use crate::record::{Grant, GrantId, StoredToken, Subject};
 use crate::secret::TokenHash;
 use crate::storage::sql::{
-    BATCH, LIST_START, host_data, is_of_one, json, last_of, read_found, read_grant, row_count, selected,
+    BATCH, BySelector, LIST_START, host_data, json, kept_until, last_of, read_found, read_grant, row_count, selected,
 };
-use crate::storage::{Exchange, Found, GrantSelector, Page, Spend, Storage, check_grant_of};
+use crate::storage::{Exchange, Found, GrantSelector, Opened, Page, Spend, Storage, check_grant_of, one_time_keys};
 
 #[async_trait]
 impl Storage for SqliteStorage {
-    async fn open_grant(&self, grant: &Arc<Grant>, tokens: &[StoredToken]) -> Result<(), StorageError> {
+    async fn open_grant(&self, grant: &Arc<Grant>, tokens: &[StoredToken]) -> Result<Opened, StorageError> {
         self.within(self.open_whole(grant, tokens)).await
     }
 
@@ -48,10 +48,13 @@ impl Storage for SqliteStorage {
         // In batches, so that other writers get their turn.
         let (mut after, mut revoked) = (LIST_START, 0);
         loop {
-            let done = self.within(self.revoke_some(which, at, after)).await?;
-            revoked += done.len() as u64;
-            match last_of(&done)? {
-                Some(last) if done.len() >= BATCH => after = last,
+            let page = self.within(self.revoke_page(which, at, after)).await?;
+            revoked += page.marked + page.descendants;
+            if page.descendants >= BATCH as u64 {
+                continue;
+            }
+            match page.last {
+                Some(last) if page.len >= BATCH => after = last,
                 _ => return Ok(revoked),
             }
         }
@@ -72,9 +75,23 @@ impl Storage for SqliteStorage {
 }
 
 impl SqliteStorage {
-    async fn open_whole(&self, grant: &Grant, tokens: &[StoredToken]) -> Result<(), StorageError> {
+    async fn open_whole(&self, grant: &Grant, tokens: &[StoredToken]) -> Result<Opened, StorageError> {
         check_grant_of(tokens, grant.id)?;
         let mut write = self.write().await?;
+        // Nobody else writes until the commit, so what is read here stays so.
+        if let Some(parent) = &grant.parent_grant {
+            let find = sqlx::query(self.statements.find_live_grant.clone()).bind(parent.as_bytes().as_slice());
+            let find = find.bind(micros(grant.opened_at)).fetch_optional(&mut *write.transaction);
+            if find.await.map_err(to_storage_error)?.is_none() {
+                return Ok(Opened::ParentDead);
+            }
+        }
+        for key in one_time_keys(tokens) {
+            let find = bind_hash(&self.statements.common.is_stored, &key.hash).fetch_optional(&mut *write.transaction);
+            if find.await.map_err(to_storage_error)?.is_some() {
+                return Ok(Opened::Taken);
+            }
+        }
         sqlx::query(self.statements.insert_grant.clone())
             .bind(grant.id.as_bytes().as_slice())
             .bind(grant.client_id.as_str())
@@ -87,11 +104,15 @@ impl SqliteStorage {
             .bind(grant.revoked_at.map(micros))
             .bind(host_data(grant)?)
             .bind(json(&grant.details)?)
+            .bind(grant.parent_grant.as_ref().map(|id| id.as_bytes().as_slice()))
+            .bind(grant.session.as_ref().map(|session| session.as_bytes().as_slice()))
+            .bind(kept_until(tokens).map(micros))
             .execute(&mut *write.transaction)
             .await
             .map_err(to_storage_error)?;
         self.insert(tokens, &mut write.transaction).await?;
-        write.commit().await
+        write.commit().await?;
+        Ok(Opened::Done)
     }
 
     async fn insert(&self, tokens: &[StoredToken], connection: &mut SqliteConnection) -> Result<(), StorageError> {
@@ -163,19 +184,34 @@ impl SqliteStorage {
         write.commit().await
     }
 
-    async fn revoke_some(
+    /// Revokes the next page of the selected grants, and descendants of them, whether they were revoked before or not. Nobody
+    /// else writes in between, so it finds all descendants, up to a full batch.
+    async fn revoke_page(
         &self,
         which: &GrantSelector,
         at: OffsetDateTime,
         after: (OffsetDateTime, GrantId),
-    ) -> Result<Vec<SqliteRow>, StorageError> {
+    ) -> Result<RevokedPage, StorageError> {
+        let statements = &self.statements.revoke;
+        let on_page = |statement: &BySelector| {
+            selecting(statement.of(which), which).bind(micros(after.0)).bind(after.1.as_bytes().to_vec())
+        };
         let mut write = self.write().await?;
-        let mut revoke = selecting(self.statements.common.revoke.of(which), which).bind(micros(at));
-        if !is_of_one(which) {
-            revoke = revoke.bind(micros(after.0)).bind(after.1.as_bytes().to_vec()).bind(row_count(BATCH));
+        let page = on_page(&statements.page).bind(row_count(BATCH));
+        let page = page.fetch_all(&mut *write.transaction).await.map_err(to_storage_error)?;
+        let (len, last) = (page.len(), last_of(&page)?);
+        let mut done = RevokedPage { len, last, marked: 0, descendants: 0 };
+        if let Some(last) = last {
+            let up_to_last = |statement: &BySelector| {
+                on_page(statement).bind(micros(last.0)).bind(last.1.as_bytes().to_vec()).bind(micros(at))
+            };
+            let marked = up_to_last(&statements.mark).execute(&mut *write.transaction);
+            done.marked = marked.await.map_err(to_storage_error)?.rows_affected();
+            let descend = up_to_last(&statements.descend).bind(row_count(BATCH));
+            let descendants = descend.execute(&mut *write.transaction);
+            done.descendants = descendants.await.map_err(to_storage_error)?.rows_affected();
+            write.commit().await?;
         }
-        let done = revoke.fetch_all(&mut *write.transaction).await.map_err(to_storage_error)?;
-        write.commit().await?;
         Ok(done)
     }
 
@@ -193,10 +229,18 @@ impl SqliteStorage {
     }
 }
 
+/// What was done for one page of the grants that are to be revoked.
+struct RevokedPage {
+    len: usize,
+    last: Option<(OffsetDateTime, GrantId)>,
+    marked: u64,
+    descendants: u64,
+}
+
 /// Binds what a selector names.
 fn selecting(statement: SqlStr, which: &GrantSelector) -> Query<'_, Sqlite, SqliteArguments> {
-    let (id, subject, client) = selected(which);
-    sqlx::query(statement).bind(id).bind(subject).bind(client)
+    let (id, subject, client, session) = selected(which);
+    sqlx::query(statement).bind(id).bind(subject).bind(client).bind(session)
 }
 
 fn bind_hash<'q>(statement: &SqlStr, hash: &'q TokenHash) -> Query<'q, Sqlite, SqliteArguments> {

@@ -11,7 +11,7 @@ use super::records::{DAY, HOUR, SECOND};
 use super::trial::{Group, Needs, Trial};
 use crate::record::StoredToken;
 use crate::secret::TokenHash;
-use crate::storage::{Exchange, GrantSelector, Spend};
+use crate::storage::{Exchange, GrantSelector, Opened, Spend};
 
 /// After how many polls the suite gives up giving up.
 pub(super) const MOST_POLLS: usize = 40;
@@ -124,7 +124,8 @@ fn openings(t: &Trial<'_>) -> Outcome {
         })?;
         t.expect_eq("tokens stored in the end", &hashes.len(), &count(t.node(1), &hashes)?);
         if let Some(answer) = answer {
-            answer.map_err(|error| Failure::failed("open_grant that was not given up", &error))?;
+            let opened = answer.map_err(|error| Failure::failed("open_grant that was not given up", &error))?;
+            t.expect_eq("what it returned", &Opened::Done, &opened);
             break;
         }
     }

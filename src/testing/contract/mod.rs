@@ -8,10 +8,12 @@ mod clients;
 mod differences;
 mod evidence;
 mod exchange;
+mod families;
 mod given_time;
 mod given_up;
 mod listing;
 mod node;
+mod one_time_keys;
 mod opaque;
 mod opening;
 mod races;
@@ -44,6 +46,8 @@ const GROUPS: &[&[Group]] = &[
     opening::CASES,
     exchange::CASES,
     races::CASES,
+    families::CASES,
+    one_time_keys::CASES,
     attempts::CASES,
     given_up::CASES,
     evidence::CASES,

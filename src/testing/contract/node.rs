@@ -13,7 +13,7 @@ use time::OffsetDateTime;
 use crate::error::StorageError;
 use crate::record::{Grant, StoredToken};
 use crate::secret::TokenHash;
-use crate::storage::{Exchange, Found, GrantSelector, Page, Spend, Storage};
+use crate::storage::{Exchange, Found, GrantSelector, Opened, Page, Spend, Storage};
 
 /// What `block_on` is given: a task to be run to its end.
 pub type Task<'a> = Pin<Box<dyn Future<Output = ()> + 'a>>;
@@ -74,8 +74,15 @@ impl Node<'_> {
         run(self.block_on, future)
     }
 
-    pub(super) fn try_open(&self, grant: &Grant, tokens: &[StoredToken]) -> Result<(), StorageError> {
+    pub(super) fn opened(&self, grant: &Grant, tokens: &[StoredToken]) -> Result<Opened, StorageError> {
         self.run(self.storage.open_grant(&Arc::new(grant.clone()), tokens))
+    }
+
+    pub(super) fn try_open(&self, grant: &Grant, tokens: &[StoredToken]) -> Result<(), StorageError> {
+        match self.opened(grant, tokens)? {
+            Opened::Done => Ok(()),
+            other => Err(StorageError::new(format!("open_grant returned {other:?}"))),
+        }
     }
 
     pub(super) fn open(&self, grant: &Grant, tokens: &[StoredToken]) -> Outcome {

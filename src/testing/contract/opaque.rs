@@ -96,7 +96,11 @@ fn grants(t: &Trial<'_>) -> Outcome {
                 expires_at: t.at(DAY + 7 * TICK),
                 revoked_at,
                 host_data: None,
-                details: GrantDetails { token_type: (number % 2 == 0).then(|| "N_A".into()) },
+                session: (number % 2 == 1).then(|| t.session(number)),
+                details: GrantDetails {
+                    token_type: (number % 2 == 0).then(|| "N_A".into()),
+                    ..GrantDetails::default()
+                },
                 ..t.grant(number)
             };
             come_back(t, "a grant", &of, &t.access(number, &of))?;

@@ -19,7 +19,7 @@ use super::{BoxError, races, revocation, visible};
 use crate::error::StorageError;
 use crate::record::{Grant, StoredToken};
 use crate::secret::TokenHash;
-use crate::storage::{Exchange, Found, GrantSelector, Page, Spend, Storage};
+use crate::storage::{Exchange, Found, GrantSelector, Opened, Page, Spend, Storage};
 
 /// Set for processes that the suite started.
 const VARIABLE: &str = "GRANTOR_STORAGE_CONTRACT_WORKER";
@@ -64,6 +64,7 @@ enum Order {
 #[derive(Serialize, Deserialize)]
 enum Answer {
     Done,
+    Opened(Opened),
     Found(Option<Found>),
     Exchanged(Exchange),
     Revoked(u64),
@@ -100,10 +101,7 @@ where
 
 fn obey(node: Node<'_>, order: Order) -> Result<Answer, StorageError> {
     Ok(match order {
-        Order::Open(grant, tokens) => {
-            node.try_open(&grant, &tokens)?;
-            Answer::Done
-        }
+        Order::Open(grant, tokens) => Answer::Opened(node.opened(&grant, &tokens)?),
         Order::Find(token) => Answer::Found(node.run(node.storage.find(&token))?),
         Order::Exchange(spend, successors) => Answer::Exchanged(node.try_exchange(&spend, &successors)?),
         Order::RevokeToken(token, at) => {
@@ -168,8 +166,11 @@ fn mismatch<T>(_: Answer) -> Result<T, StorageError> {
 
 #[async_trait]
 impl Storage for Worker {
-    async fn open_grant(&self, grant: &Arc<Grant>, tokens: &[StoredToken]) -> Result<(), StorageError> {
-        self.ask(&Order::Open((**grant).clone(), tokens.to_vec())).map(drop)
+    async fn open_grant(&self, grant: &Arc<Grant>, tokens: &[StoredToken]) -> Result<Opened, StorageError> {
+        match self.ask(&Order::Open((**grant).clone(), tokens.to_vec()))? {
+            Answer::Opened(opened) => Ok(opened),
+            other => mismatch(other),
+        }
     }
 
     async fn find(&self, token: &TokenHash) -> Result<Option<Found>, StorageError> {

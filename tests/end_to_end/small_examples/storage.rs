@@ -68,6 +68,8 @@ fn grant(numbers: &mut Numbers, now: OffsetDateTime) -> Grant {
         last_used_at: now,
         expires_at: now + Duration::seconds(i64::from(numbers.below(250))),
         revoked_at: None,
+        parent_grant: None,
+        session: None,
         host_data: numbers.one_in(2).then(|| Arc::new(json!({ "device": "phone" }))),
         details: GrantDetails::default(),
     }
