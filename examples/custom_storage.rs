@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use grantor::record::{Spent, TokenKind};
+use grantor::record::TokenKind;
 use grantor::secret::TokenHash;
 use grantor::storage::{Exchange, Found, GrantSelector, Opened, Page, Spend};
 use grantor::{
@@ -18,7 +18,7 @@ use grantor::{
     Request, Storage, StorageError, StoredToken, Subject, TokenRequest,
 };
 use serde::{Serialize, de::DeserializeOwned};
-use time::{Duration, OffsetDateTime};
+use time::OffsetDateTime;
 
 /// Documents by key: `client/…`, `grant/…`, `token/…`. Cloning it gives the same documents.
 #[derive(Debug, Clone, Default)]
@@ -208,7 +208,7 @@ impl Storage for Documents {
             {
                 transaction.erase_seed(parent)?;
             }
-            token.spent = Some(Spent { at: spend.at, attempt: spend.attempt, seed: spend.seed.clone() });
+            token.spent = Some(spend.spent());
             transaction.put(&token)?;
         }
         // Neither ever goes back, however far apart the clocks of two nodes are.
@@ -315,13 +315,13 @@ impl Storage for Documents {
         }
         for token in others {
             let is_unspent_access_token = token.kind == TokenKind::AccessToken && token.spent.is_none();
-            let spent_at = token.spent.as_ref().map(|spent| spent.at);
+            let seed_until = token.spent.as_ref().and_then(|spent| spent.seed_until);
             if touched == limit {
                 break;
             } else if is_unspent_access_token && token.expires_at <= before {
                 transaction.remove(&token);
                 touched += 1;
-            } else if spent_at.is_some_and(|at| at.saturating_add(Duration::MINUTE) <= before) {
+            } else if seed_until.is_some_and(|until| until <= before) {
                 touched += usize::from(transaction.erase_seed(token)?);
             }
         }

@@ -64,6 +64,12 @@ pub struct Grant {
 }
 
 impl StoredToken {
+    /// The scope that was asked for when it was issued. The scope that it has may be narrower.
+    #[must_use]
+    pub fn requested_scope(&self) -> &Scope {
+        self.details.requested_scope.as_ref().unwrap_or(&self.scope)
+    }
+
     /// Whether it was neither revoked nor has expired, and its grant is live. It may be spent.
     pub(crate) fn is_live(&self, grant: &Grant, now: OffsetDateTime) -> bool {
         self.revoked_at.is_none() && now < self.expires_at && grant.is_live(now)
@@ -181,6 +187,9 @@ pub struct Spent {
     pub attempt: AttemptId,
     /// From what the successors can be derived again; present only while the grace window may be open.
     pub seed: Option<Seed>,
+    /// When the seed is due to be erased; present if there is a seed. It stays when the seed is erased earlier.
+    #[serde(default, with = "rfc3339::option")]
+    pub seed_until: Option<OffsetDateTime>,
 }
 
 /// Bindings of a [`StoredToken`]; refuses unknown members when read.
@@ -191,6 +200,12 @@ pub struct TokenDetails {
     /// Present on every code, absent on other tokens.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<CodeBinding>,
+    /// Of a refresh token, its number in the family: the first one has 1, its successor 2.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub number: Option<u32>,
+    /// Of an access token, the scope that was asked for, if that is not the scope it has; see [`StoredToken::requested_scope`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requested_scope: Option<Scope>,
 }
 
 /// What a code must be redeemed with. A code without this record cannot be redeemed.

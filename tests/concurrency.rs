@@ -409,6 +409,7 @@ mod rows {
             at: at(Duration::SECOND),
             consume: true,
             seed: None,
+            seed_until: None,
             grant_expires_at: at(9 * DAY),
         }
     }

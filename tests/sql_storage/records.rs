@@ -73,6 +73,7 @@ pub fn spend(token: &StoredToken, attempt: u64) -> Spend {
         at: token.issued_at + Duration::SECOND,
         consume: true,
         seed: Some(Seed::from_bytes([0xe7; 32])),
+        seed_until: Some(token.issued_at + Duration::seconds(61)),
         grant_expires_at: token.expires_at,
     }
 }

@@ -59,6 +59,7 @@ bugs! {
             PurgesUnusedRefreshTokens: "leaves all evidence",
             PurgesInPartAndForgets: "whose purge has begun",
             PurgesSeedsNever: "erases seeds",
+            PurgesSeedsByAConstant: "erases seeds",
             PurgesMoreThanItMay: "no more rows than it may",
             PurgesTheRevokedNever: "ended and revoked families whole",
             PurgesOnlyWhatEndedBefore: "ended and revoked families whole",

@@ -191,7 +191,7 @@ impl Model {
             && (spend.consume || self.has(Bug::ConsumesAlways))
         {
             let at = if self.has(Bug::SpendsByItsClock) { OffsetDateTime::now_utc() } else { spend.at };
-            token.spent = Some(Spent { at, attempt: spend.attempt, seed: spend.seed.clone() });
+            token.spent = Some(Spent { at, ..spend.spent() });
             parent = token.parent.filter(|_| !self.has(Bug::KeepsSeeds));
         }
         if let Some(spent) = parent.and_then(|parent| state.tokens.get_mut(&parent)?.spent.as_mut()) {
@@ -304,7 +304,12 @@ impl Model {
                 (None, _) => self.has(Bug::PurgesUnusedRefreshTokens),
             };
             let has_seed = token.spent.as_ref().is_some_and(|spent| {
-                spent.seed.is_some() && spent.at + Duration::MINUTE < before && !self.has(Bug::PurgesSeedsNever)
+                let until = if self.has(Bug::PurgesSeedsByAConstant) {
+                    Some(spent.at + Duration::MINUTE)
+                } else {
+                    spent.seed_until
+                };
+                spent.seed.is_some() && until <= Some(before) && !self.has(Bug::PurgesSeedsNever)
             });
             if is_dead || may_go && is_over(token.expires_at) {
                 due.push(Due::Token(token.hash, is_dead.then_some(token.grant_id)));

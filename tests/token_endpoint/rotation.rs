@@ -468,3 +468,19 @@ async fn a_refresh_whose_commit_was_ambiguous_is_answered_on_the_second_try() {
     granted(&t, &refresh(&app, refresh_in(&answer).expose())).await;
     assert_eq!(t.events.count("refresh_token_reused"), 0);
 }
+
+#[tokio::test]
+async fn refresh_tokens_are_numbered_within_their_family() {
+    let (t, app) = public().await;
+    let mut tokens = tokens_of(&t, &app).await;
+    for number in 1..=3 {
+        let (access, _) = row(&t, tokens.access_token.hash()).await;
+        let (refresh, _) = row(&t, refresh_of(&tokens).hash()).await;
+        assert_eq!((refresh.details.number, access.details.number), (Some(number), None));
+        let next = t.refresh(&app, refresh_of(&tokens)).await.unwrap();
+        let (refresh, _) = row(&t, refresh_of(&tokens).hash()).await;
+        let spent = refresh.spent.as_ref().unwrap();
+        assert_eq!(spent.seed_until, Some(spent.at + Duration::MINUTE));
+        tokens = next;
+    }
+}

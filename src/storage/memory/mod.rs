@@ -30,7 +30,7 @@ use self::families::{Families, GrantIds, RandomKeys};
 use super::{
     Exchange, Found, GrantSelector, Opened, Page, Spend, Storage, StorageError, check_grant_of, one_time_keys,
 };
-use crate::record::{Grant, GrantId, Spent, StoredToken, TokenKind};
+use crate::record::{Grant, GrantId, StoredToken, TokenKind};
 use crate::secret::TokenHash;
 
 /// The number of shards of each kind: few enough to visit all of them for one user's grants.
@@ -106,8 +106,7 @@ impl Storage for MemoryStorage {
         self.state.claim_hashes(successors)?;
         // Nothing can fail from here on.
         if spend.consume {
-            let how = Spent { at: spend.at, attempt: spend.attempt, seed: spend.seed.clone() };
-            family.mark_spent(&spend.token, how);
+            family.mark_spent(&spend.token, spend.spent());
         }
         for token in successors {
             family.insert(token);

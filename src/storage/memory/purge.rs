@@ -9,7 +9,6 @@ use super::families::{Families, Family, erase_seed};
 use super::{SHARDS, State, poisoned};
 use crate::error::StorageError;
 use crate::record::{StoredToken, TokenKind};
-use crate::storage::SEED_LIFETIME;
 
 impl State {
     /// A call that reaches its limit lets the next one begin at the next shard, so that every shard gets its turn however
@@ -98,6 +97,6 @@ impl Family {
 fn is_due(token: &StoredToken, before: OffsetDateTime) -> bool {
     match &token.spent {
         None => token.kind == TokenKind::AccessToken && token.expires_at <= before,
-        Some(spent) => spent.seed.is_some() && spent.at.saturating_add(SEED_LIFETIME) <= before,
+        Some(spent) => spent.seed.is_some() && spent.seed_until.is_none_or(|until| until <= before),
     }
 }

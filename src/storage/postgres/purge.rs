@@ -5,7 +5,6 @@ use time::OffsetDateTime;
 
 use super::PostgresStorage;
 use crate::error::StorageError;
-use crate::storage::SEED_LIFETIME;
 use crate::storage::sql::row_count;
 
 /// How many rows one statement touches, so that it holds its locks for some milliseconds only.
@@ -22,7 +21,7 @@ impl PostgresStorage {
             self.batch(&mut left, &statements.tokens_of_dead_grants, before).await? > 0
         } {}
         self.in_batches(&mut left, &statements.access_tokens, before).await?;
-        self.in_batches(&mut left, &statements.seeds, before.saturating_sub(SEED_LIFETIME)).await?;
+        self.in_batches(&mut left, &statements.seeds, before).await?;
         Ok(limit - left)
     }
 

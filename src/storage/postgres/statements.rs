@@ -27,7 +27,7 @@ pub(super) struct PurgeStatements {
 }
 
 /// The types of what is bound for new tokens, an array for each column.
-const NEW_TOKENS: [&str; 11] = [
+const NEW_TOKENS: [&str; 12] = [
     "bytea",
     "text",
     "text",
@@ -39,6 +39,7 @@ const NEW_TOKENS: [&str; 11] = [
     "bytea",
     "timestamptz",
     "text",
+    "timestamptz",
 ];
 
 /// Inserts the tokens that are bound from parameter `first` on, with the grant's identifier from `source`.
@@ -47,11 +48,11 @@ fn insert_tokens(first: usize, grant_id: &str, source: &str) -> String {
         NEW_TOKENS.iter().enumerate().map(|(number, of)| format!("${}::{of}[]", first + number)).collect();
     format!(
         "INSERT INTO {{tokens}} (hash, kind, grant_id, scope, issued_at, expires_at, parent, spent_at, spent_by, seed, \
-         revoked_at, details) \
+         revoked_at, details, seed_until) \
          SELECT n.hash, n.kind, {grant_id}, n.scope, n.issued_at, n.expires_at, n.parent, n.spent_at, n.spent_by, n.seed, \
-         n.revoked_at, n.details::json \
+         n.revoked_at, n.details::json, n.seed_until \
          FROM {source}unnest({}) \
-         AS n(hash, kind, scope, issued_at, expires_at, parent, spent_at, spent_by, seed, revoked_at, details)",
+         AS n(hash, kind, scope, issued_at, expires_at, parent, spent_at, spent_by, seed, revoked_at, details, seed_until)",
         arrays.join(", ")
     )
 }
@@ -60,7 +61,7 @@ fn insert_tokens(first: usize, grant_id: &str, source: &str) -> String {
 /// looks again at the rows as they are then. The grant goes first: exchanges of one family queue there, each before it holds
 /// anything that another might wait for.
 fn exchange() -> String {
-    let born = insert_tokens(9, "live.grant_id", "live, ");
+    let born = insert_tokens(10, "live.grant_id", "live, ");
     format!(
         "WITH live AS ( \
              SELECT t.hash, t.grant_id, t.parent FROM {{grants}} g JOIN {{tokens}} t ON t.grant_id = g.id \
@@ -69,7 +70,7 @@ fn exchange() -> String {
              AND g.revoked_at IS NULL AND g.expires_at > $4 \
              FOR NO KEY UPDATE OF g FOR NO KEY UPDATE OF t \
          ), spent AS ( \
-             UPDATE {{tokens}} t SET spent_at = $4, spent_by = $5, seed = $6 FROM live WHERE t.hash = live.hash AND $7 \
+             UPDATE {{tokens}} t SET spent_at = $4, spent_by = $5, seed = $6, seed_until = $9 FROM live WHERE t.hash = live.hash AND $7 \
          ), parent AS ( \
              UPDATE {{tokens}} t SET seed = NULL FROM live WHERE t.hash = live.parent AND t.seed IS NOT NULL AND $7 \
          ), moved AS ( \
@@ -174,8 +175,8 @@ impl PurgeStatements {
                      SELECT hash FROM {tokens} WHERE kind = 'access_token' AND spent_at IS NULL AND expires_at <= $1 \
                      ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED))"),
             seeds: sql("UPDATE {tokens} SET seed = NULL WHERE hash = ANY(ARRAY( \
-                     SELECT hash FROM {tokens} WHERE seed IS NOT NULL AND spent_at <= $1 \
-                     ORDER BY spent_at LIMIT $2 FOR UPDATE SKIP LOCKED))"),
+                     SELECT hash FROM {tokens} WHERE seed IS NOT NULL AND seed_until <= $1 \
+                     ORDER BY seed_until LIMIT $2 FOR UPDATE SKIP LOCKED))"),
         }
     }
 }

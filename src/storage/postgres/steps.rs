@@ -184,7 +184,8 @@ impl PostgresStorage {
             .bind(spend.attempt.as_bytes())
             .bind(spend.seed.as_ref().map(Seed::expose))
             .bind(spend.consume)
-            .bind(spend.grant_expires_at);
+            .bind(spend.grant_expires_at)
+            .bind(spend.seed_until);
         let done: i64 = successors.bind(exchange).fetch_one(&self.pool).await?.try_get(0)?;
         Ok(done == 1)
     }
@@ -268,5 +269,6 @@ impl<'a> Columns<'a> {
             }))
             .bind(column(tokens, |token| token.revoked_at))
             .bind(self.details.iter().map(String::as_str).collect::<Vec<_>>())
+            .bind(column(tokens, |token| spent(token).and_then(|spent| spent.seed_until)))
     }
 }

@@ -14,12 +14,12 @@ use crate::storage::{Found, one_time_keys};
 
 /// What a statement selects so that [`read_token`] and [`read_grant`] understand its rows: tokens as `t`, grants as `g`.
 pub(crate) const TOKEN_COLUMNS: &str = "t.hash, t.kind, t.grant_id, t.scope, t.issued_at, t.expires_at, t.parent, \
-    t.spent_at, t.spent_by, t.seed, t.revoked_at, t.details";
+    t.spent_at, t.spent_by, t.seed, t.revoked_at, t.details, t.seed_until";
 /// See [`TOKEN_COLUMNS`].
 pub(crate) const GRANT_COLUMNS: &str = "g.id, g.client_id, g.subject, g.grant_type, g.scope, g.opened_at, \
     g.last_used_at, g.expires_at, g.revoked_at, g.host_data, g.details, g.parent_grant, g.session";
 /// How many there are of [`TOKEN_COLUMNS`].
-const TOKEN_WIDTH: usize = 12;
+const TOKEN_WIDTH: usize = 13;
 
 /// One row of an answer, by the number of the column.
 pub(crate) trait Cells {
@@ -87,7 +87,7 @@ fn read_token(row: &impl Cells) -> Result<StoredToken, StorageError> {
         (None, _) => None,
         (Some(at), attempt) => {
             let attempt = AttemptId::from_bytes(there(attempt, 8)?);
-            Some(Spent { at, attempt, seed: row.id(9)?.map(Seed::from_bytes) })
+            Some(Spent { at, attempt, seed: row.id(9)?.map(Seed::from_bytes), seed_until: row.time(12)? })
         }
     };
     Ok(StoredToken {

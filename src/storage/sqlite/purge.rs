@@ -6,7 +6,6 @@ use tokio::time::Instant;
 
 use super::{SqliteStorage, Write, micros, to_storage_error};
 use crate::error::StorageError;
-use crate::storage::SEED_LIFETIME;
 use crate::storage::sql::row_count;
 
 /// How many rows one transaction touches.
@@ -18,8 +17,7 @@ impl SqliteStorage {
         self.in_batches(&mut left, |most| self.bury(before, most)).await?;
         let (access_tokens, seeds) = (&self.statements.purge.access_tokens, &self.statements.purge.seeds);
         self.in_batches(&mut left, |most| self.one(access_tokens, before, most)).await?;
-        let spent_before = before.saturating_sub(SEED_LIFETIME);
-        self.in_batches(&mut left, |most| self.one(seeds, spent_before, most)).await?;
+        self.in_batches(&mut left, |most| self.one(seeds, before, most)).await?;
         Ok(limit - left)
     }
 

@@ -50,9 +50,9 @@ impl Statements {
             ),
             insert_token: sql(
                 "INSERT INTO {tokens} (hash, kind, grant_id, scope, issued_at, expires_at, parent, spent_at, spent_by, \
-                 seed, revoked_at, details) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+                 seed, revoked_at, details, seed_until) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
             ),
-            spend: sql("UPDATE {tokens} SET spent_at = $2, spent_by = $3, seed = $4 WHERE hash = $1"),
+            spend: sql("UPDATE {tokens} SET spent_at = $2, spent_by = $3, seed = $4, seed_until = $5 WHERE hash = $1"),
             erase_seed: sql("UPDATE {tokens} SET seed = NULL WHERE hash = $1 AND seed IS NOT NULL"),
             move_grant: sql(
                 "UPDATE {grants} SET last_used_at = max(last_used_at, $2), expires_at = max(expires_at, $3) WHERE id = $1",
@@ -121,7 +121,7 @@ impl PurgeStatements {
                      SELECT hash FROM {tokens} WHERE kind = 'access_token' AND spent_at IS NULL AND expires_at <= $1 \
                      ORDER BY expires_at LIMIT $2)"),
             seeds: sql("UPDATE {tokens} SET seed = NULL WHERE hash IN ( \
-                     SELECT hash FROM {tokens} WHERE seed IS NOT NULL AND spent_at <= $1 ORDER BY spent_at LIMIT $2)"),
+                     SELECT hash FROM {tokens} WHERE seed IS NOT NULL AND seed_until <= $1 ORDER BY seed_until LIMIT $2)"),
         }
     }
 }

@@ -131,6 +131,7 @@ impl SqliteStorage {
                 .bind(spent.and_then(|spent| spent.seed.as_ref()).map(|seed| seed.expose().as_slice()))
                 .bind(token.revoked_at.map(micros))
                 .bind(json(&token.details)?)
+                .bind(spent.and_then(|spent| spent.seed_until).map(micros))
                 .execute(&mut *connection)
                 .await
                 .map_err(to_storage_error)?;
@@ -159,6 +160,7 @@ impl SqliteStorage {
             let how = bind_hash(&self.statements.spend, &spend.token).bind(micros(spend.at));
             let how = how.bind(spend.attempt.as_bytes().as_slice());
             let how = how.bind(spend.seed.as_ref().map(|seed| seed.expose().as_slice()));
+            let how = how.bind(spend.seed_until.map(micros));
             how.execute(&mut *write.transaction).await.map_err(to_storage_error)?;
             if let Some(parent) = found.as_ref().and_then(|found| found.token.parent.as_ref()) {
                 let erase = bind_hash(&self.statements.erase_seed, parent);

@@ -48,7 +48,8 @@ fn exchanges(t: &Trial<'_>) -> Outcome {
                 let number = age * 1_000 + number * 10 + u64::from(consume);
                 let of = Grant { expires_at: start + grant_ends, ..grant_of(t, number, start) };
                 let mut token = StoredToken { expires_at: start + token_ends, ..t.refresh(number, &of) };
-                token.spent = is_spent.then(|| Spent { at: start, attempt: t.attempt(9_999), seed: None });
+                token.spent =
+                    is_spent.then(|| Spent { at: start, attempt: t.attempt(9_999), seed: None, seed_until: None });
                 t.node(0).open(&of, std::slice::from_ref(&token))?;
                 let (at, grant_expires_at) = (start + SECOND, start + 2 * DAY);
                 let order = Spend { at, grant_expires_at, consume, seed: None, ..t.spend(&token, number) };

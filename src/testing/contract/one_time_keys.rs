@@ -28,7 +28,7 @@ pub(super) const CASES: &[Group] = &[
 
 /// A key as it is stored: spent, good for a day.
 fn key(t: &Trial<'_>, number: u64, of: &Grant) -> StoredToken {
-    let spent = Some(Spent { at: t.at(START), attempt: t.attempt(number), seed: None });
+    let spent = Some(Spent { at: t.at(START), attempt: t.attempt(number), seed: None, seed_until: None });
     StoredToken { spent, ..t.token(number, TokenKind::OneTimeKey, of) }
 }
 

@@ -56,7 +56,12 @@ fn tokens(t: &Trial<'_>) -> Outcome {
         token.expires_at = t.at(HOUR + 2 * TICK);
         token.parent = has(1).then(|| t.hash(number + 1_000));
         let seed = has(4).then(|| t.seed(number));
-        token.spent = has(2).then(|| Spent { at: t.at(3 * TICK), attempt: t.attempt(number), seed });
+        token.spent = has(2).then(|| Spent {
+            at: t.at(3 * TICK),
+            attempt: t.attempt(number),
+            seed_until: seed.as_ref().map(|_| t.at(7 * TICK)),
+            seed,
+        });
         token.revoked_at = has(8).then(|| t.at(4 * TICK));
         let is_code = token.kind == TokenKind::AuthorizationCode;
         token.details.code = is_code.then(|| code_binding(t, has(4), has(8)));
@@ -172,7 +177,7 @@ fn times(t: &Trial<'_>) -> Outcome {
         let token = StoredToken {
             issued_at: start + 4 * TICK,
             expires_at: start + HOUR,
-            spent: Some(Spent { at: start + 5 * TICK, attempt: t.attempt(number), seed: None }),
+            spent: Some(Spent { at: start + 5 * TICK, attempt: t.attempt(number), seed: None, seed_until: None }),
             revoked_at: Some(start + 6 * TICK),
             ..t.access(number, &of)
         };

@@ -162,6 +162,7 @@ impl Trial<'_> {
             at: self.at(SECOND),
             consume: true,
             seed: Some(self.seed(by)),
+            seed_until: Some(self.at(SECOND + Duration::MINUTE)),
             grant_expires_at: self.at(2 * DAY),
         }
     }

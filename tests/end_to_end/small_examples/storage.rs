@@ -112,6 +112,7 @@ async fn step(storage: &dyn Storage, numbers: &mut Numbers, now: OffsetDateTime)
                 at: now,
                 consume: !numbers.one_in(4),
                 seed: (!numbers.one_in(3)).then(|| Seed::from_bytes([7; 32])),
+                seed_until: Some(now + Duration::MINUTE),
                 grant_expires_at: now + Duration::seconds(i64::from(numbers.below(250))),
             };
             let successor = token(numbers, own, Some(presented), now);
