@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use grantor::client::ClientParts;
 use grantor::record::TokenKind;
 use grantor::secret::TokenHash;
 use grantor::storage::{Exchange, Found, GrantSelector, Opened, Page, Spend};
@@ -94,8 +95,8 @@ impl Documents {
 }
 
 impl Transaction<'_> {
-    /// Clause 8. Records go in and out as a whole, by serde: a member that this version of the library does not know is
-    /// an error here, never dropped. A document that can't be read is an error too, and not the same as none.
+    /// Clause 8. Records go in and out as a whole, by serde: members of their details that this version of the library does not
+    /// know are kept, any other one is an error here, never dropped. A document that can't be read is an error too, and not the same as none.
     fn get<D: Document>(&self, key: &str) -> Result<Option<D>, StorageError> {
         let document = match self.changes.get(key) {
             Some(change) => change.as_ref(),
@@ -150,7 +151,11 @@ impl Transaction<'_> {
 #[async_trait]
 impl ClientStore for Documents {
     async fn client(&self, id: &str) -> Result<Option<Arc<Client>>, StorageError> {
-        Ok(self.begin()?.get(&client_key(id))?.map(Arc::new))
+        let transaction = self.begin()?;
+        let Some(json) = transaction.documents.get(&client_key(id)) else { return Ok(None) };
+        // Members that this version does not know are kept. What it can't read may be of a newer one, and others can use it.
+        let parts = ClientParts::from_stored(json).map_err(StorageError::unavailable)?;
+        Ok(Some(Arc::new(Client::from_parts(parts).map_err(StorageError::unavailable)?)))
     }
 }
 

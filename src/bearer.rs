@@ -79,7 +79,7 @@ pub(crate) async fn check(server: Arc<ServerContext>, token: &str) -> Result<Bea
         Err(error) => Err(refuse(server, now, None, Fault::Failed(error.into()))),
         Ok(None) => Err(refuse(server, now, None, Fault::Invalid)),
         Ok(Some(Found { token, grant })) => {
-            if !token.is_live(&grant, now) {
+            if !token.is_live(&grant, now) || token.unenforced_member(&grant).is_some() {
                 Err(refuse(server, now, Some(grant.id), Fault::Invalid))
             } else if !grant.token_type().eq_ignore_ascii_case("Bearer") {
                 // It is bound to a proof that nobody asked for here; without it, it would be worth less than it says.

@@ -118,6 +118,7 @@ impl IntrospectionEndpoint {
     ) -> Result<Introspection, Error> {
         request.params.check(&PARAMETERS_ABOUT_A_TOKEN)?;
         let caller = caller.insert(authenticate(&self.server, request, now).await?);
+        Error::check_enforced(caller.parts().unenforced_member())?;
         // An identifier proves nothing, so there is nothing it could be entitled to.
         if !caller.is_confidential() {
             return Err(Refusal::IntrospectionNotAllowed.into());
@@ -133,7 +134,8 @@ impl IntrospectionEndpoint {
         let Some(Found { token, grant }) = find_any(&self.server, token).await? else {
             return Ok(Introspection::Inactive);
         };
-        if !is_live(&token, &grant, now) || !is_entitled(caller, &token, &grant) {
+        let is_usable = is_live(&token, &grant, now) && token.unenforced_member(&grant).is_none();
+        if !is_usable || !is_entitled(caller, &token, &grant) {
             return Ok(Introspection::Inactive);
         }
         let extra = match &self.hook {

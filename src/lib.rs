@@ -133,7 +133,8 @@ pub mod client;
 mod completion;
 #[cfg(any(feature = "actix-web", feature = "axum"))]
 mod cross_origin;
-pub mod env;
+pub mod details;
+mod env;
 pub mod error;
 pub mod event;
 pub mod grants;

@@ -67,13 +67,21 @@ impl<K: Token> Owned<K> {
 /// [`OpenGrant::child_of`](crate::grants::OpenGrant::child_of), so that nothing is derived from a dead grant.
 #[derive(Debug, Clone)]
 #[must_use = "nothing is derived from a grant that is not passed to `child_of`"]
-pub struct LiveGrant(Arc<Grant>);
+pub struct LiveGrant {
+    grant: Arc<Grant>,
+    token: Arc<StoredToken>,
+}
 
 impl LiveGrant {
+    /// A critical member of the token or the grant that is not enforced.
+    pub(crate) fn unenforced_member(&self) -> Option<&str> {
+        self.token.unenforced_member(&self.grant)
+    }
+
     /// The grant.
     #[must_use]
     pub const fn grant(&self) -> &Arc<Grant> {
-        &self.0
+        &self.grant
     }
 }
 
@@ -86,7 +94,7 @@ impl Presented<kind::AccessToken> {
     pub fn must_be_live(&self, now: OffsetDateTime) -> Result<LiveGrant, Refusal> {
         self.must_have_a_live_grant(now)?;
         self.must_not_be_expired(now)?;
-        Ok(LiveGrant(Arc::clone(&self.grant)))
+        Ok(LiveGrant { grant: Arc::clone(&self.grant), token: Arc::clone(&self.token) })
     }
 }
 
@@ -137,6 +145,11 @@ impl<K: Token> Presented<K> {
     /// [`Refusal::ExpiredToken`]
     pub fn must_not_be_expired(&self, now: OffsetDateTime) -> Result<(), Refusal> {
         if now < self.token.expires_at { Ok(()) } else { Err(Refusal::ExpiredToken) }
+    }
+
+    /// A critical member of the token or its grant that is not enforced.
+    pub(crate) fn unenforced_member(&self) -> Option<&str> {
+        self.token.unenforced_member(&self.grant)
     }
 
     pub(crate) const fn secret(&self) -> &Secret<K> {

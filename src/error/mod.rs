@@ -17,6 +17,8 @@ pub use self::refusal::{ExtensionRefusal, Refusal};
 /// The source of a failure on the host's side.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
+const UNAVAILABLE: &str = "the server is not available, try again later";
+
 /// Why an endpoint did not do what was asked.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -39,6 +41,13 @@ pub enum Error {
     /// The source of randomness failed.
     #[error(transparent)]
     Entropy(#[from] EntropyError),
+    /// A stored token, grant or client demands something that this version does not enforce: a newer node has written it. No
+    /// token is issued, and nothing is spent. Answered with 503 and `Retry-After`, because another node may do it.
+    #[error("a stored record has the critical member {member:?}, which this version does not enforce")]
+    Unenforced {
+        /// The name of the member.
+        member: Box<str>,
+    },
     /// An extension of the host's broke its contract.
     #[error("an extension of the host failed: {0}")]
     Extension(&'static str),
@@ -50,7 +59,7 @@ impl Error {
     pub fn code(&self) -> ErrorCode {
         match self {
             Self::Refused(refusal) => refusal.code(),
-            Self::Throttled { .. } => ErrorCode::TEMPORARILY_UNAVAILABLE,
+            Self::Throttled { .. } | Self::Unenforced { .. } => ErrorCode::TEMPORARILY_UNAVAILABLE,
             Self::Storage(error) if error.is_unavailable() => ErrorCode::TEMPORARILY_UNAVAILABLE,
             Self::Storage(_) | Self::Authenticator(_) | Self::Entropy(_) | Self::Extension(_) => {
                 ErrorCode::SERVER_ERROR
@@ -64,7 +73,8 @@ impl Error {
         match self {
             Self::Refused(refusal) => refusal.description(),
             Self::Throttled { .. } => "too many attempts, try again later".into(),
-            Self::Storage(error) if error.is_unavailable() => "the server is not available, try again later".into(),
+            Self::Unenforced { .. } => UNAVAILABLE.into(),
+            Self::Storage(error) if error.is_unavailable() => UNAVAILABLE.into(),
             Self::Storage(_) | Self::Authenticator(_) | Self::Entropy(_) | Self::Extension(_) => {
                 "the server met an unexpected condition".into()
             }
@@ -77,9 +87,25 @@ impl Error {
         match self {
             Self::Refused(refusal) => refusal.status(),
             Self::Throttled { .. } => 429,
+            Self::Unenforced { .. } => 503,
             Self::Storage(error) if error.is_unavailable() => 503,
             Self::Storage(_) | Self::Authenticator(_) | Self::Entropy(_) | Self::Extension(_) => 500,
         }
+    }
+
+    /// When the request may be tried again, sent as `Retry-After`, if that is known.
+    pub(crate) const fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Throttled { retry_after } => Some(*retry_after),
+            // As long as an update of nodes, one after the other, may take.
+            Self::Unenforced { .. } => Some(Duration::MINUTE),
+            _ => None,
+        }
+    }
+
+    /// For a record that has a critical member which is not enforced, unless it has none.
+    pub(crate) fn check_enforced(member: Option<&str>) -> Result<(), Self> {
+        member.map_or(Ok(()), |member| Err(Self::Unenforced { member: member.into() }))
     }
 
     /// The reason, if the request was refused.

@@ -17,7 +17,7 @@ pub(crate) use self::orders::MemberNames;
 pub use self::orders::{ExchangeToken, OpenGrant, RepeatRefresh, ResponseMembers};
 use crate::client::Client;
 use crate::error::{Error, Refusal};
-use crate::lookup::{Presented, lookup};
+use crate::lookup::{LiveGrant, Presented, lookup};
 use crate::record::{AttemptId, CodeBinding, Grant, GrantId, GrantType, StoredToken, TokenKind};
 use crate::scope::Scope;
 use crate::secret::{AccessToken, AuthorizationCode, RefreshToken, Secret, Seed, Token};
@@ -106,6 +106,8 @@ fn first_tokens(
     if order.keys.iter().any(|key| key.good_until <= now) {
         return Err(Error::Extension("a grant handler accepted a one-time key that is not good any more"));
     }
+    Error::check_enforced(client.parts().unenforced_member())?;
+    Error::check_enforced(order.parent.as_ref().and_then(LiveGrant::unenforced_member))?;
     if order.depth() > DEEPEST {
         return Err(Refusal::NestedTooDeep.into());
     }
@@ -144,6 +146,7 @@ pub(crate) async fn open_grant_with_code(
     binding: CodeBinding,
     now: OffsetDateTime,
 ) -> Result<(AuthorizationCode, Arc<Grant>), Error> {
+    Error::check_enforced(client.parts().unenforced_member())?;
     let id = GrantId::from_bytes(*server.random()?);
     let code = AuthorizationCode::from_bytes(&*server.random()?);
     let expires_at = now.saturating_add(server.policy.lifetimes(client).code);
@@ -181,7 +184,8 @@ fn successors(
     order: ExchangeToken,
     now: OffsetDateTime,
 ) -> Result<(Spend, StoredToken, Option<StoredToken>, Issued), Error> {
-    let ExchangeToken { presented, kind, number, plain, grant, scope: requested, members } = order;
+    let ExchangeToken { presented, kind, number, plain, grant, scope: requested, members, unenforced } = order;
+    Error::check_enforced(client.parts().unenforced_member().or(unenforced.as_deref()))?;
     if members.token_type.as_deref().is_some_and(|own| !own.eq_ignore_ascii_case(grant.token_type())) {
         return Err(Error::Extension("a grant handler gave a token another type than its grant has"));
     }
@@ -227,7 +231,13 @@ fn successors(
 
 /// Derives the successors of a spent refresh token again and answers from their own records; nothing is written and no
 /// lifetime extended.
-pub(crate) async fn repeat(server: &ServerContext, order: RepeatRefresh, now: OffsetDateTime) -> Result<Issued, Error> {
+pub(crate) async fn repeat(
+    server: &ServerContext,
+    client: &Client,
+    order: RepeatRefresh,
+    now: OffsetDateTime,
+) -> Result<Issued, Error> {
+    Error::check_enforced(client.parts().unenforced_member().or(order.presented.unenforced_member()))?;
     let seed = order.presented.spent().and_then(|spent| spent.seed.as_ref()).ok_or(Refusal::RetryRefused)?;
     let (access_token, refresh_token) = derive(seed, order.presented.secret().expose());
     let access = live_successor(server, access_token, now).await?;
@@ -238,6 +248,7 @@ pub(crate) async fn repeat(server: &ServerContext, order: RepeatRefresh, now: Of
     if refresh.spent().is_some() {
         return Err(Refusal::RetryRefused.into());
     }
+    Error::check_enforced(access.unenforced_member().or(refresh.unenforced_member()))?;
     let ((access_token, token, grant), (refresh_token, ..)) = (access.into_parts(), refresh.into_parts());
     let (expires_in, scope) = (token.expires_at - now, token.scope.clone());
     Ok(issued_tokens(access_token, Some(refresh_token), expires_in, scope, ResponseMembers::default(), grant))

@@ -107,6 +107,7 @@ impl OpenGrant {
             token_type: self.members.token_type.as_deref().map(Into::into),
             ends_by: self.ends_by(),
             depth: self.depth(),
+            ..GrantDetails::default()
         };
         let grant = Grant {
             id,
@@ -152,6 +153,8 @@ pub struct ExchangeToken {
     pub(crate) grant: Arc<Grant>,
     pub(crate) scope: Scope,
     pub(crate) members: ResponseMembers,
+    /// A critical member of the token or its grant that is not enforced.
+    pub(crate) unenforced: Option<Box<str>>,
 }
 
 impl ExchangeToken {
@@ -162,8 +165,10 @@ impl ExchangeToken {
     /// Whether the token was spent before, is expired, or has lost its grant is for the handler to look at first, as
     /// [`Presented`](crate::grants::Presented) shows it; a spent one is a [`Decision::Replayed`](crate::grants::Decision::Replayed).
     pub fn new<K: SingleUse>(presented: Owned<K>, scope: Scope) -> Self {
+        let unenforced = presented.unenforced_member().map(Into::into);
         let (secret, token, grant) = presented.into_inner().into_parts();
         Self {
+            unenforced,
             presented: token.hash,
             kind: token.kind.clone(),
             number: token.details.number,

@@ -24,9 +24,11 @@
 //!    covers works, nor one of a grant that descends from it, not even one that was being written at that moment. A selector by subject covers every grant whose
 //!    [`open_grant`](Storage::open_grant) returned before the call began: a host that changes a password ends sessions first,
 //!    then revokes. A page that acts for a user selects by subject *and* id, never by id alone.
-//! 8. **Records are opaque.** All members of [`Grant`] and [`StoredToken`] come back as they went in.
+//! 8. **Records are opaque.** All members of [`Grant`] and [`StoredToken`] come back as they went in, the members of their details
+//!    included that this version does not know. No step but the one that stores a record writes its details.
 //! 9. **Clients.** For a storage that is a [`ClientRegistry`], too: registering, updating and rotating are atomic steps as well,
-//!    identifiers are compared and ordered byte by byte, and what was registered comes back whole.
+//!    identifiers are compared and ordered byte by byte, and what was registered comes back whole. A client with
+//!    [members that this version does not know](crate::client::ClientParts::unknown_members) is not changed.
 //!
 //! The feature `testing` brings all of this as a suite, `grantor::testing::storage_contract`, to be run against an implementation
 //! of your own: in sequence, in races, and with calls that are given up half-way.
@@ -348,14 +350,14 @@ pub trait ClientRegistry: ClientStore {
     /// Replaces the registration of a client, its credentials included.
     ///
     /// # Errors
-    /// There is no such client, or the storage failed.
+    /// There is no such client, the stored one has members that this version does not know, or the storage failed.
     async fn update(&self, client: Client) -> Result<(), RegistryError>;
 
     /// Adds a credential and lets the others end at `others_end`, in one atomic step: rotation with overlap. In that step,
     /// [`ClientParts::rotate_credential`](crate::client::ClientParts::rotate_credential) says what becomes of the registration.
     ///
     /// # Errors
-    /// There is no such client, it is a public one, or the storage failed.
+    /// There is no such client, it is a public one or has members that this version does not know, or the storage failed.
     async fn rotate_credential(
         &self,
         id: &ClientId,
@@ -380,6 +382,11 @@ pub trait ClientRegistry: ClientStore {
     async fn clients(&self, after: Option<&ClientId>, limit: usize) -> Result<Vec<Arc<Client>>, RegistryError>;
 }
 
+/// Rejects the change of a stored client that has members which this version does not know.
+fn check_members(stored: &Client) -> Result<(), RegistryError> {
+    if stored.parts().unknown_members().next().is_none() { Ok(()) } else { Err(RegistryError::UnknownMembers) }
+}
+
 /// Why a [`ClientRegistry`] did not do what was asked.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -390,6 +397,9 @@ pub enum RegistryError {
     /// No client has this identifier.
     #[error("no client has this identifier")]
     Unknown,
+    /// A newer version has registered the client: what the change means for members that this version does not know can't be told.
+    #[error("the client has members that this version does not know: change it with the version that wrote them")]
+    UnknownMembers,
     /// The change would make a client that makes no sense.
     #[error(transparent)]
     Invalid(#[from] crate::client::ClientError),

@@ -142,7 +142,7 @@ impl TokenEndpoint {
                     None => continue,
                 },
                 Decision::Repeat(order) => {
-                    let issued = issue::repeat(server, order, now).await?;
+                    let issued = issue::repeat(server, client, order, now).await?;
                     server.observe(now, EventKind::RefreshRepeated { grant: &issued.grant });
                     return Ok(issued);
                 }

@@ -59,8 +59,8 @@ pub(crate) fn refuse(error: &Error, realm: &str) -> Response {
     if let Some(Refusal::MethodNotAllowed(allow)) = error.refusal() {
         response = response.with_header("allow", *allow);
     }
-    if let Error::Throttled { retry_after } = error {
-        response = response.with_header("retry-after", seconds_rounded_up(*retry_after).to_string());
+    if let Some(retry_after) = error.retry_after() {
+        response = response.with_header("retry-after", seconds_rounded_up(retry_after).to_string());
     }
     response
 }

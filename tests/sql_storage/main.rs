@@ -11,6 +11,7 @@ mod growth;
 mod interruptions;
 mod lost_answers;
 mod many_grants;
+mod newer_node;
 mod opening;
 mod proxy;
 mod records;

@@ -99,12 +99,15 @@ bugs! {
             FoldsUnknownKinds: "every member of a token",
             DropsParents: "every member of a token",
             DropsTheTokenType: "every member of a grant",
+            ForgetsUnknownMembers: "members of details",
+            RewritesDetailsWhenSpent: "members of details",
             RoundsNumbers: "as the same JSON",
             RoundsTimes: "to the microsecond",
         }
         Clients {
             RegistersTwice: "a client is registered once",
             RotatesWithoutALock: "of many rotations at once",
+            ChangesNewerClients: "comes back whole and is not changed",
             KeepsGrantsOfRemovedClients: "revokes all its grants",
         }
     }

@@ -47,6 +47,16 @@ async fn others_run() {
     }
 }
 
+/// The details of a token as one reads and writes them who knows no other member than these.
+fn known(details: &TokenDetails) -> TokenDetails {
+    let mut members = serde_json::to_value(details).unwrap();
+    members
+        .as_object_mut()
+        .unwrap()
+        .retain(|name, _| ["code", "number", "requested_scope", "crit"].contains(&name.as_str()));
+    serde_json::from_value(members).unwrap()
+}
+
 /// The one-time keys among tokens.
 fn keys<'a>(tokens: impl IntoIterator<Item = &'a StoredToken>) -> impl Iterator<Item = &'a StoredToken> {
     tokens.into_iter().filter(|token| token.kind == TokenKind::OneTimeKey)
@@ -156,6 +166,7 @@ impl Model {
             Bug::FoldsUnknownKinds if matches!(token.kind, TokenKind::Unknown(_)) => {
                 token.kind = TokenKind::AccessToken;
             }
+            Bug::ForgetsUnknownMembers => token.details = known(&token.details),
             Bug::DropsParents if token.spent.is_some() => token.parent = None,
             Bug::RoundsTimes => token.issued_at = token.issued_at.replace_microsecond(0).unwrap(),
             _ => {}
@@ -192,6 +203,9 @@ impl Model {
         {
             let at = if self.has(Bug::SpendsByItsClock) { OffsetDateTime::now_utc() } else { spend.at };
             token.spent = Some(Spent { at, ..spend.spent() });
+            if self.has(Bug::RewritesDetailsWhenSpent) {
+                token.details = known(&token.details);
+            }
             parent = token.parent.filter(|_| !self.has(Bug::KeepsSeeds));
         }
         if let Some(spent) = parent.and_then(|parent| state.tokens.get_mut(&parent)?.spent.as_mut()) {
@@ -686,6 +700,10 @@ impl ClientRegistry for Model {
     }
 
     async fn update(&self, client: Client) -> Result<(), RegistryError> {
+        if self.has(Bug::ChangesNewerClients) && self.client(client.id().as_str()).await?.is_some() {
+            self.clients.remove(client.id(), OffsetDateTime::UNIX_EPOCH).await?;
+            return self.clients.register(client).await;
+        }
         self.clients.update(client).await
     }
 

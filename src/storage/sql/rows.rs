@@ -136,10 +136,13 @@ pub(crate) fn read_place(row: &impl Cells) -> Result<(OffsetDateTime, GrantId), 
     Ok((there(row.time(0)?, 0)?, GrantId::from_bytes(there(row.id(1)?, 1)?)))
 }
 
-/// The client whose registration is in column 0.
+/// The client whose registration is in column 0. If this version can't read it, a newer one may have written it: others can use it.
 pub(crate) fn read_client(row: &impl Cells) -> Result<Arc<Client>, StorageError> {
-    let parts = there(Reader(row).json::<ClientParts>(0)?, 0)?;
-    Ok(Arc::new(Client::from_parts(parts).map_err(|error| unreadable(0, error))?))
+    let text = there(row.text(0).map_err(|error| unreadable(0, error))?, 0)?;
+    let newer = |cause: BoxError| StorageError::unavailable(Corrupt { column: 0, cause: Some(cause) });
+    let parts = ClientParts::from_stored(text)
+        .map_err(|error| if error.is_data() { newer(error.into()) } else { unreadable(0, error) })?;
+    Ok(Arc::new(Client::from_parts(parts).map_err(|error| newer(error.into()))?))
 }
 
 /// Until when the row of a grant is kept although it has ended: its longest one-time key.

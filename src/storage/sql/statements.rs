@@ -20,7 +20,6 @@ pub(crate) struct ClientStatements {
     pub(crate) find: SqlStr,
     pub(crate) list: SqlStr,
     pub(crate) insert: SqlStr,
-    pub(crate) update: SqlStr,
 }
 
 /// One statement for each kind of [`GrantSelector`], so that each has a plan of its own. In all of them `$1` is the grant's
@@ -67,7 +66,6 @@ impl ClientStatements {
             insert: names.render(&format!(
                 "INSERT INTO {{clients}} (id, registration) VALUES ($1, $2{as_json}) ON CONFLICT DO NOTHING"
             )),
-            update: names.render(&format!("UPDATE {{clients}} SET registration = $2{as_json} WHERE id = $1")),
         }
     }
 }

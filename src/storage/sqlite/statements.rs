@@ -14,6 +14,7 @@ pub(super) struct Statements {
     pub(super) erase_seed: SqlStr,
     pub(super) move_grant: SqlStr,
     pub(super) revoke: RevokeStatements,
+    pub(super) update_client: SqlStr,
     pub(super) remove_client: SqlStr,
     pub(super) purge: PurgeStatements,
 }
@@ -58,6 +59,7 @@ impl Statements {
                 "UPDATE {grants} SET last_used_at = max(last_used_at, $2), expires_at = max(expires_at, $3) WHERE id = $1",
             ),
             revoke: RevokeStatements::new(names),
+            update_client: sql("UPDATE {clients} SET registration = $2 WHERE id = $1"),
             remove_client: sql("DELETE FROM {clients} WHERE id = $1"),
             purge: PurgeStatements::new(names),
         }

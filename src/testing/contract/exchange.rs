@@ -108,7 +108,7 @@ fn it_decides_in_order(t: &Trial<'_>) -> Outcome {
         for fact in *facts {
             match fact {
                 Fact::Spent => {
-                    token.spent = Some(Spent { at: t.at(TICK), attempt: t.attempt(99), seed: None, seed_until: None })
+                    token.spent = Some(Spent { at: t.at(TICK), attempt: t.attempt(99), seed: None, seed_until: None });
                 }
                 Fact::Expired => token.expires_at = t.at(TICK),
                 Fact::Revoked => token.revoked_at = Some(t.at(TICK)),

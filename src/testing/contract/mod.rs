@@ -12,6 +12,7 @@ mod families;
 mod given_time;
 mod given_up;
 mod listing;
+mod newer;
 mod node;
 mod one_time_keys;
 mod opaque;
@@ -48,6 +49,7 @@ const GROUPS: &[&[Group]] = &[
     races::CASES,
     families::CASES,
     one_time_keys::CASES,
+    newer::CASES,
     attempts::CASES,
     given_up::CASES,
     evidence::CASES,

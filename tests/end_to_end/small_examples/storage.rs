@@ -26,8 +26,9 @@ impl Numbers {
         self.below(count) == 0
     }
 
-    fn of<const N: usize, T: Clone>(&mut self, all: [T; N]) -> T {
-        all[usize::from(self.below(u8::try_from(N).unwrap()))].clone()
+    fn of<const N: usize, T>(&mut self, all: [T; N]) -> T {
+        let number = usize::from(self.below(u8::try_from(N).unwrap()));
+        all.into_iter().nth(number).unwrap()
     }
 }
 
