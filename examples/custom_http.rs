@@ -8,11 +8,11 @@ use std::net::SocketAddr;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use grantor::authorize::escape;
 use grantor::{Approval, AuthorizationServer, Authorize, Client, ClientRegistry, CodeChallenge, CodeVerifier};
-use grantor::{MemoryStorage, PendingAuthorization, Request, Response, Subject};
+use grantor::{MemoryStorage, PendingAuthorization, Request, Response, Route, Subject};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{HeaderValue, SET_COOKIE};
-use hyper::{StatusCode, server::conn::http1, service::service_fn};
+use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 
 type Answer = hyper::Response<Full<Bytes>>;
@@ -58,10 +58,6 @@ pub(crate) async fn serve(
 
 async fn answer(oauth: &AuthorizationServer, request: &Request) -> Result<Answer, BoxError> {
     match request.path() {
-        "/token" => to_hyper(oauth.token(request).await),
-        "/revoke" => to_hyper(oauth.revoke(request).await),
-        "/introspect" => to_hyper(oauth.introspect(request).await),
-        path if path == oauth.metadata_path() => to_hyper(oauth.metadata(request)),
         "/authorize" => match oauth.authorize(request).await {
             Authorize::Respond(response) => to_hyper(response),
             Authorize::Pending(pending) => consent_page(&pending, &cookie(request).unwrap_or_else(random_text)),
@@ -81,7 +77,8 @@ async fn answer(oauth: &AuthorizationServer, request: &Request) -> Result<Answer
             },
         },
         "/callback" => Ok(Answer::new("The code is in the address of this page.".into())),
-        _ => Ok(hyper::Response::builder().status(StatusCode::NOT_FOUND).body(Full::default())?),
+        // Token, revocation, introspection, metadata and CORS; 404 for any other path.
+        _ => to_hyper(oauth.handle(request).await),
     }
 }
 
@@ -108,7 +105,7 @@ fn cookie(request: &Request) -> Option<String> {
     lines.flat_map(|line| line.split("; ")).find_map(|pair| pair.strip_prefix("browser=")).map(str::to_owned)
 }
 
-/// Everything is passed on as it came: repeated headers, the query undecoded, a body up to the limit.
+/// Everything is passed on as it came: repeated headers, the query undecoded, a body up to the limit of its route.
 async fn to_grantor(
     oauth: &AuthorizationServer,
     request: hyper::Request<Incoming>,
@@ -118,7 +115,8 @@ async fn to_grantor(
     let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
     let own = Request::new(parts.method.as_str(), target).with_peer(peer.ip());
     let own = own.with_headers(parts.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())));
-    match Limited::new(body, oauth.policy().max_body).collect().await {
+    let max_body = oauth.route(parts.uri.path()).map_or(oauth.policy().max_body, Route::max_body);
+    match Limited::new(body, max_body).collect().await {
         Ok(body) => Ok(own.with_body(body.to_bytes())),
         Err(error) if error.is::<LengthLimitError>() => Ok(own.with_body_too_large()),
         Err(error) => Err(error),

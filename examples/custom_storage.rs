@@ -5,6 +5,9 @@
 //! as they are, if `Transaction` becomes that backend's serializable transaction; what it must not become is several
 //! statements that others can get between.
 
+#[path = "custom_storage/ephemeral.rs"]
+mod ephemeral;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -21,7 +24,7 @@ use grantor::{
 use serde::{Serialize, de::DeserializeOwned};
 use time::OffsetDateTime;
 
-/// Documents by key: `client/…`, `grant/…`, `token/…`. Cloning it gives the same documents.
+/// Documents by key: `client/…`, `grant/…`, `token/…`, `ephemeral/…`. Cloning it gives the same documents.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Documents(Arc<Mutex<BTreeMap<String, String>>>);
 

@@ -1,6 +1,6 @@
 //! Adapter for actix-web (feature `actix-web`).
 //!
-//! * [`routes`] are the token, revocation and introspection endpoints and the metadata, ready to configure an app with.
+//! * [`routes`] are the endpoints that the library serves, ready to configure an app with.
 //! * [`Request`] is an extractor, for the host's own authorization page.
 //! * [`Bearer`] is an extractor, for the host's own API: call [`require`](Bearer::require) on it. It looks at the header
 //!   alone; for [`Policy::bearer_in_body`](crate::Policy::bearer_in_body) extract a [`Request`] and give it to
@@ -37,63 +37,35 @@ use actix_web::dev::Payload;
 use actix_web::error::{Error, ErrorInternalServerError, InternalError};
 use actix_web::guard::fn_guard;
 use actix_web::http::StatusCode;
-use actix_web::http::header::AUTHORIZATION;
 use actix_web::web::{self, Data, ServiceConfig};
 use actix_web::{FromRequest, HttpRequest, HttpResponse, Resource, Responder, ResponseError};
 
 use crate::authorize::AuthorizationResponse;
 use crate::bearer::{Bearer, BearerError};
 use crate::completion::poll_once;
-use crate::cross_origin::for_any_origin;
 use crate::error::Refusal;
 use crate::http::{Request, Response};
-use crate::metadata::path_of;
-use crate::server::AuthorizationServer;
+use crate::server::{AuthorizationServer, ServedBy};
 use crate::span::in_this_span;
 use crate::token::refuse;
 
-/// The routes that need nothing from the host: the token, revocation and introspection endpoints and the metadata, of a
-/// [`ProtectedResource`](crate::ProtectedResource) too.
+/// The routes that the library serves: see [`AuthorizationServer::routes`].
 ///
 /// They are where [`AuthorizationServer::endpoints`] says, which by default is under the issuer, and answer every method,
 /// because those that are not served have an answer of their own. Paths are compared whole and as they came, before
 /// anything in them is decoded. The app is to be configured with them, not a scope: the metadata is never inside of one.
 ///
-/// Scripts of any origin may use the token and revocation endpoints and read the metadata (CORS, RFC 9700 §2.6): no cookie
-/// has a part in them. The authorization endpoint is the host's, and must not allow that; introspection is not for
-/// browsers.
-///
-/// # Panics
-/// The app panics when it is configured if two of the URLs have the same path.
+/// [`AuthorizationServer::handle`] answers, with CORS headers where scripts of any origin may come. Every request is
+/// [run to completion](run_to_completion).
 pub fn routes(server: &AuthorizationServer) -> impl FnOnce(&mut ServiceConfig) + use<> {
     let server = server.clone();
     move |config| {
-        let urls = server.endpoints();
-        let token_path = path_of(&urls.token);
-        let revoke_path = urls.revocation.as_deref().map(path_of);
-        let introspect_path = urls.introspection.as_deref().map(path_of);
-        let resource_path = server.resource_metadata_path().map(str::to_owned);
-        let own = [Some(&token_path), revoke_path.as_ref(), introspect_path.as_ref(), resource_path.as_ref()];
-        let mut taken = vec![server.metadata_path()];
-        for path in own.into_iter().flatten() {
-            assert!(!taken.contains(&path.as_str()), "two endpoints have the path {path}");
-            taken.push(path);
-        }
-        let data = Data::new(server.clone());
-        // On each resource too: another server of the same app would replace the app's own.
-        let at = |path| at(path).app_data(data.clone());
-        config
-            .app_data(data.clone())
-            .service(at(server.metadata_path().to_owned()).to(metadata))
-            .service(at(token_path).to(token));
-        if let Some(path) = revoke_path {
-            config.service(at(path).to(revoke));
-        }
-        if let Some(path) = resource_path {
-            config.service(at(path).to(resource_metadata));
-        }
-        if let Some(path) = introspect_path {
-            config.service(at(path).to(introspect));
+        config.app_data(Data::new(server.clone()));
+        for route in server.routes().iter().filter(|route| route.served_by() == ServedBy::Library) {
+            let (server, max_body) = (server.clone(), route.max_body());
+            let answer =
+                move |request: HttpRequest, payload| handle(server.clone(), from_head(&request), payload, max_body);
+            config.service(at(route.path().to_owned()).to(answer));
         }
     }
 }
@@ -104,26 +76,11 @@ fn at(path: String) -> Resource {
     web::resource("/{path}*").guard(fn_guard(move |context| context.head().uri.path() == path))
 }
 
-async fn token(server: Data<AuthorizationServer>, request: Request) -> Response {
-    let token = |request| run_to_completion(async move { server.token(&request).await });
-    for_any_origin(request, token).await
-}
-
-async fn revoke(server: Data<AuthorizationServer>, request: Request) -> Response {
-    let revoke = |request| run_to_completion(async move { server.revoke(&request).await });
-    for_any_origin(request, revoke).await
-}
-
-async fn introspect(server: Data<AuthorizationServer>, request: Request) -> Response {
-    server.introspect(&request).await
-}
-
-async fn metadata(server: Data<AuthorizationServer>, request: Request) -> Response {
-    for_any_origin(request, async |request| server.metadata(&request)).await
-}
-
-async fn resource_metadata(server: Data<AuthorizationServer>, request: Request) -> Response {
-    for_any_origin(request, async |request| server.resource_metadata(&request)).await
+async fn handle(server: AuthorizationServer, own: Request, payload: web::Payload, max_body: usize) -> Response {
+    match with_body(&server, own, payload, max_body).await {
+        Ok(request) => run_to_completion(async move { server.handle(&request).await }).await,
+        Err(response) => response,
+    }
 }
 
 /// Runs a future to its end even if the handler that waits for it is dropped, as happens when a browser hangs up.
@@ -160,13 +117,22 @@ impl FromRequest for Request {
         let payload = web::Payload::from_request(request, payload);
         Box::pin(async move {
             let (server, payload) = (server?, payload.await?);
-            match payload.to_bytes_limited(server.policy().max_body).await {
-                Ok(Ok(body)) => Ok(own.with_body(body)),
-                // The endpoint has its own way to say so.
-                Err(_) => Ok(own.with_body_too_large()),
-                Ok(Err(_)) => Err(refuse(&Refusal::MalformedEncoding.into(), server.issuer()).into()),
-            }
+            Ok(with_body(&server, own, payload, server.policy().max_body).await?)
         })
+    }
+}
+
+async fn with_body(
+    server: &AuthorizationServer,
+    own: Request,
+    payload: web::Payload,
+    max_body: usize,
+) -> Result<Request, Response> {
+    match payload.to_bytes_limited(max_body).await {
+        Ok(Ok(body)) => Ok(own.with_body(body)),
+        // The endpoint has its own way to say so.
+        Err(_) => Ok(own.with_body_too_large()),
+        Ok(Err(_)) => Err(refuse(&Refusal::MalformedEncoding.into(), server.issuer())),
     }
 }
 
@@ -175,10 +141,7 @@ impl FromRequest for Bearer {
     type Future = Extraction<Self>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        // All that the check of a request without a body looks at.
-        let headers = request.headers().get_all(AUTHORIZATION);
-        let own = Request::get("").with_headers(headers.map(|value| ("authorization", value.as_bytes())));
-        let server = server_of(request);
+        let (server, own) = (server_of(request), from_head(request));
         Box::pin(async move { Ok(server?.bearer(&own).await?) })
     }
 }

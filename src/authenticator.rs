@@ -1,4 +1,4 @@
-//! Who checks secrets and passwords: the host.
+//! What the host knows about clients' secrets, users' passwords and the state of users' accounts.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -12,11 +12,12 @@ use crate::record::Subject;
 use crate::scope::Scope;
 use crate::secret::{ClientSecret, Password, SecretDigest};
 
-/// Checks the credentials of clients and, for the password grant, of resource owners.
+/// Checks the credentials of clients and, for the password grant, of resource owners, and tells the state of a resource owner's
+/// account. Every method has a default.
 #[async_trait]
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not authenticate clients and resource owners",
-    note = "implement `grantor::Authenticator`; only `resource_owner` must be written"
+    note = "implement `grantor::Authenticator`; each method has a default"
 )]
 pub trait Authenticator: Send + Sync {
     /// Whether a secret belongs to a client (RFC 6749 §2.3.1).
@@ -44,9 +45,31 @@ pub trait Authenticator: Send + Sync {
     /// An unknown user, a wrong password and a locked account must look the same and take the same time. Mind who the
     /// client is and what it asks for, too: this grant has no consent page.
     ///
+    /// The default knows no users and rejects every attempt.
+    ///
     /// # Errors
     /// It could not be decided; answered with `server_error`.
-    async fn resource_owner(&self, attempt: &ResourceOwnerAttempt<'_>) -> Result<Verdict<Subject>, AuthenticatorError>;
+    async fn resource_owner(&self, attempt: &ResourceOwnerAttempt<'_>) -> Result<Verdict<Subject>, AuthenticatorError> {
+        let _ = attempt;
+        Ok(Verdict::Rejected)
+    }
+
+    /// Returns whether tokens may be issued for a subject. Asked each time before tokens are issued for one: when a code is
+    /// redeemed, a refresh token is used or its answer repeated, and when a grant is opened by a password, by the implicit grant or
+    /// by an extension grant. With [`Policy::check_subject_at_use`](crate::Policy::check_subject_at_use) also at the bearer check and
+    /// at introspection.
+    ///
+    /// The client has proven by then that the token is its own, and reuse of a spent token was dealt with. Nothing is spent if the
+    /// subject is not [`Active`](SubjectStatus::Active), so a user who is suspended for an hour has the same refresh tokens after it.
+    ///
+    /// The default is [`Active`](SubjectStatus::Active) for every subject.
+    ///
+    /// # Errors
+    /// It could not be found out; answered with 503 `temporarily_unavailable` and `Retry-After`. Nothing is spent or revoked.
+    async fn subject_status(&self, subject: &Subject) -> Result<SubjectStatus, AuthenticatorError> {
+        let _ = subject;
+        Ok(SubjectStatus::Active)
+    }
 }
 
 #[async_trait]
@@ -57,6 +80,37 @@ impl<T: Authenticator + ?Sized> Authenticator for Arc<T> {
 
     async fn resource_owner(&self, attempt: &ResourceOwnerAttempt<'_>) -> Result<Verdict<Subject>, AuthenticatorError> {
         (**self).resource_owner(attempt).await
+    }
+
+    async fn subject_status(&self, subject: &Subject) -> Result<SubjectStatus, AuthenticatorError> {
+        (**self).subject_status(subject).await
+    }
+}
+
+/// The state of a resource owner's account, as [`Authenticator::subject_status`] tells it.
+///
+/// Clients can't tell the last two from each other, nor from a grant that was revoked. The event
+/// [`SubjectNotActive`](crate::EventKind::SubjectNotActive) names the state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum SubjectStatus {
+    /// Tokens may be issued.
+    Active,
+    /// Not for now. The grants of the subject stay, and work again when it is active.
+    Suspended,
+    /// Never again: all grants of the subject are revoked.
+    Gone,
+}
+
+impl SubjectStatus {
+    /// Its name: stable, for logs and metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Suspended => "suspended",
+            Self::Gone => "gone",
+        }
     }
 }
 
@@ -134,8 +188,4 @@ pub struct ResourceOwnerAttempt<'a> {
 pub struct ClientSecrets;
 
 #[async_trait]
-impl Authenticator for ClientSecrets {
-    async fn resource_owner(&self, _: &ResourceOwnerAttempt<'_>) -> Result<Verdict<Subject>, AuthenticatorError> {
-        Ok(Verdict::Rejected)
-    }
-}
+impl Authenticator for ClientSecrets {}

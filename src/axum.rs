@@ -1,6 +1,6 @@
 //! Adapter for axum (feature `axum`).
 //!
-//! * [`routes`] are the token, revocation and introspection endpoints and the metadata, ready to merge into a router.
+//! * [`routes`] are the endpoints that the library serves, ready to merge into a router.
 //! * [`Request`] is an extractor, for the host's own authorization page.
 //! * [`Bearer`] is an extractor, for the host's own API: call [`require`](Bearer::require) on it. It looks at the header
 //!   alone; for [`Policy::bearer_in_body`](crate::Policy::bearer_in_body) extract a [`Request`] and give it to
@@ -17,8 +17,7 @@ use std::net::SocketAddr;
 
 use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
-use axum::extract::{ConnectInfo, FromRef, FromRequest, FromRequestParts, OriginalUri, State};
-use axum::http::header::AUTHORIZATION;
+use axum::extract::{ConnectInfo, FromRef, FromRequest, FromRequestParts, OriginalUri};
 use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::IntoResponse;
@@ -28,67 +27,38 @@ use http_body_util::LengthLimitError;
 use crate::authorize::AuthorizationResponse;
 use crate::bearer::{Bearer, BearerError};
 use crate::completion::poll_once;
-use crate::cross_origin::for_any_origin;
 use crate::error::Refusal;
 use crate::http::{Request, Response};
-use crate::metadata::path_of;
-use crate::server::AuthorizationServer;
+use crate::server::{AuthorizationServer, ServedBy};
 use crate::span::in_this_span;
 use crate::token::refuse;
 
-/// The routes that need nothing from the host: the token, revocation and introspection endpoints and the metadata, of a
-/// [`ProtectedResource`](crate::ProtectedResource) too.
+/// The routes that the library serves: see [`AuthorizationServer::routes`].
 ///
 /// They are where [`AuthorizationServer::endpoints`] says, which by default is under the issuer, and answer every method,
-/// because those that are not served have an answer of their own. Scripts of any origin may use the token and revocation
-/// endpoints and read the metadata (CORS, RFC 9700 §2.6): no cookie has a part in them. The authorization endpoint is the
-/// host's, and must not allow that; introspection is not for browsers.
+/// because those that are not served have an answer of their own. [`AuthorizationServer::handle`] answers, with CORS headers where
+/// scripts of any origin may come. Every request is [run to completion](run_to_completion).
 ///
 /// Merge them, never nest them: their paths are whole, and the metadata is never below a prefix. A page of the host's may be
 /// nested; the target of its [`Request`] is the one that the browser asked for.
 ///
 /// # Panics
-/// If two of the URLs have the same path. A router that is merged with them panics if a segment of a path begins with `:` or
-/// `*`, unless it was told [`without_v07_checks`](Router::without_v07_checks).
+/// A router that is merged with them panics if a segment of a path begins with `:` or `*`, unless it was told
+/// [`without_v07_checks`](Router::without_v07_checks).
 pub fn routes<S: Clone + Send + Sync + 'static>(server: &AuthorizationServer) -> Router<S> {
-    let urls = server.endpoints();
-    let mut router = Router::new()
-        // An issuer's path may have any character that a URL may have.
-        .without_v07_checks()
-        .route(&path_of(&urls.token), any(token))
-        .route(server.metadata_path(), any(metadata));
-    if let Some(path) = server.resource_metadata_path() {
-        router = router.route(path, any(resource_metadata));
+    let own = server.routes().iter().filter(|route| route.served_by() == ServedBy::Library);
+    // An issuer's path may have any character that a URL may have.
+    own.fold(Router::new().without_v07_checks(), |router, route| {
+        let (server, max_body) = (server.clone(), route.max_body());
+        router.route(route.path(), any(move |request| handle(server, request, max_body)))
+    })
+}
+
+async fn handle(server: AuthorizationServer, request: axum::extract::Request, max_body: usize) -> Response {
+    match read(&server, request, max_body).await {
+        Ok(request) => run_to_completion(async move { server.handle(&request).await }).await,
+        Err(response) => response,
     }
-    if let Some(url) = &urls.revocation {
-        router = router.route(&path_of(url), any(revoke));
-    }
-    if let Some(url) = &urls.introspection {
-        router = router.route(&path_of(url), any(introspect));
-    }
-    router.with_state(server.clone())
-}
-
-async fn token(State(server): State<AuthorizationServer>, request: Request) -> Response {
-    let token = |request| run_to_completion(async move { server.token(&request).await });
-    for_any_origin(request, token).await
-}
-
-async fn revoke(State(server): State<AuthorizationServer>, request: Request) -> Response {
-    let revoke = |request| run_to_completion(async move { server.revoke(&request).await });
-    for_any_origin(request, revoke).await
-}
-
-async fn introspect(State(server): State<AuthorizationServer>, request: Request) -> Response {
-    server.introspect(&request).await
-}
-
-async fn metadata(State(server): State<AuthorizationServer>, request: Request) -> Response {
-    for_any_origin(request, async |request| server.metadata(&request)).await
-}
-
-async fn resource_metadata(State(server): State<AuthorizationServer>, request: Request) -> Response {
-    for_any_origin(request, async |request| server.resource_metadata(&request)).await
 }
 
 /// Runs a future to its end even if the handler that waits for it is dropped, as happens when a browser hangs up.
@@ -122,13 +92,21 @@ where
 
     async fn from_request(request: axum::extract::Request, state: &S) -> Result<Self, Response> {
         let server = AuthorizationServer::from_ref(state);
-        let (parts, body) = request.into_parts();
-        match to_bytes(body, server.policy().max_body).await {
-            Ok(body) => Ok(from_parts(&parts).with_body(body)),
-            // The endpoint has its own way to say so.
-            Err(error) if is_too_large(&error) => Ok(from_parts(&parts).with_body_too_large()),
-            Err(_) => Err(refuse(&Refusal::MalformedEncoding.into(), server.issuer())),
-        }
+        read(&server, request, server.policy().max_body).await
+    }
+}
+
+async fn read(
+    server: &AuthorizationServer,
+    request: axum::extract::Request,
+    max_body: usize,
+) -> Result<Request, Response> {
+    let (parts, body) = request.into_parts();
+    match to_bytes(body, max_body).await {
+        Ok(body) => Ok(from_parts(&parts).with_body(body)),
+        // The endpoint has its own way to say so.
+        Err(error) if is_too_large(&error) => Ok(from_parts(&parts).with_body_too_large()),
+        Err(_) => Err(refuse(&Refusal::MalformedEncoding.into(), server.issuer())),
     }
 }
 
@@ -157,10 +135,7 @@ where
     type Rejection = BearerError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, BearerError> {
-        // All that the check of a request without a body looks at.
-        let headers = parts.headers.get_all(AUTHORIZATION).iter();
-        let request = Request::get("").with_headers(headers.map(|value| ("authorization", value.as_bytes())));
-        AuthorizationServer::from_ref(state).bearer(&request).await
+        AuthorizationServer::from_ref(state).bearer(&from_parts(parts)).await
     }
 }
 

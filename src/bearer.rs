@@ -1,27 +1,31 @@
 //! The bearer check for the host's own API (RFC 6750).
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use serde_json::Value;
 use time::OffsetDateTime;
 
+use crate::capability::ServerView;
 use crate::error::{Error, ErrorCode};
 use crate::event::EventKind;
-use crate::http::{Request, Response};
-use crate::lookup::find;
+use crate::http::{Request, RequestContext, Response};
+use crate::lookup::find_of_kind;
 use crate::params::Params;
 use crate::record::{ClientId, Grant, GrantId, StoredToken, Subject};
 use crate::scope::{Scope, tokens};
 use crate::secret::kind;
 use crate::server_context::ServerContext;
 use crate::storage::Found;
+use crate::subject_status::must_be_active;
 
 /// A live access token of which nothing can be read before a scope was required.
 #[derive(Debug)]
 #[must_use = "a token says nothing until a scope is required of it"]
 pub struct Bearer {
     server: Arc<ServerContext>,
+    peer: Option<IpAddr>,
     token: Arc<StoredToken>,
     grant: Arc<Grant>,
     now: OffsetDateTime,
@@ -31,6 +35,7 @@ pub struct Bearer {
 #[derive(Debug)]
 pub struct Access {
     server: Arc<ServerContext>,
+    peer: Option<IpAddr>,
     token: Arc<StoredToken>,
     grant: Arc<Grant>,
     now: OffsetDateTime,
@@ -66,29 +71,52 @@ pub(crate) async fn check_request(server: Arc<ServerContext>, request: &Request)
     let may_hold_it = server.policy.bearer_in_body && !request.exceeds(server.policy.max_body);
     let form = if may_hold_it { form(request) } else { Params::default() };
     match presented(request, &form) {
-        Ok(Some(token)) => check(server, token).await,
-        Ok(None) => Err(refuse_now(server, Fault::NoToken)),
-        Err(fault) => Err(refuse_now(server, fault)),
+        Ok(Some(token)) => check(server, token, request.context()).await,
+        Ok(None) => Err(refuse_now(server, request, Fault::NoToken)),
+        Err(fault) => Err(refuse_now(server, request, fault)),
     }
 }
 
-/// Checks an access token.
-pub(crate) async fn check(server: Arc<ServerContext>, token: &str) -> Result<Bearer, BearerError> {
-    let now = server.now();
-    match find::<kind::AccessToken>(&server, token).await {
-        Err(error) => Err(refuse(server, now, None, Fault::Failed(error.into()))),
-        Ok(None) => Err(refuse(server, now, None, Fault::Invalid)),
+/// Checks an access token, of a request with this context.
+pub(crate) async fn check(
+    server: Arc<ServerContext>,
+    token: &str,
+    context: RequestContext<'_>,
+) -> Result<Bearer, BearerError> {
+    let (now, peer) = (server.now(), context.peer());
+    match find_of_kind::<kind::AccessToken>(&server, token).await {
+        Err(error) => Err(refuse(server, peer, now, None, Fault::Failed(error.into()))),
+        Ok(None) => Err(refuse(server, peer, now, None, Fault::Invalid)),
         Ok(Some(Found { token, grant })) => {
             if !token.is_live(&grant, now) || token.unenforced_member(&grant).is_some() {
-                Err(refuse(server, now, Some(grant.id), Fault::Invalid))
+                Err(refuse(server, peer, now, Some(grant.id), Fault::Invalid))
             } else if !grant.token_type().eq_ignore_ascii_case("Bearer") {
                 // It is bound to a proof that nobody asked for here; without it, it would be worth less than it says.
-                Err(refuse(server, now, Some(grant.id), Fault::NotBearer))
+                Err(refuse(server, peer, now, Some(grant.id), Fault::NotBearer))
             } else {
-                Ok(Bearer { server, token, grant, now })
+                match subject_at_use(&server, &grant, peer, now).await {
+                    Ok(()) => Ok(Bearer { server, peer, token, grant, now }),
+                    Err(fault) => Err(refuse(server, peer, now, Some(grant.id), fault)),
+                }
             }
         }
     }
+}
+
+/// If the policy says so, refuses a token whose subject is not active, as if the token had been revoked.
+async fn subject_at_use(
+    server: &ServerContext,
+    grant: &Grant,
+    peer: Option<IpAddr>,
+    now: OffsetDateTime,
+) -> Result<(), Fault> {
+    if !server.policy.check_subject_at_use {
+        return Ok(());
+    }
+    must_be_active(server, grant.subject.as_ref(), peer, now).await.map_err(|error| match error {
+        Error::Refused(_) => Fault::Invalid,
+        error => Fault::Failed(error),
+    })
 }
 
 /// The parameters of a body that may hold a token: a form with a method that gives a body a meaning, and nothing in it but
@@ -125,21 +153,37 @@ fn token68(bytes: &[u8]) -> Result<&str, Fault> {
     std::str::from_utf8(bytes).ok().filter(|_| is_token68).ok_or(Fault::Invalid)
 }
 
-fn refuse_now(server: Arc<ServerContext>, fault: Fault) -> BearerError {
+fn refuse_now(server: Arc<ServerContext>, request: &Request, fault: Fault) -> BearerError {
     let now = server.now();
-    refuse(server, now, None, fault)
+    refuse(server, request.peer(), now, None, fault)
 }
 
 /// Tells the observer and makes the error.
-fn refuse(server: Arc<ServerContext>, now: OffsetDateTime, grant_id: Option<GrantId>, fault: Fault) -> BearerError {
+fn refuse(
+    server: Arc<ServerContext>,
+    peer: Option<IpAddr>,
+    now: OffsetDateTime,
+    grant_id: Option<GrantId>,
+    fault: Fault,
+) -> BearerError {
     let refused = BearerError { server, fault };
     let error = match &refused.fault {
         Fault::Failed(error) => Some(error),
         _ => None,
     };
     let code = refused.code().map(ErrorCode::as_str);
-    refused.server.observe(now, EventKind::BearerRefused { grant_id, code, error });
+    refused.server.observe_from(peer, now, EventKind::BearerRefused { grant_id, code, error });
     refused
+}
+
+impl ServerView<'_> {
+    /// Checks the access token of a request (RFC 6750).
+    ///
+    /// # Errors
+    /// There is none, it is not live, or it could not be checked.
+    pub async fn bearer(self, request: &Request) -> Result<Bearer, BearerError> {
+        check_request(Arc::clone(self.server), request).await
+    }
 }
 
 impl Bearer {
@@ -150,13 +194,19 @@ impl Bearer {
     /// 500: no token could ever have it, and the mistake is the host's.
     pub fn require(self, scope: &str) -> Result<Access, BearerError> {
         if tokens(scope).all(|token| self.token.scope.contains(token)) {
-            return Ok(Access { server: self.server, token: self.token, grant: self.grant, now: self.now });
+            return Ok(Access {
+                server: self.server,
+                peer: self.peer,
+                token: self.token,
+                grant: self.grant,
+                now: self.now,
+            });
         }
         let fault = match Scope::parse(scope) {
             Ok(scope) if scope.is_subset(self.server.scopes.all()) => Fault::InsufficientScope(scope),
             _ => Fault::Failed(Error::Extension("a resource requires a scope that the server does not offer")),
         };
-        Err(refuse(self.server, self.now, Some(self.grant.id), fault))
+        Err(refuse(self.server, self.peer, self.now, Some(self.grant.id), fault))
     }
 }
 
@@ -172,8 +222,9 @@ impl Access {
     /// # Errors
     /// 403 for the token of a client that acts for itself, whatever its identifier looks like (RFC 9700 §4.15).
     pub fn user(&self) -> Result<&Subject, BearerError> {
-        self.subject()
-            .ok_or_else(|| refuse(Arc::clone(&self.server), self.now, Some(self.grant.id), Fault::NoResourceOwner))
+        self.subject().ok_or_else(|| {
+            refuse(Arc::clone(&self.server), self.peer, self.now, Some(self.grant.id), Fault::NoResourceOwner)
+        })
     }
 
     /// The client.
@@ -235,8 +286,11 @@ impl BearerError {
     /// [`ProtectedResource`](crate::ProtectedResource) (RFC 9728 §5.1).
     pub fn to_response(&self) -> Response {
         let response = Response::new(self.status());
-        if let Fault::Failed(_) = &self.fault {
-            return response;
+        if let Fault::Failed(error) = &self.fault {
+            return match error.retry_after() {
+                Some(seconds) => response.with_header("retry-after", seconds.to_string()),
+                None => response,
+            };
         }
         let realm = &*self.server.issuer;
         let challenge = match (&self.fault, self.code()) {

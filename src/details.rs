@@ -93,8 +93,9 @@ pub struct GrantDetails {
     pub(crate) unknown: UnknownMembers,
 }
 
-/// Bindings of a [`StoredToken`](crate::StoredToken). Unknown members are kept; a critical one makes the token unusable.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+/// Bindings of a [`StoredToken`](crate::StoredToken), and what a repeated answer needs. Unknown members are kept; a critical one
+/// makes the token unusable.
+#[derive(Clone, Default, Serialize, Deserialize)]
 #[serde(from = "Map<String, Value>", into = "Map<String, Value>")]
 #[non_exhaustive]
 pub struct TokenDetails {
@@ -105,6 +106,8 @@ pub struct TokenDetails {
     /// Of an access token, the scope that was asked for, if that is not the scope it has; see
     /// [`StoredToken::requested_scope`](crate::StoredToken::requested_scope).
     pub requested_scope: Option<Scope>,
+    /// The members that the token customizer added to the response with an access token, if the response may be repeated.
+    pub response_members: Map<String, Value>,
     pub(crate) unknown: UnknownMembers,
 }
 
@@ -177,8 +180,21 @@ impl From<GrantDetails> for Map<String, Value> {
     }
 }
 
+impl fmt::Debug for TokenDetails {
+    /// The host's members by name only: their values may be anything.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TokenDetails")
+            .field("code", &self.code)
+            .field("number", &self.number)
+            .field("requested_scope", &self.requested_scope)
+            .field("response_members", &self.response_members.keys())
+            .field("unknown", &self.unknown)
+            .finish()
+    }
+}
+
 impl TokenDetails {
-    const KNOWN: [&'static str; 3] = ["code", "number", "requested_scope"];
+    const KNOWN: [&'static str; 4] = ["code", "number", "requested_scope", "response_members"];
 
     /// Returns the first critical member that this version does not enforce. While there is one, the token is not accepted and
     /// not exchanged.
@@ -195,6 +211,7 @@ impl From<Map<String, Value>> for TokenDetails {
             code: unknown.take("code"),
             number: unknown.take("number"),
             requested_scope: unknown.take("requested_scope"),
+            response_members: unknown.take("response_members").unwrap_or_default(),
             unknown,
         }
     }
@@ -202,11 +219,12 @@ impl From<Map<String, Value>> for TokenDetails {
 
 impl From<TokenDetails> for Map<String, Value> {
     fn from(details: TokenDetails) -> Self {
-        let TokenDetails { code, number, requested_scope, unknown } = details;
+        let TokenDetails { code, number, requested_scope, response_members, unknown } = details;
         let mut members = Self::new();
         put(&mut members, "code", code);
         put(&mut members, "number", number);
         put(&mut members, "requested_scope", requested_scope);
+        put(&mut members, "response_members", Some(response_members).filter(|members| !members.is_empty()));
         unknown.with(members, &["code"])
     }
 }

@@ -1,10 +1,12 @@
 //! What an auditor wants to know: every token issued, refused and introspected, every replay, every revocation through the
 //! server. Never a secret.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use time::OffsetDateTime;
 
+use crate::authenticator::SubjectStatus;
 use crate::error::Error;
 use crate::record::{ClientId, Grant, GrantId, Subject, TokenKind};
 use crate::scope::Scope;
@@ -46,6 +48,9 @@ impl<A: Observer, B: Observer> Observer for (A, B) {
 pub struct Event<'a> {
     /// The time of the request.
     pub at: OffsetDateTime,
+    /// The peer of the request, if the host vouched for one. Token requests, revocations, introspections and the bearer check have
+    /// one; the authorization endpoint and calls of the host have none.
+    pub peer: Option<IpAddr>,
     /// What happened.
     pub kind: EventKind<'a>,
 }
@@ -115,6 +120,25 @@ pub enum EventKind<'a> {
     RefreshTokenReused {
         /// The grant.
         grant: &'a Grant,
+    },
+    /// The authenticator said that a subject is not active, so a token of it was not issued or not accepted. The endpoint's own
+    /// event follows. Clients are not told the status.
+    #[non_exhaustive]
+    SubjectNotActive {
+        /// The subject.
+        subject: &'a Subject,
+        /// Its status.
+        status: SubjectStatus,
+        /// How many grants of the subject were revoked for it; 0 unless it is gone.
+        revoked: u64,
+    },
+    /// A token customizer wanted to add a member whose name is reserved or taken. The answer went without it.
+    #[non_exhaustive]
+    CustomizerMemberDropped {
+        /// The client or caller that got the answer.
+        client_id: &'a ClientId,
+        /// The name of the member.
+        member: &'a str,
     },
     /// A client revoked a token that was not dead yet: an access token alone, or with a refresh token the whole grant.
     #[non_exhaustive]
@@ -191,6 +215,8 @@ impl EventKind<'_> {
             Self::TokenRefused { .. } => "token_refused",
             Self::CodeReplayed { .. } => "code_replayed",
             Self::RefreshTokenReused { .. } => "refresh_token_reused",
+            Self::SubjectNotActive { .. } => "subject_not_active",
+            Self::CustomizerMemberDropped { .. } => "customizer_member_dropped",
             Self::TokenRevoked { .. } => "token_revoked",
             Self::RevocationRefused { .. } => "revocation_refused",
             Self::TokenIntrospected { .. } => "token_introspected",

@@ -1,6 +1,7 @@
 //! The introspection endpoint (RFC 7662).
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
@@ -9,13 +10,15 @@ use time::OffsetDateTime;
 use crate::client::Client;
 use crate::client::auth::{AuthenticatedClient, PARAMETERS_ABOUT_A_TOKEN, authenticate};
 use crate::client::request::{ClientRequest, endpoint};
+use crate::customizer::{Inspection, check_size, drop_members};
 use crate::error::{Error, Refusal};
 use crate::event::EventKind;
 use crate::http::{Request, Response};
-use crate::lookup::find_any;
+use crate::lookup::find_access_or_refresh_token;
 use crate::record::{Grant, StoredToken, TokenKind};
 use crate::server_context::ServerContext;
 use crate::storage::Found;
+use crate::subject_status::must_be_active;
 use crate::token::refuse;
 
 /// A request at the introspection endpoint (RFC 7662 §2.1), before anything was checked.
@@ -53,7 +56,7 @@ pub struct ActiveToken {
     pub token: Arc<StoredToken>,
     /// Its grant.
     pub grant: Arc<Grant>,
-    /// Members that the host added; see [`Builder::introspection`](crate::Builder::introspection).
+    /// Members that the host added; see [`TokenCustomizer::introspection`](crate::TokenCustomizer::introspection).
     pub extra: Map<String, Value>,
 }
 
@@ -64,19 +67,14 @@ impl fmt::Debug for ActiveToken {
     }
 }
 
-/// What the host adds to what a caller is told about a live token; `None` if the token is none of the caller's business. A
-/// member that the library sets is not replaced.
-pub(crate) type IntrospectionHook = dyn Fn(&Client, &StoredToken, &Grant) -> Option<Map<String, Value>> + Send + Sync;
-
 /// Serves introspection requests.
 pub(crate) struct IntrospectionEndpoint {
     server: Arc<ServerContext>,
-    hook: Option<Box<IntrospectionHook>>,
 }
 
 impl IntrospectionEndpoint {
-    pub(crate) fn new(server: Arc<ServerContext>, hook: Option<Box<IntrospectionHook>>) -> Self {
-        Self { server, hook }
+    pub(crate) const fn new(server: Arc<ServerContext>) -> Self {
+        Self { server }
     }
 
     /// The HTTP form.
@@ -87,7 +85,8 @@ impl IntrospectionEndpoint {
             Ok(request) => self.introspect(&request).await,
             Err(refusal) => {
                 let error = refusal.into();
-                server.observe(server.now(), EventKind::IntrospectionRefused { client_id: None, error: &error });
+                let refused = EventKind::IntrospectionRefused { client_id: None, error: &error };
+                server.observe_from(request.peer(), server.now(), refused);
                 Err(error)
             }
         };
@@ -104,7 +103,7 @@ impl IntrospectionEndpoint {
         let result = self.answer(request, now, &mut caller).await;
         if let Err(error) = &result {
             let client_id = caller.as_deref().map(Client::id);
-            self.server.observe(now, EventKind::IntrospectionRefused { client_id, error });
+            self.server.observe_from(request.context.peer(), now, EventKind::IntrospectionRefused { client_id, error });
         }
         result
     }
@@ -123,29 +122,51 @@ impl IntrospectionEndpoint {
         if !caller.is_confidential() {
             return Err(Refusal::IntrospectionNotAllowed.into());
         }
-        let introspection = self.inspect(caller, request.params.require("token")?, now).await?;
+        let peer = request.context.peer();
+        let introspection = self.inspect(caller, request.params.require("token")?, peer, now).await?;
         let (client_id, grant) = (caller.id(), introspection.active().map(|active| &*active.grant));
-        self.server.observe(now, EventKind::TokenIntrospected { client_id, grant });
+        self.server.observe_from(peer, now, EventKind::TokenIntrospected { client_id, grant });
         Ok(introspection)
     }
 
     /// The hint is not looked at: every token is found by one look-up, whatever it is.
-    async fn inspect(&self, caller: &Client, token: &str, now: OffsetDateTime) -> Result<Introspection, Error> {
-        let Some(Found { token, grant }) = find_any(&self.server, token).await? else {
+    async fn inspect(
+        &self,
+        caller: &Client,
+        token: &str,
+        peer: Option<IpAddr>,
+        now: OffsetDateTime,
+    ) -> Result<Introspection, Error> {
+        let Some(Found { token, grant }) = find_access_or_refresh_token(&self.server, token).await? else {
             return Ok(Introspection::Inactive);
         };
         let is_usable = is_live(&token, &grant, now) && token.unenforced_member(&grant).is_none();
         if !is_usable || !is_entitled(caller, &token, &grant) {
             return Ok(Introspection::Inactive);
         }
-        let extra = match &self.hook {
-            Some(hook) => hook(caller, &token, &grant),
-            None => Some(Map::new()),
-        };
-        Ok(match extra {
+        if self.server.policy.check_subject_at_use {
+            match must_be_active(&self.server, grant.subject.as_ref(), peer, now).await {
+                Err(Error::Refused(_)) => return Ok(Introspection::Inactive),
+                checked => checked?,
+            }
+        }
+        Ok(match self.members(&Inspection { caller, token: &token, grant: &grant, peer, now }).await? {
             Some(extra) => Introspection::Active(Box::new(ActiveToken { token, grant, extra })),
             None => Introspection::Inactive,
         })
+    }
+
+    /// The members that the host adds; `None` if the token is not the caller's business.
+    async fn members(&self, inspection: &Inspection<'_>) -> Result<Option<Map<String, Value>>, Error> {
+        let Some(customizer) = &self.server.customizer else { return Ok(Some(Map::new())) };
+        let Some(mut members) = customizer.introspection(inspection).await? else { return Ok(None) };
+        let client_id = inspection.caller.id();
+        for member in &drop_members(&mut members, |_| false) {
+            let dropped = EventKind::CustomizerMemberDropped { client_id, member };
+            self.server.observe_from(inspection.peer, inspection.now, dropped);
+        }
+        check_size(&members)?;
+        Ok(Some(members))
     }
 }
 
@@ -179,6 +200,8 @@ impl Introspection {
     fn to_json(&self, issuer: &str) -> Vec<u8> {
         let Self::Active(active) = self else { return br#"{"active":false}"#.to_vec() };
         let ActiveToken { token, grant, extra } = &**active;
+        // None of them has the name of one below, or could make a machine look like a user (RFC 9700 §4.15) or a refresh token like
+        // a token for an API: those names are reserved.
         let mut members = extra.clone();
         let mut insert = |name: &str, value: Value| members.insert(name.to_owned(), value);
         insert("active", true.into());
@@ -189,16 +212,9 @@ impl Introspection {
         insert("exp", token.expires_at.unix_timestamp().into());
         if let Some(subject) = &grant.subject {
             insert("sub", subject.as_str().into());
-        } else {
-            // No member of the host's may make a machine look like a user (RFC 9700 §4.15).
-            members.remove("sub");
-            members.remove("username");
         }
         if token.kind == TokenKind::AccessToken {
-            members.insert("token_type".to_owned(), grant.token_type().into());
-        } else {
-            // Nor may one make a refresh token look like a token for an API.
-            members.remove("token_type");
+            insert("token_type", grant.token_type().into());
         }
         Value::Object(members).to_string().into_bytes()
     }

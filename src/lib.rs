@@ -68,11 +68,13 @@
 //! | what | how | without it |
 //! |---|---|---|
 //! | records | [`Storage`] and [`ClientStore`]; read [the contract](storage) | [`MemoryStorage`] |
-//! | credentials | [`Authenticator`] | client secrets are compared by digest; there are no users |
+//! | credentials, the status of users | [`Authenticator`] | client secrets are compared by digest; there are no users to check |
+//! | changes to tokens | [`TokenCustomizer`] | tokens are as the grant handlers decide |
 //! | scopes | [`Builder::scope`], each with a description | the server does not build |
 //! | pages | login and consent: the host's own; the rest by [`Pages`](authorize::Pages) | plain ones |
 //! | time, randomness | [`Clock`], [`Entropy`] | the operating system's |
 //! | audit | [`Observer`] | nobody is told |
+//! | more endpoints | [`Capability`] | the library's own |
 //! | more grant types | [`GrantHandler`](grants::GrantHandler) | the five of RFC 6749 |
 //!
 //! # Where to find what
@@ -84,6 +86,8 @@
 //! | clients and their authentication, §2 | [`client`] |
 //! | errors, §4.1.2.1 and §5.2 | [`error`] |
 //! | revocation, introspection, metadata (RFC 7009, 7662, 8414) | [`AuthorizationServer::revoke`], [`introspect`](AuthorizationServer::introspect), [`metadata`](AuthorizationServer::metadata) |
+//! | all endpoints as a list, and one call that serves them | [`AuthorizationServer::routes`], [`handle`](AuthorizationServer::handle) |
+//! | an endpoint of your own | [`Capability`] |
 //! | an API that clients find the server by (RFC 9728) | [`ProtectedResource`], [`AuthorizationServer::resource_metadata`] |
 //! | a user's connected applications | [`AuthorizationServer::grants`], [`revoke_grants`](AuthorizationServer::revoke_grants) |
 //! | bearer tokens, RFC 6750 | [`AuthorizationServer::bearer`], [`Bearer`] |
@@ -91,7 +95,7 @@
 //! | how to test your flows | [`manual::testing`] |
 //! | how to come from oxide-auth or oauth-as | [`manual::migrating`] |
 //! | which storage to take, and how to write one | [`manual::storage`] |
-//! | what a storage must guarantee | [`storage`] |
+//! | what a storage must guarantee | [`storage`], [`storage::ephemeral`] |
 //! | defaults and dangerous switches, and why | [`Policy`], [`policy::Dangerous`], [`manual::defaults`] |
 //! | what to log, purge, rotate and back up | [`manual::operators`] |
 //! | who attacks, and what stands in their way | [`manual::threats`] |
@@ -128,13 +132,14 @@ pub mod authorize;
 #[cfg_attr(docsrs, doc(cfg(feature = "axum")))]
 pub mod axum;
 mod bearer;
+mod build_error;
+pub mod capability;
 pub mod client;
 #[cfg(any(feature = "actix-web", feature = "axum"))]
 mod completion;
-#[cfg(any(feature = "actix-web", feature = "axum"))]
-mod cross_origin;
-pub mod details;
-mod env;
+pub mod customizer;
+mod details;
+pub mod env;
 pub mod error;
 pub mod event;
 pub mod grants;
@@ -156,27 +161,35 @@ mod scope;
 pub mod secret;
 mod server;
 mod server_context;
+mod server_key;
 mod span;
 pub mod storage;
+mod subject_status;
 #[cfg(feature = "testing")]
 #[cfg_attr(docsrs, doc(cfg(feature = "testing")))]
 pub mod testing;
+mod text_form;
 mod token;
 #[cfg(feature = "tracing")]
 #[cfg_attr(docsrs, doc(cfg(feature = "tracing")))]
 pub mod tracing;
 mod web_url;
 
-pub use crate::authenticator::{Authenticator, ClientAttempt, ClientSecrets, ResourceOwnerAttempt, Verdict};
+pub use crate::authenticator::{
+    Authenticator, ClientAttempt, ClientSecrets, ResourceOwnerAttempt, SubjectStatus, Verdict,
+};
 pub use crate::authorize::{
     Approval, AuthorizationRequest, AuthorizationResponse, Authorize, ConsentForm, PendingAuthorization, RequestedScope,
 };
 pub use crate::bearer::{Access, Bearer, BearerError};
+pub use crate::build_error::BuildError;
+pub use crate::capability::Capability;
 pub use crate::client::{Client, ClientCredential, auth::AuthenticatedClient};
+pub use crate::customizer::TokenCustomizer;
 pub use crate::env::{Clock, Entropy, SystemClock, SystemEntropy};
 pub use crate::error::{AuthenticatorError, EntropyError, Error, ErrorCode, Refusal, StorageError};
 pub use crate::event::{Event, EventKind, Observer};
-pub use crate::http::{Request, Response};
+pub use crate::http::{Request, RequestContext, Response};
 pub use crate::introspect::{ActiveToken, Introspection, IntrospectionRequest};
 pub use crate::limiter::Limiter;
 pub use crate::metadata::EndpointUrls;
@@ -188,6 +201,6 @@ pub use crate::record::{ClientId, Grant, GrantId, GrantType, StoredToken, Subjec
 pub use crate::revoke::RevocationRequest;
 pub use crate::scope::{Scope, ScopeError};
 pub use crate::secret::{AccessToken, AuthorizationCode, ClientSecret, CodeVerifier, Password, RefreshToken, Secret};
-pub use crate::server::{AuthorizationServer, BuildError, Builder, NeedsStorage};
-pub use crate::storage::{ClientRegistry, ClientStore, MemoryStorage, Storage};
+pub use crate::server::{AuthorizationServer, Builder, NeedsStorage, Route, ServedBy};
+pub use crate::storage::{ClientRegistry, ClientStore, EphemeralStore, MemoryStorage, Storage};
 pub use crate::token::{TokenRequest, TokenResponse};

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use sha2::{Digest, Sha256};
 use time::{Duration, OffsetDateTime};
 
-use crate::authenticator::{Authenticator, ClientAttempt, ResourceOwnerAttempt, Verdict};
+use crate::authenticator::{Authenticator, ClientAttempt, ResourceOwnerAttempt, SubjectStatus, Verdict};
 use crate::error::AuthenticatorError;
 use crate::record::Subject;
 
@@ -209,6 +209,10 @@ impl<A: Authenticator> Authenticator for Limiter<A> {
             Ok(Verdict::Throttled { .. }) | Err(_) => self.take_back(&key),
         }
         verdict
+    }
+
+    async fn subject_status(&self, subject: &Subject) -> Result<SubjectStatus, AuthenticatorError> {
+        self.inner.subject_status(subject).await
     }
 }
 

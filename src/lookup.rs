@@ -24,23 +24,26 @@ pub struct Presented<K: Token> {
 }
 
 /// Finds the record of a token whose kind is not known: somebody wants to revoke or inspect it. A code is not such a token.
-pub(crate) async fn find_any(server: &ServerContext, token: &str) -> Result<Option<Found>, StorageError> {
+pub(crate) async fn find_access_or_refresh_token(
+    server: &ServerContext,
+    token: &str,
+) -> Result<Option<Found>, StorageError> {
     let found = server.storage.find(&TokenHash::of(token)).await?;
     Ok(found.filter(|found| matches!(found.token.kind, TokenKind::AccessToken | TokenKind::RefreshToken)))
 }
 
 /// Finds the record of a token of one kind, which is hashed where it stands; a token of another kind is unknown.
-pub(crate) async fn find<K: Token>(server: &ServerContext, token: &str) -> Result<Option<Found>, StorageError> {
+pub(crate) async fn find_of_kind<K: Token>(server: &ServerContext, token: &str) -> Result<Option<Found>, StorageError> {
     let found = server.storage.find(&TokenHash::of(token)).await?;
     Ok(found.filter(|found| found.token.kind == K::KIND))
 }
 
 /// Finds a token that is to be judged and then spent.
-pub(crate) async fn lookup<K: Token>(
+pub(crate) async fn find_presented<K: Token>(
     server: &ServerContext,
     secret: Secret<K>,
 ) -> Result<Option<Presented<K>>, StorageError> {
-    let found = find::<K>(server, secret.expose()).await?;
+    let found = find_of_kind::<K>(server, secret.expose()).await?;
     Ok(found.map(|Found { token, grant }| Presented { secret, token, grant }))
 }
 

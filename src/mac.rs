@@ -10,8 +10,14 @@ use zeroize::Zeroizing;
 pub(crate) struct Key(Zeroizing<[u8; 32]>);
 
 impl Key {
-    pub(crate) const fn new(bytes: Zeroizing<[u8; 32]>) -> Self {
-        Self(bytes)
+    /// Makes a key of a secret that has any length and any form (HKDF-Extract, RFC 5869 §2.2).
+    pub(crate) fn extract(salt: &[u8; 32], secret: &[u8]) -> Self {
+        Self(KeyedMac::new(salt).update(secret).finish().0)
+    }
+
+    /// Derives a key; another `info` gives another key (HKDF-Expand of one block, RFC 5869 §2.3).
+    pub(crate) fn expand(&self, info: &[u8]) -> Self {
+        Self(self.mac().update(info).update(&[1]).finish().0)
     }
 
     /// A MAC under this key.
@@ -68,6 +74,18 @@ mod tests {
     fn a_tag_has_no_equality_operator() {
         static_assertions::assert_not_impl_any!(Tag: PartialEq, PartialOrd, std::hash::Hash);
         static_assertions::assert_not_impl_any!(KeyedMac: PartialEq, PartialOrd, std::hash::Hash);
+    }
+
+    /// RFC 5869 §A.1, its 13-byte salt filled up with zeros as RFC 2104 does.
+    #[test]
+    fn the_first_example_of_rfc_5869_holds() {
+        let mut salt = [0; 32];
+        salt.iter_mut().zip(0..=0x0c).for_each(|(byte, value)| *byte = value);
+        let root = Key::extract(&salt, &[0x0b; 22]);
+        assert_eq!(root.0[..8], [0x07, 0x77, 0x09, 0x36, 0x2c, 0x2e, 0x32, 0xdf]);
+        let derived = root.expand(&[0xf0, 0xf1, 0xf2, 0xf3, 0xf4, 0xf5, 0xf6, 0xf7, 0xf8, 0xf9]);
+        assert_eq!(derived.0[..8], [0x3c, 0xb2, 0x5f, 0x25, 0xfa, 0xac, 0xd5, 0x7a]);
+        assert_eq!(derived.0[24..], [0x5d, 0xb0, 0x2d, 0x56, 0xec, 0xc4, 0xc5, 0xbf]);
     }
 
     /// RFC 4231 §4.2, its 20-byte key filled up with zeros as RFC 2104 does.

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 use url::Url;
 
+use crate::client::AuthenticationMethod;
 use crate::error::{Error, Refusal};
 use crate::http::{Request, Response};
 use crate::record::GrantType;
@@ -44,7 +45,6 @@ impl EndpointUrls {
 }
 
 /// The path that one of them has on this server. Every URL was checked when the server was built.
-#[cfg(any(feature = "actix-web", feature = "axum"))]
 pub(crate) fn path_of(url: &str) -> String {
     Url::parse(url).map_or_else(|_| "/".to_owned(), |url| url.path().to_owned())
 }
@@ -65,15 +65,7 @@ impl Document {
         reserved: &[&str],
         extra: Map<String, Value>,
     ) -> Result<Self, String> {
-        for (name, value) in extra {
-            if reserved.contains(&name.as_str()) || members.contains_key(&name) {
-                return Err(name);
-            }
-            // RFC 8414 §3.2, RFC 9728 §3.2: what has no elements is left out.
-            if !value.is_null() && value.as_array().is_none_or(|values| !values.is_empty()) {
-                members.insert(name, value);
-            }
-        }
+        add(&mut members, reserved, extra)?;
         let json = Value::Object(members.clone()).to_string().into_bytes();
         Ok(Self { target: target.into(), members, json })
     }
@@ -100,15 +92,31 @@ impl Document {
     }
 }
 
-/// The document that describes a server. `Err` names a member of the host's that the server determines.
-pub(crate) fn document<'a>(
+/// Adds members to those that are there. `Err` names one that is there or reserved.
+fn add(members: &mut Map<String, Value>, reserved: &[&str], more: Map<String, Value>) -> Result<(), String> {
+    for (name, value) in more {
+        if reserved.contains(&name.as_str()) || members.contains_key(&name) {
+            return Err(name);
+        }
+        // RFC 8414 §3.2, RFC 9728 §3.2: what has no elements is left out.
+        if !value.is_null() && value.as_array().is_none_or(|values| !values.is_empty()) {
+            members.insert(name, value);
+        }
+    }
+    Ok(())
+}
+
+/// The document that describes a server: its own members, those of its capabilities, and the host's. `Err` names a member that
+/// comes from two of them.
+pub(crate) fn document(
     server: &ServerContext,
-    grant_types: impl Iterator<Item = &'a GrantType>,
-    urls: &EndpointUrls,
+    mut members: Map<String, Value>,
+    of_capabilities: Map<String, Value>,
     extra: Map<String, Value>,
 ) -> Result<Document, String> {
+    add(&mut members, &RESERVED, of_capabilities)?;
     let target = well_known_target("oauth-authorization-server", &server.issuer);
-    Document::new(target, describe(server, grant_types, urls), &RESERVED, extra)
+    Document::new(target, members, &RESERVED, extra)
 }
 
 /// Members that say something about the server even when they are absent.
@@ -124,7 +132,8 @@ const RESERVED: [&str; 8] = [
     "signed_metadata",
 ];
 
-fn describe<'a>(
+/// What the server says of itself.
+pub(crate) fn describe<'a>(
     server: &ServerContext,
     grant_types: impl Iterator<Item = &'a GrantType>,
     urls: &EndpointUrls,
@@ -139,8 +148,8 @@ fn describe<'a>(
     if dangers.allow_plain_pkce {
         challenge_methods.push("plain");
     }
-    let with_secret = ["client_secret_basic", "client_secret_post"];
-    let all_methods = ["client_secret_basic", "client_secret_post", "none"];
+    let all_methods = AuthenticationMethod::ALL.map(AuthenticationMethod::as_str);
+    let with_proof: Vec<_> = all_methods.into_iter().filter(|name| *name != "none").collect();
 
     let mut document = Map::new();
     let mut insert = |name: &str, value: Value| document.insert(name.to_owned(), value);
@@ -158,7 +167,7 @@ fn describe<'a>(
     }
     if let Some(url) = &urls.introspection {
         insert("introspection_endpoint", json!(url));
-        insert("introspection_endpoint_auth_methods_supported", json!(with_secret));
+        insert("introspection_endpoint_auth_methods_supported", json!(with_proof));
     }
     insert("code_challenge_methods_supported", json!(challenge_methods));
     insert("authorization_response_iss_parameter_supported", json!(true));

@@ -8,6 +8,9 @@ use std::fmt;
 
 use crate::error::Refusal;
 
+/// Known parameters that may occur more than once (RFC 8707 §2, RFC 8693 §2.1).
+const MAY_REPEAT: [&str; 2] = ["resource", "audience"];
+
 /// The parameters of one request, from a query or a form body (RFC 6749 Appendix B).
 #[derive(Default)]
 pub struct Params<'a> {
@@ -56,6 +59,16 @@ impl<'a> Params<'a> {
         }
     }
 
+    /// Returns every value of a parameter that may occur more than once, in order; empty ones count as not sent.
+    ///
+    /// # Errors
+    /// A value cannot be decoded.
+    pub fn get_all(&self, name: &str) -> Result<Vec<&str>, Refusal> {
+        let found = self.pairs.iter().filter(|(own, _)| own == name).map(|(_, value)| value.as_deref());
+        let values: Option<Vec<&str>> = found.filter(|value| *value != Some("")).collect();
+        values.ok_or(Refusal::MalformedEncoding)
+    }
+
     /// The value of a required parameter.
     ///
     /// # Errors
@@ -64,12 +77,13 @@ impl<'a> Params<'a> {
         self.get(name)?.ok_or(Refusal::MissingParameter(name))
     }
 
-    /// Refuses parameters that cannot be decoded, and repetitions of the known ones. Unknown ones may repeat.
+    /// Refuses parameters that cannot be decoded, and repetitions of the known ones. Unknown ones may repeat, as may those of
+    /// [`MAY_REPEAT`].
     pub(crate) fn check(&self, known: &[&'static str]) -> Result<(), Refusal> {
         if self.broken_name || self.pairs.iter().any(|(_, value)| value.is_none()) {
             return Err(Refusal::MalformedEncoding);
         }
-        known.iter().try_for_each(|name| self.get(name).map(|_| ()))
+        known.iter().filter(|name| !MAY_REPEAT.contains(name)).try_for_each(|name| self.get(name).map(|_| ()))
     }
 
     /// The first of the known parameters that is there, empty, repeated or broken as it may be.
@@ -160,9 +174,20 @@ mod tests {
     }
 
     #[test]
-    fn an_escaped_name_is_the_same_parameter() {
-        let params = Params::decode(b"co%64e=1&code=2");
-        assert_eq!(params.get("code"), Err(Refusal::RepeatedParameter("code")));
+    fn all_values_of_a_parameter_are_read_in_order() {
+        let params = Params::decode(b"a=1&b=x&a=&a=%32&a&c=%ZZ&c=1");
+        assert_eq!(params.get_all("a"), Ok(vec!["1", "2"]));
+        assert_eq!(params.get_all("b"), Ok(vec!["x"]));
+        assert_eq!(params.get_all("d"), Ok(vec![]));
+        assert_eq!(params.get_all("c"), Err(Refusal::MalformedEncoding));
+    }
+
+    // covers: PP-04 (RFC 8707 §2, RFC 8693 §2.1)
+    #[test]
+    fn resource_and_audience_repeat_but_are_read_one_by_one() {
+        let params = Params::decode(b"resource=1&resource=2&audience=1&audience=1");
+        assert_eq!(params.check(&["resource", "audience"]), Ok(()));
+        assert_eq!(params.get("resource"), Err(Refusal::RepeatedParameter("resource")));
     }
 
     #[test]

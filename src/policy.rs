@@ -30,11 +30,13 @@ use crate::client::Client;
 /// | [`https_redirect_proves_identity`](Self::https_redirect_proves_identity) | no |
 /// | [`localhost_redirects`](Self::localhost_redirects) | yes, for native apps |
 /// | [`bearer_in_body`](Self::bearer_in_body) | no |
+/// | [`check_subject_at_use`](Self::check_subject_at_use) | no |
 /// | [`max_state`](Self::max_state) | 4,096 bytes |
 /// | [`max_body`](Self::max_body) | 65,536 bytes |
 /// | everything in [`dangerous`](Self::dangerous) | off |
 #[derive(Debug, Clone)]
 #[non_exhaustive]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub struct Policy {
     /// How long a code can be redeemed; at most ten minutes (RFC 6749 §4.1.2). Default: 1 minute.
     pub code_lifetime: Duration,
@@ -66,6 +68,10 @@ pub struct Policy {
     /// Whether a bearer token may stand in a form body (RFC 6750 §2.2); one that is larger than
     /// [`max_body`](Self::max_body) is not looked at. Default: no.
     pub bearer_in_body: bool,
+    /// Whether the bearer check and introspection ask for the [status](crate::Authenticator::subject_status) of the subject, too,
+    /// so that the access tokens of a suspended user stop at once instead of when they expire. It costs one call of the
+    /// authenticator for each request to the API. Default: no, tokens are checked when they are issued.
+    pub check_subject_at_use: bool,
     /// The longest `state` that is accepted, in bytes. Default: 4,096.
     pub max_state: usize,
     /// The largest request body or query that is read, in bytes. Default: 65,536.
@@ -88,6 +94,7 @@ impl Default for Policy {
             https_redirect_proves_identity: false,
             localhost_redirects: true,
             bearer_in_body: false,
+            check_subject_at_use: false,
             max_state: 4_096,
             max_body: 65_536,
             dangerous: Dangerous::default(),

@@ -9,7 +9,7 @@ use crate::error::{Error, Refusal};
 use crate::event::EventKind;
 use crate::http::{Request, Response};
 use crate::issue::revoke_grant;
-use crate::lookup::find_any;
+use crate::lookup::find_access_or_refresh_token;
 use crate::record::TokenKind;
 use crate::secret::{AccessToken, RefreshToken};
 use crate::server_context::ServerContext;
@@ -45,7 +45,8 @@ pub(crate) async fn respond(server: &ServerContext, request: &Request) -> Respon
         Ok(request) => revoke(server, &request).await,
         Err(refusal) => {
             let error = refusal.into();
-            server.observe(server.now(), EventKind::RevocationRefused { client_id: None, error: &error });
+            let refused = EventKind::RevocationRefused { client_id: None, error: &error };
+            server.observe_from(request.peer(), server.now(), refused);
             Err(error)
         }
     };
@@ -62,7 +63,7 @@ pub(crate) async fn revoke(server: &ServerContext, request: &RevocationRequest<'
     let result = answer(server, request, now, &mut client).await;
     if let Err(error) = &result {
         let client_id = client.as_deref().map(Client::id);
-        server.observe(now, EventKind::RevocationRefused { client_id, error });
+        server.observe_from(request.context.peer(), now, EventKind::RevocationRefused { client_id, error });
     }
     result
 }
@@ -79,7 +80,7 @@ async fn answer(
     let client = client.insert(authenticate(server, request, now).await?);
     let token = request.params.require("token")?;
     // Whoever wants an unknown token to be of no use has what it wants (RFC 7009 §2.2).
-    let Some(Found { token, grant }) = find_any(server, token).await? else { return Ok(()) };
+    let Some(Found { token, grant }) = find_access_or_refresh_token(server, token).await? else { return Ok(()) };
     if grant.client_id != *client.id() {
         return Err(Refusal::NotYourToken.into());
     }
@@ -91,7 +92,7 @@ async fn answer(
     }
     // A dead token is revoked again, in case the storage was asked before and its answer lost; but it is told only once.
     if token.revoked_at.is_none() && grant.is_live(now) {
-        server.observe(now, EventKind::TokenRevoked { grant: &grant, kind: &token.kind });
+        server.observe_from(request.context.peer(), now, EventKind::TokenRevoked { grant: &grant, kind: &token.kind });
     }
     Ok(())
 }

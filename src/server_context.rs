@@ -1,5 +1,6 @@
 //! Everything the host supplied, in one place, as the endpoints use it.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use time::OffsetDateTime;
@@ -7,12 +8,14 @@ use zeroize::Zeroizing;
 
 use crate::authenticator::Authenticator;
 use crate::client::Client;
+use crate::customizer::TokenCustomizer;
 use crate::env::{Clock, Entropy, in_microseconds};
 use crate::error::{EntropyError, Refusal};
 use crate::event::{Event, EventKind, Observer};
 use crate::policy::Policy;
 use crate::scope::{Catalogue, Scope};
-use crate::storage::{ClientStore, Storage};
+use crate::server_key::{DerivedKey, Label, ServerKey};
+use crate::storage::{ClientStore, EphemeralStore, Storage};
 
 pub(crate) struct ServerContext {
     /// The issuer identifier (RFC 8414 §2), character for character as the host wrote it.
@@ -21,13 +24,16 @@ pub(crate) struct ServerContext {
     pub(crate) encoded_issuer: String,
     pub(crate) storage: Arc<dyn Storage>,
     pub(crate) clients: Arc<dyn ClientStore>,
+    pub(crate) ephemeral: Arc<dyn EphemeralStore>,
     /// Without one, client secrets are compared by digest, and no user has a password.
     pub(crate) authenticator: Option<Arc<dyn Authenticator>>,
+    pub(crate) customizer: Option<Arc<dyn TokenCustomizer>>,
     pub(crate) policy: Policy,
     pub(crate) scopes: Catalogue,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) observer: Arc<dyn Observer>,
+    pub(crate) server_key: ServerKey,
     /// The host's own API, if it is to be found (RFC 9728).
     pub(crate) resource: Option<ResourceUrls>,
 }
@@ -52,8 +58,19 @@ impl ServerContext {
         Ok(bytes)
     }
 
+    /// Derives the keys of one purpose from the server key. It takes some hashing, so an endpoint keeps them.
+    pub(crate) fn key(&self, label: Label) -> DerivedKey {
+        self.server_key.derive(label)
+    }
+
+    /// Tells the observer what happened at a call of the host's.
     pub(crate) fn observe(&self, at: OffsetDateTime, kind: EventKind<'_>) {
-        self.observer.observe(&Event { at, kind });
+        self.observe_from(None, at, kind);
+    }
+
+    /// Tells the observer what happened at a request of this peer.
+    pub(crate) fn observe_from(&self, peer: Option<IpAddr>, at: OffsetDateTime, kind: EventKind<'_>) {
+        self.observer.observe(&Event { at, peer, kind });
     }
 
     /// The scope a client gets if the resource owner agrees: what it asked for if it may, else its default, else the

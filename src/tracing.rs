@@ -10,8 +10,8 @@ use crate::record::{ClientId, Grant, Subject};
 
 /// An observer that turns each event into a `tracing` event with the target `grantor`.
 ///
-/// The field `event` is the event's stable name. Replays and reuse of tokens are warnings, failures of storage, authenticator,
-/// randomness and the host's own handlers are errors, everything else is information; but `token_introspected` is for debugging, because a resource
+/// The field `event` is the event's stable name. Replays, reuse of tokens and dropped members are warnings, failures of storage, authenticator,
+/// randomness, token customizer and the host's own handlers are errors, everything else is information; but `token_introspected` is for debugging, because a resource
 /// server causes one with each request to its API.
 #[derive(Debug, Clone, Copy, Default)]
 #[expect(clippy::exhaustive_structs, reason = "it has no state and will have none")]
@@ -41,6 +41,13 @@ impl Observer for TracingObserver {
             EventKind::CodeReplayed { grant } | EventKind::RefreshTokenReused { grant } => {
                 let (grant_id, client_id, subject) = (grant.id, grant.client_id.as_str(), subject_of(grant));
                 tracing::warn!(target: "grantor", event = name, %grant_id, client_id, subject, "grant revoked");
+            }
+            EventKind::SubjectNotActive { subject, status, revoked } => {
+                let (subject, status) = (subject.as_str(), status.as_str());
+                tracing::info!(target: "grantor", event = name, subject, status, revoked);
+            }
+            EventKind::CustomizerMemberDropped { client_id, member } => {
+                tracing::warn!(target: "grantor", event = name, client_id = client_id.as_str(), member);
             }
             EventKind::AuthorizationDenied { client_id, subject } => {
                 let subject = subject.map(Subject::as_str);

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use grantor::error::AuthenticatorError;
 use grantor::record::{GrantDetails, TokenDetails, TokenKind};
 use grantor::storage::GrantSelector;
 use grantor::testing::{Fault, ISSUER, TestClient, TestServer};
 use grantor::{
-    AccessToken, Approval, Bearer, BearerError, Clock, ErrorCode, Grant, GrantId, GrantType, Request, Response, Scope,
-    Storage, StoredToken, Subject, TokenRequest, TokenResponse,
+    AccessToken, Approval, Authenticator, Bearer, BearerError, Clock, ErrorCode, Grant, GrantId, GrantType, Request,
+    Response, Scope, Storage, StoredToken, Subject, SubjectStatus, TokenRequest, TokenResponse,
 };
 use serde_json::json;
 use time::Duration;
@@ -480,4 +481,72 @@ async fn the_typed_form_answers_like_the_http_form() {
     let typed: Response = t.server.bearer_token(&AccessToken::new(unknown)).await.unwrap_err().into();
     let http: Response = t.server.bearer(&get(unknown)).await.unwrap_err().into();
     assert!(typed.headers().eq(http.headers()) && typed.status() == http.status());
+}
+
+#[tokio::test]
+async fn subject_status_counts_at_bearer_check_if_policy_says_so() {
+    let t = TestServer::new();
+    let (_, issued) = tokens(&t, "user:read").await;
+    for status in [SubjectStatus::Suspended, SubjectStatus::Gone] {
+        t.users.set_status("alice", status);
+        assert!(t.bearer(&issued.access_token).await.is_ok(), "{status:?} is not asked for");
+    }
+
+    let t = TestServer::with_policy(|policy| policy.check_subject_at_use = true);
+    let (_, issued) = tokens(&t, "user:read").await;
+    let (_, revoked) = tokens(&t, "user:read").await;
+    let grant_id = t.bearer(&revoked.access_token).await.unwrap().require("user:read").unwrap().grant_id();
+    t.revoke_grants(&GrantSelector::Id(grant_id)).await.unwrap();
+    let expected = refusal(&t, &revoked.access_token).await;
+    for status in [SubjectStatus::Suspended, SubjectStatus::Gone] {
+        t.users.set_status("alice", SubjectStatus::Active);
+        assert!(t.bearer(&issued.access_token).await.is_ok());
+        t.users.set_status("alice", status);
+        let told = t.events.events().len();
+        assert_eq!(refusal(&t, &issued.access_token).await, expected, "{status:?}");
+        assert_eq!(t.events.names()[told..], ["subject_not_active", "bearer_refused"]);
+        let event = &t.events.events()[told].text;
+        assert!(event.contains(&format!("status: {status:?}")), "{event}");
+    }
+    t.users.set_status("alice", SubjectStatus::Active);
+    assert_eq!(refusal(&t, &issued.access_token).await, expected, "its grant was revoked");
+}
+
+/// The whole answer to a request with a token that must be refused.
+async fn refusal(t: &TestServer, token: &AccessToken) -> String {
+    let response = t.server.bearer(&get(token.expose())).await.unwrap_err().to_response();
+    let headers: Vec<_> = response.headers().collect();
+    format!("{} {headers:?} {:?}", response.status(), response.body())
+}
+
+/// Can't tell the status of any subject.
+struct Down;
+
+#[async_trait::async_trait]
+impl Authenticator for Down {
+    async fn subject_status(&self, _: &Subject) -> Result<SubjectStatus, AuthenticatorError> {
+        Err(AuthenticatorError::new("the directory is down"))
+    }
+}
+
+#[tokio::test]
+async fn unknown_subject_status_is_unavailable_at_bearer_check() {
+    let t = TestServer::new();
+    let (_, issued) = tokens(&t, "user:read").await;
+    let mut policy = grantor::Policy::default();
+    policy.check_subject_at_use = true;
+    let down = grantor::AuthorizationServer::builder(ISSUER)
+        .storage(t.storage.clone())
+        .authenticator(Down)
+        .scope("user:read", "Read your profile")
+        .clock(t.clock.clone())
+        .policy(policy)
+        .build()
+        .unwrap();
+    let error = down.bearer_token(&issued.access_token).await.unwrap_err();
+    assert_eq!((error.status(), error.code().unwrap().as_str()), (503, "temporarily_unavailable"));
+    let response = error.to_response();
+    assert_eq!(response.header("retry-after"), Some("5"));
+    assert_eq!(response.header("www-authenticate"), None);
+    assert!(t.bearer(&issued.access_token).await.is_ok(), "nothing was revoked");
 }

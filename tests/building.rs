@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use grantor::capability::{BuildView, Capability, Endpoint, ServerView};
 use grantor::client::{
     AuthenticationMethod, ClientError, ClientParts, ClientType, Lifetimes, RedirectUri, RedirectUriError, Registration,
 };
@@ -14,7 +15,7 @@ use grantor::secret::SecretDigest;
 use grantor::testing::{RecordingObserver, TestClient, TestServer, TestUsers};
 use grantor::{
     AuthorizationServer, BuildError, Builder, Client, ClientCredential, ClientId, ClientRegistry, ClientSecret,
-    ClientStore, Clock, Entropy, Error, ErrorCode, GrantType, MemoryStorage, Policy, Refusal, Request, Scope,
+    ClientStore, Clock, Entropy, Error, ErrorCode, GrantType, MemoryStorage, Policy, Refusal, Request, Response, Scope,
     SystemEntropy, TokenRequest,
 };
 use serde_json::{Value, json};
@@ -283,7 +284,7 @@ fn an_extension_grant_has_an_absolute_uri_of_its_own() {
         refused(build().grant(Named::new("urn:example:a")).grant(Named::new("urn:example:a"))),
         "an extension grant is named by an absolute URI of its own: \"urn:example:a\""
     );
-    for no_uri in ["", "device", "Password", "/grant", "urn:a b"] {
+    for no_uri in ["", "device", "Password", "/grant", "urn:a b", "caf\u{e9}:x", "urn:caf\u{e9}"] {
         assert!(GrantType::new(no_uri).is_err(), "{no_uri}: not even a name");
     }
     build().grant(Named::new("urn:example:a")).grant(Named::new("https://example.com/b")).build().unwrap();
@@ -304,6 +305,161 @@ fn the_parameters_of_an_extension_grant_are_names() {
     build().grant(Named(name, &["assertion", "x-1", "a.b", "A_b", "grant_type"])).build().unwrap();
 }
 
+/// Builds a server whose endpoints are elsewhere.
+fn at(change: impl FnOnce(&mut grantor::EndpointUrls)) -> Result<AuthorizationServer, BuildError> {
+    build().endpoints(change).build()
+}
+
+#[test]
+fn two_endpoints_at_one_path_do_not_build() {
+    let error = at(|urls| urls.revocation = Some("https://id.example/token?revoke".to_owned())).unwrap_err();
+    assert!(matches!(&error, BuildError::RepeatedPath { path, endpoints: ["token", "revoke"] } if path == "/token"));
+    assert_eq!(error.to_string(), "the endpoints token and revoke have the same path /token");
+    let error = at(|urls| urls.token = "https://id.example/authorize".to_owned()).unwrap_err();
+    assert!(matches!(error, BuildError::RepeatedPath { endpoints: ["authorize", "token"], .. }));
+    let well_known = "https://id.example/.well-known/oauth-authorization-server";
+    let error = at(|urls| urls.introspection = Some(well_known.to_owned())).unwrap_err();
+    assert!(matches!(error, BuildError::RepeatedPath { endpoints: ["introspect", "metadata"], .. }));
+    assert!(at(|urls| urls.revocation = Some("https://id.example/token/".to_owned())).is_ok());
+}
+
+/// A capability that may need another one, and may need the server key.
+#[derive(Clone, Copy)]
+struct Part {
+    name: &'static str,
+    url: &'static str,
+    member: &'static str,
+    needs: &'static str,
+}
+
+const PART: Part = Part { name: "part", url: "https://id.example/part", member: "part_endpoint", needs: "" };
+
+#[async_trait]
+impl Capability for Part {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn check(&self, build: &BuildView<'_>) -> Result<(), BuildError> {
+        assert_eq!((build.issuer(), build.url("/x")), ("https://id.example", "https://id.example/x".to_owned()));
+        assert!(build.scopes().contains("user:read"));
+        match self.needs {
+            "" => Ok(()),
+            "server_key" if build.has_server_key() => Ok(()),
+            "server_key" => Err(BuildError::capability(self.name, "it needs a server_key")),
+            "max_state" if build.policy().max_state > 100 => Ok(()),
+            other if build.has(other) => Ok(()),
+            other => Err(BuildError::capability(self.name, format!("it needs {other}"))),
+        }
+    }
+
+    fn endpoints(&self, _: &BuildView<'_>) -> Vec<Endpoint> {
+        vec![Endpoint::new(self.name, self.url)]
+    }
+
+    fn metadata(&self, _: &BuildView<'_>) -> serde_json::Map<String, Value> {
+        serde_json::Map::from_iter([(self.member.to_owned(), json!(self.url))])
+    }
+
+    async fn respond(&self, _: &str, _: &Request, _: ServerView<'_>) -> Response {
+        Response::new(204)
+    }
+}
+
+const OTHER: Part = Part { name: "other", url: "https://id.example/other", member: "other_endpoint", needs: "part" };
+
+#[test]
+fn capability_checks_itself_in_any_order_of_calls() {
+    for builder in [build().capability(PART).capability(OTHER), build().capability(OTHER).capability(PART)] {
+        let server = builder.build().unwrap();
+        let endpoints: Vec<&str> = server.routes().iter().skip(5).map(grantor::Route::endpoint).collect();
+        assert_eq!(endpoints, ["other", "part"]);
+    }
+    let error = build().capability(OTHER).build().unwrap_err();
+    assert!(matches!(&error, BuildError::Capability { name: "other", problem } if problem == "it needs part"));
+    assert_eq!(error.to_string(), "the capability other: it needs part");
+
+    let keyed = Part { needs: "server_key", ..PART };
+    assert_eq!(refused(build().capability(keyed)), "the capability part: it needs a server_key");
+    for builder in
+        [build().capability(keyed).server_key(&[1; 32], &[]), build().server_key(&[1; 32], &[]).capability(keyed)]
+    {
+        builder.build().unwrap();
+    }
+    let strict = Part { needs: "max_state", ..PART };
+    let small = || {
+        let mut policy = Policy::default();
+        policy.max_state = 100;
+        policy
+    };
+    for builder in [build().capability(strict).policy(small()), build().policy(small()).capability(strict)] {
+        assert_eq!(refused(builder), "the capability part: it needs max_state");
+    }
+    build().capability(strict).build().unwrap();
+}
+
+#[test]
+fn capabilities_that_collide_do_not_build() {
+    assert_eq!(refused(build().capability(PART).capability(PART)), "the capability part: it was given twice");
+    for (second, text) in [
+        (Part { url: PART.url, ..OTHER }, "the endpoints other and part have the same path /part"),
+        (
+            Part { url: "https://id.example/token?x", ..OTHER },
+            "the endpoints token and other have the same path /token",
+        ),
+        (
+            Part { url: "https://id.example/authorize", ..OTHER },
+            "the endpoints authorize and other have the same path /authorize",
+        ),
+        (Part { member: PART.member, ..OTHER }, "the metadata member \"part_endpoint\" is determined by the server"),
+        (Part { member: "issuer", ..OTHER }, "the metadata member \"issuer\" is determined by the server"),
+        (
+            Part { member: "signed_metadata", ..OTHER },
+            "the metadata member \"signed_metadata\" is determined by the server",
+        ),
+        (
+            Part { url: "http://id.example/other", ..OTHER },
+            "the endpoint \"http://id.example/other\" is not an https URL (or an http URL on the loopback interface) \
+             without fragment",
+        ),
+    ] {
+        assert_eq!(refused(build().capability(PART).capability(second)), text);
+        assert_eq!(refused(build().capability(second).capability(PART)), text);
+    }
+    let with_member = build().capability(PART).metadata("part_endpoint", "elsewhere");
+    assert!(matches!(with_member.build().unwrap_err(), BuildError::MetadataMember(name) if name == "part_endpoint"));
+}
+
+#[test]
+fn short_or_zero_server_key_does_not_build() {
+    let (good, zero) = ([1; 32], [0; 32]);
+    for (current, previous) in [
+        (&[][..], &[][..]),
+        (&good[..31], &[]),
+        (&zero, &[]),
+        (&[0; 64], &[]),
+        (&good, &[&zero[..]][..]),
+        (&good, &[&good[..], &good[..31]]),
+    ] {
+        let error = build().server_key(current, previous).build().unwrap_err();
+        assert!(matches!(error, BuildError::ServerKey), "{current:?} {previous:?}");
+        let text = "a server key, current or previous, has fewer than 32 bytes or only zeros: give 32 random bytes";
+        assert_eq!(error.to_string(), text);
+    }
+    build().server_key(&good, &[&[2; 100]]).build().unwrap();
+}
+
+#[test]
+fn random_server_key_of_only_zeros_does_not_build() {
+    struct Zeros;
+    impl Entropy for Zeros {
+        fn fill(&self, _: &mut [u8]) -> Result<(), EntropyError> {
+            Ok(())
+        }
+    }
+    assert!(matches!(build().entropy(Zeros).build().unwrap_err(), BuildError::ServerKey));
+}
+
 struct Broken;
 
 impl Entropy for Broken {
@@ -314,7 +470,7 @@ impl Entropy for Broken {
 
 #[test]
 fn a_broken_source_of_randomness_is_noticed_when_the_server_is_built() {
-    for builder in [build().entropy(Broken), build().entropy(Broken).form_key([1; 32])] {
+    for builder in [build().entropy(Broken), build().entropy(Broken).server_key(&[1; 32], &[])] {
         let error = builder.build().unwrap_err();
         assert!(matches!(error, BuildError::Entropy(_)));
         assert_eq!(error.to_string(), "the source of randomness failed");

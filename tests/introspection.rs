@@ -2,11 +2,14 @@
 
 use std::sync::{Arc, Mutex};
 
+use async_trait::async_trait;
 use grantor::client::ClientBuilder;
+use grantor::customizer::{Inspection, RESERVED_MEMBERS, TokenCustomizer};
+use grantor::error::CustomizerError;
 use grantor::testing::{Fault, ISSUER, TestClient, TestServer};
 use grantor::{
-    AccessToken, Approval, Clock, Event, EventKind, GrantId, Introspection, IntrospectionRequest, Observer,
-    RefreshToken, Refusal, Request, Response, Subject, TokenRequest,
+    AccessToken, Approval, Clock, Error, Event, EventKind, GrantId, Introspection, IntrospectionRequest, Observer,
+    RefreshToken, Refusal, Request, Response, Subject, SubjectStatus, TokenRequest,
 };
 use serde_json::{Map, Value, json};
 use time::Duration;
@@ -28,11 +31,39 @@ async fn answered(t: &TestServer, request: &Request) -> Response {
     let told = t.events.events().len();
     let response = t.server.introspect(request).await;
     assert_eq!(response.status(), 200, "{}", text(&response));
-    assert_eq!(t.events.names()[told..], ["token_introspected"]);
+    let mut names = t.events.names().split_off(told);
+    names.retain(|name| *name != "customizer_member_dropped");
+    assert_eq!(names, ["token_introspected"]);
     let headers: Vec<_> = response.headers().collect();
     let expected = [("cache-control", "no-store"), ("pragma", "no-cache"), ("content-type", "application/json")];
     assert_eq!(headers, expected);
     response
+}
+
+/// A customizer of introspection answers, as a function.
+struct Members<F>(F);
+
+#[async_trait]
+impl<F> TokenCustomizer for Members<F>
+where
+    F: Fn(&Inspection<'_>) -> Result<Option<Map<String, Value>>, Error> + Send + Sync,
+{
+    async fn introspection(&self, inspection: &Inspection<'_>) -> Result<Option<Map<String, Value>>, Error> {
+        (self.0)(inspection)
+    }
+}
+
+/// What a caller is told whose answer goes without all reserved members that the customizer wants to add.
+async fn customized(t: &TestServer, caller: &TestClient, token: &str) -> Value {
+    let told = t.events.events().len();
+    let members = active(t, caller, token).await;
+    let mut dropped = t.events.events().split_off(told);
+    dropped.retain(|event| event.name == "customizer_member_dropped");
+    assert_eq!(dropped.len(), RESERVED_MEMBERS.len());
+    for (event, member) in dropped.iter().zip(RESERVED_MEMBERS) {
+        assert!(event.text.contains(&caller.id) && event.text.contains(&format!("{member:?}")), "{}", event.text);
+    }
+    members
 }
 
 /// What a caller is told about a token that is good for it.
@@ -97,10 +128,10 @@ async fn the_scope_is_that_of_the_token_and_not_that_of_its_grant() {
 #[tokio::test]
 async fn a_machines_token_has_no_resource_owner_whatever_the_hosts_members_say() {
     let t = TestServer::with(|builder| {
-        builder.introspection(|_, _, _| {
+        builder.token_customizer(Members(|_: &Inspection<'_>| {
             let members = json!({ "sub": "alice", "username": "alice@example.com", "org": "example" });
-            members.as_object().cloned()
-        })
+            Ok(members.as_object().cloned())
+        }))
     });
     let api = api(&t).await;
     // The identifier of a machine may be the name of a user.
@@ -113,7 +144,7 @@ async fn a_machines_token_has_no_resource_owner_whatever_the_hosts_members_say()
     assert_eq!(names, ["active", "client_id", "exp", "iat", "iss", "org", "scope", "token_type"]);
     assert_eq!(of_machine["client_id"], "alice");
     let of_user = active(&t, &api, tokens_of(&t, &app).await.access_token.expose()).await;
-    assert_eq!((&of_user["sub"], &of_user["username"]), (&json!("alice"), &json!("alice@example.com")));
+    assert_eq!((&of_user["sub"], of_user.get("username")), (&json!("alice"), None));
 }
 
 // covers: IN-08 (RFC 7662 §2.2), IN-09 (RFC 7662 §2.2), IN-11 (RFC 7662 §4), IN-17 (RFC 7662 §4)
@@ -176,7 +207,8 @@ async fn a_client_that_is_no_resource_server_is_told_about_its_own_tokens_only()
 #[tokio::test]
 async fn a_resource_server_is_never_shown_a_refresh_token_as_if_an_api_could_take_it() {
     let t = TestServer::with(|builder| {
-        builder.introspection(|_, _, _| Some(Map::from_iter([("token_type".to_owned(), json!("Bearer"))])))
+        let members = Map::from_iter([("token_type".to_owned(), json!("Bearer"))]);
+        builder.token_customizer(Members(move |_: &Inspection<'_>| Ok(Some(members.clone()))))
     });
     let (api, app) = (api(&t).await, t.public_client(CB).await);
     let tokens = tokens_of(&t, &app).await;
@@ -268,18 +300,17 @@ async fn the_host_adds_members_for_each_caller_and_replaces_none() {
     let asked: Arc<Mutex<Vec<String>>> = Arc::default();
     let by_hook = Arc::clone(&asked);
     let t = TestServer::with(move |builder| {
-        builder.introspection(move |caller, _, grant| {
-            by_hook.lock().unwrap().push(caller.id().to_string());
-            let standard = ["active", "scope", "client_id", "iss", "iat", "exp", "sub", "token_type"];
-            let mut members: Map<String, Value> =
-                standard.into_iter().map(|name| (name.to_owned(), json!("forged"))).collect();
-            members.insert("aud".to_owned(), json!(["https://api.example"]));
-            let department = grant.host_data.as_ref().map(|data| data["department"].clone());
-            if caller.id().as_str() == "payroll" {
+        builder.token_customizer(Members(move |asked: &Inspection<'_>| {
+            by_hook.lock().unwrap().push(asked.caller.id().to_string());
+            let reserved = RESERVED_MEMBERS.iter().map(|name| ((*name).to_owned(), json!("forged")));
+            let mut members: Map<String, Value> = reserved.collect();
+            members.insert("tenant".to_owned(), json!(["acme"]));
+            let department = asked.grant.host_data.as_ref().map(|data| data["department"].clone());
+            if asked.caller.id().as_str() == "payroll" {
                 members.insert("https://payroll.example/department".to_owned(), department.into());
             }
-            Some(members)
-        })
+            Ok(Some(members))
+        }))
     });
     let api = api(&t).await;
     let secret = grantor::ClientSecret::new("the-secret-of-payroll");
@@ -292,11 +323,11 @@ async fn the_host_adds_members_for_each_caller_and_replaces_none() {
 
     let mut expected = json!({
         "active": true, "scope": "user:read", "client_id": app.id, "iss": ISSUER, "iat": START, "exp": START + 3_600,
-        "sub": "alice", "token_type": "Bearer", "aud": ["https://api.example"],
+        "sub": "alice", "token_type": "Bearer", "tenant": ["acme"],
     });
-    assert_eq!(active(&t, &api, token).await, expected);
+    assert_eq!(customized(&t, &api, token).await, expected);
     expected["https://payroll.example/department"] = json!("sales");
-    assert_eq!(active(&t, &payroll, token).await, expected);
+    assert_eq!(customized(&t, &payroll, token).await, expected);
 
     // Who is told nothing is told nothing of the host's either, and the host is not even asked.
     let before = asked.lock().unwrap().len();
@@ -314,14 +345,14 @@ async fn the_host_keeps_the_tokens_of_its_apis_apart() {
     let audit = Audit::default();
     let observer = audit.clone();
     let t = TestServer::with(move |builder| {
-        builder.observer(observer).introspection(|caller, token, grant| {
+        builder.observer(observer).token_customizer(Members(|asked: &Inspection<'_>| {
+            let Inspection { caller, token, grant, .. } = asked;
             // By the token's scope, not by the grant's, which is the same for all tokens here.
             assert!(grant.scope.contains("user:read") && grant.scope.contains("user:write"));
-            let own = caller.id().as_str();
-            let api = own.strip_suffix("-api")?;
-            let audience = Map::from_iter([("aud".to_owned(), json!(format!("https://{api}.example")))]);
-            token.scope.contains(&format!("user:{api}")).then_some(audience)
-        })
+            let Some(api) = caller.id().as_str().strip_suffix("-api") else { return Ok(None) };
+            let region = Map::from_iter([("region".to_owned(), json!(format!("https://{api}.example")))]);
+            Ok(token.scope.contains(&format!("user:{api}")).then_some(region))
+        }))
     });
     let mut apis = Vec::new();
     for id in ["read-api", "write-api"] {
@@ -333,7 +364,7 @@ async fn the_host_keeps_the_tokens_of_its_apis_apart() {
     let both = t.authorize(&app).scope("user:read user:write").approve_as("alice").await.redeem().await.unwrap();
     let narrow = TokenRequest::refresh_token(refresh_of(&both)).scope("user:write");
     let narrow = t.token_as(&app, narrow).await.unwrap();
-    for (caller, token, aud) in [
+    for (caller, token, region) in [
         (&apis[0], &both, Some("https://read.example")),
         (&apis[1], &both, Some("https://write.example")),
         (&apis[0], &narrow, None),
@@ -344,16 +375,16 @@ async fn the_host_keeps_the_tokens_of_its_apis_apart() {
         let request = request.client_secret_basic(&caller.id, caller.secret.as_ref().unwrap());
         let response = t.server.introspect(&INTROSPECT.request_by(caller, &[("token", token)])).await;
         let typed = t.introspection_request(&request).await.unwrap();
-        match aud {
-            Some(aud) => assert_eq!(json(&response)["aud"], aud),
+        match region {
+            Some(region) => assert_eq!(json(&response)["region"], region),
             None => assert_eq!(text(&response), r#"{"active":false}"#, "not a word to {}", caller.id),
         }
-        let extra = typed.active().map(|active| active.extra["aud"].clone());
-        assert_eq!(extra, aud.map(Into::into));
+        let extra = typed.active().map(|active| active.extra["region"].clone());
+        assert_eq!(extra, region.map(Into::into));
         let told = audit.take();
         assert_eq!(told.len(), 2);
         assert!(told.iter().all(|(name, by, grant)| {
-            *name == "token_introspected" && by.as_ref() == Some(&caller.id) && grant.is_some() == aud.is_some()
+            *name == "token_introspected" && by.as_ref() == Some(&caller.id) && grant.is_some() == region.is_some()
         }));
     }
 }
@@ -507,4 +538,73 @@ async fn the_observer_is_told_of_each_answer_once_with_the_caller_and_the_grant_
     t.clock.advance(Duration::hours(1));
     assert_eq!(t.server.introspect(&request).await.status(), 200);
     assert_eq!(audit.take(), introspected(&api, None), "an expired one");
+}
+
+#[tokio::test]
+async fn subject_status_counts_at_introspection_if_policy_says_so() {
+    for checks in [false, true] {
+        let t = TestServer::with_policy(|policy| policy.check_subject_at_use = checks);
+        let (api, app) = (api(&t).await, t.confidential_client(CB).await);
+        let machine = machine_token(&t, &app).await;
+        let tokens = tokens_of(&t, &app).await;
+        let asked = [(&api, tokens.access_token.expose()), (&app, refresh_of(&tokens).expose())];
+        for status in [SubjectStatus::Suspended, SubjectStatus::Gone, SubjectStatus::Active] {
+            t.users.set_status("alice", status);
+            for (caller, token) in asked {
+                let told = t.events.events().len();
+                let request = INTROSPECT.request_by(caller, &[("token", token)]);
+                let response = t.server.introspect(&request).await;
+                assert_eq!(json(&response)["active"], !checks, "{status:?}");
+                assert!(!checks || text(&response) == r#"{"active":false}"#);
+                // A grant that was revoked says enough: its subject is not asked for, and stays without it.
+                let asks = match status {
+                    SubjectStatus::Suspended => checks,
+                    SubjectStatus::Gone => checks && token == tokens.access_token.expose(),
+                    _ => false,
+                };
+                let mut expected = vec!["subject_not_active", "token_introspected"];
+                expected.drain(..usize::from(!asks));
+                assert_eq!(t.events.names()[told..], expected, "{status:?}");
+            }
+            active(&t, &api, machine.expose()).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn customizer_that_fails_at_introspection_is_a_host_failure() {
+    type Failure = fn() -> Error;
+    let failures: [(Failure, u16, &str); 3] = [
+        (|| CustomizerError::new("https://tenants.internal is down").into(), 500, "server_error"),
+        (|| CustomizerError::unavailable("https://tenants.internal is down").into(), 503, "temporarily_unavailable"),
+        (|| Error::Extension("https://tenants.internal is odd"), 500, "server_error"),
+    ];
+    for (failure, status, code) in failures {
+        let customizer = Members(move |_: &Inspection<'_>| Err(failure()));
+        let t = TestServer::with(|builder| builder.token_customizer(customizer));
+        let (api, app) = (api(&t).await, t.public_client(CB).await);
+        let tokens = tokens_of(&t, &app).await;
+        let request = INTROSPECT.request_by(&api, &[("token", tokens.access_token.expose())]);
+        let response = t.server.introspect(&request).await;
+        assert_eq!((response.status(), &json(&response)["error"]), (status, &json!(code)));
+        assert!(!text(&response).contains("tenants.internal"));
+        assert_eq!(response.header("retry-after"), (status == 503).then_some("5"));
+        let last = t.events.events().pop().unwrap();
+        assert!(last.name == "introspection_refused" && last.text.contains("tenants.internal"), "{}", last.text);
+        assert_inactive(&t, &api, "unknown").await;
+    }
+}
+
+#[tokio::test]
+async fn customizer_adds_at_most_four_kibibytes_to_introspection() {
+    // {"m":""}
+    for (length, status) in [(4_096 - 8, 200), (4_096 - 7, 500)] {
+        let members = Map::from_iter([("m".to_owned(), json!("x".repeat(length)))]);
+        let customizer = Members(move |_: &Inspection<'_>| Ok(Some(members.clone())));
+        let t = TestServer::with(|builder| builder.token_customizer(customizer));
+        let (api, app) = (api(&t).await, t.public_client(CB).await);
+        let tokens = tokens_of(&t, &app).await;
+        let request = INTROSPECT.request_by(&api, &[("token", tokens.access_token.expose())]);
+        assert_eq!(t.server.introspect(&request).await.status(), status, "{length}");
+    }
 }

@@ -76,10 +76,12 @@ fn sqlite_keeps_the_contract_for_all_processes_that_share_a_file() {
     let file = folder.0.join("contract.db").into_os_string().into_string().unwrap();
     let report = StorageContract::new(|task: Task<'_>| runtime.block_on(task), || SqliteStorage::open(&file))
         .client_registry()
+        .ephemeral_store()
         .workers(|| worker(&file))
         .run()
         .unwrap();
-    assert_eq!(skipped(&report), ["`interrupted_by`"], "nobody can break a connection to a file");
+    let options = ["`ephemeral_store` and `interrupted_by`", "`interrupted_by`"];
+    assert_eq!(skipped(&report), options, "nobody can break a connection to a file");
 }
 
 #[test]
@@ -92,6 +94,7 @@ fn postgresql_keeps_the_contract_for_all_nodes_although_their_connections_break(
                      WHERE datname = current_database() AND pid <> pg_backend_pid()";
     let report = StorageContract::new(|task: Task<'_>| runtime.block_on(task), || PostgresStorage::connect(&url))
         .client_registry()
+        .ephemeral_store()
         .interrupted_by(|| {
             runtime.block_on(sqlx::query(terminate).execute(&administrator)).unwrap();
         })
@@ -105,6 +108,8 @@ fn postgresql_keeps_the_contract_for_all_nodes_although_their_connections_break(
 fn the_example_of_a_storage_written_by_hand_keeps_the_contract() {
     let (runtime, documents) = (runtime(), Documents::default());
     let connect = || async { Ok::<_, Infallible>(documents.clone()) };
-    let report = StorageContract::new(|task: Task<'_>| runtime.block_on(task), connect).run().unwrap();
-    assert_eq!(skipped(&report), ["`client_registry`", "`interrupted_by`", "`workers`"]);
+    let suite = StorageContract::new(|task: Task<'_>| runtime.block_on(task), connect);
+    let report = suite.ephemeral_store().run().unwrap();
+    let options = ["`client_registry`", "`ephemeral_store` and `interrupted_by`", "`interrupted_by`", "`workers`"];
+    assert_eq!(skipped(&report), options);
 }

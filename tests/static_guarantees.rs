@@ -1,4 +1,4 @@
-//! Traits that public types must have or must not have. The compiler checks each of these lists.
+//! Traits that public types must have or must not have, and results that a caller must use. The compiler checks each of these lists.
 
 use std::borrow::Borrow;
 use std::fmt::Display;
@@ -16,14 +16,17 @@ use grantor::secret::{SecretDigest, Seed, kind};
 use grantor::storage::{GrantSelector, Spend};
 use grantor::{
     Access, AccessToken, Approval, AuthenticatedClient, AuthorizationCode, AuthorizationRequest, AuthorizationResponse,
-    AuthorizationServer, Bearer, Client, ClientAttempt, ClientCredential, ClientSecret, CodeChallenge, CodeVerifier,
-    ConsentForm, Error, IntrospectionRequest, MemoryStorage, Params, Password, PendingAuthorization, RefreshToken,
-    Request, ResourceOwnerAttempt, Response, RevocationRequest, Scope, StoredToken, Subject, TokenRequest,
-    TokenResponse,
+    AuthorizationServer, Bearer, Client, ClientAttempt, ClientCredential, ClientId, ClientSecret, CodeChallenge,
+    CodeVerifier, ConsentForm, Error, Grant, IntrospectionRequest, MemoryStorage, Params, Password,
+    PendingAuthorization, RefreshToken, Request, ResourceOwnerAttempt, Response, RevocationRequest, Scope, StoredToken,
+    Subject, TokenRequest, TokenResponse,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use static_assertions::{assert_impl_all, assert_not_impl_any};
+use static_assertions::{assert_impl_all, assert_not_impl_any, assert_type_ne_all};
+
+#[path = "static_guarantees/must_use.rs"]
+mod must_use;
 
 macro_rules! incomparable {
     ($($name:ty),*) => { $(assert_not_impl_any!($name: PartialEq, PartialOrd, Hash);)* };
@@ -81,6 +84,8 @@ fn secrets_are_neither_printed_nor_serialised() {
     assert!(!format!("{secret:?}").contains(secret.expose()), "{secret:?}");
 }
 
+// The kinds of secret do not mix.
+assert_type_ne_all!(AccessToken, RefreshToken, AuthorizationCode, ClientSecret, Password, CodeVerifier);
 // Each of these proves something once.
 assert_not_impl_any!(PendingAuthorization: Clone);
 assert_not_impl_any!(Approval: From<Subject>);
@@ -91,6 +96,16 @@ assert_not_impl_any!(Access: From<Bearer>);
 // These are texts that were checked.
 assert_not_impl_any!(Scope: From<&'static str>, From<String>);
 assert_not_impl_any!(Subject: From<&'static str>, From<String>);
+// A client is not a resource owner.
+assert_not_impl_any!(Subject: From<ClientId>);
+// A storage names every field of these, so that it loses none.
+assert_not_impl_any!(Grant: Default);
+assert_not_impl_any!(StoredToken: Default);
+assert_not_impl_any!(Spent: Default);
+
+// The token of a machine has no resource owner, and a selector by subject cannot mean the grants that have none.
+const _: fn(&Access) -> Option<&Subject> = Access::subject;
+const _: fn(Subject) -> GrantSelector = GrantSelector::Subject;
 
 // A host shares these among the threads of its runtime.
 assert_impl_all!(AuthorizationServer: Clone, Send, Sync);

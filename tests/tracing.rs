@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use grantor::capability::{BuildView, Capability, Endpoint, ServerView};
 use grantor::client::ClientBuilder;
 use grantor::error::{AuthenticatorError, EntropyError};
 use grantor::grants::{Decision, GrantContext, GrantHandler};
@@ -16,8 +17,8 @@ use grantor::testing::{Fault, RecordingObserver, TestClient, TestServer, TestUse
 use grantor::tracing::TracingObserver;
 use grantor::{
     AccessToken, Approval, Authenticator, AuthorizationRequest, Authorize, ClientAttempt, ClientSecret, ClientSecrets,
-    Entropy, GrantType, IntrospectionRequest, PendingAuthorization, Policy, RefreshToken, Request,
-    ResourceOwnerAttempt, Response, RevocationRequest, Subject, TokenRequest, TokenResponse, Verdict,
+    Entropy, GrantType, IntrospectionRequest, PendingAuthorization, Policy, ProtectedResource, RefreshToken, Request,
+    ResourceOwnerAttempt, Response, RevocationRequest, ServedBy, Subject, TokenRequest, TokenResponse, Verdict,
 };
 use serde_json::json;
 use time::Duration;
@@ -40,7 +41,7 @@ const PASSWORD: &str = "correct horse battery+staple/\u{e9}";
 const HOST_DATA: &str = "host data that is nobody's business";
 const STATE: &str = "a-state-that-is-the-clients-own-business";
 const CAUSE: &str = "password=hunter2-of-the-directory";
-const FORM_KEY: [u8; 32] = *b"the key of all the consent forms";
+const SERVER_KEY: &[u8; 32] = b"the key from which others derive";
 const EXTENSION: &str = "urn:example:broken";
 
 /// The names and values of a span or an event.
@@ -217,7 +218,7 @@ impl Stage {
         let observer = (events.clone(), TracingObserver);
         let t = TestServer::with(|builder| {
             let builder = builder.policy(policy).authenticator(Directory(users)).observer(observer);
-            builder.form_key(FORM_KEY).grant(Broken(GrantType::new(EXTENSION).unwrap()))
+            builder.server_key(SERVER_KEY, &[]).grant(Broken(GrantType::new(EXTENSION).unwrap()))
         });
         let app = t.confidential_client_with(|client| {
             let client = client.authorization_code([CB]).implicit([CB]).refresh_token().client_credentials();
@@ -419,6 +420,42 @@ async fn every_endpoint_has_a_span_in_either_form_that_says_which_it_is_and_noth
     assert_eq!(*stage.log.spans.lock().unwrap(), expected.collect::<Vec<_>>());
 }
 
+/// A capability with one endpoint, which answers nothing.
+struct Silence;
+
+#[async_trait]
+impl Capability for Silence {
+    fn name(&self) -> &'static str {
+        "silence"
+    }
+
+    fn endpoints(&self, build: &BuildView<'_>) -> Vec<Endpoint> {
+        vec![Endpoint::new("silent", build.url("/silence"))]
+    }
+
+    async fn respond(&self, _: &str, _: &Request, _: ServerView<'_>) -> Response {
+        tracing::info!("said within");
+        Response::new(204)
+    }
+}
+
+#[tokio::test]
+async fn span_of_a_handled_request_is_named_as_its_route() {
+    let (log, _guard) = Log::start();
+    let resource = ProtectedResource::new("https://id.example/api");
+    let t = TestServer::with(|builder| builder.protected_resource(resource).capability(Silence));
+    let mut names = Vec::new();
+    for route in t.server.routes().iter().filter(|route| route.served_by() == ServedBy::Library) {
+        let _ = t.server.handle(&Request::get(route.path())).await;
+        names.push(route.endpoint());
+    }
+    assert_eq!(names, ["token", "revoke", "introspect", "metadata", "resource_metadata", "silent"]);
+    let expected = names.iter().map(|name| (Level::INFO, "grantor".to_owned(), fields(&[("endpoint", name)])));
+    assert_eq!(*log.spans.lock().unwrap(), expected.collect::<Vec<_>>());
+    let within = vec![("grantor".to_owned(), fields(&[("endpoint", "silent")]))];
+    assert_eq!(log.events().last().map(|event| event.spans.clone()), Some(within));
+}
+
 #[tokio::test]
 async fn a_failure_of_the_hosts_is_an_error_without_its_cause_and_a_wait_is_none() {
     let stage = Stage::new().await;
@@ -496,7 +533,7 @@ async fn a_full_run_of_everything_logs_every_event_and_no_secret() {
         ("state", STATE.to_owned()),
         ("cause of a failure", CAUSE.to_owned()),
         ("cause of a storage's failure", "a test wants".to_owned()),
-        ("form key", String::from_utf8(FORM_KEY.to_vec()).unwrap()),
+        ("server key", String::from_utf8(SERVER_KEY.to_vec()).unwrap()),
     ];
     for client in [&stage.app, &stage.api] {
         let secret = client.secret.as_ref().unwrap().expose();

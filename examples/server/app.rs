@@ -69,10 +69,10 @@ impl App {
         if Url::parse(&issuer).is_ok_and(|issuer| issuer.path() != "/") {
             return Err(format!("the issuer {issuer:?} has a path, but the pages of this server have none").into());
         }
-        let Opened { storage, clients, accounts, place } = storage::open(flags.storage.as_deref()).await?;
+        let Opened { storage, clients, ephemeral, accounts, place } = storage::open(flags.storage.as_deref()).await?;
         let users = Users::new(Arc::clone(&accounts))?;
         let builder = AuthorizationServer::builder(&issuer)
-            .storage_and_clients(storage, clients.clone())
+            .storage_and_clients(storage, clients.clone(), ephemeral)
             .authenticator(Limiter::new(Arc::clone(&users)))
             .policy(flags.policy())
             .default_scope(&config.default_scope)

@@ -241,7 +241,7 @@ impl World {
         let server = builder(storage, &clock)
             .policy(policy(switches))
             .observer(events.clone())
-            .form_key([7; 32])
+            .server_key(&[7; 32], &[])
             .build()
             .expect("a server that makes sense");
         Self { server, clock, events }

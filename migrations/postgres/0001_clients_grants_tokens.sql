@@ -1,5 +1,5 @@
 -- Names in braces are replaced by quoted names with the configured schema and prefix.
--- Open until the first release. From then on it never changes: add another file instead.
+-- Once this file is released it never changes: what is to be different then goes into a new one.
 
 CREATE TABLE {clients} (
     id           text COLLATE "C" PRIMARY KEY,
@@ -63,3 +63,16 @@ CREATE TABLE {tokens} (
 CREATE INDEX {prefix:tokens_by_grant} ON {tokens} (grant_id);
 CREATE INDEX {prefix:tokens_to_expire} ON {tokens} (expires_at) WHERE kind = 'access_token' AND spent_at IS NULL;
 CREATE INDEX {prefix:tokens_with_seed} ON {tokens} (seed_until) WHERE seed IS NOT NULL;
+
+-- What lives for minutes. The library alone knows what a value means.
+CREATE TABLE {ephemeral} (
+    -- A digest over issuer, namespace and name.
+    key        bytea PRIMARY KEY CHECK (octet_length(key) = 32),
+    namespace  text COLLATE "C" NOT NULL,
+    value      bytea NOT NULL,
+    -- Changes with each write, and its sequence never gives a number twice.
+    version    bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
+    expires_at timestamptz NOT NULL
+);
+CREATE INDEX {prefix:ephemeral_by_namespace} ON {ephemeral} (namespace, expires_at, key);
+CREATE INDEX {prefix:ephemeral_to_expire} ON {ephemeral} (expires_at);

@@ -1,5 +1,5 @@
 -- Names in braces are replaced by quoted names with the configured prefix.
--- Open until the first release. From then on it never changes: add another file instead.
+-- Once this file is released it never changes: what is to be different then goes into a new one.
 -- Times are whole microseconds since 1970-01-01 00:00 UTC.
 
 CREATE TABLE {clients} (
@@ -66,3 +66,16 @@ CREATE TABLE {tokens} (
 CREATE INDEX {prefix:tokens_by_grant} ON {tokens} (grant_id);
 CREATE INDEX {prefix:tokens_to_expire} ON {tokens} (expires_at) WHERE kind = 'access_token' AND spent_at IS NULL;
 CREATE INDEX {prefix:tokens_with_seed} ON {tokens} (seed_until) WHERE seed IS NOT NULL;
+
+-- What lives for minutes. The library alone knows what a value means.
+CREATE TABLE {ephemeral} (
+    -- Changes with each write, and AUTOINCREMENT never gives a number twice.
+    version    INTEGER PRIMARY KEY AUTOINCREMENT,
+    -- A digest over issuer, namespace and name.
+    key        BLOB NOT NULL UNIQUE CHECK (length(key) = 32),
+    namespace  TEXT NOT NULL,
+    value      BLOB NOT NULL,
+    expires_at INTEGER NOT NULL
+) STRICT;
+CREATE INDEX {prefix:ephemeral_by_namespace} ON {ephemeral} (namespace, expires_at, key);
+CREATE INDEX {prefix:ephemeral_to_expire} ON {ephemeral} (expires_at);

@@ -1,7 +1,7 @@
 //! The sealed form token: a pending authorization on its way through a consent form.
 //!
 //! A decision is not an authorization request. What the user saw travels in one field, under a MAC that binds it to whoever
-//! has the form key and to the session, so that a decision can be neither forged from another site nor changed on the way. It is
+//! has the server key and to the session, so that a decision can be neither forged from another site nor changed on the way. It is
 //! not encrypted: the user's own browser has seen all of it in the address bar.
 
 use std::sync::Arc;
@@ -57,7 +57,7 @@ pub(super) fn seal(pending: &PendingAuthorization, session: &[u8]) -> String {
     };
     // Texts and numbers always serialise; were it ever otherwise, an empty token resumes nothing.
     let mut bytes = serde_json::to_vec(&sealed).unwrap_or_default();
-    let tag = mac(&pending.endpoint, session, &bytes).finish();
+    let tag = mac(pending.endpoint.form_key.mac(), session, &bytes).finish();
     bytes.extend_from_slice(tag.as_slice());
     URL_SAFE_NO_PAD.encode(bytes)
 }
@@ -70,7 +70,7 @@ fn open(endpoint: &AuthorizationEndpoint, token: &str, session: &[u8], now: Offs
     let bytes = URL_SAFE_NO_PAD.decode(token).map_err(|_| Refusal::InvalidFormToken)?;
     let start_of_tag = bytes.len().checked_sub(TAG_LENGTH).ok_or(Refusal::InvalidFormToken)?;
     let (content, tag) = bytes.split_at(start_of_tag);
-    if !mac(endpoint, session, content).verifies(tag) {
+    if !endpoint.form_key.verifies(|key| mac(key, session, content), tag) {
         return Err(Refusal::InvalidFormToken);
     }
     let sealed: Sealed = serde_json::from_slice(content).map_err(|_| Refusal::InvalidFormToken)?;
@@ -78,10 +78,9 @@ fn open(endpoint: &AuthorizationEndpoint, token: &str, session: &[u8], now: Offs
     if age > endpoint.server.policy.consent_lifetime { Err(Refusal::ExpiredFormToken) } else { Ok(sealed) }
 }
 
-fn mac(endpoint: &AuthorizationEndpoint, session: &[u8], content: &[u8]) -> KeyedMac {
-    let mac = endpoint.form_key.mac().update(b"grantor/1/form_token\0");
+fn mac(key: KeyedMac, session: &[u8], content: &[u8]) -> KeyedMac {
     // The length keeps the end of the session apart from the beginning of the content.
-    mac.update(&(session.len() as u64).to_be_bytes()).update(session).update(content)
+    key.update(&(session.len() as u64).to_be_bytes()).update(session).update(content)
 }
 
 impl AuthorizationEndpoint {

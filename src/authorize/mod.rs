@@ -24,13 +24,13 @@ use crate::client::{Client, Registration};
 use crate::error::{Error, Refusal};
 use crate::event::EventKind;
 use crate::http::{Request, Response};
-use crate::mac::Key;
 use crate::params::Params;
 use crate::pkce::CodeChallenge;
 use crate::policy::{ErrorRedirects, Policy};
 use crate::record::{GrantType, is_client_id, is_printable};
 use crate::scope::Scope;
 use crate::server_context::ServerContext;
+use crate::server_key::{DerivedKey, Label};
 
 /// What the host is to do with an authorization request.
 #[derive(Debug)]
@@ -47,7 +47,7 @@ pub enum Authorize {
 pub(crate) struct AuthorizationEndpoint {
     server: Arc<ServerContext>,
     pages: PageSet,
-    form_key: Key,
+    form_key: DerivedKey,
 }
 
 /// The response types of RFC 6749.
@@ -83,7 +83,8 @@ impl<E: Into<Error>> From<E> for Failure {
 }
 
 impl AuthorizationEndpoint {
-    pub(crate) fn new(server: Arc<ServerContext>, pages: Arc<dyn Pages>, form_key: Key) -> Self {
+    pub(crate) fn new(server: Arc<ServerContext>, pages: Arc<dyn Pages>) -> Self {
+        let form_key = server.key(Label::FormToken);
         Self { server, pages: PageSet(pages), form_key }
     }
 

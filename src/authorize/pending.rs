@@ -189,7 +189,7 @@ impl PendingAuthorization {
             ResponseType::Token => {
                 // It can't be refreshed (RFC 6749 §4.2.2): the order of an approval is not refreshable.
                 let grant_type = GrantType::built_in(GrantType::IMPLICIT);
-                let issued = open_grant(server, &self.client, &grant_type, approved, now).await;
+                let issued = open_grant(server, &self.client, &grant_type, approved, None, now).await;
                 issued.map(|issued| (Outcome::Token(Box::new(issued.response)), issued.grant))
             }
         };
@@ -224,7 +224,12 @@ impl PendingAuthorization {
         let server = &self.endpoint.server;
         let client_id = Some(self.client.id());
         server.observe(now, EventKind::AuthorizationRefused { client_id, error: &error });
-        self.respond(Outcome::Error(error))
+        let shown = match error.refusal() {
+            // `invalid_grant` is no error of this endpoint, and the client is not told why (RFC 6749 §4.2.2.1).
+            Some(Refusal::SubjectSuspended | Refusal::SubjectGone) => Refusal::DeniedByUser.into(),
+            _ => error,
+        };
+        self.respond(Outcome::Error(shown))
     }
 
     /// What the code will have to be redeemed with.

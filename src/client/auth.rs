@@ -8,7 +8,9 @@ use time::OffsetDateTime;
 use super::request::ClientRequest;
 use super::{AuthenticationMethod, Client};
 use crate::authenticator::{ClientAttempt, Verdict};
+use crate::capability::ServerView;
 use crate::error::{Error, Refusal};
+use crate::http::Request;
 use crate::record::{is_client_id, is_printable};
 use crate::secret::ClientSecret;
 use crate::server_context::ServerContext;
@@ -34,42 +36,75 @@ pub(crate) const PARAMETERS_ABOUT_A_TOKEN: [&str; 6] = {
     ["token", "token_type_hint", id, secret, assertion, assertion_type]
 };
 
-/// Authenticates the client of a request from its `Authorization` header and its body.
+/// What a request presents to prove who its client is: one proof at most, and not yet checked.
+enum Proof<'a> {
+    /// A secret, and how it was presented.
+    Secret(&'a ClientSecret, AuthenticationMethod),
+    /// The identifier alone.
+    None,
+}
+
+/// Authenticates the client of a request: collects the one proof that it presents, then checks it.
 pub(crate) async fn authenticate<E>(
     server: &ServerContext,
     request: &ClientRequest<'_, E>,
     now: OffsetDateTime,
 ) -> Result<AuthenticatedClient, Error> {
-    let (params, peer) = (&request.params, request.peer);
+    let body_secret = request.params.get("client_secret")?.map(ClientSecret::new);
+    let (id, proof) = presented(request, body_secret.as_ref())?;
+    let client = if is_client_id(id) { server.clients.client(id).await? } else { None };
+    match proof {
+        Proof::None => without_secret(client),
+        Proof::Secret(secret, method) => {
+            let peer = request.context.peer();
+            let attempt = ClientAttempt { client_id: id, client: client.as_deref(), secret, method, peer, now };
+            with_secret(server, &attempt).await?;
+            client.map(AuthenticatedClient).ok_or_else(|| Refusal::UnknownClient.into())
+        }
+    }
+}
+
+/// Collects the identifier and the proof from the header and the body. Two proofs are an error, whether they are right or not
+/// (RFC 6749 §2.3).
+fn presented<'r, E>(
+    request: &'r ClientRequest<'_, E>,
+    body_secret: Option<&'r ClientSecret>,
+) -> Result<(&'r str, Proof<'r>), Refusal> {
+    let params = &request.params;
     let basic = request.credentials.as_ref().map_err(|refusal| *refusal)?.as_ref();
     let client_id = params.get("client_id")?;
-    let body_secret = params.get("client_secret")?.map(ClientSecret::new);
     let assertion = params.get("client_assertion")?.or(params.get("client_assertion_type")?);
-
-    let methods = usize::from(basic.is_some()) + usize::from(body_secret.is_some()) + usize::from(assertion.is_some());
-    if methods > 1 {
-        return Err(Refusal::SeveralAuthenticationMethods.into());
-    }
-    if assertion.is_some() {
-        return Err(Refusal::AuthenticationMethodNotAllowed.into());
-    }
-    let id = match (basic, client_id) {
-        (Some(basic), Some(id)) if basic.id != id => return Err(Refusal::ConflictingClientIds.into()),
-        (Some(basic), _) => &*basic.id,
-        (None, Some(id)) => id,
-        (None, None) => return Err(Refusal::MissingClientAuthentication.into()),
+    let from_header = basic.map(|basic| Proof::Secret(&basic.secret, AuthenticationMethod::ClientSecretBasic));
+    let from_body = body_secret.map(|secret| Proof::Secret(secret, AuthenticationMethod::ClientSecretPost));
+    let proof = match (from_header, from_body, assertion) {
+        (None, None, None) => Proof::None,
+        (Some(proof), None, None) | (None, Some(proof), None) => proof,
+        (None, None, Some(_)) => return Err(Refusal::AuthenticationMethodNotAllowed),
+        _ => return Err(Refusal::SeveralAuthenticationMethods),
     };
-    let client = if is_client_id(id) { server.clients.client(id).await? } else { None };
-
-    let (secret, method) = match (basic, &body_secret) {
-        (Some(basic), _) => (&*basic.secret, AuthenticationMethod::ClientSecretBasic),
-        (None, Some(secret)) => (secret, AuthenticationMethod::ClientSecretPost),
-        (None, None) => return without_secret(client),
-    };
-    let attempt = ClientAttempt { client_id: id, client: client.as_deref(), secret, method, peer, now };
-    with_secret(server, &attempt).await?;
-    client.map(AuthenticatedClient).ok_or_else(|| Refusal::UnknownClient.into())
+    match (basic, client_id) {
+        (Some(basic), Some(id)) if basic.id != id => Err(Refusal::ConflictingClientIds),
+        (Some(basic), _) => Ok((&basic.id, proof)),
+        (None, Some(id)) => Ok((id, proof)),
+        (None, None) => Err(Refusal::MissingClientAuthentication),
+    }
 }
+
+impl ServerView<'_> {
+    /// Authenticates the client of a request (RFC 6749 §2.3): a `POST` of a form.
+    ///
+    /// # Errors
+    /// The client did not authenticate, the request is no form or repeats a parameter of client authentication, or the storage
+    /// failed. [`refuse`](ServerView::refuse) makes the answer.
+    pub async fn authenticate_client(self, request: &Request) -> Result<AuthenticatedClient, Error> {
+        let request = ClientRequest::<Endpoint>::read(request, self.policy().max_body, &PARAMETERS, false)?;
+        request.params.check(&PARAMETERS)?;
+        authenticate(self.server, &request, self.now()).await
+    }
+}
+
+/// The endpoint of a capability.
+enum Endpoint {}
 
 /// An identifier alone is enough for a public client, and for no other (RFC 6749 §2.2, §3.2.1).
 fn without_secret(client: Option<Arc<Client>>) -> Result<AuthenticatedClient, Error> {

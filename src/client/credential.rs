@@ -80,3 +80,30 @@ pub enum AuthenticationMethod {
     /// The identifier alone: public clients.
     None,
 }
+
+impl AuthenticationMethod {
+    /// All methods of this server. Its metadata lists them.
+    pub(crate) const ALL: [Self; 3] = [Self::ClientSecretBasic, Self::ClientSecretPost, Self::None];
+
+    /// The name in the registry.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ClientSecretBasic => "client_secret_basic",
+            Self::ClientSecretPost => "client_secret_post",
+            Self::None => "none",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn authentication_method_in_json_is_its_registered_name() {
+        for method in AuthenticationMethod::ALL {
+            assert_eq!(serde_json::to_value(method).unwrap(), method.as_str());
+        }
+    }
+}

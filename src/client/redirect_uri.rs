@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+use crate::text_form::text_form;
 use crate::web_url::{WebUrl, WebUrlError};
 
 /// A redirect URI that is fit to be registered.
@@ -208,24 +209,7 @@ impl fmt::Debug for RedirectUri {
     }
 }
 
-impl fmt::Display for RedirectUri {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
-    }
-}
-
-impl TryFrom<String> for RedirectUri {
-    type Error = RedirectUriError;
-    fn try_from(text: String) -> Result<Self, RedirectUriError> {
-        Self::parse(&text)
-    }
-}
-
-impl From<RedirectUri> for String {
-    fn from(uri: RedirectUri) -> Self {
-        uri.as_str().to_owned()
-    }
-}
+text_form!(RedirectUri, RedirectUriError, RedirectUri::parse);
 
 #[cfg(test)]
 mod tests {
@@ -240,6 +224,7 @@ mod tests {
             ("https://app.example/cb?tenant=1", RedirectUriClass::Https),
             ("https://app.example/caf%C3%a9?x=%FF", RedirectUriClass::Https),
             ("https://app.example:8443", RedirectUriClass::Https),
+            ("https://app.example:443/cb", RedirectUriClass::Https),
             ("http://127.0.0.1/cb", RedirectUriClass::Loopback),
             ("http://[::1]:8080/cb", RedirectUriClass::Loopback),
             ("http://localhost:8080/cb", RedirectUriClass::Localhost),
@@ -282,6 +267,9 @@ mod tests {
             ("http://app.example/cb", E::PlainHttp),
             ("http://127.0.0.1.evil.example/cb", E::PlainHttp),
             ("http://127.0.0.2/cb", E::PlainHttp),
+            ("http://0.0.0.0/cb", E::PlainHttp),
+            ("http://[::2]/cb", E::PlainHttp),
+            ("http://localhost.example/cb", E::PlainHttp),
             ("http://0x7f000001/cb", E::Host),
             ("javascript:alert(1)", E::Scheme),
             ("data:text/html,x", E::Scheme),
@@ -297,57 +285,6 @@ mod tests {
         ] {
             assert_eq!(RedirectUri::parse(text), Err(error), "{text:?}");
         }
-    }
-
-    // covers: RU-07 (RFC 9700 §4.1.3), RU-08, B2, B4
-    #[test]
-    fn a_requested_uri_matches_by_string_equality() {
-        let registered = RedirectUri::parse("https://app.example/cb").unwrap();
-        assert!(registered.matches("https://app.example/cb"));
-        for other in [
-            "https://APP.example/cb",
-            "https://app.example/cb/",
-            "https://app.example:443/cb",
-            "https://app.example/c%62",
-            "https://app.example/./cb",
-            "https://app.example/cb?x=1",
-            "https://user@app.example/cb",
-            "https://app.example/cb#",
-            "https://app.example.evil.example/cb",
-            "https://app.example/cb;x",
-            "",
-            "http://app.example/cb",
-            "https://app.example/cbx",
-        ] {
-            assert!(!registered.matches(other), "{other}");
-        }
-    }
-
-    // covers: RU-09 (RFC 8252 §7.3), NA-03, NA-04 (RFC 8252 §8.4), B3
-    #[test]
-    fn only_the_port_of_a_loopback_uri_is_free() {
-        let v4 = RedirectUri::parse("http://127.0.0.1/cb?x=1").unwrap();
-        for good in ["http://127.0.0.1/cb?x=1", "http://127.0.0.1:1/cb?x=1", "http://127.0.0.1:65535/cb?x=1"] {
-            assert!(v4.matches(good), "{good}");
-        }
-        for bad in [
-            "http://127.0.0.1:51004/other",
-            "http://127.0.0.1:51004/cb",
-            "http://127.0.0.1:51004/cb?x=2",
-            "http://127.0.0.1:65536/cb?x=1",
-            "http://127.0.0.1:/cb?x=1",
-            "http://127.0.0.1:+1/cb?x=1",
-            "http://127.0.0.1:80@evil.example/cb?x=1",
-            "http://127.0.0.1@evil.example/cb?x=1",
-            "http://[::1]/cb?x=1",
-            "http://localhost/cb?x=1",
-            "https://127.0.0.1/cb?x=1",
-            "http://127.0.0.1.evil.example/cb?x=1",
-        ] {
-            assert!(!v4.matches(bad), "{bad}");
-        }
-        assert!(RedirectUri::parse("http://[::1]:9/cb").unwrap().matches("http://[::1]:65535/cb"));
-        assert!(!RedirectUri::parse("https://127.0.0.1:1/cb").unwrap().matches("https://127.0.0.1:2/cb"));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 
 use super::presented::{PresentedCredentials, PresentedSecret};
 use crate::error::Refusal;
-use crate::http::Request;
+use crate::http::{Request, RequestContext};
 use crate::params::Params;
 use crate::secret::ClientSecret;
 
@@ -21,7 +21,7 @@ pub struct ClientRequest<'a, E> {
     pub(crate) params: Params<'a>,
     /// The first parameter that stood in the URL's query.
     pub(crate) from_query: Option<&'static str>,
-    pub(crate) peer: Option<IpAddr>,
+    pub(crate) context: RequestContext<'a>,
     endpoint: PhantomData<fn() -> E>,
 }
 
@@ -45,7 +45,13 @@ pub mod endpoint {
 
 impl<'a, E> ClientRequest<'a, E> {
     pub(crate) fn empty() -> Self {
-        Self { credentials: Ok(None), params: Params::default(), from_query: None, peer: None, endpoint: PhantomData }
+        Self {
+            credentials: Ok(None),
+            params: Params::default(),
+            from_query: None,
+            context: RequestContext::default(),
+            endpoint: PhantomData,
+        }
     }
 
     /// Names a public client.
@@ -70,9 +76,15 @@ impl<'a, E> ClientRequest<'a, E> {
         self
     }
 
-    /// The peer, see [`Request::with_peer`].
+    /// Sets the context of the HTTP request that the caller received, its peer included. Default: an empty one.
+    pub const fn context(mut self, context: RequestContext<'a>) -> Self {
+        self.context = context;
+        self
+    }
+
+    /// Sets the peer alone, see [`Request::with_peer`].
     pub const fn peer(mut self, peer: IpAddr) -> Self {
-        self.peer = Some(peer);
+        self.context = self.context.with_peer(peer);
         self
     }
 
@@ -109,7 +121,7 @@ impl<'a, E> ClientRequest<'a, E> {
             credentials: PresentedCredentials::read(request),
             params,
             from_query,
-            peer: request.peer(),
+            context: request.context(),
             endpoint: PhantomData,
         })
     }
@@ -121,7 +133,7 @@ impl<E> fmt::Debug for ClientRequest<'_, E> {
             .field("credentials", &self.credentials)
             .field("params", &self.params)
             .field("from_query", &self.from_query)
-            .field("peer", &self.peer)
+            .field("context", &self.context)
             .finish()
     }
 }

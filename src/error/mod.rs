@@ -1,5 +1,5 @@
 //! Errors, sorted by whose fault they are: the client's ([`Refusal`]) or the host's ([`StorageError`],
-//! [`AuthenticatorError`], [`EntropyError`]). Misuse of the API is reported when the server is built
+//! [`AuthenticatorError`], [`CustomizerError`], [`EntropyError`]). Misuse of the API is reported when the server is built
 //! ([`BuildError`](crate::BuildError)).
 //!
 //! A refusal has a precise reason for the observer and one exhaustive table that says what of it the client may see.
@@ -17,7 +17,12 @@ pub use self::refusal::{ExtensionRefusal, Refusal};
 /// The source of a failure on the host's side.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-const UNAVAILABLE: &str = "the server is not available, try again later";
+/// The seconds that a client waits whose request failed because something was out of reach: much shorter than the grace window of a
+/// refresh, within which a retry is safe.
+const RETRY_AFTER: i64 = 5;
+
+/// The seconds that a client waits whose record is of a newer version: an update of all nodes takes a while.
+const UPDATE: i64 = 60;
 
 /// Why an endpoint did not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +43,12 @@ pub enum Error {
     /// The authenticator failed, which says nothing about the credentials.
     #[error(transparent)]
     Authenticator(#[from] AuthenticatorError),
+    /// The authenticator could not tell the status of a subject: answered with 503 `temporarily_unavailable`.
+    #[error("the status of the subject is not known")]
+    SubjectStatus(#[source] AuthenticatorError),
+    /// The token customizer failed.
+    #[error(transparent)]
+    Customizer(#[from] CustomizerError),
     /// The source of randomness failed.
     #[error(transparent)]
     Entropy(#[from] EntropyError),
@@ -59,11 +70,9 @@ impl Error {
     pub fn code(&self) -> ErrorCode {
         match self {
             Self::Refused(refusal) => refusal.code(),
-            Self::Throttled { .. } | Self::Unenforced { .. } => ErrorCode::TEMPORARILY_UNAVAILABLE,
-            Self::Storage(error) if error.is_unavailable() => ErrorCode::TEMPORARILY_UNAVAILABLE,
-            Self::Storage(_) | Self::Authenticator(_) | Self::Entropy(_) | Self::Extension(_) => {
-                ErrorCode::SERVER_ERROR
-            }
+            Self::Throttled { .. } => ErrorCode::TEMPORARILY_UNAVAILABLE,
+            _ if self.is_unavailable() => ErrorCode::TEMPORARILY_UNAVAILABLE,
+            _ => ErrorCode::SERVER_ERROR,
         }
     }
 
@@ -73,11 +82,8 @@ impl Error {
         match self {
             Self::Refused(refusal) => refusal.description(),
             Self::Throttled { .. } => "too many attempts, try again later".into(),
-            Self::Unenforced { .. } => UNAVAILABLE.into(),
-            Self::Storage(error) if error.is_unavailable() => UNAVAILABLE.into(),
-            Self::Storage(_) | Self::Authenticator(_) | Self::Entropy(_) | Self::Extension(_) => {
-                "the server met an unexpected condition".into()
-            }
+            _ if self.is_unavailable() => "the server is not available, try again later".into(),
+            _ => "the server met an unexpected condition".into(),
         }
     }
 
@@ -87,19 +93,31 @@ impl Error {
         match self {
             Self::Refused(refusal) => refusal.status(),
             Self::Throttled { .. } => 429,
-            Self::Unenforced { .. } => 503,
-            Self::Storage(error) if error.is_unavailable() => 503,
-            Self::Storage(_) | Self::Authenticator(_) | Self::Entropy(_) | Self::Extension(_) => 500,
+            _ if self.is_unavailable() => 503,
+            _ => 500,
         }
     }
 
-    /// When the request may be tried again, sent as `Retry-After`, if that is known.
-    pub(crate) const fn retry_after(&self) -> Option<Duration> {
+    /// Whether it is a failure on the host's side that may pass by itself.
+    const fn is_unavailable(&self) -> bool {
         match self {
-            Self::Throttled { retry_after } => Some(*retry_after),
-            // As long as an update of nodes, one after the other, may take.
-            Self::Unenforced { .. } => Some(Duration::MINUTE),
-            _ => None,
+            Self::Storage(error) => error.is_unavailable(),
+            Self::Customizer(error) => error.is_unavailable(),
+            Self::SubjectStatus(_) | Self::Unenforced { .. } => true,
+            Self::Refused(_)
+            | Self::Throttled { .. }
+            | Self::Authenticator(_)
+            | Self::Entropy(_)
+            | Self::Extension(_) => false,
+        }
+    }
+
+    /// The seconds that a client waits before it asks again, rounded up: the value of `Retry-After` (RFC 9110 §10.2.3).
+    pub(crate) fn retry_after(&self) -> Option<i64> {
+        match self {
+            Self::Throttled { retry_after } => Some(seconds_rounded_up(*retry_after)),
+            Self::Unenforced { .. } => Some(UPDATE),
+            _ => self.is_unavailable().then_some(RETRY_AFTER),
         }
     }
 
@@ -118,38 +136,54 @@ impl Error {
     }
 }
 
+fn seconds_rounded_up(duration: Duration) -> i64 {
+    let whole = duration.whole_seconds().max(0);
+    if duration > Duration::seconds(whole) { whole.saturating_add(1) } else { whole }
+}
+
 impl From<Refusal> for Error {
     fn from(refusal: Refusal) -> Self {
         Self::Refused(refusal)
     }
 }
 
-/// A storage failed.
-///
-/// The text says no more than that; the cause is its [`source`](std::error::Error::source), for the host's logs.
-#[derive(Debug, thiserror::Error)]
-#[error("the storage {}", if self.unavailable { "is not available" } else { "failed" })]
-pub struct StorageError {
-    unavailable: bool,
-    source: BoxError,
+/// Failures that may pass by themselves.
+macro_rules! passing_errors {
+    ($($(#[$doc:meta])* $name:ident = $noun:literal;)*) => {$(
+        $(#[$doc])*
+        ///
+        /// The text says no more than that; the cause is its [`source`](std::error::Error::source), for the host's logs.
+        #[derive(Debug, thiserror::Error)]
+        #[error("{} {}", $noun, if self.unavailable { "is not available" } else { "failed" })]
+        pub struct $name {
+            unavailable: bool,
+            source: BoxError,
+        }
+
+        impl $name {
+            /// A failure that will not pass by itself: answered with 500 `server_error`.
+            pub fn new(source: impl Into<BoxError>) -> Self {
+                Self { unavailable: false, source: source.into() }
+            }
+
+            /// Out of reach for now, or out of time: answered with 503 `temporarily_unavailable`.
+            pub fn unavailable(source: impl Into<BoxError>) -> Self {
+                Self { unavailable: true, source: source.into() }
+            }
+
+            /// Whether it was made by [`unavailable`](Self::unavailable).
+            #[must_use]
+            pub const fn is_unavailable(&self) -> bool {
+                self.unavailable
+            }
+        }
+    )*};
 }
-
-impl StorageError {
-    /// A failure that will not pass by itself: answered with 500 `server_error`.
-    pub fn new(source: impl Into<BoxError>) -> Self {
-        Self { unavailable: false, source: source.into() }
-    }
-
-    /// Out of reach for now, or out of time: answered with 503 `temporarily_unavailable`.
-    pub fn unavailable(source: impl Into<BoxError>) -> Self {
-        Self { unavailable: true, source: source.into() }
-    }
-
-    /// Whether it was made by [`unavailable`](Self::unavailable).
-    #[must_use]
-    pub const fn is_unavailable(&self) -> bool {
-        self.unavailable
-    }
+passing_errors! {
+    /// A storage failed.
+    StorageError = "the storage";
+    /// A [`TokenCustomizer`](crate::TokenCustomizer) failed.
+    CustomizerError = "the token customizer";
 }
 
 macro_rules! host_errors {

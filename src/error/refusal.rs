@@ -111,6 +111,10 @@ pub enum Refusal {
     KeyUsed,
     /// The grant would descend from more than four others.
     NestedTooDeep,
+    /// The authenticator says that the subject of the grant is suspended; nothing was spent.
+    SubjectSuspended,
+    /// The authenticator says that the subject of the grant is gone: all its grants were revoked.
+    SubjectGone,
     /// The redirect URI is not the one of the authorization request.
     RedirectUriMismatch,
     /// The code has a challenge, the request has no verifier.
@@ -251,7 +255,9 @@ impl Refusal {
             | Self::RefreshTokenReused
             | Self::RetryRefused
             | Self::SpentInTheFuture
-            | Self::KeyUsed => GRANT,
+            | Self::KeyUsed
+            | Self::SubjectSuspended
+            | Self::SubjectGone => GRANT,
             Self::NestedTooDeep => (E::INVALID_REQUEST, "the token was derived from too many others"),
             Self::RedirectUriMismatch => {
                 (E::INVALID_GRANT, "the redirect URI is not the one of the authorization request")

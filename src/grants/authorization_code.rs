@@ -11,12 +11,10 @@ use crate::secret::{AuthorizationCode, kind};
 /// Redeems codes (RFC 6749 §4.1.3).
 pub(crate) struct AuthorizationCodeGrant;
 
-static GRANT_TYPE: GrantType = GrantType::built_in(GrantType::AUTHORIZATION_CODE);
-
 #[async_trait]
 impl GrantHandler for AuthorizationCodeGrant {
     fn grant_type(&self) -> &GrantType {
-        &GRANT_TYPE
+        const { &GrantType::built_in(GrantType::AUTHORIZATION_CODE) }
     }
 
     fn parameters(&self) -> &'static [&'static str] {

@@ -9,12 +9,10 @@ use crate::record::GrantType;
 /// Issues tokens that have no resource owner, and are never refreshed (RFC 6749 §4.4.3).
 pub(crate) struct ClientCredentialsGrant;
 
-static GRANT_TYPE: GrantType = GrantType::built_in(GrantType::CLIENT_CREDENTIALS);
-
 #[async_trait]
 impl GrantHandler for ClientCredentialsGrant {
     fn grant_type(&self) -> &GrantType {
-        &GRANT_TYPE
+        const { &GrantType::built_in(GrantType::CLIENT_CREDENTIALS) }
     }
 
     fn parameters(&self) -> &'static [&'static str] {

@@ -21,8 +21,9 @@ pub(crate) use self::refresh_token::RefreshTokenGrant;
 use crate::authenticator::{Authenticator, ClientSecrets};
 use crate::client::auth::AuthenticatedClient;
 use crate::error::{Error, Refusal};
+use crate::http::RequestContext;
 pub use crate::issue::{ExchangeToken, OpenGrant, RepeatRefresh, ResponseMembers};
-use crate::lookup::lookup;
+use crate::lookup::find_presented;
 pub use crate::lookup::{LiveGrant, Owned, Presented};
 use crate::params::Params;
 use crate::policy::Policy;
@@ -43,7 +44,7 @@ pub trait GrantHandler: Send + Sync {
     fn grant_type(&self) -> &GrantType;
 
     /// The parameters it reads besides `grant_type`, `scope` and those of client authentication. A request that repeats
-    /// one of them is refused before anything else happens.
+    /// one of them is refused before anything else happens, unless it is `resource` or `audience` (RFC 8707 §2, RFC 8693 §2.1).
     fn parameters(&self) -> &'static [&'static str];
 
     /// Decides what the request is to get.
@@ -97,7 +98,7 @@ pub struct GrantContext<'a> {
     pub(crate) client: &'a AuthenticatedClient,
     pub(crate) params: &'a Params<'a>,
     pub(crate) now: OffsetDateTime,
-    pub(crate) peer: Option<IpAddr>,
+    pub(crate) request: RequestContext<'a>,
 }
 
 impl GrantContext<'_> {
@@ -122,7 +123,14 @@ impl GrantContext<'_> {
     /// The peer, if the host vouched for one.
     #[must_use]
     pub const fn peer(&self) -> Option<IpAddr> {
-        self.peer
+        self.request.peer()
+    }
+
+    /// What is known of the request besides its parameters: its headers and the certificate of the client, for a proof that is not a
+    /// parameter.
+    #[must_use]
+    pub const fn request(&self) -> RequestContext<'_> {
+        self.request
     }
 
     /// The server's policy.
@@ -150,6 +158,6 @@ impl GrantContext<'_> {
     /// # Errors
     /// There is no such token of this kind, or the storage failed.
     pub async fn find<K: Token>(&self, token: Secret<K>) -> Result<Presented<K>, Error> {
-        Ok(lookup(self.server, token).await?.ok_or(Refusal::UnknownToken)?)
+        Ok(find_presented(self.server, token).await?.ok_or(Refusal::UnknownToken)?)
     }
 }

@@ -11,12 +11,10 @@ use crate::secret::Password;
 /// Trades a user's password for tokens.
 pub(crate) struct PasswordGrant;
 
-static GRANT_TYPE: GrantType = GrantType::built_in(GrantType::PASSWORD);
-
 #[async_trait]
 impl GrantHandler for PasswordGrant {
     fn grant_type(&self) -> &GrantType {
-        &GRANT_TYPE
+        const { &GrantType::built_in(GrantType::PASSWORD) }
     }
 
     fn parameters(&self) -> &'static [&'static str] {
@@ -32,7 +30,7 @@ impl GrantHandler for PasswordGrant {
             password: &password,
             client: context.client,
             scope: &scope,
-            peer: context.peer,
+            peer: context.peer(),
             now: context.now,
         };
         match context.authenticator().resource_owner(&attempt).await? {

@@ -13,12 +13,10 @@ use crate::secret::{RefreshToken, kind};
 /// Trades a refresh token for an access token and, with rotation, its successor.
 pub(crate) struct RefreshTokenGrant;
 
-static GRANT_TYPE: GrantType = GrantType::built_in(GrantType::REFRESH_TOKEN);
-
 #[async_trait]
 impl GrantHandler for RefreshTokenGrant {
     fn grant_type(&self) -> &GrantType {
-        &GRANT_TYPE
+        const { &GrantType::built_in(GrantType::REFRESH_TOKEN) }
     }
 
     fn parameters(&self) -> &'static [&'static str] {
@@ -34,28 +32,26 @@ impl GrantHandler for RefreshTokenGrant {
     }
 }
 
-/// The order matters: a token of a dead grant says nothing, a spent one is judged before its age, and only then does the
-/// request's scope count.
+/// The order matters. The request's scope is judged by the grant alone, before anything that a client does not know: a request
+/// that is wrong in itself gets the same answer whatever became of its token, and changes nothing. Then a token of a dead grant
+/// says nothing, and a spent one is judged before its age.
 fn refresh(
     presented: Owned<kind::RefreshToken>,
     requested: Option<&str>,
     lifetimes: EffectiveLifetimes,
     now: OffsetDateTime,
 ) -> Result<Decision, Refusal> {
+    let scope = narrowed(requested, presented.grant())?;
     presented.must_have_a_live_grant(now)?;
     if let Some(spent) = presented.spent() {
         return match judge(spent, lifetimes.refresh_grace, now) {
-            Reuse::WithinGrace => {
-                let scope = narrowed(requested, presented.grant()).map_err(|_| Refusal::RetryRefused)?;
-                Ok(Decision::Repeat(RepeatRefresh::new(presented, scope)))
-            }
+            Reuse::WithinGrace => Ok(Decision::Repeat(RepeatRefresh::new(presented, scope))),
             Reuse::Theft => Ok(Decision::Replayed(Replayed::new(&presented))),
             Reuse::InTheFuture => Err(Refusal::SpentInTheFuture),
         };
     }
     presented.must_not_be_expired(now)?;
     must_not_be_idle(presented.grant(), lifetimes, now)?;
-    let scope = narrowed(requested, presented.grant())?;
     Ok(Decision::Exchange(ExchangeToken::new(presented, scope)))
 }
 

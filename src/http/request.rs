@@ -13,11 +13,31 @@ use zeroize::Zeroizing;
 pub struct Request {
     method: Box<str>,
     target: Zeroizing<String>,
-    /// Names as the host gave them, with their values.
-    headers: Vec<(Box<str>, Zeroizing<Vec<u8>>)>,
+    headers: Vec<Header>,
     body: Zeroizing<Vec<u8>>,
     body_too_large: bool,
     peer: Option<IpAddr>,
+    client_certificate: Option<Box<[u8]>>,
+}
+
+/// A header as the host gave it: the name and behind it the value, in one allocation.
+struct Header {
+    name_length: usize,
+    bytes: Zeroizing<Vec<u8>>,
+}
+
+impl Header {
+    fn new(name: &[u8], value: &[u8]) -> Self {
+        Self { name_length: name.len(), bytes: Zeroizing::new([name, value].concat()) }
+    }
+
+    fn name(&self) -> &[u8] {
+        &self.bytes[..self.name_length]
+    }
+
+    fn value(&self) -> &[u8] {
+        &self.bytes[self.name_length..]
+    }
 }
 
 impl Request {
@@ -30,6 +50,7 @@ impl Request {
             body: Zeroizing::default(),
             body_too_large: false,
             peer: None,
+            client_certificate: None,
         }
     }
 
@@ -47,14 +68,16 @@ impl Request {
     /// copy is overwritten when it is dropped.
     #[must_use]
     pub fn with_header(mut self, name: impl AsRef<str>, value: impl AsRef<[u8]>) -> Self {
-        self.headers.push((name.as_ref().into(), Zeroizing::new(value.as_ref().to_vec())));
+        self.headers.push(Header::new(name.as_ref().as_bytes(), value.as_ref()));
         self
     }
 
     /// Adds headers as a web stack has them, all of them: see [`with_header`](Self::with_header).
     #[must_use]
-    pub fn with_headers<N: AsRef<str>, V: AsRef<[u8]>>(self, headers: impl IntoIterator<Item = (N, V)>) -> Self {
-        headers.into_iter().fold(self, |request, (name, value)| request.with_header(name, value))
+    pub fn with_headers<N: AsRef<str>, V: AsRef<[u8]>>(mut self, headers: impl IntoIterator<Item = (N, V)>) -> Self {
+        let headers = headers.into_iter();
+        self.headers.extend(headers.map(|(name, value)| Header::new(name.as_ref().as_bytes(), value.as_ref())));
+        self
     }
 
     /// Sets the body.
@@ -73,11 +96,19 @@ impl Request {
     }
 
     /// Sets the address of the peer, if the host knows it and vouches for it: the address of the TCP connection, or one
-    /// that a trusted proxy reported. It is handed to the [`Authenticator`](crate::Authenticator) and to
-    /// grant handlers, and to nothing else.
+    /// that a trusted proxy reported. It is handed to the [`Authenticator`](crate::Authenticator), to
+    /// grant handlers and to the [`Observer`](crate::Observer), and to nothing else.
     #[must_use]
     pub const fn with_peer(mut self, peer: IpAddr) -> Self {
         self.peer = Some(peer);
+        self
+    }
+
+    /// Sets the certificate, in DER, whose private key the client has proven in the TLS handshake of this connection (RFC 8705 §2,
+    /// §3), or that a trusted proxy reported in place of it. Never one from a header that a client can set.
+    #[must_use]
+    pub fn with_client_certificate(mut self, der: impl Into<Box<[u8]>>) -> Self {
+        self.client_certificate = Some(der.into());
         self
     }
 
@@ -106,9 +137,9 @@ impl Request {
     }
 
     /// The values of a header, in order; the case of its name does not matter.
-    pub fn header_values(&self, name: &str) -> impl Iterator<Item = &[u8]> {
-        let is_meant = move |own: &str| own.eq_ignore_ascii_case(name);
-        self.headers.iter().filter(move |(own, _)| is_meant(own)).map(|(_, value)| value.as_slice())
+    pub fn header_values<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a [u8]> {
+        let is_meant = move |header: &&Header| header.name().eq_ignore_ascii_case(name.as_bytes());
+        self.headers.iter().filter(is_meant).map(Header::value)
     }
 
     /// The body.
@@ -121,6 +152,12 @@ impl Request {
     #[must_use]
     pub const fn peer(&self) -> Option<IpAddr> {
         self.peer
+    }
+
+    /// The certificate of the client in DER, if the host gave one.
+    #[must_use]
+    pub fn client_certificate(&self) -> Option<&[u8]> {
+        self.client_certificate.as_deref()
     }
 
     /// Whether the body or the query is larger than `limit`.
@@ -139,7 +176,7 @@ impl Request {
 
 impl fmt::Debug for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names: Vec<_> = self.headers.iter().map(|(name, _)| name).collect();
+        let names: Vec<_> = self.headers.iter().map(|header| String::from_utf8_lossy(header.name())).collect();
         f.debug_struct("Request")
             .field("method", &self.method)
             .field("path", &self.path())

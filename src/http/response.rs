@@ -18,16 +18,19 @@ pub struct Response {
 type Header = (&'static str, Cow<'static, str>);
 
 impl Response {
-    /// A response without body that nobody may store.
-    pub(crate) fn new(status: u16) -> Self {
-        let headers = vec![("cache-control", "no-store".into()), ("pragma", "no-cache".into())];
+    /// A response without body, which no cache may store.
+    pub fn new(status: u16) -> Self {
+        // As many as a token response has with its CORS headers.
+        let headers = Vec::with_capacity(5);
         Self { status, headers, body: Vec::new() }
+            .with_header("cache-control", "no-store")
+            .with_header("pragma", "no-cache")
     }
 
-    /// A JSON document.
-    pub(crate) fn json(status: u16, body: Vec<u8>) -> Self {
+    /// A JSON document, which no cache may store.
+    pub fn json(status: u16, body: impl Into<Vec<u8>>) -> Self {
         let mut response = Self::new(status).with_header("content-type", "application/json");
-        response.body = body;
+        response.body = body.into();
         response
     }
 

@@ -1,28 +1,33 @@
 //! Issuing tokens: the only place where they are minted, and where a decision becomes records.
 
+mod customize;
 mod lifetime;
 mod mint;
 mod orders;
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
 use time::{Duration, OffsetDateTime};
 
+use self::customize::{Customized, customize, kind_of};
 pub(crate) use self::lifetime::may_refresh;
 use self::lifetime::{Expirations, lasts_a_second, lifetimes};
 use self::mint::{derive, key_row, new_row, refresh_row};
 pub(crate) use self::orders::MemberNames;
 pub use self::orders::{ExchangeToken, OpenGrant, RepeatRefresh, ResponseMembers};
 use crate::client::Client;
+use crate::customizer::{Issuance, IssuanceKind};
 use crate::error::{Error, Refusal};
-use crate::lookup::{LiveGrant, Presented, lookup};
+use crate::lookup::{LiveGrant, Presented, find_presented};
 use crate::record::{AttemptId, CodeBinding, Grant, GrantId, GrantType, StoredToken, TokenKind};
 use crate::scope::Scope;
 use crate::secret::{AccessToken, AuthorizationCode, RefreshToken, Secret, Seed, Token};
 use crate::server_context::ServerContext;
 use crate::storage::{Exchange, GrantSelector, Opened, Spend};
+use crate::subject_status::must_be_active;
 
 /// The number of the first refresh token of a family.
 const FIRST_NUMBER: u32 = 1;
@@ -47,7 +52,7 @@ pub struct TokenResponse {
     pub refresh_token: Option<RefreshToken>,
     /// What it allows; always said, even if it is what was asked for.
     pub scope: Scope,
-    /// Members that an extension grant added.
+    /// Members that an extension grant or the token customizer added.
     pub extra: Map<String, Value>,
 }
 
@@ -71,16 +76,22 @@ pub(crate) struct Issued {
     pub(crate) grant: Arc<Grant>,
 }
 
-/// Opens a grant with its first access token, and a refresh token if there is to be one.
+/// Opens a grant with its first access token, and a refresh token if there is to be one, unless its subject is not active.
 pub(crate) async fn open_grant(
     server: &ServerContext,
     client: &Client,
     grant_type: &GrantType,
     order: OpenGrant,
+    peer: Option<IpAddr>,
     now: OffsetDateTime,
 ) -> Result<Issued, Error> {
-    let (tokens, issued) = first_tokens(server, client, grant_type, order, now)?;
-    store(server, &issued.grant, &tokens).await?;
+    must_be_active(server, order.subject.as_ref(), peer, now).await.map_err(|error| match error {
+        // As for a wrong password: else the answer would confirm the password (RFC 6749 §4.3.2).
+        Error::Refused(_) if grant_type.as_str() == GrantType::PASSWORD => Refusal::ResourceOwnerRejected.into(),
+        error => error,
+    })?;
+    let (rows, issued) = first_tokens(server, client, grant_type, order, peer, now).await?;
+    store(server, &issued.grant, &rows).await?;
     Ok(issued)
 }
 
@@ -93,11 +104,12 @@ async fn store(server: &ServerContext, grant: &Arc<Grant>, tokens: &[StoredToken
 }
 
 /// The first tokens of a grant and their rows, not yet stored.
-fn first_tokens(
+async fn first_tokens(
     server: &ServerContext,
     client: &Client,
     grant_type: &GrantType,
-    order: OpenGrant,
+    mut order: OpenGrant,
+    peer: Option<IpAddr>,
     now: OffsetDateTime,
 ) -> Result<(Vec<StoredToken>, Issued), Error> {
     if !order.scope.is_subset(server.scopes.all()) {
@@ -111,31 +123,49 @@ fn first_tokens(
     if order.depth() > DEEPEST {
         return Err(Refusal::NestedTooDeep.into());
     }
-    let lifetimes = lifetimes(server, client, &order.members)?;
-    let expirations = Expirations::new(&lifetimes, server.policy.rotates(client), now, order.ends_by(), now);
+    let mut lifetimes = lifetimes(server, client, &order.members)?;
+    let rotates = server.policy.rotates(client);
+    let (ends_by, keys) = (order.ends_by(), std::mem::take(&mut order.keys));
+    let mut expirations = Expirations::new(&lifetimes, rotates, now, ends_by, now);
     if !lasts_a_second(expirations.access, now) {
         // Only its parent can have brought the end that near.
         return Err(Refusal::GrantEnded.into());
     }
     let refreshes = order.refreshable && may_refresh(server, client, &order.scope);
     let id = GrantId::from_bytes(*server.random()?);
+    let (mut grant, mut members) = order.into_grant(id, client, grant_type, now, expirations.grant(refreshes));
+    let issuance = Issuance {
+        kind: kind_of(grant_type),
+        client,
+        grant: &grant,
+        scope: &grant.scope,
+        access_token_lifetime: lifetimes.access_token,
+        peer,
+        now,
+    };
+    let customized = customize(server, &issuance, &members.extra).await?;
+    members.extra.extend(customized.members);
+    if customized.access_token_lifetime != lifetimes.access_token {
+        lifetimes.access_token = customized.access_token_lifetime;
+        expirations = Expirations::new(&lifetimes, rotates, now, ends_by, now);
+        grant.expires_at = expirations.grant(refreshes);
+    }
+
     let access_token = AccessToken::from_bytes(&*server.random()?);
     let refresh_token = if refreshes { Some(RefreshToken::from_bytes(&*server.random()?)) } else { None };
-
-    let mut tokens = vec![new_row(&access_token, id, &order.scope, now, expirations.access)];
-    tokens.extend(
+    let mut rows = vec![new_row(&access_token, id, &customized.scope, now, expirations.access)];
+    rows.extend(
         refresh_token
             .as_ref()
-            .map(|token| refresh_row(token, id, &order.scope, now, expirations.refresh, FIRST_NUMBER)),
+            .map(|token| refresh_row(token, id, &grant.scope, now, expirations.refresh, FIRST_NUMBER)),
     );
-    for key in &order.keys {
+    for key in &keys {
         let attempt = AttemptId::from_bytes(*server.random()?);
-        tokens.push(key_row(key, id, &order.scope, attempt, now));
+        rows.push(key_row(key, id, &grant.scope, attempt, now));
     }
-    let (grant, members) = order.into_grant(id, client, grant_type, now, expirations.grant(refreshes));
-    let scope = grant.scope.clone();
-    let issued = issued_tokens(access_token, refresh_token, expirations.access - now, scope, members, grant);
-    Ok((tokens, issued))
+    let expires_in = expirations.access - now;
+    let issued = issued_tokens(access_token, refresh_token, expires_in, customized.scope, members, Arc::new(grant));
+    Ok((rows, issued))
 }
 
 /// Opens a grant that so far has only a code.
@@ -154,23 +184,22 @@ pub(crate) async fn open_grant_with_code(
     row.details.code = Some(binding);
     let grant_type = GrantType::built_in(GrantType::AUTHORIZATION_CODE);
     let (grant, _) = order.into_grant(id, client, &grant_type, now, expires_at);
+    let grant = Arc::new(grant);
     store(server, &grant, std::slice::from_ref(&row)).await?;
     Ok((code, grant))
 }
 
-/// Spends a token for its successors; `None` if another request was faster.
+/// Spends a token for its successors, unless its subject is not active; `None` if another request was faster.
 pub(crate) async fn exchange(
     server: &ServerContext,
     client: &Client,
     order: ExchangeToken,
+    peer: Option<IpAddr>,
     now: OffsetDateTime,
 ) -> Result<Option<Issued>, Error> {
-    let (spend, access, refresh, issued) = successors(server, client, order, now)?;
-    let outcome = match refresh {
-        None => server.storage.exchange(&spend, &[access]).await?,
-        Some(refresh) => server.storage.exchange(&spend, &[access, refresh]).await?,
-    };
-    match outcome {
+    must_be_active(server, order.grant.subject.as_ref(), peer, now).await?;
+    let (spend, rows, issued) = successors(server, client, order, peer, now).await?;
+    match server.storage.exchange(&spend, &rows).await? {
         Exchange::Done => Ok(Some(issued)),
         Exchange::AlreadySpent => Ok(None),
         Exchange::Dead => Err(Refusal::GrantEnded.into()),
@@ -178,25 +207,38 @@ pub(crate) async fn exchange(
 }
 
 /// As [`first_tokens`] for tokens that follow another.
-fn successors(
+async fn successors(
     server: &ServerContext,
     client: &Client,
     order: ExchangeToken,
+    peer: Option<IpAddr>,
     now: OffsetDateTime,
-) -> Result<(Spend, StoredToken, Option<StoredToken>, Issued), Error> {
-    let ExchangeToken { presented, kind, number, plain, grant, scope: requested, members, unenforced } = order;
+) -> Result<(Spend, Vec<StoredToken>, Issued), Error> {
+    let ExchangeToken { presented, kind, number, plain, grant, scope, mut members, unenforced } = order;
     Error::check_enforced(client.parts().unenforced_member().or(unenforced.as_deref()))?;
     if members.token_type.as_deref().is_some_and(|own| !own.eq_ignore_ascii_case(grant.token_type())) {
         return Err(Error::Extension("a grant handler gave a token another type than its grant has"));
     }
-    let lifetimes = lifetimes(server, client, &members)?;
+    let mut lifetimes = lifetimes(server, client, &members)?;
+    let requested = scope.intersection(&grant.scope).ok_or(Refusal::ScopeExceedsGrant)?;
+    let is_refresh = kind == TokenKind::RefreshToken;
+    let issuance = Issuance {
+        kind: if is_refresh { IssuanceKind::Refresh } else { IssuanceKind::AuthorizationCode },
+        client,
+        grant: &grant,
+        scope: &requested,
+        access_token_lifetime: lifetimes.access_token,
+        peer,
+        now,
+    };
+    let Customized { scope, access_token_lifetime, members: added } =
+        customize(server, &issuance, &members.extra).await?;
+    lifetimes.access_token = access_token_lifetime;
     let rotates = server.policy.rotates(client);
     let expirations = Expirations::new(&lifetimes, rotates, grant.opened_at, grant.details.ends_by, now);
     if !lasts_a_second(expirations.access, now) {
         return Err(Refusal::ExpiredToken.into());
     }
-    let scope = requested.intersection(&grant.scope).ok_or(Refusal::ScopeExceedsGrant)?;
-    let is_refresh = kind == TokenKind::RefreshToken;
     let consume = !is_refresh || rotates;
     let refreshes = consume && may_refresh(server, client, &grant.scope);
 
@@ -208,10 +250,17 @@ fn successors(
     };
     let successor = |row: StoredToken| StoredToken { parent: Some(presented), ..row };
     let mut access = successor(new_row(&access_token, grant.id, &scope, now, expirations.access));
-    access.details.requested_scope = (requested != scope).then_some(requested);
-    let next = number.map_or(FIRST_NUMBER, |number| number.saturating_add(1));
-    let refresh = refreshes
-        .then(|| successor(refresh_row(&refresh_token, grant.id, &grant.scope, now, expirations.refresh, next)));
+    access.details.requested_scope = Some(requested).filter(|requested| *requested != scope);
+    if seed.is_some() {
+        access.details.response_members.clone_from(&added);
+    }
+    members.extra.extend(added);
+    let mut rows = vec![access];
+    if refreshes {
+        let next = number.map_or(FIRST_NUMBER, |number| number.saturating_add(1));
+        let refresh = refresh_row(&refresh_token, grant.id, &grant.scope, now, expirations.refresh, next);
+        rows.push(successor(refresh));
+    }
     let spend = Spend {
         token: presented,
         kind,
@@ -226,22 +275,31 @@ fn successors(
     };
     let refresh_token = refreshes.then_some(refresh_token);
     let issued = issued_tokens(access_token, refresh_token, expirations.access - now, scope, members, grant);
-    Ok((spend, access, refresh, issued))
+    Ok((spend, rows, issued))
 }
 
 /// Derives the successors of a spent refresh token again and answers from their own records; nothing is written and no
-/// lifetime extended.
+/// lifetime extended. The customizer is asked as it was the first time, and can refuse; what it changed then holds.
 pub(crate) async fn repeat(
     server: &ServerContext,
     client: &Client,
     order: RepeatRefresh,
+    peer: Option<IpAddr>,
     now: OffsetDateTime,
 ) -> Result<Issued, Error> {
-    Error::check_enforced(client.parts().unenforced_member().or(order.presented.unenforced_member()))?;
-    let seed = order.presented.spent().and_then(|spent| spent.seed.as_ref()).ok_or(Refusal::RetryRefused)?;
-    let (access_token, refresh_token) = derive(seed, order.presented.secret().expose());
+    let RepeatRefresh { presented, scope } = order;
+    must_be_active(server, presented.grant().subject.as_ref(), peer, now).await?;
+    Error::check_enforced(client.parts().unenforced_member().or(presented.unenforced_member()))?;
+    if server.customizer.is_some() {
+        let access_token_lifetime = server.policy.lifetimes(client).access_token;
+        let (kind, grant, scope) = (IssuanceKind::Repeat, presented.grant(), &scope);
+        let issuance = Issuance { kind, client, grant, scope, access_token_lifetime, peer, now };
+        customize(server, &issuance, &Map::new()).await?;
+    }
+    let seed = presented.spent().and_then(|spent| spent.seed.as_ref()).ok_or(Refusal::RetryRefused)?;
+    let (access_token, refresh_token) = derive(seed, presented.secret().expose());
     let access = live_successor(server, access_token, now).await?;
-    if *access.token().requested_scope() != order.scope || !lasts_a_second(access.token().expires_at, now) {
+    if *access.token().requested_scope() != scope || !lasts_a_second(access.token().expires_at, now) {
         return Err(Refusal::RetryRefused.into());
     }
     let refresh = live_successor(server, refresh_token, now).await?;
@@ -251,7 +309,9 @@ pub(crate) async fn repeat(
     Error::check_enforced(access.unenforced_member().or(refresh.unenforced_member()))?;
     let ((access_token, token, grant), (refresh_token, ..)) = (access.into_parts(), refresh.into_parts());
     let (expires_in, scope) = (token.expires_at - now, token.scope.clone());
-    Ok(issued_tokens(access_token, Some(refresh_token), expires_in, scope, ResponseMembers::default(), grant))
+    let mut members = ResponseMembers::default();
+    members.extra.clone_from(&token.details.response_members);
+    Ok(issued_tokens(access_token, Some(refresh_token), expires_in, scope, members, grant))
 }
 
 async fn live_successor<K: Token>(
@@ -259,7 +319,7 @@ async fn live_successor<K: Token>(
     token: Secret<K>,
     now: OffsetDateTime,
 ) -> Result<Presented<K>, Error> {
-    let found = lookup(server, token).await?.ok_or(Refusal::RetryRefused)?;
+    let found = find_presented(server, token).await?.ok_or(Refusal::RetryRefused)?;
     found
         .must_have_a_live_grant(now)
         .and_then(|()| found.must_not_be_expired(now))

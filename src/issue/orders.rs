@@ -102,7 +102,7 @@ impl OpenGrant {
         grant_type: &GrantType,
         now: OffsetDateTime,
         expires_at: OffsetDateTime,
-    ) -> (Arc<Grant>, ResponseMembers) {
+    ) -> (Grant, ResponseMembers) {
         let details = GrantDetails {
             token_type: self.members.token_type.as_deref().map(Into::into),
             ends_by: self.ends_by(),
@@ -124,7 +124,7 @@ impl OpenGrant {
             host_data: self.host_data,
             details,
         };
-        (Arc::new(grant), self.members)
+        (grant, self.members)
     }
 }
 

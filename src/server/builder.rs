@@ -8,24 +8,25 @@ use url::Url;
 use url::form_urlencoded::byte_serialize;
 use zeroize::Zeroizing;
 
-use super::{AuthorizationServer, Inner};
+use super::{AuthorizationServer, Inner, capabilities, dispatcher};
 use crate::authenticator::Authenticator;
 use crate::authorize::{AuthorizationEndpoint, DefaultPages, Pages};
-use crate::client::Client;
+use crate::build_error::BuildError;
+use crate::capability::{BuildView, Capability};
 use crate::client::auth::PARAMETERS_ABOUT_A_TOKEN;
+use crate::customizer::TokenCustomizer;
 use crate::env::{Clock, Entropy, SystemClock, SystemEntropy};
-use crate::error::EntropyError;
 use crate::event::{NoObserver, Observer};
 use crate::grants::GrantHandler;
-use crate::introspect::{IntrospectionEndpoint, IntrospectionHook};
-use crate::mac::Key;
+use crate::introspect::IntrospectionEndpoint;
 use crate::metadata::{self, EndpointUrls};
-use crate::policy::{Policy, PolicyError, RefreshTokens};
+use crate::policy::{Policy, RefreshTokens};
 use crate::protected_resource::ProtectedResource;
-use crate::record::{Grant, GrantType, StoredToken};
+use crate::record::GrantType;
 use crate::scope::{Catalogue, Scope};
 use crate::server_context::ServerContext;
-use crate::storage::{ClientStore, Storage};
+use crate::server_key::ServerKey;
+use crate::storage::{ClientStore, EphemeralStore, Storage};
 use crate::token::TokenEndpoint;
 use crate::web_url::WebUrl;
 
@@ -41,15 +42,21 @@ impl NeedsStorage {
         Self { issuer }
     }
 
-    /// One storage for clients, grants and tokens.
-    pub fn storage<S: Storage + ClientStore + 'static>(self, storage: S) -> Builder {
+    /// Sets one storage for clients, grants, tokens and ephemeral entries.
+    pub fn storage<S: Storage + ClientStore + EphemeralStore + 'static>(self, storage: S) -> Builder {
         let storage = Arc::new(storage);
-        Builder::new(self.issuer, Arc::clone(&storage) as Arc<dyn Storage>, storage)
+        Builder::new(self.issuer, Arc::clone(&storage) as Arc<dyn Storage>, Arc::clone(&storage) as _, storage)
     }
 
-    /// A storage for grants and tokens, and another place where clients are found.
-    pub fn storage_and_clients(self, storage: Arc<dyn Storage>, clients: Arc<dyn ClientStore>) -> Builder {
-        Builder::new(self.issuer, storage, clients)
+    /// Sets a storage for grants and tokens, a place where clients are found, and a store for ephemeral entries. A server of
+    /// one process can keep the entries in a [`MemoryEphemeralStore`](crate::storage::MemoryEphemeralStore).
+    pub fn storage_and_clients(
+        self,
+        storage: Arc<dyn Storage>,
+        clients: Arc<dyn ClientStore>,
+        ephemeral: Arc<dyn EphemeralStore>,
+    ) -> Builder {
+        Builder::new(self.issuer, storage, clients, ephemeral)
     }
 }
 
@@ -59,6 +66,7 @@ pub struct Builder {
     issuer: String,
     storage: Arc<dyn Storage>,
     clients: Arc<dyn ClientStore>,
+    ephemeral: Arc<dyn EphemeralStore>,
     authenticator: Option<Arc<dyn Authenticator>>,
     policy: Policy,
     scopes: Vec<(String, Arc<str>)>,
@@ -67,82 +75,31 @@ pub struct Builder {
     entropy: Arc<dyn Entropy>,
     observer: Arc<dyn Observer>,
     pages: Arc<dyn Pages>,
-    form_key: Option<Key>,
+    server_key: Option<Result<ServerKey, BuildError>>,
     extensions: Vec<Box<dyn GrantHandler>>,
+    pub(super) capabilities: Vec<Arc<dyn Capability>>,
     urls: EndpointUrls,
     metadata: Map<String, Value>,
-    introspection: Option<Box<IntrospectionHook>>,
+    customizer: Option<Arc<dyn TokenCustomizer>>,
     resource: Option<ProtectedResource>,
 }
 
-/// Why a server can't be built.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum BuildError {
-    /// RFC 9207 §2, RFC 8414 §2.
-    #[error(
-        "the issuer {0:?} is not an https URL (or an http URL on the loopback interface) without query and fragment"
-    )]
-    Issuer(String),
-    /// The policy contradicts itself or a specification.
-    #[error(transparent)]
-    Policy(#[from] PolicyError),
-    /// No client could ever get a token.
-    #[error("the server offers no scope: declare at least one with scope(token, description)")]
-    NoScope,
-    /// RFC 6749 §3.3.
-    #[error("{0:?} is not one scope token")]
-    ScopeToken(String),
-    /// The same scope was declared twice.
-    #[error("the scope {0:?} is declared twice")]
-    RepeatedScope(String),
-    /// The default scope is malformed or not among the declared ones.
-    #[error("the default scope {0:?} is not made of declared scopes")]
-    DefaultScope(String),
-    /// Refresh tokens would never be issued.
-    #[error("refresh tokens depend on the scope offline_access, which is not declared")]
-    OfflineAccess,
-    /// Nobody could check a password.
-    #[error("the password grant is allowed, but no authenticator was given")]
-    PasswordWithoutAuthenticator,
-    /// RFC 6749 §4.5.
-    #[error("an extension grant is named by an absolute URI of its own: {0:?}")]
-    Extension(String),
-    /// RFC 6749 §8.2.
-    #[error("{0:?} is not the name of a parameter")]
-    ParameterName(&'static str),
-    /// RFC 6749 §3.1, §3.2.
-    #[error("the endpoint {0:?} is not an https URL (or an http URL on the loopback interface) without fragment")]
-    Endpoint(String),
-    /// Every request would be refused for it.
-    #[error("the query of the endpoint {0:?} uses the name of a parameter that belongs in the body")]
-    EndpointQuery(String),
-    /// RFC 9728 §1.2.
-    #[error(
-        "the resource identifier {0:?} is not an https URL (or an http URL on the loopback interface) without fragment"
-    )]
-    Resource(String),
-    /// No token could ever have it.
-    #[error("the scope {0:?} of the protected resource is not made of declared scopes")]
-    ResourceScope(String),
-    /// The server says by itself what it does.
-    #[error("the metadata member {0:?} is determined by the server")]
-    MetadataMember(String),
-    /// The source of randomness does not work.
-    #[error(transparent)]
-    Entropy(#[from] EntropyError),
-}
-
 impl Builder {
-    fn new(issuer: String, storage: Arc<dyn Storage>, clients: Arc<dyn ClientStore>) -> Self {
+    fn new(
+        issuer: String,
+        storage: Arc<dyn Storage>,
+        clients: Arc<dyn ClientStore>,
+        ephemeral: Arc<dyn EphemeralStore>,
+    ) -> Self {
         Self {
             urls: EndpointUrls::under(&issuer),
             metadata: Map::new(),
-            introspection: None,
+            customizer: None,
             resource: None,
             issuer,
             storage,
             clients,
+            ephemeral,
             authenticator: None,
             policy: Policy::default(),
             scopes: Vec::new(),
@@ -151,8 +108,9 @@ impl Builder {
             entropy: Arc::new(SystemEntropy),
             observer: Arc::new(NoObserver),
             pages: Arc::new(DefaultPages),
-            form_key: None,
+            server_key: None,
             extensions: Vec::new(),
+            capabilities: Vec::new(),
         }
     }
 
@@ -205,10 +163,16 @@ impl Builder {
         self
     }
 
-    /// The secret under which consent forms are sealed. Default: a random one, so that a form is good only at the process
-    /// that made it. Give the same 32 random bytes to all nodes of a server that has several, and to no other server.
-    pub fn form_key(mut self, key: [u8; 32]) -> Self {
-        self.form_key = Some(Key::new(Zeroizing::new(key)));
+    /// Sets the secret from which the keys of the server are derived, such as the one that seals consent forms. Default: 32 random
+    /// bytes, so that a form opens only at the process that made it.
+    ///
+    /// Give `current` at least 32 random bytes, the same to all nodes of a server that has several, and to no other server. What was
+    /// sealed under one of the `previous` keys opens, but nothing is sealed under it. To replace a key, first give the new one to all
+    /// nodes as a previous one, then make it the current one, and drop the old one when the
+    /// [lifetime of a consent form](Policy::consent_lifetime) has passed.
+    pub fn server_key(mut self, current: &[u8], previous: &[&[u8]]) -> Self {
+        let key = ServerKey::new(current, previous.iter().copied());
+        self.server_key = Some(key.ok_or(BuildError::ServerKey));
         self
     }
 
@@ -231,36 +195,10 @@ impl Builder {
         self
     }
 
-    /// What each caller is told by introspection (RFC 7662 §2.2). Asked about live tokens that the caller may know, with the
-    /// caller, the token and its grant. Answers members to add, such as a user name or an `aud` that follows from the scope;
-    /// what the server itself says can't be replaced. Answers `None` if the token is none of this caller's business, which
-    /// is then told that it is inactive: a server of several APIs may keep their tokens apart like this.
-    ///
-    /// Default: nothing is added, and every resource server is told about every access token.
-    ///
-    /// ```
-    /// use grantor::{AuthorizationServer, MemoryStorage};
-    /// use serde_json::{Map, json};
-    ///
-    /// # fn main() -> Result<(), grantor::BuildError> {
-    /// let oauth = AuthorizationServer::builder("https://id.example.com")
-    ///     .storage(MemoryStorage::new())
-    ///     .scope("mail:read", "Read your mail")
-    ///     .scope("files:read", "Read your files")
-    ///     .introspection(|caller, token, _grant| match caller.id().as_str() {
-    ///         "mail-api" if !token.scope.contains("mail:read") => None,
-    ///         "files-api" if !token.scope.contains("files:read") => None,
-    ///         own => Some(Map::from_iter([("aud".to_owned(), json!(own))])),
-    ///     })
-    ///     .build()?;
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn introspection(
-        mut self,
-        members: impl Fn(&Client, &StoredToken, &Grant) -> Option<Map<String, Value>> + Send + Sync + 'static,
-    ) -> Self {
-        self.introspection = Some(Box::new(members));
+    /// Lets the host change tokens that are about to be issued, and add to what introspection tells about them. Default: nothing is
+    /// changed or added, and every resource server is told about every access token.
+    pub fn token_customizer(mut self, customizer: impl TokenCustomizer + 'static) -> Self {
+        self.customizer = Some(Arc::new(customizer));
         self
     }
 
@@ -275,7 +213,7 @@ impl Builder {
     ///
     /// # Errors
     /// The first thing that is wrong, see [`BuildError`].
-    pub fn build(self) -> Result<AuthorizationServer, BuildError> {
+    pub fn build(mut self) -> Result<AuthorizationServer, BuildError> {
         check_issuer(&self.issuer)?;
         self.policy.check()?;
         let scopes = catalogue(&self.scopes, self.default_scope.as_deref())?;
@@ -286,35 +224,46 @@ impl Builder {
             return Err(BuildError::PasswordWithoutAuthenticator);
         }
         check_extensions(&self.extensions)?;
+        capabilities::sort(&mut self.capabilities)?;
         self.urls.iter().try_for_each(|url| check_endpoint(url))?;
         self.resource.iter().try_for_each(|resource| check_resource(resource, &scopes))?;
         // Drawn even if a key was given: a broken source of randomness is to be noticed now.
         let mut random = Zeroizing::new([0; 32]);
         self.entropy.fill(random.as_mut_slice())?;
+        let has_server_key = self.server_key.is_some();
+        let of_this_process = || ServerKey::new(random.as_slice(), []).ok_or(BuildError::ServerKey);
+        let server_key = self.server_key.unwrap_or_else(of_this_process)?;
 
         let server = Arc::new(ServerContext {
             encoded_issuer: byte_serialize(self.issuer.as_bytes()).collect(),
             issuer: self.issuer,
             storage: self.storage,
             clients: self.clients,
+            ephemeral: self.ephemeral,
             authenticator: self.authenticator,
+            customizer: self.customizer,
             policy: self.policy,
             scopes,
             clock: self.clock,
             entropy: self.entropy,
             observer: self.observer,
+            server_key,
             resource: self.resource.as_ref().map(ProtectedResource::urls),
         });
-        let form_key = self.form_key.unwrap_or_else(|| Key::new(random));
-        let authorization = Arc::new(AuthorizationEndpoint::new(Arc::clone(&server), self.pages, form_key));
+        let authorization = Arc::new(AuthorizationEndpoint::new(Arc::clone(&server), self.pages));
         let token = TokenEndpoint::new(Arc::clone(&server), self.extensions);
         check_queries(&self.urls, &token)?;
-        let introspection = IntrospectionEndpoint::new(Arc::clone(&server), self.introspection);
-        let metadata = metadata::document(&server, token.grant_types(), &self.urls, self.metadata);
+        let introspection = IntrospectionEndpoint::new(Arc::clone(&server));
+        let build = BuildView::new(&server, &self.capabilities, has_server_key);
+        let additions = capabilities::collect(&self.capabilities, &build)?;
+        let members = metadata::describe(&server, token.grant_types(), &self.urls);
+        let metadata = metadata::document(&server, members, additions.metadata, self.metadata);
         let metadata = metadata.map_err(BuildError::MetadataMember)?;
         let resource = self.resource.map(|resource| resource.document(&server)).transpose();
         let resource = resource.map_err(BuildError::MetadataMember)?;
-        let inner = Inner { server, authorization, token, introspection, urls: self.urls, metadata, resource };
+        let routes =
+            dispatcher::routes(&self.urls, &metadata, resource.as_ref(), additions.endpoints, server.policy.max_body)?;
+        let inner = Inner { server, authorization, token, introspection, urls: self.urls, metadata, resource, routes };
         Ok(AuthorizationServer { inner: Arc::new(inner) })
     }
 }
@@ -334,7 +283,7 @@ fn check_issuer(issuer: &str) -> Result<(), BuildError> {
     if fits { Ok(()) } else { Err(BuildError::Issuer(issuer.to_owned())) }
 }
 
-fn check_endpoint(url: &str) -> Result<(), BuildError> {
+pub(super) fn check_endpoint(url: &str) -> Result<(), BuildError> {
     if is_served_securely(url) { Ok(()) } else { Err(BuildError::Endpoint(url.to_owned())) }
 }
 

@@ -1,17 +1,20 @@
 //! [`AuthorizationServer`]: the endpoints by name.
 
 mod builder;
+mod capabilities;
+mod dispatcher;
 
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-pub use self::builder::{BuildError, Builder, NeedsStorage};
+pub use self::builder::{Builder, NeedsStorage};
+pub use self::dispatcher::{Route, ServedBy};
 use crate::authorize::{AuthorizationEndpoint, AuthorizationRequest, Authorize, ConsentForm, PendingAuthorization};
 use crate::bearer::{self, Bearer, BearerError};
 use crate::error::Error;
 use crate::event::EventKind;
-use crate::http::{Request, Response};
+use crate::http::{Request, RequestContext, Response};
 use crate::introspect::{Introspection, IntrospectionEndpoint, IntrospectionRequest};
 use crate::metadata::{Document, EndpointUrls};
 use crate::policy::Policy;
@@ -41,6 +44,7 @@ struct Inner {
     urls: EndpointUrls,
     metadata: Document,
     resource: Option<Document>,
+    routes: Vec<Route>,
 }
 
 impl AuthorizationServer {
@@ -197,14 +201,18 @@ impl AuthorizationServer {
         result
     }
 
-    /// Removes at most `limit` rows that are of no use any more, and returns how many it touched. To be called from time to
-    /// time, again at once while it returns `limit`; a limit of some thousand keeps each call short.
+    /// Removes what is of no use any more: at most `limit` rows of grants and tokens, and at most `limit` ephemeral entries.
+    /// Returns the greater of the two numbers. To be called from time to time, again at once while it returns `limit`; a limit
+    /// of some thousand keeps each call short.
     ///
     /// # Errors
-    /// The storage failed; some rows may have been removed.
+    /// The storage or the ephemeral store failed; the other one was purged nevertheless, and some rows may have been removed.
     pub async fn purge(&self, limit: usize) -> Result<usize, Error> {
         let server = &self.inner.server;
-        Ok(server.storage.purge_expired(server.now(), limit).await?)
+        let now = server.now();
+        let rows = server.storage.purge_expired(now, limit).await;
+        let entries = server.ephemeral.purge_ephemeral(now, limit).await;
+        Ok(rows?.max(entries?))
     }
 
     /// Checks the access token of a request to the host's own API (RFC 6750).
@@ -220,7 +228,8 @@ impl AuthorizationServer {
     /// # Errors
     /// The token is not live, or it could not be checked.
     pub async fn bearer_token(&self, token: &AccessToken) -> Result<Bearer, BearerError> {
-        in_span("bearer", bearer::check(Arc::clone(&self.inner.server), token.expose())).await
+        in_span("bearer", bearer::check(Arc::clone(&self.inner.server), token.expose(), RequestContext::default()))
+            .await
     }
 
     /// The issuer identifier, as it was given.

@@ -1,7 +1,8 @@
-//! What the host stores: clients, grants and tokens, behind three traits.
+//! What the host stores: clients, grants, tokens and ephemeral entries, behind four traits.
 //!
 //! * [`ClientStore`] finds clients. A host whose clients live elsewhere supplies only this.
 //! * [`Storage`] keeps grants and tokens.
+//! * [`EphemeralStore`] keeps entries that live for minutes; its contract is in [`ephemeral`].
 //! * [`ClientRegistry`] manages clients; the library itself never calls it.
 //!
 //! # The contract of `Storage`
@@ -29,6 +30,7 @@
 //! 9. **Clients.** For a storage that is a [`ClientRegistry`], too: registering, updating and rotating are atomic steps as well,
 //!    identifiers are compared and ordered byte by byte, and what was registered comes back whole. A client with
 //!    [members that this version does not know](crate::client::ClientParts::unknown_members) is not changed.
+//! 10. **Ephemeral entries.** A storage that is an [`EphemeralStore`] keeps the contract of [`ephemeral`] as well.
 //!
 //! The feature `testing` brings all of this as a suite, `grantor::testing::storage_contract`, to be run against an implementation
 //! of your own: in sequence, in races, and with calls that are given up half-way.
@@ -36,6 +38,7 @@
 //! A wrong answer from `find` or `exchange` is a vulnerability: a code redeemed twice, a stolen token that still works.
 //! When in doubt, fail: an error is answered with 500 or 503 and nothing is issued.
 
+pub mod ephemeral;
 mod memory;
 #[cfg(feature = "postgres")]
 mod postgres;
@@ -51,7 +54,8 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use time::serde::rfc3339;
 
-pub use self::memory::MemoryStorage;
+pub use self::ephemeral::EphemeralStore;
+pub use self::memory::{MemoryEphemeralStore, MemoryStorage};
 #[cfg(feature = "postgres")]
 pub use self::postgres::{PostgresOptions, PostgresStorage};
 #[cfg(feature = "sqlite")]

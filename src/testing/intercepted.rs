@@ -1,5 +1,17 @@
 //! A storage whose calls go through code of a test.
 
+/// The value of a reply, which must be of this variant.
+macro_rules! value_of {
+    ($reply:expr, $variant:ident) => {
+        match $reply {
+            Reply::$variant(value) => Ok(value),
+            other => other.does_not_fit(),
+        }
+    };
+}
+
+mod ephemeral;
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -10,6 +22,7 @@ use crate::client::{Client, ClientCredential};
 use crate::error::StorageError;
 use crate::record::{ClientId, Grant, StoredToken};
 use crate::secret::TokenHash;
+use crate::storage::ephemeral::{Due, EphemeralKey, EphemeralStore, Inserted, Namespace, Version, Versioned};
 use crate::storage::{
     ClientRegistry, ClientStore, Exchange, Found, GrantSelector, Opened, Page, RegistryError, Spend, Storage,
 };
@@ -70,7 +83,7 @@ impl<T: Interceptor + ?Sized> Interceptor for Arc<T> {
 
 /// Wraps a storage and sends each of its calls through an [`Interceptor`]. Clones share the interceptor.
 ///
-/// It implements [`Storage`], [`ClientStore`] and [`ClientRegistry`] where the wrapped storage does.
+/// It implements [`Storage`], [`ClientStore`], [`ClientRegistry`] and [`EphemeralStore`] where the wrapped storage does.
 #[derive(Clone)]
 pub struct Intercepted<S> {
     inner: S,
@@ -125,6 +138,24 @@ pub enum Call<'a> {
     Remove { id: &'a ClientId, at: OffsetDateTime },
     /// [`ClientRegistry::clients`]
     Clients { after: Option<&'a ClientId>, limit: usize },
+    /// [`EphemeralStore::insert`]
+    Insert { key: &'a EphemeralKey, value: &'a [u8], expires_at: OffsetDateTime, now: OffsetDateTime },
+    /// [`EphemeralStore::get`]
+    Get { key: &'a EphemeralKey, now: OffsetDateTime },
+    /// [`EphemeralStore::take`]
+    Take { key: &'a EphemeralKey, now: OffsetDateTime },
+    /// [`EphemeralStore::replace`]
+    Replace {
+        key: &'a EphemeralKey,
+        expected: Version,
+        value: &'a [u8],
+        expires_at: OffsetDateTime,
+        now: OffsetDateTime,
+    },
+    /// [`EphemeralStore::due`]
+    Due { namespace: Namespace, at: OffsetDateTime, limit: usize },
+    /// [`EphemeralStore::purge_ephemeral`]
+    PurgeEphemeral { before: OffsetDateTime, limit: usize },
 }
 
 impl Call<'_> {
@@ -145,6 +176,12 @@ impl Call<'_> {
             Self::RotateCredential { .. } => "rotate_credential",
             Self::Remove { .. } => "remove",
             Self::Clients { .. } => "clients",
+            Self::Insert { .. } => "insert",
+            Self::Get { .. } => "get",
+            Self::Take { .. } => "take",
+            Self::Replace { .. } => "replace",
+            Self::Due { .. } => "due",
+            Self::PurgeEphemeral { .. } => "purge_ephemeral",
         }
     }
 }
@@ -167,12 +204,22 @@ pub enum Reply {
     Revoked(u64),
     /// Of `grants`.
     Grants(Vec<Arc<Grant>>),
-    /// Of `purge_expired`: the number of rows.
+    /// Of `purge_expired` and `purge_ephemeral`: the number of rows or entries.
     Purged(usize),
     /// Of `clients`.
     Clients(Vec<Arc<Client>>),
     /// Of `register`, `update`, `rotate_credential` and `remove`. A [`RegistryError::Storage`] is an error of the call instead.
     Registry(Result<(), RegistryError>),
+    /// Of `insert`.
+    Inserted(Inserted),
+    /// Of `get`.
+    Versioned(Option<Versioned>),
+    /// Of `take`: the value.
+    Taken(Option<Vec<u8>>),
+    /// Of `replace`.
+    Replaced(Option<Version>),
+    /// Of `due`.
+    Due(Vec<Due>),
 }
 
 impl Reply {
@@ -199,6 +246,7 @@ enum Target<'a> {
     Storage(&'a dyn Storage),
     Clients(&'a dyn ClientStore),
     Registry(&'a dyn ClientRegistry),
+    Ephemeral(&'a dyn EphemeralStore),
 }
 
 impl fmt::Debug for Next<'_> {
@@ -218,6 +266,7 @@ impl Next<'_> {
             (Target::Registry(clients), Call::Client(id)) => clients.client(id).await.map(Reply::Client),
             (Target::Storage(storage), call) => run_on_storage(storage, call).await,
             (Target::Registry(registry), call) => run_on_registry(registry, call).await,
+            (Target::Ephemeral(store), call) => ephemeral::run(store, call).await,
             (Target::Clients(_), call) => is_of_another_trait(&call),
         }
     }
@@ -253,16 +302,6 @@ async fn run_on_registry(registry: &dyn ClientRegistry, call: Call<'_>) -> Resul
 #[expect(clippy::panic, reason = "a test has an interceptor that makes no sense")]
 fn is_of_another_trait(call: &Call<'_>) -> ! {
     panic!("`{}` belongs to another trait than the intercepted call", call.method())
-}
-
-/// The value of a reply, which must be of this variant.
-macro_rules! value_of {
-    ($reply:expr, $variant:ident) => {
-        match $reply {
-            Reply::$variant(value) => Ok(value),
-            other => other.does_not_fit(),
-        }
-    };
 }
 
 #[async_trait]

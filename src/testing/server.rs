@@ -2,14 +2,14 @@
 
 use std::collections::HashMap;
 use std::ops::Deref;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use subtle::ConstantTimeEq;
 
 use super::flow::Flow;
 use super::{Faults, Intercepted, RecordingObserver, SeededEntropy, TestClock};
-use crate::authenticator::{Authenticator, ResourceOwnerAttempt, Verdict};
+use crate::authenticator::{Authenticator, ResourceOwnerAttempt, SubjectStatus, Verdict};
 use crate::bearer::{Bearer, BearerError};
 use crate::client::{Client, ClientBuilder, ClientCredential, ClientError, Confidential};
 use crate::error::{AuthenticatorError, Error};
@@ -38,7 +38,7 @@ pub struct TestServer {
     pub faults: Faults,
     /// The same storage without faults, to look into.
     pub storage: MemoryStorage,
-    /// The users of the password grant.
+    /// The users of the password grant, and the status of subjects.
     pub users: TestUsers,
     /// What has happened.
     pub events: RecordingObserver,
@@ -179,19 +179,34 @@ impl TestServer {
 
 const ALL_SCOPES: &str = "user:read user:write offline_access";
 
-/// Users of the password grant, by name. Clones share them.
+/// Users of the password grant, by name, and the status of subjects. Clones share them.
 #[derive(Clone, Default)]
-pub struct TestUsers(Arc<Mutex<HashMap<String, Box<str>>>>);
+pub struct TestUsers(Arc<Mutex<Users>>);
+
+#[derive(Default)]
+struct Users {
+    passwords: HashMap<String, Box<str>>,
+    statuses: HashMap<String, SubjectStatus>,
+}
 
 impl TestUsers {
     /// Adds a user, whose subject is the name.
     pub fn add(&self, username: &str, password: &str) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(username.to_owned(), password.into());
+        self.users().passwords.insert(username.to_owned(), password.into());
+    }
+
+    /// Sets the status of a subject. Every subject is active at first, whether or not it was added.
+    pub fn set_status(&self, subject: &str, status: SubjectStatus) {
+        self.users().statuses.insert(subject.to_owned(), status);
     }
 
     fn knows(&self, username: &str, password: &Password) -> bool {
-        let users = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        users.get(username).is_some_and(|own| own.as_bytes().ct_eq(password.expose().as_bytes()).into())
+        let own = self.users().passwords.get(username).cloned();
+        own.is_some_and(|own| own.as_bytes().ct_eq(password.expose().as_bytes()).into())
+    }
+
+    fn users(&self) -> MutexGuard<'_, Users> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -208,5 +223,9 @@ impl Authenticator for TestUsers {
             return Ok(Verdict::Rejected);
         }
         Subject::new(attempt.username).map(Verdict::Accepted).map_err(AuthenticatorError::new)
+    }
+
+    async fn subject_status(&self, subject: &Subject) -> Result<SubjectStatus, AuthenticatorError> {
+        Ok(self.users().statuses.get(subject.as_str()).copied().unwrap_or(SubjectStatus::Active))
     }
 }

@@ -76,13 +76,12 @@ impl TokenEndpoint {
 
     /// The HTTP form: reads the request, answers it, renders the answer.
     pub(crate) async fn respond(&self, request: &Request) -> Response {
-        let result = match self.read(request) {
-            Ok(request) => self.issue(&request).await,
+        let result = match &self.read(request) {
+            Ok(request) => self.issue(request).await,
             Err(refusal) => {
-                let error = Error::from(refusal);
-                let (client_id, grant_type) = (None, None);
-                self.server
-                    .observe(self.server.now(), EventKind::TokenRefused { client_id, grant_type, error: &error });
+                let error = Error::from(*refusal);
+                let refused = EventKind::TokenRefused { client_id: None, grant_type: None, error: &error };
+                self.server.observe_from(request.peer(), self.server.now(), refused);
                 Err(error)
             }
         };
@@ -106,7 +105,11 @@ impl TokenEndpoint {
         if let Err(error) = &result {
             let client_id = progress.client.as_deref().map(Client::id);
             let grant_type = progress.grant_type;
-            self.server.observe(now, EventKind::TokenRefused { client_id, grant_type, error });
+            self.server.observe_from(
+                request.context.peer(),
+                now,
+                EventKind::TokenRefused { client_id, grant_type, error },
+            );
         }
         result.map(|issued| issued.response)
     }
@@ -126,30 +129,34 @@ impl TokenEndpoint {
         let handler = self.handler(grant_type)?;
         progress.grant_type = Some(handler.grant_type().as_str());
         may_use_grant_type(client, handler)?;
-        let (server, params, peer) = (&*self.server, &request.params, request.peer);
-        self.carry_out(handler, &GrantContext { server, client, params, now, peer }).await
+        let (server, params, request) = (&*self.server, &request.params, request.context);
+        self.carry_out(handler, &GrantContext { server, client, params, now, request }).await
     }
 
     /// Lets the handler decide and carries the decision out.
     async fn carry_out(&self, handler: &dyn GrantHandler, context: &GrantContext<'_>) -> Result<Issued, Error> {
-        let (server, client, now) = (context.server, context.client, context.now);
+        let (server, client, now, peer) = (context.server, context.client, context.now, context.peer());
         let grant_type = handler.grant_type().as_str();
         for _ in 0..MAX_DECISIONS {
-            let issued = match handler.decide(context).await? {
-                Decision::Open(order) => issue::open_grant(server, client, handler.grant_type(), order, now).await?,
-                Decision::Exchange(order) => match issue::exchange(server, client, order, now).await? {
+            let decision = handler.decide(context).await?;
+            let issued = match decision {
+                Decision::Open(order) => {
+                    issue::open_grant(server, client, handler.grant_type(), order, peer, now).await?
+                }
+                Decision::Exchange(order) => match issue::exchange(server, client, order, peer, now).await? {
                     Some(issued) => issued,
                     None => continue,
                 },
                 Decision::Repeat(order) => {
-                    let issued = issue::repeat(server, client, order, now).await?;
-                    server.observe(now, EventKind::RefreshRepeated { grant: &issued.grant });
+                    let issued = issue::repeat(server, client, order, peer, now).await?;
+                    server.observe_from(peer, now, EventKind::RefreshRepeated { grant: &issued.grant });
                     return Ok(issued);
                 }
                 Decision::Replayed(replayed) => {
                     issue::revoke_grant(server, &replayed.grant, now).await?;
                     let grant = &*replayed.grant;
-                    server.observe(
+                    server.observe_from(
+                        peer,
                         now,
                         match replayed.refusal {
                             Refusal::CodeReplayed => EventKind::CodeReplayed { grant },
@@ -161,7 +168,7 @@ impl TokenEndpoint {
             };
             let (grant, scope) = (&issued.grant, &issued.response.scope);
             let refresh_token = issued.response.refresh_token.is_some();
-            server.observe(now, EventKind::TokensIssued { grant, grant_type, scope, refresh_token });
+            server.observe_from(peer, now, EventKind::TokensIssued { grant, grant_type, scope, refresh_token });
             return Ok(issued);
         }
         Err(if handler.grant_type().is_built_in() {

@@ -2,8 +2,8 @@
 
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
-use time::Duration;
 
+use crate::capability::ServerView;
 use crate::error::{Error, ErrorCode, Refusal};
 use crate::http::Response;
 use crate::issue::TokenResponse;
@@ -47,6 +47,13 @@ fn extensions<S: Serializer>(extra: &Map<String, Value>, serializer: S) -> Resul
     serializer.collect_map(extra.iter().filter(|(name, _)| !STANDARD.contains(&name.as_str())))
 }
 
+impl ServerView<'_> {
+    /// Makes the answer to a request that is refused, as the token endpoint does (RFC 6749 §5.2).
+    pub fn refuse(self, error: &Error) -> Response {
+        refuse(error, self.issuer())
+    }
+}
+
 /// The answer to a request that got nothing.
 pub(crate) fn refuse(error: &Error, realm: &str) -> Response {
     let (code, description) = (error.code(), error.description());
@@ -59,15 +66,10 @@ pub(crate) fn refuse(error: &Error, realm: &str) -> Response {
     if let Some(Refusal::MethodNotAllowed(allow)) = error.refusal() {
         response = response.with_header("allow", *allow);
     }
-    if let Some(retry_after) = error.retry_after() {
-        response = response.with_header("retry-after", seconds_rounded_up(retry_after).to_string());
+    if let Some(seconds) = error.retry_after() {
+        response = response.with_header("retry-after", seconds.to_string());
     }
     response
-}
-
-fn seconds_rounded_up(duration: Duration) -> i64 {
-    let whole = duration.whole_seconds().max(0);
-    if duration > Duration::seconds(whole) { whole.saturating_add(1) } else { whole }
 }
 
 #[derive(Serialize)]

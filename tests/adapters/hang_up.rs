@@ -7,11 +7,15 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use axum::body::Body;
 use axum::http::Request as HttpRequest;
+use grantor::capability::{BuildView, Capability, Endpoint, ServerView};
 use grantor::error::AuthenticatorError;
 use grantor::event::Observer;
 use grantor::storage::{GrantSelector, Page};
 use grantor::testing::{TestClient, TestServer};
-use grantor::{Approval, Authenticator, ClientAttempt, Clock, Event, ResourceOwnerAttempt, Storage, Subject, Verdict};
+use grantor::{
+    Approval, Authenticator, ClientAttempt, Clock, Event, Request, ResourceOwnerAttempt, Response, Storage, Subject,
+    Verdict,
+};
 use http_body_util::BodyExt;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
@@ -19,7 +23,7 @@ use serde_json::Value;
 use tokio::sync::Notify;
 
 use crate::common::{basic, form};
-use crate::{App, MACHINE_FORM, REDIRECT_URI, Web, With, post_as};
+use crate::{App, MACHINE_FORM, REDIRECT_URI, Web, With, get, post, post_as, request, token_of};
 
 /// Writes down from where clients authenticate, and lets them wait at the door if it has one.
 #[derive(Clone, Default)]
@@ -95,6 +99,101 @@ async fn authenticator_sees_the_connection_and_no_header() {
     }
 }
 
+/// The name of an event, and the peer of its request.
+type Origin = (&'static str, Option<IpAddr>);
+
+/// Writes down from where the requests came that events are about.
+#[derive(Clone, Default)]
+struct Origins(Arc<Mutex<Vec<Origin>>>);
+
+impl Observer for Origins {
+    fn observe(&self, event: &Event<'_>) {
+        self.0.lock().unwrap().push((event.kind.name(), event.peer));
+    }
+}
+
+#[tokio::test(flavor = "local")]
+async fn events_tell_the_peer_of_the_connection() {
+    for web in Web::each() {
+        let origins = Origins::default();
+        let t = TestServer::with(|builder| builder.observer(origins.clone()));
+        let machine = t.confidential_client(REDIRECT_URI).await;
+        let app = web.host(&t.server);
+        let token = token_of(&t, &machine).await;
+        let (bearer, about_it) = (format!("Bearer {}", token.expose()), form(&[("token", token.expose())]));
+        let refused = || post("/token", "grant_type=client_credentials");
+        for (request, status) in [
+            (post_as(&machine, "/token", MACHINE_FORM), 200),
+            (refused(), 401),
+            (request("GET", "/token"), 405),
+            (post_as(&machine, "/introspect", about_it.clone()), 200),
+            (post("/introspect", ""), 401),
+            (request("GET", "/introspect"), 405),
+            (get("/me"), 401),
+            (request("PUT", "/me").with("authorization", &bearer), 403),
+            (get("/me").with("authorization", &bearer), 403),
+            (post_as(&machine, "/revoke", about_it.clone()), 200),
+            (post("/revoke", ""), 401),
+            (request("GET", "/revoke"), 405),
+            (get("/me").with("authorization", &bearer), 401),
+        ] {
+            let what = format!("{} {}", request.method(), request.uri());
+            assert_eq!(app.send(request.with_peer([192, 0, 2, 7])).await.status, status, "{what}");
+        }
+        assert_eq!(app.send(refused()).await.status, 401);
+        let seen = std::mem::take(&mut *origins.0.lock().unwrap());
+        let peer = Some(IpAddr::from([192, 0, 2, 7]));
+        let expected = [
+            ("tokens_issued", None), // in process
+            ("tokens_issued", peer),
+            ("token_refused", peer),
+            ("token_refused", peer),
+            ("token_introspected", peer),
+            ("introspection_refused", peer),
+            ("introspection_refused", peer),
+            ("bearer_refused", peer),
+            ("bearer_refused", peer), // a scope
+            ("bearer_refused", peer), // no resource owner
+            ("token_revoked", peer),
+            ("revocation_refused", peer),
+            ("revocation_refused", peer),
+            ("bearer_refused", peer),
+            ("token_refused", None),
+        ];
+        assert_eq!(seen, expected);
+    }
+}
+
+#[tokio::test(flavor = "local")]
+async fn events_of_a_replay_tell_the_peer() {
+    let (here, elsewhere) = ([192, 0, 2, 7], [192, 0, 2, 8]);
+    for web in Web::each() {
+        let origins = Origins::default();
+        let t = TestServer::with(|builder| builder.observer(origins.clone()));
+        let client = t.public_client(REDIRECT_URI).await;
+        let app = web.routes([&t.server]);
+        let tokens = t.authorize(&client).approve_as("alice").await.redeem().await.unwrap();
+        let refresh = async |token: &str, peer| {
+            let pairs = [("grant_type", "refresh_token"), ("client_id", &*client.id), ("refresh_token", token)];
+            app.send(post("/token", form(&pairs)).with_peer(peer)).await
+        };
+        let old = tokens.refresh_token.as_ref().unwrap().expose();
+        origins.0.lock().unwrap().clear();
+        assert_eq!(refresh(old, here).await.status, 200);
+        assert_eq!(refresh(old, elsewhere).await.status, 200);
+        t.clock.advance(time::Duration::minutes(10));
+        assert_eq!(refresh(old, elsewhere).await.status, 400);
+        let (here, elsewhere) = (Some(IpAddr::from(here)), Some(IpAddr::from(elsewhere)));
+        let expected = [
+            ("tokens_issued", here),
+            ("refresh_repeated", elsewhere),
+            ("refresh_token_reused", elsewhere),
+            ("token_refused", elsewhere),
+        ];
+        assert_eq!(*origins.0.lock().unwrap(), expected);
+    }
+}
+
 #[tokio::test(flavor = "local")]
 async fn socket_gives_the_peer_and_an_answer_to_a_large_body() {
     for web in Web::each() {
@@ -133,7 +232,7 @@ struct Done(Arc<Notify>);
 
 impl Observer for Done {
     fn observe(&self, event: &Event<'_>) {
-        if matches!(event.kind.name(), "tokens_issued" | "token_revoked") {
+        if matches!(event.kind.name(), "tokens_issued" | "token_revoked" | "token_introspected") {
             self.0.notify_one();
         }
     }
@@ -191,6 +290,51 @@ async fn revocation_is_carried_out_after_a_hang_up() {
         door.open.notify_one();
         done.0.notified().await;
         assert!(t.bearer(&tokens.access_token).await.is_err());
+    }
+}
+
+#[tokio::test(flavor = "local")]
+async fn introspection_is_carried_out_after_a_hang_up() {
+    for web in Web::each() {
+        let (t, client, door, done) = guarded().await;
+        hang_up(web.routes([&t.server]), post_as(&client, "/introspect", "token=unknown"), &door).await;
+        assert_eq!(t.events.count("token_introspected"), 0);
+        door.open.notify_one();
+        done.0.notified().await;
+    }
+}
+
+/// Waits at a door, and says when it was let in.
+struct Slow(Arc<Door>, Done);
+
+#[async_trait]
+impl Capability for Slow {
+    fn name(&self) -> &'static str {
+        "slow"
+    }
+
+    fn endpoints(&self, build: &BuildView<'_>) -> Vec<Endpoint> {
+        vec![Endpoint::new("slow", build.url("/slow"))]
+    }
+
+    async fn respond(&self, _: &str, _: &Request, _: ServerView<'_>) -> Response {
+        let mut waiting = Waiting(Some(&self.0));
+        self.0.reached.notify_one();
+        self.0.open.notified().await;
+        waiting.0 = None;
+        self.1.0.notify_one();
+        Response::new(204)
+    }
+}
+
+#[tokio::test(flavor = "local")]
+async fn capability_is_carried_out_after_a_hang_up() {
+    for web in Web::each() {
+        let (door, done) = (Arc::new(Door::default()), Done::default());
+        let t = TestServer::with(|builder| builder.capability(Slow(Arc::clone(&door), done.clone())));
+        hang_up(web.routes([&t.server]), get("/slow"), &door).await;
+        door.open.notify_one();
+        done.0.notified().await;
     }
 }
 

@@ -11,10 +11,12 @@ use grantor::testing::{TestClient, TestServer};
 use grantor::{AuthorizationServer, Request, Response, TokenRequest};
 use serde_json::Value;
 
+mod capability;
 mod cases;
 #[path = "../common/mod.rs"]
 mod common;
 mod cross_origin;
+mod dispatcher;
 mod hang_up;
 mod paths;
 mod with_actix;

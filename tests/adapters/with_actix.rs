@@ -14,7 +14,6 @@ use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::http::Request as HttpRequest;
 use grantor::actix::{routes, run_to_completion};
-use grantor::testing::{ISSUER, TestServer};
 use grantor::{
     Approval, AuthorizationResponse, AuthorizationServer, Authorize, Bearer, BearerError, Request, Response, Subject,
 };
@@ -137,14 +136,6 @@ async fn data_of_a_route_says_which_server_it_trusts() {
         let realm = format!("Bearer realm=\"{}\",", server.issuer());
         assert!(challenge.header("www-authenticate").is_some_and(|own| own.starts_with(&realm)), "{path}");
     }
-}
-
-#[tokio::test(flavor = "local")]
-#[should_panic(expected = "two endpoints have the path /token")]
-async fn two_endpoints_at_one_path_panic() {
-    let t =
-        TestServer::with(|builder| builder.endpoints(|urls| urls.revocation = Some(format!("{ISSUER}/token?revoke"))));
-    send_to(routes(&t.server), crate::get("/")).await;
 }
 
 #[tokio::test(flavor = "local")]

@@ -10,7 +10,7 @@ use axum::http::{Request as HttpRequest, Response as HttpResponse};
 use axum::response::IntoResponse;
 use axum::routing::{any, get};
 use grantor::axum::{routes, run_to_completion};
-use grantor::testing::{ISSUER, TestServer};
+use grantor::testing::TestServer;
 use grantor::{
     Approval, AuthorizationResponse, AuthorizationServer, Authorize, Bearer, BearerError, Request, Response, Subject,
 };
@@ -158,13 +158,6 @@ fn host_with_v07_checks_refuses_a_colon() {
 #[should_panic(expected = "Path segments must not start with `*`")]
 fn host_with_v07_checks_refuses_a_star() {
     let _: Router = Router::new().merge(routes(&elsewhere("https://id.example/*t1", |_| {})));
-}
-
-#[test]
-#[should_panic(expected = "Cannot merge two `MethodRouter`s")]
-fn two_endpoints_at_one_path_panic() {
-    let server = elsewhere(ISSUER, |urls| urls.revocation = Some(format!("{ISSUER}/token?revoke")));
-    let _: Router = routes(&server);
 }
 
 #[tokio::test]

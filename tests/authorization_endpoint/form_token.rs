@@ -138,7 +138,7 @@ async fn another_server_cannot_use_it_but_another_node_with_the_same_key_can() {
         TestServer::with(|builder| {
             let builder = builder.entropy(SeededEntropy::new(seed));
             match key {
-                Some(key) => builder.form_key(key),
+                Some(key) => builder.server_key(&key, &[]),
                 None => builder,
             }
         })
@@ -162,6 +162,37 @@ async fn another_server_cannot_use_it_but_another_node_with_the_same_key_can() {
     two.public_client(CALLBACK).await;
     let token = sealed(&one, &Ask::code(&app)).await;
     assert_page(&refused(&two, &token, SESSION).await, 400, "invalid_request", WRONG_SESSION);
+}
+
+// covers: CU-01 (RFC 6749 §10.12), B45
+#[tokio::test]
+async fn form_of_a_previous_server_key_still_opens() {
+    let (old, new) = ([7; 32], [8; 48]);
+    let server = |current: &[u8], previous: &[&[u8]]| {
+        TestServer::with(|builder| builder.entropy(SeededEntropy::new(1)).server_key(current, previous))
+    };
+    // In the order in which nodes get a new key.
+    let (before, prepared, replaced, after) =
+        (server(&old, &[]), server(&old, &[&new]), server(&new, &[&old]), server(&new, &[]));
+    let mut apps = Vec::new();
+    for t in [&before, &prepared, &replaced, &after] {
+        apps.push(t.public_client(CALLBACK).await);
+    }
+    let ask = Ask::code(&apps[0]);
+    for (sealing, open, closed) in [
+        (&before, &[&before, &prepared, &replaced][..], &[&after][..]),
+        (&prepared, &[&before, &prepared, &replaced], &[&after]),
+        (&replaced, &[&prepared, &replaced, &after], &[&before]),
+        (&after, &[&prepared, &replaced, &after], &[&before]),
+    ] {
+        let token = sealed(sealing, &ask).await;
+        for t in open {
+            assert_eq!(t.server.resume(&token, SESSION).await.expect("a known key").deny().state(), STATE);
+        }
+        for t in closed {
+            assert_page(&refused(t, &token, SESSION).await, 400, "invalid_request", WRONG_SESSION);
+        }
+    }
 }
 
 // covers: CU-01 (RFC 6749 §10.12), B45
@@ -299,7 +330,7 @@ async fn a_switch_that_was_turned_off_in_the_meantime_holds_for_forms_that_are_o
         policy.dangerous().allow_plain_pkce = allowed;
         policy.dangerous().allow_missing_pkce = allowed;
         policy.dangerous().allow_out_of_band_redirect = allowed;
-        TestServer::with(|builder| builder.policy(policy).form_key([7; 32]))
+        TestServer::with(|builder| builder.policy(policy).server_key(&[7; 32], &[]))
     };
     let (before, after) = (server(true), server(false));
     let uris = [CALLBACK, "urn:ietf:wg:oauth:2.0:oob"];

@@ -1,8 +1,16 @@
 //! `response_type=token`: the legacy grant that must be switched on, per server and per client.
 
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
 use grantor::client::ClientError;
+use grantor::customizer::{Issuance, IssuanceKind, TokenChanges, TokenCustomizer};
+use grantor::error::{CustomizerError, ExtensionRefusal};
 use grantor::testing::{TestClient, TestServer};
-use grantor::{AccessToken, Approval, AuthorizationRequest, Authorize, Client, Response, Subject};
+use grantor::{
+    AccessToken, Approval, AuthorizationRequest, Authorize, Client, Error, ErrorCode, Policy, Response, Scope, Subject,
+    SubjectStatus,
+};
 use time::Duration;
 
 use crate::ask::{Ask, CALLBACK, approved, assert_error_in_fragment, by, describe, grants_of, pending, refused};
@@ -142,4 +150,77 @@ fn an_implicit_client_registers_a_redirect_uri_even_if_it_is_confidential() {
     let confidential = Client::confidential("app", credential).implicit(none).build();
     assert_eq!(confidential.unwrap_err(), ClientError::NoRedirectUri);
     assert_eq!(Client::public("app").implicit(none).build().unwrap_err(), ClientError::NoRedirectUri);
+}
+
+#[tokio::test]
+async fn subject_that_is_not_active_is_denied_a_token() {
+    let t = server();
+    let app = implicit_client(&t).await;
+    let denied: Response = pending(&t, &Ask::token(&app)).await.deny().into();
+    for (status, writes) in [(SubjectStatus::Suspended, 0), (SubjectStatus::Gone, 1)] {
+        t.users.set_status("alice", status);
+        let calls = t.faults.calls();
+        let answer = approved(&t, &Ask::token(&app)).await;
+        assert_eq!(describe(&answer), describe(&denied), "{status:?}");
+        assert_eq!(t.faults.calls() - calls, 1 + writes, "the client, and the revocation");
+        let names = t.events.names();
+        assert_eq!(names[names.len() - 2..], ["subject_not_active", "authorization_refused"]);
+        assert!(grants_of(&t, &app).await.is_empty());
+    }
+}
+
+/// Answers one thing about each token, and notes how it was asked.
+struct Customizer {
+    answer: fn(&Issuance<'_>) -> Result<TokenChanges, Error>,
+    asked: Arc<Mutex<Vec<(IssuanceKind, String)>>>,
+}
+
+#[async_trait]
+impl TokenCustomizer for Customizer {
+    async fn issuance(&self, issuance: &Issuance<'_>) -> Result<TokenChanges, Error> {
+        let subject = issuance.subject().expect("alice").as_str().to_owned();
+        self.asked.lock().unwrap().push((issuance.kind, subject));
+        (self.answer)(issuance)
+    }
+}
+
+#[tokio::test]
+async fn customizer_narrows_refuses_or_fails_an_implicit_token() {
+    type Answer = fn(&Issuance<'_>) -> Result<TokenChanges, Error>;
+    let narrow = |_: &Issuance<'_>| {
+        let changes = TokenChanges::new().scope(Scope::parse("user:read").unwrap()).response_member("tenant", "acme");
+        Ok(changes.access_token_lifetime(Duration::minutes(5)))
+    };
+    let refuse = |_: &Issuance<'_>| {
+        let code = ErrorCode::extension("example_quota").unwrap();
+        Err(ExtensionRefusal::new(code, "the quota is used up").unwrap().into())
+    };
+    let fail = |_: &Issuance<'_>| Err(CustomizerError::unavailable("the tenants are down").into());
+    let widen = |_: &Issuance<'_>| Ok(TokenChanges::new().scope(Scope::parse("user:read admin").unwrap()));
+    let answers: [(Answer, Option<&str>); 4] = [
+        (narrow, None),
+        (refuse, Some("example_quota")),
+        (fail, Some("temporarily_unavailable")),
+        (widen, Some("server_error")),
+    ];
+    for (answer, refused_as) in answers {
+        let asked = Arc::<Mutex<Vec<_>>>::default();
+        let customizer = Customizer { answer, asked: Arc::clone(&asked) };
+        let mut policy = Policy::default();
+        policy.dangerous().allow_implicit_grant = true;
+        let t = TestServer::with(|builder| builder.policy(policy).token_customizer(customizer));
+        let app = implicit_client(&t).await;
+        let answer = approved(&t, &Ask::token(&app).with("scope", "user:write user:read")).await;
+        assert_eq!(*asked.lock().unwrap(), [(IssuanceKind::Implicit, "alice".to_owned())]);
+        if let Some(code) = refused_as {
+            assert_error_in_fragment(&answer, CALLBACK, code, STATE);
+            assert!(grants_of(&t, &app).await.is_empty());
+            continue;
+        }
+        let fragment = fragment_of(&answer);
+        let members = ["access_token", "expires_in", "iss", "scope", "state", "token_type"];
+        assert_eq!(fragment.keys().collect::<Vec<_>>(), members);
+        assert_eq!((&*fragment["scope"], &*fragment["expires_in"]), ("user:read", "300"));
+        assert_eq!(grants_of(&t, &app).await[0].scope.as_str(), "user:read user:write");
+    }
 }

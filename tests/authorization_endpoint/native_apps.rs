@@ -65,6 +65,8 @@ async fn the_port_of_a_loopback_redirect_is_free_for_every_client_and_nothing_el
             "http://127.0.0.1:/cb?x=1",
             "http://127.0.0.1:65536/cb?x=1",
             "http://127.0.0.1:-1/cb?x=1",
+            "http://127.0.0.1:+1/cb?x=1",
+            "http://127.0.0.1@evil.example/cb?x=1",
             "http://127.0.0.1:80@evil.example/cb?x=1",
             "http://evil@127.0.0.1:80/cb?x=1",
             "http://127.0.0.1.evil.example/cb?x=1",

@@ -17,9 +17,7 @@ pub fn weaken(policy: &mut Policy) {
 }
 
 pub fn register(secret: &ClientSecret) {
-    let credential = ClientCredential::secret(secret);
-    let _machine =
-        Client::confidential("machine", credential.clone()).credential(credential).client_credentials().build();
+    let _machine = Client::confidential("machine", ClientCredential::secret(secret)).client_credentials().build();
     let _app = Client::public("app").build();
 }
 

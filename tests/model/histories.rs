@@ -49,7 +49,7 @@ fn seed() -> u64 {
 /// Searches in one place; says on the standard error what was done there, where libtest does not swallow it.
 fn search<P>(name: &str, place: P, runtime: &Runtime, all_every: usize, steps: usize) -> Tally
 where
-    P: Place<Storage: Storage + ClientRegistry + Clone + 'static>,
+    P: Place<Storage: Storage + ClientRegistry + grantor::EphemeralStore + Clone + 'static>,
 {
     let (seed, begun) = (seed(), Instant::now());
     let tally = Search { runtime, place, bug: None, care: Care { all_every }, longest: 100 }.run(seed, steps);

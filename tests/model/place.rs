@@ -12,7 +12,7 @@ use crate::planted::{Bug, planted};
 use crate::postgres::Postgres;
 
 /// Empties the tables, tokens before their grants.
-const EMPTY: &str = "DELETE FROM grantor_tokens; DELETE FROM grantor_grants; DELETE FROM grantor_clients";
+const EMPTY: &str = "DELETE FROM grantor_tokens; DELETE FROM grantor_grants; DELETE FROM grantor_clients; DELETE FROM grantor_ephemeral";
 
 /// How long a step of a database may take, even on a machine that is busy with other things: a history is not about that.
 const PATIENCE: Duration = Duration::from_mins(5);

@@ -35,7 +35,7 @@ struct Run<S> {
 }
 
 /// Runs a history over an empty storage. Returns how often what has happened, or what is not as it should be.
-pub(crate) async fn run<S: Storage + ClientRegistry + Clone + 'static>(
+pub(crate) async fn run<S: Storage + ClientRegistry + grantor::EphemeralStore + Clone + 'static>(
     storage: S,
     history: &History,
     bug: Option<Bug>,
@@ -52,7 +52,7 @@ pub(crate) async fn run<S: Storage + ClientRegistry + Clone + 'static>(
     Ok(run.tally)
 }
 
-impl<S: Storage + ClientRegistry + Clone + 'static> Run<S> {
+impl<S: Storage + ClientRegistry + grantor::EphemeralStore + Clone + 'static> Run<S> {
     async fn step(&mut self, number: usize, step: &Step, thorough: bool) -> Result<(), String> {
         let before = self.models.clone();
         let about = self.about(&step.operation);

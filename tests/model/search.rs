@@ -49,7 +49,7 @@ impl fmt::Display for Found {
     }
 }
 
-impl<P: Place<Storage: Storage + ClientRegistry + Clone + 'static>> Search<'_, P> {
+impl<P: Place<Storage: Storage + ClientRegistry + grantor::EphemeralStore + Clone + 'static>> Search<'_, P> {
     /// Runs histories until there were at least so many steps, and says how often what has happened. Each history has a seed of
     /// its own, so that the one that goes wrong can be found again without the others.
     pub(crate) fn run(&self, seed: u64, steps: usize) -> Result<Tally, Box<Found>> {

@@ -88,7 +88,7 @@ fn policy(setup: Setup) -> Policy {
     policy
 }
 
-impl<S: Storage + ClientRegistry + Clone + 'static> Server<S> {
+impl<S: Storage + ClientRegistry + grantor::EphemeralStore + Clone + 'static> Server<S> {
     /// Over an empty storage.
     pub(crate) async fn new(storage: S, setup: Setup, bug: Option<Bug>) -> Self {
         let (clock, faults, entropy) = (TestClock::default(), Faults::default(), SeededEntropy::new(1));
@@ -286,7 +286,7 @@ impl<S: Storage + ClientRegistry + Clone + 'static> Server<S> {
     }
 }
 
-fn build<S: Storage + grantor::ClientStore + 'static>(
+fn build<S: Storage + grantor::ClientStore + grantor::EphemeralStore + 'static>(
     storage: S,
     setup: Setup,
     clock: TestClock,

@@ -10,7 +10,7 @@ use crate::your_app::{Session, consent_page, login_page};
 
 pub fn app(storage: MemoryStorage) -> Result<Router, BuildError> {
     let oauth = AuthorizationServer::builder("https://id.example.com")
-        .storage(storage) // clients, grants and tokens: two traits, yours to implement
+        .storage(storage) // clients, tokens and more: three traits, yours to implement
         .scope("user:read", "Read your profile")
         .scope("user:write", "Change your profile")
         .build()?;

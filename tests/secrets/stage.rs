@@ -8,8 +8,8 @@ use grantor::testing::{Faults, ISSUER, Intercepted, SeededEntropy, TestClock};
 use grantor::tracing::TracingObserver;
 use grantor::{
     AccessToken, Approval, AuthorizationCode, AuthorizationRequest, AuthorizationResponse, AuthorizationServer,
-    Authorize, Client, ClientCredential, ClientRegistry, ClientSecret, CodeVerifier, GrantType, Policy, Request,
-    Response, Storage, Subject, TokenRequest, TokenResponse,
+    Authorize, Client, ClientCredential, ClientRegistry, ClientSecret, CodeVerifier, EphemeralStore, GrantType, Policy,
+    Request, Response, Storage, Subject, TokenRequest, TokenResponse,
 };
 use serde_json::json;
 
@@ -19,8 +19,8 @@ use crate::watch::Watch;
 use crate::{REDIRECT_URI, STATE, VERIFIER, process};
 
 /// Any of the shipped storages.
-pub(crate) trait Kept: Storage + ClientRegistry + Clone + Debug + 'static {}
-impl<S: Storage + ClientRegistry + Clone + Debug + 'static> Kept for S {}
+pub(crate) trait Kept: Storage + ClientRegistry + EphemeralStore + Clone + Debug + 'static {}
+impl<S: Storage + ClientRegistry + EphemeralStore + Clone + Debug + 'static> Kept for S {}
 
 pub(crate) struct Stage<S> {
     pub(crate) server: AuthorizationServer,
@@ -65,8 +65,10 @@ impl<S: Kept> Stage<S> {
         let (clock, entropy) = (TestClock::default(), SeededEntropy::new(seed));
         let (faults, dump) = (Faults::default(), Arc::new(Dump::new(watch.clone())));
         let storage = Intercepted::new(kept.clone(), faults.clone());
-        let form_key: [u8; 32] = *b"the key of all the consent forms";
-        watch.keep_bytes("form key", &form_key);
+        let server_key = b"the key from which others derive";
+        watch.keep_bytes("server key", server_key);
+        let previous_key = b"the key from before the last one";
+        watch.keep_bytes("previous server key", previous_key);
         let builder = AuthorizationServer::builder(ISSUER)
             .storage(Intercepted::new(storage, Arc::clone(&dump)))
             .authenticator(WatchedUsers(watch.clone()))
@@ -78,7 +80,7 @@ impl<S: Kept> Stage<S> {
             .entropy(entropy.clone())
             .observer((watch.clone(), TracingObserver))
             .pages(WatchedPages(watch.clone()))
-            .form_key(form_key)
+            .server_key(server_key, &[previous_key])
             .grant(WatchedGrant { name: GrantType::new(EXTENSION).unwrap(), watch: watch.clone() });
         watch.show("builder", &builder);
         let server = builder.build().unwrap();

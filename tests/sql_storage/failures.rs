@@ -8,7 +8,7 @@ use grantor::storage::{
     StorageError,
 };
 use grantor::testing::TestServer;
-use grantor::{ClientStore, Response};
+use grantor::{ClientStore, EphemeralStore, Response};
 use sqlx::postgres::{PgPool, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions};
 use sqlx::{AssertSqlSafe, PgConnection};
@@ -42,7 +42,7 @@ async fn waiting_for_locks(pool: &PgPool, how_many: i64) {
 
 async fn answer_of_token_endpoint<S>(storage: &S, breaks: impl AsyncFnOnce(&S)) -> Response
 where
-    S: Storage + ClientRegistry + ClientStore + Clone + 'static,
+    S: Storage + ClientRegistry + ClientStore + EphemeralStore + Clone + 'static,
 {
     let t: TestServer = served(storage.clone());
     let app = client_in(&t, storage).await;

@@ -6,6 +6,7 @@ mod common;
 mod postgres;
 
 mod between_steps;
+mod ephemeral;
 mod failures;
 mod growth;
 mod interruptions;

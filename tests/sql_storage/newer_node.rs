@@ -6,7 +6,7 @@ use std::sync::Arc;
 use grantor::client::ClientParts;
 use grantor::secret::TokenHash;
 use grantor::storage::{
-    ClientRegistry, ClientStore, GrantSelector, Opened, PostgresStorage, RegistryError, SqliteStorage,
+    ClientRegistry, ClientStore, EphemeralStore, GrantSelector, Opened, PostgresStorage, RegistryError, SqliteStorage,
 };
 use grantor::testing::{TestClient, TestServer};
 use grantor::{
@@ -33,7 +33,7 @@ enum Row<'a> {
 }
 
 /// A storage whose rows can be edited from outside.
-trait Editable: Storage + ClientStore + ClientRegistry + Clone + 'static {
+trait Editable: Storage + ClientStore + ClientRegistry + EphemeralStore + Clone + 'static {
     /// Adds members to a JSON value of a row.
     async fn edit(&self, row: Row<'_>, members: &Value);
     /// Changes the kind of a token.
@@ -85,7 +85,7 @@ impl Editable for MemoryStorage {
 }
 
 /// The table, the column, the condition on `$1`, and what it is.
-fn place<'a>(row: Row<'a>) -> (&'static str, &'static str, &'static str, Option<&'a [u8]>, Option<&'a str>) {
+fn place(row: Row<'_>) -> (&'static str, &'static str, &'static str, Option<&[u8]>, Option<&str>) {
     match row {
         Row::Token(hash) => ("tokens", "details", "hash = $1", Some(hash.as_bytes()), None),
         Row::GrantOf(hash) => {

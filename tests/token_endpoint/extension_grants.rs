@@ -404,19 +404,3 @@ async fn what_an_extension_gets_for_a_token_is_cut_down_to_its_grant() {
     refused_for(&t, &token_as(&app, &beside), 400, "invalid_scope", "ScopeExceedsGrant").await;
     assert!(row(&t, refresh_of(&tokens).hash()).await.0.spent.is_none());
 }
-
-#[tokio::test]
-async fn access_token_keeps_the_scope_that_was_asked_for() {
-    let (t, app) = server().await;
-    let body = granted(&t, &token_as(&app, &voucher("ten-euros"))).await;
-    let refresh_token = body["refresh_token"].as_str().unwrap();
-    let ask = [("grant_type", NARROWING), ("refresh_token", refresh_token), ("scope", "user:read user:write")];
-    let (token, _) = row(&t, access_token(&granted(&t, &token_as(&app, &ask)).await).hash()).await;
-    assert_eq!((token.scope.as_str(), token.requested_scope().as_str()), ("user:read", "user:read user:write"));
-    // A repetition that asks for less than that, though for all that was given, is another request.
-    bad_grant(&t, &refresh(&app, refresh_token), "RetryRefused").await;
-
-    let (token, _) = row(&t, access_token(&body).hash()).await;
-    assert_eq!(token.requested_scope(), &token.scope);
-    assert_eq!(token.details.requested_scope, None);
-}

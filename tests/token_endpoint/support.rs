@@ -66,7 +66,7 @@ pub(crate) fn assert_refusal(response: &Response, status: u16, error: &str) {
     assert_eq!(header_values(response, "www-authenticate"), challenges, "{shown}");
     let allow = if status == 405 { vec!["POST"] } else { Vec::new() };
     assert_eq!(header_values(response, "allow"), allow, "{shown}");
-    assert_eq!(header_values(response, "retry-after").len(), usize::from(status == 429), "{shown}");
+    assert_eq!(header_values(response, "retry-after").len(), usize::from(matches!(status, 429 | 503)), "{shown}");
 
     let body = json(response);
     let members = body.as_object().expect("an object");
@@ -261,7 +261,7 @@ pub(crate) fn spied(change: impl FnOnce(&mut Policy)) -> (TestServer, Arc<Spy>) 
 }
 
 /// A new server over the same records, as after a restart or on another node.
-pub(crate) fn restarted<S: Storage + ClientStore + 'static>(
+pub(crate) fn restarted<S: Storage + ClientStore + grantor::EphemeralStore + 'static>(
     t: &TestServer,
     storage: S,
     policy: Policy,

@@ -13,6 +13,7 @@
 //! its child is stored: the shard with the lower number is locked first.
 
 mod clients;
+mod ephemeral;
 mod families;
 mod purge;
 
@@ -26,6 +27,7 @@ use async_trait::async_trait;
 use time::OffsetDateTime;
 
 use self::clients::Clients;
+pub use self::ephemeral::MemoryEphemeralStore;
 use self::families::{Families, GrantIds, RandomKeys};
 use super::{
     Exchange, Found, GrantSelector, Opened, Page, Spend, Storage, StorageError, check_grant_of, one_time_keys,
@@ -36,7 +38,7 @@ use crate::secret::TokenHash;
 /// The number of shards of each kind: few enough to visit all of them for one user's grants.
 const SHARDS: usize = 32;
 
-/// Clients, grants and tokens in memory. A clone is a handle to the same storage.
+/// Clients, grants, tokens and ephemeral entries in memory. A clone is a handle to the same storage.
 ///
 /// It keeps the whole [contract](super) until the process ends. It is meant for tests, demos and small servers: to
 /// purge, and to select the grants of a client, it looks at all grants, one shard after another. While it does, calls
@@ -55,6 +57,7 @@ struct State {
     tokens: [RwLock<RandomKeys<TokenHash, GrantId>>; SHARDS],
     /// The shard at which the next purge begins.
     purge_from: AtomicUsize,
+    ephemeral: MemoryEphemeralStore,
 }
 
 impl MemoryStorage {

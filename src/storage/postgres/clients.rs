@@ -14,7 +14,7 @@ use crate::storage::{ClientRegistry, ClientStore, GrantSelector, RegistryError, 
 
 impl PostgresStorage {
     /// Replaces a client by what is made of it, unless somebody else has changed it in between: then again.
-    async fn change(
+    async fn change_client(
         &self,
         id: &ClientId,
         change: impl Fn(&Client) -> Result<Client, RegistryError> + Send + Sync,
@@ -23,13 +23,13 @@ impl PostgresStorage {
         for _ in 0..TRIES {
             let found = self.fetch(|| sqlx::query(find.clone()).bind(id.as_str())).await?;
             let found = found.ok_or(RegistryError::Unknown)?;
-            let client = read_client(&found)?;
+            let (before, client) = (found.text(0)?, read_client(&found)?);
             check_members(&client)?;
             let registration = json(change(&client)?.parts())?;
             let done = self
                 .step(|| async {
                     let replace = sqlx::query(replace.clone()).bind(id.as_str()).bind(&registration);
-                    replace.bind(found.text(0)?).execute(&self.pool).await
+                    replace.bind(before).execute(&self.pool).await
                 })
                 .await?;
             if done.rows_affected() == 1 {
@@ -60,7 +60,7 @@ impl ClientRegistry for PostgresStorage {
     }
 
     async fn update(&self, client: Client) -> Result<(), RegistryError> {
-        self.change(client.id(), |_| Ok(client.clone())).await
+        self.change_client(client.id(), |_| Ok(client.clone())).await
     }
 
     async fn rotate_credential(
@@ -74,7 +74,7 @@ impl ClientRegistry for PostgresStorage {
             parts.rotate_credential(new.clone(), others_end);
             Ok(Client::from_parts(parts)?)
         };
-        self.change(id, rotate).await
+        self.change_client(id, rotate).await
     }
 
     async fn remove(&self, id: &ClientId, at: OffsetDateTime) -> Result<(), RegistryError> {

@@ -8,6 +8,7 @@
 //! still sees the rows as they were before.
 
 mod clients;
+mod ephemeral;
 mod options;
 mod purge;
 mod statements;
@@ -27,9 +28,9 @@ use tokio::time::Instant;
 pub use self::options::PostgresOptions;
 use self::statements::Statements;
 use super::StorageError;
-use super::sql::{Cells, failed, is_transport_failure};
+use super::sql::{Cells, failed, is_transport_failure, unreadable};
 
-/// Clients, grants and tokens in PostgreSQL 12 or later. Cloning it is cheap and gives the same storage.
+/// Clients, grants, tokens and ephemeral entries in PostgreSQL 12 or later. Cloning it is cheap and gives the same storage.
 ///
 /// ```no_run
 /// # async fn open() -> Result<(), grantor::StorageError> {
@@ -58,7 +59,7 @@ use super::sql::{Cells, failed, is_transport_failure};
 /// keep `sqlx`'s error as their source, but for a row that breaks a constraint, because that error would show the row.
 ///
 /// # Tables
-/// `grantor_clients`, `grantor_grants`, `grantor_tokens`, and `grantor_migrations` for the bookkeeping; a prefix and a schema of
+/// `grantor_clients`, `grantor_grants`, `grantor_tokens`, `grantor_ephemeral`, and `grantor_migrations` for the bookkeeping; a prefix and a schema of
 /// your choice with [`PostgresOptions`]. [`manual::tables`](crate::manual::tables) shows them. There is nothing in
 /// them that can be presented: tokens and client secrets are digests, and the seed beside a spent refresh token is erased
 /// by the next refresh or a minute later by [`purge_expired`](super::Storage::purge_expired), which is to be called from
@@ -211,21 +212,23 @@ fn is_transient(code: &str) -> bool {
 }
 
 impl Cells for PgRow {
-    fn bytes(&self, column: usize) -> Result<Option<&[u8]>, sqlx::Error> {
-        self.try_get(column)
+    fn bytes(&self, column: usize) -> Result<Option<&[u8]>, StorageError> {
+        self.try_get(column).map_err(|error| unreadable(column, error))
     }
 
-    fn text(&self, column: usize) -> Result<Option<&str>, sqlx::Error> {
+    fn text(&self, column: usize) -> Result<Option<&str>, StorageError> {
         // The type is not looked at, because json is sent as the text that it is.
-        let value = self.try_get_raw(column)?;
-        if value.is_null() {
-            return Ok(None);
-        }
-        value.as_str().map(Some).map_err(|source| sqlx::Error::ColumnDecode { index: column.to_string(), source })
+        let value = self.try_get_raw(column).map_err(|error| unreadable(column, error))?;
+        let text = (!value.is_null()).then(|| value.as_str());
+        text.transpose().map_err(|error| unreadable(column, error))
     }
 
-    fn time(&self, column: usize) -> Result<Option<OffsetDateTime>, sqlx::Error> {
-        self.try_get(column)
+    fn time(&self, column: usize) -> Result<Option<OffsetDateTime>, StorageError> {
+        self.try_get(column).map_err(|error| unreadable(column, error))
+    }
+
+    fn number(&self, column: usize) -> Result<Option<i64>, StorageError> {
+        self.try_get(column).map_err(|error| unreadable(column, error))
     }
 }
 

@@ -26,7 +26,7 @@ impl PostgresStorage {
     }
 
     /// Repeats a statement until it finds less than it may touch, or nothing is left to be touched.
-    async fn in_batches(
+    pub(super) async fn in_batches(
         &self,
         left: &mut usize,
         statement: &SqlStr,

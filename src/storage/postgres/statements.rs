@@ -2,8 +2,9 @@
 
 use sqlx::SqlStr;
 
+use super::ephemeral::WRITING;
 use super::purge::BATCH;
-use crate::storage::sql::{BySelector, Common, TableNames};
+use crate::storage::sql::{BySelector, Common, EphemeralStatements, TableNames};
 
 /// The statements with the names of one storage.
 pub(super) struct Statements {
@@ -16,6 +17,7 @@ pub(super) struct Statements {
     pub(super) replace_client: SqlStr,
     pub(super) remove_client: SqlStr,
     pub(super) purge: PurgeStatements,
+    pub(super) ephemeral: EphemeralStatements,
 }
 
 pub(super) struct PurgeStatements {
@@ -100,6 +102,7 @@ impl Statements {
                 .render("UPDATE {clients} SET registration = $2::json WHERE id = $1 AND registration::text = $3"),
             remove_client: names.render("DELETE FROM {clients} WHERE id = $1"),
             purge: PurgeStatements::new(names),
+            ephemeral: EphemeralStatements::new(names, &WRITING),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What the storages in SQL databases share: names, migrations, records in rows, and which failure means what.
 
+mod ephemeral;
 mod failure;
 mod migrate;
 mod names;
@@ -10,12 +11,17 @@ use std::time::Duration;
 
 use time::OffsetDateTime;
 
+pub(super) use self::ephemeral::{
+    EphemeralStatements, Writing, number_of, read_due, read_value, read_version, read_versioned,
+};
 pub(super) use self::failure::failed;
 #[cfg(feature = "postgres")]
 pub(super) use self::failure::is_transport_failure;
 pub(super) use self::migrate::{check_migrations, migrator, run_migrations};
 pub(super) use self::names::TableNames;
-pub(super) use self::rows::{Cells, host_data, json, kept_until, read_client, read_found, read_grant, read_place};
+pub(super) use self::rows::{
+    Cells, host_data, json, kept_until, read_client, read_found, read_grant, read_place, unreadable,
+};
 pub(super) use self::statements::{BySelector, Common, selected};
 use crate::error::StorageError;
 use crate::record::GrantId;

@@ -21,41 +21,15 @@ pub(crate) const GRANT_COLUMNS: &str = "g.id, g.client_id, g.subject, g.grant_ty
 /// How many there are of [`TOKEN_COLUMNS`].
 const TOKEN_WIDTH: usize = 13;
 
-/// One row of an answer, by the number of the column.
+/// One row of an answer, by the number of the column. Remembers nothing.
 pub(crate) trait Cells {
-    fn bytes(&self, column: usize) -> Result<Option<&[u8]>, sqlx::Error>;
-    fn text(&self, column: usize) -> Result<Option<&str>, sqlx::Error>;
-    fn time(&self, column: usize) -> Result<Option<OffsetDateTime>, sqlx::Error>;
-}
+    fn bytes(&self, column: usize) -> Result<Option<&[u8]>, StorageError>;
+    fn text(&self, column: usize) -> Result<Option<&str>, StorageError>;
+    fn time(&self, column: usize) -> Result<Option<OffsetDateTime>, StorageError>;
+    fn number(&self, column: usize) -> Result<Option<i64>, StorageError>;
 
-/// A row that holds what no row of ours can hold. Says where, and nothing of what.
-#[derive(Debug, thiserror::Error)]
-#[error("column {column} of a stored record can't be understood")]
-struct Corrupt {
-    column: usize,
-    #[source]
-    cause: Option<BoxError>,
-}
-
-fn corrupt(column: usize) -> StorageError {
-    StorageError::new(Corrupt { column, cause: None })
-}
-
-/// Reads the values of one row; remembers nothing.
-struct Reader<'a, R>(&'a R);
-
-impl<R: Cells> Reader<'_, R> {
     fn id<const N: usize>(&self, column: usize) -> Result<Option<[u8; N]>, StorageError> {
-        let bytes = self.0.bytes(column).map_err(|error| unreadable(column, error))?;
-        bytes.map(|bytes| bytes.try_into().map_err(|_| corrupt(column))).transpose()
-    }
-
-    fn text(&self, column: usize) -> Result<Option<&str>, StorageError> {
-        self.0.text(column).map_err(|error| unreadable(column, error))
-    }
-
-    fn time(&self, column: usize) -> Result<Option<OffsetDateTime>, StorageError> {
-        self.0.time(column).map_err(|error| unreadable(column, error))
+        self.bytes(column)?.map(|bytes| bytes.try_into().map_err(|_| corrupt(column))).transpose()
     }
 
     /// A text that met the rule of its type when it was stored.
@@ -72,17 +46,29 @@ impl<R: Cells> Reader<'_, R> {
     }
 }
 
-fn unreadable(column: usize, cause: impl Into<BoxError>) -> StorageError {
+/// A row that holds what no row of ours can hold. Says where, and nothing of what.
+#[derive(Debug, thiserror::Error)]
+#[error("column {column} of a stored record can't be understood")]
+struct Corrupt {
+    column: usize,
+    #[source]
+    cause: Option<BoxError>,
+}
+
+pub(super) fn corrupt(column: usize) -> StorageError {
+    StorageError::new(Corrupt { column, cause: None })
+}
+
+pub(crate) fn unreadable(column: usize, cause: impl Into<BoxError>) -> StorageError {
     StorageError::new(Corrupt { column, cause: Some(cause.into()) })
 }
 
-fn there<T>(value: Option<T>, column: usize) -> Result<T, StorageError> {
+pub(super) fn there<T>(value: Option<T>, column: usize) -> Result<T, StorageError> {
     value.ok_or_else(|| corrupt(column))
 }
 
 /// The token in the columns from 0 on.
 fn read_token(row: &impl Cells) -> Result<StoredToken, StorageError> {
-    let row = Reader(row);
     let spent = match (row.time(7)?, row.id(8)?) {
         (None, _) => None,
         (Some(at), attempt) => {
@@ -106,7 +92,6 @@ fn read_token(row: &impl Cells) -> Result<StoredToken, StorageError> {
 
 /// The grant in the columns from `from` on.
 pub(crate) fn read_grant(row: &impl Cells, from: usize) -> Result<Arc<Grant>, StorageError> {
-    let row = Reader(row);
     let subject = row.text(from + 2)?;
     Ok(Arc::new(Grant {
         id: GrantId::from_bytes(there(row.id(from)?, from)?),
@@ -132,13 +117,12 @@ pub(crate) fn read_found(row: &impl Cells) -> Result<Found, StorageError> {
 
 /// The place of a grant in a list: its `opened_at` and `id` in the columns 0 and 1.
 pub(crate) fn read_place(row: &impl Cells) -> Result<(OffsetDateTime, GrantId), StorageError> {
-    let row = Reader(row);
     Ok((there(row.time(0)?, 0)?, GrantId::from_bytes(there(row.id(1)?, 1)?)))
 }
 
 /// The client whose registration is in column 0. If this version can't read it, a newer one may have written it: others can use it.
 pub(crate) fn read_client(row: &impl Cells) -> Result<Arc<Client>, StorageError> {
-    let text = there(row.text(0).map_err(|error| unreadable(0, error))?, 0)?;
+    let text = there(row.text(0)?, 0)?;
     let newer = |cause: BoxError| StorageError::unavailable(Corrupt { column: 0, cause: Some(cause) });
     let parts = ClientParts::from_stored(text)
         .map_err(|error| if error.is_data() { newer(error.into()) } else { unreadable(0, error) })?;

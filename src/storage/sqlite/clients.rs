@@ -24,7 +24,7 @@ impl SqliteStorage {
     }
 
     /// Replaces a client by what is made of it.
-    async fn change(
+    async fn change_client(
         &self,
         id: &ClientId,
         change: impl FnOnce(&Client) -> Result<Client, RegistryError> + Send,
@@ -66,7 +66,7 @@ impl ClientRegistry for SqliteStorage {
     }
 
     async fn update(&self, client: Client) -> Result<(), RegistryError> {
-        self.within(self.change(client.id(), |_| Ok(client.clone()))).await
+        self.within(self.change_client(client.id(), |_| Ok(client.clone()))).await
     }
 
     async fn rotate_credential(
@@ -80,7 +80,7 @@ impl ClientRegistry for SqliteStorage {
             parts.rotate_credential(new, others_end);
             Ok(Client::from_parts(parts)?)
         };
-        self.within(self.change(id, rotate)).await
+        self.within(self.change_client(id, rotate)).await
     }
 
     async fn remove(&self, id: &ClientId, at: OffsetDateTime) -> Result<(), RegistryError> {

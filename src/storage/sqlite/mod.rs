@@ -7,6 +7,7 @@
 //! because the file is in WAL mode.
 
 mod clients;
+mod ephemeral;
 mod options;
 mod purge;
 mod statements;
@@ -25,9 +26,9 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 pub use self::options::SqliteOptions;
 use self::statements::Statements;
 use super::StorageError;
-use super::sql::{Cells, failed};
+use super::sql::{Cells, failed, unreadable};
 
-/// Clients, grants and tokens in an SQLite file. Cloning it is cheap and gives the same storage.
+/// Clients, grants, tokens and ephemeral entries in an SQLite file. Cloning it is cheap and gives the same storage.
 ///
 /// ```no_run
 /// # async fn open() -> Result<(), grantor::StorageError> {
@@ -48,7 +49,8 @@ use super::sql::{Cells, failed};
 /// 503. Errors keep `sqlx`'s error as their source.
 ///
 /// # Tables
-/// `grantor_clients`, `grantor_grants`, `grantor_tokens`, and `grantor_migrations` for the bookkeeping; a prefix of your choice with
+/// `grantor_clients`, `grantor_grants`, `grantor_tokens`, `grantor_ephemeral`, and `grantor_migrations` for the bookkeeping; a prefix of
+/// your choice with
 /// [`SqliteOptions`]. [`manual::tables`](crate::manual::tables) shows them. Tokens and client secrets are
 /// stored as digests only; the seed beside a spent refresh token is erased by the next refresh or a minute later by
 /// [`purge_expired`](super::Storage::purge_expired), which is to be called from time to time.
@@ -145,18 +147,21 @@ fn micros(time: OffsetDateTime) -> i64 {
 }
 
 impl Cells for SqliteRow {
-    fn bytes(&self, column: usize) -> Result<Option<&[u8]>, sqlx::Error> {
-        self.try_get(column)
+    fn bytes(&self, column: usize) -> Result<Option<&[u8]>, StorageError> {
+        self.try_get(column).map_err(|error| unreadable(column, error))
     }
 
-    fn text(&self, column: usize) -> Result<Option<&str>, sqlx::Error> {
-        self.try_get(column)
+    fn text(&self, column: usize) -> Result<Option<&str>, StorageError> {
+        self.try_get(column).map_err(|error| unreadable(column, error))
     }
 
-    fn time(&self, column: usize) -> Result<Option<OffsetDateTime>, sqlx::Error> {
-        let Some(micros) = self.try_get::<Option<i64>, _>(column)? else { return Ok(None) };
-        let time = OffsetDateTime::from_unix_timestamp_nanos(i128::from(micros) * 1_000);
-        time.map(Some).map_err(|error| sqlx::Error::ColumnDecode { index: column.to_string(), source: error.into() })
+    fn time(&self, column: usize) -> Result<Option<OffsetDateTime>, StorageError> {
+        let time = |micros| OffsetDateTime::from_unix_timestamp_nanos(i128::from(micros) * 1_000);
+        self.number(column)?.map(time).transpose().map_err(|error| unreadable(column, error))
+    }
+
+    fn number(&self, column: usize) -> Result<Option<i64>, StorageError> {
+        self.try_get(column).map_err(|error| unreadable(column, error))
     }
 }
 

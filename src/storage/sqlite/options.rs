@@ -133,7 +133,7 @@ impl SqliteOptions {
         let mut transaction = pool.begin_with("BEGIN IMMEDIATE").await.map_err(to_storage_error)?;
         let file = sqlx::query("SELECT file FROM pragma_database_list WHERE name = 'main'");
         let file = file.fetch_one(&mut *transaction).await.map_err(to_storage_error)?;
-        if file.text(0).map_err(to_storage_error)?.is_none_or(str::is_empty) {
+        if file.text(0)?.is_none_or(str::is_empty) {
             return Err(needs_a_file());
         }
         if self.migrates {

@@ -22,7 +22,11 @@ impl SqliteStorage {
     }
 
     /// Repeats a batch until it finds less than it may take, or nothing is left to be taken.
-    async fn in_batches<F>(&self, left: &mut usize, batch: impl Fn(usize) -> F + Send) -> Result<(), StorageError>
+    pub(super) async fn in_batches<F>(
+        &self,
+        left: &mut usize,
+        batch: impl Fn(usize) -> F + Send,
+    ) -> Result<(), StorageError>
     where
         F: Future<Output = Result<usize, StorageError>> + Send,
     {
@@ -40,7 +44,12 @@ impl SqliteStorage {
         Ok(())
     }
 
-    async fn one(&self, statement: &SqlStr, until: OffsetDateTime, most: usize) -> Result<usize, StorageError> {
+    pub(super) async fn one(
+        &self,
+        statement: &SqlStr,
+        until: OffsetDateTime,
+        most: usize,
+    ) -> Result<usize, StorageError> {
         let mut write = self.write().await?;
         let touched = change(&mut write, statement, until, &[most]).await?;
         write.commit().await?;

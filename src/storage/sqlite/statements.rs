@@ -2,7 +2,8 @@
 
 use sqlx::SqlStr;
 
-use crate::storage::sql::{BySelector, Common, TableNames};
+use super::ephemeral::WRITING;
+use crate::storage::sql::{BySelector, Common, EphemeralStatements, TableNames};
 
 /// The statements with the names of one storage.
 pub(super) struct Statements {
@@ -17,6 +18,7 @@ pub(super) struct Statements {
     pub(super) update_client: SqlStr,
     pub(super) remove_client: SqlStr,
     pub(super) purge: PurgeStatements,
+    pub(super) ephemeral: EphemeralStatements,
 }
 
 /// The revocation of a page of grants. In all of them `$5` and `$6` are the `opened_at` and `id` that the page comes after.
@@ -62,6 +64,7 @@ impl Statements {
             update_client: sql("UPDATE {clients} SET registration = $2 WHERE id = $1"),
             remove_client: sql("DELETE FROM {clients} WHERE id = $1"),
             purge: PurgeStatements::new(names),
+            ephemeral: EphemeralStatements::new(names, &WRITING),
         }
     }
 }

@@ -26,33 +26,33 @@ pub enum Clause {
     OpaqueRecords,
     /// What a [`ClientRegistry`](crate::ClientRegistry) promises, for storages that are one.
     Clients,
+    /// What an [`EphemeralStore`](crate::EphemeralStore) promises, for storages that are one.
+    Ephemeral,
 }
 
 impl Clause {
-    const fn heading(self) -> (u8, &'static str) {
-        match self {
-            Self::Linearizable => (1, "Linearizable"),
-            Self::Atomic => (2, "Atomic"),
-            Self::AmbiguousCommits => (3, "Ambiguous commits"),
-            Self::Crashes => (4, "Crashes"),
-            Self::Evidence => (5, "Evidence outlives expiry"),
-            Self::NoClock => (6, "No clock"),
-            Self::RevocationIsFinal => (7, "Revocation is final"),
-            Self::OpaqueRecords => (8, "Records are opaque"),
-            Self::Clients => (9, "Clients"),
-        }
-    }
-
-    /// Its number in the contract: 1 to 9.
+    /// Its number in the contract: 1 to 10.
     #[must_use]
     pub const fn number(self) -> u8 {
-        self.heading().0
+        // Declared in the order of the contract.
+        self as u8 + 1
     }
 
     /// Its title in the contract.
     #[must_use]
     pub const fn title(self) -> &'static str {
-        self.heading().1
+        match self {
+            Self::Linearizable => "Linearizable",
+            Self::Atomic => "Atomic",
+            Self::AmbiguousCommits => "Ambiguous commits",
+            Self::Crashes => "Crashes",
+            Self::Evidence => "Evidence outlives expiry",
+            Self::NoClock => "No clock",
+            Self::RevocationIsFinal => "Revocation is final",
+            Self::OpaqueRecords => "Records are opaque",
+            Self::Clients => "Clients",
+            Self::Ephemeral => "Ephemeral entries",
+        }
     }
 }
 

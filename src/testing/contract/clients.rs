@@ -1,54 +1,47 @@
 //! Clause 9: what a storage promises that keeps clients, too.
 
+use std::sync::Arc;
+
 use time::OffsetDateTime;
 
-use super::clause::Clause::Clients;
-use super::node::{Failure, Outcome, run};
+use super::node::Outcome;
 use super::records::{DAY, HOUR, SECOND};
-use super::trial::{Group, Needs, RUNNERS, Trial};
+use super::trial::{Named, RUNNERS, Trial};
 use crate::client::{Client, ClientBuilder, ClientCredential, ClientError};
 use crate::record::{ClientId, Grant};
 use crate::secret::ClientSecret;
 use crate::storage::{ClientRegistry, RegistryError};
 
-pub(super) const CASES: &[Group] = &[Group {
-    clause: Clients,
-    needs: Needs::Registry,
-    cases: &[
-        ("a client comes back with everything that was registered, on every node", comes_back),
-        ("a client is registered once, and updated only if it is there", registered_once),
-        ("of many registrations of one identifier at once one succeeds", one_registration),
-        (
-            "identifiers are compared byte by byte, and clients listed in the order of the bytes, page by page",
-            listed_in_order,
-        ),
-        ("a credential is rotated for a confidential client only, and the others end as they should", rotated),
-        ("of many rotations at once none is lost", rotated_at_once),
-        ("removing a client makes it unknown and revokes all its grants, and nobody else's", removed),
-    ],
-}];
+pub(super) const CASES: &[Named] = &[
+    ("a client comes back with everything that was registered, on every node", comes_back),
+    ("a client is registered once, and updated only if it is there", registered_once),
+    ("of many registrations of one identifier at once one succeeds", one_registration),
+    (
+        "identifiers are compared byte by byte, and clients listed in the order of the bytes, page by page",
+        listed_in_order,
+    ),
+    ("a credential is rotated for a confidential client only, and the others end as they should", rotated),
+    ("of many rotations at once none is lost", rotated_at_once),
+    ("removing a client makes it unknown and revokes all its grants, and nobody else's", removed),
+];
 
 impl Trial<'_> {
     fn registry(&self, number: usize) -> &dyn ClientRegistry {
-        self.host.registries[number % self.host.registries.len()]
-    }
-
-    fn run<T>(&self, future: impl Future<Output = T>) -> T {
-        run(self.node(0).block_on, future)
+        self.setup.registries[number % self.setup.registries.len()]
     }
 
     fn register(&self, client: Client) -> Outcome {
-        self.run(self.registry(0).register(client)).map_err(|error| Failure::failed("register", &error))
+        self.node(0).done("register", self.registry(0).register(client))
     }
 
-    /// The client as JSON, as some node has it.
+    /// The client as some node has it.
     fn known(&self, node: usize, id: &str) -> Outcome<Option<Client>> {
-        let found = self.run(self.registry(node).client(id));
-        Ok(found.map_err(|error| Failure::failed("client", &error))?.map(|client| (*client).clone()))
+        let found = self.node(0).done("client", self.registry(node).client(id))?;
+        Ok(found.map(|client| (*client).clone()))
     }
 
     fn known_everywhere(&self, what: &str, expected: &Client) -> Outcome {
-        for node in 0..self.host.registries.len() {
+        for node in 0..self.setup.registries.len() {
             match self.known(node, expected.id().as_str())? {
                 Some(found) => self.expect_eq_records(what, &expected.clone().into_parts(), &found.into_parts()),
                 None => self.report(format!("{what} is found on every node"), "one does not find it"),
@@ -57,14 +50,44 @@ impl Trial<'_> {
         Ok(())
     }
 
+    fn known_nowhere(&self, what: &str, id: &str) -> Outcome {
+        for node in 0..self.setup.registries.len() {
+            let is_known = self.known(node, id)?.is_some();
+            self.expect(!is_known, format_args!("{what} is not known"), format_args!("{id:?} is"));
+        }
+        Ok(())
+    }
+
+    /// A call that must be refused for a reason.
+    fn expect_refused(
+        &self,
+        expected: &str,
+        is_expected: impl Fn(&RegistryError) -> bool,
+        call: impl Future<Output = Result<(), RegistryError>>,
+    ) {
+        let answer = self.node(0).run(call);
+        self.expect(answer.as_ref().is_err_and(is_expected), expected, format_args!("it is {answer:?}"));
+    }
+
     fn public(&self, name: &str) -> Client {
         public(self.client(name).as_str())
     }
 }
 
+const fn is_taken(error: &RegistryError) -> bool {
+    matches!(error, RegistryError::Taken)
+}
+
+const fn is_unknown(error: &RegistryError) -> bool {
+    matches!(error, RegistryError::Unknown)
+}
+
+fn built<T>(client: ClientBuilder<T>) -> Client {
+    client.build().expect("a good client")
+}
+
 fn public(id: &str) -> Client {
-    let client = Client::public(id).authorization_code(["https://app.example/cb"]).build();
-    client.expect("a good client")
+    built(Client::public(id).authorization_code(["https://app.example/cb"]))
 }
 
 fn comes_back(t: &Trial<'_>) -> Outcome {
@@ -76,18 +99,13 @@ fn comes_back(t: &Trial<'_>) -> Outcome {
         .authorization_code(["https://app.example/cb?x=%2F", "https://app.example/other"])
         .client_credentials()
         .refresh_token()
-        .scope("user:read user:write")
-        .build();
-    for client in [t.public("app"), full.expect("a good client")] {
-        for node in 0..t.host.registries.len() {
-            let is_known = t.known(node, client.id().as_str())?.is_some();
-            t.expect(!is_known, "a client that was never registered is not known", "a client is known");
-        }
+        .scope("user:read user:write");
+    for client in [t.public("app"), built(full)] {
+        t.known_nowhere("a client that was never registered", client.id().as_str())?;
         t.register(client.clone())?;
         t.known_everywhere("a client that was registered", &client)?;
-        let updated = Client::confidential(client.id().as_str(), secret.clone()).client_credentials().build();
-        let updated = updated.expect("a good client");
-        t.run(t.registry(1).update(updated.clone())).map_err(|error| Failure::failed("update", &error))?;
+        let updated = built(Client::confidential(client.id().as_str(), secret.clone()).client_credentials());
+        t.node(0).done("update", t.registry(1).update(updated.clone()))?;
         t.known_everywhere("a client that was updated", &updated)?;
     }
     Ok(())
@@ -96,23 +114,11 @@ fn comes_back(t: &Trial<'_>) -> Outcome {
 fn registered_once(t: &Trial<'_>) -> Outcome {
     let first = t.public("app");
     t.register(first.clone())?;
-    let impostor = Client::public(first.id().as_str()).authorization_code(["https://evil.example/cb"]).build();
-    let again = t.run(t.registry(1).register(impostor.expect("a good client")));
-    t.expect(
-        matches!(again, Err(RegistryError::Taken)),
-        "a second registration is Taken",
-        format_args!("it is {again:?}"),
-    );
+    let impostor = built(Client::public(first.id().as_str()).authorization_code(["https://evil.example/cb"]));
+    t.expect_refused("a second registration is Taken", is_taken, t.registry(1).register(impostor));
     t.known_everywhere("the first registration", &first)?;
-    let unknown = t.run(t.registry(1).update(t.public("nobody")));
-    t.expect(
-        matches!(unknown, Err(RegistryError::Unknown)),
-        "an update of nobody is Unknown",
-        format_args!("it is {unknown:?}"),
-    );
-    let is_known = t.known(0, t.client("nobody").as_str())?.is_some();
-    t.expect(!is_known, "a client is not registered by an update", "it is known after that");
-    Ok(())
+    t.expect_refused("an update of nobody is Unknown", is_unknown, t.registry(1).update(t.public("nobody")));
+    t.known_nowhere("a client of which there was only an update", t.client("nobody").as_str())
 }
 
 fn one_registration(t: &Trial<'_>) -> Outcome {
@@ -120,12 +126,13 @@ fn one_registration(t: &Trial<'_>) -> Outcome {
         let id = t.client(&format!("app-{round}"));
         let client = |runner: usize| {
             let uri = format!("https://app.example/{runner}");
-            Client::public(id.as_str()).authorization_code([uri.as_str()]).build().expect("a good client")
+            built(Client::public(id.as_str()).authorization_code([uri.as_str()]))
         };
-        let results = t.race(round, RUNNERS, |runner, node| node.run(t.registry(runner).register(client(runner))));
+        let results =
+            t.race(round, RUNNERS, |runner, node| Ok(node.run(t.registry(runner).register(client(runner)))))?;
         let won: Vec<_> = (0..).zip(&results).filter(|(_, result)| result.is_ok()).map(|(runner, _)| runner).collect();
         t.expect_eq("how many registrations succeed", &1, &won.len());
-        let taken = results.iter().filter(|result| matches!(result, Err(RegistryError::Taken))).count();
+        let taken = results.iter().filter(|result| result.as_ref().is_err_and(is_taken)).count();
         t.expect_eq("how many are told that it is Taken", &(RUNNERS - 1), &taken);
         if let [winner] = won[..] {
             t.known_everywhere("the client that was registered", &client(winner))?;
@@ -136,9 +143,8 @@ fn one_registration(t: &Trial<'_>) -> Outcome {
 
 fn listed_in_order(t: &Trial<'_>) -> Outcome {
     // The first characters keep them together and apart from those of other cases.
-    let mut ids: Vec<_> = ["a", "B", "b", "_", "%", "a ", "a'b", "aa", "\\", "~", "10", "9", " "]
-        .map(|name| ClientId::new(format!("!{}!{name}", t.number)).expect("a good client identifier"))
-        .into();
+    let id = |name: &str| ClientId::new(format!("!{}!{name}", t.number)).expect("a good client identifier");
+    let mut ids = ["a", "B", "b", "_", "%", "a ", "a'b", "aa", "\\", "~", "10", "9", " "].map(id);
     for id in &ids {
         t.register(public(id.as_str()))?;
     }
@@ -147,37 +153,20 @@ fn listed_in_order(t: &Trial<'_>) -> Outcome {
         let found = t.known(1, id.as_str())?.map(|client| client.id().clone());
         t.expect_eq("the client that is found by an identifier", &Some(id.clone()), &found);
     }
-    let longest = "x".repeat(255);
-    let nearly =
-        [format!("!{}!A", t.number), format!("!{}!", t.number), format!("!{}!a%", t.number), longest, "\u{7e}".into()];
-    for id in &nearly {
-        let is_known = t.known(1, id)?.is_some();
-        t.expect(
-            !is_known,
-            format_args!("client {id:?} is not known: it was not registered"),
-            "it is taken for another",
-        );
+    let [nearly, begin, pattern] = ["A", "", "a%"].map(id);
+    for id in [nearly.as_str(), begin.as_str(), pattern.as_str(), &"x".repeat(255), "~"] {
+        t.known_nowhere("a client that only looks like one that was registered", id)?;
     }
     for limit in [1, 2, 5, 100] {
-        let mut listed = Vec::new();
-        let mut after = ClientId::new(format!("!{}!", t.number)).expect("a good client identifier");
-        for _ in 0..100 {
-            let part = t.run(t.registry(1).clients(Some(&after), limit));
-            let part = part.map_err(|error| Failure::failed("clients", &error))?;
-            t.expect(
-                part.len() <= limit,
-                format_args!("a page has {limit} clients at most"),
-                format_args!("{}", part.len()),
-            );
-            let Some(last) = part.last() else { break };
-            after = last.id().clone();
-            listed.extend(part.iter().map(|client| client.id().clone()));
-        }
+        let listed = t.paged(limit, |last: Option<&Arc<Client>>| {
+            let after = last.map_or(&begin, |last| last.id());
+            t.node(0).done("clients", t.registry(1).clients(Some(after), limit))
+        })?;
         // Clients of other cases come behind.
-        listed.truncate(ids.len());
+        let listed: Vec<_> = listed.iter().take(ids.len()).map(|client| client.id().clone()).collect();
         t.expect_eq_lists(&format!("the clients in pages of {limit}"), &ids, &listed);
     }
-    let none = t.run(t.registry(1).clients(None, 0)).map_err(|error| Failure::failed("clients", &error))?;
+    let none = t.node(0).done("clients", t.registry(1).clients(None, 0))?;
     t.expect_eq("clients on a page of none", &0, &none.len());
     Ok(())
 }
@@ -189,26 +178,25 @@ fn ends(client: &Client) -> Vec<Option<OffsetDateTime>> {
 fn rotated(t: &Trial<'_>) -> Outcome {
     let secret = ClientSecret::new("s3cr3t");
     let new = || ClientCredential::secret(&secret);
+    let (app, nobody, web) = (t.client("app"), t.client("nobody"), t.client("web"));
     t.register(t.public("app"))?;
-    let result = t.run(t.registry(1).rotate_credential(&t.client("app"), new(), t.at(HOUR)));
-    let is_refused = matches!(result, Err(RegistryError::Invalid(ClientError::PublicWithCredentials)));
-    t.expect(is_refused, "a public client gets no credential (Invalid)", format_args!("{result:?}"));
-    t.known_everywhere("the public client", &t.public("app"))?;
-    let result = t.run(t.registry(1).rotate_credential(&t.client("nobody"), new(), t.at(HOUR)));
-    t.expect(
-        matches!(result, Err(RegistryError::Unknown)),
-        "a client that is not there is Unknown",
-        format_args!("{result:?}"),
+    t.expect_refused(
+        "a public client gets no credential (Invalid)",
+        |error| matches!(error, RegistryError::Invalid(ClientError::PublicWithCredentials)),
+        t.registry(1).rotate_credential(&app, new(), t.at(HOUR)),
     );
+    t.known_everywhere("the public client", &t.public("app"))?;
+    let of_nobody = t.registry(1).rotate_credential(&nobody, new(), t.at(HOUR));
+    t.expect_refused("a client that is not there is Unknown", is_unknown, of_nobody);
     // Credentials that end sooner than the others are to end keep their end.
     let [first, rest @ ..] =
         [new(), new().expiring(t.at(SECOND)), new().expiring(t.at(DAY)), ClientCredential::opaque()];
-    let client = Client::confidential(t.client("web").as_str(), first).client_credentials();
-    t.register(rest.into_iter().fold(client, ClientBuilder::credential).build().expect("a good client"))?;
-    t.run(t.registry(1).rotate_credential(&t.client("web"), new().expiring(t.at(9 * DAY)), t.at(HOUR)))
-        .map_err(|error| Failure::failed("rotate_credential", &error))?;
+    let client = Client::confidential(web.as_str(), first).client_credentials();
+    t.register(built(rest.into_iter().fold(client, ClientBuilder::credential)))?;
+    let rotation = t.registry(1).rotate_credential(&web, new().expiring(t.at(9 * DAY)), t.at(HOUR));
+    t.node(0).done("rotate_credential", rotation)?;
     let expected = [HOUR, SECOND, HOUR, HOUR, 9 * DAY].map(|end| Some(t.at(end)));
-    let found = t.known(2, t.client("web").as_str())?;
+    let found = t.known(2, web.as_str())?;
     t.expect_eq_lists("when the credentials end", &expected, &found.as_ref().map(ends).unwrap_or_default());
     Ok(())
 }
@@ -217,19 +205,15 @@ fn rotated_at_once(t: &Trial<'_>) -> Outcome {
     let new = || ClientCredential::secret(&ClientSecret::new("s3cr3t"));
     for round in t.rounds(5) {
         let id = t.client(&format!("web-{round}"));
-        let client = Client::confidential(id.as_str(), new().expiring(t.at(SECOND))).client_credentials().build();
-        t.register(client.expect("a good client"))?;
-        let results = t.race(round, RUNNERS, |runner, node| {
-            let end = t.at(HOUR + SECOND * u32::try_from(runner).unwrap_or_default());
-            node.run(t.registry(runner).rotate_credential(&id, new().expiring(end), t.at(DAY)))
-        });
-        for result in results {
-            t.note(result.map_err(|error| Failure::failed("rotate_credential, many times at once,", &error)));
-        }
+        t.register(built(Client::confidential(id.as_str(), new().expiring(t.at(SECOND))).client_credentials()))?;
+        let end = |runner: usize| t.at(HOUR + SECOND * u32::try_from(runner).unwrap_or_default());
+        t.race(round, RUNNERS, |runner, node| {
+            let rotation = t.registry(runner).rotate_credential(&id, new().expiring(end(runner)), t.at(DAY));
+            node.done("rotate_credential, many times at once,", rotation)
+        })?;
         let mut found = t.known(1, id.as_str())?.as_ref().map(ends).unwrap_or_default();
         found.sort_unstable();
-        let expected = (0..RUNNERS).map(|runner| HOUR + SECOND * u32::try_from(runner).unwrap_or_default());
-        let expected: Vec<_> = std::iter::once(SECOND).chain(expected).map(|end| Some(t.at(end))).collect();
+        let expected: Vec<_> = std::iter::once(t.at(SECOND)).chain((0..RUNNERS).map(end)).map(Some).collect();
         t.expect_eq_lists("when the credentials end", &expected, &found);
     }
     Ok(())
@@ -244,12 +228,9 @@ fn removed(t: &Trial<'_>) -> Outcome {
         t.node(0).open(&of, &[t.access(number, &of)])?;
     }
     for at in [SECOND, HOUR] {
-        t.run(t.registry(1).remove(&t.client("app"), t.at(at))).map_err(|error| Failure::failed("remove", &error))?;
-        for node in 0..t.host.registries.len() {
-            let is_known = |name: &str| -> Outcome<bool> { Ok(t.known(node, t.client(name).as_str())?.is_some()) };
-            t.expect(!is_known("app")?, "a client that was removed is not known", "it is known");
-            t.expect(is_known("other")?, "a client that was not removed is known", "it is gone");
-        }
+        t.node(0).done("remove", t.registry(1).remove(&t.client("app"), t.at(at)))?;
+        t.known_nowhere("a client that was removed", t.client("app").as_str())?;
+        t.known_everywhere("a client that was not removed", &t.public("other"))?;
         // To remove it again is no error, and there is nothing left to do.
         if at == HOUR {
             break;

@@ -1,108 +1,92 @@
 //! Clause 5: what a purge may remove, and what it must leave.
 
-use super::clause::Clause::Evidence;
-use super::node::{Node, Outcome};
+use super::node::Outcome;
 use super::records::{DAY, HOUR, SECOND, TICK};
-use super::trial::{Group, Needs, Trial};
+use super::trial::{Named, Trial};
 use crate::record::{Grant, StoredToken, TokenKind};
-use crate::secret::TokenHash;
 use crate::storage::{Exchange, GrantSelector, Page, Spend};
 
-pub(super) const CASES: &[Group] = &[Group {
-    clause: Evidence,
-    needs: Needs::Nothing,
-    cases: &[
-        ("a purge removes expired access tokens and leaves all evidence while the grant lives", evidence_stays),
-        ("a purge takes ended and revoked families whole, and no others", dead_families_go),
-        ("a purge touches no more rows than it may and comes to its end however small its steps are", bounded_steps),
-        ("of a family whose purge has begun nothing can be used, even by a clock that is behind", begun_is_dead),
-        ("a purge erases seeds when they are due and leaves the spent row", seeds_go),
-        ("a family of some hundred tokens loses its expired access tokens and nothing else", a_large_family),
-        ("a family is either purged or used, and neither in part", purged_or_used),
-    ],
-}];
+pub(super) const CASES: &[Named] = &[
+    ("a purge removes expired access tokens and leaves all evidence while the grant lives", evidence_stays),
+    ("a purge takes ended and revoked families whole, and no others", dead_families_go),
+    ("a purge touches no more rows than it may and comes to its end however small its steps are", bounded_steps),
+    ("of a family whose purge has begun nothing can be used, even by a clock that is behind", begun_is_dead),
+    ("a purge erases seeds when they are due and leaves the spent row", seeds_go),
+    ("a family of some hundred tokens loses its expired access tokens and nothing else", a_large_family),
+    ("a family is either purged or used, and neither in part", purged_or_used),
+];
 
 /// Nothing is left of what was due.
-fn gone(t: &Trial<'_>, expected: &str, due: &[TokenHash]) -> Outcome {
-    let left = t.node(1).count_hashes(due.iter().copied())?;
-    t.expect(left == 0, expected, format_args!("{left} of {} are still there", due.len()));
+fn gone<'t>(t: &Trial<'_>, expected: &str, due: impl IntoIterator<Item = &'t StoredToken>) -> Outcome {
+    let left = t.node(1).count(due)?;
+    t.expect(left == 0, expected, format_args!("{left} are still there"));
     Ok(())
 }
 
 fn evidence_stays(t: &Trial<'_>) -> Outcome {
     t.clean_up()?;
     let (of, first) = t.family(1)?;
-    let short = StoredToken { expires_at: t.at(HOUR), ..t.access(2, &of) };
-    let second = StoredToken { expires_at: t.at(HOUR), parent: Some(first.hash), ..t.refresh(3, &of) };
-    let spent_access = StoredToken { expires_at: t.at(HOUR), ..t.access(5, &of) };
-    let code = StoredToken { kind: TokenKind::AuthorizationCode, expires_at: t.at(HOUR), ..t.access(6, &of) };
-    let successors = [short, second.clone(), spent_access.clone(), code];
+    let expiring = |number, kind| StoredToken { expires_at: t.at(HOUR), ..t.token(number, kind, &of) };
+    let short = expiring(2, TokenKind::AccessToken);
+    let second = StoredToken { parent: Some(first.hash), ..expiring(3, TokenKind::RefreshToken) };
+    let spent_access = expiring(5, TokenKind::AccessToken);
+    let code = expiring(6, TokenKind::AuthorizationCode);
+    let last = t.refresh(4, &of);
+    let successors = [short.clone(), second.clone(), spent_access.clone(), code.clone()];
     t.node(0).exchange_done(&t.spend(&first, 1), &successors)?;
     t.node(0).exchange_done(&t.spend(&spent_access, 3), &[])?;
     let order = Spend { grant_expires_at: t.at(90 * DAY), ..t.spend(&second, 2) };
-    t.node(0).exchange_done(&order, &[t.refresh(4, &of)])?;
+    t.node(0).exchange_done(&order, std::slice::from_ref(&last))?;
 
     t.node(0).purge_all(t.at(HOUR - TICK), 9)?;
-    t.expect(t.node(1).has(t.hash(2))?, "an unspent access token is kept until it expires", "it is gone");
+    t.expect(t.node(1).has(short.hash)?, "an unspent access token is kept until it expires", "it is gone");
     t.node(0).purge_all(t.at(HOUR), 9)?;
-    gone(t, "an access token that expires at `before` is purged", &[t.hash(2)])?;
+    gone(t, "an access token that expires at `before` is purged", [&short])?;
     // Everything else has expired as well: spent ones are evidence, and so is a refresh token that nobody used.
+    let evidence = [
+        ("a spent token", &first),
+        ("its spent successor", &second),
+        ("a spent access token", &spent_access),
+        ("an unspent refresh token", &last),
+        ("an unspent code", &code),
+    ];
     for before in [t.at(89 * DAY), t.at(90 * DAY - TICK)] {
         t.node(0).purge_all(before, 9)?;
-        for (number, what) in [
-            (1, "a spent token"),
-            (3, "its spent successor"),
-            (5, "a spent access token"),
-            (4, "an unspent refresh token"),
-            (6, "an unspent code"),
-        ] {
-            let is_there = t.node(1).has(t.hash(number))?;
+        for (what, token) in evidence {
+            let is_there = t.node(1).has(token.hash)?;
             t.expect(is_there, format_args!("{what} is kept while the grant lives"), "it is gone");
         }
     }
     let replay = Spend { at: t.at(89 * DAY), ..t.spend(&first, 9) };
     t.expect_eq("the answer to a late replay", &Exchange::AlreadySpent, &t.node(1).exchange(&replay, &[])?);
     t.node(0).purge_all(t.at(90 * DAY), 9)?;
-    let all = [1, 3, 4, 5, 6].map(|number| t.hash(number));
-    gone(t, "the tokens of a grant that ends at `before` are purged", &all)?;
+    gone(t, "the tokens of a grant that ends at `before` are purged", evidence.map(|(_, token)| token))?;
     t.expect_eq("the answer to a replay after that", &Exchange::Dead, &t.node(1).exchange(&replay, &[])?);
     Ok(())
 }
 
 fn dead_families_go(t: &Trial<'_>) -> Outcome {
     t.clean_up()?;
-    let last = |of: &Grant, number: u64| StoredToken { expires_at: t.at(90 * DAY), ..t.refresh(number, of) };
-    // 1 ends after ten days, 2 is revoked after ten days, 3 lives on.
-    for (number, end) in [(1, 10 * DAY), (2, 90 * DAY), (3, 90 * DAY)] {
-        let of = Grant { expires_at: t.at(end), ..t.grant(number) };
-        let tokens: Vec<_> = (0..4).map(|token| last(&of, 10 * number + token)).collect();
-        t.node(0).open(&of, &tokens)?;
-    }
-    t.expect_eq("grants revoked", &1, &t.node(0).revoke(&GrantSelector::Id(t.grant_id(2)), t.at(10 * DAY))?);
-    let left = |number: u64| t.node(1).count_hashes((0..4).map(|token| t.hash(10 * number + token)));
-    t.node(0).purge_all(t.at(10 * DAY - TICK), 9)?;
-    let families = [(1, "that ends at `before`"), (2, "that was revoked at `before`"), (3, "that lives")];
-    for (number, which) in families {
-        t.expect_eq(&format!("tokens left a moment before that of a grant {which}"), &4, &left(number)?);
-    }
-    t.node(0).purge_all(t.at(10 * DAY), 9)?;
-    let kept = left(3)?;
-    t.expect(kept == 4, "the tokens of a grant that lives are kept", format_args!("{kept} of 4 are left"));
-    for (number, which) in &families[..2] {
-        let tokens: Vec<_> = (0..4).map(|token| t.hash(10 * number + token)).collect();
-        gone(t, &format!("the tokens of a grant {which} are purged"), &tokens)?;
+    let ended = t.large_family(10, 4, 10 * DAY)?;
+    let revoked = t.large_family(20, 4, 90 * DAY)?;
+    let living = t.large_family(30, 4, 90 * DAY)?;
+    t.expect_eq("grants revoked", &1, &t.node(0).revoke(&GrantSelector::Id(revoked.0.id), t.at(10 * DAY))?);
+    let families = [("ends at `before`", &ended), ("was revoked at `before`", &revoked), ("lives", &living)];
+    for (before, left) in [(10 * DAY - TICK, [4, 4, 4]), (10 * DAY, [0, 0, 4])] {
+        t.node(0).purge_all(t.at(before), 9)?;
+        for ((which, (_, tokens)), left) in families.iter().zip(left) {
+            let what = format!("tokens left of 4, {before} after the start, of a grant that {which}");
+            t.expect_eq(&what, &left, &t.node(1).count(tokens)?);
+        }
     }
     // Only the third: the second was revoked before.
     let app = GrantSelector::Client(t.client("app"));
     let unrevoked = t.node(1).revoke(&app, t.at(11 * DAY))?;
-    t.expect(unrevoked > 0, "a grant that lives is kept", "it is gone");
-    t.expect(unrevoked <= 1, "a grant that has ended goes with its tokens", "it is there, and not revoked");
-    if !t.is_clean() {
-        return Ok(());
+    t.expect_eq("grants that are there and not revoked", &1, &unrevoked);
+    if t.is_clean() {
+        // All of the first is free again.
+        t.node(0).open(&ended.0, &ended.1)?;
     }
-    // All of it is free again.
-    let (of, _) = t.family(1)?;
-    t.expect_eq("whose token it is", &of.id, &t.node(0).row(t.hash(1))?.1.id);
     Ok(())
 }
 
@@ -112,13 +96,10 @@ fn bounded_steps(t: &Trial<'_>) -> Outcome {
         let base = round * 1_000;
         // Families of one to five rows, and one that lives and has five rows to lose.
         let mut dead = Vec::new();
-        for number in 0..5_u64 {
-            let of = t.grant(base + number);
-            let tokens: Vec<_> = (0..number).map(|token| t.refresh(base + number * 10 + token, &of)).collect();
-            t.node(0).open(&of, &tokens)?;
-            dead.extend(tokens);
+        for tokens in 0..5 {
+            dead.extend(t.large_family(base + tokens * 10, tokens, DAY)?.1);
         }
-        let living = Grant { expires_at: t.at(50 * DAY), ..t.grant(base + 9) };
+        let living = Grant { expires_at: t.at(50 * DAY), ..t.grant(base + 90) };
         let access: Vec<_> = (0..5).map(|token| t.access(base + 100 + token, &living)).collect();
         t.node(0).open(&living, &access)?;
         let left = |tokens: &[StoredToken]| t.node(1).count(tokens);
@@ -139,9 +120,8 @@ fn bounded_steps(t: &Trial<'_>) -> Outcome {
                 break;
             }
         }
-        let all: Vec<_> = dead.iter().chain(&access).map(|token| token.hash).collect();
         let expected = format!("no token is left after a purge in steps of {limit} came to its end");
-        gone(t, &expected, &all)?;
+        gone(t, &expected, dead.iter().chain(&access))?;
         if !t.is_clean() {
             return Ok(());
         }
@@ -154,9 +134,7 @@ fn begun_is_dead(t: &Trial<'_>) -> Outcome {
     t.clean_up()?;
     for (round, limit) in (0..).zip([1, 3, 6]) {
         let base = round * 1_000;
-        let of = t.grant(base);
-        let tokens: Vec<_> = (0..6).map(|number| t.refresh(base + number, &of)).collect();
-        t.node(0).open(&of, &tokens)?;
+        let (of, tokens) = t.large_family(base, 6, DAY)?;
         let touched = t.node(0).purge(t.at(DAY), limit)?;
         t.expect_eq("rows that the first step of a purge touches, of 7 that are due", &limit, &touched);
         if !t.is_clean() {
@@ -166,16 +144,11 @@ fn begun_is_dead(t: &Trial<'_>) -> Outcome {
             let answer = t.node(1).exchange(&t.spend(token, base + by), &[])?;
             t.expect_eq("the answer to a use of it", &Exchange::Dead, &answer);
             let found = t.node(2).find(token.hash)?;
-            t.expect(
-                found.is_none_or(|(_, of)| !of.is_live(t.at(SECOND))),
-                "find returns no live grant of it",
-                "it does",
-            );
+            let is_dead = found.is_none_or(|(_, of)| !of.is_live(t.at(SECOND)));
+            t.expect(is_dead, "find returns no live grant of it", "it does");
         }
-        let which = GrantSelector::Id(of.id);
-        t.expect_eq_soon("grants listed of it", &0, || {
-            Ok(t.node(3).list(&which, t.at(SECOND), &Page::first(9))?.len())
-        })?;
+        let listed = || t.node(3).list_ids(&GrantSelector::Id(of.id), t.at(SECOND), &Page::first(9));
+        t.expect_eq_lists_soon("grants listed of it", &[], listed)?;
         t.node(0).purge_all(t.at(DAY), limit)?;
         t.node(1).open(&of, &tokens)?;
         t.node(0).purge_all(t.at(DAY), 100)?;
@@ -206,77 +179,49 @@ fn seeds_go(t: &Trial<'_>) -> Outcome {
 fn a_large_family(t: &Trial<'_>) -> Outcome {
     t.clean_up()?;
     let of = t.grant(0);
-    let mut tokens = vec![t.refresh(0, &of)];
-    for number in 1..=600 {
-        // The ones that stay stand among the others.
-        let expires_at = t.at(if number % 6 == 0 { DAY } else { HOUR });
-        tokens.push(StoredToken { expires_at, ..t.access(number, &of) });
-    }
+    // The ones that stay stand among the others.
+    let ends = |number: u64| t.at(if number.is_multiple_of(6) { DAY } else { HOUR });
+    let access = |number| StoredToken { expires_at: ends(number), ..t.access(number, &of) };
+    let tokens: Vec<_> = std::iter::once(t.refresh(0, &of)).chain((1..=600).map(access)).collect();
     t.node(0).open(&of, &tokens)?;
     t.node(0).purge_all(t.at(HOUR), 77)?;
-    let mut there = 0;
-    for token in &tokens {
-        let is_there = t.node(1).has(token.hash)?;
-        there += usize::from(is_there);
-        if token.expires_at > t.at(HOUR) {
-            t.expect(is_there, "a token that has not expired is kept", "it is gone");
-        }
-    }
-    let due: Vec<_> = tokens.iter().filter(|token| token.expires_at <= t.at(HOUR)).map(|token| token.hash).collect();
-    gone(t, "access tokens that expire at `before` are purged", &due)?;
+    let (due, kept): (Vec<_>, Vec<_>) = tokens.iter().partition(|token| token.expires_at <= t.at(HOUR));
+    gone(t, "access tokens that expire at `before` are purged", due)?;
+    t.expect_eq("tokens left that have not expired", &101, &t.node(1).count(kept)?);
     if !t.is_clean() {
         return Ok(());
     }
-    t.expect_eq("tokens left", &101, &there);
     // A hash that went is as free as one that was never there.
     t.node(0).exchange_done(&t.spend(&tokens[0], 1), &[tokens[1].clone()])?;
     t.expect(t.node(1).has(tokens[1].hash)?, "it is stored again", "it is not there");
     t.node(0).purge_all(t.at(2 * DAY), 77)?;
-    let all: Vec<_> = tokens.iter().map(|token| token.hash).collect();
-    gone(t, "no token outlives its grant", &all)
+    gone(t, "no token outlives its grant", &tokens)
 }
 
 fn purged_or_used(t: &Trial<'_>) -> Outcome {
     t.clean_up()?;
     for round in t.rounds(20) {
         let base = round * 1_000;
-        let of = t.grant(base);
-        let tokens: Vec<_> =
-            (0..6).map(|number| StoredToken { expires_at: t.at(5 * DAY), ..t.refresh(base + number, &of) }).collect();
-        t.node(0).open(&of, &tokens)?;
+        let (of, mut tokens) = t.large_family(base, 6, DAY)?;
         let mut late = t.successors(base + 10, &of, &tokens[0]);
         late[1].expires_at = t.at(5 * DAY);
         // The clock of the one who uses it is behind: for the others the grant has ended.
         let order = Spend { at: t.at(DAY - TICK), seed: None, ..t.spend(&tokens[0], base) };
-        let answers = t.race(round, 4, |runner, node| -> Outcome<Option<Exchange>> {
+        let answers = t.race(round, 4, |runner, node| {
             if runner == 0 {
                 return node.exchange(&order, &late).map(Some);
             }
             node.purge(t.at(DAY), runner * 2)?;
             Ok(None)
-        });
-        let answers = answers.into_iter().collect::<Outcome<Vec<_>>>()?;
-        let is_used = answers[0] == Some(Exchange::Done);
+        })?;
         t.expect(answers[0] != Some(Exchange::AlreadySpent), "a token is not spent by a purge", "it is AlreadySpent");
         t.node(0).purge_all(t.at(DAY), 100)?;
         // Of what was used, one expired access token may go.
-        let lasting: Vec<&StoredToken> = tokens.iter().chain(&late[1..]).collect();
-        let there = still_there(t.node(1), &lasting, &of)?;
-        let expected = if is_used { lasting.len() } else { 0 };
-        t.expect_eq(
-            &format!("tokens left of a family that was {}", if is_used { "used" } else { "purged" }),
-            &expected,
-            &there,
-        );
+        tokens.push(late.swap_remove(1));
+        let (how, expected) = if answers[0] == Some(Exchange::Done) { ("used", 7) } else { ("purged", 0) };
+        let found = t.node(1).count(&tokens)?;
+        t.expect_eq(&format!("tokens left of a family that was {how}"), &expected, &found);
         t.node(0).purge_all(t.at(9 * DAY), 100)?;
     }
     Ok(())
-}
-
-fn still_there(node: Node<'_>, tokens: &[&StoredToken], of: &Grant) -> Outcome<usize> {
-    let mut there = 0;
-    for token in tokens {
-        there += usize::from(node.find(token.hash)?.is_some_and(|(_, grant)| grant.id == of.id));
-    }
-    Ok(there)
 }

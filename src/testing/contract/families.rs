@@ -1,39 +1,27 @@
 //! Clauses 2, 5 and 7: grants that were derived from others.
 
-use super::clause::Clause::{Atomic, Evidence, RevocationIsFinal};
 use super::given_up::MOST_POLLS;
 use super::node::{Failure, Node, Outcome, patiently};
 use super::records::{DAY, HOUR, SECOND, TICK};
-use super::trial::{Group, Needs, RUNNERS, Trial};
+use super::trial::{Named, RUNNERS, Trial};
 use crate::record::Grant;
 use crate::storage::{Exchange, GrantSelector, Opened};
 
-pub(super) const CASES: &[Group] = &[
-    Group {
-        clause: Atomic,
-        needs: Needs::Nothing,
-        cases: &[("a grant is opened only under a parent that lives when it is opened", opened_under_a_live_parent)],
-    },
-    Group {
-        clause: Evidence,
-        needs: Needs::Nothing,
-        cases: &[
-            ("a parent that merely ends, and is purged, ends no child", an_ended_parent),
-            ("a revoked parent is purged after its children are revoked", a_revoked_parent),
-        ],
-    },
-    Group {
-        clause: RevocationIsFinal,
-        needs: Needs::Nothing,
-        cases: &[
-            ("the revocation of a grant revokes and counts all that descends from it, and nothing else", descendants),
-            ("a revocation of a family that is given up at any moment can be repeated and then is complete", given_up),
-            (
-                "a child that is opened while its parent is revoked is dead when the revocation returns, or never opened",
-                opened_while_revoked,
-            ),
-        ],
-    },
+pub(super) const ATOMIC: &[Named] =
+    &[("a grant is opened only under a parent that lives when it is opened", opened_under_a_live_parent)];
+
+pub(super) const EVIDENCE: &[Named] = &[
+    ("a parent that merely ends, and is purged, ends no child", an_ended_parent),
+    ("a revoked parent is purged after its children are revoked", a_revoked_parent),
+];
+
+pub(super) const REVOCATION: &[Named] = &[
+    ("the revocation of a grant revokes and counts all that descends from it, and nothing else", descendants),
+    ("a revocation of a family that is given up at any moment can be repeated and then is complete", given_up),
+    (
+        "a child that is opened while its parent is revoked is dead when the revocation returns, or never opened",
+        opened_while_revoked,
+    ),
 ];
 
 impl Trial<'_> {
@@ -219,9 +207,8 @@ fn opened_while_revoked(t: &Trial<'_>) -> Outcome {
                 }
             }
             Ok(0)
-        });
+        })?;
         for (runner, count) in counts.into_iter().enumerate().skip(1) {
-            let count = count?;
             for number in first(runner)..first(runner) + count {
                 let revoked = t.node(1).row(t.hash(number))?.1.revoked_at;
                 t.expect_eq("when a descendant was revoked, in the end", &Some(t.at(HOUR)), &revoked);

@@ -6,6 +6,7 @@ mod attempts;
 mod clause;
 mod clients;
 mod differences;
+mod ephemeral;
 mod evidence;
 mod exchange;
 mod families;
@@ -31,35 +32,55 @@ use std::fmt;
 use std::process::Command;
 
 pub use self::clause::Clause;
+pub use self::ephemeral::EphemeralContract;
 pub use self::node::Task;
-use self::node::{Node, chain, run};
+use self::node::{BlockOn, Node, chain, run};
 pub use self::report::{BrokenContract, ContractReport, Violation};
-use self::trial::{Case, Group, NODES, Needs, Setup, Trial};
+use self::trial::{Case, NODES, Named, Needs, Setup, Trial};
 use self::worker::Worker;
 pub use self::worker::storage_contract_worker;
-use crate::storage::{ClientRegistry, Storage};
+use crate::storage::{ClientRegistry, EphemeralStore, Storage};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-const GROUPS: &[&[Group]] = &[
-    visible::CASES,
-    opaque::CASES,
-    opening::CASES,
-    exchange::CASES,
-    races::CASES,
-    families::CASES,
-    one_time_keys::CASES,
-    newer::CASES,
-    attempts::CASES,
-    given_up::CASES,
-    evidence::CASES,
-    given_time::CASES,
-    revocation::CASES,
-    revocation_races::CASES,
-    listing::CASES,
-    clients::CASES,
-    storm::CASES,
-    worker::CASES,
+/// Cases of one clause.
+struct Group {
+    clause: Clause,
+    needs: Needs,
+    cases: &'static [Named],
+}
+
+/// All cases, in the order in which they run. Those of `Needs::Workers` have a process as each of the nodes.
+const GROUPS: &[Group] = &[
+    Group { clause: Clause::Linearizable, needs: Needs::Nothing, cases: visible::CASES },
+    Group { clause: Clause::OpaqueRecords, needs: Needs::Nothing, cases: opaque::CASES },
+    Group { clause: Clause::Atomic, needs: Needs::Nothing, cases: opening::CASES },
+    Group { clause: Clause::Atomic, needs: Needs::Nothing, cases: exchange::CASES },
+    Group { clause: Clause::Atomic, needs: Needs::Nothing, cases: races::CASES },
+    Group { clause: Clause::AmbiguousCommits, needs: Needs::Nothing, cases: attempts::CASES },
+    Group { clause: Clause::Crashes, needs: Needs::Nothing, cases: given_up::CASES },
+    Group { clause: Clause::Evidence, needs: Needs::Nothing, cases: evidence::CASES },
+    Group { clause: Clause::NoClock, needs: Needs::Nothing, cases: given_time::CASES },
+    Group { clause: Clause::RevocationIsFinal, needs: Needs::Nothing, cases: revocation::CASES },
+    Group { clause: Clause::RevocationIsFinal, needs: Needs::Nothing, cases: revocation_races::CASES },
+    Group { clause: Clause::RevocationIsFinal, needs: Needs::Nothing, cases: listing::CASES },
+    Group { clause: Clause::Atomic, needs: Needs::Nothing, cases: families::ATOMIC },
+    Group { clause: Clause::Evidence, needs: Needs::Nothing, cases: families::EVIDENCE },
+    Group { clause: Clause::RevocationIsFinal, needs: Needs::Nothing, cases: families::REVOCATION },
+    Group { clause: Clause::Atomic, needs: Needs::Nothing, cases: one_time_keys::ATOMIC },
+    Group { clause: Clause::Evidence, needs: Needs::Nothing, cases: one_time_keys::EVIDENCE },
+    Group { clause: Clause::OpaqueRecords, needs: Needs::Nothing, cases: newer::OPAQUE },
+    Group { clause: Clause::Clients, needs: Needs::Registry, cases: newer::CLIENTS },
+    Group { clause: Clause::Clients, needs: Needs::Registry, cases: clients::CASES },
+    Group { clause: Clause::Ephemeral, needs: Needs::Ephemeral, cases: ephemeral::sequence::CASES },
+    Group { clause: Clause::Ephemeral, needs: Needs::Ephemeral, cases: ephemeral::races::CASES },
+    Group { clause: Clause::Ephemeral, needs: Needs::Ephemeral, cases: ephemeral::given_up::CASES },
+    Group { clause: Clause::Ephemeral, needs: Needs::EphemeralInterruption, cases: ephemeral::interrupted::CASES },
+    Group { clause: Clause::Crashes, needs: Needs::Interruption, cases: storm::CRASHES },
+    Group { clause: Clause::AmbiguousCommits, needs: Needs::Interruption, cases: storm::REPEATED_ATTEMPTS },
+    Group { clause: Clause::Linearizable, needs: Needs::Workers, cases: visible::CASES_OF_PROCESSES },
+    Group { clause: Clause::Atomic, needs: Needs::Workers, cases: races::CASES_OF_PROCESSES },
+    Group { clause: Clause::RevocationIsFinal, needs: Needs::Workers, cases: revocation_races::CASES_OF_PROCESSES },
 ];
 
 /// Runs [the contract](crate::storage) against a storage, in a few seconds: [`StorageContract`] without options. See there for what
@@ -108,6 +129,7 @@ where
 /// let suite = StorageContract::new(|task: Task<'_>| runtime.block_on(task), connect);
 /// let report = suite
 ///     .client_registry() // it keeps clients, too
+///     .ephemeral_store() // and ephemeral entries
 ///     // .interrupted_by(|| terminate_all_connections(&url))
 ///     // .workers(|| {
 ///     //     let mut command = Command::new(std::env::current_exe().unwrap());
@@ -127,6 +149,7 @@ pub struct StorageContract<'a, S, B, C> {
     block_on: B,
     connect: C,
     registry: Option<fn(&S) -> &dyn ClientRegistry>,
+    ephemeral: Option<fn(&S) -> &dyn EphemeralStore>,
     interrupt: Option<Box<dyn Fn() + Sync + 'a>>,
     worker: Option<Box<dyn Fn() -> Command + Sync + 'a>>,
     rounds: u32,
@@ -148,7 +171,7 @@ where
 {
     /// The suite for the storage that `connect` opens handles on.
     pub fn new(block_on: B, connect: C) -> Self {
-        Self { block_on, connect, registry: None, interrupt: None, worker: None, rounds: 1 }
+        Self { block_on, connect, registry: None, ephemeral: None, interrupt: None, worker: None, rounds: 1 }
     }
 
     /// Checks what a [`ClientRegistry`] promises, too.
@@ -158,6 +181,16 @@ where
         S: ClientRegistry,
     {
         self.registry = Some(|storage| storage);
+        self
+    }
+
+    /// Checks what an [`EphemeralStore`] promises, too. [`EphemeralContract`] does so for a store that is no [`Storage`].
+    #[must_use]
+    pub fn ephemeral_store(mut self) -> Self
+    where
+        S: EphemeralStore,
+    {
+        self.ephemeral = Some(|storage| storage);
         self
     }
 
@@ -204,56 +237,67 @@ where
     /// # Errors
     /// The storage breaks its contract, or could not be reached.
     pub fn run(self) -> Result<ContractReport, BrokenContract> {
-        let storages: Vec<S> = run(&self.block_on, async {
-            let mut storages = Vec::new();
-            for _ in 0..NODES {
-                storages.push((self.connect)().await.map_err(Into::into)?);
-            }
-            Ok(storages)
-        })
-        .map_err(|error: BoxError| BrokenContract::unable(format!("`connect` failed: {}", chain(&*error))))?;
+        let storages: Vec<S> = connect_all(&self.block_on, &self.connect)?;
         let nodes: Vec<_> = storages.iter().map(|storage| Node { storage, block_on: &self.block_on }).collect();
         let registries: Vec<_> =
             self.registry.iter().flat_map(|as_registry| storages.iter().map(as_registry)).collect();
+        let ephemeral: Vec<_> = self.ephemeral.iter().flat_map(|as_store| storages.iter().map(as_store)).collect();
         let count = if self.worker.is_some() { NODES } else { 0 };
         let processes = self.worker.iter().cycle().take(count).map(|command| Worker::start(command()));
         let processes: Vec<_> = processes
             .collect::<Result<_, _>>()
             .map_err(|error| BrokenContract::unable(format!("a worker did not start: {error}")))?;
         let processes: Vec<_> = processes.iter().map(|storage| Node { storage, block_on: &self.block_on }).collect();
-        let host = Setup {
+        let setup = Setup {
             nodes: &nodes,
             processes: &processes,
             registries: &registries,
+            ephemeral: &ephemeral,
             interrupt: self.interrupt.as_deref(),
             rounds: self.rounds,
         };
-        judge(host)
+        judge(setup, |_| true)
     }
 }
 
 fn cases() -> impl Iterator<Item = Case> {
-    GROUPS.iter().copied().flatten().flat_map(|Group { clause, needs, cases }| {
+    GROUPS.iter().flat_map(|Group { clause, needs, cases }| {
         cases.iter().map(|(name, run)| Case { clause: *clause, name, needs: *needs, run: *run })
     })
 }
 
-fn judge(mut host: Setup<'_>) -> Result<ContractReport, BrokenContract> {
+/// Opens a handle on the storage for each node.
+fn connect_all<S, E: Into<BoxError>, F: Future<Output = Result<S, E>>>(
+    block_on: BlockOn<'_>,
+    connect: impl Fn() -> F,
+) -> Result<Vec<S>, BrokenContract> {
+    run(block_on, async {
+        let mut storages = Vec::new();
+        for _ in 0..NODES {
+            storages.push(connect().await.map_err(Into::into)?);
+        }
+        Ok(storages)
+    })
+    .map_err(|error: BoxError| BrokenContract::unable(format!("`connect` failed: {}", chain(&*error))))
+}
+
+/// Runs the cases that are asked for, as far as the host's options allow them.
+fn judge(mut setup: Setup<'_>, is_asked: fn(&Case) -> bool) -> Result<ContractReport, BrokenContract> {
     let (mut report, mut violations) = (ContractReport::default(), Vec::new());
-    for (number, case) in (1..).zip(cases()) {
-        if !host.has(case.needs) {
+    for (number, case) in (1..).zip(cases().filter(is_asked)) {
+        if !setup.has(case.needs) {
             report.skipped.push((case.clause, case.name, case.needs.option()));
             continue;
         }
-        let nodes = if case.needs == Needs::Workers { host.processes } else { host.nodes };
-        let found = Trial::judge(Setup { nodes, ..host }, case, number);
+        let nodes = if case.needs == Needs::Workers { setup.processes } else { setup.nodes };
+        let found = Trial::judge(Setup { nodes, ..setup }, case, number);
         if found.is_empty() {
             report.passed.push((case.clause, case.name));
         }
         // Nodes that do not see each other's work fail at everything. What else there is to say is said by one of them.
         if case.clause == Clause::Linearizable && !found.is_empty() {
-            host.nodes = &host.nodes[..1];
-            host.processes = host.processes.get(..1).unwrap_or_default();
+            setup.nodes = &setup.nodes[..1];
+            setup.processes = setup.processes.get(..1).unwrap_or_default();
         }
         violations.extend(found);
     }
@@ -268,6 +312,8 @@ impl Setup<'_> {
         match needs {
             Needs::Nothing => true,
             Needs::Registry => !self.registries.is_empty(),
+            Needs::Ephemeral => !self.ephemeral.is_empty(),
+            Needs::EphemeralInterruption => !self.ephemeral.is_empty() && self.interrupt.is_some(),
             Needs::Interruption => self.interrupt.is_some(),
             Needs::Workers => !self.processes.is_empty(),
         }

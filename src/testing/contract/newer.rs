@@ -2,29 +2,20 @@
 
 use serde_json::{Value, json};
 
-use super::clause::Clause::{Clients, OpaqueRecords};
 use super::node::{Failure, Outcome, run};
 use super::records::HOUR;
-use super::trial::{Group, Needs, Trial};
+use super::trial::{Named, Trial};
 use crate::client::{Client, ClientCredential, ClientParts};
 use crate::record::Grant;
 use crate::storage::{GrantSelector, RegistryError};
 
-pub(super) const CASES: &[Group] = &[
-    Group {
-        clause: OpaqueRecords,
-        needs: Needs::Nothing,
-        cases: &[("members of details that this version does not know survive whatever is done to the row", details)],
-    },
-    Group {
-        clause: Clients,
-        needs: Needs::Registry,
-        cases: &[(
-            "a client with members that this version does not know comes back whole and is not changed",
-            client_is_not_changed,
-        )],
-    },
-];
+pub(super) const OPAQUE: &[Named] =
+    &[("members of details that this version does not know survive whatever is done to the row", details)];
+
+pub(super) const CLIENTS: &[Named] = &[(
+    "a client with members that this version does not know comes back whole and is not changed",
+    client_is_not_changed,
+)];
 
 fn details(t: &Trial<'_>) -> Outcome {
     let added = json!({ "later": { "b": [1.0, null], "a": "\u{e9}" }, "jkt": "x", "crit": ["jkt"] });
@@ -48,7 +39,7 @@ fn details(t: &Trial<'_>) -> Outcome {
 }
 
 fn client_is_not_changed(t: &Trial<'_>) -> Outcome {
-    let (registry, block_on) = (t.host.registries[0], t.node(0).block_on);
+    let (registry, block_on) = (t.setup.registries[0], t.node(0).block_on);
     let id = t.client("newer");
     let client = Client::confidential(id.as_str(), ClientCredential::opaque()).client_credentials().build();
     let mut stored = json!(client.expect("a good client"));

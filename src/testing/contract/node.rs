@@ -11,7 +11,7 @@ use std::time::Duration as Wait;
 use time::OffsetDateTime;
 
 use crate::error::StorageError;
-use crate::record::{Grant, StoredToken};
+use crate::record::{Grant, GrantId, StoredToken};
 use crate::secret::TokenHash;
 use crate::storage::{Exchange, Found, GrantSelector, Opened, Page, Spend, Storage};
 
@@ -74,6 +74,15 @@ impl Node<'_> {
         run(self.block_on, future)
     }
 
+    /// Runs a call that has no reason to fail.
+    pub(super) fn done<T, E: std::error::Error + 'static>(
+        &self,
+        call: &str,
+        future: impl Future<Output = Result<T, E>>,
+    ) -> Outcome<T> {
+        self.run(future).map_err(|error| Failure::failed(call, &error))
+    }
+
     pub(super) fn opened(&self, grant: &Grant, tokens: &[StoredToken]) -> Result<Opened, StorageError> {
         self.run(self.storage.open_grant(&Arc::new(grant.clone()), tokens))
     }
@@ -89,12 +98,9 @@ impl Node<'_> {
         self.try_open(grant, tokens).map_err(|error| Failure::failed("open_grant with new identifiers", &error))
     }
 
-    pub(super) fn try_find(&self, token: TokenHash) -> Result<Option<TokenAndGrant>, StorageError> {
-        Ok(self.run(self.storage.find(&token))?.map(|Found { token, grant }| (token, grant)))
-    }
-
     pub(super) fn find(&self, token: TokenHash) -> Outcome<Option<TokenAndGrant>> {
-        self.try_find(token).map_err(|error| Failure::failed("find", &error))
+        let found = self.done("find", self.storage.find(&token))?;
+        Ok(found.map(|Found { token, grant }| (token, grant)))
     }
 
     /// A token that must be there.
@@ -108,19 +114,11 @@ impl Node<'_> {
 
     /// How many of these tokens are stored.
     pub(super) fn count<'t>(&self, tokens: impl IntoIterator<Item = &'t StoredToken>) -> Outcome<usize> {
-        self.count_hashes(tokens.into_iter().map(|token| token.hash))
-    }
-
-    pub(super) fn count_hashes(&self, hashes: impl IntoIterator<Item = TokenHash>) -> Outcome<usize> {
-        hashes.into_iter().try_fold(0, |count, hash| Ok(count + usize::from(self.has(hash)?)))
-    }
-
-    pub(super) fn try_exchange(&self, spend: &Spend, successors: &[StoredToken]) -> Result<Exchange, StorageError> {
-        self.run(self.storage.exchange(spend, successors))
+        tokens.into_iter().try_fold(0, |count, token| Ok(count + usize::from(self.has(token.hash)?)))
     }
 
     pub(super) fn exchange(&self, spend: &Spend, successors: &[StoredToken]) -> Outcome<Exchange> {
-        self.try_exchange(spend, successors).map_err(|error| Failure::failed("exchange", &error))
+        self.done("exchange", self.storage.exchange(spend, successors))
     }
 
     /// An exchange that has no reason not to be done.
@@ -132,26 +130,23 @@ impl Node<'_> {
     }
 
     pub(super) fn revoke_access_token(&self, token: TokenHash, at: OffsetDateTime) -> Outcome {
-        self.run(self.storage.revoke_access_token(&token, at))
-            .map_err(|error| Failure::failed("revoke_access_token", &error))
-    }
-
-    pub(super) fn try_revoke(&self, which: &GrantSelector, at: OffsetDateTime) -> Result<u64, StorageError> {
-        self.run(self.storage.revoke_grants(which, at))
+        self.done("revoke_access_token", self.storage.revoke_access_token(&token, at))
     }
 
     pub(super) fn revoke(&self, which: &GrantSelector, at: OffsetDateTime) -> Outcome<u64> {
-        self.try_revoke(which, at).map_err(|error| Failure::failed("revoke_grants", &error))
+        self.done("revoke_grants", self.storage.revoke_grants(which, at))
     }
 
     pub(super) fn list(&self, which: &GrantSelector, now: OffsetDateTime, page: &Page) -> Outcome<Vec<Arc<Grant>>> {
-        self.run(self.storage.grants(which, now, page)).map_err(|error| Failure::failed("grants", &error))
+        self.done("grants", self.storage.grants(which, now, page))
+    }
+
+    pub(super) fn list_ids(&self, which: &GrantSelector, now: OffsetDateTime, page: &Page) -> Outcome<Vec<GrantId>> {
+        Ok(self.list(which, now, page)?.iter().map(|grant| grant.id).collect())
     }
 
     pub(super) fn purge(&self, before: OffsetDateTime, limit: usize) -> Outcome<usize> {
-        let touched = self
-            .run(self.storage.purge_expired(before, limit))
-            .map_err(|error| Failure::failed("purge_expired", &error))?;
+        let touched = self.done("purge_expired", self.storage.purge_expired(before, limit))?;
         if touched > limit {
             return Err(Failure::new(format!("a purge touches at most {limit} rows"), format!("it says {touched}")));
         }
@@ -169,25 +164,30 @@ impl Node<'_> {
         Err(Failure::new("a purge that is repeated comes to its end", "it goes on and on"))
     }
 
-    /// Polls a call a number of times and then drops it, as a server does when its client hangs up.
+    /// See [`give_up`].
     pub(super) fn give_up<T>(&self, polls: usize, call: impl Future<Output = T>) -> Option<T> {
-        let mut left = polls;
-        self.run(async {
-            let mut call = pin!(call);
-            poll_fn(|context| {
-                if left == 0 {
-                    return Poll::Ready(None);
-                }
-                left -= 1;
-                match call.as_mut().poll(context) {
-                    Poll::Ready(done) => Poll::Ready(Some(done)),
-                    Poll::Pending if left == 0 => Poll::Ready(None),
-                    Poll::Pending => Poll::Pending,
-                }
-            })
-            .await
-        })
+        give_up(self.block_on, polls, call)
     }
+}
+
+/// Polls a call a number of times and then drops it, as a server does when its client hangs up.
+pub(super) fn give_up<T>(block_on: BlockOn<'_>, polls: usize, call: impl Future<Output = T>) -> Option<T> {
+    let mut left = polls;
+    run(block_on, async {
+        let mut call = pin!(call);
+        poll_fn(|context| {
+            if left == 0 {
+                return Poll::Ready(None);
+            }
+            left -= 1;
+            match call.as_mut().poll(context) {
+                Poll::Ready(done) => Poll::Ready(Some(done)),
+                Poll::Pending if left == 0 => Poll::Ready(None),
+                Poll::Pending => Poll::Pending,
+            }
+        })
+        .await
+    })
 }
 
 /// Runs a future by the host's `block_on`, which returns nothing.

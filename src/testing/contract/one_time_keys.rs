@@ -1,30 +1,17 @@
 //! Clauses 2 and 5: keys that can be used once.
 
-use super::clause::Clause::{Atomic, Evidence};
 use super::node::{Failure, Node, Outcome};
 use super::records::{DAY, HOUR, START, TICK};
-use super::trial::{Group, Needs, RUNNERS, Trial};
+use super::trial::{Named, RUNNERS, Trial};
 use crate::record::{Grant, Spent, StoredToken, TokenKind};
 use crate::storage::{Exchange, GrantSelector, Opened};
 
-pub(super) const CASES: &[Group] = &[
-    Group {
-        clause: Atomic,
-        needs: Needs::Nothing,
-        cases: &[
-            ("a one-time key is used once, and only by a grant that is stored", used_once),
-            (
-                "of many that use a one-time key at once one opens its grant and the others learn that it is taken",
-                races,
-            ),
-        ],
-    },
-    Group {
-        clause: Evidence,
-        needs: Needs::Nothing,
-        cases: &[("a one-time key outlives its grant until it expires", outlives_its_grant)],
-    },
+pub(super) const ATOMIC: &[Named] = &[
+    ("a one-time key is used once, and only by a grant that is stored", used_once),
+    ("of many that use a one-time key at once one opens its grant and the others learn that it is taken", races),
 ];
+
+pub(super) const EVIDENCE: &[Named] = &[("a one-time key outlives its grant until it expires", outlives_its_grant)];
 
 /// A key as it is stored: spent, good for a day.
 fn key(t: &Trial<'_>, number: u64, of: &Grant) -> StoredToken {
@@ -83,8 +70,7 @@ fn races(t: &Trial<'_>) -> Outcome {
         let answers = t.race(round, RUNNERS, |runner, node| {
             let number = base + runner as u64;
             opened(node, t, &t.grant(number), number, base + 500)
-        });
-        let answers = answers.into_iter().collect::<Outcome<Vec<_>>>()?;
+        })?;
         let done = answers.iter().filter(|answer| **answer == Opened::Done).count();
         let taken = answers.iter().filter(|answer| **answer == Opened::Taken).count();
         t.expect_eq("how many were opened, and how many came too late", &(1, RUNNERS - 1), &(done, taken));
@@ -113,7 +99,7 @@ fn outlives_its_grant(t: &Trial<'_>) -> Outcome {
     }
     t.node(1).purge_all(t.at(DAY), 1)?;
     for number in [1, 2] {
-        let rows = t.node(2).count_hashes([t.hash(number), t.hash(100 + number)])?;
+        let rows = t.node(2).count(&[t.access(number, &ended), t.access(100 + number, &ended)])?;
         t.expect_eq("tokens and keys left when the key has expired", &0, &rows);
         let again = Grant { opened_at: t.at(DAY), expires_at: t.at(2 * DAY), ..t.grant(number) };
         t.expect_eq("what its use returns then", &Opened::Done, &opened(t.node(0), t, &again, number, 100 + number)?);

@@ -1,26 +1,23 @@
 //! Clause 2: many that want the same at once.
 
-use super::clause::Clause::Atomic;
 use super::node::{Node, Outcome};
 use super::records::{DAY, HOUR, SECOND, TICK};
-use super::trial::{Group, Needs, RUNNERS, Trial};
+use super::trial::{Named, RUNNERS, Trial};
 use crate::record::{StoredToken, TokenKind};
 use crate::storage::{Exchange, Spend};
 
-pub(super) const CASES: &[Group] = &[Group {
-    clause: Atomic,
-    needs: Needs::Nothing,
-    cases: &[
-        (
-            "of many that race for one token exactly one is done, and only its successors are stored",
-            one_of_many_is_done,
-        ),
-        ("of many that race along a chain of tokens each token is spent once, and there is one lineage", one_lineage),
-        ("many that use a token without consuming it are all done, and none is lost", all_uses_are_stored),
-    ],
-}];
+pub(super) const CASES: &[Named] = &[
+    ("of many that race for one token exactly one is done, and only its successors are stored", one_of_many_is_done),
+    ("of many that race along a chain of tokens each token is spent once, and there is one lineage", one_lineage),
+    ("many that use a token without consuming it are all done, and none is lost", all_uses_are_stored),
+];
 
-pub(super) fn one_of_many_is_done(t: &Trial<'_>) -> Outcome {
+pub(super) const CASES_OF_PROCESSES: &[Named] = &[(
+    "of many processes that race for one token exactly one is done, and only its successors are stored",
+    one_of_many_is_done,
+)];
+
+fn one_of_many_is_done(t: &Trial<'_>) -> Outcome {
     for round in t.rounds(30) {
         let base = round * 1_000;
         let of = t.grant(base);
@@ -30,22 +27,14 @@ pub(super) fn one_of_many_is_done(t: &Trial<'_>) -> Outcome {
         let successors = |runner: usize| t.successors(base + 10 + 10 * runner as u64, &of, &old);
         let answers = t.race(round, RUNNERS, |runner, node| {
             node.exchange(&t.spend(&old, base + runner as u64), &successors(runner))
-        });
-        let answers = answers.into_iter().collect::<Outcome<Vec<_>>>()?;
-        let done = answers.iter().filter(|answer| **answer == Exchange::Done).count();
-        t.expect(
-            done == 1,
-            format_args!("of {RUNNERS} that race for one token exactly one is Done"),
-            format_args!("{done} are, in round {round}"),
-        );
-        let dead = answers.iter().filter(|answer| **answer == Exchange::Dead).count();
-        t.expect_eq("how many of those who lost are told that the token is dead", &0, &dead);
+        })?;
+        let those_that_got = |it: Exchange| answers.iter().filter(|answer| **answer == it).count();
+        t.expect_eq("how many that race for one token are Done", &1, &those_that_got(Exchange::Done));
+        t.expect_eq("how many that lost are told that the token is dead", &0, &those_that_got(Exchange::Dead));
         for (runner, answer) in answers.iter().enumerate() {
-            for successor in successors(runner) {
-                let is_stored = t.node(runner).has(successor.hash)?;
-                let what = format!("whether a successor is stored by a caller that got {answer:?}");
-                t.expect_eq(&what, &(*answer == Exchange::Done), &is_stored);
-            }
+            let expected = if *answer == Exchange::Done { 2 } else { 0 };
+            let found = t.node(runner).count(&successors(runner))?;
+            t.expect_eq(&format!("successors stored by a caller that got {answer:?}"), &expected, &found);
         }
     }
     Ok(())
@@ -77,10 +66,11 @@ fn one_lineage(t: &Trial<'_>) -> Outcome {
             }
             Ok(done)
         };
-        let done = t.race(round, RUNNERS, walk).into_iter().sum::<Outcome<u64>>()?;
+        let done: u64 = t.race(round, RUNNERS, walk)?.iter().sum();
         t.expect_eq(&format!("how often a chain of {STEPS} tokens was spent"), &STEPS, &done);
-        let all = (1..=STEPS).flat_map(|step| (0..RUNNERS as u64).map(move |runner| link(step, runner).hash));
-        t.expect_eq("how many successors are stored", &STEPS, &(t.node(0).count_hashes(all)? as u64));
+        let places = (1..=STEPS).flat_map(|step| (0..RUNNERS as u64).map(move |runner| (step, runner)));
+        let all: Vec<_> = places.map(|(step, runner)| link(step, runner)).collect();
+        t.expect_eq("how many successors are stored", &STEPS, &(t.node(0).count(&all)? as u64));
     }
     Ok(())
 }
@@ -89,18 +79,15 @@ fn all_uses_are_stored(t: &Trial<'_>) -> Outcome {
     for round in t.rounds(5) {
         let base = round * 1_000;
         let (of, token) = t.family(base)?;
+        let successors: Vec<_> = (0..RUNNERS as u64).map(|runner| t.access(base + 10 + runner, &of)).collect();
         let end = |runner: usize| t.at(DAY) + HOUR * u32::try_from(runner).unwrap_or_default();
-        let used = t.race(round, RUNNERS, |runner, node| {
+        t.race(round, RUNNERS, |runner, node| {
             let by = base + runner as u64;
             let (at, grant_expires_at) = (t.at(SECOND) + TICK * u32::try_from(runner).unwrap_or_default(), end(runner));
             let order = Spend { consume: false, seed: None, at, grant_expires_at, ..t.spend(&token, by) };
-            node.exchange_done(&order, &[t.access(base + 10 + runner as u64, &of)])
-        });
-        used.into_iter().collect::<Outcome<Vec<_>>>()?;
-        for runner in 0..RUNNERS as u64 {
-            let is_stored = t.node(1).has(t.hash(base + 10 + runner))?;
-            t.expect(is_stored, "the access token of each use that was Done is stored", "one is not");
-        }
+            node.exchange_done(&order, std::slice::from_ref(&successors[runner]))
+        })?;
+        t.expect_eq("access tokens stored of uses that were Done", &RUNNERS, &t.node(1).count(&successors)?);
         let grant = t.node(1).row(token.hash)?.1;
         t.expect_eq("the end of the grant", &end(RUNNERS - 1), &grant.expires_at);
     }

@@ -57,20 +57,14 @@ impl Trial<'_> {
     }
 
     /// Bytes that look random, as those of real identifiers do, and are never the same for two things.
-    fn bytes(&self, what: Kind, number: u64) -> [u8; 32] {
+    fn bytes<const N: usize>(&self, what: Kind, number: u64) -> [u8; N] {
         let mut state = number | (u64::from(self.number) << 44) | ((what as u64) << 60);
-        let mut bytes = [0; 32];
-        for part in bytes.chunks_exact_mut(8) {
-            state = mixed(state);
-            part.copy_from_slice(&state.to_le_bytes());
-        }
-        bytes
-    }
-
-    fn short_bytes(&self, what: Kind, number: u64) -> [u8; 16] {
-        let mut short = [0; 16];
-        short.copy_from_slice(&self.bytes(what, number)[..16]);
-        short
+        std::array::from_fn(|place| {
+            if place.is_multiple_of(8) {
+                state = mixed(state);
+            }
+            state.to_le_bytes()[place % 8]
+        })
     }
 
     pub(super) fn hash(&self, number: u64) -> TokenHash {
@@ -78,11 +72,11 @@ impl Trial<'_> {
     }
 
     pub(super) fn grant_id(&self, number: u64) -> GrantId {
-        GrantId::from_bytes(self.short_bytes(Kind::Grant, number))
+        GrantId::from_bytes(self.bytes(Kind::Grant, number))
     }
 
     pub(super) fn attempt(&self, number: u64) -> AttemptId {
-        AttemptId::from_bytes(self.short_bytes(Kind::Attempt, number))
+        AttemptId::from_bytes(self.bytes(Kind::Attempt, number))
     }
 
     pub(super) fn seed(&self, number: u64) -> Seed {
@@ -150,6 +144,16 @@ impl Trial<'_> {
         let token = self.refresh(number, &grant);
         self.node(0).open(&grant, std::slice::from_ref(&token))?;
         Ok((grant, token))
+    }
+
+    /// A new grant that ends after `ends`, with refresh tokens numbered from `number` on, stored. They would last for longer
+    /// than the grant: their own expiry is no reason to refuse or to purge them.
+    pub(super) fn large_family(&self, number: u64, tokens: u64, ends: Duration) -> Outcome<(Grant, Vec<StoredToken>)> {
+        let grant = Grant { expires_at: self.at(ends), ..self.grant(number) };
+        let token = |number| StoredToken { expires_at: self.at(90 * DAY), ..self.refresh(number, &grant) };
+        let tokens: Vec<_> = (number..number + tokens).map(token).collect();
+        self.node(0).open(&grant, &tokens)?;
+        Ok((grant, tokens))
     }
 
     /// The order to spend a token, a second after the start and with a seed.

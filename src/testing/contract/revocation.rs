@@ -1,37 +1,27 @@
 //! Clause 7: what is revoked, and that it stays so.
 
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-
 use time::OffsetDateTime;
 
-use super::clause::Clause::RevocationIsFinal;
-use super::node::{Node, Outcome};
+use super::node::Outcome;
 use super::records::{DAY, HOUR, SECOND};
-use super::trial::{Group, Needs, RUNNERS, Trial};
-use crate::record::{ClientId, Grant, StoredToken, Subject, TokenKind};
+use super::trial::{Named, Trial};
+use crate::record::{ClientId, Grant, Subject, TokenKind};
 use crate::storage::{Exchange, GrantSelector};
 
-pub(super) const CASES: &[Group] = &[Group {
-    clause: RevocationIsFinal,
-    needs: Needs::Nothing,
-    cases: &[
-        ("each selector revokes what it names and nothing else, and the first time counts", selectors),
-        ("a grant that has ended by the time of its revocation is revoked and counted all the same", ended_grants),
-        ("names are compared byte by byte", similar_names),
-        ("only an access token is revoked by itself, and the first time counts", one_access_token),
-        ("no token of a revoked grant can be exchanged or made live again, in a large family either", a_revoked_family),
-        (
-            "a grant that is revoked while its tokens are exchanged is dead when the revocation returns",
-            revoked_while_used,
-        ),
-        ("a revocation by subject covers every grant whose opening returned before it began", revoked_while_opened),
-    ],
-}];
+pub(super) const CASES: &[Named] = &[
+    ("each selector revokes what it names and nothing else, and the first time counts", |t| {
+        by_each_selector(t, t.at(SECOND))
+    }),
+    ("a grant that has ended by the time of its revocation is revoked and counted all the same", |t| {
+        by_each_selector(t, t.at(DAY + HOUR))
+    }),
+    ("names are compared byte by byte", similar_names),
+    ("only an access token is revoked by itself, and the first time counts", one_access_token),
+    ("no token of a revoked grant can be exchanged or made live again, in a large family either", a_revoked_family),
+];
 
 /// Grants of two users and a machine at two clients; the number of each is that of its token.
 pub(super) fn many_grants(t: &Trial<'_>, base: u64) -> Outcome<Vec<Grant>> {
-    let (alice, app) = (format!("alice-{base}"), format!("app-{base}"));
     let mut grants = Vec::new();
     for (number, owner, client) in [
         (1, Some("alice"), "app"),
@@ -42,16 +32,10 @@ pub(super) fn many_grants(t: &Trial<'_>, base: u64) -> Outcome<Vec<Grant>> {
         (5, None, "alice"),
         (6, Some("alice"), "app"),
     ] {
-        let client = if client == "alice" {
-            &alice
-        } else if client == "app" {
-            &app
-        } else {
-            client
-        };
         let subject = owner.map(|owner| t.subject(&format!("{owner}-{base}")));
         let session = matches!(number, 3 | 4 | 6).then(|| t.session(base));
-        let grant = Grant { subject, client_id: t.client(client), session, ..t.grant(base + number) };
+        let client_id = t.client(&format!("{client}-{base}"));
+        let grant = Grant { client_id, subject, session, ..t.grant(base + number) };
         t.node(0).open(&grant, &[t.access(base + number, &grant)])?;
         grants.push(grant);
     }
@@ -83,12 +67,8 @@ pub(super) fn all_selectors(t: &Trial<'_>, base: u64) -> Vec<GrantSelector> {
     ]
 }
 
-/// Revokes by each selector, then looks at every grant: `look` gets its token, and the time of its revocation if it was meant.
-fn by_each_selector(
-    t: &Trial<'_>,
-    at: OffsetDateTime,
-    look: impl Fn(&StoredToken, Option<OffsetDateTime>) -> Outcome,
-) -> Outcome {
+/// Revokes by each selector, then looks at every grant and uses its token, by a clock that may be behind that of the revocation.
+fn by_each_selector(t: &Trial<'_>, at: OffsetDateTime) -> Outcome {
     for number in 0..all_selectors(t, 0).len() {
         let base = number as u64 * 100;
         let which = &all_selectors(t, base)[number];
@@ -97,28 +77,16 @@ fn by_each_selector(
         t.expect_eq(&format!("grants revoked by {which:?}"), &meant, &t.node(0).revoke(which, at)?);
         t.expect_eq("grants revoked by it for the second time", &0, &t.node(1).revoke(which, at + HOUR)?);
         for (number, grant) in (base + 1..).zip(&grants) {
-            let expected = which.selects(grant).then_some(at);
-            let revoked = t.node(1).row(t.hash(number))?.1.revoked_at;
-            let (subject, client) = (&grant.subject, &grant.client_id);
-            t.expect_eq(&format!("when {which:?} revoked a grant of {subject:?} to {client}"), &expected, &revoked);
-            look(&t.access(number, grant), expected)?;
+            let is_meant = which.selects(grant);
+            let (token, now) = t.node(1).row(t.hash(number))?;
+            let what = format!("when {which:?} revoked a grant of {:?} to {}", grant.subject, grant.client_id);
+            t.expect_eq(&what, &is_meant.then_some(at), &now.revoked_at);
+            let answer = t.node(2).exchange(&t.spend(&token, number), &[])?;
+            let expected = if is_meant { Exchange::Dead } else { Exchange::Done };
+            t.expect_eq("the answer to a use after that", &expected, &answer);
         }
     }
     Ok(())
-}
-
-fn selectors(t: &Trial<'_>) -> Outcome {
-    by_each_selector(t, t.at(SECOND), |_, _| Ok(()))
-}
-
-/// The clock of the node that revokes is ahead of the clock of the node that uses the tokens afterwards.
-fn ended_grants(t: &Trial<'_>) -> Outcome {
-    by_each_selector(t, t.at(DAY + HOUR), |token, revoked_at| {
-        let answer = t.node(2).exchange(&t.spend(token, 0), &[])?;
-        let expected = if revoked_at.is_some() { Exchange::Dead } else { Exchange::Done };
-        t.expect_eq("the answer to a use after that, by a clock that is behind", &expected, &answer);
-        Ok(())
-    })
 }
 
 fn similar_names(t: &Trial<'_>) -> Outcome {
@@ -171,9 +139,7 @@ fn one_access_token(t: &Trial<'_>) -> Outcome {
 }
 
 fn a_revoked_family(t: &Trial<'_>) -> Outcome {
-    let of = t.grant(0);
-    let tokens: Vec<_> = (0..300).map(|number| t.refresh(number, &of)).collect();
-    t.node(0).open(&of, &tokens)?;
+    let (of, tokens) = t.large_family(0, 300, DAY)?;
     let which = GrantSelector::SubjectAndId(t.subject("alice"), of.id);
     t.expect_eq("grants revoked", &1, &t.node(0).revoke(&which, t.at(HOUR))?);
     for (by, token) in (1_000..).zip(&tokens) {
@@ -185,115 +151,6 @@ fn a_revoked_family(t: &Trial<'_>) -> Outcome {
         if !t.is_clean() {
             break;
         }
-    }
-    Ok(())
-}
-
-/// How long a chain may become if the revocation is late.
-const MOST_STEPS: u64 = 50;
-
-pub(super) fn revoked_while_used(t: &Trial<'_>) -> Outcome {
-    for round in t.rounds(10) {
-        let base = round * 10_000;
-        // One chain for each runner, all of one grant.
-        let of = t.grant(base);
-        let link = |runner: usize, step: u64| t.refresh(base + runner as u64 * 1_000 + step, &of);
-        let first: Vec<_> = (1..RUNNERS).map(|runner| link(runner, 0)).collect();
-        t.node(0).open(&of, &first)?;
-        let which = GrantSelector::Id(of.id);
-        let walk = |runner: usize, node: Node<'_>| -> Outcome<u64> {
-            for step in 0..MOST_STEPS {
-                let successor = StoredToken { parent: Some(link(runner, step).hash), ..link(runner, step + 1) };
-                let order = t.spend(&link(runner, step), base + runner as u64 * 1_000 + step);
-                if node.exchange(&order, &[successor])? != Exchange::Done {
-                    return Ok(step);
-                }
-            }
-            Ok(MOST_STEPS)
-        };
-        let steps = t.race(round, RUNNERS, |runner, node| {
-            if runner > 0 {
-                return walk(runner, node);
-            }
-            // Not before somebody has begun, unless nobody can.
-            for _ in 0..1_000 {
-                if node.row(link(1, 0).hash)?.0.spent.is_some() {
-                    break;
-                }
-            }
-            node.revoke(&which, t.at(DAY - SECOND))?;
-            let revoked = node.row(link(1, 0).hash)?.1.revoked_at;
-            t.expect_eq("when the grant was revoked, as soon as that returned", &Some(t.at(DAY - SECOND)), &revoked);
-            Ok(0)
-        });
-        for (runner, steps) in steps.into_iter().enumerate().skip(1) {
-            let steps = steps?;
-            let (last, grant) = t.node(1).row(link(runner, steps).hash)?;
-            t.expect_eq("when the grant was revoked, in the end", &Some(t.at(DAY - SECOND)), &grant.revoked_at);
-            t.expect_eq(
-                "what becomes of the newest token",
-                &Exchange::Dead,
-                &t.node(2).exchange(&t.spend(&last, base + 9_999), &[])?,
-            );
-        }
-    }
-    Ok(())
-}
-
-/// How many revocations there are in a round, and how many grants are opened while each is under way. Without a limit a
-/// storage in memory opens thousands before the first revocation begins.
-const REVOCATIONS: u64 = 5;
-const GRANTS: u64 = 20;
-
-fn revoked_while_opened(t: &Trial<'_>) -> Outcome {
-    for round in t.rounds(5) {
-        let base = round * 10_000;
-        let subject = t.subject(&format!("alice-{round}"));
-        let grant = |number: u64| Grant { subject: Some(subject.clone()), ..t.grant(number) };
-        let (opened, allowed, is_over) = (Mutex::new(Vec::new()), AtomicU64::new(0), AtomicBool::new(false));
-        let snapshot = || opened.lock().map(|opened| opened.clone()).unwrap_or_default();
-        let results = t.race(round, RUNNERS, |runner, node| -> Outcome {
-            if runner > 0 {
-                for number in (runner as u64 - 1..REVOCATIONS * GRANTS).step_by(RUNNERS - 1) {
-                    while number >= allowed.load(Ordering::SeqCst) {
-                        if is_over.load(Ordering::SeqCst) || !t.is_clean() {
-                            return Ok(());
-                        }
-                        std::thread::yield_now();
-                    }
-                    let of = grant(base + number);
-                    if t.note(node.open(&of, &[t.refresh(base + number, &of)])).is_none() {
-                        break;
-                    }
-                    opened.lock().map(|mut opened| opened.push(base + number)).ok();
-                }
-                return Ok(());
-            }
-            let revocations = || -> Outcome {
-                let mut checked = 0;
-                for number in 1..=REVOCATIONS {
-                    let enough = snapshot().len() + 3;
-                    allowed.store(number * GRANTS, Ordering::SeqCst);
-                    while snapshot().len() < enough && t.is_clean() {
-                        std::thread::yield_now();
-                    }
-                    let covered = snapshot();
-                    let at = t.at(HOUR * u32::try_from(number).unwrap_or_default());
-                    node.revoke(&GrantSelector::Subject(subject.clone()), at)?;
-                    // Those before were covered by an earlier revocation, too.
-                    for &number in &covered[checked..] {
-                        let is_revoked = node.row(t.hash(number))?.1.revoked_at.is_some();
-                        t.expect(is_revoked, "a grant that was opened before is revoked", "it is not");
-                    }
-                    checked = covered.len();
-                }
-                Ok(())
-            };
-            let done = revocations();
-            is_over.store(true, Ordering::SeqCst);
-            done
-        });
-        results.into_iter().collect::<Outcome<Vec<_>>>()?;
     }
     Ok(())
 }

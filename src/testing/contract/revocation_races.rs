@@ -1,31 +1,189 @@
-//! Clause 7: revocations beside one another, and beside exchanges.
+//! Clause 7: revocations beside one another, beside exchanges, and beside the opening of grants.
 
 use std::collections::BTreeSet;
+use std::sync::Mutex;
 
 use time::OffsetDateTime;
 
-use super::clause::Clause::RevocationIsFinal;
 use super::node::{Node, Outcome};
 use super::records::{DAY, HOUR, SECOND, TICK};
-use super::trial::{Group, Needs, RUNNERS, Trial};
+use super::trial::{Named, RUNNERS, Trial};
 use crate::record::{Grant, StoredToken};
 use crate::storage::{Exchange, GrantSelector, Spend};
 
-pub(super) const CASES: &[Group] = &[Group {
-    clause: RevocationIsFinal,
-    needs: Needs::Nothing,
-    cases: &[
-        (
-            "of many that revoke the same grants at once each grant is counted by one, and the first time stays",
-            revoked_by_many,
-        ),
-        ("a revocation that meets exchanges leaves what they moved, and nothing alive", revoked_beside_exchanges),
-    ],
-}];
+pub(super) const CASES: &[Named] = &[
+    ("a grant that is revoked while its tokens are exchanged is dead when the revocation returns", revoked_while_used),
+    ("a revocation by subject covers every grant whose opening returned before it began", revoked_while_opened),
+    (
+        "of many that revoke the same grants at once each grant is counted by one, and the first time stays",
+        revoked_by_many,
+    ),
+    ("a revocation that meets exchanges leaves what they moved, and nothing alive", revoked_beside_exchanges),
+];
+
+pub(super) const CASES_OF_PROCESSES: &[Named] =
+    &[("a grant that one process revokes while others use it is dead when the revocation returns", revoked_while_used)];
+
+/// How long a chain may become if the revocation is late.
+const MOST_STEPS: u64 = 50;
+
+/// Tokens of one grant, each of which is exchanged for the next.
+struct Chain {
+    of: Grant,
+    /// The number of the first token.
+    number: u64,
+}
+
+impl Chain {
+    fn link(&self, t: &Trial<'_>, step: u64) -> StoredToken {
+        let parent = step.checked_sub(1).map(|before| t.hash(self.number + before));
+        StoredToken { parent, ..t.refresh(self.number + step, &self.of) }
+    }
+
+    /// When a grant was last used after some steps, and when it ends: each exchange moves it on by a little.
+    fn moved(t: &Trial<'_>, steps: u64) -> (OffsetDateTime, OffsetDateTime) {
+        let later = TICK * i32::try_from(steps).unwrap_or_default();
+        (t.at(SECOND + later), t.at(2 * DAY + later))
+    }
+
+    /// Exchanges token after token until one is refused. Returns how many were not.
+    fn walk(&self, t: &Trial<'_>, node: Node<'_>) -> Outcome<u64> {
+        for step in 0..MOST_STEPS {
+            let (at, grant_expires_at) = Self::moved(t, step + 1);
+            let order = Spend { at, grant_expires_at, ..t.spend(&self.link(t, step), self.number + step) };
+            if node.exchange(&order, &[self.link(t, step + 1)])? != Exchange::Done {
+                return Ok(step);
+            }
+        }
+        Ok(MOST_STEPS)
+    }
+}
+
+/// Lets each chain be walked by a runner of its own while another runner revokes their grants: so many as `expected`. All are
+/// dead as soon as that has returned, and stay so. Returns how many steps each chain has come.
+fn revoked_beside(
+    t: &Trial<'_>,
+    round: u64,
+    chains: &[Chain],
+    which: &GrantSelector,
+    expected: u64,
+) -> Outcome<Vec<u64>> {
+    let mut steps = t.race(round, chains.len() + 1, |runner, node| {
+        if let Some(chain) = chains.get(runner) {
+            return chain.walk(t, node);
+        }
+        // Not before somebody has begun, unless nobody can.
+        for _ in 0..1_000 {
+            if node.row(chains[0].link(t, 0).hash)?.0.spent.is_some() {
+                break;
+            }
+        }
+        t.expect_eq("grants revoked", &expected, &node.revoke(which, t.at(HOUR))?);
+        for chain in chains {
+            let revoked = node.row(chain.link(t, 0).hash)?.1.revoked_at;
+            t.expect_eq("when the grant was revoked, as soon as that returned", &Some(t.at(HOUR)), &revoked);
+        }
+        Ok(0)
+    })?;
+    steps.pop();
+    for (chain, steps) in chains.iter().zip(&steps) {
+        let (last, grant) = t.node(1).row(chain.link(t, *steps).hash)?;
+        t.expect_eq("when the grant was revoked, in the end", &Some(t.at(HOUR)), &grant.revoked_at);
+        let late = t.node(2).exchange(&t.spend(&last, chain.number + MOST_STEPS + 1), &[])?;
+        t.expect_eq("what becomes of the newest token", &Exchange::Dead, &late);
+    }
+    Ok(steps)
+}
+
+/// All chains are of one grant.
+fn revoked_while_used(t: &Trial<'_>) -> Outcome {
+    for round in t.rounds(10) {
+        let base = round * 10_000;
+        let of = t.grant(base);
+        let numbers = (1..RUNNERS as u64).map(|runner| base + runner * 1_000);
+        let chains: Vec<_> = numbers.map(|number| Chain { of: of.clone(), number }).collect();
+        let first: Vec<_> = chains.iter().map(|chain| chain.link(t, 0)).collect();
+        t.node(0).open(&of, &first)?;
+        revoked_beside(t, round, &chains, &GrantSelector::Id(of.id), 1)?;
+    }
+    Ok(())
+}
+
+/// Each chain is of a grant of its own.
+fn revoked_beside_exchanges(t: &Trial<'_>) -> Outcome {
+    t.clean_up()?;
+    for round in t.rounds(10) {
+        let subject = t.subject(&format!("alice-{round}"));
+        let mut chains = Vec::new();
+        for runner in 1..RUNNERS as u64 {
+            let number = round * 10_000 + runner * 1_000;
+            let chain = Chain { of: Grant { subject: Some(subject.clone()), ..t.grant(number) }, number };
+            t.node(0).open(&chain.of, &[chain.link(t, 0)])?;
+            chains.push(chain);
+        }
+        let which = GrantSelector::Subject(subject);
+        let steps = revoked_beside(t, round, &chains, &which, chains.len() as u64)?;
+        let mut tokens = Vec::new();
+        for (chain, steps) in chains.iter().zip(steps) {
+            let now = t.node(1).row(chain.link(t, 0).hash)?.1;
+            if steps > 0 {
+                let expected = Chain::moved(t, steps);
+                let found = (now.last_used_at, now.expires_at);
+                t.expect_eq("the last use and the end of a grant that was revoked", &expected, &found);
+            }
+            tokens.extend((0..=steps).map(|step| chain.link(t, step)));
+        }
+        // A purge when all is over takes all of it. (What is due when is a matter of clause 5.)
+        t.node(0).purge_all(t.at(3 * DAY), 100)?;
+        t.expect_eq("tokens left after a purge of what was revoked", &0, &t.node(1).count(&tokens)?);
+        for chain in &chains {
+            let is_free = t.node(1).try_open(&chain.of, &[]).is_ok();
+            t.expect(is_free, "a grant that was purged is gone: its identifier is free", "it is taken");
+        }
+        t.node(0).purge_all(t.at(3 * DAY), 100)?;
+    }
+    Ok(())
+}
+
+/// How many grants each runner opens while another one revokes, and how many are open before the revocation begins.
+const GRANTS: u64 = 3;
+const ENOUGH: usize = 3;
+
+fn revoked_while_opened(t: &Trial<'_>) -> Outcome {
+    for round in t.rounds(25) {
+        let opened = Mutex::new(Vec::new());
+        let so_far = || opened.lock().map(|opened| opened.clone()).unwrap_or_default();
+        t.race(round, RUNNERS, |runner, node| {
+            if runner > 0 {
+                for number in 0..GRANTS {
+                    let number = round * 1_000 + runner as u64 * GRANTS + number;
+                    let of = t.grant(number);
+                    // Noted at once, because somebody waits for it.
+                    if t.note(node.open(&of, &[t.refresh(number, &of)])).is_none() {
+                        break;
+                    }
+                    opened.lock().map(|mut opened| opened.push(number)).ok();
+                }
+                return Ok(());
+            }
+            while so_far().len() < ENOUGH && t.is_clean() {
+                std::thread::yield_now();
+            }
+            // Grants of earlier rounds are revoked already.
+            let covered = so_far();
+            node.revoke(&GrantSelector::Subject(t.subject("alice")), t.at(HOUR))?;
+            for number in covered {
+                let is_revoked = node.row(t.hash(number))?.1.revoked_at.is_some();
+                t.expect(is_revoked, "a grant that was opened before is revoked", "it is not");
+            }
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
 
 fn revoked_by_many(t: &Trial<'_>) -> Outcome {
     const GRANTS: u64 = 6;
-    t.clean_up()?;
     for round in t.rounds(10) {
         let base = round * 1_000;
         let subject = t.subject(&format!("alice-{round}"));
@@ -39,99 +197,22 @@ fn revoked_by_many(t: &Trial<'_>) -> Outcome {
         };
         // Each has a time of its own, and looks at once who was first.
         let time = |runner: usize| t.at(HOUR + SECOND * u32::try_from(runner).unwrap_or_default());
-        let seen = t.race(round, RUNNERS, |runner, node| -> Outcome<_> {
+        let seen = t.race(round, RUNNERS, |runner, node| {
             let count = node.revoke(&GrantSelector::Subject(subject.clone()), time(runner))?;
             Ok((count, times(node)?))
-        });
-        let seen = seen.into_iter().collect::<Outcome<Vec<_>>>()?;
+        })?;
         let counted: u64 = seen.iter().map(|(count, _)| count).sum();
         t.expect_eq(&format!("grants revoked by {RUNNERS} at once, added up, of {GRANTS}"), &GRANTS, &counted);
         let given: BTreeSet<_> = (0..RUNNERS).map(|runner| Some(time(runner))).collect();
         let last = times(t.node(1))?;
-        for (place, now) in last.iter().enumerate() {
+        for now in &last {
             t.expect(given.contains(now), "a grant was revoked at the time of one of them", format_args!("at {now:?}"));
-            for (_, seen) in &seen {
-                t.expect_eq("when a grant was revoked, as it was seen first and as it is now", &seen[place], now);
-            }
+        }
+        for (_, seen) in &seen {
+            t.expect_eq_lists("when the grants were revoked, as it was seen first and as it is now", seen, &last);
         }
         let again = t.node(2).revoke(&GrantSelector::Subject(subject), t.at(2 * HOUR))?;
         t.expect_eq("grants that were left to be revoked", &0, &again);
     }
     Ok(())
-}
-
-/// How long a chain may become if the revocation is late.
-const MOST_STEPS: u64 = 50;
-
-fn revoked_beside_exchanges(t: &Trial<'_>) -> Outcome {
-    t.clean_up()?;
-    for round in t.rounds(10) {
-        let base = round * 10_000;
-        let subject = t.subject(&format!("alice-{round}"));
-        // A grant and a chain of tokens for each runner but the first, who revokes them all.
-        let number = |runner: usize, step: u64| base + runner as u64 * 1_000 + step;
-        let of = |runner: usize| Grant { subject: Some(subject.clone()), ..t.grant(number(runner, 0)) };
-        let link = |runner: usize, step: u64| t.refresh(number(runner, step), &of(runner));
-        for runner in 1..RUNNERS {
-            t.node(0).open(&of(runner), &[link(runner, 0)])?;
-        }
-        // Each exchange moves its grant on by a little: its last use and its end.
-        let moved = |steps: u64| {
-            let later = TICK * i32::try_from(steps).unwrap_or_default();
-            (t.at(SECOND + later), t.at(2 * DAY + later))
-        };
-        let walk = |runner: usize, node: Node<'_>| -> Outcome<u64> {
-            for step in 0..MOST_STEPS {
-                let old = link(runner, step);
-                let successor = StoredToken { parent: Some(old.hash), ..link(runner, step + 1) };
-                let (at, grant_expires_at) = moved(step + 1);
-                let order = Spend { at, grant_expires_at, ..t.spend(&old, number(runner, step)) };
-                if node.exchange(&order, &[successor])? != Exchange::Done {
-                    return Ok(step);
-                }
-            }
-            Ok(MOST_STEPS)
-        };
-        let steps = t.race(round, RUNNERS, |runner, node| {
-            if runner > 0 {
-                return walk(runner, node);
-            }
-            // Not before somebody has begun, unless nobody can.
-            for _ in 0..1_000 {
-                if node.row(link(1, 0).hash)?.0.spent.is_some() {
-                    break;
-                }
-            }
-            let count = node.revoke(&GrantSelector::Subject(subject.clone()), t.at(HOUR))?;
-            t.expect_eq("grants revoked", &(RUNNERS as u64 - 1), &count);
-            Ok(0)
-        });
-        let mut tokens = Vec::new();
-        for (runner, steps) in steps.into_iter().enumerate().skip(1) {
-            let steps = steps?;
-            let (last, now) = t.node(1).row(link(runner, steps).hash)?;
-            if steps > 0 {
-                t.expect_eq("the last use of a grant that was revoked", &moved(steps).0, &now.last_used_at);
-                t.expect_eq("the end of a grant that was revoked", &moved(steps).1, &now.expires_at);
-            }
-            t.expect_eq("when it was revoked", &Some(t.at(HOUR)), &now.revoked_at);
-            let late = t.node(2).exchange(&t.spend(&last, base + 9_999), &[])?;
-            t.expect_eq("what becomes of the newest token", &Exchange::Dead, &late);
-            tokens.extend((0..=steps).map(|step| link(runner, step)));
-        }
-        let grants: Vec<_> = (1..RUNNERS).map(of).collect();
-        nothing_is_left(t, &grants, &tokens)?;
-    }
-    Ok(())
-}
-
-/// A purge when all is over takes all of it. (What is due when is a matter of clause 5.)
-fn nothing_is_left(t: &Trial<'_>, grants: &[Grant], tokens: &[StoredToken]) -> Outcome {
-    t.node(0).purge_all(t.at(3 * DAY), 100)?;
-    t.expect_eq("tokens left after a purge of what was revoked", &0, &t.node(1).count(tokens)?);
-    for grant in grants {
-        let is_free = t.node(1).try_open(grant, &[]).is_ok();
-        t.expect(is_free, "a grant that was purged is gone: its identifier is free", "it is taken");
-    }
-    t.node(0).purge_all(t.at(3 * DAY), 100)
 }

@@ -7,9 +7,9 @@ use serde::Serialize;
 
 use super::clause::Clause;
 use super::differences::{first_difference, of_records};
-use super::node::{Failure, Node, Outcome};
+use super::node::{Failure, Node, Outcome, TokenAndGrant};
 use super::report::Violation;
-use crate::storage::ClientRegistry;
+use crate::storage::{ClientRegistry, EphemeralStore};
 
 /// How many handles the suite opens.
 pub(super) const NODES: usize = 4;
@@ -24,13 +24,6 @@ const FAILED: (&str, &str) = (
 
 /// A case: a sentence that is true of a storage which keeps the contract, and how to find out.
 pub(super) type Named = (&'static str, fn(&Trial<'_>) -> Outcome);
-
-/// Cases of one clause.
-pub(super) struct Group {
-    pub(super) clause: Clause,
-    pub(super) needs: Needs,
-    pub(super) cases: &'static [Named],
-}
 
 /// One question to the storage.
 #[derive(Clone, Copy)]
@@ -58,6 +51,9 @@ impl Case {
 pub(super) enum Needs {
     Nothing,
     Registry,
+    Ephemeral,
+    /// Both of these options.
+    EphemeralInterruption,
     Interruption,
     Workers,
 }
@@ -67,6 +63,8 @@ impl Needs {
         match self {
             Self::Nothing => "nothing",
             Self::Registry => "`client_registry`",
+            Self::Ephemeral => "`ephemeral_store`",
+            Self::EphemeralInterruption => "`ephemeral_store` and `interrupted_by`",
             Self::Interruption => "`interrupted_by`",
             Self::Workers => "`workers`",
         }
@@ -78,6 +76,7 @@ impl Needs {
 pub(super) struct Setup<'a> {
     pub(super) nodes: &'a [Node<'a>],
     pub(super) registries: &'a [&'a dyn ClientRegistry],
+    pub(super) ephemeral: &'a [&'a dyn EphemeralStore],
     pub(super) interrupt: Option<&'a (dyn Fn() + Sync)>,
     /// Processes of the host, as nodes.
     pub(super) processes: &'a [Node<'a>],
@@ -85,7 +84,7 @@ pub(super) struct Setup<'a> {
 }
 
 pub(super) struct Trial<'a> {
-    pub(super) host: Setup<'a>,
+    pub(super) setup: Setup<'a>,
     case: Case,
     /// Keeps the records of cases apart.
     pub(super) number: u32,
@@ -94,8 +93,8 @@ pub(super) struct Trial<'a> {
 
 impl<'a> Trial<'a> {
     /// Runs a case, and returns what was wrong.
-    pub(super) fn judge(host: Setup<'a>, case: Case, number: u32) -> Vec<Violation> {
-        let trial = Self { host, case, number, violations: Mutex::default() };
+    pub(super) fn judge(setup: Setup<'a>, case: Case, number: u32) -> Vec<Violation> {
+        let trial = Self { setup, case, number, violations: Mutex::default() };
         let run = std::panic::AssertUnwindSafe(|| (case.run)(&trial));
         match std::panic::catch_unwind(run) {
             Ok(Ok(())) => {}
@@ -149,40 +148,40 @@ impl<'a> Trial<'a> {
         outcome.map_err(|failure| self.record(failure)).ok()
     }
 
-    /// Like [`expect_eq`](Self::expect_eq) for what may lag: the list of grants.
-    pub(super) fn expect_eq_soon<T: PartialEq + Debug>(
-        &self,
-        what: &str,
-        expected: &T,
-        observe: impl Fn() -> Outcome<T>,
-    ) -> Outcome {
-        self.expect_eq(what, expected, &self.settled(expected, observe)?);
-        Ok(())
-    }
-
-    /// Like [`expect_eq_lists`](Self::expect_eq_lists) for what may lag.
+    /// Like [`expect_eq_lists`](Self::expect_eq_lists) for what may lag: the list of grants. Only a wrong answer makes this wait.
     pub(super) fn expect_eq_lists_soon<T: PartialEq + Debug>(
         &self,
         what: &str,
-        expected: &Vec<T>,
+        expected: &[T],
         observe: impl Fn() -> Outcome<Vec<T>>,
     ) -> Outcome {
-        self.expect_eq_lists(what, expected, &self.settled(expected, observe)?);
-        Ok(())
-    }
-
-    /// Only a wrong answer makes this wait; the last one is returned.
-    pub(super) fn settled<T: PartialEq>(&self, expected: &T, observe: impl Fn() -> Outcome<T>) -> Outcome<T> {
         let mut observed = observe()?;
         for pause in [1, 10, 100, 300] {
             // A storage that was found wrong before is not waited for again.
-            if observed == *expected || !self.is_clean() {
+            if observed == expected || !self.is_clean() {
                 break;
             }
             std::thread::sleep(std::time::Duration::from_millis(pause));
             observed = observe()?;
         }
-        Ok(observed)
+        self.expect_eq_lists(what, expected, &observed);
+        Ok(())
+    }
+
+    /// All pages of a list, put together; `next` is asked for the page behind an entry. A list that goes in circles is not followed
+    /// for ever.
+    pub(super) fn paged<T>(&self, limit: usize, next: impl Fn(Option<&T>) -> Outcome<Vec<T>>) -> Outcome<Vec<T>> {
+        let mut all = Vec::new();
+        for _ in 0..100 {
+            let page = next(all.last())?;
+            let (is_short, is_empty, length) = (page.len() <= limit, page.is_empty(), page.len());
+            self.expect(is_short, format_args!("a page has {limit} entries at most"), format_args!("it has {length}"));
+            all.extend(page);
+            if is_empty {
+                break;
+            }
+        }
+        Ok(all)
     }
 
     /// Compares two records member by member; only those that differ are told.
@@ -192,27 +191,37 @@ impl<'a> Trial<'a> {
         }
     }
 
+    /// Compares a token and its grant, as each node finds them, with what they should be.
+    pub(super) fn expect_found(&self, what: &str, (token, of): &TokenAndGrant) -> Outcome {
+        for node in self.nodes() {
+            let (found, found_of) = node.row(token.hash)?;
+            self.expect_eq_records(what, token, &found);
+            self.expect_eq_records(&format!("the grant of {what}"), of, &found_of);
+        }
+        Ok(())
+    }
+
     pub(super) fn node(&self, number: usize) -> Node<'a> {
-        self.host.nodes[number % self.host.nodes.len()]
+        self.setup.nodes[number % self.setup.nodes.len()]
     }
 
     pub(super) fn nodes(&self) -> impl Iterator<Item = Node<'a>> {
-        self.host.nodes.iter().copied()
+        self.setup.nodes.iter().copied()
     }
 
     /// How often a race is run; `least` without the host's wish for more.
     pub(super) fn rounds(&self, least: u64) -> impl Iterator<Item = u64> {
-        (0..least * u64::from(self.host.rounds)).take_while(|_| self.is_clean())
+        (0..least * u64::from(self.setup.rounds)).take_while(|_| self.is_clean())
     }
 
     /// Lets many run at the same moment, in threads of their own, each on one of the nodes from `first` on: all on one, or
-    /// spread over all of them, in turns. Returns what each of them got.
+    /// spread over all of them, in turns. Returns what each of them got, or the first failure.
     pub(super) fn race<T: Send>(
         &self,
         round: u64,
         runners: usize,
-        run: impl Fn(usize, Node<'a>) -> T + Sync,
-    ) -> Vec<T> {
+        run: impl Fn(usize, Node<'a>) -> Outcome<T> + Sync,
+    ) -> Outcome<Vec<T>> {
         let shares = round.is_multiple_of(2);
         let start = Barrier::new(runners);
         let (start, run) = (&start, &run);

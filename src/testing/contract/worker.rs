@@ -8,14 +8,14 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use time::OffsetDateTime;
 use time::serde::rfc3339;
 
-use super::clause::Clause::{Atomic, Linearizable, RevocationIsFinal};
-use super::node::{Node, Task, chain, run};
-use super::trial::{Group, Needs};
-use super::{BoxError, races, revocation, visible};
+use super::BoxError;
+use super::node::{Task, chain, run};
 use crate::error::StorageError;
 use crate::record::{Grant, StoredToken};
 use crate::secret::TokenHash;
@@ -25,31 +25,6 @@ use crate::storage::{Exchange, Found, GrantSelector, Opened, Page, Spend, Storag
 const VARIABLE: &str = "GRANTOR_STORAGE_CONTRACT_WORKER";
 const MARK: &str = "grantor-storage-contract:";
 
-/// Cases that run with a process as each of the nodes.
-pub(super) const CASES: &[Group] = &[
-    Group {
-        clause: Linearizable,
-        needs: Needs::Workers,
-        cases: &[("what one process has written is what every other reads next", visible::written_here_is_read_there)],
-    },
-    Group {
-        clause: Atomic,
-        needs: Needs::Workers,
-        cases: &[(
-            "of many processes that race for one token exactly one is done, and only its successors are stored",
-            races::one_of_many_is_done,
-        )],
-    },
-    Group {
-        clause: RevocationIsFinal,
-        needs: Needs::Workers,
-        cases: &[(
-            "a grant that one process revokes while others use it is dead when the revocation returns",
-            revocation::revoked_while_used,
-        )],
-    },
-];
-
 /// A call that a worker makes.
 #[derive(Serialize, Deserialize)]
 enum Order {
@@ -58,17 +33,6 @@ enum Order {
     Exchange(Spend, Vec<StoredToken>),
     RevokeToken(TokenHash, #[serde(with = "rfc3339")] OffsetDateTime),
     Revoke(GrantSelector, #[serde(with = "rfc3339")] OffsetDateTime),
-}
-
-/// What the call returned.
-#[derive(Serialize, Deserialize)]
-enum Answer {
-    Done,
-    Opened(Opened),
-    Found(Option<Found>),
-    Exchanged(Exchange),
-    Revoked(u64),
-    Failed(String),
 }
 
 /// The other half of [`StorageContract::workers`](super::StorageContract::workers): does what the suite's process wants of
@@ -89,27 +53,29 @@ where
         return Ok(());
     }
     let storage: S = run(&block_on, async { connect().await.map_err(Into::into) })?;
-    let node = Node { storage: &storage, block_on: &block_on };
     // Not by `println!`, which a test harness captures.
     let mut answers = io::stdout().lock();
     for order in io::stdin().lock().lines() {
-        let answer = obey(node, serde_json::from_str(&order?)?).unwrap_or_else(|error| Answer::Failed(chain(&error)));
+        let order = serde_json::from_str(&order?)?;
+        let answer = run(&block_on, obey(&storage, order)).map_err(|error| chain(&error));
         writeln!(answers, "\n{MARK}{}", serde_json::to_string(&answer)?)?;
     }
     Ok(())
 }
 
-fn obey(node: Node<'_>, order: Order) -> Result<Answer, StorageError> {
-    Ok(match order {
-        Order::Open(grant, tokens) => Answer::Opened(node.opened(&grant, &tokens)?),
-        Order::Find(token) => Answer::Found(node.run(node.storage.find(&token))?),
-        Order::Exchange(spend, successors) => Answer::Exchanged(node.try_exchange(&spend, &successors)?),
+/// Makes a call. Returns what the call returned, as JSON.
+async fn obey(storage: &dyn Storage, order: Order) -> Result<Value, StorageError> {
+    let answer = match order {
+        Order::Open(grant, tokens) => serde_json::to_value(storage.open_grant(&Arc::new(grant), &tokens).await?),
+        Order::Find(token) => serde_json::to_value(storage.find(&token).await?),
+        Order::Exchange(spend, successors) => serde_json::to_value(storage.exchange(&spend, &successors).await?),
         Order::RevokeToken(token, at) => {
-            node.run(node.storage.revoke_access_token(&token, at))?;
-            Answer::Done
+            storage.revoke_access_token(&token, at).await?;
+            Ok(Value::Null)
         }
-        Order::Revoke(which, at) => Answer::Revoked(node.try_revoke(&which, at)?),
-    })
+        Order::Revoke(which, at) => serde_json::to_value(storage.revoke_grants(&which, at).await?),
+    };
+    answer.map_err(StorageError::new)
 }
 
 /// A process that the suite started; it ends with the value.
@@ -126,14 +92,13 @@ impl Worker {
         Ok(Self { child, pipes: Mutex::new((orders, BufReader::new(answers))) })
     }
 
-    fn ask(&self, order: &Order) -> Result<Answer, StorageError> {
-        match self.pass_on(order).map_err(StorageError::new)? {
-            Answer::Failed(error) => Err(StorageError::new(error)),
-            answer => Ok(answer),
-        }
+    /// Has the worker make a call, and returns what that returned.
+    fn ask<T: DeserializeOwned>(&self, order: &Order) -> Result<T, StorageError> {
+        let answer: Result<T, String> = self.pass_on(order).map_err(StorageError::new)?;
+        answer.map_err(StorageError::new)
     }
 
-    fn pass_on(&self, order: &Order) -> io::Result<Answer> {
+    fn pass_on<T: DeserializeOwned>(&self, order: &Order) -> io::Result<T> {
         let mut pipes = self.pipes.lock().unwrap_or_else(PoisonError::into_inner);
         let (Some(orders), answers) = &mut *pipes else { return Err(io::Error::other("a worker was told to end")) };
         writeln!(orders, "{}", serde_json::to_string(order)?)?;
@@ -160,42 +125,26 @@ impl Drop for Worker {
     }
 }
 
-fn mismatch<T>(_: Answer) -> Result<T, StorageError> {
-    Err(StorageError::new("a worker answered another call"))
-}
-
 #[async_trait]
 impl Storage for Worker {
     async fn open_grant(&self, grant: &Arc<Grant>, tokens: &[StoredToken]) -> Result<Opened, StorageError> {
-        match self.ask(&Order::Open((**grant).clone(), tokens.to_vec()))? {
-            Answer::Opened(opened) => Ok(opened),
-            other => mismatch(other),
-        }
+        self.ask(&Order::Open((**grant).clone(), tokens.to_vec()))
     }
 
     async fn find(&self, token: &TokenHash) -> Result<Option<Found>, StorageError> {
-        match self.ask(&Order::Find(*token))? {
-            Answer::Found(found) => Ok(found),
-            other => mismatch(other),
-        }
+        self.ask(&Order::Find(*token))
     }
 
     async fn exchange(&self, spend: &Spend, successors: &[StoredToken]) -> Result<Exchange, StorageError> {
-        match self.ask(&Order::Exchange(spend.clone(), successors.to_vec()))? {
-            Answer::Exchanged(outcome) => Ok(outcome),
-            other => mismatch(other),
-        }
+        self.ask(&Order::Exchange(spend.clone(), successors.to_vec()))
     }
 
     async fn revoke_access_token(&self, token: &TokenHash, at: OffsetDateTime) -> Result<(), StorageError> {
-        self.ask(&Order::RevokeToken(*token, at)).map(drop)
+        self.ask(&Order::RevokeToken(*token, at))
     }
 
     async fn revoke_grants(&self, which: &GrantSelector, at: OffsetDateTime) -> Result<u64, StorageError> {
-        match self.ask(&Order::Revoke(which.clone(), at))? {
-            Answer::Revoked(count) => Ok(count),
-            other => mismatch(other),
-        }
+        self.ask(&Order::Revoke(which.clone(), at))
     }
 
     async fn grants(&self, _: &GrantSelector, _: OffsetDateTime, _: &Page) -> Result<Vec<Arc<Grant>>, StorageError> {

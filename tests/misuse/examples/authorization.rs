@@ -1,10 +1,7 @@
 //! A request to the authorization endpoint gets one decision, about what was asked for, and the answer goes where it was checked to
 //! be safe.
 
-use grantor::{
-    Approval, AuthorizationResponse, AuthorizationServer, Authorize, Client, PendingAuthorization, Request, Response,
-    Scope,
-};
+use grantor::{Approval, AuthorizationResponse, AuthorizationServer, PendingAuthorization, Request, Response, Scope};
 
 // refused: E0616
 /// A host cannot widen a pending request.
@@ -32,20 +29,6 @@ async fn approve_after_deny(pending: PendingAuthorization, approval: Approval) -
 async fn approve_twice(pending: PendingAuthorization, mine: Approval, yours: Approval) {
     let _first = pending.approve(mine).await;
     let _second = pending.approve(yours).await;
-}
-
-// refused: E0308
-/// A client is not a resource owner.
-fn approve_for_a_client(client: &Client) -> Approval {
-    Approval::by(client.id().clone())
-}
-
-// refused: E0004
-/// A host handles both outcomes of an authorization request.
-async fn forget_to_respond(oauth: &AuthorizationServer, request: &Request) -> String {
-    match oauth.authorize(request).await {
-        Authorize::Pending(pending) => pending.form_token("a session"),
-    }
 }
 
 // refused: E0624

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use grantor::{AuthenticatedClient, Client, ClientCredential, ClientSecret, Password};
+use grantor::client::RedirectUri;
+use grantor::{AuthenticatedClient, Client, ClientCredential, Password};
 
 // refused: E0423
 /// A client that was looked up is not an authenticated one.
@@ -10,23 +11,10 @@ fn forge_authenticated_client(client: Arc<Client>) -> AuthenticatedClient {
     AuthenticatedClient(client)
 }
 
-// refused: E0277
-/// No conversion authenticates a client.
-fn convert_to_an_authenticated_client(client: Arc<Client>) -> AuthenticatedClient {
-    client.into()
-}
-
 // refused: E0061
 /// A confidential client has a credential.
 fn confidential_client_without_a_credential() {
     let _client = Client::confidential("machine").client_credentials().build();
-}
-
-// refused: E0599
-/// A client that can keep no secret is given none.
-fn public_client_with_a_secret(secret: &ClientSecret) {
-    let credential = ClientCredential::secret(secret);
-    let _client = Client::public("app").credential(credential).build();
 }
 
 // refused: E0599
@@ -39,6 +27,18 @@ fn public_client_for_itself() {
 /// A user's password is not the secret of a client.
 fn password_as_client_secret(password: &Password) -> ClientCredential {
     ClientCredential::secret(password)
+}
+
+// refused: E0616
+/// A client is checked as a whole; its parts cannot be changed after that.
+fn add_a_redirect_uri(mut client: Client, uri: RedirectUri) {
+    client.parts.redirect_uris.push(uri);
+}
+
+// refused: E0616
+/// A redirect URI cannot be changed after it was checked.
+fn change_a_redirect_uri(mut uri: RedirectUri) {
+    uri.text = "javascript:alert(1)".into();
 }
 
 fn main() {}

@@ -1,16 +1,24 @@
 //! Only the server mints tokens. A client spends one token of its own, once, and an API reads a token only after it required a scope.
 
+use std::sync::Arc;
+
 use grantor::grants::{Decision, ExchangeToken, GrantContext, Owned, Presented, RepeatRefresh, Replayed};
-use grantor::secret::{SecretDigest, SecretKind, Token, TokenHash, TokenKind, kind};
+use grantor::secret::{SecretKind, TokenHash, kind};
 use grantor::{
-    Access, AccessToken, AuthorizationCode, AuthorizationServer, BearerError, Client, Password, RefreshToken, Refusal,
-    Request, Scope, Subject, TokenRequest,
+    Access, AccessToken, AuthorizationServer, BearerError, Client, Grant, Password, RefreshToken, Refusal, Request,
+    Scope,
 };
 
 // refused: E0624
 /// Tokens are minted in one place, with the server's entropy.
 fn mint_a_token() -> AccessToken {
     AccessToken::from_bytes(&[7; 32])
+}
+
+// refused: E0616
+/// A token that was found keeps the grant it was stored with.
+fn swap_grant_of_presented(mut presented: Presented<kind::RefreshToken>, other: Arc<Grant>) {
+    presented.grant = other;
 }
 
 // refused: E0423
@@ -44,6 +52,12 @@ fn spend_twice(token: Owned<kind::RefreshToken>, scope: Scope) -> [ExchangeToken
 /// An access token is used, not spent.
 fn spend_an_access_token(token: Owned<kind::AccessToken>, scope: Scope) -> Decision {
     Decision::Exchange(ExchangeToken::new(token, scope))
+}
+
+// refused: E0616
+/// An order to spend a token keeps the grant of that token.
+fn swap_grant_of_exchange(mut order: ExchangeToken, other: Arc<Grant>) {
+    order.grant = other;
 }
 
 // refused: E0308
@@ -83,33 +97,9 @@ fn read_fields_of_access(access: &Access) -> bool {
 }
 
 // refused: E0308
-/// The token of a machine has no user.
-fn machine_as_user(access: &Access) -> &Subject {
-    access.subject()
-}
-
-// refused: E0308
-/// An access token does not refresh.
-fn access_token_as_refresh_token(token: &AccessToken) -> TokenRequest<'_> {
-    TokenRequest::refresh_token(token)
-}
-
-// refused: E0308
 /// A refresh token opens no API.
 async fn refresh_token_as_access_token(oauth: &AuthorizationServer, token: &RefreshToken) -> bool {
     oauth.bearer_token(token).await.is_ok()
-}
-
-// refused: E0308
-/// A code opens no API.
-async fn code_as_access_token(oauth: &AuthorizationServer, code: &AuthorizationCode) -> bool {
-    oauth.bearer_token(code).await.is_ok()
-}
-
-// refused: E0308
-/// The digest of a client secret matches no token.
-fn hash_as_digest(token: &AccessToken, digest: &SecretDigest) -> bool {
-    digest.matches(token)
 }
 
 // refused: E0599
@@ -124,12 +114,6 @@ struct OwnKind;
 /// The kinds of secret are those of the library, each redacted.
 impl SecretKind for OwnKind {
     const NAME: &'static str = "OwnKind";
-}
-
-// refused: E0277
-/// The kinds of token are those that a storage tells apart.
-impl Token for OwnKind {
-    const KIND: TokenKind = TokenKind::AccessToken;
 }
 
 fn main() {}

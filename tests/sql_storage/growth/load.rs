@@ -39,6 +39,19 @@ pub fn grant_id(family: u64) -> GrantId {
     GrantId::from_bytes(bytes)
 }
 
+/// A statement that loads 20,000 ephemeral entries in four namespaces. They expire a second after each other, the first ones an
+/// hour ago.
+pub fn entries(dialect: &Dialect) -> String {
+    let Dialect { prefix, series, key, time } = dialect;
+    format!(
+        "INSERT INTO {prefix}ephemeral (key, namespace, value, expires_at) SELECT {}, 'test_' || (n % 4), {}, {} FROM {}",
+        key("n", 32),
+        key("n", 32),
+        time("n - 3600"),
+        series("1", "20000", "n")
+    )
+}
+
 impl Load {
     pub fn of_tokens(tokens: u64) -> Self {
         Self { grants: tokens * 2 / 11 }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use grantor::record::TokenKind;
+use grantor::storage::ephemeral::{EphemeralKey, EphemeralStore, Inserted, Namespace};
 use grantor::storage::{ClientRegistry, GrantSelector, Page, Spend, Storage};
 use grantor::{Client, ClientCredential, ClientId, ClientSecret, Grant, Subject};
 use time::OffsetDateTime;
@@ -171,8 +172,9 @@ fn secret() -> ClientCredential {
 
 /// Every statement that a storage has, several times, so that PostgreSQL has had the choice to settle on one plan for all
 /// values.
-async fn every_statement<S: Storage + ClientRegistry>(storage: &S, load: Load) {
+async fn every_statement<S: Storage + ClientRegistry + EphemeralStore>(storage: &S, load: Load) {
     for round in 0..8 {
+        every_ephemeral_statement(storage).await;
         let (id, subject) = (load::grant_id(load.any(500 + round)), Subject::new(load.user(500 + round)).unwrap());
         let client = ClientId::new(format!("small-{round}")).unwrap();
         storage.find(&load::token_hash(load.any(round), 1)).await.unwrap();
@@ -204,6 +206,21 @@ async fn every_statement<S: Storage + ClientRegistry>(storage: &S, load: Load) {
         storage.rotate_credential(&client, secret(), now()).await.unwrap();
         storage.remove(&client, now()).await.unwrap();
     }
+}
+
+async fn every_ephemeral_statement(storage: &impl EphemeralStore) {
+    let namespace = Namespace::new("test_1").unwrap();
+    let mut digest = [0xff; 32];
+    digest[24..].copy_from_slice(&fresh().to_be_bytes());
+    let key = EphemeralKey::from_bytes(namespace, digest);
+    let end = now() + time::Duration::MINUTE;
+    let Inserted::New(version) = storage.insert(&key, b"value", end, now()).await.unwrap() else { panic!("taken") };
+    assert_eq!(storage.insert(&key, b"value", end, now()).await.unwrap(), Inserted::Taken);
+    assert!(storage.get(&key, now()).await.unwrap().is_some());
+    assert!(storage.replace(&key, version, b"other", end, now()).await.unwrap().is_some());
+    assert_eq!(storage.take(&key, now()).await.unwrap().unwrap(), b"other");
+    assert_eq!(storage.due(namespace, now(), 10).await.unwrap().len(), 10);
+    assert_eq!(storage.purge_ephemeral(now(), 50).await.unwrap(), 50);
 }
 
 /// Purges everything while others issue tokens. Returns how many rows went and how long each issuance took in between.

@@ -59,7 +59,7 @@ struct Ours {
 }
 
 impl Ours {
-    async fn new<S: Storage + ClientStore + ClientRegistry + Clone + 'static>(storage: &S) -> Self {
+    async fn new<S: Storage + ClientStore + ClientRegistry + grantor::EphemeralStore + Clone + 'static>(storage: &S) -> Self {
         let secret = ClientSecret::generate(&SystemEntropy).expect("entropy");
         let client = Client::confidential(CLIENT, ClientCredential::secret(&secret))
             .authorization_code([REDIRECT_URI])

@@ -1,0 +1,220 @@
+//! Capabilities: optional parts of a server that bring endpoints and metadata of their own.
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use serde_json::{Map, Value};
+use time::OffsetDateTime;
+
+use crate::build_error::BuildError;
+use crate::http::{Request, Response};
+use crate::policy::Policy;
+use crate::scope::Scope;
+use crate::server_context::ServerContext;
+
+/// An optional part of a server. It has endpoints and adds members to the metadata document (RFC 8414 §2).
+///
+/// An application adds an endpoint of its own by [`Builder::capability`](crate::Builder::capability). The endpoint then is one of
+/// [`AuthorizationServer::routes`](crate::AuthorizationServer::routes): adapters serve it, run its requests to completion, and set the
+/// CORS headers that it asks for.
+///
+/// ```
+/// use grantor::capability::{BuildView, Capability, Endpoint, ServerView};
+/// use grantor::{AuthorizationServer, MemoryStorage, Request, Response};
+/// use serde_json::{Map, Value, json};
+///
+/// /// Tells whose token a request has.
+/// struct WhoAmI;
+///
+/// #[async_trait::async_trait]
+/// impl Capability for WhoAmI {
+///     fn name(&self) -> &'static str {
+///         "who_am_i"
+///     }
+///
+///     fn endpoints(&self, build: &BuildView<'_>) -> Vec<Endpoint> {
+///         vec![Endpoint::new("who_am_i", build.url("/who-am-i")).methods("GET").any_origin().max_body(0)]
+///     }
+///
+///     fn metadata(&self, build: &BuildView<'_>) -> Map<String, Value> {
+///         Map::from_iter([("who_am_i_endpoint".to_owned(), json!(build.url("/who-am-i")))])
+///     }
+///
+///     async fn respond(&self, _endpoint: &str, request: &Request, server: ServerView<'_>) -> Response {
+///         match server.bearer(request).await.and_then(|token| token.require("user:read")) {
+///             Ok(access) => Response::json(200, json!({ "client_id": access.client_id().as_str() }).to_string()),
+///             Err(error) => error.into(),
+///         }
+///     }
+/// }
+///
+/// # fn main() -> Result<(), grantor::BuildError> {
+/// let oauth = AuthorizationServer::builder("https://id.example.com")
+///     .storage(MemoryStorage::new())
+///     .scope("user:read", "Read your profile")
+///     .capability(WhoAmI)
+///     .build()?;
+/// assert!(oauth.route("/who-am-i").is_some_and(|route| route.any_origin()));
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// assert_eq!(oauth.handle(&Request::get("/who-am-i")).await.status(), 401);
+/// assert_eq!(oauth.handle(&Request::new("PUT", "/who-am-i")).await.header("allow"), Some("GET"));
+/// # });
+/// # Ok(())
+/// # }
+/// ```
+#[async_trait]
+#[diagnostic::on_unimplemented(note = "a `Capability` has endpoints and answers their requests")]
+pub trait Capability: Send + Sync {
+    /// Returns its name, which no other capability of the server may have. Errors of the builder show it.
+    fn name(&self) -> &'static str;
+
+    /// Checks its settings against those of the server and the other capabilities, whatever the order in which the builder was
+    /// given them. Default: nothing can be wrong.
+    ///
+    /// # Errors
+    /// The server can't be built: see [`BuildError::Capability`].
+    fn check(&self, _build: &BuildView<'_>) -> Result<(), BuildError> {
+        Ok(())
+    }
+
+    /// Returns its endpoints. Called once, after all capabilities were checked. An endpoint whose path is taken does not build.
+    fn endpoints(&self, build: &BuildView<'_>) -> Vec<Endpoint>;
+
+    /// Returns the members that it adds to the metadata document. A member that the server, another capability or
+    /// [`Builder::metadata`](crate::Builder::metadata) has, too, does not build. Default: none.
+    fn metadata(&self, _build: &BuildView<'_>) -> Map<String, Value> {
+        Map::new()
+    }
+
+    /// Answers a request for the endpoint of this name. Its method is one of the endpoint's and its body is within the limit.
+    async fn respond(&self, endpoint: &str, request: &Request, server: ServerView<'_>) -> Response;
+}
+
+/// An endpoint of a [`Capability`].
+#[derive(Debug, Clone)]
+#[must_use = "return it from Capability::endpoints"]
+pub struct Endpoint {
+    pub(crate) name: &'static str,
+    pub(crate) url: String,
+    pub(crate) methods: Option<&'static str>,
+    pub(crate) any_origin: bool,
+    pub(crate) max_body: Option<usize>,
+}
+
+impl Endpoint {
+    /// An endpoint with its name, which [`Route::endpoint`](crate::Route::endpoint) returns, and the `https` URL where it is reached
+    /// from outside; see [`BuildView::url`]. Requests with exactly the path of the URL belong to it, whatever their query.
+    pub fn new(name: &'static str, url: impl Into<String>) -> Self {
+        Self { name, url: url.into(), methods: None, any_origin: false, max_body: None }
+    }
+
+    /// Sets the methods, as an `Allow` header lists them: `"GET, POST"`. Other methods get 405. Default: all.
+    pub const fn methods(mut self, allow: &'static str) -> Self {
+        self.methods = Some(allow);
+        self
+    }
+
+    /// Lets scripts of any origin use the endpoint (CORS, RFC 9700 §2.6). No cookie may have a part in its answers. Default: off.
+    pub const fn any_origin(mut self) -> Self {
+        self.any_origin = true;
+        self
+    }
+
+    /// Sets how many bytes a body may have; a larger one gets 413. Default: [`Policy::max_body`].
+    pub const fn max_body(mut self, bytes: usize) -> Self {
+        self.max_body = Some(bytes);
+        self
+    }
+}
+
+/// What a [`Capability`] sees of a server that is being built.
+#[derive(Debug)]
+pub struct BuildView<'a> {
+    server: &'a ServerContext,
+    capabilities: &'a [Arc<dyn Capability>],
+    has_server_key: bool,
+}
+
+impl<'a> BuildView<'a> {
+    pub(crate) const fn new(
+        server: &'a ServerContext,
+        capabilities: &'a [Arc<dyn Capability>],
+        has_server_key: bool,
+    ) -> Self {
+        Self { server, capabilities, has_server_key }
+    }
+
+    /// Returns the issuer identifier, as it was given.
+    #[must_use]
+    pub fn issuer(&self) -> &str {
+        &self.server.issuer
+    }
+
+    /// Returns the URL of a path below the issuer; the path begins with a slash.
+    #[must_use]
+    pub fn url(&self, path: &str) -> String {
+        self.issuer().trim_end_matches('/').to_owned() + path
+    }
+
+    /// Returns the policy.
+    #[must_use]
+    pub const fn policy(&self) -> &Policy {
+        &self.server.policy
+    }
+
+    /// Returns all scopes that the server offers.
+    #[must_use]
+    pub const fn scopes(&self) -> &Scope {
+        self.server.scopes.all()
+    }
+
+    /// Returns whether the server has a capability of this name.
+    #[must_use]
+    pub fn has(&self, capability: &str) -> bool {
+        self.capabilities.iter().any(|own| own.name() == capability)
+    }
+
+    /// Returns whether a [server key](crate::Builder::server_key) was given. Without one, what the server seals opens at no other
+    /// node and not after a restart.
+    #[must_use]
+    pub const fn has_server_key(&self) -> bool {
+        self.has_server_key
+    }
+}
+
+impl fmt::Debug for dyn Capability {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Capability({:?})", self.name())
+    }
+}
+
+/// What a [`Capability`] sees of the server when it answers a request.
+#[derive(Debug, Clone, Copy)]
+pub struct ServerView<'a> {
+    pub(crate) server: &'a Arc<ServerContext>,
+}
+
+impl<'a> ServerView<'a> {
+    pub(crate) const fn new(server: &'a Arc<ServerContext>) -> Self {
+        Self { server }
+    }
+
+    /// Returns the issuer identifier, as it was given.
+    #[must_use]
+    pub fn issuer(self) -> &'a str {
+        &self.server.issuer
+    }
+
+    /// Returns the policy.
+    #[must_use]
+    pub fn policy(self) -> &'a Policy {
+        &self.server.policy
+    }
+
+    /// Returns the time of the server's clock.
+    #[must_use]
+    pub fn now(self) -> OffsetDateTime {
+        self.server.now()
+    }
+}

@@ -1,0 +1,298 @@
+//! What a host may change about tokens that are about to be issued, and add to what introspection tells about them.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use serde_json::{Map, Value};
+use time::{Duration, OffsetDateTime};
+
+use crate::client::Client;
+use crate::error::Error;
+use crate::record::{Grant, StoredToken, Subject};
+use crate::scope::Scope;
+
+/// Changes tokens of a host's own accord: refuses them, narrows their scope, shortens their lifetime, adds members to the token
+/// response and to an introspection answer. It can't widen anything. Every method has a default that changes nothing.
+///
+/// ```
+/// use async_trait::async_trait;
+/// use grantor::customizer::{Inspection, Issuance, TokenChanges, TokenCustomizer};
+/// use grantor::{AuthorizationServer, Error, MemoryStorage};
+/// use serde_json::{Map, Value};
+///
+/// /// Tells clients and APIs the tenant of the user, which the approval attached to the grant.
+/// struct Tenants;
+///
+/// #[async_trait]
+/// impl TokenCustomizer for Tenants {
+///     async fn issuance(&self, issuance: &Issuance<'_>) -> Result<TokenChanges, Error> {
+///         let tenant = issuance.grant.host_data.as_ref().map(|data| data["tenant"].clone());
+///         Ok(tenant.map_or(TokenChanges::new(), |tenant| TokenChanges::new().response_member("tenant", tenant)))
+///     }
+///
+///     async fn introspection(&self, inspection: &Inspection<'_>) -> Result<Option<Map<String, Value>>, Error> {
+///         let tenant = inspection.grant.host_data.as_ref().map(|data| ("tenant".to_owned(), data["tenant"].clone()));
+///         Ok(Some(Map::from_iter(tenant)))
+///     }
+/// }
+///
+/// # fn main() -> Result<(), grantor::BuildError> {
+/// let oauth = AuthorizationServer::builder("https://id.example.com")
+///     .storage(MemoryStorage::new())
+///     .scope("mail:read", "Read your mail")
+///     .token_customizer(Tenants)
+///     .build()?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Reserved names
+/// A member whose name has a meaning in a specification that this library follows or will follow ([`RESERVED_MEMBERS`]) is left out,
+/// whether or not the answer has it. So is one that the grant handler set. The event
+/// [`CustomizerMemberDropped`](crate::EventKind::CustomizerMemberDropped) names it. All members of one answer have at most 4 KiB as
+/// JSON.
+#[async_trait]
+#[diagnostic::on_unimplemented(note = "implement `grantor::TokenCustomizer`; each method has a default")]
+pub trait TokenCustomizer: Send + Sync {
+    /// Returns what is to change about tokens that are about to be issued. Asked for each kind of [`Issuance`], once everything else
+    /// allows it: the client has proven that the token it presents is its own, and the subject is active. Nothing is spent or stored
+    /// so far.
+    ///
+    /// If another request spends the token in between, the method is asked a second time.
+    ///
+    /// # Errors
+    /// A refusal, mostly an [`ExtensionRefusal`](crate::error::ExtensionRefusal): the client is told its code and description. Or a
+    /// failure, mostly a [`CustomizerError`](crate::error::CustomizerError). Either way nothing is spent or stored.
+    async fn issuance(&self, issuance: &Issuance<'_>) -> Result<TokenChanges, Error> {
+        let _ = issuance;
+        Ok(TokenChanges::new())
+    }
+
+    /// Returns members to add to what a caller is told about a live token that it may know (RFC 7662 §2.2), or `None` if the token is
+    /// not this caller's business, which is then told that it is inactive. A server of several APIs keeps their tokens apart like
+    /// this.
+    ///
+    /// # Errors
+    /// As in [`issuance`](Self::issuance).
+    async fn introspection(&self, inspection: &Inspection<'_>) -> Result<Option<Map<String, Value>>, Error> {
+        let _ = inspection;
+        Ok(Some(Map::new()))
+    }
+}
+
+#[async_trait]
+impl<T: TokenCustomizer + ?Sized> TokenCustomizer for Arc<T> {
+    async fn issuance(&self, issuance: &Issuance<'_>) -> Result<TokenChanges, Error> {
+        (**self).issuance(issuance).await
+    }
+
+    async fn introspection(&self, inspection: &Inspection<'_>) -> Result<Option<Map<String, Value>>, Error> {
+        (**self).introspection(inspection).await
+    }
+}
+
+/// Tokens that are about to be issued.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Issuance<'a> {
+    /// How they come about.
+    pub kind: IssuanceKind,
+    /// The client that will get them.
+    pub client: &'a Client,
+    /// Their grant. A new one is not stored yet, and ends earlier if the lifetime is shortened.
+    pub grant: &'a Grant,
+    /// The scope of the access token, if it is not narrowed. A [`Repeat`](IssuanceKind::Repeat) has the scope that the request asks for.
+    pub scope: &'a Scope,
+    /// The lifetime of the access token, if it is not shortened. It is cut to what its grant has left.
+    pub access_token_lifetime: Duration,
+    /// The peer, if the host vouched for one. The authorization endpoint knows none.
+    pub peer: Option<IpAddr>,
+    /// The time of the request.
+    pub now: OffsetDateTime,
+}
+
+impl Issuance<'_> {
+    /// The resource owner; `None` if the client acts for itself.
+    #[must_use]
+    pub const fn subject(&self) -> Option<&Subject> {
+        self.grant.subject.as_ref()
+    }
+}
+
+/// How tokens come about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum IssuanceKind {
+    /// A code is redeemed (RFC 6749 §4.1.3).
+    AuthorizationCode,
+    /// A refresh token is used (RFC 6749 §6).
+    Refresh,
+    /// A refresh token that was just spent is presented again and gets the same tokens (see
+    /// [`Policy::refresh_grace`](crate::Policy::refresh_grace)). The customizer can refuse, and a change that is not allowed is an
+    /// error as ever. Otherwise the answer is that of the first time: what the customizer returned then counts, not what it returns
+    /// now.
+    Repeat,
+    /// A client acts for itself (RFC 6749 §4.4).
+    ClientCredentials,
+    /// A user's password is traded in (RFC 6749 §4.3).
+    Password,
+    /// The authorization endpoint issues the token (RFC 6749 §4.2).
+    Implicit,
+    /// An extension grant opens a grant (RFC 6749 §4.5); [`Grant::grant_type`](crate::Grant::grant_type) names it.
+    Extension,
+}
+
+/// What a [`TokenCustomizer`] changes. It starts as no change.
+#[derive(Clone, Default)]
+#[must_use = "changes do nothing until they are returned"]
+pub struct TokenChanges {
+    pub(crate) scope: Option<Scope>,
+    pub(crate) access_token_lifetime: Option<Duration>,
+    pub(crate) response_members: Map<String, Value>,
+}
+
+impl TokenChanges {
+    /// No change.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Narrows the scope of the access token; one that is wider than [`Issuance::scope`] is an error. The grant and the refresh token
+    /// keep theirs, so that the next refresh can get all of it again. Start from [`Issuance::scope`], for example with
+    /// [`Scope::intersection`]: a request may ask for less than you would leave.
+    pub fn scope(mut self, scope: Scope) -> Self {
+        self.scope = Some(scope);
+        self
+    }
+
+    /// Shortens the lifetime of the access token, to a second at least; one that is longer than
+    /// [`Issuance::access_token_lifetime`] is an error.
+    pub const fn access_token_lifetime(mut self, lifetime: Duration) -> Self {
+        self.access_token_lifetime = Some(lifetime);
+        self
+    }
+
+    /// Adds a member to the token response (RFC 6749 §5.1). The implicit grant has no members to add. Not for secrets: the members are
+    /// stored in clear with the access token if a repeated request may have to get them again.
+    pub fn response_member(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
+        self.response_members.insert(name.into(), value.into());
+        self
+    }
+}
+
+impl fmt::Debug for TokenChanges {
+    /// The members by name only.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TokenChanges")
+            .field("scope", &self.scope)
+            .field("access_token_lifetime", &self.access_token_lifetime)
+            .field("response_members", &self.response_members.keys())
+            .finish()
+    }
+}
+
+/// A live token that a caller asks about.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Inspection<'a> {
+    /// The caller.
+    pub caller: &'a Client,
+    /// The token.
+    pub token: &'a StoredToken,
+    /// Its grant.
+    pub grant: &'a Grant,
+    /// The peer, if the host vouched for one.
+    pub peer: Option<IpAddr>,
+    /// The time of the request.
+    pub now: OffsetDateTime,
+}
+
+/// The names of members that a [`TokenCustomizer`] can't add, in ascending order: those of RFC 6749 §5, RFC 7519 §4.1, RFC 7662 §2.2,
+/// RFC 7800, RFC 8693, RFC 9068, RFC 9396 and OpenID Connect Core §2.
+pub const RESERVED_MEMBERS: &[&str] = &[
+    "access_token",
+    "acr",
+    "act",
+    "active",
+    "amr",
+    "at_hash",
+    "aud",
+    "auth_time",
+    "authorization_details",
+    "azp",
+    "c_hash",
+    "client_id",
+    "cnf",
+    "error",
+    "error_description",
+    "error_uri",
+    "exp",
+    "expires_in",
+    "iat",
+    "id_token",
+    "iss",
+    "issued_token_type",
+    "jti",
+    "may_act",
+    "nbf",
+    "nonce",
+    "refresh_token",
+    "s_hash",
+    "scope",
+    "sid",
+    "state",
+    "sub",
+    "token_type",
+    "username",
+];
+
+/// The most that the members of one answer have as JSON, in bytes.
+const MOST_BYTES: usize = 4_096;
+
+/// Takes out what a customizer can't add, and returns the names of it.
+pub(crate) fn drop_members(members: &mut Map<String, Value>, is_taken: impl Fn(&str) -> bool) -> Vec<String> {
+    let is_dropped = |name: &str| RESERVED_MEMBERS.binary_search(&name).is_ok() || is_taken(name);
+    let dropped: Vec<String> = members.keys().filter(|name| is_dropped(name)).cloned().collect();
+    members.retain(|name, _| !is_dropped(name));
+    dropped
+}
+
+/// Refuses more than 4 KiB of members.
+pub(crate) fn check_size(members: &Map<String, Value>) -> Result<(), Error> {
+    let fits = members.is_empty() || serde_json::to_vec(members).is_ok_and(|json| json.len() <= MOST_BYTES);
+    if fits { Ok(()) } else { Err(Error::Extension("a token customizer added more than 4 KiB")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn reserved_names_are_sorted_and_all_dropped() {
+        assert!(RESERVED_MEMBERS.is_sorted_by(|a, b| a < b));
+        let mut members: Map<String, Value> = RESERVED_MEMBERS
+            .iter()
+            .chain(&["tenant", "Sub", "taken"])
+            .map(|name| ((*name).to_owned(), json!(1)))
+            .collect();
+        let mut dropped = drop_members(&mut members, |name| name == "taken");
+        dropped.sort_unstable();
+        let mut expected = [RESERVED_MEMBERS, &["taken"]].concat();
+        expected.sort_unstable();
+        assert_eq!(dropped, expected);
+        assert_eq!(members.keys().collect::<Vec<_>>(), ["Sub", "tenant"]);
+    }
+
+    #[test]
+    fn members_have_at_most_four_kibibytes() {
+        let with = |length: usize| Map::from_iter([("m".to_owned(), json!("x".repeat(length)))]);
+        // {"m":""}
+        assert!(check_size(&with(4_096 - 8)).is_ok());
+        assert!(check_size(&with(4_096 - 7)).is_err());
+        assert!(check_size(&Map::new()).is_ok());
+    }
+}

@@ -1,0 +1,59 @@
+//! Asking the token customizer, and holding it to what it may change.
+
+use serde_json::{Map, Value};
+use time::Duration;
+
+use crate::customizer::{Issuance, IssuanceKind, TokenChanges, check_size, drop_members};
+use crate::error::Error;
+use crate::event::EventKind;
+use crate::record::GrantType;
+use crate::scope::Scope;
+use crate::server_context::ServerContext;
+
+/// What the customizer made of tokens that are about to be issued.
+pub(super) struct Customized {
+    pub(super) scope: Scope,
+    pub(super) access_token_lifetime: Duration,
+    /// Members to add to the response; none has the name of one that is there.
+    pub(super) members: Map<String, Value>,
+}
+
+/// Asks the customizer, if there is one. `taken` are the members that the response has already.
+pub(super) async fn customize(
+    server: &ServerContext,
+    issuance: &Issuance<'_>,
+    taken: &Map<String, Value>,
+) -> Result<Customized, Error> {
+    let changes = match &server.customizer {
+        Some(customizer) => customizer.issuance(issuance).await?,
+        None => TokenChanges::new(),
+    };
+    let TokenChanges { scope, access_token_lifetime, response_members: mut members } = changes;
+    let scope = scope.unwrap_or_else(|| issuance.scope.clone());
+    if !scope.is_subset(issuance.scope) {
+        return Err(Error::Extension("a token customizer widened the scope"));
+    }
+    let access_token_lifetime = access_token_lifetime.unwrap_or(issuance.access_token_lifetime);
+    if access_token_lifetime > issuance.access_token_lifetime {
+        return Err(Error::Extension("a token customizer lengthened the access token lifetime"));
+    }
+    if access_token_lifetime < Duration::SECOND {
+        return Err(Error::Extension("a token customizer set an access token lifetime below one second"));
+    }
+    let client_id = issuance.client.id();
+    for member in &drop_members(&mut members, |name| taken.contains_key(name)) {
+        server.observe_from(issuance.peer, issuance.now, EventKind::CustomizerMemberDropped { client_id, member });
+    }
+    check_size(&members)?;
+    Ok(Customized { scope, access_token_lifetime, members })
+}
+
+/// How the first tokens of a grant come about.
+pub(super) fn kind_of(grant_type: &GrantType) -> IssuanceKind {
+    match grant_type.as_str() {
+        GrantType::CLIENT_CREDENTIALS => IssuanceKind::ClientCredentials,
+        GrantType::PASSWORD => IssuanceKind::Password,
+        GrantType::IMPLICIT => IssuanceKind::Implicit,
+        _ => IssuanceKind::Extension,
+    }
+}

@@ -1,0 +1,52 @@
+//! The capabilities of a server: how a builder is given them, and how they are checked against each other.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+
+use super::Builder;
+use super::builder::check_endpoint;
+use crate::build_error::BuildError;
+use crate::capability::{BuildView, Capability, Endpoint};
+
+impl Builder {
+    /// Adds an optional part, with endpoints of its own: see [`Capability`]. Default: none.
+    pub fn capability(mut self, capability: impl Capability + 'static) -> Self {
+        self.capabilities.push(Arc::new(capability));
+        self
+    }
+}
+
+/// What the capabilities of a server add to it.
+pub(super) struct Additions {
+    pub(super) endpoints: Vec<(Endpoint, Arc<dyn Capability>)>,
+    pub(super) metadata: Map<String, Value>,
+}
+
+/// Puts capabilities into an order that does not depend on that of the builder's calls.
+pub(super) fn sort(capabilities: &mut [Arc<dyn Capability>]) -> Result<(), BuildError> {
+    capabilities.sort_by_key(|capability| capability.name());
+    match capabilities.windows(2).find(|pair| pair[0].name() == pair[1].name()) {
+        Some(pair) => Err(BuildError::capability(pair[0].name(), "it was given twice")),
+        None => Ok(()),
+    }
+}
+
+/// Lets each capability check itself, and collects what they add.
+pub(super) fn collect(capabilities: &[Arc<dyn Capability>], build: &BuildView<'_>) -> Result<Additions, BuildError> {
+    capabilities.iter().try_for_each(|capability| capability.check(build))?;
+    let mut additions = Additions { endpoints: Vec::new(), metadata: Map::new() };
+    for capability in capabilities {
+        for endpoint in capability.endpoints(build) {
+            check_endpoint(&endpoint.url)?;
+            additions.endpoints.push((endpoint, Arc::clone(capability)));
+        }
+        for (name, value) in capability.metadata(build) {
+            if additions.metadata.contains_key(&name) {
+                return Err(BuildError::MetadataMember(name));
+            }
+            additions.metadata.insert(name, value);
+        }
+    }
+    Ok(additions)
+}

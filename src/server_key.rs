@@ -1,0 +1,105 @@
+//! The server key: one secret of the host's, from which the key of each purpose is derived.
+
+use crate::mac::{Key, KeyedMac};
+
+/// What a derived key is for. Keys of different purposes are independent of each other.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Label {
+    /// Consent forms on their way through a browser.
+    FormToken,
+}
+
+impl Label {
+    /// The text that the key is derived with. It never changes: values that were sealed before an update open after it.
+    const fn text(self) -> &'static [u8] {
+        match self {
+            Self::FormToken => b"grantor/1/form_token",
+        }
+    }
+}
+
+/// The key that is used now, and those that were used before.
+pub(crate) struct ServerKey {
+    current: Key,
+    previous: Vec<Key>,
+}
+
+impl ServerKey {
+    /// Reads the host's secrets; `None` if one of them has fewer than 32 bytes, or only zeros, as memory has that was never filled.
+    pub(crate) fn new<'a>(current: &[u8], previous: impl IntoIterator<Item = &'a [u8]>) -> Option<Self> {
+        Some(Self { current: root(current)?, previous: previous.into_iter().map(root).collect::<Option<_>>()? })
+    }
+
+    /// Derives the keys of one purpose.
+    pub(crate) fn derive(&self, label: Label) -> DerivedKey {
+        let derive = |key: &Key| key.expand(label.text());
+        DerivedKey { current: derive(&self.current), previous: self.previous.iter().map(derive).collect() }
+    }
+}
+
+fn root(secret: &[u8]) -> Option<Key> {
+    const SALT: &[u8; 32] = b"grantor/1/server_key\0\0\0\0\0\0\0\0\0\0\0\0";
+    let is_a_secret = secret.len() >= 32 && secret.iter().any(|byte| *byte != 0);
+    is_a_secret.then(|| Key::extract(SALT, secret))
+}
+
+/// The keys of one purpose. Only the current one seals; all of them open.
+pub(crate) struct DerivedKey {
+    current: Key,
+    previous: Vec<Key>,
+}
+
+impl DerivedKey {
+    /// Begins the MAC of a value that is sealed now.
+    pub(crate) fn mac(&self) -> KeyedMac {
+        self.current.mac()
+    }
+
+    /// Checks the tag of a value that was sealed under any of the keys. `content` adds the value to a MAC.
+    pub(crate) fn verifies(&self, content: impl Fn(KeyedMac) -> KeyedMac, tag: &[u8]) -> bool {
+        std::iter::once(&self.current).chain(&self.previous).any(|key| content(key.mac()).verifies(tag))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn previous_key_opens_and_never_seals() {
+        let (old, new) = ([1; 32], [2; 40]);
+        let derive = |current: &[u8], previous: &[&[u8]]| {
+            ServerKey::new(current, previous.iter().copied()).unwrap().derive(Label::FormToken)
+        };
+        let content = |mac: KeyedMac| mac.update(b"content");
+        let (before, after, forgotten) = (derive(&old, &[]), derive(&new, &[&[3; 32], &old]), derive(&new, &[]));
+        let (sealed_before, sealed_after) = (content(before.mac()).finish(), content(after.mac()).finish());
+        assert!(before.verifies(content, &*sealed_before) && after.verifies(content, &*sealed_before));
+        assert!(after.verifies(content, &*sealed_after) && forgotten.verifies(content, &*sealed_after));
+        assert!(!before.verifies(content, &*sealed_after) && !forgotten.verifies(content, &*sealed_before));
+        assert!(!after.verifies(|mac| mac.update(b"other"), &*sealed_before));
+    }
+
+    #[test]
+    fn short_or_zero_secret_is_no_key() {
+        for good in [&[1; 32][..], &[1; 33], &[1; 200]] {
+            assert!(ServerKey::new(good, [good]).is_some());
+        }
+        for bad in [&[][..], &[1; 31], &[0; 32], &[0; 64]] {
+            assert!(ServerKey::new(bad, []).is_none(), "{bad:?}");
+            assert!(ServerKey::new(&[1; 32], [&[2; 32][..], bad]).is_none(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn secrets_that_differ_anywhere_derive_different_keys() {
+        let tag = |secret: &[u8]| *ServerKey::new(secret, []).unwrap().derive(Label::FormToken).mac().finish();
+        let long = [7; 100];
+        for at in 0..100 {
+            let mut other = long;
+            other[at] ^= 1;
+            assert_ne!(tag(&long), tag(&other), "{at}");
+        }
+        assert_ne!(tag(&long), tag(&long[..99]));
+    }
+}

@@ -1,0 +1,165 @@
+//! An ephemeral store in memory: one map behind one lock.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use async_trait::async_trait;
+use time::OffsetDateTime;
+
+use super::{MemoryStorage, poisoned};
+use crate::error::StorageError;
+use crate::storage::ephemeral::{
+    Due, EphemeralKey, EphemeralStore, Inserted, Namespace, Version, Versioned, check_value,
+};
+
+/// Ephemeral entries in memory, for a server of one process. A clone is a handle to the same entries.
+///
+/// It keeps the whole [contract](crate::storage::ephemeral) until the process ends. It is for a host whose
+/// [`Storage`](crate::Storage) keeps no ephemeral entries; a [`MemoryStorage`] has one inside. What a restart loses are requests
+/// that are under way and the memory of replayed proofs. `due` and the purge look at all entries. The store grows unless
+/// [`purge_ephemeral`](EphemeralStore::purge_ephemeral) is called regularly.
+#[derive(Clone, Default)]
+pub struct MemoryEphemeralStore {
+    entries: Arc<Mutex<Entries>>,
+}
+
+#[derive(Default)]
+struct Entries {
+    by_key: HashMap<EphemeralKey, Versioned>,
+    /// The last version that was given to any entry, so that no key gets one twice.
+    last_version: u64,
+}
+
+impl MemoryEphemeralStore {
+    /// An empty store.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn lock(&self) -> Result<MutexGuard<'_, Entries>, StorageError> {
+        self.entries.lock().map_err(poisoned)
+    }
+}
+
+impl Entries {
+    fn live(&self, key: &EphemeralKey, now: OffsetDateTime) -> Option<&Versioned> {
+        self.by_key.get(key).filter(|entry| now < entry.expires_at)
+    }
+
+    fn put(&mut self, key: &EphemeralKey, value: &[u8], expires_at: OffsetDateTime) -> Version {
+        self.last_version += 1;
+        let version = Version::from_u64(self.last_version);
+        self.by_key.insert(*key, Versioned { value: value.to_vec(), version, expires_at });
+        version
+    }
+}
+
+impl fmt::Debug for MemoryEphemeralStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("MemoryEphemeralStore")
+    }
+}
+
+#[async_trait]
+impl EphemeralStore for MemoryEphemeralStore {
+    async fn insert(
+        &self,
+        key: &EphemeralKey,
+        value: &[u8],
+        expires_at: OffsetDateTime,
+        now: OffsetDateTime,
+    ) -> Result<Inserted, StorageError> {
+        check_value(value)?;
+        let mut entries = self.lock()?;
+        if entries.live(key, now).is_some() {
+            return Ok(Inserted::Taken);
+        }
+        Ok(Inserted::New(entries.put(key, value, expires_at)))
+    }
+
+    async fn get(&self, key: &EphemeralKey, now: OffsetDateTime) -> Result<Option<Versioned>, StorageError> {
+        Ok(self.lock()?.live(key, now).cloned())
+    }
+
+    async fn take(&self, key: &EphemeralKey, now: OffsetDateTime) -> Result<Option<Vec<u8>>, StorageError> {
+        let mut entries = self.lock()?;
+        if entries.live(key, now).is_none() {
+            return Ok(None);
+        }
+        Ok(entries.by_key.remove(key).map(|entry| entry.value))
+    }
+
+    async fn replace(
+        &self,
+        key: &EphemeralKey,
+        expected: Version,
+        value: &[u8],
+        expires_at: OffsetDateTime,
+        now: OffsetDateTime,
+    ) -> Result<Option<Version>, StorageError> {
+        check_value(value)?;
+        let mut entries = self.lock()?;
+        if entries.live(key, now).is_none_or(|entry| entry.version != expected) {
+            return Ok(None);
+        }
+        Ok(Some(entries.put(key, value, expires_at)))
+    }
+
+    async fn due(&self, namespace: Namespace, at: OffsetDateTime, limit: usize) -> Result<Vec<Due>, StorageError> {
+        let entries = self.lock()?;
+        let is_due =
+            |(key, entry): &(&EphemeralKey, &Versioned)| key.namespace() == namespace && entry.expires_at <= at;
+        let mut due: Vec<_> = entries.by_key.iter().filter(is_due).collect();
+        due.sort_unstable_by_key(|(key, entry)| (entry.expires_at, *key.as_bytes()));
+        due.truncate(limit);
+        Ok(due.into_iter().map(|(key, entry)| Due { key: *key, entry: entry.clone() }).collect())
+    }
+
+    async fn purge_ephemeral(&self, before: OffsetDateTime, limit: usize) -> Result<usize, StorageError> {
+        let mut entries = self.lock()?;
+        let expired = entries.by_key.extract_if(|_, entry| entry.expires_at <= before);
+        Ok(expired.take(limit).count())
+    }
+}
+
+#[async_trait]
+impl EphemeralStore for MemoryStorage {
+    async fn insert(
+        &self,
+        key: &EphemeralKey,
+        value: &[u8],
+        expires_at: OffsetDateTime,
+        now: OffsetDateTime,
+    ) -> Result<Inserted, StorageError> {
+        self.state.ephemeral.insert(key, value, expires_at, now).await
+    }
+
+    async fn get(&self, key: &EphemeralKey, now: OffsetDateTime) -> Result<Option<Versioned>, StorageError> {
+        self.state.ephemeral.get(key, now).await
+    }
+
+    async fn take(&self, key: &EphemeralKey, now: OffsetDateTime) -> Result<Option<Vec<u8>>, StorageError> {
+        self.state.ephemeral.take(key, now).await
+    }
+
+    async fn replace(
+        &self,
+        key: &EphemeralKey,
+        expected: Version,
+        value: &[u8],
+        expires_at: OffsetDateTime,
+        now: OffsetDateTime,
+    ) -> Result<Option<Version>, StorageError> {
+        self.state.ephemeral.replace(key, expected, value, expires_at, now).await
+    }
+
+    async fn due(&self, namespace: Namespace, at: OffsetDateTime, limit: usize) -> Result<Vec<Due>, StorageError> {
+        self.state.ephemeral.due(namespace, at, limit).await
+    }
+
+    async fn purge_ephemeral(&self, before: OffsetDateTime, limit: usize) -> Result<usize, StorageError> {
+        self.state.ephemeral.purge_ephemeral(before, limit).await
+    }
+}

@@ -1,0 +1,115 @@
+//! Calls that are given up half-way: polled n times and dropped, for every n until they complete.
+//!
+//! A call that was given up may still happen a little later. So what became of it is asked of a second call for the same entry,
+//! whose answer the store can't give before that is decided.
+
+use super::super::given_up::MOST_POLLS;
+use super::super::node::{Failure, Outcome, patiently};
+use super::super::records::{DAY, HOUR, START};
+use super::super::trial::{Named, Trial};
+use crate::storage::ephemeral::Inserted;
+
+pub(in super::super) const CASES: &[Named] = &[
+    ("an insert that is given up at any moment happens whole or not at all", inserts),
+    ("a replacement that is given up at any moment happens whole or not at all", replacements),
+    ("a take that is given up at any moment happens whole or not at all", takes),
+    ("a purge of entries that is given up at any moment can be repeated and then is complete", purges),
+];
+
+fn inserts(t: &Trial<'_>) -> Outcome {
+    for polls in 0..MOST_POLLS {
+        let (key, now) = (t.key(polls as u64), t.at(START));
+        let (first, second): ((&[u8], _), (&[u8], _)) = ((b"the first", t.at(HOUR)), (b"the second", t.at(DAY)));
+        let call = t.store(0).calls.insert(&key, first.0, first.1, now);
+        let answer = t.store(0).give_up(polls, call);
+        if let Some(found) = patiently(|| t.store(1).get(&key, now))? {
+            t.expect_entry("an entry whose insert was given up", Some(first), Some(&found));
+        }
+        let is_first = patiently(|| t.store(2).insert(&key, second.0, second.1, now))? == Inserted::Taken;
+        let expected = if is_first { first } else { second };
+        let found = patiently(|| t.store(3).get(&key, now))?;
+        t.expect_entry("the entry after another insert", Some(expected), found.as_ref());
+        if let Some(answer) = answer {
+            let answer = answer.map_err(|error| Failure::failed("insert that was not given up", &error))?;
+            t.expect(is_first && answer != Inserted::Taken, "an insert that completed is New, and stays", "it is not");
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn replacements(t: &Trial<'_>) -> Outcome {
+    for polls in 0..MOST_POLLS {
+        let (key, now) = (t.key(polls as u64), t.at(START));
+        let (first, second): ((&[u8], _), (&[u8], _)) = ((b"the first", t.at(HOUR * 2)), (b"the second", t.at(DAY)));
+        let old: (&[u8], _) = (b"the old one", t.at(HOUR));
+        let version = patiently(|| t.store(0).insert_new(&key, old.0, old.1, now))?;
+        let answer = t.store(0).give_up(polls, t.store(0).calls.replace(&key, version, first.0, first.1, now));
+        let found = patiently(|| t.store(1).get(&key, now))?;
+        let is_old = found.as_ref().is_some_and(|entry| entry.version == version);
+        t.expect_entry("an entry after a replacement", Some(if is_old { old } else { first }), found.as_ref());
+        let is_first = patiently(|| t.store(2).replace(&key, version, second.0, second.1, now))?.is_none();
+        let expected = if is_first { first } else { second };
+        let found = patiently(|| t.store(3).get(&key, now))?;
+        t.expect_entry("the entry after another replacement", Some(expected), found.as_ref());
+        if let Some(answer) = answer {
+            let answer = answer.map_err(|error| Failure::failed("replace that was not given up", &error))?;
+            t.expect(is_first && answer.is_some(), "a replacement that completed is done, and stays", "it is not");
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn takes(t: &Trial<'_>) -> Outcome {
+    for polls in 0..MOST_POLLS {
+        let (key, now) = (t.key(polls as u64), t.at(START));
+        patiently(|| t.store(0).insert_new(&key, b"value", t.at(HOUR), now))?;
+        let answer = t.store(0).give_up(polls, t.store(0).calls.take(&key, now));
+        if let Some(found) = patiently(|| t.store(1).get(&key, now))? {
+            t.expect_entry("an entry whose take was given up", Some((b"value", t.at(HOUR))), Some(&found));
+        }
+        let second = patiently(|| t.store(2).take(&key, now))?;
+        let is_value = second.as_ref().is_none_or(|value| value == b"value");
+        t.expect(is_value, "a take after one that was given up gets the value or nothing", "it gets another value");
+        let found = patiently(|| t.store(3).get(&key, now))?;
+        t.expect_entry("the entry after another take", None, found.as_ref());
+        if let Some(answer) = answer {
+            let answer = answer.map_err(|error| Failure::failed("take that was not given up", &error))?;
+            t.expect_eq("what a take that completed got", &Some(b"value".to_vec()), &answer);
+            t.expect_eq("what a take after it got", &None, &second);
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn purges(t: &Trial<'_>) -> Outcome {
+    t.clean_up_entries()?;
+    for polls in 0..MOST_POLLS {
+        let base = polls as u64 * 10;
+        let expired: Vec<_> = (base..base + 4).map(|number| t.key(number)).collect();
+        let live = t.key(base + 5);
+        for key in &expired {
+            patiently(|| t.store(0).insert_new(key, b"value", t.at(HOUR), t.at(START)))?;
+        }
+        patiently(|| t.store(0).insert_new(&live, b"value", t.at(DAY), t.at(START)))?;
+        let answer = t.store(0).give_up(polls, t.store(0).calls.purge_ephemeral(t.at(HOUR), 2));
+        patiently(|| {
+            t.store(1).purge_all(t.at(2 * HOUR))?;
+            for key in &expired {
+                // A purge may step round entries that the one which was given up still works on.
+                if t.store(2).get(key, t.at(START))?.is_some() {
+                    return Err(Failure::new("no expired entry is left after a repeated purge", "one is"));
+                }
+            }
+            Ok(())
+        })?;
+        let found = t.store(3).get(&live, t.at(HOUR))?;
+        t.expect_entry("an entry that lives", Some((b"value", t.at(DAY))), found.as_ref());
+        if answer.is_some() {
+            break;
+        }
+    }
+    Ok(())
+}

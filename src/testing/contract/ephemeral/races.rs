@@ -1,0 +1,164 @@
+//! Many that want the same entry at once.
+
+use super::super::node::{Failure, Outcome};
+use super::super::records::{DAY, HOUR, START};
+use super::super::trial::{Named, RUNNERS, Trial};
+use super::store::Store;
+use crate::storage::ephemeral::{EphemeralKey, Inserted, Version};
+
+pub(in super::super) const CASES: &[Named] = &[
+    ("of many that insert one key at once one gets New, and its value is stored", one_insert),
+    ("of many that take one entry at once one gets the value", one_take),
+    ("of many that replace one version at once one gets a new version, and its value is stored", one_replace),
+    ("an entry that is taken and replaced at once is gone, and what was taken is the last value", take_or_replace),
+    ("entries that many write at once never get a version that the key had before", versions_at_once),
+    ("a purge that meets inserts removes none of the new entries", purge_and_insert),
+];
+
+fn value_of(runner: usize) -> [u8; 2] {
+    [u8::try_from(runner).unwrap_or_default(), 0]
+}
+
+/// Which of the runners won; reports unless it is exactly one.
+fn winner(t: &Trial<'_>, what: &str, won: &[bool]) -> Option<usize> {
+    let winners: Vec<_> = (0..won.len()).filter(|runner| won[*runner]).collect();
+    t.expect_eq(&format!("how many of {} {what}", won.len()), &1, &winners.len());
+    if let [winner] = winners[..] { Some(winner) } else { None }
+}
+
+fn one_insert(t: &Trial<'_>) -> Outcome {
+    for round in t.rounds(20) {
+        let (key, now) = (t.key(round), t.at(HOUR));
+        // In half of the rounds over an entry that has expired.
+        if round % 4 >= 2 {
+            t.store(0).insert_new(&key, b"old", now, t.at(START))?;
+        }
+        let answers =
+            t.race_stores(round, RUNNERS, |runner, store| store.insert(&key, &value_of(runner), t.at(DAY), now))?;
+        let won: Vec<_> = answers.iter().map(|answer| *answer != Inserted::Taken).collect();
+        if let Some(runner) = winner(t, "that insert one key get New", &won) {
+            let found = t.store(runner + 1).get(&key, now)?;
+            t.expect_entry("the entry of the one that got New", Some((&value_of(runner), t.at(DAY))), found.as_ref());
+            let version = found.map(|entry| Inserted::New(entry.version));
+            t.expect_eq("its version", &Some(answers[runner]), &version);
+        }
+    }
+    Ok(())
+}
+
+fn one_take(t: &Trial<'_>) -> Outcome {
+    for round in t.rounds(20) {
+        let key = t.key(round);
+        t.store(0).insert_new(&key, b"value", t.at(HOUR), t.at(START))?;
+        let taken = t.race_stores(round, RUNNERS, |_, store| store.take(&key, t.at(START)))?;
+        let won: Vec<_> = taken.iter().map(Option::is_some).collect();
+        if let Some(runner) = winner(t, "that take one entry get the value", &won) {
+            t.expect_eq("the value", &Some(b"value".to_vec()), &taken[runner]);
+        }
+        t.expect_entry("an entry that was taken", None, t.store(1).get(&key, t.at(START))?.as_ref());
+    }
+    Ok(())
+}
+
+fn one_replace(t: &Trial<'_>) -> Outcome {
+    for round in t.rounds(20) {
+        let key = t.key(round);
+        let version = t.store(0).insert_new(&key, b"old", t.at(HOUR), t.at(START))?;
+        let replaced = t.race_stores(round, RUNNERS, |runner, store| {
+            store.replace(&key, version, &value_of(runner), t.at(DAY), t.at(START))
+        })?;
+        let won: Vec<_> = replaced.iter().map(Option::is_some).collect();
+        if let Some(runner) = winner(t, "that replace one version get a new one", &won) {
+            let found = t.store(runner + 1).get(&key, t.at(START))?;
+            t.expect_entry("the entry of the one that won", Some((&value_of(runner), t.at(DAY))), found.as_ref());
+            t.expect_eq("its version", &replaced[runner], &found.map(|entry| entry.version));
+        }
+    }
+    Ok(())
+}
+
+/// What a runner did: a take and what it got, or a replacement and whether it was done.
+#[derive(Debug)]
+enum Did {
+    Took(Option<Vec<u8>>),
+    Replaced(bool),
+}
+
+fn take_or_replace(t: &Trial<'_>) -> Outcome {
+    for round in t.rounds(20) {
+        let key = t.key(round);
+        let version = t.store(0).insert_new(&key, b"old", t.at(HOUR), t.at(START))?;
+        let did = t.race_stores(round, RUNNERS, |runner, store| -> Outcome<Did> {
+            if runner % 2 == 0 {
+                return Ok(Did::Took(store.take(&key, t.at(START))?));
+            }
+            let replaced = store.replace(&key, version, &value_of(runner), t.at(DAY), t.at(START))?;
+            Ok(Did::Replaced(replaced.is_some()))
+        })?;
+        let replaced: Vec<_> = (0..).zip(&did).filter(|(_, did)| matches!(did, Did::Replaced(true))).collect();
+        t.expect(replaced.len() <= 1, "one replacement is done, or none", format_args!("{} are", replaced.len()));
+        let last = replaced.first().map_or(b"old".to_vec(), |(runner, _)| value_of(*runner).to_vec());
+        let taken: Vec<_> = did
+            .iter()
+            .filter_map(|did| match did {
+                Did::Took(value) => value.clone(),
+                Did::Replaced(_) => None,
+            })
+            .collect();
+        t.expect_eq_lists("what was taken", &[last], &taken);
+        t.expect_entry("the entry in the end", None, t.store(1).get(&key, t.at(START))?.as_ref());
+    }
+    Ok(())
+}
+
+/// Inserts, replaces and takes one entry over and over, and returns the versions that the runner was given.
+fn write_often(t: &Trial<'_>, key: &EphemeralKey, store: Store<'_>) -> Outcome<Vec<Version>> {
+    let mut given = Vec::new();
+    for _ in 0..6 {
+        if let Inserted::New(version) = store.insert(key, b"1", t.at(HOUR), t.at(START))? {
+            given.push(version);
+            given.extend(store.replace(key, version, b"2", t.at(HOUR), t.at(START))?);
+        }
+        store.take(key, t.at(START))?;
+    }
+    Ok(given)
+}
+
+fn versions_at_once(t: &Trial<'_>) -> Outcome {
+    for round in t.rounds(5) {
+        let key = t.key(round);
+        let given = t.race_stores(round, RUNNERS, |_, store| write_often(t, &key, store))?.concat();
+        let mut numbers: Vec<_> = given.iter().map(|version| version.as_u64()).collect();
+        numbers.sort_unstable();
+        numbers.dedup();
+        t.expect_eq("how many versions were given, and how many of them differ", &given.len(), &numbers.len());
+        t.expect(!given.is_empty(), "some inserts of many are New", "none is");
+    }
+    Ok(())
+}
+
+fn purge_and_insert(t: &Trial<'_>) -> Outcome {
+    t.clean_up_entries()?;
+    for round in t.rounds(20) {
+        let keys: Vec<_> = (0..4).map(|number| t.key(round * 10 + number)).collect();
+        for key in &keys {
+            t.store(0).insert_new(key, b"old", t.at(HOUR), t.at(START))?;
+        }
+        t.race_stores(round, RUNNERS, |runner, store| -> Outcome {
+            if runner % 2 == 0 {
+                store.purge(t.at(HOUR), 100)?;
+                return Ok(());
+            }
+            let key = &keys[runner / 2];
+            match store.insert(key, b"new", t.at(DAY), t.at(HOUR))? {
+                Inserted::New(_) => Ok(()),
+                Inserted::Taken => Err(Failure::new("a key whose entry has expired gets a new one", "it is Taken")),
+            }
+        })?;
+        for key in &keys {
+            let found = t.store(1).get(key, t.at(HOUR))?;
+            t.expect_entry("an entry that was inserted during a purge", Some((b"new", t.at(DAY))), found.as_ref());
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,190 @@
+//! Endpoints that a capability adds: both adapters serve them without knowing of them.
+
+use async_trait::async_trait;
+use axum::body::Body;
+use axum::http::Request as HttpRequest;
+use grantor::capability::{BuildView, Capability, Endpoint, ServerView};
+use grantor::testing::{ISSUER, TestServer};
+use grantor::{Params, Request, Response, Route, ServedBy};
+use serde_json::{Map, Value, json};
+
+use crate::common::form;
+use crate::{FORM, REDIRECT_URI, Web, With, get, machine, post, post_as, request, token_of};
+
+/// A board for notes: clients put them up, and whoever has a token reads them.
+struct Board;
+
+#[async_trait]
+impl Capability for Board {
+    fn name(&self) -> &'static str {
+        "board"
+    }
+
+    fn endpoints(&self, build: &BuildView<'_>) -> Vec<Endpoint> {
+        vec![
+            Endpoint::new("notes", build.url("/notes")).methods("GET, DELETE").any_origin().max_body(0),
+            Endpoint::new("put_up", build.url("/notes/new?v=1")).methods("POST").max_body(40),
+            Endpoint::new("echo", build.url("/echo")),
+        ]
+    }
+
+    fn metadata(&self, build: &BuildView<'_>) -> Map<String, Value> {
+        Map::from_iter([("notes_endpoint".to_owned(), json!(build.url("/notes"))), ("notes".to_owned(), json!([]))])
+    }
+
+    async fn respond(&self, endpoint: &str, request: &Request, server: ServerView<'_>) -> Response {
+        match endpoint {
+            "notes" => match server.bearer(request).await.and_then(|token| token.require("user:read")) {
+                Ok(access) => Response::json(200, json!([access.client_id().as_str()]).to_string()),
+                Err(error) => error.into(),
+            },
+            "put_up" => match server.authenticate_client(request).await {
+                Ok(client) => {
+                    let params = Params::decode(request.body());
+                    let note = params.get("note").ok().flatten();
+                    let at = server.now().unix_timestamp();
+                    Response::json(201, json!({ "by": client.id().as_str(), "note": note, "at": at }).to_string())
+                }
+                Err(error) => server.refuse(&error),
+            },
+            _ => {
+                let body = String::from_utf8_lossy(request.body());
+                let (method, issuer) = (request.method(), server.issuer());
+                Response::json(200, json!([method, request.target(), body, issuer]).to_string())
+            }
+        }
+    }
+}
+
+fn server() -> TestServer {
+    TestServer::with(|builder| builder.capability(Board))
+}
+
+fn preflight(uri: &str) -> HttpRequest<Body> {
+    request("OPTIONS", uri).with("origin", "https://spa.example").with("access-control-request-method", "DELETE")
+}
+
+#[tokio::test(flavor = "local")]
+async fn endpoint_of_a_capability_is_listed_and_described() {
+    let t = server();
+    let own: Vec<_> = t.server.routes().iter().skip(5).map(|route| (route.endpoint(), route.path())).collect();
+    assert_eq!(own, [("notes", "/notes"), ("put_up", "/notes/new"), ("echo", "/echo")]);
+    assert!(t.server.routes().iter().skip(5).all(|route| route.served_by() == ServedBy::Library));
+    let terms = |path| t.server.route(path).map(|route| (route.any_origin(), route.max_body()));
+    assert_eq!(terms("/notes"), Some((true, 0)));
+    assert_eq!(terms("/notes/new"), Some((false, 40)));
+    assert_eq!(terms("/echo"), Some((false, t.server.policy().max_body)));
+    assert_eq!(t.server.metadata_document()["notes_endpoint"], format!("{ISSUER}/notes"));
+    assert_eq!(t.server.metadata_document().get("notes"), None, "what has no elements is left out");
+    for web in Web::each() {
+        let document = web.routes([&t.server]).send(get("/.well-known/oauth-authorization-server")).await.json();
+        assert_eq!(document["notes_endpoint"], format!("{ISSUER}/notes"));
+    }
+
+    let without = TestServer::new();
+    assert!(without.server.route("/notes").is_none());
+    assert!(!without.server.routes().iter().any(|route| route.endpoint() == "notes"));
+    assert!(!without.server.metadata_document().contains_key("notes_endpoint"));
+    for web in Web::each() {
+        assert_eq!(web.routes([&without.server]).send(get("/notes")).await.status, 404);
+    }
+}
+
+#[tokio::test(flavor = "local")]
+async fn both_adapters_serve_the_endpoints_of_a_capability() {
+    for web in Web::each() {
+        let t = server();
+        let machine = t.confidential_client(REDIRECT_URI).await;
+        let app = web.host(&t.server);
+        let bearer = format!("Bearer {}", token_of(&t, &machine).await.expose());
+        let answer = app.send(get("/notes").with("authorization", &bearer)).await;
+        assert_eq!((answer.status, answer.json()), (200, json!([machine.id])));
+        assert_eq!(answer.header("cache-control"), Some("no-store"));
+        let answer = app.send(get("/notes")).await;
+        assert_eq!((answer.status, answer.header("www-authenticate").is_some()), (401, true));
+
+        let answer = app.send(post_as(&machine, "/notes/new?v=1", form(&[("note", "hello")]))).await;
+        let now = grantor::Clock::now(&t.clock).unix_timestamp();
+        assert_eq!((answer.status, answer.json()), (201, json!({ "by": machine.id, "note": "hello", "at": now })));
+        let answer = app.send(post("/notes/new", "note=x")).await;
+        assert_eq!(answer.error(), (401, "invalid_client".to_owned()));
+        let answer = app.send(post("/notes/new", "client_id=a&client_id=a")).await;
+        assert_eq!(answer.error(), (400, "invalid_request".to_owned()));
+
+        let answer = app.send(request("BREW", "/echo?a=%20").with_body("tea")).await;
+        assert_eq!(answer.json(), json!(["BREW", "/echo?a=%20", "tea", ISSUER]));
+    }
+}
+
+// covers: TL-21 (RFC 9110 §15.5.6)
+#[tokio::test(flavor = "local")]
+async fn capability_sees_only_its_methods_and_sizes() {
+    for web in Web::each() {
+        let (app, unauthorized) = (web.routes([&server().server]), (401, None));
+        for (method, path, size, expected) in [
+            ("GET", "/notes", 0, unauthorized),
+            ("DELETE", "/notes", 0, unauthorized),
+            ("GET", "/notes", 1, (413, None)),
+            ("POST", "/notes", 0, (405, Some("GET, DELETE"))),
+            ("get", "/notes", 0, (405, Some("GET, DELETE"))),
+            ("OPTIONS", "/notes", 0, (405, Some("GET, DELETE"))),
+            ("POST", "/notes/new", 40, unauthorized),
+            ("POST", "/notes/new", 41, (413, None)),
+            ("GET", "/notes/new", 0, (405, Some("POST"))),
+        ] {
+            let mut request = post(path, format!("client_id={}", "x".repeat(size))[..size].to_owned());
+            *request.method_mut() = method.parse().unwrap();
+            let answer = app.send(request).await;
+            assert_eq!((answer.status, answer.header("allow")), expected, "{method} {path} {size}");
+            if answer.status != 401 {
+                assert_eq!(answer.error().1, "invalid_request", "{method} {path} {size}");
+            }
+        }
+    }
+}
+
+// covers: TL-17 (RFC 9700 §2.6), TL-18 (RFC 9700 §2.6)
+#[tokio::test(flavor = "local")]
+async fn capability_decides_about_scripts_of_other_origins() {
+    for web in Web::each() {
+        let (t, machine) = machine().await;
+        let with_board = server();
+        let app = web.routes([&with_board.server]);
+        let answer = app.send(preflight("/notes")).await;
+        assert_eq!((answer.status, answer.header("access-control-allow-origin")), (204, Some("*")));
+        assert_eq!(answer.header("access-control-allow-methods"), Some("GET, DELETE"));
+        for request in [get("/notes"), post("/notes", "")] {
+            assert_eq!(app.send(request).await.header("access-control-allow-origin"), Some("*"));
+        }
+        for request in [preflight("/notes/new"), preflight("/echo"), post_as(&machine, "/notes/new", "note=x")] {
+            let what = format!("{} {}", request.method(), request.uri());
+            app.send(request).await.assert_no_cors(&what);
+        }
+        assert!(t.server.route("/echo").is_none());
+    }
+}
+
+/// A stack that reads a larger body than it should is told so, too.
+#[tokio::test]
+async fn handle_holds_the_limit_of_a_route() {
+    let t = server();
+    let post =
+        |size: usize| Request::new("POST", "/notes/new").with_header("content-type", FORM).with_body(vec![b'x'; size]);
+    assert_eq!(t.server.handle(&post(40)).await.status(), 401);
+    assert_eq!(t.server.handle(&post(41)).await.status(), 413);
+    assert_eq!(t.server.handle(&post(1).with_body_too_large()).await.status(), 413);
+    let long = format!("/notes?{}", "x".repeat(t.server.policy().max_body + 1));
+    assert_eq!(t.server.handle(&Request::get(long)).await.status(), 413);
+    assert_eq!(t.server.handle(&Request::get("/notes?x=1")).await.status(), 401);
+    // A method is compared whole.
+    assert_eq!(t.server.handle(&Request::new("GET, DELETE", "/notes")).await.status(), 405);
+}
+
+#[test]
+fn route_of_a_capability_shows_itself() {
+    let t = server();
+    let shown = t.server.route("/notes/new").map(|route: &Route| format!("{route:?}"));
+    let expected =
+        "Route { endpoint: \"put_up\", path: \"/notes/new\", served_by: Library, any_origin: false, max_body: 40, .. }";
+    assert_eq!(shown.as_deref(), Some(expected));
+}

@@ -1,0 +1,91 @@
+//! Results that a caller must not drop: each type or method below is `#[must_use]`.
+//!
+//! Each `#[expect(unused_must_use)]` stands on one statement that drops such a result. The compiler reports the lint there, which
+//! fulfils the expectation. Without the `#[must_use]` in `src/`, the expectation is unfulfilled and this file does not compile.
+//! Nothing calls these functions.
+#![deny(unfulfilled_lint_expectations)]
+#![expect(dead_code, reason = "the compiler checks the bodies; running them adds nothing")]
+
+use grantor::error::AuthenticatorError;
+use grantor::grants::{GrantContext, GrantHandler, OpenGrant, Owned, Replayed};
+use grantor::secret::{SecretDigest, kind};
+use grantor::storage::{Spend, Storage};
+use grantor::{
+    Approval, Authenticator, AuthorizationServer, BearerError, ClientAttempt, ClientSecret, CodeChallenge,
+    CodeVerifier, Error, MemoryStorage, PendingAuthorization, RefreshToken, Request, Response, Scope, StorageError,
+    Subject,
+};
+
+fn builder() {
+    #[expect(unused_must_use)]
+    AuthorizationServer::builder("https://id.example").storage(MemoryStorage::new());
+}
+
+async fn endpoints(oauth: &AuthorizationServer, request: &Request) {
+    #[expect(unused_must_use)]
+    oauth.authorize(request).await;
+    #[expect(unused_must_use)]
+    oauth.token(request).await;
+}
+
+async fn form_token(oauth: &AuthorizationServer, form_token: &str) -> Result<(), Response> {
+    #[expect(unused_must_use)]
+    oauth.resume(form_token, "a session").await?;
+    Ok(())
+}
+
+async fn bearer_token(oauth: &AuthorizationServer, request: &Request) -> Result<(), BearerError> {
+    #[expect(unused_must_use)]
+    oauth.bearer(request).await?;
+    Ok(())
+}
+
+async fn consent(mine: PendingAuthorization, yours: PendingAuthorization, approval: Approval, user: Subject) {
+    #[expect(unused_must_use)]
+    mine.deny();
+    #[expect(unused_must_use)]
+    yours.approve(approval).await;
+    #[expect(unused_must_use)]
+    Approval::by(user).scope(["user:read"]);
+}
+
+fn comparisons(digest: &SecretDigest, secret: &ClientSecret, challenge: &CodeChallenge, verifier: &CodeVerifier) {
+    #[expect(unused_must_use)]
+    digest.matches(secret);
+    #[expect(unused_must_use)]
+    challenge.is_met_by(verifier);
+}
+
+async fn lookup(context: &GrantContext<'_>, token: RefreshToken, other: RefreshToken) -> Result<(), Error> {
+    #[expect(unused_must_use)]
+    context.find(token).await?;
+    let found = context.find(other).await?;
+    #[expect(unused_must_use)]
+    found.must_belong_to(context.client())?;
+    Ok(())
+}
+
+fn orders(token: &Owned<kind::RefreshToken>, scope: Scope) {
+    #[expect(unused_must_use)]
+    Replayed::new(token);
+    #[expect(unused_must_use)]
+    OpenGrant::new(scope).refreshable();
+}
+
+async fn grant_handler(handler: &dyn GrantHandler, context: &GrantContext<'_>) -> Result<(), Error> {
+    #[expect(unused_must_use)]
+    handler.decide(context).await?;
+    Ok(())
+}
+
+async fn storage(storage: &dyn Storage, spend: &Spend) -> Result<(), StorageError> {
+    #[expect(unused_must_use)]
+    storage.exchange(spend, &[]).await?;
+    Ok(())
+}
+
+async fn authenticator(users: &dyn Authenticator, attempt: &ClientAttempt<'_>) -> Result<(), AuthenticatorError> {
+    #[expect(unused_must_use)]
+    users.client(attempt).await?;
+    Ok(())
+}

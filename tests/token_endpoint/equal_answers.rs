@@ -1,0 +1,368 @@
+//! For equal request faults, equal answers: a client that sends a faulty request learns nothing of what became of its token, and a
+//! client that sends a correct one is not told why its grant does not work.
+
+use std::fmt::Write;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use grantor::customizer::{Issuance, IssuanceKind, TokenChanges, TokenCustomizer};
+use grantor::error::{AuthenticatorError, CustomizerError, ExtensionRefusal};
+use grantor::storage::GrantSelector;
+use grantor::testing::{TestClient, TestServer};
+use grantor::{Authenticator, Error, ErrorCode, RefreshToken, Request, Response, Scope, Subject, SubjectStatus};
+use time::Duration;
+
+use crate::common::{VERIFIER, basic, form, text, token_as};
+use crate::each_kind::{SCOPE, TICKET, build, server};
+use crate::support::{CB, Spy, change_client, granted, redemption, refresh_of, row, tokens_of, with};
+
+/// What became of a code or refresh token before it is presented.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Unspent,
+    /// Of a refresh token: a code has no window.
+    SpentWithinWindow,
+    SpentOutsideWindow,
+    Expired,
+    SubjectSuspended,
+    SubjectGone,
+    GrantRevoked,
+}
+
+const STATES: [State; 7] = [
+    State::Unspent,
+    State::SpentWithinWindow,
+    State::SpentOutsideWindow,
+    State::Expired,
+    State::SubjectSuspended,
+    State::SubjectGone,
+    State::GrantRevoked,
+];
+
+/// A server with a token in one of the states, and the parameters of the request that presents the token as it should be.
+struct Case {
+    t: TestServer,
+    app: TestClient,
+    other: TestClient,
+    spy: Arc<Spy>,
+    pairs: Vec<(&'static str, String)>,
+}
+
+impl Case {
+    async fn refresh(state: State) -> Self {
+        let (t, app, spy) = server(|builder| builder).await;
+        let token = refresh_of(&tokens_of(&t, &app).await).expose().to_owned();
+        let pairs = vec![("grant_type", "refresh_token".to_owned()), ("refresh_token", token)];
+        Self::new(t, app, spy, pairs, state, Duration::days(14)).await
+    }
+
+    async fn code(state: State) -> Self {
+        let (t, app, spy) = server(|builder| builder).await;
+        let approved = t.authorize(&app).scope(SCOPE).approve_as("alice").await;
+        let pairs = redemption(&approved, &app).into_iter().map(|(name, value)| (name, value.to_owned())).collect();
+        drop(approved);
+        Self::new(t, app, spy, pairs, state, Duration::minutes(1)).await
+    }
+
+    /// Brings the token into its state. It expires after `lifetime`.
+    async fn new(
+        t: TestServer,
+        app: TestClient,
+        spy: Arc<Spy>,
+        pairs: Vec<(&'static str, String)>,
+        state: State,
+        lifetime: Duration,
+    ) -> Self {
+        let other = t.confidential_client(CB).await;
+        let case = Self { t, app, other, spy, pairs };
+        let t = &case.t;
+        match state {
+            State::Unspent => {}
+            State::SpentWithinWindow => drop(granted(t, &case.correct()).await),
+            State::SpentOutsideWindow => {
+                granted(t, &case.correct()).await;
+                t.clock.advance(Duration::seconds(30));
+            }
+            State::Expired => t.clock.advance(lifetime),
+            State::SubjectSuspended => t.users.set_status("alice", SubjectStatus::Suspended),
+            State::SubjectGone => t.users.set_status("alice", SubjectStatus::Gone),
+            State::GrantRevoked => {
+                let alice = Subject::new("alice").unwrap();
+                t.revoke_grants(&GrantSelector::Subject(alice)).await.unwrap();
+            }
+        }
+        case.spy.writes();
+        case
+    }
+
+    fn pairs(&self) -> Vec<(&'static str, &str)> {
+        self.pairs.iter().map(|(name, value)| (*name, value.as_str())).collect()
+    }
+
+    fn token(&self) -> &str {
+        let (_, token) = self.pairs.iter().find(|(name, _)| ["refresh_token", "code"].contains(name)).expect("a token");
+        token
+    }
+
+    fn correct(&self) -> Request {
+        token_as(&self.app, &self.pairs())
+    }
+
+    /// The request with one parameter changed, or removed if the value is empty.
+    fn with(&self, name: &'static str, value: &str) -> Request {
+        token_as(&self.app, &with(&self.pairs(), name, value))
+    }
+
+    /// The request with one parameter more.
+    fn and(&self, name: &'static str, value: &str) -> Request {
+        token_as(&self.app, &[&self.pairs()[..], &[(name, value)]].concat())
+    }
+
+    /// The request with something appended to its body.
+    fn append(&self, more: &str) -> Request {
+        let secret = self.app.secret.as_ref().expect("a confidential client").expose();
+        self.by("/token", more, &self.app.id, secret)
+    }
+
+    fn by(&self, target: &str, more: &str, client_id: &str, secret: &str) -> Request {
+        let body = form(&self.pairs()) + more;
+        Request::post_form(target, body).with_header("authorization", basic(client_id, secret))
+    }
+}
+
+/// Status, headers and body, byte for byte.
+fn whole(response: &Response) -> String {
+    let mut all = format!("{}\n", response.status());
+    for (name, value) in response.headers() {
+        writeln!(all, "{name}: {value}").unwrap();
+    }
+    all + text(response)
+}
+
+/// Holds answers against the first of them.
+#[derive(Default)]
+struct Equal(Option<String>);
+
+impl Equal {
+    #[track_caller]
+    fn hold(&mut self, response: &Response, what: &str) {
+        let answer = whole(response);
+        assert_eq!(*self.0.get_or_insert_with(|| answer.clone()), answer, "{what}");
+    }
+}
+
+/// A fault of a request: what it is, the error code, and how it is made.
+type Fault = (&'static str, &'static str, fn(&Case) -> Request);
+
+/// Faults that a request with any token can have.
+const ANY: [Fault; 11] = [
+    ("no grant type", "invalid_request", |case| case.with("grant_type", "")),
+    ("unsupported grant type", "unsupported_grant_type", |case| case.with("grant_type", "urn:example:unserved")),
+    ("repeated scope", "invalid_request", |case| case.append("&scope=user%3Aread&scope=user%3Aread")),
+    ("repeated grant type", "invalid_request", |case| case.append("&grant_type=refresh_token")),
+    ("broken escape", "invalid_request", |case| case.append("&scope=%ZZ")),
+    ("parameter in the query", "invalid_request", |case| {
+        let secret = case.app.secret.as_ref().expect("a confidential client").expose();
+        case.by("/token?scope=user:read", "", &case.app.id, secret)
+    }),
+    ("foreign client", "invalid_grant", |case| token_as(&case.other, &case.pairs())),
+    ("wrong secret", "invalid_client", |case| case.by("/token", "", &case.app.id, "not-the-secret-of-this-client")),
+    ("unknown client", "invalid_client", |case| case.by("/token", "", "no-such-client", "not-the-secret")),
+    ("two clients", "invalid_request", |case| case.and("client_id", &case.other.id)),
+    ("two methods", "invalid_request", |case| case.and("client_secret", "a-second-secret-in-the-body")),
+];
+
+const REFRESH: [Fault; 7] = [
+    ("no token", "invalid_request", |case| case.with("refresh_token", "")),
+    ("repeated token", "invalid_request", |case| case.and("refresh_token", case.token())),
+    ("malformed token", "invalid_grant", |case| case.with("refresh_token", &format!("{} ", case.token()))),
+    ("malformed scope", "invalid_scope", |case| case.and("scope", "user:read  user:write")),
+    ("widened scope", "invalid_scope", |case| case.and("scope", &format!("{SCOPE} admin"))),
+    ("foreign scope", "invalid_scope", |case| case.and("scope", "admin")),
+    ("quoted scope", "invalid_scope", |case| case.and("scope", "\"user:read\"")),
+];
+
+const CODE: [Fault; 8] = [
+    ("no code", "invalid_request", |case| case.with("code", "")),
+    ("repeated code", "invalid_request", |case| case.and("code", case.token())),
+    ("malformed code", "invalid_grant", |case| case.with("code", &format!("{} ", case.token()))),
+    ("wrong redirect URI", "invalid_grant", |case| case.with("redirect_uri", "https://app.example/other")),
+    ("no redirect URI", "invalid_grant", |case| case.with("redirect_uri", "")),
+    ("wrong verifier", "invalid_grant", |case| case.with("code_verifier", VERIFIER)),
+    ("malformed verifier", "invalid_grant", |case| case.with("code_verifier", "too short")),
+    ("no verifier", "invalid_grant", |case| case.with("code_verifier", "")),
+];
+
+/// Each fault gets one answer in all states, and changes nothing in any.
+async fn check<F: Future<Output = Case>>(case: impl Fn(State) -> F, faults: &[Fault]) {
+    for (fault, code, request) in faults {
+        let mut equal = Equal::default();
+        for state in STATES {
+            let (case, what) = (case(state).await, format!("{fault}, {state:?}"));
+            let told = case.t.events.events().len();
+            let response = case.t.server.token(&request(&case)).await;
+            assert!(text(&response).contains(&format!("\"error\":\"{code}\"")), "{what}: {}", text(&response));
+            equal.hold(&response, &what);
+            assert!(case.spy.writes().is_empty(), "{what}");
+            assert_eq!(case.t.events.names()[told..], ["token_refused"], "{what}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn faulty_refresh_gets_one_answer_in_all_states_of_its_token() {
+    check(Case::refresh, &[&ANY[..], &REFRESH].concat()).await;
+}
+
+#[tokio::test]
+async fn faulty_redemption_gets_one_answer_in_all_states_of_its_code() {
+    check(Case::code, &[&ANY[..], &CODE].concat()).await;
+}
+
+#[tokio::test]
+async fn client_without_the_grant_type_gets_one_answer_in_all_states() {
+    let mut equal = Equal::default();
+    for state in STATES {
+        let case = Case::refresh(state).await;
+        change_client(&case.t, &case.app, |parts| {
+            parts.grant_types.retain(|own| own.as_str() != "refresh_token");
+        })
+        .await;
+        let response = case.t.server.token(&case.correct()).await;
+        assert!(text(&response).contains("unauthorized_client"), "{state:?}: {}", text(&response));
+        equal.hold(&response, &format!("{state:?}"));
+        assert!(case.spy.writes().is_empty(), "{state:?}");
+    }
+}
+
+/// A correct request for a token that does not work is not told why. Reuse is evidence, though: it ends the grant.
+#[tokio::test]
+async fn correct_request_gets_one_refusal_whatever_is_wrong_with_the_grant() {
+    let mut equal = Equal::default();
+    for (what, state, writes) in [
+        ("refresh", State::SpentOutsideWindow, &["revoke_grants"][..]),
+        ("refresh", State::Expired, &[]),
+        ("refresh", State::SubjectSuspended, &[]),
+        ("refresh", State::SubjectGone, &["revoke_grants"]),
+        ("refresh", State::GrantRevoked, &[]),
+        ("code", State::SpentWithinWindow, &["revoke_grants"]),
+        ("code", State::SpentOutsideWindow, &["revoke_grants"]),
+        ("code", State::Expired, &[]),
+        ("code", State::SubjectSuspended, &[]),
+        ("code", State::SubjectGone, &["revoke_grants"]),
+        ("code", State::GrantRevoked, &[]),
+    ] {
+        let case = if what == "code" { Case::code(state).await } else { Case::refresh(state).await };
+        let response = case.t.server.token(&case.correct()).await;
+        assert_eq!(response.status(), 400, "{what}, {state:?}");
+        assert!(text(&response).contains("\"invalid_grant\""), "{what}, {state:?}: {}", text(&response));
+        equal.hold(&response, &format!("{what}, {state:?}"));
+        assert_eq!(case.spy.writes(), writes, "{what}, {state:?}");
+    }
+}
+
+#[tokio::test]
+async fn right_password_of_inactive_user_is_answered_like_a_wrong_one() {
+    let (t, app, spy) = server(|builder| builder).await;
+    let login = |username, password| {
+        let pairs = [("grant_type", "password"), ("username", username), ("password", password), ("scope", SCOPE)];
+        token_as(&app, &pairs)
+    };
+    let mut equal = Equal::default();
+    equal.hold(&t.server.token(&login("alice", "wrong")).await, "a wrong password");
+    equal.hold(&t.server.token(&login("nobody", "correct horse")).await, "an unknown user");
+    for (status, writes) in [(SubjectStatus::Suspended, &[][..]), (SubjectStatus::Gone, &["revoke_grants"])] {
+        t.users.set_status("alice", status);
+        spy.writes();
+        equal.hold(&t.server.token(&login("alice", "correct horse")).await, status.as_str());
+        assert_eq!(spy.writes(), writes, "{status:?}");
+    }
+}
+
+/// An extension grant for a subject that is suspended is answered like one for a subject that is gone.
+#[tokio::test]
+async fn extension_grant_is_answered_alike_for_suspended_and_gone() {
+    let mut equal = Equal::default();
+    for status in [SubjectStatus::Suspended, SubjectStatus::Gone] {
+        let (t, app, _) = server(|builder| builder).await;
+        t.users.set_status("alice", status);
+        let response = t.server.token(&token_as(&app, &[("grant_type", TICKET), ("scope", SCOPE)])).await;
+        assert!(text(&response).contains("\"invalid_grant\""), "{}", text(&response));
+        equal.hold(&response, status.as_str());
+    }
+}
+
+/// What the host says about an issuance.
+#[derive(Debug, Clone, Copy)]
+enum HostSays {
+    Refused,
+    Failed,
+    Unavailable,
+    TooWide,
+    TooLong,
+    TooMuch,
+    StatusUnknown,
+}
+
+/// Says it of each refresh, of the first and of a repeated one.
+struct Host(HostSays);
+
+#[async_trait]
+impl TokenCustomizer for Host {
+    async fn issuance(&self, issuance: &Issuance<'_>) -> Result<TokenChanges, Error> {
+        assert!(matches!(issuance.kind, IssuanceKind::Refresh | IssuanceKind::Repeat), "{:?}", issuance.kind);
+        let changes = TokenChanges::new();
+        Ok(match self.0 {
+            HostSays::Refused => {
+                let code = ErrorCode::extension("example_quota").unwrap();
+                return Err(ExtensionRefusal::new(code, "the quota is used up").unwrap().into());
+            }
+            HostSays::Failed => return Err(CustomizerError::new("it is broken").into()),
+            HostSays::Unavailable => return Err(CustomizerError::unavailable("it is down").into()),
+            HostSays::TooWide => changes.scope(Scope::parse("admin").unwrap()),
+            HostSays::TooLong => changes.access_token_lifetime(issuance.access_token_lifetime * 2),
+            HostSays::TooMuch => changes.response_member("m", "x".repeat(5_000)),
+            HostSays::StatusUnknown => changes,
+        })
+    }
+}
+
+/// Accepts clients, and can't tell the status of any subject.
+struct Down;
+
+#[async_trait]
+impl Authenticator for Down {
+    async fn subject_status(&self, _: &Subject) -> Result<SubjectStatus, AuthenticatorError> {
+        Err(AuthenticatorError::new("the directory is down"))
+    }
+}
+
+/// A first refresh and a repeated one can't be told apart by what the host says, and spend nothing.
+#[tokio::test]
+async fn host_is_heard_alike_on_first_refresh_and_repeat() {
+    for (says, status) in [
+        (HostSays::Refused, 400),
+        (HostSays::Failed, 500),
+        (HostSays::Unavailable, 503),
+        (HostSays::TooWide, 500),
+        (HostSays::TooLong, 500),
+        (HostSays::TooMuch, 500),
+        (HostSays::StatusUnknown, 503),
+    ] {
+        let mut equal = Equal::default();
+        for state in [State::Unspent, State::SpentWithinWindow] {
+            let mut case = Case::refresh(state).await;
+            let hash = RefreshToken::new(case.token()).hash();
+            let before = row(&case.t, hash).await.0.spent.is_some();
+            case.t.server = build(&case.t, &case.spy, |builder| match says {
+                HostSays::StatusUnknown => builder.token_customizer(Host(says)).authenticator(Down),
+                _ => builder.token_customizer(Host(says)),
+            });
+            let response = case.t.server.token(&case.correct()).await;
+            assert_eq!(response.status(), status, "{says:?}, {state:?}");
+            equal.hold(&response, &format!("{says:?}, {state:?}"));
+            assert!(case.spy.writes().is_empty(), "{says:?}, {state:?}");
+            assert_eq!(row(&case.t, hash).await.0.spent.is_some(), before, "{says:?}, {state:?}");
+        }
+    }
+}
