@@ -16,7 +16,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use grantor::client::ClientParts;
 use grantor::record::TokenKind;
 use grantor::secret::TokenHash;
-use grantor::storage::{Exchange, Found, GrantSelector, Opened, Page, Spend};
+use grantor::storage::{Exchange, Found, GrantSelector, IssuerError, Opened, Page, Spend};
 use grantor::{
     Approval, AuthorizationServer, Authorize, Client, ClientStore, CodeChallenge, CodeVerifier, Grant, GrantId,
     Request, Storage, StorageError, StoredToken, Subject, TokenRequest,
@@ -89,6 +89,22 @@ impl Documents {
         transaction.put(client)?;
         transaction.commit();
         Ok(())
+    }
+
+    /// Makes the storage an issuer's if its present owner allows that.
+    fn issuer(&self, issuer: &str, may_own: impl FnOnce(Option<&str>) -> bool) -> Result<(), IssuerError> {
+        let mut transaction = self.begin()?;
+        let owner = transaction.documents.get("issuer").cloned();
+        if may_own(owner.as_deref()) {
+            transaction.changes.insert("issuer".to_owned(), Some(issuer.to_owned()));
+            transaction.commit();
+            return Ok(());
+        }
+        match owner {
+            None => Err(IssuerError::Unclaimed),
+            Some(owner) if owner == issuer => Ok(()),
+            Some(owner) => Err(IssuerError::Claimed { owner: owner.into() }),
+        }
     }
 
     /// How many documents there are.
@@ -335,6 +351,15 @@ impl Storage for Documents {
         }
         transaction.commit();
         Ok(touched)
+    }
+
+    /// Clause 11. One document with one key.
+    async fn claim_issuer(&self, issuer: &str) -> Result<(), IssuerError> {
+        self.issuer(issuer, |owner| owner.is_none())
+    }
+
+    async fn rebind_issuer(&self, from: &str, to: &str) -> Result<(), IssuerError> {
+        self.issuer(to, |owner| owner == Some(from))
     }
 }
 

@@ -162,7 +162,7 @@ fn memory_storage_keeps_the_contract_and_that_of_a_registry() {
     let suite = StorageContract::new(|task: Task<'_>| runtime.block_on(task), connect);
     let report = suite.client_registry().ephemeral_store().rounds(5).run().unwrap();
     let clauses: BTreeSet<u8> = report.passed.iter().map(|(clause, _)| clause.number()).collect();
-    assert_eq!(clauses, (1..=10).collect(), "{report}");
+    assert_eq!(clauses, (1..=11).collect(), "{report}");
 }
 
 #[tokio::test]

@@ -76,3 +76,9 @@ CREATE TABLE {ephemeral} (
 );
 CREATE INDEX {prefix:ephemeral_by_namespace} ON {ephemeral} (namespace, expires_at, key);
 CREATE INDEX {prefix:ephemeral_to_expire} ON {ephemeral} (expires_at);
+
+-- The issuer that the storage belongs to: one row at most.
+CREATE TABLE {issuer} (
+    id     integer PRIMARY KEY CHECK (id = 1),
+    issuer text COLLATE "C" NOT NULL
+);

@@ -31,6 +31,8 @@
 //!    identifiers are compared and ordered byte by byte, and what was registered comes back whole. A client with
 //!    [members that this version does not know](crate::client::ClientParts::unknown_members) is not changed.
 //! 10. **Ephemeral entries.** A storage that is an [`EphemeralStore`] keeps the contract of [`ephemeral`] as well.
+//! 11. **One issuer.** Of many that [claim](Storage::claim_issuer) a storage, one issuer owns it on every node, until it is
+//!     [moved](Storage::rebind_issuer).
 //!
 //! The feature `testing` brings all of this as a suite, `grantor::testing::storage_contract`, to be run against an implementation
 //! of your own: in sequence, in races, and with calls that are given up half-way.
@@ -179,6 +181,51 @@ pub trait Storage: Send + Sync {
     /// # Errors
     /// The storage failed; some rows may have been removed.
     async fn purge_expired(&self, before: OffsetDateTime, limit: usize) -> Result<usize, StorageError>;
+
+    /// Claims the storage for an issuer, in one atomic step: the first call stores the issuer, every later one compares, byte by
+    /// byte. So two servers with different issuers, whose tokens must not be mixed, do not share a storage by mistake.
+    ///
+    /// # Errors
+    /// [`IssuerError::Claimed`] if the storage belongs to another issuer, or the storage failed.
+    async fn claim_issuer(&self, issuer: &str) -> Result<(), IssuerError>;
+
+    /// Moves the storage from one issuer to another, in one atomic step, as when a domain changes. A call that is repeated succeeds.
+    ///
+    /// # Errors
+    /// [`IssuerError::Claimed`] if the storage belongs to neither `from` nor `to`, [`IssuerError::Unclaimed`] if it belongs to none, or
+    /// the storage failed.
+    async fn rebind_issuer(&self, from: &str, to: &str) -> Result<(), IssuerError>;
+}
+
+/// Why a storage is not an issuer's.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum IssuerError {
+    /// Another issuer has claimed it.
+    #[error(
+        "the storage belongs to the issuer {owner}: give each issuer a storage of its own, or move it with rebind_issuer"
+    )]
+    Claimed {
+        /// The issuer that it belongs to.
+        owner: Box<str>,
+    },
+    /// No issuer has claimed it yet.
+    #[error("the storage belongs to no issuer yet")]
+    Unclaimed,
+    /// The storage failed.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+impl IssuerError {
+    /// Whether a storage that belongs to `owner` is the issuer's.
+    fn check(owner: Option<&str>, issuer: &str) -> Result<(), Self> {
+        match owner {
+            None => Err(Self::Unclaimed),
+            Some(owner) if owner == issuer => Ok(()),
+            Some(owner) => Err(Self::Claimed { owner: owner.into() }),
+        }
+    }
 }
 
 /// What became of an [`open_grant`](Storage::open_grant). In JSON it is `"done"`, `"taken"` or `"parent_dead"`.

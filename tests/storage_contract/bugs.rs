@@ -110,6 +110,12 @@ bugs! {
             ChangesNewerClients: "comes back whole and is not changed",
             KeepsGrantsOfRemovedClients: "revokes all its grants",
         }
+        Issuer {
+            ClaimsAnew: "belongs to one issuer on every node",
+            MovesFromAnyone: "belongs to one issuer on every node",
+            FoldsIssuers: "belongs to one issuer on every node",
+            ClaimsByALook: "of many issuers that claim",
+        }
     }
     /// Bugs that show only when what is under way is broken.
     BUGS_WHEN_CUT {

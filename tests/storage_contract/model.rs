@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use grantor::client::ClientCredential;
 use grantor::record::{GrantDetails, Spent, TokenDetails, TokenKind};
 use grantor::secret::TokenHash;
-use grantor::storage::{Exchange, Found, GrantSelector, Opened, Page, RegistryError, Spend};
+use grantor::storage::{Exchange, Found, GrantSelector, IssuerError, Opened, Page, RegistryError, Spend};
 use grantor::{
     Client, ClientId, ClientRegistry, ClientStore, Grant, GrantId, MemoryStorage, Storage, StorageError, StoredToken,
     Subject,
@@ -26,6 +26,7 @@ struct State {
     tokens: HashMap<TokenHash, StoredToken>,
     /// Grants of which a part has been purged.
     begun: BTreeSet<GrantId>,
+    issuer: Option<String>,
     /// One-time keys that were used in vain.
     used: BTreeSet<TokenHash>,
     /// What an old index knows.
@@ -266,6 +267,27 @@ impl Model {
                 return revoked;
             }
             reached = found;
+        }
+    }
+
+    /// Makes the storage an issuer's if its present owner allows that.
+    async fn own(&self, issuer: &str, may_own: impl Fn(Option<&str>) -> bool) -> Result<(), IssuerError> {
+        let owner = self
+            .step(async |state| {
+                if may_own(state.issuer.as_deref()) {
+                    state.issuer = Some(issuer.to_owned());
+                }
+                Ok(state.issuer.clone())
+            })
+            .await?;
+        let is_own = |owner: &str| {
+            owner == issuer
+                || self.has(Bug::FoldsIssuers) && owner.trim_end_matches('/') == issuer.trim_end_matches('/')
+        };
+        match owner {
+            None => Err(IssuerError::Unclaimed),
+            Some(owner) if is_own(&owner) => Ok(()),
+            Some(owner) => Err(IssuerError::Claimed { owner: owner.into() }),
         }
     }
 
@@ -680,6 +702,24 @@ impl Storage for Model {
         }
         assert!(!self.has(Bug::PanicsInAPurge), "a row that is not there");
         self.step(async |state| Ok(self.purge(state, before, limit))).await
+    }
+
+    async fn claim_issuer(&self, issuer: &str) -> Result<(), IssuerError> {
+        if self.has(Bug::ClaimsByALook) {
+            let owner = self.step(async |state| Ok(state.issuer.clone())).await?;
+            others_run().await;
+            if owner.is_none() {
+                self.step(async |state| Ok(state.issuer = Some(issuer.to_owned()))).await?;
+                return Ok(());
+            }
+        }
+        let may_own = |owner: Option<&str>| owner.is_none() || self.has(Bug::ClaimsAnew);
+        self.own(issuer, may_own).await
+    }
+
+    async fn rebind_issuer(&self, from: &str, to: &str) -> Result<(), IssuerError> {
+        let may_own = |owner: Option<&str>| owner.is_some_and(|owner| owner == from || self.has(Bug::MovesFromAnyone));
+        self.own(to, may_own).await
     }
 }
 

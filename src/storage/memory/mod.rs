@@ -21,7 +21,7 @@ use std::cmp::Reverse;
 use std::collections::hash_map::Entry;
 use std::fmt;
 use std::ops::Range;
-use std::sync::{Arc, RwLock, RwLockWriteGuard, atomic::AtomicUsize};
+use std::sync::{Arc, Mutex, RwLock, RwLockWriteGuard, atomic::AtomicUsize};
 
 use async_trait::async_trait;
 use time::OffsetDateTime;
@@ -30,7 +30,8 @@ use self::clients::Clients;
 pub use self::ephemeral::MemoryEphemeralStore;
 use self::families::{Families, GrantIds, RandomKeys};
 use super::{
-    Exchange, Found, GrantSelector, Opened, Page, Spend, Storage, StorageError, check_grant_of, one_time_keys,
+    Exchange, Found, GrantSelector, IssuerError, Opened, Page, Spend, Storage, StorageError, check_grant_of,
+    one_time_keys,
 };
 use crate::record::{Grant, GrantId, StoredToken, TokenKind};
 use crate::secret::TokenHash;
@@ -55,6 +56,8 @@ struct State {
     clients: RwLock<Clients>,
     families: [RwLock<Families>; SHARDS],
     tokens: [RwLock<RandomKeys<TokenHash, GrantId>>; SHARDS],
+    /// The issuer that has claimed the storage.
+    issuer: Mutex<Option<Box<str>>>,
     /// The shard at which the next purge begins.
     purge_from: AtomicUsize,
     ephemeral: MemoryEphemeralStore,
@@ -166,6 +169,20 @@ impl Storage for MemoryStorage {
 
     async fn purge_expired(&self, before: OffsetDateTime, limit: usize) -> Result<usize, StorageError> {
         self.state.purge(before, limit)
+    }
+
+    async fn claim_issuer(&self, issuer: &str) -> Result<(), IssuerError> {
+        let mut owner = self.state.issuer.lock().map_err(poisoned)?;
+        let owner = owner.get_or_insert_with(|| issuer.into());
+        IssuerError::check(Some(&**owner), issuer)
+    }
+
+    async fn rebind_issuer(&self, from: &str, to: &str) -> Result<(), IssuerError> {
+        let mut owner = self.state.issuer.lock().map_err(poisoned)?;
+        if owner.as_deref() == Some(from) {
+            *owner = Some(to.into());
+        }
+        IssuerError::check(owner.as_deref(), to)
     }
 }
 

@@ -15,7 +15,9 @@ use crate::secret::{Seed, TokenHash};
 use crate::storage::sql::{
     BATCH, LIST_START, host_data, json, kept_until, last_of, read_found, read_grant, row_count, selected,
 };
-use crate::storage::{Exchange, Found, GrantSelector, Opened, Page, Spend, Storage, check_grant_of, one_time_keys};
+use crate::storage::{
+    Exchange, Found, GrantSelector, IssuerError, Opened, Page, Spend, Storage, check_grant_of, one_time_keys,
+};
 
 type Statement<'q> = Query<'q, Postgres, PgArguments>;
 
@@ -123,6 +125,14 @@ impl Storage for PostgresStorage {
 
     async fn purge_expired(&self, before: OffsetDateTime, limit: usize) -> Result<usize, StorageError> {
         self.purge(before, limit).await
+    }
+
+    async fn claim_issuer(&self, issuer: &str) -> Result<(), IssuerError> {
+        self.claim(issuer).await
+    }
+
+    async fn rebind_issuer(&self, from: &str, to: &str) -> Result<(), IssuerError> {
+        self.rebind(from, to).await
     }
 }
 

@@ -14,6 +14,14 @@ pub(crate) struct Common {
     pub(crate) is_stored: SqlStr,
     pub(crate) list: BySelector,
     pub(crate) clients: ClientStatements,
+    pub(crate) issuer: IssuerStatements,
+}
+
+/// The issuer that a storage belongs to: one row, or none.
+pub(crate) struct IssuerStatements {
+    pub(crate) claim: SqlStr,
+    pub(crate) rebind: SqlStr,
+    pub(crate) find: SqlStr,
 }
 
 pub(crate) struct ClientStatements {
@@ -54,6 +62,11 @@ impl Common {
             list: BySelector::new(names, &list),
             is_stored: names.render("SELECT 1 FROM {tokens} WHERE hash = $1"),
             clients: ClientStatements::new(names, as_json),
+            issuer: IssuerStatements {
+                claim: names.render("INSERT INTO {issuer} (id, issuer) VALUES (1, $1) ON CONFLICT DO NOTHING"),
+                rebind: names.render("UPDATE {issuer} SET issuer = $2 WHERE issuer = $1"),
+                find: names.render("SELECT issuer FROM {issuer}"),
+            },
         }
     }
 }

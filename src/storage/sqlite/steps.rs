@@ -15,7 +15,9 @@ use crate::secret::TokenHash;
 use crate::storage::sql::{
     BATCH, BySelector, LIST_START, host_data, json, kept_until, last_of, read_found, read_grant, row_count, selected,
 };
-use crate::storage::{Exchange, Found, GrantSelector, Opened, Page, Spend, Storage, check_grant_of, one_time_keys};
+use crate::storage::{
+    Exchange, Found, GrantSelector, IssuerError, Opened, Page, Spend, Storage, check_grant_of, one_time_keys,
+};
 
 #[async_trait]
 impl Storage for SqliteStorage {
@@ -71,6 +73,14 @@ impl Storage for SqliteStorage {
 
     async fn purge_expired(&self, before: OffsetDateTime, limit: usize) -> Result<usize, StorageError> {
         self.purge(before, limit).await
+    }
+
+    async fn claim_issuer(&self, issuer: &str) -> Result<(), IssuerError> {
+        self.claim(issuer).await
+    }
+
+    async fn rebind_issuer(&self, from: &str, to: &str) -> Result<(), IssuerError> {
+        self.rebind(from, to).await
     }
 }
 

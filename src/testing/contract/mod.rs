@@ -12,6 +12,7 @@ mod exchange;
 mod families;
 mod given_time;
 mod given_up;
+mod issuer;
 mod listing;
 mod newer;
 mod node;
@@ -71,6 +72,7 @@ const GROUPS: &[Group] = &[
     Group { clause: Clause::Evidence, needs: Needs::Nothing, cases: one_time_keys::EVIDENCE },
     Group { clause: Clause::OpaqueRecords, needs: Needs::Nothing, cases: newer::OPAQUE },
     Group { clause: Clause::Clients, needs: Needs::Registry, cases: newer::CLIENTS },
+    Group { clause: Clause::Issuer, needs: Needs::Nothing, cases: issuer::CASES },
     Group { clause: Clause::Clients, needs: Needs::Registry, cases: clients::CASES },
     Group { clause: Clause::Ephemeral, needs: Needs::Ephemeral, cases: ephemeral::sequence::CASES },
     Group { clause: Clause::Ephemeral, needs: Needs::Ephemeral, cases: ephemeral::races::CASES },

@@ -19,7 +19,7 @@ use super::node::{Task, chain, run};
 use crate::error::StorageError;
 use crate::record::{Grant, StoredToken};
 use crate::secret::TokenHash;
-use crate::storage::{Exchange, Found, GrantSelector, Opened, Page, Spend, Storage};
+use crate::storage::{Exchange, Found, GrantSelector, IssuerError, Opened, Page, Spend, Storage};
 
 /// Set for processes that the suite started.
 const VARIABLE: &str = "GRANTOR_STORAGE_CONTRACT_WORKER";
@@ -153,5 +153,13 @@ impl Storage for Worker {
 
     async fn purge_expired(&self, _: OffsetDateTime, _: usize) -> Result<usize, StorageError> {
         Err(StorageError::new("no case purges through a worker"))
+    }
+
+    async fn claim_issuer(&self, _: &str) -> Result<(), IssuerError> {
+        Err(StorageError::new("no case claims through a worker").into())
+    }
+
+    async fn rebind_issuer(&self, _: &str, _: &str) -> Result<(), IssuerError> {
+        Err(StorageError::new("no case claims through a worker").into())
     }
 }
