@@ -8,6 +8,7 @@ mod postgres;
 mod between_steps;
 mod ephemeral;
 mod failures;
+mod families;
 mod growth;
 mod interruptions;
 mod lost_answers;

@@ -709,7 +709,11 @@ impl Storage for Model {
             let owner = self.step(async |state| Ok(state.issuer.clone())).await?;
             others_run().await;
             if owner.is_none() {
-                self.step(async |state| Ok(state.issuer = Some(issuer.to_owned()))).await?;
+                self.step(async |state| {
+                    state.issuer = Some(issuer.to_owned());
+                    Ok(())
+                })
+                .await?;
                 return Ok(());
             }
         }
