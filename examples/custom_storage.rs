@@ -8,20 +8,21 @@
 #[path = "custom_storage/ephemeral.rs"]
 mod ephemeral;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use grantor::record::{Spent, TokenKind};
+use grantor::client::ClientParts;
+use grantor::record::TokenKind;
 use grantor::secret::TokenHash;
-use grantor::storage::{Exchange, GrantSelector, Page, Spend};
+use grantor::storage::{Exchange, Found, GrantSelector, IssuerError, Opened, Page, Spend};
 use grantor::{
     Approval, AuthorizationServer, Client, ClientStore, CodeChallenge, CodeVerifier, Grant, GrantId, Interaction,
     Request, Storage, StorageError, StoredToken, Subject, TokenRequest,
 };
 use serde::{Serialize, de::DeserializeOwned};
-use time::{Duration, OffsetDateTime};
+use time::OffsetDateTime;
 
 /// Documents by key: `client/…`, `grant/…`, `token/…`, `ephemeral/…`. Cloning it gives the same documents.
 #[derive(Debug, Clone, Default)]
@@ -90,6 +91,22 @@ impl Documents {
         Ok(())
     }
 
+    /// Makes the storage an issuer's if its present owner allows that.
+    fn issuer(&self, issuer: &str, may_own: impl FnOnce(Option<&str>) -> bool) -> Result<(), IssuerError> {
+        let mut transaction = self.begin()?;
+        let owner = transaction.documents.get("issuer").cloned();
+        if may_own(owner.as_deref()) {
+            transaction.changes.insert("issuer".to_owned(), Some(issuer.to_owned()));
+            transaction.commit();
+            return Ok(());
+        }
+        match owner {
+            None => Err(IssuerError::Unclaimed),
+            Some(owner) if owner == issuer => Ok(()),
+            Some(owner) => Err(IssuerError::Claimed { owner: owner.into() }),
+        }
+    }
+
     /// How many documents there are.
     pub(crate) fn count(&self) -> Result<usize, StorageError> {
         Ok(self.begin()?.documents.len())
@@ -97,8 +114,8 @@ impl Documents {
 }
 
 impl Transaction<'_> {
-    /// Clause 8. Records go in and out as a whole, by serde: a member that this version of the library does not know is
-    /// an error here, never dropped. A document that can't be read is an error too, and not the same as none.
+    /// Clause 8. Records go in and out as a whole, by serde: members of their details that this version of the library does not
+    /// know are kept, any other one is an error here, never dropped. A document that can't be read is an error too, and not the same as none.
     fn get<D: Document>(&self, key: &str) -> Result<Option<D>, StorageError> {
         let document = match self.changes.get(key) {
             Some(change) => change.as_ref(),
@@ -153,28 +170,42 @@ impl Transaction<'_> {
 #[async_trait]
 impl ClientStore for Documents {
     async fn client(&self, id: &str) -> Result<Option<Arc<Client>>, StorageError> {
-        Ok(self.begin()?.get(&client_key(id))?.map(Arc::new))
+        let transaction = self.begin()?;
+        let Some(json) = transaction.documents.get(&client_key(id)) else { return Ok(None) };
+        // Members that this version does not know are kept. What it can't read may be of a newer one, and others can use it.
+        let parts = ClientParts::from_stored(json).map_err(StorageError::unavailable)?;
+        Ok(Some(Arc::new(Client::from_parts(parts).map_err(StorageError::unavailable)?)))
     }
 }
 
 #[async_trait]
 impl Storage for Documents {
-    async fn open_grant(&self, grant: &Arc<Grant>, tokens: &[StoredToken]) -> Result<(), StorageError> {
+    async fn open_grant(&self, grant: &Arc<Grant>, tokens: &[StoredToken]) -> Result<Opened, StorageError> {
         let mut transaction = self.begin()?;
+        // Clause 7: the parent is read in the step that writes the child, so a revocation of it finds the child or prevents it.
+        let parent = grant.parent_grant.map(|id| transaction.get::<Grant>(&grant_key(&id))).transpose()?.flatten();
+        if !grant.may_open(parent.as_ref()) {
+            return Ok(Opened::ParentDead);
+        }
+        for key in tokens.iter().filter(|token| token.kind == TokenKind::OneTimeKey) {
+            if transaction.get::<StoredToken>(&token_key(&key.hash))?.is_some() {
+                return Ok(Opened::Taken);
+            }
+        }
         transaction.insert(&**grant)?;
         for token in tokens {
             transaction.insert(token)?;
         }
         transaction.commit();
-        Ok(())
+        Ok(Opened::Done)
     }
 
     /// Whatever its state: whether a token is spent, expired or revoked is the library's to judge.
-    async fn find(&self, token: &TokenHash) -> Result<Option<(Arc<StoredToken>, Arc<Grant>)>, StorageError> {
+    async fn find(&self, token: &TokenHash) -> Result<Option<Found>, StorageError> {
         let transaction = self.begin()?;
         let Some(token) = transaction.get::<StoredToken>(&token_key(token))? else { return Ok(None) };
         let grant = transaction.get(&grant_key(&token.grant_id))?;
-        Ok(grant.map(|grant| (Arc::new(token), Arc::new(grant))))
+        Ok(grant.map(|grant| Found::new(Arc::new(token), Arc::new(grant))))
     }
 
     async fn exchange(&self, spend: &Spend, successors: &[StoredToken]) -> Result<Exchange, StorageError> {
@@ -201,7 +232,7 @@ impl Storage for Documents {
             {
                 transaction.erase_seed(parent)?;
             }
-            token.spent = Some(Spent { at: spend.at, attempt: spend.attempt, seed: spend.seed.clone() });
+            token.spent = Some(spend.spent());
             transaction.put(&token)?;
         }
         // Neither ever goes back, however far apart the clocks of two nodes are.
@@ -228,13 +259,26 @@ impl Storage for Documents {
     /// Clause 7. One document a grant, however many tokens it has: `find` and `exchange` always look at the grant too.
     async fn revoke_grants(&self, which: &GrantSelector, at: OffsetDateTime) -> Result<u64, StorageError> {
         let mut transaction = self.begin()?;
-        let mut count = 0;
-        for mut grant in transaction.all::<Grant>()? {
-            if which.selects(&grant) && grant.revoked_at.is_none() {
-                grant.revoked_at = Some(at);
-                transaction.put(&grant)?;
-                count += 1;
+        let mut grants = transaction.all::<Grant>()?;
+        let (mut count, mut reached) = (0, BTreeSet::new());
+        // Then their children, until a round reaches none. In one transaction none is missed.
+        loop {
+            let is_meant = |grant: &Grant| {
+                which.selects(grant) || grant.parent_grant.is_some_and(|parent| reached.contains(&parent))
+            };
+            let (meant, others): (Vec<_>, Vec<_>) = grants.into_iter().partition(is_meant);
+            if meant.is_empty() {
+                break;
             }
+            for mut grant in meant {
+                reached.insert(grant.id);
+                if grant.revoked_at.is_none() {
+                    grant.revoked_at = Some(at);
+                    transaction.put(&grant)?;
+                    count += 1;
+                }
+            }
+            grants = others;
         }
         transaction.commit();
         Ok(count)
@@ -258,11 +302,15 @@ impl Storage for Documents {
     /// happens to one at most. It is closed for good: by the clock of another node it may not have ended yet.
     async fn purge_expired(&self, before: OffsetDateTime, limit: usize) -> Result<usize, StorageError> {
         let mut transaction = self.begin()?;
-        let is_over = |grant: &Grant| grant.expires_at.min(grant.revoked_at.unwrap_or(grant.expires_at)) <= before;
+        let all = transaction.all::<StoredToken>()?;
+        // Clause 5: a one-time key that is still good keeps its grant.
+        let is_good = |token: &&StoredToken| token.kind == TokenKind::OneTimeKey && token.expires_at > before;
+        let kept: BTreeSet<_> = all.iter().filter(is_good).map(|token| token.grant_id).collect();
+        let is_over = |grant: &Grant| grant.ends_at() <= before && !kept.contains(&grant.id);
         let over: Vec<_> = transaction.all::<Grant>()?.into_iter().filter(is_over).collect();
         let mut of_over: BTreeMap<GrantId, Vec<_>> = over.iter().map(|grant| (grant.id, Vec::new())).collect();
         let mut others = Vec::new();
-        for token in transaction.all::<StoredToken>()? {
+        for token in all {
             match of_over.get_mut(&token.grant_id) {
                 Some(family) => family.push(token),
                 None => others.push(token),
@@ -291,18 +339,27 @@ impl Storage for Documents {
         }
         for token in others {
             let is_unspent_access_token = token.kind == TokenKind::AccessToken && token.spent.is_none();
-            let spent_at = token.spent.as_ref().map(|spent| spent.at);
+            let seed_until = token.spent.as_ref().and_then(|spent| spent.seed_until);
             if touched == limit {
                 break;
             } else if is_unspent_access_token && token.expires_at <= before {
                 transaction.remove(&token);
                 touched += 1;
-            } else if spent_at.is_some_and(|at| at.saturating_add(Duration::MINUTE) <= before) {
+            } else if seed_until.is_some_and(|until| until <= before) {
                 touched += usize::from(transaction.erase_seed(token)?);
             }
         }
         transaction.commit();
         Ok(touched)
+    }
+
+    /// Clause 11. One document with one key.
+    async fn claim_issuer(&self, issuer: &str) -> Result<(), IssuerError> {
+        self.issuer(issuer, |owner| owner.is_none())
+    }
+
+    async fn rebind_issuer(&self, from: &str, to: &str) -> Result<(), IssuerError> {
+        self.issuer(to, |owner| owner == Some(from))
     }
 }
 

@@ -17,6 +17,7 @@ use crate::record::{ClientId, Grant, GrantId, StoredToken, Subject};
 use crate::scope::{Scope, tokens};
 use crate::secret::kind;
 use crate::server_context::ServerContext;
+use crate::storage::Found;
 use crate::subject_status::must_be_active;
 
 /// A live access token of which nothing can be read before a scope was required.
@@ -86,8 +87,8 @@ pub(crate) async fn check(
     match find_of_kind::<kind::AccessToken>(&server, token).await {
         Err(error) => Err(refuse(server, peer, now, None, Fault::Failed(error.into()))),
         Ok(None) => Err(refuse(server, peer, now, None, Fault::Invalid)),
-        Ok(Some((token, grant))) => {
-            if !token.is_live(&grant, now) {
+        Ok(Some(Found { token, grant })) => {
+            if !token.is_live(&grant, now) || token.unenforced_member(&grant).is_some() {
                 Err(refuse(server, peer, now, Some(grant.id), Fault::Invalid))
             } else if !grant.token_type().eq_ignore_ascii_case("Bearer") {
                 // It is bound to a proof that nobody asked for here; without it, it would be worth less than it says.

@@ -148,7 +148,7 @@ pub enum EventKind<'a> {
         /// The grant of the token.
         grant: &'a Grant,
         /// What was revoked.
-        kind: TokenKind,
+        kind: &'a TokenKind,
     },
     /// The revocation endpoint refused a request, or failed. If the answer of the storage was lost, the token may be dead
     /// all the same, and a repetition then finds nothing left to tell.

@@ -18,6 +18,7 @@ use crate::lookup::find_access_or_refresh_token;
 use crate::policy::Policy;
 use crate::record::{Grant, StoredToken, TokenKind};
 use crate::server_context::ServerContext;
+use crate::storage::Found;
 use crate::subject_status::must_be_active;
 use crate::token::refuse;
 
@@ -117,6 +118,7 @@ impl IntrospectionEndpoint {
     ) -> Result<Introspection, Error> {
         request.params.check(&PARAMETERS_ABOUT_A_TOKEN)?;
         let caller = caller.insert(authenticate(&self.server, request, now).await?);
+        Error::check_enforced(caller.parts().unenforced_member())?;
         // An identifier proves nothing, so there is nothing it could be entitled to.
         if !caller.is_confidential() {
             return Err(Refusal::IntrospectionNotAllowed.into());
@@ -136,10 +138,11 @@ impl IntrospectionEndpoint {
         peer: Option<IpAddr>,
         now: OffsetDateTime,
     ) -> Result<Introspection, Error> {
-        let Some((token, grant)) = find_access_or_refresh_token(&self.server, token).await? else {
+        let Some(Found { token, grant }) = find_access_or_refresh_token(&self.server, token).await? else {
             return Ok(Introspection::Inactive);
         };
-        if !is_live(&token, &grant, now) || !is_entitled(&self.server.policy, caller, &token, &grant) {
+        let is_usable = is_live(&token, &grant, now) && token.unenforced_member(&grant).is_none();
+        if !is_usable || !is_entitled(&self.server.policy, caller, &token, &grant) {
             return Ok(Introspection::Inactive);
         }
         if self.server.policy.check_subject_at_use {

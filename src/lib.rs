@@ -140,6 +140,7 @@ pub mod client;
 #[cfg(any(feature = "actix-web", feature = "axum"))]
 mod completion;
 pub mod customizer;
+mod details;
 pub mod env;
 pub mod error;
 pub mod event;

@@ -9,9 +9,9 @@ use time::OffsetDateTime;
 use crate::client::auth::AuthenticatedClient;
 use crate::error::{Refusal, StorageError};
 use crate::record::{CodeBinding, Grant, Spent, StoredToken};
-use crate::secret::{Secret, Token, TokenHash, TokenKind};
+use crate::secret::{Secret, Token, TokenHash, TokenKind, kind};
 use crate::server_context::ServerContext;
-use crate::storage::TokenAndGrant;
+use crate::storage::Found;
 
 /// A token that was presented and found, with its record and its grant as they stand: it may be spent, expired or
 /// revoked. Which of the checks below are made, and in which order, is the caller's to say.
@@ -27,18 +27,15 @@ pub struct Presented<K: Token> {
 pub(crate) async fn find_access_or_refresh_token(
     server: &ServerContext,
     token: &str,
-) -> Result<Option<TokenAndGrant>, StorageError> {
+) -> Result<Option<Found>, StorageError> {
     let found = server.storage.find(&TokenHash::of(token)).await?;
-    Ok(found.filter(|(token, _)| token.kind != TokenKind::AuthorizationCode))
+    Ok(found.filter(|found| matches!(found.token.kind, TokenKind::AccessToken | TokenKind::RefreshToken)))
 }
 
 /// Finds the record of a token of one kind, which is hashed where it stands; a token of another kind is unknown.
-pub(crate) async fn find_of_kind<K: Token>(
-    server: &ServerContext,
-    token: &str,
-) -> Result<Option<TokenAndGrant>, StorageError> {
+pub(crate) async fn find_of_kind<K: Token>(server: &ServerContext, token: &str) -> Result<Option<Found>, StorageError> {
     let found = server.storage.find(&TokenHash::of(token)).await?;
-    Ok(found.filter(|(token, _)| token.kind == K::KIND))
+    Ok(found.filter(|found| found.token.kind == K::KIND))
 }
 
 /// Finds a token that is to be judged and then spent.
@@ -47,7 +44,7 @@ pub(crate) async fn find_presented<K: Token>(
     secret: Secret<K>,
 ) -> Result<Option<Presented<K>>, StorageError> {
     let found = find_of_kind::<K>(server, secret.expose()).await?;
-    Ok(found.map(|(token, grant)| Presented { secret, token, grant }))
+    Ok(found.map(|Found { token, grant }| Presented { secret, token, grant }))
 }
 
 /// A presented token that belongs to the authenticated client. Made by [`Presented::must_belong_to`] alone, and demanded by
@@ -66,6 +63,41 @@ impl<K: Token> Deref for Owned<K> {
 impl<K: Token> Owned<K> {
     pub(crate) fn into_inner(self) -> Presented<K> {
         self.0
+    }
+}
+
+/// A grant of which a live access token was presented. Made by [`Presented::must_be_live`] alone, and demanded by
+/// [`OpenGrant::child_of`](crate::grants::OpenGrant::child_of), so that nothing is derived from a dead grant.
+#[derive(Debug, Clone)]
+#[must_use = "nothing is derived from a grant that is not passed to `child_of`"]
+pub struct LiveGrant {
+    grant: Arc<Grant>,
+    token: Arc<StoredToken>,
+}
+
+impl LiveGrant {
+    /// A critical member of the token or the grant that is not enforced.
+    pub(crate) fn unenforced_member(&self) -> Option<&str> {
+        self.token.unenforced_member(&self.grant)
+    }
+
+    /// The grant.
+    #[must_use]
+    pub const fn grant(&self) -> &Arc<Grant> {
+        &self.grant
+    }
+}
+
+impl Presented<kind::AccessToken> {
+    /// Refuses an access token that was revoked or has expired, or whose grant was revoked or has ended. It may have been
+    /// issued to another client: whether this one may use it is for the caller to judge.
+    ///
+    /// # Errors
+    /// [`Refusal::GrantEnded`] or [`Refusal::ExpiredToken`]
+    pub fn must_be_live(&self, now: OffsetDateTime) -> Result<LiveGrant, Refusal> {
+        self.must_have_a_live_grant(now)?;
+        self.must_not_be_expired(now)?;
+        Ok(LiveGrant { grant: Arc::clone(&self.grant), token: Arc::clone(&self.token) })
     }
 }
 
@@ -116,6 +148,11 @@ impl<K: Token> Presented<K> {
     /// [`Refusal::ExpiredToken`]
     pub fn must_not_be_expired(&self, now: OffsetDateTime) -> Result<(), Refusal> {
         if now < self.token.expires_at { Ok(()) } else { Err(Refusal::ExpiredToken) }
+    }
+
+    /// A critical member of the token or its grant that is not enforced.
+    pub(crate) fn unenforced_member(&self) -> Option<&str> {
+        self.token.unenforced_member(&self.grant)
     }
 
     pub(crate) const fn secret(&self) -> &Secret<K> {

@@ -2,8 +2,9 @@
 //!
 //! Their fields are public and their sets of fields are closed: a host's storage can build them from its columns, and
 //! the compiler tells it when it forgot one. What later features need to remember goes into [`GrantDetails`] and
-//! [`TokenDetails`], each stored as one JSON value that refuses members it does not know, so that an old node fails
-//! closed instead of dropping a binding.
+//! [`TokenDetails`], each stored as one JSON value. A storage writes it once and never again, so members that an old node does
+//! not know survive what it does to the row. If such a member is critical, the record is unusable there until the node is
+//! updated.
 
 use std::borrow::{Borrow, Cow};
 use std::fmt;
@@ -13,14 +14,14 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::Value;
 use time::OffsetDateTime;
 use time::serde::rfc3339;
 
-use crate::pkce::CodeChallenge;
+pub use crate::details::{CodeBinding, GrantDetails, TokenDetails};
 use crate::scope::Scope;
-pub use crate::secret::TokenKind;
 use crate::secret::{Seed, TokenHash};
+pub use crate::secret::{SessionDigest, TokenKind};
 use crate::text_form::text_form;
 
 /// One act of authorization: the row that says whether a whole family of tokens lives.
@@ -52,6 +53,12 @@ pub struct Grant {
     /// When it was revoked, if it was.
     #[serde(default, with = "rfc3339::option")]
     pub revoked_at: Option<OffsetDateTime>,
+    /// The grant that this one was derived from, if it was. It was live when this one was opened, and this one is revoked with it.
+    #[serde(default)]
+    pub parent_grant: Option<GrantId>,
+    /// The session of the resource owner that this grant ends with, if it ends with one.
+    #[serde(default)]
+    pub session: Option<SessionDigest>,
     /// What the host attached at approval and gets back at the bearer check.
     pub host_data: Option<Arc<Value>>,
     /// What later features remember.
@@ -59,6 +66,17 @@ pub struct Grant {
 }
 
 impl StoredToken {
+    /// The first critical member of the token's details or its grant's that this version does not enforce.
+    pub(crate) fn unenforced_member<'a>(&'a self, grant: &'a Grant) -> Option<&'a str> {
+        self.details.unenforced_member().or_else(|| grant.details.unenforced_member())
+    }
+
+    /// The scope that was asked for when it was issued. The scope that it has may be narrower.
+    #[must_use]
+    pub fn requested_scope(&self) -> &Scope {
+        self.details.requested_scope.as_ref().unwrap_or(&self.scope)
+    }
+
     /// Whether it was neither revoked nor has expired, and its grant is live. It may be spent.
     pub(crate) fn is_live(&self, grant: &Grant, now: OffsetDateTime) -> bool {
         self.revoked_at.is_none() && now < self.expires_at && grant.is_live(now)
@@ -76,6 +94,14 @@ impl Grant {
     #[must_use]
     pub fn ends_at(&self) -> OffsetDateTime {
         self.revoked_at.map_or(self.expires_at, |at| at.min(self.expires_at))
+    }
+
+    /// Whether it may be opened: it names no parent, or `parent`, the grant it names as it stands, is live at `opened_at`.
+    /// [`Storage::open_grant`](crate::Storage::open_grant) asks this with the parent's row locked.
+    #[must_use]
+    pub fn may_open(&self, parent: Option<&Self>) -> bool {
+        let is_live = |id| parent.is_some_and(|parent| parent.id == id && parent.is_live(self.opened_at));
+        self.parent_grant.is_none_or(is_live)
     }
 
     /// The type of its access tokens (RFC 6749 §7.1).
@@ -98,25 +124,14 @@ impl fmt::Debug for Grant {
             .field("last_used_at", &self.last_used_at)
             .field("expires_at", &self.expires_at)
             .field("revoked_at", &self.revoked_at)
+            .field("parent_grant", &self.parent_grant)
+            .field("session", &self.session)
             .field("details", &self.details)
             .finish_non_exhaustive()
     }
 }
 
-/// Members of a [`Grant`] that later features add; refuses unknown ones when read.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[non_exhaustive]
-pub struct GrantDetails {
-    /// The type of its access tokens, if that is not `Bearer`. The bearer check refuses those of another type.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub token_type: Option<Box<str>>,
-    /// Whether no consent page was shown, because the client is the server's own. Such a grant is no consent on record.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub consent_skipped: bool,
-}
-
-/// A code, access token or refresh token as a storage keeps it: by hash, never in clear.
+/// A code, access token, refresh token or one-time key as a storage keeps it: by hash, never in clear.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[expect(clippy::exhaustive_structs, reason = "a storage must name every field; additions go into the details")]
@@ -158,58 +173,9 @@ pub struct Spent {
     pub attempt: AttemptId,
     /// From what the successors can be derived again; present only while the grace window may be open.
     pub seed: Option<Seed>,
-}
-
-/// Bindings of a [`StoredToken`], and what a repeated answer needs; refuses unknown members when read.
-#[derive(Clone, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[non_exhaustive]
-pub struct TokenDetails {
-    /// Present on every code, absent on other tokens.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub code: Option<CodeBinding>,
-    /// The scope that the request for an access token asked for, if the token customizer narrowed it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub requested_scope: Option<Scope>,
-    /// The members that the token customizer added to the response with an access token, if the response may be repeated.
-    #[serde(default, skip_serializing_if = "Map::is_empty")]
-    pub response_members: Map<String, Value>,
-}
-
-impl fmt::Debug for TokenDetails {
-    /// The host's members by name only: their values may be anything.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TokenDetails")
-            .field("code", &self.code)
-            .field("requested_scope", &self.requested_scope)
-            .field("response_members", &self.response_members.keys())
-            .finish()
-    }
-}
-
-/// What a code must be redeemed with. A code without this record cannot be redeemed.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[non_exhaustive]
-pub struct CodeBinding {
-    /// Where the code was sent.
-    pub redirect_uri: Arc<str>,
-    /// Whether the authorization request named it (RFC 6749 §4.1.3 demands it again only then).
-    pub redirect_uri_was_sent: bool,
-    /// The PKCE challenge (RFC 7636 §4.4).
-    pub code_challenge: Option<CodeChallenge>,
-}
-
-impl CodeBinding {
-    /// The binding of a code that was sent to `redirect_uri`.
-    #[must_use]
-    pub fn new(
-        redirect_uri: impl Into<Arc<str>>,
-        redirect_uri_was_sent: bool,
-        code_challenge: Option<CodeChallenge>,
-    ) -> Self {
-        Self { redirect_uri: redirect_uri.into(), redirect_uri_was_sent, code_challenge }
-    }
+    /// When the seed is due to be erased; present if there is a seed. It stays when the seed is erased earlier.
+    #[serde(default, with = "rfc3339::option")]
+    pub seed_until: Option<OffsetDateTime>,
 }
 
 /// Identifiers of 128 random bits, written as 22 characters of base64url.
@@ -400,13 +366,6 @@ mod tests {
         for bad in ["", "a\0", "a\n", "\u{e9}", &"x".repeat(256)] {
             assert_eq!(ClientId::new(bad), Err(InvalidId), "{bad:?}");
         }
-    }
-
-    #[test]
-    fn details_with_an_unknown_member_are_refused() {
-        assert!(serde_json::from_str::<TokenDetails>("{}").is_ok());
-        assert!(serde_json::from_str::<TokenDetails>(r#"{"jkt":"x"}"#).is_err());
-        assert!(serde_json::from_str::<GrantDetails>(r#"{"resource":[]}"#).is_err());
     }
 
     #[test]

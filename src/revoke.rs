@@ -13,6 +13,7 @@ use crate::lookup::find_access_or_refresh_token;
 use crate::record::TokenKind;
 use crate::secret::{AccessToken, RefreshToken};
 use crate::server_context::ServerContext;
+use crate::storage::Found;
 use crate::token::refuse;
 
 /// A request at the revocation endpoint (RFC 7009 §2.1), before anything was checked.
@@ -79,17 +80,19 @@ async fn answer(
     let client = client.insert(authenticate(server, request, now).await?);
     let token = request.params.require("token")?;
     // Whoever wants an unknown token to be of no use has what it wants (RFC 7009 §2.2).
-    let Some((token, grant)) = find_access_or_refresh_token(server, token).await? else { return Ok(()) };
+    let Some(Found { token, grant }) = find_access_or_refresh_token(server, token).await? else { return Ok(()) };
     if grant.client_id != *client.id() {
         return Err(Refusal::NotYourToken.into());
     }
     match token.kind {
         TokenKind::AccessToken => server.storage.revoke_access_token(&token.hash, now).await?,
-        TokenKind::RefreshToken | TokenKind::AuthorizationCode => revoke_grant(server, &grant, now).await?,
+        TokenKind::RefreshToken => revoke_grant(server, &grant, now).await?,
+        // `find_any` finds no other kind.
+        _ => return Ok(()),
     }
     // A dead token is revoked again, in case the storage was asked before and its answer lost; but it is told only once.
     if token.revoked_at.is_none() && grant.is_live(now) {
-        server.observe_from(request.context.peer(), now, EventKind::TokenRevoked { grant: &grant, kind: token.kind });
+        server.observe_from(request.context.peer(), now, EventKind::TokenRevoked { grant: &grant, kind: &token.kind });
     }
     Ok(())
 }

@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::marker::PhantomData;
+use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -148,20 +149,75 @@ pub mod kind {
     impl SingleUse for AuthorizationCode {}
 }
 
-/// The kinds of token a storage tells apart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[expect(clippy::exhaustive_enums, reason = "a storage must map every kind")]
+/// What a row of a storage is: a word, under which a storage keeps it.
+///
+/// The words are open, because a newer version may add one while an older one still runs on the same storage: an unknown word
+/// is read and kept as it is. Each check lists the kinds that it accepts, so a row of an unknown kind is of no use.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
+#[non_exhaustive]
 pub enum TokenKind {
-    /// See [`AuthorizationCode`].
+    /// See [`AuthorizationCode`]; the word is `authorization_code`.
     AuthorizationCode,
-    /// See [`AccessToken`].
+    /// See [`AccessToken`]; the word is `access_token`.
     AccessToken,
-    /// See [`RefreshToken`].
+    /// See [`RefreshToken`]; the word is `refresh_token`.
     RefreshToken,
+    /// A key that can be used once, see [`OpenGrant::once`](crate::grants::OpenGrant::once). No client is given it as a token.
+    /// Its row is stored spent; the word is `one_time_key`.
+    OneTimeKey,
+    /// Another word, of a newer version. Made by [`TokenKind::from`].
+    Unknown(UnknownKind),
 }
 
-/// The SHA-256 of a token: all that a storage ever sees of it, and the key it is found by.
+/// A word for a kind that this version does not know.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UnknownKind(Arc<str>);
+
+impl TokenKind {
+    const KNOWN: [Self; 4] = [Self::AuthorizationCode, Self::AccessToken, Self::RefreshToken, Self::OneTimeKey];
+
+    /// Returns the word for this kind.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::AuthorizationCode => "authorization_code",
+            Self::AccessToken => "access_token",
+            Self::RefreshToken => "refresh_token",
+            Self::OneTimeKey => "one_time_key",
+            Self::Unknown(UnknownKind(word)) => word,
+        }
+    }
+}
+
+impl From<&str> for TokenKind {
+    /// Returns the kind with this word. Every word is a kind.
+    fn from(word: &str) -> Self {
+        let known = Self::KNOWN.into_iter().find(|kind| kind.as_str() == word);
+        known.unwrap_or_else(|| Self::Unknown(UnknownKind(word.into())))
+    }
+}
+
+impl From<String> for TokenKind {
+    fn from(word: String) -> Self {
+        word.as_str().into()
+    }
+}
+
+impl From<TokenKind> for String {
+    fn from(kind: TokenKind) -> Self {
+        kind.as_str().to_owned()
+    }
+}
+
+impl fmt::Debug for UnknownKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// The SHA-256 of a token: all that a storage ever sees of it, and the key it is found by. Of a one-time key it is a digest of
+/// the key and its namespace.
 ///
 /// A token has 256 random bits, so its plain hash can be neither guessed nor reversed, and comparing hashes as a
 /// lookup does tells an attacker nothing that helps to find a preimage.
@@ -171,6 +227,13 @@ pub struct TokenHash([u8; 32]);
 impl TokenHash {
     pub(crate) fn of(token: &str) -> Self {
         Self(Sha256::digest(token.as_bytes()).into())
+    }
+
+    /// The digest of a one-time key. It begins with a byte that is in no text, so no token that is presented has it.
+    pub(crate) fn of_key(namespace: &str, key: &[u8]) -> Self {
+        let digest =
+            Sha256::new().chain_update(b"\xffgrantor/1/once\0").chain_update((namespace.len() as u64).to_be_bytes());
+        Self(digest.chain_update(namespace).chain_update(key).finalize().into())
     }
 
     /// A hash as it was read back from a storage.
@@ -189,6 +252,32 @@ impl TokenHash {
 impl fmt::Debug for TokenHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "TokenHash({})", URL_SAFE_NO_PAD.encode(self.0))
+    }
+}
+
+/// A keyed digest of a host's session identifier: grants that end with the session are found by it.
+///
+/// Whoever has only the storage learns neither the session identifier nor the `sid` that clients see.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionDigest([u8; 32]);
+
+impl SessionDigest {
+    /// A digest as it was read back from a storage.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The 32 bytes, to be stored.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for SessionDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SessionDigest({})", URL_SAFE_NO_PAD.encode(self.0))
     }
 }
 
@@ -287,7 +376,7 @@ macro_rules! serde_as_base64url {
         }
     )*};
 }
-serde_as_base64url!(TokenHash => as_bytes, SecretDigest => as_bytes, Seed => expose);
+serde_as_base64url!(TokenHash => as_bytes, SessionDigest => as_bytes, SecretDigest => as_bytes, Seed => expose);
 
 #[cfg(test)]
 mod tests {
@@ -301,6 +390,31 @@ mod tests {
             let mut other = [7; 32];
             other[place] ^= 0x80;
             assert!(!digest.equals(&SecretDigest::from_bytes(other)), "{place}");
+        }
+    }
+
+    #[test]
+    fn kind_of_a_newer_version_keeps_its_word() {
+        for (word, kind) in
+            [("access_token", TokenKind::AccessToken), ("authorization_code", TokenKind::AuthorizationCode)]
+        {
+            assert_eq!(TokenKind::from(word), kind);
+        }
+        for word in ["voucher", "Access_Token", ""] {
+            let kind: TokenKind = serde_json::from_value(word.into()).unwrap();
+            assert!(matches!(kind, TokenKind::Unknown(_)), "{kind:?}");
+            assert_eq!((kind.as_str(), serde_json::to_value(&kind).unwrap()), (word, word.into()));
+        }
+    }
+
+    #[test]
+    fn one_time_keys_of_two_namespaces_have_two_digests() {
+        let key = TokenHash::of_key("voucher", b"A1");
+        assert_eq!(key, TokenHash::of_key("voucher", b"A1"));
+        for other in
+            [TokenHash::of_key("vouche", b"rA1"), TokenHash::of_key("voucher", b"A2"), TokenHash::of_key("", b"")]
+        {
+            assert_ne!(key, other);
         }
     }
 

@@ -136,7 +136,7 @@ async fn a_live_token_in_the_header_opens_the_resource_whatever_the_case_of_the_
         assert_eq!(access.client_id().as_str(), app.id, "{value}");
         assert_eq!(access.scope().as_str(), "user:read", "{value}");
         assert_eq!(access.expires_at(), t.clock.now() + tokens.expires_in, "{value}");
-        let (_, grant) = t.storage.find(&tokens.access_token.hash()).await.unwrap().unwrap();
+        let grant = t.storage.find(&tokens.access_token.hash()).await.unwrap().unwrap().grant;
         assert_eq!(access.grant_id(), grant.id, "{value}");
         assert_eq!(access.host_data(), None, "{value}");
     }
@@ -250,7 +250,7 @@ async fn every_kind_of_dead_token_gets_the_same_answer() {
     let refresh_token = tokens.refresh_token.as_ref().unwrap().expose().to_owned();
     let (_, other) = self::tokens(&t, "user:read").await;
     let (_, of_a_revoked_grant) = self::tokens(&t, "user:read").await;
-    let (_, grant) = t.storage.find(&of_a_revoked_grant.access_token.hash()).await.unwrap().unwrap();
+    let grant = t.storage.find(&of_a_revoked_grant.access_token.hash()).await.unwrap().unwrap().grant;
     let now = t.clock.now();
     t.storage.revoke_access_token(&other.access_token.hash(), now).await.unwrap();
     assert_eq!(t.storage.revoke_grants(&GrantSelector::Id(grant.id), now).await.unwrap(), 1);
@@ -290,7 +290,7 @@ async fn a_token_works_until_the_very_microsecond_of_its_expiry() {
     assert_invalid_token(t.bearer(&tokens.access_token).await, "expired");
     let event = t.events.events().pop().unwrap();
     assert_eq!(event.name, "bearer_refused");
-    let (_, grant) = t.storage.find(&tokens.access_token.hash()).await.unwrap().unwrap();
+    let grant = t.storage.find(&tokens.access_token.hash()).await.unwrap().unwrap().grant;
     assert!(event.text.contains(&grant.id.to_string()), "the event names the grant: {}", event.text);
     assert!(event.text.contains("invalid_token"), "{}", event.text);
 }
@@ -312,6 +312,8 @@ async fn a_token_does_not_outlive_its_grant_even_if_a_record_says_so() {
         last_used_at: now,
         expires_at: now + Duration::minutes(5),
         revoked_at: None,
+        parent_grant: None,
+        session: None,
         host_data: None,
         details: GrantDetails::default(),
     };
@@ -327,7 +329,7 @@ async fn a_token_does_not_outlive_its_grant_even_if_a_record_says_so() {
         revoked_at: None,
         details: TokenDetails::default(),
     };
-    t.storage.open_grant(&Arc::new(grant), &[record]).await.unwrap();
+    assert_eq!(t.storage.open_grant(&Arc::new(grant), &[record]).await.unwrap(), grantor::storage::Opened::Done);
     assert!(t.bearer(&token).await.is_ok());
     t.clock.advance(Duration::minutes(5));
     assert_invalid_token(t.bearer(&token).await, "the grant has ended");

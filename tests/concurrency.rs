@@ -10,7 +10,7 @@ use std::task::{Context, Poll, Waker};
 use async_trait::async_trait;
 use grantor::record::{AttemptId, GrantDetails, TokenDetails, TokenKind};
 use grantor::secret::TokenHash;
-use grantor::storage::{Exchange, GrantSelector, Page, Spend};
+use grantor::storage::{Exchange, Found, GrantSelector, Opened, Page, Spend};
 use grantor::testing::{Call, ISSUER, Intercepted, Interceptor, Next, Reply, TestClient, TestServer};
 use grantor::{
     AccessToken, Approval, AuthorizationRequest, AuthorizationServer, Authorize, Client, ClientId, ClientRegistry,
@@ -62,7 +62,7 @@ impl Slow {
     }
 
     fn note(&self, grant: GrantId, spends: Option<TokenHash>, tokens: &[StoredToken]) {
-        let tokens = tokens.iter().map(|token| (token.hash, token.kind)).collect();
+        let tokens = tokens.iter().map(|token| (token.hash, token.kind.clone())).collect();
         self.0.lock().unwrap().push(Write { grant, spends, tokens });
     }
 }
@@ -133,7 +133,7 @@ impl Bench {
     }
 
     async fn stored(&self, hash: &TokenHash) -> Option<(Arc<StoredToken>, Arc<Grant>)> {
-        self.t.storage.find(hash).await.unwrap()
+        self.t.storage.find(hash).await.unwrap().map(|found| (found.token, found.grant))
     }
 
     /// Every refresh token that was ever to be stored and could be used now.
@@ -159,7 +159,7 @@ impl Bench {
             let mut found = 0;
             for (hash, kind) in &write.tokens {
                 if let Some((token, grant)) = self.stored(hash).await {
-                    assert_eq!((token.kind, grant.id), (*kind, write.grant), "{what}");
+                    assert_eq!((&token.kind, grant.id), (kind, write.grant), "{what}");
                     assert!(token.expires_at <= grant.expires_at, "{what}: the grant ends before its tokens");
                     found += 1;
                 }
@@ -224,7 +224,7 @@ async fn of_parallel_redemptions_of_a_code_one_succeeds_and_the_others_end_the_g
         assert!(t.bearer(&won[0].access_token).await.is_err(), "round {round}: the access token lives on");
         let refreshed = t.refresh(&app, won[0].refresh_token.as_ref().unwrap()).await;
         assert!(is_invalid_grant(&refreshed), "round {round}: the refresh token lives on");
-        let (_, grant) = t.storage.find(&approved.code().hash()).await.unwrap().unwrap();
+        let grant = t.storage.find(&approved.code().hash()).await.unwrap().unwrap().grant;
         assert!(grant.revoked_at.is_some(), "round {round}");
         assert_eq!(t.events.count("tokens_issued"), 1, "round {round}");
         assert!(t.events.count("code_replayed") > 0, "round {round}: nobody was told");
@@ -368,6 +368,8 @@ mod rows {
             last_used_at: at(Duration::ZERO),
             expires_at: at(2 * DAY),
             revoked_at: None,
+            parent_grant: None,
+            session: None,
             host_data: None,
             details: GrantDetails::default(),
         }
@@ -407,6 +409,7 @@ mod rows {
             at: at(Duration::SECOND),
             consume: true,
             seed: None,
+            seed_until: None,
             grant_expires_at: at(9 * DAY),
         }
     }
@@ -423,7 +426,10 @@ async fn of_parallel_writes_of_the_same_hashes_one_wins_and_the_others_leave_not
         let next = Arc::new(AtomicU64::new(0));
         for number in 0..RUNNERS as u64 {
             if exchanges(number, round) {
-                storage.open_grant(&Arc::new(grant(number)), &[refresh(number, number)]).await.unwrap();
+                assert_eq!(
+                    storage.open_grant(&Arc::new(grant(number)), &[refresh(number, number)]).await.unwrap(),
+                    Opened::Done
+                );
             }
         }
         // Half of them open a grant, half exchange a token of one. All want the same two hashes, in either order, and one
@@ -442,7 +448,9 @@ async fn of_parallel_writes_of_the_same_hashes_one_wins_and_the_others_leave_not
                         assert!(matches!(done, Exchange::Done), "runner {number}: {done:?}");
                     })
                 } else {
-                    storage.open_grant(&Arc::new(grant(number)), &tokens).await
+                    storage.open_grant(&Arc::new(grant(number)), &tokens).await.map(|opened| {
+                        assert_eq!(opened, Opened::Done, "runner {number}");
+                    })
                 };
                 (number, done.is_ok())
             }
@@ -452,7 +460,7 @@ async fn of_parallel_writes_of_the_same_hashes_one_wins_and_the_others_leave_not
         let [winner] = winners[..] else { panic!("round {round}: {winners:?} won") };
         won_by_exchange += usize::from(exchanges(winner, round));
         for shared in SHARED {
-            let (row, of) = storage.find(&hash(shared)).await.unwrap().unwrap();
+            let Found { token: row, grant: of, .. } = storage.find(&hash(shared)).await.unwrap().unwrap();
             assert_eq!((row.grant_id, of.id), (id(winner), id(winner)), "round {round}");
         }
         for (number, won) in results {
@@ -461,7 +469,7 @@ async fn of_parallel_writes_of_the_same_hashes_one_wins_and_the_others_leave_not
             let listed =
                 storage.grants(&GrantSelector::Id(id(number)), at(Duration::ZERO), &Page::first(1)).await.unwrap();
             if exchanges(number, round) {
-                let (row, of) = storage.find(&hash(number)).await.unwrap().unwrap();
+                let Found { token: row, grant: of, .. } = storage.find(&hash(number)).await.unwrap().unwrap();
                 assert_eq!(row.spent.is_some(), won, "{what}");
                 assert_eq!(of.last_used_at > of.opened_at, won, "{what}");
             } else {
@@ -471,7 +479,7 @@ async fn of_parallel_writes_of_the_same_hashes_one_wins_and_the_others_leave_not
         // What the losers wanted to store is as free as if they had never tried.
         let lost = (0..RUNNERS as u64).filter(|number| *number != winner);
         let again: Vec<_> = lost.map(|number| refresh(2_000 + number, 3_000)).collect();
-        storage.open_grant(&Arc::new(grant(3_000)), &again).await.unwrap();
+        assert_eq!(storage.open_grant(&Arc::new(grant(3_000)), &again).await.unwrap(), Opened::Done);
         storage.revoke_grants(&GrantSelector::Id(id(3_000)), at(Duration::SECOND)).await.unwrap();
         assert_eq!(storage.purge_expired(at(Duration::SECOND), 9_999).await.unwrap(), RUNNERS, "round {round}");
         // Half of the runners had a grant and a token; one has three more tokens and, if it opened it, one more grant.
@@ -523,7 +531,7 @@ async fn a_family_is_either_purged_or_used_and_neither_in_part() {
     for round in 0..*REPETITIONS {
         let storage = MemoryStorage::new();
         let tokens: Vec<_> = (0..TOKENS as u64).map(|number| refresh(number, 0)).collect();
-        storage.open_grant(&Arc::new(grant(0)), &tokens).await.unwrap();
+        assert_eq!(storage.open_grant(&Arc::new(grant(0)), &tokens).await.unwrap(), Opened::Done);
         let start = Arc::new(Barrier::new(4));
         let mut runners = JoinSet::new();
         // By the clock of two nodes the grant has ended. They purge in small steps.
@@ -606,7 +614,7 @@ async fn all_calls_at_once_neither_lock_each_other_out_nor_lose_or_invent_a_row(
                 tokio::task::yield_now().await;
                 let (first, access_token) = (10 * number, 10 * number + 1);
                 let tokens = [refresh(first, number), access(access_token, number)];
-                storage.open_grant(&Arc::new(grant(number)), &tokens).await.unwrap();
+                assert_eq!(storage.open_grant(&Arc::new(grant(number)), &tokens).await.unwrap(), Opened::Done);
                 written.fetch_add(3, Ordering::Relaxed);
                 for step in 0..3 {
                     let last = first + 2 * step;
@@ -616,9 +624,11 @@ async fn all_calls_at_once_neither_lock_each_other_out_nor_lose_or_invent_a_row(
                         Exchange::Done => {
                             written.fetch_add(2, Ordering::Relaxed);
                             // By now it may be revoked and purged. If it is not, it is what was written.
-                            if let Some((row, of)) = storage.find(&hash(last + 2)).await.unwrap() {
+                            if let Some(Found { token: row, grant: of, .. }) =
+                                storage.find(&hash(last + 2)).await.unwrap()
+                            {
                                 assert_eq!((row.parent, of.id), (Some(hash(last)), id(number)));
-                                let (spent, _) = storage.find(&hash(last)).await.unwrap().unzip();
+                                let spent = storage.find(&hash(last)).await.unwrap().map(|found| found.token);
                                 assert!(spent.is_none_or(|spent| spent.spent.is_some()), "grant {number}");
                             }
                         }
@@ -647,7 +657,7 @@ async fn all_calls_at_once_neither_lock_each_other_out_nor_lose_or_invent_a_row(
                         let which = GrantSelector::Subject(user);
                         let token = hash(turn * 7_919 % (10 * GRANTS));
                         let found = storage.find(&token).await.unwrap();
-                        assert!(found.is_none_or(|(row, of)| row.hash == token && row.grant_id == of.id));
+                        assert!(found.is_none_or(|found| found.token.hash == token && found.token.grant_id == found.grant.id));
                         storage.revoke_access_token(&hash(turn % (10 * GRANTS)), at(DAY)).await.unwrap();
                         let listed = storage.grants(&which, at(Duration::ZERO), &Page::first(50)).await.unwrap();
                         assert!(listed.iter().all(|grant| which.selects(grant) && grant.revoked_at.is_none()));

@@ -35,7 +35,7 @@ async fn ended_grant(t: &TestServer) {
     let app = t.public_client(CB).await;
     let tokens = t.authorize(&app).approve_as("alice").await.redeem().await.unwrap();
     let found = t.storage.find(&tokens.access_token.hash()).await.unwrap().unwrap();
-    let which = grantor::storage::GrantSelector::Id(found.1.id);
+    let which = grantor::storage::GrantSelector::Id(found.grant.id);
     assert_eq!(t.revoke_grants(&which).await.unwrap(), 1);
 }
 

@@ -31,7 +31,8 @@ async fn revoked(t: &TestServer, request: &Request) {
 }
 
 async fn row(t: &TestServer, hash: TokenHash) -> (Arc<StoredToken>, Arc<Grant>) {
-    t.storage.find(&hash).await.unwrap().expect("a stored token")
+    let found = t.storage.find(&hash).await.unwrap().expect("a stored token");
+    (found.token, found.grant)
 }
 
 /// What a token of whatever kind is stored under.

@@ -228,6 +228,8 @@ mod tests {
             last_used_at: opened_at + Duration::days(2),
             expires_at: opened_at + Duration::days(ends_after_days),
             revoked_at: None,
+            parent_grant: None,
+            session: None,
             host_data: None,
             details: GrantDetails::default(),
         }

@@ -21,17 +21,30 @@ CREATE TABLE {grants} (
     revoked_at   INTEGER,
     host_data    TEXT,
     details      TEXT NOT NULL,
-    -- When it ended or will end.
-    ends_at      INTEGER NOT NULL GENERATED ALWAYS AS (min(expires_at, ifnull(revoked_at, expires_at))) VIRTUAL
+    -- The grant that this one was derived from. No foreign key: it may be purged first.
+    parent_grant BLOB CHECK (length(parent_grant) = 16),
+    -- A keyed digest of the session that this grant ends with.
+    session      BLOB CHECK (length(session) = 32),
+    -- When its last one-time key expires: the row stays until then even if the grant has ended.
+    kept_until   INTEGER,
+    -- Whether a purge has begun with it. If so, revoked_at is when it ended, and says nothing about its children.
+    is_closed    INTEGER NOT NULL DEFAULT 0,
+    -- When it can be purged.
+    purge_at     INTEGER NOT NULL GENERATED ALWAYS AS (max(
+                     min(expires_at, ifnull(revoked_at, expires_at)),
+                     ifnull(kept_until, min(expires_at, ifnull(revoked_at, expires_at))))) VIRTUAL
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX {prefix:grants_by_subject} ON {grants} (subject, opened_at DESC, id DESC) WHERE subject IS NOT NULL;
 CREATE INDEX {prefix:grants_by_client} ON {grants} (client_id, opened_at DESC, id DESC);
-CREATE INDEX {prefix:grants_by_end} ON {grants} (ends_at);
+CREATE INDEX {prefix:grants_by_session} ON {grants} (session, opened_at DESC, id DESC) WHERE session IS NOT NULL;
+CREATE INDEX {prefix:grants_by_parent} ON {grants} (parent_grant) WHERE parent_grant IS NOT NULL;
+CREATE INDEX {prefix:grants_to_purge} ON {grants} (purge_at);
 
 CREATE TABLE {tokens} (
     -- SHA-256 of the token, which itself is nowhere.
     hash       BLOB PRIMARY KEY NOT NULL CHECK (length(hash) = 32),
-    kind       TEXT NOT NULL CHECK (kind IN ('authorization_code', 'access_token', 'refresh_token')),
+    -- A word such as access_token. A newer version may use others.
+    kind       TEXT NOT NULL,
     grant_id   BLOB NOT NULL REFERENCES {grants},
     scope      TEXT NOT NULL,
     issued_at  INTEGER NOT NULL,
@@ -43,14 +56,16 @@ CREATE TABLE {tokens} (
     spent_by   BLOB,
     -- Present only while a retry may be answered; see the manual on the grace window.
     seed       BLOB,
+    -- When the seed is due to be erased.
+    seed_until INTEGER,
     revoked_at INTEGER,
     details    TEXT NOT NULL,
     CHECK ((spent_at IS NULL) = (spent_by IS NULL)),
-    CHECK (seed IS NULL OR spent_at IS NOT NULL)
+    CHECK (seed IS NULL OR spent_at IS NOT NULL AND seed_until IS NOT NULL)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX {prefix:tokens_by_grant} ON {tokens} (grant_id);
 CREATE INDEX {prefix:tokens_to_expire} ON {tokens} (expires_at) WHERE kind = 'access_token' AND spent_at IS NULL;
-CREATE INDEX {prefix:tokens_with_seed} ON {tokens} (spent_at) WHERE seed IS NOT NULL;
+CREATE INDEX {prefix:tokens_with_seed} ON {tokens} (seed_until) WHERE seed IS NOT NULL;
 
 -- What lives for minutes. The library alone knows what a value means.
 CREATE TABLE {ephemeral} (
@@ -64,3 +79,9 @@ CREATE TABLE {ephemeral} (
 ) STRICT;
 CREATE INDEX {prefix:ephemeral_by_namespace} ON {ephemeral} (namespace, expires_at, key);
 CREATE INDEX {prefix:ephemeral_to_expire} ON {ephemeral} (expires_at);
+
+-- The issuer that the storage belongs to: one row at most.
+CREATE TABLE {issuer} (
+    id     INTEGER PRIMARY KEY CHECK (id = 1),
+    issuer TEXT NOT NULL
+) STRICT;

@@ -27,7 +27,8 @@ use crate::scope::Scope;
 
 /// A registered application.
 ///
-/// Serialises as its [`ClientParts`]; reading it back checks it again.
+/// Serialises as its [`ClientParts`]; reading it back checks it again. A storage reads by [`ClientParts::from_stored`], which keeps
+/// members that this version does not know.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(try_from = "ClientParts", into = "ClientParts")]
 pub struct Client {

@@ -2,21 +2,24 @@
 
 use std::collections::BTreeSet;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::Value;
 use time::{Duration, OffsetDateTime};
 
 use super::{
     AuthenticationMethod, Client, ClientCredential, ClientType, Lifetimes, RedirectUri, RedirectUriClass,
     RedirectUriError, Registration,
 };
+use crate::details::UnknownMembers;
 use crate::record::{ClientId, GrantType};
 use crate::scope::Scope;
 use crate::web_url::WebUrl;
 
 /// The members of a [`Client`], open for reading and writing; [`Client::from_parts`] checks them.
 ///
-/// In JSON, members that are left out take their defaults and unknown ones are refused.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+/// In JSON, members that are left out take their defaults and unknown ones are refused: this is what a person writes into a file. What
+/// a storage has kept, perhaps from a newer version, is read by [`from_stored`](Self::from_stored).
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct ClientParts {
@@ -66,6 +69,8 @@ pub struct ClientParts {
     /// Legacy habits this client may keep, each only where the policy allows it too.
     #[serde(default)]
     pub legacy: LegacyHabits,
+    #[serde(skip)]
+    pub(super) unknown: UnknownMembers,
 }
 
 /// The client's half of the switches in [`Dangerous`](crate::policy::Dangerous).
@@ -169,7 +174,50 @@ impl ClientParts {
             resource_server: false,
             first_party: false,
             legacy: LegacyHabits::default(),
+            unknown: UnknownMembers::default(),
         }
+    }
+
+    const KNOWN: [&'static str; 16] = [
+        "client_id",
+        "client_type",
+        "name",
+        "website",
+        "registration",
+        "redirect_uris",
+        "grant_types",
+        "scope",
+        "default_scope",
+        "lifetimes",
+        "credentials",
+        "authentication_methods",
+        "omits_redirect_uri",
+        "resource_server",
+        "first_party",
+        "legacy",
+    ];
+
+    /// Reads what a storage has kept as JSON, perhaps written by a newer version: members that this one does not know are kept as they
+    /// are. If one of them is critical, the client can't be used here, see [`unenforced_member`](Self::unenforced_member).
+    ///
+    /// # Errors
+    /// The text is no JSON object, or a member has a value that this version can't read.
+    pub fn from_stored(json: &str) -> Result<Self, serde_json::Error> {
+        let mut unknown = UnknownMembers::new(serde_json::from_str(json)?);
+        let known = Value::Object(unknown.take_all(&Self::KNOWN));
+        Ok(Self { unknown, ..Self::deserialize(known)? })
+    }
+
+    /// Returns the names of members that this version does not know. A client that has some is not to be changed here: what they
+    /// mean for the change is unknown.
+    pub fn unknown_members(&self) -> impl Iterator<Item = &str> {
+        self.unknown.names()
+    }
+
+    /// Returns the first critical member that this version does not enforce. While there is one, the client gets no tokens.
+    #[must_use]
+    pub fn unenforced_member(&self) -> Option<&str> {
+        self.unknown.first_critical(&Self::KNOWN)
     }
 
     /// Adds a credential and lets all others end at `others_end`, unless they end before that: rotation with overlap.
@@ -288,6 +336,73 @@ fn is_deceptive(c: char) -> bool {
             | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
+/// What of [`ClientParts`] is written, and the members that were unknown when they were read.
+#[derive(Serialize)]
+struct Members<'a> {
+    client_id: &'a ClientId,
+    client_type: &'a ClientType,
+    name: &'a Option<String>,
+    website: &'a Option<String>,
+    registration: &'a Registration,
+    redirect_uris: &'a Vec<RedirectUri>,
+    grant_types: &'a BTreeSet<GrantType>,
+    scope: &'a Option<Scope>,
+    default_scope: &'a Option<Scope>,
+    lifetimes: &'a Lifetimes,
+    credentials: &'a Vec<ClientCredential>,
+    authentication_methods: &'a BTreeSet<AuthenticationMethod>,
+    omits_redirect_uri: &'a bool,
+    resource_server: &'a bool,
+    first_party: &'a bool,
+    legacy: &'a LegacyHabits,
+    #[serde(flatten)]
+    unknown: &'a UnknownMembers,
+}
+
+impl Serialize for ClientParts {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self {
+            client_id,
+            client_type,
+            name,
+            website,
+            registration,
+            redirect_uris,
+            grant_types,
+            scope,
+            default_scope,
+            lifetimes,
+            credentials,
+            authentication_methods,
+            omits_redirect_uri,
+            resource_server,
+            first_party,
+            legacy,
+            unknown,
+        } = self;
+        let members = Members {
+            client_id,
+            client_type,
+            name,
+            website,
+            registration,
+            redirect_uris,
+            grant_types,
+            scope,
+            default_scope,
+            lifetimes,
+            credentials,
+            authentication_methods,
+            omits_redirect_uri,
+            resource_server,
+            first_party,
+            legacy,
+            unknown,
+        };
+        members.serialize(serializer)
+    }
+}
+
 impl TryFrom<ClientParts> for Client {
     type Error = ClientError;
     fn try_from(parts: ClientParts) -> Result<Self, ClientError> {
@@ -298,5 +413,31 @@ impl TryFrom<ClientParts> for Client {
 impl From<Client> for ClientParts {
     fn from(client: Client) -> Self {
         client.into_parts()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn stored_client_keeps_unknown_members() {
+        let parts = ClientParts::new(ClientId::new("app").unwrap(), ClientType::Public);
+        let mut stored = serde_json::to_value(&parts).unwrap();
+        let names: Vec<_> = stored.as_object().unwrap().keys().cloned().collect();
+        assert_eq!(names.iter().map(String::as_str).collect::<BTreeSet<_>>(), BTreeSet::from(ClientParts::KNOWN));
+        stored["dpop_bound"] = json!(true);
+        stored["logo"] = json!({ "url": null });
+        stored["crit"] = json!(["dpop_bound", "client_type"]);
+        assert!(serde_json::from_value::<ClientParts>(stored.clone()).is_err(), "a person may have mistyped a name");
+        let read = ClientParts::from_stored(&stored.to_string()).unwrap();
+        assert_eq!(read.unenforced_member(), Some("dpop_bound"));
+        assert_eq!(read.unknown_members().collect::<BTreeSet<_>>(), BTreeSet::from(["dpop_bound", "logo"]));
+        assert_eq!(serde_json::to_value(&read).unwrap(), stored);
+        assert!(!format!("{read:?}").contains("url"));
+        stored["client_type"] = json!("robot");
+        assert!(ClientParts::from_stored(&stored.to_string()).unwrap_err().is_data());
     }
 }

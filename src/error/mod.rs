@@ -21,6 +21,9 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// refresh, within which a retry is safe.
 const RETRY_AFTER: i64 = 5;
 
+/// The seconds that a client waits whose record is of a newer version: an update of all nodes takes a while.
+const UPDATE: i64 = 60;
+
 /// Why an endpoint did not do what was asked.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -49,6 +52,13 @@ pub enum Error {
     /// The source of randomness failed.
     #[error(transparent)]
     Entropy(#[from] EntropyError),
+    /// A stored token, grant or client demands something that this version does not enforce: a newer node has written it. No
+    /// token is issued, and nothing is spent. Answered with 503 and `Retry-After`, because another node may do it.
+    #[error("a stored record has the critical member {member:?}, which this version does not enforce")]
+    Unenforced {
+        /// The name of the member.
+        member: Box<str>,
+    },
     /// An extension of the host's broke its contract.
     #[error("an extension of the host failed: {0}")]
     Extension(&'static str),
@@ -93,7 +103,7 @@ impl Error {
         match self {
             Self::Storage(error) => error.is_unavailable(),
             Self::Customizer(error) => error.is_unavailable(),
-            Self::SubjectStatus(_) => true,
+            Self::SubjectStatus(_) | Self::Unenforced { .. } => true,
             Self::Refused(_)
             | Self::Throttled { .. }
             | Self::Authenticator(_)
@@ -106,8 +116,14 @@ impl Error {
     pub(crate) fn retry_after(&self) -> Option<i64> {
         match self {
             Self::Throttled { retry_after } => Some(seconds_rounded_up(*retry_after)),
+            Self::Unenforced { .. } => Some(UPDATE),
             _ => self.is_unavailable().then_some(RETRY_AFTER),
         }
+    }
+
+    /// For a record that has a critical member which is not enforced, unless it has none.
+    pub(crate) fn check_enforced(member: Option<&str>) -> Result<(), Self> {
+        member.map_or(Ok(()), |member| Err(Self::Unenforced { member: member.into() }))
     }
 
     /// The reason, if the request was refused.

@@ -123,6 +123,10 @@ pub enum Refusal {
     RetryRefused,
     /// A refresh token was spent further in the future than clocks may differ; nothing was revoked.
     SpentInTheFuture,
+    /// A one-time key of an extension grant was used before.
+    KeyUsed,
+    /// The grant would descend from more than four others.
+    NestedTooDeep,
     /// The authenticator says that the subject of the grant is suspended; nothing was spent.
     SubjectSuspended,
     /// The authenticator says that the subject of the grant is gone: all its grants were revoked.
@@ -275,8 +279,10 @@ impl Refusal {
             | Self::RefreshTokenReused
             | Self::RetryRefused
             | Self::SpentInTheFuture
+            | Self::KeyUsed
             | Self::SubjectSuspended
             | Self::SubjectGone => GRANT,
+            Self::NestedTooDeep => (E::INVALID_REQUEST, "the token was derived from too many others"),
             Self::RedirectUriMismatch => {
                 (E::INVALID_GRANT, "the redirect URI is not the one of the authorization request")
             }

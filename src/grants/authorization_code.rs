@@ -28,7 +28,7 @@ impl GrantHandler for AuthorizationCodeGrant {
             code_verifier: context.params.get("code_verifier")?,
         };
         let presented = context.find(code).await?;
-        Ok(redeem(presented, &proof, context)?)
+        redeem(presented, &proof, context)
     }
 }
 
@@ -43,10 +43,13 @@ fn redeem(
     presented: Presented<kind::AuthorizationCode>,
     proof: &Proof<'_>,
     context: &GrantContext<'_>,
-) -> Result<Decision, Refusal> {
+) -> Result<Decision, Error> {
     let presented = presented.must_belong_to(context.client)?;
-    // A code whose bindings were lost can't be shown to be anyone's.
-    let binding = presented.code_binding().ok_or(Refusal::UnknownToken)?;
+    let Some(binding) = presented.code_binding() else {
+        // A binding that can't be read may be of a newer node. A code whose bindings were lost can't be shown to be anyone's.
+        Error::check_enforced(presented.unenforced_member())?;
+        return Err(Refusal::UnknownToken.into());
+    };
     must_repeat_redirect_uri(binding, proof.redirect_uri, context.client.may_omit_redirect_uri())?;
     let may_omit_pkce = context.policy().allowed_dangers().allow_missing_pkce && context.client.may_omit_pkce();
     must_meet_challenge(binding.code_challenge.as_ref(), proof.code_verifier, may_omit_pkce)?;

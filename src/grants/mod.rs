@@ -24,10 +24,10 @@ use crate::error::{Error, Refusal};
 use crate::http::RequestContext;
 pub use crate::issue::{ExchangeToken, OpenGrant, RepeatRefresh, ResponseMembers};
 use crate::lookup::find_presented;
-pub use crate::lookup::{Owned, Presented};
+pub use crate::lookup::{LiveGrant, Owned, Presented};
 use crate::params::Params;
 use crate::policy::Policy;
-use crate::record::{Grant, GrantType};
+use crate::record::{Grant, GrantType, TokenKind};
 use crate::scope::Scope;
 use crate::secret::{Secret, Token};
 use crate::server_context::ServerContext;
@@ -37,7 +37,8 @@ use crate::server_context::ServerContext;
 /// By the time [`decide`](Self::decide) is called the request is well-formed, its client is authenticated and registered
 /// for the grant type. Before the decision is carried out, the server asks the authenticator for the
 /// [status](crate::Authenticator::subject_status) of the subject, and the [`TokenCustomizer`](crate::TokenCustomizer) for its changes.
-/// If another request spends a token in between, `decide` is called a second time, so it should do nothing but read.
+/// If another request spends a token in between, `decide` is called a second time, so it should do nothing but read. What can be
+/// used once, such as a voucher, goes into the decision: see [`OpenGrant::once`].
 #[async_trait]
 #[diagnostic::on_unimplemented(note = "a `GrantHandler` turns a token request into a `Decision`")]
 pub trait GrantHandler: Send + Sync {
@@ -85,7 +86,7 @@ impl Replayed {
     #[must_use = "a decision does nothing until it is returned"]
     pub fn new<K: crate::secret::SingleUse>(presented: &Owned<K>) -> Self {
         let refusal = match K::KIND {
-            crate::record::TokenKind::AuthorizationCode => Refusal::CodeReplayed,
+            TokenKind::AuthorizationCode => Refusal::CodeReplayed,
             _ => Refusal::RefreshTokenReused,
         };
         Self { grant: Arc::clone(presented.grant()), refusal }

@@ -101,7 +101,7 @@ mod tests {
 
     fn spent_at(at: OffsetDateTime, with_seed: bool) -> Spent {
         let seed = with_seed.then(|| Seed::from_bytes([1; 32]));
-        Spent { at, attempt: AttemptId::from_bytes([0; 16]), seed }
+        Spent { at, attempt: AttemptId::from_bytes([0; 16]), seed, seed_until: Some(at + Duration::MINUTE) }
     }
 
     // covers: B22

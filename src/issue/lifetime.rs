@@ -49,15 +49,17 @@ pub(super) struct Expirations {
 }
 
 impl Expirations {
-    /// Nothing outlives the absolute lifetime of its grant. A refresh token that rotates expires when it was idle for too long;
+    /// Nothing outlives the absolute lifetime of its grant, nor the grant that it was derived from, which ends at `ends_by`. A refresh token that rotates expires when it was idle for too long;
     /// one that does not lasts as long as its grant, which ends when it was idle for too long.
     pub(super) fn new(
         lifetimes: &EffectiveLifetimes,
         rotates: bool,
         opened_at: OffsetDateTime,
+        ends_by: Option<OffsetDateTime>,
         now: OffsetDateTime,
     ) -> Self {
         let absolute = opened_at.saturating_add(lifetimes.refresh_token_absolute);
+        let absolute = ends_by.map_or(absolute, |ends_by| absolute.min(ends_by));
         let idle = now.saturating_add(lifetimes.refresh_token_idle).min(absolute);
         let access = now.saturating_add(lifetimes.access_token).min(absolute);
         Self { access, refresh: if rotates { idle } else { absolute }, idle }

@@ -1,11 +1,12 @@
 //! Where the texts and rows of tokens are made.
 
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime};
 
+use super::orders::OneTimeKey;
 use crate::mac::KeyedMac;
-use crate::record::{GrantId, StoredToken, TokenDetails};
+use crate::record::{AttemptId, GrantId, Spent, StoredToken, TokenDetails};
 use crate::scope::Scope;
-use crate::secret::{AccessToken, RefreshToken, Secret, Seed, Token, TokenHash};
+use crate::secret::{AccessToken, RefreshToken, Secret, Seed, Token, TokenHash, TokenKind};
 
 /// The successors of a refresh token, as a function of the seed and the token alone: a retry that presents the token while
 /// the seed exists gets the same ones, and neither half is enough by itself.
@@ -33,6 +34,45 @@ pub(super) fn new_row<K: Token>(
         expires_at,
         parent: None,
         spent: None,
+        revoked_at: None,
+        details: TokenDetails::default(),
+    }
+}
+
+/// The row of a new refresh token, the `number`th of its family.
+pub(super) fn refresh_row(
+    token: &RefreshToken,
+    grant_id: GrantId,
+    scope: &Scope,
+    issued_at: OffsetDateTime,
+    expires_at: OffsetDateTime,
+    number: u32,
+) -> StoredToken {
+    let mut row = new_row(token, grant_id, scope, issued_at, expires_at);
+    row.details.number = Some(number);
+    row
+}
+
+/// The row of a one-time key, which is stored spent.
+pub(super) fn key_row(
+    key: &OneTimeKey,
+    grant_id: GrantId,
+    scope: &Scope,
+    attempt: AttemptId,
+    now: OffsetDateTime,
+) -> StoredToken {
+    // Storages keep whole microseconds; a key is never kept for less than was asked for.
+    let below = key.good_until.nanosecond() % 1_000;
+    let above = if below == 0 { 0 } else { i64::from(1_000 - below) };
+    StoredToken {
+        hash: key.hash,
+        kind: TokenKind::OneTimeKey,
+        grant_id,
+        scope: scope.clone(),
+        issued_at: now,
+        expires_at: key.good_until.saturating_add(Duration::nanoseconds(above)),
+        parent: None,
+        spent: Some(Spent { at: now, attempt, seed: None, seed_until: None }),
         revoked_at: None,
         details: TokenDetails::default(),
     }

@@ -15,19 +15,29 @@ use time::{Duration, OffsetDateTime};
 use self::customize::{Customized, customize, kind_of};
 pub(crate) use self::lifetime::may_refresh;
 use self::lifetime::{Expirations, lasts_a_second, lifetimes};
-use self::mint::{derive, new_row};
+use self::mint::{derive, key_row, new_row, refresh_row};
 pub(crate) use self::orders::MemberNames;
 pub use self::orders::{ExchangeToken, OpenGrant, RepeatRefresh, ResponseMembers};
 use crate::client::Client;
 use crate::customizer::{Issuance, IssuanceKind};
 use crate::error::{Error, Refusal};
-use crate::lookup::{Presented, find_presented};
+use crate::lookup::{LiveGrant, Presented, find_presented};
 use crate::record::{AttemptId, CodeBinding, Grant, GrantId, GrantType, StoredToken, TokenKind};
 use crate::scope::Scope;
 use crate::secret::{AccessToken, AuthorizationCode, RefreshToken, Secret, Seed, Token};
 use crate::server_context::ServerContext;
-use crate::storage::{Exchange, GrantSelector, Spend};
+use crate::storage::{Exchange, GrantSelector, Opened, Spend};
 use crate::subject_status::must_be_active;
+
+/// The number of the first refresh token of a family.
+const FIRST_NUMBER: u32 = 1;
+
+/// How long a seed is kept at least. A grace window is judged by the clocks of two nodes, and a missing seed within the window
+/// counts as theft, so a purge by the clock of a third one does not come too early.
+const SEED_LIFETIME: Duration = Duration::MINUTE;
+
+/// How many grants one may descend from.
+const DEEPEST: u8 = 4;
 
 /// What a client gets.
 #[non_exhaustive]
@@ -81,8 +91,16 @@ pub(crate) async fn open_grant(
         error => error,
     })?;
     let (rows, issued) = first_tokens(server, client, grant_type, order, peer, now).await?;
-    server.storage.open_grant(&issued.grant, &rows).await?;
+    store(server, &issued.grant, &rows).await?;
     Ok(issued)
+}
+
+async fn store(server: &ServerContext, grant: &Arc<Grant>, tokens: &[StoredToken]) -> Result<(), Error> {
+    match server.storage.open_grant(grant, tokens).await? {
+        Opened::Done => Ok(()),
+        Opened::Taken => Err(Refusal::KeyUsed.into()),
+        Opened::ParentDead => Err(Refusal::GrantEnded.into()),
+    }
 }
 
 /// The first tokens of a grant and their rows, not yet stored.
@@ -90,16 +108,29 @@ async fn first_tokens(
     server: &ServerContext,
     client: &Client,
     grant_type: &GrantType,
-    order: OpenGrant,
+    mut order: OpenGrant,
     peer: Option<IpAddr>,
     now: OffsetDateTime,
 ) -> Result<(Vec<StoredToken>, Issued), Error> {
     if !order.scope.is_subset(server.scopes.all()) {
         return Err(Error::Extension("a grant handler granted a scope that the server does not offer"));
     }
+    if order.keys.iter().any(|key| key.good_until <= now) {
+        return Err(Error::Extension("a grant handler accepted a one-time key that is not good any more"));
+    }
+    Error::check_enforced(client.parts().unenforced_member())?;
+    Error::check_enforced(order.parent.as_ref().and_then(LiveGrant::unenforced_member))?;
+    if order.depth() > DEEPEST {
+        return Err(Refusal::NestedTooDeep.into());
+    }
     let mut lifetimes = lifetimes(server, client, &order.members)?;
     let rotates = server.policy.rotates(client);
-    let mut expirations = Expirations::new(&lifetimes, rotates, now, now);
+    let (ends_by, keys) = (order.ends_by(), std::mem::take(&mut order.keys));
+    let mut expirations = Expirations::new(&lifetimes, rotates, now, ends_by, now);
+    if !lasts_a_second(expirations.access, now) {
+        // Only its parent can have brought the end that near.
+        return Err(Refusal::GrantEnded.into());
+    }
     let refreshes = order.refreshable && may_refresh(server, client, &order.scope);
     let id = GrantId::from_bytes(*server.random()?);
     let (mut grant, mut members) = order.into_grant(id, client, grant_type, now, expirations.grant(refreshes));
@@ -116,14 +147,22 @@ async fn first_tokens(
     members.extra.extend(customized.members);
     if customized.access_token_lifetime != lifetimes.access_token {
         lifetimes.access_token = customized.access_token_lifetime;
-        expirations = Expirations::new(&lifetimes, rotates, now, now);
+        expirations = Expirations::new(&lifetimes, rotates, now, ends_by, now);
         grant.expires_at = expirations.grant(refreshes);
     }
 
     let access_token = AccessToken::from_bytes(&*server.random()?);
     let refresh_token = if refreshes { Some(RefreshToken::from_bytes(&*server.random()?)) } else { None };
     let mut rows = vec![new_row(&access_token, id, &customized.scope, now, expirations.access)];
-    rows.extend(refresh_token.as_ref().map(|token| new_row(token, id, &grant.scope, now, expirations.refresh)));
+    rows.extend(
+        refresh_token
+            .as_ref()
+            .map(|token| refresh_row(token, id, &grant.scope, now, expirations.refresh, FIRST_NUMBER)),
+    );
+    for key in &keys {
+        let attempt = AttemptId::from_bytes(*server.random()?);
+        rows.push(key_row(key, id, &grant.scope, attempt, now));
+    }
     let expires_in = expirations.access - now;
     let issued = issued_tokens(access_token, refresh_token, expires_in, customized.scope, members, Arc::new(grant));
     Ok((rows, issued))
@@ -137,6 +176,7 @@ pub(crate) async fn open_grant_with_code(
     binding: CodeBinding,
     now: OffsetDateTime,
 ) -> Result<(AuthorizationCode, Arc<Grant>), Error> {
+    Error::check_enforced(client.parts().unenforced_member())?;
     let id = GrantId::from_bytes(*server.random()?);
     let code = AuthorizationCode::from_bytes(&*server.random()?);
     let expires_at = now.saturating_add(server.policy.lifetimes(client).code);
@@ -145,7 +185,7 @@ pub(crate) async fn open_grant_with_code(
     let grant_type = GrantType::built_in(GrantType::AUTHORIZATION_CODE);
     let (grant, _) = order.into_grant(id, client, &grant_type, now, expires_at);
     let grant = Arc::new(grant);
-    server.storage.open_grant(&grant, std::slice::from_ref(&row)).await?;
+    store(server, &grant, std::slice::from_ref(&row)).await?;
     Ok((code, grant))
 }
 
@@ -174,7 +214,8 @@ async fn successors(
     peer: Option<IpAddr>,
     now: OffsetDateTime,
 ) -> Result<(Spend, Vec<StoredToken>, Issued), Error> {
-    let ExchangeToken { presented, kind, plain, grant, scope, mut members } = order;
+    let ExchangeToken { presented, kind, number, plain, grant, scope, mut members, unenforced } = order;
+    Error::check_enforced(client.parts().unenforced_member().or(unenforced.as_deref()))?;
     if members.token_type.as_deref().is_some_and(|own| !own.eq_ignore_ascii_case(grant.token_type())) {
         return Err(Error::Extension("a grant handler gave a token another type than its grant has"));
     }
@@ -194,7 +235,7 @@ async fn successors(
         customize(server, &issuance, &members.extra).await?;
     lifetimes.access_token = access_token_lifetime;
     let rotates = server.policy.rotates(client);
-    let expirations = Expirations::new(&lifetimes, rotates, grant.opened_at, now);
+    let expirations = Expirations::new(&lifetimes, rotates, grant.opened_at, grant.details.ends_by, now);
     if !lasts_a_second(expirations.access, now) {
         return Err(Refusal::ExpiredToken.into());
     }
@@ -216,7 +257,9 @@ async fn successors(
     members.extra.extend(added);
     let mut rows = vec![access];
     if refreshes {
-        rows.push(successor(new_row(&refresh_token, grant.id, &grant.scope, now, expirations.refresh)));
+        let next = number.map_or(FIRST_NUMBER, |number| number.saturating_add(1));
+        let refresh = refresh_row(&refresh_token, grant.id, &grant.scope, now, expirations.refresh, next);
+        rows.push(successor(refresh));
     }
     let spend = Spend {
         token: presented,
@@ -225,6 +268,7 @@ async fn successors(
         attempt: AttemptId::from_bytes(*server.random()?),
         at: now,
         consume,
+        seed_until: seed.as_ref().map(|_| now.saturating_add(lifetimes.refresh_grace.max(SEED_LIFETIME))),
         seed,
         // A refresh token that is not consumed can be used again.
         grant_expires_at: expirations.grant(refreshes || !consume).max(grant.expires_at),
@@ -245,6 +289,7 @@ pub(crate) async fn repeat(
 ) -> Result<Issued, Error> {
     let RepeatRefresh { presented, scope } = order;
     must_be_active(server, presented.grant().subject.as_ref(), peer, now).await?;
+    Error::check_enforced(client.parts().unenforced_member().or(presented.unenforced_member()))?;
     if server.customizer.is_some() {
         let access_token_lifetime = server.policy.lifetimes(client).access_token;
         let (kind, grant, scope) = (IssuanceKind::Repeat, presented.grant(), &scope);
@@ -254,14 +299,14 @@ pub(crate) async fn repeat(
     let seed = presented.spent().and_then(|spent| spent.seed.as_ref()).ok_or(Refusal::RetryRefused)?;
     let (access_token, refresh_token) = derive(seed, presented.secret().expose());
     let access = live_successor(server, access_token, now).await?;
-    let requested = access.token().details.requested_scope.as_ref().unwrap_or(&access.token().scope);
-    if *requested != scope || !lasts_a_second(access.token().expires_at, now) {
+    if *access.token().requested_scope() != scope || !lasts_a_second(access.token().expires_at, now) {
         return Err(Refusal::RetryRefused.into());
     }
     let refresh = live_successor(server, refresh_token, now).await?;
     if refresh.spent().is_some() {
         return Err(Refusal::RetryRefused.into());
     }
+    Error::check_enforced(access.unenforced_member().or(refresh.unenforced_member()))?;
     let ((access_token, token, grant), (refresh_token, ..)) = (access.into_parts(), refresh.into_parts());
     let (expires_in, scope) = (token.expires_at - now, token.scope.clone());
     let mut members = ResponseMembers::default();

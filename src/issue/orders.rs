@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use time::{Duration, OffsetDateTime};
 
 use crate::client::Client;
-use crate::lookup::Owned;
+use crate::lookup::{LiveGrant, Owned};
 use crate::record::{Grant, GrantDetails, GrantId, GrantType, Subject};
 use crate::scope::Scope;
 use crate::secret::{Plain, SingleUse, TokenHash, TokenKind, kind};
@@ -22,14 +22,32 @@ pub struct OpenGrant {
     pub(crate) refreshable: bool,
     /// See [`GrantDetails::consent_skipped`].
     pub(crate) consent_skipped: bool,
+    pub(crate) parent: Option<LiveGrant>,
+    pub(crate) keys: Vec<OneTimeKey>,
     pub(crate) members: ResponseMembers,
+}
+
+/// A key that can be used once. It prints as its digest.
+#[derive(Debug)]
+pub(crate) struct OneTimeKey {
+    pub(crate) hash: TokenHash,
+    pub(crate) good_until: OffsetDateTime,
 }
 
 impl OpenGrant {
     /// A grant of `scope`, without a subject, host data or refresh token. Its grant type is that of the handler.
     pub fn new(scope: Scope) -> Self {
         let members = ResponseMembers::default();
-        Self { subject: None, scope, host_data: None, refreshable: false, consent_skipped: false, members }
+        Self {
+            subject: None,
+            scope,
+            host_data: None,
+            refreshable: false,
+            consent_skipped: false,
+            parent: None,
+            keys: Vec::new(),
+            members,
+        }
     }
 
     /// The resource owner who gave the grant.
@@ -50,10 +68,42 @@ impl OpenGrant {
         self
     }
 
+    /// Derives the grant from a live one: it is revoked with its parent and ends no later, and its refresh token, if it is
+    /// [`refreshable`](Self::refreshable) at all, does not change that. If the parent is revoked before the grant is stored, the
+    /// request is refused with `invalid_grant`.
+    ///
+    /// A grant descends from at most four others; a request for a deeper one is refused with `invalid_request`.
+    pub fn child_of(mut self, parent: LiveGrant) -> Self {
+        self.parent = Some(parent);
+        self
+    }
+
+    /// Opens the grant only if `key` was not used before: a voucher, the identifier of an assertion. It is used in the same
+    /// step that stores the grant. Of two requests with one key, one is refused with `invalid_grant`; if the grant is not stored,
+    /// the key is not used. If the storage failed without saying whether the grant is stored, the key may count as used.
+    ///
+    /// Keys of different namespaces do not meet; name yours after the grant type. The storage keeps a digest of the key until
+    /// `good_until`, also when the grant ends earlier. Nothing keeps the key from being used again after that, so let
+    /// `good_until` be as late as the key could be accepted by any node, whose clock may be behind.
+    pub fn once(mut self, namespace: &str, key: impl AsRef<[u8]>, good_until: OffsetDateTime) -> Self {
+        self.keys.push(OneTimeKey { hash: TokenHash::of_key(namespace, key.as_ref()), good_until });
+        self
+    }
+
     /// Changes what the response says beyond the standard.
     pub fn response(mut self, change: impl FnOnce(&mut ResponseMembers)) -> Self {
         change(&mut self.members);
         self
+    }
+
+    /// When the grant ends at the latest, because its parent does.
+    pub(crate) fn ends_by(&self) -> Option<OffsetDateTime> {
+        self.parent.as_ref().map(|parent| parent.grant().expires_at)
+    }
+
+    /// How many grants it descends from.
+    pub(crate) fn depth(&self) -> u8 {
+        self.parent.as_ref().map_or(0, |parent| parent.grant().details.depth.saturating_add(1))
     }
 
     pub(crate) fn into_grant(
@@ -64,6 +114,13 @@ impl OpenGrant {
         now: OffsetDateTime,
         expires_at: OffsetDateTime,
     ) -> (Grant, ResponseMembers) {
+        let details = GrantDetails {
+            token_type: self.members.token_type.as_deref().map(Into::into),
+            ends_by: self.ends_by(),
+            depth: self.depth(),
+            consent_skipped: self.consent_skipped,
+            ..GrantDetails::default()
+        };
         let grant = Grant {
             id,
             client_id: client.id().clone(),
@@ -74,11 +131,10 @@ impl OpenGrant {
             last_used_at: now,
             expires_at,
             revoked_at: None,
+            parent_grant: self.parent.map(|parent| parent.grant().id),
+            session: None,
             host_data: self.host_data,
-            details: GrantDetails {
-                token_type: self.members.token_type.as_deref().map(Into::into),
-                consent_skipped: self.consent_skipped,
-            },
+            details,
         };
         (grant, self.members)
     }
@@ -91,6 +147,8 @@ impl fmt::Debug for OpenGrant {
             .field("subject", &self.subject)
             .field("scope", &self.scope)
             .field("refreshable", &self.refreshable)
+            .field("parent", &self.parent)
+            .field("keys", &self.keys)
             .field("members", &self.members)
             .finish_non_exhaustive()
     }
@@ -102,10 +160,13 @@ impl fmt::Debug for OpenGrant {
 pub struct ExchangeToken {
     pub(crate) presented: TokenHash,
     pub(crate) kind: TokenKind,
+    pub(crate) number: Option<u32>,
     pub(crate) plain: Plain,
     pub(crate) grant: Arc<Grant>,
     pub(crate) scope: Scope,
     pub(crate) members: ResponseMembers,
+    /// A critical member of the token or its grant that is not enforced.
+    pub(crate) unenforced: Option<Box<str>>,
 }
 
 impl ExchangeToken {
@@ -116,10 +177,13 @@ impl ExchangeToken {
     /// Whether the token was spent before, is expired, or has lost its grant is for the handler to look at first, as
     /// [`Presented`](crate::grants::Presented) shows it; a spent one is a [`Decision::Replayed`](crate::grants::Decision::Replayed).
     pub fn new<K: SingleUse>(presented: Owned<K>, scope: Scope) -> Self {
+        let unenforced = presented.unenforced_member().map(Into::into);
         let (secret, token, grant) = presented.into_inner().into_parts();
         Self {
+            unenforced,
             presented: token.hash,
-            kind: token.kind,
+            kind: token.kind.clone(),
+            number: token.details.number,
             plain: secret.into_plain(),
             grant,
             scope,

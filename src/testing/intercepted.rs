@@ -24,7 +24,8 @@ use crate::record::{ClientId, Grant, StoredToken};
 use crate::secret::TokenHash;
 use crate::storage::ephemeral::{Due, EphemeralKey, EphemeralStore, Inserted, Namespace, Version, Versioned};
 use crate::storage::{
-    ClientRegistry, ClientStore, Exchange, GrantSelector, Page, RegistryError, Spend, Storage, TokenAndGrant,
+    ClientRegistry, ClientStore, Exchange, Found, GrantSelector, IssuerError, Opened, Page, RegistryError, Spend,
+    Storage,
 };
 
 /// Decides what happens to each call of an [`Intercepted`] storage.
@@ -128,6 +129,10 @@ pub enum Call<'a> {
     Grants { which: &'a GrantSelector, now: OffsetDateTime, page: &'a Page },
     /// [`Storage::purge_expired`]
     PurgeExpired { before: OffsetDateTime, limit: usize },
+    /// [`Storage::claim_issuer`]
+    ClaimIssuer(&'a str),
+    /// [`Storage::rebind_issuer`]
+    RebindIssuer { from: &'a str, to: &'a str },
     /// [`ClientRegistry::register`]
     Register(&'a Client),
     /// [`ClientRegistry::update`]
@@ -171,6 +176,8 @@ impl Call<'_> {
             Self::RevokeGrants { .. } => "revoke_grants",
             Self::Grants { .. } => "grants",
             Self::PurgeExpired { .. } => "purge_expired",
+            Self::ClaimIssuer(_) => "claim_issuer",
+            Self::RebindIssuer { .. } => "rebind_issuer",
             Self::Register(_) => "register",
             Self::Update(_) => "update",
             Self::RotateCredential { .. } => "rotate_credential",
@@ -190,12 +197,14 @@ impl Call<'_> {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Reply {
-    /// Of `open_grant` and `revoke_access_token`, which return nothing.
+    /// Of `revoke_access_token`, which returns nothing.
     Done,
+    /// Of `open_grant`.
+    Opened(Opened),
     /// Of `client`.
     Client(Option<Arc<Client>>),
     /// Of `find`.
-    Found(Option<TokenAndGrant>),
+    Found(Option<Found>),
     /// Of `exchange`.
     Exchanged(Exchange),
     /// Of `revoke_grants`: the number of grants.
@@ -208,6 +217,8 @@ pub enum Reply {
     Clients(Vec<Arc<Client>>),
     /// Of `register`, `update`, `rotate_credential` and `remove`. A [`RegistryError::Storage`] is an error of the call instead.
     Registry(Result<(), RegistryError>),
+    /// Of `claim_issuer` and `rebind_issuer`. An [`IssuerError::Storage`] is an error of the call instead.
+    Issuer(Result<(), IssuerError>),
     /// Of `insert`.
     Inserted(Inserted),
     /// Of `get`.
@@ -226,6 +237,13 @@ impl Reply {
             Ok(value) => Ok(reply(value)),
             Err(RegistryError::Storage(error)) => Err(error),
             Err(error) => Ok(Self::Registry(Err(error))),
+        }
+    }
+
+    fn of_issuer(result: Result<(), IssuerError>) -> Result<Self, StorageError> {
+        match result {
+            Err(IssuerError::Storage(error)) => Err(error),
+            other => Ok(Self::Issuer(other)),
         }
     }
 
@@ -272,13 +290,15 @@ impl Next<'_> {
 
 async fn run_on_storage(storage: &dyn Storage, call: Call<'_>) -> Result<Reply, StorageError> {
     match call {
-        Call::OpenGrant { grant, tokens } => storage.open_grant(grant, tokens).await.map(|()| Reply::Done),
+        Call::OpenGrant { grant, tokens } => storage.open_grant(grant, tokens).await.map(Reply::Opened),
         Call::Find(token) => storage.find(token).await.map(Reply::Found),
         Call::Exchange { spend, successors } => storage.exchange(spend, successors).await.map(Reply::Exchanged),
         Call::RevokeAccessToken { token, at } => storage.revoke_access_token(token, at).await.map(|()| Reply::Done),
         Call::RevokeGrants { which, at } => storage.revoke_grants(which, at).await.map(Reply::Revoked),
         Call::Grants { which, now, page } => storage.grants(which, now, page).await.map(Reply::Grants),
         Call::PurgeExpired { before, limit } => storage.purge_expired(before, limit).await.map(Reply::Purged),
+        Call::ClaimIssuer(issuer) => Reply::of_issuer(storage.claim_issuer(issuer).await),
+        Call::RebindIssuer { from, to } => Reply::of_issuer(storage.rebind_issuer(from, to).await),
         call => is_of_another_trait(&call),
     }
 }
@@ -311,14 +331,11 @@ impl<S: ClientStore> ClientStore for Intercepted<S> {
 
 #[async_trait]
 impl<S: Storage> Storage for Intercepted<S> {
-    async fn open_grant(&self, grant: &Arc<Grant>, tokens: &[StoredToken]) -> Result<(), StorageError> {
-        match self.call(Target::Storage(&self.inner), Call::OpenGrant { grant, tokens }).await? {
-            Reply::Done => Ok(()),
-            other => other.does_not_fit(),
-        }
+    async fn open_grant(&self, grant: &Arc<Grant>, tokens: &[StoredToken]) -> Result<Opened, StorageError> {
+        value_of!(self.call(Target::Storage(&self.inner), Call::OpenGrant { grant, tokens }).await?, Opened)
     }
 
-    async fn find(&self, token: &TokenHash) -> Result<Option<TokenAndGrant>, StorageError> {
+    async fn find(&self, token: &TokenHash) -> Result<Option<Found>, StorageError> {
         value_of!(self.call(Target::Storage(&self.inner), Call::Find(token)).await?, Found)
     }
 
@@ -348,6 +365,20 @@ impl<S: Storage> Storage for Intercepted<S> {
 
     async fn purge_expired(&self, before: OffsetDateTime, limit: usize) -> Result<usize, StorageError> {
         value_of!(self.call(Target::Storage(&self.inner), Call::PurgeExpired { before, limit }).await?, Purged)
+    }
+
+    async fn claim_issuer(&self, issuer: &str) -> Result<(), IssuerError> {
+        match self.call(Target::Storage(&self.inner), Call::ClaimIssuer(issuer)).await? {
+            Reply::Issuer(result) => result,
+            other => other.does_not_fit(),
+        }
+    }
+
+    async fn rebind_issuer(&self, from: &str, to: &str) -> Result<(), IssuerError> {
+        match self.call(Target::Storage(&self.inner), Call::RebindIssuer { from, to }).await? {
+            Reply::Issuer(result) => result,
+            other => other.does_not_fit(),
+        }
     }
 }
 

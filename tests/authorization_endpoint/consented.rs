@@ -183,6 +183,8 @@ async fn a_storage_that_lists_dead_or_foreign_grants_is_not_believed() {
         last_used_at: now - Duration::MINUTE,
         expires_at: now + Duration::MINUTE,
         revoked_at: None,
+        parent_grant: None,
+        session: None,
         host_data: None,
         details: GrantDetails::default(),
     };

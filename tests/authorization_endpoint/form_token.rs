@@ -3,6 +3,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use grantor::client::ClientParts;
+use grantor::storage::Found;
 use grantor::testing::{SeededEntropy, TestClient, TestServer};
 use grantor::{AuthorizationCode, Client, ClientId, ClientRegistry, Clock, Response, Storage};
 use time::Duration;
@@ -53,7 +54,7 @@ async fn the_request_that_comes_back_is_the_one_that_was_shown() {
         let answer: Response = answer.into();
         let members = if mode == "query" { query_of_app(&answer) } else { fragment_of(&answer) };
         assert_eq!(members["state"], state);
-        let (stored, grant) = t.storage.find(&hash).await.unwrap().expect("the code is stored");
+        let Found { token: stored, grant, .. } = t.storage.find(&hash).await.unwrap().expect("the code is stored");
         let binding = stored.details.code.as_ref().unwrap();
         assert_eq!((&*binding.redirect_uri, binding.redirect_uri_was_sent), ("https://app.example/cb?a=1", true));
         assert_eq!(binding.code_challenge.as_ref().unwrap().as_str(), CHALLENGE);
@@ -76,7 +77,7 @@ async fn whether_a_redirect_uri_was_sent_survives_the_form() {
         let token = sealed(&t, &ask).await;
         let answer = t.server.resume(&token, SESSION).await.unwrap().approve(by("alice")).await;
         let code: &AuthorizationCode = answer.code().expect("a code");
-        let (stored, _) = t.storage.find(&code.hash()).await.unwrap().expect("the code is stored");
+        let stored = t.storage.find(&code.hash()).await.unwrap().expect("the code is stored").token;
         assert_eq!(stored.details.code.as_ref().unwrap().redirect_uri_was_sent, was_sent);
     }
 }

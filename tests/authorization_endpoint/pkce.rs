@@ -85,7 +85,7 @@ async fn where_plain_is_allowed_it_is_the_default_and_its_challenge_has_43_to_12
     let named = no_method.clone().with("code_challenge_method", "plain");
     for ask in [no_method.clone(), named] {
         let code = AuthorizationCode::new(&*query_of(&approved(&t, &ask).await)["code"]);
-        let (stored, _) = t.storage.find(&code.hash()).await.unwrap().expect("the code is stored");
+        let stored = t.storage.find(&code.hash()).await.unwrap().expect("the code is stored").token;
         let challenge = stored.details.code.as_ref().unwrap().code_challenge.clone().expect("a challenge is stored");
         assert_eq!((challenge.method(), challenge.as_str()), (ChallengeMethod::Plain, VERIFIER));
     }

@@ -187,7 +187,7 @@ async fn the_only_registered_uri_may_be_left_out_and_the_code_remembers_whether_
         let answer = approved(&t, &ask).await;
         assert_eq!(target_of(&answer), CALLBACK);
         let code = AuthorizationCode::new(query_of(&answer)["code"].clone());
-        let (stored, _) = t.storage.find(&code.hash()).await.unwrap().expect("the code is stored");
+        let stored = t.storage.find(&code.hash()).await.unwrap().expect("the code is stored").token;
         let binding = stored.details.code.as_ref().expect("a code is bound");
         assert_eq!((&*binding.redirect_uri, binding.redirect_uri_was_sent), (CALLBACK, was_sent));
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use async_trait::async_trait;
 use grantor::record::TokenKind;
 use grantor::secret::{Seed, TokenHash};
-use grantor::storage::{GrantSelector, StorageError, TokenAndGrant};
+use grantor::storage::{Found, GrantSelector, StorageError};
 use grantor::testing::{Call, Intercepted, Interceptor, Next, Reply};
 use grantor::{ClientId, GrantId, Scope};
 use time::{Duration, OffsetDateTime};
@@ -67,7 +67,7 @@ struct Memory {
     removed: HashSet<ClientId>,
 }
 
-async fn find(next: Next<'_>, token: &TokenHash) -> Result<Option<TokenAndGrant>, StorageError> {
+async fn find(next: Next<'_>, token: &TokenHash) -> Result<Option<Found>, StorageError> {
     let Reply::Found(found) = next.run(Call::Find(token)).await? else { unreachable!("`find` finds") };
     Ok(found)
 }
@@ -78,7 +78,7 @@ impl Planted {
     }
 
     /// The token and its grant as a caller with this bug sees them.
-    fn seen(&self, bug: Bug, (mut token, mut grant): TokenAndGrant) -> Option<TokenAndGrant> {
+    fn seen(&self, bug: Bug, Found { mut token, mut grant, .. }: Found) -> Option<Found> {
         let memory = self.memory();
         match bug {
             Bug::FindsRevokedTokensLive => Arc::make_mut(&mut token).revoked_at = None,
@@ -105,7 +105,7 @@ impl Planted {
                 spent.seed = None;
             }
         }
-        Some((token, grant))
+        Some(Found::new(token, grant))
     }
 }
 
@@ -133,8 +133,8 @@ impl Interceptor for Planted {
                     Bug::LosesTheRefreshToken => successors.retain(|token| token.kind != TokenKind::RefreshToken),
                     Bug::WidensTheAccessToken => {
                         let found = find(next, &spend.token).await?;
-                        for (token, (_, grant)) in successors.iter_mut().zip(found) {
-                            token.scope = grant.scope.clone();
+                        for (token, found) in successors.iter_mut().zip(found) {
+                            token.scope = found.grant.scope.clone();
                         }
                     }
                     Bug::NarrowsTheGrant => {
@@ -154,8 +154,8 @@ impl Interceptor for Planted {
                 done
             }
             (Bug::RevokesTheGrantWithTheToken, Call::RevokeAccessToken { token, at }) => {
-                if let Some((_, grant)) = find(next, token).await? {
-                    next.run(Call::RevokeGrants { which: &GrantSelector::Id(grant.id), at }).await?;
+                if let Some(found) = find(next, token).await? {
+                    next.run(Call::RevokeGrants { which: &GrantSelector::Id(found.grant.id), at }).await?;
                 }
                 next.run(call).await
             }

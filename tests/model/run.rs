@@ -223,7 +223,7 @@ impl<S: Storage + ClientRegistry + grantor::EphemeralStore + Clone + 'static> Ru
         }
         for (name, held) in &self.held {
             let found = self.server.storage.find(&AccessToken::new(held.text.as_str()).hash()).await.unwrap();
-            let has_seed = found.map(|(token, _)| token.spent.as_ref().is_some_and(|spent| spent.seed.is_some()));
+            let has_seed = found.map(|found| found.token.spent.as_ref().is_some_and(|spent| spent.seed.is_some()));
             left.tokens.insert(*name, has_seed);
         }
         left

@@ -96,7 +96,7 @@ async fn every_issued_value_has_its_documented_size_and_alphabet() {
     }
     let id = ClientId::generate(&SystemEntropy).unwrap();
     assert!(id.as_str().len() == 22 && is_base64url(id.as_str()), "{id}");
-    let (_, grant) = t.storage.find(&tokens.access_token.hash()).await.unwrap().unwrap();
+    let grant = t.storage.find(&tokens.access_token.hash()).await.unwrap().unwrap().grant;
     assert!(grant.id.to_string().len() == 22 && is_base64url(&grant.id.to_string()), "{}", grant.id);
 }
 

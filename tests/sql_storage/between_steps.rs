@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use grantor::storage::{PostgresStorage, SqliteStorage, Storage};
+use grantor::storage::{Found, PostgresStorage, SqliteStorage, Storage};
 use sqlx::AssertSqlSafe;
 
 use crate::postgres::Postgres;
@@ -34,7 +34,7 @@ async fn all_or_nothing<S: Storage>(storage: &S, number: u64, refuse: impl Async
 
     let exchanged = was_exchanged(storage, &second[0], &third).await;
     assert_eq!(exchanged, exchange.is_ok(), "{exchange:?}");
-    let (spent, family) = storage.find(&first.hash).await.unwrap().unwrap();
+    let Found { token: spent, grant: family, .. } = storage.find(&first.hash).await.unwrap().unwrap();
     let has_seed = spent.spent.clone().unwrap().seed.is_some();
     assert_eq!(has_seed, !exchanged, "the parent's seed goes with the exchange and not without it");
     assert!(family.last_used_at > family.opened_at, "{family:?}");
@@ -45,7 +45,7 @@ async fn all_or_nothing<S: Storage>(storage: &S, number: u64, refuse: impl Async
         assert!(is_done(storage.exchange(&spend(&second[0], number + 2), &third).await.unwrap()));
     }
     if open.is_err() {
-        storage.open_grant(&Arc::clone(&opening), &tokens).await.unwrap();
+        assert_eq!(storage.open_grant(&Arc::clone(&opening), &tokens).await.unwrap(), grantor::storage::Opened::Done);
     }
     exchange.is_err() || open.is_err()
 }

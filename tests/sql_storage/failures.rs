@@ -290,7 +290,7 @@ async fn of_many_exchanges_in_one_family_each_token_is_spent_once_and_none_fails
     let storage = PostgresStorage::connect(&server.database().await).await.unwrap();
     let opened_grant = grant(1);
     let tokens: Vec<_> = (0..40).map(|number| refresh_token(&opened_grant, number)).collect();
-    storage.open_grant(&opened_grant, &tokens).await.unwrap();
+    assert_eq!(storage.open_grant(&opened_grant, &tokens).await.unwrap(), grantor::storage::Opened::Done);
     let racers = (0..120).map(|racer: u64| {
         let (storage, token) = (storage.clone(), tokens[usize::try_from(racer).unwrap() % 40].clone());
         tokio::spawn(async move {
@@ -417,9 +417,10 @@ async fn a_full_disk_is_unavailable_and_leaves_no_half_grant() {
         let grant = grant(number);
         let tokens: Vec<_> = (0..20).map(|token| refresh_token(&grant, 100 * number + token)).collect();
         match storage.open_grant(&grant, &tokens).await {
-            Ok(()) => number += 1,
+            Ok(opened) => assert_eq!(opened, grantor::storage::Opened::Done),
             Err(error) => break error,
         }
+        number += 1;
     };
     assert_eq!((error.is_unavailable(), code(&error).as_deref()), (true, Some("13")));
     assert!(number > 0);

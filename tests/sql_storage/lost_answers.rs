@@ -69,7 +69,7 @@ async fn a_look_up_whose_answer_was_lost_is_tried_again_at_once() {
         // The statement has to be prepared on this connection, or it would not be known by its text.
         storage.find(&token.hash).await.unwrap();
         proxy.plan(plan);
-        assert_eq!(storage.find(&token.hash).await.unwrap().unwrap().0.hash, token.hash, "{plan:?}");
+        assert_eq!(storage.find(&token.hash).await.unwrap().unwrap().token.hash, token.hash, "{plan:?}");
         assert!(storage.find(&TokenHash::from_bytes([9; 32])).await.unwrap().is_none());
     }
 }

@@ -18,7 +18,10 @@ async fn open_many(storage: &impl Storage) {
         let subject = Some(Subject::new(if number % 2 == 0 { "alice" } else { "bob" }).unwrap());
         let opened_at = start() + Duration::seconds(i64::try_from(number / 600).unwrap());
         let grant = Arc::new(Grant { subject, opened_at, ..(*grant(number)).clone() });
-        storage.open_grant(&grant, &[refresh_token(&grant, number)]).await.unwrap();
+        assert_eq!(
+            storage.open_grant(&grant, &[refresh_token(&grant, number)]).await.unwrap(),
+            grantor::storage::Opened::Done
+        );
     }
 }
 
@@ -37,7 +40,7 @@ async fn all_are_revoked_and_purged(storage: &(impl Storage + ClientRegistry)) {
     storage.remove(&ClientId::new("app").unwrap(), start() + Duration::SECOND).await.unwrap();
     assert_eq!(live(storage).await, 0);
     for number in 0..MANY {
-        let revoked_at = storage.find(&hash(number)).await.unwrap().unwrap().1.revoked_at;
+        let revoked_at = storage.find(&hash(number)).await.unwrap().unwrap().grant.revoked_at;
         assert_eq!(
             revoked_at,
             Some(start() + Duration::seconds(i64::try_from(number % 2).unwrap())),
@@ -87,7 +90,7 @@ async fn a_purge_keeps_its_limit_whatever_the_planner_prefers() {
     for number in 0..30 {
         let grant = grant(100 * number);
         let tokens: Vec<_> = (0..5).map(|n| refresh_token(&grant, 100 * number + n)).collect();
-        storage.open_grant(&grant, &tokens).await.unwrap();
+        assert_eq!(storage.open_grant(&grant, &tokens).await.unwrap(), grantor::storage::Opened::Done);
     }
     let rows = async || -> i64 {
         let count = "SELECT (SELECT count(*) FROM grantor_tokens) + (SELECT count(*) FROM grantor_grants)";

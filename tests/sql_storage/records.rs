@@ -42,6 +42,8 @@ pub fn grant(number: u64) -> Arc<Grant> {
         last_used_at: start(),
         expires_at: start() + Duration::days(30),
         revoked_at: None,
+        parent_grant: None,
+        session: None,
         host_data: None,
         details: GrantDetails::default(),
     })
@@ -66,12 +68,13 @@ pub fn refresh_token(of: &Grant, number: u64) -> StoredToken {
 pub fn spend(token: &StoredToken, attempt: u64) -> Spend {
     Spend {
         token: token.hash,
-        kind: token.kind,
+        kind: token.kind.clone(),
         grant_id: token.grant_id,
         attempt: AttemptId::from_bytes(id(attempt)),
         at: token.issued_at + Duration::SECOND,
         consume: true,
         seed: Some(Seed::from_bytes([0xe7; 32])),
+        seed_until: Some(token.issued_at + Duration::seconds(61)),
         grant_expires_at: token.expires_at,
     }
 }
@@ -88,12 +91,12 @@ pub fn successors(token: &StoredToken, number: u64) -> [StoredToken; 2] {
 pub async fn opened(storage: &impl Storage, number: u64) -> StoredToken {
     let grant = grant(number);
     let token = refresh_token(&grant, number);
-    storage.open_grant(&grant, std::slice::from_ref(&token)).await.unwrap();
+    assert_eq!(storage.open_grant(&grant, std::slice::from_ref(&token)).await.unwrap(), grantor::storage::Opened::Done);
     token
 }
 
 pub async fn is_spent(storage: &impl Storage, token: &StoredToken) -> bool {
-    storage.find(&token.hash).await.unwrap().unwrap().0.spent.is_some()
+    storage.find(&token.hash).await.unwrap().unwrap().token.spent.is_some()
 }
 
 /// Whether an exchange of `token` for `successors` was done; half of it would be worse than none.

@@ -91,10 +91,14 @@ async fn each_request_takes_no_more_statements_than_documented() {
     assert_eq!(taken, 1, "bearer check");
     // The endpoint looks at the token before it revokes the grant.
     let (taken, ()) = wire.statements(wire.revoke(&tokens)).await;
-    assert_eq!(taken, 1 + 1 + 1, "revocation endpoint");
+    assert_eq!(taken, 1 + 1 + 2, "revocation endpoint");
     assert!(bearer.is_ok() && t.bearer(&tokens.access_token).await.is_err());
     let by_host = GrantSelector::SubjectAndId(subject(), grant_id());
-    assert_eq!(wire.statements(t.server.revoke_grants(&by_host)).await.0, 1, "revocation of a grant by the host");
+    assert_eq!(wire.statements(t.server.revoke_grants(&by_host)).await.0, 1, "revocation of a grant that is not there");
+    let tokens = wire.tokens().await;
+    let grant = t.bearer(&tokens.access_token).await.unwrap().require("user:read").unwrap().grant_id();
+    let by_host = GrantSelector::SubjectAndId(subject(), grant);
+    assert_eq!(wire.statements(t.server.revoke_grants(&by_host)).await.0, 2, "revocation of a grant by the host");
 }
 
 #[tokio::test]

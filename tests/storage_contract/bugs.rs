@@ -32,6 +32,12 @@ bugs! {
             ChecksThenActs: "race for one token exactly one is done",
             OpensWithoutATransaction: "if one of its tokens is taken",
             OverwritesAGrant: "if its identifier is taken",
+            OpensOrphans: "only under a parent that lives",
+            OpensUnderEndedParents: "only under a parent that lives",
+            ForgetsKeys: "a one-time key is used once",
+            FailsForUsedKeys: "a one-time key is used once",
+            UsesKeysInVain: "a one-time key is used once",
+            LooksForKeysFirst: "of many that use a one-time key at once",
             SpentBeforeRevoked: "decides in the order",
             MovesTheGrantWhenItIsLate: "writes nothing unless it is done",
             KeepsSeeds: "erases its parent's seed",
@@ -53,9 +59,13 @@ bugs! {
             PurgesUnusedRefreshTokens: "leaves all evidence",
             PurgesInPartAndForgets: "whose purge has begun",
             PurgesSeedsNever: "erases seeds",
+            PurgesSeedsByAConstant: "erases seeds",
             PurgesMoreThanItMay: "no more rows than it may",
             PurgesTheRevokedNever: "ended and revoked families whole",
             PurgesOnlyWhatEndedBefore: "ended and revoked families whole",
+            PurgesChildrenToo: "a parent that merely ends",
+            PurgesParentsFirst: "a revoked parent is purged",
+            PurgesKeysWithTheirGrants: "a one-time key outlives its grant",
         }
         NoClock {
             ExchangesByItsClock: "judges by the time it is given",
@@ -65,6 +75,12 @@ bugs! {
         }
         RevocationIsFinal {
             IgnoresTheSubject: "each selector revokes",
+            IgnoresTheSession: "each selector revokes",
+            RevokesNoChildren: "all that descends from it",
+            RevokesOneGeneration: "all that descends from it",
+            LooksAtTheParentFirst: "a child that is opened while its parent is revoked",
+            DescendsFromTheLivingOnly: "a revocation of a family that is given up",
+            DescendsByAnOldList: "a child that is opened while its parent is revoked",
             TakesClientsForSubjects: "each selector revokes",
             FoldsCase: "byte by byte",
             RevokesAnyToken: "only an access token",
@@ -80,15 +96,25 @@ bugs! {
         }
         OpaqueRecords {
             DropsDetails: "every member of a token",
+            FoldsUnknownKinds: "every member of a token",
             DropsParents: "every member of a token",
             DropsTheTokenType: "every member of a grant",
+            ForgetsUnknownMembers: "members of details",
+            RewritesDetailsWhenSpent: "members of details",
             RoundsNumbers: "as the same JSON",
             RoundsTimes: "to the microsecond",
         }
         Clients {
             RegistersTwice: "a client is registered once",
             RotatesWithoutALock: "of many rotations at once",
+            ChangesNewerClients: "comes back whole and is not changed",
             KeepsGrantsOfRemovedClients: "revokes all its grants",
+        }
+        Issuer {
+            ClaimsAnew: "belongs to one issuer on every node",
+            MovesFromAnyone: "belongs to one issuer on every node",
+            FoldsIssuers: "belongs to one issuer on every node",
+            ClaimsByALook: "of many issuers that claim",
         }
     }
     /// Bugs that show only when what is under way is broken.

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use grantor::client::ClientCredential;
 use grantor::record::{GrantDetails, Spent, TokenDetails, TokenKind};
 use grantor::secret::TokenHash;
-use grantor::storage::{Exchange, GrantSelector, Page, RegistryError, Spend};
+use grantor::storage::{Exchange, Found, GrantSelector, IssuerError, Opened, Page, RegistryError, Spend};
 use grantor::{
     Client, ClientId, ClientRegistry, ClientStore, Grant, GrantId, MemoryStorage, Storage, StorageError, StoredToken,
     Subject,
@@ -26,6 +26,9 @@ struct State {
     tokens: HashMap<TokenHash, StoredToken>,
     /// Grants of which a part has been purged.
     begun: BTreeSet<GrantId>,
+    issuer: Option<String>,
+    /// One-time keys that were used in vain.
+    used: BTreeSet<TokenHash>,
     /// What an old index knows.
     indexed: BTreeSet<GrantId>,
     /// How many exchanges of a token have begun, and tokens that are not shown yet.
@@ -45,13 +48,26 @@ async fn others_run() {
     }
 }
 
-type Row = (Arc<StoredToken>, Arc<Grant>);
+/// The details of a token as one reads and writes them who knows no other member than these.
+fn known(details: &TokenDetails) -> TokenDetails {
+    let mut members = serde_json::to_value(details).unwrap();
+    members
+        .as_object_mut()
+        .unwrap()
+        .retain(|name, _| ["code", "number", "requested_scope", "crit"].contains(&name.as_str()));
+    serde_json::from_value(members).unwrap()
+}
+
+/// The one-time keys among tokens.
+fn keys<'a>(tokens: impl IntoIterator<Item = &'a StoredToken>) -> impl Iterator<Item = &'a StoredToken> {
+    tokens.into_iter().filter(|token| token.kind == TokenKind::OneTimeKey)
+}
 
 /// A handle. Clones made by [`Model::node`] are other nodes on the same storage.
 pub(crate) struct Model {
     bug: Bug,
     state: Arc<tokio::sync::Mutex<State>>,
-    cache: Mutex<HashMap<TokenHash, Option<Row>>>,
+    cache: Mutex<HashMap<TokenHash, Option<Found>>>,
     clients: MemoryStorage,
     /// How often all connections were cut, and how many calls that hit.
     cuts: Arc<AtomicU64>,
@@ -148,6 +164,10 @@ impl Model {
         let mut token = token.clone();
         match self.bug {
             Bug::DropsDetails => token.details = TokenDetails::default(),
+            Bug::FoldsUnknownKinds if matches!(token.kind, TokenKind::Unknown(_)) => {
+                token.kind = TokenKind::AccessToken;
+            }
+            Bug::ForgetsUnknownMembers => token.details = known(&token.details),
             Bug::DropsParents if token.spent.is_some() => token.parent = None,
             Bug::RoundsTimes => token.issued_at = token.issued_at.replace_microsecond(0).unwrap(),
             _ => {}
@@ -183,7 +203,10 @@ impl Model {
             && (spend.consume || self.has(Bug::ConsumesAlways))
         {
             let at = if self.has(Bug::SpendsByItsClock) { OffsetDateTime::now_utc() } else { spend.at };
-            token.spent = Some(Spent { at, attempt: spend.attempt, seed: spend.seed.clone() });
+            token.spent = Some(Spent { at, ..spend.spent() });
+            if self.has(Bug::RewritesDetailsWhenSpent) {
+                token.details = known(&token.details);
+            }
             parent = token.parent.filter(|_| !self.has(Bug::KeepsSeeds));
         }
         if let Some(spent) = parent.and_then(|parent| state.tokens.get_mut(&parent)?.spent.as_mut()) {
@@ -198,7 +221,83 @@ impl Model {
         }
     }
 
+    /// Why a grant is not opened, if it is not a failure.
+    fn why_not_open(&self, state: &State, grant: &Grant, tokens: &[StoredToken]) -> Option<Opened> {
+        let parent = grant.parent_grant.and_then(|id| state.grants.get(&id)).filter(|it| !state.begun.contains(&it.id));
+        let may_open = match self.bug {
+            Bug::OpensOrphans => parent.is_none_or(|parent| parent.revoked_at.is_none()),
+            Bug::OpensUnderEndedParents => {
+                grant.parent_grant.is_none() || parent.is_some_and(|it| it.revoked_at.is_none())
+            }
+            _ => grant.may_open(parent),
+        };
+        if !may_open {
+            return Some(Opened::ParentDead);
+        }
+        // These bugs show while the first grant lives; what comes after is a matter of another clause.
+        let lives = |row: &StoredToken| state.grants.get(&row.grant_id).is_some_and(|of| of.is_live(grant.opened_at));
+        let is_overlooked =
+            |row: &StoredToken| (self.has(Bug::FailsForUsedKeys) || self.has(Bug::ForgetsKeys)) && lives(row);
+        let is_used = |key: &StoredToken| {
+            state.tokens.get(&key.hash).is_some_and(|row| !is_overlooked(row)) || state.used.contains(&key.hash)
+        };
+        keys(tokens).any(is_used).then_some(Opened::Taken)
+    }
+
+    /// Revokes what descends from the reached grants, in a step of its own. With a bug, only what it has listed before.
+    fn revoke_descendants(
+        &self,
+        state: &mut State,
+        mut reached: BTreeSet<GrantId>,
+        listed: Option<&BTreeSet<GrantId>>,
+        at: OffsetDateTime,
+    ) -> u64 {
+        let mut revoked = 0;
+        loop {
+            let mut found = BTreeSet::new();
+            for grant in state.grants.values_mut() {
+                let is_child = grant.parent_grant.is_some_and(|parent| reached.contains(&parent))
+                    && listed.is_none_or(|listed| listed.contains(&grant.id));
+                if is_child && found.insert(grant.id) && grant.revoked_at.is_none() {
+                    grant.revoked_at = Some(at);
+                    revoked += 1;
+                }
+            }
+            if found.is_empty() || self.has(Bug::RevokesOneGeneration) {
+                return revoked;
+            }
+            reached = found;
+        }
+    }
+
+    /// Makes the storage an issuer's if its present owner allows that.
+    async fn own(&self, issuer: &str, may_own: impl Fn(Option<&str>) -> bool) -> Result<(), IssuerError> {
+        let owner = self
+            .step(async |state| {
+                if may_own(state.issuer.as_deref()) {
+                    state.issuer = Some(issuer.to_owned());
+                }
+                Ok(state.issuer.clone())
+            })
+            .await?;
+        let is_own = |owner: &str| {
+            owner == issuer
+                || self.has(Bug::FoldsIssuers) && owner.trim_end_matches('/') == issuer.trim_end_matches('/')
+        };
+        match owner {
+            None => Err(IssuerError::Unclaimed),
+            Some(owner) if is_own(&owner) => Ok(()),
+            Some(owner) => Err(IssuerError::Claimed { owner: owner.into() }),
+        }
+    }
+
     fn are_free(&self, state: &State, tokens: &[StoredToken]) -> Result<(), StorageError> {
+        let known: Vec<_> = tokens
+            .iter()
+            .filter(|token| !self.has(Bug::ForgetsKeys) || keys(&[(*token).clone()]).next().is_none())
+            .cloned()
+            .collect();
+        let tokens = &known;
         let distinct: BTreeSet<_> = tokens.iter().map(|token| token.hash).collect();
         let is_free = tokens.iter().all(|token| !state.tokens.contains_key(&token.hash));
         if self.has(Bug::OverwritesTokens) || is_free && distinct.len() == tokens.len() {
@@ -211,6 +310,7 @@ impl Model {
         let subject = |subject: &Subject| grant.subject.as_ref() == Some(subject);
         match which {
             GrantSelector::SubjectAndId(_, id) if self.has(Bug::IgnoresTheSubject) => grant.id == *id,
+            GrantSelector::SubjectAndSession(owner, _) if self.has(Bug::IgnoresTheSession) => subject(owner),
             GrantSelector::Subject(owner) if self.has(Bug::TakesClientsForSubjects) => {
                 subject(owner) || grant.subject.is_none() && grant.client_id.as_str() == owner.as_str()
             }
@@ -229,15 +329,23 @@ impl Model {
         };
         let is_over = |end: OffsetDateTime| end < before || end == before && !self.has(Bug::PurgesOnlyWhatEndedBefore);
         let mut due = Vec::new();
+        let is_good = |key: &&StoredToken| before < key.expires_at && !self.has(Bug::PurgesKeysWithTheirGrants);
+        let kept: BTreeSet<_> = keys(state.tokens.values()).filter(is_good).map(|key| key.grant_id).collect();
+        let is_over_and_out = |grant: &Grant| is_over(end(grant)) && !kept.contains(&grant.id);
         for token in state.tokens.values() {
-            let is_dead = state.grants.get(&token.grant_id).is_none_or(|grant| is_over(end(grant)));
-            let may_go = match (&token.spent, token.kind) {
+            let is_dead = state.grants.get(&token.grant_id).is_none_or(is_over_and_out);
+            let may_go = match (&token.spent, &token.kind) {
                 (Some(_), _) => self.has(Bug::PurgesSpent),
                 (None, TokenKind::AccessToken) => true,
                 (None, _) => self.has(Bug::PurgesUnusedRefreshTokens),
             };
             let has_seed = token.spent.as_ref().is_some_and(|spent| {
-                spent.seed.is_some() && spent.at + Duration::MINUTE < before && !self.has(Bug::PurgesSeedsNever)
+                let until = if self.has(Bug::PurgesSeedsByAConstant) {
+                    Some(spent.at + Duration::MINUTE)
+                } else {
+                    spent.seed_until
+                };
+                spent.seed.is_some() && until <= Some(before) && !self.has(Bug::PurgesSeedsNever)
             });
             if is_dead || may_go && is_over(token.expires_at) {
                 due.push(Due::Token(token.hash, is_dead.then_some(token.grant_id)));
@@ -245,17 +353,26 @@ impl Model {
                 due.push(Due::Seed(token.hash));
             }
         }
-        due.extend(state.grants.values().filter(|grant| is_over(end(grant))).map(|grant| Due::Grant(grant.id)));
+        due.extend(state.grants.values().filter(|grant| is_over_and_out(grant)).map(|grant| Due::Grant(grant.id)));
         due
     }
 
     fn purge(&self, state: &mut State, before: OffsetDateTime, limit: usize) -> usize {
+        // A revocation that was given up is completed, before its parent goes.
+        let is_due = |grant: &Grant| match self.bug {
+            Bug::PurgesParentsFirst => false,
+            Bug::PurgesChildrenToo => grant.ends_at() <= before,
+            _ => grant.revoked_at.is_some_and(|at| at <= before),
+        };
+        let parents: BTreeSet<_> = state.grants.values().filter(|grant| is_due(grant)).map(|grant| grant.id).collect();
+        self.revoke_descendants(state, parents, None, before);
         let due = self.due(state, before);
         let most = if self.has(Bug::PurgesMoreThanItMay) && limit > 0 { usize::MAX } else { limit };
         for what in due.iter().take(most) {
             match what {
                 Due::Token(hash, of) => {
                     state.tokens.remove(hash);
+                    state.used.remove(hash);
                     if !self.has(Bug::PurgesInPartAndForgets) {
                         state.begun.extend(*of);
                     }
@@ -353,9 +470,30 @@ enum Due {
 
 #[async_trait]
 impl Storage for Model {
-    async fn open_grant(&self, grant: &Arc<Grant>, tokens: &[StoredToken]) -> Result<(), StorageError> {
+    async fn open_grant(&self, grant: &Arc<Grant>, tokens: &[StoredToken]) -> Result<Opened, StorageError> {
         self.forget();
+        // What a storage saw that looks first and then stores.
+        let mut seen = None;
+        let looks_first = match self.bug {
+            Bug::LooksAtTheParentFirst => grant.parent_grant.is_some(),
+            Bug::LooksForKeysFirst => keys(tokens).next().is_some(),
+            _ => false,
+        };
+        if looks_first {
+            seen = self.step(async |state| Ok(self.why_not_open(state, grant, tokens))).await?;
+            if let Some(refused) = seen {
+                return Ok(refused);
+            }
+            others_run().await;
+        }
         self.step(async |state| {
+            let refused = if looks_first { seen } else { self.why_not_open(state, grant, tokens) };
+            if let Some(refused) = refused {
+                if self.has(Bug::UsesKeysInVain) {
+                    state.used.extend(keys(tokens).map(|key| key.hash));
+                }
+                return Ok(refused);
+            }
             if !self.has(Bug::OverwritesAGrant) && state.grants.contains_key(&grant.id) {
                 return Err(StorageError::new("the grant's identifier is taken"));
             }
@@ -366,7 +504,10 @@ impl Storage for Model {
                     self.are_free(state, std::slice::from_ref(token))?;
                     state.tokens.insert(token.hash, token.clone());
                 }
-                return Ok(());
+                return Ok(Opened::Done);
+            }
+            if self.has(Bug::UsesKeysInVain) {
+                state.used.extend(keys(tokens).map(|key| key.hash));
             }
             self.are_free(state, tokens)?;
             state.grants.insert(grant.id, self.kept_grant(grant));
@@ -376,12 +517,12 @@ impl Storage for Model {
                     yield_now().await;
                 }
             }
-            Ok(())
+            Ok(Opened::Done)
         })
         .await
     }
 
-    async fn find(&self, token: &TokenHash) -> Result<Option<Row>, StorageError> {
+    async fn find(&self, token: &TokenHash) -> Result<Option<Found>, StorageError> {
         if let Some(found) = self.cache.lock().unwrap().get(token) {
             return Ok(found.clone());
         }
@@ -395,7 +536,10 @@ impl Storage for Model {
                 });
                 let grant = row.and_then(|row| state.grants.get(&row.grant_id));
                 let is_there = grant.is_some_and(|grant| !state.begun.contains(&grant.id));
-                Ok(row.zip(grant).filter(|_| is_there).map(|(row, of)| (Arc::new(row.clone()), Arc::new(of.clone()))))
+                Ok(row
+                    .zip(grant)
+                    .filter(|_| is_there)
+                    .map(|(row, of)| Found::new(Arc::new(row.clone()), Arc::new(of.clone()))))
             })
             .await?;
         let is_cached = match &found {
@@ -474,32 +618,50 @@ impl Storage for Model {
             read = Some(rows.await?);
             others_run().await;
         }
-        self.step(async |state| {
-            let mut indexed = None;
-            if self.has(Bug::RevokesWithAnOldIndex) {
-                let old = std::mem::replace(&mut state.indexed, state.grants.keys().copied().collect());
-                indexed = Some(old).filter(|_| matches!(which, GrantSelector::Subject(_)));
-            }
-            let mut revoked = 0;
-            for (id, grant) in &mut state.grants {
-                let is_known = read.as_ref().is_none_or(|read| read.contains_key(id))
-                    && indexed.as_ref().is_none_or(|indexed| indexed.contains(id));
-                let is_left = match self.bug {
-                    Bug::RevokesAgain | Bug::RevokesByAnOldList => true,
-                    Bug::RevokesOnlyWhatLives => grant.is_live(at),
-                    _ => grant.revoked_at.is_none(),
-                };
-                if is_known && is_left && self.selects(which, grant) {
-                    if let (Bug::RevokesByWholeRows, Some(row)) = (self.bug, read.as_ref().and_then(|it| it.get(id))) {
-                        *grant = row.clone();
-                    }
-                    grant.revoked_at = Some(at);
-                    revoked += 1;
+        // What a storage sees that lists the whole family before it marks anything.
+        let mut old = None;
+        if self.has(Bug::DescendsByAnOldList) {
+            old = Some(self.step(async |state| Ok(state.grants.keys().copied().collect::<BTreeSet<_>>())).await?);
+            others_run().await;
+        }
+        let (revoked, reached) = self
+            .step(async |state| {
+                let mut indexed = None;
+                if self.has(Bug::RevokesWithAnOldIndex) {
+                    let old = std::mem::replace(&mut state.indexed, state.grants.keys().copied().collect());
+                    indexed = Some(old).filter(|_| matches!(which, GrantSelector::Subject(_)));
                 }
-            }
-            Ok(revoked)
-        })
-        .await
+                let (mut revoked, mut reached) = (0, BTreeSet::new());
+                for (id, grant) in &mut state.grants {
+                    let is_known = read.as_ref().is_none_or(|read| read.contains_key(id))
+                        && indexed.as_ref().is_none_or(|indexed| indexed.contains(id));
+                    let is_left = match self.bug {
+                        Bug::RevokesAgain | Bug::RevokesByAnOldList => true,
+                        Bug::RevokesOnlyWhatLives => grant.is_live(at),
+                        _ => grant.revoked_at.is_none(),
+                    };
+                    let is_selected = is_known && self.selects(which, grant);
+                    if is_selected && (is_left || !self.has(Bug::DescendsFromTheLivingOnly)) {
+                        reached.insert(*id);
+                    }
+                    if is_selected && is_left {
+                        if let (Bug::RevokesByWholeRows, Some(row)) =
+                            (self.bug, read.as_ref().and_then(|it| it.get(id)))
+                        {
+                            *grant = row.clone();
+                        }
+                        grant.revoked_at = Some(at);
+                        revoked += 1;
+                    }
+                }
+                Ok((revoked, reached))
+            })
+            .await?;
+        if self.has(Bug::RevokesNoChildren) || reached.is_empty() {
+            return Ok(revoked);
+        }
+        let descend = async |state: &mut State| Ok(self.revoke_descendants(state, reached, old.as_ref(), at));
+        Ok(revoked + self.step(descend).await?)
     }
 
     async fn grants(
@@ -541,6 +703,28 @@ impl Storage for Model {
         assert!(!self.has(Bug::PanicsInAPurge), "a row that is not there");
         self.step(async |state| Ok(self.purge(state, before, limit))).await
     }
+
+    async fn claim_issuer(&self, issuer: &str) -> Result<(), IssuerError> {
+        if self.has(Bug::ClaimsByALook) {
+            let owner = self.step(async |state| Ok(state.issuer.clone())).await?;
+            others_run().await;
+            if owner.is_none() {
+                self.step(async |state| {
+                    state.issuer = Some(issuer.to_owned());
+                    Ok(())
+                })
+                .await?;
+                return Ok(());
+            }
+        }
+        let may_own = |owner: Option<&str>| owner.is_none() || self.has(Bug::ClaimsAnew);
+        self.own(issuer, may_own).await
+    }
+
+    async fn rebind_issuer(&self, from: &str, to: &str) -> Result<(), IssuerError> {
+        let may_own = |owner: Option<&str>| owner.is_some_and(|owner| owner == from || self.has(Bug::MovesFromAnyone));
+        self.own(to, may_own).await
+    }
 }
 
 #[async_trait]
@@ -560,6 +744,10 @@ impl ClientRegistry for Model {
     }
 
     async fn update(&self, client: Client) -> Result<(), RegistryError> {
+        if self.has(Bug::ChangesNewerClients) && self.client(client.id().as_str()).await?.is_some() {
+            self.clients.remove(client.id(), OffsetDateTime::UNIX_EPOCH).await?;
+            return self.clients.register(client).await;
+        }
         self.clients.update(client).await
     }
 

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use grantor::secret::TokenHash;
-use grantor::storage::{Exchange, GrantSelector, Spend, TokenAndGrant};
+use grantor::storage::{Exchange, Found, GrantSelector, Opened, Spend};
 use grantor::testing::{Call, Interceptor, Next, Reply};
 use grantor::{Grant, Storage, StorageError, StoredToken};
 use serde::{Deserialize, Serialize};
@@ -29,7 +29,8 @@ enum Sent {
 #[derive(Serialize, Deserialize)]
 enum Answer {
     Done,
-    Found(Option<TokenAndGrant>),
+    Opened(Opened),
+    Found(Option<Found>),
     Exchanged(Exchange),
     Revoked(u64),
     Failed,
@@ -73,10 +74,7 @@ fn serve(mut stream: &TcpStream, model: &Model) {
 
 async fn answer(model: &Model, sent: Sent) -> Result<Answer, StorageError> {
     Ok(match sent {
-        Sent::Open(grant, tokens) => {
-            model.open_grant(&Arc::new(grant), &tokens).await?;
-            Answer::Done
-        }
+        Sent::Open(grant, tokens) => Answer::Opened(model.open_grant(&Arc::new(grant), &tokens).await?),
         Sent::Find(token) => Answer::Found(model.find(&token).await?),
         Sent::Exchange(spend, successors) => Answer::Exchanged(model.exchange(&spend, &successors).await?),
         Sent::RevokeToken(token, at) => {
@@ -90,7 +88,7 @@ async fn answer(model: &Model, sent: Sent) -> Result<Answer, StorageError> {
 /// Sends each call to the hub; with a bug, it remembers what it found until it writes something itself.
 pub(crate) struct Remote {
     stream: Mutex<BufReader<TcpStream>>,
-    cache: Option<Mutex<HashMap<TokenHash, TokenAndGrant>>>,
+    cache: Option<Mutex<HashMap<TokenHash, Found>>>,
 }
 
 impl Remote {
@@ -126,12 +124,13 @@ impl Interceptor for Remote {
         };
         let answer = self.ask(&sent).map_err(StorageError::new)?;
         match (&answer, &mut cache) {
-            (Answer::Found(found), Some(cache)) => cache.extend(found.clone().map(|found| (found.0.hash, found))),
+            (Answer::Found(found), Some(cache)) => cache.extend(found.clone().map(|found| (found.token.hash, found))),
             (_, Some(cache)) => cache.clear(),
             _ => {}
         }
         Ok(match answer {
             Answer::Done => Reply::Done,
+            Answer::Opened(opened) => Reply::Opened(opened),
             Answer::Found(found) => Reply::Found(found),
             Answer::Exchanged(outcome) => Reply::Exchanged(outcome),
             Answer::Revoked(count) => Reply::Revoked(count),

@@ -8,6 +8,7 @@ mod authorization_code;
 mod client_authentication;
 mod client_credentials;
 mod customizer;
+mod derived_grants;
 mod each_kind;
 mod entropy;
 mod equal_answers;

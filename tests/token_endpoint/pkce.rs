@@ -160,7 +160,10 @@ async fn stored_otherwise(t: &TestServer, code: &str, change: impl FnOnce(&mut T
     let mut token =
         StoredToken { hash: AuthorizationCode::new(copy.as_str()).hash(), grant_id: id, ..(*token).clone() };
     change(&mut token.details);
-    t.storage.open_grant(&Arc::new(Grant { id, ..(*grant).clone() }), &[token]).await.unwrap();
+    assert_eq!(
+        t.storage.open_grant(&Arc::new(Grant { id, ..(*grant).clone() }), &[token]).await.unwrap(),
+        grantor::storage::Opened::Done
+    );
     copy
 }
 

@@ -344,10 +344,16 @@ async fn a_retry_that_races_the_use_of_its_successor_is_refused_and_revokes_noth
     let halfway = MemoryStorage::new();
     let client = t.storage.client(&app.id).await.unwrap().unwrap();
     halfway.register((*client).clone()).await.unwrap();
-    halfway.open_grant(&grant, &[(*spent_with_seed).clone(), (*successor).clone(), (*access).clone()]).await.unwrap();
+    assert_eq!(
+        halfway
+            .open_grant(&grant, &[(*spent_with_seed).clone(), (*successor).clone(), (*access).clone()])
+            .await
+            .unwrap(),
+        grantor::storage::Opened::Done
+    );
     t.server = restarted(&t, halfway.clone(), Policy::default());
     bad_grant(&t, &refresh(&app, refresh_of(&first).expose()), "RetryRefused").await;
-    let (_, grant) = halfway.find(&refresh_of(&first).hash()).await.unwrap().unwrap();
+    let grant = halfway.find(&refresh_of(&first).hash()).await.unwrap().unwrap().grant;
     assert!(grant.revoked_at.is_none());
 }
 
@@ -463,4 +469,20 @@ async fn a_refresh_whose_commit_was_ambiguous_is_answered_on_the_second_try() {
     assert!(lives(&t, &access_token(&answer)).await);
     granted(&t, &refresh(&app, refresh_in(&answer).expose())).await;
     assert_eq!(t.events.count("refresh_token_reused"), 0);
+}
+
+#[tokio::test]
+async fn refresh_tokens_are_numbered_within_their_family() {
+    let (t, app) = public().await;
+    let mut tokens = tokens_of(&t, &app).await;
+    for number in 1..=3 {
+        let (access, _) = row(&t, tokens.access_token.hash()).await;
+        let (refresh, _) = row(&t, refresh_of(&tokens).hash()).await;
+        assert_eq!((refresh.details.number, access.details.number), (Some(number), None));
+        let next = t.refresh(&app, refresh_of(&tokens)).await.unwrap();
+        let (refresh, _) = row(&t, refresh_of(&tokens).hash()).await;
+        let spent = refresh.spent.as_ref().unwrap();
+        assert_eq!(spent.seed_until, Some(spent.at + Duration::MINUTE));
+        tokens = next;
+    }
 }

@@ -183,7 +183,8 @@ pub(crate) async fn lives(t: &TestServer, token: &AccessToken) -> bool {
 
 /// The row of a token and the row of its grant.
 pub(crate) async fn row(t: &TestServer, hash: TokenHash) -> (Arc<StoredToken>, Arc<Grant>) {
-    t.storage.find(&hash).await.expect("memory storage does not fail").expect("a row")
+    let found = t.storage.find(&hash).await.expect("memory storage does not fail").expect("a row");
+    (found.token, found.grant)
 }
 
 /// The rows of tokens and their grants in a form that can be compared.

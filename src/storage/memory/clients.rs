@@ -11,7 +11,7 @@ use super::{MemoryStorage, poisoned};
 use crate::client::{Client, ClientCredential};
 use crate::error::StorageError;
 use crate::record::ClientId;
-use crate::storage::{ClientRegistry, ClientStore, GrantSelector, RegistryError, Storage};
+use crate::storage::{ClientRegistry, ClientStore, GrantSelector, RegistryError, Storage, check_members};
 
 pub(super) type Clients = BTreeMap<ClientId, Arc<Client>>;
 
@@ -46,6 +46,7 @@ impl ClientRegistry for MemoryStorage {
     async fn update(&self, client: Client) -> Result<(), RegistryError> {
         let mut clients = self.write_clients()?;
         let place = clients.get_mut(client.id()).ok_or(RegistryError::Unknown)?;
+        check_members(place)?;
         *place = Arc::new(client);
         Ok(())
     }
@@ -58,6 +59,7 @@ impl ClientRegistry for MemoryStorage {
     ) -> Result<(), RegistryError> {
         let mut clients = self.write_clients()?;
         let place = clients.get_mut(id).ok_or(RegistryError::Unknown)?;
+        check_members(place)?;
         let mut parts = place.parts().clone();
         parts.rotate_credential(new, others_end);
         *place = Arc::new(Client::from_parts(parts)?);

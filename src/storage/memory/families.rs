@@ -1,9 +1,11 @@
 //! One shard of grants, each with all its tokens.
 
 use std::collections::{HashMap, HashSet};
-use std::hash::{BuildHasherDefault, Hasher};
+use std::hash::{BuildHasher, BuildHasherDefault, Hash, Hasher};
 use std::iter;
 use std::sync::Arc;
+
+use time::OffsetDateTime;
 
 use crate::record::{Grant, GrantId, Spent, StoredToken, Subject};
 use crate::secret::TokenHash;
@@ -12,6 +14,8 @@ use crate::storage::GrantSelector;
 /// A map whose keys are random and made by the server, so that nobody can choose some that collide. The default hasher takes a
 /// sixth of a bearer check (347 instead of 287 ns).
 pub(super) type RandomKeys<K, V> = HashMap<K, V, BuildHasherDefault<LastBytes>>;
+
+pub(super) type GrantIds = HashSet<GrantId, BuildHasherDefault<LastBytes>>;
 
 /// Takes the last eight bytes of a key for its hash. (The first one chooses the shard.)
 #[derive(Default)]
@@ -33,7 +37,9 @@ impl Hasher for LastBytes {
 #[derive(Default)]
 pub(super) struct Families {
     pub(super) by_id: RandomKeys<GrantId, Family>,
-    pub(super) by_subject: HashMap<Subject, HashSet<GrantId, BuildHasherDefault<LastBytes>>>,
+    pub(super) by_subject: HashMap<Subject, GrantIds>,
+    /// The grants of this shard that have a parent, by the parent, which may be in another shard or gone.
+    pub(super) by_parent: RandomKeys<GrantId, GrantIds>,
     /// Grants in which a purge has found something to remove, and to which it has not come yet. They may have changed since.
     pub(super) due: Vec<GrantId>,
     /// Hashes that tokens of purged grants still occupy, because the purge came to its limit.
@@ -51,27 +57,53 @@ impl Families {
     pub(super) fn selected(&self, which: &GrantSelector) -> Vec<GrantId> {
         let ids: Box<dyn Iterator<Item = &GrantId>> = match which {
             GrantSelector::Id(id) | GrantSelector::SubjectAndId(_, id) => Box::new(iter::once(id)),
-            GrantSelector::Subject(subject) | GrantSelector::SubjectAndClient(subject, _) => {
+            GrantSelector::Subject(subject)
+            | GrantSelector::SubjectAndClient(subject, _)
+            | GrantSelector::SubjectAndSession(subject, _) => {
                 Box::new(self.by_subject.get(subject).into_iter().flatten())
             }
-            GrantSelector::Client(_) => Box::new(self.by_id.keys()),
+            GrantSelector::Client(_) | GrantSelector::Session(_) => Box::new(self.by_id.keys()),
         };
         let is_meant = |id: &&GrantId| self.by_id.get(id).is_some_and(|family| which.selects(&family.grant));
         ids.filter(is_meant).copied().collect()
+    }
+
+    /// Adds a grant that is not there yet. The hashes of its tokens have been claimed.
+    pub(super) fn insert(&mut self, grant: &Arc<Grant>, tokens: &[StoredToken]) {
+        self.by_id.insert(grant.id, Family::new(grant, tokens));
+        if let Some(subject) = &grant.subject {
+            self.by_subject.entry(subject.clone()).or_default().insert(grant.id);
+        }
+        if let Some(parent) = grant.parent_grant {
+            self.by_parent.entry(parent).or_default().insert(grant.id);
+        }
+    }
+
+    /// Marks a grant as revoked. Returns whether it was not before.
+    pub(super) fn revoke(&mut self, id: GrantId, at: OffsetDateTime) -> bool {
+        let family = self.by_id.get_mut(&id).filter(|family| family.grant.revoked_at.is_none());
+        family.map(|family| Arc::make_mut(&mut family.grant).revoked_at = Some(at)).is_some()
     }
 
     /// Removes a grant with all its tokens. Their hashes are left to be released.
     pub(super) fn remove(&mut self, id: GrantId) {
         let Some(Family { grant, tokens }) = self.by_id.remove(&id) else { return };
         self.removed.extend(tokens.iter().map(|token| token.hash));
-        if let Some(subject) = &grant.subject
-            && let Some(ids) = self.by_subject.get_mut(subject)
-        {
-            ids.remove(&id);
-            if ids.is_empty() {
-                self.by_subject.remove(subject);
-            }
+        if let Some(subject) = &grant.subject {
+            remove_from(&mut self.by_subject, subject, id);
         }
+        if let Some(parent) = &grant.parent_grant {
+            remove_from(&mut self.by_parent, parent, id);
+        }
+    }
+}
+
+/// Removes a grant from an index.
+fn remove_from<K: Eq + Hash, S: BuildHasher>(index: &mut HashMap<K, GrantIds, S>, key: &K, id: GrantId) {
+    let Some(ids) = index.get_mut(key) else { return };
+    ids.remove(&id);
+    if ids.is_empty() {
+        index.remove(key);
     }
 }
 

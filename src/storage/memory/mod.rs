@@ -8,6 +8,9 @@
 //! One shard of families, then one shard of tokens at a time. A call that starts from a token's hash releases the shard
 //! of tokens before it locks the family, and looks the token up again in the family. The lock of the clients is never
 //! held together with another.
+//!
+//! A grant that is opened with a parent is the one reason to hold two shards of families, so that the parent lives until
+//! its child is stored: the shard with the lower number is locked first.
 
 mod clients;
 mod ephemeral;
@@ -18,16 +21,19 @@ use std::cmp::Reverse;
 use std::collections::hash_map::Entry;
 use std::fmt;
 use std::ops::Range;
-use std::sync::{Arc, RwLock, RwLockWriteGuard, atomic::AtomicUsize};
+use std::sync::{Arc, Mutex, RwLock, RwLockWriteGuard, atomic::AtomicUsize};
 
 use async_trait::async_trait;
 use time::OffsetDateTime;
 
 use self::clients::Clients;
 pub use self::ephemeral::MemoryEphemeralStore;
-use self::families::{Families, Family, RandomKeys};
-use super::{Exchange, GrantSelector, Page, Spend, Storage, StorageError, TokenAndGrant, check_grant_of};
-use crate::record::{Grant, GrantId, Spent, StoredToken, TokenKind};
+use self::families::{Families, GrantIds, RandomKeys};
+use super::{
+    Exchange, Found, GrantSelector, IssuerError, Opened, Page, Spend, Storage, StorageError, check_grant_of,
+    one_time_keys,
+};
+use crate::record::{Grant, GrantId, StoredToken, TokenKind};
 use crate::secret::TokenHash;
 
 /// The number of shards of each kind: few enough to visit all of them for one user's grants.
@@ -50,6 +56,8 @@ struct State {
     clients: RwLock<Clients>,
     families: [RwLock<Families>; SHARDS],
     tokens: [RwLock<RandomKeys<TokenHash, GrantId>>; SHARDS],
+    /// The issuer that has claimed the storage.
+    issuer: Mutex<Option<Box<str>>>,
     /// The shard at which the next purge begins.
     purge_from: AtomicUsize,
     ephemeral: MemoryEphemeralStore,
@@ -71,26 +79,26 @@ impl fmt::Debug for MemoryStorage {
 
 #[async_trait]
 impl Storage for MemoryStorage {
-    async fn open_grant(&self, grant: &Arc<Grant>, tokens: &[StoredToken]) -> Result<(), StorageError> {
+    async fn open_grant(&self, grant: &Arc<Grant>, tokens: &[StoredToken]) -> Result<Opened, StorageError> {
         check_grant_of(tokens, grant.id)?;
-        let mut shard = self.state.write_families(grant.id)?;
-        let Families { by_id, by_subject, .. } = &mut *shard;
-        let Entry::Vacant(place) = by_id.entry(grant.id) else {
-            return Err(StorageError::new("a grant with this identifier exists"));
+        let refused = match self.state.try_open(grant, tokens) {
+            Err(refused) if one_time_keys(tokens).next().is_some() => refused,
+            answer => return answer,
         };
-        self.state.claim_hashes(tokens)?;
-        place.insert(Family::new(grant, tokens));
-        if let Some(subject) = &grant.subject {
-            by_subject.entry(subject.clone()).or_default().insert(grant.id);
+        // The locks are released by now, so each key can be looked up.
+        for key in one_time_keys(tokens) {
+            if self.find(&key.hash).await?.is_some() {
+                return Ok(Opened::Taken);
+            }
         }
-        Ok(())
+        Err(refused)
     }
 
-    async fn find(&self, token: &TokenHash) -> Result<Option<TokenAndGrant>, StorageError> {
+    async fn find(&self, token: &TokenHash) -> Result<Option<Found>, StorageError> {
         let Some(id) = self.state.grant_of(token)? else { return Ok(None) };
         let families = self.state.families[shard_of(id)].read().map_err(poisoned)?;
         let Some(family) = families.by_id.get(&id) else { return Ok(None) };
-        Ok(family.token(token).map(|token| (Arc::clone(token), Arc::clone(&family.grant))))
+        Ok(family.token(token).map(|token| Found::new(Arc::clone(token), Arc::clone(&family.grant))))
     }
 
     async fn exchange(&self, spend: &Spend, successors: &[StoredToken]) -> Result<Exchange, StorageError> {
@@ -104,8 +112,7 @@ impl Storage for MemoryStorage {
         self.state.claim_hashes(successors)?;
         // Nothing can fail from here on.
         if spend.consume {
-            let how = Spent { at: spend.at, attempt: spend.attempt, seed: spend.seed.clone() };
-            family.mark_spent(&spend.token, how);
+            family.mark_spent(&spend.token, spend.spent());
         }
         for token in successors {
             family.insert(token);
@@ -127,17 +134,15 @@ impl Storage for MemoryStorage {
     }
 
     async fn revoke_grants(&self, which: &GrantSelector, at: OffsetDateTime) -> Result<u64, StorageError> {
-        let mut revoked = 0;
+        let (mut revoked, mut reached) = (0, Vec::new());
         for shard in &self.state.families[shards_of(which)] {
             let mut families = shard.write().map_err(poisoned)?;
             for id in families.selected(which) {
-                if let Some(family) = families.by_id.get_mut(&id).filter(|family| family.grant.revoked_at.is_none()) {
-                    Arc::make_mut(&mut family.grant).revoked_at = Some(at);
-                    revoked += 1;
-                }
+                revoked += u64::from(families.revoke(id, at));
+                reached.push(id);
             }
         }
-        Ok(revoked)
+        Ok(revoked + self.state.revoke_descendants(reached, at)?)
     }
 
     async fn grants(
@@ -165,11 +170,69 @@ impl Storage for MemoryStorage {
     async fn purge_expired(&self, before: OffsetDateTime, limit: usize) -> Result<usize, StorageError> {
         self.state.purge(before, limit)
     }
+
+    async fn claim_issuer(&self, issuer: &str) -> Result<(), IssuerError> {
+        let mut owner = self.state.issuer.lock().map_err(poisoned)?;
+        let owner = owner.get_or_insert_with(|| issuer.into());
+        IssuerError::check(Some(&**owner), issuer)
+    }
+
+    async fn rebind_issuer(&self, from: &str, to: &str) -> Result<(), IssuerError> {
+        let mut owner = self.state.issuer.lock().map_err(poisoned)?;
+        if owner.as_deref() == Some(from) {
+            *owner = Some(to.into());
+        }
+        IssuerError::check(owner.as_deref(), to)
+    }
 }
 
 impl State {
     fn write_families(&self, id: GrantId) -> Result<RwLockWriteGuard<'_, Families>, StorageError> {
         self.families[shard_of(id)].write().map_err(poisoned)
+    }
+
+    /// Stores a grant if its parent lives and nothing of it is taken.
+    fn try_open(&self, grant: &Arc<Grant>, tokens: &[StoredToken]) -> Result<Opened, StorageError> {
+        let (own, parent) = (shard_of(grant.id), grant.parent_grant.map(|id| (shard_of(id), id)));
+        // The parent's shard is locked before its child's or after it, see the lock order.
+        let read_parent = |number: usize| self.families[number].read().map_err(poisoned);
+        let before = parent.filter(|(shard, _)| *shard < own).map(|(shard, _)| read_parent(shard)).transpose()?;
+        let mut families = self.families[own].write().map_err(poisoned)?;
+        let after = parent.filter(|(shard, _)| *shard > own).map(|(shard, _)| read_parent(shard)).transpose()?;
+        let of_parent = before.as_deref().or(after.as_deref()).unwrap_or(&families);
+        let parent = parent.and_then(|(_, id)| of_parent.by_id.get(&id));
+        if !grant.may_open(parent.map(|family| &*family.grant)) {
+            return Ok(Opened::ParentDead);
+        }
+        if families.by_id.contains_key(&grant.id) {
+            return Err(StorageError::new("a grant with this identifier exists"));
+        }
+        self.claim_hashes(tokens)?;
+        families.insert(grant, tokens);
+        Ok(Opened::Done)
+    }
+
+    /// Revokes children of the reached grants, their children, and so on. Returns how many had not been revoked before.
+    ///
+    /// No child is missed: when its parent was marked, it was stored already, because `try_open` holds the parent's lock.
+    fn revoke_descendants(&self, mut reached: Vec<GrantId>, at: OffsetDateTime) -> Result<u64, StorageError> {
+        let (mut revoked, mut seen) = (0, GrantIds::default());
+        while !reached.is_empty() {
+            let parents = std::mem::take(&mut reached);
+            for shard in &self.families {
+                if shard.read().map_err(poisoned)?.by_parent.is_empty() {
+                    continue;
+                }
+                let mut families = shard.write().map_err(poisoned)?;
+                let children = parents.iter().filter_map(|parent| families.by_parent.get(parent)).flatten();
+                let children: Vec<_> = children.copied().filter(|child| seen.insert(*child)).collect();
+                for child in children {
+                    revoked += u64::from(families.revoke(child, at));
+                    reached.push(child);
+                }
+            }
+        }
+        Ok(revoked)
     }
 
     fn tokens(&self, hash: &TokenHash) -> &RwLock<RandomKeys<TokenHash, GrantId>> {
@@ -223,7 +286,11 @@ fn shard_of(id: GrantId) -> usize {
 fn shards_of(which: &GrantSelector) -> Range<usize> {
     match which {
         GrantSelector::Id(id) | GrantSelector::SubjectAndId(_, id) => shard_of(*id)..shard_of(*id) + 1,
-        GrantSelector::Subject(_) | GrantSelector::Client(_) | GrantSelector::SubjectAndClient(..) => 0..SHARDS,
+        GrantSelector::Subject(_)
+        | GrantSelector::Client(_)
+        | GrantSelector::SubjectAndClient(..)
+        | GrantSelector::Session(_)
+        | GrantSelector::SubjectAndSession(..) => 0..SHARDS,
     }
 }
 
@@ -275,8 +342,8 @@ mod tests {
     async fn poisoned_lock_is_an_error() {
         let storage = MemoryStorage::new();
         let [(grant, tokens), (other, of_other)] = [1, 2].map(|number| records(number, 0));
-        storage.open_grant(&grant, &tokens).await.unwrap();
-        storage.open_grant(&other, &of_other).await.unwrap();
+        assert_eq!(storage.open_grant(&grant, &tokens).await.unwrap(), Opened::Done);
+        assert_eq!(storage.open_grant(&other, &of_other).await.unwrap(), Opened::Done);
         let client = Client::public("app").authorization_code(["https://app.example/cb"]).build().unwrap();
         storage.register(client).await.unwrap();
         poison(&storage.state.families[1]);
@@ -300,17 +367,21 @@ mod tests {
     #[tokio::test]
     async fn purge_of_everything_leaves_no_index_entries() {
         let storage = MemoryStorage::new();
-        for number in 0..=255 {
-            let (grant, tokens) = records(number, number);
-            storage.open_grant(&grant, &tokens).await.unwrap();
+        for number in 0..=255_u8 {
+            let (mut grant, tokens) = records(number, number);
+            Arc::make_mut(&mut grant).parent_grant =
+                number.checked_sub(1).map(|before| GrantId::from_bytes([before; 16]));
+            Arc::make_mut(&mut grant).opened_at = NOW - Duration::SECOND;
+            assert_eq!(storage.open_grant(&grant, &tokens).await.unwrap(), Opened::Done);
         }
         let alice = GrantSelector::Subject(records(0, 0).0.subject.clone().unwrap());
         assert_eq!(storage.purge_expired(NOW + Duration::seconds(127), 999).await.unwrap(), 256);
         assert_eq!(storage.grants(&alice, NOW, &Page::first(999)).await.unwrap().len(), 128);
         assert_eq!(storage.purge_expired(NOW + Duration::DAY, 999).await.unwrap(), 256);
         for (families, tokens) in storage.state.families.iter().zip(&storage.state.tokens) {
-            let Families { by_id, by_subject, due, removed } = &*families.read().unwrap();
-            assert!(by_id.is_empty() && by_subject.is_empty() && due.is_empty() && removed.is_empty());
+            let Families { by_id, by_subject, by_parent, due, removed } = &*families.read().unwrap();
+            assert!(by_id.is_empty() && by_subject.is_empty() && by_parent.is_empty());
+            assert!(due.is_empty() && removed.is_empty());
             assert!(tokens.read().unwrap().is_empty());
         }
     }

@@ -1,5 +1,6 @@
 //! The purge. There is no index by time of expiry: a purge looks at all grants, one shard after another.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use time::OffsetDateTime;
@@ -8,7 +9,6 @@ use super::families::{Families, Family, erase_seed};
 use super::{SHARDS, State, poisoned};
 use crate::error::StorageError;
 use crate::record::{StoredToken, TokenKind};
-use crate::storage::SEED_LIFETIME;
 
 impl State {
     /// A call that reaches its limit lets the next one begin at the next shard, so that every shard gets its turn however
@@ -42,7 +42,7 @@ impl State {
             };
             touched += match shard.by_id.get_mut(&id) {
                 None => 0,
-                Some(family) if !family.has_ended(before) => self.purge_live(family, before, limit - touched)?,
+                Some(family) if !family.is_over(before) => self.purge_live(family, before, limit - touched)?,
                 Some(_) => {
                     shard.remove(id);
                     1 + self.release_removed(shard, limit - touched - 1)?
@@ -80,14 +80,16 @@ impl State {
 impl Families {
     fn find_due(&mut self, before: OffsetDateTime) {
         let is_due = |family: &Family| family.tokens.iter().any(|token| is_due(token, before));
-        let due = self.by_id.iter().filter(|(_, family)| family.has_ended(before) || is_due(family));
+        let due = self.by_id.iter().filter(|(_, family)| family.is_over(before) || is_due(family));
         self.due.extend(due.map(|(id, _)| *id));
     }
 }
 
 impl Family {
-    fn has_ended(&self, before: OffsetDateTime) -> bool {
-        self.grant.ends_at() <= before
+    /// Whether the grant has ended and none of its one-time keys is good any more.
+    fn is_over(&self, before: OffsetDateTime) -> bool {
+        let is_kept = |token: &Arc<StoredToken>| token.kind == TokenKind::OneTimeKey && before < token.expires_at;
+        self.grant.ends_at() <= before && !self.tokens.iter().any(is_kept)
     }
 }
 
@@ -95,6 +97,6 @@ impl Family {
 fn is_due(token: &StoredToken, before: OffsetDateTime) -> bool {
     match &token.spent {
         None => token.kind == TokenKind::AccessToken && token.expires_at <= before,
-        Some(spent) => spent.seed.is_some() && spent.at.saturating_add(SEED_LIFETIME) <= before,
+        Some(spent) => spent.seed.is_some() && spent.seed_until.is_none_or(|until| until <= before),
     }
 }

@@ -10,7 +10,35 @@ use crate::client::{Client, ClientCredential};
 use crate::error::StorageError;
 use crate::record::ClientId;
 use crate::storage::sql::{Cells, json, read_client, row_count};
-use crate::storage::{ClientRegistry, ClientStore, GrantSelector, RegistryError, Storage};
+use crate::storage::{ClientRegistry, ClientStore, GrantSelector, RegistryError, Storage, check_members};
+
+impl PostgresStorage {
+    /// Replaces a client by what is made of it, unless somebody else has changed it in between: then again.
+    async fn change_client(
+        &self,
+        id: &ClientId,
+        change: impl Fn(&Client) -> Result<Client, RegistryError> + Send + Sync,
+    ) -> Result<(), RegistryError> {
+        let (find, replace) = (&self.statements.common.clients.find, &self.statements.replace_client);
+        for _ in 0..TRIES {
+            let found = self.fetch(|| sqlx::query(find.clone()).bind(id.as_str())).await?;
+            let found = found.ok_or(RegistryError::Unknown)?;
+            let (before, client) = (found.text(0)?, read_client(&found)?);
+            check_members(&client)?;
+            let registration = json(change(&client)?.parts())?;
+            let done = self
+                .step(|| async {
+                    let replace = sqlx::query(replace.clone()).bind(id.as_str()).bind(&registration);
+                    replace.bind(before).execute(&self.pool).await
+                })
+                .await?;
+            if done.rows_affected() == 1 {
+                return Ok(());
+            }
+        }
+        Err(StorageError::unavailable("the client was changed by others each time it was to be changed").into())
+    }
+}
 
 #[async_trait]
 impl ClientStore for PostgresStorage {
@@ -32,12 +60,7 @@ impl ClientRegistry for PostgresStorage {
     }
 
     async fn update(&self, client: Client) -> Result<(), RegistryError> {
-        let (id, registration) = (client.id().as_str(), json(client.parts())?);
-        let update = &self.statements.common.clients.update;
-        let done = self
-            .step(|| async { sqlx::query(update.clone()).bind(id).bind(&registration).execute(&self.pool).await })
-            .await?;
-        if done.rows_affected() == 0 { Err(RegistryError::Unknown) } else { Ok(()) }
+        self.change_client(client.id(), |_| Ok(client.clone())).await
     }
 
     async fn rotate_credential(
@@ -46,25 +69,12 @@ impl ClientRegistry for PostgresStorage {
         new: ClientCredential,
         others_end: OffsetDateTime,
     ) -> Result<(), RegistryError> {
-        let (find, replace) = (&self.statements.common.clients.find, &self.statements.replace_client);
-        for _ in 0..TRIES {
-            let found = self.fetch(|| sqlx::query(find.clone()).bind(id.as_str())).await?;
-            let found = found.ok_or(RegistryError::Unknown)?;
-            let (before, mut parts) = (found.text(0)?, read_client(&found)?.parts().clone());
+        let rotate = |found: &Client| {
+            let mut parts = found.parts().clone();
             parts.rotate_credential(new.clone(), others_end);
-            let registration = json(Client::from_parts(parts)?.parts())?;
-            let done = self
-                .step(|| async {
-                    let replace = sqlx::query(replace.clone()).bind(id.as_str()).bind(&registration);
-                    replace.bind(before).execute(&self.pool).await
-                })
-                .await?;
-            // Otherwise somebody else has changed it in between.
-            if done.rows_affected() == 1 {
-                return Ok(());
-            }
-        }
-        Err(StorageError::unavailable("the client was changed by others each time it was to be changed").into())
+            Ok(Client::from_parts(parts)?)
+        };
+        self.change_client(id, rotate).await
     }
 
     async fn remove(&self, id: &ClientId, at: OffsetDateTime) -> Result<(), RegistryError> {

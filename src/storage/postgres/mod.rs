@@ -9,6 +9,7 @@
 
 mod clients;
 mod ephemeral;
+mod issuer;
 mod options;
 mod purge;
 mod statements;
@@ -46,7 +47,7 @@ use super::sql::{Cells, failed, is_transport_failure, unreadable};
 ///
 /// # Round trips
 /// One for each call on its winning path, so: client credentials 1, code exchange 2, refresh 2, bearer check 1, revocation
-/// of a grant 1, each after the look-up of the client, which is 1. An exchange that finds its token spent takes 1 more,
+/// of grants 2 (the second one looks for derived ones), each after the look-up of the client, which is 1. An exchange that finds its token spent takes 1 more,
 /// a statement that a connection meets for the first time 1 more to prepare it, and a connection that was idle for more than a
 /// second 1 more to be tried. `sqlx` sends one message when a connection goes back to the pool; only who needs that very
 /// connection waits for the answer, so let the pool have some to spare.
@@ -59,7 +60,7 @@ use super::sql::{Cells, failed, is_transport_failure, unreadable};
 /// keep `sqlx`'s error as their source, but for a row that breaks a constraint, because that error would show the row.
 ///
 /// # Tables
-/// `grantor_clients`, `grantor_grants`, `grantor_tokens`, `grantor_ephemeral`, and `grantor_migrations` for the bookkeeping; a prefix and a schema of
+/// `grantor_clients`, `grantor_grants`, `grantor_tokens`, `grantor_ephemeral`, `grantor_issuer`, and `grantor_migrations` for the bookkeeping; a prefix and a schema of
 /// your choice with [`PostgresOptions`]. [`manual::tables`](crate::manual::tables) shows them. There is nothing in
 /// them that can be presented: tokens and client secrets are digests, and the seed beside a spent refresh token is erased
 /// by the next refresh or a minute later by [`purge_expired`](super::Storage::purge_expired), which is to be called from
@@ -146,6 +147,12 @@ impl Failure {
             Self::Database(error) => is_connection_lost(error),
             Self::TimedOut => true,
         }
+    }
+
+    /// Whether an identifier was taken: nothing was written.
+    fn is_taken(&self) -> bool {
+        let Self::Database(error) = self else { return false };
+        error.as_database_error().is_some_and(DatabaseError::is_unique_violation)
     }
 
     fn into_error(self) -> StorageError {

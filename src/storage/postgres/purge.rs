@@ -5,7 +5,6 @@ use time::OffsetDateTime;
 
 use super::PostgresStorage;
 use crate::error::StorageError;
-use crate::storage::SEED_LIFETIME;
 use crate::storage::sql::row_count;
 
 /// How many rows one statement touches, so that it holds its locks for some milliseconds only.
@@ -17,11 +16,12 @@ impl PostgresStorage {
         let mut left = limit;
         // By turns, because tokens are looked for with the first grants that have ended: none of these may be empty.
         while {
+            self.in_batches(&mut left, &statements.orphans, before).await?;
             self.in_batches(&mut left, &statements.empty_grants, before).await?;
             self.batch(&mut left, &statements.tokens_of_dead_grants, before).await? > 0
         } {}
         self.in_batches(&mut left, &statements.access_tokens, before).await?;
-        self.in_batches(&mut left, &statements.seeds, before.saturating_sub(SEED_LIFETIME)).await?;
+        self.in_batches(&mut left, &statements.seeds, before).await?;
         Ok(limit - left)
     }
 

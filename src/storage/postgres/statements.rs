@@ -4,13 +4,16 @@ use sqlx::SqlStr;
 
 use super::ephemeral::WRITING;
 use super::purge::BATCH;
-use crate::storage::sql::{Common, Dialect, EphemeralStatements, TableNames};
+use crate::storage::sql::{BySelector, Common, EphemeralStatements, TableNames};
 
 /// The statements with the names of one storage.
 pub(super) struct Statements {
     pub(super) common: Common,
     pub(super) open_grant: SqlStr,
+    pub(super) open_child: SqlStr,
     pub(super) exchange: SqlStr,
+    pub(super) revoke_page: BySelector,
+    pub(super) revoke_descendants: SqlStr,
     pub(super) replace_client: SqlStr,
     pub(super) remove_client: SqlStr,
     pub(super) purge: PurgeStatements,
@@ -18,6 +21,7 @@ pub(super) struct Statements {
 }
 
 pub(super) struct PurgeStatements {
+    pub(super) orphans: SqlStr,
     pub(super) tokens_of_dead_grants: SqlStr,
     pub(super) empty_grants: SqlStr,
     pub(super) access_tokens: SqlStr,
@@ -25,7 +29,7 @@ pub(super) struct PurgeStatements {
 }
 
 /// The types of what is bound for new tokens, an array for each column.
-const NEW_TOKENS: [&str; 11] = [
+const NEW_TOKENS: [&str; 12] = [
     "bytea",
     "text",
     "text",
@@ -37,6 +41,7 @@ const NEW_TOKENS: [&str; 11] = [
     "bytea",
     "timestamptz",
     "text",
+    "timestamptz",
 ];
 
 /// Inserts the tokens that are bound from parameter `first` on, with the grant's identifier from `source`.
@@ -45,11 +50,11 @@ fn insert_tokens(first: usize, grant_id: &str, source: &str) -> String {
         NEW_TOKENS.iter().enumerate().map(|(number, of)| format!("${}::{of}[]", first + number)).collect();
     format!(
         "INSERT INTO {{tokens}} (hash, kind, grant_id, scope, issued_at, expires_at, parent, spent_at, spent_by, seed, \
-         revoked_at, details) \
+         revoked_at, details, seed_until) \
          SELECT n.hash, n.kind, {grant_id}, n.scope, n.issued_at, n.expires_at, n.parent, n.spent_at, n.spent_by, n.seed, \
-         n.revoked_at, n.details::json \
+         n.revoked_at, n.details::json, n.seed_until \
          FROM {source}unnest({}) \
-         AS n(hash, kind, scope, issued_at, expires_at, parent, spent_at, spent_by, seed, revoked_at, details)",
+         AS n(hash, kind, scope, issued_at, expires_at, parent, spent_at, spent_by, seed, revoked_at, details, seed_until)",
         arrays.join(", ")
     )
 }
@@ -58,7 +63,7 @@ fn insert_tokens(first: usize, grant_id: &str, source: &str) -> String {
 /// looks again at the rows as they are then. The grant goes first: exchanges of one family queue there, each before it holds
 /// anything that another might wait for.
 fn exchange() -> String {
-    let born = insert_tokens(9, "live.grant_id", "live, ");
+    let born = insert_tokens(10, "live.grant_id", "live, ");
     format!(
         "WITH live AS ( \
              SELECT t.hash, t.grant_id, t.parent FROM {{grants}} g JOIN {{tokens}} t ON t.grant_id = g.id \
@@ -67,7 +72,7 @@ fn exchange() -> String {
              AND g.revoked_at IS NULL AND g.expires_at > $4 \
              FOR NO KEY UPDATE OF g FOR NO KEY UPDATE OF t \
          ), spent AS ( \
-             UPDATE {{tokens}} t SET spent_at = $4, spent_by = $5, seed = $6 FROM live WHERE t.hash = live.hash AND $7 \
+             UPDATE {{tokens}} t SET spent_at = $4, spent_by = $5, seed = $6, seed_until = $9 FROM live WHERE t.hash = live.hash AND $7 \
          ), parent AS ( \
              UPDATE {{tokens}} t SET seed = NULL FROM live WHERE t.hash = live.parent AND t.seed IS NOT NULL AND $7 \
          ), moved AS ( \
@@ -81,19 +86,18 @@ fn exchange() -> String {
 impl Statements {
     pub(super) fn new(names: &TableNames) -> Self {
         Self {
-            common: Common::new(
-                names,
-                &Dialect { as_json: "::json", id_list: ["= ANY(ARRAY(", " FOR NO KEY UPDATE))"] },
-            ),
-            open_grant: names.render(&format!(
-                "WITH opened AS ( \
-                     INSERT INTO {{grants}} (id, client_id, subject, grant_type, scope, opened_at, last_used_at, \
-                     expires_at, revoked_at, host_data, details) \
-                     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10::json, $11::json) \
-                 ) {}",
-                insert_tokens(12, "$1", "")
+            common: Common::new(names, "::json"),
+            open_grant: names.render(&format!("WITH opened AS ({INSERT_GRANT}) {}", insert_tokens(15, "$1", ""))),
+            // Until the end of the statement nobody else changes the parent's row.
+            open_child: names.render(&format!(
+                "WITH parent AS MATERIALIZED ( \
+                     SELECT id FROM {{grants}} WHERE id = $12 AND revoked_at IS NULL AND expires_at > $6 FOR SHARE \
+                 ), opened AS ({INSERT_GRANT} FROM parent), born AS ({}) SELECT count(*) FROM parent",
+                insert_tokens(15, "$1", "parent, ")
             )),
             exchange: names.render(&exchange()),
+            revoke_page: BySelector::new(names, REVOKE_PAGE),
+            revoke_descendants: names.render(REVOKE_DESCENDANTS),
             replace_client: names
                 .render("UPDATE {clients} SET registration = $2::json WHERE id = $1 AND registration::text = $3"),
             remove_client: names.render("DELETE FROM {clients} WHERE id = $1"),
@@ -103,15 +107,51 @@ impl Statements {
     }
 }
 
+/// The grant is bound as `$1` to `$14`.
+const INSERT_GRANT: &str = "INSERT INTO {grants} (id, client_id, subject, grant_type, scope, opened_at, last_used_at, \
+     expires_at, revoked_at, host_data, details, parent_grant, session, kept_until) \
+     SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10::json, $11::json, $12, $13, $14";
+
+/// Marks the next of the selected grants and returns all that were looked at, marked now or before. The list of those to be marked is
+/// an array, which is made once: what is in it stays as it is.
+const REVOKE_PAGE: &str = "WITH page AS MATERIALIZED ( \
+         SELECT g.opened_at, g.id FROM {grants} g WHERE {selected} AND (g.opened_at, g.id) < ($6, $7) \
+         ORDER BY g.opened_at DESC, g.id DESC LIMIT $8 \
+     ), marked AS ( \
+         UPDATE {grants} SET revoked_at = $5 WHERE id = ANY(ARRAY( \
+             SELECT id FROM {grants} WHERE id = ANY(ARRAY(SELECT id FROM page)) AND revoked_at IS NULL \
+             ORDER BY opened_at DESC, id DESC FOR NO KEY UPDATE)) \
+         RETURNING id \
+     ) \
+     SELECT page.opened_at, page.id, marked.id IS NOT NULL FROM page LEFT JOIN marked ON marked.id = page.id";
+
+/// Marks descendants of the grants `$1` that the statement sees. A child that was being opened meanwhile is seen by the next one.
+const REVOKE_DESCENDANTS: &str = "WITH RECURSIVE family(id) AS ( \
+         SELECT unnest($1::bytea[]) UNION SELECT c.id FROM family f JOIN {grants} c ON c.parent_grant = f.id \
+     ) \
+     UPDATE {grants} SET revoked_at = $2 WHERE id = ANY(ARRAY( \
+         SELECT id FROM {grants} WHERE id = ANY(ARRAY(SELECT id FROM family)) AND revoked_at IS NULL \
+         ORDER BY id LIMIT $3 FOR NO KEY UPDATE))";
+
+/// Revokes children of grants that were revoked and can be purged: of a revocation that was given up.
+const ORPHANS: &str = "WITH due AS MATERIALIZED ( \
+         SELECT id, revoked_at, is_closed FROM {grants} WHERE purge_at <= $1 ORDER BY purge_at LIMIT $2 \
+     ), orphans AS MATERIALIZED ( \
+         SELECT c.id, due.revoked_at FROM due JOIN {grants} c ON c.parent_grant = due.id \
+         WHERE due.revoked_at IS NOT NULL AND NOT due.is_closed AND c.revoked_at IS NULL \
+         LIMIT $2 FOR NO KEY UPDATE OF c SKIP LOCKED \
+     ) \
+     UPDATE {grants} g SET revoked_at = orphans.revoked_at FROM orphans WHERE g.id = orphans.id";
+
 /// Removes tokens of grants that have ended, grant by grant. The grants themselves go in a statement of their own, and are closed
 /// for good until then, so that no node whose clock is behind revives one without its evidence.
 const TOKENS_OF_DEAD_GRANTS: &str = "WITH dead AS MATERIALIZED ( \
-         SELECT id FROM {grants} WHERE ends_at <= $1 ORDER BY ends_at LIMIT $2 FOR UPDATE SKIP LOCKED \
+         SELECT id FROM {grants} WHERE purge_at <= $1 ORDER BY purge_at LIMIT $2 FOR UPDATE SKIP LOCKED \
      ), doomed AS MATERIALIZED ( \
          SELECT t.hash, dead.id FROM dead \
          CROSS JOIN LATERAL (SELECT hash FROM {tokens} WHERE grant_id = dead.id LIMIT $2) t LIMIT $2 \
      ), closed AS ( \
-         UPDATE {grants} g SET revoked_at = g.ends_at \
+         UPDATE {grants} g SET revoked_at = g.expires_at, is_closed = true \
          WHERE g.id = ANY(ARRAY(SELECT id FROM doomed)) AND g.revoked_at IS NULL \
      ) \
      DELETE FROM {tokens} WHERE hash = ANY(ARRAY(SELECT hash FROM doomed))";
@@ -122,20 +162,24 @@ impl PurgeStatements {
     fn new(names: &TableNames) -> Self {
         let sql = |template: &str| names.render(template);
         Self {
+            orphans: sql(ORPHANS),
             tokens_of_dead_grants: sql(TOKENS_OF_DEAD_GRANTS),
             // Of the first that have ended, or a purge that begins with a million of them would look through all.
             empty_grants: names.render(&format!(
                 "DELETE FROM {{grants}} WHERE id = ANY(ARRAY( \
-                 SELECT g.id FROM {{grants}} g WHERE g.ends_at <= $1 AND g.id = ANY(ARRAY( \
-                     SELECT id FROM {{grants}} WHERE ends_at <= $1 ORDER BY ends_at LIMIT {BATCH})) \
-                 AND NOT EXISTS (SELECT FROM {{tokens}} t WHERE t.grant_id = g.id) LIMIT $2 FOR UPDATE SKIP LOCKED))"
+                 SELECT g.id FROM {{grants}} g WHERE g.purge_at <= $1 AND g.id = ANY(ARRAY( \
+                     SELECT id FROM {{grants}} WHERE purge_at <= $1 ORDER BY purge_at LIMIT {BATCH})) \
+                 AND NOT EXISTS (SELECT FROM {{tokens}} t WHERE t.grant_id = g.id) \
+                 AND (g.revoked_at IS NULL OR g.is_closed OR NOT EXISTS ( \
+                     SELECT FROM {{grants}} c WHERE c.parent_grant = g.id AND c.revoked_at IS NULL)) \
+                 LIMIT $2 FOR UPDATE OF g SKIP LOCKED))"
             )),
             access_tokens: sql("DELETE FROM {tokens} WHERE hash = ANY(ARRAY( \
                      SELECT hash FROM {tokens} WHERE kind = 'access_token' AND spent_at IS NULL AND expires_at <= $1 \
                      ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED))"),
             seeds: sql("UPDATE {tokens} SET seed = NULL WHERE hash = ANY(ARRAY( \
-                     SELECT hash FROM {tokens} WHERE seed IS NOT NULL AND spent_at <= $1 \
-                     ORDER BY spent_at LIMIT $2 FOR UPDATE SKIP LOCKED))"),
+                     SELECT hash FROM {tokens} WHERE seed IS NOT NULL AND seed_until <= $1 \
+                     ORDER BY seed_until LIMIT $2 FOR UPDATE SKIP LOCKED))"),
         }
     }
 }

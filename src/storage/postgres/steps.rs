@@ -8,15 +8,16 @@ use sqlx::query::Query;
 use sqlx::{Row, SqlStr};
 use time::OffsetDateTime;
 
-use super::{Failure, PostgresStorage, is_connection_lost};
+use super::{Failure, PostgresStorage, is_connection_lost, to_storage_error};
 use crate::error::StorageError;
 use crate::record::{Grant, StoredToken, Subject};
 use crate::secret::{Seed, TokenHash};
 use crate::storage::sql::{
-    BATCH, LIST_START, TOKEN_WIDTH, host_data, is_of_one, json, kind_name, last_of, read_grant, read_token, row_count,
-    selected,
+    BATCH, LIST_START, host_data, json, kept_until, last_of, read_found, read_grant, row_count, selected,
 };
-use crate::storage::{Exchange, GrantSelector, Page, Spend, Storage, check_grant_of};
+use crate::storage::{
+    Exchange, Found, GrantSelector, IssuerError, Opened, Page, Spend, Storage, check_grant_of, one_time_keys,
+};
 
 type Statement<'q> = Query<'q, Postgres, PgArguments>;
 
@@ -25,33 +26,33 @@ const LOOKS: usize = 4;
 
 #[async_trait]
 impl Storage for PostgresStorage {
-    async fn open_grant(&self, grant: &Arc<Grant>, tokens: &[StoredToken]) -> Result<(), StorageError> {
+    async fn open_grant(&self, grant: &Arc<Grant>, tokens: &[StoredToken]) -> Result<Opened, StorageError> {
         check_grant_of(tokens, grant.id)?;
-        let columns = Columns::of(tokens)?;
-        let host_data = host_data(grant)?;
-        let details = json(&grant.details)?;
-        self.step(|| async {
-            let opened = sqlx::query(self.statements.open_grant.clone())
-                .bind(grant.id.as_bytes())
-                .bind(grant.client_id.as_str())
-                .bind(grant.subject.as_ref().map(Subject::as_str))
-                .bind(grant.grant_type.as_str())
-                .bind(grant.scope.as_str())
-                .bind(grant.opened_at)
-                .bind(grant.last_used_at)
-                .bind(grant.expires_at)
-                .bind(grant.revoked_at)
-                .bind(&host_data)
-                .bind(&details);
-            columns.bind(opened).execute(&self.pool).await
-        })
-        .await?;
-        Ok(())
+        let new = NewGrant {
+            grant,
+            host_data: host_data(grant)?,
+            details: json(&grant.details)?,
+            tokens: Columns::of(tokens)?,
+        };
+        let failure = match self.try_step(self.deadline(), || self.open(&new)).await {
+            Ok(opened) => return Ok(opened),
+            Err(failure) => failure,
+        };
+        if failure.is_taken() {
+            // Whoever has taken it has committed, so a new statement sees it.
+            for key in one_time_keys(tokens) {
+                let is_stored = || sqlx::query(self.statements.common.is_stored.clone()).bind(key.hash.as_bytes());
+                if self.fetch(is_stored).await?.is_some() {
+                    return Ok(Opened::Taken);
+                }
+            }
+        }
+        Err(failure.into_error())
     }
 
-    async fn find(&self, token: &TokenHash) -> Result<Option<(Arc<StoredToken>, Arc<Grant>)>, StorageError> {
+    async fn find(&self, token: &TokenHash) -> Result<Option<Found>, StorageError> {
         let row = self.fetch(|| sqlx::query(self.statements.common.find.clone()).bind(token.as_bytes())).await?;
-        row.map(|row| Ok((Arc::new(read_token(&row)?), read_grant(&row, TOKEN_WIDTH)?))).transpose()
+        row.map(|row| read_found(&row)).transpose()
     }
 
     async fn exchange(&self, spend: &Spend, successors: &[StoredToken]) -> Result<Exchange, StorageError> {
@@ -84,26 +85,24 @@ impl Storage for PostgresStorage {
     }
 
     async fn revoke_grants(&self, which: &GrantSelector, at: OffsetDateTime) -> Result<u64, StorageError> {
-        let statement = self.statements.common.revoke.of(which);
-        if is_of_one(which) {
-            let done =
-                self.step(|| async { selecting(statement.clone(), which).bind(at).execute(&self.pool).await }).await?;
-            return Ok(done.rows_affected());
-        }
         // In batches, so that a client with a million grants can be revoked at all within a statement's time.
         let (mut after, mut revoked) = (LIST_START, 0);
         loop {
-            let done = self
+            let page = self
                 .step(|| async {
-                    let statement = selecting(statement.clone(), which).bind(at).bind(after.0).bind(after.1.as_bytes());
-                    statement.bind(row_count(BATCH)).fetch_all(&self.pool).await
+                    let page = selecting(self.statements.revoke_page.of(which), which).bind(at).bind(after.0);
+                    page.bind(after.1.as_bytes()).bind(row_count(BATCH)).fetch_all(&self.pool).await
                 })
                 .await?;
-            revoked += done.len() as u64;
-            match last_of(&done)? {
-                Some(last) if done.len() >= BATCH => after = last,
-                _ => return Ok(revoked),
+            let Some(last) = last_of(&page)? else { return Ok(revoked) };
+            for row in &page {
+                revoked += u64::from(row.try_get::<bool, _>(2).map_err(to_storage_error)?);
             }
+            revoked += self.revoke_descendants(&page, at).await?;
+            if page.len() < BATCH {
+                return Ok(revoked);
+            }
+            after = last;
         }
     }
 
@@ -127,9 +126,44 @@ impl Storage for PostgresStorage {
     async fn purge_expired(&self, before: OffsetDateTime, limit: usize) -> Result<usize, StorageError> {
         self.purge(before, limit).await
     }
+
+    async fn claim_issuer(&self, issuer: &str) -> Result<(), IssuerError> {
+        self.claim(issuer).await
+    }
+
+    async fn rebind_issuer(&self, from: &str, to: &str) -> Result<(), IssuerError> {
+        self.rebind(from, to).await
+    }
 }
 
 impl PostgresStorage {
+    async fn open(&self, new: &NewGrant<'_>) -> Result<Opened, sqlx::Error> {
+        if new.grant.parent_grant.is_none() {
+            new.bind(&self.statements.open_grant).execute(&self.pool).await?;
+            return Ok(Opened::Done);
+        }
+        let parents: i64 = new.bind(&self.statements.open_child).fetch_one(&self.pool).await?.try_get(0)?;
+        Ok(if parents == 1 { Opened::Done } else { Opened::ParentDead })
+    }
+
+    /// Revokes the descendants of grants that have been revoked. A statement that waited for somebody who was opening a child
+    /// does not see the child, so it is repeated until one finds nothing left.
+    async fn revoke_descendants(&self, of: &[PgRow], at: OffsetDateTime) -> Result<u64, StorageError> {
+        let ids: Vec<&[u8]> =
+            of.iter().map(|row| row.try_get(1)).collect::<Result<_, _>>().map_err(to_storage_error)?;
+        let mut revoked = 0;
+        loop {
+            let descend = || async {
+                let descend = sqlx::query(self.statements.revoke_descendants.clone()).bind(&ids).bind(at);
+                descend.bind(row_count(BATCH)).execute(&self.pool).await
+            };
+            match self.step(descend).await?.rows_affected() {
+                0 => return Ok(revoked),
+                some => revoked += some,
+            }
+        }
+    }
+
     /// Reads one row. Reading can be tried again whatever happened, so one connection that broke while nobody used it is
     /// not the caller's problem.
     pub(super) async fn fetch<'q>(
@@ -148,19 +182,20 @@ impl PostgresStorage {
     /// Why a token can't be spent, as things are by now; `None` if it can.
     async fn why_not(&self, spend: &Spend) -> Result<Option<Exchange>, StorageError> {
         let found = self.find(&spend.token).await?;
-        Ok(spend.refusal(found.as_ref().map(|(token, grant)| (&**token, &**grant))))
+        Ok(spend.refusal(found.as_ref().map(|found| (&*found.token, &*found.grant))))
     }
 
     async fn spend_if_live(&self, spend: &Spend, successors: &Columns<'_>) -> Result<bool, sqlx::Error> {
         let exchange = sqlx::query(self.statements.exchange.clone())
             .bind(spend.token.as_bytes())
-            .bind(kind_name(spend.kind))
+            .bind(spend.kind.as_str())
             .bind(spend.grant_id.as_bytes())
             .bind(spend.at)
             .bind(spend.attempt.as_bytes())
             .bind(spend.seed.as_ref().map(Seed::expose))
             .bind(spend.consume)
-            .bind(spend.grant_expires_at);
+            .bind(spend.grant_expires_at)
+            .bind(spend.seed_until);
         let done: i64 = successors.bind(exchange).fetch_one(&self.pool).await?.try_get(0)?;
         Ok(done == 1)
     }
@@ -170,7 +205,7 @@ impl PostgresStorage {
     async fn was_it_done(&self, spend: &Spend, failure: Failure) -> Result<Exchange, StorageError> {
         let is_ours = |token: &StoredToken| token.spent.as_ref().is_some_and(|spent| spent.attempt == spend.attempt);
         match self.find(&spend.token).await {
-            Ok(Some((token, _))) if is_ours(&token) => Ok(Exchange::Done),
+            Ok(Some(found)) if is_ours(&found.token) => Ok(Exchange::Done),
             _ => Err(failure.into_error()),
         }
     }
@@ -178,8 +213,38 @@ impl PostgresStorage {
 
 /// Binds what a selector names.
 fn selecting(statement: SqlStr, which: &GrantSelector) -> Statement<'_> {
-    let (id, subject, client) = selected(which);
-    sqlx::query(statement).bind(id).bind(subject).bind(client)
+    let (id, subject, client, session) = selected(which);
+    sqlx::query(statement).bind(id).bind(subject).bind(client).bind(session)
+}
+
+/// A grant that is to be stored, with its tokens.
+struct NewGrant<'a> {
+    grant: &'a Grant,
+    host_data: Option<String>,
+    details: String,
+    tokens: Columns<'a>,
+}
+
+impl NewGrant<'_> {
+    fn bind<'q>(&'q self, statement: &SqlStr) -> Statement<'q> {
+        let grant = self.grant;
+        let statement = sqlx::query(statement.clone())
+            .bind(grant.id.as_bytes())
+            .bind(grant.client_id.as_str())
+            .bind(grant.subject.as_ref().map(Subject::as_str))
+            .bind(grant.grant_type.as_str())
+            .bind(grant.scope.as_str())
+            .bind(grant.opened_at)
+            .bind(grant.last_used_at)
+            .bind(grant.expires_at)
+            .bind(grant.revoked_at)
+            .bind(&self.host_data)
+            .bind(&self.details)
+            .bind(grant.parent_grant.as_ref().map(|id| id.as_bytes().as_slice()))
+            .bind(grant.session.as_ref().map(|session| session.as_bytes().as_slice()))
+            .bind(kept_until(self.tokens.tokens));
+        self.tokens.bind(statement)
+    }
 }
 
 /// Tokens that are to be stored, column by column.
@@ -202,7 +267,7 @@ impl<'a> Columns<'a> {
         let (tokens, spent) = (self.tokens, |token: &'a StoredToken| token.spent.as_ref());
         statement
             .bind(column(tokens, |token| token.hash.as_bytes().as_slice()))
-            .bind(column(tokens, |token| kind_name(token.kind)))
+            .bind(column(tokens, |token| token.kind.as_str()))
             .bind(column(tokens, |token| token.scope.as_str()))
             .bind(column(tokens, |token| token.issued_at))
             .bind(column(tokens, |token| token.expires_at))
@@ -214,5 +279,6 @@ impl<'a> Columns<'a> {
             }))
             .bind(column(tokens, |token| token.revoked_at))
             .bind(self.details.iter().map(String::as_str).collect::<Vec<_>>())
+            .bind(column(tokens, |token| spent(token).and_then(|spent| spent.seed_until)))
     }
 }

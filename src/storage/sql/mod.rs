@@ -20,9 +20,9 @@ pub(super) use self::failure::is_transport_failure;
 pub(super) use self::migrate::{check_migrations, migrator, run_migrations};
 pub(super) use self::names::TableNames;
 pub(super) use self::rows::{
-    Cells, TOKEN_WIDTH, host_data, json, kind_name, read_client, read_grant, read_place, read_token, unreadable,
+    Cells, host_data, json, kept_until, read_client, read_found, read_grant, read_place, unreadable,
 };
-pub(super) use self::statements::{Common, Dialect, is_of_one, selected};
+pub(super) use self::statements::{BySelector, Common, selected};
 use crate::error::StorageError;
 use crate::record::GrantId;
 

@@ -8,17 +8,18 @@ use time::OffsetDateTime;
 
 use crate::client::{Client, ClientParts};
 use crate::error::{BoxError, StorageError};
-use crate::record::{AttemptId, Grant, GrantId, Spent, StoredToken, TokenKind};
+use crate::record::{AttemptId, Grant, GrantId, SessionDigest, Spent, StoredToken};
 use crate::secret::{Seed, TokenHash};
+use crate::storage::{Found, one_time_keys};
 
 /// What a statement selects so that [`read_token`] and [`read_grant`] understand its rows: tokens as `t`, grants as `g`.
 pub(crate) const TOKEN_COLUMNS: &str = "t.hash, t.kind, t.grant_id, t.scope, t.issued_at, t.expires_at, t.parent, \
-    t.spent_at, t.spent_by, t.seed, t.revoked_at, t.details";
+    t.spent_at, t.spent_by, t.seed, t.revoked_at, t.details, t.seed_until";
 /// See [`TOKEN_COLUMNS`].
 pub(crate) const GRANT_COLUMNS: &str = "g.id, g.client_id, g.subject, g.grant_type, g.scope, g.opened_at, \
-    g.last_used_at, g.expires_at, g.revoked_at, g.host_data, g.details";
+    g.last_used_at, g.expires_at, g.revoked_at, g.host_data, g.details, g.parent_grant, g.session";
 /// How many there are of [`TOKEN_COLUMNS`].
-pub(crate) const TOKEN_WIDTH: usize = 12;
+const TOKEN_WIDTH: usize = 13;
 
 /// One row of an answer, by the number of the column. Remembers nothing.
 pub(crate) trait Cells {
@@ -67,18 +68,17 @@ pub(super) fn there<T>(value: Option<T>, column: usize) -> Result<T, StorageErro
 }
 
 /// The token in the columns from 0 on.
-pub(crate) fn read_token(row: &impl Cells) -> Result<StoredToken, StorageError> {
-    let kind = row.text(1)?.and_then(kind_of).ok_or_else(|| corrupt(1))?;
+fn read_token(row: &impl Cells) -> Result<StoredToken, StorageError> {
     let spent = match (row.time(7)?, row.id(8)?) {
         (None, _) => None,
         (Some(at), attempt) => {
             let attempt = AttemptId::from_bytes(there(attempt, 8)?);
-            Some(Spent { at, attempt, seed: row.id(9)?.map(Seed::from_bytes) })
+            Some(Spent { at, attempt, seed: row.id(9)?.map(Seed::from_bytes), seed_until: row.time(12)? })
         }
     };
     Ok(StoredToken {
         hash: TokenHash::from_bytes(there(row.id(0)?, 0)?),
-        kind,
+        kind: there(row.text(1)?, 1)?.into(),
         grant_id: GrantId::from_bytes(there(row.id(2)?, 2)?),
         scope: row.checked(3)?,
         issued_at: there(row.time(4)?, 4)?,
@@ -103,9 +103,16 @@ pub(crate) fn read_grant(row: &impl Cells, from: usize) -> Result<Arc<Grant>, St
         last_used_at: there(row.time(from + 6)?, from + 6)?,
         expires_at: there(row.time(from + 7)?, from + 7)?,
         revoked_at: row.time(from + 8)?,
+        parent_grant: row.id(from + 11)?.map(GrantId::from_bytes),
+        session: row.id(from + 12)?.map(SessionDigest::from_bytes),
         host_data: row.json(from + 9)?.map(Arc::new),
         details: there(row.json(from + 10)?, from + 10)?,
     }))
+}
+
+/// The token and its grant, from a row of both.
+pub(crate) fn read_found(row: &impl Cells) -> Result<Found, StorageError> {
+    Ok(Found::new(Arc::new(read_token(row)?), read_grant(row, TOKEN_WIDTH)?))
 }
 
 /// The place of a grant in a list: its `opened_at` and `id` in the columns 0 and 1.
@@ -113,10 +120,18 @@ pub(crate) fn read_place(row: &impl Cells) -> Result<(OffsetDateTime, GrantId), 
     Ok((there(row.time(0)?, 0)?, GrantId::from_bytes(there(row.id(1)?, 1)?)))
 }
 
-/// The client whose registration is in column 0.
+/// The client whose registration is in column 0. If this version can't read it, a newer one may have written it: others can use it.
 pub(crate) fn read_client(row: &impl Cells) -> Result<Arc<Client>, StorageError> {
-    let parts = there(row.json::<ClientParts>(0)?, 0)?;
-    Ok(Arc::new(Client::from_parts(parts).map_err(|error| unreadable(0, error))?))
+    let text = there(row.text(0)?, 0)?;
+    let newer = |cause: BoxError| StorageError::unavailable(Corrupt { column: 0, cause: Some(cause) });
+    let parts = ClientParts::from_stored(text)
+        .map_err(|error| if error.is_data() { newer(error.into()) } else { unreadable(0, error) })?;
+    Ok(Arc::new(Client::from_parts(parts).map_err(|error| newer(error.into()))?))
+}
+
+/// Until when the row of a grant is kept although it has ended: its longest one-time key.
+pub(crate) fn kept_until(tokens: &[StoredToken]) -> Option<OffsetDateTime> {
+    one_time_keys(tokens).map(|key| key.expires_at).max()
 }
 
 /// A member of a record that is stored as JSON.
@@ -130,18 +145,4 @@ pub(crate) fn host_data(grant: &Grant) -> Result<Option<String>, StorageError> {
     let text = json(data)?;
     serde_json::from_str::<serde::de::IgnoredAny>(&text).map_err(StorageError::new)?;
     Ok(Some(text))
-}
-
-pub(crate) const fn kind_name(kind: TokenKind) -> &'static str {
-    match kind {
-        TokenKind::AuthorizationCode => "authorization_code",
-        TokenKind::AccessToken => "access_token",
-        TokenKind::RefreshToken => "refresh_token",
-    }
-}
-
-fn kind_of(name: &str) -> Option<TokenKind> {
-    [TokenKind::AuthorizationCode, TokenKind::AccessToken, TokenKind::RefreshToken]
-        .into_iter()
-        .find(|kind| kind_name(*kind) == name)
 }

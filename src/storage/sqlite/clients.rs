@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use sqlx::SqlStr;
 use time::OffsetDateTime;
 
 use super::{SqliteStorage, to_storage_error};
@@ -11,32 +10,33 @@ use crate::client::{Client, ClientCredential};
 use crate::error::StorageError;
 use crate::record::ClientId;
 use crate::storage::sql::{json, read_client, row_count};
-use crate::storage::{ClientRegistry, ClientStore, GrantSelector, RegistryError, Storage};
+use crate::storage::{ClientRegistry, ClientStore, GrantSelector, RegistryError, Storage, check_members};
 
 impl SqliteStorage {
-    /// Inserts or updates a client; whether there was one to update, or room for it.
-    async fn put(&self, statement: &SqlStr, client: &Client) -> Result<bool, StorageError> {
+    /// Inserts a client; whether there was room for it.
+    async fn insert_client(&self, client: &Client) -> Result<bool, StorageError> {
         let mut write = self.write().await?;
-        let put = sqlx::query(statement.clone()).bind(client.id().as_str()).bind(json(client.parts())?);
-        let done = put.execute(&mut *write.transaction).await.map_err(to_storage_error)?;
+        let insert = sqlx::query(self.statements.common.clients.insert.clone()).bind(client.id().as_str());
+        let insert = insert.bind(json(client.parts())?).execute(&mut *write.transaction);
+        let done = insert.await.map_err(to_storage_error)?;
         write.commit().await?;
         Ok(done.rows_affected() == 1)
     }
 
-    async fn rotate(
+    /// Replaces a client by what is made of it.
+    async fn change_client(
         &self,
         id: &ClientId,
-        new: ClientCredential,
-        others_end: OffsetDateTime,
+        change: impl FnOnce(&Client) -> Result<Client, RegistryError> + Send,
     ) -> Result<(), RegistryError> {
-        let statements = &self.statements.common.clients;
         let mut write = self.write().await?;
-        let found = sqlx::query(statements.find.clone()).bind(id.as_str()).fetch_optional(&mut *write.transaction);
-        let mut parts =
-            read_client(&found.await.map_err(to_storage_error)?.ok_or(RegistryError::Unknown)?)?.parts().clone();
-        parts.rotate_credential(new, others_end);
-        let registration = json(Client::from_parts(parts)?.parts())?;
-        let update = sqlx::query(statements.update.clone()).bind(id.as_str()).bind(registration);
+        let found = sqlx::query(self.statements.common.clients.find.clone())
+            .bind(id.as_str())
+            .fetch_optional(&mut *write.transaction);
+        let found = read_client(&found.await.map_err(to_storage_error)?.ok_or(RegistryError::Unknown)?)?;
+        check_members(&found)?;
+        let registration = json(change(&found)?.parts())?;
+        let update = sqlx::query(self.statements.update_client.clone()).bind(id.as_str()).bind(registration);
         update.execute(&mut *write.transaction).await.map_err(to_storage_error)?;
         Ok(write.commit().await?)
     }
@@ -61,13 +61,12 @@ impl ClientStore for SqliteStorage {
 #[async_trait]
 impl ClientRegistry for SqliteStorage {
     async fn register(&self, client: Client) -> Result<(), RegistryError> {
-        let is_new = self.within(self.put(&self.statements.common.clients.insert, &client)).await?;
+        let is_new = self.within(self.insert_client(&client)).await?;
         if is_new { Ok(()) } else { Err(RegistryError::Taken) }
     }
 
     async fn update(&self, client: Client) -> Result<(), RegistryError> {
-        let is_there = self.within(self.put(&self.statements.common.clients.update, &client)).await?;
-        if is_there { Ok(()) } else { Err(RegistryError::Unknown) }
+        self.within(self.change_client(client.id(), |_| Ok(client.clone()))).await
     }
 
     async fn rotate_credential(
@@ -76,7 +75,12 @@ impl ClientRegistry for SqliteStorage {
         new: ClientCredential,
         others_end: OffsetDateTime,
     ) -> Result<(), RegistryError> {
-        self.within(self.rotate(id, new, others_end)).await
+        let rotate = |found: &Client| {
+            let mut parts = found.parts().clone();
+            parts.rotate_credential(new, others_end);
+            Ok(Client::from_parts(parts)?)
+        };
+        self.within(self.change_client(id, rotate)).await
     }
 
     async fn remove(&self, id: &ClientId, at: OffsetDateTime) -> Result<(), RegistryError> {

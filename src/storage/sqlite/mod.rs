@@ -8,6 +8,7 @@
 
 mod clients;
 mod ephemeral;
+mod issuer;
 mod options;
 mod purge;
 mod statements;
@@ -49,7 +50,7 @@ use super::sql::{Cells, failed, unreadable};
 /// 503. Errors keep `sqlx`'s error as their source.
 ///
 /// # Tables
-/// `grantor_clients`, `grantor_grants`, `grantor_tokens`, `grantor_ephemeral`, and `grantor_migrations` for the bookkeeping; a prefix of
+/// `grantor_clients`, `grantor_grants`, `grantor_tokens`, `grantor_ephemeral`, `grantor_issuer`, and `grantor_migrations` for the bookkeeping; a prefix of
 /// your choice with
 /// [`SqliteOptions`]. [`manual::tables`](crate::manual::tables) shows them. Tokens and client secrets are
 /// stored as digests only; the seed beside a spent refresh token is erased by the next refresh or a minute later by

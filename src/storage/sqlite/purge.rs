@@ -6,7 +6,6 @@ use tokio::time::Instant;
 
 use super::{SqliteStorage, Write, micros, to_storage_error};
 use crate::error::StorageError;
-use crate::storage::SEED_LIFETIME;
 use crate::storage::sql::row_count;
 
 /// How many rows one transaction touches.
@@ -18,8 +17,7 @@ impl SqliteStorage {
         self.in_batches(&mut left, |most| self.bury(before, most)).await?;
         let (access_tokens, seeds) = (&self.statements.purge.access_tokens, &self.statements.purge.seeds);
         self.in_batches(&mut left, |most| self.one(access_tokens, before, most)).await?;
-        let spent_before = before.saturating_sub(SEED_LIFETIME);
-        self.in_batches(&mut left, |most| self.one(seeds, spent_before, most)).await?;
+        self.in_batches(&mut left, |most| self.one(seeds, before, most)).await?;
         Ok(limit - left)
     }
 
@@ -58,17 +56,20 @@ impl SqliteStorage {
         Ok(touched)
     }
 
-    /// Removes grants that have ended, their tokens first. A grant of which a part is left is closed for good, so that no
+    /// Removes grants that have ended, their tokens first, and before that revokes what a revocation that was given up has left. A grant of which a part is left is closed for good, so that no
     /// process whose clock is behind revives it.
     async fn bury(&self, before: OffsetDateTime, most: usize) -> Result<usize, StorageError> {
         let statements = &self.statements.purge;
         let mut write = self.write().await?;
-        let delete = sqlx::query(statements.tokens_of_dead_grants.clone()).bind(micros(before)).bind(row_count(most));
+        let orphans = change(&mut write, &statements.orphans, before, &[most]).await?;
+        let room = most.saturating_sub(orphans);
+        let delete = sqlx::query(statements.tokens_of_dead_grants.clone()).bind(micros(before));
+        let delete = delete.bind(row_count(most)).bind(row_count(room));
         let tokens = delete.fetch_all(&mut *write.transaction).await.map_err(to_storage_error)?;
         let grants =
-            change(&mut write, &statements.empty_grants, before, &[most, most.saturating_sub(tokens.len())]).await?;
+            change(&mut write, &statements.empty_grants, before, &[most, room.saturating_sub(tokens.len())]).await?;
         // Unless the batch is full, all their tokens are gone, and there is nothing to revive.
-        if tokens.len() >= most {
+        if tokens.len() >= room {
             let mut ids =
                 tokens.iter().map(|row| row.try_get(0)).collect::<Result<Vec<&[u8]>, _>>().map_err(to_storage_error)?;
             ids.sort_unstable();
@@ -79,7 +80,7 @@ impl SqliteStorage {
             }
         }
         write.commit().await?;
-        Ok(tokens.len() + grants)
+        Ok(orphans + tokens.len() + grants)
     }
 }
 

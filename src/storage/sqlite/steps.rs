@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use sqlx::query::Query;
-use sqlx::sqlite::{Sqlite, SqliteArguments, SqliteConnection, SqliteRow};
+use sqlx::sqlite::{Sqlite, SqliteArguments, SqliteConnection};
 use sqlx::{SqlStr, SqliteExecutor};
 use time::OffsetDateTime;
 
@@ -13,18 +13,19 @@ use crate::error::StorageError;
 use crate::record::{Grant, GrantId, StoredToken, Subject};
 use crate::secret::TokenHash;
 use crate::storage::sql::{
-    BATCH, LIST_START, TOKEN_WIDTH, host_data, is_of_one, json, kind_name, last_of, read_grant, read_token, row_count,
-    selected,
+    BATCH, BySelector, LIST_START, host_data, json, kept_until, last_of, read_found, read_grant, row_count, selected,
 };
-use crate::storage::{Exchange, GrantSelector, Page, Spend, Storage, check_grant_of};
+use crate::storage::{
+    Exchange, Found, GrantSelector, IssuerError, Opened, Page, Spend, Storage, check_grant_of, one_time_keys,
+};
 
 #[async_trait]
 impl Storage for SqliteStorage {
-    async fn open_grant(&self, grant: &Arc<Grant>, tokens: &[StoredToken]) -> Result<(), StorageError> {
+    async fn open_grant(&self, grant: &Arc<Grant>, tokens: &[StoredToken]) -> Result<Opened, StorageError> {
         self.within(self.open_whole(grant, tokens)).await
     }
 
-    async fn find(&self, token: &TokenHash) -> Result<Option<(Arc<StoredToken>, Arc<Grant>)>, StorageError> {
+    async fn find(&self, token: &TokenHash) -> Result<Option<Found>, StorageError> {
         self.within(self.look_up(&self.pool, token)).await
     }
 
@@ -36,7 +37,7 @@ impl Storage for SqliteStorage {
         };
         let is_ours = |token: &StoredToken| token.spent.as_ref().is_some_and(|spent| spent.attempt == spend.attempt);
         match self.find(&spend.token).await {
-            Ok(Some((token, _))) if is_ours(&token) => Ok(Exchange::Done),
+            Ok(Some(found)) if is_ours(&found.token) => Ok(Exchange::Done),
             _ => Err(failure),
         }
     }
@@ -49,10 +50,13 @@ impl Storage for SqliteStorage {
         // In batches, so that other writers get their turn.
         let (mut after, mut revoked) = (LIST_START, 0);
         loop {
-            let done = self.within(self.revoke_some(which, at, after)).await?;
-            revoked += done.len() as u64;
-            match last_of(&done)? {
-                Some(last) if done.len() >= BATCH => after = last,
+            let page = self.within(self.revoke_page(which, at, after)).await?;
+            revoked += page.marked + page.descendants;
+            if page.descendants >= BATCH as u64 {
+                continue;
+            }
+            match page.last {
+                Some(last) if page.len >= BATCH => after = last,
                 _ => return Ok(revoked),
             }
         }
@@ -70,12 +74,34 @@ impl Storage for SqliteStorage {
     async fn purge_expired(&self, before: OffsetDateTime, limit: usize) -> Result<usize, StorageError> {
         self.purge(before, limit).await
     }
+
+    async fn claim_issuer(&self, issuer: &str) -> Result<(), IssuerError> {
+        self.claim(issuer).await
+    }
+
+    async fn rebind_issuer(&self, from: &str, to: &str) -> Result<(), IssuerError> {
+        self.rebind(from, to).await
+    }
 }
 
 impl SqliteStorage {
-    async fn open_whole(&self, grant: &Grant, tokens: &[StoredToken]) -> Result<(), StorageError> {
+    async fn open_whole(&self, grant: &Grant, tokens: &[StoredToken]) -> Result<Opened, StorageError> {
         check_grant_of(tokens, grant.id)?;
         let mut write = self.write().await?;
+        // Nobody else writes until the commit, so what is read here stays so.
+        if let Some(parent) = &grant.parent_grant {
+            let find = sqlx::query(self.statements.find_live_grant.clone()).bind(parent.as_bytes().as_slice());
+            let find = find.bind(micros(grant.opened_at)).fetch_optional(&mut *write.transaction);
+            if find.await.map_err(to_storage_error)?.is_none() {
+                return Ok(Opened::ParentDead);
+            }
+        }
+        for key in one_time_keys(tokens) {
+            let find = bind_hash(&self.statements.common.is_stored, &key.hash).fetch_optional(&mut *write.transaction);
+            if find.await.map_err(to_storage_error)?.is_some() {
+                return Ok(Opened::Taken);
+            }
+        }
         sqlx::query(self.statements.insert_grant.clone())
             .bind(grant.id.as_bytes().as_slice())
             .bind(grant.client_id.as_str())
@@ -88,11 +114,15 @@ impl SqliteStorage {
             .bind(grant.revoked_at.map(micros))
             .bind(host_data(grant)?)
             .bind(json(&grant.details)?)
+            .bind(grant.parent_grant.as_ref().map(|id| id.as_bytes().as_slice()))
+            .bind(grant.session.as_ref().map(|session| session.as_bytes().as_slice()))
+            .bind(kept_until(tokens).map(micros))
             .execute(&mut *write.transaction)
             .await
             .map_err(to_storage_error)?;
         self.insert(tokens, &mut write.transaction).await?;
-        write.commit().await
+        write.commit().await?;
+        Ok(Opened::Done)
     }
 
     async fn insert(&self, tokens: &[StoredToken], connection: &mut SqliteConnection) -> Result<(), StorageError> {
@@ -100,7 +130,7 @@ impl SqliteStorage {
             let spent = token.spent.as_ref();
             sqlx::query(self.statements.insert_token.clone())
                 .bind(token.hash.as_bytes().as_slice())
-                .bind(kind_name(token.kind))
+                .bind(token.kind.as_str())
                 .bind(token.grant_id.as_bytes().as_slice())
                 .bind(token.scope.as_str())
                 .bind(micros(token.issued_at))
@@ -111,6 +141,7 @@ impl SqliteStorage {
                 .bind(spent.and_then(|spent| spent.seed.as_ref()).map(|seed| seed.expose().as_slice()))
                 .bind(token.revoked_at.map(micros))
                 .bind(json(&token.details)?)
+                .bind(spent.and_then(|spent| spent.seed_until).map(micros))
                 .execute(&mut *connection)
                 .await
                 .map_err(to_storage_error)?;
@@ -122,16 +153,16 @@ impl SqliteStorage {
         &self,
         executor: impl SqliteExecutor<'_>,
         token: &TokenHash,
-    ) -> Result<Option<(Arc<StoredToken>, Arc<Grant>)>, StorageError> {
+    ) -> Result<Option<Found>, StorageError> {
         let find = sqlx::query(self.statements.common.find.clone()).bind(token.as_bytes().as_slice());
         let row = find.fetch_optional(executor).await.map_err(to_storage_error)?;
-        row.map(|row| Ok((Arc::new(read_token(&row)?), read_grant(&row, TOKEN_WIDTH)?))).transpose()
+        row.map(|row| read_found(&row)).transpose()
     }
 
     async fn spend_or_refuse(&self, spend: &Spend, successors: &[StoredToken]) -> Result<Exchange, StorageError> {
         let mut write = self.write().await?;
         let found = self.look_up(&mut *write.transaction, &spend.token).await?;
-        if let Some(outcome) = spend.refusal(found.as_ref().map(|(token, grant)| (&**token, &**grant))) {
+        if let Some(outcome) = spend.refusal(found.as_ref().map(|found| (&*found.token, &*found.grant))) {
             return Ok(outcome);
         }
         check_grant_of(successors, spend.grant_id)?;
@@ -139,8 +170,9 @@ impl SqliteStorage {
             let how = bind_hash(&self.statements.spend, &spend.token).bind(micros(spend.at));
             let how = how.bind(spend.attempt.as_bytes().as_slice());
             let how = how.bind(spend.seed.as_ref().map(|seed| seed.expose().as_slice()));
+            let how = how.bind(spend.seed_until.map(micros));
             how.execute(&mut *write.transaction).await.map_err(to_storage_error)?;
-            if let Some(parent) = found.as_ref().and_then(|(token, _)| token.parent.as_ref()) {
+            if let Some(parent) = found.as_ref().and_then(|found| found.token.parent.as_ref()) {
                 let erase = bind_hash(&self.statements.erase_seed, parent);
                 erase.execute(&mut *write.transaction).await.map_err(to_storage_error)?;
             }
@@ -164,19 +196,34 @@ impl SqliteStorage {
         write.commit().await
     }
 
-    async fn revoke_some(
+    /// Revokes the next page of the selected grants, and descendants of them, whether they were revoked before or not. Nobody
+    /// else writes in between, so it finds all descendants, up to a full batch.
+    async fn revoke_page(
         &self,
         which: &GrantSelector,
         at: OffsetDateTime,
         after: (OffsetDateTime, GrantId),
-    ) -> Result<Vec<SqliteRow>, StorageError> {
+    ) -> Result<RevokedPage, StorageError> {
+        let statements = &self.statements.revoke;
+        let on_page = |statement: &BySelector| {
+            selecting(statement.of(which), which).bind(micros(after.0)).bind(after.1.as_bytes().to_vec())
+        };
         let mut write = self.write().await?;
-        let mut revoke = selecting(self.statements.common.revoke.of(which), which).bind(micros(at));
-        if !is_of_one(which) {
-            revoke = revoke.bind(micros(after.0)).bind(after.1.as_bytes().to_vec()).bind(row_count(BATCH));
+        let page = on_page(&statements.page).bind(row_count(BATCH));
+        let page = page.fetch_all(&mut *write.transaction).await.map_err(to_storage_error)?;
+        let (len, last) = (page.len(), last_of(&page)?);
+        let mut done = RevokedPage { len, last, marked: 0, descendants: 0 };
+        if let Some(last) = last {
+            let up_to_last = |statement: &BySelector| {
+                on_page(statement).bind(micros(last.0)).bind(last.1.as_bytes().to_vec()).bind(micros(at))
+            };
+            let marked = up_to_last(&statements.mark).execute(&mut *write.transaction);
+            done.marked = marked.await.map_err(to_storage_error)?.rows_affected();
+            let descend = up_to_last(&statements.descend).bind(row_count(BATCH));
+            let descendants = descend.execute(&mut *write.transaction);
+            done.descendants = descendants.await.map_err(to_storage_error)?.rows_affected();
+            write.commit().await?;
         }
-        let done = revoke.fetch_all(&mut *write.transaction).await.map_err(to_storage_error)?;
-        write.commit().await?;
         Ok(done)
     }
 
@@ -194,10 +241,18 @@ impl SqliteStorage {
     }
 }
 
+/// What was done for one page of the grants that are to be revoked.
+struct RevokedPage {
+    len: usize,
+    last: Option<(OffsetDateTime, GrantId)>,
+    marked: u64,
+    descendants: u64,
+}
+
 /// Binds what a selector names.
 fn selecting(statement: SqlStr, which: &GrantSelector) -> Query<'_, Sqlite, SqliteArguments> {
-    let (id, subject, client) = selected(which);
-    sqlx::query(statement).bind(id).bind(subject).bind(client)
+    let (id, subject, client, session) = selected(which);
+    sqlx::query(statement).bind(id).bind(subject).bind(client).bind(session)
 }
 
 fn bind_hash<'q>(statement: &SqlStr, hash: &'q TokenHash) -> Query<'q, Sqlite, SqliteArguments> {

@@ -28,10 +28,12 @@ pub enum Clause {
     Clients,
     /// What an [`EphemeralStore`](crate::EphemeralStore) promises, for storages that are one.
     Ephemeral,
+    /// A storage belongs to one issuer.
+    Issuer,
 }
 
 impl Clause {
-    /// Its number in the contract: 1 to 10.
+    /// Its number in the contract: 1 to 11.
     #[must_use]
     pub const fn number(self) -> u8 {
         // Declared in the order of the contract.
@@ -52,6 +54,7 @@ impl Clause {
             Self::OpaqueRecords => "Records are opaque",
             Self::Clients => "Clients",
             Self::Ephemeral => "Ephemeral entries",
+            Self::Issuer => "One issuer",
         }
     }
 }

@@ -21,7 +21,7 @@ fn an_exchange_does_all_of_it(t: &Trial<'_>) -> Outcome {
     for (number, kind) in [(10, TokenKind::AuthorizationCode), (20, TokenKind::RefreshToken)] {
         for (number, seed) in [(number, None), (number + 100, Some(t.seed(number)))] {
             let of = t.grant(number);
-            let old = t.token(number, kind, &of);
+            let old = t.token(number, kind.clone(), &of);
             t.node(0).open(&of, std::slice::from_ref(&old))?;
             let (row, grant) = t.node(1).row(old.hash)?;
             let successors = t.successors(number + 1, &of, &old);
@@ -31,7 +31,7 @@ fn an_exchange_does_all_of_it(t: &Trial<'_>) -> Outcome {
             let (spent_row, moved) = t.node(1).row(old.hash)?;
             // Which times are written is a matter of clause 6.
             let at = spent_row.spent.as_ref().map_or(order.at, |spent| spent.at);
-            let spent = Some(Spent { at, attempt: order.attempt, seed: order.seed });
+            let spent = Some(Spent { at, ..order.spent() });
             let (last_used_at, expires_at) = (moved.last_used_at, order.grant_expires_at);
             let of = Arc::new(Grant { last_used_at, expires_at, ..(*grant).clone() });
             let spent_row = Arc::new(StoredToken { spent, ..(*row).clone() });
@@ -92,7 +92,9 @@ fn it_decides_in_order(t: &Trial<'_>) -> Outcome {
         let mut order = t.spend(&token, number);
         for fact in *facts {
             match fact {
-                Fact::Spent => token.spent = Some(Spent { at: t.at(TICK), attempt: t.attempt(99), seed: None }),
+                Fact::Spent => {
+                    token.spent = Some(Spent { at: t.at(TICK), attempt: t.attempt(99), seed: None, seed_until: None });
+                }
                 Fact::Expired => token.expires_at = t.at(TICK),
                 Fact::Revoked => token.revoked_at = Some(t.at(TICK)),
                 Fact::OfRevokedGrant => of.revoked_at = Some(t.at(TICK)),

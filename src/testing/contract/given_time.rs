@@ -45,7 +45,8 @@ fn exchanges(t: &Trial<'_>) -> Outcome {
                 let number = age * 1_000 + number * 10 + u64::from(consume);
                 let of = Grant { expires_at: start + grant_ends, ..grant_of(t, number, start) };
                 let mut token = StoredToken { expires_at: start + token_ends, ..t.refresh(number, &of) };
-                token.spent = is_spent.then(|| Spent { at: start, attempt: t.attempt(9_999), seed: None });
+                token.spent =
+                    is_spent.then(|| Spent { at: start, attempt: t.attempt(9_999), seed: None, seed_until: None });
                 t.node(0).open(&of, std::slice::from_ref(&token))?;
                 let (at, grant_expires_at) = (start + SECOND, start + 2 * DAY);
                 let order = Spend { at, grant_expires_at, consume, seed: None, ..t.spend(&token, number) };
@@ -73,7 +74,7 @@ fn writes(t: &Trial<'_>) -> Outcome {
         t.node(0).revoke_access_token(access.hash, token_revoked_at)?;
         t.node(0).revoke(&GrantSelector::Id(of.id), revoked_at)?;
 
-        old.spent = Some(Spent { at, attempt: order.attempt, seed: order.seed });
+        old.spent = Some(Spent { at, ..order.spent() });
         access.revoked_at = Some(token_revoked_at);
         let of = Grant { last_used_at: at, expires_at: grant_expires_at, revoked_at: Some(revoked_at), ..of };
         let of = Arc::new(of);

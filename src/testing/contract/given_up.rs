@@ -9,7 +9,7 @@ use super::node::{Failure, Node, Outcome, patient_row, patiently};
 use super::records::{DAY, HOUR, SECOND};
 use super::trial::{Named, Trial};
 use crate::record::{Grant, StoredToken};
-use crate::storage::{Exchange, GrantSelector, Spend};
+use crate::storage::{Exchange, GrantSelector, Opened, Spend};
 
 /// After how many polls the suite gives up giving up.
 pub(super) const MOST_POLLS: usize = 40;
@@ -109,7 +109,8 @@ fn openings(t: &Trial<'_>) -> Outcome {
         open_patiently(t.node(2), t.node(3), &of, &tokens)?;
         t.expect(is_open(t.node(1), &tokens)?, "a grant that was opened has all its tokens", "it has none");
         if let Some(answer) = answer {
-            answer.map_err(|error| Failure::failed("open_grant that was not given up", &error))?;
+            let opened = answer.map_err(|error| Failure::failed("open_grant that was not given up", &error))?;
+            t.expect_eq("what it returned", &Opened::Done, &opened);
             break;
         }
     }

@@ -9,10 +9,14 @@ mod differences;
 mod ephemeral;
 mod evidence;
 mod exchange;
+mod families;
 mod given_time;
 mod given_up;
+mod issuer;
 mod listing;
+mod newer;
 mod node;
+mod one_time_keys;
 mod opaque;
 mod opening;
 mod races;
@@ -61,6 +65,14 @@ const GROUPS: &[Group] = &[
     Group { clause: Clause::RevocationIsFinal, needs: Needs::Nothing, cases: revocation::CASES },
     Group { clause: Clause::RevocationIsFinal, needs: Needs::Nothing, cases: revocation_races::CASES },
     Group { clause: Clause::RevocationIsFinal, needs: Needs::Nothing, cases: listing::CASES },
+    Group { clause: Clause::Atomic, needs: Needs::Nothing, cases: families::ATOMIC },
+    Group { clause: Clause::Evidence, needs: Needs::Nothing, cases: families::EVIDENCE },
+    Group { clause: Clause::RevocationIsFinal, needs: Needs::Nothing, cases: families::REVOCATION },
+    Group { clause: Clause::Atomic, needs: Needs::Nothing, cases: one_time_keys::ATOMIC },
+    Group { clause: Clause::Evidence, needs: Needs::Nothing, cases: one_time_keys::EVIDENCE },
+    Group { clause: Clause::OpaqueRecords, needs: Needs::Nothing, cases: newer::OPAQUE },
+    Group { clause: Clause::Clients, needs: Needs::Registry, cases: newer::CLIENTS },
+    Group { clause: Clause::Issuer, needs: Needs::Nothing, cases: issuer::CASES },
     Group { clause: Clause::Clients, needs: Needs::Registry, cases: clients::CASES },
     Group { clause: Clause::Ephemeral, needs: Needs::Ephemeral, cases: ephemeral::sequence::CASES },
     Group { clause: Clause::Ephemeral, needs: Needs::Ephemeral, cases: ephemeral::races::CASES },

@@ -13,7 +13,7 @@ use time::OffsetDateTime;
 use crate::error::StorageError;
 use crate::record::{Grant, GrantId, StoredToken};
 use crate::secret::TokenHash;
-use crate::storage::{Exchange, GrantSelector, Page, Spend, Storage, TokenAndGrant};
+use crate::storage::{Exchange, Found, GrantSelector, Opened, Page, Spend, Storage};
 
 /// What `block_on` is given: a task to be run to its end.
 pub type Task<'a> = Pin<Box<dyn Future<Output = ()> + 'a>>;
@@ -60,6 +60,9 @@ pub(super) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
+/// What a case looks at, one or the other.
+pub(super) type TokenAndGrant = (Arc<StoredToken>, Arc<Grant>);
+
 #[derive(Clone, Copy)]
 pub(super) struct Node<'a> {
     pub(super) storage: &'a dyn Storage,
@@ -80,8 +83,15 @@ impl Node<'_> {
         self.run(future).map_err(|error| Failure::failed(call, &error))
     }
 
-    pub(super) fn try_open(&self, grant: &Grant, tokens: &[StoredToken]) -> Result<(), StorageError> {
+    pub(super) fn opened(&self, grant: &Grant, tokens: &[StoredToken]) -> Result<Opened, StorageError> {
         self.run(self.storage.open_grant(&Arc::new(grant.clone()), tokens))
+    }
+
+    pub(super) fn try_open(&self, grant: &Grant, tokens: &[StoredToken]) -> Result<(), StorageError> {
+        match self.opened(grant, tokens)? {
+            Opened::Done => Ok(()),
+            other => Err(StorageError::new(format!("open_grant returned {other:?}"))),
+        }
     }
 
     pub(super) fn open(&self, grant: &Grant, tokens: &[StoredToken]) -> Outcome {
@@ -89,7 +99,8 @@ impl Node<'_> {
     }
 
     pub(super) fn find(&self, token: TokenHash) -> Outcome<Option<TokenAndGrant>> {
-        self.done("find", self.storage.find(&token))
+        let found = self.done("find", self.storage.find(&token))?;
+        Ok(found.map(|Found { token, grant }| (token, grant)))
     }
 
     /// A token that must be there.

@@ -34,12 +34,13 @@ fn code_binding(t: &Trial<'_>, was_sent: bool, has_challenge: bool) -> CodeBindi
 }
 
 fn tokens(t: &Trial<'_>) -> Outcome {
-    let kinds = [TokenKind::AuthorizationCode, TokenKind::AccessToken, TokenKind::RefreshToken];
+    let kinds =
+        [TokenKind::AuthorizationCode, TokenKind::AccessToken, TokenKind::RefreshToken, "of a newer version".into()];
     // Each member that may be absent, absent and present, in every combination.
-    for number in 0..48_u64 {
+    for number in 0..64_u64 {
         let of = t.grant(number);
-        let kind = kinds[usize::try_from(number % 3).unwrap_or_default()];
-        let has = |bit: u64| (number / 3) & bit != 0;
+        let kind = kinds[usize::try_from(number % 4).unwrap_or_default()].clone();
+        let has = |bit: u64| (number / 4) & bit != 0;
         let mut token = t.token(number, kind, &of);
         token.scope =
             Scope::parse(if has(1) { "user:read" } else { "a !#$%&'()*+,-./:;<=>?@[]^_`{|}~ zZ" }).expect("a scope");
@@ -47,9 +48,14 @@ fn tokens(t: &Trial<'_>) -> Outcome {
         token.expires_at = t.at(HOUR + 2 * TICK);
         token.parent = has(1).then(|| t.hash(number + 1_000));
         let seed = has(4).then(|| t.seed(number));
-        token.spent = has(2).then(|| Spent { at: t.at(3 * TICK), attempt: t.attempt(number), seed });
+        token.spent = has(2).then(|| Spent {
+            at: t.at(3 * TICK),
+            attempt: t.attempt(number),
+            seed_until: seed.as_ref().map(|_| t.at(7 * TICK)),
+            seed,
+        });
         token.revoked_at = has(8).then(|| t.at(4 * TICK));
-        let is_code = kind == TokenKind::AuthorizationCode;
+        let is_code = token.kind == TokenKind::AuthorizationCode;
         token.details.code = is_code.then(|| code_binding(t, has(4), has(8)));
         token.details.requested_scope = has(4).then(|| token.scope.clone());
         if has(8) {
@@ -89,9 +95,11 @@ fn grants(t: &Trial<'_>) -> Outcome {
                 expires_at: t.at(DAY + 7 * TICK),
                 revoked_at,
                 host_data: None,
+                session: (number % 2 == 1).then(|| t.session(number)),
                 details: GrantDetails {
                     token_type: (number % 2 == 0).then(|| "N_A".into()),
                     consent_skipped: number % 3 == 0,
+                    ..GrantDetails::default()
                 },
                 ..t.grant(number)
             };
@@ -164,7 +172,7 @@ fn times(t: &Trial<'_>) -> Outcome {
         let token = StoredToken {
             issued_at: start + 4 * TICK,
             expires_at: start + HOUR,
-            spent: Some(Spent { at: start + 5 * TICK, attempt: t.attempt(number), seed: None }),
+            spent: Some(Spent { at: start + 5 * TICK, attempt: t.attempt(number), seed: None, seed_until: None }),
             revoked_at: Some(start + 6 * TICK),
             ..t.access(number, &of)
         };

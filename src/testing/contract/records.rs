@@ -8,7 +8,8 @@ use time::{Duration, OffsetDateTime};
 use super::node::Outcome;
 use super::trial::Trial;
 use crate::record::{
-    AttemptId, ClientId, Grant, GrantDetails, GrantId, GrantType, StoredToken, Subject, TokenDetails, TokenKind,
+    AttemptId, ClientId, Grant, GrantDetails, GrantId, GrantType, SessionDigest, StoredToken, Subject, TokenDetails,
+    TokenKind,
 };
 use crate::scope::Scope;
 use crate::secret::{Seed, TokenHash};
@@ -32,6 +33,7 @@ enum Kind {
     Grant,
     Attempt,
     Seed,
+    Session,
 }
 
 /// The step of `SplitMix64`: one number for each number, so that none comes twice.
@@ -81,6 +83,10 @@ impl Trial<'_> {
         Seed::from_bytes(self.bytes(Kind::Seed, number))
     }
 
+    pub(super) fn session(&self, number: u64) -> SessionDigest {
+        SessionDigest::from_bytes(self.bytes(Kind::Session, number))
+    }
+
     pub(super) fn subject(&self, name: &str) -> Subject {
         Subject::new(format!("{name}-{}", self.number)).expect("a good subject")
     }
@@ -101,6 +107,8 @@ impl Trial<'_> {
             last_used_at: self.at(START),
             expires_at: self.at(DAY),
             revoked_at: None,
+            parent_grant: None,
+            session: None,
             host_data: Some(Arc::new(json!({ "tenant": 7 }))),
             details: GrantDetails::default(),
         }
@@ -152,12 +160,13 @@ impl Trial<'_> {
     pub(super) fn spend(&self, what: &StoredToken, by: u64) -> Spend {
         Spend {
             token: what.hash,
-            kind: what.kind,
+            kind: what.kind.clone(),
             grant_id: what.grant_id,
             attempt: self.attempt(by),
             at: self.at(SECOND),
             consume: true,
             seed: Some(self.seed(by)),
+            seed_until: Some(self.at(SECOND + Duration::MINUTE)),
             grant_expires_at: self.at(2 * DAY),
         }
     }

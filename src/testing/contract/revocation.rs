@@ -33,8 +33,9 @@ pub(super) fn many_grants(t: &Trial<'_>, base: u64) -> Outcome<Vec<Grant>> {
         (6, Some("alice"), "app"),
     ] {
         let subject = owner.map(|owner| t.subject(&format!("{owner}-{base}")));
+        let session = matches!(number, 3 | 4 | 6).then(|| t.session(base));
         let client_id = t.client(&format!("{client}-{base}"));
-        let grant = Grant { client_id, subject, ..t.grant(base + number) };
+        let grant = Grant { client_id, subject, session, ..t.grant(base + number) };
         t.node(0).open(&grant, &[t.access(base + number, &grant)])?;
         grants.push(grant);
     }
@@ -43,7 +44,7 @@ pub(super) fn many_grants(t: &Trial<'_>, base: u64) -> Outcome<Vec<Grant>> {
 
 /// Selectors for [`many_grants`].
 pub(super) fn all_selectors(t: &Trial<'_>, base: u64) -> Vec<GrantSelector> {
-    use GrantSelector::{Client, Id, Subject, SubjectAndClient, SubjectAndId};
+    use GrantSelector::{Client, Id, Session, Subject, SubjectAndClient, SubjectAndId, SubjectAndSession};
     let (alice, bob) = (t.subject(&format!("alice-{base}")), t.subject(&format!("bob-{base}")));
     let (app, machine) = (t.client(&format!("app-{base}")), t.client(&format!("alice-{base}")));
     let id = |number: u64| t.grant_id(base + number);
@@ -54,6 +55,10 @@ pub(super) fn all_selectors(t: &Trial<'_>, base: u64) -> Vec<GrantSelector> {
         SubjectAndId(alice.clone(), id(3)),
         SubjectAndId(alice.clone(), id(5)),
         Subject(alice.clone()),
+        Session(t.session(base)),
+        Session(t.session(base + 1)),
+        SubjectAndSession(alice.clone(), t.session(base)),
+        SubjectAndSession(bob.clone(), t.session(base + 1)),
         Subject(bob),
         Client(app.clone()),
         Client(machine.clone()),
@@ -116,7 +121,7 @@ fn similar_names(t: &Trial<'_>) -> Outcome {
 
 fn one_access_token(t: &Trial<'_>) -> Outcome {
     let of = t.grant(1);
-    let kinds = [TokenKind::AccessToken, TokenKind::AccessToken, TokenKind::RefreshToken, TokenKind::AuthorizationCode];
+    let kinds = [TokenKind::AccessToken, TokenKind::AccessToken, TokenKind::RefreshToken, TokenKind::OneTimeKey];
     let tokens: Vec<_> = (1..).zip(kinds).map(|(number, kind)| t.token(number, kind, &of)).collect();
     t.node(0).open(&of, &tokens)?;
     // The second one is not asked for, and the last one there is not.

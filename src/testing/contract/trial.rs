@@ -7,9 +7,9 @@ use serde::Serialize;
 
 use super::clause::Clause;
 use super::differences::{first_difference, of_records};
-use super::node::{Failure, Node, Outcome};
+use super::node::{Failure, Node, Outcome, TokenAndGrant};
 use super::report::Violation;
-use crate::storage::{ClientRegistry, EphemeralStore, TokenAndGrant};
+use crate::storage::{ClientRegistry, EphemeralStore};
 
 /// How many handles the suite opens.
 pub(super) const NODES: usize = 4;

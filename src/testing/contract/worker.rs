@@ -19,7 +19,7 @@ use super::node::{Task, chain, run};
 use crate::error::StorageError;
 use crate::record::{Grant, StoredToken};
 use crate::secret::TokenHash;
-use crate::storage::{Exchange, GrantSelector, Page, Spend, Storage, TokenAndGrant};
+use crate::storage::{Exchange, Found, GrantSelector, IssuerError, Opened, Page, Spend, Storage};
 
 /// Set for processes that the suite started.
 const VARIABLE: &str = "GRANTOR_STORAGE_CONTRACT_WORKER";
@@ -66,10 +66,7 @@ where
 /// Makes a call. Returns what the call returned, as JSON.
 async fn obey(storage: &dyn Storage, order: Order) -> Result<Value, StorageError> {
     let answer = match order {
-        Order::Open(grant, tokens) => {
-            storage.open_grant(&Arc::new(grant), &tokens).await?;
-            Ok(Value::Null)
-        }
+        Order::Open(grant, tokens) => serde_json::to_value(storage.open_grant(&Arc::new(grant), &tokens).await?),
         Order::Find(token) => serde_json::to_value(storage.find(&token).await?),
         Order::Exchange(spend, successors) => serde_json::to_value(storage.exchange(&spend, &successors).await?),
         Order::RevokeToken(token, at) => {
@@ -130,11 +127,11 @@ impl Drop for Worker {
 
 #[async_trait]
 impl Storage for Worker {
-    async fn open_grant(&self, grant: &Arc<Grant>, tokens: &[StoredToken]) -> Result<(), StorageError> {
+    async fn open_grant(&self, grant: &Arc<Grant>, tokens: &[StoredToken]) -> Result<Opened, StorageError> {
         self.ask(&Order::Open((**grant).clone(), tokens.to_vec()))
     }
 
-    async fn find(&self, token: &TokenHash) -> Result<Option<TokenAndGrant>, StorageError> {
+    async fn find(&self, token: &TokenHash) -> Result<Option<Found>, StorageError> {
         self.ask(&Order::Find(*token))
     }
 
@@ -156,5 +153,13 @@ impl Storage for Worker {
 
     async fn purge_expired(&self, _: OffsetDateTime, _: usize) -> Result<usize, StorageError> {
         Err(StorageError::new("no case purges through a worker"))
+    }
+
+    async fn claim_issuer(&self, _: &str) -> Result<(), IssuerError> {
+        Err(StorageError::new("no case claims through a worker").into())
+    }
+
+    async fn rebind_issuer(&self, _: &str, _: &str) -> Result<(), IssuerError> {
+        Err(StorageError::new("no case claims through a worker").into())
     }
 }

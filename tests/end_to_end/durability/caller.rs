@@ -26,6 +26,7 @@ impl Held {
             TokenKind::AuthorizationCode => AuthorizationCode::new(&self.text).hash(),
             TokenKind::AccessToken => AccessToken::new(&self.text).hash(),
             TokenKind::RefreshToken => RefreshToken::new(&self.text).hash(),
+            ref kind => unreachable!("no client holds a token of the kind {kind:?}"),
         }
     }
 

@@ -219,7 +219,7 @@ impl Table {
         // A purge may have taken the grant away by now.
         let found = self.hall.storage.find(&code.hash()).await.unwrap();
         assert!(
-            found.is_none_or(|(_, grant)| grant.revoked_at.is_some()),
+            found.is_none_or(|found| found.grant.revoked_at.is_some()),
             "{code:?} was replayed, but its grant lives"
         );
         count(&self.hall.figures.codes);

@@ -45,6 +45,8 @@ pub(crate) async fn code(storage: &dyn Storage, random: &mut StdRng) -> Held {
         last_used_at: now,
         expires_at,
         revoked_at: None,
+        parent_grant: None,
+        session: None,
         host_data: None,
         details: GrantDetails::default(),
     };
@@ -63,7 +65,7 @@ pub(crate) async fn code(storage: &dyn Storage, random: &mut StdRng) -> Held {
         revoked_at: None,
         details,
     };
-    storage.open_grant(&Arc::new(grant), &[token]).await.unwrap();
+    assert_eq!(storage.open_grant(&Arc::new(grant), &[token]).await.unwrap(), grantor::storage::Opened::Done);
     code
 }
 

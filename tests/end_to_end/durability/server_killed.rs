@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::time::{Duration, Instant};
 
+use grantor::storage::Found;
 use grantor::{GrantId, Storage};
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
@@ -213,15 +214,15 @@ impl Ledger {
 /// The library sees the same as the one who looks past it.
 async fn check_through_the_storage(storage: &dyn Storage, attempt: &Attempt, state: State) {
     let hash = attempt.token.hash();
-    let (token, grant) = storage.find(&hash).await.unwrap().unwrap();
-    assert_eq!((token.kind, token.grant_id, grant.id), (attempt.token.kind, attempt.token.grant, grant.id));
+    let Found { token, grant, .. } = storage.find(&hash).await.unwrap().unwrap();
+    assert_eq!((&token.kind, token.grant_id, grant.id), (&attempt.token.kind, attempt.token.grant, grant.id));
     let State::Spent { access, refresh } = state else {
         assert!(token.spent.is_none(), "{token:?}");
         return;
     };
     let spent = token.spent.clone().unwrap();
     for successor in [access, refresh] {
-        let (successor, its_grant) = storage.find(&successor).await.unwrap().unwrap();
+        let Found { token: successor, grant: its_grant, .. } = storage.find(&successor).await.unwrap().unwrap();
         assert_eq!((successor.parent, successor.issued_at), (Some(hash), spent.at), "{successor:?}");
         assert_eq!((successor.grant_id, its_grant.id), (grant.id, grant.id));
         assert!(successor.spent.is_none() || successor.hash == refresh, "{successor:?}");

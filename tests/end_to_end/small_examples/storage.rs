@@ -26,8 +26,9 @@ impl Numbers {
         self.below(count) == 0
     }
 
-    fn of<const N: usize, T: Copy>(&mut self, all: [T; N]) -> T {
-        all[usize::from(self.below(u8::try_from(N).unwrap()))]
+    fn of<const N: usize, T>(&mut self, all: [T; N]) -> T {
+        let number = usize::from(self.below(u8::try_from(N).unwrap()));
+        all.into_iter().nth(number).unwrap()
     }
 }
 
@@ -68,6 +69,8 @@ fn grant(numbers: &mut Numbers, now: OffsetDateTime) -> Grant {
         last_used_at: now,
         expires_at: now + Duration::seconds(i64::from(numbers.below(250))),
         revoked_at: None,
+        parent_grant: None,
+        session: None,
         host_data: numbers.one_in(2).then(|| Arc::new(json!({ "device": "phone" }))),
         details: GrantDetails::default(),
     }
@@ -98,7 +101,8 @@ async fn step(storage: &dyn Storage, numbers: &mut Numbers, now: OffsetDateTime)
         5..14 => {
             let presented = hash(numbers.below(TOKENS));
             // Mostly as the library would ask, sometimes not.
-            let known = storage.find(&presented).await.unwrap().map(|(token, _)| (token.kind, token.grant_id));
+            let known =
+                storage.find(&presented).await.unwrap().map(|found| (found.token.kind.clone(), found.token.grant_id));
             let (kind, own) = known.unwrap_or((TokenKind::RefreshToken, grant_id(0)));
             let (other, wrong) = (grant_id(numbers.below(GRANTS)), numbers.one_in(8));
             let spend = Spend {
@@ -109,6 +113,7 @@ async fn step(storage: &dyn Storage, numbers: &mut Numbers, now: OffsetDateTime)
                 at: now,
                 consume: !numbers.one_in(4),
                 seed: (!numbers.one_in(3)).then(|| Seed::from_bytes([7; 32])),
+                seed_until: Some(now + Duration::MINUTE),
                 grant_expires_at: now + Duration::seconds(i64::from(numbers.below(250))),
             };
             let successor = token(numbers, own, Some(presented), now);

@@ -98,11 +98,12 @@ impl Load {
         );
         let tokens = format!(
             "INSERT INTO {prefix}tokens (hash, kind, grant_id, scope, issued_at, expires_at, parent, spent_at, spent_by, seed, \
-             details) \
+             seed_until, details) \
              SELECT {hash}, CASE WHEN j = 1 + i % 10 THEN 'access_token' ELSE 'refresh_token' END, {grant_id}, 'user:read', \
              {opened}, CASE WHEN j = 1 + i % 10 AND i % 5 = 0 THEN {expired} ELSE {later} END, \
              CASE WHEN j > 1 THEN {parent} END, CASE WHEN j < i % 10 THEN {used} END, \
-             CASE WHEN j < i % 10 THEN {grant_id} END, CASE WHEN j = i % 10 - 1 AND i % 100 = 2 THEN {hash} END, '{{}}' \
+             CASE WHEN j < i % 10 THEN {grant_id} END, CASE WHEN j = i % 10 - 1 AND i % 100 = 2 THEN {hash} END, \
+             CASE WHEN j = i % 10 - 1 AND i % 100 = 2 THEN {used} END, '{{}}' \
              FROM {families} CROSS JOIN {tokens} WHERE j <= 1 + i % 10"
         );
         [grants, tokens]

@@ -50,7 +50,7 @@ async fn open_one(storage: &impl Storage) {
     let number = fresh();
     let grant = grant(number);
     let tokens = [refresh_token(&grant, number), refresh_token(&grant, number + 1)];
-    storage.open_grant(&grant, &tokens).await.unwrap();
+    assert_eq!(storage.open_grant(&grant, &tokens).await.unwrap(), grantor::storage::Opened::Done);
 }
 
 /// Opens a grant and exchanges its token.
@@ -58,7 +58,7 @@ async fn open_and_exchange(storage: &impl Storage) {
     let number = fresh();
     let grant = grant(number);
     let token = refresh_token(&grant, number);
-    storage.open_grant(&grant, std::slice::from_ref(&token)).await.unwrap();
+    assert_eq!(storage.open_grant(&grant, std::slice::from_ref(&token)).await.unwrap(), grantor::storage::Opened::Done);
     assert!(is_done(storage.exchange(&spend(&token, number), &successors(&token, number + 1)).await.unwrap()));
 }
 
@@ -96,7 +96,10 @@ async fn users_to_be_revoked(storage: &impl Storage) -> Vec<[Arc<Grant>; 3]> {
         let subject = Some(Subject::new(format!("revoked-{number}")).unwrap());
         let grants = [0, 1, 2].map(|n| Arc::new(Grant { subject: subject.clone(), ..(*grant(number + n)).clone() }));
         for (grant, number) in grants.iter().zip(number..) {
-            storage.open_grant(grant, &[refresh_token(grant, number)]).await.unwrap();
+            assert_eq!(
+                storage.open_grant(grant, &[refresh_token(grant, number)]).await.unwrap(),
+                grantor::storage::Opened::Done
+            );
         }
         users.push(grants);
     }

@@ -103,7 +103,7 @@ async fn plans_use_indexes(storage: &SqliteStorage, load: Load) {
         let plan: Vec<(i64, i64, i64, String)> = sqlx::query_as(explain).fetch_all(storage.pool()).await.unwrap();
         for (_, _, _, step) in &plan {
             // A list made by the statement itself may be walked through; a table may not, but along an index whose end is known.
-            let is_made = ["SCAN dead", "SCAN CONSTANT ROW"].contains(&step.as_str());
+            let is_made = ["SCAN due", "SCAN f", "SCAN CONSTANT ROW"].contains(&step.as_str());
             assert!(!step.starts_with("SCAN") || is_made, "{step} for {sql}");
             used += usize::from(step.contains("USING"));
         }

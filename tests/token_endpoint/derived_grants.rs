@@ -1,0 +1,228 @@
+//! Grants that an extension derives from another grant, and keys that it uses once.
+
+use async_trait::async_trait;
+use grantor::grants::{Decision, GrantContext, GrantHandler, OpenGrant};
+use grantor::storage::GrantSelector;
+use grantor::testing::{Call, Fault, ISSUER, Intercepted, Interceptor, Next, Reply, TestClient, TestServer};
+use grantor::{
+    AccessToken, AuthorizationServer, Clock, Error, GrantId, GrantType, Request, Storage, StorageError, Subject,
+};
+use time::Duration;
+
+use crate::common::{self, token_as};
+use crate::support::{CB, access_token, bad_grant, bad_request, granted, lives, refresh, row, tokens_of};
+
+const DERIVING: &str = "urn:example:grant:deriving";
+
+/// Derives a grant from the one of `subject_token`, and uses `voucher` once. Its tokens can be refreshed if the request has
+/// `long`.
+struct Deriving(GrantType);
+
+#[async_trait]
+impl GrantHandler for Deriving {
+    fn grant_type(&self) -> &GrantType {
+        &self.0
+    }
+
+    fn parameters(&self) -> &'static [&'static str] {
+        &["subject_token", "voucher", "good_for", "long"]
+    }
+
+    async fn decide(&self, context: &GrantContext<'_>) -> Result<Decision, Error> {
+        let mut order = OpenGrant::new(context.scope()?).subject(Subject::new("robot").expect("a subject"));
+        if let Some(token) = context.params().get("subject_token")? {
+            let presented = context.find(AccessToken::new(token)).await?;
+            order = order.child_of(presented.must_be_live(context.now())?);
+        }
+        if let Some(voucher) = context.params().get("voucher")? {
+            let seconds = context.params().get("good_for")?.and_then(|text| text.parse().ok()).unwrap_or(86_400);
+            order = order.once("voucher", voucher, context.now() + Duration::seconds(seconds));
+        }
+        let is_long = context.params().get("long")?.is_some();
+        Ok(Decision::Open(if is_long { order.refreshable() } else { order }))
+    }
+}
+
+async fn server() -> (TestServer, TestClient) {
+    let t = TestServer::with(|builder| builder.grant(Deriving(GrantType::new(DERIVING).unwrap())));
+    let app = t
+        .confidential_client_with(|client| {
+            let client = client.authorization_code([CB]).refresh_token().extension_grant(DERIVING);
+            client.scope("user:read user:write offline_access").default_scope("user:read")
+        })
+        .await;
+    (t, app)
+}
+
+fn derive(app: &TestClient, more: &[(&'static str, &str)]) -> Request {
+    token_as(app, &[&[("grant_type", DERIVING)], more].concat())
+}
+
+/// A child of the grant of this access token.
+async fn child_of(t: &TestServer, app: &TestClient, parent: &AccessToken) -> AccessToken {
+    access_token(&granted(t, &derive(app, &[("subject_token", parent.expose())])).await)
+}
+
+async fn parent_of(t: &TestServer, token: &AccessToken) -> Option<GrantId> {
+    row(t, token.hash()).await.1.parent_grant
+}
+
+#[tokio::test]
+async fn derived_grant_is_revoked_with_its_parent() {
+    let (t, app) = server().await;
+    let tokens = tokens_of(&t, &app).await;
+    let child = child_of(&t, &app, &tokens.access_token).await;
+    let grandchild = child_of(&t, &app, &child).await;
+    let parent = row(&t, tokens.access_token.hash()).await.1.id;
+    assert_eq!(parent_of(&t, &child).await, Some(parent));
+    assert_eq!(parent_of(&t, &grandchild).await, Some(row(&t, child.hash()).await.1.id));
+    assert!(lives(&t, &child).await && lives(&t, &grandchild).await);
+
+    // A revoked access token ends itself alone, and nothing is derived from it any more.
+    t.storage.revoke_access_token(&tokens.access_token.hash(), t.clock.now()).await.unwrap();
+    assert!(lives(&t, &child).await);
+    bad_grant(&t, &derive(&app, &[("subject_token", tokens.access_token.expose())]), "GrantEnded").await;
+    assert_eq!(t.server.revoke_grants(&GrantSelector::Id(parent)).await.unwrap(), 3);
+    assert!(!lives(&t, &child).await && !lives(&t, &grandchild).await);
+    bad_grant(&t, &derive(&app, &[("subject_token", child.expose())]), "GrantEnded").await;
+}
+
+#[tokio::test]
+async fn derived_grant_ends_no_later_than_its_parent() {
+    let (t, app) = server().await;
+    // A parent without refresh tokens, which ends with its access token, in an hour.
+    let parent = access_token(&granted(&t, &derive(&app, &[])).await);
+    let end = row(&t, parent.hash()).await.1.expires_at;
+    t.clock.advance(Duration::minutes(50));
+    let request = derive(&app, &[("subject_token", parent.expose()), ("long", "1")]);
+    let body = granted(&t, &request).await;
+    assert_eq!(body["expires_in"], 600);
+    let (token, grant) = row(&t, access_token(&body).hash()).await;
+    assert_eq!((token.expires_at, grant.expires_at, grant.details.ends_by), (end, end, Some(end)));
+    t.clock.advance(Duration::minutes(5));
+    let refreshed = granted(&t, &refresh(&app, body["refresh_token"].as_str().unwrap())).await;
+    assert_eq!(refreshed["expires_in"], 300);
+    let (token, grant) = row(&t, access_token(&refreshed).hash()).await;
+    assert_eq!((token.expires_at, grant.expires_at), (end, end));
+    // Less than a second is nothing.
+    t.clock.advance(Duration::minutes(5) - Duration::milliseconds(999));
+    bad_grant(&t, &request, "GrantEnded").await;
+    t.clock.advance(Duration::SECOND);
+    bad_grant(&t, &request, "GrantEnded").await;
+    bad_grant(&t, &refresh(&app, refreshed["refresh_token"].as_str().unwrap()), "GrantEnded").await;
+}
+
+#[tokio::test]
+async fn derived_grant_has_no_refresh_token_unless_ordered() {
+    let (t, app) = server().await;
+    let tokens = tokens_of(&t, &app).await;
+    let body = granted(&t, &derive(&app, &[("subject_token", tokens.access_token.expose())])).await;
+    assert_eq!(body.get("refresh_token"), None);
+}
+
+#[tokio::test]
+async fn derived_grants_nest_four_deep() {
+    let (t, app) = server().await;
+    let mut token = tokens_of(&t, &app).await.access_token;
+    for depth in 1..=4 {
+        token = child_of(&t, &app, &token).await;
+        assert_eq!(row(&t, token.hash()).await.1.details.depth, depth);
+    }
+    let before = t.faults.calls();
+    bad_request(&t, &derive(&app, &[("subject_token", token.expose())]), "NestedTooDeep").await;
+    assert_eq!(t.faults.calls() - before, 2, "the client and the token; nothing is written");
+}
+
+#[tokio::test]
+async fn dead_token_is_no_parent() {
+    let (t, app) = server().await;
+    bad_grant(&t, &derive(&app, &[("subject_token", "unknown")]), "UnknownToken").await;
+    let tokens = tokens_of(&t, &app).await;
+    let refresh_token = tokens.refresh_token.as_ref().unwrap().expose();
+    bad_grant(&t, &derive(&app, &[("subject_token", refresh_token)]), "UnknownToken").await;
+    t.clock.advance(Duration::HOUR);
+    bad_grant(&t, &derive(&app, &[("subject_token", tokens.access_token.expose())]), "ExpiredToken").await;
+}
+
+/// Revokes the parent of a child that is about to be opened.
+struct RevokesInBetween;
+
+#[async_trait]
+impl Interceptor for RevokesInBetween {
+    async fn intercept(&self, call: Call<'_>, next: Next<'_>) -> Result<Reply, StorageError> {
+        if let Call::OpenGrant { grant, .. } = call
+            && let Some(parent) = grant.parent_grant
+        {
+            next.run(Call::RevokeGrants { which: &GrantSelector::Id(parent), at: grant.opened_at }).await?;
+        }
+        next.run(call).await
+    }
+}
+
+#[tokio::test]
+async fn parent_revoked_meanwhile_refuses_the_child() {
+    let (mut t, app) = server().await;
+    t.server = AuthorizationServer::builder(ISSUER)
+        .storage(Intercepted::new(t.storage.clone(), RevokesInBetween))
+        .scope("user:read", "Read your profile")
+        .scope("user:write", "Change your profile")
+        .scope("offline_access", "Keep access while you are away")
+        .clock(t.clock.clone())
+        .observer(t.events.clone())
+        .grant(Deriving(GrantType::new(DERIVING).unwrap()))
+        .build()
+        .unwrap();
+    let tokens = tokens_of(&t, &app).await;
+    bad_grant(&t, &derive(&app, &[("subject_token", tokens.access_token.expose())]), "GrantEnded").await;
+    assert!(!lives(&t, &tokens.access_token).await);
+}
+
+#[tokio::test]
+async fn one_time_key_is_used_once() {
+    let (t, app) = server().await;
+    let with = |voucher| derive(&app, &[("voucher", voucher)]);
+    let first = access_token(&granted(&t, &with("ten-euros-number-1")).await);
+    bad_grant(&t, &with("ten-euros-number-1"), "KeyUsed").await;
+    granted(&t, &with("ten-euros-number-2")).await;
+    assert!(lives(&t, &first).await, "a second use ends nothing");
+
+    // It outlives its grant until it expires, after a day.
+    let grant = row(&t, first.hash()).await.1.id;
+    t.server.revoke_grants(&GrantSelector::Id(grant)).await.unwrap();
+    t.clock.advance(Duration::DAY - Duration::MICROSECOND);
+    t.server.purge(1_000).await.unwrap();
+    bad_grant(&t, &with("ten-euros-number-1"), "KeyUsed").await;
+    t.clock.advance(Duration::MICROSECOND);
+    t.server.purge(1_000).await.unwrap();
+    granted(&t, &with("ten-euros-number-1")).await;
+}
+
+#[tokio::test]
+async fn one_time_key_is_no_token() {
+    let (t, app) = server().await;
+    granted(&t, &derive(&app, &[("voucher", "ten-euros-number-1")])).await;
+    assert!(!lives(&t, &AccessToken::new("ten-euros-number-1")).await);
+    bad_grant(&t, &refresh(&app, "ten-euros-number-1"), "UnknownToken").await;
+}
+
+#[tokio::test]
+async fn one_time_key_of_a_failed_request() {
+    let (t, app) = server().await;
+    let request = derive(&app, &[("voucher", "ten-euros-number-1")]);
+    // The look-up of the client, then the opening.
+    t.faults.fail(2, Fault::Unavailable);
+    assert_eq!(t.server.token(&request).await.status(), 503);
+    t.faults.clear();
+    granted(&t, &request).await;
+
+    // Nobody knows whether this one was stored, so it counts.
+    let request = derive(&app, &[("voucher", "ten-euros-number-3")]);
+    t.faults.fail(2, Fault::LostAnswer);
+    assert_eq!(t.server.token(&request).await.status(), 503);
+    t.faults.clear();
+    bad_grant(&t, &request, "KeyUsed").await;
+
+    let late = derive(&app, &[("voucher", "ten-euros-number-2"), ("good_for", "0")]);
+    let response = t.server.token(&late).await;
+    assert_eq!((response.status(), common::error_of(&response).as_str()), (500, "server_error"));
+}
