@@ -2,28 +2,22 @@
 //! Alice's password is drawn at every start, so nobody guesses it; a provider for many people hashes theirs slowly and
 //! limits attempts, as `examples/server` does. Served over https, it gives its cookie the attribute `Secure`.
 
-use std::collections::HashSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::{LazyLock, Mutex, PoisonError};
 
-use axum::response::{IntoResponse, Response};
-use axum::{Router, extract::FromRef, extract::State, http::header::SET_COOKIE, routing::get, routing::post};
+use axum::response::{IntoResponse, Redirect, Response};
+use axum::{Router, extract::State, http::StatusCode, http::header::SET_COOKIE, routing::get, routing::post};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use grantor::axum::{routes, run_to_completion};
-use grantor::{Approval, AuthorizationServer, Authorize, Bearer, BearerError, Client, ClientRegistry, CodeChallenge};
-use grantor::{CodeVerifier, MemoryStorage, PendingAuthorization, Request, Subject, authorize::escape};
+use grantor::{Approval, AuthorizationResponse, AuthorizationServer, Bearer, BearerError, Client, ClientRegistry};
+use grantor::{Clock, CodeChallenge, CodeVerifier, Consent, Interaction, MemoryStorage, Request, Response as Page};
+use grantor::{Subject, SystemClock, UserSession, authorize::escape};
 use subtle::ConstantTimeEq;
 use url::form_urlencoded::parse;
 
-#[derive(Clone)]
-struct App {
-    oauth: AuthorizationServer,
-    alice: Subject,
-    password: Arc<str>,
-    logged_in: Arc<Mutex<HashSet<String>>>,
-}
-
-/// A browser, known by the random value of its cookie, and who is logged in there.
-struct Session(String, Option<Subject>);
+static PASSWORD: LazyLock<String> = LazyLock::new(random_text);
+/// Who is logged in, by the random value of the browser's cookie.
+static SESSIONS: Mutex<BTreeMap<String, UserSession>> = Mutex::new(BTreeMap::new());
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -34,87 +28,90 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let demo = Client::native("demo").scope("profile").authorization_code(["http://127.0.0.1/callback"]);
     storage.register(demo.build()?).await?;
     let oauth = AuthorizationServer::builder(&issuer).storage(storage).scope("profile", "See your name").build()?;
-    let (alice, password, verifier) = (Subject::new("alice")?, random_text(), CodeVerifier::new(random_text()));
+    let verifier = CodeVerifier::new(random_text());
     let (challenge, callback) = (CodeChallenge::s256(&verifier), format!("redirect_uri={issuer}/callback"));
     let query = format!("response_type=code&client_id=demo&{callback}&scope=profile&code_challenge_method=S256");
-    println!("open {issuer}/authorize?{query}&code_challenge={}", challenge.as_str());
-    println!("the password is {password}");
+    println!("open {issuer}/authorize?{query}&code_challenge={}\nthe password is {}", challenge.as_str(), *PASSWORD);
     let form = format!("grant_type=authorization_code&client_id=demo&{callback}&code_verifier={}", verifier.expose());
     println!("curl {issuer}/token -d '{form}' -d code=CODE\ncurl {issuer}/me -H 'Authorization: Bearer TOKEN'");
-    let app = App { oauth, alice, password: password.into(), logged_in: Arc::default() };
     let router = Router::new()
         .route("/authorize", get(authorize))
-        .route("/answer", post(answer))
+        .route("/login", post(log_in))
+        .route("/consent", post(decide))
         .route("/callback", get("The code is in the address of this page."))
         .route("/me", get(me))
-        .merge(routes(&app.oauth))
-        .with_state(app);
+        .merge(routes(&oauth))
+        .with_state(oauth);
     Ok(axum::serve(listener, router).await?)
 }
 
-async fn authorize(State(app): State<App>, request: Request) -> Response {
-    match app.oauth.authorize(&request).await {
-        Authorize::Respond(response) => response.into_response(),
-        Authorize::Pending(pending) => ask(&pending, &app.session(&request), 200, ""),
+async fn authorize(State(oauth): State<AuthorizationServer>, request: Request) -> Response {
+    let (id, user) = session(&request);
+    match oauth.interaction(&request, user.as_ref()).await {
+        Interaction::Login(login) => ask_password(200, "Log in", &login.return_target()),
+        Interaction::SelectAccount(accounts) => ask_password(200, "Log in again", &accounts.return_target()),
+        Interaction::Consent(consent) => ask_consent(&consent, &id),
+        Interaction::Proceed(proceed) => run_to_completion(proceed.approve()).await.into_response(),
+        Interaction::Respond(response) => response.into_response(),
     }
 }
 
-/// Takes the form back: first with the password, then with the decision.
-async fn answer(State(app): State<App>, request: Request) -> Result<Response, grantor::Response> {
-    let session = app.session(&request);
-    let (pending, form) = app.oauth.resume_form(&request, &session.0).await?;
-    if let Some(user) = session.1 {
-        let act = async move { if form.approved { pending.approve(Approval::by(user)).await } else { pending.deny() } };
-        return Ok(run_to_completion(act).await.into_response());
+/// A form that another site forged could log in nobody but alice, and only by her password.
+async fn log_in(State(oauth): State<AuthorizationServer>, request: Request) -> Result<Response, StatusCode> {
+    let field = |name| parse(request.body()).find(|(own, _)| own == name).unwrap_or_default().1;
+    let (target, password) = (field("return_target"), field("password"));
+    let target = oauth.check_return_target(&target).ok_or(StatusCode::BAD_REQUEST)?;
+    if !bool::from(PASSWORD.as_bytes().ct_eq(password.as_bytes())) {
+        return Ok(ask_password(403, "The password is wrong", target));
     }
-    let typed = parse(request.body()).find(|(name, _)| name == "password").unwrap_or_default().1;
-    if !bool::from(app.password.as_bytes().ct_eq(typed.as_bytes())) {
-        return Ok(ask(&pending, &session, 403, "The password is wrong."));
-    }
-    // A new session: a cookie that somebody has seen or planted before is worth nothing after the login.
-    let session = Session(random_text(), Some(app.alice.clone()));
-    app.logged_in.lock().unwrap_or_else(PoisonError::into_inner).insert(session.0.clone());
-    Ok(ask(&pending, &session, 200, ""))
+    let alice = Subject::new("alice").map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?;
+    let (id, user) = (random_text(), UserSession::new(alice).authenticated_at(SystemClock.now()));
+    let cookie = format!("session={id}; Path=/; HttpOnly; SameSite=Lax");
+    SESSIONS.lock().unwrap_or_else(PoisonError::into_inner).insert(id, user);
+    Ok(([(SET_COOKIE, cookie)], Redirect::to(target)).into_response())
+}
+
+async fn decide(State(oauth): State<AuthorizationServer>, request: Request) -> Result<AuthorizationResponse, Page> {
+    let (id, user) = session(&request);
+    let (consent, form) = oauth.resume_form(&request, id).await?;
+    let Some(user) = user.filter(|_| form.approved) else { return Ok(consent.deny()) };
+    Ok(run_to_completion(consent.approve(Approval::by(user))).await)
 }
 
 async fn me(token: Bearer) -> Result<String, BearerError> {
     Ok(format!("You are {}.", token.require("profile")?.user()?))
 }
 
-impl App {
-    fn session(&self, request: &Request) -> Session {
-        let cookies = request.header_values("cookie").filter_map(|line| str::from_utf8(line).ok());
-        let id = cookies.flat_map(|line| line.split("; ")).find_map(|cookie| cookie.strip_prefix("session="));
-        let logged_in = self.logged_in.lock().unwrap_or_else(PoisonError::into_inner);
-        let user = id.filter(|id| logged_in.contains(*id)).map(|_| self.alice.clone());
-        Session(id.map_or_else(random_text, str::to_owned), user)
-    }
+fn session(request: &Request) -> (String, Option<UserSession>) {
+    let cookies = request.header_values("cookie").filter_map(|line| str::from_utf8(line).ok());
+    let id = cookies.flat_map(|line| line.split("; ")).find_map(|cookie| cookie.strip_prefix("session="));
+    let id = id.unwrap_or_default();
+    (id.to_owned(), SESSIONS.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned())
+}
+
+fn ask_password(status: u16, title: &str, return_target: &str) -> Response {
+    let fields = "<input type=\"password\" name=\"password\" placeholder=\"Alice's password\"><button>Log in</button>";
+    page(status, title, ["/login", "return_target", &escape(return_target)], fields)
 }
 
 /// The form carries the request, sealed and bound to the session: no other site can send it, nobody can change it.
-fn ask(pending: &PendingAuthorization, Session(id, user): &Session, status: u16, problem: &str) -> Response {
-    let (client, host) = (escape(pending.client().id().as_str()), escape(pending.redirect_host().unwrap_or_default()));
-    let wishes: Vec<String> = pending.scopes().map(|scope| escape(scope.description)).collect();
-    let fields = match user {
-        None => "<input type=\"password\" name=\"password\" placeholder=\"Alice's password\"><button>Log in</button>",
-        Some(_) => "<button name=\"decision\" value=\"approve\">Allow</button> <button>Deny</button>",
-    };
-    let (wishes, form) = (wishes.join(", "), pending.form_token(id));
+fn ask_consent(consent: &Consent, session: &str) -> Response {
+    let request = consent.request();
+    let (client, host) = (escape(request.client().id().as_str()), escape(request.redirect_host().unwrap_or_default()));
+    let wishes: Vec<String> = request.scopes().map(|scope| escape(scope.description)).collect();
+    let title = format!("{client} wants to: {}. Then it takes you to {host}", wishes.join(", "));
+    let fields = "<button name=\"decision\" value=\"approve\">Allow</button> <button>Deny</button>";
+    page(200, &title, ["/consent", "form_token", &consent.form_token(session)], fields)
+}
+
+fn page(status: u16, title: &str, [action, name, value]: [&str; 3], fields: &str) -> Response {
     let page = format!(
-        "<!doctype html><meta name=viewport content=width=device-width><title>Allow?</title><h1>{client} wants to: {wishes}</h1>\
-         <p>Then it takes you to {host}.</p><p role=\"alert\">{problem}</p>\
-         <form method=\"post\" action=\"/answer\"><input type=\"hidden\" name=\"form_token\" value=\"{form}\">{fields}</form>"
+        "<!doctype html><meta name=viewport content=width=device-width><title>Provider</title><h1>{title}</h1>\
+         <form method=\"post\" action=\"{action}\"><input type=\"hidden\" name=\"{name}\" value=\"{value}\">{fields}</form>"
     );
-    let cookie = format!("session={id}; Path=/; HttpOnly; SameSite=Lax");
-    ([(SET_COOKIE, cookie)], grantor::Response::page(status, page)).into_response()
+    Page::page(status, page).into_response()
 }
 
 fn random_text() -> String {
     URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>())
-}
-
-impl FromRef<App> for AuthorizationServer {
-    fn from_ref(app: &App) -> Self {
-        app.oauth.clone()
-    }
 }

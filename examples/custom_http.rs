@@ -7,8 +7,8 @@ use std::net::SocketAddr;
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use grantor::authorize::escape;
-use grantor::{Approval, AuthorizationServer, Authorize, Client, ClientRegistry, CodeChallenge, CodeVerifier};
-use grantor::{MemoryStorage, PendingAuthorization, Request, Response, Route, Subject};
+use grantor::{Approval, AuthorizationServer, Client, ClientRegistry, CodeChallenge, CodeVerifier, Consent};
+use grantor::{Interaction, MemoryStorage, Refusal, Request, Response, Route, Subject};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{HeaderValue, SET_COOKIE};
@@ -58,16 +58,20 @@ pub(crate) async fn serve(
 
 async fn answer(oauth: &AuthorizationServer, request: &Request) -> Result<Answer, BoxError> {
     match request.path() {
-        "/authorize" => match oauth.authorize(request).await {
-            Authorize::Respond(response) => to_hyper(response),
-            Authorize::Pending(pending) => consent_page(&pending, &cookie(request).unwrap_or_else(random_text)),
+        "/authorize" => match oauth.interaction(request, Some(&Subject::new("alice")?.into())).await {
+            Interaction::Consent(consent) => consent_page(&consent, &cookie(request).unwrap_or_else(random_text)),
+            Interaction::Proceed(proceed) => to_hyper(proceed.approve().await.into()),
+            Interaction::Respond(response) => to_hyper(response),
+            // There is no login, so alice can neither log in anew nor as somebody else.
+            Interaction::Login(login) => to_hyper(login.fail(Refusal::LoginRequired).into()),
+            Interaction::SelectAccount(accounts) => to_hyper(accounts.fail(Refusal::AccountSelectionRequired).into()),
         },
         "/consent" => match oauth.resume_form(request, cookie(request).unwrap_or_default()).await {
             Err(response) => to_hyper(response),
-            Ok((pending, form)) if form.approved => {
-                to_hyper(pending.approve(Approval::by(Subject::new("alice")?)).await.into())
+            Ok((consent, form)) if form.approved => {
+                to_hyper(consent.approve(Approval::by(Subject::new("alice")?)).await.into())
             }
-            Ok((pending, _)) => to_hyper(pending.deny().into()),
+            Ok((consent, _)) => to_hyper(consent.deny().into()),
         },
         "/me" => match oauth.bearer(request).await.and_then(|token| token.require("profile")) {
             Err(error) => to_hyper(error.to_response()),
@@ -83,16 +87,17 @@ async fn answer(oauth: &AuthorizationServer, request: &Request) -> Result<Answer
 }
 
 /// The form carries the request, sealed and bound to the cookie: no other site can send it, nobody can change it.
-fn consent_page(pending: &PendingAuthorization, cookie: &str) -> Result<Answer, BoxError> {
-    let (client, host) = (escape(pending.client().id().as_str()), escape(pending.redirect_host().unwrap_or_default()));
-    let wishes: Vec<String> = pending.scopes().map(|scope| escape(scope.description)).collect();
+fn consent_page(consent: &Consent, cookie: &str) -> Result<Answer, BoxError> {
+    let request = consent.request();
+    let (client, host) = (escape(request.client().id().as_str()), escape(request.redirect_host().unwrap_or_default()));
+    let wishes: Vec<String> = request.scopes().map(|scope| escape(scope.description)).collect();
     let page = format!(
         "<!doctype html><meta name=viewport content=width=device-width><title>Allow?</title><h1>{client} wants to: {}</h1>\
          <p>Then it takes you to {host}.</p>\
          <form method=\"post\" action=\"/consent\"><input type=\"hidden\" name=\"form_token\" value=\"{}\">\
          <button name=\"decision\" value=\"approve\">Allow</button> <button>Deny</button></form>",
         wishes.join(", "),
-        pending.form_token(cookie)
+        consent.form_token(cookie)
     );
     let mut answer = to_hyper(Response::page(200, page))?;
     let cookie = HeaderValue::try_from(format!("browser={cookie}; Path=/; HttpOnly; SameSite=Lax"))?;

@@ -18,7 +18,7 @@ use grantor::record::TokenKind;
 use grantor::secret::TokenHash;
 use grantor::storage::{Exchange, Found, GrantSelector, IssuerError, Opened, Page, Spend};
 use grantor::{
-    Approval, AuthorizationServer, Authorize, Client, ClientStore, CodeChallenge, CodeVerifier, Grant, GrantId,
+    Approval, AuthorizationServer, Client, ClientStore, CodeChallenge, CodeVerifier, Grant, GrantId, Interaction,
     Request, Storage, StorageError, StoredToken, Subject, TokenRequest,
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -379,11 +379,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (challenge, ask) = (CodeChallenge::s256(&verifier), "response_type=code&client_id=app&scope=user:read");
     let pkce = format!("code_challenge={}&code_challenge_method=S256", challenge.as_str());
     let query = format!("{ask}&redirect_uri={CALLBACK}&{pkce}");
-    let Authorize::Pending(pending) = oauth.authorize(&Request::get(format!("/authorize?{query}"))).await else {
+    let (request, alice) = (Request::get(format!("/authorize?{query}")), Subject::new("alice")?);
+    let Interaction::Consent(consent) = oauth.interaction(&request, Some(&alice.clone().into())).await else {
         return Err("the authorization request was refused".into());
     };
-    let alice = Subject::new("alice")?;
-    let response = pending.approve(Approval::by(alice.clone())).await;
+    let response = consent.approve(Approval::by(alice.clone())).await;
     let code = response.code().ok_or("no code was issued")?;
     println!("alice allows the app: {} documents (client, grant, code)", storage.count()?);
 

@@ -64,7 +64,7 @@ async fn handle(server: AuthorizationServer, request: axum::extract::Request, ma
 /// Runs a future to its end even if the handler that waits for it is dropped, as happens when a browser hangs up.
 ///
 /// Every step of the library is atomic, so nothing breaks without it; but a decision that was taken should be carried
-/// out. Use it around [`approve`](crate::PendingAuthorization::approve).
+/// out. Use it around [`approve`](crate::Consent::approve).
 ///
 /// The future is polled once in place. If it is pending, it is moved to a task of its own, which keeps the span in which this function
 /// was called and does not see the caller's task-locals.

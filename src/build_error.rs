@@ -41,6 +41,9 @@ pub enum BuildError {
     /// RFC 6749 §8.2.
     #[error("{0:?} is not the name of a parameter")]
     ParameterName(&'static str),
+    /// The library, or another declaration, reads the same parameter.
+    #[error("the authorization parameter {0:?} is known already")]
+    KnownParameter(&'static str),
     /// RFC 6749 §3.1, §3.2.
     #[error("the endpoint {0:?} is not an https URL (or an http URL on the loopback interface) without fragment")]
     Endpoint(String),

@@ -78,7 +78,8 @@ pub trait Capability: Send + Sync {
         Ok(())
     }
 
-    /// Returns its endpoints. Called once, after all capabilities were checked. An endpoint whose path is taken does not build.
+    /// Returns its endpoints. Called once, after all capabilities were checked. An endpoint whose path or name is taken does not
+    /// build.
     fn endpoints(&self, build: &BuildView<'_>) -> Vec<Endpoint>;
 
     /// Returns the members that it adds to the metadata document. A member that the server, another capability or
@@ -109,7 +110,8 @@ impl Endpoint {
         Self { name, url: url.into(), methods: None, any_origin: false, max_body: None }
     }
 
-    /// Sets the methods, as an `Allow` header lists them: `"GET, POST"`. Other methods get 405. Default: all.
+    /// Sets the methods, as an `Allow` header lists them: `"GET, POST"`. Another form does not build. Other methods get 405, `HEAD`
+    /// too unless it is listed. Default: all.
     pub const fn methods(mut self, allow: &'static str) -> Self {
         self.methods = Some(allow);
         self

@@ -19,32 +19,46 @@ use crate::scope::Scope;
 /// ```
 /// use async_trait::async_trait;
 /// use grantor::customizer::{Inspection, Issuance, TokenChanges, TokenCustomizer};
-/// use grantor::{AuthorizationServer, Error, MemoryStorage};
+/// use grantor::{AuthorizationServer, Error, Grant, MemoryStorage, TokenRequest};
 /// use serde_json::{Map, Value};
 ///
-/// /// Tells clients and APIs the tenant of the user, which the approval attached to the grant.
+/// /// Tells clients and APIs the tenant of a grant: here the part of the client's identifier before the dot.
 /// struct Tenants;
+///
+/// fn tenant(grant: &Grant) -> &str {
+///     grant.client_id.as_str().split('.').next().unwrap_or_default()
+/// }
 ///
 /// #[async_trait]
 /// impl TokenCustomizer for Tenants {
 ///     async fn issuance(&self, issuance: &Issuance<'_>) -> Result<TokenChanges, Error> {
-///         let tenant = issuance.grant.host_data.as_ref().map(|data| data["tenant"].clone());
-///         Ok(tenant.map_or(TokenChanges::new(), |tenant| TokenChanges::new().response_member("tenant", tenant)))
+///         Ok(TokenChanges::new().response_member("tenant", tenant(issuance.grant)))
 ///     }
 ///
 ///     async fn introspection(&self, inspection: &Inspection<'_>) -> Result<Option<Map<String, Value>>, Error> {
-///         let tenant = inspection.grant.host_data.as_ref().map(|data| ("tenant".to_owned(), data["tenant"].clone()));
-///         Ok(Some(Map::from_iter(tenant)))
+///         Ok(Some(Map::from_iter([("tenant".to_owned(), tenant(inspection.grant).into())])))
 ///     }
 /// }
 ///
-/// # fn main() -> Result<(), grantor::BuildError> {
+/// # use grantor::{Client, ClientCredential, ClientRegistry, ClientSecret, IntrospectionRequest};
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+/// # let (storage, secret) = (MemoryStorage::new(), ClientSecret::new("the-secret-of-a-machine"));
+/// # let machine = Client::confidential("acme.importer", ClientCredential::secret(&secret));
+/// # storage.register(machine.client_credentials().scope("mail:read").build()?).await?;
 /// let oauth = AuthorizationServer::builder("https://id.example.com")
-///     .storage(MemoryStorage::new())
-///     .scope("mail:read", "Read your mail")
+///     .storage(storage)
+///     .scope("mail:read", "Read mail")
 ///     .token_customizer(Tenants)
 ///     .build()?;
+/// let request = TokenRequest::client_credentials().scope("mail:read");
+/// let tokens = oauth.token_request(&request.client_secret_basic("acme.importer", &secret)).await?;
+/// assert_eq!(tokens.extra["tenant"], "acme");
+/// # let request = IntrospectionRequest::of(tokens.access_token.expose());
+/// # let told = oauth.introspection_request(&request.client_secret_basic("acme.importer", &secret)).await?;
+/// # assert_eq!(told.active().unwrap().extra["tenant"], "acme");
 /// # Ok(())
+/// # })
 /// # }
 /// ```
 ///
@@ -52,7 +66,7 @@ use crate::scope::Scope;
 /// A member whose name has a meaning in a specification that this library follows or will follow ([`RESERVED_MEMBERS`]) is left out,
 /// whether or not the answer has it. So is one that the grant handler set. The event
 /// [`CustomizerMemberDropped`](crate::EventKind::CustomizerMemberDropped) names it. All members of one answer have at most 4 KiB as
-/// JSON.
+/// JSON, and arrays and objects in a value are nested on at most 32 levels; more is an error.
 #[async_trait]
 #[diagnostic::on_unimplemented(note = "implement `grantor::TokenCustomizer`; each method has a default")]
 pub trait TokenCustomizer: Send + Sync {
@@ -103,7 +117,7 @@ pub struct Issuance<'a> {
     pub client: &'a Client,
     /// Their grant. A new one is not stored yet, and ends earlier if the lifetime is shortened.
     pub grant: &'a Grant,
-    /// The scope of the access token, if it is not narrowed. A [`Repeat`](IssuanceKind::Repeat) has the scope that the request asks for.
+    /// The scope of the access token, if it is not narrowed. For a [`Repeat`](IssuanceKind::Repeat), what the request asks for.
     pub scope: &'a Scope,
     /// The lifetime of the access token, if it is not shortened. It is cut to what its grant has left.
     pub access_token_lifetime: Duration,
@@ -174,8 +188,8 @@ impl TokenChanges {
         self
     }
 
-    /// Adds a member to the token response (RFC 6749 §5.1). The implicit grant has no members to add. Not for secrets: the members are
-    /// stored in clear with the access token if a repeated request may have to get them again.
+    /// Adds a member to the token response (RFC 6749 §5.1); responses of the implicit grant go without. Not for secrets: the members
+    /// are stored in clear with the access token if a repeated request may have to get them again.
     pub fn response_member(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
         self.response_members.insert(name.into(), value.into());
         self
@@ -209,8 +223,8 @@ pub struct Inspection<'a> {
     pub now: OffsetDateTime,
 }
 
-/// The names of members that a [`TokenCustomizer`] can't add, in ascending order: those of RFC 6749 §5, RFC 7519 §4.1, RFC 7662 §2.2,
-/// RFC 7800, RFC 8693, RFC 9068, RFC 9396 and OpenID Connect Core §2.
+/// The names of members that a [`TokenCustomizer`] can't add, in ascending order: those of RFC 6749 §5, RFC 7519 §4.1,
+/// RFC 7662 §2.2, RFC 7800, RFC 8693, RFC 9068, RFC 9396 and OpenID Connect Core §2.
 pub const RESERVED_MEMBERS: &[&str] = &[
     "access_token",
     "acr",
@@ -245,11 +259,14 @@ pub const RESERVED_MEMBERS: &[&str] = &[
     "state",
     "sub",
     "token_type",
-    "username",
 ];
 
 /// The most that the members of one answer have as JSON, in bytes.
 const MOST_BYTES: usize = 4_096;
+
+/// How deep the value of a member may be nested. A reader of JSON has a limit, and a row that can't be read again would make its token
+/// unusable.
+const MOST_LEVELS: usize = 32;
 
 /// Takes out what a customizer can't add, and returns the names of it.
 pub(crate) fn drop_members(members: &mut Map<String, Value>, is_taken: impl Fn(&str) -> bool) -> Vec<String> {
@@ -259,10 +276,26 @@ pub(crate) fn drop_members(members: &mut Map<String, Value>, is_taken: impl Fn(&
     dropped
 }
 
-/// Refuses more than 4 KiB of members.
-pub(crate) fn check_size(members: &Map<String, Value>) -> Result<(), Error> {
+/// Refuses more than 4 KiB of members, and values that are nested too deeply.
+pub(crate) fn check_members(members: &Map<String, Value>) -> Result<(), Error> {
     let fits = members.is_empty() || serde_json::to_vec(members).is_ok_and(|json| json.len() <= MOST_BYTES);
-    if fits { Ok(()) } else { Err(Error::Extension("a token customizer added more than 4 KiB")) }
+    if !fits {
+        return Err(Error::Extension("a token customizer added more than 4 KiB"));
+    }
+    if members.values().all(|value| has_at_most(MOST_LEVELS, value)) {
+        return Ok(());
+    }
+    Err(Error::Extension("a token customizer added a member that is nested more than 32 levels deep"))
+}
+
+/// Whether arrays and objects are nested in each other on this many levels at most.
+fn has_at_most(levels: usize, value: &Value) -> bool {
+    let inside = |value| levels > 0 && has_at_most(levels - 1, value);
+    match value {
+        Value::Array(values) => levels > 0 && values.iter().all(inside),
+        Value::Object(members) => levels > 0 && members.values().all(inside),
+        _ => true,
+    }
 }
 
 #[cfg(test)]
@@ -291,8 +324,23 @@ mod tests {
     fn members_have_at_most_four_kibibytes() {
         let with = |length: usize| Map::from_iter([("m".to_owned(), json!("x".repeat(length)))]);
         // {"m":""}
-        assert!(check_size(&with(4_096 - 8)).is_ok());
-        assert!(check_size(&with(4_096 - 7)).is_err());
-        assert!(check_size(&Map::new()).is_ok());
+        assert!(check_members(&with(4_096 - 8)).is_ok());
+        assert!(check_members(&with(4_096 - 7)).is_err());
+        assert!(check_members(&Map::new()).is_ok());
+    }
+
+    #[test]
+    fn members_are_nested_on_at_most_32_levels() {
+        let arrays = |levels: usize| (0..levels).fold(json!(1), |value, _| json!([0, value]));
+        let objects = |levels: usize| (0..levels).fold(json!(1), |value, _| json!({ "a": 0, "m": value }));
+        let check =
+            |value: Value| check_members(&Map::from_iter([("a".to_owned(), json!(1)), ("m".to_owned(), value)]));
+        for levels in [0, 1, 32] {
+            assert!(check(arrays(levels)).is_ok() && check(objects(levels)).is_ok(), "{levels}");
+        }
+        for levels in [33, 300] {
+            assert!(check(arrays(levels)).is_err() && check(objects(levels)).is_err(), "{levels}");
+        }
+        assert!(check((0..32).fold(json!([]), |value, _| json!([value]))).is_err(), "an empty array is a level");
     }
 }

@@ -90,6 +90,8 @@ pub struct GrantDetails {
     pub ends_by: Option<OffsetDateTime>,
     /// How many grants it descends from, by [`Grant::parent_grant`](crate::Grant::parent_grant).
     pub depth: u8,
+    /// Whether no consent page was shown, because the client is the server's own. Such a grant is no consent on record.
+    pub consent_skipped: bool,
     pub(crate) unknown: UnknownMembers,
 }
 
@@ -150,7 +152,7 @@ fn put(members: &mut Map<String, Value>, name: &str, value: Option<impl Serializ
 }
 
 impl GrantDetails {
-    const KNOWN: [&'static str; 3] = ["token_type", "ends_by", "depth"];
+    const KNOWN: [&'static str; 4] = ["token_type", "ends_by", "depth", "consent_skipped"];
 
     /// Returns the first critical member that this version does not enforce. While there is one, no token is issued of the grant
     /// or accepted.
@@ -164,18 +166,25 @@ impl From<Map<String, Value>> for GrantDetails {
     fn from(members: Map<String, Value>) -> Self {
         let mut unknown = UnknownMembers::new(members);
         let ends_by = unknown.take("ends_by").map(|Time(time)| time);
-        Self { token_type: unknown.take("token_type"), ends_by, depth: unknown.take("depth").unwrap_or(0), unknown }
+        Self {
+            token_type: unknown.take("token_type"),
+            ends_by,
+            depth: unknown.take("depth").unwrap_or_default(),
+            consent_skipped: unknown.take("consent_skipped").unwrap_or_default(),
+            unknown,
+        }
     }
 }
 
 impl From<GrantDetails> for Map<String, Value> {
     fn from(details: GrantDetails) -> Self {
-        let GrantDetails { token_type, ends_by, depth, unknown } = details;
+        let GrantDetails { token_type, ends_by, depth, consent_skipped, unknown } = details;
         let is_bearer = token_type.as_deref().is_none_or(|own| own.eq_ignore_ascii_case("Bearer"));
         let mut members = Self::new();
         put(&mut members, "token_type", token_type);
         put(&mut members, "ends_by", ends_by.map(Time));
         put(&mut members, "depth", (depth > 0).then_some(depth));
+        put(&mut members, "consent_skipped", consent_skipped.then_some(true));
         unknown.with(members, if is_bearer { &["ends_by"] } else { &["token_type", "ends_by"] })
     }
 }

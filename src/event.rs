@@ -67,11 +67,13 @@ pub enum EventKind<'a> {
         /// Why.
         error: &'a Error,
     },
-    /// A resource owner approved; the grant is open and its code or token issued.
+    /// A request was approved; the grant is open and its code or token issued.
     #[non_exhaustive]
     AuthorizationApproved {
         /// The new grant.
         grant: &'a Grant,
+        /// What the approval rests on.
+        consent: ConsentBasis,
     },
     /// A resource owner said no, or approved nothing.
     #[non_exhaustive]
@@ -200,6 +202,33 @@ pub enum EventKind<'a> {
         /// The failure behind it, if the token could not be checked.
         error: Option<&'a Error>,
     },
+}
+
+/// What an approval rests on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ConsentBasis {
+    /// The user agreed on a consent page.
+    Given,
+    /// The user had agreed before, and that grant still lives.
+    Remembered,
+    /// The client is the server's own, and its redirect proves that. The user was not asked.
+    FirstParty,
+    /// The client is the server's own, and the user confirmed by one click.
+    Confirmed,
+}
+
+impl ConsentBasis {
+    /// Its name: stable, for logs and metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Given => "given",
+            Self::Remembered => "remembered",
+            Self::FirstParty => "first_party",
+            Self::Confirmed => "confirmed",
+        }
+    }
 }
 
 impl EventKind<'_> {

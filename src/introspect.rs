@@ -10,11 +10,12 @@ use time::OffsetDateTime;
 use crate::client::Client;
 use crate::client::auth::{AuthenticatedClient, PARAMETERS_ABOUT_A_TOKEN, authenticate};
 use crate::client::request::{ClientRequest, endpoint};
-use crate::customizer::{Inspection, check_size, drop_members};
+use crate::customizer::{Inspection, check_members, drop_members};
 use crate::error::{Error, Refusal};
 use crate::event::EventKind;
 use crate::http::{Request, Response};
 use crate::lookup::find_access_or_refresh_token;
+use crate::policy::Policy;
 use crate::record::{Grant, StoredToken, TokenKind};
 use crate::server_context::ServerContext;
 use crate::storage::Found;
@@ -141,7 +142,7 @@ impl IntrospectionEndpoint {
             return Ok(Introspection::Inactive);
         };
         let is_usable = is_live(&token, &grant, now) && token.unenforced_member(&grant).is_none();
-        if !is_usable || !is_entitled(caller, &token, &grant) {
+        if !is_usable || !is_entitled(&self.server.policy, caller, &token, &grant) {
             return Ok(Introspection::Inactive);
         }
         if self.server.policy.check_subject_at_use {
@@ -161,11 +162,13 @@ impl IntrospectionEndpoint {
         let Some(customizer) = &self.server.customizer else { return Ok(Some(Map::new())) };
         let Some(mut members) = customizer.introspection(inspection).await? else { return Ok(None) };
         let client_id = inspection.caller.id();
-        for member in &drop_members(&mut members, |_| false) {
+        // A machine has no user name (RFC 9700 §4.15).
+        let is_machine = inspection.grant.subject.is_none();
+        for member in &drop_members(&mut members, |name| is_machine && name == "username") {
             let dropped = EventKind::CustomizerMemberDropped { client_id, member };
             self.server.observe_from(inspection.peer, inspection.now, dropped);
         }
-        check_size(&members)?;
+        check_members(&members)?;
         Ok(Some(members))
     }
 }
@@ -180,10 +183,15 @@ fn is_live(token: &StoredToken, grant: &Grant, now: OffsetDateTime) -> bool {
     token.spent.is_none() && token.is_live(grant, now)
 }
 
-/// A resource server is told about access tokens: to take a refresh token for one would be a mistake. Other clients are
-/// told about their own tokens.
-fn is_entitled(caller: &Client, token: &StoredToken, grant: &Grant) -> bool {
-    grant.client_id == *caller.id() || caller.is_resource_server() && token.kind == TokenKind::AccessToken
+/// A resource server is told about access tokens: to take a refresh token for one would be a mistake. Other clients are told about
+/// their own tokens, about refresh tokens only if the policy says so.
+fn is_entitled(policy: &Policy, caller: &Client, token: &StoredToken, grant: &Grant) -> bool {
+    let is_own = grant.client_id == *caller.id();
+    if token.kind == TokenKind::AccessToken {
+        is_own || caller.is_resource_server()
+    } else {
+        is_own && policy.introspect_refresh_tokens
+    }
 }
 
 impl Introspection {

@@ -13,7 +13,7 @@
 //! host framework ─► Request ─► params (decoded once, strictly)
 //!   /authorize ─► client ─► redirect target (from here on an error may redirect)
 //!              ─► ordered checks ─► PendingAuthorization
-//!              ─► the host's login and consent ─► approve | deny ─► Response
+//!              ─► Interaction ─► the host's login and consent ─► approve | deny ─► Response
 //!   /token     ─► client authentication ─► grant handler decides
 //!              ─► issue ─► TokenResponse ─► Response
 //!   API        ─► bearer check ─► require(scope) ─► Access
@@ -80,7 +80,7 @@
 //! # Where to find what
 //! | to read about | look at |
 //! |---|---|
-//! | the authorization endpoint, RFC 6749 §3.1 | [`authorize`], [`AuthorizationServer::authorize`], [`PendingAuthorization`] |
+//! | the authorization endpoint, RFC 6749 §3.1 | [`authorize`], [`AuthorizationServer::interaction`], [`Interaction`], [`PendingAuthorization`] |
 //! | the token endpoint, §3.2 | [`AuthorizationServer::token`], [`TokenRequest`], [`TokenResponse`] |
 //! | the grants, §4 and §6 | [`grants`] |
 //! | clients and their authentication, §2 | [`client`] |
@@ -90,6 +90,8 @@
 //! | an endpoint of your own | [`Capability`] |
 //! | an API that clients find the server by (RFC 9728) | [`ProtectedResource`], [`AuthorizationServer::resource_metadata`] |
 //! | a user's connected applications | [`AuthorizationServer::grants`], [`revoke_grants`](AuthorizationServer::revoke_grants) |
+//! | users who are suspended or gone | [`Authenticator::subject_status`] |
+//! | refusing, narrowing or adding to tokens | [`customizer`], [`Builder::token_customizer`] |
 //! | bearer tokens, RFC 6750 | [`AuthorizationServer::bearer`], [`Bearer`] |
 //! | how to put it into an app | [`manual::with_axum`], [`manual::with_actix_web`], [`manual::with_your_stack`] |
 //! | how to test your flows | [`manual::testing`] |
@@ -179,7 +181,8 @@ pub use crate::authenticator::{
     Authenticator, ClientAttempt, ClientSecrets, ResourceOwnerAttempt, SubjectStatus, Verdict,
 };
 pub use crate::authorize::{
-    Approval, AuthorizationRequest, AuthorizationResponse, Authorize, ConsentForm, PendingAuthorization, RequestedScope,
+    Approval, AuthorizationRequest, AuthorizationResponse, Authorize, Consent, ConsentForm, Interaction, Login,
+    PendingAuthorization, Proceed, RequestedScope, SelectAccount, UserSession,
 };
 pub use crate::bearer::{Access, Bearer, BearerError};
 pub use crate::build_error::BuildError;

@@ -17,7 +17,8 @@ use crate::record::Subject;
 /// An [`Authenticator`] that lets nobody guess for long: after some failures from one peer for one client or one user name it
 /// answers [`Verdict::Throttled`] without asking the authenticator inside, until the time is over.
 ///
-/// What counts for a client is what failed, so one that knows its secret may ask as often as it likes. A user's attempts
+/// What counts for a client is what failed, so one that knows its secret may ask as often as it likes. A right password of a subject
+/// that is not [`Active`](SubjectStatus::Active) counts as a wrong one. A user's attempts
 /// count while they are under way, too, so that more logins of one user at the same moment than failures are allowed have to
 /// wait, right or wrong. Upper and lower case and spaces around a user name make no other user: ` Alice` and `alice` have one
 /// count, whether or not they have one account.
@@ -205,7 +206,13 @@ impl<A: Authenticator> Authenticator for Limiter<A> {
         let verdict = self.inner.resource_owner(attempt).await;
         match &verdict {
             Ok(Verdict::Rejected) => {}
-            Ok(Verdict::Accepted(_)) => self.forget(&key),
+            // A subject that is not active is refused like a wrong password, so its right password counts like a wrong one. Else
+            // the wait, or its absence, would confirm the password.
+            Ok(Verdict::Accepted(subject)) => match self.inner.subject_status(subject).await {
+                Ok(SubjectStatus::Active) => self.forget(&key),
+                Ok(_) => {}
+                Err(_) => self.take_back(&key),
+            },
             Ok(Verdict::Throttled { .. }) | Err(_) => self.take_back(&key),
         }
         verdict

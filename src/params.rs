@@ -86,6 +86,12 @@ impl<'a> Params<'a> {
         known.iter().filter(|name| !MAY_REPEAT.contains(name)).try_for_each(|name| self.get(name).map(|_| ()))
     }
 
+    /// The size of all names and values together, in bytes after decoding. What cannot be decoded counts nothing.
+    pub(crate) fn size(&self) -> usize {
+        let size = |value: &Decoded<'_>| value.as_ref().map_or(0, |value| value.len());
+        self.pairs.iter().map(|(name, value)| name.len() + size(value)).sum()
+    }
+
     /// The first of the known parameters that is there, empty, repeated or broken as it may be.
     pub(crate) fn first_known(&self, known: &[&'static str]) -> Option<&'static str> {
         known.iter().copied().find(|name| self.pairs.iter().any(|(own, _)| own == name))
@@ -97,6 +103,11 @@ impl fmt::Debug for Params<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Params([{} redacted])", self.pairs.len())
     }
+}
+
+/// Whether a text can be the name of a parameter (RFC 6749 §8.2).
+pub(crate) fn is_parameter_name(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_'))
 }
 
 /// A text, unless it had a broken escape or was not UTF-8.

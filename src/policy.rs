@@ -31,6 +31,7 @@ use crate::client::Client;
 /// | [`localhost_redirects`](Self::localhost_redirects) | yes, for native apps |
 /// | [`bearer_in_body`](Self::bearer_in_body) | no |
 /// | [`check_subject_at_use`](Self::check_subject_at_use) | no |
+/// | [`introspect_refresh_tokens`](Self::introspect_refresh_tokens) | no |
 /// | [`max_state`](Self::max_state) | 4,096 bytes |
 /// | [`max_body`](Self::max_body) | 65,536 bytes |
 /// | everything in [`dangerous`](Self::dangerous) | off |
@@ -54,13 +55,14 @@ pub struct Policy {
     pub refresh_tokens: RefreshTokens,
     /// Which clients' refresh tokens are replaced at each use (RFC 9700 §4.14.2). Default: all.
     pub refresh_token_rotation: Rotation,
-    /// How long a consent form can be submitted. Default: 30 minutes.
+    /// How long a consent form can be submitted, and how long a request counts as the same one after the user was sent to log
+    /// in. Default: 30 minutes.
     pub consent_lifetime: Duration,
     /// Whether an error is redirected at once, before the user was involved (RFC 9700 §4.11.2). Default: for clients
     /// that an administrator registered.
     pub error_redirects: ErrorRedirects,
-    /// Whether an `https` redirect URI is taken as proof of a public client's identity, so that
-    /// [`consented`](crate::PendingAuthorization::consented) can be true for it (RFC 8252 §8.6). Default: no.
+    /// Whether an `https` redirect URI is taken as proof of a public client's identity, so that consent to it can be on record
+    /// (RFC 8252 §8.6). Default: no.
     pub https_redirect_proves_identity: bool,
     /// Whether native apps may use `http://localhost` with any port, besides the loopback addresses (RFC 8252 §8.3).
     /// Default: yes.
@@ -72,9 +74,13 @@ pub struct Policy {
     /// so that the access tokens of a suspended user stop at once instead of when they expire. It costs one call of the
     /// authenticator for each request to the API. Default: no, tokens are checked when they are issued.
     pub check_subject_at_use: bool,
+    /// Whether introspection tells a client about its own refresh tokens. If not, every refresh token is inactive, so that a party
+    /// with an old one can't find out without risk whether it was spent. Default: no.
+    pub introspect_refresh_tokens: bool,
     /// The longest `state` that is accepted, in bytes. Default: 4,096.
     pub max_state: usize,
-    /// The largest request body or query that is read, in bytes. Default: 65,536.
+    /// The largest request body or query that is read, in bytes. Default: 65,536, which leaves room for authorization
+    /// parameters of 16 KiB, the most that is accepted of them: percent-encoded in a query, and sealed in a consent form.
     pub max_body: usize,
     dangerous: Dangerous,
 }
@@ -95,6 +101,7 @@ impl Default for Policy {
             localhost_redirects: true,
             bearer_in_body: false,
             check_subject_at_use: false,
+            introspect_refresh_tokens: false,
             max_state: 4_096,
             max_body: 65_536,
             dangerous: Dangerous::default(),

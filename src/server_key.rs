@@ -7,6 +7,10 @@ use crate::mac::{Key, KeyedMac};
 pub(crate) enum Label {
     /// Consent forms on their way through a browser.
     FormToken,
+    /// The user for whom a consent form was made.
+    FormUser,
+    /// Authorization requests on their way through a login.
+    ReturnTarget,
 }
 
 impl Label {
@@ -14,6 +18,8 @@ impl Label {
     const fn text(self) -> &'static [u8] {
         match self {
             Self::FormToken => b"grantor/1/form_token",
+            Self::FormUser => b"grantor/1/form_user",
+            Self::ReturnTarget => b"grantor/1/return_target",
         }
     }
 }

@@ -21,7 +21,13 @@ impl Observer for TracingObserver {
     fn observe(&self, event: &Event<'_>) {
         let name = event.kind.name();
         match &event.kind {
-            EventKind::AuthorizationApproved { grant } => about(name, grant, "approved"),
+            EventKind::AuthorizationApproved { grant, consent } => {
+                let (grant_id, client_id, scope) = (grant.id, grant.client_id.as_str(), &grant.scope);
+                let (subject, consent) = (subject_of(grant), consent.as_str());
+                tracing::info!(
+                    target: "grantor", event = name, %grant_id, client_id, subject, %scope, consent, what = "approved"
+                );
+            }
             EventKind::RefreshRepeated { grant } => about(name, grant, "repeated"),
             EventKind::TokenRevoked { grant, kind } => {
                 let (grant_id, client_id, subject) = (grant.id, grant.client_id.as_str(), subject_of(grant));

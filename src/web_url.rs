@@ -66,6 +66,17 @@ impl<'a> WebUrl<'a> {
         }
     }
 
+    /// Whether the host is a name that its owner has registered somewhere: no address, and not this machine.
+    pub(crate) fn has_named_host(&self) -> bool {
+        match self.url.host() {
+            Some(Host::Domain(name)) => {
+                let name = name.strip_suffix('.').unwrap_or(name);
+                name != "localhost" && !name.ends_with(".localhost")
+            }
+            Some(Host::Ipv4(_) | Host::Ipv6(_)) | None => false,
+        }
+    }
+
     /// Whether the host is `localhost`, which a resolver may lead elsewhere.
     pub(crate) fn is_localhost(&self) -> bool {
         self.host() == "localhost"

@@ -430,6 +430,52 @@ fn capabilities_that_collide_do_not_build() {
     assert!(matches!(with_member.build().unwrap_err(), BuildError::MetadataMember(name) if name == "part_endpoint"));
 }
 
+/// A capability with endpoints of these names and methods.
+struct Endpoints(&'static [(&'static str, &'static str)]);
+
+#[async_trait]
+impl Capability for Endpoints {
+    fn name(&self) -> &'static str {
+        "part"
+    }
+
+    fn endpoints(&self, build: &BuildView<'_>) -> Vec<Endpoint> {
+        let at = |at: usize| build.url(&format!("/part/{at}"));
+        let endpoints = self.0.iter().enumerate();
+        endpoints.map(|(place, (name, methods))| Endpoint::new(name, at(place)).methods(methods)).collect()
+    }
+
+    async fn respond(&self, _: &str, _: &Request, _: ServerView<'_>) -> Response {
+        Response::new(204)
+    }
+}
+
+/// The name tells a capability, and a host that goes through the routes, which endpoint is meant.
+#[test]
+fn endpoint_with_the_name_of_another_does_not_build() {
+    let text = |name| {
+        format!("the capability part: its endpoint {name} has the name of another endpoint: give it one of its own")
+    };
+    for name in ["authorize", "token", "revoke", "introspect", "metadata"] {
+        let own: &'static [_] = Vec::leak(vec![("own", "GET"), (name, "GET")]);
+        assert_eq!(refused(build().capability(Endpoints(own))), text(name));
+    }
+    assert_eq!(refused(build().capability(Endpoints(&[("own", "GET"), ("own", "POST")]))), text("own"));
+    build().capability(Endpoints(&[("own", "GET"), ("resource_metadata", "POST")])).build().unwrap();
+}
+
+/// Otherwise every request would get 405, with a header that looks right.
+#[test]
+fn methods_of_an_endpoint_that_are_no_list_do_not_build() {
+    for good in ["GET", "GET, POST", "GET, HEAD, M-SEARCH"] {
+        build().capability(Endpoints(Vec::leak(vec![("own", good)]))).build().unwrap();
+    }
+    for bad in ["", "GET,POST", "get", "GET, ", "GET POST", "GET,  POST", "GET\r\nx: y"] {
+        let text = "the capability part: the methods of its endpoint own are not a list like \"GET, POST\"";
+        assert_eq!(refused(build().capability(Endpoints(Vec::leak(vec![("own", bad)])))), text, "{bad:?}");
+    }
+}
+
 #[test]
 fn short_or_zero_server_key_does_not_build() {
     let (good, zero) = ([1; 32], [0; 32]);

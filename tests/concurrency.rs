@@ -901,7 +901,8 @@ async fn an_approval_given_up_at_any_await_opens_a_whole_grant_or_none() {
             async |_, pending, polls| {
                 let pending = pending.lock().unwrap().take().unwrap();
                 let approval = Approval::by(Subject::new("alice").unwrap());
-                poll_and_drop(pending.approve(approval), polls).is_some_and(|answer| answer.error().is_none())
+                poll_and_drop(grantor::testing::approve(pending, approval), polls)
+                    .is_some_and(|answer| answer.error().is_none())
             },
             async |bench, _, done, what| {
                 let which = GrantSelector::Subject(Subject::new("alice").unwrap());
@@ -934,7 +935,8 @@ async fn what_only_reads_can_be_given_up_at_any_await() {
         let pending = poll_and_drop(bench.t.server.authorize(&page), polls);
         assert_eq!(matches!(pending, Some(Authorize::Pending(_))), polls == 3);
         if let Some(Authorize::Pending(pending)) = pending {
-            let form_token = pending.form_token("session");
+            let alice = Subject::new("alice").unwrap();
+            let form_token = grantor::testing::ask(pending, alice).await.form_token("session");
             for polls in 0..=3 {
                 let resumed = poll_and_drop(bench.t.server.resume(&form_token, "session"), polls);
                 assert_eq!(resumed.is_some_and(|resumed| resumed.is_ok()), polls == 3);

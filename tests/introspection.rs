@@ -9,7 +9,7 @@ use grantor::error::CustomizerError;
 use grantor::testing::{Fault, ISSUER, TestClient, TestServer};
 use grantor::{
     AccessToken, Approval, Clock, Error, Event, EventKind, GrantId, Introspection, IntrospectionRequest, Observer,
-    RefreshToken, Refusal, Request, Response, Subject, SubjectStatus, TokenRequest,
+    Policy, RefreshToken, Refusal, Request, Response, Subject, SubjectStatus, TokenRequest,
 };
 use serde_json::{Map, Value, json};
 use time::Duration;
@@ -80,6 +80,11 @@ async fn assert_inactive(t: &TestServer, caller: &TestClient, token: &str) {
     assert_eq!(text(&response), r#"{"active":false}"#, "{token}");
 }
 
+/// A server that tells clients about their refresh tokens, too.
+fn telling_of_refresh_tokens() -> TestServer {
+    TestServer::with_policy(|policy| policy.introspect_refresh_tokens = true)
+}
+
 async fn api(t: &TestServer) -> TestClient {
     t.confidential_client_with(ClientBuilder::resource_server).await
 }
@@ -144,13 +149,13 @@ async fn a_machines_token_has_no_resource_owner_whatever_the_hosts_members_say()
     assert_eq!(names, ["active", "client_id", "exp", "iat", "iss", "org", "scope", "token_type"]);
     assert_eq!(of_machine["client_id"], "alice");
     let of_user = active(&t, &api, tokens_of(&t, &app).await.access_token.expose()).await;
-    assert_eq!((&of_user["sub"], of_user.get("username")), (&json!("alice"), None));
+    assert_eq!((&of_user["sub"], &of_user["username"]), (&json!("alice"), &json!("alice@example.com")));
 }
 
 // covers: IN-08 (RFC 7662 §2.2), IN-09 (RFC 7662 §2.2), IN-11 (RFC 7662 §4), IN-17 (RFC 7662 §4)
 #[tokio::test]
 async fn a_token_that_is_not_live_is_inactive_and_nothing_else_is_said() {
-    let t = TestServer::new();
+    let t = telling_of_refresh_tokens();
     let (api, app) = (api(&t).await, t.confidential_client(CB).await);
     for token in ["garbage", " ", "\u{e9}\0", &"x".repeat(4_000), ISSUER] {
         assert_inactive(&t, &api, token).await;
@@ -193,7 +198,7 @@ async fn a_token_that_is_not_live_is_inactive_and_nothing_else_is_said() {
 // covers: IN-03 (RFC 7662 §4), IN-08 (RFC 7662 §2.2), AMB-20, B24
 #[tokio::test]
 async fn a_client_that_is_no_resource_server_is_told_about_its_own_tokens_only() {
-    let t = TestServer::new();
+    let t = telling_of_refresh_tokens();
     let (app, other) = (t.confidential_client(CB).await, t.confidential_client(CB).await);
     let tokens = tokens_of(&t, &app).await;
     let machine = machine_token(&t, &app).await;
@@ -203,12 +208,28 @@ async fn a_client_that_is_no_resource_server_is_told_about_its_own_tokens_only()
     }
 }
 
+/// Else a party with an old refresh token could find out whether it was spent, instead of using it and being noticed.
+// covers: AMB-20
+#[tokio::test]
+async fn refresh_tokens_are_inactive_by_default_spent_or_not() {
+    let (t, app) = confidential().await;
+    let spent = tokens_of(&t, &app).await;
+    let unspent = t.refresh(&app, refresh_of(&spent)).await.unwrap();
+    for token in [refresh_of(&spent), refresh_of(&unspent)] {
+        assert_inactive(&t, &app, token.expose()).await;
+    }
+    active(&t, &app, unspent.access_token.expose()).await;
+    assert!(t.refresh(&app, refresh_of(&unspent)).await.is_ok(), "it was not used by that");
+}
+
 // covers: IN-03 (RFC 7662 §4), AMB-20
 #[tokio::test]
 async fn a_resource_server_is_never_shown_a_refresh_token_as_if_an_api_could_take_it() {
     let t = TestServer::with(|builder| {
         let members = Map::from_iter([("token_type".to_owned(), json!("Bearer"))]);
-        builder.token_customizer(Members(move |_: &Inspection<'_>| Ok(Some(members.clone()))))
+        let mut policy = Policy::default();
+        policy.introspect_refresh_tokens = true;
+        builder.policy(policy).token_customizer(Members(move |_: &Inspection<'_>| Ok(Some(members.clone()))))
     });
     let (api, app) = (api(&t).await, t.public_client(CB).await);
     let tokens = tokens_of(&t, &app).await;
@@ -268,7 +289,8 @@ async fn a_caller_may_authenticate_by_header_or_body() {
 // covers: IN-10 (RFC 7662 §2.1)
 #[tokio::test]
 async fn a_hint_changes_neither_the_answer_nor_the_number_of_look_ups() {
-    let (t, app) = confidential().await;
+    let t = telling_of_refresh_tokens();
+    let app = t.confidential_client(CB).await;
     let tokens = tokens_of(&t, &app).await;
     for token in [tokens.access_token.expose(), refresh_of(&tokens).expose()] {
         let expected = active(&t, &app, token).await;
@@ -490,7 +512,9 @@ impl Observer for Audit {
 async fn the_observer_is_told_of_each_answer_once_with_the_caller_and_the_grant_of_an_active_token() {
     let audit = Audit::default();
     let observer = audit.clone();
-    let t = TestServer::with(move |builder| builder.observer(observer));
+    let mut policy = Policy::default();
+    policy.introspect_refresh_tokens = true;
+    let t = TestServer::with(move |builder| builder.observer(observer).policy(policy));
     let (api, app) = (api(&t).await, t.confidential_client(CB).await);
     let (stranger, public) = (t.confidential_client(CB).await, t.public_client(CB).await);
     let spent = tokens_of(&t, &app).await;
@@ -543,7 +567,10 @@ async fn the_observer_is_told_of_each_answer_once_with_the_caller_and_the_grant_
 #[tokio::test]
 async fn subject_status_counts_at_introspection_if_policy_says_so() {
     for checks in [false, true] {
-        let t = TestServer::with_policy(|policy| policy.check_subject_at_use = checks);
+        let t = TestServer::with_policy(|policy| {
+            policy.check_subject_at_use = checks;
+            policy.introspect_refresh_tokens = true;
+        });
         let (api, app) = (api(&t).await, t.confidential_client(CB).await);
         let machine = machine_token(&t, &app).await;
         let tokens = tokens_of(&t, &app).await;

@@ -2,13 +2,14 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use grantor::error::AuthenticatorError;
 use grantor::testing::{TestClient, TestServer, TestUsers};
 use grantor::{
-    Authenticator, ClientAttempt, ClientSecrets, Limiter, Request, ResourceOwnerAttempt, Response, Subject, Verdict,
+    Authenticator, ClientAttempt, ClientSecrets, Limiter, Request, ResourceOwnerAttempt, Response, Subject,
+    SubjectStatus, Verdict,
 };
 use time::Duration;
 use tokio::sync::Semaphore;
@@ -28,6 +29,7 @@ struct Guarded {
     door: Arc<Semaphore>,
     mood: Arc<AtomicUsize>,
     mood_about_users: Arc<AtomicUsize>,
+    status_fails: Arc<AtomicBool>,
 }
 
 const FAILING: usize = 1;
@@ -36,8 +38,8 @@ const THROTTLING: usize = 2;
 impl Guarded {
     fn new(users: &TestUsers) -> Self {
         let door = Arc::new(Semaphore::new(Semaphore::MAX_PERMITS));
-        let (mood, mood_about_users) = Default::default();
-        Self { users: users.clone(), asked: Arc::default(), door, mood, mood_about_users }
+        let (mood, mood_about_users, status_fails) = Default::default();
+        Self { users: users.clone(), asked: Arc::default(), door, mood, mood_about_users, status_fails }
     }
 
     fn asked(&self) -> usize {
@@ -73,6 +75,13 @@ impl Authenticator for Guarded {
             Some(answer) => answer,
             None => self.users.resource_owner(attempt).await,
         }
+    }
+
+    async fn subject_status(&self, subject: &Subject) -> Result<SubjectStatus, AuthenticatorError> {
+        if self.status_fails.load(Ordering::SeqCst) {
+            return Err(AuthenticatorError::new("the directory is down"));
+        }
+        self.users.subject_status(subject).await
     }
 }
 
@@ -361,6 +370,42 @@ async fn an_attempt_that_could_not_be_judged_takes_back_itself_and_no_guess_befo
             assert_eq!(status(&t, &wrong(&app, "192.0.2.8")).await, expected);
         }
         assert_throttled(&t.server.token(&right(&app, "192.0.2.8")).await, "60");
+    }
+}
+
+/// The right password of a user who may not log in is answered like a wrong one, with the same wait after the same number of
+/// attempts.
+// covers: GI-02 (RFC 6749 §4.3.2)
+#[tokio::test]
+async fn right_password_of_inactive_user_counts_as_failure() {
+    for subject_status in [SubjectStatus::Suspended, SubjectStatus::Gone] {
+        let (t, inner) = limited(|limiter| limiter.allow(3, Duration::MINUTE));
+        let app = client(&t).await;
+        inner.users.set_status("alice", subject_status);
+        for password in ["wrong", "correct horse"] {
+            for expected in [400, 400, 400, 429] {
+                assert_eq!(status(&t, &login(&app, "alice", password, HOME)).await, expected, "{subject_status:?}");
+            }
+            t.clock.advance(Duration::MINUTE);
+        }
+        inner.users.set_status("alice", SubjectStatus::Active);
+        assert_eq!(status(&t, &login(&app, "alice", "correct horse", HOME)).await, 200);
+    }
+}
+
+#[tokio::test]
+async fn login_of_unknown_subject_status_does_not_count() {
+    let (t, inner) = limited(|limiter| limiter.allow(2, Duration::MINUTE));
+    let app = client(&t).await;
+    for (fails, password, expected) in [
+        (false, "wrong", 400),
+        (true, "correct horse", 503),
+        (true, "correct horse", 503),
+        (false, "wrong", 400),
+        (false, "correct horse", 429),
+    ] {
+        inner.status_fails.store(fails, Ordering::SeqCst);
+        assert_eq!(status(&t, &login(&app, "alice", password, HOME)).await, expected);
     }
 }
 

@@ -287,7 +287,7 @@ impl Crawl {
         match authorize {
             Authorize::Pending(pending) => {
                 let approval = Approval::by(Subject::new("alice").unwrap());
-                Some(pending.approve(approval).await.into())
+                Some(grantor::testing::approve(pending, approval).await.into())
             }
             Authorize::Respond(_) => None,
         }

@@ -17,8 +17,9 @@ use grantor::testing::{Fault, RecordingObserver, TestClient, TestServer, TestUse
 use grantor::tracing::TracingObserver;
 use grantor::{
     AccessToken, Approval, Authenticator, AuthorizationRequest, Authorize, ClientAttempt, ClientSecret, ClientSecrets,
-    Entropy, GrantType, IntrospectionRequest, PendingAuthorization, Policy, ProtectedResource, RefreshToken, Request,
-    ResourceOwnerAttempt, Response, RevocationRequest, ServedBy, Subject, TokenRequest, TokenResponse, Verdict,
+    Entropy, GrantType, Interaction, IntrospectionRequest, PendingAuthorization, Policy, ProtectedResource,
+    RefreshToken, Request, ResourceOwnerAttempt, Response, RevocationRequest, ServedBy, Subject, TokenRequest,
+    TokenResponse, Verdict,
 };
 use serde_json::json;
 use time::Duration;
@@ -269,6 +270,18 @@ fn refresh_of(tokens: &TokenResponse) -> &RefreshToken {
     tokens.refresh_token.as_ref().expect("a refresh token")
 }
 
+/// Approves a request while the storage fails, and not before that.
+async fn approve_failing(t: &TestServer, pending: PendingAuthorization, approval: Approval, fault: Fault) {
+    let next = pending.interaction(Some(&Subject::new("alice").unwrap().into())).await;
+    t.faults.fail(1, fault);
+    let response = match next {
+        Interaction::Consent(consent) => consent.approve(approval).await,
+        Interaction::Proceed(proceed) => proceed.approve_with(|_| approval).await,
+        other => panic!("alice can approve: {other:?}"),
+    };
+    assert!(response.error().is_some());
+}
+
 #[tokio::test]
 async fn an_authorization_is_told_from_its_request_to_its_tokens() {
     let stage = Stage::new().await;
@@ -287,7 +300,8 @@ async fn an_authorization_is_told_from_its_request_to_its_tokens() {
     assert_eq!(stage.told(false), told(Level::INFO, "authorize", &expected));
 
     let approved = t.authorize(&stage.app).approve_as("alice").await;
-    let expected = [&[("event", "authorization_approved"), ("what", "approved")], &grant[..]].concat();
+    let expected =
+        [&[("event", "authorization_approved"), ("what", "approved"), ("consent", "given")], &grant[..]].concat();
     assert_eq!(stage.told(true), told(Level::INFO, "authorize", &expected));
 
     let tokens = approved.redeem().await.unwrap();
@@ -394,7 +408,8 @@ async fn every_endpoint_has_a_span_in_either_form_that_says_which_it_is_and_noth
     let t = &stage.t;
     let session = "the-session-of-alice";
     let pending = stage.pending().await;
-    let form_token = pending.form_token(session);
+    let alice = Subject::new("alice").unwrap();
+    let form_token = grantor::testing::ask(pending, alice).await.form_token(session);
     stage.log.clear();
     let request = Request::get("/nothing");
     let _ = t.server.authorize(&request).await;
@@ -471,8 +486,7 @@ async fn a_failure_of_the_hosts_is_an_error_without_its_cause_and_a_wait_is_none
     let _ = t.authorize(&stage.app).send().await;
     assert_eq!(stage.told(false), error("authorize", &[("event", "authorization_refused"), server_error, failed]));
     let pending = stage.pending().await;
-    t.faults.fail(1, Fault::Unavailable);
-    let _ = pending.approve(Approval::by(Subject::new("alice").unwrap())).await;
+    approve_failing(t, pending, Approval::by(Subject::new("alice").unwrap()), Fault::Unavailable).await;
     let refused = [("event", "authorization_refused"), ("client_id", app), unavailable, away];
     assert_eq!(stage.told(false), error("authorize", &refused));
 
@@ -549,7 +563,8 @@ async fn a_full_run_of_everything_logs_every_event_and_no_secret() {
 
     // Each grant, with and without a fault, a repetition and a replay.
     let session = "the-session-of-alice";
-    let form_token = stage.pending().await.form_token(session);
+    let alice = Subject::new("alice").unwrap();
+    let form_token = grantor::testing::ask(stage.pending().await, alice).await.form_token(session);
     let approval = || Approval::by(Subject::new("alice").unwrap()).host_data(json!({ "note": HOST_DATA }));
     let resumed = t.resume(&form_token, session).await.unwrap().approve(approval()).await;
     let code = resumed.code().unwrap().expose().to_owned();
@@ -588,12 +603,11 @@ async fn a_full_run_of_everything_logs_every_event_and_no_secret() {
     let Authorize::Pending(pending) = t.server.authorize(&Request::get(format!("/authorize?{implicit}"))).await else {
         panic!("the request is in order");
     };
-    let in_fragment = pending.approve(approval()).await;
+    let in_fragment = grantor::testing::approve(pending, approval()).await;
     let in_fragment = in_fragment.access_token().unwrap().expose().to_owned();
     let _ = stage.pending().await.deny();
     let pending = stage.pending().await;
-    t.faults.fail(1, Fault::Failed);
-    let _ = pending.approve(approval()).await;
+    approve_failing(t, pending, approval(), Fault::Failed).await;
 
     // Requests that are wrong in all ways, full of what must not be repeated.
     let live = stage.tokens().await;

@@ -2,13 +2,13 @@
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Redirect, Response};
-use grantor::authorize::PendingAuthorization;
+use grantor::authorize::LoginReason;
 use grantor::axum::run_to_completion;
 use grantor::client::Registration;
-use grantor::{Approval, Authorize, Client, Subject};
+use grantor::{Approval, Client, Consent, Interaction, PendingAuthorization, SelectAccount};
 use maud::{Markup, html};
 use time::Duration;
-use url::{Url, form_urlencoded};
+use url::Url;
 
 use crate::app::App;
 use crate::session::Session;
@@ -16,51 +16,58 @@ use crate::{login, page};
 
 /// `GET` and `POST /authorize`
 pub(crate) async fn authorize(State(app): State<App>, session: Session, request: grantor::Request) -> Response {
-    let pending = match app.oauth.authorize(&request).await {
-        Authorize::Respond(response) => return response.into_response(),
-        Authorize::Pending(pending) => pending,
-    };
-    let here = address_of(&request);
-    if request.method() == "POST" {
-        // The session's cookie does not come with a post from another site. It does with the get that follows.
-        return Redirect::to(&here).into_response();
-    }
-    let Some(user) = session.user() else { return login::form(&session, 200, &here, "", None) };
-    match pending.consented(user).await {
-        Err(error) => pending.fail(error).into_response(),
-        Ok(true) => approve(pending, Approval::by(user.clone())).await,
-        Ok(false) => consent_page(&session, user, &pending, &here),
+    match app.oauth.interaction(&request, session.login()).await {
+        // There is one way to log in here, so another login would reach no more. The client said what it wishes, not what it
+        // demands.
+        Interaction::Login(login) if login.reason() == LoginReason::StepUp => {
+            Redirect::to(&login.return_target()).into_response()
+        }
+        Interaction::Login(login) => {
+            let username = login.request().login_hint().unwrap_or_default();
+            login::form(&session, 200, &login.return_target(), username, None)
+        }
+        Interaction::SelectAccount(accounts) => accounts_page(&session, &accounts),
+        Interaction::Consent(consent) => consent_page(&session, &consent),
+        Interaction::Proceed(proceed) => run_to_completion(proceed.approve()).await.into_response(),
+        Interaction::Respond(response) => response.into_response(),
     }
 }
 
 /// `POST /consent`. The form token binds the form to this session and to all that was shown, so the form needs no other
-/// token, and nothing in it but the user's answer is believed.
+/// token, and nothing in it but the user's answer is believed. A decision that was taken is carried out, even if the browser
+/// hangs up meanwhile.
 pub(crate) async fn decide(State(app): State<App>, session: Session, request: grantor::Request) -> Response {
-    let Some(user) = session.user() else {
+    let Some(user) = session.login() else {
         let hint = "Nothing was decided. Go back to the application and start again.";
         return page::error(403, "You are not logged in any more", hint);
     };
     match app.oauth.resume_form(&request, session.secret()).await {
-        Ok((pending, form)) if form.approved => approve(pending, Approval::by(user.clone()).scope(form.scope)).await,
-        Ok((pending, _)) => pending.deny().into_response(),
+        Ok((consent, form)) if form.approved => {
+            run_to_completion(consent.approve(Approval::by(user).scope(form.scope))).await.into_response()
+        }
+        Ok((consent, _)) => consent.deny().into_response(),
         Err(response) => response.into_response(),
     }
 }
 
-/// A decision that was taken is carried out, even if the browser hangs up meanwhile.
-async fn approve(pending: PendingAuthorization, approval: Approval) -> Response {
-    run_to_completion(async move { pending.approve(approval).await }).await.into_response()
+/// Lets the user go on, or log in as somebody else.
+fn accounts_page(session: &Session, accounts: &SelectAccount) -> Response {
+    let here = accounts.return_target();
+    let content = html! {
+        h1 { "Choose an account" }
+        p { a.button href=(here) { "Go on as " @if let Some(user) = session.user() { strong { (user.as_str()) } } } }
+        form method="post" action="/logout" {
+            (page::csrf_field(session))
+            input type="hidden" name="next" value=(here);
+            button.button.quiet { "Use another account" }
+        }
+    };
+    page::ask(200, "Choose an account", &content)
 }
 
-/// The request as a path of this server, in plain ASCII.
-fn address_of(request: &grantor::Request) -> String {
-    let form = if request.method() == "POST" { request.body() } else { request.query().as_bytes() };
-    let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(form_urlencoded::parse(form)).finish();
-    format!("/authorize?{query}")
-}
-
-fn consent_page(session: &Session, user: &Subject, pending: &PendingAuthorization, here: &str) -> Response {
-    let client = pending.client();
+fn consent_page(session: &Session, asked: &Consent) -> Response {
+    let request = asked.request();
+    let client = request.client();
     let name = client.name().unwrap_or(client.id().as_str());
     let registered_by = match client.registration() {
         Registration::Administrator => "the administrator of this server",
@@ -71,15 +78,15 @@ fn consent_page(session: &Session, user: &Subject, pending: &PendingAuthorizatio
         h1 { strong { (name) } " asks for access to your account" }
         form.account method="post" action="/logout" {
             (page::csrf_field(session))
-            input type="hidden" name="next" value=(here);
-            "Logged in as " strong { (user.as_str()) } " " button.link { "Not you? Log out" }
+            input type="hidden" name="next" value=(request.return_target());
+            "Logged in as " @if let Some(user) = session.user() { strong { (user.as_str()) } } " " button.link { "Not you? Log out" }
         }
         (caution(client))
         form method="post" action="/consent" {
-            input type="hidden" name="form_token" value=(pending.form_token(session.secret()));
+            input type="hidden" name="form_token" value=(asked.form_token(session.secret()));
             fieldset {
                 legend { "It wants to" }
-                @for scope in pending.scopes() {
+                @for scope in request.scopes() {
                     label.permission {
                         input type="checkbox" name="scope" value=(scope.token) checked;
                         span { (scope.description) small { (scope.token) } }
@@ -87,13 +94,13 @@ fn consent_page(session: &Session, user: &Subject, pending: &PendingAuthorizatio
                 }
             }
             dl {
-                dt { "You go on to" } dd { (destination(pending)) }
+                dt { "You go on to" } dd { (destination(request)) }
                 dt { "Registered by" } dd { (registered_by) }
                 @if let Some(link) = client.website().and_then(website_link) {
                     dt { "Website" } dd { (link) " (as it says itself)" }
                 }
                 dt { "How long" }
-                dd { "Up to " (in_words(pending.lifetime())) ", or until you end it under " em { "Connected" } }
+                dd { "Up to " (in_words(request.lifetime())) ", or until you end it under " em { "Connected" } }
             }
             div.choice {
                 button.button.quiet name="decision" value="deny" { "Deny" }
@@ -117,9 +124,9 @@ fn caution(client: &Client) -> Markup {
 }
 
 /// Where the browser goes afterwards: the one thing about an application that can't be made up.
-fn destination(pending: &PendingAuthorization) -> Markup {
+fn destination(request: &PendingAuthorization) -> Markup {
     html! {
-        @match pending.redirect_host() {
+        @match request.redirect_host() {
             None => "Nowhere: you get a code to copy into the application",
             Some(host) => { strong { (host) } @if is_this_device(host) { ", a program on this device" } }
         }
@@ -154,15 +161,6 @@ fn in_words(duration: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_posted_request_becomes_the_same_request_by_get() {
-        let posted = grantor::Request::post_form("/authorize", "state=a+b&scope=user%3Aread&x=%C3%A9#");
-        assert_eq!(address_of(&posted), "/authorize?state=a+b&scope=user%3Aread&x=%C3%A9%23");
-        let got = grantor::Request::get("/authorize?state=//evil.example&scope=a%20b");
-        assert_eq!(address_of(&got), "/authorize?state=%2F%2Fevil.example&scope=a+b");
-        assert_eq!(login::path_of_ours(&address_of(&got)), address_of(&got));
-    }
 
     #[test]
     fn a_loopback_address_is_this_device_and_a_name_that_begins_like_one_is_not() {

@@ -32,6 +32,9 @@ pub(crate) struct ClientMetadata {
     /// RFC 7591: who may do so is for the administrator to say, not for the client.
     #[serde(default)]
     resource_server: bool,
+    /// Whether it belongs to this service, so that users are not asked for consent. Not a word of RFC 7591 either.
+    #[serde(default)]
+    first_party: bool,
 }
 
 /// Whether a client runs on a user's device; the member comes from `OpenID` Connect Dynamic Client Registration §2.
@@ -63,6 +66,7 @@ impl ClientMetadata {
         self.check_response_types()?;
         parts.scope = self.scope.as_deref().map(Scope::parse).transpose().map_err(|error| format!("scope: {error}"))?;
         parts.resource_server = self.resource_server;
+        parts.first_party = self.first_party;
         parts.authentication_methods.extend(self.token_endpoint_auth_method);
         if let Some(secret) = &self.client_secret {
             parts.credentials.push(ClientCredential::secret(&ClientSecret::new(secret)));

@@ -28,7 +28,8 @@ pub(crate) struct Flags {
     pub(crate) storage: Option<String>,
 
     /// Clients to add or to update, instead of the built-in ones: a JSON array with the member names of RFC 7591, and
-    /// `resource_server` for an API that may introspect tokens. Those that are not in the file stay as they are.
+    /// `resource_server` for an API that may introspect tokens, and `first_party` for an app of the service itself. Those that
+    /// are not in the file stay as they are.
     #[arg(long, value_name = "FILE")]
     pub(crate) clients: Option<PathBuf>,
 

@@ -12,7 +12,7 @@ use axum::http::request::Parts;
 use axum::response::{IntoResponse, Redirect, Response};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use grantor::Subject;
+use grantor::{Subject, UserSession};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use time::{Duration, OffsetDateTime};
@@ -30,6 +30,9 @@ const LIFETIME: Duration = Duration::hours(12);
 
 /// The member of a session's record that names its user.
 const USER: &str = "user";
+
+/// The member that says when the user typed the password.
+const LOGGED_IN_AT: &str = "logged_in_at";
 
 /// The sessions of users, in memory.
 ///
@@ -92,15 +95,20 @@ impl ExpiredDeletion for Sessions {
 #[derive(Debug)]
 pub(crate) struct Session {
     inner: TowerSession,
-    user: Option<Subject>,
+    login: Option<UserSession>,
     cookies: Cookies,
     secure: bool,
 }
 
 impl Session {
     /// Returns the user who is logged in.
-    pub(crate) const fn user(&self) -> Option<&Subject> {
-        self.user.as_ref()
+    pub(crate) fn user(&self) -> Option<&Subject> {
+        self.login().map(|login| &login.subject)
+    }
+
+    /// Returns what the library has to know about the user who is logged in.
+    pub(crate) const fn login(&self) -> Option<&UserSession> {
+        self.login.as_ref()
     }
 
     /// Returns the user who is logged in, or a redirect to the login page, which leads back to `path`.
@@ -111,6 +119,7 @@ impl Session {
     /// Logs a user in, under a new identifier: one that somebody else has seen or planted is worth nothing afterwards.
     pub(crate) async fn log_in(&self, user: &Subject) -> Result<(), session::Error> {
         self.inner.cycle_id().await?;
+        self.inner.insert(LOGGED_IN_AT, OffsetDateTime::now_utc()).await?;
         self.inner.insert(USER, user).await
     }
 
@@ -161,10 +170,16 @@ impl FromRequestParts<App> for Session {
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Response> {
         let session = TowerSession::from_request_parts(parts, app).await.map_err(IntoResponse::into_response)?;
         let cookies = Cookies::from_request_parts(parts, app).await.map_err(IntoResponse::into_response)?;
-        let user = session.get(USER).await;
-        let user = user.map_err(|_| page::error(503, "Your session can\u{2019}t be read", "Try again in a moment."))?;
-        Ok(Self { inner: session, user, cookies, secure: app.secure })
+        let login = logged_in(&session).await;
+        let login =
+            login.map_err(|_| page::error(503, "Your session can\u{2019}t be read", "Try again in a moment."))?;
+        Ok(Self { inner: session, login, cookies, secure: app.secure })
     }
+}
+
+async fn logged_in(session: &TowerSession) -> Result<Option<UserSession>, session::Error> {
+    let (user, at) = (session.get(USER).await?, session.get(LOGGED_IN_AT).await?);
+    Ok(user.zip(at).map(|(user, at)| UserSession::new(user).authenticated_at(at)))
 }
 
 fn csrf_token(secret: &str) -> String {

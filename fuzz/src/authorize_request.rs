@@ -10,9 +10,10 @@ use std::collections::BTreeMap;
 
 use grantor::authorize::escape;
 use grantor::{
-    AccessToken, Approval, AuthorizationCode, Authorize, ClientSecret, CodeVerifier, PendingAuthorization, Request,
-    Response, Subject, TokenRequest,
+    AccessToken, Approval, AuthorizationCode, Authorize, ClientSecret, CodeVerifier, Consent, Interaction,
+    PendingAuthorization, Proceed, Request, Response, Subject, TokenRequest, UserSession,
 };
+use time::OffsetDateTime;
 use url::{Url, form_urlencoded};
 
 use self::expected::{Asked, Expected, Proof, Route};
@@ -32,8 +33,14 @@ pub const OUTCOMES: [&str; 9] = [
     "token",
 ];
 
-const AUTHORIZATION_ERRORS: [&str; 5] =
-    ["invalid_request", "unauthorized_client", "unsupported_response_type", "invalid_scope", "access_denied"];
+const AUTHORIZATION_ERRORS: [&str; 6] = [
+    "invalid_request",
+    "unauthorized_client",
+    "unsupported_response_type",
+    "invalid_scope",
+    "access_denied",
+    "consent_required",
+];
 
 /// The tags of the library's own pages.
 const MARKUP: [&str; 12] =
@@ -67,10 +74,7 @@ fn ask(world: &World, flags: Flags, form: &[u8], switches: Switches) -> &'static
     match (block_on(world.server.authorize(&request)), Expected::of(&form, switches)) {
         (Authorize::Respond(response), Expected::Page) => error_page(&response),
         (Authorize::Respond(response), Expected::Error(route)) => error(&response, &route),
-        (Authorize::Pending(pending), Expected::Pending(asked)) => {
-            let pending = if flags.has(16) { through_a_form(world, &pending) } else { pending };
-            decide(world, pending, &asked, flags.has(8))
-        }
+        (Authorize::Pending(pending), Expected::Pending(asked)) => decide(world, pending, &asked, flags),
         (Authorize::Respond(response), Expected::Pending(_)) => panic!("a good request was refused: {response:?}"),
         (Authorize::Pending(pending), _) => panic!("a bad request was accepted: {pending:?}"),
     }
@@ -161,9 +165,45 @@ fn answer_of(location: &str, route: &Route<'_>) -> BTreeMap<String, String> {
     members
 }
 
+/// A request that alice may approve.
+enum Decidable {
+    Asked(Consent),
+    NotAsked(Proceed),
+}
+
+impl Decidable {
+    fn request(&self) -> &PendingAuthorization {
+        match self {
+            Self::Asked(consent) => consent.request(),
+            Self::NotAsked(proceed) => proceed.request(),
+        }
+    }
+}
+
+/// Takes a request to the decision of alice, who logs in and chooses her account as often as she is asked to. The answer
+/// instead, if the request allows no page.
+fn until_decided(world: &World, mut pending: PendingAuthorization, alice: &UserSession) -> Result<Decidable, Response> {
+    for _ in 0..3 {
+        let target = match block_on(pending.interaction(Some(alice))) {
+            Interaction::Consent(consent) => return Ok(Decidable::Asked(consent)),
+            Interaction::Proceed(proceed) => return Ok(Decidable::NotAsked(proceed)),
+            Interaction::Respond(response) => return Err(response),
+            Interaction::Login(login) => login.return_target(),
+            Interaction::SelectAccount(accounts) => accounts.return_target(),
+        };
+        assert!(target.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"'<>".contains(&byte)), "{target}");
+        assert_eq!(world.server.check_return_target(&target), Some(&*target));
+        let Authorize::Pending(again) = block_on(world.server.authorize(&Request::get(target))) else {
+            panic!("a request that came back from login was refused")
+        };
+        pending = again;
+    }
+    panic!("the request runs in circles: {pending:?}")
+}
+
 /// Seals the request for a session and takes it back. Nobody else can.
-fn through_a_form(world: &World, pending: &PendingAuthorization) -> PendingAuthorization {
-    let token = pending.form_token("the session of alice");
+fn through_a_form(world: &World, consent: &Consent) -> Consent {
+    let token = consent.form_token("the session of alice");
     assert!(token.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"'<>&".contains(&byte)), "fit for a hidden field");
     let stranger =
         block_on(world.server.resume(&token, "the session of bobby")).expect_err("it is bound to the session");
@@ -171,18 +211,32 @@ fn through_a_form(world: &World, pending: &PendingAuthorization) -> PendingAutho
     let cut = token.get(..token.len() - 1).unwrap_or_default();
     error_page(&block_on(world.server.resume(cut, "the session of alice")).expect_err("it is sealed"));
     let resumed = block_on(world.server.resume(&token, "the session of alice")).expect("it is as it was");
-    assert_eq!((resumed.client().id(), resumed.scope()), (pending.client().id(), pending.scope()));
-    assert_eq!(resumed.redirect_host(), pending.redirect_host());
+    let (before, after) = (consent.request(), resumed.request());
+    assert_eq!((after.client().id(), after.scope()), (before.client().id(), before.scope()));
+    assert_eq!(after.redirect_host(), before.redirect_host());
+    for name in ["state", "prompt", "max_age", "acr_values", "login_hint", "code_challenge"] {
+        assert_eq!(after.parameter(name), before.parameter(name), "{name}");
+    }
     resumed
 }
 
-fn decide(world: &World, pending: PendingAuthorization, asked: &Asked<'_>, denies: bool) -> &'static str {
+fn decide(world: &World, pending: PendingAuthorization, asked: &Asked<'_>, flags: Flags) -> &'static str {
     let route = &asked.route;
-    assert_eq!(pending.client().id().as_str(), asked.client.id);
-    assert_eq!(pending.scope().as_str(), asked.scope.join(" "));
-    assert_eq!(pending.scopes().count(), asked.scope.len());
-    if denies {
-        let response = pending.deny();
+    let late = OffsetDateTime::from_unix_timestamp(4_102_444_800).expect("the year 2100");
+    let alice = UserSession::new(Subject::new("alice").expect("a subject")).authenticated_at(late);
+    let decidable = match until_decided(world, pending, &alice) {
+        Ok(Decidable::Asked(consent)) if flags.has(16) => Decidable::Asked(through_a_form(world, &consent)),
+        Ok(decidable) => decidable,
+        Err(response) => return error(&response, route),
+    };
+    assert_eq!(decidable.request().client().id().as_str(), asked.client.id);
+    assert_eq!(decidable.request().scope().as_str(), asked.scope.join(" "));
+    assert_eq!(decidable.request().scopes().count(), asked.scope.len());
+    if flags.has(8) {
+        let response = match decidable {
+            Decidable::Asked(consent) => consent.deny(),
+            Decidable::NotAsked(proceed) => proceed.deny(),
+        };
         assert!(response.code().is_none() && response.access_token().is_none());
         let response = response.into_http();
         if route.is_out_of_band() {
@@ -192,8 +246,10 @@ fn decide(world: &World, pending: PendingAuthorization, asked: &Asked<'_>, denie
         assert_eq!(redirect(&response, route)["error"], "access_denied");
         return "denied";
     }
-    let alice = Subject::new("alice").expect("a subject");
-    let response = block_on(pending.approve(Approval::by(alice)));
+    let response = match decidable {
+        Decidable::Asked(consent) => block_on(consent.approve(Approval::by(&alice))),
+        Decidable::NotAsked(proceed) => block_on(proceed.approve()),
+    };
     assert_eq!((response.redirect_uri(), response.state()), (route.target, route.state));
     if asked.is_token {
         return token(world, &response.into_http(), asked);

@@ -203,7 +203,8 @@ async fn it_can_be_used(client: &Client) {
             }
         };
         assert!(pending.lifetime().is_positive());
-        let response = pending.approve(Approval::by(Subject::new("alice").expect("a subject"))).await;
+        let response =
+            grantor::testing::approve(pending, Approval::by(Subject::new("alice").expect("a subject"))).await;
         let (code, verifier) = (response.code().expect("a code"), CodeVerifier::new(VERIFIER));
         let request = TokenRequest::authorization_code(code).redirect_uri(uri.as_str()).code_verifier(&verifier);
         let Some(tokens) = ask(request).await else { continue };

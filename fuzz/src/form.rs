@@ -22,6 +22,12 @@ impl Form {
         self.pairs.iter().all(|(name, value)| name.is_some() && value.is_some())
     }
 
+    /// The size of all names and values that can be decoded.
+    pub(crate) fn size(&self) -> usize {
+        let length = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+        self.pairs.iter().filter(|(name, _)| name.is_some()).map(|(name, value)| length(name) + length(value)).sum()
+    }
+
     /// Every value of a parameter.
     pub(crate) fn values(&self, name: &str) -> Vec<Option<&str>> {
         let own = self.pairs.iter().filter(|(own, _)| own.as_deref() == Some(name));

@@ -1,25 +1,38 @@
 //! The authorization endpoint (RFC 6749 §3.1), up to and including the user's decision.
 
+mod carried;
+mod codec;
 mod consent_form;
+mod demands;
 mod form_token;
+mod interaction;
 mod pages;
+mod parameters;
 mod pending;
+mod progress;
 mod redirect;
 mod request;
 mod response;
+mod return_target;
+mod seal;
+mod user_session;
 
 use std::sync::Arc;
 
 use time::OffsetDateTime;
 
 pub use self::consent_form::ConsentForm;
+use self::demands::Demands;
+pub use self::interaction::{Consent, ConsentReason, Interaction, Login, LoginReason, Proceed, SelectAccount};
 use self::pages::PageSet;
 pub use self::pages::{ConfirmRedirectPage, DefaultPages, ErrorPage, OutOfBandPage, Pages, escape};
+pub(crate) use self::parameters::is_known_parameter;
 pub use self::pending::{Approval, PendingAuthorization, RequestedScope};
 use self::redirect::RedirectTarget;
 pub use self::request::AuthorizationRequest;
 pub use self::response::AuthorizationResponse;
 use self::response::{ResponseMode, Route};
+pub use self::user_session::UserSession;
 use crate::client::{Client, Registration};
 use crate::error::{Error, Refusal};
 use crate::event::EventKind;
@@ -39,7 +52,7 @@ use crate::server_key::{DerivedKey, Label};
 pub enum Authorize {
     /// Send this; there is nothing to decide.
     Respond(Response),
-    /// The request is in order: log the user in, ask for consent, then approve or deny.
+    /// The request is in order: [`interaction`](PendingAuthorization::interaction) says what has to happen next.
     Pending(PendingAuthorization),
 }
 
@@ -48,6 +61,12 @@ pub(crate) struct AuthorizationEndpoint {
     server: Arc<ServerContext>,
     pages: PageSet,
     form_key: DerivedKey,
+    return_key: DerivedKey,
+    user_key: DerivedKey,
+    /// The parameters that are read and carried: the known ones, and those that the host declared.
+    parameter_names: Vec<&'static str>,
+    /// What return targets begin with.
+    return_prefix: String,
 }
 
 /// The response types of RFC 6749.
@@ -62,9 +81,16 @@ enum ResponseType {
 struct Validated {
     client: Arc<Client>,
     route: Route,
+    wishes: Wishes,
+}
+
+/// What such a request asks for.
+#[derive(Debug)]
+struct Wishes {
     response_type: ResponseType,
     challenge: Option<CodeChallenge>,
     scope: Scope,
+    demands: Demands,
 }
 
 /// Where an error goes.
@@ -83,9 +109,17 @@ impl<E: Into<Error>> From<E> for Failure {
 }
 
 impl AuthorizationEndpoint {
-    pub(crate) fn new(server: Arc<ServerContext>, pages: Arc<dyn Pages>) -> Self {
-        let form_key = server.key(Label::FormToken);
-        Self { server, pages: PageSet(pages), form_key }
+    /// `declared` are the parameters that the host added to the known ones, `url` is where the endpoint is reached.
+    pub(crate) fn new(server: Arc<ServerContext>, pages: Arc<dyn Pages>, declared: &[&'static str], url: &str) -> Self {
+        Self {
+            pages: PageSet(pages),
+            form_key: server.key(Label::FormToken),
+            return_key: server.key(Label::ReturnTarget),
+            user_key: server.key(Label::FormUser),
+            parameter_names: [&parameters::KNOWN[..], declared].concat(),
+            return_prefix: return_target::prefix(url),
+            server,
+        }
     }
 
     /// The HTTP form.
@@ -98,8 +132,8 @@ impl AuthorizationEndpoint {
 
     /// The typed form.
     pub(crate) async fn authorize(self: &Arc<Self>, request: &AuthorizationRequest<'_>) -> Authorize {
-        match self.validate(&request.params).await {
-            Ok(validated) => Authorize::Pending(PendingAuthorization::new(Arc::clone(self), validated)),
+        match self.begin(&request.params).await {
+            Ok(pending) => Authorize::Pending(pending),
             Err(failure) => Authorize::Respond(self.refuse(failure, self.server.now())),
         }
     }
@@ -114,27 +148,23 @@ impl AuthorizationEndpoint {
         let route =
             Route { target, mode: error_response_mode(params), state: valid_state(params, &self.server.policy) };
         match self.validate_for(&client, &route, params) {
-            Ok((response_type, challenge, scope)) => Ok(Validated { client, route, response_type, challenge, scope }),
+            Ok(wishes) => Ok(Validated { client, route, wishes }),
             Err(refusal) => Err(Failure::Redirect(Box::new((client, route, refusal)))),
         }
     }
 
     /// The checks whose errors the client is told by redirect.
-    fn validate_for(
-        &self,
-        client: &Client,
-        route: &Route,
-        params: &Params<'_>,
-    ) -> Result<(ResponseType, Option<CodeChallenge>, Scope), Refusal> {
+    fn validate_for(&self, client: &Client, route: &Route, params: &Params<'_>) -> Result<Wishes, Refusal> {
         let mode = response_mode(params)?;
-        params.check(&request::PARAMETERS)?;
+        params.check(&self.parameter_names)?;
         check_state(params, &self.server.policy)?;
         let response_type = response_type(params, client, &self.server.policy)?;
         check_response_mode(response_type, mode)?;
         reject_token_out_of_band(route, response_type)?;
         let challenge = challenge(params, client, response_type, &self.server.policy)?;
         let scope = self.server.scope_for(client, params.get("scope")?)?;
-        Ok((response_type, challenge, scope))
+        let demands = Demands::read(params)?;
+        Ok(Wishes { response_type, challenge, scope, demands })
     }
 
     /// The client that the request names (RFC 6749 §4.1.1).

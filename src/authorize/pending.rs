@@ -6,32 +6,37 @@ use std::sync::Arc;
 use serde_json::Value;
 use time::{Duration, OffsetDateTime};
 
+use super::carried::Carried;
+use super::demands::Demands;
+use super::interaction::UserTag;
 use super::response::{Outcome, Route};
-use super::{AuthorizationEndpoint, AuthorizationResponse, ResponseType, Validated};
-use crate::client::{Client, RedirectUriClass};
+use super::user_session::UserSession;
+use super::{AuthorizationEndpoint, AuthorizationResponse, ResponseType, Validated, Wishes};
+use crate::client::Client;
 use crate::error::{Error, Refusal};
-use crate::event::EventKind;
+use crate::event::{ConsentBasis, EventKind};
 use crate::issue::{OpenGrant, may_refresh, open_grant, open_grant_with_code};
 use crate::pkce::CodeChallenge;
-use crate::record::{CodeBinding, GrantType, Subject};
+use crate::record::{CodeBinding, GrantType};
 use crate::scope::Scope;
-use crate::span::{in_span, within_span};
-use crate::storage::{GrantSelector, Page};
+use crate::span::within_span;
 
-/// A request that passed every check. The host logs the user in, shows what is asked for, and calls
-/// [`approve`](Self::approve) or [`deny`](Self::deny).
+/// A request that passed every check. [`interaction`](Self::interaction) says what has to happen next: login, a choice of
+/// account, consent, or nothing.
 ///
-/// It is neither `Clone` nor `Serialize`: one request gets one decision. To carry it through a form, seal it with
-/// [`form_token`](Self::form_token) and get it back with [`resume`](crate::AuthorizationServer::resume).
+/// It is neither `Clone` nor `Serialize`: one request gets one decision. It travels through a consent form as a
+/// [`form_token`](super::Consent::form_token), and through a login as a [`return_target`](Self::return_target).
 #[derive(Debug)]
-#[must_use = "the browser is waiting: approve, deny, or show a form with its form_token"]
+#[must_use = "the browser is waiting: see what interaction() says, or deny"]
 pub struct PendingAuthorization {
     pub(super) endpoint: Arc<AuthorizationEndpoint>,
+    pub(super) carried: Carried,
     pub(super) client: Arc<Client>,
     pub(super) route: Route,
     pub(super) response_type: ResponseType,
     pub(super) challenge: Option<CodeChallenge>,
     pub(super) scope: Scope,
+    pub(super) demands: Demands,
 }
 
 /// One scope token that the client asks for.
@@ -47,15 +52,16 @@ pub struct RequestedScope<'a> {
 /// A resource owner's consent.
 #[must_use = "an approval does nothing until it is given to approve()"]
 pub struct Approval {
-    subject: Subject,
+    pub(crate) user: UserSession,
     scope: Option<Vec<Box<str>>>,
     host_data: Option<Arc<Value>>,
 }
 
 impl Approval {
-    /// Consent by `subject` to everything that was asked for.
-    pub const fn by(subject: Subject) -> Self {
-        Self { subject, scope: None, host_data: None }
+    /// Consent by a user to everything that was asked for. A [`Subject`](crate::Subject) is enough, unless the request limits
+    /// the age of the login.
+    pub fn by(user: impl Into<UserSession>) -> Self {
+        Self { user: user.into(), scope: None, host_data: None }
     }
 
     /// Limits it to these scope tokens. Tokens that were not asked for are ignored: consent can only narrow. If nothing
@@ -75,14 +81,41 @@ impl Approval {
 impl fmt::Debug for Approval {
     /// Without the host's data, which may be anything.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Approval").field("subject", &self.subject).field("scope", &self.scope).finish_non_exhaustive()
+        f.debug_struct("Approval").field("user", &self.user).field("scope", &self.scope).finish_non_exhaustive()
     }
 }
 
 impl PendingAuthorization {
-    pub(super) fn new(endpoint: Arc<AuthorizationEndpoint>, validated: Validated) -> Self {
-        let Validated { client, route, response_type, challenge, scope } = validated;
-        Self { endpoint, client, route, response_type, challenge, scope }
+    pub(super) fn new(endpoint: Arc<AuthorizationEndpoint>, carried: Carried, validated: Validated) -> Self {
+        let Validated { client, route, wishes } = validated;
+        let Wishes { response_type, challenge, scope, demands } = wishes;
+        Self { endpoint, carried, client, route, response_type, challenge, scope, demands }
+    }
+
+    /// A parameter of the request as the client sent it, decoded: one that the library knows, or one that was declared by
+    /// [`Builder::authorization_parameter`](crate::Builder::authorization_parameter). `None` if it was not sent or was empty.
+    /// It is the same before and after login, and when a consent form comes back. Text from outside: escape it.
+    #[must_use]
+    pub fn parameter(&self, name: &str) -> Option<&str> {
+        self.carried.parameters.get(name)
+    }
+
+    /// Whom the client expects to log in (`login_hint`), to be filled into the login form. Whether such an account exists is
+    /// nothing that the client or an anonymous user may learn.
+    #[must_use]
+    pub fn login_hint(&self) -> Option<&str> {
+        self.parameter("login_hint")
+    }
+
+    /// The authentication context classes that the client wishes for, the most wanted first (`acr_values`).
+    pub fn acr_values(&self) -> impl Iterator<Item = &str> {
+        self.parameter("acr_values").unwrap_or_default().split(' ').filter(|value| !value.is_empty())
+    }
+
+    /// How old the login may be (`max_age`).
+    #[must_use]
+    pub fn max_age(&self) -> Option<Duration> {
+        self.demands.max_age().map(Duration::seconds)
     }
 
     /// The client that asks.
@@ -120,55 +153,20 @@ impl PendingAuthorization {
         if refreshes { lifetimes.refresh_token_absolute } else { lifetimes.access_token }
     }
 
-    /// Whether one live grant that `subject` gave this client on a page covers everything that is asked for, so that a
-    /// host may skip the question.
-    ///
-    /// Always false for a client whose identity nothing proves (RFC 8252 §8.6): true only for an `https` redirect of a
-    /// confidential client or, by
-    /// [`Policy::https_redirect_proves_identity`](crate::Policy::https_redirect_proves_identity), of any client.
-    /// The newest hundred grants are considered.
-    ///
-    /// # Errors
-    /// The storage failed.
-    pub async fn consented(&self, subject: &Subject) -> Result<bool, Error> {
-        let server = &self.endpoint.server;
-        let https = self.route.target.class() == RedirectUriClass::Https;
-        if !https || !self.client.is_confidential() && !server.policy.https_redirect_proves_identity {
-            return Ok(false);
-        }
-        let which = GrantSelector::SubjectAndClient(subject.clone(), self.client.id().clone());
-        let now = server.now();
-        let grants = server.storage.grants(&which, now, &Page::first(100)).await?;
-        Ok(grants.iter().any(|grant| {
-            which.selects(grant)
-                && grant.is_live(now)
-                && grant.grant_type.is_approval()
-                && self.scope.is_subset(&grant.scope)
-        }))
-    }
-
-    /// Seals the request for a form of this session: the value of one hidden field, which
-    /// [`resume`](crate::AuthorizationServer::resume) takes back. Whoever submits it from another session, or changes
-    /// anything in it, gets an error page. The same session can submit it again until
-    /// [`consent_lifetime`](crate::Policy::consent_lifetime) is over; each time is a decision of its own.
-    ///
-    /// `session` is something that only this user's session has, such as its random identifier, and that changes when
-    /// the user logs in or out. A token for an empty session is never accepted.
-    #[must_use]
-    pub fn form_token(&self, session: impl AsRef<[u8]>) -> String {
-        super::form_token::seal(self, session.as_ref())
-    }
-
-    /// The user agreed: opens a grant and sends the client its code or token.
-    pub async fn approve(self, approval: Approval) -> AuthorizationResponse {
-        in_span("authorize", self.open_grant(approval)).await
-    }
-
-    async fn open_grant(mut self, approval: Approval) -> AuthorizationResponse {
+    pub(super) async fn open_grant(
+        mut self,
+        approval: Approval,
+        asked: &UserTag,
+        basis: ConsentBasis,
+    ) -> AuthorizationResponse {
         let challenge = self.challenge.take();
         let server = &self.endpoint.server;
         let now = server.now();
-        let Approval { subject, scope: selected, host_data } = approval;
+        let Approval { user, scope: selected, host_data } = approval;
+        if let Err(error) = self.check_user(&user, asked) {
+            return self.failed(error, now);
+        }
+        let subject = user.subject;
         let granted = match selected {
             None => Some(self.scope.clone()),
             Some(tokens) => self.scope.retain(|token| tokens.iter().any(|selected| &**selected == token)),
@@ -180,6 +178,7 @@ impl PendingAuthorization {
         };
         let mut approved = OpenGrant::new(granted).subject(subject);
         approved.host_data = host_data;
+        approved.consent_skipped = matches!(basis, ConsentBasis::FirstParty | ConsentBasis::Confirmed);
         let outcome = match self.response_type {
             ResponseType::Code => {
                 let binding = self.binding(challenge);
@@ -195,7 +194,7 @@ impl PendingAuthorization {
         };
         match outcome {
             Ok((outcome, grant)) => {
-                server.observe(now, EventKind::AuthorizationApproved { grant: &grant });
+                server.observe(now, EventKind::AuthorizationApproved { grant: &grant, consent: basis });
                 self.respond(outcome)
             }
             Err(error) => self.failed(error, now),

@@ -63,10 +63,4 @@ impl RedirectTarget {
     pub(super) fn host(&self) -> Option<&str> {
         (!self.is_out_of_band()).then(|| display_host(&self.uri))
     }
-
-    /// The same target, as it was when the request it belongs to was first read.
-    pub(super) fn with_was_sent(mut self, was_sent: bool) -> Self {
-        self.was_sent = was_sent;
-        self
-    }
 }

@@ -5,18 +5,6 @@ use crate::http::Request;
 use crate::params::Params;
 use crate::policy::Policy;
 
-/// Every parameter of the authorization endpoint, each allowed once.
-pub(super) const PARAMETERS: [&str; 8] = [
-    "client_id",
-    "redirect_uri",
-    "response_type",
-    "response_mode",
-    "state",
-    "scope",
-    "code_challenge",
-    "code_challenge_method",
-];
-
 /// A request at the authorization endpoint as an in-process caller puts it together.
 ///
 /// ```

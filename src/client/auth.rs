@@ -97,7 +97,8 @@ impl ServerView<'_> {
     /// The client did not authenticate, the request is no form or repeats a parameter of client authentication, or the storage
     /// failed. [`refuse`](ServerView::refuse) makes the answer.
     pub async fn authenticate_client(self, request: &Request) -> Result<AuthenticatedClient, Error> {
-        let request = ClientRequest::<Endpoint>::read(request, self.policy().max_body, &PARAMETERS, false)?;
+        // The dispatcher has held the request to the limit of its endpoint, which may be above that of the policy.
+        let request = ClientRequest::<Endpoint>::read(request, usize::MAX, &PARAMETERS, false)?;
         request.params.check(&PARAMETERS)?;
         authenticate(self.server, &request, self.now()).await
     }

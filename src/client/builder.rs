@@ -113,6 +113,13 @@ impl<T> ClientBuilder<T> {
         self.with(|parts| parts.omits_redirect_uri = true)
     }
 
+    /// Says that it belongs to the server's own service, so that users are not asked for consent, see
+    /// [`PendingAuthorization::interaction`](crate::PendingAuthorization::interaction). For clients that an administrator
+    /// registered.
+    pub fn first_party(self) -> Self {
+        self.with(|parts| parts.first_party = true)
+    }
+
     /// Lets it use the PKCE method `plain`, where the policy allows it too.
     pub fn plain_pkce(self) -> Self {
         self.with(|parts| parts.legacy.plain_pkce = true)

@@ -234,6 +234,13 @@ impl Client {
         self.parts.resource_server
     }
 
+    /// Whether it belongs to the server's own service, so that users need not be asked for consent. Where its redirect does not
+    /// prove that it is this client, they confirm by one click.
+    #[must_use]
+    pub const fn is_first_party(&self) -> bool {
+        self.parts.first_party
+    }
+
     /// Whether it may ask for a code without PKCE, if the policy allows that too.
     #[must_use]
     pub const fn may_omit_pkce(&self) -> bool {

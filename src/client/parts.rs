@@ -63,6 +63,9 @@ pub struct ClientParts {
     /// See [`Client::is_resource_server`].
     #[serde(default)]
     pub resource_server: bool,
+    /// See [`Client::is_first_party`].
+    #[serde(default)]
+    pub first_party: bool,
     /// Legacy habits this client may keep, each only where the policy allows it too.
     #[serde(default)]
     pub legacy: LegacyHabits,
@@ -134,6 +137,9 @@ pub enum ClientError {
     /// RFC 7662 §2.1.
     #[error("a resource server authenticates, so it is a confidential client")]
     PublicResourceServer,
+    /// Its own registration would spare it the user's consent.
+    #[error("only an administrator can register a first-party client")]
+    FirstPartySelfService,
     /// The name is empty, too long, or has control, invisible or text-direction characters.
     #[error("a name has 1 to 200 characters, none of them a control, invisible or text-direction character")]
     Name,
@@ -166,12 +172,13 @@ impl ClientParts {
             authentication_methods: BTreeSet::new(),
             omits_redirect_uri: false,
             resource_server: false,
+            first_party: false,
             legacy: LegacyHabits::default(),
             unknown: UnknownMembers::default(),
         }
     }
 
-    const KNOWN: [&'static str; 15] = [
+    const KNOWN: [&'static str; 16] = [
         "client_id",
         "client_type",
         "name",
@@ -186,6 +193,7 @@ impl ClientParts {
         "authentication_methods",
         "omits_redirect_uri",
         "resource_server",
+        "first_party",
         "legacy",
     ];
 
@@ -228,6 +236,9 @@ impl ClientParts {
         self.check_redirect_uris()?;
         self.check_display()?;
         self.check_lifetimes()?;
+        if self.first_party && self.registration == Registration::SelfService {
+            return Err(ClientError::FirstPartySelfService);
+        }
         match (&self.scope, &self.default_scope) {
             (Some(scope), Some(default)) if !default.is_subset(scope) => Err(ClientError::DefaultScopeExceedsScope),
             _ => Ok(()),
@@ -342,6 +353,7 @@ struct Members<'a> {
     authentication_methods: &'a BTreeSet<AuthenticationMethod>,
     omits_redirect_uri: &'a bool,
     resource_server: &'a bool,
+    first_party: &'a bool,
     legacy: &'a LegacyHabits,
     #[serde(flatten)]
     unknown: &'a UnknownMembers,
@@ -364,6 +376,7 @@ impl Serialize for ClientParts {
             authentication_methods,
             omits_redirect_uri,
             resource_server,
+            first_party,
             legacy,
             unknown,
         } = self;
@@ -382,6 +395,7 @@ impl Serialize for ClientParts {
             authentication_methods,
             omits_redirect_uri,
             resource_server,
+            first_party,
             legacy,
             unknown,
         };

@@ -31,6 +31,16 @@ impl ErrorCode {
     pub const INVALID_TOKEN: Self = Self("invalid_token");
     /// `insufficient_scope` (RFC 6750 §3.1)
     pub const INSUFFICIENT_SCOPE: Self = Self("insufficient_scope");
+    /// `login_required` (OpenID Connect Core §3.1.2.6)
+    pub const LOGIN_REQUIRED: Self = Self("login_required");
+    /// `consent_required` (OpenID Connect Core §3.1.2.6)
+    pub const CONSENT_REQUIRED: Self = Self("consent_required");
+    /// `interaction_required` (OpenID Connect Core §3.1.2.6)
+    pub const INTERACTION_REQUIRED: Self = Self("interaction_required");
+    /// `account_selection_required` (OpenID Connect Core §3.1.2.6)
+    pub const ACCOUNT_SELECTION_REQUIRED: Self = Self("account_selection_required");
+    /// `unmet_authentication_requirements` (RFC 9470 §5)
+    pub const UNMET_AUTHENTICATION_REQUIREMENTS: Self = Self("unmet_authentication_requirements");
 
     /// A code of an extension grant (RFC 6749 §8.5); it should have a prefix that identifies its owner.
     ///

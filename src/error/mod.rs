@@ -202,7 +202,8 @@ macro_rules! host_errors {
     )*};
 }
 host_errors! {
-    /// An [`Authenticator`](crate::Authenticator) could not decide: answered with 500 `server_error`.
+    /// An [`Authenticator`](crate::Authenticator) could not decide: answered with 500 `server_error`; or 503, where it could not tell the
+    /// [status](crate::Authenticator::subject_status) of a subject.
     AuthenticatorError = "the authenticator failed";
     /// A source of [`Entropy`](crate::Entropy) could not deliver: answered with 500 `server_error`.
     EntropyError = "the source of randomness failed";

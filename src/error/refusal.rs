@@ -15,7 +15,8 @@ pub enum Refusal {
     // The request as such.
     /// The endpoint does not serve this method; the value is what `Allow` says.
     MethodNotAllowed(&'static str),
-    /// The body or query is larger than [`Policy::max_body`](crate::Policy::max_body).
+    /// The body or query is larger than [`Policy::max_body`](crate::Policy::max_body), or the parameters of an authorization
+    /// request have more than 16 KiB together.
     BodyTooLarge,
     /// The body is not `application/x-www-form-urlencoded`.
     NotAForm,
@@ -69,10 +70,25 @@ pub enum Refusal {
     InvalidFormToken,
     /// The form was submitted too late.
     ExpiredFormToken,
+    /// The form shows something else than this server would show now, because the client or a setting was changed; or it was
+    /// sealed in a format that this server does not know.
+    StaleFormToken,
     /// The user said no.
     DeniedByUser,
     /// The user approved, but left no scope selected.
     NothingApproved,
+    /// The user is not logged in, or not as recently as the request demands.
+    LoginRequired,
+    /// The user has to be asked, and the request allows no page.
+    ConsentRequired,
+    /// The user has to do something else, and the request allows no page.
+    InteractionRequired,
+    /// The user has to choose an account, and the request allows no page. The library itself never says so.
+    AccountSelectionRequired,
+    /// The user can't log in in one of the ways that the request names.
+    UnmetAuthentication,
+    /// The user who approves is not the one who was asked.
+    OtherUser,
 
     // Scope.
     /// The scope does not meet its grammar.
@@ -235,9 +251,17 @@ impl Refusal {
                 (E::INVALID_REQUEST, "PKCE: this code_challenge_method is not supported: use S256")
             }
             Self::InvalidFormToken => (E::INVALID_REQUEST, "this form was not made for this session"),
-            Self::ExpiredFormToken => (E::INVALID_REQUEST, "this form has expired"),
+            Self::ExpiredFormToken | Self::StaleFormToken => (E::INVALID_REQUEST, "this form has expired"),
             Self::DeniedByUser => (E::ACCESS_DENIED, "the resource owner denied the request"),
             Self::NothingApproved => (E::ACCESS_DENIED, "the resource owner approved no scope"),
+            Self::LoginRequired => (E::LOGIN_REQUIRED, "the user has to log in"),
+            Self::ConsentRequired => (E::CONSENT_REQUIRED, "the user has to consent"),
+            Self::InteractionRequired => (E::INTERACTION_REQUIRED, "the user has to confirm the request"),
+            Self::AccountSelectionRequired => (E::ACCOUNT_SELECTION_REQUIRED, "the user has to choose an account"),
+            Self::UnmetAuthentication => {
+                (E::UNMET_AUTHENTICATION_REQUIREMENTS, "the user cannot log in as the request demands")
+            }
+            Self::OtherUser => (E::ACCESS_DENIED, "another user approved than was asked"),
 
             Self::MalformedScope => (E::INVALID_SCOPE, "the scope is malformed"),
             Self::UnknownScope => (E::INVALID_SCOPE, "a scope is unknown"),

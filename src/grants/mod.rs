@@ -35,8 +35,10 @@ use crate::server_context::ServerContext;
 /// Handles one grant type at the token endpoint.
 ///
 /// By the time [`decide`](Self::decide) is called the request is well-formed, its client is authenticated and registered
-/// for the grant type. If another request spends a token in between, `decide` is called a second time, so it should do
-/// nothing but read. What can be used once, such as a voucher, goes into the decision: see [`OpenGrant::once`].
+/// for the grant type. Before the decision is carried out, the server asks the authenticator for the
+/// [status](crate::Authenticator::subject_status) of the subject, and the [`TokenCustomizer`](crate::TokenCustomizer) for its changes.
+/// If another request spends a token in between, `decide` is called a second time, so it should do nothing but read.
+/// What can be used once, such as a voucher, goes into the decision: see [`OpenGrant::once`].
 #[async_trait]
 #[diagnostic::on_unimplemented(note = "a `GrantHandler` turns a token request into a `Decision`")]
 pub trait GrantHandler: Send + Sync {

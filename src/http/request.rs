@@ -105,10 +105,12 @@ impl Request {
     }
 
     /// Sets the certificate, in DER, whose private key the client has proven in the TLS handshake of this connection (RFC 8705 §2,
-    /// §3), or that a trusted proxy reported in place of it. Never one from a header that a client can set.
+    /// §3), or that a trusted proxy reported in place of it. Never one from a header that a client can set. Empty bytes are no
+    /// certificate: that is what a proxy reports of a connection without one.
     #[must_use]
     pub fn with_client_certificate(mut self, der: impl Into<Box<[u8]>>) -> Self {
-        self.client_certificate = Some(der.into());
+        let der = der.into();
+        self.client_certificate = if der.is_empty() { None } else { Some(der) };
         self
     }
 
@@ -228,6 +230,15 @@ mod tests {
             assert_eq!(one_by_one.header_values(name).collect::<Vec<_>>(), expected, "{name}");
         }
         assert_eq!(together.header_values("x-7").count(), 0);
+    }
+
+    #[test]
+    fn empty_client_certificate_is_none() {
+        let with = |der: &[u8]| Request::get("/").with_client_certificate([7]).with_client_certificate(der);
+        assert_eq!(with(&[]).client_certificate(), None);
+        assert_eq!(with(&[]).context().client_certificate(), None);
+        assert_eq!(with(&[0x30]).client_certificate(), Some(&[0x30][..]));
+        assert_eq!(Request::get("/").client_certificate(), None);
     }
 
     // covers: B34

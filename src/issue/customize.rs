@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 use time::Duration;
 
-use crate::customizer::{Issuance, IssuanceKind, TokenChanges, check_size, drop_members};
+use crate::customizer::{Issuance, IssuanceKind, TokenChanges, check_members, drop_members};
 use crate::error::Error;
 use crate::event::EventKind;
 use crate::record::GrantType;
@@ -44,7 +44,7 @@ pub(super) async fn customize(
     for member in &drop_members(&mut members, |name| taken.contains_key(name)) {
         server.observe_from(issuance.peer, issuance.now, EventKind::CustomizerMemberDropped { client_id, member });
     }
-    check_size(&members)?;
+    check_members(&members)?;
     Ok(Customized { scope, access_token_lifetime, members })
 }
 

@@ -22,6 +22,8 @@ pub struct OpenGrant {
     pub(crate) refreshable: bool,
     pub(crate) parent: Option<LiveGrant>,
     pub(crate) keys: Vec<OneTimeKey>,
+    /// See [`GrantDetails::consent_skipped`].
+    pub(crate) consent_skipped: bool,
     pub(crate) members: ResponseMembers,
 }
 
@@ -36,7 +38,16 @@ impl OpenGrant {
     /// A grant of `scope`, without a subject, host data or refresh token. Its grant type is that of the handler.
     pub fn new(scope: Scope) -> Self {
         let members = ResponseMembers::default();
-        Self { subject: None, scope, host_data: None, refreshable: false, parent: None, keys: Vec::new(), members }
+        Self {
+            subject: None,
+            scope,
+            host_data: None,
+            refreshable: false,
+            parent: None,
+            keys: Vec::new(),
+            consent_skipped: false,
+            members,
+        }
     }
 
     /// The resource owner who gave the grant.
@@ -107,6 +118,7 @@ impl OpenGrant {
             token_type: self.members.token_type.as_deref().map(Into::into),
             ends_by: self.ends_by(),
             depth: self.depth(),
+            consent_skipped: self.consent_skipped,
             ..GrantDetails::default()
         };
         let grant = Grant {

@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use super::{AuthorizationServer, Inner, capabilities, dispatcher};
 use crate::authenticator::Authenticator;
-use crate::authorize::{AuthorizationEndpoint, DefaultPages, Pages};
+use crate::authorize::{AuthorizationEndpoint, DefaultPages, Pages, is_known_parameter};
 use crate::build_error::BuildError;
 use crate::capability::{BuildView, Capability};
 use crate::client::auth::PARAMETERS_ABOUT_A_TOKEN;
@@ -20,6 +20,7 @@ use crate::event::{NoObserver, Observer};
 use crate::grants::GrantHandler;
 use crate::introspect::IntrospectionEndpoint;
 use crate::metadata::{self, EndpointUrls};
+use crate::params::is_parameter_name;
 use crate::policy::{Policy, RefreshTokens};
 use crate::protected_resource::ProtectedResource;
 use crate::record::GrantType;
@@ -77,6 +78,7 @@ pub struct Builder {
     pages: Arc<dyn Pages>,
     server_key: Option<Result<ServerKey, BuildError>>,
     extensions: Vec<Box<dyn GrantHandler>>,
+    authorization_parameters: Vec<&'static str>,
     pub(super) capabilities: Vec<Arc<dyn Capability>>,
     urls: EndpointUrls,
     metadata: Map<String, Value>,
@@ -110,6 +112,7 @@ impl Builder {
             pages: Arc::new(DefaultPages),
             server_key: None,
             extensions: Vec::new(),
+            authorization_parameters: Vec::new(),
             capabilities: Vec::new(),
         }
     }
@@ -182,6 +185,42 @@ impl Builder {
         self
     }
 
+    /// Declares a parameter of authorization requests that the host reads by
+    /// [`PendingAuthorization::parameter`](crate::PendingAuthorization::parameter) (RFC 6749 §8.2). It is carried through login
+    /// and consent, and a request that repeats it is refused. Parameters that are neither known nor declared are ignored.
+    ///
+    /// ```
+    /// use grantor::{Approval, AuthorizationServer, MemoryStorage, Request, Response, UserSession};
+    /// use serde_json::json;
+    ///
+    /// # fn main() -> Result<(), grantor::BuildError> {
+    /// let oauth = AuthorizationServer::builder("https://id.example.com")
+    ///     .storage(MemoryStorage::new())
+    ///     .scope("mail:read", "Read your mail")
+    ///     .authorization_parameter("tenant")
+    ///     .build()?;
+    ///
+    /// /// The consent form comes back. Its page could read the parameter, too, and so could the login page.
+    /// async fn decide(oauth: &AuthorizationServer, form: &Request, user: &UserSession) -> Response {
+    ///     let session = user.session_id.clone().unwrap_or_default();
+    ///     match oauth.resume_form(form, session).await {
+    ///         Ok((consent, form)) if form.approved => {
+    ///             let tenant = json!({ "tenant": consent.request().parameter("tenant") });
+    ///             consent.approve(Approval::by(user).host_data(tenant)).await.into()
+    ///         }
+    ///         Ok((consent, _)) => consent.deny().into(),
+    ///         Err(response) => response,
+    ///     }
+    /// }
+    /// # let _ = (oauth, decide);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn authorization_parameter(mut self, name: &'static str) -> Self {
+        self.authorization_parameters.push(name);
+        self
+    }
+
     /// Where the endpoints are reached from outside, for the metadata. Default: under the issuer, see [`EndpointUrls`].
     pub fn endpoints(mut self, change: impl FnOnce(&mut EndpointUrls)) -> Self {
         change(&mut self.urls);
@@ -224,6 +263,7 @@ impl Builder {
             return Err(BuildError::PasswordWithoutAuthenticator);
         }
         check_extensions(&self.extensions)?;
+        check_parameters(&self.authorization_parameters)?;
         capabilities::sort(&mut self.capabilities)?;
         self.urls.iter().try_for_each(|url| check_endpoint(url))?;
         self.resource.iter().try_for_each(|resource| check_resource(resource, &scopes))?;
@@ -250,7 +290,12 @@ impl Builder {
             server_key,
             resource: self.resource.as_ref().map(ProtectedResource::urls),
         });
-        let authorization = Arc::new(AuthorizationEndpoint::new(Arc::clone(&server), self.pages));
+        let authorization = Arc::new(AuthorizationEndpoint::new(
+            Arc::clone(&server),
+            self.pages,
+            &self.authorization_parameters,
+            &self.urls.authorization,
+        ));
         let token = TokenEndpoint::new(Arc::clone(&server), self.extensions);
         check_queries(&self.urls, &token)?;
         let introspection = IntrospectionEndpoint::new(Arc::clone(&server));
@@ -344,11 +389,20 @@ fn check_extensions(extensions: &[Box<dyn GrantHandler>]) -> Result<(), BuildErr
             return Err(BuildError::Extension(name.to_string()));
         }
         seen.push(name);
-        let is_name = |name: &&str| {
-            !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_'))
-        };
-        if let Some(wrong) = handler.parameters().iter().find(|name| !is_name(name)) {
+        if let Some(wrong) = handler.parameters().iter().find(|name| !is_parameter_name(name)) {
             return Err(BuildError::ParameterName(wrong));
+        }
+    }
+    Ok(())
+}
+
+fn check_parameters(declared: &[&'static str]) -> Result<(), BuildError> {
+    for (at, name) in declared.iter().enumerate() {
+        if !is_parameter_name(name) {
+            return Err(BuildError::ParameterName(name));
+        }
+        if is_known_parameter(name) || declared[..at].contains(name) {
+            return Err(BuildError::KnownParameter(name));
         }
     }
     Ok(())

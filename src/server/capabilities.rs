@@ -39,6 +39,11 @@ pub(super) fn collect(capabilities: &[Arc<dyn Capability>], build: &BuildView<'_
     for capability in capabilities {
         for endpoint in capability.endpoints(build) {
             check_endpoint(&endpoint.url)?;
+            if !endpoint.methods.is_none_or(are_methods) {
+                let problem =
+                    format!("the methods of its endpoint {} are not a list like \"GET, POST\"", endpoint.name);
+                return Err(BuildError::capability(capability.name(), problem));
+            }
             additions.endpoints.push((endpoint, Arc::clone(capability)));
         }
         for (name, value) in capability.metadata(build) {
@@ -49,4 +54,11 @@ pub(super) fn collect(capabilities: &[Arc<dyn Capability>], build: &BuildView<'_
         }
     }
     Ok(additions)
+}
+
+/// Whether a text is a value of `Allow` as [`Endpoint::methods`] wants it. Methods are in upper case, as all that are registered
+/// (RFC 9110 §16.1.1).
+fn are_methods(allow: &str) -> bool {
+    let is_method = |name: &str| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'-');
+    allow.split(", ").all(is_method)
 }

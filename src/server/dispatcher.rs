@@ -99,7 +99,7 @@ impl fmt::Debug for Route {
 /// Lists the endpoints of a server. No cookie has a part in those of its own that scripts of any origin may use.
 ///
 /// # Errors
-/// Two of them have the same path.
+/// Two of them have the same path, or one of a capability has the name of another one.
 pub(super) fn routes(
     urls: &EndpointUrls,
     metadata: &Document,
@@ -125,11 +125,15 @@ pub(super) fn routes(
         resource
             .map(|document| route("resource_metadata", document.path().to_owned(), true, Service::ResourceMetadata)),
     );
-    all.extend(of_capabilities.into_iter().map(|(own, capability)| {
+    for (own, capability) in of_capabilities {
+        if all.iter().any(|route| route.endpoint == own.name) {
+            let problem = format!("its endpoint {} has the name of another endpoint: give it one of its own", own.name);
+            return Err(BuildError::capability(capability.name(), problem));
+        }
         let service = Service::Capability(capability, own.methods);
         let route = route(own.name, path_of(&own.url), own.any_origin, service);
-        Route { max_body: own.max_body.unwrap_or(max_body), ..route }
-    }));
+        all.push(Route { max_body: own.max_body.unwrap_or(max_body), ..route });
+    }
     check_paths(&all)?;
     Ok(all)
 }
@@ -212,6 +216,8 @@ fn is_preflight(request: &Request) -> bool {
 fn preflight(service: &Service) -> Response {
     let methods = match service {
         Service::Capability(_, Some(methods)) => methods,
+        // All of them: no cookie has a part, so the wildcard has its meaning (Fetch standard, CORS-preflight fetch).
+        Service::Capability(_, None) => "*",
         _ => "GET, POST",
     };
     Response::new(204)

@@ -10,7 +10,9 @@ use serde_json::{Map, Value};
 
 pub use self::builder::{Builder, NeedsStorage};
 pub use self::dispatcher::{Route, ServedBy};
-use crate::authorize::{AuthorizationEndpoint, AuthorizationRequest, Authorize, ConsentForm, PendingAuthorization};
+use crate::authorize::{
+    AuthorizationEndpoint, AuthorizationRequest, Authorize, Consent, ConsentForm, Interaction, UserSession,
+};
 use crate::bearer::{self, Bearer, BearerError};
 use crate::error::Error;
 use crate::event::EventKind;
@@ -64,13 +66,29 @@ impl AuthorizationServer {
         in_span("authorize", self.inner.authorization.authorize(request)).await
     }
 
-    /// Takes back the [`form_token`](PendingAuthorization::form_token) that a consent form submitted, together with the
+    /// The authorization endpoint, and what has to happen next for the user who is logged in, if one is: what
+    /// [`authorize`](Self::authorize) and [`PendingAuthorization::interaction`](crate::PendingAuthorization::interaction) say.
+    ///
+    /// A `POST` without a session is redirected to the same request by `GET`: browsers send cookies that are
+    /// `SameSite=Lax` with that, but not with a `POST` from another site.
+    pub async fn interaction(&self, request: &Request, session: Option<&UserSession>) -> Interaction {
+        match self.authorize(request).await {
+            Authorize::Respond(response) => Interaction::Respond(response),
+            Authorize::Pending(pending) if session.is_none() && request.method() == "POST" => {
+                Interaction::Respond(Response::see_other(pending.return_target()))
+            }
+            Authorize::Pending(pending) => pending.interaction(session).await,
+        }
+    }
+
+    /// Takes back the [`form_token`](Consent::form_token) that a consent form submitted, together with the
     /// same `session` that it was made for.
     ///
     /// # Errors
-    /// The answer to send instead: the token is not of this server and session, was changed, or has expired; or the
-    /// request is no longer in order, because the client was changed.
-    pub async fn resume(&self, form_token: &str, session: impl AsRef<[u8]>) -> Result<PendingAuthorization, Response> {
+    /// The answer to send instead: the token is not of this server and session, was changed, has expired, or has another
+    /// format; or the client or a setting was changed, so that the request is no longer in order, or asks for something else
+    /// than was shown.
+    pub async fn resume(&self, form_token: &str, session: impl AsRef<[u8]>) -> Result<Consent, Response> {
         in_span("resume", self.inner.authorization.resume(form_token, session.as_ref())).await
     }
 
@@ -83,8 +101,16 @@ impl AuthorizationServer {
         &self,
         request: &Request,
         session: impl AsRef<[u8]>,
-    ) -> Result<(PendingAuthorization, ConsentForm), Response> {
+    ) -> Result<(Consent, ConsentForm), Response> {
         in_span("resume", self.inner.authorization.resume_form(request, session.as_ref())).await
+    }
+
+    /// Checks that a text is a [`return_target`](crate::PendingAuthorization::return_target) of this server, and returns it.
+    /// After login, the browser may be sent there: it is a path of the authorization endpoint, whatever the login form
+    /// submitted. How old it is does not matter.
+    #[must_use]
+    pub fn check_return_target<'a>(&self, text: &'a str) -> Option<&'a str> {
+        self.inner.authorization.check_return_target(text)
     }
 
     /// The token endpoint (RFC 6749 §3.2).

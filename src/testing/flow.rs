@@ -1,7 +1,10 @@
 //! The code flow in a few lines, from the client's first request to its tokens.
 
 use super::server::{TestClient, TestServer};
-use crate::authorize::{Approval, AuthorizationRequest, AuthorizationResponse, Authorize, PendingAuthorization};
+use crate::authorize::{
+    Approval, AuthorizationRequest, AuthorizationResponse, Authorize, Consent, Interaction, PendingAuthorization,
+    UserSession,
+};
 use crate::error::Error;
 use crate::pkce::CodeChallenge;
 use crate::record::Subject;
@@ -91,9 +94,34 @@ impl<'a> Flow<'a> {
 
     /// Sends the request, and a user approves in a particular way.
     pub async fn approve(self, approval: Approval) -> ApprovedFlow<'a> {
-        let response = self.pending().await.approve(approval).await;
+        let response = approve(self.pending().await, approval).await;
         ApprovedFlow { server: self.server, client: self.client, verifier: self.verifier, response }
     }
+}
+
+/// Approves a request as the user of the approval, who is logged in and agrees to whatever is asked.
+///
+/// # Panics
+/// The user has to log in again or to choose an account, or the request is refused.
+pub async fn approve(pending: PendingAuthorization, approval: Approval) -> AuthorizationResponse {
+    match pending.interaction(Some(&approval.user)).await {
+        Interaction::Consent(consent) => Some(consent.approve(approval).await),
+        Interaction::Proceed(proceed) => Some(proceed.approve_with(|_| approval).await),
+        _ => None,
+    }
+    .expect("the user needs no other login and no other account, and nothing fails")
+}
+
+/// Takes a request to the consent page of a user who is logged in.
+///
+/// # Panics
+/// The user is not asked for consent.
+pub async fn ask(pending: PendingAuthorization, user: impl Into<UserSession>) -> Consent {
+    match pending.interaction(Some(&user.into())).await {
+        Interaction::Consent(consent) => Some(consent),
+        _ => None,
+    }
+    .expect("the user is asked for consent")
 }
 
 impl ApprovedFlow<'_> {

@@ -31,6 +31,6 @@ pub use self::contract::{
 };
 pub use self::env::{RecordedEvent, RecordingObserver, SeededEntropy, TestClock};
 pub use self::faults::{Fault, Faults};
-pub use self::flow::{ApprovedFlow, Flow};
+pub use self::flow::{ApprovedFlow, Flow, approve, ask};
 pub use self::intercepted::{Call, Intercepted, Interceptor, Next, Reply};
 pub use self::server::{ISSUER, TestClient, TestServer, TestUsers};

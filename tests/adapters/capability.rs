@@ -25,6 +25,8 @@ impl Capability for Board {
             Endpoint::new("notes", build.url("/notes")).methods("GET, DELETE").any_origin().max_body(0),
             Endpoint::new("put_up", build.url("/notes/new?v=1")).methods("POST").max_body(40),
             Endpoint::new("echo", build.url("/echo")),
+            Endpoint::new("open", build.url("/open")).any_origin(),
+            Endpoint::new("import", build.url("/notes/import")).methods("POST").max_body(100_000),
         ]
     }
 
@@ -38,7 +40,7 @@ impl Capability for Board {
                 Ok(access) => Response::json(200, json!([access.client_id().as_str()]).to_string()),
                 Err(error) => error.into(),
             },
-            "put_up" => match server.authenticate_client(request).await {
+            "put_up" | "import" => match server.authenticate_client(request).await {
                 Ok(client) => {
                     let params = Params::decode(request.body());
                     let note = params.get("note").ok().flatten();
@@ -68,7 +70,8 @@ fn preflight(uri: &str) -> HttpRequest<Body> {
 async fn endpoint_of_a_capability_is_listed_and_described() {
     let t = server();
     let own: Vec<_> = t.server.routes().iter().skip(5).map(|route| (route.endpoint(), route.path())).collect();
-    assert_eq!(own, [("notes", "/notes"), ("put_up", "/notes/new"), ("echo", "/echo")]);
+    let [notes, new, import] = [("notes", "/notes"), ("put_up", "/notes/new"), ("import", "/notes/import")];
+    assert_eq!(own, [notes, new, ("echo", "/echo"), ("open", "/open"), import]);
     assert!(t.server.routes().iter().skip(5).all(|route| route.served_by() == ServedBy::Library));
     let terms = |path| t.server.route(path).map(|route| (route.any_origin(), route.max_body()));
     assert_eq!(terms("/notes"), Some((true, 0)));
@@ -153,6 +156,8 @@ async fn capability_decides_about_scripts_of_other_origins() {
         let answer = app.send(preflight("/notes")).await;
         assert_eq!((answer.status, answer.header("access-control-allow-origin")), (204, Some("*")));
         assert_eq!(answer.header("access-control-allow-methods"), Some("GET, DELETE"));
+        let answer = app.send(preflight("/open")).await;
+        assert_eq!((answer.status, answer.header("access-control-allow-methods")), (204, Some("*")), "it serves all");
         for request in [get("/notes"), post("/notes", "")] {
             assert_eq!(app.send(request).await.header("access-control-allow-origin"), Some("*"));
         }
@@ -161,6 +166,22 @@ async fn capability_decides_about_scripts_of_other_origins() {
             app.send(request).await.assert_no_cors(&what);
         }
         assert!(t.server.route("/echo").is_none());
+    }
+}
+
+/// The limit of the endpoint counts, not that of the policy, which is for requests for tokens.
+#[tokio::test(flavor = "local")]
+async fn client_authenticates_with_a_body_above_the_policys_limit() {
+    for web in Web::each() {
+        let t = server();
+        let machine = t.confidential_client(REDIRECT_URI).await;
+        let app = web.routes([&t.server]);
+        let length = t.server.policy().max_body + 1;
+        let body = |length: usize| format!("note={}", "x".repeat(length - 5));
+        let answer = app.send(post_as(&machine, "/notes/import", body(length))).await;
+        assert_eq!((answer.status, &answer.json()["by"]), (201, &json!(machine.id)));
+        assert_eq!(app.send(post_as(&machine, "/notes/import", body(100_000))).await.status, 201);
+        assert_eq!(app.send(post_as(&machine, "/notes/import", body(100_001))).await.status, 413);
     }
 }
 

@@ -56,7 +56,7 @@ async fn authorize(
         Authorize::Pending(pending) if request.query().contains("deny") => Ok(pending.deny()),
         Authorize::Pending(pending) => {
             let approval = Approval::by(Subject::new("alice").unwrap());
-            Ok(run_to_completion(pending.approve(approval)).await)
+            Ok(run_to_completion(grantor::testing::approve(pending, approval)).await)
         }
     }
 }

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use grantor::storage::{GrantSelector, Page};
-use grantor::testing::{ISSUER, TestClient, TestServer};
+use grantor::testing::{ISSUER, TestClient, TestServer, approve};
 use grantor::{
-    Approval, Authorize, Client, ClientId, Clock, Grant, PendingAuthorization, Request, Response, Storage, Subject,
+    Approval, Authorize, Client, ClientId, Clock, Consent, Grant, PendingAuthorization, Request, Response, Storage,
+    Subject,
 };
 use std::sync::Arc;
 
@@ -68,6 +69,11 @@ impl Ask {
         self
     }
 
+    /// The size of all names and values together.
+    pub(crate) fn size(&self) -> usize {
+        self.pairs.iter().map(|(name, value)| name.len() + value.len()).sum()
+    }
+
     pub(crate) fn encoded(&self) -> String {
         let pairs: Vec<(&str, &str)> = self.pairs.iter().map(|(name, value)| (&**name, &**value)).collect();
         form(&pairs) + &self.raw
@@ -90,6 +96,11 @@ pub(crate) async fn pending(t: &TestServer, ask: &Ask) -> PendingAuthorization {
     }
 }
 
+/// The request at the consent page of alice, who must be asked.
+pub(crate) async fn consent(t: &TestServer, ask: &Ask) -> Consent {
+    grantor::testing::ask(pending(t, ask).await, subject("alice")).await
+}
+
 /// The answer to a request, which must not be in order.
 pub(crate) async fn refused(t: &TestServer, ask: &Ask) -> Response {
     responded(t.server.authorize(&ask.get()).await)
@@ -97,7 +108,7 @@ pub(crate) async fn refused(t: &TestServer, ask: &Ask) -> Response {
 
 /// The answer to a request that alice approves.
 pub(crate) async fn approved(t: &TestServer, ask: &Ask) -> Response {
-    pending(t, ask).await.approve(by("alice")).await.into()
+    approve(pending(t, ask).await, by("alice")).await.into()
 }
 
 pub(crate) fn by(name: &str) -> Approval {

@@ -7,7 +7,7 @@ use grantor::{Client, Request, Response, Storage};
 use serde_json::json;
 use time::Duration;
 
-use crate::ask::{Ask, CALLBACK, assert_error, assert_page, by, describe, grants_of, pending, subject};
+use crate::ask::{Ask, CALLBACK, assert_error, assert_page, by, consent, describe, grants_of, pending, subject};
 use crate::common::{confidential, form, public, query_of};
 
 const STATE: Option<&str> = Some("af0ifjsldkj");
@@ -78,7 +78,7 @@ async fn a_denial_is_told_and_leaves_nothing_behind() {
 #[tokio::test]
 async fn an_approval_opens_one_grant_of_what_was_approved_with_the_hosts_data() {
     let (t, app) = public().await;
-    let answer = pending(&t, &Ask::code(&app)).await.approve(by("alice").host_data(json!({"tenant": 7}))).await;
+    let answer = consent(&t, &Ask::code(&app)).await.approve(by("alice").host_data(json!({"tenant": 7}))).await;
     assert!(query_of(&answer.into()).contains_key("code"));
     let grants = grants_of(&t, &app).await;
     let [grant] = grants.as_slice() else { panic!("one grant: {grants:?}") };
@@ -118,7 +118,7 @@ async fn submit(t: &TestServer, fields: &[(&str, &str)], session: &str) -> Resul
 }
 
 async fn form_token(t: &TestServer, app: &TestClient) -> String {
-    pending(t, &Ask::code(app).with("scope", "user:read user:write")).await.form_token("session")
+    consent(t, &Ask::code(app).with("scope", "user:read user:write")).await.form_token("session")
 }
 
 // covers: CU-01 (RFC 6749 §10.12), CU-10 (RFC 6749 §3.3), SC-09 (RFC 6749 §4.1.2.1), B45

@@ -4,7 +4,7 @@ use grantor::testing::{ISSUER, TestServer};
 use grantor::{Client, CodeVerifier, Response, TokenRequest};
 
 use crate::ask::{
-    Ask, CALLBACK, approved, assert_error, assert_error_in_fragment, by, describe, pending, refused, target_of,
+    Ask, CALLBACK, approved, assert_error, assert_error_in_fragment, by, consent, describe, pending, refused, target_of,
 };
 use crate::common::{VERIFIER, fragment_of, location, public, query_of};
 
@@ -14,7 +14,7 @@ const STATE: Option<&str> = Some("af0ifjsldkj");
 #[tokio::test]
 async fn a_code_is_sent_in_the_query_by_303() {
     let (t, app) = public().await;
-    let answer = pending(&t, &Ask::code(&app)).await.approve(by("alice")).await;
+    let answer = consent(&t, &Ask::code(&app)).await.approve(by("alice")).await;
     let code = answer.code().unwrap().expose().to_owned();
     let answer: Response = answer.into();
     assert_eq!(answer.status(), 303);
@@ -87,7 +87,7 @@ async fn an_unsupported_response_mode_is_refused_in_the_default_one() {
 #[tokio::test]
 async fn what_a_form_posted_is_not_passed_on_by_the_redirect_that_follows() {
     let (t, app) = public().await;
-    let form_token = pending(&t, &Ask::code(&app)).await.form_token("session");
+    let form_token = consent(&t, &Ask::code(&app)).await.form_token("session");
     let waiting = t.server.resume(&form_token, "session").await.expect("an untouched form");
     let answer: Response = waiting.approve(by("alice")).await.into();
     // Only 303 makes every browser follow with GET and without the body.
@@ -104,7 +104,7 @@ async fn what_a_form_posted_is_not_passed_on_by_the_redirect_that_follows() {
 #[tokio::test]
 async fn a_code_reaches_neither_a_cache_nor_an_event_nor_a_debug_line() {
     let (t, app) = public().await;
-    let answer = pending(&t, &Ask::code(&app)).await.approve(by("alice")).await;
+    let answer = consent(&t, &Ask::code(&app)).await.approve(by("alice")).await;
     let code = answer.code().unwrap().expose().to_owned();
     let before = format!("{answer:?}");
     let answer: Response = answer.into();

@@ -6,11 +6,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use grantor::client::Client;
 use grantor::error::{AuthenticatorError, ErrorCode, ExtensionRefusal};
 use grantor::testing::{Fault, SeededEntropy, TestServer};
-use grantor::{Entropy, EntropyError, Error, Response, StorageError};
+use grantor::{Entropy, EntropyError, Error, Interaction, Response, StorageError};
 use time::Duration;
 
 use crate::ask::{
-    Ask, CALLBACK, assert_error, assert_error_in_fragment, assert_page, by, grants_of, pending, refused, subject,
+    Ask, CALLBACK, assert_error, assert_error_in_fragment, assert_page, by, consent, grants_of, pending, refused,
+    subject,
 };
 use crate::common::{VERIFIER, confidential, public, query_of};
 
@@ -40,7 +41,7 @@ async fn a_storage_that_fails_before_the_client_is_known_gives_a_page() {
 #[tokio::test]
 async fn a_storage_that_fails_when_a_form_comes_back_gives_a_page() {
     let (t, app) = public().await;
-    let form_token = pending(&t, &Ask::code(&app)).await.form_token("session");
+    let form_token = consent(&t, &Ask::code(&app)).await.form_token("session");
     for (fault, status, code, description) in
         [(Fault::Failed, 500, "server_error", BROKEN), (Fault::Unavailable, 503, "temporarily_unavailable", AWAY)]
     {
@@ -60,12 +61,12 @@ async fn a_storage_that_fails_when_the_user_approves_is_told_to_the_client() {
     let implicit = t.register(client, None).await;
     for (fault, code) in [(Fault::Failed, "server_error"), (Fault::Unavailable, "temporarily_unavailable")] {
         t.faults.fail(2, fault);
-        let answer = pending(&t, &Ask::code(&app)).await.approve(by("alice")).await;
+        let answer = consent(&t, &Ask::code(&app)).await.approve(by("alice")).await;
         assert!(answer.code().is_none() && answer.error().is_some());
         assert_error(&answer.into(), CALLBACK, code, STATE);
 
         t.faults.fail(2, fault);
-        let answer = pending(&t, &Ask::token(&implicit)).await.approve(by("alice")).await;
+        let answer = consent(&t, &Ask::token(&implicit)).await.approve(by("alice")).await;
         assert!(answer.access_token().is_none());
         assert_error_in_fragment(&answer.into(), CALLBACK, code, STATE);
     }
@@ -78,7 +79,7 @@ async fn a_storage_that_fails_when_the_user_approves_is_told_to_the_client() {
 async fn a_lost_answer_is_a_failure_and_its_code_reaches_nobody() {
     let (t, app) = public().await;
     t.faults.fail(2, Fault::LostAnswer);
-    let answer: Response = pending(&t, &Ask::code(&app)).await.approve(by("alice")).await.into();
+    let answer: Response = consent(&t, &Ask::code(&app)).await.approve(by("alice")).await.into();
     assert_error(&answer, CALLBACK, "temporarily_unavailable", STATE);
     assert_eq!(t.events.names(), ["authorization_refused"]);
     // The grant that was stored all the same ends with the code that nobody has.
@@ -104,12 +105,12 @@ async fn without_randomness_no_code_is_issued_and_the_client_is_told() {
     let broken = Arc::clone(&entropy.0);
     let t = TestServer::with(|builder| builder.entropy(entropy));
     let app = t.public_client(CALLBACK).await;
-    let waiting = pending(&t, &Ask::code(&app)).await;
+    let waiting = consent(&t, &Ask::code(&app)).await;
     broken.store(true, Ordering::SeqCst);
     assert_error(&waiting.approve(by("alice")).await.into(), CALLBACK, "server_error", STATE);
     assert!(grants_of(&t, &app).await.is_empty());
     broken.store(false, Ordering::SeqCst);
-    let answer = pending(&t, &Ask::code(&app)).await.approve(by("alice")).await.into();
+    let answer = consent(&t, &Ask::code(&app)).await.approve(by("alice")).await.into();
     assert_eq!(query_of(&answer)["code"].len(), VERIFIER.len());
 }
 
@@ -138,14 +139,18 @@ async fn a_host_that_cannot_ask_its_user_tells_the_client_why() {
 async fn a_storage_that_fails_never_means_that_the_user_has_consented() {
     let (t, app) = confidential().await;
     t.authorize(&app).approve_as("alice").await.redeem().await.unwrap();
-    let waiting = pending(&t, &Ask::code(&app)).await;
+    let alice = subject("alice").into();
     for (fault, code) in [
         (Fault::Failed, "server_error"),
         (Fault::Unavailable, "temporarily_unavailable"),
         (Fault::LostAnswer, "temporarily_unavailable"),
     ] {
+        let waiting = pending(&t, &Ask::code(&app)).await;
         t.faults.fail(1, fault);
-        assert_eq!(waiting.consented(&subject("alice")).await.unwrap_err().code().as_str(), code);
+        let Interaction::Respond(answer) = waiting.interaction(Some(&alice)).await else { panic!("the storage fails") };
+        assert_error(&answer, CALLBACK, code, STATE);
     }
-    assert!(waiting.consented(&subject("alice")).await.unwrap(), "the same question without a fault");
+    let waiting = pending(&t, &Ask::code(&app)).await;
+    let next = waiting.interaction(Some(&alice)).await;
+    assert!(matches!(next, Interaction::Proceed(_)), "the same question without a fault: {next:?}");
 }

@@ -9,16 +9,17 @@ use grantor::{AuthorizationCode, Client, ClientId, ClientRegistry, Clock, Respon
 use time::Duration;
 
 use crate::ask::{
-    Ask, CALLBACK, assert_error, assert_error_in_fragment, assert_page, by, client_of, grants_of, pending,
+    Ask, CALLBACK, assert_error, assert_error_in_fragment, assert_page, by, client_of, consent, grants_of, pending,
 };
 use crate::common::{CHALLENGE, confidential, fragment_of, public, query_of};
 
 const STATE: Option<&str> = Some("af0ifjsldkj");
 const SESSION: &str = "a-random-session-identifier";
+const STALE: &str = "this form has expired";
 const WRONG_SESSION: &str = "this form was not made for this session";
 
 async fn sealed(t: &TestServer, ask: &Ask) -> String {
-    pending(t, ask).await.form_token(SESSION)
+    consent(t, ask).await.form_token(SESSION)
 }
 
 /// The page that a form token leads to instead of its request.
@@ -46,8 +47,8 @@ async fn the_request_that_comes_back_is_the_one_that_was_shown() {
             Ask::code(&app).with("scope", "user:write user:read").with("state", &state).with("response_mode", mode);
         let token = sealed(&t, &ask).await;
         let waiting = t.server.resume(&token, SESSION).await.expect("an untouched token");
-        assert_eq!(waiting.client().id().as_str(), app.id);
-        assert_eq!(waiting.scope().as_str(), "user:read user:write");
+        assert_eq!(waiting.request().client().id().as_str(), app.id);
+        assert_eq!(waiting.request().scope().as_str(), "user:read user:write");
         let answer = waiting.approve(by("alice")).await;
         let hash = answer.code().expect("a code").hash();
         let answer: Response = answer.into();
@@ -116,14 +117,14 @@ async fn another_session_cannot_use_it() {
 #[tokio::test]
 async fn a_form_that_belongs_to_no_session_is_nobodys() {
     let (t, app) = public().await;
-    let form_token = pending(&t, &Ask::code(&app)).await.form_token("");
+    let form_token = consent(&t, &Ask::code(&app)).await.form_token("");
     assert_page(&refused(&t, &form_token, "").await, 400, "invalid_request", WRONG_SESSION);
 }
 
 #[tokio::test]
 async fn no_character_moves_from_the_session_into_the_content() {
     let (t, app) = public().await;
-    let form_token = pending(&t, &Ask::code(&app)).await.form_token("session ");
+    let form_token = consent(&t, &Ask::code(&app)).await.form_token("session ");
     // JSON may begin with a space: were the two only strung together, this would be the same text under the same key.
     let mut bytes = vec![b' '];
     bytes.extend(URL_SAFE_NO_PAD.decode(form_token).unwrap());
@@ -289,8 +290,7 @@ async fn a_redirect_uri_that_was_removed_in_the_meantime_is_not_used() {
         parts.redirect_uris = vec![grantor::client::RedirectUri::parse("https://moved.example/cb").unwrap()];
     })
     .await;
-    let answer = refused(&t, &token, SESSION).await;
-    assert_page(&answer, 400, "invalid_request", "the redirect URI is not registered for this client");
+    assert_page(&refused(&t, &token, SESSION).await, 400, "invalid_request", STALE);
 }
 
 // covers: B45
@@ -309,17 +309,68 @@ async fn a_scope_or_grant_type_that_was_taken_away_in_the_meantime_is_not_grante
 
 // covers: CU-02 (RFC 6749 §10.12), B27
 #[tokio::test]
-async fn a_default_scope_that_grew_in_the_meantime_does_not_widen_what_was_shown() {
+async fn form_of_a_changed_default_scope_is_stale() {
     let t = TestServer::new();
     let client = Client::public("app").authorization_code([CALLBACK]).scope("user:read user:write");
     let app = t.register(client.default_scope("user:read").build(), None).await;
     let token = sealed(&t, &Ask::code(&app).without("scope")).await;
+    let named = sealed(&t, &Ask::code(&app)).await;
     change(&t, &app, |parts| parts.default_scope = Some("user:read user:write".parse().unwrap())).await;
-    let waiting = t.server.resume(&token, SESSION).await.expect("still in order");
-    assert_eq!(waiting.scope().as_str(), "user:read");
-    drop(waiting.approve(by("alice")).await);
-    assert_eq!(grants_of(&t, &app).await[0].scope.as_str(), "user:read");
+    assert_page(&refused(&t, &token, SESSION).await, 400, "invalid_request", STALE);
+    let last = t.events.events().pop().unwrap();
+    assert!(last.name == "authorization_refused" && last.text.contains("StaleFormToken"), "{}", last.text);
+    assert!(grants_of(&t, &app).await.is_empty());
     assert_eq!(pending(&t, &Ask::code(&app).without("scope")).await.scope().as_str(), "user:read user:write");
+    let waiting = t.server.resume(&named, SESSION).await.expect("a request that named its scope is what it was");
+    assert_eq!(waiting.request().scope().as_str(), "user:read");
+}
+
+// covers: CU-02 (RFC 6749 §10.12), B45
+#[tokio::test]
+async fn form_that_showed_another_client_is_stale() {
+    let (t, app) = public().await;
+    let name: fn(&mut ClientParts) = |parts| parts.name = Some("My Bank".to_owned());
+    for shown in [name, |parts| parts.lifetimes.refresh_token_absolute = Some(Duration::days(1))] {
+        let token = sealed(&t, &Ask::code(&app)).await;
+        drop(t.server.resume(&token, SESSION).await.expect("nothing has changed"));
+        change(&t, &app, shown).await;
+        assert_page(&refused(&t, &token, SESSION).await, 400, "invalid_request", STALE);
+    }
+    let token = sealed(&t, &Ask::code(&app)).await;
+    change(&t, &app, |parts| parts.website = Some("https://app.example/".to_owned())).await;
+    drop(t.server.resume(&token, SESSION).await.expect("the website decides nothing"));
+}
+
+// covers: CU-01 (RFC 6749 §10.12), B45
+#[tokio::test]
+async fn form_of_another_issuer_is_refused() {
+    let key = [7; 32];
+    let first = TestServer::with(|builder| builder.server_key(&key, &[]));
+    let app = first.public_client(CALLBACK).await;
+    let token = sealed(&first, &Ask::code(&app)).await;
+    let storage = first.storage.clone();
+    let other = grantor::AuthorizationServer::builder("https://other.example")
+        .storage(storage)
+        .scope("user:read", "Read your profile")
+        .clock(first.clock.clone())
+        .server_key(&key, &[])
+        .build()
+        .unwrap();
+    let answer = other.resume(&token, SESSION).await.expect_err("another issuer asked");
+    assert_page(&answer, 400, "invalid_request", WRONG_SESSION);
+    drop(first.server.resume(&token, SESSION).await.expect("its own server still takes it"));
+}
+
+#[tokio::test]
+async fn equal_requests_have_different_form_tokens() {
+    let (t, app) = public().await;
+    let ask = Ask::code(&app);
+    let one = consent(&t, &ask).await;
+    let token = one.form_token(SESSION);
+    assert_eq!(one.form_token(SESSION), token);
+    assert_ne!(sealed(&t, &ask).await, token);
+    let resumed = t.server.resume(&token, SESSION).await.unwrap();
+    assert_eq!(resumed.form_token(SESSION), token, "it is still the same request");
 }
 
 // covers: B45

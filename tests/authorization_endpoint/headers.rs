@@ -11,7 +11,7 @@ use grantor::{
     Verdict,
 };
 
-use crate::ask::{Ask, CALLBACK, approved, assert_error, by, pending, refused};
+use crate::ask::{Ask, CALLBACK, approved, assert_error, by, consent, pending, refused};
 use crate::common::{basic, form, location, public, query_of, responded};
 
 const OUT_OF_BAND: &str = "urn:ietf:wg:oauth:2.0:oob";
@@ -34,7 +34,7 @@ async fn every_answer() -> Vec<(&'static str, Response)> {
     let failed = refused(&t, &code).await;
     let options = Request::new("OPTIONS", "/authorize").with_header("origin", "https://evil.example");
     let failure = StorageError::new("gone");
-    let form_token = pending(&t, &code).await.form_token("session");
+    let form_token = consent(&t, &code).await.form_token("session");
     vec![
         ("a page for an error", refused(&t, &code.clone().without("client_id")).await),
         ("a page for a failure", failed),
@@ -47,7 +47,7 @@ async fn every_answer() -> Vec<(&'static str, Response)> {
         ("a code", approved(&t, &code).await),
         ("a token", approved(&t, &token).await),
         ("a denial", pending(&t, &code).await.deny().into()),
-        ("an empty approval", pending(&t, &code).await.approve(by("alice").scope([""])).await.into()),
+        ("an empty approval", consent(&t, &code).await.approve(by("alice").scope([""])).await.into()),
         ("a failure", pending(&t, &code).await.fail(failure).into()),
         ("an error", refused(&t, &code.with("scope", "nope")).await),
         ("an error in the fragment", refused(&t, &token.with("scope", "nope")).await),
@@ -167,7 +167,7 @@ async fn headers_that_a_proxy_would_set_are_not_believed() {
     let grantor::Authorize::Pending(waiting) = t.server.authorize(&spoofed(Ask::code(&app).get())).await else {
         panic!("the request is in order")
     };
-    let answer = waiting.approve(by("alice")).await.into();
+    let answer = grantor::testing::approve(waiting, by("alice")).await.into();
     assert_eq!(location(&answer).host_str(), Some("app.example"));
     assert_eq!(query_of(&answer)["iss"], grantor::testing::ISSUER);
 

@@ -13,7 +13,9 @@ use grantor::{
 };
 use time::Duration;
 
-use crate::ask::{Ask, CALLBACK, approved, assert_error_in_fragment, by, describe, grants_of, pending, refused};
+use crate::ask::{
+    Ask, CALLBACK, approved, assert_error_in_fragment, by, consent, describe, grants_of, pending, refused,
+};
 use crate::common::{CHALLENGE, fragment_of, location};
 
 const STATE: Option<&str> = Some("af0ifjsldkj");
@@ -57,7 +59,7 @@ async fn the_typed_form_gives_the_token_itself() {
     let app = implicit_client(&t).await;
     let request = AuthorizationRequest::token(&app.id).redirect_uri(CALLBACK).scope("user:read").state("a state");
     let Authorize::Pending(pending) = t.server.authorization_request(&request).await else { panic!("it is in order") };
-    let answer = pending.approve(Approval::by(Subject::new("alice").unwrap())).await;
+    let answer = grantor::testing::approve(pending, Approval::by(Subject::new("alice").unwrap())).await;
     assert_eq!((answer.state(), answer.code().is_none()), (Some("a state"), true));
     let token = AccessToken::new(answer.access_token().expect("a token").expose());
     assert!(t.bearer(&token).await.unwrap().require("user:read").is_ok());
@@ -71,7 +73,7 @@ async fn a_narrower_scope_and_a_shorter_lifetime_are_said_in_the_fragment() {
     let client = Client::public("app").implicit([CALLBACK]).scope("user:read user:write");
     let short = client.lifetimes(|own| own.access_token = Some(Duration::minutes(2)));
     let app = t.register(short.build(), None).await;
-    let waiting = pending(&t, &Ask::token(&app).with("scope", "user:read user:write")).await;
+    let waiting = consent(&t, &Ask::token(&app).with("scope", "user:read user:write")).await;
     let answer: Response = waiting.approve(by("alice").scope(["user:read"])).await.into();
     let fragment = fragment_of(&answer);
     assert_eq!((&*fragment["scope"], &*fragment["expires_in"]), ("user:read", "120"));
@@ -84,7 +86,7 @@ async fn errors_of_a_token_request_stand_in_the_fragment() {
     let app = implicit_client(&t).await;
     let ask = Ask::token(&app);
     assert_error_in_fragment(&pending(&t, &ask).await.deny().into(), CALLBACK, "access_denied", STATE);
-    let nothing_left: Response = pending(&t, &ask).await.approve(by("alice").scope([""; 0])).await.into();
+    let nothing_left: Response = consent(&t, &ask).await.approve(by("alice").scope([""; 0])).await.into();
     assert_error_in_fragment(&nothing_left, CALLBACK, "access_denied", STATE);
     for (faulty, code) in [
         (ask.clone().with("scope", "nope"), "invalid_scope"),
@@ -169,9 +171,11 @@ async fn subject_that_is_not_active_is_denied_a_token() {
     }
 }
 
+type Answer = fn(&Issuance<'_>) -> Result<TokenChanges, Error>;
+
 /// Answers one thing about each token, and notes how it was asked.
 struct Customizer {
-    answer: fn(&Issuance<'_>) -> Result<TokenChanges, Error>,
+    answer: Answer,
     asked: Arc<Mutex<Vec<(IssuanceKind, String)>>>,
 }
 

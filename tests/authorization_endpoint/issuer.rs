@@ -3,7 +3,7 @@
 use grantor::testing::{ISSUER, TestServer};
 use grantor::{AuthorizationServer, Client, ClientRegistry, MemoryStorage, Response};
 
-use crate::ask::{Ask, CALLBACK, approved, by, pending, refused};
+use crate::ask::{Ask, CALLBACK, approved, by, consent, pending, refused};
 use crate::common::{fragment_of, query_of};
 
 // covers: IS-01 (RFC 9207 §2), IS-02 (RFC 9207 §2), IS-07 (RFC 9207 §2)
@@ -18,7 +18,7 @@ async fn success_and_error_name_the_issuer_in_every_response_mode() {
         (Ask::token(&app), false),
         (Ask::code(&app).without("state"), true),
     ] {
-        let nothing: Response = pending(&t, &ask).await.approve(by("alice").scope(["user:write"])).await.into();
+        let nothing: Response = consent(&t, &ask).await.approve(by("alice").scope(["user:write"])).await.into();
         for answer in [
             approved(&t, &ask).await,
             pending(&t, &ask).await.deny().into(),

@@ -5,14 +5,17 @@ mod common;
 
 mod ask;
 
+mod carried;
 mod consent;
 mod consented;
 mod delivery;
 mod errors;
 mod failures;
+mod first_party;
 mod form_token;
 mod headers;
 mod implicit;
+mod interaction;
 mod issuer;
 mod native_apps;
 mod no_fetching;
@@ -23,4 +26,5 @@ mod pkce;
 mod redirect_uri;
 mod registration;
 mod request;
+mod return_target;
 mod scope;

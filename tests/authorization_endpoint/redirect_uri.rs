@@ -4,7 +4,7 @@ use grantor::testing::{TestClient, TestServer};
 use grantor::{AuthorizationCode, Client, CodeVerifier, Response, Storage, TokenRequest};
 
 use crate::ask::{
-    Ask, CALLBACK, approved, assert_error, assert_page, by, describe, grants_of, pending, refused, target_of,
+    Ask, CALLBACK, approved, assert_error, assert_page, by, consent, describe, grants_of, pending, refused, target_of,
 };
 use crate::common::{VERIFIER, location, public, query_of, text};
 
@@ -282,8 +282,8 @@ async fn the_out_of_band_redirect_shows_the_code_on_a_page_and_only_where_it_is_
 
     let t = TestServer::with_policy(|policy| policy.dangerous().allow_out_of_band_redirect = true);
     let app = client_with(&t, &[OUT_OF_BAND, CALLBACK]).await;
-    let waiting = pending(&t, &Ask::code(&app)).await;
-    assert_eq!(waiting.redirect_host(), None);
+    let waiting = consent(&t, &Ask::code(&app)).await;
+    assert_eq!(waiting.request().redirect_host(), None);
     let answer = waiting.approve(by("alice")).await;
     let code = answer.code().expect("a code").expose().to_owned();
     let page: Response = answer.into();

@@ -55,7 +55,7 @@ async fn an_endpoint_whose_address_has_a_query_works() {
     let post = Request::post_form("/authorize?tenant=1", ask);
     for request in [get, post] {
         let Authorize::Pending(pending) = t.server.authorize(&request).await else { panic!("{request:?} was refused") };
-        let answer = pending.approve(crate::ask::by("alice")).await.into();
+        let answer = grantor::testing::approve(pending, crate::ask::by("alice")).await.into();
         assert!(query_of(&answer).contains_key("code"));
     }
 }

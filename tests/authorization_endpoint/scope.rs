@@ -3,7 +3,7 @@
 use grantor::testing::TestServer;
 use grantor::{AuthorizationCode, Client, CodeVerifier, Response, TokenRequest, TokenResponse};
 
-use crate::ask::{Ask, CALLBACK, assert_error, by, grants_of, pending, refused};
+use crate::ask::{Ask, CALLBACK, assert_error, by, consent, grants_of, pending, refused};
 use crate::common::{VERIFIER, public, query_of};
 
 const STATE: Option<&str> = Some("af0ifjsldkj");
@@ -104,7 +104,7 @@ async fn a_client_asks_for_no_more_than_it_may_have() {
 async fn a_user_may_grant_less_and_the_client_is_told() {
     let (t, app) = public().await;
     let ask = Ask::code(&app).with("scope", "user:read user:write offline_access");
-    let answer = pending(&t, &ask).await.approve(by("alice").scope(["user:write"])).await;
+    let answer = consent(&t, &ask).await.approve(by("alice").scope(["user:write"])).await;
     let tokens = redeem(&t, &app, answer.into()).await;
     assert_eq!(tokens.scope.as_str(), "user:write");
     assert_eq!(grants_of(&t, &app).await[0].scope.as_str(), "user:write");
@@ -118,7 +118,7 @@ async fn an_approval_can_only_narrow() {
     let (t, app) = public().await;
     let ask = Ask::code(&app).with("scope", "user:read");
     let wide = ["user:write", "user:read", "offline_access", "nope", "user:read user:write", "", "USER:READ"];
-    let answer = pending(&t, &ask).await.approve(by("alice").scope(wide)).await;
+    let answer = consent(&t, &ask).await.approve(by("alice").scope(wide)).await;
     assert_eq!(redeem(&t, &app, answer.into()).await.scope.as_str(), "user:read");
 }
 
@@ -127,7 +127,7 @@ async fn an_approval_can_only_narrow() {
 async fn an_approval_of_nothing_is_a_denial() {
     let (t, app) = public().await;
     for nothing in [&[][..], &["user:write"], &["user:read user:write"], &[""]] {
-        let answer = pending(&t, &Ask::code(&app)).await.approve(by("alice").scope(nothing)).await;
+        let answer = consent(&t, &Ask::code(&app)).await.approve(by("alice").scope(nothing)).await;
         assert!(answer.code().is_none());
         assert_error(&answer.into(), CALLBACK, "access_denied", STATE);
     }

@@ -29,7 +29,7 @@ impl Server {
         let challenge = CodeChallenge::s256(&verifier);
         let request = AuthorizationRequest::code("app").scope("user:read").code_challenge_s256(challenge.as_str());
         let Authorize::Pending(pending) = self.oauth.authorization_request(&request).await else { panic!("refused") };
-        let answer = pending.approve(Approval::by(Subject::new(user).unwrap())).await;
+        let answer = grantor::testing::approve(pending, Approval::by(Subject::new(user).unwrap())).await;
         let request = TokenRequest::authorization_code(answer.code().unwrap()).code_verifier(&verifier);
         self.oauth.token_request(&request.client_id("app")).await.unwrap()
     }

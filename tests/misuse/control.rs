@@ -5,7 +5,7 @@ use grantor::grants::{Decision, ExchangeToken, GrantContext, RepeatRefresh, Repl
 use grantor::secret::TokenHash;
 use grantor::{
     AccessToken, AuthorizationCode, AuthorizationServer, Authorize, BearerError, BuildError, Client, ClientCredential,
-    ClientSecret, Error, MemoryStorage, PendingAuthorization, Policy, RefreshToken, Request, Response, Scope, Subject,
+    ClientSecret, Consent, Error, MemoryStorage, Policy, RefreshToken, Request, Response, Scope, Subject,
 };
 
 pub fn serve() -> Result<AuthorizationServer, BuildError> {
@@ -28,8 +28,8 @@ pub async fn authorize(oauth: &AuthorizationServer, request: &Request) -> Respon
     }
 }
 
-pub async fn approve(pending: PendingAuthorization, user: Subject) -> Response {
-    pending.approve(grantor::Approval::by(user)).await.into()
+pub async fn approve(consent: Consent, user: Subject) -> Response {
+    consent.approve(grantor::Approval::by(user)).await.into()
 }
 
 pub async fn me(oauth: &AuthorizationServer, request: &Request) -> Result<String, BearerError> {

@@ -135,8 +135,14 @@ impl Model {
         if !may_refresh {
             return Err("unauthorized_client");
         }
+        // What a request asks for is judged by the grant alone, whatever became of the token.
+        let granted = self.tokens.get(&about.name).map(|token| &self.grants[&token.grant]);
+        let granted = granted.filter(|grant| grant.client == about.client).ok_or(INVALID_GRANT)?.scope;
+        let scope = asks.unwrap_or(granted);
+        if !scope.is_within(granted) {
+            return Err("invalid_scope");
+        }
         let (token, grant) = self.usable(about)?;
-        let scope = asks.unwrap_or(grant.scope);
         if let Some(spent) = &token.spent {
             let grace = lifetimes.grace.min(lifetimes.access).min(lifetimes.idle);
             let age = self.now - spent.at;
@@ -153,9 +159,6 @@ impl Model {
         let idle = (grant.used + lifetimes.idle).min(grant.opened + lifetimes.absolute);
         if self.now >= token.ends || self.now >= idle {
             return Err(INVALID_GRANT);
-        }
-        if !scope.is_within(grant.scope) {
-            return Err("invalid_scope");
         }
         self.exchange(step, about.name, &token, &grant, scope)
     }

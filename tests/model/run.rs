@@ -59,6 +59,7 @@ impl<S: Storage + ClientRegistry + grantor::EphemeralStore + Clone + 'static> Ru
         if about.is_some() || !needs_about(&step.operation) {
             let (answered, fault) = self.perform(number, step, about).await;
             if let Operation::Purge { limit } = step.operation {
+                let fault = step.fault.filter(|_| fault.is_some());
                 self.judge_purge(&answered, limit, fault).await?;
             } else {
                 self.judge(number, &step.operation, about, &answered, fault)?;
@@ -185,10 +186,16 @@ impl<S: Storage + ClientRegistry + grantor::EphemeralStore + Clone + 'static> Ru
         }
     }
 
-    async fn judge_purge(&mut self, answered: &Answered, limit: usize, fault: Option<Fault>) -> Result<(), String> {
+    /// A purge calls the storage once for grants and tokens, then once for ephemeral entries.
+    async fn judge_purge(
+        &mut self,
+        answered: &Answered,
+        limit: usize,
+        fault: Option<(usize, Fault)>,
+    ) -> Result<(), String> {
         let complete = match (answered, fault) {
             (Answered::Count(count), None) if *count <= limit as u64 => *count < limit as u64,
-            (Answered::Refused(code), Some(how)) if code == code_of(how) => false,
+            (Answered::Refused(code), Some((_, how))) if code == code_of(how) => false,
             _ => return Err(format!("the answer is {answered:?}")),
         };
         *self.tally.entry("purge").or_default() += 1;
@@ -196,7 +203,9 @@ impl<S: Storage + ClientRegistry + grantor::EphemeralStore + Clone + 'static> Ru
         let (mut models, mut wrong) = (Vec::new(), Vec::new());
         for model in std::mem::take(&mut self.models) {
             match model.clone().purged(&left, complete) {
-                Ok(possible) if matches!(fault, None | Some(Fault::LostAnswer)) => models.extend(possible),
+                Ok(possible) if matches!(fault, None | Some((_, Fault::LostAnswer) | (2.., _))) => {
+                    models.extend(possible);
+                }
                 Ok(possible) if possible.contains(&model) => models.push(model),
                 Ok(_) => wrong.push("a purge that failed took something".to_owned()),
                 Err(what) => wrong.push(what),

@@ -74,6 +74,7 @@ fn verifier(of: usize) -> CodeVerifier {
 
 fn policy(setup: Setup) -> Policy {
     let (mut policy, lifetimes) = (Policy::default(), Lifetimes::of(0, setup.brief));
+    policy.introspect_refresh_tokens = true;
     policy.code_lifetime = Duration::microseconds(lifetimes.code);
     policy.access_token_lifetime = Duration::microseconds(lifetimes.access);
     policy.refresh_token_idle_lifetime = Duration::microseconds(lifetimes.idle);
@@ -189,7 +190,7 @@ impl<S: Storage + ClientRegistry + grantor::EphemeralStore + Clone + 'static> Se
             Authorize::Respond(response) => return Answered::Refused(on_page(&response)),
         };
         let response = match approval {
-            Some(approval) => pending.approve(approval).await,
+            Some(approval) => grantor::testing::approve(pending, approval).await,
             None => pending.deny(),
         };
         match (response.code(), response.error()) {

@@ -3,7 +3,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use grantor::axum::{routes, run_to_completion};
-use grantor::{Approval, AuthorizationServer, Authorize, Bearer, BearerError, BuildError, MemoryStorage, Request};
+use grantor::{Approval, AuthorizationServer, Bearer, BearerError, BuildError, Interaction, MemoryStorage, Request};
 use serde_json::{Value, json};
 
 use crate::your_app::{Session, consent_page, login_page};
@@ -23,22 +23,22 @@ pub fn app(storage: MemoryStorage) -> Result<Router, BuildError> {
 }
 
 async fn authorize(State(oauth): State<AuthorizationServer>, session: Session, request: Request) -> Response {
-    match oauth.authorize(&request).await {
-        Authorize::Respond(response) => response.into_response(),
-        Authorize::Pending(pending) => match session.user() {
-            None => login_page(request.target()),
-            Some(user) => consent_page(&pending, &user, &pending.form_token(session.secret())),
-        },
+    match oauth.interaction(&request, session.user()).await {
+        Interaction::Login(login) => login_page(&login.return_target()), // the browser comes back there
+        Interaction::SelectAccount(accounts) => login_page(&accounts.return_target()),
+        Interaction::Consent(consent) => consent_page(&consent, &consent.form_token(session.secret())),
+        Interaction::Proceed(proceed) => run_to_completion(proceed.approve()).await.into_response(),
+        Interaction::Respond(response) => response.into_response(), // an error, or no page is allowed
     }
 }
 
 async fn decide(State(oauth): State<AuthorizationServer>, session: Session, request: Request) -> Response {
     match (oauth.resume_form(&request, session.secret()).await, session.user()) {
         (Err(response), _) => response.into_response(), // forged, changed or too late
-        (Ok((pending, form)), Some(user)) if form.approved => {
-            run_to_completion(pending.approve(Approval::by(user).scope(form.scope))).await.into_response()
+        (Ok((consent, form)), Some(user)) if form.approved => {
+            run_to_completion(consent.approve(Approval::by(user).scope(form.scope))).await.into_response()
         }
-        (Ok((pending, _)), _) => pending.deny().into_response(),
+        (Ok((consent, _)), _) => consent.deny().into_response(),
     }
 }
 

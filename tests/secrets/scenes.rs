@@ -293,9 +293,11 @@ impl<S: Kept> Scene<'_, S> {
         let Self { stage, app, .. } = self;
         let challenge = grantor::CodeChallenge::s256(&CodeVerifier::new(VERIFIER));
         let request = AuthorizationRequest::code(&app.id).state(STATE).code_challenge_s256(challenge.as_str());
+        let request = request.parameter("prompt", "consent");
         let Authorize::Pending(pending) = stage.server.authorization_request(&request).await else { panic!() };
-        let form_token = pending.form_token(SESSION);
-        let _ = pending.deny();
+        let consent = grantor::testing::ask(pending, Subject::new("alice").unwrap()).await;
+        let form_token = consent.form_token(SESSION);
+        let _ = consent.deny();
         for (what, token, session) in [
             ("own form", form_token.clone(), SESSION),
             ("form of another session", form_token.clone(), "the-random-name-of-another-session"),

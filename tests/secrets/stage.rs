@@ -9,7 +9,7 @@ use grantor::tracing::TracingObserver;
 use grantor::{
     AccessToken, Approval, AuthorizationCode, AuthorizationRequest, AuthorizationResponse, AuthorizationServer,
     Authorize, Client, ClientCredential, ClientRegistry, ClientSecret, CodeVerifier, EphemeralStore, GrantType, Policy,
-    Request, Response, Storage, Subject, TokenRequest, TokenResponse,
+    Request, Response, Storage, Subject, TokenRequest, TokenResponse, UserSession,
 };
 use serde_json::json;
 
@@ -152,17 +152,19 @@ impl<S: Kept> Stage<S> {
 
     pub(crate) async fn approve(&self, what: &str, request: AuthorizationRequest<'_>) -> AuthorizationResponse {
         self.watch.show(&format!("request: {what}"), &request);
-        let authorize = self.server.authorization_request(&request).await;
+        let authorize = self.server.authorization_request(&request.parameter("prompt", "consent")).await;
         self.watch.show(&format!("decision wanted: {what}"), &authorize);
         let Authorize::Pending(pending) = authorize else { panic!("{what}: {authorize:?}") };
         self.watch.keep("session", SESSION);
-        let form_token = pending.form_token(SESSION);
-        let pending = self.server.resume(&form_token, SESSION).await.unwrap();
-        self.watch.show(&format!("resumed: {what}"), &pending);
-        let approval = Approval::by(Subject::new("alice").unwrap())
-            .host_data(json!({ "note": "host data that is nobody's business" }));
+        let alice = UserSession::new(Subject::new("alice").unwrap()).session_id(SESSION);
+        self.watch.show("session", &alice);
+        let consent = grantor::testing::ask(pending, &alice).await;
+        let form_token = consent.form_token(SESSION);
+        let consent = self.server.resume(&form_token, SESSION).await.unwrap();
+        self.watch.show(&format!("resumed: {what}"), &consent);
+        let approval = Approval::by(&alice).host_data(json!({ "note": "host data that is nobody's business" }));
         self.watch.show("approval", &approval);
-        let response = pending.approve(approval).await;
+        let response = consent.approve(approval).await;
         self.watch.show(&format!("answer: {what}"), &response);
         if let Some(code) = response.code() {
             self.watch.keep(&format!("code: {what}"), code.expose());

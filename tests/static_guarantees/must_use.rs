@@ -12,8 +12,8 @@ use grantor::secret::{SecretDigest, kind};
 use grantor::storage::{Spend, Storage};
 use grantor::{
     Approval, Authenticator, AuthorizationServer, BearerError, ClientAttempt, ClientSecret, CodeChallenge,
-    CodeVerifier, Error, MemoryStorage, PendingAuthorization, RefreshToken, Request, Response, Scope, StorageError,
-    Subject,
+    CodeVerifier, Consent, Error, MemoryStorage, PendingAuthorization, RefreshToken, Request, Response, Scope,
+    StorageError, Subject,
 };
 
 fn builder() {
@@ -40,7 +40,7 @@ async fn bearer_token(oauth: &AuthorizationServer, request: &Request) -> Result<
     Ok(())
 }
 
-async fn consent(mine: PendingAuthorization, yours: PendingAuthorization, approval: Approval, user: Subject) {
+async fn consent(mine: PendingAuthorization, yours: Consent, approval: Approval, user: Subject) {
     #[expect(unused_must_use)]
     mine.deny();
     #[expect(unused_must_use)]

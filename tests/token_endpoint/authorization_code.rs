@@ -66,7 +66,7 @@ async fn the_redirect_uri_of_the_authorization_request_is_repeated_exactly() {
 async fn code_without_redirect_uri(t: &TestServer, client_id: &str) -> String {
     let request = AuthorizationRequest::code(client_id).scope("user:read").code_challenge_s256(CHALLENGE);
     let Authorize::Pending(pending) = t.authorization_request(&request).await else { panic!("one URI is registered") };
-    let response = pending.approve(Approval::by(Subject::new("alice").unwrap())).await;
+    let response = grantor::testing::approve(pending, Approval::by(Subject::new("alice").unwrap())).await;
     response.code().expect("a code").expose().to_owned()
 }
 

@@ -7,7 +7,7 @@ use grantor::customizer::{Issuance, RESERVED_MEMBERS, TokenChanges, TokenCustomi
 use grantor::error::{CustomizerError, ExtensionRefusal};
 use grantor::testing::{TestClient, TestServer};
 use grantor::{Clock, Error, ErrorCode, RefreshToken, Scope};
-use serde_json::json;
+use serde_json::{Value, json};
 use time::Duration;
 
 use crate::common::{json as body_of, text, token_as};
@@ -148,6 +148,7 @@ async fn customizer_that_widens_breaks_its_contract_and_nothing_is_stored() {
         (TokenChanges::new().access_token_lifetime(second - tick), "lifetime below one second"),
         (TokenChanges::new().access_token_lifetime(-second), "lifetime below one second"),
         (TokenChanges::new().response_member("m", "x".repeat(4_089)), "more than 4 KiB"),
+        (TokenChanges::new().response_member("m", nested(33)), "nested more than 32 levels deep"),
     ] {
         scripted.answer(move |_| Ok(changes.clone()));
         for (what, request) in &requests {
@@ -157,6 +158,10 @@ async fn customizer_that_widens_breaks_its_contract_and_nothing_is_stored() {
         }
     }
     assert!(spy.writes().is_empty());
+}
+
+fn nested(levels: usize) -> Value {
+    (0..levels).fold(json!(1), |value, _| json!([value]))
 }
 
 /// A refresh that asks for less gets no more, whatever the grant has.
@@ -284,6 +289,20 @@ async fn members_are_stored_only_for_an_answer_that_can_be_repeated() {
     }
     let changes = TokenChanges::new().response_member("tenant", "a-secret-tenant");
     assert!(format!("{changes:?}").contains("tenant") && !format!("{changes:?}").contains("a-secret"));
+}
+
+/// A row is read with a JSON parser that has a limit. A member that is allowed stays below it, whatever is around it.
+#[tokio::test]
+async fn deepest_member_that_is_allowed_is_read_again() {
+    let (t, app, _, scripted) = customized().await;
+    scripted.answer(|_| Ok(TokenChanges::new().response_member("m", nested(32))));
+    let tokens = tokens_of(&t, &app).await;
+    let first = granted(&t, &refresh(&app, refresh_of(&tokens).expose())).await;
+    assert_eq!(first["m"], nested(32));
+    let (token, _) = row(&t, access_token(&first).hash()).await;
+    let stored = serde_json::to_string(&token).unwrap();
+    let read: grantor::StoredToken = serde_json::from_str(&stored).unwrap();
+    assert_eq!(read.details.response_members["m"], nested(32));
 }
 
 /// A shorter lifetime is cut like any other to what the grant has left, and never to nothing.

@@ -34,7 +34,7 @@ async fn code_for(t: &TestServer, app: &TestClient, pkce: &[(&str, &str)]) -> St
     let Authorize::Pending(pending) = t.server.authorize(&authorize(&[&common[..], pkce].concat())).await else {
         panic!("the request is in order");
     };
-    let response = pending.approve(Approval::by(Subject::new("alice").unwrap())).await;
+    let response = grantor::testing::approve(pending, Approval::by(Subject::new("alice").unwrap())).await;
     response.code().expect("a code").expose().to_owned()
 }
 

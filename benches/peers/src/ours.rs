@@ -4,8 +4,8 @@ use std::hint::black_box;
 
 use grantor::{
     AccessToken, Approval, AuthorizationCode, AuthorizationRequest, AuthorizationServer, Authorize, Client,
-    ClientCredential, ClientRegistry, ClientSecret, CodeVerifier, MemoryStorage, RefreshToken, Request, Response,
-    Subject as User, TokenRequest, TokenResponse,
+    ClientCredential, ClientRegistry, ClientSecret, CodeVerifier, Interaction, MemoryStorage, PendingAuthorization,
+    RefreshToken, Request, Response, Subject as User, TokenRequest, TokenResponse, UserSession,
 };
 
 use crate::subject::{
@@ -70,7 +70,7 @@ impl<'w> Ours<'w> {
 
     fn approve(&self, client: &str, user: &str) -> grantor::AuthorizationResponse {
         match ready(self.server.authorization_request(&authorization_request(client))) {
-            Authorize::Pending(pending) => ready(pending.approve(Approval::by(User::new(user).expect("a user")))),
+            Authorize::Pending(pending) => ready(approve(pending, user)),
             Authorize::Respond(_) => panic!("the request is in order"),
         }
     }
@@ -203,8 +203,7 @@ impl Subject for Http<'_> {
                 |(target, user)| drop(black_box((Request::get(&**target), User::new(user)))),
                 |(target, user)| match ready(ours.server.authorize(&Request::get(&**target))) {
                     Authorize::Pending(pending) => {
-                        let approval = Approval::by(User::new(user).expect("a user"));
-                        send(ready(pending.approve(approval)).into_http(), 303);
+                        send(ready(approve(pending, user)).into_http(), 303);
                     }
                     Authorize::Respond(_) => panic!("the request is in order"),
                 },
@@ -237,5 +236,15 @@ impl Subject for Http<'_> {
                 },
             ),
         }
+    }
+}
+
+/// Approves as a host does: it asks what has to happen next, and the user agrees.
+async fn approve(pending: PendingAuthorization, user: &str) -> grantor::AuthorizationResponse {
+    let session = UserSession::new(User::new(user).expect("a user"));
+    match pending.interaction(Some(&session)).await {
+        Interaction::Consent(consent) => consent.approve(Approval::by(session)).await,
+        Interaction::Proceed(proceed) => proceed.approve().await,
+        other => panic!("the user can approve: {other:?}"),
     }
 }

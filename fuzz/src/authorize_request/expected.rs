@@ -7,7 +7,7 @@ use crate::form::Form;
 use crate::redirect_uri::{differ_in_port_only, has_free_port};
 use crate::world::{Habit, Registered, Switches, VERIFIER, registered};
 
-const PARAMETERS: [&str; 8] = [
+const PARAMETERS: [&str; 12] = [
     "client_id",
     "redirect_uri",
     "response_type",
@@ -16,6 +16,10 @@ const PARAMETERS: [&str; 8] = [
     "scope",
     "code_challenge",
     "code_challenge_method",
+    "prompt",
+    "max_age",
+    "acr_values",
+    "login_hint",
 ];
 
 pub(super) enum Expected<'a> {
@@ -63,6 +67,13 @@ impl Route<'_> {
 
 impl<'a> Expected<'a> {
     pub(super) fn of(form: &'a Form, switches: Switches) -> Self {
+        if form.size() > 16 * 1024 {
+            return Self::Page;
+        }
+        // No input has a seal of this server.
+        if !form.is_readable("return_target") || form.one("return_target").is_some() {
+            return Self::Page;
+        }
         let Some(client) = form.one("client_id").and_then(registered) else { return Self::Page };
         let Some(target) = target(form, client, switches) else { return Self::Page };
         let wants_token = form.one("response_type") == Some("token");
@@ -83,7 +94,9 @@ impl<'a> Expected<'a> {
             Some(_) => false,
         };
         let is_readable = form.is_acceptable(&PARAMETERS) && form.one("state").is_none_or(is_state);
-        let may_go_on = is_readable && response_type_allowed && response_mode_allowed;
+        let wishes_are_clear =
+            form.one("prompt").is_none_or(is_prompt) && form.one("max_age").is_none_or(is_number_of_seconds);
+        let may_go_on = is_readable && response_type_allowed && response_mode_allowed && wishes_are_clear;
         match (may_go_on, proof(form, client, wants_token, switches), client.grantable(form.one("scope"))) {
             (true, Some(proof), Some(scope)) => Self::Pending(Asked {
                 route,
@@ -120,6 +133,16 @@ fn target<'a>(form: &'a Form, client: &Registered, switches: Switches) -> Option
 
 fn is_state(state: &str) -> bool {
     state.len() <= 4_096 && state.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic())
+}
+
+/// OpenID Connect Core §3.1.2.1: words of which `none` stands alone.
+fn is_prompt(list: &str) -> bool {
+    let words: Vec<&str> = list.split(' ').collect();
+    words == ["none"] || words.iter().all(|word| ["login", "consent", "select_account"].contains(word))
+}
+
+fn is_number_of_seconds(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<i64>().is_ok()
 }
 
 /// What the challenge asks for; `None` if the request can't be accepted with it, or without one.

@@ -128,7 +128,8 @@ impl Model {
         let Authorize::Pending(pending) = block_on(world.server.authorization_request(&request)) else {
             panic!("a good request was refused");
         };
-        let response = block_on(pending.approve(Approval::by(Subject::new(USER.0).expect("a subject"))));
+        let response =
+            block_on(grantor::testing::approve(pending, Approval::by(Subject::new(USER.0).expect("a subject"))));
         let expires_at = world.clock.now() + Duration::MINUTE;
         let value = response.code().expect("a code").expose().to_owned();
         self.families.push(Family {

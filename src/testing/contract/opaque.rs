@@ -57,6 +57,10 @@ fn tokens(t: &Trial<'_>) -> Outcome {
         token.revoked_at = has(8).then(|| t.at(4 * TICK));
         let is_code = token.kind == TokenKind::AuthorizationCode;
         token.details.code = is_code.then(|| code_binding(t, has(4), has(8)));
+        token.details.requested_scope = has(4).then(|| token.scope.clone());
+        if has(8) {
+            token.details.response_members.insert("b \"\u{1f980}'\\".to_owned(), json!({ "z": [1.5, null], "a": {} }));
+        }
         come_back(t, "a token that was stored with its grant", &of, &token)?;
 
         let (again, first) = t.family(number + 100)?;
@@ -94,6 +98,7 @@ fn grants(t: &Trial<'_>) -> Outcome {
                 session: (number % 2 == 1).then(|| t.session(number)),
                 details: GrantDetails {
                     token_type: (number % 2 == 0).then(|| "N_A".into()),
+                    consent_skipped: number % 3 == 0,
                     ..GrantDetails::default()
                 },
                 ..t.grant(number)

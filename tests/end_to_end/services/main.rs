@@ -4,6 +4,7 @@ mod api_scopes;
 mod application_registration;
 mod connected_applications;
 mod guessing;
+mod interaction;
 mod offline_access;
 mod out_of_band;
 mod password_grant;

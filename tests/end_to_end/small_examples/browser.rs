@@ -27,11 +27,13 @@ impl Browser {
         Page::read(self.0.get(url).send().await.unwrap()).await
     }
 
-    /// Submits the only form of a page with its hidden field and these.
+    /// Submits the only form of a page with its hidden field and these, of which one may have the name of the hidden field.
     pub async fn submit(&self, provider: &Provider, page: &Page, fields: &[(&str, &str)]) -> Page {
         let action = attribute(&page.body, "<form ", "action");
-        let form_token = attribute(&page.body, "<input type=\"hidden\" name=\"form_token\"", "value");
-        let fields = [&[("form_token", form_token)], fields].concat();
+        let hidden = ["name", "value"].map(|part| attribute(&page.body, "<input type=\"hidden\"", part));
+        let is_replaced = fields.iter().any(|(name, _)| *name == hidden[0]);
+        let hidden = if is_replaced { None } else { Some((hidden[0], hidden[1])) };
+        let fields: Vec<(&str, &str)> = hidden.into_iter().chain(fields.iter().copied()).collect();
         Page::read(self.0.post(provider.url(action)).form(&fields).send().await.unwrap()).await
     }
 }
@@ -44,7 +46,7 @@ impl Page {
             assert_eq!(attributes, "Path=/; HttpOnly; SameSite=Lax");
             pair.split_once('=').unwrap().1.to_owned()
         });
-        let location = header("location").map(|location| Url::parse(&location).unwrap());
+        let location = header("location").map(|location| response.url().join(&location).unwrap());
         let (status, policy) = (response.status(), header("content-security-policy"));
         Self { status, location, cookie, policy, body: response.text().await.unwrap() }
     }

@@ -58,26 +58,35 @@ async fn log_in(provider: &Provider, browser: &Browser) -> Page {
     let login = browser.get(provider.link.clone()).await;
     assert!(login.status == StatusCode::OK && login.asks_for_a_password() && !login.asks_for_consent());
     assert!(!login.body.contains("wrong"), "nothing was typed yet: {}", login.body);
-    assert!(login.policy.is_some_and(|policy| policy.contains("frame-ancestors 'none'")));
-    let login = browser.get(provider.link.clone()).await;
-    let before = login.cookie.clone().expect("a cookie");
+    assert!(login.policy.as_ref().is_some_and(|policy| policy.contains("frame-ancestors 'none'")));
+    assert_eq!(login.cookie, None, "a visitor has no session");
 
     for wrong in [&[("password", "wrong")][..], &[("password", "")], &[], &[("decision", "approve")]] {
         let again = browser.submit(provider, &login, wrong).await;
         assert!(again.asks_for_a_password() && !again.asks_for_consent(), "{wrong:?}");
-        assert_eq!((again.status, again.location), (StatusCode::FORBIDDEN, None), "{wrong:?}");
-        assert!(again.body.contains("The password is wrong."), "{wrong:?}: {}", again.body);
+        assert_eq!((again.status, &again.location, &again.cookie), (StatusCode::FORBIDDEN, &None, &None), "{wrong:?}");
+        assert!(again.body.contains("The password is wrong"), "{wrong:?}: {}", again.body);
     }
-    let password = provider.password.as_deref().expect("a password");
-    let stranger = Browser::new().submit(provider, &login, &[("password", password)]).await;
-    assert_eq!(stranger.status, StatusCode::BAD_REQUEST, "a form of another browser was taken");
-    assert!(!stranger.asks_for_consent());
+    let password = ("password", provider.password.as_deref().expect("a password"));
+    for elsewhere in ["https://evil.example/", "//evil.example/", "/me", "", provider.link.as_str()] {
+        let away = browser.submit(provider, &login, &[password, ("return_target", elsewhere)]).await;
+        assert_eq!((away.status, away.location, away.cookie), (StatusCode::BAD_REQUEST, None, None), "{elsewhere}");
+    }
 
-    let consent = browser.submit(provider, &login, &[("password", password)]).await;
+    let back = browser.submit(provider, &login, &[password]).await;
+    assert_eq!(back.status, StatusCode::SEE_OTHER);
+    let session = back.cookie.clone().expect("a cookie");
+    let consent = browser.get(back.location.clone().expect("the way back")).await;
     assert!(consent.asks_for_consent() && !consent.asks_for_a_password() && !consent.body.contains("wrong"));
-    assert_ne!(consent.cookie.as_ref().expect("a cookie"), &before, "the session is the one from before the login");
-    let late = browser.submit(provider, &login, &[("decision", "approve")]).await;
-    assert_eq!((late.status, late.location), (StatusCode::BAD_REQUEST, None), "the login form still works");
+    // A new login is another session.
+    let again = browser.get(format!("{}&prompt=login", provider.link)).await;
+    assert!(again.asks_for_a_password() && !again.asks_for_consent());
+    let back = browser.submit(provider, &again, &[password]).await;
+    assert_ne!(back.cookie.as_deref(), Some(&*session), "the session is the one from before the login");
+    let late = browser.submit(provider, &consent, &[("decision", "approve")]).await;
+    assert_eq!((late.status, late.location), (StatusCode::BAD_REQUEST, None), "a form of an earlier session was taken");
+    let consent = browser.get(back.location.clone().expect("the way back")).await;
+    assert!(consent.asks_for_consent());
     consent
 }
 

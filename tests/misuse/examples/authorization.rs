@@ -1,7 +1,9 @@
 //! A request to the authorization endpoint gets one decision, about what was asked for, and the answer goes where it was checked to
 //! be safe.
 
-use grantor::{Approval, AuthorizationResponse, AuthorizationServer, PendingAuthorization, Request, Response, Scope};
+use grantor::{
+    Approval, AuthorizationResponse, AuthorizationServer, Consent, Login, PendingAuthorization, Request, Response, Scope,
+};
 
 // refused: E0616
 /// A host cannot widen a pending request.
@@ -19,14 +21,26 @@ async fn resume_unchecked(oauth: &AuthorizationServer, form_token: &str) -> Resp
 
 // refused: E0382
 /// A denied request cannot be approved.
-async fn approve_after_deny(pending: PendingAuthorization, approval: Approval) -> Response {
+async fn approve_after_deny(pending: Consent, approval: Approval) -> Response {
     let _denied = pending.deny();
     pending.approve(approval).await.into()
 }
 
+// refused: E0599
+/// A request is approved only when it is known what the user has to be asked.
+async fn approve_without_interaction(pending: PendingAuthorization, approval: Approval) -> Response {
+    pending.approve(approval).await.into()
+}
+
+// refused: E0599
+/// A request whose user has to log in cannot be approved.
+async fn approve_before_login(login: Login, approval: Approval) -> Response {
+    login.approve(approval).await.into()
+}
+
 // refused: E0382
 /// One consent opens one grant.
-async fn approve_twice(pending: PendingAuthorization, mine: Approval, yours: Approval) {
+async fn approve_twice(pending: Consent, mine: Approval, yours: Approval) {
     let _first = pending.approve(mine).await;
     let _second = pending.approve(yours).await;
 }

@@ -14,8 +14,8 @@ use std::time::Instant;
 use grantor::storage::{PostgresStorage, SqliteStorage};
 use grantor::{
     AccessToken, Approval, AuthorizationCode, AuthorizationRequest, AuthorizationServer, Authorize, Client,
-    ClientCredential, ClientRegistry, ClientSecret, ClientStore, CodeVerifier, Entropy, RefreshToken, Storage, Subject,
-    SystemEntropy, TokenRequest, TokenResponse,
+    ClientCredential, ClientRegistry, ClientSecret, ClientStore, CodeVerifier, Entropy, Interaction, RefreshToken,
+    Storage, Subject, SystemEntropy, TokenRequest, TokenResponse, UserSession,
 };
 use sqlx::{AssertSqlSafe, PgPool, SqlitePool};
 
@@ -87,7 +87,12 @@ impl Ours {
         let Authorize::Pending(pending) = self.server.authorization_request(&request).await else {
             panic!("the request is in order")
         };
-        let response = pending.approve(Approval::by(Subject::new("alice").expect("a subject"))).await;
+        let alice = UserSession::new(Subject::new("alice").expect("a subject"));
+        let response = match pending.interaction(Some(&alice)).await {
+            Interaction::Consent(consent) => consent.approve(Approval::by(alice)).await,
+            Interaction::Proceed(proceed) => proceed.approve().await,
+            other => panic!("alice can approve: {other:?}"),
+        };
         AuthorizationCode::new(response.code().expect("a code").expose())
     }
 

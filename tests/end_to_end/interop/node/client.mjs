@@ -171,11 +171,12 @@ const SCENARIOS = {
     })
     assert.equal(exp - iat, 3600)
     const inactive = { active: false }
-    // A resource server is told nothing about refresh tokens, another client nothing at all, and the owner everything.
+    // Nobody is told about refresh tokens. The owner is told about its access tokens, another client nothing at all.
     assert.deepEqual(await client.tokenIntrospection(api, refreshToken), inactive)
     assert.deepEqual(await client.tokenIntrospection(api, 'made-up'), inactive)
     assert.deepEqual(await client.tokenIntrospection(await discover(MACHINE), accessToken), inactive)
-    assert.equal((await client.tokenIntrospection(config, refreshToken)).active, true)
+    assert.deepEqual(await client.tokenIntrospection(config, refreshToken), inactive)
+    assert.equal((await client.tokenIntrospection(config, accessToken)).active, true)
     await client.tokenRevocation(config, refreshToken)
     assert.deepEqual(await client.tokenIntrospection(api, accessToken), inactive)
   },

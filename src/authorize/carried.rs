@@ -1,0 +1,53 @@
+//! A request on its way through the browser: what both a form token and a return target carry.
+
+use super::codec::{Reader, put};
+use super::parameters::Parameters;
+use super::progress::Progress;
+
+/// How a request reached the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Source {
+    /// With all its parameters in the query or the body.
+    Plain,
+}
+
+impl Source {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Plain => "plain",
+        }
+    }
+
+    fn from_name(name: &str) -> Option<Self> {
+        (name == Self::Plain.name()).then_some(Self::Plain)
+    }
+}
+
+/// The parameters of a request, and what the server knows of it beyond them.
+#[derive(Debug, Clone)]
+pub(super) struct Carried {
+    /// Tells this request from any other, equal ones too.
+    pub(super) id: [u8; 16],
+    pub(super) source: Source,
+    pub(super) progress: Progress,
+    pub(super) parameters: Parameters,
+}
+
+impl Carried {
+    pub(super) fn encode(&self, bytes: &mut Vec<u8>) {
+        put(bytes, &self.id);
+        put(bytes, self.source.name().as_bytes());
+        self.progress.encode(bytes);
+        self.parameters.encode(bytes);
+    }
+
+    /// Reads what [`encode`](Self::encode) wrote, to the end.
+    pub(super) fn decode(reader: &mut Reader<'_>, names: &[&'static str]) -> Option<Self> {
+        Some(Self {
+            id: reader.array()?,
+            source: Source::from_name(reader.text()?)?,
+            progress: Progress::decode(reader)?,
+            parameters: Parameters::decode(reader, names)?,
+        })
+    }
+}

@@ -1,0 +1,92 @@
+//! The parameters of an authorization request: their names, and their values on the way through login and consent.
+
+use std::fmt;
+
+use super::codec::{Reader, put};
+use crate::error::Refusal;
+use crate::params::Params;
+
+/// The parameters that the library reads. Each may occur once.
+pub(super) const KNOWN: [&str; 12] = [
+    "client_id",
+    "redirect_uri",
+    "response_type",
+    "response_mode",
+    "state",
+    "scope",
+    "code_challenge",
+    "code_challenge_method",
+    "prompt",
+    "max_age",
+    "acr_values",
+    "login_hint",
+];
+
+/// The one parameter of a return target, with all others sealed in it.
+pub(super) const RETURN_TARGET: &str = "return_target";
+
+/// Whether the library reads this parameter.
+pub(crate) fn is_known_parameter(name: &str) -> bool {
+    KNOWN.contains(&name) || name == RETURN_TARGET
+}
+
+/// The size of all names and values of a request together, in bytes after decoding. A form with such a request sealed in it is
+/// smaller than the default of [`Policy::max_body`](crate::Policy), and so is the query of such a request.
+pub(super) const MAX_SIZE: usize = 16 * 1024;
+
+/// The parameters that a request had, each once and not empty, in the order of the known names. They are decoded, and
+/// only known and declared ones are kept.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Parameters(Vec<(&'static str, Box<str>)>);
+
+impl Parameters {
+    /// Takes the parameters with these names.
+    pub(super) fn of(params: &Params<'_>, names: &[&'static str]) -> Result<Self, Refusal> {
+        let found = names.iter().filter_map(|name| match params.get(name) {
+            Ok(None) => None,
+            Ok(Some(value)) => Some(Ok((*name, value.into()))),
+            Err(refusal) => Some(Err(refusal)),
+        });
+        Ok(Self(found.collect::<Result<_, _>>()?))
+    }
+
+    pub(super) fn get(&self, name: &str) -> Option<&str> {
+        self.iter().find_map(|(own, value)| (own == name).then_some(value))
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        self.0.iter().map(|(name, value)| (*name, &**value))
+    }
+
+    /// The same as the parameters of a request that is to be read again.
+    pub(super) fn as_params(&self) -> Params<'_> {
+        let mut params = Params::default();
+        self.iter().for_each(|(name, value)| params.push(name, value));
+        params
+    }
+
+    pub(super) fn encode(&self, bytes: &mut Vec<u8>) {
+        for (name, value) in self.iter() {
+            put(bytes, name.as_bytes());
+            put(bytes, value.as_bytes());
+        }
+    }
+
+    /// Reads what [`encode`](Self::encode) wrote, to the end. `None` if a name is not, or no longer, among `names`.
+    pub(super) fn decode(reader: &mut Reader<'_>, names: &[&'static str]) -> Option<Self> {
+        let mut found = Vec::new();
+        while !reader.is_at_end() {
+            let name = reader.text()?;
+            let name = names.iter().find(|known| **known == name)?;
+            found.push((*name, reader.text()?.into()));
+        }
+        Some(Self(found))
+    }
+}
+
+impl fmt::Debug for Parameters {
+    /// Without the values, which may tell who the user is.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter().map(|(name, _)| name)).finish()
+    }
+}

@@ -1,0 +1,102 @@
+//! Return targets: where the browser comes back to after login.
+//!
+//! A return target is a path of the authorization endpoint with one parameter: the request, sealed, with when it was first
+//! seen and where the user was sent since. It is bound to no session, because a login begins a new one. Somebody who copies a
+//! return target gains nothing by it: they could make the same request themselves.
+
+use std::sync::Arc;
+
+use url::Url;
+
+use super::carried::{Carried, Source};
+use super::codec::Reader;
+use super::parameters::{MAX_SIZE, Parameters, RETURN_TARGET};
+use super::progress::Progress;
+use super::seal::Seal;
+use super::{AuthorizationEndpoint, Failure, PendingAuthorization};
+use crate::error::Refusal;
+use crate::params::Params;
+
+/// The path and query of the authorization endpoint, up to the value of the one parameter.
+pub(super) fn prefix(endpoint: &str) -> String {
+    let url = Url::parse(endpoint).ok();
+    let path = url.as_ref().map_or("/", Url::path);
+    match url.as_ref().and_then(Url::query) {
+        None | Some("") => format!("{path}?{RETURN_TARGET}="),
+        Some(query) => format!("{path}?{query}&{RETURN_TARGET}="),
+    }
+}
+
+impl PendingAuthorization {
+    /// Where the browser comes back to when the user has logged in: path and query of the authorization endpoint, in plain
+    /// ASCII without anything to escape. [`authorize`](crate::AuthorizationServer::authorize) then goes on with the same
+    /// request, and knows what it has already asked of the user. It has 22 KiB at most.
+    ///
+    /// Keep it in the session or in a field of the login form, not in another URL. Take it back by
+    /// [`check_return_target`](crate::AuthorizationServer::check_return_target), so that a forged login form can't send the
+    /// browser elsewhere.
+    #[must_use]
+    pub fn return_target(&self) -> String {
+        let mut content = Vec::new();
+        self.carried.encode(&mut content);
+        let sealed = self.endpoint.return_seal(&[self.endpoint.server.issuer.as_bytes()]).seal(&content);
+        format!("{}{sealed}", self.endpoint.return_prefix)
+    }
+}
+
+impl AuthorizationEndpoint {
+    /// The text, if it is a return target of this server. Its age does not matter.
+    pub(crate) fn check_return_target<'a>(&self, text: &'a str) -> Option<&'a str> {
+        let sealed = text.strip_prefix(&*self.return_prefix)?;
+        self.open_return_target(sealed).ok().map(|_| text)
+    }
+
+    /// Reads a request that has just come, or that comes back from a login.
+    pub(super) async fn begin(self: &Arc<Self>, params: &Params<'_>) -> Result<PendingAuthorization, Failure> {
+        let now = self.server.now();
+        if let Some(sealed) = params.get(RETURN_TARGET)? {
+            let mut carried = self.open_return_target(sealed)?;
+            if carried.progress.is_older_than(self.server.policy.consent_lifetime, now) {
+                carried.progress = Progress::begin(now);
+            }
+            let validated = self.validate(&carried.parameters.as_params()).await?;
+            return Ok(PendingAuthorization::new(Arc::clone(self), carried, validated));
+        }
+        if params.size() > MAX_SIZE {
+            return Err(Refusal::BodyTooLarge.into());
+        }
+        let validated = self.validate(params).await?;
+        let (id, progress) = (*self.server.random()?, Progress::begin(now));
+        let parameters = Parameters::of(params, &self.parameter_names)?;
+        let carried = Carried { id, source: Source::Plain, progress, parameters };
+        Ok(PendingAuthorization::new(Arc::clone(self), carried, validated))
+    }
+
+    fn open_return_target(&self, sealed: &str) -> Result<Carried, Refusal> {
+        let content = self.return_seal(&[self.server.issuer.as_bytes()]).open(sealed);
+        // What is wrong with it is the user's to know as little as the client's: the login took too long.
+        let content = content.map_err(|_| Refusal::StaleFormToken)?;
+        Carried::decode(&mut Reader(&content), &self.parameter_names).ok_or(Refusal::StaleFormToken)
+    }
+
+    const fn return_seal<'a>(&'a self, bound_to: &'a [&'a [u8]]) -> Seal<'a> {
+        Seal { key: &self.return_key, bound_to }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::prefix;
+
+    #[test]
+    fn return_prefix_is_path_and_query_of_the_endpoint() {
+        for (endpoint, expected) in [
+            ("https://id.example/authorize", "/authorize?return_target="),
+            ("https://id.example", "/?return_target="),
+            ("https://id.example/a/b?tenant=1", "/a/b?tenant=1&return_target="),
+            ("https://id.example/a?", "/a?return_target="),
+        ] {
+            assert_eq!(prefix(endpoint), expected);
+        }
+    }
+}

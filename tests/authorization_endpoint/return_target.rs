@@ -1,0 +1,207 @@
+//! Return targets: the way back to a request after login, for this server's own requests only.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use grantor::testing::{SeededEntropy, TestServer};
+use grantor::{Authorize, Client, Clock, Interaction, Login, PendingAuthorization, Request, UserSession};
+use time::Duration;
+
+use crate::ask::{Ask, CALLBACK, assert_page, by, client_of, consent, pending, subject};
+use crate::common::{public, responded};
+
+const STALE: &str = "this form has expired";
+const SESSION: &str = "a-random-session-identifier";
+
+async fn login(t: &TestServer, target: impl Into<String>) -> Login {
+    match t.server.interaction(&Request::get(target), None).await {
+        Interaction::Login(login) => login,
+        other => panic!("nobody is logged in: {other:?}"),
+    }
+}
+
+async fn back(t: &TestServer, target: &str) -> PendingAuthorization {
+    match t.server.authorize(&Request::get(target)).await {
+        Authorize::Pending(pending) => pending,
+        Authorize::Respond(response) => panic!("the request is in order: {response:?}"),
+    }
+}
+
+// covers: OC-33 (RFC 6749 §10.12)
+#[tokio::test]
+async fn declared_parameter_survives_login_and_consent() {
+    let t = TestServer::with(|builder| builder.authorization_parameter("nonce"));
+    let app = t.public_client(CALLBACK).await;
+    let nonce = "n-0S6_ \u{e9}&=%\0\"<";
+    let alice = UserSession::new(subject("alice"));
+    let ask = Ask::code(&app).and("nonce", nonce).with("prompt", "select_account");
+    for request in [ask.get(), ask.post()] {
+        let login = match t.server.authorize(&request).await {
+            Authorize::Pending(pending) => pending.interaction(None).await,
+            Authorize::Respond(response) => panic!("the request is in order: {response:?}"),
+        };
+        let Interaction::Login(login) = login else { panic!("nobody is logged in") };
+        assert_eq!(login.request().parameter("nonce"), Some(nonce));
+        let back = t.server.interaction(&Request::get(login.return_target()), Some(&alice)).await;
+        let Interaction::Consent(asked) = back else { panic!("alice is asked: {back:?}") };
+        assert_eq!(asked.request().parameter("nonce"), Some(nonce));
+        let resumed = t.server.resume(&asked.form_token(SESSION), SESSION).await.expect("an untouched token");
+        assert_eq!(resumed.request().parameter("nonce"), Some(nonce));
+        assert_eq!(resumed.request().parameter("prompt"), Some("select_account"));
+        assert!(resumed.approve(by("alice")).await.code().is_some());
+    }
+}
+
+#[tokio::test]
+async fn parameters_of_16_kib_work_through_login() {
+    let t = TestServer::with(|builder| builder.authorization_parameter("nonce"));
+    let app = t.public_client(CALLBACK).await;
+    let ask = Ask::code(&app);
+    // A character that takes six bytes in a form of a form.
+    let nonce = "\"".repeat(16 * 1024 - ask.size() - "nonce".len());
+    let target = login(&t, ask.and("nonce", &nonce).get().target()).await.return_target();
+    assert!(
+        target.len() < 23 * 1024 && target.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/?=-_".contains(&byte))
+    );
+    let again = back(&t, &target).await;
+    assert_eq!(again.parameter("nonce"), Some(&*nonce));
+    // As a field of a form it is as long as it is: the form of a consent page fits, too.
+    assert!(again.return_target().len() <= target.len());
+    let asked = grantor::testing::ask(again, subject("alice")).await;
+    let form = format!("form_token={}&decision=approve&scope=user%3Aread", asked.form_token(SESSION));
+    let (resumed, _) = t.server.resume_form(&Request::post_form("/consent", form), SESSION).await.expect("it fits");
+    assert!(resumed.approve(by("alice")).await.code().is_some());
+}
+
+#[tokio::test]
+async fn return_target_is_a_path_of_the_authorization_endpoint() {
+    for (url, begins) in [
+        ("https://id.example/authorize", "/authorize?return_target="),
+        ("https://id.example/oauth/authorize?tenant=1", "/oauth/authorize?tenant=1&return_target="),
+    ] {
+        let t = TestServer::with(|builder| builder.endpoints(|urls| urls.authorization = url.to_owned()));
+        let app = t.public_client(CALLBACK).await;
+        let target = login(&t, Ask::code(&app).get().target()).await.return_target();
+        assert!(target.starts_with(begins), "{target}");
+        assert_eq!(t.server.check_return_target(&target), Some(&*target));
+        assert_eq!(back(&t, &target).await.parameter("state"), Some("af0ifjsldkj"));
+    }
+}
+
+#[tokio::test]
+async fn return_target_of_others_is_refused() {
+    let (t, app) = public().await;
+    let target = login(&t, Ask::code(&app).get().target()).await.return_target();
+    let asked = consent(&t, &Ask::code(&app)).await;
+    let form_token = asked.form_token(SESSION);
+    for other in [
+        "",
+        "/",
+        "/authorize",
+        "/authorize?",
+        "/authorize?return_target=",
+        "https://evil.example/",
+        "//evil.example/authorize?return_target=",
+        Ask::code(&app).get().target(),
+        &format!("https://evil.example{target}"),
+        &format!("/{target}"),
+        &format!(" {target}"),
+        &format!("{target} "),
+        &format!("{target}="),
+        &format!("{target}&prompt=none"),
+        &format!("{target}\r\nset-cookie: a=b"),
+        &target.replace("/authorize", "/logout"),
+        &format!("/authorize?return_target={form_token}"),
+    ] {
+        assert_eq!(t.server.check_return_target(other), None, "{other:?}");
+    }
+    let sealed = target.strip_prefix("/authorize?return_target=").unwrap();
+    assert!(t.server.resume(sealed, SESSION).await.is_err(), "a return target is no form token");
+    let bytes = URL_SAFE_NO_PAD.decode(sealed).unwrap();
+    for at in 0..bytes.len() {
+        let mut changed = bytes.clone();
+        changed[at] ^= 1;
+        let changed = format!("/authorize?return_target={}", URL_SAFE_NO_PAD.encode(changed));
+        assert_eq!(t.server.check_return_target(&changed), None, "byte {at}");
+    }
+}
+
+#[tokio::test]
+async fn changed_return_target_gets_a_page_and_no_redirect() {
+    let (t, app) = public().await;
+    let target = login(&t, Ask::code(&app).get().target()).await.return_target();
+    let cut = &target[..target.len() - 1];
+    let hybrid = format!("{}&return_target=x", Ask::code(&app).get().target());
+    for wrong in [cut, "/authorize?return_target=x", &hybrid] {
+        let answer = responded(t.server.authorize(&Request::get(wrong)).await);
+        assert_page(&answer, 400, "invalid_request", STALE);
+    }
+    let twice = format!("{target}&{}", target.split_once('?').unwrap().1);
+    let answer = responded(t.server.authorize(&Request::get(twice)).await);
+    assert_page(&answer, 400, "invalid_request", "the parameter return_target occurs more than once");
+    // Nothing that stands beside it counts.
+    let more = back(&t, &format!("{target}&prompt=none&state=other&client_id=nobody")).await;
+    assert_eq!((more.parameter("prompt"), more.parameter("state")), (None, Some("af0ifjsldkj")));
+}
+
+#[tokio::test]
+async fn return_target_holds_on_every_node_of_its_server() {
+    let node = |seed, key: [u8; 32]| {
+        TestServer::with(|builder| builder.entropy(SeededEntropy::new(seed)).server_key(&key, &[]))
+    };
+    let (first, second, other) = (node(1, [7; 32]), node(2, [7; 32]), node(3, [8; 32]));
+    let app = first.public_client(CALLBACK).await;
+    second.public_client(CALLBACK).await;
+    other.public_client(CALLBACK).await;
+    let target = login(&first, Ask::code(&app).get().target()).await.return_target();
+    assert_eq!(second.server.check_return_target(&target), Some(&*target));
+    assert_eq!(back(&second, &target).await.parameter("state"), Some("af0ifjsldkj"));
+    assert_eq!(other.server.check_return_target(&target), None);
+    let answer = responded(other.server.authorize(&Request::get(&*target)).await);
+    assert_page(&answer, 400, "invalid_request", STALE);
+    let issuer = grantor::AuthorizationServer::builder("https://other.example").storage(first.storage.clone());
+    let issuer = issuer.scope("user:read", "Read your profile").server_key(&[7; 32], &[]).build().unwrap();
+    assert_eq!(issuer.check_return_target(&target), None, "another issuer with the same key");
+}
+
+#[tokio::test]
+async fn return_target_that_is_half_an_hour_old_begins_the_request_again() {
+    let (t, app) = public().await;
+    let ask = Ask::code(&app).with("prompt", "login");
+    let target = login(&t, ask.get().target()).await.return_target();
+    let alice = UserSession::new(subject("alice")).authenticated_at(t.clock.now());
+    t.clock.advance(Duration::minutes(30));
+    let next = back(&t, &target).await.interaction(Some(&alice)).await;
+    assert!(matches!(next, Interaction::Consent(_)), "{next:?}");
+    t.clock.advance(Duration::SECOND);
+    assert_eq!(t.server.check_return_target(&target), Some(&*target), "it still leads to this server");
+    let next = back(&t, &target).await.interaction(Some(&alice)).await;
+    assert!(matches!(next, Interaction::Login(_)), "an old login is not fresh for it any more: {next:?}");
+}
+
+#[tokio::test]
+async fn request_is_checked_again_when_it_comes_back() {
+    use grantor::ClientRegistry;
+    let (t, app) = public().await;
+    let target = pending(&t, &Ask::code(&app)).await.return_target();
+    let mut parts = client_of(&t, &app).await.parts().clone();
+    parts.scope = Some("user:write".parse().unwrap());
+    t.storage.update(Client::from_parts(parts).unwrap()).await.unwrap();
+    let answer = responded(t.server.authorize(&Request::get(&*target)).await);
+    crate::ask::assert_error(&answer, CALLBACK, "invalid_scope", Some("af0ifjsldkj"));
+    // A default is what it is by now: nothing was shown yet.
+    let other = t
+        .register(
+            Client::public("b")
+                .authorization_code([CALLBACK])
+                .scope("user:read user:write")
+                .default_scope("user:read")
+                .build(),
+            None,
+        )
+        .await;
+    let target = pending(&t, &Ask::code(&other).without("scope")).await.return_target();
+    let mut parts = client_of(&t, &other).await.parts().clone();
+    parts.default_scope = Some("user:write".parse().unwrap());
+    t.storage.update(Client::from_parts(parts).unwrap()).await.unwrap();
+    assert_eq!(back(&t, &target).await.scope().as_str(), "user:write");
+}
