@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use grantor::record::{GrantDetails, GrantId, TokenDetails, TokenKind};
 use grantor::secret::TokenHash;
+use grantor::storage::Opened;
 use grantor::{
     ClientId, Entropy, Grant, GrantType, MemoryStorage, Scope, Storage, StoredToken, Subject, SystemEntropy,
 };
@@ -33,6 +34,8 @@ fn open(storage: &MemoryStorage, client: &ClientId, number: usize, tokens: usize
         last_used_at: now,
         expires_at,
         revoked_at: None,
+        parent_grant: None,
+        session: None,
         host_data: None,
         details: GrantDetails::default(),
     };
@@ -50,7 +53,8 @@ fn open(storage: &MemoryStorage, client: &ClientId, number: usize, tokens: usize
             details: TokenDetails::default(),
         })
         .collect();
-    ready(storage.open_grant(&Arc::new(grant), &tokens)).expect("stored");
+    let opened = ready(storage.open_grant(&Arc::new(grant), &tokens)).expect("stored");
+    assert_eq!(opened, Opened::Done);
 }
 
 /// Pages of this process that are in memory, in bytes; 0 where the system does not tell.
