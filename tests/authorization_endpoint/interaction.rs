@@ -69,7 +69,7 @@ async fn max_age_10_allows_10_seconds_and_no_more() {
         t.clock.advance(Duration::SECOND);
     }
     let waits = login(first_visit(&t, &ask, Some(&alice)).await, LoginReason::TooOld);
-    // Who comes back without a login is sent again.
+    // A user who comes back without a login is sent again.
     drop(login(visit(&t, &waits.return_target(), Some(&alice)).await, LoginReason::TooOld));
     let asked = consent(visit(&t, &waits.return_target(), Some(&logged_in(&t))).await, ConsentReason::NotGiven);
     assert_code(&approve_by_form(&t, &asked, &logged_in(&t)).await);
@@ -149,7 +149,7 @@ async fn prompt_select_account_lets_the_user_choose_once() {
         assert_eq!(grants_of(&t, &app).await[0].subject.as_ref(), Some(&user.subject));
         t.clock.advance(Duration::SECOND);
     }
-    // Who logs in anew has chosen.
+    // A user who logs in has chosen.
     let waits = login(first_visit(&t, &ask, None).await, LoginReason::NotLoggedIn);
     drop(consent(visit(&t, &waits.return_target(), Some(&bob)).await, ConsentReason::NotGiven));
 
