@@ -57,7 +57,7 @@ async fn authorize(oauth: Data<AuthorizationServer>, request: Request) -> HttpRe
     }
 }
 
-/// A form that another site forged could log in nobody but alice, and only by her password.
+/// A form that another site forged could log in only alice, and only by her password.
 async fn log_in(oauth: Data<AuthorizationServer>, request: Request) -> Result<HttpResponse> {
     let field = |name| parse(request.body()).find(|(own, _)| own == name).unwrap_or_default().1;
     let (target, password) = (field("return_target"), field("password"));

@@ -56,7 +56,7 @@ async fn authorize(State(oauth): State<AuthorizationServer>, request: Request) -
     }
 }
 
-/// A form that another site forged could log in nobody but alice, and only by her password.
+/// A form that another site forged could log in only alice, and only by her password.
 async fn log_in(State(oauth): State<AuthorizationServer>, request: Request) -> Result<Response, StatusCode> {
     let field = |name| parse(request.body()).find(|(own, _)| own == name).unwrap_or_default().1;
     let (target, password) = (field("return_target"), field("password"));

@@ -11,8 +11,8 @@ use time::{Duration, OffsetDateTime};
 
 use super::carried::Carried;
 use super::codec::{Reader, put};
-use super::interaction::{Consent, ConsentReason, UserTag};
 use super::seal::Seal;
+use super::steps::{Consent, ConsentReason, UserTag};
 use super::{AuthorizationEndpoint, ConsentForm, Failure, PendingAuthorization};
 use crate::error::Refusal;
 use crate::http::{Request, Response};

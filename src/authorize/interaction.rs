@@ -1,8 +1,9 @@
 //! What has to happen next with a request: computed from the request and the session, each time anew.
 
+use super::PendingAuthorization;
 use super::demands::{Freshness, Prompt};
+use super::steps::{Consent, ConsentReason, Login, LoginReason, Proceed, SelectAccount, UserTag};
 use super::user_session::UserSession;
-use super::{Approval, AuthorizationResponse, PendingAuthorization};
 use crate::client::RedirectUriClass;
 use crate::error::{Error, Refusal};
 use crate::event::ConsentBasis;
@@ -35,80 +36,6 @@ pub enum Interaction {
     Proceed(Proceed),
     /// Send this; there is nothing to decide.
     Respond(Response),
-}
-
-/// A request that waits for a login. Show a login page that keeps the [`return_target`](Self::return_target), and send the
-/// browser there after the login.
-#[derive(Debug)]
-#[must_use = "the browser is waiting: show a login page, or deny"]
-pub struct Login {
-    request: PendingAuthorization,
-    reason: LoginReason,
-}
-
-/// Why a user has to log in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum LoginReason {
-    /// No user is logged in.
-    NotLoggedIn,
-    /// The client wants a new login: `prompt=login` or `max_age=0`.
-    Requested,
-    /// The login is older than `max_age` allows.
-    TooOld,
-    /// The login has none of the `acr_values`. If it can't reach one, the user may come back all the same, or
-    /// [`unmet_authentication`](Login::unmet_authentication) ends the request.
-    StepUp,
-}
-
-/// A request that waits for the user to choose an account (`prompt=select_account`). Let the user go on with the present
-/// account or log in with another one, and then send the browser to the [`return_target`](Self::return_target).
-#[derive(Debug)]
-#[must_use = "the browser is waiting: show the accounts, or deny"]
-pub struct SelectAccount {
-    request: PendingAuthorization,
-}
-
-/// A request that waits for the user's decision. Show a consent page with the [`form_token`](Self::form_token) in a form, or
-/// take the decision at once.
-#[derive(Debug)]
-#[must_use = "the browser is waiting: approve, deny, or show a form with its form_token"]
-pub struct Consent {
-    pub(super) request: PendingAuthorization,
-    pub(super) reason: ConsentReason,
-    pub(super) user: UserTag,
-}
-
-/// Why a user has to decide.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ConsentReason {
-    /// No consent of this user to this client is on record that covers the request, or the client's identity is not proven.
-    NotGiven,
-    /// The client wants the user to be asked: `prompt=consent`.
-    Requested,
-    /// The client is the server's own, but its redirect does not prove that. One click to go on is enough; the scopes need
-    /// not be listed.
-    Confirm,
-}
-
-/// A request that needs no question: the user's consent is on record, or the client is the server's own.
-#[derive(Debug)]
-#[must_use = "the browser is waiting: approve or deny"]
-pub struct Proceed {
-    request: PendingAuthorization,
-    basis: ConsentBasis,
-    user: UserSession,
-}
-
-/// The user whom an interaction was computed for, without the name: a keyed digest.
-#[derive(Clone)]
-pub(super) struct UserTag(pub(super) [u8; 32]);
-
-impl std::fmt::Debug for UserTag {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("UserTag")
-    }
 }
 
 impl PendingAuthorization {
@@ -200,7 +127,7 @@ impl PendingAuthorization {
         Interaction::Proceed(Proceed { request: self, basis, user: user.clone() })
     }
 
-    fn tag(&self, subject: &Subject) -> UserTag {
+    pub(super) fn tag(&self, subject: &Subject) -> UserTag {
         UserTag(*self.endpoint.user_key.mac().update(subject.as_str().as_bytes()).finish())
     }
 
@@ -244,105 +171,3 @@ impl PendingAuthorization {
         }
     }
 }
-
-impl Login {
-    /// Why the user has to log in.
-    #[must_use]
-    pub const fn reason(&self) -> LoginReason {
-        self.reason
-    }
-
-    /// Where the browser goes after the login, see [`PendingAuthorization::return_target`].
-    #[must_use]
-    pub fn return_target(&self) -> String {
-        self.request.return_target()
-    }
-}
-
-impl SelectAccount {
-    /// Where the browser goes after the choice, see [`PendingAuthorization::return_target`].
-    #[must_use]
-    pub fn return_target(&self) -> String {
-        self.request.return_target()
-    }
-}
-
-impl Consent {
-    /// Why the user has to decide.
-    #[must_use]
-    pub const fn reason(&self) -> ConsentReason {
-        self.reason
-    }
-
-    /// Seals the request for a form of this session: the value of one hidden field, which
-    /// [`resume`](crate::AuthorizationServer::resume) takes back. Whoever submits it from another session, or changes
-    /// anything in it, gets an error page. The same session can submit it again until
-    /// [`consent_lifetime`](crate::Policy::consent_lifetime) is over; each time is a decision of its own.
-    ///
-    /// `session` is something that only this user's session has, such as its random identifier, and that changes when
-    /// the user logs in or out. A token for an empty session is never accepted.
-    #[must_use]
-    pub fn form_token(&self, session: impl AsRef<[u8]>) -> String {
-        super::form_token::seal(self, session.as_ref())
-    }
-
-    /// The user agreed: opens a grant and sends the client its code or token.
-    ///
-    /// The login is checked again. One that is too old, or of another user than the page was made for, is refused.
-    pub async fn approve(self, approval: Approval) -> AuthorizationResponse {
-        let basis = match self.reason {
-            ConsentReason::NotGiven | ConsentReason::Requested => ConsentBasis::Given,
-            ConsentReason::Confirm => ConsentBasis::Confirmed,
-        };
-        in_span("authorize", self.request.open_grant(approval, &self.user, basis)).await
-    }
-}
-
-impl Proceed {
-    /// The user who need not be asked.
-    #[must_use]
-    pub const fn user(&self) -> &UserSession {
-        &self.user
-    }
-
-    /// Approves everything that was asked for, by this user: opens a grant and sends the client its code or token.
-    pub async fn approve(self) -> AuthorizationResponse {
-        self.approve_with(|approval| approval).await
-    }
-
-    /// The same with a change to the approval, such as data of the application's. An approval by another user is refused.
-    pub async fn approve_with(self, change: impl FnOnce(Approval) -> Approval) -> AuthorizationResponse {
-        let user = self.request.tag(&self.user.subject);
-        let approval = change(Approval::by(self.user));
-        in_span("authorize", self.request.open_grant(approval, &user, self.basis)).await
-    }
-}
-
-macro_rules! steps {
-    ($($step:ident)*) => {$(
-        impl $step {
-            /// The request.
-            #[must_use = "looking at the request does not answer it"]
-            pub const fn request(&self) -> &PendingAuthorization {
-                &self.request
-            }
-
-            /// The user said no, see [`PendingAuthorization::deny`].
-            pub fn deny(self) -> AuthorizationResponse {
-                self.request.deny()
-            }
-
-            /// The application can't find out what the user wants, see [`PendingAuthorization::fail`].
-            pub fn fail(self, error: impl Into<Error>) -> AuthorizationResponse {
-                self.request.fail(error)
-            }
-
-            /// The user can't log in as the client wants: ends a request whose `acr_values` can't be met (RFC 9470 §5,
-            /// `unmet_authentication_requirements`).
-            pub fn unmet_authentication(self) -> AuthorizationResponse {
-                self.request.fail(Refusal::UnmetAuthentication)
-            }
-        }
-    )*};
-}
-steps!(Login SelectAccount Consent Proceed);

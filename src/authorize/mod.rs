@@ -15,6 +15,7 @@ mod request;
 mod response;
 mod return_target;
 mod seal;
+mod steps;
 mod user_session;
 
 use std::sync::Arc;
@@ -23,7 +24,7 @@ use time::OffsetDateTime;
 
 pub use self::consent_form::ConsentForm;
 use self::demands::Demands;
-pub use self::interaction::{Consent, ConsentReason, Interaction, Login, LoginReason, Proceed, SelectAccount};
+pub use self::interaction::Interaction;
 use self::pages::PageSet;
 pub use self::pages::{ConfirmRedirectPage, DefaultPages, ErrorPage, OutOfBandPage, Pages, escape};
 pub(crate) use self::parameters::is_known_parameter;
@@ -32,6 +33,7 @@ use self::redirect::RedirectTarget;
 pub use self::request::AuthorizationRequest;
 pub use self::response::AuthorizationResponse;
 use self::response::{ResponseMode, Route};
+pub use self::steps::{Consent, ConsentReason, Login, LoginReason, Proceed, SelectAccount};
 pub use self::user_session::UserSession;
 use crate::client::{Client, Registration};
 use crate::error::{Error, Refusal};

@@ -8,8 +8,8 @@ use time::{Duration, OffsetDateTime};
 
 use super::carried::Carried;
 use super::demands::Demands;
-use super::interaction::UserTag;
 use super::response::{Outcome, Route};
+use super::steps::UserTag;
 use super::user_session::UserSession;
 use super::{AuthorizationEndpoint, AuthorizationResponse, ResponseType, Validated, Wishes};
 use crate::client::Client;

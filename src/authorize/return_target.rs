@@ -74,7 +74,7 @@ impl AuthorizationEndpoint {
 
     fn open_return_target(&self, sealed: &str) -> Result<Carried, Refusal> {
         let content = self.return_seal(&[self.server.issuer.as_bytes()]).open(sealed);
-        // What is wrong with it is the user's to know as little as the client's: the login took too long.
+        // All reasons share one answer. The usual one is a key that was replaced during the login.
         let content = content.map_err(|_| Refusal::StaleFormToken)?;
         Carried::decode(&mut Reader(&content), &self.parameter_names).ok_or(Refusal::StaleFormToken)
     }

@@ -5,6 +5,7 @@ mod common;
 
 mod ask;
 
+mod approval;
 mod carried;
 mod consent;
 mod consented;
@@ -14,6 +15,7 @@ mod failures;
 mod first_party;
 mod form_token;
 mod headers;
+mod host;
 mod implicit;
 mod interaction;
 mod issuer;
@@ -23,6 +25,7 @@ mod order_of_checks;
 mod pages;
 mod parameters;
 mod pkce;
+mod prompt_none;
 mod redirect_uri;
 mod registration;
 mod request;
