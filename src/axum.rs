@@ -12,14 +12,13 @@
 //! (`into_make_service_with_connect_info::<SocketAddr>()`). Behind a proxy that is the proxy's; a host that trusts its
 //! proxy builds the request itself and sets the address it was told.
 
-use std::borrow::Cow;
 use std::net::SocketAddr;
 
 use axum::Router;
-use axum::body::{Body, Bytes, to_bytes};
+use axum::body::{Body, to_bytes};
 use axum::extract::{ConnectInfo, FromRef, FromRequest, FromRequestParts, OriginalUri};
+use axum::http::Response as HttpResponse;
 use axum::http::request::Parts;
-use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::IntoResponse;
 use axum::routing::any;
 use http_body_util::LengthLimitError;
@@ -29,6 +28,7 @@ use crate::bearer::{Bearer, BearerError};
 use crate::completion::poll_once;
 use crate::error::Refusal;
 use crate::http::{Request, Response};
+use crate::http_types::from_head;
 use crate::server::{AuthorizationServer, ServedBy};
 use crate::span::in_this_span;
 use crate::token::refuse;
@@ -118,9 +118,7 @@ fn is_too_large(error: &axum::Error) -> bool {
 fn from_parts(parts: &Parts) -> Request {
     // A nested router is shown a path without its prefix, at which no browser would find it.
     let uri = parts.extensions.get::<OriginalUri>().map_or(&parts.uri, |OriginalUri(uri)| uri);
-    let target = uri.path_and_query().map_or_else(|| uri.path(), |target| target.as_str());
-    let request = Request::new(parts.method.as_str(), target);
-    let request = request.with_headers(parts.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())));
+    let request = from_head(&parts.method, uri, &parts.headers);
     match parts.extensions.get::<ConnectInfo<SocketAddr>>() {
         Some(ConnectInfo(peer)) => request.with_peer(peer.ip()),
         None => request,
@@ -141,20 +139,7 @@ where
 
 impl IntoResponse for Response {
     fn into_response(self) -> axum::response::Response {
-        let (status, headers, body) = self.into_parts();
-        let mut response = axum::response::Response::new(Body::from(body));
-        *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        for (name, value) in headers {
-            let value = match value {
-                Cow::Borrowed(text) => HeaderValue::from_maybe_shared(Bytes::from_static(text.as_bytes())),
-                Cow::Owned(text) => HeaderValue::from_maybe_shared(Bytes::from(text)),
-            };
-            // All values are printable ASCII by construction.
-            if let Ok(value) = value {
-                response.headers_mut().append(HeaderName::from_static(name), value);
-            }
-        }
-        response
+        HttpResponse::<Vec<u8>>::from(self).map(Body::from)
     }
 }
 

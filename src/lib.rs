@@ -109,7 +109,8 @@
 //! | feature | adds |
 //! |---|---|
 //! | `actix-web` | `grantor::actix`: the endpoints as routes of an actix-web app, extractors and responses |
-//! | `axum` | `grantor::axum`: the endpoints as a router, extractors and responses |
+//! | `axum` | `grantor::axum`: the endpoints as a router, extractors and responses; brings `http` |
+//! | `http` | conversions of [`Request`] and [`Response`] from and to the types of the crate `http`, for hyper and what is built on it |
 //! | `tracing` | `grantor::tracing`: audit events, and a span for each endpoint |
 //! | `postgres` | [`storage::PostgresStorage`](storage): clients, grants and tokens in PostgreSQL, for one node or many |
 //! | `sqlite` | [`storage::SqliteStorage`](storage): the same in an SQLite file, for one machine |
@@ -146,6 +147,8 @@ pub mod error;
 pub mod event;
 pub mod grants;
 mod http;
+#[cfg(feature = "http")]
+mod http_types;
 mod introspect;
 mod issue;
 mod limiter;

@@ -97,6 +97,20 @@ mod tests {
         }
     }
 
+    /// What is sealed for one purpose opens for no other.
+    #[test]
+    fn each_label_derives_another_key() {
+        let key = ServerKey::new(&[1; 32], [&[2; 32][..]]).unwrap();
+        let labels = [Label::FormToken, Label::FormUser, Label::ReturnTarget];
+        let content = |mac: KeyedMac| mac.update(b"content");
+        for (place, label) in labels.into_iter().enumerate() {
+            let tag = content(key.derive(label).mac()).finish();
+            for (other_place, other) in labels.into_iter().enumerate() {
+                assert_eq!(key.derive(other).verifies(content, &*tag), place == other_place, "{label:?} {other:?}");
+            }
+        }
+    }
+
     #[test]
     fn secrets_that_differ_anywhere_derive_different_keys() {
         let tag = |secret: &[u8]| *ServerKey::new(secret, []).unwrap().derive(Label::FormToken).mac().finish();

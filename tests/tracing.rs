@@ -725,7 +725,7 @@ async fn what_runs_to_completion_stays_in_the_span_of_the_request_that_began_it(
 
     let stage = Stage::new().await;
     let router: axum::Router = grantor::axum::routes(&stage.t.server);
-    let request = axum::http::Request::post("/token").body(axum::body::Body::empty()).unwrap();
+    let request = http::Request::post("/token").body(axum::body::Body::empty()).unwrap();
     let span = tracing::info_span!("request", id = 7);
     assert_eq!(router.oneshot(request).instrument(span).await.unwrap().status().as_u16(), 400);
     stage.assert_refused_within("request");

@@ -87,8 +87,8 @@ impl Request {
         self
     }
 
-    /// Says that the host stopped reading the body because it grew larger than
-    /// [`Policy::max_body`](crate::Policy::max_body). Endpoints then answer 413, each in its own form.
+    /// Says that the host stopped reading the body because it grew larger than the [limit](crate::Route::max_body) of its route.
+    /// Endpoints then answer 413, each in its own form.
     #[must_use]
     pub const fn with_body_too_large(mut self) -> Self {
         self.body_too_large = true;

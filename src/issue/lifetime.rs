@@ -4,6 +4,7 @@ use time::{Duration, OffsetDateTime};
 
 use super::ResponseMembers;
 use crate::client::Client;
+use crate::env::in_microseconds;
 use crate::error::Error;
 use crate::policy::{EffectiveLifetimes, RefreshTokens};
 use crate::record::GrantType;
@@ -58,10 +59,12 @@ impl Expirations {
         ends_by: Option<OffsetDateTime>,
         now: OffsetDateTime,
     ) -> Self {
-        let absolute = opened_at.saturating_add(lifetimes.refresh_token_absolute);
+        // A lifetime may have parts of a microsecond, most of all one that a customizer has divided. A record has none.
+        let end = |start: OffsetDateTime, lifetime| in_microseconds(start.saturating_add(lifetime));
+        let absolute = end(opened_at, lifetimes.refresh_token_absolute);
         let absolute = ends_by.map_or(absolute, |ends_by| absolute.min(ends_by));
-        let idle = now.saturating_add(lifetimes.refresh_token_idle).min(absolute);
-        let access = now.saturating_add(lifetimes.access_token).min(absolute);
+        let idle = end(now, lifetimes.refresh_token_idle).min(absolute);
+        let access = end(now, lifetimes.access_token).min(absolute);
         Self { access, refresh: if rotates { idle } else { absolute }, idle }
     }
 

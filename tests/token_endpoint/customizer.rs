@@ -321,6 +321,20 @@ async fn shortened_lifetime_still_ends_with_the_grant() {
     assert_eq!(tokens.expires_in, Duration::minutes(3));
 }
 
+/// Storages are given whole microseconds.
+#[tokio::test]
+async fn shortened_lifetime_is_stored_in_whole_microseconds() {
+    let (t, app, _, scripted) = customized().await;
+    scripted.answer(|issuance| Ok(TokenChanges::new().access_token_lifetime(issuance.access_token_lifetime / 7)));
+    for (what, request) in requests(&t, &app).await {
+        let answer = granted(&t, &request).await;
+        assert_eq!(answer["expires_in"], 514, "{what}");
+        let (token, grant) = row(&t, access_token(&answer).hash()).await;
+        assert_eq!(token.expires_at - t.clock.now(), Duration::microseconds(514_285_714), "{what}");
+        assert_eq!(grant.expires_at.nanosecond() % 1_000, 0, "{what}");
+    }
+}
+
 /// Changes nothing.
 struct Defaults;
 
