@@ -27,7 +27,8 @@ async fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     let storage = MemoryStorage::new();
     let demo = Client::native("demo").scope("profile").authorization_code(["http://127.0.0.1/callback"]);
     storage.register(demo.build()?).await?;
-    let oauth = AuthorizationServer::builder(&issuer).storage(storage).scope("profile", "See your name").build()?;
+    let oauth =
+        AuthorizationServer::builder(&issuer).storage(storage).scope("profile", "See your name").build().await?;
     let verifier = CodeVerifier::new(random_text());
     let (challenge, callback) = (CodeChallenge::s256(&verifier), format!("redirect_uri={issuer}/callback"));
     let query = format!("response_type=code&client_id=demo&{callback}&scope=profile&code_challenge_method=S256");

@@ -26,7 +26,8 @@ async fn main() -> Result<(), BoxError> {
     let storage = MemoryStorage::new();
     let demo = Client::native("demo").scope("profile").authorization_code(["http://127.0.0.1/callback"]);
     storage.register(demo.build()?).await?;
-    let oauth = AuthorizationServer::builder(&issuer).storage(storage).scope("profile", "See your name").build()?;
+    let oauth =
+        AuthorizationServer::builder(&issuer).storage(storage).scope("profile", "See your name").build().await?;
 
     let verifier = CodeVerifier::new(random_text());
     let (challenge, callback) = (CodeChallenge::s256(&verifier), format!("redirect_uri={issuer}/callback"));

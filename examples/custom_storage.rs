@@ -373,7 +373,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let oauth = AuthorizationServer::builder("https://id.example.com")
         .storage(storage.clone())
         .scope("user:read", "Read your profile")
-        .build()?;
+        .build()
+        .await?;
 
     let verifier = CodeVerifier::new(URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>()));
     let (challenge, ask) = (CodeChallenge::s256(&verifier), "response_type=code&client_id=app&scope=user:read");

@@ -24,7 +24,8 @@
 //! let oauth = AuthorizationServer::builder("https://id.example.com")
 //!     .storage(MemoryStorage::new())
 //!     .scope("user:read", "Read your profile")
-//!     .build()?;
+//!     .build()
+//!     .await?;
 //! HttpServer::new(move || App::new().configure(grantor::actix::routes(&oauth))).bind(("127.0.0.1", 8080))?.run().await?;
 //! # Ok(())
 //! # }

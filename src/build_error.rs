@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use crate::error::EntropyError;
 use crate::policy::PolicyError;
+use crate::storage::IssuerError;
 
 /// Why a server can't be built.
 #[derive(Debug, thiserror::Error)]
@@ -80,6 +81,9 @@ pub enum BuildError {
     /// Anybody could guess the keys that are derived from it.
     #[error("a server key, current or previous, has fewer than 32 bytes or only zeros: give 32 random bytes")]
     ServerKey,
+    /// The storage belongs to another issuer, or could not be reached.
+    #[error(transparent)]
+    Storage(#[from] IssuerError),
     /// The source of randomness does not work.
     #[error(transparent)]
     Entropy(#[from] EntropyError),

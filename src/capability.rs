@@ -49,17 +49,17 @@ use crate::server_context::ServerContext;
 ///     }
 /// }
 ///
-/// # fn main() -> Result<(), grantor::BuildError> {
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), grantor::BuildError> {
 /// let oauth = AuthorizationServer::builder("https://id.example.com")
 ///     .storage(MemoryStorage::new())
 ///     .scope("user:read", "Read your profile")
 ///     .capability(WhoAmI)
-///     .build()?;
+///     .build()
+///     .await?;
 /// assert!(oauth.route("/who-am-i").is_some_and(|route| route.any_origin()));
-/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
 /// assert_eq!(oauth.handle(&Request::get("/who-am-i")).await.status(), 401);
 /// assert_eq!(oauth.handle(&Request::new("PUT", "/who-am-i")).await.header("allow"), Some("GET"));
-/// # });
 /// # Ok(())
 /// # }
 /// ```

@@ -50,7 +50,8 @@ use crate::scope::Scope;
 ///     .storage(storage)
 ///     .scope("mail:read", "Read mail")
 ///     .token_customizer(Tenants)
-///     .build()?;
+///     .build()
+///     .await?;
 /// let request = TokenRequest::client_credentials().scope("mail:read");
 /// let tokens = oauth.token_request(&request.client_secret_basic("acme.importer", &secret)).await?;
 /// assert_eq!(tokens.extra["tenant"], "acme");

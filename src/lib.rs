@@ -49,7 +49,8 @@
 //! let oauth = AuthorizationServer::builder("https://id.example.com")
 //!     .storage(storage)
 //!     .scope("report:read", "Read reports")
-//!     .build()?;
+//!     .build()
+//!     .await?;
 //!
 //! let request = TokenRequest::client_credentials()
 //!     .scope("report:read")

@@ -15,13 +15,15 @@ use crate::server_context::{ResourceUrls, ServerContext};
 /// ```
 /// use grantor::{AuthorizationServer, MemoryStorage, ProtectedResource};
 ///
-/// # fn main() -> Result<(), grantor::BuildError> {
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), grantor::BuildError> {
 /// let api = ProtectedResource::new("https://example.com/api").metadata("resource_name", "Example");
 /// let oauth = AuthorizationServer::builder("https://example.com")
 ///     .storage(MemoryStorage::new())
 ///     .scope("user:read", "Read your profile")
 ///     .protected_resource(api)
-///     .build()?;
+///     .build()
+///     .await?;
 /// assert_eq!(oauth.resource_metadata_path(), Some("/.well-known/oauth-protected-resource/api"));
 /// # Ok(())
 /// # }

@@ -542,6 +542,7 @@ async fn unknown_subject_status_is_unavailable_at_bearer_check() {
         .clock(t.clock.clone())
         .policy(policy)
         .build()
+        .await
         .unwrap();
     let error = down.bearer_token(&issued.access_token).await.unwrap_err();
     assert_eq!((error.status(), error.code().unwrap().as_str()), (503, "temporarily_unavailable"));

@@ -12,7 +12,8 @@ use grantor::error::EntropyError;
 use grantor::grants::{Decision, GrantContext, GrantHandler};
 use grantor::policy::{ErrorRedirects, PolicyError, RefreshTokens, Rotation};
 use grantor::secret::SecretDigest;
-use grantor::testing::{RecordingObserver, TestClient, TestServer, TestUsers};
+use grantor::storage::{IssuerError, Storage};
+use grantor::testing::{Fault, Faults, Intercepted, RecordingObserver, TestClient, TestServer, TestUsers};
 use grantor::{
     AuthorizationServer, BuildError, Builder, Client, ClientCredential, ClientId, ClientRegistry, ClientSecret,
     ClientStore, Clock, Entropy, Error, ErrorCode, GrantType, MemoryStorage, Policy, Refusal, Request, Response, Scope,
@@ -26,9 +27,60 @@ fn builder(issuer: &str) -> Builder {
     AuthorizationServer::builder(issuer).storage(MemoryStorage::new()).scope("user:read", "Read your profile")
 }
 
+/// Building a server over memory, which never waits.
+trait Built {
+    fn built(self) -> Result<AuthorizationServer, BuildError>;
+}
+
+impl Built for Builder {
+    fn built(self) -> Result<AuthorizationServer, BuildError> {
+        tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(self.build())
+    }
+}
+
+#[tokio::test]
+async fn storage_of_another_issuer_builds_no_server_until_it_is_moved() {
+    let storage = MemoryStorage::new();
+    let at = |issuer: &str| {
+        let builder = AuthorizationServer::builder(issuer).storage(storage.clone());
+        builder.scope("user:read", "Read your profile").build()
+    };
+    // A server with wrong settings claims nothing.
+    let misspelt = AuthorizationServer::builder("https://a.example").storage(storage.clone());
+    assert!(matches!(misspelt.build().await, Err(BuildError::NoScope)));
+    at("https://id.example").await.unwrap();
+    at("https://id.example").await.expect("another node, or the next start");
+    let error = at("https://id.example/").await.unwrap_err();
+    assert!(matches!(&error, BuildError::Storage(IssuerError::Claimed { owner }) if **owner == *"https://id.example"));
+    storage.rebind_issuer("https://id.example", "https://id.example/").await.unwrap();
+    at("https://id.example/").await.unwrap();
+    assert!(at("https://id.example").await.is_err(), "the old one is another issuer now");
+}
+
+#[tokio::test]
+async fn storage_that_fails_builds_no_server() {
+    let (memory, faults) = (MemoryStorage::new(), Faults::default());
+    let build = || {
+        let storage = Intercepted::new(memory.clone(), faults.clone());
+        AuthorizationServer::builder("https://id.example")
+            .storage(storage)
+            .scope("user:read", "Read your profile")
+            .build()
+    };
+    for fault in [Fault::Failed, Fault::Unavailable, Fault::LostAnswer] {
+        faults.fail(1, fault);
+        let error = build().await.unwrap_err();
+        let is_unavailable = fault != Fault::Failed;
+        assert!(
+            matches!(&error, BuildError::Storage(IssuerError::Storage(error)) if error.is_unavailable() == is_unavailable)
+        );
+    }
+    build().await.expect("the storage is back");
+}
+
 /// The message of a server that can't be built.
 fn refused(builder: Builder) -> String {
-    builder.build().map(|_| ()).expect_err("the settings make no sense").to_string()
+    builder.built().map(|_| ()).expect_err("the settings make no sense").to_string()
 }
 
 fn build() -> Builder {
@@ -38,7 +90,7 @@ fn build() -> Builder {
 fn with_policy(change: impl FnOnce(&mut Policy)) -> Result<AuthorizationServer, BuildError> {
     let mut policy = Policy::default();
     change(&mut policy);
-    build().policy(policy).build()
+    build().policy(policy).built()
 }
 
 // covers: TL-01 (RFC 6749 §3.1), TL-02 (RFC 6749 §3.2), TL-04 (RFC 6749 §10.8), TL-06 (OAuth 2.1 §1.5), IS-03 (RFC 9207 §2)
@@ -53,7 +105,7 @@ fn an_issuer_is_an_https_url_without_query_and_fragment_or_a_loopback_one() {
         "http://[::1]:3000",
         "http://localhost:3000",
     ] {
-        let server = builder(good).build().unwrap_or_else(|error| panic!("{error}"));
+        let server = builder(good).built().unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(server.issuer(), good, "used as it is");
     }
     for bad in [
@@ -84,7 +136,7 @@ fn an_issuer_is_an_https_url_without_query_and_fragment_or_a_loopback_one() {
         "https://id.example/\n",
         "https://id.example\u{e9}",
     ] {
-        let error = builder(bad).build().map(|_| ()).expect_err(bad);
+        let error = builder(bad).built().map(|_| ()).expect_err(bad);
         assert!(matches!(&error, BuildError::Issuer(issuer) if issuer == bad), "{bad}: {error}");
         let message = format!(
             "the issuer {bad:?} is not an https URL (or an http URL on the loopback interface) without query and fragment"
@@ -185,44 +237,44 @@ fn the_defaults_are_those_of_the_current_best_practice() {
     ] {
         assert!(!on, "{switch} is on");
     }
-    assert_eq!(build().build().unwrap().policy().code_lifetime, Duration::minutes(1), "a server starts with these");
+    assert_eq!(build().built().unwrap().policy().code_lifetime, Duration::minutes(1), "a server starts with these");
 }
 
 #[test]
 fn the_scopes_of_a_server_are_well_formed_and_declared_once() {
     let without = AuthorizationServer::builder("https://id.example").storage(MemoryStorage::new());
-    let error = without.build().unwrap_err();
+    let error = without.built().unwrap_err();
     assert!(matches!(error, BuildError::NoScope));
     assert_eq!(error.to_string(), "the server offers no scope: declare at least one with scope(token, description)");
     for bad in ["", " ", "a b", "a ", "a\"b", "a\\b", "a\nb", "caf\u{e9}"] {
-        let error = build().scope(bad, "x").build().unwrap_err();
+        let error = build().scope(bad, "x").built().unwrap_err();
         assert!(matches!(&error, BuildError::ScopeToken(token) if token == bad), "{bad:?}: {error}");
         assert_eq!(error.to_string(), format!("{bad:?} is not one scope token"));
     }
-    let error = build().scope("user:write", "x").scope("user:read", "y").build().unwrap_err();
+    let error = build().scope("user:write", "x").scope("user:read", "y").built().unwrap_err();
     assert!(matches!(&error, BuildError::RepeatedScope(token) if token == "user:read"));
     assert_eq!(error.to_string(), "the scope \"user:read\" is declared twice");
-    build().scope("USER:READ", "Case makes a difference").build().unwrap();
+    build().scope("USER:READ", "Case makes a difference").built().unwrap();
 }
 
 #[test]
 fn a_default_scope_is_made_of_declared_scopes() {
     for bad in ["", "user:write", "user:read user:write", "user:read ", "user"] {
-        let error = build().default_scope(bad).build().unwrap_err();
+        let error = build().default_scope(bad).built().unwrap_err();
         assert!(matches!(&error, BuildError::DefaultScope(scope) if scope == bad), "{bad:?}: {error}");
         assert_eq!(error.to_string(), format!("the default scope {bad:?} is not made of declared scopes"));
     }
-    build().scope("user:write", "x").default_scope("user:write user:read").build().unwrap();
+    build().scope("user:write", "x").default_scope("user:write user:read").built().unwrap();
 }
 
 #[test]
 fn refresh_tokens_that_depend_on_a_scope_need_that_scope() {
     let mut policy = Policy::default();
     policy.refresh_tokens = RefreshTokens::OfflineAccess;
-    let error = build().policy(policy.clone()).build().unwrap_err();
+    let error = build().policy(policy.clone()).built().unwrap_err();
     assert!(matches!(error, BuildError::OfflineAccess));
     assert_eq!(error.to_string(), "refresh tokens depend on the scope offline_access, which is not declared");
-    build().policy(policy).scope("offline_access", "Keep access").build().unwrap();
+    build().policy(policy).scope("offline_access", "Keep access").built().unwrap();
 }
 
 #[test]
@@ -233,7 +285,7 @@ fn the_password_grant_needs_somebody_who_checks_passwords() {
         refused(build().policy(policy.clone())),
         "the password grant is allowed, but no authenticator was given"
     );
-    build().policy(policy).authenticator(TestUsers::default()).build().unwrap();
+    build().policy(policy).authenticator(TestUsers::default()).built().unwrap();
 }
 
 #[tokio::test]
@@ -243,7 +295,7 @@ async fn without_an_authenticator_secrets_are_compared_by_their_digests() {
     let client = Client::confidential("machine", ClientCredential::secret(&right)).client_credentials();
     storage.register(client.scope("user:read").build().unwrap()).await.unwrap();
     let server = AuthorizationServer::builder("https://id.example.com").storage(storage).scope("user:read", "Read");
-    let server = server.build().unwrap();
+    let server = server.built().unwrap();
     let asked = |secret| TokenRequest::client_credentials().scope("user:read").client_secret_basic("machine", secret);
     let error = server.token_request(&asked(&wrong)).await.unwrap_err();
     assert_eq!((error.status(), error.code()), (401, ErrorCode::INVALID_CLIENT));
@@ -276,7 +328,7 @@ impl GrantHandler for Named {
 #[test]
 fn an_extension_grant_has_an_absolute_uri_of_its_own() {
     for name in ["authorization_code", "implicit", "client_credentials", "password", "refresh_token"] {
-        let error = build().grant(Named::new(name)).build().unwrap_err();
+        let error = build().grant(Named::new(name)).built().unwrap_err();
         assert!(matches!(&error, BuildError::Extension(wrong) if wrong == name), "{name}: {error}");
         assert_eq!(error.to_string(), format!("an extension grant is named by an absolute URI of its own: {name:?}"));
     }
@@ -287,7 +339,7 @@ fn an_extension_grant_has_an_absolute_uri_of_its_own() {
     for no_uri in ["", "device", "Password", "/grant", "urn:a b", "caf\u{e9}:x", "urn:caf\u{e9}"] {
         assert!(GrantType::new(no_uri).is_err(), "{no_uri}: not even a name");
     }
-    build().grant(Named::new("urn:example:a")).grant(Named::new("https://example.com/b")).build().unwrap();
+    build().grant(Named::new("urn:example:a")).grant(Named::new("https://example.com/b")).built().unwrap();
 }
 
 // covers: GX-02 (RFC 6749 §8.2)
@@ -298,16 +350,16 @@ fn the_parameters_of_an_extension_grant_are_names() {
         [("", "\"\""), ("a b", "\"a b\""), ("a=b", "\"a=b\""), ("\u{e9}", "\"\u{e9}\""), ("a%20", "\"a%20\"")]
     {
         let parameters: &'static [&'static str] = Box::leak(Box::new(["good", bad]));
-        let error = build().grant(Named(name.clone(), parameters)).build().unwrap_err();
+        let error = build().grant(Named(name.clone(), parameters)).built().unwrap_err();
         assert!(matches!(error, BuildError::ParameterName(wrong) if wrong == bad), "{bad}");
         assert_eq!(error.to_string(), format!("{shown} is not the name of a parameter"));
     }
-    build().grant(Named(name, &["assertion", "x-1", "a.b", "A_b", "grant_type"])).build().unwrap();
+    build().grant(Named(name, &["assertion", "x-1", "a.b", "A_b", "grant_type"])).built().unwrap();
 }
 
 /// Builds a server whose endpoints are elsewhere.
 fn at(change: impl FnOnce(&mut grantor::EndpointUrls)) -> Result<AuthorizationServer, BuildError> {
-    build().endpoints(change).build()
+    build().endpoints(change).built()
 }
 
 #[test]
@@ -371,11 +423,11 @@ const OTHER: Part = Part { name: "other", url: "https://id.example/other", membe
 #[test]
 fn capability_checks_itself_in_any_order_of_calls() {
     for builder in [build().capability(PART).capability(OTHER), build().capability(OTHER).capability(PART)] {
-        let server = builder.build().unwrap();
+        let server = builder.built().unwrap();
         let endpoints: Vec<&str> = server.routes().iter().skip(5).map(grantor::Route::endpoint).collect();
         assert_eq!(endpoints, ["other", "part"]);
     }
-    let error = build().capability(OTHER).build().unwrap_err();
+    let error = build().capability(OTHER).built().unwrap_err();
     assert!(matches!(&error, BuildError::Capability { name: "other", problem } if problem == "it needs part"));
     assert_eq!(error.to_string(), "the capability other: it needs part");
 
@@ -384,7 +436,7 @@ fn capability_checks_itself_in_any_order_of_calls() {
     for builder in
         [build().capability(keyed).server_key(&[1; 32], &[]), build().server_key(&[1; 32], &[]).capability(keyed)]
     {
-        builder.build().unwrap();
+        builder.built().unwrap();
     }
     let strict = Part { needs: "max_state", ..PART };
     let small = || {
@@ -395,7 +447,7 @@ fn capability_checks_itself_in_any_order_of_calls() {
     for builder in [build().capability(strict).policy(small()), build().policy(small()).capability(strict)] {
         assert_eq!(refused(builder), "the capability part: it needs max_state");
     }
-    build().capability(strict).build().unwrap();
+    build().capability(strict).built().unwrap();
 }
 
 #[test]
@@ -427,7 +479,7 @@ fn capabilities_that_collide_do_not_build() {
         assert_eq!(refused(build().capability(second).capability(PART)), text);
     }
     let with_member = build().capability(PART).metadata("part_endpoint", "elsewhere");
-    assert!(matches!(with_member.build().unwrap_err(), BuildError::MetadataMember(name) if name == "part_endpoint"));
+    assert!(matches!(with_member.built().unwrap_err(), BuildError::MetadataMember(name) if name == "part_endpoint"));
 }
 
 /// A capability with endpoints of these names and methods.
@@ -461,14 +513,14 @@ fn endpoint_with_the_name_of_another_does_not_build() {
         assert_eq!(refused(build().capability(Endpoints(own))), text(name));
     }
     assert_eq!(refused(build().capability(Endpoints(&[("own", "GET"), ("own", "POST")]))), text("own"));
-    build().capability(Endpoints(&[("own", "GET"), ("resource_metadata", "POST")])).build().unwrap();
+    build().capability(Endpoints(&[("own", "GET"), ("resource_metadata", "POST")])).built().unwrap();
 }
 
 /// Otherwise every request would get 405, with a header that looks right.
 #[test]
 fn methods_of_an_endpoint_that_are_no_list_do_not_build() {
     for good in ["GET", "GET, POST", "GET, HEAD, M-SEARCH"] {
-        build().capability(Endpoints(Vec::leak(vec![("own", good)]))).build().unwrap();
+        build().capability(Endpoints(Vec::leak(vec![("own", good)]))).built().unwrap();
     }
     for bad in ["", "GET,POST", "get", "GET, ", "GET POST", "GET,  POST", "GET\r\nx: y"] {
         let text = "the capability part: the methods of its endpoint own are not a list like \"GET, POST\"";
@@ -487,12 +539,12 @@ fn short_or_zero_server_key_does_not_build() {
         (&good, &[&zero[..]][..]),
         (&good, &[&good[..], &good[..31]]),
     ] {
-        let error = build().server_key(current, previous).build().unwrap_err();
+        let error = build().server_key(current, previous).built().unwrap_err();
         assert!(matches!(error, BuildError::ServerKey), "{current:?} {previous:?}");
         let text = "a server key, current or previous, has fewer than 32 bytes or only zeros: give 32 random bytes";
         assert_eq!(error.to_string(), text);
     }
-    build().server_key(&good, &[&[2; 100]]).build().unwrap();
+    build().server_key(&good, &[&[2; 100]]).built().unwrap();
 }
 
 #[test]
@@ -503,7 +555,7 @@ fn random_server_key_of_only_zeros_does_not_build() {
             Ok(())
         }
     }
-    assert!(matches!(build().entropy(Zeros).build().unwrap_err(), BuildError::ServerKey));
+    assert!(matches!(build().entropy(Zeros).built().unwrap_err(), BuildError::ServerKey));
 }
 
 struct Broken;
@@ -517,7 +569,7 @@ impl Entropy for Broken {
 #[test]
 fn a_broken_source_of_randomness_is_noticed_when_the_server_is_built() {
     for builder in [build().entropy(Broken), build().entropy(Broken).server_key(&[1; 32], &[])] {
-        let error = builder.build().unwrap_err();
+        let error = builder.built().unwrap_err();
         assert!(matches!(error, BuildError::Entropy(_)));
         assert_eq!(error.to_string(), "the source of randomness failed");
         assert_eq!(std::error::Error::source(&error).unwrap().to_string(), "no entropy today");

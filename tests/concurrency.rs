@@ -107,6 +107,7 @@ impl Bench {
             .entropy(t.entropy.clone())
             .observer(t.events.clone())
             .build()
+            .await
             .unwrap();
         t.users.add("alice", "correct horse");
         let app = Client::public("app")

@@ -81,7 +81,7 @@ async fn entries_may_be_kept_apart_from_grants() {
     let t = TestServer::new();
     let (storage, entries) = (Arc::new(MemoryStorage::new()), Arc::new(MemoryEphemeralStore::new()));
     let builder = AuthorizationServer::builder(ISSUER).storage_and_clients(storage.clone(), storage, entries.clone());
-    let server = builder.scope("user:read", "Read").clock(t.clock.clone()).build().unwrap();
+    let server = builder.scope("user:read", "Read").clock(t.clock.clone()).build().await.unwrap();
     store(&t, &*entries, 0..3).await;
     assert_eq!(server.purge(100).await.unwrap(), 0);
     t.clock.advance(Duration::MINUTE);

@@ -37,8 +37,8 @@ fn texts(value: &Value) -> BTreeSet<String> {
 }
 
 // covers: MD-01 (RFC 8414 §2), MD-04 (RFC 8414 §3.1), MD-06 (RFC 8414 §2), MD-07 (RFC 8414 §2), MD-09 (RFC 8414 §2), MD-10 (RFC 8414 §2), MD-11 (RFC 8414 §2), MD-13 (RFC 8414 §2), MD-15 (RFC 8414 §2), MD-17 (RFC 9700 §2.6), IS-05 (RFC 9207 §3), IS-06 (RFC 9207 §2.3), PK-21 (RFC 9700 §2.1.1), GI-06 (RFC 9700 §2.1.2), SC-06 (RFC 6749 §3.3)
-#[test]
-fn the_document_of_a_server_with_the_default_policy() {
+#[tokio::test]
+async fn the_document_of_a_server_with_the_default_policy() {
     let t = TestServer::new();
     let expected = json!({
         "issuer": "https://id.example",
@@ -65,8 +65,8 @@ fn the_document_of_a_server_with_the_default_policy() {
 }
 
 // covers: MD-02 (RFC 8414 §3.1), MD-03 (RFC 8414 §3.1), MD-05 (RFC 8414 §3.3), MD-19 (RFC 8414 §3.2)
-#[test]
-fn the_document_is_at_the_path_that_the_issuer_makes_and_nowhere_else() {
+#[tokio::test]
+async fn the_document_is_at_the_path_that_the_issuer_makes_and_nowhere_else() {
     for (issuer, path, token) in [
         ("https://id.example", WELL_KNOWN.to_owned(), "https://id.example/token"),
         ("https://id.example/", WELL_KNOWN.to_owned(), "https://id.example/token"),
@@ -76,7 +76,7 @@ fn the_document_is_at_the_path_that_the_issuer_makes_and_nowhere_else() {
         ("https://id.example:8443/t%20t", format!("{WELL_KNOWN}/t%20t"), "https://id.example:8443/t%20t/token"),
         ("http://localhost:3000", WELL_KNOWN.to_owned(), "http://localhost:3000/token"),
     ] {
-        let server = builder(issuer).build().unwrap();
+        let server = builder(issuer).build().await.unwrap();
         assert_eq!(server.metadata_path(), path);
         let document = document(&server);
         assert_eq!(document["issuer"], issuer, "character for character");
@@ -97,12 +97,12 @@ fn the_document_is_at_the_path_that_the_issuer_makes_and_nowhere_else() {
             assert_eq!((response.status(), response.body()), (404, &b""[..]), "{other}");
         }
     }
-    let tenant = builder("https://id.example/t1").build().unwrap();
+    let tenant = builder("https://id.example/t1").build().await.unwrap();
     assert_eq!(tenant.metadata(&Request::get(WELL_KNOWN)).status(), 404, "another issuer's document");
 }
 
-#[test]
-fn the_document_is_for_reading() {
+#[tokio::test]
+async fn the_document_is_for_reading() {
     let t = TestServer::new();
     let head = t.metadata(&Request::new("HEAD", WELL_KNOWN));
     assert_eq!((head.status(), head.header("content-type")), (200, Some("application/json")));
@@ -114,8 +114,8 @@ fn the_document_is_for_reading() {
 }
 
 // covers: TL-06 (OAuth 2.1 §1.5), RV-03 (RFC 7009 §2), IN-01 (RFC 7662 §4), MD-01 (RFC 8414 §2), PP-17 (RFC 6749 §3.1)
-#[test]
-fn every_url_is_https_and_one_that_is_not_or_has_a_fragment_builds_no_server() {
+#[tokio::test]
+async fn every_url_is_https_and_one_that_is_not_or_has_a_fragment_builds_no_server() {
     let t = TestServer::new();
     let mut urls = 0;
     for (name, value) in t.metadata_document() {
@@ -150,11 +150,11 @@ fn every_url_is_https_and_one_that_is_not_or_has_a_fragment_builds_no_server() {
             "https://id.example/x\n",
             "http://127.0.0.2/x",
         ] {
-            let error = set(which, bad).build().unwrap_err();
+            let error = set(which, bad).build().await.unwrap_err();
             assert!(matches!(&error, BuildError::Endpoint(url) if url == bad), "{bad}: {error}");
         }
         for good in ["https://login.example:8443/x", "https://id.example/x?tenant=1", "http://127.0.0.1:3000/x"] {
-            let server = set(which, good).build().unwrap();
+            let server = set(which, good).build().await.unwrap();
             let urls = server.endpoints();
             let all =
                 [Some(&urls.authorization), Some(&urls.token), urls.revocation.as_ref(), urls.introspection.as_ref()];
@@ -162,13 +162,13 @@ fn every_url_is_https_and_one_that_is_not_or_has_a_fragment_builds_no_server() {
         }
     }
     for bad in ["http://id.example", "https://id.example?x", "https://id.example#x", "https://id.example/?"] {
-        assert!(matches!(builder(bad).build(), Err(BuildError::Issuer(_))), "{bad}");
+        assert!(matches!(builder(bad).build().await, Err(BuildError::Issuer(_))), "{bad}");
     }
 }
 
 // covers: MD-08 (RFC 8414 §3.2), MD-12 (RFC 8414 §2), MD-16 (RFC 8414 §2.1), MD-20 (RFC 9728 §4), B43
-#[test]
-fn the_host_adds_members_but_contradicts_none() {
+#[tokio::test]
+async fn the_host_adds_members_but_contradicts_none() {
     let server = builder(ISSUER)
         .metadata("service_documentation", "https://id.example/docs")
         .metadata("ui_locales_supported", vec!["en", "de"])
@@ -176,8 +176,9 @@ fn the_host_adds_members_but_contradicts_none() {
         .metadata("op_tos_uri", Value::Null)
         .metadata("display_values_supported", json!([]))
         .build()
+        .await
         .unwrap();
-    let own = builder(ISSUER).build().unwrap();
+    let own = builder(ISSUER).build().await.unwrap();
     let mut expected = own.metadata_document().clone();
     expected.insert("service_documentation".to_owned(), json!("https://id.example/docs"));
     expected.insert("ui_locales_supported".to_owned(), json!(["en", "de"]));
@@ -202,7 +203,7 @@ fn the_host_adds_members_but_contradicts_none() {
     ];
     let present: Vec<String> = own.metadata_document().keys().cloned().collect();
     for name in absent.iter().map(|name| (*name).to_owned()).chain(present) {
-        let error = without().metadata(name.clone(), json!(["none"])).build().unwrap_err();
+        let error = without().metadata(name.clone(), json!(["none"])).build().await.unwrap_err();
         assert!(matches!(&error, BuildError::MetadataMember(member) if *member == name), "{name}: {error}");
     }
 }
@@ -655,8 +656,8 @@ async fn endpoints_whose_url_has_a_query_are_claimed_with_it_and_work_with_it() 
 }
 
 // covers: PP-17 (RFC 6749 §3.2)
-#[test]
-fn an_endpoint_whose_own_query_would_be_taken_for_a_parameter_does_not_build() {
+#[tokio::test]
+async fn an_endpoint_whose_own_query_would_be_taken_for_a_parameter_does_not_build() {
     let build = |change: fn(&mut EndpointUrls)| {
         let builder = AuthorizationServer::builder("https://id.example").storage(MemoryStorage::new());
         builder.scope("a", "A").endpoints(change).build()
@@ -667,9 +668,9 @@ fn an_endpoint_whose_own_query_would_be_taken_for_a_parameter_does_not_build() {
         |urls| urls.introspection = Some("https://id.example/introspect?client_id=a".to_owned()),
     ];
     for change in wrong {
-        let error = build(change).unwrap_err();
+        let error = build(change).await.unwrap_err();
         assert!(error.to_string().contains("uses the name of a parameter that belongs in the body"), "{error}");
     }
-    assert!(build(|urls| urls.token = "https://id.example/token?tenant=1".to_owned()).is_ok());
-    assert!(build(|urls| urls.authorization = "https://id.example/authorize?tenant=1".to_owned()).is_ok());
+    assert!(build(|urls| urls.token = "https://id.example/token?tenant=1".to_owned()).await.is_ok());
+    assert!(build(|urls| urls.authorization = "https://id.example/authorize?tenant=1".to_owned()).await.is_ok());
 }

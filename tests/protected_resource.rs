@@ -15,13 +15,14 @@ const API: &str = "https://id.example/api";
 const WELL_KNOWN: &str = "/.well-known/oauth-protected-resource";
 const POINTER: &str = "resource_metadata=\"https://id.example/.well-known/oauth-protected-resource/api\"";
 
-fn built(resource: ProtectedResource) -> Result<AuthorizationServer, BuildError> {
+async fn built(resource: ProtectedResource) -> Result<AuthorizationServer, BuildError> {
     AuthorizationServer::builder(ISSUER)
         .storage(MemoryStorage::new())
         .scope("user:read", "Read your profile")
         .scope("user:write", "Change your profile")
         .protected_resource(resource)
         .build()
+        .await
 }
 
 fn with_api() -> TestServer {
@@ -51,8 +52,8 @@ async fn machine_token(t: &TestServer) -> AccessToken {
 }
 
 // covers: RM-01 (RFC 9728 §3, §3.3), RM-02 (RFC 9728 §3.2), RM-03 (RFC 9728 §2)
-#[test]
-fn the_document_of_an_api_with_the_default_policy() {
+#[tokio::test]
+async fn the_document_of_an_api_with_the_default_policy() {
     let t = with_api();
     let expected = json!({
         "resource": API,
@@ -70,8 +71,8 @@ fn the_document_of_an_api_with_the_default_policy() {
 }
 
 // covers: RM-02 (RFC 9728 §3.1)
-#[test]
-fn the_document_is_for_reading() {
+#[tokio::test]
+async fn the_document_is_for_reading() {
     let t = with_api();
     let path = t.resource_metadata_path().unwrap();
     let head = t.resource_metadata(&Request::new("HEAD", path));
@@ -96,7 +97,7 @@ async fn the_document_is_where_the_identifier_and_the_challenge_say_and_nowhere_
         ("http://localhost:3000/api", "http://localhost:3000", format!("{WELL_KNOWN}/api")),
         ("http://[::1]:3000", "http://[::1]:3000", WELL_KNOWN.to_owned()),
     ] {
-        let server = built(ProtectedResource::new(identifier)).unwrap();
+        let server = built(ProtectedResource::new(identifier)).await.unwrap();
         let pointer = pointer(&server).await;
         assert_eq!(pointer, format!("{origin}{target}"));
         let found = server.resource_metadata(&Request::get(&Url::parse(&pointer).unwrap()[Position::BeforePath..]));
@@ -120,19 +121,20 @@ async fn the_document_is_where_the_identifier_and_the_challenge_say_and_nowhere_
 }
 
 // covers: RM-03 (RFC 9728 §2), RM-06 (RFC 9728 §4), MD-20 (RFC 9728 §4)
-#[test]
-fn the_api_and_its_server_name_each_other() {
+#[tokio::test]
+async fn the_api_and_its_server_name_each_other() {
     for issuer in [ISSUER, "https://id.example/t1/"] {
         let builder = || {
             let builder = AuthorizationServer::builder(issuer).storage(MemoryStorage::new());
             builder.scope("user:read", "Read your profile").protected_resource(ProtectedResource::new(API))
         };
-        let server = builder().build().unwrap();
+        let server = builder().build().await.unwrap();
         assert_eq!(document(&server)["authorization_servers"], json!([issuer]));
         let of_server = json(&server.metadata(&Request::get(server.metadata_path())));
         assert_eq!((&of_server["issuer"], &of_server["protected_resources"]), (&json!(issuer), &json!([API])));
 
-        let another = builder().metadata("protected_resources", vec!["https://other.example"]).build().unwrap_err();
+        let another =
+            builder().metadata("protected_resources", vec!["https://other.example"]).build().await.unwrap_err();
         assert!(matches!(&another, BuildError::MetadataMember(name) if name == "protected_resources"), "{another}");
     }
 }
@@ -175,39 +177,42 @@ async fn the_methods_in_the_document_are_those_that_work() {
 }
 
 // covers: RM-02 (RFC 9728 §3.2)
-#[test]
-fn an_api_does_not_ask_for_offline_access_unless_it_is_told_to() {
+#[tokio::test]
+async fn an_api_does_not_ask_for_offline_access_unless_it_is_told_to() {
     let api = || ProtectedResource::new(API);
     let with = |scopes: &[&str], resource: ProtectedResource| {
         let builder = AuthorizationServer::builder(ISSUER).storage(MemoryStorage::new());
         let builder = scopes.iter().fold(builder, |builder, scope| builder.scope(*scope, "What it is for"));
         builder.protected_resource(resource).build()
     };
-    let shown = |scopes: &[&str], resource| document(&with(scopes, resource).unwrap()).get("scopes_supported").cloned();
+    let shown = async |scopes: &[&str], resource| {
+        document(&with(scopes, resource).await.unwrap()).get("scopes_supported").cloned()
+    };
     let all = ["offline_access", "offline_access:x", "user:read"];
-    assert_eq!(shown(&all, api()), Some(json!(["offline_access:x", "user:read"])));
-    assert_eq!(shown(&["offline_access"], api()), None);
+    assert_eq!(shown(&all, api()).await, Some(json!(["offline_access:x", "user:read"])));
+    assert_eq!(shown(&["offline_access"], api()).await, None);
     let asks = || api().scope("offline_access user:read");
-    assert_eq!(shown(&all, asks()), Some(json!(["offline_access", "user:read"])));
-    let of_server = with(&all, api()).unwrap();
+    assert_eq!(shown(&all, asks()).await, Some(json!(["offline_access", "user:read"])));
+    let of_server = with(&all, api()).await.unwrap();
     assert_eq!(json(&of_server.metadata(&Request::get(of_server.metadata_path())))["scopes_supported"], json!(all));
 
-    let error = with(&["offline_access"], api().metadata("scopes_supported", json!(["admin"]))).unwrap_err();
+    let error = with(&["offline_access"], api().metadata("scopes_supported", json!(["admin"]))).await.unwrap_err();
     assert!(matches!(&error, BuildError::MetadataMember(member) if member == "scopes_supported"), "{error}");
 }
 
-#[test]
-fn an_api_asks_for_scopes_that_the_server_offers() {
-    let scopes = |scope: &str| built(ProtectedResource::new(API).scope(scope)).map(|server| document(&server));
+#[tokio::test]
+async fn an_api_asks_for_scopes_that_the_server_offers() {
+    let scopes =
+        async |scope: &str| built(ProtectedResource::new(API).scope(scope)).await.map(|server| document(&server));
     for (scope, expected) in [
         ("user:read", json!(["user:read"])),
         ("user:write user:read", json!(["user:read", "user:write"])),
         ("user:read user:read", json!(["user:read"])),
     ] {
-        assert_eq!(scopes(scope).unwrap()["scopes_supported"], expected);
+        assert_eq!(scopes(scope).await.unwrap()["scopes_supported"], expected);
     }
     for bad in ["", " ", "admin", "user:read admin", "user:read ", "user"] {
-        let error = scopes(bad).unwrap_err();
+        let error = scopes(bad).await.unwrap_err();
         assert!(matches!(&error, BuildError::ResourceScope(scope) if scope == bad), "{bad:?}: {error}");
         let message = format!("the scope {bad:?} of the protected resource is not made of declared scopes");
         assert_eq!(error.to_string(), message);
@@ -215,8 +220,8 @@ fn an_api_asks_for_scopes_that_the_server_offers() {
 }
 
 // covers: RM-02 (RFC 9728 §3.2), RM-04 (RFC 9728 §2), B43
-#[test]
-fn the_host_adds_members_but_contradicts_none() {
+#[tokio::test]
+async fn the_host_adds_members_but_contradicts_none() {
     let resource = ProtectedResource::new(API)
         .metadata("resource_name", "The API")
         .metadata("resource_name#de", "Die API")
@@ -224,13 +229,13 @@ fn the_host_adds_members_but_contradicts_none() {
         .metadata("resource_policy_uri", Value::Null)
         .metadata("x_empty", json!([]))
         .metadata("x_list", json!(["a"]));
-    let mut expected = built(ProtectedResource::new(API)).unwrap().resource_metadata_document().unwrap().clone();
+    let mut expected = built(ProtectedResource::new(API)).await.unwrap().resource_metadata_document().unwrap().clone();
     let own: Vec<String> = expected.keys().cloned().collect();
     expected.insert("resource_name".to_owned(), json!("The API"));
     expected.insert("resource_name#de".to_owned(), json!("Die API"));
     expected.insert("resource_documentation".to_owned(), json!("https://id.example/docs"));
     expected.insert("x_list".to_owned(), json!(["a"]));
-    assert_eq!(document(&built(resource).unwrap()), Value::Object(expected));
+    assert_eq!(document(&built(resource).await.unwrap()), Value::Object(expected));
 
     let absent = [
         "jwks_uri",
@@ -244,15 +249,15 @@ fn the_host_adds_members_but_contradicts_none() {
     assert_eq!(own, ["authorization_servers", "bearer_methods_supported", "resource", "scopes_supported"]);
     for name in own.iter().map(String::as_str).chain(absent) {
         for value in [json!("https://evil.example"), json!([]), Value::Null] {
-            let error = built(ProtectedResource::new(API).metadata(name, value)).unwrap_err();
+            let error = built(ProtectedResource::new(API).metadata(name, value)).await.unwrap_err();
             assert!(matches!(&error, BuildError::MetadataMember(member) if member == name), "{name}: {error}");
         }
     }
 }
 
 // covers: TL-06 (OAuth 2.1 §1.5)
-#[test]
-fn an_identifier_that_is_not_fit_builds_no_server() {
+#[tokio::test]
+async fn an_identifier_that_is_not_fit_builds_no_server() {
     for bad in [
         "",
         "/api",
@@ -273,7 +278,7 @@ fn an_identifier_that_is_not_fit_builds_no_server() {
         "https://api.example/\r\nx",
         "https://\u{e9}.example/",
     ] {
-        let error = built(ProtectedResource::new(bad)).unwrap_err();
+        let error = built(ProtectedResource::new(bad)).await.unwrap_err();
         assert!(matches!(&error, BuildError::Resource(identifier) if identifier == bad), "{bad:?}: {error}");
         let message = "is not an https URL (or an http URL on the loopback interface) without fragment";
         assert_eq!(error.to_string(), format!("the resource identifier {bad:?} {message}"));

@@ -79,7 +79,7 @@ impl App {
             .protected_resource(config.api(&issuer))
             .pages(OwnPages);
         let builder = config.scopes.iter().fold(builder, |builder, (token, text)| builder.scope(token, text.as_str()));
-        let oauth = builder.build().map_err(|error| explain(error, flags))?;
+        let oauth = builder.build().await.map_err(|error| explain(error, flags))?;
 
         let from_before = set_up(flags, config, &*accounts, &*clients).await?;
         let demo = DemoClient::new(&issuer, address, &config.all_scopes());

@@ -64,7 +64,7 @@ mod tests {
                 .storage(storage.clone())
                 .scope("user:read", "Read your profile")
         };
-        let (now, later) = (server().build().unwrap(), server().clock(NextYear).build().unwrap());
+        let (now, later) = (server().build().await.unwrap(), server().clock(NextYear).build().await.unwrap());
         for _ in 0..=2 * BATCH {
             let request = TokenRequest::client_credentials().client_secret_basic("machine", &secret);
             now.token_request(&request.scope("user:read")).await.unwrap();

@@ -96,12 +96,11 @@ fn subject(name: &str) -> grantor::Subject {
 fn server(storage: MemoryStorage, clock: &TestClock, in_body: bool) -> AuthorizationServer {
     let mut policy = Policy::default();
     policy.bearer_in_body = in_body;
-    crate::world::builder(storage, clock)
+    let builder = crate::world::builder(storage, clock)
         .policy(policy)
         .entropy(SeededEntropy::new(8))
-        .protected_resource(ProtectedResource::new("https://id.example/api"))
-        .build()
-        .expect("a server that makes sense")
+        .protected_resource(ProtectedResource::new("https://id.example/api"));
+    crate::world::block_on(builder.build()).expect("a server that makes sense")
 }
 
 impl Input {

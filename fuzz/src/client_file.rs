@@ -159,8 +159,8 @@ async fn it_can_be_used(client: &Client) {
     storage.register(client.clone()).await.expect("a new client");
     let builder =
         AuthorizationServer::builder(ISSUER).storage(storage).authenticator(Trusting).clock(TestClock::default());
-    let server =
-        SCOPES.into_iter().fold(builder, |builder, scope| builder.scope(scope, "Something")).build().expect("a server");
+    let builder = SCOPES.into_iter().fold(builder, |builder, scope| builder.scope(scope, "Something"));
+    let server = builder.build().await.expect("a server");
     let secret = ClientSecret::new("any");
     let is_offered = |scope: &Scope| scope.iter().any(|token| SCOPES.contains(&token));
     let has_default = client.default_scope().is_some_and(is_offered) && client.scope().is_some_and(is_offered);

@@ -238,12 +238,8 @@ impl World {
             block_on(storage.register(client)).expect("a new client");
         }
         let (clock, events) = (TestClock::default(), RecordingObserver::default());
-        let server = builder(storage, &clock)
-            .policy(policy(switches))
-            .observer(events.clone())
-            .server_key(&[7; 32], &[])
-            .build()
-            .expect("a server that makes sense");
+        let server = builder(storage, &clock).policy(policy(switches)).observer(events.clone());
+        let server = block_on(server.server_key(&[7; 32], &[]).build()).expect("a server that makes sense");
         Self { server, clock, events }
     }
 }
@@ -279,7 +275,7 @@ pub(crate) fn builder(storage: MemoryStorage, clock: &TestClock) -> Builder {
 
 /// A server without clients.
 pub(crate) fn empty() -> AuthorizationServer {
-    builder(MemoryStorage::new(), &TestClock::default()).build().expect("a server that makes sense")
+    block_on(builder(MemoryStorage::new(), &TestClock::default()).build()).expect("a server that makes sense")
 }
 
 /// The clients, put together once.

@@ -193,12 +193,14 @@ impl Builder {
     /// use grantor::{Approval, AuthorizationServer, MemoryStorage, Request, Response, UserSession};
     /// use serde_json::json;
     ///
-    /// # fn main() -> Result<(), grantor::BuildError> {
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), grantor::BuildError> {
     /// let oauth = AuthorizationServer::builder("https://id.example.com")
     ///     .storage(MemoryStorage::new())
     ///     .scope("mail:read", "Read your mail")
     ///     .authorization_parameter("tenant")
-    ///     .build()?;
+    ///     .build()
+    ///     .await?;
     ///
     /// /// The consent form comes back. Its page could read the parameter, too, and so could the login page.
     /// async fn decide(oauth: &AuthorizationServer, form: &Request, user: &UserSession) -> Response {
@@ -248,11 +250,13 @@ impl Builder {
         self
     }
 
-    /// Checks all settings and puts the server together.
+    /// Checks all settings, claims the storage for the issuer, and puts the server together.
+    ///
+    /// The storage is claimed last, so that a server with wrong settings claims nothing: see [`Storage::claim_issuer`].
     ///
     /// # Errors
     /// The first thing that is wrong, see [`BuildError`].
-    pub fn build(mut self) -> Result<AuthorizationServer, BuildError> {
+    pub async fn build(mut self) -> Result<AuthorizationServer, BuildError> {
         check_issuer(&self.issuer)?;
         self.policy.check()?;
         let scopes = catalogue(&self.scopes, self.default_scope.as_deref())?;
@@ -308,6 +312,7 @@ impl Builder {
         let resource = resource.map_err(BuildError::MetadataMember)?;
         let routes =
             dispatcher::routes(&self.urls, &metadata, resource.as_ref(), additions.endpoints, server.policy.max_body)?;
+        server.storage.claim_issuer(&server.issuer).await?;
         let inner = Inner { server, authorization, token, introspection, urls: self.urls, metadata, resource, routes };
         Ok(AuthorizationServer { inner: Arc::new(inner) })
     }

@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 use std::ops::Deref;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
 
 use async_trait::async_trait;
 use subtle::ConstantTimeEq;
@@ -42,6 +44,14 @@ pub struct TestServer {
     pub users: TestUsers,
     /// What has happened.
     pub events: RecordingObserver,
+}
+
+/// The output of a future that is never pending: building a server calls nothing but the storage, and that in memory never waits.
+fn ready<T>(future: impl Future<Output = T>) -> T {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(output) => output,
+        Poll::Pending => unreachable!("memory storage does not wait"),
+    }
 }
 
 /// A client of a [`TestServer`], as the client itself knows it.
@@ -85,6 +95,9 @@ impl TestServer {
     }
 
     /// A server with any other setting.
+    ///
+    /// # Panics
+    /// If the settings make no sense.
     #[must_use]
     pub fn with(change: impl FnOnce(Builder) -> Builder) -> Self {
         let (clock, entropy, storage) = (TestClock::default(), SeededEntropy::new(7), MemoryStorage::new());
@@ -98,7 +111,7 @@ impl TestServer {
             .clock(clock.clone())
             .entropy(entropy.clone())
             .observer(events.clone());
-        let server = change(builder).build().expect("the settings of a test make sense");
+        let server = ready(change(builder).build()).expect("the settings of a test make sense");
         Self { server, clock, entropy, faults, storage, users, events }
     }
 

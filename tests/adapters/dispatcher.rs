@@ -41,13 +41,14 @@ fn routes_list_every_endpoint_with_its_terms() {
     }
 }
 
-#[test]
-fn routes_follow_the_urls_and_lack_what_is_off() {
+#[tokio::test]
+async fn routes_follow_the_urls_and_lack_what_is_off() {
     let server = elsewhere("https://id.example/t%201", |urls| {
         urls.token = "https://id.example/{oauth}?x=1".to_owned();
         urls.revocation = None;
         urls.introspection = None;
-    });
+    })
+    .await;
     assert_eq!(names(&server), ["authorize", "token", "metadata"]);
     let paths: Vec<&str> = server.routes().iter().map(Route::path).collect();
     assert_eq!(paths, ["/t%201/authorize", "/%7Boauth%7D", &format!("{METADATA}/t%201")]);

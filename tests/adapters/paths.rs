@@ -11,9 +11,9 @@ use crate::common::{basic, form};
 use crate::{Web, With, get, post, request, target};
 
 /// A server elsewhere than at the root of its host.
-pub(crate) fn elsewhere(issuer: &str, change: impl FnOnce(&mut grantor::EndpointUrls)) -> AuthorizationServer {
+pub(crate) async fn elsewhere(issuer: &str, change: impl FnOnce(&mut grantor::EndpointUrls)) -> AuthorizationServer {
     let builder = AuthorizationServer::builder(issuer).storage(MemoryStorage::new());
-    builder.scope("user:read", "Read your profile").endpoints(change).build().unwrap()
+    builder.scope("user:read", "Read your profile").endpoints(change).build().await.unwrap()
 }
 
 /// A server under a path of the host, which has its own API and a client called `machine`.
@@ -23,7 +23,7 @@ pub(crate) async fn tenant(issuer: &str) -> AuthorizationServer {
     let machine = Client::confidential("machine", credential).client_credentials().scope("user:read");
     storage.register(machine.build().unwrap()).await.unwrap();
     let builder = AuthorizationServer::builder(issuer).storage(storage).scope("user:read", "Read your profile");
-    builder.protected_resource(ProtectedResource::new(format!("{issuer}/api"))).build().unwrap()
+    builder.protected_resource(ProtectedResource::new(format!("{issuer}/api"))).build().await.unwrap()
 }
 
 fn secret_at(issuer: &str) -> String {
@@ -57,16 +57,17 @@ async fn metadata_route_answers_as_the_server() {
 #[tokio::test(flavor = "local")]
 async fn every_url_of_the_document_is_served_there() {
     for server in [
-        elsewhere(ISSUER, |_| {}),
-        elsewhere("https://id.example/", |_| {}),
-        elsewhere("https://id.example/t1", |_| {}),
-        elsewhere("https://id.example/t1/", |_| {}),
-        elsewhere("https://id.example/a/:b/*c/{d}/e%20f", |_| {}),
+        elsewhere(ISSUER, |_| {}).await,
+        elsewhere("https://id.example/", |_| {}).await,
+        elsewhere("https://id.example/t1", |_| {}).await,
+        elsewhere("https://id.example/t1/", |_| {}).await,
+        elsewhere("https://id.example/a/:b/*c/{d}/e%20f", |_| {}).await,
         elsewhere("https://id.example/t1", |urls| {
             urls.token = "https://id.example/oauth/token?tenant=1".to_owned();
             urls.revocation = Some("https://id.example/oauth/revoke?tenant=1&x=%20".to_owned());
             urls.introspection = Some("https://id.example/?introspect".to_owned());
-        }),
+        })
+        .await,
     ] {
         for web in Web::each() {
             let app = web.routes([&server]);
@@ -86,7 +87,7 @@ async fn every_url_of_the_document_is_served_there() {
 // covers: MD-02 (RFC 8414 §3.1)
 #[tokio::test(flavor = "local")]
 async fn issuer_with_a_path_is_served_at_exactly_that_path() {
-    let server = elsewhere("https://id.example/a%20b/{tenant}", |_| {});
+    let server = elsewhere("https://id.example/a%20b/{tenant}", |_| {}).await;
     for web in Web::each() {
         // The rest of the app is still found.
         for app in [web.routes([&server]), web.host(&server)] {
@@ -114,7 +115,8 @@ async fn endpoint_that_is_switched_off_is_not_there() {
     let server = elsewhere(ISSUER, |urls| {
         urls.revocation = None;
         urls.introspection = None;
-    });
+    })
+    .await;
     for web in Web::each() {
         for (path, status) in [("/token", 405), ("/revoke", 404), ("/introspect", 404), ("/authorize", 404)] {
             assert_eq!(web.routes([&server]).send(get(path)).await.status, status, "{path}");

@@ -136,7 +136,7 @@ async fn nested_page_sees_the_target_of_the_browser() {
 #[tokio::test]
 async fn host_without_v07_checks_merges_colons_and_stars() {
     for issuer in ["https://id.example/:t1", "https://id.example/*t1", "https://id.example/a/:b/*c"] {
-        let server = elsewhere(issuer, |_| {});
+        let server = elsewhere(issuer, |_| {}).await;
         let host: Router = Router::new().without_v07_checks().route("/hello", get(hello)).merge(routes(&server));
         let answer = send_to(&host, crate::get(server.metadata_path())).await;
         assert_eq!((answer.status, answer.json()["issuer"].clone()), (200, json!(issuer)));
@@ -148,16 +148,16 @@ async fn host_without_v07_checks_merges_colons_and_stars() {
     }
 }
 
-#[test]
+#[tokio::test]
 #[should_panic(expected = "Path segments must not start with `:`")]
-fn host_with_v07_checks_refuses_a_colon() {
-    let _: Router = Router::new().merge(routes(&elsewhere("https://id.example/:t1", |_| {})));
+async fn host_with_v07_checks_refuses_a_colon() {
+    let _: Router = Router::new().merge(routes(&elsewhere("https://id.example/:t1", |_| {}).await));
 }
 
-#[test]
+#[tokio::test]
 #[should_panic(expected = "Path segments must not start with `*`")]
-fn host_with_v07_checks_refuses_a_star() {
-    let _: Router = Router::new().merge(routes(&elsewhere("https://id.example/*t1", |_| {})));
+async fn host_with_v07_checks_refuses_a_star() {
+    let _: Router = Router::new().merge(routes(&elsewhere("https://id.example/*t1", |_| {}).await));
 }
 
 #[tokio::test]

@@ -79,21 +79,24 @@ async fn declared_parameter_may_not_repeat() {
     drop(pending(&undeclared, &Ask::code(&app).and("nonce", "a").and("nonce", "a")).await);
 }
 
-#[test]
-fn declared_parameter_has_a_name_of_its_own() {
+#[tokio::test]
+async fn declared_parameter_has_a_name_of_its_own() {
     let build = |names: &[&'static str]| {
         let builder = AuthorizationServer::builder(ISSUER).storage(MemoryStorage::new()).scope("a", "A");
         names.iter().fold(builder, |builder, name| builder.authorization_parameter(name)).build()
     };
-    assert!(build(&["nonce", "x-1.a_b"]).is_ok());
+    assert!(build(&["nonce", "x-1.a_b"]).await.is_ok());
     for wrong in ["", "a b", "a&b", "a=b", "caf\u{e9}", "a:b"] {
-        assert!(matches!(build(&["nonce", wrong]), Err(BuildError::ParameterName(name)) if name == wrong), "{wrong}");
+        assert!(
+            matches!(build(&["nonce", wrong]).await, Err(BuildError::ParameterName(name)) if name == wrong),
+            "{wrong}"
+        );
     }
     for known in ["client_id", "redirect_uri", "response_type", "response_mode", "state", "scope", "code_challenge"] {
-        let error = build(&[known]).unwrap_err();
+        let error = build(&[known]).await.unwrap_err();
         assert_eq!(error.to_string(), format!("the authorization parameter {known:?} is known already"));
     }
-    assert!(matches!(build(&["nonce", "nonce"]), Err(BuildError::KnownParameter("nonce"))));
+    assert!(matches!(build(&["nonce", "nonce"]).await, Err(BuildError::KnownParameter("nonce"))));
 }
 
 /// Fills a request up to `size` bytes of names and values, by parameters that take more room when they are encoded.

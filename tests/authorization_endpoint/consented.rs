@@ -203,6 +203,7 @@ async fn a_storage_that_lists_dead_or_foreign_grants_is_not_believed() {
             .scope("user:read", "Read your profile")
             .clock(clock.clone())
             .build()
+            .await
             .unwrap();
         let request = AuthorizationRequest::code("app").scope("user:read").code_challenge_s256(CHALLENGE);
         let Authorize::Pending(waiting) = server.authorization_request(&request).await else {

@@ -355,6 +355,7 @@ async fn form_of_another_issuer_is_refused() {
         .clock(first.clock.clone())
         .server_key(&key, &[])
         .build()
+        .await
         .unwrap();
     let answer = other.resume(&token, SESSION).await.expect_err("another issuer asked");
     assert_page(&answer, 400, "invalid_request", WRONG_SESSION);

@@ -45,7 +45,8 @@ async fn it_is_the_configured_issuer_character_for_character() {
         let storage = MemoryStorage::new();
         let client = Client::public("app").authorization_code([CALLBACK]).scope("user:read").build().unwrap();
         storage.register(client).await.unwrap();
-        let server = AuthorizationServer::builder(issuer).storage(storage).scope("user:read", "Read").build().unwrap();
+        let server =
+            AuthorizationServer::builder(issuer).storage(storage).scope("user:read", "Read").build().await.unwrap();
         let request = grantor::AuthorizationRequest::code("app").scope("user:read");
         let request = request.code_challenge_s256(crate::common::CHALLENGE);
         let grantor::Authorize::Pending(waiting) = server.authorization_request(&request).await else {
@@ -57,15 +58,15 @@ async fn it_is_the_configured_issuer_character_for_character() {
 }
 
 // covers: IS-03 (RFC 9207 §2), TL-01 (RFC 6749 §3.1), TL-02 (RFC 6749 §3.2)
-#[test]
-fn an_issuer_is_an_https_url_without_query_and_fragment_or_a_loopback_one_for_development() {
+#[tokio::test]
+async fn an_issuer_is_an_https_url_without_query_and_fragment_or_a_loopback_one_for_development() {
     let build = |issuer: &str| {
         AuthorizationServer::builder(issuer).storage(MemoryStorage::new()).scope("user:read", "Read").build()
     };
     for good in
         ["https://id.example", "https://id.example:8443/a/b", "http://localhost:1", "http://[::1]", "http://127.0.0.1"]
     {
-        assert!(build(good).is_ok(), "{good}");
+        assert!(build(good).await.is_ok(), "{good}");
     }
     for bad in [
         "http://id.example",
@@ -89,7 +90,7 @@ fn an_issuer_is_an_https_url_without_query_and_fragment_or_a_loopback_one_for_de
         "https://id.example/a b",
         "https://id.example\n",
     ] {
-        let error = build(bad).expect_err(bad).to_string();
+        let error = build(bad).await.expect_err(bad).to_string();
         assert!(error.contains("is not an https URL"), "{error}");
     }
 }

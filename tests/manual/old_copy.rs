@@ -21,7 +21,7 @@ impl Server {
     async fn open(file: &Path, clock: &TestClock) -> Self {
         let storage = SqliteStorage::open(file).await.unwrap();
         let oauth = AuthorizationServer::builder(ISSUER).storage(storage.clone()).clock(clock.clone());
-        Self { oauth: oauth.scope("user:read", "Read").build().unwrap(), storage }
+        Self { oauth: oauth.scope("user:read", "Read").build().await.unwrap(), storage }
     }
 
     async fn grant_to(&self, user: &str) -> TokenResponse {

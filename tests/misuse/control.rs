@@ -8,8 +8,8 @@ use grantor::{
     ClientSecret, Consent, Error, MemoryStorage, Policy, RefreshToken, Request, Response, Scope, Subject,
 };
 
-pub fn serve() -> Result<AuthorizationServer, BuildError> {
-    AuthorizationServer::builder("https://id.example").storage(MemoryStorage::new()).build()
+pub async fn serve() -> Result<AuthorizationServer, BuildError> {
+    AuthorizationServer::builder("https://id.example").storage(MemoryStorage::new()).build().await
 }
 
 pub fn weaken(policy: &mut Policy) {

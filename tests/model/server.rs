@@ -95,8 +95,8 @@ impl<S: Storage + ClientRegistry + grantor::EphemeralStore + Clone + 'static> Se
         let (clock, faults, entropy) = (TestClock::default(), Faults::default(), SeededEntropy::new(1));
         let start = grantor::Clock::now(&clock);
         let failing = Intercepted::new(storage.clone(), faults.clone());
-        let tested = build(planted(failing, bug), setup, clock.clone(), entropy.clone());
-        let steady = build(storage.clone(), setup, clock.clone(), SeededEntropy::new(2));
+        let tested = build(planted(failing, bug), setup, clock.clone(), entropy.clone()).await;
+        let steady = build(storage.clone(), setup, clock.clone(), SeededEntropy::new(2)).await;
         let api = ClientCredential::secret(&ClientSecret::new(API_SECRET));
         storage.register(Client::confidential(API, api).resource_server().build().unwrap()).await.unwrap();
         let mut server = Self { tested, steady, storage, faults, clock, start, secrets: Vec::new(), setup, entropy };
@@ -287,7 +287,7 @@ impl<S: Storage + ClientRegistry + grantor::EphemeralStore + Clone + 'static> Se
     }
 }
 
-fn build<S: Storage + grantor::ClientStore + grantor::EphemeralStore + 'static>(
+async fn build<S: Storage + grantor::ClientStore + grantor::EphemeralStore + 'static>(
     storage: S,
     setup: Setup,
     clock: TestClock,
@@ -295,7 +295,7 @@ fn build<S: Storage + grantor::ClientStore + grantor::EphemeralStore + 'static>(
 ) -> AuthorizationServer {
     let builder = AuthorizationServer::builder(ISSUER).storage(storage).policy(policy(setup));
     let builder = Scopes::NAMES.iter().fold(builder, |builder, name| builder.scope(*name, "To do something"));
-    builder.clock(clock).entropy(entropy).build().unwrap()
+    builder.clock(clock).entropy(entropy).build().await.unwrap()
 }
 
 fn edit(parts: &mut ClientParts, number: usize, change: Change) {

@@ -8,12 +8,13 @@ use serde_json::{Value, json};
 
 use crate::your_app::{Session, consent_page, login_page};
 
-pub fn app(storage: MemoryStorage) -> Result<Router, BuildError> {
+pub async fn app(storage: MemoryStorage) -> Result<Router, BuildError> {
     let oauth = AuthorizationServer::builder("https://id.example.com")
         .storage(storage) // clients, tokens and more: three traits, yours to implement
         .scope("user:read", "Read your profile")
         .scope("user:write", "Change your profile")
-        .build()?;
+        .build()
+        .await?;
     Ok(Router::new()
         .route("/authorize", get(authorize))
         .route("/consent", post(decide))

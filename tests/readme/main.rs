@@ -39,7 +39,7 @@ async fn the_host_of_the_readme_takes_a_client_from_authorization_to_the_api() {
     let storage = MemoryStorage::new();
     let client = Client::public("app").authorization_code(["https://app.example/cb"]).scope("user:read user:write");
     storage.register(client.build().unwrap()).await.unwrap();
-    let app = host::app(storage).unwrap();
+    let app = host::app(storage).await.unwrap();
     let send = async |request: Request<Body>| app.clone().oneshot(request).await.unwrap();
 
     let target = "/authorize?response_type=code&client_id=app&redirect_uri=https%3A%2F%2Fapp.example%2Fcb&state=s\

@@ -60,8 +60,8 @@ impl<S: Kept> Scene<'_, S> {
         let password = Password::new(PASSWORD);
         // Of two servers with the same randomness the second one finds that its tokens are taken.
         for twin in [
-            Stage::with_entropy(stage.kept.clone(), &stage.watch, 99),
-            Stage::with_entropy(stage.kept.clone(), &stage.watch, 99),
+            Stage::with_entropy(stage.kept.clone(), &stage.watch, 99).await,
+            Stage::with_entropy(stage.kept.clone(), &stage.watch, 99).await,
         ] {
             let own = TokenRequest::client_credentials().client_secret_basic(&machine.id, self.secret());
             let _ = twin.token("twin", own).await;

@@ -76,7 +76,7 @@ fn assert_all_was_seen(watch: &Watch) {
 // covers: B34, BR-17 (RFC 9700 §4.9.3), RD-16 (RFC 9700 §4.3.1)
 #[tokio::test]
 async fn no_secret_is_shown_by_anything_that_may_be_logged() {
-    let stage = Stage::new(MemoryStorage::new());
+    let stage = Stage::new(MemoryStorage::new()).await;
     everything_happens(&stage).await;
     let t = TestServer::new();
     stage.watch.show("test server", &t);
@@ -88,7 +88,7 @@ async fn no_secret_is_shown_by_anything_that_may_be_logged() {
 // covers: TF-14 (RFC 6749 §10.3), GR-19 (RFC 6749 §10.4), BR-17 (RFC 9700 §4.9.3), CA-28 (RFC 6819 §5.1.4.1.3), B34
 #[tokio::test]
 async fn a_dump_of_the_storage_holds_no_token_code_secret_or_password() {
-    let stage = Stage::new(MemoryStorage::new());
+    let stage = Stage::new(MemoryStorage::new()).await;
     let scene = everything_happens(&stage).await;
     let dump = stage.dump.written.lock().unwrap();
     let secrets = stage.watch.secrets();
@@ -118,7 +118,7 @@ async fn a_dump_of_the_storage_holds_no_token_code_secret_or_password() {
 
 /// With a database in it: what its tables and files hold, and what it says when it fails.
 async fn nothing_leaks_from<D: Database>(database: &D) {
-    let stage = Stage::new(database.storage());
+    let stage = Stage::new(database.storage()).await;
     let scene = everything_happens(&stage).await;
     let watch = &stage.watch;
     database.show_failures_to_open(watch).await;

@@ -56,11 +56,11 @@ fn policy() -> Policy {
 }
 
 impl<S: Kept> Stage<S> {
-    pub(crate) fn new(kept: S) -> Self {
-        Self::with_entropy(kept, &Watch::default(), 7)
+    pub(crate) async fn new(kept: S) -> Self {
+        Self::with_entropy(kept, &Watch::default(), 7).await
     }
 
-    pub(crate) fn with_entropy(kept: S, watch: &Watch, seed: u64) -> Self {
+    pub(crate) async fn with_entropy(kept: S, watch: &Watch, seed: u64) -> Self {
         process::listen();
         let (clock, entropy) = (TestClock::default(), SeededEntropy::new(seed));
         let (faults, dump) = (Faults::default(), Arc::new(Dump::new(watch.clone())));
@@ -83,7 +83,7 @@ impl<S: Kept> Stage<S> {
             .server_key(server_key, &[previous_key])
             .grant(WatchedGrant { name: GrantType::new(EXTENSION).unwrap(), watch: watch.clone() });
         watch.show("builder", &builder);
-        let server = builder.build().unwrap();
+        let server = builder.build().await.unwrap();
         Self { server, clock, entropy, faults, kept, dump, watch: watch.clone() }
     }
 

@@ -44,7 +44,7 @@ async fn answer_of_token_endpoint<S>(storage: &S, breaks: impl AsyncFnOnce(&S)) 
 where
     S: Storage + ClientRegistry + ClientStore + EphemeralStore + Clone + 'static,
 {
-    let t: TestServer = served(storage.clone());
+    let t: TestServer = served(storage.clone()).await;
     let app = client_in(&t, storage).await;
     let request = token_as(&app, &[("grant_type", "client_credentials"), ("scope", "user:read")]);
     assert_eq!(t.server.token(&request).await.status(), 200);

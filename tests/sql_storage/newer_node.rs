@@ -132,7 +132,7 @@ struct Node<S> {
 
 impl<S: Editable> Node<S> {
     async fn over(storage: S) -> Self {
-        let t = served(storage.clone());
+        let t = served(storage.clone()).await;
         let app = client_in(&t, &storage).await;
         Self { t, app, storage }
     }

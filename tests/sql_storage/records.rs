@@ -113,7 +113,7 @@ pub fn is_done(exchange: Exchange) -> bool {
 }
 
 /// The server of [`TestServer`] with its clock, but over another storage.
-pub fn served(storage: impl Storage + ClientStore + EphemeralStore + Clone + 'static) -> TestServer {
+pub async fn served(storage: impl Storage + ClientStore + EphemeralStore + Clone + 'static) -> TestServer {
     let mut t = TestServer::new();
     t.server = AuthorizationServer::builder(ISSUER)
         .storage(storage)
@@ -122,6 +122,7 @@ pub fn served(storage: impl Storage + ClientStore + EphemeralStore + Clone + 'st
         .entropy(t.entropy.clone())
         .observer(t.events.clone())
         .build()
+        .await
         .unwrap();
     t
 }

@@ -24,7 +24,7 @@ impl Wire {
         let proxy = Proxy::to(&Postgres::get()?.database().await);
         let pool = PgPoolOptions::new().max_connections(connections).test_before_acquire(false);
         let storage = PostgresStorage::with_pool(pool.connect(&proxy.url).await.unwrap()).await.unwrap();
-        let t = served(storage.clone());
+        let t = served(storage.clone()).await;
         let app = client_in(&t, &storage).await;
         Some(Self { proxy, t, app })
     }

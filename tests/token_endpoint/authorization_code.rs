@@ -19,7 +19,7 @@ const ALL: &str = "user:read user:write offline_access";
 // covers: GC-07 (RFC 6749 §4.1.3), GC-08 (RFC 6749 §4.1.3), B19
 #[tokio::test]
 async fn a_code_is_redeemed_by_its_own_client_only_and_survives_the_attempts_of_others() {
-    let (t, spy) = spied(|_| {});
+    let (t, spy) = spied(|_| {}).await;
     for (owner, thief) in [
         (t.confidential_client(CB).await, t.confidential_client(CB).await),
         (t.confidential_client(CB).await, t.public_client(CB).await),
@@ -154,7 +154,8 @@ async fn codes_live_for_a_minute_by_default_and_never_for_more_than_ten() {
         .storage(grantor::MemoryStorage::new())
         .scope("a", "A")
         .policy(policy)
-        .build();
+        .build()
+        .await;
     assert!(matches!(built, Err(grantor::BuildError::Policy(grantor::policy::PolicyError::CodeLifetimeTooLong))));
     let client = Client::public("app").authorization_code([CB]).scope("a");
     let client = client.lifetimes(|own| own.code = Some(Duration::minutes(10) + Duration::SECOND));
@@ -196,7 +197,7 @@ async fn everything_a_code_is_bound_to_survives_a_restart_of_the_server() {
     let app = t.confidential_client(CB).await;
     let old = t.clone();
     let approved = old.authorize(&app).approve_as("alice").await;
-    t.server = restarted(&t, t.storage.clone(), grantor::Policy::default());
+    t.server = restarted(&t, t.storage.clone(), grantor::Policy::default()).await;
     let pairs = redemption(&approved, &app);
     bad_grant(&t, &token_as(&app, &with(&pairs, "code_verifier", VERIFIER)), "WrongCodeVerifier").await;
     let wrong_uri = token_as(&app, &with(&pairs, "redirect_uri", "https://app.example/other"));
@@ -229,7 +230,7 @@ async fn codes_access_tokens_and_refresh_tokens_do_not_stand_in_for_each_other()
 // covers: GC-03 (RFC 6749 §4.1.2), B16
 #[tokio::test]
 async fn a_code_works_once_and_its_row_says_so() {
-    let (t, spy) = spied(|_| {});
+    let (t, spy) = spied(|_| {}).await;
     let app = t.public_client(CB).await;
     let approved = t.authorize(&app).approve_as("alice").await;
     let pairs = redemption(&approved, &app);

@@ -350,7 +350,7 @@ async fn customizer_changes_nothing_by_default_and_arc_forwards_it() {
         assert_eq!(granted(&t, &request).await.get("tenant"), None, "{what}");
     }
     let forwarded = Arc::clone(&scripted) as Arc<dyn TokenCustomizer>;
-    t.server = build(&t, &spy, |builder| builder.token_customizer(forwarded));
+    t.server = build(&t, &spy, |builder| builder.token_customizer(forwarded)).await;
     for (what, request) in requests(&t, &app).await {
         assert_eq!(granted(&t, &request).await["tenant"], "acme", "{what}");
     }

@@ -171,6 +171,7 @@ async fn parent_revoked_meanwhile_refuses_the_child() {
         .observer(t.events.clone())
         .grant(Deriving(GrantType::new(DERIVING).unwrap()))
         .build()
+        .await
         .unwrap();
     let tokens = tokens_of(&t, &app).await;
     bad_grant(&t, &derive(&app, &[("subject_token", tokens.access_token.expose())]), "GrantEnded").await;

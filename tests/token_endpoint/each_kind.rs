@@ -45,7 +45,7 @@ impl GrantHandler for Ticket {
 /// A server that `change` completes, and a client that may use each grant.
 pub(crate) async fn server(change: impl FnOnce(Builder) -> Builder) -> (TestServer, TestClient, Arc<Spy>) {
     let (mut t, spy) = (TestServer::new(), Arc::<Spy>::default());
-    t.server = build(&t, &spy, change);
+    t.server = build(&t, &spy, change).await;
     t.users.add("alice", "correct horse");
     let app = t
         .confidential_client_with(|client| {
@@ -57,7 +57,11 @@ pub(crate) async fn server(change: impl FnOnce(Builder) -> Builder) -> (TestServ
 }
 
 /// A server over the records of `t`, that `change` completes.
-pub(crate) fn build(t: &TestServer, spy: &Arc<Spy>, change: impl FnOnce(Builder) -> Builder) -> AuthorizationServer {
+pub(crate) async fn build(
+    t: &TestServer,
+    spy: &Arc<Spy>,
+    change: impl FnOnce(Builder) -> Builder,
+) -> AuthorizationServer {
     let watched = Intercepted::new(Intercepted::new(t.storage.clone(), t.faults.clone()), Arc::clone(spy));
     let mut policy = Policy::default();
     policy.dangerous().allow_password_grant = true;
@@ -72,7 +76,7 @@ pub(crate) fn build(t: &TestServer, spy: &Arc<Spy>, change: impl FnOnce(Builder)
         .entropy(t.entropy.clone())
         .observer(t.events.clone())
         .grant(Ticket(GrantType::new(TICKET).unwrap()));
-    change(builder).build().expect("the settings make sense")
+    change(builder).build().await.expect("the settings make sense")
 }
 
 /// Requests that each get tokens for [`SCOPE`], each of a grant of its own; all but that of client credentials for alice.

@@ -76,6 +76,7 @@ async fn ten_thousand_tokens_of_the_default_source_are_distinct_uniform_and_fit_
         .storage(t.storage.clone())
         .scope("user:read", "Read your profile")
         .build()
+        .await
         .unwrap();
     let app = t.confidential_client_with(|client| client.client_credentials().scope("user:read")).await;
     let mut seen = HashSet::new();

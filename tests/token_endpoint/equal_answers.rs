@@ -357,7 +357,8 @@ async fn host_is_heard_alike_on_first_refresh_and_repeat() {
             case.t.server = build(&case.t, &case.spy, |builder| match says {
                 HostSays::StatusUnknown => builder.token_customizer(Host(says)).authenticator(Down),
                 _ => builder.token_customizer(Host(says)),
-            });
+            })
+            .await;
             let response = case.t.server.token(&case.correct()).await;
             assert_eq!(response.status(), status, "{says:?}, {state:?}");
             equal.hold(&response, &format!("{says:?}, {state:?}"));

@@ -322,14 +322,14 @@ async fn the_parameters_of_an_extension_follow_the_common_rules() {
     let beyond = [&voucher("ten-euros")[..], &[("scope", "user:read nonsense")]].concat();
     refused_for(&t, &token_as(&app, &beyond), 400, "invalid_scope", "UnknownScope").await;
     // A server without the extension knows neither the grant nor its parameter.
-    let (plain, _) = spied(|_| {});
+    let (plain, _) = spied(|_| {}).await;
     let other = plain.confidential_client_with(|client| client.extension_grant(VOUCHER).scope("user:read")).await;
     refused_for(&plain, &token_as(&other, &twice), 400, "unsupported_grant_type", "UnsupportedGrantType").await;
 }
 
 // covers: GX-02 (RFC 6749 §8.2), GX-01 (RFC 6749 §4.5)
-#[test]
-fn a_server_with_an_ill_named_extension_cannot_be_built() {
+#[tokio::test]
+async fn a_server_with_an_ill_named_extension_cannot_be_built() {
     struct IllNamed(GrantType, &'static [&'static str]);
     #[async_trait]
     impl GrantHandler for IllNamed {
@@ -347,15 +347,15 @@ fn a_server_with_an_ill_named_extension_cannot_be_built() {
         let handler = IllNamed(GrantType::new(grant_type).unwrap(), parameters);
         AuthorizationServer::builder(ISSUER).storage(MemoryStorage::new()).scope("a", "A").grant(handler).build()
     };
-    assert!(build(VOUCHER, &["example_voucher", "x-1.b"]).is_ok());
+    assert!(build(VOUCHER, &["example_voucher", "x-1.b"]).await.is_ok());
     for parameters in [&[""][..], &["a b"], &["voucher&"], &["caf\u{e9}"], &["fine", "not=fine"], &["a[]"]] {
-        assert!(matches!(build(VOUCHER, parameters), Err(BuildError::ParameterName(_))), "{parameters:?}");
+        assert!(matches!(build(VOUCHER, parameters).await, Err(BuildError::ParameterName(_))), "{parameters:?}");
     }
     for built_in in ["authorization_code", "refresh_token", "password", "implicit", "client_credentials"] {
-        assert!(matches!(build(built_in, &[]), Err(BuildError::Extension(_))), "{built_in}");
+        assert!(matches!(build(built_in, &[]).await, Err(BuildError::Extension(_))), "{built_in}");
     }
     let twice = AuthorizationServer::builder(ISSUER).storage(MemoryStorage::new()).scope("a", "A");
-    assert!(matches!(twice.grant(Voucher::new()).grant(Voucher::new()).build(), Err(BuildError::Extension(_))));
+    assert!(matches!(twice.grant(Voucher::new()).grant(Voucher::new()).build().await, Err(BuildError::Extension(_))));
 }
 
 // covers: GX-01 (RFC 6749 §4.5), TK-11 (RFC 9700 §4.14.2)

@@ -112,7 +112,7 @@ async fn what_the_exchange_answers_counts_and_not_what_was_found_before() {
     for (outcome, status, error, exchanges) in
         [(Exchange::Dead, 400, "invalid_grant", 1), (Exchange::AlreadySpent, 500, "server_error", 2)]
     {
-        let (t, spy) = spied(|_| {});
+        let (t, spy) = spied(|_| {}).await;
         let app = t.public_client(CB).await;
         let approved = t.authorize(&app).approve_as("alice").await;
         let tokens = tokens_of(&t, &app).await;

@@ -60,7 +60,7 @@ async fn the_example_of_rfc_7636_redeems_a_code_over_http() {
 // covers: PK-14 (RFC 7636 §4.6), PK-15 (RFC 9700 §2.1.1), GC-13 (RFC 6749 §4.1.2), AMB-12, AMB-15, B15
 #[tokio::test]
 async fn a_wrong_or_missing_verifier_fails_leaves_the_code_as_it_was_and_is_an_event_each_time() {
-    let (t, spy) = spied(|_| {});
+    let (t, spy) = spied(|_| {}).await;
     for app in [t.public_client(CB).await, t.confidential_client(CB).await] {
         let code = code_for(&t, &app, &s256()).await;
         let hash = AuthorizationCode::new(code.as_str()).hash();

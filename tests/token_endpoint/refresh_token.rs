@@ -16,7 +16,7 @@ const ALL: &str = "offline_access user:read user:write";
 // covers: GR-02 (RFC 6749 §6), GR-03 (OAuth 2.1 §4.3.1), B19
 #[tokio::test]
 async fn a_refresh_token_is_its_own_clients_and_survives_the_attempts_of_others() {
-    let (t, spy) = spied(|_| {});
+    let (t, spy) = spied(|_| {}).await;
     let owners = [t.confidential_client(CB).await, t.public_client(CB).await];
     let thieves = [t.confidential_client(CB).await, t.public_client(CB).await];
     for owner in &owners {
@@ -85,7 +85,7 @@ async fn revoking_by_subject_ends_every_grant_of_the_user_and_nobody_elses() {
 // covers: GR-07 (RFC 6749 §6), B25
 #[tokio::test]
 async fn a_refresh_cannot_widen_the_scope_even_to_what_the_client_may_ask_for() {
-    let (t, spy) = spied(|_| {});
+    let (t, spy) = spied(|_| {}).await;
     let app = t.public_client(CB).await;
     let tokens = t.authorize(&app).scope("user:read").approve_as("alice").await.redeem().await.unwrap();
     let old = refresh_of(&tokens).expose();

@@ -51,7 +51,7 @@ impl Family {
 // covers: GC-03 (RFC 6749 §4.1.2), GC-05 (RFC 6749 §4.1.2), AMB-14, B18
 #[tokio::test]
 async fn a_proven_replay_ends_the_grant_and_everything_that_came_of_it() {
-    let (t, spy) = spied(|_| {});
+    let (t, spy) = spied(|_| {}).await;
     for app in [t.public_client(CB).await, t.confidential_client(CB).await] {
         let approved = t.authorize(&app).approve_as("alice").await;
         let family = Family::grown_from(&t, &app, &approved).await;
@@ -90,7 +90,7 @@ async fn a_replay_long_after_the_code_expired_still_ends_the_grant() {
 // covers: GC-06 (OAuth 2.1 §7.5.2), AMB-14, B19
 #[tokio::test]
 async fn whoever_cannot_prove_possession_changes_nothing_by_a_replay() {
-    let (t, spy) = spied(|_| {});
+    let (t, spy) = spied(|_| {}).await;
     for app in [t.public_client(CB).await, t.confidential_client(CB).await] {
         let (public, confidential) = (t.public_client(CB).await, t.confidential_client(CB).await);
         let approved = t.authorize(&app).approve_as("alice").await;
@@ -133,7 +133,7 @@ async fn whoever_cannot_prove_possession_changes_nothing_by_a_replay() {
 
 #[tokio::test]
 async fn a_replay_after_the_host_revoked_the_grant_is_refused_without_a_second_revocation() {
-    let (t, spy) = spied(|_| {});
+    let (t, spy) = spied(|_| {}).await;
     let app = t.public_client(CB).await;
     let approved = t.authorize(&app).approve_as("alice").await;
     let tokens = approved.redeem().await.unwrap();

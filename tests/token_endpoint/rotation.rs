@@ -51,7 +51,7 @@ async fn refreshed(t: &TestServer, app: &TestClient) -> (TokenResponse, Value) {
 // covers: GR-11 (RFC 6749 §6), GR-12 (RFC 9700 §2.2.2), GR-22 (RFC 6749 §10.4)
 #[tokio::test]
 async fn a_refresh_replaces_the_token_and_spends_the_old_one_in_the_same_step() {
-    let (t, spy) = spied(|_| {});
+    let (t, spy) = spied(|_| {}).await;
     for app in [t.public_client(CB).await, t.confidential_client(CB).await] {
         let first = tokens_of(&t, &app).await;
         spy.writes();
@@ -69,7 +69,7 @@ async fn a_refresh_replaces_the_token_and_spends_the_old_one_in_the_same_step() 
 // covers: GR-15 (RFC 9700 §4.14.2), B20
 #[tokio::test]
 async fn within_the_window_the_same_token_gets_the_same_successors_and_nothing_is_written() {
-    let (t, spy) = spied(|_| {});
+    let (t, spy) = spied(|_| {}).await;
     for app in [t.public_client(CB).await, t.confidential_client(CB).await] {
         let (first, answer) = refreshed(&t, &app).await;
         let hashes = [refresh_of(&first).hash(), refresh_in(&answer).hash(), access_token(&answer).hash()];
@@ -117,7 +117,7 @@ async fn successors_are_a_keyed_function_of_the_stored_seed_and_the_presented_to
 // covers: GR-13 (RFC 9700 §4.14.2), GR-14 (OAuth 2.1 §4.3.1), AMB-26
 #[tokio::test]
 async fn at_the_edge_of_the_window_reuse_becomes_theft_and_ends_the_grant() {
-    let (t, spy) = spied(|_| {});
+    let (t, spy) = spied(|_| {}).await;
     for app in [t.public_client(CB).await, t.confidential_client(CB).await] {
         let (first, answer) = refreshed(&t, &app).await;
         let bystander = tokens_of(&t, &app).await;
@@ -175,7 +175,7 @@ async fn a_spent_token_is_recognised_after_its_own_expiry() {
 // covers: B21, B25
 #[tokio::test]
 async fn a_retry_that_asks_for_another_scope_is_refused_and_revokes_nothing() {
-    let (t, spy) = spied(|_| {});
+    let (t, spy) = spied(|_| {}).await;
     let app = t.public_client(CB).await;
     let first = tokens_of(&t, &app).await;
     let old = refresh_of(&first).expose();
@@ -202,7 +202,7 @@ async fn a_retry_that_asks_for_another_scope_is_refused_and_revokes_nothing() {
 
 #[tokio::test]
 async fn clocks_may_differ_by_less_than_the_window_and_beyond_that_nothing_is_decided() {
-    let (t, spy) = spied(|_| {});
+    let (t, spy) = spied(|_| {}).await;
     let app = t.public_client(CB).await;
     let (first, answer) = refreshed(&t, &app).await;
     let request = refresh(&app, refresh_of(&first).expose());
@@ -223,7 +223,7 @@ async fn clocks_may_differ_by_less_than_the_window_and_beyond_that_nothing_is_de
 // covers: B21
 #[tokio::test]
 async fn an_explicit_revocation_beats_the_window() {
-    let (t, spy) = spied(|_| {});
+    let (t, spy) = spied(|_| {}).await;
     let app = t.public_client(CB).await;
     // Of the grant.
     let (first, answer) = refreshed(&t, &app).await;
@@ -244,7 +244,7 @@ async fn an_explicit_revocation_beats_the_window() {
 // covers: B19
 #[tokio::test]
 async fn whoever_is_not_the_client_can_neither_repeat_a_refresh_nor_end_its_grant() {
-    let (t, spy) = spied(|_| {});
+    let (t, spy) = spied(|_| {}).await;
     for app in [t.public_client(CB).await, t.confidential_client(CB).await] {
         let others = [t.public_client(CB).await, t.confidential_client(CB).await];
         let (first, answer) = refreshed(&t, &app).await;
@@ -313,7 +313,7 @@ async fn a_client_may_have_a_window_of_its_own_which_never_outlives_the_tokens_i
 
 #[tokio::test]
 async fn a_retry_never_hands_out_an_access_token_that_has_expired() {
-    let (t, spy) = spied(|_| {});
+    let (t, spy) = spied(|_| {}).await;
     let app = t
         .confidential_client_with(|client| {
             let client = client.authorization_code([CB]).refresh_token().scope("user:read user:write offline_access");
@@ -351,7 +351,7 @@ async fn a_retry_that_races_the_use_of_its_successor_is_refused_and_revokes_noth
             .unwrap(),
         grantor::storage::Opened::Done
     );
-    t.server = restarted(&t, halfway.clone(), Policy::default());
+    t.server = restarted(&t, halfway.clone(), Policy::default()).await;
     bad_grant(&t, &refresh(&app, refresh_of(&first).expose()), "RetryRefused").await;
     let grant = halfway.find(&refresh_of(&first).hash()).await.unwrap().unwrap().grant;
     assert!(grant.revoked_at.is_none());

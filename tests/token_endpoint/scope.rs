@@ -23,7 +23,7 @@ async fn order_and_repeats_do_not_matter() {
 // covers: SC-02 (RFC 6749 App. A.4), TE-09 (RFC 6749 §5.2), SC-01 (RFC 6749 §3.3)
 #[tokio::test]
 async fn a_scope_that_is_malformed_unknown_or_not_the_clients_is_refused_as_a_whole() {
-    let (t, spy) = spied(|_| {});
+    let (t, spy) = spied(|_| {}).await;
     let app = t.confidential_client_with(|client| client.client_credentials().scope("user:read")).await;
     for (scope, reason) in [
         (" ", "MalformedScope"),

@@ -146,7 +146,8 @@ async fn unknown_status_is_unavailable_and_spends_nothing() {
     // The same records behind a server whose directory is down.
     let mut down = t.clone();
     down.server =
-        build(&t, &spy, |builder| builder.authenticator(Down { inner: t.users.clone(), asked: Arc::clone(&asked) }));
+        build(&t, &spy, |builder| builder.authenticator(Down { inner: t.users.clone(), asked: Arc::clone(&asked) }))
+            .await;
     spy.writes();
     for (what, request, _) in &requests {
         let response = refused(&down, request, 503, "temporarily_unavailable").await;

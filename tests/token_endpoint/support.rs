@@ -252,16 +252,16 @@ impl Interceptor for Spy {
 }
 
 /// A test server whose writes are watched.
-pub(crate) fn spied(change: impl FnOnce(&mut Policy)) -> (TestServer, Arc<Spy>) {
+pub(crate) async fn spied(change: impl FnOnce(&mut Policy)) -> (TestServer, Arc<Spy>) {
     let (mut t, spy) = (TestServer::new(), Arc::<Spy>::default());
     let mut policy = Policy::default();
     change(&mut policy);
-    t.server = restarted(&t, Intercepted::new(t.storage.clone(), Arc::clone(&spy)), policy);
+    t.server = restarted(&t, Intercepted::new(t.storage.clone(), Arc::clone(&spy)), policy).await;
     (t, spy)
 }
 
 /// A new server over the same records, as after a restart or on another node.
-pub(crate) fn restarted<S: Storage + ClientStore + grantor::EphemeralStore + 'static>(
+pub(crate) async fn restarted<S: Storage + ClientStore + grantor::EphemeralStore + 'static>(
     t: &TestServer,
     storage: S,
     policy: Policy,
@@ -277,5 +277,6 @@ pub(crate) fn restarted<S: Storage + ClientStore + grantor::EphemeralStore + 'st
         .observer(t.events.clone())
         .policy(policy)
         .build()
+        .await
         .expect("the settings make sense")
 }

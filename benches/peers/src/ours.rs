@@ -55,9 +55,8 @@ impl<'w> Ours<'w> {
         let server = AuthorizationServer::builder(ISSUER)
             .storage(storage)
             .scope("user:read", "Read your profile")
-            .scope("user:write", "Change your profile")
-            .build()
-            .expect("a server");
+            .scope("user:write", "Change your profile");
+        let server = ready(server.build()).expect("a server");
         Self { world, server, secrets, verifier: CodeVerifier::new(VERIFIER) }
     }
 

@@ -38,7 +38,7 @@ async fn plain_hyper_tells_the_authenticator_the_address_of_the_connection_and_n
     let machine = Client::confidential("machine", credential).client_credentials().scope("profile");
     storage.register(machine.build().unwrap()).await.unwrap();
     let builder = AuthorizationServer::builder("https://id.example").storage(storage).authenticator(peers.clone());
-    let oauth = builder.scope("profile", "See your name").build().unwrap();
+    let oauth = builder.scope("profile", "See your name").build().await.unwrap();
 
     // Not the address that really connects, so that nothing else can be the source.
     let peer = SocketAddr::from(([192, 0, 2, 7], 4711));

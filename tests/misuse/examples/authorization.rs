@@ -2,7 +2,8 @@
 //! be safe.
 
 use grantor::{
-    Approval, AuthorizationResponse, AuthorizationServer, Consent, Login, PendingAuthorization, Request, Response, Scope,
+    Approval, AuthorizationResponse, AuthorizationServer, Consent, Login, PendingAuthorization, Request, Response,
+    Scope,
 };
 
 // refused: E0616

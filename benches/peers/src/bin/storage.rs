@@ -59,7 +59,9 @@ struct Ours {
 }
 
 impl Ours {
-    async fn new<S: Storage + ClientStore + ClientRegistry + grantor::EphemeralStore + Clone + 'static>(storage: &S) -> Self {
+    async fn new<S: Storage + ClientStore + ClientRegistry + grantor::EphemeralStore + Clone + 'static>(
+        storage: &S,
+    ) -> Self {
         let secret = ClientSecret::generate(&SystemEntropy).expect("entropy");
         let client = Client::confidential(CLIENT, ClientCredential::secret(&secret))
             .authorization_code([REDIRECT_URI])
@@ -74,6 +76,7 @@ impl Ours {
             .scope("user:read", "Read your profile")
             .scope("user:write", "Change your profile")
             .build()
+            .await
             .expect("a server");
         Self { server, secret, verifier: CodeVerifier::new(VERIFIER) }
     }
