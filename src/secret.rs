@@ -257,7 +257,7 @@ impl fmt::Debug for TokenHash {
 
 /// A keyed digest of a host's session identifier: grants that end with the session are found by it.
 ///
-/// Whoever has only the storage learns neither the session identifier nor the `sid` that clients see.
+/// A reader of the storage learns neither the session identifier nor the `sid` that clients see.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionDigest([u8; 32]);
 

@@ -7,8 +7,8 @@ use grantor::storage::{GrantSelector, RegistryError};
 use grantor::testing::{Fault, Faults, ISSUER, Intercepted, SeededEntropy, TestClock};
 use grantor::{
     AccessToken, Approval, AuthorizationCode, AuthorizationRequest, AuthorizationServer, Authorize, Client, ClientId,
-    ClientRegistry, ClientSecret, CodeChallenge, CodeVerifier, GrantId, GrantType, IntrospectionRequest, Policy,
-    RefreshToken, RevocationRequest, Scope, Storage, Subject, TokenRequest, TokenResponse,
+    ClientRegistry, ClientSecret, CodeChallenge, CodeVerifier, GrantId, GrantType, Interaction, IntrospectionRequest,
+    Policy, RefreshToken, RevocationRequest, Scope, Storage, Subject, TokenRequest, TokenResponse,
 };
 use time::{Duration, OffsetDateTime};
 
@@ -140,8 +140,7 @@ impl<S: Storage + ClientRegistry + grantor::EphemeralStore + Clone + 'static> Se
     ) -> Answered {
         match (operation, presented) {
             (Operation::Approve { client, subject: user, asks, approves }, _) => {
-                let approval = Approval::by(subject(*user)).scope(approves.names());
-                self.authorize(step, *client, *asks, Some(approval)).await
+                self.authorize(step, *client, *asks, Some((subject(*user), *approves))).await
             }
             (Operation::Deny { client, asks }, _) => self.authorize(step, *client, *asks, None).await,
             (Operation::ClientCredentials { asks }, _) => {
@@ -181,7 +180,13 @@ impl<S: Storage + ClientRegistry + grantor::EphemeralStore + Clone + 'static> Se
     }
 
     /// Without an approval it is denied.
-    async fn authorize(&self, step: usize, client: usize, asks: Scopes, approval: Option<Approval>) -> Answered {
+    async fn authorize(
+        &self,
+        step: usize,
+        client: usize,
+        asks: Scopes,
+        approval: Option<(Subject, Scopes)>,
+    ) -> Answered {
         let (id, asks, challenge) = (client_id(client), asks.text(), CodeChallenge::s256(&verifier(step)));
         let request = AuthorizationRequest::code(id.as_str()).redirect_uri(redirect_uri(step)).scope(&asks);
         let request = request.code_challenge_s256(challenge.as_str());
@@ -190,7 +195,12 @@ impl<S: Storage + ClientRegistry + grantor::EphemeralStore + Clone + 'static> Se
             Authorize::Respond(response) => return Answered::Refused(on_page(&response)),
         };
         let response = match approval {
-            Some(approval) => grantor::testing::approve(pending, approval).await,
+            Some((user, scope)) => match pending.interaction(Some(&user.clone().into())).await {
+                Interaction::Consent(consent) => consent.approve(Approval::by(user).scope(scope.names())).await,
+                Interaction::Proceed(proceed) => proceed.approve_with(|approval| approval.scope(scope.names())).await,
+                Interaction::Respond(response) => return Answered::Refused(on_page(&response)),
+                other => unreachable!("nobody asked for a login or an account: {other:?}"),
+            },
             None => pending.deny(),
         };
         match (response.code(), response.error()) {

@@ -285,7 +285,7 @@ async fn unknown_kind<S: Editable>(node: &Node<S>) {
     assert!(!node.is_accepted(&access).await);
     let refused = node.refresh(&RefreshToken::new(access.expose())).await;
     assert_eq!(error_of(&refused), "invalid_grant");
-    assert_eq!(node.revoke(access.expose()).await, 200, "as of a token that nobody knows");
+    assert_eq!(node.revoke(access.expose()).await, 200, "as of an unknown token");
     let found = node.storage.find(&access.hash()).await.unwrap().unwrap();
     assert_eq!((found.token.kind.as_str(), found.token.revoked_at), ("access_token_2", None));
 }
@@ -306,7 +306,6 @@ async fn client_of_newer_node<S: Editable>(node: &Node<S>) {
         }
         assert_eq!(stored().await, before);
     };
-    // Somebody who knows nothing of the new member can't have changed it by a file either.
     node.storage.edit(Row::Client(&node.app.id), &json!({ "logo_uri": "https://app.example/logo" })).await;
     assert_eq!(stored().await["logo_uri"], "https://app.example/logo");
     assert!(serde_json::from_value::<ClientParts>(stored().await).is_err());

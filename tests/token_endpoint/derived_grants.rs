@@ -216,7 +216,7 @@ async fn one_time_key_of_a_failed_request() {
     t.faults.clear();
     granted(&t, &request).await;
 
-    // Nobody knows whether this one was stored, so it counts.
+    // The outcome of this one is unknown, so the key counts as used.
     let request = derive(&app, &[("voucher", "ten-euros-number-3")]);
     t.faults.fail(2, Fault::LostAnswer);
     assert_eq!(t.server.token(&request).await.status(), 503);

@@ -39,7 +39,7 @@ impl Storage for PostgresStorage {
             Err(failure) => failure,
         };
         if failure.is_taken() {
-            // Whoever has taken it has committed, so a new statement sees it.
+            // The call that has taken it has committed, so a new statement sees its row.
             for key in one_time_keys(tokens) {
                 let is_stored = || sqlx::query(self.statements.common.is_stored.clone()).bind(key.hash.as_bytes());
                 if self.fetch(is_stored).await?.is_some() {
@@ -146,7 +146,7 @@ impl PostgresStorage {
         Ok(if parents == 1 { Opened::Done } else { Opened::ParentDead })
     }
 
-    /// Revokes the descendants of grants that have been revoked. A statement that waited for somebody who was opening a child
+    /// Revokes the descendants of grants that have been revoked. A statement that waited for a call which opened a child
     /// does not see the child, so it is repeated until one finds nothing left.
     async fn revoke_descendants(&self, of: &[PgRow], at: OffsetDateTime) -> Result<u64, StorageError> {
         let ids: Vec<&[u8]> =

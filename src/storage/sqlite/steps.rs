@@ -88,7 +88,7 @@ impl SqliteStorage {
     async fn open_whole(&self, grant: &Grant, tokens: &[StoredToken]) -> Result<Opened, StorageError> {
         check_grant_of(tokens, grant.id)?;
         let mut write = self.write().await?;
-        // Nobody else writes until the commit, so what is read here stays so.
+        // There is no other writer until the commit, so these rows stay as they are read.
         if let Some(parent) = &grant.parent_grant {
             let find = sqlx::query(self.statements.find_live_grant.clone()).bind(parent.as_bytes().as_slice());
             let find = find.bind(micros(grant.opened_at)).fetch_optional(&mut *write.transaction);
@@ -196,8 +196,8 @@ impl SqliteStorage {
         write.commit().await
     }
 
-    /// Revokes the next page of the selected grants, and descendants of them, whether they were revoked before or not. Nobody
-    /// else writes in between, so it finds all descendants, up to a full batch.
+    /// Revokes the next page of the selected grants, and descendants of them, whether they were revoked before or not. No other
+    /// writer comes in between, so it finds all descendants, up to a full batch.
     async fn revoke_page(
         &self,
         which: &GrantSelector,

@@ -188,7 +188,7 @@ fn opened_while_revoked(t: &Trial<'_>) -> Outcome {
                 }
                 return Ok(MOST_CHILDREN);
             }
-            // Not before somebody has begun, unless nobody can.
+            // Waits until the first child is stored, or for a while.
             for _ in 0..1_000 {
                 if node.has(t.hash(first(1)))? {
                     break;
