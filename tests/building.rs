@@ -295,7 +295,7 @@ async fn without_an_authenticator_secrets_are_compared_by_their_digests() {
     let client = Client::confidential("machine", ClientCredential::secret(&right)).client_credentials();
     storage.register(client.scope("user:read").build().unwrap()).await.unwrap();
     let server = AuthorizationServer::builder("https://id.example.com").storage(storage).scope("user:read", "Read");
-    let server = server.built().unwrap();
+    let server = server.build().await.unwrap();
     let asked = |secret| TokenRequest::client_credentials().scope("user:read").client_secret_basic("machine", secret);
     let error = server.token_request(&asked(&wrong)).await.unwrap_err();
     assert_eq!((error.status(), error.code()), (401, ErrorCode::INVALID_CLIENT));

@@ -66,6 +66,10 @@ pub(crate) struct Flags {
     #[arg(long)]
     pub(crate) refresh_needs_offline_access: bool,
 
+    /// Tell clients by introspection about their own refresh tokens, too.
+    #[arg(long)]
+    pub(crate) introspect_refresh_tokens: bool,
+
     /// Turn on everything that OAuth 2.1 advises against, for the server and for all its clients: the implicit and
     /// password grants, plain and missing PKCE, token parameters in the query, the out-of-band redirect.
     #[arg(long)]
@@ -91,6 +95,7 @@ impl Flags {
         if self.refresh_needs_offline_access {
             policy.refresh_tokens = RefreshTokens::OfflineAccess;
         }
+        policy.introspect_refresh_tokens = self.introspect_refresh_tokens;
         if self.legacy {
             let dangerous = policy.dangerous();
             dangerous.allow_implicit_grant = true;

@@ -232,7 +232,7 @@ async fn alice_lets_the_demo_client_in(example: &str) {
         assert!(!text(&page).await.contains("wrong"), "nothing was typed yet");
         fits(&page).await;
         type_password(&page, "wrong horse").await;
-        shows(&page, "The password is wrong.").await;
+        shows(&page, "The password is wrong").await;
         fits(&page).await;
         type_password(&page, provider.password.as_ref().unwrap()).await;
 

@@ -46,7 +46,7 @@ impl Place {
             Self::Sqlite(folder) => format!("sqlite:{}", folder.file().display()),
             Self::Postgres { url } => url.clone(),
         };
-        let flags = ["--storage", &storage, "--issuer", ISSUER, "--refresh-grace", "60"];
+        let flags = ["--storage", &storage, "--issuer", ISSUER, "--refresh-grace", "60", "--introspect-refresh-tokens"];
         tokio::task::block_in_place(|| Example::with(&clients.to_string(), "{}", scopes, &flags))
     }
 
