@@ -5,6 +5,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use axum::extract::FromRef;
+use grantor::storage::IssuerError;
 use grantor::{AuthorizationServer, BuildError, ClientRegistry, Limiter, Scope};
 use url::Url;
 
@@ -70,6 +71,9 @@ impl App {
             return Err(format!("the issuer {issuer:?} has a path, but the pages of this server have none").into());
         }
         let Opened { storage, clients, ephemeral, accounts, place } = storage::open(flags.storage.as_deref()).await?;
+        if let Some(former) = &flags.moved_from {
+            storage.rebind_issuer(former, &issuer).await?;
+        }
         let users = Users::new(Arc::clone(&accounts))?;
         let builder = AuthorizationServer::builder(&issuer)
             .storage_and_clients(storage, clients.clone(), ephemeral)
@@ -115,6 +119,10 @@ fn explain(error: BuildError, flags: &Flags) -> StartError {
         BuildError::Issuer(_) if flags.issuer.is_none() => {
             format!("{error}; use --issuer to say by which address browsers reach this server").into()
         }
+        BuildError::Storage(IssuerError::Claimed { owner }) => format!(
+            "the storage belongs to the issuer {owner}: start with --issuer {owner}, or move it with --moved-from {owner}"
+        )
+        .into(),
         _ => error.into(),
     }
 }

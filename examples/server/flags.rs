@@ -10,6 +10,7 @@ use time::Duration;
 
 /// A complete OAuth 2.0 provider to try, and to copy from.
 #[derive(Parser)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 #[command(name = "server", max_term_width = 100)]
 pub(crate) struct Flags {
     /// Where to listen; port 0 takes any free port.
@@ -20,6 +21,11 @@ pub(crate) struct Flags {
     /// path. An http issuer is accepted for loopback addresses only.
     #[arg(long, value_name = "URL")]
     pub(crate) issuer: Option<String>,
+
+    /// The issuer identifier under which the storage was used so far. A storage belongs to one issuer; this moves it to the present
+    /// one, as when a domain changes.
+    #[arg(long, value_name = "URL")]
+    pub(crate) moved_from: Option<String>,
 
     /// Where everything but sessions is kept: `memory`, `sqlite:FILE` or `postgres://USER@HOST/DATABASE`, which several
     /// servers may share [default: sqlite:grantor.db, or memory where SQLite was not built in]. A password is better given in

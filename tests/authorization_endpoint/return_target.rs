@@ -158,7 +158,7 @@ async fn return_target_holds_on_every_node_of_its_server() {
     assert_eq!(other.server.check_return_target(&target), None);
     let answer = responded(other.server.authorize(&Request::get(&*target)).await);
     assert_page(&answer, 400, "invalid_request", STALE);
-    let issuer = grantor::AuthorizationServer::builder("https://other.example").storage(first.storage.clone());
+    let issuer = grantor::AuthorizationServer::builder("https://other.example").storage(grantor::MemoryStorage::new());
     let issuer = issuer.scope("user:read", "Read your profile").server_key(&[7; 32], &[]).build().await.unwrap();
     assert_eq!(issuer.check_return_target(&target), None, "another issuer with the same key");
 }

@@ -240,7 +240,7 @@ impl Spy {
 #[async_trait]
 impl Interceptor for Spy {
     async fn intercept(&self, call: Call<'_>, next: Next<'_>) -> Result<Reply, StorageError> {
-        if !matches!(call, Call::Client(_) | Call::Find(_) | Call::Grants { .. }) {
+        if !matches!(call, Call::ClaimIssuer(_) | Call::Client(_) | Call::Find(_) | Call::Grants { .. }) {
             self.writes.lock().unwrap().push(call.method());
         }
         let outcome = *self.outcome.lock().unwrap();

@@ -237,7 +237,7 @@ async fn alice_lets_the_demo_client_in(example: &str) {
         type_password(&page, provider.password.as_ref().unwrap()).await;
 
         let allow = page.wait().for_element(Locator::Css("button[value=approve]")).await.expect("a way to allow it");
-        let host = format!("Then it takes you to {}.", provider.link.authority());
+        let host = format!("Then it takes you to {}", provider.link.authority());
         for expected in ["demo wants to: See your name", &host] {
             shows(&page, expected).await;
         }

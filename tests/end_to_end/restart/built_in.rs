@@ -46,8 +46,8 @@ async fn new_secrets_replace_the_old_ones(place: Place) {
 
 async fn built_in_clients_follow_the_flags_and_keep_their_secrets(place: Place) {
     let without_legacy =
-        |flags: &[&str]| Example::start_in(place.folder.path(), &[&["--storage", &place.storage], flags].concat());
-    let (password, secret) = printed(&without_legacy(&[]), "web");
+        || Example::start_in(place.folder.path(), &["--storage", &place.storage, "--issuer", crate::ISSUER]);
+    let (password, secret) = printed(&without_legacy(), "web");
     // With the flag the web app may use the password grant, which it was not registered for at the first start.
     let legacy = place.start(&[]);
     let form = [
@@ -60,18 +60,18 @@ async fn built_in_clients_follow_the_flags_and_keep_their_secrets(place: Place) 
     let (status, tokens) = token(&legacy, &form).await;
     assert_eq!(status, 200, "{tokens}");
     drop(legacy);
-    let (status, refusal) = token(&without_legacy(&[]), &form).await;
+    let (status, refusal) = token(&without_legacy(), &form).await;
     assert_eq!((status, &refusal["error"]), (400, &"unsupported_grant_type".into()));
 }
 
 async fn the_demo_client_gets_in_again_after_a_restart(place: Place) {
-    let before = place.start(&[]);
+    let before = place.start_at("127.0.0.1:0");
     let (password, _) = printed(&before, "web");
     walk_through(&before, &password).await;
     let address = before.base.strip_prefix("http://").unwrap().to_owned();
     drop(before);
     // Its secret is another one now, and known to nobody else.
-    let after = place.start(&["--listen", &address]);
+    let after = place.start_at(&address);
     walk_through(&after, &password).await;
     let page = Browser::new(&after).open_as("/connected", "alice", &password).await;
     assert_eq!(page.body.matches("<h2>Demo client</h2>").count(), 1, "one client, with a grant of each walk");
@@ -100,12 +100,13 @@ async fn without_a_flag_things_are_in_a_file_in_the_current_directory_that_other
     let example = Example::start_in(folder.path(), &[]);
     assert!(example.introduction.contains("kept in the SQLite file grantor.db"), "{}", example.introduction);
     let (password, _) = printed(&example, "web");
+    let issuer = example.base.clone();
     drop(example);
     for name in ["grantor.db", "grantor.db-wal", "grantor.db-shm"] {
         let permissions = std::fs::metadata(folder.path().join(name)).expect(name).permissions();
         assert_eq!(std::os::unix::fs::PermissionsExt::mode(&permissions) & 0o777, 0o600, "{name}");
     }
-    let again = Example::start_in(folder.path(), &[]);
+    let again = Example::start_in(folder.path(), &["--moved-from", &issuer]);
     assert_eq!(logged_in(&again, "alice", &password).await.status, 303);
 }
 

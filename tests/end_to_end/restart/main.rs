@@ -20,6 +20,9 @@ const USERS: &str = r#"{"ada": "correct horse"}"#;
 const APPLICATION: [(&str, &str); 3] =
     [("name", "My app"), ("website", "https://app.example"), ("redirect_uri", "https://app.example/callback")];
 
+/// The issuer of servers at any port: a storage belongs to one issuer.
+const ISSUER: &str = "http://127.0.0.1:3000";
+
 /// A place to keep things, empty at first, and files to start from.
 struct Place {
     folder: Folder,
@@ -41,7 +44,15 @@ impl Place {
     }
 
     fn start(&self, flags: &[&str]) -> Example {
-        Example::start_in(self.folder.path(), &[&["--storage", &self.storage, "--legacy"], flags].concat())
+        Example::start_in(
+            self.folder.path(),
+            &[&["--storage", &self.storage, "--issuer", ISSUER, "--legacy"], flags].concat(),
+        )
+    }
+
+    /// Starts a server that is reached under its issuer, as the demo demands.
+    fn start_at(&self, address: &str) -> Example {
+        Example::start_in(self.folder.path(), &["--storage", &self.storage, "--listen", address])
     }
 
     /// Starts a server that adds these clients and users, or updates them.
