@@ -171,7 +171,7 @@ async fn capability_decides_about_scripts_of_other_origins() {
 
 /// The limit of the endpoint counts, not that of the policy, which is for requests for tokens.
 #[tokio::test(flavor = "local")]
-async fn client_authenticates_with_a_body_above_the_policys_limit() {
+async fn client_authenticates_with_a_body_above_the_limit_of_the_policy() {
     for web in Web::each() {
         let t = server();
         let machine = t.confidential_client(REDIRECT_URI).await;
