@@ -154,6 +154,7 @@ impl PendingAuthorization {
                 && grant.is_live(now)
                 && grant.grant_type.is_approval()
                 && !grant.details.consent_skipped
+                && grant.details.unenforced_member().is_none()
                 && self.scope.is_subset(&grant.scope)
         }))
     }

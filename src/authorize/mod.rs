@@ -145,6 +145,9 @@ impl AuthorizationEndpoint {
     async fn validate(&self, params: &Params<'_>) -> Result<Validated, Failure> {
         let (id, redirect_uri) = (params.require("client_id")?, params.get("redirect_uri")?);
         let client = self.client(id).await?;
+        // What this version does not enforce may be about redirects, too.
+        Error::check_enforced(client.parts().unenforced_member())
+            .map_err(|error| Failure::Page(Some(Arc::clone(&client)), error))?;
         let target = RedirectTarget::of(&client, redirect_uri, &self.server.policy)
             .map_err(|refusal| Failure::Page(Some(Arc::clone(&client)), refusal.into()))?;
         let route =

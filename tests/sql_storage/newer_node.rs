@@ -10,8 +10,8 @@ use grantor::storage::{
 };
 use grantor::testing::{TestClient, TestServer};
 use grantor::{
-    AccessToken, Client, ClientCredential, ClientId, Clock, Grant, MemoryStorage, RefreshToken, Request, Response,
-    Storage, StoredToken, TokenResponse,
+    AccessToken, AuthorizationRequest, Authorize, Client, ClientCredential, ClientId, Clock, Grant, Interaction,
+    MemoryStorage, RefreshToken, Request, Response, Storage, StoredToken, Subject, TokenResponse, UserSession,
 };
 use serde_json::{Value, json};
 use sqlx::AssertSqlSafe;
@@ -146,6 +146,12 @@ impl<S: Editable> Node<S> {
         Request::post_form(path, form(pairs)).with_header("authorization", header)
     }
 
+    async fn authorize(&self) -> Authorize {
+        let request = AuthorizationRequest::code(&self.app.id).redirect_uri(&self.app.redirect_uri);
+        let request = request.scope("user:read").code_challenge_s256(common::CHALLENGE);
+        self.t.server.authorization_request(&request).await
+    }
+
     async fn refresh(&self, token: &RefreshToken) -> Response {
         let pairs = [("grant_type", "refresh_token"), ("refresh_token", token.expose())];
         self.t.server.token(&self.as_client("/token", &pairs)).await
@@ -198,6 +204,7 @@ async fn check(storage: impl Editable) {
     critical_member_of_access_token(&node).await;
     critical_member_of_refresh_token(&node).await;
     critical_member_of_grant(&node).await;
+    critical_member_of_consent(&node).await;
     code_with_unknown_binding(&node).await;
     unknown_kind(&node).await;
     client_of_newer_node(&node).await;
@@ -268,6 +275,21 @@ async fn critical_member_of_grant<S: Editable>(node: &Node<S>) {
     assert_eq!(error_of(&refused), "invalid_grant", "a dead token is dead everywhere");
 }
 
+async fn critical_member_of_consent<S: Editable>(node: &Node<S>) {
+    let refresh = node.tokens().await.refresh_token.unwrap();
+    let bob = UserSession::new(Subject::new("bob").unwrap());
+    let approved = node.t.authorize(&node.app).approve_as("bob").await.redeem().await.unwrap();
+    let next = async || match node.authorize().await {
+        Authorize::Pending(pending) => pending.interaction(Some(&bob)).await,
+        Authorize::Respond(response) => panic!("{}", text(&response)),
+    };
+    assert!(matches!(next().await, Interaction::Proceed(_)), "bob has agreed before");
+    let members = json!({ "authorization_details": [], "crit": ["authorization_details"] });
+    node.storage.edit(Row::GrantOf(&approved.refresh_token.unwrap().hash()), &members).await;
+    assert!(matches!(next().await, Interaction::Consent(_)), "to what is unknown");
+    assert_eq!(node.refresh(&refresh).await.status(), 200, "alice's grant is another one");
+}
+
 async fn code_with_unknown_binding<S: Editable>(node: &Node<S>) {
     let approved = node.t.authorize(&node.app).approve_as("alice").await;
     let hash = approved.code().hash();
@@ -321,6 +343,10 @@ async fn client_of_newer_node<S: Editable>(node: &Node<S>) {
     node.assert_unenforced(&node.t.server.token(&node.as_client("/token", &pairs)).await, "dpop_bound");
     let introspected = node.t.server.introspect(&node.as_client("/introspect", &[("token", "x")])).await;
     assert_eq!(introspected.status(), 503);
+    let Authorize::Respond(page) = node.authorize().await else { panic!("what restricts the client is unknown") };
+    assert_eq!((page.status(), page.header("location")), (503, None));
+    let last = node.t.events.events().pop().unwrap();
+    assert!(last.name == "authorization_refused" && last.text.contains("dpop_bound"), "{}", last.text);
     assert_eq!(node.revoke(refresh.expose()).await, 200);
     assert!(node.is_revoked(&refresh.hash()).await);
 }
