@@ -122,7 +122,7 @@ pub struct Issuance<'a> {
     pub scope: &'a Scope,
     /// The lifetime of the access token, if it is not shortened. It is cut to what its grant has left.
     pub access_token_lifetime: Duration,
-    /// The peer, if the host vouched for one. The authorization endpoint knows none.
+    /// The peer, if the host vouched for one.
     pub peer: Option<IpAddr>,
     /// The time of the request.
     pub now: OffsetDateTime,

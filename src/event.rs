@@ -48,8 +48,8 @@ impl<A: Observer, B: Observer> Observer for (A, B) {
 pub struct Event<'a> {
     /// The time of the request.
     pub at: OffsetDateTime,
-    /// The peer of the request, if the host vouched for one. Token requests, revocations, introspections and the bearer check have
-    /// one; the authorization endpoint and calls of the host have none.
+    /// The peer of the request, if the host vouched for one. Calls of the host, such as
+    /// [`resume`](crate::AuthorizationServer::resume) with the bare text of a form token, have none.
     pub peer: Option<IpAddr>,
     /// What happened.
     pub kind: EventKind<'a>,

@@ -4,6 +4,7 @@
 //! has the server key and to the session, so that a decision can be neither forged from another site nor changed on the way.
 //! The parameters themselves travel, and are read again by the code that read them first.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
@@ -94,11 +95,16 @@ pub(super) fn seal(consent: &Consent, session: &[u8]) -> String {
 
 impl AuthorizationEndpoint {
     /// Takes a form token back and checks the request in it again, as if it had just come: the client may have changed.
-    pub(crate) async fn resume(self: &Arc<Self>, token: &str, session: &[u8]) -> Result<Consent, Response> {
+    pub(crate) async fn resume(
+        self: &Arc<Self>,
+        token: &str,
+        session: &[u8],
+        peer: Option<IpAddr>,
+    ) -> Result<Consent, Response> {
         let now = self.server.now();
-        match self.unseal(token, session, now).await {
+        match self.unseal(token, session, peer, now).await {
             Ok(consent) => Ok(consent),
-            Err(failure) => Err(self.refuse(failure, now)),
+            Err(failure) => Err(self.refuse(failure, peer, now)),
         }
     }
 
@@ -109,16 +115,22 @@ impl AuthorizationEndpoint {
         session: &[u8],
     ) -> Result<(Consent, ConsentForm), Response> {
         match ConsentForm::read(request, self.server.policy.max_body) {
-            Ok(form) => Ok((self.resume(&form.form_token, session).await?, form)),
-            Err(refusal) => Err(self.refuse(refusal.into(), self.server.now())),
+            Ok(form) => Ok((self.resume(&form.form_token, session, request.peer()).await?, form)),
+            Err(refusal) => Err(self.refuse(refusal.into(), request.peer(), self.server.now())),
         }
     }
 
-    async fn unseal(self: &Arc<Self>, token: &str, session: &[u8], now: OffsetDateTime) -> Result<Consent, Failure> {
+    async fn unseal(
+        self: &Arc<Self>,
+        token: &str,
+        session: &[u8],
+        peer: Option<IpAddr>,
+        now: OffsetDateTime,
+    ) -> Result<Consent, Failure> {
         let sealed = self.open_form_token(token, session, now)?;
         let Sealed { shown, user, reason, carried, .. } = sealed;
         let validated = self.validate(&carried.parameters.as_params()).await?;
-        let request = PendingAuthorization::new(Arc::clone(self), carried, validated);
+        let request = PendingAuthorization::new(Arc::clone(self), carried, validated, peer);
         // A default of the client or the server may have changed since. The user agreed to what was shown, and to no more.
         if request.shown() != shown {
             return Err(Refusal::StaleFormToken.into());

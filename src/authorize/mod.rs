@@ -18,6 +18,7 @@ mod seal;
 mod steps;
 mod user_session;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use time::OffsetDateTime;
@@ -128,15 +129,15 @@ impl AuthorizationEndpoint {
     pub(crate) async fn respond(self: &Arc<Self>, request: &Request) -> Authorize {
         match AuthorizationRequest::read(request, &self.server.policy) {
             Ok(request) => self.authorize(&request).await,
-            Err(refusal) => Authorize::Respond(self.refuse(refusal.into(), self.server.now())),
+            Err(refusal) => Authorize::Respond(self.refuse(refusal.into(), request.peer(), self.server.now())),
         }
     }
 
     /// The typed form.
     pub(crate) async fn authorize(self: &Arc<Self>, request: &AuthorizationRequest<'_>) -> Authorize {
-        match self.begin(&request.params).await {
+        match self.begin(request).await {
             Ok(pending) => Authorize::Pending(pending),
-            Err(failure) => Authorize::Respond(self.refuse(failure, self.server.now())),
+            Err(failure) => Authorize::Respond(self.refuse(failure, request.peer, self.server.now())),
         }
     }
 
@@ -179,18 +180,18 @@ impl AuthorizationEndpoint {
     }
 
     /// Reports a refusal to the observer and turns it into a response.
-    fn refuse(&self, failure: Failure, now: OffsetDateTime) -> Response {
+    fn refuse(&self, failure: Failure, peer: Option<IpAddr>, now: OffsetDateTime) -> Response {
         match failure {
             Failure::Page(client, error) => {
                 let client_id = client.as_deref().map(Client::id);
-                self.server.observe(now, EventKind::AuthorizationRefused { client_id, error: &error });
+                self.server.observe_from(peer, now, EventKind::AuthorizationRefused { client_id, error: &error });
                 self.pages.show_error(&error)
             }
             Failure::Redirect(refused) => {
                 let (client, route, refusal) = *refused;
                 let error = &Error::from(refusal);
                 let client_id = Some(client.id());
-                self.server.observe(now, EventKind::AuthorizationRefused { client_id, error });
+                self.server.observe_from(peer, now, EventKind::AuthorizationRefused { client_id, error });
                 self.respond_with_error(&route, error, self.asks_before_redirecting(&client))
             }
         }

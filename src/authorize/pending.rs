@@ -1,6 +1,7 @@
 //! An authorization request that is in order and waits for the user's decision.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -37,6 +38,8 @@ pub struct PendingAuthorization {
     pub(super) challenge: Option<CodeChallenge>,
     pub(super) scope: Scope,
     pub(super) demands: Demands,
+    /// Of the request that is answered at the moment.
+    peer: Option<IpAddr>,
 }
 
 /// One scope token that the client asks for.
@@ -86,10 +89,15 @@ impl fmt::Debug for Approval {
 }
 
 impl PendingAuthorization {
-    pub(super) fn new(endpoint: Arc<AuthorizationEndpoint>, carried: Carried, validated: Validated) -> Self {
+    pub(super) fn new(
+        endpoint: Arc<AuthorizationEndpoint>,
+        carried: Carried,
+        validated: Validated,
+        peer: Option<IpAddr>,
+    ) -> Self {
         let Validated { client, route, wishes } = validated;
         let Wishes { response_type, challenge, scope, demands } = wishes;
-        Self { endpoint, carried, client, route, response_type, challenge, scope, demands }
+        Self { endpoint, carried, client, route, response_type, challenge, scope, demands, peer }
     }
 
     /// A parameter of the request as the client sent it, decoded: one that the library knows, or one that was declared by
@@ -173,7 +181,7 @@ impl PendingAuthorization {
         };
         let Some(granted) = granted else {
             let (client_id, subject) = (self.client.id(), Some(&subject));
-            server.observe(now, EventKind::AuthorizationDenied { client_id, subject });
+            server.observe_from(self.peer, now, EventKind::AuthorizationDenied { client_id, subject });
             return self.respond(Outcome::Error(Refusal::NothingApproved.into()));
         };
         let mut approved = OpenGrant::new(granted).subject(subject);
@@ -188,13 +196,13 @@ impl PendingAuthorization {
             ResponseType::Token => {
                 // It can't be refreshed (RFC 6749 §4.2.2): the order of an approval is not refreshable.
                 let grant_type = GrantType::built_in(GrantType::IMPLICIT);
-                let issued = open_grant(server, &self.client, &grant_type, approved, None, now).await;
+                let issued = open_grant(server, &self.client, &grant_type, approved, self.peer, now).await;
                 issued.map(|issued| (Outcome::Token(Box::new(issued.response)), issued.grant))
             }
         };
         match outcome {
             Ok((outcome, grant)) => {
-                server.observe(now, EventKind::AuthorizationApproved { grant: &grant, consent: basis });
+                server.observe_from(self.peer, now, EventKind::AuthorizationApproved { grant: &grant, consent: basis });
                 self.respond(outcome)
             }
             Err(error) => self.failed(error, now),
@@ -205,7 +213,11 @@ impl PendingAuthorization {
     pub fn deny(self) -> AuthorizationResponse {
         let server = &self.endpoint.server;
         within_span("authorize", || {
-            server.observe(server.now(), EventKind::AuthorizationDenied { client_id: self.client.id(), subject: None });
+            server.observe_from(
+                self.peer,
+                server.now(),
+                EventKind::AuthorizationDenied { client_id: self.client.id(), subject: None },
+            );
         });
         self.respond(Outcome::Error(Refusal::DeniedByUser.into()))
     }
@@ -222,7 +234,7 @@ impl PendingAuthorization {
     fn failed(self, error: Error, now: OffsetDateTime) -> AuthorizationResponse {
         let server = &self.endpoint.server;
         let client_id = Some(self.client.id());
-        server.observe(now, EventKind::AuthorizationRefused { client_id, error: &error });
+        server.observe_from(self.peer, now, EventKind::AuthorizationRefused { client_id, error: &error });
         let shown = match error.refusal() {
             // `invalid_grant` is no error of this endpoint, and the client is not told why (RFC 6749 §4.2.2.1).
             Some(Refusal::SubjectSuspended | Refusal::SubjectGone) => Refusal::DeniedByUser.into(),

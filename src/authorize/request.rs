@@ -1,5 +1,7 @@
 //! Authorization requests (RFC 6749 §4.1.1, §4.2.1), before anything was checked.
 
+use std::net::IpAddr;
+
 use crate::error::Refusal;
 use crate::http::Request;
 use crate::params::Params;
@@ -20,6 +22,7 @@ use crate::policy::Policy;
 #[must_use = "a request does nothing until it is given to a server"]
 pub struct AuthorizationRequest<'a> {
     pub(super) params: Params<'a>,
+    pub(super) peer: Option<IpAddr>,
 }
 
 impl<'a> AuthorizationRequest<'a> {
@@ -64,6 +67,12 @@ impl<'a> AuthorizationRequest<'a> {
         self
     }
 
+    /// The peer, see [`Request::with_peer`].
+    pub const fn peer(mut self, peer: IpAddr) -> Self {
+        self.peer = Some(peer);
+        self
+    }
+
     /// Reads an HTTP request: a `GET` from the query, a `POST` from the body.
     pub(super) fn read(request: &'a Request, policy: &Policy) -> Result<Self, Refusal> {
         if request.exceeds(policy.max_body) {
@@ -75,6 +84,6 @@ impl<'a> AuthorizationRequest<'a> {
             "POST" => request.body(),
             _ => return Err(Refusal::MethodNotAllowed("GET, POST")),
         };
-        Ok(Self { params: Params::decode(form) })
+        Ok(Self { params: Params::decode(form), peer: request.peer() })
     }
 }

@@ -12,10 +12,10 @@ use super::carried::{Carried, Source};
 use super::codec::Reader;
 use super::parameters::{MAX_SIZE, Parameters, RETURN_TARGET};
 use super::progress::Progress;
+use super::request::AuthorizationRequest;
 use super::seal::Seal;
 use super::{AuthorizationEndpoint, Failure, PendingAuthorization};
 use crate::error::Refusal;
-use crate::params::Params;
 
 /// The path and query of the authorization endpoint, up to the value of the one parameter.
 pub(super) fn prefix(endpoint: &str) -> String {
@@ -52,7 +52,10 @@ impl AuthorizationEndpoint {
     }
 
     /// Reads a request that has just come, or that comes back from a login.
-    pub(super) async fn begin(self: &Arc<Self>, params: &Params<'_>) -> Result<PendingAuthorization, Failure> {
+    pub(super) async fn begin(
+        self: &Arc<Self>,
+        AuthorizationRequest { params, peer }: &AuthorizationRequest<'_>,
+    ) -> Result<PendingAuthorization, Failure> {
         let now = self.server.now();
         if let Some(sealed) = params.get(RETURN_TARGET)? {
             let mut carried = self.open_return_target(sealed)?;
@@ -60,7 +63,7 @@ impl AuthorizationEndpoint {
                 carried.progress = Progress::begin(now);
             }
             let validated = self.validate(&carried.parameters.as_params()).await?;
-            return Ok(PendingAuthorization::new(Arc::clone(self), carried, validated));
+            return Ok(PendingAuthorization::new(Arc::clone(self), carried, validated, *peer));
         }
         if params.size() > MAX_SIZE {
             return Err(Refusal::BodyTooLarge.into());
@@ -69,7 +72,7 @@ impl AuthorizationEndpoint {
         let (id, progress) = (*self.server.random()?, Progress::begin(now));
         let parameters = Parameters::of(params, &self.parameter_names)?;
         let carried = Carried { id, source: Source::Plain, progress, parameters };
-        Ok(PendingAuthorization::new(Arc::clone(self), carried, validated))
+        Ok(PendingAuthorization::new(Arc::clone(self), carried, validated, *peer))
     }
 
     fn open_return_target(&self, sealed: &str) -> Result<Carried, Refusal> {

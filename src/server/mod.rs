@@ -89,7 +89,7 @@ impl AuthorizationServer {
     /// format; or the client or a setting was changed, so that the request is no longer in order, or asks for something else
     /// than was shown.
     pub async fn resume(&self, form_token: &str, session: impl AsRef<[u8]>) -> Result<Consent, Response> {
-        in_span("resume", self.inner.authorization.resume(form_token, session.as_ref())).await
+        in_span("resume", self.inner.authorization.resume(form_token, session.as_ref(), None)).await
     }
 
     /// Reads a submitted consent form, see [`ConsentForm`] for its fields, and takes its form token back as

@@ -24,6 +24,7 @@ mod no_fetching;
 mod order_of_checks;
 mod pages;
 mod parameters;
+mod peer;
 mod pkce;
 mod prompt_none;
 mod redirect_uri;
