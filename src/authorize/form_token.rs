@@ -13,7 +13,7 @@ use time::{Duration, OffsetDateTime};
 use super::carried::Carried;
 use super::codec::{Reader, put};
 use super::seal::Seal;
-use super::steps::{Consent, ConsentReason, UserTag};
+use super::steps::{AskedUser, Consent, ConsentReason};
 use super::{AuthorizationEndpoint, ConsentForm, Failure, PendingAuthorization};
 use crate::error::Refusal;
 use crate::http::{Request, Response};
@@ -86,7 +86,7 @@ pub(super) fn seal(consent: &Consent, session: &[u8]) -> String {
     let sealed = Sealed {
         at: request.endpoint.server.now().unix_timestamp(),
         shown: request.shown(),
-        user: user.0,
+        user: user.digest(&request.endpoint.user_key),
         reason: *reason,
         carried: request.carried.clone(),
     };
@@ -135,7 +135,7 @@ impl AuthorizationEndpoint {
         if request.shown() != shown {
             return Err(Refusal::StaleFormToken.into());
         }
-        Ok(Consent { request, reason, user: UserTag(user) })
+        Ok(Consent { request, reason, user: AskedUser::Sealed(user) })
     }
 
     fn open_form_token(&self, token: &str, session: &[u8], now: OffsetDateTime) -> Result<Sealed, Refusal> {

@@ -2,13 +2,12 @@
 
 use super::PendingAuthorization;
 use super::demands::{Freshness, Prompt};
-use super::steps::{Consent, ConsentReason, Login, LoginReason, Proceed, SelectAccount, UserTag};
+use super::steps::{AskedUser, Consent, ConsentReason, Login, LoginReason, Proceed, SelectAccount};
 use super::user_session::UserSession;
 use crate::client::RedirectUriClass;
 use crate::error::{Error, Refusal};
 use crate::event::ConsentBasis;
 use crate::http::Response;
-use crate::mac::KeyedMac;
 use crate::record::Subject;
 use crate::span::in_span;
 use crate::storage::{GrantSelector, Page};
@@ -117,7 +116,7 @@ impl PendingAuthorization {
             ConsentReason::Confirm if self.demands.is_silent() => self.refuse(Refusal::InteractionRequired),
             _ if self.demands.is_silent() => self.refuse(Refusal::ConsentRequired),
             reason => {
-                let user = self.tag(&user.subject);
+                let user = AskedUser::Known(user.subject.clone());
                 Interaction::Consent(Consent { request: self, reason, user })
             }
         }
@@ -125,10 +124,6 @@ impl PendingAuthorization {
 
     fn proceed(self, basis: ConsentBasis, user: &UserSession) -> Interaction {
         Interaction::Proceed(Proceed { request: self, basis, user: user.clone() })
-    }
-
-    pub(super) fn tag(&self, subject: &Subject) -> UserTag {
-        UserTag(*self.endpoint.user_key.mac().update(subject.as_str().as_bytes()).finish())
     }
 
     fn refuse(self, error: impl Into<Error>) -> Interaction {
@@ -160,9 +155,8 @@ impl PendingAuthorization {
     }
 
     /// Checks once more what the interaction was computed from: the time between was the user's.
-    pub(super) fn check_user(&self, session: &UserSession, user: &UserTag) -> Result<(), Error> {
-        let is_the_same = |mac: KeyedMac| mac.update(session.subject.as_str().as_bytes());
-        if !self.endpoint.user_key.verifies(is_the_same, &user.0) {
+    pub(super) fn check_user(&self, session: &UserSession, user: &AskedUser) -> Result<(), Error> {
+        if !user.is(&session.subject, &self.endpoint.user_key) {
             return Err(Refusal::OtherUser.into());
         }
         match self.demands.freshness(session, &self.carried.progress) {

@@ -10,7 +10,7 @@ use time::{Duration, OffsetDateTime};
 use super::carried::Carried;
 use super::demands::Demands;
 use super::response::{Outcome, Route};
-use super::steps::UserTag;
+use super::steps::AskedUser;
 use super::user_session::UserSession;
 use super::{AuthorizationEndpoint, AuthorizationResponse, ResponseType, Validated, Wishes};
 use crate::client::Client;
@@ -164,7 +164,7 @@ impl PendingAuthorization {
     pub(super) async fn open_grant(
         mut self,
         approval: Approval,
-        asked: &UserTag,
+        asked: &AskedUser,
         basis: ConsentBasis,
     ) -> AuthorizationResponse {
         let challenge = self.challenge.take();

@@ -4,6 +4,8 @@ use super::user_session::UserSession;
 use super::{Approval, AuthorizationResponse, PendingAuthorization};
 use crate::error::{Error, Refusal};
 use crate::event::ConsentBasis;
+use crate::record::Subject;
+use crate::server_key::DerivedKey;
 use crate::span::in_span;
 
 /// A request that waits for a login. Show a login page that keeps the [`return_target`](Self::return_target), and send the
@@ -45,7 +47,7 @@ pub struct SelectAccount {
 pub struct Consent {
     pub(super) request: PendingAuthorization,
     pub(super) reason: ConsentReason,
-    pub(super) user: UserTag,
+    pub(super) user: AskedUser,
 }
 
 /// Why a user has to decide.
@@ -70,13 +72,30 @@ pub struct Proceed {
     pub(super) user: UserSession,
 }
 
-/// The user whom an interaction was computed for, without the name: a keyed digest.
-#[derive(Clone)]
-pub(super) struct UserTag(pub(super) [u8; 32]);
+/// The user whom an interaction was computed for.
+#[derive(Debug)]
+pub(super) enum AskedUser {
+    /// Still the same request.
+    Known(Subject),
+    /// From a form token, which holds a keyed digest in place of the name.
+    Sealed([u8; 32]),
+}
 
-impl std::fmt::Debug for UserTag {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("UserTag")
+impl AskedUser {
+    /// The keyed digest that goes into a form token.
+    pub(super) fn digest(&self, key: &DerivedKey) -> [u8; 32] {
+        match self {
+            Self::Known(subject) => *key.mac().update(subject.as_str().as_bytes()).finish(),
+            Self::Sealed(digest) => *digest,
+        }
+    }
+
+    /// Whether it is this user.
+    pub(super) fn is(&self, subject: &Subject, key: &DerivedKey) -> bool {
+        match self {
+            Self::Known(own) => own == subject,
+            Self::Sealed(digest) => key.verifies(|mac| mac.update(subject.as_str().as_bytes()), digest),
+        }
     }
 }
 
@@ -147,7 +166,7 @@ impl Proceed {
 
     /// The same with a change to the approval, such as data of the application's. An approval by another user is refused.
     pub async fn approve_with(self, change: impl FnOnce(Approval) -> Approval) -> AuthorizationResponse {
-        let user = self.request.tag(&self.user.subject);
+        let user = AskedUser::Known(self.user.subject.clone());
         let approval = change(Approval::by(self.user));
         in_span("authorize", self.request.open_grant(approval, &user, self.basis)).await
     }

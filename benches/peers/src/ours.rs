@@ -111,6 +111,8 @@ fn authorization_request(client: &str) -> AuthorizationRequest<'_> {
         .scope(SCOPE)
         .state(STATE)
         .code_challenge_s256(CHALLENGE)
+        // The user decides. Otherwise consent on record would be looked up, which the peers and the floor do not do.
+        .parameter("prompt", "consent")
 }
 
 fn refresh<'a>((client, secret): (&'a Registered, &'a ClientSecret), token: &'a RefreshToken) -> TokenRequest<'a> {

@@ -2,7 +2,6 @@
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, BuildHasherDefault, Hash, Hasher};
-use std::iter;
 use std::sync::Arc;
 
 use time::OffsetDateTime;
@@ -55,17 +54,21 @@ pub(super) struct Family {
 impl Families {
     /// Returns the selected grants of this shard, whatever their state.
     pub(super) fn selected(&self, which: &GrantSelector) -> Vec<GrantId> {
-        let ids: Box<dyn Iterator<Item = &GrantId>> = match which {
-            GrantSelector::Id(id) | GrantSelector::SubjectAndId(_, id) => Box::new(iter::once(id)),
+        let is_meant = |id: &&GrantId| self.by_id.get(id).is_some_and(|family| which.selects(&family.grant));
+        match which {
+            GrantSelector::Id(id) | GrantSelector::SubjectAndId(_, id) => {
+                Some(id).filter(is_meant).copied().into_iter().collect()
+            }
             GrantSelector::Subject(subject)
             | GrantSelector::SubjectAndClient(subject, _)
             | GrantSelector::SubjectAndSession(subject, _) => {
-                Box::new(self.by_subject.get(subject).into_iter().flatten())
+                let ids = self.by_subject.get(subject).into_iter().flatten();
+                ids.filter(is_meant).copied().collect()
             }
-            GrantSelector::Client(_) | GrantSelector::Session(_) => Box::new(self.by_id.keys()),
-        };
-        let is_meant = |id: &&GrantId| self.by_id.get(id).is_some_and(|family| which.selects(&family.grant));
-        ids.filter(is_meant).copied().collect()
+            GrantSelector::Client(_) | GrantSelector::Session(_) => {
+                self.by_id.keys().filter(is_meant).copied().collect()
+            }
+        }
     }
 
     /// Adds a grant that is not there yet. The hashes of its tokens have been claimed.

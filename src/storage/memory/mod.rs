@@ -37,7 +37,7 @@ use crate::record::{Grant, GrantId, StoredToken, TokenKind};
 use crate::secret::TokenHash;
 
 /// The number of shards of each kind: few enough to visit all of them for one user's grants.
-const SHARDS: usize = 32;
+const SHARDS: usize = 8;
 
 /// Clients, grants, tokens and ephemeral entries in memory. A clone is a handle to the same storage.
 ///
