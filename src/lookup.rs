@@ -90,13 +90,17 @@ impl LiveGrant {
 
 impl Presented<kind::AccessToken> {
     /// Refuses an access token that was revoked or has expired, or whose grant was revoked or has ended. It may have been
-    /// issued to another client: whether this one may use it is for the caller to judge.
+    /// issued to another client: whether this one may use it is for the caller to judge. Refuses a token of another type than
+    /// `Bearer` too: it is bound to a proof, which this does not check.
     ///
     /// # Errors
-    /// [`Refusal::GrantEnded`] or [`Refusal::ExpiredToken`]
+    /// [`Refusal::GrantEnded`], [`Refusal::ExpiredToken`] or [`Refusal::BoundToken`]
     pub fn must_be_live(&self, now: OffsetDateTime) -> Result<LiveGrant, Refusal> {
         self.must_have_a_live_grant(now)?;
         self.must_not_be_expired(now)?;
+        if !self.grant.token_type().eq_ignore_ascii_case("Bearer") {
+            return Err(Refusal::BoundToken);
+        }
         Ok(LiveGrant { grant: Arc::clone(&self.grant), token: Arc::clone(&self.token) })
     }
 }

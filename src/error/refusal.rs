@@ -125,6 +125,8 @@ pub enum Refusal {
     SpentInTheFuture,
     /// A one-time key of an extension grant was used before.
     KeyUsed,
+    /// A grant was to be derived from a token of another type than `Bearer`, whose proof was not checked.
+    BoundToken,
     /// The grant would descend from more than four others.
     NestedTooDeep,
     /// The authenticator says that the subject of the grant is suspended; nothing was spent.
@@ -280,6 +282,7 @@ impl Refusal {
             | Self::RetryRefused
             | Self::SpentInTheFuture
             | Self::KeyUsed
+            | Self::BoundToken
             | Self::SubjectSuspended
             | Self::SubjectGone => GRANT,
             Self::NestedTooDeep => (E::INVALID_REQUEST, "the token was derived from too many others"),

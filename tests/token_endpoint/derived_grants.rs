@@ -15,7 +15,7 @@ use crate::support::{CB, access_token, bad_grant, bad_request, granted, lives, r
 const DERIVING: &str = "urn:example:grant:deriving";
 
 /// Derives a grant from the one of `subject_token`, and uses `voucher` once. Its tokens can be refreshed if the request has
-/// `long`.
+/// `long`, and are of another type than `Bearer` if it has `bound`.
 struct Deriving(GrantType);
 
 #[async_trait]
@@ -25,7 +25,7 @@ impl GrantHandler for Deriving {
     }
 
     fn parameters(&self) -> &'static [&'static str] {
-        &["subject_token", "voucher", "good_for", "long"]
+        &["subject_token", "voucher", "good_for", "long", "bound"]
     }
 
     async fn decide(&self, context: &GrantContext<'_>) -> Result<Decision, Error> {
@@ -37,6 +37,9 @@ impl GrantHandler for Deriving {
         if let Some(voucher) = context.params().get("voucher")? {
             let seconds = context.params().get("good_for")?.and_then(|text| text.parse().ok()).unwrap_or(86_400);
             order = order.once("voucher", voucher, context.now() + Duration::seconds(seconds));
+        }
+        if context.params().get("bound")?.is_some() {
+            order = order.response(|members| members.token_type = Some("N_A".into()));
         }
         let is_long = context.params().get("long")?.is_some();
         Ok(Decision::Open(if is_long { order.refreshable() } else { order }))
@@ -110,6 +113,18 @@ async fn derived_grant_ends_no_later_than_its_parent() {
     t.clock.advance(Duration::SECOND);
     bad_grant(&t, &request, "GrantEnded").await;
     bad_grant(&t, &refresh(&app, refreshed["refresh_token"].as_str().unwrap()), "GrantEnded").await;
+}
+
+/// Else a token that is worth nothing without its proof could be traded for one that needs none.
+#[tokio::test]
+async fn nothing_is_derived_from_a_token_bound_to_a_proof() {
+    let (t, app) = server().await;
+    let body = common::json(&t.server.token(&derive(&app, &[("bound", "1")])).await);
+    assert_eq!(body["token_type"], "N_A");
+    let bound = access_token(&body);
+    let before = t.faults.calls();
+    bad_grant(&t, &derive(&app, &[("subject_token", bound.expose())]), "BoundToken").await;
+    assert_eq!(t.faults.calls() - before, 2, "the client and the token; nothing is written");
 }
 
 #[tokio::test]
