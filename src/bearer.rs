@@ -85,7 +85,7 @@ pub(crate) async fn check(
 ) -> Result<Bearer, BearerError> {
     let (now, peer) = (server.now(), context.peer());
     match find_of_kind::<kind::AccessToken>(&server, token).await {
-        Err(error) => Err(refuse(server, peer, now, None, Fault::Failed(error.into()))),
+        Err(error) => Err(refuse(server, peer, now, None, Fault::Failed(error))),
         Ok(None) => Err(refuse(server, peer, now, None, Fault::Invalid)),
         Ok(Some(Found { token, grant })) => {
             if !token.is_live(&grant, now) || token.unenforced_member(&grant).is_some() {

@@ -105,6 +105,8 @@ pub struct TokenDetails {
     pub code: Option<CodeBinding>,
     /// Of a refresh token, its number in the family: the first one has 1, its successor 2.
     pub number: Option<u32>,
+    /// Of an access token, the format of its text, if it is not opaque. A text of another format does not find the row.
+    pub format: Option<Box<str>>,
     /// Of an access token, the scope that was asked for, if that is not the scope it has; see
     /// [`StoredToken::requested_scope`](crate::StoredToken::requested_scope).
     pub requested_scope: Option<Scope>,
@@ -195,6 +197,7 @@ impl fmt::Debug for TokenDetails {
         f.debug_struct("TokenDetails")
             .field("code", &self.code)
             .field("number", &self.number)
+            .field("format", &self.format)
             .field("requested_scope", &self.requested_scope)
             .field("response_members", &self.response_members.keys())
             .field("unknown", &self.unknown)
@@ -203,7 +206,7 @@ impl fmt::Debug for TokenDetails {
 }
 
 impl TokenDetails {
-    const KNOWN: [&'static str; 4] = ["code", "number", "requested_scope", "response_members"];
+    const KNOWN: [&'static str; 5] = ["code", "number", "format", "requested_scope", "response_members"];
 
     /// Returns the first critical member that this version does not enforce. While there is one, the token is not accepted and
     /// not exchanged.
@@ -219,6 +222,7 @@ impl From<Map<String, Value>> for TokenDetails {
         Self {
             code: unknown.take("code"),
             number: unknown.take("number"),
+            format: unknown.take("format"),
             requested_scope: unknown.take("requested_scope"),
             response_members: unknown.take("response_members").unwrap_or_default(),
             unknown,
@@ -228,10 +232,11 @@ impl From<Map<String, Value>> for TokenDetails {
 
 impl From<TokenDetails> for Map<String, Value> {
     fn from(details: TokenDetails) -> Self {
-        let TokenDetails { code, number, requested_scope, response_members, unknown } = details;
+        let TokenDetails { code, number, format, requested_scope, response_members, unknown } = details;
         let mut members = Self::new();
         put(&mut members, "code", code);
         put(&mut members, "number", number);
+        put(&mut members, "format", format);
         put(&mut members, "requested_scope", requested_scope);
         put(&mut members, "response_members", Some(response_members).filter(|members| !members.is_empty()));
         unknown.with(members, &["code"])

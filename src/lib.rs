@@ -168,6 +168,7 @@ pub mod secret;
 mod server;
 mod server_context;
 mod server_key;
+mod signed_format;
 mod span;
 pub mod storage;
 mod subject_status;

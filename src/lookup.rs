@@ -7,9 +7,9 @@ use std::sync::Arc;
 use time::OffsetDateTime;
 
 use crate::client::auth::AuthenticatedClient;
-use crate::error::{Refusal, StorageError};
+use crate::error::{Error, Refusal};
 use crate::record::{CodeBinding, Grant, Spent, StoredToken};
-use crate::secret::{Secret, Token, TokenHash, TokenKind, kind};
+use crate::secret::{AccessToken, Secret, Token, TokenHash, TokenKind, kind};
 use crate::server_context::ServerContext;
 use crate::storage::Found;
 
@@ -23,18 +23,35 @@ pub struct Presented<K: Token> {
     grant: Arc<Grant>,
 }
 
-/// Finds the record of a token whose kind is not known: somebody wants to revoke or inspect it. A code is not such a token.
-pub(crate) async fn find_access_or_refresh_token(
-    server: &ServerContext,
-    token: &str,
-) -> Result<Option<Found>, StorageError> {
-    let found = server.storage.find(&TokenHash::of(token)).await?;
+/// Finds the record of a text that was presented: the one place that turns such a text into the key of a row.
+///
+/// The text of an opaque token has no dot, a signed one has. A row that names another format than the text has is not found, so
+/// that the identifier of a signed token is no token.
+async fn find(server: &ServerContext, text: &str) -> Result<Option<Found>, Error> {
+    let (key, format) = match &server.signed_format {
+        Some(format) if text.contains('.') => match format.read(text).await? {
+            Some(key) => (key, Some(format.name())),
+            None => return Ok(None),
+        },
+        _ => (TokenHash::of(text), None),
+    };
+    find_by_key(server, &key, format).await
+}
+
+async fn find_by_key(server: &ServerContext, key: &TokenHash, format: Option<&str>) -> Result<Option<Found>, Error> {
+    let found = server.storage.find(key).await?;
+    Ok(found.filter(|found| found.token.details.format.as_deref() == format))
+}
+
+/// Finds the record of a token whose kind is not known, to revoke or inspect it. A code is not such a token.
+pub(crate) async fn find_access_or_refresh_token(server: &ServerContext, token: &str) -> Result<Option<Found>, Error> {
+    let found = find(server, token).await?;
     Ok(found.filter(|found| matches!(found.token.kind, TokenKind::AccessToken | TokenKind::RefreshToken)))
 }
 
-/// Finds the record of a token of one kind, which is hashed where it stands; a token of another kind is unknown.
-pub(crate) async fn find_of_kind<K: Token>(server: &ServerContext, token: &str) -> Result<Option<Found>, StorageError> {
-    let found = server.storage.find(&TokenHash::of(token)).await?;
+/// Finds the record of a token of one kind; a token of another kind is unknown.
+pub(crate) async fn find_of_kind<K: Token>(server: &ServerContext, token: &str) -> Result<Option<Found>, Error> {
+    let found = find(server, token).await?;
     Ok(found.filter(|found| found.token.kind == K::KIND))
 }
 
@@ -42,9 +59,26 @@ pub(crate) async fn find_of_kind<K: Token>(server: &ServerContext, token: &str) 
 pub(crate) async fn find_presented<K: Token>(
     server: &ServerContext,
     secret: Secret<K>,
-) -> Result<Option<Presented<K>>, StorageError> {
+) -> Result<Option<Presented<K>>, Error> {
     let found = find_of_kind::<K>(server, secret.expose()).await?;
     Ok(found.map(|Found { token, grant }| Presented { secret, token, grant }))
+}
+
+/// Finds the access token that was minted with this identifier, in whichever format that was.
+pub(crate) async fn find_minted(
+    server: &ServerContext,
+    id: AccessToken,
+) -> Result<Option<Presented<kind::AccessToken>>, Error> {
+    let signed = match &server.signed_format {
+        Some(format) => find_by_key(server, &format.key(&id), Some(format.name())).await?,
+        None => None,
+    };
+    let found = match signed {
+        Some(found) => Some(found),
+        None => find_by_key(server, &id.hash(), None).await?,
+    };
+    let found = found.filter(|found| found.token.kind == TokenKind::AccessToken);
+    Ok(found.map(|Found { token, grant }| Presented { secret: id, token, grant }))
 }
 
 /// A presented token that belongs to the authenticated client. Made by [`Presented::must_belong_to`] alone, and demanded by

@@ -15,6 +15,7 @@ use crate::event::{Event, EventKind, Observer};
 use crate::policy::Policy;
 use crate::scope::{Catalogue, Scope};
 use crate::server_key::{DerivedKey, Label, ServerKey};
+use crate::signed_format::SignedFormat;
 use crate::storage::{ClientStore, EphemeralStore, Storage};
 
 pub(crate) struct ServerContext {
@@ -28,6 +29,8 @@ pub(crate) struct ServerContext {
     /// Without one, client secrets are compared by digest, and no user has a password.
     pub(crate) authenticator: Option<Arc<dyn Authenticator>>,
     pub(crate) customizer: Option<Arc<dyn TokenCustomizer>>,
+    /// The format of access tokens, unless they are opaque.
+    pub(crate) signed_format: Option<Arc<dyn SignedFormat>>,
     pub(crate) policy: Policy,
     pub(crate) scopes: Catalogue,
     pub(crate) clock: Arc<dyn Clock>,

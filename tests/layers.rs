@@ -158,14 +158,14 @@ fn faults(rows: &Rows, path: &str, source: &str) -> Vec<String> {
     faults
 }
 
-/// Every file of a folder with its path as a module.
+/// Every file of a folder with its path as a module, but for the unit tests that have a file of their own.
 fn sources(folder: &Path, prefix: &str, found: &mut Vec<(String, String)>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
         if path.is_dir() {
             sources(&path, &format!("{prefix}{name}/"), found);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
+        } else if name != "tests" && path.extension().is_some_and(|extension| extension == "rs") {
             let module =
                 if name == "mod" { prefix.trim_end_matches('/').to_owned() } else { format!("{prefix}{name}") };
             found.push((module, fs::read_to_string(&path).unwrap()));

@@ -3,10 +3,12 @@
 use time::{Duration, OffsetDateTime};
 
 use super::orders::OneTimeKey;
+use crate::error::Error;
 use crate::mac::KeyedMac;
-use crate::record::{AttemptId, GrantId, Spent, StoredToken, TokenDetails};
+use crate::record::{AttemptId, Grant, GrantId, Spent, StoredToken, TokenDetails};
 use crate::scope::Scope;
 use crate::secret::{AccessToken, RefreshToken, Secret, Seed, Token, TokenHash, TokenKind};
+use crate::server_context::ServerContext;
 
 /// The successors of a refresh token, as a function of the seed and the token alone: a retry that presents the token while
 /// the seed exists gets the same ones, and neither half is enough by itself.
@@ -15,6 +17,37 @@ pub(super) fn derive(seed: &Seed, presented: &str) -> (AccessToken, RefreshToken
     let bytes = |label: &[u8]| key.clone().update(label).update(presented.as_bytes()).finish();
     // With labels this short, the input fits into one block of SHA-256.
     (Secret::from_bytes(&bytes(b"grantor/1/a\0")), Secret::from_bytes(&bytes(b"grantor/1/r\0")))
+}
+
+/// Gives an access token its text and completes its row, which must have everything else by now. The one place that turns what a
+/// token says into its text and the key of its row.
+///
+/// It comes before the storage step: while a signature is made, nothing is decided and half written, and one that fails leaves
+/// nothing behind.
+pub(super) async fn sign(
+    server: &ServerContext,
+    id: AccessToken,
+    mut row: StoredToken,
+    grant: &Grant,
+) -> Result<(AccessToken, StoredToken), Error> {
+    let Some(format) = &server.signed_format else { return Ok((id, row)) };
+    row.hash = format.key(&id);
+    row.details.format = Some(format.name().into());
+    let text = format.text(&id, &row, grant).await?;
+    Ok((text, row))
+}
+
+/// Writes the text of an access token again, which has this row.
+pub(super) async fn sign_again(
+    server: &ServerContext,
+    id: AccessToken,
+    row: &StoredToken,
+    grant: &Grant,
+) -> Result<AccessToken, Error> {
+    match &server.signed_format {
+        Some(format) if row.details.format.is_some() => format.text(&id, row, grant).await,
+        _ => Ok(id),
+    }
 }
 
 /// The row of a new token.

@@ -15,13 +15,13 @@ use time::{Duration, OffsetDateTime};
 use self::customize::{Customized, customize, kind_of};
 pub(crate) use self::lifetime::may_refresh;
 use self::lifetime::{Expirations, lasts_a_second, lifetimes};
-use self::mint::{derive, key_row, new_row, refresh_row};
+use self::mint::{derive, key_row, new_row, refresh_row, sign, sign_again};
 pub(crate) use self::orders::MemberNames;
 pub use self::orders::{ExchangeToken, OpenGrant, RepeatRefresh, ResponseMembers};
 use crate::client::Client;
 use crate::customizer::{Issuance, IssuanceKind};
 use crate::error::{Error, Refusal};
-use crate::lookup::{LiveGrant, Presented, find_presented};
+use crate::lookup::{LiveGrant, Presented, find_minted, find_presented};
 use crate::record::{AttemptId, CodeBinding, Grant, GrantId, GrantType, StoredToken, TokenKind};
 use crate::scope::Scope;
 use crate::secret::{AccessToken, AuthorizationCode, RefreshToken, Secret, Seed, Token};
@@ -153,7 +153,9 @@ async fn first_tokens(
 
     let access_token = AccessToken::from_bytes(&*server.random()?);
     let refresh_token = if refreshes { Some(RefreshToken::from_bytes(&*server.random()?)) } else { None };
-    let mut rows = vec![new_row(&access_token, id, &customized.scope, now, expirations.access)];
+    let row = new_row(&access_token, id, &customized.scope, now, expirations.access);
+    let (access_token, row) = sign(server, access_token, row, &grant).await?;
+    let mut rows = vec![row];
     rows.extend(
         refresh_token
             .as_ref()
@@ -255,6 +257,7 @@ async fn successors(
         access.details.response_members.clone_from(&added);
     }
     members.extra.extend(added);
+    let (access_token, access) = sign(server, access_token, access, &grant).await?;
     let mut rows = vec![access];
     if refreshes {
         let next = number.map_or(FIRST_NUMBER, |number| number.saturating_add(1));
@@ -298,33 +301,26 @@ pub(crate) async fn repeat(
     }
     let seed = presented.spent().and_then(|spent| spent.seed.as_ref()).ok_or(Refusal::RetryRefused)?;
     let (access_token, refresh_token) = derive(seed, presented.secret().expose());
-    let access = live_successor(server, access_token, now).await?;
+    let access = live_successor(find_minted(server, access_token).await?, now)?;
     if *access.token().requested_scope() != scope || !lasts_a_second(access.token().expires_at, now) {
         return Err(Refusal::RetryRefused.into());
     }
-    let refresh = live_successor(server, refresh_token, now).await?;
+    let refresh = live_successor(find_presented(server, refresh_token).await?, now)?;
     if refresh.spent().is_some() {
         return Err(Refusal::RetryRefused.into());
     }
     Error::check_enforced(access.unenforced_member().or(refresh.unenforced_member()))?;
-    let ((access_token, token, grant), (refresh_token, ..)) = (access.into_parts(), refresh.into_parts());
+    let ((id, token, grant), (refresh_token, ..)) = (access.into_parts(), refresh.into_parts());
+    let access_token = sign_again(server, id, &token, &grant).await?;
     let (expires_in, scope) = (token.expires_at - now, token.scope.clone());
     let mut members = ResponseMembers::default();
     members.extra.clone_from(&token.details.response_members);
     Ok(issued_tokens(access_token, Some(refresh_token), expires_in, scope, members, grant))
 }
 
-async fn live_successor<K: Token>(
-    server: &ServerContext,
-    token: Secret<K>,
-    now: OffsetDateTime,
-) -> Result<Presented<K>, Error> {
-    let found = find_presented(server, token).await?.ok_or(Refusal::RetryRefused)?;
-    found
-        .must_have_a_live_grant(now)
-        .and_then(|()| found.must_not_be_expired(now))
-        .map_err(|_| Refusal::RetryRefused)?;
-    Ok(found)
+fn live_successor<K: Token>(found: Option<Presented<K>>, now: OffsetDateTime) -> Result<Presented<K>, Refusal> {
+    let is_live = |found: &Presented<K>| found.must_have_a_live_grant(now).and(found.must_not_be_expired(now)).is_ok();
+    found.filter(is_live).ok_or(Refusal::RetryRefused)
 }
 
 /// Ends a grant and with it every token of it.

@@ -27,6 +27,7 @@ use crate::record::GrantType;
 use crate::scope::{Catalogue, Scope};
 use crate::server_context::ServerContext;
 use crate::server_key::ServerKey;
+use crate::signed_format::SignedFormat;
 use crate::storage::{ClientStore, EphemeralStore, Storage};
 use crate::token::TokenEndpoint;
 use crate::web_url::WebUrl;
@@ -83,6 +84,7 @@ pub struct Builder {
     urls: EndpointUrls,
     metadata: Map<String, Value>,
     customizer: Option<Arc<dyn TokenCustomizer>>,
+    pub(crate) signed_format: Option<Arc<dyn SignedFormat>>,
     resource: Option<ProtectedResource>,
 }
 
@@ -97,6 +99,7 @@ impl Builder {
             urls: EndpointUrls::under(&issuer),
             metadata: Map::new(),
             customizer: None,
+            signed_format: None,
             resource: None,
             issuer,
             storage,
@@ -286,6 +289,7 @@ impl Builder {
             ephemeral: self.ephemeral,
             authenticator: self.authenticator,
             customizer: self.customizer,
+            signed_format: self.signed_format,
             policy: self.policy,
             scopes,
             clock: self.clock,

@@ -18,3 +18,4 @@ mod opening;
 mod proxy;
 mod records;
 mod round_trips;
+mod slow_issuance;
