@@ -264,6 +264,12 @@ impl AuthorizationServer {
         &self.inner.server.issuer
     }
 
+    /// The scopes that it offers.
+    #[cfg(feature = "testing")]
+    pub(crate) fn scopes(&self) -> &crate::scope::Catalogue {
+        &self.inner.server.scopes
+    }
+
     /// The policy it was built with.
     #[must_use]
     pub fn policy(&self) -> &Policy {

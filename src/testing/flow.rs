@@ -1,5 +1,7 @@
 //! The code flow in a few lines, from the client's first request to its tokens.
 
+use url::{Position, Url};
+
 use super::server::{TestClient, TestServer};
 use crate::authorize::{
     Approval, AuthorizationRequest, AuthorizationResponse, Authorize, Consent, Interaction, PendingAuthorization,
@@ -17,8 +19,7 @@ use crate::token::{TokenRequest, TokenResponse};
 pub struct Flow<'a> {
     server: &'a TestServer,
     client: &'a TestClient,
-    scope: Option<String>,
-    state: Option<String>,
+    parameters: Vec<(String, String)>,
     verifier: Option<CodeVerifier>,
 }
 
@@ -35,24 +36,29 @@ pub struct ApprovedFlow<'a> {
 impl<'a> Flow<'a> {
     pub(super) fn new(server: &'a TestServer, client: &'a TestClient) -> Self {
         let verifier = Some(CodeVerifier::new("a-verifier-of-forty-three-characters-at-least"));
-        Self { server, client, scope: Some("user:read".to_owned()), state: None, verifier }
+        Self { server, client, parameters: Vec::new(), verifier }.scope("user:read")
     }
 
     /// Asks for another scope.
-    pub fn scope(mut self, scope: &str) -> Self {
-        self.scope = Some(scope.to_owned());
-        self
+    pub fn scope(self, scope: &str) -> Self {
+        self.parameter("scope", scope)
     }
 
     /// Asks for no scope.
     pub fn without_scope(mut self) -> Self {
-        self.scope = None;
+        self.parameters.retain(|(name, _)| name != "scope");
         self
     }
 
     /// Sends a `state`.
-    pub fn state(mut self, state: &str) -> Self {
-        self.state = Some(state.to_owned());
+    pub fn state(self, state: &str) -> Self {
+        self.parameter("state", state)
+    }
+
+    /// Sends any other parameter, such as `prompt`, instead of an earlier one with this name.
+    pub fn parameter(mut self, name: &str, value: &str) -> Self {
+        self.parameters.retain(|(own, _)| own != name);
+        self.parameters.push((name.to_owned(), value.to_owned()));
         self
     }
 
@@ -64,18 +70,55 @@ impl<'a> Flow<'a> {
 
     /// Sends the request.
     pub async fn send(&self) -> Authorize {
-        let challenge = self.verifier.as_ref().map(CodeChallenge::s256);
-        let mut request = AuthorizationRequest::code(&self.client.id).redirect_uri(&self.client.redirect_uri);
-        if let Some(scope) = &self.scope {
-            request = request.scope(scope);
-        }
-        if let Some(state) = &self.state {
-            request = request.state(state);
-        }
-        if let Some(challenge) = &challenge {
-            request = request.code_challenge_s256(challenge.as_str());
-        }
+        let challenge = self.challenge();
+        let request = AuthorizationRequest::code(&self.client.id).redirect_uri(&self.client.redirect_uri);
+        let request = self.parameters.iter().fold(request, |request, (name, value)| request.parameter(name, value));
+        let request = match &challenge {
+            Some(challenge) => request.code_challenge_s256(challenge.as_str()),
+            None => request,
+        };
         self.server.server.authorization_request(&request).await
+    }
+
+    fn challenge(&self) -> Option<CodeChallenge> {
+        self.verifier.as_ref().map(CodeChallenge::s256)
+    }
+
+    /// Returns the path and query of the request, for a test of a host's own authorization route.
+    #[must_use]
+    pub fn target(&self) -> String {
+        let mut url = Url::parse(&self.server.endpoints().authorization).expect("the server was built with a URL");
+        let challenge = self.challenge();
+        let client = [("response_type", "code"), ("client_id", &self.client.id)];
+        let redirect_uri = Some(&*self.client.redirect_uri).filter(|uri| !uri.is_empty());
+        url.query_pairs_mut()
+            .extend_pairs(client)
+            .extend_pairs(redirect_uri.map(|uri| ("redirect_uri", uri)))
+            .extend_pairs(&self.parameters)
+            .extend_pairs(challenge.as_ref().map(|challenge| ("code_challenge", challenge.as_str())))
+            .extend_pairs(challenge.as_ref().map(|_| ("code_challenge_method", "S256")));
+        url[Position::BeforePath..].to_owned()
+    }
+
+    /// Redeems the code of a `Location` to which a host's own consent route has sent the browser, as the client does.
+    ///
+    /// # Errors
+    /// As the server answers.
+    ///
+    /// # Panics
+    /// It does not lead to the client's redirect URI, or has not the `state` of this request (RFC 6749 §4.1.2), the issuer
+    /// (RFC 9207 §2.4) and a code.
+    pub async fn redeem_location(&self, location: &str) -> Result<TokenResponse, Error> {
+        let url = Url::parse(location).expect("the location is a URL");
+        let expected = Url::parse(&self.client.redirect_uri).expect("the client has a redirect URI");
+        assert_eq!(url[..Position::AfterPath], expected[..Position::AfterPath], "where the browser is sent");
+        let answer = |name: &str| Some(url.query_pairs().find(|(own, _)| own == name)?.1.into_owned());
+        assert_eq!(answer("error"), None, "the error that the client is told");
+        let state = self.parameters.iter().find(|(name, _)| name == "state").map(|(_, state)| state.clone());
+        assert_eq!(answer("state"), state, "the state");
+        assert_eq!(answer("iss").as_deref(), Some(self.server.issuer()), "the issuer");
+        let code = AuthorizationCode::new(answer("code").expect("the location has a code"));
+        redeem(self.server, self.client, &code, self.verifier.as_ref()).await
     }
 
     /// Sends the request, which must be in order.
@@ -142,10 +185,19 @@ impl ApprovedFlow<'_> {
     /// # Errors
     /// As the server answers.
     pub async fn redeem(&self) -> Result<TokenResponse, Error> {
-        let mut request = TokenRequest::authorization_code(self.code()).redirect_uri(&self.client.redirect_uri);
-        if let Some(verifier) = &self.verifier {
-            request = request.code_verifier(verifier);
-        }
-        self.server.token_as(self.client, request).await
+        redeem(self.server, self.client, self.code(), self.verifier()).await
     }
+}
+
+async fn redeem(
+    server: &TestServer,
+    client: &TestClient,
+    code: &AuthorizationCode,
+    verifier: Option<&CodeVerifier>,
+) -> Result<TokenResponse, Error> {
+    let mut request = TokenRequest::authorization_code(code).redirect_uri(&client.redirect_uri);
+    if let Some(verifier) = verifier {
+        request = request.code_verifier(verifier);
+    }
+    server.token_as(client, request).await
 }

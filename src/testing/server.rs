@@ -13,7 +13,7 @@ use super::flow::Flow;
 use super::{Faults, Intercepted, RecordingObserver, SeededEntropy, TestClock};
 use crate::authenticator::{Authenticator, ResourceOwnerAttempt, SubjectStatus, Verdict};
 use crate::bearer::{Bearer, BearerError};
-use crate::client::{Client, ClientBuilder, ClientCredential, ClientError, Confidential};
+use crate::client::{Client, ClientBuilder, ClientCredential, ClientError, Confidential, Public};
 use crate::error::{AuthenticatorError, Error};
 use crate::policy::Policy;
 use crate::record::Subject;
@@ -117,17 +117,27 @@ impl TestServer {
 
     /// Registers a public client for the code grant and refreshing, with every scope.
     pub async fn public_client(&self, redirect_uri: &str) -> TestClient {
+        self.public_client_with(|client| self.for_users(client, redirect_uri)).await
+    }
+
+    /// Registers a public client with whatever else the test wants.
+    pub async fn public_client_with(
+        &self,
+        change: impl FnOnce(ClientBuilder<Public>) -> ClientBuilder<Public>,
+    ) -> TestClient {
         let id = format!("public-{}", self.serial().await);
-        let client = Client::public(&id).authorization_code([redirect_uri]).refresh_token().scope(ALL_SCOPES);
-        self.register(client.build(), None).await
+        self.register(change(Client::public(&id)).build(), None).await
+    }
+
+    /// Registers a native app for the code grant and refreshing, with every scope (RFC 8252).
+    pub async fn native_client(&self, redirect_uri: &str) -> TestClient {
+        let id = format!("native-{}", self.serial().await);
+        self.register(self.for_users(Client::native(&id), redirect_uri).build(), None).await
     }
 
     /// Registers a confidential client for the code and client credentials grants and refreshing, with every scope.
     pub async fn confidential_client(&self, redirect_uri: &str) -> TestClient {
-        self.confidential_client_with(|client| {
-            client.authorization_code([redirect_uri]).refresh_token().client_credentials().scope(ALL_SCOPES)
-        })
-        .await
+        self.confidential_client_with(|client| self.for_users(client, redirect_uri).client_credentials()).await
     }
 
     /// Registers a confidential client with a generated secret and whatever else the test wants.
@@ -139,6 +149,11 @@ impl TestServer {
         let id = format!("confidential-{}", self.serial().await);
         let client = change(Client::confidential(&id, ClientCredential::secret(&secret)));
         self.register(client.build(), Some(secret)).await
+    }
+
+    /// The code grant and refreshing, with every scope that the server was built with.
+    fn for_users<T>(&self, client: ClientBuilder<T>, redirect_uri: &str) -> ClientBuilder<T> {
+        client.authorization_code([redirect_uri]).refresh_token().scope(self.server.scopes().all().as_str())
     }
 
     /// Registers any client; `secret` is what the client will authenticate with.
@@ -189,8 +204,6 @@ impl TestServer {
         clients.len() + 1
     }
 }
-
-const ALL_SCOPES: &str = "user:read user:write offline_access";
 
 /// Users of the password grant, by name, and the status of subjects. Clones share them.
 #[derive(Clone, Default)]
