@@ -66,13 +66,14 @@ enum Fault {
     Failed(Error),
 }
 
-/// Checks the bearer token of a request to the host's API. A token in a body that is larger than `max_body` is not looked at.
+/// Checks the bearer token of a request to the host's API. A token in a body that is
+/// larger than `max_body`, or was not read whole, is not looked at.
 pub(crate) async fn check_request(
     server: Arc<ServerContext>,
     request: &Request,
     max_body: usize,
 ) -> Result<Bearer, BearerError> {
-    let may_hold_it = server.policy.bearer_in_body && !request.exceeds(max_body);
+    let may_hold_it = server.policy.bearer_in_body && request.check_body(max_body).is_ok();
     let form = if may_hold_it { form(request) } else { Params::default() };
     match presented(request, &form) {
         Ok(Some(token)) => check(server, token, request.context()).await,

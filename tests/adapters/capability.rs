@@ -215,6 +215,10 @@ async fn handle_holds_the_limit_of_a_route() {
     assert_eq!(t.server.handle(&post(40)).await.status(), 401);
     assert_eq!(t.server.handle(&post(41)).await.status(), 413);
     assert_eq!(t.server.handle(&post(1).with_body_too_large()).await.status(), 413);
+    let broken = t.server.handle(&post(1).with_broken_body()).await;
+    assert_eq!((broken.status(), broken.header("access-control-allow-origin")), (400, None));
+    let broken = t.server.handle(&Request::get("/notes").with_broken_body()).await;
+    assert_eq!((broken.status(), broken.header("access-control-allow-origin")), (400, Some("*")));
     let long = format!("/notes?{}", "x".repeat(t.server.policy().max_body + 1));
     assert_eq!(t.server.handle(&Request::get(long)).await.status(), 413);
     assert_eq!(t.server.handle(&Request::get("/notes?x=1")).await.status(), 401);
