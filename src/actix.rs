@@ -44,11 +44,9 @@ use actix_web::{FromRequest, HttpRequest, HttpResponse, Resource, Responder, Res
 use crate::authorize::AuthorizationResponse;
 use crate::bearer::{Bearer, BearerError};
 use crate::completion::poll_once;
-use crate::error::Refusal;
 use crate::http::{Request, Response};
 use crate::server::{AuthorizationServer, ServedBy};
 use crate::span::in_this_span;
-use crate::token::refuse;
 
 /// The routes that the library serves: see [`AuthorizationServer::routes`].
 ///
@@ -78,10 +76,8 @@ fn at(path: String) -> Resource {
 }
 
 async fn handle(server: AuthorizationServer, own: Request, payload: web::Payload, max_body: usize) -> Response {
-    match with_body(&server, own, payload, max_body).await {
-        Ok(request) => run_to_completion(async move { server.handle(&request).await }).await,
-        Err(response) => response,
-    }
+    let request = with_body(own, payload, max_body).await;
+    run_to_completion(async move { server.handle(&request).await }).await
 }
 
 /// Runs a future to its end even if the handler that waits for it is dropped, as happens when a browser hangs up.
@@ -118,22 +114,17 @@ impl FromRequest for Request {
         let payload = web::Payload::from_request(request, payload);
         Box::pin(async move {
             let (server, payload) = (server?, payload.await?);
-            Ok(with_body(&server, own, payload, server.policy().max_body).await?)
+            Ok(server.refuse_broken_body(with_body(own, payload, server.policy().max_body).await)?)
         })
     }
 }
 
-async fn with_body(
-    server: &AuthorizationServer,
-    own: Request,
-    payload: web::Payload,
-    max_body: usize,
-) -> Result<Request, Response> {
+/// Reads the body, too. Each endpoint has its own way to refuse one that could not be read.
+async fn with_body(own: Request, payload: web::Payload, max_body: usize) -> Request {
     match payload.to_bytes_limited(max_body).await {
-        Ok(Ok(body)) => Ok(own.with_body(body)),
-        // The endpoint has its own way to say so.
-        Err(_) => Ok(own.with_body_too_large()),
-        Ok(Err(_)) => Err(refuse(&Refusal::MalformedEncoding.into(), server.issuer())),
+        Ok(Ok(body)) => own.with_body(body),
+        Err(_) => own.with_body_too_large(),
+        Ok(Err(_)) => own.with_broken_body(),
     }
 }
 

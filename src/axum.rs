@@ -26,12 +26,10 @@ use http_body_util::LengthLimitError;
 use crate::authorize::AuthorizationResponse;
 use crate::bearer::{Bearer, BearerError};
 use crate::completion::poll_once;
-use crate::error::Refusal;
 use crate::http::{Request, Response};
 use crate::http_types::from_head;
 use crate::server::{AuthorizationServer, ServedBy};
 use crate::span::in_this_span;
-use crate::token::refuse;
 
 /// The routes that the library serves: see [`AuthorizationServer::routes`].
 ///
@@ -55,10 +53,8 @@ pub fn routes<S: Clone + Send + Sync + 'static>(server: &AuthorizationServer) ->
 }
 
 async fn handle(server: AuthorizationServer, request: axum::extract::Request, max_body: usize) -> Response {
-    match read(&server, request, max_body).await {
-        Ok(request) => run_to_completion(async move { server.handle(&request).await }).await,
-        Err(response) => response,
-    }
+    let request = read(request, max_body).await;
+    run_to_completion(async move { server.handle(&request).await }).await
 }
 
 /// Runs a future to its end even if the handler that waits for it is dropped, as happens when a browser hangs up.
@@ -92,21 +88,18 @@ where
 
     async fn from_request(request: axum::extract::Request, state: &S) -> Result<Self, Response> {
         let server = AuthorizationServer::from_ref(state);
-        read(&server, request, server.policy().max_body).await
+        server.refuse_broken_body(read(request, server.policy().max_body).await)
     }
 }
 
-async fn read(
-    server: &AuthorizationServer,
-    request: axum::extract::Request,
-    max_body: usize,
-) -> Result<Request, Response> {
+/// Reads the body, too. Each endpoint has its own way to refuse one that could not be read.
+async fn read(request: axum::extract::Request, max_body: usize) -> Request {
     let (parts, body) = request.into_parts();
+    let own = from_parts(&parts);
     match to_bytes(body, max_body).await {
-        Ok(body) => Ok(from_parts(&parts).with_body(body)),
-        // The endpoint has its own way to say so.
-        Err(error) if is_too_large(&error) => Ok(from_parts(&parts).with_body_too_large()),
-        Err(_) => Err(refuse(&Refusal::MalformedEncoding.into(), server.issuer())),
+        Ok(body) => own.with_body(body),
+        Err(error) if is_too_large(&error) => own.with_body_too_large(),
+        Err(_) => own.with_broken_body(),
     }
 }
 

@@ -66,9 +66,14 @@ enum Fault {
     Failed(Error),
 }
 
-/// Checks the bearer token of a request to the host's API.
-pub(crate) async fn check_request(server: Arc<ServerContext>, request: &Request) -> Result<Bearer, BearerError> {
-    let may_hold_it = server.policy.bearer_in_body && !request.exceeds(server.policy.max_body);
+/// Checks the bearer token of a request to the host's API. A token in a body that is
+/// larger than `max_body`, or was not read whole, is not looked at.
+pub(crate) async fn check_request(
+    server: Arc<ServerContext>,
+    request: &Request,
+    max_body: usize,
+) -> Result<Bearer, BearerError> {
+    let may_hold_it = server.policy.bearer_in_body && request.check_body(max_body).is_ok();
     let form = if may_hold_it { form(request) } else { Params::default() };
     match presented(request, &form) {
         Ok(Some(token)) => check(server, token, request.context()).await,
@@ -182,7 +187,8 @@ impl ServerView<'_> {
     /// # Errors
     /// There is none, it is not live, or it could not be checked.
     pub async fn bearer(self, request: &Request) -> Result<Bearer, BearerError> {
-        check_request(Arc::clone(self.server), request).await
+        // The dispatcher has held the request to the limit of its endpoint, which may be above that of the policy.
+        check_request(Arc::clone(self.server), request, usize::MAX).await
     }
 }
 

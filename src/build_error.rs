@@ -42,7 +42,8 @@ pub enum BuildError {
     /// RFC 6749 §8.2.
     #[error("{0:?} is not the name of a parameter")]
     ParameterName(&'static str),
-    /// The library, or another declaration, reads the same parameter.
+    /// The library, or another declaration, reads the same parameter: one of the application or of a
+    /// [capability](crate::capability::Capability).
     #[error("the authorization parameter {0:?} is known already")]
     KnownParameter(&'static str),
     /// RFC 6749 §3.1, §3.2.

@@ -1,4 +1,4 @@
-//! Capabilities: optional parts of a server that bring endpoints and metadata of their own.
+//! Capabilities: optional parts of a server that bring endpoints, metadata and authorization parameters of their own.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,7 +13,8 @@ use crate::policy::Policy;
 use crate::scope::Scope;
 use crate::server_context::ServerContext;
 
-/// An optional part of a server. It has endpoints and adds members to the metadata document (RFC 8414 §2).
+/// An optional part of a server. It has endpoints, adds members to the metadata document (RFC 8414 §2), and declares parameters of
+/// authorization requests.
 ///
 /// An application adds an endpoint of its own by [`Builder::capability`](crate::Builder::capability). The endpoint then is one of
 /// [`AuthorizationServer::routes`](crate::AuthorizationServer::routes): adapters serve it, run its requests to completion, and set the
@@ -86,6 +87,16 @@ pub trait Capability: Send + Sync {
     /// [`Builder::metadata`](crate::Builder::metadata) has, too, does not build. Default: none.
     fn metadata(&self, _build: &BuildView<'_>) -> Map<String, Value> {
         Map::new()
+    }
+
+    /// Returns the parameters of authorization requests that it declares, as [`Builder::authorization_parameter`] does for the
+    /// application: they are carried through login and consent, and
+    /// [`PendingAuthorization::parameter`](crate::PendingAuthorization::parameter) reads them. A name that the library knows, or that
+    /// the application or another capability declares too, does not build. Default: none.
+    ///
+    /// [`Builder::authorization_parameter`]: crate::Builder::authorization_parameter
+    fn authorization_parameters(&self, _build: &BuildView<'_>) -> Vec<&'static str> {
+        Vec::new()
     }
 
     /// Answers a request for the endpoint of this name. Its method is one of the endpoint's and its body is within the limit.

@@ -55,7 +55,8 @@ pub struct Event<'a> {
     pub kind: EventKind<'a>,
 }
 
-/// What happened. Client identifiers are those of registered clients: what was sent in place of one is not repeated.
+/// What happened. Client identifiers are those of registered clients: what was sent in place of one is not repeated, because it may be
+/// a secret in the wrong place.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum EventKind<'a> {
@@ -106,6 +107,8 @@ pub enum EventKind<'a> {
     TokenRefused {
         /// The client, if it was authenticated.
         client_id: Option<&'a ClientId>,
+        /// The registered client that the request named, if it did not authenticate.
+        presented_client_id: Option<&'a ClientId>,
         /// The grant type, if it is one that the server has.
         grant_type: Option<&'a str>,
         /// Why.
@@ -156,6 +159,8 @@ pub enum EventKind<'a> {
     RevocationRefused {
         /// The client, if it was authenticated.
         client_id: Option<&'a ClientId>,
+        /// The registered client that the request named, if it did not authenticate.
+        presented_client_id: Option<&'a ClientId>,
         /// Why.
         error: &'a Error,
     },
@@ -172,6 +177,8 @@ pub enum EventKind<'a> {
     IntrospectionRefused {
         /// The client, if it was authenticated.
         client_id: Option<&'a ClientId>,
+        /// The registered client that the request named, if it did not authenticate.
+        presented_client_id: Option<&'a ClientId>,
         /// Why.
         error: &'a Error,
     },

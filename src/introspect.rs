@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use time::OffsetDateTime;
 
 use crate::client::Client;
-use crate::client::auth::{AuthenticatedClient, PARAMETERS_ABOUT_A_TOKEN, authenticate};
+use crate::client::auth::{Caller, PARAMETERS_ABOUT_A_TOKEN};
 use crate::client::request::{ClientRequest, endpoint};
 use crate::customizer::{Inspection, check_members, drop_members};
 use crate::error::{Error, Refusal};
@@ -86,7 +86,8 @@ impl IntrospectionEndpoint {
             Ok(request) => self.introspect(&request).await,
             Err(refusal) => {
                 let error = refusal.into();
-                let refused = EventKind::IntrospectionRefused { client_id: None, error: &error };
+                let refused =
+                    EventKind::IntrospectionRefused { client_id: None, presented_client_id: None, error: &error };
                 server.observe_from(request.peer(), server.now(), refused);
                 Err(error)
             }
@@ -100,11 +101,12 @@ impl IntrospectionEndpoint {
     /// The typed form.
     pub(crate) async fn introspect(&self, request: &IntrospectionRequest<'_>) -> Result<Introspection, Error> {
         let now = self.server.now();
-        let mut caller = None;
+        let mut caller = Caller::default();
         let result = self.answer(request, now, &mut caller).await;
         if let Err(error) = &result {
-            let client_id = caller.as_deref().map(Client::id);
-            self.server.observe_from(request.context.peer(), now, EventKind::IntrospectionRefused { client_id, error });
+            let (client_id, presented_client_id) = (caller.client_id(), caller.presented_client_id());
+            let refused = EventKind::IntrospectionRefused { client_id, presented_client_id, error };
+            self.server.observe_from(request.context.peer(), now, refused);
         }
         result
     }
@@ -114,10 +116,10 @@ impl IntrospectionEndpoint {
         &self,
         request: &IntrospectionRequest<'_>,
         now: OffsetDateTime,
-        caller: &mut Option<AuthenticatedClient>,
+        caller: &mut Caller,
     ) -> Result<Introspection, Error> {
         request.params.check(&PARAMETERS_ABOUT_A_TOKEN)?;
-        let caller = caller.insert(authenticate(&self.server, request, now).await?);
+        let caller = caller.authenticate(&self.server, request, now).await?;
         Error::check_enforced(caller.parts().unenforced_member())?;
         // An identifier proves nothing, so there is nothing it could be entitled to.
         if !caller.is_confidential() {

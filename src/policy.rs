@@ -68,7 +68,8 @@ pub struct Policy {
     /// Default: yes.
     pub localhost_redirects: bool,
     /// Whether a bearer token may stand in a form body (RFC 6750 §2.2); one that is larger than
-    /// [`max_body`](Self::max_body) is not looked at. Default: no.
+    /// [`max_body`](Self::max_body) is not looked at. At an endpoint of a [`Capability`](crate::Capability), the
+    /// [limit of that endpoint](crate::capability::Endpoint::max_body) counts instead. Default: no.
     pub bearer_in_body: bool,
     /// Whether the bearer check and introspection ask for the [status](crate::Authenticator::subject_status) of the subject, too,
     /// so that the access tokens of a suspended user stop at once instead of when they expire. It costs one call of the

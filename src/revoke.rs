@@ -2,8 +2,7 @@
 
 use time::OffsetDateTime;
 
-use crate::client::Client;
-use crate::client::auth::{AuthenticatedClient, PARAMETERS_ABOUT_A_TOKEN, authenticate};
+use crate::client::auth::{Caller, PARAMETERS_ABOUT_A_TOKEN};
 use crate::client::request::{ClientRequest, endpoint};
 use crate::error::{Error, Refusal};
 use crate::event::EventKind;
@@ -45,7 +44,7 @@ pub(crate) async fn respond(server: &ServerContext, request: &Request) -> Respon
         Ok(request) => revoke(server, &request).await,
         Err(refusal) => {
             let error = refusal.into();
-            let refused = EventKind::RevocationRefused { client_id: None, error: &error };
+            let refused = EventKind::RevocationRefused { client_id: None, presented_client_id: None, error: &error };
             server.observe_from(request.peer(), server.now(), refused);
             Err(error)
         }
@@ -59,11 +58,12 @@ pub(crate) async fn respond(server: &ServerContext, request: &Request) -> Respon
 /// The typed form.
 pub(crate) async fn revoke(server: &ServerContext, request: &RevocationRequest<'_>) -> Result<(), Error> {
     let now = server.now();
-    let mut client = None;
-    let result = answer(server, request, now, &mut client).await;
+    let mut caller = Caller::default();
+    let result = answer(server, request, now, &mut caller).await;
     if let Err(error) = &result {
-        let client_id = client.as_deref().map(Client::id);
-        server.observe_from(request.context.peer(), now, EventKind::RevocationRefused { client_id, error });
+        let (client_id, presented_client_id) = (caller.client_id(), caller.presented_client_id());
+        let refused = EventKind::RevocationRefused { client_id, presented_client_id, error };
+        server.observe_from(request.context.peer(), now, refused);
     }
     result
 }
@@ -74,10 +74,10 @@ async fn answer(
     server: &ServerContext,
     request: &RevocationRequest<'_>,
     now: OffsetDateTime,
-    client: &mut Option<AuthenticatedClient>,
+    caller: &mut Caller,
 ) -> Result<(), Error> {
     request.params.check(&PARAMETERS_ABOUT_A_TOKEN)?;
-    let client = client.insert(authenticate(server, request, now).await?);
+    let client = caller.authenticate(server, request, now).await?;
     let token = request.params.require("token")?;
     // Whoever wants an unknown token to be of no use has what it wants (RFC 7009 §2.2).
     let Some(Found { token, grant }) = find_access_or_refresh_token(server, token).await? else { return Ok(()) };

@@ -59,10 +59,14 @@ impl Observer for TracingObserver {
                 let subject = subject.map(Subject::as_str);
                 tracing::info!(target: "grantor", event = name, client_id = client_id.as_str(), subject);
             }
-            EventKind::AuthorizationRefused { client_id, error }
-            | EventKind::RevocationRefused { client_id, error }
-            | EventKind::IntrospectionRefused { client_id, error } => refused(name, *client_id, None, error),
-            EventKind::TokenRefused { client_id, grant_type, error } => refused(name, *client_id, *grant_type, error),
+            EventKind::AuthorizationRefused { client_id, error } => refused(name, [*client_id, None], None, error),
+            EventKind::RevocationRefused { client_id, presented_client_id, error }
+            | EventKind::IntrospectionRefused { client_id, presented_client_id, error } => {
+                refused(name, [*client_id, *presented_client_id], None, error);
+            }
+            EventKind::TokenRefused { client_id, presented_client_id, grant_type, error } => {
+                refused(name, [*client_id, *presented_client_id], *grant_type, error);
+            }
             EventKind::GrantsRevoked { which, count } => {
                 tracing::info!(target: "grantor", event = name, ?which, count);
             }
@@ -91,18 +95,25 @@ fn subject_of(grant: &Grant) -> Option<&str> {
     grant.subject.as_ref().map(Subject::as_str)
 }
 
-fn refused(name: &str, client_id: Option<&ClientId>, grant_type: Option<&str>, error: &Error) {
-    let Some(refusal) = error.refusal() else { return failed(name, client_id, grant_type, error) };
-    let (client_id, code) = (client_id.map(ClientId::as_str), refusal.code().as_str());
-    tracing::info!(target: "grantor", event = name, client_id, grant_type, code, reason = ?refusal);
+/// `clients` are the one that authenticated, and the one that the request named without proving to be it.
+fn refused(name: &str, clients: [Option<&ClientId>; 2], grant_type: Option<&str>, error: &Error) {
+    let Some(refusal) = error.refusal() else { return failed(name, clients, grant_type, error) };
+    let [client_id, presented_client_id] = clients.map(|client| client.map(ClientId::as_str));
+    let code = refusal.code().as_str();
+    tracing::info!(
+        target: "grantor", event = name, client_id, presented_client_id, grant_type, code, reason = ?refusal
+    );
 }
 
 /// The text of an error says whose fault it is; the cause is the host's own and may hold anything, so it is not shown.
-fn failed(name: &str, client_id: Option<&ClientId>, grant_type: Option<&str>, error: &Error) {
-    let (client_id, code) = (client_id.map(ClientId::as_str), error.code().as_str());
+fn failed(name: &str, clients: [Option<&ClientId>; 2], grant_type: Option<&str>, error: &Error) {
+    let [client_id, presented_client_id] = clients.map(|client| client.map(ClientId::as_str));
+    let code = error.code().as_str();
     if matches!(error, Error::Throttled { .. }) {
-        tracing::info!(target: "grantor", event = name, client_id, grant_type, code, reason = "throttled");
+        tracing::info!(
+            target: "grantor", event = name, client_id, presented_client_id, grant_type, code, reason = "throttled"
+        );
     } else {
-        tracing::error!(target: "grantor", event = name, client_id, grant_type, code, %error);
+        tracing::error!(target: "grantor", event = name, client_id, presented_client_id, grant_type, code, %error);
     }
 }

@@ -192,6 +192,8 @@ async fn a_token_in_a_form_is_read_only_if_switched_on_and_only_where_forms_have
     assert_refused(&t.server.bearer(&large).await.unwrap_err(), 401, None, None, "larger than a body may be");
     let cut_off = form("POST", token).with_body_too_large();
     assert_refused(&t.server.bearer(&cut_off).await.unwrap_err(), 401, None, None, "cut off by the host");
+    let broken = form("POST", token).with_broken_body();
+    assert_refused(&t.server.bearer(&broken).await.unwrap_err(), 401, None, None, "cut off by the client");
 
     let off = TestServer::new();
     let (_, tokens) = self::tokens(&off, "user:read").await;

@@ -382,9 +382,11 @@ struct Part {
     url: &'static str,
     member: &'static str,
     needs: &'static str,
+    parameters: &'static [&'static str],
 }
 
-const PART: Part = Part { name: "part", url: "https://id.example/part", member: "part_endpoint", needs: "" };
+const PART: Part =
+    Part { name: "part", url: "https://id.example/part", member: "part_endpoint", needs: "", parameters: &["part"] };
 
 #[async_trait]
 impl Capability for Part {
@@ -413,12 +415,22 @@ impl Capability for Part {
         serde_json::Map::from_iter([(self.member.to_owned(), json!(self.url))])
     }
 
+    fn authorization_parameters(&self, _: &BuildView<'_>) -> Vec<&'static str> {
+        self.parameters.to_vec()
+    }
+
     async fn respond(&self, _: &str, _: &Request, _: ServerView<'_>) -> Response {
         Response::new(204)
     }
 }
 
-const OTHER: Part = Part { name: "other", url: "https://id.example/other", member: "other_endpoint", needs: "part" };
+const OTHER: Part = Part {
+    name: "other",
+    url: "https://id.example/other",
+    member: "other_endpoint",
+    needs: "part",
+    parameters: &["other.a", "other.b"],
+};
 
 #[test]
 fn capability_checks_itself_in_any_order_of_calls() {
@@ -474,12 +486,26 @@ fn capabilities_that_collide_do_not_build() {
             "the endpoint \"http://id.example/other\" is not an https URL (or an http URL on the loopback interface) \
              without fragment",
         ),
+        (Part { parameters: &["x", "part"], ..OTHER }, "the authorization parameter \"part\" is known already"),
+        (Part { parameters: &["x", "x"], ..OTHER }, "the authorization parameter \"x\" is known already"),
+        (Part { parameters: &["state"], ..OTHER }, "the authorization parameter \"state\" is known already"),
+        (
+            Part { parameters: &["return_target"], ..OTHER },
+            "the authorization parameter \"return_target\" is known already",
+        ),
+        (Part { parameters: &["a b"], ..OTHER }, "\"a b\" is not the name of a parameter"),
     ] {
         assert_eq!(refused(build().capability(PART).capability(second)), text);
         assert_eq!(refused(build().capability(second).capability(PART)), text);
     }
     let with_member = build().capability(PART).metadata("part_endpoint", "elsewhere");
     assert!(matches!(with_member.built().unwrap_err(), BuildError::MetadataMember(name) if name == "part_endpoint"));
+    for builder in [
+        build().capability(PART).authorization_parameter("part"),
+        build().authorization_parameter("part").capability(PART),
+    ] {
+        assert!(matches!(builder.built().unwrap_err(), BuildError::KnownParameter("part")));
+    }
 }
 
 /// A capability with endpoints of these names and methods.

@@ -358,6 +358,24 @@ async fn a_replay_is_a_warning_and_the_refusal_that_follows_it_is_not() {
 }
 
 #[tokio::test]
+async fn refused_client_is_named_as_presented() {
+    let stage = Stage::new().await;
+    let (t, app) = (&stage.t, stage.app.id.as_str());
+    let guess = Request::post_form("/token", "grant_type=client_credentials");
+    let refused = |more: &[(&str, &str)]| {
+        let code = [("event", "token_refused"), ("code", "invalid_client")];
+        (Level::INFO, Some("token".to_owned()), fields(&[&code[..], more].concat()))
+    };
+    stage.log.clear();
+    assert_eq!(t.server.token(&guess.with_header("authorization", basic(app, "not-the-secret"))).await.status(), 401);
+    let reason = ("reason", "ClientAuthenticationFailed");
+    assert_eq!(stage.told(false), refused(&[("presented_client_id", app), reason]));
+    let guess = Request::post_form("/token", "grant_type=client_credentials");
+    assert_eq!(t.server.token(&guess.with_header("authorization", basic("nobody", "x"))).await.status(), 401);
+    assert_eq!(stage.told(false), refused(&[("reason", "UnknownClient")]));
+}
+
+#[tokio::test]
 async fn what_happens_to_tokens_later_is_told_with_its_endpoint() {
     let stage = Stage::new().await;
     let (t, app, api) = (&stage.t, stage.app.id.as_str(), stage.api.id.as_str());

@@ -24,14 +24,12 @@ pub struct ConsentForm {
 }
 
 impl ConsentForm {
-    /// Refuses what is not a form, is too large, cannot be decoded, or has not exactly one `form_token`.
+    /// Refuses what is not a form, is too large or broken, cannot be decoded, or has not exactly one `form_token`.
     pub(super) fn read(request: &Request, max_body: usize) -> Result<Self, Refusal> {
         if request.method() != "POST" {
             return Err(Refusal::MethodNotAllowed("POST"));
         }
-        if request.exceeds(max_body) {
-            return Err(Refusal::BodyTooLarge);
-        }
+        request.check_body(max_body)?;
         if !request.is_form() {
             return Err(Refusal::NotAForm);
         }
@@ -97,5 +95,7 @@ mod tests {
         assert_eq!(ConsentForm::read(&json, 100).unwrap_err(), Refusal::NotAForm);
         let long = format!("form_token={}", "x".repeat(100));
         assert_eq!(read(&long).unwrap_err(), Refusal::BodyTooLarge);
+        let broken = Request::post_form("/consent", "form_token=t&decision=approve").with_broken_body();
+        assert_eq!(ConsentForm::read(&broken, 100).unwrap_err(), Refusal::BrokenBody);
     }
 }

@@ -66,7 +66,7 @@ pub(crate) struct AuthorizationEndpoint {
     form_key: DerivedKey,
     return_key: DerivedKey,
     user_key: DerivedKey,
-    /// The parameters that are read and carried: the known ones, and those that the host declared.
+    /// The parameters that are read and carried: the known ones, and those that were declared.
     parameter_names: Vec<&'static str>,
     /// What return targets begin with.
     return_prefix: String,
@@ -112,7 +112,7 @@ impl<E: Into<Error>> From<E> for Failure {
 }
 
 impl AuthorizationEndpoint {
-    /// `declared` are the parameters that the host added to the known ones, `url` is where the endpoint is reached.
+    /// `declared` are the parameters that the host and the capabilities added to the known ones, `url` is where the endpoint is reached.
     pub(crate) fn new(server: Arc<ServerContext>, pages: Arc<dyn Pages>, declared: &[&'static str], url: &str) -> Self {
         Self {
             pages: PageSet(pages),

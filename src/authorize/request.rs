@@ -75,9 +75,7 @@ impl<'a> AuthorizationRequest<'a> {
 
     /// Reads an HTTP request: a `GET` from the query, a `POST` from the body.
     pub(super) fn read(request: &'a Request, policy: &Policy) -> Result<Self, Refusal> {
-        if request.exceeds(policy.max_body) {
-            return Err(Refusal::BodyTooLarge);
-        }
+        request.check_body(policy.max_body)?;
         let form = match request.method() {
             "GET" => request.query().as_bytes(),
             "POST" if !request.is_form() => return Err(Refusal::NotAForm),

@@ -11,7 +11,7 @@ use crate::authenticator::{ClientAttempt, Verdict};
 use crate::capability::ServerView;
 use crate::error::{Error, Refusal};
 use crate::http::Request;
-use crate::record::{is_client_id, is_printable};
+use crate::record::{ClientId, is_client_id, is_printable};
 use crate::secret::ClientSecret;
 use crate::server_context::ServerContext;
 
@@ -44,23 +44,45 @@ enum Proof<'a> {
     None,
 }
 
-/// Authenticates the client of a request: collects the one proof that it presents, then checks it.
-pub(crate) async fn authenticate<E>(
-    server: &ServerContext,
-    request: &ClientRequest<'_, E>,
-    now: OffsetDateTime,
-) -> Result<AuthenticatedClient, Error> {
-    let body_secret = request.params.get("client_secret")?.map(ClientSecret::new);
-    let (id, proof) = presented(request, body_secret.as_ref())?;
-    let client = if is_client_id(id) { server.clients.client(id).await? } else { None };
-    match proof {
-        Proof::None => without_secret(client),
-        Proof::Secret(secret, method) => {
-            let peer = request.context.peer();
-            let attempt = ClientAttempt { client_id: id, client: client.as_deref(), secret, method, peer, now };
-            with_secret(server, &attempt).await?;
-            client.map(AuthenticatedClient).ok_or_else(|| Refusal::UnknownClient.into())
+/// What has become known of the client of a request, for the observer too.
+#[derive(Default)]
+pub(crate) struct Caller {
+    authenticated: Option<AuthenticatedClient>,
+    /// The client that the request names, while it has not proven to be it.
+    presented: Option<Arc<Client>>,
+}
+
+impl Caller {
+    /// Authenticates the client of a request: collects the one proof that it presents, then checks it.
+    pub(crate) async fn authenticate<E>(
+        &mut self,
+        server: &ServerContext,
+        request: &ClientRequest<'_, E>,
+        now: OffsetDateTime,
+    ) -> Result<&AuthenticatedClient, Error> {
+        let body_secret = request.params.get("client_secret")?.map(ClientSecret::new);
+        let (id, proof) = presented(request, body_secret.as_ref())?;
+        self.presented = if is_client_id(id) { server.clients.client(id).await? } else { None };
+        let client = self.presented.as_deref();
+        match proof {
+            Proof::None => without_secret(client)?,
+            Proof::Secret(secret, method) => {
+                let peer = request.context.peer();
+                with_secret(server, &ClientAttempt { client_id: id, client, secret, method, peer, now }).await?;
+            }
         }
+        let client = self.presented.take().ok_or(Refusal::UnknownClient)?;
+        Ok(self.authenticated.insert(AuthenticatedClient(client)))
+    }
+
+    /// The client that has authenticated.
+    pub(crate) fn client_id(&self) -> Option<&ClientId> {
+        self.authenticated.as_deref().map(Client::id)
+    }
+
+    /// The client that the request named without proving to be it.
+    pub(crate) fn presented_client_id(&self) -> Option<&ClientId> {
+        self.presented.as_deref().map(Client::id)
     }
 }
 
@@ -100,7 +122,8 @@ impl ServerView<'_> {
         // The dispatcher has held the request to the limit of its endpoint, which may be above that of the policy.
         let request = ClientRequest::<Endpoint>::read(request, usize::MAX, &PARAMETERS, false)?;
         request.params.check(&PARAMETERS)?;
-        authenticate(self.server, &request, self.now()).await
+        let mut caller = Caller::default();
+        caller.authenticate(self.server, &request, self.now()).await.cloned()
     }
 }
 
@@ -108,13 +131,11 @@ impl ServerView<'_> {
 enum Endpoint {}
 
 /// An identifier alone is enough for a public client, and for no other (RFC 6749 §2.2, §3.2.1).
-fn without_secret(client: Option<Arc<Client>>) -> Result<AuthenticatedClient, Error> {
+fn without_secret(client: Option<&Client>) -> Result<(), Refusal> {
     match client {
-        None => Err(Refusal::UnknownClient.into()),
-        Some(client) if client.allows_authentication_method(AuthenticationMethod::None) => {
-            Ok(AuthenticatedClient(client))
-        }
-        Some(_) => Err(Refusal::MissingClientAuthentication.into()),
+        None => Err(Refusal::UnknownClient),
+        Some(client) if client.allows_authentication_method(AuthenticationMethod::None) => Ok(()),
+        Some(_) => Err(Refusal::MissingClientAuthentication),
     }
 }
 

@@ -98,9 +98,7 @@ impl<'a, E> ClientRequest<'a, E> {
         if request.method() != "POST" {
             return Err(Refusal::MethodNotAllowed("POST"));
         }
-        if request.exceeds(max_body) {
-            return Err(Refusal::BodyTooLarge);
-        }
+        request.check_body(max_body)?;
         let mut params = Params::decode(request.query().as_bytes());
         let from_query = params.first_known(known);
         match from_query {

@@ -18,6 +18,8 @@ pub enum Refusal {
     /// The body or query is larger than [`Policy::max_body`](crate::Policy::max_body), or the parameters of an authorization
     /// request have more than 16 KiB together.
     BodyTooLarge,
+    /// The body broke off or could not be read: see [`Request::with_broken_body`](crate::Request::with_broken_body).
+    BrokenBody,
     /// The body is not `application/x-www-form-urlencoded`.
     NotAForm,
     /// A percent escape is broken, or a value is not UTF-8.
@@ -220,6 +222,7 @@ impl Refusal {
         match self {
             Self::MethodNotAllowed(_) => (E::INVALID_REQUEST, "this endpoint does not serve this method"),
             Self::BodyTooLarge => (E::INVALID_REQUEST, "the request is too large"),
+            Self::BrokenBody => (E::INVALID_REQUEST, "the body broke off or could not be read"),
             Self::NotAForm => (E::INVALID_REQUEST, "the body is not application/x-www-form-urlencoded"),
             Self::MalformedEncoding => (E::INVALID_REQUEST, "the parameters have a broken escape or are not UTF-8"),
             Self::RepeatedParameter(_) => (E::INVALID_REQUEST, "a parameter occurs more than once"),

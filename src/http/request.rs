@@ -5,6 +5,8 @@ use std::net::IpAddr;
 
 use zeroize::Zeroizing;
 
+use crate::error::Refusal;
+
 /// An HTTP request as the host received it.
 ///
 /// `Debug` shows the method, the path and the names of the headers; everything that could hold a secret (query, header
@@ -15,7 +17,8 @@ pub struct Request {
     target: Zeroizing<String>,
     headers: Vec<Header>,
     body: Zeroizing<Vec<u8>>,
-    body_too_large: bool,
+    /// Why the body was not read whole.
+    body_fault: Option<Refusal>,
     peer: Option<IpAddr>,
     client_certificate: Option<Box<[u8]>>,
 }
@@ -48,7 +51,7 @@ impl Request {
             target: Zeroizing::new(target.into()),
             headers: Vec::new(),
             body: Zeroizing::default(),
-            body_too_large: false,
+            body_fault: None,
             peer: None,
             client_certificate: None,
         }
@@ -91,7 +94,15 @@ impl Request {
     /// Endpoints then answer 413, each in its own form.
     #[must_use]
     pub const fn with_body_too_large(mut self) -> Self {
-        self.body_too_large = true;
+        self.body_fault = Some(Refusal::BodyTooLarge);
+        self
+    }
+
+    /// Says that the body broke off, or that its framing is wrong, so that the host could not read it whole. Endpoints then answer 400,
+    /// each in its own form. What was read is of no use: half a form is another form.
+    #[must_use]
+    pub const fn with_broken_body(mut self) -> Self {
+        self.body_fault = Some(Refusal::BrokenBody);
         self
     }
 
@@ -162,9 +173,19 @@ impl Request {
         self.client_certificate.as_deref()
     }
 
-    /// Whether the body or the query is larger than `limit`.
-    pub(crate) fn exceeds(&self, limit: usize) -> bool {
-        self.body_too_large || self.body.len() > limit || self.query().len() > limit
+    /// Refuses a request whose body was not read whole, or whose body or query is larger than `limit`.
+    pub(crate) fn check_body(&self, limit: usize) -> Result<(), Refusal> {
+        match self.body_fault {
+            Some(fault) => Err(fault),
+            None if self.body.len() > limit || self.query().len() > limit => Err(Refusal::BodyTooLarge),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether the host said [`with_broken_body`](Self::with_broken_body).
+    #[cfg(any(feature = "actix-web", feature = "axum"))]
+    pub(crate) fn has_broken_body(&self) -> bool {
+        self.body_fault == Some(Refusal::BrokenBody)
     }
 
     /// Whether there is exactly one `Content-Type` and it is a URL-encoded form, with or without parameters.

@@ -270,7 +270,6 @@ impl Builder {
             return Err(BuildError::PasswordWithoutAuthenticator);
         }
         check_extensions(&self.extensions)?;
-        check_parameters(&self.authorization_parameters)?;
         capabilities::sort(&mut self.capabilities)?;
         self.urls.iter().try_for_each(|url| check_endpoint(url))?;
         self.resource.iter().try_for_each(|resource| check_resource(resource, &scopes))?;
@@ -298,17 +297,15 @@ impl Builder {
             server_key,
             resource: self.resource.as_ref().map(ProtectedResource::urls),
         });
-        let authorization = Arc::new(AuthorizationEndpoint::new(
-            Arc::clone(&server),
-            self.pages,
-            &self.authorization_parameters,
-            &self.urls.authorization,
-        ));
         let token = TokenEndpoint::new(Arc::clone(&server), self.extensions);
         check_queries(&self.urls, &token)?;
         let introspection = IntrospectionEndpoint::new(Arc::clone(&server));
         let build = BuildView::new(&server, &self.capabilities, has_server_key);
         let additions = capabilities::collect(&self.capabilities, &build)?;
+        let declared = [self.authorization_parameters, additions.authorization_parameters].concat();
+        check_parameters(&declared)?;
+        let authorization =
+            Arc::new(AuthorizationEndpoint::new(Arc::clone(&server), self.pages, &declared, &self.urls.authorization));
         let members = metadata::describe(&server, token.grant_types(), &self.urls);
         let metadata = metadata::document(&server, members, additions.metadata, self.metadata);
         let metadata = metadata.map_err(BuildError::MetadataMember)?;

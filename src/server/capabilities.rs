@@ -10,7 +10,7 @@ use crate::build_error::BuildError;
 use crate::capability::{BuildView, Capability, Endpoint};
 
 impl Builder {
-    /// Adds an optional part, with endpoints of its own: see [`Capability`]. Default: none.
+    /// Adds an optional part, with endpoints, metadata and authorization parameters of its own: see [`Capability`]. Default: none.
     pub fn capability(mut self, capability: impl Capability + 'static) -> Self {
         self.capabilities.push(Arc::new(capability));
         self
@@ -21,6 +21,7 @@ impl Builder {
 pub(super) struct Additions {
     pub(super) endpoints: Vec<(Endpoint, Arc<dyn Capability>)>,
     pub(super) metadata: Map<String, Value>,
+    pub(super) authorization_parameters: Vec<&'static str>,
 }
 
 /// Puts capabilities into an order that does not depend on that of the builder's calls.
@@ -35,7 +36,7 @@ pub(super) fn sort(capabilities: &mut [Arc<dyn Capability>]) -> Result<(), Build
 /// Lets each capability check itself, and collects what they add.
 pub(super) fn collect(capabilities: &[Arc<dyn Capability>], build: &BuildView<'_>) -> Result<Additions, BuildError> {
     capabilities.iter().try_for_each(|capability| capability.check(build))?;
-    let mut additions = Additions { endpoints: Vec::new(), metadata: Map::new() };
+    let mut additions = Additions { endpoints: Vec::new(), metadata: Map::new(), authorization_parameters: Vec::new() };
     for capability in capabilities {
         for endpoint in capability.endpoints(build) {
             check_endpoint(&endpoint.url)?;
@@ -46,6 +47,7 @@ pub(super) fn collect(capabilities: &[Arc<dyn Capability>], build: &BuildView<'_
             }
             additions.endpoints.push((endpoint, Arc::clone(capability)));
         }
+        additions.authorization_parameters.extend(capability.authorization_parameters(build));
         for (name, value) in capability.metadata(build) {
             if additions.metadata.contains_key(&name) {
                 return Err(BuildError::MetadataMember(name));

@@ -77,7 +77,7 @@ impl Route {
     }
 
     /// Returns how many bytes of a body to read at most. If a body is larger, stop reading and call
-    /// [`Request::with_body_too_large`]. Endpoints that read no body have 0 here.
+    /// [`Request::with_body_too_large`]; if it breaks off, [`Request::with_broken_body`]. Endpoints that read no body have 0 here.
     #[must_use]
     pub const fn max_body(&self) -> usize {
         self.max_body
@@ -189,6 +189,13 @@ impl AuthorizationServer {
         };
         if route.any_origin { for_any_origin(response) } else { response }
     }
+
+    /// Answers a request for a page or an API of the application whose body broke off: code that reads the body itself would take it
+    /// for an empty one.
+    #[cfg(any(feature = "actix-web", feature = "axum"))]
+    pub(crate) fn refuse_broken_body(&self, request: Request) -> Result<Request, Response> {
+        if request.has_broken_body() { Err(refuse(&Refusal::BrokenBody.into(), self.issuer())) } else { Ok(request) }
+    }
 }
 
 /// What is checked before a capability sees a request.
@@ -196,8 +203,8 @@ fn check(route: &Route, methods: Option<&'static str>, request: &Request, max_qu
     if let Some(methods) = methods.filter(|methods| !methods.split(", ").any(|method| method == request.method())) {
         return Err(Refusal::MethodNotAllowed(methods));
     }
-    let is_too_large = request.body().len() > route.max_body || request.exceeds(max_query.max(route.max_body));
-    if is_too_large { Err(Refusal::BodyTooLarge) } else { Ok(()) }
+    request.check_body(max_query.max(route.max_body))?;
+    if request.body().len() > route.max_body { Err(Refusal::BodyTooLarge) } else { Ok(()) }
 }
 
 /// Lets scripts of any origin read a response. The headers do not depend on the origin, so that a cached copy serves every script.

@@ -246,7 +246,8 @@ impl AuthorizationServer {
     /// # Errors
     /// There is none, it is not live, or it could not be checked.
     pub async fn bearer(&self, request: &Request) -> Result<Bearer, BearerError> {
-        in_span("bearer", bearer::check_request(Arc::clone(&self.inner.server), request)).await
+        let (server, max_body) = (Arc::clone(&self.inner.server), self.policy().max_body);
+        in_span("bearer", bearer::check_request(server, request, max_body)).await
     }
 
     /// The typed form of [`bearer`](Self::bearer).

@@ -9,8 +9,7 @@ use time::OffsetDateTime;
 
 pub use self::request::TokenRequest;
 pub(crate) use self::response::refuse;
-use crate::client::Client;
-use crate::client::auth::{self, AuthenticatedClient, authenticate};
+use crate::client::auth::{self, AuthenticatedClient, Caller};
 use crate::error::{Error, Refusal, StorageError};
 use crate::event::EventKind;
 use crate::grants::{
@@ -39,7 +38,7 @@ pub(crate) struct TokenEndpoint {
 /// What has become known of a request so far, for the observer.
 #[derive(Default)]
 struct Progress<'a> {
-    client: Option<AuthenticatedClient>,
+    caller: Caller,
     grant_type: Option<&'a str>,
 }
 
@@ -80,7 +79,12 @@ impl TokenEndpoint {
             Ok(request) => self.issue(request).await,
             Err(refusal) => {
                 let error = Error::from(*refusal);
-                let refused = EventKind::TokenRefused { client_id: None, grant_type: None, error: &error };
+                let refused = EventKind::TokenRefused {
+                    client_id: None,
+                    presented_client_id: None,
+                    grant_type: None,
+                    error: &error,
+                };
                 self.server.observe_from(request.peer(), self.server.now(), refused);
                 Err(error)
             }
@@ -103,13 +107,14 @@ impl TokenEndpoint {
         let mut progress = Progress::default();
         let result = self.answer(request, now, &mut progress).await;
         if let Err(error) = &result {
-            let client_id = progress.client.as_deref().map(Client::id);
-            let grant_type = progress.grant_type;
-            self.server.observe_from(
-                request.context.peer(),
-                now,
-                EventKind::TokenRefused { client_id, grant_type, error },
-            );
+            let Progress { caller, grant_type } = &progress;
+            let refused = EventKind::TokenRefused {
+                client_id: caller.client_id(),
+                presented_client_id: caller.presented_client_id(),
+                grant_type: *grant_type,
+                error,
+            };
+            self.server.observe_from(request.context.peer(), now, refused);
         }
         result.map(|issued| issued.response)
     }
@@ -123,8 +128,7 @@ impl TokenEndpoint {
     ) -> Result<Issued, Error> {
         request.params.check(&self.known_parameters)?;
         let grant_type = request.params.require("grant_type")?;
-        let client = authenticate(&self.server, request, now).await?;
-        let client = progress.client.insert(client);
+        let client = progress.caller.authenticate(&self.server, request, now).await?;
         may_use_query(client, request.from_query)?;
         let handler = self.handler(grant_type)?;
         progress.grant_type = Some(handler.grant_type().as_str());

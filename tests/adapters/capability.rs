@@ -27,6 +27,7 @@ impl Capability for Board {
             Endpoint::new("echo", build.url("/echo")),
             Endpoint::new("open", build.url("/open")).any_origin(),
             Endpoint::new("import", build.url("/notes/import")).methods("POST").max_body(100_000),
+            Endpoint::new("publish", build.url("/notes/publish")).methods("POST").max_body(100_000),
         ]
     }
 
@@ -36,7 +37,7 @@ impl Capability for Board {
 
     async fn respond(&self, endpoint: &str, request: &Request, server: ServerView<'_>) -> Response {
         match endpoint {
-            "notes" => match server.bearer(request).await.and_then(|token| token.require("user:read")) {
+            "notes" | "publish" => match server.bearer(request).await.and_then(|token| token.require("user:read")) {
                 Ok(access) => Response::json(200, json!([access.client_id().as_str()]).to_string()),
                 Err(error) => error.into(),
             },
@@ -71,7 +72,7 @@ async fn endpoint_of_a_capability_is_listed_and_described() {
     let t = server();
     let own: Vec<_> = t.server.routes().iter().skip(5).map(|route| (route.endpoint(), route.path())).collect();
     let [notes, new, import] = [("notes", "/notes"), ("put_up", "/notes/new"), ("import", "/notes/import")];
-    assert_eq!(own, [notes, new, ("echo", "/echo"), ("open", "/open"), import]);
+    assert_eq!(own, [notes, new, ("echo", "/echo"), ("open", "/open"), import, ("publish", "/notes/publish")]);
     assert!(t.server.routes().iter().skip(5).all(|route| route.served_by() == ServedBy::Library));
     let terms = |path| t.server.route(path).map(|route| (route.any_origin(), route.max_body()));
     assert_eq!(terms("/notes"), Some((true, 0)));
@@ -185,6 +186,26 @@ async fn client_authenticates_with_a_body_above_the_limit_of_the_policy() {
     }
 }
 
+// covers: BR-02 (RFC 6750 §2.2)
+#[tokio::test(flavor = "local")]
+async fn bearer_in_a_body_above_the_limit_of_the_policy() {
+    for (web, in_body) in Web::each().flat_map(|web| [(web, true), (web, false)]) {
+        let mut policy = grantor::Policy::default();
+        policy.bearer_in_body = in_body;
+        let max_body = policy.max_body;
+        let t = TestServer::with(|builder| builder.policy(policy).capability(Board));
+        let machine = t.confidential_client(REDIRECT_URI).await;
+        let app = web.routes([&t.server]);
+        let token = format!("access_token={}&note=", token_of(&t, &machine).await.expose());
+        let body = |length: usize| format!("{token}{}", "x".repeat(length - token.len()));
+        for length in [max_body, max_body + 1, 100_000] {
+            let answer = app.send(post("/notes/publish", body(length))).await;
+            assert_eq!(answer.status, if in_body { 200 } else { 401 }, "{length}");
+        }
+        assert_eq!(app.send(post("/notes/publish", body(100_001))).await.status, 413);
+    }
+}
+
 /// A stack that reads a larger body than it should is told so, too.
 #[tokio::test]
 async fn handle_holds_the_limit_of_a_route() {
@@ -194,6 +215,10 @@ async fn handle_holds_the_limit_of_a_route() {
     assert_eq!(t.server.handle(&post(40)).await.status(), 401);
     assert_eq!(t.server.handle(&post(41)).await.status(), 413);
     assert_eq!(t.server.handle(&post(1).with_body_too_large()).await.status(), 413);
+    let broken = t.server.handle(&post(1).with_broken_body()).await;
+    assert_eq!((broken.status(), broken.header("access-control-allow-origin")), (400, None));
+    let broken = t.server.handle(&Request::get("/notes").with_broken_body()).await;
+    assert_eq!((broken.status(), broken.header("access-control-allow-origin")), (400, Some("*")));
     let long = format!("/notes?{}", "x".repeat(t.server.policy().max_body + 1));
     assert_eq!(t.server.handle(&Request::get(long)).await.status(), 413);
     assert_eq!(t.server.handle(&Request::get("/notes?x=1")).await.status(), 401);

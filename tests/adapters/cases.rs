@@ -137,18 +137,56 @@ async fn largest_body_is_read_and_a_larger_one_gets_413() {
     }
 }
 
+/// A body of a form that breaks off after ten bytes.
+fn broken() -> Body {
+    let cut = Limited::new(Full::new(Bytes::from(MACHINE_FORM)), 10);
+    Body::new(cut.map_err(|_| std::io::Error::from(std::io::ErrorKind::UnexpectedEof)))
+}
+
+// covers: TL-18 (RFC 9700 §2.6), TL-17 (RFC 9700 §2.6)
 #[tokio::test(flavor = "local")]
-async fn body_that_breaks_off_gets_400() {
+async fn body_that_breaks_off_gets_400_of_its_endpoint() {
     for web in Web::each() {
         let (t, machine) = machine().await;
-        let cut = Limited::new(Full::new(Bytes::from(MACHINE_FORM)), 10);
-        let cut = Body::new(cut.map_err(|_| std::io::Error::from(std::io::ErrorKind::UnexpectedEof)));
-        let answer = web.routes([&t.server]).send(post_as(&machine, "/token", cut)).await;
-        assert_eq!(answer.error(), (400, "invalid_request".to_owned()));
-        assert_eq!(answer.json()["error_description"], "the parameters have a broken escape or are not UTF-8");
-        assert_eq!(answer.header("content-type"), Some("application/json"));
-        assert_eq!(answer.header("cache-control"), Some("no-store"));
-        assert!(t.events.events().is_empty(), "it reached the endpoint");
+        let app = web.host(&t.server);
+        for (path, event, origin) in [
+            ("/token", "token_refused", Some("*")),
+            ("/revoke", "revocation_refused", Some("*")),
+            ("/introspect", "introspection_refused", None),
+        ] {
+            let request = || post_as(&machine, path, broken()).with("origin", "https://spa.example");
+            let answer = app.send(request().with_peer([192, 0, 2, 7])).await;
+            assert_eq!(answer.error(), (400, "invalid_request".to_owned()), "{path}");
+            assert_eq!(answer.json()["error_description"], "the body broke off or could not be read");
+            assert_eq!(answer.header("content-type"), Some("application/json"));
+            assert_eq!(answer.header("cache-control"), Some("no-store"));
+            assert_eq!(answer.header("access-control-allow-origin"), origin, "{path}");
+            let events = t.events.events();
+            let last = events.last().unwrap();
+            assert_eq!(last.name, event);
+            assert!(last.text.contains("BrokenBody") && last.text.contains("192.0.2.7"), "{}", last.text);
+            let answer = app.send(request().with("authorization", "Basic x")).await;
+            assert_eq!(answer.json()["error_description"], "the body broke off or could not be read", "comes first");
+        }
+        assert_eq!(t.events.events().len(), 6, "nothing else has happened");
+    }
+}
+
+/// It would take the body for an empty one.
+#[tokio::test(flavor = "local")]
+async fn handler_of_the_host_does_not_see_a_broken_body() {
+    for web in Web::each() {
+        let t = TestServer::new();
+        let app = web.host(&t.server);
+        for path in ["/seen", "/authorize"] {
+            let answer = app.send(post(path, broken())).await;
+            assert_eq!(answer.error(), (400, "invalid_request".to_owned()), "{path}");
+            answer.assert_no_cors(path);
+        }
+        assert_eq!(*app.seen.lock().unwrap(), Seen::default());
+        assert!(t.events.events().is_empty());
+        // One that was too large is refused by the endpoint, with a page.
+        assert_eq!(app.send(post("/seen", "x".repeat(70_000))).await.status, 200);
     }
 }
 

@@ -124,6 +124,15 @@ async fn input_up_to_the_limit_is_read_and_a_byte_more_is_refused_unread() {
 }
 
 #[tokio::test]
+async fn body_that_broke_off_gets_a_page() {
+    let (t, app) = public().await;
+    let answer = responded(t.server.authorize(&Ask::code(&app).post().with_broken_body()).await);
+    assert_page(&answer, 400, "invalid_request", "the body broke off or could not be read");
+    assert_eq!(t.events.names(), ["authorization_refused"]);
+    assert_eq!(t.faults.calls(), 1, "the storage was claimed, but no client was looked up");
+}
+
+#[tokio::test]
 async fn the_default_limit_holds_a_long_state_but_no_flood() {
     let (t, app) = public().await;
     let long = "s".repeat(4096);

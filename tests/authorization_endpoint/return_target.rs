@@ -1,12 +1,17 @@
 //! Return targets: the way back to a request after login, for this server's own requests only.
 
+use async_trait::async_trait;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use grantor::capability::{BuildView, Capability, Endpoint, ServerView};
 use grantor::testing::{SeededEntropy, TestServer};
-use grantor::{Authorize, Client, Clock, Interaction, Login, PendingAuthorization, Request, UserSession};
+use grantor::{
+    AuthorizationServer, Authorize, Client, Clock, Interaction, Login, MemoryStorage, PendingAuthorization, Request,
+    Response, UserSession,
+};
 use time::Duration;
 
-use crate::ask::{Ask, CALLBACK, assert_page, by, client_of, consent, pending, subject};
+use crate::ask::{Ask, CALLBACK, assert_error, assert_page, by, client_of, consent, pending, refused, subject};
 use crate::common::{public, responded};
 
 const STALE: &str = "this form has expired";
@@ -26,10 +31,55 @@ async fn back(t: &TestServer, target: &str) -> PendingAuthorization {
     }
 }
 
+/// A capability that has nothing but a parameter.
+struct Nonce;
+
+#[async_trait]
+impl Capability for Nonce {
+    fn name(&self) -> &'static str {
+        "nonce"
+    }
+
+    fn endpoints(&self, _: &BuildView<'_>) -> Vec<Endpoint> {
+        Vec::new()
+    }
+
+    fn authorization_parameters(&self, _: &BuildView<'_>) -> Vec<&'static str> {
+        vec!["nonce"]
+    }
+
+    async fn respond(&self, _: &str, _: &Request, _: ServerView<'_>) -> Response {
+        Response::new(404)
+    }
+}
+
 // covers: OC-33 (RFC 6749 §10.12)
 #[tokio::test]
 async fn declared_parameter_survives_login_and_consent() {
-    let t = TestServer::with(|builder| builder.authorization_parameter("nonce"));
+    nonce_survives_login_and_consent(&TestServer::with(|builder| builder.authorization_parameter("nonce"))).await;
+}
+
+// covers: OC-33 (RFC 6749 §10.12), PP-04 (OAuth 2.1 §3.1)
+#[tokio::test]
+async fn parameter_of_a_capability_survives_login_and_consent() {
+    let t = TestServer::with(|builder| builder.capability(Nonce));
+    nonce_survives_login_and_consent(&t).await;
+    let app = t.public_client(CALLBACK).await;
+    let answer = refused(&t, &Ask::code(&app).and("nonce", "a").and("nonce", "a")).await;
+    assert_error(&answer, CALLBACK, "invalid_request", Some("af0ifjsldkj"));
+
+    // A form that was made while the capability was there is stale without it.
+    let with = TestServer::with(|builder| builder.server_key(&[7; 32], &[]).capability(Nonce));
+    let without = TestServer::with(|builder| builder.server_key(&[7; 32], &[]));
+    let [app, same] = [with.public_client(CALLBACK).await, without.public_client(CALLBACK).await];
+    assert_eq!(app.id, same.id);
+    let form_token = consent(&with, &Ask::code(&app).and("nonce", "a")).await.form_token(SESSION);
+    assert_page(&without.server.resume(&form_token, SESSION).await.unwrap_err(), 400, "invalid_request", STALE);
+    assert!(with.server.resume(&form_token, SESSION).await.is_ok());
+}
+
+/// By GET and by POST, with a login in between, and by the form of the consent page.
+async fn nonce_survives_login_and_consent(t: &TestServer) {
     let app = t.public_client(CALLBACK).await;
     let nonce = "n-0S6_ \u{e9}&=%\0\"<";
     let alice = UserSession::new(subject("alice"));
@@ -158,7 +208,7 @@ async fn return_target_holds_on_every_node_of_its_server() {
     assert_eq!(other.server.check_return_target(&target), None);
     let answer = responded(other.server.authorize(&Request::get(&*target)).await);
     assert_page(&answer, 400, "invalid_request", STALE);
-    let issuer = grantor::AuthorizationServer::builder("https://other.example").storage(grantor::MemoryStorage::new());
+    let issuer = AuthorizationServer::builder("https://other.example").storage(MemoryStorage::new());
     let issuer = issuer.scope("user:read", "Read your profile").server_key(&[7; 32], &[]).build().await.unwrap();
     assert_eq!(issuer.check_return_target(&target), None, "another issuer with the same key");
 }
@@ -187,7 +237,7 @@ async fn request_is_checked_again_when_it_comes_back() {
     parts.scope = Some("user:write".parse().unwrap());
     t.storage.update(Client::from_parts(parts).unwrap()).await.unwrap();
     let answer = responded(t.server.authorize(&Request::get(&*target)).await);
-    crate::ask::assert_error(&answer, CALLBACK, "invalid_scope", Some("af0ifjsldkj"));
+    assert_error(&answer, CALLBACK, "invalid_scope", Some("af0ifjsldkj"));
     // A default is what it is by now: nothing was shown yet.
     let other = t
         .register(

@@ -16,7 +16,7 @@ use grantor::{
 };
 use time::Duration;
 
-use crate::common::{basic, token, token_as};
+use crate::common::{basic, form, token, token_as};
 use crate::support::{
     CB, access_token, bad_client, bad_grant, bad_request, change_client, confidential, granted, header_values, public,
     redemption, refresh, refresh_of, refused, tokens_of, with,
@@ -66,6 +66,36 @@ async fn the_identifier_alone_is_not_enough_for_a_confidential_client_with_any_g
     }
     granted(&t, &token_as(&app, &redeem)).await;
     granted(&t, &crate::support::refresh(&app, refresh_of(&tokens).expose())).await;
+}
+
+#[tokio::test]
+async fn event_names_the_client_that_a_request_presented() {
+    let (t, app) = confidential().await;
+    let named = format!("client_id: None, presented_client_id: Some(ClientId({:?}))", app.id);
+    let authenticated = format!("client_id: Some(ClientId({:?})), presented_client_id: None", app.id);
+    let neither = "client_id: None, presented_client_id: None".to_owned();
+    let id_alone = token(&[&MACHINE[..], &[("client_id", app.id.as_str())]].concat());
+    for (request, expected) in [
+        (by_basic(&app.id, "not-the-secret"), &named),
+        (by_body(&app.id, "not-the-secret"), &named),
+        (id_alone, &named),
+        (by_basic("nobody-we-know", "not-the-secret"), &neither),
+        (by_basic(secret_of(&app), &app.id), &neither),
+        (by_basic(&app.id, secret_of(&app)).with_header("authorization", "Basic YTpi"), &neither),
+        (Request::get("/token"), &neither),
+        (token_as(&app, &[("grant_type", "unheard-of")]), &authenticated),
+    ] {
+        assert!(t.server.token(&request).await.status() >= 400);
+        let shown = t.events.events().pop().unwrap().text;
+        assert!(shown.contains(&**expected), "{expected}: {shown}");
+    }
+    let guess = form(&[("token", "x"), ("client_id", &app.id), ("client_secret", "not-the-secret")]);
+    assert_eq!(t.server.revoke(&Request::post_form("/revoke", guess.clone())).await.status(), 401);
+    assert_eq!(t.server.introspect(&Request::post_form("/introspect", guess)).await.status(), 401);
+    for event in &t.events.events()[8..] {
+        assert!(event.text.contains(&named), "{}", event.text);
+    }
+    assert_eq!(t.events.names()[8..], ["revocation_refused", "introspection_refused"]);
 }
 
 // covers: CA-13 (RFC 6749 §5.2), CA-14 (RFC 6749 §5.2), CA-15 (RFC 6749 §5.2), TL-21 (RFC 9110 §15.5.2), AMB-02
