@@ -7,7 +7,7 @@ use std::sync::Arc;
 use time::OffsetDateTime;
 
 use crate::client::auth::AuthenticatedClient;
-use crate::error::{Refusal, StorageError};
+use crate::error::{Error, Refusal, StorageError};
 use crate::record::{CodeBinding, Grant, Spent, StoredToken};
 use crate::secret::{Secret, Token, TokenHash, TokenKind, kind};
 use crate::server_context::ServerContext;
@@ -72,15 +72,9 @@ impl<K: Token> Owned<K> {
 #[must_use = "nothing is derived from a grant that is not passed to `child_of`"]
 pub struct LiveGrant {
     grant: Arc<Grant>,
-    token: Arc<StoredToken>,
 }
 
 impl LiveGrant {
-    /// A critical member of the token or the grant that is not enforced.
-    pub(crate) fn unenforced_member(&self) -> Option<&str> {
-        self.token.unenforced_member(&self.grant)
-    }
-
     /// The grant.
     #[must_use]
     pub const fn grant(&self) -> &Arc<Grant> {
@@ -94,14 +88,16 @@ impl Presented<kind::AccessToken> {
     /// `Bearer` too: it is bound to a proof, which this does not check.
     ///
     /// # Errors
-    /// [`Refusal::GrantEnded`], [`Refusal::ExpiredToken`] or [`Refusal::BoundToken`]
-    pub fn must_be_live(&self, now: OffsetDateTime) -> Result<LiveGrant, Refusal> {
+    /// [`Refusal::GrantEnded`], [`Refusal::ExpiredToken`] or [`Refusal::BoundToken`]; [`Error::Unenforced`] if the token or its grant
+    /// has a critical member that this version does not enforce.
+    pub fn must_be_live(&self, now: OffsetDateTime) -> Result<LiveGrant, Error> {
         self.must_have_a_live_grant(now)?;
         self.must_not_be_expired(now)?;
+        Error::check_enforced(self.unenforced_member())?;
         if !self.grant.token_type().eq_ignore_ascii_case("Bearer") {
-            return Err(Refusal::BoundToken);
+            return Err(Refusal::BoundToken.into());
         }
-        Ok(LiveGrant { grant: Arc::clone(&self.grant), token: Arc::clone(&self.token) })
+        Ok(LiveGrant { grant: Arc::clone(&self.grant) })
     }
 }
 
