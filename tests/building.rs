@@ -472,7 +472,7 @@ fn capabilities_that_collide_do_not_build() {
         (
             Part { url: "http://id.example/other", ..OTHER },
             "the endpoint \"http://id.example/other\" is not an https URL (or an http URL on the loopback interface) \
-             without fragment",
+             without fragment, or its path begins with two slashes",
         ),
     ] {
         assert_eq!(refused(build().capability(PART).capability(second)), text);

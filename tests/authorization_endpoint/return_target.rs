@@ -87,6 +87,18 @@ async fn return_target_is_a_path_of_the_authorization_endpoint() {
     }
 }
 
+/// A browser reads `//authorize?..` as the address of the host `authorize`.
+#[tokio::test]
+async fn endpoint_whose_path_begins_with_two_slashes_does_not_build() {
+    for url in ["https://id.example//authorize", "https://id.example///authorize", "https://id.example//"] {
+        let builder =
+            grantor::AuthorizationServer::builder("https://id.example").storage(grantor::MemoryStorage::new());
+        let builder = builder.scope("user:read", "Read your profile");
+        let error = builder.endpoints(|urls| urls.authorization = url.to_owned()).build().await.unwrap_err();
+        assert!(matches!(&error, grantor::BuildError::Endpoint(wrong) if wrong == url), "{error}");
+    }
+}
+
 #[tokio::test]
 async fn return_target_of_others_is_refused() {
     let (t, app) = public().await;
