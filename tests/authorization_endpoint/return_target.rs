@@ -190,6 +190,35 @@ async fn return_target_that_is_half_an_hour_old_begins_the_request_again() {
     assert!(matches!(next, Interaction::Login(_)), "an old login is not fresh for it any more: {next:?}");
 }
 
+/// The user read the login page for hours.
+#[tokio::test]
+async fn login_that_took_longer_than_the_return_target_lasts_counts() {
+    for (name, value) in [("prompt", "login"), ("max_age", "0"), ("max_age", "60")] {
+        let (t, app) = public().await;
+        let target = login(&t, Ask::code(&app).with(name, value).get().target()).await.return_target();
+        t.clock.advance(Duration::hours(9));
+        let alice = UserSession::new(subject("alice")).authenticated_at(t.clock.now());
+        t.clock.advance(Duration::SECOND);
+        let next = back(&t, &target).await.interaction(Some(&alice)).await;
+        let Interaction::Consent(asked) = next else { panic!("{name}={value}: alice has just logged in: {next:?}") };
+        assert!(asked.approve(grantor::Approval::by(&alice)).await.code().is_some());
+    }
+}
+
+#[tokio::test]
+async fn return_target_that_is_half_an_hour_old_asks_for_the_account_again() {
+    let (t, app) = public().await;
+    let ask = Ask::code(&app).with("prompt", "select_account");
+    let target = login(&t, ask.get().target()).await.return_target();
+    let alice = UserSession::new(subject("alice"));
+    t.clock.advance(Duration::minutes(30));
+    let next = back(&t, &target).await.interaction(Some(&alice)).await;
+    assert!(matches!(next, Interaction::Consent(_)), "{next:?}");
+    t.clock.advance(Duration::MICROSECOND);
+    let next = back(&t, &target).await.interaction(Some(&alice)).await;
+    assert!(matches!(next, Interaction::SelectAccount(_)), "{next:?}");
+}
+
 #[tokio::test]
 async fn request_is_checked_again_when_it_comes_back() {
     use grantor::ClientRegistry;
