@@ -47,7 +47,10 @@ pub enum BuildError {
     #[error("the authorization parameter {0:?} is known already")]
     KnownParameter(&'static str),
     /// RFC 6749 §3.1, §3.2.
-    #[error("the endpoint {0:?} is not an https URL (or an http URL on the loopback interface) without fragment")]
+    #[error(
+        "the endpoint {0:?} is not an https URL (or an http URL on the loopback interface) without fragment, or its path \
+         begins with two slashes"
+    )]
     Endpoint(String),
     /// Every request would be refused for it.
     #[error("the query of the endpoint {0:?} uses the name of a parameter that belongs in the body")]

@@ -106,15 +106,9 @@ impl<K: Token> Owned<K> {
 #[must_use = "nothing is derived from a grant that is not passed to `child_of`"]
 pub struct LiveGrant {
     grant: Arc<Grant>,
-    token: Arc<StoredToken>,
 }
 
 impl LiveGrant {
-    /// A critical member of the token or the grant that is not enforced.
-    pub(crate) fn unenforced_member(&self) -> Option<&str> {
-        self.token.unenforced_member(&self.grant)
-    }
-
     /// The grant.
     #[must_use]
     pub const fn grant(&self) -> &Arc<Grant> {
@@ -128,14 +122,16 @@ impl Presented<kind::AccessToken> {
     /// `Bearer` too: it is bound to a proof, which this does not check.
     ///
     /// # Errors
-    /// [`Refusal::GrantEnded`], [`Refusal::ExpiredToken`] or [`Refusal::BoundToken`]
-    pub fn must_be_live(&self, now: OffsetDateTime) -> Result<LiveGrant, Refusal> {
+    /// [`Refusal::GrantEnded`], [`Refusal::ExpiredToken`] or [`Refusal::BoundToken`]; [`Error::Unenforced`] if the token or its grant
+    /// has a critical member that this version does not enforce.
+    pub fn must_be_live(&self, now: OffsetDateTime) -> Result<LiveGrant, Error> {
         self.must_have_a_live_grant(now)?;
         self.must_not_be_expired(now)?;
+        Error::check_enforced(self.unenforced_member())?;
         if !self.grant.token_type().eq_ignore_ascii_case("Bearer") {
-            return Err(Refusal::BoundToken);
+            return Err(Refusal::BoundToken.into());
         }
-        Ok(LiveGrant { grant: Arc::clone(&self.grant), token: Arc::clone(&self.token) })
+        Ok(LiveGrant { grant: Arc::clone(&self.grant) })
     }
 }
 

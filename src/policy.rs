@@ -81,7 +81,8 @@ pub struct Policy {
     /// The longest `state` that is accepted, in bytes. Default: 4,096.
     pub max_state: usize,
     /// The largest request body or query that is read, in bytes. Default: 65,536, which leaves room for authorization
-    /// parameters of 16 KiB, the most that is accepted of them: percent-encoded in a query, and sealed in a consent form.
+    /// parameters of 16 KiB, the most that is accepted of them: percent-encoded in a query, and sealed in a consent form. With
+    /// less than 32 KiB, half of it is the most that is accepted of them; below 4 KiB a consent form may not fit.
     pub max_body: usize,
     dangerous: Dangerous,
 }

@@ -484,7 +484,7 @@ fn capabilities_that_collide_do_not_build() {
         (
             Part { url: "http://id.example/other", ..OTHER },
             "the endpoint \"http://id.example/other\" is not an https URL (or an http URL on the loopback interface) \
-             without fragment",
+             without fragment, or its path begins with two slashes",
         ),
         (Part { parameters: &["x", "part"], ..OTHER }, "the authorization parameter \"part\" is known already"),
         (Part { parameters: &["x", "x"], ..OTHER }, "the authorization parameter \"x\" is known already"),

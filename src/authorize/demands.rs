@@ -62,6 +62,11 @@ impl Demands {
         self.has(Prompt::Login) || self.max_age == Some(0)
     }
 
+    /// Whether a login can be too old.
+    pub(super) fn limit_age(&self) -> bool {
+        self.wants_login() || self.max_age.is_some()
+    }
+
     /// The age counts from when the request was first seen: a user who logged in for it and then reads a page for long has done
     /// enough.
     pub(super) fn freshness(&self, session: &UserSession, progress: &Progress) -> Freshness {

@@ -60,11 +60,11 @@ impl PendingAuthorization {
     async fn next(mut self, session: Option<&UserSession>) -> Interaction {
         let Some(session) = session else { return self.login(LoginReason::NotLoggedIn, true) };
         match self.demands.freshness(session, &self.carried.progress) {
-            Freshness::Fresh => {}
+            Freshness::Fresh if !self.is_too_new(session) => {}
             Freshness::Unknown if self.carried.progress.logins > 0 => {
                 return self.refuse(Error::Extension(NO_LOGIN_TIME));
             }
-            Freshness::Unknown | Freshness::Stale => {
+            Freshness::Fresh | Freshness::Unknown | Freshness::Stale => {
                 let requested = self.demands.wants_login();
                 return self.login(if requested { LoginReason::Requested } else { LoginReason::TooOld }, false);
             }
@@ -77,6 +77,13 @@ impl PendingAuthorization {
             return Interaction::SelectAccount(SelectAccount { request: self });
         }
         self.consent(session).await
+    }
+
+    /// Whether a login whose age matters is later than now, by a clock that was set back since. It would be fresh until then. One
+    /// for which this request has sent the user is taken as it is.
+    fn is_too_new(&self, session: &UserSession) -> bool {
+        let is_later = |at| at > self.endpoint.server.now();
+        self.demands.limit_age() && self.carried.progress.logins == 0 && session.authenticated_at.is_some_and(is_later)
     }
 
     /// Someone who logs in anew also chooses an account.

@@ -31,7 +31,8 @@ pub(crate) fn is_known_parameter(name: &str) -> bool {
 }
 
 /// The size of all names and values of a request together, in bytes after decoding. A form with such a request sealed in it is
-/// smaller than the default of [`Policy::max_body`](crate::Policy), and so is the query of such a request.
+/// smaller than the default of [`Policy::max_body`](crate::Policy), and so is the query of such a request. With a smaller
+/// `max_body`, half of that is the limit.
 pub(super) const MAX_SIZE: usize = 16 * 1024;
 
 /// The parameters that a request had, each once and not empty, in the order of the known names. They are decoded, and

@@ -25,9 +25,15 @@ impl Progress {
         Self { first_seen: microseconds(now), logins: 0, account_chosen: false, stepped_up: false }
     }
 
-    /// Whether the request is too old to count as the same one. A clock that lags behind makes none old.
-    pub(super) fn is_older_than(&self, lifetime: Duration, now: OffsetDateTime) -> bool {
-        Duration::microseconds(microseconds(now).saturating_sub(self.first_seen)) > lifetime
+    /// The progress on a later visit. A request that is older than `lifetime` counts as that old, and the user is asked again; a
+    /// login that took longer is not too old for it. A clock that was set back has not seen the request later than now.
+    pub(super) fn on_visit(self, now: OffsetDateTime, lifetime: Duration) -> Self {
+        let lifetime = i64::try_from(lifetime.whole_microseconds()).unwrap_or(i64::MAX);
+        let oldest = microseconds(now).saturating_sub(lifetime);
+        if self.first_seen < oldest {
+            return Self { first_seen: oldest, ..Self::begin(now) };
+        }
+        Self { first_seen: self.first_seen.min(microseconds(now)), ..self }
     }
 
     /// Whether a login at this time is at most `age` seconds older than the request. A time without a fraction counts for its

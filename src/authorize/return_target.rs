@@ -59,20 +59,28 @@ impl AuthorizationEndpoint {
         let now = self.server.now();
         if let Some(sealed) = params.get(RETURN_TARGET)? {
             let mut carried = self.open_return_target(sealed)?;
-            if carried.progress.is_older_than(self.server.policy.consent_lifetime, now) {
-                carried.progress = Progress::begin(now);
-            }
+            carried.progress = carried.progress.on_visit(now, self.server.policy.consent_lifetime);
             let validated = self.validate(&carried.parameters.as_params()).await?;
             return Ok(PendingAuthorization::new(Arc::clone(self), carried, validated, *peer));
         }
-        if params.size() > MAX_SIZE {
+        if params.size() > self.max_size() {
             return Err(Refusal::BodyTooLarge.into());
         }
         let validated = self.validate(params).await?;
         let (id, progress) = (*self.server.random()?, Progress::begin(now));
-        let parameters = Parameters::of(params, &self.parameter_names)?;
+        // `resource` and `audience` may repeat elsewhere; here a declared parameter has one value.
+        let parameters = match Parameters::of(params, &self.parameter_names) {
+            Ok(parameters) => parameters,
+            Err(refusal) => return Err(Failure::Redirect(Box::new((validated.client, validated.route, refusal)))),
+        };
         let carried = Carried { id, source: Source::Plain, progress, parameters };
         Ok(PendingAuthorization::new(Arc::clone(self), carried, validated, *peer))
+    }
+
+    /// The greatest size of a request. A query and a form with such a request sealed in it are below
+    /// [`Policy::max_body`](crate::Policy).
+    fn max_size(&self) -> usize {
+        MAX_SIZE.min(self.server.policy.max_body / 2)
     }
 
     fn open_return_target(&self, sealed: &str) -> Result<Carried, Refusal> {

@@ -116,14 +116,17 @@ impl ServerView<'_> {
     /// Authenticates the client of a request (RFC 6749 §2.3): a `POST` of a form.
     ///
     /// # Errors
-    /// The client did not authenticate, the request is no form or repeats a parameter of client authentication, or the storage
-    /// failed. [`refuse`](ServerView::refuse) makes the answer.
+    /// The client did not authenticate, the request is no form or repeats a parameter of client authentication, the client has a
+    /// critical member that this version does not enforce, or the storage failed. [`refuse`](ServerView::refuse) makes the
+    /// answer.
     pub async fn authenticate_client(self, request: &Request) -> Result<AuthenticatedClient, Error> {
         // The dispatcher has held the request to the limit of its endpoint, which may be above that of the policy.
         let request = ClientRequest::<Endpoint>::read(request, usize::MAX, &PARAMETERS, false)?;
         request.params.check(&PARAMETERS)?;
         let mut caller = Caller::default();
-        caller.authenticate(self.server, &request, self.now()).await.cloned()
+        let client = caller.authenticate(self.server, &request, self.now()).await?;
+        Error::check_enforced(client.parts().unenforced_member())?;
+        Ok(client.clone())
     }
 }
 

@@ -208,10 +208,11 @@ impl ClientParts {
         Ok(Self { unknown, ..Self::deserialize(known)? })
     }
 
-    /// Returns the names of members that this version does not know. A client that has some is not to be changed here: what they
-    /// mean for the change is unknown.
+    /// Returns the names of members that this version does not know, and of a critical one that is missing. A client that has some is
+    /// not to be changed here: what they mean for the change is unknown.
     pub fn unknown_members(&self) -> impl Iterator<Item = &str> {
-        self.unknown.names()
+        let is_missing = |name: &&str| self.unknown.names().all(|own| own != *name);
+        self.unknown.names().chain(self.unenforced_member().filter(is_missing))
     }
 
     /// Returns the first critical member that this version does not enforce. While there is one, the client gets no tokens.

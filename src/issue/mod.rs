@@ -21,7 +21,7 @@ pub use self::orders::{ExchangeToken, OpenGrant, RepeatRefresh, ResponseMembers}
 use crate::client::Client;
 use crate::customizer::{Issuance, IssuanceKind};
 use crate::error::{Error, Refusal};
-use crate::lookup::{LiveGrant, Presented, find_minted, find_presented};
+use crate::lookup::{Presented, find_minted, find_presented};
 use crate::record::{AttemptId, CodeBinding, Grant, GrantId, GrantType, StoredToken, TokenKind};
 use crate::scope::Scope;
 use crate::secret::{AccessToken, AuthorizationCode, RefreshToken, Secret, Seed, Token};
@@ -119,7 +119,6 @@ async fn first_tokens(
         return Err(Error::Extension("a grant handler accepted a one-time key that is not good any more"));
     }
     Error::check_enforced(client.parts().unenforced_member())?;
-    Error::check_enforced(order.parent.as_ref().and_then(LiveGrant::unenforced_member))?;
     if order.depth() > DEEPEST {
         return Err(Refusal::NestedTooDeep.into());
     }

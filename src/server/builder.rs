@@ -19,7 +19,7 @@ use crate::env::{Clock, Entropy, SystemClock, SystemEntropy};
 use crate::event::{NoObserver, Observer};
 use crate::grants::GrantHandler;
 use crate::introspect::IntrospectionEndpoint;
-use crate::metadata::{self, EndpointUrls};
+use crate::metadata::{self, EndpointUrls, path_of};
 use crate::params::is_parameter_name;
 use crate::policy::{Policy, RefreshTokens};
 use crate::protected_resource::ProtectedResource;
@@ -335,7 +335,9 @@ fn check_issuer(issuer: &str) -> Result<(), BuildError> {
 }
 
 pub(super) fn check_endpoint(url: &str) -> Result<(), BuildError> {
-    if is_served_securely(url) { Ok(()) } else { Err(BuildError::Endpoint(url.to_owned())) }
+    // A browser reads a return target that begins with two slashes as the address of another host.
+    let is_path = !path_of(url).starts_with("//");
+    if is_served_securely(url) && is_path { Ok(()) } else { Err(BuildError::Endpoint(url.to_owned())) }
 }
 
 fn check_resource(resource: &ProtectedResource, scopes: &Catalogue) -> Result<(), BuildError> {

@@ -4,11 +4,12 @@ use async_trait::async_trait;
 use axum::body::Body;
 use axum::http::Request as HttpRequest;
 use grantor::capability::{BuildView, Capability, Endpoint, ServerView};
+use grantor::client::ClientParts;
 use grantor::testing::{ISSUER, TestServer};
-use grantor::{Params, Request, Response, Route, ServedBy};
+use grantor::{Client, ClientRegistry, ClientStore, Params, Request, Response, Route, ServedBy};
 use serde_json::{Map, Value, json};
 
-use crate::common::form;
+use crate::common::{basic, form};
 use crate::{FORM, REDIRECT_URI, Web, With, get, machine, post, post_as, request, token_of};
 
 /// A board for notes: clients put them up, and whoever has a token reads them.
@@ -204,6 +205,25 @@ async fn bearer_in_a_body_above_the_limit_of_the_policy() {
         }
         assert_eq!(app.send(post("/notes/publish", body(100_001))).await.status, 413);
     }
+}
+
+/// What restricts the client may restrict what a capability does for it.
+#[tokio::test]
+async fn client_with_unknown_critical_member_is_unavailable() {
+    let t = server();
+    let machine = t.confidential_client(REDIRECT_URI).await;
+    let stored = t.storage.client(&machine.id).await.unwrap().unwrap();
+    let mut members = json!(*stored);
+    members["client_id"] = json!("newer");
+    members["crit"] = json!(["dpop_bound"]);
+    let newer = Client::from_parts(ClientParts::from_stored(&members.to_string()).unwrap()).unwrap();
+    t.storage.register(newer).await.unwrap();
+    let header = basic("newer", machine.secret.as_ref().unwrap().expose());
+    let request = Request::post_form("/notes/new", "note=x").with_header("authorization", header);
+    let answer = t.server.handle(&request).await;
+    assert_eq!((answer.status(), answer.header("retry-after")), (503, Some("60")));
+    let wrong = Request::post_form("/notes/new", "note=x").with_header("authorization", basic("newer", "wrong"));
+    assert_eq!(t.server.handle(&wrong).await.status(), 401, "the secret is checked first");
 }
 
 /// A stack that reads a larger body than it should is told so, too.

@@ -79,6 +79,18 @@ async fn declared_parameter_may_not_repeat() {
     drop(pending(&undeclared, &Ask::code(&app).and("nonce", "a").and("nonce", "a")).await);
 }
 
+/// `resource` may repeat at other endpoints.
+#[tokio::test]
+async fn declared_resource_may_not_repeat() {
+    let t = TestServer::with(|builder| builder.authorization_parameter("resource"));
+    let app = t.public_client(CALLBACK).await;
+    let ask = Ask::code(&app).and("resource", "https://api.example/");
+    assert_eq!(pending(&t, &ask).await.parameter("resource"), Some("https://api.example/"));
+    let answer = refused(&t, &ask.twice("resource")).await;
+    assert_error(&answer, CALLBACK, "invalid_request", Some("af0ifjsldkj"));
+    assert_eq!(query_of(&answer)["error_description"], "the parameter resource occurs more than once");
+}
+
 #[tokio::test]
 async fn declared_parameter_has_a_name_of_its_own() {
     let build = |names: &[&'static str]| {
@@ -122,6 +134,32 @@ async fn parameters_of_16_kib_work_through_consent() {
         assert!(form.approved);
         assert_eq!(resumed.request().parameter("nonce").unwrap().len(), sent);
         assert!(resumed.approve(by("alice")).await.code().is_some());
+    }
+}
+
+/// What is accepted comes back, from login and from the consent page.
+#[tokio::test]
+async fn parameters_fit_a_smaller_max_body() {
+    for max_body in [4_096, 8_192, 20_000, 40_000] {
+        let t = TestServer::with(|builder| {
+            let mut policy = grantor::Policy::default();
+            policy.max_body = max_body;
+            builder.authorization_parameter("nonce").policy(policy)
+        });
+        let app = t.public_client(CALLBACK).await;
+        let most = MAX.min(max_body / 2);
+        let sized = |size: usize| {
+            let ask = Ask::code(&app);
+            let rest = size - ask.size() - "nonce".len();
+            ask.and("nonce", &"n".repeat(rest))
+        };
+        let target = pending(&t, &sized(most)).await.return_target();
+        let Authorize::Pending(back) = t.server.authorize(&Request::get(target)).await else { panic!("{max_body}") };
+        let form =
+            format!("form_token={}&decision=approve&scope=user%3Aread", ask_alice(back).await.form_token(SESSION));
+        let (resumed, _) = t.server.resume_form(&Request::post_form("/consent", form), SESSION).await.expect("it fits");
+        assert!(resumed.approve(by("alice")).await.code().is_some());
+        assert_page(&refused(&t, &sized(most + 1)).await, 413, "invalid_request", TOO_LARGE);
     }
 }
 

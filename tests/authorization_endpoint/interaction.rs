@@ -136,6 +136,51 @@ async fn prompt_login_and_max_age_0_need_a_new_login_once() {
     }
 }
 
+/// Two logins at most: the second one is later than the clock has seen the request again.
+#[tokio::test]
+async fn clock_set_back_during_a_login_asks_twice_at_most() {
+    let (t, app) = public().await;
+    for (name, value) in [("prompt", "login"), ("max_age", "0"), ("max_age", "60")] {
+        let ask = Ask::code(&app).with(name, value);
+        let mut waits = login(first_visit(&t, &ask, None).await, LoginReason::NotLoggedIn);
+        t.clock.advance(-Duration::HOUR);
+        let mut logins = 0;
+        let (asked, alice) = loop {
+            logins += 1;
+            let alice = logged_in(&t);
+            t.clock.advance(Duration::SECOND);
+            match visit(&t, &waits.return_target(), Some(&alice)).await {
+                Interaction::Login(again) => waits = again,
+                other => break (consent(other, ConsentReason::NotGiven), alice),
+            }
+            t.clock.advance(Duration::SECOND);
+        };
+        assert!(logins <= 2, "{name}={value}: {logins} logins");
+        assert_code(&approve_by_form(&t, &asked, &alice).await);
+    }
+}
+
+/// It would be fresh for every request until then.
+#[tokio::test]
+async fn login_later_than_now_is_not_fresh_before_a_login_of_the_request() {
+    let (t, app) = public().await;
+    let later = UserSession::new(subject("alice")).authenticated_at(t.clock.now() + Duration::HOUR);
+    for (name, value, reason) in [
+        ("prompt", "login", LoginReason::Requested),
+        ("max_age", "0", LoginReason::Requested),
+        ("max_age", "60", LoginReason::TooOld),
+    ] {
+        let ask = Ask::code(&app).with(name, value);
+        let waits = login(first_visit(&t, &ask, Some(&later)).await, reason);
+        let silent = Ask::code(&app).with("max_age", "60").with("prompt", "none");
+        assert_error(&responded(first_visit(&t, &silent, Some(&later)).await), CALLBACK, "login_required", STATE);
+        // The clock of the application is ahead, so a new login is later than now as well.
+        let asked = consent(visit(&t, &waits.return_target(), Some(&later)).await, ConsentReason::NotGiven);
+        assert_code(&approve_by_form(&t, &asked, &later).await);
+    }
+    drop(consent(first_visit(&t, &Ask::code(&app), Some(&later)).await, ConsentReason::NotGiven));
+}
+
 // covers: OC-11 (OpenID Connect Core §3.1.2.1)
 #[tokio::test]
 async fn prompt_select_account_lets_the_user_choose_once() {

@@ -137,6 +137,18 @@ async fn return_target_is_a_path_of_the_authorization_endpoint() {
     }
 }
 
+/// A browser reads `//authorize?..` as the address of the host `authorize`.
+#[tokio::test]
+async fn endpoint_whose_path_begins_with_two_slashes_does_not_build() {
+    for url in ["https://id.example//authorize", "https://id.example///authorize", "https://id.example//"] {
+        let builder =
+            AuthorizationServer::builder("https://id.example").storage(MemoryStorage::new());
+        let builder = builder.scope("user:read", "Read your profile");
+        let error = builder.endpoints(|urls| urls.authorization = url.to_owned()).build().await.unwrap_err();
+        assert!(matches!(&error, grantor::BuildError::Endpoint(wrong) if wrong == url), "{error}");
+    }
+}
+
 #[tokio::test]
 async fn return_target_of_others_is_refused() {
     let (t, app) = public().await;
@@ -226,6 +238,35 @@ async fn return_target_that_is_half_an_hour_old_begins_the_request_again() {
     assert_eq!(t.server.check_return_target(&target), Some(&*target), "it still leads to this server");
     let next = back(&t, &target).await.interaction(Some(&alice)).await;
     assert!(matches!(next, Interaction::Login(_)), "an old login is not fresh for it any more: {next:?}");
+}
+
+/// The user read the login page for hours.
+#[tokio::test]
+async fn login_that_took_longer_than_the_return_target_lasts_counts() {
+    for (name, value) in [("prompt", "login"), ("max_age", "0"), ("max_age", "60")] {
+        let (t, app) = public().await;
+        let target = login(&t, Ask::code(&app).with(name, value).get().target()).await.return_target();
+        t.clock.advance(Duration::hours(9));
+        let alice = UserSession::new(subject("alice")).authenticated_at(t.clock.now());
+        t.clock.advance(Duration::SECOND);
+        let next = back(&t, &target).await.interaction(Some(&alice)).await;
+        let Interaction::Consent(asked) = next else { panic!("{name}={value}: alice has just logged in: {next:?}") };
+        assert!(asked.approve(grantor::Approval::by(&alice)).await.code().is_some());
+    }
+}
+
+#[tokio::test]
+async fn return_target_that_is_half_an_hour_old_asks_for_the_account_again() {
+    let (t, app) = public().await;
+    let ask = Ask::code(&app).with("prompt", "select_account");
+    let target = login(&t, ask.get().target()).await.return_target();
+    let alice = UserSession::new(subject("alice"));
+    t.clock.advance(Duration::minutes(30));
+    let next = back(&t, &target).await.interaction(Some(&alice)).await;
+    assert!(matches!(next, Interaction::Consent(_)), "{next:?}");
+    t.clock.advance(Duration::MICROSECOND);
+    let next = back(&t, &target).await.interaction(Some(&alice)).await;
+    assert!(matches!(next, Interaction::SelectAccount(_)), "{next:?}");
 }
 
 #[tokio::test]

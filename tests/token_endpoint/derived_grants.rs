@@ -1,12 +1,16 @@
 //! Grants that an extension derives from another grant, and keys that it uses once.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use grantor::grants::{Decision, GrantContext, GrantHandler, OpenGrant};
-use grantor::storage::GrantSelector;
+use grantor::storage::{GrantSelector, Opened};
 use grantor::testing::{Call, Fault, ISSUER, Intercepted, Interceptor, Next, Reply, TestClient, TestServer};
 use grantor::{
-    AccessToken, AuthorizationServer, Clock, Error, GrantId, GrantType, Request, Storage, StorageError, Subject,
+    AccessToken, AuthorizationServer, Clock, Error, Grant, GrantId, GrantType, Request, Storage, StorageError,
+    StoredToken, Subject,
 };
+use serde_json::{from_value, json};
 use time::Duration;
 
 use crate::common::{self, token_as};
@@ -14,8 +18,8 @@ use crate::support::{CB, access_token, bad_grant, bad_request, granted, lives, r
 
 const DERIVING: &str = "urn:example:grant:deriving";
 
-/// Derives a grant from the one of `subject_token`, and uses `voucher` once. Its tokens can be refreshed if the request has
-/// `long`, and are of another type than `Bearer` if it has `bound`.
+/// Derives a grant from the one of `subject_token`, and uses `voucher` once. The grant is one of its own if the request has
+/// `apart`. Its tokens can be refreshed if the request has `long`, and are of another type than `Bearer` if it has `bound`.
 struct Deriving(GrantType);
 
 #[async_trait]
@@ -25,14 +29,17 @@ impl GrantHandler for Deriving {
     }
 
     fn parameters(&self) -> &'static [&'static str] {
-        &["subject_token", "voucher", "good_for", "long", "bound"]
+        &["subject_token", "apart", "voucher", "good_for", "long", "bound"]
     }
 
     async fn decide(&self, context: &GrantContext<'_>) -> Result<Decision, Error> {
         let mut order = OpenGrant::new(context.scope()?).subject(Subject::new("robot").expect("a subject"));
         if let Some(token) = context.params().get("subject_token")? {
             let presented = context.find(AccessToken::new(token)).await?;
-            order = order.child_of(presented.must_be_live(context.now())?);
+            let live = presented.must_be_live(context.now())?;
+            if context.params().get("apart")?.is_none() {
+                order = order.child_of(live);
+            }
         }
         if let Some(voucher) = context.params().get("voucher")? {
             let seconds = context.params().get("good_for")?.and_then(|text| text.parse().ok()).unwrap_or(86_400);
@@ -125,6 +132,32 @@ async fn nothing_is_derived_from_a_token_bound_to_a_proof() {
     let before = t.faults.calls();
     bad_grant(&t, &derive(&app, &[("subject_token", bound.expose())]), "BoundToken").await;
     assert_eq!(t.faults.calls() - before, 2, "the client and the token; nothing is written");
+}
+
+/// What the member demands is not enforced here, so the token proves nothing.
+#[tokio::test]
+async fn token_with_unknown_critical_member_is_no_parent() {
+    let (t, app) = server().await;
+    let (token, grant) = row(&t, tokens_of(&t, &app).await.access_token.hash()).await;
+    let details = json!({ "jkt": "x", "crit": ["jkt"] });
+    for (number, of_grant) in [(1, true), (2, false)] {
+        let presented = AccessToken::new(format!("of-a-newer-node-{number}"));
+        let mut grant = Grant { id: GrantId::from_bytes([number; 16]), ..Grant::clone(&grant) };
+        let mut token = StoredToken { hash: presented.hash(), grant_id: grant.id, ..StoredToken::clone(&token) };
+        if of_grant {
+            grant.details = from_value(details.clone()).unwrap();
+        } else {
+            token.details = from_value(details.clone()).unwrap();
+        }
+        assert_eq!(t.storage.open_grant(&Arc::new(grant), &[token]).await.unwrap(), Opened::Done);
+        for more in [&[][..], &[("apart", "1")]] {
+            let request = derive(&app, &[&[("subject_token", presented.expose())], more].concat());
+            let before = t.faults.calls();
+            let answer = t.server.token(&request).await;
+            assert_eq!((answer.status(), answer.header("retry-after")), (503, Some("60")), "{more:?}");
+            assert_eq!(t.faults.calls() - before, 2, "the client and the token; nothing is written");
+        }
+    }
 }
 
 #[tokio::test]

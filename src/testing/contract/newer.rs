@@ -39,12 +39,23 @@ fn details(t: &Trial<'_>) -> Outcome {
 }
 
 fn client_is_not_changed(t: &Trial<'_>) -> Outcome {
+    for (name, added) in [
+        ("newer", json!({ "later": { "a": [1.0, null] }, "crit": ["later"] })),
+        // What is named may be missing, or say nothing to this version.
+        ("newer-without", json!({ "crit": ["later"] })),
+        ("newer-crit", json!({ "crit": { "later": 1 } })),
+    ] {
+        client_with(t, name, &added)?;
+    }
+    Ok(())
+}
+
+fn client_with(t: &Trial<'_>, name: &str, added: &Value) -> Outcome {
     let (registry, block_on) = (t.setup.registries[0], t.node(0).block_on);
-    let id = t.client("newer");
+    let id = t.client(name);
     let client = Client::confidential(id.as_str(), ClientCredential::opaque()).client_credentials().build();
     let mut stored = json!(client.expect("a good client"));
-    stored["later"] = json!({ "a": [1.0, null] });
-    stored["crit"] = json!(["later"]);
+    stored.as_object_mut().expect("an object").extend(added.as_object().expect("an object").clone());
     let parts =
         ClientParts::from_stored(&stored.to_string()).map_err(|error| Failure::failed("from_stored", &error))?;
     let newer = Client::from_parts(parts).map_err(|error| Failure::failed("from_parts", &error))?;
