@@ -1,7 +1,9 @@
-//! The flow over plain hyper, without a framework: `cargo run --example custom_http`, then follow what it prints.
+//! The flow over plain hyper, without a framework: `cargo run --example custom_http --features http`, then follow what it
+//! prints.
 //!
-//! All that an HTTP stack must do is in `to_grantor` and `to_hyper`. To keep to that, there is no login here: whoever
-//! reaches this server is alice, and the cookie serves only to bind the consent form to the browser that it was shown in.
+//! All that an HTTP stack must do is in `to_grantor` and `to_hyper`. The feature `http` converts the types that hyper shares
+//! with other stacks. There is no login here: every visitor is alice, and the cookie serves only to bind the consent form to
+//! the browser that it was shown in.
 
 use std::net::SocketAddr;
 
@@ -58,33 +60,33 @@ pub(crate) async fn serve(
 }
 
 async fn answer(oauth: &AuthorizationServer, request: &Request) -> Result<Answer, BoxError> {
-    match request.path() {
+    Ok(match request.path() {
         "/authorize" => match oauth.interaction(request, Some(&Subject::new("alice")?.into())).await {
-            Interaction::Consent(consent) => consent_page(&consent, &cookie(request).unwrap_or_else(random_text)),
-            Interaction::Proceed(proceed) => to_hyper(proceed.approve().await.into()),
+            Interaction::Consent(consent) => consent_page(&consent, &cookie(request).unwrap_or_else(random_text))?,
+            Interaction::Proceed(proceed) => to_hyper(proceed.approve().await),
             Interaction::Respond(response) => to_hyper(response),
-            // There is no login, so alice can neither log in anew nor as somebody else.
-            Interaction::Login(login) => to_hyper(login.fail(Refusal::LoginRequired).into()),
-            Interaction::SelectAccount(accounts) => to_hyper(accounts.fail(Refusal::AccountSelectionRequired).into()),
+            // There is no login, so alice can neither log in anew nor as another user.
+            Interaction::Login(login) => to_hyper(login.fail(Refusal::LoginRequired)),
+            Interaction::SelectAccount(accounts) => to_hyper(accounts.fail(Refusal::AccountSelectionRequired)),
         },
         "/consent" => match oauth.resume_form(request, cookie(request).unwrap_or_default()).await {
             Err(response) => to_hyper(response),
             Ok((consent, form)) if form.approved => {
-                to_hyper(consent.approve(Approval::by(Subject::new("alice")?)).await.into())
+                to_hyper(consent.approve(Approval::by(Subject::new("alice")?)).await)
             }
-            Ok((consent, _)) => to_hyper(consent.deny().into()),
+            Ok((consent, _)) => to_hyper(consent.deny()),
         },
         "/me" => match oauth.bearer(request).await.and_then(|token| token.require("profile")) {
             Err(error) => to_hyper(error.to_response()),
             Ok(access) => match access.user() {
                 Err(error) => to_hyper(error.to_response()),
-                Ok(user) => Ok(Answer::new(format!("You are {user}.").into())),
+                Ok(user) => Answer::new(format!("You are {user}.").into()),
             },
         },
-        "/callback" => Ok(Answer::new("The code is in the address of this page.".into())),
+        "/callback" => Answer::new("The code is in the address of this page.".into()),
         // Token, revocation, introspection, metadata and CORS; 404 for any other path.
         _ => to_hyper(oauth.handle(request).await),
-    }
+    })
 }
 
 /// The form carries the request, sealed and bound to the cookie: no other site can send it, nobody can change it.
@@ -100,7 +102,7 @@ fn consent_page(consent: &Consent, cookie: &str) -> Result<Answer, BoxError> {
         wishes.join(", "),
         consent.form_token(cookie)
     );
-    let mut answer = to_hyper(Response::page(200, page))?;
+    let mut answer = to_hyper(Response::page(200, page));
     let cookie = HeaderValue::try_from(format!("browser={cookie}; Path=/; HttpOnly; SameSite=Lax"))?;
     answer.headers_mut().append(SET_COOKIE, cookie);
     Ok(answer)
@@ -118,9 +120,7 @@ async fn to_grantor(
     peer: SocketAddr,
 ) -> Result<Request, BoxError> {
     let (parts, body) = request.into_parts();
-    let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
-    let own = Request::new(parts.method.as_str(), target).with_peer(peer.ip());
-    let own = own.with_headers(parts.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())));
+    let own = Request::from(&parts).with_peer(peer.ip());
     let max_body = oauth.route(parts.uri.path()).map_or(oauth.policy().max_body, Route::max_body);
     match Limited::new(body, max_body).collect().await {
         Ok(body) => Ok(own.with_body(body.to_bytes())),
@@ -129,11 +129,8 @@ async fn to_grantor(
     }
 }
 
-fn to_hyper(response: Response) -> Result<Answer, BoxError> {
-    let (status, headers, body) = response.into_parts();
-    let builder = hyper::Response::builder().status(status);
-    let builder = headers.iter().fold(builder, |builder, (name, value)| builder.header(*name, &**value));
-    Ok(builder.body(body.into())?)
+fn to_hyper(response: impl Into<hyper::Response<Vec<u8>>>) -> Answer {
+    response.into().map(Full::from)
 }
 
 fn random_text() -> String {

@@ -18,8 +18,8 @@ use grantor::record::TokenKind;
 use grantor::secret::TokenHash;
 use grantor::storage::{Exchange, Found, GrantSelector, IssuerError, Opened, Page, Spend};
 use grantor::{
-    Approval, AuthorizationServer, Client, ClientStore, CodeChallenge, CodeVerifier, Grant, GrantId, Interaction,
-    Request, Storage, StorageError, StoredToken, Subject, TokenRequest,
+    Approval, AuthorizationServer, BearerRequest, Client, ClientStore, CodeChallenge, CodeVerifier, Grant, GrantId,
+    Interaction, Request, Storage, StorageError, StoredToken, Subject, TokenRequest,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use time::OffsetDateTime;
@@ -403,7 +403,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let replay = oauth.token_request(&redemption()).await;
     println!("the code is replayed: {}", replay.err().map_or("accepted", |error| error.code().as_str()));
-    let rest = oauth.bearer_token(&second.access_token).await;
+    let rest = oauth.bearer_request(&BearerRequest::of(&second.access_token)).await;
     println!(
         "and the newest access token with it: {}",
         rest.err().and_then(|error| error.code()).map_or("accepted", |code| code.as_str())

@@ -15,10 +15,19 @@ use crate::lookup::find_of_kind;
 use crate::params::Params;
 use crate::record::{ClientId, Grant, GrantId, StoredToken, Subject};
 use crate::scope::{Scope, tokens};
-use crate::secret::kind;
+use crate::secret::{AccessToken, kind};
 use crate::server_context::ServerContext;
 use crate::storage::Found;
 use crate::subject_status::must_be_active;
+
+/// An access token to be checked, as an in-process caller puts it together for
+/// [`AuthorizationServer::bearer_request`](crate::AuthorizationServer::bearer_request).
+#[derive(Debug, Clone, Copy)]
+#[must_use = "a request does nothing until it is given to a server"]
+pub struct BearerRequest<'a> {
+    token: &'a AccessToken,
+    context: RequestContext<'a>,
+}
 
 /// A live access token of which nothing can be read before a scope was required.
 #[derive(Debug)]
@@ -76,14 +85,18 @@ pub(crate) async fn check_request(
     let may_hold_it = server.policy.bearer_in_body && request.check_body(max_body).is_ok();
     let form = if may_hold_it { form(request) } else { Params::default() };
     match presented(request, &form) {
-        Ok(Some(token)) => check(server, token, request.context()).await,
+        Ok(Some(token)) => find_live(server, token, request.context()).await,
         Ok(None) => Err(refuse_now(server, request, Fault::NoToken)),
         Err(fault) => Err(refuse_now(server, request, fault)),
     }
 }
 
-/// Checks an access token, of a request with this context.
-pub(crate) async fn check(
+/// The typed form of [`check_request`].
+pub(crate) async fn check(server: Arc<ServerContext>, request: &BearerRequest<'_>) -> Result<Bearer, BearerError> {
+    find_live(server, request.token.expose(), request.context).await
+}
+
+async fn find_live(
     server: Arc<ServerContext>,
     token: &str,
     context: RequestContext<'_>,
@@ -179,6 +192,25 @@ fn refuse(
     let code = refused.code().map(ErrorCode::as_str);
     refused.server.observe_from(peer, now, EventKind::BearerRefused { grant_id, code, error });
     refused
+}
+
+impl<'a> BearerRequest<'a> {
+    /// A request that presents this token.
+    pub const fn of(token: &'a AccessToken) -> Self {
+        Self { token, context: RequestContext::new() }
+    }
+
+    /// Sets the context of the HTTP request that the caller received, its peer included. Default: an empty one.
+    pub const fn context(mut self, context: RequestContext<'a>) -> Self {
+        self.context = context;
+        self
+    }
+
+    /// Sets the peer alone, see [`Request::with_peer`].
+    pub const fn peer(mut self, peer: IpAddr) -> Self {
+        self.context = self.context.with_peer(peer);
+        self
+    }
 }
 
 impl ServerView<'_> {

@@ -184,6 +184,11 @@ impl TokenChanges {
 
     /// Shortens the lifetime of the access token, to a second at least; one that is longer than
     /// [`Issuance::access_token_lifetime`] is an error.
+    ///
+    /// A repeated refresh gets the same access token, so one that lives shorter than
+    /// [`Policy::refresh_grace`](crate::Policy::refresh_grace) shortens the window: as soon as it has less than a second left, a repeat
+    /// is refused ([`Refusal::RetryRefused`](crate::error::Refusal::RetryRefused), `invalid_grant`). Nothing is revoked for it before
+    /// the whole window is over, and the new refresh token works.
     pub const fn access_token_lifetime(mut self, lifetime: Duration) -> Self {
         self.access_token_lifetime = Some(lifetime);
         self

@@ -33,7 +33,7 @@
 //! A machine asks for a token and uses it. In memory here; the feature `axum` serves the same over HTTP.
 //!
 //! ```
-//! use grantor::{AuthorizationServer, MemoryStorage, SystemEntropy, TokenRequest};
+//! use grantor::{AuthorizationServer, BearerRequest, MemoryStorage, SystemEntropy, TokenRequest};
 //! use grantor::{Client, ClientCredential, ClientRegistry, ClientSecret};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -57,7 +57,7 @@
 //!     .client_secret_basic("machine", &secret);
 //! let tokens = oauth.token_request(&request).await?;
 //!
-//! let access = oauth.bearer_token(&tokens.access_token).await?.require("report:read")?;
+//! let access = oauth.bearer_request(&BearerRequest::of(&tokens.access_token)).await?.require("report:read")?;
 //! assert_eq!(access.client_id().as_str(), "machine");
 //! assert!(access.subject().is_none(), "a machine is not a user");
 //! # Ok(())
@@ -189,7 +189,7 @@ pub use crate::authorize::{
     Approval, AuthorizationRequest, AuthorizationResponse, Authorize, Consent, ConsentForm, Interaction, Login,
     PendingAuthorization, Proceed, RequestedScope, SelectAccount, UserSession,
 };
-pub use crate::bearer::{Access, Bearer, BearerError};
+pub use crate::bearer::{Access, Bearer, BearerError, BearerRequest};
 pub use crate::build_error::BuildError;
 pub use crate::capability::Capability;
 pub use crate::client::{Client, ClientCredential, auth::AuthenticatedClient};

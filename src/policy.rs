@@ -49,7 +49,9 @@ pub struct Policy {
     /// How long a grant can be refreshed at all, however often it is used. Default: 90 days.
     pub refresh_token_absolute_lifetime: Duration,
     /// How long a spent refresh token gets the same successors again instead of ending its grant, so that a lost answer
-    /// or a second tab logs nobody out; at most 60 seconds, zero for never. Default: 30 seconds.
+    /// or a second tab logs nobody out; at most 60 seconds, zero for never. An access token that a
+    /// [`TokenCustomizer`](crate::customizer::TokenCustomizer) lets expire within this time can't be given again: a repeat after that is
+    /// refused, and the grant goes on. Default: 30 seconds.
     pub refresh_grace: Duration,
     /// When refresh tokens are issued. Default: always, to clients that may refresh.
     pub refresh_tokens: RefreshTokens,

@@ -8,8 +8,8 @@ use grantor::record::{GrantDetails, TokenDetails, TokenKind};
 use grantor::storage::GrantSelector;
 use grantor::testing::{Fault, ISSUER, TestClient, TestServer};
 use grantor::{
-    AccessToken, Approval, Authenticator, Bearer, BearerError, Clock, ErrorCode, Grant, GrantId, GrantType, Request,
-    Response, Scope, Storage, StoredToken, Subject, SubjectStatus, TokenRequest, TokenResponse,
+    AccessToken, Approval, Authenticator, Bearer, BearerError, BearerRequest, Clock, ErrorCode, Grant, GrantId,
+    GrantType, Request, Response, Scope, Storage, StoredToken, Subject, SubjectStatus, TokenRequest, TokenResponse,
 };
 use serde_json::json;
 use time::Duration;
@@ -476,13 +476,37 @@ async fn a_failing_storage_is_neither_a_success_nor_the_clients_fault() {
 async fn the_typed_form_answers_like_the_http_form() {
     let t = TestServer::new();
     let (_, tokens) = tokens(&t, "user:read").await;
-    let typed = t.server.bearer_token(&tokens.access_token).await.unwrap().require("user:read").unwrap();
+    let typed =
+        t.server.bearer_request(&BearerRequest::of(&tokens.access_token)).await.unwrap().require("user:read").unwrap();
     let http = t.server.bearer(&get(tokens.access_token.expose())).await.unwrap().require("user:read").unwrap();
     assert_eq!((typed.grant_id(), typed.expires_at()), (http.grant_id(), http.expires_at()));
     let unknown = "unknown-token";
-    let typed: Response = t.server.bearer_token(&AccessToken::new(unknown)).await.unwrap_err().into();
+    let typed: Response =
+        t.server.bearer_request(&BearerRequest::of(&AccessToken::new(unknown))).await.unwrap_err().into();
     let http: Response = t.server.bearer(&get(unknown)).await.unwrap_err().into();
     assert!(typed.headers().eq(http.headers()) && typed.status() == http.status());
+}
+
+#[tokio::test]
+async fn typed_form_takes_the_context_of_the_http_request() {
+    let t = TestServer::new();
+    let unknown = AccessToken::new("unknown-token");
+    let request = get("other-token").with_peer("192.0.2.7".parse().unwrap());
+    for (typed, peer) in [
+        (BearerRequest::of(&unknown), "peer: None"),
+        (BearerRequest::of(&unknown).context(request.context()), "peer: Some(192.0.2.7)"),
+        (BearerRequest::of(&unknown).peer("192.0.2.8".parse().unwrap()), "peer: Some(192.0.2.8)"),
+        (
+            BearerRequest::of(&unknown).context(request.context()).peer("192.0.2.8".parse().unwrap()),
+            "peer: Some(192.0.2.8)",
+        ),
+    ] {
+        t.server.bearer_request(&typed).await.unwrap_err();
+        let event = t.events.events().pop().unwrap();
+        assert_eq!(event.name, "bearer_refused");
+        assert!(event.text.contains(peer), "{}", event.text);
+        assert!(!format!("{typed:?}").contains("unknown-token"), "{typed:?}");
+    }
 }
 
 #[tokio::test]
@@ -546,7 +570,7 @@ async fn unknown_subject_status_is_unavailable_at_bearer_check() {
         .build()
         .await
         .unwrap();
-    let error = down.bearer_token(&issued.access_token).await.unwrap_err();
+    let error = down.bearer_request(&BearerRequest::of(&issued.access_token)).await.unwrap_err();
     assert_eq!((error.status(), error.code().unwrap().as_str()), (503, "temporarily_unavailable"));
     let response = error.to_response();
     assert_eq!(response.header("retry-after"), Some("5"));

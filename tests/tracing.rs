@@ -16,10 +16,10 @@ use grantor::storage::GrantSelector;
 use grantor::testing::{Fault, RecordingObserver, TestClient, TestServer, TestUsers};
 use grantor::tracing::TracingObserver;
 use grantor::{
-    AccessToken, Approval, Authenticator, AuthorizationRequest, Authorize, ClientAttempt, ClientSecret, ClientSecrets,
-    Entropy, GrantType, Interaction, IntrospectionRequest, PendingAuthorization, Policy, ProtectedResource,
-    RefreshToken, Request, ResourceOwnerAttempt, Response, RevocationRequest, ServedBy, Subject, TokenRequest,
-    TokenResponse, Verdict,
+    AccessToken, Approval, Authenticator, AuthorizationRequest, Authorize, BearerRequest, ClientAttempt, ClientSecret,
+    ClientSecrets, Entropy, GrantType, Interaction, IntrospectionRequest, PendingAuthorization, Policy,
+    ProtectedResource, RefreshToken, Request, ResourceOwnerAttempt, Response, RevocationRequest, ServedBy, Subject,
+    TokenRequest, TokenResponse, Verdict,
 };
 use serde_json::json;
 use time::Duration;
@@ -447,7 +447,7 @@ async fn every_endpoint_has_a_span_in_either_form_that_says_which_it_is_and_noth
     let _ = t.token_request(&TokenRequest::client_credentials()).await.unwrap_err();
     let _ = t.revocation_request(&RevocationRequest::access_token(&unknown)).await.unwrap_err();
     let _ = t.introspection_request(&IntrospectionRequest::of("unknown")).await.unwrap_err();
-    let _ = t.bearer_token(&unknown).await.unwrap_err();
+    let _ = t.bearer_request(&BearerRequest::of(&unknown)).await.unwrap_err();
     let expected = of_http.chain(["authorize", "resume", "token", "revoke", "introspect", "bearer"]);
     let expected = expected.map(|endpoint| (Level::INFO, "grantor".to_owned(), fields(&[("endpoint", endpoint)])));
     assert_eq!(*stage.log.spans.lock().unwrap(), expected.collect::<Vec<_>>());

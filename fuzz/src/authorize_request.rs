@@ -10,8 +10,8 @@ use std::collections::BTreeMap;
 
 use grantor::authorize::escape;
 use grantor::{
-    AccessToken, Approval, AuthorizationCode, Authorize, ClientSecret, CodeVerifier, Consent, Interaction,
-    PendingAuthorization, Proceed, Request, Response, Subject, TokenRequest, UserSession,
+    AccessToken, Approval, AuthorizationCode, Authorize, BearerRequest, ClientSecret, CodeVerifier, Consent,
+    Interaction, PendingAuthorization, Proceed, Request, Response, Subject, TokenRequest, UserSession,
 };
 use time::OffsetDateTime;
 use url::{Url, form_urlencoded};
@@ -278,7 +278,9 @@ fn token(world: &World, response: &Response, asked: &Asked<'_>) -> &'static str 
 }
 
 fn works(world: &World, token: &AccessToken, asked: &Asked<'_>) {
-    let access = block_on(world.server.bearer_token(token)).expect("it is live").require(&asked.scope.join(" "));
+    let access = block_on(world.server.bearer_request(&BearerRequest::of(token)))
+        .expect("it is live")
+        .require(&asked.scope.join(" "));
     let access = access.expect("it has the scope");
     assert_eq!((access.client_id().as_str(), access.user().expect("a user").as_str()), (asked.client.id, "alice"));
 }
@@ -324,6 +326,6 @@ fn redeem(world: &World, code: &AuthorizationCode, asked: &Asked<'_>) {
     assert_eq!(tokens.refresh_token.is_some(), asked.client.uses("refresh_token"));
     works(world, &tokens.access_token, asked);
     attempt(asked.client.id, sent, verifier).expect_err("a code works once");
-    let access = block_on(world.server.bearer_token(&tokens.access_token));
+    let access = block_on(world.server.bearer_request(&BearerRequest::of(&tokens.access_token)));
     access.expect_err("RFC 6749 §4.1.2: a replay ends what the code gave");
 }

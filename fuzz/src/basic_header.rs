@@ -7,7 +7,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use grantor::{AccessToken, Request, Response};
+use grantor::{AccessToken, BearerRequest, Request, Response};
 use url::form_urlencoded::byte_serialize;
 
 use crate::answer;
@@ -106,7 +106,8 @@ impl Input {
         let members = answer::json(&answer);
         assert_eq!(members["scope"], scope.join(" "));
         let token = AccessToken::new(members["access_token"].as_str().expect("a text"));
-        let access = block_on(world.server.bearer_token(&token)).and_then(|bearer| bearer.require("user:read"));
+        let access = block_on(world.server.bearer_request(&BearerRequest::of(&token)))
+            .and_then(|bearer| bearer.require("user:read"));
         if scope.iter().any(|token| token == "user:read") {
             assert_eq!(access.expect("a token that works").client_id().as_str(), client.id);
         }

@@ -6,9 +6,9 @@
 use grantor::client::{AuthenticationMethod, ClientParts, ClientType, RedirectUriClass};
 use grantor::testing::TestClock;
 use grantor::{
-    Approval, Authenticator, AuthenticatorError, AuthorizationRequest, AuthorizationServer, Authorize, Client,
-    ClientAttempt, ClientRegistry, ClientSecret, CodeChallenge, CodeVerifier, MemoryStorage, Policy, RefreshToken,
-    ResourceOwnerAttempt, Scope, Subject, TokenRequest, TokenResponse, Verdict,
+    Approval, Authenticator, AuthenticatorError, AuthorizationRequest, AuthorizationServer, Authorize, BearerRequest,
+    Client, ClientAttempt, ClientRegistry, ClientSecret, CodeChallenge, CodeVerifier, MemoryStorage, Policy,
+    RefreshToken, ResourceOwnerAttempt, Scope, Subject, TokenRequest, TokenResponse, Verdict,
 };
 use serde_json::Value;
 
@@ -208,7 +208,7 @@ async fn it_can_be_used(client: &Client) {
         let (code, verifier) = (response.code().expect("a code"), CodeVerifier::new(VERIFIER));
         let request = TokenRequest::authorization_code(code).redirect_uri(uri.as_str()).code_verifier(&verifier);
         let Some(tokens) = ask(request).await else { continue };
-        let bearer = server.bearer_token(&tokens.access_token).await.expect("a token that works");
+        let bearer = server.bearer_request(&BearerRequest::of(&tokens.access_token)).await.expect("a token that works");
         assert_eq!(bearer.require(tokens.scope.as_str()).expect("its scope").client_id(), client.id());
         if let Some(token) = &tokens.refresh_token {
             refresh(&server, &ask, token).await;

@@ -16,7 +16,7 @@ mod model;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use grantor::testing::RecordedEvent;
-use grantor::{AccessToken, Params, Request, Response};
+use grantor::{AccessToken, BearerRequest, Params, Request, Response};
 use time::Duration;
 use url::form_urlencoded::byte_serialize;
 
@@ -220,7 +220,8 @@ fn nothing_was_told(events: &[RecordedEvent], model: &Model) {
 
 /// What a bearer check says about an access token: whose it is, if it works.
 fn owner_of(world: &World, token: &str) -> Option<String> {
-    let access = block_on(world.server.bearer_token(&AccessToken::new(token))).ok()?.require("user:read");
+    let access =
+        block_on(world.server.bearer_request(&BearerRequest::of(&AccessToken::new(token)))).ok()?.require("user:read");
     Some(access.ok()?.client_id().as_str().to_owned())
 }
 

@@ -121,7 +121,8 @@ pub enum Refusal {
     CodeReplayed,
     /// A spent refresh token was presented again, outside of its grace window: its grant is revoked.
     RefreshTokenReused,
-    /// A spent refresh token was presented within its grace window, but its successors can't be given again.
+    /// A spent refresh token was presented within its grace window, but its successors can't be given again: the request asks
+    /// for another scope than the first one did, or a successor has expired or been used. Nothing is revoked.
     RetryRefused,
     /// A refresh token was spent further in the future than clocks may differ; nothing was revoked.
     SpentInTheFuture,

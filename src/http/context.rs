@@ -26,6 +26,11 @@ impl Request {
 }
 
 impl<'a> RequestContext<'a> {
+    /// An empty one.
+    pub(crate) const fn new() -> Self {
+        Self { request: None, peer: None }
+    }
+
     /// The same with the address of another peer.
     #[must_use]
     pub(crate) const fn with_peer(mut self, peer: IpAddr) -> Self {

@@ -13,16 +13,15 @@ pub use self::dispatcher::{Route, ServedBy};
 use crate::authorize::{
     AuthorizationEndpoint, AuthorizationRequest, Authorize, Consent, ConsentForm, Interaction, UserSession,
 };
-use crate::bearer::{self, Bearer, BearerError};
+use crate::bearer::{self, Bearer, BearerError, BearerRequest};
 use crate::error::Error;
 use crate::event::EventKind;
-use crate::http::{Request, RequestContext, Response};
+use crate::http::{Request, Response};
 use crate::introspect::{Introspection, IntrospectionEndpoint, IntrospectionRequest};
 use crate::metadata::{Document, EndpointUrls};
 use crate::policy::Policy;
 use crate::record::Grant;
 use crate::revoke::{self, RevocationRequest};
-use crate::secret::AccessToken;
 use crate::server_context::ServerContext;
 use crate::span::{in_span, within_span};
 use crate::storage::{GrantSelector, Page};
@@ -254,9 +253,8 @@ impl AuthorizationServer {
     ///
     /// # Errors
     /// The token is not live, or it could not be checked.
-    pub async fn bearer_token(&self, token: &AccessToken) -> Result<Bearer, BearerError> {
-        in_span("bearer", bearer::check(Arc::clone(&self.inner.server), token.expose(), RequestContext::default()))
-            .await
+    pub async fn bearer_request(&self, request: &BearerRequest<'_>) -> Result<Bearer, BearerError> {
+        in_span("bearer", bearer::check(Arc::clone(&self.inner.server), request)).await
     }
 
     /// The issuer identifier, as it was given.

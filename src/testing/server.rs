@@ -12,7 +12,7 @@ use subtle::ConstantTimeEq;
 use super::flow::Flow;
 use super::{Faults, Intercepted, RecordingObserver, SeededEntropy, TestClock};
 use crate::authenticator::{Authenticator, ResourceOwnerAttempt, SubjectStatus, Verdict};
-use crate::bearer::{Bearer, BearerError};
+use crate::bearer::{Bearer, BearerError, BearerRequest};
 use crate::client::{Client, ClientBuilder, ClientCredential, ClientError, Confidential, Public};
 use crate::error::{AuthenticatorError, Error};
 use crate::policy::Policy;
@@ -196,7 +196,7 @@ impl TestServer {
     /// # Errors
     /// As the server answers.
     pub async fn bearer(&self, token: &AccessToken) -> Result<Bearer, BearerError> {
-        self.server.bearer_token(token).await
+        self.server.bearer_request(&BearerRequest::of(token)).await
     }
 
     async fn serial(&self) -> usize {

@@ -2,8 +2,8 @@
 
 use grantor::testing::{ISSUER, TestServer};
 use grantor::{
-    AuthorizationServer, Client, ClientCredential, ClientRegistry, ClientSecret, MemoryStorage, ProtectedResource,
-    Request,
+    AuthorizationServer, BearerRequest, Client, ClientCredential, ClientRegistry, ClientSecret, MemoryStorage,
+    ProtectedResource, Request,
 };
 use serde_json::json;
 
@@ -144,12 +144,15 @@ async fn several_issuers_share_a_host() {
             let machine_form = [("grant_type", "client_credentials"), ("scope", "user:read")];
             let answer = app.send(post(&urls.token, &machine_form)).await;
             let token = grantor::AccessToken::new(answer.json()["access_token"].as_str().expect("a token"));
-            assert!(own.bearer_token(&token).await.is_ok() && other.bearer_token(&token).await.is_err());
+            assert!(
+                own.bearer_request(&BearerRequest::of(&token)).await.is_ok()
+                    && other.bearer_request(&BearerRequest::of(&token)).await.is_err()
+            );
             let about_it = [("token", token.expose())];
             let told = app.send(post(urls.introspection.as_ref().unwrap(), &about_it)).await.json();
             assert_eq!((&told["active"], &told["iss"]), (&json!(true), &json!(own.issuer())));
             assert_eq!(app.send(post(urls.revocation.as_ref().unwrap(), &about_it)).await.status, 200);
-            assert!(own.bearer_token(&token).await.is_err());
+            assert!(own.bearer_request(&BearerRequest::of(&token)).await.is_err());
 
             let stranger = app.send(post(&other.endpoints().token, &machine_form)).await;
             let realm = format!("Basic realm=\"{}\", charset=\"UTF-8\"", other.issuer());

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use grantor::storage::{GrantSelector, SqliteStorage};
 use grantor::testing::{ISSUER, TestClock};
 use grantor::{
-    Approval, AuthorizationRequest, AuthorizationServer, Authorize, Client, ClientRegistry, CodeChallenge,
-    CodeVerifier, Error, RefreshToken, Subject, TokenRequest, TokenResponse,
+    Approval, AuthorizationRequest, AuthorizationServer, Authorize, BearerRequest, Client, ClientRegistry,
+    CodeChallenge, CodeVerifier, Error, RefreshToken, Subject, TokenRequest, TokenResponse,
 };
 use sqlx::{ConnectOptions, Executor};
 use time::Duration;
@@ -39,7 +39,7 @@ impl Server {
     }
 
     async fn accepts(&self, tokens: &TokenResponse) -> bool {
-        self.oauth.bearer_token(&tokens.access_token).await.is_ok()
+        self.oauth.bearer_request(&BearerRequest::of(&tokens.access_token)).await.is_ok()
     }
 
     /// As the page shows it.

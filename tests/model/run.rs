@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use grantor::storage::{GrantSelector, Page};
 use grantor::testing::Fault;
-use grantor::{AccessToken, ClientRegistry, Grant, GrantId, Introspection, Storage};
+use grantor::{AccessToken, BearerRequest, ClientRegistry, Grant, GrantId, Introspection, Storage};
 use time::OffsetDateTime;
 
 use crate::model::Model;
@@ -286,7 +286,14 @@ impl<S: Storage + ClientRegistry + grantor::EphemeralStore + Clone + 'static> Ru
             }
             return Ok(Some(worth));
         }
-        if thorough && self.server.steady.bearer_token(&AccessToken::new(held.text.as_str())).await.is_ok() {
+        if thorough
+            && self
+                .server
+                .steady
+                .bearer_request(&BearerRequest::of(&AccessToken::new(held.text.as_str())))
+                .await
+                .is_ok()
+        {
             return Err(is("is taken for an access token"));
         }
         if thorough && self.introspected(&held.text, false).await? != Some(None) {
@@ -301,7 +308,7 @@ impl<S: Storage + ClientRegistry + grantor::EphemeralStore + Clone + 'static> Ru
     async fn bearer(&self, text: &str, thorough: bool) -> Result<Option<Worth>, String> {
         let (token, mut worth, mut granted) = (AccessToken::new(text), None, Vec::new());
         for name in Scopes::NAMES {
-            let bearer = match self.server.steady.bearer_token(&token).await {
+            let bearer = match self.server.steady.bearer_request(&BearerRequest::of(&token)).await {
                 Ok(bearer) => bearer,
                 Err(error) if error.code() == Some(grantor::ErrorCode::INVALID_TOKEN) => return Ok(None),
                 Err(error) => return Err(format!("is refused: {error}")),

@@ -36,6 +36,7 @@ bugs! {
     ReadsACache: "what every node gets",
     RoundsTimes: "what every node gets",
     InsertsOverALiveEntry: "a key that has a live entry",
+    KeysByNamespaceToo: "the digest of a key alone",
     ReplacesUnderAnyVersion: "under its own version only",
     CountsWithinTheEntry: "no version of a key comes back",
     EndsValuesAtZero: "the bytes of a value",
@@ -73,17 +74,21 @@ bugs! {
 
 #[derive(Clone)]
 struct Entry {
+    namespace: Namespace,
     value: Vec<u8>,
     version: u64,
     expires_at: OffsetDateTime,
 }
 
+/// The digest of a key; with a bug, its namespace as well.
+type Place = ([u8; 32], Option<Namespace>);
+
 #[derive(Default)]
 struct State {
-    entries: BTreeMap<EphemeralKey, Entry>,
+    entries: BTreeMap<Place, Entry>,
     last_version: u64,
     /// The key that was written last, and how often connections had been cut by then.
-    last: Option<(EphemeralKey, u64)>,
+    last: Option<(Place, u64)>,
 }
 
 /// A store over a map behind one lock, that waits before and after its work as a database does.
@@ -119,6 +124,10 @@ impl Model {
         self.bug == bug
     }
 
+    fn place(&self, key: &EphemeralKey) -> Place {
+        (*key.as_bytes(), self.has(Bug::KeysByNamespaceToo).then(|| key.namespace()))
+    }
+
     /// Cuts all connections: calls under way fail, whether their work was done or not.
     fn cut(&self) {
         self.cuts.fetch_add(1, Ordering::SeqCst);
@@ -142,10 +151,10 @@ impl Model {
         }
         let mut state = self.state.lock().await;
         // What was only in memory is gone with the first call after a cut.
-        if let Some((key, of)) = state.last.filter(|_| self.has(Bug::LosesWhatItAnswered))
+        if let Some((place, of)) = state.last.filter(|_| self.has(Bug::LosesWhatItAnswered))
             && of != self.cuts.load(Ordering::SeqCst)
         {
-            state.entries.remove(&key);
+            state.entries.remove(&place);
             state.last = None;
         }
         self.since(cuts)?;
@@ -165,12 +174,12 @@ impl Model {
     }
 
     fn live(&self, state: &mut State, key: &EphemeralKey, now: OffsetDateTime) -> Option<Entry> {
-        let entry = state.entries.get(key)?;
+        let entry = state.entries.get(&self.place(key))?;
         if self.lives(entry, now) {
             return Some(entry.clone());
         }
         if self.has(Bug::RemovesWhatItMeetsExpired) {
-            state.entries.remove(key);
+            state.entries.remove(&self.place(key));
         }
         None
     }
@@ -191,30 +200,31 @@ impl Model {
         expires_at: OffsetDateTime,
         version: Option<u64>,
     ) -> Result<Version, StorageError> {
+        let (place, namespace) = (self.place(key), key.namespace());
         let cuts = self.cuts.load(Ordering::SeqCst);
         state.last_version += 1;
         let version = version.unwrap_or(match self.bug {
-            Bug::CountsWithinTheEntry => state.entries.get(key).map_or(1, |entry| entry.version + 1),
+            Bug::CountsWithinTheEntry => state.entries.get(&place).map_or(1, |entry| entry.version + 1),
             _ => state.last_version,
         });
         let expires_at =
             if self.has(Bug::RoundsTimes) { expires_at.replace_microsecond(0).unwrap() } else { expires_at };
-        let is_new = !state.entries.contains_key(key);
+        let is_new = !state.entries.contains_key(&place);
         let in_two_steps = if is_new { Bug::InsertsInTwoSteps } else { Bug::ReplacesInTwoSteps };
-        let half = Entry { value: Vec::new(), version, expires_at };
+        let half = Entry { namespace, value: Vec::new(), version, expires_at };
         if self.has(in_two_steps) {
-            state.entries.insert(*key, half);
+            state.entries.insert(place, half);
             yield_now().await;
         } else if self.has(Bug::LeavesHalfWhenCut) {
             others_run().await;
             if let Err(cut) = self.since(cuts) {
-                state.entries.insert(*key, half);
+                state.entries.insert(place, half);
                 return Err(cut);
             }
         }
-        let entry = Entry { value: self.kept(value), version, expires_at };
-        state.entries.insert(*key, entry);
-        state.last = Some((*key, cuts));
+        let entry = Entry { namespace, value: self.kept(value), version, expires_at };
+        state.entries.insert(place, entry);
+        state.last = Some((place, cuts));
         Ok(Version::from_u64(version))
     }
 
@@ -309,7 +319,7 @@ impl EphemeralStore for Model {
                 Some(seen) => seen,
                 None => self.live(state, key, now),
             };
-            if let Some(entry) = state.entries.get_mut(key)
+            if let Some(entry) = state.entries.get_mut(&self.place(key))
                 && self.has(Bug::TakesInTwoSteps)
                 && live.is_some()
             {
@@ -317,7 +327,7 @@ impl EphemeralStore for Model {
                 yield_now().await;
             }
             Ok(live.map(|entry| {
-                state.entries.remove(key);
+                state.entries.remove(&self.place(key));
                 entry.value
             }))
         });
@@ -360,24 +370,28 @@ impl EphemeralStore for Model {
     }
 
     async fn due(&self, namespace: Namespace, at: OffsetDateTime, limit: usize) -> Result<Vec<Due>, StorageError> {
-        let is_due = |(key, entry): &(&EphemeralKey, &Entry)| {
+        let is_due = |(_, entry): &(&Place, &Entry)| {
             let is_before = match self.bug {
                 Bug::ListsOnlyWhatExpiresBefore => entry.expires_at < at,
                 _ => entry.expires_at <= at,
             };
-            is_before && (key.namespace() == namespace || self.has(Bug::ListsAllNamespaces))
+            is_before && (entry.namespace == namespace || self.has(Bug::ListsAllNamespaces))
         };
         let listed = self.step(async |state| {
             let mut all: Vec<_> = state.entries.iter().collect();
             if !self.has(Bug::ListsInTheOrderOfKeys) {
-                all.sort_by_key(|(key, entry)| (entry.expires_at, *key.as_bytes()));
+                all.sort_by_key(|(place, entry)| (entry.expires_at, **place));
             }
             let listed: Vec<_> = if self.has(Bug::FiltersAfterTheLimit) {
                 all.into_iter().take(limit).filter(is_due).collect()
             } else {
                 all.into_iter().filter(is_due).take(limit).collect()
             };
-            Ok(listed.into_iter().map(|(key, entry)| Due { key: *key, entry: versioned(entry) }).collect())
+            let due = |((digest, _), entry): (&Place, &Entry)| Due {
+                key: EphemeralKey::from_bytes(entry.namespace, *digest),
+                entry: versioned(entry),
+            };
+            Ok(listed.into_iter().map(due).collect())
         });
         listed.await
     }
@@ -389,9 +403,9 @@ impl EphemeralStore for Model {
             _ => before,
         };
         let most = if self.has(Bug::PurgesMoreThanItMay) { limit * 2 } else { limit };
-        let list = |state: &State| -> Vec<EphemeralKey> {
+        let list = |state: &State| -> Vec<Place> {
             let expired = state.entries.iter().filter(|(_, entry)| entry.expires_at <= before);
-            expired.take(most).map(|(key, _)| *key).collect()
+            expired.take(most).map(|(place, _)| *place).collect()
         };
         let mut old = None;
         if self.has(Bug::PurgesByAnOldList) {
@@ -405,8 +419,8 @@ impl EphemeralStore for Model {
                 yield_now().await;
                 state.entries = all;
             }
-            for key in &expired {
-                state.entries.remove(key);
+            for place in &expired {
+                state.entries.remove(place);
             }
             Ok(expired.len())
         });

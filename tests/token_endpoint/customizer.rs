@@ -16,6 +16,9 @@ use crate::support::{
     Spy, access_token, bad_grant, granted, header_values, refresh, refresh_of, refused, row, rows, tokens_of,
 };
 
+/// What two times differ by at least.
+const TICK: Duration = Duration::microseconds(1);
+
 type Answer = dyn Fn(&Issuance<'_>) -> Result<TokenChanges, Error> + Send + Sync;
 
 /// A customizer that answers as a test wants it to, and notes what it was asked. At first it changes nothing.
@@ -272,6 +275,31 @@ async fn repeat_of_a_customized_refresh_gets_the_same_answer() {
     let next = granted(&t, &refresh(&app, first["refresh_token"].as_str().unwrap())).await;
     assert_eq!(next["scope"], SCOPE);
     assert_eq!(next.get("tenant"), None);
+}
+
+/// The client gets `invalid_grant`, and nothing counts as theft while the window of the policy is open.
+#[tokio::test]
+async fn repeat_after_a_shortened_access_token_revokes_nothing() {
+    let (t, app, spy, scripted) = customized().await;
+    let tokens = tokens_of(&t, &app).await;
+    let old = refresh(&app, refresh_of(&tokens).expose());
+    scripted.answer(|_| Ok(TokenChanges::new().access_token_lifetime(Duration::seconds(10))));
+    let first = granted(&t, &old).await;
+    t.clock.advance(Duration::seconds(9));
+    let mut expected = first.clone();
+    expected["expires_in"] = json!(1);
+    assert_eq!(granted(&t, &old).await, expected);
+
+    let answer = bad_grant(&t, &refresh(&app, "unknown"), "UnknownToken").await;
+    spy.writes();
+    // Less than a second is left of the access token, then nothing, and then the window of 30 seconds is about to end.
+    for elapsed in [TICK, Duration::SECOND, Duration::seconds(20) - TICK * 3] {
+        t.clock.advance(elapsed);
+        let refused = bad_grant(&t, &old, "RetryRefused").await;
+        assert_eq!(text(&refused), text(&answer), "{elapsed}");
+    }
+    assert!(spy.writes().is_empty());
+    granted(&t, &refresh(&app, first["refresh_token"].as_str().unwrap())).await;
 }
 
 #[tokio::test]

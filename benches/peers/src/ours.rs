@@ -3,9 +3,9 @@
 use std::hint::black_box;
 
 use grantor::{
-    AccessToken, Approval, AuthorizationCode, AuthorizationRequest, AuthorizationServer, Authorize, Client,
-    ClientCredential, ClientRegistry, ClientSecret, CodeVerifier, Interaction, MemoryStorage, PendingAuthorization,
-    RefreshToken, Request, Response, Subject as User, TokenRequest, TokenResponse, UserSession,
+    AccessToken, Approval, AuthorizationCode, AuthorizationRequest, AuthorizationServer, Authorize, BearerRequest,
+    Client, ClientCredential, ClientRegistry, ClientSecret, CodeVerifier, Interaction, MemoryStorage,
+    PendingAuthorization, RefreshToken, Request, Response, Subject as User, TokenRequest, TokenResponse, UserSession,
 };
 
 use crate::subject::{
@@ -167,7 +167,8 @@ impl Subject for Typed<'_> {
                 times(n, |_| ours.tokens(ours.client()).access_token),
                 |_| {},
                 |token: &mut AccessToken| {
-                    let access = ready(ours.server.bearer_token(token)).expect("live").require(REQUIRED);
+                    let access =
+                        ready(ours.server.bearer_request(&BearerRequest::of(token))).expect("live").require(REQUIRED);
                     assert!(black_box(access.expect("the scope").subject()).is_some());
                 },
             ),

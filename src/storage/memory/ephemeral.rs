@@ -26,7 +26,8 @@ pub struct MemoryEphemeralStore {
 
 #[derive(Default)]
 struct Entries {
-    by_key: HashMap<EphemeralKey, Versioned>,
+    /// By the digest of the key.
+    by_digest: HashMap<[u8; 32], (Namespace, Versioned)>,
     /// The last version that was given to any entry, so that no key gets one twice.
     last_version: u64,
 }
@@ -45,13 +46,14 @@ impl MemoryEphemeralStore {
 
 impl Entries {
     fn live(&self, key: &EphemeralKey, now: OffsetDateTime) -> Option<&Versioned> {
-        self.by_key.get(key).filter(|entry| now < entry.expires_at)
+        self.by_digest.get(key.as_bytes()).map(|(_, entry)| entry).filter(|entry| now < entry.expires_at)
     }
 
     fn put(&mut self, key: &EphemeralKey, value: &[u8], expires_at: OffsetDateTime) -> Version {
         self.last_version += 1;
         let version = Version::from_u64(self.last_version);
-        self.by_key.insert(*key, Versioned { value: value.to_vec(), version, expires_at });
+        let entry = Versioned { value: value.to_vec(), version, expires_at };
+        self.by_digest.insert(*key.as_bytes(), (key.namespace(), entry));
         version
     }
 }
@@ -88,7 +90,7 @@ impl EphemeralStore for MemoryEphemeralStore {
         if entries.live(key, now).is_none() {
             return Ok(None);
         }
-        Ok(entries.by_key.remove(key).map(|entry| entry.value))
+        Ok(entries.by_digest.remove(key.as_bytes()).map(|(_, entry)| entry.value))
     }
 
     async fn replace(
@@ -109,17 +111,21 @@ impl EphemeralStore for MemoryEphemeralStore {
 
     async fn due(&self, namespace: Namespace, at: OffsetDateTime, limit: usize) -> Result<Vec<Due>, StorageError> {
         let entries = self.lock()?;
-        let is_due =
-            |(key, entry): &(&EphemeralKey, &Versioned)| key.namespace() == namespace && entry.expires_at <= at;
-        let mut due: Vec<_> = entries.by_key.iter().filter(is_due).collect();
-        due.sort_unstable_by_key(|(key, entry)| (entry.expires_at, *key.as_bytes()));
+        let of_namespace = entries.by_digest.iter().filter(|(_, (of, _))| *of == namespace);
+        let mut due: Vec<_> = of_namespace.map(|(digest, (_, entry))| (digest, entry)).collect();
+        due.retain(|(_, entry)| entry.expires_at <= at);
+        due.sort_unstable_by_key(|(digest, entry)| (entry.expires_at, **digest));
         due.truncate(limit);
-        Ok(due.into_iter().map(|(key, entry)| Due { key: *key, entry: entry.clone() }).collect())
+        let listed = |(digest, entry): (&[u8; 32], &Versioned)| Due {
+            key: EphemeralKey::from_bytes(namespace, *digest),
+            entry: entry.clone(),
+        };
+        Ok(due.into_iter().map(listed).collect())
     }
 
     async fn purge_ephemeral(&self, before: OffsetDateTime, limit: usize) -> Result<usize, StorageError> {
         let mut entries = self.lock()?;
-        let expired = entries.by_key.extract_if(|_, entry| entry.expires_at <= before);
+        let expired = entries.by_digest.extract_if(|_, (_, entry)| entry.expires_at <= before);
         Ok(expired.take(limit).count())
     }
 }

@@ -120,7 +120,7 @@ impl Storage for PostgresStorage {
                 statement.bind(row_count(page.limit)).fetch_all(&self.pool).await
             })
             .await?;
-        found.iter().map(|row| read_grant(row, 0)).collect()
+        found.iter().map(read_grant).collect()
     }
 
     async fn purge_expired(&self, before: OffsetDateTime, limit: usize) -> Result<usize, StorageError> {

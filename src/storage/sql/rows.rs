@@ -12,14 +12,49 @@ use crate::record::{AttemptId, Grant, GrantId, SessionDigest, Spent, StoredToken
 use crate::secret::{Seed, TokenHash};
 use crate::storage::{Found, one_time_keys};
 
-/// What a statement selects so that [`read_token`] and [`read_grant`] understand its rows: tokens as `t`, grants as `g`.
-pub(crate) const TOKEN_COLUMNS: &str = "t.hash, t.kind, t.grant_id, t.scope, t.issued_at, t.expires_at, t.parent, \
-    t.spent_at, t.spent_by, t.seed, t.revoked_at, t.details, t.seed_until";
-/// See [`TOKEN_COLUMNS`].
-pub(crate) const GRANT_COLUMNS: &str = "g.id, g.client_id, g.subject, g.grant_type, g.scope, g.opened_at, \
-    g.last_used_at, g.expires_at, g.revoked_at, g.host_data, g.details, g.parent_grant, g.session";
-/// How many there are of [`TOKEN_COLUMNS`].
-const TOKEN_WIDTH: usize = 13;
+/// Defines the columns of a record once: the list that a statement selects, and the position of each column in its rows.
+macro_rules! columns {
+    ($(#[$meta:meta])* $name:ident, $alias:literal: $first:ident $(, $column:ident)*) => {
+        $(#[$meta])*
+        struct $name {
+            $first: usize,
+            $($column: usize,)*
+        }
+
+        impl $name {
+            const LIST: &str =
+                concat!($alias, ".", stringify!($first) $(, ", ", $alias, ".", stringify!($column))*);
+
+            /// The positions in a row that has `before` other columns first, and how many columns there are up to the last of these.
+            const fn after(before: usize) -> (Self, usize) {
+                let mut next = before + 1;
+                let columns = Self {
+                    $first: before,
+                    $($column: { next += 1; next - 1 },)*
+                };
+                (columns, next)
+            }
+        }
+    };
+}
+
+columns! {
+    /// The positions of a token's columns.
+    TokenColumns, "t":
+    hash, kind, grant_id, scope, issued_at, expires_at, parent, spent_at, spent_by, seed, revoked_at, details, seed_until
+}
+
+columns! {
+    /// The positions of a grant's columns.
+    GrantColumns, "g":
+    id, client_id, subject, grant_type, scope, opened_at, last_used_at, expires_at, revoked_at, host_data, details,
+    parent_grant, session
+}
+
+/// What a statement selects so that [`read_found`] understands its rows: these of a token as `t`, then [`GRANT_COLUMNS`].
+pub(crate) const TOKEN_COLUMNS: &str = TokenColumns::LIST;
+/// What a statement selects so that [`read_grant`] understands its rows: a grant as `g`.
+pub(crate) const GRANT_COLUMNS: &str = GrantColumns::LIST;
 
 /// One row of an answer, by the number of the column. Remembers nothing.
 pub(crate) trait Cells {
@@ -67,52 +102,59 @@ pub(super) fn there<T>(value: Option<T>, column: usize) -> Result<T, StorageErro
     value.ok_or_else(|| corrupt(column))
 }
 
-/// The token in the columns from 0 on.
+/// The token in the first columns, [`TOKEN_COLUMNS`].
 fn read_token(row: &impl Cells) -> Result<StoredToken, StorageError> {
-    let spent = match (row.time(7)?, row.id(8)?) {
+    const AT: TokenColumns = TokenColumns::after(0).0;
+    let spent = match (row.time(AT.spent_at)?, row.id(AT.spent_by)?) {
         (None, _) => None,
         (Some(at), attempt) => {
-            let attempt = AttemptId::from_bytes(there(attempt, 8)?);
-            Some(Spent { at, attempt, seed: row.id(9)?.map(Seed::from_bytes), seed_until: row.time(12)? })
+            let attempt = AttemptId::from_bytes(there(attempt, AT.spent_by)?);
+            let seed = row.id(AT.seed)?.map(Seed::from_bytes);
+            Some(Spent { at, attempt, seed, seed_until: row.time(AT.seed_until)? })
         }
     };
     Ok(StoredToken {
-        hash: TokenHash::from_bytes(there(row.id(0)?, 0)?),
-        kind: there(row.text(1)?, 1)?.into(),
-        grant_id: GrantId::from_bytes(there(row.id(2)?, 2)?),
-        scope: row.checked(3)?,
-        issued_at: there(row.time(4)?, 4)?,
-        expires_at: there(row.time(5)?, 5)?,
-        parent: row.id(6)?.map(TokenHash::from_bytes),
+        hash: TokenHash::from_bytes(there(row.id(AT.hash)?, AT.hash)?),
+        kind: there(row.text(AT.kind)?, AT.kind)?.into(),
+        grant_id: GrantId::from_bytes(there(row.id(AT.grant_id)?, AT.grant_id)?),
+        scope: row.checked(AT.scope)?,
+        issued_at: there(row.time(AT.issued_at)?, AT.issued_at)?,
+        expires_at: there(row.time(AT.expires_at)?, AT.expires_at)?,
+        parent: row.id(AT.parent)?.map(TokenHash::from_bytes),
         spent,
-        revoked_at: row.time(10)?,
-        details: there(row.json(11)?, 11)?,
+        revoked_at: row.time(AT.revoked_at)?,
+        details: there(row.json(AT.details)?, AT.details)?,
     })
 }
 
-/// The grant in the columns from `from` on.
-pub(crate) fn read_grant(row: &impl Cells, from: usize) -> Result<Arc<Grant>, StorageError> {
-    let subject = row.text(from + 2)?;
-    Ok(Arc::new(Grant {
-        id: GrantId::from_bytes(there(row.id(from)?, from)?),
-        client_id: row.checked(from + 1)?,
-        subject: subject.map(|subject| subject.try_into().map_err(|_| corrupt(from + 2))).transpose()?,
-        grant_type: row.checked(from + 3)?,
-        scope: row.checked(from + 4)?,
-        opened_at: there(row.time(from + 5)?, from + 5)?,
-        last_used_at: there(row.time(from + 6)?, from + 6)?,
-        expires_at: there(row.time(from + 7)?, from + 7)?,
-        revoked_at: row.time(from + 8)?,
-        parent_grant: row.id(from + 11)?.map(GrantId::from_bytes),
-        session: row.id(from + 12)?.map(SessionDigest::from_bytes),
-        host_data: row.json(from + 9)?.map(Arc::new),
-        details: there(row.json(from + 10)?, from + 10)?,
-    }))
+/// The grant in the first columns, [`GRANT_COLUMNS`].
+pub(crate) fn read_grant(row: &impl Cells) -> Result<Arc<Grant>, StorageError> {
+    grant_at(row, const { &GrantColumns::after(0).0 })
 }
 
 /// The token and its grant, from a row of both.
 pub(crate) fn read_found(row: &impl Cells) -> Result<Found, StorageError> {
-    Ok(Found::new(Arc::new(read_token(row)?), read_grant(row, TOKEN_WIDTH)?))
+    let grant = grant_at(row, const { &GrantColumns::after(TokenColumns::after(0).1).0 })?;
+    Ok(Found::new(Arc::new(read_token(row)?), grant))
+}
+
+fn grant_at(row: &impl Cells, at: &GrantColumns) -> Result<Arc<Grant>, StorageError> {
+    let subject = row.text(at.subject)?;
+    Ok(Arc::new(Grant {
+        id: GrantId::from_bytes(there(row.id(at.id)?, at.id)?),
+        client_id: row.checked(at.client_id)?,
+        subject: subject.map(|subject| subject.try_into().map_err(|_| corrupt(at.subject))).transpose()?,
+        grant_type: row.checked(at.grant_type)?,
+        scope: row.checked(at.scope)?,
+        opened_at: there(row.time(at.opened_at)?, at.opened_at)?,
+        last_used_at: there(row.time(at.last_used_at)?, at.last_used_at)?,
+        expires_at: there(row.time(at.expires_at)?, at.expires_at)?,
+        revoked_at: row.time(at.revoked_at)?,
+        parent_grant: row.id(at.parent_grant)?.map(GrantId::from_bytes),
+        session: row.id(at.session)?.map(SessionDigest::from_bytes),
+        host_data: row.json(at.host_data)?.map(Arc::new),
+        details: there(row.json(at.details)?, at.details)?,
+    }))
 }
 
 /// The place of a grant in a list: its `opened_at` and `id` in the columns 0 and 1.

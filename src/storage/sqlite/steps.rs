@@ -237,7 +237,7 @@ impl SqliteStorage {
         let list = selecting(self.statements.common.list.of(which), which).bind(micros(now)).bind(micros(before));
         let list = list.bind(id.as_bytes().as_slice()).bind(row_count(page.limit));
         let found = list.fetch_all(&self.pool).await.map_err(to_storage_error)?;
-        found.iter().map(|row| read_grant(row, 0)).collect()
+        found.iter().map(read_grant).collect()
     }
 }
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use grantor::grants::{Decision, ExchangeToken, GrantContext, Owned, Presented, RepeatRefresh, Replayed};
 use grantor::secret::{SecretKind, TokenHash, kind};
 use grantor::{
-    Access, AccessToken, AuthorizationServer, BearerError, Client, Grant, Password, RefreshToken, Refusal, Request,
-    Scope,
+    Access, AccessToken, AuthorizationServer, BearerError, BearerRequest, Client, Grant, Password, RefreshToken,
+    Refusal, Request, Scope,
 };
 
 // refused: E0624
@@ -99,7 +99,7 @@ fn read_fields_of_access(access: &Access) -> bool {
 // refused: E0308
 /// A refresh token opens no API.
 async fn refresh_token_as_access_token(oauth: &AuthorizationServer, token: &RefreshToken) -> bool {
-    oauth.bearer_token(token).await.is_ok()
+    oauth.bearer_request(&BearerRequest::of(token)).await.is_ok()
 }
 
 // refused: E0599

@@ -13,9 +13,9 @@ use std::time::Instant;
 
 use grantor::storage::{PostgresStorage, SqliteStorage};
 use grantor::{
-    AccessToken, Approval, AuthorizationCode, AuthorizationRequest, AuthorizationServer, Authorize, Client,
-    ClientCredential, ClientRegistry, ClientSecret, ClientStore, CodeVerifier, Entropy, Interaction, RefreshToken,
-    Storage, Subject, SystemEntropy, TokenRequest, TokenResponse, UserSession,
+    AccessToken, Approval, AuthorizationCode, AuthorizationRequest, AuthorizationServer, Authorize, BearerRequest,
+    Client, ClientCredential, ClientRegistry, ClientSecret, ClientStore, CodeVerifier, Entropy, Interaction,
+    RefreshToken, Storage, Subject, SystemEntropy, TokenRequest, TokenResponse, UserSession,
 };
 use sqlx::{AssertSqlSafe, PgPool, SqlitePool};
 
@@ -136,7 +136,7 @@ impl Ours {
                     drop(self.ask(TokenRequest::client_credentials().scope(SCOPE)).await.to_json());
                 }
                 Op::Bearer => {
-                    let bearer = self.server.bearer_token(&accesses[number]).await.expect("live");
+                    let bearer = self.server.bearer_request(&BearerRequest::of(&accesses[number])).await.expect("live");
                     drop(bearer.require("user:read").expect("the scope"));
                 }
             }

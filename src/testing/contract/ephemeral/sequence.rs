@@ -11,6 +11,7 @@ use crate::storage::ephemeral::{Due, EphemeralKey, Inserted, MAX_VALUE, Version,
 pub(in super::super) const CASES: &[Named] = &[
     ("an entry that one node has stored is what every node gets, until one takes it", stored_and_taken),
     ("a key that has a live entry is Taken, and the entry stays as it is", taken_key),
+    ("the digest of a key alone identifies an entry, on every node and in each call", identified_by_digest),
     ("an entry is replaced under its own version only, and gets another one", replaced),
     ("no version of a key comes back, not after a take, an expiry or a purge", versions),
     ("the bytes of a value come back as they went in, from none to 64 KiB", bytes),
@@ -57,6 +58,34 @@ fn taken_key(t: &Trial<'_>) -> Outcome {
         t.expect_entry("the first entry", Some((b"first", t.at(HOUR))), found.as_ref());
         t.expect_eq("its version", &Some(version), &found.map(|entry| entry.version));
     }
+    Ok(())
+}
+
+/// The library builds no two such keys, because its digest covers the namespace.
+fn identified_by_digest(t: &Trial<'_>) -> Outcome {
+    let key = t.key(1);
+    let alias = EphemeralKey::from_bytes(t.namespace("alias"), *key.as_bytes());
+    let mut version = t.store(0).insert_new(&key, b"first", t.at(HOUR), t.at(START))?;
+    for store in t.stores() {
+        let again = store.insert(&alias, b"second", t.at(DAY), t.at(SECOND))?;
+        t.expect_eq("what an insert with the same digest gets", &Inserted::Taken, &again);
+        let found = store.get(&alias, t.at(SECOND))?;
+        t.expect_entry("the entry", Some((b"first", t.at(HOUR))), found.as_ref());
+        t.expect_eq("its version", &Some(version), &found.map(|entry| entry.version));
+        let Some(next) = store.replace(&alias, version, b"first", t.at(HOUR), t.at(SECOND))? else {
+            t.report("a key with the same digest replaces the entry", "it does not");
+            return Ok(());
+        };
+        version = next;
+    }
+    t.expect_eq("the value that is taken", &Some(b"first".to_vec()), &t.store(1).take(&alias, t.at(SECOND))?);
+    t.expect_entry("an entry that was taken", None, t.store(2).get(&key, t.at(SECOND))?.as_ref());
+
+    // Over an entry that has expired, too.
+    t.store(0).insert_new(&key, b"old", t.at(HOUR), t.at(START))?;
+    t.store(1).insert_new(&alias, b"new", t.at(DAY), t.at(HOUR))?;
+    let found = t.store(2).get(&key, t.at(HOUR))?;
+    t.expect_entry("an entry that was inserted over an expired one", Some((b"new", t.at(DAY))), found.as_ref());
     Ok(())
 }
 

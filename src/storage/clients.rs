@@ -1,0 +1,91 @@
+//! Finding clients, and managing them.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use time::OffsetDateTime;
+
+use crate::client::{Client, ClientCredential, ClientError};
+use crate::error::StorageError;
+use crate::record::ClientId;
+
+/// Finds clients.
+#[async_trait]
+#[diagnostic::on_unimplemented(note = "a `ClientStore` finds clients by their identifier; `MemoryStorage` is one")]
+pub trait ClientStore: Send + Sync {
+    /// The client with this identifier. Always 1 to 255 printable ASCII characters, but otherwise whatever was sent.
+    ///
+    /// # Errors
+    /// The storage failed. "No such client" is `Ok(None)`.
+    async fn client(&self, id: &str) -> Result<Option<Arc<Client>>, StorageError>;
+}
+
+/// Manages clients. Shipped storages implement it; the library never calls it.
+#[async_trait]
+pub trait ClientRegistry: ClientStore {
+    /// Stores a new client.
+    ///
+    /// # Errors
+    /// The identifier is taken, or the storage failed.
+    async fn register(&self, client: Client) -> Result<(), RegistryError>;
+
+    /// Replaces the registration of a client, its credentials included.
+    ///
+    /// # Errors
+    /// There is no such client, the stored one has members that this version does not know, or the storage failed.
+    async fn update(&self, client: Client) -> Result<(), RegistryError>;
+
+    /// Adds a credential and lets the others end at `others_end`, in one atomic step: rotation with overlap. In that step,
+    /// [`ClientParts::rotate_credential`](crate::client::ClientParts::rotate_credential) says what becomes of the registration.
+    ///
+    /// # Errors
+    /// There is no such client, it is a public one or has members that this version does not know, or the storage failed.
+    async fn rotate_credential(
+        &self,
+        id: &ClientId,
+        new: ClientCredential,
+        others_end: OffsetDateTime,
+    ) -> Result<(), RegistryError>;
+
+    /// Removes a client, then revokes all its grants: when this returns, the client is unknown and no token of it works. Removing
+    /// an unknown client is not an error.
+    ///
+    /// A request that had already authenticated the client may open one more grant just after. It can't be refreshed, but its
+    /// access token lasts: to be rid of it, revoke the client's grants once more when such requests are done.
+    ///
+    /// # Errors
+    /// The storage failed; the client may be gone and some of its grants not yet revoked. Calling it again does the rest.
+    async fn remove(&self, id: &ClientId, at: OffsetDateTime) -> Result<(), RegistryError>;
+
+    /// Clients in ascending order of their identifiers, `limit` at most, only those after `after`.
+    ///
+    /// # Errors
+    /// The storage failed.
+    async fn clients(&self, after: Option<&ClientId>, limit: usize) -> Result<Vec<Arc<Client>>, RegistryError>;
+}
+
+/// Rejects the change of a stored client that has members which this version does not know.
+pub(super) fn check_members(stored: &Client) -> Result<(), RegistryError> {
+    if stored.parts().unknown_members().next().is_none() { Ok(()) } else { Err(RegistryError::UnknownMembers) }
+}
+
+/// Why a [`ClientRegistry`] did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RegistryError {
+    /// A client with this identifier exists.
+    #[error("a client with this identifier exists")]
+    Taken,
+    /// No client has this identifier.
+    #[error("no client has this identifier")]
+    Unknown,
+    /// A newer version has registered the client: what the change means for members that this version does not know can't be told.
+    #[error("the client has members that this version does not know: change it with the version that wrote them")]
+    UnknownMembers,
+    /// The change would make a client that makes no sense.
+    #[error(transparent)]
+    Invalid(#[from] ClientError),
+    /// The storage failed.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
