@@ -83,7 +83,9 @@ impl<'a> Params<'a> {
         if self.broken_name || self.pairs.iter().any(|(_, value)| value.is_none()) {
             return Err(Refusal::MalformedEncoding);
         }
-        known.iter().filter(|name| !MAY_REPEAT.contains(name)).try_for_each(|name| self.get(name).map(|_| ()))
+        let occurs_twice = |name: &str| self.pairs.iter().filter(|(own, _)| own == name).nth(1).is_some();
+        let repeated = known.iter().find(|name| occurs_twice(name) && !MAY_REPEAT.contains(name));
+        repeated.map_or(Ok(()), |name| Err(Refusal::RepeatedParameter(name)))
     }
 
     /// The size of all names and values together, in bytes after decoding. What cannot be decoded counts nothing.

@@ -17,7 +17,8 @@ pub(super) enum Prompt {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Demands {
-    prompts: Vec<Prompt>,
+    /// Whether the request has each [`Prompt`], in their order.
+    prompts: [bool; 4],
     /// In seconds.
     max_age: Option<i64>,
 }
@@ -33,23 +34,25 @@ pub(super) enum Freshness {
 
 impl Demands {
     pub(super) fn read(params: &Params<'_>) -> Result<Self, Refusal> {
-        let prompts: Vec<Prompt> = match params.get("prompt")? {
-            None => Vec::new(),
-            Some(list) => list.split(' ').map(prompt).collect::<Result<_, _>>()?,
-        };
-        if prompts.contains(&Prompt::None) && prompts.len() > 1 {
-            return Err(Refusal::MalformedParameter("prompt"));
+        let mut prompts = [false; 4];
+        if let Some(list) = params.get("prompt")? {
+            for word in list.split(' ') {
+                prompts[prompt(word)? as usize] = true;
+            }
+            if prompts[Prompt::None as usize] && list != "none" {
+                return Err(Refusal::MalformedParameter("prompt"));
+            }
         }
         let max_age = params.get("max_age")?.map(seconds).transpose()?;
         Ok(Self { prompts, max_age })
     }
 
-    pub(super) fn has(&self, prompt: Prompt) -> bool {
-        self.prompts.contains(&prompt)
+    pub(super) const fn has(&self, prompt: Prompt) -> bool {
+        self.prompts[prompt as usize]
     }
 
     /// Whether no page may be shown.
-    pub(super) fn is_silent(&self) -> bool {
+    pub(super) const fn is_silent(&self) -> bool {
         self.has(Prompt::None)
     }
 

@@ -37,18 +37,37 @@ pub(super) const MAX_SIZE: usize = 16 * 1024;
 
 /// The parameters that a request had, each once and not empty, in the order of the known names. They are decoded, and
 /// only known and declared ones are kept.
+///
+/// One text holds all values, because a request has many and each text of its own is an allocation: that was a third of all
+/// allocations of an authorization.
 #[derive(Clone, PartialEq, Eq)]
-pub(super) struct Parameters(Vec<(&'static str, Box<str>)>);
+pub(super) struct Parameters {
+    /// The values, one directly behind the other.
+    values: String,
+    /// The name of each value, and where in `values` it ends.
+    ends: Vec<(&'static str, usize)>,
+}
 
 impl Parameters {
+    /// Has room for one value of each name, and for so many bytes of values.
+    fn with_capacity(names: usize, bytes: usize) -> Self {
+        Self { values: String::with_capacity(bytes), ends: Vec::with_capacity(names) }
+    }
+
+    fn push(&mut self, name: &'static str, value: &str) {
+        self.values.push_str(value);
+        self.ends.push((name, self.values.len()));
+    }
+
     /// Takes the parameters with these names.
     pub(super) fn of(params: &Params<'_>, names: &[&'static str]) -> Result<Self, Refusal> {
-        let found = names.iter().filter_map(|name| match params.get(name) {
-            Ok(None) => None,
-            Ok(Some(value)) => Some(Ok((*name, value.into()))),
-            Err(refusal) => Some(Err(refusal)),
-        });
-        Ok(Self(found.collect::<Result<_, _>>()?))
+        let mut found = Self::with_capacity(names.len(), params.size());
+        for name in names {
+            if let Some(value) = params.get(name)? {
+                found.push(name, value);
+            }
+        }
+        Ok(found)
     }
 
     pub(super) fn get(&self, name: &str) -> Option<&str> {
@@ -56,7 +75,8 @@ impl Parameters {
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (&'static str, &str)> {
-        self.0.iter().map(|(name, value)| (*name, &**value))
+        let mut start = 0;
+        self.ends.iter().map(move |&(name, end)| (name, &self.values[std::mem::replace(&mut start, end)..end]))
     }
 
     /// The same as the parameters of a request that is to be read again.
@@ -75,13 +95,13 @@ impl Parameters {
 
     /// Reads what [`encode`](Self::encode) wrote, to the end. `None` if a name is not, or no longer, among `names`.
     pub(super) fn decode(reader: &mut Reader<'_>, names: &[&'static str]) -> Option<Self> {
-        let mut found = Vec::new();
+        let mut found = Self::with_capacity(names.len(), reader.0.len());
         while !reader.is_at_end() {
             let name = reader.text()?;
             let name = names.iter().find(|known| **known == name)?;
-            found.push((*name, reader.text()?.into()));
+            found.push(name, reader.text()?);
         }
-        Some(Self(found))
+        Some(found)
     }
 }
 

@@ -162,7 +162,7 @@ impl PendingAuthorization {
     }
 
     pub(super) async fn open_grant(
-        mut self,
+        mut self: Box<Self>,
         approval: Approval,
         asked: &AskedUser,
         basis: ConsentBasis,

@@ -13,7 +13,7 @@ use crate::span::in_span;
 #[derive(Debug)]
 #[must_use = "the browser is waiting: show a login page, or deny"]
 pub struct Login {
-    pub(super) request: PendingAuthorization,
+    pub(super) request: Box<PendingAuthorization>,
     pub(super) reason: LoginReason,
 }
 
@@ -37,7 +37,7 @@ pub enum LoginReason {
 #[derive(Debug)]
 #[must_use = "the browser is waiting: show the accounts, or deny"]
 pub struct SelectAccount {
-    pub(super) request: PendingAuthorization,
+    pub(super) request: Box<PendingAuthorization>,
 }
 
 /// A request that waits for the user's decision. Show a consent page with the [`form_token`](Self::form_token) in a form, or
@@ -45,7 +45,7 @@ pub struct SelectAccount {
 #[derive(Debug)]
 #[must_use = "the browser is waiting: approve, deny, or show a form with its form_token"]
 pub struct Consent {
-    pub(super) request: PendingAuthorization,
+    pub(super) request: Box<PendingAuthorization>,
     pub(super) reason: ConsentReason,
     pub(super) user: AskedUser,
 }
@@ -67,7 +67,7 @@ pub enum ConsentReason {
 #[derive(Debug)]
 #[must_use = "the browser is waiting: approve or deny"]
 pub struct Proceed {
-    pub(super) request: PendingAuthorization,
+    pub(super) request: Box<PendingAuthorization>,
     pub(super) basis: ConsentBasis,
     pub(super) user: UserSession,
 }
@@ -177,7 +177,7 @@ macro_rules! steps {
         impl $step {
             /// The request.
             #[must_use = "looking at the request does not answer it"]
-            pub const fn request(&self) -> &PendingAuthorization {
+            pub fn request(&self) -> &PendingAuthorization {
                 &self.request
             }
 

@@ -147,7 +147,7 @@ async fn first_tokens(
     if customized.access_token_lifetime != lifetimes.access_token {
         lifetimes.access_token = customized.access_token_lifetime;
         expirations = Expirations::new(&lifetimes, rotates, now, ends_by, now);
-        grant.expires_at = expirations.grant(refreshes);
+        Arc::make_mut(&mut grant).expires_at = expirations.grant(refreshes);
     }
 
     let access_token = AccessToken::from_bytes(&*server.random()?);
@@ -165,7 +165,7 @@ async fn first_tokens(
         rows.push(key_row(key, id, &grant.scope, attempt, now));
     }
     let expires_in = expirations.access - now;
-    let issued = issued_tokens(access_token, refresh_token, expires_in, customized.scope, members, Arc::new(grant));
+    let issued = issued_tokens(access_token, refresh_token, expires_in, customized.scope, members, grant);
     Ok((rows, issued))
 }
 
@@ -185,7 +185,6 @@ pub(crate) async fn open_grant_with_code(
     row.details.code = Some(binding);
     let grant_type = GrantType::built_in(GrantType::AUTHORIZATION_CODE);
     let (grant, _) = order.into_grant(id, client, &grant_type, now, expires_at);
-    let grant = Arc::new(grant);
     store(server, &grant, std::slice::from_ref(&row)).await?;
     Ok((code, grant))
 }

@@ -113,7 +113,7 @@ impl OpenGrant {
         grant_type: &GrantType,
         now: OffsetDateTime,
         expires_at: OffsetDateTime,
-    ) -> (Grant, ResponseMembers) {
+    ) -> (Arc<Grant>, ResponseMembers) {
         let details = GrantDetails {
             token_type: self.members.token_type.as_deref().map(Into::into),
             ends_by: self.ends_by(),
@@ -136,7 +136,7 @@ impl OpenGrant {
             host_data: self.host_data,
             details,
         };
-        (grant, self.members)
+        (Arc::new(grant), self.members)
     }
 }
 
