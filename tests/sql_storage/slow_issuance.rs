@@ -118,7 +118,7 @@ impl Host {
     }
 
     async fn lives(&self, token: &AccessToken) -> bool {
-        self.t.server.bearer_token(token).await.is_ok()
+        self.t.bearer(token).await.is_ok()
     }
 }
 
