@@ -306,7 +306,7 @@ async fn a_hint_changes_neither_the_answer_nor_the_number_of_look_ups() {
 // covers: IN-05 (RFC 7662 §2.1), IN-06 (RFC 7662 §4), B36, B37, B38
 #[tokio::test]
 async fn only_a_posted_form_with_one_token_is_a_request() {
-    let t = TestServer::with_policy(|policy| policy.max_body = 300);
+    let t = TestServer::with_policy(|policy| policy.max_body = 3_000);
     let (api, app) = (api(&t).await, t.public_client(CB).await);
     let tokens = tokens_of(&t, &app).await;
     let token = tokens.access_token.expose();

@@ -288,7 +288,7 @@ async fn a_public_client_says_who_it_is() {
 // covers: RV-05 (RFC 7009 §2.1), RV-16 (RFC 7009 §2.2.1), RV-20 (RFC 7009 §2.3), B36, B37, B38
 #[tokio::test]
 async fn only_a_posted_form_with_one_token_is_a_request() {
-    let t = TestServer::with_policy(|policy| policy.max_body = 300);
+    let t = TestServer::with_policy(|policy| policy.max_body = 3_000);
     let app = t.confidential_client(CB).await;
     let tokens = tokens_of(&t, &app).await;
     REVOKE.assert_takes_only_forms(&t, &app, tokens.access_token.expose()).await;

@@ -108,7 +108,7 @@ impl Endpoint {
         }
     }
 
-    /// Only a posted form with one token is a request. The server must take no body of more than 300 bytes.
+    /// Only a posted form with one token is a request. The server must take no body of more than 3,000 bytes.
     pub(crate) async fn assert_takes_only_forms(&self, t: &TestServer, client: &TestClient, token: &str) {
         let authorized = |request: Request| {
             request.with_header("authorization", basic(&client.id, client.secret.as_ref().unwrap().expose()))
@@ -140,7 +140,7 @@ impl Endpoint {
             (&format!("{good}%FF"), 400, "MalformedEncoding"),
             (&format!("{good}&x=%ZZ"), 400, "MalformedEncoding"),
             (&format!("{good}&x=%FF"), 400, "MalformedEncoding"),
-            (&format!("{good}&x={}", "x".repeat(300)), 413, "BodyTooLarge"),
+            (&format!("{good}&x={}", "x".repeat(3_000)), 413, "BodyTooLarge"),
         ] {
             cases.push((raw(body), status, reason));
         }
