@@ -88,7 +88,7 @@
 //! | errors, §4.1.2.1 and §5.2 | [`error`] |
 //! | revocation, introspection, metadata (RFC 7009, 7662, 8414) | [`AuthorizationServer::revoke`], [`introspect`](AuthorizationServer::introspect), [`metadata`](AuthorizationServer::metadata) |
 //! | all endpoints as a list, and one call that serves them | [`AuthorizationServer::routes`], [`handle`](AuthorizationServer::handle) |
-//! | an endpoint of your own | [`Capability`] |
+//! | an endpoint of your own | [`Capability`], [`AuthorizationServer::authenticate_client`], [`bearer`](AuthorizationServer::bearer) |
 //! | an API that clients find the server by (RFC 9728) | [`ProtectedResource`], [`AuthorizationServer::resource_metadata`] |
 //! | a user's connected applications | [`AuthorizationServer::grants`], [`revoke_grants`](AuthorizationServer::revoke_grants) |
 //! | users who are suspended or gone | [`Authenticator::subject_status`] |

@@ -171,6 +171,36 @@ async fn capability_decides_about_scripts_of_other_origins() {
     }
 }
 
+#[tokio::test(flavor = "local")]
+async fn failed_authentication_at_a_capability_is_told() {
+    for web in Web::each() {
+        let t = server();
+        let machine = t.confidential_client(REDIRECT_URI).await;
+        let app = web.routes([&t.server]);
+        let named = format!("presented_client_id: Some(ClientId({:?})), grant_type: None", machine.id);
+        let neither = "presented_client_id: None, grant_type: None".to_owned();
+        let wrong = basic(&machine.id, "not-the-secret");
+        for (request, reason, presented) in [
+            (post("/notes/new", "note=x").with("authorization", &wrong), "ClientAuthenticationFailed", &named),
+            (post("/notes/new", form(&[("client_id", &machine.id)])), "MissingClientAuthentication", &named),
+            (post("/notes/new", "client_id=nobody"), "UnknownClient", &neither),
+            (post("/notes/new", "client_id=a&client_id=a"), "RepeatedParameter(\"client_id\")", &neither),
+            (post("/notes/new?client_id=a", ""), "ParameterInQuery(\"client_id\")", &neither),
+        ] {
+            let told = t.events.events().len();
+            assert!(app.send(request.with_peer([192, 0, 2, 7])).await.status >= 400);
+            let told = t.events.events().split_off(told);
+            assert_eq!(told.iter().map(|event| event.name).collect::<Vec<_>>(), ["token_refused"], "{reason}");
+            for part in ["peer: Some(192.0.2.7)", reason, &**presented, "client_id: None"] {
+                assert!(told[0].text.contains(part), "{part}: {}", told[0].text);
+            }
+        }
+        // Nothing is told of a success, nor at the token endpoint until tokens are issued.
+        assert_eq!(app.send(post_as(&machine, "/notes/new", "note=x")).await.status, 201);
+        assert_eq!(t.events.events().len(), 5);
+    }
+}
+
 /// The limit of the endpoint counts, not that of the policy, which is for requests for tokens.
 #[tokio::test(flavor = "local")]
 async fn client_authenticates_with_a_body_above_the_limit_of_the_policy() {
