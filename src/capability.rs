@@ -100,6 +100,7 @@ pub trait Capability: Send + Sync {
     }
 
     /// Answers a request for the endpoint of this name. Its method is one of the endpoint's and its body is within the limit.
+    /// [`Response::from_parts`] makes answers with other headers than those of a JSON document.
     async fn respond(&self, endpoint: &str, request: &Request, server: ServerView<'_>) -> Response;
 }
 

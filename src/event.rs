@@ -102,7 +102,8 @@ pub enum EventKind<'a> {
         /// The grant.
         grant: &'a Grant,
     },
-    /// The token endpoint refused a request, or failed.
+    /// The token endpoint refused a request, or failed; or a client did not authenticate at an endpoint of the application or of a
+    /// capability, see [`authenticate_client`](crate::AuthorizationServer::authenticate_client).
     #[non_exhaustive]
     TokenRefused {
         /// The client, if it was authenticated.

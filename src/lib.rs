@@ -88,7 +88,7 @@
 //! | errors, §4.1.2.1 and §5.2 | [`error`] |
 //! | revocation, introspection, metadata (RFC 7009, 7662, 8414) | [`AuthorizationServer::revoke`], [`introspect`](AuthorizationServer::introspect), [`metadata`](AuthorizationServer::metadata) |
 //! | all endpoints as a list, and one call that serves them | [`AuthorizationServer::routes`], [`handle`](AuthorizationServer::handle) |
-//! | an endpoint of your own | [`Capability`] |
+//! | an endpoint of your own | [`Capability`], [`AuthorizationServer::authenticate_client`], [`bearer`](AuthorizationServer::bearer) |
 //! | an API that clients find the server by (RFC 9728) | [`ProtectedResource`], [`AuthorizationServer::resource_metadata`] |
 //! | a user's connected applications | [`AuthorizationServer::grants`], [`revoke_grants`](AuthorizationServer::revoke_grants) |
 //! | users who are suspended or gone | [`Authenticator::subject_status`] |
@@ -197,7 +197,7 @@ pub use crate::customizer::TokenCustomizer;
 pub use crate::env::{Clock, Entropy, SystemClock, SystemEntropy};
 pub use crate::error::{AuthenticatorError, EntropyError, Error, ErrorCode, Refusal, StorageError};
 pub use crate::event::{Event, EventKind, Observer};
-pub use crate::http::{Request, RequestContext, Response};
+pub use crate::http::{Request, RequestContext, Response, ResponseError};
 pub use crate::introspect::{ActiveToken, Introspection, IntrospectionRequest};
 pub use crate::limiter::Limiter;
 pub use crate::metadata::EndpointUrls;

@@ -153,7 +153,7 @@ fn assert_throttled(response: &Response, seconds: &str) {
 // covers: CA-08 (RFC 6749 §2.3.1), RV-18 (RFC 7009 §5)
 #[tokio::test]
 async fn guesses_are_counted_over_all_endpoints_and_stopped_at_each_of_them() {
-    let (t, inner) = limited(|limiter| limiter.allow(3, Duration::minutes(10)));
+    let (t, inner) = limited(|limiter| limiter.allow(4, Duration::minutes(10)));
     let app = client(&t).await;
     let token = t.token_as(&app, grantor::TokenRequest::client_credentials().scope("user:read")).await.unwrap();
     let token = ("token", token.access_token.expose());
@@ -164,6 +164,8 @@ async fn guesses_are_counted_over_all_endpoints_and_stopped_at_each_of_them() {
     assert_eq!(t.server.token(&guess("/token")).await.status(), 401);
     assert_eq!(t.server.revoke(&guess("/revoke")).await.status(), 401);
     assert_eq!(t.server.introspect(&guess("/introspect")).await.status(), 401);
+    let at_the_host = |secret: &str| post("/notes", &[], &app.id, secret, HOME);
+    assert!(t.server.authenticate_client(&at_the_host("a-wrong-guess")).await.is_err());
     let (asked, calls) = (inner.asked(), t.faults.calls());
 
     // Now even the right secret has to wait, or the answer would tell a guesser that it was right.
@@ -171,8 +173,10 @@ async fn guesses_are_counted_over_all_endpoints_and_stopped_at_each_of_them() {
     assert_throttled(&t.server.revoke(&post("/revoke", &[token], &app.id, secret_of(&app), HOME)).await, "600");
     assert_throttled(&t.server.introspect(&post("/introspect", &[token], &app.id, secret_of(&app), HOME)).await, "600");
     assert_throttled(&t.server.token(&wrong(&app, HOME)).await, "600");
+    let waits = t.server.authenticate_client(&at_the_host(secret_of(&app))).await.unwrap_err();
+    assert_throttled(&t.server.refuse(&waits), "600");
     assert_eq!(inner.asked(), asked, "nothing was compared");
-    assert_eq!(t.faults.calls() - calls, 4, "the client, and nothing after it");
+    assert_eq!(t.faults.calls() - calls, 5, "the client, and nothing after it");
     assert!(t.bearer(&grantor::AccessToken::new(token.1)).await.is_ok());
     for name in ["token_refused", "revocation_refused", "introspection_refused"] {
         let last = t.events.events().into_iter().rfind(|event| event.name == name).unwrap();

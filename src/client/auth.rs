@@ -10,6 +10,7 @@ use super::{AuthenticationMethod, Client};
 use crate::authenticator::{ClientAttempt, Verdict};
 use crate::capability::ServerView;
 use crate::error::{Error, Refusal};
+use crate::event::EventKind;
 use crate::http::Request;
 use crate::record::{ClientId, is_client_id, is_printable};
 use crate::secret::ClientSecret;
@@ -112,26 +113,53 @@ fn presented<'r, E>(
     }
 }
 
-impl ServerView<'_> {
-    /// Authenticates the client of a request (RFC 6749 §2.3): a `POST` of a form.
-    ///
-    /// # Errors
-    /// The client did not authenticate, the request is no form or repeats a parameter of client authentication, the client has a
-    /// critical member that this version does not enforce, or the storage failed. [`refuse`](ServerView::refuse) makes the
-    /// answer.
-    pub async fn authenticate_client(self, request: &Request) -> Result<AuthenticatedClient, Error> {
-        // The dispatcher has held the request to the limit of its endpoint, which may be above that of the policy.
-        let request = ClientRequest::<Endpoint>::read(request, usize::MAX, &PARAMETERS, false)?;
-        request.params.check(&PARAMETERS)?;
-        let mut caller = Caller::default();
-        let client = caller.authenticate(self.server, &request, self.now()).await?;
-        Error::check_enforced(client.parts().unenforced_member())?;
-        Ok(client.clone())
+/// Authenticates the client of a request at an endpoint of a capability or of the application. A failure is told as at the token
+/// endpoint.
+pub(crate) async fn authenticate_client(
+    server: &ServerContext,
+    request: &Request,
+    max_body: usize,
+) -> Result<AuthenticatedClient, Error> {
+    let (now, mut caller) = (server.now(), Caller::default());
+    let result = read_and_authenticate(server, request, max_body, now, &mut caller).await;
+    if let Err(error) = &result {
+        let (client_id, presented_client_id) = (caller.client_id(), caller.presented_client_id());
+        let refused = EventKind::TokenRefused { client_id, presented_client_id, grant_type: None, error };
+        server.observe_from(request.peer(), now, refused);
     }
+    result
 }
 
-/// The endpoint of a capability.
-enum Endpoint {}
+async fn read_and_authenticate(
+    server: &ServerContext,
+    request: &Request,
+    max_body: usize,
+    now: OffsetDateTime,
+    caller: &mut Caller,
+) -> Result<AuthenticatedClient, Error> {
+    let request = ClientRequest::<OtherEndpoint>::read(request, max_body, &PARAMETERS, false)?;
+    request.params.check(&PARAMETERS)?;
+    let client = caller.authenticate(server, &request, now).await?;
+    Error::check_enforced(client.parts().unenforced_member())?;
+    Ok(client.clone())
+}
+
+/// An endpoint of a capability or of the application.
+enum OtherEndpoint {}
+
+impl ServerView<'_> {
+    /// Authenticates the client of a request, as [`AuthorizationServer::authenticate_client`] does; the limit of the endpoint counts
+    /// for its body.
+    ///
+    /// # Errors
+    /// See there. [`refuse`](ServerView::refuse) makes the answer.
+    ///
+    /// [`AuthorizationServer::authenticate_client`]: crate::AuthorizationServer::authenticate_client
+    pub async fn authenticate_client(self, request: &Request) -> Result<AuthenticatedClient, Error> {
+        // The dispatcher has held the request to the limit of its endpoint, which may be above that of the policy.
+        authenticate_client(self.server, request, usize::MAX).await
+    }
+}
 
 /// An identifier alone is enough for a public client, and for no other (RFC 6749 §2.2, §3.2.1).
 fn without_secret(client: Option<&Client>) -> Result<(), Refusal> {

@@ -1,9 +1,11 @@
 //! Requests and responses as plain data, so that any web stack can be adapted in a few lines.
 
 mod context;
+mod from_parts;
 mod request;
 mod response;
 
 pub use self::context::RequestContext;
+pub use self::from_parts::ResponseError;
 pub use self::request::Request;
 pub use self::response::Response;

@@ -15,7 +15,7 @@ pub struct Response {
 }
 
 /// The name of a header in lower case, and its value.
-type Header = (&'static str, Cow<'static, str>);
+pub(super) type Header = (&'static str, Cow<'static, str>);
 
 impl Response {
     /// A response without body, which no cache may store.
@@ -32,6 +32,15 @@ impl Response {
         let mut response = Self::new(status).with_header("content-type", "application/json");
         response.body = body.into();
         response
+    }
+
+    /// A response without body or headers.
+    pub(super) const fn bare(status: u16) -> Self {
+        Self { status, headers: Vec::new(), body: Vec::new() }
+    }
+
+    pub(super) fn with_body(self, body: Vec<u8>) -> Self {
+        Self { body, ..self }
     }
 
     /// A JSON document that anyone may keep for an hour.
@@ -93,7 +102,7 @@ impl Response {
         &self.body
     }
 
-    /// Status, headers and body, for an adapter.
+    /// Status, headers and body, for an adapter. [`from_parts`](Self::from_parts) is the way back for responses of one's own.
     #[must_use = "the peer is waiting for these parts"]
     pub fn into_parts(self) -> (u16, Vec<Header>, Vec<u8>) {
         (self.status, self.headers, self.body)

@@ -7,6 +7,7 @@ mod dispatcher;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
+use time::OffsetDateTime;
 
 pub use self::builder::{Builder, NeedsStorage};
 pub use self::dispatcher::{Route, ServedBy};
@@ -14,6 +15,7 @@ use crate::authorize::{
     AuthorizationEndpoint, AuthorizationRequest, Authorize, Consent, ConsentForm, Interaction, UserSession,
 };
 use crate::bearer::{self, Bearer, BearerError, BearerRequest};
+use crate::client::auth::{AuthenticatedClient, authenticate_client};
 use crate::error::Error;
 use crate::event::EventKind;
 use crate::http::{Request, Response};
@@ -25,7 +27,7 @@ use crate::revoke::{self, RevocationRequest};
 use crate::server_context::ServerContext;
 use crate::span::{in_span, within_span};
 use crate::storage::{GrantSelector, Page};
-use crate::token::{TokenEndpoint, TokenRequest, TokenResponse};
+use crate::token::{TokenEndpoint, TokenRequest, TokenResponse, refuse};
 
 /// An authorization server. Cloning it is cheap and gives the same server.
 ///
@@ -255,6 +257,52 @@ impl AuthorizationServer {
     /// The token is not live, or it could not be checked.
     pub async fn bearer_request(&self, request: &BearerRequest<'_>) -> Result<Bearer, BearerError> {
         in_span("bearer", bearer::check(Arc::clone(&self.inner.server), request)).await
+    }
+
+    /// Authenticates the client of a request at an endpoint of the application's own (RFC 6749 §2.3): a `POST` of a form. Methods, limits
+    /// and refusals are those of the token endpoint, but parameters in the query are refused to every client. A failure is told to the
+    /// observer as [`TokenRefused`](crate::EventKind::TokenRefused), with the peer of the request.
+    ///
+    /// A public client authenticates by its identifier alone, which anyone may know: ask [`Client::is_confidential`] where a proof
+    /// is needed.
+    ///
+    /// ```
+    /// use grantor::{AuthorizationServer, Params, Request, Response};
+    ///
+    /// /// An application deletes what it has stored.
+    /// async fn forget(oauth: &AuthorizationServer, request: &Request) -> Response {
+    ///     match oauth.authenticate_client(request).await {
+    ///         Ok(client) if client.is_confidential() => {
+    ///             let params = Params::decode(request.body());
+    ///             println!("{} has no use for {:?} any more", client.id(), params.get("note"));
+    ///             Response::new(204)
+    ///         }
+    ///         Ok(_) => Response::new(403),
+    ///         Err(error) => oauth.refuse(&error),
+    ///     }
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// The client did not authenticate, the request is no form or repeats a parameter of client authentication, or the storage or the
+    /// authenticator failed. A client with a [critical member](crate::client::ClientParts::unenforced_member) that this version does
+    /// not enforce is refused with 503. [`refuse`](Self::refuse) makes the answer.
+    ///
+    /// [`Client::is_confidential`]: crate::Client::is_confidential
+    pub async fn authenticate_client(&self, request: &Request) -> Result<AuthenticatedClient, Error> {
+        let authenticated = authenticate_client(&self.inner.server, request, self.policy().max_body);
+        in_span("authenticate_client", authenticated).await
+    }
+
+    /// Makes the answer to a request that is refused, as the token endpoint does (RFC 6749 §5.2).
+    pub fn refuse(&self, error: &Error) -> Response {
+        refuse(error, self.issuer())
+    }
+
+    /// Returns the time of the server's [`Clock`](crate::Clock), in whole microseconds.
+    #[must_use]
+    pub fn now(&self) -> OffsetDateTime {
+        self.inner.server.now()
     }
 
     /// The issuer identifier, as it was given.

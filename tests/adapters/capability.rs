@@ -28,6 +28,7 @@ impl Capability for Board {
             Endpoint::new("echo", build.url("/echo")),
             Endpoint::new("open", build.url("/open")).any_origin(),
             Endpoint::new("import", build.url("/notes/import")).methods("POST").max_body(100_000),
+            Endpoint::new("page", build.url("/page")).methods("GET").any_origin(),
             Endpoint::new("publish", build.url("/notes/publish")).methods("POST").max_body(100_000),
         ]
     }
@@ -41,6 +42,15 @@ impl Capability for Board {
             "notes" | "publish" => match server.bearer(request).await.and_then(|token| token.require("user:read")) {
                 Ok(access) => Response::json(200, json!([access.client_id().as_str()]).to_string()),
                 Err(error) => error.into(),
+            },
+            "page" => match request.query() {
+                "new" => made(201, [("location", "/page/7".to_owned()), ("etag", "\"1\"".to_owned())], ""),
+                "cached" => made(304, [("etag", "\"1\"".to_owned()), ("cache-control", "max-age=60".to_owned())], ""),
+                "busy" => {
+                    made(503, [("retry-after", "7".to_owned()), ("content-type", "text/plain".to_owned())], "busy")
+                }
+                "login" => made(401, [("www-authenticate", "A".to_owned()), ("www-authenticate", "B".to_owned())], ""),
+                input => made(201, [("location", input.replace("%0A", "\n")), ("x-a", "b".to_owned())], ""),
             },
             "put_up" | "import" => match server.authenticate_client(request).await {
                 Ok(client) => {
@@ -60,6 +70,11 @@ impl Capability for Board {
     }
 }
 
+/// The answer with these headers, or 500.
+fn made(status: u16, headers: [(&'static str, String); 2], body: &str) -> Response {
+    Response::from_parts(status, headers, body).unwrap_or_else(Response::from)
+}
+
 fn server() -> TestServer {
     TestServer::with(|builder| builder.capability(Board))
 }
@@ -73,7 +88,10 @@ async fn endpoint_of_a_capability_is_listed_and_described() {
     let t = server();
     let own: Vec<_> = t.server.routes().iter().skip(5).map(|route| (route.endpoint(), route.path())).collect();
     let [notes, new, import] = [("notes", "/notes"), ("put_up", "/notes/new"), ("import", "/notes/import")];
-    assert_eq!(own, [notes, new, ("echo", "/echo"), ("open", "/open"), import, ("publish", "/notes/publish")]);
+    assert_eq!(
+        own,
+        [notes, new, ("echo", "/echo"), ("open", "/open"), import, ("page", "/page"), ("publish", "/notes/publish")]
+    );
     assert!(t.server.routes().iter().skip(5).all(|route| route.served_by() == ServedBy::Library));
     let terms = |path| t.server.route(path).map(|route| (route.any_origin(), route.max_body()));
     assert_eq!(terms("/notes"), Some((true, 0)));
@@ -171,6 +189,36 @@ async fn capability_decides_about_scripts_of_other_origins() {
     }
 }
 
+#[tokio::test(flavor = "local")]
+async fn failed_authentication_at_a_capability_is_told() {
+    for web in Web::each() {
+        let t = server();
+        let machine = t.confidential_client(REDIRECT_URI).await;
+        let app = web.routes([&t.server]);
+        let named = format!("presented_client_id: Some(ClientId({:?})), grant_type: None", machine.id);
+        let neither = "presented_client_id: None, grant_type: None".to_owned();
+        let wrong = basic(&machine.id, "not-the-secret");
+        for (request, reason, presented) in [
+            (post("/notes/new", "note=x").with("authorization", &wrong), "ClientAuthenticationFailed", &named),
+            (post("/notes/new", form(&[("client_id", &machine.id)])), "MissingClientAuthentication", &named),
+            (post("/notes/new", "client_id=nobody"), "UnknownClient", &neither),
+            (post("/notes/new", "client_id=a&client_id=a"), "RepeatedParameter(\"client_id\")", &neither),
+            (post("/notes/new?client_id=a", ""), "ParameterInQuery(\"client_id\")", &neither),
+        ] {
+            let told = t.events.events().len();
+            assert!(app.send(request.with_peer([192, 0, 2, 7])).await.status >= 400);
+            let told = t.events.events().split_off(told);
+            assert_eq!(told.iter().map(|event| event.name).collect::<Vec<_>>(), ["token_refused"], "{reason}");
+            for part in ["peer: Some(192.0.2.7)", reason, &**presented, "client_id: None"] {
+                assert!(told[0].text.contains(part), "{part}: {}", told[0].text);
+            }
+        }
+        // Nothing is told of a success, nor at the token endpoint until tokens are issued.
+        assert_eq!(app.send(post_as(&machine, "/notes/new", "note=x")).await.status, 201);
+        assert_eq!(t.events.events().len(), 5);
+    }
+}
+
 /// The limit of the endpoint counts, not that of the policy, which is for requests for tokens.
 #[tokio::test(flavor = "local")]
 async fn client_authenticates_with_a_body_above_the_limit_of_the_policy() {
@@ -224,6 +272,40 @@ async fn client_with_unknown_critical_member_is_unavailable() {
     assert_eq!((answer.status(), answer.header("retry-after")), (503, Some("60")));
     let wrong = Request::post_form("/notes/new", "note=x").with_header("authorization", basic("newer", "wrong"));
     assert_eq!(t.server.handle(&wrong).await.status(), 401, "the secret is checked first");
+}
+
+// covers: TL-18 (RFC 9700 §2.6)
+#[tokio::test(flavor = "local")]
+async fn capability_sets_headers_of_its_answer() {
+    for web in Web::each() {
+        let app = web.routes([&server().server]);
+        let no_store = [("cache-control", "no-store"), ("pragma", "no-cache")];
+        for (query, status, headers, body) in [
+            ("new", 201, [&no_store[..], &[("etag", "\"1\""), ("location", "/page/7")]].concat(), ""),
+            ("cached", 304, vec![("cache-control", "max-age=60"), ("etag", "\"1\"")], ""),
+            ("busy", 503, [&no_store[..], &[("content-type", "text/plain"), ("retry-after", "7")]].concat(), "busy"),
+            ("login", 401, [&no_store[..], &[("www-authenticate", "A"), ("www-authenticate", "B")]].concat(), ""),
+            ("/a%20b", 201, [&no_store[..], &[("location", "/a%20b"), ("x-a", "b")]].concat(), ""),
+            ("/a%0Aset-cookie:c=d", 500, no_store.to_vec(), ""),
+        ] {
+            let answer = app.send(get(&format!("/page?{query}"))).await;
+            let (mut cors, mut own) = (Vec::new(), Vec::new());
+            for (name, value) in &answer.headers {
+                match &**name {
+                    "content-length" | "vary" => {}
+                    name if name.starts_with("access-control-") => cors.push((name, &**value)),
+                    name => own.push((name, &**value)),
+                }
+            }
+            own.sort_unstable();
+            cors.sort_unstable();
+            let mut headers = headers;
+            headers.sort_unstable();
+            assert_eq!((answer.status, own, &answer.body[..]), (status, headers, body.as_bytes()), "{query}");
+            let exposed = ("access-control-expose-headers", "www-authenticate, retry-after");
+            assert_eq!(cors, [("access-control-allow-origin", "*"), exposed], "{query}");
+        }
+    }
 }
 
 /// A stack that reads a larger body than it should is told so, too.

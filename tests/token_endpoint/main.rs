@@ -17,6 +17,7 @@ mod extension_grants;
 mod faults;
 mod lifetimes;
 mod order_of_checks;
+mod other_endpoints;
 mod password;
 mod pkce;
 mod refresh_token;

@@ -1,0 +1,224 @@
+//! Responses with headers of a capability's or an application's own, checked when they are made.
+
+use std::borrow::Cow;
+
+use super::response::{Header, Response};
+
+/// Why a [`Response`] can't be made of its parts. A header is named, its value is not shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ResponseError {
+    /// It is no final status, or it redirects.
+    #[error("the status {0} is not 200 to 299, 304, or 400 to 599")]
+    Status(u16),
+    /// It has a character that is not allowed, or an upper-case letter.
+    #[error("{0:?} is not the name of a header in lower case")]
+    Name(&'static str),
+    /// It frames the message, grants scripts access (CORS), or takes the browser elsewhere.
+    #[error("the header {0} is set by the web stack or the dispatcher, or redirects: leave it out")]
+    Reserved(&'static str),
+    /// It has a line break, another control character, a character outside of ASCII, or a space at one of its ends.
+    #[error("the value of the header {0} is not printable ASCII without spaces around it")]
+    Value(&'static str),
+    /// A receiver might read either of them.
+    #[error("the header {0} occurs more than once")]
+    Repeated(&'static str),
+    /// RFC 9110 §10.2.2.
+    #[error("the header location goes with the status 201 only")]
+    Location,
+    /// RFC 9110 §15.3.5, §15.3.6, §15.4.5.
+    #[error("a response with the status {0} has no body")]
+    Body(u16),
+    /// A browser would guess the type of the body.
+    #[error("the body has no content-type")]
+    ContentType,
+}
+
+/// The host's mistake: 500 without body.
+impl From<ResponseError> for Response {
+    fn from(_: ResponseError) -> Self {
+        Self::new(500)
+    }
+}
+
+impl Response {
+    /// Makes a response with headers of one's own, such as `etag`, `location`, `retry-after` or `www-authenticate`. Names are in lower
+    /// case. Without a `cache-control` no cache may store it.
+    ///
+    /// It can't redirect: the library redirects only where it has checked the target. A `location` goes with 201, where browsers
+    /// don't follow it. Headers that frame the message (`content-length`, `connection`, ..) are those of the web stack, and
+    /// [`AuthorizationServer::handle`](crate::AuthorizationServer::handle) sets the CORS headers: scripts of other origins can read
+    /// `www-authenticate` and `retry-after`, besides what the Fetch standard lets them read of each response. For an HTML page, see
+    /// [`page`](Self::page).
+    ///
+    /// ```
+    /// use grantor::{Response, ResponseError};
+    ///
+    /// fn created(note: &str, version: u32) -> Result<Response, ResponseError> {
+    ///     let headers = [("location", format!("/notes/{note}")), ("etag", format!("\"{version}\""))];
+    ///     Response::from_parts(201, headers, "")
+    /// }
+    ///
+    /// let response = created("7", 1).unwrap_or_else(Response::from);
+    /// assert_eq!((response.status(), response.header("etag")), (201, Some("\"1\"")));
+    /// let split = created("7\r\nset-cookie: a=b", 1).unwrap_or_else(Response::from);
+    /// assert_eq!((split.status(), split.header("location")), (500, None));
+    /// ```
+    ///
+    /// # Errors
+    /// See [`ResponseError`]. A `Response` is made of each, for an answer of 500.
+    pub fn from_parts<V: Into<Cow<'static, str>>>(
+        status: u16,
+        headers: impl IntoIterator<Item = (&'static str, V)>,
+        body: impl Into<Vec<u8>>,
+    ) -> Result<Self, ResponseError> {
+        let body = body.into();
+        let headers: Vec<Header> = headers.into_iter().map(|(name, value)| (name, value.into())).collect();
+        check_status(status)?;
+        for (at, (name, value)) in headers.iter().enumerate() {
+            check_header(name, value)?;
+            if headers[..at].iter().any(|(other, _)| other == name) && !MAY_REPEAT.contains(name) {
+                return Err(ResponseError::Repeated(name));
+            }
+        }
+        let has = |wanted: &str| headers.iter().any(|(name, _)| *name == wanted);
+        if has("location") && status != 201 {
+            return Err(ResponseError::Location);
+        }
+        match body.is_empty() {
+            false if matches!(status, 204 | 205 | 304) => return Err(ResponseError::Body(status)),
+            false if !has("content-type") => return Err(ResponseError::ContentType),
+            _ => {}
+        }
+        let base = if has("cache-control") { Self::bare(status) } else { Self::new(status) };
+        let response = headers.into_iter().fold(base, |response, (name, value)| response.with_header(name, value));
+        Ok(response.with_body(body))
+    }
+}
+
+/// Headers whose values can't always be joined by commas.
+const MAY_REPEAT: [&str; 2] = ["set-cookie", "www-authenticate"];
+
+/// Headers of the connection or the framing (RFC 9110 §7.6.1, §8.6; RFC 9112 §6), and `refresh`, which redirects.
+const RESERVED: [&str; 9] = [
+    "connection",
+    "content-length",
+    "keep-alive",
+    "proxy-connection",
+    "refresh",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+const fn check_status(status: u16) -> Result<(), ResponseError> {
+    if matches!(status, 200..=299 | 304 | 400..=599) { Ok(()) } else { Err(ResponseError::Status(status)) }
+}
+
+fn check_header(name: &'static str, value: &str) -> Result<(), ResponseError> {
+    if name.is_empty() || !name.bytes().all(is_lower_case_token) {
+        return Err(ResponseError::Name(name));
+    }
+    if RESERVED.contains(&name) || name.starts_with("access-control-") {
+        return Err(ResponseError::Reserved(name));
+    }
+    let is_printable = value.bytes().all(|byte| matches!(byte, 0x20..=0x7e));
+    if is_printable && value.trim_matches(' ') == value { Ok(()) } else { Err(ResponseError::Value(name)) }
+}
+
+/// RFC 9110 §5.6.2, without upper case.
+const fn is_lower_case_token(byte: u8) -> bool {
+    byte.is_ascii_lowercase()
+        || byte.is_ascii_digit()
+        || matches!(byte, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^'..=b'`' | b'|' | b'~')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(status: u16, headers: &[(&'static str, &'static str)], body: &str) -> Result<Response, ResponseError> {
+        Response::from_parts(status, headers.iter().copied(), body)
+    }
+
+    #[test]
+    fn headers_are_kept_in_order_and_are_not_cached_by_default() {
+        let sent = [("www-authenticate", "Basic realm=\"a\""), ("x-a", ""), ("www-authenticate", "Bearer")];
+        let response = with(401, &sent, "").unwrap();
+        let first = [("cache-control", "no-store"), ("pragma", "no-cache")];
+        assert_eq!(response.headers().collect::<Vec<_>>(), [&first[..], &sent].concat());
+        let cached = [("cache-control", "max-age=60"), ("content-type", "text/plain"), ("etag", "\"1\"")];
+        let response = with(200, &cached, "a").unwrap();
+        assert_eq!(response.headers().collect::<Vec<_>>(), cached);
+        assert_eq!((response.status(), response.body()), (200, &b"a"[..]));
+    }
+
+    #[test]
+    fn value_that_would_split_the_header_is_refused() {
+        for bad in ["a\r\nb: c", "a\nb", "a\rb", "a\0", "\t", "\u{e9}", "\u{7f}", " a", "a ", "\u{2028}"] {
+            for name in ["etag", "location", "www-authenticate", "cache-control", "content-type", "x-a"] {
+                assert_eq!(with(201, &[(name, bad)], "").unwrap_err(), ResponseError::Value(name), "{bad:?}");
+            }
+        }
+        assert!(with(200, &[("x-a", "!\"#$%&'()*+,-./09:;<=>?@AZ[\\]^_`az{|}~ a")], "").is_ok());
+    }
+
+    #[test]
+    fn header_with_a_bad_or_reserved_name_is_refused() {
+        for bad in
+            ["", "ETag", "a b", "a:", "a\r\n", "caf\u{e9}", "a\0", "(a)", "a/b", "a\"", "a=b", "a,b", "[a]", "{a}"]
+        {
+            assert_eq!(with(200, &[(bad, "a")], "").unwrap_err(), ResponseError::Name(bad));
+        }
+        let cors = ["access-control-allow-origin", "access-control-allow-credentials", "access-control-x"];
+        for name in RESERVED.into_iter().chain(cors) {
+            assert_eq!(with(200, &[(name, "1")], "").unwrap_err(), ResponseError::Reserved(name));
+        }
+        for name in ["content-type", "etag", "cache-control", "retry-after", "x-a"] {
+            assert_eq!(with(200, &[(name, "1"), (name, "1")], "").unwrap_err(), ResponseError::Repeated(name));
+        }
+        assert!(with(200, &[("set-cookie", "a=b"), ("set-cookie", "c=d")], "").is_ok());
+    }
+
+    #[test]
+    fn response_from_parts_does_not_redirect() {
+        for status in [0, 99, 100, 101, 199, 300, 301, 302, 303, 305, 307, 308, 399, 600, u16::MAX] {
+            assert_eq!(with(status, &[], "").unwrap_err(), ResponseError::Status(status));
+        }
+        for status in [200, 202, 204, 304, 400, 503] {
+            assert_eq!(with(status, &[("location", "/a")], "").unwrap_err(), ResponseError::Location, "{status}");
+        }
+        assert_eq!(with(201, &[("location", "/a")], "").unwrap().header("location"), Some("/a"));
+    }
+
+    #[test]
+    fn body_has_a_type_and_a_status_that_allows_it() {
+        for status in [204, 205, 304] {
+            assert_eq!(with(status, &[("content-type", "a/b")], "a").unwrap_err(), ResponseError::Body(status));
+            assert!(with(status, &[], "").is_ok());
+        }
+        assert_eq!(with(200, &[], "a").unwrap_err(), ResponseError::ContentType);
+        assert!(with(404, &[("content-type", "a/b")], "a").is_ok());
+    }
+
+    #[test]
+    fn error_is_an_answer_of_500() {
+        let answer = Response::from(ResponseError::Name("a b"));
+        assert_eq!((answer.status(), answer.body()), (500, &b""[..]));
+        assert_eq!(ResponseError::Name("a b").to_string(), "\"a b\" is not the name of a header in lower case");
+    }
+
+    /// The conversion would panic for a name that it does not take.
+    #[cfg(feature = "http")]
+    #[test]
+    fn every_name_that_is_taken_converts() {
+        for byte in 0..=u8::MAX {
+            let name: &'static str = String::leak(char::from(byte).to_string());
+            if let Ok(response) = with(200, &[(name, "a")], "") {
+                let response = ::http::Response::<Vec<u8>>::from(response);
+                assert_eq!(response.headers().get(name).map(::http::HeaderValue::as_bytes), Some(&b"a"[..]), "{name}");
+            }
+        }
+    }
+}
