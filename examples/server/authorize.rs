@@ -5,7 +5,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use grantor::authorize::LoginReason;
 use grantor::axum::run_to_completion;
 use grantor::client::Registration;
-use grantor::{Approval, Client, Consent, Interaction, PendingAuthorization, SelectAccount};
+use grantor::{Approval, Client, Consent, Interaction, PendingAuthorization, SelectAccount, Subject};
 use maud::{Markup, html};
 use time::Duration;
 use url::Url;
@@ -23,7 +23,8 @@ pub(crate) async fn authorize(State(app): State<App>, session: Session, request:
             Redirect::to(&login.return_target()).into_response()
         }
         Interaction::Login(login) => {
-            let username = login.request().login_hint().unwrap_or_default();
+            let present = session.user().map(Subject::as_str);
+            let username = login.request().login_hint().or(present).unwrap_or_default();
             login::form(&session, 200, &login.return_target(), username, None)
         }
         Interaction::SelectAccount(accounts) => accounts_page(&session, &accounts),
@@ -53,8 +54,10 @@ pub(crate) async fn decide(State(app): State<App>, session: Session, request: gr
 /// Lets the user go on, or log in as somebody else.
 fn accounts_page(session: &Session, accounts: &SelectAccount) -> Response {
     let here = accounts.return_target();
+    let client = accounts.request().client();
     let content = html! {
         h1 { "Choose an account" }
+        p.soft { strong { (client.name().unwrap_or(client.id().as_str())) } " asks which one you want to use." }
         p { a.button href=(here) { "Go on as " @if let Some(user) = session.user() { strong { (user.as_str()) } } } }
         form method="post" action="/logout" {
             (page::csrf_field(session))

@@ -67,7 +67,12 @@ pub(crate) async fn log_out(State(app): State<App>, OwnForm { session, fields }:
 pub(crate) fn form(session: &Session, status: u16, next: &str, username: &str, problem: Option<&str>) -> Response {
     let content = html! {
         h1 { "Log in" }
-        @if next.starts_with("/authorize?") { p.soft { "An application wants to act for you. Log in to decide." } }
+        @if next.starts_with("/authorize?") {
+            p.soft {
+                @if session.user().is_some() { "An application wants you to log in again, to be sure that it is you." }
+                @else { "An application wants to act for you. Log in to decide." }
+            }
+        }
         @if let Some(problem) = problem { p.problem role="alert" { (problem) } }
         form method="post" action="/login" {
             (page::csrf_field(session))

@@ -1,7 +1,7 @@
 //! The frame around every page.
 
 use axum::response::{IntoResponse, Response};
-use grantor::authorize::{ConfirmRedirectPage, ErrorPage, OutOfBandPage, Pages};
+use grantor::authorize::{ConfirmRedirectPage, ErrorCause, ErrorPage, OutOfBandPage, Pages};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use crate::session::Session;
@@ -70,11 +70,28 @@ pub(crate) struct OwnPages;
 
 impl Pages for OwnPages {
     fn error(&self, page: &ErrorPage<'_>) -> String {
-        let title = "This request can\u{2019}t be completed";
+        let (title, problem, advice) = match page.cause {
+            ErrorCause::OldPage => (
+                "This page can\u{2019}t be used any more",
+                "Nothing was decided",
+                "Go back to the application and start again.",
+            ),
+            ErrorCause::User => ("Access was denied", "The application gets no access", "You can close this page."),
+            ErrorCause::Server => (
+                "This server has a problem",
+                "Your request can\u{2019}t be answered at the moment",
+                "That is not your fault, nor the application\u{2019}s. Try again in a while.",
+            ),
+            _ => (
+                "This request can\u{2019}t be completed",
+                "The application that sent you here made a mistake",
+                "Go back to it and try again. If that does not help, tell its makers.",
+            ),
+        };
         let content = html! {
             h1 { (title) }
-            p { "The application that sent you here made a mistake: " (page.description) "." }
-            p { "Go back to it and try again. If that does not help, tell its makers." }
+            p { (problem) ": " (page.description) "." }
+            p { (advice) }
             p.soft { code { (page.code) } }
         };
         question(title, &content)

@@ -27,7 +27,7 @@ pub use self::consent_form::ConsentForm;
 use self::demands::Demands;
 pub use self::interaction::Interaction;
 use self::pages::PageSet;
-pub use self::pages::{ConfirmRedirectPage, DefaultPages, ErrorPage, OutOfBandPage, Pages, escape};
+pub use self::pages::{ConfirmRedirectPage, DefaultPages, ErrorCause, ErrorPage, OutOfBandPage, Pages, escape};
 pub(crate) use self::parameters::is_known_parameter;
 pub use self::pending::{Approval, PendingAuthorization, RequestedScope};
 use self::redirect::RedirectTarget;

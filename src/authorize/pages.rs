@@ -3,7 +3,7 @@
 use std::fmt::{self, Write};
 use std::sync::Arc;
 
-use crate::error::Error;
+use crate::error::{Error, ErrorCode, Refusal};
 use crate::http::Response;
 
 /// Pages the library needs to show. Each has a plain default; a host replaces what it wants in its own look.
@@ -12,18 +12,29 @@ use crate::http::Response;
 /// have their own.
 #[diagnostic::on_unimplemented(note = "every method of `Pages` has a default: an empty impl is a start")]
 pub trait Pages: Send + Sync {
-    /// The request is so faulty that the browser can't be sent anywhere (RFC 6749 §4.1.2.1). The page is to say what
-    /// went wrong; it has no way on.
+    /// The request is so faulty that the browser can't be sent anywhere (RFC 6749 §4.1.2.1), or the server can't answer it. The page is
+    /// to say what went wrong, and to blame nobody but the [cause](ErrorPage::cause); it has no way on.
     fn error(&self, page: &ErrorPage<'_>) -> String {
         let (code, description) = (escape(page.code), escape(page.description));
-        document(
-            "This request can't be completed",
-            &format!(
-                "<p>The application you came from sent a request that this server can't accept: {description}.</p>\
-             <p>Go back to the application and try again. If that does not help, tell its makers.</p>\
-             <p class=\"detail\">{code}</p>"
+        let (title, problem, advice) = match page.cause {
+            ErrorCause::Application => (
+                "This request can't be completed",
+                "The application you came from sent a request that this server can't accept",
+                "Go back to the application and try again. If that does not help, tell its makers.",
             ),
-        )
+            ErrorCause::OldPage => (
+                "This page can't be used any more",
+                "Nothing was decided",
+                "Go back to the application and start again.",
+            ),
+            ErrorCause::User => ("Access was denied", "The application gets no access", "You can close this page."),
+            ErrorCause::Server => (
+                "This server has a problem",
+                "The request can't be answered at the moment",
+                "The application is not at fault. Try again in a while.",
+            ),
+        };
+        document(title, &format!("<p>{problem}: {description}.</p><p>{advice}</p><p class=\"detail\">{code}</p>"))
     }
 
     /// Shows a code to be copied by hand into the client (the out-of-band redirect).
@@ -71,6 +82,33 @@ pub struct ErrorPage<'a> {
     pub code: &'a str,
     /// What went wrong: a fixed sentence without a full stop.
     pub description: &'a str,
+    /// Who or what has caused it.
+    pub cause: ErrorCause,
+}
+
+/// What has caused an error that a user reads about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ErrorCause {
+    /// The application sent a faulty request.
+    Application,
+    /// A form or a return target of this server is too old, or was made for another session.
+    OldPage,
+    /// The user said no, and the application can't be told by redirect.
+    User,
+    /// The server failed, or is not available.
+    Server,
+}
+
+impl ErrorCause {
+    fn of(error: &Error) -> Self {
+        match error.refusal() {
+            None => Self::Server,
+            Some(Refusal::InvalidFormToken | Refusal::ExpiredFormToken | Refusal::StaleFormToken) => Self::OldPage,
+            Some(refusal) if refusal.code() == ErrorCode::ACCESS_DENIED => Self::User,
+            Some(_) => Self::Application,
+        }
+    }
 }
 
 /// See [`Pages::out_of_band`].
@@ -131,12 +169,15 @@ pub(super) struct PageSet(pub(super) Arc<dyn Pages>);
 impl PageSet {
     pub(super) fn show_error(&self, error: &Error) -> Response {
         let (code, description) = (error.code(), error.description());
-        let page = ErrorPage { code: code.as_str(), description: &description };
-        let response = Response::page(page_status(error), self.0.error(&page));
-        match error.refusal() {
-            Some(crate::error::Refusal::MethodNotAllowed(allow)) => response.with_header("allow", *allow),
-            _ => response,
+        let page = ErrorPage { code: code.as_str(), description: &description, cause: ErrorCause::of(error) };
+        let mut response = Response::page(page_status(error), self.0.error(&page));
+        if let Some(Refusal::MethodNotAllowed(allow)) = error.refusal() {
+            response = response.with_header("allow", *allow);
         }
+        if let Some(seconds) = error.retry_after() {
+            response = response.with_header("retry-after", seconds.to_string());
+        }
+        response
     }
 
     pub(super) fn show_code(&self, code: &str) -> Response {

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use grantor::authorize::{ConfirmRedirectPage, ErrorPage, OutOfBandPage, Pages, escape};
 use grantor::client::Registration;
 use grantor::error::ExtensionRefusal;
-use grantor::testing::TestServer;
+use grantor::testing::{Fault, TestServer};
 use grantor::{Client, ErrorCode, Policy, Response};
 
 use crate::ask::{Ask, CALLBACK, approved, pending, refused};
@@ -90,6 +90,40 @@ async fn the_address_on_the_page_that_asks_first_is_escaped() {
     let expected = "href=\"https://app.example/cb?a=&#39;onclick=&#39;alert(1)&amp;b=2&amp;error=invalid_scope&amp;";
     assert!(html.contains(expected), "{html}");
     assert!(html.contains("&amp;state=%27%22%3E%3Cscript%3Ealert%281%29%3C%2Fscript%3E&amp;iss="), "{html}");
+}
+
+#[tokio::test]
+async fn error_page_blames_nobody_but_its_cause() {
+    const SESSION: &str = "a-random-session-identifier";
+    let t = server(None);
+    let uris = [CALLBACK, OUT_OF_BAND];
+    let app = t.register(Client::native("app").authorization_code(uris).scope("user:read").build(), None).await;
+    let ask = Ask::code(&app);
+    let faulty = refused(&t, &ask.clone().with("redirect_uri", "https://evil.example/")).await;
+    let form_token = crate::ask::consent(&t, &ask).await.form_token(SESSION);
+    let foreign = t.server.resume(&form_token, "another session").await.unwrap_err();
+    t.clock.advance(t.server.policy().consent_lifetime + time::Duration::SECOND);
+    let old = t.server.resume(&form_token, SESSION).await.unwrap_err();
+    let denied: Response = pending(&t, &ask.clone().with("redirect_uri", OUT_OF_BAND)).await.deny().into();
+    t.faults.fail(1, Fault::Unavailable);
+    let unavailable = refused(&t, &ask).await;
+    t.faults.fail(1, Fault::Failed);
+    let failed = refused(&t, &ask).await;
+    t.faults.clear();
+    for (page, title, retry_after) in [
+        (faulty, "This request can't be completed", None),
+        (foreign, "This page can't be used any more", None),
+        (old, "This page can't be used any more", None),
+        (denied, "Access was denied", None),
+        (unavailable, "This server has a problem", Some("5")),
+        (failed, "This server has a problem", None),
+    ] {
+        let html = text(&page);
+        assert!(html.contains(&format!("<h1>{title}</h1>")), "{title}: {html}");
+        let blames = html.contains("The application you came from") || html.contains("tell its makers");
+        assert_eq!(blames, title == "This request can't be completed", "{html}");
+        assert_eq!(page.header("retry-after"), retry_after, "{html}");
+    }
 }
 
 /// Pages of a host's own that write down what they were given.
