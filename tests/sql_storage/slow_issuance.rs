@@ -9,8 +9,8 @@ use grantor::grants::{Decision, GrantContext, GrantHandler, OpenGrant};
 use grantor::storage::{ClientRegistry, ClientStore, EphemeralStore, GrantSelector, PostgresStorage, SqliteStorage};
 use grantor::testing::{ISSUER, TestClient, TestServer};
 use grantor::{
-    AccessToken, AuthorizationServer, Error, ErrorCode, GrantType, MemoryStorage, Storage, Subject, TokenRequest,
-    TokenResponse,
+    AccessToken, AuthorizationServer, BearerRequest, Error, ErrorCode, GrantType, MemoryStorage, Storage, Subject,
+    TokenRequest, TokenResponse,
 };
 use tokio::sync::Semaphore;
 
@@ -118,7 +118,7 @@ impl Host {
     }
 
     async fn lives(&self, token: &AccessToken) -> bool {
-        self.t.server.bearer_token(token).await.is_ok()
+        self.t.server.bearer_request(&BearerRequest::of(token)).await.is_ok()
     }
 }
 
