@@ -116,12 +116,12 @@ impl SubjectStatus {
 
 /// What an [`Authenticator`] decided.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[must_use = "a verdict that nobody reads lets everybody in"]
+#[must_use = "a verdict that is not read accepts every attempt"]
 #[expect(clippy::exhaustive_enums, reason = "what may happen to an attempt must be handled in full")]
 pub enum Verdict<T> {
     /// The credentials are right.
     Accepted(T),
-    /// They are not, or the account may not be used; which of the two is nobody's business.
+    /// They are wrong, or the account may not be used. The caller is not told which.
     Rejected,
     /// Too many attempts; nothing was compared. Answered with 429 and `Retry-After`.
     Throttled {

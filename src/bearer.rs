@@ -109,7 +109,7 @@ async fn find_live(
             if !token.is_live(&grant, now) || token.unenforced_member(&grant).is_some() {
                 Err(refuse(server, peer, now, Some(grant.id), Fault::Invalid))
             } else if !grant.token_type().eq_ignore_ascii_case("Bearer") {
-                // It is bound to a proof that nobody asked for here; without it, it would be worth less than it says.
+                // It is bound to a proof that this check does not ask for. Without the proof, a thief could use it.
                 Err(refuse(server, peer, now, Some(grant.id), Fault::NotBearer))
             } else {
                 match subject_at_use(&server, &grant, peer, now).await {

@@ -33,7 +33,7 @@ pub enum BuildError {
     /// Refresh tokens would never be issued.
     #[error("refresh tokens depend on the scope offline_access, which is not declared")]
     OfflineAccess,
-    /// Nobody could check a password.
+    /// No authenticator can check a password.
     #[error("the password grant is allowed, but no authenticator was given")]
     PasswordWithoutAuthenticator,
     /// RFC 6749 §4.5.
@@ -82,7 +82,7 @@ pub enum BuildError {
         /// What is wrong, and what to do.
         problem: Cow<'static, str>,
     },
-    /// Anybody could guess the keys that are derived from it.
+    /// An attacker could guess the keys that are derived from it.
     #[error("a server key, current or previous, has fewer than 32 bytes or only zeros: give 32 random bytes")]
     ServerKey,
     /// The storage belongs to another issuer, or could not be reached.

@@ -50,7 +50,7 @@ pub(crate) fn in_microseconds(time: OffsetDateTime) -> OffsetDateTime {
 /// A wrong answer here (a predictable or repeated one) lets an attacker guess tokens.
 #[diagnostic::on_unimplemented(note = "entropy fills bytes from a cryptographic source: see SystemEntropy")]
 pub trait Entropy: Send + Sync {
-    /// Fills all of `bytes` with values that nobody can predict.
+    /// Fills all of `bytes` with values that an attacker can't predict.
     ///
     /// # Errors
     /// The source could not deliver; the request is then answered with `server_error`.

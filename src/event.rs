@@ -183,8 +183,8 @@ pub enum EventKind<'a> {
         /// Why.
         error: &'a Error,
     },
-    /// The host revoked grants. Nobody is told of those that end with their client:
-    /// [`ClientRegistry::remove`](crate::ClientRegistry::remove) is a matter between host and storage.
+    /// The host revoked grants. Those that end with their client have no event, because the host calls
+    /// [`ClientRegistry::remove`](crate::ClientRegistry::remove) on its storage.
     #[non_exhaustive]
     GrantsRevoked {
         /// Which.

@@ -74,7 +74,7 @@
 //! | scopes | [`Builder::scope`], each with a description | the server does not build |
 //! | pages | login and consent: the host's own; the rest by [`Pages`](authorize::Pages) | plain ones |
 //! | time, randomness | [`Clock`], [`Entropy`] | the operating system's |
-//! | audit | [`Observer`] | nobody is told |
+//! | audit | [`Observer`] | events are dropped |
 //! | more endpoints | [`Capability`] | the library's own |
 //! | more grant types | [`GrantHandler`](grants::GrantHandler) | the five of RFC 6749 |
 //!

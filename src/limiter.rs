@@ -14,8 +14,8 @@ use crate::authenticator::{Authenticator, ClientAttempt, ResourceOwnerAttempt, S
 use crate::error::AuthenticatorError;
 use crate::record::Subject;
 
-/// An [`Authenticator`] that lets nobody guess for long: after some failures from one peer for one client or one user name it
-/// answers [`Verdict::Throttled`] without asking the authenticator inside, until the time is over.
+/// An [`Authenticator`] that limits guessing. After some failures from one peer for one client or one user name it answers
+/// [`Verdict::Throttled`] without asking the authenticator inside, until the time is over.
 ///
 /// What counts for a client is what failed, so one that knows its secret may ask as often as it likes. A right password of a subject
 /// that is not [`Active`](SubjectStatus::Active) counts as a wrong one. A user's attempts
@@ -24,11 +24,11 @@ use crate::record::Subject;
 /// count, whether or not they have one account.
 ///
 /// # The peer
-/// Who has to wait has to wait with the right secret, too. Only the address of its peer tells a user from an attacker, so the
+/// A throttled caller is rejected even with the correct secret. Only the address of its peer tells a user from an attacker, so the
 /// limiter needs real ones: behind a proxy, give each request the address that the proxy vouches for (see
 /// [`Request::with_peer`](crate::Request::with_peer)). All requests without a peer count as one peer, and so do all that come
 /// from the proxy, or from a backend that logs users in by the password grant: there anyone can lock a client or a user out
-/// for everybody by guessing. With real addresses, a client or user who is attacked gets in from elsewhere.
+/// for all callers by guessing. With real addresses, a client or user who is attacked gets in from elsewhere.
 ///
 /// # Limits
 /// It does not see one peer that tries many names a few times each: a limit on all requests of a peer belongs in front of the
@@ -108,8 +108,8 @@ impl<A> Limiter<A> {
         waits.then(|| count.since.saturating_add(self.period) - now)
     }
 
-    /// Whether the period of a count has passed, or lies so far ahead that the clock must have been set back: nobody is to
-    /// wait until it has caught up. A count that is less ahead is of a request which came later and was faster; if that
+    /// Whether the period of a count has passed, or lies so far ahead that the clock must have been set back: callers do
+    /// not wait until it has caught up. A count that is less ahead is of a request which came later and was faster; if that
     /// ended it, requests that overtake each other would have no limit.
     fn is_over(&self, count: &Count, now: OffsetDateTime) -> bool {
         (now - count.since).abs() >= self.period

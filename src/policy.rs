@@ -49,7 +49,7 @@ pub struct Policy {
     /// How long a grant can be refreshed at all, however often it is used. Default: 90 days.
     pub refresh_token_absolute_lifetime: Duration,
     /// How long a spent refresh token gets the same successors again instead of ending its grant, so that a lost answer
-    /// or a second tab logs nobody out; at most 60 seconds, zero for never. An access token that a
+    /// or a second tab logs no user out; at most 60 seconds, zero for never. An access token that a
     /// [`TokenCustomizer`](crate::customizer::TokenCustomizer) lets expire within this time can't be given again: a repeat after that is
     /// refused, and the grant goes on. Default: 30 seconds.
     pub refresh_grace: Duration,
@@ -160,7 +160,7 @@ pub struct Dangerous {
     pub allow_implicit_grant: bool,
     /// The resource owner password credentials grant (RFC 6749 §4.3): apps see passwords. RFC 9700 §2.4 forbids it.
     pub allow_password_grant: bool,
-    /// The PKCE method `plain` (RFC 7636 §4.2): whoever sees the authorization request can redeem the code.
+    /// The PKCE method `plain` (RFC 7636 §4.2): a party that sees the authorization request can redeem the code.
     pub allow_plain_pkce: bool,
     /// Codes without PKCE for confidential clients (RFC 9700 §2.1.1): a stolen code can be injected into the client's own
     /// session. Public clients always need PKCE, because without it a code is its own proof.

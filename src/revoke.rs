@@ -79,7 +79,7 @@ async fn answer(
     request.params.check(&PARAMETERS_ABOUT_A_TOKEN)?;
     let client = caller.authenticate(server, request, now).await?;
     let token = request.params.require("token")?;
-    // Whoever wants an unknown token to be of no use has what it wants (RFC 7009 §2.2).
+    // An unknown token is of no use already, which is what the client asks for (RFC 7009 §2.2).
     let Some(Found { token, grant }) = find_access_or_refresh_token(server, token).await? else { return Ok(()) };
     if grant.client_id != *client.id() {
         return Err(Refusal::NotYourToken.into());

@@ -40,7 +40,7 @@ impl<K: SecretKind> Secret<K> {
         Self { value: Zeroizing::new(value.into()), kind: PhantomData }
     }
 
-    /// The value itself. Whoever calls this is responsible for where it goes.
+    /// Returns the value itself. The caller is responsible for where it goes.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.value

@@ -337,7 +337,7 @@ async fn a_token_does_not_outlive_its_grant_even_if_a_record_says_so() {
     assert_invalid_token(t.bearer(&token).await, "the grant has ended");
 }
 
-// covers: BR-10 (RFC 6750 §3.1), BR-13 (RFC 6750 §3), BR-12
+// covers: BR-10 (RFC 6750 §3.1), BR-13 (RFC 6750 §3), BR-12, B62
 #[tokio::test]
 async fn a_token_without_the_scope_is_told_which_scope_is_needed() {
     // Every character that a scope token may have, in one name.
@@ -555,6 +555,7 @@ impl Authenticator for Down {
     }
 }
 
+// covers: B58
 #[tokio::test]
 async fn unknown_subject_status_is_unavailable_at_bearer_check() {
     let t = TestServer::new();

@@ -1,7 +1,7 @@
 //! The sealed form token: a pending authorization on its way through a consent form.
 //!
-//! A decision is not an authorization request. What the user saw travels in one field, under a MAC that binds it to whoever
-//! has the server key and to the session, so that a decision can be neither forged from another site nor changed on the way.
+//! A decision is not an authorization request. What the user saw travels in one field, under a MAC that binds it to the
+//! server key and to the session, so that a decision can be neither forged from another site nor changed on the way.
 //! The parameters themselves travel, and are read again by the code that read them first.
 
 use std::net::IpAddr;

@@ -43,7 +43,7 @@ pub trait Pages: Send + Sync {
             "Copy this code",
             &format!(
                 "<p>Paste this code into the application that asked for it. It works once, and only for a short time.</p>\
-             <p><code>{}</code></p><p>Give it to nobody else.</p>",
+             <p><code>{}</code></p><p>Do not give it to anyone else.</p>",
                 escape(page.code)
             ),
         )

@@ -1,8 +1,8 @@
 //! Return targets: where the browser comes back to after login.
 //!
 //! A return target is a path of the authorization endpoint with one parameter: the request, sealed, with when it was first
-//! seen and where the user was sent since. It is bound to no session, because a login begins a new one. Somebody who copies a
-//! return target gains nothing by it: they could make the same request themselves.
+//! seen and where the user was sent since. It is bound to no session, because a login begins a new one. An attacker who
+//! copies a return target gains nothing by it, because anyone can make the same request.
 
 use std::sync::Arc;
 

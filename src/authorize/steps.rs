@@ -129,8 +129,8 @@ impl Consent {
     }
 
     /// Seals the request for a form of this session: the value of one hidden field, which
-    /// [`resume`](crate::AuthorizationServer::resume) takes back. Whoever submits it from another session, or changes
-    /// anything in it, gets an error page. The same session can submit it again until
+    /// [`resume`](crate::AuthorizationServer::resume) takes back. A form that comes from another
+    /// session or was changed gets an error page. The same session can submit it again until
     /// [`consent_lifetime`](crate::Policy::consent_lifetime) is over; each time is a decision of its own.
     ///
     /// `session` is something that only this user's session has, such as its random identifier, and that changes when

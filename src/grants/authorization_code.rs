@@ -62,7 +62,7 @@ fn redeem(
     Ok(Decision::Exchange(ExchangeToken::new(presented, scope)))
 }
 
-/// RFC 6749 §4.1.3: whoever sent `redirect_uri` to the authorization endpoint repeats it here. OAuth 2.1 §10.2 lets
+/// RFC 6749 §4.1.3: a client that sent `redirect_uri` to the authorization endpoint repeats it here. OAuth 2.1 §10.2 lets
 /// clients leave it out, because PKCE has taken its place.
 fn must_repeat_redirect_uri(binding: &CodeBinding, given: Option<&str>, may_omit: bool) -> Result<(), Refusal> {
     let matches = match given {

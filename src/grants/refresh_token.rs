@@ -60,7 +60,7 @@ fn refresh(
 enum Reuse {
     /// The client lost the answer, or has two tabs.
     WithinGrace,
-    /// Two parties hold the token, and nobody can tell which of them is the client.
+    /// Two parties hold the token, and the server can't tell which of them is the client.
     Theft,
     /// Clocks differ by more than the window: nothing can be told.
     InTheFuture,
@@ -74,7 +74,7 @@ fn judge(spent: &Spent, grace: Duration, now: OffsetDateTime) -> Reuse {
     if age <= -grace {
         return Reuse::InTheFuture;
     }
-    // The seed is erased as soon as a successor was used: whoever presents the old token after that is somebody else.
+    // The seed is erased as soon as a successor is used. A request with the old token after that is not the client's.
     if age < grace && spent.seed.is_some() { Reuse::WithinGrace } else { Reuse::Theft }
 }
 

@@ -157,7 +157,7 @@ impl Builder {
         self
     }
 
-    /// Who is told what happens. Default: nobody.
+    /// Sets the observer that gets all events. Default: none.
     pub fn observer(mut self, observer: impl Observer + 'static) -> Self {
         self.observer = Arc::new(observer);
         self

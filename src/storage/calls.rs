@@ -105,7 +105,7 @@ impl Spend {
 pub enum Exchange {
     /// The token was live; the successors are stored.
     Done,
-    /// Somebody else has spent the token before; nothing was written.
+    /// Another attempt has spent the token before; nothing was written.
     AlreadySpent,
     /// The token can't be spent; nothing was written.
     Dead,

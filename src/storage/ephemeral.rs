@@ -32,7 +32,7 @@
 //! # Deliveries
 //! [`due`](EphemeralStore::due) lists entries by the time at which they expire, and a delivery has to be found while its entry
 //! still lives. So a delivery that is due at T is stored with `expires_at = T + L`, where L is how long it may wait after that.
-//! A worker calls `due` with `at = now + L` and gets what is due by now, oldest first. It claims an entry by a `replace` to
+//! A worker calls `due` with `at = now + L` and gets the deliveries that are due by now, oldest first. It claims an entry by a `replace` to
 //! `expires_at = now + lease + L`: of several workers one gets the new version, and the entry is due again after the lease if
 //! that worker fails. After the delivery it calls `take`. An entry for which no worker came within L has expired: `replace` does
 //! not find it, and it stays at the head of the list until a purge removes it. So a worker purges before it lists.

@@ -41,7 +41,7 @@ impl Clock for TestClock {
     }
 }
 
-/// Randomness that is the same for the same seed. Never for production: whoever knows the seed knows every token.
+/// Randomness that is the same for the same seed. Never for production: a party that knows the seed knows every token.
 #[derive(Debug, Clone)]
 pub struct SeededEntropy(Arc<Mutex<StdRng>>);
 

@@ -230,6 +230,7 @@ async fn connections_that_were_ended_while_idle_cost_a_reader_nothing_and_a_writ
     }
 }
 
+// covers: B58
 #[tokio::test]
 async fn what_the_server_rolls_back_for_the_sake_of_others_is_tried_again() {
     for level in ["repeatable read", "serializable"] {

@@ -26,7 +26,7 @@ bugs! {
         Linearizable {
             CachesFinds: "what one node has written",
             RemembersAbsence: "looked for in vain",
-            ShowsLosersAnOldSnapshot: "whoever lost a race",
+            ShowsLosersAnOldSnapshot: "a caller that lost a race",
         }
         Atomic {
             ChecksThenActs: "race for one token exactly one is done",

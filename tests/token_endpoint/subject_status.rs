@@ -29,6 +29,7 @@ async fn requests_of_alice(t: &TestServer, app: &TestClient) -> Vec<(&'static st
     refused.collect()
 }
 
+// covers: B54
 #[tokio::test]
 async fn suspended_subject_gets_no_token_and_keeps_its_grants() {
     let (t, app, spy) = server(|builder| builder).await;
@@ -52,6 +53,7 @@ async fn suspended_subject_gets_no_token_and_keeps_its_grants() {
     }
 }
 
+// covers: B54
 #[tokio::test]
 async fn gone_subject_gets_no_token_and_loses_all_grants() {
     let (t, app, spy) = server(|builder| builder).await;
@@ -136,6 +138,7 @@ impl Authenticator for Down {
     }
 }
 
+// covers: B58
 #[tokio::test]
 async fn unknown_status_is_unavailable_and_spends_nothing() {
     let (t, app, spy) = server(|builder| builder).await;

@@ -10,7 +10,7 @@ use crate::record::{Grant, GrantId, Spent, StoredToken, Subject};
 use crate::secret::TokenHash;
 use crate::storage::GrantSelector;
 
-/// A map whose keys are random and made by the server, so that nobody can choose some that collide. The default hasher takes a
+/// A map whose keys are random and made by the server, so that no client can choose some that collide. The default hasher takes a
 /// sixth of a bearer check (347 instead of 287 ns).
 pub(super) type RandomKeys<K, V> = HashMap<K, V, BuildHasherDefault<LastBytes>>;
 

@@ -13,7 +13,7 @@ use crate::storage::sql::{Cells, json, read_client, row_count};
 use crate::storage::{ClientRegistry, ClientStore, GrantSelector, RegistryError, Storage, check_members};
 
 impl PostgresStorage {
-    /// Replaces a client by what is made of it, unless somebody else has changed it in between: then again.
+    /// Replaces a client by what is made of it. Begins again if another transaction has changed it in between.
     async fn change_client(
         &self,
         id: &ClientId,

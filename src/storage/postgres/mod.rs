@@ -206,7 +206,7 @@ fn was_rolled_back(error: &sqlx::Error) -> bool {
 }
 
 /// Errors that say something about the moment and not about the statement: no connection (class 08), no resources (53),
-/// somebody or a timeout stepped in (57), rolled back too often (40), a lock that was not free (55P03), read only because it is
+/// an administrator or a timeout stepped in (57), rolled back too often (40), a lock that was not free (55P03), read only because it is
 /// about to be replaced (25006).
 fn is_transient(code: &str) -> bool {
     matches!(code.get(..2), Some("08" | "40" | "53" | "57")) || matches!(code, "55P03" | "25006")

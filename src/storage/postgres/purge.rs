@@ -1,4 +1,4 @@
-//! The purge: short statements that step round whatever somebody else works on.
+//! The purge: short statements that skip rows which other transactions have locked.
 
 use sqlx::SqlStr;
 use time::OffsetDateTime;

@@ -88,7 +88,7 @@ impl Statements {
         Self {
             common: Common::new(names, "::json"),
             open_grant: names.render(&format!("WITH opened AS ({INSERT_GRANT}) {}", insert_tokens(15, "$1", ""))),
-            // Until the end of the statement nobody else changes the parent's row.
+            // Until the end of the statement no other transaction changes the parent's row.
             open_child: names.render(&format!(
                 "WITH parent AS MATERIALIZED ( \
                      SELECT id FROM {{grants}} WHERE id = $12 AND revoked_at IS NULL AND expires_at > $6 FOR SHARE \
@@ -157,7 +157,7 @@ const TOKENS_OF_DEAD_GRANTS: &str = "WITH dead AS MATERIALIZED ( \
      DELETE FROM {tokens} WHERE hash = ANY(ARRAY(SELECT hash FROM doomed))";
 
 impl PurgeStatements {
-    /// What somebody else works on is left to the next time. Lists are arrays, which are made once: a `LIMIT` in a mere
+    /// Rows that another transaction has locked are left to the next time. Lists are arrays, which are made once: a `LIMIT` in a mere
     /// subquery would be counted anew if the planner chose to run it again for each row.
     fn new(names: &TableNames) -> Self {
         let sql = |template: &str| names.render(template);

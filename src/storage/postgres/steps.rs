@@ -164,7 +164,7 @@ impl PostgresStorage {
         }
     }
 
-    /// Reads one row. Reading can be tried again whatever happened, so one connection that broke while nobody used it is
+    /// Reads one row. Reading can be tried again whatever happened, so one connection that broke while it was idle is
     /// not the caller's problem.
     pub(super) async fn fetch<'q>(
         &self,

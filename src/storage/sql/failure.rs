@@ -14,7 +14,7 @@ pub(crate) fn failed(error: Error, passes: fn(&str) -> bool) -> StorageError {
     if unavailable { StorageError::unavailable(error) } else { StorageError::new(error) }
 }
 
-/// The connection broke, or what came over it made no sense: nobody knows what became of the statement.
+/// The connection broke, or what came over it made no sense: the statement may or may not have been executed.
 pub(crate) const fn is_transport_failure(error: &Error) -> bool {
     matches!(error, Error::Io(_) | Error::Tls(_) | Error::Protocol(_))
 }

@@ -181,7 +181,8 @@ pub(crate) fn json(value: &impl Serialize) -> Result<String, StorageError> {
     serde_json::to_string(value).map_err(StorageError::new)
 }
 
-/// What a host attached. It must be readable again, or the grant could be found by nobody: what is nested too deeply is not.
+/// The host's data of a grant as JSON. It must be readable again, or no call could find the grant: data that is nested too
+/// deeply is an error.
 pub(crate) fn host_data(grant: &Grant) -> Result<Option<String>, StorageError> {
     let Some(data) = &grant.host_data else { return Ok(None) };
     let text = json(data)?;

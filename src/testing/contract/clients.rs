@@ -22,7 +22,7 @@ pub(super) const CASES: &[Named] = &[
     ),
     ("a credential is rotated for a confidential client only, and the others end as they should", rotated),
     ("of many rotations at once none is lost", rotated_at_once),
-    ("removing a client makes it unknown and revokes all its grants, and nobody else's", removed),
+    ("removing a client makes it unknown and revokes all its grants, and no others", removed),
 ];
 
 impl Trial<'_> {
@@ -117,7 +117,11 @@ fn registered_once(t: &Trial<'_>) -> Outcome {
     let impostor = built(Client::public(first.id().as_str()).authorization_code(["https://evil.example/cb"]));
     t.expect_refused("a second registration is Taken", is_taken, t.registry(1).register(impostor));
     t.known_everywhere("the first registration", &first)?;
-    t.expect_refused("an update of nobody is Unknown", is_unknown, t.registry(1).update(t.public("nobody")));
+    t.expect_refused(
+        "an update of a client that is not there is Unknown",
+        is_unknown,
+        t.registry(1).update(t.public("nobody")),
+    );
     t.known_nowhere("a client of which there was only an update", t.client("nobody").as_str())
 }
 

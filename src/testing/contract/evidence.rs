@@ -42,7 +42,7 @@ fn evidence_stays(t: &Trial<'_>) -> Outcome {
     t.expect(t.node(1).has(short.hash)?, "an unspent access token is kept until it expires", "it is gone");
     t.node(0).purge_all(t.at(HOUR), 9)?;
     gone(t, "an access token that expires at `before` is purged", [&short])?;
-    // Everything else has expired as well: spent ones are evidence, and so is a refresh token that nobody used.
+    // Everything else has expired as well: spent ones are evidence, and so is a refresh token that was not used.
     let evidence = [
         ("a spent token", &first),
         ("its spent successor", &second),

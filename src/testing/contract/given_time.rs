@@ -17,7 +17,7 @@ pub(super) const CASES: &[Named] = &[
     ("a token can be found whatever the time is", finds),
 ];
 
-/// Long before and long after anybody runs this.
+/// Long before and long after the suite runs.
 fn ages(t: &Trial<'_>) -> [OffsetDateTime; 3] {
     [OffsetDateTime::UNIX_EPOCH + DAY, OffsetDateTime::UNIX_EPOCH + Duration::days(11_000), t.at(DAY)]
 }

@@ -1,7 +1,7 @@
 //! Clause 4: calls that are given up half-way, as happens to every server whose clients hang up.
 //!
 //! A call is polled n times and dropped, for every n until it completes. What it began may still be under way in a
-//! database: a commit that was sent, a rollback that waits for its connection. So nobody waits here for a certain time.
+//! database: a commit that was sent, a rollback that waits for its connection. So no case waits for a certain time.
 //! Instead the rows are read in an order in which an atomic step can't look half done, whenever it happens; and then the
 //! same token is wanted by another attempt, whose answer the storage can't give before it knows what became of the first.
 

@@ -111,8 +111,8 @@ where
 /// * `block_on` runs a task to its end on the runtime that the storage needs. It is called from many threads at once, for
 ///   races, so let the runtime allow that; the suite itself needs none.
 /// * `connect` opens another handle on the *same* storage, as another node would: with connections of its own. It is
-///   called four times, and once in each [worker](Self::workers). The storage is empty at first, and nobody else's; what the
-///   suite leaves there is of no use.
+///   called four times, and once in each [worker](Self::workers). The storage is empty at first, and only the suite
+///   uses it; what the suite leaves there is of no use.
 ///
 /// A whole example for tokio, here with memory storage. For a database, `connect` opens it anew: `|| MyStorage::connect(&url)`.
 /// ```

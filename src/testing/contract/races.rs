@@ -55,7 +55,7 @@ fn one_lineage(t: &Trial<'_>) -> Outcome {
                 let next = StoredToken { parent: Some(last.hash), ..link(step, runner) };
                 let answer = node.exchange(&t.spend(&last, base + step * 20 + runner), std::slice::from_ref(&next))?;
                 done += u64::from(answer == Exchange::Done);
-                // Whoever lost goes on with the winner's successor, as a repeated refresh does.
+                // A runner that lost goes on with the winner's successor, as a repeated refresh does.
                 // If a loser does not see it, that is a matter of clause 1; the winner goes on.
                 let spent = node.find(last.hash)?.and_then(|(token, _)| token.spent.clone());
                 let winner = (0..RUNNERS as u64).find(|winner| {

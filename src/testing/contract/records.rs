@@ -22,7 +22,7 @@ pub(super) const HOUR: Duration = Duration::HOUR;
 pub(super) const DAY: Duration = Duration::DAY;
 
 /// Cases take place one after the other, each in a year of its own that begins when all before it has ended. All lie in
-/// the future: whoever goes by the real clock is off.
+/// the future, so a storage that goes by the real clock is off.
 const FIRST: i64 = 4_102_444_800;
 const YEAR: Duration = Duration::days(400);
 

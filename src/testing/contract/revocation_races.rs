@@ -72,7 +72,7 @@ fn revoked_beside(
         if let Some(chain) = chains.get(runner) {
             return chain.walk(t, node);
         }
-        // Not before somebody has begun, unless nobody can.
+        // Not before another runner has begun, unless none can.
         for _ in 0..1_000 {
             if node.row(chains[0].link(t, 0).hash)?.0.spent.is_some() {
                 break;
@@ -133,7 +133,7 @@ fn revoked_beside_exchanges(t: &Trial<'_>) -> Outcome {
             }
             tokens.extend((0..=steps).map(|step| chain.link(t, step)));
         }
-        // A purge when all is over takes all of it. (What is due when is a matter of clause 5.)
+        // A purge when all is over takes all of it. (Clause 5 says when rows are removed.)
         t.node(0).purge_all(t.at(3 * DAY), 100)?;
         t.expect_eq("tokens left after a purge of what was revoked", &0, &t.node(1).count(&tokens)?);
         for chain in &chains {
@@ -158,7 +158,7 @@ fn revoked_while_opened(t: &Trial<'_>) -> Outcome {
                 for number in 0..GRANTS {
                     let number = round * 1_000 + runner as u64 * GRANTS + number;
                     let of = t.grant(number);
-                    // Noted at once, because somebody waits for it.
+                    // Noted at once, because another runner waits for it.
                     if t.note(node.open(&of, &[t.refresh(number, &of)])).is_none() {
                         break;
                     }

@@ -9,7 +9,10 @@ use crate::storage::{Exchange, GrantSelector};
 pub(super) const CASES: &[Named] = &[
     ("what one node has written is what every node reads next", written_here_is_read_there),
     ("a token that was looked for in vain is found as soon as it is stored", absence_is_not_remembered),
-    ("whoever lost a race for a token sees it spent and all its successors right after", losers_see_the_successors),
+    (
+        "a caller that lost a race for a token sees it spent and all its successors right after",
+        losers_see_the_successors,
+    ),
 ];
 
 pub(super) const CASES_OF_PROCESSES: &[Named] =
@@ -95,7 +98,7 @@ fn losers_see_the_successors(t: &Trial<'_>) -> Outcome {
             let spent = node.row(old.hash)?.0.spent.as_ref().map(|spent| spent.attempt);
             let winner = (0..RUNNERS as u64).find(|runner| Some(t.attempt(base + runner)) == spent);
             let found = winner.map_or(Ok(0), |winner| node.count(&successors(winner)))?;
-            t.expect_eq("successors that whoever lost a token finds of it", &2, &found);
+            t.expect_eq("successors that a caller which lost a token finds of it", &2, &found);
             Ok(())
         })?;
     }

@@ -249,13 +249,13 @@ fn due(t: &Trial<'_>) -> Outcome {
         let at = t.at(HOUR) + TICK * ticks;
         for limit in [0, 1, 4, 100] {
             let expected: Vec<_> = expected[..until].iter().take(limit).copied().collect();
-            let what = format!("what is due {ticks} µs after the first, {limit} at most");
+            let what = format!("entries due {ticks} µs after the first, {limit} at most");
             t.expect_eq_lists_soon(&what, &expected, || Ok(places(&t.store(2).due(own, at, limit)?)))?;
         }
     }
     // A claim moves an entry to its new place, and a take removes it.
     let at = t.at(HOUR) + TICK;
-    t.expect_eq_lists_soon("what is due", &expected[..6], || Ok(places(&t.store(0).due(own, at, 100)?)))?;
+    t.expect_eq_lists_soon("entries that are due", &expected[..6], || Ok(places(&t.store(0).due(own, at, 100)?)))?;
     let Some(Due { key, entry: Versioned { version, .. } }) = t.store(0).due(own, at, 1)?.into_iter().next() else {
         t.report("an entry is due", "none is");
         return Ok(());
