@@ -153,7 +153,8 @@ async fn first_tokens(
 
     let access_token = AccessToken::from_bytes(&*server.random()?);
     let refresh_token = if refreshes { Some(RefreshToken::from_bytes(&*server.random()?)) } else { None };
-    let mut rows = vec![new_row(&access_token, id, &customized.scope, now, expirations.access)];
+    let mut rows = Vec::with_capacity(1 + usize::from(refreshes) + keys.len());
+    rows.push(new_row(&access_token, id, &customized.scope, now, expirations.access));
     rows.extend(
         refresh_token
             .as_ref()
@@ -254,7 +255,8 @@ async fn successors(
         access.details.response_members.clone_from(&added);
     }
     members.extra.extend(added);
-    let mut rows = vec![access];
+    let mut rows = Vec::with_capacity(2);
+    rows.push(access);
     if refreshes {
         let next = number.map_or(FIRST_NUMBER, |number| number.saturating_add(1));
         let refresh = refresh_row(&refresh_token, grant.id, &grant.scope, now, expirations.refresh, next);
