@@ -70,7 +70,7 @@ impl AuthorizationEndpoint {
         }
         let validated = self.validate(params).await?;
         let (id, progress) = (*self.server.random()?, Progress::begin(now));
-        let parameters = Parameters::of(params, &self.parameter_names)?;
+        let parameters = Parameters::of(params, &self.parameter_names);
         let carried = Carried { id, source: Source::Plain, progress, parameters };
         Ok(PendingAuthorization::new(Arc::clone(self), carried, validated, *peer))
     }
