@@ -88,6 +88,13 @@ impl<'a> Params<'a> {
         repeated.map_or(Ok(()), |name| Err(Refusal::RepeatedParameter(name)))
     }
 
+    /// The known parameters that can be decoded and are not empty, in the order of the request.
+    pub(crate) fn known<'p>(&'p self, known: &'p [&'static str]) -> impl Iterator<Item = (&'static str, &'p str)> {
+        let sent = self.pairs.iter().filter_map(|(name, value)| Some((name, value.as_deref()?)));
+        let sent = sent.filter(|(_, value)| !value.is_empty());
+        sent.filter_map(|(name, value)| Some((*known.iter().find(|known| *known == name)?, value)))
+    }
+
     /// The size of all names and values together, in bytes after decoding. What cannot be decoded counts nothing.
     pub(crate) fn size(&self) -> usize {
         let size = |value: &Decoded<'_>| value.as_ref().map_or(0, |value| value.len());

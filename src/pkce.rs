@@ -1,5 +1,7 @@
 //! Proof Key for Code Exchange (RFC 7636).
 
+use std::sync::Arc;
+
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
@@ -27,7 +29,7 @@ pub enum ChallengeMethod {
 #[serde(try_from = "ChallengeRecord")]
 pub struct CodeChallenge {
     method: ChallengeMethod,
-    value: Box<str>,
+    value: Arc<str>,
 }
 
 /// The form in which it travels and is stored, before it is checked.

@@ -246,7 +246,7 @@ random_ids! {
 
 /// Names that come from outside: a text that met a rule.
 macro_rules! names {
-    ($($(#[$doc:meta])* $name:ident($inner:ty): $rule:expr;)*) => {$(
+    ($($(#[$doc:meta])* $name:ident($inner:ty = $make:expr): $rule:expr;)*) => {$(
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
@@ -259,7 +259,8 @@ macro_rules! names {
             /// The text does not meet the rule stated at the type.
             pub fn new(text: impl AsRef<str>) -> Result<Self, InvalidId> {
                 let rule: fn(&str) -> bool = $rule;
-                if rule(text.as_ref()) { Ok(Self(text.as_ref().to_owned().into())) } else { Err(InvalidId) }
+                let make: fn(&str) -> $inner = $make;
+                if rule(text.as_ref()) { Ok(Self(make(text.as_ref()))) } else { Err(InvalidId) }
             }
 
             /// The text.
@@ -293,11 +294,11 @@ macro_rules! names {
 }
 names! {
     /// A client identifier (RFC 6749 §2.2): 1 to 255 printable ASCII characters. Not a secret.
-    ClientId(Arc<str>): is_client_id;
+    ClientId(Arc<str> = |text| text.into()): is_client_id;
     /// The resource owner as the host knows it: 1 to 255 bytes without control characters.
-    Subject(Arc<str>): |text| (1..=255).contains(&text.len()) && !text.chars().any(char::is_control);
+    Subject(Arc<str> = |text| text.into()): |text| (1..=255).contains(&text.len()) && !text.chars().any(char::is_control);
     /// A grant type: one of the registered names, or an absolute URI for an extension (RFC 6749 §4.5).
-    GrantType(Cow<'static, str>): is_grant_type;
+    GrantType(Cow<'static, str> = |text| Cow::Owned(text.to_owned())): is_grant_type;
 }
 
 /// Whether all characters are visible ASCII characters or spaces (`VSCHAR` of RFC 6749 Appendix A).

@@ -163,7 +163,7 @@ impl AuthorizationEndpoint {
     fn validate_for(&self, client: &Client, route: &Route, params: &Params<'_>) -> Result<Wishes, Refusal> {
         let mode = response_mode(params)?;
         params.check(&self.parameter_names)?;
-        check_state(params, &self.server.policy)?;
+        check_state(params, route)?;
         let response_type = response_type(params, client, &self.server.policy)?;
         check_response_mode(response_type, mode)?;
         reject_token_out_of_band(route, response_type)?;
@@ -231,16 +231,14 @@ fn error_response_mode(params: &Params<'_>) -> ResponseMode {
 /// `state` comes back on errors too, unless it is the error (RFC 6749 §4.1.2.1).
 fn valid_state(params: &Params<'_>, policy: &Policy) -> Option<Box<str>> {
     let state = params.get("state").ok().flatten()?;
-    is_state(state, policy).then(|| state.into())
+    let is_valid = state.len() <= policy.max_state && is_printable(state);
+    is_valid.then(|| state.into())
 }
 
-fn is_state(state: &str, policy: &Policy) -> bool {
-    state.len() <= policy.max_state && is_printable(state)
-}
-
-fn check_state(params: &Params<'_>, policy: &Policy) -> Result<(), Refusal> {
+/// Refuses a state that is not valid, and therefore not in the route.
+fn check_state(params: &Params<'_>, route: &Route) -> Result<(), Refusal> {
     match params.get("state")? {
-        Some(state) if !is_state(state, policy) => Err(Refusal::MalformedParameter("state")),
+        Some(_) if route.state.is_none() => Err(Refusal::MalformedParameter("state")),
         _ => Ok(()),
     }
 }

@@ -1,6 +1,7 @@
 //! The parameters of an authorization request: their names, and their values on the way through login and consent.
 
 use std::fmt;
+use std::ops::Range;
 
 use super::codec::{Reader, put};
 use crate::error::Refusal;
@@ -35,8 +36,7 @@ pub(crate) fn is_known_parameter(name: &str) -> bool {
 /// `max_body`, half of that is the limit.
 pub(super) const MAX_SIZE: usize = 16 * 1024;
 
-/// The parameters that a request had, each once and not empty, in the order of the known names. They are decoded, and
-/// only known and declared ones are kept.
+/// The parameters that a request had, each once and not empty. They are decoded, and only known and declared ones are kept.
 ///
 /// One text holds all values, because a request has many and each text of its own is an allocation: that was a third of all
 /// allocations of an authorization.
@@ -44,39 +44,41 @@ pub(super) const MAX_SIZE: usize = 16 * 1024;
 pub(super) struct Parameters {
     /// The values, one directly behind the other.
     values: String,
-    /// The name of each value, and where in `values` it ends.
-    ends: Vec<(&'static str, usize)>,
+    /// The name of each value, and where in `values` it is.
+    places: Vec<(&'static str, Range<usize>)>,
 }
 
 impl Parameters {
     /// Has room for one value of each name, and for so many bytes of values.
     fn with_capacity(names: usize, bytes: usize) -> Self {
-        Self { values: String::with_capacity(bytes), ends: Vec::with_capacity(names) }
+        Self { values: String::with_capacity(bytes), places: Vec::with_capacity(names) }
     }
 
     fn push(&mut self, name: &'static str, value: &str) {
+        let start = self.values.len();
         self.values.push_str(value);
-        self.ends.push((name, self.values.len()));
+        self.places.push((name, start..self.values.len()));
     }
 
-    /// Takes the parameters with these names.
+    /// Takes the parameters with these names, each of which may occur once.
     pub(super) fn of(params: &Params<'_>, names: &[&'static str]) -> Result<Self, Refusal> {
         let mut found = Self::with_capacity(names.len(), params.size());
-        for name in names {
-            if let Some(value) = params.get(name)? {
-                found.push(name, value);
+        for (name, value) in params.known(names) {
+            if found.get(name).is_some() {
+                return Err(Refusal::RepeatedParameter(name));
             }
+            found.push(name, value);
         }
         Ok(found)
     }
 
     pub(super) fn get(&self, name: &str) -> Option<&str> {
-        self.iter().find_map(|(own, value)| (own == name).then_some(value))
+        let (_, place) = self.places.iter().find(|(own, _)| *own == name)?;
+        Some(&self.values[place.clone()])
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (&'static str, &str)> {
-        let mut start = 0;
-        self.ends.iter().map(move |&(name, end)| (name, &self.values[std::mem::replace(&mut start, end)..end]))
+        self.places.iter().map(|(name, place)| (*name, &self.values[place.clone()]))
     }
 
     /// The same as the parameters of a request that is to be read again.

@@ -24,10 +24,11 @@ pub(super) async fn customize(
     issuance: &Issuance<'_>,
     taken: &Map<String, Value>,
 ) -> Result<Customized, Error> {
-    let changes = match &server.customizer {
-        Some(customizer) => customizer.issuance(issuance).await?,
-        None => TokenChanges::new(),
+    let Some(customizer) = &server.customizer else {
+        let (scope, access_token_lifetime) = (issuance.scope.clone(), issuance.access_token_lifetime);
+        return Ok(Customized { scope, access_token_lifetime, members: Map::new() });
     };
+    let changes = customizer.issuance(issuance).await?;
     let TokenChanges { scope, access_token_lifetime, response_members: mut members } = changes;
     let scope = scope.unwrap_or_else(|| issuance.scope.clone());
     if !scope.is_subset(issuance.scope) {

@@ -154,7 +154,8 @@ async fn first_tokens(
     let refresh_token = if refreshes { Some(RefreshToken::from_bytes(&*server.random()?)) } else { None };
     let row = new_row(&access_token, id, &customized.scope, now, expirations.access);
     let (access_token, row) = sign(server, access_token, row, &grant).await?;
-    let mut rows = vec![row];
+    let mut rows = Vec::with_capacity(1 + usize::from(refreshes) + keys.len());
+    rows.push(row);
     rows.extend(
         refresh_token
             .as_ref()
@@ -256,7 +257,8 @@ async fn successors(
     }
     members.extra.extend(added);
     let (access_token, access) = sign(server, access_token, access, &grant).await?;
-    let mut rows = vec![access];
+    let mut rows = Vec::with_capacity(2);
+    rows.push(access);
     if refreshes {
         let next = number.map_or(FIRST_NUMBER, |number| number.saturating_add(1));
         let refresh = refresh_row(&refresh_token, grant.id, &grant.scope, now, expirations.refresh, next);
