@@ -141,8 +141,7 @@ async fn return_target_is_a_path_of_the_authorization_endpoint() {
 #[tokio::test]
 async fn endpoint_whose_path_begins_with_two_slashes_does_not_build() {
     for url in ["https://id.example//authorize", "https://id.example///authorize", "https://id.example//"] {
-        let builder =
-            AuthorizationServer::builder("https://id.example").storage(MemoryStorage::new());
+        let builder = AuthorizationServer::builder("https://id.example").storage(MemoryStorage::new());
         let builder = builder.scope("user:read", "Read your profile");
         let error = builder.endpoints(|urls| urls.authorization = url.to_owned()).build().await.unwrap_err();
         assert!(matches!(&error, grantor::BuildError::Endpoint(wrong) if wrong == url), "{error}");
