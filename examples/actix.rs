@@ -9,8 +9,8 @@ use actix_web::http::header::{LOCATION, SET_COOKIE};
 use actix_web::web::{Data, get, post};
 use actix_web::{App, HttpResponse, HttpServer, Result, error::ErrorBadRequest, error::ErrorInternalServerError};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use grantor::actix::{routes, run_to_completion};
-use grantor::{Approval, AuthorizationResponse, AuthorizationServer, Bearer, BearerError, Client, ClientRegistry};
+use grantor::actix::{require, routes, run_to_completion};
+use grantor::{Access, Approval, AuthorizationResponse, AuthorizationServer, BearerError, Client, ClientRegistry};
 use grantor::{Clock, CodeChallenge, CodeVerifier, Consent, Interaction, MemoryStorage, Request, Response as Page};
 use grantor::{Subject, SystemClock, UserSession, authorize::escape};
 use subtle::ConstantTimeEq;
@@ -42,7 +42,7 @@ async fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
             .route("/login", post().to(log_in))
             .route("/consent", post().to(decide))
             .route("/callback", get().to(async || "The code is in the address of this page."))
-            .route("/me", get().to(me))
+            .route("/me", get().to(me).wrap(require(&oauth, ["profile"])))
     };
     Ok(HttpServer::new(app).listen(listener)?.run().await?)
 }
@@ -80,8 +80,8 @@ async fn decide(oauth: Data<AuthorizationServer>, request: Request) -> Result<Au
     Ok(run_to_completion(consent.approve(Approval::by(user))).await)
 }
 
-async fn me(token: Bearer) -> Result<String, BearerError> {
-    Ok(format!("You are {}.", token.require("profile")?.user()?))
+async fn me(access: Access) -> Result<String, BearerError> {
+    Ok(format!("You are {}.", access.user()?))
 }
 
 fn session(request: &Request) -> (String, Option<UserSession>) {

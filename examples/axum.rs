@@ -8,8 +8,8 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::{Router, extract::State, http::StatusCode, http::header::SET_COOKIE, routing::get, routing::post};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use grantor::axum::{routes, run_to_completion};
-use grantor::{Approval, AuthorizationResponse, AuthorizationServer, Bearer, BearerError, Client, ClientRegistry};
+use grantor::axum::{require, routes, run_to_completion};
+use grantor::{Access, Approval, AuthorizationResponse, AuthorizationServer, BearerError, Client, ClientRegistry};
 use grantor::{Clock, CodeChallenge, CodeVerifier, Consent, Interaction, MemoryStorage, Request, Response as Page};
 use grantor::{Subject, SystemClock, UserSession, authorize::escape};
 use subtle::ConstantTimeEq;
@@ -40,7 +40,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .route("/login", post(log_in))
         .route("/consent", post(decide))
         .route("/callback", get("The code is in the address of this page."))
-        .route("/me", get(me))
+        .route("/me", get(me).layer(require(&oauth, ["profile"])))
         .merge(routes(&oauth))
         .with_state(oauth);
     Ok(axum::serve(listener, router).await?)
@@ -79,8 +79,8 @@ async fn decide(State(oauth): State<AuthorizationServer>, request: Request) -> R
     Ok(run_to_completion(consent.approve(Approval::by(user))).await)
 }
 
-async fn me(token: Bearer) -> Result<String, BearerError> {
-    Ok(format!("You are {}.", token.require("profile")?.user()?))
+async fn me(access: Access) -> Result<String, BearerError> {
+    Ok(format!("You are {}.", access.user()?))
 }
 
 fn session(request: &Request) -> (String, Option<UserSession>) {

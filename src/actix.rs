@@ -2,7 +2,9 @@
 //!
 //! * [`routes`] are the endpoints that the library serves, ready to configure an app with.
 //! * [`Request`] is an extractor, for the host's own authorization page.
-//! * [`Bearer`] is an extractor, for the host's own API: call [`require`](Bearer::require) on it. It looks at the header
+//! * [`require`] is middleware for the host's own API: its routes require scopes, and their handlers extract an
+//!   [`Access`](crate::Access).
+//! * [`Bearer`] is an extractor, for an API that decides in its handlers: call [`require`](Bearer::require) on it. It looks at the header
 //!   alone; for [`Policy::bearer_in_body`](crate::Policy::bearer_in_body) extract a [`Request`] and give it to
 //!   [`AuthorizationServer::bearer`].
 //! * [`Response`] and [`AuthorizationResponse`] can be returned from handlers, and with `?` out of them, as can
@@ -31,6 +33,8 @@
 //! # }
 //! ```
 
+mod require;
+
 use std::pin::Pin;
 
 use actix_web::body::BoxBody;
@@ -41,6 +45,7 @@ use actix_web::http::StatusCode;
 use actix_web::web::{self, Data, ServiceConfig};
 use actix_web::{FromRequest, HttpRequest, HttpResponse, Resource, Responder, ResponseError};
 
+pub use self::require::{Require, RequireService, require};
 use crate::authorize::AuthorizationResponse;
 use crate::bearer::{Bearer, BearerError};
 use crate::completion::poll_once;

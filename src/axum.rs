@@ -2,7 +2,8 @@
 //!
 //! * [`routes`] are the endpoints that the library serves, ready to merge into a router.
 //! * [`Request`] is an extractor, for the host's own authorization page.
-//! * [`Bearer`] is an extractor, for the host's own API: call [`require`](Bearer::require) on it. It looks at the header
+//! * [`require`] is a layer for the host's own API: its routes require scopes, and their handlers extract an [`Access`](crate::Access).
+//! * [`Bearer`] is an extractor, for an API that decides in its handlers: call [`require`](Bearer::require) on it. It looks at the header
 //!   alone; for [`Policy::bearer_in_body`](crate::Policy::bearer_in_body) extract a [`Request`] and give it to
 //!   [`AuthorizationServer::bearer`].
 //! * [`Response`], [`AuthorizationResponse`] and [`BearerError`] can be returned from handlers.
@@ -11,6 +12,8 @@
 //! [`FromRef`] for it. The peer's address is known if the router is served with connection information
 //! (`into_make_service_with_connect_info::<SocketAddr>()`). Behind a proxy that is the proxy's; a host that trusts its
 //! proxy builds the request itself and sets the address it was told.
+
+mod require;
 
 use std::net::SocketAddr;
 
@@ -23,6 +26,7 @@ use axum::response::IntoResponse;
 use axum::routing::any;
 use http_body_util::LengthLimitError;
 
+pub use self::require::{Require, RequireService, require};
 use crate::authorize::AuthorizationResponse;
 use crate::bearer::{Bearer, BearerError};
 use crate::completion::poll_once;

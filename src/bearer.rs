@@ -1,16 +1,21 @@
 //! The bearer check for the host's own API (RFC 6750).
 
-use std::fmt;
+mod error;
+mod presented;
+
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use serde_json::Value;
 use time::OffsetDateTime;
 
+pub use self::error::BearerError;
+use self::error::{Fault, Realm, refuse};
+use self::presented::{form, presented};
 use crate::capability::ServerView;
-use crate::error::{Error, ErrorCode};
+use crate::error::Error;
 use crate::event::EventKind;
-use crate::http::{Request, RequestContext, Response};
+use crate::http::{Request, RequestContext};
 use crate::lookup::find_of_kind;
 use crate::params::Params;
 use crate::record::{ClientId, Grant, GrantId, StoredToken, Subject};
@@ -40,39 +45,15 @@ pub struct Bearer {
     now: OffsetDateTime,
 }
 
-/// What an access token gives access to.
-#[derive(Debug)]
+/// What an access token gives access to. Behind `grantor::axum::require` or `grantor::actix::require` it is
+/// an extractor. Cloning it is cheap.
+#[derive(Debug, Clone)]
 pub struct Access {
     server: Arc<ServerContext>,
     peer: Option<IpAddr>,
     token: Arc<StoredToken>,
     grant: Arc<Grant>,
     now: OffsetDateTime,
-}
-
-/// Why a protected resource was refused, as RFC 6750 §3 wants it told.
-#[derive(Debug)]
-pub struct BearerError {
-    server: Arc<ServerContext>,
-    fault: Fault,
-}
-
-#[derive(Debug, thiserror::Error)]
-enum Fault {
-    #[error("no access token was presented")]
-    NoToken,
-    #[error("the access token was presented in more than one way, or in a malformed form")]
-    Malformed,
-    #[error("the access token is unknown, expired or revoked")]
-    Invalid,
-    #[error("the access token is not of the type Bearer")]
-    NotBearer,
-    #[error("the access token does not have the scope {0}")]
-    InsufficientScope(Scope),
-    #[error("the access token has no resource owner")]
-    NoResourceOwner,
-    #[error(transparent)]
-    Failed(Error),
 }
 
 /// Checks the bearer token of a request to the host's API. A token in a body that is
@@ -137,61 +118,9 @@ async fn subject_at_use(
     })
 }
 
-/// The parameters of a body that may hold a token: a form with a method that gives a body a meaning, and nothing in it but
-/// ASCII (RFC 6750 §2.2).
-fn form(request: &Request) -> Params<'_> {
-    let has_form = matches!(request.method(), "POST" | "PUT" | "PATCH") && request.is_form();
-    if has_form && request.body().is_ascii() { Params::decode(request.body()) } else { Params::default() }
-}
-
-/// The one token in a request: from its header, or from its form body if that is allowed (RFC 6750 §2). A query is never
-/// looked at.
-fn presented<'a>(request: &'a Request, form: &'a Params<'_>) -> Result<Option<&'a str>, Fault> {
-    let mut headers = request.header_values("authorization");
-    let (header, None) = (headers.next(), headers.next()) else { return Err(Fault::Malformed) };
-    let from_header = match header.map(|header| header.split_at(header.len().min(7))) {
-        Some((scheme, token)) if scheme.eq_ignore_ascii_case(b"bearer ") => Some(token68(token.trim_ascii())?),
-        Some((scheme, [])) if scheme.trim_ascii().eq_ignore_ascii_case(b"bearer") => return Err(Fault::Invalid),
-        _ => None,
-    };
-    match (from_header, form.get("access_token").map_err(|_| Fault::Malformed)?) {
-        (Some(_), Some(_)) => Err(Fault::Malformed),
-        (None, Some(token)) => token68(token.as_bytes()).map(Some),
-        (from_header, None) => Ok(from_header),
-    }
-}
-
-/// `b64token` (RFC 6750 §2.1).
-fn token68(bytes: &[u8]) -> Result<&str, Fault> {
-    let padding = bytes.iter().rev().take_while(|byte| **byte == b'=').count();
-    let body = &bytes[..bytes.len() - padding];
-    let is_allowed =
-        |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'+' | b'/');
-    let is_token68 = !body.is_empty() && body.iter().all(is_allowed);
-    std::str::from_utf8(bytes).ok().filter(|_| is_token68).ok_or(Fault::Invalid)
-}
-
 fn refuse_now(server: Arc<ServerContext>, request: &Request, fault: Fault) -> BearerError {
     let now = server.now();
     refuse(server, request.peer(), now, None, fault)
-}
-
-/// Tells the observer and makes the error.
-fn refuse(
-    server: Arc<ServerContext>,
-    peer: Option<IpAddr>,
-    now: OffsetDateTime,
-    grant_id: Option<GrantId>,
-    fault: Fault,
-) -> BearerError {
-    let refused = BearerError { server, fault };
-    let error = match &refused.fault {
-        Fault::Failed(error) => Some(error),
-        _ => None,
-    };
-    let code = refused.code().map(ErrorCode::as_str);
-    refused.server.observe_from(peer, now, EventKind::BearerRefused { grant_id, code, error });
-    refused
 }
 
 impl<'a> BearerRequest<'a> {
@@ -248,6 +177,20 @@ impl Bearer {
     }
 }
 
+impl Realm for ServerContext {
+    fn name(&self) -> &str {
+        &self.issuer
+    }
+
+    fn resource_metadata(&self) -> Option<&str> {
+        self.resource.as_ref().map(|urls| &*urls.metadata)
+    }
+
+    fn observe(&self, peer: Option<IpAddr>, at: OffsetDateTime, kind: EventKind<'_>) {
+        self.observe_from(peer, at, kind);
+    }
+}
+
 impl Access {
     /// The resource owner; `None` if the client acts for itself.
     #[must_use]
@@ -261,7 +204,7 @@ impl Access {
     /// 403 for the token of a client that acts for itself, whatever its identifier looks like (RFC 9700 §4.15).
     pub fn user(&self) -> Result<&Subject, BearerError> {
         self.subject().ok_or_else(|| {
-            refuse(Arc::clone(&self.server), self.peer, self.now, Some(self.grant.id), Fault::NoResourceOwner)
+            refuse(self.server.clone(), self.peer, self.now, Some(self.grant.id), Fault::NoResourceOwner)
         })
     }
 
@@ -293,81 +236,5 @@ impl Access {
     #[must_use]
     pub fn host_data(&self) -> Option<&Value> {
         self.grant.host_data.as_deref()
-    }
-}
-
-impl BearerError {
-    /// The error code; `None` if no token was presented (RFC 6750 §3.1).
-    #[must_use]
-    pub fn code(&self) -> Option<ErrorCode> {
-        match &self.fault {
-            Fault::NoToken => None,
-            Fault::Malformed => Some(ErrorCode::INVALID_REQUEST),
-            Fault::Invalid | Fault::NotBearer => Some(ErrorCode::INVALID_TOKEN),
-            Fault::InsufficientScope(_) | Fault::NoResourceOwner => Some(ErrorCode::INSUFFICIENT_SCOPE),
-            Fault::Failed(error) => Some(error.code()),
-        }
-    }
-
-    /// The status of the answer.
-    #[must_use]
-    pub fn status(&self) -> u16 {
-        match &self.fault {
-            Fault::NoToken | Fault::Invalid | Fault::NotBearer => 401,
-            Fault::Malformed => 400,
-            Fault::InsufficientScope(_) | Fault::NoResourceOwner => 403,
-            Fault::Failed(error) => error.status(),
-        }
-    }
-
-    /// The answer, with the challenge that RFC 6750 §3 wants. It points to the metadata of a
-    /// [`ProtectedResource`](crate::ProtectedResource) (RFC 9728 §5.1).
-    pub fn to_response(&self) -> Response {
-        let response = Response::new(self.status());
-        if let Fault::Failed(error) = &self.fault {
-            return match error.retry_after() {
-                Some(seconds) => response.with_header("retry-after", seconds.to_string()),
-                None => response,
-            };
-        }
-        let realm = &*self.server.issuer;
-        let challenge = match (&self.fault, self.code()) {
-            (Fault::InsufficientScope(scope), Some(code)) => format!(
-                "Bearer realm=\"{realm}\", error=\"{code}\", error_description=\"the access token lacks a scope\", \
-                 scope=\"{scope}\""
-            ),
-            (fault, Some(code)) => format!("Bearer realm=\"{realm}\", error=\"{code}\", error_description=\"{fault}\""),
-            (_, None) => format!("Bearer realm=\"{realm}\""),
-        };
-        let resource = self.server.resource.as_ref();
-        let pointer = resource.map(|urls| format!(", resource_metadata=\"{}\"", urls.metadata)).unwrap_or_default();
-        response.with_header("www-authenticate", challenge + &pointer)
-    }
-
-    /// The reason, if the token could not be checked at all.
-    #[must_use]
-    pub const fn failure(&self) -> Option<&Error> {
-        match &self.fault {
-            Fault::Failed(error) => Some(error),
-            _ => None,
-        }
-    }
-}
-
-impl fmt::Display for BearerError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.fault.fmt(f)
-    }
-}
-
-impl std::error::Error for BearerError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        std::error::Error::source(&self.fault)
-    }
-}
-
-impl From<BearerError> for Response {
-    fn from(error: BearerError) -> Self {
-        error.to_response()
     }
 }

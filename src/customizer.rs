@@ -78,7 +78,7 @@ pub trait TokenCustomizer: Send + Sync {
     /// If another request spends the token in between, the method is asked a second time.
     ///
     /// # Errors
-    /// A refusal, mostly an [`ExtensionRefusal`](crate::error::ExtensionRefusal): the client is told its code and description. Or a
+    /// A refusal, mostly made by [`Error::refused`]: the client is told its code and description. Or a
     /// failure, mostly a [`CustomizerError`](crate::error::CustomizerError). Either way nothing is spent or stored.
     async fn issuance(&self, issuance: &Issuance<'_>) -> Result<TokenChanges, Error> {
         let _ = issuance;

@@ -59,6 +59,7 @@ pub struct ActiveToken {
     pub grant: Arc<Grant>,
     /// Members that the host added; see [`TokenCustomizer::introspection`](crate::TokenCustomizer::introspection).
     pub extra: Map<String, Value>,
+    server: Arc<ServerContext>,
 }
 
 impl fmt::Debug for ActiveToken {
@@ -93,7 +94,7 @@ impl IntrospectionEndpoint {
             }
         };
         match result {
-            Ok(introspection) => Response::json(200, introspection.to_json(&server.issuer)),
+            Ok(introspection) => Response::json(200, introspection.to_json()),
             Err(error) => refuse(&error, &server.issuer),
         }
     }
@@ -154,7 +155,9 @@ impl IntrospectionEndpoint {
             }
         }
         Ok(match self.members(&Inspection { caller, token: &token, grant: &grant, peer, now }).await? {
-            Some(extra) => Introspection::Active(Box::new(ActiveToken { token, grant, extra })),
+            Some(extra) => {
+                Introspection::Active(Box::new(ActiveToken { token, grant, extra, server: Arc::clone(&self.server) }))
+            }
             None => Introspection::Inactive,
         })
     }
@@ -206,10 +209,11 @@ impl Introspection {
         }
     }
 
-    /// The JSON document of RFC 7662 §2.2.
-    fn to_json(&self, issuer: &str) -> Vec<u8> {
+    /// Returns the JSON document of RFC 7662 §2.2, as the endpoint sends it: `{"active":false}`, or the members of an active token.
+    #[must_use]
+    pub fn to_json(&self) -> Vec<u8> {
         let Self::Active(active) = self else { return br#"{"active":false}"#.to_vec() };
-        let ActiveToken { token, grant, extra } = &**active;
+        let ActiveToken { token, grant, extra, server } = &**active;
         // None of them has the name of one below, or could make a machine look like a user (RFC 9700 §4.15) or a refresh token like
         // a token for an API: those names are reserved.
         let mut members = extra.clone();
@@ -217,7 +221,7 @@ impl Introspection {
         insert("active", true.into());
         insert("scope", token.scope.as_str().into());
         insert("client_id", grant.client_id.as_str().into());
-        insert("iss", issuer.into());
+        insert("iss", server.issuer.as_str().into());
         insert("iat", token.issued_at.unix_timestamp().into());
         insert("exp", token.expires_at.unix_timestamp().into());
         if let Some(subject) = &grant.subject {

@@ -141,6 +141,7 @@ pub mod capability;
 pub mod client;
 #[cfg(any(feature = "actix-web", feature = "axum"))]
 mod completion;
+mod cors;
 pub mod customizer;
 mod details;
 pub mod env;
@@ -209,6 +210,9 @@ pub use crate::record::{ClientId, Grant, GrantId, GrantType, StoredToken, Subjec
 pub use crate::revoke::RevocationRequest;
 pub use crate::scope::{Scope, ScopeError};
 pub use crate::secret::{AccessToken, AuthorizationCode, ClientSecret, CodeVerifier, Password, RefreshToken, Secret};
+#[cfg(any(feature = "actix-web", feature = "axum"))]
+#[cfg_attr(docsrs, doc(cfg(any(feature = "actix-web", feature = "axum"))))]
+pub use crate::server::MissingRequire;
 pub use crate::server::{AuthorizationServer, Builder, NeedsStorage, Route, ServedBy};
 pub use crate::storage::{ClientRegistry, ClientStore, EphemeralStore, MemoryStorage, Storage};
 pub use crate::token::{TokenRequest, TokenResponse};

@@ -33,3 +33,12 @@ pub(crate) fn in_this_span<T>(future: impl Future<Output = T>) -> impl Future<Ou
 pub(crate) fn in_this_span<T>(future: impl Future<Output = T>) -> impl Future<Output = T> {
     future
 }
+
+/// Logs a mistake in the host's program that a request has met. The path is the route's, without a query.
+#[cfg(all(feature = "tracing", any(feature = "axum", feature = "actix-web")))]
+pub(crate) fn log_mistake(mistake: &dyn std::error::Error, path: &str) {
+    tracing::error!(target: "grantor", path, "{mistake}");
+}
+
+#[cfg(all(not(feature = "tracing"), any(feature = "axum", feature = "actix-web")))]
+pub(crate) fn log_mistake(_: &dyn std::error::Error, _: &str) {}

@@ -397,6 +397,7 @@ async fn the_host_keeps_the_tokens_of_its_apis_apart() {
         let request = request.client_secret_basic(&caller.id, caller.secret.as_ref().unwrap());
         let response = t.server.introspect(&INTROSPECT.request_by(caller, &[("token", token)])).await;
         let typed = t.introspection_request(&request).await.unwrap();
+        assert_eq!(typed.to_json(), response.body());
         match region {
             Some(region) => assert_eq!(json(&response)["region"], region),
             None => assert_eq!(text(&response), r#"{"active":false}"#, "not a word to {}", caller.id),
@@ -469,6 +470,7 @@ async fn the_typed_form_says_the_same() {
     let unknown = IntrospectionRequest::of("unknown").client_secret_post(&api.id, secret);
     let told = t.introspection_request(&unknown).await.unwrap();
     assert!(matches!(told, Introspection::Inactive) && told.active().is_none());
+    assert_eq!(told.to_json(), br#"{"active":false}"#);
     for (request, reason) in [
         (request(), Refusal::MissingClientAuthentication),
         (request().client_id(&app.id), Refusal::IntrospectionNotAllowed),

@@ -5,7 +5,7 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use grantor::{Access, Bearer, BearerError};
+use grantor::{Access, BearerError};
 use serde::{Deserialize, Serialize};
 
 use crate::app::App;
@@ -27,18 +27,16 @@ struct Change {
     display_name: String,
 }
 
-/// `GET /api/me`
-pub(crate) async fn read(State(app): State<App>, token: Bearer) -> Result<Response, BearerError> {
-    let access = token.require(&app.api_scopes.read)?;
+/// `GET /api/me`, behind `require`
+pub(crate) async fn read(State(app): State<App>, access: Access) -> Result<Response, BearerError> {
     match app.accounts.display_name(access.user()?).await {
         Ok(display_name) => profile(&access, display_name),
         Err(_) => Ok(unavailable()),
     }
 }
 
-/// `PUT /api/me`
-pub(crate) async fn change(State(app): State<App>, token: Bearer, body: Bytes) -> Result<Response, BearerError> {
-    let access = token.require(&app.api_scopes.change)?;
+/// `PUT /api/me`, behind `require`
+pub(crate) async fn change(State(app): State<App>, access: Access, body: Bytes) -> Result<Response, BearerError> {
     let user = access.user()?;
     let is_name = |name: &str| (1..=100).contains(&name.chars().count()) && !name.chars().any(char::is_control);
     match serde_json::from_slice(&body) {

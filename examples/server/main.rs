@@ -48,8 +48,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::routing::{get, post};
+use axum::routing::{get, post, put};
 use clap::Parser;
+use grantor::axum::require;
 use tokio::net::TcpListener;
 
 use crate::app::App;
@@ -102,7 +103,8 @@ fn routes(app: App) -> Router {
         .layer(app.sessions.layer(app.secure));
     pages
         .merge(grantor::axum::routes(&app.oauth))
-        .route("/api/me", get(api::read).put(api::change))
+        .route("/api/me", get(api::read).layer(require(&app.oauth, [&app.api_scopes.read])))
+        .route("/api/me", put(api::change).layer(require(&app.oauth, [&app.api_scopes.change])))
         .fallback(page::not_found)
         .layer(DefaultBodyLimit::max(64 * 1024))
         .with_state(app)

@@ -42,15 +42,39 @@ impl ErrorCode {
     /// `unmet_authentication_requirements` (RFC 9470 §5)
     pub const UNMET_AUTHENTICATION_REQUIREMENTS: Self = Self("unmet_authentication_requirements");
 
-    /// A code of an extension grant (RFC 6749 §8.5); it should have a prefix that identifies its owner.
+    /// Checks a code of an extension grant (RFC 6749 §8.5). It should have a prefix that identifies its owner.
     ///
     /// # Errors
     /// The name is empty or leaves the characters `%x20-21 / %x23-5B / %x5D-7E`.
-    pub fn extension(name: &'static str) -> Result<Self, InvalidErrorText> {
+    pub const fn extension(name: &'static str) -> Result<Self, InvalidErrorText> {
         if name.is_empty() || !is_error_text(name) {
             return Err(InvalidErrorText);
         }
         Ok(Self(name))
+    }
+
+    /// Makes a code of an extension grant (RFC 6749 §8.5) from a literal. Use it for a constant: then the compiler checks the name.
+    /// ```
+    /// use grantor::ErrorCode;
+    ///
+    /// const QUOTA: ErrorCode = ErrorCode::from_static("example_quota");
+    /// # assert_eq!(QUOTA, "example_quota");
+    /// ```
+    /// ```compile_fail
+    /// const QUOTA: grantor::ErrorCode = grantor::ErrorCode::from_static("example \"quota\"");
+    /// # assert_eq!(QUOTA, "example");
+    /// ```
+    ///
+    /// # Panics
+    /// The name is empty or leaves the characters `%x20-21 / %x23-5B / %x5D-7E`. [`extension`](Self::extension) returns an error
+    /// instead.
+    #[must_use]
+    pub const fn from_static(name: &'static str) -> Self {
+        assert!(
+            !name.is_empty() && is_error_text(name),
+            "an error code is printable ASCII without '\"' and '\\', and is not empty"
+        );
+        Self(name)
     }
 
     /// The code as it stands on the wire.
@@ -84,8 +108,15 @@ impl PartialEq<&str> for ErrorCode {
 #[non_exhaustive]
 pub struct InvalidErrorText;
 
-pub(super) fn is_error_text(text: &str) -> bool {
-    text.bytes().all(|byte| matches!(byte, 0x20..=0x21 | 0x23..=0x5b | 0x5d..=0x7e))
+pub(super) const fn is_error_text(text: &str) -> bool {
+    let (bytes, mut at) = (text.as_bytes(), 0);
+    while at < bytes.len() {
+        if !matches!(bytes[at], 0x20..=0x21 | 0x23..=0x5b | 0x5d..=0x7e) {
+            return false;
+        }
+        at += 1;
+    }
+    true
 }
 
 #[cfg(test)]

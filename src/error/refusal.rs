@@ -169,12 +169,34 @@ pub struct ExtensionRefusal {
 }
 
 impl ExtensionRefusal {
-    /// A refusal with one of the standard codes or one made by [`ErrorCode::extension`].
+    /// Makes a refusal with one of the standard codes or one made by [`ErrorCode::extension`]. For a text that is written in the
+    /// program, [`Error::refused`] is shorter.
     ///
     /// # Errors
     /// The description leaves the characters `%x20-21 / %x23-5B / %x5D-7E`.
-    pub fn new(code: ErrorCode, description: &'static str) -> Result<Self, InvalidErrorText> {
+    pub const fn new(code: ErrorCode, description: &'static str) -> Result<Self, InvalidErrorText> {
         if is_error_text(description) { Ok(Self { code, description }) } else { Err(InvalidErrorText) }
+    }
+}
+
+impl Error {
+    /// Refuses a request for a reason of the host's own, from a grant handler or a token customizer. The client reads the code and the
+    /// description, in characters that RFC 6749 §5.2 allows: `%x20-21 / %x23-5B / %x5D-7E`.
+    ///
+    /// It never panics. A description with another character is a mistake in the program: the result is then [`Error::Extension`],
+    /// which is answered with 500 `server_error`. [`ExtensionRefusal::new`] returns that mistake as an error.
+    /// ```
+    /// use grantor::{Error, ErrorCode};
+    ///
+    /// let error = Error::refused(ErrorCode::INVALID_GRANT, "the ticket is not valid");
+    /// assert_eq!((error.status(), error.code()), (400, ErrorCode::INVALID_GRANT));
+    /// ```
+    #[must_use]
+    pub const fn refused(code: ErrorCode, description: &'static str) -> Self {
+        match ExtensionRefusal::new(code, description) {
+            Ok(refusal) => Self::Refused(Refusal::Extension(refusal)),
+            Err(InvalidErrorText) => Self::Extension("a refusal has a description that RFC 6749 §5.2 does not allow"),
+        }
     }
 }
 
@@ -321,6 +343,22 @@ mod tests {
             if !bad.is_empty() {
                 assert_eq!(ExtensionRefusal::new(ErrorCode::INVALID_GRANT, bad), Err(InvalidErrorText), "{bad:?}");
             }
+            assert!(std::panic::catch_unwind(|| ErrorCode::from_static(bad)).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn refused_with_a_malformed_description_is_a_server_error() {
+        const GOOD: Error = Error::refused(ErrorCode::from_static("example_quota"), "the quota is used up");
+        assert_eq!(
+            (GOOD.status(), GOOD.code().as_str(), &*GOOD.description()),
+            (400, "example_quota", "the quota is used up")
+        );
+        for bad in ["a\"b", "a\\b", "a\nb", "caf\u{e9}"] {
+            let error = Error::refused(ErrorCode::INVALID_GRANT, bad);
+            assert!(matches!(error, Error::Extension(_)), "{bad:?}");
+            assert_eq!((error.status(), error.code()), (500, ErrorCode::SERVER_ERROR), "{bad:?}");
+            assert!(!error.description().contains(bad), "{bad:?}");
         }
     }
 }

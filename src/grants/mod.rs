@@ -52,8 +52,7 @@ pub trait GrantHandler: Send + Sync {
     /// Decides what the request is to get.
     ///
     /// # Errors
-    /// Why it gets nothing. The error code of an extension comes from an
-    /// [`ExtensionRefusal`](crate::error::ExtensionRefusal).
+    /// Why it gets nothing. [`Error::refused`] makes an error with a code and a text of the extension's own.
     async fn decide(&self, context: &GrantContext<'_>) -> Result<Decision, Error>;
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::AuthorizationServer;
 use crate::build_error::BuildError;
 use crate::capability::{Capability, Endpoint, ServerView};
+use crate::cors::{for_any_origin, is_preflight, preflight};
 use crate::error::Refusal;
 use crate::http::{Request, Response};
 use crate::metadata::{Document, EndpointUrls, path_of};
@@ -172,7 +173,7 @@ impl AuthorizationServer {
     pub async fn handle(&self, request: &Request) -> Response {
         let Some(route) = self.route(request.path()) else { return Response::new(404) };
         let response = match &route.service {
-            _ if route.any_origin && is_preflight(request) => preflight(&route.service),
+            _ if route.any_origin && is_preflight(request) => preflight_of(&route.service),
             Service::Authorize => Response::new(404),
             Service::Token => self.token(request).await,
             Service::Revoke => self.revoke(request).await,
@@ -207,28 +208,11 @@ fn check(route: &Route, methods: Option<&'static str>, request: &Request, max_qu
     if request.body().len() > route.max_body { Err(Refusal::BodyTooLarge) } else { Ok(()) }
 }
 
-/// Lets scripts of any origin read a response. The headers do not depend on the origin, so that a cached copy serves every script.
-fn for_any_origin(response: Response) -> Response {
-    response
-        .with_header("access-control-allow-origin", "*")
-        .with_header("access-control-expose-headers", "www-authenticate, retry-after")
-}
-
-/// Recognizes what a browser asks before it sends a request that a plain form could not have sent.
-fn is_preflight(request: &Request) -> bool {
-    let has = |name| request.header_values(name).next().is_some();
-    request.method() == "OPTIONS" && has("origin") && has("access-control-request-method")
-}
-
-fn preflight(service: &Service) -> Response {
+fn preflight_of(service: &Service) -> Response {
     let methods = match service {
         Service::Capability(_, Some(methods)) => methods,
-        // All of them: no cookie has a part, so the wildcard has its meaning (Fetch standard, CORS-preflight fetch).
         Service::Capability(_, None) => "*",
         _ => "GET, POST",
     };
-    Response::new(204)
-        .with_header("access-control-allow-methods", methods)
-        .with_header("access-control-allow-headers", "authorization, content-type")
-        .with_header("access-control-max-age", "3600")
+    preflight(methods, "authorization, content-type")
 }

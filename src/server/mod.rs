@@ -3,6 +3,8 @@
 mod builder;
 mod capabilities;
 mod dispatcher;
+#[cfg(any(feature = "actix-web", feature = "axum"))]
+mod requirement;
 
 use std::sync::Arc;
 
@@ -11,6 +13,10 @@ use time::OffsetDateTime;
 
 pub use self::builder::{Builder, NeedsStorage};
 pub use self::dispatcher::{Route, ServedBy};
+#[cfg(any(feature = "actix-web", feature = "axum"))]
+pub use self::requirement::MissingRequire;
+#[cfg(any(feature = "actix-web", feature = "axum"))]
+pub(crate) use self::requirement::Requirement;
 use crate::authorize::{
     AuthorizationEndpoint, AuthorizationRequest, Authorize, Consent, ConsentForm, Interaction, UserSession,
 };

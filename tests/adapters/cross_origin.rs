@@ -12,7 +12,7 @@ use crate::{MACHINE_FORM, Web, With, code_query, get, machine, post, post_as, re
 
 const METADATA: &str = "/.well-known/oauth-authorization-server";
 
-trait ByScript {
+pub(crate) trait ByScript {
     /// As a script on another origin sends it.
     fn by_script(self) -> Self;
 }
@@ -24,7 +24,7 @@ impl ByScript for HttpRequest<Body> {
 }
 
 /// What a browser asks before it sends a request that a plain form could not have sent.
-fn preflight(uri: &str, method: &str) -> HttpRequest<Body> {
+pub(crate) fn preflight(uri: &str, method: &str) -> HttpRequest<Body> {
     let request = request("OPTIONS", uri).by_script().with("access-control-request-method", method);
     request.with("access-control-request-headers", "authorization,content-type")
 }

@@ -19,6 +19,7 @@ mod cross_origin;
 mod dispatcher;
 mod hang_up;
 mod paths;
+mod require;
 mod with_actix;
 mod with_axum;
 

@@ -76,7 +76,7 @@ pub(crate) async fn send(app: &App, request: HttpRequest<Body>) -> Answer {
     send_to(|config: &mut ServiceConfig| configure(app, config), request).await
 }
 
-async fn send_to(configure: impl FnOnce(&mut ServiceConfig), request: HttpRequest<Body>) -> Answer {
+pub(crate) async fn send_to(configure: impl FnOnce(&mut ServiceConfig), request: HttpRequest<Body>) -> Answer {
     let (parts, body) = request.into_parts();
     let mut own = TestRequest::with_uri(&parts.uri.to_string()).method(parts.method.as_str().parse().unwrap());
     for (name, value) in &parts.headers {

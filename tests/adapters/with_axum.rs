@@ -87,7 +87,7 @@ pub(crate) async fn send(app: &App, request: HttpRequest<Body>) -> Answer {
     send_to(&router(app), request).await
 }
 
-async fn send_to(router: &Router, request: HttpRequest<Body>) -> Answer {
+pub(crate) async fn send_to(router: &Router, request: HttpRequest<Body>) -> Answer {
     read(router.clone().oneshot(request).await.unwrap()).await
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use grantor::client::Client;
-use grantor::error::{AuthenticatorError, ErrorCode, ExtensionRefusal};
+use grantor::error::{AuthenticatorError, ErrorCode};
 use grantor::testing::{Fault, SeededEntropy, TestServer};
 use grantor::{Entropy, EntropyError, Error, Interaction, Response, StorageError};
 use time::Duration;
@@ -118,13 +118,13 @@ async fn without_randomness_no_code_is_issued_and_the_client_is_told() {
 #[tokio::test]
 async fn a_host_that_cannot_ask_its_user_tells_the_client_why() {
     let (t, app) = public().await;
-    let own = ErrorCode::extension("quota & billing#1&state=x%20+").unwrap();
+    let own = ErrorCode::from_static("quota & billing#1&state=x%20+");
     let failures: [(Error, &str); 5] = [
         (StorageError::new("secret cause").into(), "server_error"),
         (StorageError::unavailable("secret cause").into(), "temporarily_unavailable"),
         (AuthenticatorError::new("secret cause").into(), "server_error"),
         (grantor::Refusal::DeniedByUser.into(), "access_denied"),
-        (ExtensionRefusal::new(own, "come back later").unwrap().into(), own.as_str()),
+        (Error::refused(own, "come back later"), own.as_str()),
     ];
     for (failure, code) in failures {
         let answer: Response = pending(&t, &Ask::code(&app)).await.fail(failure).into();

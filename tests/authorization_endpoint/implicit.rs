@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use grantor::client::ClientError;
 use grantor::customizer::{Issuance, IssuanceKind, TokenChanges, TokenCustomizer};
-use grantor::error::{CustomizerError, ExtensionRefusal};
+use grantor::error::CustomizerError;
 use grantor::testing::{TestClient, TestServer};
 use grantor::{
     AccessToken, Approval, AuthorizationRequest, Authorize, Client, Error, ErrorCode, Policy, Response, Scope, Subject,
@@ -195,10 +195,8 @@ async fn customizer_narrows_refuses_or_fails_an_implicit_token() {
         let changes = TokenChanges::new().scope(Scope::parse("user:read").unwrap()).response_member("tenant", "acme");
         Ok(changes.access_token_lifetime(Duration::minutes(5)))
     };
-    let refuse = |_: &Issuance<'_>| {
-        let code = ErrorCode::extension("example_quota").unwrap();
-        Err(ExtensionRefusal::new(code, "the quota is used up").unwrap().into())
-    };
+    let refuse =
+        |_: &Issuance<'_>| Err(Error::refused(ErrorCode::from_static("example_quota"), "the quota is used up"));
     let fail = |_: &Issuance<'_>| Err(CustomizerError::unavailable("the tenants are down").into());
     let widen = |_: &Issuance<'_>| Ok(TokenChanges::new().scope(Scope::parse("user:read admin").unwrap()));
     let answers: [(Answer, Option<&str>); 4] = [

@@ -4,9 +4,8 @@ use std::sync::{Arc, Mutex};
 
 use grantor::authorize::{ConfirmRedirectPage, ErrorPage, OutOfBandPage, Pages, escape};
 use grantor::client::Registration;
-use grantor::error::ExtensionRefusal;
 use grantor::testing::{Fault, TestServer};
-use grantor::{Client, ErrorCode, Policy, Response};
+use grantor::{Client, Error, ErrorCode, Policy, Response};
 
 use crate::ask::{Ask, CALLBACK, approved, pending, refused};
 use crate::common::text;
@@ -73,8 +72,7 @@ async fn an_error_of_the_hosts_own_is_escaped_as_well() {
     let app =
         t.register(Client::public("app").authorization_code([OUT_OF_BAND]).scope("user:read").build(), None).await;
     let pending = pending(&t, &Ask::code(&app).with("redirect_uri", OUT_OF_BAND)).await;
-    let refusal =
-        ExtensionRefusal::new(ErrorCode::extension("<i>odd</i>").unwrap(), "neither <b>this</b> nor that").unwrap();
+    let refusal = Error::refused(ErrorCode::from_static("<i>odd</i>"), "neither <b>this</b> nor that");
     let page = Response::from(pending.fail(refusal));
     let html = text(&page);
     assert!(html.contains("&lt;i&gt;odd&lt;/i&gt;") && html.contains("&lt;b&gt;this&lt;/b&gt;"), "{html}");

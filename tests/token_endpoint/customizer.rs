@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use grantor::customizer::{Issuance, RESERVED_MEMBERS, TokenChanges, TokenCustomizer};
-use grantor::error::{CustomizerError, ExtensionRefusal};
+use grantor::error::CustomizerError;
 use grantor::testing::{TestClient, TestServer};
 use grantor::{Clock, Error, ErrorCode, RefreshToken, Scope};
 use serde_json::{Value, json};
@@ -68,8 +68,7 @@ async fn customized() -> (TestServer, TestClient, Arc<Spy>, Scripted) {
 }
 
 fn refusal() -> Error {
-    let code = ErrorCode::extension("example_quota").unwrap();
-    ExtensionRefusal::new(code, "the quota of the tenant is used up").unwrap().into()
+    Error::refused(ErrorCode::from_static("example_quota"), "the quota of the tenant is used up")
 }
 
 fn scope(text: &str) -> Scope {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use grantor::customizer::{Issuance, IssuanceKind, TokenChanges, TokenCustomizer};
-use grantor::error::{AuthenticatorError, CustomizerError, ExtensionRefusal};
+use grantor::error::{AuthenticatorError, CustomizerError};
 use grantor::storage::GrantSelector;
 use grantor::testing::{TestClient, TestServer};
 use grantor::{Authenticator, Error, ErrorCode, RefreshToken, Request, Response, Scope, Subject, SubjectStatus};
@@ -314,8 +314,7 @@ impl TokenCustomizer for Host {
         let changes = TokenChanges::new();
         Ok(match self.0 {
             HostSays::Refused => {
-                let code = ErrorCode::extension("example_quota").unwrap();
-                return Err(ExtensionRefusal::new(code, "the quota is used up").unwrap().into());
+                return Err(Error::refused(ErrorCode::from_static("example_quota"), "the quota is used up"));
             }
             HostSays::Failed => return Err(CustomizerError::new("it is broken").into()),
             HostSays::Unavailable => return Err(CustomizerError::unavailable("it is down").into()),

@@ -4,7 +4,6 @@ use std::net::IpAddr;
 
 use async_trait::async_trait;
 use grantor::client::ClientBuilder;
-use grantor::error::ExtensionRefusal;
 use grantor::grants::{Decision, ExchangeToken, GrantContext, GrantHandler, OpenGrant, Replayed};
 use grantor::storage::GrantSelector;
 use grantor::testing::{ISSUER, TestClient, TestServer};
@@ -76,8 +75,8 @@ impl GrantHandler for Voucher {
             "throttled" => Err(Error::Throttled { retry_after: Duration::seconds(7) }),
             "contract" => Err(Error::Extension("the voucher service answered nonsense")),
             _ => {
-                let code = ErrorCode::extension("example_voucher_spent").unwrap();
-                Err(ExtensionRefusal::new(code, "the voucher was used before").unwrap().into())
+                let code = ErrorCode::from_static("example_voucher_spent");
+                Err(Error::refused(code, "the voucher was used before"))
             }
         }
     }

@@ -1,0 +1,176 @@
+//! The middleware that requires a scope of requests.
+
+use std::future::{Ready, ready};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use actix_web::body::{EitherBody, MessageBody};
+use actix_web::dev::{Payload, Service, ServiceRequest, ServiceResponse, Transform};
+use actix_web::error::{Error, InternalError};
+use actix_web::http::StatusCode;
+use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
+use actix_web::{FromRequest, HttpMessage, HttpRequest, HttpResponse, ResponseError};
+
+use super::from_head;
+use crate::bearer::Access;
+use crate::cors::ANY_ORIGIN;
+use crate::server::{AuthorizationServer, MissingRequire, Requirement};
+
+/// Requires an access token with all of these scopes for the routes that it is wrapped around, before any handler runs.
+///
+/// A request without one gets the answer of RFC 6750 §3: 401 with a challenge that names the scopes, or 403 `insufficient_scope`. A
+/// handler behind it extracts what the token gives access to as an [`Access`]. The middleware reads the header alone, as the extractor
+/// [`Bearer`](crate::Bearer) does, and needs no data of the app.
+///
+/// Wrap it around a scope or a resource, or around a route where methods of one path require different scopes. What it is wrapped around
+/// requires the token whatever the method: HEAD and OPTIONS too, and methods that are not served.
+///
+/// ```
+/// use actix_web::web::{ServiceConfig, get, post, resource};
+/// use grantor::actix::require;
+/// use grantor::{Access, AuthorizationServer, BearerError};
+///
+/// fn api(oauth: &AuthorizationServer) -> impl FnOnce(&mut ServiceConfig) {
+///     let (read, write) = (require(oauth, ["notes:read"]), require(oauth, ["notes:read", "notes:write"]));
+///     move |config| {
+///         let notes = resource("/notes").route(get().to(list).wrap(read)).route(post().to(add).wrap(write));
+///         config.service(notes);
+///     }
+/// }
+///
+/// async fn list(access: Access) -> Result<String, BearerError> {
+///     Ok(format!("The notes of {}", access.user()?)) // 403 for a machine's token
+/// }
+/// # async fn add() -> &'static str { "" }
+/// # #[cfg(feature = "testing")]
+/// # drop(api(&grantor::testing::TestServer::with(|b| b.scope("notes:read", "Read").scope("notes:write", "Write")).server));
+/// ```
+///
+/// # Panics
+/// There is no scope, one is malformed, or one is not among those that the server offers. No token could ever have it, so this is found
+/// when the app is built.
+pub fn require<T: AsRef<str>>(oauth: &AuthorizationServer, scopes: impl IntoIterator<Item = T>) -> Require {
+    Require(Requirement::new(oauth, scopes))
+}
+
+/// The middleware that [`require`] returns.
+#[derive(Debug, Clone)]
+#[must_use = "it is to be wrapped around a scope, a resource or a route"]
+pub struct Require(Requirement);
+
+impl Require {
+    /// Lets scripts of any origin use the routes (CORS). Off unless this is called.
+    ///
+    /// The middleware then answers preflights, which carry no token, allows every method and request header (`Authorization` among
+    /// them), and lets scripts read every response and its `WWW-Authenticate` and `Retry-After`. It never allows credentials such as
+    /// cookies: a script needs an access token. Use no other CORS middleware on the same routes.
+    ///
+    /// Wrap it around a scope or a resource: a preflight has a method of its own, so it never reaches a route of another one.
+    pub fn any_origin(mut self) -> Self {
+        self.0.any_origin = true;
+        self
+    }
+}
+
+impl<S, B> Transform<S, ServiceRequest> for Require
+where
+    S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = Error> + 'static,
+    B: MessageBody + 'static,
+{
+    type Response = ServiceResponse<EitherBody<B>>;
+    type Error = Error;
+    type Transform = RequireService<S>;
+    type InitError = ();
+    type Future = Ready<Result<RequireService<S>, ()>>;
+
+    fn new_transform(&self, inner: S) -> Self::Future {
+        ready(Ok(RequireService { requirement: self.0.clone(), inner: Rc::new(inner) }))
+    }
+}
+
+/// A service behind [`require`].
+#[derive(Debug)]
+pub struct RequireService<S> {
+    requirement: Requirement,
+    inner: Rc<S>,
+}
+
+impl<S, B> Service<ServiceRequest> for RequireService<S>
+where
+    S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = Error> + 'static,
+    B: MessageBody + 'static,
+{
+    type Response = ServiceResponse<EitherBody<B>>;
+    type Error = Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Error>>>>;
+
+    fn poll_ready(&self, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&self, request: ServiceRequest) -> Self::Future {
+        let (requirement, inner) = (self.requirement.clone(), Rc::clone(&self.inner));
+        Box::pin(async move {
+            let own = from_head(request.request());
+            let refused = match requirement.preflight(&own) {
+                Some(preflight) => Some(preflight),
+                None => match requirement.check(&own).await {
+                    Ok(access) => {
+                        request.extensions_mut().insert(access);
+                        None
+                    }
+                    Err(error) => Some(error.into()),
+                },
+            };
+            let result = match refused {
+                Some(response) => Ok(request.into_response(HttpResponse::from(response)).map_into_right_body()),
+                None => inner.call(request).await.map(ServiceResponse::map_into_left_body),
+            };
+            if requirement.any_origin { for_any_origin(result) } else { result }
+        })
+    }
+}
+
+fn for_any_origin<B>(result: Result<ServiceResponse<B>, Error>) -> Result<ServiceResponse<B>, Error> {
+    match result {
+        Ok(mut response) => {
+            let_scripts_read(response.headers_mut());
+            Ok(response)
+        }
+        // Another middleware has refused the request.
+        Err(error) => {
+            let mut response = error.error_response();
+            let_scripts_read(response.headers_mut());
+            Err(InternalError::from_response(error, response).into())
+        }
+    }
+}
+
+fn let_scripts_read(headers: &mut HeaderMap) {
+    headers.remove("access-control-allow-credentials");
+    for (name, value) in ANY_ORIGIN {
+        let (name, value) = (HeaderName::from_static(name), HeaderValue::from_static(value));
+        if name == "access-control-allow-origin" {
+            headers.insert(name, value);
+        } else if !headers.get_all(&name).any(|own| *own == value) {
+            headers.append(name, value);
+        }
+    }
+}
+
+impl FromRequest for Access {
+    type Error = MissingRequire;
+    type Future = Ready<Result<Self, MissingRequire>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let access = request.extensions().get::<Self>().cloned();
+        ready(access.ok_or_else(|| MissingRequire::of(request.path())))
+    }
+}
+
+impl ResponseError for MissingRequire {
+    fn status_code(&self) -> StatusCode {
+        StatusCode::INTERNAL_SERVER_ERROR
+    }
+}

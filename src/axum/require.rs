@@ -1,0 +1,151 @@
+//! The layer that requires a scope of requests.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use axum::extract::{FromRequestParts, Request};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use tower_layer::Layer;
+use tower_service::Service;
+
+use super::from_parts;
+use crate::bearer::Access;
+use crate::cors::ANY_ORIGIN;
+use crate::server::{AuthorizationServer, MissingRequire, Requirement};
+
+/// Requires an access token with all of these scopes for the routes that it is a layer of, before any handler runs.
+///
+/// A request without one gets the answer of RFC 6750 §3: 401 with a challenge that names the scopes, or 403 `insufficient_scope`. A
+/// handler behind it extracts what the token gives access to as an [`Access`]. The layer reads the header alone, as the extractor
+/// [`Bearer`](crate::Bearer) does, and needs no state of the router.
+///
+/// Use it by `Router::layer`, or by `MethodRouter::layer` where methods of one path require different scopes. Each route then requires
+/// the token whatever the method: HEAD and OPTIONS too, and methods that are not served.
+///
+/// ```
+/// use axum::Router;
+/// use axum::routing::{get, post};
+/// use grantor::axum::require;
+/// use grantor::{Access, AuthorizationServer, BearerError};
+///
+/// fn api(oauth: &AuthorizationServer) -> Router {
+///     Router::new()
+///         .route("/notes", get(list).layer(require(oauth, ["notes:read"])))
+///         .route("/notes", post(add).layer(require(oauth, ["notes:read", "notes:write"])))
+/// }
+///
+/// async fn list(access: Access) -> Result<String, BearerError> {
+///     Ok(format!("The notes of {}", access.user()?)) // 403 for a machine's token
+/// }
+/// # async fn add() {}
+/// # #[cfg(feature = "testing")]
+/// # drop(api(&grantor::testing::TestServer::with(|b| b.scope("notes:read", "Read").scope("notes:write", "Write")).server));
+/// ```
+///
+/// # Panics
+/// There is no scope, one is malformed, or one is not among those that the server offers. No token could ever have it, so this is found
+/// when the router is built.
+pub fn require<T: AsRef<str>>(oauth: &AuthorizationServer, scopes: impl IntoIterator<Item = T>) -> Require {
+    Require(Requirement::new(oauth, scopes))
+}
+
+/// The layer that [`require`] returns.
+#[derive(Debug, Clone)]
+#[must_use = "it is to be the layer of a router or of a route"]
+pub struct Require(Requirement);
+
+impl Require {
+    /// Lets scripts of any origin use the routes (CORS). Off unless this is called.
+    ///
+    /// The layer then answers preflights, which carry no token, allows every method and request header (`Authorization` among them), and
+    /// lets scripts read every response and its `WWW-Authenticate` and `Retry-After`. It never allows credentials such as cookies: a
+    /// script needs an access token. Use no other CORS layer on the same routes.
+    pub fn any_origin(mut self) -> Self {
+        self.0.any_origin = true;
+        self
+    }
+}
+
+impl<S> Layer<S> for Require {
+    type Service = RequireService<S>;
+
+    fn layer(&self, inner: S) -> RequireService<S> {
+        RequireService { requirement: self.0.clone(), inner }
+    }
+}
+
+/// A service behind [`require`].
+#[derive(Debug, Clone)]
+pub struct RequireService<S> {
+    requirement: Requirement,
+    inner: S,
+}
+
+impl<S> Service<Request> for RequireService<S>
+where
+    S: Service<Request> + Clone + Send + 'static,
+    S::Response: IntoResponse,
+    S::Future: Send,
+{
+    type Response = Response;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Response, S::Error>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        let requirement = self.requirement.clone();
+        // The one that is ready, not its copy.
+        let next = self.inner.clone();
+        let mut inner = std::mem::replace(&mut self.inner, next);
+        Box::pin(async move {
+            let (mut parts, body) = request.into_parts();
+            let own = from_parts(&parts);
+            let mut response = if let Some(preflight) = requirement.preflight(&own) {
+                preflight.into_response()
+            } else {
+                match requirement.check(&own).await {
+                    Ok(access) => {
+                        parts.extensions.insert(access);
+                        inner.call(Request::from_parts(parts, body)).await?.into_response()
+                    }
+                    Err(error) => error.into_response(),
+                }
+            };
+            if requirement.any_origin {
+                let_scripts_read(response.headers_mut());
+            }
+            Ok(response)
+        })
+    }
+}
+
+fn let_scripts_read(headers: &mut HeaderMap) {
+    headers.remove("access-control-allow-credentials");
+    for (name, value) in ANY_ORIGIN {
+        let (name, value) = (HeaderName::from_static(name), HeaderValue::from_static(value));
+        if name == "access-control-allow-origin" {
+            headers.insert(name, value);
+        } else if !headers.get_all(&name).iter().any(|own| *own == value) {
+            headers.append(name, value);
+        }
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Access {
+    type Rejection = MissingRequire;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, MissingRequire> {
+        parts.extensions.get::<Self>().cloned().ok_or_else(|| MissingRequire::of(parts.uri.path()))
+    }
+}
+
+impl IntoResponse for MissingRequire {
+    fn into_response(self) -> Response {
+        (StatusCode::INTERNAL_SERVER_ERROR, self.to_string()).into_response()
+    }
+}

@@ -1,0 +1,155 @@
+//! Why the bearer check refused a request, and what the client is told.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use time::OffsetDateTime;
+
+use crate::error::{Error, ErrorCode};
+use crate::event::EventKind;
+use crate::http::Response;
+use crate::record::GrantId;
+use crate::scope::Scope;
+
+/// The API that a token was presented to, as its challenges describe it, and the observer of its refusals.
+pub(crate) trait Realm: fmt::Debug + Send + Sync {
+    /// Returns the `realm` of a challenge. Nothing in it needs escaping.
+    fn name(&self) -> &str;
+    /// Returns the URL of the API's metadata (RFC 9728 §5.1). Nothing in it needs escaping.
+    fn resource_metadata(&self) -> Option<&str>;
+    fn observe(&self, peer: Option<IpAddr>, at: OffsetDateTime, kind: EventKind<'_>);
+}
+
+/// Why a protected resource was refused, as RFC 6750 §3 wants it told.
+#[derive(Debug)]
+pub struct BearerError {
+    realm: Arc<dyn Realm>,
+    fault: Fault,
+    /// The scope that the resource requires, if that is known before a token is.
+    required: Option<Scope>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Fault {
+    #[error("no access token was presented")]
+    NoToken,
+    #[error("the access token was presented in more than one way, or in a malformed form")]
+    Malformed,
+    #[error("the access token is unknown, expired or revoked")]
+    Invalid,
+    #[error("the access token is not of the type Bearer")]
+    NotBearer,
+    #[error("the access token does not have the scope {0}")]
+    InsufficientScope(Scope),
+    #[error("the access token has no resource owner")]
+    NoResourceOwner,
+    #[error(transparent)]
+    Failed(Error),
+}
+
+/// Tells the observer and makes the error.
+pub(crate) fn refuse(
+    realm: Arc<dyn Realm>,
+    peer: Option<IpAddr>,
+    now: OffsetDateTime,
+    grant_id: Option<GrantId>,
+    fault: Fault,
+) -> BearerError {
+    let refused = BearerError { realm, fault, required: None };
+    let error = match &refused.fault {
+        Fault::Failed(error) => Some(error),
+        _ => None,
+    };
+    let code = refused.code().map(ErrorCode::as_str);
+    refused.realm.observe(peer, now, EventKind::BearerRefused { grant_id, code, error });
+    refused
+}
+
+impl BearerError {
+    /// The same, with the scope that the resource requires. The challenge of a 401 names it (RFC 6750 §3).
+    #[cfg(any(feature = "actix-web", feature = "axum"))]
+    pub(crate) fn with_required(self, scope: Scope) -> Self {
+        Self { required: Some(scope), ..self }
+    }
+
+    /// The error code; `None` if no token was presented (RFC 6750 §3.1).
+    #[must_use]
+    pub fn code(&self) -> Option<ErrorCode> {
+        match &self.fault {
+            Fault::NoToken => None,
+            Fault::Malformed => Some(ErrorCode::INVALID_REQUEST),
+            Fault::Invalid | Fault::NotBearer => Some(ErrorCode::INVALID_TOKEN),
+            Fault::InsufficientScope(_) | Fault::NoResourceOwner => Some(ErrorCode::INSUFFICIENT_SCOPE),
+            Fault::Failed(error) => Some(error.code()),
+        }
+    }
+
+    /// The status of the answer.
+    #[must_use]
+    pub fn status(&self) -> u16 {
+        match &self.fault {
+            Fault::NoToken | Fault::Invalid | Fault::NotBearer => 401,
+            Fault::Malformed => 400,
+            Fault::InsufficientScope(_) | Fault::NoResourceOwner => 403,
+            Fault::Failed(error) => error.status(),
+        }
+    }
+
+    /// The answer, with the challenge that RFC 6750 §3 wants. It points to the metadata of a
+    /// [`ProtectedResource`](crate::ProtectedResource) (RFC 9728 §5.1).
+    pub fn to_response(&self) -> Response {
+        let response = Response::new(self.status());
+        if let Fault::Failed(error) = &self.fault {
+            return match error.retry_after() {
+                Some(seconds) => response.with_header("retry-after", seconds.to_string()),
+                None => response,
+            };
+        }
+        let mut members = vec![format!("realm=\"{}\"", self.realm.name())];
+        let mut add = |name, value: &dyn fmt::Display| members.push(format!("{name}=\"{value}\""));
+        if let Some(code) = self.code() {
+            add("error", &code);
+            match &self.fault {
+                Fault::InsufficientScope(_) => add("error_description", &"the access token lacks a scope"),
+                fault => add("error_description", fault),
+            }
+        }
+        match &self.fault {
+            Fault::InsufficientScope(scope) => add("scope", scope),
+            _ if self.status() == 401 => self.required.iter().for_each(|scope| add("scope", scope)),
+            _ => {}
+        }
+        if let Some(url) = self.realm.resource_metadata() {
+            add("resource_metadata", &url);
+        }
+        response.with_header("www-authenticate", format!("Bearer {}", members.join(", ")))
+    }
+
+    /// The reason, if the token could not be checked at all.
+    #[must_use]
+    pub const fn failure(&self) -> Option<&Error> {
+        match &self.fault {
+            Fault::Failed(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for BearerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.fault.fmt(f)
+    }
+}
+
+impl std::error::Error for BearerError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        std::error::Error::source(&self.fault)
+    }
+}
+
+impl From<BearerError> for Response {
+    fn from(error: BearerError) -> Self {
+        error.to_response()
+    }
+}

@@ -1,0 +1,30 @@
+//! Cross-origin resource sharing (CORS): what a browser asks and is told so that scripts of other origins may use an endpoint.
+
+use crate::http::{Request, Response};
+
+/// The headers that let scripts of any origin read a response. They do not depend on the origin, so that a cached copy serves every
+/// script, and they allow no credentials.
+pub(crate) const ANY_ORIGIN: [(&str, &str); 2] = [("access-control-allow-origin", "*"), EXPOSED];
+
+/// What a script may read besides status and body: why it was refused, and when to come back.
+const EXPOSED: (&str, &str) = ("access-control-expose-headers", "www-authenticate, retry-after");
+
+/// Lets scripts of any origin read a response.
+pub(crate) fn for_any_origin(response: Response) -> Response {
+    ANY_ORIGIN.into_iter().fold(response, |response, (name, value)| response.with_header(name, value))
+}
+
+/// Recognizes what a browser asks before it sends a request that a plain form could not have sent.
+pub(crate) fn is_preflight(request: &Request) -> bool {
+    let has = |name| request.header_values(name).next().is_some();
+    request.method() == "OPTIONS" && has("origin") && has("access-control-request-method")
+}
+
+/// Answers a preflight. No cookie has a part in what it allows, so `*` has its meaning (Fetch standard, CORS-preflight fetch), but it
+/// does not include `authorization`.
+pub(crate) fn preflight(methods: &'static str, headers: &'static str) -> Response {
+    Response::new(204)
+        .with_header("access-control-allow-methods", methods)
+        .with_header("access-control-allow-headers", headers)
+        .with_header("access-control-max-age", "3600")
+}

@@ -1,0 +1,67 @@
+//! What routes of the host's own API require: the part of the adapters' `require` that is the same in each web framework.
+
+use super::AuthorizationServer;
+use crate::bearer::{Access, BearerError};
+use crate::cors::{is_preflight, preflight};
+use crate::http::{Request, Response};
+use crate::scope::Scope;
+
+/// A scope that requests must have, and whether scripts of any origin may send them.
+#[derive(Debug, Clone)]
+pub(crate) struct Requirement {
+    server: AuthorizationServer,
+    scope: Scope,
+    pub(crate) any_origin: bool,
+}
+
+impl Requirement {
+    /// # Panics
+    /// See the `require` of an adapter.
+    #[expect(clippy::panic, reason = "a router with such a mistake is not to be served")]
+    pub(crate) fn new<T: AsRef<str>>(server: &AuthorizationServer, scopes: impl IntoIterator<Item = T>) -> Self {
+        let mut required = String::new();
+        for scope in scopes {
+            if !required.is_empty() {
+                required.push(' ');
+            }
+            required.push_str(scope.as_ref());
+        }
+        let Ok(scope) = Scope::parse(&required) else {
+            panic!("`require` needs one or more scopes, and {required:?} is not a list of scopes");
+        };
+        let declared = server.inner.server.scopes.all();
+        if let Some(unknown) = scope.iter().find(|token| !declared.contains(token)) {
+            panic!(
+                "`require` names the scope {unknown:?}, which the server does not offer: declare it by `Builder::scope`"
+            );
+        }
+        Self { server: server.clone(), scope, any_origin: false }
+    }
+
+    /// Answers a preflight, if scripts of any origin may use the routes.
+    pub(crate) fn preflight(&self, request: &Request) -> Option<Response> {
+        // A host's API may read any header of a request.
+        (self.any_origin && is_preflight(request)).then(|| preflight("*", "authorization, *"))
+    }
+
+    /// Opens the token of a request.
+    pub(crate) async fn check(&self, request: &Request) -> Result<Access, BearerError> {
+        let opened = self.server.bearer(request).await.and_then(|token| token.require(self.scope.as_str()));
+        opened.map_err(|error| error.with_required(self.scope.clone()))
+    }
+}
+
+/// A handler extracts an [`Access`] on a route that has no `require`. The request is refused by 500, because nothing has checked it.
+///
+/// With the feature `tracing` it is also logged as an error.
+#[derive(Debug, thiserror::Error)]
+#[error("a handler extracts an Access, but no `require` is around its route: nothing has checked the access token")]
+#[non_exhaustive]
+pub struct MissingRequire;
+
+impl MissingRequire {
+    pub(crate) fn of(path: &str) -> Self {
+        crate::span::log_mistake(&Self, path);
+        Self
+    }
+}
