@@ -14,13 +14,14 @@ use crate::authorize::{
     AuthorizationEndpoint, AuthorizationRequest, Authorize, Consent, ConsentForm, Interaction, UserSession,
 };
 use crate::bearer::{self, Bearer, BearerError, BearerRequest};
+use crate::connections::{self, Connections};
 use crate::error::Error;
 use crate::event::EventKind;
 use crate::http::{Request, Response};
 use crate::introspect::{Introspection, IntrospectionEndpoint, IntrospectionRequest};
 use crate::metadata::{Document, EndpointUrls};
 use crate::policy::Policy;
-use crate::record::Grant;
+use crate::record::{Grant, Subject};
 use crate::revoke::{self, RevocationRequest};
 use crate::server_context::ServerContext;
 use crate::span::{in_span, within_span};
@@ -198,7 +199,18 @@ impl AuthorizationServer {
         self.inner.resource.as_ref().map(Document::members)
     }
 
-    /// Live grants, newest first: a user's connected applications, a client's users.
+    /// The applications that act for a user, each with its grants: a page of connected applications. See [`Connections`].
+    ///
+    /// To end the access of one, [revoke](Self::revoke_grants) by
+    /// [`GrantSelector::SubjectAndClient`]. To end one of its grants, revoke by [`GrantSelector::SubjectAndId`].
+    ///
+    /// # Errors
+    /// The storage or the client store failed.
+    pub async fn connections(&self, subject: &Subject) -> Result<Connections, Error> {
+        connections::of(&self.inner.server, subject).await
+    }
+
+    /// Live grants, newest first, page by page: of a user, of a client, or of a user to a client.
     ///
     /// # Errors
     /// The storage failed.
