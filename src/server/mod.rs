@@ -40,7 +40,7 @@ pub struct AuthorizationServer {
 #[derive(Debug)]
 struct Inner {
     server: Arc<ServerContext>,
-    authorization: Arc<AuthorizationEndpoint>,
+    authorization: Option<Arc<AuthorizationEndpoint>>,
     token: TokenEndpoint,
     introspection: IntrospectionEndpoint,
     urls: EndpointUrls,
@@ -56,14 +56,20 @@ impl AuthorizationServer {
         NeedsStorage::new(issuer.into())
     }
 
-    /// The authorization endpoint (RFC 6749 §3.1).
+    /// The authorization endpoint (RFC 6749 §3.1). A server that was built without one answers 404.
     pub async fn authorize(&self, request: &Request) -> Authorize {
-        in_span("authorize", self.inner.authorization.respond(request)).await
+        match &self.inner.authorization {
+            Some(endpoint) => in_span("authorize", endpoint.respond(request)).await,
+            None => Authorize::Respond(Response::new(404)),
+        }
     }
 
     /// The typed form of [`authorize`](Self::authorize).
     pub async fn authorization_request(&self, request: &AuthorizationRequest<'_>) -> Authorize {
-        in_span("authorize", self.inner.authorization.authorize(request)).await
+        match &self.inner.authorization {
+            Some(endpoint) => in_span("authorize", endpoint.authorize(request)).await,
+            None => Authorize::Respond(Response::new(404)),
+        }
     }
 
     /// The authorization endpoint, and what has to happen next for the user who is logged in, if one is: what
@@ -89,7 +95,8 @@ impl AuthorizationServer {
     /// format; or the client or a setting was changed, so that the request is no longer in order, or asks for something else
     /// than was shown.
     pub async fn resume(&self, form_token: &str, session: impl AsRef<[u8]>) -> Result<Consent, Response> {
-        in_span("resume", self.inner.authorization.resume(form_token, session.as_ref(), None)).await
+        let endpoint = self.inner.authorization.as_ref().ok_or_else(|| Response::new(404))?;
+        in_span("resume", endpoint.resume(form_token, session.as_ref(), None)).await
     }
 
     /// Reads a submitted consent form, see [`ConsentForm`] for its fields, and takes its form token back as
@@ -102,7 +109,8 @@ impl AuthorizationServer {
         request: &Request,
         session: impl AsRef<[u8]>,
     ) -> Result<(Consent, ConsentForm), Response> {
-        in_span("resume", self.inner.authorization.resume_form(request, session.as_ref())).await
+        let endpoint = self.inner.authorization.as_ref().ok_or_else(|| Response::new(404))?;
+        in_span("resume", endpoint.resume_form(request, session.as_ref())).await
     }
 
     /// Checks that a text is a [`return_target`](crate::PendingAuthorization::return_target) of this server, and returns it.
@@ -110,7 +118,7 @@ impl AuthorizationServer {
     /// submitted. How old it is does not matter.
     #[must_use]
     pub fn check_return_target<'a>(&self, text: &'a str) -> Option<&'a str> {
-        self.inner.authorization.check_return_target(text)
+        self.inner.authorization.as_ref()?.check_return_target(text)
     }
 
     /// The token endpoint (RFC 6749 §3.2).
