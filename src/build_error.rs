@@ -52,6 +52,11 @@ pub enum BuildError {
          begins with two slashes"
     )]
     Endpoint(String),
+    /// Its endpoints would not be found, or be mixed with the well-known documents.
+    #[error(
+        "the endpoint prefix {0:?} is not a path such as \"/oauth\", without a slash at its end and not below /.well-known"
+    )]
+    EndpointPrefix(String),
     /// Every request would be refused for it.
     #[error("the query of the endpoint {0:?} uses the name of a parameter that belongs in the body")]
     EndpointQuery(String),

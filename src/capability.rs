@@ -147,6 +147,7 @@ impl Endpoint {
 pub struct BuildView<'a> {
     server: &'a ServerContext,
     capabilities: &'a [Arc<dyn Capability>],
+    endpoint_prefix: &'a str,
     has_server_key: bool,
 }
 
@@ -154,9 +155,10 @@ impl<'a> BuildView<'a> {
     pub(crate) const fn new(
         server: &'a ServerContext,
         capabilities: &'a [Arc<dyn Capability>],
+        endpoint_prefix: &'a str,
         has_server_key: bool,
     ) -> Self {
-        Self { server, capabilities, has_server_key }
+        Self { server, capabilities, endpoint_prefix, has_server_key }
     }
 
     /// Returns the issuer identifier, as it was given.
@@ -165,10 +167,11 @@ impl<'a> BuildView<'a> {
         &self.server.issuer
     }
 
-    /// Returns the URL of a path below the issuer; the path begins with a slash.
+    /// Returns the URL of an endpoint: the issuer, the [prefix](crate::Builder::endpoint_prefix) if there is one, and `path`, which
+    /// begins with a slash.
     #[must_use]
     pub fn url(&self, path: &str) -> String {
-        self.issuer().trim_end_matches('/').to_owned() + path
+        [self.issuer().trim_end_matches('/'), self.endpoint_prefix, path].concat()
     }
 
     /// Returns the policy.

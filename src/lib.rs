@@ -90,7 +90,7 @@
 //! | all endpoints as a list, and one call that serves them | [`AuthorizationServer::routes`], [`handle`](AuthorizationServer::handle) |
 //! | an endpoint of your own | [`Capability`], [`AuthorizationServer::authenticate_client`], [`bearer`](AuthorizationServer::bearer) |
 //! | an API that clients find the server by (RFC 9728) | [`ProtectedResource`], [`AuthorizationServer::resource_metadata`] |
-//! | a user's connected applications | [`AuthorizationServer::grants`], [`revoke_grants`](AuthorizationServer::revoke_grants) |
+//! | a user's connected applications | [`AuthorizationServer::connections`], [`revoke_grants`](AuthorizationServer::revoke_grants) |
 //! | users who are suspended or gone | [`Authenticator::subject_status`] |
 //! | refusing, narrowing or adding to tokens | [`customizer`], [`Builder::token_customizer`] |
 //! | bearer tokens, RFC 6750 | [`AuthorizationServer::bearer`], [`Bearer`] |
@@ -141,6 +141,7 @@ pub mod capability;
 pub mod client;
 #[cfg(any(feature = "actix-web", feature = "axum"))]
 mod completion;
+mod connections;
 mod cors;
 pub mod customizer;
 mod details;
@@ -194,6 +195,7 @@ pub use crate::bearer::{Access, Bearer, BearerError, BearerRequest};
 pub use crate::build_error::BuildError;
 pub use crate::capability::Capability;
 pub use crate::client::{Client, ClientCredential, auth::AuthenticatedClient};
+pub use crate::connections::{Connection, Connections};
 pub use crate::customizer::TokenCustomizer;
 pub use crate::env::{Clock, Entropy, SystemClock, SystemEntropy};
 pub use crate::error::{AuthenticatorError, EntropyError, Error, ErrorCode, Refusal, StorageError};

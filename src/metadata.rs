@@ -13,12 +13,14 @@ use crate::token::refuse;
 /// Where the endpoints are reached from outside. A query in a URL is kept (RFC 6749 §3.1).
 ///
 /// # Defaults
-/// The issuer followed by `/authorize`, `/token`, `/revoke` and `/introspect`.
+/// The issuer, followed by the [prefix](crate::Builder::endpoint_prefix) if there is one, followed by `/authorize`, `/token`,
+/// `/revoke` and `/introspect`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct EndpointUrls {
-    /// The authorization endpoint.
-    pub authorization: String,
+    /// The authorization endpoint; `None` on a server for machines, whose clients have no users to send there. Such a server has no
+    /// route for it, does not serve the grants that need it, and its metadata says nothing of it (RFC 8414 §2).
+    pub authorization: Option<String>,
     /// The token endpoint.
     pub token: String,
     /// The revocation endpoint (RFC 7009); `None` if the host does not serve it.
@@ -28,10 +30,11 @@ pub struct EndpointUrls {
 }
 
 impl EndpointUrls {
-    pub(crate) fn under(issuer: &str) -> Self {
-        let at = |path: &str| format!("{}{path}", issuer.trim_end_matches('/'));
+    /// The defaults. The prefix is empty or begins with a slash.
+    pub(crate) fn under(issuer: &str, prefix: &str) -> Self {
+        let at = |path: &str| format!("{}{prefix}{path}", issuer.trim_end_matches('/'));
         Self {
-            authorization: at("/authorize"),
+            authorization: Some(at("/authorize")),
             token: at("/token"),
             revocation: Some(at("/revoke")),
             introspection: Some(at("/introspect")),
@@ -40,7 +43,7 @@ impl EndpointUrls {
 
     /// All of them.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &String> {
-        [&self.authorization, &self.token].into_iter().chain(&self.revocation).chain(&self.introspection)
+        [&self.token].into_iter().chain(&self.authorization).chain(&self.revocation).chain(&self.introspection)
     }
 }
 
@@ -120,7 +123,13 @@ pub(crate) fn document(
 }
 
 /// Members that say something about the server even when they are absent.
-const RESERVED: [&str; 8] = [
+const RESERVED: [&str; 13] = [
+    // What a server without an authorization endpoint leaves out.
+    "authorization_endpoint",
+    "response_types_supported",
+    "response_modes_supported",
+    "code_challenge_methods_supported",
+    "authorization_response_iss_parameter_supported",
     "revocation_endpoint",
     "revocation_endpoint_auth_methods_supported",
     "introspection_endpoint",
@@ -141,7 +150,7 @@ pub(crate) fn describe<'a>(
     let dangers = server.policy.allowed_dangers();
     let mut grant_types: Vec<&str> = grant_types.map(GrantType::as_str).collect();
     let (mut response_types, mut challenge_methods) = (vec!["code"], vec!["S256"]);
-    if dangers.allow_implicit_grant {
+    if dangers.allow_implicit_grant && urls.authorization.is_some() {
         grant_types.push(GrantType::IMPLICIT);
         response_types.push("token");
     }
@@ -154,11 +163,16 @@ pub(crate) fn describe<'a>(
     let mut document = Map::new();
     let mut insert = |name: &str, value: Value| document.insert(name.to_owned(), value);
     insert("issuer", json!(&*server.issuer));
-    insert("authorization_endpoint", json!(urls.authorization));
+    // Without it, the required list of response types has no elements, and is left out for that (RFC 8414 §3.2).
+    if let Some(url) = &urls.authorization {
+        insert("authorization_endpoint", json!(url));
+        insert("response_types_supported", json!(response_types));
+        insert("response_modes_supported", json!(["query", "fragment"]));
+        insert("code_challenge_methods_supported", json!(challenge_methods));
+        insert("authorization_response_iss_parameter_supported", json!(true));
+    }
     insert("token_endpoint", json!(urls.token));
     insert("scopes_supported", server.scopes.all().iter().collect());
-    insert("response_types_supported", json!(response_types));
-    insert("response_modes_supported", json!(["query", "fragment"]));
     insert("grant_types_supported", json!(grant_types));
     insert("token_endpoint_auth_methods_supported", json!(all_methods));
     if let Some(url) = &urls.revocation {
@@ -169,8 +183,6 @@ pub(crate) fn describe<'a>(
         insert("introspection_endpoint", json!(url));
         insert("introspection_endpoint_auth_methods_supported", json!(with_proof));
     }
-    insert("code_challenge_methods_supported", json!(challenge_methods));
-    insert("authorization_response_iss_parameter_supported", json!(true));
     if let Some(resource) = &server.resource {
         insert("protected_resources", json!([resource.identifier]));
     }

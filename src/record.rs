@@ -90,6 +90,11 @@ impl Grant {
         self.revoked_at.is_none() && now < self.expires_at
     }
 
+    /// Whether it has only a code so far, which no client has redeemed. Redemption moves `expires_at`.
+    pub(crate) fn is_unredeemed(&self) -> bool {
+        self.details.code_expires_at == Some(self.expires_at)
+    }
+
     /// When it ended or will end: when it was revoked, or when its last token expires. From then on it can be purged.
     #[must_use]
     pub fn ends_at(&self) -> OffsetDateTime {

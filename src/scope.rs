@@ -77,6 +77,18 @@ impl Scope {
         self.retain(|token| other.contains(token))
     }
 
+    /// The tokens that are in one of the two sets.
+    #[must_use]
+    pub fn union(&self, other: &Self) -> Self {
+        if other.is_subset(self) {
+            return self.clone();
+        }
+        let mut tokens: Vec<&str> = self.iter().chain(other.iter()).collect();
+        tokens.sort_unstable();
+        tokens.dedup();
+        Self(tokens.join(" ").into())
+    }
+
     /// The tokens that `keep` wants, or `None` if it wants none.
     pub(crate) fn retain(&self, mut keep: impl FnMut(&str) -> bool) -> Option<Self> {
         let kept: Vec<&str> = self.iter().filter(|token| keep(token)).collect();

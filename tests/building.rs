@@ -358,7 +358,9 @@ fn the_parameters_of_an_extension_grant_are_names() {
 }
 
 /// Builds a server whose endpoints are elsewhere.
-fn at(change: impl FnOnce(&mut grantor::EndpointUrls)) -> Result<AuthorizationServer, BuildError> {
+fn at(
+    change: impl FnOnce(&mut grantor::EndpointUrls) + Send + Sync + 'static,
+) -> Result<AuthorizationServer, BuildError> {
     build().endpoints(change).built()
 }
 
@@ -431,6 +433,35 @@ const OTHER: Part = Part {
     needs: "part",
     parameters: &["other.a", "other.b"],
 };
+
+/// A capability whose endpoint is where the server's are.
+struct Beside;
+
+#[async_trait]
+impl Capability for Beside {
+    fn name(&self) -> &'static str {
+        "beside"
+    }
+
+    fn endpoints(&self, build: &BuildView<'_>) -> Vec<Endpoint> {
+        vec![Endpoint::new("beside", build.url("/beside"))]
+    }
+
+    async fn respond(&self, _: &str, _: &Request, _: ServerView<'_>) -> Response {
+        Response::new(204)
+    }
+}
+
+#[test]
+fn endpoint_prefix_holds_for_capabilities_too() {
+    for builder in
+        [build().capability(Beside).endpoint_prefix("/oauth"), build().endpoint_prefix("/oauth").capability(Beside)]
+    {
+        let server = builder.built().unwrap();
+        assert_eq!(server.route("/oauth/beside").map(grantor::Route::endpoint), Some("beside"));
+        assert!(server.route("/beside").is_none());
+    }
+}
 
 #[test]
 fn capability_checks_itself_in_any_order_of_calls() {

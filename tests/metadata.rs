@@ -7,8 +7,8 @@ use grantor::grants::{Decision, GrantContext, GrantHandler, OpenGrant};
 use grantor::policy::RefreshTokens;
 use grantor::testing::{ISSUER, TestClient, TestServer};
 use grantor::{
-    AccessToken, Approval, AuthorizationServer, Authorize, BuildError, Builder, EndpointUrls, Error, GrantType,
-    MemoryStorage, Policy, Request, Response, Subject,
+    AccessToken, Approval, AuthorizationCode, AuthorizationServer, Authorize, BuildError, Builder, EndpointUrls, Error,
+    GrantType, MemoryStorage, Policy, Request, Response, Subject, TokenRequest,
 };
 use serde_json::{Value, json};
 use url::Url;
@@ -129,7 +129,7 @@ async fn every_url_is_https_and_one_that_is_not_or_has_a_fragment_builds_no_serv
     let set = |which: usize, url: &str| {
         let url = url.to_owned();
         builder(ISSUER).endpoints(move |urls| match which {
-            0 => urls.authorization = url,
+            0 => urls.authorization = Some(url),
             1 => urls.token = url,
             2 => urls.revocation = Some(url),
             _ => urls.introspection = Some(url),
@@ -157,7 +157,7 @@ async fn every_url_is_https_and_one_that_is_not_or_has_a_fragment_builds_no_serv
             let server = set(which, good).build().await.unwrap();
             let urls = server.endpoints();
             let all =
-                [Some(&urls.authorization), Some(&urls.token), urls.revocation.as_ref(), urls.introspection.as_ref()];
+                [urls.authorization.as_ref(), Some(&urls.token), urls.revocation.as_ref(), urls.introspection.as_ref()];
             assert_eq!(all[which].map(String::as_str), Some(good));
         }
     }
@@ -640,7 +640,7 @@ async fn an_endpoint_that_the_host_does_not_serve_is_not_claimed_nor_is_how_to_a
 async fn endpoints_whose_url_has_a_query_are_claimed_with_it_and_work_with_it() {
     let t = TestServer::with(|builder| {
         builder.endpoints(|urls| {
-            urls.authorization = "https://login.example/go?tenant=1&x=%20y".to_owned();
+            urls.authorization = Some("https://login.example/go?tenant=1&x=%20y".to_owned());
             urls.token = "https://id.example/token?tenant=1".to_owned();
             urls.revocation = Some("https://id.example/revoke?tenant=1".to_owned());
             urls.introspection = Some("https://id.example/introspect?tenant=1".to_owned());
@@ -672,5 +672,112 @@ async fn an_endpoint_whose_own_query_would_be_taken_for_a_parameter_does_not_bui
         assert!(error.to_string().contains("uses the name of a parameter that belongs in the body"), "{error}");
     }
     assert!(build(|urls| urls.token = "https://id.example/token?tenant=1".to_owned()).await.is_ok());
-    assert!(build(|urls| urls.authorization = "https://id.example/authorize?tenant=1".to_owned()).await.is_ok());
+    assert!(build(|urls| urls.authorization = Some("https://id.example/authorize?tenant=1".to_owned())).await.is_ok());
+}
+
+// covers: MD-21 (RFC 8414 §2), B43
+#[tokio::test]
+async fn server_without_authorization_endpoint_claims_and_serves_nothing_of_it() {
+    let t = TestServer::with(|builder| {
+        let mut policy = Policy::default();
+        policy.dangerous().allow_implicit_grant = true;
+        policy.dangerous().allow_plain_pkce = true;
+        builder.policy(policy).endpoints(|urls| urls.authorization = None)
+    });
+    let document = document(&t);
+    for absent in [
+        "authorization_endpoint",
+        "response_types_supported",
+        "response_modes_supported",
+        "code_challenge_methods_supported",
+        "authorization_response_iss_parameter_supported",
+    ] {
+        assert!(document.get(absent).is_none(), "{absent}");
+        let error = builder(ISSUER).endpoints(|urls| urls.authorization = None).metadata(absent, "x").build().await;
+        assert!(matches!(error, Err(BuildError::MetadataMember(name)) if name == absent));
+    }
+    assert_eq!(document["grant_types_supported"], json!(["client_credentials", "refresh_token"]));
+    let paths: Vec<_> = t.routes().iter().map(|route| route.endpoint()).collect();
+    assert_eq!(paths, ["token", "revoke", "introspect", "metadata"]);
+    assert!(t.route("/authorize").is_none());
+    assert_eq!(t.handle(&Request::get("/authorize")).await.status(), 404);
+
+    // A machine gets its token.
+    let machine = t.confidential_client_with(|client| client.client_credentials().scope("user:read")).await;
+    t.token_as(&machine, TokenRequest::client_credentials().scope("user:read")).await.unwrap();
+    // A user goes nowhere, and a code means nothing.
+    let app = t.public_client("https://app.example/cb").await;
+    match t.authorize(&app).send().await {
+        Authorize::Respond(response) => assert_eq!(response.status(), 404),
+        Authorize::Pending(pending) => panic!("{pending:?}"),
+    }
+    match t.server.authorize(&Request::get("/authorize?client_id=x")).await {
+        Authorize::Respond(response) => assert_eq!(response.status(), 404),
+        Authorize::Pending(pending) => panic!("{pending:?}"),
+    }
+    assert_eq!(t.resume("x", "session").await.unwrap_err().status(), 404);
+    assert_eq!(t.resume_form(&Request::new("POST", "/consent"), "session").await.unwrap_err().status(), 404);
+    assert_eq!(t.check_return_target("/authorize?return_target=x"), None);
+    let code = AuthorizationCode::new("x");
+    let refused = t.token_as(&app, TokenRequest::authorization_code(&code)).await.unwrap_err();
+    assert_eq!(refused.code(), "unsupported_grant_type");
+}
+
+// covers: MD-04 (RFC 8414 §3.1), MD-21 (RFC 8414 §2)
+#[tokio::test]
+async fn endpoint_prefix_moves_endpoints_but_no_well_known_document() {
+    for (issuer, root) in [("https://id.example", ""), ("https://id.example/", ""), ("https://id.example/t1", "/t1")] {
+        let server = AuthorizationServer::builder(issuer)
+            .storage(MemoryStorage::new())
+            .scope("a", "A")
+            // Whichever comes first, a URL that the host sets is left as it is.
+            .endpoints(|urls| urls.revocation = Some("https://id.example/end".to_owned()))
+            .endpoint_prefix("/oauth/v2")
+            .endpoints(|urls| urls.token = urls.token.replace("/token", "/tokens"))
+            .build()
+            .await
+            .unwrap();
+        let paths: Vec<_> = server.routes().iter().map(|route| (route.endpoint(), route.path().to_owned())).collect();
+        let well_known = format!("/.well-known/oauth-authorization-server{root}");
+        assert_eq!(
+            paths,
+            [
+                ("authorize", format!("{root}/oauth/v2/authorize")),
+                ("token", format!("{root}/oauth/v2/tokens")),
+                ("revoke", "/end".to_owned()),
+                ("introspect", format!("{root}/oauth/v2/introspect")),
+                ("metadata", well_known),
+            ]
+        );
+        let claimed = &server.metadata_document()["token_endpoint"];
+        assert_eq!(claimed, &format!("https://id.example{root}/oauth/v2/tokens"));
+    }
+}
+
+#[tokio::test]
+async fn endpoint_prefix_that_is_no_plain_path_does_not_build() {
+    let with = |prefix: &str| builder(ISSUER).endpoint_prefix(prefix).build();
+    for bad in [
+        "oauth",
+        "/",
+        "/oauth/",
+        "//oauth",
+        "/a//b",
+        "/a/../b",
+        "/.",
+        "/a b",
+        "/a%20b",
+        "/a?b",
+        "/a#b",
+        "/\u{e9}",
+        "/.well-known",
+        "/.well-known/x",
+        "https://id.example/oauth",
+    ] {
+        let error = with(bad).await.unwrap_err();
+        assert!(matches!(&error, BuildError::EndpointPrefix(prefix) if prefix == bad), "{bad}: {error}");
+    }
+    for good in ["", "/oauth", "/a/b-c_d.e~f", "/a/.well-known"] {
+        with(good).await.unwrap();
+    }
 }

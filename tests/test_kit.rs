@@ -23,7 +23,9 @@ async fn clients_have_every_scope_of_their_server() {
 
 #[tokio::test]
 async fn target_is_the_request_that_the_flow_sends() {
-    let t = TestServer::with(|builder| builder.endpoints(|urls| urls.authorization = "https://id.example/a/b".into()));
+    let t = TestServer::with(|builder| {
+        builder.endpoints(|urls| urls.authorization = Some("https://id.example/a/b".into()))
+    });
     let app = t.public_client(CB).await;
     let flow =
         t.authorize(&app).scope("user:read").state("x y&z").parameter("prompt", "login").parameter("prompt", "none");

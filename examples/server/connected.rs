@@ -1,15 +1,12 @@
 //! The applications that may act for a user, and the way to stop them.
 
-use std::sync::Arc;
-
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Redirect, Response};
 use grantor::policy::RefreshTokens;
-use grantor::storage::{GrantSelector, Page};
-use grantor::{Client, ClientId, Grant, GrantId, GrantType, Policy};
+use grantor::storage::GrantSelector;
+use grantor::{Client, ClientId, Connection, Connections, Grant, GrantType, Policy};
 use maud::{Markup, html};
 use serde::Deserialize;
-use time::OffsetDateTime;
 use url::Url;
 
 use crate::app::App;
@@ -17,42 +14,20 @@ use crate::form::OwnForm;
 use crate::session::Session;
 use crate::{authorize, page};
 
-/// So many grants are on one page.
-const A_PAGE: usize = 100;
-
-#[derive(Debug, Deserialize)]
-pub(crate) struct Place {
-    after: Option<String>,
-}
-
 /// `GET /connected`
-pub(crate) async fn list(
-    State(app): State<App>,
-    session: Session,
-    Query(Place { after }): Query<Place>,
-) -> Result<Response, Redirect> {
+pub(crate) async fn list(State(app): State<App>, session: Session) -> Result<Response, Redirect> {
     let user = session.require_user("/connected")?;
-    let mut page = Page::first(A_PAGE + 1);
-    page.after = after.as_deref().and_then(place);
-    let Ok(mut grants) = app.oauth.grants(&GrantSelector::Subject(user.clone()), &page).await else {
+    let Ok(Connections { applications, has_more, .. }) = app.oauth.connections(user).await else {
         return Ok(page::error(503, "The list can\u{2019}t be read", "Try again in a moment."));
     };
-    let has_more = grants.len() > A_PAGE;
-    grants.truncate(A_PAGE);
-    let mut applications = Vec::new();
-    for grants in by_client(&grants) {
-        let client = app.clients.client(grants[0].client_id.as_str()).await.ok().flatten();
-        applications.push(application(&app, &session, client.as_deref(), &grants));
-    }
-    let is_first = page.after.is_none();
     let content = html! {
         h1 { "Connected applications" }
         p.soft { "These may act for you until you end it." }
-        @if grants.is_empty() {
-            p.soft.empty { (if is_first { "No application may act for you." } else { "There are no older ones." }) }
+        @if applications.is_empty() { p.soft.empty { "No application may act for you." } }
+        @for connection in &applications { (application(&app, &session, connection)) }
+        @if has_more {
+            p.soft { "There are older sessions, too. End some of these to see them, or end all access below." }
         }
-        @for application in applications { (application) }
-        (ways_on(is_first, grants.last().filter(|_| has_more)))
         h2 { "Has somebody else been here?" }
         form.card method="post" action="/connected/revoke-all" {
             (page::csrf_field(&session))
@@ -64,23 +39,45 @@ pub(crate) async fn list(
 }
 
 #[derive(Debug, Deserialize)]
+pub(crate) struct Application {
+    client: String,
+}
+
+/// `POST /connected/end`. Ends all sessions of one application.
+pub(crate) async fn end(
+    State(app): State<App>,
+    OwnForm { session, fields }: OwnForm<Application>,
+) -> Result<Response, Redirect> {
+    let user = session.require_user("/connected")?;
+    let client = ClientId::new(&fields.client).ok();
+    let which = client.map(|client| GrantSelector::SubjectAndClient(user.clone(), client));
+    Ok(revoke_selected(&app, which).await)
+}
+
+#[derive(Debug, Deserialize)]
 pub(crate) struct Ended {
     grant: String,
 }
 
-/// `POST /connected/revoke`. Selected by user *and* identifier: nobody can end another user's grant.
+/// `POST /connected/revoke`. Ends one session of an application.
 pub(crate) async fn revoke(
     State(app): State<App>,
     OwnForm { session, fields }: OwnForm<Ended>,
 ) -> Result<Response, Redirect> {
     let user = session.require_user("/connected")?;
-    let Ok(id) = fields.grant.parse::<GrantId>() else {
-        return Ok(page::error(400, "There is no such connection", "Go back and reload the page."));
+    let id = fields.grant.parse().ok();
+    Ok(revoke_selected(&app, id.map(|id| GrantSelector::SubjectAndId(user.clone(), id))).await)
+}
+
+/// Every selector names the user, so that no user can end another user's grant.
+async fn revoke_selected(app: &App, which: Option<GrantSelector>) -> Response {
+    let Some(which) = which else {
+        return page::error(400, "There is no such connection", "Go back and reload the page.");
     };
-    Ok(match app.oauth.revoke_grants(&GrantSelector::SubjectAndId(user.clone(), id)).await {
+    match app.oauth.revoke_grants(&which).await {
         Ok(_) => Redirect::to("/connected").into_response(),
         Err(_) => page::error(503, "It is not ended yet", "The application may still have access. Try again."),
-    })
+    }
 }
 
 /// `POST /connected/revoke-all`. The sessions end first: one of somebody else's could allow an application anew.
@@ -102,57 +99,44 @@ pub(crate) async fn revoke_all(
     Ok(page::ask(200, "Everything has ended", &content))
 }
 
-/// Where a page begins, see [`ways_on`]; at the first grant if it is none of ours.
-fn place(text: &str) -> Option<(OffsetDateTime, GrantId)> {
-    let (opened_at, id) = text.split_once('.')?;
-    let opened_at = OffsetDateTime::from_unix_timestamp_nanos(opened_at.parse().ok()?).ok()?;
-    Some((opened_at, id.parse().ok()?))
-}
-
-/// Links to the newest grants and to those older than `last`.
-fn ways_on(is_first: bool, last: Option<&Arc<Grant>>) -> Markup {
-    let place = last.map(|last| format!("{}.{}", last.opened_at.unix_timestamp_nanos(), last.id));
-    html! {
-        @if !is_first || place.is_some() {
-            p.actions {
-                @if !is_first { a.button.quiet href="/connected" { "Newest" } }
-                @if let Some(place) = place { a.button.quiet href={ "/connected?after=" (place) } { "Older" } }
-            }
-        }
-    }
-}
-
-/// The grants of each client, newest first.
-fn by_client(grants: &[Arc<Grant>]) -> Vec<Vec<&Grant>> {
-    let mut clients: Vec<Vec<&Grant>> = Vec::new();
-    for grant in grants {
-        match clients.iter_mut().find(|known| known[0].client_id == grant.client_id) {
-            Some(known) => known.push(grant),
-            None => clients.push(vec![grant]),
-        }
-    }
-    clients
-}
-
-fn application(app: &App, session: &Session, client: Option<&Client>, grants: &[&Grant]) -> Markup {
-    let id = &grants[0].client_id;
+fn application(app: &App, session: &Session, connection: &Connection) -> Markup {
+    let Connection { client_id: id, client, grants, .. } = connection;
+    let client = client.as_deref();
     let name = client.and_then(Client::name).unwrap_or(id.as_str());
     html! {
         section.card {
             h2 { (name) }
             p.soft { (origin(id, client)) }
-            @for grant in grants {
-                div.grant {
-                    div {
-                        ul { @for text in app.describe(&grant.scope) { li { (text) } } }
-                        small { "Since " (grant.opened_at.date()) ". " (ending(app.oauth.policy(), client, grant)) }
-                    }
-                    form method="post" action="/connected/revoke" {
-                        (page::csrf_field(session))
-                        input type="hidden" name="grant" value=(grant.id);
-                        button.button.quiet { "End access" span.unseen { " of " (name) } }
-                    }
+            div.grant {
+                div {
+                    ul { @for text in app.describe(&connection.scope) { li { (text) } } }
+                    small { "Since " (connection.since.date()) ". Last used " (connection.last_used_at.date()) "." }
                 }
+                form method="post" action="/connected/end" {
+                    (page::csrf_field(session))
+                    input type="hidden" name="client" value=(id);
+                    button.button.quiet { "End access" span.unseen { " of " (name) } }
+                }
+            }
+            details {
+                summary { @if let [_] = &grants[..] { "One session" } @else { (grants.len()) " sessions" } }
+                @for grant in grants { (one_session(app, session, name, client, grant)) }
+            }
+        }
+    }
+}
+
+fn one_session(app: &App, session: &Session, name: &str, client: Option<&Client>, grant: &Grant) -> Markup {
+    html! {
+        div.grant {
+            div {
+                ul { @for text in app.describe(&grant.scope) { li { (text) } } }
+                small { "Since " (grant.opened_at.date()) ". " (ending(app.oauth.policy(), client, grant)) }
+            }
+            form method="post" action="/connected/revoke" {
+                (page::csrf_field(session))
+                input type="hidden" name="grant" value=(grant.id);
+                button.button.quiet { "End this session" span.unseen { " of " (name) } }
             }
         }
     }
@@ -210,9 +194,9 @@ fn has_refresh_tokens(policy: &Policy, client: &Client, grant: &Grant) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use grantor::Scope;
     use grantor::record::GrantDetails;
-    use time::Duration;
+    use grantor::{GrantId, Scope};
+    use time::{Duration, OffsetDateTime};
 
     use super::*;
 

@@ -27,7 +27,7 @@ pub(crate) async fn show(State(app): State<App>, session: Session) -> Response {
         dl.card {
             (address("Issuer", issuer))
             (address("Metadata", &format!("{origin}{}", app.oauth.metadata_path())))
-            (address("Authorization endpoint", &endpoints.authorization))
+            @if let Some(url) = &endpoints.authorization { (address("Authorization endpoint", url)) }
             (address("Token endpoint", &endpoints.token))
             @if let Some(url) = &endpoints.revocation { (address("Revocation endpoint", url)) }
             @if let Some(url) = &endpoints.introspection { (address("Introspection endpoint", url)) }

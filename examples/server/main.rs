@@ -95,6 +95,7 @@ fn routes(app: App) -> Router {
         .route("/applications", get(applications::list))
         .route("/applications/new", get(applications::form).post(applications::register))
         .route("/connected", get(connected::list))
+        .route("/connected/end", post(connected::end))
         .route("/connected/revoke", post(connected::revoke))
         .route("/connected/revoke-all", post(connected::revoke_all))
         .route("/demo", get(demo::start))

@@ -185,7 +185,8 @@ pub(crate) async fn open_grant_with_code(
     let mut row = new_row(&code, id, &order.scope, now, expires_at);
     row.details.code = Some(binding);
     let grant_type = GrantType::built_in(GrantType::AUTHORIZATION_CODE);
-    let (grant, _) = order.into_grant(id, client, &grant_type, now, expires_at);
+    let (mut grant, _) = order.into_grant(id, client, &grant_type, now, expires_at);
+    Arc::make_mut(&mut grant).details.code_expires_at = Some(expires_at);
     store(server, &grant, std::slice::from_ref(&row)).await?;
     Ok((code, grant))
 }
@@ -264,6 +265,8 @@ async fn successors(
         let refresh = refresh_row(&refresh_token, grant.id, &grant.scope, now, expirations.refresh, next);
         rows.push(successor(refresh));
     }
+    // A redeemed grant ends later than its code, even if its tokens do not: by that it is told from one with an open code.
+    let ends_after = grant.expires_at.saturating_add(if is_refresh { Duration::ZERO } else { Duration::MICROSECOND });
     let spend = Spend {
         token: presented,
         kind,
@@ -274,7 +277,7 @@ async fn successors(
         seed_until: seed.as_ref().map(|_| now.saturating_add(lifetimes.refresh_grace.max(SEED_LIFETIME))),
         seed,
         // A refresh token that is not consumed can be used again.
-        grant_expires_at: expirations.grant(refreshes || !consume).max(grant.expires_at),
+        grant_expires_at: expirations.grant(refreshes || !consume).max(ends_after),
     };
     let refresh_token = refreshes.then_some(refresh_token);
     let issued = issued_tokens(access_token, refresh_token, expirations.access - now, scope, members, grant);

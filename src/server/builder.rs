@@ -81,7 +81,8 @@ pub struct Builder {
     extensions: Vec<Box<dyn GrantHandler>>,
     authorization_parameters: Vec<&'static str>,
     pub(super) capabilities: Vec<Arc<dyn Capability>>,
-    urls: EndpointUrls,
+    endpoint_prefix: String,
+    url_changes: Vec<Box<dyn FnOnce(&mut EndpointUrls) + Send + Sync>>,
     metadata: Map<String, Value>,
     customizer: Option<Arc<dyn TokenCustomizer>>,
     pub(crate) signed_format: Option<Arc<dyn SignedFormat>>,
@@ -96,7 +97,8 @@ impl Builder {
         ephemeral: Arc<dyn EphemeralStore>,
     ) -> Self {
         Self {
-            urls: EndpointUrls::under(&issuer),
+            endpoint_prefix: String::new(),
+            url_changes: Vec::new(),
             metadata: Map::new(),
             customizer: None,
             signed_format: None,
@@ -226,9 +228,38 @@ impl Builder {
         self
     }
 
-    /// Where the endpoints are reached from outside, for the metadata. Default: under the issuer, see [`EndpointUrls`].
-    pub fn endpoints(mut self, change: impl FnOnce(&mut EndpointUrls)) -> Self {
-        change(&mut self.urls);
+    /// Puts the endpoints under a path below the issuer, such as `/oauth`: the token endpoint of `https://id.example.com` is then
+    /// `https://id.example.com/oauth/token`. The well-known documents stay where the specifications want them. Default: none.
+    ///
+    /// The prefix begins with a slash and does not end with one. Between slashes it has letters, digits and `-`, `.`, `_`, `~`. Another
+    /// one does not build, nor does one that begins with `/.well-known`.
+    pub fn endpoint_prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.endpoint_prefix = prefix.into();
+        self
+    }
+
+    /// Changes where the endpoints are reached from outside. `change` gets the default URLs, which have the
+    /// [prefix](Self::endpoint_prefix), and sets others, or removes optional ones. See [`EndpointUrls`].
+    ///
+    /// A server for machines has no authorization endpoint:
+    /// ```
+    /// use grantor::{AuthorizationServer, MemoryStorage};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), grantor::BuildError> {
+    /// let oauth = AuthorizationServer::builder("https://id.example.com")
+    ///     .storage(MemoryStorage::new())
+    ///     .scope("report:read", "Read reports")
+    ///     .endpoints(|urls| urls.authorization = None)
+    ///     .build()
+    ///     .await?;
+    /// assert!(oauth.route("/authorize").is_none());
+    /// assert!(!oauth.metadata_document().contains_key("authorization_endpoint"));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn endpoints(mut self, change: impl FnOnce(&mut EndpointUrls) + Send + Sync + 'static) -> Self {
+        self.url_changes.push(Box::new(change));
         self
     }
 
@@ -271,7 +302,10 @@ impl Builder {
         }
         check_extensions(&self.extensions)?;
         capabilities::sort(&mut self.capabilities)?;
-        self.urls.iter().try_for_each(|url| check_endpoint(url))?;
+        check_prefix(&self.endpoint_prefix)?;
+        let mut urls = EndpointUrls::under(&self.issuer, &self.endpoint_prefix);
+        self.url_changes.into_iter().for_each(|change| change(&mut urls));
+        urls.iter().try_for_each(|url| check_endpoint(url))?;
         self.resource.iter().try_for_each(|resource| check_resource(resource, &scopes))?;
         // Drawn even if a key was given: a broken source of randomness is to be noticed now.
         let mut random = Zeroizing::new([0; 32]);
@@ -297,24 +331,24 @@ impl Builder {
             server_key,
             resource: self.resource.as_ref().map(ProtectedResource::urls),
         });
-        let token = TokenEndpoint::new(Arc::clone(&server), self.extensions);
-        check_queries(&self.urls, &token)?;
+        let token = TokenEndpoint::new(Arc::clone(&server), urls.authorization.is_some(), self.extensions);
+        check_queries(&urls, &token)?;
         let introspection = IntrospectionEndpoint::new(Arc::clone(&server));
-        let build = BuildView::new(&server, &self.capabilities, has_server_key);
+        let build = BuildView::new(&server, &self.capabilities, &self.endpoint_prefix, has_server_key);
         let additions = capabilities::collect(&self.capabilities, &build)?;
         let declared = [self.authorization_parameters, additions.authorization_parameters].concat();
         check_parameters(&declared)?;
-        let authorization =
-            Arc::new(AuthorizationEndpoint::new(Arc::clone(&server), self.pages, &declared, &self.urls.authorization));
-        let members = metadata::describe(&server, token.grant_types(), &self.urls);
+        let endpoint = |url| AuthorizationEndpoint::new(Arc::clone(&server), self.pages, &declared, url);
+        let authorization = urls.authorization.as_deref().map(endpoint).map(Arc::new);
+        let members = metadata::describe(&server, token.grant_types(), &urls);
         let metadata = metadata::document(&server, members, additions.metadata, self.metadata);
         let metadata = metadata.map_err(BuildError::MetadataMember)?;
         let resource = self.resource.map(|resource| resource.document(&server)).transpose();
         let resource = resource.map_err(BuildError::MetadataMember)?;
         let routes =
-            dispatcher::routes(&self.urls, &metadata, resource.as_ref(), additions.endpoints, server.policy.max_body)?;
+            dispatcher::routes(&urls, &metadata, resource.as_ref(), additions.endpoints, server.policy.max_body)?;
         server.storage.claim_issuer(&server.issuer).await?;
-        let inner = Inner { server, authorization, token, introspection, urls: self.urls, metadata, resource, routes };
+        let inner = Inner { server, authorization, token, introspection, urls, metadata, resource, routes };
         Ok(AuthorizationServer { inner: Arc::new(inner) })
     }
 }
@@ -332,6 +366,17 @@ impl fmt::Debug for Builder {
 fn check_issuer(issuer: &str) -> Result<(), BuildError> {
     let fits = is_served_securely(issuer) && !issuer.contains('?');
     if fits { Ok(()) } else { Err(BuildError::Issuer(issuer.to_owned())) }
+}
+
+/// A prefix is compared as it comes in a request line, so nothing in it may have a second spelling.
+fn check_prefix(prefix: &str) -> Result<(), BuildError> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~');
+    let is_segment = |segment: &str| !matches!(segment, "" | "." | "..") && segment.bytes().all(is_plain);
+    let fits = match prefix.strip_prefix('/') {
+        Some(path) => path.split('/').all(is_segment) && path.split('/').next() != Some(".well-known"),
+        None => prefix.is_empty(),
+    };
+    if fits { Ok(()) } else { Err(BuildError::EndpointPrefix(prefix.to_owned())) }
 }
 
 pub(super) fn check_endpoint(url: &str) -> Result<(), BuildError> {

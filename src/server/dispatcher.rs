@@ -29,7 +29,7 @@ pub struct Route {
 pub enum ServedBy {
     /// [`AuthorizationServer::handle`] answers them.
     Library,
-    /// The application has a page there: the authorization endpoint, where it calls [`AuthorizationServer::authorize`].
+    /// The application has a page there: the authorization endpoint if the server has one, where it calls [`AuthorizationServer::authorize`].
     Host,
 }
 
@@ -114,10 +114,9 @@ pub(super) fn routes(
         let max_body = if is_document { 0 } else { max_body };
         Route { endpoint, path: path.into(), max_body, any_origin, service }
     };
-    let mut all = vec![
-        route("authorize", path_of(&urls.authorization), false, Service::Authorize),
-        route("token", path_of(&urls.token), true, Service::Token),
-    ];
+    let mut all = Vec::new();
+    all.extend(urls.authorization.as_ref().map(|url| route("authorize", path_of(url), false, Service::Authorize)));
+    all.push(route("token", path_of(&urls.token), true, Service::Token));
     all.extend(urls.revocation.as_ref().map(|url| route("revoke", path_of(url), true, Service::Revoke)));
     // The callers of introspection are servers.
     all.extend(urls.introspection.as_ref().map(|url| route("introspect", path_of(url), false, Service::Introspect)));

@@ -22,13 +22,14 @@ use crate::authorize::{
 };
 use crate::bearer::{self, Bearer, BearerError, BearerRequest};
 use crate::client::auth::{AuthenticatedClient, authenticate_client};
+use crate::connections::{self, Connections};
 use crate::error::Error;
 use crate::event::EventKind;
 use crate::http::{Request, Response};
 use crate::introspect::{Introspection, IntrospectionEndpoint, IntrospectionRequest};
 use crate::metadata::{Document, EndpointUrls};
 use crate::policy::Policy;
-use crate::record::Grant;
+use crate::record::{Grant, Subject};
 use crate::revoke::{self, RevocationRequest};
 use crate::server_context::ServerContext;
 use crate::span::{in_span, within_span};
@@ -47,7 +48,7 @@ pub struct AuthorizationServer {
 #[derive(Debug)]
 struct Inner {
     server: Arc<ServerContext>,
-    authorization: Arc<AuthorizationEndpoint>,
+    authorization: Option<Arc<AuthorizationEndpoint>>,
     token: TokenEndpoint,
     introspection: IntrospectionEndpoint,
     urls: EndpointUrls,
@@ -63,14 +64,20 @@ impl AuthorizationServer {
         NeedsStorage::new(issuer.into())
     }
 
-    /// The authorization endpoint (RFC 6749 §3.1).
+    /// The authorization endpoint (RFC 6749 §3.1). A server that was built without one answers 404.
     pub async fn authorize(&self, request: &Request) -> Authorize {
-        in_span("authorize", self.inner.authorization.respond(request)).await
+        match &self.inner.authorization {
+            Some(endpoint) => in_span("authorize", endpoint.respond(request)).await,
+            None => Authorize::Respond(Response::new(404)),
+        }
     }
 
     /// The typed form of [`authorize`](Self::authorize).
     pub async fn authorization_request(&self, request: &AuthorizationRequest<'_>) -> Authorize {
-        in_span("authorize", self.inner.authorization.authorize(request)).await
+        match &self.inner.authorization {
+            Some(endpoint) => in_span("authorize", endpoint.authorize(request)).await,
+            None => Authorize::Respond(Response::new(404)),
+        }
     }
 
     /// The authorization endpoint, and what has to happen next for the user who is logged in, if one is: what
@@ -96,7 +103,8 @@ impl AuthorizationServer {
     /// format; or the client or a setting was changed, so that the request is no longer in order, or asks for something else
     /// than was shown.
     pub async fn resume(&self, form_token: &str, session: impl AsRef<[u8]>) -> Result<Consent, Response> {
-        in_span("resume", self.inner.authorization.resume(form_token, session.as_ref(), None)).await
+        let endpoint = self.inner.authorization.as_ref().ok_or_else(|| Response::new(404))?;
+        in_span("resume", endpoint.resume(form_token, session.as_ref(), None)).await
     }
 
     /// Reads a submitted consent form, see [`ConsentForm`] for its fields, and takes its form token back as
@@ -109,7 +117,8 @@ impl AuthorizationServer {
         request: &Request,
         session: impl AsRef<[u8]>,
     ) -> Result<(Consent, ConsentForm), Response> {
-        in_span("resume", self.inner.authorization.resume_form(request, session.as_ref())).await
+        let endpoint = self.inner.authorization.as_ref().ok_or_else(|| Response::new(404))?;
+        in_span("resume", endpoint.resume_form(request, session.as_ref())).await
     }
 
     /// Checks that a text is a [`return_target`](crate::PendingAuthorization::return_target) of this server, and returns it.
@@ -117,7 +126,7 @@ impl AuthorizationServer {
     /// submitted. How old it is does not matter.
     #[must_use]
     pub fn check_return_target<'a>(&self, text: &'a str) -> Option<&'a str> {
-        self.inner.authorization.check_return_target(text)
+        self.inner.authorization.as_ref()?.check_return_target(text)
     }
 
     /// The token endpoint (RFC 6749 §3.2).
@@ -206,7 +215,18 @@ impl AuthorizationServer {
         self.inner.resource.as_ref().map(Document::members)
     }
 
-    /// Live grants, newest first: a user's connected applications, a client's users.
+    /// The applications that act for a user, each with its grants: a page of connected applications. See [`Connections`].
+    ///
+    /// To end the access of one, [revoke](Self::revoke_grants) by
+    /// [`GrantSelector::SubjectAndClient`]. To end one of its grants, revoke by [`GrantSelector::SubjectAndId`].
+    ///
+    /// # Errors
+    /// The storage or the client store failed.
+    pub async fn connections(&self, subject: &Subject) -> Result<Connections, Error> {
+        connections::of(&self.inner.server, subject).await
+    }
+
+    /// Live grants, newest first, page by page: of a user, of a client, or of a user to a client.
     ///
     /// # Errors
     /// The storage failed.

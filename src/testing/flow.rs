@@ -85,9 +85,13 @@ impl<'a> Flow<'a> {
     }
 
     /// Returns the path and query of the request, for a test of a host's own authorization route.
+    ///
+    /// # Panics
+    /// If the server has no authorization endpoint.
     #[must_use]
     pub fn target(&self) -> String {
-        let mut url = Url::parse(&self.server.endpoints().authorization).expect("the server was built with a URL");
+        let url = self.server.endpoints().authorization.as_deref().expect("the server has an authorization endpoint");
+        let mut url = Url::parse(url).expect("the server was built with a URL");
         let challenge = self.challenge();
         let client = [("response_type", "code"), ("client_id", &self.client.id)];
         let redirect_uri = Some(&*self.client.redirect_uri).filter(|uri| !uri.is_empty());

@@ -44,9 +44,12 @@ struct Progress<'a> {
 
 impl TokenEndpoint {
     /// With the built-in handlers that the policy leaves on, and those the host added.
-    pub(crate) fn new(server: Arc<ServerContext>, extensions: Vec<Box<dyn GrantHandler>>) -> Self {
-        let mut handlers: Vec<Box<dyn GrantHandler>> =
-            vec![Box::new(AuthorizationCodeGrant), Box::new(ClientCredentialsGrant)];
+    pub(crate) fn new(server: Arc<ServerContext>, issues_codes: bool, extensions: Vec<Box<dyn GrantHandler>>) -> Self {
+        let mut handlers: Vec<Box<dyn GrantHandler>> = Vec::new();
+        if issues_codes {
+            handlers.push(Box::new(AuthorizationCodeGrant));
+        }
+        handlers.push(Box::new(ClientCredentialsGrant));
         if server.policy.refresh_tokens != RefreshTokens::Never {
             handlers.push(Box::new(RefreshTokenGrant));
         }

@@ -11,7 +11,10 @@ use crate::common::{basic, form};
 use crate::{Web, With, get, post, request, target};
 
 /// A server elsewhere than at the root of its host.
-pub(crate) async fn elsewhere(issuer: &str, change: impl FnOnce(&mut grantor::EndpointUrls)) -> AuthorizationServer {
+pub(crate) async fn elsewhere(
+    issuer: &str,
+    change: impl FnOnce(&mut grantor::EndpointUrls) + Send + Sync + 'static,
+) -> AuthorizationServer {
     let builder = AuthorizationServer::builder(issuer).storage(MemoryStorage::new());
     builder.scope("user:read", "Read your profile").endpoints(change).build().await.unwrap()
 }

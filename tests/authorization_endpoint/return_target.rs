@@ -128,7 +128,7 @@ async fn return_target_is_a_path_of_the_authorization_endpoint() {
         ("https://id.example/authorize", "/authorize?return_target="),
         ("https://id.example/oauth/authorize?tenant=1", "/oauth/authorize?tenant=1&return_target="),
     ] {
-        let t = TestServer::with(|builder| builder.endpoints(|urls| urls.authorization = url.to_owned()));
+        let t = TestServer::with(|builder| builder.endpoints(move |urls| urls.authorization = Some(url.to_owned())));
         let app = t.public_client(CALLBACK).await;
         let target = login(&t, Ask::code(&app).get().target()).await.return_target();
         assert!(target.starts_with(begins), "{target}");
@@ -143,7 +143,7 @@ async fn endpoint_whose_path_begins_with_two_slashes_does_not_build() {
     for url in ["https://id.example//authorize", "https://id.example///authorize", "https://id.example//"] {
         let builder = AuthorizationServer::builder("https://id.example").storage(MemoryStorage::new());
         let builder = builder.scope("user:read", "Read your profile");
-        let error = builder.endpoints(|urls| urls.authorization = url.to_owned()).build().await.unwrap_err();
+        let error = builder.endpoints(move |urls| urls.authorization = Some(url.to_owned())).build().await.unwrap_err();
         assert!(matches!(&error, grantor::BuildError::Endpoint(wrong) if wrong == url), "{error}");
     }
 }

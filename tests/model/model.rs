@@ -213,7 +213,9 @@ impl Model {
         let kept = self.grants.get_mut(&token.grant).unwrap();
         kept.used = kept.used.max(self.now);
         let ends = self.now + lasts;
-        kept.ends = kept.ends.max(ends).max(if stays || gets_one { idle } else { ends });
+        // A redeemed grant ends later than its code.
+        let after = kept.ends + Time::from(!is_refresh);
+        kept.ends = after.max(ends).max(if stays || gets_one { idle } else { ends });
         Ok(Answer::Tokens { access, refresh, scope, lasts })
     }
 

@@ -108,7 +108,7 @@ async fn someone_lets_the_demo_client_in_and_sees_every_step() {
         page.goto(&example.url("/connected")).await.unwrap();
         shows(&page, "Demo client").await;
         fits(&page).await;
-        click(&page, "form[action='/connected/revoke'] button").await;
+        click(&page, "form[action='/connected/end'] button").await;
         shows(&page, "No application may act for you.").await;
         fits(&page).await;
         chromium.close(page).await;

@@ -106,23 +106,42 @@ async fn a_user_can_not_end_the_grant_of_another() {
 }
 
 #[tokio::test]
-async fn every_grant_of_a_long_list_is_shown_on_some_page() {
+async fn application_with_many_sessions_is_listed_once_and_ended_at_once() {
     let example = Example::with(CLIENTS, USERS, SCOPES, &["--legacy"]);
-    let first = granted(&example, "mail", "ada", "correct horse").await;
+    let kept = granted(&example, "mail", "ada", "correct horse").await;
+    let mut ended = Vec::new();
     for _ in 0..100 {
-        granted(&example, "news", "ada", "correct horse").await;
+        ended.push(granted(&example, "news", "ada", "correct horse").await);
     }
+    let others = granted(&example, "news", "bea", "battery").await;
     let browser = Browser::new(&example);
     let page = browser.open_as("/connected", "ada", "correct horse").await;
-    assert_eq!((shown(&page), page.body.contains("A mail app")), (100, false));
-    let older = page.link("/connected?after=").expect("a link to the older ones");
-    let page = browser.get(&older).await;
-    assert_eq!((shown(&page), page.body.contains("A mail app")), (1, true), "{}", page.body);
-    assert_eq!(page.link("/connected?after="), None);
-    browser.submit(&page, "/connected/revoke", &[]).await;
-    assert!(!works(&example, &first).await);
-    assert!(browser.get(&older).await.body.contains("There are no older ones."));
-    assert_eq!(browser.get("/connected").await.link("/connected?after="), None);
+    assert_eq!((shown(&page), page.body.matches("<h2>").count()), (101, 3), "two applications: {}", page.body);
+    assert!(section(&page, "news").contains("100 sessions") && section(&page, "mail").contains("One session"));
+    assert!(!page.body.contains("older sessions"), "{}", page.body);
+    // The first application has the newest grant.
+    let page = browser.submit(&page, "/connected/end", &[]).await;
+    let page = browser.follow(page).await;
+    assert_eq!((shown(&page), page.body.contains("A news app")), (1, false), "{}", page.body);
+    for tokens in &ended {
+        assert!(!works(&example, tokens).await);
+    }
+    assert!(works(&example, &kept).await && works(&example, &others).await);
+}
+
+#[tokio::test]
+async fn user_can_not_end_an_application_that_does_not_exist() {
+    let example = Example::with(CLIENTS, USERS, SCOPES, &["--legacy"]);
+    let tokens = granted(&example, "mail", "ada", "correct horse").await;
+    let browser = Browser::new(&example);
+    let page = browser.open_as("/connected", "ada", "correct horse").await;
+    for (client, status) in [("other", 303), ("", 400), ("\u{e9}", 400)] {
+        let mut form = page.hidden_fields("/connected/end");
+        form.retain(|(name, _)| name != "client");
+        form.push(("client".to_owned(), client.to_owned()));
+        assert_eq!(browser.post("/connected/end", &form).await.status, status, "{client:?}");
+    }
+    assert!(works(&example, &tokens).await);
 }
 
 #[tokio::test]
@@ -159,7 +178,7 @@ async fn nothing_is_ended_by_a_form_of_another_site() {
     let tokens = granted(&example, "mail", "ada", "correct horse").await;
     let browser = Browser::new(&example);
     let page = browser.open_as("/connected", "ada", "correct horse").await;
-    for action in ["/connected/revoke", "/connected/revoke-all"] {
+    for action in ["/connected/end", "/connected/revoke", "/connected/revoke-all"] {
         let mut form = page.hidden_fields(action);
         form.retain(|(name, _)| name != "csrf");
         assert_eq!(browser.post(action, &form).await.status, 403);
