@@ -55,7 +55,7 @@ pub(crate) async fn serve(
     request: hyper::Request<Incoming>,
     peer: SocketAddr,
 ) -> Result<Answer, BoxError> {
-    let request = to_grantor(&oauth, request, peer).await?;
+    let request = to_grantor(&oauth, request, peer).await;
     tokio::spawn(async move { answer(&oauth, &request).await }).await?
 }
 
@@ -114,18 +114,14 @@ fn cookie(request: &Request) -> Option<String> {
 }
 
 /// Everything is passed on as it came: repeated headers, the query undecoded, a body up to the limit of its route.
-async fn to_grantor(
-    oauth: &AuthorizationServer,
-    request: hyper::Request<Incoming>,
-    peer: SocketAddr,
-) -> Result<Request, BoxError> {
+async fn to_grantor(oauth: &AuthorizationServer, request: hyper::Request<Incoming>, peer: SocketAddr) -> Request {
     let (parts, body) = request.into_parts();
     let own = Request::from(&parts).with_peer(peer.ip());
     let max_body = oauth.route(parts.uri.path()).map_or(oauth.policy().max_body, Route::max_body);
     match Limited::new(body, max_body).collect().await {
-        Ok(body) => Ok(own.with_body(body.to_bytes())),
-        Err(error) if error.is::<LengthLimitError>() => Ok(own.with_body_too_large()),
-        Err(error) => Err(error),
+        Ok(body) => own.with_body(body.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => own.with_body_too_large(),
+        Err(_) => own.with_broken_body(),
     }
 }
 
