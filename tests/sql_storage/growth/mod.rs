@@ -9,7 +9,7 @@ mod sqlite;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use grantor::record::TokenKind;
+use grantor::record::{SessionDigest, TokenKind};
 use grantor::storage::ephemeral::{EphemeralKey, EphemeralStore, Inserted, Namespace};
 use grantor::storage::{ClientRegistry, GrantSelector, Page, Spend, Storage};
 use grantor::{Client, ClientCredential, ClientId, ClientSecret, Grant, Subject};
@@ -185,6 +185,8 @@ async fn every_statement<S: Storage + ClientRegistry + EphemeralStore>(storage: 
             GrantSelector::Id(id),
             GrantSelector::SubjectAndId(subject.clone(), id),
             GrantSelector::SubjectAndClient(subject.clone(), ClientId::new("client-1").unwrap()),
+            GrantSelector::SubjectAndSession(subject.clone(), SessionDigest::from_bytes([7; 32])),
+            GrantSelector::Session(SessionDigest::from_bytes([7; 32])),
             GrantSelector::Subject(subject),
             GrantSelector::Client(client.clone()),
         ] {
