@@ -26,8 +26,8 @@ mod intercepted;
 mod server;
 
 pub use self::contract::{
-    BrokenContract, Clause, ContractReport, EphemeralContract, StorageContract, Task, Violation, storage_contract,
-    storage_contract_worker,
+    BrokenContract, Clause, ContractReport, EphemeralContract, StorageContract, Task, Violation,
+    ephemeral_contract_worker, storage_contract, storage_contract_worker,
 };
 pub use self::env::{RecordedEvent, RecordingObserver, SeededEntropy, TestClock};
 pub use self::faults::{Fault, Faults};

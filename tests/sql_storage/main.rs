@@ -7,6 +7,7 @@ mod postgres;
 
 mod between_steps;
 mod ephemeral;
+mod ephemeral_processes;
 mod failures;
 mod families;
 mod growth;

@@ -455,7 +455,7 @@ fn honest() -> &'static ContractReport {
 #[test]
 fn honest_ephemeral_store_keeps_the_contract() {
     let report = honest();
-    assert!(report.skipped.is_empty(), "{report}");
+    assert!(report.skipped.iter().all(|(.., option)| *option == "`EphemeralContract::workers`"), "{report}");
     assert!(report.passed.iter().all(|(clause, _)| *clause == Clause::Ephemeral), "{report}");
 }
 

@@ -218,7 +218,8 @@ fn the_report_names_every_case_and_what_was_skipped_for_want_of_an_option() {
     assert_eq!(clauses, (1..=8).chain([11]).collect());
     let options: BTreeSet<&str> = report.skipped.iter().map(|(_, _, option)| *option).collect();
     let with_both = "`ephemeral_store` and `interrupted_by`";
-    let expected = ["`client_registry`", "`ephemeral_store`", with_both, "`interrupted_by`", "`workers`"];
+    let of_entries = "`EphemeralContract::workers`";
+    let expected = [of_entries, "`client_registry`", "`ephemeral_store`", with_both, "`interrupted_by`", "`workers`"];
     assert_eq!(options, expected.into());
     let text = report.to_string();
     let names = report.passed.iter().map(|(_, name)| name).chain(report.skipped.iter().map(|(_, name, _)| name));

@@ -33,7 +33,7 @@ use std::fmt;
 use std::process::Command;
 
 pub use self::clause::Clause;
-pub use self::ephemeral::EphemeralContract;
+pub use self::ephemeral::{EphemeralContract, ephemeral_contract_worker};
 pub use self::node::Task;
 use self::node::{BlockOn, Node, chain, run};
 pub use self::report::{BrokenContract, ContractReport, Violation};
@@ -44,6 +44,9 @@ use crate::storage::{ClientRegistry, EphemeralStore, Storage};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
+/// Says how a worker is started.
+type CommandOf<'a> = dyn Fn() -> Command + Sync + 'a;
+
 /// Cases of one clause.
 struct Group {
     clause: Clause,
@@ -51,7 +54,8 @@ struct Group {
     cases: &'static [Named],
 }
 
-/// All cases, in the order in which they run. Those of `Needs::Workers` have a process as each of the nodes.
+/// All cases, in the order in which they run. Those of `Needs::Workers` and `Needs::EphemeralWorkers` have a process as each of the
+/// nodes.
 const GROUPS: &[Group] = &[
     Group { clause: Clause::Linearizable, needs: Needs::Nothing, cases: visible::CASES },
     Group { clause: Clause::OpaqueRecords, needs: Needs::Nothing, cases: opaque::CASES },
@@ -83,6 +87,7 @@ const GROUPS: &[Group] = &[
     Group { clause: Clause::Linearizable, needs: Needs::Workers, cases: visible::CASES_OF_PROCESSES },
     Group { clause: Clause::Atomic, needs: Needs::Workers, cases: races::CASES_OF_PROCESSES },
     Group { clause: Clause::RevocationIsFinal, needs: Needs::Workers, cases: revocation_races::CASES_OF_PROCESSES },
+    Group { clause: Clause::Ephemeral, needs: Needs::EphemeralWorkers, cases: ephemeral::races::CASES_OF_PROCESSES },
 ];
 
 /// Runs [the contract](crate::storage) against a storage, in a few seconds: [`StorageContract`] without options. See there for what
@@ -153,7 +158,7 @@ pub struct StorageContract<'a, S, B, C> {
     registry: Option<fn(&S) -> &dyn ClientRegistry>,
     ephemeral: Option<fn(&S) -> &dyn EphemeralStore>,
     interrupt: Option<Box<dyn Fn() + Sync + 'a>>,
-    worker: Option<Box<dyn Fn() -> Command + Sync + 'a>>,
+    worker: Option<Box<CommandOf<'a>>>,
     rounds: u32,
 }
 
@@ -186,7 +191,8 @@ where
         self
     }
 
-    /// Checks what an [`EphemeralStore`] promises, too. [`EphemeralContract`] does so for a store that is no [`Storage`].
+    /// Checks what an [`EphemeralStore`] promises, too. [`EphemeralContract`] does so for a store that is no [`Storage`], and lets
+    /// several processes race for entries.
     #[must_use]
     pub fn ephemeral_store(mut self) -> Self
     where
@@ -244,17 +250,14 @@ where
         let registries: Vec<_> =
             self.registry.iter().flat_map(|as_registry| storages.iter().map(as_registry)).collect();
         let ephemeral: Vec<_> = self.ephemeral.iter().flat_map(|as_store| storages.iter().map(as_store)).collect();
-        let count = if self.worker.is_some() { NODES } else { 0 };
-        let processes = self.worker.iter().cycle().take(count).map(|command| Worker::start(command()));
-        let processes: Vec<_> = processes
-            .collect::<Result<_, _>>()
-            .map_err(|error| BrokenContract::unable(format!("a worker did not start: {error}")))?;
+        let processes = Worker::start_all(self.worker.as_deref())?;
         let processes: Vec<_> = processes.iter().map(|storage| Node { storage, block_on: &self.block_on }).collect();
         let setup = Setup {
             nodes: &nodes,
             processes: &processes,
             registries: &registries,
             ephemeral: &ephemeral,
+            ephemeral_processes: &[],
             interrupt: self.interrupt.as_deref(),
             rounds: self.rounds,
         };
@@ -292,7 +295,9 @@ fn judge(mut setup: Setup<'_>, is_asked: fn(&Case) -> bool) -> Result<ContractRe
             continue;
         }
         let nodes = if case.needs == Needs::Workers { setup.processes } else { setup.nodes };
-        let found = Trial::judge(Setup { nodes, ..setup }, case, number);
+        let of_workers = case.needs == Needs::EphemeralWorkers;
+        let ephemeral = if of_workers { setup.ephemeral_processes } else { setup.ephemeral };
+        let found = Trial::judge(Setup { nodes, ephemeral, ..setup }, case, number);
         if found.is_empty() {
             report.passed.push((case.clause, case.name));
         }
@@ -318,6 +323,7 @@ impl Setup<'_> {
             Needs::EphemeralInterruption => !self.ephemeral.is_empty() && self.interrupt.is_some(),
             Needs::Interruption => self.interrupt.is_some(),
             Needs::Workers => !self.processes.is_empty(),
+            Needs::EphemeralWorkers => !self.ephemeral_processes.is_empty(),
         }
     }
 }

@@ -56,6 +56,8 @@ pub(super) enum Needs {
     EphemeralInterruption,
     Interruption,
     Workers,
+    /// The option of the contract of ephemeral stores.
+    EphemeralWorkers,
 }
 
 impl Needs {
@@ -67,6 +69,7 @@ impl Needs {
             Self::EphemeralInterruption => "`ephemeral_store` and `interrupted_by`",
             Self::Interruption => "`interrupted_by`",
             Self::Workers => "`workers`",
+            Self::EphemeralWorkers => "`EphemeralContract::workers`",
         }
     }
 }
@@ -80,6 +83,8 @@ pub(super) struct Setup<'a> {
     pub(super) interrupt: Option<&'a (dyn Fn() + Sync)>,
     /// Processes of the host, as nodes.
     pub(super) processes: &'a [Node<'a>],
+    /// Processes of the host, as ephemeral stores.
+    pub(super) ephemeral_processes: &'a [&'a dyn EphemeralStore],
     pub(super) rounds: u32,
 }
 

@@ -14,8 +14,10 @@ use serde_json::Value;
 use time::OffsetDateTime;
 use time::serde::rfc3339;
 
-use super::BoxError;
-use super::node::{Task, chain, run};
+use super::node::{BlockOn, Task, chain, run};
+use super::report::BrokenContract;
+use super::trial::NODES;
+use super::{BoxError, CommandOf};
 use crate::error::StorageError;
 use crate::record::{Grant, StoredToken};
 use crate::secret::TokenHash;
@@ -49,15 +51,29 @@ where
     E: Into<BoxError>,
     F: Future<Output = Result<S, E>>,
 {
+    serve(&block_on, connect, &async |storage: &S, order| obey(storage, order).await)
+}
+
+/// Makes the calls that the suite's process sends, until it sends no more.
+pub(super) fn serve<S, O, E, F>(
+    block_on: BlockOn<'_>,
+    connect: impl FnOnce() -> F,
+    obey: &impl AsyncFn(&S, O) -> Result<Value, StorageError>,
+) -> Result<(), BoxError>
+where
+    O: DeserializeOwned,
+    E: Into<BoxError>,
+    F: Future<Output = Result<S, E>>,
+{
     if std::env::var_os(VARIABLE).is_none() {
         return Ok(());
     }
-    let storage: S = run(&block_on, async { connect().await.map_err(Into::into) })?;
+    let storage: S = run(block_on, async { connect().await.map_err(Into::into) })?;
     // Not by `println!`, which a test harness captures.
     let mut answers = io::stdout().lock();
     for order in io::stdin().lock().lines() {
         let order = serde_json::from_str(&order?)?;
-        let answer = run(&block_on, obey(&storage, order)).map_err(|error| chain(&error));
+        let answer = run(block_on, obey(&storage, order)).map_err(|error| chain(&error));
         writeln!(answers, "\n{MARK}{}", serde_json::to_string(&answer)?)?;
     }
     Ok(())
@@ -85,7 +101,16 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    pub(super) fn start(mut command: Command) -> io::Result<Self> {
+    /// Starts one for each node; none without a command.
+    pub(super) fn start_all(command: Option<&CommandOf<'_>>) -> Result<Vec<Self>, BrokenContract> {
+        let Some(command) = command else { return Ok(Vec::new()) };
+        let workers = (0..NODES).map(|_| Self::start(command()));
+        workers
+            .collect::<Result<_, _>>()
+            .map_err(|error| BrokenContract::unable(format!("a worker did not start: {error}")))
+    }
+
+    fn start(mut command: Command) -> io::Result<Self> {
         let mut child = command.env(VARIABLE, "1").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let (orders, answers) = (child.stdin.take(), child.stdout.take());
         let answers = answers.ok_or_else(|| io::Error::other("a worker has no output"))?;
@@ -93,12 +118,12 @@ impl Worker {
     }
 
     /// Has the worker make a call, and returns what that returned.
-    fn ask<T: DeserializeOwned>(&self, order: &Order) -> Result<T, StorageError> {
+    pub(super) fn ask<T: DeserializeOwned>(&self, order: &impl Serialize) -> Result<T, StorageError> {
         let answer: Result<T, String> = self.pass_on(order).map_err(StorageError::new)?;
         answer.map_err(StorageError::new)
     }
 
-    fn pass_on<T: DeserializeOwned>(&self, order: &Order) -> io::Result<T> {
+    fn pass_on<T: DeserializeOwned>(&self, order: &impl Serialize) -> io::Result<T> {
         let mut pipes = self.pipes.lock().unwrap_or_else(PoisonError::into_inner);
         let (Some(orders), answers) = &mut *pipes else { return Err(io::Error::other("a worker was told to end")) };
         writeln!(orders, "{}", serde_json::to_string(order)?)?;

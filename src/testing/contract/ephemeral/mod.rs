@@ -5,14 +5,18 @@ pub(super) mod interrupted;
 pub(super) mod races;
 pub(super) mod sequence;
 mod store;
+mod worker;
 
 use std::fmt;
 use std::iter;
+use std::process::Command;
 
+pub use self::worker::ephemeral_contract_worker;
 use super::node::{Node, Task};
 use super::report::{BrokenContract, ContractReport};
 use super::trial::{NODES, Needs, Setup};
-use super::{BoxError, connect_all, judge};
+use super::worker::Worker;
+use super::{BoxError, CommandOf, connect_all, judge};
 use crate::storage::{EphemeralStore, MemoryStorage};
 
 /// [The contract of an ephemeral store](crate::storage::ephemeral) as a suite, for an [`EphemeralStore`] that is no
@@ -39,6 +43,7 @@ pub struct EphemeralContract<'a, B, C> {
     block_on: B,
     connect: C,
     interrupt: Option<Box<dyn Fn() + Sync + 'a>>,
+    worker: Option<Box<CommandOf<'a>>>,
     rounds: u32,
 }
 
@@ -58,7 +63,7 @@ where
 {
     /// The suite for the store that `connect` opens handles on.
     pub fn new(block_on: B, connect: C) -> Self {
-        Self { block_on, connect, interrupt: None, rounds: 1 }
+        Self { block_on, connect, interrupt: None, worker: None, rounds: 1 }
     }
 
     /// Adds cases in which what is under way is broken; see
@@ -66,6 +71,14 @@ where
     #[must_use]
     pub fn interrupted_by(mut self, interrupt: impl Fn() + Sync + 'a) -> Self {
         self.interrupt = Some(Box::new(interrupt));
+        self
+    }
+
+    /// Adds cases in which several processes race. `command` is to start a process that calls [`ephemeral_contract_worker`] for the
+    /// same store; see [`StorageContract::workers`](super::StorageContract::workers).
+    #[must_use]
+    pub fn workers(mut self, command: impl Fn() -> Command + Sync + 'a) -> Self {
+        self.worker = Some(Box::new(command));
         self
     }
 
@@ -83,6 +96,8 @@ where
     pub fn run(self) -> Result<ContractReport, BrokenContract> {
         let stores: Vec<S> = connect_all(&self.block_on, &self.connect)?;
         let stores: Vec<_> = stores.iter().map(|store| store as &dyn EphemeralStore).collect();
+        let processes = Worker::start_all(self.worker.as_deref())?;
+        let processes: Vec<_> = processes.iter().map(|worker| worker as &dyn EphemeralStore).collect();
         // No case of this clause uses a storage; the nodes bring the runtime.
         let unused = MemoryStorage::new();
         let nodes: Vec<_> = iter::repeat_n(Node { storage: &unused, block_on: &self.block_on }, NODES).collect();
@@ -91,9 +106,12 @@ where
             processes: &[],
             registries: &[],
             ephemeral: &stores,
+            ephemeral_processes: &processes,
             interrupt: self.interrupt.as_deref(),
             rounds: self.rounds,
         };
-        judge(host, |case| matches!(case.needs, Needs::Ephemeral | Needs::EphemeralInterruption))
+        judge(host, |case| {
+            matches!(case.needs, Needs::Ephemeral | Needs::EphemeralInterruption | Needs::EphemeralWorkers)
+        })
     }
 }

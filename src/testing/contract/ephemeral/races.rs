@@ -15,6 +15,12 @@ pub(in super::super) const CASES: &[Named] = &[
     ("a purge that meets inserts removes none of the new entries", purge_and_insert),
 ];
 
+pub(in super::super) const CASES_OF_PROCESSES: &[Named] = &[
+    ("of many processes that insert one key at once one gets New, and its value is stored", one_insert),
+    ("of many processes that take one entry at once one gets the value", one_take),
+    ("of many processes that replace one version at once one gets a new version, and its value is stored", one_replace),
+];
+
 fn value_of(runner: usize) -> [u8; 2] {
     [u8::try_from(runner).unwrap_or_default(), 0]
 }
