@@ -62,6 +62,9 @@ impl NeedsStorage {
     }
 }
 
+/// What a host wants changed about where its endpoints are.
+type UrlChange = Box<dyn FnOnce(&mut EndpointUrls) + Send + Sync>;
+
 /// Collects the settings of a server; [`build`](Self::build) checks them.
 #[must_use = "a server exists only when build() was called"]
 pub struct Builder {
@@ -82,7 +85,7 @@ pub struct Builder {
     authorization_parameters: Vec<&'static str>,
     pub(super) capabilities: Vec<Arc<dyn Capability>>,
     endpoint_prefix: String,
-    url_changes: Vec<Box<dyn FnOnce(&mut EndpointUrls) + Send + Sync>>,
+    url_changes: Vec<UrlChange>,
     metadata: Map<String, Value>,
     customizer: Option<Arc<dyn TokenCustomizer>>,
     pub(crate) signed_format: Option<Arc<dyn SignedFormat>>,
