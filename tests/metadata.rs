@@ -697,7 +697,7 @@ async fn server_without_authorization_endpoint_claims_and_serves_nothing_of_it()
         assert!(matches!(error, Err(BuildError::MetadataMember(name)) if name == absent));
     }
     assert_eq!(document["grant_types_supported"], json!(["client_credentials", "refresh_token"]));
-    let paths: Vec<_> = t.routes().iter().map(|route| route.endpoint()).collect();
+    let paths: Vec<_> = t.routes().iter().map(grantor::Route::endpoint).collect();
     assert_eq!(paths, ["token", "revoke", "introspect", "metadata"]);
     assert!(t.route("/authorize").is_none());
     assert_eq!(t.handle(&Request::get("/authorize")).await.status(), 404);
