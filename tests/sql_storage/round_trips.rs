@@ -143,6 +143,7 @@ async fn a_connection_of_the_storages_own_pool_is_not_tried_before_each_use() {
         storage.clients(None, 9).await.unwrap();
     }
     let pings = proxy.trips().iter().filter(|trip| **trip == Trip::Ping).count();
-    // One for each time that it is given back, of which the last may be still to come; tried before use there would be two.
-    assert!(pings <= 10, "{pings} pings for 10 statements");
+    // One for each time that it is given back: the one before the first statement may come late. Tried before each use, there
+    // would be 20.
+    assert!(pings <= 11, "{pings} pings for 10 statements");
 }
