@@ -12,8 +12,9 @@ const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 const LISTING: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../public_api.txt");
 
 /// Crates whose types a host meets: a new major version of one of these is a new one of ours.
-const PUBLIC_DEPENDENCIES: [&str; 13] = [
+const PUBLIC_DEPENDENCIES: [&str; 16] = [
     "actix_http",
+    "actix_service",
     "actix_web",
     "alloc",
     "axum",
@@ -26,6 +27,8 @@ const PUBLIC_DEPENDENCIES: [&str; 13] = [
     "sqlx_sqlite",
     "std",
     "time",
+    "tower_layer",
+    "tower_service",
 ];
 
 /// Methods of derived traits, which are as public as the trait and say nothing more.
