@@ -63,8 +63,8 @@ pub struct Policy {
     /// Whether an error is redirected at once, before the user was involved (RFC 9700 §4.11.2). Default: for clients
     /// that an administrator registered.
     pub error_redirects: ErrorRedirects,
-    /// Whether an `https` redirect URI is taken as proof of a public client's identity, so that consent to it can be on record
-    /// (RFC 8252 §8.6). Default: no.
+    /// Whether an `https` redirect URI with a name as its host is taken as proof of a public client's identity, so that consent to it
+    /// can be on record (RFC 8252 §8.6). Default: no.
     pub https_redirect_proves_identity: bool,
     /// Whether native apps may use `http://localhost` with any port, besides the loopback addresses (RFC 8252 §8.3).
     /// Default: yes.

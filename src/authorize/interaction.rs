@@ -4,7 +4,6 @@ use super::PendingAuthorization;
 use super::demands::{Freshness, Prompt};
 use super::steps::{AskedUser, Consent, ConsentReason, Login, LoginReason, Proceed, SelectAccount};
 use super::user_session::UserSession;
-use crate::client::RedirectUriClass;
 use crate::error::{Error, Refusal};
 use crate::event::ConsentBasis;
 use crate::http::Response;
@@ -44,9 +43,9 @@ impl PendingAuthorization {
     /// on record; clients that are the server's own; and `prompt=none`, which is answered without a page. If the storage
     /// fails, the answer is [`Respond`](Interaction::Respond).
     ///
-    /// * Consent on record counts for an `https` redirect of a confidential client or, by
-    ///   [`Policy::https_redirect_proves_identity`](crate::Policy::https_redirect_proves_identity), of any client (RFC 8252
-    ///   §8.6). One live grant that this user gave the client on a page must cover the whole scope. The newest hundred grants
+    /// * Consent on record counts for a confidential client or, by
+    ///   [`Policy::https_redirect_proves_identity`](crate::Policy::https_redirect_proves_identity), for any client, if the redirect
+    ///   is `https` and leads to a name, not to an address or to `localhost` (RFC 8252 §8.6). One live grant that this user gave the client on a page must cover the whole scope. The newest hundred grants
     ///   are considered.
     /// * A [`first_party`](crate::client::ClientBuilder::first_party) client is not asked about if its redirect is `https` and
     ///   leads to a name, not to an address or to `localhost`.
@@ -146,8 +145,8 @@ impl PendingAuthorization {
     /// Whether one live grant that the user gave this client on a page covers everything that is asked for.
     async fn has_consent_of(&self, subject: &Subject) -> Result<bool, Error> {
         let server = &self.endpoint.server;
-        let https = self.route.target.class() == RedirectUriClass::Https;
-        if !https || !self.client.is_confidential() && !server.policy.https_redirect_proves_identity {
+        let is_proven = self.client.is_confidential() || server.policy.https_redirect_proves_identity;
+        if !is_proven || !self.leads_to_a_named_host() {
             return Ok(false);
         }
         let which = GrantSelector::SubjectAndClient(subject.clone(), self.client.id().clone());

@@ -51,10 +51,6 @@ impl RedirectTarget {
         self.was_sent
     }
 
-    pub(super) const fn class(&self) -> RedirectUriClass {
-        self.class
-    }
-
     pub(super) const fn is_out_of_band(&self) -> bool {
         matches!(self.class, RedirectUriClass::OutOfBand)
     }

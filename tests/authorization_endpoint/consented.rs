@@ -60,7 +60,16 @@ async fn a_client_that_anyone_could_claim_to_be_is_asked_about_each_time() {
 #[tokio::test]
 async fn by_policy_an_https_redirect_proves_who_a_public_client_is_but_no_other_redirect_does() {
     let t = TestServer::with_policy(|policy| policy.https_redirect_proves_identity = true);
-    let uris = [CALLBACK, "com.example.app:/cb", "http://127.0.0.1/cb", "http://localhost/cb"];
+    let uris = [
+        CALLBACK,
+        "com.example.app:/cb",
+        "http://127.0.0.1/cb",
+        "http://localhost/cb",
+        "https://127.0.0.1/cb",
+        "https://localhost/cb",
+        "https://app.localhost/cb",
+        "https://10.0.0.1/cb",
+    ];
     let client = Client::native("native").authorization_code(uris).scope("user:read").build();
     let app = t.register(client, None).await;
     grant(&t, &app, "user:read").await;
@@ -75,7 +84,7 @@ async fn by_policy_an_https_redirect_proves_who_a_public_client_is_but_no_other_
 #[tokio::test]
 async fn even_a_confidential_client_is_not_proven_by_a_loopback_or_out_of_band_redirect() {
     let t = TestServer::with_policy(|policy| policy.dangerous().allow_out_of_band_redirect = true);
-    let uris = [CALLBACK, "http://127.0.0.1/cb", "http://[::1]/cb", "urn:ietf:wg:oauth:2.0:oob"];
+    let uris = [CALLBACK, "http://127.0.0.1/cb", "http://[::1]/cb", "https://[::1]/cb", "urn:ietf:wg:oauth:2.0:oob"];
     let app = t.confidential_client_with(|client| client.authorization_code(uris).scope("user:read")).await;
     grant(&t, &app, "user:read").await;
     for uri in uris {

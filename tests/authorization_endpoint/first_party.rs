@@ -95,6 +95,25 @@ async fn grant_without_a_question_is_no_consent_on_record() {
     assert!(matches!(next(&t, &Ask::code(&app)).await, Interaction::Proceed(_)), "now she has");
 }
 
+/// The page of the click need not list the scopes.
+#[tokio::test]
+async fn confirming_click_is_no_consent_on_record() {
+    let t = TestServer::new();
+    let uris = ["https://127.0.0.1/cb", CALLBACK];
+    let app = t.confidential_client_with(|it| it.first_party().authorization_code(uris).scope("user:read")).await;
+    let Interaction::Consent(asked) = next(&t, &Ask::code(&app)).await else { panic!("alice was not asked") };
+    assert_eq!(asked.reason(), ConsentReason::Confirm);
+    assert!(asked.approve(crate::ask::by("alice")).await.code().is_some());
+    assert!(grants_of(&t, &app).await[0].details.consent_skipped);
+    change(&t, &app, |parts| parts.first_party = false).await;
+    for uri in uris {
+        let Interaction::Consent(asked) = next(&t, &Ask::code(&app).with("redirect_uri", uri)).await else {
+            panic!("{uri}: alice has only clicked")
+        };
+        assert_eq!(asked.reason(), ConsentReason::NotGiven);
+    }
+}
+
 // covers: CU-02 (RFC 6749 §10.12)
 #[tokio::test]
 async fn click_on_a_page_without_scopes_is_stale_if_the_client_is_first_party_no_more() {
