@@ -104,6 +104,33 @@ pub trait Capability: Send + Sync {
     async fn respond(&self, endpoint: &str, request: &Request, server: ServerView<'_>) -> Response;
 }
 
+#[async_trait]
+impl<T: Capability + ?Sized> Capability for Arc<T> {
+    fn name(&self) -> &'static str {
+        (**self).name()
+    }
+
+    fn check(&self, build: &BuildView<'_>) -> Result<(), BuildError> {
+        (**self).check(build)
+    }
+
+    fn endpoints(&self, build: &BuildView<'_>) -> Vec<Endpoint> {
+        (**self).endpoints(build)
+    }
+
+    fn metadata(&self, build: &BuildView<'_>) -> Map<String, Value> {
+        (**self).metadata(build)
+    }
+
+    fn authorization_parameters(&self, build: &BuildView<'_>) -> Vec<&'static str> {
+        (**self).authorization_parameters(build)
+    }
+
+    async fn respond(&self, endpoint: &str, request: &Request, server: ServerView<'_>) -> Response {
+        (**self).respond(endpoint, request, server).await
+    }
+}
+
 /// An endpoint of a [`Capability`].
 #[derive(Debug, Clone)]
 #[must_use = "return it from Capability::endpoints"]

@@ -1,6 +1,7 @@
 //! Everything the host supplied, in one place, as the endpoints use it.
 
 use std::net::IpAddr;
+use std::ops::Deref;
 use std::sync::Arc;
 
 use time::OffsetDateTime;
@@ -18,14 +19,25 @@ use crate::server_key::{DerivedKey, Label, ServerKey};
 use crate::signed_format::SignedFormat;
 use crate::storage::{ClientStore, EphemeralStore, Storage};
 
+/// A part that the host supplied. Method calls reach the part itself: through an `Arc`, which has the traits of storages too, each call
+/// would box one more future.
+pub(crate) struct Shared<T: ?Sized>(pub(crate) Arc<T>);
+
+impl<T: ?Sized> Deref for Shared<T> {
+    type Target = T;
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
 pub(crate) struct ServerContext {
     /// The issuer identifier (RFC 8414 §2), character for character as the host wrote it.
     pub(crate) issuer: String,
     /// The same as a redirect has it.
     pub(crate) encoded_issuer: String,
-    pub(crate) storage: Arc<dyn Storage>,
-    pub(crate) clients: Arc<dyn ClientStore>,
-    pub(crate) ephemeral: Arc<dyn EphemeralStore>,
+    pub(crate) storage: Shared<dyn Storage>,
+    pub(crate) clients: Shared<dyn ClientStore>,
+    pub(crate) ephemeral: Shared<dyn EphemeralStore>,
     /// Without one, client secrets are compared by digest, and no user has a password.
     pub(crate) authenticator: Option<Arc<dyn Authenticator>>,
     pub(crate) customizer: Option<Arc<dyn TokenCustomizer>>,

@@ -494,6 +494,17 @@ fn capability_checks_itself_in_any_order_of_calls() {
 }
 
 #[test]
+fn capability_behind_an_arc_is_asked_everything() {
+    let shared = |part: Part| Arc::new(part) as Arc<dyn Capability>;
+    let server = build().capability(shared(PART)).built().unwrap();
+    assert_eq!(server.route("/part").map(grantor::Route::endpoint), Some("part"));
+    assert_eq!(server.metadata_document()["part_endpoint"], PART.url);
+    let with_parameter = build().capability(shared(PART)).authorization_parameter("part");
+    assert!(matches!(with_parameter.built().unwrap_err(), BuildError::KnownParameter("part")));
+    assert_eq!(refused(build().capability(shared(OTHER))), "the capability other: it needs part");
+}
+
+#[test]
 fn capabilities_that_collide_do_not_build() {
     assert_eq!(refused(build().capability(PART).capability(PART)), "the capability part: it was given twice");
     for (second, text) in [

@@ -1,25 +1,27 @@
 //! Traits that public types must have or must not have, and results that a caller must use. The compiler checks each of these lists.
 
 use std::borrow::Borrow;
-use std::fmt::Display;
+use std::fmt::{Debug, Display};
 use std::hash::Hash;
 use std::ops::Deref;
 use std::sync::Arc;
 
-use grantor::authorize::OutOfBandPage;
+use grantor::authorize::{OutOfBandPage, Pages};
 use grantor::client::{ClientBuilder, ClientParts, Confidential};
 use grantor::grants::{
-    Decision, ExchangeToken, GrantContext, OpenGrant, Owned, Presented, RepeatRefresh, Replayed, ResponseMembers,
+    Decision, ExchangeToken, GrantContext, GrantHandler, OpenGrant, Owned, Presented, RepeatRefresh, Replayed,
+    ResponseMembers,
 };
 use grantor::record::{CodeBinding, Spent, TokenDetails};
 use grantor::secret::{SecretDigest, Seed, kind};
-use grantor::storage::{GrantSelector, Spend};
+use grantor::storage::{AnyStorage, GrantSelector, Spend};
 use grantor::{
-    Access, AccessToken, Approval, AuthenticatedClient, AuthorizationCode, AuthorizationRequest, AuthorizationResponse,
-    AuthorizationServer, Bearer, Client, ClientAttempt, ClientCredential, ClientId, ClientSecret, CodeChallenge,
-    CodeVerifier, ConsentForm, Error, Grant, IntrospectionRequest, MemoryStorage, Params, Password,
-    PendingAuthorization, RefreshToken, Request, ResourceOwnerAttempt, Response, RevocationRequest, Scope, StoredToken,
-    Subject, TokenRequest, TokenResponse,
+    Access, AccessToken, Approval, AuthenticatedClient, Authenticator, AuthorizationCode, AuthorizationRequest,
+    AuthorizationResponse, AuthorizationServer, Bearer, Capability, Client, ClientAttempt, ClientCredential, ClientId,
+    ClientRegistry, ClientSecret, ClientStore, Clock, CodeChallenge, CodeVerifier, ConsentForm, Entropy,
+    EphemeralStore, Error, Grant, IntrospectionRequest, MemoryStorage, Observer, Params, Password,
+    PendingAuthorization, RefreshToken, Request, ResourceOwnerAttempt, Response, RevocationRequest, Scope, Storage,
+    StoredToken, Subject, TokenCustomizer, TokenRequest, TokenResponse,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -107,6 +109,20 @@ assert_not_impl_any!(Spent: Default);
 const _: fn(&Access) -> Option<&Subject> = Access::subject;
 const _: fn(Subject) -> GrantSelector = GrantSelector::Subject;
 
+// A host may share what it supplies.
+assert_impl_all!(Arc<dyn Storage>: Storage);
+assert_impl_all!(Arc<dyn ClientStore>: ClientStore);
+assert_impl_all!(Arc<dyn ClientRegistry>: ClientRegistry, ClientStore);
+assert_impl_all!(Arc<dyn EphemeralStore>: EphemeralStore);
+assert_impl_all!(Arc<dyn AnyStorage>: AnyStorage, Storage, ClientRegistry, ClientStore, EphemeralStore, Clone, Debug);
+assert_impl_all!(Arc<dyn Authenticator>: Authenticator);
+assert_impl_all!(Arc<dyn TokenCustomizer>: TokenCustomizer);
+assert_impl_all!(Arc<dyn GrantHandler>: GrantHandler);
+assert_impl_all!(Arc<dyn Capability>: Capability);
+assert_impl_all!(Arc<dyn Pages>: Pages);
+assert_impl_all!(Arc<dyn Observer>: Observer);
+assert_impl_all!(Arc<dyn Clock>: Clock);
+assert_impl_all!(Arc<dyn Entropy>: Entropy);
 // A host shares these among the threads of its runtime.
 assert_impl_all!(AuthorizationServer: Clone, Send, Sync);
 assert_impl_all!(MemoryStorage: Send, Sync);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use grantor::record::{AttemptId, GrantDetails, Spent, TokenDetails, TokenKind};
 use grantor::secret::{Seed, TokenHash};
-use grantor::storage::{Exchange, GrantSelector, Page, Spend};
+use grantor::storage::{AnyStorage, Exchange, GrantSelector, Page, Spend};
 use grantor::testing::{StorageContract, Task, TestServer};
 use grantor::{
     ClientId, Clock, Grant, GrantId, GrantType, MemoryStorage, RefreshToken, Scope, Storage, StorageError, StoredToken,
@@ -159,6 +159,17 @@ fn memory_storage_keeps_the_contract_and_that_of_a_registry() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
     let storage = MemoryStorage::new();
     let connect = || async { Ok::<_, Infallible>(storage.clone()) };
+    let suite = StorageContract::new(|task: Task<'_>| runtime.block_on(task), connect);
+    let report = suite.client_registry().ephemeral_store().rounds(5).run().unwrap();
+    let clauses: BTreeSet<u8> = report.passed.iter().map(|(clause, _)| clause.number()).collect();
+    assert_eq!(clauses, (1..=11).collect(), "{report}");
+}
+
+#[test]
+fn storage_of_a_type_chosen_at_run_time_keeps_the_contract() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
+    let storage: Arc<dyn AnyStorage> = Arc::new(MemoryStorage::new());
+    let connect = || async { Ok::<_, Infallible>(Arc::clone(&storage)) };
     let suite = StorageContract::new(|task: Task<'_>| runtime.block_on(task), connect);
     let report = suite.client_registry().ephemeral_store().rounds(5).run().unwrap();
     let clauses: BTreeSet<u8> = report.passed.iter().map(|(clause, _)| clause.number()).collect();

@@ -70,13 +70,13 @@ impl App {
         if Url::parse(&issuer).is_ok_and(|issuer| issuer.path() != "/") {
             return Err(format!("the issuer {issuer:?} has a path, but the pages of this server have none").into());
         }
-        let Opened { storage, clients, ephemeral, accounts, place } = storage::open(flags.storage.as_deref()).await?;
+        let Opened { storage, accounts, place } = storage::open(flags.storage.as_deref()).await?;
         if let Some(former) = &flags.moved_from {
             storage.rebind_issuer(former, &issuer).await?;
         }
         let users = Users::new(Arc::clone(&accounts))?;
         let builder = AuthorizationServer::builder(&issuer)
-            .storage_and_clients(storage, clients.clone(), ephemeral)
+            .storage(Arc::clone(&storage))
             .authenticator(Limiter::new(Arc::clone(&users)))
             .policy(flags.policy())
             .default_scope(&config.default_scope)
@@ -85,9 +85,9 @@ impl App {
         let builder = config.scopes.iter().fold(builder, |builder, (token, text)| builder.scope(token, text.as_str()));
         let oauth = builder.build().await.map_err(|error| explain(error, flags))?;
 
-        let from_before = set_up(flags, config, &*accounts, &*clients).await?;
+        let from_before = set_up(flags, config, &*accounts, &storage).await?;
         let demo = DemoClient::new(&issuer, address, &config.all_scopes());
-        put(&*clients, demo.registration()?).await.map_err(|error| format!("the demo client: {error}"))?;
+        put(&storage, demo.registration()?).await.map_err(|error| format!("the demo client: {error}"))?;
 
         let parts = Parts {
             sessions: Sessions::default(),
@@ -97,7 +97,7 @@ impl App {
             demo,
             legacy: flags.legacy,
             oauth,
-            clients,
+            clients: storage,
             accounts,
             users,
             attempts: Attempts::new(),

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use grantor::{ClientRegistry, EphemeralStore, MemoryStorage, Storage};
+use grantor::MemoryStorage;
+use grantor::storage::AnyStorage;
 
 use crate::StartError;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
@@ -14,9 +15,7 @@ const DEFAULT: &str = if cfg!(feature = "sqlite") { "sqlite:grantor.db" } else {
 
 /// A storage that is ready.
 pub(crate) struct Opened {
-    pub(crate) storage: Arc<dyn Storage>,
-    pub(crate) clients: Arc<dyn ClientRegistry>,
-    pub(crate) ephemeral: Arc<dyn EphemeralStore>,
+    pub(crate) storage: Arc<dyn AnyStorage>,
     pub(crate) accounts: Arc<dyn Accounts>,
     /// Where it is, in words that hold no password; `None` if it is gone when the server ends.
     pub(crate) place: Option<String>,
@@ -48,14 +47,7 @@ fn is_file_name(text: &str) -> bool {
 fn memory() -> Opened {
     let storage = MemoryStorage::new();
     let accounts = Arc::new(MemoryAccounts::new(storage.clone()));
-    let storage = Arc::new(storage);
-    Opened {
-        storage: Arc::clone(&storage) as _,
-        clients: Arc::clone(&storage) as _,
-        ephemeral: storage,
-        accounts,
-        place: None,
-    }
+    Opened { storage: Arc::new(storage), accounts, place: None }
 }
 
 #[cfg(feature = "sqlite")]
@@ -65,14 +57,7 @@ async fn sqlite(file: &str) -> Result<Opened, StartError> {
     let storage = opened.map_err(|error| format!("can't open the SQLite file {file}: {}", cause(&error)))?;
     let accounts = Arc::new(SqlAccounts::Sqlite(storage.pool().clone()).open().await?);
     let place = Some(format!("the SQLite file {file}"));
-    let storage = Arc::new(storage);
-    Ok(Opened {
-        storage: Arc::clone(&storage) as _,
-        clients: Arc::clone(&storage) as _,
-        ephemeral: storage,
-        accounts,
-        place,
-    })
+    Ok(Opened { storage: Arc::new(storage), accounts, place })
 }
 
 /// Creates the file unless it is there, before SQLite does, which would let everybody read it. The two files that SQLite puts
@@ -104,14 +89,7 @@ async fn postgres(url: &str) -> Result<Opened, StartError> {
     let opened = grantor::storage::PostgresStorage::connect(url).await;
     let storage = opened.map_err(|error| format!("can't open {place}: {}", cause(&error)))?;
     let accounts = Arc::new(SqlAccounts::Postgres(storage.pool().clone()).open().await?);
-    let storage = Arc::new(storage);
-    Ok(Opened {
-        storage: Arc::clone(&storage) as _,
-        clients: Arc::clone(&storage) as _,
-        ephemeral: storage,
-        accounts,
-        place: Some(place),
-    })
+    Ok(Opened { storage: Arc::new(storage), accounts, place: Some(place) })
 }
 
 /// Whether a part of the password may have ended up where the host or the database is named, which are printed.

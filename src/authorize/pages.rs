@@ -67,6 +67,20 @@ pub trait Pages: Send + Sync {
     }
 }
 
+impl<T: Pages + ?Sized> Pages for Arc<T> {
+    fn error(&self, page: &ErrorPage<'_>) -> String {
+        (**self).error(page)
+    }
+
+    fn out_of_band(&self, page: &OutOfBandPage<'_>) -> String {
+        (**self).out_of_band(page)
+    }
+
+    fn confirm_redirect(&self, page: &ConfirmRedirectPage<'_>) -> String {
+        (**self).confirm_redirect(page)
+    }
+}
+
 /// The pages as they come.
 #[derive(Debug, Clone, Copy, Default)]
 #[expect(clippy::exhaustive_structs, reason = "it has no state and will have none")]

@@ -56,6 +56,21 @@ pub trait GrantHandler: Send + Sync {
     async fn decide(&self, context: &GrantContext<'_>) -> Result<Decision, Error>;
 }
 
+#[async_trait]
+impl<T: GrantHandler + ?Sized> GrantHandler for Arc<T> {
+    fn grant_type(&self) -> &GrantType {
+        (**self).grant_type()
+    }
+
+    fn parameters(&self) -> &'static [&'static str] {
+        (**self).parameters()
+    }
+
+    async fn decide(&self, context: &GrantContext<'_>) -> Result<Decision, Error> {
+        (**self).decide(context).await
+    }
+}
+
 /// What a [`GrantHandler`] decided; carried out by the token endpoint.
 #[derive(Debug)]
 #[non_exhaustive]

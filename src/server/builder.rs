@@ -25,7 +25,7 @@ use crate::policy::{Policy, RefreshTokens};
 use crate::protected_resource::ProtectedResource;
 use crate::record::GrantType;
 use crate::scope::{Catalogue, Scope};
-use crate::server_context::ServerContext;
+use crate::server_context::{ServerContext, Shared};
 use crate::server_key::ServerKey;
 use crate::signed_format::SignedFormat;
 use crate::storage::{ClientStore, EphemeralStore, Storage};
@@ -44,7 +44,8 @@ impl NeedsStorage {
         Self { issuer }
     }
 
-    /// Sets one storage for clients, grants, tokens and ephemeral entries.
+    /// Sets one storage for clients, grants, tokens and ephemeral entries. A host that chooses it at run time has an
+    /// `Arc<dyn` [`AnyStorage`](crate::storage::AnyStorage)`>`.
     pub fn storage<S: Storage + ClientStore + EphemeralStore + 'static>(self, storage: S) -> Builder {
         let storage = Arc::new(storage);
         Builder::new(self.issuer, Arc::clone(&storage) as Arc<dyn Storage>, Arc::clone(&storage) as _, storage)
@@ -320,9 +321,9 @@ impl Builder {
         let server = Arc::new(ServerContext {
             encoded_issuer: byte_serialize(self.issuer.as_bytes()).collect(),
             issuer: self.issuer,
-            storage: self.storage,
-            clients: self.clients,
-            ephemeral: self.ephemeral,
+            storage: Shared(self.storage),
+            clients: Shared(self.clients),
+            ephemeral: Shared(self.ephemeral),
             authenticator: self.authenticator,
             customizer: self.customizer,
             signed_format: self.signed_format,

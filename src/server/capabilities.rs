@@ -26,7 +26,7 @@ pub(super) struct Additions {
 
 /// Puts capabilities into an order that does not depend on that of the builder's calls.
 pub(super) fn sort(capabilities: &mut [Arc<dyn Capability>]) -> Result<(), BuildError> {
-    capabilities.sort_by_key(|capability| capability.name());
+    capabilities.sort_by_key(Capability::name);
     match capabilities.windows(2).find(|pair| pair[0].name() == pair[1].name()) {
         Some(pair) => Err(BuildError::capability(pair[0].name(), "it was given twice")),
         None => Ok(()),

@@ -181,7 +181,7 @@ impl AuthorizationServer {
             Service::ResourceMetadata => self.resource_metadata(request),
             Service::Capability(capability, methods) => match check(route, *methods, request, self.policy().max_body) {
                 Ok(()) => {
-                    let answer = capability.respond(route.endpoint, request, ServerView::new(&self.inner.server));
+                    let answer = (**capability).respond(route.endpoint, request, ServerView::new(&self.inner.server));
                     in_span(route.endpoint, answer).await
                 }
                 Err(refusal) => refuse(&refusal.into(), self.issuer()),

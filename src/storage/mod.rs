@@ -5,6 +5,8 @@
 //! * [`EphemeralStore`] keeps entries that live for minutes; its contract is in [`ephemeral`].
 //! * [`ClientRegistry`] manages clients; the library itself never calls it.
 //!
+//! [`AnyStorage`] is all four, for a host that chooses its storage at run time.
+//!
 //! # The contract of `Storage`
 //! 1. **Linearizable.** What has returned is seen by every later call on every node. No cached or replica reads in
 //!    [`find`](Storage::find) and [`exchange`](Storage::exchange); only [`grants`](Storage::grants) may lag.
@@ -47,6 +49,7 @@ mod issuer;
 mod memory;
 #[cfg(feature = "postgres")]
 mod postgres;
+mod shared;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod sql;
 #[cfg(feature = "sqlite")]
@@ -65,6 +68,7 @@ pub use self::issuer::IssuerError;
 pub use self::memory::{MemoryEphemeralStore, MemoryStorage};
 #[cfg(feature = "postgres")]
 pub use self::postgres::{PostgresOptions, PostgresStorage};
+pub use self::shared::AnyStorage;
 #[cfg(feature = "sqlite")]
 pub use self::sqlite::{SqliteOptions, SqliteStorage};
 pub use crate::error::StorageError;

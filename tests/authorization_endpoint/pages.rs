@@ -25,7 +25,8 @@ fn server(pages: Option<Recorder>) -> TestServer {
     let mut policy = Policy::default();
     policy.dangerous().allow_out_of_band_redirect = true;
     TestServer::with(|builder| match pages {
-        Some(pages) => builder.policy(policy).pages(pages),
+        // Behind an `Arc`, as a host has them that shares them.
+        Some(pages) => builder.policy(policy).pages(Arc::new(pages) as Arc<dyn Pages>),
         None => builder.policy(policy),
     })
 }

@@ -112,7 +112,7 @@ impl GrantHandler for Narrowing {
 
 async fn server() -> (TestServer, TestClient) {
     let narrowing = Narrowing(GrantType::new(NARROWING).unwrap());
-    let t = TestServer::with(|builder| builder.grant(Voucher::new()).grant(narrowing));
+    let t = TestServer::with(|builder| builder.grant(std::sync::Arc::new(Voucher::new())).grant(narrowing));
     let app = t
         .confidential_client_with(|client| {
             let client = client.authorization_code([CB]).refresh_token();
