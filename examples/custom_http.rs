@@ -70,7 +70,7 @@ async fn answer(oauth: &AuthorizationServer, request: &Request) -> Result<Answer
             Interaction::SelectAccount(accounts) => to_hyper(accounts.fail(Refusal::AccountSelectionRequired)),
         },
         "/consent" => match oauth.resume_form(request, cookie(request).unwrap_or_default()).await {
-            Err(response) => to_hyper(response),
+            Err(error) => to_hyper(error.to_response()),
             Ok((consent, form)) if form.approved => {
                 to_hyper(consent.approve(Approval::by(Subject::new("alice")?)).await)
             }

@@ -8,7 +8,7 @@
 //!   alone; for [`Policy::bearer_in_body`](crate::Policy::bearer_in_body) extract a [`Request`] and give it to
 //!   [`AuthorizationServer::bearer`].
 //! * [`Response`] and [`AuthorizationResponse`] can be returned from handlers, and with `?` out of them, as can
-//!   [`BearerError`].
+//!   the errors [`BearerError`] and [`ResumeError`].
 //!
 //! The extractors find the server in the app's data, where [`routes`] puts it as [`Data<AuthorizationServer>`](Data);
 //! handlers can take it from there, too. If an app has several servers, each one's own routes are answered by that one, but
@@ -46,7 +46,7 @@ use actix_web::web::{self, Data, ServiceConfig};
 use actix_web::{FromRequest, HttpRequest, HttpResponse, Resource, Responder, ResponseError};
 
 pub use self::require::{Require, RequireService, require};
-use crate::authorize::AuthorizationResponse;
+use crate::authorize::{AuthorizationResponse, ResumeError};
 use crate::bearer::{Bearer, BearerError};
 use crate::completion::poll_once;
 use crate::http::{Request, Response};
@@ -194,12 +194,21 @@ impl Responder for AuthorizationResponse {
     }
 }
 
-/// For handlers that give up with a ready answer, such as the one of
-/// [`resume_form`](AuthorizationServer::resume_form).
+/// For handlers that give up with a ready answer, such as that of [`Authorize::Respond`](crate::Authorize::Respond).
 impl From<Response> for Error {
     fn from(response: Response) -> Self {
         let cause = "answered by the authorization server";
         InternalError::from_response(cause, response.into()).into()
+    }
+}
+
+impl ResponseError for ResumeError {
+    fn status_code(&self) -> StatusCode {
+        StatusCode::from_u16(self.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        self.to_response().into()
     }
 }
 

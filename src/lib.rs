@@ -189,7 +189,7 @@ pub use crate::authenticator::{
 };
 pub use crate::authorize::{
     Approval, AuthorizationRequest, AuthorizationResponse, Authorize, Consent, ConsentForm, Interaction, Login,
-    PendingAuthorization, Proceed, RequestedScope, SelectAccount, UserSession,
+    PendingAuthorization, Proceed, RequestedScope, ResumeError, SelectAccount, UserSession,
 };
 pub use crate::bearer::{Access, Bearer, BearerError, BearerRequest};
 pub use crate::build_error::BuildError;

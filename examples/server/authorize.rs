@@ -47,7 +47,7 @@ pub(crate) async fn decide(State(app): State<App>, session: Session, request: gr
             run_to_completion(consent.approve(Approval::by(user).scope(form.scope))).await.into_response()
         }
         Ok((consent, _)) => consent.deny().into_response(),
-        Err(response) => response.into_response(),
+        Err(error) => error.into_response(),
     }
 }
 

@@ -207,9 +207,9 @@ fn through_a_form(world: &World, consent: &Consent) -> Consent {
     assert!(token.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"'<>&".contains(&byte)), "fit for a hidden field");
     let stranger =
         block_on(world.server.resume(&token, "the session of bobby")).expect_err("it is bound to the session");
-    error_page(&stranger);
+    error_page(&stranger.into());
     let cut = token.get(..token.len() - 1).unwrap_or_default();
-    error_page(&block_on(world.server.resume(cut, "the session of alice")).expect_err("it is sealed"));
+    error_page(&block_on(world.server.resume(cut, "the session of alice")).expect_err("it is sealed").into());
     let resumed = block_on(world.server.resume(&token, "the session of alice")).expect("it is as it was");
     let (before, after) = (consent.request(), resumed.request());
     assert_eq!((after.client().id(), after.scope()), (before.client().id(), before.scope()));

@@ -14,9 +14,9 @@ use super::carried::Carried;
 use super::codec::{Reader, put};
 use super::seal::Seal;
 use super::steps::{AskedUser, Consent, ConsentReason};
-use super::{AuthorizationEndpoint, ConsentForm, Failure, PendingAuthorization};
+use super::{AuthorizationEndpoint, ConsentForm, Failure, PendingAuthorization, ResumeError};
 use crate::error::Refusal;
-use crate::http::{Request, Response};
+use crate::http::Request;
 
 /// What is sealed. The session and the issuer are not in it; the seal is bound to them.
 struct Sealed {
@@ -100,7 +100,7 @@ impl AuthorizationEndpoint {
         token: &str,
         session: &[u8],
         peer: Option<IpAddr>,
-    ) -> Result<Consent, Response> {
+    ) -> Result<Consent, ResumeError> {
         let now = self.server.now();
         match self.unseal(token, session, peer, now).await {
             Ok(consent) => Ok(consent),
@@ -113,7 +113,7 @@ impl AuthorizationEndpoint {
         self: &Arc<Self>,
         request: &Request,
         session: &[u8],
-    ) -> Result<(Consent, ConsentForm), Response> {
+    ) -> Result<(Consent, ConsentForm), ResumeError> {
         match ConsentForm::read(request, self.server.policy.max_body) {
             Ok(form) => Ok((self.resume(&form.form_token, session, request.peer()).await?, form)),
             Err(refusal) => Err(self.refuse(refusal.into(), request.peer(), self.server.now())),

@@ -13,6 +13,7 @@ mod progress;
 mod redirect;
 mod request;
 mod response;
+mod resume_error;
 mod return_target;
 mod seal;
 mod steps;
@@ -34,6 +35,7 @@ use self::redirect::RedirectTarget;
 pub use self::request::AuthorizationRequest;
 pub use self::response::AuthorizationResponse;
 use self::response::{ResponseMode, Route};
+pub use self::resume_error::ResumeError;
 pub use self::steps::{Consent, ConsentReason, Login, LoginReason, Proceed, SelectAccount};
 pub use self::user_session::UserSession;
 use crate::client::{Client, Registration};
@@ -129,7 +131,7 @@ impl AuthorizationEndpoint {
     pub(crate) async fn respond(self: &Arc<Self>, request: &Request) -> Authorize {
         match AuthorizationRequest::read(request, &self.server.policy) {
             Ok(request) => self.authorize(&request).await,
-            Err(refusal) => Authorize::Respond(self.refuse(refusal.into(), request.peer(), self.server.now())),
+            Err(refusal) => Authorize::Respond(self.refuse(refusal.into(), request.peer(), self.server.now()).into()),
         }
     }
 
@@ -137,7 +139,7 @@ impl AuthorizationEndpoint {
     pub(crate) async fn authorize(self: &Arc<Self>, request: &AuthorizationRequest<'_>) -> Authorize {
         match self.begin(request).await {
             Ok(pending) => Authorize::Pending(pending),
-            Err(failure) => Authorize::Respond(self.refuse(failure, request.peer, self.server.now())),
+            Err(failure) => Authorize::Respond(self.refuse(failure, request.peer, self.server.now()).into()),
         }
     }
 
@@ -180,19 +182,21 @@ impl AuthorizationEndpoint {
     }
 
     /// Reports a refusal to the observer and turns it into a response.
-    fn refuse(&self, failure: Failure, peer: Option<IpAddr>, now: OffsetDateTime) -> Response {
+    fn refuse(&self, failure: Failure, peer: Option<IpAddr>, now: OffsetDateTime) -> ResumeError {
         match failure {
             Failure::Page(client, error) => {
                 let client_id = client.as_deref().map(Client::id);
                 self.server.observe_from(peer, now, EventKind::AuthorizationRefused { client_id, error: &error });
-                self.pages.show_error(&error)
+                let page = self.pages.show_error(&error);
+                ResumeError::new(error, page)
             }
             Failure::Redirect(refused) => {
                 let (client, route, refusal) = *refused;
-                let error = &Error::from(refusal);
+                let error = Error::from(refusal);
                 let client_id = Some(client.id());
-                self.server.observe_from(peer, now, EventKind::AuthorizationRefused { client_id, error });
-                self.respond_with_error(&route, error, self.asks_before_redirecting(&client))
+                self.server.observe_from(peer, now, EventKind::AuthorizationRefused { client_id, error: &error });
+                let response = self.respond_with_error(&route, &error, self.asks_before_redirecting(&client));
+                ResumeError::new(error, response)
             }
         }
     }

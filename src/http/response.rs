@@ -102,6 +102,11 @@ impl Response {
         &self.body
     }
 
+    /// Returns a second answer with the same content. For an error, which its caller may need to keep.
+    pub(crate) fn copy(&self) -> Self {
+        Self { status: self.status, headers: self.headers.clone(), body: self.body.clone() }
+    }
+
     /// Status, headers and body, for an adapter. [`from_parts`](Self::from_parts) is the way back for responses of one's own.
     #[must_use = "the peer is waiting for these parts"]
     pub fn into_parts(self) -> (u16, Vec<Header>, Vec<u8>) {

@@ -18,7 +18,7 @@ pub use self::requirement::MissingRequire;
 #[cfg(any(feature = "actix-web", feature = "axum"))]
 pub(crate) use self::requirement::Requirement;
 use crate::authorize::{
-    AuthorizationEndpoint, AuthorizationRequest, Authorize, Consent, ConsentForm, Interaction, UserSession,
+    AuthorizationEndpoint, AuthorizationRequest, Authorize, Consent, ConsentForm, Interaction, ResumeError, UserSession,
 };
 use crate::bearer::{self, Bearer, BearerError, BearerRequest};
 use crate::client::auth::{AuthenticatedClient, authenticate_client};
@@ -99,11 +99,11 @@ impl AuthorizationServer {
     /// same `session` that it was made for.
     ///
     /// # Errors
-    /// The answer to send instead: the token is not of this server and session, was changed, has expired, or has another
+    /// With the answer to send instead: the token is not of this server and session, was changed, has expired, or has another
     /// format; or the client or a setting was changed, so that the request is no longer in order, or asks for something else
     /// than was shown.
-    pub async fn resume(&self, form_token: &str, session: impl AsRef<[u8]>) -> Result<Consent, Response> {
-        let endpoint = self.inner.authorization.as_ref().ok_or_else(|| Response::new(404))?;
+    pub async fn resume(&self, form_token: &str, session: impl AsRef<[u8]>) -> Result<Consent, ResumeError> {
+        let endpoint = self.inner.authorization.as_ref().ok_or_else(ResumeError::no_endpoint)?;
         in_span("resume", endpoint.resume(form_token, session.as_ref(), None)).await
     }
 
@@ -111,13 +111,13 @@ impl AuthorizationServer {
     /// [`resume`](Self::resume) does.
     ///
     /// # Errors
-    /// The answer to send instead: the form is malformed, or as in [`resume`](Self::resume).
+    /// With the answer to send instead: the form is malformed, or as in [`resume`](Self::resume).
     pub async fn resume_form(
         &self,
         request: &Request,
         session: impl AsRef<[u8]>,
-    ) -> Result<(Consent, ConsentForm), Response> {
-        let endpoint = self.inner.authorization.as_ref().ok_or_else(|| Response::new(404))?;
+    ) -> Result<(Consent, ConsentForm), ResumeError> {
+        let endpoint = self.inner.authorization.as_ref().ok_or_else(ResumeError::no_endpoint)?;
         in_span("resume", endpoint.resume_form(request, session.as_ref())).await
     }
 

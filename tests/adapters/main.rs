@@ -17,6 +17,7 @@ mod cases;
 mod common;
 mod cross_origin;
 mod dispatcher;
+mod errors;
 mod hang_up;
 mod paths;
 mod require;

@@ -177,11 +177,12 @@ async fn a_forged_form_gets_a_page_and_grants_nothing() {
 
     let encoded = form(&[&[("form_token", &**token)], &rest[..]].concat());
     // A link or an image can make a browser send a GET with any query.
-    let by_link = t.server.resume_form(&Request::get(format!("/consent?{encoded}")), "session").await.unwrap_err();
+    let by_link =
+        t.server.resume_form(&Request::get(format!("/consent?{encoded}")), "session").await.unwrap_err().to_response();
     assert_page(&by_link, 405, "invalid_request", "this endpoint does not serve this method");
     assert_eq!(by_link.header("allow"), Some("POST"));
     let text = Request::new("POST", "/consent").with_header("content-type", "text/plain").with_body(encoded);
-    let as_text = t.server.resume_form(&text, "session").await.unwrap_err();
+    let as_text = t.server.resume_form(&text, "session").await.unwrap_err().to_response();
     assert_page(&as_text, 400, "invalid_request", "the body is not application/x-www-form-urlencoded");
 
     assert!(grants_of(&t, &app).await.is_empty());

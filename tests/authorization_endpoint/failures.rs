@@ -47,7 +47,8 @@ async fn a_storage_that_fails_when_a_form_comes_back_gives_a_page() {
     {
         t.faults.fail(1, fault);
         let answer = t.server.resume(&form_token, "session").await.expect_err("the storage fails");
-        assert_page(&answer, status, code, description);
+        assert_eq!((answer.error().status(), answer.error().code().as_str()), (status, code));
+        assert_page(&answer.into(), status, code, description);
     }
     drop(t.server.resume(&form_token, "session").await.expect("the user can submit the form again"));
 }

@@ -126,7 +126,7 @@ async fn click_on_a_page_without_scopes_is_stale_if_the_client_is_first_party_no
     drop(t.server.resume(&form_token, SESSION).await.expect("nothing has changed"));
     change(&t, &app, |parts| parts.first_party = false).await;
     let answer = t.server.resume(&form_token, SESSION).await.unwrap_err();
-    assert_page(&answer, 400, "invalid_request", "this form has expired");
+    assert_page(&answer.into(), 400, "invalid_request", "this form has expired");
 }
 
 #[test]

@@ -26,7 +26,7 @@ async fn sealed(t: &TestServer, ask: &Ask) -> String {
 async fn refused(t: &TestServer, form_token: &str, session: &str) -> Response {
     match t.server.resume(form_token, session).await {
         Ok(pending) => panic!("{form_token:?} was accepted: {pending:?}"),
-        Err(response) => response,
+        Err(error) => error.into(),
     }
 }
 
@@ -364,7 +364,7 @@ async fn form_of_another_issuer_is_refused() {
         .await
         .unwrap();
     let answer = other.resume(&token, SESSION).await.expect_err("another issuer asked");
-    assert_page(&answer, 400, "invalid_request", WRONG_SESSION);
+    assert_page(&answer.into(), 400, "invalid_request", WRONG_SESSION);
     drop(first.server.resume(&token, SESSION).await.expect("its own server still takes it"));
 }
 

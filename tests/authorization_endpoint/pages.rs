@@ -111,8 +111,8 @@ async fn error_page_blames_nobody_but_its_cause() {
     t.faults.clear();
     for (page, title, retry_after) in [
         (faulty, "This request can't be completed", None),
-        (foreign, "This page can't be used any more", None),
-        (old, "This page can't be used any more", None),
+        (foreign.into(), "This page can't be used any more", None),
+        (old.into(), "This page can't be used any more", None),
         (denied, "Access was denied", None),
         (unavailable, "This server has a problem", Some("5")),
         (failed, "This server has a problem", None),

@@ -74,7 +74,7 @@ async fn parameter_of_a_capability_survives_login_and_consent() {
     let [app, same] = [with.public_client(CALLBACK).await, without.public_client(CALLBACK).await];
     assert_eq!(app.id, same.id);
     let form_token = consent(&with, &Ask::code(&app).and("nonce", "a")).await.form_token(SESSION);
-    assert_page(&without.server.resume(&form_token, SESSION).await.unwrap_err(), 400, "invalid_request", STALE);
+    assert_page(&without.server.resume(&form_token, SESSION).await.unwrap_err().into(), 400, "invalid_request", STALE);
     assert!(with.server.resume(&form_token, SESSION).await.is_ok());
 }
 

@@ -35,7 +35,7 @@ async fn authorize(State(oauth): State<AuthorizationServer>, session: Session, r
 
 async fn decide(State(oauth): State<AuthorizationServer>, session: Session, request: Request) -> Response {
     match (oauth.resume_form(&request, session.secret()).await, session.user()) {
-        (Err(response), _) => response.into_response(), // forged, changed or too late
+        (Err(error), _) => error.into_response(), // a page: forged, changed or too late
         (Ok((consent, form)), Some(user)) if form.approved => {
             run_to_completion(consent.approve(Approval::by(user).scope(form.scope))).await.into_response()
         }

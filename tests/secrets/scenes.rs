@@ -311,7 +311,10 @@ impl<S: Kept> Scene<'_, S> {
                     stage.watch.show(what, &(&pending, &form));
                     stage.watch.show_answer(what, &pending.deny().into(), &[STATE]);
                 }
-                Err(answer) => stage.watch.show_answer(what, &answer, &[]),
+                Err(error) => {
+                    stage.watch.show(what, &error);
+                    stage.watch.show_answer(what, &error.into(), &[]);
+                }
             }
         }
     }
