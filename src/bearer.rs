@@ -94,25 +94,24 @@ pub(crate) async fn check(
                 // It is bound to a proof that nobody asked for here; without it, it would be worth less than it says.
                 Err(refuse(server, peer, now, Some(grant.id), Fault::NotBearer))
             } else {
-                match subject_at_use(&server, &grant, peer, now).await {
-                    Ok(()) => Ok(Bearer { server, peer, token, grant, now }),
-                    Err(fault) => Err(refuse(server, peer, now, Some(grant.id), fault)),
+                let asks = server.policy.check_subject_at_use;
+                let refused = if asks { subject_at_use(&server, &grant, peer, now).await.err() } else { None };
+                match refused {
+                    None => Ok(Bearer { server, peer, token, grant, now }),
+                    Some(fault) => Err(refuse(server, peer, now, Some(grant.id), fault)),
                 }
             }
         }
     }
 }
 
-/// If the policy says so, refuses a token whose subject is not active, as if the token had been revoked.
+/// Refuses a token whose subject is not active, as if the token had been revoked.
 async fn subject_at_use(
     server: &ServerContext,
     grant: &Grant,
     peer: Option<IpAddr>,
     now: OffsetDateTime,
 ) -> Result<(), Fault> {
-    if !server.policy.check_subject_at_use {
-        return Ok(());
-    }
     must_be_active(server, grant.subject.as_ref(), peer, now).await.map_err(|error| match error {
         Error::Refused(_) => Fault::Invalid,
         error => Fault::Failed(error),
