@@ -24,7 +24,7 @@ use axum::routing::any;
 use http_body_util::LengthLimitError;
 
 use crate::authorize::AuthorizationResponse;
-use crate::bearer::{Bearer, BearerError};
+use crate::bearer::{Bearer, BearerError, reads_header};
 use crate::completion::poll_once;
 use crate::error::Refusal;
 use crate::http::{Request, Response};
@@ -103,9 +103,9 @@ async fn read(
 ) -> Result<Request, Response> {
     let (parts, body) = request.into_parts();
     match to_bytes(body, max_body).await {
-        Ok(body) => Ok(from_parts(&parts).with_body(body)),
+        Ok(body) => Ok(from_parts(&parts, |_| true).with_body(body)),
         // The endpoint has its own way to say so.
-        Err(error) if is_too_large(&error) => Ok(from_parts(&parts).with_body_too_large()),
+        Err(error) if is_too_large(&error) => Ok(from_parts(&parts, |_| true).with_body_too_large()),
         Err(_) => Err(refuse(&Refusal::MalformedEncoding.into(), server.issuer())),
     }
 }
@@ -114,11 +114,11 @@ fn is_too_large(error: &axum::Error) -> bool {
     std::error::Error::source(error).is_some_and(<dyn std::error::Error>::is::<LengthLimitError>)
 }
 
-/// Everything but the body.
-fn from_parts(parts: &Parts) -> Request {
+/// Everything but the body, with the headers that are `wanted`.
+fn from_parts(parts: &Parts, wanted: impl Fn(&str) -> bool) -> Request {
     // A nested router is shown a path without its prefix, at which no browser would find it.
     let uri = parts.extensions.get::<OriginalUri>().map_or(&parts.uri, |OriginalUri(uri)| uri);
-    let request = from_head(&parts.method, uri, &parts.headers);
+    let request = from_head(&parts.method, uri, &parts.headers, wanted);
     match parts.extensions.get::<ConnectInfo<SocketAddr>>() {
         Some(ConnectInfo(peer)) => request.with_peer(peer.ip()),
         None => request,
@@ -133,7 +133,7 @@ where
     type Rejection = BearerError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, BearerError> {
-        AuthorizationServer::from_ref(state).bearer(&from_parts(parts)).await
+        AuthorizationServer::from_ref(state).bearer(&from_parts(parts, reads_header)).await
     }
 }
 

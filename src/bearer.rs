@@ -66,6 +66,13 @@ enum Fault {
     Failed(Error),
 }
 
+/// Whether the bearer check reads a header of this name, which is in lower case. A request without a body needs no other header, so the
+/// extractors of the adapters copy no other.
+#[cfg(any(feature = "axum", feature = "actix-web"))]
+pub(crate) fn reads_header(name: &str) -> bool {
+    name == "authorization"
+}
+
 /// Checks the bearer token of a request to the host's API.
 pub(crate) async fn check_request(server: Arc<ServerContext>, request: &Request) -> Result<Bearer, BearerError> {
     let may_hold_it = server.policy.bearer_in_body && !request.exceeds(server.policy.max_body);
