@@ -47,7 +47,7 @@ use actix_web::{FromRequest, HttpRequest, HttpResponse, Resource, Responder, Res
 
 pub use self::require::{Require, RequireService, require};
 use crate::authorize::{AuthorizationResponse, ResumeError};
-use crate::bearer::{Bearer, BearerError};
+use crate::bearer::{Bearer, BearerError, reads_header};
 use crate::completion::poll_once;
 use crate::http::{Request, Response};
 use crate::server::{AuthorizationServer, ServedBy};
@@ -67,8 +67,9 @@ pub fn routes(server: &AuthorizationServer) -> impl FnOnce(&mut ServiceConfig) +
         config.app_data(Data::new(server.clone()));
         for route in server.routes().iter().filter(|route| route.served_by() == ServedBy::Library) {
             let (server, max_body) = (server.clone(), route.max_body());
-            let answer =
-                move |request: HttpRequest, payload| handle(server.clone(), from_head(&request), payload, max_body);
+            let answer = move |request: HttpRequest, payload| {
+                handle(server.clone(), from_head(&request, |_| true), payload, max_body)
+            };
             config.service(at(route.path().to_owned()).to(answer));
         }
     }
@@ -115,7 +116,7 @@ impl FromRequest for Request {
     type Future = Extraction<Self>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let (server, own) = (server_of(request), from_head(request));
+        let (server, own) = (server_of(request), from_head(request, |_| true));
         let payload = web::Payload::from_request(request, payload);
         Box::pin(async move {
             let (server, payload) = (server?, payload.await?);
@@ -138,7 +139,7 @@ impl FromRequest for Bearer {
     type Future = Extraction<Self>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let (server, own) = (server_of(request), from_head(request));
+        let (server, own) = (server_of(request), from_head(request, reads_header));
         Box::pin(async move { Ok(server?.bearer(&own).await?) })
     }
 }
@@ -148,12 +149,12 @@ fn server_of(request: &HttpRequest) -> Result<Data<AuthorizationServer>, Error> 
     server.ok_or_else(|| ErrorInternalServerError("the app has no authorization server among its data"))
 }
 
-/// Everything but the body.
-fn from_head(request: &HttpRequest) -> Request {
+/// Everything but the body, with the headers that are `wanted`.
+fn from_head(request: &HttpRequest, wanted: impl Fn(&str) -> bool) -> Request {
     let uri = request.uri();
     let target = uri.path_and_query().map_or_else(|| uri.path(), |target| target.as_str());
-    let own = Request::new(request.method().as_str(), target);
-    let own = own.with_headers(request.headers().iter().map(|(name, value)| (name.as_str(), value.as_bytes())));
+    let headers = request.headers().iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
+    let own = Request::new(request.method().as_str(), target).with_headers(headers.filter(|(name, _)| wanted(name)));
     match request.peer_addr() {
         Some(peer) => own.with_peer(peer.ip()),
         None => own,

@@ -28,7 +28,7 @@ use http_body_util::LengthLimitError;
 
 pub use self::require::{Require, RequireService, require};
 use crate::authorize::{AuthorizationResponse, ResumeError};
-use crate::bearer::{Bearer, BearerError};
+use crate::bearer::{Bearer, BearerError, reads_header};
 use crate::completion::poll_once;
 use crate::http::{Request, Response};
 use crate::http_types::from_head;
@@ -99,7 +99,7 @@ where
 /// Reads the body, too. Each endpoint has its own way to refuse one that could not be read.
 async fn read(request: axum::extract::Request, max_body: usize) -> Request {
     let (parts, body) = request.into_parts();
-    let own = from_parts(&parts);
+    let own = from_parts(&parts, |_| true);
     match to_bytes(body, max_body).await {
         Ok(body) => own.with_body(body),
         Err(error) if is_too_large(&error) => own.with_body_too_large(),
@@ -111,11 +111,11 @@ fn is_too_large(error: &axum::Error) -> bool {
     std::error::Error::source(error).is_some_and(<dyn std::error::Error>::is::<LengthLimitError>)
 }
 
-/// Everything but the body.
-fn from_parts(parts: &Parts) -> Request {
+/// Everything but the body, with the headers that are `wanted`.
+fn from_parts(parts: &Parts, wanted: impl Fn(&str) -> bool) -> Request {
     // A nested router is shown a path without its prefix, at which no browser would find it.
     let uri = parts.extensions.get::<OriginalUri>().map_or(&parts.uri, |OriginalUri(uri)| uri);
-    let request = from_head(&parts.method, uri, &parts.headers);
+    let request = from_head(&parts.method, uri, &parts.headers, wanted);
     match parts.extensions.get::<ConnectInfo<SocketAddr>>() {
         Some(ConnectInfo(peer)) => request.with_peer(peer.ip()),
         None => request,
@@ -130,7 +130,7 @@ where
     type Rejection = BearerError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, BearerError> {
-        AuthorizationServer::from_ref(state).bearer(&from_parts(parts)).await
+        AuthorizationServer::from_ref(state).bearer(&from_parts(parts, reads_header)).await
     }
 }
 

@@ -10,11 +10,10 @@ use serde_json::Value;
 use time::OffsetDateTime;
 
 pub use self::error::BearerError;
-use self::error::{Fault, Realm, refuse};
+use self::error::{Fault, refuse};
 use self::presented::{form, presented};
 use crate::capability::ServerView;
 use crate::error::Error;
-use crate::event::EventKind;
 use crate::http::{Request, RequestContext};
 use crate::lookup::find_of_kind;
 use crate::params::Params;
@@ -56,6 +55,13 @@ pub struct Access {
     now: OffsetDateTime,
 }
 
+/// Whether the bearer check reads a header of this name, which is in lower case. A request without a body needs no other header, so
+/// the adapters copy no other.
+#[cfg(any(feature = "axum", feature = "actix-web"))]
+pub(crate) fn reads_header(name: &str) -> bool {
+    name == "authorization"
+}
+
 /// Checks the bearer token of a request to the host's API. A token in a body that is
 /// larger than `max_body`, or was not read whole, is not looked at.
 pub(crate) async fn check_request(
@@ -93,25 +99,24 @@ async fn find_live(
                 // It is bound to a proof that this check does not ask for. Without the proof, a thief could use it.
                 Err(refuse(server, peer, now, Some(grant.id), Fault::NotBearer))
             } else {
-                match subject_at_use(&server, &grant, peer, now).await {
-                    Ok(()) => Ok(Bearer { server, peer, token, grant, now }),
-                    Err(fault) => Err(refuse(server, peer, now, Some(grant.id), fault)),
+                let asks = server.policy.check_subject_at_use;
+                let refused = if asks { subject_at_use(&server, &grant, peer, now).await.err() } else { None };
+                match refused {
+                    None => Ok(Bearer { server, peer, token, grant, now }),
+                    Some(fault) => Err(refuse(server, peer, now, Some(grant.id), fault)),
                 }
             }
         }
     }
 }
 
-/// If the policy says so, refuses a token whose subject is not active, as if the token had been revoked.
+/// Refuses a token whose subject is not active, as if the token had been revoked.
 async fn subject_at_use(
     server: &ServerContext,
     grant: &Grant,
     peer: Option<IpAddr>,
     now: OffsetDateTime,
 ) -> Result<(), Fault> {
-    if !server.policy.check_subject_at_use {
-        return Ok(());
-    }
     must_be_active(server, grant.subject.as_ref(), peer, now).await.map_err(|error| match error {
         Error::Refused(_) => Fault::Invalid,
         error => Fault::Failed(error),
@@ -177,20 +182,6 @@ impl Bearer {
     }
 }
 
-impl Realm for ServerContext {
-    fn name(&self) -> &str {
-        &self.issuer
-    }
-
-    fn resource_metadata(&self) -> Option<&str> {
-        self.resource.as_ref().map(|urls| &*urls.metadata)
-    }
-
-    fn observe(&self, peer: Option<IpAddr>, at: OffsetDateTime, kind: EventKind<'_>) {
-        self.observe_from(peer, at, kind);
-    }
-}
-
 impl Access {
     /// The resource owner; `None` if the client acts for itself.
     #[must_use]
@@ -204,7 +195,7 @@ impl Access {
     /// 403 for the token of a client that acts for itself, whatever its identifier looks like (RFC 9700 §4.15).
     pub fn user(&self) -> Result<&Subject, BearerError> {
         self.subject().ok_or_else(|| {
-            refuse(self.server.clone(), self.peer, self.now, Some(self.grant.id), Fault::NoResourceOwner)
+            refuse(Arc::clone(&self.server), self.peer, self.now, Some(self.grant.id), Fault::NoResourceOwner)
         })
     }
 

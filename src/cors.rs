@@ -14,10 +14,13 @@ pub(crate) fn for_any_origin(response: Response) -> Response {
     ANY_ORIGIN.into_iter().fold(response, |response, (name, value)| response.with_header(name, value))
 }
 
+/// The headers by which a preflight is recognized.
+pub(crate) const PREFLIGHT: [&str; 2] = ["origin", "access-control-request-method"];
+
 /// Recognizes what a browser asks before it sends a request that a plain form could not have sent.
 pub(crate) fn is_preflight(request: &Request) -> bool {
-    let has = |name| request.header_values(name).next().is_some();
-    request.method() == "OPTIONS" && has("origin") && has("access-control-request-method")
+    let has = |name: &&str| request.header_values(name).next().is_some();
+    request.method() == "OPTIONS" && PREFLIGHT.iter().all(has)
 }
 
 /// Answers a preflight. No cookie has a part in what it allows, so `*` has its meaning (Fetch standard, CORS-preflight fetch), but it

@@ -12,7 +12,7 @@ use crate::http::{Request, Response};
 /// [peer](Request::with_peer), which only the connection knows.
 impl From<&Parts> for Request {
     fn from(parts: &Parts) -> Self {
-        from_head(&parts.method, &parts.uri, &parts.headers)
+        from_head(&parts.method, &parts.uri, &parts.headers, |_| true)
     }
 }
 
@@ -25,11 +25,12 @@ impl<B: Into<Vec<u8>>> From<::http::Request<B>> for Request {
     }
 }
 
-/// All headers as they came, repeated ones too. Of a target with scheme and host, which a proxy may send, path and query count.
-pub(crate) fn from_head(method: &Method, uri: &Uri, headers: &HeaderMap) -> Request {
+/// The headers with the names that are `wanted`, as they came, repeated ones too. Of a target with scheme and host, which a proxy may send,
+/// path and query count.
+pub(crate) fn from_head(method: &Method, uri: &Uri, headers: &HeaderMap, wanted: impl Fn(&str) -> bool) -> Request {
     let target = uri.path_and_query().map_or_else(|| uri.path(), |target| target.as_str());
-    let request = Request::new(method.as_str(), target);
-    request.with_headers(headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())))
+    let headers = headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
+    Request::new(method.as_str(), target).with_headers(headers.filter(|(name, _)| wanted(name)))
 }
 
 impl From<Response> for ::http::Response<Vec<u8>> {

@@ -87,7 +87,7 @@ async fn answer(
     match token.kind {
         TokenKind::AccessToken => server.storage.revoke_access_token(&token.hash, now).await?,
         TokenKind::RefreshToken => revoke_grant(server, &grant, now).await?,
-        // `find_any` finds no other kind.
+        // No other kind is found.
         _ => return Ok(()),
     }
     // A dead token is revoked again, in case the storage was asked before and its answer lost; but it is told only once.

@@ -27,7 +27,8 @@ pub(crate) async fn must_be_active(
     let (refusal, revoked) = match status {
         SubjectStatus::Active => return Ok(()),
         SubjectStatus::Suspended => (Refusal::SubjectSuspended, 0),
-        SubjectStatus::Gone => (Refusal::SubjectGone, revoke_grants_of(server, subject, peer, now).await?),
+        // In a box, because it is rare, and its future would be moved with this one at each issuance and each bearer check.
+        SubjectStatus::Gone => (Refusal::SubjectGone, Box::pin(revoke_grants_of(server, subject, peer, now)).await?),
     };
     server.observe_from(peer, now, EventKind::SubjectNotActive { subject, status, revoked });
     Err(refusal.into())

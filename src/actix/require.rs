@@ -112,7 +112,7 @@ where
     fn call(&self, request: ServiceRequest) -> Self::Future {
         let (requirement, inner) = (self.requirement.clone(), Rc::clone(&self.inner));
         Box::pin(async move {
-            let own = from_head(request.request());
+            let own = from_head(request.request(), Requirement::reads_header);
             let refused = match requirement.preflight(&own) {
                 Some(preflight) => Some(preflight),
                 None => match requirement.check(&own).await {

@@ -104,7 +104,7 @@ where
         let mut inner = std::mem::replace(&mut self.inner, next);
         Box::pin(async move {
             let (mut parts, body) = request.into_parts();
-            let own = from_parts(&parts);
+            let own = from_parts(&parts, Requirement::reads_header);
             let mut response = if let Some(preflight) = requirement.preflight(&own) {
                 preflight.into_response()
             } else {

@@ -11,20 +11,12 @@ use crate::event::EventKind;
 use crate::http::Response;
 use crate::record::GrantId;
 use crate::scope::Scope;
-
-/// The API that a token was presented to, as its challenges describe it, and the observer of its refusals.
-pub(crate) trait Realm: fmt::Debug + Send + Sync {
-    /// Returns the `realm` of a challenge. Nothing in it needs escaping.
-    fn name(&self) -> &str;
-    /// Returns the URL of the API's metadata (RFC 9728 §5.1). Nothing in it needs escaping.
-    fn resource_metadata(&self) -> Option<&str>;
-    fn observe(&self, peer: Option<IpAddr>, at: OffsetDateTime, kind: EventKind<'_>);
-}
+use crate::server_context::ServerContext;
 
 /// Why a protected resource was refused, as RFC 6750 §3 wants it told.
 #[derive(Debug)]
 pub struct BearerError {
-    realm: Arc<dyn Realm>,
+    server: Arc<ServerContext>,
     fault: Fault,
     /// The scope that the resource requires, if that is known before a token is.
     required: Option<Scope>,
@@ -50,19 +42,19 @@ pub(crate) enum Fault {
 
 /// Tells the observer and makes the error.
 pub(crate) fn refuse(
-    realm: Arc<dyn Realm>,
+    server: Arc<ServerContext>,
     peer: Option<IpAddr>,
     now: OffsetDateTime,
     grant_id: Option<GrantId>,
     fault: Fault,
 ) -> BearerError {
-    let refused = BearerError { realm, fault, required: None };
+    let refused = BearerError { server, fault, required: None };
     let error = match &refused.fault {
         Fault::Failed(error) => Some(error),
         _ => None,
     };
     let code = refused.code().map(ErrorCode::as_str);
-    refused.realm.observe(peer, now, EventKind::BearerRefused { grant_id, code, error });
+    refused.server.observe_from(peer, now, EventKind::BearerRefused { grant_id, code, error });
     refused
 }
 
@@ -106,7 +98,7 @@ impl BearerError {
                 None => response,
             };
         }
-        let mut members = vec![format!("realm=\"{}\"", self.realm.name())];
+        let mut members = vec![format!("realm=\"{}\"", self.server.issuer)];
         let mut add = |name, value: &dyn fmt::Display| members.push(format!("{name}=\"{value}\""));
         if let Some(code) = self.code() {
             add("error", &code);
@@ -120,8 +112,8 @@ impl BearerError {
             _ if self.status() == 401 => self.required.iter().for_each(|scope| add("scope", scope)),
             _ => {}
         }
-        if let Some(url) = self.realm.resource_metadata() {
-            add("resource_metadata", &url);
+        if let Some(resource) = &self.server.resource {
+            add("resource_metadata", &resource.metadata);
         }
         response.with_header("www-authenticate", format!("Bearer {}", members.join(", ")))
     }

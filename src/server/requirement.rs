@@ -1,8 +1,8 @@
 //! What routes of the host's own API require: the part of the adapters' `require` that is the same in each web framework.
 
 use super::AuthorizationServer;
-use crate::bearer::{Access, BearerError};
-use crate::cors::{is_preflight, preflight};
+use crate::bearer::{self, Access, BearerError};
+use crate::cors::{PREFLIGHT, is_preflight, preflight};
 use crate::http::{Request, Response};
 use crate::scope::Scope;
 
@@ -36,6 +36,11 @@ impl Requirement {
             );
         }
         Self { server: server.clone(), scope, any_origin: false }
+    }
+
+    /// Whether it reads a header of this name, which is in lower case.
+    pub(crate) fn reads_header(name: &str) -> bool {
+        bearer::reads_header(name) || PREFLIGHT.contains(&name)
     }
 
     /// Answers a preflight, if scripts of any origin may use the routes.

@@ -171,7 +171,7 @@ async fn identifier_of_a_signed_token_opens_nothing() {
     let (id, rest) = text.split_once('.').unwrap();
     let (signed, mac) = text.rsplit_once('.').unwrap();
     for wrong in [id, rest, signed, mac, &format!("{id}."), &format!("{id}.{mac}"), &format!("x{text}"), "....", "."] {
-        t.bearer(&AccessToken::new(wrong)).await.unwrap_err();
+        assert_eq!(t.bearer(&AccessToken::new(wrong)).await.unwrap_err().status(), 401, "{wrong}");
         let refused = t.refresh(&app, &RefreshToken::new(wrong)).await;
         assert!(matches!(refusal_of(refused), Refusal::UnknownToken), "{wrong}");
     }

@@ -162,8 +162,11 @@ async fn revoked_while_the_token_is_stored(host: &Arc<Host>) {
         let revoked = revocation.await.unwrap();
         assert!((1..=2).contains(&revoked));
         for request in requests {
-            if let Ok(issued) = request.await.unwrap() {
-                assert!(!host.lives(&issued.access_token).await, "it lives although its grant was revoked");
+            match request.await.unwrap() {
+                Ok(issued) => {
+                    assert!(!host.lives(&issued.access_token).await, "it lives although its grant was revoked");
+                }
+                refused => assert_bad_grant(refused),
             }
         }
         assert_eq!(host.revoke().await, 0, "nothing was left to revoke");
