@@ -2,7 +2,7 @@
 
 use axum::extract::State;
 use axum::response::{Redirect, Response};
-use grantor::client::{ClientCredential, ClientError, RedirectUri, Registration};
+use grantor::client::{ClientCredential, ClientError, RedirectUri, RegisteredBy};
 use grantor::{Client, ClientId, ClientSecret, SystemEntropy};
 use maud::{Markup, html};
 use serde::Deserialize;
@@ -89,7 +89,7 @@ fn client(app: &App, id: &ClientId, secret: &ClientSecret, entered: &Entered) ->
     let scopes: Vec<&str> = app.scopes.iter().map(|(token, _)| token.as_str()).collect();
     let mut builder = Client::confidential(id.as_str(), ClientCredential::secret(secret))
         .name(entered.name.trim())
-        .registration(Registration::SelfService)
+        .registered_by(RegisteredBy::SelfService)
         .authorization_code([redirect_uri])
         .refresh_token()
         .client_credentials()

@@ -1,6 +1,6 @@
 //! Which error a client is told, and whether the browser is sent there at once.
 
-use grantor::client::Registration;
+use grantor::client::RegisteredBy;
 use grantor::policy::ErrorRedirects;
 use grantor::testing::{TestClient, TestServer};
 use grantor::{Client, Request, Response, StorageError};
@@ -134,7 +134,7 @@ async fn every_fault_is_told_by_one_registered_code_before_anyone_is_asked() {
 
 fn self_registered() -> Result<Client, grantor::client::ClientError> {
     let uri = "https://app.example/cb?a='%22&b=<>".replace(['<', '>'], "");
-    Client::public("app").authorization_code([uri]).scope("user:read").registration(Registration::SelfService).build()
+    Client::public("app").authorization_code([uri]).scope("user:read").registered_by(RegisteredBy::SelfService).build()
 }
 
 // covers: AZ-19 (RFC 9700 §4.11.2), AZ-20 (RFC 9700 §4.11.2), AMB-25
