@@ -11,6 +11,7 @@ mod parts;
 mod presented;
 pub(crate) mod redirect_uri;
 pub(crate) mod request;
+mod version;
 
 use std::collections::BTreeSet;
 
@@ -22,6 +23,7 @@ pub use self::credential::{AuthenticationMethod, ClientCredential};
 pub use self::parts::{ClientError, ClientParts, LegacyHabits};
 pub use self::redirect_uri::{RedirectUri, RedirectUriClass, RedirectUriError};
 pub use self::request::{ClientRequest, endpoint};
+pub use self::version::ClientVersion;
 use crate::record::{ClientId, GrantType};
 use crate::scope::Scope;
 

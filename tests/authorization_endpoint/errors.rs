@@ -57,9 +57,11 @@ async fn a_response_type_is_missing_unknown_or_not_the_clients() {
 #[tokio::test]
 async fn a_machine_with_a_redirect_uri_is_still_no_code_client() {
     let (t, machine) = confidential().await;
-    let mut parts = client_of(&t, &machine).await.parts().clone();
+    let before = client_of(&t, &machine).await;
+    let mut parts = before.parts().clone();
     parts.grant_types.retain(|grant_type| grant_type.as_str() == "client_credentials");
-    grantor::ClientRegistry::update(&t.storage, Client::from_parts(parts).unwrap()).await.unwrap();
+    let changed = Client::from_parts(parts).unwrap();
+    grantor::ClientRegistry::update(&t.storage, changed, before.version()).await.unwrap();
     assert_error(&refused(&t, &Ask::code(&machine)).await, CALLBACK, "unauthorized_client", STATE);
 }
 

@@ -15,9 +15,10 @@ async fn next(t: &TestServer, ask: &Ask) -> Interaction {
 }
 
 async fn change(t: &TestServer, app: &TestClient, change: impl FnOnce(&mut ClientParts)) {
-    let mut parts = client_of(t, app).await.parts().clone();
+    let before = client_of(t, app).await;
+    let mut parts = before.parts().clone();
     change(&mut parts);
-    t.storage.update(Client::from_parts(parts).unwrap()).await.unwrap();
+    t.storage.update(Client::from_parts(parts).unwrap(), before.version()).await.unwrap();
 }
 
 fn last_event(t: &TestServer) -> String {

@@ -31,9 +31,10 @@ async fn refused(t: &TestServer, form_token: &str, session: &str) -> Response {
 }
 
 async fn change(t: &TestServer, app: &TestClient, change: impl FnOnce(&mut ClientParts)) {
-    let mut parts = client_of(t, app).await.parts().clone();
+    let before = client_of(t, app).await;
+    let mut parts = before.parts().clone();
     change(&mut parts);
-    t.storage.update(Client::from_parts(parts).unwrap()).await.unwrap();
+    t.storage.update(Client::from_parts(parts).unwrap(), before.version()).await.unwrap();
 }
 
 // covers: CU-01 (RFC 6749 §10.12), B45
