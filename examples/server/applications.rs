@@ -3,7 +3,7 @@
 use axum::extract::State;
 use axum::response::{Redirect, Response};
 use grantor::client::{ClientCredential, ClientError, RedirectUri, RegisteredBy};
-use grantor::{Client, ClientId, ClientSecret, SystemEntropy};
+use grantor::{Client, ClientId, ClientSecret};
 use maud::{Markup, html};
 use serde::Deserialize;
 
@@ -59,7 +59,7 @@ pub(crate) async fn register(
     OwnForm { session, fields: entered }: OwnForm<Entered>,
 ) -> Result<Response, Redirect> {
     let user = session.require_user("/applications/new")?;
-    let (Ok(id), Ok(secret)) = (ClientId::generate(&SystemEntropy), ClientSecret::generate(&SystemEntropy)) else {
+    let (Ok(id), Ok(secret)) = (ClientId::random(), ClientSecret::random()) else {
         return Ok(page::error(500, "The registration failed", "Try again in a moment."));
     };
     let client = match client(&app, &id, &secret, &entered) {

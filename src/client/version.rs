@@ -1,7 +1,6 @@
 //! The version of a registration, for changes by compare and swap.
 
 use std::fmt;
-use std::str::FromStr;
 
 use base64::Engine;
 use base64::display::Base64Display;
@@ -10,6 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::Client;
 use crate::record::InvalidId;
+use crate::text_form::from_text;
 
 /// The version of a [`Client`], an opaque value: two registrations have equal versions exactly if all their members are equal.
 ///
@@ -50,9 +50,8 @@ impl fmt::Debug for ClientVersion {
     }
 }
 
-impl FromStr for ClientVersion {
-    type Err = InvalidId;
-    fn from_str(text: &str) -> Result<Self, InvalidId> {
+impl ClientVersion {
+    fn parse(text: &str) -> Result<Self, InvalidId> {
         let mut bytes = [0; 32];
         match URL_SAFE_NO_PAD.decode_slice(text, &mut bytes) {
             Ok(32) => Ok(Self(bytes)),
@@ -60,6 +59,8 @@ impl FromStr for ClientVersion {
         }
     }
 }
+
+from_text!(ClientVersion, InvalidId, ClientVersion::parse);
 
 #[cfg(test)]
 mod tests {
