@@ -101,7 +101,15 @@ impl Entropy for SystemEntropy {
 }
 
 impl ClientSecret {
-    /// A new secret of 256 random bits: 43 characters of base64url. Show it once and keep only its digest.
+    /// Returns a new secret of 256 random bits, in 43 characters of base64url. Show it once and keep only its digest.
+    ///
+    /// # Errors
+    /// The operating system could not deliver randomness.
+    pub fn random() -> Result<Self, EntropyError> {
+        Self::generate(&SystemEntropy)
+    }
+
+    /// Does the same as [`random`](Self::random), with a source of your own.
     ///
     /// # Errors
     /// The source of randomness failed.
@@ -113,8 +121,16 @@ impl ClientSecret {
 }
 
 impl ClientId {
-    /// A new identifier of 128 random bits: 22 characters of base64url. Generated identifiers can't be mistaken for a
+    /// Returns a new identifier of 128 random bits, in 22 characters of base64url. Random identifiers can't be mistaken for a
     /// user's (RFC 9700 §4.15).
+    ///
+    /// # Errors
+    /// The operating system could not deliver randomness.
+    pub fn random() -> Result<Self, EntropyError> {
+        Self::generate(&SystemEntropy)
+    }
+
+    /// Does the same as [`random`](Self::random), with a source of your own.
     ///
     /// # Errors
     /// The source of randomness failed.
@@ -140,6 +156,14 @@ mod tests {
             SystemEntropy.fill(&mut few).unwrap();
             assert!(!blocks.contains(few.as_slice()));
         }
+    }
+
+    #[test]
+    fn random_secret_and_id_are_new_each_time() {
+        let (secret, id) = (ClientSecret::random().unwrap(), ClientId::random().unwrap());
+        assert_eq!((secret.expose().len(), id.as_str().len()), (43, 22));
+        assert_ne!(secret.expose(), ClientSecret::random().unwrap().expose());
+        assert_ne!(id, ClientId::random().unwrap());
     }
 
     #[test]

@@ -33,13 +33,13 @@
 //! A machine asks for a token and uses it. In memory here; the feature `axum` serves the same over HTTP.
 //!
 //! ```
-//! use grantor::{AuthorizationServer, BearerRequest, MemoryStorage, SystemEntropy, TokenRequest};
+//! use grantor::{AuthorizationServer, BearerRequest, MemoryStorage, TokenRequest};
 //! use grantor::{Client, ClientCredential, ClientRegistry, ClientSecret};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
 //! let storage = MemoryStorage::new();
-//! let secret = ClientSecret::generate(&SystemEntropy)?; // shown once
+//! let secret = ClientSecret::random()?; // shown once
 //! let machine = Client::confidential("machine", ClientCredential::secret(&secret))
 //!     .client_credentials()
 //!     .scope("report:read")

@@ -164,7 +164,7 @@ pub struct Dangerous {
     pub allow_plain_pkce: bool,
     /// Codes without PKCE for confidential clients (RFC 9700 §2.1.1): a stolen code can be injected into the client's own
     /// session. Public clients always need PKCE, because without it a code is its own proof.
-    pub allow_missing_pkce: bool,
+    pub pkce_optional: bool,
     /// Credentials and parameters of the token request in the URL's query (against RFC 6749 §2.3.1): secrets end up in
     /// logs.
     pub allow_token_parameters_in_query: bool,

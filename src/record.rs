@@ -8,7 +8,6 @@
 
 use std::borrow::{Borrow, Cow};
 use std::fmt;
-use std::str::FromStr;
 use std::sync::Arc;
 
 use base64::Engine;
@@ -22,7 +21,7 @@ pub use crate::details::{CodeBinding, GrantDetails, TokenDetails};
 use crate::scope::Scope;
 use crate::secret::{Seed, TokenHash};
 pub use crate::secret::{SessionDigest, TokenKind};
-use crate::text_form::text_form;
+use crate::text_form::{from_text, text_form};
 
 /// One act of authorization: the row that says whether a whole family of tokens lives.
 ///
@@ -203,6 +202,14 @@ macro_rules! random_ids {
             pub const fn as_bytes(&self) -> &[u8; 16] {
                 &self.0
             }
+
+            fn parse(text: &str) -> Result<Self, InvalidId> {
+                let mut bytes = [0; 16];
+                match URL_SAFE_NO_PAD.decode_slice(text, &mut bytes) {
+                    Ok(16) => Ok(Self(bytes)),
+                    _ => Err(InvalidId),
+                }
+            }
         }
 
         impl fmt::Display for $name {
@@ -217,23 +224,7 @@ macro_rules! random_ids {
             }
         }
 
-        impl FromStr for $name {
-            type Err = InvalidId;
-            fn from_str(text: &str) -> Result<Self, InvalidId> {
-                let mut bytes = [0; 16];
-                match URL_SAFE_NO_PAD.decode_slice(text, &mut bytes) {
-                    Ok(16) => Ok(Self(bytes)),
-                    _ => Err(InvalidId),
-                }
-            }
-        }
-
-        impl TryFrom<String> for $name {
-            type Error = InvalidId;
-            fn try_from(text: String) -> Result<Self, InvalidId> {
-                text.parse()
-            }
-        }
+        from_text!($name, InvalidId, $name::parse);
 
         impl From<$name> for String {
             fn from(id: $name) -> Self {
@@ -288,13 +279,6 @@ macro_rules! names {
                 &self.0
             }
         }
-
-        impl TryFrom<&str> for $name {
-            type Error = InvalidId;
-            fn try_from(text: &str) -> Result<Self, InvalidId> {
-                Self::new(text)
-            }
-        }
     )*};
 }
 names! {
@@ -305,6 +289,19 @@ names! {
     /// A grant type: one of the registered names, or an absolute URI for an extension (RFC 6749 §4.5).
     GrantType(Cow<'static, str> = |text| Cow::Owned(text.to_owned())): is_grant_type;
 }
+
+/// Subjects that are the numbers of a host's users, in decimal digits.
+macro_rules! subject_from_integers {
+    ($($integer:ty)*) => {$(
+        impl From<$integer> for Subject {
+            /// Writes the number in decimal digits.
+            fn from(number: $integer) -> Self {
+                Self(number.to_string().into())
+            }
+        }
+    )*};
+}
+subject_from_integers!(u8 u16 u32 u64 u128 usize i8 i16 i32 i64 i128 isize);
 
 /// Whether all characters are visible ASCII characters or spaces (`VSCHAR` of RFC 6749 Appendix A).
 pub(crate) fn is_printable(text: &str) -> bool {
@@ -375,9 +372,49 @@ mod tests {
     }
 
     #[test]
-    fn an_id_survives_its_text_form() {
+    fn random_id_survives_its_text_form() {
         let id = GrantId::from_bytes([9; 16]);
-        assert_eq!(id.to_string().parse(), Ok(id));
-        assert_eq!("x".parse::<GrantId>(), Err(InvalidId));
+        let text = id.to_string();
+        assert_eq!(text.parse(), Ok(id));
+        assert_eq!(GrantId::try_from(&*text), Ok(id));
+        assert_eq!(GrantId::try_from(text), Ok(id));
+        for text in ["", "x", "CQkJCQkJCQkJCQkJCQkJCQ=="] {
+            assert_eq!(text.parse::<GrantId>(), Err(InvalidId), "{text}");
+        }
+    }
+
+    #[test]
+    fn name_is_read_from_every_kind_of_text() {
+        fn check<T>(good: &str, bad: &str)
+        where
+            T: AsRef<str> + fmt::Display + fmt::Debug + PartialEq + Into<String>,
+            T: for<'a> TryFrom<&'a str, Error = InvalidId> + TryFrom<String, Error = InvalidId>,
+            T: std::str::FromStr<Err = InvalidId>,
+        {
+            let read: T = good.parse().unwrap();
+            assert_eq!((read.as_ref(), read.to_string().as_str()), (good, good));
+            assert_eq!(format!("{read:>9}"), format!("{good:>9}"));
+            assert_eq!((&T::try_from(good).unwrap(), &T::try_from(good.to_owned()).unwrap()), (&read, &read));
+            assert_eq!(read.into(), good.to_owned());
+            assert_eq!((bad.parse::<T>(), T::try_from(bad), T::try_from(bad.to_owned())), {
+                (Err(InvalidId), Err(InvalidId), Err(InvalidId))
+            });
+        }
+        check::<ClientId>("app", "");
+        check::<Subject>("alice", "a\n");
+        check::<GrantType>("password", "x");
+    }
+
+    #[test]
+    fn subject_of_a_number_is_its_digits() {
+        for (subject, text) in [
+            (Subject::from(0_u8), "0"),
+            (Subject::from(42_u32), "42"),
+            (Subject::from(u128::MAX), "340282366920938463463374607431768211455"),
+            (Subject::from(i64::MIN), "-9223372036854775808"),
+            (7_usize.into(), "7"),
+        ] {
+            assert_eq!(subject, Subject::new(text).unwrap());
+        }
     }
 }

@@ -113,20 +113,6 @@ impl fmt::Debug for Scope {
     }
 }
 
-impl std::str::FromStr for Scope {
-    type Err = ScopeError;
-    fn from_str(text: &str) -> Result<Self, ScopeError> {
-        Self::parse(text)
-    }
-}
-
-impl TryFrom<&str> for Scope {
-    type Error = ScopeError;
-    fn try_from(text: &str) -> Result<Self, ScopeError> {
-        Self::parse(text)
-    }
-}
-
 /// The scope tokens a server offers, in the order in which the host declared them, each with its description.
 #[derive(Debug, Clone)]
 pub(crate) struct Catalogue {

@@ -283,7 +283,7 @@ impl fmt::Debug for SessionDigest {
 
 /// The SHA-256 of a generated [`ClientSecret`], compared in constant time.
 ///
-/// Fit for secrets with at least 128 random bits, such as those of [`ClientSecret::generate`]. A secret
+/// Fit for secrets with at least 128 random bits, such as those of [`ClientSecret::random`]. A secret
 /// that a person chose needs a slow hash: give the client an opaque credential and check it in the host's
 /// [`Authenticator`](crate::Authenticator).
 #[derive(Clone)]

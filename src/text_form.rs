@@ -1,11 +1,44 @@
-//! The text form of a checked text: how it is shown, and how it becomes a `String` and is read from one, as in JSON.
+//! The text form of a checked text: how it is shown, and how it becomes a `String` and is read from a text, as in JSON.
 
 /// Implements that for a type with `as_str`. `$parse` checks a text and returns a `Result<$type, $error>`.
 macro_rules! text_form {
     ($type:ty, $error:ty, $parse:path) => {
         impl std::fmt::Display for $type {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str(self.as_str())
+                f.pad(self.as_str())
+            }
+        }
+
+        impl AsRef<str> for $type {
+            fn as_ref(&self) -> &str {
+                self.as_str()
+            }
+        }
+
+        impl From<$type> for String {
+            fn from(checked: $type) -> Self {
+                checked.as_str().to_owned()
+            }
+        }
+
+        crate::text_form::from_text!($type, $error, $parse);
+    };
+}
+
+/// Implements all conversions from a text to a type. `$parse` reads a `&str` and returns a `Result<$type, $error>`.
+macro_rules! from_text {
+    ($type:ty, $error:ty, $parse:path) => {
+        impl std::str::FromStr for $type {
+            type Err = $error;
+            fn from_str(text: &str) -> Result<Self, $error> {
+                $parse(text)
+            }
+        }
+
+        impl TryFrom<&str> for $type {
+            type Error = $error;
+            fn try_from(text: &str) -> Result<Self, $error> {
+                $parse(text)
             }
         }
 
@@ -15,13 +48,7 @@ macro_rules! text_form {
                 $parse(&text)
             }
         }
-
-        impl From<$type> for String {
-            fn from(checked: $type) -> Self {
-                checked.as_str().to_owned()
-            }
-        }
     };
 }
 
-pub(crate) use text_form;
+pub(crate) use {from_text, text_form};

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use grantor::capability::{BuildView, Capability, Endpoint, ServerView};
 use grantor::client::{
-    AuthenticationMethod, ClientError, ClientParts, ClientType, Lifetimes, RedirectUri, RedirectUriError, Registration,
+    AuthenticationMethod, ClientError, ClientParts, ClientType, Lifetimes, RedirectUri, RedirectUriError, RegisteredBy,
 };
 use grantor::error::EntropyError;
 use grantor::grants::{Decision, GrantContext, GrantHandler};
@@ -231,7 +231,7 @@ fn the_defaults_are_those_of_the_current_best_practice() {
         ("implicit", dangers.allow_implicit_grant),
         ("password", dangers.allow_password_grant),
         ("plain", dangers.allow_plain_pkce),
-        ("no PKCE", dangers.allow_missing_pkce),
+        ("no PKCE", dangers.pkce_optional),
         ("query", dangers.allow_token_parameters_in_query),
         ("out of band", dangers.allow_out_of_band_redirect),
     ] {
@@ -788,8 +788,8 @@ fn stored_clients_are_checked_again_when_they_are_read() {
             with(public(), "redirect_uris", json!([])),
             "a client that uses a redirect-based grant registers a redirect URI",
         ),
-        (with(public(), "legacy", json!({ "missing_pkce": true })), "only a confidential client may go without PKCE"),
-        (with(native(), "legacy", json!({ "missing_pkce": true })), "only a confidential client may go without PKCE"),
+        (with(public(), "legacy", json!({ "pkce_optional": true })), "only a confidential client may go without PKCE"),
+        (with(native(), "legacy", json!({ "pkce_optional": true })), "only a confidential client may go without PKCE"),
         (
             with(with(public(), "scope", json!("a b")), "default_scope", json!("a c")),
             "the default scope is a part of the scope",
@@ -814,7 +814,7 @@ fn stored_clients_are_checked_again_when_they_are_read() {
         ("credentials", json!([{ "type": "jwk" }])),
         ("lifetimes", json!({ "session": null })),
         ("legacy", json!({ "anything_goes": true })),
-        ("registration", json!("anyone")),
+        ("registered_by", json!("anyone")),
         ("jwks_uri", json!("https://app.example/jwks")),
         ("require_pushed_authorization_requests", json!(true)),
         ("require_signed_request_object", json!(true)),
@@ -832,7 +832,7 @@ fn a_client_survives_its_stored_form_with_every_member() {
         .authentication_method(AuthenticationMethod::ClientSecretPost)
         .name("Example")
         .website("https://app.example")
-        .registration(Registration::SelfService)
+        .registered_by(RegisteredBy::SelfService)
         .authorization_code(["https://app.example/cb?tenant=1", "http://127.0.0.1/cb", "urn:ietf:wg:oauth:2.0:oob"])
         .implicit(CB)
         .refresh_token()
@@ -850,7 +850,7 @@ fn a_client_survives_its_stored_form_with_every_member() {
         })
         .omits_redirect_uri()
         .plain_pkce()
-        .without_pkce()
+        .pkce_optional()
         .token_parameters_in_query()
         .build()
         .unwrap();
@@ -874,14 +874,16 @@ fn a_client_survives_its_stored_form_with_every_member() {
     assert_eq!(read.credentials()[1].expires_at(), Some(end));
     assert!(!read.allows_authentication_method(AuthenticationMethod::ClientSecretBasic));
     assert_eq!(read.scope(), Some(&Scope::parse("a b").unwrap()));
-    assert!(read.may_omit_pkce() && read.may_use_plain_pkce() && read.may_use_query() && read.may_omit_redirect_uri());
+    assert!(
+        read.is_pkce_optional() && read.may_use_plain_pkce() && read.may_use_query() && read.may_omit_redirect_uri()
+    );
     assert_eq!(read.response_types().collect::<Vec<_>>(), ["code", "token"]);
 
     // Whatever is left out of a stored client takes the strictest value.
     let least = json!({ "client_id": "a", "client_type": "public", "grant_types": ["authorization_code"], "redirect_uris": CB });
     let least: Client = serde_json::from_value(least).unwrap();
     assert_eq!(*least.lifetimes(), Lifetimes::default());
-    assert!(!least.may_omit_pkce() && !least.may_use_plain_pkce() && !least.may_use_query());
+    assert!(!least.is_pkce_optional() && !least.may_use_plain_pkce() && !least.may_use_query());
     assert!(!least.may_omit_redirect_uri() && least.scope().is_none() && least.credentials().is_empty());
     assert!(!least.allows_grant_type("refresh_token"));
 }

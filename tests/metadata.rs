@@ -587,7 +587,7 @@ async fn every_claim_of_the_document_holds_and_what_it_does_not_claim_is_refused
                 dangers.allow_implicit_grant = true;
                 dangers.allow_password_grant = true;
                 dangers.allow_plain_pkce = true;
-                dangers.allow_missing_pkce = true;
+                dangers.pkce_optional = true;
                 dangers.allow_token_parameters_in_query = true;
                 dangers.allow_out_of_band_redirect = true;
             },

@@ -2,8 +2,8 @@
 
 use axum::extract::State;
 use axum::response::{Redirect, Response};
-use grantor::client::{ClientCredential, ClientError, RedirectUri, Registration};
-use grantor::{Client, ClientId, ClientSecret, SystemEntropy};
+use grantor::client::{ClientCredential, ClientError, RedirectUri, RegisteredBy};
+use grantor::{Client, ClientId, ClientSecret};
 use maud::{Markup, html};
 use serde::Deserialize;
 
@@ -59,7 +59,7 @@ pub(crate) async fn register(
     OwnForm { session, fields: entered }: OwnForm<Entered>,
 ) -> Result<Response, Redirect> {
     let user = session.require_user("/applications/new")?;
-    let (Ok(id), Ok(secret)) = (ClientId::generate(&SystemEntropy), ClientSecret::generate(&SystemEntropy)) else {
+    let (Ok(id), Ok(secret)) = (ClientId::random(), ClientSecret::random()) else {
         return Ok(page::error(500, "The registration failed", "Try again in a moment."));
     };
     let client = match client(&app, &id, &secret, &entered) {
@@ -89,7 +89,7 @@ fn client(app: &App, id: &ClientId, secret: &ClientSecret, entered: &Entered) ->
     let scopes: Vec<&str> = app.scopes.iter().map(|(token, _)| token.as_str()).collect();
     let mut builder = Client::confidential(id.as_str(), ClientCredential::secret(secret))
         .name(entered.name.trim())
-        .registration(Registration::SelfService)
+        .registered_by(RegisteredBy::SelfService)
         .authorization_code([redirect_uri])
         .refresh_token()
         .client_credentials()

@@ -4,7 +4,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Redirect, Response};
 use grantor::authorize::LoginReason;
 use grantor::axum::run_to_completion;
-use grantor::client::Registration;
+use grantor::client::RegisteredBy;
 use grantor::{Approval, Client, Consent, Interaction, PendingAuthorization, SelectAccount, Subject};
 use maud::{Markup, html};
 use time::Duration;
@@ -72,9 +72,9 @@ fn consent_page(session: &Session, asked: &Consent) -> Response {
     let request = asked.request();
     let client = request.client();
     let name = client.name().unwrap_or(client.id().as_str());
-    let registered_by = match client.registration() {
-        Registration::Administrator => "the administrator of this server",
-        Registration::SelfService => "a user of this server",
+    let registered_by = match client.registered_by() {
+        RegisteredBy::Administrator => "the administrator of this server",
+        _ => "a user of this server",
     };
     let content = html! {
         div.avatar aria-hidden="true" { (name.trim().chars().take(1).collect::<String>()) }
@@ -117,7 +117,7 @@ fn consent_page(session: &Session, asked: &Consent) -> Response {
 /// Users can register applications, so a good name proves nothing.
 fn caution(client: &Client) -> Markup {
     html! {
-        @if client.registration() == Registration::SelfService {
+        @if client.registered_by() != RegisteredBy::Administrator {
             p.caution {
                 strong { "Nobody has checked this application." } " A user of this server registered it and chose its name. "
                 "Allow it only if you know where it comes from."

@@ -126,7 +126,7 @@ pub(crate) const fn keep_legacy_habits(parts: &mut ClientParts) {
     parts.legacy.plain_pkce = true;
     parts.legacy.token_parameters_in_query = true;
     // A public client's code without PKCE would be good for whoever sees it; the library refuses that to everybody.
-    parts.legacy.missing_pkce = matches!(parts.client_type, ClientType::Confidential);
+    parts.legacy.pkce_optional = matches!(parts.client_type, ClientType::Confidential);
 }
 
 /// One client of each kind, with new secrets.
@@ -221,7 +221,7 @@ mod tests {
             (confidential, true, [true, true, true]),
         ] {
             let client = read(json, legacy).unwrap();
-            let habits = [client.may_omit_pkce(), client.may_use_plain_pkce(), client.may_use_query()];
+            let habits = [client.is_pkce_optional(), client.may_use_plain_pkce(), client.may_use_query()];
             assert_eq!(habits, expected, "{json} {legacy}");
         }
     }

@@ -107,7 +107,7 @@ impl Flags {
             dangerous.allow_implicit_grant = true;
             dangerous.allow_password_grant = true;
             dangerous.allow_plain_pkce = true;
-            dangerous.allow_missing_pkce = true;
+            dangerous.pkce_optional = true;
             dangerous.allow_token_parameters_in_query = true;
             dangerous.allow_out_of_band_redirect = true;
         }

@@ -72,12 +72,24 @@ async fn add_users(flags: &Flags, config: &Config, accounts: &dyn Accounts) -> R
     Ok(was_there)
 }
 
-/// Adds a client, or replaces its registration. Other servers on the same database may be doing the same.
+/// Adds a client, or replaces its registration. Other servers on the same database may be doing the same; if one changes the client
+/// in between, this fails.
 pub(crate) async fn put(clients: &dyn ClientRegistry, client: Client) -> Result<(), RegistryError> {
     match clients.register(client.clone()).await {
-        Err(RegistryError::Taken) => clients.update(client).await,
+        Err(RegistryError::Taken) => {}
+        done => return done,
+    }
+    let old = clients.client(client.id().as_str()).await?.ok_or(RegistryError::Unknown)?;
+    match clients.update(client.clone(), old.version()).await {
+        // Another server has stored the same.
+        Err(RegistryError::Conflict) if is_stored(clients, &client).await? => Ok(()),
         done => done,
     }
+}
+
+async fn is_stored(clients: &dyn ClientRegistry, client: &Client) -> Result<bool, RegistryError> {
+    let stored = clients.client(client.id().as_str()).await?;
+    Ok(stored.is_some_and(|stored| stored.version() == client.version()))
 }
 
 /// Adds a client, unless it is there, and says whether it was. Then it keeps its secrets, and the rest follows the flags, which
@@ -93,9 +105,12 @@ async fn keep(clients: &dyn ClientRegistry, client: Client) -> Result<bool, Regi
         let mut parts = client.into_parts();
         parts.credentials.clone_from(&old.parts().credentials);
         let new = Client::from_parts(parts)?;
-        // Written only if need be: another server may be giving it new secrets.
-        if serde_json::to_value(new.parts()).ok() != serde_json::to_value(old.parts()).ok() {
-            clients.update(new).await?;
+        // If another server changes it in between, by the same flags or with new secrets, that stays.
+        if new.version() != old.version() {
+            match clients.update(new, old.version()).await {
+                Err(RegistryError::Conflict) => {}
+                done => done?,
+            }
         }
     }
     Ok(true)

@@ -85,7 +85,7 @@ fn it_makes_sense(client: &Client) {
     let by_none = client.allows_authentication_method(AuthenticationMethod::None);
     assert_eq!(by_none, !client.is_confidential(), "RFC 6749 §2.3");
     assert!(client.is_confidential() || !uses("client_credentials"), "RFC 6749 §4.4");
-    assert!(client.is_confidential() || !client.may_omit_pkce(), "RFC 9700 §2.1.1");
+    assert!(client.is_confidential() || !client.is_pkce_optional(), "RFC 9700 §2.1.1");
     assert!(client.is_confidential() || !client.is_resource_server(), "RFC 7662 §2.1");
     assert!(client.client_type() != ClientType::Native || !uses("implicit"), "RFC 8252 §8.2");
     assert!(client.is_resource_server() || !client.grant_types().is_empty());

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
-use grantor::client::{AuthenticationMethod, ClientCredential, ClientParts, ClientType, RedirectUri, Registration};
+use grantor::client::{AuthenticationMethod, ClientCredential, ClientParts, ClientType, RedirectUri, RegisteredBy};
 use grantor::policy::{ErrorRedirects, Policy};
 use grantor::testing::{ISSUER as TEST_ISSUER, RecordingObserver, SeededEntropy, TestClock, TestUsers};
 use grantor::{
@@ -93,12 +93,12 @@ impl Registered {
         let credentials = self.secrets.iter().map(|secret| ClientCredential::secret(&ClientSecret::new(*secret)));
         parts.credentials = credentials.collect();
         if self.has(Habit::Legacy) {
-            parts.legacy.missing_pkce = true;
+            parts.legacy.pkce_optional = true;
             parts.legacy.plain_pkce = true;
             parts.legacy.token_parameters_in_query = true;
         }
         if self.has(Habit::SelfService) {
-            parts.registration = Registration::SelfService;
+            parts.registered_by = RegisteredBy::SelfService;
         }
         if self.has(Habit::PostOnly) {
             parts.authentication_methods.insert(AuthenticationMethod::ClientSecretPost);
@@ -254,7 +254,7 @@ pub(crate) fn policy(switches: Switches) -> Policy {
         dangers.allow_implicit_grant = true;
         dangers.allow_password_grant = true;
         dangers.allow_plain_pkce = true;
-        dangers.allow_missing_pkce = true;
+        dangers.pkce_optional = true;
         dangers.allow_token_parameters_in_query = true;
         dangers.allow_out_of_band_redirect = true;
     }

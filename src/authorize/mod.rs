@@ -38,7 +38,7 @@ use self::response::{ResponseMode, Route};
 pub use self::resume_error::ResumeError;
 pub use self::steps::{Consent, ConsentReason, Login, LoginReason, Proceed, SelectAccount};
 pub use self::user_session::UserSession;
-use crate::client::{Client, Registration};
+use crate::client::{Client, RegisteredBy};
 use crate::error::{Error, Refusal};
 use crate::event::EventKind;
 use crate::http::{Request, Response};
@@ -212,7 +212,7 @@ impl AuthorizationEndpoint {
     /// (RFC 9700 §4.11.2).
     fn asks_before_redirecting(&self, client: &Client) -> bool {
         let always = self.server.policy.error_redirects == ErrorRedirects::AskFirst;
-        always || client.registration() == Registration::SelfService
+        always || client.registered_by() != RegisteredBy::Administrator
     }
 }
 
@@ -292,6 +292,6 @@ fn challenge(
     let plain_allowed = dangers.allow_plain_pkce && client.may_use_plain_pkce();
     let (value, method) = (params.get("code_challenge")?, params.get("code_challenge_method")?);
     let challenge = CodeChallenge::read(value, method, plain_allowed)?;
-    let may_be_missing = response_type == ResponseType::Token || dangers.allow_missing_pkce && client.may_omit_pkce();
+    let may_be_missing = response_type == ResponseType::Token || dangers.pkce_optional && client.is_pkce_optional();
     if challenge.is_none() && !may_be_missing { Err(Refusal::MissingCodeChallenge) } else { Ok(challenge) }
 }

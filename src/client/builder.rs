@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 
 use super::parts::{ClientError, ClientParts};
-use super::{AuthenticationMethod, Client, ClientCredential, ClientType, Lifetimes, RedirectUri, Registration};
+use super::{AuthenticationMethod, Client, ClientCredential, ClientType, Lifetimes, RedirectUri, RegisteredBy};
 use crate::record::{ClientId, GrantType};
 use crate::scope::Scope;
 
@@ -62,9 +62,9 @@ impl<T> ClientBuilder<T> {
         self.with(|parts| parts.website = Some(website.into()))
     }
 
-    /// Who vouches for the registration; [`Registration::Administrator`] if not given.
-    pub fn registration(self, registration: Registration) -> Self {
-        self.with(|parts| parts.registration = registration)
+    /// Says who registered it; [`RegisteredBy::Administrator`] if not given.
+    pub fn registered_by(self, by: RegisteredBy) -> Self {
+        self.with(|parts| parts.registered_by = by)
     }
 
     /// Allows the authorization code grant, with these redirect URIs (RFC 6749 §4.1).
@@ -202,8 +202,8 @@ impl ClientBuilder<Confidential> {
     }
 
     /// Lets it ask for a code without PKCE, where the policy allows it too.
-    pub fn without_pkce(self) -> Self {
-        self.with(|parts| parts.legacy.missing_pkce = true)
+    pub fn pkce_optional(self) -> Self {
+        self.with(|parts| parts.legacy.pkce_optional = true)
     }
 }
 

@@ -35,7 +35,23 @@ impl ClientCredential {
     /// A generated secret without expiry.
     #[must_use]
     pub fn secret(secret: &ClientSecret) -> Self {
-        Self::Secret { digest: SecretDigest::of(secret), expires_at: None }
+        Self::from_digest(SecretDigest::of(secret))
+    }
+
+    /// Returns a credential without expiry for a secret of which only the digest is known, such as one from another database.
+    ///
+    /// ```
+    /// use grantor::{ClientCredential, ClientSecret};
+    /// use grantor::secret::SecretDigest;
+    ///
+    /// let digest: [u8; 32] = *SecretDigest::of(&ClientSecret::random()?).as_bytes(); // what another server has stored
+    /// let credential = ClientCredential::from_digest(SecretDigest::from_bytes(digest));
+    /// assert_eq!(credential.expires_at(), None);
+    /// # Ok::<(), grantor::EntropyError>(())
+    /// ```
+    #[must_use]
+    pub const fn from_digest(digest: SecretDigest) -> Self {
+        Self::Secret { digest, expires_at: None }
     }
 
     /// A secret that the host checks, without expiry.

@@ -11,6 +11,7 @@ mod parts;
 mod presented;
 pub(crate) mod redirect_uri;
 pub(crate) mod request;
+mod version;
 
 use std::collections::BTreeSet;
 
@@ -22,6 +23,7 @@ pub use self::credential::{AuthenticationMethod, ClientCredential};
 pub use self::parts::{ClientError, ClientParts, LegacyHabits};
 pub use self::redirect_uri::{RedirectUri, RedirectUriClass, RedirectUriError};
 pub use self::request::{ClientRequest, endpoint};
+pub use self::version::ClientVersion;
 use crate::record::{ClientId, GrantType};
 use crate::scope::Scope;
 
@@ -48,11 +50,11 @@ pub enum ClientType {
     Native,
 }
 
-/// Who vouches for a registration.
+/// Who registered a client. Compare with the ones that you trust, so that one that is added later is not trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-#[expect(clippy::exhaustive_enums, reason = "trust is decided for each of them")]
-pub enum Registration {
+#[non_exhaustive]
+pub enum RegisteredBy {
     /// An administrator of the server entered or reviewed it.
     #[default]
     Administrator,
@@ -152,10 +154,10 @@ impl Client {
         matches!(self.parts.client_type, ClientType::Confidential)
     }
 
-    /// Who vouches for it.
+    /// Returns who registered it.
     #[must_use]
-    pub const fn registration(&self) -> Registration {
-        self.parts.registration
+    pub const fn registered_by(&self) -> RegisteredBy {
+        self.parts.registered_by
     }
 
     /// The registered redirect URIs.
@@ -243,8 +245,8 @@ impl Client {
 
     /// Whether it may ask for a code without PKCE, if the policy allows that too.
     #[must_use]
-    pub const fn may_omit_pkce(&self) -> bool {
-        self.parts.legacy.missing_pkce
+    pub const fn is_pkce_optional(&self) -> bool {
+        self.parts.legacy.pkce_optional
     }
 
     /// Whether it may use the PKCE method `plain`, if the policy allows that too.

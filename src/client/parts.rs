@@ -8,7 +8,7 @@ use time::{Duration, OffsetDateTime};
 
 use super::{
     AuthenticationMethod, Client, ClientCredential, ClientType, Lifetimes, RedirectUri, RedirectUriClass,
-    RedirectUriError, Registration,
+    RedirectUriError, RegisteredBy,
 };
 use crate::details::UnknownMembers;
 use crate::record::{ClientId, GrantType};
@@ -33,9 +33,9 @@ pub struct ClientParts {
     /// See [`Client::website`].
     #[serde(default)]
     pub website: Option<String>,
-    /// See [`Client::registration`].
+    /// See [`Client::registered_by`].
     #[serde(default)]
-    pub registration: Registration,
+    pub registered_by: RegisteredBy,
     /// See [`Client::redirect_uris`].
     #[serde(default)]
     pub redirect_uris: Vec<RedirectUri>,
@@ -78,8 +78,8 @@ pub struct ClientParts {
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct LegacyHabits {
-    /// See [`Client::may_omit_pkce`]. For confidential clients only.
-    pub missing_pkce: bool,
+    /// See [`Client::is_pkce_optional`]. For confidential clients only.
+    pub pkce_optional: bool,
     /// See [`Client::may_use_plain_pkce`].
     pub plain_pkce: bool,
     /// See [`Client::may_use_query`].
@@ -133,7 +133,7 @@ pub enum ClientError {
     DefaultScopeExceedsScope,
     /// RFC 9700 §2.1.1.
     #[error("only a confidential client may go without PKCE")]
-    PublicWithoutPkce,
+    PkceOptionalForPublic,
     /// RFC 7662 §2.1.
     #[error("a resource server authenticates, so it is a confidential client")]
     PublicResourceServer,
@@ -162,7 +162,7 @@ impl ClientParts {
             client_type,
             name: None,
             website: None,
-            registration: Registration::default(),
+            registered_by: RegisteredBy::default(),
             redirect_uris: Vec::new(),
             grant_types: BTreeSet::new(),
             scope: None,
@@ -183,7 +183,7 @@ impl ClientParts {
         "client_type",
         "name",
         "website",
-        "registration",
+        "registered_by",
         "redirect_uris",
         "grant_types",
         "scope",
@@ -237,7 +237,7 @@ impl ClientParts {
         self.check_redirect_uris()?;
         self.check_display()?;
         self.check_lifetimes()?;
-        if self.first_party && self.registration == Registration::SelfService {
+        if self.first_party && self.registered_by != RegisteredBy::Administrator {
             return Err(ClientError::FirstPartySelfService);
         }
         match (&self.scope, &self.default_scope) {
@@ -260,8 +260,8 @@ impl ClientParts {
         if self.resource_server {
             return Err(ClientError::PublicResourceServer);
         }
-        if self.legacy.missing_pkce {
-            return Err(ClientError::PublicWithoutPkce);
+        if self.legacy.pkce_optional {
+            return Err(ClientError::PkceOptionalForPublic);
         }
         Ok(())
     }
@@ -344,7 +344,7 @@ struct Members<'a> {
     client_type: &'a ClientType,
     name: &'a Option<String>,
     website: &'a Option<String>,
-    registration: &'a Registration,
+    registered_by: &'a RegisteredBy,
     redirect_uris: &'a Vec<RedirectUri>,
     grant_types: &'a BTreeSet<GrantType>,
     scope: &'a Option<Scope>,
@@ -367,7 +367,7 @@ impl Serialize for ClientParts {
             client_type,
             name,
             website,
-            registration,
+            registered_by,
             redirect_uris,
             grant_types,
             scope,
@@ -386,7 +386,7 @@ impl Serialize for ClientParts {
             client_type,
             name,
             website,
-            registration,
+            registered_by,
             redirect_uris,
             grant_types,
             scope,

@@ -51,8 +51,8 @@ fn redeem(
         return Err(Refusal::UnknownToken.into());
     };
     must_repeat_redirect_uri(binding, proof.redirect_uri, context.client.may_omit_redirect_uri())?;
-    let may_omit_pkce = context.policy().allowed_dangers().allow_missing_pkce && context.client.may_omit_pkce();
-    must_meet_challenge(binding.code_challenge.as_ref(), proof.code_verifier, may_omit_pkce)?;
+    let pkce_optional = context.policy().allowed_dangers().pkce_optional && context.client.is_pkce_optional();
+    must_meet_challenge(binding.code_challenge.as_ref(), proof.code_verifier, pkce_optional)?;
     presented.must_have_a_live_grant(context.now)?;
     if presented.spent().is_some() {
         return Ok(Decision::Replayed(Replayed::new(&presented)));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use time::OffsetDateTime;
 
-use crate::client::{Client, ClientCredential, ClientError};
+use crate::client::{Client, ClientCredential, ClientError, ClientVersion};
 use crate::error::StorageError;
 use crate::record::ClientId;
 
@@ -29,11 +29,26 @@ pub trait ClientRegistry: ClientStore {
     /// The identifier is taken, or the storage failed.
     async fn register(&self, client: Client) -> Result<(), RegistryError>;
 
-    /// Replaces the registration of a client, its credentials included.
+    /// Replaces the registration of a client, its credentials included, if its [version](Client::version) is still `expected`, in
+    /// one atomic step: of many updates from one version, one succeeds.
+    ///
+    /// ```
+    /// # use grantor::{Client, ClientRegistry, ClientStore, MemoryStorage};
+    /// use grantor::storage::RegistryError;
+    ///
+    /// # async fn rename() -> Result<(), RegistryError> {
+    /// # let storage = MemoryStorage::new();
+    /// let client = storage.client("app").await?.ok_or(RegistryError::Unknown)?;
+    /// let mut parts = client.parts().clone();
+    /// parts.name = Some("My app".to_owned());
+    /// storage.update(Client::from_parts(parts)?, client.version()).await
+    /// # }
+    /// ```
     ///
     /// # Errors
-    /// There is no such client, the stored one has members that this version does not know, or the storage failed.
-    async fn update(&self, client: Client) -> Result<(), RegistryError>;
+    /// There is no such client, the stored one has members that this version of the library does not know, it was changed since
+    /// `expected` was read ([`RegistryError::Conflict`]), or the storage failed.
+    async fn update(&self, client: Client, expected: ClientVersion) -> Result<(), RegistryError>;
 
     /// Adds a credential and lets the others end at `others_end`, in one atomic step: rotation with overlap. In that step,
     /// [`ClientParts::rotate_credential`](crate::client::ClientParts::rotate_credential) says what becomes of the registration.
@@ -64,6 +79,12 @@ pub trait ClientRegistry: ClientStore {
     async fn clients(&self, after: Option<&ClientId>, limit: usize) -> Result<Vec<Arc<Client>>, RegistryError>;
 }
 
+/// Rejects an update of a stored client which is not the one that the caller has read, or must not be changed at all.
+pub(super) fn check_version(stored: &Client, expected: ClientVersion) -> Result<(), RegistryError> {
+    check_members(stored)?;
+    if stored.version() == expected { Ok(()) } else { Err(RegistryError::Conflict) }
+}
+
 /// Rejects the change of a stored client that has members which this version does not know.
 pub(super) fn check_members(stored: &Client) -> Result<(), RegistryError> {
     if stored.parts().unknown_members().next().is_none() { Ok(()) } else { Err(RegistryError::UnknownMembers) }
@@ -82,6 +103,9 @@ pub enum RegistryError {
     /// A newer version has registered the client: what the change means for members that this version does not know can't be told.
     #[error("the client has members that this version does not know: change it with the version that wrote them")]
     UnknownMembers,
+    /// The client has another version than the one that was expected: others have changed it.
+    #[error("the client was changed since it was read: read it again, then update it")]
+    Conflict,
     /// The change would make a client that makes no sense.
     #[error(transparent)]
     Invalid(#[from] ClientError),

@@ -29,8 +29,9 @@
 //!    then revokes. A page that acts for a user selects by subject *and* id, never by id alone.
 //! 8. **Records are opaque.** All members of [`Grant`] and [`StoredToken`] come back as they went in, the members of their details
 //!    included that this version does not know. No step but the one that stores a record writes its details.
-//! 9. **Clients.** For a storage that is a [`ClientRegistry`], too: registering, updating and rotating are atomic steps as well,
-//!    identifiers are compared and ordered byte by byte, and what was registered comes back whole. A client with
+//! 9. **Clients.** For a storage that is a [`ClientRegistry`], too: registering, updating and rotating are atomic steps as well. An
+//!    update compares the [version](Client::version) of the stored client and writes in the same step.
+//!    Identifiers are compared and ordered byte by byte, and what was registered comes back whole. A client with
 //!    [members that this version does not know](crate::client::ClientParts::unknown_members) is not changed.
 //! 10. **Ephemeral entries.** A storage that is an [`EphemeralStore`] keeps the contract of [`ephemeral`] as well.
 //! 11. **One issuer.** Of many that [claim](Storage::claim_issuer) a storage, one issuer owns it on every node, until it is
@@ -61,8 +62,8 @@ use async_trait::async_trait;
 use time::OffsetDateTime;
 
 pub use self::calls::{Exchange, Found, GrantSelector, Opened, Page, Spend};
-use self::clients::check_members;
 pub use self::clients::{ClientRegistry, ClientStore, RegistryError};
+use self::clients::{check_members, check_version};
 pub use self::ephemeral::EphemeralStore;
 pub use self::issuer::IssuerError;
 pub use self::memory::{MemoryEphemeralStore, MemoryStorage};

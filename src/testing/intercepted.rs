@@ -18,7 +18,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use time::OffsetDateTime;
 
-use crate::client::{Client, ClientCredential};
+use crate::client::{Client, ClientCredential, ClientVersion};
 use crate::error::StorageError;
 use crate::record::{ClientId, Grant, StoredToken};
 use crate::secret::TokenHash;
@@ -136,7 +136,7 @@ pub enum Call<'a> {
     /// [`ClientRegistry::register`]
     Register(&'a Client),
     /// [`ClientRegistry::update`]
-    Update(&'a Client),
+    Update { client: &'a Client, expected: ClientVersion },
     /// [`ClientRegistry::rotate_credential`]
     RotateCredential { id: &'a ClientId, new: &'a ClientCredential, others_end: OffsetDateTime },
     /// [`ClientRegistry::remove`]
@@ -179,7 +179,7 @@ impl Call<'_> {
             Self::ClaimIssuer(_) => "claim_issuer",
             Self::RebindIssuer { .. } => "rebind_issuer",
             Self::Register(_) => "register",
-            Self::Update(_) => "update",
+            Self::Update { .. } => "update",
             Self::RotateCredential { .. } => "rotate_credential",
             Self::Remove { .. } => "remove",
             Self::Clients { .. } => "clients",
@@ -306,7 +306,7 @@ async fn run_on_storage(storage: &dyn Storage, call: Call<'_>) -> Result<Reply, 
 async fn run_on_registry(registry: &dyn ClientRegistry, call: Call<'_>) -> Result<Reply, StorageError> {
     let result = match call {
         Call::Register(client) => registry.register(client.clone()).await,
-        Call::Update(client) => registry.update(client.clone()).await,
+        Call::Update { client, expected } => registry.update(client.clone(), expected).await,
         Call::RotateCredential { id, new, others_end } => registry.rotate_credential(id, new.clone(), others_end).await,
         Call::Remove { id, at } => registry.remove(id, at).await,
         Call::Clients { after, limit } => {
@@ -397,8 +397,8 @@ impl<S: ClientRegistry> ClientRegistry for Intercepted<S> {
         self.change(Call::Register(&client)).await
     }
 
-    async fn update(&self, client: Client) -> Result<(), RegistryError> {
-        self.change(Call::Update(&client)).await
+    async fn update(&self, client: Client, expected: ClientVersion) -> Result<(), RegistryError> {
+        self.change(Call::Update { client: &client, expected }).await
     }
 
     async fn rotate_credential(

@@ -1,6 +1,6 @@
 //! The user's decision: what the host is told to show, and what comes of yes and no.
 
-use grantor::client::Registration;
+use grantor::client::RegisteredBy;
 use grantor::storage::GrantSelector;
 use grantor::testing::{TestClient, TestServer};
 use grantor::{Client, Request, Response, Storage};
@@ -19,7 +19,7 @@ async fn a_consent_page_has_all_it_needs_to_say_who_wants_what_for_how_long() {
     let client = Client::public("app")
         .name("<b>Photos & more</b>")
         .website("https://photos.example/")
-        .registration(Registration::SelfService)
+        .registered_by(RegisteredBy::SelfService)
         .authorization_code([CALLBACK])
         .refresh_token()
         .scope("user:read user:write offline_access")
@@ -28,7 +28,7 @@ async fn a_consent_page_has_all_it_needs_to_say_who_wants_what_for_how_long() {
     let waiting = pending(&t, &Ask::code(&app).with("scope", "offline_access user:write user:read")).await;
     assert_eq!(waiting.client().name(), Some("<b>Photos & more</b>"), "as it is; the page escapes it");
     assert_eq!(waiting.client().website(), Some("https://photos.example/"));
-    assert_eq!(waiting.client().registration(), Registration::SelfService);
+    assert_eq!(waiting.client().registered_by(), RegisteredBy::SelfService);
     assert_eq!(waiting.redirect_host(), Some("app.example"));
     let shown: Vec<_> = waiting.scopes().map(|scope| (scope.token, scope.description)).collect();
     let declared = [

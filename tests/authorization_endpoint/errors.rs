@@ -1,6 +1,6 @@
 //! Which error a client is told, and whether the browser is sent there at once.
 
-use grantor::client::Registration;
+use grantor::client::RegisteredBy;
 use grantor::policy::ErrorRedirects;
 use grantor::testing::{TestClient, TestServer};
 use grantor::{Client, Request, Response, StorageError};
@@ -57,9 +57,11 @@ async fn a_response_type_is_missing_unknown_or_not_the_clients() {
 #[tokio::test]
 async fn a_machine_with_a_redirect_uri_is_still_no_code_client() {
     let (t, machine) = confidential().await;
-    let mut parts = client_of(&t, &machine).await.parts().clone();
+    let before = client_of(&t, &machine).await;
+    let mut parts = before.parts().clone();
     parts.grant_types.retain(|grant_type| grant_type.as_str() == "client_credentials");
-    grantor::ClientRegistry::update(&t.storage, Client::from_parts(parts).unwrap()).await.unwrap();
+    let changed = Client::from_parts(parts).unwrap();
+    grantor::ClientRegistry::update(&t.storage, changed, before.version()).await.unwrap();
     assert_error(&refused(&t, &Ask::code(&machine)).await, CALLBACK, "unauthorized_client", STATE);
 }
 
@@ -134,7 +136,7 @@ async fn every_fault_is_told_by_one_registered_code_before_anyone_is_asked() {
 
 fn self_registered() -> Result<Client, grantor::client::ClientError> {
     let uri = "https://app.example/cb?a='%22&b=<>".replace(['<', '>'], "");
-    Client::public("app").authorization_code([uri]).scope("user:read").registration(Registration::SelfService).build()
+    Client::public("app").authorization_code([uri]).scope("user:read").registered_by(RegisteredBy::SelfService).build()
 }
 
 // covers: AZ-19 (RFC 9700 §4.11.2), AZ-20 (RFC 9700 §4.11.2), AMB-25

@@ -1,7 +1,7 @@
 //! The service's own apps: no question where the redirect proves which app it is, one click elsewhere.
 
 use grantor::authorize::ConsentReason;
-use grantor::client::{ClientError, ClientParts, Registration};
+use grantor::client::{ClientError, ClientParts, RegisteredBy};
 use grantor::testing::{TestClient, TestServer};
 use grantor::{Client, ClientRegistry, Interaction, UserSession};
 
@@ -15,9 +15,10 @@ async fn next(t: &TestServer, ask: &Ask) -> Interaction {
 }
 
 async fn change(t: &TestServer, app: &TestClient, change: impl FnOnce(&mut ClientParts)) {
-    let mut parts = client_of(t, app).await.parts().clone();
+    let before = client_of(t, app).await;
+    let mut parts = before.parts().clone();
     change(&mut parts);
-    t.storage.update(Client::from_parts(parts).unwrap()).await.unwrap();
+    t.storage.update(Client::from_parts(parts).unwrap(), before.version()).await.unwrap();
 }
 
 fn last_event(t: &TestServer) -> String {
@@ -133,10 +134,10 @@ async fn click_on_a_page_without_scopes_is_stale_if_the_client_is_first_party_no
 fn only_an_administrator_registers_a_first_party_client() {
     let own = Client::public("app").authorization_code([CALLBACK]).scope("user:read").first_party();
     assert!(!Client::public("app").authorization_code([CALLBACK]).build().unwrap().is_first_party());
-    assert_eq!(own.registration(Registration::SelfService).build().unwrap_err(), ClientError::FirstPartySelfService);
+    assert_eq!(own.registered_by(RegisteredBy::SelfService).build().unwrap_err(), ClientError::FirstPartySelfService);
     let own = Client::public("app").authorization_code([CALLBACK]).first_party().build().unwrap();
     assert!(own.is_first_party());
     let mut json = serde_json::to_value(&own).unwrap();
-    json["registration"] = "self_service".into();
+    json["registered_by"] = "self_service".into();
     assert!(serde_json::from_value::<Client>(json).is_err());
 }

@@ -31,9 +31,10 @@ async fn refused(t: &TestServer, form_token: &str, session: &str) -> Response {
 }
 
 async fn change(t: &TestServer, app: &TestClient, change: impl FnOnce(&mut ClientParts)) {
-    let mut parts = client_of(t, app).await.parts().clone();
+    let before = client_of(t, app).await;
+    let mut parts = before.parts().clone();
     change(&mut parts);
-    t.storage.update(Client::from_parts(parts).unwrap()).await.unwrap();
+    t.storage.update(Client::from_parts(parts).unwrap(), before.version()).await.unwrap();
 }
 
 // covers: CU-01 (RFC 6749 §10.12), B45
@@ -386,7 +387,7 @@ async fn a_switch_that_was_turned_off_in_the_meantime_holds_for_forms_that_are_o
     let server = |allowed| {
         let mut policy = grantor::Policy::default();
         policy.dangerous().allow_plain_pkce = allowed;
-        policy.dangerous().allow_missing_pkce = allowed;
+        policy.dangerous().pkce_optional = allowed;
         policy.dangerous().allow_out_of_band_redirect = allowed;
         TestServer::with(|builder| builder.policy(policy).server_key(&[7; 32], &[]))
     };
@@ -395,7 +396,7 @@ async fn a_switch_that_was_turned_off_in_the_meantime_holds_for_forms_that_are_o
     let secret = grantor::ClientSecret::new("x".repeat(43));
     let client = || {
         let client = Client::confidential("app", grantor::ClientCredential::secret(&secret));
-        client.authorization_code(uris).plain_pkce().without_pkce().scope("user:read").build()
+        client.authorization_code(uris).plain_pkce().pkce_optional().scope("user:read").build()
     };
     let app = before.register(client(), None).await;
     after.register(client(), None).await;

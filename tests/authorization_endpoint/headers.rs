@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use grantor::client::Registration;
+use grantor::client::RegisteredBy;
 use grantor::testing::TestServer;
 use grantor::{
     Authenticator, AuthenticatorError, Client, Policy, Request, ResourceOwnerAttempt, Response, StorageError, Subject,
@@ -27,7 +27,7 @@ async fn every_answer() -> Vec<(&'static str, Response)> {
         client.scope("user:read")
     };
     let app = t.register(client("app").build(), None).await;
-    let stranger = t.register(client("stranger").registration(Registration::SelfService).build(), None).await;
+    let stranger = t.register(client("stranger").registered_by(RegisteredBy::SelfService).build(), None).await;
     let (code, token) = (Ask::code(&app), Ask::token(&app));
     let shown = code.clone().with("redirect_uri", OUT_OF_BAND);
     t.faults.fail(1, grantor::testing::Fault::Failed);

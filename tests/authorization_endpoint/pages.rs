@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use grantor::authorize::{ConfirmRedirectPage, ErrorPage, OutOfBandPage, Pages, escape};
-use grantor::client::Registration;
+use grantor::client::RegisteredBy;
 use grantor::testing::{Fault, TestServer};
 use grantor::{Client, Error, ErrorCode, Policy, Response};
 
@@ -36,7 +36,7 @@ async fn all_pages(t: &TestServer) -> [Response; 3] {
     // Registered addresses may hold characters that have a meaning in HTML.
     let uris = ["https://app.example/cb?a='onclick='alert(1)&b=2", OUT_OF_BAND];
     let client =
-        Client::public("app").authorization_code(uris).scope("user:read").registration(Registration::SelfService);
+        Client::public("app").authorization_code(uris).scope("user:read").registered_by(RegisteredBy::SelfService);
     let app = t.register(client.build(), None).await;
     let probe = "'\"><script>alert(1)</script>";
     let ask = Ask::code(&app).with("state", probe);
@@ -186,7 +186,7 @@ impl Pages for OnlyErrors {
 async fn what_a_host_does_not_replace_stays() {
     let t = TestServer::with(|builder| builder.pages(OnlyErrors));
     let client = Client::public("app").authorization_code([CALLBACK]).scope("user:read");
-    let app = t.register(client.registration(Registration::SelfService).build(), None).await;
+    let app = t.register(client.registered_by(RegisteredBy::SelfService).build(), None).await;
     let error = refused(&t, &Ask::code(&app).without("client_id")).await;
     assert_eq!(text(&error), "<h1>the parameter client_id is missing</h1>");
     let confirm = refused(&t, &Ask::code(&app).with("scope", "nope")).await;

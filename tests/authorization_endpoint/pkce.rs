@@ -36,16 +36,16 @@ async fn every_client_needs_a_challenge() {
 // covers: PK-08 (OAuth 2.1 §4.1.2.1), PK-09
 #[tokio::test]
 async fn only_a_confidential_client_goes_without_and_only_if_server_and_client_both_allow_it() {
-    let (on, off) = (TestServer::with_policy(|policy| policy.dangerous().allow_missing_pkce = true), TestServer::new());
+    let (on, off) = (TestServer::with_policy(|policy| policy.dangerous().pkce_optional = true), TestServer::new());
     for (t, registered) in [(&on, true), (&on, false), (&off, true), (&off, false)] {
         let app = t
             .confidential_client_with(|client| {
                 let client = client.authorization_code([CALLBACK]).scope("user:read");
-                if registered { client.without_pkce() } else { client }
+                if registered { client.pkce_optional() } else { client }
             })
             .await;
         let ask = without_challenge(&app);
-        if registered && t.policy().allowed_dangers().allow_missing_pkce {
+        if registered && t.policy().allowed_dangers().pkce_optional {
             drop(pending(t, &ask).await);
         } else {
             assert_refused(t, &ask, "PKCE is required: code_challenge is missing").await;
@@ -55,8 +55,8 @@ async fn only_a_confidential_client_goes_without_and_only_if_server_and_client_b
         assert_refused(&on, &without_challenge(&app), "PKCE is required: code_challenge is missing").await;
     }
     let mut parts = crate::ask::client_of(&on, &on.public_client(CALLBACK).await).await.parts().clone();
-    parts.legacy.missing_pkce = true;
-    assert_eq!(Client::from_parts(parts).unwrap_err(), grantor::client::ClientError::PublicWithoutPkce);
+    parts.legacy.pkce_optional = true;
+    assert_eq!(Client::from_parts(parts).unwrap_err(), grantor::client::ClientError::PkceOptionalForPublic);
 }
 
 // covers: PK-03 (RFC 7636 §7.2), PK-04 (RFC 7636 §4.3, §4.4.1), PK-06, AMB-13
@@ -144,9 +144,9 @@ async fn a_challenge_by_s256_is_43_characters_of_base64url() {
 // covers: PK-20 (RFC 7636 §4.3)
 #[tokio::test]
 async fn a_method_without_a_challenge_is_malformed_even_where_pkce_may_be_missing() {
-    let t = TestServer::with_policy(|policy| policy.dangerous().allow_missing_pkce = true);
+    let t = TestServer::with_policy(|policy| policy.dangerous().pkce_optional = true);
     let lenient = t
-        .confidential_client_with(|client| client.authorization_code([CALLBACK]).without_pkce().scope("user:read"))
+        .confidential_client_with(|client| client.authorization_code([CALLBACK]).pkce_optional().scope("user:read"))
         .await;
     for app in [lenient, t.public_client(CALLBACK).await] {
         for method in ["S256", "plain", "x"] {

@@ -1,6 +1,6 @@
 //! Requests that allow no page: `prompt=none`.
 
-use grantor::client::Registration;
+use grantor::client::RegisteredBy;
 use grantor::policy::ErrorRedirects;
 use grantor::testing::TestServer;
 use grantor::{Client, Interaction, Refusal, UserSession};
@@ -65,7 +65,7 @@ async fn host_can_answer_prompt_none_by_each_error() {
 #[tokio::test]
 async fn prompt_none_of_an_unproven_client_gets_a_page() {
     let t = TestServer::new();
-    let own = Client::public("own").registration(Registration::SelfService).authorization_code([CALLBACK]);
+    let own = Client::public("own").registered_by(RegisteredBy::SelfService).authorization_code([CALLBACK]);
     let app = t.register(own.scope("user:read").build(), None).await;
     let strict = TestServer::with_policy(|policy| policy.error_redirects = ErrorRedirects::AskFirst);
     let other = strict.public_client(CALLBACK).await;

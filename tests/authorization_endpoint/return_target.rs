@@ -273,9 +273,10 @@ async fn request_is_checked_again_when_it_comes_back() {
     use grantor::ClientRegistry;
     let (t, app) = public().await;
     let target = pending(&t, &Ask::code(&app)).await.return_target();
-    let mut parts = client_of(&t, &app).await.parts().clone();
+    let before = client_of(&t, &app).await;
+    let mut parts = before.parts().clone();
     parts.scope = Some("user:write".parse().unwrap());
-    t.storage.update(Client::from_parts(parts).unwrap()).await.unwrap();
+    t.storage.update(Client::from_parts(parts).unwrap(), before.version()).await.unwrap();
     let answer = responded(t.server.authorize(&Request::get(&*target)).await);
     assert_error(&answer, CALLBACK, "invalid_scope", Some("af0ifjsldkj"));
     // A default is what it is by now: nothing was shown yet.
@@ -290,8 +291,9 @@ async fn request_is_checked_again_when_it_comes_back() {
         )
         .await;
     let target = pending(&t, &Ask::code(&other).without("scope")).await.return_target();
-    let mut parts = client_of(&t, &other).await.parts().clone();
+    let before = client_of(&t, &other).await;
+    let mut parts = before.parts().clone();
     parts.default_scope = Some("user:write".parse().unwrap());
-    t.storage.update(Client::from_parts(parts).unwrap()).await.unwrap();
+    t.storage.update(Client::from_parts(parts).unwrap(), before.version()).await.unwrap();
     assert_eq!(back(&t, &target).await.scope().as_str(), "user:write");
 }

@@ -269,9 +269,10 @@ impl<S: Storage + ClientRegistry + grantor::EphemeralStore + Clone + 'static> Se
             Change::Remove => self.storage.remove(&client_id(number), self.now()).await,
             _ => {
                 let found = self.storage.client(client_id(number).as_str()).await?;
-                let mut parts = found.ok_or(RegistryError::Unknown)?.parts().clone();
+                let found = found.ok_or(RegistryError::Unknown)?;
+                let mut parts = found.parts().clone();
                 edit(&mut parts, number, change);
-                self.storage.update(Client::from_parts(parts)?).await
+                self.storage.update(Client::from_parts(parts)?, found.version()).await
             }
         }
     }

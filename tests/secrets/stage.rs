@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use grantor::client::Registration;
+use grantor::client::RegisteredBy;
 use grantor::testing::{Faults, ISSUER, Intercepted, SeededEntropy, TestClock};
 use grantor::tracing::TracingObserver;
 use grantor::{
@@ -49,7 +49,7 @@ fn policy() -> Policy {
     dangers.allow_implicit_grant = true;
     dangers.allow_password_grant = true;
     dangers.allow_plain_pkce = true;
-    dangers.allow_missing_pkce = true;
+    dangers.pkce_optional = true;
     dangers.allow_token_parameters_in_query = true;
     dangers.allow_out_of_band_redirect = true;
     policy
@@ -97,7 +97,7 @@ impl<S: Kept> Stage<S> {
             .password()
             .extension_grant(EXTENSION)
             .scope("user:read user:write")
-            .without_pkce()
+            .pkce_optional()
             .plain_pkce()
             .token_parameters_in_query();
         self.watch.keep("client secret", secret.expose());
@@ -116,7 +116,7 @@ impl<S: Kept> Stage<S> {
             .password()
             .plain_pkce()
             .scope("user:read user:write")
-            .registration(Registration::SelfService);
+            .registered_by(RegisteredBy::SelfService);
         self.watch.show("client builder", &client);
         self.kept.register(client.build().unwrap()).await.unwrap();
         App { id: "browser-app".to_owned(), secret: None }

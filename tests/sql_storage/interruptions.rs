@@ -64,7 +64,8 @@ async fn every_call_is_whole_or_nothing<S: Storage + ClientRegistry>(storage: &S
                 was_exchanged(other, &token, &next).await;
             }
             if call == 3 {
-                storage.update(app()).await.unwrap();
+                let rotated = other.client("app").await.unwrap().unwrap();
+                storage.update(app(), rotated.version()).await.unwrap();
             }
             if done.is_some() {
                 break;

@@ -320,7 +320,7 @@ async fn client_of_newer_node<S: Editable>(node: &Node<S>) {
         let before = stored().await;
         let new = ClientCredential::opaque();
         let (updated, rotated) = (
-            node.storage.update(client).await.unwrap_err(),
+            node.storage.update(client.clone(), client.version()).await.unwrap_err(),
             node.storage.rotate_credential(&id, new, node.t.clock.now()).await.unwrap_err(),
         );
         for refused in [updated, rotated] {

@@ -106,6 +106,8 @@ bugs! {
         }
         Clients {
             RegistersTwice: "a client is registered once",
+            UpdatesFromAnyVersion: "only from the version that is stored",
+            UpdatesWithoutALock: "of many updates from one version",
             RotatesWithoutALock: "of many rotations at once",
             ChangesNewerClients: "comes back whole and is not changed",
             KeepsGrantsOfRemovedClients: "revokes all its grants",

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use grantor::client::ClientCredential;
+use grantor::client::{ClientCredential, ClientVersion};
 use grantor::record::{GrantDetails, Spent, TokenDetails, TokenKind};
 use grantor::secret::TokenHash;
 use grantor::storage::{Exchange, Found, GrantSelector, IssuerError, Opened, Page, RegistryError, Spend};
@@ -734,21 +734,46 @@ impl ClientStore for Model {
     }
 }
 
+impl Model {
+    /// Updates from whatever version is stored.
+    async fn update_blindly(&self, client: Client) -> Result<(), RegistryError> {
+        loop {
+            let found = self.client(client.id().as_str()).await?.ok_or(RegistryError::Unknown)?;
+            match self.clients.update(client.clone(), found.version()).await {
+                Err(RegistryError::Conflict) => {}
+                done => return done,
+            }
+        }
+    }
+}
+
 #[async_trait]
 impl ClientRegistry for Model {
     async fn register(&self, client: Client) -> Result<(), RegistryError> {
-        if self.has(Bug::RegistersTwice) && self.client(client.id().as_str()).await?.is_some() {
-            return self.clients.update(client).await;
+        if self.has(Bug::RegistersTwice)
+            && let Some(old) = self.client(client.id().as_str()).await?
+        {
+            return self.clients.update(client, old.version()).await;
         }
         self.clients.register(client).await
     }
 
-    async fn update(&self, client: Client) -> Result<(), RegistryError> {
+    async fn update(&self, client: Client, expected: ClientVersion) -> Result<(), RegistryError> {
         if self.has(Bug::ChangesNewerClients) && self.client(client.id().as_str()).await?.is_some() {
             self.clients.remove(client.id(), OffsetDateTime::UNIX_EPOCH).await?;
             return self.clients.register(client).await;
         }
-        self.clients.update(client).await
+        if self.has(Bug::UpdatesWithoutALock) {
+            let found = self.client(client.id().as_str()).await?.ok_or(RegistryError::Unknown)?;
+            if found.version() == expected {
+                others_run().await;
+                return self.update_blindly(client).await;
+            }
+        }
+        if self.has(Bug::UpdatesFromAnyVersion) {
+            return self.update_blindly(client).await;
+        }
+        self.clients.update(client, expected).await
     }
 
     async fn rotate_credential(
@@ -764,7 +789,7 @@ impl ClientRegistry for Model {
         others_run().await;
         let mut parts = (*client).clone().into_parts();
         parts.rotate_credential(new, others_end);
-        self.clients.update(Client::from_parts(parts)?).await
+        self.update_blindly(Client::from_parts(parts)?).await
     }
 
     async fn remove(&self, id: &ClientId, at: OffsetDateTime) -> Result<(), RegistryError> {

@@ -88,10 +88,10 @@ async fn a_redirect_uri_that_was_not_sent_need_not_be_repeated_but_must_be_right
 // covers: GC-10 (OAuth 2.1 §10.2), AMB-04
 #[tokio::test]
 async fn a_client_of_oauth_2_1_may_leave_the_redirect_uri_out_but_not_change_it() {
-    let t = TestServer::with_policy(|policy| policy.dangerous().allow_missing_pkce = true);
+    let t = TestServer::with_policy(|policy| policy.dangerous().pkce_optional = true);
     let app = t
         .confidential_client_with(|client| {
-            client.authorization_code([CB]).scope(ALL).omits_redirect_uri().without_pkce()
+            client.authorization_code([CB]).scope(ALL).omits_redirect_uri().pkce_optional()
         })
         .await;
     let approved = t.authorize(&app).approve_as("alice").await;

@@ -322,7 +322,7 @@ fn a_type_is_always_stated_and_public_types_have_no_secret() {
 async fn a_native_app_needs_no_secret_and_is_treated_as_public() {
     let t = TestServer::with_policy(|policy| {
         policy.refresh_token_rotation = grantor::policy::Rotation::PublicClients;
-        policy.dangerous().allow_missing_pkce = true;
+        policy.dangerous().pkce_optional = true;
     });
     let native = Client::native("native").authorization_code(["com.example.app:/cb"]).refresh_token();
     let app = t.register(native.scope("user:read user:write offline_access").build(), None).await;

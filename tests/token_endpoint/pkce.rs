@@ -16,12 +16,12 @@ use crate::support::{
 /// A server and a client with every PKCE habit switched on.
 async fn lenient() -> (TestServer, TestClient) {
     let t = TestServer::with_policy(|policy| {
-        policy.dangerous().allow_missing_pkce = true;
+        policy.dangerous().pkce_optional = true;
         policy.dangerous().allow_plain_pkce = true;
     });
     let app = t
         .confidential_client_with(|client| {
-            client.authorization_code([CB]).scope("user:read").without_pkce().plain_pkce()
+            client.authorization_code([CB]).scope("user:read").pkce_optional().plain_pkce()
         })
         .await;
     (t, app)
@@ -199,7 +199,7 @@ async fn a_code_whose_whole_binding_was_lost_cannot_be_redeemed_even_by_a_lenien
 async fn a_code_without_challenge_is_worthless_once_its_client_must_use_pkce_again() {
     let (t, app) = lenient().await;
     let code = code_for(&t, &app, &[]).await;
-    crate::support::change_client(&t, &app, |parts| parts.legacy.missing_pkce = false).await;
+    crate::support::change_client(&t, &app, |parts| parts.legacy.pkce_optional = false).await;
     bad_grant(&t, &token_as(&app, &redeeming(&code, "")), "CodeWithoutChallenge").await;
 }
 

@@ -213,9 +213,11 @@ pub(crate) async fn change_client(
     app: &TestClient,
     change: impl FnOnce(&mut grantor::client::ClientParts),
 ) {
-    let mut parts = t.storage.client(&app.id).await.unwrap().expect("the client").parts().clone();
+    let before = t.storage.client(&app.id).await.unwrap().expect("the client");
+    let mut parts = before.parts().clone();
     change(&mut parts);
-    t.storage.update(Client::from_parts(parts).expect("a client that makes sense")).await.expect("an update");
+    let changed = Client::from_parts(parts).expect("a client that makes sense");
+    t.storage.update(changed, before.version()).await.expect("an update");
 }
 
 /// Writes down every call that writes, and can be told what an exchange is to answer.

@@ -8,10 +8,12 @@ use async_trait::async_trait;
 use time::OffsetDateTime;
 
 use super::{MemoryStorage, poisoned};
-use crate::client::{Client, ClientCredential};
+use crate::client::{Client, ClientCredential, ClientVersion};
 use crate::error::StorageError;
 use crate::record::ClientId;
-use crate::storage::{ClientRegistry, ClientStore, GrantSelector, RegistryError, Storage, check_members};
+use crate::storage::{
+    ClientRegistry, ClientStore, GrantSelector, RegistryError, Storage, check_members, check_version,
+};
 
 pub(super) type Clients = BTreeMap<ClientId, Arc<Client>>;
 
@@ -43,10 +45,10 @@ impl ClientRegistry for MemoryStorage {
         Ok(())
     }
 
-    async fn update(&self, client: Client) -> Result<(), RegistryError> {
+    async fn update(&self, client: Client, expected: ClientVersion) -> Result<(), RegistryError> {
         let mut clients = self.write_clients()?;
         let place = clients.get_mut(client.id()).ok_or(RegistryError::Unknown)?;
-        check_members(place)?;
+        check_version(place, expected)?;
         *place = Arc::new(client);
         Ok(())
     }

@@ -6,11 +6,13 @@ use async_trait::async_trait;
 use time::OffsetDateTime;
 
 use super::{PostgresStorage, TRIES};
-use crate::client::{Client, ClientCredential};
+use crate::client::{Client, ClientCredential, ClientVersion};
 use crate::error::StorageError;
 use crate::record::ClientId;
 use crate::storage::sql::{Cells, json, read_client, row_count};
-use crate::storage::{ClientRegistry, ClientStore, GrantSelector, RegistryError, Storage, check_members};
+use crate::storage::{
+    ClientRegistry, ClientStore, GrantSelector, RegistryError, Storage, check_members, check_version,
+};
 
 impl PostgresStorage {
     /// Replaces a client by what is made of it. Begins again if another transaction has changed it in between.
@@ -59,8 +61,10 @@ impl ClientRegistry for PostgresStorage {
         if done.rows_affected() == 0 { Err(RegistryError::Taken) } else { Ok(()) }
     }
 
-    async fn update(&self, client: Client) -> Result<(), RegistryError> {
-        self.change_client(client.id(), |_| Ok(client.clone())).await
+    async fn update(&self, client: Client, expected: ClientVersion) -> Result<(), RegistryError> {
+        // If others change it after it was read, it is read again, and has another version.
+        let replace = |found: &Client| check_version(found, expected).map(|()| client.clone());
+        self.change_client(client.id(), replace).await
     }
 
     async fn rotate_credential(

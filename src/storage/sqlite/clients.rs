@@ -6,11 +6,13 @@ use async_trait::async_trait;
 use time::OffsetDateTime;
 
 use super::{SqliteStorage, to_storage_error};
-use crate::client::{Client, ClientCredential};
+use crate::client::{Client, ClientCredential, ClientVersion};
 use crate::error::StorageError;
 use crate::record::ClientId;
 use crate::storage::sql::{json, read_client, row_count};
-use crate::storage::{ClientRegistry, ClientStore, GrantSelector, RegistryError, Storage, check_members};
+use crate::storage::{
+    ClientRegistry, ClientStore, GrantSelector, RegistryError, Storage, check_members, check_version,
+};
 
 impl SqliteStorage {
     /// Inserts a client; whether there was room for it.
@@ -65,8 +67,9 @@ impl ClientRegistry for SqliteStorage {
         if is_new { Ok(()) } else { Err(RegistryError::Taken) }
     }
 
-    async fn update(&self, client: Client) -> Result<(), RegistryError> {
-        self.within(self.change_client(client.id(), |_| Ok(client.clone()))).await
+    async fn update(&self, client: Client, expected: ClientVersion) -> Result<(), RegistryError> {
+        let replace = |found: &Client| check_version(found, expected).map(|()| client.clone());
+        self.within(self.change_client(client.id(), replace)).await
     }
 
     async fn rotate_credential(

@@ -16,6 +16,8 @@ pub(super) const CASES: &[Named] = &[
     ("a client comes back with everything that was registered, on every node", comes_back),
     ("a client is registered once, and updated only if it is there", registered_once),
     ("of many registrations of one identifier at once one succeeds", one_registration),
+    ("a client is updated only from the version that is stored", updated_from_stored_version),
+    ("of many updates from one version at once one succeeds", one_update),
     (
         "identifiers are compared byte by byte, and clients listed in the order of the bytes, page by page",
         listed_in_order,
@@ -78,6 +80,10 @@ const fn is_taken(error: &RegistryError) -> bool {
     matches!(error, RegistryError::Taken)
 }
 
+const fn is_conflict(error: &RegistryError) -> bool {
+    matches!(error, RegistryError::Conflict)
+}
+
 const fn is_unknown(error: &RegistryError) -> bool {
     matches!(error, RegistryError::Unknown)
 }
@@ -105,7 +111,7 @@ fn comes_back(t: &Trial<'_>) -> Outcome {
         t.register(client.clone())?;
         t.known_everywhere("a client that was registered", &client)?;
         let updated = built(Client::confidential(client.id().as_str(), secret.clone()).client_credentials());
-        t.node(0).done("update", t.registry(1).update(updated.clone()))?;
+        t.node(0).done("update", t.registry(1).update(updated.clone(), client.version()))?;
         t.known_everywhere("a client that was updated", &updated)?;
     }
     Ok(())
@@ -117,11 +123,8 @@ fn registered_once(t: &Trial<'_>) -> Outcome {
     let impostor = built(Client::public(first.id().as_str()).authorization_code(["https://evil.example/cb"]));
     t.expect_refused("a second registration is Taken", is_taken, t.registry(1).register(impostor));
     t.known_everywhere("the first registration", &first)?;
-    t.expect_refused(
-        "an update of a client that is not there is Unknown",
-        is_unknown,
-        t.registry(1).update(t.public("nobody")),
-    );
+    let update = t.registry(1).update(t.public("nobody"), first.version());
+    t.expect_refused("an update of a client that is not there is Unknown", is_unknown, update);
     t.known_nowhere("a client of which there was only an update", t.client("nobody").as_str())
 }
 
@@ -140,6 +143,50 @@ fn one_registration(t: &Trial<'_>) -> Outcome {
         t.expect_eq("how many are told that it is Taken", &(RUNNERS - 1), &taken);
         if let [winner] = won[..] {
             t.known_everywhere("the client that was registered", &client(winner))?;
+        }
+    }
+    Ok(())
+}
+
+fn updated_from_stored_version(t: &Trial<'_>) -> Outcome {
+    let client = |uri: &str| built(Client::public(t.client("app").as_str()).authorization_code([uri]));
+    let [first, second, third] =
+        ["https://app.example/1", "https://app.example/2", "https://app.example/3"].map(client);
+    t.register(first.clone())?;
+    t.node(0).done("update", t.registry(1).update(second.clone(), first.version()))?;
+    let stale = t.registry(2).update(third.clone(), first.version());
+    t.expect_refused("an update from an older version is a Conflict", is_conflict, stale);
+    t.known_everywhere("a client whose update was refused", &second)?;
+    t.node(0).done("update", t.registry(2).update(third.clone(), second.version()))?;
+    t.known_everywhere("a client that was updated", &third)?;
+    let other = t.client("other");
+    let secret = || ClientCredential::secret(&ClientSecret::new("s3cr3t"));
+    let confidential = built(Client::confidential(other.as_str(), secret()).client_credentials());
+    t.register(confidential.clone())?;
+    t.node(0).done("rotate_credential", t.registry(1).rotate_credential(&other, secret(), t.at(HOUR)))?;
+    let stale = t.registry(0).update(confidential.clone(), confidential.version());
+    t.expect_refused("an update from before a rotation is a Conflict", is_conflict, stale);
+    Ok(())
+}
+
+fn one_update(t: &Trial<'_>) -> Outcome {
+    for round in t.rounds(5) {
+        let id = t.client(&format!("app-{round}"));
+        let client = |number: usize| {
+            let uri = format!("https://app.example/{number}");
+            built(Client::public(id.as_str()).authorization_code([uri.as_str()]))
+        };
+        let before = client(RUNNERS);
+        t.register(before.clone())?;
+        let results = t.race(round, RUNNERS, |runner, node| {
+            Ok(node.run(t.registry(runner).update(client(runner), before.version())))
+        })?;
+        let won: Vec<_> = (0..).zip(&results).filter(|(_, result)| result.is_ok()).map(|(runner, _)| runner).collect();
+        t.expect_eq("how many updates succeed", &1, &won.len());
+        let refused = results.iter().filter(|result| result.as_ref().is_err_and(is_conflict)).count();
+        t.expect_eq("how many are told that it is a Conflict", &(RUNNERS - 1), &refused);
+        if let [winner] = won[..] {
+            t.known_everywhere("the client that was updated", &client(winner))?;
         }
     }
     Ok(())

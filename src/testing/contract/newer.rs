@@ -60,7 +60,7 @@ fn client_with(t: &Trial<'_>, name: &str, added: &Value) -> Outcome {
         ClientParts::from_stored(&stored.to_string()).map_err(|error| Failure::failed("from_stored", &error))?;
     let newer = Client::from_parts(parts).map_err(|error| Failure::failed("from_parts", &error))?;
     run(block_on, registry.register(newer.clone())).map_err(|error| Failure::failed("register", &error))?;
-    let updated = run(block_on, registry.update(newer));
+    let updated = run(block_on, registry.update(newer.clone(), newer.version()));
     let rotated = run(block_on, registry.rotate_credential(&id, ClientCredential::opaque(), t.at(HOUR)));
     for refusal in [updated, rotated] {
         let is_refused = matches!(refusal, Err(RegistryError::UnknownMembers));

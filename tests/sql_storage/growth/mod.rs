@@ -202,7 +202,7 @@ async fn every_statement<S: Storage + ClientRegistry + EphemeralStore>(storage: 
         storage.purge_expired(now() - 2 * time::Duration::HOUR - time::Duration::SECOND, 100).await.unwrap();
         storage.purge_expired(now() - 3 * time::Duration::HOUR - time::Duration::SECOND, 1).await.unwrap();
         storage.register(app(client.as_str())).await.unwrap();
-        storage.update(app(client.as_str())).await.unwrap();
+        storage.update(app(client.as_str()), app(client.as_str()).version()).await.unwrap();
         storage.client(client.as_str()).await.unwrap();
         storage.clients(Some(&client), 10).await.unwrap();
         storage.rotate_credential(&client, secret(), now()).await.unwrap();
