@@ -11,7 +11,7 @@ use super::{
     ClientRegistry, ClientStore, EphemeralStore, Exchange, Found, GrantSelector, IssuerError, Opened, Page,
     RegistryError, Spend, Storage,
 };
-use crate::client::{Client, ClientCredential};
+use crate::client::{Client, ClientCredential, ClientVersion};
 use crate::error::StorageError;
 use crate::record::{ClientId, Grant, StoredToken};
 use crate::secret::TokenHash;
@@ -111,8 +111,8 @@ impl<T: ClientRegistry + ?Sized> ClientRegistry for Arc<T> {
         (**self).register(client).await
     }
 
-    async fn update(&self, client: Client) -> Result<(), RegistryError> {
-        (**self).update(client).await
+    async fn update(&self, client: Client, expected: ClientVersion) -> Result<(), RegistryError> {
+        (**self).update(client, expected).await
     }
 
     async fn rotate_credential(
