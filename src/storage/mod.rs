@@ -30,7 +30,7 @@
 //! 8. **Records are opaque.** All members of [`Grant`] and [`StoredToken`] come back as they went in, the members of their details
 //!    included that this version does not know. No step but the one that stores a record writes its details.
 //! 9. **Clients.** For a storage that is a [`ClientRegistry`], too: registering, updating and rotating are atomic steps as well. An
-//!    update compares the [version](Client::version) of the stored client and writes in the same step.
+//!    update compares the [version](crate::Client::version) of the stored client and writes in the same step.
 //!    Identifiers are compared and ordered byte by byte, and what was registered comes back whole. A client with
 //!    [members that this version does not know](crate::client::ClientParts::unknown_members) is not changed.
 //! 10. **Ephemeral entries.** A storage that is an [`EphemeralStore`] keeps the contract of [`ephemeral`] as well.
