@@ -220,7 +220,7 @@ impl Builder {
     ///             consent.approve(Approval::by(user).host_data(tenant)).await.into()
     ///         }
     ///         Ok((consent, _)) => consent.deny().into(),
-    ///         Err(response) => response,
+    ///         Err(error) => error.into(),
     ///     }
     /// }
     /// # let _ = (oauth, decide);
