@@ -16,7 +16,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use grantor::client::ClientParts;
 use grantor::record::TokenKind;
 use grantor::secret::TokenHash;
-use grantor::storage::{Exchange, Found, GrantSelector, IssuerError, Opened, Page, Spend};
+use grantor::storage::{Found, GrantPage, GrantSelector, IssuerError, Opened, RedeemOutcome, Redemption};
 use grantor::{
     Approval, AuthorizationServer, BearerRequest, Client, ClientStore, CodeChallenge, CodeVerifier, Grant, GrantId,
     Interaction, Request, Storage, StorageError, StoredToken, Subject, TokenRequest,
@@ -169,7 +169,7 @@ impl Transaction<'_> {
 
 #[async_trait]
 impl ClientStore for Documents {
-    async fn client(&self, id: &str) -> Result<Option<Arc<Client>>, StorageError> {
+    async fn find_client(&self, id: &str) -> Result<Option<Arc<Client>>, StorageError> {
         let transaction = self.begin()?;
         let Some(json) = transaction.documents.get(&client_key(id)) else { return Ok(None) };
         // Members that this version does not know are kept. What it can't read may be of a newer one, and others can use it.
@@ -208,39 +208,39 @@ impl Storage for Documents {
         Ok(grant.map(|grant| Found::new(Arc::new(token), Arc::new(grant))))
     }
 
-    async fn exchange(&self, spend: &Spend, successors: &[StoredToken]) -> Result<Exchange, StorageError> {
+    async fn redeem(&self, redemption: &Redemption, successors: &[StoredToken]) -> Result<RedeemOutcome, StorageError> {
         let mut transaction = self.begin()?;
         // Clause 7: the grant is read in the step that writes its tokens, so a revocation comes before or after, and never
         // in between.
-        let Some(mut token) = transaction.get::<StoredToken>(&token_key(&spend.token))? else {
-            return Ok(Exchange::Dead);
+        let Some(mut token) = transaction.get::<StoredToken>(&token_key(&redemption.token))? else {
+            return Ok(RedeemOutcome::Dead);
         };
         let Some(mut grant) = transaction.get::<Grant>(&grant_key(&token.grant_id))? else {
-            return Ok(Exchange::Dead);
+            return Ok(RedeemOutcome::Dead);
         };
         // Clauses 3 and 6: an attempt that meets its own write is answered as the first time, and time is what the caller
         // says; the library knows the order.
-        if let Some(outcome) = spend.refusal(Some((&token, &grant))) {
+        if let Some(outcome) = redemption.refusal(Some((&token, &grant))) {
             return Ok(outcome);
         }
         for successor in successors {
             transaction.insert(successor)?;
         }
-        if spend.consume {
+        if redemption.consume {
             // At most one seed a family: once a successor is used, its predecessor's must not be there any more.
             if let Some(parent) = token.parent.map(|parent| transaction.get(&token_key(&parent))).transpose()?.flatten()
             {
                 transaction.erase_seed(parent)?;
             }
-            token.spent = Some(spend.spent());
+            token.spent = Some(redemption.spent());
             transaction.put(&token)?;
         }
         // Neither ever goes back, however far apart the clocks of two nodes are.
-        grant.last_used_at = grant.last_used_at.max(spend.at);
-        grant.expires_at = grant.expires_at.max(spend.grant_expires_at);
+        grant.last_used_at = grant.last_used_at.max(redemption.at);
+        grant.expires_at = grant.expires_at.max(redemption.grant_expires_at);
         transaction.put(&grant)?;
         transaction.commit();
-        Ok(Exchange::Done)
+        Ok(RedeemOutcome::Done)
     }
 
     async fn revoke_access_token(&self, token: &TokenHash, at: OffsetDateTime) -> Result<(), StorageError> {
@@ -256,7 +256,7 @@ impl Storage for Documents {
         Ok(())
     }
 
-    /// Clause 7. One document a grant, however many tokens it has: `find` and `exchange` always look at the grant too.
+    /// Clause 7. One document a grant, however many tokens it has: `find` and `redeem` always look at the grant too.
     async fn revoke_grants(&self, which: &GrantSelector, at: OffsetDateTime) -> Result<u64, StorageError> {
         let mut transaction = self.begin()?;
         let mut grants = transaction.all::<Grant>()?;
@@ -284,11 +284,11 @@ impl Storage for Documents {
         Ok(count)
     }
 
-    async fn grants(
+    async fn list_grants(
         &self,
         which: &GrantSelector,
         now: OffsetDateTime,
-        page: &Page,
+        page: &GrantPage,
     ) -> Result<Vec<Arc<Grant>>, StorageError> {
         let mut grants = self.begin()?.all::<Grant>()?;
         let comes_later = |grant: &Grant| page.after.is_none_or(|after| (grant.opened_at, grant.id) < after);
@@ -396,7 +396,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let refresh_token = first.refresh_token.as_ref().ok_or("no refresh token was issued")?;
     let refresh = || TokenRequest::refresh_token(refresh_token).client_id("app");
     let second = oauth.token_request(&refresh()).await?;
-    println!("the refresh token is exchanged: {} documents (and two more)", storage.count()?);
+    println!("the refresh token is redeemed: {} documents (and two more)", storage.count()?);
     let again = oauth.token_request(&refresh()).await?;
     let same = again.access_token.expose() == second.access_token.expose();
     println!("asked again at once, the answer is the same: {same}; {} documents", storage.count()?);
@@ -408,7 +408,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         "and the newest access token with it: {}",
         rest.err().and_then(|error| error.code()).map_or("accepted", |code| code.as_str())
     );
-    let grants = oauth.grants(&GrantSelector::Subject(alice), &Page::first(10)).await?;
+    let grants = oauth.list_grants(&GrantSelector::Subject(alice), &GrantPage::first(10)).await?;
     println!("alice's connected applications: {}", grants.len());
     while oauth.purge(100).await? == 100 {}
     println!("after the purge: {} documents (issuer and client)", storage.count()?);

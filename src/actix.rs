@@ -195,7 +195,7 @@ impl Responder for AuthorizationResponse {
     }
 }
 
-/// For handlers that give up with a ready answer, such as that of [`Authorize::Respond`](crate::Authorize::Respond).
+/// For handlers that give up with a ready answer, such as that of [`AuthorizationOutcome::Respond`](crate::AuthorizationOutcome::Respond).
 impl From<Response> for Error {
     fn from(response: Response) -> Self {
         let cause = "answered by the authorization server";

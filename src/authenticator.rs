@@ -36,7 +36,7 @@ pub trait Authenticator: Send + Sync {
     ///
     /// # Errors
     /// It could not be decided; answered with `server_error`.
-    async fn client(&self, attempt: &ClientAttempt<'_>) -> Result<Verdict<()>, AuthenticatorError> {
+    async fn authenticate_client(&self, attempt: &ClientAttempt<'_>) -> Result<Verdict<()>, AuthenticatorError> {
         Ok(if attempt.matches_a_digest() { Verdict::Accepted(()) } else { Verdict::Rejected })
     }
 
@@ -49,7 +49,10 @@ pub trait Authenticator: Send + Sync {
     ///
     /// # Errors
     /// It could not be decided; answered with `server_error`.
-    async fn resource_owner(&self, attempt: &ResourceOwnerAttempt<'_>) -> Result<Verdict<Subject>, AuthenticatorError> {
+    async fn authenticate_resource_owner(
+        &self,
+        attempt: &ResourceOwnerAttempt<'_>,
+    ) -> Result<Verdict<Subject>, AuthenticatorError> {
         let _ = attempt;
         Ok(Verdict::Rejected)
     }
@@ -74,12 +77,15 @@ pub trait Authenticator: Send + Sync {
 
 #[async_trait]
 impl<T: Authenticator + ?Sized> Authenticator for Arc<T> {
-    async fn client(&self, attempt: &ClientAttempt<'_>) -> Result<Verdict<()>, AuthenticatorError> {
-        (**self).client(attempt).await
+    async fn authenticate_client(&self, attempt: &ClientAttempt<'_>) -> Result<Verdict<()>, AuthenticatorError> {
+        (**self).authenticate_client(attempt).await
     }
 
-    async fn resource_owner(&self, attempt: &ResourceOwnerAttempt<'_>) -> Result<Verdict<Subject>, AuthenticatorError> {
-        (**self).resource_owner(attempt).await
+    async fn authenticate_resource_owner(
+        &self,
+        attempt: &ResourceOwnerAttempt<'_>,
+    ) -> Result<Verdict<Subject>, AuthenticatorError> {
+        (**self).authenticate_resource_owner(attempt).await
     }
 
     async fn subject_status(&self, subject: &Subject) -> Result<SubjectStatus, AuthenticatorError> {
@@ -181,7 +187,7 @@ pub struct ResourceOwnerAttempt<'a> {
     pub now: OffsetDateTime,
 }
 
-/// The authenticator of a server without password grant: it compares client secrets as [`Authenticator::client`] does
+/// The authenticator of a server without password grant: it compares client secrets as [`Authenticator::authenticate_client`] does
 /// by default, and knows no users.
 #[derive(Debug, Clone, Copy, Default)]
 #[expect(clippy::exhaustive_structs, reason = "it has no state and will have none")]

@@ -176,7 +176,7 @@ impl Bearer {
         }
         let fault = match Scope::parse(scope) {
             Ok(scope) if scope.is_subset(self.server.scopes.all()) => Fault::InsufficientScope(scope),
-            _ => Fault::Failed(Error::Extension("a resource requires a scope that the server does not offer")),
+            _ => Fault::Failed(Error::Misuse("a resource requires a scope that the server does not offer")),
         };
         Err(refuse(self.server, self.peer, self.now, Some(self.grant.id), fault))
     }

@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::record::{ClientId, Grant, Subject};
 use crate::scope::Scope;
 use crate::server_context::ServerContext;
-use crate::storage::{GrantSelector, Page};
+use crate::storage::{GrantPage, GrantSelector};
 
 /// How many grants are read at most.
 const MOST: usize = 1_000;
@@ -25,7 +25,7 @@ pub struct Connections {
     /// One for each client; the client with the newest grant comes first.
     pub applications: Vec<Connection>,
     /// Whether the user has more than a thousand live grants. The older ones are missing here:
-    /// [`AuthorizationServer::grants`](crate::AuthorizationServer::grants) lists them.
+    /// [`AuthorizationServer::list_grants`](crate::AuthorizationServer::list_grants) lists them.
     pub has_more: bool,
 }
 
@@ -41,7 +41,7 @@ pub struct Connection {
     pub scope: Scope,
     /// When the oldest of its grants was opened.
     pub since: OffsetDateTime,
-    /// When a token of one of its grants was last exchanged.
+    /// When a token of one of its grants was last redeemed.
     pub last_used_at: OffsetDateTime,
     /// Its grants, newest first; at least one. Each is a session of the application, such as its login on one device.
     pub grants: Vec<Arc<Grant>>,
@@ -69,7 +69,7 @@ impl Connection {
 
 pub(crate) async fn of(server: &ServerContext, subject: &Subject) -> Result<Connections, Error> {
     let which = GrantSelector::Subject(subject.clone());
-    let mut grants = server.storage.grants(&which, server.now(), &Page::first(MOST + 1)).await?;
+    let mut grants = server.storage.list_grants(&which, server.now(), &GrantPage::first(MOST + 1)).await?;
     let has_more = grants.len() > MOST;
     grants.truncate(MOST);
     let mut applications: Vec<Connection> = Vec::new();
@@ -79,7 +79,7 @@ pub(crate) async fn of(server: &ServerContext, subject: &Subject) -> Result<Conn
             applications[*place].add(grant);
         } else {
             places.insert(grant.client_id.clone(), applications.len());
-            let client = server.clients.client(grant.client_id.as_str()).await?;
+            let client = server.clients.find_client(grant.client_id.as_str()).await?;
             applications.push(Connection::new(grant, client));
         }
     }

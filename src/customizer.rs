@@ -286,12 +286,12 @@ pub(crate) fn drop_members(members: &mut Map<String, Value>, is_taken: impl Fn(&
 pub(crate) fn check_members(members: &Map<String, Value>) -> Result<(), Error> {
     let fits = members.is_empty() || serde_json::to_vec(members).is_ok_and(|json| json.len() <= MOST_BYTES);
     if !fits {
-        return Err(Error::Extension("a token customizer added more than 4 KiB"));
+        return Err(Error::Misuse("a token customizer added more than 4 KiB"));
     }
     if members.values().all(|value| has_at_most(MOST_LEVELS, value)) {
         return Ok(());
     }
-    Err(Error::Extension("a token customizer added a member that is nested more than 32 levels deep"))
+    Err(Error::Misuse("a token customizer added a member that is nested more than 32 levels deep"))
 }
 
 /// Whether arrays and objects are nested in each other on this many levels at most.

@@ -215,7 +215,7 @@ impl TokenDetails {
     const KNOWN: [&'static str; 5] = ["code", "number", "format", "requested_scope", "response_members"];
 
     /// Returns the first critical member that this version does not enforce. While there is one, the token is not accepted and
-    /// not exchanged.
+    /// not redeemed.
     #[must_use]
     pub fn unenforced_member(&self) -> Option<&str> {
         self.unknown.first_critical(&Self::KNOWN)

@@ -72,18 +72,18 @@
 //! | credentials, the status of users | [`Authenticator`] | client secrets are compared by digest; there are no users to check |
 //! | changes to tokens | [`TokenCustomizer`] | tokens are as the grant handlers decide |
 //! | scopes | [`Builder::scope`], each with a description | the server does not build |
-//! | pages | login and consent: the host's own; the rest by [`Pages`](authorize::Pages) | plain ones |
+//! | pages | login and consent: the host's own; the rest by [`PageTemplates`](authorize::PageTemplates) | plain ones |
 //! | time, randomness | [`Clock`], [`Entropy`] | the operating system's |
 //! | audit | [`Observer`] | events are dropped |
 //! | more endpoints | [`Capability`] | the library's own |
-//! | more grant types | [`GrantHandler`](grants::GrantHandler) | the five of RFC 6749 |
+//! | more grant types | [`GrantHandler`](grant_type::GrantHandler) | the five of RFC 6749 |
 //!
 //! # Where to find what
 //! | to read about | look at |
 //! |---|---|
 //! | the authorization endpoint, RFC 6749 §3.1 | [`authorize`], [`AuthorizationServer::interaction`], [`Interaction`], [`PendingAuthorization`] |
 //! | the token endpoint, §3.2 | [`AuthorizationServer::token`], [`TokenRequest`], [`TokenResponse`] |
-//! | the grants, §4 and §6 | [`grants`] |
+//! | the grants, §4 and §6 | [`grant_type`] |
 //! | clients and their authentication, §2 | [`client`] |
 //! | errors, §4.1.2.1 and §5.2 | [`error`] |
 //! | revocation, introspection, metadata (RFC 7009, 7662, 8414) | [`AuthorizationServer::revoke`], [`introspect`](AuthorizationServer::introspect), [`metadata`](AuthorizationServer::metadata) |
@@ -148,7 +148,7 @@ mod details;
 pub mod env;
 pub mod error;
 pub mod event;
-pub mod grants;
+pub mod grant_type;
 mod http;
 #[cfg(feature = "http")]
 mod http_types;
@@ -188,8 +188,8 @@ pub use crate::authenticator::{
     Authenticator, ClientAttempt, ClientSecrets, ResourceOwnerAttempt, SubjectStatus, Verdict,
 };
 pub use crate::authorize::{
-    Approval, AuthorizationRequest, AuthorizationResponse, Authorize, Consent, ConsentForm, Interaction, Login,
-    PendingAuthorization, Proceed, RequestedScope, ResumeError, SelectAccount, UserSession,
+    Approval, AuthorizationOutcome, AuthorizationRequest, AuthorizationResponse, Consent, ConsentForm, Interaction,
+    Login, PendingAuthorization, Proceed, RequestedScope, ResumeError, SelectAccount, UserSession,
 };
 pub use crate::bearer::{Access, Bearer, BearerError, BearerRequest};
 pub use crate::build_error::BuildError;

@@ -179,13 +179,13 @@ fn key(kind: &[u8], name: &str, peer: Option<IpAddr>) -> AttemptKey {
 impl<A: Authenticator> Authenticator for Limiter<A> {
     /// A client may send many requests at once, so only what has failed counts. That lets a burst of guesses through before
     /// the first has failed, which is no help against a generated secret.
-    async fn client(&self, attempt: &ClientAttempt<'_>) -> Result<Verdict<()>, AuthenticatorError> {
+    async fn authenticate_client(&self, attempt: &ClientAttempt<'_>) -> Result<Verdict<()>, AuthenticatorError> {
         let key = key(b"client", attempt.client_id, attempt.peer);
         let known = self.known(&key);
         if let Some(retry_after) = known.and_then(|count| self.wait(&count, attempt.now)) {
             return Ok(Verdict::Throttled { retry_after });
         }
-        let verdict = self.inner.client(attempt).await?;
+        let verdict = self.inner.authenticate_client(attempt).await?;
         match verdict {
             Verdict::Rejected => self.count(key, attempt.now),
             Verdict::Accepted(()) if known.is_some() => self.forget(&key),
@@ -196,14 +196,17 @@ impl<A: Authenticator> Authenticator for Limiter<A> {
 
     /// A person logs in once at a time, and passwords can be guessed, so an attempt counts from its beginning: many at once
     /// are as few as one after the other.
-    async fn resource_owner(&self, attempt: &ResourceOwnerAttempt<'_>) -> Result<Verdict<Subject>, AuthenticatorError> {
+    async fn authenticate_resource_owner(
+        &self,
+        attempt: &ResourceOwnerAttempt<'_>,
+    ) -> Result<Verdict<Subject>, AuthenticatorError> {
         // Hosts that read user names like this would otherwise give each spelling of a name guesses of its own.
         let username = attempt.username.trim().to_lowercase();
         let key = key(b"owner", &username, attempt.peer);
         if let Some(retry_after) = self.count_unless_throttled(key, attempt.now) {
             return Ok(Verdict::Throttled { retry_after });
         }
-        let verdict = self.inner.resource_owner(attempt).await;
+        let verdict = self.inner.authenticate_resource_owner(attempt).await;
         match &verdict {
             Ok(Verdict::Rejected) => {}
             // A subject that is not active is refused like a wrong password, so its right password counts like a wrong one. Else

@@ -17,7 +17,7 @@ use crate::storage::Found;
 /// revoked. Which of the checks below are made, and in which order, is the caller's to say.
 #[derive(Debug)]
 #[must_use = "a token that was found is not yet a token that is valid"]
-pub struct Presented<K: Token> {
+pub struct PresentedToken<K: Token> {
     secret: Secret<K>,
     token: Arc<StoredToken>,
     grant: Arc<Grant>,
@@ -59,16 +59,16 @@ pub(crate) async fn find_of_kind<K: Token>(server: &ServerContext, token: &str) 
 pub(crate) async fn find_presented<K: Token>(
     server: &ServerContext,
     secret: Secret<K>,
-) -> Result<Option<Presented<K>>, Error> {
+) -> Result<Option<PresentedToken<K>>, Error> {
     let found = find_of_kind::<K>(server, secret.expose()).await?;
-    Ok(found.map(|Found { token, grant }| Presented { secret, token, grant }))
+    Ok(found.map(|Found { token, grant }| PresentedToken { secret, token, grant }))
 }
 
 /// Finds the access token that was minted with this identifier, in whichever format that was.
 pub(crate) async fn find_minted(
     server: &ServerContext,
     id: AccessToken,
-) -> Result<Option<Presented<kind::AccessToken>>, Error> {
+) -> Result<Option<PresentedToken<kind::AccessToken>>, Error> {
     let signed = match &server.signed_format {
         Some(format) => find_by_key(server, &format.key(&id), Some(format.name())).await?,
         None => None,
@@ -78,30 +78,30 @@ pub(crate) async fn find_minted(
         None => find_by_key(server, &id.hash(), None).await?,
     };
     let found = found.filter(|found| found.token.kind == TokenKind::AccessToken);
-    Ok(found.map(|Found { token, grant }| Presented { secret: id, token, grant }))
+    Ok(found.map(|Found { token, grant }| PresentedToken { secret: id, token, grant }))
 }
 
-/// A presented token that belongs to the authenticated client. Made by [`Presented::must_belong_to`] alone, and demanded by
+/// A presented token that belongs to the authenticated client. Made by [`PresentedToken::must_belong_to`] alone, and demanded by
 /// every decision about it, so that the check can't be forgotten.
 #[derive(Debug)]
 #[must_use = "a token that was found is not yet a token that is valid"]
-pub struct Owned<K: Token>(Presented<K>);
+pub(crate) struct VerifiedToken<K: Token>(PresentedToken<K>);
 
-impl<K: Token> Deref for Owned<K> {
-    type Target = Presented<K>;
-    fn deref(&self) -> &Presented<K> {
+impl<K: Token> Deref for VerifiedToken<K> {
+    type Target = PresentedToken<K>;
+    fn deref(&self) -> &PresentedToken<K> {
         &self.0
     }
 }
 
-impl<K: Token> Owned<K> {
-    pub(crate) fn into_inner(self) -> Presented<K> {
+impl<K: Token> VerifiedToken<K> {
+    pub(crate) fn into_inner(self) -> PresentedToken<K> {
         self.0
     }
 }
 
-/// A grant of which a live access token was presented. Made by [`Presented::must_be_live`] alone, and demanded by
-/// [`OpenGrant::child_of`](crate::grants::OpenGrant::child_of), so that nothing is derived from a dead grant.
+/// A grant of which a live access token was presented. Made by [`PresentedToken::must_be_live`] alone, and demanded by
+/// [`OpenGrant::child_of`](crate::grant_type::OpenGrant::child_of), so that nothing is derived from a dead grant.
 #[derive(Debug, Clone)]
 #[must_use = "nothing is derived from a grant that is not passed to `child_of`"]
 pub struct LiveGrant {
@@ -116,7 +116,7 @@ impl LiveGrant {
     }
 }
 
-impl Presented<kind::AccessToken> {
+impl PresentedToken<kind::AccessToken> {
     /// Refuses an access token that was revoked or has expired, or whose grant was revoked or has ended. It may have been
     /// issued to another client: whether this one may use it is for the caller to judge. Refuses a token of another type than
     /// `Bearer` too: it is bound to a proof, which this does not check.
@@ -135,7 +135,7 @@ impl Presented<kind::AccessToken> {
     }
 }
 
-impl<K: Token> Presented<K> {
+impl<K: Token> PresentedToken<K> {
     /// Its record.
     #[must_use]
     pub fn token(&self) -> &StoredToken {
@@ -164,8 +164,8 @@ impl<K: Token> Presented<K> {
     ///
     /// # Errors
     /// [`Refusal::ForeignToken`]
-    pub fn must_belong_to(self, client: &AuthenticatedClient) -> Result<Owned<K>, Refusal> {
-        if self.grant.client_id == *client.id() { Ok(Owned(self)) } else { Err(Refusal::ForeignToken) }
+    pub(crate) fn must_belong_to(self, client: &AuthenticatedClient) -> Result<VerifiedToken<K>, Refusal> {
+        if self.grant.client_id == *client.id() { Ok(VerifiedToken(self)) } else { Err(Refusal::ForeignToken) }
     }
 
     /// Refuses a token that was revoked, or whose grant was revoked or has ended.

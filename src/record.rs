@@ -43,10 +43,10 @@ pub struct Grant {
     /// When it was opened.
     #[serde(with = "rfc3339")]
     pub opened_at: OffsetDateTime,
-    /// When a token of it was last exchanged; at first the same as `opened_at`.
+    /// When a token of it was last redeemed; at first the same as `opened_at`.
     #[serde(with = "rfc3339")]
     pub last_used_at: OffsetDateTime,
-    /// When its last token expires, and with it the grant; [`exchange`](crate::Storage::exchange) moves it.
+    /// When its last token expires, and with it the grant; [`redeem`](crate::Storage::redeem) moves it.
     #[serde(with = "rfc3339")]
     pub expires_at: OffsetDateTime,
     /// When it was revoked, if it was.

@@ -104,7 +104,7 @@ pub trait Token: SecretKind {
 }
 
 /// The kinds of token that are spent when they are used. Sealed.
-pub trait SingleUse: Token {}
+pub(crate) trait SingleUse: Token {}
 
 /// The kinds of [`Secret`]; uninhabited, they exist only as type arguments.
 pub mod kind {
@@ -163,7 +163,7 @@ pub enum TokenKind {
     AccessToken,
     /// See [`RefreshToken`]; the word is `refresh_token`.
     RefreshToken,
-    /// A key that can be used once, see [`OpenGrant::once`](crate::grants::OpenGrant::once). No client is given it as a token.
+    /// A key that can be used once, see [`OpenGrant::once`](crate::grant_type::OpenGrant::once). No client is given it as a token.
     /// Its row is stored spent; the word is `one_time_key`.
     OneTimeKey,
     /// Another word, of a newer version. Made by [`TokenKind::from`].
@@ -329,7 +329,7 @@ impl fmt::Debug for SecretDigest {
 /// The random value kept beside a spent refresh token for the length of the grace window, from which a retry derives
 /// the same successors again. Overwritten when dropped, redacted in `Debug`.
 ///
-/// A storage keeps it in a field of its own, erases it when [`Spend`](crate::storage::Spend) asks for it, and never
+/// A storage keeps it in a field of its own, erases it when [`Redemption`](crate::storage::Redemption) asks for it, and never
 /// copies it anywhere else.
 #[derive(Clone)]
 pub struct Seed(Zeroizing<[u8; 32]>);

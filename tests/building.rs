@@ -9,7 +9,7 @@ use grantor::client::{
     AuthenticationMethod, ClientError, ClientParts, ClientType, Lifetimes, RedirectUri, RedirectUriError, RegisteredBy,
 };
 use grantor::error::EntropyError;
-use grantor::grants::{Decision, GrantContext, GrantHandler};
+use grantor::grant_type::{Decision, GrantContext, GrantHandler};
 use grantor::policy::{ErrorRedirects, PolicyError, RefreshTokens, Rotation};
 use grantor::secret::SecretDigest;
 use grantor::storage::{IssuerError, Storage};
@@ -328,18 +328,22 @@ impl GrantHandler for Named {
 #[test]
 fn an_extension_grant_has_an_absolute_uri_of_its_own() {
     for name in ["authorization_code", "implicit", "client_credentials", "password", "refresh_token"] {
-        let error = build().grant(Named::new(name)).built().unwrap_err();
+        let error = build().extension_grant(Named::new(name)).built().unwrap_err();
         assert!(matches!(&error, BuildError::Extension(wrong) if wrong == name), "{name}: {error}");
         assert_eq!(error.to_string(), format!("an extension grant is named by an absolute URI of its own: {name:?}"));
     }
     assert_eq!(
-        refused(build().grant(Named::new("urn:example:a")).grant(Named::new("urn:example:a"))),
+        refused(build().extension_grant(Named::new("urn:example:a")).extension_grant(Named::new("urn:example:a"))),
         "an extension grant is named by an absolute URI of its own: \"urn:example:a\""
     );
     for no_uri in ["", "device", "Password", "/grant", "urn:a b", "caf\u{e9}:x", "urn:caf\u{e9}"] {
         assert!(GrantType::new(no_uri).is_err(), "{no_uri}: not even a name");
     }
-    build().grant(Named::new("urn:example:a")).grant(Named::new("https://example.com/b")).built().unwrap();
+    build()
+        .extension_grant(Named::new("urn:example:a"))
+        .extension_grant(Named::new("https://example.com/b"))
+        .built()
+        .unwrap();
 }
 
 // covers: GX-02 (RFC 6749 §8.2)
@@ -350,11 +354,11 @@ fn the_parameters_of_an_extension_grant_are_names() {
         [("", "\"\""), ("a b", "\"a b\""), ("a=b", "\"a=b\""), ("\u{e9}", "\"\u{e9}\""), ("a%20", "\"a%20\"")]
     {
         let parameters: &'static [&'static str] = Box::leak(Box::new(["good", bad]));
-        let error = build().grant(Named(name.clone(), parameters)).built().unwrap_err();
+        let error = build().extension_grant(Named(name.clone(), parameters)).built().unwrap_err();
         assert!(matches!(error, BuildError::ParameterName(wrong) if wrong == bad), "{bad}");
         assert_eq!(error.to_string(), format!("{shown} is not the name of a parameter"));
     }
-    build().grant(Named(name, &["assertion", "x-1", "a.b", "A_b", "grant_type"])).built().unwrap();
+    build().extension_grant(Named(name, &["assertion", "x-1", "a.b", "A_b", "grant_type"])).built().unwrap();
 }
 
 /// Builds a server whose endpoints are elsewhere.
@@ -1121,7 +1125,7 @@ async fn of_a_secret_only_its_digest_is_kept() {
     let secret = ClientSecret::generate(&t.entropy).unwrap();
     let client = Client::confidential("machine", ClientCredential::secret(&secret)).client_credentials();
     t.storage.register(client.build().unwrap()).await.unwrap();
-    let kept: Arc<Client> = t.storage.client("machine").await.unwrap().unwrap();
+    let kept: Arc<Client> = t.storage.find_client("machine").await.unwrap().unwrap();
     let json = serde_json::to_value(&*kept).unwrap();
     assert!(!json.to_string().contains(secret.expose()), "{json}");
     let digest: SecretDigest = serde_json::from_value(json["credentials"][0]["digest"].clone()).unwrap();

@@ -10,12 +10,12 @@ use std::task::{Context, Poll, Waker};
 use async_trait::async_trait;
 use grantor::record::{AttemptId, GrantDetails, TokenDetails, TokenKind};
 use grantor::secret::TokenHash;
-use grantor::storage::{Exchange, Found, GrantSelector, Opened, Page, Spend};
+use grantor::storage::{Found, GrantPage, GrantSelector, Opened, RedeemOutcome, Redemption};
 use grantor::testing::{Call, ISSUER, Intercepted, Interceptor, Next, Reply, TestClient, TestServer};
 use grantor::{
-    AccessToken, Approval, AuthorizationRequest, AuthorizationServer, Authorize, Client, ClientId, ClientRegistry,
-    ClientStore, Clock, Error, ErrorCode, Grant, GrantId, GrantType, MemoryStorage, Password, Policy, RefreshToken,
-    Request, Scope, Storage, StorageError, StoredToken, Subject, TokenRequest, TokenResponse,
+    AccessToken, Approval, AuthorizationOutcome, AuthorizationRequest, AuthorizationServer, Client, ClientId,
+    ClientRegistry, ClientStore, Clock, Error, ErrorCode, Grant, GrantId, GrantType, MemoryStorage, Password, Policy,
+    RefreshToken, Request, Scope, Storage, StorageError, StoredToken, Subject, TokenRequest, TokenResponse,
 };
 use time::{Duration, OffsetDateTime};
 use tokio::sync::Barrier;
@@ -72,7 +72,9 @@ impl Interceptor for Slow {
     async fn intercept(&self, call: Call<'_>, next: Next<'_>) -> Result<Reply, StorageError> {
         match call {
             Call::OpenGrant { grant, tokens } => self.note(grant.id, None, tokens),
-            Call::Exchange { spend, successors } => self.note(spend.grant_id, Some(spend.token), successors),
+            Call::Redeem { redemption, successors } => {
+                self.note(redemption.grant_id, Some(redemption.token), successors)
+            }
             _ => {}
         }
         wait_once().await;
@@ -319,7 +321,7 @@ async fn no_token_lives_after_a_revocation_returned_not_even_one_that_was_being_
         let everything = GrantSelector::Subject(Subject::new("alice").unwrap());
         let revoked = t.storage.revoke_grants(&everything, t.clock.now()).await.unwrap();
         assert_eq!(revoked, 2 * CHAINS as u64, "round {round}");
-        let live = t.storage.grants(&everything, t.clock.now(), &Page::first(9)).await.unwrap();
+        let live = t.storage.list_grants(&everything, t.clock.now(), &GrantPage::first(9)).await.unwrap();
         assert!(live.is_empty(), "round {round}: {live:?}");
         for held in runners.join_all().await {
             outran += held.len();
@@ -401,8 +403,8 @@ mod rows {
     }
 
     /// The order to spend a refresh token a second after the start, so that its grant lives on for nine days.
-    pub(super) fn spend(number: u64, of: u64) -> Spend {
-        Spend {
+    pub(super) fn spend(number: u64, of: u64) -> Redemption {
+        Redemption {
             token: hash(number),
             kind: TokenKind::RefreshToken,
             grant_id: id(of),
@@ -420,20 +422,20 @@ mod rows {
 async fn of_parallel_writes_of_the_same_hashes_one_wins_and_the_others_leave_nothing() {
     use rows::*;
     const SHARED: [u64; 2] = [1_001, 1_002];
-    let exchanges = |number: u64, round: usize| number.is_multiple_of(2) == round.is_multiple_of(2);
-    let mut won_by_exchange = 0;
+    let redemptions = |number: u64, round: usize| number.is_multiple_of(2) == round.is_multiple_of(2);
+    let mut won_by_redemption = 0;
     for round in 0..*REPETITIONS {
         let storage = MemoryStorage::new();
         let next = Arc::new(AtomicU64::new(0));
         for number in 0..RUNNERS as u64 {
-            if exchanges(number, round) {
+            if redemptions(number, round) {
                 assert_eq!(
                     storage.open_grant(&Arc::new(grant(number)), &[refresh(number, number)]).await.unwrap(),
                     Opened::Done
                 );
             }
         }
-        // Half of them open a grant, half exchange a token of one. All want the same two hashes, in either order, and one
+        // Half of them open a grant, half redeem a token of one. All want the same two hashes, in either order, and one
         // of their own before, between or behind them.
         let results = race(|| {
             let (storage, next) = (storage.clone(), Arc::clone(&next));
@@ -444,9 +446,9 @@ async fn of_parallel_writes_of_the_same_hashes_one_wins_and_the_others_leave_not
                     tokens.reverse();
                 }
                 tokens.insert(round % 3, refresh(2_000 + number, number));
-                let done = if exchanges(number, round) {
-                    storage.exchange(&spend(number, number), &tokens).await.map(|done| {
-                        assert!(matches!(done, Exchange::Done), "runner {number}: {done:?}");
+                let done = if redemptions(number, round) {
+                    storage.redeem(&spend(number, number), &tokens).await.map(|done| {
+                        assert!(matches!(done, RedeemOutcome::Done), "runner {number}: {done:?}");
                     })
                 } else {
                     storage.open_grant(&Arc::new(grant(number)), &tokens).await.map(|opened| {
@@ -459,7 +461,7 @@ async fn of_parallel_writes_of_the_same_hashes_one_wins_and_the_others_leave_not
         .await;
         let winners: Vec<_> = results.iter().filter_map(|(number, won)| won.then_some(*number)).collect();
         let [winner] = winners[..] else { panic!("round {round}: {winners:?} won") };
-        won_by_exchange += usize::from(exchanges(winner, round));
+        won_by_redemption += usize::from(redemptions(winner, round));
         for shared in SHARED {
             let Found { token: row, grant: of, .. } = storage.find(&hash(shared)).await.unwrap().unwrap();
             assert_eq!((row.grant_id, of.id), (id(winner), id(winner)), "round {round}");
@@ -467,9 +469,11 @@ async fn of_parallel_writes_of_the_same_hashes_one_wins_and_the_others_leave_not
         for (number, won) in results {
             let what = format!("round {round}: runner {number}, who won: {won}");
             assert_eq!(storage.find(&hash(2_000 + number)).await.unwrap().is_some(), won, "{what}");
-            let listed =
-                storage.grants(&GrantSelector::Id(id(number)), at(Duration::ZERO), &Page::first(1)).await.unwrap();
-            if exchanges(number, round) {
+            let listed = storage
+                .list_grants(&GrantSelector::Id(id(number)), at(Duration::ZERO), &GrantPage::first(1))
+                .await
+                .unwrap();
+            if redemptions(number, round) {
                 let Found { token: row, grant: of, .. } = storage.find(&hash(number)).await.unwrap().unwrap();
                 assert_eq!(row.spent.is_some(), won, "{what}");
                 assert_eq!(of.last_used_at > of.opened_at, won, "{what}");
@@ -484,10 +488,10 @@ async fn of_parallel_writes_of_the_same_hashes_one_wins_and_the_others_leave_not
         storage.revoke_grants(&GrantSelector::Id(id(3_000)), at(Duration::SECOND)).await.unwrap();
         assert_eq!(storage.purge_expired(at(Duration::SECOND), 9_999).await.unwrap(), RUNNERS, "round {round}");
         // Half of the runners had a grant and a token; one has three more tokens and, if it opened it, one more grant.
-        let rows = RUNNERS + 3 + usize::from(!exchanges(winner, round));
+        let rows = RUNNERS + 3 + usize::from(!redemptions(winner, round));
         assert_eq!(storage.purge_expired(at(9 * DAY), 9_999).await.unwrap(), rows, "round {round}");
     }
-    assert!((1..*REPETITIONS).contains(&won_by_exchange), "always the same kind of call won: {won_by_exchange}");
+    assert!((1..*REPETITIONS).contains(&won_by_redemption), "always the same kind of call won: {won_by_redemption}");
 }
 
 #[test]
@@ -575,8 +579,8 @@ async fn a_family_is_either_purged_or_used_and_neither_in_part() {
                 tokio::task::yield_now().await;
             }
             let order = spend(TOKENS as u64 - 1, 0);
-            let outcome = late.exchange(&order, &[access(900, 0), refresh(901, 0)]).await.unwrap();
-            let is_done = matches!(outcome, Exchange::Done);
+            let outcome = late.redeem(&order, &[access(900, 0), refresh(901, 0)]).await.unwrap();
+            let is_done = matches!(outcome, RedeemOutcome::Done);
             // The access token has expired by the clock of the others.
             assert_eq!(late.find(&hash(901)).await.unwrap().is_some(), is_done, "round {round}: {outcome:?}");
             is_done
@@ -621,8 +625,8 @@ async fn all_calls_at_once_neither_lock_each_other_out_nor_lose_or_invent_a_row(
                     let last = first + 2 * step;
                     let successor = StoredToken { parent: Some(hash(last)), ..refresh(last + 2, number) };
                     let successors = [successor, access(last + 3, number)];
-                    match storage.exchange(&spend(last, number), &successors).await.unwrap() {
-                        Exchange::Done => {
+                    match storage.redeem(&spend(last, number), &successors).await.unwrap() {
+                        RedeemOutcome::Done => {
                             written.fetch_add(2, Ordering::Relaxed);
                             // By now it may be revoked and purged. If it is not, it is what was written.
                             if let Some(Found { token: row, grant: of, .. }) =
@@ -634,8 +638,8 @@ async fn all_calls_at_once_neither_lock_each_other_out_nor_lose_or_invent_a_row(
                             }
                         }
                         // Somebody revoked it in between, and it may even have been purged.
-                        Exchange::Dead => break,
-                        Exchange::AlreadySpent => panic!("grant {number}: spent by nobody else"),
+                        RedeemOutcome::Dead => break,
+                        RedeemOutcome::AlreadySpent => panic!("grant {number}: spent by nobody else"),
                     }
                 }
             }
@@ -660,13 +664,13 @@ async fn all_calls_at_once_neither_lock_each_other_out_nor_lose_or_invent_a_row(
                         let found = storage.find(&token).await.unwrap();
                         assert!(found.is_none_or(|found| found.token.hash == token && found.token.grant_id == found.grant.id));
                         storage.revoke_access_token(&hash(turn % (10 * GRANTS)), at(DAY)).await.unwrap();
-                        let listed = storage.grants(&which, at(Duration::ZERO), &Page::first(50)).await.unwrap();
+                        let listed = storage.list_grants(&which, at(Duration::ZERO), &GrantPage::first(50)).await.unwrap();
                         assert!(listed.iter().all(|grant| which.selects(grant) && grant.revoked_at.is_none()));
                     }
                     _ if turn.is_multiple_of(16) => {
                         let client = ClientId::new("app-1").unwrap();
                         storage.remove(&client, at(DAY)).await.unwrap();
-                        assert!(storage.client("app-1").await.unwrap().is_none());
+                        assert!(storage.find_client("app-1").await.unwrap().is_none());
                     }
                     _ => {
                         let which = GrantSelector::SubjectAndClient(user, ClientId::new("app-0").unwrap());
@@ -713,7 +717,7 @@ async fn slow_storage_waits_before_and_after_the_work() {
     let slow = Intercepted::new(storage.clone(), Slow::default());
     let is_open = async || {
         let which = GrantSelector::Id(id(1));
-        !storage.grants(&which, at(Duration::ZERO), &Page::first(1)).await.unwrap().is_empty()
+        !storage.list_grants(&which, at(Duration::ZERO), &GrantPage::first(1)).await.unwrap().is_empty()
     };
     assert!(poll_and_drop(slow.open_grant(&grant, &[]), 1).is_none());
     assert!(!is_open().await, "dropped before the work");
@@ -777,7 +781,7 @@ async fn a_redemption_given_up_at_any_await_leaves_the_code_unspent_or_its_token
         },
     )
     .await;
-    assert_eq!(polls, 1 + 2 * 3, "client, code, exchange: each waits twice");
+    assert_eq!(polls, 1 + 2 * 3, "client, code, redemption: each waits twice");
 }
 
 fn redemption<'a>(code: &'a grantor::AuthorizationCode, redirect_uri: &'a str) -> TokenRequest<'a> {
@@ -806,7 +810,7 @@ async fn a_refresh_given_up_at_any_await_succeeds_when_it_is_tried_again() {
         },
     )
     .await;
-    assert_eq!(polls, 1 + 2 * 3, "client, token, exchange: each waits twice");
+    assert_eq!(polls, 1 + 2 * 3, "client, token, redemption: each waits twice");
 }
 
 #[tokio::test]
@@ -871,7 +875,8 @@ async fn grants_that_begin_at_the_token_endpoint_are_opened_whole_or_not_at_all(
             async |bench, _, done, what| {
                 let client = if grant_type == "password" { &bench.app } else { &bench.machine };
                 let which = GrantSelector::Client(client.id.as_str().try_into().unwrap());
-                let grants = bench.t.storage.grants(&which, bench.t.clock.now(), &Page::first(9)).await.unwrap();
+                let grants =
+                    bench.t.storage.list_grants(&which, bench.t.clock.now(), &GrantPage::first(9)).await.unwrap();
                 assert!(grants.len() <= 1 && (!done || grants.len() == 1), "{grant_type} {what}");
                 for write in bench.slow.writes() {
                     assert_eq!(write.tokens.len(), tokens, "{grant_type} {what}");
@@ -894,7 +899,7 @@ async fn an_approval_given_up_at_any_await_opens_a_whole_grant_or_none() {
                     .redirect_uri(&bench.app.redirect_uri)
                     .scope("user:read")
                     .code_challenge_s256("E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM");
-                let Authorize::Pending(pending) = bench.t.authorization_request(&request).await else {
+                let AuthorizationOutcome::Pending(pending) = bench.t.authorization_request(&request).await else {
                     panic!("the request is in order")
                 };
                 Mutex::new(Some(pending))
@@ -907,7 +912,8 @@ async fn an_approval_given_up_at_any_await_opens_a_whole_grant_or_none() {
             },
             async |bench, _, done, what| {
                 let which = GrantSelector::Subject(Subject::new("alice").unwrap());
-                let grants = bench.t.storage.grants(&which, bench.t.clock.now(), &Page::first(9)).await.unwrap();
+                let grants =
+                    bench.t.storage.list_grants(&which, bench.t.clock.now(), &GrantPage::first(9)).await.unwrap();
                 let issued: Vec<_> = bench.slow.writes().into_iter().flat_map(|write| write.tokens).collect();
                 assert!(grants.len() <= 1 && (!done || grants.len() == 1), "{response_type} {what}");
                 for (hash, _) in &issued {
@@ -934,8 +940,8 @@ async fn what_only_reads_can_be_given_up_at_any_await() {
     for polls in 0..=3 {
         assert_eq!(poll_and_drop(bench.t.server.bearer(&api), polls).is_some_and(|it| it.is_ok()), polls == 3);
         let pending = poll_and_drop(bench.t.server.authorize(&page), polls);
-        assert_eq!(matches!(pending, Some(Authorize::Pending(_))), polls == 3);
-        if let Some(Authorize::Pending(pending)) = pending {
+        assert_eq!(matches!(pending, Some(AuthorizationOutcome::Pending(_))), polls == 3);
+        if let Some(AuthorizationOutcome::Pending(pending)) = pending {
             let alice = Subject::new("alice").unwrap();
             let form_token = grantor::testing::ask(pending, alice).await.form_token("session");
             for polls in 0..=3 {

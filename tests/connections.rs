@@ -96,7 +96,10 @@ async fn unredeemed_approval_is_no_connection_until_redeemed() {
     let app = t.confidential_client_with(|client| client.authorization_code([CB]).scope("user:read")).await;
     let approved = t.authorize(&app).approve_as("alice").await;
     assert_eq!(
-        t.grants(&GrantSelector::Subject(subject("alice")), &grantor::storage::Page::first(9)).await.unwrap().len(),
+        t.list_grants(&GrantSelector::Subject(subject("alice")), &grantor::storage::GrantPage::first(9))
+            .await
+            .unwrap()
+            .len(),
         1
     );
     assert!(applications(&t, "alice").await.is_empty());

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use grantor::storage::{GrantSelector, Page};
+use grantor::storage::{GrantPage, GrantSelector};
 use grantor::testing::{Fault, TestClient, TestServer};
 use grantor::{
     AccessToken, Clock, Grant, GrantId, RefreshToken, Refusal, Storage, Subject, TokenRequest, TokenResponse,
@@ -36,7 +36,7 @@ fn refresh_of(tokens: &TokenResponse) -> &RefreshToken {
 }
 
 async fn list(t: &TestServer, which: &GrantSelector) -> Vec<Arc<Grant>> {
-    t.grants(which, &Page::first(100)).await.unwrap()
+    t.list_grants(which, &GrantPage::first(100)).await.unwrap()
 }
 
 /// The one grant of a user.
@@ -104,12 +104,12 @@ async fn a_list_is_read_page_by_page_without_gaps_or_repetitions() {
     let all: Vec<GrantId> = list(&t, &of_user("alice")).await.iter().map(|grant| grant.id).collect();
     assert_eq!(all.len(), 25);
     for limit in [1, 2, 7, 24, 25, 26] {
-        let (mut found, mut page) = (Vec::new(), Page::first(limit));
+        let (mut found, mut page) = (Vec::new(), GrantPage::first(limit));
         loop {
-            let grants = t.grants(&of_user("alice"), &page).await.unwrap();
+            let grants = t.list_grants(&of_user("alice"), &page).await.unwrap();
             assert!(grants.len() <= limit);
             let Some(last) = grants.last() else { break };
-            page = Page::after(last, limit);
+            page = GrantPage::after(last, limit);
             found.extend(grants.iter().map(|grant| grant.id));
         }
         assert_eq!(found, all, "pages of {limit}");
@@ -283,7 +283,7 @@ async fn a_storage_that_fails_is_never_reported_as_a_revocation_but_as_what_it_i
         assert_eq!(error.status(), status);
         assert_told_of_the_failure(&t, before);
         t.faults.fail(1, fault);
-        assert_eq!(t.grants(&of_user("alice"), &Page::first(9)).await.unwrap_err().status(), status);
+        assert_eq!(t.list_grants(&of_user("alice"), &GrantPage::first(9)).await.unwrap_err().status(), status);
         t.faults.fail(1, fault);
         assert_eq!(t.purge(9).await.unwrap_err().status(), status);
     }

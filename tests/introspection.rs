@@ -606,7 +606,7 @@ async fn customizer_that_fails_at_introspection_is_a_host_failure() {
     let failures: [(Failure, u16, &str); 3] = [
         (|| CustomizerError::new("https://tenants.internal is down").into(), 500, "server_error"),
         (|| CustomizerError::unavailable("https://tenants.internal is down").into(), 503, "temporarily_unavailable"),
-        (|| Error::Extension("https://tenants.internal is odd"), 500, "server_error"),
+        (|| Error::Misuse("https://tenants.internal is odd"), 500, "server_error"),
     ];
     for (failure, status, code) in failures {
         let customizer = Members(move |_: &Inspection<'_>| Err(failure()));

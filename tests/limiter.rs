@@ -63,17 +63,20 @@ fn answer_in<T>(mood: &AtomicUsize) -> Option<Result<Verdict<T>, AuthenticatorEr
 
 #[async_trait]
 impl Authenticator for Guarded {
-    async fn client(&self, attempt: &ClientAttempt<'_>) -> Result<Verdict<()>, AuthenticatorError> {
+    async fn authenticate_client(&self, attempt: &ClientAttempt<'_>) -> Result<Verdict<()>, AuthenticatorError> {
         match self.mood().await {
             Some(answer) => answer,
-            None => ClientSecrets.client(attempt).await,
+            None => ClientSecrets.authenticate_client(attempt).await,
         }
     }
 
-    async fn resource_owner(&self, attempt: &ResourceOwnerAttempt<'_>) -> Result<Verdict<Subject>, AuthenticatorError> {
+    async fn authenticate_resource_owner(
+        &self,
+        attempt: &ResourceOwnerAttempt<'_>,
+    ) -> Result<Verdict<Subject>, AuthenticatorError> {
         match self.mood().await.or_else(|| answer_in(&self.mood_about_users)) {
             Some(answer) => answer,
-            None => self.users.resource_owner(attempt).await,
+            None => self.users.authenticate_resource_owner(attempt).await,
         }
     }
 
@@ -474,11 +477,14 @@ async fn a_clock_that_is_set_back_locks_nobody_out_and_lets_nobody_guess_on() {
 struct Down(TestUsers, AtomicUsize);
 #[async_trait]
 impl Authenticator for Down {
-    async fn resource_owner(&self, attempt: &ResourceOwnerAttempt<'_>) -> Result<Verdict<Subject>, AuthenticatorError> {
+    async fn authenticate_resource_owner(
+        &self,
+        attempt: &ResourceOwnerAttempt<'_>,
+    ) -> Result<Verdict<Subject>, AuthenticatorError> {
         match self.1.fetch_add(1, Ordering::SeqCst) {
             0..=4 => Err(AuthenticatorError::new("the directory is down")),
             5..=9 => Ok(Verdict::Throttled { retry_after: Duration::SECOND }),
-            _ => self.0.resource_owner(attempt).await,
+            _ => self.0.authenticate_resource_owner(attempt).await,
         }
     }
 }

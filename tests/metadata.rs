@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 
 use async_trait::async_trait;
-use grantor::grants::{Decision, GrantContext, GrantHandler, OpenGrant};
+use grantor::grant_type::{Decision, GrantContext, GrantHandler, OpenGrant};
 use grantor::policy::RefreshTokens;
 use grantor::testing::{ISSUER, TestClient, TestServer};
 use grantor::{
-    AccessToken, Approval, AuthorizationCode, AuthorizationServer, Authorize, BuildError, Builder, EndpointUrls, Error,
-    GrantType, MemoryStorage, Policy, Request, Response, Subject, TokenRequest,
+    AccessToken, Approval, AuthorizationCode, AuthorizationOutcome, AuthorizationServer, BuildError, Builder,
+    EndpointUrls, Error, GrantType, MemoryStorage, Policy, Request, Response, Subject, TokenRequest,
 };
 use serde_json::{Value, json};
 use url::Url;
@@ -222,7 +222,7 @@ impl GrantHandler for Gift {
     }
 
     async fn decide(&self, context: &GrantContext<'_>) -> Result<Decision, Error> {
-        Ok(Decision::Open(OpenGrant::new(context.scope()?)))
+        Ok(Decision::open(OpenGrant::new(context.scope()?)))
     }
 }
 
@@ -259,14 +259,14 @@ impl Crawl {
         url[url::Position::BeforePath..].to_owned()
     }
 
-    async fn authorize(&self, pairs: &[(&str, &str)]) -> Authorize {
+    async fn authorize(&self, pairs: &[(&str, &str)]) -> AuthorizationOutcome {
         let target = self.target("authorization_endpoint");
         let separator = if target.contains('?') { '&' } else { '?' };
         self.t.server.authorize(&Request::get(format!("{target}{separator}{}", form(pairs)))).await
     }
 
     /// Asks for a code or token with PKCE, with one parameter set otherwise.
-    async fn asking(&self, name: &str, value: &str) -> Authorize {
+    async fn asking(&self, name: &str, value: &str) -> AuthorizationOutcome {
         let mut pairs = vec![
             ("response_type", "code"),
             ("client_id", self.web.id.as_str()),
@@ -284,18 +284,18 @@ impl Crawl {
         self.authorize(&pairs).await
     }
 
-    async fn approved(&self, authorize: Authorize) -> Option<Response> {
+    async fn approved(&self, authorize: AuthorizationOutcome) -> Option<Response> {
         match authorize {
-            Authorize::Pending(pending) => {
+            AuthorizationOutcome::Pending(pending) => {
                 let approval = Approval::by(Subject::new("alice").unwrap());
                 Some(grantor::testing::approve(pending, approval).await.into())
             }
-            Authorize::Respond(_) => None,
+            AuthorizationOutcome::Respond(_) => None,
         }
     }
 
     /// The error code of a refused authorization request, wherever it stands.
-    fn refusal(authorize: Authorize) -> String {
+    fn refusal(authorize: AuthorizationOutcome) -> String {
         let response = common::responded(authorize);
         let location = common::location(&response);
         let error = |text: &str| {
@@ -611,7 +611,7 @@ async fn every_claim_of_the_document_holds_and_what_it_does_not_claim_is_refused
 // covers: MD-21 (RFC 8414 §2), B43
 #[tokio::test]
 async fn an_extension_grant_is_claimed_and_works() {
-    let t = TestServer::with(|builder| builder.grant(Gift(GrantType::new(EXTENSION).unwrap())));
+    let t = TestServer::with(|builder| builder.extension_grant(Gift(GrantType::new(EXTENSION).unwrap())));
     let crawl = Crawl::new(t).await;
     assert!(crawl.claims("grant_types_supported").contains(EXTENSION));
     crawl.prove().await;
@@ -708,12 +708,12 @@ async fn server_without_authorization_endpoint_claims_and_serves_nothing_of_it()
     // A user goes nowhere, and a code means nothing.
     let app = t.public_client("https://app.example/cb").await;
     match t.authorize(&app).send().await {
-        Authorize::Respond(response) => assert_eq!(response.status(), 404),
-        Authorize::Pending(pending) => panic!("{pending:?}"),
+        AuthorizationOutcome::Respond(response) => assert_eq!(response.status(), 404),
+        AuthorizationOutcome::Pending(pending) => panic!("{pending:?}"),
     }
     match t.server.authorize(&Request::get("/authorize?client_id=x")).await {
-        Authorize::Respond(response) => assert_eq!(response.status(), 404),
-        Authorize::Pending(pending) => panic!("{pending:?}"),
+        AuthorizationOutcome::Respond(response) => assert_eq!(response.status(), 404),
+        AuthorizationOutcome::Pending(pending) => panic!("{pending:?}"),
     }
     assert_eq!(t.resume("x", "session").await.unwrap_err().status(), 404);
     assert_eq!(t.resume_form(&Request::new("POST", "/consent"), "session").await.unwrap_err().status(), 404);

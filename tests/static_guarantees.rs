@@ -6,15 +6,12 @@ use std::hash::Hash;
 use std::ops::Deref;
 use std::sync::Arc;
 
-use grantor::authorize::{OutOfBandPage, Pages};
+use grantor::authorize::{OutOfBandPage, PageTemplates};
 use grantor::client::{ClientBuilder, ClientParts, Confidential};
-use grantor::grants::{
-    Decision, ExchangeToken, GrantContext, GrantHandler, OpenGrant, Owned, Presented, RepeatRefresh, Replayed,
-    ResponseMembers,
-};
+use grantor::grant_type::{Decision, GrantContext, GrantHandler, OpenGrant, PresentedToken, ResponseMembers};
 use grantor::record::{CodeBinding, Spent, TokenDetails};
 use grantor::secret::{SecretDigest, Seed, kind};
-use grantor::storage::{AnyStorage, GrantSelector, Spend};
+use grantor::storage::{AnyStorage, GrantSelector, Redemption};
 use grantor::{
     Access, AccessToken, Approval, AuthenticatedClient, Authenticator, AuthorizationCode, AuthorizationRequest,
     AuthorizationResponse, AuthorizationServer, Bearer, Capability, Client, ClientAttempt, ClientCredential, ClientId,
@@ -41,13 +38,13 @@ fn secrets_have_no_equality_operator() {
     incomparable!(SecretDigest, Seed, CodeChallenge);
     // Nor has anything that one of them is a part of.
     incomparable!(ClientCredential, Client, ClientParts, ClientBuilder<Confidential>);
-    incomparable!(StoredToken, Spent, TokenDetails, CodeBinding, Spend);
+    incomparable!(StoredToken, Spent, TokenDetails, CodeBinding, Redemption);
     incomparable!(Request, Response, Params<'static>, AuthorizationRequest<'static>, ConsentForm);
     incomparable!(TokenRequest<'static>, RevocationRequest<'static>, IntrospectionRequest<'static>);
     incomparable!(TokenResponse, AuthorizationResponse, PendingAuthorization);
     incomparable!(ClientAttempt<'static>, ResourceOwnerAttempt<'static>, OutOfBandPage<'static>);
-    incomparable!(GrantContext<'static>, Presented<kind::RefreshToken>, Owned<kind::AuthorizationCode>);
-    incomparable!(Decision, OpenGrant, ExchangeToken, RepeatRefresh, Replayed, ResponseMembers);
+    incomparable!(GrantContext<'static>, PresentedToken<kind::RefreshToken>);
+    incomparable!(Decision, OpenGrant, ResponseMembers);
     // The method that replaces the operator compares all of the secret, not a beginning or an end.
     let secret = "0123456789abcdef";
     let digest = SecretDigest::of(&ClientSecret::new(secret));
@@ -91,8 +88,7 @@ assert_type_ne_all!(AccessToken, RefreshToken, AuthorizationCode, ClientSecret, 
 // Each of these proves something once.
 assert_not_impl_any!(PendingAuthorization: Clone);
 assert_not_impl_any!(Approval: From<Subject>);
-assert_not_impl_any!(Presented<kind::RefreshToken>: Clone);
-assert_not_impl_any!(Owned<kind::RefreshToken>: Clone, From<Presented<kind::RefreshToken>>);
+assert_not_impl_any!(PresentedToken<kind::RefreshToken>: Clone);
 assert_not_impl_any!(AuthenticatedClient: From<Client>, From<Arc<Client>>);
 assert_not_impl_any!(Access: From<Bearer>);
 // These are texts that were checked.
@@ -119,7 +115,7 @@ assert_impl_all!(Arc<dyn Authenticator>: Authenticator);
 assert_impl_all!(Arc<dyn TokenCustomizer>: TokenCustomizer);
 assert_impl_all!(Arc<dyn GrantHandler>: GrantHandler);
 assert_impl_all!(Arc<dyn Capability>: Capability);
-assert_impl_all!(Arc<dyn Pages>: Pages);
+assert_impl_all!(Arc<dyn PageTemplates>: PageTemplates);
 assert_impl_all!(Arc<dyn Observer>: Observer);
 assert_impl_all!(Arc<dyn Clock>: Clock);
 assert_impl_all!(Arc<dyn Entropy>: Entropy);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use grantor::record::{AttemptId, GrantDetails, Spent, TokenDetails, TokenKind};
 use grantor::secret::{Seed, TokenHash};
-use grantor::storage::{AnyStorage, Exchange, GrantSelector, Page, Spend};
+use grantor::storage::{AnyStorage, GrantPage, GrantSelector, RedeemOutcome, Redemption};
 use grantor::testing::{StorageContract, Task, TestServer};
 use grantor::{
     ClientId, Clock, Grant, GrantId, GrantType, MemoryStorage, RefreshToken, Scope, Storage, StorageError, StoredToken,
@@ -102,8 +102,8 @@ fn access_token(number: u8, of: &Grant) -> StoredToken {
 }
 
 /// The order to spend a refresh token, a second after the start and with a seed.
-fn spend(what: &StoredToken, by: u8) -> Spend {
-    Spend {
+fn spend(what: &StoredToken, by: u8) -> Redemption {
+    Redemption {
         token: what.hash,
         kind: what.kind.clone(),
         grant_id: what.grant_id,
@@ -145,11 +145,11 @@ async fn with_refresh_token() -> (MemoryStorage, Grant, StoredToken) {
 }
 
 /// What came of an order to spend a token.
-async fn exchange(storage: &MemoryStorage, order: &Spend, successors: &[StoredToken]) -> &'static str {
-    match storage.exchange(order, successors).await.unwrap() {
-        Exchange::Done => "done",
-        Exchange::AlreadySpent => "already spent",
-        Exchange::Dead => "dead",
+async fn redeem(storage: &MemoryStorage, order: &Redemption, successors: &[StoredToken]) -> &'static str {
+    match storage.redeem(order, successors).await.unwrap() {
+        RedeemOutcome::Done => "done",
+        RedeemOutcome::AlreadySpent => "already spent",
+        RedeemOutcome::Dead => "dead",
     }
 }
 
@@ -226,12 +226,12 @@ async fn a_long_list_is_whole_and_in_order_and_is_revoked_to_its_end() {
     expected.sort_unstable_by(|one, other| other.cmp(one));
     for limit in [1, 7, 299, 300, 5_000, usize::MAX] {
         for which in [&alice, &app] {
-            let (mut listed, mut page) = (Vec::new(), Page::first(limit));
+            let (mut listed, mut page) = (Vec::new(), GrantPage::first(limit));
             loop {
-                let part = storage.grants(which, at(HOUR), &page).await.unwrap();
+                let part = storage.list_grants(which, at(HOUR), &page).await.unwrap();
                 let Some(last) = part.last() else { break };
                 assert!(part.len() == limit || listed.len() + part.len() == expected.len(), "pages of {limit}");
-                page = Page::after(last, limit);
+                page = GrantPage::after(last, limit);
                 listed.extend(part.iter().map(|grant| (grant.opened_at, grant.id)));
             }
             assert!(listed == expected, "pages of {limit}: {} grants, or another order", listed.len());
@@ -241,9 +241,9 @@ async fn a_long_list_is_whole_and_in_order_and_is_revoked_to_its_end() {
     for (_, id) in &expected[..270] {
         storage.revoke_grants(&GrantSelector::Id(*id), at(HOUR)).await.unwrap();
     }
-    assert_eq!(storage.grants(&alice, at(HOUR), &Page::first(20)).await.unwrap().len(), 20);
+    assert_eq!(storage.list_grants(&alice, at(HOUR), &GrantPage::first(20)).await.unwrap().len(), 20);
     assert_eq!(storage.revoke_grants(&app, at(HOUR)).await.unwrap(), 30);
-    assert!(storage.grants(&alice, at(HOUR), &Page::first(9)).await.unwrap().is_empty());
+    assert!(storage.list_grants(&alice, at(HOUR), &GrantPage::first(9)).await.unwrap().is_empty());
 }
 
 #[tokio::test]
@@ -252,7 +252,7 @@ async fn tokens_that_name_another_grant_are_refused() {
     let other = grant(2);
     let stray = [refresh_token(3, &other), access_token(2, &of)];
     assert!(storage.open_grant(&Arc::new(other), &stray).await.is_err());
-    assert!(storage.exchange(&spend(&first, 1), &stray).await.is_err());
+    assert!(storage.redeem(&spend(&first, 1), &stray).await.is_err());
     assert!(is_gone(&storage, 2).await && is_gone(&storage, 3).await);
     assert!(find(&storage, 1).await.0.spent.is_none());
     assert_eq!(storage.revoke_grants(&GrantSelector::Id(grant_id(2)), at(SECOND)).await.unwrap(), 0);
@@ -311,8 +311,8 @@ async fn what_is_not_due_any_more_takes_no_part_of_a_purges_limit() {
         let access =
             StoredToken { hash: hash_of_many(2 * number + 1), expires_at: at(20 * DAY), ..access_token(0, &of) };
         let moved = at(2 * DAY + SECOND * number);
-        let order = Spend { at: at(SECOND * number), grant_expires_at: moved, ..spend(&last, 1) };
-        assert_eq!(exchange(&storage, &order, &[access.clone(), next.clone()]).await, "done");
+        let order = Redemption { at: at(SECOND * number), grant_expires_at: moved, ..spend(&last, 1) };
+        assert_eq!(redeem(&storage, &order, &[access.clone(), next.clone()]).await, "done");
         if number % 2 == 0 {
             storage.revoke_access_token(&access.hash, order.at).await.unwrap();
         }
@@ -355,12 +355,12 @@ async fn a_large_family_loses_its_expired_access_tokens_in_steps_and_keeps_the_o
         assert!(found.is_none_or(|found| found.token.hash == token.hash));
     }
     // New ones may take the places of those that went, but nobody finds them by an old hash.
-    let order = Spend { consume: false, seed: None, grant_expires_at: at(DAY), ..spend(&tokens[0], 1) };
+    let order = Redemption { consume: false, seed: None, grant_expires_at: at(DAY), ..spend(&tokens[0], 1) };
     let new = |number: u32| StoredToken { hash: hash_of_many(900_000 + number), ..access_token(0, &of) };
     let mut new: Vec<_> = (0..50).map(new).collect();
     // And a hash that went is as free as one that was never there.
     new[7].hash = tokens[1].hash;
-    assert_eq!(exchange(&storage, &order, &new).await, "done");
+    assert_eq!(redeem(&storage, &order, &new).await, "done");
     for token in &new {
         let row = storage.find(&token.hash).await.unwrap().unwrap().token;
         assert_eq!(shown(&row), shown(token));
@@ -380,14 +380,14 @@ async fn of_a_family_whose_purge_has_begun_nothing_can_be_found_or_used_even_by_
     assert_eq!(storage.purge_expired(at(DAY), 1).await.unwrap(), 1);
     for (number, token) in (1..).zip(&tokens) {
         assert!(is_gone(&storage, number).await, "token {number}");
-        assert_eq!(exchange(&storage, &spend(token, 1), &[]).await, "dead", "token {number}");
+        assert_eq!(redeem(&storage, &spend(token, 1), &[]).await, "dead", "token {number}");
     }
     let which = GrantSelector::Id(grant_id(1));
-    assert!(storage.grants(&which, at(SECOND), &Page::first(9)).await.unwrap().is_empty());
+    assert!(storage.list_grants(&which, at(SECOND), &GrantPage::first(9)).await.unwrap().is_empty());
     assert_eq!(storage.revoke_grants(&which, at(SECOND)).await.unwrap(), 0);
     assert_eq!(purge(&storage, at(DAY), 9).await, 6, "five tokens and the grant");
     open(&storage, grant(1), &tokens).await;
-    assert_eq!(exchange(&storage, &spend(&tokens[0], 1), &[]).await, "done", "all of it is free again");
+    assert_eq!(redeem(&storage, &spend(&tokens[0], 1), &[]).await, "done", "all of it is free again");
 }
 
 #[tokio::test]
@@ -429,7 +429,7 @@ async fn purge_counts_seeds_toward_its_limit() {
     let tokens: Vec<_> = (1..=3).map(|number| refresh_token(number, &of)).collect();
     open(&storage, of, &tokens).await;
     for token in &tokens {
-        assert_eq!(exchange(&storage, &spend(token, 1), &[]).await, "done");
+        assert_eq!(redeem(&storage, &spend(token, 1), &[]).await, "done");
     }
     assert_eq!(storage.purge_expired(at(HOUR), 2).await.unwrap(), 2);
     assert_eq!(storage.purge_expired(at(HOUR), 2).await.unwrap(), 1);
@@ -444,9 +444,9 @@ async fn purge_touches_no_more_than_its_limit_in_a_shard() {
             let of = Grant { expires_at: at(9 * DAY), ..grant(number) };
             let old = StoredToken { expires_at: at(9 * DAY), ..refresh_token(number, &of) };
             let expired = [1, 2, 3].map(|more| access_token(number + more, &of));
-            let spent = Spend { grant_expires_at: at(9 * DAY), ..spend(&old, 1) };
+            let spent = Redemption { grant_expires_at: at(9 * DAY), ..spend(&old, 1) };
             open(&storage, of, &[old]).await;
-            assert_eq!(exchange(&storage, &spent, &expired).await, "done");
+            assert_eq!(redeem(&storage, &spent, &expired).await, "done");
         }
         assert_eq!(purge(&storage, at(DAY), limit).await, 8, "limit {limit}");
     }
@@ -470,8 +470,8 @@ async fn purge_looks_again_at_what_an_earlier_call_found() {
     for number in 1..=3 {
         left.extend(storage.find(&hash(number)).await.unwrap());
     }
-    let order = Spend { grant_expires_at: at(9 * DAY), seed: None, ..spend(&left[0].token, 1) };
-    assert_eq!(exchange(&storage, &order, &[]).await, "done");
+    let order = Redemption { grant_expires_at: at(9 * DAY), seed: None, ..spend(&left[0].token, 1) };
+    assert_eq!(redeem(&storage, &order, &[]).await, "done");
     assert_eq!(storage.purge_expired(at(2 * DAY), 9).await.unwrap(), 4, "the third and the fourth");
     assert!(storage.find(&order.token).await.unwrap().is_some(), "the one that was used");
 }

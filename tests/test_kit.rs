@@ -32,7 +32,7 @@ async fn target_is_the_request_that_the_flow_sends() {
     let target = flow.target();
     assert!(target.starts_with("/a/b?response_type=code&"), "{target}");
     let answer = t.server.authorize(&Request::new("GET", &target)).await;
-    let grantor::Authorize::Pending(pending) = answer else { panic!("{answer:?}") };
+    let grantor::AuthorizationOutcome::Pending(pending) = answer else { panic!("{answer:?}") };
     assert_eq!((pending.parameter("prompt"), pending.parameter("state")), (Some("none"), Some("x y&z")));
     let plain = t.authorize(&app).without_scope().without_pkce().target();
     assert!(!plain.contains("scope") && !plain.contains("code_challenge"), "{plain}");

@@ -11,13 +11,13 @@ use base64::engine::general_purpose::STANDARD;
 use grantor::capability::{BuildView, Capability, Endpoint, ServerView};
 use grantor::client::ClientBuilder;
 use grantor::error::{AuthenticatorError, EntropyError};
-use grantor::grants::{Decision, GrantContext, GrantHandler};
+use grantor::grant_type::{Decision, GrantContext, GrantHandler};
 use grantor::storage::GrantSelector;
 use grantor::testing::{Fault, RecordingObserver, TestClient, TestServer, TestUsers};
 use grantor::tracing::TracingObserver;
 use grantor::{
-    AccessToken, Approval, Authenticator, AuthorizationRequest, Authorize, BearerRequest, ClientAttempt, ClientSecret,
-    ClientSecrets, Entropy, GrantType, Interaction, IntrospectionRequest, PendingAuthorization, Policy,
+    AccessToken, Approval, Authenticator, AuthorizationOutcome, AuthorizationRequest, BearerRequest, ClientAttempt,
+    ClientSecret, ClientSecrets, Entropy, GrantType, Interaction, IntrospectionRequest, PendingAuthorization, Policy,
     ProtectedResource, RefreshToken, Request, ResourceOwnerAttempt, Response, RevocationRequest, ServedBy, Subject,
     TokenRequest, TokenResponse, Verdict,
 };
@@ -162,15 +162,18 @@ struct Directory(TestUsers);
 
 #[async_trait]
 impl Authenticator for Directory {
-    async fn client(&self, attempt: &ClientAttempt<'_>) -> Result<Verdict<()>, AuthenticatorError> {
-        ClientSecrets.client(attempt).await
+    async fn authenticate_client(&self, attempt: &ClientAttempt<'_>) -> Result<Verdict<()>, AuthenticatorError> {
+        ClientSecrets.authenticate_client(attempt).await
     }
 
-    async fn resource_owner(&self, attempt: &ResourceOwnerAttempt<'_>) -> Result<Verdict<Subject>, AuthenticatorError> {
+    async fn authenticate_resource_owner(
+        &self,
+        attempt: &ResourceOwnerAttempt<'_>,
+    ) -> Result<Verdict<Subject>, AuthenticatorError> {
         match attempt.username {
             "broken" => Err(AuthenticatorError::new(CAUSE)),
             "hasty" => Ok(Verdict::Throttled { retry_after: Duration::MINUTE }),
-            _ => self.0.resource_owner(attempt).await,
+            _ => self.0.authenticate_resource_owner(attempt).await,
         }
     }
 }
@@ -219,7 +222,7 @@ impl Stage {
         let observer = (events.clone(), TracingObserver);
         let t = TestServer::with(|builder| {
             let builder = builder.policy(policy).authenticator(Directory(users)).observer(observer);
-            builder.server_key(SERVER_KEY, &[]).grant(Broken(GrantType::new(EXTENSION).unwrap()))
+            builder.server_key(SERVER_KEY, &[]).extension_grant(Broken(GrantType::new(EXTENSION).unwrap()))
         });
         let app = t.confidential_client_with(|client| {
             let client = client.authorization_code([CB]).implicit([CB]).refresh_token().client_credentials();
@@ -290,7 +293,7 @@ async fn an_authorization_is_told_from_its_request_to_its_tokens() {
     let told = |level, endpoint: &str, pairs: &[(&str, &str)]| (level, Some(endpoint.to_owned()), fields(pairs));
 
     let refused = t.authorize(&stage.app).scope("admin").send().await;
-    assert!(matches!(refused, Authorize::Respond(_)));
+    assert!(matches!(refused, AuthorizationOutcome::Respond(_)));
     let expected =
         [("event", "authorization_refused"), ("client_id", app), ("code", "invalid_scope"), ("reason", "UnknownScope")];
     assert_eq!(stage.told(false), told(Level::INFO, "authorize", &expected));
@@ -618,7 +621,9 @@ async fn a_full_run_of_everything_logs_every_event_and_no_secret() {
         ("scope", "user:read"),
         ("state", STATE),
     ]);
-    let Authorize::Pending(pending) = t.server.authorize(&Request::get(format!("/authorize?{implicit}"))).await else {
+    let AuthorizationOutcome::Pending(pending) =
+        t.server.authorize(&Request::get(format!("/authorize?{implicit}"))).await
+    else {
         panic!("the request is in order");
     };
     let in_fragment = grantor::testing::approve(pending, approval()).await;

@@ -81,7 +81,7 @@ impl App {
             .policy(flags.policy())
             .default_scope(&config.default_scope)
             .protected_resource(config.api(&issuer))
-            .pages(OwnPages);
+            .page_templates(OwnPages);
         let builder = config.scopes.iter().fold(builder, |builder, (token, text)| builder.scope(token, text.as_str()));
         let oauth = builder.build().await.map_err(|error| explain(error, flags))?;
 

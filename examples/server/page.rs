@@ -1,7 +1,7 @@
 //! The frame around every page.
 
 use axum::response::{IntoResponse, Response};
-use grantor::authorize::{ConfirmRedirectPage, ErrorCause, ErrorPage, OutOfBandPage, Pages};
+use grantor::authorize::{ConfirmRedirectPage, ErrorCause, ErrorPage, OutOfBandPage, PageTemplates};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use crate::session::Session;
@@ -68,7 +68,7 @@ fn document(title: &str, body: &Markup) -> String {
 #[derive(Debug)]
 pub(crate) struct OwnPages;
 
-impl Pages for OwnPages {
+impl PageTemplates for OwnPages {
     fn error(&self, page: &ErrorPage<'_>) -> String {
         let (title, problem, advice) = match page.cause {
             ErrorCause::OldPage => (

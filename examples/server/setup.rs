@@ -79,7 +79,7 @@ pub(crate) async fn put(clients: &dyn ClientRegistry, client: Client) -> Result<
         Err(RegistryError::Taken) => {}
         done => return done,
     }
-    let old = clients.client(client.id().as_str()).await?.ok_or(RegistryError::Unknown)?;
+    let old = clients.find_client(client.id().as_str()).await?.ok_or(RegistryError::Unknown)?;
     match clients.update(client.clone(), old.version()).await {
         // Another server has stored the same.
         Err(RegistryError::Conflict) if is_stored(clients, &client).await? => Ok(()),
@@ -88,7 +88,7 @@ pub(crate) async fn put(clients: &dyn ClientRegistry, client: Client) -> Result<
 }
 
 async fn is_stored(clients: &dyn ClientRegistry, client: &Client) -> Result<bool, RegistryError> {
-    let stored = clients.client(client.id().as_str()).await?;
+    let stored = clients.find_client(client.id().as_str()).await?;
     Ok(stored.is_some_and(|stored| stored.version() == client.version()))
 }
 
@@ -99,7 +99,7 @@ async fn keep(clients: &dyn ClientRegistry, client: Client) -> Result<bool, Regi
         Err(RegistryError::Taken) => {}
         done => return done.map(|()| false),
     }
-    let old = clients.client(client.id().as_str()).await?.ok_or(RegistryError::Unknown)?;
+    let old = clients.find_client(client.id().as_str()).await?.ok_or(RegistryError::Unknown)?;
     // One that came from a file is somebody else's, whatever its identifier.
     if old.name() == client.name() && old.client_type() == client.client_type() {
         let mut parts = client.into_parts();

@@ -62,7 +62,10 @@ fn argon2() -> Result<Argon2<'static>, StartError> {
 /// Lets the password grant check the same passwords as the login page; client secrets are checked as by default.
 #[async_trait]
 impl Authenticator for Users {
-    async fn resource_owner(&self, attempt: &ResourceOwnerAttempt<'_>) -> Result<Verdict<Subject>, AuthenticatorError> {
+    async fn authenticate_resource_owner(
+        &self,
+        attempt: &ResourceOwnerAttempt<'_>,
+    ) -> Result<Verdict<Subject>, AuthenticatorError> {
         let user = self.check(attempt.username, Password::new(attempt.password.expose())).await;
         let user = user.map_err(AuthenticatorError::new)?;
         Ok(user.map_or(Verdict::Rejected, Verdict::Accepted))

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use grantor::authorize::escape;
 use grantor::{
-    AccessToken, Approval, AuthorizationCode, Authorize, BearerRequest, ClientSecret, CodeVerifier, Consent,
+    AccessToken, Approval, AuthorizationCode, AuthorizationOutcome, BearerRequest, ClientSecret, CodeVerifier, Consent,
     Interaction, PendingAuthorization, Proceed, Request, Response, Subject, TokenRequest, UserSession,
 };
 use time::OffsetDateTime;
@@ -72,11 +72,13 @@ fn ask(world: &World, flags: Flags, form: &[u8], switches: Switches) -> &'static
     let received = if flags.has(1) { request.body() } else { request.query().as_bytes() };
     let form = Form::read(received);
     match (block_on(world.server.authorize(&request)), Expected::of(&form, switches)) {
-        (Authorize::Respond(response), Expected::Page) => error_page(&response),
-        (Authorize::Respond(response), Expected::Error(route)) => error(&response, &route),
-        (Authorize::Pending(pending), Expected::Pending(asked)) => decide(world, pending, &asked, flags),
-        (Authorize::Respond(response), Expected::Pending(_)) => panic!("a good request was refused: {response:?}"),
-        (Authorize::Pending(pending), _) => panic!("a bad request was accepted: {pending:?}"),
+        (AuthorizationOutcome::Respond(response), Expected::Page) => error_page(&response),
+        (AuthorizationOutcome::Respond(response), Expected::Error(route)) => error(&response, &route),
+        (AuthorizationOutcome::Pending(pending), Expected::Pending(asked)) => decide(world, pending, &asked, flags),
+        (AuthorizationOutcome::Respond(response), Expected::Pending(_)) => {
+            panic!("a good request was refused: {response:?}")
+        }
+        (AuthorizationOutcome::Pending(pending), _) => panic!("a bad request was accepted: {pending:?}"),
     }
 }
 
@@ -193,7 +195,7 @@ fn until_decided(world: &World, mut pending: PendingAuthorization, alice: &UserS
         };
         assert!(target.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"'<>".contains(&byte)), "{target}");
         assert_eq!(world.server.check_return_target(&target), Some(&*target));
-        let Authorize::Pending(again) = block_on(world.server.authorize(&Request::get(target))) else {
+        let AuthorizationOutcome::Pending(again) = block_on(world.server.authorize(&Request::get(target))) else {
             panic!("a request that came back from login was refused")
         };
         pending = again;

@@ -6,9 +6,9 @@
 use grantor::client::{AuthenticationMethod, ClientParts, ClientType, RedirectUriClass};
 use grantor::testing::TestClock;
 use grantor::{
-    Approval, Authenticator, AuthenticatorError, AuthorizationRequest, AuthorizationServer, Authorize, BearerRequest,
-    Client, ClientAttempt, ClientRegistry, ClientSecret, CodeChallenge, CodeVerifier, MemoryStorage, Policy,
-    RefreshToken, ResourceOwnerAttempt, Scope, Subject, TokenRequest, TokenResponse, Verdict,
+    Approval, Authenticator, AuthenticatorError, AuthorizationOutcome, AuthorizationRequest, AuthorizationServer,
+    BearerRequest, Client, ClientAttempt, ClientRegistry, ClientSecret, CodeChallenge, CodeVerifier, MemoryStorage,
+    Policy, RefreshToken, ResourceOwnerAttempt, Scope, Subject, TokenRequest, TokenResponse, Verdict,
 };
 use serde_json::Value;
 
@@ -144,11 +144,14 @@ struct Trusting;
 
 #[async_trait::async_trait]
 impl Authenticator for Trusting {
-    async fn client(&self, _: &ClientAttempt<'_>) -> Result<Verdict<()>, AuthenticatorError> {
+    async fn authenticate_client(&self, _: &ClientAttempt<'_>) -> Result<Verdict<()>, AuthenticatorError> {
         Ok(Verdict::Accepted(()))
     }
 
-    async fn resource_owner(&self, _: &ResourceOwnerAttempt<'_>) -> Result<Verdict<Subject>, AuthenticatorError> {
+    async fn authenticate_resource_owner(
+        &self,
+        _: &ResourceOwnerAttempt<'_>,
+    ) -> Result<Verdict<Subject>, AuthenticatorError> {
         Ok(Verdict::Rejected)
     }
 }
@@ -196,8 +199,8 @@ async fn it_can_be_used(client: &Client) {
         let challenge = CodeChallenge::s256(&CodeVerifier::new(VERIFIER));
         let request = AuthorizationRequest::code(id).redirect_uri(uri.as_str()).code_challenge_s256(challenge.as_str());
         let pending = match server.authorization_request(&request).await {
-            Authorize::Pending(pending) => pending,
-            Authorize::Respond(response) => {
+            AuthorizationOutcome::Pending(pending) => pending,
+            AuthorizationOutcome::Respond(response) => {
                 assert!(!has_default && [303, 400].contains(&response.status()), "{response:?}");
                 continue;
             }

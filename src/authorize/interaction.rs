@@ -9,7 +9,7 @@ use crate::event::ConsentBasis;
 use crate::http::Response;
 use crate::record::Subject;
 use crate::span::in_span;
-use crate::storage::{GrantSelector, Page};
+use crate::storage::{GrantPage, GrantSelector};
 use crate::web_url::WebUrl;
 
 /// A user who was sent to log in this often for one request, and came back without having done so, is not sent again.
@@ -63,7 +63,7 @@ impl PendingAuthorization {
         match self.demands.freshness(session, &self.carried.progress) {
             Freshness::Fresh if !self.is_too_new(session) => {}
             Freshness::Unknown if self.carried.progress.logins > 0 => {
-                return self.refuse(Error::Extension(NO_LOGIN_TIME));
+                return self.refuse(Error::Misuse(NO_LOGIN_TIME));
             }
             Freshness::Fresh | Freshness::Unknown | Freshness::Stale => {
                 let requested = self.demands.wants_login();
@@ -151,7 +151,7 @@ impl PendingAuthorization {
         }
         let which = GrantSelector::SubjectAndClient(subject.clone(), self.client.id().clone());
         let now = server.now();
-        let grants = server.storage.grants(&which, now, &Page::first(100)).await?;
+        let grants = server.storage.list_grants(&which, now, &GrantPage::first(100)).await?;
         Ok(grants.iter().any(|grant| {
             which.selects(grant)
                 && grant.is_live(now)
@@ -170,7 +170,7 @@ impl PendingAuthorization {
         match self.demands.freshness(session, &self.carried.progress) {
             Freshness::Fresh => Ok(()),
             Freshness::Stale => Err(Refusal::LoginRequired.into()),
-            Freshness::Unknown => Err(Error::Extension(NO_LOGIN_TIME)),
+            Freshness::Unknown => Err(Error::Misuse(NO_LOGIN_TIME)),
         }
     }
 }

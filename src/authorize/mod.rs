@@ -28,7 +28,7 @@ pub use self::consent_form::ConsentForm;
 use self::demands::Demands;
 pub use self::interaction::Interaction;
 use self::pages::PageSet;
-pub use self::pages::{ConfirmRedirectPage, DefaultPages, ErrorCause, ErrorPage, OutOfBandPage, Pages, escape};
+pub use self::pages::{ConfirmRedirectPage, DefaultPages, ErrorCause, ErrorPage, OutOfBandPage, PageTemplates, escape};
 pub(crate) use self::parameters::is_known_parameter;
 pub use self::pending::{Approval, PendingAuthorization, RequestedScope};
 use self::redirect::RedirectTarget;
@@ -54,7 +54,7 @@ use crate::server_key::{DerivedKey, Label};
 #[derive(Debug)]
 #[must_use = "the browser is waiting for an answer"]
 #[expect(clippy::exhaustive_enums, reason = "a host must handle both, and there is no third")]
-pub enum Authorize {
+pub enum AuthorizationOutcome {
     /// Send this; there is nothing to decide.
     Respond(Response),
     /// The request is in order: [`interaction`](PendingAuthorization::interaction) says what has to happen next.
@@ -115,7 +115,12 @@ impl<E: Into<Error>> From<E> for Failure {
 
 impl AuthorizationEndpoint {
     /// `declared` are the parameters that the host and the capabilities added to the known ones, `url` is where the endpoint is reached.
-    pub(crate) fn new(server: Arc<ServerContext>, pages: Arc<dyn Pages>, declared: &[&'static str], url: &str) -> Self {
+    pub(crate) fn new(
+        server: Arc<ServerContext>,
+        pages: Arc<dyn PageTemplates>,
+        declared: &[&'static str],
+        url: &str,
+    ) -> Self {
         Self {
             pages: PageSet(pages),
             form_key: server.key(Label::FormToken),
@@ -128,18 +133,20 @@ impl AuthorizationEndpoint {
     }
 
     /// The HTTP form.
-    pub(crate) async fn respond(self: &Arc<Self>, request: &Request) -> Authorize {
+    pub(crate) async fn respond(self: &Arc<Self>, request: &Request) -> AuthorizationOutcome {
         match AuthorizationRequest::read(request, &self.server.policy) {
             Ok(request) => self.authorize(&request).await,
-            Err(refusal) => Authorize::Respond(self.refuse(refusal.into(), request.peer(), self.server.now()).into()),
+            Err(refusal) => {
+                AuthorizationOutcome::Respond(self.refuse(refusal.into(), request.peer(), self.server.now()).into())
+            }
         }
     }
 
     /// The typed form.
-    pub(crate) async fn authorize(self: &Arc<Self>, request: &AuthorizationRequest<'_>) -> Authorize {
+    pub(crate) async fn authorize(self: &Arc<Self>, request: &AuthorizationRequest<'_>) -> AuthorizationOutcome {
         match self.begin(request).await {
-            Ok(pending) => Authorize::Pending(pending),
-            Err(failure) => Authorize::Respond(self.refuse(failure, request.peer, self.server.now()).into()),
+            Ok(pending) => AuthorizationOutcome::Pending(pending),
+            Err(failure) => AuthorizationOutcome::Respond(self.refuse(failure, request.peer, self.server.now()).into()),
         }
     }
 
@@ -177,7 +184,7 @@ impl AuthorizationEndpoint {
 
     /// The client that the request names (RFC 6749 §4.1.1).
     async fn client(&self, id: &str) -> Result<Arc<Client>, Error> {
-        let found = if is_client_id(id) { self.server.clients.client(id).await? } else { None };
+        let found = if is_client_id(id) { self.server.clients.find_client(id).await? } else { None };
         Ok(found.ok_or(Refusal::UnregisteredClient)?)
     }
 

@@ -10,8 +10,8 @@ use crate::http::Response;
 ///
 /// No value comes escaped: what goes into a page passes through [`escape`] first, the codes of errors too, of which extensions
 /// have their own.
-#[diagnostic::on_unimplemented(note = "every method of `Pages` has a default: an empty impl is a start")]
-pub trait Pages: Send + Sync {
+#[diagnostic::on_unimplemented(note = "every method of `PageTemplates` has a default: an empty impl is a start")]
+pub trait PageTemplates: Send + Sync {
     /// The request is so faulty that the browser can't be sent anywhere (RFC 6749 §4.1.2.1), or the server can't answer it. The page is
     /// to say what went wrong, and to blame nobody but the [cause](ErrorPage::cause); it has no way on.
     fn error(&self, page: &ErrorPage<'_>) -> String {
@@ -67,7 +67,7 @@ pub trait Pages: Send + Sync {
     }
 }
 
-impl<T: Pages + ?Sized> Pages for Arc<T> {
+impl<T: PageTemplates + ?Sized> PageTemplates for Arc<T> {
     fn error(&self, page: &ErrorPage<'_>) -> String {
         (**self).error(page)
     }
@@ -86,9 +86,9 @@ impl<T: Pages + ?Sized> Pages for Arc<T> {
 #[expect(clippy::exhaustive_structs, reason = "it has no state and will have none")]
 pub struct DefaultPages;
 
-impl Pages for DefaultPages {}
+impl PageTemplates for DefaultPages {}
 
-/// See [`Pages::error`].
+/// See [`PageTemplates::error`].
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct ErrorPage<'a> {
@@ -125,7 +125,7 @@ impl ErrorCause {
     }
 }
 
-/// See [`Pages::out_of_band`].
+/// See [`PageTemplates::out_of_band`].
 #[non_exhaustive]
 pub struct OutOfBandPage<'a> {
     /// The code to be shown.
@@ -138,7 +138,7 @@ impl fmt::Debug for OutOfBandPage<'_> {
     }
 }
 
-/// See [`Pages::confirm_redirect`].
+/// See [`PageTemplates::confirm_redirect`].
 #[non_exhaustive]
 pub struct ConfirmRedirectPage<'a> {
     /// Where the link leads, the error in it. Needs to be escaped.
@@ -178,7 +178,7 @@ pub fn escape(text: &str) -> String {
 
 /// The pages of a server, ready to be sent.
 #[derive(Clone)]
-pub(super) struct PageSet(pub(super) Arc<dyn Pages>);
+pub(super) struct PageSet(pub(super) Arc<dyn PageTemplates>);
 
 impl PageSet {
     pub(super) fn show_error(&self, error: &Error) -> Response {

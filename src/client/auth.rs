@@ -63,7 +63,7 @@ impl Caller {
     ) -> Result<&AuthenticatedClient, Error> {
         let body_secret = request.params.get("client_secret")?.map(ClientSecret::new);
         let (id, proof) = presented(request, body_secret.as_ref())?;
-        self.presented = if is_client_id(id) { server.clients.client(id).await? } else { None };
+        self.presented = if is_client_id(id) { server.clients.find_client(id).await? } else { None };
         let client = self.presented.as_deref();
         match proof {
             Proof::None => without_secret(client)?,
@@ -184,7 +184,7 @@ async fn with_secret(server: &ServerContext, attempt: &ClientAttempt<'_>) -> Res
     let has_live_credential =
         |client: &Client| client.credentials().iter().any(|credential| credential.is_live(attempt.now));
     let verdict = match &server.authenticator {
-        Some(authenticator) => authenticator.client(attempt).await?,
+        Some(authenticator) => authenticator.authenticate_client(attempt).await?,
         None if attempt.matches_a_digest() => Verdict::Accepted(()),
         None => Verdict::Rejected,
     };

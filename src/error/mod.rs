@@ -61,7 +61,7 @@ pub enum Error {
     },
     /// An extension of the host's broke its contract.
     #[error("an extension of the host failed: {0}")]
-    Extension(&'static str),
+    Misuse(&'static str),
 }
 
 impl Error {
@@ -104,11 +104,9 @@ impl Error {
             Self::Storage(error) => error.is_unavailable(),
             Self::Customizer(error) => error.is_unavailable(),
             Self::SubjectStatus(_) | Self::Unenforced { .. } => true,
-            Self::Refused(_)
-            | Self::Throttled { .. }
-            | Self::Authenticator(_)
-            | Self::Entropy(_)
-            | Self::Extension(_) => false,
+            Self::Refused(_) | Self::Throttled { .. } | Self::Authenticator(_) | Self::Entropy(_) | Self::Misuse(_) => {
+                false
+            }
         }
     }
 

@@ -183,7 +183,7 @@ impl Error {
     /// Refuses a request for a reason of the host's own, from a grant handler or a token customizer. The client reads the code and the
     /// description, in characters that RFC 6749 §5.2 allows: `%x20-21 / %x23-5B / %x5D-7E`.
     ///
-    /// It never panics. A description with another character is a mistake in the program: the result is then [`Error::Extension`],
+    /// It never panics. A description with another character is a mistake in the program: the result is then [`Error::Misuse`],
     /// which is answered with 500 `server_error`. [`ExtensionRefusal::new`] returns that mistake as an error.
     /// ```
     /// use grantor::{Error, ErrorCode};
@@ -195,7 +195,7 @@ impl Error {
     pub const fn refused(code: ErrorCode, description: &'static str) -> Self {
         match ExtensionRefusal::new(code, description) {
             Ok(refusal) => Self::Refused(Refusal::Extension(refusal)),
-            Err(InvalidErrorText) => Self::Extension("a refusal has a description that RFC 6749 §5.2 does not allow"),
+            Err(InvalidErrorText) => Self::Misuse("a refusal has a description that RFC 6749 §5.2 does not allow"),
         }
     }
 }
@@ -356,7 +356,7 @@ mod tests {
         );
         for bad in ["a\"b", "a\\b", "a\nb", "caf\u{e9}"] {
             let error = Error::refused(ErrorCode::INVALID_GRANT, bad);
-            assert!(matches!(error, Error::Extension(_)), "{bad:?}");
+            assert!(matches!(error, Error::Misuse(_)), "{bad:?}");
             assert_eq!((error.status(), error.code()), (500, ErrorCode::SERVER_ERROR), "{bad:?}");
             assert!(!error.description().contains(bad), "{bad:?}");
         }

@@ -32,14 +32,14 @@ pub(super) async fn customize(
     let TokenChanges { scope, access_token_lifetime, response_members: mut members } = changes;
     let scope = scope.unwrap_or_else(|| issuance.scope.clone());
     if !scope.is_subset(issuance.scope) {
-        return Err(Error::Extension("a token customizer widened the scope"));
+        return Err(Error::Misuse("a token customizer widened the scope"));
     }
     let access_token_lifetime = access_token_lifetime.unwrap_or(issuance.access_token_lifetime);
     if access_token_lifetime > issuance.access_token_lifetime {
-        return Err(Error::Extension("a token customizer lengthened the access token lifetime"));
+        return Err(Error::Misuse("a token customizer lengthened the access token lifetime"));
     }
     if access_token_lifetime < Duration::SECOND {
-        return Err(Error::Extension("a token customizer set an access token lifetime below one second"));
+        return Err(Error::Misuse("a token customizer set an access token lifetime below one second"));
     }
     let client_id = issuance.client.id();
     for member in &drop_members(&mut members, |name| taken.contains_key(name)) {

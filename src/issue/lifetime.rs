@@ -30,7 +30,7 @@ pub(super) fn lifetimes(
     let mut lifetimes = server.policy.lifetimes(client);
     if let Some(access_token) = members.access_token_lifetime {
         if access_token < Duration::SECOND {
-            return Err(Error::Extension("a grant handler set an access token lifetime below one second"));
+            return Err(Error::Misuse("a grant handler set an access token lifetime below one second"));
         }
         lifetimes.access_token = access_token;
     }

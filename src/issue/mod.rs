@@ -17,16 +17,17 @@ pub(crate) use self::lifetime::may_refresh;
 use self::lifetime::{Expirations, lasts_a_second, lifetimes};
 use self::mint::{derive, key_row, new_row, refresh_row, sign, sign_again};
 pub(crate) use self::orders::MemberNames;
-pub use self::orders::{ExchangeToken, OpenGrant, RepeatRefresh, ResponseMembers};
+pub use self::orders::{OpenGrant, ResponseMembers};
+pub(crate) use self::orders::{RedeemToken, RepeatRefresh};
 use crate::client::Client;
 use crate::customizer::{Issuance, IssuanceKind};
 use crate::error::{Error, Refusal};
-use crate::lookup::{Presented, find_minted, find_presented};
+use crate::lookup::{PresentedToken, find_minted, find_presented};
 use crate::record::{AttemptId, CodeBinding, Grant, GrantId, GrantType, StoredToken, TokenKind};
 use crate::scope::Scope;
 use crate::secret::{AccessToken, AuthorizationCode, RefreshToken, Secret, Seed, Token};
 use crate::server_context::ServerContext;
-use crate::storage::{Exchange, GrantSelector, Opened, Spend};
+use crate::storage::{GrantSelector, Opened, RedeemOutcome, Redemption};
 use crate::subject_status::must_be_active;
 
 /// The number of the first refresh token of a family.
@@ -113,10 +114,10 @@ async fn first_tokens(
     now: OffsetDateTime,
 ) -> Result<(Vec<StoredToken>, Issued), Error> {
     if !order.scope.is_subset(server.scopes.all()) {
-        return Err(Error::Extension("a grant handler granted a scope that the server does not offer"));
+        return Err(Error::Misuse("a grant handler granted a scope that the server does not offer"));
     }
     if order.keys.iter().any(|key| key.good_until <= now) {
-        return Err(Error::Extension("a grant handler accepted a one-time key that is not good any more"));
+        return Err(Error::Misuse("a grant handler accepted a one-time key that is not good any more"));
     }
     Error::check_enforced(client.parts().unenforced_member())?;
     if order.depth() > DEEPEST {
@@ -192,19 +193,19 @@ pub(crate) async fn open_grant_with_code(
 }
 
 /// Spends a token for its successors, unless its subject is not active; `None` if another request was faster.
-pub(crate) async fn exchange(
+pub(crate) async fn redeem(
     server: &ServerContext,
     client: &Client,
-    order: ExchangeToken,
+    order: RedeemToken,
     peer: Option<IpAddr>,
     now: OffsetDateTime,
 ) -> Result<Option<Issued>, Error> {
     must_be_active(server, order.grant.subject.as_ref(), peer, now).await?;
-    let (spend, rows, issued) = successors(server, client, order, peer, now).await?;
-    match server.storage.exchange(&spend, &rows).await? {
-        Exchange::Done => Ok(Some(issued)),
-        Exchange::AlreadySpent => Ok(None),
-        Exchange::Dead => Err(Refusal::GrantEnded.into()),
+    let (redemption, rows, issued) = successors(server, client, order, peer, now).await?;
+    match server.storage.redeem(&redemption, &rows).await? {
+        RedeemOutcome::Done => Ok(Some(issued)),
+        RedeemOutcome::AlreadySpent => Ok(None),
+        RedeemOutcome::Dead => Err(Refusal::GrantEnded.into()),
     }
 }
 
@@ -212,16 +213,13 @@ pub(crate) async fn exchange(
 async fn successors(
     server: &ServerContext,
     client: &Client,
-    order: ExchangeToken,
+    order: RedeemToken,
     peer: Option<IpAddr>,
     now: OffsetDateTime,
-) -> Result<(Spend, Vec<StoredToken>, Issued), Error> {
-    let ExchangeToken { presented, kind, number, plain, grant, scope, mut members, unenforced } = order;
+) -> Result<(Redemption, Vec<StoredToken>, Issued), Error> {
+    let RedeemToken { presented, kind, number, plain, grant, scope, unenforced } = order;
     Error::check_enforced(client.parts().unenforced_member().or(unenforced.as_deref()))?;
-    if members.token_type.as_deref().is_some_and(|own| !own.eq_ignore_ascii_case(grant.token_type())) {
-        return Err(Error::Extension("a grant handler gave a token another type than its grant has"));
-    }
-    let mut lifetimes = lifetimes(server, client, &members)?;
+    let mut lifetimes = server.policy.lifetimes(client);
     let requested = scope.intersection(&grant.scope).ok_or(Refusal::ScopeExceedsGrant)?;
     let is_refresh = kind == TokenKind::RefreshToken;
     let issuance = Issuance {
@@ -233,8 +231,7 @@ async fn successors(
         peer,
         now,
     };
-    let Customized { scope, access_token_lifetime, members: added } =
-        customize(server, &issuance, &members.extra).await?;
+    let Customized { scope, access_token_lifetime, members: added } = customize(server, &issuance, &Map::new()).await?;
     lifetimes.access_token = access_token_lifetime;
     let rotates = server.policy.rotates(client);
     let expirations = Expirations::new(&lifetimes, rotates, grant.opened_at, grant.details.ends_by, now);
@@ -256,7 +253,7 @@ async fn successors(
     if seed.is_some() {
         access.details.response_members.clone_from(&added);
     }
-    members.extra.extend(added);
+    let members = ResponseMembers { extra: added, ..ResponseMembers::default() };
     let (access_token, access) = sign(server, access_token, access, &grant).await?;
     let mut rows = Vec::with_capacity(2);
     rows.push(access);
@@ -267,7 +264,7 @@ async fn successors(
     }
     // A redeemed grant ends later than its code, even if its tokens do not: by that it is told from one with an open code.
     let ends_after = grant.expires_at.saturating_add(if is_refresh { Duration::ZERO } else { Duration::MICROSECOND });
-    let spend = Spend {
+    let redemption = Redemption {
         token: presented,
         kind,
         grant_id: grant.id,
@@ -281,7 +278,7 @@ async fn successors(
     };
     let refresh_token = refreshes.then_some(refresh_token);
     let issued = issued_tokens(access_token, refresh_token, expirations.access - now, scope, members, grant);
-    Ok((spend, rows, issued))
+    Ok((redemption, rows, issued))
 }
 
 /// Derives the successors of a spent refresh token again and answers from their own records; nothing is written and no
@@ -321,8 +318,12 @@ pub(crate) async fn repeat(
     Ok(issued_tokens(access_token, Some(refresh_token), expires_in, scope, members, grant))
 }
 
-fn live_successor<K: Token>(found: Option<Presented<K>>, now: OffsetDateTime) -> Result<Presented<K>, Refusal> {
-    let is_live = |found: &Presented<K>| found.must_have_a_live_grant(now).and(found.must_not_be_expired(now)).is_ok();
+fn live_successor<K: Token>(
+    found: Option<PresentedToken<K>>,
+    now: OffsetDateTime,
+) -> Result<PresentedToken<K>, Refusal> {
+    let is_live =
+        |found: &PresentedToken<K>| found.must_have_a_live_grant(now).and(found.must_not_be_expired(now)).is_ok();
     found.filter(is_live).ok_or(Refusal::RetryRefused)
 }
 

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use time::{Duration, OffsetDateTime};
 
 use crate::client::Client;
-use crate::lookup::{LiveGrant, Owned};
+use crate::lookup::{LiveGrant, VerifiedToken};
 use crate::record::{Grant, GrantDetails, GrantId, GrantType, Subject};
 use crate::scope::Scope;
 use crate::secret::{Plain, SingleUse, TokenHash, TokenKind, kind};
@@ -157,26 +157,25 @@ impl fmt::Debug for OpenGrant {
 /// The order to spend a code or refresh token and issue its successors.
 #[derive(Debug)]
 #[must_use = "a decision does nothing until it is returned"]
-pub struct ExchangeToken {
+pub(crate) struct RedeemToken {
     pub(crate) presented: TokenHash,
     pub(crate) kind: TokenKind,
     pub(crate) number: Option<u32>,
     pub(crate) plain: Plain,
     pub(crate) grant: Arc<Grant>,
     pub(crate) scope: Scope,
-    pub(crate) members: ResponseMembers,
     /// A critical member of the token or its grant that is not enforced.
     pub(crate) unenforced: Option<Box<str>>,
 }
 
-impl ExchangeToken {
+impl RedeemToken {
     /// Spends `presented` for an access token of `scope`, which is cut down to the grant's scope, and a refresh token of
     /// the grant's scope, if the client may refresh and the policy agrees. A refresh token is replaced only if the
     /// policy rotates.
     ///
     /// Whether the token was spent before, is expired, or has lost its grant is for the handler to look at first, as
-    /// [`Presented`](crate::grants::Presented) shows it; a spent one is a [`Decision::Replayed`](crate::grants::Decision::Replayed).
-    pub fn new<K: SingleUse>(presented: Owned<K>, scope: Scope) -> Self {
+    /// [`PresentedToken`](crate::grant_type::PresentedToken) shows it; a spent one is `Replayed`.
+    pub(crate) fn new<K: SingleUse>(presented: VerifiedToken<K>, scope: Scope) -> Self {
         let unenforced = presented.unenforced_member().map(Into::into);
         let (secret, token, grant) = presented.into_inner().into_parts();
         Self {
@@ -187,28 +186,21 @@ impl ExchangeToken {
             plain: secret.into_plain(),
             grant,
             scope,
-            members: ResponseMembers::default(),
         }
-    }
-
-    /// Changes what the response says beyond the standard.
-    pub fn response(mut self, change: impl FnOnce(&mut ResponseMembers)) -> Self {
-        change(&mut self.members);
-        self
     }
 }
 
 /// The order to answer a refresh again that was answered before, within its grace window.
 #[derive(Debug)]
 #[must_use = "a decision does nothing until it is returned"]
-pub struct RepeatRefresh {
-    pub(crate) presented: Owned<kind::RefreshToken>,
+pub(crate) struct RepeatRefresh {
+    pub(crate) presented: VerifiedToken<kind::RefreshToken>,
     pub(crate) scope: Scope,
 }
 
 impl RepeatRefresh {
     /// Repeats the answer to `presented`, a spent refresh token, for a request that asks for `scope`.
-    pub const fn new(presented: Owned<kind::RefreshToken>, scope: Scope) -> Self {
+    pub(crate) const fn new(presented: VerifiedToken<kind::RefreshToken>, scope: Scope) -> Self {
         Self { presented, scope }
     }
 }
@@ -217,8 +209,7 @@ impl RepeatRefresh {
 #[derive(Clone, Default)]
 #[non_exhaustive]
 pub struct ResponseMembers {
-    /// The token type (RFC 6749 §7.1), of all access tokens of a grant that is opened with it; an exchange can't change it.
-    /// Default: the grant's, else `Bearer`.
+    /// The token type (RFC 6749 §7.1), of all access tokens of the grant. Default: `Bearer`.
     ///
     /// A token of another type than `Bearer` needs a proof that the bearer check can't judge, so the bearer check refuses
     /// it. An API that takes such tokens judges the proof itself, and asks

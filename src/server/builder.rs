@@ -10,14 +10,14 @@ use zeroize::Zeroizing;
 
 use super::{AuthorizationServer, Inner, capabilities, dispatcher};
 use crate::authenticator::Authenticator;
-use crate::authorize::{AuthorizationEndpoint, DefaultPages, Pages, is_known_parameter};
+use crate::authorize::{AuthorizationEndpoint, DefaultPages, PageTemplates, is_known_parameter};
 use crate::build_error::BuildError;
 use crate::capability::{BuildView, Capability};
 use crate::client::auth::PARAMETERS_ABOUT_A_TOKEN;
 use crate::customizer::TokenCustomizer;
 use crate::env::{Clock, Entropy, SystemClock, SystemEntropy};
 use crate::event::{NoObserver, Observer};
-use crate::grants::GrantHandler;
+use crate::grant_type::GrantHandler;
 use crate::introspect::IntrospectionEndpoint;
 use crate::metadata::{self, EndpointUrls, path_of};
 use crate::params::is_parameter_name;
@@ -80,7 +80,7 @@ pub struct Builder {
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     observer: Arc<dyn Observer>,
-    pages: Arc<dyn Pages>,
+    pages: Arc<dyn PageTemplates>,
     server_key: Option<Result<ServerKey, BuildError>>,
     extensions: Vec<Box<dyn GrantHandler>>,
     authorization_parameters: Vec<&'static str>,
@@ -170,7 +170,7 @@ impl Builder {
     }
 
     /// The look of the few pages the library shows. Default: [`DefaultPages`].
-    pub fn pages(mut self, pages: impl Pages + 'static) -> Self {
+    pub fn page_templates(mut self, pages: impl PageTemplates + 'static) -> Self {
         self.pages = Arc::new(pages);
         self
     }
@@ -189,7 +189,7 @@ impl Builder {
     }
 
     /// Adds an extension grant (RFC 6749 §4.5).
-    pub fn grant(mut self, handler: impl GrantHandler + 'static) -> Self {
+    pub fn extension_grant(mut self, handler: impl GrantHandler + 'static) -> Self {
         self.extensions.push(Box::new(handler));
         self
     }

@@ -18,7 +18,8 @@ pub use self::requirement::MissingRequire;
 #[cfg(any(feature = "actix-web", feature = "axum"))]
 pub(crate) use self::requirement::Requirement;
 use crate::authorize::{
-    AuthorizationEndpoint, AuthorizationRequest, Authorize, Consent, ConsentForm, Interaction, ResumeError, UserSession,
+    AuthorizationEndpoint, AuthorizationOutcome, AuthorizationRequest, Consent, ConsentForm, Interaction, ResumeError,
+    UserSession,
 };
 use crate::bearer::{self, Bearer, BearerError, BearerRequest};
 use crate::client::auth::{AuthenticatedClient, authenticate_client};
@@ -33,7 +34,7 @@ use crate::record::{Grant, Subject};
 use crate::revoke::{self, RevocationRequest};
 use crate::server_context::ServerContext;
 use crate::span::{in_span, within_span};
-use crate::storage::{GrantSelector, Page};
+use crate::storage::{GrantPage, GrantSelector};
 use crate::token::{TokenEndpoint, TokenRequest, TokenResponse, refuse};
 
 /// An authorization server. Cloning it is cheap and gives the same server.
@@ -65,18 +66,18 @@ impl AuthorizationServer {
     }
 
     /// The authorization endpoint (RFC 6749 §3.1). A server that was built without one answers 404.
-    pub async fn authorize(&self, request: &Request) -> Authorize {
+    pub async fn authorize(&self, request: &Request) -> AuthorizationOutcome {
         match &self.inner.authorization {
             Some(endpoint) => in_span("authorize", endpoint.respond(request)).await,
-            None => Authorize::Respond(Response::new(404)),
+            None => AuthorizationOutcome::Respond(Response::new(404)),
         }
     }
 
     /// The typed form of [`authorize`](Self::authorize).
-    pub async fn authorization_request(&self, request: &AuthorizationRequest<'_>) -> Authorize {
+    pub async fn authorization_request(&self, request: &AuthorizationRequest<'_>) -> AuthorizationOutcome {
         match &self.inner.authorization {
             Some(endpoint) => in_span("authorize", endpoint.authorize(request)).await,
-            None => Authorize::Respond(Response::new(404)),
+            None => AuthorizationOutcome::Respond(Response::new(404)),
         }
     }
 
@@ -87,11 +88,11 @@ impl AuthorizationServer {
     /// `SameSite=Lax` with that, but not with a `POST` from another site.
     pub async fn interaction(&self, request: &Request, session: Option<&UserSession>) -> Interaction {
         match self.authorize(request).await {
-            Authorize::Respond(response) => Interaction::Respond(response),
-            Authorize::Pending(pending) if session.is_none() && request.method() == "POST" => {
+            AuthorizationOutcome::Respond(response) => Interaction::Respond(response),
+            AuthorizationOutcome::Pending(pending) if session.is_none() && request.method() == "POST" => {
                 Interaction::Respond(Response::see_other(pending.return_target()))
             }
-            Authorize::Pending(pending) => pending.interaction(session).await,
+            AuthorizationOutcome::Pending(pending) => pending.interaction(session).await,
         }
     }
 
@@ -230,9 +231,9 @@ impl AuthorizationServer {
     ///
     /// # Errors
     /// The storage failed.
-    pub async fn grants(&self, which: &GrantSelector, page: &Page) -> Result<Vec<Arc<Grant>>, Error> {
+    pub async fn list_grants(&self, which: &GrantSelector, page: &GrantPage) -> Result<Vec<Arc<Grant>>, Error> {
         let server = &self.inner.server;
-        Ok(server.storage.grants(which, server.now(), page).await?)
+        Ok(server.storage.list_grants(which, server.now(), page).await?)
     }
 
     /// Revokes grants: when this returns, no token of them works. Returns how many were not revoked before.

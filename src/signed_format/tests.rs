@@ -14,11 +14,11 @@ use tokio::sync::Semaphore;
 use super::SignedFormat;
 use crate::env::Clock;
 use crate::error::{Error, ErrorCode, Refusal, StorageError};
-use crate::grants::{Decision, GrantContext, GrantHandler, OpenGrant};
+use crate::grant_type::{Decision, GrantContext, GrantHandler, OpenGrant};
 use crate::mac::KeyedMac;
 use crate::record::{ClientId, Grant, GrantId, GrantType, StoredToken, Subject};
 use crate::secret::{AccessToken, RefreshToken, TokenHash};
-use crate::storage::{GrantSelector, Opened, Page, Storage};
+use crate::storage::{GrantPage, GrantSelector, Opened, Storage};
 use crate::testing::{TestClient, TestServer};
 use crate::{IntrospectionRequest, RevocationRequest, TokenRequest, TokenResponse};
 
@@ -99,7 +99,7 @@ impl GrantHandler for Deriving {
     async fn decide(&self, context: &GrantContext<'_>) -> Result<Decision, Error> {
         let token = context.params().require("subject_token")?;
         let presented = context.find(AccessToken::new(token)).await?;
-        Ok(Decision::Open(OpenGrant::new(context.scope()?).child_of(presented.must_be_live(context.now())?)))
+        Ok(Decision::open(OpenGrant::new(context.scope()?).child_of(presented.must_be_live(context.now())?)))
     }
 }
 
@@ -108,7 +108,7 @@ async fn server() -> (TestServer, TestClient, Arc<Signing>) {
     let signing = Arc::new(Signing { permits: Semaphore::new(PERMITS), fails, signatures });
     let t = TestServer::with(|mut builder| {
         builder.signed_format = Some(Arc::clone(&signing) as _);
-        builder.grant(Deriving(GrantType::new(DERIVING).unwrap()))
+        builder.extension_grant(Deriving(GrantType::new(DERIVING).unwrap()))
     });
     let app = t
         .confidential_client_with(|client| {
@@ -137,7 +137,7 @@ fn refusal_of(answer: Result<TokenResponse, Error>) -> Refusal {
 /// How many live grants a client has.
 async fn grants_of(t: &TestServer, app: &TestClient) -> usize {
     let of_client = GrantSelector::Client(ClientId::new(&app.id).unwrap());
-    t.server.grants(&of_client, &Page::first(99)).await.unwrap().len()
+    t.server.list_grants(&of_client, &GrantPage::first(99)).await.unwrap().len()
 }
 
 #[tokio::test]

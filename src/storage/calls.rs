@@ -41,14 +41,14 @@ pub enum Opened {
     ParentDead,
 }
 
-/// The order to spend a token, see [`Storage::exchange`](super::Storage::exchange).
+/// The order to spend a token, see [`Storage::redeem`](super::Storage::redeem).
 ///
 /// For a storage that sends it to another process: in JSON it is an object with these fields, and times are RFC 3339 texts.
 /// Unknown members are refused.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[expect(clippy::exhaustive_structs, reason = "a storage must heed every field")]
-pub struct Spend {
+pub struct Redemption {
     /// The token to be spent.
     pub token: TokenHash,
     /// The kind it must have.
@@ -73,36 +73,36 @@ pub struct Spend {
     pub grant_expires_at: OffsetDateTime,
 }
 
-impl Spend {
+impl Redemption {
     /// What is written into the row of a token that is spent by this.
     #[must_use]
     pub fn spent(&self) -> Spent {
         Spent { at: self.at, attempt: self.attempt, seed: self.seed.clone(), seed_until: self.seed_until }
     }
 
-    /// Steps 1 to 3 of [`Storage::exchange`](super::Storage::exchange): what is answered without writing anything, or `None` if the token is to be
+    /// Steps 1 to 3 of [`Storage::redeem`](super::Storage::redeem): what is answered without writing anything, or `None` if the token is to be
     /// spent. `found` is the token's row and its grant, as they stand at the moment of the step: read them under the lock,
     /// or in the transaction, in which you write.
     #[must_use]
-    pub fn refusal(&self, found: Option<(&StoredToken, &Grant)>) -> Option<Exchange> {
-        let Some((token, grant)) = found else { return Some(Exchange::Dead) };
+    pub fn refusal(&self, found: Option<(&StoredToken, &Grant)>) -> Option<RedeemOutcome> {
+        let Some((token, grant)) = found else { return Some(RedeemOutcome::Dead) };
         let is_meant = token.hash == self.token && token.kind == self.kind && token.grant_id == self.grant_id;
         if !is_meant || token.revoked_at.is_some() || grant.id != self.grant_id || !grant.is_live(self.at) {
-            return Some(Exchange::Dead);
+            return Some(RedeemOutcome::Dead);
         }
         if let Some(spent) = &token.spent {
-            return Some(if spent.attempt == self.attempt { Exchange::Done } else { Exchange::AlreadySpent });
+            return Some(if spent.attempt == self.attempt { RedeemOutcome::Done } else { RedeemOutcome::AlreadySpent });
         }
-        (token.expires_at <= self.at).then_some(Exchange::Dead)
+        (token.expires_at <= self.at).then_some(RedeemOutcome::Dead)
     }
 }
 
-/// What became of a [`Spend`]. In JSON it is `"done"`, `"already_spent"` or `"dead"`.
+/// What became of a [`Redemption`]. In JSON it is `"done"`, `"already_spent"` or `"dead"`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[must_use = "unless it is Done, nothing was stored"]
 #[expect(clippy::exhaustive_enums, reason = "each outcome must be handled")]
-pub enum Exchange {
+pub enum RedeemOutcome {
     /// The token was live; the successors are stored.
     Done,
     /// Another attempt has spent the token before; nothing was written.
@@ -154,14 +154,14 @@ impl GrantSelector {
 /// A part of a list of grants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Page {
+pub struct GrantPage {
     /// How many grants at most.
     pub limit: usize,
     /// Only grants that come after this one: its `opened_at` and `id`.
     pub after: Option<(OffsetDateTime, GrantId)>,
 }
 
-impl Page {
+impl GrantPage {
     /// The first `limit` grants.
     #[must_use]
     pub const fn first(limit: usize) -> Self {
@@ -184,7 +184,7 @@ mod tests {
     #[test]
     fn calls_come_back_from_the_documented_json() {
         let hash = TokenHash::from_bytes([7; 32]);
-        let spend = json!({
+        let redemption = json!({
             "token": hash,
             "kind": "refresh_token",
             "grant_id": GrantId::from_bytes([1; 16]),
@@ -195,22 +195,24 @@ mod tests {
             "seed_until": "2026-01-01T00:01:00.000001Z",
             "grant_expires_at": "2026-01-02T00:00:00Z",
         });
-        let read = |value: &Value| serde_json::from_value::<Spend>(value.clone());
-        assert_eq!(serde_json::to_value(read(&spend).unwrap()).unwrap(), spend);
+        let read = |value: &Value| serde_json::from_value::<Redemption>(value.clone());
+        assert_eq!(serde_json::to_value(read(&redemption).unwrap()).unwrap(), redemption);
         for name in ["kind", "attempt", "consume", "seed", "grant_expires_at"] {
-            let mut without = spend.clone();
+            let mut without = redemption.clone();
             without.as_object_mut().unwrap().remove(name);
             assert!(read(&without).is_err(), "{name} is missing");
         }
-        let mut with_more = spend.clone();
+        let mut with_more = redemption.clone();
         with_more["later"] = json!(1);
         assert!(read(&with_more).is_err(), "an unknown member");
 
-        for (outcome, text) in
-            [(Exchange::Done, "done"), (Exchange::AlreadySpent, "already_spent"), (Exchange::Dead, "dead")]
-        {
+        for (outcome, text) in [
+            (RedeemOutcome::Done, "done"),
+            (RedeemOutcome::AlreadySpent, "already_spent"),
+            (RedeemOutcome::Dead, "dead"),
+        ] {
             assert_eq!(serde_json::to_value(outcome).unwrap(), text);
-            assert_eq!(serde_json::from_value::<Exchange>(json!(text)).unwrap(), outcome);
+            assert_eq!(serde_json::from_value::<RedeemOutcome>(json!(text)).unwrap(), outcome);
         }
         for (outcome, text) in [(Opened::Done, "done"), (Opened::Taken, "taken"), (Opened::ParentDead, "parent_dead")] {
             assert_eq!(serde_json::to_value(outcome).unwrap(), text);

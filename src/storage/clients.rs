@@ -17,7 +17,7 @@ pub trait ClientStore: Send + Sync {
     ///
     /// # Errors
     /// The storage failed. "No such client" is `Ok(None)`.
-    async fn client(&self, id: &str) -> Result<Option<Arc<Client>>, StorageError>;
+    async fn find_client(&self, id: &str) -> Result<Option<Arc<Client>>, StorageError>;
 }
 
 /// Manages clients. Shipped storages implement it; the library never calls it.
@@ -38,7 +38,7 @@ pub trait ClientRegistry: ClientStore {
     ///
     /// # async fn rename() -> Result<(), RegistryError> {
     /// # let storage = MemoryStorage::new();
-    /// let client = storage.client("app").await?.ok_or(RegistryError::Unknown)?;
+    /// let client = storage.find_client("app").await?.ok_or(RegistryError::Unknown)?;
     /// let mut parts = client.parts().clone();
     /// parts.name = Some("My app".to_owned());
     /// storage.update(Client::from_parts(parts)?, client.version()).await
@@ -76,7 +76,7 @@ pub trait ClientRegistry: ClientStore {
     ///
     /// # Errors
     /// The storage failed.
-    async fn clients(&self, after: Option<&ClientId>, limit: usize) -> Result<Vec<Arc<Client>>, RegistryError>;
+    async fn list_clients(&self, after: Option<&ClientId>, limit: usize) -> Result<Vec<Arc<Client>>, RegistryError>;
 }
 
 /// Rejects an update of a stored client which is not the one that the caller has read, or must not be changed at all.

@@ -9,12 +9,12 @@
 //!
 //! # The contract of `Storage`
 //! 1. **Linearizable.** What has returned is seen by every later call on every node. No cached or replica reads in
-//!    [`find`](Storage::find) and [`exchange`](Storage::exchange); only [`grants`](Storage::grants) may lag.
+//!    [`find`](Storage::find) and [`redeem`](Storage::redeem); only [`grants`](Storage::list_grants) may lag.
 //! 2. **Atomic.** Each method is one atomic step: all of it happens or none. In particular
-//!    [`exchange`](Storage::exchange) decides and writes in one step; of many that race for one token, one wins. (In PostgreSQL
+//!    [`redeem`](Storage::redeem) decides and writes in one step; of many that race for one token, one wins. (In PostgreSQL
 //!    the loser must read in a new statement: a single statement that also modifies data shows it the row as it was before.)
 //! 3. **Ambiguous commits.** A storage that retries inside retries only what is known to have rolled back, and an
-//!    `exchange` that finds its own [`attempt`](Spend::attempt) already written answers [`Exchange::Done`]. When in doubt
+//!    `redeem` that finds its own [`attempt`](Redemption::attempt) already written answers [`RedeemOutcome::Done`]. When in doubt
 //!    it fails: a refresh is then repeated within its grace window; a code counts as used, because it has no such window, and
 //!    its client's second try ends the grant.
 //! 4. **Crashes** leave the old token unspent or its successors stored: never neither, never half. The same holds for a
@@ -40,7 +40,7 @@
 //! The feature `testing` brings all of this as a suite, `grantor::testing::storage_contract`, to be run against an implementation
 //! of your own: in sequence, in races, and with calls that are given up half-way.
 //!
-//! A wrong answer from `find` or `exchange` is a vulnerability: a code redeemed twice, a stolen token that still works.
+//! A wrong answer from `find` or `redeem` is a vulnerability: a code redeemed twice, a stolen token that still works.
 //! When in doubt, fail: an error is answered with 500 or 503 and nothing is issued.
 
 mod calls;
@@ -61,7 +61,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use time::OffsetDateTime;
 
-pub use self::calls::{Exchange, Found, GrantSelector, Opened, Page, Spend};
+pub use self::calls::{Found, GrantPage, GrantSelector, Opened, RedeemOutcome, Redemption};
 pub use self::clients::{ClientRegistry, ClientStore, RegistryError};
 use self::clients::{check_members, check_version};
 pub use self::ephemeral::EphemeralStore;
@@ -102,20 +102,20 @@ pub trait Storage: Send + Sync {
 
     /// Spends a single-use token and stores its successors, in one atomic step that decides in this order:
     ///
-    /// 1. The row is absent, of another kind or grant, or revoked, or its grant is revoked or has ended at `spend.at`:
-    ///    [`Exchange::Dead`].
-    /// 2. It is already spent: [`Exchange::AlreadySpent`]; nothing is written. (If by `spend.attempt` itself:
-    ///    [`Exchange::Done`].)
-    /// 3. It has expired at `spend.at`: [`Exchange::Dead`].
-    /// 4. Otherwise, if `spend.consume`: mark it [spent](Spend::spent) with `at`, `attempt`, `seed` and `seed_until`, and erase the seed of its
+    /// 1. The row is absent, of another kind or grant, or revoked, or its grant is revoked or has ended at `redemption.at`:
+    ///    [`RedeemOutcome::Dead`].
+    /// 2. It is already spent: [`RedeemOutcome::AlreadySpent`]; nothing is written. (If by `redemption.attempt` itself:
+    ///    [`RedeemOutcome::Done`].)
+    /// 3. It has expired at `redemption.at`: [`RedeemOutcome::Dead`].
+    /// 4. Otherwise, if `redemption.consume`: mark it [spent](Redemption::spent) with `at`, `attempt`, `seed` and `seed_until`, and erase the seed of its
     ///    [`parent`](StoredToken::parent). In any case: store the successors, set the grant's `last_used_at` to
-    ///    `spend.at` and its `expires_at` to `spend.grant_expires_at`, neither ever back. [`Exchange::Done`].
+    ///    `redemption.at` and its `expires_at` to `redemption.grant_expires_at`, neither ever back. [`RedeemOutcome::Done`].
     ///
     /// Once a caller got `Done` or `AlreadySpent`, every later `find` sees the spent row and its successors.
     ///
     /// # Errors
     /// The storage failed, and the token may or may not be spent; or a successor's hash is taken, and nothing was written.
-    async fn exchange(&self, spend: &Spend, successors: &[StoredToken]) -> Result<Exchange, StorageError>;
+    async fn redeem(&self, redemption: &Redemption, successors: &[StoredToken]) -> Result<RedeemOutcome, StorageError>;
 
     /// Revokes one access token. An unknown one, or a token of another kind, is left alone.
     ///
@@ -140,11 +140,11 @@ pub trait Storage: Send + Sync {
     ///
     /// # Errors
     /// The storage failed.
-    async fn grants(
+    async fn list_grants(
         &self,
         which: &GrantSelector,
         now: OffsetDateTime,
-        page: &Page,
+        page: &GrantPage,
     ) -> Result<Vec<Arc<Grant>>, StorageError>;
 
     /// Removes what is of no use any more at `before`: grants that ended or were revoked at `before` or earlier, with all their

@@ -8,8 +8,8 @@ use time::OffsetDateTime;
 
 use super::ephemeral::{Due, EphemeralKey, Inserted, Namespace, Version, Versioned};
 use super::{
-    ClientRegistry, ClientStore, EphemeralStore, Exchange, Found, GrantSelector, IssuerError, Opened, Page,
-    RegistryError, Spend, Storage,
+    ClientRegistry, ClientStore, EphemeralStore, Found, GrantPage, GrantSelector, IssuerError, Opened, RedeemOutcome,
+    Redemption, RegistryError, Storage,
 };
 use crate::client::{Client, ClientCredential, ClientVersion};
 use crate::error::StorageError;
@@ -64,8 +64,8 @@ impl<T: Storage + ?Sized> Storage for Arc<T> {
         (**self).find(token).await
     }
 
-    async fn exchange(&self, spend: &Spend, successors: &[StoredToken]) -> Result<Exchange, StorageError> {
-        (**self).exchange(spend, successors).await
+    async fn redeem(&self, redemption: &Redemption, successors: &[StoredToken]) -> Result<RedeemOutcome, StorageError> {
+        (**self).redeem(redemption, successors).await
     }
 
     async fn revoke_access_token(&self, token: &TokenHash, at: OffsetDateTime) -> Result<(), StorageError> {
@@ -76,13 +76,13 @@ impl<T: Storage + ?Sized> Storage for Arc<T> {
         (**self).revoke_grants(which, at).await
     }
 
-    async fn grants(
+    async fn list_grants(
         &self,
         which: &GrantSelector,
         now: OffsetDateTime,
-        page: &Page,
+        page: &GrantPage,
     ) -> Result<Vec<Arc<Grant>>, StorageError> {
-        (**self).grants(which, now, page).await
+        (**self).list_grants(which, now, page).await
     }
 
     async fn purge_expired(&self, before: OffsetDateTime, limit: usize) -> Result<usize, StorageError> {
@@ -100,8 +100,8 @@ impl<T: Storage + ?Sized> Storage for Arc<T> {
 
 #[async_trait]
 impl<T: ClientStore + ?Sized> ClientStore for Arc<T> {
-    async fn client(&self, id: &str) -> Result<Option<Arc<Client>>, StorageError> {
-        (**self).client(id).await
+    async fn find_client(&self, id: &str) -> Result<Option<Arc<Client>>, StorageError> {
+        (**self).find_client(id).await
     }
 }
 
@@ -128,8 +128,8 @@ impl<T: ClientRegistry + ?Sized> ClientRegistry for Arc<T> {
         (**self).remove(id, at).await
     }
 
-    async fn clients(&self, after: Option<&ClientId>, limit: usize) -> Result<Vec<Arc<Client>>, RegistryError> {
-        (**self).clients(after, limit).await
+    async fn list_clients(&self, after: Option<&ClientId>, limit: usize) -> Result<Vec<Arc<Client>>, RegistryError> {
+        (**self).list_clients(after, limit).await
     }
 }
 

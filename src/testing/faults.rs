@@ -30,8 +30,8 @@ pub enum Fault {
 /// let faults = Faults::default();
 /// let storage = Intercepted::new(MemoryStorage::new(), faults.clone());
 /// faults.fail(2, Fault::Unavailable);
-/// assert!(storage.client("app").await.is_ok());
-/// assert!(storage.client("app").await.is_err());
+/// assert!(storage.find_client("app").await.is_ok());
+/// assert!(storage.find_client("app").await.is_err());
 /// # });
 /// ```
 #[derive(Debug, Clone, Default)]

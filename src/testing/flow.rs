@@ -4,8 +4,8 @@ use url::{Position, Url};
 
 use super::server::{TestClient, TestServer};
 use crate::authorize::{
-    Approval, AuthorizationRequest, AuthorizationResponse, Authorize, Consent, Interaction, PendingAuthorization,
-    UserSession,
+    Approval, AuthorizationOutcome, AuthorizationRequest, AuthorizationResponse, Consent, Interaction,
+    PendingAuthorization, UserSession,
 };
 use crate::error::Error;
 use crate::pkce::CodeChallenge;
@@ -69,7 +69,7 @@ impl<'a> Flow<'a> {
     }
 
     /// Sends the request.
-    pub async fn send(&self) -> Authorize {
+    pub async fn send(&self) -> AuthorizationOutcome {
         let challenge = self.challenge();
         let request = AuthorizationRequest::code(&self.client.id).redirect_uri(&self.client.redirect_uri);
         let request = self.parameters.iter().fold(request, |request, (name, value)| request.parameter(name, value));
@@ -128,8 +128,8 @@ impl<'a> Flow<'a> {
     /// Sends the request, which must be in order.
     pub async fn pending(&self) -> PendingAuthorization {
         match self.send().await {
-            Authorize::Pending(pending) => Some(pending),
-            Authorize::Respond(_) => None,
+            AuthorizationOutcome::Pending(pending) => Some(pending),
+            AuthorizationOutcome::Respond(_) => None,
         }
         .expect("the server accepts the request")
     }

@@ -24,13 +24,13 @@ use crate::record::{ClientId, Grant, StoredToken};
 use crate::secret::TokenHash;
 use crate::storage::ephemeral::{Due, EphemeralKey, EphemeralStore, Inserted, Namespace, Version, Versioned};
 use crate::storage::{
-    ClientRegistry, ClientStore, Exchange, Found, GrantSelector, IssuerError, Opened, Page, RegistryError, Spend,
-    Storage,
+    ClientRegistry, ClientStore, Found, GrantPage, GrantSelector, IssuerError, Opened, RedeemOutcome, Redemption,
+    RegistryError, Storage,
 };
 
 /// Decides what happens to each call of an [`Intercepted`] storage.
 ///
-/// This one records the names of all calls and loses the answer of each exchange:
+/// This one records the names of all calls and loses the answer of each redemption:
 /// ```
 /// use std::sync::{Arc, Mutex};
 ///
@@ -39,26 +39,26 @@ use crate::storage::{
 /// use grantor::{MemoryStorage, Storage};
 ///
 /// #[derive(Default)]
-/// struct LosesExchanges {
+/// struct LosesRedemptions {
 ///     calls: Mutex<Vec<&'static str>>,
 /// }
 ///
 /// #[async_trait::async_trait]
-/// impl Interceptor for LosesExchanges {
+/// impl Interceptor for LosesRedemptions {
 ///     async fn intercept(&self, call: Call<'_>, next: Next<'_>) -> Result<Reply, StorageError> {
 ///         self.calls.lock().unwrap().push(call.method());
 ///         // An error that is returned here: the call fails and nothing is done.
 ///         let reply = next.run(call).await?;
 ///         match call {
 ///             // All is done, but the caller does not learn of it.
-///             Call::Exchange { .. } => Err(StorageError::unavailable("the connection broke")),
+///             Call::Redeem { .. } => Err(StorageError::unavailable("the connection broke")),
 ///             _ => Ok(reply),
 ///         }
 ///     }
 /// }
 ///
 /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
-/// let interceptor = Arc::new(LosesExchanges::default());
+/// let interceptor = Arc::new(LosesRedemptions::default());
 /// let storage = Intercepted::new(MemoryStorage::new(), Arc::clone(&interceptor));
 /// storage.purge_expired(time::OffsetDateTime::now_utc(), 100).await.unwrap();
 /// assert_eq!(*interceptor.calls.lock().unwrap(), ["purge_expired"]);
@@ -113,20 +113,20 @@ impl<S: fmt::Debug> fmt::Debug for Intercepted<S> {
 #[non_exhaustive]
 #[expect(missing_docs, reason = "each variant links to the method whose parameters its fields are")]
 pub enum Call<'a> {
-    /// [`ClientStore::client`]
-    Client(&'a str),
+    /// [`ClientStore::find_client`]
+    FindClient(&'a str),
     /// [`Storage::open_grant`]
     OpenGrant { grant: &'a Arc<Grant>, tokens: &'a [StoredToken] },
     /// [`Storage::find`]
     Find(&'a TokenHash),
-    /// [`Storage::exchange`]
-    Exchange { spend: &'a Spend, successors: &'a [StoredToken] },
+    /// [`Storage::redeem`]
+    Redeem { redemption: &'a Redemption, successors: &'a [StoredToken] },
     /// [`Storage::revoke_access_token`]
     RevokeAccessToken { token: &'a TokenHash, at: OffsetDateTime },
     /// [`Storage::revoke_grants`]
     RevokeGrants { which: &'a GrantSelector, at: OffsetDateTime },
-    /// [`Storage::grants`]
-    Grants { which: &'a GrantSelector, now: OffsetDateTime, page: &'a Page },
+    /// [`Storage::list_grants`]
+    ListGrants { which: &'a GrantSelector, now: OffsetDateTime, page: &'a GrantPage },
     /// [`Storage::purge_expired`]
     PurgeExpired { before: OffsetDateTime, limit: usize },
     /// [`Storage::claim_issuer`]
@@ -141,8 +141,8 @@ pub enum Call<'a> {
     RotateCredential { id: &'a ClientId, new: &'a ClientCredential, others_end: OffsetDateTime },
     /// [`ClientRegistry::remove`]
     Remove { id: &'a ClientId, at: OffsetDateTime },
-    /// [`ClientRegistry::clients`]
-    Clients { after: Option<&'a ClientId>, limit: usize },
+    /// [`ClientRegistry::list_clients`]
+    ListClients { after: Option<&'a ClientId>, limit: usize },
     /// [`EphemeralStore::insert`]
     Insert { key: &'a EphemeralKey, value: &'a [u8], expires_at: OffsetDateTime, now: OffsetDateTime },
     /// [`EphemeralStore::get`]
@@ -168,13 +168,13 @@ impl Call<'_> {
     #[must_use]
     pub const fn method(&self) -> &'static str {
         match self {
-            Self::Client(_) => "client",
+            Self::FindClient(_) => "find_client",
             Self::OpenGrant { .. } => "open_grant",
             Self::Find(_) => "find",
-            Self::Exchange { .. } => "exchange",
+            Self::Redeem { .. } => "redeem",
             Self::RevokeAccessToken { .. } => "revoke_access_token",
             Self::RevokeGrants { .. } => "revoke_grants",
-            Self::Grants { .. } => "grants",
+            Self::ListGrants { .. } => "list_grants",
             Self::PurgeExpired { .. } => "purge_expired",
             Self::ClaimIssuer(_) => "claim_issuer",
             Self::RebindIssuer { .. } => "rebind_issuer",
@@ -182,7 +182,7 @@ impl Call<'_> {
             Self::Update { .. } => "update",
             Self::RotateCredential { .. } => "rotate_credential",
             Self::Remove { .. } => "remove",
-            Self::Clients { .. } => "clients",
+            Self::ListClients { .. } => "list_clients",
             Self::Insert { .. } => "insert",
             Self::Get { .. } => "get",
             Self::Take { .. } => "take",
@@ -201,19 +201,19 @@ pub enum Reply {
     Done,
     /// Of `open_grant`.
     Opened(Opened),
-    /// Of `client`.
+    /// Of `find_client`.
     Client(Option<Arc<Client>>),
     /// Of `find`.
     Found(Option<Found>),
-    /// Of `exchange`.
-    Exchanged(Exchange),
+    /// Of `redeem`.
+    Redeemed(RedeemOutcome),
     /// Of `revoke_grants`: the number of grants.
     Revoked(u64),
-    /// Of `grants`.
+    /// Of `list_grants`.
     Grants(Vec<Arc<Grant>>),
     /// Of `purge_expired` and `purge_ephemeral`: the number of rows or entries.
     Purged(usize),
-    /// Of `clients`.
+    /// Of `list_clients`.
     Clients(Vec<Arc<Client>>),
     /// Of `register`, `update`, `rotate_credential` and `remove`. A [`RegistryError::Storage`] is an error of the call instead.
     Registry(Result<(), RegistryError>),
@@ -278,8 +278,8 @@ impl Next<'_> {
     /// As the wrapped storage answers.
     pub async fn run(self, call: Call<'_>) -> Result<Reply, StorageError> {
         match (self.0, call) {
-            (Target::Clients(clients), Call::Client(id)) => clients.client(id).await.map(Reply::Client),
-            (Target::Registry(clients), Call::Client(id)) => clients.client(id).await.map(Reply::Client),
+            (Target::Clients(clients), Call::FindClient(id)) => clients.find_client(id).await.map(Reply::Client),
+            (Target::Registry(clients), Call::FindClient(id)) => clients.find_client(id).await.map(Reply::Client),
             (Target::Storage(storage), call) => run_on_storage(storage, call).await,
             (Target::Registry(registry), call) => run_on_registry(registry, call).await,
             (Target::Ephemeral(store), call) => ephemeral::run(store, call).await,
@@ -292,10 +292,10 @@ async fn run_on_storage(storage: &dyn Storage, call: Call<'_>) -> Result<Reply, 
     match call {
         Call::OpenGrant { grant, tokens } => storage.open_grant(grant, tokens).await.map(Reply::Opened),
         Call::Find(token) => storage.find(token).await.map(Reply::Found),
-        Call::Exchange { spend, successors } => storage.exchange(spend, successors).await.map(Reply::Exchanged),
+        Call::Redeem { redemption, successors } => storage.redeem(redemption, successors).await.map(Reply::Redeemed),
         Call::RevokeAccessToken { token, at } => storage.revoke_access_token(token, at).await.map(|()| Reply::Done),
         Call::RevokeGrants { which, at } => storage.revoke_grants(which, at).await.map(Reply::Revoked),
-        Call::Grants { which, now, page } => storage.grants(which, now, page).await.map(Reply::Grants),
+        Call::ListGrants { which, now, page } => storage.list_grants(which, now, page).await.map(Reply::Grants),
         Call::PurgeExpired { before, limit } => storage.purge_expired(before, limit).await.map(Reply::Purged),
         Call::ClaimIssuer(issuer) => Reply::of_issuer(storage.claim_issuer(issuer).await),
         Call::RebindIssuer { from, to } => Reply::of_issuer(storage.rebind_issuer(from, to).await),
@@ -309,8 +309,8 @@ async fn run_on_registry(registry: &dyn ClientRegistry, call: Call<'_>) -> Resul
         Call::Update { client, expected } => registry.update(client.clone(), expected).await,
         Call::RotateCredential { id, new, others_end } => registry.rotate_credential(id, new.clone(), others_end).await,
         Call::Remove { id, at } => registry.remove(id, at).await,
-        Call::Clients { after, limit } => {
-            return Reply::of_registry(registry.clients(after, limit).await, Reply::Clients);
+        Call::ListClients { after, limit } => {
+            return Reply::of_registry(registry.list_clients(after, limit).await, Reply::Clients);
         }
         call => is_of_another_trait(&call),
     };
@@ -324,8 +324,8 @@ fn is_of_another_trait(call: &Call<'_>) -> ! {
 
 #[async_trait]
 impl<S: ClientStore> ClientStore for Intercepted<S> {
-    async fn client(&self, id: &str) -> Result<Option<Arc<Client>>, StorageError> {
-        value_of!(self.call(Target::Clients(&self.inner), Call::Client(id)).await?, Client)
+    async fn find_client(&self, id: &str) -> Result<Option<Arc<Client>>, StorageError> {
+        value_of!(self.call(Target::Clients(&self.inner), Call::FindClient(id)).await?, Client)
     }
 }
 
@@ -339,8 +339,8 @@ impl<S: Storage> Storage for Intercepted<S> {
         value_of!(self.call(Target::Storage(&self.inner), Call::Find(token)).await?, Found)
     }
 
-    async fn exchange(&self, spend: &Spend, successors: &[StoredToken]) -> Result<Exchange, StorageError> {
-        value_of!(self.call(Target::Storage(&self.inner), Call::Exchange { spend, successors }).await?, Exchanged)
+    async fn redeem(&self, redemption: &Redemption, successors: &[StoredToken]) -> Result<RedeemOutcome, StorageError> {
+        value_of!(self.call(Target::Storage(&self.inner), Call::Redeem { redemption, successors }).await?, Redeemed)
     }
 
     async fn revoke_access_token(&self, token: &TokenHash, at: OffsetDateTime) -> Result<(), StorageError> {
@@ -354,13 +354,13 @@ impl<S: Storage> Storage for Intercepted<S> {
         value_of!(self.call(Target::Storage(&self.inner), Call::RevokeGrants { which, at }).await?, Revoked)
     }
 
-    async fn grants(
+    async fn list_grants(
         &self,
         which: &GrantSelector,
         now: OffsetDateTime,
-        page: &Page,
+        page: &GrantPage,
     ) -> Result<Vec<Arc<Grant>>, StorageError> {
-        value_of!(self.call(Target::Storage(&self.inner), Call::Grants { which, now, page }).await?, Grants)
+        value_of!(self.call(Target::Storage(&self.inner), Call::ListGrants { which, now, page }).await?, Grants)
     }
 
     async fn purge_expired(&self, before: OffsetDateTime, limit: usize) -> Result<usize, StorageError> {
@@ -414,8 +414,8 @@ impl<S: ClientRegistry> ClientRegistry for Intercepted<S> {
         self.change(Call::Remove { id, at }).await
     }
 
-    async fn clients(&self, after: Option<&ClientId>, limit: usize) -> Result<Vec<Arc<Client>>, RegistryError> {
-        match self.call(Target::Registry(&self.inner), Call::Clients { after, limit }).await? {
+    async fn list_clients(&self, after: Option<&ClientId>, limit: usize) -> Result<Vec<Arc<Client>>, RegistryError> {
+        match self.call(Target::Registry(&self.inner), Call::ListClients { after, limit }).await? {
             Reply::Clients(clients) => Ok(clients),
             Reply::Registry(Err(error)) => Err(error),
             other => other.does_not_fit(),

@@ -200,7 +200,7 @@ impl TestServer {
     }
 
     async fn serial(&self) -> usize {
-        let clients = self.storage.clients(None, usize::MAX).await.expect("memory storage does not fail");
+        let clients = self.storage.list_clients(None, usize::MAX).await.expect("memory storage does not fail");
         clients.len() + 1
     }
 }
@@ -244,7 +244,10 @@ impl std::fmt::Debug for TestUsers {
 
 #[async_trait]
 impl Authenticator for TestUsers {
-    async fn resource_owner(&self, attempt: &ResourceOwnerAttempt<'_>) -> Result<Verdict<Subject>, AuthenticatorError> {
+    async fn authenticate_resource_owner(
+        &self,
+        attempt: &ResourceOwnerAttempt<'_>,
+    ) -> Result<Verdict<Subject>, AuthenticatorError> {
         if !self.knows(attempt.username, attempt.password) {
             return Ok(Verdict::Rejected);
         }

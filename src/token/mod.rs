@@ -12,8 +12,8 @@ pub(crate) use self::response::refuse;
 use crate::client::auth::{self, AuthenticatedClient, Caller};
 use crate::error::{Error, Refusal, StorageError};
 use crate::event::EventKind;
-use crate::grants::{
-    AuthorizationCodeGrant, ClientCredentialsGrant, Decision, GrantContext, GrantHandler, PasswordGrant,
+use crate::grant_type::{
+    AuthorizationCodeGrant, ClientCredentialsGrant, Decision, GrantContext, GrantHandler, Order, PasswordGrant,
     RefreshTokenGrant,
 };
 use crate::http::{Request, Response};
@@ -145,21 +145,19 @@ impl TokenEndpoint {
         let (server, client, now, peer) = (context.server, context.client, context.now, context.peer());
         let grant_type = handler.grant_type().as_str();
         for _ in 0..MAX_DECISIONS {
-            let decision = handler.decide(context).await?;
-            let issued = match decision {
-                Decision::Open(order) => {
-                    issue::open_grant(server, client, handler.grant_type(), order, peer, now).await?
-                }
-                Decision::Exchange(order) => match issue::exchange(server, client, order, peer, now).await? {
+            let Decision(order) = handler.decide(context).await?;
+            let issued = match order {
+                Order::Open(order) => issue::open_grant(server, client, handler.grant_type(), order, peer, now).await?,
+                Order::Redeem(order) => match issue::redeem(server, client, order, peer, now).await? {
                     Some(issued) => issued,
                     None => continue,
                 },
-                Decision::Repeat(order) => {
+                Order::Repeat(order) => {
                     let issued = issue::repeat(server, client, order, peer, now).await?;
                     server.observe_from(peer, now, EventKind::RefreshRepeated { grant: &issued.grant });
                     return Ok(issued);
                 }
-                Decision::Replayed(replayed) => {
+                Order::Replayed(replayed) => {
                     issue::revoke_grant(server, &replayed.grant, now).await?;
                     let grant = &*replayed.grant;
                     server.observe_from(
@@ -178,11 +176,7 @@ impl TokenEndpoint {
             server.observe_from(peer, now, EventKind::TokensIssued { grant, grant_type, scope, refresh_token });
             return Ok(issued);
         }
-        Err(if handler.grant_type().is_built_in() {
-            StorageError::new("a token that was already spent was then found unspent").into()
-        } else {
-            Error::Extension("a grant handler ordered a token to be spent that was spent before")
-        })
+        Err(StorageError::new("a token that was already spent was then found unspent").into())
     }
 
     fn handler(&self, grant_type: &str) -> Result<&dyn GrantHandler, Refusal> {

@@ -260,7 +260,7 @@ async fn bearer_in_a_body_above_the_limit_of_the_policy() {
 async fn client_with_unknown_critical_member_is_unavailable() {
     let t = server();
     let machine = t.confidential_client(REDIRECT_URI).await;
-    let stored = t.storage.client(&machine.id).await.unwrap().unwrap();
+    let stored = t.storage.find_client(&machine.id).await.unwrap().unwrap();
     let mut members = json!(*stored);
     members["client_id"] = json!("newer");
     members["crit"] = json!(["dpop_bound"]);

@@ -10,7 +10,7 @@ use axum::http::Request as HttpRequest;
 use grantor::capability::{BuildView, Capability, Endpoint, ServerView};
 use grantor::error::AuthenticatorError;
 use grantor::event::Observer;
-use grantor::storage::{GrantSelector, Page};
+use grantor::storage::{GrantPage, GrantSelector};
 use grantor::testing::{TestClient, TestServer};
 use grantor::{
     Approval, Authenticator, ClientAttempt, Clock, Event, Request, ResourceOwnerAttempt, Response, Storage, Subject,
@@ -52,7 +52,7 @@ impl Drop for Waiting<'_> {
 
 #[async_trait]
 impl Authenticator for Doorkeeper {
-    async fn client(&self, attempt: &ClientAttempt<'_>) -> Result<Verdict<()>, AuthenticatorError> {
+    async fn authenticate_client(&self, attempt: &ClientAttempt<'_>) -> Result<Verdict<()>, AuthenticatorError> {
         self.peers.lock().unwrap().push(attempt.peer);
         if let Some(door) = &self.door {
             let mut waiting = Waiting(Some(door));
@@ -63,7 +63,10 @@ impl Authenticator for Doorkeeper {
         Ok(if attempt.matches_a_digest() { Verdict::Accepted(()) } else { Verdict::Rejected })
     }
 
-    async fn resource_owner(&self, _: &ResourceOwnerAttempt<'_>) -> Result<Verdict<Subject>, AuthenticatorError> {
+    async fn authenticate_resource_owner(
+        &self,
+        _: &ResourceOwnerAttempt<'_>,
+    ) -> Result<Verdict<Subject>, AuthenticatorError> {
         Ok(Verdict::Rejected)
     }
 }
@@ -258,7 +261,7 @@ async fn hang_up(app: App, request: HttpRequest<Body>, door: &Door) {
 }
 
 async fn count(t: &TestServer, which: &GrantSelector) -> usize {
-    t.storage.grants(which, t.clock.now(), &Page::first(9)).await.unwrap().len()
+    t.storage.list_grants(which, t.clock.now(), &GrantPage::first(9)).await.unwrap().len()
 }
 
 #[tokio::test(flavor = "local")]

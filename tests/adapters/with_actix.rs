@@ -15,7 +15,8 @@ use axum::extract::ConnectInfo;
 use axum::http::Request as HttpRequest;
 use grantor::actix::{routes, run_to_completion};
 use grantor::{
-    Approval, AuthorizationResponse, AuthorizationServer, Authorize, Bearer, BearerError, Request, Response, Subject,
+    Approval, AuthorizationOutcome, AuthorizationResponse, AuthorizationServer, Bearer, BearerError, Request, Response,
+    Subject,
 };
 use http_body_util::{BodyDataStream, BodyExt};
 
@@ -37,9 +38,9 @@ async fn mistake(token: Bearer) -> Result<HttpResponse, BearerError> {
 /// Everyone is alice and agrees to everything.
 async fn authorize(oauth: Data<AuthorizationServer>, request: Request) -> actix_web::Result<AuthorizationResponse> {
     match oauth.authorize(&request).await {
-        Authorize::Respond(response) => Err(response.into()),
-        Authorize::Pending(pending) if request.query().contains("deny") => Ok(pending.deny()),
-        Authorize::Pending(pending) => {
+        AuthorizationOutcome::Respond(response) => Err(response.into()),
+        AuthorizationOutcome::Pending(pending) if request.query().contains("deny") => Ok(pending.deny()),
+        AuthorizationOutcome::Pending(pending) => {
             let approval = Approval::by(Subject::new("alice").unwrap());
             Ok(run_to_completion(grantor::testing::approve(pending, approval)).await)
         }

@@ -12,7 +12,8 @@ use axum::routing::{any, get};
 use grantor::axum::{routes, run_to_completion};
 use grantor::testing::TestServer;
 use grantor::{
-    Approval, AuthorizationResponse, AuthorizationServer, Authorize, Bearer, BearerError, Request, Response, Subject,
+    Approval, AuthorizationOutcome, AuthorizationResponse, AuthorizationServer, Bearer, BearerError, Request, Response,
+    Subject,
 };
 use serde_json::json;
 use tower::ServiceExt;
@@ -52,9 +53,9 @@ async fn authorize(
     request: Request,
 ) -> Result<AuthorizationResponse, Response> {
     match oauth.authorize(&request).await {
-        Authorize::Respond(response) => Err(response),
-        Authorize::Pending(pending) if request.query().contains("deny") => Ok(pending.deny()),
-        Authorize::Pending(pending) => {
+        AuthorizationOutcome::Respond(response) => Err(response),
+        AuthorizationOutcome::Pending(pending) if request.query().contains("deny") => Ok(pending.deny()),
+        AuthorizationOutcome::Pending(pending) => {
             let approval = Approval::by(Subject::new("alice").unwrap());
             Ok(run_to_completion(grantor::testing::approve(pending, approval)).await)
         }
@@ -116,8 +117,8 @@ async fn nested_page_sees_the_target_of_the_browser() {
     let app = t.public_client(REDIRECT_URI).await;
     let login_first =
         async |State(oauth): State<AuthorizationServer>, request: Request| match oauth.authorize(&request).await {
-            Authorize::Respond(response) => response.into_response(),
-            Authorize::Pending(_) => format!("{} {}", request.path(), request.target()).into_response(),
+            AuthorizationOutcome::Respond(response) => response.into_response(),
+            AuthorizationOutcome::Pending(_) => format!("{} {}", request.path(), request.target()).into_response(),
         };
     let page = Router::new().route("/authorize", any(login_first)).with_state(t.server.clone());
     let query = code_query(&app);

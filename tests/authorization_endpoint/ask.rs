@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use grantor::storage::{GrantSelector, Page};
+use grantor::storage::{GrantPage, GrantSelector};
 use grantor::testing::{ISSUER, TestClient, TestServer, approve};
 use grantor::{
-    Approval, Authorize, Client, ClientId, Clock, Consent, Grant, PendingAuthorization, Request, Response, Storage,
-    Subject,
+    Approval, AuthorizationOutcome, Client, ClientId, Clock, Consent, Grant, PendingAuthorization, Request, Response,
+    Storage, Subject,
 };
 use std::sync::Arc;
 
@@ -91,8 +91,8 @@ impl Ask {
 /// The pending request, which must be in order.
 pub(crate) async fn pending(t: &TestServer, ask: &Ask) -> PendingAuthorization {
     match t.server.authorize(&ask.get()).await {
-        Authorize::Pending(pending) => pending,
-        Authorize::Respond(response) => panic!("{} was refused: {}", ask.encoded(), describe(&response)),
+        AuthorizationOutcome::Pending(pending) => pending,
+        AuthorizationOutcome::Respond(response) => panic!("{} was refused: {}", ask.encoded(), describe(&response)),
     }
 }
 
@@ -122,13 +122,13 @@ pub(crate) fn subject(name: &str) -> Subject {
 /// The grants that a client has, newest first.
 pub(crate) async fn grants_of(t: &TestServer, client: &TestClient) -> Vec<Arc<Grant>> {
     let which = GrantSelector::Client(ClientId::new(&client.id).unwrap());
-    t.storage.grants(&which, t.clock.now(), &Page::first(100)).await.unwrap()
+    t.storage.list_grants(&which, t.clock.now(), &GrantPage::first(100)).await.unwrap()
 }
 
 /// The parts of a registered client, to be changed and stored again.
 pub(crate) async fn client_of(t: &TestServer, client: &TestClient) -> Arc<Client> {
     use grantor::ClientStore;
-    t.storage.client(&client.id).await.unwrap().expect("a registered client")
+    t.storage.find_client(&client.id).await.unwrap().expect("a registered client")
 }
 
 /// Checks that an answer is a page with an error on it, that leads nowhere.

@@ -2,8 +2,8 @@
 
 use grantor::testing::{ISSUER, TestServer};
 use grantor::{
-    AuthorizationRequest, AuthorizationServer, Authorize, BuildError, Consent, MemoryStorage, PendingAuthorization,
-    Request,
+    AuthorizationOutcome, AuthorizationRequest, AuthorizationServer, BuildError, Consent, MemoryStorage,
+    PendingAuthorization, Request,
 };
 
 use crate::ask::{Ask, CALLBACK, assert_error, assert_page, by, consent, pending, refused, subject};
@@ -30,7 +30,9 @@ async fn declared_parameter_reaches_consent_and_approval() {
     let nonce = "n-0S6_ \u{e9}&=%\0\"<";
     let ask = Ask::code(&app).and("nonce", nonce).and("undeclared", "x");
     for request in [ask.get(), ask.post()] {
-        let Authorize::Pending(shown) = t.server.authorize(&request).await else { panic!("the request is in order") };
+        let AuthorizationOutcome::Pending(shown) = t.server.authorize(&request).await else {
+            panic!("the request is in order")
+        };
         assert_eq!(shown.parameter("nonce"), Some(nonce));
         let form_token = ask_alice(shown).await.form_token(SESSION);
         let approved = t.server.resume(&form_token, SESSION).await.expect("an untouched token");
@@ -39,8 +41,8 @@ async fn declared_parameter_reaches_consent_and_approval() {
     }
     let request = AuthorizationRequest::code(&app.id).scope("user:read").code_challenge_s256(CHALLENGE);
     match t.server.authorization_request(&request.parameter("nonce", nonce)).await {
-        Authorize::Pending(typed) => assert_eq!(typed.parameter("nonce"), Some(nonce)),
-        Authorize::Respond(response) => panic!("the request is in order: {response:?}"),
+        AuthorizationOutcome::Pending(typed) => assert_eq!(typed.parameter("nonce"), Some(nonce)),
+        AuthorizationOutcome::Respond(response) => panic!("the request is in order: {response:?}"),
     }
 }
 
@@ -125,7 +127,9 @@ async fn parameters_of_16_kib_work_through_consent() {
     let ask = filled(&Ask::code(&app), "nonce", MAX);
     let sent = MAX - Ask::code(&app).size() - "nonce".len();
     for request in [ask.get(), ask.post()] {
-        let Authorize::Pending(shown) = t.server.authorize(&request).await else { panic!("16 KiB are accepted") };
+        let AuthorizationOutcome::Pending(shown) = t.server.authorize(&request).await else {
+            panic!("16 KiB are accepted")
+        };
         assert_eq!(shown.parameter("nonce").unwrap().len(), sent);
         let form_token = ask_alice(shown).await.form_token(SESSION);
         let form = format!("form_token={form_token}&decision=approve&scope=user%3Aread");
@@ -154,7 +158,9 @@ async fn parameters_fit_a_smaller_max_body() {
             ask.and("nonce", &"n".repeat(rest))
         };
         let target = pending(&t, &sized(most)).await.return_target();
-        let Authorize::Pending(back) = t.server.authorize(&Request::get(target)).await else { panic!("{max_body}") };
+        let AuthorizationOutcome::Pending(back) = t.server.authorize(&Request::get(target)).await else {
+            panic!("{max_body}")
+        };
         let form =
             format!("form_token={}&decision=approve&scope=user%3Aread", ask_alice(back).await.form_token(SESSION));
         let (resumed, _) = t.server.resume_form(&Request::post_form("/consent", form), SESSION).await.expect("it fits");

@@ -97,7 +97,7 @@ async fn a_user_can_list_what_was_granted_and_take_it_back() {
     let kept = t.authorize(&other).approve_as("alice").await.redeem().await.unwrap();
     let now = grantor::Clock::now(&t.clock);
     let all = GrantSelector::Subject(subject("alice"));
-    let listed = t.storage.grants(&all, now, &grantor::storage::Page::first(10)).await.unwrap();
+    let listed = t.storage.list_grants(&all, now, &grantor::storage::GrantPage::first(10)).await.unwrap();
     assert_eq!(listed.len(), 2);
     let mine = listed.iter().find(|grant| grant.client_id.as_str() == app.id).unwrap();
 

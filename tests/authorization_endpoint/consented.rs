@@ -8,9 +8,9 @@ use grantor::record::GrantDetails;
 use grantor::storage::GrantSelector;
 use grantor::testing::{Call, ISSUER, Intercepted, Interceptor, Next, Reply, TestClient, TestClock, TestServer};
 use grantor::{
-    AuthorizationRequest, AuthorizationServer, Authorize, Client, ClientCredential, ClientId, ClientRegistry,
-    ClientSecret, Clock, Grant, GrantId, GrantType, Interaction, MemoryStorage, PendingAuthorization, Storage,
-    StorageError,
+    AuthorizationOutcome, AuthorizationRequest, AuthorizationServer, Client, ClientCredential, ClientId,
+    ClientRegistry, ClientSecret, Clock, Grant, GrantId, GrantType, Interaction, MemoryStorage, PendingAuthorization,
+    Storage, StorageError,
 };
 use time::Duration;
 
@@ -167,7 +167,7 @@ struct Careless(Vec<Arc<Grant>>);
 impl Interceptor for Careless {
     async fn intercept(&self, call: Call<'_>, next: Next<'_>) -> Result<Reply, StorageError> {
         match call {
-            Call::Grants { .. } => Ok(Reply::Grants(self.0.clone())),
+            Call::ListGrants { .. } => Ok(Reply::Grants(self.0.clone())),
             call => next.run(call).await,
         }
     }
@@ -215,7 +215,7 @@ async fn a_storage_that_lists_dead_or_foreign_grants_is_not_believed() {
             .await
             .unwrap();
         let request = AuthorizationRequest::code("app").scope("user:read").code_challenge_s256(CHALLENGE);
-        let Authorize::Pending(waiting) = server.authorization_request(&request).await else {
+        let AuthorizationOutcome::Pending(waiting) = server.authorization_request(&request).await else {
             panic!("the request is in order")
         };
         assert_eq!(is_not_asked(waiting, "alice").await, expected, "{what}");

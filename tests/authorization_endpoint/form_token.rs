@@ -354,7 +354,7 @@ async fn form_of_another_issuer_is_refused() {
     let app = first.public_client(CALLBACK).await;
     let token = sealed(&first, &Ask::code(&app)).await;
     let storage = grantor::MemoryStorage::new();
-    let client = first.storage.client(&app.id).await.unwrap().unwrap();
+    let client = first.storage.find_client(&app.id).await.unwrap().unwrap();
     storage.register((*client).clone()).await.unwrap();
     let other = grantor::AuthorizationServer::builder("https://other.example")
         .storage(storage)

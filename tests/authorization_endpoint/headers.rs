@@ -144,7 +144,10 @@ struct Peers(Arc<Mutex<Vec<Option<IpAddr>>>>);
 
 #[async_trait]
 impl Authenticator for Peers {
-    async fn resource_owner(&self, attempt: &ResourceOwnerAttempt<'_>) -> Result<Verdict<Subject>, AuthenticatorError> {
+    async fn authenticate_resource_owner(
+        &self,
+        attempt: &ResourceOwnerAttempt<'_>,
+    ) -> Result<Verdict<Subject>, AuthenticatorError> {
         self.0.lock().unwrap().push(attempt.peer);
         Ok(Verdict::Accepted(Subject::new(attempt.username).unwrap()))
     }
@@ -164,7 +167,8 @@ async fn headers_that_a_proxy_would_set_are_not_believed() {
             .into_iter()
             .fold(request, |request, name| request.with_header(name, "203.0.113.9"))
     };
-    let grantor::Authorize::Pending(waiting) = t.server.authorize(&spoofed(Ask::code(&app).get())).await else {
+    let grantor::AuthorizationOutcome::Pending(waiting) = t.server.authorize(&spoofed(Ask::code(&app).get())).await
+    else {
         panic!("the request is in order")
     };
     let answer = grantor::testing::approve(waiting, by("alice")).await.into();

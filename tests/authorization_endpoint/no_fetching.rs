@@ -6,7 +6,7 @@ use std::net::TcpListener;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use grantor::testing::TestServer;
-use grantor::{Authorize, Client, Request};
+use grantor::{AuthorizationOutcome, Client, Request};
 use serde_json::json;
 
 use crate::ask::{Ask, CALLBACK, approved, assert_page, pending, refused, target_of};
@@ -73,7 +73,7 @@ async fn no_address_of_a_client_is_visited() {
         assert_page(&unknown, 400, "invalid_client", "the client is not registered with this server");
         let client = Client::public(&url).website(&url).authorization_code([CALLBACK]).scope("user:read").build();
         let known = t.register(client, None).await;
-        let Authorize::Pending(waiting) = t.server.authorize(&Ask::code(&known).get()).await else {
+        let AuthorizationOutcome::Pending(waiting) = t.server.authorize(&Ask::code(&known).get()).await else {
             panic!("the client is registered");
         };
         assert_eq!(waiting.client().website(), Some(&*url));

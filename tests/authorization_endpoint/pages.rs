@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use grantor::authorize::{ConfirmRedirectPage, ErrorPage, OutOfBandPage, Pages, escape};
+use grantor::authorize::{ConfirmRedirectPage, ErrorPage, OutOfBandPage, PageTemplates, escape};
 use grantor::client::RegisteredBy;
 use grantor::testing::{Fault, TestServer};
 use grantor::{Client, Error, ErrorCode, Policy, Response};
@@ -26,7 +26,7 @@ fn server(pages: Option<Recorder>) -> TestServer {
     policy.dangerous().allow_out_of_band_redirect = true;
     TestServer::with(|builder| match pages {
         // Behind an `Arc`, as a host has them that shares them.
-        Some(pages) => builder.policy(policy).pages(Arc::new(pages) as Arc<dyn Pages>),
+        Some(pages) => builder.policy(policy).page_templates(Arc::new(pages) as Arc<dyn PageTemplates>),
         None => builder.policy(policy),
     })
 }
@@ -136,7 +136,7 @@ impl Recorder {
     }
 }
 
-impl Pages for Recorder {
+impl PageTemplates for Recorder {
     fn error(&self, page: &ErrorPage<'_>) -> String {
         self.page(format!("{}: {}", page.code, page.description))
     }
@@ -176,7 +176,7 @@ async fn a_host_replaces_every_page_but_not_its_status_and_headers() {
 /// A host that only wants another error page.
 struct OnlyErrors;
 
-impl Pages for OnlyErrors {
+impl PageTemplates for OnlyErrors {
     fn error(&self, page: &ErrorPage<'_>) -> String {
         format!("<h1>{}</h1>", escape(page.description))
     }
@@ -184,7 +184,7 @@ impl Pages for OnlyErrors {
 
 #[tokio::test]
 async fn what_a_host_does_not_replace_stays() {
-    let t = TestServer::with(|builder| builder.pages(OnlyErrors));
+    let t = TestServer::with(|builder| builder.page_templates(OnlyErrors));
     let client = Client::public("app").authorization_code([CALLBACK]).scope("user:read");
     let app = t.register(client.registered_by(RegisteredBy::SelfService).build(), None).await;
     let error = refused(&t, &Ask::code(&app).without("client_id")).await;

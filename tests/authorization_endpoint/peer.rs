@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex};
 
 use grantor::testing::TestServer;
-use grantor::{AuthorizationRequest, Authorize, Event, Observer, Request, UserSession};
+use grantor::{AuthorizationOutcome, AuthorizationRequest, Event, Observer, Request, UserSession};
 
 use crate::ask::{Ask, CALLBACK, by, pending, subject};
 use crate::common::{form, responded};
@@ -34,7 +34,8 @@ async fn events_tell_the_peer_of_the_request_that_they_answer() {
     let told = || std::mem::take(&mut *origins.0.lock().unwrap());
     let alice = UserSession::new(subject("alice"));
     let ask = async |peer: IpAddr| {
-        let Authorize::Pending(pending) = t.server.authorize(&Ask::code(&app).get().with_peer(peer)).await else {
+        let AuthorizationOutcome::Pending(pending) = t.server.authorize(&Ask::code(&app).get().with_peer(peer)).await
+        else {
             panic!("the request is in order")
         };
         pending

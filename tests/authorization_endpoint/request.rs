@@ -1,6 +1,6 @@
 //! How a request arrives: methods, body and query, size.
 
-use grantor::{Authorize, Request};
+use grantor::{AuthorizationOutcome, Request};
 
 use crate::ask::{Ask, CALLBACK, approved, assert_error, assert_page, grants_of, pending, refused};
 use crate::common::{confidential, public, query_of, responded};
@@ -12,7 +12,9 @@ async fn get_reads_the_query_and_post_the_body_with_the_same_result() {
     let (t, app) = public().await;
     let good = Ask::code(&app).with("scope", "user:write");
     for request in [good.get(), good.post()] {
-        let Authorize::Pending(pending) = t.server.authorize(&request).await else { panic!("{request:?} was refused") };
+        let AuthorizationOutcome::Pending(pending) = t.server.authorize(&request).await else {
+            panic!("{request:?} was refused")
+        };
         assert_eq!(pending.client().id().as_str(), app.id);
         assert_eq!(pending.scope().as_str(), "user:write");
         let answer = pending.deny();
@@ -41,7 +43,9 @@ async fn a_post_reads_its_body_alone_and_a_get_its_query_alone() {
 
     // What stands in the other half neither counts as a repetition nor changes anything.
     let both = Request::post_form("/authorize?scope=user:write&state=other&client_id=other", ask.encoded());
-    let Authorize::Pending(pending) = t.server.authorize(&both).await else { panic!("the body is in order") };
+    let AuthorizationOutcome::Pending(pending) = t.server.authorize(&both).await else {
+        panic!("the body is in order")
+    };
     assert_eq!(pending.scope().as_str(), "user:read");
     assert_eq!(pending.deny().state(), Some("af0ifjsldkj"));
 }
@@ -54,7 +58,9 @@ async fn an_endpoint_whose_address_has_a_query_works() {
     let get = Request::get(format!("/authorize?tenant=1&{ask}"));
     let post = Request::post_form("/authorize?tenant=1", ask);
     for request in [get, post] {
-        let Authorize::Pending(pending) = t.server.authorize(&request).await else { panic!("{request:?} was refused") };
+        let AuthorizationOutcome::Pending(pending) = t.server.authorize(&request).await else {
+            panic!("{request:?} was refused")
+        };
         let answer = grantor::testing::approve(pending, crate::ask::by("alice")).await.into();
         assert!(query_of(&answer).contains_key("code"));
     }
@@ -97,7 +103,7 @@ async fn a_body_that_is_not_a_form_gets_a_page() {
         assert_page(&answer, 400, "invalid_request", "the body is not application/x-www-form-urlencoded");
     }
     let with_charset = post(&["application/x-www-form-urlencoded; charset=UTF-8"]);
-    assert!(matches!(t.server.authorize(&with_charset).await, Authorize::Pending(_)));
+    assert!(matches!(t.server.authorize(&with_charset).await, AuthorizationOutcome::Pending(_)));
 }
 
 #[tokio::test]
@@ -113,8 +119,8 @@ async fn input_up_to_the_limit_is_read_and_a_byte_more_is_refused_unread() {
         t.public_client(CALLBACK).await;
         for request in [ask.get(), ask.post()] {
             match t.server.authorize(&request).await {
-                Authorize::Pending(_) => assert!(fits, "{request:?}"),
-                Authorize::Respond(answer) => {
+                AuthorizationOutcome::Pending(_) => assert!(fits, "{request:?}"),
+                AuthorizationOutcome::Respond(answer) => {
                     assert!(!fits, "{request:?}");
                     assert_page(&answer, 413, "invalid_request", "the request is too large");
                     assert_eq!(t.faults.calls(), 1, "the storage was claimed, and no more");

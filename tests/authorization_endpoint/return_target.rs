@@ -6,8 +6,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use grantor::capability::{BuildView, Capability, Endpoint, ServerView};
 use grantor::testing::{SeededEntropy, TestServer};
 use grantor::{
-    AuthorizationServer, Authorize, Client, Clock, Interaction, Login, MemoryStorage, PendingAuthorization, Request,
-    Response, UserSession,
+    AuthorizationOutcome, AuthorizationServer, Client, Clock, Interaction, Login, MemoryStorage, PendingAuthorization,
+    Request, Response, UserSession,
 };
 use time::Duration;
 
@@ -26,8 +26,8 @@ async fn login(t: &TestServer, target: impl Into<String>) -> Login {
 
 async fn back(t: &TestServer, target: &str) -> PendingAuthorization {
     match t.server.authorize(&Request::get(target)).await {
-        Authorize::Pending(pending) => pending,
-        Authorize::Respond(response) => panic!("the request is in order: {response:?}"),
+        AuthorizationOutcome::Pending(pending) => pending,
+        AuthorizationOutcome::Respond(response) => panic!("the request is in order: {response:?}"),
     }
 }
 
@@ -86,8 +86,8 @@ async fn nonce_survives_login_and_consent(t: &TestServer) {
     let ask = Ask::code(&app).and("nonce", nonce).with("prompt", "select_account");
     for request in [ask.get(), ask.post()] {
         let login = match t.server.authorize(&request).await {
-            Authorize::Pending(pending) => pending.interaction(None).await,
-            Authorize::Respond(response) => panic!("the request is in order: {response:?}"),
+            AuthorizationOutcome::Pending(pending) => pending.interaction(None).await,
+            AuthorizationOutcome::Respond(response) => panic!("the request is in order: {response:?}"),
         };
         let Interaction::Login(login) = login else { panic!("nobody is logged in") };
         assert_eq!(login.request().parameter("nonce"), Some(nonce));

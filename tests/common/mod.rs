@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use base64::Engine;
 use grantor::testing::{TestClient, TestServer};
-use grantor::{Authorize, Request, Response};
+use grantor::{AuthorizationOutcome, Request, Response};
 use serde_json::Value;
 use url::Url;
 use url::form_urlencoded;
@@ -62,10 +62,10 @@ pub fn basic(id: &str, secret: &str) -> String {
 }
 
 /// The answer of the authorization endpoint, which must not be a pending request.
-pub fn responded(authorize: Authorize) -> Response {
+pub fn responded(authorize: AuthorizationOutcome) -> Response {
     match authorize {
-        Authorize::Respond(response) => response,
-        Authorize::Pending(pending) => panic!("the request was accepted: {pending:?}"),
+        AuthorizationOutcome::Respond(response) => response,
+        AuthorizationOutcome::Pending(pending) => panic!("the request was accepted: {pending:?}"),
     }
 }
 

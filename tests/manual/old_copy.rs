@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use grantor::storage::{GrantSelector, SqliteStorage};
 use grantor::testing::{ISSUER, TestClock};
 use grantor::{
-    Approval, AuthorizationRequest, AuthorizationServer, Authorize, BearerRequest, Client, ClientRegistry,
+    Approval, AuthorizationOutcome, AuthorizationRequest, AuthorizationServer, BearerRequest, Client, ClientRegistry,
     CodeChallenge, CodeVerifier, Error, RefreshToken, Subject, TokenRequest, TokenResponse,
 };
 use sqlx::{ConnectOptions, Executor};
@@ -28,7 +28,9 @@ impl Server {
         let verifier = CodeVerifier::new("v".repeat(43));
         let challenge = CodeChallenge::s256(&verifier);
         let request = AuthorizationRequest::code("app").scope("user:read").code_challenge_s256(challenge.as_str());
-        let Authorize::Pending(pending) = self.oauth.authorization_request(&request).await else { panic!("refused") };
+        let AuthorizationOutcome::Pending(pending) = self.oauth.authorization_request(&request).await else {
+            panic!("refused")
+        };
         let answer = grantor::testing::approve(pending, Approval::by(Subject::new(user).unwrap())).await;
         let request = TokenRequest::authorization_code(answer.code().unwrap()).code_verifier(&verifier);
         self.oauth.token_request(&request.client_id("app")).await.unwrap()
@@ -46,7 +48,7 @@ impl Server {
     async fn revoke_everything(&self) -> u64 {
         let (mut last, mut revoked) = (None, 0);
         loop {
-            let page = self.storage.clients(last.as_ref(), 100).await.unwrap();
+            let page = self.storage.list_clients(last.as_ref(), 100).await.unwrap();
             for client in &page {
                 revoked += self.oauth.revoke_grants(&GrantSelector::Client(client.id().clone())).await.unwrap();
             }

@@ -1,11 +1,11 @@
 //! The same calls as in `examples/`, used as intended. This must compile: if a method that they call gets another name, the compiler
 //! refuses them for that.
 
-use grantor::grants::{Decision, ExchangeToken, GrantContext, RepeatRefresh, Replayed};
+use grantor::grant_type::{Decision, GrantContext, OpenGrant};
 use grantor::secret::TokenHash;
 use grantor::{
-    AccessToken, AuthorizationCode, AuthorizationServer, Authorize, BearerError, BuildError, Client, ClientCredential,
-    ClientSecret, Consent, Error, MemoryStorage, Policy, RefreshToken, Request, Response, Scope, Subject,
+    AccessToken, AuthorizationOutcome, AuthorizationServer, BearerError, BuildError, Client, ClientCredential,
+    ClientSecret, Consent, Error, MemoryStorage, Policy, Request, Response, Scope, Subject,
 };
 
 pub async fn serve() -> Result<AuthorizationServer, BuildError> {
@@ -23,8 +23,8 @@ pub fn register(secret: &ClientSecret) {
 
 pub async fn authorize(oauth: &AuthorizationServer, request: &Request) -> Response {
     match oauth.authorize(request).await {
-        Authorize::Pending(pending) => pending.deny().into(),
-        Authorize::Respond(response) => response,
+        AuthorizationOutcome::Pending(pending) => pending.deny().into(),
+        AuthorizationOutcome::Respond(response) => response,
     }
 }
 
@@ -41,15 +41,7 @@ pub fn stored(token: &AccessToken) -> TokenHash {
     token.hash()
 }
 
-pub async fn refresh(context: &GrantContext<'_>, token: RefreshToken, scope: Scope) -> Result<[Decision; 2], Error> {
-    let [spent, repeated] = [RefreshToken::new(token.expose()), token];
-    let spent = context.find(spent).await?.must_belong_to(context.client())?;
-    let repeated = context.find(repeated).await?.must_belong_to(context.client())?;
-    let spend = Decision::Exchange(ExchangeToken::new(spent, scope.clone()));
-    Ok([spend, Decision::Repeat(RepeatRefresh::new(repeated, scope))])
-}
-
-pub async fn replayed(context: &GrantContext<'_>, code: AuthorizationCode) -> Result<Decision, Error> {
-    let owned = context.find(code).await?.must_belong_to(context.client())?;
-    Ok(Decision::Replayed(Replayed::new(&owned)))
+pub async fn derive(context: &GrantContext<'_>, token: AccessToken, scope: Scope) -> Result<Decision, Error> {
+    let parent = context.find(token).await?.must_be_live(context.now())?;
+    Ok(Decision::open(OpenGrant::new(scope).child_of(parent)))
 }

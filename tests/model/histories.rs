@@ -136,7 +136,7 @@ const BUGS: &[Bug] = &[
     Bug::OldSecretsLastForEver,
     Bug::RemovesOnlyTheClient,
     Bug::HidesThatARevocationFailed,
-    Bug::EndsTheGrantOfAFailedExchange,
+    Bug::EndsTheGrantOfAFailedRedemption,
 ];
 
 /// Looks for what a bug does, from a seed on.

@@ -126,7 +126,7 @@ impl Model {
         if proof != Proof::Right || self.now >= code.ends {
             return Err(INVALID_GRANT);
         }
-        self.exchange(step, about.name, &code, &grant, grant.scope)
+        self.redeem_token(step, about.name, &code, &grant, grant.scope)
     }
 
     fn refresh(&mut self, step: usize, about: About, asks: Option<Scopes>) -> Result<Answer, &'static str> {
@@ -160,7 +160,7 @@ impl Model {
         if self.now >= token.ends || self.now >= idle {
             return Err(INVALID_GRANT);
         }
-        self.exchange(step, about.name, &token, &grant, scope)
+        self.redeem_token(step, about.name, &token, &grant, scope)
     }
 
     /// The same answer once more, while what it gave is as it was.
@@ -181,7 +181,7 @@ impl Model {
         Err(INVALID_GRANT)
     }
 
-    fn exchange(
+    fn redeem_token(
         &mut self,
         step: usize,
         name: Name,

@@ -38,13 +38,13 @@ pub(crate) enum Bug {
     OldSecretsLastForEver,
     RemovesOnlyTheClient,
     HidesThatARevocationFailed,
-    EndsTheGrantOfAFailedExchange,
+    EndsTheGrantOfAFailedRedemption,
 }
 
 impl Bug {
     /// Whether it is in what stands between a storage that fails and the server.
     pub(crate) const fn is_about_failures(self) -> bool {
-        matches!(self, Self::HidesThatARevocationFailed | Self::EndsTheGrantOfAFailedExchange)
+        matches!(self, Self::HidesThatARevocationFailed | Self::EndsTheGrantOfAFailedRedemption)
     }
 }
 
@@ -122,34 +122,34 @@ impl Interceptor for Planted {
             (_, Call::Find(token)) => {
                 Ok(Reply::Found(find(next, token).await?.and_then(|found| self.seen(bug, found))))
             }
-            (_, Call::Exchange { spend, successors }) => {
-                let (mut spend, mut successors) = (spend.clone(), successors.to_vec());
+            (_, Call::Redeem { redemption, successors }) => {
+                let (mut redemption, mut successors) = (redemption.clone(), successors.to_vec());
                 match bug {
-                    Bug::DoesNotSpend => spend.consume = false,
-                    Bug::PanicsAtARefresh => assert_ne!(spend.kind, TokenKind::RefreshToken),
-                    Bug::ConsumesAlways => spend.consume = true,
-                    Bug::KeepsNoSeed => spend.seed = None,
-                    Bug::DoesNotMoveTheEnd => spend.grant_expires_at = spend.at,
+                    Bug::DoesNotSpend => redemption.consume = false,
+                    Bug::PanicsAtARefresh => assert_ne!(redemption.kind, TokenKind::RefreshToken),
+                    Bug::ConsumesAlways => redemption.consume = true,
+                    Bug::KeepsNoSeed => redemption.seed = None,
+                    Bug::DoesNotMoveTheEnd => redemption.grant_expires_at = redemption.at,
                     Bug::LosesTheRefreshToken => successors.retain(|token| token.kind != TokenKind::RefreshToken),
                     Bug::WidensTheAccessToken => {
-                        let found = find(next, &spend.token).await?;
+                        let found = find(next, &redemption.token).await?;
                         for (token, found) in successors.iter_mut().zip(found) {
                             token.scope = found.grant.scope.clone();
                         }
                     }
                     Bug::NarrowsTheGrant => {
                         let scope = successors[0].scope.clone();
-                        self.memory().narrowed.insert(spend.grant_id, scope);
+                        self.memory().narrowed.insert(redemption.grant_id, scope);
                     }
                     Bug::KeepsTheSeedOfAParent => {
-                        self.memory().seeds.extend(spend.seed.clone().map(|seed| (spend.token, seed)));
+                        self.memory().seeds.extend(redemption.seed.clone().map(|seed| (redemption.token, seed)));
                     }
                     _ => {}
                 }
-                let done = next.run(Call::Exchange { spend: &spend, successors: &successors }).await;
-                if done.is_err() && bug == Bug::EndsTheGrantOfAFailedExchange {
-                    let which = GrantSelector::Id(spend.grant_id);
-                    next.run(Call::RevokeGrants { which: &which, at: spend.at }).await?;
+                let done = next.run(Call::Redeem { redemption: &redemption, successors: &successors }).await;
+                if done.is_err() && bug == Bug::EndsTheGrantOfAFailedRedemption {
+                    let which = GrantSelector::Id(redemption.grant_id);
+                    next.run(Call::RevokeGrants { which: &which, at: redemption.at }).await?;
                 }
                 done
             }
@@ -169,9 +169,11 @@ impl Interceptor for Planted {
             (Bug::HidesThatARevocationFailed, Call::RevokeGrants { .. }) => {
                 Ok(next.run(call).await.unwrap_or(Reply::Revoked(0)))
             }
-            (Bug::ListsOnePageOnly, Call::Grants { page, .. }) if page.after.is_some() => Ok(Reply::Grants(Vec::new())),
-            (Bug::ListsWhatHasEnded, Call::Grants { which, now, page }) => {
-                next.run(Call::Grants { which, now: now - Duration::MINUTE, page }).await
+            (Bug::ListsOnePageOnly, Call::ListGrants { page, .. }) if page.after.is_some() => {
+                Ok(Reply::Grants(Vec::new()))
+            }
+            (Bug::ListsWhatHasEnded, Call::ListGrants { which, now, page }) => {
+                next.run(Call::ListGrants { which, now: now - Duration::MINUTE, page }).await
             }
             (_, Call::PurgeExpired { before, limit }) => {
                 self.memory().purged = Some(before);

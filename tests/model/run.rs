@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use grantor::storage::{GrantSelector, Page};
+use grantor::storage::{GrantPage, GrantSelector};
 use grantor::testing::Fault;
 use grantor::{AccessToken, BearerRequest, ClientRegistry, Grant, GrantId, Introspection, Storage};
 use time::OffsetDateTime;
@@ -11,7 +11,7 @@ use crate::model::Model;
 use crate::operation::{By, CLIENTS, CONFIDENTIAL, History, Kind, Operation, SUBJECTS, Scopes, Step, Which};
 use crate::planted::Bug;
 use crate::seen::{Answered, Left, Listed, Seen, Worth, title};
-use crate::server::{Held, Presented, Server, client_id, code_of, subject};
+use crate::server::{Held, PresentedToken, Server, client_id, code_of, subject};
 use crate::state::{About, Answer, Name};
 
 /// How often what has happened.
@@ -110,7 +110,7 @@ impl<S: Storage + ClientRegistry + grantor::EphemeralStore + Clone + 'static> Ru
         }
         let presented = about.and_then(|about| {
             let text = self.held.get(&about.name)?.text.as_str();
-            Some(Presented { name: about.name, text, client: about.client, old_secret: about.old_secret })
+            Some(PresentedToken { name: about.name, text, client: about.client, old_secret: about.old_secret })
         });
         let grant = about.and_then(|about| Some(self.grants.get(&about.name.0)?.0));
         let answered = self.server.perform(number, &step.operation, presented, grant).await;
@@ -218,7 +218,8 @@ impl<S: Storage + ClientRegistry + grantor::EphemeralStore + Clone + 'static> Ru
     async fn left(&self) -> Left {
         let mut left = Left::default();
         for (number, (id, opened)) in &self.grants {
-            let grants = self.server.storage.grants(&GrantSelector::Id(*id), *opened, &Page::first(1)).await.unwrap();
+            let grants =
+                self.server.storage.list_grants(&GrantSelector::Id(*id), *opened, &GrantPage::first(1)).await.unwrap();
             left.grants.insert(*number, !grants.is_empty());
         }
         for (name, held) in &self.held {
@@ -252,13 +253,13 @@ impl<S: Storage + ClientRegistry + grantor::EphemeralStore + Clone + 'static> Ru
 
     async fn pages(&self, which: &GrantSelector) -> Result<Vec<std::sync::Arc<Grant>>, String> {
         const LIMIT: usize = 3;
-        let (mut grants, mut page) = (Vec::new(), Page::first(LIMIT));
+        let (mut grants, mut page) = (Vec::new(), GrantPage::first(LIMIT));
         loop {
-            let part = self.server.steady.grants(which, &page).await.map_err(|error| error.to_string())?;
+            let part = self.server.steady.list_grants(which, &page).await.map_err(|error| error.to_string())?;
             let is_last = part.len() < LIMIT;
             grants.extend(part);
             match grants.last() {
-                Some(last) if !is_last => page = Page::after(last, LIMIT),
+                Some(last) if !is_last => page = GrantPage::after(last, LIMIT),
                 _ => return Ok(grants),
             }
         }

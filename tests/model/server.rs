@@ -6,9 +6,10 @@ use grantor::policy::{RefreshTokens, Rotation};
 use grantor::storage::{GrantSelector, RegistryError};
 use grantor::testing::{Fault, Faults, ISSUER, Intercepted, SeededEntropy, TestClock};
 use grantor::{
-    AccessToken, Approval, AuthorizationCode, AuthorizationRequest, AuthorizationServer, Authorize, Client, ClientId,
-    ClientRegistry, ClientSecret, CodeChallenge, CodeVerifier, GrantId, GrantType, Interaction, IntrospectionRequest,
-    Policy, RefreshToken, RevocationRequest, Scope, Storage, Subject, TokenRequest, TokenResponse,
+    AccessToken, Approval, AuthorizationCode, AuthorizationOutcome, AuthorizationRequest, AuthorizationServer, Client,
+    ClientId, ClientRegistry, ClientSecret, CodeChallenge, CodeVerifier, GrantId, GrantType, Interaction,
+    IntrospectionRequest, Policy, RefreshToken, RevocationRequest, Scope, Storage, Subject, TokenRequest,
+    TokenResponse,
 };
 use time::{Duration, OffsetDateTime};
 
@@ -47,7 +48,7 @@ pub(crate) struct Server<S> {
 }
 
 /// Who presents a token, and what is presented.
-pub(crate) struct Presented<'a> {
+pub(crate) struct PresentedToken<'a> {
     pub(crate) name: Name,
     pub(crate) text: &'a str,
     pub(crate) client: usize,
@@ -135,7 +136,7 @@ impl<S: Storage + ClientRegistry + grantor::EphemeralStore + Clone + 'static> Se
         &mut self,
         step: usize,
         operation: &Operation,
-        presented: Option<Presented<'_>>,
+        presented: Option<PresentedToken<'_>>,
         grant: Option<GrantId>,
     ) -> Answered {
         match (operation, presented) {
@@ -191,8 +192,8 @@ impl<S: Storage + ClientRegistry + grantor::EphemeralStore + Clone + 'static> Se
         let request = AuthorizationRequest::code(id.as_str()).redirect_uri(redirect_uri(step)).scope(&asks);
         let request = request.code_challenge_s256(challenge.as_str());
         let pending = match self.tested.authorization_request(&request).await {
-            Authorize::Pending(pending) => pending,
-            Authorize::Respond(response) => return Answered::Refused(on_page(&response)),
+            AuthorizationOutcome::Pending(pending) => pending,
+            AuthorizationOutcome::Respond(response) => return Answered::Refused(on_page(&response)),
         };
         let response = match approval {
             Some((user, scope)) => match pending.interaction(Some(&user.clone().into())).await {
@@ -216,7 +217,7 @@ impl<S: Storage + ClientRegistry + grantor::EphemeralStore + Clone + 'static> Se
         if old { secrets.first() } else { secrets.last() }
     }
 
-    async fn redeem(&self, presented: &Presented<'_>, proof: Proof) -> Answered {
+    async fn redeem(&self, presented: &PresentedToken<'_>, proof: Proof) -> Answered {
         let (code, step) = (AuthorizationCode::new(presented.text), presented.name.0);
         let (its_verifier, other_verifier) = (verifier(step), verifier(step + 1));
         let request = TokenRequest::authorization_code(&code);
@@ -230,7 +231,7 @@ impl<S: Storage + ClientRegistry + grantor::EphemeralStore + Clone + 'static> Se
         self.token(presented, request).await
     }
 
-    async fn refresh(&self, presented: &Presented<'_>, asks: Option<Scopes>) -> Answered {
+    async fn refresh(&self, presented: &PresentedToken<'_>, asks: Option<Scopes>) -> Answered {
         let (token, asks) = (RefreshToken::new(presented.text), asks.map(Scopes::text));
         let request = TokenRequest::refresh_token(&token);
         let request = match &asks {
@@ -240,7 +241,7 @@ impl<S: Storage + ClientRegistry + grantor::EphemeralStore + Clone + 'static> Se
         self.token(presented, request).await
     }
 
-    async fn token(&self, presented: &Presented<'_>, request: TokenRequest<'_>) -> Answered {
+    async fn token(&self, presented: &PresentedToken<'_>, request: TokenRequest<'_>) -> Answered {
         let id = client_id(presented.client);
         let request = match self.secret(presented.client, presented.old_secret) {
             Some(secret) => request.client_secret_basic(id.as_str().to_owned(), secret),
@@ -249,7 +250,7 @@ impl<S: Storage + ClientRegistry + grantor::EphemeralStore + Clone + 'static> Se
         tokens(self.tested.token_request(&request).await)
     }
 
-    async fn revoke_token(&self, presented: &Presented<'_>) -> Answered {
+    async fn revoke_token(&self, presented: &PresentedToken<'_>) -> Answered {
         let (id, access, refresh) =
             (client_id(presented.client), AccessToken::new(presented.text), RefreshToken::new(presented.text));
         let request = match presented.name.1 {
@@ -268,7 +269,7 @@ impl<S: Storage + ClientRegistry + grantor::EphemeralStore + Clone + 'static> Se
             Change::Register => self.register(number).await,
             Change::Remove => self.storage.remove(&client_id(number), self.now()).await,
             _ => {
-                let found = self.storage.client(client_id(number).as_str()).await?;
+                let found = self.storage.find_client(client_id(number).as_str()).await?;
                 let found = found.ok_or(RegistryError::Unknown)?;
                 let mut parts = found.parts().clone();
                 edit(&mut parts, number, change);

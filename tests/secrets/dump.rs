@@ -40,8 +40,8 @@ impl Interceptor for Dump {
                 }
             }
             Call::Find(_) => assert!(!self.panics.swap(false, Ordering::SeqCst), "the host's storage fell over"),
-            Call::Exchange { spend, successors } => {
-                if let Some(seed) = &spend.seed {
+            Call::Redeem { redemption, successors } => {
+                if let Some(seed) = &redemption.seed {
                     self.watch.keep_bytes("seed", seed.expose());
                     self.watch.show("seed", seed);
                 }

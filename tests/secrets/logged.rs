@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use grantor::authorize::{ConfirmRedirectPage, Pages};
+use grantor::authorize::{ConfirmRedirectPage, PageTemplates};
 use grantor::client::ClientParts;
 use grantor::policy::ErrorRedirects;
 use grantor::secret::{SecretDigest, Seed};
@@ -169,7 +169,7 @@ async fn nothing_leaks_from_postgresql() {
 #[tokio::test]
 async fn the_page_that_asks_before_a_redirect_does_not_show_where_it_leads() {
     struct Shows(Watch);
-    impl Pages for Shows {
+    impl PageTemplates for Shows {
         fn confirm_redirect(&self, page: &ConfirmRedirectPage<'_>) -> String {
             self.0.show("confirmation page", page);
             String::new()
@@ -179,7 +179,7 @@ async fn the_page_that_asks_before_a_redirect_does_not_show_where_it_leads() {
     watch.keep("state", STATE);
     let mut policy = Policy::default();
     policy.error_redirects = ErrorRedirects::AskFirst;
-    let t = TestServer::with(|builder| builder.policy(policy).pages(Shows(watch.clone())));
+    let t = TestServer::with(|builder| builder.policy(policy).page_templates(Shows(watch.clone())));
     let app = t.public_client(REDIRECT_URI).await;
     let _ = t.server.authorize(&Request::get(format!("/authorize?client_id={}&state={STATE}", app.id))).await;
     assert!(watch.has_shown("confirmation page"));

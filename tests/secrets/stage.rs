@@ -7,9 +7,9 @@ use grantor::client::RegisteredBy;
 use grantor::testing::{Faults, ISSUER, Intercepted, SeededEntropy, TestClock};
 use grantor::tracing::TracingObserver;
 use grantor::{
-    AccessToken, Approval, AuthorizationCode, AuthorizationRequest, AuthorizationResponse, AuthorizationServer,
-    Authorize, Client, ClientCredential, ClientRegistry, ClientSecret, CodeVerifier, EphemeralStore, GrantType, Policy,
-    Request, Response, Storage, Subject, TokenRequest, TokenResponse, UserSession,
+    AccessToken, Approval, AuthorizationCode, AuthorizationOutcome, AuthorizationRequest, AuthorizationResponse,
+    AuthorizationServer, Client, ClientCredential, ClientRegistry, ClientSecret, CodeVerifier, EphemeralStore,
+    GrantType, Policy, Request, Response, Storage, Subject, TokenRequest, TokenResponse, UserSession,
 };
 use serde_json::json;
 
@@ -79,9 +79,9 @@ impl<S: Kept> Stage<S> {
             .clock(clock.clone())
             .entropy(entropy.clone())
             .observer((watch.clone(), TracingObserver))
-            .pages(WatchedPages(watch.clone()))
+            .page_templates(WatchedPages(watch.clone()))
             .server_key(server_key, &[previous_key])
-            .grant(WatchedGrant { name: GrantType::new(EXTENSION).unwrap(), watch: watch.clone() });
+            .extension_grant(WatchedGrant { name: GrantType::new(EXTENSION).unwrap(), watch: watch.clone() });
         watch.show("builder", &builder);
         let server = builder.build().await.unwrap();
         Self { server, clock, entropy, faults, kept, dump, watch: watch.clone() }
@@ -154,7 +154,7 @@ impl<S: Kept> Stage<S> {
         self.watch.show(&format!("request: {what}"), &request);
         let authorize = self.server.authorization_request(&request.parameter("prompt", "consent")).await;
         self.watch.show(&format!("decision wanted: {what}"), &authorize);
-        let Authorize::Pending(pending) = authorize else { panic!("{what}: {authorize:?}") };
+        let AuthorizationOutcome::Pending(pending) = authorize else { panic!("{what}: {authorize:?}") };
         self.watch.keep("session", SESSION);
         let alice = UserSession::new(Subject::new("alice").unwrap()).session_id(SESSION);
         self.watch.show("session", &alice);

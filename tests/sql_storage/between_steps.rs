@@ -6,9 +6,9 @@ use grantor::storage::{Found, PostgresStorage, SqliteStorage, Storage};
 use sqlx::AssertSqlSafe;
 
 use crate::postgres::Postgres;
-use crate::records::{Folder, grant, is_done, opened, refresh_token, spend, successors, was_exchanged};
+use crate::records::{Folder, grant, is_done, opened, refresh_token, spend, successors, was_redeemed};
 
-/// Each write of an exchange and of an opening, as a trigger would name it.
+/// Each write of a redemption and of an opening, as a trigger would name it.
 const WRITES: [(&str, &str); 6] = [
     ("UPDATE ON grantor_tokens", "NEW.spent_at IS NOT NULL AND OLD.spent_at IS NULL"),
     ("UPDATE ON grantor_tokens", "NEW.seed IS NULL AND OLD.seed IS NOT NULL"),
@@ -18,36 +18,36 @@ const WRITES: [(&str, &str); 6] = [
     ("INSERT ON grantor_grants", "NEW.scope IS NOT NULL"),
 ];
 
-/// With the write refused, a second exchange of a family and an opening leave nothing; without, they are done.
+/// With the write refused, a second redemption of a family and an opening leave nothing; without, they are done.
 async fn all_or_nothing<S: Storage>(storage: &S, number: u64, refuse: impl AsyncFn(), allow: impl AsyncFn()) -> bool {
     let first = opened(storage, number).await;
     let second = successors(&first, number + 1);
-    assert!(is_done(storage.exchange(&spend(&first, number), &second).await.unwrap()));
+    assert!(is_done(storage.redeem(&spend(&first, number), &second).await.unwrap()));
     let third = successors(&second[0], number + 3);
     let opening = grant(number + 10);
     let tokens = [refresh_token(&opening, number + 10), refresh_token(&opening, number + 11)];
 
     refuse().await;
-    let exchange = storage.exchange(&spend(&second[0], number + 1), &third).await;
+    let redemption = storage.redeem(&spend(&second[0], number + 1), &third).await;
     let open = storage.open_grant(&opening, &tokens).await;
     allow().await;
 
-    let exchanged = was_exchanged(storage, &second[0], &third).await;
-    assert_eq!(exchanged, exchange.is_ok(), "{exchange:?}");
+    let redeemed = was_redeemed(storage, &second[0], &third).await;
+    assert_eq!(redeemed, redemption.is_ok(), "{redemption:?}");
     let Found { token: spent, grant: family, .. } = storage.find(&first.hash).await.unwrap().unwrap();
     let has_seed = spent.spent.clone().unwrap().seed.is_some();
-    assert_eq!(has_seed, !exchanged, "the parent's seed goes with the exchange and not without it");
+    assert_eq!(has_seed, !redeemed, "the parent's seed goes with the redemption and not without it");
     assert!(family.last_used_at > family.opened_at, "{family:?}");
     for token in &tokens {
         assert_eq!(storage.find(&token.hash).await.unwrap().is_some(), open.is_ok(), "{open:?}");
     }
-    if !exchanged {
-        assert!(is_done(storage.exchange(&spend(&second[0], number + 2), &third).await.unwrap()));
+    if !redeemed {
+        assert!(is_done(storage.redeem(&spend(&second[0], number + 2), &third).await.unwrap()));
     }
     if open.is_err() {
         assert_eq!(storage.open_grant(&Arc::clone(&opening), &tokens).await.unwrap(), grantor::storage::Opened::Done);
     }
-    exchange.is_err() || open.is_err()
+    redemption.is_err() || open.is_err()
 }
 
 #[tokio::test]

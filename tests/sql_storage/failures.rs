@@ -4,8 +4,8 @@ use std::error::Error as _;
 use std::time::Duration;
 
 use grantor::storage::{
-    ClientRegistry, Exchange, GrantSelector, PostgresOptions, PostgresStorage, SqliteOptions, SqliteStorage, Storage,
-    StorageError,
+    ClientRegistry, GrantSelector, PostgresOptions, PostgresStorage, RedeemOutcome, SqliteOptions, SqliteStorage,
+    Storage, StorageError,
 };
 use grantor::testing::TestServer;
 use grantor::{ClientStore, EphemeralStore, Response};
@@ -103,7 +103,7 @@ async fn a_pool_without_a_free_connection_is_unavailable() {
     for error in [
         sqlite.find(&token.hash).await.unwrap_err(),
         sqlite.open_grant(&grant(1), &[]).await.unwrap_err(),
-        sqlite.exchange(&spend(&token, 1), &[]).await.unwrap_err(),
+        sqlite.redeem(&spend(&token, 1), &[]).await.unwrap_err(),
     ] {
         assert!(error.is_unavailable(), "{error:?}");
     }
@@ -117,7 +117,7 @@ async fn a_pool_without_a_free_connection_is_unavailable() {
     for error in [
         storage.find(&token.hash).await.unwrap_err(),
         storage.open_grant(&grant(1), &[]).await.unwrap_err(),
-        storage.exchange(&spend(&token, 1), &[]).await.unwrap_err(),
+        storage.redeem(&spend(&token, 1), &[]).await.unwrap_err(),
     ] {
         assert!(error.is_unavailable(), "{error:?}");
     }
@@ -144,12 +144,12 @@ struct Locked {
 }
 
 impl Locked {
-    /// Exchanges the token in a task of its own, and returns when it waits for the lock.
-    async fn exchange(&self) -> tokio::task::JoinHandle<Result<Exchange, StorageError>> {
+    /// Redeems the token in a task of its own, and returns when it waits for the lock.
+    async fn redeem(&self) -> tokio::task::JoinHandle<Result<RedeemOutcome, StorageError>> {
         let (storage, token) = (self.storage.clone(), self.token.clone());
-        let exchange = tokio::spawn(async move { storage.exchange(&spend(&token, 1), &successors(&token, 10)).await });
+        let redemption = tokio::spawn(async move { storage.redeem(&spend(&token, 1), &successors(&token, 10)).await });
         waiting_for_locks(&self.pool, 1).await;
-        exchange
+        redemption
     }
 }
 
@@ -163,14 +163,14 @@ async fn a_lock_that_is_held_for_too_long_is_unavailable_and_the_token_stays_goo
         })
     });
     let Some(mut locked) = locked(options, limited).await else { return };
-    let error = locked.exchange().await.await.unwrap().unwrap_err();
+    let error = locked.redeem().await.await.unwrap().unwrap_err();
     assert!(error.is_unavailable(), "{error:?}");
     // The server gives up, too, so nothing is done when the lock is free.
     waiting_for_locks(&locked.pool, 0).await;
     run(&mut locked.holder, "COMMIT").await;
     assert!(!is_spent(&locked.storage, &locked.token).await);
     let Locked { storage, token, .. } = &locked;
-    assert!(is_done(storage.exchange(&spend(token, 2), &successors(token, 10)).await.unwrap()));
+    assert!(is_done(storage.redeem(&spend(token, 2), &successors(token, 10)).await.unwrap()));
 }
 
 #[tokio::test]
@@ -182,7 +182,7 @@ async fn a_statement_that_the_server_gives_up_is_unavailable_and_says_why() {
         })
     });
     let Some(mut locked) = locked(PostgresOptions::new(), limited).await else { return };
-    let error = locked.exchange().await.await.unwrap().unwrap_err();
+    let error = locked.redeem().await.await.unwrap().unwrap_err();
     assert_eq!((error.is_unavailable(), code(&error).as_deref()), (true, Some("57014")));
     run(&mut locked.holder, "COMMIT").await;
     assert!(!is_spent(&locked.storage, &locked.token).await);
@@ -191,18 +191,18 @@ async fn a_statement_that_the_server_gives_up_is_unavailable_and_says_why() {
 const TERMINATE_OTHERS: &str = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()";
 
 #[tokio::test]
-async fn an_exchange_whose_connection_is_ended_while_it_waits_is_unavailable_and_the_token_stays_good() {
+async fn a_redemption_whose_connection_is_ended_while_it_waits_is_unavailable_and_the_token_stays_good() {
     let Some(mut locked) = locked(PostgresOptions::new(), PgPoolOptions::new()).await else { return };
-    let exchange = locked.exchange().await;
+    let redemption = locked.redeem().await;
     let waiting = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
                    WHERE datname = current_database() AND wait_event_type = 'Lock'";
     sqlx::raw_sql(waiting).execute(&locked.pool).await.unwrap();
-    let error = exchange.await.unwrap().unwrap_err();
+    let error = redemption.await.unwrap().unwrap_err();
     assert_eq!((error.is_unavailable(), code(&error).as_deref()), (true, Some("57P01")));
     run(&mut locked.holder, "COMMIT").await;
     assert!(!is_spent(&locked.storage, &locked.token).await);
     let Locked { storage, token, .. } = &locked;
-    assert!(is_done(storage.exchange(&spend(token, 2), &successors(token, 10)).await.unwrap()));
+    assert!(is_done(storage.redeem(&spend(token, 2), &successors(token, 10)).await.unwrap()));
 }
 
 #[tokio::test]
@@ -221,11 +221,11 @@ async fn connections_that_were_ended_while_idle_cost_a_reader_nothing_and_a_writ
     assert!(storage.find(&token.hash).await.unwrap().is_some());
     end().await;
     // Whether the pipe is broken by now, or the server's last words are still to be read, is a matter of microseconds.
-    match storage.exchange(&spend(&token, 1), &successors(&token, 10)).await {
+    match storage.redeem(&spend(&token, 1), &successors(&token, 10)).await {
         Ok(done) => assert!(is_done(done)),
         Err(error) => {
             assert!(error.is_unavailable(), "{error:?}");
-            assert!(is_done(storage.exchange(&spend(&token, 2), &successors(&token, 10)).await.unwrap()));
+            assert!(is_done(storage.redeem(&spend(&token, 2), &successors(&token, 10)).await.unwrap()));
         }
     }
 }
@@ -243,25 +243,25 @@ async fn what_the_server_rolls_back_for_the_sake_of_others_is_tried_again() {
             })
         });
         let Some(mut locked) = locked(PostgresOptions::new(), strict).await else { return };
-        let exchange = locked.exchange().await;
+        let redemption = locked.redeem().await;
         // Read committed would see the row as it is now; the others have to begin anew, or fail with 40001.
         run(&mut locked.holder, "UPDATE grantor_tokens SET scope = 'user:write'; COMMIT").await;
-        assert!(is_done(exchange.await.unwrap().unwrap()), "{level}");
+        assert!(is_done(redemption.await.unwrap().unwrap()), "{level}");
 
         let storage = &locked.storage;
         let token = opened(storage, 2).await;
         let racers = (0..16).map(|racer| {
             let (storage, token) = (storage.clone(), token.clone());
             tokio::spawn(async move {
-                storage.exchange(&spend(&token, 100 + racer), &successors(&token, 1_000 + 2 * racer)).await.unwrap()
+                storage.redeem(&spend(&token, 100 + racer), &successors(&token, 1_000 + 2 * racer)).await.unwrap()
             })
         });
         let (mut done, mut late) = (0, 0);
         for racer in racers.collect::<Vec<_>>() {
             match racer.await.unwrap() {
-                Exchange::Done => done += 1,
-                Exchange::AlreadySpent => late += 1,
-                Exchange::Dead => panic!("the token lives"),
+                RedeemOutcome::Done => done += 1,
+                RedeemOutcome::AlreadySpent => late += 1,
+                RedeemOutcome::Dead => panic!("the token lives"),
             }
         }
         assert_eq!((done, late), (1, 15), "{level}");
@@ -279,14 +279,14 @@ async fn a_deadlock_with_somebody_elses_transaction_is_survived() {
     });
     let Some(mut locked) = locked(PostgresOptions::new(), quick).await else { return };
     run(&mut locked.holder, "SET deadlock_timeout = '1min'").await;
-    let exchange = locked.exchange().await;
-    // The exchange holds the grant and waits for the token; this holds the token and waits for the grant.
+    let redemption = locked.redeem().await;
+    // The redemption holds the grant and waits for the token; this holds the token and waits for the grant.
     run(&mut locked.holder, "UPDATE grantor_grants SET scope = 'user:write'; COMMIT").await;
-    assert!(is_done(exchange.await.unwrap().unwrap()));
+    assert!(is_done(redemption.await.unwrap().unwrap()));
 }
 
 #[tokio::test]
-async fn of_many_exchanges_in_one_family_each_token_is_spent_once_and_none_fails() {
+async fn of_many_redemptions_in_one_family_each_token_is_spent_once_and_none_fails() {
     let Some(server) = Postgres::get() else { return };
     let storage = PostgresStorage::connect(&server.database().await).await.unwrap();
     let opened_grant = grant(1);
@@ -296,7 +296,7 @@ async fn of_many_exchanges_in_one_family_each_token_is_spent_once_and_none_fails
         let (storage, token) = (storage.clone(), tokens[usize::try_from(racer).unwrap() % 40].clone());
         tokio::spawn(async move {
             let next = successors(&token, 1_000 + 2 * racer);
-            storage.exchange(&spend(&token, racer), &next).await.unwrap()
+            storage.redeem(&spend(&token, racer), &next).await.unwrap()
         })
     });
     let mut done = 0;
@@ -315,7 +315,7 @@ async fn an_identifier_that_is_taken_fails_for_good_and_keeps_its_cause() {
     assert_eq!((error.is_unavailable(), code(&error).as_deref()), (false, Some("1555")));
     assert!(
         sqlite
-            .grants(&GrantSelector::Id(grant(2).id), start(), &grantor::storage::Page::first(1))
+            .list_grants(&GrantSelector::Id(grant(2).id), start(), &grantor::storage::GrantPage::first(1))
             .await
             .unwrap()
             .is_empty()
@@ -326,10 +326,10 @@ async fn an_identifier_that_is_taken_fails_for_good_and_keeps_its_cause() {
     opened(&storage, 1).await;
     let error = storage.open_grant(&grant(2), std::slice::from_ref(&refresh_token(&grant(2), 1))).await.unwrap_err();
     assert_eq!((error.is_unavailable(), code(&error).as_deref()), (false, Some("23505")));
-    // An exchange whose successor is taken: the token stays as it was.
+    // A redemption whose successor is taken: the token stays as it was.
     let [mut next, _] = successors(&token, 10);
     next.hash = token.hash;
-    let error = storage.exchange(&spend(&token, 1), &[next]).await.unwrap_err();
+    let error = storage.redeem(&spend(&token, 1), &[next]).await.unwrap_err();
     assert_eq!((error.is_unavailable(), code(&error).as_deref()), (false, Some("23505")));
     assert!(!is_spent(&storage, &token).await);
 }
@@ -357,12 +357,12 @@ async fn a_writer_of_sqlite_that_is_kept_out_for_too_long_is_unavailable_and_a_r
     kept_out(&storage, &token).await;
     drop(orders);
     process.wait().unwrap();
-    assert!(is_done(storage.exchange(&spend(&token, 1), &successors(&token, 10)).await.unwrap()));
+    assert!(is_done(storage.redeem(&spend(&token, 1), &successors(&token, 10)).await.unwrap()));
 }
 
 async fn kept_out(storage: &SqliteStorage, token: &grantor::StoredToken) {
     for error in [
-        storage.exchange(&spend(token, 1), &successors(token, 10)).await.unwrap_err(),
+        storage.redeem(&spend(token, 1), &successors(token, 10)).await.unwrap_err(),
         storage.open_grant(&grant(2), &[]).await.unwrap_err(),
         storage.revoke_grants(&GrantSelector::Id(token.grant_id), start()).await.unwrap_err(),
         storage.purge_expired(start(), 10).await.unwrap_err(),
@@ -374,32 +374,32 @@ async fn kept_out(storage: &SqliteStorage, token: &grantor::StoredToken) {
 
 /// The first answer was lost, the caller asks again, and this time nobody may write: what was done is known all the same.
 #[tokio::test]
-async fn an_exchange_of_sqlite_that_was_done_is_done_although_the_file_is_locked_when_it_is_asked_for_again() {
+async fn a_redemption_of_sqlite_that_was_done_is_done_although_the_file_is_locked_when_it_is_asked_for_again() {
     let folder = Folder::new();
     let storage = SqliteOptions::new().timeout(SHORT).open(folder.file()).await.unwrap();
     let (token, other) = (opened(&storage, 1).await, opened(&storage, 2).await);
     let order = spend(&token, 1);
-    assert!(is_done(storage.exchange(&order, &successors(&token, 10)).await.unwrap()));
+    assert!(is_done(storage.redeem(&order, &successors(&token, 10)).await.unwrap()));
 
     let writer = SqliteStorage::open(folder.file()).await.unwrap();
     let held = writer.pool().begin_with("BEGIN IMMEDIATE").await.unwrap();
-    assert!(is_done(storage.exchange(&order, &successors(&token, 10)).await.unwrap()), "its own attempt stands there");
-    assert!(storage.exchange(&spend(&token, 2), &[]).await.unwrap_err().is_unavailable(), "another attempt does not");
-    assert!(storage.exchange(&spend(&other, 3), &[]).await.unwrap_err().is_unavailable());
+    assert!(is_done(storage.redeem(&order, &successors(&token, 10)).await.unwrap()), "its own attempt stands there");
+    assert!(storage.redeem(&spend(&token, 2), &[]).await.unwrap_err().is_unavailable(), "another attempt does not");
+    assert!(storage.redeem(&spend(&other, 3), &[]).await.unwrap_err().is_unavailable());
     drop(held);
 }
 
-/// Whoever waited for the revocation finds the grant dead, and not as it was when the exchange began.
+/// Whoever waited for the revocation finds the grant dead, and not as it was when the redemption began.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_exchange_that_waited_for_a_revocation_is_dead() {
+async fn a_redemption_that_waited_for_a_revocation_is_dead() {
     let Some(mut locked) = locked(PostgresOptions::new(), PgPoolOptions::new()).await else { return };
     let second = opened(&locked.storage, 2).await;
     run(&mut locked.holder, "COMMIT; BEGIN; UPDATE grantor_grants SET revoked_at = '2026-01-01T00:00:01Z'").await;
     let (storage, token) = (locked.storage.clone(), second.clone());
-    let exchange = tokio::spawn(async move { storage.exchange(&spend(&token, 1), &successors(&token, 10)).await });
+    let redemption = tokio::spawn(async move { storage.redeem(&spend(&token, 1), &successors(&token, 10)).await });
     waiting_for_locks(&locked.pool, 1).await;
     run(&mut locked.holder, "COMMIT").await;
-    assert_eq!(exchange.await.unwrap().unwrap(), Exchange::Dead);
+    assert_eq!(redemption.await.unwrap().unwrap(), RedeemOutcome::Dead);
     assert!(!is_spent(&locked.storage, &second).await);
     assert!(locked.storage.find(&successors(&second, 10)[0].hash).await.unwrap().is_none());
 }
@@ -439,7 +439,7 @@ async fn a_file_that_may_only_be_read_fails_for_good_where_it_is_written() {
     let storage =
         SqliteStorage::with_pool(SqlitePoolOptions::new().connect_with(connect).await.unwrap()).await.unwrap();
     assert!(storage.find(&token.hash).await.unwrap().is_some());
-    let error = storage.exchange(&spend(&token, 1), &successors(&token, 10)).await.unwrap_err();
+    let error = storage.redeem(&spend(&token, 1), &successors(&token, 10)).await.unwrap_err();
     assert_eq!((error.is_unavailable(), code(&error).as_deref()), (false, Some("8")));
     assert!(!is_spent(&storage, &token).await);
 }

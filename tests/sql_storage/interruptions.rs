@@ -9,7 +9,7 @@ use grantor::{Client, ClientCredential, ClientId, ClientSecret};
 use time::Duration;
 
 use crate::postgres::Postgres;
-use crate::records::{Folder, grant, is_done, opened, refresh_token, spend, start, successors, was_exchanged};
+use crate::records::{Folder, grant, is_done, opened, refresh_token, spend, start, successors, was_redeemed};
 
 /// Lets a future wait `times` times and drops it when it would wait once more.
 pub(crate) async fn dropped_after<T>(times: usize, work: impl Future<Output = T>) -> Option<T> {
@@ -38,7 +38,7 @@ async fn every_call_is_whole_or_nothing<S: Storage + ClientRegistry>(storage: &S
             let opening = grant(number + 5);
             let first = [refresh_token(&opening, number + 5), refresh_token(&opening, number + 6)];
             let done = match call {
-                0 => dropped_after(times, storage.exchange(&spend(&token, number), &next)).await.map(|done| {
+                0 => dropped_after(times, storage.redeem(&spend(&token, number), &next)).await.map(|done| {
                     assert!(is_done(done.unwrap()));
                 }),
                 1 => dropped_after(times, storage.open_grant(&opening, &first)).await.map(|done| {
@@ -61,10 +61,10 @@ async fn every_call_is_whole_or_nothing<S: Storage + ClientRegistry>(storage: &S
             let stored = (other.find(&first[0].hash).await.unwrap(), other.find(&first[1].hash).await.unwrap());
             assert_eq!(stored.0.is_some(), stored.1.is_some(), "half of a grant was stored");
             if call != 2 {
-                was_exchanged(other, &token, &next).await;
+                was_redeemed(other, &token, &next).await;
             }
             if call == 3 {
-                let rotated = other.client("app").await.unwrap().unwrap();
+                let rotated = other.find_client("app").await.unwrap().unwrap();
                 storage.update(app(), rotated.version()).await.unwrap();
             }
             if done.is_some() {
@@ -111,8 +111,8 @@ async fn a_dropped_writer_of_sqlite_does_not_make_the_next_one_fail() {
         let token = opened(&storage, 10 * number).await;
         let next = successors(&token, 10 * number + 1);
         let times = usize::try_from(number).unwrap() % 12;
-        let _ = dropped_after(times, storage.exchange(&spend(&token, number), &next)).await;
+        let _ = dropped_after(times, storage.redeem(&spend(&token, number), &next)).await;
         opened(&storage, 10 * number + 5).await;
-        was_exchanged(&storage, &token, &next).await;
+        was_redeemed(&storage, &token, &next).await;
     }
 }

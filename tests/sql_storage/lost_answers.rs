@@ -1,14 +1,14 @@
-//! The connection to PostgreSQL breaks in the middle of an exchange: nobody may be told what is not so.
+//! The connection to PostgreSQL breaks in the middle of a redemption: nobody may be told what is not so.
 
 use grantor::Storage;
 use grantor::secret::TokenHash;
-use grantor::storage::{Exchange, PostgresStorage};
+use grantor::storage::{PostgresStorage, RedeemOutcome};
 
 use crate::postgres::Postgres;
 use crate::proxy::{Plan, Proxy};
-use crate::records::{is_done, opened, spend, successors, was_exchanged};
+use crate::records::{is_done, opened, spend, successors, was_redeemed};
 
-/// What is in the text of the exchange and of no other statement.
+/// What is in the text of the redemption and of no other statement.
 const EXCHANGE: &str = "born AS";
 
 async fn storages() -> Option<(Proxy, PostgresStorage, PostgresStorage)> {
@@ -18,47 +18,47 @@ async fn storages() -> Option<(Proxy, PostgresStorage, PostgresStorage)> {
     let through = PostgresStorage::connect(&proxy.url).await.unwrap();
     // Both statements are prepared after this.
     let token = opened(&through, 900).await;
-    assert!(is_done(through.exchange(&spend(&token, 900), &successors(&token, 901)).await.unwrap()));
+    assert!(is_done(through.redeem(&spend(&token, 900), &successors(&token, 901)).await.unwrap()));
     Some((proxy, through, direct))
 }
 
 #[tokio::test]
-async fn an_exchange_whose_answer_was_lost_after_the_commit_finds_its_own_attempt() {
+async fn a_redemption_whose_answer_was_lost_after_the_commit_finds_its_own_attempt() {
     let Some((proxy, storage, direct)) = storages().await else { return };
     let token = opened(&storage, 1).await;
     proxy.plan(Plan::LoseAnswer(EXCHANGE));
-    assert!(is_done(storage.exchange(&spend(&token, 1), &successors(&token, 10)).await.unwrap()));
-    assert!(was_exchanged(&direct, &token, &successors(&token, 10)).await);
+    assert!(is_done(storage.redeem(&spend(&token, 1), &successors(&token, 10)).await.unwrap()));
+    assert!(was_redeemed(&direct, &token, &successors(&token, 10)).await);
     // It is spent for everybody else.
-    let again = storage.exchange(&spend(&token, 2), &successors(&token, 20)).await.unwrap();
-    assert!(matches!(again, Exchange::AlreadySpent), "{again:?}");
+    let again = storage.redeem(&spend(&token, 2), &successors(&token, 20)).await.unwrap();
+    assert!(matches!(again, RedeemOutcome::AlreadySpent), "{again:?}");
 }
 
 #[tokio::test]
-async fn an_exchange_that_never_reached_the_server_is_unavailable_and_changes_nothing() {
+async fn a_redemption_that_never_reached_the_server_is_unavailable_and_changes_nothing() {
     let Some((proxy, storage, direct)) = storages().await else { return };
     let token = opened(&storage, 1).await;
     proxy.plan(Plan::LoseRequest(EXCHANGE));
-    let error = storage.exchange(&spend(&token, 1), &successors(&token, 10)).await.unwrap_err();
+    let error = storage.redeem(&spend(&token, 1), &successors(&token, 10)).await.unwrap_err();
     assert!(error.is_unavailable(), "{error:?}");
-    assert!(!was_exchanged(&direct, &token, &successors(&token, 10)).await);
-    assert!(is_done(storage.exchange(&spend(&token, 1), &successors(&token, 10)).await.unwrap()), "the next try works");
+    assert!(!was_redeemed(&direct, &token, &successors(&token, 10)).await);
+    assert!(is_done(storage.redeem(&spend(&token, 1), &successors(&token, 10)).await.unwrap()), "the next try works");
 }
 
 /// A refresh token that is not consumed has nowhere to write the attempt down.
 #[tokio::test]
-async fn an_exchange_without_rotation_whose_answer_was_lost_is_unavailable() {
+async fn a_redemption_without_rotation_whose_answer_was_lost_is_unavailable() {
     let Some((proxy, storage, direct)) = storages().await else { return };
     let token = opened(&storage, 1).await;
-    let order = grantor::storage::Spend { consume: false, seed: None, ..spend(&token, 1) };
+    let order = grantor::storage::Redemption { consume: false, seed: None, ..spend(&token, 1) };
     let [_, access] = successors(&token, 10);
     proxy.plan(Plan::LoseAnswer(EXCHANGE));
-    let error = storage.exchange(&order, std::slice::from_ref(&access)).await.unwrap_err();
+    let error = storage.redeem(&order, std::slice::from_ref(&access)).await.unwrap_err();
     assert!(error.is_unavailable(), "{error:?}");
     // Nobody knows the token that was stored, and the old one is good for another try.
     assert!(direct.find(&access.hash).await.unwrap().is_some());
     let [_, other] = successors(&token, 20);
-    assert!(is_done(storage.exchange(&order, &[other]).await.unwrap()));
+    assert!(is_done(storage.redeem(&order, &[other]).await.unwrap()));
 }
 
 #[tokio::test]

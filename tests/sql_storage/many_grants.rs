@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use grantor::storage::{ClientRegistry, GrantSelector, Page, PostgresStorage, SqliteStorage, Storage};
+use grantor::storage::{ClientRegistry, GrantPage, GrantSelector, PostgresStorage, SqliteStorage, Storage};
 use grantor::{ClientId, Grant, Subject};
 use time::Duration;
 
@@ -27,7 +27,7 @@ async fn open_many(storage: &impl Storage) {
 
 async fn live(storage: &impl Storage) -> usize {
     let app = GrantSelector::Client(ClientId::new("app").unwrap());
-    storage.grants(&app, start(), &Page::first(10_000)).await.unwrap().len()
+    storage.list_grants(&app, start(), &GrantPage::first(10_000)).await.unwrap().len()
 }
 
 async fn all_are_revoked_and_purged(storage: &(impl Storage + ClientRegistry)) {

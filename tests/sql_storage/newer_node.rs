@@ -10,8 +10,9 @@ use grantor::storage::{
 };
 use grantor::testing::{TestClient, TestServer};
 use grantor::{
-    AccessToken, AuthorizationRequest, Authorize, Client, ClientCredential, ClientId, Clock, Grant, Interaction,
-    MemoryStorage, RefreshToken, Request, Response, Storage, StoredToken, Subject, TokenResponse, UserSession,
+    AccessToken, AuthorizationOutcome, AuthorizationRequest, Client, ClientCredential, ClientId, Clock, Grant,
+    Interaction, MemoryStorage, RefreshToken, Request, Response, Storage, StoredToken, Subject, TokenResponse,
+    UserSession,
 };
 use serde_json::{Value, json};
 use sqlx::AssertSqlSafe;
@@ -60,7 +61,7 @@ impl Editable for MemoryStorage {
             Row::Token(hash) => (hash, false),
             Row::GrantOf(hash) => (hash, true),
             Row::Client(id) => {
-                let client = self.client(id).await.unwrap().unwrap();
+                let client = self.find_client(id).await.unwrap().unwrap();
                 self.remove(client.id(), time::OffsetDateTime::UNIX_EPOCH).await.unwrap();
                 let parts = ClientParts::from_stored(&with(&*client, "", members).to_string()).unwrap();
                 self.register(Client::from_parts(parts).unwrap()).await.unwrap();
@@ -146,7 +147,7 @@ impl<S: Editable> Node<S> {
         Request::post_form(path, form(pairs)).with_header("authorization", header)
     }
 
-    async fn authorize(&self) -> Authorize {
+    async fn authorize(&self) -> AuthorizationOutcome {
         let request = AuthorizationRequest::code(&self.app.id).redirect_uri(&self.app.redirect_uri);
         let request = request.scope("user:read").code_challenge_s256(common::CHALLENGE);
         self.t.server.authorization_request(&request).await
@@ -280,8 +281,8 @@ async fn critical_member_of_consent<S: Editable>(node: &Node<S>) {
     let bob = UserSession::new(Subject::new("bob").unwrap());
     let approved = node.t.authorize(&node.app).approve_as("bob").await.redeem().await.unwrap();
     let next = async || match node.authorize().await {
-        Authorize::Pending(pending) => pending.interaction(Some(&bob)).await,
-        Authorize::Respond(response) => panic!("{}", text(&response)),
+        AuthorizationOutcome::Pending(pending) => pending.interaction(Some(&bob)).await,
+        AuthorizationOutcome::Respond(response) => panic!("{}", text(&response)),
     };
     assert!(matches!(next().await, Interaction::Proceed(_)), "bob has agreed before");
     let members = json!({ "authorization_details": [], "crit": ["authorization_details"] });
@@ -314,9 +315,9 @@ async fn unknown_kind<S: Editable>(node: &Node<S>) {
 
 async fn client_of_newer_node<S: Editable>(node: &Node<S>) {
     let id = ClientId::new(&node.app.id).unwrap();
-    let stored = async || json!(*node.storage.client(&node.app.id).await.unwrap().unwrap());
+    let stored = async || json!(*node.storage.find_client(&node.app.id).await.unwrap().unwrap());
     let change = async || {
-        let client = Client::clone(&*node.storage.client(&node.app.id).await.unwrap().unwrap());
+        let client = Client::clone(&*node.storage.find_client(&node.app.id).await.unwrap().unwrap());
         let before = stored().await;
         let new = ClientCredential::opaque();
         let (updated, rotated) = (
@@ -343,7 +344,9 @@ async fn client_of_newer_node<S: Editable>(node: &Node<S>) {
     node.assert_unenforced(&node.t.server.token(&node.as_client("/token", &pairs)).await, "dpop_bound");
     let introspected = node.t.server.introspect(&node.as_client("/introspect", &[("token", "x")])).await;
     assert_eq!(introspected.status(), 503);
-    let Authorize::Respond(page) = node.authorize().await else { panic!("what restricts the client is unknown") };
+    let AuthorizationOutcome::Respond(page) = node.authorize().await else {
+        panic!("what restricts the client is unknown")
+    };
     assert_eq!((page.status(), page.header("location")), (503, None));
     let last = node.t.events.events().pop().unwrap();
     assert!(last.name == "authorization_refused" && last.text.contains("dpop_bound"), "{}", last.text);
@@ -375,7 +378,7 @@ async fn client_with_an_unknown_value_is_unavailable() {
     let node = Node::over(SqliteStorage::open(folder.file()).await.unwrap()).await;
     for members in [json!({ "client_type": "robot" }), json!({ "client_type": "public" })] {
         node.storage.edit(Row::Client(&node.app.id), &members).await;
-        assert!(node.storage.client(&node.app.id).await.unwrap_err().is_unavailable(), "{members}");
+        assert!(node.storage.find_client(&node.app.id).await.unwrap_err().is_unavailable(), "{members}");
         let pairs = [("grant_type", "client_credentials"), ("scope", "user:read")];
         assert_eq!(node.t.server.token(&node.as_client("/token", &pairs)).await.status(), 503);
     }

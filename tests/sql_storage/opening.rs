@@ -84,7 +84,7 @@ async fn the_tables_are_made_once_and_found_again_beside_the_hosts_own() {
     let storage = PostgresStorage::with_pool(pool.clone()).await.unwrap();
     storage.register(app("a")).await.unwrap();
     let again = PostgresStorage::connect(&url).await.unwrap();
-    assert!(again.client("a").await.unwrap().is_some());
+    assert!(again.find_client("a").await.unwrap().is_some());
     own().run(&pool).await.unwrap();
     let names = [
         "_sqlx_migrations",
@@ -105,7 +105,7 @@ async fn the_tables_are_made_once_and_found_again_beside_the_hosts_own() {
     let storage = SqliteStorage::with_pool(pool.clone()).await.unwrap();
     storage.register(app("a")).await.unwrap();
     let again = SqliteStorage::open(folder.file()).await.unwrap();
-    assert!(again.client("a").await.unwrap().is_some());
+    assert!(again.find_client("a").await.unwrap().is_some());
     own().run(&pool).await.unwrap();
     assert_eq!(sqlite_tables(&pool).await, names);
 }
@@ -119,7 +119,7 @@ async fn storages_with_names_of_their_own_do_not_see_each_other() {
     let three = PostgresOptions::new().schema("auth").table_prefix("one_").connect(&url).await.unwrap();
     one.register(app("a")).await.unwrap();
     let token = opened(&three, 1).await;
-    assert!(two.client("a").await.unwrap().is_none() && three.client("a").await.unwrap().is_none());
+    assert!(two.find_client("a").await.unwrap().is_none() && three.find_client("a").await.unwrap().is_none());
     assert!(one.find(&token.hash).await.unwrap().is_none() && two.find(&token.hash).await.unwrap().is_none());
     let all = ["clients", "ephemeral", "grants", "issuer", "migrations", "tokens"];
     let mut expected = all.map(|name| format!("auth.one_{name}")).to_vec();
@@ -133,7 +133,7 @@ async fn storages_with_names_of_their_own_do_not_see_each_other() {
     let two = SqliteOptions::new().table_prefix("").open(folder.file()).await.unwrap();
     one.register(app("a")).await.unwrap();
     let token = opened(&two, 1).await;
-    assert!(two.client("a").await.unwrap().is_none());
+    assert!(two.find_client("a").await.unwrap().is_none());
     assert!(one.find(&token.hash).await.unwrap().is_none());
     let mut expected = [all.map(str::to_owned), all.map(|name| format!("one_{name}"))].concat();
     expected.sort();
@@ -162,7 +162,7 @@ async fn a_url_opens_the_file_that_its_path_opens() {
     let file = folder.file();
     SqliteStorage::open(&file).await.unwrap().register(app("app")).await.unwrap();
     let by_url = SqliteStorage::connect(&format!("sqlite:{}", file.display())).await.unwrap();
-    assert!(by_url.client("app").await.unwrap().is_some());
+    assert!(by_url.find_client("app").await.unwrap().is_some());
     let mode: String = sqlx::query_scalar("PRAGMA journal_mode").fetch_one(by_url.pool()).await.unwrap();
     assert_eq!(mode, "wal");
     let synchronous: i64 = sqlx::query_scalar("PRAGMA synchronous").fetch_one(by_url.pool()).await.unwrap();
@@ -192,7 +192,7 @@ async fn many_may_open_a_fresh_database_at_once() {
         let openings = (0..16).map(|_| tokio::spawn(SqliteStorage::open(folder.file())));
         for opening in openings.collect::<Vec<_>>() {
             let storage = opening.await.unwrap().unwrap();
-            assert!(storage.client("a").await.unwrap().is_none());
+            assert!(storage.find_client("a").await.unwrap().is_none());
         }
     }
     let Some(server) = Postgres::get() else { return };
@@ -203,7 +203,7 @@ async fn many_may_open_a_fresh_database_at_once() {
     });
     for opening in openings.collect::<Vec<_>>() {
         let storage = opening.await.unwrap().unwrap();
-        assert!(storage.client("a").await.unwrap().is_none());
+        assert!(storage.find_client("a").await.unwrap().is_none());
     }
 }
 
@@ -242,10 +242,10 @@ async fn many_processes_may_open_a_fresh_database_at_once() {
         }
     }
     let storage = SqliteStorage::open(&urls[0]).await.unwrap();
-    assert_eq!(storage.clients(None, 99).await.unwrap().len(), 8);
+    assert_eq!(storage.list_clients(None, 99).await.unwrap().len(), 8);
     if let Some(url) = urls.get(1) {
         let storage = PostgresStorage::connect(url).await.unwrap();
-        assert_eq!(storage.clients(None, 99).await.unwrap().len(), 8);
+        assert_eq!(storage.list_clients(None, 99).await.unwrap().len(), 8);
     }
 }
 
@@ -311,7 +311,7 @@ async fn a_role_that_may_not_change_tables_is_enough_without_migrations() {
     let storage = options().migrate(false).connect(&url).await.unwrap();
     storage.register(app("a")).await.unwrap();
     let token = opened(&storage, 1).await;
-    assert!(is_done(storage.exchange(&spend(&token, 1), &successors(&token, 10)).await.unwrap()));
+    assert!(is_done(storage.redeem(&spend(&token, 1), &successors(&token, 10)).await.unwrap()));
     let end = token.expires_at + time::Duration::DAY;
     assert!(storage.purge_expired(end, 100).await.unwrap() > 0);
     storage.remove(&grantor::ClientId::new("a").unwrap(), end).await.unwrap();
@@ -328,7 +328,7 @@ async fn a_schema_may_be_named_later_that_was_implied_before() {
     let url = server.database().await;
     PostgresStorage::connect(&url).await.unwrap().register(app("a")).await.unwrap();
     let named = PostgresOptions::new().schema("public").connect(&url).await.unwrap();
-    assert!(named.client("a").await.unwrap().is_some());
+    assert!(named.find_client("a").await.unwrap().is_some());
 }
 
 /// A migration takes the time that it takes, whatever the limit of a statement; who comes second waits for it.
@@ -379,7 +379,7 @@ async fn no_password_and_no_seed_is_in_an_error_or_a_debug_print() {
     let token = opened(&sqlite, 1).await;
     let refuse = "CREATE TRIGGER refuse BEFORE UPDATE ON grantor_tokens BEGIN SELECT RAISE(ABORT, 'no'); END";
     sqlx::raw_sql(refuse).execute(sqlite.pool()).await.unwrap();
-    let lite = sqlite.exchange(&spend(&token, 1), &[]).await.unwrap_err();
+    let lite = sqlite.redeem(&spend(&token, 1), &[]).await.unwrap_err();
     let mut texts = vec![said(&lite), format!("{sqlite:?} {:?}", SqliteOptions::new())];
 
     let unreachable = PostgresOptions::new().timeout(std::time::Duration::from_millis(200));
@@ -401,13 +401,13 @@ async fn no_password_and_no_seed_is_in_an_error_or_a_debug_print() {
         opened(&storage, 1).await;
         // What a row may not be is told with the row that it would have been.
         run(storage.pool(), "ALTER TABLE grantor_tokens ADD CONSTRAINT host CHECK (seed IS NULL)").await;
-        let error = storage.exchange(&spend(&token, 1), &successors(&token, 10)).await.unwrap_err();
+        let error = storage.redeem(&spend(&token, 1), &successors(&token, 10)).await.unwrap_err();
         assert!(!error.is_unavailable() && said(&error).contains("host"), "{}", said(&error));
         texts.push(said(&error));
         run(storage.pool(), "ALTER TABLE grantor_tokens DROP CONSTRAINT host").await;
         run(storage.pool(), "ALTER TABLE grantor_tokens ADD COLUMN more text NOT NULL DEFAULT ''").await;
         run(storage.pool(), "ALTER TABLE grantor_tokens ALTER COLUMN more DROP DEFAULT").await;
-        let error = storage.exchange(&spend(&token, 1), &successors(&token, 10)).await.unwrap_err();
+        let error = storage.redeem(&spend(&token, 1), &successors(&token, 10)).await.unwrap_err();
         texts.push(said(&error));
 
         run(storage.pool(), "CREATE ROLE scott LOGIN PASSWORD 'lion'").await;

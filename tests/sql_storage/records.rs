@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use grantor::record::{AttemptId, GrantDetails, TokenDetails, TokenKind};
 use grantor::secret::{Seed, TokenHash};
-use grantor::storage::{ClientRegistry, Exchange, Spend};
+use grantor::storage::{ClientRegistry, RedeemOutcome, Redemption};
 use grantor::testing::{ISSUER, TestClient, TestServer};
 use grantor::{
     AuthorizationServer, ClientId, ClientStore, EphemeralStore, Grant, GrantId, GrantType, Scope, Storage, StoredToken,
@@ -65,8 +65,8 @@ pub fn refresh_token(of: &Grant, number: u64) -> StoredToken {
 }
 
 /// The order to spend `token` a second after it was issued.
-pub fn spend(token: &StoredToken, attempt: u64) -> Spend {
-    Spend {
+pub fn spend(token: &StoredToken, attempt: u64) -> Redemption {
+    Redemption {
         token: token.hash,
         kind: token.kind.clone(),
         grant_id: token.grant_id,
@@ -99,17 +99,17 @@ pub async fn is_spent(storage: &impl Storage, token: &StoredToken) -> bool {
     storage.find(&token.hash).await.unwrap().unwrap().token.spent.is_some()
 }
 
-/// Whether an exchange of `token` for `successors` was done; half of it would be worse than none.
-pub async fn was_exchanged(storage: &impl Storage, token: &StoredToken, successors: &[StoredToken]) -> bool {
+/// Whether a redemption of `token` for `successors` was done; half of it would be worse than none.
+pub async fn was_redeemed(storage: &impl Storage, token: &StoredToken, successors: &[StoredToken]) -> bool {
     let spent = is_spent(storage, token).await;
     for successor in successors {
-        assert_eq!(storage.find(&successor.hash).await.unwrap().is_some(), spent, "half of an exchange was stored");
+        assert_eq!(storage.find(&successor.hash).await.unwrap().is_some(), spent, "half of a redemption was stored");
     }
     spent
 }
 
-pub fn is_done(exchange: Exchange) -> bool {
-    matches!(exchange, Exchange::Done)
+pub fn is_done(redemption: RedeemOutcome) -> bool {
+    matches!(redemption, RedeemOutcome::Done)
 }
 
 /// The server of [`TestServer`] with its clock, but over another storage.
@@ -130,7 +130,7 @@ pub async fn served(storage: impl Storage + ClientStore + EphemeralStore + Clone
 /// Registers a client of [`TestServer`], which is in memory, in the storage that is used.
 pub async fn client_in(t: &TestServer, storage: &impl ClientRegistry) -> TestClient {
     let client = t.confidential_client("https://app.example/cb").await;
-    let registered = t.storage.client(&client.id).await.unwrap().unwrap();
+    let registered = t.storage.find_client(&client.id).await.unwrap().unwrap();
     storage.register((*registered).clone()).await.unwrap();
     client
 }

@@ -81,7 +81,7 @@ async fn each_request_takes_no_more_statements_than_documented() {
     assert_eq!(wire.statements(wire.machine_token()).await.0, 1 + 1, "client credentials");
     let approved = t.authorize(app).approve_as("alice").await;
     let (taken, tokens) = wire.statements(approved.redeem()).await;
-    assert_eq!(taken, 1 + 2, "code exchange");
+    assert_eq!(taken, 1 + 2, "code redemption");
     let tokens = tokens.unwrap();
     let (taken, tokens) = wire.statements(t.refresh(app, tokens.refresh_token.as_ref().unwrap())).await;
     assert_eq!(taken, 1 + 2, "refresh");
@@ -136,11 +136,11 @@ async fn a_connection_of_the_storages_own_pool_is_not_tried_before_each_use() {
     let client = |id: &str| grantor::Client::public(id).authorization_code(["https://a.example/cb"]).build().unwrap();
     storage.register(client("a")).await.unwrap();
     for _ in 0..3 {
-        storage.clients(None, 9).await.unwrap();
+        storage.list_clients(None, 9).await.unwrap();
     }
     proxy.trips();
     for _ in 0..10 {
-        storage.clients(None, 9).await.unwrap();
+        storage.list_clients(None, 9).await.unwrap();
     }
     let pings = proxy.trips().iter().filter(|trip| **trip == Trip::Ping).count();
     // One for each time that it is given back: the one before the first statement may come late. Tried before each use, there

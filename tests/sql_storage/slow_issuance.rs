@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use grantor::customizer::{Issuance, TokenChanges, TokenCustomizer};
-use grantor::grants::{Decision, GrantContext, GrantHandler, OpenGrant};
+use grantor::grant_type::{Decision, GrantContext, GrantHandler, OpenGrant};
 use grantor::storage::{ClientRegistry, ClientStore, EphemeralStore, GrantSelector, PostgresStorage, SqliteStorage};
 use grantor::testing::{ISSUER, TestClient, TestServer};
 use grantor::{
@@ -64,7 +64,7 @@ impl GrantHandler for Deriving {
     async fn decide(&self, context: &GrantContext<'_>) -> Result<Decision, Error> {
         let token = AccessToken::new(context.params().require("subject_token")?);
         let parent = context.find(token).await?.must_be_live(context.now())?;
-        Ok(Decision::Open(OpenGrant::new(context.scope()?).child_of(parent)))
+        Ok(Decision::open(OpenGrant::new(context.scope()?).child_of(parent)))
     }
 }
 
@@ -84,7 +84,7 @@ impl Host {
                 client.authorization_code([CB]).refresh_token().extension_grant(DERIVING).scope(SCOPE)
             })
             .await;
-        let registered = t.storage.client(&app.id).await.unwrap().unwrap();
+        let registered = t.storage.find_client(&app.id).await.unwrap().unwrap();
         storage.register((*registered).clone()).await.unwrap();
         t.server = AuthorizationServer::builder(ISSUER)
             .storage(storage)
@@ -92,7 +92,7 @@ impl Host {
             .scope("offline_access", "Keep access while you are away")
             .clock(t.clock.clone())
             .entropy(t.entropy.clone())
-            .grant(Deriving(GrantType::new(DERIVING).unwrap()))
+            .extension_grant(Deriving(GrantType::new(DERIVING).unwrap()))
             .token_customizer(slow.clone())
             .build()
             .await

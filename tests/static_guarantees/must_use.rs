@@ -7,11 +7,11 @@
 #![expect(dead_code, reason = "the compiler checks the bodies; running them adds nothing")]
 
 use grantor::error::AuthenticatorError;
-use grantor::grants::{GrantContext, GrantHandler, OpenGrant, Owned, Replayed};
-use grantor::secret::{SecretDigest, kind};
-use grantor::storage::{Spend, Storage};
+use grantor::grant_type::{GrantContext, GrantHandler, OpenGrant};
+use grantor::secret::SecretDigest;
+use grantor::storage::{Redemption, Storage};
 use grantor::{
-    Approval, Authenticator, AuthorizationServer, BearerError, ClientAttempt, ClientSecret, CodeChallenge,
+    AccessToken, Approval, Authenticator, AuthorizationServer, BearerError, ClientAttempt, ClientSecret, CodeChallenge,
     CodeVerifier, Consent, Error, MemoryStorage, PendingAuthorization, RefreshToken, Request, Response, Scope,
     StorageError, Subject,
 };
@@ -56,18 +56,16 @@ fn comparisons(digest: &SecretDigest, secret: &ClientSecret, challenge: &CodeCha
     challenge.is_met_by(verifier);
 }
 
-async fn lookup(context: &GrantContext<'_>, token: RefreshToken, other: RefreshToken) -> Result<(), Error> {
+async fn lookup(context: &GrantContext<'_>, token: RefreshToken, other: AccessToken) -> Result<(), Error> {
     #[expect(unused_must_use)]
     context.find(token).await?;
     let found = context.find(other).await?;
     #[expect(unused_must_use)]
-    found.must_belong_to(context.client())?;
+    found.must_be_live(context.now())?;
     Ok(())
 }
 
-fn orders(token: &Owned<kind::RefreshToken>, scope: Scope) {
-    #[expect(unused_must_use)]
-    Replayed::new(token);
+fn orders(scope: Scope) {
     #[expect(unused_must_use)]
     OpenGrant::new(scope).refreshable();
 }
@@ -78,14 +76,14 @@ async fn grant_handler(handler: &dyn GrantHandler, context: &GrantContext<'_>) -
     Ok(())
 }
 
-async fn storage(storage: &dyn Storage, spend: &Spend) -> Result<(), StorageError> {
+async fn storage(storage: &dyn Storage, redemption: &Redemption) -> Result<(), StorageError> {
     #[expect(unused_must_use)]
-    storage.exchange(spend, &[]).await?;
+    storage.redeem(redemption, &[]).await?;
     Ok(())
 }
 
 async fn authenticator(users: &dyn Authenticator, attempt: &ClientAttempt<'_>) -> Result<(), AuthenticatorError> {
     #[expect(unused_must_use)]
-    users.client(attempt).await?;
+    users.authenticate_client(attempt).await?;
     Ok(())
 }

@@ -51,7 +51,7 @@ bugs! {
             LooksForTheAttemptFirst: "many times at once",
         }
         Crashes {
-            SpendsThenStores: "an exchange that is given up",
+            SpendsThenStores: "a redemption that is given up",
             OpensInTwoSteps: "an `open_grant` that is given up",
         }
         Evidence {
@@ -68,7 +68,7 @@ bugs! {
             PurgesKeysWithTheirGrants: "a one-time key outlives its grant",
         }
         NoClock {
-            ExchangesByItsClock: "judges by the time it is given",
+            RedeemsByItsClock: "judges by the time it is given",
             SpendsByItsClock: "bears the time",
             ListsByItsClock: "list of live grants",
             ForgetsByItsClock: "found whatever the time is",
@@ -87,8 +87,8 @@ bugs! {
             RevokesAgain: "the first time counts",
             RevokesOnlyWhatLives: "has ended by the time of its revocation",
             RevokesByAnOldList: "of many that revoke the same grants",
-            RevokesByWholeRows: "meets exchanges leaves what they moved",
-            WritesTheGrantBack: "revoked while its tokens are exchanged",
+            RevokesByWholeRows: "meets redemptions leaves what they moved",
+            WritesTheGrantBack: "revoked while its tokens are redeemed",
             RevokesWithAnOldIndex: "whose opening returned before",
             ListsOldestFirst: "newest first",
             SkipsEqualTimes: "newest first",
@@ -122,7 +122,7 @@ bugs! {
     /// Bugs that show only when what is under way is broken.
     BUGS_WHEN_CUT {
         Crashes {
-            LeavesHalfWhenCut: "each exchange is whole or absent",
+            LeavesHalfWhenCut: "each redemption is whole or absent",
             LosesWhatItAnswered: "what was answered stays",
         }
         AmbiguousCommits {

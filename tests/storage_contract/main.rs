@@ -83,7 +83,7 @@ impl Interceptor for PurgesOnly {
 #[tokio::test]
 #[should_panic(expected = "the interceptor returned a reply of another method: Purged(0)")]
 async fn a_reply_of_another_method_panics() {
-    drop(Intercepted::new(MemoryStorage::new(), PurgesOnly).client("app").await);
+    drop(Intercepted::new(MemoryStorage::new(), PurgesOnly).find_client("app").await);
 }
 
 /// Asserts that this clause and no other is broken, and that one of the cases is the one that was made for the bug.

@@ -9,7 +9,9 @@ use async_trait::async_trait;
 use grantor::client::{ClientCredential, ClientVersion};
 use grantor::record::{GrantDetails, Spent, TokenDetails, TokenKind};
 use grantor::secret::TokenHash;
-use grantor::storage::{Exchange, Found, GrantSelector, IssuerError, Opened, Page, RegistryError, Spend};
+use grantor::storage::{
+    Found, GrantPage, GrantSelector, IssuerError, Opened, RedeemOutcome, Redemption, RegistryError,
+};
 use grantor::{
     Client, ClientId, ClientRegistry, ClientStore, Grant, GrantId, MemoryStorage, Storage, StorageError, StoredToken,
     Subject,
@@ -31,10 +33,10 @@ struct State {
     used: BTreeSet<TokenHash>,
     /// What an old index knows.
     indexed: BTreeSet<GrantId>,
-    /// How many exchanges of a token have begun, and tokens that are not shown yet.
+    /// How many redemptions of a token have begun, and tokens that are not shown yet.
     wanted: HashMap<TokenHash, usize>,
     hidden: BTreeSet<TokenHash>,
-    /// The last exchange: the token as it was before, and its successors. And how often connections had been cut by then.
+    /// The last redemption: the token as it was before, and its successors. And how often connections had been cut by then.
     last: Option<(StoredToken, Vec<TokenHash>, u64)>,
     /// How often connections had been cut when a token was spent.
     spent_at: HashMap<TokenHash, u64>,
@@ -176,34 +178,35 @@ impl Model {
     }
 
     /// What to answer without writing anything.
-    fn refuse(&self, state: &State, spend: &Spend) -> Option<Exchange> {
-        let now = if self.has(Bug::ExchangesByItsClock) { OffsetDateTime::now_utc() } else { spend.at };
-        let Some(token) = state.tokens.get(&spend.token) else { return Some(Exchange::Dead) };
+    fn refuse(&self, state: &State, redemption: &Redemption) -> Option<RedeemOutcome> {
+        let now = if self.has(Bug::RedeemsByItsClock) { OffsetDateTime::now_utc() } else { redemption.at };
+        let Some(token) = state.tokens.get(&redemption.token) else { return Some(RedeemOutcome::Dead) };
         let is_forgotten = self.has(Bug::ForgetsAttempts)
             || self.has(Bug::ForgetsAttemptsWhenCut)
                 && state.spent_at.get(&token.hash).is_some_and(|cuts| *cuts != self.cuts.load(Ordering::SeqCst));
-        let own = token.spent.as_ref().map(|spent| spent.attempt == spend.attempt && !is_forgotten);
-        let answer = own.map(|is_own| if is_own { Exchange::Done } else { Exchange::AlreadySpent });
-        let has_not_ended = state.grants.get(&spend.grant_id).is_some_and(|grant| now < grant.expires_at);
-        if self.has(Bug::SpentBeforeRevoked) && answer.is_some() && token.kind == spend.kind && has_not_ended {
+        let own = token.spent.as_ref().map(|spent| spent.attempt == redemption.attempt && !is_forgotten);
+        let answer = own.map(|is_own| if is_own { RedeemOutcome::Done } else { RedeemOutcome::AlreadySpent });
+        let has_not_ended = state.grants.get(&redemption.grant_id).is_some_and(|grant| now < grant.expires_at);
+        if self.has(Bug::SpentBeforeRevoked) && answer.is_some() && token.kind == redemption.kind && has_not_ended {
             return answer;
         }
-        let is_meant = token.kind == spend.kind && token.grant_id == spend.grant_id && token.revoked_at.is_none();
+        let is_meant =
+            token.kind == redemption.kind && token.grant_id == redemption.grant_id && token.revoked_at.is_none();
         let is_live = state.grants.get(&token.grant_id).is_some_and(|grant| grant.is_live(now));
         if !is_meant || !is_live || state.begun.contains(&token.grant_id) {
-            return Some(Exchange::Dead);
+            return Some(RedeemOutcome::Dead);
         }
-        answer.or_else(|| (token.expires_at <= now).then_some(Exchange::Dead))
+        answer.or_else(|| (token.expires_at <= now).then_some(RedeemOutcome::Dead))
     }
 
-    /// All that an exchange writes but the successors.
-    fn mark(&self, state: &mut State, spend: &Spend) {
+    /// All that a redemption writes but the successors.
+    fn mark(&self, state: &mut State, redemption: &Redemption) {
         let mut parent = None;
-        if let Some(token) = state.tokens.get_mut(&spend.token)
-            && (spend.consume || self.has(Bug::ConsumesAlways))
+        if let Some(token) = state.tokens.get_mut(&redemption.token)
+            && (redemption.consume || self.has(Bug::ConsumesAlways))
         {
-            let at = if self.has(Bug::SpendsByItsClock) { OffsetDateTime::now_utc() } else { spend.at };
-            token.spent = Some(Spent { at, ..spend.spent() });
+            let at = if self.has(Bug::SpendsByItsClock) { OffsetDateTime::now_utc() } else { redemption.at };
+            token.spent = Some(Spent { at, ..redemption.spent() });
             if self.has(Bug::RewritesDetailsWhenSpent) {
                 token.details = known(&token.details);
             }
@@ -212,11 +215,11 @@ impl Model {
         if let Some(spent) = parent.and_then(|parent| state.tokens.get_mut(&parent)?.spent.as_mut()) {
             spent.seed = None;
         }
-        if let Some(grant) = state.grants.get_mut(&spend.grant_id) {
-            grant.last_used_at = grant.last_used_at.max(spend.at);
-            grant.expires_at = grant.expires_at.max(spend.grant_expires_at);
+        if let Some(grant) = state.grants.get_mut(&redemption.grant_id) {
+            grant.last_used_at = grant.last_used_at.max(redemption.at);
+            grant.expires_at = grant.expires_at.max(redemption.grant_expires_at);
             if self.has(Bug::MovesBack) {
-                grant.expires_at = spend.grant_expires_at;
+                grant.expires_at = redemption.grant_expires_at;
             }
         }
     }
@@ -391,74 +394,75 @@ impl Model {
         due.len().min(limit)
     }
 
-    /// What an exchange does with the lock held. `before` is its grant as it was read earlier, by a storage that reads first.
-    async fn exchange_at_once(
+    /// What a redemption does with the lock held. `before` is its grant as it was read earlier, by a storage that reads first.
+    async fn redeem_at_once(
         &self,
         state: &mut State,
-        spend: &Spend,
+        redemption: &Redemption,
         successors: &[StoredToken],
         before: Option<Grant>,
-    ) -> Result<Exchange, StorageError> {
-        let revoked_at = state.grants.get(&spend.grant_id).and_then(|grant| grant.revoked_at);
+    ) -> Result<RedeemOutcome, StorageError> {
+        let revoked_at = state.grants.get(&redemption.grant_id).and_then(|grant| grant.revoked_at);
         if let (Some(grant), Some(before), true) =
-            (state.grants.get_mut(&spend.grant_id), &before, self.has(Bug::WritesTheGrantBack))
+            (state.grants.get_mut(&redemption.grant_id), &before, self.has(Bug::WritesTheGrantBack))
         {
             grant.revoked_at = before.revoked_at;
         }
         let refused = match self.bug {
             // It has decided before. All but the decision is atomic: what was purged in between stays so.
             Bug::ChecksThenActs => {
-                let is_there = state.grants.contains_key(&spend.grant_id) && !state.begun.contains(&spend.grant_id);
-                (!is_there).then_some(Exchange::Dead)
+                let is_there =
+                    state.grants.contains_key(&redemption.grant_id) && !state.begun.contains(&redemption.grant_id);
+                (!is_there).then_some(RedeemOutcome::Dead)
             }
             // It has looked for its own attempt before, so now it must be another's.
-            Bug::LooksForTheAttemptFirst => match self.refuse(state, spend) {
-                Some(Exchange::Done) => Some(Exchange::AlreadySpent),
+            Bug::LooksForTheAttemptFirst => match self.refuse(state, redemption) {
+                Some(RedeemOutcome::Done) => Some(RedeemOutcome::AlreadySpent),
                 other => other,
             },
-            _ => self.refuse(state, spend),
+            _ => self.refuse(state, redemption),
         };
         if let Some(answer) = refused {
-            if let Some(grant) = state.grants.get_mut(&spend.grant_id) {
+            if let Some(grant) = state.grants.get_mut(&redemption.grant_id) {
                 grant.revoked_at = revoked_at;
-                if self.has(Bug::MovesTheGrantWhenItIsLate) && answer == Exchange::AlreadySpent {
-                    grant.last_used_at = grant.last_used_at.max(spend.at);
+                if self.has(Bug::MovesTheGrantWhenItIsLate) && answer == RedeemOutcome::AlreadySpent {
+                    grant.last_used_at = grant.last_used_at.max(redemption.at);
                 }
             }
             return Ok(answer);
         }
         // Of two uses at once the later one finds another version of the grant when it writes, and gives up quietly.
-        let last_used_at = state.grants.get(&spend.grant_id).map(|grant| grant.last_used_at);
+        let last_used_at = state.grants.get(&redemption.grant_id).map(|grant| grant.last_used_at);
         if self.has(Bug::LosesAUse) && before.is_some_and(|before| Some(before.last_used_at) != last_used_at) {
-            return Ok(Exchange::Done);
+            return Ok(RedeemOutcome::Done);
         }
         if !self.has(Bug::ChecksThenActs) {
             self.are_free(state, successors)?;
         }
         if self.has(Bug::SpendsThenStores) {
-            self.mark(state, spend);
+            self.mark(state, redemption);
             yield_now().await;
         }
         let cuts = self.cuts.load(Ordering::SeqCst);
         if self.has(Bug::LeavesHalfWhenCut) {
             others_run().await;
             if self.since(cuts).is_err() {
-                self.mark(state, spend);
+                self.mark(state, redemption);
                 self.since(cuts)?;
             }
         }
-        state.spent_at.insert(spend.token, cuts);
+        state.spent_at.insert(redemption.token, cuts);
         // Only within a chain, so that one case finds it.
-        let chained = state.tokens.get(&spend.token).filter(|token| token.parent.is_some()).cloned();
+        let chained = state.tokens.get(&redemption.token).filter(|token| token.parent.is_some()).cloned();
         state.last = chained.map(|token| (token, successors.iter().map(|token| token.hash).collect(), cuts));
-        self.mark(state, spend);
+        self.mark(state, redemption);
         for successor in successors {
             state.tokens.insert(successor.hash, self.kept_token(successor));
         }
-        if self.has(Bug::ShowsLosersAnOldSnapshot) && state.wanted.get(&spend.token) > Some(&1) {
+        if self.has(Bug::ShowsLosersAnOldSnapshot) && state.wanted.get(&redemption.token) > Some(&1) {
             state.hidden.extend(successors.iter().map(|token| token.hash));
         }
-        Ok(Exchange::Done)
+        Ok(RedeemOutcome::Done)
     }
 }
 
@@ -552,7 +556,7 @@ impl Storage for Model {
         Ok(found)
     }
 
-    async fn exchange(&self, spend: &Spend, successors: &[StoredToken]) -> Result<Exchange, StorageError> {
+    async fn redeem(&self, redemption: &Redemption, successors: &[StoredToken]) -> Result<RedeemOutcome, StorageError> {
         self.forget();
         let mut before = None;
         let reads_first = match self.bug {
@@ -560,15 +564,15 @@ impl Storage for Model {
             | Bug::WritesTheGrantBack
             | Bug::LooksForTheAttemptFirst
             | Bug::ShowsLosersAnOldSnapshot => true,
-            Bug::LosesAUse => !spend.consume,
+            Bug::LosesAUse => !redemption.consume,
             _ => false,
         };
         if reads_first {
             let refused = self
                 .step(async |state| {
-                    *state.wanted.entry(spend.token).or_default() += 1;
-                    before = state.grants.get(&spend.grant_id).cloned();
-                    let refused = self.refuse(state, spend);
+                    *state.wanted.entry(redemption.token).or_default() += 1;
+                    before = state.grants.get(&redemption.grant_id).cloned();
+                    let refused = self.refuse(state, redemption);
                     if self.has(Bug::ChecksThenActs) && refused.is_none() {
                         self.are_free(state, successors)?;
                     }
@@ -580,8 +584,8 @@ impl Storage for Model {
             }
             others_run().await;
         }
-        let answer = self.step(async |state| self.exchange_at_once(state, spend, successors, before).await).await?;
-        if self.has(Bug::ShowsLosersAnOldSnapshot) && answer == Exchange::Done {
+        let answer = self.step(async |state| self.redeem_at_once(state, redemption, successors, before).await).await?;
+        if self.has(Bug::ShowsLosersAnOldSnapshot) && answer == RedeemOutcome::Done {
             others_run().await;
             self.step(async |state| {
                 state.hidden.retain(|hash| !successors.iter().any(|token| token.hash == *hash));
@@ -664,11 +668,11 @@ impl Storage for Model {
         Ok(revoked + self.step(descend).await?)
     }
 
-    async fn grants(
+    async fn list_grants(
         &self,
         which: &GrantSelector,
         now: OffsetDateTime,
-        page: &Page,
+        page: &GrantPage,
     ) -> Result<Vec<Arc<Grant>>, StorageError> {
         let now = if self.has(Bug::ListsByItsClock) { OffsetDateTime::now_utc() } else { now };
         self.step(async |state| {
@@ -729,8 +733,8 @@ impl Storage for Model {
 
 #[async_trait]
 impl ClientStore for Model {
-    async fn client(&self, id: &str) -> Result<Option<Arc<Client>>, StorageError> {
-        self.clients.client(id).await
+    async fn find_client(&self, id: &str) -> Result<Option<Arc<Client>>, StorageError> {
+        self.clients.find_client(id).await
     }
 }
 
@@ -738,7 +742,7 @@ impl Model {
     /// Updates from whatever version is stored.
     async fn update_blindly(&self, client: Client) -> Result<(), RegistryError> {
         loop {
-            let found = self.client(client.id().as_str()).await?.ok_or(RegistryError::Unknown)?;
+            let found = self.find_client(client.id().as_str()).await?.ok_or(RegistryError::Unknown)?;
             match self.clients.update(client.clone(), found.version()).await {
                 Err(RegistryError::Conflict) => {}
                 done => return done,
@@ -751,7 +755,7 @@ impl Model {
 impl ClientRegistry for Model {
     async fn register(&self, client: Client) -> Result<(), RegistryError> {
         if self.has(Bug::RegistersTwice)
-            && let Some(old) = self.client(client.id().as_str()).await?
+            && let Some(old) = self.find_client(client.id().as_str()).await?
         {
             return self.clients.update(client, old.version()).await;
         }
@@ -759,12 +763,12 @@ impl ClientRegistry for Model {
     }
 
     async fn update(&self, client: Client, expected: ClientVersion) -> Result<(), RegistryError> {
-        if self.has(Bug::ChangesNewerClients) && self.client(client.id().as_str()).await?.is_some() {
+        if self.has(Bug::ChangesNewerClients) && self.find_client(client.id().as_str()).await?.is_some() {
             self.clients.remove(client.id(), OffsetDateTime::UNIX_EPOCH).await?;
             return self.clients.register(client).await;
         }
         if self.has(Bug::UpdatesWithoutALock) {
-            let found = self.client(client.id().as_str()).await?.ok_or(RegistryError::Unknown)?;
+            let found = self.find_client(client.id().as_str()).await?.ok_or(RegistryError::Unknown)?;
             if found.version() == expected {
                 others_run().await;
                 return self.update_blindly(client).await;
@@ -785,7 +789,7 @@ impl ClientRegistry for Model {
         if !self.has(Bug::RotatesWithoutALock) {
             return self.clients.rotate_credential(id, new, others_end).await;
         }
-        let client = self.client(id.as_str()).await?.ok_or(RegistryError::Unknown)?;
+        let client = self.find_client(id.as_str()).await?.ok_or(RegistryError::Unknown)?;
         others_run().await;
         let mut parts = (*client).clone().into_parts();
         parts.rotate_credential(new, others_end);
@@ -800,7 +804,7 @@ impl ClientRegistry for Model {
         Ok(())
     }
 
-    async fn clients(&self, after: Option<&ClientId>, limit: usize) -> Result<Vec<Arc<Client>>, RegistryError> {
-        self.clients.clients(after, limit).await
+    async fn list_clients(&self, after: Option<&ClientId>, limit: usize) -> Result<Vec<Arc<Client>>, RegistryError> {
+        self.clients.list_clients(after, limit).await
     }
 }

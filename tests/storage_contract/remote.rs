@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use grantor::secret::TokenHash;
-use grantor::storage::{Exchange, Found, GrantSelector, Opened, Spend};
+use grantor::storage::{Found, GrantSelector, Opened, RedeemOutcome, Redemption};
 use grantor::testing::{Call, Interceptor, Next, Reply};
 use grantor::{Grant, Storage, StorageError, StoredToken};
 use serde::{Deserialize, Serialize};
@@ -21,7 +21,7 @@ use crate::model::Model;
 enum Sent {
     Open(Grant, Vec<StoredToken>),
     Find(TokenHash),
-    Exchange(Spend, Vec<StoredToken>),
+    Redeem(Redemption, Vec<StoredToken>),
     RevokeToken(TokenHash, #[serde(with = "rfc3339")] OffsetDateTime),
     Revoke(GrantSelector, #[serde(with = "rfc3339")] OffsetDateTime),
 }
@@ -31,7 +31,7 @@ enum Answer {
     Done,
     Opened(Opened),
     Found(Option<Found>),
-    Exchanged(Exchange),
+    Redeemed(RedeemOutcome),
     Revoked(u64),
     Failed,
 }
@@ -76,7 +76,7 @@ async fn answer(model: &Model, sent: Sent) -> Result<Answer, StorageError> {
     Ok(match sent {
         Sent::Open(grant, tokens) => Answer::Opened(model.open_grant(&Arc::new(grant), &tokens).await?),
         Sent::Find(token) => Answer::Found(model.find(&token).await?),
-        Sent::Exchange(spend, successors) => Answer::Exchanged(model.exchange(&spend, &successors).await?),
+        Sent::Redeem(redemption, successors) => Answer::Redeemed(model.redeem(&redemption, &successors).await?),
         Sent::RevokeToken(token, at) => {
             model.revoke_access_token(&token, at).await?;
             Answer::Done
@@ -117,7 +117,7 @@ impl Interceptor for Remote {
                 Some(known) => return Ok(Reply::Found(Some(known.clone()))),
                 None => Sent::Find(*token),
             },
-            Call::Exchange { spend, successors } => Sent::Exchange(spend.clone(), successors.to_vec()),
+            Call::Redeem { redemption, successors } => Sent::Redeem(redemption.clone(), successors.to_vec()),
             Call::RevokeAccessToken { token, at } => Sent::RevokeToken(*token, at),
             Call::RevokeGrants { which, at } => Sent::Revoke(which.clone(), at),
             _ => return Err(StorageError::new("no worker does this")),
@@ -132,7 +132,7 @@ impl Interceptor for Remote {
             Answer::Done => Reply::Done,
             Answer::Opened(opened) => Reply::Opened(opened),
             Answer::Found(found) => Reply::Found(found),
-            Answer::Exchanged(outcome) => Reply::Exchanged(outcome),
+            Answer::Redeemed(outcome) => Reply::Redeemed(outcome),
             Answer::Revoked(count) => Reply::Revoked(count),
             Answer::Failed => return Err(StorageError::new("the hub says no")),
         })

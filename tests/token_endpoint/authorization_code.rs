@@ -4,7 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use grantor::secret::TokenHash;
 use grantor::testing::TestServer;
-use grantor::{Approval, AuthorizationRequest, Authorize, Client, Subject};
+use grantor::{Approval, AuthorizationOutcome, AuthorizationRequest, Client, Subject};
 use sha2::{Digest, Sha256};
 use time::Duration;
 
@@ -65,7 +65,9 @@ async fn the_redirect_uri_of_the_authorization_request_is_repeated_exactly() {
 /// The code for a request that named no redirect URI.
 async fn code_without_redirect_uri(t: &TestServer, client_id: &str) -> String {
     let request = AuthorizationRequest::code(client_id).scope("user:read").code_challenge_s256(CHALLENGE);
-    let Authorize::Pending(pending) = t.authorization_request(&request).await else { panic!("one URI is registered") };
+    let AuthorizationOutcome::Pending(pending) = t.authorization_request(&request).await else {
+        panic!("one URI is registered")
+    };
     let response = grantor::testing::approve(pending, Approval::by(Subject::new("alice").unwrap())).await;
     response.code().expect("a code").expose().to_owned()
 }
@@ -236,13 +238,13 @@ async fn a_code_works_once_and_its_row_says_so() {
     let pairs = redemption(&approved, &app);
     spy.writes();
     granted(&t, &token_as(&app, &pairs)).await;
-    assert_eq!(spy.writes(), ["exchange"], "spending and issuing are one step");
+    assert_eq!(spy.writes(), ["redeem"], "spending and issuing are one step");
     let (code, _) = row(&t, approved.code().hash()).await;
     let spent = code.spent.as_ref().expect("spent");
     assert!(spent.seed.is_none(), "nobody can derive what came of a code");
     for _ in 0..3 {
         assert_eq!(t.server.token(&token_as(&app, &pairs)).await.status(), 400);
-        assert!(!spy.writes().contains(&"exchange"));
+        assert!(!spy.writes().contains(&"redeem"));
     }
     assert_eq!(t.events.count("tokens_issued"), 1);
 }

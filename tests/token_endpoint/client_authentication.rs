@@ -290,7 +290,7 @@ async fn a_client_registered_for_one_method_may_use_no_other() {
 #[tokio::test]
 async fn a_confidential_client_never_gets_in_by_the_method_none() {
     let (t, app) = confidential().await;
-    let client = t.storage.client(&app.id).await.unwrap().unwrap();
+    let client = t.storage.find_client(&app.id).await.unwrap().unwrap();
     assert!(!client.allows_authentication_method(AuthenticationMethod::None));
     let mut parts = client.parts().clone();
     parts.authentication_methods.insert(AuthenticationMethod::None);
@@ -327,7 +327,7 @@ async fn a_native_app_needs_no_secret_and_is_treated_as_public() {
     let native = Client::native("native").authorization_code(["com.example.app:/cb"]).refresh_token();
     let app = t.register(native.scope("user:read user:write offline_access").build(), None).await;
     let without_pkce = t.authorize(&app).without_pkce().send().await;
-    assert!(matches!(without_pkce, grantor::Authorize::Respond(_)), "a native app needs PKCE");
+    assert!(matches!(without_pkce, grantor::AuthorizationOutcome::Respond(_)), "a native app needs PKCE");
     let tokens = tokens_of(&t, &app).await;
     let body = granted(&t, &refresh(&app, refresh_of(&tokens).expose())).await;
     assert_ne!(body["refresh_token"], refresh_of(&tokens).expose(), "its tokens rotate");
@@ -403,7 +403,7 @@ async fn credentials_outside_printable_ascii_match_nobody() {
 #[tokio::test]
 async fn what_is_stored_of_a_client_does_not_hold_its_secret() {
     let (t, app) = confidential().await;
-    let client = t.storage.client(&app.id).await.unwrap().unwrap();
+    let client = t.storage.find_client(&app.id).await.unwrap().unwrap();
     let stored = serde_json::to_string(&*client).unwrap();
     assert!(stored.contains("digest"), "{stored}");
     assert!(!stored.contains(secret_of(&app)) && !format!("{client:?}").contains(secret_of(&app)));
@@ -455,11 +455,14 @@ struct Says(Verdict<()>);
 
 #[async_trait]
 impl Authenticator for Says {
-    async fn client(&self, _: &ClientAttempt<'_>) -> Result<Verdict<()>, AuthenticatorError> {
+    async fn authenticate_client(&self, _: &ClientAttempt<'_>) -> Result<Verdict<()>, AuthenticatorError> {
         Ok(self.0.clone())
     }
 
-    async fn resource_owner(&self, _: &ResourceOwnerAttempt<'_>) -> Result<Verdict<Subject>, AuthenticatorError> {
+    async fn authenticate_resource_owner(
+        &self,
+        _: &ResourceOwnerAttempt<'_>,
+    ) -> Result<Verdict<Subject>, AuthenticatorError> {
         Ok(Verdict::Rejected)
     }
 }
@@ -473,7 +476,7 @@ type Failures = HashMap<(String, Option<IpAddr>), u32>;
 
 #[async_trait]
 impl Authenticator for Limiter {
-    async fn client(&self, attempt: &ClientAttempt<'_>) -> Result<Verdict<()>, AuthenticatorError> {
+    async fn authenticate_client(&self, attempt: &ClientAttempt<'_>) -> Result<Verdict<()>, AuthenticatorError> {
         let key = (attempt.client_id.to_owned(), attempt.peer);
         let mut failures = self.0.lock().unwrap();
         if failures.get(&key).is_some_and(|failures| *failures >= 3) {
@@ -486,7 +489,10 @@ impl Authenticator for Limiter {
         Ok(Verdict::Rejected)
     }
 
-    async fn resource_owner(&self, _: &ResourceOwnerAttempt<'_>) -> Result<Verdict<Subject>, AuthenticatorError> {
+    async fn authenticate_resource_owner(
+        &self,
+        _: &ResourceOwnerAttempt<'_>,
+    ) -> Result<Verdict<Subject>, AuthenticatorError> {
         Ok(Verdict::Rejected)
     }
 }

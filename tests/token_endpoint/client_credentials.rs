@@ -40,7 +40,7 @@ async fn a_machines_token_is_never_taken_for_a_users_even_if_the_client_is_calle
 async fn a_public_client_can_neither_be_registered_for_the_grant_nor_use_it() {
     let (t, app) = public().await;
     refused_for(&t, &token_as(&app, &MACHINE), 400, "unauthorized_client", "GrantTypeNotAllowed").await;
-    let mut parts = t.storage.client(&app.id).await.unwrap().unwrap().parts().clone();
+    let mut parts = t.storage.find_client(&app.id).await.unwrap().unwrap().parts().clone();
     parts.grant_types.insert(GrantType::new("client_credentials").unwrap());
     assert_eq!(Client::from_parts(parts).unwrap_err(), ClientError::ClientCredentialsForPublic);
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use grantor::grants::{Decision, GrantContext, GrantHandler, OpenGrant};
+use grantor::grant_type::{Decision, GrantContext, GrantHandler, OpenGrant};
 use grantor::storage::{GrantSelector, Opened};
 use grantor::testing::{Call, Fault, ISSUER, Intercepted, Interceptor, Next, Reply, TestClient, TestServer};
 use grantor::{
@@ -49,12 +49,12 @@ impl GrantHandler for Deriving {
             order = order.response(|members| members.token_type = Some("N_A".into()));
         }
         let is_long = context.params().get("long")?.is_some();
-        Ok(Decision::Open(if is_long { order.refreshable() } else { order }))
+        Ok(Decision::open(if is_long { order.refreshable() } else { order }))
     }
 }
 
 async fn server() -> (TestServer, TestClient) {
-    let t = TestServer::with(|builder| builder.grant(Deriving(GrantType::new(DERIVING).unwrap())));
+    let t = TestServer::with(|builder| builder.extension_grant(Deriving(GrantType::new(DERIVING).unwrap())));
     let app = t
         .confidential_client_with(|client| {
             let client = client.authorization_code([CB]).refresh_token().extension_grant(DERIVING);
@@ -217,7 +217,7 @@ async fn parent_revoked_meanwhile_refuses_the_child() {
         .scope("offline_access", "Keep access while you are away")
         .clock(t.clock.clone())
         .observer(t.events.clone())
-        .grant(Deriving(GrantType::new(DERIVING).unwrap()))
+        .extension_grant(Deriving(GrantType::new(DERIVING).unwrap()))
         .build()
         .await
         .unwrap();

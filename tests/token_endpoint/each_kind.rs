@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use grantor::grants::{Decision, GrantContext, GrantHandler, OpenGrant};
+use grantor::grant_type::{Decision, GrantContext, GrantHandler, OpenGrant};
 use grantor::testing::{ISSUER, Intercepted, TestClient, TestServer};
 use grantor::{AuthorizationServer, Builder, Error, GrantType, Policy, Request, Subject};
 use serde_json::json;
@@ -36,7 +36,7 @@ impl GrantHandler for Ticket {
 
     async fn decide(&self, context: &GrantContext<'_>) -> Result<Decision, Error> {
         let order = OpenGrant::new(context.scope()?).subject(Subject::new("alice").unwrap());
-        Ok(Decision::Open(order.response(|members| {
+        Ok(Decision::open(order.response(|members| {
             members.extra.insert("seat".to_owned(), json!("12A"));
         })))
     }
@@ -75,7 +75,7 @@ pub(crate) async fn build(
         .clock(t.clock.clone())
         .entropy(t.entropy.clone())
         .observer(t.events.clone())
-        .grant(Ticket(GrantType::new(TICKET).unwrap()));
+        .extension_grant(Ticket(GrantType::new(TICKET).unwrap()));
     change(builder).build().await.expect("the settings make sense")
 }
 

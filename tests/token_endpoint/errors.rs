@@ -209,11 +209,14 @@ struct Broken;
 
 #[async_trait]
 impl Authenticator for Broken {
-    async fn client(&self, _: &ClientAttempt<'_>) -> Result<Verdict<()>, AuthenticatorError> {
+    async fn authenticate_client(&self, _: &ClientAttempt<'_>) -> Result<Verdict<()>, AuthenticatorError> {
         Err(AuthenticatorError::new("ldap.internal:636 refused the connection"))
     }
 
-    async fn resource_owner(&self, _: &ResourceOwnerAttempt<'_>) -> Result<Verdict<Subject>, AuthenticatorError> {
+    async fn authenticate_resource_owner(
+        &self,
+        _: &ResourceOwnerAttempt<'_>,
+    ) -> Result<Verdict<Subject>, AuthenticatorError> {
         Err(AuthenticatorError::new("ldap.internal:636 refused the connection"))
     }
 }
@@ -222,11 +225,14 @@ struct Throttling(Duration);
 
 #[async_trait]
 impl Authenticator for Throttling {
-    async fn client(&self, _: &ClientAttempt<'_>) -> Result<Verdict<()>, AuthenticatorError> {
+    async fn authenticate_client(&self, _: &ClientAttempt<'_>) -> Result<Verdict<()>, AuthenticatorError> {
         Ok(Verdict::Throttled { retry_after: self.0 })
     }
 
-    async fn resource_owner(&self, _: &ResourceOwnerAttempt<'_>) -> Result<Verdict<Subject>, AuthenticatorError> {
+    async fn authenticate_resource_owner(
+        &self,
+        _: &ResourceOwnerAttempt<'_>,
+    ) -> Result<Verdict<Subject>, AuthenticatorError> {
         Ok(Verdict::Throttled { retry_after: self.0 })
     }
 }

@@ -4,24 +4,23 @@ use std::net::IpAddr;
 
 use async_trait::async_trait;
 use grantor::client::ClientBuilder;
-use grantor::grants::{Decision, ExchangeToken, GrantContext, GrantHandler, OpenGrant, Replayed};
+use grantor::grant_type::{Decision, GrantContext, GrantHandler, OpenGrant};
 use grantor::storage::GrantSelector;
 use grantor::testing::{ISSUER, TestClient, TestServer};
 use grantor::{
-    AccessToken, AuthorizationServer, BuildError, Clock, Error, ErrorCode, GrantType, MemoryStorage, RefreshToken,
-    Refusal, Request, Storage, StorageError, Subject,
+    AccessToken, AuthorizationServer, BuildError, Clock, Error, ErrorCode, GrantType, MemoryStorage, Refusal, Request,
+    Storage, StorageError, Subject,
 };
 use serde_json::{Value, json};
 use time::Duration;
 
 use crate::common::{self, basic, token, token_as};
 use crate::support::{
-    CB, access_token, assert_json_that_nobody_stores, bad_client, bad_grant, bad_request, granted, lives, refresh,
-    refresh_of, refused, refused_for, row, spied, tokens_of,
+    CB, access_token, assert_json_that_nobody_stores, bad_client, bad_request, granted, lives, refresh, refused,
+    refused_for, row, spied,
 };
 
 const VOUCHER: &str = "urn:example:grant:voucher";
-const NARROWING: &str = "https://example.com/grants/narrowing";
 
 /// Trades a voucher for tokens.
 struct Voucher(GrantType);
@@ -47,12 +46,12 @@ impl GrantHandler for Voucher {
         let scope = context.scope()?;
         let order = OpenGrant::new(scope);
         match voucher {
-            "ten-euros" => Ok(Decision::Open(order.subject(Subject::new("bearer-of-voucher").unwrap()).refreshable())),
+            "ten-euros" => Ok(Decision::open(order.subject(Subject::new("bearer-of-voucher").unwrap()).refreshable())),
             "typed" => {
-                Ok(Decision::Open(order.refreshable().response(|members| members.token_type = Some("N_A".into()))))
+                Ok(Decision::open(order.refreshable().response(|members| members.token_type = Some("N_A".into()))))
             }
-            "lower case" => Ok(Decision::Open(order.response(|members| members.token_type = Some("bearer".into())))),
-            "odd" => Ok(Decision::Open(order.response(|members| {
+            "lower case" => Ok(Decision::open(order.response(|members| members.token_type = Some("bearer".into())))),
+            "odd" => Ok(Decision::open(order.response(|members| {
                 members.token_type = Some("N_A".into());
                 members.access_token_lifetime = Some(Duration::minutes(5));
                 members.extra.insert("issued_token_type".into(), "urn:example:token:odd".into());
@@ -62,18 +61,18 @@ impl GrantHandler for Voucher {
                     members.extra.insert(standard.into(), "forged".into());
                 }
             }))),
-            "where from" => Ok(Decision::Open(order.response(|members| {
+            "where from" => Ok(Decision::open(order.response(|members| {
                 members.extra.insert("peer".into(), json!(context.peer()));
             }))),
-            "momentary" => Ok(Decision::Open(order.response(|members| {
+            "momentary" => Ok(Decision::open(order.response(|members| {
                 members.access_token_lifetime = Some(Duration::SECOND);
             }))),
-            "instant" => Ok(Decision::Open(order.response(|members| {
+            "instant" => Ok(Decision::open(order.response(|members| {
                 members.access_token_lifetime = Some(Duration::milliseconds(999));
             }))),
             "storage fails" => Err(StorageError::new("the voucher database is gone").into()),
             "throttled" => Err(Error::Throttled { retry_after: Duration::seconds(7) }),
-            "contract" => Err(Error::Extension("the voucher service answered nonsense")),
+            "contract" => Err(Error::Misuse("the voucher service answered nonsense")),
             _ => {
                 let code = ErrorCode::from_static("example_voucher_spent");
                 Err(Error::refused(code, "the voucher was used before"))
@@ -82,41 +81,12 @@ impl GrantHandler for Voucher {
     }
 }
 
-/// Trades a refresh token for tokens of `user:read`, whatever else it could do, and of the type that the request names.
-struct Narrowing(GrantType);
-
-#[async_trait]
-impl GrantHandler for Narrowing {
-    fn grant_type(&self) -> &GrantType {
-        &self.0
-    }
-
-    fn parameters(&self) -> &'static [&'static str] {
-        &["refresh_token", "example_token_type", "example_blindly"]
-    }
-
-    async fn decide(&self, context: &GrantContext<'_>) -> Result<Decision, Error> {
-        let presented = context.find(RefreshToken::new(context.params().require("refresh_token")?)).await?;
-        let presented = presented.must_belong_to(context.client())?;
-        presented.must_have_a_live_grant(context.now())?;
-        let looks = context.params().get("example_blindly")?.is_none();
-        if looks && presented.spent().is_some() {
-            return Ok(Decision::Replayed(Replayed::new(&presented)));
-        }
-        presented.must_not_be_expired(context.now())?;
-        let order = ExchangeToken::new(presented, context.scope()?);
-        let token_type = context.params().get("example_token_type")?.map(|named| named.to_owned().into());
-        Ok(Decision::Exchange(order.response(|members| members.token_type = token_type)))
-    }
-}
-
 async fn server() -> (TestServer, TestClient) {
-    let narrowing = Narrowing(GrantType::new(NARROWING).unwrap());
-    let t = TestServer::with(|builder| builder.grant(std::sync::Arc::new(Voucher::new())).grant(narrowing));
+    let t = TestServer::with(|builder| builder.extension_grant(std::sync::Arc::new(Voucher::new())));
     let app = t
         .confidential_client_with(|client| {
             let client = client.authorization_code([CB]).refresh_token();
-            let client = client.extension_grant(VOUCHER).extension_grant(NARROWING);
+            let client = client.extension_grant(VOUCHER);
             client.scope("user:read user:write offline_access").default_scope("user:read")
         })
         .await;
@@ -226,25 +196,6 @@ async fn a_token_of_another_type_is_introspected_as_such_and_is_no_bearer_token(
     assert_eq!(introspected(&t, &api, &access_token(&spelled)).await["token_type"], "bearer");
 }
 
-#[tokio::test]
-async fn an_exchange_gives_no_token_another_type_than_its_grant_has() {
-    let (t, app) = server().await;
-    let tokens = tokens_of(&t, &app).await;
-    let typed = common::json(&t.server.token(&token_as(&app, &voucher("typed"))).await);
-    let typed = typed["refresh_token"].as_str().unwrap();
-    for (refresh_token, wrong, right) in [(refresh_of(&tokens).expose(), "N_A", "bearer"), (typed, "Bearer", "n_a")] {
-        let pairs = |token_type| {
-            [("grant_type", NARROWING), ("refresh_token", refresh_token), ("example_token_type", token_type)]
-        };
-        let _ = refused(&t, &token_as(&app, &pairs(wrong)), 500, "server_error").await;
-        let last = t.events.events().pop().unwrap();
-        assert!(last.text.contains("gave a token another type than its grant has"), "{}", last.text);
-        assert!(row(&t, RefreshToken::new(refresh_token).hash()).await.0.spent.is_none());
-        let response = t.server.token(&token_as(&app, &pairs(right))).await;
-        assert_eq!((response.status(), &common::json(&response)["token_type"]), (200, &json!(right)));
-    }
-}
-
 // covers: GX-03 (RFC 6749 §8.5), GX-01 (RFC 6749 §4.5)
 #[tokio::test]
 async fn an_extension_refuses_with_a_code_of_its_own_in_the_ordinary_shape() {
@@ -284,7 +235,11 @@ async fn an_extension_is_told_the_peer_and_may_issue_a_token_for_a_single_second
 #[tokio::test]
 async fn a_client_needs_registration_for_each_extension_grant() {
     let (t, _) = server().await;
-    let other = t.confidential_client_with(|client| client.extension_grant(NARROWING).scope("user:read")).await;
+    let other = t
+        .confidential_client_with(|client| {
+            client.extension_grant("https://example.com/grants/other").scope("user:read")
+        })
+        .await;
     for client in [t.confidential_client(CB).await, t.public_client(CB).await, other] {
         let request = token_as(&client, &voucher("ten-euros"));
         refused_for(&t, &request, 400, "unauthorized_client", "GrantTypeNotAllowed").await;
@@ -344,7 +299,11 @@ async fn a_server_with_an_ill_named_extension_cannot_be_built() {
     }
     let build = |grant_type: &str, parameters| {
         let handler = IllNamed(GrantType::new(grant_type).unwrap(), parameters);
-        AuthorizationServer::builder(ISSUER).storage(MemoryStorage::new()).scope("a", "A").grant(handler).build()
+        AuthorizationServer::builder(ISSUER)
+            .storage(MemoryStorage::new())
+            .scope("a", "A")
+            .extension_grant(handler)
+            .build()
     };
     assert!(build(VOUCHER, &["example_voucher", "x-1.b"]).await.is_ok());
     for parameters in [&[""][..], &["a b"], &["voucher&"], &["caf\u{e9}"], &["fine", "not=fine"], &["a[]"]] {
@@ -354,52 +313,8 @@ async fn a_server_with_an_ill_named_extension_cannot_be_built() {
         assert!(matches!(build(built_in, &[]).await, Err(BuildError::Extension(_))), "{built_in}");
     }
     let twice = AuthorizationServer::builder(ISSUER).storage(MemoryStorage::new()).scope("a", "A");
-    assert!(matches!(twice.grant(Voucher::new()).grant(Voucher::new()).build().await, Err(BuildError::Extension(_))));
-}
-
-// covers: GX-01 (RFC 6749 §4.5), TK-11 (RFC 9700 §4.14.2)
-#[tokio::test]
-async fn an_extension_can_spend_tokens_as_the_built_in_grants_do_and_has_no_privilege_over_them() {
-    let (t, app) = server().await;
-    let thief = t.confidential_client_with(|client| client.extension_grant(NARROWING).scope("user:read")).await;
-    let tokens = tokens_of(&t, &app).await;
-    let pairs = [("grant_type", NARROWING), ("refresh_token", refresh_of(&tokens).expose())];
-    bad_grant(&t, &token_as(&thief, &pairs), "ForeignToken").await;
-    let body = granted(&t, &token_as(&app, &pairs)).await;
-    assert_eq!(body["scope"], "user:read");
-    let successor = RefreshToken::new(body["refresh_token"].as_str().unwrap());
-    let (record, _) = row(&t, successor.hash()).await;
-    assert_eq!(record.scope.as_str(), "offline_access user:read user:write");
-    // Used up for the built-in grant as well, which still finds itself within the window.
-    assert!(row(&t, refresh_of(&tokens).hash()).await.0.spent.is_some());
-    // This handler knows no window: presented again, the token ends the grant.
-    bad_grant(&t, &token_as(&app, &pairs), "RefreshTokenReused").await;
-    assert!(!lives(&t, &access_token(&body)).await);
-}
-
-#[tokio::test]
-async fn an_extension_that_does_not_look_whether_a_token_was_spent_gets_nothing_for_it_and_is_blamed() {
-    let (t, app) = server().await;
-    let tokens = tokens_of(&t, &app).await;
-    let blindly =
-        [("grant_type", NARROWING), ("refresh_token", refresh_of(&tokens).expose()), ("example_blindly", "yes")];
-    granted(&t, &token_as(&app, &blindly)).await;
-    refused(&t, &token_as(&app, &blindly), 500, "server_error").await;
-    let told = t.events.events().pop().unwrap().text;
-    assert!(told.contains("a grant handler ordered a token to be spent that was spent before"), "{told}");
-}
-
-// covers: TK-11 (RFC 9700 §4.14.2)
-#[tokio::test]
-async fn what_an_extension_gets_for_a_token_is_cut_down_to_its_grant() {
-    let (t, app) = server().await;
-    let tokens = t.authorize(&app).scope("user:write").approve_as("alice").await.redeem().await.unwrap();
-    let refresh_token = refresh_of(&tokens).expose();
-    let wide = [("grant_type", NARROWING), ("refresh_token", refresh_token), ("scope", "user:read user:write")];
-    assert_eq!(granted(&t, &token_as(&app, &wide)).await["scope"], "user:write");
-    let tokens = t.authorize(&app).scope("user:write").approve_as("alice").await.redeem().await.unwrap();
-    let refresh_token = refresh_of(&tokens).expose();
-    let beside = [("grant_type", NARROWING), ("refresh_token", refresh_token), ("scope", "user:read")];
-    refused_for(&t, &token_as(&app, &beside), 400, "invalid_scope", "ScopeExceedsGrant").await;
-    assert!(row(&t, refresh_of(&tokens).hash()).await.0.spent.is_none());
+    assert!(matches!(
+        twice.extension_grant(Voucher::new()).extension_grant(Voucher::new()).build().await,
+        Err(BuildError::Extension(_))
+    ));
 }

@@ -1,7 +1,7 @@
 //! A storage that fails at any step of any grant: never a token, never a wrong code, and a second try works.
 
 use grantor::Request;
-use grantor::storage::Exchange;
+use grantor::storage::RedeemOutcome;
 use grantor::testing::{Fault, TestClient, TestServer};
 
 use crate::common::token_as;
@@ -108,21 +108,21 @@ async fn a_code_whose_commit_was_ambiguous_is_spent_and_a_second_try_ends_its_gr
 
 // covers: B16, B20
 #[tokio::test]
-async fn what_the_exchange_answers_counts_and_not_what_was_found_before() {
-    for (outcome, status, error, exchanges) in
-        [(Exchange::Dead, 400, "invalid_grant", 1), (Exchange::AlreadySpent, 500, "server_error", 2)]
+async fn what_the_redemption_answers_counts_and_not_what_was_found_before() {
+    for (outcome, status, error, redemptions) in
+        [(RedeemOutcome::Dead, 400, "invalid_grant", 1), (RedeemOutcome::AlreadySpent, 500, "server_error", 2)]
     {
         let (t, spy) = spied(|_| {}).await;
         let app = t.public_client(CB).await;
         let approved = t.authorize(&app).approve_as("alice").await;
         let tokens = tokens_of(&t, &app).await;
         let issued = t.events.count("tokens_issued");
-        spy.answer_exchanges_with(outcome);
+        spy.answer_redemptions_with(outcome);
         for request in [token_as(&app, &redemption(&approved, &app)), refresh(&app, refresh_of(&tokens).expose())] {
             spy.writes();
             // A storage that says spent and then shows the token unspent breaks its contract; nobody loops over that.
             refused(&t, &request, status, error).await;
-            assert_eq!(spy.writes(), vec!["exchange"; exchanges]);
+            assert_eq!(spy.writes(), vec!["redeem"; redemptions]);
         }
         assert_eq!(t.events.count("tokens_issued"), issued);
     }

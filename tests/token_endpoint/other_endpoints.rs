@@ -107,7 +107,7 @@ async fn host_endpoint_takes_every_method_of_the_token_endpoint() {
 #[tokio::test]
 async fn host_endpoint_refuses_a_client_of_a_newer_version() {
     let (t, app) = public().await;
-    let mut stored = serde_json::to_value(t.storage.client(&app.id).await.unwrap().unwrap().parts()).unwrap();
+    let mut stored = serde_json::to_value(t.storage.find_client(&app.id).await.unwrap().unwrap().parts()).unwrap();
     stored["client_id"] = json!("newer");
     stored["dpop_bound"] = json!(true);
     stored["crit"] = json!(["dpop_bound"]);

@@ -155,7 +155,10 @@ struct Attempts(Arc<Mutex<Vec<String>>>);
 
 #[async_trait]
 impl Authenticator for Attempts {
-    async fn resource_owner(&self, attempt: &ResourceOwnerAttempt<'_>) -> Result<Verdict<Subject>, AuthenticatorError> {
+    async fn authenticate_resource_owner(
+        &self,
+        attempt: &ResourceOwnerAttempt<'_>,
+    ) -> Result<Verdict<Subject>, AuthenticatorError> {
         let mut seen = self.0.lock().unwrap();
         if seen.len() >= 3 {
             return Ok(Verdict::Throttled { retry_after: Duration::MINUTE });

@@ -6,7 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use grantor::record::{GrantId, TokenDetails};
 use grantor::testing::{TestClient, TestServer};
-use grantor::{Approval, AuthorizationCode, Authorize, Grant, Storage, StoredToken, Subject};
+use grantor::{Approval, AuthorizationCode, AuthorizationOutcome, Grant, Storage, StoredToken, Subject};
 
 use crate::common::{CHALLENGE, VERIFIER, authorize, token_as};
 use crate::support::{
@@ -31,7 +31,8 @@ async fn lenient() -> (TestServer, TestClient) {
 async fn code_for(t: &TestServer, app: &TestClient, pkce: &[(&str, &str)]) -> String {
     let common =
         [("client_id", app.id.as_str()), ("response_type", "code"), ("redirect_uri", CB), ("scope", "user:read")];
-    let Authorize::Pending(pending) = t.server.authorize(&authorize(&[&common[..], pkce].concat())).await else {
+    let AuthorizationOutcome::Pending(pending) = t.server.authorize(&authorize(&[&common[..], pkce].concat())).await
+    else {
         panic!("the request is in order");
     };
     let response = grantor::testing::approve(pending, Approval::by(Subject::new("alice").unwrap())).await;

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use async_trait::async_trait;
-use grantor::grants::{Decision, GrantContext, GrantHandler, OpenGrant};
+use grantor::grant_type::{Decision, GrantContext, GrantHandler, OpenGrant};
 use grantor::testing::{TestClient, TestServer};
 use grantor::{Error, GrantType, Request, RequestContext, TokenRequest};
 use serde_json::{Value, json};
@@ -30,7 +30,7 @@ impl GrantHandler for Mirror {
         let (resources, audiences) = (context.params().get_all("resource")?, context.params().get_all("audience")?);
         let seen = json!({ "request": seen(context.request()), "resource": resources, "audience": audiences });
         assert_eq!(context.peer(), context.request().peer());
-        Ok(Decision::Open(OpenGrant::new(context.scope()?).response(|members| {
+        Ok(Decision::open(OpenGrant::new(context.scope()?).response(|members| {
             members.extra.insert("seen".to_owned(), seen);
         })))
     }
@@ -42,7 +42,7 @@ fn seen(request: RequestContext<'_>) -> Value {
 }
 
 async fn server() -> (TestServer, TestClient) {
-    let t = TestServer::with(|builder| builder.grant(Mirror(GrantType::new(MIRROR).unwrap())));
+    let t = TestServer::with(|builder| builder.extension_grant(Mirror(GrantType::new(MIRROR).unwrap())));
     let app = t.confidential_client_with(|client| client.extension_grant(MIRROR).scope("user:read")).await;
     (t, app)
 }

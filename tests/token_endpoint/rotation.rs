@@ -5,7 +5,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use grantor::policy::Rotation;
 use grantor::record::Spent;
 use grantor::secret::Seed;
-use grantor::storage::{GrantSelector, Page};
+use grantor::storage::{GrantPage, GrantSelector};
 use grantor::testing::{Fault, TestClient, TestServer};
 use grantor::{
     AccessToken, ClientRegistry, ClientStore, Clock, MemoryStorage, Policy, RefreshToken, Request, Storage,
@@ -56,7 +56,7 @@ async fn a_refresh_replaces_the_token_and_spends_the_old_one_in_the_same_step() 
         let first = tokens_of(&t, &app).await;
         spy.writes();
         let answer = granted(&t, &refresh(&app, refresh_of(&first).expose())).await;
-        assert_eq!(spy.writes(), ["exchange"]);
+        assert_eq!(spy.writes(), ["redeem"]);
         assert_ne!(answer["refresh_token"], refresh_of(&first).expose());
         assert_ne!(answer["access_token"], first.access_token.expose());
         assert_eq!(spent(&t, refresh_of(&first)).await.at, t.clock.now());
@@ -342,7 +342,7 @@ async fn a_retry_that_races_the_use_of_its_successor_is_refused_and_revokes_noth
     let (successor, grant) = row(&t, refresh_in(&answer).hash()).await;
     let (access, _) = row(&t, access_token(&answer).hash()).await;
     let halfway = MemoryStorage::new();
-    let client = t.storage.client(&app.id).await.unwrap().unwrap();
+    let client = t.storage.find_client(&app.id).await.unwrap().unwrap();
     halfway.register((*client).clone()).await.unwrap();
     assert_eq!(
         halfway
@@ -420,10 +420,13 @@ async fn a_token_that_stays_is_idle_since_its_last_use_and_ends_with_its_grant()
     }
     let which = GrantSelector::Subject(grantor::Subject::new("alice").unwrap());
     t.clock.advance(Duration::days(14) - TICK);
-    assert_eq!(t.server.grants(&which, &Page::first(9)).await.unwrap().len(), 1);
+    assert_eq!(t.server.list_grants(&which, &GrantPage::first(9)).await.unwrap().len(), 1);
     t.clock.advance(TICK);
     bad_grant(&t, &request, "GrantEnded").await;
-    assert!(t.server.grants(&which, &Page::first(9)).await.unwrap().is_empty(), "what can't be used is not connected");
+    assert!(
+        t.server.list_grants(&which, &GrantPage::first(9)).await.unwrap().is_empty(),
+        "what can't be used is not connected"
+    );
 
     let second = tokens_of(&t, &app).await;
     let request = refresh(&app, refresh_of(&second).expose());

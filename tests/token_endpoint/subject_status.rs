@@ -128,8 +128,11 @@ struct Down {
 
 #[async_trait]
 impl Authenticator for Down {
-    async fn resource_owner(&self, attempt: &ResourceOwnerAttempt<'_>) -> Result<Verdict<Subject>, AuthenticatorError> {
-        self.inner.resource_owner(attempt).await
+    async fn authenticate_resource_owner(
+        &self,
+        attempt: &ResourceOwnerAttempt<'_>,
+    ) -> Result<Verdict<Subject>, AuthenticatorError> {
+        self.inner.authenticate_resource_owner(attempt).await
     }
 
     async fn subject_status(&self, _: &Subject) -> Result<SubjectStatus, AuthenticatorError> {

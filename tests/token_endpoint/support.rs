@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use grantor::error::StorageError;
 use grantor::secret::TokenHash;
-use grantor::storage::Exchange;
+use grantor::storage::RedeemOutcome;
 use grantor::testing::{ApprovedFlow, Call, ISSUER, Intercepted, Interceptor, Next, Reply, TestClient, TestServer};
 use grantor::{
     AccessToken, AuthorizationServer, Client, ClientRegistry, ClientStore, Grant, Policy, Request, Response, Storage,
@@ -213,18 +213,18 @@ pub(crate) async fn change_client(
     app: &TestClient,
     change: impl FnOnce(&mut grantor::client::ClientParts),
 ) {
-    let before = t.storage.client(&app.id).await.unwrap().expect("the client");
+    let before = t.storage.find_client(&app.id).await.unwrap().expect("the client");
     let mut parts = before.parts().clone();
     change(&mut parts);
     let changed = Client::from_parts(parts).expect("a client that makes sense");
     t.storage.update(changed, before.version()).await.expect("an update");
 }
 
-/// Writes down every call that writes, and can be told what an exchange is to answer.
+/// Writes down every call that writes, and can be told what a redemption is to answer.
 #[derive(Default)]
 pub(crate) struct Spy {
     writes: Mutex<Vec<&'static str>>,
-    outcome: Mutex<Option<Exchange>>,
+    outcome: Mutex<Option<RedeemOutcome>>,
 }
 
 impl Spy {
@@ -233,8 +233,8 @@ impl Spy {
         std::mem::take(&mut *self.writes.lock().unwrap())
     }
 
-    /// Makes every later exchange answer this and do nothing.
-    pub(crate) fn answer_exchanges_with(&self, outcome: Exchange) {
+    /// Makes every later redemption answer this and do nothing.
+    pub(crate) fn answer_redemptions_with(&self, outcome: RedeemOutcome) {
         *self.outcome.lock().unwrap() = Some(outcome);
     }
 }
@@ -242,12 +242,12 @@ impl Spy {
 #[async_trait]
 impl Interceptor for Spy {
     async fn intercept(&self, call: Call<'_>, next: Next<'_>) -> Result<Reply, StorageError> {
-        if !matches!(call, Call::ClaimIssuer(_) | Call::Client(_) | Call::Find(_) | Call::Grants { .. }) {
+        if !matches!(call, Call::ClaimIssuer(_) | Call::FindClient(_) | Call::Find(_) | Call::ListGrants { .. }) {
             self.writes.lock().unwrap().push(call.method());
         }
         let outcome = *self.outcome.lock().unwrap();
         match (call, outcome) {
-            (Call::Exchange { .. }, Some(outcome)) => Ok(Reply::Exchanged(outcome)),
+            (Call::Redeem { .. }, Some(outcome)) => Ok(Reply::Redeemed(outcome)),
             _ => next.run(call).await,
         }
     }

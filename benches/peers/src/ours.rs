@@ -3,8 +3,8 @@
 use std::hint::black_box;
 
 use grantor::{
-    AccessToken, Approval, AuthorizationCode, AuthorizationRequest, AuthorizationServer, Authorize, BearerRequest,
-    Client, ClientCredential, ClientRegistry, ClientSecret, CodeVerifier, Interaction, MemoryStorage,
+    AccessToken, Approval, AuthorizationCode, AuthorizationOutcome, AuthorizationRequest, AuthorizationServer,
+    BearerRequest, Client, ClientCredential, ClientRegistry, ClientSecret, CodeVerifier, Interaction, MemoryStorage,
     PendingAuthorization, RefreshToken, Request, Response, Subject as User, TokenRequest, TokenResponse, UserSession,
 };
 
@@ -69,8 +69,8 @@ impl<'w> Ours<'w> {
 
     fn approve(&self, client: &str, user: &str) -> grantor::AuthorizationResponse {
         match ready(self.server.authorization_request(&authorization_request(client))) {
-            Authorize::Pending(pending) => ready(approve(pending, user)),
-            Authorize::Respond(_) => panic!("the request is in order"),
+            AuthorizationOutcome::Pending(pending) => ready(approve(pending, user)),
+            AuthorizationOutcome::Respond(_) => panic!("the request is in order"),
         }
     }
 
@@ -204,10 +204,10 @@ impl Subject for Http<'_> {
                 }),
                 |(target, user)| drop(black_box((Request::get(&**target), User::new(user)))),
                 |(target, user)| match ready(ours.server.authorize(&Request::get(&**target))) {
-                    Authorize::Pending(pending) => {
+                    AuthorizationOutcome::Pending(pending) => {
                         send(ready(approve(pending, user)).into_http(), 303);
                     }
-                    Authorize::Respond(_) => panic!("the request is in order"),
+                    AuthorizationOutcome::Respond(_) => panic!("the request is in order"),
                 },
             ),
             Op::Code => ours.posts(times(n, |_| {

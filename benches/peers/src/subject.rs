@@ -18,7 +18,7 @@ pub const REQUIRED: &str = "user:read";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Op {
-    Authorize,
+    AuthorizationOutcome,
     Code,
     Refresh,
     ClientCredentials,
@@ -26,12 +26,13 @@ pub enum Op {
 }
 
 impl Op {
-    pub const ALL: [Self; 5] = [Self::Authorize, Self::Code, Self::Refresh, Self::ClientCredentials, Self::Bearer];
+    pub const ALL: [Self; 5] =
+        [Self::AuthorizationOutcome, Self::Code, Self::Refresh, Self::ClientCredentials, Self::Bearer];
 
     /// As it is written on the command line.
     pub const fn name(self) -> &'static str {
         match self {
-            Self::Authorize => "authorize",
+            Self::AuthorizationOutcome => "authorize",
             Self::Code => "code",
             Self::Refresh => "refresh",
             Self::ClientCredentials => "client-credentials",
@@ -41,7 +42,7 @@ impl Op {
 
     pub const fn title(self) -> &'static str {
         match self {
-            Self::Authorize => "authorize → code: request checked, approved, redirect rendered",
+            Self::AuthorizationOutcome => "authorize → code: request checked, approved, redirect rendered",
             Self::Code => "code → tokens: Basic, S256, JSON rendered",
             Self::Refresh => "refresh: Basic, rotation, JSON rendered",
             Self::ClientCredentials => "client credentials: Basic, JSON rendered",

@@ -71,7 +71,7 @@ impl Accounts for MemoryAccounts {
         let ids = lock(&self.users).get(owner).map(|user| user.applications.clone()).unwrap_or_default();
         let mut clients = Vec::with_capacity(ids.len());
         for id in &ids {
-            clients.extend(self.storage.client(id.as_str()).await?);
+            clients.extend(self.storage.find_client(id.as_str()).await?);
         }
         Ok(clients)
     }

@@ -29,7 +29,7 @@ impl MemoryStorage {
 
 #[async_trait]
 impl ClientStore for MemoryStorage {
-    async fn client(&self, id: &str) -> Result<Option<Arc<Client>>, StorageError> {
+    async fn find_client(&self, id: &str) -> Result<Option<Arc<Client>>, StorageError> {
         Ok(self.read_clients()?.get(id).cloned())
     }
 }
@@ -75,7 +75,7 @@ impl ClientRegistry for MemoryStorage {
         Ok(())
     }
 
-    async fn clients(&self, after: Option<&ClientId>, limit: usize) -> Result<Vec<Arc<Client>>, RegistryError> {
+    async fn list_clients(&self, after: Option<&ClientId>, limit: usize) -> Result<Vec<Arc<Client>>, RegistryError> {
         let start = after.map_or(Bound::Unbounded, Bound::Excluded);
         let clients = self.read_clients()?;
         let range = clients.range::<ClientId, _>((start, Bound::Unbounded));

@@ -30,8 +30,8 @@ use self::clients::Clients;
 pub use self::ephemeral::MemoryEphemeralStore;
 use self::families::{Families, GrantIds, RandomKeys};
 use super::{
-    Exchange, Found, GrantSelector, IssuerError, Opened, Page, Spend, Storage, StorageError, check_grant_of,
-    one_time_keys,
+    Found, GrantPage, GrantSelector, IssuerError, Opened, RedeemOutcome, Redemption, Storage, StorageError,
+    check_grant_of, one_time_keys,
 };
 use crate::record::{Grant, GrantId, StoredToken, TokenKind};
 use crate::secret::TokenHash;
@@ -101,26 +101,26 @@ impl Storage for MemoryStorage {
         Ok(family.token(token).map(|token| Found::new(Arc::clone(token), Arc::clone(&family.grant))))
     }
 
-    async fn exchange(&self, spend: &Spend, successors: &[StoredToken]) -> Result<Exchange, StorageError> {
-        let mut families = self.state.write_families(spend.grant_id)?;
-        let Some(family) = families.by_id.get_mut(&spend.grant_id) else { return Ok(Exchange::Dead) };
-        let found = family.token(&spend.token).map(|token| (&**token, &*family.grant));
-        if let Some(outcome) = spend.refusal(found) {
+    async fn redeem(&self, redemption: &Redemption, successors: &[StoredToken]) -> Result<RedeemOutcome, StorageError> {
+        let mut families = self.state.write_families(redemption.grant_id)?;
+        let Some(family) = families.by_id.get_mut(&redemption.grant_id) else { return Ok(RedeemOutcome::Dead) };
+        let found = family.token(&redemption.token).map(|token| (&**token, &*family.grant));
+        if let Some(outcome) = redemption.refusal(found) {
             return Ok(outcome);
         }
-        check_grant_of(successors, spend.grant_id)?;
+        check_grant_of(successors, redemption.grant_id)?;
         self.state.claim_hashes(successors)?;
         // Nothing can fail from here on.
-        if spend.consume {
-            family.mark_spent(&spend.token, spend.spent());
+        if redemption.consume {
+            family.mark_spent(&redemption.token, redemption.spent());
         }
         for token in successors {
             family.insert(token);
         }
         let grant = Arc::make_mut(&mut family.grant);
-        grant.last_used_at = grant.last_used_at.max(spend.at);
-        grant.expires_at = grant.expires_at.max(spend.grant_expires_at);
-        Ok(Exchange::Done)
+        grant.last_used_at = grant.last_used_at.max(redemption.at);
+        grant.expires_at = grant.expires_at.max(redemption.grant_expires_at);
+        Ok(RedeemOutcome::Done)
     }
 
     async fn revoke_access_token(&self, token: &TokenHash, at: OffsetDateTime) -> Result<(), StorageError> {
@@ -145,11 +145,11 @@ impl Storage for MemoryStorage {
         Ok(revoked + self.state.revoke_descendants(reached, at)?)
     }
 
-    async fn grants(
+    async fn list_grants(
         &self,
         which: &GrantSelector,
         now: OffsetDateTime,
-        page: &Page,
+        page: &GrantPage,
     ) -> Result<Vec<Arc<Grant>>, StorageError> {
         let place = |grant: &Arc<Grant>| (grant.opened_at, grant.id);
         let mut grants = Vec::new();
@@ -352,11 +352,11 @@ mod tests {
         assert!(storage.revoke_access_token(&tokens[0].hash, NOW).await.is_err());
         assert!(storage.revoke_grants(&GrantSelector::Id(grant.id), NOW).await.is_err());
         assert!(storage.revoke_grants(&of_client, NOW).await.is_err());
-        assert!(storage.grants(&of_client, NOW, &Page::first(9)).await.is_err());
+        assert!(storage.list_grants(&of_client, NOW, &GrantPage::first(9)).await.is_err());
         assert!(storage.purge_expired(NOW, 9).await.is_err());
         assert!(storage.find(&of_other[0].hash).await.unwrap().is_some(), "another shard is not affected");
         assert!(storage.remove(&grant.client_id, NOW).await.is_err(), "the grants can't be revoked");
-        assert!(storage.client("app").await.unwrap().is_none(), "the client is removed first");
+        assert!(storage.find_client("app").await.unwrap().is_none(), "the client is removed first");
 
         let (new, of_new) = records(3, 0);
         poison(storage.state.tokens(&of_new[0].hash));
@@ -376,7 +376,7 @@ mod tests {
         }
         let alice = GrantSelector::Subject(records(0, 0).0.subject.clone().unwrap());
         assert_eq!(storage.purge_expired(NOW + Duration::seconds(127), 999).await.unwrap(), 256);
-        assert_eq!(storage.grants(&alice, NOW, &Page::first(999)).await.unwrap().len(), 128);
+        assert_eq!(storage.list_grants(&alice, NOW, &GrantPage::first(999)).await.unwrap().len(), 128);
         assert_eq!(storage.purge_expired(NOW + Duration::DAY, 999).await.unwrap(), 256);
         for (families, tokens) in storage.state.families.iter().zip(&storage.state.tokens) {
             let Families { by_id, by_subject, by_parent, due, removed } = &*families.read().unwrap();

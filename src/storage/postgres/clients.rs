@@ -44,7 +44,7 @@ impl PostgresStorage {
 
 #[async_trait]
 impl ClientStore for PostgresStorage {
-    async fn client(&self, id: &str) -> Result<Option<Arc<Client>>, StorageError> {
+    async fn find_client(&self, id: &str) -> Result<Option<Arc<Client>>, StorageError> {
         let row = self.fetch(|| sqlx::query(self.statements.common.clients.find.clone()).bind(id)).await?;
         row.map(|row| read_client(&row)).transpose()
     }
@@ -88,7 +88,7 @@ impl ClientRegistry for PostgresStorage {
         Ok(())
     }
 
-    async fn clients(&self, after: Option<&ClientId>, limit: usize) -> Result<Vec<Arc<Client>>, RegistryError> {
+    async fn list_clients(&self, after: Option<&ClientId>, limit: usize) -> Result<Vec<Arc<Client>>, RegistryError> {
         // No identifier is empty, so all of them come after the empty text.
         let (list, after) = (&self.statements.common.clients.list, after.map_or("", ClientId::as_str));
         let found = self

@@ -2,7 +2,7 @@
 //!
 //! # How each step is one step
 //! Every method is one statement on its winning path (the purge, and the revocation of more than a thousand grants, are
-//! several), and a statement is atomic. There is no transaction to be left open by a caller that is dropped. [`exchange`](steps) locks the
+//! several), and a statement is atomic. There is no transaction to be left open by a caller that is dropped. [`redeem`](steps) locks the
 //! token's row and its grant's together before it looks at them, so that of many who race one wins, and none wins against a
 //! revocation; who finds nothing to spend asks again in a new statement what there is, because the one that waited
 //! still sees the rows as they were before.
@@ -46,8 +46,8 @@ use super::sql::{Cells, failed, is_transport_failure, unreadable};
 /// `synchronous_commit = off` breaks clause 1 when the database crashes. The database's encoding must be UTF-8.
 ///
 /// # Round trips
-/// One for each call on its winning path, so: client credentials 1, code exchange 2, refresh 2, bearer check 1, revocation
-/// of grants 2 (the second one looks for derived ones), each after the look-up of the client, which is 1. An exchange that finds its token spent takes 1 more,
+/// One for each call on its winning path, so: client credentials 1, code redemption 2, refresh 2, bearer check 1, revocation
+/// of grants 2 (the second one looks for derived ones), each after the look-up of the client, which is 1. A redemption that finds its token spent takes 1 more,
 /// a statement that a connection meets for the first time 1 more to prepare it, and a connection that was idle for more than a
 /// second 1 more to be tried. `sqlx` sends one message when a connection goes back to the pool; only who needs that very
 /// connection waits for the answer, so let the pool have some to spare.
@@ -55,7 +55,7 @@ use super::sql::{Cells, failed, is_transport_failure, unreadable};
 /// # Failures
 /// What PostgreSQL rolled back for the sake of another transaction, or never got because the connection was closed before, is tried
 /// again. If the connection breaks while an
-/// exchange is under way, the storage looks whether it was committed, and when in doubt fails. Timeouts and a database that is out of
+/// redemption is under way, the storage looks whether it was committed, and when in doubt fails. Timeouts and a database that is out of
 /// reach are [`unavailable`](StorageError::unavailable), which becomes 503; the next call opens a new connection. Errors
 /// keep `sqlx`'s error as their source, but for a row that breaks a constraint, because that error would show the row.
 ///

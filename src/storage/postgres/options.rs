@@ -72,7 +72,7 @@ impl PostgresOptions {
 
     /// How long a step may take, waiting for a connection included; by default 5 seconds. After that it fails with
     /// [`unavailable`](StorageError::unavailable), and a pool that the storage made has the server give up, too. Most calls are
-    /// one step; an exchange whose answer was lost takes a second one to look, and a purge or the revocation of many grants
+    /// one step; a redemption whose answer was lost takes a second one to look, and a purge or the revocation of many grants
     /// consists of as many as it needs.
     pub const fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;

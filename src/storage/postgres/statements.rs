@@ -11,7 +11,7 @@ pub(super) struct Statements {
     pub(super) common: Common,
     pub(super) open_grant: SqlStr,
     pub(super) open_child: SqlStr,
-    pub(super) exchange: SqlStr,
+    pub(super) redeem: SqlStr,
     pub(super) revoke_page: BySelector,
     pub(super) revoke_descendants: SqlStr,
     pub(super) replace_client: SqlStr,
@@ -60,9 +60,9 @@ fn insert_tokens(first: usize, grant_id: &str, source: &str) -> String {
 }
 
 /// Steps 1 to 4 of the contract. Rows are locked before they are looked at; where a lock had to be waited for, PostgreSQL
-/// looks again at the rows as they are then. The grant goes first: exchanges of one family queue there, each before it holds
+/// looks again at the rows as they are then. The grant goes first: redemptions of one family queue there, each before it holds
 /// anything that another might wait for.
-fn exchange() -> String {
+fn redeem() -> String {
     let born = insert_tokens(10, "live.grant_id", "live, ");
     format!(
         "WITH live AS ( \
@@ -95,7 +95,7 @@ impl Statements {
                  ), opened AS ({INSERT_GRANT} FROM parent), born AS ({}) SELECT count(*) FROM parent",
                 insert_tokens(15, "$1", "parent, ")
             )),
-            exchange: names.render(&exchange()),
+            redeem: names.render(&redeem()),
             revoke_page: BySelector::new(names, REVOKE_PAGE),
             revoke_descendants: names.render(REVOKE_DESCENDANTS),
             replace_client: names

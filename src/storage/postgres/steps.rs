@@ -16,12 +16,13 @@ use crate::storage::sql::{
     BATCH, LIST_START, host_data, json, kept_until, last_of, read_found, read_grant, row_count, selected,
 };
 use crate::storage::{
-    Exchange, Found, GrantSelector, IssuerError, Opened, Page, Spend, Storage, check_grant_of, one_time_keys,
+    Found, GrantPage, GrantSelector, IssuerError, Opened, RedeemOutcome, Redemption, Storage, check_grant_of,
+    one_time_keys,
 };
 
 type Statement<'q> = Query<'q, Postgres, PgArguments>;
 
-/// How often an exchange looks again if what it found in its way is gone when it looks.
+/// How often a redemption looks again if what it found in its way is gone when it looks.
 const LOOKS: usize = 4;
 
 #[async_trait]
@@ -55,24 +56,24 @@ impl Storage for PostgresStorage {
         row.map(|row| read_found(&row)).transpose()
     }
 
-    async fn exchange(&self, spend: &Spend, successors: &[StoredToken]) -> Result<Exchange, StorageError> {
-        if let Err(misfit) = check_grant_of(successors, spend.grant_id) {
+    async fn redeem(&self, redemption: &Redemption, successors: &[StoredToken]) -> Result<RedeemOutcome, StorageError> {
+        if let Err(misfit) = check_grant_of(successors, redemption.grant_id) {
             // What the token is comes first in the order of the contract.
-            return self.why_not(spend).await?.ok_or(misfit);
+            return self.why_not(redemption).await?.ok_or(misfit);
         }
         let (columns, deadline) = (Columns::of(successors)?, self.deadline());
         for _ in 0..LOOKS {
-            match self.try_step(deadline, || self.spend_if_live(spend, &columns)).await {
-                Ok(true) => return Ok(Exchange::Done),
+            match self.try_step(deadline, || self.spend_if_live(redemption, &columns)).await {
+                Ok(true) => return Ok(RedeemOutcome::Done),
                 Ok(false) => {}
-                Err(failure) if failure.is_ambiguous() => return self.was_it_done(spend, failure).await,
+                Err(failure) if failure.is_ambiguous() => return self.was_it_done(redemption, failure).await,
                 Err(failure) => return Err(failure.into_error()),
             }
-            if let Some(outcome) = self.why_not(spend).await? {
+            if let Some(outcome) = self.why_not(redemption).await? {
                 return Ok(outcome);
             }
         }
-        Err(StorageError::unavailable("the state of the token kept changing while the exchange was retried"))
+        Err(StorageError::unavailable("the state of the token kept changing while the redemption was retried"))
     }
 
     async fn revoke_access_token(&self, token: &TokenHash, at: OffsetDateTime) -> Result<(), StorageError> {
@@ -106,11 +107,11 @@ impl Storage for PostgresStorage {
         }
     }
 
-    async fn grants(
+    async fn list_grants(
         &self,
         which: &GrantSelector,
         now: OffsetDateTime,
-        page: &Page,
+        page: &GrantPage,
     ) -> Result<Vec<Arc<Grant>>, StorageError> {
         let statement = self.statements.common.list.of(which);
         let (before, id) = page.after.unwrap_or(LIST_START);
@@ -180,32 +181,33 @@ impl PostgresStorage {
     }
 
     /// Why a token can't be spent, as things are by now; `None` if it can.
-    async fn why_not(&self, spend: &Spend) -> Result<Option<Exchange>, StorageError> {
-        let found = self.find(&spend.token).await?;
-        Ok(spend.refusal(found.as_ref().map(|found| (&*found.token, &*found.grant))))
+    async fn why_not(&self, redemption: &Redemption) -> Result<Option<RedeemOutcome>, StorageError> {
+        let found = self.find(&redemption.token).await?;
+        Ok(redemption.refusal(found.as_ref().map(|found| (&*found.token, &*found.grant))))
     }
 
-    async fn spend_if_live(&self, spend: &Spend, successors: &Columns<'_>) -> Result<bool, sqlx::Error> {
-        let exchange = sqlx::query(self.statements.exchange.clone())
-            .bind(spend.token.as_bytes())
-            .bind(spend.kind.as_str())
-            .bind(spend.grant_id.as_bytes())
-            .bind(spend.at)
-            .bind(spend.attempt.as_bytes())
-            .bind(spend.seed.as_ref().map(Seed::expose))
-            .bind(spend.consume)
-            .bind(spend.grant_expires_at)
-            .bind(spend.seed_until);
-        let done: i64 = successors.bind(exchange).fetch_one(&self.pool).await?.try_get(0)?;
+    async fn spend_if_live(&self, redemption: &Redemption, successors: &Columns<'_>) -> Result<bool, sqlx::Error> {
+        let redemption = sqlx::query(self.statements.redeem.clone())
+            .bind(redemption.token.as_bytes())
+            .bind(redemption.kind.as_str())
+            .bind(redemption.grant_id.as_bytes())
+            .bind(redemption.at)
+            .bind(redemption.attempt.as_bytes())
+            .bind(redemption.seed.as_ref().map(Seed::expose))
+            .bind(redemption.consume)
+            .bind(redemption.grant_expires_at)
+            .bind(redemption.seed_until);
+        let done: i64 = successors.bind(redemption).fetch_one(&self.pool).await?.try_get(0)?;
         Ok(done == 1)
     }
 
-    /// The answer to an exchange was lost. If its attempt stands in the row, it was committed; if not, it may be yet. The look
+    /// The answer to a redemption was lost. If its attempt stands in the row, it was committed; if not, it may be yet. The look
     /// has time of its own, because often there is none left.
-    async fn was_it_done(&self, spend: &Spend, failure: Failure) -> Result<Exchange, StorageError> {
-        let is_ours = |token: &StoredToken| token.spent.as_ref().is_some_and(|spent| spent.attempt == spend.attempt);
-        match self.find(&spend.token).await {
-            Ok(Some(found)) if is_ours(&found.token) => Ok(Exchange::Done),
+    async fn was_it_done(&self, redemption: &Redemption, failure: Failure) -> Result<RedeemOutcome, StorageError> {
+        let is_ours =
+            |token: &StoredToken| token.spent.as_ref().is_some_and(|spent| spent.attempt == redemption.attempt);
+        match self.find(&redemption.token).await {
+            Ok(Some(found)) if is_ours(&found.token) => Ok(RedeemOutcome::Done),
             _ => Err(failure.into_error()),
         }
     }

@@ -53,7 +53,7 @@ impl SqliteStorage {
 
 #[async_trait]
 impl ClientStore for SqliteStorage {
-    async fn client(&self, id: &str) -> Result<Option<Arc<Client>>, StorageError> {
+    async fn find_client(&self, id: &str) -> Result<Option<Arc<Client>>, StorageError> {
         let find = sqlx::query(self.statements.common.clients.find.clone()).bind(id);
         let row = self.within(async { find.fetch_optional(&self.pool).await.map_err(to_storage_error) }).await?;
         row.map(|row| read_client(&row)).transpose()
@@ -92,7 +92,7 @@ impl ClientRegistry for SqliteStorage {
         Ok(())
     }
 
-    async fn clients(&self, after: Option<&ClientId>, limit: usize) -> Result<Vec<Arc<Client>>, RegistryError> {
+    async fn list_clients(&self, after: Option<&ClientId>, limit: usize) -> Result<Vec<Arc<Client>>, RegistryError> {
         // No identifier is empty, so all of them come after the empty text.
         let after = after.map_or("", ClientId::as_str);
         let list = sqlx::query(self.statements.common.clients.list.clone()).bind(after).bind(row_count(limit));

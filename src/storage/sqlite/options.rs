@@ -59,7 +59,7 @@ impl SqliteOptions {
     }
 
     /// How long a step may take, waiting for other writers included; by default 5 seconds. After that it fails with
-    /// [`unavailable`](StorageError::unavailable). Most calls are one step; an exchange that failed takes a second one to look
+    /// [`unavailable`](StorageError::unavailable). Most calls are one step; a redemption that failed takes a second one to look
     /// whether it was done all the same, and a purge or the revocation of many grants consists of as many as it needs.
     pub const fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;

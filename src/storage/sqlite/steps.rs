@@ -16,7 +16,8 @@ use crate::storage::sql::{
     BATCH, BySelector, LIST_START, host_data, json, kept_until, last_of, read_found, read_grant, row_count, selected,
 };
 use crate::storage::{
-    Exchange, Found, GrantSelector, IssuerError, Opened, Page, Spend, Storage, check_grant_of, one_time_keys,
+    Found, GrantPage, GrantSelector, IssuerError, Opened, RedeemOutcome, Redemption, Storage, check_grant_of,
+    one_time_keys,
 };
 
 #[async_trait]
@@ -30,14 +31,15 @@ impl Storage for SqliteStorage {
     }
 
     /// If it fails, it may have been committed all the same; then its attempt stands in the row.
-    async fn exchange(&self, spend: &Spend, successors: &[StoredToken]) -> Result<Exchange, StorageError> {
-        let failure = match self.within(self.spend_or_refuse(spend, successors)).await {
-            Err(failure) if spend.consume => failure,
+    async fn redeem(&self, redemption: &Redemption, successors: &[StoredToken]) -> Result<RedeemOutcome, StorageError> {
+        let failure = match self.within(self.spend_or_refuse(redemption, successors)).await {
+            Err(failure) if redemption.consume => failure,
             answer => return answer,
         };
-        let is_ours = |token: &StoredToken| token.spent.as_ref().is_some_and(|spent| spent.attempt == spend.attempt);
-        match self.find(&spend.token).await {
-            Ok(Some(found)) if is_ours(&found.token) => Ok(Exchange::Done),
+        let is_ours =
+            |token: &StoredToken| token.spent.as_ref().is_some_and(|spent| spent.attempt == redemption.attempt);
+        match self.find(&redemption.token).await {
+            Ok(Some(found)) if is_ours(&found.token) => Ok(RedeemOutcome::Done),
             _ => Err(failure),
         }
     }
@@ -62,11 +64,11 @@ impl Storage for SqliteStorage {
         }
     }
 
-    async fn grants(
+    async fn list_grants(
         &self,
         which: &GrantSelector,
         now: OffsetDateTime,
-        page: &Page,
+        page: &GrantPage,
     ) -> Result<Vec<Arc<Grant>>, StorageError> {
         self.within(self.list(which, now, page)).await
     }
@@ -159,18 +161,22 @@ impl SqliteStorage {
         row.map(|row| read_found(&row)).transpose()
     }
 
-    async fn spend_or_refuse(&self, spend: &Spend, successors: &[StoredToken]) -> Result<Exchange, StorageError> {
+    async fn spend_or_refuse(
+        &self,
+        redemption: &Redemption,
+        successors: &[StoredToken],
+    ) -> Result<RedeemOutcome, StorageError> {
         let mut write = self.write().await?;
-        let found = self.look_up(&mut *write.transaction, &spend.token).await?;
-        if let Some(outcome) = spend.refusal(found.as_ref().map(|found| (&*found.token, &*found.grant))) {
+        let found = self.look_up(&mut *write.transaction, &redemption.token).await?;
+        if let Some(outcome) = redemption.refusal(found.as_ref().map(|found| (&*found.token, &*found.grant))) {
             return Ok(outcome);
         }
-        check_grant_of(successors, spend.grant_id)?;
-        if spend.consume {
-            let how = bind_hash(&self.statements.spend, &spend.token).bind(micros(spend.at));
-            let how = how.bind(spend.attempt.as_bytes().as_slice());
-            let how = how.bind(spend.seed.as_ref().map(|seed| seed.expose().as_slice()));
-            let how = how.bind(spend.seed_until.map(micros));
+        check_grant_of(successors, redemption.grant_id)?;
+        if redemption.consume {
+            let how = bind_hash(&self.statements.spend, &redemption.token).bind(micros(redemption.at));
+            let how = how.bind(redemption.attempt.as_bytes().as_slice());
+            let how = how.bind(redemption.seed.as_ref().map(|seed| seed.expose().as_slice()));
+            let how = how.bind(redemption.seed_until.map(micros));
             how.execute(&mut *write.transaction).await.map_err(to_storage_error)?;
             if let Some(parent) = found.as_ref().and_then(|found| found.token.parent.as_ref()) {
                 let erase = bind_hash(&self.statements.erase_seed, parent);
@@ -178,15 +184,15 @@ impl SqliteStorage {
             }
         }
         sqlx::query(self.statements.move_grant.clone())
-            .bind(spend.grant_id.as_bytes().as_slice())
-            .bind(micros(spend.at))
-            .bind(micros(spend.grant_expires_at))
+            .bind(redemption.grant_id.as_bytes().as_slice())
+            .bind(micros(redemption.at))
+            .bind(micros(redemption.grant_expires_at))
             .execute(&mut *write.transaction)
             .await
             .map_err(to_storage_error)?;
         self.insert(successors, &mut write.transaction).await?;
         write.commit().await?;
-        Ok(Exchange::Done)
+        Ok(RedeemOutcome::Done)
     }
 
     async fn revoke_token(&self, token: &TokenHash, at: OffsetDateTime) -> Result<(), StorageError> {
@@ -231,7 +237,7 @@ impl SqliteStorage {
         &self,
         which: &GrantSelector,
         now: OffsetDateTime,
-        page: &Page,
+        page: &GrantPage,
     ) -> Result<Vec<Arc<Grant>>, StorageError> {
         let (before, id) = page.after.unwrap_or(LIST_START);
         let list = selecting(self.statements.common.list.of(which), which).bind(micros(now)).bind(micros(before));

@@ -4,7 +4,7 @@ use super::given_up::MOST_POLLS;
 use super::node::{Outcome, patiently};
 use super::records::{DAY, HOUR};
 use super::trial::{Named, RUNNERS, Trial};
-use crate::storage::{Exchange, Spend};
+use crate::storage::{RedeemOutcome, Redemption};
 
 pub(super) const CASES: &[Named] = &[
     ("an attempt that finds its own work is done, and writes nothing more", its_own_work),
@@ -16,17 +16,17 @@ fn its_own_work(t: &Trial<'_>) -> Outcome {
     let (of, old) = t.family(1)?;
     let order = t.spend(&old, 1);
     let (successors, late) = (t.successors(10, &of, &old), t.successors(20, &of, &old));
-    t.node(0).exchange_done(&order, &successors)?;
+    t.node(0).must_redeem(&order, &successors)?;
     let before = t.node(0).row(old.hash)?;
     // Later by the clock, after the token has expired, and with another wish for the grant's end.
-    let again = Spend { at: t.at(DAY + HOUR), grant_expires_at: t.at(9 * DAY), ..order.clone() };
+    let again = Redemption { at: t.at(DAY + HOUR), grant_expires_at: t.at(9 * DAY), ..order.clone() };
     for node in t.nodes() {
         for order in [&order, &again] {
-            let answer = node.exchange(order, &successors)?;
-            t.expect_eq("the answer to an attempt that is repeated", &Exchange::Done, &answer);
+            let answer = node.redeem(order, &successors)?;
+            t.expect_eq("the answer to an attempt that is repeated", &RedeemOutcome::Done, &answer);
         }
-        let answer = node.exchange(&t.spend(&old, 2), &late)?;
-        t.expect_eq("the answer to another attempt", &Exchange::AlreadySpent, &answer);
+        let answer = node.redeem(&t.spend(&old, 2), &late)?;
+        t.expect_eq("the answer to another attempt", &RedeemOutcome::AlreadySpent, &answer);
     }
     t.expect_found("a token whose attempt was repeated, which must not change", &before)?;
     t.expect_eq("successors stored of the attempt that was first", &2, &t.node(1).count(&successors)?);
@@ -40,8 +40,8 @@ fn many_times_at_once(t: &Trial<'_>) -> Outcome {
         let (of, old) = t.family(base)?;
         let order = t.spend(&old, base);
         let successors = t.successors(base + 10, &of, &old);
-        for answer in t.race(round, RUNNERS, |_, node| node.exchange(&order, &successors))? {
-            t.expect_eq("the answer to each of them", &Exchange::Done, &answer);
+        for answer in t.race(round, RUNNERS, |_, node| node.redeem(&order, &successors))? {
+            t.expect_eq("the answer to each of them", &RedeemOutcome::Done, &answer);
         }
         t.expect_eq("how many of its two successors are stored", &2, &t.node(1).count(&successors)?);
     }
@@ -53,9 +53,9 @@ fn given_up_and_repeated(t: &Trial<'_>) -> Outcome {
         let base = polls as u64 * 1_000;
         let (of, old) = t.family(base)?;
         let (order, successors) = (t.spend(&old, base), t.successors(base + 10, &of, &old));
-        let answer = t.node(0).give_up(polls, t.node(0).storage.exchange(&order, &successors));
-        let again = patiently(|| t.node(1).exchange(&order, &successors))?;
-        t.expect_eq("the answer to an attempt that was given up and is repeated", &Exchange::Done, &again);
+        let answer = t.node(0).give_up(polls, t.node(0).storage.redeem(&order, &successors));
+        let again = patiently(|| t.node(1).redeem(&order, &successors))?;
+        t.expect_eq("the answer to an attempt that was given up and is repeated", &RedeemOutcome::Done, &again);
         if answer.is_some() {
             break;
         }

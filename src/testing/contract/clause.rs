@@ -10,7 +10,7 @@ use std::fmt;
 pub enum Clause {
     /// What has returned is seen by every later call on every node.
     Linearizable,
-    /// Each method is one atomic step, and `exchange` decides in its order.
+    /// Each method is one atomic step, and `redeem` decides in its order.
     Atomic,
     /// An attempt that meets its own work is done.
     AmbiguousCommits,

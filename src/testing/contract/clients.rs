@@ -38,7 +38,7 @@ impl Trial<'_> {
 
     /// The client as some node has it.
     fn known(&self, node: usize, id: &str) -> Outcome<Option<Client>> {
-        let found = self.node(0).done("client", self.registry(node).client(id))?;
+        let found = self.node(0).done("find_client", self.registry(node).find_client(id))?;
         Ok(found.map(|client| (*client).clone()))
     }
 
@@ -211,13 +211,13 @@ fn listed_in_order(t: &Trial<'_>) -> Outcome {
     for limit in [1, 2, 5, 100] {
         let listed = t.paged(limit, |last: Option<&Arc<Client>>| {
             let after = last.map_or(&begin, |last| last.id());
-            t.node(0).done("clients", t.registry(1).clients(Some(after), limit))
+            t.node(0).done("list_clients", t.registry(1).list_clients(Some(after), limit))
         })?;
         // Clients of other cases come behind.
         let listed: Vec<_> = listed.iter().take(ids.len()).map(|client| client.id().clone()).collect();
         t.expect_eq_lists(&format!("the clients in pages of {limit}"), &ids, &listed);
     }
-    let none = t.node(0).done("clients", t.registry(1).clients(None, 0))?;
+    let none = t.node(0).done("list_clients", t.registry(1).list_clients(None, 0))?;
     t.expect_eq("clients on a page of none", &0, &none.len());
     Ok(())
 }

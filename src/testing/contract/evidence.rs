@@ -4,7 +4,7 @@ use super::node::Outcome;
 use super::records::{DAY, HOUR, SECOND, TICK};
 use super::trial::{Named, Trial};
 use crate::record::{Grant, StoredToken, TokenKind};
-use crate::storage::{Exchange, GrantSelector, Page, Spend};
+use crate::storage::{GrantPage, GrantSelector, RedeemOutcome, Redemption};
 
 pub(super) const CASES: &[Named] = &[
     ("a purge removes expired access tokens and leaves all evidence while the grant lives", evidence_stays),
@@ -33,10 +33,10 @@ fn evidence_stays(t: &Trial<'_>) -> Outcome {
     let code = expiring(6, TokenKind::AuthorizationCode);
     let last = t.refresh(4, &of);
     let successors = [short.clone(), second.clone(), spent_access.clone(), code.clone()];
-    t.node(0).exchange_done(&t.spend(&first, 1), &successors)?;
-    t.node(0).exchange_done(&t.spend(&spent_access, 3), &[])?;
-    let order = Spend { grant_expires_at: t.at(90 * DAY), ..t.spend(&second, 2) };
-    t.node(0).exchange_done(&order, std::slice::from_ref(&last))?;
+    t.node(0).must_redeem(&t.spend(&first, 1), &successors)?;
+    t.node(0).must_redeem(&t.spend(&spent_access, 3), &[])?;
+    let order = Redemption { grant_expires_at: t.at(90 * DAY), ..t.spend(&second, 2) };
+    t.node(0).must_redeem(&order, std::slice::from_ref(&last))?;
 
     t.node(0).purge_all(t.at(HOUR - TICK), 9)?;
     t.expect(t.node(1).has(short.hash)?, "an unspent access token is kept until it expires", "it is gone");
@@ -57,11 +57,11 @@ fn evidence_stays(t: &Trial<'_>) -> Outcome {
             t.expect(is_there, format_args!("{what} is kept while the grant lives"), "it is gone");
         }
     }
-    let replay = Spend { at: t.at(89 * DAY), ..t.spend(&first, 9) };
-    t.expect_eq("the answer to a late replay", &Exchange::AlreadySpent, &t.node(1).exchange(&replay, &[])?);
+    let replay = Redemption { at: t.at(89 * DAY), ..t.spend(&first, 9) };
+    t.expect_eq("the answer to a late replay", &RedeemOutcome::AlreadySpent, &t.node(1).redeem(&replay, &[])?);
     t.node(0).purge_all(t.at(90 * DAY), 9)?;
     gone(t, "the tokens of a grant that ends at `before` are purged", evidence.map(|(_, token)| token))?;
-    t.expect_eq("the answer to a replay after that", &Exchange::Dead, &t.node(1).exchange(&replay, &[])?);
+    t.expect_eq("the answer to a replay after that", &RedeemOutcome::Dead, &t.node(1).redeem(&replay, &[])?);
     Ok(())
 }
 
@@ -141,13 +141,13 @@ fn begun_is_dead(t: &Trial<'_>) -> Outcome {
             return Ok(());
         }
         for (by, token) in (0..).zip(&tokens) {
-            let answer = t.node(1).exchange(&t.spend(token, base + by), &[])?;
-            t.expect_eq("the answer to a use of it", &Exchange::Dead, &answer);
+            let answer = t.node(1).redeem(&t.spend(token, base + by), &[])?;
+            t.expect_eq("the answer to a use of it", &RedeemOutcome::Dead, &answer);
             let found = t.node(2).find(token.hash)?;
             let is_dead = found.is_none_or(|(_, of)| !of.is_live(t.at(SECOND)));
             t.expect(is_dead, "find returns no live grant of it", "it does");
         }
-        let listed = || t.node(3).list_ids(&GrantSelector::Id(of.id), t.at(SECOND), &Page::first(9));
+        let listed = || t.node(3).list_ids(&GrantSelector::Id(of.id), t.at(SECOND), &GrantPage::first(9));
         t.expect_eq_lists_soon("grants listed of it", &[], listed)?;
         t.node(0).purge_all(t.at(DAY), limit)?;
         t.node(1).open(&of, &tokens)?;
@@ -160,8 +160,8 @@ fn seeds_go(t: &Trial<'_>) -> Outcome {
     t.clean_up()?;
     for (number, kept_for) in [(1, SECOND), (100, HOUR)] {
         let (of, first) = t.family(number)?;
-        let order = Spend { seed_until: Some(t.at(SECOND + kept_for)), ..t.spend(&first, number) };
-        t.node(0).exchange_done(&order, &[t.refresh(number + 1, &of)])?;
+        let order = Redemption { seed_until: Some(t.at(SECOND + kept_for)), ..t.spend(&first, number) };
+        t.node(0).must_redeem(&order, &[t.refresh(number + 1, &of)])?;
         let spent = || -> Outcome<_> { Ok(t.node(1).row(first.hash)?.0.spent.clone()) };
         let has_seed = || -> Outcome<_> { Ok(spent()?.is_some_and(|spent| spent.seed.is_some())) };
         let how = || -> Outcome<_> { Ok(spent()?.map(|spent| (spent.at, spent.attempt))) };
@@ -192,7 +192,7 @@ fn a_large_family(t: &Trial<'_>) -> Outcome {
         return Ok(());
     }
     // A hash that went is as free as one that was never there.
-    t.node(0).exchange_done(&t.spend(&tokens[0], 1), &[tokens[1].clone()])?;
+    t.node(0).must_redeem(&t.spend(&tokens[0], 1), &[tokens[1].clone()])?;
     t.expect(t.node(1).has(tokens[1].hash)?, "it is stored again", "it is not there");
     t.node(0).purge_all(t.at(2 * DAY), 77)?;
     gone(t, "no token outlives its grant", &tokens)
@@ -206,19 +206,23 @@ fn purged_or_used(t: &Trial<'_>) -> Outcome {
         let mut late = t.successors(base + 10, &of, &tokens[0]);
         late[1].expires_at = t.at(5 * DAY);
         // The clock of the one who uses it is behind: for the others the grant has ended.
-        let order = Spend { at: t.at(DAY - TICK), seed: None, ..t.spend(&tokens[0], base) };
+        let order = Redemption { at: t.at(DAY - TICK), seed: None, ..t.spend(&tokens[0], base) };
         let answers = t.race(round, 4, |runner, node| {
             if runner == 0 {
-                return node.exchange(&order, &late).map(Some);
+                return node.redeem(&order, &late).map(Some);
             }
             node.purge(t.at(DAY), runner * 2)?;
             Ok(None)
         })?;
-        t.expect(answers[0] != Some(Exchange::AlreadySpent), "a token is not spent by a purge", "it is AlreadySpent");
+        t.expect(
+            answers[0] != Some(RedeemOutcome::AlreadySpent),
+            "a token is not spent by a purge",
+            "it is AlreadySpent",
+        );
         t.node(0).purge_all(t.at(DAY), 100)?;
         // Of what was used, one expired access token may go.
         tokens.push(late.swap_remove(1));
-        let (how, expected) = if answers[0] == Some(Exchange::Done) { ("used", 7) } else { ("purged", 0) };
+        let (how, expected) = if answers[0] == Some(RedeemOutcome::Done) { ("used", 7) } else { ("purged", 0) };
         let found = t.node(1).count(&tokens)?;
         t.expect_eq(&format!("tokens left of a family that was {how}"), &expected, &found);
         t.node(0).purge_all(t.at(9 * DAY), 100)?;

@@ -5,7 +5,7 @@ use super::node::{Failure, Node, Outcome, patiently};
 use super::records::{DAY, HOUR, SECOND, TICK};
 use super::trial::{Named, RUNNERS, Trial};
 use crate::record::Grant;
-use crate::storage::{Exchange, GrantSelector, Opened};
+use crate::storage::{GrantSelector, Opened, RedeemOutcome};
 
 pub(super) const ATOMIC: &[Named] =
     &[("a grant is opened only under a parent that lives when it is opened", opened_under_a_live_parent)];
@@ -123,8 +123,8 @@ fn descendants(t: &Trial<'_>) -> Outcome {
         for number in below {
             let (token, grant) = t.node(2).row(t.hash(number))?;
             t.expect_eq("when a descendant was revoked", &Some(t.at(HOUR)), &grant.revoked_at);
-            let late = t.node(1).exchange(&t.spend(&token, number), &[])?;
-            t.expect_eq("what becomes of its token", &Exchange::Dead, &late);
+            let late = t.node(1).redeem(&t.spend(&token, number), &[])?;
+            t.expect_eq("what becomes of its token", &RedeemOutcome::Dead, &late);
         }
         let by_itself = t.node(2).row(t.hash(base + 30))?.1.revoked_at;
         t.expect_eq("when a child was revoked that was revoked before", &Some(t.at(SECOND)), &by_itself);
@@ -234,8 +234,8 @@ fn an_ended_parent(t: &Trial<'_>) -> Outcome {
         t.expect_eq("tokens left of a parent that has ended", &0, &t.node(1).count(&tokens)?);
         let (token, grant) = t.node(1).row(t.hash(base + 10))?;
         t.expect_eq_records("the child of a parent that has ended", &child, &*grant);
-        let answer = t.node(2).exchange(&t.spend(&token, base), &[])?;
-        t.expect_eq("what becomes of its token", &Exchange::Done, &answer);
+        let answer = t.node(2).redeem(&t.spend(&token, base), &[])?;
+        t.expect_eq("what becomes of its token", &RedeemOutcome::Done, &answer);
     }
     Ok(())
 }

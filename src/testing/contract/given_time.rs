@@ -8,10 +8,10 @@ use super::node::Outcome;
 use super::records::{DAY, HOUR, SECOND, TICK};
 use super::trial::{Named, Trial};
 use crate::record::{Grant, Spent, StoredToken};
-use crate::storage::{Exchange, GrantSelector, Page, Spend};
+use crate::storage::{GrantPage, GrantSelector, RedeemOutcome, Redemption};
 
 pub(super) const CASES: &[Named] = &[
-    ("an exchange judges by the time it is given, to the microsecond", exchanges),
+    ("a redemption judges by the time it is given, to the microsecond", redemptions),
     ("what is written bears the time that was given", writes),
     ("the list of live grants goes by the time it is given", lists),
     ("a token can be found whatever the time is", finds),
@@ -27,8 +27,8 @@ fn grant_of(t: &Trial<'_>, number: u64, start: OffsetDateTime) -> Grant {
     Grant { opened_at: start, last_used_at: start, expires_at: start + DAY, ..t.grant(number) }
 }
 
-fn exchanges(t: &Trial<'_>) -> Outcome {
-    use Exchange::{AlreadySpent, Dead, Done};
+fn redemptions(t: &Trial<'_>) -> Outcome {
+    use RedeemOutcome::{AlreadySpent, Dead, Done};
     // When the token expires, when the grant ends, and whether it is spent.
     let rows = [
         ("a token that expires in a moment", SECOND + TICK, DAY, false, Done),
@@ -49,11 +49,11 @@ fn exchanges(t: &Trial<'_>) -> Outcome {
                     is_spent.then(|| Spent { at: start, attempt: t.attempt(9_999), seed: None, seed_until: None });
                 t.node(0).open(&of, std::slice::from_ref(&token))?;
                 let (at, grant_expires_at) = (start + SECOND, start + 2 * DAY);
-                let order = Spend { at, grant_expires_at, consume, seed: None, ..t.spend(&token, number) };
+                let order = Redemption { at, grant_expires_at, consume, seed: None, ..t.spend(&token, number) };
                 t.expect_eq(
                     &format!("the answer about {what}, in {}", start.date()),
                     &expected,
-                    &t.node(1).exchange(&order, &[])?,
+                    &t.node(1).redeem(&order, &[])?,
                 );
             }
         }
@@ -69,8 +69,8 @@ fn writes(t: &Trial<'_>) -> Outcome {
         let odd = Duration::microseconds(123_457);
         let (at, grant_expires_at) = (start + odd, start + 2 * DAY + odd);
         let (token_revoked_at, revoked_at) = (start + odd + TICK, start + odd + 2 * TICK);
-        let order = Spend { at, grant_expires_at, ..t.spend(&old, age) };
-        t.node(0).exchange_done(&order, &[])?;
+        let order = Redemption { at, grant_expires_at, ..t.spend(&old, age) };
+        t.node(0).must_redeem(&order, &[])?;
         t.node(0).revoke_access_token(access.hash, token_revoked_at)?;
         t.node(0).revoke(&GrantSelector::Id(of.id), revoked_at)?;
 
@@ -93,7 +93,7 @@ fn lists(t: &Trial<'_>) -> Outcome {
         for (now, is_live) in [(start + DAY - TICK, true), (start + DAY, false), (start + DAY + TICK, false)] {
             let expected = &[of.id][..usize::from(is_live)];
             let what = format!("grants live at {now}, of one that ends at {}", of.expires_at);
-            t.expect_eq_lists_soon(&what, expected, || t.node(1).list_ids(&which, now, &Page::first(9)))?;
+            t.expect_eq_lists_soon(&what, expected, || t.node(1).list_ids(&which, now, &GrantPage::first(9)))?;
         }
     }
     Ok(())

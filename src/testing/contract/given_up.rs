@@ -9,13 +9,13 @@ use super::node::{Failure, Node, Outcome, patient_row, patiently};
 use super::records::{DAY, HOUR, SECOND};
 use super::trial::{Named, Trial};
 use crate::record::{Grant, StoredToken};
-use crate::storage::{Exchange, GrantSelector, Opened, Spend};
+use crate::storage::{GrantSelector, Opened, RedeemOutcome, Redemption};
 
 /// After how many polls the suite gives up giving up.
 pub(super) const MOST_POLLS: usize = 40;
 
 pub(super) const CASES: &[Named] = &[
-    ("an exchange that is given up at any moment happens whole or not at all", exchanges),
+    ("a redemption that is given up at any moment happens whole or not at all", redemptions),
     ("an `open_grant` that is given up at any moment happens whole or not at all", openings),
     (
         "revocations and purges that are given up at any moment can be repeated and then are complete",
@@ -25,7 +25,7 @@ pub(super) const CASES: &[Named] = &[
 
 /// Whether a token is spent by this attempt together with all its successors (`true`), or none of it (`false`). An error if it
 /// is anything between. A step that happens while this reads is seen in the end, because it reads the token once more.
-pub(super) fn is_whole(node: Node<'_>, order: &Spend, successors: &[StoredToken]) -> Outcome<bool> {
+pub(super) fn is_whole(node: Node<'_>, order: &Redemption, successors: &[StoredToken]) -> Outcome<bool> {
     let is_spent = || -> Outcome<bool> {
         let spent = patient_row(node, order.token)?.0.spent.clone();
         Ok(spent.is_some_and(|spent| spent.attempt == order.attempt))
@@ -49,26 +49,26 @@ pub(super) fn is_whole(node: Node<'_>, order: &Spend, successors: &[StoredToken]
     }
 }
 
-fn exchanges(t: &Trial<'_>) -> Outcome {
+fn redemptions(t: &Trial<'_>) -> Outcome {
     for polls in 0..MOST_POLLS {
         let base = polls as u64 * 1_000;
         let (of, old) = t.family(base)?;
         let (order, successors) = (t.spend(&old, base), t.successors(base + 10, &of, &old));
         let other = (t.spend(&old, base + 1), t.successors(base + 20, &of, &old));
-        let answer = t.node(0).give_up(polls, t.node(0).storage.exchange(&order, &successors));
+        let answer = t.node(0).give_up(polls, t.node(0).storage.redeem(&order, &successors));
         is_whole(t.node(1), &order, &successors)?;
 
         // From here on it is decided.
-        let second = patiently(|| t.node(2).exchange(&other.0, &other.1))?;
+        let second = patiently(|| t.node(2).redeem(&other.0, &other.1))?;
         let is_first = is_whole(t.node(1), &order, &successors)?;
         let is_second = is_whole(t.node(0), &other.0, &other.1)?;
-        let expected = if is_first { Exchange::AlreadySpent } else { Exchange::Done };
+        let expected = if is_first { RedeemOutcome::AlreadySpent } else { RedeemOutcome::Done };
         t.expect_eq("the answer to an attempt after one that was given up and may have happened", &expected, &second);
         t.expect_eq("whether that attempt happened, if the one before it did or did not", &!is_first, &is_second);
         if let Some(answer) = answer {
-            let answer = answer.map_err(|error| Failure::failed("exchange", &error))?;
-            let is_done = answer == Exchange::Done;
-            t.expect(is_done && is_first, "an exchange that completed is Done, and stays", "it is not");
+            let answer = answer.map_err(|error| Failure::failed("redeem", &error))?;
+            let is_done = answer == RedeemOutcome::Done;
+            t.expect(is_done && is_first, "a redemption that completed is Done, and stays", "it is not");
             break;
         }
     }
@@ -124,8 +124,8 @@ fn revocations_and_purges(t: &Trial<'_>) -> Outcome {
         let base = polls as u64 * 1_000;
         let families: Vec<_> = (0..4).map(|number| t.family(base + number)).collect::<Outcome<_>>()?;
         let access = t.access(base + 10, &families[0].0);
-        let order = Spend { consume: false, seed: None, ..t.spend(&families[0].1, base) };
-        t.node(0).exchange_done(&order, std::slice::from_ref(&access))?;
+        let order = Redemption { consume: false, seed: None, ..t.spend(&families[0].1, base) };
+        t.node(0).must_redeem(&order, std::slice::from_ref(&access))?;
 
         let storage = t.node(0).storage;
         let one = t.node(0).give_up(polls, storage.revoke_access_token(&access.hash, t.at(SECOND)));

@@ -12,7 +12,7 @@ use super::records::{DAY, HOUR, SECOND};
 use super::revocation::{all_selectors, many_grants};
 use super::trial::{Named, Trial};
 use crate::record::{Grant, GrantId};
-use crate::storage::{GrantSelector, Page};
+use crate::storage::{GrantPage, GrantSelector};
 
 pub(super) const CASES: &[Named] = &[
     ("each selector lists what it names and nothing else", selectors),
@@ -28,7 +28,7 @@ fn selectors(t: &Trial<'_>) -> Outcome {
             ids
         };
         let meant = sorted(grants.iter().filter(|grant| which.selects(grant)).map(|grant| grant.id).collect());
-        let list = || Ok(sorted(t.node(1).list_ids(&which, t.at(SECOND), &Page::first(99))?));
+        let list = || Ok(sorted(t.node(1).list_ids(&which, t.at(SECOND), &GrantPage::first(99))?));
         t.expect_eq_lists_soon(&format!("what {which:?} lists"), &meant, list)?;
     }
     Ok(())
@@ -36,7 +36,7 @@ fn selectors(t: &Trial<'_>) -> Outcome {
 
 /// All pages of a list, put together.
 fn listed(t: &Trial<'_>, which: &GrantSelector, limit: usize) -> Outcome<Vec<GrantId>> {
-    let page = |last: Option<&Arc<Grant>>| last.map_or(Page::first(limit), |last| Page::after(last, limit));
+    let page = |last: Option<&Arc<Grant>>| last.map_or(GrantPage::first(limit), |last| GrantPage::after(last, limit));
     let grants = t.paged(limit, |last| t.node(1).list(which, t.at(HOUR), &page(last)))?;
     Ok(grants.iter().map(|grant| grant.id).collect())
 }
@@ -53,17 +53,17 @@ fn pages(t: &Trial<'_>) -> Outcome {
     for which in [GrantSelector::Subject(t.subject("alice")), GrantSelector::Client(t.client("app"))] {
         // Some are opened at the same time: their order is the storage's, but it is the same on every page.
         let in_order = || {
-            let list = t.node(1).list(&which, t.at(HOUR), &Page::first(99))?;
+            let list = t.node(1).list(&which, t.at(HOUR), &GrantPage::first(99))?;
             let mut places: Vec<_> = list.iter().map(|grant| (grant.opened_at, grant.id)).collect();
             places.chunk_by_mut(|a, b| a.0 == b.0).for_each(<[_]>::sort_unstable);
             Ok(places)
         };
         t.expect_eq_lists_soon("the list of all grants", &places, in_order)?;
-        let whole = t.node(1).list_ids(&which, t.at(HOUR), &Page::first(99))?;
+        let whole = t.node(1).list_ids(&which, t.at(HOUR), &GrantPage::first(99))?;
         for limit in [1, 2, 3, 7, 39, 40, 41, 1_000_000] {
             t.expect_eq_lists_soon(&format!("a list in pages of {limit}"), &whole, || listed(t, &which, limit))?;
         }
-        t.expect_eq_lists("a page of none", &[], &t.node(1).list_ids(&which, t.at(HOUR), &Page::first(0))?);
+        t.expect_eq_lists("a page of none", &[], &t.node(1).list_ids(&which, t.at(HOUR), &GrantPage::first(0))?);
         if !t.is_clean() {
             break;
         }
@@ -88,12 +88,12 @@ fn dead_ones(t: &Trial<'_>) -> Outcome {
     let now = t.at(HOUR);
     let live: Vec<_> = (0..30).rev().filter(|number| number % 3 == 2).map(|number| t.grant_id(number)).collect();
     for limit in [1, 4, 99] {
-        let first = || t.node(1).list_ids(&which, now, &Page::first(limit));
+        let first = || t.node(1).list_ids(&which, now, &GrantPage::first(limit));
         t.expect_eq_lists_soon(&format!("the first {limit} live grants"), &live[..limit.min(live.len())], first)?;
         t.expect_eq_lists_soon(&format!("a list in pages of {limit}"), &live, || listed(t, &which, limit))?;
     }
     // A page goes on behind a grant that was revoked in the meantime.
-    let behind = Page { limit: 9, after: Some((opened(20), t.grant_id(20))) };
+    let behind = GrantPage { limit: 9, after: Some((opened(20), t.grant_id(20))) };
     t.node(0).revoke(&GrantSelector::Id(t.grant_id(20)), now)?;
     let list = || t.node(1).list_ids(&which, now, &behind);
     t.expect_eq_lists_soon("what follows a grant that was revoked", &live[4..], list)

@@ -8,7 +8,6 @@ mod clients;
 mod differences;
 mod ephemeral;
 mod evidence;
-mod exchange;
 mod families;
 mod given_time;
 mod given_up;
@@ -21,6 +20,7 @@ mod opaque;
 mod opening;
 mod races;
 mod records;
+mod redeem;
 mod report;
 mod revocation;
 mod revocation_races;
@@ -60,7 +60,7 @@ const GROUPS: &[Group] = &[
     Group { clause: Clause::Linearizable, needs: Needs::Nothing, cases: visible::CASES },
     Group { clause: Clause::OpaqueRecords, needs: Needs::Nothing, cases: opaque::CASES },
     Group { clause: Clause::Atomic, needs: Needs::Nothing, cases: opening::CASES },
-    Group { clause: Clause::Atomic, needs: Needs::Nothing, cases: exchange::CASES },
+    Group { clause: Clause::Atomic, needs: Needs::Nothing, cases: redeem::CASES },
     Group { clause: Clause::Atomic, needs: Needs::Nothing, cases: races::CASES },
     Group { clause: Clause::AmbiguousCommits, needs: Needs::Nothing, cases: attempts::CASES },
     Group { clause: Clause::Crashes, needs: Needs::Nothing, cases: given_up::CASES },

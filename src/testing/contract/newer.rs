@@ -26,8 +26,8 @@ fn details(t: &Trial<'_>) -> Outcome {
     let mut successors = t.successors(2, &of, &old);
     successors[0].details = read(&added)?;
     t.node(0).open(&of, &[old.clone()])?;
-    t.node(1).exchange_done(&t.spend(&old, 1), &successors)?;
-    t.node(0).exchange_done(&t.spend(&successors[1], 2), &[])?;
+    t.node(1).must_redeem(&t.spend(&old, 1), &successors)?;
+    t.node(0).must_redeem(&t.spend(&successors[1], 2), &[])?;
     t.node(1).revoke_access_token(t.hash(2), t.at(HOUR))?;
     t.node(0).revoke(&GrantSelector::Id(of.id), t.at(HOUR))?;
     for number in [1, 2] {
@@ -66,7 +66,8 @@ fn client_with(t: &Trial<'_>, name: &str, added: &Value) -> Outcome {
         let is_refused = matches!(refusal, Err(RegistryError::UnknownMembers));
         t.expect(is_refused, "a change is refused with UnknownMembers", format_args!("it is {refusal:?}"));
     }
-    let found = run(block_on, registry.client(id.as_str())).map_err(|error| Failure::failed("client", &error))?;
+    let found =
+        run(block_on, registry.find_client(id.as_str())).map_err(|error| Failure::failed("find_client", &error))?;
     t.expect_eq("the client as it is found", &stored, &found.map_or(Value::Null, |client| json!(*client)));
     Ok(())
 }

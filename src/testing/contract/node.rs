@@ -13,7 +13,7 @@ use time::OffsetDateTime;
 use crate::error::StorageError;
 use crate::record::{Grant, GrantId, StoredToken};
 use crate::secret::TokenHash;
-use crate::storage::{Exchange, Found, GrantSelector, Opened, Page, Spend, Storage};
+use crate::storage::{Found, GrantPage, GrantSelector, Opened, RedeemOutcome, Redemption, Storage};
 
 /// What `block_on` is given: a task to be run to its end.
 pub type Task<'a> = Pin<Box<dyn Future<Output = ()> + 'a>>;
@@ -117,15 +117,15 @@ impl Node<'_> {
         tokens.into_iter().try_fold(0, |count, token| Ok(count + usize::from(self.has(token.hash)?)))
     }
 
-    pub(super) fn exchange(&self, spend: &Spend, successors: &[StoredToken]) -> Outcome<Exchange> {
-        self.done("exchange", self.storage.exchange(spend, successors))
+    pub(super) fn redeem(&self, redemption: &Redemption, successors: &[StoredToken]) -> Outcome<RedeemOutcome> {
+        self.done("redeem", self.storage.redeem(redemption, successors))
     }
 
-    /// An exchange that has no reason not to be done.
-    pub(super) fn exchange_done(&self, spend: &Spend, successors: &[StoredToken]) -> Outcome {
-        match self.exchange(spend, successors)? {
-            Exchange::Done => Ok(()),
-            other => Err(Failure::new("the exchange of a live token is Done", format!("it is {other:?}"))),
+    /// A redemption that has no reason not to be done.
+    pub(super) fn must_redeem(&self, redemption: &Redemption, successors: &[StoredToken]) -> Outcome {
+        match self.redeem(redemption, successors)? {
+            RedeemOutcome::Done => Ok(()),
+            other => Err(Failure::new("the redemption of a live token is Done", format!("it is {other:?}"))),
         }
     }
 
@@ -137,11 +137,21 @@ impl Node<'_> {
         self.done("revoke_grants", self.storage.revoke_grants(which, at))
     }
 
-    pub(super) fn list(&self, which: &GrantSelector, now: OffsetDateTime, page: &Page) -> Outcome<Vec<Arc<Grant>>> {
-        self.done("grants", self.storage.grants(which, now, page))
+    pub(super) fn list(
+        &self,
+        which: &GrantSelector,
+        now: OffsetDateTime,
+        page: &GrantPage,
+    ) -> Outcome<Vec<Arc<Grant>>> {
+        self.done("list_grants", self.storage.list_grants(which, now, page))
     }
 
-    pub(super) fn list_ids(&self, which: &GrantSelector, now: OffsetDateTime, page: &Page) -> Outcome<Vec<GrantId>> {
+    pub(super) fn list_ids(
+        &self,
+        which: &GrantSelector,
+        now: OffsetDateTime,
+        page: &GrantPage,
+    ) -> Outcome<Vec<GrantId>> {
         Ok(self.list(which, now, page)?.iter().map(|grant| grant.id).collect())
     }
 

@@ -4,7 +4,7 @@ use super::node::{Failure, Node, Outcome};
 use super::records::{DAY, HOUR, START, TICK};
 use super::trial::{Named, RUNNERS, Trial};
 use crate::record::{Grant, Spent, StoredToken, TokenKind};
-use crate::storage::{Exchange, GrantSelector, Opened};
+use crate::storage::{GrantSelector, Opened, RedeemOutcome};
 
 pub(super) const ATOMIC: &[Named] = &[
     ("a one-time key is used once, and only by a grant that is stored", used_once),
@@ -59,8 +59,8 @@ fn used_once(t: &Trial<'_>) -> Outcome {
         t.expect_eq("what the use of a key returns that was used in vain", &Opened::Done, &answer);
     }
     // It is no token.
-    let answer = t.node(1).exchange(&t.spend(&key(t, 100, &first), 1), &[])?;
-    t.expect_eq("what spending it returns", &Exchange::AlreadySpent, &answer);
+    let answer = t.node(1).redeem(&t.spend(&key(t, 100, &first), 1), &[])?;
+    t.expect_eq("what spending it returns", &RedeemOutcome::AlreadySpent, &answer);
     Ok(())
 }
 

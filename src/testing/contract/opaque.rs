@@ -65,7 +65,7 @@ fn tokens(t: &Trial<'_>) -> Outcome {
 
         let (again, first) = t.family(number + 100)?;
         let successor = StoredToken { hash: t.hash(number + 200), grant_id: again.id, ..token };
-        t.node(0).exchange_done(&t.spend(&first, number), std::slice::from_ref(&successor))?;
+        t.node(0).must_redeem(&t.spend(&first, number), std::slice::from_ref(&successor))?;
         t.expect_eq_records("a token that was stored as a successor", &successor, &t.node(1).row(successor.hash)?.0);
     }
     // Bytes that are not text, and zeros at either end.
@@ -108,7 +108,7 @@ fn grants(t: &Trial<'_>) -> Outcome {
             // Through the list, too, where it is the only one of its kind.
             if revoked_at.is_none() {
                 let which = crate::storage::GrantSelector::Id(of.id);
-                let list = t.node(1).list(&which, t.at(HOUR), &crate::storage::Page::first(9))?;
+                let list = t.node(1).list(&which, t.at(HOUR), &crate::storage::GrantPage::first(9))?;
                 for listed in &list {
                     t.expect_eq_records("a grant as it is listed", &of, &**listed);
                 }

@@ -4,7 +4,7 @@ use super::node::{Node, Outcome};
 use super::records::{DAY, HOUR, SECOND, TICK};
 use super::trial::{Named, RUNNERS, Trial};
 use crate::record::{StoredToken, TokenKind};
-use crate::storage::{Exchange, Spend};
+use crate::storage::{RedeemOutcome, Redemption};
 
 pub(super) const CASES: &[Named] = &[
     ("of many that race for one token exactly one is done, and only its successors are stored", one_of_many_is_done),
@@ -26,13 +26,13 @@ fn one_of_many_is_done(t: &Trial<'_>) -> Outcome {
         t.node(0).open(&of, std::slice::from_ref(&old))?;
         let successors = |runner: usize| t.successors(base + 10 + 10 * runner as u64, &of, &old);
         let answers = t.race(round, RUNNERS, |runner, node| {
-            node.exchange(&t.spend(&old, base + runner as u64), &successors(runner))
+            node.redeem(&t.spend(&old, base + runner as u64), &successors(runner))
         })?;
-        let those_that_got = |it: Exchange| answers.iter().filter(|answer| **answer == it).count();
-        t.expect_eq("how many that race for one token are Done", &1, &those_that_got(Exchange::Done));
-        t.expect_eq("how many that lost are told that the token is dead", &0, &those_that_got(Exchange::Dead));
+        let those_that_got = |it: RedeemOutcome| answers.iter().filter(|answer| **answer == it).count();
+        t.expect_eq("how many that race for one token are Done", &1, &those_that_got(RedeemOutcome::Done));
+        t.expect_eq("how many that lost are told that the token is dead", &0, &those_that_got(RedeemOutcome::Dead));
         for (runner, answer) in answers.iter().enumerate() {
-            let expected = if *answer == Exchange::Done { 2 } else { 0 };
+            let expected = if *answer == RedeemOutcome::Done { 2 } else { 0 };
             let found = t.node(runner).count(&successors(runner))?;
             t.expect_eq(&format!("successors stored by a caller that got {answer:?}"), &expected, &found);
         }
@@ -53,8 +53,8 @@ fn one_lineage(t: &Trial<'_>) -> Outcome {
             for step in 1..=STEPS {
                 let runner = runner as u64;
                 let next = StoredToken { parent: Some(last.hash), ..link(step, runner) };
-                let answer = node.exchange(&t.spend(&last, base + step * 20 + runner), std::slice::from_ref(&next))?;
-                done += u64::from(answer == Exchange::Done);
+                let answer = node.redeem(&t.spend(&last, base + step * 20 + runner), std::slice::from_ref(&next))?;
+                done += u64::from(answer == RedeemOutcome::Done);
                 // A runner that lost goes on with the winner's successor, as a repeated refresh does.
                 // If a loser does not see it, that is a matter of clause 1; the winner goes on.
                 let spent = node.find(last.hash)?.and_then(|(token, _)| token.spent.clone());
@@ -84,8 +84,8 @@ fn all_uses_are_stored(t: &Trial<'_>) -> Outcome {
         t.race(round, RUNNERS, |runner, node| {
             let by = base + runner as u64;
             let (at, grant_expires_at) = (t.at(SECOND) + TICK * u32::try_from(runner).unwrap_or_default(), end(runner));
-            let order = Spend { consume: false, seed: None, at, grant_expires_at, ..t.spend(&token, by) };
-            node.exchange_done(&order, std::slice::from_ref(&successors[runner]))
+            let order = Redemption { consume: false, seed: None, at, grant_expires_at, ..t.spend(&token, by) };
+            node.must_redeem(&order, std::slice::from_ref(&successors[runner]))
         })?;
         t.expect_eq("access tokens stored of uses that were Done", &RUNNERS, &t.node(1).count(&successors)?);
         let grant = t.node(1).row(token.hash)?.1;

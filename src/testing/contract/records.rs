@@ -13,7 +13,7 @@ use crate::record::{
 };
 use crate::scope::Scope;
 use crate::secret::{Seed, TokenHash};
-use crate::storage::Spend;
+use crate::storage::Redemption;
 
 pub(super) const START: Duration = Duration::ZERO;
 pub(super) const TICK: Duration = Duration::MICROSECOND;
@@ -157,8 +157,8 @@ impl Trial<'_> {
     }
 
     /// The order to spend a token, a second after the start and with a seed.
-    pub(super) fn spend(&self, what: &StoredToken, by: u64) -> Spend {
-        Spend {
+    pub(super) fn spend(&self, what: &StoredToken, by: u64) -> Redemption {
+        Redemption {
             token: what.hash,
             kind: what.kind.clone(),
             grant_id: what.grant_id,

@@ -6,7 +6,7 @@ use super::node::Outcome;
 use super::records::{DAY, HOUR, SECOND};
 use super::trial::{Named, Trial};
 use crate::record::{ClientId, Grant, Subject, TokenKind};
-use crate::storage::{Exchange, GrantSelector};
+use crate::storage::{GrantSelector, RedeemOutcome};
 
 pub(super) const CASES: &[Named] = &[
     ("each selector revokes what it names and nothing else, and the first time counts", |t| {
@@ -17,7 +17,7 @@ pub(super) const CASES: &[Named] = &[
     }),
     ("names are compared byte by byte", similar_names),
     ("only an access token is revoked by itself, and the first time counts", one_access_token),
-    ("no token of a revoked grant can be exchanged or made live again, in a large family either", a_revoked_family),
+    ("no token of a revoked grant can be redeemed or made live again, in a large family either", a_revoked_family),
 ];
 
 /// Grants of two users and a machine at two clients; the number of each is that of its token.
@@ -81,8 +81,8 @@ fn by_each_selector(t: &Trial<'_>, at: OffsetDateTime) -> Outcome {
             let (token, now) = t.node(1).row(t.hash(number))?;
             let what = format!("when {which:?} revoked a grant of {:?} to {}", grant.subject, grant.client_id);
             t.expect_eq(&what, &is_meant.then_some(at), &now.revoked_at);
-            let answer = t.node(2).exchange(&t.spend(&token, number), &[])?;
-            let expected = if is_meant { Exchange::Dead } else { Exchange::Done };
+            let answer = t.node(2).redeem(&t.spend(&token, number), &[])?;
+            let expected = if is_meant { RedeemOutcome::Dead } else { RedeemOutcome::Done };
             t.expect_eq("the answer to a use after that", &expected, &answer);
         }
     }
@@ -144,8 +144,8 @@ fn a_revoked_family(t: &Trial<'_>) -> Outcome {
     t.expect_eq("grants revoked", &1, &t.node(0).revoke(&which, t.at(HOUR))?);
     for (by, token) in (1_000..).zip(&tokens) {
         let late = t.access(by + 1_000, &of);
-        let answer = t.node(1).exchange(&t.spend(token, by), std::slice::from_ref(&late))?;
-        t.expect_eq("the answer to a use after that", &Exchange::Dead, &answer);
+        let answer = t.node(1).redeem(&t.spend(token, by), std::slice::from_ref(&late))?;
+        t.expect_eq("the answer to a use after that", &RedeemOutcome::Dead, &answer);
         t.expect(!t.node(2).has(late.hash)?, "no successor is stored by a use after that", "one is");
         t.expect_eq("when its grant was revoked", &Some(t.at(HOUR)), &t.node(2).row(token.hash)?.1.revoked_at);
         if !t.is_clean() {

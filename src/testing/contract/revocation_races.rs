@@ -1,4 +1,4 @@
-//! Clause 7: revocations beside one another, beside exchanges, and beside the opening of grants.
+//! Clause 7: revocations beside one another, beside redemptions, and beside the opening of grants.
 
 use std::collections::BTreeSet;
 use std::sync::Mutex;
@@ -9,16 +9,16 @@ use super::node::{Node, Outcome};
 use super::records::{DAY, HOUR, SECOND, TICK};
 use super::trial::{Named, RUNNERS, Trial};
 use crate::record::{Grant, StoredToken};
-use crate::storage::{Exchange, GrantSelector, Spend};
+use crate::storage::{GrantSelector, RedeemOutcome, Redemption};
 
 pub(super) const CASES: &[Named] = &[
-    ("a grant that is revoked while its tokens are exchanged is dead when the revocation returns", revoked_while_used),
+    ("a grant that is revoked while its tokens are redeemed is dead when the revocation returns", revoked_while_used),
     ("a revocation by subject covers every grant whose opening returned before it began", revoked_while_opened),
     (
         "of many that revoke the same grants at once each grant is counted by one, and the first time stays",
         revoked_by_many,
     ),
-    ("a revocation that meets exchanges leaves what they moved, and nothing alive", revoked_beside_exchanges),
+    ("a revocation that meets redemptions leaves what they moved, and nothing alive", revoked_beside_redemptions),
 ];
 
 pub(super) const CASES_OF_PROCESSES: &[Named] =
@@ -27,7 +27,7 @@ pub(super) const CASES_OF_PROCESSES: &[Named] =
 /// How long a chain may become if the revocation is late.
 const MOST_STEPS: u64 = 50;
 
-/// Tokens of one grant, each of which is exchanged for the next.
+/// Tokens of one grant, each of which is redeemed for the next.
 struct Chain {
     of: Grant,
     /// The number of the first token.
@@ -40,18 +40,18 @@ impl Chain {
         StoredToken { parent, ..t.refresh(self.number + step, &self.of) }
     }
 
-    /// When a grant was last used after some steps, and when it ends: each exchange moves it on by a little.
+    /// When a grant was last used after some steps, and when it ends: each redemption moves it on by a little.
     fn moved(t: &Trial<'_>, steps: u64) -> (OffsetDateTime, OffsetDateTime) {
         let later = TICK * i32::try_from(steps).unwrap_or_default();
         (t.at(SECOND + later), t.at(2 * DAY + later))
     }
 
-    /// Exchanges token after token until one is refused. Returns how many were not.
+    /// Redeems token after token until one is refused. Returns how many were not.
     fn walk(&self, t: &Trial<'_>, node: Node<'_>) -> Outcome<u64> {
         for step in 0..MOST_STEPS {
             let (at, grant_expires_at) = Self::moved(t, step + 1);
-            let order = Spend { at, grant_expires_at, ..t.spend(&self.link(t, step), self.number + step) };
-            if node.exchange(&order, &[self.link(t, step + 1)])? != Exchange::Done {
+            let order = Redemption { at, grant_expires_at, ..t.spend(&self.link(t, step), self.number + step) };
+            if node.redeem(&order, &[self.link(t, step + 1)])? != RedeemOutcome::Done {
                 return Ok(step);
             }
         }
@@ -89,8 +89,8 @@ fn revoked_beside(
     for (chain, steps) in chains.iter().zip(&steps) {
         let (last, grant) = t.node(1).row(chain.link(t, *steps).hash)?;
         t.expect_eq("when the grant was revoked, in the end", &Some(t.at(HOUR)), &grant.revoked_at);
-        let late = t.node(2).exchange(&t.spend(&last, chain.number + MOST_STEPS + 1), &[])?;
-        t.expect_eq("what becomes of the newest token", &Exchange::Dead, &late);
+        let late = t.node(2).redeem(&t.spend(&last, chain.number + MOST_STEPS + 1), &[])?;
+        t.expect_eq("what becomes of the newest token", &RedeemOutcome::Dead, &late);
     }
     Ok(steps)
 }
@@ -110,7 +110,7 @@ fn revoked_while_used(t: &Trial<'_>) -> Outcome {
 }
 
 /// Each chain is of a grant of its own.
-fn revoked_beside_exchanges(t: &Trial<'_>) -> Outcome {
+fn revoked_beside_redemptions(t: &Trial<'_>) -> Outcome {
     t.clean_up()?;
     for round in t.rounds(10) {
         let subject = t.subject(&format!("alice-{round}"));

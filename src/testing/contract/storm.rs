@@ -10,14 +10,14 @@ use super::node::{Failure, Node, Outcome, patient_row, patiently};
 use super::records::HOUR;
 use super::trial::{Named, RUNNERS, Trial};
 use crate::record::StoredToken;
-use crate::storage::{Exchange, GrantSelector, Spend};
+use crate::storage::{GrantSelector, RedeemOutcome, Redemption};
 
 /// How many steps each runner takes, and after how many of all runners there is an interruption.
 const STEPS: u64 = 40;
 const BETWEEN: usize = 16;
 
 pub(super) const CRASHES: &[Named] = &[
-    ("whatever is interrupted, each exchange is whole or absent, and what was answered stays", |t| storm(t, walk)),
+    ("whatever is interrupted, each redemption is whole or absent, and what was answered stays", |t| storm(t, walk)),
     ("whatever is interrupted, each grant is opened whole or not at all, and a repeated revocation ends it", |t| {
         storm(t, open_and_revoke)
     }),
@@ -72,7 +72,7 @@ pub(super) fn storm(t: &Trial<'_>, run: fn(&Runner<'_>) -> Outcome) -> Outcome {
     Ok(())
 }
 
-/// A chain of exchanges. Each try is an attempt of its own, so that the next one tells what became of the last.
+/// A chain of redemptions. Each try is an attempt of its own, so that the next one tells what became of the last.
 fn walk(runner: &Runner<'_>) -> Outcome {
     let Runner { t, node, witness, .. } = *runner;
     let base = runner.number * 1_000_000;
@@ -82,12 +82,12 @@ fn walk(runner: &Runner<'_>) -> Outcome {
     let mut next = base + 10;
     let mut chain = Vec::new();
     for _ in 0..runner.steps() {
-        let mut tries: Vec<(Spend, Vec<StoredToken>)> = Vec::new();
+        let mut tries: Vec<(Redemption, Vec<StoredToken>)> = Vec::new();
         let answer = patiently(|| {
             next += 10;
             tries.push((t.spend(&last, next), t.successors(next, &of, &last)));
             let (order, successors) = &tries[tries.len() - 1];
-            let answer = node.exchange(order, successors);
+            let answer = node.redeem(order, successors);
             runner.answered();
             if answer.is_err() {
                 t.note(is_whole(witness, order, successors));
@@ -99,7 +99,7 @@ fn walk(runner: &Runner<'_>) -> Outcome {
             winners.extend(is_whole(witness, order, successors)?.then_some(number));
         }
         let is_last = winners == [tries.len() - 1];
-        let expected = if is_last { Exchange::Done } else { Exchange::AlreadySpent };
+        let expected = if is_last { RedeemOutcome::Done } else { RedeemOutcome::AlreadySpent };
         if winners.len() != 1 || answer != expected {
             let observed = format!("{answer:?} after {} tries, of which {winners:?} happened", tries.len());
             return Err(Failure::new("one of the tries happened, and the answers fit to that", observed));
@@ -154,12 +154,12 @@ fn contest(runner: &Runner<'_>) -> Outcome {
         let by = |side: u64| base + 10 + side * 10;
         let (order, successors) = (t.spend(&token, by(side)), t.successors(by(side), &of, &token));
         let answer = patiently(|| {
-            let answer = node.exchange(&order, &successors);
+            let answer = node.redeem(&order, &successors);
             runner.answered();
             answer
         })?;
         let spent = patient_row(witness, token.hash)?.0.spent.as_ref().map(|spent| spent.attempt);
-        let expected = if spent == Some(order.attempt) { Exchange::Done } else { Exchange::AlreadySpent };
+        let expected = if spent == Some(order.attempt) { RedeemOutcome::Done } else { RedeemOutcome::AlreadySpent };
         t.expect_eq("the answer to an attempt that was repeated until it got one", &expected, &answer);
         let is_by_one = [0, 1].map(|side| Some(t.attempt(by(side)))).contains(&spent);
         t.expect(is_by_one, "one of two attempts has spent the token", format_args!("it was spent by {spent:?}"));

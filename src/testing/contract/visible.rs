@@ -4,7 +4,7 @@ use super::node::{Node, Outcome};
 use super::records::{DAY, HOUR, SECOND};
 use super::trial::{Named, RUNNERS, Trial};
 use crate::record::{Grant, StoredToken};
-use crate::storage::{Exchange, GrantSelector};
+use crate::storage::{GrantSelector, RedeemOutcome};
 
 pub(super) const CASES: &[Named] = &[
     ("what one node has written is what every node reads next", written_here_is_read_there),
@@ -31,21 +31,21 @@ fn written_here_is_read_there(t: &Trial<'_>) -> Outcome {
         everywhere(t, writer, "an access token that was revoked", &access, |it, _| it.revoked_at.is_some())?;
 
         let successors = t.successors(number + 2, &of, &old);
-        writer.exchange_done(&t.spend(&old, number), &successors)?;
+        writer.must_redeem(&t.spend(&old, number), &successors)?;
         everywhere(t, writer, "a token that was spent, and the end of its grant moved", &old, |it, of| {
             it.spent.is_some() && of.expires_at == t.at(2 * DAY)
         })?;
         for reader in t.nodes() {
             t.expect_eq("successors that every node finds of a spent token", &2, &reader.count(&successors)?);
-            let late = reader.exchange(&t.spend(&old, number + 1), &[])?;
-            t.expect_eq("what every node answers about a token that was spent", &Exchange::AlreadySpent, &late);
+            let late = reader.redeem(&t.spend(&old, number + 1), &[])?;
+            t.expect_eq("what every node answers about a token that was spent", &RedeemOutcome::AlreadySpent, &late);
         }
 
         writer.revoke(&GrantSelector::Id(of.id), t.at(HOUR))?;
         everywhere(t, writer, "a token of a grant that was revoked", &successors[1], |_, of| of.revoked_at.is_some())?;
         for reader in t.nodes() {
-            let late = reader.exchange(&t.spend(&successors[1], number + 2), &[])?;
-            t.expect_eq("what every node answers about a token of a revoked grant", &Exchange::Dead, &late);
+            let late = reader.redeem(&t.spend(&successors[1], number + 2), &[])?;
+            t.expect_eq("what every node answers about a token of a revoked grant", &RedeemOutcome::Dead, &late);
         }
     }
     Ok(())
@@ -76,14 +76,14 @@ fn absence_is_not_remembered(t: &Trial<'_>) -> Outcome {
         Ok(())
     };
     all_find(&first, false)?;
-    let dead = t.node(1).exchange(&t.spend(&first, 1), &[])?;
-    t.expect_eq("what becomes of a token that was never stored", &Exchange::Dead, &dead);
+    let dead = t.node(1).redeem(&t.spend(&first, 1), &[])?;
+    t.expect_eq("what becomes of a token that was never stored", &RedeemOutcome::Dead, &dead);
     t.node(0).open(&of, std::slice::from_ref(&first))?;
     all_find(&first, true)?;
     all_find(&second, false)?;
-    t.node(1).exchange_done(&t.spend(&first, 1), std::slice::from_ref(&second))?;
+    t.node(1).must_redeem(&t.spend(&first, 1), std::slice::from_ref(&second))?;
     all_find(&second, true)?;
-    t.node(2).exchange_done(&t.spend(&second, 2), &[])
+    t.node(2).must_redeem(&t.spend(&second, 2), &[])
 }
 
 fn losers_see_the_successors(t: &Trial<'_>) -> Outcome {
@@ -93,7 +93,7 @@ fn losers_see_the_successors(t: &Trial<'_>) -> Outcome {
         t.race(round, RUNNERS, |runner, node| {
             let successors = |of_runner: u64| t.successors(base + 10 + 10 * of_runner, &of, &old);
             let runner = runner as u64;
-            let _: Exchange = node.exchange(&t.spend(&old, base + runner), &successors(runner))?;
+            let _: RedeemOutcome = node.redeem(&t.spend(&old, base + runner), &successors(runner))?;
             // Spent by one of the runners, with everything that this one wanted to store.
             let spent = node.row(old.hash)?.0.spent.as_ref().map(|spent| spent.attempt);
             let winner = (0..RUNNERS as u64).find(|runner| Some(t.attempt(base + runner)) == spent);

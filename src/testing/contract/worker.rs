@@ -21,7 +21,7 @@ use super::{BoxError, CommandOf};
 use crate::error::StorageError;
 use crate::record::{Grant, StoredToken};
 use crate::secret::TokenHash;
-use crate::storage::{Exchange, Found, GrantSelector, IssuerError, Opened, Page, Spend, Storage};
+use crate::storage::{Found, GrantPage, GrantSelector, IssuerError, Opened, RedeemOutcome, Redemption, Storage};
 
 /// Set for processes that the suite started.
 const VARIABLE: &str = "GRANTOR_STORAGE_CONTRACT_WORKER";
@@ -32,7 +32,7 @@ const MARK: &str = "grantor-storage-contract:";
 enum Order {
     Open(Grant, Vec<StoredToken>),
     Find(TokenHash),
-    Exchange(Spend, Vec<StoredToken>),
+    Redeem(Redemption, Vec<StoredToken>),
     RevokeToken(TokenHash, #[serde(with = "rfc3339")] OffsetDateTime),
     Revoke(GrantSelector, #[serde(with = "rfc3339")] OffsetDateTime),
 }
@@ -84,7 +84,7 @@ async fn obey(storage: &dyn Storage, order: Order) -> Result<Value, StorageError
     let answer = match order {
         Order::Open(grant, tokens) => serde_json::to_value(storage.open_grant(&Arc::new(grant), &tokens).await?),
         Order::Find(token) => serde_json::to_value(storage.find(&token).await?),
-        Order::Exchange(spend, successors) => serde_json::to_value(storage.exchange(&spend, &successors).await?),
+        Order::Redeem(redemption, successors) => serde_json::to_value(storage.redeem(&redemption, &successors).await?),
         Order::RevokeToken(token, at) => {
             storage.revoke_access_token(&token, at).await?;
             Ok(Value::Null)
@@ -160,8 +160,8 @@ impl Storage for Worker {
         self.ask(&Order::Find(*token))
     }
 
-    async fn exchange(&self, spend: &Spend, successors: &[StoredToken]) -> Result<Exchange, StorageError> {
-        self.ask(&Order::Exchange(spend.clone(), successors.to_vec()))
+    async fn redeem(&self, redemption: &Redemption, successors: &[StoredToken]) -> Result<RedeemOutcome, StorageError> {
+        self.ask(&Order::Redeem(redemption.clone(), successors.to_vec()))
     }
 
     async fn revoke_access_token(&self, token: &TokenHash, at: OffsetDateTime) -> Result<(), StorageError> {
@@ -172,7 +172,12 @@ impl Storage for Worker {
         self.ask(&Order::Revoke(which.clone(), at))
     }
 
-    async fn grants(&self, _: &GrantSelector, _: OffsetDateTime, _: &Page) -> Result<Vec<Arc<Grant>>, StorageError> {
+    async fn list_grants(
+        &self,
+        _: &GrantSelector,
+        _: OffsetDateTime,
+        _: &GrantPage,
+    ) -> Result<Vec<Arc<Grant>>, StorageError> {
         Err(StorageError::new("no case lists grants through a worker"))
     }
 

@@ -65,7 +65,7 @@ async fn while_postgresql_is_down_all_is_refused_clearly_and_afterwards_nothing_
     say_figures(kills, &done.attempts, &storm, audit.len(), begun);
 }
 
-/// Kills the database and starts it again: at once, so that the server can still find out what became of the exchanges that were
+/// Kills the database and starts it again: at once, so that the server can still find out what became of the redemptions that were
 /// cut off, or `late`, when enough requests have met with nothing.
 async fn interrupt(database: &Postgres, storm: &Arc<Storm>, late: bool, probes: Option<&Probes>) {
     tokio::task::block_in_place(|| database.kill());

@@ -1,4 +1,4 @@
-//! Many clients that exchange codes and refresh as fast as they can, each on grants of its own, often from two tabs at once.
+//! Many clients that redeem codes and refresh as fast as they can, each on grants of its own, often from two tabs at once.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};

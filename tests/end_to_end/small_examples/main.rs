@@ -158,7 +158,7 @@ fn the_storage_written_by_hand_stands_a_lost_answer_and_a_theft() {
     let expected = "\
 alice allows the app: 4 documents (issuer, client, grant, code)
 the code is redeemed: 6 documents (and two tokens)
-the refresh token is exchanged: 8 documents (and two more)
+the refresh token is redeemed: 8 documents (and two more)
 asked again at once, the answer is the same: true; 8 documents
 the code is replayed: invalid_grant
 and the newest access token with it: invalid_token

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use grantor::record::{AttemptId, GrantDetails, TokenDetails, TokenKind};
 use grantor::secret::{Seed, TokenHash};
-use grantor::storage::{GrantSelector, Page, Spend};
+use grantor::storage::{GrantPage, GrantSelector, Redemption};
 use grantor::{ClientId, Grant, GrantId, GrantType, MemoryStorage, Scope, Storage, StoredToken, Subject};
 use serde_json::{Value, json};
 use time::{Duration, OffsetDateTime};
@@ -105,7 +105,7 @@ async fn step(storage: &dyn Storage, numbers: &mut Numbers, now: OffsetDateTime)
                 storage.find(&presented).await.unwrap().map(|found| (found.token.kind.clone(), found.token.grant_id));
             let (kind, own) = known.unwrap_or((TokenKind::RefreshToken, grant_id(0)));
             let (other, wrong) = (grant_id(numbers.below(GRANTS)), numbers.one_in(8));
-            let spend = Spend {
+            let redemption = Redemption {
                 token: presented,
                 kind: if numbers.one_in(8) { TokenKind::AuthorizationCode } else { kind },
                 grant_id: if wrong { other } else { own },
@@ -117,9 +117,9 @@ async fn step(storage: &dyn Storage, numbers: &mut Numbers, now: OffsetDateTime)
                 grant_expires_at: now + Duration::seconds(i64::from(numbers.below(250))),
             };
             let successor = token(numbers, own, Some(presented), now);
-            match storage.exchange(&spend, &[successor]).await {
-                Ok(outcome) => format!("exchange {outcome:?}"),
-                Err(_) => "exchange failed".to_owned(),
+            match storage.redeem(&redemption, &[successor]).await {
+                Ok(outcome) => format!("redeem {outcome:?}"),
+                Err(_) => "redeem failed".to_owned(),
             }
         }
         14 | 15 => {
@@ -132,9 +132,9 @@ async fn step(storage: &dyn Storage, numbers: &mut Numbers, now: OffsetDateTime)
         }
         18 => {
             let which = selector(numbers);
-            let first = storage.grants(&which, now, &Page::first(2)).await.unwrap();
+            let first = storage.list_grants(&which, now, &GrantPage::first(2)).await.unwrap();
             let rest = match first.last() {
-                Some(last) => storage.grants(&which, now, &Page::after(last, 9)).await.unwrap(),
+                Some(last) => storage.list_grants(&which, now, &GrantPage::after(last, 9)).await.unwrap(),
                 None => Vec::new(),
             };
             format!("list {}", json!([first, rest]))
@@ -175,8 +175,7 @@ async fn the_storage_written_by_hand_and_the_one_in_memory_agree_after_every_ste
         }
     }
     // Else the steps would prove little.
-    for outcome in ["exchange Done", "exchange AlreadySpent", "exchange Dead", "exchange failed", "open false", "purge"]
-    {
+    for outcome in ["redeem Done", "redeem AlreadySpent", "redeem Dead", "redeem failed", "open false", "purge"] {
         assert!(outcomes.contains(outcome), "{outcome} never happened: {outcomes:?}");
     }
 }

@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use grantor::grants::{Decision, ExchangeToken, GrantContext, Owned, Presented, RepeatRefresh, Replayed};
+use grantor::grant_type::{GrantContext, LiveGrant, OpenGrant, PresentedToken};
 use grantor::secret::{SecretKind, TokenHash, kind};
 use grantor::{
-    Access, AccessToken, AuthorizationServer, BearerError, BearerRequest, Client, Grant, Password, RefreshToken,
-    Refusal, Request, Scope,
+    Access, AccessToken, AuthorizationServer, BearerError, BearerRequest, Grant, Password, RefreshToken, Request,
 };
 
 // refused: E0624
@@ -17,59 +16,26 @@ fn mint_a_token() -> AccessToken {
 
 // refused: E0616
 /// A token that was found keeps the grant it was stored with.
-fn swap_grant_of_presented(mut presented: Presented<kind::RefreshToken>, other: Arc<Grant>) {
+fn swap_grant_of_presented(mut presented: PresentedToken<kind::RefreshToken>, other: Arc<Grant>) {
     presented.grant = other;
 }
 
-// refused: E0423
-/// A handler cannot claim that a token belongs to the client.
-fn forge_owner(presented: Presented<kind::RefreshToken>) -> Owned<kind::RefreshToken> {
-    Owned(presented)
-}
-
 // refused: E0308
-/// A token is owned by a client that was authenticated, not by one that was looked up.
-fn own_by_a_looked_up_client(
-    token: Presented<kind::RefreshToken>,
-    client: &Client,
-) -> Result<Owned<kind::RefreshToken>, Refusal> {
-    token.must_belong_to(client)
+/// A grant is derived from a live one, not from a token that was only found.
+fn derive_from_a_token_that_was_found(order: OpenGrant, token: PresentedToken<kind::AccessToken>) -> OpenGrant {
+    order.child_of(token)
 }
 
-// refused: E0308
-/// A token is spent only for the client it was issued to.
-fn spend_without_owner(presented: Presented<kind::RefreshToken>, scope: Scope) -> Decision {
-    Decision::Exchange(ExchangeToken::new(presented, scope))
+// refused: E0451
+/// A grant is known to be live only by a check of its access token.
+fn forge_live_grant(grant: Arc<Grant>) -> LiveGrant {
+    LiveGrant { grant }
 }
 
-// refused: E0382
-/// One proof of ownership serves one decision.
-fn spend_twice(token: Owned<kind::RefreshToken>, scope: Scope) -> [ExchangeToken; 2] {
-    [ExchangeToken::new(token, scope.clone()), ExchangeToken::new(token, scope)]
-}
-
-// refused: E0277
-/// An access token is used, not spent.
-fn spend_an_access_token(token: Owned<kind::AccessToken>, scope: Scope) -> Decision {
-    Decision::Exchange(ExchangeToken::new(token, scope))
-}
-
-// refused: E0616
-/// An order to spend a token keeps the grant of that token.
-fn swap_grant_of_exchange(mut order: ExchangeToken, other: Arc<Grant>) {
-    order.grant = other;
-}
-
-// refused: E0308
-/// The answer to a refresh is repeated only to the client that had it.
-fn repeat_without_owner(presented: Presented<kind::RefreshToken>, scope: Scope) -> Decision {
-    Decision::Repeat(RepeatRefresh::new(presented, scope))
-}
-
-// refused: E0308
-/// A replay by another client ends no grant.
-fn revoke_without_owner(presented: &Presented<kind::AuthorizationCode>) -> Decision {
-    Decision::Replayed(Replayed::new(presented))
+// refused: E0624
+/// Only the built-in grant types decide whether a token belongs to the client, and redeem it.
+async fn redeem_in_a_handler(context: &GrantContext<'_>, token: PresentedToken<kind::RefreshToken>) -> bool {
+    token.must_belong_to(context.client()).is_ok()
 }
 
 // refused: E0616

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use grantor::record::{SessionDigest, TokenKind};
 use grantor::storage::ephemeral::{EphemeralKey, EphemeralStore, Inserted, Namespace};
-use grantor::storage::{ClientRegistry, GrantSelector, Page, Spend, Storage};
+use grantor::storage::{ClientRegistry, GrantPage, GrantSelector, Redemption, Storage};
 use grantor::{Client, ClientCredential, ClientId, ClientSecret, Grant, Subject};
 use time::OffsetDateTime;
 
@@ -53,24 +53,24 @@ async fn open_one(storage: &impl Storage) {
     assert_eq!(storage.open_grant(&grant, &tokens).await.unwrap(), grantor::storage::Opened::Done);
 }
 
-/// Opens a grant and exchanges its token.
-async fn open_and_exchange(storage: &impl Storage) {
+/// Opens a grant and redeems its token.
+async fn open_and_redeem(storage: &impl Storage) {
     let number = fresh();
     let grant = grant(number);
     let token = refresh_token(&grant, number);
     assert_eq!(storage.open_grant(&grant, std::slice::from_ref(&token)).await.unwrap(), grantor::storage::Opened::Done);
-    assert!(is_done(storage.exchange(&spend(&token, number), &successors(&token, number + 1)).await.unwrap()));
+    assert!(is_done(storage.redeem(&spend(&token, number), &successors(&token, number + 1)).await.unwrap()));
 }
 
 /// Spends the last refresh token of the `number`-th grant that has a good one.
-async fn exchange_loaded(storage: &impl Storage, load: Load, number: u64) {
+async fn redeem_loaded(storage: &impl Storage, load: Load, number: u64) {
     let family = load.live(number);
     let old = refresh_token(&grant(0), 0);
     let old = grantor::StoredToken { hash: load::token_hash(family, load::length(family) - 1), ..old };
     let grant_id = load::grant_id(family);
-    let order = Spend { grant_id, kind: TokenKind::RefreshToken, ..spend(&old, fresh()) };
+    let order = Redemption { grant_id, kind: TokenKind::RefreshToken, ..spend(&old, fresh()) };
     let next = successors(&old, fresh()).map(|token| grantor::StoredToken { grant_id, ..token });
-    assert!(is_done(storage.exchange(&order, &next).await.unwrap()), "grant {family}");
+    assert!(is_done(storage.redeem(&order, &next).await.unwrap()), "grant {family}");
 }
 
 async fn median(mut call: impl AsyncFnMut(u64)) -> Duration {
@@ -108,7 +108,7 @@ async fn users_to_be_revoked(storage: &impl Storage) -> Vec<[Arc<Grant>; 3]> {
 
 /// The median times of each kind of call.
 async fn times(storage: &impl Storage, load: Load) -> Vec<(&'static str, Duration)> {
-    let all = Page::first(20);
+    let all = GrantPage::first(20);
     let user = |number: u64| Subject::new(load.user(number)).unwrap();
     let others = users_to_be_revoked(storage).await;
     vec![
@@ -119,12 +119,12 @@ async fn times(storage: &impl Storage, load: Load) -> Vec<(&'static str, Duratio
             })
             .await,
         ),
-        ("exchange", median(async |n| exchange_loaded(storage, load, n).await).await),
+        ("redeem", median(async |n| redeem_loaded(storage, load, n).await).await),
         ("open a grant", median(async |_| open_one(storage).await).await),
         (
             "list of a user",
             median(async |n| {
-                storage.grants(&GrantSelector::Subject(user(n)), now(), &all).await.unwrap();
+                storage.list_grants(&GrantSelector::Subject(user(n)), now(), &all).await.unwrap();
             })
             .await,
         ),
@@ -132,7 +132,7 @@ async fn times(storage: &impl Storage, load: Load) -> Vec<(&'static str, Duratio
             "list of a client",
             median(async |n| {
                 let client = ClientId::new(format!("client-{}", n % load::CLIENTS)).unwrap();
-                storage.grants(&GrantSelector::Client(client), now(), &all).await.unwrap();
+                storage.list_grants(&GrantSelector::Client(client), now(), &all).await.unwrap();
             })
             .await,
         ),
@@ -178,8 +178,8 @@ async fn every_statement<S: Storage + ClientRegistry + EphemeralStore>(storage: 
         let (id, subject) = (load::grant_id(load.any(500 + round)), Subject::new(load.user(500 + round)).unwrap());
         let client = ClientId::new(format!("small-{round}")).unwrap();
         storage.find(&load::token_hash(load.any(round), 1)).await.unwrap();
-        exchange_loaded(storage, load, 300 + round).await;
-        open_and_exchange(storage).await;
+        redeem_loaded(storage, load, 300 + round).await;
+        open_and_redeem(storage).await;
         storage.revoke_access_token(&load::token_hash(load.any(round), 1), now()).await.unwrap();
         for which in [
             GrantSelector::Id(id),
@@ -190,9 +190,9 @@ async fn every_statement<S: Storage + ClientRegistry + EphemeralStore>(storage: 
             GrantSelector::Subject(subject),
             GrantSelector::Client(client.clone()),
         ] {
-            let page = storage.grants(&which, now(), &Page::first(20)).await.unwrap();
+            let page = storage.list_grants(&which, now(), &GrantPage::first(20)).await.unwrap();
             if let Some(last) = page.last() {
-                storage.grants(&which, now(), &Page::after(last, 20)).await.unwrap();
+                storage.list_grants(&which, now(), &GrantPage::after(last, 20)).await.unwrap();
             }
             storage.revoke_grants(&which, now()).await.unwrap();
         }
@@ -203,8 +203,8 @@ async fn every_statement<S: Storage + ClientRegistry + EphemeralStore>(storage: 
         storage.purge_expired(now() - 3 * time::Duration::HOUR - time::Duration::SECOND, 1).await.unwrap();
         storage.register(app(client.as_str())).await.unwrap();
         storage.update(app(client.as_str()), app(client.as_str()).version()).await.unwrap();
-        storage.client(client.as_str()).await.unwrap();
-        storage.clients(Some(&client), 10).await.unwrap();
+        storage.find_client(client.as_str()).await.unwrap();
+        storage.list_clients(Some(&client), 10).await.unwrap();
         storage.rotate_credential(&client, secret(), now()).await.unwrap();
         storage.remove(&client, now()).await.unwrap();
     }
@@ -238,7 +238,7 @@ where
                 let mut times = Vec::new();
                 while !is_over.load(std::sync::atomic::Ordering::SeqCst) {
                     let begun = Instant::now();
-                    open_and_exchange(&issuing).await;
+                    open_and_redeem(&issuing).await;
                     times.push(begun.elapsed());
                 }
                 times
@@ -265,7 +265,7 @@ where
 
 /// Says how long issuance took beside a purge, in terms of the median without one.
 async fn print_purge(what: &str, storage: &impl Storage, (removed, beside): (usize, Vec<Duration>)) {
-    let alone = median(async |_| open_and_exchange(storage).await).await;
+    let alone = median(async |_| open_and_redeem(storage).await).await;
     let ratio = |time: Duration| time.as_secs_f64() / alone.as_secs_f64();
     println!(
         "{what}: {removed} rows purged beside {} issuances: median {:.1}, worst {:.1} times the median of an idle database",

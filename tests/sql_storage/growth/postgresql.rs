@@ -95,7 +95,7 @@ async fn plans_use_indexes(url: &str, load: Load) {
             seen.insert(query);
         }
     }
-    // Look-up, exchange, open, revoke a token, five selectors to revoke and to list by, four of the purge, six of entries.
+    // Look-up, redemption, open, revoke a token, five selectors to revoke and to list by, four of the purge, six of entries.
     assert!(seen.len() >= 4 + 5 + 5 + 4 + 6, "{} statements were seen: {seen:#?}", seen.len());
     println!("PostgreSQL: the plans of {} statements use indexes", seen.len());
 }

@@ -1,4 +1,4 @@
-//! Clause 2: what an exchange decides and writes.
+//! Clause 2: what a redemption decides and writes.
 
 use std::sync::Arc;
 
@@ -6,18 +6,18 @@ use super::node::Outcome;
 use super::records::{DAY, HOUR, SECOND, TICK};
 use super::trial::{Named, Trial};
 use crate::record::{Grant, Spent, StoredToken, TokenKind};
-use crate::storage::{Exchange, Spend};
+use crate::storage::{RedeemOutcome, Redemption};
 
 pub(super) const CASES: &[Named] = &[
-    ("an exchange spends the token, stores its successors and moves its grant", an_exchange_does_all_of_it),
-    ("an exchange decides in the order of the contract and writes nothing unless it is done", it_decides_in_order),
-    ("an exchange whose successor's hash is taken fails and writes nothing", a_taken_successor_writes_nothing),
-    ("a token that is not to be consumed stays unspent and can be exchanged again", what_is_not_consumed_stays),
+    ("a redemption spends the token, stores its successors and moves its grant", a_redemption_does_all_of_it),
+    ("a redemption decides in the order of the contract and writes nothing unless it is done", it_decides_in_order),
+    ("a redemption whose successor's hash is taken fails and writes nothing", a_taken_successor_writes_nothing),
+    ("a token that is not to be consumed stays unspent and can be redeemed again", what_is_not_consumed_stays),
     ("spending a successor erases its parent's seed, so that at most one lives", one_seed_lives),
     ("a grant's last use and its end are never moved back", never_back),
 ];
 
-fn an_exchange_does_all_of_it(t: &Trial<'_>) -> Outcome {
+fn a_redemption_does_all_of_it(t: &Trial<'_>) -> Outcome {
     for (number, kind) in [(10, TokenKind::AuthorizationCode), (20, TokenKind::RefreshToken)] {
         for (number, seed) in [(number, None), (number + 100, Some(t.seed(number)))] {
             let of = t.grant(number);
@@ -25,8 +25,8 @@ fn an_exchange_does_all_of_it(t: &Trial<'_>) -> Outcome {
             t.node(0).open(&of, std::slice::from_ref(&old))?;
             let (row, grant) = t.node(1).row(old.hash)?;
             let successors = t.successors(number + 1, &of, &old);
-            let order = Spend { seed, ..t.spend(&old, number) };
-            t.node(0).exchange_done(&order, &successors)?;
+            let order = Redemption { seed, ..t.spend(&old, number) };
+            t.node(0).must_redeem(&order, &successors)?;
 
             let (spent_row, moved) = t.node(1).row(old.hash)?;
             // Which times are written is a matter of clause 6.
@@ -58,11 +58,11 @@ enum Fact {
 }
 
 /// What is true of a token, and what the answer must be.
-const ROWS: &[(&[Fact], Exchange)] = {
-    use Exchange::{AlreadySpent, Dead, Done};
+const ROWS: &[(&[Fact], RedeemOutcome)] = {
     use Fact::{
         Absent, Expired, NotToBeConsumed, OfAnotherGrant, OfAnotherKind, OfRevokedGrant, Revoked, Spent as IsSpent,
     };
+    use RedeemOutcome::{AlreadySpent, Dead, Done};
     &[
         (&[], Done),
         (&[IsSpent], AlreadySpent),
@@ -107,11 +107,11 @@ fn it_decides_in_order(t: &Trial<'_>) -> Outcome {
         t.node(0).open(&of, std::slice::from_ref(&token))?;
         let before = t.node(0).row(token.hash)?;
         let successor = t.access(number + 1_000, &of);
-        let answer = t.node(1).exchange(&order, std::slice::from_ref(&successor))?;
+        let answer = t.node(1).redeem(&order, std::slice::from_ref(&successor))?;
         let what = format!("a token that is {facts:?}");
         t.expect_eq(&format!("the answer about {what}"), expected, &answer);
 
-        let (is_done, is_stored) = (*expected == Exchange::Done, t.node(0).has(successor.hash)?);
+        let (is_done, is_stored) = (*expected == RedeemOutcome::Done, t.node(0).has(successor.hash)?);
         t.expect_eq(&format!("whether a successor is stored of {what}"), &is_done, &is_stored);
         if is_done {
             let is_spent = t.node(0).row(token.hash)?.0.spent.is_some();
@@ -134,24 +134,24 @@ fn a_taken_successor_writes_nothing(t: &Trial<'_>) -> Outcome {
         ("is another successor's", t.access(10, &of)),
     ] {
         for successors in [[fresh.clone(), taken.clone()], [taken.clone(), fresh.clone()]] {
-            let failed = t.node(1).exchange(&t.spend(&old, 1), &successors).is_err();
-            t.expect(failed, format_args!("an exchange fails if a successor's hash {what}"), "it succeeds");
-            t.expect_found("a token whose exchange failed, which must not change", &before)?;
+            let failed = t.node(1).redeem(&t.spend(&old, 1), &successors).is_err();
+            t.expect(failed, format_args!("a redemption fails if a successor's hash {what}"), "it succeeds");
+            t.expect_found("a token whose redemption failed, which must not change", &before)?;
             let is_stored = t.node(0).has(fresh.hash)?;
-            t.expect(!is_stored, "no successor is stored by an exchange that failed", "one is");
+            t.expect(!is_stored, "no successor is stored by a redemption that failed", "one is");
         }
     }
-    t.node(0).exchange_done(&t.spend(&old, 1), &[fresh])
+    t.node(0).must_redeem(&t.spend(&old, 1), &[fresh])
 }
 
 fn what_is_not_consumed_stays(t: &Trial<'_>) -> Outcome {
     let (of, first) = t.family(1)?;
     let second = StoredToken { parent: Some(first.hash), ..t.refresh(2, &of) };
-    t.node(0).exchange_done(&t.spend(&first, 1), std::slice::from_ref(&second))?;
+    t.node(0).must_redeem(&t.spend(&first, 1), std::slice::from_ref(&second))?;
     for (by, successor) in [(2_u32, 3), (3, 4)] {
         let at = t.at(SECOND * by);
-        let order = Spend { consume: false, seed: None, at, ..t.spend(&second, u64::from(by)) };
-        t.node(1).exchange_done(&order, &[t.access(successor, &of)])?;
+        let order = Redemption { consume: false, seed: None, at, ..t.spend(&second, u64::from(by)) };
+        t.node(1).must_redeem(&order, &[t.access(successor, &of)])?;
         let (row, grant) = t.node(0).row(second.hash)?;
         t.expect(row.spent.is_none(), "a token that was not to be consumed is unspent", "it is spent");
         t.expect(t.node(0).has(t.hash(successor))?, "its successor is stored", "it is not");
@@ -167,7 +167,7 @@ fn one_seed_lives(t: &Trial<'_>) -> Outcome {
     let (of, mut last) = t.family(1)?;
     for number in 2..6_u64 {
         let next = StoredToken { parent: Some(last.hash), ..t.refresh(number, &of) };
-        t.node(0).exchange_done(&t.spend(&last, number), std::slice::from_ref(&next))?;
+        t.node(0).must_redeem(&t.spend(&last, number), std::slice::from_ref(&next))?;
         for earlier in 1..number {
             let spent = t.node(1).row(t.hash(earlier))?.0.spent.clone();
             let seed = spent.as_ref().is_some_and(|spent| spent.seed.is_some());
@@ -184,10 +184,10 @@ fn one_seed_lives(t: &Trial<'_>) -> Outcome {
 fn never_back(t: &Trial<'_>) -> Outcome {
     let (of, first) = t.family(1)?;
     let second = t.refresh(2, &of);
-    let order = Spend { at: t.at(HOUR), ..t.spend(&first, 1) };
-    t.node(0).exchange_done(&order, std::slice::from_ref(&second))?;
-    let behind = Spend { at: t.at(SECOND), grant_expires_at: t.at(DAY), ..t.spend(&second, 2) };
-    t.node(1).exchange_done(&behind, &[])?;
+    let order = Redemption { at: t.at(HOUR), ..t.spend(&first, 1) };
+    t.node(0).must_redeem(&order, std::slice::from_ref(&second))?;
+    let behind = Redemption { at: t.at(SECOND), grant_expires_at: t.at(DAY), ..t.spend(&second, 2) };
+    t.node(1).must_redeem(&behind, &[])?;
     let grant = t.node(0).row(second.hash)?.1;
     t.expect_eq("the last use", &t.at(HOUR), &grant.last_used_at);
     t.expect_eq("the end", &t.at(2 * DAY), &grant.expires_at);

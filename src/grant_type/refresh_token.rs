@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use time::{Duration, OffsetDateTime};
 
-use super::{Decision, ExchangeToken, GrantContext, GrantHandler, Owned, RepeatRefresh, Replayed};
+use super::{Decision, GrantContext, GrantHandler, Order, RedeemToken, RepeatRefresh, Replayed, VerifiedToken};
 use crate::error::{Error, Refusal};
 use crate::policy::EffectiveLifetimes;
 use crate::record::{Grant, GrantType, Spent};
@@ -36,7 +36,7 @@ impl GrantHandler for RefreshTokenGrant {
 /// that is wrong in itself gets the same answer whatever became of its token, and changes nothing. Then a token of a dead grant
 /// says nothing, and a spent one is judged before its age.
 fn refresh(
-    presented: Owned<kind::RefreshToken>,
+    presented: VerifiedToken<kind::RefreshToken>,
     requested: Option<&str>,
     lifetimes: EffectiveLifetimes,
     now: OffsetDateTime,
@@ -45,14 +45,14 @@ fn refresh(
     presented.must_have_a_live_grant(now)?;
     if let Some(spent) = presented.spent() {
         return match judge(spent, lifetimes.refresh_grace, now) {
-            Reuse::WithinGrace => Ok(Decision::Repeat(RepeatRefresh::new(presented, scope))),
-            Reuse::Theft => Ok(Decision::Replayed(Replayed::new(&presented))),
+            Reuse::WithinGrace => Ok(Decision(Order::Repeat(RepeatRefresh::new(presented, scope)))),
+            Reuse::Theft => Ok(Decision(Order::Replayed(Replayed::new(&presented)))),
             Reuse::InTheFuture => Err(Refusal::SpentInTheFuture),
         };
     }
     presented.must_not_be_expired(now)?;
     must_not_be_idle(presented.grant(), lifetimes, now)?;
-    Ok(Decision::Exchange(ExchangeToken::new(presented, scope)))
+    Ok(Decision(Order::Redeem(RedeemToken::new(presented, scope))))
 }
 
 /// What it means that a spent refresh token is presented again.

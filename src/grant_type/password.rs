@@ -33,10 +33,10 @@ impl GrantHandler for PasswordGrant {
             peer: context.peer(),
             now: context.now,
         };
-        match context.authenticator().resource_owner(&attempt).await? {
+        match context.authenticator().authenticate_resource_owner(&attempt).await? {
             Verdict::Accepted(subject) => {
                 let order = OpenGrant::new(scope).subject(subject);
-                Ok(Decision::Open(order.refreshable()))
+                Ok(Decision::open(order.refreshable()))
             }
             Verdict::Rejected => Err(Refusal::ResourceOwnerRejected.into()),
             Verdict::Throttled { retry_after } => Err(Error::Throttled { retry_after }),

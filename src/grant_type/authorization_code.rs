@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::{Decision, ExchangeToken, GrantContext, GrantHandler, Presented, Replayed};
+use super::{Decision, GrantContext, GrantHandler, Order, PresentedToken, RedeemToken, Replayed};
 use crate::error::{Error, Refusal};
 use crate::pkce::{CodeChallenge, is_code_verifier};
 use crate::record::{CodeBinding, GrantType};
@@ -40,7 +40,7 @@ struct Proof<'a> {
 
 /// The order matters: only who has proven every binding learns that a code was used, and can thereby end its grant.
 fn redeem(
-    presented: Presented<kind::AuthorizationCode>,
+    presented: PresentedToken<kind::AuthorizationCode>,
     proof: &Proof<'_>,
     context: &GrantContext<'_>,
 ) -> Result<Decision, Error> {
@@ -55,11 +55,11 @@ fn redeem(
     must_meet_challenge(binding.code_challenge.as_ref(), proof.code_verifier, pkce_optional)?;
     presented.must_have_a_live_grant(context.now)?;
     if presented.spent().is_some() {
-        return Ok(Decision::Replayed(Replayed::new(&presented)));
+        return Ok(Decision(Order::Replayed(Replayed::new(&presented))));
     }
     presented.must_not_be_expired(context.now)?;
     let scope = presented.token().scope.clone();
-    Ok(Decision::Exchange(ExchangeToken::new(presented, scope)))
+    Ok(Decision(Order::Redeem(RedeemToken::new(presented, scope))))
 }
 
 /// RFC 6749 §4.1.3: a client that sent `redirect_uri` to the authorization endpoint repeats it here. OAuth 2.1 §10.2 lets

@@ -22,14 +22,15 @@ use crate::authenticator::{Authenticator, ClientSecrets};
 use crate::client::auth::AuthenticatedClient;
 use crate::error::{Error, Refusal};
 use crate::http::RequestContext;
-pub use crate::issue::{ExchangeToken, OpenGrant, RepeatRefresh, ResponseMembers};
-use crate::lookup::find_presented;
-pub use crate::lookup::{LiveGrant, Owned, Presented};
+pub use crate::issue::{OpenGrant, ResponseMembers};
+use crate::issue::{RedeemToken, RepeatRefresh};
+pub use crate::lookup::{LiveGrant, PresentedToken};
+use crate::lookup::{VerifiedToken, find_presented};
 use crate::params::Params;
 use crate::policy::Policy;
 use crate::record::{Grant, GrantType, TokenKind};
 use crate::scope::Scope;
-use crate::secret::{Secret, Token};
+use crate::secret::{Secret, SingleUse, Token};
 use crate::server_context::ServerContext;
 
 /// Handles one grant type at the token endpoint.
@@ -71,34 +72,42 @@ impl<T: GrantHandler + ?Sized> GrantHandler for Arc<T> {
     }
 }
 
-/// What a [`GrantHandler`] decided; carried out by the token endpoint.
+/// The outcome of [`GrantHandler::decide`]; the token endpoint carries it out.
 #[derive(Debug)]
-#[non_exhaustive]
 #[must_use = "a decision does nothing until it is returned"]
-pub enum Decision {
+pub struct Decision(pub(crate) Order);
+
+impl Decision {
+    /// Opens a new grant and issues its first tokens.
+    pub const fn open(order: OpenGrant) -> Self {
+        Self(Order::Open(order))
+    }
+}
+
+/// What the token endpoint does for a decision. Only the built-in grant types redeem the server's own tokens.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "one exists for a request, and it is moved twice")]
+pub(crate) enum Order {
     /// Open a new grant.
     Open(OpenGrant),
-    /// Spend a code or refresh token of an existing grant.
-    Exchange(ExchangeToken),
+    /// Redeem a code or refresh token of an existing grant.
+    Redeem(RedeemToken),
     /// Give the answer to a refresh again.
     Repeat(RepeatRefresh),
-    /// The token was spent before and its presenter has proven possession: revoke its grant and refuse with
-    /// `invalid_grant`.
+    /// The token was spent before and the client has proven possession: revoke its grant and refuse with `invalid_grant`.
     Replayed(Replayed),
 }
 
 /// A proven replay of a spent token.
 #[derive(Debug)]
-pub struct Replayed {
+pub(crate) struct Replayed {
     pub(crate) grant: Arc<Grant>,
     pub(crate) refusal: Refusal,
 }
 
 impl Replayed {
-    /// A code or refresh token that was presented again. Only the client it was issued to, having proven every binding,
-    /// may cause this.
-    #[must_use = "a decision does nothing until it is returned"]
-    pub fn new<K: crate::secret::SingleUse>(presented: &Owned<K>) -> Self {
+    /// Only the client that the code or refresh token was issued to, having proven every binding, may cause this.
+    pub(crate) fn new<K: SingleUse>(presented: &VerifiedToken<K>) -> Self {
         let refusal = match K::KIND {
             TokenKind::AuthorizationCode => Refusal::CodeReplayed,
             _ => Refusal::RefreshTokenReused,
@@ -173,7 +182,7 @@ impl GrantContext<'_> {
     ///
     /// # Errors
     /// There is no such token of this kind, or the storage failed.
-    pub async fn find<K: Token>(&self, token: Secret<K>) -> Result<Presented<K>, Error> {
+    pub async fn find<K: Token>(&self, token: Secret<K>) -> Result<PresentedToken<K>, Error> {
         Ok(find_presented(self.server, token).await?.ok_or(Refusal::UnknownToken)?)
     }
 }
