@@ -20,8 +20,8 @@ use std::net::SocketAddr;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::{ConnectInfo, FromRef, FromRequest, FromRequestParts, OriginalUri};
-use axum::http::Response as HttpResponse;
 use axum::http::request::Parts;
+use axum::http::{Extensions, HeaderMap, Method, Response as HttpResponse, Uri};
 use axum::response::IntoResponse;
 use axum::routing::any;
 use http_body_util::LengthLimitError;
@@ -31,7 +31,7 @@ use crate::authorize::{AuthorizationResponse, ResumeError};
 use crate::bearer::{Bearer, BearerError, reads_header};
 use crate::completion::poll_once;
 use crate::http::{Request, Response};
-use crate::http_types::from_head;
+use crate::http_types;
 use crate::server::{AuthorizationServer, ServedBy};
 use crate::span::in_this_span;
 
@@ -99,7 +99,7 @@ where
 /// Reads the body, too. Each endpoint has its own way to refuse one that could not be read.
 async fn read(request: axum::extract::Request, max_body: usize) -> Request {
     let (parts, body) = request.into_parts();
-    let own = from_parts(&parts, |_| true);
+    let own = from_head(&parts.method, &parts.uri, &parts.headers, &parts.extensions, |_| true);
     match to_bytes(body, max_body).await {
         Ok(body) => own.with_body(body),
         Err(error) if is_too_large(&error) => own.with_body_too_large(),
@@ -112,11 +112,17 @@ fn is_too_large(error: &axum::Error) -> bool {
 }
 
 /// Everything but the body, with the headers that are `wanted`.
-fn from_parts(parts: &Parts, wanted: impl Fn(&str) -> bool) -> Request {
+fn from_head(
+    method: &Method,
+    uri: &Uri,
+    headers: &HeaderMap,
+    extensions: &Extensions,
+    wanted: impl Fn(&str) -> bool,
+) -> Request {
     // A nested router is shown a path without its prefix, at which no browser would find it.
-    let uri = parts.extensions.get::<OriginalUri>().map_or(&parts.uri, |OriginalUri(uri)| uri);
-    let request = from_head(&parts.method, uri, &parts.headers, wanted);
-    match parts.extensions.get::<ConnectInfo<SocketAddr>>() {
+    let uri = extensions.get::<OriginalUri>().map_or(uri, |OriginalUri(uri)| uri);
+    let request = http_types::from_head(method, uri, headers, wanted);
+    match extensions.get::<ConnectInfo<SocketAddr>>() {
         Some(ConnectInfo(peer)) => request.with_peer(peer.ip()),
         None => request,
     }
@@ -130,7 +136,8 @@ where
     type Rejection = BearerError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, BearerError> {
-        AuthorizationServer::from_ref(state).bearer(&from_parts(parts, reads_header)).await
+        let own = from_head(&parts.method, &parts.uri, &parts.headers, &parts.extensions, reads_header);
+        AuthorizationServer::from_ref(state).bearer(&own).await
     }
 }
 

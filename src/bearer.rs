@@ -71,11 +71,12 @@ pub(crate) async fn check_request(
 ) -> Result<Bearer, BearerError> {
     let may_hold_it = server.policy.bearer_in_body && request.check_body(max_body).is_ok();
     let form = if may_hold_it { form(request) } else { Params::default() };
-    match presented(request, &form) {
-        Ok(Some(token)) => find_live(server, token, request.context()).await,
-        Ok(None) => Err(refuse_now(server, request, Fault::NoToken)),
-        Err(fault) => Err(refuse_now(server, request, fault)),
-    }
+    let token = match presented(request, &form) {
+        Ok(Some(token)) => token,
+        Ok(None) => return Err(refuse_now(server, request, Fault::NoToken)),
+        Err(fault) => return Err(refuse_now(server, request, fault)),
+    };
+    find_live(server, token, request.context()).await
 }
 
 /// The typed form of [`check_request`].
@@ -89,25 +90,24 @@ async fn find_live(
     context: RequestContext<'_>,
 ) -> Result<Bearer, BearerError> {
     let (now, peer) = (server.now(), context.peer());
-    match find_of_kind::<kind::AccessToken>(&server, token).await {
-        Err(error) => Err(refuse(server, peer, now, None, Fault::Failed(error))),
-        Ok(None) => Err(refuse(server, peer, now, None, Fault::Invalid)),
-        Ok(Some(Found { token, grant })) => {
-            if !token.is_live(&grant, now) || token.unenforced_member(&grant).is_some() {
-                Err(refuse(server, peer, now, Some(grant.id), Fault::Invalid))
-            } else if !grant.token_type().eq_ignore_ascii_case("Bearer") {
-                // It is bound to a proof that this check does not ask for. Without the proof, a thief could use it.
-                Err(refuse(server, peer, now, Some(grant.id), Fault::NotBearer))
-            } else {
-                let asks = server.policy.check_subject_at_use;
-                let refused = if asks { subject_at_use(&server, &grant, peer, now).await.err() } else { None };
-                match refused {
-                    None => Ok(Bearer { server, peer, token, grant, now }),
-                    Some(fault) => Err(refuse(server, peer, now, Some(grant.id), fault)),
-                }
-            }
-        }
+    let Found { token, grant } = match find_of_kind::<kind::AccessToken>(&server, token).await {
+        Ok(Some(found)) => found,
+        Ok(None) => return Err(refuse(server, peer, now, None, Fault::Invalid)),
+        Err(error) => return Err(refuse(server, peer, now, None, Fault::Failed(error))),
+    };
+    if !token.is_live(&grant, now) || token.unenforced_member(&grant).is_some() {
+        return Err(refuse(server, peer, now, Some(grant.id), Fault::Invalid));
     }
+    if !grant.token_type().eq_ignore_ascii_case("Bearer") {
+        // It is bound to a proof that this check does not ask for. Without the proof, a thief could use it.
+        return Err(refuse(server, peer, now, Some(grant.id), Fault::NotBearer));
+    }
+    if server.policy.check_subject_at_use
+        && let Err(fault) = subject_at_use(&server, &grant, peer, now).await
+    {
+        return Err(refuse(server, peer, now, Some(grant.id), fault));
+    }
+    Ok(Bearer { server, peer, token, grant, now })
 }
 
 /// Refuses a token whose subject is not active, as if the token had been revoked.

@@ -1,5 +1,6 @@
 //! HTTP requests as plain data.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::IpAddr;
 
@@ -13,7 +14,7 @@ use crate::error::Refusal;
 /// values, body) is left out.
 #[non_exhaustive]
 pub struct Request {
-    method: Box<str>,
+    method: Cow<'static, str>,
     target: Zeroizing<String>,
     headers: Vec<Header>,
     body: Zeroizing<Vec<u8>>,
@@ -47,7 +48,11 @@ impl Request {
     /// A request with a method (`GET`, `POST`, ..) and a target: path and query, as on the request line.
     pub fn new(method: impl AsRef<str>, target: impl Into<String>) -> Self {
         Self {
-            method: method.as_ref().into(),
+            method: match method.as_ref() {
+                "GET" => Cow::Borrowed("GET"),
+                "POST" => Cow::Borrowed("POST"),
+                other => Cow::Owned(other.to_owned()),
+            },
             target: Zeroizing::new(target.into()),
             headers: Vec::new(),
             body: Zeroizing::default(),
