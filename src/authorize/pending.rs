@@ -196,7 +196,7 @@ impl PendingAuthorization {
             ResponseType::Token => {
                 // It can't be refreshed (RFC 6749 §4.2.2): the order of an approval is not refreshable.
                 let grant_type = GrantType::built_in(GrantType::IMPLICIT);
-                let issued = open_grant(server, &self.client, &grant_type, approved, self.peer, now).await;
+                let issued = open_grant(server, &self.client, &grant_type, Box::new(approved), self.peer, now).await;
                 issued.map(|issued| (Outcome::Token(Box::new(issued.response)), issued.grant))
             }
         };

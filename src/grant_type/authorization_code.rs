@@ -59,7 +59,7 @@ fn redeem(
     }
     presented.must_not_be_expired(context.now)?;
     let scope = presented.token().scope.clone();
-    Ok(Decision(Order::Redeem(RedeemToken::new(presented, scope))))
+    Ok(Decision(Order::Redeem(Box::new(RedeemToken::new(presented, scope)))))
 }
 
 /// RFC 6749 §4.1.3: a client that sent `redirect_uri` to the authorization endpoint repeats it here. OAuth 2.1 §10.2 lets

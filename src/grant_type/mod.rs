@@ -79,19 +79,19 @@ pub struct Decision(pub(crate) Order);
 
 impl Decision {
     /// Opens a new grant and issues its first tokens.
-    pub const fn open(order: OpenGrant) -> Self {
-        Self(Order::Open(order))
+    pub fn open(order: OpenGrant) -> Self {
+        Self(Order::Open(Box::new(order)))
     }
 }
 
 /// What the token endpoint does for a decision. Only the built-in grant types redeem the server's own tokens.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "one exists for a request, and it is moved twice")]
 pub(crate) enum Order {
     /// Open a new grant.
-    Open(OpenGrant),
+    /// In a box, because it passes through several futures, each of which would have room for it.
+    Open(Box<OpenGrant>),
     /// Redeem a code or refresh token of an existing grant.
-    Redeem(RedeemToken),
+    Redeem(Box<RedeemToken>),
     /// Give the answer to a refresh again.
     Repeat(RepeatRefresh),
     /// The token was spent before and the client has proven possession: revoke its grant and refuse with `invalid_grant`.

@@ -52,7 +52,7 @@ fn refresh(
     }
     presented.must_not_be_expired(now)?;
     must_not_be_idle(presented.grant(), lifetimes, now)?;
-    Ok(Decision(Order::Redeem(RedeemToken::new(presented, scope))))
+    Ok(Decision(Order::Redeem(Box::new(RedeemToken::new(presented, scope)))))
 }
 
 /// What it means that a spent refresh token is presented again.

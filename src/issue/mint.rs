@@ -27,14 +27,13 @@ pub(super) fn derive(seed: &Seed, presented: &str) -> (AccessToken, RefreshToken
 pub(super) async fn sign(
     server: &ServerContext,
     id: AccessToken,
-    mut row: StoredToken,
+    row: &mut StoredToken,
     grant: &Grant,
-) -> Result<(AccessToken, StoredToken), Error> {
-    let Some(format) = &server.signed_format else { return Ok((id, row)) };
+) -> Result<AccessToken, Error> {
+    let Some(format) = &server.signed_format else { return Ok(id) };
     row.hash = format.key(&id);
     row.details.format = Some(format.name().into());
-    let text = format.text(&id, &row, grant).await?;
-    Ok((text, row))
+    format.text(&id, row, grant).await
 }
 
 /// Writes the text of an access token again, which has this row.

@@ -82,7 +82,7 @@ pub(crate) async fn open_grant(
     server: &ServerContext,
     client: &Client,
     grant_type: &GrantType,
-    order: OpenGrant,
+    order: Box<OpenGrant>,
     peer: Option<IpAddr>,
     now: OffsetDateTime,
 ) -> Result<Issued, Error> {
@@ -109,7 +109,7 @@ async fn first_tokens(
     server: &ServerContext,
     client: &Client,
     grant_type: &GrantType,
-    mut order: OpenGrant,
+    mut order: Box<OpenGrant>,
     peer: Option<IpAddr>,
     now: OffsetDateTime,
 ) -> Result<(Vec<StoredToken>, Issued), Error> {
@@ -134,16 +134,18 @@ async fn first_tokens(
     let refreshes = order.refreshable && may_refresh(server, client, &order.scope);
     let id = GrantId::from_bytes(*server.random()?);
     let (mut grant, mut members) = order.into_grant(id, client, grant_type, now, expirations.grant(refreshes));
-    let issuance = Issuance {
-        kind: kind_of(grant_type),
-        client,
-        grant: &grant,
-        scope: &grant.scope,
-        access_token_lifetime: lifetimes.access_token,
-        peer,
-        now,
+    let customized = {
+        let issuance = Issuance {
+            kind: kind_of(grant_type),
+            client,
+            grant: &grant,
+            scope: &grant.scope,
+            access_token_lifetime: lifetimes.access_token,
+            peer,
+            now,
+        };
+        customize(server, &issuance, &members.extra).await?
     };
-    let customized = customize(server, &issuance, &members.extra).await?;
     members.extra.extend(customized.members);
     if customized.access_token_lifetime != lifetimes.access_token {
         lifetimes.access_token = customized.access_token_lifetime;
@@ -153,10 +155,9 @@ async fn first_tokens(
 
     let access_token = AccessToken::from_bytes(&*server.random()?);
     let refresh_token = if refreshes { Some(RefreshToken::from_bytes(&*server.random()?)) } else { None };
-    let row = new_row(&access_token, id, &customized.scope, now, expirations.access);
-    let (access_token, row) = sign(server, access_token, row, &grant).await?;
     let mut rows = Vec::with_capacity(1 + usize::from(refreshes) + keys.len());
-    rows.push(row);
+    rows.push(new_row(&access_token, id, &customized.scope, now, expirations.access));
+    let access_token = sign(server, access_token, &mut rows[0], &grant).await?;
     rows.extend(
         refresh_token
             .as_ref()
@@ -196,7 +197,7 @@ pub(crate) async fn open_grant_with_code(
 pub(crate) async fn redeem(
     server: &ServerContext,
     client: &Client,
-    order: RedeemToken,
+    order: Box<RedeemToken>,
     peer: Option<IpAddr>,
     now: OffsetDateTime,
 ) -> Result<Option<Issued>, Error> {
@@ -213,25 +214,27 @@ pub(crate) async fn redeem(
 async fn successors(
     server: &ServerContext,
     client: &Client,
-    order: RedeemToken,
+    order: Box<RedeemToken>,
     peer: Option<IpAddr>,
     now: OffsetDateTime,
 ) -> Result<(Redemption, Vec<StoredToken>, Issued), Error> {
-    let RedeemToken { presented, kind, number, plain, grant, scope, unenforced } = order;
+    let RedeemToken { presented, kind, number, plain, grant, scope, unenforced } = *order;
     Error::check_enforced(client.parts().unenforced_member().or(unenforced.as_deref()))?;
     let mut lifetimes = server.policy.lifetimes(client);
     let requested = scope.intersection(&grant.scope).ok_or(Refusal::ScopeExceedsGrant)?;
     let is_refresh = kind == TokenKind::RefreshToken;
-    let issuance = Issuance {
-        kind: if is_refresh { IssuanceKind::Refresh } else { IssuanceKind::AuthorizationCode },
-        client,
-        grant: &grant,
-        scope: &requested,
-        access_token_lifetime: lifetimes.access_token,
-        peer,
-        now,
+    let Customized { scope, access_token_lifetime, members: added } = {
+        let issuance = Issuance {
+            kind: if is_refresh { IssuanceKind::Refresh } else { IssuanceKind::AuthorizationCode },
+            client,
+            grant: &grant,
+            scope: &requested,
+            access_token_lifetime: lifetimes.access_token,
+            peer,
+            now,
+        };
+        customize(server, &issuance, &Map::new()).await?
     };
-    let Customized { scope, access_token_lifetime, members: added } = customize(server, &issuance, &Map::new()).await?;
     lifetimes.access_token = access_token_lifetime;
     let rotates = server.policy.rotates(client);
     let expirations = Expirations::new(&lifetimes, rotates, grant.opened_at, grant.details.ends_by, now);
@@ -248,15 +251,15 @@ async fn successors(
         None => (Secret::from_bytes(&*server.random()?), Secret::from_bytes(&*server.random()?)),
     };
     let successor = |row: StoredToken| StoredToken { parent: Some(presented), ..row };
-    let mut access = successor(new_row(&access_token, grant.id, &scope, now, expirations.access));
+    let mut rows = Vec::with_capacity(2);
+    rows.push(successor(new_row(&access_token, grant.id, &scope, now, expirations.access)));
+    let access = &mut rows[0];
     access.details.requested_scope = Some(requested).filter(|requested| *requested != scope);
     if seed.is_some() {
         access.details.response_members.clone_from(&added);
     }
     let members = ResponseMembers { extra: added, ..ResponseMembers::default() };
-    let (access_token, access) = sign(server, access_token, access, &grant).await?;
-    let mut rows = Vec::with_capacity(2);
-    rows.push(access);
+    let access_token = sign(server, access_token, access, &grant).await?;
     if refreshes {
         let next = number.map_or(FIRST_NUMBER, |number| number.saturating_add(1));
         let refresh = refresh_row(&refresh_token, grant.id, &grant.scope, now, expirations.refresh, next);

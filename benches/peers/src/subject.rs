@@ -18,7 +18,7 @@ pub const REQUIRED: &str = "user:read";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Op {
-    AuthorizationOutcome,
+    Authorize,
     Code,
     Refresh,
     ClientCredentials,
@@ -27,12 +27,12 @@ pub enum Op {
 
 impl Op {
     pub const ALL: [Self; 5] =
-        [Self::AuthorizationOutcome, Self::Code, Self::Refresh, Self::ClientCredentials, Self::Bearer];
+        [Self::Authorize, Self::Code, Self::Refresh, Self::ClientCredentials, Self::Bearer];
 
     /// As it is written on the command line.
     pub const fn name(self) -> &'static str {
         match self {
-            Self::AuthorizationOutcome => "authorize",
+            Self::Authorize => "authorize",
             Self::Code => "code",
             Self::Refresh => "refresh",
             Self::ClientCredentials => "client-credentials",
@@ -42,7 +42,7 @@ impl Op {
 
     pub const fn title(self) -> &'static str {
         match self {
-            Self::AuthorizationOutcome => "authorize → code: request checked, approved, redirect rendered",
+            Self::Authorize => "authorize → code: request checked, approved, redirect rendered",
             Self::Code => "code → tokens: Basic, S256, JSON rendered",
             Self::Refresh => "refresh: Basic, rotation, JSON rendered",
             Self::ClientCredentials => "client credentials: Basic, JSON rendered",
