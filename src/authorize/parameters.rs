@@ -83,7 +83,7 @@ impl Parameters {
 
     /// The same as the parameters of a request that is to be read again.
     pub(super) fn as_params(&self) -> Params<'_> {
-        let mut params = Params::default();
+        let mut params = Params::with_room();
         self.iter().for_each(|(name, value)| params.push(name, value));
         params
     }

@@ -28,7 +28,9 @@ pub struct AuthorizationRequest<'a> {
 impl<'a> AuthorizationRequest<'a> {
     /// A request with any response type; see [`code`](Self::code) and [`token`](Self::token).
     pub fn new(response_type: &'a str, client_id: &'a str) -> Self {
-        Self::default().parameter("response_type", response_type).parameter("client_id", client_id)
+        Self { params: Params::with_room(), peer: None }
+            .parameter("response_type", response_type)
+            .parameter("client_id", client_id)
     }
 
     /// Asks for a code (RFC 6749 §4.1.1).

@@ -47,7 +47,7 @@ impl<'a, E> ClientRequest<'a, E> {
     pub(crate) fn empty() -> Self {
         Self {
             credentials: Ok(None),
-            params: Params::default(),
+            params: Params::with_room(),
             from_query: None,
             context: RequestContext::default(),
             endpoint: PhantomData,
