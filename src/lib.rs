@@ -117,6 +117,9 @@
 //! | `sqlite` | [`storage::SqliteStorage`](storage): the same in an SQLite file, for one machine |
 //! | `testing` | `grantor::testing`: a test server, a clock to move, seeded randomness, a wrapper that fails or changes calls of a storage, and the contract of a storage as a suite |
 //!
+//! A host that implements a trait or names a time also depends on `async-trait` 0.1 and `time` 0.3, and one that attaches data to
+//! grants or members to responses on `serde_json` 1.
+//!
 //! Rust 1.88 is enough, but for `postgres` and `sqlite`, which need 1.94 because sqlx 0.9 does.
 //!
 //! # Secrets

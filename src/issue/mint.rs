@@ -109,3 +109,20 @@ pub(super) fn key_row(
         details: TokenDetails::default(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_time_key_expires_no_earlier_than_asked() {
+        let (now, scope) = (OffsetDateTime::UNIX_EPOCH, Scope::parse("a").unwrap());
+        for (asked, kept) in
+            [(0, 0), (1, 1_000), (999, 1_000), (1_000, 1_000), (1_001, 2_000), (999_999_999, 1_000_000_000)]
+        {
+            let key = OneTimeKey { hash: TokenHash::of("key"), good_until: now + Duration::nanoseconds(asked) };
+            let row = key_row(&key, GrantId::from_bytes([0; 16]), &scope, AttemptId::from_bytes([0; 16]), now);
+            assert_eq!(row.expires_at - now, Duration::nanoseconds(kept), "{asked} ns");
+        }
+    }
+}

@@ -9,7 +9,7 @@
 //!
 //! # The contract of `Storage`
 //! 1. **Linearizable.** What has returned is seen by every later call on every node. No cached or replica reads in
-//!    [`find`](Storage::find) and [`redeem`](Storage::redeem); only [`grants`](Storage::list_grants) may lag.
+//!    [`find`](Storage::find) and [`redeem`](Storage::redeem); only [`list_grants`](Storage::list_grants) may lag.
 //! 2. **Atomic.** Each method is one atomic step: all of it happens or none. In particular
 //!    [`redeem`](Storage::redeem) decides and writes in one step; of many that race for one token, one wins. (In PostgreSQL
 //!    the loser must read in a new statement: a single statement that also modifies data shows it the row as it was before.)
@@ -152,8 +152,9 @@ pub trait Storage: Send + Sync {
     /// [`seed_until`](crate::record::Spent::seed_until) is `before` or earlier. Touches at most `limit` rows and returns how many it did, so that a caller repeats it
     /// while it returns `limit`. Rows that another call is working on at the moment may be left to the next time.
     ///
-    /// If the limit leaves a part of a grant's tokens, the grant must be closed for good in the same step, by its `revoked_at`:
-    /// by the clock of another node it may not have ended yet, and would go on without its evidence. (Closing is not counted.)
+    /// If the limit leaves a part of a grant's tokens, the grant must be closed for good in the same step: a `revoked_at` that it does
+    /// not have yet is set to its `expires_at`. By the clock of another node it may not have ended yet, and would go on without its
+    /// evidence. (Closing is not counted.)
     ///
     /// A grant that was revoked is removed only after its children are revoked: a call that was given up may have left some. One
     /// that merely ended, or was closed, ends no child.

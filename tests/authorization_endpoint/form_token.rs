@@ -189,7 +189,10 @@ async fn form_of_a_previous_server_key_still_opens() {
     ] {
         let token = sealed(sealing, &ask).await;
         for t in open {
-            assert_eq!(t.server.resume(&token, SESSION).await.expect("a known key").deny().state(), STATE);
+            let waiting = t.server.resume(&token, SESSION).await.expect("a known key");
+            // The user for whom the form was made is sealed as well.
+            let answer = waiting.approve(by("alice")).await;
+            assert_eq!((answer.state(), answer.code().is_some()), (STATE, true));
         }
         for t in closed {
             assert_page(&refused(t, &token, SESSION).await, 400, "invalid_request", WRONG_SESSION);

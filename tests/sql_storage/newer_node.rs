@@ -211,6 +211,13 @@ async fn check(storage: impl Editable) {
     client_of_newer_node(&node).await;
 }
 
+/// Edits one row of several. (In memory an edit removes the other tokens of the family, and the grants of a client.)
+async fn check_sql(storage: impl Editable) {
+    let node = Node::over(storage).await;
+    critical_member_of_successor(&node).await;
+    newer_client_redeems_nothing(&node).await;
+}
+
 async fn harmless_members_survive<S: Editable>(node: &Node<S>) {
     let tokens = node.tokens().await;
     let refresh = tokens.refresh_token.as_ref().unwrap();
@@ -259,6 +266,19 @@ async fn critical_member_of_refresh_token<S: Editable>(node: &Node<S>) {
     let reused = node.refresh(&refresh).await;
     assert_eq!((reused.status(), error_of(&reused).as_str()), (400, "invalid_grant"));
     assert!(node.is_revoked(&refresh.hash()).await);
+}
+
+/// A retry is answered from the rows of the successors.
+async fn critical_member_of_successor<S: Editable>(node: &Node<S>) {
+    for edited in ["access_token", "refresh_token"] {
+        let refresh = node.tokens().await.refresh_token.unwrap();
+        let successors = common::json(&node.refresh(&refresh).await);
+        assert_eq!(common::json(&node.refresh(&refresh).await), successors);
+        let hash = RefreshToken::new(successors[edited].as_str().unwrap()).hash();
+        node.storage.edit(Row::Token(&hash), &json!({ "jkt_member": "x", "crit": ["jkt_member"] })).await;
+        node.assert_unenforced(&node.refresh(&refresh).await, "jkt_member");
+        assert!(!node.is_revoked(&refresh.hash()).await);
+    }
 }
 
 async fn critical_member_of_grant<S: Editable>(node: &Node<S>) {
@@ -313,6 +333,27 @@ async fn unknown_kind<S: Editable>(node: &Node<S>) {
     assert_eq!((found.token.kind.as_str(), found.token.revoked_at), ("access_token_2", None));
 }
 
+async fn newer_client_redeems_nothing<S: Editable>(node: &Node<S>) {
+    let approved = node.t.authorize(&node.app).approve_as("alice").await;
+    let [unspent, spent] = [node.tokens().await, node.tokens().await].map(|tokens| tokens.refresh_token.unwrap());
+    assert_eq!(node.refresh(&spent).await.status(), 200);
+    node.storage.edit(Row::Client(&node.app.id), &json!({ "dpop_bound": true, "crit": ["dpop_bound"] })).await;
+    assert_eq!(approved.redeem().await.unwrap_err().status(), 503);
+    for token in [&unspent, &spent] {
+        node.assert_unenforced(&node.refresh(token).await, "dpop_bound");
+    }
+    for hash in [approved.code().hash(), unspent.hash()] {
+        let found = node.storage.find(&hash).await.unwrap().unwrap();
+        assert!(found.token.spent.is_none() && found.grant.revoked_at.is_none(), "nothing is spent");
+    }
+    // The member restricts nothing any more.
+    node.storage.edit(Row::Client(&node.app.id), &json!({ "crit": [] })).await;
+    approved.redeem().await.unwrap();
+    for token in [&unspent, &spent] {
+        assert_eq!(node.refresh(token).await.status(), 200);
+    }
+}
+
 async fn client_of_newer_node<S: Editable>(node: &Node<S>) {
     let id = ClientId::new(&node.app.id).unwrap();
     let stored = async || json!(*node.storage.find_client(&node.app.id).await.unwrap().unwrap());
@@ -363,12 +404,15 @@ async fn newer_rows_in_memory() {
 async fn newer_rows_in_sqlite() {
     let folder = Folder::new();
     check(SqliteStorage::open(folder.file()).await.unwrap()).await;
+    let other = Folder::new();
+    check_sql(SqliteStorage::open(other.file()).await.unwrap()).await;
 }
 
 #[tokio::test]
 async fn newer_rows_in_postgresql() {
     let Some(server) = Postgres::get() else { return };
     check(PostgresStorage::connect(&server.database().await).await.unwrap()).await;
+    check_sql(PostgresStorage::connect(&server.database().await).await.unwrap()).await;
 }
 
 /// What can't be read at all may be of a newer node as well: others can use it.

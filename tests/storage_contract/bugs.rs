@@ -65,6 +65,7 @@ bugs! {
             PurgesOnlyWhatEndedBefore: "ended and revoked families whole",
             PurgesChildrenToo: "a parent that merely ends",
             PurgesParentsFirst: "a revoked parent is purged",
+            PurgesBareChildrenFirst: "a revoked parent is purged",
             PurgesKeysWithTheirGrants: "a one-time key outlives its grant",
         }
         NoClock {
@@ -79,7 +80,9 @@ bugs! {
             RevokesNoChildren: "all that descends from it",
             RevokesOneGeneration: "all that descends from it",
             LooksAtTheParentFirst: "a child that is opened while its parent is revoked",
+            RevokesOneBatchOfDescendants: "a family of some hundred grants",
             DescendsFromTheLivingOnly: "a revocation of a family that is given up",
+            LeavesTheRestToAnother: "of many that revoke one family at once",
             DescendsByAnOldList: "a child that is opened while its parent is revoked",
             TakesClientsForSubjects: "each selector revokes",
             FoldsCase: "byte by byte",

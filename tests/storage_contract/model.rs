@@ -33,6 +33,8 @@ struct State {
     used: BTreeSet<TokenHash>,
     /// What an old index knows.
     indexed: BTreeSet<GrantId>,
+    /// Grants that a call has revoked which has not come to their children yet.
+    descending: BTreeSet<GrantId>,
     /// How many redemptions of a token have begun, and tokens that are not shown yet.
     wanted: HashMap<TokenHash, usize>,
     hidden: BTreeSet<TokenHash>,
@@ -253,6 +255,7 @@ impl Model {
         state: &mut State,
         mut reached: BTreeSet<GrantId>,
         listed: Option<&BTreeSet<GrantId>>,
+        one_generation: bool,
         at: OffsetDateTime,
     ) -> u64 {
         let mut revoked = 0;
@@ -261,12 +264,13 @@ impl Model {
             for grant in state.grants.values_mut() {
                 let is_child = grant.parent_grant.is_some_and(|parent| reached.contains(&parent))
                     && listed.is_none_or(|listed| listed.contains(&grant.id));
-                if is_child && found.insert(grant.id) && grant.revoked_at.is_none() {
+                let is_beyond = self.has(Bug::RevokesOneBatchOfDescendants) && revoked == 100;
+                if is_child && !is_beyond && found.insert(grant.id) && grant.revoked_at.is_none() {
                     grant.revoked_at = Some(at);
                     revoked += 1;
                 }
             }
-            if found.is_empty() || self.has(Bug::RevokesOneGeneration) {
+            if found.is_empty() || one_generation {
                 return revoked;
             }
             reached = found;
@@ -368,7 +372,7 @@ impl Model {
             _ => grant.revoked_at.is_some_and(|at| at <= before),
         };
         let parents: BTreeSet<_> = state.grants.values().filter(|grant| is_due(grant)).map(|grant| grant.id).collect();
-        self.revoke_descendants(state, parents, None, before);
+        self.revoke_descendants(state, parents, None, self.has(Bug::PurgesBareChildrenFirst), before);
         let due = self.due(state, before);
         let most = if self.has(Bug::PurgesMoreThanItMay) && limit > 0 { usize::MAX } else { limit };
         for what in due.iter().take(most) {
@@ -645,8 +649,11 @@ impl Storage for Model {
                         _ => grant.revoked_at.is_none(),
                     };
                     let is_selected = is_known && self.selects(which, grant);
-                    if is_selected && (is_left || !self.has(Bug::DescendsFromTheLivingOnly)) {
+                    let is_left_out = self.has(Bug::DescendsFromTheLivingOnly)
+                        || self.has(Bug::LeavesTheRestToAnother) && state.descending.contains(id);
+                    if is_selected && (is_left || !is_left_out) {
                         reached.insert(*id);
+                        state.descending.insert(*id);
                     }
                     if is_selected && is_left {
                         if let (Bug::RevokesByWholeRows, Some(row)) =
@@ -664,7 +671,14 @@ impl Storage for Model {
         if self.has(Bug::RevokesNoChildren) || reached.is_empty() {
             return Ok(revoked);
         }
-        let descend = async |state: &mut State| Ok(self.revoke_descendants(state, reached, old.as_ref(), at));
+        if self.has(Bug::LeavesTheRestToAnother) {
+            others_run().await;
+        }
+        let descend = async |state: &mut State| {
+            state.descending.retain(|id| !reached.contains(id));
+            let one_generation = self.has(Bug::RevokesOneGeneration);
+            Ok(self.revoke_descendants(state, reached, old.as_ref(), one_generation, at))
+        };
         Ok(revoked + self.step(descend).await?)
     }
 

@@ -364,6 +364,24 @@ mod tests {
         assert_eq!(storage.revoke_grants(&GrantSelector::Id(new.id), NOW).await.unwrap(), 0);
     }
 
+    /// As one has to that comes while another one is on its way to the children.
+    #[tokio::test]
+    async fn revocation_goes_on_below_a_revoked_parent() {
+        let storage = MemoryStorage::new();
+        let [(parent, tokens), (mut child, of_child)] = [1, 2].map(|number| records(number, 9));
+        Arc::make_mut(&mut child).parent_grant = Some(parent.id);
+        assert_eq!(storage.open_grant(&parent, &tokens).await.unwrap(), Opened::Done);
+        assert_eq!(storage.open_grant(&child, &of_child).await.unwrap(), Opened::Done);
+        let (which, shard_of_child) = (GrantSelector::Id(parent.id), &storage.state.families[2]);
+        poison(shard_of_child);
+        assert!(storage.revoke_grants(&which, NOW).await.is_err());
+        shard_of_child.clear_poison();
+        let revoked_at = async |token: &StoredToken| storage.find(&token.hash).await.unwrap().unwrap().grant.revoked_at;
+        assert_eq!((revoked_at(&tokens[0]).await, revoked_at(&of_child[0]).await), (Some(NOW), None));
+        assert_eq!(storage.revoke_grants(&which, NOW).await.unwrap(), 1);
+        assert_eq!(revoked_at(&of_child[0]).await, Some(NOW));
+    }
+
     #[tokio::test]
     async fn purge_of_everything_leaves_no_index_entries() {
         let storage = MemoryStorage::new();

@@ -54,7 +54,7 @@ impl EphemeralStore for PostgresStorage {
                 .bind(now)
         };
         match self.change(insert).await? {
-            Some(row) => Ok(Inserted::New(read_version(&row, 0)?)),
+            Some(row) => Ok(Inserted::New(read_version(&row)?)),
             None => Ok(Inserted::Taken),
         }
     }
@@ -90,7 +90,7 @@ impl EphemeralStore for PostgresStorage {
                 .bind(now)
                 .bind(number_of(expected))
         };
-        self.change(replace).await?.map(|row| read_version(&row, 0)).transpose()
+        self.change(replace).await?.map(|row| read_version(&row)).transpose()
     }
 
     async fn due(&self, namespace: Namespace, at: OffsetDateTime, limit: usize) -> Result<Vec<Due>, StorageError> {

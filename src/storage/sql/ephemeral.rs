@@ -3,9 +3,24 @@
 use sqlx::SqlStr;
 
 use super::TableNames;
-use super::rows::{Cells, corrupt, there};
+use super::rows::{Cells, columns, corrupt, there};
 use crate::error::StorageError;
 use crate::storage::ephemeral::{Due, EphemeralKey, Namespace, Version, Versioned};
+
+columns! {
+    /// The positions of the columns of an entry.
+    EntryColumns, "e":
+    value, version, expires_at
+}
+
+columns! {
+    /// The positions of the columns of its key.
+    KeyColumns, "e":
+    namespace, key
+}
+
+/// The position of the column in a statement that returns one.
+const ONLY: usize = 0;
 
 /// Statements with the names of one storage put in.
 pub(crate) struct EphemeralStatements {
@@ -29,13 +44,14 @@ pub(crate) struct Writing {
 
 impl EphemeralStatements {
     pub(crate) fn new(names: &TableNames, Writing { insert, replace, purge }: &Writing) -> Self {
+        let (entry, key) = (EntryColumns::LIST, KeyColumns::LIST);
         Self {
-            get: names.render("SELECT value, version, expires_at FROM {ephemeral} WHERE key = $1 AND expires_at > $2"),
+            get: names.render(&format!("SELECT {entry} FROM {{ephemeral}} e WHERE e.key = $1 AND e.expires_at > $2")),
             take: names.render("DELETE FROM {ephemeral} WHERE key = $1 AND expires_at > $2 RETURNING value"),
-            due: names.render(
-                "SELECT value, version, expires_at, namespace, key FROM {ephemeral} \
-                 WHERE namespace = $1 AND expires_at <= $2 ORDER BY expires_at, key LIMIT $3",
-            ),
+            due: names.render(&format!(
+                "SELECT {entry}, {key} FROM {{ephemeral}} e \
+                 WHERE e.namespace = $1 AND e.expires_at <= $2 ORDER BY e.expires_at, e.key LIMIT $3"
+            )),
             insert: names.render(insert),
             replace: names.render(replace),
             purge: names.render(purge),
@@ -43,27 +59,41 @@ impl EphemeralStatements {
     }
 }
 
-/// The value in column 0.
+/// The value that a statement returns.
 pub(crate) fn read_value(row: &impl Cells) -> Result<Vec<u8>, StorageError> {
-    Ok(there(row.bytes(0)?, 0)?.to_vec())
+    value_at(row, ONLY)
 }
 
-/// The version in a column.
-pub(crate) fn read_version(row: &impl Cells, column: usize) -> Result<Version, StorageError> {
+/// The version that a statement returns.
+pub(crate) fn read_version(row: &impl Cells) -> Result<Version, StorageError> {
+    version_at(row, ONLY)
+}
+
+/// The entry in the first columns.
+pub(crate) fn read_versioned(row: &impl Cells) -> Result<Versioned, StorageError> {
+    const AT: EntryColumns = EntryColumns::after(0).0;
+    Ok(Versioned {
+        value: value_at(row, AT.value)?,
+        version: version_at(row, AT.version)?,
+        expires_at: there(row.time(AT.expires_at)?, AT.expires_at)?,
+    })
+}
+
+/// The entry in the first columns and its key in those that follow.
+pub(crate) fn read_due(row: &impl Cells) -> Result<Due, StorageError> {
+    const AT: KeyColumns = KeyColumns::after(EntryColumns::after(0).1).0;
+    let namespace = Namespace::new(there(row.text(AT.namespace)?, AT.namespace)?).map_err(|_| corrupt(AT.namespace))?;
+    let digest = there(row.id(AT.key)?, AT.key)?;
+    Ok(Due { key: EphemeralKey::from_bytes(namespace, digest), entry: read_versioned(row)? })
+}
+
+fn value_at(row: &impl Cells, column: usize) -> Result<Vec<u8>, StorageError> {
+    Ok(there(row.bytes(column)?, column)?.to_vec())
+}
+
+fn version_at(row: &impl Cells, column: usize) -> Result<Version, StorageError> {
     let number = there(row.number(column)?, column)?;
     Ok(Version::from_u64(u64::try_from(number).map_err(|_| corrupt(column))?))
-}
-
-/// The entry in the columns 0 to 2.
-pub(crate) fn read_versioned(row: &impl Cells) -> Result<Versioned, StorageError> {
-    Ok(Versioned { value: read_value(row)?, version: read_version(row, 1)?, expires_at: there(row.time(2)?, 2)? })
-}
-
-/// The entry in the columns 0 to 2, with its namespace and its key behind.
-pub(crate) fn read_due(row: &impl Cells) -> Result<Due, StorageError> {
-    let namespace = Namespace::new(there(row.text(3)?, 3)?).map_err(|_| corrupt(3))?;
-    let digest = there(row.id(4)?, 4)?;
-    Ok(Due { key: EphemeralKey::from_bytes(namespace, digest), entry: read_versioned(row)? })
 }
 
 /// A version as a column keeps it. No entry has one that a column can't keep.

@@ -22,11 +22,11 @@ macro_rules! columns {
         }
 
         impl $name {
-            const LIST: &str =
+            pub(super) const LIST: &str =
                 concat!($alias, ".", stringify!($first) $(, ", ", $alias, ".", stringify!($column))*);
 
             /// The positions in a row that has `before` other columns first, and how many columns there are up to the last of these.
-            const fn after(before: usize) -> (Self, usize) {
+            pub(super) const fn after(before: usize) -> (Self, usize) {
                 let mut next = before + 1;
                 let columns = Self {
                     $first: before,
@@ -37,6 +37,8 @@ macro_rules! columns {
         }
     };
 }
+
+pub(super) use columns;
 
 columns! {
     /// The positions of a token's columns.

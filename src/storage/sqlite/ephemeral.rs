@@ -51,7 +51,7 @@ impl EphemeralStore for SqliteStorage {
             .bind(micros(expires_at))
             .bind(micros(now));
         match self.within(self.change(insert)).await? {
-            Some(row) => Ok(Inserted::New(read_version(&row, 0)?)),
+            Some(row) => Ok(Inserted::New(read_version(&row)?)),
             None => Ok(Inserted::Taken),
         }
     }
@@ -84,7 +84,7 @@ impl EphemeralStore for SqliteStorage {
             .bind(micros(expires_at))
             .bind(micros(now))
             .bind(number_of(expected));
-        self.within(self.change(replace)).await?.map(|row| read_version(&row, 0)).transpose()
+        self.within(self.change(replace)).await?.map(|row| read_version(&row)).transpose()
     }
 
     async fn due(&self, namespace: Namespace, at: OffsetDateTime, limit: usize) -> Result<Vec<Due>, StorageError> {

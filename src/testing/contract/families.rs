@@ -17,7 +17,9 @@ pub(super) const EVIDENCE: &[Named] = &[
 
 pub(super) const REVOCATION: &[Named] = &[
     ("the revocation of a grant revokes and counts all that descends from it, and nothing else", descendants),
+    ("the revocation of a family of some hundred grants revokes and counts all of them", a_large_family),
     ("a revocation of a family that is given up at any moment can be repeated and then is complete", given_up),
+    ("of many that revoke one family at once each returns when all of it is dead", revoked_by_many),
     (
         "a child that is opened while its parent is revoked is dead when the revocation returns, or never opened",
         opened_while_revoked,
@@ -142,6 +144,44 @@ fn descendants(t: &Trial<'_>) -> Outcome {
     Ok(())
 }
 
+fn a_large_family(t: &Trial<'_>) -> Outcome {
+    const CHILDREN: u64 = 300;
+    let root = t.grant(0);
+    t.open_with_token(0, &root)?;
+    for number in 1..=CHILDREN {
+        t.open_with_token(number, &t.child(number, &root))?;
+    }
+    let which = GrantSelector::Id(root.id);
+    t.expect_eq("grants revoked of a large family", &(CHILDREN + 1), &t.node(0).revoke(&which, t.at(HOUR))?);
+    let mut alive = 0;
+    for number in 1..=CHILDREN {
+        alive += u64::from(t.node(1).row(t.hash(number))?.1.revoked_at.is_none());
+    }
+    t.expect_eq("grants of a large family that are alive after it was revoked", &0, &alive);
+    Ok(())
+}
+
+fn revoked_by_many(t: &Trial<'_>) -> Outcome {
+    for round in t.rounds(10) {
+        let base = round * 100;
+        let family = chain(t, base, 4)?;
+        let counts = t.race(round, RUNNERS, |_, node| {
+            let count = node.revoke(&GrantSelector::Id(family[0].id), t.at(HOUR))?;
+            for number in base..base + 4 {
+                let revoked = node.row(t.hash(number))?.1.revoked_at;
+                t.expect_eq(
+                    "when a grant of the family was revoked, once a call returned",
+                    &Some(t.at(HOUR)),
+                    &revoked,
+                );
+            }
+            Ok(count)
+        })?;
+        t.expect_eq("grants of a family that many revoked, added up", &4, &counts.iter().sum::<u64>());
+    }
+    Ok(())
+}
+
 fn given_up(t: &Trial<'_>) -> Outcome {
     for polls in 0..MOST_POLLS {
         let base = polls as u64 * 100;
@@ -249,20 +289,25 @@ fn a_revoked_parent(t: &Trial<'_>) -> Outcome {
         for number in base + 1..base + 4 {
             t.open_with_token(number, &t.child(number, &parent))?;
         }
+        // A child whose tokens were purged, and its own child.
+        let bare = t.child(base + 4, &parent);
+        t.node(0).open(&bare, &[])?;
+        t.open_with_token(base + 5, &t.child(base + 5, &bare))?;
+        let limit = if polls.is_multiple_of(2) { 2 } else { 1_000 };
         let which = GrantSelector::Id(parent.id);
         let revocation = t.node(0).give_up(polls, t.node(0).storage.revoke_grants(&which, t.at(HOUR)));
         // What was given up may still be under way, and a purge steps round the rows that it works on.
         patiently(|| {
-            t.node(1).purge_all(t.at(2 * HOUR), 2)?;
+            t.node(1).purge_all(t.at(2 * HOUR), limit)?;
             if t.node(2).has(t.hash(base))? && t.node(2).row(t.hash(base))?.1.revoked_at.is_some() {
                 return Err(Failure::new("a parent that was revoked is purged", "it is not"));
             }
             Ok(())
         })?;
         let is_gone = !t.node(2).has(t.hash(base))?;
-        for number in base + 1..base + 4 {
+        for number in base + 1..base + 6 {
             let lives = t.node(2).find(t.hash(number))?.is_some_and(|(_, grant)| grant.revoked_at.is_none());
-            t.expect(!is_gone || !lives, "no child of a revoked parent lives when that is purged", "one does");
+            t.expect(!is_gone || !lives, "no descendant of a revoked parent lives when that is purged", "one does");
         }
         patiently(|| t.node(1).revoke(&which, t.at(HOUR)))?;
         t.node(1).purge_all(t.at(2 * DAY), 1_000)?;
