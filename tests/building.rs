@@ -780,11 +780,10 @@ fn stored_clients_are_checked_again_when_they_are_read() {
         (with(public(), "credentials", credentials.clone()), no_credentials),
         (with(native(), "credentials", credentials), no_credentials),
         (with(public(), "credentials", json!([{ "type": "opaque", "expires_at": null }])), no_credentials),
-        (with(native(), "authentication_methods", json!(["client_secret_basic"])), no_credentials),
-        (with(public(), "authentication_methods", json!(["none", "client_secret_post"])), no_credentials),
+        (with(native(), "token_endpoint_auth_method", json!("client_secret_basic")), no_credentials),
+        (with(public(), "token_endpoint_auth_method", json!("client_secret_post")), no_credentials),
         (with(confidential(), "credentials", json!([])), credential),
-        (with(confidential(), "authentication_methods", json!(["none"])), credential),
-        (with(confidential(), "authentication_methods", json!(["client_secret_basic", "none"])), credential),
+        (with(confidential(), "token_endpoint_auth_method", json!("none")), credential),
         (with(confidential(), "client_type", json!("public")), no_credentials),
         (with(public(), "client_type", json!("confidential")), credential),
         (with(public(), "grant_types", json!([])), "a client may use at least one grant type, or is a resource server"),
@@ -813,7 +812,7 @@ fn stored_clients_are_checked_again_when_they_are_read() {
         ("grant_types", json!(["code"])),
         ("scope", json!("")),
         ("scope", json!("a  b")),
-        ("authentication_methods", json!(["private_key_jwt"])),
+        ("token_endpoint_auth_method", json!("private_key_jwt")),
         ("credentials", json!([{ "type": "secret", "digest": "c2hvcnQ", "expires_at": null }])),
         ("credentials", json!([{ "type": "jwk" }])),
         ("lifetimes", json!({ "session": null })),
@@ -833,9 +832,9 @@ fn a_client_survives_its_stored_form_with_every_member() {
     let end = TestServer::new().clock.now();
     let client = Client::confidential("web app", secret())
         .credential(ClientCredential::opaque().expiring(end))
-        .authentication_method(AuthenticationMethod::ClientSecretPost)
+        .token_endpoint_auth_method(AuthenticationMethod::ClientSecretPost)
         .name("Example")
-        .website("https://app.example")
+        .client_uri("https://app.example")
         .registered_by(RegisteredBy::SelfService)
         .authorization_code(["https://app.example/cb?tenant=1", "http://127.0.0.1/cb", "urn:ietf:wg:oauth:2.0:oob"])
         .implicit(CB)
@@ -905,10 +904,10 @@ fn the_texts_and_numbers_of_a_client_have_limits() {
     let others = ["", "  ", "a\nb", "a\0", "\u{202e}elpmaxe", "a\u{2066}b", &"x".repeat(201)];
     for name in invisible.into_iter().chain(others) {
         let error = public("a").name(name).build().unwrap_err();
-        assert_eq!(error, ClientError::Name, "{name:?}");
+        assert_eq!(error, ClientError::ClientName, "{name:?}");
         assert_eq!(
             error.to_string(),
-            "a name has 1 to 200 characters, none of them a control, invisible or text-direction character"
+            "a client_name has 1 to 200 characters, none of them a control, invisible or text-direction character"
         );
     }
     for website in [
@@ -927,15 +926,15 @@ fn the_texts_and_numbers_of_a_client_have_limits() {
         "https://app.example/\u{202e}gpj.exe",
         "https://app.example/\u{200b}",
     ] {
-        let error = public("a").website(website).build().unwrap_err();
-        assert_eq!(error, ClientError::Website, "{website:?}");
+        let error = public("a").client_uri(website).build().unwrap_err();
+        assert_eq!(error, ClientError::ClientUri, "{website:?}");
         assert_eq!(
             error.to_string(),
-            "a website is an http or https URL without user name, password, spaces and invisible characters"
+            "a client_uri is an http or https URL without user name, password, spaces and invisible characters"
         );
     }
     for website in ["http://app.example", "HTTPS://app.example/caf\u{e9}?a=b#c"] {
-        assert_eq!(public("a").website(website).build().unwrap().website(), Some(website));
+        assert_eq!(public("a").client_uri(website).build().unwrap().client_uri(), Some(website));
     }
     for scope in ["", "a  b", "a\""] {
         assert_eq!(public("a").scope(scope).build().unwrap_err(), ClientError::MalformedScope, "{scope:?}");

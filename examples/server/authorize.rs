@@ -99,7 +99,7 @@ fn consent_page(session: &Session, asked: &Consent) -> Response {
             dl {
                 dt { "You go on to" } dd { (destination(request)) }
                 dt { "Registered by" } dd { (registered_by) }
-                @if let Some(link) = client.website().and_then(website_link) {
+                @if let Some(link) = client.client_uri().and_then(website_link) {
                     dt { "Website" } dd { (link) " (as it says itself)" }
                 }
                 dt { "How long" }

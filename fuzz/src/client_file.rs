@@ -51,7 +51,7 @@ fn check_metadata(metadata: &ClientMetadata) {
     let [strict, legacy] = [metadata.to_client(false), metadata.to_client(true)];
     assert_eq!(strict.is_ok(), legacy.is_ok(), "the switch changes what a client may do, not whether it makes sense");
     for client in [strict, legacy].into_iter().flatten() {
-        assert_eq!((client.id().as_str(), client.name()), (&*metadata.client_id, metadata.client_name.as_deref()));
+        assert_eq!((client.id().as_str(), client.name()), (&*metadata.client_id, metadata.client_name()));
         assert_eq!(client.is_confidential(), metadata.client_secret.is_some());
         check_client(&client);
     }
@@ -114,7 +114,7 @@ fn it_can_be_shown(client: &Client) {
     if let Some(name) = client.name() {
         assert!(!name.trim().is_empty() && name.chars().count() <= 200 && !hidden(name), "{name:?}");
     }
-    if let Some(website) = client.website() {
+    if let Some(website) = client.client_uri() {
         let url = url::Url::parse(website).expect("a URL");
         assert!(["http", "https"].contains(&url.scheme()) && url.has_host(), "{website:?}");
         assert_eq!((url.username(), url.password()), ("", None), "{website:?}");

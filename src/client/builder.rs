@@ -2,8 +2,10 @@
 
 use std::marker::PhantomData;
 
-use super::parts::{ClientError, ClientParts};
-use super::{AuthenticationMethod, Client, ClientCredential, ClientType, Lifetimes, RedirectUri, RegisteredBy};
+use super::{
+    AuthenticationMethod, Client, ClientCredential, ClientError, ClientParts, ClientType, Lifetimes, RedirectUri,
+    RegisteredBy,
+};
 use crate::record::{ClientId, GrantType};
 use crate::scope::Scope;
 
@@ -54,12 +56,12 @@ impl<T> ClientBuilder<T> {
 
     /// The name to show to users.
     pub fn name(self, name: impl Into<String>) -> Self {
-        self.with(|parts| parts.name = Some(name.into()))
+        self.with(|parts| parts.client_name = Some(name.into()))
     }
 
     /// The address of its home page.
-    pub fn website(self, website: impl Into<String>) -> Self {
-        self.with(|parts| parts.website = Some(website.into()))
+    pub fn client_uri(self, uri: impl Into<String>) -> Self {
+        self.with(|parts| parts.client_uri = Some(uri.into()))
     }
 
     /// Says who registered it; [`RegisteredBy::Administrator`] if not given.
@@ -178,11 +180,9 @@ impl ClientBuilder<Confidential> {
         self.with(|parts| parts.credentials.push(credential))
     }
 
-    /// Restricts it to one more authentication method; without any call, Basic and the body are allowed.
-    pub fn authentication_method(self, method: AuthenticationMethod) -> Self {
-        self.with(|parts| {
-            parts.authentication_methods.insert(method);
-        })
+    /// Restricts it to one authentication method; if not given, Basic and the body are allowed.
+    pub fn token_endpoint_auth_method(self, method: AuthenticationMethod) -> Self {
+        self.with(|parts| parts.token_endpoint_auth_method = Some(method))
     }
 
     /// Allows the client credentials grant (RFC 6749 §4.4).

@@ -7,6 +7,7 @@
 pub(crate) mod auth;
 mod builder;
 mod credential;
+mod members;
 mod parts;
 mod presented;
 pub(crate) mod redirect_uri;
@@ -20,7 +21,8 @@ use time::Duration;
 
 pub use self::builder::{ClientBuilder, Confidential, Native, Public};
 pub use self::credential::{AuthenticationMethod, ClientCredential};
-pub use self::parts::{ClientError, ClientParts, LegacyHabits};
+pub use self::members::{ClientParts, Member, MemberError, SetBy};
+pub use self::parts::{ClientError, LegacyHabits};
 pub use self::redirect_uri::{RedirectUri, RedirectUriClass, RedirectUriError};
 pub use self::request::{ClientRequest, endpoint};
 pub use self::version::ClientVersion;
@@ -132,14 +134,14 @@ impl Client {
     /// The name to show to users, if it has one. Text from outside: escape it.
     #[must_use]
     pub fn name(&self) -> Option<&str> {
-        self.parts.name.as_deref()
+        self.parts.client_name.as_deref()
     }
 
     /// The address of its home page, if it has one: an `http` or `https` URL without spaces and invisible characters. A link to it
     /// leads there from whatever page it stands on.
     #[must_use]
-    pub fn website(&self) -> Option<&str> {
-        self.parts.website.as_deref()
+    pub fn client_uri(&self) -> Option<&str> {
+        self.parts.client_uri.as_deref()
     }
 
     /// Its type.
@@ -216,10 +218,7 @@ impl Client {
         match (self.is_confidential(), method) {
             (false, method) => method == AuthenticationMethod::None,
             (true, AuthenticationMethod::None) => false,
-            (true, method) => {
-                let registered = &self.parts.authentication_methods;
-                registered.is_empty() || registered.contains(&method)
-            }
+            (true, method) => self.parts.token_endpoint_auth_method.is_none_or(|registered| registered == method),
         }
     }
 

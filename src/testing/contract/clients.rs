@@ -101,7 +101,7 @@ fn comes_back(t: &Trial<'_>) -> Outcome {
     let full = Client::confidential(t.client("web").as_str(), secret.clone().expiring(t.at(DAY)))
         .credential(ClientCredential::opaque())
         .name("O'Brien \u{1f980} \"\\")
-        .website("https://app.example/?a=b")
+        .client_uri("https://app.example/?a=b")
         .authorization_code(["https://app.example/cb?x=%2F", "https://app.example/other"])
         .client_credentials()
         .refresh_token()
