@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use grantor::capability::{BuildView, Capability, Endpoint, ServerView};
 use grantor::client::{
-    AuthenticationMethod, ClientError, ClientParts, ClientType, Lifetimes, RedirectUri, RedirectUriError, RegisteredBy,
+    AuthenticationMethod, ClientError, ClientType, Lifetimes, RedirectUri, RedirectUriError, RegisteredBy,
 };
 use grantor::error::EntropyError;
 use grantor::grant_type::{Decision, GrantContext, GrantHandler};
@@ -744,17 +744,56 @@ fn a_client_has_one_type_said_at_its_registration_and_never_guessed() {
 // covers: NA-09 (RFC 8252 §8.2), GK-01 (RFC 6749 §4.4)
 #[test]
 fn a_grant_that_does_not_go_with_the_type_of_client_is_refused() {
-    let native = json!({ "client_id": "a", "client_type": "native", "grant_types": ["implicit"], "redirect_uris": CB });
-    let parts: ClientParts = serde_json::from_value(native).unwrap();
-    let error = Client::from_parts(parts).unwrap_err();
+    let error = Client::native("a").implicit(CB).build().unwrap_err();
     assert_eq!(error, ClientError::ImplicitForNative);
     assert_eq!(error.to_string(), "native apps do not use the implicit grant");
-    for client_type in ["public", "native"] {
-        let machine = json!({ "client_id": "a", "client_type": client_type, "grant_types": ["client_credentials"] });
-        let error = Client::from_parts(serde_json::from_value(machine).unwrap()).unwrap_err();
+    for machine in [Client::public("a"), Client::native("a")] {
+        let error = machine.client_credentials().build().unwrap_err();
         assert_eq!(error, ClientError::ClientCredentialsForPublic);
         assert_eq!(error.to_string(), "the client credentials grant is for confidential clients only");
     }
+}
+
+#[test]
+fn method_of_another_client_type_does_not_build() {
+    let app = || Client::public("a").authorization_code(CB);
+    for (client, error) in [
+        (app().credential(secret()), ClientError::PublicWithCredentials),
+        (app().token_endpoint_auth_method(AuthenticationMethod::ClientSecretBasic), ClientError::PublicWithCredentials),
+        (app().resource_server(), ClientError::PublicResourceServer),
+        (app().pkce_optional(), ClientError::PkceOptionalForPublic),
+    ] {
+        assert_eq!(client.build().unwrap_err(), error);
+    }
+}
+
+#[test]
+fn refresh_grant_needs_a_source_of_refresh_tokens() {
+    for client in [
+        Client::public("a"),
+        Client::public("a").implicit(CB),
+        Client::confidential("a", secret()).client_credentials(),
+        Client::confidential("a", secret()).resource_server(),
+    ] {
+        let error = client.refresh_token().build().unwrap_err();
+        assert_eq!(error, ClientError::RefreshTokenAlone);
+        assert_eq!(
+            error.to_string(),
+            "the refresh token grant needs a grant type that gives refresh tokens: authorization_code, password or an \
+             extension grant"
+        );
+    }
+    for client in [
+        Client::public("a").authorization_code(CB),
+        Client::public("a").password(),
+        Client::public("a").extension_grant("urn:example:a"),
+    ] {
+        assert!(client.refresh_token().build().unwrap().allows_grant_type("refresh_token"));
+    }
+    // A client that loses its other grants may go on with the tokens that it has.
+    let mut parts = Client::public("a").authorization_code(CB).refresh_token().build().unwrap().into_parts();
+    parts.grant_types.remove("authorization_code");
+    assert!(Client::from_parts(parts).unwrap().allows_grant_type("refresh_token"));
 }
 
 /// The stored form of a client that makes sense, to be spoilt.

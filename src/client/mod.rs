@@ -19,7 +19,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 use time::Duration;
 
-pub use self::builder::{ClientBuilder, Confidential, Native, Public};
+pub use self::builder::ClientBuilder;
 pub use self::credential::{AuthenticationMethod, ClientCredential};
 pub use self::members::{ClientParts, Member, MemberError, SetBy};
 pub use self::parts::{ClientError, LegacyHabits};

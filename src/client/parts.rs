@@ -59,6 +59,12 @@ pub enum ClientError {
     /// A client that may use no grant at all, and is no resource server either.
     #[error("a client may use at least one grant type, or is a resource server")]
     NoGrantType,
+    /// RFC 6749 §6: the client has no way to get a refresh token.
+    #[error(
+        "the refresh token grant needs a grant type that gives refresh tokens: authorization_code, password or an \
+         extension grant"
+    )]
+    RefreshTokenAlone,
     /// RFC 6749 §4.5.
     #[error("an extension grant is named by an absolute URI")]
     GrantType,
@@ -99,6 +105,18 @@ impl ClientParts {
             }
         }
         self.credentials.push(new);
+    }
+
+    /// Refuses a refresh token grant without a way to get a refresh token. Only a new client is refused for that: an existing one may
+    /// lose its other grant types and go on with the tokens that it has.
+    pub(super) fn check_new(&self) -> Result<(), ClientError> {
+        let gives_no_refresh_token = |name: &GrantType| {
+            matches!(name.as_str(), GrantType::REFRESH_TOKEN | GrantType::CLIENT_CREDENTIALS | GrantType::IMPLICIT)
+        };
+        if self.grant_types.contains(GrantType::REFRESH_TOKEN) && self.grant_types.iter().all(gives_no_refresh_token) {
+            return Err(ClientError::RefreshTokenAlone);
+        }
+        Ok(())
     }
 
     pub(super) fn check(&self) -> Result<(), ClientError> {

@@ -88,7 +88,7 @@ const fn is_unknown(error: &RegistryError) -> bool {
     matches!(error, RegistryError::Unknown)
 }
 
-fn built<T>(client: ClientBuilder<T>) -> Client {
+fn built(client: ClientBuilder) -> Client {
     client.build().expect("a good client")
 }
 
