@@ -225,6 +225,7 @@ fn the_defaults_are_those_of_the_current_best_practice() {
     assert_eq!(policy.consent_lifetime, Duration::minutes(30));
     assert_eq!(policy.error_redirects, ErrorRedirects::Registered);
     assert!(!policy.https_redirect_proves_identity && policy.localhost_redirects && !policy.bearer_in_body);
+    assert!(policy.undotted_schemes.is_empty());
     assert_eq!((policy.max_state, policy.max_body), (4_096, 65_536));
     let dangers = policy.allowed_dangers();
     for (switch, on) in [
@@ -727,7 +728,20 @@ fn a_client_has_one_type_said_at_its_registration_and_never_guessed() {
         assert!(serde_json::from_value::<Client>(stored).is_err(), "without it there is no client");
     }
     // What only native apps may register tells nobody else apart from them.
-    for uri in ["com.example.app:/cb", "http://localhost/cb"] {
+    let errors = [
+        (
+            "com.example.app:/cb",
+            ClientError::NativeRedirectUri as fn(_) -> _,
+            "private-use schemes are for native apps only",
+        ),
+        (
+            "http://localhost/cb",
+            ClientError::LocalhostRedirectUri,
+            "http://localhost is for native apps only, and for other clients in development with the switch \
+             localhost_for_development",
+        ),
+    ];
+    for (uri, expected, text) in errors {
         Client::native("a").authorization_code([uri]).build().unwrap();
         let parsed = RedirectUri::parse(uri).unwrap();
         for client in [
@@ -735,9 +749,73 @@ fn a_client_has_one_type_said_at_its_registration_and_never_guessed() {
             Client::confidential("a", secret()).authorization_code([uri]).build(),
         ] {
             let error = client.unwrap_err();
-            assert_eq!(error, ClientError::NativeRedirectUri(parsed.clone()));
-            assert_eq!(error.to_string(), format!("private-use schemes and localhost are for native apps only: {uri}"));
+            assert_eq!(error, expected(parsed.clone()));
+            assert_eq!(error.to_string(), format!("{text}: {uri}"));
         }
+    }
+}
+
+// covers: NA-07 (RFC 8252 §7.1), B50
+#[test]
+fn undotted_scheme_needs_a_native_client_and_its_switch() {
+    let uri = "cursor://callback";
+    let parsed = RedirectUri::parse(uri).unwrap();
+    let error = Client::native("a").authorization_code([uri]).build().unwrap_err();
+    assert_eq!(error, ClientError::UndottedScheme(parsed.clone()));
+    assert_eq!(
+        error.to_string(),
+        "a private-use scheme without a dot needs the client's switch undotted_schemes, and its name in the policy's \
+         undotted_schemes: cursor://callback"
+    );
+    for client in [Client::public("a"), Client::confidential("a", secret())] {
+        let error = client.authorization_code([uri]).undotted_schemes().build().unwrap_err();
+        assert_eq!(error, ClientError::NativeRedirectUri(parsed.clone()));
+    }
+    let client = Client::native("a").authorization_code([uri]).undotted_schemes().build().unwrap();
+    assert_eq!(client.redirect_uris(), [parsed]);
+}
+
+// covers: RU-11 (RFC 7591 §5), B50
+#[test]
+fn forbidden_scheme_in_the_policy_does_not_build() {
+    let build_with = |name: &str| {
+        let mut policy = Policy::default();
+        policy.undotted_schemes.insert(name.to_owned());
+        build().policy(policy).built()
+    };
+    let forbidden = [
+        "javascript",
+        "data",
+        "file",
+        "http",
+        "https",
+        "ftp",
+        "about",
+        "blob",
+        "vbscript",
+        "ws",
+        "wss",
+        "filesystem",
+        "view-source",
+        "mailto",
+        "intent",
+        "urn",
+    ];
+    for name in forbidden {
+        let error = build_with(name).unwrap_err();
+        assert!(matches!(error, BuildError::Policy(PolicyError::ForbiddenScheme(own)) if own == name), "{name}");
+        let uri = format!("{name}:/cb");
+        let client = Client::native("a").authorization_code([&uri]).undotted_schemes().build();
+        assert!(matches!(client, Err(ClientError::RedirectUri { .. })), "{uri}");
+    }
+    let text = "undotted_schemes has \"file\", which is never a redirect target";
+    assert!(build_with("file").unwrap_err().to_string().contains(text));
+    for name in ["", "JavaScript", "Cursor", "cursor:", "cursor://", "com.example", "1password", "my app", "m\u{e4}"] {
+        let error = build_with(name).unwrap_err();
+        assert!(matches!(error, BuildError::Policy(PolicyError::MalformedScheme)), "{name}");
+    }
+    for name in ["cursor", "vscode", "vscode-insiders", "git+x", "x2"] {
+        assert!(build_with(name).is_ok(), "{name}");
     }
 }
 

@@ -109,7 +109,7 @@ impl From<ClientError> for Problem {
         let (field, text) = match &error {
             ClientError::ClientUri => ("website", error.to_string()),
             ClientError::RedirectUri { error, .. } => ("redirect_uri", error.to_string()),
-            ClientError::NativeRedirectUri(_) => (
+            ClientError::NativeRedirectUri(_) | ClientError::LocalhostRedirectUri(_) => (
                 "redirect_uri",
                 "private-use schemes and localhost are for native apps; take https or 127.0.0.1".to_owned(),
             ),

@@ -94,8 +94,14 @@ fn it_makes_sense(client: &Client) {
     for uri in client.redirect_uris() {
         check_registered(uri);
         assert!(uri.matches(uri.as_str()));
-        let is_native = matches!(uri.class(), RedirectUriClass::PrivateUse | RedirectUriClass::Localhost);
-        assert!(!is_native || client.client_type() == ClientType::Native, "RFC 8252 §7.1: {uri}");
+        let is_native = client.client_type() == ClientType::Native;
+        let is_allowed = match uri.class() {
+            RedirectUriClass::PrivateUse => is_native,
+            RedirectUriClass::UndottedScheme => is_native && client.has_undotted_schemes(),
+            RedirectUriClass::Localhost => is_native || client.has_localhost_for_development(),
+            _ => true,
+        };
+        assert!(is_allowed, "RFC 8252 §7.1, §8.3: {uri}");
     }
     let id = client.id().as_str();
     assert!((1..=255).contains(&id.len()) && id.chars().all(|c| c == ' ' || c.is_ascii_graphic()), "{id:?}");

@@ -110,6 +110,17 @@ impl ClientBuilder {
         self.with(|parts| parts.omits_redirect_uri = true)
     }
 
+    /// Allows `http://localhost` redirect URIs while the client is developed. Native apps may have them without this switch.
+    pub fn localhost_for_development(self) -> Self {
+        self.with(|parts| parts.localhost_for_development = true)
+    }
+
+    /// Allows redirect URIs with a scheme of [`Policy::undotted_schemes`](crate::Policy::undotted_schemes), such as
+    /// `cursor://callback`. For native apps.
+    pub fn undotted_schemes(self) -> Self {
+        self.with(|parts| parts.undotted_schemes = true)
+    }
+
     /// Adds a credential. For confidential clients.
     pub fn credential(self, credential: ClientCredential) -> Self {
         self.with(|parts| parts.credentials.push(credential))

@@ -180,6 +180,10 @@ members! {
     token_endpoint_auth_method: Option<AuthenticationMethod> = None, Anyone restricts;
     /// See [`Client::may_omit_redirect_uri`](super::Client::may_omit_redirect_uri).
     omits_redirect_uri: bool = false, Statement;
+    /// See [`Client::has_localhost_for_development`](super::Client::has_localhost_for_development).
+    localhost_for_development: bool = false, Policy;
+    /// See [`Client::has_undotted_schemes`](super::Client::has_undotted_schemes).
+    undotted_schemes: bool = false, Policy;
     /// See [`Client::default_scope`](super::Client::default_scope).
     default_scope: Option<Scope> = None, Policy;
     /// See [`Client::registered_by`](super::Client::registered_by).
@@ -282,7 +286,7 @@ mod tests {
         let values = json!({
             "client_name": "App", "client_uri": "https://app.example/", "redirect_uris": ["https://app.example/cb"],
             "grant_types": ["authorization_code"], "scope": "b", "token_endpoint_auth_method": "none",
-            "omits_redirect_uri": true, "default_scope": "b", "registered_by": "self_service",
+            "omits_redirect_uri": true, "localhost_for_development": true, "undotted_schemes": true, "default_scope": "b", "registered_by": "self_service",
             "lifetimes": Lifetimes { code: Some(time::Duration::SECOND), ..Lifetimes::default() },
             "credentials": [{ "type": "opaque", "expires_at": null }], "resource_server": true, "first_party": true,
             "legacy": LegacyHabits { plain_pkce: true, ..LegacyHabits::default() },

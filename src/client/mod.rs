@@ -229,6 +229,20 @@ impl Client {
         self.parts.omits_redirect_uri
     }
 
+    /// Whether it may have `http://localhost` redirect URIs although it is no native app. For development: on a user's device, any
+    /// program may listen there (RFC 8252 §8.3).
+    #[must_use]
+    pub const fn has_localhost_for_development(&self) -> bool {
+        self.parts.localhost_for_development
+    }
+
+    /// Whether it may have redirect URIs with a private-use scheme without a dot, such as `cursor://callback`, of those in
+    /// [`Policy::undotted_schemes`](crate::Policy::undotted_schemes). For native apps.
+    #[must_use]
+    pub const fn has_undotted_schemes(&self) -> bool {
+        self.parts.undotted_schemes
+    }
+
     /// Whether it protects resources, and so may inspect every access token (RFC 7662 §4).
     #[must_use]
     pub const fn is_resource_server(&self) -> bool {

@@ -42,9 +42,21 @@ pub enum ClientError {
     /// RFC 8252 §8.2.
     #[error("native apps do not use the implicit grant")]
     ImplicitForNative,
-    /// RFC 8252 §7.1 and §8.3.
-    #[error("private-use schemes and localhost are for native apps only: {0}")]
+    /// RFC 8252 §7.1.
+    #[error("private-use schemes are for native apps only: {0}")]
     NativeRedirectUri(RedirectUri),
+    /// RFC 8252 §8.3.
+    #[error(
+        "http://localhost is for native apps only, and for other clients in development with the switch \
+         localhost_for_development: {0}"
+    )]
+    LocalhostRedirectUri(RedirectUri),
+    /// RFC 8252 §7.1: the scheme is not a reverse domain name.
+    #[error(
+        "a private-use scheme without a dot needs the client's switch undotted_schemes, and its name in the policy's \
+         undotted_schemes: {0}"
+    )]
+    UndottedScheme(RedirectUri),
     /// The text is not fit to be a redirect URI.
     #[error("{uri:?}: {error}")]
     RedirectUri {
@@ -172,12 +184,21 @@ impl ClientParts {
     }
 
     fn check_redirect_uris(&self) -> Result<(), ClientError> {
-        let native_only =
-            |uri: &&RedirectUri| matches!(uri.class(), RedirectUriClass::PrivateUse | RedirectUriClass::Localhost);
-        match self.redirect_uris.iter().find(native_only) {
-            Some(uri) if self.client_type != ClientType::Native => Err(ClientError::NativeRedirectUri(uri.clone())),
-            _ => Ok(()),
+        let is_native = self.client_type == ClientType::Native;
+        for uri in &self.redirect_uris {
+            let error = match uri.class() {
+                RedirectUriClass::PrivateUse | RedirectUriClass::UndottedScheme if !is_native => {
+                    ClientError::NativeRedirectUri
+                }
+                RedirectUriClass::UndottedScheme if !self.undotted_schemes => ClientError::UndottedScheme,
+                RedirectUriClass::Localhost if !is_native && !self.localhost_for_development => {
+                    ClientError::LocalhostRedirectUri
+                }
+                _ => continue,
+            };
+            return Err(error(uri.clone()));
         }
+        Ok(())
     }
 
     fn check_display(&self) -> Result<(), ClientError> {
