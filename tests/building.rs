@@ -6,7 +6,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use grantor::capability::{BuildView, Capability, Endpoint, ServerView};
 use grantor::client::{
-    AuthenticationMethod, ClientError, ClientType, Lifetimes, RedirectUri, RedirectUriError, RegisteredBy,
+    AuthenticationMethod, ClientError, ClientType, ClientWarning, Lifetimes, RedirectUri, RedirectUriError,
+    RegisteredBy,
 };
 use grantor::error::EntropyError;
 use grantor::grant_type::{Decision, GrantContext, GrantHandler};
@@ -773,6 +774,57 @@ fn undotted_scheme_needs_a_native_client_and_its_switch() {
     }
     let client = Client::native("a").authorization_code([uri]).undotted_schemes().build().unwrap();
     assert_eq!(client.redirect_uris(), [parsed]);
+}
+
+#[test]
+fn client_warns_of_what_is_probably_a_mistake() {
+    let warnings = |uris: &[&str]| {
+        let client = Client::native("a").authorization_code(uris).undotted_schemes().build().unwrap();
+        client.warnings().iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let fine =
+        ["https://app.example/", "https://app.example/cb?x=1", "http://127.0.0.1/", "com.example:/cb", "my://cb"];
+    assert_eq!(warnings(&fine), [""; 0]);
+    let wildcard =
+        "the redirect URI https://app.example/* has a `*`, which is no wildcard: register each redirect URI".to_owned();
+    assert_eq!(warnings(&["https://app.example/cb", "https://app.example/*"]), [wildcard]);
+    for (without, with) in [
+        ("https://app.example", "https://app.example/"),
+        ("https://app.example?x=/", "https://app.example/?x=/"),
+        ("http://127.0.0.1:80", "http://127.0.0.1:80/"),
+        ("http://localhost", "http://localhost/"),
+    ] {
+        let text = format!(
+            "the redirect URI {without} has no path, and many clients send {with} instead: register the one that the client sends"
+        );
+        assert_eq!(warnings(&[without]), [text]);
+    }
+    let uri = RedirectUri::parse("https://app.example?*").unwrap();
+    let both = Client::public("a").authorization_code([uri.as_str()]).build().unwrap();
+    assert_eq!(both.warnings(), [ClientWarning::Wildcard(uri.clone()), ClientWarning::NoPath(uri)]);
+}
+
+#[test]
+fn warning_tells_of_credentials_that_need_encoding() {
+    for secret in ["a+b", "100%", "a%41", "%"] {
+        assert_eq!(ClientSecret::new(secret).warning(), Some(ClientWarning::SecretNeedsEncoding), "{secret}");
+    }
+    assert_eq!(
+        ClientWarning::SecretNeedsEncoding.to_string(),
+        "the client secret has a `%` or `+`, which many clients do not encode in Authorization: Basic: take another \
+         secret, or the method client_secret_post"
+    );
+    assert_eq!(ClientSecret::random().unwrap().warning(), None);
+    assert_eq!(ClientSecret::new("~a:b /=\u{e9}").warning(), None);
+
+    let machine = |id: &str| Client::confidential(id, secret()).client_credentials();
+    for id in ["a:b", "a+b", "a%41", "https://app.example"] {
+        assert_eq!(machine(id).build().unwrap().warnings(), [ClientWarning::IdNeedsEncoding], "{id}");
+        let by_post = machine(id).token_endpoint_auth_method(AuthenticationMethod::ClientSecretPost);
+        assert_eq!(by_post.build().unwrap().warnings(), [], "{id}");
+        assert_eq!(Client::public(id).authorization_code(CB).build().unwrap().warnings(), [], "{id}");
+    }
+    assert_eq!(machine("web app/1").build().unwrap().warnings(), []);
 }
 
 // covers: RU-11 (RFC 7591 §5), B50

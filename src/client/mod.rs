@@ -13,6 +13,7 @@ mod presented;
 pub(crate) mod redirect_uri;
 pub(crate) mod request;
 mod version;
+mod warning;
 
 use std::collections::BTreeSet;
 
@@ -26,6 +27,7 @@ pub use self::parts::{ClientError, LegacyHabits};
 pub use self::redirect_uri::{RedirectUri, RedirectUriClass, RedirectUriError};
 pub use self::request::{ClientRequest, endpoint};
 pub use self::version::ClientVersion;
+pub use self::warning::ClientWarning;
 use crate::record::{ClientId, GrantType};
 use crate::scope::Scope;
 
