@@ -926,6 +926,51 @@ fn refresh_grant_needs_a_source_of_refresh_tokens() {
     assert!(Client::from_parts(parts).unwrap().allows_grant_type("refresh_token"));
 }
 
+#[test]
+fn every_address_of_a_client_is_a_web_url() {
+    let app = || Client::public("a").authorization_code(CB);
+    for bad in ["", "javascript:alert(1)", "data:image/png;base64,AA==", "https:logo", "https://user@app.example/"] {
+        for (client, member) in [
+            (app().client_uri(bad), "client_uri"),
+            (app().logo_uri(bad), "logo_uri"),
+            (app().policy_uri(bad), "policy_uri"),
+            (app().tos_uri(bad), "tos_uri"),
+        ] {
+            let error = client.build().unwrap_err();
+            assert_eq!(error, ClientError::WebUri(member), "{bad:?}");
+            assert!(error.to_string().starts_with(&format!("a {member} is an http or https URL")), "{error}");
+        }
+    }
+}
+
+#[test]
+fn contacts_and_host_data_have_limits() {
+    let app = || Client::public("a").authorization_code(CB);
+    let full = app().contacts(vec!["\u{e4}".repeat(320); 10]).build().unwrap();
+    assert_eq!(full.contacts().len(), 10);
+    let bad = [vec!["a"; 11], vec![""], vec![" "], vec!["a@app.example", "a\nb"], vec!["\u{202e}moc"]];
+    for contacts in bad {
+        let error = app().contacts(contacts.clone()).build().unwrap_err();
+        assert_eq!(error, ClientError::Contacts, "{contacts:?}");
+    }
+    assert_eq!(app().contacts(["a".repeat(321)]).build().unwrap_err(), ClientError::Contacts);
+
+    let nested = |depth: usize| (1..depth).fold(json!([]), |inner, _| json!([inner]));
+    for data in [json!("a".repeat(16_382)), json!({ "owner": "ada" }), json!(1.5), json!("\0"), nested(32)] {
+        let client = app().host_data(data.clone()).build().unwrap();
+        assert_eq!(client.host_data(), &data);
+        let stored = serde_json::to_string(&client).unwrap();
+        let read: Client = serde_json::from_str(&stored).unwrap();
+        assert_eq!((read.host_data(), read.version() == client.version()), (&data, true));
+    }
+    for data in [json!("a".repeat(16_383)), nested(33)] {
+        let error = app().host_data(data).build().unwrap_err();
+        assert_eq!(error, ClientError::HostData);
+        assert_eq!(error.to_string(), "host_data has at most 16384 bytes as JSON, nested at most 32 deep");
+    }
+    assert_eq!(app().build().unwrap().host_data(), &Value::Null);
+}
+
 /// The stored form of a client that makes sense, to be spoilt.
 fn stored(client: Result<Client, ClientError>) -> Value {
     serde_json::to_value(client.unwrap()).unwrap()
@@ -1004,6 +1049,11 @@ fn a_client_survives_its_stored_form_with_every_member() {
         .token_endpoint_auth_method(AuthenticationMethod::ClientSecretPost)
         .name("Example")
         .client_uri("https://app.example")
+        .logo_uri("https://app.example/logo.png")
+        .policy_uri("https://app.example/privacy")
+        .tos_uri("https://app.example/terms")
+        .contacts(["ada@app.example"])
+        .host_data(json!({ "owner": "ada" }))
         .registered_by(RegisteredBy::SelfService)
         .authorization_code(["https://app.example/cb?tenant=1", "http://127.0.0.1/cb", "urn:ietf:wg:oauth:2.0:oob"])
         .implicit(CB)
@@ -1096,14 +1146,18 @@ fn the_texts_and_numbers_of_a_client_have_limits() {
         "https://app.example/\u{200b}",
     ] {
         let error = public("a").client_uri(website).build().unwrap_err();
-        assert_eq!(error, ClientError::ClientUri, "{website:?}");
+        assert_eq!(error, ClientError::WebUri("client_uri"), "{website:?}");
         assert_eq!(
             error.to_string(),
             "a client_uri is an http or https URL without user name, password, spaces and invisible characters"
         );
     }
     for website in ["http://app.example", "HTTPS://app.example/caf\u{e9}?a=b#c"] {
-        assert_eq!(public("a").client_uri(website).build().unwrap().client_uri(), Some(website));
+        let client =
+            public("a").client_uri(website).logo_uri(website).policy_uri(website).tos_uri(website).build().unwrap();
+        for uri in [client.client_uri(), client.logo_uri(), client.policy_uri(), client.tos_uri()] {
+            assert_eq!(uri, Some(website));
+        }
     }
     for scope in ["", "a  b", "a\""] {
         assert_eq!(public("a").scope(scope).build().unwrap_err(), ClientError::MalformedScope, "{scope:?}");

@@ -107,7 +107,7 @@ fn client(app: &App, id: &ClientId, secret: &ClientSecret, entered: &Entered) ->
 impl From<ClientError> for Problem {
     fn from(error: ClientError) -> Self {
         let (field, text) = match &error {
-            ClientError::ClientUri => ("website", error.to_string()),
+            ClientError::WebUri(_) => ("website", error.to_string()),
             ClientError::RedirectUri { error, .. } => ("redirect_uri", error.to_string()),
             ClientError::NativeRedirectUri(_) | ClientError::LocalhostRedirectUri(_) => (
                 "redirect_uri",

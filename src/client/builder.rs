@@ -1,5 +1,7 @@
 //! Building a client in code.
 
+use serde_json::Value;
+
 use super::{
     AuthenticationMethod, Client, ClientCredential, ClientError, ClientParts, ClientType, Lifetimes, RedirectUri,
     RegisteredBy,
@@ -46,6 +48,31 @@ impl ClientBuilder {
     /// The address of its home page.
     pub fn client_uri(self, uri: impl Into<String>) -> Self {
         self.with(|parts| parts.client_uri = Some(uri.into()))
+    }
+
+    /// The address of its logo, see [`Client::logo`].
+    pub fn logo_uri(self, uri: impl Into<String>) -> Self {
+        self.with(|parts| parts.logo_uri = Some(uri.into()))
+    }
+
+    /// The address of its privacy policy.
+    pub fn policy_uri(self, uri: impl Into<String>) -> Self {
+        self.with(|parts| parts.policy_uri = Some(uri.into()))
+    }
+
+    /// The address of its terms of service.
+    pub fn tos_uri(self, uri: impl Into<String>) -> Self {
+        self.with(|parts| parts.tos_uri = Some(uri.into()))
+    }
+
+    /// How to reach the people who are responsible for it, mostly email addresses.
+    pub fn contacts<C: Into<String>>(self, contacts: impl IntoIterator<Item = C>) -> Self {
+        self.with(|parts| parts.contacts = contacts.into_iter().map(Into::into).collect())
+    }
+
+    /// Data of the host's own, see [`Client::host_data`].
+    pub fn host_data(self, data: Value) -> Self {
+        self.with(|parts| parts.host_data = data)
     }
 
     /// Says who registered it; [`RegisteredBy::Administrator`] if not given.

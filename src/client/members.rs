@@ -84,7 +84,7 @@ macro_rules! members {
         ///
         /// In JSON, members that are left out take their defaults, and unknown members are refused. A storage reads by
         /// [`from_stored`](Self::from_stored). [`set_members`](Self::set_members) reads a file, or a registration that was sent.
-        #[derive(Debug, Clone)]
+        #[derive(Clone)]
         #[non_exhaustive]
         pub struct ClientParts {
             /// See [`Client::id`](super::Client::id).
@@ -93,6 +93,19 @@ macro_rules! members {
             pub client_type: ClientType,
             $($(#[$doc])* pub $name: $type,)*
             pub(super) unknown: UnknownMembers,
+        }
+
+        impl fmt::Debug for ClientParts {
+            /// Without the host's data, which may be secret.
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                let mut shown = f.debug_struct("ClientParts");
+                shown.field("client_id", &self.client_id).field("client_type", &self.client_type);
+                $(match stringify!($name) {
+                    "host_data" => shown.field("host_data", &format_args!("[redacted]")),
+                    name => shown.field(name, &self.$name),
+                };)*
+                shown.field("unknown", &self.unknown).finish()
+            }
         }
 
         impl ClientParts {
@@ -170,6 +183,14 @@ members! {
     client_name: Option<String> = None, Anyone;
     /// See [`Client::client_uri`](super::Client::client_uri).
     client_uri: Option<String> = None, Anyone;
+    /// See [`Client::logo_uri`](super::Client::logo_uri).
+    logo_uri: Option<String> = None, Anyone;
+    /// See [`Client::policy_uri`](super::Client::policy_uri).
+    policy_uri: Option<String> = None, Anyone;
+    /// See [`Client::tos_uri`](super::Client::tos_uri).
+    tos_uri: Option<String> = None, Anyone;
+    /// See [`Client::contacts`](super::Client::contacts).
+    contacts: Vec<String> = Vec::new(), Anyone;
     /// See [`Client::redirect_uris`](super::Client::redirect_uris).
     redirect_uris: Vec<RedirectUri> = Vec::new(), Anyone;
     /// See [`Client::grant_types`](super::Client::grant_types).
@@ -198,6 +219,8 @@ members! {
     first_party: bool = false, Host;
     /// Legacy habits this client may keep, each only where the policy allows it too.
     legacy: LegacyHabits = LegacyHabits::default(), Host;
+    /// See [`Client::host_data`](super::Client::host_data).
+    host_data: Value = Value::Null, Host;
 }
 
 impl ClientParts {
@@ -284,7 +307,9 @@ mod tests {
         assert_eq!(serde_json::to_value(&parts).unwrap(), json!({ "client_id": "app", "client_type": "public" }));
         // Each member has a row of its own, and comes back by its name.
         let values = json!({
-            "client_name": "App", "client_uri": "https://app.example/", "redirect_uris": ["https://app.example/cb"],
+            "client_name": "App", "client_uri": "https://app.example/", "logo_uri": "https://app.example/logo",
+            "policy_uri": "https://app.example/policy", "tos_uri": "https://app.example/tos",
+            "contacts": ["ada@app.example"], "host_data": { "owner": "ada" }, "redirect_uris": ["https://app.example/cb"],
             "grant_types": ["authorization_code"], "scope": "b", "token_endpoint_auth_method": "none",
             "omits_redirect_uri": true, "localhost_for_development": true, "undotted_schemes": true, "default_scope": "b", "registered_by": "self_service",
             "lifetimes": Lifetimes { code: Some(time::Duration::SECOND), ..Lifetimes::default() },
@@ -294,6 +319,7 @@ mod tests {
         let mut members = values.as_object().unwrap().clone();
         parts.set_members(&mut members, SetBy::Host).unwrap();
         assert_eq!(members, Map::new());
+        assert!(!format!("{parts:?}").contains("owner"), "the host's data may be secret");
         let mut stored = serde_json::to_value(&parts).unwrap();
         assert_eq!(stored["crit"], json!(["token_endpoint_auth_method", "lifetimes"]));
         stored.as_object_mut().unwrap().remove("crit");

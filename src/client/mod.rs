@@ -7,6 +7,7 @@
 pub(crate) mod auth;
 mod builder;
 mod credential;
+mod logo;
 mod members;
 mod parts;
 mod presented;
@@ -18,10 +19,12 @@ mod warning;
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use time::Duration;
 
 pub use self::builder::ClientBuilder;
 pub use self::credential::{AuthenticationMethod, ClientCredential};
+pub use self::logo::Logo;
 pub use self::members::{ClientParts, Member, MemberError, SetBy};
 pub use self::parts::{ClientError, LegacyHabits};
 pub use self::redirect_uri::{RedirectUri, RedirectUriClass, RedirectUriError};
@@ -139,11 +142,42 @@ impl Client {
         self.parts.client_name.as_deref()
     }
 
-    /// The address of its home page, if it has one: an `http` or `https` URL without spaces and invisible characters. A link to it
-    /// leads there from whatever page it stands on.
+    /// The address of its home page, if it has one: an `http` or `https` URL without spaces and invisible characters. Always
+    /// absolute, so it is safe to use as an `href`.
     #[must_use]
     pub fn client_uri(&self) -> Option<&str> {
         self.parts.client_uri.as_deref()
+    }
+
+    /// The address of its logo, if it has one, checked like [`client_uri`](Self::client_uri). A page shows what [`logo`](Self::logo)
+    /// returns.
+    #[must_use]
+    pub fn logo_uri(&self) -> Option<&str> {
+        self.parts.logo_uri.as_deref()
+    }
+
+    /// The address of its privacy policy, if it has one, checked like [`client_uri`](Self::client_uri).
+    #[must_use]
+    pub fn policy_uri(&self) -> Option<&str> {
+        self.parts.policy_uri.as_deref()
+    }
+
+    /// The address of its terms of service, if it has one, checked like [`client_uri`](Self::client_uri).
+    #[must_use]
+    pub fn tos_uri(&self) -> Option<&str> {
+        self.parts.tos_uri.as_deref()
+    }
+
+    /// How to reach the people who are responsible for it, mostly email addresses. Text from outside: escape it.
+    #[must_use]
+    pub fn contacts(&self) -> &[String] {
+        &self.parts.contacts
+    }
+
+    /// What the host keeps with the client, such as its owner or its plan. The library does not read it. Only the host can set it.
+    #[must_use]
+    pub const fn host_data(&self) -> &Value {
+        &self.parts.host_data
     }
 
     /// Its type.

@@ -1,6 +1,7 @@
 //! The one set of checks that every client passes.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use time::{Duration, OffsetDateTime};
 
 use super::{
@@ -98,9 +99,17 @@ pub enum ClientError {
     /// The name is empty, too long, or has control, invisible or text-direction characters.
     #[error("a client_name has 1 to 200 characters, none of them a control, invisible or text-direction character")]
     ClientName,
-    /// The address of the home page is not an http or https URL, or not written as one that looks and leads the same everywhere.
-    #[error("a client_uri is an http or https URL without user name, password, spaces and invisible characters")]
-    ClientUri,
+    /// The member with this name is not an http or https URL, or not written as one that looks and leads the same everywhere.
+    #[error("a {0} is an http or https URL without user name, password, spaces and invisible characters")]
+    WebUri(&'static str),
+    /// There are too many contacts, or one is empty, too long, or has control, invisible or text-direction characters.
+    #[error(
+        "contacts are up to 10 texts of 1 to 320 characters, none of them a control, invisible or text-direction character"
+    )]
+    Contacts,
+    /// The host's data is too large to be read with each request.
+    #[error("host_data has at most 16384 bytes as JSON, nested at most 32 deep")]
+    HostData,
     /// A lifetime is out of its range.
     #[error(
         "lifetimes are whole seconds, at least one, a code's at most ten minutes, the grace window 0 to 60 seconds"
@@ -136,6 +145,7 @@ impl ClientParts {
         self.check_grant_types()?;
         self.check_redirect_uris()?;
         self.check_display()?;
+        self.check_host_data()?;
         self.check_lifetimes()?;
         if self.first_party && self.registered_by != RegisteredBy::Administrator {
             return Err(ClientError::FirstPartySelfService);
@@ -202,15 +212,34 @@ impl ClientParts {
     }
 
     fn check_display(&self) -> Result<(), ClientError> {
-        let is_name =
-            |name: &String| !name.trim().is_empty() && name.chars().count() <= 200 && !name.chars().any(is_deceptive);
-        if self.client_name.as_ref().is_some_and(|name| !is_name(name)) {
+        let is_text = |text: &String, longest: usize| {
+            !text.trim().is_empty() && text.chars().count() <= longest && !text.chars().any(is_deceptive)
+        };
+        if self.client_name.as_ref().is_some_and(|name| !is_text(name, 200)) {
             return Err(ClientError::ClientName);
         }
-        if self.client_uri.as_ref().is_some_and(|uri| !is_web_page(uri)) {
-            return Err(ClientError::ClientUri);
+        let uris = [
+            ("client_uri", &self.client_uri),
+            ("logo_uri", &self.logo_uri),
+            ("policy_uri", &self.policy_uri),
+            ("tos_uri", &self.tos_uri),
+        ];
+        for (member, uri) in uris {
+            if uri.as_ref().is_some_and(|uri| !is_web_page(uri)) {
+                return Err(ClientError::WebUri(member));
+            }
+        }
+        if self.contacts.len() > 10 || !self.contacts.iter().all(|contact| is_text(contact, 320)) {
+            return Err(ClientError::Contacts);
         }
         Ok(())
+    }
+
+    fn check_host_data(&self) -> Result<(), ClientError> {
+        // The nesting comes first, because to write a value takes as much of the stack as it is deep.
+        let fits = is_nested_at_most(&self.host_data, 32)
+            && (self.host_data.is_null() || self.host_data.to_string().len() <= 16_384);
+        if fits { Ok(()) } else { Err(ClientError::HostData) }
     }
 
     fn check_lifetimes(&self) -> Result<(), ClientError> {
@@ -233,6 +262,16 @@ impl ClientParts {
 /// page of the server that shows it.)
 fn is_web_page(text: &str) -> bool {
     text.len() <= 2048 && !text.chars().any(|c| c.is_whitespace() || is_deceptive(c)) && WebUrl::parse(text).is_ok()
+}
+
+/// Whether a value has at most `depth` objects and arrays around each other.
+fn is_nested_at_most(value: &Value, depth: usize) -> bool {
+    let inner = |value: &Value| depth > 0 && is_nested_at_most(value, depth - 1);
+    match value {
+        Value::Array(values) => depth > 0 && values.iter().all(inner),
+        Value::Object(members) => depth > 0 && members.values().all(inner),
+        _ => true,
+    }
 }
 
 /// Characters that are not seen, or that turn the direction of text: with them a name could be blank, look like another
