@@ -37,9 +37,15 @@ impl UnknownMembers {
         Some(value)
     }
 
-    /// Takes out all of these members that are there, as they are.
-    pub(crate) fn take_all(&mut self, names: &[&str]) -> Map<String, Value> {
-        names.iter().filter_map(|name| self.0.remove_entry(*name)).collect()
+    /// Removes names from `crit`, and `crit` itself if none is left in it.
+    pub(crate) fn remove_critical(members: &mut Map<String, Value>, names: &[&str]) {
+        if let Some(Value::Array(critical)) = members.get_mut(CRIT) {
+            let before = critical.len();
+            critical.retain(|name| name.as_str().is_none_or(|name| !names.contains(&name)));
+            if critical.is_empty() && before > 0 {
+                members.remove(CRIT);
+            }
+        }
     }
 
     /// The names of the unknown members.

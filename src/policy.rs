@@ -1,8 +1,11 @@
 //! Every switch and lifetime of a server. The defaults follow RFC 9700 and OAuth 2.1.
 
+use std::collections::BTreeSet;
+
 use time::Duration;
 
 use crate::client::Client;
+use crate::client::redirect_uri::forbidden_scheme;
 
 /// What a server does where the specifications leave a choice.
 ///
@@ -28,7 +31,8 @@ use crate::client::Client;
 /// | [`consent_lifetime`](Self::consent_lifetime) | 30 minutes |
 /// | [`error_redirects`](Self::error_redirects) | at once for clients that an administrator registered |
 /// | [`https_redirect_proves_identity`](Self::https_redirect_proves_identity) | no |
-/// | [`localhost_redirects`](Self::localhost_redirects) | yes, for native apps |
+/// | [`localhost_redirects`](Self::localhost_redirects) | yes, for native apps and clients in development |
+/// | [`undotted_schemes`](Self::undotted_schemes) | none |
 /// | [`bearer_in_body`](Self::bearer_in_body) | no |
 /// | [`check_subject_at_use`](Self::check_subject_at_use) | no |
 /// | [`introspect_refresh_tokens`](Self::introspect_refresh_tokens) | no |
@@ -66,9 +70,14 @@ pub struct Policy {
     /// Whether an `https` redirect URI with a name as its host is taken as proof of a public client's identity, so that consent to it
     /// can be on record (RFC 8252 §8.6). Default: no.
     pub https_redirect_proves_identity: bool,
-    /// Whether native apps may use `http://localhost` with any port, besides the loopback addresses (RFC 8252 §8.3).
-    /// Default: yes.
+    /// Whether native apps may use `http://localhost` with any port, besides the loopback addresses (RFC 8252 §8.3), and other
+    /// clients with the switch [`localhost_for_development`](crate::client::ClientParts::localhost_for_development). Default: yes.
     pub localhost_redirects: bool,
+    /// The private-use schemes without a dot that native apps may redirect to if they have the switch
+    /// [`undotted_schemes`](crate::client::ClientParts::undotted_schemes), such as `cursor` and `vscode`. Only names in reverse
+    /// domain notation tell their owner (RFC 8252 §7.1), so list those that you know. Names such as `javascript`, `file` and `http`
+    /// do not build. Default: none.
+    pub undotted_schemes: BTreeSet<String>,
     /// Whether a bearer token may stand in a form body (RFC 6750 §2.2); one that is larger than
     /// [`max_body`](Self::max_body) is not looked at. At an endpoint of a [`Capability`](crate::Capability), the
     /// [limit of that endpoint](crate::capability::Endpoint::max_body) counts instead. Default: no.
@@ -103,6 +112,7 @@ impl Default for Policy {
             error_redirects: ErrorRedirects::Registered,
             https_redirect_proves_identity: false,
             localhost_redirects: true,
+            undotted_schemes: BTreeSet::new(),
             bearer_in_body: false,
             check_subject_at_use: false,
             introspect_refresh_tokens: false,
@@ -237,6 +247,16 @@ impl Policy {
         if self.max_body == 0 || self.max_state == 0 {
             return Err(PolicyError::NoInput);
         }
+        if let Some(name) = self.undotted_schemes.iter().find_map(|name| forbidden_scheme(name)) {
+            return Err(PolicyError::ForbiddenScheme(name));
+        }
+        let is_scheme = |name: &String| {
+            let is_scheme_byte = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"+-".contains(&byte);
+            name.starts_with(|c: char| c.is_ascii_lowercase()) && name.bytes().all(is_scheme_byte)
+        };
+        if !self.undotted_schemes.iter().all(is_scheme) {
+            return Err(PolicyError::MalformedScheme);
+        }
         Ok(())
     }
 }
@@ -279,4 +299,12 @@ pub enum PolicyError {
     /// Nothing could ever be read.
     #[error("max_body and max_state are at least 1")]
     NoInput,
+    /// A scheme that runs scripts, reads files or belongs to the browser or the operating system.
+    #[error("undotted_schemes has {0:?}, which is never a redirect target")]
+    ForbiddenScheme(&'static str),
+    /// A name that is no scheme, or has a dot.
+    #[error(
+        "undotted_schemes has names of lower-case letters, digits, + and -, such as vscode, without a colon or dot"
+    )]
+    MalformedScheme,
 }

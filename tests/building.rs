@@ -6,7 +6,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use grantor::capability::{BuildView, Capability, Endpoint, ServerView};
 use grantor::client::{
-    AuthenticationMethod, ClientError, ClientParts, ClientType, Lifetimes, RedirectUri, RedirectUriError, RegisteredBy,
+    AuthenticationMethod, ClientError, ClientType, ClientWarning, Lifetimes, RedirectUri, RedirectUriError,
+    RegisteredBy,
 };
 use grantor::error::EntropyError;
 use grantor::grant_type::{Decision, GrantContext, GrantHandler};
@@ -225,6 +226,7 @@ fn the_defaults_are_those_of_the_current_best_practice() {
     assert_eq!(policy.consent_lifetime, Duration::minutes(30));
     assert_eq!(policy.error_redirects, ErrorRedirects::Registered);
     assert!(!policy.https_redirect_proves_identity && policy.localhost_redirects && !policy.bearer_in_body);
+    assert!(policy.undotted_schemes.is_empty());
     assert_eq!((policy.max_state, policy.max_body), (4_096, 65_536));
     let dangers = policy.allowed_dangers();
     for (switch, on) in [
@@ -727,7 +729,20 @@ fn a_client_has_one_type_said_at_its_registration_and_never_guessed() {
         assert!(serde_json::from_value::<Client>(stored).is_err(), "without it there is no client");
     }
     // What only native apps may register tells nobody else apart from them.
-    for uri in ["com.example.app:/cb", "http://localhost/cb"] {
+    let errors = [
+        (
+            "com.example.app:/cb",
+            ClientError::NativeRedirectUri as fn(_) -> _,
+            "private-use schemes are for native apps only",
+        ),
+        (
+            "http://localhost/cb",
+            ClientError::LocalhostRedirectUri,
+            "http://localhost is for native apps only, and for other clients in development with the switch \
+             localhost_for_development",
+        ),
+    ];
+    for (uri, expected, text) in errors {
         Client::native("a").authorization_code([uri]).build().unwrap();
         let parsed = RedirectUri::parse(uri).unwrap();
         for client in [
@@ -735,26 +750,225 @@ fn a_client_has_one_type_said_at_its_registration_and_never_guessed() {
             Client::confidential("a", secret()).authorization_code([uri]).build(),
         ] {
             let error = client.unwrap_err();
-            assert_eq!(error, ClientError::NativeRedirectUri(parsed.clone()));
-            assert_eq!(error.to_string(), format!("private-use schemes and localhost are for native apps only: {uri}"));
+            assert_eq!(error, expected(parsed.clone()));
+            assert_eq!(error.to_string(), format!("{text}: {uri}"));
         }
+    }
+}
+
+// covers: NA-07 (RFC 8252 §7.1), B50
+#[test]
+fn undotted_scheme_needs_a_native_client_and_its_switch() {
+    let uri = "cursor://callback";
+    let parsed = RedirectUri::parse(uri).unwrap();
+    let error = Client::native("a").authorization_code([uri]).build().unwrap_err();
+    assert_eq!(error, ClientError::UndottedScheme(parsed.clone()));
+    assert_eq!(
+        error.to_string(),
+        "a private-use scheme without a dot needs the client's switch undotted_schemes, and its name in the policy's \
+         undotted_schemes: cursor://callback"
+    );
+    for client in [Client::public("a"), Client::confidential("a", secret())] {
+        let error = client.authorization_code([uri]).undotted_schemes().build().unwrap_err();
+        assert_eq!(error, ClientError::NativeRedirectUri(parsed.clone()));
+    }
+    let client = Client::native("a").authorization_code([uri]).undotted_schemes().build().unwrap();
+    assert_eq!(client.redirect_uris(), [parsed]);
+}
+
+#[test]
+fn client_warns_of_what_is_probably_a_mistake() {
+    let warnings = |uris: &[&str]| {
+        let client = Client::native("a").authorization_code(uris).undotted_schemes().build().unwrap();
+        client.warnings().iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let fine =
+        ["https://app.example/", "https://app.example/cb?x=1", "http://127.0.0.1/", "com.example:/cb", "my://cb"];
+    assert_eq!(warnings(&fine), [""; 0]);
+    let wildcard =
+        "the redirect URI https://app.example/* has a `*`, which is no wildcard: register each redirect URI".to_owned();
+    assert_eq!(warnings(&["https://app.example/cb", "https://app.example/*"]), [wildcard]);
+    for (without, with) in [
+        ("https://app.example", "https://app.example/"),
+        ("https://app.example?x=/", "https://app.example/?x=/"),
+        ("http://127.0.0.1:80", "http://127.0.0.1:80/"),
+        ("http://localhost", "http://localhost/"),
+    ] {
+        let text = format!(
+            "the redirect URI {without} has no path, and many clients send {with} instead: register the one that the client sends"
+        );
+        assert_eq!(warnings(&[without]), [text]);
+    }
+    let uri = RedirectUri::parse("https://app.example?*").unwrap();
+    let both = Client::public("a").authorization_code([uri.as_str()]).build().unwrap();
+    assert_eq!(both.warnings(), [ClientWarning::Wildcard(uri.clone()), ClientWarning::NoPath(uri)]);
+}
+
+#[test]
+fn warning_tells_of_credentials_that_need_encoding() {
+    for secret in ["a+b", "100%", "a%41", "%"] {
+        assert_eq!(ClientSecret::new(secret).warning(), Some(ClientWarning::SecretNeedsEncoding), "{secret}");
+    }
+    assert_eq!(
+        ClientWarning::SecretNeedsEncoding.to_string(),
+        "the client secret has a `%` or `+`, which many clients do not encode in Authorization: Basic: take another \
+         secret, or the method client_secret_post"
+    );
+    assert_eq!(ClientSecret::random().unwrap().warning(), None);
+    assert_eq!(ClientSecret::new("~a:b /=\u{e9}").warning(), None);
+
+    let machine = |id: &str| Client::confidential(id, secret()).client_credentials();
+    for id in ["a:b", "a+b", "a%41", "https://app.example"] {
+        assert_eq!(machine(id).build().unwrap().warnings(), [ClientWarning::IdNeedsEncoding], "{id}");
+        let by_post = machine(id).token_endpoint_auth_method(AuthenticationMethod::ClientSecretPost);
+        assert_eq!(by_post.build().unwrap().warnings(), [], "{id}");
+        assert_eq!(Client::public(id).authorization_code(CB).build().unwrap().warnings(), [], "{id}");
+    }
+    assert_eq!(machine("web app/1").build().unwrap().warnings(), []);
+}
+
+// covers: RU-11 (RFC 7591 §5), B50
+#[test]
+fn forbidden_scheme_in_the_policy_does_not_build() {
+    let build_with = |name: &str| {
+        let mut policy = Policy::default();
+        policy.undotted_schemes.insert(name.to_owned());
+        build().policy(policy).built()
+    };
+    let forbidden = [
+        "javascript",
+        "data",
+        "file",
+        "http",
+        "https",
+        "ftp",
+        "about",
+        "blob",
+        "vbscript",
+        "ws",
+        "wss",
+        "filesystem",
+        "view-source",
+        "mailto",
+        "intent",
+        "urn",
+    ];
+    for name in forbidden {
+        let error = build_with(name).unwrap_err();
+        assert!(matches!(error, BuildError::Policy(PolicyError::ForbiddenScheme(own)) if own == name), "{name}");
+        let uri = format!("{name}:/cb");
+        let client = Client::native("a").authorization_code([&uri]).undotted_schemes().build();
+        assert!(matches!(client, Err(ClientError::RedirectUri { .. })), "{uri}");
+    }
+    let text = "undotted_schemes has \"file\", which is never a redirect target";
+    assert!(build_with("file").unwrap_err().to_string().contains(text));
+    for name in ["", "JavaScript", "Cursor", "cursor:", "cursor://", "com.example", "1password", "my app", "m\u{e4}"] {
+        let error = build_with(name).unwrap_err();
+        assert!(matches!(error, BuildError::Policy(PolicyError::MalformedScheme)), "{name}");
+    }
+    for name in ["cursor", "vscode", "vscode-insiders", "git+x", "x2"] {
+        assert!(build_with(name).is_ok(), "{name}");
     }
 }
 
 // covers: NA-09 (RFC 8252 §8.2), GK-01 (RFC 6749 §4.4)
 #[test]
 fn a_grant_that_does_not_go_with_the_type_of_client_is_refused() {
-    let native = json!({ "client_id": "a", "client_type": "native", "grant_types": ["implicit"], "redirect_uris": CB });
-    let parts: ClientParts = serde_json::from_value(native).unwrap();
-    let error = Client::from_parts(parts).unwrap_err();
+    let error = Client::native("a").implicit(CB).build().unwrap_err();
     assert_eq!(error, ClientError::ImplicitForNative);
     assert_eq!(error.to_string(), "native apps do not use the implicit grant");
-    for client_type in ["public", "native"] {
-        let machine = json!({ "client_id": "a", "client_type": client_type, "grant_types": ["client_credentials"] });
-        let error = Client::from_parts(serde_json::from_value(machine).unwrap()).unwrap_err();
+    for machine in [Client::public("a"), Client::native("a")] {
+        let error = machine.client_credentials().build().unwrap_err();
         assert_eq!(error, ClientError::ClientCredentialsForPublic);
         assert_eq!(error.to_string(), "the client credentials grant is for confidential clients only");
     }
+}
+
+#[test]
+fn method_of_another_client_type_does_not_build() {
+    let app = || Client::public("a").authorization_code(CB);
+    for (client, error) in [
+        (app().credential(secret()), ClientError::PublicWithCredentials),
+        (app().token_endpoint_auth_method(AuthenticationMethod::ClientSecretBasic), ClientError::PublicWithCredentials),
+        (app().resource_server(), ClientError::PublicResourceServer),
+        (app().pkce_optional(), ClientError::PkceOptionalForPublic),
+    ] {
+        assert_eq!(client.build().unwrap_err(), error);
+    }
+}
+
+#[test]
+fn refresh_grant_needs_a_source_of_refresh_tokens() {
+    for client in [
+        Client::public("a"),
+        Client::public("a").implicit(CB),
+        Client::confidential("a", secret()).client_credentials(),
+        Client::confidential("a", secret()).resource_server(),
+    ] {
+        let error = client.refresh_token().build().unwrap_err();
+        assert_eq!(error, ClientError::RefreshTokenAlone);
+        assert_eq!(
+            error.to_string(),
+            "the refresh token grant needs a grant type that gives refresh tokens: authorization_code, password or an \
+             extension grant"
+        );
+    }
+    for client in [
+        Client::public("a").authorization_code(CB),
+        Client::public("a").password(),
+        Client::public("a").extension_grant("urn:example:a"),
+    ] {
+        assert!(client.refresh_token().build().unwrap().allows_grant_type("refresh_token"));
+    }
+    // A client that loses its other grants may go on with the tokens that it has.
+    let mut parts = Client::public("a").authorization_code(CB).refresh_token().build().unwrap().into_parts();
+    parts.grant_types.remove("authorization_code");
+    assert!(Client::from_parts(parts).unwrap().allows_grant_type("refresh_token"));
+}
+
+#[test]
+fn every_address_of_a_client_is_a_web_url() {
+    let app = || Client::public("a").authorization_code(CB);
+    for bad in ["", "javascript:alert(1)", "data:image/png;base64,AA==", "https:logo", "https://user@app.example/"] {
+        for (client, member) in [
+            (app().client_uri(bad), "client_uri"),
+            (app().logo_uri(bad), "logo_uri"),
+            (app().policy_uri(bad), "policy_uri"),
+            (app().tos_uri(bad), "tos_uri"),
+        ] {
+            let error = client.build().unwrap_err();
+            assert_eq!(error, ClientError::WebUri(member), "{bad:?}");
+            assert!(error.to_string().starts_with(&format!("a {member} is an http or https URL")), "{error}");
+        }
+    }
+}
+
+#[test]
+fn contacts_and_host_data_have_limits() {
+    let app = || Client::public("a").authorization_code(CB);
+    let full = app().contacts(vec!["\u{e4}".repeat(320); 10]).build().unwrap();
+    assert_eq!(full.contacts().len(), 10);
+    let bad = [vec!["a"; 11], vec![""], vec![" "], vec!["a@app.example", "a\nb"], vec!["\u{202e}moc"]];
+    for contacts in bad {
+        let error = app().contacts(contacts.clone()).build().unwrap_err();
+        assert_eq!(error, ClientError::Contacts, "{contacts:?}");
+    }
+    assert_eq!(app().contacts(["a".repeat(321)]).build().unwrap_err(), ClientError::Contacts);
+
+    let nested = |depth: usize| (1..depth).fold(json!([]), |inner, _| json!([inner]));
+    for data in [json!("a".repeat(16_382)), json!({ "owner": "ada" }), json!(1.5), json!("\0"), nested(32)] {
+        let client = app().host_data(data.clone()).build().unwrap();
+        assert_eq!(client.host_data(), &data);
+        let stored = serde_json::to_string(&client).unwrap();
+        let read: Client = serde_json::from_str(&stored).unwrap();
+        assert_eq!((read.host_data(), read.version() == client.version()), (&data, true));
+    }
+    for data in [json!("a".repeat(16_383)), nested(33)] {
+        let error = app().host_data(data).build().unwrap_err();
+        assert_eq!(error, ClientError::HostData);
+        assert_eq!(error.to_string(), "host_data has at most 16384 bytes as JSON, nested at most 32 deep");
+    }
+    assert_eq!(app().build().unwrap().host_data(), &Value::Null);
 }
 
 /// The stored form of a client that makes sense, to be spoilt.
@@ -780,11 +994,10 @@ fn stored_clients_are_checked_again_when_they_are_read() {
         (with(public(), "credentials", credentials.clone()), no_credentials),
         (with(native(), "credentials", credentials), no_credentials),
         (with(public(), "credentials", json!([{ "type": "opaque", "expires_at": null }])), no_credentials),
-        (with(native(), "authentication_methods", json!(["client_secret_basic"])), no_credentials),
-        (with(public(), "authentication_methods", json!(["none", "client_secret_post"])), no_credentials),
+        (with(native(), "token_endpoint_auth_method", json!("client_secret_basic")), no_credentials),
+        (with(public(), "token_endpoint_auth_method", json!("client_secret_post")), no_credentials),
         (with(confidential(), "credentials", json!([])), credential),
-        (with(confidential(), "authentication_methods", json!(["none"])), credential),
-        (with(confidential(), "authentication_methods", json!(["client_secret_basic", "none"])), credential),
+        (with(confidential(), "token_endpoint_auth_method", json!("none")), credential),
         (with(confidential(), "client_type", json!("public")), no_credentials),
         (with(public(), "client_type", json!("confidential")), credential),
         (with(public(), "grant_types", json!([])), "a client may use at least one grant type, or is a resource server"),
@@ -813,7 +1026,7 @@ fn stored_clients_are_checked_again_when_they_are_read() {
         ("grant_types", json!(["code"])),
         ("scope", json!("")),
         ("scope", json!("a  b")),
-        ("authentication_methods", json!(["private_key_jwt"])),
+        ("token_endpoint_auth_method", json!("private_key_jwt")),
         ("credentials", json!([{ "type": "secret", "digest": "c2hvcnQ", "expires_at": null }])),
         ("credentials", json!([{ "type": "jwk" }])),
         ("lifetimes", json!({ "session": null })),
@@ -833,9 +1046,14 @@ fn a_client_survives_its_stored_form_with_every_member() {
     let end = TestServer::new().clock.now();
     let client = Client::confidential("web app", secret())
         .credential(ClientCredential::opaque().expiring(end))
-        .authentication_method(AuthenticationMethod::ClientSecretPost)
+        .token_endpoint_auth_method(AuthenticationMethod::ClientSecretPost)
         .name("Example")
-        .website("https://app.example")
+        .client_uri("https://app.example")
+        .logo_uri("https://app.example/logo.png")
+        .policy_uri("https://app.example/privacy")
+        .tos_uri("https://app.example/terms")
+        .contacts(["ada@app.example"])
+        .host_data(json!({ "owner": "ada" }))
         .registered_by(RegisteredBy::SelfService)
         .authorization_code(["https://app.example/cb?tenant=1", "http://127.0.0.1/cb", "urn:ietf:wg:oauth:2.0:oob"])
         .implicit(CB)
@@ -905,10 +1123,10 @@ fn the_texts_and_numbers_of_a_client_have_limits() {
     let others = ["", "  ", "a\nb", "a\0", "\u{202e}elpmaxe", "a\u{2066}b", &"x".repeat(201)];
     for name in invisible.into_iter().chain(others) {
         let error = public("a").name(name).build().unwrap_err();
-        assert_eq!(error, ClientError::Name, "{name:?}");
+        assert_eq!(error, ClientError::ClientName, "{name:?}");
         assert_eq!(
             error.to_string(),
-            "a name has 1 to 200 characters, none of them a control, invisible or text-direction character"
+            "a client_name has 1 to 200 characters, none of them a control, invisible or text-direction character"
         );
     }
     for website in [
@@ -927,15 +1145,19 @@ fn the_texts_and_numbers_of_a_client_have_limits() {
         "https://app.example/\u{202e}gpj.exe",
         "https://app.example/\u{200b}",
     ] {
-        let error = public("a").website(website).build().unwrap_err();
-        assert_eq!(error, ClientError::Website, "{website:?}");
+        let error = public("a").client_uri(website).build().unwrap_err();
+        assert_eq!(error, ClientError::WebUri("client_uri"), "{website:?}");
         assert_eq!(
             error.to_string(),
-            "a website is an http or https URL without user name, password, spaces and invisible characters"
+            "a client_uri is an http or https URL without user name, password, spaces and invisible characters"
         );
     }
     for website in ["http://app.example", "HTTPS://app.example/caf\u{e9}?a=b#c"] {
-        assert_eq!(public("a").website(website).build().unwrap().website(), Some(website));
+        let client =
+            public("a").client_uri(website).logo_uri(website).policy_uri(website).tos_uri(website).build().unwrap();
+        for uri in [client.client_uri(), client.logo_uri(), client.policy_uri(), client.tos_uri()] {
+            assert_eq!(uri, Some(website));
+        }
     }
     for scope in ["", "a  b", "a\""] {
         assert_eq!(public("a").scope(scope).build().unwrap_err(), ClientError::MalformedScope, "{scope:?}");

@@ -7,7 +7,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use grantor::authorize::{OutOfBandPage, PageTemplates};
-use grantor::client::{ClientBuilder, ClientParts, Confidential};
+use grantor::client::{ClientBuilder, ClientParts};
 use grantor::grant_type::{Decision, GrantContext, GrantHandler, OpenGrant, PresentedToken, ResponseMembers};
 use grantor::record::{CodeBinding, Spent, TokenDetails};
 use grantor::secret::{SecretDigest, Seed, kind};
@@ -37,7 +37,7 @@ fn secrets_have_no_equality_operator() {
     incomparable!(AccessToken, RefreshToken, AuthorizationCode, ClientSecret, Password, CodeVerifier);
     incomparable!(SecretDigest, Seed, CodeChallenge);
     // Nor has anything that one of them is a part of.
-    incomparable!(ClientCredential, Client, ClientParts, ClientBuilder<Confidential>);
+    incomparable!(ClientCredential, Client, ClientParts, ClientBuilder);
     incomparable!(StoredToken, Spent, TokenDetails, CodeBinding, Redemption);
     incomparable!(Request, Response, Params<'static>, AuthorizationRequest<'static>, ConsentForm);
     incomparable!(TokenRequest<'static>, RevocationRequest<'static>, IntrospectionRequest<'static>);

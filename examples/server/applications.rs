@@ -95,7 +95,7 @@ fn client(app: &App, id: &ClientId, secret: &ClientSecret, entered: &Entered) ->
         .client_credentials()
         .scope(scopes.join(" "));
     if !website.is_empty() {
-        builder = builder.website(website);
+        builder = builder.client_uri(website);
     }
     let mut parts = builder.build().map_err(Problem::from)?.into_parts();
     if app.legacy {
@@ -107,9 +107,9 @@ fn client(app: &App, id: &ClientId, secret: &ClientSecret, entered: &Entered) ->
 impl From<ClientError> for Problem {
     fn from(error: ClientError) -> Self {
         let (field, text) = match &error {
-            ClientError::Website => ("website", error.to_string()),
+            ClientError::WebUri(_) => ("website", error.to_string()),
             ClientError::RedirectUri { error, .. } => ("redirect_uri", error.to_string()),
-            ClientError::NativeRedirectUri(_) => (
+            ClientError::NativeRedirectUri(_) | ClientError::LocalhostRedirectUri(_) => (
                 "redirect_uri",
                 "private-use schemes and localhost are for native apps; take https or 127.0.0.1".to_owned(),
             ),
@@ -144,7 +144,7 @@ fn entry(client: &Client) -> Markup {
             dl {
                 dt { "Client ID" } dd { code { (client.id().as_str()) } }
                 dt { "Redirect URI" } dd { code { @if let Some(uri) = client.redirect_uris().first() { (uri.as_str()) } } }
-                @if let Some(website) = client.website() { dt { "Website" } dd { (website) } }
+                @if let Some(website) = client.client_uri() { dt { "Website" } dd { (website) } }
             }
         }
     }

@@ -76,8 +76,12 @@ fn consent_page(session: &Session, asked: &Consent) -> Response {
         RegisteredBy::Administrator => "the administrator of this server",
         _ => "a user of this server",
     };
+    let logo = client.logo();
     let content = html! {
-        div.avatar aria-hidden="true" { (name.trim().chars().take(1).collect::<String>()) }
+        @match &logo {
+            Some(logo) => { img.logo src=(logo.uri()) alt="" referrerpolicy="no-referrer"; }
+            None => div.avatar aria-hidden="true" { (name.trim().chars().take(1).collect::<String>()) }
+        }
         h1 { strong { (name) } " asks for access to your account" }
         form.account method="post" action="/logout" {
             (page::csrf_field(session))
@@ -99,9 +103,11 @@ fn consent_page(session: &Session, asked: &Consent) -> Response {
             dl {
                 dt { "You go on to" } dd { (destination(request)) }
                 dt { "Registered by" } dd { (registered_by) }
-                @if let Some(link) = client.website().and_then(website_link) {
+                @if let Some(link) = client.client_uri().and_then(website_link) {
                     dt { "Website" } dd { (link) " (as it says itself)" }
                 }
+                @if let Some(link) = client.policy_uri().and_then(website_link) { dt { "Privacy policy" } dd { (link) } }
+                @if let Some(link) = client.tos_uri().and_then(website_link) { dt { "Terms" } dd { (link) } }
                 dt { "How long" }
                 dd { "Up to " (in_words(request.lifetime())) ", or until you end it under " em { "Connected" } }
             }
@@ -111,7 +117,7 @@ fn consent_page(session: &Session, asked: &Consent) -> Response {
             }
         }
     };
-    page::ask(200, &format!("Allow {name}?"), &content)
+    page::ask_with_logo(&format!("Allow {name}?"), &content, logo.as_ref())
 }
 
 /// Users can register applications, so a good name proves nothing.

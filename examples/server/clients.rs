@@ -1,40 +1,26 @@
 //! Clients as RFC 7591 §2 writes them, and the built-in ones.
 
-use grantor::client::{AuthenticationMethod, ClientCredential, ClientParts, ClientType, RedirectUri};
-use grantor::{Client, ClientId, ClientSecret, GrantType, Scope};
+use std::collections::BTreeSet;
+
+use grantor::client::{ClientCredential, ClientParts, ClientType, RedirectUri, SetBy};
+use grantor::{Client, ClientId, ClientSecret, GrantType};
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use crate::session::random_text;
 
-/// A client in the words of RFC 7591. Members it does not know are refused: one that was misspelt would otherwise do
-/// nothing, and nobody would notice.
+/// A client in the words of RFC 7591. Unknown members are refused, because a misspelt one would otherwise have no effect.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(crate) struct ClientMetadata {
     pub(crate) client_id: String,
     pub(crate) client_secret: Option<String>,
-    pub(crate) client_name: Option<String>,
-    client_uri: Option<String>,
-    #[serde(default)]
-    redirect_uris: Vec<String>,
-    /// Default: `authorization_code`; none for a resource server.
-    grant_types: Option<Vec<String>>,
     /// Default: `code`, if the client may use the authorization code grant at all.
     response_types: Option<Vec<String>>,
-    /// Default: the server's default scope.
-    scope: Option<String>,
-    /// Default: Basic and the body if there is a secret, none if there is not.
-    token_endpoint_auth_method: Option<AuthenticationMethod>,
     #[serde(default)]
     application_type: ApplicationType,
-    /// Whether it is an API, which may ask at the introspection endpoint about every client's access tokens. Not a word of
-    /// RFC 7591: who may do so is for the administrator to say, not for the client.
-    #[serde(default)]
-    resource_server: bool,
-    /// Whether it belongs to this service, so that users are not asked for consent. Not a word of RFC 7591 either.
-    #[serde(default)]
-    first_party: bool,
+    /// All other members: those of the library's table, [`ClientParts::MEMBERS`]. The administrator may set each of them.
+    #[serde(flatten)]
+    members: Map<String, Value>,
 }
 
 /// Whether a client runs on a user's device; the member comes from `OpenID` Connect Dynamic Client Registration §2.
@@ -52,22 +38,23 @@ impl ClientMetadata {
         self.convert(legacy).map_err(|problem| format!("the client {:?}: {problem}", self.client_id))
     }
 
+    /// The name to show to users.
+    pub(crate) fn client_name(&self) -> Option<&str> {
+        self.members.get("client_name")?.as_str()
+    }
+
     fn convert(&self, legacy: bool) -> Result<Client, String> {
         let id = ClientId::new(&self.client_id).map_err(|_| "client_id has 1 to 255 printable ASCII characters")?;
         let mut parts = ClientParts::new(id, self.client_type()?);
-        parts.name.clone_from(&self.client_name);
-        parts.website.clone_from(&self.client_uri);
-        for uri in &self.redirect_uris {
-            parts.redirect_uris.push(RedirectUri::parse(uri).map_err(|error| format!("{uri:?}: {error}"))?);
+        let mut members = self.members.clone();
+        parts.set_members(&mut members, SetBy::Host).map_err(|error| error.to_string())?;
+        if let Some(name) = members.keys().next() {
+            return Err(format!("the member {name:?} is not known"));
         }
-        for name in self.grant_types() {
-            parts.grant_types.insert(GrantType::new(name).map_err(|_| format!("{name:?} is not a grant type"))?);
+        if !self.members.contains_key("grant_types") && !parts.resource_server {
+            parts.grant_types.extend(GrantType::new(GrantType::AUTHORIZATION_CODE));
         }
-        self.check_response_types()?;
-        parts.scope = self.scope.as_deref().map(Scope::parse).transpose().map_err(|error| format!("scope: {error}"))?;
-        parts.resource_server = self.resource_server;
-        parts.first_party = self.first_party;
-        parts.authentication_methods.extend(self.token_endpoint_auth_method);
+        self.check_response_types(&parts.grant_types)?;
         if let Some(secret) = &self.client_secret {
             parts.credentials.push(ClientCredential::secret(&ClientSecret::new(secret)));
         }
@@ -77,7 +64,7 @@ impl ClientMetadata {
         Client::from_parts(parts).map_err(|error| error.to_string())
     }
 
-    /// Whoever has a secret is confidential.
+    /// A client with a secret is confidential.
     fn client_type(&self) -> Result<ClientType, &'static str> {
         let native = self.application_type == ApplicationType::Native;
         match &self.client_secret {
@@ -91,17 +78,9 @@ impl ClientMetadata {
         }
     }
 
-    fn grant_types(&self) -> Vec<&str> {
-        match &self.grant_types {
-            Some(names) => names.iter().map(String::as_str).collect(),
-            None if self.resource_server => Vec::new(),
-            None => vec!["authorization_code"],
-        }
-    }
-
     /// RFC 7591 §2.1: each response type belongs to a grant type, and neither goes without the other.
-    fn check_response_types(&self) -> Result<(), String> {
-        let uses = |grant_type| self.grant_types().contains(&grant_type);
+    fn check_response_types(&self, grant_types: &BTreeSet<GrantType>) -> Result<(), String> {
+        let uses = |grant_type| grant_types.contains(grant_type);
         let given: Vec<&str> = match &self.response_types {
             Some(types) => types.iter().map(String::as_str).collect(),
             None if uses("authorization_code") => vec!["code"],
@@ -152,6 +131,8 @@ pub(crate) fn built_in(scopes: &[&str], default_scope: &str, legacy: bool) -> Ve
 
 #[cfg(test)]
 mod tests {
+    use grantor::client::AuthenticationMethod;
+
     use super::*;
 
     fn read(json: &str, legacy: bool) -> Result<Client, String> {
@@ -186,7 +167,13 @@ mod tests {
         assert!(problem.contains("resource server"), "{problem}");
         let app = r#"{"client_id":"a","client_secret":"x","redirect_uris":["https://a.example/"]}"#;
         assert!(!read(app, false).unwrap().is_resource_server());
-        assert!(built_in(&["a"], "a", false).iter().filter(|client| client.resource_server).count() == 1);
+        assert!(
+            built_in(&["a"], "a", false)
+                .iter()
+                .filter(|client| client.to_client(false).unwrap().is_resource_server())
+                .count()
+                == 1
+        );
     }
 
     #[test]
@@ -201,7 +188,8 @@ mod tests {
             (r#""client_secret":"""#, "client_secret"),
             (r#""client_secret":"x","token_endpoint_auth_method":"none""#, "confidential client"),
             (r#""client_secret":"x","application_type":"native""#, "native"),
-            (r#""clientname":"x""#, "unknown field"),
+            (r#""clientname":"x""#, "\"clientname\" is not known"),
+            (r#""scope":1"#, "scope: "),
         ];
         for (members, expected) in contradictions {
             let json = format!(r#"{{"client_id":"a","redirect_uris":["https://a.example/"],{members}}}"#);

@@ -151,7 +151,7 @@ fn origin(id: &ClientId, client: Option<&Client>) -> Markup {
     hosts.dedup();
     html! {
         @if !hosts.is_empty() { "From " strong { (hosts.join(", ")) } ". " }
-        @if let Some(link) = client.and_then(Client::website).and_then(authorize::website_link) {
+        @if let Some(link) = client.and_then(Client::client_uri).and_then(authorize::website_link) {
             "Website " (link) " (as it says itself). "
         }
         "Registered as " code { (id.as_str()) }

@@ -61,7 +61,7 @@ fn write_clients(out: &mut impl Write, config: &Config, from_before: &FromBefore
             Some(_) if is_from_before(client) => "from before",
             Some(secret) => secret,
         };
-        let name = client.client_name.as_deref().unwrap_or_default();
+        let name = client.client_name().unwrap_or_default();
         writeln!(out, "  client_id {:<8} client_secret {secret:<43}  {name}", client.client_id)?;
     }
     writeln!(out, "  redirect_uri http://127.0.0.1/callback, with any port\n")?;

@@ -2,6 +2,7 @@
 
 use axum::response::{IntoResponse, Response};
 use grantor::authorize::{ConfirmRedirectPage, ErrorCause, ErrorPage, OutOfBandPage, PageTemplates};
+use grantor::client::Logo;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use crate::session::Session;
@@ -17,6 +18,12 @@ pub(crate) fn show(session: &Session, status: u16, title: &str, content: &Markup
 /// Renders a page that asks one question: no navigation leads away from it.
 pub(crate) fn ask(status: u16, title: &str, content: &Markup) -> Response {
     grantor::Response::page(status, question(title, content)).into_response()
+}
+
+/// Renders a page that asks one question and may load the logo of a client from its host.
+pub(crate) fn ask_with_logo(title: &str, content: &Markup, logo: Option<&Logo<'_>>) -> Response {
+    let page = grantor::Response::page(200, question(title, content));
+    logo.into_iter().fold(page, grantor::Response::with_logo).into_response()
 }
 
 /// Renders a page that tells the user what went wrong.

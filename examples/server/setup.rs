@@ -4,7 +4,7 @@
 //! because its secrets were printed once and are not to change under those who use them, unless `--new-secrets` says so.
 
 use grantor::storage::RegistryError;
-use grantor::{Client, ClientRegistry, Subject};
+use grantor::{Client, ClientRegistry, ClientSecret, Subject};
 
 use crate::StartError;
 use crate::accounts::Accounts;
@@ -37,6 +37,10 @@ pub(crate) async fn set_up(
     for metadata in &config.clients {
         let client = metadata.to_client(flags.legacy)?;
         let id = client.id().as_str().to_owned();
+        let secret = metadata.client_secret.as_deref().and_then(|secret| ClientSecret::new(secret).warning());
+        for warning in client.warnings().into_iter().chain(secret) {
+            eprintln!("warning: the client {id}: {warning}");
+        }
         let was_kept = if flags.clients.is_some() || flags.new_secrets {
             put(clients, client).await.map(|()| false)
         } else {

@@ -51,7 +51,7 @@ fn check_metadata(metadata: &ClientMetadata) {
     let [strict, legacy] = [metadata.to_client(false), metadata.to_client(true)];
     assert_eq!(strict.is_ok(), legacy.is_ok(), "the switch changes what a client may do, not whether it makes sense");
     for client in [strict, legacy].into_iter().flatten() {
-        assert_eq!((client.id().as_str(), client.name()), (&*metadata.client_id, metadata.client_name.as_deref()));
+        assert_eq!((client.id().as_str(), client.name()), (&*metadata.client_id, metadata.client_name()));
         assert_eq!(client.is_confidential(), metadata.client_secret.is_some());
         check_client(&client);
     }
@@ -94,8 +94,14 @@ fn it_makes_sense(client: &Client) {
     for uri in client.redirect_uris() {
         check_registered(uri);
         assert!(uri.matches(uri.as_str()));
-        let is_native = matches!(uri.class(), RedirectUriClass::PrivateUse | RedirectUriClass::Localhost);
-        assert!(!is_native || client.client_type() == ClientType::Native, "RFC 8252 §7.1: {uri}");
+        let is_native = client.client_type() == ClientType::Native;
+        let is_allowed = match uri.class() {
+            RedirectUriClass::PrivateUse => is_native,
+            RedirectUriClass::UndottedScheme => is_native && client.has_undotted_schemes(),
+            RedirectUriClass::Localhost => is_native || client.has_localhost_for_development(),
+            _ => true,
+        };
+        assert!(is_allowed, "RFC 8252 §7.1, §8.3: {uri}");
     }
     let id = client.id().as_str();
     assert!((1..=255).contains(&id.len()) && id.chars().all(|c| c == ' ' || c.is_ascii_graphic()), "{id:?}");
@@ -114,7 +120,7 @@ fn it_can_be_shown(client: &Client) {
     if let Some(name) = client.name() {
         assert!(!name.trim().is_empty() && name.chars().count() <= 200 && !hidden(name), "{name:?}");
     }
-    if let Some(website) = client.website() {
+    if let Some(website) = client.client_uri() {
         let url = url::Url::parse(website).expect("a URL");
         assert!(["http", "https"].contains(&url.scheme()) && url.has_host(), "{website:?}");
         assert_eq!((url.username(), url.password()), ("", None), "{website:?}");

@@ -5,8 +5,8 @@
 use grantor::client::{RedirectUri, RedirectUriClass};
 use url::{Host, Url};
 
-pub const OUTCOMES: [&str; 7] =
-    ["not text", "not registered", "https", "loopback", "localhost", "private use", "out of band"];
+pub const OUTCOMES: [&str; 8] =
+    ["not text", "not registered", "https", "loopback", "localhost", "private use", "undotted scheme", "out of band"];
 
 pub fn check(data: &[u8]) -> &'static str {
     let Ok(text) = str::from_utf8(data) else { return "not text" };
@@ -30,6 +30,7 @@ pub fn check(data: &[u8]) -> &'static str {
         RedirectUriClass::Loopback => "loopback",
         RedirectUriClass::Localhost => "localhost",
         RedirectUriClass::PrivateUse => "private use",
+        RedirectUriClass::UndottedScheme => "undotted scheme",
         RedirectUriClass::OutOfBand => "out of band",
         other => panic!("a new class: {other:?}"),
     }
@@ -56,12 +57,22 @@ pub(crate) fn check_registered(uri: &RedirectUri) {
         ("http", Some(Host::Ipv6(ip))) if ip.is_loopback() => RedirectUriClass::Loopback,
         ("http", Some(Host::Domain("localhost"))) => RedirectUriClass::Localhost,
         (scheme, None) if scheme.contains('.') && !url.cannot_be_a_base() => RedirectUriClass::PrivateUse,
+        (scheme, _) if !scheme.contains('.') && !url.cannot_be_a_base() && !is_special(scheme) => {
+            RedirectUriClass::UndottedScheme
+        }
         other => panic!("{text:?}: {other:?}"),
     };
     assert_eq!(uri.class(), class, "{text:?}");
-    if let Some(split) = Split::of(text) {
+    if class != RedirectUriClass::UndottedScheme
+        && let Some(split) = Split::of(text)
+    {
         assert_eq!(Some(split.host), url.host_str(), "the host that a user reads is the one that is asked: {text:?}");
     }
+}
+
+/// Schemes that lead into the browser or to a file.
+fn is_special(scheme: &str) -> bool {
+    ["http", "https", "ws", "wss", "ftp", "file", "data", "blob", "javascript", "vbscript", "about"].contains(&scheme)
 }
 
 fn has_whole_escapes(text: &str) -> bool {

@@ -101,7 +101,7 @@ impl Registered {
             parts.registered_by = RegisteredBy::SelfService;
         }
         if self.has(Habit::PostOnly) {
-            parts.authentication_methods.insert(AuthenticationMethod::ClientSecretPost);
+            parts.token_endpoint_auth_method = Some(AuthenticationMethod::ClientSecretPost);
         }
         if self.has(Habit::Expired) {
             let past = time::OffsetDateTime::UNIX_EPOCH + Duration::DAY;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::client::redirect_uri::display_host;
+use crate::client::redirect_uri::{display_host, scheme};
 use crate::client::{Client, RedirectUriClass};
 use crate::error::Refusal;
 use crate::policy::Policy;
@@ -34,6 +34,7 @@ impl RedirectTarget {
         let allowed = match target.class {
             RedirectUriClass::OutOfBand => policy.allowed_dangers().allow_out_of_band_redirect,
             RedirectUriClass::Localhost => policy.localhost_redirects,
+            RedirectUriClass::UndottedScheme => policy.undotted_schemes.contains(scheme(&target.uri)),
             _ => true,
         };
         if allowed { Ok(target) } else { Err(Refusal::UnregisteredRedirectUri) }

@@ -1,65 +1,78 @@
-//! Building a client in code, so that the most obvious nonsense does not compile.
+//! Building a client in code.
 
-use std::marker::PhantomData;
+use serde_json::Value;
 
-use super::parts::{ClientError, ClientParts};
-use super::{AuthenticationMethod, Client, ClientCredential, ClientType, Lifetimes, RedirectUri, RegisteredBy};
+use super::{
+    AuthenticationMethod, Client, ClientCredential, ClientError, ClientParts, ClientType, Lifetimes, RedirectUri,
+    RegisteredBy,
+};
 use crate::record::{ClientId, GrantType};
 use crate::scope::Scope;
 
-/// Collects the parts of a [`Client`]; the type argument is the client's type, and only methods that make sense for it
-/// exist. What is wrong in a value is reported by [`build`](Self::build).
+/// Collects the parts of a [`Client`]. [`build`](Self::build) reports the first value that is wrong, and methods that do not go with the
+/// type of the client.
 #[derive(Debug)]
 #[must_use = "a client exists only when build() was called"]
-pub struct ClientBuilder<T> {
+pub struct ClientBuilder {
     parts: Result<ClientParts, ClientError>,
-    client_type: PhantomData<fn() -> T>,
 }
-
-/// Type argument of [`ClientBuilder`]: see [`ClientType::Confidential`].
-#[derive(Debug)]
-#[expect(clippy::exhaustive_enums, reason = "uninhabited: nothing can be added")]
-pub enum Confidential {}
-/// Type argument of [`ClientBuilder`]: see [`ClientType::Public`].
-#[derive(Debug)]
-#[expect(clippy::exhaustive_enums, reason = "uninhabited: nothing can be added")]
-pub enum Public {}
-/// Type argument of [`ClientBuilder`]: see [`ClientType::Native`].
-#[derive(Debug)]
-#[expect(clippy::exhaustive_enums, reason = "uninhabited: nothing can be added")]
-pub enum Native {}
 
 impl Client {
     /// A client that can keep a secret: a web server, a machine. It needs at least one credential.
-    pub fn confidential(id: impl AsRef<str>, credential: ClientCredential) -> ClientBuilder<Confidential> {
+    pub fn confidential(id: impl AsRef<str>, credential: ClientCredential) -> ClientBuilder {
         ClientBuilder::new(id.as_ref(), ClientType::Confidential).credential(credential)
     }
 
     /// A client that runs in a browser and can keep no secret.
-    pub fn public(id: impl AsRef<str>) -> ClientBuilder<Public> {
+    pub fn public(id: impl AsRef<str>) -> ClientBuilder {
         ClientBuilder::new(id.as_ref(), ClientType::Public)
     }
 
     /// A client installed on a user's device, which can keep no secret (RFC 8252).
-    pub fn native(id: impl AsRef<str>) -> ClientBuilder<Native> {
+    pub fn native(id: impl AsRef<str>) -> ClientBuilder {
         ClientBuilder::new(id.as_ref(), ClientType::Native)
     }
 }
 
-impl<T> ClientBuilder<T> {
+impl ClientBuilder {
     fn new(id: &str, client_type: ClientType) -> Self {
         let id = ClientId::new(id).map_err(|_| ClientError::ClientId);
-        Self { parts: id.map(|id| ClientParts::new(id, client_type)), client_type: PhantomData }
+        Self { parts: id.map(|id| ClientParts::new(id, client_type)) }
     }
 
     /// The name to show to users.
     pub fn name(self, name: impl Into<String>) -> Self {
-        self.with(|parts| parts.name = Some(name.into()))
+        self.with(|parts| parts.client_name = Some(name.into()))
     }
 
     /// The address of its home page.
-    pub fn website(self, website: impl Into<String>) -> Self {
-        self.with(|parts| parts.website = Some(website.into()))
+    pub fn client_uri(self, uri: impl Into<String>) -> Self {
+        self.with(|parts| parts.client_uri = Some(uri.into()))
+    }
+
+    /// The address of its logo, see [`Client::logo`].
+    pub fn logo_uri(self, uri: impl Into<String>) -> Self {
+        self.with(|parts| parts.logo_uri = Some(uri.into()))
+    }
+
+    /// The address of its privacy policy.
+    pub fn policy_uri(self, uri: impl Into<String>) -> Self {
+        self.with(|parts| parts.policy_uri = Some(uri.into()))
+    }
+
+    /// The address of its terms of service.
+    pub fn tos_uri(self, uri: impl Into<String>) -> Self {
+        self.with(|parts| parts.tos_uri = Some(uri.into()))
+    }
+
+    /// How to reach the people who are responsible for it, mostly email addresses.
+    pub fn contacts<C: Into<String>>(self, contacts: impl IntoIterator<Item = C>) -> Self {
+        self.with(|parts| parts.contacts = contacts.into_iter().map(Into::into).collect())
+    }
+
+    /// Data of the host's own, see [`Client::host_data`].
+    pub fn host_data(self, data: Value) -> Self {
+        self.with(|parts| parts.host_data = data)
     }
 
     /// Says who registered it; [`RegisteredBy::Administrator`] if not given.
@@ -72,7 +85,18 @@ impl<T> ClientBuilder<T> {
         self.redirect_uris(redirect_uris).grant(GrantType::AUTHORIZATION_CODE)
     }
 
-    /// Allows the refresh token grant (RFC 6749 §6). Whether refresh tokens are issued is the policy's to say.
+    /// Allows the implicit grant (RFC 6749 §4.2), where the policy allows it too. Not for native apps.
+    pub fn implicit<U: AsRef<str>>(self, redirect_uris: impl IntoIterator<Item = U>) -> Self {
+        self.redirect_uris(redirect_uris).grant(GrantType::IMPLICIT)
+    }
+
+    /// Allows the client credentials grant (RFC 6749 §4.4). For confidential clients.
+    pub fn client_credentials(self) -> Self {
+        self.grant(GrantType::CLIENT_CREDENTIALS)
+    }
+
+    /// Allows the refresh token grant (RFC 6749 §6). The client also needs a grant that gives refresh tokens. The policy says when
+    /// refresh tokens are issued.
     pub fn refresh_token(self) -> Self {
         self.grant(GrantType::REFRESH_TOKEN)
     }
@@ -113,11 +137,43 @@ impl<T> ClientBuilder<T> {
         self.with(|parts| parts.omits_redirect_uri = true)
     }
 
+    /// Allows `http://localhost` redirect URIs while the client is developed. Native apps may have them without this switch.
+    pub fn localhost_for_development(self) -> Self {
+        self.with(|parts| parts.localhost_for_development = true)
+    }
+
+    /// Allows redirect URIs with a scheme of [`Policy::undotted_schemes`](crate::Policy::undotted_schemes), such as
+    /// `cursor://callback`. For native apps.
+    pub fn undotted_schemes(self) -> Self {
+        self.with(|parts| parts.undotted_schemes = true)
+    }
+
+    /// Adds a credential. For confidential clients.
+    pub fn credential(self, credential: ClientCredential) -> Self {
+        self.with(|parts| parts.credentials.push(credential))
+    }
+
+    /// Restricts it to one authentication method; if not given, Basic and the body are allowed.
+    pub fn token_endpoint_auth_method(self, method: AuthenticationMethod) -> Self {
+        self.with(|parts| parts.token_endpoint_auth_method = Some(method))
+    }
+
+    /// Lets it inspect every access token: for the API that the tokens are for (RFC 7662 §4). Such a client needs no grant
+    /// type. For confidential clients.
+    pub fn resource_server(self) -> Self {
+        self.with(|parts| parts.resource_server = true)
+    }
+
     /// Says that it belongs to the server's own service, so that users are not asked for consent, see
     /// [`PendingAuthorization::interaction`](crate::PendingAuthorization::interaction). For clients that an administrator
     /// registered.
     pub fn first_party(self) -> Self {
         self.with(|parts| parts.first_party = true)
+    }
+
+    /// Lets it ask for a code without PKCE, where the policy allows it too. For confidential clients.
+    pub fn pkce_optional(self) -> Self {
+        self.with(|parts| parts.legacy.pkce_optional = true)
     }
 
     /// Lets it use the PKCE method `plain`, where the policy allows it too.
@@ -135,7 +191,9 @@ impl<T> ClientBuilder<T> {
     /// # Errors
     /// The first thing that is wrong.
     pub fn build(self) -> Result<Client, ClientError> {
-        self.parts.and_then(Client::from_parts)
+        let parts = self.parts?;
+        parts.check_new()?;
+        Client::from_parts(parts)
     }
 
     fn grant(self, grant_type: &str) -> Self {
@@ -169,47 +227,5 @@ impl<T> ClientBuilder<T> {
     fn try_with(mut self, change: impl FnOnce(&mut ClientParts) -> Result<(), ClientError>) -> Self {
         self.parts = self.parts.and_then(|mut parts| change(&mut parts).map(|()| parts));
         self
-    }
-}
-
-impl ClientBuilder<Confidential> {
-    /// Adds a credential.
-    pub fn credential(self, credential: ClientCredential) -> Self {
-        self.with(|parts| parts.credentials.push(credential))
-    }
-
-    /// Restricts it to one more authentication method; without any call, Basic and the body are allowed.
-    pub fn authentication_method(self, method: AuthenticationMethod) -> Self {
-        self.with(|parts| {
-            parts.authentication_methods.insert(method);
-        })
-    }
-
-    /// Allows the client credentials grant (RFC 6749 §4.4).
-    pub fn client_credentials(self) -> Self {
-        self.grant(GrantType::CLIENT_CREDENTIALS)
-    }
-
-    /// Allows the implicit grant (RFC 6749 §4.2), where the policy allows it too.
-    pub fn implicit<U: AsRef<str>>(self, redirect_uris: impl IntoIterator<Item = U>) -> Self {
-        self.redirect_uris(redirect_uris).grant(GrantType::IMPLICIT)
-    }
-
-    /// Lets it inspect every access token: for the API that the tokens are for (RFC 7662 §4). Such a client needs no grant
-    /// type.
-    pub fn resource_server(self) -> Self {
-        self.with(|parts| parts.resource_server = true)
-    }
-
-    /// Lets it ask for a code without PKCE, where the policy allows it too.
-    pub fn pkce_optional(self) -> Self {
-        self.with(|parts| parts.legacy.pkce_optional = true)
-    }
-}
-
-impl ClientBuilder<Public> {
-    /// Allows the implicit grant (RFC 6749 §4.2), where the policy allows it too.
-    pub fn implicit<U: AsRef<str>>(self, redirect_uris: impl IntoIterator<Item = U>) -> Self {
-        self.redirect_uris(redirect_uris).grant(GrantType::IMPLICIT)
     }
 }

@@ -7,23 +7,30 @@
 pub(crate) mod auth;
 mod builder;
 mod credential;
+mod logo;
+mod members;
 mod parts;
 mod presented;
 pub(crate) mod redirect_uri;
 pub(crate) mod request;
 mod version;
+mod warning;
 
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use time::Duration;
 
-pub use self::builder::{ClientBuilder, Confidential, Native, Public};
+pub use self::builder::ClientBuilder;
 pub use self::credential::{AuthenticationMethod, ClientCredential};
-pub use self::parts::{ClientError, ClientParts, LegacyHabits};
+pub use self::logo::Logo;
+pub use self::members::{ClientParts, Member, MemberError, SetBy};
+pub use self::parts::{ClientError, LegacyHabits};
 pub use self::redirect_uri::{RedirectUri, RedirectUriClass, RedirectUriError};
 pub use self::request::{ClientRequest, endpoint};
 pub use self::version::ClientVersion;
+pub use self::warning::ClientWarning;
 use crate::record::{ClientId, GrantType};
 use crate::scope::Scope;
 
@@ -132,14 +139,45 @@ impl Client {
     /// The name to show to users, if it has one. Text from outside: escape it.
     #[must_use]
     pub fn name(&self) -> Option<&str> {
-        self.parts.name.as_deref()
+        self.parts.client_name.as_deref()
     }
 
-    /// The address of its home page, if it has one: an `http` or `https` URL without spaces and invisible characters. A link to it
-    /// leads there from whatever page it stands on.
+    /// The address of its home page, if it has one: an `http` or `https` URL without spaces and invisible characters. Always
+    /// absolute, so it is safe to use as an `href`.
     #[must_use]
-    pub fn website(&self) -> Option<&str> {
-        self.parts.website.as_deref()
+    pub fn client_uri(&self) -> Option<&str> {
+        self.parts.client_uri.as_deref()
+    }
+
+    /// The address of its logo, if it has one, checked like [`client_uri`](Self::client_uri). A page shows what [`logo`](Self::logo)
+    /// returns.
+    #[must_use]
+    pub fn logo_uri(&self) -> Option<&str> {
+        self.parts.logo_uri.as_deref()
+    }
+
+    /// The address of its privacy policy, if it has one, checked like [`client_uri`](Self::client_uri).
+    #[must_use]
+    pub fn policy_uri(&self) -> Option<&str> {
+        self.parts.policy_uri.as_deref()
+    }
+
+    /// The address of its terms of service, if it has one, checked like [`client_uri`](Self::client_uri).
+    #[must_use]
+    pub fn tos_uri(&self) -> Option<&str> {
+        self.parts.tos_uri.as_deref()
+    }
+
+    /// How to reach the people who are responsible for it, mostly email addresses. Text from outside: escape it.
+    #[must_use]
+    pub fn contacts(&self) -> &[String] {
+        &self.parts.contacts
+    }
+
+    /// What the host keeps with the client, such as its owner or its plan. The library does not read it. Only the host can set it.
+    #[must_use]
+    pub const fn host_data(&self) -> &Value {
+        &self.parts.host_data
     }
 
     /// Its type.
@@ -216,10 +254,7 @@ impl Client {
         match (self.is_confidential(), method) {
             (false, method) => method == AuthenticationMethod::None,
             (true, AuthenticationMethod::None) => false,
-            (true, method) => {
-                let registered = &self.parts.authentication_methods;
-                registered.is_empty() || registered.contains(&method)
-            }
+            (true, method) => self.parts.token_endpoint_auth_method.is_none_or(|registered| registered == method),
         }
     }
 
@@ -228,6 +263,20 @@ impl Client {
     #[must_use]
     pub const fn may_omit_redirect_uri(&self) -> bool {
         self.parts.omits_redirect_uri
+    }
+
+    /// Whether it may have `http://localhost` redirect URIs although it is no native app. For development: on a user's device, any
+    /// program may listen there (RFC 8252 §8.3).
+    #[must_use]
+    pub const fn has_localhost_for_development(&self) -> bool {
+        self.parts.localhost_for_development
+    }
+
+    /// Whether it may have redirect URIs with a private-use scheme without a dot, such as `cursor://callback`, of those in
+    /// [`Policy::undotted_schemes`](crate::Policy::undotted_schemes). For native apps.
+    #[must_use]
+    pub const fn has_undotted_schemes(&self) -> bool {
+        self.parts.undotted_schemes
     }
 
     /// Whether it protects resources, and so may inspect every access token (RFC 7662 §4).

@@ -11,8 +11,8 @@ use crate::web_url::{WebUrl, WebUrlError};
 
 /// A redirect URI that is fit to be registered.
 ///
-/// Four classes exist: `https`, `http` on the loopback interface, private-use schemes of native apps, and the
-/// out-of-band value. Everything else, script-capable schemes above all, is refused.
+/// It is an `https` URI, an `http` URI on the loopback interface, one with a private-use scheme, or the out-of-band value. Everything
+/// else, script-capable schemes above all, is refused.
 #[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct RedirectUri {
@@ -28,10 +28,15 @@ pub enum RedirectUriClass {
     Https,
     /// `http` on `127.0.0.1` or `[::1]`; the port is free (RFC 8252 §7.3).
     Loopback,
-    /// `http` on `localhost`; the port is free. For native apps only.
+    /// `http` on `localhost`; the port is free. For native apps, and for clients with
+    /// [`localhost_for_development`](super::ClientParts::localhost_for_development).
     Localhost,
     /// A private-use scheme in reverse domain notation (RFC 8252 §7.1). For native apps only.
     PrivateUse,
+    /// A private-use scheme without a dot, such as `cursor://callback`. Any app can claim such a name. For native apps with
+    /// [`undotted_schemes`](super::ClientParts::undotted_schemes) only, if [`Policy::undotted_schemes`](crate::Policy::undotted_schemes)
+    /// lists the scheme.
+    UndottedScheme,
     /// `urn:ietf:wg:oauth:2.0:oob`: the code is shown to the user instead of redirected. A legacy habit that must be
     /// switched on.
     OutOfBand,
@@ -56,7 +61,8 @@ pub enum RedirectUriError {
     /// The host is missing, has a wildcard, or is written in a form that hides it.
     #[error("a redirect URI names one host, in lower case and without escapes")]
     Host,
-    /// A scheme that is neither `https` nor loopback `http` nor a reverse domain name, or has more than one slash.
+    /// A scheme that browsers or the operating system use, one without a slash after the colon, or one with a dot and more than
+    /// one slash.
     #[error("a redirect URI has the scheme https, or a private-use one such as com.example.app:/callback")]
     Scheme,
     /// Its query uses the name of a response parameter.
@@ -77,6 +83,59 @@ const RESPONSE_PARAMETERS: [&str; 10] = [
     "expires_in",
     "scope",
 ];
+
+/// Schemes without a dot that no app can have as its own: they run scripts, read files, show other content or start system programs.
+const FORBIDDEN_SCHEMES: [&str; 39] = [
+    "about",
+    "android-app",
+    "app",
+    "blob",
+    "chrome",
+    "chrome-extension",
+    "cid",
+    "content",
+    "data",
+    "file",
+    "filesystem",
+    "ftp",
+    "ftps",
+    "http",
+    "https",
+    "intent",
+    "jar",
+    "javascript",
+    "ldap",
+    "livescript",
+    "localhost",
+    "mailto",
+    "mid",
+    "moz-extension",
+    "ms-msdt",
+    "ms-settings",
+    "resource",
+    "search-ms",
+    "sftp",
+    "shell",
+    "sms",
+    "ssh",
+    "tel",
+    "urn",
+    "vbscript",
+    "view-source",
+    "wss",
+    "ws",
+    "xmpp",
+];
+
+/// Returns the scheme from the list of those that are never allowed, if it is on it.
+pub(crate) fn forbidden_scheme(scheme: &str) -> Option<&'static str> {
+    FORBIDDEN_SCHEMES.into_iter().find(|forbidden| *forbidden == scheme)
+}
+
+/// Returns the scheme of a URI.
+pub(crate) fn scheme(uri: &str) -> &str {
+    uri.split(':').next().unwrap_or(uri)
+}
 
 impl RedirectUri {
     /// The value that asks for the code to be shown to the user.
@@ -119,12 +178,12 @@ impl RedirectUri {
     }
 }
 
-/// What a user should be told about where a redirect leads: the host, or for a private-use scheme the scheme.
+/// Returns what tells a user where a redirect leads: the host, or the scheme if it is a private-use one. A host after such a scheme
+/// tells nothing, because the app that has the scheme gets the response whatever the host is.
 pub(crate) fn display_host(uri: &str) -> &str {
-    let (scheme, rest) = uri.split_once(':').unwrap_or((uri, ""));
-    match rest.strip_prefix("//") {
+    match uri.strip_prefix("https://").or_else(|| uri.strip_prefix("http://")) {
         Some(rest) => rest.split(['/', '?']).next().unwrap_or(rest),
-        None => scheme,
+        None => scheme(uri),
     }
 }
 
@@ -172,6 +231,10 @@ fn classify(text: &str) -> Result<RedirectUriClass, RedirectUriError> {
         }
         _ if scheme.contains('.') && rest.starts_with('/') && !rest.starts_with("//") => {
             Ok(RedirectUriClass::PrivateUse)
+        }
+        _ if !url.username().is_empty() || url.password().is_some() => Err(RedirectUriError::UserInfo),
+        _ if !scheme.contains('.') && rest.starts_with('/') && forbidden_scheme(scheme).is_none() => {
+            Ok(RedirectUriClass::UndottedScheme)
         }
         _ => Err(RedirectUriError::Scheme),
     }
@@ -229,6 +292,9 @@ mod tests {
             ("http://[::1]:8080/cb", RedirectUriClass::Loopback),
             ("http://localhost:8080/cb", RedirectUriClass::Localhost),
             ("com.example.app:/cb", RedirectUriClass::PrivateUse),
+            ("cursor://anysphere.cursor-mcp/oauth/callback", RedirectUriClass::UndottedScheme),
+            ("myapp:/cb", RedirectUriClass::UndottedScheme),
+            ("myapp:///cb?x=1", RedirectUriClass::UndottedScheme),
             ("urn:ietf:wg:oauth:2.0:oob", RedirectUriClass::OutOfBand),
         ] {
             assert_eq!(RedirectUri::parse(text).map(|uri| uri.class()), Ok(class), "{text}");
@@ -276,7 +342,18 @@ mod tests {
             ("vbscript:x", E::Scheme),
             ("file:///etc/passwd", E::Scheme),
             ("blob:https://app.example/x", E::Scheme),
-            ("myapp:/cb", E::Scheme),
+            ("myapp:cb", E::Scheme),
+            ("myapp:", E::Scheme),
+            ("MyApp://cb", E::Scheme),
+            ("myapp://user@cb", E::UserInfo),
+            ("myapp://:x@cb", E::UserInfo),
+            ("myapp://cb#", E::Fragment),
+            ("myapp://cb?state=x", E::ResponseParameter),
+            ("data://text/html,x", E::Scheme),
+            ("javascript://%0aalert(1)", E::Scheme),
+            ("intent://cb/#Intent;scheme=x;end", E::Fragment),
+            ("view-source://app.example", E::Scheme),
+            ("filesystem:/cb", E::Scheme),
             ("localhost:/cb", E::Scheme),
             ("com.example.app://cb", E::Scheme),
             ("com.example.app:cb", E::Scheme),
@@ -294,6 +371,7 @@ mod tests {
             ("https://app.example:8443?x=1", "app.example:8443"),
             ("http://[::1]:9/cb", "[::1]:9"),
             ("com.example.app:/cb", "com.example.app"),
+            ("cursor://your-bank.example/cb", "cursor"),
         ] {
             assert_eq!(display_host(uri), host);
         }

@@ -67,6 +67,18 @@ impl Response {
         response
     }
 
+    /// Adds a source of images to the content security policy. A response without one stays as it is.
+    #[must_use = "builders return the changed value"]
+    pub(crate) fn with_image_source(mut self, source: &str) -> Self {
+        let policies = self.headers.iter_mut().filter(|(name, _)| *name == "content-security-policy");
+        for (_, policy) in policies {
+            // A second directive of the same name would be ignored.
+            let directive = if policy.contains("; img-src ") { " " } else { "; img-src " };
+            policy.to_mut().extend([directive, source]);
+        }
+        self
+    }
+
     /// A redirect by 303, so that the browser follows with `GET` and re-sends no form (RFC 9700 §4.12).
     pub(crate) fn see_other(location: String) -> Self {
         Self::new(303).with_header("location", location).with_header("referrer-policy", "no-referrer")

@@ -40,7 +40,7 @@ pub trait ClientRegistry: ClientStore {
     /// # let storage = MemoryStorage::new();
     /// let client = storage.find_client("app").await?.ok_or(RegistryError::Unknown)?;
     /// let mut parts = client.parts().clone();
-    /// parts.name = Some("My app".to_owned());
+    /// parts.client_name = Some("My app".to_owned());
     /// storage.update(Client::from_parts(parts)?, client.version()).await
     /// # }
     /// ```

@@ -13,7 +13,7 @@ use super::flow::Flow;
 use super::{Faults, Intercepted, RecordingObserver, SeededEntropy, TestClock};
 use crate::authenticator::{Authenticator, ResourceOwnerAttempt, SubjectStatus, Verdict};
 use crate::bearer::{Bearer, BearerError, BearerRequest};
-use crate::client::{Client, ClientBuilder, ClientCredential, ClientError, Confidential, Public};
+use crate::client::{Client, ClientBuilder, ClientCredential, ClientError};
 use crate::error::{AuthenticatorError, Error};
 use crate::policy::Policy;
 use crate::record::Subject;
@@ -121,10 +121,7 @@ impl TestServer {
     }
 
     /// Registers a public client with whatever else the test wants.
-    pub async fn public_client_with(
-        &self,
-        change: impl FnOnce(ClientBuilder<Public>) -> ClientBuilder<Public>,
-    ) -> TestClient {
+    pub async fn public_client_with(&self, change: impl FnOnce(ClientBuilder) -> ClientBuilder) -> TestClient {
         let id = format!("public-{}", self.serial().await);
         self.register(change(Client::public(&id)).build(), None).await
     }
@@ -141,10 +138,7 @@ impl TestServer {
     }
 
     /// Registers a confidential client with a generated secret and whatever else the test wants.
-    pub async fn confidential_client_with(
-        &self,
-        change: impl FnOnce(ClientBuilder<Confidential>) -> ClientBuilder<Confidential>,
-    ) -> TestClient {
+    pub async fn confidential_client_with(&self, change: impl FnOnce(ClientBuilder) -> ClientBuilder) -> TestClient {
         let secret = ClientSecret::generate(&self.entropy).expect("seeded entropy does not fail");
         let id = format!("confidential-{}", self.serial().await);
         let client = change(Client::confidential(&id, ClientCredential::secret(&secret)));
@@ -152,7 +146,7 @@ impl TestServer {
     }
 
     /// The code grant and refreshing, with every scope that the server was built with.
-    fn for_users<T>(&self, client: ClientBuilder<T>, redirect_uri: &str) -> ClientBuilder<T> {
+    fn for_users(&self, client: ClientBuilder, redirect_uri: &str) -> ClientBuilder {
         client.authorization_code([redirect_uri]).refresh_token().scope(self.server.scopes().all().as_str())
     }
 

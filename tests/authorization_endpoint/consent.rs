@@ -18,7 +18,7 @@ async fn a_consent_page_has_all_it_needs_to_say_who_wants_what_for_how_long() {
     let t = TestServer::new();
     let client = Client::public("app")
         .name("<b>Photos & more</b>")
-        .website("https://photos.example/")
+        .client_uri("https://photos.example/")
         .registered_by(RegisteredBy::SelfService)
         .authorization_code([CALLBACK])
         .refresh_token()
@@ -27,7 +27,7 @@ async fn a_consent_page_has_all_it_needs_to_say_who_wants_what_for_how_long() {
     let app = t.register(client, None).await;
     let waiting = pending(&t, &Ask::code(&app).with("scope", "offline_access user:write user:read")).await;
     assert_eq!(waiting.client().name(), Some("<b>Photos & more</b>"), "as it is; the page escapes it");
-    assert_eq!(waiting.client().website(), Some("https://photos.example/"));
+    assert_eq!(waiting.client().client_uri(), Some("https://photos.example/"));
     assert_eq!(waiting.client().registered_by(), RegisteredBy::SelfService);
     assert_eq!(waiting.redirect_host(), Some("app.example"));
     let shown: Vec<_> = waiting.scopes().map(|scope| (scope.token, scope.description)).collect();

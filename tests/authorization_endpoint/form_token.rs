@@ -337,7 +337,7 @@ async fn form_of_a_changed_default_scope_is_stale() {
 #[tokio::test]
 async fn form_that_showed_another_client_is_stale() {
     let (t, app) = public().await;
-    let name: fn(&mut ClientParts) = |parts| parts.name = Some("My Bank".to_owned());
+    let name: fn(&mut ClientParts) = |parts| parts.client_name = Some("My Bank".to_owned());
     for shown in [name, |parts| parts.lifetimes.refresh_token_absolute = Some(Duration::days(1))] {
         let token = sealed(&t, &Ask::code(&app)).await;
         drop(t.server.resume(&token, SESSION).await.expect("nothing has changed"));
@@ -345,7 +345,7 @@ async fn form_that_showed_another_client_is_stale() {
         assert_page(&refused(&t, &token, SESSION).await, 400, "invalid_request", STALE);
     }
     let token = sealed(&t, &Ask::code(&app)).await;
-    change(&t, &app, |parts| parts.website = Some("https://app.example/".to_owned())).await;
+    change(&t, &app, |parts| parts.client_uri = Some("https://app.example/".to_owned())).await;
     drop(t.server.resume(&token, SESSION).await.expect("the website decides nothing"));
 }
 

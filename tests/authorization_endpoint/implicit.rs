@@ -25,7 +25,11 @@ fn server() -> TestServer {
 }
 
 async fn implicit_client(t: &TestServer) -> TestClient {
-    let client = Client::public("app").implicit([CALLBACK]).refresh_token().scope("user:read user:write");
+    let client = Client::public("app")
+        .implicit([CALLBACK])
+        .authorization_code([CALLBACK])
+        .refresh_token()
+        .scope("user:read user:write");
     t.register(client.build(), None).await
 }
 

@@ -1,8 +1,8 @@
 //! Native apps (RFC 8252): private-use schemes, claimed https and loopback redirects.
 
-use grantor::client::{ClientError, ClientType};
+use grantor::client::{ClientError, ClientType, RedirectUri};
 use grantor::testing::{TestClient, TestServer};
-use grantor::{AuthorizationCode, Client, CodeVerifier, TokenRequest};
+use grantor::{AuthorizationCode, Client, ClientCredential, ClientSecret, CodeVerifier, TokenRequest};
 
 use crate::ask::{Ask, approved, assert_page, pending, refused};
 use crate::common::{VERIFIER, query_of};
@@ -130,6 +130,58 @@ async fn localhost_is_for_native_apps_and_can_be_switched_off() {
     drop(pending(&off, &Ask::code(&by_address)).await);
 }
 
+// covers: NA-05 (RFC 8252 §8.3), AMB-21
+#[tokio::test]
+async fn localhost_for_development_serves_every_client_type() {
+    let t = TestServer::new();
+    let off = TestServer::with_policy(|policy| policy.localhost_redirects = false);
+    let secret = ClientSecret::new("x".repeat(43));
+    for client in [Client::public("web"), Client::confidential("site", ClientCredential::secret(&secret))] {
+        let client = client.authorization_code(["http://localhost:3000/cb"]).localhost_for_development();
+        let client = client.scope("user:read").build().unwrap();
+        let app = t.register(Ok(client.clone()), None).await;
+        for uri in ["http://localhost:3000/cb", "http://localhost:5173/cb"] {
+            let waiting = pending(&t, &Ask::code(&app).with("redirect_uri", uri)).await;
+            assert_eq!(waiting.redirect_host(), uri["http://".len()..].strip_suffix("/cb"));
+        }
+        for uri in ["http://localhost:3000/", "http://localhost.evil.example:3000/cb", "http://app.example/cb"] {
+            let answer = refused(&t, &Ask::code(&app).with("redirect_uri", uri)).await;
+            assert_page(&answer, 400, "invalid_request", NOT_REGISTERED);
+        }
+        let app = off.register(Ok(client), None).await;
+        assert_page(&refused(&off, &Ask::code(&app)).await, 400, "invalid_request", NOT_REGISTERED);
+    }
+}
+
+// covers: NA-07 (RFC 8252 §7.1), B50
+#[tokio::test]
+async fn undotted_scheme_redirects_if_the_policy_lists_it() {
+    let uri = "cursor://anysphere.cursor-mcp/cb?x=1";
+    let client = || Client::native("editor").authorization_code([uri]).undotted_schemes().scope("user:read").build();
+    let t = TestServer::with_policy(|policy| {
+        policy.undotted_schemes.insert("cursor".to_owned());
+    });
+    let app = t.register(client(), None).await;
+    let waiting = pending(&t, &Ask::code(&app)).await;
+    assert_eq!(waiting.redirect_host(), Some("cursor"), "what follows the scheme tells nothing");
+    let answer = approved(&t, &Ask::code(&app)).await;
+    let location = answer.header("location").unwrap();
+    assert!(location.starts_with(&format!("{uri}&code=")), "{location}");
+    for other in ["cursor://anysphere.cursor-mcp/cb", "cursor://anysphere.cursor-mcp:80/cb?x=1", "cursor:/cb?x=1"] {
+        let answer = refused(&t, &Ask::code(&app).with("redirect_uri", other)).await;
+        assert_page(&answer, 400, "invalid_request", NOT_REGISTERED);
+    }
+    let elsewhere = TestServer::with_policy(|policy| {
+        policy.undotted_schemes.insert("vscode".to_owned());
+    });
+    for t in [TestServer::new(), elsewhere] {
+        let app = t.register(client(), None).await;
+        for ask in [Ask::code(&app), Ask::code(&app).without("redirect_uri"), Ask::code(&app).with("scope", "nope")] {
+            assert_page(&refused(&t, &ask).await, 400, "invalid_request", NOT_REGISTERED);
+        }
+    }
+}
+
 // covers: NA-06 (RFC 8252 §8.4), NA-10 (RFC 8252 §7.2, §8.4), AMB-21
 #[tokio::test]
 async fn native_apps_are_told_from_web_clients_by_their_registered_type() {
@@ -138,12 +190,17 @@ async fn native_apps_are_told_from_web_clients_by_their_registered_type() {
     let web = t.public_client("https://app.example/cb").await;
     assert_eq!(pending(&t, &Ask::code(&claimed)).await.client().client_type(), ClientType::Native);
     assert_eq!(pending(&t, &Ask::code(&web)).await.client().client_type(), ClientType::Public);
-    for uri in ["com.example.app:/cb", "http://localhost/cb"] {
+    let errors = [
+        ("com.example.app:/cb", ClientError::NativeRedirectUri as fn(_) -> _),
+        ("http://localhost/cb", ClientError::LocalhostRedirectUri),
+    ];
+    for (uri, error) in errors {
+        let error = error(RedirectUri::parse(uri).unwrap());
         let web = Client::public("web").authorization_code([uri]).build();
-        assert!(matches!(web.unwrap_err(), ClientError::NativeRedirectUri(found) if found.as_str() == uri));
-        let credential = grantor::ClientCredential::secret(&grantor::ClientSecret::new("x".repeat(43)));
+        assert_eq!(web.unwrap_err(), error);
+        let credential = ClientCredential::secret(&ClientSecret::new("x".repeat(43)));
         let server = Client::confidential("server", credential).authorization_code([uri]).build();
-        assert!(matches!(server.unwrap_err(), ClientError::NativeRedirectUri(_)));
+        assert_eq!(server.unwrap_err(), error);
     }
 }
 

@@ -71,12 +71,12 @@ async fn no_address_of_a_client_is_visited() {
         let pairs = [("client_id", &*url), ("response_type", "code"), ("redirect_uri", &url)];
         let unknown = responded(t.server.authorize(&Request::get(format!("/authorize?{}", form(&pairs)))).await);
         assert_page(&unknown, 400, "invalid_client", "the client is not registered with this server");
-        let client = Client::public(&url).website(&url).authorization_code([CALLBACK]).scope("user:read").build();
+        let client = Client::public(&url).client_uri(&url).authorization_code([CALLBACK]).scope("user:read").build();
         let known = t.register(client, None).await;
         let AuthorizationOutcome::Pending(waiting) = t.server.authorize(&Ask::code(&known).get()).await else {
             panic!("the client is registered");
         };
-        assert_eq!(waiting.client().website(), Some(&*url));
+        assert_eq!(waiting.client().client_uri(), Some(&*url));
         let stored = json!({
             "client_id": "a", "client_type": "public", "grant_types": ["refresh_token"], "jwks_uri": url,
         });

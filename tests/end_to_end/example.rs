@@ -132,6 +132,7 @@ pub struct Browser {
 pub struct Page {
     pub status: u16,
     pub location: Option<String>,
+    pub content_security_policy: Option<String>,
     pub body: String,
 }
 
@@ -190,8 +191,9 @@ impl Browser {
 impl Page {
     async fn read(response: reqwest::Response) -> Self {
         let status = response.status().as_u16();
-        let location = response.headers().get("location").map(|value| value.to_str().unwrap().to_owned());
-        Self { status, location, body: response.text().await.unwrap() }
+        let header = |name: &str| response.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
+        let (location, content_security_policy) = (header("location"), header("content-security-policy"));
+        Self { status, location, content_security_policy, body: response.text().await.unwrap() }
     }
 
     /// A parameter of the redirect, from its query or its fragment.

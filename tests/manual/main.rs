@@ -6,6 +6,8 @@ mod old_copy;
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use grantor::client::ClientParts;
+
 const THREATS: &str = include_str!("../../src/manual/threats.md");
 const DEFAULTS: &str = include_str!("../../src/manual/defaults.md");
 const OPERATORS: &str = include_str!("../../src/manual/operators.md");
@@ -86,9 +88,8 @@ fn the_threat_model_has_a_row_for_every_item_of_rfc_9700() {
 #[test]
 fn every_setting_has_its_reason_in_the_manual() {
     let rows = named_rows(DEFAULTS);
-    let (policy, parts) = (read("src/policy.rs"), read("src/client/parts.rs"));
-    let settings = [fields(&policy, "Policy"), fields(&policy, "Dangerous"), fields(&parts, "ClientParts")].concat();
-    for setting in settings.iter().filter(|setting| **setting != "client_id") {
+    let policy = read("src/policy.rs");
+    for setting in [fields(&policy, "Policy"), fields(&policy, "Dangerous")].concat() {
         assert!(rows.contains(setting), "defaults.md has no row for {setting}");
     }
     let builder = read("src/server/builder.rs");
@@ -96,6 +97,18 @@ fn every_setting_has_its_reason_in_the_manual() {
     let optional = ["build", "storage", "storage_and_clients", "policy", "grant", "metadata", "protected_resource"];
     for method in methods.filter(|method| !optional.contains(method)) {
         assert!(rows.contains(method), "defaults.md does not say what a server is without {method}");
+    }
+}
+
+#[test]
+fn defaults_have_a_row_for_each_member_of_a_client() {
+    let table = DEFAULTS.split("\n# A client\n").nth(1).unwrap().split("\n\n").next().unwrap();
+    let rows: Vec<Vec<&str>> = table.lines().skip(2).map(|row| row.split(" | ").collect()).collect();
+    for member in ClientParts::MEMBERS.iter().filter(|member| member.name != "client_id") {
+        let name = format!("`{}`", member.name);
+        let row = rows.iter().find(|row| row[0].trim_start_matches("| ").split(", ").any(|own| own == name));
+        let row = row.unwrap_or_else(|| panic!("defaults.md has no row for {name}"));
+        assert_eq!(row[1], format!("{:?}", member.set_by).to_lowercase(), "{name}");
     }
 }
 

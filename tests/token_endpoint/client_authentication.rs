@@ -277,7 +277,7 @@ async fn a_client_registered_for_one_method_may_use_no_other() {
     ] {
         let app = t
             .confidential_client_with(|client| {
-                client.client_credentials().scope("user:read").authentication_method(method)
+                client.client_credentials().scope("user:read").token_endpoint_auth_method(method)
             })
             .await;
         bad_client(&t, &other(&app.id, secret_of(&app)), "AuthenticationMethodNotAllowed").await;
@@ -293,7 +293,7 @@ async fn a_confidential_client_never_gets_in_by_the_method_none() {
     let client = t.storage.find_client(&app.id).await.unwrap().unwrap();
     assert!(!client.allows_authentication_method(AuthenticationMethod::None));
     let mut parts = client.parts().clone();
-    parts.authentication_methods.insert(AuthenticationMethod::None);
+    parts.token_endpoint_auth_method = Some(AuthenticationMethod::None);
     assert_eq!(Client::from_parts(parts).unwrap_err(), ClientError::ConfidentialWithoutCredentials);
     let mut parts = client.parts().clone();
     parts.credentials.clear();
@@ -442,7 +442,7 @@ async fn a_client_that_was_removed_is_unknown() {
 async fn a_changed_registration_counts_from_the_next_request_on() {
     let (t, app) = confidential().await;
     change_client(&t, &app, |parts| {
-        parts.authentication_methods.insert(AuthenticationMethod::ClientSecretPost);
+        parts.token_endpoint_auth_method = Some(AuthenticationMethod::ClientSecretPost);
     })
     .await;
     bad_client(&t, &by_basic(&app.id, secret_of(&app)), "AuthenticationMethodNotAllowed").await;

@@ -88,7 +88,7 @@ const fn is_unknown(error: &RegistryError) -> bool {
     matches!(error, RegistryError::Unknown)
 }
 
-fn built<T>(client: ClientBuilder<T>) -> Client {
+fn built(client: ClientBuilder) -> Client {
     client.build().expect("a good client")
 }
 
@@ -101,7 +101,12 @@ fn comes_back(t: &Trial<'_>) -> Outcome {
     let full = Client::confidential(t.client("web").as_str(), secret.clone().expiring(t.at(DAY)))
         .credential(ClientCredential::opaque())
         .name("O'Brien \u{1f980} \"\\")
-        .website("https://app.example/?a=b")
+        .client_uri("https://app.example/?a=b")
+        .logo_uri("https://app.example/logo.png")
+        .policy_uri("https://app.example/privacy")
+        .tos_uri("https://app.example/terms")
+        .contacts(["Ada <ada@app.example>", "'\u{e4}'@app.example"])
+        .host_data(serde_json::json!({ "owner": "a\0\"\u{1f980}", "numbers": [0.1, -1, u64::MAX], "none": null }))
         .authorization_code(["https://app.example/cb?x=%2F", "https://app.example/other"])
         .client_credentials()
         .refresh_token()

@@ -3,6 +3,7 @@
 mod api_scopes;
 mod application_registration;
 mod connected_applications;
+mod consent_page;
 mod guessing;
 mod interaction;
 mod offline_access;

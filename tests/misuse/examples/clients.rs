@@ -17,12 +17,6 @@ fn confidential_client_without_a_credential() {
     let _client = Client::confidential("machine").client_credentials().build();
 }
 
-// refused: E0599
-/// A public client gets no token for itself.
-fn public_client_for_itself() {
-    let _client = Client::public("app").client_credentials().build();
-}
-
 // refused: E0308
 /// A user's password is not the secret of a client.
 fn password_as_client_secret(password: &Password) -> ClientCredential {

@@ -1,0 +1,134 @@
+//! Showing a client's logo on a page that may load nothing from elsewhere.
+
+use super::{Client, RegisteredBy};
+use crate::http::Response;
+use crate::web_url::WebUrl;
+
+/// A client's logo that a page may load from the logo's own host, see [`Client::logo`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Logo<'a> {
+    uri: &'a str,
+    csp_source: String,
+}
+
+impl Logo<'_> {
+    /// Returns the URL for the `src` attribute. Text from outside: escape it.
+    #[must_use]
+    pub const fn uri(&self) -> &str {
+        self.uri
+    }
+
+    /// Returns the origin of the logo as a source for the directive `img-src`, such as `https://cdn.example`.
+    /// [`Response::with_logo`](crate::Response::with_logo) adds it to a page of the library. Pages with a policy of their own add
+    /// it there.
+    #[must_use]
+    pub fn csp_source(&self) -> &str {
+        &self.csp_source
+    }
+}
+
+impl Client {
+    /// Returns the logo, if a page may load it from its host: an administrator has registered the client, and the URL has the scheme
+    /// `https` and a plain host.
+    ///
+    /// The logo's host learns the address and the browser of each user who is at the page, and when. It can change the image
+    /// at any time. So the logo of a client that registered itself is never loaded from elsewhere; copy such a logo to your own
+    /// server, or show none. No page shows a logo unless the host writes it into the page.
+    ///
+    /// ```
+    /// use grantor::{Client, Response};
+    ///
+    /// let client = Client::public("app").authorization_code(["https://app.example/cb"]);
+    /// let client = client.logo_uri("https://cdn.example/logo.png").build().unwrap();
+    /// let logo = client.logo().unwrap();
+    /// // A template would escape the URL.
+    /// let html = format!("<img src=\"{}\" alt=\"\" referrerpolicy=\"no-referrer\">", logo.uri());
+    /// let page = Response::page(200, html).with_logo(&logo);
+    /// assert!(page.header("content-security-policy").unwrap().ends_with("; img-src https://cdn.example"));
+    /// ```
+    #[must_use]
+    pub fn logo(&self) -> Option<Logo<'_>> {
+        let uri = self.logo_uri().filter(|_| self.registered_by() == RegisteredBy::Administrator)?;
+        Some(Logo { uri, csp_source: csp_source(&WebUrl::parse(uri).ok()?)? })
+    }
+}
+
+impl Response {
+    /// Lets this [`page`](Self::page) load images from the origin of a logo, and from no other. A response without a content
+    /// security policy stays as it is.
+    ///
+    /// The request for the logo tells its host that a user is at this page, see [`Client::logo`]. It has no `Referer`, because the
+    /// page has `Referrer-Policy: no-referrer`.
+    pub fn with_logo(self, logo: &Logo<'_>) -> Self {
+        self.with_image_source(logo.csp_source())
+    }
+}
+
+/// Returns the origin of a URL as a source. A host may have characters that mean something in a policy: `*` is every host, and `;`
+/// begins another directive. A policy has no form for IPv6 addresses.
+fn csp_source(url: &WebUrl<'_>) -> Option<String> {
+    let is_plain = |host: &str| host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
+    let host = url.host();
+    let host = (url.is_https() && is_plain(host)).then_some(host)?;
+    Some(match url.port() {
+        Some(443) | None => format!("https://{host}"),
+        Some(port) => format!("https://{host}:{port}"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn client(logo_uri: &str, by: RegisteredBy) -> Client {
+        let client = Client::public("app").authorization_code(["https://app.example/cb"]);
+        client.registered_by(by).logo_uri(logo_uri).build().unwrap()
+    }
+
+    #[test]
+    fn logo_opens_a_page_to_its_own_origin() {
+        for (uri, source) in [
+            ("https://cdn.example/logo.png?x=1#y", "https://cdn.example"),
+            ("https://CDN.example:443", "https://cdn.example"),
+            ("https://cdn.example:8443/logo;script-src", "https://cdn.example:8443"),
+            ("https://192.0.2.1/logo", "https://192.0.2.1"),
+            ("https://\u{e4}pp.example/logo", "https://xn--pp-uia.example"),
+        ] {
+            let client = client(uri, RegisteredBy::Administrator);
+            let logo = client.logo().unwrap();
+            assert_eq!((logo.uri(), logo.csp_source()), (uri, source));
+            let page = Response::page(200, "");
+            let expected = format!("{}; img-src {source}", page.header("content-security-policy").unwrap());
+            let page = page.with_logo(&logo);
+            assert_eq!(page.header("content-security-policy"), Some(&*expected));
+            // A second directive of the same name would be ignored.
+            let page = page.with_logo(&logo);
+            assert_eq!(page.header("content-security-policy"), Some(&*format!("{expected} {source}")));
+            let other = Response::json(200, "{}").with_logo(&logo);
+            assert_eq!(other.header("content-security-policy"), None);
+        }
+    }
+
+    #[test]
+    fn logo_of_a_self_registered_client_is_not_loaded() {
+        let client = client("https://cdn.example/logo.png", RegisteredBy::SelfService);
+        assert_eq!((client.logo_uri(), client.logo()), (Some("https://cdn.example/logo.png"), None));
+    }
+
+    #[test]
+    fn logo_whose_host_would_widen_the_policy_is_not_loaded() {
+        for uri in [
+            "http://cdn.example/logo.png",
+            "https://*/logo.png",
+            "https://*.example/logo.png",
+            "https://a;sandbox/logo.png",
+            "https://a,b/logo.png",
+            "https://'none'/logo.png",
+            "https://[2001:db8::1]/logo.png",
+        ] {
+            assert_eq!(client(uri, RegisteredBy::Administrator).logo(), None, "{uri}");
+        }
+        let none = Client::public("app").authorization_code(["https://app.example/cb"]).build().unwrap();
+        assert_eq!(none.logo(), None);
+    }
+}

@@ -1,0 +1,383 @@
+//! The table of a client's members: their names, defaults, who may set them, and which of them restrict the client.
+//!
+//! Everything that reads or writes a registration goes by this table: the stored form, an operator's file, and what a client sends
+//! about itself.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use serde::de::{DeserializeOwned, Error as _, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::{Map, Value};
+
+use super::{AuthenticationMethod, ClientCredential, ClientType, LegacyHabits, Lifetimes, RedirectUri, RegisteredBy};
+use crate::details::UnknownMembers;
+use crate::record::{ClientId, GrantType};
+use crate::scope::Scope;
+
+/// Who may set a member of a client, from the least trusted party to the most trusted one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum SetBy {
+    /// Anyone who registers a client.
+    Anyone,
+    /// A software statement that was verified (RFC 7591 §2.3).
+    Statement,
+    /// The host's registration policy, in code.
+    Policy,
+    /// The host alone: the member gives the client rights that no registration may ask for.
+    Host,
+}
+
+/// A row of [the table of members](ClientParts::MEMBERS).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Member {
+    /// The name in JSON: that of RFC 7591 §2, if it has one.
+    pub name: &'static str,
+    /// Who may set it.
+    pub set_by: SetBy,
+    /// Whether it restricts the client. The stored form names it in `crit`, so that a version which does not know it issues
+    /// nothing to the client.
+    pub restricts: bool,
+}
+
+/// Why a member of a client can't be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{member}: {problem}")]
+#[non_exhaustive]
+pub struct MemberError {
+    /// The name of the member.
+    pub member: Box<str>,
+    /// What is wrong with it.
+    pub problem: Box<str>,
+}
+
+impl MemberError {
+    fn new(member: &str, problem: impl fmt::Display) -> Self {
+        Self { member: member.into(), problem: problem.to_string().into() }
+    }
+}
+
+/// Reads the value of a member.
+fn read<T: DeserializeOwned>(name: &str, value: Value) -> Result<T, MemberError> {
+    serde_json::from_value(value).map_err(|error| MemberError::new(name, error))
+}
+
+/// Adds a member to a stored client, unless it has its default value.
+fn put<T: Serialize>(members: &mut Map<String, Value>, name: &str, value: &T, default: &T) {
+    // Nothing in a registration fails to serialise.
+    let [value, default] = [value, default].map(|value| serde_json::to_value(value).unwrap_or_default());
+    if value != default {
+        members.insert(name.to_owned(), value);
+    }
+}
+
+/// Defines [`ClientParts`] and its readers and writers from the table. A row is `name: type = default, who may set it`, and `restricts`
+/// if the member restricts the client. A default never changes, because a member that has its default is not stored.
+macro_rules! members {
+    (@restricts) => { false };
+    (@restricts restricts) => { true };
+    ($($(#[$doc:meta])* $name:ident: $type:ty = $default:expr, $set_by:ident $($restricts:ident)?;)*) => {
+        /// The members of a [`Client`](super::Client), open for reading and writing.
+        /// [`Client::from_parts`](super::Client::from_parts) checks them.
+        ///
+        /// In JSON, members that are left out take their defaults, and unknown members are refused. A storage reads by
+        /// [`from_stored`](Self::from_stored). [`set_members`](Self::set_members) reads a file, or a registration that was sent.
+        #[derive(Clone)]
+        #[non_exhaustive]
+        pub struct ClientParts {
+            /// See [`Client::id`](super::Client::id).
+            pub client_id: ClientId,
+            /// See [`Client::client_type`](super::Client::client_type).
+            pub client_type: ClientType,
+            $($(#[$doc])* pub $name: $type,)*
+            pub(super) unknown: UnknownMembers,
+        }
+
+        impl fmt::Debug for ClientParts {
+            /// Without the host's data, which may be secret.
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                let mut shown = f.debug_struct("ClientParts");
+                shown.field("client_id", &self.client_id).field("client_type", &self.client_type);
+                $(match stringify!($name) {
+                    "host_data" => shown.field("host_data", &format_args!("[redacted]")),
+                    name => shown.field(name, &self.$name),
+                };)*
+                shown.field("unknown", &self.unknown).finish()
+            }
+        }
+
+        impl ClientParts {
+            /// The table of members: the name, who may set it, and whether it restricts the client.
+            pub const MEMBERS: &'static [Member] = &[
+                Member { name: "client_id", set_by: SetBy::Host, restricts: false },
+                Member { name: "client_type", set_by: SetBy::Host, restricts: false },
+                $(Member {
+                    name: stringify!($name),
+                    set_by: SetBy::$set_by,
+                    restricts: members!(@restricts $($restricts)?),
+                },)*
+            ];
+            const KNOWN: &'static [&'static str] = &["client_id", "client_type", $(stringify!($name)),*];
+
+            /// Returns the parts of a client with nothing but an identifier and a type.
+            #[must_use]
+            pub fn new(client_id: ClientId, client_type: ClientType) -> Self {
+                Self { client_id, client_type, $($name: $default,)* unknown: UnknownMembers::default() }
+            }
+
+            /// Reads the stored form. Members that were read are removed from `members`.
+            fn take(members: &mut Map<String, Value>) -> Result<Self, MemberError> {
+                let mut required = |name| members.remove(name).ok_or_else(|| MemberError::new(name, "is missing"));
+                let client_id = read("client_id", required("client_id")?)?;
+                let mut parts = Self::new(client_id, read("client_type", required("client_type")?)?);
+                $(if let Some(value) = members.remove(stringify!($name)) {
+                    parts.$name = read(stringify!($name), value)?;
+                })*
+                // Written again by `to_members`, for members that are still there then.
+                UnknownMembers::remove_critical(members, &Self::restricting());
+                Ok(parts)
+            }
+
+            fn restricting() -> Vec<&'static str> {
+                Self::MEMBERS.iter().filter(|member| member.restricts).map(|member| member.name).collect()
+            }
+
+            fn to_members(&self) -> Map<String, Value> {
+                let default = Self::new(self.client_id.clone(), self.client_type);
+                let mut members = Map::new();
+                members.insert("client_id".to_owned(), self.client_id.as_str().into());
+                members.insert("client_type".to_owned(), serde_json::to_value(self.client_type).unwrap_or_default());
+                $(put(&mut members, stringify!($name), &self.$name, &default.$name);)*
+                self.unknown.clone().with(members, &Self::restricting())
+            }
+
+            /// Replaces all members that `by` may set, as an update of a registration does (RFC 7592 §2.2). A member that is absent
+            /// from `sent` or `null` takes its default. Members that `by` may not set keep their values.
+            ///
+            /// Members that were read are removed from `sent`. The rest is unknown, or not for `by` to set: a registration
+            /// endpoint ignores it (RFC 7591 §2), and the reader of an operator's file refuses it. `client_id` and
+            /// `client_type` are never read.
+            ///
+            /// # Errors
+            /// A member has a value that can't be read. Then the parts have not changed.
+            pub fn set_members(&mut self, sent: &mut Map<String, Value>, by: SetBy) -> Result<(), MemberError> {
+                let mut changed = self.clone();
+                let default = Self::new(self.client_id.clone(), self.client_type);
+                $(if SetBy::$set_by <= by {
+                    changed.$name = match sent.remove(stringify!($name)) {
+                        None | Some(Value::Null) => default.$name,
+                        Some(value) => read(stringify!($name), value)?,
+                    };
+                })*
+                *self = changed;
+                Ok(())
+            }
+        }
+    };
+}
+
+members! {
+    /// See [`Client::name`](super::Client::name).
+    client_name: Option<String> = None, Anyone;
+    /// See [`Client::client_uri`](super::Client::client_uri).
+    client_uri: Option<String> = None, Anyone;
+    /// See [`Client::logo_uri`](super::Client::logo_uri).
+    logo_uri: Option<String> = None, Anyone;
+    /// See [`Client::policy_uri`](super::Client::policy_uri).
+    policy_uri: Option<String> = None, Anyone;
+    /// See [`Client::tos_uri`](super::Client::tos_uri).
+    tos_uri: Option<String> = None, Anyone;
+    /// See [`Client::contacts`](super::Client::contacts).
+    contacts: Vec<String> = Vec::new(), Anyone;
+    /// See [`Client::redirect_uris`](super::Client::redirect_uris).
+    redirect_uris: Vec<RedirectUri> = Vec::new(), Anyone;
+    /// See [`Client::grant_types`](super::Client::grant_types).
+    grant_types: BTreeSet<GrantType> = BTreeSet::new(), Anyone;
+    /// See [`Client::scope`](super::Client::scope).
+    scope: Option<Scope> = None, Anyone;
+    /// See [`Client::allows_authentication_method`](super::Client::allows_authentication_method).
+    token_endpoint_auth_method: Option<AuthenticationMethod> = None, Anyone restricts;
+    /// See [`Client::may_omit_redirect_uri`](super::Client::may_omit_redirect_uri).
+    omits_redirect_uri: bool = false, Statement;
+    /// See [`Client::has_localhost_for_development`](super::Client::has_localhost_for_development).
+    localhost_for_development: bool = false, Policy;
+    /// See [`Client::has_undotted_schemes`](super::Client::has_undotted_schemes).
+    undotted_schemes: bool = false, Policy;
+    /// See [`Client::default_scope`](super::Client::default_scope).
+    default_scope: Option<Scope> = None, Policy;
+    /// See [`Client::registered_by`](super::Client::registered_by).
+    registered_by: RegisteredBy = RegisteredBy::default(), Host;
+    /// See [`Client::lifetimes`](super::Client::lifetimes).
+    lifetimes: Lifetimes = Lifetimes::default(), Host restricts;
+    /// See [`Client::credentials`](super::Client::credentials).
+    credentials: Vec<ClientCredential> = Vec::new(), Host;
+    /// See [`Client::is_resource_server`](super::Client::is_resource_server).
+    resource_server: bool = false, Host;
+    /// See [`Client::is_first_party`](super::Client::is_first_party).
+    first_party: bool = false, Host;
+    /// Legacy habits this client may keep, each only where the policy allows it too.
+    legacy: LegacyHabits = LegacyHabits::default(), Host;
+    /// See [`Client::host_data`](super::Client::host_data).
+    host_data: Value = Value::Null, Host;
+}
+
+impl ClientParts {
+    /// Reads what a storage has kept as JSON, perhaps written by a newer version: members that this one does not know are kept as they
+    /// are. If one of them is critical, the client can't be used here, see [`unenforced_member`](Self::unenforced_member).
+    ///
+    /// # Errors
+    /// The text is no JSON object, or a member has a value that this version can't read.
+    pub fn from_stored(json: &str) -> Result<Self, serde_json::Error> {
+        let mut members = serde_json::from_str(json)?;
+        let parts = Self::take(&mut members).map_err(serde_json::Error::custom)?;
+        Ok(Self { unknown: UnknownMembers::new(members), ..parts })
+    }
+
+    /// Returns the names of members that this version does not know, and of a critical one that is missing. A client that has some is
+    /// not to be changed here: what they mean for the change is unknown.
+    pub fn unknown_members(&self) -> impl Iterator<Item = &str> {
+        let is_missing = |name: &&str| self.unknown.names().all(|own| own != *name);
+        self.unknown.names().chain(self.unenforced_member().filter(is_missing))
+    }
+
+    /// Returns the first critical member that this version does not enforce. While there is one, the client gets no tokens.
+    #[must_use]
+    pub fn unenforced_member(&self) -> Option<&str> {
+        self.unknown.first_critical(Self::KNOWN)
+    }
+}
+
+impl Serialize for ClientParts {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.to_members().serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for ClientParts {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut members = deserialize_members(deserializer)?;
+        let parts = Self::take(&mut members).map_err(D::Error::custom)?;
+        let unknown = UnknownMembers::new(members);
+        if let Some(name) = unknown.names().next().or_else(|| unknown.first_critical(Self::KNOWN)) {
+            return Err(D::Error::custom(format_args!("unknown member `{name}`")));
+        }
+        Ok(Self { unknown, ..parts })
+    }
+}
+
+/// Reads a JSON object, and refuses one that has a member twice, because either value could be the one that was meant.
+fn deserialize_members<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Map<String, Value>, D::Error> {
+    struct Members;
+    impl<'de> Visitor<'de> for Members {
+        type Value = Map<String, Value>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object with the members of a client")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Self::Value, A::Error> {
+            let mut members = Map::new();
+            while let Some((name, value)) = access.next_entry::<String, Value>()? {
+                if members.contains_key(&name) {
+                    return Err(A::Error::custom(format_args!("duplicate member `{name}`")));
+                }
+                members.insert(name, value);
+            }
+            Ok(members)
+        }
+    }
+    deserializer.deserialize_map(Members)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn parts() -> ClientParts {
+        ClientParts::new(ClientId::new("app").unwrap(), ClientType::Public)
+    }
+
+    #[test]
+    fn member_table_is_the_stored_form() {
+        let mut parts = parts();
+        assert_eq!(serde_json::to_value(&parts).unwrap(), json!({ "client_id": "app", "client_type": "public" }));
+        // Each member has a row of its own, and comes back by its name.
+        let values = json!({
+            "client_name": "App", "client_uri": "https://app.example/", "logo_uri": "https://app.example/logo",
+            "policy_uri": "https://app.example/policy", "tos_uri": "https://app.example/tos",
+            "contacts": ["ada@app.example"], "host_data": { "owner": "ada" }, "redirect_uris": ["https://app.example/cb"],
+            "grant_types": ["authorization_code"], "scope": "b", "token_endpoint_auth_method": "none",
+            "omits_redirect_uri": true, "localhost_for_development": true, "undotted_schemes": true, "default_scope": "b", "registered_by": "self_service",
+            "lifetimes": Lifetimes { code: Some(time::Duration::SECOND), ..Lifetimes::default() },
+            "credentials": [{ "type": "opaque", "expires_at": null }], "resource_server": true, "first_party": true,
+            "legacy": LegacyHabits { plain_pkce: true, ..LegacyHabits::default() },
+        });
+        let mut members = values.as_object().unwrap().clone();
+        parts.set_members(&mut members, SetBy::Host).unwrap();
+        assert_eq!(members, Map::new());
+        assert!(!format!("{parts:?}").contains("owner"), "the host's data may be secret");
+        let mut stored = serde_json::to_value(&parts).unwrap();
+        assert_eq!(stored["crit"], json!(["token_endpoint_auth_method", "lifetimes"]));
+        stored.as_object_mut().unwrap().remove("crit");
+        let names: Vec<_> = ClientParts::MEMBERS.iter().map(|member| member.name).collect();
+        assert_eq!(stored.as_object().unwrap().len(), names.len());
+        for name in &names[2..] {
+            assert_eq!(stored[name], values[name], "{name}");
+        }
+    }
+
+    #[test]
+    fn member_is_set_by_its_own_row_and_those_below() {
+        for by in [SetBy::Anyone, SetBy::Statement, SetBy::Policy, SetBy::Host] {
+            let mut own = parts();
+            own.first_party = true;
+            own.omits_redirect_uri = true;
+            own.client_name = Some("Old".to_owned());
+            own.set_members(&mut Map::new(), by).unwrap();
+            let kept = (own.first_party, own.omits_redirect_uri, own.client_name.is_some());
+            assert_eq!(kept, (by < SetBy::Host, by < SetBy::Statement, false), "{by:?}");
+        }
+    }
+
+    #[test]
+    fn stored_client_keeps_unknown_members() {
+        let mut stored = serde_json::to_value(parts()).unwrap();
+        stored["dpop_bound"] = json!(true);
+        stored["logo"] = json!({ "url": null });
+        stored["crit"] = json!(["dpop_bound", "client_type"]);
+        assert!(serde_json::from_value::<ClientParts>(stored.clone()).is_err(), "a person may have mistyped a name");
+        let read = ClientParts::from_stored(&stored.to_string()).unwrap();
+        assert_eq!(read.unenforced_member(), Some("dpop_bound"));
+        assert_eq!(read.unknown_members().collect::<BTreeSet<_>>(), BTreeSet::from(["dpop_bound", "logo"]));
+        assert_eq!(serde_json::to_value(&read).unwrap(), stored);
+        assert!(!format!("{read:?}").contains("url"));
+        stored["client_type"] = json!("robot");
+        assert!(ClientParts::from_stored(&stored.to_string()).unwrap_err().is_data());
+    }
+
+    #[test]
+    fn restricting_member_is_critical_while_it_is_there() {
+        let mut parts = parts();
+        parts.token_endpoint_auth_method = Some(AuthenticationMethod::None);
+        let stored = serde_json::to_string(&parts).unwrap();
+        assert!(stored.contains(r#""crit":["token_endpoint_auth_method"]"#), "{stored}");
+        for mut read in [ClientParts::from_stored(&stored).unwrap(), serde_json::from_str(&stored).unwrap()] {
+            assert_eq!((read.unenforced_member(), serde_json::to_string(&read).unwrap()), (None, stored.clone()));
+            read.token_endpoint_auth_method = None;
+            assert_eq!(serde_json::to_value(&read).unwrap(), json!({ "client_id": "app", "client_type": "public" }));
+        }
+        let unknown = stored.replace("crit\":[", "crit\":[\"later\",");
+        assert!(serde_json::from_str::<ClientParts>(&unknown).is_err());
+    }
+
+    #[test]
+    fn member_that_is_there_twice_is_refused() {
+        let twice = r#"{"client_id":"app","client_type":"public","client_name":"A","client_name":"B"}"#;
+        let refused = serde_json::from_str::<ClientParts>(twice).unwrap_err().to_string();
+        assert!(refused.starts_with("duplicate member `client_name`"), "{refused}");
+    }
+}

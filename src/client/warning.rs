@@ -1,0 +1,105 @@
+//! What is probably wrong with a client that works.
+
+use std::fmt;
+
+use super::{AuthenticationMethod, Client, RedirectUri, RedirectUriClass};
+use crate::params::decode_component;
+use crate::secret::ClientSecret;
+
+/// A registration that is valid, but probably not what was meant, see [`Client::warnings`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ClientWarning {
+    /// A redirect URI has a `*`, which stands for itself and is no wildcard (RFC 9700 §4.1.3).
+    Wildcard(RedirectUri),
+    /// A redirect URI has no path. Many clients send it with a slash at the end, which is another URI.
+    NoPath(RedirectUri),
+    /// The identifier changes if a client sends it in `Authorization: Basic` without form-encoding (RFC 6749 §2.3.1).
+    IdNeedsEncoding,
+    /// The secret changes if a client sends it in `Authorization: Basic` without form-encoding (RFC 6749 §2.3.1).
+    SecretNeedsEncoding,
+}
+
+impl fmt::Display for ClientWarning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Wildcard(uri) => {
+                write!(f, "the redirect URI {} has a `*`, which is no wildcard: register each redirect URI", uri.as_str())
+            }
+            Self::NoPath(uri) => write!(
+                f,
+                "the redirect URI {0} has no path, and many clients send {1} instead: register the one that the client sends",
+                uri.as_str(),
+                with_slash(uri.as_str()),
+            ),
+            Self::IdNeedsEncoding => f.write_str(
+                "the client identifier has a `:`, `%` or `+`, which many clients do not encode in Authorization: Basic: take \
+                 another identifier, or the method client_secret_post",
+            ),
+            Self::SecretNeedsEncoding => f.write_str(
+                "the client secret has a `%` or `+`, which many clients do not encode in Authorization: Basic: take another \
+                 secret, or the method client_secret_post",
+            ),
+        }
+    }
+}
+
+impl Client {
+    /// Returns what is valid in this registration, but probably not what was meant. Show it where clients are registered.
+    ///
+    /// A client knows only the digest of its secret, so [`ClientSecret::warning`] checks that one.
+    ///
+    /// ```
+    /// use grantor::Client;
+    /// use grantor::client::ClientWarning;
+    ///
+    /// let client = Client::public("app").authorization_code(["https://app.example"]).build().unwrap();
+    /// assert!(matches!(&client.warnings()[..], [ClientWarning::NoPath(uri)] if uri.as_str() == "https://app.example"));
+    /// ```
+    #[must_use]
+    pub fn warnings(&self) -> Vec<ClientWarning> {
+        let mut warnings = Vec::new();
+        for uri in self.redirect_uris() {
+            if uri.as_str().contains('*') {
+                warnings.push(ClientWarning::Wildcard(uri.clone()));
+            }
+            if has_no_path(uri) {
+                warnings.push(ClientWarning::NoPath(uri.clone()));
+            }
+        }
+        let id = self.id().as_str();
+        let uses_basic = self.allows_authentication_method(AuthenticationMethod::ClientSecretBasic);
+        if uses_basic && (id.contains(':') || !is_its_own_encoding(id)) {
+            warnings.push(ClientWarning::IdNeedsEncoding);
+        }
+        warnings
+    }
+}
+
+impl ClientSecret {
+    /// Returns a warning if a client that sends this secret in `Authorization: Basic` without form-encoding will be refused. A
+    /// [random](Self::random) secret needs none.
+    #[must_use]
+    pub fn warning(&self) -> Option<ClientWarning> {
+        (!is_its_own_encoding(self.expose())).then_some(ClientWarning::SecretNeedsEncoding)
+    }
+}
+
+/// Whether a text stays as it is when it is form-decoded.
+fn is_its_own_encoding(text: &str) -> bool {
+    decode_component(text.as_bytes()).is_some_and(|decoded| *decoded == *text)
+}
+
+fn has_no_path(uri: &RedirectUri) -> bool {
+    let is_web =
+        matches!(uri.class(), RedirectUriClass::Https | RedirectUriClass::Loopback | RedirectUriClass::Localhost);
+    is_web && uri.as_str() != with_slash(uri.as_str())
+}
+
+/// Returns a web URI with a slash as its path if it has none.
+fn with_slash(uri: &str) -> String {
+    let start = uri.find("://").map_or(0, |at| at + "://".len());
+    let end = uri[start..].find(['/', '?']).map_or(uri.len(), |at| start + at);
+    let slash = if uri[end..].starts_with('/') { "" } else { "/" };
+    [&uri[..end], slash, &uri[end..]].concat()
+}
