@@ -153,6 +153,7 @@ mod http;
 #[cfg(feature = "http")]
 mod http_types;
 mod introspect;
+mod introspected;
 mod issue;
 mod limiter;
 mod lookup;
@@ -164,6 +165,7 @@ mod pkce;
 pub mod policy;
 mod protected_resource;
 pub mod record;
+pub mod resource_server;
 mod revoke;
 mod scope;
 pub mod secret;
@@ -209,12 +211,13 @@ pub use crate::pkce::{ChallengeMethod, CodeChallenge};
 pub use crate::policy::Policy;
 pub use crate::protected_resource::ProtectedResource;
 pub use crate::record::{ClientId, Grant, GrantId, GrantType, StoredToken, Subject};
+pub use crate::resource_server::ResourceServer;
 pub use crate::revoke::RevocationRequest;
 pub use crate::scope::{Scope, ScopeError};
 pub use crate::secret::{AccessToken, AuthorizationCode, ClientSecret, CodeVerifier, Password, RefreshToken, Secret};
+pub use crate::server::{AuthorizationServer, Builder, NeedsStorage, Route, ServedBy};
 #[cfg(any(feature = "actix-web", feature = "axum"))]
 #[cfg_attr(docsrs, doc(cfg(any(feature = "actix-web", feature = "axum"))))]
-pub use crate::server::MissingRequire;
-pub use crate::server::{AuthorizationServer, Builder, NeedsStorage, Route, ServedBy};
+pub use crate::server::{BearerCheck, MissingRequire};
 pub use crate::storage::{ClientRegistry, ClientStore, EphemeralStore, MemoryStorage, Storage};
 pub use crate::token::{TokenRequest, TokenResponse};
