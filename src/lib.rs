@@ -94,6 +94,7 @@
 //! | users who are suspended or gone | [`Authenticator::subject_status`] |
 //! | refusing, narrowing or adding to tokens | [`customizer`], [`Builder::token_customizer`] |
 //! | bearer tokens, RFC 6750 | [`AuthorizationServer::bearer`], [`Bearer`] |
+//! | an API in another process, RFC 7662 | [`ResourceServer`], [`manual::separate_api`] |
 //! | how to put it into an app | [`manual::with_axum`], [`manual::with_actix_web`], [`manual::with_your_stack`] |
 //! | how to test your flows | [`manual::testing`] |
 //! | how to come from oxide-auth or oauth-as | [`manual::migrating`] |
