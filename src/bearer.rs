@@ -1,20 +1,24 @@
 //! The bearer check for the host's own API (RFC 6750).
 
+mod api;
 mod error;
 mod presented;
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 use time::OffsetDateTime;
 
+use self::api::Api;
 pub use self::error::BearerError;
-use self::error::{Fault, refuse};
-use self::presented::{form, presented};
+pub(crate) use self::error::{Fault, refuse};
+use self::presented::form;
+pub(crate) use self::presented::presented;
 use crate::capability::ServerView;
 use crate::error::Error;
 use crate::http::{Request, RequestContext};
+use crate::introspected::{ApiContext, IntrospectedToken};
 use crate::lookup::find_of_kind;
 use crate::params::Params;
 use crate::record::{ClientId, Grant, GrantId, StoredToken, Subject};
@@ -36,23 +40,24 @@ pub struct BearerRequest<'a> {
 /// A live access token of which nothing can be read before a scope was required.
 #[derive(Debug)]
 #[must_use = "a token says nothing until a scope is required of it"]
-pub struct Bearer {
-    server: Arc<ServerContext>,
-    peer: Option<IpAddr>,
-    token: Arc<StoredToken>,
-    grant: Arc<Grant>,
-    now: OffsetDateTime,
-}
+pub struct Bearer(Access);
 
 /// What an access token gives access to. Behind `grantor::axum::require` or `grantor::actix::require` it is
 /// an extractor. Cloning it is cheap.
 #[derive(Debug, Clone)]
 pub struct Access {
-    server: Arc<ServerContext>,
+    source: Source,
     peer: Option<IpAddr>,
-    token: Arc<StoredToken>,
-    grant: Arc<Grant>,
     now: OffsetDateTime,
+}
+
+/// How the token was checked.
+#[derive(Debug, Clone)]
+enum Source {
+    /// By the server that has issued it.
+    Stored { server: Arc<ServerContext>, token: Arc<StoredToken>, grant: Arc<Grant> },
+    /// By introspection, in an API of another process.
+    Introspected { api: Arc<ApiContext>, token: Arc<IntrospectedToken> },
 }
 
 /// Whether the bearer check reads a header of this name, which is in lower case. A request without a body needs no other header, so
@@ -81,7 +86,8 @@ pub(crate) async fn check_request(
 
 /// The typed form of [`check_request`].
 pub(crate) async fn check(server: Arc<ServerContext>, request: &BearerRequest<'_>) -> Result<Bearer, BearerError> {
-    find_live(server, request.token.expose(), request.context).await
+    let (token, context) = request.parts();
+    find_live(server, token, context).await
 }
 
 async fn find_live(
@@ -107,7 +113,7 @@ async fn find_live(
     {
         return Err(refuse(server, peer, now, Some(grant.id), fault));
     }
-    Ok(Bearer { server, peer, token, grant, now })
+    Ok(Bearer(Access { source: Source::Stored { server, token, grant }, peer, now }))
 }
 
 /// Refuses a token whose subject is not active, as if the token had been revoked.
@@ -132,6 +138,10 @@ impl<'a> BearerRequest<'a> {
     /// A request that presents this token.
     pub const fn of(token: &'a AccessToken) -> Self {
         Self { token, context: RequestContext::new() }
+    }
+
+    pub(crate) fn parts(&self) -> (&'a str, RequestContext<'a>) {
+        (self.token.expose(), self.context)
     }
 
     /// Sets the context of the HTTP request that the caller received, its peer included. Default: an empty one.
@@ -159,34 +169,55 @@ impl ServerView<'_> {
 }
 
 impl Bearer {
+    /// A token that the authorization server has called active, in an API of another process.
+    pub(crate) const fn introspected(
+        api: Arc<ApiContext>,
+        token: Arc<IntrospectedToken>,
+        peer: Option<IpAddr>,
+        now: OffsetDateTime,
+    ) -> Self {
+        Self(Access { source: Source::Introspected { api, token }, peer, now })
+    }
+
     /// Opens the token if it has every scope token of the space-separated list `scope`.
     ///
     /// # Errors
     /// 403 `insufficient_scope` if it lacks one. If `scope` is malformed or not among the scopes that the server offers,
-    /// 500: no token could ever have it, and the mistake is the host's.
+    /// 500: no token could ever have it, and the mistake is the host's. A [`ResourceServer`](crate::ResourceServer) does not know which
+    /// scopes the server offers, so there an unknown scope is one that the token lacks.
     pub fn require(self, scope: &str) -> Result<Access, BearerError> {
-        if tokens(scope).all(|token| self.token.scope.contains(token)) {
-            return Ok(Access {
-                server: self.server,
-                peer: self.peer,
-                token: self.token,
-                grant: self.grant,
-                now: self.now,
-            });
+        let access = self.0;
+        if tokens(scope).all(|token| access.scope().contains(token)) {
+            return Ok(access);
         }
+        let is_offered = |scope: &Scope| match &access.source {
+            Source::Stored { server, .. } => scope.is_subset(server.scopes.all()),
+            Source::Introspected { .. } => true,
+        };
         let fault = match Scope::parse(scope) {
-            Ok(scope) if scope.is_subset(self.server.scopes.all()) => Fault::InsufficientScope(scope),
+            Ok(scope) if is_offered(&scope) => Fault::InsufficientScope(scope),
             _ => Fault::Failed(Error::Misuse("a resource requires a scope that the server does not offer")),
         };
-        Err(refuse(self.server, self.peer, self.now, Some(self.grant.id), fault))
+        Err(access.refuse(fault))
     }
 }
 
 impl Access {
+    fn refuse(&self, fault: Fault) -> BearerError {
+        let api = match &self.source {
+            Source::Stored { server, .. } => Api::Own(Arc::clone(server)),
+            Source::Introspected { api, .. } => Api::Separate(Arc::clone(api)),
+        };
+        refuse(api, self.peer, self.now, self.grant_id(), fault)
+    }
+
     /// The resource owner; `None` if the client acts for itself.
     #[must_use]
     pub fn subject(&self) -> Option<&Subject> {
-        self.grant.subject.as_ref()
+        match &self.source {
+            Source::Stored { grant, .. } => grant.subject.as_ref(),
+            Source::Introspected { token, .. } => token.subject.as_ref(),
+        }
     }
 
     /// The resource owner of a resource that belongs to a user.
@@ -194,38 +225,63 @@ impl Access {
     /// # Errors
     /// 403 for the token of a client that acts for itself, whatever its identifier looks like (RFC 9700 §4.15).
     pub fn user(&self) -> Result<&Subject, BearerError> {
-        self.subject().ok_or_else(|| {
-            refuse(Arc::clone(&self.server), self.peer, self.now, Some(self.grant.id), Fault::NoResourceOwner)
-        })
+        self.subject().ok_or_else(|| self.refuse(Fault::NoResourceOwner))
     }
 
     /// The client.
     #[must_use]
     pub fn client_id(&self) -> &ClientId {
-        &self.grant.client_id
+        match &self.source {
+            Source::Stored { grant, .. } => &grant.client_id,
+            Source::Introspected { token, .. } => &token.client_id,
+        }
     }
 
     /// What the token allows.
     #[must_use]
     pub fn scope(&self) -> &Scope {
-        &self.token.scope
+        match &self.source {
+            Source::Stored { token, .. } => &token.scope,
+            Source::Introspected { token, .. } => &token.scope,
+        }
     }
 
     /// When it expires.
     #[must_use]
     pub fn expires_at(&self) -> OffsetDateTime {
-        self.token.expires_at
+        match &self.source {
+            Source::Stored { token, .. } => token.expires_at,
+            Source::Introspected { token, .. } => token.expires_at,
+        }
     }
 
-    /// The grant it belongs to.
+    /// The grant it belongs to; `None` if a [`ResourceServer`](crate::ResourceServer) has checked the token, because introspection does
+    /// not tell it.
     #[must_use]
-    pub fn grant_id(&self) -> GrantId {
-        self.grant.id
+    pub fn grant_id(&self) -> Option<GrantId> {
+        match &self.source {
+            Source::Stored { grant, .. } => Some(grant.id),
+            Source::Introspected { .. } => None,
+        }
     }
 
-    /// What the host attached at approval.
+    /// What the host attached at approval. A [`ResourceServer`](crate::ResourceServer) is told only the members of
+    /// [`introspection`](Self::introspection).
     #[must_use]
     pub fn host_data(&self) -> Option<&Value> {
-        self.grant.host_data.as_deref()
+        match &self.source {
+            Source::Stored { grant, .. } => grant.host_data.as_deref(),
+            Source::Introspected { .. } => None,
+        }
+    }
+
+    /// Reads the introspection response (RFC 7662 §2.2) again, for members such as `username` and those of a
+    /// [`TokenCustomizer`](crate::TokenCustomizer). `None` unless a [`ResourceServer`](crate::ResourceServer) has checked the token.
+    #[must_use]
+    pub fn introspection(&self) -> Option<Map<String, Value>> {
+        match &self.source {
+            Source::Stored { .. } => None,
+            Source::Introspected { token, .. } => serde_json::from_slice(&token.document).ok(),
+        }
     }
 }

@@ -87,6 +87,9 @@ pub enum BuildError {
         /// What is wrong, and what to do.
         problem: Cow<'static, str>,
     },
+    /// A [`ResourceServer`](crate::ResourceServer) can't be built.
+    #[error("the resource server {0}")]
+    ResourceServer(&'static str),
     /// An attacker could guess the keys that are derived from it.
     #[error("a server key, current or previous, has fewer than 32 bytes or only zeros: give 32 random bytes")]
     ServerKey,

@@ -94,6 +94,7 @@
 //! | users who are suspended or gone | [`Authenticator::subject_status`] |
 //! | refusing, narrowing or adding to tokens | [`customizer`], [`Builder::token_customizer`] |
 //! | bearer tokens, RFC 6750 | [`AuthorizationServer::bearer`], [`Bearer`] |
+//! | an API in another process, RFC 7662 | [`ResourceServer`], [`manual::separate_api`] |
 //! | how to put it into an app | [`manual::with_axum`], [`manual::with_actix_web`], [`manual::with_your_stack`] |
 //! | how to test your flows | [`manual::testing`] |
 //! | how to come from oxide-auth or oauth-as | [`manual::migrating`] |
@@ -156,6 +157,7 @@ mod http;
 #[cfg(feature = "http")]
 mod http_types;
 mod introspect;
+mod introspected;
 mod issue;
 mod limiter;
 mod lookup;
@@ -167,6 +169,7 @@ mod pkce;
 pub mod policy;
 mod protected_resource;
 pub mod record;
+pub mod resource_server;
 mod revoke;
 mod scope;
 pub mod secret;
@@ -212,12 +215,13 @@ pub use crate::pkce::{ChallengeMethod, CodeChallenge};
 pub use crate::policy::Policy;
 pub use crate::protected_resource::ProtectedResource;
 pub use crate::record::{ClientId, Grant, GrantId, GrantType, StoredToken, Subject};
+pub use crate::resource_server::ResourceServer;
 pub use crate::revoke::RevocationRequest;
 pub use crate::scope::{Scope, ScopeError};
 pub use crate::secret::{AccessToken, AuthorizationCode, ClientSecret, CodeVerifier, Password, RefreshToken, Secret};
+pub use crate::server::{AuthorizationServer, Builder, NeedsStorage, Route, ServedBy};
 #[cfg(any(feature = "actix-web", feature = "axum"))]
 #[cfg_attr(docsrs, doc(cfg(any(feature = "actix-web", feature = "axum"))))]
-pub use crate::server::MissingRequire;
-pub use crate::server::{AuthorizationServer, Builder, NeedsStorage, Route, ServedBy};
+pub use crate::server::{BearerCheck, MissingRequire};
 pub use crate::storage::{ClientRegistry, ClientStore, EphemeralStore, MemoryStorage, Storage};
 pub use crate::token::{TokenRequest, TokenResponse};

@@ -83,6 +83,14 @@ impl<'a> WebUrl<'a> {
     }
 }
 
+/// Whether a text is an `https` URL, or an `http` URL on the loopback interface, without fragment.
+pub(crate) fn is_served_securely(text: &str) -> bool {
+    // It is written into headers and compared character by character, so nothing in it may need escaping.
+    let plain = text.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\' | b'#' | b'<' | b'>'));
+    let is_secure = |url: WebUrl<'_>| url.is_https() || url.is_loopback_address() || url.is_localhost();
+    plain && WebUrl::parse(text).is_ok_and(is_secure)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

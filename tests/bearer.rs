@@ -137,7 +137,7 @@ async fn a_live_token_in_the_header_opens_the_resource_whatever_the_case_of_the_
         assert_eq!(access.scope().as_str(), "user:read", "{value}");
         assert_eq!(access.expires_at(), t.clock.now() + tokens.expires_in, "{value}");
         let grant = t.storage.find(&tokens.access_token.hash()).await.unwrap().unwrap().grant;
-        assert_eq!(access.grant_id(), grant.id, "{value}");
+        assert_eq!(access.grant_id(), Some(grant.id), "{value}");
         assert_eq!(access.host_data(), None, "{value}");
     }
     assert_eq!(t.events.count("bearer_refused"), 0);
@@ -425,7 +425,7 @@ async fn a_machines_token_is_never_a_users_even_if_the_machine_is_called_like_th
     assert_refused(&error, 403, Some("insufficient_scope"), None, "a machine at a user's resource");
     assert_eq!(t.events.count("bearer_refused"), refused + 1);
     let event = t.events.events().pop().unwrap().text;
-    assert!(event.contains(&access.grant_id().to_string()) && event.contains("insufficient_scope"), "{event}");
+    assert!(event.contains(&access.grant_id().unwrap().to_string()) && event.contains("insufficient_scope"), "{event}");
 
     let access = t.bearer(&of_user.access_token).await.unwrap().require("user:read").unwrap();
     assert_eq!(access.user().unwrap().as_str(), "alice");
@@ -521,7 +521,7 @@ async fn subject_status_counts_at_bearer_check_if_policy_says_so() {
     let t = TestServer::with_policy(|policy| policy.check_subject_at_use = true);
     let (_, issued) = tokens(&t, "user:read").await;
     let (_, revoked) = tokens(&t, "user:read").await;
-    let grant_id = t.bearer(&revoked.access_token).await.unwrap().require("user:read").unwrap().grant_id();
+    let grant_id = t.bearer(&revoked.access_token).await.unwrap().require("user:read").unwrap().grant_id().unwrap();
     t.revoke_grants(&GrantSelector::Id(grant_id)).await.unwrap();
     let expected = refusal(&t, &revoked.access_token).await;
     for status in [SubjectStatus::Suspended, SubjectStatus::Gone] {

@@ -520,7 +520,7 @@ async fn the_observer_is_told_of_each_answer_once_with_the_caller_and_the_grant_
     let (api, app) = (api(&t).await, t.confidential_client(CB).await);
     let (stranger, public) = (t.confidential_client(CB).await, t.public_client(CB).await);
     let spent = tokens_of(&t, &app).await;
-    let grant = t.bearer(&spent.access_token).await.unwrap().require("user:read").unwrap().grant_id();
+    let grant = t.bearer(&spent.access_token).await.unwrap().require("user:read").unwrap().grant_id().unwrap();
     let tokens = t.refresh(&app, refresh_of(&spent)).await.unwrap();
     let (access, refresh) = (tokens.access_token.expose(), refresh_of(&tokens).expose());
     let garbage = "an-unknown-token";

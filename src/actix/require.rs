@@ -15,13 +15,14 @@ use actix_web::{FromRequest, HttpMessage, HttpRequest, HttpResponse, ResponseErr
 use super::from_head;
 use crate::bearer::Access;
 use crate::cors::ANY_ORIGIN;
-use crate::server::{AuthorizationServer, MissingRequire, Requirement};
+use crate::server::{BearerCheck, MissingRequire, Requirement};
 
 /// Requires an access token with all of these scopes for the routes that it is wrapped around, before any handler runs.
 ///
 /// A request without one gets the answer of RFC 6750 §3: 401 with a challenge that names the scopes, or 403 `insufficient_scope`. A
 /// handler behind it extracts what the token gives access to as an [`Access`]. The middleware reads the header alone, as the extractor
-/// [`Bearer`](crate::Bearer) does, and needs no data of the app.
+/// [`Bearer`](crate::Bearer) does, and needs no data of the app. Tokens are checked by an
+/// [`AuthorizationServer`](crate::AuthorizationServer), or by a [`ResourceServer`](crate::ResourceServer) if the API runs in another process.
 ///
 /// Wrap it around a scope or a resource, or around a route where methods of one path require different scopes. What it is wrapped around
 /// requires the token whatever the method: HEAD and OPTIONS too, and methods that are not served.
@@ -49,9 +50,10 @@ use crate::server::{AuthorizationServer, MissingRequire, Requirement};
 ///
 /// # Panics
 /// There is no scope, one is malformed, or one is not among those that the server offers. No token could ever have it, so this is found
-/// when the app is built.
-pub fn require<T: AsRef<str>>(oauth: &AuthorizationServer, scopes: impl IntoIterator<Item = T>) -> Require {
-    Require(Requirement::new(oauth, scopes))
+/// when the app is built. A [`ResourceServer`](crate::ResourceServer) does not know which scopes the server offers, so it finds malformed
+/// ones only: a scope that the server does not offer is refused with 403 at each request.
+pub fn require<T: AsRef<str>>(check: impl Into<BearerCheck>, scopes: impl IntoIterator<Item = T>) -> Require {
+    Require(Requirement::new(check, scopes))
 }
 
 /// The middleware that [`require`] returns.

@@ -2,21 +2,20 @@
 
 use std::fmt;
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use time::OffsetDateTime;
 
+use super::api::Api;
 use crate::error::{Error, ErrorCode};
 use crate::event::EventKind;
 use crate::http::Response;
 use crate::record::GrantId;
 use crate::scope::Scope;
-use crate::server_context::ServerContext;
 
 /// Why a protected resource was refused, as RFC 6750 §3 wants it told.
 #[derive(Debug)]
 pub struct BearerError {
-    server: Arc<ServerContext>,
+    api: Api,
     fault: Fault,
     /// The scope that the resource requires, if that is known before a token is.
     required: Option<Scope>,
@@ -32,6 +31,12 @@ pub(crate) enum Fault {
     Invalid,
     #[error("the access token is not of the type Bearer")]
     NotBearer,
+    #[error("the access token is bound to a key, and this API checks no proof of it")]
+    Bound,
+    #[error("the access token is not meant for this API")]
+    Foreign,
+    #[error("the access token has no scope")]
+    NoScope,
     #[error("the access token does not have the scope {0}")]
     InsufficientScope(Scope),
     #[error("the access token has no resource owner")]
@@ -42,19 +47,19 @@ pub(crate) enum Fault {
 
 /// Tells the observer and makes the error.
 pub(crate) fn refuse(
-    server: Arc<ServerContext>,
+    api: impl Into<Api>,
     peer: Option<IpAddr>,
     now: OffsetDateTime,
     grant_id: Option<GrantId>,
     fault: Fault,
 ) -> BearerError {
-    let refused = BearerError { server, fault, required: None };
+    let refused = BearerError { api: api.into(), fault, required: None };
     let error = match &refused.fault {
         Fault::Failed(error) => Some(error),
         _ => None,
     };
     let code = refused.code().map(ErrorCode::as_str);
-    refused.server.observe_from(peer, now, EventKind::BearerRefused { grant_id, code, error });
+    refused.api.observe(peer, now, EventKind::BearerRefused { grant_id, code, error });
     refused
 }
 
@@ -71,8 +76,10 @@ impl BearerError {
         match &self.fault {
             Fault::NoToken => None,
             Fault::Malformed => Some(ErrorCode::INVALID_REQUEST),
-            Fault::Invalid | Fault::NotBearer => Some(ErrorCode::INVALID_TOKEN),
-            Fault::InsufficientScope(_) | Fault::NoResourceOwner => Some(ErrorCode::INSUFFICIENT_SCOPE),
+            Fault::Invalid | Fault::NotBearer | Fault::Bound | Fault::Foreign => Some(ErrorCode::INVALID_TOKEN),
+            Fault::NoScope | Fault::InsufficientScope(_) | Fault::NoResourceOwner => {
+                Some(ErrorCode::INSUFFICIENT_SCOPE)
+            }
             Fault::Failed(error) => Some(error.code()),
         }
     }
@@ -81,9 +88,9 @@ impl BearerError {
     #[must_use]
     pub fn status(&self) -> u16 {
         match &self.fault {
-            Fault::NoToken | Fault::Invalid | Fault::NotBearer => 401,
+            Fault::NoToken | Fault::Invalid | Fault::NotBearer | Fault::Bound | Fault::Foreign => 401,
             Fault::Malformed => 400,
-            Fault::InsufficientScope(_) | Fault::NoResourceOwner => 403,
+            Fault::NoScope | Fault::InsufficientScope(_) | Fault::NoResourceOwner => 403,
             Fault::Failed(error) => error.status(),
         }
     }
@@ -98,7 +105,7 @@ impl BearerError {
                 None => response,
             };
         }
-        let mut members = vec![format!("realm=\"{}\"", self.server.issuer)];
+        let mut members = vec![format!("realm=\"{}\"", self.api.realm())];
         let mut add = |name, value: &dyn fmt::Display| members.push(format!("{name}=\"{value}\""));
         if let Some(code) = self.code() {
             add("error", &code);
@@ -109,11 +116,13 @@ impl BearerError {
         }
         match &self.fault {
             Fault::InsufficientScope(scope) => add("scope", scope),
-            _ if self.status() == 401 => self.required.iter().for_each(|scope| add("scope", scope)),
+            fault if self.status() == 401 || matches!(fault, Fault::NoScope) => {
+                self.required.iter().for_each(|scope| add("scope", scope));
+            }
             _ => {}
         }
-        if let Some(resource) = &self.server.resource {
-            add("resource_metadata", &resource.metadata);
+        if let Some(metadata) = self.api.resource_metadata() {
+            add("resource_metadata", &metadata);
         }
         response.with_header("www-authenticate", format!("Bearer {}", members.join(", ")))
     }

@@ -8,6 +8,7 @@ mod code;
 mod refusal;
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use time::Duration;
 
@@ -59,6 +60,9 @@ pub enum Error {
         /// The name of the member.
         member: Box<str>,
     },
+    /// An API in another process could not introspect an access token: answered with 503 and `Retry-After`.
+    #[error(transparent)]
+    Introspection(#[from] Arc<IntrospectionError>),
     /// An extension of the host's broke its contract.
     #[error("an extension of the host failed: {0}")]
     Misuse(&'static str),
@@ -103,7 +107,7 @@ impl Error {
         match self {
             Self::Storage(error) => error.is_unavailable(),
             Self::Customizer(error) => error.is_unavailable(),
-            Self::SubjectStatus(_) | Self::Unenforced { .. } => true,
+            Self::SubjectStatus(_) | Self::Unenforced { .. } | Self::Introspection(_) => true,
             Self::Refused(_) | Self::Throttled { .. } | Self::Authenticator(_) | Self::Entropy(_) | Self::Misuse(_) => {
                 false
             }
@@ -132,6 +136,25 @@ impl Error {
             _ => None,
         }
     }
+}
+
+/// Why a [`ResourceServer`](crate::ResourceServer) could not learn whether an access token is good. It then refuses the token: no failure
+/// is ever a success. Requests that wait for the same answer share it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum IntrospectionError {
+    /// The [`Introspector`](crate::resource_server::Introspector) returned an error, or panicked.
+    #[error("no answer of the introspection endpoint arrived")]
+    NoAnswer(#[source] BoxError),
+    /// The status is not 200. With 400 or 401 the credentials of the API are wrong.
+    #[error("the introspection endpoint answered with the status {0}")]
+    Status(u16),
+    /// The answer is not what RFC 7662 §2.2 describes, or lacks what the check needs.
+    #[error("the answer of the introspection endpoint is not usable: {0}")]
+    Answer(&'static str),
+    /// As many tokens as the API allows are being introspected at this moment.
+    #[error("too many access tokens are being introspected at once")]
+    Busy,
 }
 
 fn seconds_rounded_up(duration: Duration) -> i64 {

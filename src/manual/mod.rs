@@ -4,6 +4,7 @@
 //! | to | read |
 //! |---|---|
 //! | put a server into an app | [`with_axum`], [`with_actix_web`], [`with_your_stack`] |
+//! | check tokens in another process | [`separate_api`] |
 //! | come from another library | [`migrating`] |
 //! | test your flows | [`testing`] |
 //! | choose a storage, or write one | [`storage`]; [`tables`] for what the SQL storages make |
@@ -18,6 +19,9 @@ pub mod with_actix_web {}
 
 #[doc = include_str!("with_your_stack.md")]
 pub mod with_your_stack {}
+
+#[doc = include_str!("separate_api.md")]
+pub mod separate_api {}
 
 #[doc = include_str!("migrating.md")]
 pub mod migrating {}

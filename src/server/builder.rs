@@ -30,7 +30,7 @@ use crate::server_key::ServerKey;
 use crate::signed_format::SignedFormat;
 use crate::storage::{ClientStore, EphemeralStore, Storage};
 use crate::token::TokenEndpoint;
-use crate::web_url::WebUrl;
+use crate::web_url::is_served_securely;
 
 /// A server that so far has a name. The one thing without a default is where it keeps its records.
 #[derive(Debug)]
@@ -409,14 +409,6 @@ fn check_queries(urls: &EndpointUrls, token: &TokenEndpoint) -> Result<(), Build
         Some(url) => Err(BuildError::EndpointQuery(url.clone())),
         None => Ok(()),
     }
-}
-
-/// An `https` URL, or an `http` URL on the loopback interface, without fragment.
-fn is_served_securely(text: &str) -> bool {
-    // It is written into headers and compared character by character, so nothing in it may need escaping.
-    let plain = text.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\' | b'#' | b'<' | b'>'));
-    let is_secure = |url: WebUrl<'_>| url.is_https() || url.is_loopback_address() || url.is_localhost();
-    plain && WebUrl::parse(text).is_ok_and(is_secure)
 }
 
 fn catalogue(declared: &[(String, Arc<str>)], default: Option<&str>) -> Result<Catalogue, BuildError> {

@@ -14,9 +14,9 @@ use time::OffsetDateTime;
 pub use self::builder::{Builder, NeedsStorage};
 pub use self::dispatcher::{Route, ServedBy};
 #[cfg(any(feature = "actix-web", feature = "axum"))]
-pub use self::requirement::MissingRequire;
-#[cfg(any(feature = "actix-web", feature = "axum"))]
 pub(crate) use self::requirement::Requirement;
+#[cfg(any(feature = "actix-web", feature = "axum"))]
+pub use self::requirement::{BearerCheck, MissingRequire};
 use crate::authorize::{
     AuthorizationEndpoint, AuthorizationOutcome, AuthorizationRequest, Consent, ConsentForm, Interaction, ResumeError,
     UserSession,

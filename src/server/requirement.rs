@@ -4,12 +4,36 @@ use super::AuthorizationServer;
 use crate::bearer::{self, Access, BearerError};
 use crate::cors::{PREFLIGHT, is_preflight, preflight};
 use crate::http::{Request, Response};
+use crate::resource_server::ResourceServer;
 use crate::scope::Scope;
+
+/// What checks the tokens of an API: an [`AuthorizationServer`] in the same process, or a [`ResourceServer`], which asks one in another
+/// process. `require` of an adapter takes a reference to either.
+#[derive(Debug, Clone)]
+pub struct BearerCheck(Checker);
+
+#[derive(Debug, Clone)]
+enum Checker {
+    Own(AuthorizationServer),
+    Separate(ResourceServer),
+}
+
+impl From<&AuthorizationServer> for BearerCheck {
+    fn from(server: &AuthorizationServer) -> Self {
+        Self(Checker::Own(server.clone()))
+    }
+}
+
+impl From<&ResourceServer> for BearerCheck {
+    fn from(api: &ResourceServer) -> Self {
+        Self(Checker::Separate(api.clone()))
+    }
+}
 
 /// A scope that requests must have, and whether scripts of any origin may send them.
 #[derive(Debug, Clone)]
 pub(crate) struct Requirement {
-    server: AuthorizationServer,
+    check: Checker,
     scope: Scope,
     pub(crate) any_origin: bool,
 }
@@ -18,7 +42,8 @@ impl Requirement {
     /// # Panics
     /// See the `require` of an adapter.
     #[expect(clippy::panic, reason = "a router with such a mistake is not to be served")]
-    pub(crate) fn new<T: AsRef<str>>(server: &AuthorizationServer, scopes: impl IntoIterator<Item = T>) -> Self {
+    pub(crate) fn new<T: AsRef<str>>(check: impl Into<BearerCheck>, scopes: impl IntoIterator<Item = T>) -> Self {
+        let BearerCheck(check) = check.into();
         let mut required = String::new();
         for scope in scopes {
             if !required.is_empty() {
@@ -29,13 +54,15 @@ impl Requirement {
         let Ok(scope) = Scope::parse(&required) else {
             panic!("`require` needs one or more scopes, and {required:?} is not a list of scopes");
         };
-        let declared = server.inner.server.scopes.all();
-        if let Some(unknown) = scope.iter().find(|token| !declared.contains(token)) {
-            panic!(
-                "`require` names the scope {unknown:?}, which the server does not offer: declare it by `Builder::scope`"
-            );
+        if let Checker::Own(server) = &check {
+            let declared = server.inner.server.scopes.all();
+            if let Some(unknown) = scope.iter().find(|token| !declared.contains(token)) {
+                panic!(
+                    "`require` names the scope {unknown:?}, which the server does not offer: declare it by `Builder::scope`"
+                );
+            }
         }
-        Self { server: server.clone(), scope, any_origin: false }
+        Self { check, scope, any_origin: false }
     }
 
     /// Whether it reads a header of this name, which is in lower case.
@@ -51,7 +78,12 @@ impl Requirement {
 
     /// Opens the token of a request.
     pub(crate) async fn check(&self, request: &Request) -> Result<Access, BearerError> {
-        let opened = self.server.bearer(request).await.and_then(|token| token.require(self.scope.as_str()));
+        let checked = match &self.check {
+            Checker::Own(server) => server.bearer(request).await,
+            // In a box, so that it does not make the future of the other arm larger.
+            Checker::Separate(api) => Box::pin(api.bearer(request)).await,
+        };
+        let opened = checked.and_then(|token| token.require(self.scope.as_str()));
         opened.map_err(|error| error.with_required(self.scope.clone()))
     }
 }

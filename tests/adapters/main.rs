@@ -21,6 +21,7 @@ mod errors;
 mod hang_up;
 mod paths;
 mod require;
+mod resource_server;
 mod with_actix;
 mod with_axum;
 

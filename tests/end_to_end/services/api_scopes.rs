@@ -8,14 +8,14 @@ const CLIENTS: &str = r#"[
      "redirect_uris": ["https://app.example/cb"], "scope": "user:read user:write",
      "token_endpoint_auth_method": "none"}
 ]"#;
-const USERS: &str = r#"{"ada": "correct horse"}"#;
-const SCOPES: &str = r#"{"user:read": "Read your profile", "user:write": "Change your profile"}"#;
+pub(super) const USERS: &str = r#"{"ada": "correct horse"}"#;
+pub(super) const SCOPES: &str = r#"{"user:read": "Read your profile", "user:write": "Change your profile"}"#;
 const AUTHORIZE: &str = "/authorize?client_id=app&response_type=code&redirect_uri=https%3A%2F%2Fapp.example%2Fcb\
                          &scope=user%3Aread+user%3Awrite&code_challenge_method=S256\
                          &code_challenge=E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
 
 /// Runs the flow; the user leaves only these scopes checked. Returns the access token and its scope.
-async fn access(example: &Example, checked: &[&str]) -> serde_json::Value {
+pub(super) async fn access(example: &Example, checked: &[&str]) -> serde_json::Value {
     let browser = Browser::new(example);
     let page = browser.open_as(AUTHORIZE, "ada", "correct horse").await;
     for shown in ["Profile &lt;editor&gt;", "app.example", "Read your profile", "Change your profile"] {

@@ -9,6 +9,7 @@ mod interaction;
 mod offline_access;
 mod out_of_band;
 mod password_grant;
+mod separate_api;
 mod sessions;
 mod setting_up;
 

@@ -1,0 +1,143 @@
+//! What an introspection response says (RFC 7662 §2.2). Everything that is not as expected refuses the token.
+
+use std::sync::Arc;
+
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use time::OffsetDateTime;
+
+use super::introspector::ReceivedResponse;
+use crate::bearer::Fault;
+use crate::error::IntrospectionError;
+use crate::introspected::IntrospectedToken;
+use crate::record::{ClientId, Subject};
+use crate::scope::Scope;
+
+/// Why a token is refused. It is the same for all requests that have waited for the answer.
+#[derive(Debug, Clone)]
+pub(super) enum Rejection {
+    Inactive,
+    NotBearer,
+    Bound,
+    Foreign,
+    NoScope,
+    Failed(Arc<IntrospectionError>),
+}
+
+pub(super) type Answer = Result<Arc<IntrospectedToken>, Rejection>;
+
+impl From<IntrospectionError> for Rejection {
+    fn from(error: IntrospectionError) -> Self {
+        Self::Failed(Arc::new(error))
+    }
+}
+
+impl From<Rejection> for Fault {
+    fn from(rejection: Rejection) -> Self {
+        match rejection {
+            Rejection::Inactive => Self::Invalid,
+            Rejection::NotBearer => Self::NotBearer,
+            Rejection::Bound => Self::Bound,
+            Rejection::Foreign => Self::Foreign,
+            Rejection::NoScope => Self::NoScope,
+            Rejection::Failed(error) => Self::Failed(error.into()),
+        }
+    }
+}
+
+/// The members that are checked. A derived `Deserialize` refuses a member that occurs twice.
+#[derive(Deserialize)]
+struct Members {
+    active: bool,
+    scope: Option<String>,
+    client_id: Option<String>,
+    token_type: Option<String>,
+    sub: Option<String>,
+    iss: Option<String>,
+    aud: Option<Audience>,
+    exp: Option<i64>,
+    iat: Option<i64>,
+    nbf: Option<i64>,
+    cnf: Option<IgnoredAny>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Audience {
+    One(String),
+    Many(Vec<String>),
+}
+
+impl Audience {
+    fn names(&self, wanted: &str) -> bool {
+        match self {
+            Self::One(own) => own == wanted,
+            Self::Many(all) => all.iter().any(|own| own == wanted),
+        }
+    }
+}
+
+/// Reads the response for an API whose tokens come from `issuer` and, if it is given, name the `audience`.
+pub(super) fn read(response: ReceivedResponse, issuer: &str, audience: Option<&str>) -> Answer {
+    let members = members(&response)?;
+    if !members.active {
+        return Err(Rejection::Inactive);
+    }
+    let is_foreign = members.iss.is_some_and(|own| own != issuer)
+        || audience.is_some_and(|wanted| !members.aud.is_some_and(|own| own.names(wanted)));
+    if is_foreign {
+        return Err(Rejection::Foreign);
+    }
+    // A token that is bound to a certificate has the type Bearer (RFC 8705 §3).
+    if members.cnf.is_some() {
+        return Err(Rejection::Bound);
+    }
+    // A server names no type for a refresh token, which must not work at an API.
+    if !members.token_type.is_some_and(|own| own.eq_ignore_ascii_case("Bearer")) {
+        return Err(Rejection::NotBearer);
+    }
+    let client_id = members.client_id.ok_or(UNUSABLE("it has no client_id"))?;
+    // Some servers name the client as the subject of its own tokens. It is not a user (RFC 9700 §4.15).
+    let subject = members.sub.filter(|subject| *subject != client_id);
+    let subject = subject.map(Subject::try_from).transpose();
+    let expires_at = members.exp.ok_or(UNUSABLE("it has no exp"))?;
+    let not_before = members.iat.max(members.nbf).map(time).transpose()?;
+    Ok(Arc::new(IntrospectedToken {
+        scope: scope(members.scope.as_deref())?,
+        client_id: ClientId::try_from(client_id).map_err(|_| UNUSABLE("its client_id is malformed"))?,
+        subject: subject.map_err(|_| UNUSABLE("its sub is malformed"))?,
+        not_before,
+        expires_at: time(expires_at)?,
+        document: response.body.into(),
+    }))
+}
+
+const UNUSABLE: fn(&'static str) -> IntrospectionError = IntrospectionError::Answer;
+
+fn members(response: &ReceivedResponse) -> Result<Members, IntrospectionError> {
+    if response.status != 200 {
+        return Err(IntrospectionError::Status(response.status));
+    }
+    let essence = response.content_type.split(';').next().unwrap_or_default();
+    if !essence.trim().eq_ignore_ascii_case("application/json") {
+        return Err(UNUSABLE("its content type is not application/json"));
+    }
+    // A derived `Deserialize` takes an array for the members, too.
+    if !response.body.trim_ascii_start().starts_with(b"{") {
+        return Err(UNUSABLE("it is not a JSON object"));
+    }
+    serde_json::from_slice(&response.body).map_err(|_| UNUSABLE("it is not JSON with members of the types of RFC 7662"))
+}
+
+/// Reads a list of scope tokens. Spaces around them are no fault of the token's.
+fn scope(text: Option<&str>) -> Result<Scope, Rejection> {
+    let tokens: Vec<&str> = text.unwrap_or_default().split(' ').filter(|token| !token.is_empty()).collect();
+    if tokens.is_empty() {
+        return Err(Rejection::NoScope);
+    }
+    Scope::parse(&tokens.join(" ")).map_err(|_| UNUSABLE("its scope is malformed").into())
+}
+
+fn time(seconds: i64) -> Result<OffsetDateTime, IntrospectionError> {
+    OffsetDateTime::from_unix_timestamp(seconds).map_err(|_| UNUSABLE("a time in it is out of range"))
+}
