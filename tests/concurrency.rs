@@ -73,7 +73,7 @@ impl Interceptor for Slow {
         match call {
             Call::OpenGrant { grant, tokens } => self.note(grant.id, None, tokens),
             Call::Redeem { redemption, successors } => {
-                self.note(redemption.grant_id, Some(redemption.token), successors)
+                self.note(redemption.grant_id, Some(redemption.token), successors);
             }
             _ => {}
         }
