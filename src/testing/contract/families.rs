@@ -290,9 +290,9 @@ fn a_revoked_parent(t: &Trial<'_>) -> Outcome {
             t.open_with_token(number, &t.child(number, &parent))?;
         }
         // A child whose tokens were purged, and its own child.
-        let bare = t.child(base + 4, &parent);
-        t.node(0).open(&bare, &[])?;
-        t.open_with_token(base + 5, &t.child(base + 5, &bare))?;
+        let leaf = t.child(base + 4, &parent);
+        t.node(0).open(&leaf, &[])?;
+        t.open_with_token(base + 5, &t.child(base + 5, &leaf))?;
         let limit = if polls.is_multiple_of(2) { 2 } else { 1_000 };
         let which = GrantSelector::Id(parent.id);
         let revocation = t.node(0).give_up(polls, t.node(0).storage.revoke_grants(&which, t.at(HOUR)));
