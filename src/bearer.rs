@@ -1,6 +1,5 @@
 //! The bearer check for the host's own API (RFC 6750).
 
-mod api;
 mod error;
 mod presented;
 
@@ -10,15 +9,15 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
 
-use self::api::Api;
 pub use self::error::BearerError;
 pub(crate) use self::error::{Fault, refuse};
 use self::presented::form;
 pub(crate) use self::presented::presented;
+use crate::api_context::ApiContext;
 use crate::capability::ServerView;
 use crate::error::Error;
 use crate::http::{Request, RequestContext};
-use crate::introspected::{ApiContext, IntrospectedToken};
+use crate::introspected::IntrospectedToken;
 use crate::lookup::find_of_kind;
 use crate::params::Params;
 use crate::record::{ClientId, Grant, GrantId, StoredToken, Subject};
@@ -78,8 +77,8 @@ pub(crate) async fn check_request(
     let form = if may_hold_it { form(request) } else { Params::default() };
     let token = match presented(request, &form) {
         Ok(Some(token)) => token,
-        Ok(None) => return Err(refuse_now(server, request, Fault::NoToken)),
-        Err(fault) => return Err(refuse_now(server, request, fault)),
+        Ok(None) => return Err(refuse_now(&server, request, Fault::NoToken)),
+        Err(fault) => return Err(refuse_now(&server, request, fault)),
     };
     find_live(server, token, request.context()).await
 }
@@ -98,20 +97,20 @@ async fn find_live(
     let (now, peer) = (server.now(), context.peer());
     let Found { token, grant } = match find_of_kind::<kind::AccessToken>(&server, token).await {
         Ok(Some(found)) => found,
-        Ok(None) => return Err(refuse(server, peer, now, None, Fault::Invalid)),
-        Err(error) => return Err(refuse(server, peer, now, None, Fault::Failed(error))),
+        Ok(None) => return Err(refuse(&server.api, peer, now, None, Fault::Invalid)),
+        Err(error) => return Err(refuse(&server.api, peer, now, None, Fault::Failed(error))),
     };
     if !token.is_live(&grant, now) || token.unenforced_member(&grant).is_some() {
-        return Err(refuse(server, peer, now, Some(grant.id), Fault::Invalid));
+        return Err(refuse(&server.api, peer, now, Some(grant.id), Fault::Invalid));
     }
     if !grant.token_type().eq_ignore_ascii_case("Bearer") {
         // It is bound to a proof that this check does not ask for. Without the proof, a thief could use it.
-        return Err(refuse(server, peer, now, Some(grant.id), Fault::NotBearer));
+        return Err(refuse(&server.api, peer, now, Some(grant.id), Fault::NotBearer));
     }
     if server.policy.check_subject_at_use
         && let Err(fault) = subject_at_use(&server, &grant, peer, now).await
     {
-        return Err(refuse(server, peer, now, Some(grant.id), fault));
+        return Err(refuse(&server.api, peer, now, Some(grant.id), fault));
     }
     Ok(Bearer(Access { source: Source::Stored { server, token, grant }, peer, now }))
 }
@@ -129,9 +128,9 @@ async fn subject_at_use(
     })
 }
 
-fn refuse_now(server: Arc<ServerContext>, request: &Request, fault: Fault) -> BearerError {
+fn refuse_now(server: &ServerContext, request: &Request, fault: Fault) -> BearerError {
     let now = server.now();
-    refuse(server, request.peer(), now, None, fault)
+    refuse(&server.api, request.peer(), now, None, fault)
 }
 
 impl<'a> BearerRequest<'a> {
@@ -205,8 +204,8 @@ impl Bearer {
 impl Access {
     fn refuse(&self, fault: Fault) -> BearerError {
         let api = match &self.source {
-            Source::Stored { server, .. } => Api::Own(Arc::clone(server)),
-            Source::Introspected { api, .. } => Api::Separate(Arc::clone(api)),
+            Source::Stored { server, .. } => &server.api,
+            Source::Introspected { api, .. } => api,
         };
         refuse(api, self.peer, self.now, self.grant_id(), fault)
     }

@@ -1,36 +1,11 @@
-//! An API in another process, and the access tokens that it was told about.
+//! Access tokens that an API in another process was told about.
 
 use std::fmt;
-use std::sync::Arc;
 
 use time::{Duration, OffsetDateTime};
 
-use crate::env::{Clock, in_microseconds};
-use crate::event::Observer;
 use crate::record::{ClientId, Subject};
 use crate::scope::Scope;
-
-/// What an API in another process needs to answer for a token.
-pub(crate) struct ApiContext {
-    /// The issuer identifier of its authorization server. Nothing in it needs escaping in a header.
-    pub(crate) issuer: String,
-    /// Where the document about the API is (RFC 9728). Nothing in it needs escaping in a header.
-    pub(crate) resource_metadata: Option<String>,
-    pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) observer: Arc<dyn Observer>,
-}
-
-impl ApiContext {
-    pub(crate) fn now(&self) -> OffsetDateTime {
-        in_microseconds(self.clock.now())
-    }
-}
-
-impl fmt::Debug for ApiContext {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ApiContext").field("issuer", &self.issuer).finish_non_exhaustive()
-    }
-}
 
 /// An access token that its authorization server has called active.
 pub(crate) struct IntrospectedToken {

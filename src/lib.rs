@@ -134,6 +134,7 @@
 #[cfg(feature = "actix-web")]
 #[cfg_attr(docsrs, doc(cfg(feature = "actix-web")))]
 pub mod actix;
+mod api_context;
 mod authenticator;
 pub mod authorize;
 #[cfg(feature = "axum")]

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
+use crate::api_context::ApiContext;
 use crate::authenticator::Authenticator;
 use crate::client::Client;
 use crate::customizer::TokenCustomizer;
@@ -49,7 +50,9 @@ pub(crate) struct ServerContext {
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) observer: Arc<dyn Observer>,
     pub(crate) server_key: ServerKey,
-    /// The host's own API, if it is to be found (RFC 9728).
+    /// The host's own API, as the bearer check refuses tokens for it.
+    pub(crate) api: Arc<ApiContext>,
+    /// The same, if it is to be found (RFC 9728).
     pub(crate) resource: Option<ResourceUrls>,
 }
 

@@ -549,6 +549,47 @@ async fn requests_with_one_token_share_a_call() {
     assert_eq!(setup.endpoint.calls(), 2);
 }
 
+/// A wake-up that is lost leaves a request waiting for ever.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn hang_ups_on_many_threads_leave_no_request_waiting() {
+    struct Slow(AtomicUsize);
+
+    #[async_trait]
+    impl Introspector for Slow {
+        async fn send(&self, request: &OutgoingRequest<'_>) -> Result<ReceivedResponse, BoxError> {
+            let call = self.0.fetch_add(1, Ordering::Relaxed);
+            for _ in 0..call % 5 {
+                tokio::task::yield_now().await;
+            }
+            let mut response = ReceivedResponse::new(200, "application/json");
+            response.push(good_but(&json!({ "exp": 4_102_444_800_i64 })).to_string().as_bytes(), request)?;
+            Ok(response)
+        }
+    }
+    let api = ResourceServer::builder(ISSUER, "api", &ClientSecret::new("s"), Slow(AtomicUsize::new(0)));
+    let api = api.cache_time(Duration::ZERO).max_calls(20).build().unwrap();
+    for round in 0..500 {
+        let waiting: Vec<_> = (0..8)
+            .map(|number| {
+                let (api, token) = (api.clone(), AccessToken::new(format!("t{}", number % 2)));
+                tokio::spawn(async move { check(&api, &token).await.map(|_| ()) })
+            })
+            .collect();
+        for (number, waiting) in waiting.iter().enumerate() {
+            if (number + round) % 3 == 0 {
+                waiting.abort();
+            }
+        }
+        for waiting in waiting {
+            let ended = tokio::time::timeout(std::time::Duration::from_secs(60), waiting).await;
+            match ended.expect("the request is not left waiting") {
+                Ok(checked) => checked.unwrap(),
+                Err(error) => assert!(error.is_cancelled()),
+            }
+        }
+    }
+}
+
 #[tokio::test]
 async fn calls_above_the_limit_are_refused_at_once() {
     let setup = Setup::with(TestServer::new(), |builder| builder.max_calls(2)).await;

@@ -2,10 +2,11 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use time::OffsetDateTime;
 
-use super::api::Api;
+use crate::api_context::ApiContext;
 use crate::error::{Error, ErrorCode};
 use crate::event::EventKind;
 use crate::http::Response;
@@ -15,7 +16,7 @@ use crate::scope::Scope;
 /// Why a protected resource was refused, as RFC 6750 §3 wants it told.
 #[derive(Debug)]
 pub struct BearerError {
-    api: Api,
+    api: Arc<ApiContext>,
     fault: Fault,
     /// The scope that the resource requires, if that is known before a token is.
     required: Option<Scope>,
@@ -47,13 +48,13 @@ pub(crate) enum Fault {
 
 /// Tells the observer and makes the error.
 pub(crate) fn refuse(
-    api: impl Into<Api>,
+    api: &Arc<ApiContext>,
     peer: Option<IpAddr>,
     now: OffsetDateTime,
     grant_id: Option<GrantId>,
     fault: Fault,
 ) -> BearerError {
-    let refused = BearerError { api: api.into(), fault, required: None };
+    let refused = BearerError { api: Arc::clone(api), fault, required: None };
     let error = match &refused.fault {
         Fault::Failed(error) => Some(error),
         _ => None,
@@ -105,7 +106,7 @@ impl BearerError {
                 None => response,
             };
         }
-        let mut members = vec![format!("realm=\"{}\"", self.api.realm())];
+        let mut members = vec![format!("realm=\"{}\"", self.api.issuer)];
         let mut add = |name, value: &dyn fmt::Display| members.push(format!("{name}=\"{value}\""));
         if let Some(code) = self.code() {
             add("error", &code);
@@ -121,8 +122,8 @@ impl BearerError {
             }
             _ => {}
         }
-        if let Some(metadata) = self.api.resource_metadata() {
-            add("resource_metadata", &metadata);
+        if let Some(metadata) = &self.api.resource_metadata {
+            add("resource_metadata", metadata);
         }
         response.with_header("www-authenticate", format!("Bearer {}", members.join(", ")))
     }

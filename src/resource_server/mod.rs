@@ -20,10 +20,10 @@ use self::answer::{Answer, Rejection};
 pub use self::builder::ResourceServerBuilder;
 use self::cache::{Cache, Call, Known};
 pub use self::introspector::{Introspector, OutgoingRequest, ReceivedResponse, ResponseTooLarge};
+use crate::api_context::ApiContext;
 use crate::bearer::{Bearer, BearerError, BearerRequest, Fault, presented, refuse};
 use crate::error::IntrospectionError;
 use crate::http::{Request, RequestContext};
-use crate::introspected::ApiContext;
 use crate::params::Params;
 use crate::secret::TokenHash;
 use crate::span::in_span;
@@ -157,7 +157,7 @@ impl ResourceServer {
     }
 
     fn refuse(&self, context: RequestContext<'_>, fault: Fault) -> BearerError {
-        let api = Arc::clone(&self.inner.api);
+        let api = &self.inner.api;
         let now = api.now();
         refuse(api, context.peer(), now, None, fault)
     }

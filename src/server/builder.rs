@@ -9,6 +9,7 @@ use url::form_urlencoded::byte_serialize;
 use zeroize::Zeroizing;
 
 use super::{AuthorizationServer, Inner, capabilities, dispatcher};
+use crate::api_context::ApiContext;
 use crate::authenticator::Authenticator;
 use crate::authorize::{AuthorizationEndpoint, DefaultPages, PageTemplates, is_known_parameter};
 use crate::build_error::BuildError;
@@ -318,7 +319,15 @@ impl Builder {
         let of_this_process = || ServerKey::new(random.as_slice(), []).ok_or(BuildError::ServerKey);
         let server_key = self.server_key.unwrap_or_else(of_this_process)?;
 
+        let resource = self.resource.as_ref().map(ProtectedResource::urls);
+        let api = ApiContext {
+            issuer: self.issuer.clone(),
+            resource_metadata: resource.as_ref().map(|resource| resource.metadata.clone()),
+            clock: Arc::clone(&self.clock),
+            observer: Arc::clone(&self.observer),
+        };
         let server = Arc::new(ServerContext {
+            api: Arc::new(api),
             encoded_issuer: byte_serialize(self.issuer.as_bytes()).collect(),
             issuer: self.issuer,
             storage: Shared(self.storage),
@@ -333,7 +342,7 @@ impl Builder {
             entropy: self.entropy,
             observer: self.observer,
             server_key,
-            resource: self.resource.as_ref().map(ProtectedResource::urls),
+            resource,
         });
         let token = TokenEndpoint::new(Arc::clone(&server), urls.authorization.is_some(), self.extensions);
         check_queries(&urls, &token)?;

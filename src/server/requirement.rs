@@ -1,5 +1,7 @@
 //! What routes of the host's own API require: the part of the adapters' `require` that is the same in each web framework.
 
+use std::sync::Arc;
+
 use super::AuthorizationServer;
 use crate::bearer::{self, Access, BearerError};
 use crate::cors::{PREFLIGHT, is_preflight, preflight};
@@ -33,8 +35,8 @@ impl From<&ResourceServer> for BearerCheck {
 /// A scope that requests must have, and whether scripts of any origin may send them.
 #[derive(Debug, Clone)]
 pub(crate) struct Requirement {
-    check: Checker,
-    scope: Scope,
+    /// Behind one pointer, because each request gets a copy, which makes its future larger.
+    required: Arc<(Checker, Scope)>,
     pub(crate) any_origin: bool,
 }
 
@@ -62,7 +64,7 @@ impl Requirement {
                 );
             }
         }
-        Self { check, scope, any_origin: false }
+        Self { required: Arc::new((check, scope)), any_origin: false }
     }
 
     /// Whether it reads a header of this name, which is in lower case.
@@ -78,13 +80,14 @@ impl Requirement {
 
     /// Opens the token of a request.
     pub(crate) async fn check(&self, request: &Request) -> Result<Access, BearerError> {
-        let checked = match &self.check {
+        let (check, scope) = &*self.required;
+        let checked = match check {
             Checker::Own(server) => server.bearer(request).await,
             // In a box, so that it does not make the future of the other arm larger.
             Checker::Separate(api) => Box::pin(api.bearer(request)).await,
         };
-        let opened = checked.and_then(|token| token.require(self.scope.as_str()));
-        opened.map_err(|error| error.with_required(self.scope.clone()))
+        let opened = checked.and_then(|token| token.require(scope.as_str()));
+        opened.map_err(|error| error.with_required(scope.clone()))
     }
 }
 

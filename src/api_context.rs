@@ -1,0 +1,36 @@
+//! An API whose access tokens are checked: where its challenges lead, and which observer it tells.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use time::OffsetDateTime;
+
+use crate::env::{Clock, in_microseconds};
+use crate::event::{Event, EventKind, Observer};
+
+/// What an API needs to refuse a token, in the process of the authorization server or in another one.
+pub(crate) struct ApiContext {
+    /// The issuer identifier of its authorization server. Nothing in it needs escaping in a header.
+    pub(crate) issuer: String,
+    /// Where the document about the API is (RFC 9728). Nothing in it needs escaping in a header.
+    pub(crate) resource_metadata: Option<String>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) observer: Arc<dyn Observer>,
+}
+
+impl ApiContext {
+    pub(crate) fn now(&self) -> OffsetDateTime {
+        in_microseconds(self.clock.now())
+    }
+
+    pub(crate) fn observe(&self, peer: Option<IpAddr>, at: OffsetDateTime, kind: EventKind<'_>) {
+        self.observer.observe(&Event { at, peer, kind });
+    }
+}
+
+impl fmt::Debug for ApiContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ApiContext").field("issuer", &self.issuer).finish_non_exhaustive()
+    }
+}
