@@ -1,10 +1,12 @@
 //! Clients as RFC 7591 §2 writes them, and the built-in ones.
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 use grantor::client::{ClientCredential, ClientParts, ClientType, RedirectUri, SetBy};
 use grantor::{Client, ClientId, ClientSecret, GrantType};
-use serde::Deserialize;
+use serde::de::{Error as _, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value, json};
 
 use crate::session::random_text;
@@ -19,8 +21,32 @@ pub(crate) struct ClientMetadata {
     #[serde(default)]
     application_type: ApplicationType,
     /// All other members: those of the library's table, [`ClientParts::MEMBERS`]. The administrator may set each of them.
-    #[serde(flatten)]
+    #[serde(flatten, deserialize_with = "without_repeats")]
     members: Map<String, Value>,
+}
+
+/// Reads members, and refuses one that is there twice, because either value could be the one that was meant.
+fn without_repeats<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Map<String, Value>, D::Error> {
+    struct Members;
+    impl<'de> Visitor<'de> for Members {
+        type Value = Map<String, Value>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("the members of a client")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+            let mut members = Map::new();
+            while let Some((name, value)) = map.next_entry::<String, Value>()? {
+                if members.contains_key(&name) {
+                    return Err(A::Error::custom(format_args!("duplicate field `{name}`")));
+                }
+                members.insert(name, value);
+            }
+            Ok(members)
+        }
+    }
+    deserializer.deserialize_map(Members)
 }
 
 /// Whether a client runs on a user's device; the member comes from `OpenID` Connect Dynamic Client Registration §2.
@@ -190,6 +216,8 @@ mod tests {
             (r#""client_secret":"x","application_type":"native""#, "native"),
             (r#""clientname":"x""#, "\"clientname\" is not known"),
             (r#""scope":1"#, "scope: "),
+            (r#""client_name":"A","client_name":"B""#, "duplicate field `client_name`"),
+            (r#""client_secret":"x","client_secret":"y""#, "duplicate field `client_secret`"),
         ];
         for (members, expected) in contradictions {
             let json = format!(r#"{{"client_id":"a","redirect_uris":["https://a.example/"],{members}}}"#);

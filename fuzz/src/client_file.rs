@@ -112,7 +112,7 @@ fn it_makes_sense(client: &Client) {
     it_ends(client);
 }
 
-/// Its name and website are what they look like.
+/// Its name, contacts and addresses are what they look like.
 fn it_can_be_shown(client: &Client) {
     let hidden = |text: &str| {
         text.chars().any(|c| c.is_control() || "\u{200b}\u{200e}\u{202e}\u{2066}\u{feff}\u{ad}".contains(c))
@@ -120,7 +120,17 @@ fn it_can_be_shown(client: &Client) {
     if let Some(name) = client.name() {
         assert!(!name.trim().is_empty() && name.chars().count() <= 200 && !hidden(name), "{name:?}");
     }
-    if let Some(website) = client.client_uri() {
+    for contact in client.contacts() {
+        assert!(!contact.trim().is_empty() && contact.chars().count() <= 320 && !hidden(contact), "{contact:?}");
+    }
+    if let Some(logo) = client.logo() {
+        let source = logo.csp_source();
+        assert_eq!(Some(logo.uri()), client.logo_uri());
+        let plain = source.strip_prefix("https://").expect("loaded by https");
+        assert!(plain.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._:".contains(&byte)), "{source:?}");
+    }
+    for website in [client.client_uri(), client.logo_uri(), client.policy_uri(), client.tos_uri()].into_iter().flatten()
+    {
         let url = url::Url::parse(website).expect("a URL");
         assert!(["http", "https"].contains(&url.scheme()) && url.has_host(), "{website:?}");
         assert_eq!((url.username(), url.password()), ("", None), "{website:?}");

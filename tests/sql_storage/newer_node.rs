@@ -370,8 +370,8 @@ async fn client_of_newer_node<S: Editable>(node: &Node<S>) {
         }
         assert_eq!(stored().await, before);
     };
-    node.storage.edit(Row::Client(&node.app.id), &json!({ "logo_uri": "https://app.example/logo" })).await;
-    assert_eq!(stored().await["logo_uri"], "https://app.example/logo");
+    node.storage.edit(Row::Client(&node.app.id), &json!({ "initiate_login_uri": "https://app.example/login" })).await;
+    assert_eq!(stored().await["initiate_login_uri"], "https://app.example/login");
     assert!(serde_json::from_value::<ClientParts>(stored().await).is_err());
     let tokens = node.tokens().await;
     assert!(node.is_accepted(&tokens.access_token).await);
