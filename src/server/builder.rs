@@ -299,6 +299,9 @@ impl Builder {
         check_issuer(&self.issuer)?;
         self.policy.check()?;
         let scopes = catalogue(&self.scopes, self.default_scope.as_deref())?;
+        if let Some(scope) = self.policy.self_service_scope.as_ref().filter(|scope| !scope.is_subset(scopes.all())) {
+            return Err(BuildError::SelfServiceScope(scope.as_str().to_owned()));
+        }
         if self.policy.refresh_tokens == RefreshTokens::OfflineAccess && !scopes.all().contains("offline_access") {
             return Err(BuildError::OfflineAccess);
         }
