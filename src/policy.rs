@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use time::Duration;
 
-use crate::client::Client;
-use crate::client::redirect_uri::forbidden_scheme;
+use crate::client::redirect_uri::{forbidden_scheme, scheme};
+use crate::client::{Client, RedirectUriClass};
 use crate::scope::Scope;
 
 /// What a server does where the specifications leave a choice.
@@ -216,6 +216,16 @@ impl Policy {
             refresh_token_absolute,
             // A window that outlives the tokens it repeats would only hand out expired ones.
             refresh_grace: own.refresh_grace.unwrap_or(self.refresh_grace).min(access_token).min(refresh_token_idle),
+        }
+    }
+
+    /// Whether a redirect URI that is registered can also be used.
+    pub(crate) fn allows_redirect(&self, class: RedirectUriClass, uri: &str) -> bool {
+        match class {
+            RedirectUriClass::OutOfBand => self.dangerous.allow_out_of_band_redirect,
+            RedirectUriClass::Localhost => self.localhost_redirects,
+            RedirectUriClass::UndottedScheme => self.undotted_schemes.contains(scheme(uri)),
+            _ => true,
         }
     }
 

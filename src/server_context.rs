@@ -94,13 +94,17 @@ impl ServerContext {
     /// The scope a client gets if the resource owner agrees: what it asked for if it may, else its default, else the
     /// server's (RFC 6749 §3.3).
     pub(crate) fn scope_for(&self, client: &Client, requested: Option<&str>) -> Result<Scope, Refusal> {
-        let allowed = match client.allowed_scope() {
+        self.scope_within(client, self.user_scope_of(client), requested)
+    }
+
+    /// All that users can consent to for a client, whether or not the server offers it.
+    pub(crate) fn user_scope_of<'a>(&'a self, client: &'a Client) -> Option<&'a Scope> {
+        match client.allowed_scope() {
             AllowedScope::Listed(scope) => Some(scope),
             AllowedScope::Default => self.scopes.default_scope(),
             AllowedScope::AllOffered if client.is_registered_by_administrator() => Some(self.scopes.all()),
             AllowedScope::AllOffered => self.policy.self_service_scope.as_ref().or(self.scopes.default_scope()),
-        };
-        self.scope_within(client, allowed, requested)
+        }
     }
 
     /// The same for a client that acts on its own authority.

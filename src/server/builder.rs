@@ -364,7 +364,8 @@ impl Builder {
         let routes =
             dispatcher::routes(&urls, &metadata, resource.as_ref(), additions.endpoints, server.policy.max_body)?;
         server.storage.claim_issuer(&server.issuer).await?;
-        let inner = Inner { server, authorization, token, introspection, urls, metadata, resource, routes };
+        let inner =
+            Inner { server, authorization, token, introspection, urls, metadata, resource, routes, has_server_key };
         Ok(AuthorizationServer { inner: Arc::new(inner) })
     }
 }
