@@ -30,6 +30,9 @@ pub enum BuildError {
     /// The default scope is malformed or not among the declared ones.
     #[error("the default scope {0:?} is not made of declared scopes")]
     DefaultScope(String),
+    /// No client could ever have it.
+    #[error("self_service_scope {0:?} of the policy is not made of declared scopes: declare them, or take them out")]
+    SelfServiceScope(String),
     /// Refresh tokens would never be issued.
     #[error("refresh tokens depend on the scope offline_access, which is not declared")]
     OfflineAccess,

@@ -101,6 +101,7 @@
 //! | which storage to take, and how to write one | [`manual::storage`] |
 //! | what a storage must guarantee | [`storage`], [`storage::ephemeral`] |
 //! | defaults and dangerous switches, and why | [`Policy`], [`policy::Dangerous`], [`manual::defaults`] |
+//! | settings and clients that need attention | [`lint`] |
 //! | what to log, purge, rotate and back up | [`manual::operators`] |
 //! | who attacks, and what stands in their way | [`manual::threats`] |
 //! | what is not here, and what to do instead | [`manual::non_features`] |
@@ -161,6 +162,7 @@ mod introspect;
 mod introspected;
 mod issue;
 mod limiter;
+pub mod lint;
 mod lookup;
 mod mac;
 pub mod manual;

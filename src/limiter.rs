@@ -69,7 +69,7 @@ impl<A> Limiter<A> {
         Self { inner, failures: 10, period: Duration::MINUTE, counts: Mutex::default() }
     }
 
-    /// How many failures are allowed in a period; at least one.
+    /// How many failures are allowed in a period: at least one failure, and a period of at least one second. Less counts as that.
     #[must_use]
     pub fn allow(mut self, failures: u32, period: Duration) -> Self {
         self.failures = failures.max(1);

@@ -43,7 +43,16 @@ async fn find_by_key(server: &ServerContext, key: &TokenHash, format: Option<&st
     Ok(found.filter(|found| found.token.details.format.as_deref() == format))
 }
 
-/// Finds the record of a token whose kind is not known, to revoke or inspect it. A code is not such a token.
+/// Finds the record of a token that a client wants to revoke. A code and a one-time key are not such tokens; a row of a kind that
+/// this version does not know may be one.
+pub(crate) async fn find_revocable(server: &ServerContext, token: &str) -> Result<Option<Found>, Error> {
+    let found = find(server, token).await?;
+    Ok(found.filter(|found| {
+        matches!(found.token.kind, TokenKind::AccessToken | TokenKind::RefreshToken | TokenKind::Unknown(_))
+    }))
+}
+
+/// Finds the record of a token whose kind is not known, to inspect it. A code is not such a token.
 pub(crate) async fn find_access_or_refresh_token(server: &ServerContext, token: &str) -> Result<Option<Found>, Error> {
     let found = find(server, token).await?;
     Ok(found.filter(|found| matches!(found.token.kind, TokenKind::AccessToken | TokenKind::RefreshToken)))

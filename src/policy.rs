@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 
 use time::Duration;
 
-use crate::client::Client;
-use crate::client::redirect_uri::forbidden_scheme;
+use crate::client::redirect_uri::{forbidden_scheme, scheme};
+use crate::client::{Client, RedirectUriClass};
+use crate::scope::Scope;
 
 /// What a server does where the specifications leave a choice.
 ///
@@ -33,6 +34,7 @@ use crate::client::redirect_uri::forbidden_scheme;
 /// | [`https_redirect_proves_identity`](Self::https_redirect_proves_identity) | no |
 /// | [`localhost_redirects`](Self::localhost_redirects) | yes, for native apps and clients in development |
 /// | [`undotted_schemes`](Self::undotted_schemes) | none |
+/// | [`self_service_scope`](Self::self_service_scope) | the server's default scope |
 /// | [`bearer_in_body`](Self::bearer_in_body) | no |
 /// | [`check_subject_at_use`](Self::check_subject_at_use) | no |
 /// | [`introspect_refresh_tokens`](Self::introspect_refresh_tokens) | no |
@@ -78,6 +80,10 @@ pub struct Policy {
     /// domain notation tell their owner (RFC 8252 §7.1), so list those that you know. Names such as `javascript`, `file` and `http`
     /// do not build. Default: none.
     pub undotted_schemes: BTreeSet<String>,
+    /// The scopes that users can consent to for a client which no administrator registered, if it may have
+    /// [all](crate::client::AllowedScope::AllOffered): a list that is judged at each request, so that a scope which the server
+    /// declares later is not in it. All of them must be declared. `None`, the default, means the server's default scope.
+    pub self_service_scope: Option<Scope>,
     /// Whether a bearer token may stand in a form body (RFC 6750 §2.2); one that is larger than
     /// [`max_body`](Self::max_body) is not looked at. At an endpoint of a [`Capability`](crate::Capability), the
     /// [limit of that endpoint](crate::capability::Endpoint::max_body) counts instead. Default: no.
@@ -113,6 +119,7 @@ impl Default for Policy {
             https_redirect_proves_identity: false,
             localhost_redirects: true,
             undotted_schemes: BTreeSet::new(),
+            self_service_scope: None,
             bearer_in_body: false,
             check_subject_at_use: false,
             introspect_refresh_tokens: false,
@@ -209,6 +216,16 @@ impl Policy {
             refresh_token_absolute,
             // A window that outlives the tokens it repeats would only hand out expired ones.
             refresh_grace: own.refresh_grace.unwrap_or(self.refresh_grace).min(access_token).min(refresh_token_idle),
+        }
+    }
+
+    /// Whether a redirect URI that is registered can also be used.
+    pub(crate) fn allows_redirect(&self, class: RedirectUriClass, uri: &str) -> bool {
+        match class {
+            RedirectUriClass::OutOfBand => self.dangerous.allow_out_of_band_redirect,
+            RedirectUriClass::Localhost => self.localhost_redirects,
+            RedirectUriClass::UndottedScheme => self.undotted_schemes.contains(scheme(uri)),
+            _ => true,
         }
     }
 

@@ -8,7 +8,7 @@ use crate::error::{Error, Refusal};
 use crate::event::EventKind;
 use crate::http::{Request, Response};
 use crate::issue::revoke_grant;
-use crate::lookup::find_access_or_refresh_token;
+use crate::lookup::find_revocable;
 use crate::record::TokenKind;
 use crate::secret::{AccessToken, RefreshToken};
 use crate::server_context::ServerContext;
@@ -80,15 +80,16 @@ async fn answer(
     let client = caller.authenticate(server, request, now).await?;
     let token = request.params.require("token")?;
     // An unknown token is of no use already, which is what the client asks for (RFC 7009 §2.2).
-    let Some(Found { token, grant }) = find_access_or_refresh_token(server, token).await? else { return Ok(()) };
+    let Some(Found { token, grant }) = find_revocable(server, token).await? else { return Ok(()) };
     if grant.client_id != *client.id() {
         return Err(Refusal::NotYourToken.into());
     }
     match token.kind {
         TokenKind::AccessToken => server.storage.revoke_access_token(&token.hash, now).await?,
         TokenKind::RefreshToken => revoke_grant(server, &grant, now).await?,
-        // No other kind is found.
-        _ => return Ok(()),
+        // A dead token is of no use, whatever its kind. Of a living one, success would be a lie (RFC 7009 §2.2.1).
+        _ if token.revoked_at.is_some() || now >= token.expires_at || !grant.is_live(now) => return Ok(()),
+        _ => return Err(Refusal::UnsupportedTokenKind.into()),
     }
     // A dead token is revoked again, in case the storage was asked before and its answer lost; but it is told only once.
     if token.revoked_at.is_none() && grant.is_live(now) {

@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 use crate::api_context::ApiContext;
 use crate::authenticator::Authenticator;
-use crate::client::Client;
+use crate::client::{AllowedScope, Client};
 use crate::customizer::TokenCustomizer;
 use crate::env::{Clock, Entropy, in_microseconds};
 use crate::error::{EntropyError, Refusal};
@@ -94,18 +94,53 @@ impl ServerContext {
     /// The scope a client gets if the resource owner agrees: what it asked for if it may, else its default, else the
     /// server's (RFC 6749 §3.3).
     pub(crate) fn scope_for(&self, client: &Client, requested: Option<&str>) -> Result<Scope, Refusal> {
-        let server_default = self.scopes.default_scope();
-        let allowed = client.scope().or(server_default);
+        self.scope_within(client, self.user_scope_of(client), requested)
+    }
+
+    /// All that users can consent to for a client, whether or not the server offers it.
+    pub(crate) fn user_scope_of<'a>(&'a self, client: &'a Client) -> Option<&'a Scope> {
+        match client.allowed_scope() {
+            AllowedScope::Listed(scope) => Some(scope),
+            AllowedScope::Default => self.scopes.default_scope(),
+            AllowedScope::AllOffered if client.is_registered_by_administrator() => Some(self.scopes.all()),
+            AllowedScope::AllOffered => self.policy.self_service_scope.as_ref().or(self.scopes.default_scope()),
+        }
+    }
+
+    /// The same for a client that acts on its own authority.
+    pub(crate) fn own_scope_for(&self, client: &Client, requested: Option<&str>) -> Result<Scope, Refusal> {
+        self.scope_within(client, self.own_scope_of(client), requested)
+    }
+
+    /// All that a client can have on its own authority, whether or not the server offers it.
+    pub(crate) fn own_scope_of<'a>(&'a self, client: &'a Client) -> Option<&'a Scope> {
+        if let Some(scope) = client.own_scope() {
+            return Some(scope);
+        }
+        match client.allowed_scope() {
+            _ if !client.is_registered_by_administrator() => None,
+            AllowedScope::Listed(scope) => Some(scope),
+            // No user is asked, so a scope that the host declares later needs a list that names it.
+            AllowedScope::Default | AllowedScope::AllOffered => self.scopes.default_scope(),
+        }
+    }
+
+    fn scope_within(
+        &self,
+        client: &Client,
+        allowed: Option<&Scope>,
+        requested: Option<&str>,
+    ) -> Result<Scope, Refusal> {
         let Some(requested) = requested else {
-            let default = client.default_scope().or(server_default).ok_or(Refusal::NoDefaultScope)?;
+            let default = client.default_scope().or(self.scopes.default_scope()).ok_or(Refusal::NoDefaultScope)?;
             // A default may name more than this client may have, or than the server still offers.
             let offered = default.intersection(self.scopes.all());
             let within = offered.and_then(|scope| allowed.and_then(|allowed| scope.intersection(allowed)));
             return within.ok_or(Refusal::NoDefaultScope);
         };
         // Most clients ask for what they are registered for. That saves a twentieth of a client credentials request.
-        let requested = match client.scope().filter(|own| own.as_str() == requested) {
-            Some(own) => own.clone(),
+        let requested = match allowed.filter(|allowed| allowed.as_str() == requested) {
+            Some(allowed) => allowed.clone(),
             None => Scope::parse(requested).map_err(|_| Refusal::MalformedScope)?,
         };
         if !requested.is_subset(self.scopes.all()) {

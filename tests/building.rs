@@ -6,8 +6,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use grantor::capability::{BuildView, Capability, Endpoint, ServerView};
 use grantor::client::{
-    AuthenticationMethod, ClientError, ClientType, ClientWarning, Lifetimes, RedirectUri, RedirectUriError,
-    RegisteredBy,
+    AllowedScope, AuthenticationMethod, ClientError, ClientType, ClientWarning, Lifetimes, RedirectUri,
+    RedirectUriError, RegisteredBy,
 };
 use grantor::error::EntropyError;
 use grantor::grant_type::{Decision, GrantContext, GrantHandler};
@@ -267,6 +267,32 @@ fn a_default_scope_is_made_of_declared_scopes() {
         assert_eq!(error.to_string(), format!("the default scope {bad:?} is not made of declared scopes"));
     }
     build().scope("user:write", "x").default_scope("user:write user:read").built().unwrap();
+}
+
+#[test]
+fn self_service_scope_is_made_of_declared_scopes() {
+    let mut policy = Policy::default();
+    policy.self_service_scope = Some(Scope::parse("user:read user:write").unwrap());
+    let error = build().policy(policy.clone()).built().unwrap_err();
+    assert!(matches!(&error, BuildError::SelfServiceScope(scope) if scope == "user:read user:write"), "{error}");
+    build().policy(policy).scope("user:write", "x").built().unwrap();
+}
+
+#[test]
+fn client_has_one_list_of_scopes_for_users() {
+    let machine = || Client::confidential("m", ClientCredential::opaque()).client_credentials();
+    let both = machine().scope("a").all_offered_scopes();
+    assert_eq!(both.build().unwrap_err(), ClientError::ScopeAndAllOffered);
+    assert_eq!(machine().own_scope("a  b").build().unwrap_err(), ClientError::MalformedScope);
+    let all = machine().all_offered_scopes().default_scope("a").build().unwrap();
+    assert_eq!(all.allowed_scope(), AllowedScope::AllOffered);
+    let read: Client = serde_json::from_str(&serde_json::to_string(&all).unwrap()).unwrap();
+    assert_eq!(read.allowed_scope(), AllowedScope::AllOffered);
+    // The default names scopes of either list.
+    let beyond = machine().scope("a").own_scope("b").default_scope("a c");
+    assert_eq!(beyond.build().unwrap_err(), ClientError::DefaultScopeExceedsScope);
+    let apart = machine().scope("a").own_scope("b").default_scope("a b").build().unwrap();
+    assert_eq!(apart.own_scope(), Some(&Scope::parse("b").unwrap()));
 }
 
 #[test]
@@ -1009,7 +1035,7 @@ fn stored_clients_are_checked_again_when_they_are_read() {
         (with(native(), "legacy", json!({ "pkce_optional": true })), "only a confidential client may go without PKCE"),
         (
             with(with(public(), "scope", json!("a b")), "default_scope", json!("a c")),
-            "the default scope is a part of the scope",
+            "the default scope is a part of the scope, or of the scope on its own authority",
         ),
     ] {
         let error = serde_json::from_value::<Client>(parts.clone()).unwrap_err();
@@ -1095,7 +1121,7 @@ fn a_client_survives_its_stored_form_with_every_member() {
     assert_eq!(read.credentials().len(), 2);
     assert_eq!(read.credentials()[1].expires_at(), Some(end));
     assert!(!read.allows_authentication_method(AuthenticationMethod::ClientSecretBasic));
-    assert_eq!(read.scope(), Some(&Scope::parse("a b").unwrap()));
+    assert_eq!(read.allowed_scope(), AllowedScope::Listed(&Scope::parse("a b").unwrap()));
     assert!(
         read.is_pkce_optional() && read.may_use_plain_pkce() && read.may_use_query() && read.may_omit_redirect_uri()
     );
@@ -1106,7 +1132,12 @@ fn a_client_survives_its_stored_form_with_every_member() {
     let least: Client = serde_json::from_value(least).unwrap();
     assert_eq!(*least.lifetimes(), Lifetimes::default());
     assert!(!least.is_pkce_optional() && !least.may_use_plain_pkce() && !least.may_use_query());
-    assert!(!least.may_omit_redirect_uri() && least.scope().is_none() && least.credentials().is_empty());
+    assert!(
+        !least.may_omit_redirect_uri()
+            && least.allowed_scope() == AllowedScope::Default
+            && least.own_scope().is_none()
+            && least.credentials().is_empty()
+    );
     assert!(!least.allows_grant_type("refresh_token"));
 }
 

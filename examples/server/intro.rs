@@ -15,6 +15,20 @@ pub(crate) fn print(flags: &Flags, config: &Config, app: &App, from_before: &Fro
     let _ = write(flags, config, app, from_before, address);
 }
 
+/// Says on the standard error what the library finds about the settings and the clients. A finding does not keep the server from
+/// serving.
+pub(crate) async fn warn(app: &App) {
+    for finding in app.oauth.lint() {
+        eprintln!("warning: {finding}");
+    }
+    let clients = app.oauth.lint_clients(&*app.clients, |client, finding| {
+        eprintln!("warning: the client {}: {finding}", client.id());
+    });
+    if let Err(error) = clients.await {
+        eprintln!("warning: the clients could not all be checked: {error}");
+    }
+}
+
 fn write(flags: &Flags, config: &Config, app: &App, from_before: &FromBefore, address: SocketAddr) -> io::Result<()> {
     let issuer = app.oauth.issuer();
     let mut out = io::stdout().lock();

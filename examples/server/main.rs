@@ -79,6 +79,7 @@ async fn run(flags: &Flags) -> Result<(), StartError> {
     let (app, from_before) = App::start(flags, &config, address).await?;
     tokio::spawn(purge::every_minute(app.clone()));
 
+    intro::warn(&app).await;
     intro::print(flags, &config, &app, &from_before, address);
     let service = routes(app).into_make_service_with_connect_info::<SocketAddr>();
     axum::serve(listener, service).with_graceful_shutdown(interrupted()).await?;

@@ -3,7 +3,7 @@
 //! The input is JSON: one client of the one sort or the other, or a list. Every client that is accepted is registered with a server
 //! and used.
 
-use grantor::client::{AuthenticationMethod, ClientParts, ClientType, RedirectUriClass};
+use grantor::client::{AllowedScope, AuthenticationMethod, ClientParts, ClientType, RedirectUriClass, RegisteredBy};
 use grantor::testing::TestClock;
 use grantor::{
     Approval, Authenticator, AuthenticatorError, AuthorizationOutcome, AuthorizationRequest, AuthorizationServer,
@@ -105,8 +105,10 @@ fn it_makes_sense(client: &Client) {
     }
     let id = client.id().as_str();
     assert!((1..=255).contains(&id.len()) && id.chars().all(|c| c == ' ' || c.is_ascii_graphic()), "{id:?}");
-    if let (Some(scope), Some(default)) = (client.scope(), client.default_scope()) {
-        assert!(default.iter().all(|token| scope.contains(token)));
+    let own = |token| client.own_scope().is_some_and(|own| own.contains(token));
+    if let (AllowedScope::Listed(scope), Some(default)) = (client.allowed_scope(), client.default_scope()) {
+        assert!(!parts.all_offered_scopes);
+        assert!(default.iter().all(|token| scope.contains(token) || own(token)));
     }
     it_can_be_shown(client);
     it_ends(client);
@@ -182,7 +184,10 @@ async fn it_can_be_used(client: &Client) {
     let server = builder.build().await.expect("a server");
     let secret = ClientSecret::new("any");
     let is_offered = |scope: &Scope| scope.iter().any(|token| SCOPES.contains(&token));
-    let has_default = client.default_scope().is_some_and(is_offered) && client.scope().is_some_and(is_offered);
+    let is_listed = matches!(client.allowed_scope(), AllowedScope::Listed(scope) if is_offered(scope));
+    // On its own authority, another list may hold.
+    let has_one_list = client.own_scope().is_none() && client.registered_by() == RegisteredBy::Administrator;
+    let has_default = client.default_scope().is_some_and(is_offered) && is_listed && has_one_list;
     let id = client.id().as_str();
     let ends =
         client.credentials().iter().all(|credential| !credential.is_live(grantor::Clock::now(&TestClock::default())));

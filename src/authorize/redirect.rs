@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::client::redirect_uri::{display_host, scheme};
+use crate::client::redirect_uri::display_host;
 use crate::client::{Client, RedirectUriClass};
 use crate::error::Refusal;
 use crate::policy::Policy;
@@ -31,12 +31,7 @@ impl RedirectTarget {
             (None, [only]) => Self { uri: only.text(), class: only.class(), was_sent: false },
             (None, _) => return Err(Refusal::MissingParameter("redirect_uri")),
         };
-        let allowed = match target.class {
-            RedirectUriClass::OutOfBand => policy.allowed_dangers().allow_out_of_band_redirect,
-            RedirectUriClass::Localhost => policy.localhost_redirects,
-            RedirectUriClass::UndottedScheme => policy.undotted_schemes.contains(scheme(&target.uri)),
-            _ => true,
-        };
+        let allowed = policy.allows_redirect(target.class, &target.uri);
         if allowed { Ok(target) } else { Err(Refusal::UnregisteredRedirectUri) }
     }
 

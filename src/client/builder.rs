@@ -111,10 +111,26 @@ impl ClientBuilder {
         self.grant(grant_type.as_ref())
     }
 
-    /// The scope it may ask for, as a space-separated list; the server's default scope if not given.
+    /// The scope that users can consent to for it, as a space-separated list; the server's default scope if neither this nor
+    /// [`all_offered_scopes`](Self::all_offered_scopes) is given. See [`AllowedScope`](super::AllowedScope).
     pub fn scope(self, scope: impl AsRef<str>) -> Self {
         self.try_with(|parts| {
             parts.scope = Some(Scope::parse(scope.as_ref()).map_err(|_| ClientError::MalformedScope)?);
+            Ok(())
+        })
+    }
+
+    /// Lets users consent to all scopes that the server offers, later ones included. See
+    /// [`AllowedScope::AllOffered`](super::AllowedScope::AllOffered) for what this means for a client that no administrator registered.
+    pub fn all_offered_scopes(self) -> Self {
+        self.with(|parts| parts.all_offered_scopes = true)
+    }
+
+    /// The scope it may have on its own authority, without a user, as a space-separated list. See [`Client::own_scope`] for what it
+    /// may have if this is not given.
+    pub fn own_scope(self, scope: impl AsRef<str>) -> Self {
+        self.try_with(|parts| {
+            parts.own_scope = Some(Scope::parse(scope.as_ref()).map_err(|_| ClientError::MalformedScope)?);
             Ok(())
         })
     }

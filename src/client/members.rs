@@ -195,7 +195,7 @@ members! {
     redirect_uris: Vec<RedirectUri> = Vec::new(), Anyone;
     /// See [`Client::grant_types`](super::Client::grant_types).
     grant_types: BTreeSet<GrantType> = BTreeSet::new(), Anyone;
-    /// See [`Client::scope`](super::Client::scope).
+    /// See [`Client::allowed_scope`](super::Client::allowed_scope).
     scope: Option<Scope> = None, Anyone;
     /// See [`Client::allows_authentication_method`](super::Client::allows_authentication_method).
     token_endpoint_auth_method: Option<AuthenticationMethod> = None, Anyone restricts;
@@ -205,6 +205,10 @@ members! {
     localhost_for_development: bool = false, Policy;
     /// See [`Client::has_undotted_schemes`](super::Client::has_undotted_schemes).
     undotted_schemes: bool = false, Policy;
+    /// See [`AllowedScope::AllOffered`](super::AllowedScope::AllOffered). Only without a [`scope`](Self::scope).
+    all_offered_scopes: bool = false, Policy;
+    /// See [`Client::own_scope`](super::Client::own_scope).
+    own_scope: Option<Scope> = None, Host restricts;
     /// See [`Client::default_scope`](super::Client::default_scope).
     default_scope: Option<Scope> = None, Policy;
     /// See [`Client::registered_by`](super::Client::registered_by).
@@ -310,7 +314,7 @@ mod tests {
             "client_name": "App", "client_uri": "https://app.example/", "logo_uri": "https://app.example/logo",
             "policy_uri": "https://app.example/policy", "tos_uri": "https://app.example/tos",
             "contacts": ["ada@app.example"], "host_data": { "owner": "ada" }, "redirect_uris": ["https://app.example/cb"],
-            "grant_types": ["authorization_code"], "scope": "b", "token_endpoint_auth_method": "none",
+            "grant_types": ["authorization_code"], "scope": "b", "all_offered_scopes": true, "own_scope": "c", "token_endpoint_auth_method": "none",
             "omits_redirect_uri": true, "localhost_for_development": true, "undotted_schemes": true, "default_scope": "b", "registered_by": "self_service",
             "lifetimes": Lifetimes { code: Some(time::Duration::SECOND), ..Lifetimes::default() },
             "credentials": [{ "type": "opaque", "expires_at": null }], "resource_server": true, "first_party": true,
@@ -321,7 +325,7 @@ mod tests {
         assert_eq!(members, Map::new());
         assert!(!format!("{parts:?}").contains("owner"), "the host's data may be secret");
         let mut stored = serde_json::to_value(&parts).unwrap();
-        assert_eq!(stored["crit"], json!(["token_endpoint_auth_method", "lifetimes"]));
+        assert_eq!(stored["crit"], json!(["token_endpoint_auth_method", "own_scope", "lifetimes"]));
         stored.as_object_mut().unwrap().remove("crit");
         let names: Vec<_> = ClientParts::MEMBERS.iter().map(|member| member.name).collect();
         assert_eq!(stored.as_object().unwrap().len(), names.len());

@@ -4,6 +4,7 @@
 //! [`Client::from_parts`]. All ways lead through the same checks, so that a `Client` that exists makes sense: no public
 //! client has a credential, no confidential one lacks it, no redirect-based grant is without a redirect URI.
 
+mod allowed_scope;
 pub(crate) mod auth;
 mod builder;
 mod credential;
@@ -22,6 +23,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use time::Duration;
 
+pub use self::allowed_scope::AllowedScope;
 pub use self::builder::ClientBuilder;
 pub use self::credential::{AuthenticationMethod, ClientCredential};
 pub use self::logo::Logo;
@@ -222,14 +224,7 @@ impl Client {
         pairs.into_iter().filter(|(grant_type, _)| self.allows_grant_type(grant_type)).map(|(_, name)| name)
     }
 
-    /// The scope it may ask for; `None` means the server's default scope and no more. What it was granted before stays granted:
-    /// to take a scope away, change this and revoke its grants.
-    #[must_use]
-    pub const fn scope(&self) -> Option<&Scope> {
-        self.parts.scope.as_ref()
-    }
-
-    /// The scope it gets when it asks for none; `None` means the server's default.
+    /// The scope it gets when it asks for none, cut to what it may have; `None` means the server's default.
     #[must_use]
     pub const fn default_scope(&self) -> Option<&Scope> {
         self.parts.default_scope.as_ref()

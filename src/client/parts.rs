@@ -85,8 +85,13 @@ pub enum ClientError {
     #[error("the scope is malformed")]
     MalformedScope,
     /// It would get by default what it may not ask for.
-    #[error("the default scope is a part of the scope")]
+    #[error("the default scope is a part of the scope, or of the scope on its own authority")]
     DefaultScopeExceedsScope,
+    /// The list of its scopes would say nothing.
+    #[error(
+        "a client has a list of scopes or all that the server offers, not both: leave out scope or all_offered_scopes"
+    )]
+    ScopeAndAllOffered,
     /// RFC 9700 §2.1.1.
     #[error("only a confidential client may go without PKCE")]
     PkceOptionalForPublic,
@@ -150,10 +155,17 @@ impl ClientParts {
         if self.first_party && self.registered_by != RegisteredBy::Administrator {
             return Err(ClientError::FirstPartySelfService);
         }
-        match (&self.scope, &self.default_scope) {
-            (Some(scope), Some(default)) if !default.is_subset(scope) => Err(ClientError::DefaultScopeExceedsScope),
-            _ => Ok(()),
+        self.check_scope()
+    }
+
+    fn check_scope(&self) -> Result<(), ClientError> {
+        let (Some(scope), own) = (&self.scope, &self.own_scope) else { return Ok(()) };
+        if self.all_offered_scopes {
+            return Err(ClientError::ScopeAndAllOffered);
         }
+        let either = own.as_ref().map_or_else(|| scope.clone(), |own| scope.union(own));
+        let fits = self.default_scope.as_ref().is_none_or(|default| default.is_subset(&either));
+        if fits { Ok(()) } else { Err(ClientError::DefaultScopeExceedsScope) }
     }
 
     fn check_type(&self) -> Result<(), ClientError> {

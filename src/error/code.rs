@@ -21,6 +21,8 @@ impl ErrorCode {
     pub const UNSUPPORTED_RESPONSE_TYPE: Self = Self("unsupported_response_type");
     /// `invalid_scope`
     pub const INVALID_SCOPE: Self = Self("invalid_scope");
+    /// `unsupported_token_type` (RFC 7009 §2.2.1)
+    pub const UNSUPPORTED_TOKEN_TYPE: Self = Self("unsupported_token_type");
     /// `access_denied`
     pub const ACCESS_DENIED: Self = Self("access_denied");
     /// `server_error`

@@ -154,6 +154,8 @@ pub enum Refusal {
     // Life after issuing.
     /// A client wants to revoke a token that belongs to another one.
     NotYourToken,
+    /// A client wants to revoke a token of a kind that this version does not know. The token lives on.
+    UnsupportedTokenKind,
     /// A client wants to inspect tokens without being allowed to, or without being able to prove who it is.
     IntrospectionNotAllowed,
 
@@ -324,6 +326,7 @@ impl Refusal {
             Self::CodeWithoutChallenge => (E::INVALID_GRANT, "PKCE is required for this client"),
             Self::ResourceOwnerRejected => (E::INVALID_GRANT, "the resource owner's credentials are wrong"),
             Self::NotYourToken => (E::UNAUTHORIZED_CLIENT, "the token belongs to another client"),
+            Self::UnsupportedTokenKind => (E::UNSUPPORTED_TOKEN_TYPE, "this kind of token cannot be revoked here"),
             Self::IntrospectionNotAllowed => (E::UNAUTHORIZED_CLIENT, "the client may not inspect tokens"),
             Self::Extension(refusal) => (refusal.code, refusal.description),
         }

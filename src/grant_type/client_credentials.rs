@@ -24,6 +24,6 @@ impl GrantHandler for ClientCredentialsGrant {
         if !context.client.is_confidential() {
             return Err(Refusal::GrantTypeNotAllowed.into());
         }
-        Ok(Decision::open(OpenGrant::new(context.scope()?)))
+        Ok(Decision::open(OpenGrant::new(context.own_scope()?)))
     }
 }

@@ -170,12 +170,21 @@ impl GrantContext<'_> {
         self.server.authenticator.as_deref().unwrap_or(&ClientSecrets)
     }
 
-    /// The scope that the client may have of what it asked for, or its default (RFC 6749 §3.3).
+    /// The scope that the client may have of what it asked for, or its default (RFC 6749 §3.3), if a user has consented or the grant
+    /// comes from another authority. See [`Client::allowed_scope`](crate::Client::allowed_scope).
     ///
     /// # Errors
     /// It is malformed, unknown, not the client's to ask for, or missing without a default.
     pub fn scope(&self) -> Result<Scope, Refusal> {
         self.server.scope_for(self.client, self.params.get("scope")?)
+    }
+
+    /// The same for a client that acts on its own authority, without a user. See [`Client::own_scope`](crate::Client::own_scope).
+    ///
+    /// # Errors
+    /// It is malformed, unknown, beyond the client's own authority, or missing without a default.
+    pub fn own_scope(&self) -> Result<Scope, Refusal> {
+        self.server.own_scope_for(self.client, self.params.get("scope")?)
     }
 
     /// Finds a token. It may be spent, expired or revoked, and another client's.

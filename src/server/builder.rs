@@ -299,6 +299,9 @@ impl Builder {
         check_issuer(&self.issuer)?;
         self.policy.check()?;
         let scopes = catalogue(&self.scopes, self.default_scope.as_deref())?;
+        if let Some(scope) = self.policy.self_service_scope.as_ref().filter(|scope| !scope.is_subset(scopes.all())) {
+            return Err(BuildError::SelfServiceScope(scope.as_str().to_owned()));
+        }
         if self.policy.refresh_tokens == RefreshTokens::OfflineAccess && !scopes.all().contains("offline_access") {
             return Err(BuildError::OfflineAccess);
         }
@@ -361,7 +364,8 @@ impl Builder {
         let routes =
             dispatcher::routes(&urls, &metadata, resource.as_ref(), additions.endpoints, server.policy.max_body)?;
         server.storage.claim_issuer(&server.issuer).await?;
-        let inner = Inner { server, authorization, token, introspection, urls, metadata, resource, routes };
+        let inner =
+            Inner { server, authorization, token, introspection, urls, metadata, resource, routes, has_server_key };
         Ok(AuthorizationServer { inner: Arc::new(inner) })
     }
 }

@@ -22,20 +22,25 @@ use crate::authorize::{
     UserSession,
 };
 use crate::bearer::{self, Bearer, BearerError, BearerRequest};
+use crate::client::Client;
 use crate::client::auth::{AuthenticatedClient, authenticate_client};
 use crate::connections::{self, Connections};
 use crate::error::Error;
 use crate::event::EventKind;
 use crate::http::{Request, Response};
 use crate::introspect::{Introspection, IntrospectionEndpoint, IntrospectionRequest};
+use crate::lint::{self, ClientLint, Lint, Served};
 use crate::metadata::{Document, EndpointUrls};
 use crate::policy::Policy;
-use crate::record::{Grant, Subject};
+use crate::record::{ClientId, Grant, Subject};
 use crate::revoke::{self, RevocationRequest};
 use crate::server_context::ServerContext;
 use crate::span::{in_span, within_span};
-use crate::storage::{GrantPage, GrantSelector};
+use crate::storage::{ClientRegistry, GrantPage, GrantSelector, RegistryError};
 use crate::token::{TokenEndpoint, TokenRequest, TokenResponse, refuse};
+
+/// How many clients are read at a time.
+const CLIENTS_AT_A_TIME: usize = 100;
 
 /// An authorization server. Cloning it is cheap and gives the same server.
 ///
@@ -56,6 +61,8 @@ struct Inner {
     metadata: Document,
     resource: Option<Document>,
     routes: Vec<Route>,
+    /// Whether the host gave a key, so that it is the same in every process.
+    has_server_key: bool,
 }
 
 impl AuthorizationServer {
@@ -151,7 +158,8 @@ impl AuthorizationServer {
     /// The typed form of [`revoke`](Self::revoke). An unknown token is revoked successfully.
     ///
     /// # Errors
-    /// The client did not authenticate, or the token is another client's. Or the storage failed: then the token may be dead or
+    /// The client did not authenticate, the token is another client's, or it lives and is of a
+    /// [kind](crate::record::TokenKind::Unknown) that only a newer version can revoke. Or the storage failed: then the token may be dead or
     /// alive, and the request is to be repeated.
     pub async fn revocation_request(&self, request: &RevocationRequest<'_>) -> Result<(), Error> {
         in_span("revoke", revoke::revoke(&self.inner.server, request)).await
@@ -225,6 +233,50 @@ impl AuthorizationServer {
     /// The storage or the client store failed.
     pub async fn connections(&self, subject: &Subject) -> Result<Connections, Error> {
         connections::of(&self.inner.server, subject).await
+    }
+
+    /// Returns the findings about the server itself: settings that work, but that an operator may not want. See [`lint`].
+    #[must_use]
+    pub fn lint(&self) -> Vec<Lint> {
+        lint::of_server(&self.inner.server, self.inner.has_server_key, &self.served())
+    }
+
+    /// Returns the findings about one client: what it is registered for and can't use on this server, and probable
+    /// mistakes. See [`lint`].
+    #[must_use]
+    pub fn lint_client(&self, client: &Client) -> Vec<ClientLint> {
+        lint::of_client(&self.inner.server, &self.served(), client, self.inner.server.now())
+    }
+
+    /// Reports the findings about all clients of a registry, in the order of their identifiers. It reads a hundred clients at a time
+    /// and keeps none.
+    ///
+    /// # Errors
+    /// The registry failed; the findings about some clients may have been reported.
+    pub async fn lint_clients(
+        &self,
+        registry: &(impl ClientRegistry + ?Sized),
+        mut report: impl FnMut(&Client, ClientLint) + Send,
+    ) -> Result<(), RegistryError> {
+        let mut after: Option<ClientId> = None;
+        loop {
+            let clients = registry.list_clients(after.as_ref(), CLIENTS_AT_A_TIME).await?;
+            for client in &clients {
+                self.lint_client(client).into_iter().for_each(|finding| report(client, finding));
+            }
+            match clients.last() {
+                Some(last) if clients.len() == CLIENTS_AT_A_TIME => after = Some(last.id().clone()),
+                _ => return Ok(()),
+            }
+        }
+    }
+
+    fn served(&self) -> Served<'_> {
+        Served {
+            grant_types: self.inner.token.grant_types().collect(),
+            authorization: self.inner.authorization.is_some(),
+            introspection: self.inner.urls.introspection.is_some(),
+        }
     }
 
     /// Live grants, newest first, page by page: of a user, of a client, or of a user to a client.

@@ -1,7 +1,8 @@
 //! Which scope a request ends up with.
 
+use grantor::client::RegisteredBy;
 use grantor::testing::TestServer;
-use grantor::{AuthorizationCode, Client, CodeVerifier, Response, TokenRequest, TokenResponse};
+use grantor::{AuthorizationCode, Client, CodeVerifier, Policy, Response, Scope, TokenRequest, TokenResponse};
 
 use crate::ask::{Ask, CALLBACK, assert_error, by, consent, grants_of, pending, refused};
 use crate::common::{VERIFIER, public, query_of};
@@ -97,6 +98,50 @@ async fn a_client_asks_for_no_more_than_it_may_have() {
         assert_eq!(query_of(&answer)["error_description"], "a scope is unknown");
     }
     drop(pending(&t, &Ask::code(&unsaid)).await);
+}
+
+// covers: SC-07 (RFC 6749 §10.3)
+#[tokio::test]
+async fn all_offered_scopes_end_at_an_allow_list_for_self_service() {
+    const ALL: &str = "offline_access user:read user:write";
+    let client = |id: &str| Client::public(id).authorization_code([CALLBACK]).all_offered_scopes();
+    let listed = |builder: grantor::Builder, list: &str| {
+        let mut policy = Policy::default();
+        policy.self_service_scope = Some(Scope::parse(list).unwrap());
+        builder.default_scope("user:read").policy(policy)
+    };
+    let without_default = TestServer::new();
+    let with_default = TestServer::with(|builder| builder.default_scope("user:read"));
+    let with_list = TestServer::with(|builder| listed(builder, "user:read user:write"));
+    let later = TestServer::with(|builder| listed(builder, "user:read user:write").scope("admin", "Everything"));
+    for (t, by, asked, allowed) in [
+        (&without_default, RegisteredBy::Administrator, ALL, true),
+        (&later, RegisteredBy::Administrator, "admin user:read", true),
+        (&without_default, RegisteredBy::SelfService, "user:read", false),
+        (&with_default, RegisteredBy::SelfService, "user:read", true),
+        (&with_default, RegisteredBy::SelfService, "user:write", false),
+        (&with_list, RegisteredBy::SelfService, "user:read user:write", true),
+        (&with_list, RegisteredBy::SelfService, ALL, false),
+        // What was declared later is outside of the list.
+        (&later, RegisteredBy::SelfService, "admin", false),
+    ] {
+        let number = t.events.events().len();
+        let id = format!("app-{number}-{asked}-{by:?}");
+        let app = t.register(client(&id).registered_by(by).build(), None).await;
+        let ask = Ask::code(&app).with("scope", asked);
+        if allowed {
+            assert_eq!(pending(t, &ask).await.scope(), &Scope::parse(asked).unwrap(), "{by:?}");
+        } else {
+            drop(refused(t, &ask).await);
+            let event = t.events.events().pop().unwrap();
+            assert!(event.text.contains("ScopeNotAllowed"), "{by:?} {asked}: {}", event.text);
+        }
+    }
+    // Asked for nothing, it gets the default and not all.
+    let app = with_default.register(client("bare").build(), None).await;
+    assert_eq!(pending(&with_default, &Ask::code(&app).without("scope")).await.scope().as_str(), "user:read");
+    let app = without_default.register(client("bare").build(), None).await;
+    assert_error(&refused(&without_default, &Ask::code(&app).without("scope")).await, CALLBACK, "invalid_scope", STATE);
 }
 
 // covers: SC-03 (RFC 6749 §3.3), SC-04 (RFC 6749 §3.3), CU-10 (RFC 6749 §3.3), AMB-10

@@ -60,6 +60,25 @@ impl Example {
         String::from_utf8(output.stderr).unwrap()
     }
 
+    /// Starts it with flags until it serves, and ends it; returns its standard error.
+    pub fn complaints(flags: &[&str]) -> String {
+        let mut process = Command::new(crate::built("server"))
+            .current_dir(std::env::temp_dir())
+            .args(["--listen", "127.0.0.1:0"])
+            .args(in_memory_unless_said(flags))
+            .args(flags)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the server starts");
+        let mut first = String::new();
+        BufReader::new(process.stdout.take().unwrap()).read_line(&mut first).unwrap();
+        process.kill().unwrap();
+        let output = process.wait_with_output().unwrap();
+        assert!(first.starts_with("listening on "), "{first:?}");
+        String::from_utf8(output.stderr).unwrap()
+    }
+
     /// Starts it with clients, users and scopes from JSON, and more flags.
     pub fn with(clients: &str, users: &str, scopes: &str, flags: &[&str]) -> Self {
         let folder = Folder::new();

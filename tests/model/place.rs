@@ -65,7 +65,10 @@ impl InSqlite {
             .connect_with(connect.foreign_keys(true))
             .await
             .unwrap();
-        Self { storage: SqliteOptions::new().timeout(PATIENCE).with_pool(pool).await.unwrap(), folder }
+        Self {
+            storage: SqliteOptions::new().timeout(time::Duration::minutes(5)).with_pool(pool).await.unwrap(),
+            folder,
+        }
     }
 }
 
@@ -88,7 +91,9 @@ pub(crate) struct InPostgres(PostgresStorage);
 
 impl InPostgres {
     pub(crate) async fn new(server: &Postgres) -> Self {
-        Self(PostgresOptions::new().timeout(PATIENCE).connect(&server.database().await).await.unwrap())
+        Self(
+            PostgresOptions::new().timeout(time::Duration::minutes(5)).connect(&server.database().await).await.unwrap(),
+        )
     }
 }
 

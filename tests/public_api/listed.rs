@@ -60,6 +60,15 @@ fn the_public_api_names_no_crates_but_those_that_a_host_is_to_meet() {
     assert_eq!(found, BTreeSet::from(PUBLIC_DEPENDENCIES));
 }
 
+#[test]
+fn every_public_duration_is_that_of_time() {
+    let listing = fs::read_to_string(LISTING).unwrap();
+    let durations: Vec<_> = listing.lines().filter(|line| line.contains("Duration")).collect();
+    let others: Vec<_> =
+        durations.iter().filter(|line| line.contains("core::time::") || line.contains("std::time::")).collect();
+    assert!(durations.len() > 10 && others.is_empty(), "a duration is a `time::Duration`: {others:#?}");
+}
+
 /// Lines of the one that the other lacks.
 fn without(one: &[String], other: &[String], sign: char) -> Vec<String> {
     let other: BTreeSet<_> = other.iter().collect();

@@ -20,7 +20,7 @@ use crate::records::{
 };
 
 /// Long for a database on the same machine, short for a test that waits until it is over.
-const SHORT: Duration = Duration::from_millis(300);
+const SHORT: time::Duration = time::Duration::milliseconds(300);
 
 /// The code that the database gave, from the error of sqlx that is kept as the source.
 fn code(error: &StorageError) -> Option<String> {

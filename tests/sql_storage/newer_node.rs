@@ -322,15 +322,29 @@ async fn code_with_unknown_binding<S: Editable>(node: &Node<S>) {
     assert!(node.storage.find(&hash).await.unwrap().unwrap().token.spent.is_none());
 }
 
+/// Revocation of a living token that this version can't revoke is no success.
 async fn unknown_kind<S: Editable>(node: &Node<S>) {
     let access = node.tokens().await.access_token;
     node.storage.set_kind(&access.hash(), "access_token_2").await;
     assert!(!node.is_accepted(&access).await);
     let refused = node.refresh(&RefreshToken::new(access.expose())).await;
     assert_eq!(error_of(&refused), "invalid_grant");
-    assert_eq!(node.revoke(access.expose()).await, 200, "as of an unknown token");
+    let revoke = async || node.t.server.revoke(&node.as_client("/revoke", &[("token", access.expose())])).await;
+    let refused = revoke().await;
+    assert_eq!((refused.status(), error_of(&refused).as_str()), (400, "unsupported_token_type"));
+    assert_eq!(node.t.events.events().pop().unwrap().name, "revocation_refused");
     let found = node.storage.find(&access.hash()).await.unwrap().unwrap();
     assert_eq!((found.token.kind.as_str(), found.token.revoked_at), ("access_token_2", None));
+    assert_eq!(found.grant.revoked_at, None);
+    // Another client does not learn the kind.
+    let other = client_in(&node.t, &node.storage).await;
+    let header = basic(&other.id, other.secret.as_ref().unwrap().expose());
+    let request =
+        Request::post_form("/revoke", form(&[("token", access.expose())])).with_header("authorization", header);
+    assert_eq!(error_of(&node.t.server.revoke(&request).await), "unauthorized_client");
+    // A dead token is what the client has asked for.
+    node.storage.revoke_grants(&GrantSelector::Id(found.grant.id), node.t.clock.now()).await.unwrap();
+    assert_eq!(revoke().await.status(), 200);
 }
 
 async fn newer_client_redeems_nothing<S: Editable>(node: &Node<S>) {
@@ -395,6 +409,7 @@ async fn client_of_newer_node<S: Editable>(node: &Node<S>) {
     assert!(node.is_revoked(&refresh.hash()).await);
 }
 
+// covers: RV-15 (RFC 7009 §2.2.1)
 #[tokio::test]
 async fn newer_rows_in_memory() {
     check(MemoryStorage::new()).await;

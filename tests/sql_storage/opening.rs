@@ -13,6 +13,7 @@ use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::postgres::{PgPool, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
 use sqlx::{AssertSqlSafe, SqlSafeStr};
+use time::Duration;
 
 use crate::interruptions::dropped_after;
 use crate::postgres::Postgres;
@@ -276,6 +277,29 @@ async fn a_storage_refuses_tables_that_it_does_not_know() {
 }
 
 #[tokio::test]
+async fn timeout_of_zero_or_less_does_not_open() {
+    const REFUSED: &str = "the timeout of the storage is zero or negative: give a positive one";
+    for timeout in [Duration::ZERO, Duration::milliseconds(-1), Duration::MIN] {
+        let folder = Folder::new();
+        let error = SqliteOptions::new().timeout(timeout).open(folder.file()).await.unwrap_err();
+        assert!(said(&error).contains(REFUSED), "{}", said(&error));
+        assert!(!folder.file().exists() && !error.is_unavailable());
+        let pool = SqlitePool::connect("sqlite::memory:").await.unwrap();
+        let error = SqliteOptions::new().timeout(timeout).with_pool(pool).await.unwrap_err();
+        assert!(said(&error).contains(REFUSED), "{}", said(&error));
+        // Nothing is contacted, so no server is needed.
+        let options = PostgresOptions::new().timeout(timeout);
+        let error = options.clone().connect("postgres://nobody@127.0.0.1:1/none").await.unwrap_err();
+        assert!(said(&error).contains(REFUSED), "{}", said(&error));
+        let pool = PgPool::connect_lazy("postgres://nobody@127.0.0.1:1/none").unwrap();
+        let error = options.with_pool(pool).await.unwrap_err();
+        assert!(said(&error).contains(REFUSED), "{}", said(&error));
+    }
+    let folder = Folder::new();
+    SqliteOptions::new().timeout(Duration::MAX).open(folder.file()).await.unwrap();
+}
+
+#[tokio::test]
 async fn without_migrations_nothing_is_created_and_what_is_there_is_used() {
     let folder = Folder::new();
     assert!(SqliteOptions::new().migrate(false).open(folder.file()).await.is_err());
@@ -312,7 +336,7 @@ async fn a_role_that_may_not_change_tables_is_enough_without_migrations() {
     storage.register(app("a")).await.unwrap();
     let token = opened(&storage, 1).await;
     assert!(is_done(storage.redeem(&spend(&token, 1), &successors(&token, 10)).await.unwrap()));
-    let end = token.expires_at + time::Duration::DAY;
+    let end = token.expires_at + Duration::DAY;
     assert!(storage.purge_expired(end, 100).await.unwrap() > 0);
     storage.remove(&grantor::ClientId::new("a").unwrap(), end).await.unwrap();
     // The versions of entries need no right of their own.
@@ -340,9 +364,8 @@ async fn opening_waits_for_the_migration_of_another_node() {
     let mut other = pool.begin().await.unwrap();
     let lock = "SELECT pg_advisory_xact_lock(hashtextextended('grantor public grantor_', 0))";
     sqlx::raw_sql(lock).execute(&mut *other).await.unwrap();
-    let opening = tokio::spawn(async move {
-        PostgresOptions::new().timeout(std::time::Duration::from_millis(200)).connect(&url).await
-    });
+    let opening =
+        tokio::spawn(async move { PostgresOptions::new().timeout(Duration::milliseconds(200)).connect(&url).await });
     tokio::time::sleep(std::time::Duration::from_millis(600)).await;
     assert!(!opening.is_finished());
     assert!(tables(&pool).await.is_empty());
@@ -382,7 +405,7 @@ async fn no_password_and_no_seed_is_in_an_error_or_a_debug_print() {
     let lite = sqlite.redeem(&spend(&token, 1), &[]).await.unwrap_err();
     let mut texts = vec![said(&lite), format!("{sqlite:?} {:?}", SqliteOptions::new())];
 
-    let unreachable = PostgresOptions::new().timeout(std::time::Duration::from_millis(200));
+    let unreachable = PostgresOptions::new().timeout(Duration::milliseconds(200));
     for url in [
         "postgres://oauth:tiger@nowhere.invalid/oauth",
         "postgres://oauth:tiger@127.0.0.1:1/oauth",

@@ -1,10 +1,10 @@
 //! The client credentials grant (RFC 6749 §4.4): a machine acts for itself.
 
-use grantor::client::{ClientBuilder, ClientError};
+use grantor::client::{ClientBuilder, ClientError, RegisteredBy};
 use grantor::testing::TestServer;
-use grantor::{Client, ClientStore, GrantType};
+use grantor::{Client, ClientRegistry, ClientStore, GrantType, Policy, Request, Scope};
 
-use crate::common::{token, token_as};
+use crate::common::{basic, form, json, token, token_as};
 use crate::support::{CB, access_token, bad_client, confidential, granted, public, refused_for, row};
 
 const MACHINE: [(&str, &str); 2] = [("grant_type", "client_credentials"), ("scope", "user:read")];
@@ -88,6 +88,77 @@ async fn a_scope_that_is_not_the_clients_is_refused_and_not_cut_down() {
         let request = token_as(&app, &[("grant_type", "client_credentials"), ("scope", scope)]);
         refused_for(&t, &request, 400, "invalid_scope", reason).await;
     }
+}
+
+/// What a user can consent to and what the client can do by itself are two lists.
+// covers: GK-04 (RFC 6749 §3.3)
+#[tokio::test]
+async fn own_scope_of_a_client_is_apart_from_its_users() {
+    let t = TestServer::new();
+    let users = |client: ClientBuilder| client.authorization_code([CB]).refresh_token().client_credentials();
+    let app = t
+        .confidential_client_with(|client| {
+            users(client).scope("user:read").own_scope("user:write").default_scope("user:read user:write")
+        })
+        .await;
+    let asked = |scope| token_as(&app, &[("grant_type", "client_credentials"), ("scope", scope)]);
+    assert_eq!(granted(&t, &asked("user:write")).await["scope"], "user:write");
+    for beyond in ["user:read", "user:read user:write", "offline_access"] {
+        refused_for(&t, &asked(beyond), 400, "invalid_scope", "ScopeNotAllowed").await;
+    }
+    refused_for(&t, &asked("nonsense"), 400, "invalid_scope", "UnknownScope").await;
+    // The default is cut to each list.
+    let bare = granted(&t, &token_as(&app, &[("grant_type", "client_credentials")])).await;
+    assert_eq!(bare["scope"], "user:write");
+    let of_user = t.authorize(&app).approve_as("alice").await.redeem().await.unwrap();
+    assert_eq!(of_user.scope.as_str(), "user:read");
+    // A refresh is judged by the grant, and introspection by the token: the second list changes neither.
+    let refresh = of_user.refresh_token.as_ref().unwrap();
+    let refreshed = t.refresh(&app, refresh).await.unwrap();
+    assert_eq!(refreshed.scope.as_str(), "user:read");
+    let mut parts = t.storage.find_client(&app.id).await.unwrap().unwrap().parts().clone();
+    let version = Client::from_parts(parts.clone()).unwrap().version();
+    (parts.own_scope, parts.default_scope) = (Some(Scope::parse("offline_access").unwrap()), None);
+    t.storage.update(Client::from_parts(parts).unwrap(), version).await.unwrap();
+    t.refresh(&app, refreshed.refresh_token.as_ref().unwrap()).await.unwrap();
+    let live = access_token(&bare);
+    assert!(t.bearer(&live).await.unwrap().require("user:write").is_ok());
+    let header = basic(&app.id, app.secret.as_ref().unwrap().expose());
+    let request =
+        Request::post_form("/introspect", form(&[("token", live.expose())])).with_header("authorization", header);
+    let introspected = t.server.introspect(&request).await;
+    assert_eq!(json(&introspected)["scope"], "user:write");
+    refused_for(&t, &asked("user:write"), 400, "invalid_scope", "ScopeNotAllowed").await;
+}
+
+// covers: GK-04 (RFC 6749 §3.3)
+#[tokio::test]
+async fn self_registered_client_has_no_scope_of_its_own() {
+    let bare = [("grant_type", "client_credentials")];
+    let t = TestServer::with(|builder| {
+        let mut policy = Policy::default();
+        policy.self_service_scope = Some(Scope::parse("user:read").unwrap());
+        builder.default_scope("user:read").policy(policy)
+    });
+    let register = async |change: fn(ClientBuilder) -> ClientBuilder| {
+        let own = |client: ClientBuilder| change(client.client_credentials().registered_by(RegisteredBy::SelfService));
+        t.confidential_client_with(own).await
+    };
+    for app in [
+        register(|client| client).await,
+        register(|client| client.scope("user:read user:write")).await,
+        register(ClientBuilder::all_offered_scopes).await,
+    ] {
+        refused_for(&t, &token_as(&app, &MACHINE), 400, "invalid_scope", "ScopeNotAllowed").await;
+        refused_for(&t, &token_as(&app, &bare), 400, "invalid_scope", "NoDefaultScope").await;
+    }
+    let app = register(|client| client.own_scope("user:read")).await;
+    assert_eq!(granted(&t, &token_as(&app, &MACHINE)).await["scope"], "user:read");
+    // No user is asked, so a client of an administrator has all scopes on its own authority only by a list.
+    let app = t.confidential_client_with(|client| client.client_credentials().all_offered_scopes()).await;
+    assert_eq!(granted(&t, &token_as(&app, &MACHINE)).await["scope"], "user:read");
+    let beyond = [("grant_type", "client_credentials"), ("scope", "user:write")];
+    refused_for(&t, &token_as(&app, &beyond), 400, "invalid_scope", "ScopeNotAllowed").await;
 }
 
 // covers: GK-05 (RFC 6749 §5.2), AMB-18, TE-07 (RFC 6749 §5.2)

@@ -50,6 +50,7 @@ impl GrantHandler for Voucher {
             "typed" => {
                 Ok(Decision::open(order.refreshable().response(|members| members.token_type = Some("N_A".into()))))
             }
+            "alone" => Ok(Decision::open(OpenGrant::new(context.own_scope()?))),
             "lower case" => Ok(Decision::open(order.response(|members| members.token_type = Some("bearer".into())))),
             "odd" => Ok(Decision::open(order.response(|members| {
                 members.token_type = Some("N_A".into());
@@ -317,4 +318,19 @@ async fn a_server_with_an_ill_named_extension_cannot_be_built() {
         twice.extension_grant(Voucher::new()).extension_grant(Voucher::new()).build().await,
         Err(BuildError::Extension(_))
     ));
+}
+
+#[tokio::test]
+async fn extension_grant_can_ask_for_the_scope_of_the_client_itself() {
+    let t = TestServer::with(|builder| builder.extension_grant(Voucher::new()));
+    let app = t
+        .confidential_client_with(|client| {
+            client.extension_grant(VOUCHER).scope("user:read user:write").own_scope("user:write")
+        })
+        .await;
+    let ask =
+        |voucher, scope| token_as(&app, &[("grant_type", VOUCHER), ("example_voucher", voucher), ("scope", scope)]);
+    granted(&t, &ask("ten-euros", "user:read")).await;
+    assert_eq!(granted(&t, &ask("alone", "user:write")).await["scope"], "user:write");
+    refused_for(&t, &ask("alone", "user:read"), 400, "invalid_scope", "ScopeNotAllowed").await;
 }

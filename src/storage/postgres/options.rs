@@ -1,22 +1,25 @@
 //! How a [`PostgresStorage`] is opened.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::Duration as Wait;
 
 use sqlx::postgres::{PgConnection, PgPool, PgPoolOptions};
 use sqlx::{AssertSqlSafe, Connection};
+use time::Duration;
 
 use super::statements::Statements;
 use super::{PostgresStorage, to_storage_error};
 use crate::error::StorageError;
-use crate::storage::sql::{DEFAULT_PREFIX, DEFAULT_TIMEOUT, TableNames, check_migrations, migrator, run_migrations};
+use crate::storage::sql::{
+    DEFAULT_PREFIX, DEFAULT_TIMEOUT, TableNames, check_migrations, check_timeout, migrator, run_migrations,
+};
 
 /// The migrations, in order. What is in here never changes.
 const MIGRATIONS: [(i64, &str, &str); 1] =
     [(1, "clients, grants, tokens", include_str!("../../../migrations/postgres/0001_clients_grants_tokens.sql"))];
 
 /// A connection that was idle for longer is tried before it is used.
-const IDLE: Duration = Duration::from_secs(1);
+const IDLE: Wait = Wait::from_secs(1);
 
 /// How a [`PostgresStorage`] is opened.
 ///
@@ -73,7 +76,7 @@ impl PostgresOptions {
     /// How long a step may take, waiting for a connection included; by default 5 seconds. After that it fails with
     /// [`unavailable`](StorageError::unavailable), and a pool that the storage made has the server give up, too. Most calls are
     /// one step; a redemption whose answer was lost takes a second one to look, and a purge or the revocation of many grants
-    /// consists of as many as it needs.
+    /// consists of as many as it needs. With a timeout that is zero or negative, the storage does not open.
     pub const fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
@@ -97,14 +100,15 @@ impl PostgresOptions {
     /// # Errors
     /// The URL is malformed, the database is out of reach, or as for [`with_pool`](Self::with_pool).
     pub async fn connect(self, url: &str) -> Result<PostgresStorage, StorageError> {
+        let timeout = check_timeout(self.timeout)?;
         let give_up = format!(
             "SET statement_timeout = {milliseconds}; SET idle_in_transaction_session_timeout = {milliseconds}",
-            // 0 would mean never, and there is a greatest one.
-            milliseconds = self.timeout.as_millis().clamp(1, i32::MAX as u128)
+            // 0 would mean never.
+            milliseconds = timeout.as_millis().max(1)
         );
         let pool = PgPoolOptions::new()
             .max_connections(self.connections)
-            .acquire_timeout(self.timeout)
+            .acquire_timeout(timeout)
             // Not every time, which would be a round trip more for every statement.
             .test_before_acquire(false)
             .before_acquire(|connection, metadata| {
@@ -126,8 +130,9 @@ impl PostgresOptions {
     /// not committed.
     ///
     /// # Errors
-    /// A name is not allowed, a migration failed, or the tables are those of another version.
+    /// The timeout or a name is not allowed, a migration failed, or the tables are those of another version.
     pub async fn with_pool(self, pool: PgPool) -> Result<PostgresStorage, StorageError> {
+        let timeout = check_timeout(self.timeout)?;
         let names = TableNames::new(self.schema.as_deref(), &self.prefix)?;
         let migrator = migrator(&names, &MIGRATIONS);
         let mut connection = pool.acquire().await.map_err(to_storage_error)?;
@@ -142,7 +147,7 @@ impl PostgresOptions {
         }
         transaction.commit().await.map_err(to_storage_error)?;
         let statements = Arc::new(Statements::new(&names));
-        Ok(PostgresStorage { pool, statements, timeout: self.timeout })
+        Ok(PostgresStorage { pool, statements, timeout })
     }
 }
 

@@ -7,9 +7,9 @@ mod names;
 mod rows;
 mod statements;
 
-use std::time::Duration;
+use std::time::Duration as Wait;
 
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime};
 
 pub(super) use self::ephemeral::{
     EphemeralStatements, Writing, number_of, read_due, read_value, read_version, read_versioned,
@@ -30,7 +30,17 @@ use crate::record::GrantId;
 pub(super) const DEFAULT_PREFIX: &str = "grantor_";
 
 /// How long a step may take unless a host says otherwise.
-pub(super) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const DEFAULT_TIMEOUT: Duration = Duration::seconds(5);
+
+/// The longest timeout that both databases take, some 24 days. One that is longer counts as this.
+const LONGEST_TIMEOUT: Wait = Wait::from_millis(i32::MAX.unsigned_abs() as u64);
+
+/// Checks the timeout of a storage that is opened, and returns it in the type that timers take.
+pub(super) fn check_timeout(timeout: Duration) -> Result<Wait, StorageError> {
+    let wait = Wait::try_from(timeout).ok().filter(|wait| !wait.is_zero());
+    let wait = wait.map(|wait| wait.min(LONGEST_TIMEOUT));
+    wait.ok_or_else(|| StorageError::new("the timeout of the storage is zero or negative: give a positive one"))
+}
 
 /// How many grants one statement revokes.
 pub(super) const BATCH: usize = 1_000;

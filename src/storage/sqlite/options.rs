@@ -2,15 +2,16 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::Duration as Wait;
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+use time::Duration;
 
 use super::statements::Statements;
 use super::{SqliteStorage, to_storage_error};
 use crate::error::StorageError;
 use crate::storage::sql::{
-    Cells, DEFAULT_PREFIX, DEFAULT_TIMEOUT, TableNames, check_migrations, migrator, run_migrations,
+    Cells, DEFAULT_PREFIX, DEFAULT_TIMEOUT, TableNames, check_migrations, check_timeout, migrator, run_migrations,
 };
 
 /// The migrations, in order. What is in here never changes.
@@ -18,7 +19,7 @@ const MIGRATIONS: [(i64, &str, &str); 1] =
     [(1, "clients, grants, tokens", include_str!("../../../migrations/sqlite/0001_clients_grants_tokens.sql"))];
 
 /// How long to wait before a new file is tried again that another process is just setting up.
-const PAUSE: Duration = Duration::from_millis(10);
+const PAUSE: Wait = Wait::from_millis(10);
 
 /// How an [`SqliteStorage`] is opened.
 ///
@@ -60,7 +61,8 @@ impl SqliteOptions {
 
     /// How long a step may take, waiting for other writers included; by default 5 seconds. After that it fails with
     /// [`unavailable`](StorageError::unavailable). Most calls are one step; a redemption that failed takes a second one to look
-    /// whether it was done all the same, and a purge or the revocation of many grants consists of as many as it needs.
+    /// whether it was done all the same, and a purge or the revocation of many grants consists of as many as it needs. With a timeout that is
+    /// zero or negative, the storage does not open.
     pub const fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
@@ -104,18 +106,19 @@ impl SqliteOptions {
     }
 
     async fn open_with(self, connect: SqliteConnectOptions) -> Result<SqliteStorage, StorageError> {
+        let timeout = check_timeout(self.timeout)?;
         let connect = connect
             .create_if_missing(self.migrates)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
-            .busy_timeout(self.timeout);
+            .busy_timeout(timeout);
         let options = SqlitePoolOptions::new()
             .max_connections(self.connections)
-            .acquire_timeout(self.timeout)
+            .acquire_timeout(timeout)
             // A file does not go away as a server does.
             .test_before_acquire(false);
-        let pool = tokio::time::timeout(self.timeout, connected(options, connect))
+        let pool = tokio::time::timeout(timeout, connected(options, connect))
             .await
             .map_err(|_| StorageError::unavailable("the database was busy for too long"))??;
         self.with_pool(pool).await
@@ -125,8 +128,9 @@ impl SqliteOptions {
     /// and all read and write the same file.
     ///
     /// # Errors
-    /// The prefix is not allowed, a migration failed, or the tables are those of another version.
+    /// The timeout or the prefix is not allowed, a migration failed, or the tables are those of another version.
     pub async fn with_pool(self, pool: SqlitePool) -> Result<SqliteStorage, StorageError> {
+        let timeout = check_timeout(self.timeout)?;
         let names = TableNames::new(None, &self.prefix)?;
         let migrator = migrator(&names, &MIGRATIONS);
         // Being the one writer keeps other processes out.
@@ -143,7 +147,7 @@ impl SqliteOptions {
         }
         transaction.commit().await.map_err(to_storage_error)?;
         let statements = Arc::new(Statements::new(&names));
-        Ok(SqliteStorage { pool, turn: Arc::default(), statements, timeout: self.timeout })
+        Ok(SqliteStorage { pool, turn: Arc::default(), statements, timeout })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use end_to_end::example::{Browser, Example};
+use end_to_end::example::{Browser, Example, Folder};
 
 #[test]
 fn an_address_that_can_not_be_the_issuer_is_refused_with_the_way_out() {
@@ -13,6 +13,32 @@ fn an_address_that_can_not_be_the_issuer_is_refused_with_the_way_out() {
     assert!(complaint.contains("http://id.example") && !complaint.contains("--issuer"), "{complaint}");
     let complaint = Example::refusal(&["--listen", "127.0.0.1:0", "--issuer", "https://id.example/path"]);
     assert!(complaint.contains("has a path"), "{complaint}");
+}
+
+#[test]
+fn findings_about_server_and_clients_are_printed() {
+    const CLIENTS: &str = r#"[{"client_id": "machine", "client_secret": "m", "grant_types": ["client_credentials"],
+        "scope": "user:read retired"}]"#;
+    let folder = Folder::new();
+    let complaints = Example::complaints(&["--legacy", "--clients", &folder.file("clients.json", CLIENTS)]);
+    let lines: Vec<_> = complaints.lines().collect();
+    assert!(lines.iter().any(|line| line.starts_with("warning: the server key is missing: ")), "{complaints}");
+    assert!(
+        lines.contains(
+            &"warning: the dangerous switch pkce_optional is on: turn it off when no client needs it any more"
+        ),
+        "{complaints}"
+    );
+    assert!(
+        lines.contains(
+            &"warning: the client machine: the scope \"retired\" is not offered by the server: declare it, or remove it \
+              from the client"
+        ),
+        "{complaints}"
+    );
+    // The built-in clients have no findings.
+    let plain = Example::complaints(&[]);
+    assert!(plain.lines().count() == 1 && plain.contains("the server key is missing"), "{plain}");
 }
 
 #[tokio::test]

@@ -1,0 +1,203 @@
+//! Findings about a server and its clients: [`AuthorizationServer::lint`](crate::AuthorizationServer::lint) and
+//! [`AuthorizationServer::lint_clients`](crate::AuthorizationServer::lint_clients).
+//!
+//! A finding is no error: the server works as it was built. Show the findings to the operator when the server starts.
+//! ```
+//! use grantor::{AuthorizationServer, Client, ClientRegistry, MemoryStorage};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let storage = MemoryStorage::new();
+//! let app = Client::public("app").authorization_code(["https://app.example/cb"]).scope("mail:read mail:send").build()?;
+//! storage.register(app).await?;
+//! let oauth = AuthorizationServer::builder("https://id.example.com")
+//!     .storage(storage.clone())
+//!     .scope("mail:read", "Read your mail")
+//!     .server_key(b"32 random bytes from your config", &[])
+//!     .build()
+//!     .await?;
+//!
+//! for finding in oauth.lint() {
+//!     eprintln!("warning: {finding}");
+//! }
+//! let mut findings = Vec::new();
+//! oauth.lint_clients(&storage, |client, finding| findings.push(format!("the client {}: {finding}", client.id()))).await?;
+//! assert_eq!(
+//!     findings,
+//!     ["the client app: the scope \"mail:send\" is not offered by the server: declare it, or remove it from the client"]
+//! );
+//! # Ok(())
+//! # }
+//! ```
+
+use time::OffsetDateTime;
+
+use crate::client::{Client, ClientWarning, RedirectUri};
+use crate::policy::{Dangerous, RefreshTokens};
+use crate::record::GrantType;
+use crate::scope::Scope;
+use crate::server_context::ServerContext;
+
+/// A finding about a server. It prints as a sentence for its operator.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Lint {
+    /// The keys of the server are random, and differ in each process.
+    #[error(
+        "the server key is missing: consent forms and logins under way break at a restart, and between several nodes; give \
+         server_key the same secret on every node"
+    )]
+    NoServerKey,
+    /// A switch of [`Dangerous`] is on. The value is the name of its field.
+    #[error("the dangerous switch {0} is on: turn it off when no client needs it any more")]
+    DangerousSwitch(&'static str),
+}
+
+/// A finding about a client: something that it is registered for and can't use, or a probable mistake. It prints as a sentence for the operator of the
+/// server, without the identifier of the client.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ClientLint {
+    /// Scopes of its registration that the server does not offer.
+    #[error("the scope {:?} is not offered by the server: declare it, or remove it from the client", .0.as_str())]
+    ScopeNotOffered(Scope),
+    /// It has a grant type with a user, but nothing that a user could consent to.
+    #[error("users can consent to no scope for the client: give it a scope that the server offers")]
+    NoScopeForUsers,
+    /// It has the client credentials grant, but no scope on its own authority.
+    #[error("the client has no scope on its own authority: give it an own_scope that the server offers")]
+    NoOwnScope,
+    /// A grant type that the server does not serve, or whose endpoint it does not have. For the implicit grant this means that the
+    /// response type `token` is off.
+    #[error("the grant type {0} is not served by the server: switch it on, or remove it from the client")]
+    GrantTypeNotServed(GrantType),
+    /// It has the refresh token grant, but the policy issues a refresh token only with a scope that the client can't have.
+    #[error("the client can have no refresh token without the scope offline_access: add it to the scope of the client")]
+    RefreshTokenNeverIssued,
+    /// A redirect URI of a class that the policy does not allow.
+    #[error("the redirect URI {0} is not allowed by the policy: allow its class, or replace the URI")]
+    RedirectUriNotAllowed(RedirectUri),
+    /// A switch of [`LegacyHabits`](crate::client::LegacyHabits) is on, but the policy does not allow it. The value is the name of
+    /// its field.
+    #[error("the switch {0} of the client is not allowed by the policy: allow it, or turn it off")]
+    SwitchNotAllowed(&'static str),
+    /// All its credentials have expired.
+    #[error("the credentials of the client have all expired: rotate them, or remove the client")]
+    CredentialsExpired,
+    /// It is a resource server, but the server has no introspection endpoint.
+    #[error(
+        "the client is a resource server, but there is no introspection endpoint: set its URL, or remove the switch"
+    )]
+    IntrospectionNotServed,
+    /// A [critical member](crate::client::ClientParts::unenforced_member) that this version does not enforce.
+    #[error("the member {0:?} of the client is not enforced by this version, so it gets no tokens: upgrade this node")]
+    MemberNotEnforced(Box<str>),
+    /// Something in the registration that is valid, but probably a mistake, see [`Client::warnings`].
+    #[error("{0}")]
+    Warning(ClientWarning),
+}
+
+/// The grant types and endpoints of a server.
+pub(crate) struct Served<'a> {
+    /// Those of the token endpoint.
+    pub(crate) grant_types: Vec<&'a GrantType>,
+    pub(crate) authorization: bool,
+    pub(crate) introspection: bool,
+}
+
+impl Served<'_> {
+    fn grants(&self, server: &ServerContext, grant_type: &GrantType) -> bool {
+        match grant_type.as_str() {
+            GrantType::IMPLICIT => self.authorization && server.policy.allowed_dangers().allow_implicit_grant,
+            _ => self.grant_types.contains(&grant_type),
+        }
+    }
+}
+
+/// The findings about a server. Without an authorization endpoint, nothing is sealed under its key.
+pub(crate) fn of_server(server: &ServerContext, has_server_key: bool, endpoints: &Served<'_>) -> Vec<Lint> {
+    let no_key = (!has_server_key && endpoints.authorization).then_some(Lint::NoServerKey);
+    let switches = switches(*server.policy.allowed_dangers());
+    let on = switches.into_iter().filter(|(_, is_on)| *is_on).map(|(name, _)| Lint::DangerousSwitch(name));
+    no_key.into_iter().chain(on).collect()
+}
+
+fn switches(dangers: Dangerous) -> [(&'static str, bool); 6] {
+    let Dangerous {
+        allow_implicit_grant,
+        allow_password_grant,
+        allow_plain_pkce,
+        pkce_optional,
+        allow_token_parameters_in_query,
+        allow_out_of_band_redirect,
+    } = dangers;
+    [
+        ("allow_implicit_grant", allow_implicit_grant),
+        ("allow_password_grant", allow_password_grant),
+        ("allow_plain_pkce", allow_plain_pkce),
+        ("pkce_optional", pkce_optional),
+        ("allow_token_parameters_in_query", allow_token_parameters_in_query),
+        ("allow_out_of_band_redirect", allow_out_of_band_redirect),
+    ]
+}
+
+/// The findings about a client.
+pub(crate) fn of_client(
+    server: &ServerContext,
+    endpoints: &Served<'_>,
+    client: &Client,
+    now: OffsetDateTime,
+) -> Vec<ClientLint> {
+    let mut found = Vec::new();
+    if let Some(member) = client.parts().unenforced_member() {
+        found.push(ClientLint::MemberNotEnforced(member.into()));
+    }
+    scopes(server, endpoints, client, &mut found);
+    let unserved = client.grant_types().iter().filter(|grant_type| !endpoints.grants(server, grant_type));
+    found.extend(unserved.cloned().map(ClientLint::GrantTypeNotServed));
+    let refused = client.redirect_uris().iter().filter(|uri| !server.policy.allows_redirect(uri.class(), uri.as_str()));
+    found.extend(refused.cloned().map(ClientLint::RedirectUriNotAllowed));
+    let dangers = server.policy.allowed_dangers();
+    for (name, is_on, is_allowed) in [
+        ("pkce_optional", client.is_pkce_optional(), dangers.pkce_optional),
+        ("plain_pkce", client.may_use_plain_pkce(), dangers.allow_plain_pkce),
+        ("token_parameters_in_query", client.may_use_query(), dangers.allow_token_parameters_in_query),
+    ] {
+        if is_on && !is_allowed {
+            found.push(ClientLint::SwitchNotAllowed(name));
+        }
+    }
+    if client.is_confidential() && client.credentials().iter().all(|credential| !credential.is_live(now)) {
+        found.push(ClientLint::CredentialsExpired);
+    }
+    if client.is_resource_server() && !endpoints.introspection {
+        found.push(ClientLint::IntrospectionNotServed);
+    }
+    found.extend(client.warnings().into_iter().map(ClientLint::Warning));
+    found
+}
+
+fn scopes(server: &ServerContext, endpoints: &Served<'_>, client: &Client, found: &mut Vec<ClientLint>) {
+    let offered = server.scopes.all();
+    let parts = client.parts();
+    let lists = [&parts.scope, &parts.own_scope, &parts.default_scope].into_iter().flatten();
+    if let Some(all) = lists.cloned().reduce(|all, list| all.union(&list)) {
+        found.extend(all.retain(|token| !offered.contains(token)).map(ClientLint::ScopeNotOffered));
+    }
+    let uses =
+        |name: &str| client.grant_types().get(name).is_some_and(|grant_type| endpoints.grants(server, grant_type));
+    let of_users = server.user_scope_of(client).and_then(|scope| scope.intersection(offered));
+    let with_users = [GrantType::AUTHORIZATION_CODE, GrantType::IMPLICIT, GrantType::PASSWORD].into_iter().any(uses);
+    if with_users && of_users.is_none() {
+        found.push(ClientLint::NoScopeForUsers);
+    }
+    let own = server.own_scope_of(client).and_then(|scope| scope.intersection(offered));
+    if uses(GrantType::CLIENT_CREDENTIALS) && own.is_none() {
+        found.push(ClientLint::NoOwnScope);
+    }
+    let never = server.policy.refresh_tokens == RefreshTokens::OfflineAccess
+        && of_users.as_ref().is_some_and(|scope| !scope.contains("offline_access"));
+    if uses(GrantType::REFRESH_TOKEN) && with_users && never {
+        found.push(ClientLint::RefreshTokenNeverIssued);
+    }
+}
