@@ -3,7 +3,6 @@
 use std::fmt;
 
 use super::{AuthenticationMethod, Client, RedirectUri, RedirectUriClass};
-use crate::params::decode_component;
 use crate::secret::ClientSecret;
 
 /// A registration that is valid, but probably not what was meant, see [`Client::warnings`].
@@ -69,7 +68,7 @@ impl Client {
         }
         let id = self.id().as_str();
         let uses_basic = self.allows_authentication_method(AuthenticationMethod::ClientSecretBasic);
-        if uses_basic && (id.contains(':') || !is_its_own_encoding(id)) {
+        if uses_basic && (id.contains(':') || needs_encoding(id)) {
             warnings.push(ClientWarning::IdNeedsEncoding);
         }
         warnings
@@ -81,13 +80,13 @@ impl ClientSecret {
     /// [random](Self::random) secret needs none.
     #[must_use]
     pub fn warning(&self) -> Option<ClientWarning> {
-        (!is_its_own_encoding(self.expose())).then_some(ClientWarning::SecretNeedsEncoding)
+        needs_encoding(self.expose()).then_some(ClientWarning::SecretNeedsEncoding)
     }
 }
 
-/// Whether a text stays as it is when it is form-decoded.
-fn is_its_own_encoding(text: &str) -> bool {
-    decode_component(text.as_bytes()).is_some_and(|decoded| *decoded == *text)
+/// Whether form-decoding changes or refuses a text that is sent as it is.
+fn needs_encoding(text: &str) -> bool {
+    text.contains(['%', '+'])
 }
 
 fn has_no_path(uri: &RedirectUri) -> bool {
