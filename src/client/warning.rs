@@ -68,7 +68,7 @@ impl Client {
         }
         let id = self.id().as_str();
         let uses_basic = self.allows_authentication_method(AuthenticationMethod::ClientSecretBasic);
-        if uses_basic && (id.contains(':') || !is_its_own_encoding(id)) {
+        if uses_basic && (id.contains(':') || needs_encoding(id)) {
             warnings.push(ClientWarning::IdNeedsEncoding);
         }
         warnings
@@ -80,14 +80,13 @@ impl ClientSecret {
     /// [random](Self::random) secret needs none.
     #[must_use]
     pub fn warning(&self) -> Option<ClientWarning> {
-        (!is_its_own_encoding(self.expose())).then_some(ClientWarning::SecretNeedsEncoding)
+        needs_encoding(self.expose()).then_some(ClientWarning::SecretNeedsEncoding)
     }
 }
 
-/// Whether a text stays as it is when it is form-decoded.
-fn is_its_own_encoding(text: &str) -> bool {
-    // Only these two mean something else (see `params::decode_component`).
-    !text.contains(['%', '+'])
+/// Whether form-decoding changes or refuses a text that is sent as it is.
+fn needs_encoding(text: &str) -> bool {
+    text.contains(['%', '+'])
 }
 
 fn has_no_path(uri: &RedirectUri) -> bool {
