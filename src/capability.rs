@@ -156,7 +156,8 @@ impl Endpoint {
         self
     }
 
-    /// Lets scripts of any origin use the endpoint (CORS, RFC 9700 §2.6). No cookie may have a part in its answers. Default: off.
+    /// Lets scripts of any origin use the endpoint (CORS, RFC 9700 §2.6). They can read the body and every header of its responses,
+    /// such as `etag` and `location`. No cookie may have a part in its responses. Default: off.
     pub const fn any_origin(mut self) -> Self {
         self.any_origin = true;
         self
