@@ -130,7 +130,7 @@ impl AuthorizationEndpoint {
         let sealed = self.open_form_token(token, session, now)?;
         let Sealed { shown, user, reason, carried, .. } = sealed;
         let validated = self.validate(&carried.parameters.as_params()).await?;
-        let request = Box::new(PendingAuthorization::new(Arc::clone(self), carried, validated, peer));
+        let request = Box::new(self.pend(carried, validated, peer).await?);
         // A default of the client or the server may have changed since. The user agreed to what was shown, and to no more.
         if request.shown() != shown {
             return Err(Refusal::StaleFormToken.into());

@@ -24,6 +24,7 @@ use std::sync::Arc;
 
 use time::OffsetDateTime;
 
+use self::carried::Carried;
 pub use self::consent_form::ConsentForm;
 use self::demands::Demands;
 pub use self::interaction::Interaction;
@@ -38,6 +39,7 @@ use self::response::{ResponseMode, Route};
 pub use self::resume_error::ResumeError;
 pub use self::steps::{Consent, ConsentReason, Login, LoginReason, Proceed, SelectAccount};
 pub use self::user_session::UserSession;
+use crate::capability::{AuthorizationView, Capability, ServerView};
 use crate::client::{Client, RegisteredBy};
 use crate::error::{Error, Refusal};
 use crate::event::EventKind;
@@ -65,6 +67,8 @@ pub enum AuthorizationOutcome {
 pub(crate) struct AuthorizationEndpoint {
     server: Arc<ServerContext>,
     pages: PageSet,
+    /// Each of them checks every request.
+    capabilities: Vec<Arc<dyn Capability>>,
     form_key: DerivedKey,
     return_key: DerivedKey,
     user_key: DerivedKey,
@@ -104,7 +108,7 @@ enum Failure {
     /// (RFC 6749 §4.1.2.1).
     Page(Option<Arc<Client>>, Error),
     /// To the client.
-    Redirect(Box<(Arc<Client>, Route, Refusal)>),
+    Redirect(Box<(Arc<Client>, Route, Error)>),
 }
 
 impl<E: Into<Error>> From<E> for Failure {
@@ -118,11 +122,13 @@ impl AuthorizationEndpoint {
     pub(crate) fn new(
         server: Arc<ServerContext>,
         pages: Arc<dyn PageTemplates>,
+        capabilities: Vec<Arc<dyn Capability>>,
         declared: &[&'static str],
         url: &str,
     ) -> Self {
         Self {
             pages: PageSet(pages),
+            capabilities,
             form_key: server.key(Label::FormToken),
             return_key: server.key(Label::ReturnTarget),
             user_key: server.key(Label::FormUser),
@@ -164,7 +170,7 @@ impl AuthorizationEndpoint {
             Route { target, mode: error_response_mode(params), state: valid_state(params, &self.server.policy) };
         match self.validate_for(&client, &route, params) {
             Ok(wishes) => Ok(Validated { client, route, wishes }),
-            Err(refusal) => Err(Failure::Redirect(Box::new((client, route, refusal)))),
+            Err(refusal) => Err(Failure::Redirect(Box::new((client, route, refusal.into())))),
         }
     }
 
@@ -180,6 +186,31 @@ impl AuthorizationEndpoint {
         let scope = self.server.scope_for(client, params.get("scope")?)?;
         let demands = Demands::read(params)?;
         Ok(Wishes { response_type, challenge, scope, demands })
+    }
+
+    /// Makes a request of what has passed the library's checks, if the capabilities of the server let it pass, too.
+    async fn pend(
+        self: &Arc<Self>,
+        carried: Carried,
+        validated: Validated,
+        peer: Option<IpAddr>,
+    ) -> Result<PendingAuthorization, Failure> {
+        if let Err(error) = self.check_by_capabilities(&carried, &validated).await {
+            return Err(Failure::Redirect(Box::new((validated.client, validated.route, error))));
+        }
+        Ok(PendingAuthorization::new(Arc::clone(self), carried, validated, peer))
+    }
+
+    async fn check_by_capabilities(&self, carried: &Carried, validated: &Validated) -> Result<(), Error> {
+        if self.capabilities.is_empty() {
+            return Ok(());
+        }
+        let parameters: Vec<_> = carried.parameters.iter().collect();
+        let view = AuthorizationView::new(&validated.client, &validated.wishes.scope, &parameters);
+        for capability in &self.capabilities {
+            capability.check_authorization(&view, ServerView::new(&self.server)).await?;
+        }
+        Ok(())
     }
 
     /// The client that the request names (RFC 6749 §4.1.1).
@@ -198,8 +229,7 @@ impl AuthorizationEndpoint {
                 ResumeError::new(error, page)
             }
             Failure::Redirect(refused) => {
-                let (client, route, refusal) = *refused;
-                let error = Error::from(refusal);
+                let (client, route, error) = *refused;
                 let client_id = Some(client.id());
                 self.server.observe_from(peer, now, EventKind::AuthorizationRefused { client_id, error: &error });
                 let response = self.respond_with_error(&route, &error, self.asks_before_redirecting(&client));

@@ -342,7 +342,8 @@ impl Builder {
         let additions = capabilities::collect(&self.capabilities, &build)?;
         let declared = [self.authorization_parameters, additions.authorization_parameters].concat();
         check_parameters(&declared)?;
-        let endpoint = |url| AuthorizationEndpoint::new(Arc::clone(&server), self.pages, &declared, url);
+        let (pages, capabilities) = (self.pages, self.capabilities);
+        let endpoint = |url| AuthorizationEndpoint::new(Arc::clone(&server), pages, capabilities, &declared, url);
         let authorization = urls.authorization.as_deref().map(endpoint).map(Arc::new);
         let members = metadata::describe(&server, token.grant_types(), &urls);
         let metadata = metadata::document(&server, members, additions.metadata, self.metadata);
