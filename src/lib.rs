@@ -206,7 +206,7 @@ pub use crate::customizer::TokenCustomizer;
 pub use crate::env::{Clock, Entropy, SystemClock, SystemEntropy};
 pub use crate::error::{AuthenticatorError, EntropyError, Error, ErrorCode, Refusal, StorageError};
 pub use crate::event::{Event, EventKind, Observer};
-pub use crate::http::{Request, RequestContext, Response, ResponseError};
+pub use crate::http::{Languages, Request, RequestContext, Response, ResponseError};
 pub use crate::introspect::{ActiveToken, Introspection, IntrospectionRequest};
 pub use crate::limiter::Limiter;
 pub use crate::metadata::EndpointUrls;

@@ -43,11 +43,11 @@ use crate::capability::{AuthorizationView, Capability, ServerView};
 use crate::client::{Client, RegisteredBy};
 use crate::error::{Error, Refusal};
 use crate::event::EventKind;
-use crate::http::{Request, Response};
+use crate::http::{Languages, Request, Response};
 use crate::params::Params;
 use crate::pkce::CodeChallenge;
 use crate::policy::{ErrorRedirects, Policy};
-use crate::record::{GrantType, is_client_id, is_printable};
+use crate::record::{ClientId, GrantType, is_client_id, is_printable};
 use crate::scope::Scope;
 use crate::server_context::ServerContext;
 use crate::server_key::{DerivedKey, Label};
@@ -102,18 +102,57 @@ struct Wishes {
     demands: Demands,
 }
 
+/// Who is at the browser of a request, as far as pages and the observer are told.
+#[derive(Debug, Clone, Default)]
+struct Visitor {
+    peer: Option<IpAddr>,
+    languages: Languages,
+}
+
+impl Visitor {
+    fn of(request: &Request) -> Self {
+        Self { peer: request.peer(), languages: request.languages() }
+    }
+}
+
 /// Where an error goes.
 enum Failure {
-    /// Nowhere: the client (given if it is known) or its redirect URI is in doubt, so the user gets a page
-    /// (RFC 6749 §4.1.2.1).
-    Page(Option<Arc<Client>>, Error),
+    /// Nowhere: the client or its redirect URI is in doubt, or the server failed, so the user gets a page (RFC 6749 §4.1.2.1).
+    Page(Named, Error),
     /// To the client.
     Redirect(Box<(Arc<Client>, Route, Error)>),
 }
 
+/// The client of a request that gets a page, as far as it is known.
+enum Named {
+    None,
+    /// The request names it. Its redirect URI did not pass, so anyone may have put its name there: only the observer is told.
+    Claimed(Arc<Client>),
+    /// The request passed every check.
+    Checked(Arc<Client>),
+}
+
+impl Named {
+    /// What the observer is told.
+    fn client_id(&self) -> Option<&ClientId> {
+        match self {
+            Self::None => None,
+            Self::Claimed(client) | Self::Checked(client) => Some(client.id()),
+        }
+    }
+
+    /// What a page may name.
+    fn for_page(&self) -> Option<&Client> {
+        match self {
+            Self::None | Self::Claimed(_) => None,
+            Self::Checked(client) => Some(client),
+        }
+    }
+}
+
 impl<E: Into<Error>> From<E> for Failure {
     fn from(error: E) -> Self {
-        Self::Page(None, error.into())
+        Self::Page(Named::None, error.into())
     }
 }
 
@@ -143,7 +182,8 @@ impl AuthorizationEndpoint {
         match AuthorizationRequest::read(request, &self.server.policy) {
             Ok(request) => self.authorize(&request).await,
             Err(refusal) => {
-                AuthorizationOutcome::Respond(self.refuse(refusal.into(), request.peer(), self.server.now()).into())
+                let visitor = Visitor::of(request);
+                AuthorizationOutcome::Respond(self.refuse(refusal.into(), &visitor, self.server.now()).into())
             }
         }
     }
@@ -152,7 +192,9 @@ impl AuthorizationEndpoint {
     pub(crate) async fn authorize(self: &Arc<Self>, request: &AuthorizationRequest<'_>) -> AuthorizationOutcome {
         match self.begin(request).await {
             Ok(pending) => AuthorizationOutcome::Pending(pending),
-            Err(failure) => AuthorizationOutcome::Respond(self.refuse(failure, request.peer, self.server.now()).into()),
+            Err(failure) => {
+                AuthorizationOutcome::Respond(self.refuse(failure, &request.visitor, self.server.now()).into())
+            }
         }
     }
 
@@ -163,9 +205,9 @@ impl AuthorizationEndpoint {
         let client = self.client(id).await?;
         // What this version does not enforce may be about redirects, too.
         Error::check_enforced(client.parts().unenforced_member())
-            .map_err(|error| Failure::Page(Some(Arc::clone(&client)), error))?;
+            .map_err(|error| Failure::Page(Named::Claimed(Arc::clone(&client)), error))?;
         let target = RedirectTarget::of(&client, redirect_uri, &self.server.policy)
-            .map_err(|refusal| Failure::Page(Some(Arc::clone(&client)), refusal.into()))?;
+            .map_err(|refusal| Failure::Page(Named::Claimed(Arc::clone(&client)), refusal.into()))?;
         let route =
             Route { target, mode: error_response_mode(params), state: valid_state(params, &self.server.policy) };
         match self.validate_for(&client, &route, params) {
@@ -193,12 +235,12 @@ impl AuthorizationEndpoint {
         self: &Arc<Self>,
         carried: Carried,
         validated: Validated,
-        peer: Option<IpAddr>,
+        visitor: Visitor,
     ) -> Result<PendingAuthorization, Failure> {
         if let Err(error) = self.check_by_capabilities(&carried, &validated).await {
             return Err(Failure::Redirect(Box::new((validated.client, validated.route, error))));
         }
-        Ok(PendingAuthorization::new(Arc::clone(self), carried, validated, peer))
+        Ok(PendingAuthorization::new(Arc::clone(self), carried, validated, visitor))
     }
 
     async fn check_by_capabilities(&self, carried: &Carried, validated: &Validated) -> Result<(), Error> {
@@ -220,29 +262,42 @@ impl AuthorizationEndpoint {
     }
 
     /// Reports a refusal to the observer and turns it into a response.
-    fn refuse(&self, failure: Failure, peer: Option<IpAddr>, now: OffsetDateTime) -> ResumeError {
+    fn refuse(&self, failure: Failure, visitor: &Visitor, now: OffsetDateTime) -> ResumeError {
+        let Visitor { peer, languages } = visitor;
+        let peer = *peer;
         match failure {
             Failure::Page(client, error) => {
-                let client_id = client.as_deref().map(Client::id);
+                let client_id = client.client_id();
                 self.server.observe_from(peer, now, EventKind::AuthorizationRefused { client_id, error: &error });
-                let page = self.pages.show_error(&error);
+                let page = self.pages.show_error(&error, client.for_page(), languages);
                 ResumeError::new(error, page)
             }
             Failure::Redirect(refused) => {
                 let (client, route, error) = *refused;
                 let client_id = Some(client.id());
                 self.server.observe_from(peer, now, EventKind::AuthorizationRefused { client_id, error: &error });
-                let response = self.respond_with_error(&route, &error, self.asks_before_redirecting(&client));
+                let response =
+                    self.respond_with_error(&client, &route, &error, languages, self.asks_before_redirecting(&client));
                 ResumeError::new(error, response)
             }
         }
     }
 
     /// Sends an error to the client, or shows it if that is impossible.
-    fn respond_with_error(&self, route: &Route, error: &Error, ask_first: bool) -> Response {
-        let Some(host) = route.target.host() else { return self.pages.show_error(error) };
+    fn respond_with_error(
+        &self,
+        client: &Client,
+        route: &Route,
+        error: &Error,
+        languages: &Languages,
+        ask_first: bool,
+    ) -> Response {
+        let Some(host) = route.target.host() else { return self.pages.show_error(error, Some(client), languages) };
         let location = response::error_location(route, error, &self.server.encoded_issuer);
-        if ask_first { self.pages.confirm_redirect(error, &location, host) } else { Response::see_other(location) }
+        if !ask_first {
+            return Response::see_other(location);
+        }
+        self.pages.confirm_redirect(error, client, languages, &location, host)
     }
 
     /// Whether a user who has not yet done anything is to be asked before an error takes the browser to this client

@@ -105,7 +105,7 @@ impl AuthorizationServer {
     /// than was shown.
     pub async fn resume(&self, form_token: &str, session: impl AsRef<[u8]>) -> Result<Consent, ResumeError> {
         let endpoint = self.inner.authorization.as_ref().ok_or_else(ResumeError::no_endpoint)?;
-        in_span("resume", endpoint.resume(form_token, session.as_ref(), None)).await
+        in_span("resume", endpoint.resume(form_token, session.as_ref())).await
     }
 
     /// Reads a submitted consent form, see [`ConsentForm`] for its fields, and takes its form token back as

@@ -94,7 +94,8 @@ fn every_setting_has_its_reason_in_the_manual() {
     }
     let builder = read("src/server/builder.rs");
     let methods = builder.lines().filter_map(|line| line.strip_prefix("    pub fn ")?.split(['(', '<']).next());
-    let optional = ["build", "storage", "storage_and_clients", "policy", "extension_grant", "metadata", "protected_resource"];
+    let optional =
+        ["build", "storage", "storage_and_clients", "policy", "extension_grant", "metadata", "protected_resource"];
     for method in methods.filter(|method| !optional.contains(method)) {
         assert!(rows.contains(method), "defaults.md does not say what a server is without {method}");
     }
