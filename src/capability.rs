@@ -66,6 +66,9 @@ use crate::server_context::ServerContext;
 /// # Ok(())
 /// # }
 /// ```
+///
+/// Put `#[async_trait]` of the crate [async-trait](https://docs.rs/async-trait) on your `impl`, and write asynchronous methods with the
+/// signature that their documentation shows.
 #[async_trait]
 #[diagnostic::on_unimplemented(note = "a `Capability` has endpoints and answers their requests")]
 pub trait Capability: Send + Sync {
@@ -106,6 +109,14 @@ pub trait Capability: Send + Sync {
     /// Checks an authorization request that the library has found in order. It can read the parameters of the request and refuse it;
     /// the client is told of the error by redirect, as of any other. Default: nothing is refused.
     ///
+    /// ```text
+    /// async fn check_authorization(
+    ///     &self,
+    ///     request: &AuthorizationView<'_>,
+    ///     server: ServerView<'_>,
+    /// ) -> Result<(), Error>
+    /// ```
+    ///
     /// It is called each time that the request is read: when it comes, when the user comes back from the login, and when the consent
     /// form comes back. Capabilities are called in the order of their names, until one refuses.
     ///
@@ -121,6 +132,10 @@ pub trait Capability: Send + Sync {
 
     /// Answers a request for the endpoint of this name. Its method is one of the endpoint's and its body is within the limit.
     /// [`Response::from_parts`] makes answers with other headers than those of a JSON document.
+    ///
+    /// ```text
+    /// async fn respond(&self, endpoint: &str, request: &Request, server: ServerView<'_>) -> Response
+    /// ```
     async fn respond(&self, endpoint: &str, request: &Request, server: ServerView<'_>) -> Response;
 }
 

@@ -7,7 +7,7 @@ use crate::http::{Request, Response};
 use crate::resource_server::ResourceServer;
 use crate::scope::Scope;
 
-/// What checks the tokens of an API: an [`AuthorizationServer`] in the same process, or a [`ResourceServer`], which asks one in another
+/// The checker of the tokens of an API: an [`AuthorizationServer`] in the same process, or a [`ResourceServer`], which asks one in another
 /// process. `require` of an adapter takes a reference to either.
 #[derive(Debug, Clone)]
 pub struct BearerCheck(Checker);
