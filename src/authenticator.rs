@@ -138,7 +138,7 @@ impl SubjectStatus {
     }
 }
 
-/// What an [`Authenticator`] decided.
+/// The decision of an [`Authenticator`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use = "a verdict that is not read accepts every attempt"]
 #[expect(clippy::exhaustive_enums, reason = "what may happen to an attempt must be handled in full")]

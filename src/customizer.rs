@@ -1,4 +1,4 @@
-//! What a host may change about tokens that are about to be issued, and add to what introspection tells about them.
+//! Changes by the host to tokens before they are issued, and additions to what introspection tells about them.
 
 use std::fmt;
 use std::net::IpAddr;

@@ -72,11 +72,14 @@
 //! | credentials, the status of users | [`Authenticator`] | client secrets are compared by digest; there are no users to check |
 //! | changes to tokens | [`TokenCustomizer`] | tokens are as the grant handlers decide |
 //! | scopes | [`Builder::scope`], each with a description | the server does not build |
-//! | pages | login and consent: the host's own; the rest by [`PageTemplates`](authorize::PageTemplates) | plain ones |
+//! | pages | login and consent: the host's own; the rest by [`PageTemplates`](authorize::PageTemplates), in the user's [`Languages`] | plain ones |
 //! | time, randomness | [`Clock`], [`Entropy`] | the operating system's |
 //! | audit | [`Observer`] | events are dropped |
 //! | more endpoints | [`Capability`] | the library's own |
 //! | more grant types | [`GrantHandler`](grant_type::GrantHandler) | the five of RFC 6749 |
+//!
+//! Most of these traits are asynchronous: put `#[async_trait]` of the crate [async-trait](https://docs.rs/async-trait) on your `impl`. The
+//! documentation of each method shows the signature that you write.
 //!
 //! # Where to find what
 //! | to read about | look at |
@@ -102,7 +105,7 @@
 //! | what a storage must guarantee | [`storage`], [`storage::ephemeral`] |
 //! | defaults and dangerous switches, and why | [`Policy`], [`policy::Dangerous`], [`manual::defaults`] |
 //! | what to log, purge, rotate and back up | [`manual::operators`] |
-//! | who attacks, and what stands in their way | [`manual::threats`] |
+//! | attackers, and what stops them | [`manual::threats`] |
 //! | what is not here, and what to do instead | [`manual::non_features`] |
 //!
 //! # Features
@@ -149,7 +152,7 @@ mod connections;
 mod cors;
 pub mod customizer;
 mod details;
-pub mod env;
+mod env;
 pub mod error;
 pub mod event;
 pub mod grant_type;
@@ -190,38 +193,66 @@ mod token;
 pub mod tracing;
 mod web_url;
 
+#[doc(inline)]
 pub use crate::authenticator::{
     Authenticator, ClientAttempt, ClientSecrets, ResourceOwnerAttempt, SubjectStatus, Verdict,
 };
+#[doc(inline)]
 pub use crate::authorize::{
     Approval, AuthorizationOutcome, AuthorizationRequest, AuthorizationResponse, Consent, ConsentForm, Interaction,
     Login, PendingAuthorization, Proceed, RequestedScope, ResumeError, SelectAccount, UserSession,
 };
+#[doc(inline)]
 pub use crate::bearer::{Access, Bearer, BearerError, BearerRequest};
+#[doc(inline)]
 pub use crate::build_error::BuildError;
+#[doc(inline)]
 pub use crate::capability::Capability;
+#[doc(inline)]
 pub use crate::client::{Client, ClientCredential, auth::AuthenticatedClient};
+#[doc(inline)]
 pub use crate::connections::{Connection, Connections};
+#[doc(inline)]
 pub use crate::customizer::TokenCustomizer;
+#[doc(inline)]
 pub use crate::env::{Clock, Entropy, SystemClock, SystemEntropy};
+#[doc(inline)]
 pub use crate::error::{AuthenticatorError, EntropyError, Error, ErrorCode, Refusal, StorageError};
+#[doc(inline)]
 pub use crate::event::{Event, EventKind, Observer};
+#[doc(inline)]
 pub use crate::http::{Languages, Request, RequestContext, Response, ResponseError};
+#[doc(inline)]
 pub use crate::introspect::{ActiveToken, Introspection, IntrospectionRequest};
+#[doc(inline)]
 pub use crate::limiter::Limiter;
+#[doc(inline)]
 pub use crate::metadata::EndpointUrls;
+#[doc(inline)]
 pub use crate::params::Params;
+#[doc(inline)]
 pub use crate::pkce::{ChallengeMethod, CodeChallenge};
+#[doc(inline)]
 pub use crate::policy::Policy;
+#[doc(inline)]
 pub use crate::protected_resource::ProtectedResource;
+#[doc(inline)]
 pub use crate::record::{ClientId, Grant, GrantId, GrantType, StoredToken, Subject};
+#[doc(inline)]
 pub use crate::resource_server::ResourceServer;
+#[doc(inline)]
 pub use crate::revoke::RevocationRequest;
+#[doc(inline)]
 pub use crate::scope::{Scope, ScopeError};
+#[doc(inline)]
 pub use crate::secret::{AccessToken, AuthorizationCode, ClientSecret, CodeVerifier, Password, RefreshToken, Secret};
+#[doc(inline)]
 pub use crate::server::{AuthorizationServer, Builder, NeedsStorage, Route, ServedBy};
 #[cfg(any(feature = "actix-web", feature = "axum"))]
 #[cfg_attr(docsrs, doc(cfg(any(feature = "actix-web", feature = "axum"))))]
+#[doc(inline)]
 pub use crate::server::{BearerCheck, MissingRequire};
+#[doc(inline)]
 pub use crate::storage::{ClientRegistry, ClientStore, EphemeralStore, MemoryStorage, Storage};
+#[doc(inline)]
 pub use crate::token::{TokenRequest, TokenResponse};

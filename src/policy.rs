@@ -7,7 +7,7 @@ use time::Duration;
 use crate::client::Client;
 use crate::client::redirect_uri::forbidden_scheme;
 
-/// What a server does where the specifications leave a choice.
+/// The switches and lifetimes of a server, where the specifications leave a choice.
 ///
 /// ```
 /// use grantor::Policy;

@@ -25,19 +25,28 @@ use std::sync::Arc;
 use time::OffsetDateTime;
 
 use self::carried::Carried;
+#[doc(no_inline)]
 pub use self::consent_form::ConsentForm;
 use self::demands::Demands;
+#[doc(no_inline)]
 pub use self::interaction::Interaction;
 use self::pages::PageSet;
 pub use self::pages::{ConfirmRedirectPage, DefaultPages, ErrorCause, ErrorPage, OutOfBandPage, PageTemplates, escape};
 pub(crate) use self::parameters::is_known_parameter;
+#[doc(no_inline)]
 pub use self::pending::{Approval, PendingAuthorization, RequestedScope};
 use self::redirect::RedirectTarget;
+#[doc(no_inline)]
 pub use self::request::AuthorizationRequest;
+#[doc(no_inline)]
 pub use self::response::AuthorizationResponse;
 use self::response::{ResponseMode, Route};
+#[doc(no_inline)]
 pub use self::resume_error::ResumeError;
-pub use self::steps::{Consent, ConsentReason, Login, LoginReason, Proceed, SelectAccount};
+#[doc(no_inline)]
+pub use self::steps::{Consent, Login, Proceed, SelectAccount};
+pub use self::steps::{ConsentReason, LoginReason};
+#[doc(no_inline)]
 pub use self::user_session::UserSession;
 use crate::capability::{AuthorizationView, Capability, ServerView};
 use crate::client::{Client, RegisteredBy};
@@ -52,7 +61,7 @@ use crate::scope::Scope;
 use crate::server_context::ServerContext;
 use crate::server_key::{DerivedKey, Label};
 
-/// What the host is to do with an authorization request.
+/// The result of the first checks of an authorization request: a response to send, or a request to decide.
 #[derive(Debug)]
 #[must_use = "the browser is waiting for an answer"]
 #[expect(clippy::exhaustive_enums, reason = "a host must handle both, and there is no third")]
@@ -102,7 +111,7 @@ struct Wishes {
     demands: Demands,
 }
 
-/// Who is at the browser of a request, as far as pages and the observer are told.
+/// The browser of a request, as far as pages and the observer are told of it.
 #[derive(Debug, Clone, Default)]
 struct Visitor {
     peer: Option<IpAddr>,

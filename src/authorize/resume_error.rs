@@ -3,8 +3,8 @@
 use crate::error::{Error, Refusal};
 use crate::http::Response;
 
-/// Why [`resume`](crate::AuthorizationServer::resume) or [`resume_form`](crate::AuthorizationServer::resume_form) did not take a consent
-/// form back, and the answer for the browser: a page, or a redirect that tells the client.
+/// The reason why [`resume`](crate::AuthorizationServer::resume) or [`resume_form`](crate::AuthorizationServer::resume_form) did not take
+/// a consent form back, and the answer for the browser: a page, or a redirect that tells the client.
 ///
 /// The observer has been told. Return it from a handler as it is, or from an error of your own; every adapter makes the answer of it.
 #[derive(Debug, thiserror::Error)]

@@ -23,7 +23,9 @@ use serde_json::Value;
 use time::Duration;
 
 pub use self::builder::ClientBuilder;
-pub use self::credential::{AuthenticationMethod, ClientCredential};
+pub use self::credential::AuthenticationMethod;
+#[doc(no_inline)]
+pub use self::credential::ClientCredential;
 pub use self::logo::Logo;
 pub use self::members::{ClientParts, Member, MemberError, SetBy};
 pub use self::parts::{ClientError, LegacyHabits};

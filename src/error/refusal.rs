@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use super::Error;
 use super::code::{ErrorCode, InvalidErrorText, is_error_text};
 
-/// Why a request was refused, as precisely as an operator wants to know it.
+/// The precise reason why a request was refused, for operators.
 ///
 /// What a client may see of it is [`code`](Self::code) and [`description`](Self::description); where a distinction
 /// would help an attacker, several reasons share one text.

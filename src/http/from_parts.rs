@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::response::{Header, Response};
 
-/// Why a [`Response`] can't be made of its parts. A header is named, its value is not shown.
+/// The reason why a [`Response`] can't be made of its parts. A header is named, its value is not shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ResponseError {

@@ -32,7 +32,7 @@ use crate::storage::{ClientStore, EphemeralStore, Storage};
 use crate::token::TokenEndpoint;
 use crate::web_url::is_served_securely;
 
-/// A server that so far has a name. The one thing without a default is where it keeps its records.
+/// The first step of building a server: it has an issuer and needs a storage, the one setting without a default.
 #[derive(Debug)]
 #[must_use = "give it a storage"]
 pub struct NeedsStorage {

@@ -181,7 +181,7 @@ impl AuthorizationServer {
         self.inner.metadata.path()
     }
 
-    /// Where the endpoints are reached from outside.
+    /// Returns the URLs of the endpoints, as clients reach them.
     #[must_use]
     pub fn endpoints(&self) -> &EndpointUrls {
         &self.inner.urls

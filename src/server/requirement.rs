@@ -88,7 +88,7 @@ impl Requirement {
     }
 }
 
-/// A handler extracts an [`Access`] on a route that has no `require`. The request is refused by 500, because nothing has checked it.
+/// The mistake of a handler that extracts an [`Access`] on a route without `require`. The request is refused by 500, because nothing has checked it.
 ///
 /// With the feature `tracing` it is also logged as an error.
 #[derive(Debug, thiserror::Error)]

@@ -1,4 +1,4 @@
-//! What the host stores: clients, grants, tokens and ephemeral entries, behind four traits.
+//! Storages: clients, grants, tokens and ephemeral entries, behind four traits.
 //!
 //! * [`ClientStore`] finds clients. A host whose clients live elsewhere supplies only this.
 //! * [`Storage`] keeps grants and tokens.
@@ -62,16 +62,22 @@ use async_trait::async_trait;
 use time::OffsetDateTime;
 
 pub use self::calls::{Found, GrantPage, GrantSelector, Opened, RedeemOutcome, Redemption};
-pub use self::clients::{ClientRegistry, ClientStore, RegistryError};
+pub use self::clients::RegistryError;
+#[doc(no_inline)]
+pub use self::clients::{ClientRegistry, ClientStore};
 use self::clients::{check_members, check_version};
+#[doc(no_inline)]
 pub use self::ephemeral::EphemeralStore;
 pub use self::issuer::IssuerError;
-pub use self::memory::{MemoryEphemeralStore, MemoryStorage};
+pub use self::memory::MemoryEphemeralStore;
+#[doc(no_inline)]
+pub use self::memory::MemoryStorage;
 #[cfg(feature = "postgres")]
 pub use self::postgres::{PostgresOptions, PostgresStorage};
 pub use self::shared::AnyStorage;
 #[cfg(feature = "sqlite")]
 pub use self::sqlite::{SqliteOptions, SqliteStorage};
+#[doc(no_inline)]
 pub use crate::error::StorageError;
 use crate::record::{Grant, GrantId, StoredToken, TokenKind};
 use crate::secret::TokenHash;
@@ -83,7 +89,7 @@ use crate::secret::TokenHash;
 #[async_trait]
 #[diagnostic::on_unimplemented(note = "a `Storage` keeps grants and tokens; `MemoryStorage` is one")]
 pub trait Storage: Send + Sync {
-    /// Stores a new grant with the first tokens issued from it, in one atomic step that decides in this order:
+    /// Stores a new grant with the first tokens issued from it, in one atomic step.
     ///
     /// ```text
     /// async fn open_grant(
@@ -93,6 +99,7 @@ pub trait Storage: Send + Sync {
     /// ) -> Result<Opened, StorageError>
     /// ```
     ///
+    /// The step decides in this order:
     /// 1. The grant names a [`parent_grant`](Grant::parent_grant) that is absent, revoked, or has ended at the grant's
     ///    `opened_at` (see [`Grant::may_open`]): [`Opened::ParentDead`]; nothing is written. The parent is locked until
     ///    the step is done, so that a revocation of it comes before or after.
@@ -115,7 +122,7 @@ pub trait Storage: Send + Sync {
     /// The storage failed. "No such token" is `Ok(None)`.
     async fn find(&self, token: &TokenHash) -> Result<Option<Found>, StorageError>;
 
-    /// Spends a single-use token and stores its successors, in one atomic step that decides in this order:
+    /// Spends a single-use token and stores its successors, in one atomic step.
     ///
     /// ```text
     /// async fn redeem(
@@ -125,6 +132,7 @@ pub trait Storage: Send + Sync {
     /// ) -> Result<RedeemOutcome, StorageError>
     /// ```
     ///
+    /// The step decides in this order:
     /// 1. The row is absent, of another kind or grant, or revoked, or its grant is revoked or has ended at `redemption.at`:
     ///    [`RedeemOutcome::Dead`].
     /// 2. It is already spent: [`RedeemOutcome::AlreadySpent`]; nothing is written. (If by `redemption.attempt` itself:
