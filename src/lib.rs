@@ -65,6 +65,22 @@
 //! # }
 //! ```
 //!
+//! # Two forms of each endpoint
+//! The HTTP form takes the [`Request`] that your web stack received. The typed form is named after the request that it takes, which you
+//! put together yourself, and returns a `Result` of values. The HTTP form reads its request, calls the typed form and renders the result.
+//!
+//! | endpoint | HTTP form | typed form | typed result |
+//! |---|---|---|---|
+//! | token | [`token`](AuthorizationServer::token) | [`token_request`](AuthorizationServer::token_request) | [`TokenResponse`] or [`Error`] |
+//! | revocation | [`revoke`](AuthorizationServer::revoke) | [`revocation_request`](AuthorizationServer::revocation_request) | `()` or [`Error`] |
+//! | introspection | [`introspect`](AuthorizationServer::introspect) | [`introspection_request`](AuthorizationServer::introspection_request) | [`Introspection`] or [`Error`] |
+//! | authorization | [`authorize`](AuthorizationServer::authorize) | [`authorization_request`](AuthorizationServer::authorization_request) | [`PendingAuthorization`] or [`AuthorizationError`] |
+//! | your API | [`bearer`](AuthorizationServer::bearer) | [`bearer_request`](AuthorizationServer::bearer_request) | [`Bearer`] or [`BearerError`] |
+//!
+//! The first three HTTP forms return the [`Response`] to send. The last two leave the answer of a good request to you: `authorize` returns
+//! an [`AuthorizationOutcome`], because login and consent are yours, and `bearer` a `Result`. Each error of theirs is made into a
+//! [`Response`] by `into`; [`AuthorizationServer::refuse`] does that for an [`Error`].
+//!
 //! # What a host supplies
 //! | what | how | without it |
 //! |---|---|---|
@@ -199,8 +215,8 @@ pub use crate::authenticator::{
 };
 #[doc(inline)]
 pub use crate::authorize::{
-    Approval, AuthorizationOutcome, AuthorizationRequest, AuthorizationResponse, Consent, ConsentForm, Interaction,
-    Login, PendingAuthorization, Proceed, RequestedScope, ResumeError, SelectAccount, UserSession,
+    Approval, AuthorizationError, AuthorizationOutcome, AuthorizationRequest, AuthorizationResponse, Consent,
+    ConsentForm, Interaction, Login, PendingAuthorization, Proceed, RequestedScope, SelectAccount, UserSession,
 };
 #[doc(inline)]
 pub use crate::bearer::{Access, Bearer, BearerError, BearerRequest};

@@ -13,7 +13,7 @@ use super::carried::Carried;
 use super::codec::{Reader, put};
 use super::seal::Seal;
 use super::steps::{AskedUser, Consent, ConsentReason};
-use super::{AuthorizationEndpoint, ConsentForm, Failure, Named, PendingAuthorization, ResumeError, Visitor};
+use super::{AuthorizationEndpoint, AuthorizationError, ConsentForm, Failure, Named, PendingAuthorization, Visitor};
 use crate::error::Refusal;
 use crate::http::Request;
 
@@ -94,7 +94,7 @@ pub(super) fn seal(consent: &Consent, session: &[u8]) -> String {
 
 impl AuthorizationEndpoint {
     /// Takes a form token back from a caller that does not say who is at the browser.
-    pub(crate) async fn resume(self: &Arc<Self>, token: &str, session: &[u8]) -> Result<Consent, ResumeError> {
+    pub(crate) async fn resume(self: &Arc<Self>, token: &str, session: &[u8]) -> Result<Consent, AuthorizationError> {
         self.resume_for(token, session, Visitor::default()).await
     }
 
@@ -104,7 +104,7 @@ impl AuthorizationEndpoint {
         token: &str,
         session: &[u8],
         visitor: Visitor,
-    ) -> Result<Consent, ResumeError> {
+    ) -> Result<Consent, AuthorizationError> {
         let now = self.server.now();
         match self.unseal(token, session, visitor.clone(), now).await {
             Ok(consent) => Ok(consent),
@@ -117,7 +117,7 @@ impl AuthorizationEndpoint {
         self: &Arc<Self>,
         request: &Request,
         session: &[u8],
-    ) -> Result<(Consent, ConsentForm), ResumeError> {
+    ) -> Result<(Consent, ConsentForm), AuthorizationError> {
         match ConsentForm::read(request, self.server.policy.max_body) {
             Ok(form) => Ok((self.resume_for(&form.form_token, session, Visitor::of(request)).await?, form)),
             Err(refusal) => Err(self.refuse(refusal.into(), &Visitor::of(request), self.server.now())),

@@ -4,6 +4,7 @@ mod carried;
 mod codec;
 mod consent_form;
 mod demands;
+mod error;
 mod form_token;
 mod interaction;
 mod pages;
@@ -13,7 +14,7 @@ mod progress;
 mod redirect;
 mod request;
 mod response;
-mod resume_error;
+
 mod return_target;
 mod seal;
 mod steps;
@@ -29,6 +30,8 @@ use self::carried::Carried;
 pub use self::consent_form::ConsentForm;
 use self::demands::Demands;
 #[doc(no_inline)]
+pub use self::error::AuthorizationError;
+#[doc(no_inline)]
 pub use self::interaction::Interaction;
 use self::pages::PageSet;
 pub use self::pages::{ConfirmRedirectPage, DefaultPages, ErrorCause, ErrorPage, OutOfBandPage, PageTemplates, escape};
@@ -41,8 +44,6 @@ pub use self::request::AuthorizationRequest;
 #[doc(no_inline)]
 pub use self::response::AuthorizationResponse;
 use self::response::{ResponseMode, Route};
-#[doc(no_inline)]
-pub use self::resume_error::ResumeError;
 #[doc(no_inline)]
 pub use self::steps::{Consent, Login, Proceed, SelectAccount};
 pub use self::steps::{ConsentReason, LoginReason};
@@ -189,7 +190,10 @@ impl AuthorizationEndpoint {
     /// The HTTP form.
     pub(crate) async fn respond(self: &Arc<Self>, request: &Request) -> AuthorizationOutcome {
         match AuthorizationRequest::read(request, &self.server.policy) {
-            Ok(request) => self.authorize(&request).await,
+            Ok(request) => match self.authorize(&request).await {
+                Ok(pending) => AuthorizationOutcome::Pending(pending),
+                Err(error) => AuthorizationOutcome::Respond(error.into()),
+            },
             Err(refusal) => {
                 let visitor = Visitor::of(request);
                 AuthorizationOutcome::Respond(self.refuse(refusal.into(), &visitor, self.server.now()).into())
@@ -198,13 +202,12 @@ impl AuthorizationEndpoint {
     }
 
     /// The typed form.
-    pub(crate) async fn authorize(self: &Arc<Self>, request: &AuthorizationRequest<'_>) -> AuthorizationOutcome {
-        match self.begin(request).await {
-            Ok(pending) => AuthorizationOutcome::Pending(pending),
-            Err(failure) => {
-                AuthorizationOutcome::Respond(self.refuse(failure, &request.visitor, self.server.now()).into())
-            }
-        }
+    pub(crate) async fn authorize(
+        self: &Arc<Self>,
+        request: &AuthorizationRequest<'_>,
+    ) -> Result<PendingAuthorization, AuthorizationError> {
+        let begun = self.begin(request).await;
+        begun.map_err(|failure| self.refuse(failure, &request.visitor, self.server.now()))
     }
 
     /// What is checked, and in which order: the first fault decides the answer. Until the client and its redirect URI
@@ -271,7 +274,7 @@ impl AuthorizationEndpoint {
     }
 
     /// Reports a refusal to the observer and turns it into a response.
-    fn refuse(&self, failure: Failure, visitor: &Visitor, now: OffsetDateTime) -> ResumeError {
+    fn refuse(&self, failure: Failure, visitor: &Visitor, now: OffsetDateTime) -> AuthorizationError {
         let Visitor { peer, languages } = visitor;
         let peer = *peer;
         match failure {
@@ -279,7 +282,7 @@ impl AuthorizationEndpoint {
                 let client_id = client.client_id();
                 self.server.observe_from(peer, now, EventKind::AuthorizationRefused { client_id, error: &error });
                 let page = self.pages.show_error(&error, client.for_page(), languages);
-                ResumeError::new(error, page)
+                AuthorizationError::new(error, page)
             }
             Failure::Redirect(refused) => {
                 let (client, route, error) = *refused;
@@ -287,7 +290,7 @@ impl AuthorizationEndpoint {
                 self.server.observe_from(peer, now, EventKind::AuthorizationRefused { client_id, error: &error });
                 let response =
                     self.respond_with_error(&client, &route, &error, languages, self.asks_before_redirecting(&client));
-                ResumeError::new(error, response)
+                AuthorizationError::new(error, response)
             }
         }
     }

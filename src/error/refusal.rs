@@ -68,6 +68,8 @@ pub enum Refusal {
     PlainChallenge,
     /// Neither `S256` nor `plain`.
     UnsupportedChallengeMethod,
+    /// The server was built without an authorization endpoint.
+    NoAuthorizationEndpoint,
     /// The form token was not made by this server for this session, or was changed.
     InvalidFormToken,
     /// The form was submitted too late.
@@ -229,6 +231,7 @@ impl Refusal {
     #[must_use]
     pub fn status(&self) -> u16 {
         match self {
+            Self::NoAuthorizationEndpoint => 404,
             Self::MethodNotAllowed(_) => 405,
             Self::BodyTooLarge => 413,
             _ if self.code() == ErrorCode::INVALID_CLIENT => 401,
@@ -278,6 +281,7 @@ impl Refusal {
             Self::UnsupportedChallengeMethod => {
                 (E::INVALID_REQUEST, "PKCE: this code_challenge_method is not supported: use S256")
             }
+            Self::NoAuthorizationEndpoint => (E::INVALID_REQUEST, "this server has no authorization endpoint"),
             Self::InvalidFormToken => (E::INVALID_REQUEST, "this form was not made for this session"),
             Self::ExpiredFormToken | Self::StaleFormToken => (E::INVALID_REQUEST, "this form has expired"),
             Self::DeniedByUser => (E::ACCESS_DENIED, "the resource owner denied the request"),

@@ -328,6 +328,6 @@ async fn every_page_is_told_the_languages_of_its_request() {
     drop(responded(t.server.authorize(&in_german(Request::new("PUT", "/authorize"))).await));
     told.assert(None, german, Some(Some(Refusal::MethodNotAllowed("GET, POST"))));
     let typed = AuthorizationRequest::code(&app.id).redirect_uri(CALLBACK).languages(Languages::parse("de"));
-    drop(responded(t.server.authorization_request(&typed).await));
+    drop(t.server.authorization_request(&typed).await.unwrap_err());
     told.assert(Some(&app), german, Some(Some(Refusal::MissingCodeChallenge)));
 }
