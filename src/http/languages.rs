@@ -22,7 +22,11 @@ const LONGEST: usize = 35;
 /// assert_eq!(languages.choose(&["da", "pt-BR"]), None); // the default of the server
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Languages {
+pub struct Languages(Option<Box<Ranges>>);
+
+/// The ranges of a header, which is at least one. In a box, because a pending request is moved often.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Ranges {
     /// The ranges that are accepted, the most wanted first, with commas between them.
     accepted: Box<str>,
     /// The ranges that are not, with commas between them.
@@ -43,13 +47,14 @@ impl Languages {
         // Equally wanted ones stay in their order.
         ranges.sort_by_key(|(_, weight)| Reverse(*weight));
         let (accepted, excluded) = ranges.split_at(ranges.partition_point(|(_, weight)| *weight > 0));
-        Self { accepted: join(accepted), excluded: join(excluded) }
+        let parted = || Box::new(Ranges { accepted: join(accepted), excluded: join(excluded) });
+        Self((!ranges.is_empty()).then(parted))
     }
 
     /// Returns the language ranges (RFC 4647 §2.1), the most wanted first, as they were sent: `de-AT`, `en`, or `*` for any. Those with
     /// the weight 0 are left out.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
-        split(&self.accepted)
+        split(self.0.as_ref().map_or("", |ranges| &ranges.accepted))
     }
 
     /// Chooses the one of your languages that the user prefers. `None` if there is none, so that you show your default.
@@ -58,7 +63,8 @@ impl Languages {
     /// precise (`pt-BR` for `pt`). The case of letters does not matter.
     #[must_use]
     pub fn choose<'a>(&self, yours: &[&'a str]) -> Option<&'a str> {
-        let is_excluded = |tag: &str| split(&self.excluded).any(|range| extends(tag, range));
+        let excluded = self.0.as_ref().map_or("", |ranges| &ranges.excluded);
+        let is_excluded = |tag: &str| split(excluded).any(|range| extends(tag, range));
         let offered = yours.iter().copied().filter(|tag| !is_excluded(tag));
         self.iter().find_map(|range| {
             let mut offered = offered.clone();
