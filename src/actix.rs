@@ -8,7 +8,7 @@
 //!   alone; for [`Policy::bearer_in_body`](crate::Policy::bearer_in_body) extract a [`Request`] and give it to
 //!   [`AuthorizationServer::bearer`].
 //! * [`Response`] and [`AuthorizationResponse`] can be returned from handlers, and with `?` out of them, as can
-//!   the errors [`BearerError`] and [`ResumeError`].
+//!   the errors [`BearerError`] and [`AuthorizationError`].
 //!
 //! The extractors find the server in the app's data, where [`routes`] puts it as [`Data<AuthorizationServer>`](Data);
 //! handlers can take it from there, too. If an app has several servers, each one's own routes are answered by that one, but
@@ -46,7 +46,7 @@ use actix_web::web::{self, Data, ServiceConfig};
 use actix_web::{FromRequest, HttpRequest, HttpResponse, Resource, Responder, ResponseError};
 
 pub use self::require::{Require, RequireService, require};
-use crate::authorize::{AuthorizationResponse, ResumeError};
+use crate::authorize::{AuthorizationError, AuthorizationResponse};
 use crate::bearer::{Bearer, BearerError, reads_header};
 use crate::completion::poll_once;
 use crate::http::{Request, Response};
@@ -203,7 +203,7 @@ impl From<Response> for Error {
     }
 }
 
-impl ResponseError for ResumeError {
+impl ResponseError for AuthorizationError {
     fn status_code(&self) -> StatusCode {
         StatusCode::from_u16(self.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }

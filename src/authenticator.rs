@@ -22,6 +22,13 @@ use crate::secret::{ClientSecret, Password, SecretDigest};
 pub trait Authenticator: Send + Sync {
     /// Whether a secret belongs to a client (RFC 6749 §2.3.1).
     ///
+    /// ```text
+    /// async fn authenticate_client(
+    ///     &self,
+    ///     attempt: &ClientAttempt<'_>,
+    /// ) -> Result<Verdict<()>, AuthenticatorError>
+    /// ```
+    ///
     /// > The authorization server MUST protect any endpoint utilizing it against brute force attacks.
     ///
     /// Also called for clients that do not exist (`attempt.client` is then `None`, and `Accepted` counts as rejected),
@@ -42,6 +49,13 @@ pub trait Authenticator: Send + Sync {
 
     /// Whose user name and password these are (RFC 6749 §4.3). Called only if the password grant is switched on.
     ///
+    /// ```text
+    /// async fn authenticate_resource_owner(
+    ///     &self,
+    ///     attempt: &ResourceOwnerAttempt<'_>,
+    /// ) -> Result<Verdict<Subject>, AuthenticatorError>
+    /// ```
+    ///
     /// An unknown user, a wrong password and a locked account must look the same and take the same time. Mind who the
     /// client is and what it asks for, too: this grant has no consent page.
     ///
@@ -61,6 +75,10 @@ pub trait Authenticator: Send + Sync {
     /// redeemed, a refresh token is used or its answer repeated, and when a grant is opened by a password, by the implicit grant or
     /// by an extension grant. With [`Policy::check_subject_at_use`](crate::Policy::check_subject_at_use) also at the bearer check and
     /// at introspection.
+    ///
+    /// ```text
+    /// async fn subject_status(&self, subject: &Subject) -> Result<SubjectStatus, AuthenticatorError>
+    /// ```
     ///
     /// The client has proven by then that the token is its own, and reuse of a spent token was dealt with. Nothing is spent if the
     /// subject is not [`Active`](SubjectStatus::Active), so a user who is suspended for an hour has the same refresh tokens after it.
@@ -120,7 +138,7 @@ impl SubjectStatus {
     }
 }
 
-/// What an [`Authenticator`] decided.
+/// The decision of an [`Authenticator`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use = "a verdict that is not read accepts every attempt"]
 #[expect(clippy::exhaustive_enums, reason = "what may happen to an attempt must be handled in full")]

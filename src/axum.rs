@@ -6,7 +6,7 @@
 //! * [`Bearer`] is an extractor, for an API that decides in its handlers: call [`require`](Bearer::require) on it. It looks at the header
 //!   alone; for [`Policy::bearer_in_body`](crate::Policy::bearer_in_body) extract a [`Request`] and give it to
 //!   [`AuthorizationServer::bearer`].
-//! * [`Response`], [`AuthorizationResponse`] and the errors [`BearerError`] and [`ResumeError`] can be returned from handlers.
+//! * [`Response`], [`AuthorizationResponse`] and the errors [`BearerError`] and [`AuthorizationError`] can be returned from handlers.
 //!
 //! The extractors find the server in the router's state: the state is an [`AuthorizationServer`] or implements
 //! [`FromRef`] for it. The peer's address is known if the router is served with connection information
@@ -27,7 +27,7 @@ use axum::routing::any;
 use http_body_util::LengthLimitError;
 
 pub use self::require::{Require, RequireService, require};
-use crate::authorize::{AuthorizationResponse, ResumeError};
+use crate::authorize::{AuthorizationError, AuthorizationResponse};
 use crate::bearer::{Bearer, BearerError, reads_header};
 use crate::completion::poll_once;
 use crate::http::{Request, Response};
@@ -153,7 +153,7 @@ impl IntoResponse for AuthorizationResponse {
     }
 }
 
-impl IntoResponse for ResumeError {
+impl IntoResponse for AuthorizationError {
     fn into_response(self) -> axum::response::Response {
         Response::from(self).into_response()
     }

@@ -41,7 +41,7 @@ pub struct BearerRequest<'a> {
 #[must_use = "a token says nothing until a scope is required of it"]
 pub struct Bearer(Access);
 
-/// What an access token gives access to. Behind `grantor::axum::require` or `grantor::actix::require` it is
+/// The access that a token gives: client, user and scope. Behind `grantor::axum::require` or `grantor::actix::require` it is
 /// an extractor. Cloning it is cheap.
 #[derive(Debug, Clone)]
 pub struct Access {

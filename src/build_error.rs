@@ -6,7 +6,7 @@ use crate::error::EntropyError;
 use crate::policy::PolicyError;
 use crate::storage::IssuerError;
 
-/// Why a server can't be built.
+/// The reason why a server can't be built.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BuildError {

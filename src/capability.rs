@@ -8,13 +8,15 @@ use serde_json::{Map, Value};
 use time::OffsetDateTime;
 
 use crate::build_error::BuildError;
+use crate::client::Client;
+use crate::error::Error;
 use crate::http::{Request, Response};
 use crate::policy::Policy;
 use crate::scope::Scope;
 use crate::server_context::ServerContext;
 
 /// An optional part of a server. It has endpoints, adds members to the metadata document (RFC 8414 §2), and declares parameters of
-/// authorization requests.
+/// authorization requests, which it reads and checks.
 ///
 /// An application adds an endpoint of its own by [`Builder::capability`](crate::Builder::capability). The endpoint then is one of
 /// [`AuthorizationServer::routes`](crate::AuthorizationServer::routes): adapters serve it, run its requests to completion, and set the
@@ -64,6 +66,9 @@ use crate::server_context::ServerContext;
 /// # Ok(())
 /// # }
 /// ```
+///
+/// Put `#[async_trait]` of the crate [async-trait](https://docs.rs/async-trait) on your `impl`, and write asynchronous methods with the
+/// signature that their documentation shows.
 #[async_trait]
 #[diagnostic::on_unimplemented(note = "a `Capability` has endpoints and answers their requests")]
 pub trait Capability: Send + Sync {
@@ -94,13 +99,43 @@ pub trait Capability: Send + Sync {
     /// [`PendingAuthorization::parameter`](crate::PendingAuthorization::parameter) reads them. A name that the library knows, or that
     /// the application or another capability declares too, does not build. Default: none.
     ///
+    /// The capability itself reads them in [`check_authorization`](Self::check_authorization).
+    ///
     /// [`Builder::authorization_parameter`]: crate::Builder::authorization_parameter
     fn authorization_parameters(&self, _build: &BuildView<'_>) -> Vec<&'static str> {
         Vec::new()
     }
 
+    /// Checks an authorization request that the library has found in order. It can read the parameters of the request and refuse it;
+    /// the client is told of the error by redirect, as of any other. Default: nothing is refused.
+    ///
+    /// ```text
+    /// async fn check_authorization(
+    ///     &self,
+    ///     request: &AuthorizationView<'_>,
+    ///     server: ServerView<'_>,
+    /// ) -> Result<(), Error>
+    /// ```
+    ///
+    /// It is called each time that the request is read: when it comes, when the user comes back from the login, and when the consent
+    /// form comes back. Capabilities are called in the order of their names, until one refuses.
+    ///
+    /// # Errors
+    /// The request is refused, or it can't be checked.
+    async fn check_authorization(
+        &self,
+        _request: &AuthorizationView<'_>,
+        _server: ServerView<'_>,
+    ) -> Result<(), Error> {
+        Ok(())
+    }
+
     /// Answers a request for the endpoint of this name. Its method is one of the endpoint's and its body is within the limit.
     /// [`Response::from_parts`] makes answers with other headers than those of a JSON document.
+    ///
+    /// ```text
+    /// async fn respond(&self, endpoint: &str, request: &Request, server: ServerView<'_>) -> Response
+    /// ```
     async fn respond(&self, endpoint: &str, request: &Request, server: ServerView<'_>) -> Response;
 }
 
@@ -124,6 +159,10 @@ impl<T: Capability + ?Sized> Capability for Arc<T> {
 
     fn authorization_parameters(&self, build: &BuildView<'_>) -> Vec<&'static str> {
         (**self).authorization_parameters(build)
+    }
+
+    async fn check_authorization(&self, request: &AuthorizationView<'_>, server: ServerView<'_>) -> Result<(), Error> {
+        (**self).check_authorization(request, server).await
     }
 
     async fn respond(&self, endpoint: &str, request: &Request, server: ServerView<'_>) -> Response {
@@ -156,7 +195,8 @@ impl Endpoint {
         self
     }
 
-    /// Lets scripts of any origin use the endpoint (CORS, RFC 9700 §2.6). No cookie may have a part in its answers. Default: off.
+    /// Lets scripts of any origin use the endpoint (CORS, RFC 9700 §2.6). They can read the body and every header of its responses,
+    /// such as `etag` and `location`. No cookie may have a part in its responses. Default: off.
     pub const fn any_origin(mut self) -> Self {
         self.any_origin = true;
         self
@@ -230,6 +270,47 @@ impl<'a> BuildView<'a> {
 impl fmt::Debug for dyn Capability {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Capability({:?})", self.name())
+    }
+}
+
+/// What a [`Capability`] sees of an authorization request: as much as the application, but for the user.
+pub struct AuthorizationView<'a> {
+    client: &'a Client,
+    scope: &'a Scope,
+    parameters: &'a [(&'static str, &'a str)],
+}
+
+impl<'a> AuthorizationView<'a> {
+    pub(crate) const fn new(client: &'a Client, scope: &'a Scope, parameters: &'a [(&'static str, &'a str)]) -> Self {
+        Self { client, scope, parameters }
+    }
+
+    /// Returns the client that asks.
+    #[must_use]
+    pub const fn client(&self) -> &'a Client {
+        self.client
+    }
+
+    /// Returns all that it asks for.
+    #[must_use]
+    pub const fn scope(&self) -> &'a Scope {
+        self.scope
+    }
+
+    /// Returns a parameter as the client sent it, decoded: one that the library knows, or one that the application or a capability
+    /// declared. `None` if it was not sent or was empty.
+    #[must_use]
+    pub fn parameter(&self, name: &str) -> Option<&'a str> {
+        self.parameters.iter().find(|(own, _)| *own == name).map(|(_, value)| *value)
+    }
+}
+
+impl fmt::Debug for AuthorizationView<'_> {
+    /// Without the values of parameters, which may tell who the user is.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<&str> = self.parameters.iter().map(|(name, _)| *name).collect();
+        let mut view = f.debug_struct("AuthorizationView");
+        view.field("client", self.client.id()).field("scope", self.scope).field("parameters", &names).finish()
     }
 }
 

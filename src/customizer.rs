@@ -1,4 +1,4 @@
-//! What a host may change about tokens that are about to be issued, and add to what introspection tells about them.
+//! Changes by the host to tokens before they are issued, and additions to what introspection tells about them.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -68,12 +68,19 @@ use crate::scope::Scope;
 /// whether or not the answer has it. So is one that the grant handler set. The event
 /// [`CustomizerMemberDropped`](crate::EventKind::CustomizerMemberDropped) names it. All members of one answer have at most 4 KiB as
 /// JSON, and arrays and objects in a value are nested on at most 32 levels; more is an error.
+///
+/// Put `#[async_trait]` of the crate [async-trait](https://docs.rs/async-trait) on your `impl`, and write asynchronous methods with the
+/// signature that their documentation shows.
 #[async_trait]
 #[diagnostic::on_unimplemented(note = "implement `grantor::TokenCustomizer`; each method has a default")]
 pub trait TokenCustomizer: Send + Sync {
     /// Returns what is to change about tokens that are about to be issued. Asked for each kind of [`Issuance`], once everything else
     /// allows it: the client has proven that the token it presents is its own, and the subject is active. Nothing is spent or stored
     /// so far.
+    ///
+    /// ```text
+    /// async fn issuance(&self, issuance: &Issuance<'_>) -> Result<TokenChanges, Error>
+    /// ```
     ///
     /// If another request spends the token in between, the method is asked a second time.
     ///
@@ -88,6 +95,13 @@ pub trait TokenCustomizer: Send + Sync {
     /// Returns members to add to what a caller is told about a live token that it may know (RFC 7662 §2.2), or `None` if the token is
     /// not this caller's business, which is then told that it is inactive. A server of several APIs keeps their tokens apart like
     /// this.
+    ///
+    /// ```text
+    /// async fn introspection(
+    ///     &self,
+    ///     inspection: &Inspection<'_>,
+    /// ) -> Result<Option<Map<String, Value>>, Error>
+    /// ```
     ///
     /// # Errors
     /// As in [`issuance`](Self::issuance).

@@ -1,4 +1,4 @@
-//! What an auditor wants to know: every token issued, refused and introspected, every replay, every revocation through the
+//! Events for auditors: every token issued, refused and introspected, every replay, every revocation through the
 //! server. Never a secret.
 
 use std::net::IpAddr;
@@ -12,7 +12,7 @@ use crate::record::{ClientId, Grant, GrantId, Subject, TokenKind};
 use crate::scope::Scope;
 use crate::storage::GrantSelector;
 
-/// Is told what happened. Called after the fact, in the request's own task: it should be quick and must not block.
+/// Receives the events of a server. Called after the fact, in the request's own task: it should be quick and must not block.
 #[diagnostic::on_unimplemented(note = "an observer has one method: `fn observe(&self, event: &Event<'_>)`")]
 pub trait Observer: Send + Sync {
     /// Takes note of an event.
@@ -42,7 +42,7 @@ impl<A: Observer, B: Observer> Observer for (A, B) {
     }
 }
 
-/// Something that happened.
+/// An event of a server, as an [`Observer`] is told of it.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Event<'a> {
@@ -55,7 +55,7 @@ pub struct Event<'a> {
     pub kind: EventKind<'a>,
 }
 
-/// What happened. Client identifiers are those of registered clients: what was sent in place of one is not repeated, because it may be
+/// The kind of an event, with its details. Client identifiers are those of registered clients: what was sent in place of one is not repeated, because it may be
 /// a secret in the wrong place.
 #[derive(Debug)]
 #[non_exhaustive]

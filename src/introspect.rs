@@ -39,7 +39,7 @@ impl<'a> IntrospectionRequest<'a> {
     }
 }
 
-/// What a caller is told about a token.
+/// The answer to a caller who introspects a token (RFC 7662 §2.2).
 #[derive(Debug)]
 #[expect(clippy::exhaustive_enums, reason = "RFC 7662 §2.2: a token is active or it is not")]
 pub enum Introspection {

@@ -65,6 +65,22 @@
 //! # }
 //! ```
 //!
+//! # Two forms of each endpoint
+//! The HTTP form takes the [`Request`] that your web stack received. The typed form is named after the request that it takes, which you
+//! put together yourself, and returns a `Result` of values. The HTTP form reads its request, calls the typed form and renders the result.
+//!
+//! | endpoint | HTTP form | typed form | typed result |
+//! |---|---|---|---|
+//! | token | [`token`](AuthorizationServer::token) | [`token_request`](AuthorizationServer::token_request) | [`TokenResponse`] or [`Error`] |
+//! | revocation | [`revoke`](AuthorizationServer::revoke) | [`revocation_request`](AuthorizationServer::revocation_request) | `()` or [`Error`] |
+//! | introspection | [`introspect`](AuthorizationServer::introspect) | [`introspection_request`](AuthorizationServer::introspection_request) | [`Introspection`] or [`Error`] |
+//! | authorization | [`authorize`](AuthorizationServer::authorize) | [`authorization_request`](AuthorizationServer::authorization_request) | [`PendingAuthorization`] or [`AuthorizationError`] |
+//! | your API | [`bearer`](AuthorizationServer::bearer) | [`bearer_request`](AuthorizationServer::bearer_request) | [`Bearer`] or [`BearerError`] |
+//!
+//! The first three HTTP forms return the [`Response`] to send. The last two leave the answer of a good request to you: `authorize` returns
+//! an [`AuthorizationOutcome`], because login and consent are yours, and `bearer` a `Result`. Each error of theirs is made into a
+//! [`Response`] by `into`; [`AuthorizationServer::refuse`] does that for an [`Error`].
+//!
 //! # What a host supplies
 //! | what | how | without it |
 //! |---|---|---|
@@ -72,11 +88,14 @@
 //! | credentials, the status of users | [`Authenticator`] | client secrets are compared by digest; there are no users to check |
 //! | changes to tokens | [`TokenCustomizer`] | tokens are as the grant handlers decide |
 //! | scopes | [`Builder::scope`], each with a description | the server does not build |
-//! | pages | login and consent: the host's own; the rest by [`PageTemplates`](authorize::PageTemplates) | plain ones |
+//! | pages | login and consent: the host's own; the rest by [`PageTemplates`](authorize::PageTemplates), in the user's [`Languages`] | plain ones |
 //! | time, randomness | [`Clock`], [`Entropy`] | the operating system's |
 //! | audit | [`Observer`] | events are dropped |
 //! | more endpoints | [`Capability`] | the library's own |
 //! | more grant types | [`GrantHandler`](grant_type::GrantHandler) | the five of RFC 6749 |
+//!
+//! Most of these traits are asynchronous: put `#[async_trait]` of the crate [async-trait](https://docs.rs/async-trait) on your `impl`. The
+//! documentation of each method shows the signature that you write.
 //!
 //! # Where to find what
 //! | to read about | look at |
@@ -103,7 +122,7 @@
 //! | defaults and dangerous switches, and why | [`Policy`], [`policy::Dangerous`], [`manual::defaults`] |
 //! | settings and clients that need attention | [`lint`] |
 //! | what to log, purge, rotate and back up | [`manual::operators`] |
-//! | who attacks, and what stands in their way | [`manual::threats`] |
+//! | attackers, and what stops them | [`manual::threats`] |
 //! | what is not here, and what to do instead | [`manual::non_features`] |
 //!
 //! # Features
@@ -151,7 +170,7 @@ mod connections;
 mod cors;
 pub mod customizer;
 mod details;
-pub mod env;
+mod env;
 pub mod error;
 pub mod event;
 pub mod grant_type;
@@ -193,38 +212,66 @@ mod token;
 pub mod tracing;
 mod web_url;
 
+#[doc(inline)]
 pub use crate::authenticator::{
     Authenticator, ClientAttempt, ClientSecrets, ResourceOwnerAttempt, SubjectStatus, Verdict,
 };
+#[doc(inline)]
 pub use crate::authorize::{
-    Approval, AuthorizationOutcome, AuthorizationRequest, AuthorizationResponse, Consent, ConsentForm, Interaction,
-    Login, PendingAuthorization, Proceed, RequestedScope, ResumeError, SelectAccount, UserSession,
+    Approval, AuthorizationError, AuthorizationOutcome, AuthorizationRequest, AuthorizationResponse, Consent,
+    ConsentForm, Interaction, Login, PendingAuthorization, Proceed, RequestedScope, SelectAccount, UserSession,
 };
+#[doc(inline)]
 pub use crate::bearer::{Access, Bearer, BearerError, BearerRequest};
+#[doc(inline)]
 pub use crate::build_error::BuildError;
+#[doc(inline)]
 pub use crate::capability::Capability;
+#[doc(inline)]
 pub use crate::client::{Client, ClientCredential, auth::AuthenticatedClient};
+#[doc(inline)]
 pub use crate::connections::{Connection, Connections};
+#[doc(inline)]
 pub use crate::customizer::TokenCustomizer;
+#[doc(inline)]
 pub use crate::env::{Clock, Entropy, SystemClock, SystemEntropy};
+#[doc(inline)]
 pub use crate::error::{AuthenticatorError, EntropyError, Error, ErrorCode, Refusal, StorageError};
+#[doc(inline)]
 pub use crate::event::{Event, EventKind, Observer};
-pub use crate::http::{Request, RequestContext, Response, ResponseError};
+#[doc(inline)]
+pub use crate::http::{Languages, Request, RequestContext, Response, ResponseError};
+#[doc(inline)]
 pub use crate::introspect::{ActiveToken, Introspection, IntrospectionRequest};
+#[doc(inline)]
 pub use crate::limiter::Limiter;
+#[doc(inline)]
 pub use crate::metadata::EndpointUrls;
+#[doc(inline)]
 pub use crate::params::Params;
+#[doc(inline)]
 pub use crate::pkce::{ChallengeMethod, CodeChallenge};
+#[doc(inline)]
 pub use crate::policy::Policy;
+#[doc(inline)]
 pub use crate::protected_resource::ProtectedResource;
+#[doc(inline)]
 pub use crate::record::{ClientId, Grant, GrantId, GrantType, StoredToken, Subject};
+#[doc(inline)]
 pub use crate::resource_server::ResourceServer;
+#[doc(inline)]
 pub use crate::revoke::RevocationRequest;
+#[doc(inline)]
 pub use crate::scope::{Scope, ScopeError};
+#[doc(inline)]
 pub use crate::secret::{AccessToken, AuthorizationCode, ClientSecret, CodeVerifier, Password, RefreshToken, Secret};
+#[doc(inline)]
 pub use crate::server::{AuthorizationServer, Builder, NeedsStorage, Route, ServedBy};
 #[cfg(any(feature = "actix-web", feature = "axum"))]
 #[cfg_attr(docsrs, doc(cfg(any(feature = "actix-web", feature = "axum"))))]
+#[doc(inline)]
 pub use crate::server::{BearerCheck, MissingRequire};
+#[doc(inline)]
 pub use crate::storage::{ClientRegistry, ClientStore, EphemeralStore, MemoryStorage, Storage};
+#[doc(inline)]
 pub use crate::token::{TokenRequest, TokenResponse};

@@ -10,7 +10,7 @@ use crate::record::GrantType;
 use crate::server_context::ServerContext;
 use crate::token::refuse;
 
-/// Where the endpoints are reached from outside. A query in a URL is kept (RFC 6749 §3.1).
+/// The URLs of the endpoints, as clients reach them. A query in a URL is kept (RFC 6749 §3.1).
 ///
 /// # Defaults
 /// The issuer, followed by the [prefix](crate::Builder::endpoint_prefix) if there is one, followed by `/authorize`, `/token`,

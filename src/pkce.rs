@@ -11,7 +11,7 @@ use subtle::ConstantTimeEq;
 use crate::error::Refusal;
 use crate::secret::CodeVerifier;
 
-/// How a challenge was made from its verifier (RFC 7636 §4.2).
+/// The method that made a challenge from its verifier (RFC 7636 §4.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum ChallengeMethod {

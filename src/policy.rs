@@ -8,7 +8,7 @@ use crate::client::redirect_uri::{forbidden_scheme, scheme};
 use crate::client::{Client, RedirectUriClass};
 use crate::scope::Scope;
 
-/// What a server does where the specifications leave a choice.
+/// The switches and lifetimes of a server, where the specifications leave a choice.
 ///
 /// ```
 /// use grantor::Policy;

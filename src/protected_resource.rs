@@ -6,8 +6,7 @@ use crate::metadata::{Document, well_known_target};
 use crate::scope::Scope;
 use crate::server_context::{ResourceUrls, ServerContext};
 
-/// The host's own API as clients are to know it (RFC 9728 §2), so that one that knows nothing but its URL finds the
-/// server.
+/// The description of the host's own API (RFC 9728 §2), by which a client that knows only its URL finds the server.
 ///
 /// With it, every challenge of the bearer check points to a document that describes the API. The document is served at the
 /// resource identifier's host, under the path [`AuthorizationServer::resource_metadata_path`].

@@ -20,6 +20,7 @@ use time::serde::rfc3339;
 pub use crate::details::{CodeBinding, GrantDetails, TokenDetails};
 use crate::scope::Scope;
 use crate::secret::{Seed, TokenHash};
+#[doc(no_inline)]
 pub use crate::secret::{SessionDigest, TokenKind};
 use crate::text_form::{from_text, text_form};
 

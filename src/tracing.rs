@@ -1,4 +1,4 @@
-//! Forwards what is observed to the crate `tracing` (feature `tracing`).
+//! Forwards events to the crate `tracing` (feature `tracing`).
 //!
 //! With the feature on, every endpoint runs in a span `grantor` with the field `endpoint`; give a server a
 //! [`TracingObserver`] and its events appear in there. No field ever holds a secret: what an [`Event`] does not have, can't

@@ -899,7 +899,7 @@ async fn an_approval_given_up_at_any_await_opens_a_whole_grant_or_none() {
                     .redirect_uri(&bench.app.redirect_uri)
                     .scope("user:read")
                     .code_challenge_s256("E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM");
-                let AuthorizationOutcome::Pending(pending) = bench.t.authorization_request(&request).await else {
+                let Ok(pending) = bench.t.authorization_request(&request).await else {
                     panic!("the request is in order")
                 };
                 Mutex::new(Some(pending))

@@ -8,7 +8,7 @@ use grantor::policy::RefreshTokens;
 use grantor::testing::{ISSUER, TestClient, TestServer};
 use grantor::{
     AccessToken, Approval, AuthorizationCode, AuthorizationOutcome, AuthorizationServer, BuildError, Builder,
-    EndpointUrls, Error, GrantType, MemoryStorage, Policy, Request, Response, Subject, TokenRequest,
+    EndpointUrls, Error, GrantType, MemoryStorage, Policy, Refusal, Request, Response, Subject, TokenRequest,
 };
 use serde_json::{Value, json};
 use url::Url;
@@ -707,10 +707,9 @@ async fn server_without_authorization_endpoint_claims_and_serves_nothing_of_it()
     t.token_as(&machine, TokenRequest::client_credentials().scope("user:read")).await.unwrap();
     // A user goes nowhere, and a code means nothing.
     let app = t.public_client("https://app.example/cb").await;
-    match t.authorize(&app).send().await {
-        AuthorizationOutcome::Respond(response) => assert_eq!(response.status(), 404),
-        AuthorizationOutcome::Pending(pending) => panic!("{pending:?}"),
-    }
+    let error = t.authorize(&app).send().await.unwrap_err();
+    assert_eq!(error.error().refusal(), Some(&Refusal::NoAuthorizationEndpoint));
+    assert_eq!((error.status(), error.error().status()), (404, 404));
     match t.server.authorize(&Request::get("/authorize?client_id=x")).await {
         AuthorizationOutcome::Respond(response) => assert_eq!(response.status(), 404),
         AuthorizationOutcome::Pending(pending) => panic!("{pending:?}"),

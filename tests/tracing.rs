@@ -18,8 +18,8 @@ use grantor::tracing::TracingObserver;
 use grantor::{
     AccessToken, Approval, Authenticator, AuthorizationOutcome, AuthorizationRequest, BearerRequest, ClientAttempt,
     ClientSecret, ClientSecrets, Entropy, GrantType, Interaction, IntrospectionRequest, PendingAuthorization, Policy,
-    ProtectedResource, RefreshToken, Request, ResourceOwnerAttempt, Response, RevocationRequest, ServedBy, Subject,
-    TokenRequest, TokenResponse, Verdict,
+    ProtectedResource, RefreshToken, Refusal, Request, ResourceOwnerAttempt, Response, RevocationRequest, ServedBy,
+    Subject, TokenRequest, TokenResponse, Verdict,
 };
 use serde_json::json;
 use time::Duration;
@@ -293,7 +293,7 @@ async fn an_authorization_is_told_from_its_request_to_its_tokens() {
     let told = |level, endpoint: &str, pairs: &[(&str, &str)]| (level, Some(endpoint.to_owned()), fields(pairs));
 
     let refused = t.authorize(&stage.app).scope("admin").send().await;
-    assert!(matches!(refused, AuthorizationOutcome::Respond(_)));
+    assert_eq!(refused.unwrap_err().error().refusal(), Some(&Refusal::UnknownScope));
     let expected =
         [("event", "authorization_refused"), ("client_id", app), ("code", "invalid_scope"), ("reason", "UnknownScope")];
     assert_eq!(stage.told(false), told(Level::INFO, "authorize", &expected));

@@ -1,6 +1,7 @@
 //! The frame around every page.
 
 use axum::response::{IntoResponse, Response};
+use grantor::Refusal;
 use grantor::authorize::{ConfirmRedirectPage, ErrorCause, ErrorPage, OutOfBandPage, PageTemplates};
 use grantor::client::Logo;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
@@ -58,17 +59,82 @@ fn navigation(session: &Session) -> Markup {
 }
 
 fn question(title: &str, content: &Markup) -> String {
-    document(title, &html! { main.narrow { p.brand { "grantor" span { " example" } } div.card { (content) } } })
+    question_in("en", title, content)
+}
+
+fn question_in(language: &str, title: &str, content: &Markup) -> String {
+    let body = html! { main.narrow { p.brand { "grantor" span { " example" } } div.card { (content) } } };
+    document_in(language, title, &body)
 }
 
 fn document(title: &str, body: &Markup) -> String {
+    document_in("en", title, body)
+}
+
+fn document_in(language: &str, title: &str, body: &Markup) -> String {
     let head = html! {
         meta charset="utf-8";
         meta name="viewport" content="width=device-width, initial-scale=1";
         title { (title) " \u{b7} grantor example" }
         style { (PreEscaped(STYLE)) }
     };
-    html! { (DOCTYPE) html lang="en" { head { (head) } body { (body) } } }.into_string()
+    html! { (DOCTYPE) html lang=(language) { head { (head) } body { (body) } } }.into_string()
+}
+
+/// The texts of an error page in English: title, problem, advice.
+const fn in_english(cause: ErrorCause) -> [&'static str; 3] {
+    match cause {
+        ErrorCause::OldPage => [
+            "This page can\u{2019}t be used any more",
+            "Nothing was decided",
+            "Go back to the application and start again.",
+        ],
+        ErrorCause::User => ["Access was denied", "The application gets no access", "You can close this page."],
+        ErrorCause::Server => [
+            "This server has a problem",
+            "Your request can\u{2019}t be answered at the moment",
+            "That is not your fault, nor the application\u{2019}s. Try again in a while.",
+        ],
+        _ => [
+            "This request can\u{2019}t be completed",
+            "The application that sent you here made a mistake",
+            "Go back to it and try again. If that does not help, tell its makers.",
+        ],
+    }
+}
+
+/// The same in German.
+const fn in_german(cause: ErrorCause) -> [&'static str; 3] {
+    match cause {
+        ErrorCause::OldPage => [
+            "Diese Seite gilt nicht mehr",
+            "Es wurde nichts entschieden",
+            "Bitte geh zur\u{fc}ck zur App und fang noch einmal an.",
+        ],
+        ErrorCause::User => {
+            ["Zugriff abgelehnt", "Die App bekommt keinen Zugriff", "Du kannst diese Seite schlie\u{df}en."]
+        }
+        ErrorCause::Server => [
+            "Der Server hat ein Problem",
+            "Deine Anfrage klappt gerade nicht",
+            "Das liegt weder an dir noch an der App. Versuch es bitte sp\u{e4}ter noch einmal.",
+        ],
+        _ => [
+            "Diese Anfrage klappt nicht",
+            "Die App, aus der du kommst, hat einen Fehler gemacht",
+            "Geh zur\u{fc}ck und versuch es noch einmal. Wenn das nicht hilft, sag den Machern der App Bescheid.",
+        ],
+    }
+}
+
+/// The reasons that users meet most, in German. What the library says of the others is for developers, and stays out of the page.
+const fn reason_in_german(refusal: Option<&Refusal>) -> Option<&'static str> {
+    match refusal {
+        Some(Refusal::UnregisteredClient) => Some("Sie ist hier nicht angemeldet."),
+        Some(Refusal::UnregisteredRedirectUri) => Some("Ihre R\u{fc}ckadresse ist hier nicht eingetragen."),
+        Some(Refusal::ExpiredFormToken) => Some("Die Seite war zu lange offen."),
+        _ => None,
+    }
 }
 
 /// The pages that the library shows by itself, in the look of this server.
@@ -77,24 +143,17 @@ pub(crate) struct OwnPages;
 
 impl PageTemplates for OwnPages {
     fn error(&self, page: &ErrorPage<'_>) -> String {
-        let (title, problem, advice) = match page.cause {
-            ErrorCause::OldPage => (
-                "This page can\u{2019}t be used any more",
-                "Nothing was decided",
-                "Go back to the application and start again.",
-            ),
-            ErrorCause::User => ("Access was denied", "The application gets no access", "You can close this page."),
-            ErrorCause::Server => (
-                "This server has a problem",
-                "Your request can\u{2019}t be answered at the moment",
-                "That is not your fault, nor the application\u{2019}s. Try again in a while.",
-            ),
-            _ => (
-                "This request can\u{2019}t be completed",
-                "The application that sent you here made a mistake",
-                "Go back to it and try again. If that does not help, tell its makers.",
-            ),
-        };
+        if page.languages.choose(&["en", "de"]) == Some("de") {
+            let [title, problem, advice] = in_german(page.cause);
+            let content = html! {
+                h1 { (title) }
+                p { (problem) "." @if let Some(reason) = reason_in_german(page.error.refusal()) { " " (reason) } }
+                p { (advice) }
+                p.soft { code { (page.code) } }
+            };
+            return question_in("de", title, &content);
+        }
+        let [title, problem, advice] = in_english(page.cause);
         let content = html! {
             h1 { (title) }
             p { (problem) ": " (page.description) "." }

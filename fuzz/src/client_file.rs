@@ -6,7 +6,7 @@
 use grantor::client::{AllowedScope, AuthenticationMethod, ClientParts, ClientType, RedirectUriClass, RegisteredBy};
 use grantor::testing::TestClock;
 use grantor::{
-    Approval, Authenticator, AuthenticatorError, AuthorizationOutcome, AuthorizationRequest, AuthorizationServer,
+    Approval, Authenticator, AuthenticatorError, AuthorizationRequest, AuthorizationServer,
     BearerRequest, Client, ClientAttempt, ClientRegistry, ClientSecret, CodeChallenge, CodeVerifier, MemoryStorage,
     Policy, RefreshToken, ResourceOwnerAttempt, Scope, Subject, TokenRequest, TokenResponse, Verdict,
 };
@@ -220,9 +220,9 @@ async fn it_can_be_used(client: &Client) {
         let challenge = CodeChallenge::s256(&CodeVerifier::new(VERIFIER));
         let request = AuthorizationRequest::code(id).redirect_uri(uri.as_str()).code_challenge_s256(challenge.as_str());
         let pending = match server.authorization_request(&request).await {
-            AuthorizationOutcome::Pending(pending) => pending,
-            AuthorizationOutcome::Respond(response) => {
-                assert!(!has_default && [303, 400].contains(&response.status()), "{response:?}");
+            Ok(pending) => pending,
+            Err(error) => {
+                assert!(!has_default && [303, 400].contains(&error.status()), "{error:?}");
                 continue;
             }
         };

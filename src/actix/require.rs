@@ -65,8 +65,7 @@ impl Require {
     /// Lets scripts of any origin use the routes (CORS). Off unless this is called.
     ///
     /// The middleware then answers preflights, which carry no token, allows every method and request header (`Authorization` among
-    /// them), and lets scripts read every response and its `WWW-Authenticate` and `Retry-After`. It never allows credentials such as
-    /// cookies: a script needs an access token. Use no other CORS middleware on the same routes.
+    /// them), and lets scripts read every response and its headers. It never allows credentials such as cookies: a script needs an access token. Use no other CORS middleware on the same routes.
     ///
     /// Wrap it around a scope or a resource: a preflight has a method of its own, so it never reaches a route of another one.
     pub fn any_origin(mut self) -> Self {

@@ -4,7 +4,6 @@
 //! server key and to the session, so that a decision can be neither forged from another site nor changed on the way.
 //! The parameters themselves travel, and are read again by the code that read them first.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
@@ -14,7 +13,7 @@ use super::carried::Carried;
 use super::codec::{Reader, put};
 use super::seal::Seal;
 use super::steps::{AskedUser, Consent, ConsentReason};
-use super::{AuthorizationEndpoint, ConsentForm, Failure, PendingAuthorization, ResumeError};
+use super::{AuthorizationEndpoint, AuthorizationError, ConsentForm, Failure, Named, PendingAuthorization, Visitor};
 use crate::error::Refusal;
 use crate::http::Request;
 
@@ -94,17 +93,22 @@ pub(super) fn seal(consent: &Consent, session: &[u8]) -> String {
 }
 
 impl AuthorizationEndpoint {
+    /// Takes a form token back from a caller that does not say who is at the browser.
+    pub(crate) async fn resume(self: &Arc<Self>, token: &str, session: &[u8]) -> Result<Consent, AuthorizationError> {
+        self.resume_for(token, session, Visitor::default()).await
+    }
+
     /// Takes a form token back and checks the request in it again, as if it had just come: the client may have changed.
-    pub(crate) async fn resume(
+    async fn resume_for(
         self: &Arc<Self>,
         token: &str,
         session: &[u8],
-        peer: Option<IpAddr>,
-    ) -> Result<Consent, ResumeError> {
+        visitor: Visitor,
+    ) -> Result<Consent, AuthorizationError> {
         let now = self.server.now();
-        match self.unseal(token, session, peer, now).await {
+        match self.unseal(token, session, visitor.clone(), now).await {
             Ok(consent) => Ok(consent),
-            Err(failure) => Err(self.refuse(failure, peer, now)),
+            Err(failure) => Err(self.refuse(failure, &visitor, now)),
         }
     }
 
@@ -113,10 +117,10 @@ impl AuthorizationEndpoint {
         self: &Arc<Self>,
         request: &Request,
         session: &[u8],
-    ) -> Result<(Consent, ConsentForm), ResumeError> {
+    ) -> Result<(Consent, ConsentForm), AuthorizationError> {
         match ConsentForm::read(request, self.server.policy.max_body) {
-            Ok(form) => Ok((self.resume(&form.form_token, session, request.peer()).await?, form)),
-            Err(refusal) => Err(self.refuse(refusal.into(), request.peer(), self.server.now())),
+            Ok(form) => Ok((self.resume_for(&form.form_token, session, Visitor::of(request)).await?, form)),
+            Err(refusal) => Err(self.refuse(refusal.into(), &Visitor::of(request), self.server.now())),
         }
     }
 
@@ -124,16 +128,16 @@ impl AuthorizationEndpoint {
         self: &Arc<Self>,
         token: &str,
         session: &[u8],
-        peer: Option<IpAddr>,
+        visitor: Visitor,
         now: OffsetDateTime,
     ) -> Result<Consent, Failure> {
         let sealed = self.open_form_token(token, session, now)?;
         let Sealed { shown, user, reason, carried, .. } = sealed;
         let validated = self.validate(&carried.parameters.as_params()).await?;
-        let request = Box::new(PendingAuthorization::new(Arc::clone(self), carried, validated, peer));
+        let request = Box::new(self.pend(carried, validated, visitor).await?);
         // A default of the client or the server may have changed since. The user agreed to what was shown, and to no more.
         if request.shown() != shown {
-            return Err(Refusal::StaleFormToken.into());
+            return Err(Failure::Page(Named::Checked(request.client), Refusal::StaleFormToken.into()));
         }
         Ok(Consent { request, reason, user: AskedUser::Sealed(user) })
     }

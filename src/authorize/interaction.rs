@@ -18,7 +18,7 @@ const MOST_LOGINS: u8 = 5;
 /// The reason of a failure that is the application's.
 const NO_LOGIN_TIME: &str = "the request limits the age of the login, but the UserSession has no authenticated_at";
 
-/// What the application has to do next with a request. Each variant owns the request; only [`Consent`] and [`Proceed`] can
+/// The next step of the application with a request. Each variant owns the request; only [`Consent`] and [`Proceed`] can
 /// approve it.
 #[derive(Debug)]
 #[must_use = "the browser is waiting for an answer"]

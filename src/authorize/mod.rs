@@ -4,6 +4,7 @@ mod carried;
 mod codec;
 mod consent_form;
 mod demands;
+mod error;
 mod form_token;
 mod interaction;
 mod pages;
@@ -13,7 +14,7 @@ mod progress;
 mod redirect;
 mod request;
 mod response;
-mod resume_error;
+
 mod return_target;
 mod seal;
 mod steps;
@@ -24,33 +25,44 @@ use std::sync::Arc;
 
 use time::OffsetDateTime;
 
+use self::carried::Carried;
+#[doc(no_inline)]
 pub use self::consent_form::ConsentForm;
 use self::demands::Demands;
+#[doc(no_inline)]
+pub use self::error::AuthorizationError;
+#[doc(no_inline)]
 pub use self::interaction::Interaction;
 use self::pages::PageSet;
 pub use self::pages::{ConfirmRedirectPage, DefaultPages, ErrorCause, ErrorPage, OutOfBandPage, PageTemplates, escape};
 pub(crate) use self::parameters::is_known_parameter;
+#[doc(no_inline)]
 pub use self::pending::{Approval, PendingAuthorization, RequestedScope};
 use self::redirect::RedirectTarget;
+#[doc(no_inline)]
 pub use self::request::AuthorizationRequest;
+#[doc(no_inline)]
 pub use self::response::AuthorizationResponse;
 use self::response::{ResponseMode, Route};
-pub use self::resume_error::ResumeError;
-pub use self::steps::{Consent, ConsentReason, Login, LoginReason, Proceed, SelectAccount};
+#[doc(no_inline)]
+pub use self::steps::{Consent, Login, Proceed, SelectAccount};
+pub use self::steps::{ConsentReason, LoginReason};
+#[doc(no_inline)]
 pub use self::user_session::UserSession;
+use crate::capability::{AuthorizationView, Capability, ServerView};
 use crate::client::{Client, RegisteredBy};
 use crate::error::{Error, Refusal};
 use crate::event::EventKind;
-use crate::http::{Request, Response};
+use crate::http::{Languages, Request, Response};
 use crate::params::Params;
 use crate::pkce::CodeChallenge;
 use crate::policy::{ErrorRedirects, Policy};
-use crate::record::{GrantType, is_client_id, is_printable};
+use crate::record::{ClientId, GrantType, is_client_id, is_printable};
 use crate::scope::Scope;
 use crate::server_context::ServerContext;
 use crate::server_key::{DerivedKey, Label};
 
-/// What the host is to do with an authorization request.
+/// The result of the first checks of an authorization request: a response to send, or a request to decide.
 #[derive(Debug)]
 #[must_use = "the browser is waiting for an answer"]
 #[expect(clippy::exhaustive_enums, reason = "a host must handle both, and there is no third")]
@@ -65,6 +77,8 @@ pub enum AuthorizationOutcome {
 pub(crate) struct AuthorizationEndpoint {
     server: Arc<ServerContext>,
     pages: PageSet,
+    /// Each of them checks every request.
+    capabilities: Vec<Arc<dyn Capability>>,
     form_key: DerivedKey,
     return_key: DerivedKey,
     user_key: DerivedKey,
@@ -98,18 +112,57 @@ struct Wishes {
     demands: Demands,
 }
 
+/// The browser of a request, as far as pages and the observer are told of it.
+#[derive(Debug, Clone, Default)]
+struct Visitor {
+    peer: Option<IpAddr>,
+    languages: Languages,
+}
+
+impl Visitor {
+    fn of(request: &Request) -> Self {
+        Self { peer: request.peer(), languages: request.languages() }
+    }
+}
+
 /// Where an error goes.
 enum Failure {
-    /// Nowhere: the client (given if it is known) or its redirect URI is in doubt, so the user gets a page
-    /// (RFC 6749 §4.1.2.1).
-    Page(Option<Arc<Client>>, Error),
+    /// Nowhere: the client or its redirect URI is in doubt, or the server failed, so the user gets a page (RFC 6749 §4.1.2.1).
+    Page(Named, Error),
     /// To the client.
-    Redirect(Box<(Arc<Client>, Route, Refusal)>),
+    Redirect(Box<(Arc<Client>, Route, Error)>),
+}
+
+/// The client of a request that gets a page, as far as it is known.
+enum Named {
+    None,
+    /// The request names it. Its redirect URI did not pass, so anyone may have put its name there: only the observer is told.
+    Claimed(Arc<Client>),
+    /// The request passed every check.
+    Checked(Arc<Client>),
+}
+
+impl Named {
+    /// What the observer is told.
+    fn client_id(&self) -> Option<&ClientId> {
+        match self {
+            Self::None => None,
+            Self::Claimed(client) | Self::Checked(client) => Some(client.id()),
+        }
+    }
+
+    /// What a page may name.
+    fn for_page(&self) -> Option<&Client> {
+        match self {
+            Self::None | Self::Claimed(_) => None,
+            Self::Checked(client) => Some(client),
+        }
+    }
 }
 
 impl<E: Into<Error>> From<E> for Failure {
     fn from(error: E) -> Self {
-        Self::Page(None, error.into())
+        Self::Page(Named::None, error.into())
     }
 }
 
@@ -118,11 +171,13 @@ impl AuthorizationEndpoint {
     pub(crate) fn new(
         server: Arc<ServerContext>,
         pages: Arc<dyn PageTemplates>,
+        capabilities: Vec<Arc<dyn Capability>>,
         declared: &[&'static str],
         url: &str,
     ) -> Self {
         Self {
             pages: PageSet(pages),
+            capabilities,
             form_key: server.key(Label::FormToken),
             return_key: server.key(Label::ReturnTarget),
             user_key: server.key(Label::FormUser),
@@ -135,19 +190,24 @@ impl AuthorizationEndpoint {
     /// The HTTP form.
     pub(crate) async fn respond(self: &Arc<Self>, request: &Request) -> AuthorizationOutcome {
         match AuthorizationRequest::read(request, &self.server.policy) {
-            Ok(request) => self.authorize(&request).await,
+            Ok(request) => match self.authorize(&request).await {
+                Ok(pending) => AuthorizationOutcome::Pending(pending),
+                Err(error) => AuthorizationOutcome::Respond(error.into()),
+            },
             Err(refusal) => {
-                AuthorizationOutcome::Respond(self.refuse(refusal.into(), request.peer(), self.server.now()).into())
+                let visitor = Visitor::of(request);
+                AuthorizationOutcome::Respond(self.refuse(refusal.into(), &visitor, self.server.now()).into())
             }
         }
     }
 
     /// The typed form.
-    pub(crate) async fn authorize(self: &Arc<Self>, request: &AuthorizationRequest<'_>) -> AuthorizationOutcome {
-        match self.begin(request).await {
-            Ok(pending) => AuthorizationOutcome::Pending(pending),
-            Err(failure) => AuthorizationOutcome::Respond(self.refuse(failure, request.peer, self.server.now()).into()),
-        }
+    pub(crate) async fn authorize(
+        self: &Arc<Self>,
+        request: &AuthorizationRequest<'_>,
+    ) -> Result<PendingAuthorization, AuthorizationError> {
+        let begun = self.begin(request).await;
+        begun.map_err(|failure| self.refuse(failure, &request.visitor, self.server.now()))
     }
 
     /// What is checked, and in which order: the first fault decides the answer. Until the client and its redirect URI
@@ -157,14 +217,14 @@ impl AuthorizationEndpoint {
         let client = self.client(id).await?;
         // What this version does not enforce may be about redirects, too.
         Error::check_enforced(client.parts().unenforced_member())
-            .map_err(|error| Failure::Page(Some(Arc::clone(&client)), error))?;
+            .map_err(|error| Failure::Page(Named::Claimed(Arc::clone(&client)), error))?;
         let target = RedirectTarget::of(&client, redirect_uri, &self.server.policy)
-            .map_err(|refusal| Failure::Page(Some(Arc::clone(&client)), refusal.into()))?;
+            .map_err(|refusal| Failure::Page(Named::Claimed(Arc::clone(&client)), refusal.into()))?;
         let route =
             Route { target, mode: error_response_mode(params), state: valid_state(params, &self.server.policy) };
         match self.validate_for(&client, &route, params) {
             Ok(wishes) => Ok(Validated { client, route, wishes }),
-            Err(refusal) => Err(Failure::Redirect(Box::new((client, route, refusal)))),
+            Err(refusal) => Err(Failure::Redirect(Box::new((client, route, refusal.into())))),
         }
     }
 
@@ -182,6 +242,31 @@ impl AuthorizationEndpoint {
         Ok(Wishes { response_type, challenge, scope, demands })
     }
 
+    /// Makes a request of what has passed the library's checks, if the capabilities of the server let it pass, too.
+    async fn pend(
+        self: &Arc<Self>,
+        carried: Carried,
+        validated: Validated,
+        visitor: Visitor,
+    ) -> Result<PendingAuthorization, Failure> {
+        if let Err(error) = self.check_by_capabilities(&carried, &validated).await {
+            return Err(Failure::Redirect(Box::new((validated.client, validated.route, error))));
+        }
+        Ok(PendingAuthorization::new(Arc::clone(self), carried, validated, visitor))
+    }
+
+    async fn check_by_capabilities(&self, carried: &Carried, validated: &Validated) -> Result<(), Error> {
+        if self.capabilities.is_empty() {
+            return Ok(());
+        }
+        let parameters: Vec<_> = carried.parameters.iter().collect();
+        let view = AuthorizationView::new(&validated.client, &validated.wishes.scope, &parameters);
+        for capability in &self.capabilities {
+            capability.check_authorization(&view, ServerView::new(&self.server)).await?;
+        }
+        Ok(())
+    }
+
     /// The client that the request names (RFC 6749 §4.1.1).
     async fn client(&self, id: &str) -> Result<Arc<Client>, Error> {
         let found = if is_client_id(id) { self.server.clients.find_client(id).await? } else { None };
@@ -189,30 +274,42 @@ impl AuthorizationEndpoint {
     }
 
     /// Reports a refusal to the observer and turns it into a response.
-    fn refuse(&self, failure: Failure, peer: Option<IpAddr>, now: OffsetDateTime) -> ResumeError {
+    fn refuse(&self, failure: Failure, visitor: &Visitor, now: OffsetDateTime) -> AuthorizationError {
+        let Visitor { peer, languages } = visitor;
+        let peer = *peer;
         match failure {
             Failure::Page(client, error) => {
-                let client_id = client.as_deref().map(Client::id);
+                let client_id = client.client_id();
                 self.server.observe_from(peer, now, EventKind::AuthorizationRefused { client_id, error: &error });
-                let page = self.pages.show_error(&error);
-                ResumeError::new(error, page)
+                let page = self.pages.show_error(&error, client.for_page(), languages);
+                AuthorizationError::new(error, page)
             }
             Failure::Redirect(refused) => {
-                let (client, route, refusal) = *refused;
-                let error = Error::from(refusal);
+                let (client, route, error) = *refused;
                 let client_id = Some(client.id());
                 self.server.observe_from(peer, now, EventKind::AuthorizationRefused { client_id, error: &error });
-                let response = self.respond_with_error(&route, &error, self.asks_before_redirecting(&client));
-                ResumeError::new(error, response)
+                let response =
+                    self.respond_with_error(&client, &route, &error, languages, self.asks_before_redirecting(&client));
+                AuthorizationError::new(error, response)
             }
         }
     }
 
     /// Sends an error to the client, or shows it if that is impossible.
-    fn respond_with_error(&self, route: &Route, error: &Error, ask_first: bool) -> Response {
-        let Some(host) = route.target.host() else { return self.pages.show_error(error) };
+    fn respond_with_error(
+        &self,
+        client: &Client,
+        route: &Route,
+        error: &Error,
+        languages: &Languages,
+        ask_first: bool,
+    ) -> Response {
+        let Some(host) = route.target.host() else { return self.pages.show_error(error, Some(client), languages) };
         let location = response::error_location(route, error, &self.server.encoded_issuer);
-        if ask_first { self.pages.confirm_redirect(error, &location, host) } else { Response::see_other(location) }
+        if !ask_first {
+            return Response::see_other(location);
+        }
+        self.pages.confirm_redirect(error, client, languages, &location, host)
     }
 
     /// Whether a user who has not yet done anything is to be asked before an error takes the browser to this client

@@ -3,13 +3,46 @@
 use std::fmt::{self, Write};
 use std::sync::Arc;
 
+use crate::client::Client;
 use crate::error::{Error, ErrorCode, Refusal};
-use crate::http::Response;
+use crate::http::{Languages, Response};
 
-/// Pages the library needs to show. Each has a plain default; a host replaces what it wants in its own look.
+/// Renders the pages that the library shows. Each has a plain default in English; replace those that you want in your own look and in
+/// the user's language.
 ///
-/// No value comes escaped: what goes into a page passes through [`escape`] first, the codes of errors too, of which extensions
-/// have their own.
+/// No value comes escaped: [`escape`] whatever you put into a page, the codes of errors too, of which extensions have their own.
+///
+/// Each page knows the languages that the user prefers, and why it is shown: match on [`Error::refusal`] or on the
+/// [cause](ErrorCause). No cache stores a page, so that none has to be told that it varies by language.
+///
+/// ```
+/// use grantor::authorize::{ErrorCause, ErrorPage, PageTemplates, escape};
+/// use grantor::{Error, Refusal};
+///
+/// struct OurPages;
+///
+/// impl PageTemplates for OurPages {
+///     fn error(&self, page: &ErrorPage<'_>) -> String {
+///         let german = page.languages.choose(&["en", "de"]) == Some("de");
+///         let title = match (page.error, page.cause) {
+///             (Error::Refused(Refusal::ExpiredFormToken), _) if german => "Das hat zu lange gedauert",
+///             (Error::Refused(Refusal::ExpiredFormToken), _) => "That took too long",
+///             (_, ErrorCause::Server) if german => "Wir haben gerade ein Problem",
+///             (_, ErrorCause::Server) => "We have a problem",
+///             _ if german => "Das hat nicht geklappt",
+///             _ => "That did not work",
+///         };
+///         let language = if german { "de" } else { "en" };
+///         format!("<!doctype html><html lang=\"{language}\"><title>{title}</title><h1>{title}</h1>{}", escape(page.code))
+///     }
+/// }
+/// ```
+///
+/// # The client of a page
+/// Anyone can send a browser here with the name of any client in the request. A page is therefore told of a client only if the request
+/// has passed every check with it, so that the answer goes to a redirect URI of its registration. Even then its user may not have
+/// meant to come. Name the client as the one that the request is for, not as the one that has made a mistake, and look at
+/// [`Client::registered_by`]: the name of a client that registered itself is text of a stranger, which can say anything.
 #[diagnostic::on_unimplemented(note = "every method of `PageTemplates` has a default: an empty impl is a start")]
 pub trait PageTemplates: Send + Sync {
     /// The request is so faulty that the browser can't be sent anywhere (RFC 6749 §4.1.2.1), or the server can't answer it. The page is
@@ -92,12 +125,20 @@ impl PageTemplates for DefaultPages {}
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct ErrorPage<'a> {
+    /// Why, to be matched on. The observer is told more if the client may not learn it.
+    pub error: &'a Error,
     /// The error code, such as `invalid_request`.
     pub code: &'a str,
     /// What went wrong: a fixed sentence without a full stop.
     pub description: &'a str,
     /// Who or what has caused it.
     pub cause: ErrorCause,
+    /// The client, if the request has passed every check with it: see
+    /// [the client of a page](PageTemplates#the-client-of-a-page). That is so if the answer to a request that was decided or is stale
+    /// can't be redirected.
+    pub client: Option<&'a Client>,
+    /// The languages that the user prefers. None are known after [`resume`](crate::AuthorizationServer::resume), which sees no request.
+    pub languages: &'a Languages,
 }
 
 /// What has caused an error that a user reads about.
@@ -130,6 +171,10 @@ impl ErrorCause {
 pub struct OutOfBandPage<'a> {
     /// The code to be shown.
     pub code: &'a str,
+    /// The client that the user has approved.
+    pub client: &'a Client,
+    /// The languages that the user prefers; see [`ErrorPage::languages`].
+    pub languages: &'a Languages,
 }
 
 impl fmt::Debug for OutOfBandPage<'_> {
@@ -141,6 +186,13 @@ impl fmt::Debug for OutOfBandPage<'_> {
 /// See [`PageTemplates::confirm_redirect`].
 #[non_exhaustive]
 pub struct ConfirmRedirectPage<'a> {
+    /// Why, to be matched on. The observer is told more if the client may not learn it.
+    pub error: &'a Error,
+    /// The client to whose registered redirect URI the link leads. It may have registered itself to lure users there: see
+    /// [the client of a page](PageTemplates#the-client-of-a-page).
+    pub client: &'a Client,
+    /// The languages that the user prefers; see [`ErrorPage::languages`].
+    pub languages: &'a Languages,
     /// Where the link leads, the error in it. Needs to be escaped.
     pub location: &'a str,
     /// The host of that address, to be shown. Needs to be escaped.
@@ -155,6 +207,8 @@ impl fmt::Debug for ConfirmRedirectPage<'_> {
         f.debug_struct("ConfirmRedirectPage")
             .field("host", &self.host)
             .field("description", &self.description)
+            .field("client", self.client.id())
+            .field("languages", self.languages)
             .finish_non_exhaustive()
     }
 }
@@ -181,9 +235,9 @@ pub fn escape(text: &str) -> String {
 pub(super) struct PageSet(pub(super) Arc<dyn PageTemplates>);
 
 impl PageSet {
-    pub(super) fn show_error(&self, error: &Error) -> Response {
-        let (code, description) = (error.code(), error.description());
-        let page = ErrorPage { code: code.as_str(), description: &description, cause: ErrorCause::of(error) };
+    pub(super) fn show_error(&self, error: &Error, client: Option<&Client>, languages: &Languages) -> Response {
+        let (code, description, cause) = (error.code(), error.description(), ErrorCause::of(error));
+        let page = ErrorPage { error, code: code.as_str(), description: &description, cause, client, languages };
         let mut response = Response::page(page_status(error), self.0.error(&page));
         if let Some(Refusal::MethodNotAllowed(allow)) = error.refusal() {
             response = response.with_header("allow", *allow);
@@ -194,16 +248,21 @@ impl PageSet {
         response
     }
 
-    pub(super) fn show_code(&self, code: &str) -> Response {
-        Response::page(200, self.0.out_of_band(&OutOfBandPage { code }))
+    pub(super) fn show_code(&self, code: &str, client: &Client, languages: &Languages) -> Response {
+        Response::page(200, self.0.out_of_band(&OutOfBandPage { code, client, languages }))
     }
 
-    pub(super) fn confirm_redirect(&self, error: &Error, location: &str, host: &str) -> Response {
+    pub(super) fn confirm_redirect(
+        &self,
+        error: &Error,
+        client: &Client,
+        languages: &Languages,
+        location: &str,
+        host: &str,
+    ) -> Response {
         let description = error.description();
-        Response::page(
-            page_status(error),
-            self.0.confirm_redirect(&ConfirmRedirectPage { location, host, description: &description }),
-        )
+        let page = ConfirmRedirectPage { error, client, languages, location, host, description: &description };
+        Response::page(page_status(error), self.0.confirm_redirect(&page))
     }
 }
 

@@ -1,7 +1,6 @@
 //! An authorization request that is in order and waits for the user's decision.
 
 use std::fmt;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -12,7 +11,7 @@ use super::demands::Demands;
 use super::response::{Outcome, Route};
 use super::steps::AskedUser;
 use super::user_session::UserSession;
-use super::{AuthorizationEndpoint, AuthorizationResponse, ResponseType, Validated, Wishes};
+use super::{AuthorizationEndpoint, AuthorizationResponse, ResponseType, Validated, Visitor, Wishes};
 use crate::client::Client;
 use crate::error::{Error, Refusal};
 use crate::event::{ConsentBasis, EventKind};
@@ -39,7 +38,7 @@ pub struct PendingAuthorization {
     pub(super) scope: Scope,
     pub(super) demands: Demands,
     /// Of the request that is answered at the moment.
-    peer: Option<IpAddr>,
+    visitor: Visitor,
 }
 
 /// One scope token that the client asks for.
@@ -93,11 +92,11 @@ impl PendingAuthorization {
         endpoint: Arc<AuthorizationEndpoint>,
         carried: Carried,
         validated: Validated,
-        peer: Option<IpAddr>,
+        visitor: Visitor,
     ) -> Self {
         let Validated { client, route, wishes } = validated;
         let Wishes { response_type, challenge, scope, demands } = wishes;
-        Self { endpoint, carried, client, route, response_type, challenge, scope, demands, peer }
+        Self { endpoint, carried, client, route, response_type, challenge, scope, demands, visitor }
     }
 
     /// A parameter of the request as the client sent it, decoded: one that the library knows, or one that was declared by
@@ -181,7 +180,7 @@ impl PendingAuthorization {
         };
         let Some(granted) = granted else {
             let (client_id, subject) = (self.client.id(), Some(&subject));
-            server.observe_from(self.peer, now, EventKind::AuthorizationDenied { client_id, subject });
+            server.observe_from(self.visitor.peer, now, EventKind::AuthorizationDenied { client_id, subject });
             return self.respond(Outcome::Error(Refusal::NothingApproved.into()));
         };
         let mut approved = OpenGrant::new(granted).subject(subject);
@@ -196,13 +195,18 @@ impl PendingAuthorization {
             ResponseType::Token => {
                 // It can't be refreshed (RFC 6749 §4.2.2): the order of an approval is not refreshable.
                 let grant_type = GrantType::built_in(GrantType::IMPLICIT);
-                let issued = open_grant(server, &self.client, &grant_type, Box::new(approved), self.peer, now).await;
+                let issued =
+                    open_grant(server, &self.client, &grant_type, Box::new(approved), self.visitor.peer, now).await;
                 issued.map(|issued| (Outcome::Token(Box::new(issued.response)), issued.grant))
             }
         };
         match outcome {
             Ok((outcome, grant)) => {
-                server.observe_from(self.peer, now, EventKind::AuthorizationApproved { grant: &grant, consent: basis });
+                server.observe_from(
+                    self.visitor.peer,
+                    now,
+                    EventKind::AuthorizationApproved { grant: &grant, consent: basis },
+                );
                 self.respond(outcome)
             }
             Err(error) => self.failed(error, now),
@@ -214,7 +218,7 @@ impl PendingAuthorization {
         let server = &self.endpoint.server;
         within_span("authorize", || {
             server.observe_from(
-                self.peer,
+                self.visitor.peer,
                 server.now(),
                 EventKind::AuthorizationDenied { client_id: self.client.id(), subject: None },
             );
@@ -234,7 +238,7 @@ impl PendingAuthorization {
     fn failed(self, error: Error, now: OffsetDateTime) -> AuthorizationResponse {
         let server = &self.endpoint.server;
         let client_id = Some(self.client.id());
-        server.observe_from(self.peer, now, EventKind::AuthorizationRefused { client_id, error: &error });
+        server.observe_from(self.visitor.peer, now, EventKind::AuthorizationRefused { client_id, error: &error });
         let shown = match error.refusal() {
             // `invalid_grant` is no error of this endpoint, and the client is not told why (RFC 6749 §4.2.2.1).
             Some(Refusal::SubjectSuspended | Refusal::SubjectGone) => Refusal::DeniedByUser.into(),
@@ -250,6 +254,7 @@ impl PendingAuthorization {
     }
 
     fn respond(self, outcome: Outcome) -> AuthorizationResponse {
-        AuthorizationResponse { endpoint: self.endpoint, route: self.route, outcome, ask_first: false }
+        let Self { endpoint, client, route, visitor, .. } = self;
+        AuthorizationResponse { endpoint, client, route, languages: visitor.languages, outcome, ask_first: false }
     }
 }

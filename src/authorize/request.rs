@@ -2,8 +2,9 @@
 
 use std::net::IpAddr;
 
+use super::Visitor;
 use crate::error::Refusal;
-use crate::http::Request;
+use crate::http::{Languages, Request};
 use crate::params::Params;
 use crate::policy::Policy;
 
@@ -22,13 +23,13 @@ use crate::policy::Policy;
 #[must_use = "a request does nothing until it is given to a server"]
 pub struct AuthorizationRequest<'a> {
     pub(super) params: Params<'a>,
-    pub(super) peer: Option<IpAddr>,
+    pub(super) visitor: Visitor,
 }
 
 impl<'a> AuthorizationRequest<'a> {
     /// A request with any response type; see [`code`](Self::code) and [`token`](Self::token).
     pub fn new(response_type: &'a str, client_id: &'a str) -> Self {
-        Self { params: Params::with_room(), peer: None }
+        Self { params: Params::with_room(), visitor: Visitor::default() }
             .parameter("response_type", response_type)
             .parameter("client_id", client_id)
     }
@@ -71,7 +72,13 @@ impl<'a> AuthorizationRequest<'a> {
 
     /// The peer, see [`Request::with_peer`].
     pub const fn peer(mut self, peer: IpAddr) -> Self {
-        self.peer = Some(peer);
+        self.visitor.peer = Some(peer);
+        self
+    }
+
+    /// Sets the languages that the user prefers, for the pages that the library shows. Default: none are known.
+    pub fn languages(mut self, languages: Languages) -> Self {
+        self.visitor.languages = languages;
         self
     }
 
@@ -84,6 +91,6 @@ impl<'a> AuthorizationRequest<'a> {
             "POST" => request.body(),
             _ => return Err(Refusal::MethodNotAllowed("GET, POST")),
         };
-        Ok(Self { params: Params::decode(form), peer: request.peer() })
+        Ok(Self { params: Params::decode(form), visitor: Visitor::of(request) })
     }
 }

@@ -7,8 +7,9 @@ use url::form_urlencoded::byte_serialize;
 
 use super::AuthorizationEndpoint;
 use super::redirect::RedirectTarget;
+use crate::client::Client;
 use crate::error::{Error, Refusal};
-use crate::http::Response;
+use crate::http::{Languages, Response};
 use crate::issue::TokenResponse;
 use crate::secret::{AccessToken, AuthorizationCode};
 
@@ -39,7 +40,10 @@ impl fmt::Debug for Route {
 #[must_use = "the browser is waiting for this answer"]
 pub struct AuthorizationResponse {
     pub(super) endpoint: Arc<AuthorizationEndpoint>,
+    pub(super) client: Arc<Client>,
     pub(super) route: Route,
+    /// Of the user, for a page.
+    pub(super) languages: Languages,
     pub(super) outcome: Outcome,
     /// Whether the user is to be asked before the browser goes there.
     pub(super) ask_first: bool,
@@ -94,13 +98,15 @@ impl AuthorizationResponse {
 
     /// The HTTP form: a redirect by 303, or a page if the answer can't be redirected, or not before the user was asked.
     pub fn into_http(self) -> Response {
-        let Self { endpoint, route, outcome, ask_first } = self;
+        let Self { endpoint, client, route, languages, outcome, ask_first } = self;
         let out_of_band = route.target.is_out_of_band();
         match &outcome {
-            Outcome::Error(error) => endpoint.respond_with_error(&route, error, ask_first),
-            Outcome::Code(code) if out_of_band => endpoint.pages.show_code(code.expose()),
+            Outcome::Error(error) => endpoint.respond_with_error(&client, &route, error, &languages, ask_first),
+            Outcome::Code(code) if out_of_band => endpoint.pages.show_code(code.expose(), &client, &languages),
             // Refused when the request was checked; a token is never put on a page.
-            Outcome::Token(_) if out_of_band => endpoint.pages.show_error(&Refusal::OutOfBandToken.into()),
+            Outcome::Token(_) if out_of_band => {
+                endpoint.pages.show_error(&Refusal::OutOfBandToken.into(), Some(&client), &languages)
+            }
             Outcome::Code(code) => Response::see_other(code_location(&route, code, &endpoint.server.encoded_issuer)),
             Outcome::Token(tokens) => {
                 Response::see_other(token_location(&route, tokens, &endpoint.server.encoded_issuer))

@@ -54,14 +54,14 @@ impl AuthorizationEndpoint {
     /// Reads a request that has just come, or that comes back from a login.
     pub(super) async fn begin(
         self: &Arc<Self>,
-        AuthorizationRequest { params, peer }: &AuthorizationRequest<'_>,
+        AuthorizationRequest { params, visitor }: &AuthorizationRequest<'_>,
     ) -> Result<PendingAuthorization, Failure> {
         let now = self.server.now();
         if let Some(sealed) = params.get(RETURN_TARGET)? {
             let mut carried = self.open_return_target(sealed)?;
             carried.progress = carried.progress.on_visit(now, self.server.policy.consent_lifetime);
             let validated = self.validate(&carried.parameters.as_params()).await?;
-            return Ok(PendingAuthorization::new(Arc::clone(self), carried, validated, *peer));
+            return self.pend(carried, validated, visitor.clone()).await;
         }
         if params.size() > self.max_size() {
             return Err(Refusal::BodyTooLarge.into());
@@ -71,10 +71,12 @@ impl AuthorizationEndpoint {
         // `resource` and `audience` may repeat elsewhere; here a declared parameter has one value.
         let parameters = match Parameters::of(params, &self.parameter_names) {
             Ok(parameters) => parameters,
-            Err(refusal) => return Err(Failure::Redirect(Box::new((validated.client, validated.route, refusal)))),
+            Err(refusal) => {
+                return Err(Failure::Redirect(Box::new((validated.client, validated.route, refusal.into()))));
+            }
         };
         let carried = Carried { id, source: Source::Plain, progress, parameters };
-        Ok(PendingAuthorization::new(Arc::clone(self), carried, validated, *peer))
+        self.pend(carried, validated, visitor.clone()).await
     }
 
     /// The greatest size of a request. A query and a form with such a request sealed in it are below

@@ -6,7 +6,7 @@ use time::OffsetDateTime;
 
 use crate::record::Subject;
 
-/// What the application knows about a user who is logged in, from its own session.
+/// A user who is logged in, as the session of the application knows it.
 ///
 /// ```
 /// use grantor::{Subject, UserSession};

@@ -62,7 +62,7 @@ impl Require {
     /// Lets scripts of any origin use the routes (CORS). Off unless this is called.
     ///
     /// The layer then answers preflights, which carry no token, allows every method and request header (`Authorization` among them), and
-    /// lets scripts read every response and its `WWW-Authenticate` and `Retry-After`. It never allows credentials such as cookies: a
+    /// lets scripts read every response and its headers. It never allows credentials such as cookies: a
     /// script needs an access token. Use no other CORS layer on the same routes.
     pub fn any_origin(mut self) -> Self {
         self.0.any_origin = true;

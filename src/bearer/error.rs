@@ -13,7 +13,7 @@ use crate::http::Response;
 use crate::record::GrantId;
 use crate::scope::Scope;
 
-/// Why a protected resource was refused, as RFC 6750 §3 wants it told.
+/// The reason why a protected resource refused a request, and its answer (RFC 6750 §3).
 #[derive(Debug)]
 pub struct BearerError {
     api: Arc<ApiContext>,

@@ -25,7 +25,9 @@ use time::Duration;
 
 pub use self::allowed_scope::AllowedScope;
 pub use self::builder::ClientBuilder;
-pub use self::credential::{AuthenticationMethod, ClientCredential};
+pub use self::credential::AuthenticationMethod;
+#[doc(no_inline)]
+pub use self::credential::ClientCredential;
 pub use self::logo::Logo;
 pub use self::members::{ClientParts, Member, MemberError, SetBy};
 pub use self::parts::{ClientError, LegacyHabits};

@@ -12,8 +12,12 @@ use std::sync::Arc;
 
 use time::Duration;
 
-pub use self::code::{ErrorCode, InvalidErrorText};
-pub use self::refusal::{ExtensionRefusal, Refusal};
+#[doc(no_inline)]
+pub use self::code::ErrorCode;
+pub use self::code::InvalidErrorText;
+pub use self::refusal::ExtensionRefusal;
+#[doc(no_inline)]
+pub use self::refusal::Refusal;
 
 /// The source of a failure on the host's side.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -25,7 +29,7 @@ const RETRY_AFTER: i64 = 5;
 /// The seconds that a client waits whose record is of a newer version: an update of all nodes takes a while.
 const UPDATE: i64 = 60;
 
-/// Why an endpoint did not do what was asked.
+/// The reason why an endpoint did not do what was asked.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use super::Error;
 use super::code::{ErrorCode, InvalidErrorText, is_error_text};
 
-/// Why a request was refused, as precisely as an operator wants to know it.
+/// The precise reason why a request was refused, for operators.
 ///
 /// What a client may see of it is [`code`](Self::code) and [`description`](Self::description); where a distinction
 /// would help an attacker, several reasons share one text.
@@ -68,6 +68,8 @@ pub enum Refusal {
     PlainChallenge,
     /// Neither `S256` nor `plain`.
     UnsupportedChallengeMethod,
+    /// The server was built without an authorization endpoint.
+    NoAuthorizationEndpoint,
     /// The form token was not made by this server for this session, or was changed.
     InvalidFormToken,
     /// The form was submitted too late.
@@ -231,6 +233,7 @@ impl Refusal {
     #[must_use]
     pub fn status(&self) -> u16 {
         match self {
+            Self::NoAuthorizationEndpoint => 404,
             Self::MethodNotAllowed(_) => 405,
             Self::BodyTooLarge => 413,
             _ if self.code() == ErrorCode::INVALID_CLIENT => 401,
@@ -280,6 +283,7 @@ impl Refusal {
             Self::UnsupportedChallengeMethod => {
                 (E::INVALID_REQUEST, "PKCE: this code_challenge_method is not supported: use S256")
             }
+            Self::NoAuthorizationEndpoint => (E::INVALID_REQUEST, "this server has no authorization endpoint"),
             Self::InvalidFormToken => (E::INVALID_REQUEST, "this form was not made for this session"),
             Self::ExpiredFormToken | Self::StaleFormToken => (E::INVALID_REQUEST, "this form has expired"),
             Self::DeniedByUser => (E::ACCESS_DENIED, "the resource owner denied the request"),

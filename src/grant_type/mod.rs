@@ -40,6 +40,9 @@ use crate::server_context::ServerContext;
 /// [status](crate::Authenticator::subject_status) of the subject, and the [`TokenCustomizer`](crate::TokenCustomizer) for its changes.
 /// If another request spends a token in between, `decide` is called a second time, so it should do nothing but read. What can be
 /// used once, such as a voucher, goes into the decision: see [`OpenGrant::once`].
+///
+/// Put `#[async_trait]` of the crate [async-trait](https://docs.rs/async-trait) on your `impl`, and write asynchronous methods with the
+/// signature that their documentation shows.
 #[async_trait]
 #[diagnostic::on_unimplemented(note = "a `GrantHandler` turns a token request into a `Decision`")]
 pub trait GrantHandler: Send + Sync {
@@ -51,6 +54,10 @@ pub trait GrantHandler: Send + Sync {
     fn parameters(&self) -> &'static [&'static str];
 
     /// Decides what the request is to get.
+    ///
+    /// ```text
+    /// async fn decide(&self, context: &GrantContext<'_>) -> Result<Decision, Error>
+    /// ```
     ///
     /// # Errors
     /// Why it gets nothing. [`Error::refused`] makes an error with a code and a text of the extension's own.

@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use super::Request;
 
-/// What is known of an HTTP request besides its parameters, for what reads more than those: a proof in a header, or in the
-/// certificate of the connection.
+/// The parts of an HTTP request besides its parameters, for code that reads more than those: a proof in a header, or in the certificate
+/// of the connection.
 ///
 /// [`Request::context`] makes it. A request that an in-process caller puts together has an empty one, unless the caller gives it that of
 /// the HTTP request which it received.

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::response::{Header, Response};
 
-/// Why a [`Response`] can't be made of its parts. A header is named, its value is not shown.
+/// The reason why a [`Response`] can't be made of its parts. A header is named, its value is not shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ResponseError {
@@ -47,8 +47,8 @@ impl Response {
     ///
     /// It can't redirect: the library redirects only where it has checked the target. A `location` goes with 201, where browsers
     /// don't follow it. Headers that frame the message (`content-length`, `connection`, ..) are those of the web stack, and
-    /// [`AuthorizationServer::handle`](crate::AuthorizationServer::handle) sets the CORS headers: scripts of other origins can read
-    /// `www-authenticate` and `retry-after`, besides what the Fetch standard lets them read of each response. For an HTML page, see
+    /// [`AuthorizationServer::handle`](crate::AuthorizationServer::handle) sets the CORS headers: at an endpoint of
+    /// [any origin](crate::capability::Endpoint::any_origin), scripts can read every header but `set-cookie`. For an HTML page, see
     /// [`page`](Self::page).
     ///
     /// ```

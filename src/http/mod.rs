@@ -2,10 +2,12 @@
 
 mod context;
 mod from_parts;
+mod languages;
 mod request;
 mod response;
 
 pub use self::context::RequestContext;
 pub use self::from_parts::ResponseError;
+pub use self::languages::Languages;
 pub use self::request::Request;
 pub use self::response::Response;

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 
 use zeroize::Zeroizing;
 
+use super::Languages;
 use crate::error::Refusal;
 
 /// An HTTP request as the host received it.
@@ -176,6 +177,12 @@ impl Request {
     #[must_use]
     pub fn client_certificate(&self) -> Option<&[u8]> {
         self.client_certificate.as_deref()
+    }
+
+    /// Returns the languages that the user prefers, for your login and consent pages.
+    #[must_use]
+    pub fn languages(&self) -> Languages {
+        Languages::of(self.header_values("accept-language"))
     }
 
     /// Refuses a request whose body was not read whole, or whose body or query is larger than `limit`.

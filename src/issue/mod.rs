@@ -40,7 +40,7 @@ const SEED_LIFETIME: Duration = Duration::MINUTE;
 /// How many grants one may descend from.
 const DEEPEST: u8 = 4;
 
-/// What a client gets.
+/// A successful response of the token endpoint (RFC 6749 §5.1).
 #[non_exhaustive]
 pub struct TokenResponse {
     /// The access token.

@@ -1,4 +1,4 @@
-//! The manual: what to read when the reference is not enough. Every Rust block in it is compiled, and where it says what
+//! The manual: guides, reasons and the threat model. Every Rust block in it is compiled, and where it says what
 //! happens, run.
 //!
 //! | to | read |

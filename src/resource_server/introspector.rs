@@ -67,6 +67,10 @@ use crate::error::BoxError;
 pub trait Introspector: Send + Sync {
     /// Sends the request and returns the response, whatever its status is.
     ///
+    /// ```text
+    /// async fn send(&self, request: &OutgoingRequest<'_>) -> Result<ReceivedResponse, BoxError>
+    /// ```
+    ///
     /// # Errors
     /// No response arrived, or it broke off. The request to the API is answered with 503.
     async fn send(&self, request: &OutgoingRequest<'_>) -> Result<ReceivedResponse, BoxError>;

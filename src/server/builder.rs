@@ -33,7 +33,7 @@ use crate::storage::{ClientStore, EphemeralStore, Storage};
 use crate::token::TokenEndpoint;
 use crate::web_url::is_served_securely;
 
-/// A server that so far has a name. The one thing without a default is where it keeps its records.
+/// The first step of building a server: it has an issuer and needs a storage, the one setting without a default.
 #[derive(Debug)]
 #[must_use = "give it a storage"]
 pub struct NeedsStorage {
@@ -354,7 +354,8 @@ impl Builder {
         let additions = capabilities::collect(&self.capabilities, &build)?;
         let declared = [self.authorization_parameters, additions.authorization_parameters].concat();
         check_parameters(&declared)?;
-        let endpoint = |url| AuthorizationEndpoint::new(Arc::clone(&server), self.pages, &declared, url);
+        let (pages, capabilities) = (self.pages, self.capabilities);
+        let endpoint = |url| AuthorizationEndpoint::new(Arc::clone(&server), pages, capabilities, &declared, url);
         let authorization = urls.authorization.as_deref().map(endpoint).map(Arc::new);
         let members = metadata::describe(&server, token.grant_types(), &urls);
         let metadata = metadata::document(&server, members, additions.metadata, self.metadata);

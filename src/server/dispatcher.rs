@@ -23,7 +23,7 @@ pub struct Route {
     service: Service,
 }
 
-/// Which code answers the requests of a [`Route`].
+/// The side that answers the requests of a [`Route`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ServedBy {

@@ -18,8 +18,8 @@ pub(crate) use self::requirement::Requirement;
 #[cfg(any(feature = "actix-web", feature = "axum"))]
 pub use self::requirement::{BearerCheck, MissingRequire};
 use crate::authorize::{
-    AuthorizationEndpoint, AuthorizationOutcome, AuthorizationRequest, Consent, ConsentForm, Interaction, ResumeError,
-    UserSession,
+    AuthorizationEndpoint, AuthorizationError, AuthorizationOutcome, AuthorizationRequest, Consent, ConsentForm,
+    Interaction, PendingAuthorization, UserSession,
 };
 use crate::bearer::{self, Bearer, BearerError, BearerRequest};
 use crate::client::Client;
@@ -44,8 +44,8 @@ const CLIENTS_AT_A_TIME: usize = 100;
 
 /// An authorization server. Cloning it is cheap and gives the same server.
 ///
-/// Endpoints exist twice: the HTTP form takes a [`Request`], the typed form takes what is in it. The HTTP form reads the
-/// request, calls the typed form and renders its result, and nothing else.
+/// Each endpoint has an HTTP form, such as [`token`](Self::token), and a typed form, such as [`token_request`](Self::token_request): see
+/// [the overview](crate#two-forms-of-each-endpoint).
 #[derive(Debug, Clone)]
 pub struct AuthorizationServer {
     inner: Arc<Inner>,
@@ -81,11 +81,15 @@ impl AuthorizationServer {
     }
 
     /// The typed form of [`authorize`](Self::authorize).
-    pub async fn authorization_request(&self, request: &AuthorizationRequest<'_>) -> AuthorizationOutcome {
-        match &self.inner.authorization {
-            Some(endpoint) => in_span("authorize", endpoint.authorize(request)).await,
-            None => AuthorizationOutcome::Respond(Response::new(404)),
-        }
+    ///
+    /// # Errors
+    /// With the answer to send instead: the request is not in order, or it could not be checked.
+    pub async fn authorization_request(
+        &self,
+        request: &AuthorizationRequest<'_>,
+    ) -> Result<PendingAuthorization, AuthorizationError> {
+        let endpoint = self.inner.authorization.as_ref().ok_or_else(AuthorizationError::no_endpoint)?;
+        in_span("authorize", endpoint.authorize(request)).await
     }
 
     /// The authorization endpoint, and what has to happen next for the user who is logged in, if one is: what
@@ -110,9 +114,9 @@ impl AuthorizationServer {
     /// With the answer to send instead: the token is not of this server and session, was changed, has expired, or has another
     /// format; or the client or a setting was changed, so that the request is no longer in order, or asks for something else
     /// than was shown.
-    pub async fn resume(&self, form_token: &str, session: impl AsRef<[u8]>) -> Result<Consent, ResumeError> {
-        let endpoint = self.inner.authorization.as_ref().ok_or_else(ResumeError::no_endpoint)?;
-        in_span("resume", endpoint.resume(form_token, session.as_ref(), None)).await
+    pub async fn resume(&self, form_token: &str, session: impl AsRef<[u8]>) -> Result<Consent, AuthorizationError> {
+        let endpoint = self.inner.authorization.as_ref().ok_or_else(AuthorizationError::no_endpoint)?;
+        in_span("resume", endpoint.resume(form_token, session.as_ref())).await
     }
 
     /// Reads a submitted consent form, see [`ConsentForm`] for its fields, and takes its form token back as
@@ -124,8 +128,8 @@ impl AuthorizationServer {
         &self,
         request: &Request,
         session: impl AsRef<[u8]>,
-    ) -> Result<(Consent, ConsentForm), ResumeError> {
-        let endpoint = self.inner.authorization.as_ref().ok_or_else(ResumeError::no_endpoint)?;
+    ) -> Result<(Consent, ConsentForm), AuthorizationError> {
+        let endpoint = self.inner.authorization.as_ref().ok_or_else(AuthorizationError::no_endpoint)?;
         in_span("resume", endpoint.resume_form(request, session.as_ref())).await
     }
 
@@ -189,7 +193,7 @@ impl AuthorizationServer {
         self.inner.metadata.path()
     }
 
-    /// Where the endpoints are reached from outside.
+    /// Returns the URLs of the endpoints, as clients reach them.
     #[must_use]
     pub fn endpoints(&self) -> &EndpointUrls {
         &self.inner.urls

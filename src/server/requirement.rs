@@ -9,7 +9,7 @@ use crate::http::{Request, Response};
 use crate::resource_server::ResourceServer;
 use crate::scope::Scope;
 
-/// What checks the tokens of an API: an [`AuthorizationServer`] in the same process, or a [`ResourceServer`], which asks one in another
+/// The checker of the tokens of an API: an [`AuthorizationServer`] in the same process, or a [`ResourceServer`], which asks one in another
 /// process. `require` of an adapter takes a reference to either.
 #[derive(Debug, Clone)]
 pub struct BearerCheck(Checker);
@@ -91,7 +91,7 @@ impl Requirement {
     }
 }
 
-/// A handler extracts an [`Access`] on a route that has no `require`. The request is refused by 500, because nothing has checked it.
+/// The mistake of a handler that extracts an [`Access`] on a route without `require`. The request is refused by 500, because nothing has checked it.
 ///
 /// With the feature `tracing` it is also logged as an error.
 #[derive(Debug, thiserror::Error)]

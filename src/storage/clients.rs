@@ -10,10 +10,17 @@ use crate::error::StorageError;
 use crate::record::ClientId;
 
 /// Finds clients.
+///
+/// Put `#[async_trait]` of the crate [async-trait](https://docs.rs/async-trait) on your `impl`, and write asynchronous methods with the
+/// signature that their documentation shows.
 #[async_trait]
 #[diagnostic::on_unimplemented(note = "a `ClientStore` finds clients by their identifier; `MemoryStorage` is one")]
 pub trait ClientStore: Send + Sync {
     /// The client with this identifier. Always 1 to 255 printable ASCII characters, but otherwise whatever was sent.
+    ///
+    /// ```text
+    /// async fn find_client(&self, id: &str) -> Result<Option<Arc<Client>>, StorageError>
+    /// ```
     ///
     /// # Errors
     /// The storage failed. "No such client" is `Ok(None)`.
@@ -21,9 +28,16 @@ pub trait ClientStore: Send + Sync {
 }
 
 /// Manages clients. Shipped storages implement it; the library never calls it.
+///
+/// Put `#[async_trait]` of the crate [async-trait](https://docs.rs/async-trait) on your `impl`, and write asynchronous methods with the
+/// signature that their documentation shows.
 #[async_trait]
 pub trait ClientRegistry: ClientStore {
     /// Stores a new client.
+    ///
+    /// ```text
+    /// async fn register(&self, client: Client) -> Result<(), RegistryError>
+    /// ```
     ///
     /// # Errors
     /// The identifier is taken, or the storage failed.
@@ -31,6 +45,10 @@ pub trait ClientRegistry: ClientStore {
 
     /// Replaces the registration of a client, its credentials included, if its [version](Client::version) is still `expected`, in
     /// one atomic step: of many updates from one version, one succeeds.
+    ///
+    /// ```text
+    /// async fn update(&self, client: Client, expected: ClientVersion) -> Result<(), RegistryError>
+    /// ```
     ///
     /// ```
     /// # use grantor::{Client, ClientRegistry, ClientStore, MemoryStorage};
@@ -53,6 +71,15 @@ pub trait ClientRegistry: ClientStore {
     /// Adds a credential and lets the others end at `others_end`, in one atomic step: rotation with overlap. In that step,
     /// [`ClientParts::rotate_credential`](crate::client::ClientParts::rotate_credential) says what becomes of the registration.
     ///
+    /// ```text
+    /// async fn rotate_credential(
+    ///     &self,
+    ///     id: &ClientId,
+    ///     new: ClientCredential,
+    ///     others_end: OffsetDateTime,
+    /// ) -> Result<(), RegistryError>
+    /// ```
+    ///
     /// # Errors
     /// There is no such client, it is a public one or has members that this version does not know, or the storage failed.
     async fn rotate_credential(
@@ -65,6 +92,10 @@ pub trait ClientRegistry: ClientStore {
     /// Removes a client, then revokes all its grants: when this returns, the client is unknown and no token of it works. Removing
     /// an unknown client is not an error.
     ///
+    /// ```text
+    /// async fn remove(&self, id: &ClientId, at: OffsetDateTime) -> Result<(), RegistryError>
+    /// ```
+    ///
     /// A request that had already authenticated the client may open one more grant just after. It can't be refreshed, but its
     /// access token lasts: to be rid of it, revoke the client's grants once more when such requests are done.
     ///
@@ -73,6 +104,14 @@ pub trait ClientRegistry: ClientStore {
     async fn remove(&self, id: &ClientId, at: OffsetDateTime) -> Result<(), RegistryError>;
 
     /// Clients in ascending order of their identifiers, `limit` at most, only those after `after`.
+    ///
+    /// ```text
+    /// async fn list_clients(
+    ///     &self,
+    ///     after: Option<&ClientId>,
+    ///     limit: usize,
+    /// ) -> Result<Vec<Arc<Client>>, RegistryError>
+    /// ```
     ///
     /// # Errors
     /// The storage failed.

@@ -62,6 +62,16 @@ const MAX_NAMESPACE: usize = 32;
 pub trait EphemeralStore: Send + Sync {
     /// Stores an entry unless the key has one that lives at `now`.
     ///
+    /// ```text
+    /// async fn insert(
+    ///     &self,
+    ///     key: &EphemeralKey,
+    ///     value: &[u8],
+    ///     expires_at: OffsetDateTime,
+    ///     now: OffsetDateTime,
+    /// ) -> Result<Inserted, StorageError>
+    /// ```
+    ///
     /// # Errors
     /// The value is too long, and nothing was written; or the store failed, and the entry may have been stored.
     async fn insert(
@@ -74,6 +84,14 @@ pub trait EphemeralStore: Send + Sync {
 
     /// Returns the entry, or `None` if the key has none that lives at `now`.
     ///
+    /// ```text
+    /// async fn get(
+    ///     &self,
+    ///     key: &EphemeralKey,
+    ///     now: OffsetDateTime,
+    /// ) -> Result<Option<Versioned>, StorageError>
+    /// ```
+    ///
     /// # Errors
     /// The store failed.
     async fn get(&self, key: &EphemeralKey, now: OffsetDateTime) -> Result<Option<Versioned>, StorageError>;
@@ -81,12 +99,31 @@ pub trait EphemeralStore: Send + Sync {
     /// Removes the entry and returns its value, or `None` if the key has none that lives at `now`. Of several callers one gets
     /// the value.
     ///
+    /// ```text
+    /// async fn take(
+    ///     &self,
+    ///     key: &EphemeralKey,
+    ///     now: OffsetDateTime,
+    /// ) -> Result<Option<Vec<u8>>, StorageError>
+    /// ```
+    ///
     /// # Errors
     /// The store failed, and the entry may be gone.
     async fn take(&self, key: &EphemeralKey, now: OffsetDateTime) -> Result<Option<Vec<u8>>, StorageError>;
 
     /// Writes another value and time of expiry to the entry, and returns its new version. Returns `None` and writes nothing if
     /// the key has no entry that lives at `now`, or if that entry has another version than `expected`.
+    ///
+    /// ```text
+    /// async fn replace(
+    ///     &self,
+    ///     key: &EphemeralKey,
+    ///     expected: Version,
+    ///     value: &[u8],
+    ///     expires_at: OffsetDateTime,
+    ///     now: OffsetDateTime,
+    /// ) -> Result<Option<Version>, StorageError>
+    /// ```
     ///
     /// # Errors
     /// The value is too long, and nothing was written; or the store failed, and the entry may have been replaced.
@@ -102,6 +139,15 @@ pub trait EphemeralStore: Send + Sync {
     /// Returns the entries of a namespace that expire at `at` or earlier, at most `limit`. They are ordered by `expires_at`, and
     /// entries that expire at the same time by the bytes of their keys.
     ///
+    /// ```text
+    /// async fn due(
+    ///     &self,
+    ///     namespace: Namespace,
+    ///     at: OffsetDateTime,
+    ///     limit: usize,
+    /// ) -> Result<Vec<Due>, StorageError>
+    /// ```
+    ///
     /// An expired entry is listed until a purge removes it. The list may lag: a caller acts on an entry only after it has
     /// claimed it by [`replace`](Self::replace) or [`take`](Self::take).
     ///
@@ -111,6 +157,14 @@ pub trait EphemeralStore: Send + Sync {
 
     /// Removes entries that expired at `before` or earlier, at most `limit`, and returns how many it removed. A caller repeats
     /// it while it returns `limit`. Entries that another call is working on may be left to the next time.
+    ///
+    /// ```text
+    /// async fn purge_ephemeral(
+    ///     &self,
+    ///     before: OffsetDateTime,
+    ///     limit: usize,
+    /// ) -> Result<usize, StorageError>
+    /// ```
     ///
     /// # Errors
     /// The store failed; some entries may have been removed.

@@ -1,4 +1,4 @@
-//! What the host stores: clients, grants, tokens and ephemeral entries, behind four traits.
+//! Storages: clients, grants, tokens and ephemeral entries, behind four traits.
 //!
 //! * [`ClientStore`] finds clients. A host whose clients live elsewhere supplies only this.
 //! * [`Storage`] keeps grants and tokens.
@@ -62,26 +62,44 @@ use async_trait::async_trait;
 use time::OffsetDateTime;
 
 pub use self::calls::{Found, GrantPage, GrantSelector, Opened, RedeemOutcome, Redemption};
-pub use self::clients::{ClientRegistry, ClientStore, RegistryError};
+pub use self::clients::RegistryError;
+#[doc(no_inline)]
+pub use self::clients::{ClientRegistry, ClientStore};
 use self::clients::{check_members, check_version};
+#[doc(no_inline)]
 pub use self::ephemeral::EphemeralStore;
 pub use self::issuer::IssuerError;
-pub use self::memory::{MemoryEphemeralStore, MemoryStorage};
+pub use self::memory::MemoryEphemeralStore;
+#[doc(no_inline)]
+pub use self::memory::MemoryStorage;
 #[cfg(feature = "postgres")]
 pub use self::postgres::{PostgresOptions, PostgresStorage};
 pub use self::shared::AnyStorage;
 #[cfg(feature = "sqlite")]
 pub use self::sqlite::{SqliteOptions, SqliteStorage};
+#[doc(no_inline)]
 pub use crate::error::StorageError;
 use crate::record::{Grant, GrantId, StoredToken, TokenKind};
 use crate::secret::TokenHash;
 
 /// Keeps grants and tokens. Read [the contract](self) before implementing it.
+///
+/// Put `#[async_trait]` of the crate [async-trait](https://docs.rs/async-trait) on your `impl`, and write asynchronous methods with the
+/// signature that their documentation shows.
 #[async_trait]
 #[diagnostic::on_unimplemented(note = "a `Storage` keeps grants and tokens; `MemoryStorage` is one")]
 pub trait Storage: Send + Sync {
-    /// Stores a new grant with the first tokens issued from it, in one atomic step that decides in this order:
+    /// Stores a new grant with the first tokens issued from it, in one atomic step.
     ///
+    /// ```text
+    /// async fn open_grant(
+    ///     &self,
+    ///     grant: &Arc<Grant>,
+    ///     tokens: &[StoredToken],
+    /// ) -> Result<Opened, StorageError>
+    /// ```
+    ///
+    /// The step decides in this order:
     /// 1. The grant names a [`parent_grant`](Grant::parent_grant) that is absent, revoked, or has ended at the grant's
     ///    `opened_at` (see [`Grant::may_open`]): [`Opened::ParentDead`]; nothing is written. The parent is locked until
     ///    the step is done, so that a revocation of it comes before or after.
@@ -96,12 +114,25 @@ pub trait Storage: Send + Sync {
 
     /// The token and its grant as they stand, spent, expired and revoked ones included.
     ///
+    /// ```text
+    /// async fn find(&self, token: &TokenHash) -> Result<Option<Found>, StorageError>
+    /// ```
+    ///
     /// # Errors
     /// The storage failed. "No such token" is `Ok(None)`.
     async fn find(&self, token: &TokenHash) -> Result<Option<Found>, StorageError>;
 
-    /// Spends a single-use token and stores its successors, in one atomic step that decides in this order:
+    /// Spends a single-use token and stores its successors, in one atomic step.
     ///
+    /// ```text
+    /// async fn redeem(
+    ///     &self,
+    ///     redemption: &Redemption,
+    ///     successors: &[StoredToken],
+    /// ) -> Result<RedeemOutcome, StorageError>
+    /// ```
+    ///
+    /// The step decides in this order:
     /// 1. The row is absent, of another kind or grant, or revoked, or its grant is revoked or has ended at `redemption.at`:
     ///    [`RedeemOutcome::Dead`].
     /// 2. It is already spent: [`RedeemOutcome::AlreadySpent`]; nothing is written. (If by `redemption.attempt` itself:
@@ -119,6 +150,14 @@ pub trait Storage: Send + Sync {
 
     /// Revokes one access token. An unknown one, or a token of another kind, is left alone.
     ///
+    /// ```text
+    /// async fn revoke_access_token(
+    ///     &self,
+    ///     token: &TokenHash,
+    ///     at: OffsetDateTime,
+    /// ) -> Result<(), StorageError>
+    /// ```
+    ///
     /// # Errors
     /// The storage failed.
     async fn revoke_access_token(&self, token: &TokenHash, at: OffsetDateTime) -> Result<(), StorageError>;
@@ -126,6 +165,14 @@ pub trait Storage: Send + Sync {
     /// Revokes grants and all that descend from them by [`parent_grant`](Grant::parent_grant); returns how many of all these had not
     /// been revoked before. Every grant whose `open_grant` returned before this call began is covered, also one that has ended
     /// at `at`: for a node whose clock is behind it still lives. The first `revoked_at` stays.
+    ///
+    /// ```text
+    /// async fn revoke_grants(
+    ///     &self,
+    ///     which: &GrantSelector,
+    ///     at: OffsetDateTime,
+    /// ) -> Result<u64, StorageError>
+    /// ```
     ///
     /// First the selected grants are marked. Then, in new statements, live children of grants reached so far are marked until
     /// none is left, whether the call has marked their parent or found it revoked. So a call that is repeated completes one
@@ -137,6 +184,15 @@ pub trait Storage: Send + Sync {
 
     /// Grants that are live at `now`, newest first; those opened at the same moment in an order that is the same for every
     /// page, such as by `id`.
+    ///
+    /// ```text
+    /// async fn list_grants(
+    ///     &self,
+    ///     which: &GrantSelector,
+    ///     now: OffsetDateTime,
+    ///     page: &GrantPage,
+    /// ) -> Result<Vec<Arc<Grant>>, StorageError>
+    /// ```
     ///
     /// # Errors
     /// The storage failed.
@@ -152,6 +208,14 @@ pub trait Storage: Send + Sync {
     /// [`seed_until`](crate::record::Spent::seed_until) is `before` or earlier. Touches at most `limit` rows and returns how many it did, so that a caller repeats it
     /// while it returns `limit`. Rows that another call is working on at the moment may be left to the next time.
     ///
+    /// ```text
+    /// async fn purge_expired(
+    ///     &self,
+    ///     before: OffsetDateTime,
+    ///     limit: usize,
+    /// ) -> Result<usize, StorageError>
+    /// ```
+    ///
     /// If the limit leaves a part of a grant's tokens, the grant must be closed for good in the same step: a `revoked_at` that it does
     /// not have yet is set to its `expires_at`. By the clock of another node it may not have ended yet, and would go on without its
     /// evidence. (Closing is not counted.)
@@ -166,11 +230,19 @@ pub trait Storage: Send + Sync {
     /// Claims the storage for an issuer, in one atomic step: the first call stores the issuer, every later one compares, byte by
     /// byte. So two servers with different issuers, whose tokens must not be mixed, do not share a storage by mistake.
     ///
+    /// ```text
+    /// async fn claim_issuer(&self, issuer: &str) -> Result<(), IssuerError>
+    /// ```
+    ///
     /// # Errors
     /// [`IssuerError::Claimed`] if the storage belongs to another issuer, or the storage failed.
     async fn claim_issuer(&self, issuer: &str) -> Result<(), IssuerError>;
 
     /// Moves the storage from one issuer to another, in one atomic step, as when a domain changes. A call that is repeated succeeds.
+    ///
+    /// ```text
+    /// async fn rebind_issuer(&self, from: &str, to: &str) -> Result<(), IssuerError>
+    /// ```
     ///
     /// # Errors
     /// [`IssuerError::Claimed`] if the storage belongs to neither `from` nor `to`, [`IssuerError::Unclaimed`] if it belongs to none, or

@@ -4,7 +4,7 @@ use url::{Position, Url};
 
 use super::server::{TestClient, TestServer};
 use crate::authorize::{
-    Approval, AuthorizationOutcome, AuthorizationRequest, AuthorizationResponse, Consent, Interaction,
+    Approval, AuthorizationError, AuthorizationRequest, AuthorizationResponse, Consent, Interaction,
     PendingAuthorization, UserSession,
 };
 use crate::error::Error;
@@ -69,7 +69,10 @@ impl<'a> Flow<'a> {
     }
 
     /// Sends the request.
-    pub async fn send(&self) -> AuthorizationOutcome {
+    ///
+    /// # Errors
+    /// As the server answers.
+    pub async fn send(&self) -> Result<PendingAuthorization, AuthorizationError> {
         let challenge = self.challenge();
         let request = AuthorizationRequest::code(&self.client.id).redirect_uri(&self.client.redirect_uri);
         let request = self.parameters.iter().fold(request, |request, (name, value)| request.parameter(name, value));
@@ -127,11 +130,7 @@ impl<'a> Flow<'a> {
 
     /// Sends the request, which must be in order.
     pub async fn pending(&self) -> PendingAuthorization {
-        match self.send().await {
-            AuthorizationOutcome::Pending(pending) => Some(pending),
-            AuthorizationOutcome::Respond(_) => None,
-        }
-        .expect("the server accepts the request")
+        self.send().await.expect("the server accepts the request")
     }
 
     /// Sends the request, and a user approves all of it.

@@ -66,9 +66,16 @@ use crate::storage::{
 /// ```
 /// It may also wait before or after the call, run the call with other arguments, run further calls of the same trait, or answer
 /// by itself without running anything.
+///
+/// Put `#[async_trait]` of the crate [async-trait](https://docs.rs/async-trait) on your `impl`, and write asynchronous methods with the
+/// signature that their documentation shows.
 #[async_trait]
 pub trait Interceptor: Send + Sync {
     /// Handles one call. `next.run(call)` passes it on to the wrapped storage.
+    ///
+    /// ```text
+    /// async fn intercept(&self, call: Call<'_>, next: Next<'_>) -> Result<Reply, StorageError>
+    /// ```
     ///
     /// # Errors
     /// The call fails with this error.

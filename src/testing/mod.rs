@@ -1,4 +1,4 @@
-//! For a host's tests: the real server over memory storage, with a clock to move and randomness that repeats.
+//! Tests of a host: the real server over memory storage, with a clock to move and randomness that repeats.
 //!
 //! ```
 //! use grantor::testing::TestServer;

@@ -97,7 +97,7 @@ async fn scripts_may_use_token_revocation_and_metadata() {
             assert_eq!(answer.header("access-control-allow-credentials"), None, "{what}");
             // Without this a script can't see why it was refused and when to come back.
             let exposed = answer.header("access-control-expose-headers");
-            assert_eq!(exposed, Some("www-authenticate, retry-after"), "{what}");
+            assert_eq!(exposed, Some("*"), "{what}");
         }
     }
 }

@@ -8,7 +8,7 @@ use axum::http::{Request as HttpRequest, StatusCode};
 use axum::response::IntoResponse;
 use axum::routing::{get as on_get, post as on_post};
 use grantor::testing::{Fault, TestServer};
-use grantor::{AuthorizationResponse, AuthorizationServer, Bearer, BearerError, Request, ResumeError, Subject};
+use grantor::{AuthorizationError, AuthorizationResponse, AuthorizationServer, Bearer, BearerError, Request, Subject};
 
 use crate::{Answer, REDIRECT_URI, Web, With, get, machine, post, token_of, with_actix, with_axum};
 
@@ -19,7 +19,7 @@ enum HostError {
     #[error(transparent)]
     Token(#[from] BearerError),
     #[error(transparent)]
-    Form(#[from] ResumeError),
+    Form(#[from] AuthorizationError),
 }
 
 impl IntoResponse for HostError {

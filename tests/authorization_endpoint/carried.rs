@@ -3,7 +3,7 @@
 use grantor::testing::{ISSUER, TestServer};
 use grantor::{
     AuthorizationOutcome, AuthorizationRequest, AuthorizationServer, BuildError, Consent, MemoryStorage,
-    PendingAuthorization, Request,
+    PendingAuthorization, Refusal, Request,
 };
 
 use crate::ask::{Ask, CALLBACK, assert_error, assert_page, by, consent, pending, refused, subject};
@@ -40,10 +40,8 @@ async fn declared_parameter_reaches_consent_and_approval() {
         assert!(approved.approve(by("alice")).await.code().is_some());
     }
     let request = AuthorizationRequest::code(&app.id).scope("user:read").code_challenge_s256(CHALLENGE);
-    match t.server.authorization_request(&request.parameter("nonce", nonce)).await {
-        AuthorizationOutcome::Pending(typed) => assert_eq!(typed.parameter("nonce"), Some(nonce)),
-        AuthorizationOutcome::Respond(response) => panic!("the request is in order: {response:?}"),
-    }
+    let typed = t.server.authorization_request(&request.parameter("nonce", nonce)).await.expect("a good request");
+    assert_eq!(typed.parameter("nonce"), Some(nonce));
 }
 
 #[tokio::test]
@@ -184,7 +182,8 @@ async fn parameters_above_16_kib_are_refused_before_anything_else() {
     }
     let request = AuthorizationRequest::code(&app.id).scope("user:read").code_challenge_s256(CHALLENGE);
     let nonce = "n".repeat(MAX);
-    let answer = responded(t.server.authorization_request(&request.parameter("nonce", &nonce)).await);
-    assert_page(&answer, 413, "invalid_request", TOO_LARGE);
+    let error = t.server.authorization_request(&request.parameter("nonce", &nonce)).await.unwrap_err();
+    assert_eq!(error.error().refusal(), Some(&Refusal::BodyTooLarge));
+    assert_page(&error.into(), 413, "invalid_request", TOO_LARGE);
     assert_eq!(t.faults.calls(), 1, "the storage was claimed, but no client was looked up");
 }

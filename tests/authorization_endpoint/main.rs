@@ -6,6 +6,7 @@ mod common;
 mod ask;
 
 mod approval;
+mod capability;
 mod carried;
 mod consent;
 mod consented;

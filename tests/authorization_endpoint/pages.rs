@@ -4,11 +4,14 @@ use std::sync::{Arc, Mutex};
 
 use grantor::authorize::{ConfirmRedirectPage, ErrorPage, OutOfBandPage, PageTemplates, escape};
 use grantor::client::RegisteredBy;
-use grantor::testing::{Fault, TestServer};
-use grantor::{Client, Error, ErrorCode, Policy, Response};
+use grantor::testing::{Fault, TestClient, TestServer};
+use grantor::{
+    AuthorizationRequest, Client, ClientRegistry, Error, ErrorCode, Interaction, Languages, Policy, Request, Response,
+    UserSession,
+};
 
-use crate::ask::{Ask, CALLBACK, approved, pending, refused};
-use crate::common::text;
+use crate::ask::{Ask, CALLBACK, approved, by, pending, refused};
+use crate::common::{form, responded, text};
 
 const OUT_OF_BAND: &str = "urn:ietf:wg:oauth:2.0:oob";
 
@@ -191,4 +194,140 @@ async fn what_a_host_does_not_replace_stays() {
     assert_eq!(text(&error), "<h1>the parameter client_id is missing</h1>");
     let confirm = refused(&t, &Ask::code(&app).with("scope", "nope")).await;
     assert!(text(&confirm).contains("Leave this site?"), "{}", text(&confirm));
+}
+
+/// Pages that write down which client, which languages and which reason they were told of.
+#[derive(Clone, Default)]
+struct Told(Arc<Mutex<Vec<String>>>);
+
+impl Told {
+    fn page(&self, client: Option<&Client>, languages: &Languages, error: Option<&Error>) -> String {
+        let language = languages.choose(&["en", "de"]);
+        let reason = error.map(|error| error.refusal().map_or("failure".to_owned(), |refusal| format!("{refusal:?}")));
+        let (client, reason) = (client.map(|client| client.id().as_str()), reason.unwrap_or("no error".to_owned()));
+        self.0.lock().unwrap().push(format!("{client:?} {language:?} {reason}"));
+        language.unwrap_or("none").to_owned()
+    }
+
+    /// Checks what the last page was told, and that there was no other page.
+    #[track_caller]
+    fn assert(&self, client: Option<&TestClient>, language: Option<&str>, reason: &str) {
+        let client = client.map(|client| &*client.id);
+        assert_eq!(std::mem::take(&mut *self.0.lock().unwrap()), [format!("{client:?} {language:?} {reason}")]);
+    }
+}
+
+impl PageTemplates for Told {
+    fn error(&self, page: &ErrorPage<'_>) -> String {
+        assert_eq!((page.code, page.description), (page.error.code().as_str(), &*page.error.description()));
+        self.page(page.client, page.languages, Some(page.error))
+    }
+
+    fn out_of_band(&self, page: &OutOfBandPage<'_>) -> String {
+        self.page(Some(page.client), page.languages, None)
+    }
+
+    fn confirm_redirect(&self, page: &ConfirmRedirectPage<'_>) -> String {
+        assert!(!format!("{page:?}").contains(page.location), "a location is not for logs");
+        assert_eq!(page.description, page.error.description());
+        self.page(Some(page.client), page.languages, Some(page.error))
+    }
+}
+
+/// A server with such pages, and a client that anyone may have registered, with an out-of-band redirect.
+async fn told() -> (TestServer, Told, TestClient) {
+    let told = Told::default();
+    let mut policy = Policy::default();
+    policy.dangerous().allow_out_of_band_redirect = true;
+    let t = TestServer::with(|builder| builder.policy(policy).page_templates(told.clone()));
+    let client = Client::native("app").authorization_code([CALLBACK, OUT_OF_BAND]).scope("user:read user:write");
+    let app = t.register(client.registered_by(RegisteredBy::SelfService).build(), None).await;
+    (t, told, app)
+}
+
+fn in_german(request: Request) -> Request {
+    request.with_header("Accept-Language", "fr, en;q=0.1").with_header("accept-language", "de-AT;q=0.9")
+}
+
+// covers: PP-12 (RFC 6749 §10.14)
+#[tokio::test]
+async fn error_page_is_told_of_a_client_only_after_every_check() {
+    let (t, told, app) = told().await;
+    let ask = Ask::code(&app);
+    let out_of_band = ask.clone().with("redirect_uri", OUT_OF_BAND);
+    // Anyone can write these, with the name of any client in them.
+    drop(refused(&t, &ask.clone().with("client_id", "unknown")).await);
+    told.assert(None, None, "UnregisteredClient");
+    drop(refused(&t, &ask.clone().with("redirect_uri", "https://evil.example/")).await);
+    told.assert(None, None, "UnregisteredRedirectUri");
+    drop(responded(t.server.authorize(&Request::new("PUT", "/authorize")).await));
+    told.assert(None, None, r#"MethodNotAllowed("GET, POST")"#);
+    t.faults.fail(1, Fault::Failed);
+    drop(refused(&t, &ask).await);
+    t.faults.clear();
+    told.assert(None, None, "failure");
+    // The redirect URI is of the client's registration.
+    drop(refused(&t, &out_of_band.clone().with("scope", "nope")).await);
+    told.assert(Some(&app), None, "UnknownScope");
+    drop(Response::from(pending(&t, &out_of_band).await.deny()));
+    told.assert(Some(&app), None, "DeniedByUser");
+    drop(refused(&t, &ask.clone().with("scope", "nope")).await);
+    told.assert(Some(&app), None, "UnknownScope");
+    drop(approved(&t, &out_of_band).await);
+    told.assert(Some(&app), None, "no error");
+}
+
+#[tokio::test]
+async fn page_of_a_stale_form_is_told_of_its_client() {
+    const SESSION: &str = "a-random-session-identifier";
+    let (t, told, app) = told().await;
+    let form_token = crate::ask::consent(&t, &Ask::code(&app)).await.form_token(SESSION);
+    drop(t.server.resume(&form_token, "another session").await.unwrap_err());
+    told.assert(None, None, "InvalidFormToken");
+    let mut parts = crate::ask::client_of(&t, &app).await.parts().clone();
+    parts.client_name = Some("Another name".into());
+    let version = crate::ask::client_of(&t, &app).await.version();
+    t.storage.update(Client::from_parts(parts).unwrap(), version).await.unwrap();
+    drop(t.server.resume(&form_token, SESSION).await.unwrap_err());
+    told.assert(Some(&app), None, "StaleFormToken");
+}
+
+#[tokio::test]
+async fn every_page_is_told_the_languages_of_its_request() {
+    const SESSION: &str = "a-random-session-identifier";
+    let (t, told, app) = told().await;
+    let (ask, german) = (Ask::code(&app), Some("de"));
+    let out_of_band = ask.clone().with("redirect_uri", OUT_OF_BAND);
+    let scope = "UnknownScope";
+    for request in [Ask::get, Ask::post] {
+        let page = responded(t.server.authorize(&in_german(request(&ask.clone().without("client_id")))).await);
+        assert_eq!(text(&page), "de");
+        assert_eq!((page.header("cache-control"), page.header("vary")), (Some("no-store"), None));
+        told.assert(None, german, r#"MissingParameter("client_id")"#);
+        drop(responded(t.server.authorize(&in_german(request(&ask.clone().with("scope", "nope")))).await));
+        told.assert(Some(&app), german, scope);
+        let alice = UserSession::new(crate::ask::subject("alice"));
+        let asked = t.server.interaction(&in_german(request(&out_of_band)), Some(&alice)).await;
+        let Interaction::Consent(asked) = asked else { panic!("alice is asked: {asked:?}") };
+        let body = form(&[("form_token", &asked.form_token(SESSION))]);
+        let form = || Request::post_form("/consent", body.clone());
+        drop(Response::from(asked.approve(by("alice")).await));
+        told.assert(Some(&app), german, "no error");
+        // A form comes back with languages of its own.
+        let (resumed, _) = t.server.resume_form(&form(), SESSION).await.unwrap();
+        drop(Response::from(resumed.deny()));
+        told.assert(Some(&app), None, "DeniedByUser");
+        let (resumed, _) = t.server.resume_form(&in_german(form()), SESSION).await.unwrap();
+        drop(Response::from(resumed.approve(by("alice")).await));
+        told.assert(Some(&app), german, "no error");
+        drop(t.server.resume_form(&in_german(form()), "another session").await.unwrap_err());
+        told.assert(None, german, "InvalidFormToken");
+        drop(t.server.resume_form(&in_german(Request::get("/consent")), SESSION).await.unwrap_err());
+        told.assert(None, german, r#"MethodNotAllowed("POST")"#);
+    }
+    drop(responded(t.server.authorize(&in_german(Request::new("PUT", "/authorize"))).await));
+    told.assert(None, german, r#"MethodNotAllowed("GET, POST")"#);
+    let typed = AuthorizationRequest::code(&app.id).redirect_uri(CALLBACK).languages(Languages::parse("de"));
+    drop(t.server.authorization_request(&typed).await.unwrap_err());
+    told.assert(Some(&app), german, "MissingCodeChallenge");
 }

@@ -63,6 +63,6 @@ async fn events_tell_the_peer_of_the_request_that_they_answer() {
     // In the process there is a peer only if the caller tells one.
     drop(pending(&t, &Ask::code(&app)).await.deny());
     let request = AuthorizationRequest::code(&app.id).peer(BROWSER);
-    drop(responded(t.server.authorization_request(&request).await));
+    drop(t.server.authorization_request(&request).await.unwrap_err());
     assert_eq!(told(), [("authorization_denied", None), ("authorization_refused", Some(BROWSER))]);
 }

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use grantor::storage::{GrantSelector, SqliteStorage};
 use grantor::testing::{ISSUER, TestClock};
 use grantor::{
-    Approval, AuthorizationOutcome, AuthorizationRequest, AuthorizationServer, BearerRequest, Client, ClientRegistry,
-    CodeChallenge, CodeVerifier, Error, RefreshToken, Subject, TokenRequest, TokenResponse,
+    Approval, AuthorizationRequest, AuthorizationServer, BearerRequest, Client, ClientRegistry, CodeChallenge,
+    CodeVerifier, Error, RefreshToken, Subject, TokenRequest, TokenResponse,
 };
 use sqlx::{ConnectOptions, Executor};
 use time::Duration;
@@ -28,9 +28,7 @@ impl Server {
         let verifier = CodeVerifier::new("v".repeat(43));
         let challenge = CodeChallenge::s256(&verifier);
         let request = AuthorizationRequest::code("app").scope("user:read").code_challenge_s256(challenge.as_str());
-        let AuthorizationOutcome::Pending(pending) = self.oauth.authorization_request(&request).await else {
-            panic!("refused")
-        };
+        let Ok(pending) = self.oauth.authorization_request(&request).await else { panic!("refused") };
         let answer = grantor::testing::approve(pending, Approval::by(Subject::new(user).unwrap())).await;
         let request = TokenRequest::authorization_code(answer.code().unwrap()).code_verifier(&verifier);
         self.oauth.token_request(&request.client_id("app")).await.unwrap()

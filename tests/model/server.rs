@@ -6,10 +6,9 @@ use grantor::policy::{RefreshTokens, Rotation};
 use grantor::storage::{GrantSelector, RegistryError};
 use grantor::testing::{Fault, Faults, ISSUER, Intercepted, SeededEntropy, TestClock};
 use grantor::{
-    AccessToken, Approval, AuthorizationCode, AuthorizationOutcome, AuthorizationRequest, AuthorizationServer, Client,
-    ClientId, ClientRegistry, ClientSecret, CodeChallenge, CodeVerifier, GrantId, GrantType, Interaction,
-    IntrospectionRequest, Policy, RefreshToken, RevocationRequest, Scope, Storage, Subject, TokenRequest,
-    TokenResponse,
+    AccessToken, Approval, AuthorizationCode, AuthorizationRequest, AuthorizationServer, Client, ClientId,
+    ClientRegistry, ClientSecret, CodeChallenge, CodeVerifier, GrantId, GrantType, Interaction, IntrospectionRequest,
+    Policy, RefreshToken, RevocationRequest, Scope, Storage, Subject, TokenRequest, TokenResponse,
 };
 use time::{Duration, OffsetDateTime};
 
@@ -192,8 +191,8 @@ impl<S: Storage + ClientRegistry + grantor::EphemeralStore + Clone + 'static> Se
         let request = AuthorizationRequest::code(id.as_str()).redirect_uri(redirect_uri(step)).scope(&asks);
         let request = request.code_challenge_s256(challenge.as_str());
         let pending = match self.tested.authorization_request(&request).await {
-            AuthorizationOutcome::Pending(pending) => pending,
-            AuthorizationOutcome::Respond(response) => return Answered::Refused(on_page(&response)),
+            Ok(pending) => pending,
+            Err(error) => return Answered::Refused(on_page(&error.to_response())),
         };
         let response = match approval {
             Some((user, scope)) => match pending.interaction(Some(&user.clone().into())).await {

@@ -2,8 +2,8 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use grantor::axum::{routes, run_to_completion};
-use grantor::{Approval, AuthorizationServer, Bearer, BearerError, BuildError, Interaction, MemoryStorage, Request};
+use grantor::axum::{require, routes, run_to_completion};
+use grantor::{Access, Approval, AuthorizationServer, BearerError, BuildError, Interaction, MemoryStorage, Request};
 use serde_json::{Value, json};
 
 use crate::your_app::{Session, consent_page, login_page};
@@ -18,7 +18,7 @@ pub async fn app(storage: MemoryStorage) -> Result<Router, BuildError> {
     Ok(Router::new()
         .route("/authorize", get(authorize))
         .route("/consent", post(decide))
-        .route("/me", get(me))
+        .route("/me", get(me).layer(require(&oauth, ["user:read"])))
         .merge(routes(&oauth)) // token, revocation, introspection, metadata
         .with_state(oauth))
 }
@@ -43,7 +43,6 @@ async fn decide(State(oauth): State<AuthorizationServer>, session: Session, requ
     }
 }
 
-async fn me(token: Bearer) -> Result<Json<Value>, BearerError> {
-    let access = token.require("user:read")?; // nothing is readable before a scope was required
+async fn me(access: Access) -> Result<Json<Value>, BearerError> {
     Ok(Json(json!({ "name": access.user()?.as_str() }))) // 403 for the token of a machine
 }

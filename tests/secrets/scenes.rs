@@ -177,9 +177,7 @@ impl<S: Kept> Scene<'_, S> {
         stage.bearer(response.access_token().unwrap()).await;
         let token = AccessToken::new(response.access_token().unwrap().expose());
         watch.show_answer("redirect with a token", &Response::from(response), &[token.expose()]);
-        let AuthorizationOutcome::Pending(pending) = stage.server.authorization_request(&implicit()).await else {
-            panic!()
-        };
+        let Ok(pending) = stage.server.authorization_request(&implicit()).await else { panic!() };
         let denial = pending.deny();
         watch.show("denial", &denial);
         watch.show_answer("denial", &Response::from(denial), &[]);
@@ -293,9 +291,7 @@ impl<S: Kept> Scene<'_, S> {
         let challenge = grantor::CodeChallenge::s256(&CodeVerifier::new(VERIFIER));
         let request = AuthorizationRequest::code(&app.id).state(STATE).code_challenge_s256(challenge.as_str());
         let request = request.parameter("prompt", "consent");
-        let AuthorizationOutcome::Pending(pending) = stage.server.authorization_request(&request).await else {
-            panic!()
-        };
+        let Ok(pending) = stage.server.authorization_request(&request).await else { panic!() };
         let consent = grantor::testing::ask(pending, Subject::new("alice").unwrap()).await;
         let form_token = consent.form_token(SESSION);
         let _ = consent.deny();

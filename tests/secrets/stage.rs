@@ -7,9 +7,9 @@ use grantor::client::RegisteredBy;
 use grantor::testing::{Faults, ISSUER, Intercepted, SeededEntropy, TestClock};
 use grantor::tracing::TracingObserver;
 use grantor::{
-    AccessToken, Approval, AuthorizationCode, AuthorizationOutcome, AuthorizationRequest, AuthorizationResponse,
-    AuthorizationServer, Client, ClientCredential, ClientRegistry, ClientSecret, CodeVerifier, EphemeralStore,
-    GrantType, Policy, Request, Response, Storage, Subject, TokenRequest, TokenResponse, UserSession,
+    AccessToken, Approval, AuthorizationCode, AuthorizationRequest, AuthorizationResponse, AuthorizationServer, Client,
+    ClientCredential, ClientRegistry, ClientSecret, CodeVerifier, EphemeralStore, GrantType, Policy, Request, Response,
+    Storage, Subject, TokenRequest, TokenResponse, UserSession,
 };
 use serde_json::json;
 
@@ -154,7 +154,7 @@ impl<S: Kept> Stage<S> {
         self.watch.show(&format!("request: {what}"), &request);
         let authorize = self.server.authorization_request(&request.parameter("prompt", "consent")).await;
         self.watch.show(&format!("decision wanted: {what}"), &authorize);
-        let AuthorizationOutcome::Pending(pending) = authorize else { panic!("{what}: {authorize:?}") };
+        let pending = authorize.unwrap_or_else(|error| panic!("{what}: {error:?}"));
         self.watch.keep("session", SESSION);
         let alice = UserSession::new(Subject::new("alice").unwrap()).session_id(SESSION);
         self.watch.show("session", &alice);

@@ -10,9 +10,9 @@ use grantor::storage::{
 };
 use grantor::testing::{TestClient, TestServer};
 use grantor::{
-    AccessToken, AuthorizationOutcome, AuthorizationRequest, Client, ClientCredential, ClientId, Clock, Grant,
-    Interaction, MemoryStorage, RefreshToken, Request, Response, Storage, StoredToken, Subject, TokenResponse,
-    UserSession,
+    AccessToken, AuthorizationError, AuthorizationRequest, Client, ClientCredential, ClientId, Clock, Grant,
+    Interaction, MemoryStorage, PendingAuthorization, RefreshToken, Request, Response, Storage, StoredToken, Subject,
+    TokenResponse, UserSession,
 };
 use serde_json::{Value, json};
 use sqlx::AssertSqlSafe;
@@ -147,7 +147,7 @@ impl<S: Editable> Node<S> {
         Request::post_form(path, form(pairs)).with_header("authorization", header)
     }
 
-    async fn authorize(&self) -> AuthorizationOutcome {
+    async fn authorize(&self) -> Result<PendingAuthorization, AuthorizationError> {
         let request = AuthorizationRequest::code(&self.app.id).redirect_uri(&self.app.redirect_uri);
         let request = request.scope("user:read").code_challenge_s256(common::CHALLENGE);
         self.t.server.authorization_request(&request).await
@@ -301,8 +301,8 @@ async fn critical_member_of_consent<S: Editable>(node: &Node<S>) {
     let bob = UserSession::new(Subject::new("bob").unwrap());
     let approved = node.t.authorize(&node.app).approve_as("bob").await.redeem().await.unwrap();
     let next = async || match node.authorize().await {
-        AuthorizationOutcome::Pending(pending) => pending.interaction(Some(&bob)).await,
-        AuthorizationOutcome::Respond(response) => panic!("{}", text(&response)),
+        Ok(pending) => pending.interaction(Some(&bob)).await,
+        Err(error) => panic!("{:?}", error.error()),
     };
     assert!(matches!(next().await, Interaction::Proceed(_)), "bob has agreed before");
     let members = json!({ "authorization_details": [], "crit": ["authorization_details"] });
@@ -399,9 +399,7 @@ async fn client_of_newer_node<S: Editable>(node: &Node<S>) {
     node.assert_unenforced(&node.t.server.token(&node.as_client("/token", &pairs)).await, "dpop_bound");
     let introspected = node.t.server.introspect(&node.as_client("/introspect", &[("token", "x")])).await;
     assert_eq!(introspected.status(), 503);
-    let AuthorizationOutcome::Respond(page) = node.authorize().await else {
-        panic!("what restricts the client is unknown")
-    };
+    let page = node.authorize().await.expect_err("what restricts the client is unknown").to_response();
     assert_eq!((page.status(), page.header("location")), (503, None));
     let last = node.t.events.events().pop().unwrap();
     assert!(last.name == "authorization_refused" && last.text.contains("dpop_bound"), "{}", last.text);

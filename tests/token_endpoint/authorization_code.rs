@@ -4,7 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use grantor::secret::TokenHash;
 use grantor::testing::TestServer;
-use grantor::{Approval, AuthorizationOutcome, AuthorizationRequest, Client, Subject};
+use grantor::{Approval, AuthorizationRequest, Client, Subject};
 use sha2::{Digest, Sha256};
 use time::Duration;
 
@@ -65,9 +65,7 @@ async fn the_redirect_uri_of_the_authorization_request_is_repeated_exactly() {
 /// The code for a request that named no redirect URI.
 async fn code_without_redirect_uri(t: &TestServer, client_id: &str) -> String {
     let request = AuthorizationRequest::code(client_id).scope("user:read").code_challenge_s256(CHALLENGE);
-    let AuthorizationOutcome::Pending(pending) = t.authorization_request(&request).await else {
-        panic!("one URI is registered")
-    };
+    let Ok(pending) = t.authorization_request(&request).await else { panic!("one URI is registered") };
     let response = grantor::testing::approve(pending, Approval::by(Subject::new("alice").unwrap())).await;
     response.code().expect("a code").expose().to_owned()
 }

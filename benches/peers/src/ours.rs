@@ -68,10 +68,8 @@ impl<'w> Ours<'w> {
     }
 
     fn approve(&self, client: &str, user: &str) -> grantor::AuthorizationResponse {
-        match ready(self.server.authorization_request(&authorization_request(client))) {
-            AuthorizationOutcome::Pending(pending) => ready(approve(pending, user)),
-            AuthorizationOutcome::Respond(_) => panic!("the request is in order"),
-        }
+        let pending = ready(self.server.authorization_request(&authorization_request(client)));
+        ready(approve(pending.expect("the request is in order"), user))
     }
 
     fn code(&self, client: &str) -> AuthorizationCode {

@@ -2,7 +2,7 @@
 //! [`grantor::Policy`].
 
 use grantor::Clock;
-use grantor::{Approval, AuthorizationOutcome, AuthorizationRequest, CodeChallenge, CodeVerifier, Subject};
+use grantor::{Approval, AuthorizationRequest, CodeChallenge, CodeVerifier, Subject};
 use time::{Duration, OffsetDateTime};
 
 use super::{Draft, owner_of, secret_of};
@@ -125,7 +125,7 @@ impl Model {
         let challenge = CodeChallenge::s256(&CodeVerifier::new(VERIFIER));
         let request = AuthorizationRequest::code(id).scope(scope).code_challenge_s256(challenge.as_str());
         let request = if was_sent { request.redirect_uri(uri) } else { request };
-        let AuthorizationOutcome::Pending(pending) = block_on(world.server.authorization_request(&request)) else {
+        let Ok(pending) = block_on(world.server.authorization_request(&request)) else {
             panic!("a good request was refused");
         };
         let response =

@@ -6,6 +6,7 @@ mod connected_applications;
 mod consent_page;
 mod guessing;
 mod interaction;
+mod languages;
 mod offline_access;
 mod out_of_band;
 mod password_grant;

@@ -13,7 +13,7 @@ use std::time::Instant;
 
 use grantor::storage::{PostgresStorage, SqliteStorage};
 use grantor::{
-    AccessToken, Approval, AuthorizationCode, AuthorizationOutcome, AuthorizationRequest, AuthorizationServer,
+    AccessToken, Approval, AuthorizationCode, AuthorizationRequest, AuthorizationServer,
     BearerRequest, Client, ClientCredential, ClientRegistry, ClientSecret, ClientStore, CodeVerifier, Entropy,
     Interaction, RefreshToken, Storage, Subject, SystemEntropy, TokenRequest, TokenResponse, UserSession,
 };
@@ -87,7 +87,7 @@ impl Ours {
             .scope(SCOPE)
             .state("af0ifjsldkj")
             .code_challenge_s256("E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM");
-        let AuthorizationOutcome::Pending(pending) = self.server.authorization_request(&request).await else {
+        let Ok(pending) = self.server.authorization_request(&request).await else {
             panic!("the request is in order")
         };
         let alice = UserSession::new(Subject::new("alice").expect("a subject"));

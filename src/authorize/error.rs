@@ -1,32 +1,32 @@
-//! Why a consent form was not taken back.
+//! Why an authorization request, or the consent form of one, was refused.
 
 use crate::error::{Error, Refusal};
 use crate::http::Response;
 
-/// Why [`resume`](crate::AuthorizationServer::resume) or [`resume_form`](crate::AuthorizationServer::resume_form) did not take a consent
-/// form back, and the answer for the browser: a page, or a redirect that tells the client.
+/// The reason why an authorization request was refused, or the consent form of one was not taken back, and the answer for the browser: a
+/// page, or a redirect that tells the client.
 ///
 /// The observer has been told. Return it from a handler as it is, or from an error of your own; every adapter makes the answer of it.
 #[derive(Debug, thiserror::Error)]
-#[error("the consent form was not taken back")]
-pub struct ResumeError {
+#[error("the authorization request was refused")]
+pub struct AuthorizationError {
     #[source]
     error: Error,
     response: Response,
 }
 
-impl ResumeError {
+impl AuthorizationError {
     pub(super) const fn new(error: Error, response: Response) -> Self {
         Self { error, response }
     }
 
-    /// The error of a server without an authorization endpoint, which has made no form.
+    /// The error of a server without an authorization endpoint.
     pub(crate) fn no_endpoint() -> Self {
-        Self::new(Refusal::InvalidFormToken.into(), Response::new(404))
+        Self::new(Refusal::NoAuthorizationEndpoint.into(), Response::new(404))
     }
 
-    /// Returns the reason: the form is not of this session, was changed, has expired or is malformed; the request is not in order any
-    /// more; or the storage failed.
+    /// Returns the reason: the request is not in order, or not any more; its consent form is not of this session, was changed, has expired
+    /// or is malformed; or the storage failed.
     #[must_use]
     pub const fn error(&self) -> &Error {
         &self.error
@@ -44,8 +44,8 @@ impl ResumeError {
     }
 }
 
-impl From<ResumeError> for Response {
-    fn from(error: ResumeError) -> Self {
+impl From<AuthorizationError> for Response {
+    fn from(error: AuthorizationError) -> Self {
         error.response
     }
 }
