@@ -97,20 +97,20 @@ async fn find_live(
     let (now, peer) = (server.now(), context.peer());
     let Found { token, grant } = match find_of_kind::<kind::AccessToken>(&server, token).await {
         Ok(Some(found)) => found,
-        Ok(None) => return Err(refuse(&server.api, peer, now, None, Fault::Invalid)),
-        Err(error) => return Err(refuse(&server.api, peer, now, None, Fault::Failed(error))),
+        Ok(None) => return Err(refuse(&server.api, peer, now, None, None, Fault::Invalid)),
+        Err(error) => return Err(refuse(&server.api, peer, now, None, None, Fault::Failed(error))),
     };
     if !token.is_live(&grant, now) || token.unenforced_member(&grant).is_some() {
-        return Err(refuse(&server.api, peer, now, Some(grant.id), Fault::Invalid));
+        return Err(refuse(&server.api, peer, now, Some(grant.id), Some(&grant.client_id), Fault::Invalid));
     }
     if !grant.token_type().eq_ignore_ascii_case("Bearer") {
         // It is bound to a proof that this check does not ask for. Without the proof, a thief could use it.
-        return Err(refuse(&server.api, peer, now, Some(grant.id), Fault::NotBearer));
+        return Err(refuse(&server.api, peer, now, Some(grant.id), Some(&grant.client_id), Fault::NotBearer));
     }
     if server.policy.check_subject_at_use
         && let Err(fault) = subject_at_use(&server, &grant, peer, now).await
     {
-        return Err(refuse(&server.api, peer, now, Some(grant.id), fault));
+        return Err(refuse(&server.api, peer, now, Some(grant.id), Some(&grant.client_id), fault));
     }
     Ok(Bearer(Access { source: Source::Stored { server, token, grant }, peer, now }))
 }
@@ -130,7 +130,7 @@ async fn subject_at_use(
 
 fn refuse_now(server: &ServerContext, request: &Request, fault: Fault) -> BearerError {
     let now = server.now();
-    refuse(&server.api, request.peer(), now, None, fault)
+    refuse(&server.api, request.peer(), now, None, None, fault)
 }
 
 impl<'a> BearerRequest<'a> {
@@ -207,7 +207,7 @@ impl Access {
             Source::Stored { server, .. } => &server.api,
             Source::Introspected { api, .. } => api,
         };
-        refuse(api, self.peer, self.now, self.grant_id(), fault)
+        refuse(api, self.peer, self.now, self.grant_id(), Some(self.client_id()), fault)
     }
 
     /// The resource owner; `None` if the client acts for itself.

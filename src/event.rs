@@ -203,13 +203,43 @@ pub enum EventKind<'a> {
     /// A protected resource refused an access token.
     #[non_exhaustive]
     BearerRefused {
-        /// The grant of the token, if it has one.
+        /// The grant of the token, if the check found one. A [`ResourceServer`](crate::ResourceServer) is told of no grant.
         grant_id: Option<GrantId>,
+        /// The client that the token was issued to, if the check found the token. A [`ResourceServer`](crate::ResourceServer) names it
+        /// for a live token that lacks a scope or a resource owner.
+        client_id: Option<&'a ClientId>,
         /// The code that was answered; `None` if no token was presented.
         code: Option<&'a str>,
+        /// Why the token was refused; `None` if it could not be checked.
+        reason: Option<BearerRefusal>,
         /// The failure behind it, if the token could not be checked.
         error: Option<&'a Error>,
     },
+}
+
+/// Why the bearer check refused a request, as precisely as an operator wants to know it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum BearerRefusal {
+    /// The request presents no access token.
+    NoToken,
+    /// The request presents a token in more than one way, or in a malformed form.
+    Malformed,
+    /// The token is malformed or unknown, has expired, or was revoked, or its subject is not active.
+    NotLive,
+    /// The token has another type than `Bearer`, or the introspection response names none.
+    NotBearer,
+    /// The introspection response has `cnf`: the token is bound to a key.
+    Bound,
+    /// The introspection response names another issuer, or not the audience of this API. If it happens to every token, a setting of
+    /// the [`ResourceServer`](crate::ResourceServer) is wrong.
+    Foreign,
+    /// The token has no scope.
+    NoScope,
+    /// The token lacks a scope that the API requires.
+    InsufficientScope,
+    /// The API requires a user, and the token belongs to a client that acts for itself.
+    NoResourceOwner,
 }
 
 /// What an approval rests on.

@@ -42,7 +42,7 @@
 //! let secret = ClientSecret::random()?; // shown once
 //! let machine = Client::confidential("machine", ClientCredential::secret(&secret))
 //!     .client_credentials()
-//!     .scope("report:read")
+//!     .own_scope("report:read")
 //!     .build()?;
 //! storage.register(machine).await?;
 //!
@@ -113,6 +113,7 @@
 //! | users who are suspended or gone | [`Authenticator::subject_status`] |
 //! | refusing, narrowing or adding to tokens | [`customizer`], [`Builder::token_customizer`] |
 //! | bearer tokens, RFC 6750 | [`AuthorizationServer::bearer`], [`Bearer`] |
+//! | a server for machines only | [`manual::machines`] |
 //! | an API in another process, RFC 7662 | [`ResourceServer`], [`manual::separate_api`] |
 //! | how to put it into an app | [`manual::with_axum`], [`manual::with_actix_web`], [`manual::with_your_stack`] |
 //! | how to test your flows | [`manual::testing`] |

@@ -74,12 +74,13 @@ impl Observer for TracingObserver {
                 let code = error.code().as_str();
                 tracing::error!(target: "grantor", event = name, ?which, code, %error);
             }
-            EventKind::BearerRefused { grant_id, code, error } => {
-                let grant_id = grant_id.map(tracing::field::display);
+            EventKind::BearerRefused { grant_id, client_id, code, reason, error } => {
+                let (grant_id, client_id) = (grant_id.map(tracing::field::display), client_id.map(ClientId::as_str));
                 if let Some(error) = error {
-                    tracing::error!(target: "grantor", event = name, grant_id, code, %error);
+                    tracing::error!(target: "grantor", event = name, grant_id, client_id, code, %error);
                 } else {
-                    tracing::info!(target: "grantor", event = name, grant_id, code);
+                    let reason = reason.map(tracing::field::debug);
+                    tracing::info!(target: "grantor", event = name, grant_id, client_id, code, reason);
                 }
             }
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use grantor::error::AuthenticatorError;
 use grantor::record::{GrantDetails, TokenDetails, TokenKind};
 use grantor::storage::GrantSelector;
-use grantor::testing::{Fault, ISSUER, TestClient, TestServer};
+use grantor::testing::{Fault, ISSUER, RecordedEvent, TestClient, TestServer};
 use grantor::{
     AccessToken, Approval, Authenticator, Bearer, BearerError, BearerRequest, Clock, ErrorCode, Grant, GrantId,
     GrantType, Request, Response, Scope, Storage, StoredToken, Subject, SubjectStatus, TokenRequest, TokenResponse,
@@ -118,7 +118,8 @@ async fn a_request_without_credentials_gets_a_challenge_without_an_error_code() 
         assert_eq!(challenge.params.keys().collect::<Vec<_>>(), ["realm"], "{what}");
     }
     assert_eq!(t.events.names(), ["bearer_refused"; 8]);
-    assert!(t.events.events().iter().all(|event| event.text.contains("code: None")), "{:?}", t.events.events());
+    let told = |event: &RecordedEvent| event.text.contains("code: None, reason: Some(NoToken)");
+    assert!(t.events.events().iter().all(told), "{:?}", t.events.events());
     assert_eq!(t.faults.calls(), 1, "the storage was claimed, but without a token there is nothing to look up");
 }
 
@@ -220,6 +221,7 @@ async fn a_token_presented_in_more_than_one_way_is_a_bad_request_even_if_it_is_t
         assert_refused(&error, 400, Some("invalid_request"), None, what);
     }
     assert_eq!(t.events.count("bearer_refused"), 6);
+    assert!(t.events.events().pop().unwrap().text.contains("reason: Some(Malformed)"));
 }
 
 // covers: BR-18 (RFC 6750 §2.1), BR-09 (RFC 6750 §3.1)
@@ -295,6 +297,8 @@ async fn a_token_works_until_the_very_microsecond_of_its_expiry() {
     let grant = t.storage.find(&tokens.access_token.hash()).await.unwrap().unwrap().grant;
     assert!(event.text.contains(&grant.id.to_string()), "the event names the grant: {}", event.text);
     assert!(event.text.contains("invalid_token"), "{}", event.text);
+    assert!(event.text.contains("reason: Some(NotLive)"), "{}", event.text);
+    assert!(event.text.contains(&format!("client_id: Some({:?})", grant.client_id)), "{}", event.text);
 }
 
 // covers: BR-14 (RFC 6749 §7)

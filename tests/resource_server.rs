@@ -354,27 +354,33 @@ async fn token_that_expires_during_the_call_is_refused() {
 #[tokio::test]
 async fn token_that_is_not_good_here_is_refused() {
     let setup = Setup::new().await;
-    for (answer, text) in [
-        (json!({ "active": false }), "unknown, expired or revoked"),
-        (good_but(&json!({ "active": false })), "unknown, expired or revoked"),
-        (good_but(&json!({ "exp": START })), "unknown, expired or revoked"),
-        (good_but(&json!({ "exp": START - 1 })), "unknown, expired or revoked"),
-        (good_but(&json!({ "nbf": START + 61 })), "unknown, expired or revoked"),
-        (good_but(&json!({ "iat": START + 61 })), "unknown, expired or revoked"),
-        (good_but(&json!({ "iss": "https://other.example" })), "not meant for this API"),
-        (good_but(&json!({ "iss": "" })), "not meant for this API"),
-        (good_but(&json!({ "token_type": null })), "not of the type Bearer"),
-        (good_but(&json!({ "token_type": "DPoP" })), "not of the type Bearer"),
-        (good_but(&json!({ "cnf": { "x5t#S256": "bwcK0esc3ACC3DB2Y5_lESsXE8o9ltc05O89jdN-dg2" } })), "bound to a key"),
-        (good_but(&json!({ "cnf": {} })), "bound to a key"),
+    let foreign = ("Some(Foreign)", "not meant for this API");
+    let (not_live, bound) = (("Some(NotLive)", "unknown, expired or revoked"), ("Some(Bound)", "bound to a key"));
+    let not_bearer = ("Some(NotBearer)", "not of the type Bearer");
+    for (answer, (reason, text)) in [
+        (json!({ "active": false }), not_live),
+        (good_but(&json!({ "active": false })), not_live),
+        (good_but(&json!({ "exp": START })), not_live),
+        (good_but(&json!({ "exp": START - 1 })), not_live),
+        (good_but(&json!({ "nbf": START + 61 })), not_live),
+        (good_but(&json!({ "iat": START + 61 })), not_live),
+        (good_but(&json!({ "iss": "https://other.example" })), foreign),
+        (good_but(&json!({ "iss": "" })), foreign),
+        (good_but(&json!({ "token_type": null })), not_bearer),
+        (good_but(&json!({ "token_type": "DPoP" })), not_bearer),
+        (good_but(&json!({ "cnf": { "x5t#S256": "bwcK0esc3ACC3DB2Y5_lESsXE8o9ltc05O89jdN-dg2" } })), bound),
+        (good_but(&json!({ "cnf": {} })), bound),
     ] {
         setup.endpoint.answer_json(&answer);
         let error = setup.assert_refused(&AccessToken::new("a"), 401, "invalid_token", &answer.to_string()).await;
         assert!(error.to_string().contains(text), "{answer}: {error}");
+        let event = setup.events.events().pop().unwrap().text;
+        assert!(event.contains(&format!("reason: {reason}")), "{answer}: {event}");
     }
     for scope in [json!(null), json!(""), json!("  ")] {
         setup.endpoint.answer_json(&good_but(&json!({ "scope": scope })));
         setup.assert_refused(&AccessToken::new("a"), 403, "insufficient_scope", "no scope").await;
+        assert!(setup.events.events().pop().unwrap().text.contains("reason: Some(NoScope)"));
     }
     for (answer, scope) in [
         (good(), "user:read"),
@@ -677,16 +683,31 @@ async fn machine_is_no_user_whatever_its_server_tells() {
     assert_eq!(setup.events.names(), ["bearer_refused"]);
 }
 
+#[tokio::test]
+async fn event_names_the_client_whose_token_lacks_something() {
+    let setup = Setup::new().await;
+    let last = || setup.events.events().pop().unwrap().text;
+    setup.endpoint.answer_json(&good_but(&json!({ "sub": null })));
+    let access = setup.check(&AccessToken::new("a")).await.unwrap();
+    assert_eq!(access.user().unwrap_err().status(), 403);
+    let client = format!("client_id: Some({:?})", access.client_id());
+    assert!(last().contains(&client) && last().contains("reason: Some(NoResourceOwner)"), "{}", last());
+    let request = Request::get("/notes").with_header("authorization", "Bearer a");
+    let refused = setup.api.bearer(&request).await.unwrap().require("user:write").unwrap_err();
+    assert_eq!(refused.status(), 403);
+    assert!(last().contains(&client) && last().contains("reason: Some(InsufficientScope)"), "{}", last());
+}
+
 #[test]
 fn setting_that_makes_no_sense_does_not_build() {
-    let build = |issuer: &str, id: &str, change: fn(ResourceServerBuilder) -> ResourceServerBuilder| {
-        struct Nowhere;
-        #[async_trait]
-        impl Introspector for Nowhere {
-            async fn send(&self, _: &OutgoingRequest<'_>) -> Result<ReceivedResponse, BoxError> {
-                Err("there is no endpoint".into())
-            }
+    struct Nowhere;
+    #[async_trait]
+    impl Introspector for Nowhere {
+        async fn send(&self, _: &OutgoingRequest<'_>) -> Result<ReceivedResponse, BoxError> {
+            Err("there is no endpoint".into())
         }
+    }
+    let build = |issuer: &str, id: &str, change: fn(ResourceServerBuilder) -> ResourceServerBuilder| {
         change(ResourceServer::builder(issuer, id, &ClientSecret::new("s"), Nowhere)).build().map(|_| ())
     };
     assert!(build("http://localhost:8080", "api", |builder| builder).is_ok());
@@ -712,6 +733,8 @@ fn setting_that_makes_no_sense_does_not_build() {
     for id in ["", "a\n", "\u{e9}"] {
         assert!(matches!(build("https://id.example", id, |builder| builder), Err(BuildError::ResourceServer(_))));
     }
+    let empty = ResourceServer::builder("https://id.example", "api", &ClientSecret::new(""), Nowhere).build();
+    assert!(matches!(empty, Err(BuildError::ResourceServer(text)) if text.contains("empty secret")), "{empty:?}");
 }
 
 // covers: B34, BR-17 (RFC 9700 §4.9.3)

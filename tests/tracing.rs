@@ -407,10 +407,11 @@ async fn what_happens_to_tokens_later_is_told_with_its_endpoint() {
     assert_eq!(stage.told(true), told(Level::INFO, "revoke", &expected));
 
     assert!(t.bearer(&tokens.access_token).await.is_err());
-    let expected = [("event", "bearer_refused"), ("code", "invalid_token")];
+    let not_live = ("reason", "NotLive");
+    let expected = [("event", "bearer_refused"), ("client_id", app), ("code", "invalid_token"), not_live];
     assert_eq!(stage.told(true), told(Level::INFO, "bearer", &expected));
     assert!(t.server.bearer(&Request::get("/me")).await.is_err());
-    assert_eq!(stage.told(false), told(Level::INFO, "bearer", &[("event", "bearer_refused")]));
+    assert_eq!(stage.told(false), told(Level::INFO, "bearer", &[("event", "bearer_refused"), ("reason", "NoToken")]));
 
     assert_eq!(t.server.introspect(&Request::post_form("/introspect", form(&token))).await.status(), 401);
     let missing = ("reason", "MissingClientAuthentication");
@@ -524,7 +525,7 @@ async fn a_failure_of_the_hosts_is_an_error_without_its_cause_and_a_wait_is_none
     assert_eq!(stage.told(false), error("bearer", &[("event", "bearer_refused"), server_error, failed]));
     assert!(t.bearer(&tokens.access_token).await.unwrap().require("never:offered").is_err());
     let mistake = "an extension of the host failed: a resource requires a scope that the server does not offer";
-    let refused = fields(&[("event", "bearer_refused"), server_error, ("error", mistake)]);
+    let refused = fields(&[("event", "bearer_refused"), ("client_id", app), server_error, ("error", mistake)]);
     assert_eq!(stage.told(true), (Level::ERROR, None, refused), "about the grant of the token");
     let which = GrantSelector::Subject(Subject::new("alice").unwrap());
     t.faults.fail(1, Fault::Unavailable);

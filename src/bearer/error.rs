@@ -8,9 +8,9 @@ use time::OffsetDateTime;
 
 use crate::api_context::ApiContext;
 use crate::error::{Error, ErrorCode};
-use crate::event::EventKind;
+use crate::event::{BearerRefusal, EventKind};
 use crate::http::Response;
-use crate::record::GrantId;
+use crate::record::{ClientId, GrantId};
 use crate::scope::Scope;
 
 /// The reason why a protected resource refused a request, and its answer (RFC 6750 §3).
@@ -46,12 +46,30 @@ pub(crate) enum Fault {
     Failed(Error),
 }
 
+impl Fault {
+    const fn reason(&self) -> Option<BearerRefusal> {
+        Some(match self {
+            Self::NoToken => BearerRefusal::NoToken,
+            Self::Malformed => BearerRefusal::Malformed,
+            Self::Invalid => BearerRefusal::NotLive,
+            Self::NotBearer => BearerRefusal::NotBearer,
+            Self::Bound => BearerRefusal::Bound,
+            Self::Foreign => BearerRefusal::Foreign,
+            Self::NoScope => BearerRefusal::NoScope,
+            Self::InsufficientScope(_) => BearerRefusal::InsufficientScope,
+            Self::NoResourceOwner => BearerRefusal::NoResourceOwner,
+            Self::Failed(_) => return None,
+        })
+    }
+}
+
 /// Tells the observer and makes the error.
 pub(crate) fn refuse(
     api: &Arc<ApiContext>,
     peer: Option<IpAddr>,
     now: OffsetDateTime,
     grant_id: Option<GrantId>,
+    client_id: Option<&ClientId>,
     fault: Fault,
 ) -> BearerError {
     let refused = BearerError { api: Arc::clone(api), fault, required: None };
@@ -59,8 +77,8 @@ pub(crate) fn refuse(
         Fault::Failed(error) => Some(error),
         _ => None,
     };
-    let code = refused.code().map(ErrorCode::as_str);
-    refused.api.observe(peer, now, EventKind::BearerRefused { grant_id, code, error });
+    let (code, reason) = (refused.code().map(ErrorCode::as_str), refused.fault.reason());
+    refused.api.observe(peer, now, EventKind::BearerRefused { grant_id, client_id, code, reason, error });
     refused
 }
 

@@ -4,6 +4,7 @@
 //! | to | read |
 //! |---|---|
 //! | put a server into an app | [`with_axum`], [`with_actix_web`], [`with_your_stack`] |
+//! | build a server for machines only | [`machines`] |
 //! | check tokens in another process | [`separate_api`] |
 //! | come from another library | [`migrating`] |
 //! | test your flows | [`testing`] |
@@ -19,6 +20,9 @@ pub mod with_actix_web {}
 
 #[doc = include_str!("with_your_stack.md")]
 pub mod with_your_stack {}
+
+#[doc = include_str!("machines.md")]
+pub mod machines {}
 
 #[doc = include_str!("separate_api.md")]
 pub mod separate_api {}

@@ -26,6 +26,7 @@ pub struct ResourceServerBuilder {
     issuer: String,
     client_id: String,
     authorization: Zeroizing<String>,
+    has_no_secret: bool,
     introspector: Box<dyn Introspector>,
     endpoint: Option<String>,
     audience: Option<String>,
@@ -51,6 +52,7 @@ impl ResourceServer {
         ResourceServerBuilder {
             issuer: issuer.into(),
             authorization: basic(&client_id, secret),
+            has_no_secret: secret.expose().is_empty(),
             client_id,
             introspector: Box::new(introspector),
             endpoint: None,
@@ -133,7 +135,8 @@ impl ResourceServerBuilder {
     }
 
     /// Sets the observer. It is told each refusal as [`BearerRefused`](crate::EventKind::BearerRefused), with the
-    /// [error](crate::error::IntrospectionError) if there was no usable answer. Default: nobody is told.
+    /// [reason](crate::event::BearerRefusal), or the [error](crate::error::IntrospectionError) if there was no usable answer. Default:
+    /// nobody is told.
     pub fn observer(mut self, observer: impl Observer + 'static) -> Self {
         self.observer = Arc::new(observer);
         self
@@ -149,6 +152,9 @@ impl ResourceServerBuilder {
         }
         if !is_client_id(&self.client_id) {
             return Err(BuildError::ResourceServer("has no client identifier of 1 to 255 printable ASCII characters"));
+        }
+        if self.has_no_secret {
+            return Err(BuildError::ResourceServer("has an empty secret: the server never accepts it"));
         }
         let endpoint = self.endpoint.unwrap_or_else(|| format!("{}/introspect", self.issuer.trim_end_matches('/')));
         if let Some(url) = [Some(&endpoint), self.resource_metadata.as_ref()]

@@ -159,7 +159,7 @@ impl ResourceServer {
     fn refuse(&self, context: RequestContext<'_>, fault: Fault) -> BearerError {
         let api = &self.inner.api;
         let now = api.now();
-        refuse(api, context.peer(), now, None, fault)
+        refuse(api, context.peer(), now, None, None, fault)
     }
 }
 
