@@ -198,7 +198,7 @@ pub use crate::authenticator::{
 };
 pub use crate::authorize::{
     Approval, AuthorizationOutcome, AuthorizationRequest, AuthorizationResponse, Consent, ConsentForm, Interaction,
-    Login, PendingAuthorization, Proceed, RequestedScope, ResumeError, SelectAccount, UserSession,
+    Login, PendingAuthorization, Proceed, ResumeError, SelectAccount, UserSession,
 };
 pub use crate::bearer::{Access, Bearer, BearerError, BearerRequest};
 pub use crate::build_error::BuildError;
@@ -220,7 +220,7 @@ pub use crate::protected_resource::ProtectedResource;
 pub use crate::record::{ClientId, Grant, GrantId, GrantType, StoredToken, Subject};
 pub use crate::resource_server::ResourceServer;
 pub use crate::revoke::RevocationRequest;
-pub use crate::scope::{Scope, ScopeError};
+pub use crate::scope::{DescribedScope, Scope, ScopeError};
 pub use crate::secret::{AccessToken, AuthorizationCode, ClientSecret, CodeVerifier, Password, RefreshToken, Secret};
 pub use crate::server::{AuthorizationServer, Builder, NeedsStorage, Route, ServedBy};
 #[cfg(any(feature = "actix-web", feature = "axum"))]

@@ -260,6 +260,13 @@ fn the_scopes_of_a_server_are_well_formed_and_declared_once() {
 }
 
 #[test]
+fn scopes_are_listed_with_descriptions_in_declared_order() {
+    let server = builder("https://id.example").scope("admin", "Do everything").built().unwrap();
+    let listed: Vec<_> = server.scopes().map(|scope| (scope.token, scope.description)).collect();
+    assert_eq!(listed, [("user:read", "Read your profile"), ("admin", "Do everything")]);
+}
+
+#[test]
 fn a_default_scope_is_made_of_declared_scopes() {
     for bad in ["", "user:write", "user:read user:write", "user:read ", "user"] {
         let error = build().default_scope(bad).built().unwrap_err();

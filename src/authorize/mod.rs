@@ -30,7 +30,7 @@ pub use self::interaction::Interaction;
 use self::pages::PageSet;
 pub use self::pages::{ConfirmRedirectPage, DefaultPages, ErrorCause, ErrorPage, OutOfBandPage, PageTemplates, escape};
 pub(crate) use self::parameters::is_known_parameter;
-pub use self::pending::{Approval, PendingAuthorization, RequestedScope};
+pub use self::pending::{Approval, PendingAuthorization};
 use self::redirect::RedirectTarget;
 pub use self::request::AuthorizationRequest;
 pub use self::response::AuthorizationResponse;
