@@ -220,7 +220,7 @@ pub use crate::authenticator::{
 #[doc(inline)]
 pub use crate::authorize::{
     Approval, AuthorizationError, AuthorizationOutcome, AuthorizationRequest, AuthorizationResponse, Consent,
-    ConsentForm, Interaction, Login, PendingAuthorization, Proceed, RequestedScope, SelectAccount, UserSession,
+    ConsentForm, Interaction, Login, PendingAuthorization, Proceed, SelectAccount, UserSession,
 };
 #[doc(inline)]
 pub use crate::bearer::{Access, Bearer, BearerError, BearerRequest};
@@ -263,7 +263,7 @@ pub use crate::resource_server::ResourceServer;
 #[doc(inline)]
 pub use crate::revoke::RevocationRequest;
 #[doc(inline)]
-pub use crate::scope::{Scope, ScopeError};
+pub use crate::scope::{DescribedScope, Scope, ScopeError};
 #[doc(inline)]
 pub use crate::secret::{AccessToken, AuthorizationCode, ClientSecret, CodeVerifier, Password, RefreshToken, Secret};
 #[doc(inline)]

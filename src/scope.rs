@@ -15,6 +15,16 @@ use crate::text_form::text_form;
 #[serde(try_from = "String", into = "String")]
 pub struct Scope(Arc<str>);
 
+/// A scope token that the server offers, see [`Builder::scope`](crate::Builder::scope).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DescribedScope<'a> {
+    /// The scope token.
+    pub token: &'a str,
+    /// What it means, in words for users.
+    pub description: &'a str,
+}
+
 /// The text is not a list of scope tokens separated by single spaces (RFC 6749 §3.3, Appendix A.4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a list of scope tokens separated by single spaces")]
@@ -138,9 +148,13 @@ impl Catalogue {
     }
 
     /// The tokens of `scope` with their descriptions, in the order of declaration.
-    pub(crate) fn describe<'a>(&'a self, scope: &'a Scope) -> impl Iterator<Item = (&'a str, &'a str)> {
-        let declared = self.entries.iter().map(|(token, description)| (token.as_str(), description.as_ref()));
-        declared.filter(|(token, _)| scope.contains(token))
+    pub(crate) fn describe<'a>(&'a self, scope: &'a Scope) -> impl Iterator<Item = DescribedScope<'a>> {
+        self.iter().filter(|declared| scope.contains(declared.token))
+    }
+
+    /// All of them, in the order of declaration.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = DescribedScope<'_>> {
+        self.entries.iter().map(|(token, description)| DescribedScope { token: token.as_str(), description })
     }
 }
 

@@ -17,8 +17,8 @@ use grantor::storage::{IssuerError, Storage};
 use grantor::testing::{Fault, Faults, Intercepted, RecordingObserver, TestClient, TestServer, TestUsers};
 use grantor::{
     AuthorizationServer, BuildError, Builder, Client, ClientCredential, ClientId, ClientRegistry, ClientSecret,
-    ClientStore, Clock, Entropy, Error, ErrorCode, GrantType, MemoryStorage, Policy, Refusal, Request, Response, Scope,
-    SystemEntropy, TokenRequest,
+    ClientStore, Clock, Entropy, Error, ErrorCode, GrantType, MemoryStorage, Params, Policy, Refusal, Request,
+    Response, Scope, SystemEntropy, TokenRequest,
 };
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -257,6 +257,25 @@ fn the_scopes_of_a_server_are_well_formed_and_declared_once() {
     assert!(matches!(&error, BuildError::RepeatedScope(token) if token == "user:read"));
     assert_eq!(error.to_string(), "the scope \"user:read\" is declared twice");
     build().scope("USER:READ", "Case makes a difference").built().unwrap();
+}
+
+#[test]
+fn scopes_are_listed_with_descriptions_in_declared_order() {
+    let server = builder("https://id.example").scope("admin", "Do everything").built().unwrap();
+    let listed: Vec<_> = server.scopes().map(|scope| (scope.token, scope.description)).collect();
+    assert_eq!(listed, [("user:read", "Read your profile"), ("admin", "Do everything")]);
+}
+
+#[test]
+fn refusal_read_from_params_is_an_error_of_its_own() {
+    fn name(form: &str) -> Result<String, Box<dyn std::error::Error>> {
+        Ok(Params::decode(form.as_bytes()).require("name")?.to_owned())
+    }
+    assert_eq!(name("name=Photos").unwrap(), "Photos");
+    let error = name("name=a&name=b").unwrap_err();
+    assert_eq!(error.to_string(), "invalid_request: the parameter name occurs more than once");
+    assert_eq!(error.to_string(), Error::from(Refusal::RepeatedParameter("name")).to_string());
+    assert!(matches!(*error.downcast::<Refusal>().unwrap(), Refusal::RepeatedParameter("name")));
 }
 
 #[test]

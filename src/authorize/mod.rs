@@ -37,7 +37,7 @@ use self::pages::PageSet;
 pub use self::pages::{ConfirmRedirectPage, DefaultPages, ErrorCause, ErrorPage, OutOfBandPage, PageTemplates, escape};
 pub(crate) use self::parameters::is_known_parameter;
 #[doc(no_inline)]
-pub use self::pending::{Approval, PendingAuthorization, RequestedScope};
+pub use self::pending::{Approval, PendingAuthorization};
 use self::redirect::RedirectTarget;
 #[doc(no_inline)]
 pub use self::request::AuthorizationRequest;

@@ -18,7 +18,7 @@ use crate::event::{ConsentBasis, EventKind};
 use crate::issue::{OpenGrant, may_refresh, open_grant, open_grant_with_code};
 use crate::pkce::CodeChallenge;
 use crate::record::{CodeBinding, GrantType};
-use crate::scope::Scope;
+use crate::scope::{DescribedScope, Scope};
 use crate::span::within_span;
 
 /// A request that passed every check. [`interaction`](Self::interaction) says what has to happen next: login, a choice of
@@ -39,16 +39,6 @@ pub struct PendingAuthorization {
     pub(super) demands: Demands,
     /// Of the request that is answered at the moment.
     visitor: Visitor,
-}
-
-/// One scope token that the client asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct RequestedScope<'a> {
-    /// The scope token.
-    pub token: &'a str,
-    /// What the host said it means.
-    pub description: &'a str,
 }
 
 /// A resource owner's consent.
@@ -138,9 +128,8 @@ impl PendingAuthorization {
     }
 
     /// What it asks for, with descriptions, in the order in which the server declared its scopes.
-    pub fn scopes(&self) -> impl Iterator<Item = RequestedScope<'_>> {
-        let described = self.endpoint.server.scopes.describe(&self.scope);
-        described.map(|(token, description)| RequestedScope { token, description })
+    pub fn scopes(&self) -> impl Iterator<Item = DescribedScope<'_>> {
+        self.endpoint.server.scopes.describe(&self.scope)
     }
 
     /// Where the browser goes after the decision: a host, or the scheme of a native app. `None` if the code will be shown

@@ -34,7 +34,7 @@ const UPDATE: i64 = 60;
 #[non_exhaustive]
 pub enum Error {
     /// The request was refused; nothing was changed, unless the reason says so.
-    #[error("{}: {}", .0.code(), .0.description())]
+    #[error("{0}")]
     Refused(Refusal),
     /// Too many attempts: the authenticator wants this client or this user to wait.
     #[error("too many attempts")]

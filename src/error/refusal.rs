@@ -1,6 +1,7 @@
 //! Why a request was refused, and the one table that says what of it a client may see.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use super::Error;
 use super::code::{ErrorCode, InvalidErrorText, is_error_text};
@@ -209,6 +210,14 @@ impl From<ExtensionRefusal> for Error {
         Refusal::Extension(refusal).into()
     }
 }
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.code(), self.description())
+    }
+}
+
+impl std::error::Error for Refusal {}
 
 impl Refusal {
     /// The error code that a client sees.

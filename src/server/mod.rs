@@ -34,6 +34,7 @@ use crate::metadata::{Document, EndpointUrls};
 use crate::policy::Policy;
 use crate::record::{ClientId, Grant, Subject};
 use crate::revoke::{self, RevocationRequest};
+use crate::scope::DescribedScope;
 use crate::server_context::ServerContext;
 use crate::span::{in_span, within_span};
 use crate::storage::{ClientRegistry, GrantPage, GrantSelector, RegistryError};
@@ -394,10 +395,10 @@ impl AuthorizationServer {
         &self.inner.server.issuer
     }
 
-    /// The scopes that it offers.
-    #[cfg(feature = "testing")]
-    pub(crate) fn scopes(&self) -> &crate::scope::Catalogue {
-        &self.inner.server.scopes
+    /// Lists the scopes that it offers, with descriptions, in the order in which they were declared: for a page that registers
+    /// clients or shows what a client may do.
+    pub fn scopes(&self) -> impl Iterator<Item = DescribedScope<'_>> {
+        self.inner.server.scopes.iter()
     }
 
     /// The policy it was built with.

@@ -147,7 +147,8 @@ impl TestServer {
 
     /// The code grant and refreshing, with every scope that the server was built with.
     fn for_users(&self, client: ClientBuilder, redirect_uri: &str) -> ClientBuilder {
-        client.authorization_code([redirect_uri]).refresh_token().scope(self.server.scopes().all().as_str())
+        let scope: Vec<_> = self.server.scopes().map(|scope| scope.token).collect();
+        client.authorization_code([redirect_uri]).refresh_token().scope(scope.join(" "))
     }
 
     /// Registers any client; `secret` is what the client will authenticate with.
