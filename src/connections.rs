@@ -37,7 +37,7 @@ pub struct Connection {
     pub client_id: ClientId,
     /// The registration of the client; `None` if it was removed since.
     pub client: Option<Arc<Client>>,
-    /// All scope tokens of its grants.
+    /// All scope tokens of its grants. [`AuthorizationServer::scopes`](crate::AuthorizationServer::scopes) describes them.
     pub scope: Scope,
     /// When the oldest of its grants was opened.
     pub since: OffsetDateTime,

@@ -229,7 +229,8 @@ impl AuthorizationServer {
         self.inner.resource.as_ref().map(Document::members)
     }
 
-    /// The applications that act for a user, each with its grants: a page of connected applications. See [`Connections`].
+    /// The applications that act for a user, each with its grants: for
+    /// [a page of connected applications](crate::manual::with_axum#connected-applications). See [`Connections`].
     ///
     /// To end the access of one, [revoke](Self::revoke_grants) by
     /// [`GrantSelector::SubjectAndClient`]. To end one of its grants, revoke by [`GrantSelector::SubjectAndId`].

@@ -27,7 +27,8 @@ pub trait ClientStore: Send + Sync {
     async fn find_client(&self, id: &str) -> Result<Option<Arc<Client>>, StorageError>;
 }
 
-/// Manages clients. Shipped storages implement it; the library never calls it.
+/// Manages clients. Shipped storages implement it; the library never calls it. The manual has
+/// [a form that registers clients](crate::manual::with_axum#a-form-that-registers-clients).
 ///
 /// Put `#[async_trait]` of the crate [async-trait](https://docs.rs/async-trait) on your `impl`, and write asynchronous methods with the
 /// signature that their documentation shows.
