@@ -93,7 +93,9 @@ fn client(app: &App, id: &ClientId, secret: &ClientSecret, entered: &Entered) ->
         .authorization_code([redirect_uri])
         .refresh_token()
         .client_credentials()
-        .scope(scopes.join(" "));
+        .scope(scopes.join(" "))
+        // Nobody vouches for it, so without this it could do nothing on its own authority. The API shows a machine no user's data.
+        .own_scope(scopes.join(" "));
     if !website.is_empty() {
         builder = builder.client_uri(website);
     }
