@@ -200,7 +200,7 @@ fn redirect_uri_that_is_not_allowed_is_found() {
 }
 
 #[test]
-fn switch_of_a_client_without_the_policys_half_is_found() {
+fn client_switch_that_the_policy_forbids_is_found() {
     type Change = fn(ClientBuilder) -> ClientBuilder;
     let switches: [(&'static str, Change, Switch); 3] = [
         ("pkce_optional", ClientBuilder::pkce_optional, |dangers| &mut dangers.pkce_optional),
