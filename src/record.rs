@@ -21,6 +21,7 @@ pub use crate::details::{CodeBinding, GrantDetails, TokenDetails};
 use crate::scope::Scope;
 use crate::secret::{Seed, TokenHash};
 #[doc(no_inline)]
+#[doc(no_inline)]
 pub use crate::secret::{SessionDigest, TokenKind};
 use crate::text_form::{from_text, text_form};
 

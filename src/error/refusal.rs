@@ -100,7 +100,7 @@ pub enum Refusal {
     MalformedScope,
     /// The server does not offer a scope that was asked for.
     UnknownScope,
-    /// The client may not ask for a scope that it asked for.
+    /// A requested scope is not allowed for the client.
     ScopeNotAllowed,
     /// No scope was asked for and there is no default.
     NoDefaultScope,
@@ -308,7 +308,7 @@ impl Refusal {
 
             Self::MalformedScope => (E::INVALID_SCOPE, "the scope is malformed"),
             Self::UnknownScope => (E::INVALID_SCOPE, "a scope is unknown"),
-            Self::ScopeNotAllowed => (E::INVALID_SCOPE, "the client may not ask for a scope it asked for"),
+            Self::ScopeNotAllowed => (E::INVALID_SCOPE, "a requested scope is not allowed for this client"),
             Self::NoDefaultScope => (E::INVALID_SCOPE, "no scope was asked for and there is no default"),
             Self::ScopeExceedsGrant => (E::INVALID_SCOPE, "the scope exceeds what was granted"),
 

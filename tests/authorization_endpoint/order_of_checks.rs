@@ -84,7 +84,7 @@ const FAULTS: &[Fault] = &[
     fault(10, Client, "scope", |ask| ask.with("scope", "nope"),
         "invalid_scope", "a scope is unknown"),
     fault(10, Client, "scope", |ask| ask.with("scope", "user:write"),
-        "invalid_scope", "the client may not ask for a scope it asked for"),
+        "invalid_scope", "a requested scope is not allowed for this client"),
     fault(10, Client, "scope", |ask| ask.without("scope"),
         "invalid_scope", "no scope was asked for and there is no default"),
 ];

@@ -89,7 +89,7 @@ async fn a_client_asks_for_no_more_than_it_may_have() {
     ] {
         let answer = refused(&t, &Ask::code(app).with("scope", scope)).await;
         assert_error(&answer, CALLBACK, "invalid_scope", STATE);
-        assert_eq!(query_of(&answer)["error_description"], "the client may not ask for a scope it asked for");
+        assert_eq!(query_of(&answer)["error_description"], "a requested scope is not allowed for this client");
     }
     // One unknown token among known ones fails the request; it is not quietly dropped.
     for scope in ["nope", "user:read nope", "user", "user:read:more", "openid user:read"] {

@@ -120,7 +120,7 @@ async fn an_invalid_scope_is_told_why() {
     let cases = [
         (token_as(&app, &with(&MACHINE, "scope", "a  b")), "the scope is malformed"),
         (token_as(&app, &with(&MACHINE, "scope", "nonsense")), "a scope is unknown"),
-        (token_as(&narrow, &with(&MACHINE, "scope", "user:write")), "the client may not ask for a scope it asked for"),
+        (token_as(&narrow, &with(&MACHINE, "scope", "user:write")), "a requested scope is not allowed for this client"),
         (token_as(&app, &with(&MACHINE, "scope", "")), "no scope was asked for and there is no default"),
         (token_as(&app, &wide), "the scope exceeds what was granted"),
     ];
