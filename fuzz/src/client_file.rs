@@ -6,9 +6,9 @@
 use grantor::client::{AllowedScope, AuthenticationMethod, ClientParts, ClientType, RedirectUriClass, RegisteredBy};
 use grantor::testing::TestClock;
 use grantor::{
-    Approval, Authenticator, AuthenticatorError, AuthorizationRequest, AuthorizationServer,
-    BearerRequest, Client, ClientAttempt, ClientRegistry, ClientSecret, CodeChallenge, CodeVerifier, MemoryStorage,
-    Policy, RefreshToken, ResourceOwnerAttempt, Scope, Subject, TokenRequest, TokenResponse, Verdict,
+    Approval, Authenticator, AuthenticatorError, AuthorizationRequest, AuthorizationServer, BearerRequest, Client,
+    ClientAttempt, ClientRegistry, ClientSecret, CodeChallenge, CodeVerifier, MemoryStorage, Policy, RefreshToken,
+    ResourceOwnerAttempt, Scope, Subject, TokenRequest, TokenResponse, Verdict,
 };
 use serde_json::Value;
 

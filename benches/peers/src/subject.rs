@@ -26,8 +26,7 @@ pub enum Op {
 }
 
 impl Op {
-    pub const ALL: [Self; 5] =
-        [Self::Authorize, Self::Code, Self::Refresh, Self::ClientCredentials, Self::Bearer];
+    pub const ALL: [Self; 5] = [Self::Authorize, Self::Code, Self::Refresh, Self::ClientCredentials, Self::Bearer];
 
     /// As it is written on the command line.
     pub const fn name(self) -> &'static str {

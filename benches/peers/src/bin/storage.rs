@@ -13,9 +13,9 @@ use std::time::Instant;
 
 use grantor::storage::{PostgresStorage, SqliteStorage};
 use grantor::{
-    AccessToken, Approval, AuthorizationCode, AuthorizationRequest, AuthorizationServer,
-    BearerRequest, Client, ClientCredential, ClientRegistry, ClientSecret, ClientStore, CodeVerifier, Entropy,
-    Interaction, RefreshToken, Storage, Subject, SystemEntropy, TokenRequest, TokenResponse, UserSession,
+    AccessToken, Approval, AuthorizationCode, AuthorizationRequest, AuthorizationServer, BearerRequest, Client,
+    ClientCredential, ClientRegistry, ClientSecret, ClientStore, CodeVerifier, Entropy, Interaction, RefreshToken,
+    Storage, Subject, SystemEntropy, TokenRequest, TokenResponse, UserSession,
 };
 use sqlx::{AssertSqlSafe, PgPool, SqlitePool};
 
@@ -87,9 +87,7 @@ impl Ours {
             .scope(SCOPE)
             .state("af0ifjsldkj")
             .code_challenge_s256("E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM");
-        let Ok(pending) = self.server.authorization_request(&request).await else {
-            panic!("the request is in order")
-        };
+        let Ok(pending) = self.server.authorization_request(&request).await else { panic!("the request is in order") };
         let alice = UserSession::new(Subject::new("alice").expect("a subject"));
         let response = match pending.interaction(Some(&alice)).await {
             Interaction::Consent(consent) => consent.approve(Approval::by(alice)).await,
