@@ -34,7 +34,7 @@ use crate::scope::Scope;
 /// | [`https_redirect_proves_identity`](Self::https_redirect_proves_identity) | no |
 /// | [`localhost_redirects`](Self::localhost_redirects) | yes, for native apps and clients in development |
 /// | [`undotted_schemes`](Self::undotted_schemes) | none |
-/// | [`self_service_scope`](Self::self_service_scope) | the server's default scope |
+/// | [`self_service_scope`](Self::self_service_scope) | the client's list, or the server's default scope |
 /// | [`bearer_in_body`](Self::bearer_in_body) | no |
 /// | [`check_subject_at_use`](Self::check_subject_at_use) | no |
 /// | [`introspect_refresh_tokens`](Self::introspect_refresh_tokens) | no |
@@ -80,9 +80,11 @@ pub struct Policy {
     /// domain notation tell their owner (RFC 8252 §7.1), so list those that you know. Names such as `javascript`, `file` and `http`
     /// do not build. Default: none.
     pub undotted_schemes: BTreeSet<String>,
-    /// The scopes that users can consent to for a client which no administrator registered, if it may have
-    /// [all](crate::client::AllowedScope::AllOffered): a list that is judged at each request, so that a scope which the server
-    /// declares later is not in it. All of them must be declared. `None`, the default, means the server's default scope.
+    /// The scopes that users can consent to for a client which no administrator registered, whatever its own list says. It is judged at
+    /// each request, so a scope that the server declares later is not in it. All of them must be declared.
+    ///
+    /// `None`, the default: such a client may have the scopes of its own list, which the host's code has accepted, and with
+    /// [`AllOffered`](crate::client::AllowedScope::AllOffered) the server's default scope. Set it if clients name their scopes themselves.
     pub self_service_scope: Option<Scope>,
     /// Whether a bearer token may stand in a form body (RFC 6750 §2.2); one that is larger than
     /// [`max_body`](Self::max_body) is not looked at. At an endpoint of a [`Capability`](crate::Capability), the

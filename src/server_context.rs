@@ -1,5 +1,6 @@
 //! Everything the host supplied, in one place, as the endpoints use it.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::ops::Deref;
 use std::sync::Arc;
@@ -94,16 +95,21 @@ impl ServerContext {
     /// The scope a client gets if the resource owner agrees: what it asked for if it may, else its default, else the
     /// server's (RFC 6749 §3.3).
     pub(crate) fn scope_for(&self, client: &Client, requested: Option<&str>) -> Result<Scope, Refusal> {
-        self.scope_within(client, self.user_scope_of(client), requested)
+        self.scope_within(client, self.user_scope_of(client).as_deref(), requested)
     }
 
     /// All that users can consent to for a client, whether or not the server offers it.
-    pub(crate) fn user_scope_of<'a>(&'a self, client: &'a Client) -> Option<&'a Scope> {
-        match client.allowed_scope() {
-            AllowedScope::Listed(scope) => Some(scope),
-            AllowedScope::Default => self.scopes.default_scope(),
-            AllowedScope::AllOffered if client.is_registered_by_administrator() => Some(self.scopes.all()),
-            AllowedScope::AllOffered => self.policy.self_service_scope.as_ref().or(self.scopes.default_scope()),
+    pub(crate) fn user_scope_of<'a>(&'a self, client: &'a Client) -> Option<Cow<'a, Scope>> {
+        let limit = self.policy.self_service_scope.as_ref().filter(|_| !client.is_registered_by_administrator());
+        match (client.allowed_scope(), limit) {
+            (AllowedScope::Listed(scope), Some(limit)) => scope.intersection(limit).map(Cow::Owned),
+            (AllowedScope::Listed(scope), None) => Some(Cow::Borrowed(scope)),
+            (AllowedScope::AllOffered, None) if client.is_registered_by_administrator() => {
+                Some(Cow::Borrowed(self.scopes.all()))
+            }
+            (AllowedScope::AllOffered, Some(limit)) => Some(Cow::Borrowed(limit)),
+            (AllowedScope::Default, Some(limit)) => self.scopes.default_scope()?.intersection(limit).map(Cow::Owned),
+            (AllowedScope::Default | AllowedScope::AllOffered, None) => self.scopes.default_scope().map(Cow::Borrowed),
         }
     }
 

@@ -289,6 +289,21 @@ fn a_default_scope_is_made_of_declared_scopes() {
 }
 
 #[test]
+fn client_of_any_size_is_not_registered() {
+    let many = |number: usize| (0..number).map(|number| format!("https://app.example/{number}")).collect::<Vec<_>>();
+    let with = |uris| Client::public("app").authorization_code(uris);
+    assert!(with(many(100)).build().is_ok());
+    assert_eq!(with(many(101)).build().unwrap_err(), ClientError::TooLarge);
+    let scope = |length: usize| with(many(1)).scope("s".repeat(length)).build();
+    assert!(scope(4_096).is_ok());
+    assert_eq!(scope(4_097).unwrap_err(), ClientError::TooLarge);
+    let names = |number| (0..number).map(|number| format!("urn:example:{number}"));
+    let granted = |number| names(number).fold(with(many(1)), |client, name| client.extension_grant(name)).build();
+    assert!(granted(31).is_ok());
+    assert_eq!(granted(32).unwrap_err(), ClientError::TooLarge);
+}
+
+#[test]
 fn self_service_scope_is_made_of_declared_scopes() {
     let mut policy = Policy::default();
     policy.self_service_scope = Some(Scope::parse("user:read user:write").unwrap());

@@ -1,10 +1,11 @@
 //! Findings about a server and its clients.
 
+use async_trait::async_trait;
 use grantor::client::{ClientBuilder, ClientParts, ClientWarning, RegisteredBy};
 use grantor::lint::{ClientLint, Lint};
 use grantor::policy::{Dangerous, RefreshTokens};
-use grantor::storage::RegistryError;
-use grantor::testing::{Fault, Faults, Intercepted, TestServer};
+use grantor::storage::{RegistryError, StorageError};
+use grantor::testing::{Call, Fault, Faults, Intercepted, Interceptor, Next, Reply, TestServer};
 use grantor::{Builder, Client, ClientCredential, ClientRegistry, Clock, GrantType, Policy, Scope};
 use time::Duration;
 
@@ -264,6 +265,31 @@ async fn all_clients_are_linted_page_by_page() {
     let expected: Vec<_> = (0..200).map(|number| (format!("app-{number:03}"), finding.clone())).collect();
     assert_eq!(found, expected);
     assert_eq!(pages.calls(), 3, "two full pages, and an empty one");
+}
+
+/// A registry that returns fewer clients than it was asked for.
+struct SmallPages;
+
+#[async_trait]
+impl Interceptor for SmallPages {
+    async fn intercept(&self, call: Call<'_>, next: Next<'_>) -> Result<Reply, StorageError> {
+        match call {
+            Call::ListClients { after, limit } => next.run(Call::ListClients { after, limit: limit.min(7) }).await,
+            call => next.run(call).await,
+        }
+    }
+}
+
+#[tokio::test]
+async fn all_clients_are_linted_whatever_the_size_of_pages() {
+    let t = plain();
+    for number in 0..20 {
+        t.register(app(&format!("app-{number:03}")).scope("user:read retired").build(), None).await;
+    }
+    let registry = Intercepted::new(t.storage.clone(), SmallPages);
+    let mut found = 0;
+    t.server.lint_clients(&registry, |_, _| found += 1).await.unwrap();
+    assert_eq!(found, 20);
 }
 
 #[tokio::test]

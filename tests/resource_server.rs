@@ -286,6 +286,18 @@ async fn request_without_a_usable_token_is_refused_unasked() {
 }
 
 #[tokio::test]
+async fn text_that_is_no_token_is_refused_unasked() {
+    let api = Setup::new().await;
+    for text in [String::new(), "a".repeat(8 * 1024 + 1), "+".repeat(22_000)] {
+        let error = api.assert_refused(&AccessToken::new(text.as_str()), 401, "invalid_token", "its size").await;
+        assert!(error.to_response().header("retry-after").is_none());
+    }
+    assert_eq!(api.endpoint.calls(), 0);
+    api.assert_refused(&AccessToken::new("a".repeat(8 * 1024).as_str()), 401, "invalid_token", "unknown").await;
+    assert_eq!(api.endpoint.calls(), 1);
+}
+
+#[tokio::test]
 async fn active_token_is_asked_about_once_in_a_cache_time() {
     let setup = Setup::new().await;
     let tokens = setup.tokens().await;

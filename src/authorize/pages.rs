@@ -242,10 +242,7 @@ impl PageSet {
         if let Some(Refusal::MethodNotAllowed(allow)) = error.refusal() {
             response = response.with_header("allow", *allow);
         }
-        if let Some(seconds) = error.retry_after() {
-            response = response.with_header("retry-after", seconds.to_string());
-        }
-        response
+        with_retry_after(response, error)
     }
 
     pub(super) fn show_code(&self, code: &str, client: &Client, languages: &Languages) -> Response {
@@ -262,7 +259,14 @@ impl PageSet {
     ) -> Response {
         let description = error.description();
         let page = ConfirmRedirectPage { error, client, languages, location, host, description: &description };
-        Response::page(page_status(error), self.0.confirm_redirect(&page))
+        with_retry_after(Response::page(page_status(error), self.0.confirm_redirect(&page)), error)
+    }
+}
+
+fn with_retry_after(response: Response, error: &Error) -> Response {
+    match error.retry_after() {
+        Some(seconds) => response.with_header("retry-after", seconds.to_string()),
+        None => response,
     }
 }
 

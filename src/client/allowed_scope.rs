@@ -5,7 +5,9 @@ use crate::scope::Scope;
 
 /// The scopes that users can consent to for a client.
 ///
-/// It is judged at each request, by what the server offers then. What was granted before stays granted.
+/// It is judged at each request, by what the server offers then. What was granted before stays granted. For a client that
+/// [no administrator registered](RegisteredBy), each is cut to [`Policy::self_service_scope`](crate::Policy::self_service_scope), if the
+/// policy has one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(clippy::exhaustive_enums, reason = "every decision about a client's scope must be taken for all of them")]
 pub enum AllowedScope<'a> {
@@ -13,8 +15,8 @@ pub enum AllowedScope<'a> {
     Listed(&'a Scope),
     /// The server's [default scope](crate::Builder::default_scope), and nothing if it has none.
     Default,
-    /// All scopes that the server offers, later ones included. For a client that [no administrator registered](RegisteredBy), the scopes
-    /// of [`Policy::self_service_scope`](crate::Policy::self_service_scope): scopes that are declared later are not among them.
+    /// All scopes that the server offers, later ones included. For a client that no administrator registered, the scopes
+    /// of `self_service_scope`, or else the server's default scope: scopes that are declared later are not among them.
     AllOffered,
 }
 

@@ -86,6 +86,28 @@ mod tests {
     }
 
     #[test]
+    fn logo_opens_nothing_but_images_in_another_policy() {
+        let client = client("https://cdn.example/logo.png", RegisteredBy::Administrator);
+        let logo = client.logo().unwrap();
+        for (policy, expected) in [
+            (
+                "default-src 'none'; img-src 'self'; script-src 'self'",
+                "default-src 'none'; img-src 'self' https://cdn.example; script-src 'self'",
+            ),
+            ("img-src 'none'; frame-ancestors 'none'", " img-src https://cdn.example; frame-ancestors 'none'"),
+            (
+                "default-src 'none'; IMG-SRC ; frame-ancestors 'none'",
+                "default-src 'none'; img-src https://cdn.example; frame-ancestors 'none'",
+            ),
+            ("frame-ancestors 'none';", "frame-ancestors 'none'; img-src https://cdn.example"),
+            ("x-img-src 'self'", "x-img-src 'self'; img-src https://cdn.example"),
+        ] {
+            let page = Response::new(200).with_header("content-security-policy", policy).with_logo(&logo);
+            assert_eq!(page.header("content-security-policy"), Some(expected), "{policy}");
+        }
+    }
+
+    #[test]
     fn logo_opens_a_page_to_its_own_origin() {
         for (uri, source) in [
             ("https://cdn.example/logo.png?x=1#y", "https://cdn.example"),

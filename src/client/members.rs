@@ -154,7 +154,10 @@ macro_rules! members {
             }
 
             /// Replaces all members that `by` may set, as an update of a registration does (RFC 7592 §2.2). A member that is absent
-            /// from `sent` or `null` takes its default. Members that `by` may not set keep their values.
+            /// from `sent` or `null` takes its default. Members that `by` may not set keep their values, but for
+            /// [`registered_by`](Self::registered_by): unless the host sets the members, the client has registered itself from then
+            /// on. So it has no authority of its own that no host gave it, and a client that only an administrator can register, such as a
+            /// first-party one, can't be built from the parts.
             ///
             /// Members that were read are removed from `sent`. The rest is unknown, or not for `by` to set: a registration
             /// endpoint ignores it (RFC 7591 §2), and the reader of an operator's file refuses it. `client_id` and
@@ -171,6 +174,10 @@ macro_rules! members {
                         Some(value) => read(stringify!($name), value)?,
                     };
                 })*
+                if by < SetBy::Host {
+                    // Whatever it was before, somebody else says what it may do now.
+                    changed.registered_by = RegisteredBy::SelfService;
+                }
                 *self = changed;
                 Ok(())
             }
@@ -299,6 +306,7 @@ fn deserialize_members<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Map
 mod tests {
     use serde_json::json;
 
+    use super::super::Client;
     use super::*;
 
     fn parts() -> ClientParts {
@@ -332,6 +340,42 @@ mod tests {
         for name in &names[2..] {
             assert_eq!(stored[name], values[name], "{name}");
         }
+    }
+
+    #[test]
+    fn members_of_the_host_are_refused_from_others() {
+        let sent = json!({
+            "client_name": "App", "grant_types": ["client_credentials"], "scope": "b", "own_scope": "b", "first_party": true,
+            "resource_server": true, "registered_by": "administrator", "host_data": 1, "default_scope": "b",
+            "omits_redirect_uri": true, "client_id": "other", "client_type": "native",
+        });
+        for by in [SetBy::Anyone, SetBy::Statement, SetBy::Policy] {
+            let mut own = parts();
+            let mut left = sent.as_object().unwrap().clone();
+            own.set_members(&mut left, by).unwrap();
+            assert_eq!((own.client_id.as_str(), own.client_type), ("app", ClientType::Public), "{by:?}");
+            assert_eq!(own.registered_by, RegisteredBy::SelfService, "{by:?}");
+            assert!(own.own_scope.is_none() && own.host_data.is_null() && !own.first_party && !own.resource_server);
+            assert_eq!(
+                (own.default_scope.is_some(), own.omits_redirect_uri),
+                (by >= SetBy::Policy, by >= SetBy::Statement)
+            );
+            for name in ["own_scope", "first_party", "resource_server", "registered_by", "host_data", "client_id"] {
+                assert!(left.contains_key(name), "{name} is left for the caller to refuse or ignore");
+            }
+        }
+    }
+
+    #[test]
+    fn update_by_others_takes_an_administrators_rights_away() {
+        let mut own = parts();
+        own.first_party = true;
+        own.redirect_uris = vec![RedirectUri::parse("https://app.example/cb").unwrap()];
+        own.grant_types.insert(GrantType::built_in(GrantType::AUTHORIZATION_CODE));
+        assert!(Client::from_parts(own.clone()).is_ok());
+        let sent = json!({ "grant_types": ["authorization_code"], "redirect_uris": ["https://evil.example/cb"] });
+        own.set_members(&mut sent.as_object().unwrap().clone(), SetBy::Anyone).unwrap();
+        assert!(Client::from_parts(own).is_err(), "nobody but an administrator registers a first-party client");
     }
 
     #[test]

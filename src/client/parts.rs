@@ -9,6 +9,7 @@ use super::{
     RedirectUriError, RegisteredBy,
 };
 use crate::record::GrantType;
+use crate::scope::Scope;
 use crate::web_url::WebUrl;
 
 /// The client's half of the switches in [`Dangerous`](crate::policy::Dangerous).
@@ -40,6 +41,9 @@ pub enum ClientError {
     /// RFC 6749 §3.1.2.2, RFC 9700 §2.1.
     #[error("a client that uses a redirect-based grant registers a redirect URI")]
     NoRedirectUri,
+    /// More than a client that works needs.
+    #[error("a client has at most 100 redirect URIs, 32 grant types, and 4,096 bytes in a list of scopes")]
+    TooLarge,
     /// RFC 8252 §8.2.
     #[error("native apps do not use the implicit grant")]
     ImplicitForNative,
@@ -148,6 +152,7 @@ impl ClientParts {
     pub(super) fn check(&self) -> Result<(), ClientError> {
         self.check_type()?;
         self.check_grant_types()?;
+        self.check_size()?;
         self.check_redirect_uris()?;
         self.check_display()?;
         self.check_host_data()?;
@@ -203,6 +208,15 @@ impl ClientParts {
             return Err(ClientError::NoRedirectUri);
         }
         Ok(())
+    }
+
+    /// A client is read with each request, so it is small whoever has registered it.
+    fn check_size(&self) -> Result<(), ClientError> {
+        let is_long = |scope: &Option<Scope>| scope.as_ref().is_some_and(|scope| scope.as_str().len() > 4_096);
+        let is_large = self.redirect_uris.len() > 100
+            || self.grant_types.len() > 32
+            || [&self.scope, &self.own_scope, &self.default_scope].into_iter().any(is_long);
+        if is_large { Err(ClientError::TooLarge) } else { Ok(()) }
     }
 
     fn check_redirect_uris(&self) -> Result<(), ClientError> {

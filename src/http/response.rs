@@ -72,9 +72,18 @@ impl Response {
     pub(crate) fn with_image_source(mut self, source: &str) -> Self {
         let policies = self.headers.iter_mut().filter(|(name, _)| *name == "content-security-policy");
         for (_, policy) in policies {
-            // A second directive of the same name would be ignored.
-            let directive = if policy.contains("; img-src ") { " " } else { "; img-src " };
-            policy.to_mut().extend([directive, source]);
+            // A second directive of the same name would be ignored, and `'none'` stands alone.
+            let name =
+                |directive: &str| directive.trim_ascii().split_ascii_whitespace().next().map(str::to_ascii_lowercase);
+            let is_images = |directive: &&str| name(directive).as_deref() == Some("img-src");
+            let changed = match policy.split(';').find(is_images) {
+                Some(own) if own.split_ascii_whitespace().nth(1).is_none_or(|first| first == "'none'") => {
+                    policy.replacen(own, &format!(" img-src {source}"), 1)
+                }
+                Some(own) => policy.replacen(own, &format!("{} {source}", own.trim_ascii_end()), 1),
+                None => format!("{}; img-src {source}", policy.trim_ascii_end().trim_end_matches(';')),
+            };
+            *policy = changed.into();
         }
         self
     }

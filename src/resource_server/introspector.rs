@@ -12,7 +12,7 @@ use crate::error::BoxError;
 ///
 /// A correct client verifies the certificate of an `https` endpoint, follows no redirect (the form has the access token), and gives up
 /// after a few seconds. Requests that present the same token wait for one call together, and the call goes on while one of them waits. It
-/// may be polled by the task of any of them.
+/// may be polled by the task of any of them. So it must not block its thread: the tasks that wait would block theirs.
 ///
 /// ```
 /// use grantor::error::BoxError;

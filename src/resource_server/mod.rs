@@ -28,6 +28,9 @@ use crate::params::Params;
 use crate::secret::TokenHash;
 use crate::span::in_span;
 
+/// The longest text that is asked about. Its form is far below what an authorization server reads.
+const MAX_TOKEN: usize = 8 * 1024;
+
 /// An API in another process than its authorization server. It checks access tokens by introspection (RFC 7662), for
 /// `grantor::axum::require`, `grantor::actix::require`, or a call of [`bearer`](Self::bearer). Cloning it is cheap and gives the same
 /// API with the same cache.
@@ -119,6 +122,10 @@ impl ResourceServer {
     async fn check(&self, token: &str, context: RequestContext<'_>) -> Result<Bearer, BearerError> {
         let api = &self.inner.api;
         let mut now = api.now();
+        // An authorization server would refuse the form with such a text, which is not to look like a failure of that server.
+        if token.is_empty() || token.len() > MAX_TOKEN {
+            return Err(self.refuse(context, Fault::Invalid));
+        }
         let answer = match self.look_up(token, now) {
             Known::Active(token) => Ok(token),
             Known::TooManyCalls => Err(IntrospectionError::Busy.into()),

@@ -144,6 +144,35 @@ async fn all_offered_scopes_end_at_an_allow_list_for_self_service() {
     assert_error(&refused(&without_default, &Ask::code(&app).without("scope")).await, CALLBACK, "invalid_scope", STATE);
 }
 
+// covers: SC-07 (RFC 6749 §10.3)
+#[tokio::test]
+async fn self_service_scope_limits_a_clients_own_list_and_the_default() {
+    let t = TestServer::with(|builder| {
+        let mut policy = Policy::default();
+        policy.self_service_scope = Some(Scope::parse("user:read").unwrap());
+        builder.default_scope("user:read user:write").policy(policy)
+    });
+    for (by, limited) in [(RegisteredBy::SelfService, true), (RegisteredBy::Administrator, false)] {
+        let client = |id: &str| Client::public(format!("{id}-{by:?}")).authorization_code([CALLBACK]).registered_by(by);
+        let listed = t.register(client("listed").scope("user:read user:write").build(), None).await;
+        let plain = t.register(client("plain").build(), None).await;
+        for app in [&listed, &plain] {
+            assert_eq!(pending(&t, &Ask::code(app).with("scope", "user:read")).await.scope().as_str(), "user:read");
+            let unsaid = pending(&t, &Ask::code(app).without("scope")).await;
+            let all = if limited { "user:read" } else { "user:read user:write" };
+            assert_eq!(unsaid.scope().as_str(), all, "{by:?}");
+            let wide = Ask::code(app).with("scope", "user:write");
+            if limited {
+                drop(refused(&t, &wide).await);
+                let event = t.events.events().pop().unwrap();
+                assert!(event.text.contains("ScopeNotAllowed"), "{}", event.text);
+            } else {
+                drop(pending(&t, &wide).await);
+            }
+        }
+    }
+}
+
 // covers: SC-03 (RFC 6749 §3.3), SC-04 (RFC 6749 §3.3), CU-10 (RFC 6749 §3.3), AMB-10
 #[tokio::test]
 async fn a_user_may_grant_less_and_the_client_is_told() {
