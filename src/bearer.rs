@@ -222,7 +222,9 @@ impl Access {
     /// The resource owner of a resource that belongs to a user.
     ///
     /// # Errors
-    /// 403 for the token of a client that acts for itself, whatever its identifier looks like (RFC 9700 §4.15).
+    /// 403 for the token of a client that acts for itself, whatever its identifier looks like (RFC 9700 §4.15). A token that a
+    /// [`ResourceServer`](crate::ResourceServer) has checked is such a one if the response has no `sub`, or one that is the `client_id`. A
+    /// server of another kind may name an account of its own for a machine: tell those apart by its documentation.
     pub fn user(&self) -> Result<&Subject, BearerError> {
         self.subject().ok_or_else(|| self.refuse(Fault::NoResourceOwner))
     }

@@ -445,7 +445,9 @@ async fn unusable_answer_is_503_and_never_a_success() {
         setup.assert_failed(&token, "it is not a JSON object").await;
     }
     let twice = good().to_string().replacen('{', "{\"active\":true,", 1);
-    for body in ["{", "{}", "{\"scope\":\"user:read\"}", "{\"active\":true} {}", &twice] {
+    // Members that are not checked are the host's to read.
+    let unreadable = good().to_string().replacen('{', "{\"x\":1e999,", 1);
+    for body in ["{", "{}", "{\"scope\":\"user:read\"}", "{\"active\":true} {}", &twice, &unreadable] {
         setup.endpoint.answer(200, json, body);
         setup.assert_failed(&token, "it is not JSON with members of the types of RFC 7662").await;
     }

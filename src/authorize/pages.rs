@@ -39,8 +39,8 @@ use crate::http::{Languages, Response};
 /// ```
 ///
 /// # The client of a page
-/// Anyone can send a browser here with the name of any client in the request. A page is therefore told of a client only if the request
-/// has passed every check with it, so that the answer goes to a redirect URI of its registration. Even then its user may not have
+/// Anyone can send a browser here with the name of any client in the request. A page is therefore told of a client only if the
+/// redirect URI of the request is one of its registration; the rest of the request may be wrong. Even then its user may not have
 /// meant to come. Name the client as the one that the request is for, not as the one that has made a mistake, and look at
 /// [`Client::registered_by`]: the name of a client that registered itself is text of a stranger, which can say anything.
 #[diagnostic::on_unimplemented(note = "every method of `PageTemplates` has a default: an empty impl is a start")]
@@ -133,9 +133,8 @@ pub struct ErrorPage<'a> {
     pub description: &'a str,
     /// Who or what has caused it.
     pub cause: ErrorCause,
-    /// The client, if the request has passed every check with it: see
-    /// [the client of a page](PageTemplates#the-client-of-a-page). That is so if the answer to a request that was decided or is stale
-    /// can't be redirected.
+    /// The client, if the redirect URI of the request is one of its registration: see
+    /// [the client of a page](PageTemplates#the-client-of-a-page). That is so if the answer can't be redirected for another reason.
     pub client: Option<&'a Client>,
     /// The languages that the user prefers. None are known after [`resume`](crate::AuthorizationServer::resume), which sees no request.
     pub languages: &'a Languages,

@@ -69,7 +69,9 @@ impl Languages {
         self.iter().find_map(|range| {
             let mut offered = offered.clone();
             if range == "*" {
-                return offered.next();
+                // It means languages that no other range names (RFC 9110 §12.5.4).
+                let is_named = |tag: &str| self.iter().any(|other| other != "*" && extends(tag, other));
+                return offered.clone().find(|tag| !is_named(tag)).or_else(|| offered.next());
             }
             let shorter = |shorter: &str| offered.clone().find(|tag| tag.eq_ignore_ascii_case(shorter));
             let found = std::iter::successors(Some(range), |range| Some(range.rsplit_once('-')?.0)).find_map(shorter);
@@ -208,6 +210,8 @@ mod tests {
             ("fr, en;q=0.1", &["de", "en"], Some("en")),
             ("fr, *;q=0.1", &["de", "en"], Some("de")),
             ("*", &["de", "en"], Some("de")),
+            ("*, de;q=0.1", &["de", "en"], Some("en")),
+            ("*, de;q=0.1", &["de-AT", "de"], Some("de-AT")),
             ("*, de;q=0", &["de", "de-AT", "den"], Some("den")),
             ("de-CH;q=0, de", &["de-CH", "de"], Some("de")),
             ("*;q=0, de", &["en"], None),

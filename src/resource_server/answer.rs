@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
+use serde_json::{Map, Value};
 use time::OffsetDateTime;
 
 use super::introspector::ReceivedResponse;
@@ -126,7 +127,13 @@ fn members(response: &ReceivedResponse) -> Result<Members, IntrospectionError> {
     if !response.body.trim_ascii_start().starts_with(b"{") {
         return Err(UNUSABLE("it is not a JSON object"));
     }
-    serde_json::from_slice(&response.body).map_err(|_| UNUSABLE("it is not JSON with members of the types of RFC 7662"))
+    let unusable = |_| UNUSABLE("it is not JSON with members of the types of RFC 7662");
+    let members: Members = serde_json::from_slice(&response.body).map_err(unusable)?;
+    if members.active {
+        // What the host reads by `Access::introspection` must be readable then.
+        serde_json::from_slice::<Map<String, Value>>(&response.body).map_err(unusable)?;
+    }
+    Ok(members)
 }
 
 /// Reads a list of scope tokens. Spaces around them are no fault of the token's.
