@@ -134,7 +134,8 @@ impl AuthorizationEndpoint {
         let sealed = self.open_form_token(token, session, now)?;
         let Sealed { shown, user, reason, carried, .. } = sealed;
         let validated = self.validate(&carried.parameters.as_params()).await?;
-        let request = Box::new(self.pend(carried, validated, visitor).await?);
+        let checked = self.check_by_capabilities(&carried, &validated).await;
+        let request = Box::new(self.pend(checked, carried, validated, visitor)?);
         // A default of the client or the server may have changed since. The user agreed to what was shown, and to no more.
         if request.shown() != shown {
             return Err(Failure::Page(Named::Checked(request.client), Refusal::StaleFormToken.into()));

@@ -242,17 +242,19 @@ impl AuthorizationEndpoint {
         Ok(Wishes { response_type, challenge, scope, demands })
     }
 
-    /// Makes a request of what has passed the library's checks, if the capabilities of the server let it pass, too.
-    async fn pend(
+    /// Makes a request of what has passed the library's checks, if it is `checked` by the capabilities of the server, too. (It is not
+    /// `async`, so that nothing is moved into a future and out of it again.)
+    fn pend(
         self: &Arc<Self>,
+        checked: Result<(), Error>,
         carried: Carried,
         validated: Validated,
         visitor: Visitor,
     ) -> Result<PendingAuthorization, Failure> {
-        if let Err(error) = self.check_by_capabilities(&carried, &validated).await {
-            return Err(Failure::Redirect(Box::new((validated.client, validated.route, error))));
+        match checked {
+            Ok(()) => Ok(PendingAuthorization::new(Arc::clone(self), carried, validated, visitor)),
+            Err(error) => Err(Failure::Redirect(Box::new((validated.client, validated.route, error)))),
         }
-        Ok(PendingAuthorization::new(Arc::clone(self), carried, validated, visitor))
     }
 
     async fn check_by_capabilities(&self, carried: &Carried, validated: &Validated) -> Result<(), Error> {

@@ -61,7 +61,8 @@ impl AuthorizationEndpoint {
             let mut carried = self.open_return_target(sealed)?;
             carried.progress = carried.progress.on_visit(now, self.server.policy.consent_lifetime);
             let validated = self.validate(&carried.parameters.as_params()).await?;
-            return self.pend(carried, validated, visitor.clone()).await;
+            let checked = self.check_by_capabilities(&carried, &validated).await;
+            return self.pend(checked, carried, validated, visitor.clone());
         }
         if params.size() > self.max_size() {
             return Err(Refusal::BodyTooLarge.into());
@@ -76,7 +77,8 @@ impl AuthorizationEndpoint {
             }
         };
         let carried = Carried { id, source: Source::Plain, progress, parameters };
-        self.pend(carried, validated, visitor.clone()).await
+        let checked = self.check_by_capabilities(&carried, &validated).await;
+        self.pend(checked, carried, validated, visitor.clone())
     }
 
     /// The greatest size of a request. A query and a form with such a request sealed in it are below
