@@ -54,8 +54,8 @@ impl Client {
 }
 
 impl Response {
-    /// Lets this [`page`](Self::page) load images from the origin of a logo, and from no other. A response without a content
-    /// security policy stays as it is.
+    /// Lets this [`page`](Self::page) load images from the origin of a logo, besides those that its content security policy allows
+    /// already. Nothing else of the policy changes. A response without one stays as it is.
     ///
     /// The request for the logo tells its host that a user is at this page, see [`Client::logo`]. It has no `Referer`, because the
     /// page has `Referrer-Policy: no-referrer`.
@@ -94,7 +94,7 @@ mod tests {
                 "default-src 'none'; img-src 'self'; script-src 'self'",
                 "default-src 'none'; img-src 'self' https://cdn.example; script-src 'self'",
             ),
-            ("img-src 'none'; frame-ancestors 'none'", " img-src https://cdn.example; frame-ancestors 'none'"),
+            ("img-src 'none'; frame-ancestors 'none'", "img-src https://cdn.example; frame-ancestors 'none'"),
             (
                 "default-src 'none'; IMG-SRC ; frame-ancestors 'none'",
                 "default-src 'none'; img-src https://cdn.example; frame-ancestors 'none'",

@@ -175,7 +175,7 @@ macro_rules! members {
                     };
                 })*
                 if by < SetBy::Host {
-                    // Whatever it was before, somebody else says what it may do now.
+                    // Another party than the administrator has chosen what is registered.
                     changed.registered_by = RegisteredBy::SelfService;
                 }
                 *self = changed;
@@ -306,7 +306,7 @@ fn deserialize_members<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Map
 mod tests {
     use serde_json::json;
 
-    use super::super::Client;
+    use super::super::{Client, ClientError};
     use super::*;
 
     fn parts() -> ClientParts {
@@ -375,7 +375,7 @@ mod tests {
         assert!(Client::from_parts(own.clone()).is_ok());
         let sent = json!({ "grant_types": ["authorization_code"], "redirect_uris": ["https://evil.example/cb"] });
         own.set_members(&mut sent.as_object().unwrap().clone(), SetBy::Anyone).unwrap();
-        assert!(Client::from_parts(own).is_err(), "nobody but an administrator registers a first-party client");
+        assert_eq!(Client::from_parts(own).unwrap_err(), ClientError::FirstPartySelfService);
     }
 
     #[test]

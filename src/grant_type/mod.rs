@@ -38,8 +38,8 @@ use crate::server_context::ServerContext;
 /// By the time [`decide`](Self::decide) is called the request is well-formed, its client is authenticated and registered
 /// for the grant type. Before the decision is carried out, the server asks the authenticator for the
 /// [status](crate::Authenticator::subject_status) of the subject, and the [`TokenCustomizer`](crate::TokenCustomizer) for its changes.
-/// If another request spends a token in between, `decide` is called a second time, so it should do nothing but read. What can be
-/// used once, such as a voucher, goes into the decision: see [`OpenGrant::once`].
+/// It can still be refused then, so `decide` should do nothing but read. What can be used once, such as a voucher, goes into the
+/// decision: see [`OpenGrant::once`].
 ///
 /// Put `#[async_trait]` of the crate [async-trait](https://docs.rs/async-trait) on your `impl`, and write asynchronous methods with the
 /// signature that their documentation shows.
@@ -94,8 +94,7 @@ impl Decision {
 /// What the token endpoint does for a decision. Only the built-in grant types redeem the server's own tokens.
 #[derive(Debug)]
 pub(crate) enum Order {
-    /// Open a new grant.
-    /// In a box, because it passes through several futures, each of which would have room for it.
+    /// Open a new grant. Boxed, to keep the futures that it passes through small.
     Open(Box<OpenGrant>),
     /// Redeem a code or refresh token of an existing grant.
     Redeem(Box<RedeemToken>),

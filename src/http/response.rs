@@ -72,18 +72,7 @@ impl Response {
     pub(crate) fn with_image_source(mut self, source: &str) -> Self {
         let policies = self.headers.iter_mut().filter(|(name, _)| *name == "content-security-policy");
         for (_, policy) in policies {
-            // A second directive of the same name would be ignored, and `'none'` stands alone.
-            let name =
-                |directive: &str| directive.trim_ascii().split_ascii_whitespace().next().map(str::to_ascii_lowercase);
-            let is_images = |directive: &&str| name(directive).as_deref() == Some("img-src");
-            let changed = match policy.split(';').find(is_images) {
-                Some(own) if own.split_ascii_whitespace().nth(1).is_none_or(|first| first == "'none'") => {
-                    policy.replacen(own, &format!(" img-src {source}"), 1)
-                }
-                Some(own) => policy.replacen(own, &format!("{} {source}", own.trim_ascii_end()), 1),
-                None => format!("{}; img-src {source}", policy.trim_ascii_end().trim_end_matches(';')),
-            };
-            *policy = changed.into();
+            *policy = with_image_source(policy, source).into();
         }
         self
     }
@@ -144,4 +133,21 @@ impl fmt::Debug for Response {
             .field("body", &format_args!("[{} bytes redacted]", self.body.len()))
             .finish()
     }
+}
+/// Adds a source to the directive `img-src` of a content security policy, and to no other. A second directive of that name would be
+/// ignored, and so would `'none'` beside another source.
+fn with_image_source(policy: &str, source: &str) -> String {
+    let is_images = |directive: &str| {
+        directive.split_ascii_whitespace().next().is_some_and(|name| name.eq_ignore_ascii_case("img-src"))
+    };
+    let mut directives: Vec<String> =
+        policy.split(';').map(|directive| directive.trim_ascii().to_owned()).filter(|text| !text.is_empty()).collect();
+    match directives.iter_mut().find(|directive| is_images(directive)) {
+        Some(images) if images.split_ascii_whitespace().nth(1).is_some_and(|first| first != "'none'") => {
+            images.extend([" ", source]);
+        }
+        Some(images) => *images = format!("img-src {source}"),
+        None => directives.push(format!("img-src {source}")),
+    }
+    directives.join("; ")
 }

@@ -131,7 +131,7 @@ async fn own_scope_of_a_client_is_apart_from_its_users() {
     refused_for(&t, &asked("user:write"), 400, "invalid_scope", "ScopeNotAllowed").await;
 }
 
-// covers: GK-04 (RFC 6749 §3.3)
+// covers: GK-04 (RFC 6749 §3.3), GK-07 (OAuth 2.1 §2.1), CA-31 (OAuth 2.1 §2.4)
 #[tokio::test]
 async fn self_registered_client_has_no_scope_of_its_own() {
     let bare = [("grant_type", "client_credentials")];
