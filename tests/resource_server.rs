@@ -681,7 +681,7 @@ async fn panic_of_the_introspector_refuses_all_that_wait() {
 
 // covers: BC-02 (RFC 9700 §4.15.1)
 #[tokio::test]
-async fn machine_is_no_user_whatever_its_server_tells() {
+async fn machine_named_by_its_client_id_is_no_user() {
     let setup = Setup::new().await;
     let machine = setup.t.confidential_client(CB).await;
     let request = TokenRequest::client_credentials().scope("user:read");

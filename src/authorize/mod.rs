@@ -138,7 +138,7 @@ enum Named {
     None,
     /// The request names it. Its redirect URI did not pass, so anyone may have put its name there: only the observer is told.
     Claimed(Arc<Client>),
-    /// The request passed every check.
+    /// The redirect URI of the request is one of its registration.
     Checked(Arc<Client>),
 }
 

@@ -107,7 +107,7 @@ async fn bearer_error_in_a_host_error_keeps_its_challenge() {
 }
 
 #[tokio::test(flavor = "local")]
-async fn resume_error_in_a_host_error_is_its_page() {
+async fn authorization_error_in_a_host_error_is_its_page() {
     for web in Web::each() {
         let t = TestServer::new();
         let app = t.public_client(REDIRECT_URI).await;

@@ -251,7 +251,7 @@ fn in_german(request: Request) -> Request {
 
 // covers: PP-12 (RFC 6749 §10.14)
 #[tokio::test]
-async fn error_page_is_told_of_a_client_only_after_every_check() {
+async fn error_page_is_told_of_a_client_only_by_its_redirect_uri() {
     let (t, told, app) = told().await;
     let ask = Ask::code(&app);
     let out_of_band = ask.clone().with("redirect_uri", OUT_OF_BAND);
