@@ -50,7 +50,8 @@ pub(crate) async fn respond(server: &ServerContext, request: &Request) -> Respon
         }
     };
     match result {
-        Ok(()) => Response::new(200),
+        // RFC 7009 §2.2 has no body, but some clients parse one of every answer.
+        Ok(()) => Response::json(200, *b"{}"),
         Err(error) => refuse(&error, &server.issuer),
     }
 }
