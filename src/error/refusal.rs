@@ -155,7 +155,8 @@ pub enum Refusal {
     ResourceOwnerRejected,
 
     // Life after issuing.
-    /// A client wants to revoke a token that belongs to another one.
+    /// A client wants to revoke a token that belongs to another one. Only a confidential client that an administrator registered is
+    /// told; any other one gets the answer to an unknown token.
     NotYourToken,
     /// A client wants to revoke a token of a kind that this version does not know. The token lives on.
     UnsupportedTokenKind,
