@@ -147,7 +147,7 @@ pub enum Verdict<T> {
     Accepted(T),
     /// They are wrong, or the account may not be used. The caller is not told which.
     Rejected,
-    /// Too many attempts; nothing was compared. Answered with 429 and `Retry-After`.
+    /// Too many attempts; the credentials were not judged. Answered with 429 and `Retry-After`.
     Throttled {
         /// How long to wait.
         retry_after: Duration,
@@ -177,11 +177,25 @@ impl ClientAttempt<'_> {
     /// differ, and hashes once even if there is no client.
     #[must_use]
     pub fn matches_a_digest(&self) -> bool {
+        self.matches(false)
+    }
+
+    /// Whether the secret matches the digest of one of the client's live credentials that this library
+    /// [generated](ClientCredential::Secret::generated). There is nothing to guess, so a limit on attempts can let it pass. Takes the
+    /// same time wherever they differ.
+    #[must_use]
+    pub fn matches_a_generated_secret(&self) -> bool {
+        self.matches(true)
+    }
+
+    fn matches(&self, only_generated: bool) -> bool {
         let presented = SecretDigest::of(self.secret);
         let credentials = self.client.map_or(&[][..], Client::credentials);
         let live = credentials.iter().filter(|credential| credential.is_live(self.now));
         live.fold(false, |found, credential| match credential {
-            ClientCredential::Secret { digest, .. } => found | digest.equals(&presented),
+            ClientCredential::Secret { digest, generated, .. } => {
+                found | (digest.equals(&presented) & (*generated | !only_generated))
+            }
             ClientCredential::Opaque { .. } => found,
         })
     }

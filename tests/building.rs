@@ -1420,7 +1420,7 @@ async fn of_a_secret_only_its_digest_is_kept() {
     assert!(digest.matches(&secret));
     assert!(!digest.matches(&ClientSecret::generate(&t.entropy).unwrap()));
     let members: Vec<_> = json["credentials"][0].as_object().unwrap().keys().collect();
-    assert_eq!(members, ["digest", "expires_at", "type"]);
+    assert_eq!(members, ["digest", "expires_at", "generated", "type"]);
 }
 
 // covers: CA-21 (RFC 9700 §2.5)
