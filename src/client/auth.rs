@@ -63,7 +63,7 @@ impl Caller {
     ) -> Result<&AuthenticatedClient, Error> {
         let body_secret = request.params.get("client_secret")?.map(ClientSecret::new);
         let (id, proof) = presented(request, body_secret.as_ref())?;
-        self.presented = if is_client_id(id) { server.clients.find_client(id).await? } else { None };
+        self.presented = if is_client_id(id) { server.find_client(id).await? } else { None };
         let client = self.presented.as_deref();
         match proof {
             Proof::None => without_secret(client)?,

@@ -174,6 +174,54 @@ async fn an_unreadable_authorization_header_is_a_malformed_request() {
     }
 }
 
+/// Guards: a store that finds a client by a looser comparison than equality.
+#[tokio::test]
+async fn client_with_another_identifier_is_a_server_error() {
+    let storage = grantor::MemoryStorage::new();
+    let observer = grantor::testing::RecordingObserver::default();
+    let server = grantor::AuthorizationServer::builder(grantor::testing::ISSUER)
+        .storage_and_clients(Arc::new(storage.clone()), Arc::new(AnyCase(storage.clone())), Arc::new(storage.clone()))
+        .scope("user:read", "Read your profile")
+        .observer(observer.clone())
+        .build()
+        .await
+        .unwrap();
+    let secret = ClientSecret::new("a-secret");
+    let app = Client::confidential("app", ClientCredential::secret(&secret)).client_credentials();
+    storage.register(app.authorization_code([CB]).scope("user:read").build().unwrap()).await.unwrap();
+    assert_eq!(server.token(&by_basic("app", "a-secret")).await.status(), 200);
+    let public = Request::post_form("/revoke", form(&[("token", "x"), ("client_id", "APP")]));
+    let authorize = Request::get("/authorize?response_type=code&client_id=App");
+    let page = match server.authorize(&authorize).await {
+        grantor::AuthorizationOutcome::Respond(response) => response,
+        _ => panic!("a request of an unknown client"),
+    };
+    for (response, event) in [
+        (page, "authorization_refused"),
+        (server.token(&by_basic("APP", "a-secret")).await, "token_refused"),
+        (server.token(&by_basic("App", "wrong")).await, "token_refused"),
+        (server.revoke(&public).await, "revocation_refused"),
+        (server.introspect(&public).await, "introspection_refused"),
+    ] {
+        assert_eq!(response.status(), 500, "{event}");
+        assert!(!crate::common::text(&response).contains("identifier"), "the cause is for the observer only");
+        let told = observer.events();
+        let told = told.iter().find(|told| told.name == event).unwrap();
+        assert!(told.text.contains("returned a client with another identifier"), "{}", told.text);
+    }
+    assert_eq!(server.token(&by_basic("nobody", "a-secret")).await.status(), 401);
+}
+
+/// A store that ignores the case of identifiers.
+struct AnyCase(grantor::MemoryStorage);
+
+#[async_trait]
+impl ClientStore for AnyCase {
+    async fn find_client(&self, id: &str) -> Result<Option<Arc<Client>>, grantor::StorageError> {
+        self.0.find_client(&id.to_lowercase()).await
+    }
+}
+
 // covers: PP-23 (RFC 9110 §11.1)
 #[tokio::test]
 async fn the_scheme_of_the_header_may_be_written_in_any_case() {
