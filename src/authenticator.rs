@@ -164,6 +164,9 @@ pub struct ClientAttempt<'a> {
     pub client: Option<&'a Client>,
     /// The secret that was presented; printable ASCII, not empty.
     pub secret: &'a ClientSecret,
+    /// The same as it stands in an `Authorization: Basic` header without form-decoding, if that is another text and the client has
+    /// [`raw_basic_secret`](crate::client::ClientParts::raw_basic_secret). The attempt is right if either one is.
+    pub raw_secret: Option<&'a ClientSecret>,
     /// How it was presented.
     pub method: AuthenticationMethod,
     /// The peer, if the host vouched for one.
@@ -190,11 +193,13 @@ impl ClientAttempt<'_> {
 
     fn matches(&self, only_generated: bool) -> bool {
         let presented = SecretDigest::of(self.secret);
+        let raw = self.raw_secret.map(SecretDigest::of);
         let credentials = self.client.map_or(&[][..], Client::credentials);
         let live = credentials.iter().filter(|credential| credential.is_live(self.now));
         live.fold(false, |found, credential| match credential {
             ClientCredential::Secret { digest, generated, .. } => {
-                found | (digest.equals(&presented) & (*generated | !only_generated))
+                let equals = digest.equals(&presented) | raw.as_ref().is_some_and(|raw| digest.equals(raw));
+                found | (equals & (*generated | !only_generated))
             }
             ClientCredential::Opaque { .. } => found,
         })

@@ -872,7 +872,7 @@ fn warning_tells_of_credentials_that_need_encoding() {
     assert_eq!(
         ClientWarning::SecretNeedsEncoding.to_string(),
         "the client secret has a `%` or `+`, which many clients do not encode in Authorization: Basic: take another \
-         secret, or the method client_secret_post"
+         secret, the method client_secret_post, or the client's switch raw_basic_secret"
     );
     assert_eq!(ClientSecret::random().unwrap().warning(), None);
     assert_eq!(ClientSecret::new("~a:b /=\u{e9}").warning(), None);
@@ -1131,6 +1131,7 @@ fn a_client_survives_its_stored_form_with_every_member() {
             own.refresh_grace = Some(Duration::ZERO);
         })
         .omits_redirect_uri()
+        .raw_basic_secret()
         .plain_pkce()
         .pkce_optional()
         .token_parameters_in_query()
@@ -1157,7 +1158,11 @@ fn a_client_survives_its_stored_form_with_every_member() {
     assert!(!read.allows_authentication_method(AuthenticationMethod::ClientSecretBasic));
     assert_eq!(read.allowed_scope(), AllowedScope::Listed(&Scope::parse("a b").unwrap()));
     assert!(
-        read.is_pkce_optional() && read.may_use_plain_pkce() && read.may_use_query() && read.may_omit_redirect_uri()
+        read.is_pkce_optional()
+            && read.may_use_plain_pkce()
+            && read.may_use_query()
+            && read.may_omit_redirect_uri()
+            && read.may_send_raw_secret()
     );
     assert_eq!(read.response_types().collect::<Vec<_>>(), ["code", "token"]);
 
@@ -1168,6 +1173,7 @@ fn a_client_survives_its_stored_form_with_every_member() {
     assert!(!least.is_pkce_optional() && !least.may_use_plain_pkce() && !least.may_use_query());
     assert!(
         !least.may_omit_redirect_uri()
+            && !least.may_send_raw_secret()
             && least.allowed_scope() == AllowedScope::Default
             && least.own_scope().is_none()
             && least.credentials().is_empty()

@@ -174,6 +174,12 @@ impl ClientBuilder {
         self.with(|parts| parts.token_endpoint_auth_method = Some(method))
     }
 
+    /// Lets it send a secret with a `%` or `+` in `Authorization: Basic` without form-encoding, as some client libraries do, see
+    /// [`Client::may_send_raw_secret`]. For confidential clients.
+    pub fn raw_basic_secret(self) -> Self {
+        self.with(|parts| parts.raw_basic_secret = true)
+    }
+
     /// Lets it inspect every access token: for the API that the tokens are for (RFC 7662 §4). Such a client needs no grant
     /// type. For confidential clients.
     pub fn resource_server(self) -> Self {

@@ -224,6 +224,8 @@ members! {
     lifetimes: Lifetimes = Lifetimes::default(), Host restricts;
     /// See [`Client::credentials`](super::Client::credentials).
     credentials: Vec<ClientCredential> = Vec::new(), Host;
+    /// See [`Client::may_send_raw_secret`](super::Client::may_send_raw_secret).
+    raw_basic_secret: bool = false, Host;
     /// See [`Client::is_resource_server`](super::Client::is_resource_server).
     resource_server: bool = false, Host;
     /// See [`Client::is_first_party`](super::Client::is_first_party).
@@ -323,7 +325,7 @@ mod tests {
             "policy_uri": "https://app.example/policy", "tos_uri": "https://app.example/tos",
             "contacts": ["ada@app.example"], "host_data": { "owner": "ada" }, "redirect_uris": ["https://app.example/cb"],
             "grant_types": ["authorization_code"], "scope": "b", "all_offered_scopes": true, "own_scope": "c", "token_endpoint_auth_method": "none",
-            "omits_redirect_uri": true, "localhost_for_development": true, "undotted_schemes": true, "default_scope": "b", "registered_by": "self_service",
+            "omits_redirect_uri": true, "localhost_for_development": true, "undotted_schemes": true, "raw_basic_secret": true, "default_scope": "b", "registered_by": "self_service",
             "lifetimes": Lifetimes { code: Some(time::Duration::SECOND), ..Lifetimes::default() },
             "credentials": [{ "type": "opaque", "expires_at": null }], "resource_server": true, "first_party": true,
             "legacy": LegacyHabits { plain_pkce: true, ..LegacyHabits::default() },

@@ -255,6 +255,14 @@ impl Client {
         }
     }
 
+    /// Whether it may send its secret in `Authorization: Basic` as it is, without form-encoding. A secret that has a `%` or `+` and was
+    /// not encoded reads otherwise by the specification (RFC 6749 §2.3.1). With this switch, either reading may be the right
+    /// one, provided that the identifier reads the same both ways. The two are one attempt.
+    #[must_use]
+    pub const fn may_send_raw_secret(&self) -> bool {
+        self.parts.raw_basic_secret
+    }
+
     /// Whether it may leave `redirect_uri` out of the token request although the authorization request had it, as OAuth
     /// 2.1 clients do. Only a code with a PKCE challenge can be redeemed that way.
     #[must_use]

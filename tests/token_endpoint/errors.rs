@@ -42,7 +42,6 @@ async fn an_invalid_request_is_told_what_is_wrong_with_it() {
             token_as(&app, &[&MACHINE[..], &[("client_id", "x")]].concat()),
             "the header and the body name different clients",
         ),
-        (token(&MACHINE).with_header("authorization", "Basic !"), "the Authorization header is malformed"),
     ];
     all_refused(&t, 400, "invalid_request", &cases).await;
     all_refused(&t, 405, "invalid_request", &[(Request::get("/token"), "this endpoint does not serve this method")])
@@ -57,7 +56,12 @@ async fn an_invalid_request_is_told_what_is_wrong_with_it() {
 async fn a_client_that_is_nobody_and_a_grant_that_is_nobodys_have_codes_of_their_own() {
     let (t, app) = confidential().await;
     let wrong_secret = token(&MACHINE).with_header("authorization", basic(&app.id, "wrong"));
-    let cases = [(token(&MACHINE), "client authentication failed"), (wrong_secret, "client authentication failed")];
+    let malformed = token(&MACHINE).with_header("authorization", "Basic !");
+    let cases = [
+        (token(&MACHINE), "client authentication failed"),
+        (wrong_secret, "client authentication failed"),
+        (malformed, "the Authorization header is malformed"),
+    ];
     all_refused(&t, 401, "invalid_client", &cases).await;
 
     let grant_types =
