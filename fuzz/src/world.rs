@@ -97,8 +97,8 @@ impl Registered {
             parts.legacy.plain_pkce = true;
             parts.legacy.token_parameters_in_query = true;
         }
-        if self.has(Habit::SelfService) {
-            parts.registered_by = RegisteredBy::SelfService;
+        if !self.has(Habit::SelfService) {
+            parts.registered_by = RegisteredBy::Administrator;
         }
         if self.has(Habit::PostOnly) {
             parts.token_endpoint_auth_method = Some(AuthenticationMethod::ClientSecretPost);

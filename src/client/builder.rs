@@ -37,7 +37,8 @@ impl Client {
 impl ClientBuilder {
     fn new(id: &str, client_type: ClientType) -> Self {
         let id = ClientId::new(id).map_err(|_| ClientError::ClientId);
-        Self { parts: id.map(|id| ClientParts::new(id, client_type)) }
+        // What stands in the program was written by someone who may decide what the server trusts.
+        Self { parts: id.map(|id| ClientParts::new(id, client_type)) }.registered_by(RegisteredBy::Administrator)
     }
 
     /// The name to show to users.
@@ -75,7 +76,7 @@ impl ClientBuilder {
         self.with(|parts| parts.host_data = data)
     }
 
-    /// Says who registered it; [`RegisteredBy::Administrator`] if not given.
+    /// Says who registered it; [`RegisteredBy::Administrator`] if not given, unlike in [`ClientParts`].
     pub fn registered_by(self, by: RegisteredBy) -> Self {
         self.with(|parts| parts.registered_by = by)
     }

@@ -62,15 +62,17 @@ pub enum ClientType {
 }
 
 /// Who registered a client. Compare with the ones that you trust, so that one that is added later is not trusted.
+///
+/// The default is the one that is trusted least: a registration that does not say who entered it gets no authority of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum RegisteredBy {
     /// An administrator of the server entered or reviewed it.
-    #[default]
     Administrator,
     /// Anyone may have entered it. The browser is not sent there automatically when a request is faulty, so that the
     /// server can't be used as a springboard for phishing (RFC 9700 §4.11.2).
+    #[default]
     SelfService,
 }
 
