@@ -280,12 +280,12 @@ fn refusal_read_from_params_is_an_error_of_its_own() {
 
 #[test]
 fn a_default_scope_is_made_of_declared_scopes() {
-    for bad in ["", "user:write", "user:read user:write", "user:read ", "user"] {
+    for bad in ["", "user:write", "user:read user:write", "user:read\t", "user"] {
         let error = build().default_scope(bad).built().unwrap_err();
         assert!(matches!(&error, BuildError::DefaultScope(scope) if scope == bad), "{bad:?}: {error}");
         assert_eq!(error.to_string(), format!("the default scope {bad:?} is not made of declared scopes"));
     }
-    build().scope("user:write", "x").default_scope("user:write user:read").built().unwrap();
+    build().scope("user:write", "x").default_scope(" user:write  user:read").built().unwrap();
 }
 
 #[test]
@@ -317,7 +317,7 @@ fn client_has_one_list_of_scopes_for_users() {
     let machine = || Client::confidential("m", ClientCredential::opaque()).client_credentials();
     let both = machine().scope("a").all_offered_scopes();
     assert_eq!(both.build().unwrap_err(), ClientError::ScopeAndAllOffered);
-    assert_eq!(machine().own_scope("a  b").build().unwrap_err(), ClientError::MalformedScope);
+    assert_eq!(machine().own_scope("a\tb").build().unwrap_err(), ClientError::MalformedScope);
     let all = machine().all_offered_scopes().default_scope("a").build().unwrap();
     assert_eq!(all.allowed_scope(), AllowedScope::AllOffered);
     let read: Client = serde_json::from_str(&serde_json::to_string(&all).unwrap()).unwrap();
@@ -1085,7 +1085,7 @@ fn stored_clients_are_checked_again_when_they_are_read() {
         ("redirect_uris", json!(["javascript:alert(1)"])),
         ("grant_types", json!(["code"])),
         ("scope", json!("")),
-        ("scope", json!("a  b")),
+        ("scope", json!("a\tb")),
         ("token_endpoint_auth_method", json!("private_key_jwt")),
         ("credentials", json!([{ "type": "secret", "digest": "c2hvcnQ", "expires_at": null }])),
         ("credentials", json!([{ "type": "jwk" }])),
@@ -1230,7 +1230,7 @@ fn the_texts_and_numbers_of_a_client_have_limits() {
             assert_eq!(uri, Some(website));
         }
     }
-    for scope in ["", "a  b", "a\""] {
+    for scope in ["", "  ", "a\tb", "a\""] {
         assert_eq!(public("a").scope(scope).build().unwrap_err(), ClientError::MalformedScope, "{scope:?}");
         assert_eq!(public("a").default_scope(scope).build().unwrap_err(), ClientError::MalformedScope, "{scope:?}");
     }

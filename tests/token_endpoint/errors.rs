@@ -122,7 +122,7 @@ async fn an_invalid_scope_is_told_why() {
     let fresh = crate::support::refresh_of(&tokens).expose();
     let wide = [("grant_type", "refresh_token"), ("refresh_token", fresh), ("scope", "user:read more")];
     let cases = [
-        (token_as(&app, &with(&MACHINE, "scope", "a  b")), "the scope is malformed"),
+        (token_as(&app, &with(&MACHINE, "scope", "a\tb")), "the scope is malformed"),
         (token_as(&app, &with(&MACHINE, "scope", "nonsense")), "a scope is unknown"),
         (token_as(&narrow, &with(&MACHINE, "scope", "user:write")), "a requested scope is not allowed for this client"),
         (token_as(&app, &with(&MACHINE, "scope", "")), "no scope was asked for and there is no default"),
