@@ -339,7 +339,10 @@ impl Refusal {
                 (E::INVALID_GRANT, "the redirect URI is not the one of the authorization request")
             }
             Self::MissingCodeVerifier => (E::INVALID_GRANT, "PKCE: code_verifier is missing"),
-            Self::MalformedCodeVerifier => (E::INVALID_GRANT, "PKCE: code_verifier is malformed"),
+            Self::MalformedCodeVerifier => (
+                E::INVALID_GRANT,
+                "PKCE: code_verifier is malformed: it has 43 to 128 of the characters A-Z a-z 0-9 - . _ ~",
+            ),
             Self::WrongCodeVerifier => (E::INVALID_GRANT, "PKCE: code_verifier does not meet the challenge"),
             Self::UnexpectedCodeVerifier => {
                 (E::INVALID_REQUEST, "PKCE: the authorization request had no code_challenge")

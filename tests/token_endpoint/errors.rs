@@ -105,7 +105,11 @@ async fn an_invalid_grant_is_not_told_which_of_many_reasons_it_was() {
             "the redirect URI is not the one of the authorization request",
         ),
         (token_as(&app, &with(&code, "code_verifier", VERIFIER)), "PKCE: code_verifier does not meet the challenge"),
-        (token_as(&app, &with(&code, "code_verifier", "short")), "PKCE: code_verifier is malformed"),
+        // Guards: who reads it knows which verifier is well-formed.
+        (
+            token_as(&app, &with(&code, "code_verifier", "short")),
+            "PKCE: code_verifier is malformed: it has 43 to 128 of the characters A-Z a-z 0-9 - . _ ~",
+        ),
         (token_as(&app, &with(&code, "code_verifier", "")), "PKCE: code_verifier is missing"),
     ];
     all_refused(&t, 400, "invalid_grant", &cases).await;
