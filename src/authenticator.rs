@@ -147,7 +147,7 @@ pub enum Verdict<T> {
     Accepted(T),
     /// They are wrong, or the account may not be used. The caller is not told which.
     Rejected,
-    /// Too many attempts; nothing was compared. Answered with 429 and `Retry-After`.
+    /// Too many attempts; the credentials were not judged. Answered with 429 and `Retry-After`.
     Throttled {
         /// How long to wait.
         retry_after: Duration,
@@ -164,6 +164,9 @@ pub struct ClientAttempt<'a> {
     pub client: Option<&'a Client>,
     /// The secret that was presented; printable ASCII, not empty.
     pub secret: &'a ClientSecret,
+    /// The same as it stands in an `Authorization: Basic` header without form-decoding, if that is another text and the client has
+    /// [`raw_basic_secret`](crate::client::ClientParts::raw_basic_secret). The attempt is right if either one is.
+    pub raw_secret: Option<&'a ClientSecret>,
     /// How it was presented.
     pub method: AuthenticationMethod,
     /// The peer, if the host vouched for one.
@@ -177,11 +180,27 @@ impl ClientAttempt<'_> {
     /// differ, and hashes once even if there is no client.
     #[must_use]
     pub fn matches_a_digest(&self) -> bool {
+        self.matches(false)
+    }
+
+    /// Whether the secret matches the digest of one of the client's live credentials that this library
+    /// [generated](ClientCredential::Secret::generated). There is nothing to guess, so a limit on attempts can let it pass. Takes the
+    /// same time wherever they differ.
+    #[must_use]
+    pub fn matches_a_generated_secret(&self) -> bool {
+        self.matches(true)
+    }
+
+    fn matches(&self, only_generated: bool) -> bool {
         let presented = SecretDigest::of(self.secret);
+        let raw = self.raw_secret.map(SecretDigest::of);
         let credentials = self.client.map_or(&[][..], Client::credentials);
         let live = credentials.iter().filter(|credential| credential.is_live(self.now));
         live.fold(false, |found, credential| match credential {
-            ClientCredential::Secret { digest, .. } => found | digest.equals(&presented),
+            ClientCredential::Secret { digest, generated, .. } => {
+                let equals = digest.equals(&presented) | raw.as_ref().is_some_and(|raw| digest.equals(raw));
+                found | (equals & (*generated | !only_generated))
+            }
             ClientCredential::Opaque { .. } => found,
         })
     }

@@ -189,11 +189,15 @@ impl Bearer {
         if tokens(scope).all(|token| access.scope().contains(token)) {
             return Ok(access);
         }
+        let scope = match Scope::parse(scope) {
+            Ok(scope) if scope.is_subset(access.scope()) => return Ok(access),
+            scope => scope,
+        };
         let is_offered = |scope: &Scope| match &access.source {
             Source::Stored { server, .. } => scope.is_subset(server.scopes.all()),
             Source::Introspected { .. } => true,
         };
-        let fault = match Scope::parse(scope) {
+        let fault = match scope {
             Ok(scope) if is_offered(&scope) => Fault::InsufficientScope(scope),
             _ => Fault::Failed(Error::Misuse("a resource requires a scope that the server does not offer")),
         };

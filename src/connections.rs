@@ -79,7 +79,7 @@ pub(crate) async fn of(server: &ServerContext, subject: &Subject) -> Result<Conn
             applications[*place].add(grant);
         } else {
             places.insert(grant.client_id.clone(), applications.len());
-            let client = server.clients.find_client(grant.client_id.as_str()).await?;
+            let client = server.find_client(grant.client_id.as_str()).await?;
             applications.push(Connection::new(grant, client));
         }
     }

@@ -155,7 +155,8 @@ pub enum EventKind<'a> {
         kind: &'a TokenKind,
     },
     /// The revocation endpoint refused a request, or failed. If the answer of the storage was lost, the token may be dead
-    /// all the same, and a repetition then finds nothing left to tell.
+    /// all the same, and a repetition then finds nothing left to tell. With [`Refusal::NotYourToken`](crate::Refusal::NotYourToken) the
+    /// client may have been answered as for an unknown token.
     #[non_exhaustive]
     RevocationRefused {
         /// The client, if it was authenticated.

@@ -17,6 +17,9 @@ use crate::record::Subject;
 /// An [`Authenticator`] that limits guessing. After some failures from one peer for one client or one user name it answers
 /// [`Verdict::Throttled`] without asking the authenticator inside, until the time is over.
 ///
+/// A client secret that this library [generated](crate::ClientCredential::Secret::generated) is outside of the limit: its 256 random bits
+/// can't be guessed, so nobody can lock such a client out. Every other secret of the same client stays throttled, right or wrong.
+///
 /// What counts for a client is what failed, so one that knows its secret may ask as often as it likes. A right password of a subject
 /// that is not [`Active`](SubjectStatus::Active) counts as a wrong one. A user's attempts
 /// count while they are under way, too, so that more logins of one user at the same moment than failures are allowed have to
@@ -24,11 +27,11 @@ use crate::record::Subject;
 /// count, whether or not they have one account.
 ///
 /// # The peer
-/// A throttled caller is rejected even with the correct secret. Only the address of its peer tells a user from an attacker, so the
+/// A throttled caller is rejected even with the correct password, or with the correct secret if it was not generated here. Only the address of its peer tells a user from an attacker, so the
 /// limiter needs real ones: behind a proxy, give each request the address that the proxy vouches for (see
 /// [`Request::with_peer`](crate::Request::with_peer)). All requests without a peer count as one peer, and so do all that come
-/// from the proxy, or from a backend that logs users in by the password grant: there anyone can lock a client or a user out
-/// for all callers by guessing. With real addresses, a client or user who is attacked gets in from elsewhere.
+/// from the proxy, or from a backend that logs users in by the password grant: there anyone can lock a user, or a client with another
+/// secret, out for all callers by guessing. With real addresses, a client or user who is attacked gets in from elsewhere.
 ///
 /// # Limits
 /// It does not see one peer that tries many names a few times each: a limit on all requests of a peer belongs in front of the
@@ -182,31 +185,81 @@ impl<A: Authenticator> Authenticator for Limiter<A> {
     async fn authenticate_client(&self, attempt: &ClientAttempt<'_>) -> Result<Verdict<()>, AuthenticatorError> {
         let key = key(b"client", attempt.client_id, attempt.peer);
         let known = self.known(&key);
-        if let Some(retry_after) = known.and_then(|count| self.wait(&count, attempt.now)) {
+        let wait = known.and_then(|count| self.wait(&count, attempt.now));
+        let is_generated = known.is_some() && attempt.matches_a_generated_secret();
+        if let Some(retry_after) = wait.filter(|_| !is_generated) {
             return Ok(Verdict::Throttled { retry_after });
         }
         let verdict = self.inner.authenticate_client(attempt).await?;
-        match verdict {
-            Verdict::Rejected => self.count(key, attempt.now),
-            Verdict::Accepted(()) if known.is_some() => self.forget(&key),
-            Verdict::Accepted(()) | Verdict::Throttled { .. } => {}
+        match (&verdict, wait) {
+            // The authenticator has a reason of its own. The answer is that to a wrong secret.
+            (Verdict::Rejected, Some(retry_after)) => return Ok(Verdict::Throttled { retry_after }),
+            (Verdict::Rejected, None) => self.count(key, attempt.now),
+            // A generated secret forgives nothing, or guesses of another secret would go on between its uses.
+            (Verdict::Accepted(()), _) if known.is_some() && !is_generated => self.forget(&key),
+            (Verdict::Accepted(()) | Verdict::Throttled { .. }, _) => {}
         }
         Ok(verdict)
     }
 
-    /// A person logs in once at a time, and passwords can be guessed, so an attempt counts from its beginning: many at once
-    /// are as few as one after the other.
     async fn authenticate_resource_owner(
         &self,
         attempt: &ResourceOwnerAttempt<'_>,
     ) -> Result<Verdict<Subject>, AuthenticatorError> {
+        let check = self.inner.authenticate_resource_owner(attempt);
+        self.limit_login(attempt.username, attempt.peer, attempt.now, check).await
+    }
+
+    async fn subject_status(&self, subject: &Subject) -> Result<SubjectStatus, AuthenticatorError> {
+        self.inner.subject_status(subject).await
+    }
+}
+
+impl<A: Authenticator> Limiter<A> {
+    /// Limits a check of a user's password that the application makes itself, such as at its login page. The password grant and all
+    /// checks by this method have one count for a user name and a peer. `check` does not run if there were too many failures.
+    ///
+    /// A person logs in once at a time, and passwords can be guessed, so an attempt counts from its beginning: many at once
+    /// are as few as one after the other.
+    ///
+    /// ```
+    /// use std::net::IpAddr;
+    ///
+    /// use grantor::{Authenticator, AuthenticatorError, Limiter, Password, Subject, Verdict};
+    /// use time::OffsetDateTime;
+    ///
+    /// # struct Users;
+    /// # impl Authenticator for Users {}
+    /// # impl Users {
+    /// #     async fn check(&self, _: &str, _: Password) -> Result<Verdict<Subject>, AuthenticatorError> { Ok(Verdict::Rejected) }
+    /// # }
+    /// /// `limiter` is an `Arc` that the server has as its authenticator, too.
+    /// async fn log_in(limiter: &Limiter<Users>, users: &Users, name: &str, password: Password, peer: IpAddr) -> u16 {
+    ///     let check = users.check(name, password);
+    ///     match limiter.limit_login(name, Some(peer), OffsetDateTime::now_utc(), check).await {
+    ///         Ok(Verdict::Accepted(_user)) => 303,
+    ///         Ok(Verdict::Rejected) => 401,
+    ///         Ok(Verdict::Throttled { .. }) => 429,
+    ///         Err(_) => 503,
+    ///     }
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// Those of `check`. Such an attempt does not count.
+    pub async fn limit_login(
+        &self,
+        username: &str,
+        peer: Option<IpAddr>,
+        now: OffsetDateTime,
+        check: impl Future<Output = Result<Verdict<Subject>, AuthenticatorError>>,
+    ) -> Result<Verdict<Subject>, AuthenticatorError> {
         // Hosts that read user names like this would otherwise give each spelling of a name guesses of its own.
-        let username = attempt.username.trim().to_lowercase();
-        let key = key(b"owner", &username, attempt.peer);
-        if let Some(retry_after) = self.count_unless_throttled(key, attempt.now) {
+        let key = key(b"owner", &username.trim().to_lowercase(), peer);
+        if let Some(retry_after) = self.count_unless_throttled(key, now) {
             return Ok(Verdict::Throttled { retry_after });
         }
-        let verdict = self.inner.authenticate_resource_owner(attempt).await;
+        let verdict = check.await;
         match &verdict {
             Ok(Verdict::Rejected) => {}
             // A subject that is not active is refused like a wrong password, so its right password counts like a wrong one. Else
@@ -219,10 +272,6 @@ impl<A: Authenticator> Authenticator for Limiter<A> {
             Ok(Verdict::Throttled { .. }) | Err(_) => self.take_back(&key),
         }
         verdict
-    }
-
-    async fn subject_status(&self, subject: &Subject) -> Result<SubjectStatus, AuthenticatorError> {
-        self.inner.subject_status(subject).await
     }
 }
 

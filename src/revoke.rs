@@ -50,7 +50,8 @@ pub(crate) async fn respond(server: &ServerContext, request: &Request) -> Respon
         }
     };
     match result {
-        Ok(()) => Response::new(200),
+        // RFC 7009 §2.2 has no body, but some clients parse one of every answer.
+        Ok(()) => Response::json(200, *b"{}"),
         Err(error) => refuse(&error, &server.issuer),
     }
 }
@@ -82,7 +83,15 @@ async fn answer(
     // An unknown token is of no use already, which is what the client asks for (RFC 7009 §2.2).
     let Some(Found { token, grant }) = find_revocable(server, token).await? else { return Ok(()) };
     if grant.client_id != *client.id() {
-        return Err(Refusal::NotYourToken.into());
+        let error = Refusal::NotYourToken.into();
+        // Anyone can be another client, and would learn from the error that the token exists.
+        if client.is_confidential() && client.is_registered_by_administrator() {
+            return Err(error);
+        }
+        let client_id = Some(client.id());
+        let refused = EventKind::RevocationRefused { client_id, presented_client_id: None, error: &error };
+        server.observe_from(request.context.peer(), now, refused);
+        return Ok(());
     }
     match token.kind {
         TokenKind::AccessToken => server.storage.revoke_access_token(&token.hash, now).await?,

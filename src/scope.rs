@@ -25,27 +25,26 @@ pub struct DescribedScope<'a> {
     pub description: &'a str,
 }
 
-/// The text is not a list of scope tokens separated by single spaces (RFC 6749 §3.3, Appendix A.4).
+/// The text is not a list of scope tokens separated by spaces (RFC 6749 §3.3, Appendix A.4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not a list of scope tokens separated by single spaces")]
+#[error("not a list of scope tokens separated by spaces")]
 #[non_exhaustive]
 pub struct ScopeError;
 
 impl Scope {
-    /// Reads a space-separated list of scope tokens.
+    /// Reads a space-separated list of scope tokens. Leading, trailing and repeated spaces mean nothing: lists are often joined by hand.
     ///
     /// # Errors
-    /// The list is empty, has a leading, trailing or double space, or a character outside of
-    /// `%x21 / %x23-5B / %x5D-7E`.
+    /// The list has no token, or a character outside of `%x20-21 / %x23-5B / %x5D-7E`. Other white space than the space is one.
     pub fn parse(text: &str) -> Result<Self, ScopeError> {
-        let well_formed = text.split(' ').all(|token| !token.is_empty() && token.bytes().all(is_scope_byte));
-        if !well_formed {
+        let is_empty = text.bytes().all(|byte| byte == b' ');
+        if is_empty || !text.bytes().all(|byte| byte == b' ' || is_scope_byte(byte)) {
             return Err(ScopeError);
         }
-        if text.split(' ').is_sorted_by(|a, b| a < b) {
+        if text.split(' ').all(|token| !token.is_empty()) && text.split(' ').is_sorted_by(|a, b| a < b) {
             return Ok(Self(text.into()));
         }
-        let mut tokens: Vec<&str> = text.split(' ').collect();
+        let mut tokens: Vec<&str> = text.split(' ').filter(|token| !token.is_empty()).collect();
         tokens.sort_unstable();
         tokens.dedup();
         Ok(Self(tokens.join(" ").into()))
@@ -189,8 +188,18 @@ mod tests {
             let allowed = byte == 0x21 || (0x23..=0x5b).contains(&byte) || (0x5d..=0x7e).contains(&byte);
             assert_eq!(Scope::parse(&text).is_ok(), allowed, "byte {byte:#x}");
         }
-        for text in ["", " ", "a  b", " a", "a ", "a\tb", "a\nb", "sc\u{f6}pe"] {
+        for text in ["", " ", "  ", "a\tb", "a\nb", "\ta", "a\r", "a\u{a0}b", "a\u{2003}b", "sc\u{f6}pe"] {
             assert_eq!(Scope::parse(text), Err(ScopeError), "{text:?}");
         }
+    }
+
+    // covers: B53
+    #[test]
+    fn more_spaces_than_needed_are_left_out() {
+        for text in ["a b", " a b", "a b ", "a  b", "   b   a  a  ", "b a b "] {
+            let scope = Scope::parse(text).unwrap();
+            assert_eq!((scope.as_str(), scope.iter().collect::<Vec<_>>()), ("a b", vec!["a", "b"]), "{text:?}");
+        }
+        assert_eq!(Scope::parse(" a ").unwrap(), Scope::parse("a").unwrap());
     }
 }

@@ -18,6 +18,8 @@ use zeroize::{Zeroize, Zeroizing};
 /// A secret text of one kind; kinds do not mix, because each is a type of its own.
 pub struct Secret<K: SecretKind> {
     value: Zeroizing<String>,
+    /// Whether it was made from random bytes and never was a text before.
+    generated: bool,
     kind: PhantomData<fn() -> K>,
 }
 
@@ -37,7 +39,7 @@ pub type CodeVerifier = Secret<kind::CodeVerifier>;
 impl<K: SecretKind> Secret<K> {
     /// Wraps a received or generated value.
     pub fn new(value: impl Into<String>) -> Self {
-        Self { value: Zeroizing::new(value.into()), kind: PhantomData }
+        Self { value: Zeroizing::new(value.into()), generated: false, kind: PhantomData }
     }
 
     /// Returns the value itself. The caller is responsible for where it goes.
@@ -53,7 +55,12 @@ impl<K: SecretKind> Secret<K> {
 
     /// 256 random bits in base64url without padding: 43 characters.
     pub(crate) fn from_bytes(bytes: &[u8; 32]) -> Self {
-        Self::new(URL_SAFE_NO_PAD.encode(bytes))
+        Self { generated: true, ..Self::new(URL_SAFE_NO_PAD.encode(bytes)) }
+    }
+
+    /// Whether it was made by [`from_bytes`](Self::from_bytes).
+    pub(crate) const fn is_generated(&self) -> bool {
+        self.generated
     }
 }
 

@@ -13,7 +13,7 @@ use crate::authenticator::Authenticator;
 use crate::client::{AllowedScope, Client};
 use crate::customizer::TokenCustomizer;
 use crate::env::{Clock, Entropy, in_microseconds};
-use crate::error::{EntropyError, Refusal};
+use crate::error::{EntropyError, Refusal, StorageError};
 use crate::event::{Event, EventKind, Observer};
 use crate::policy::Policy;
 use crate::scope::{Catalogue, Scope};
@@ -75,6 +75,18 @@ impl ServerContext {
         let mut bytes = Zeroizing::new([0; N]);
         self.entropy.fill(bytes.as_mut_slice())?;
         Ok(bytes)
+    }
+
+    /// Finds a client. A store whose comparison is looser than that of identifiers, such as one that ignores case, could return
+    /// another one.
+    pub(crate) async fn find_client(&self, id: &str) -> Result<Option<Arc<Client>>, StorageError> {
+        let found = self.clients.find_client(id).await?;
+        if found.as_ref().is_some_and(|client| client.id().as_str() != id) {
+            return Err(StorageError::new(
+                "the client store returned a client with another identifier than it was asked for",
+            ));
+        }
+        Ok(found)
     }
 
     /// Derives the keys of one purpose from the server key. It takes some hashing, so an endpoint keeps them.

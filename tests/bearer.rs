@@ -381,7 +381,12 @@ async fn a_scope_is_compared_by_whole_tokens() {
 async fn requiring_a_scope_that_no_token_can_have_is_the_hosts_mistake_and_opens_nothing() {
     let t = TestServer::new();
     let (_, tokens) = tokens(&t, "user:read").await;
-    for mistake in ["", " ", "user:raed", "user:read user:raed", "user:read ", " user:read", "user:read  user:write"] {
+    for spaces in ["user:read ", " user:read", "user:read  user:read"] {
+        assert!(t.bearer(&tokens.access_token).await.unwrap().require(spaces).is_ok(), "{spaces:?}");
+    }
+    let lacks = t.bearer(&tokens.access_token).await.unwrap().require(" user:write  user:read").unwrap_err();
+    assert_eq!(lacks.code(), Some(ErrorCode::INSUFFICIENT_SCOPE));
+    for mistake in ["", " ", "  ", "user:raed", "user:read user:raed", "user:read\t", "user:read\nuser:write"] {
         let error = t.bearer(&tokens.access_token).await.unwrap().require(mistake).unwrap_err();
         let response = error.to_response();
         assert_eq!((error.status(), response.status()), (500, 500), "{mistake:?}");

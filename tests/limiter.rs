@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use async_trait::async_trait;
+use grantor::client::ClientBuilder;
 use grantor::error::AuthenticatorError;
 use grantor::testing::{TestClient, TestServer, TestUsers};
 use grantor::{
-    Authenticator, ClientAttempt, ClientSecrets, Limiter, Request, ResourceOwnerAttempt, Response, Subject,
-    SubjectStatus, Verdict,
+    Authenticator, Client, ClientAttempt, ClientCredential, ClientId, ClientSecret, ClientSecrets, ClientStore, Clock,
+    Limiter, Request, ResourceOwnerAttempt, Response, Subject, SubjectStatus, Verdict,
 };
 use time::Duration;
 use tokio::sync::Semaphore;
@@ -34,6 +35,7 @@ struct Guarded {
 
 const FAILING: usize = 1;
 const THROTTLING: usize = 2;
+const REJECTING: usize = 3;
 
 impl Guarded {
     fn new(users: &TestUsers) -> Self {
@@ -57,6 +59,7 @@ fn answer_in<T>(mood: &AtomicUsize) -> Option<Result<Verdict<T>, AuthenticatorEr
     match mood.load(Ordering::SeqCst) {
         FAILING => Some(Err(AuthenticatorError::new("the directory is down"))),
         THROTTLING => Some(Ok(Verdict::Throttled { retry_after: Duration::seconds(7) })),
+        REJECTING => Some(Ok(Verdict::Rejected)),
         _ => None,
     }
 }
@@ -102,10 +105,25 @@ fn limited(limit: impl FnOnce(Limiter<Guarded>) -> Limiter<Guarded>) -> (TestSer
 }
 
 async fn client(t: &TestServer) -> TestClient {
-    t.confidential_client_with(|client| {
-        client.authorization_code([CB]).refresh_token().client_credentials().password().scope("user:read")
-    })
-    .await
+    register(t, &[ClientCredential::secret(&secret())]).await
+}
+
+/// A secret that the host has chosen.
+fn secret() -> ClientSecret {
+    ClientSecret::new("a secret of the host's own")
+}
+
+/// Registers a client with these credentials.
+async fn register(t: &TestServer, credentials: &[ClientCredential]) -> TestClient {
+    let (first, others) = credentials.split_first().unwrap();
+    let client = Client::confidential(ClientId::generate(&t.entropy).unwrap(), first.clone())
+        .authorization_code([CB])
+        .refresh_token()
+        .client_credentials()
+        .password()
+        .scope("user:read");
+    let client = others.iter().cloned().fold(client, ClientBuilder::credential);
+    t.register(client.build(), Some(secret())).await
 }
 
 fn peer(address: &str) -> IpAddr {
@@ -185,6 +203,137 @@ async fn guesses_are_counted_over_all_endpoints_and_stopped_at_each_of_them() {
         let last = t.events.events().into_iter().rfind(|event| event.name == name).unwrap();
         assert!(last.text.contains("Throttled"), "{}", last.text);
     }
+}
+
+/// Guards: guessing does not lock a client out whose secret nobody can guess.
+// covers: CA-08 (RFC 6749 §2.3.1)
+#[tokio::test]
+async fn generated_secret_passes_while_its_client_is_throttled() {
+    let (t, inner) = limited(|limiter| limiter.allow(3, Duration::MINUTE));
+    let generate = || ClientSecret::generate(&t.entropy).unwrap();
+    let (own, expired, copied) = (generate(), generate(), ClientSecret::new(generate().expose()));
+    let soon = t.clock.now() + Duration::seconds(30);
+    let credentials = [
+        ClientCredential::secret(&own),
+        ClientCredential::secret(&secret()),
+        ClientCredential::secret(&copied), // known as a text, so where it comes from is not known
+        ClientCredential::from_digest(grantor::secret::SecretDigest::of(&generate())),
+        ClientCredential::secret(&expired).expiring(soon),
+    ];
+    let app = register(&t, &credentials).await;
+    // The mark is stored.
+    let stored = t.storage.find_client(&app.id).await.unwrap().unwrap();
+    let read: Client = serde_json::from_str(&serde_json::to_string(&*stored).unwrap()).unwrap();
+    let is_marked = |credential: &ClientCredential| match credential {
+        ClientCredential::Secret { generated, .. } => *generated,
+        _ => panic!("a digest"),
+    };
+    for client in [&*stored, &read] {
+        assert_eq!(client.credentials().iter().map(is_marked).collect::<Vec<_>>(), [true, false, false, false, true]);
+    }
+
+    let at_each = |secret: &str| {
+        ["/token", "/revoke", "/introspect"].map(|target| {
+            let pairs = [MACHINE[0], MACHINE[1], ("token", "unknown")];
+            (target, post(target, &pairs, &app.id, secret, HOME))
+        })
+    };
+    let send = async |target, request: &Request| match target {
+        "/token" => t.server.token(request).await,
+        "/revoke" => t.server.revoke(request).await,
+        _ => t.server.introspect(request).await,
+    };
+    for _ in 0..3 {
+        assert_eq!(status(&t, &wrong(&app, HOME)).await, 401);
+    }
+    for _ in 0..10 {
+        for (target, request) in at_each(own.expose()) {
+            assert_eq!(send(target, &request).await.status(), 200, "{target}");
+        }
+        // A success of the generated secret opens nothing for other secrets, right or wrong.
+        for secret in [secret().expose(), copied.expose(), "a-wrong-guess", &own.expose()[1..]] {
+            for (target, request) in at_each(secret) {
+                assert_throttled(&send(target, &request).await, "60");
+            }
+        }
+    }
+    assert_eq!(status(&t, &post("/token", &MACHINE, "nobody-we-know", own.expose(), HOME)).await, 401);
+
+    assert_eq!(status(&t, &post("/token", &MACHINE, &app.id, expired.expose(), HOME)).await, 200);
+    t.clock.advance(Duration::seconds(30));
+    assert_throttled(&t.server.token(&post("/token", &MACHINE, &app.id, expired.expose(), HOME)).await, "30");
+    // The authenticator inside may reject a right secret for a reason of its own.
+    inner.mood.store(REJECTING, Ordering::SeqCst);
+    assert_throttled(&t.server.token(&post("/token", &MACHINE, &app.id, own.expose(), HOME)).await, "30");
+    t.clock.advance(Duration::seconds(30));
+    for expected in [401, 401, 401, 429] {
+        assert_eq!(status(&t, &post("/token", &MACHINE, &app.id, own.expose(), HOME)).await, expected);
+    }
+}
+
+/// Guards: guesses of another secret do not go on between the successes of a generated one.
+#[tokio::test]
+async fn generated_secret_forgives_no_failure() {
+    let (t, _) = limited(|limiter| limiter.allow(3, Duration::MINUTE));
+    let own = ClientSecret::generate(&t.entropy).unwrap();
+    let app = register(&t, &[ClientCredential::secret(&own), ClientCredential::secret(&secret())]).await;
+    for expected in [401, 401, 401, 429, 429] {
+        assert_eq!(status(&t, &wrong(&app, HOME)).await, expected);
+        assert_eq!(status(&t, &post("/token", &MACHINE, &app.id, own.expose(), HOME)).await, 200);
+    }
+}
+
+/// Guards: the password grant and a login page give no guesses of their own.
+// covers: CU-14 (RFC 6749 §10.10)
+#[tokio::test]
+async fn login_page_and_password_grant_share_their_count() {
+    let users = TestUsers::default();
+    users.add("alice", "correct horse");
+    let limiter = Arc::new(Limiter::new(users.clone()).allow(4, Duration::MINUTE));
+    let mut policy = grantor::Policy::default();
+    policy.dangerous().allow_password_grant = true;
+    let t = TestServer::with(|builder| builder.policy(policy).authenticator(Arc::clone(&limiter)));
+    let app = client(&t).await;
+    let at_the_page = async |name: &str, verdict: Result<Verdict<Subject>, AuthenticatorError>| {
+        let ran = AtomicBool::new(false);
+        let check = async {
+            ran.store(true, Ordering::SeqCst);
+            verdict
+        };
+        let verdict = limiter.limit_login(name, Some(peer(HOME)), t.clock.now(), check).await;
+        assert_ne!(
+            ran.into_inner(),
+            matches!(verdict, Ok(Verdict::Throttled { .. })),
+            "a throttled check does not run"
+        );
+        verdict
+    };
+    let alice = || Ok(Verdict::Accepted(Subject::new("alice").unwrap()));
+
+    for _ in 0..2 {
+        assert_eq!(at_the_page(" Alice", Ok(Verdict::Rejected)).await.unwrap(), Verdict::Rejected);
+        assert!(at_the_page("alice", Err(AuthenticatorError::new("the directory is down"))).await.is_err());
+        assert_eq!(status(&t, &login(&app, "alice", "wrong", HOME)).await, 400);
+    }
+    let throttled = Verdict::Throttled { retry_after: Duration::MINUTE };
+    assert_eq!(at_the_page("ALICE", alice()).await.unwrap(), throttled);
+    assert_throttled(&t.server.token(&login(&app, "alice", "correct horse", HOME)).await, "60");
+    assert_eq!(at_the_page("bob", Ok(Verdict::Rejected)).await.unwrap(), Verdict::Rejected);
+    assert_eq!(status(&t, &login(&app, "alice", "correct horse", "192.0.2.8")).await, 200);
+
+    // A success on either side forgives the failures of both.
+    t.clock.advance(Duration::MINUTE);
+    for _ in 0..3 {
+        for _ in 0..3 {
+            assert_eq!(status(&t, &login(&app, "alice", "wrong", HOME)).await, 400);
+        }
+        assert_eq!(at_the_page("alice", alice()).await.unwrap(), alice().unwrap());
+    }
+    users.set_status("alice", SubjectStatus::Suspended);
+    for _ in 0..4 {
+        assert_eq!(at_the_page("alice", alice()).await.unwrap(), alice().unwrap(), "the page asks for the status");
+    }
+    assert_eq!(at_the_page("alice", alice()).await.unwrap(), throttled);
 }
 
 // covers: CA-08 (RFC 6749 §2.3.1)

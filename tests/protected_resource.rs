@@ -208,10 +208,11 @@ async fn an_api_asks_for_scopes_that_the_server_offers() {
         ("user:read", json!(["user:read"])),
         ("user:write user:read", json!(["user:read", "user:write"])),
         ("user:read user:read", json!(["user:read"])),
+        (" user:read  user:write ", json!(["user:read", "user:write"])),
     ] {
         assert_eq!(scopes(scope).await.unwrap()["scopes_supported"], expected);
     }
-    for bad in ["", " ", "admin", "user:read admin", "user:read ", "user"] {
+    for bad in ["", " ", "admin", "user:read admin", "user:read\t", "user"] {
         let error = scopes(bad).await.unwrap_err();
         assert!(matches!(&error, BuildError::ResourceScope(scope) if scope == bad), "{bad:?}: {error}");
         let message = format!("the scope {bad:?} of the protected resource is not made of declared scopes");

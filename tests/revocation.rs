@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use grantor::client::ClientBuilder;
+use grantor::client::{ClientBuilder, RegisteredBy};
 use grantor::record::TokenKind;
 use grantor::secret::TokenHash;
 use grantor::testing::{Fault, TestClient, TestServer};
@@ -21,13 +21,15 @@ use token_sent::{Endpoint, refresh_of, tokens_of};
 
 const REVOKE: Endpoint = Endpoint("/revoke");
 
-/// Sends a request that must succeed: 200, nothing in the body, not to be stored.
+/// Sends a request that must succeed: 200, an empty JSON object, not to be stored.
 async fn revoked(t: &TestServer, request: &Request) {
     let response = t.server.revoke(request).await;
     assert_eq!(response.status(), 200, "{}", text(&response));
-    assert!(response.body().is_empty(), "{}", text(&response));
+    // A popular client library parses the body of every answer as JSON.
+    assert_eq!(text(&response), "{}");
     let headers: Vec<_> = response.headers().collect();
-    assert_eq!(headers, [("cache-control", "no-store"), ("pragma", "no-cache")]);
+    let not_stored = [("cache-control", "no-store"), ("pragma", "no-cache")];
+    assert_eq!(headers, [&not_stored[..], &[("content-type", "application/json")]].concat());
 }
 
 async fn row(t: &TestServer, hash: TokenHash) -> (Arc<StoredToken>, Arc<Grant>) {
@@ -219,7 +221,7 @@ async fn a_code_is_no_token_and_stays_what_it_was() {
 async fn another_clients_token_is_refused_and_lives() {
     let (t, app) = confidential().await;
     let api = t.confidential_client_with(ClientBuilder::resource_server).await;
-    let others = [t.confidential_client(CB).await, t.public_client(CB).await, api];
+    let others = [t.confidential_client(CB).await, api];
     let tokens = tokens_of(&t, &app).await;
     for other in &others {
         for token in [tokens.access_token.expose(), refresh_of(&tokens).expose()] {
@@ -240,6 +242,48 @@ async fn another_clients_token_is_refused_and_lives() {
     let next = t.refresh(&app, refresh_of(&tokens)).await.unwrap();
     revoked(&t, &REVOKE.request_by(&app, &[("token", refresh_of(&next).expose())])).await;
     assert_dead(&t, &app, &next).await;
+}
+
+/// Guards: a client that anyone can be learns nothing of the tokens of other clients.
+// covers: RV-08 (RFC 7009 §2.2), AMB-19, B24
+#[tokio::test]
+async fn foreign_token_looks_unknown_to_untrusted_client() {
+    let (t, app) = confidential().await;
+    let tokens = tokens_of(&t, &app).await;
+    let next = t.refresh(&app, refresh_of(&tokens)).await.unwrap();
+    let dead = tokens_of(&t, &app).await;
+    revoked(&t, &REVOKE.request_by(&app, &[("token", refresh_of(&dead).expose())])).await;
+    let own_registration = |client: ClientBuilder| {
+        client.authorization_code([CB]).scope("user:read").registered_by(RegisteredBy::SelfService)
+    };
+    let others = [
+        t.public_client(CB).await,
+        t.native_client("http://127.0.0.1/cb").await,
+        t.public_client_with(own_registration).await,
+        t.confidential_client_with(own_registration).await,
+    ];
+    for other in &others {
+        let unknown = REVOKE.request_by(other, &[("token", "unknown")]);
+        let expected = t.server.revoke(&unknown).await.into_parts();
+        for token in [
+            tokens.access_token.expose(),
+            refresh_of(&tokens).expose(),
+            next.access_token.expose(),
+            refresh_of(&next).expose(),
+            dead.access_token.expose(),
+            refresh_of(&dead).expose(),
+        ] {
+            let (calls, events) = (t.faults.calls(), t.events.events().len());
+            let request = REVOKE.request_by(other, &[("token", token)]);
+            assert_eq!(t.server.revoke(&request).await.into_parts(), expected);
+            assert_eq!(t.faults.calls() - calls, 2, "client and token, as for an unknown one");
+            assert_eq!(t.events.names()[events..], ["revocation_refused"]);
+            let event = t.events.events().pop().unwrap();
+            assert!(event.text.contains("NotYourToken") && event.text.contains(&other.id), "{}", event.text);
+        }
+    }
+    assert!(lives(&t, &tokens.access_token).await && lives(&t, &next.access_token).await);
+    t.refresh(&app, refresh_of(&next)).await.unwrap();
 }
 
 // covers: RV-06 (RFC 7009 §2.1), RV-16 (RFC 7009 §2.2.1), CA-26 (RFC 7009 §2.1), B24
@@ -379,6 +423,8 @@ async fn the_typed_form_says_the_same() {
     assert_eq!(reason(t.revocation_request(&access()).await), Refusal::MissingClientAuthentication);
     let foreign = access().client_secret_post(&machine.id, secret);
     assert_eq!(reason(t.revocation_request(&foreign).await), Refusal::NotYourToken);
+    let stranger = t.public_client(CB).await;
+    t.revocation_request(&access().client_id(&stranger.id)).await.unwrap();
     let twice = access().client_id(&app.id).parameter("token", "x");
     assert_eq!(reason(t.revocation_request(&twice).await), Refusal::RepeatedParameter("token"));
     let unknown = AccessToken::new("unknown");
@@ -391,5 +437,5 @@ async fn the_typed_form_says_the_same() {
     let next = t.refresh(&app, refresh_of(&tokens)).await.unwrap();
     t.revocation_request(&RevocationRequest::refresh_token(refresh_of(&next)).client_id(&app.id)).await.unwrap();
     assert_dead(&t, &app, &next).await;
-    assert_eq!((t.events.count("revocation_refused"), t.events.count("token_revoked")), (3, 2));
+    assert_eq!((t.events.count("revocation_refused"), t.events.count("token_revoked")), (4, 2));
 }

@@ -73,6 +73,8 @@ impl ClientMetadata {
         let id = ClientId::new(&self.client_id).map_err(|_| "client_id has 1 to 255 printable ASCII characters")?;
         let mut parts = ClientParts::new(id, self.client_type()?);
         let mut members = self.members.clone();
+        // The file is the administrator's. The library trusts no registration that does not say so.
+        members.entry("registered_by").or_insert_with(|| "administrator".into());
         parts.set_members(&mut members, SetBy::Host).map_err(|error| error.to_string())?;
         if let Some(name) = members.keys().next() {
             return Err(format!("the member {name:?} is not known"));

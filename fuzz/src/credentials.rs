@@ -25,7 +25,8 @@ pub(crate) fn client(headers: &[Vec<u8>], form: &Form) -> Result<&'static Regist
         (Some(_), Some(_), _) | (Some(_), _, true) | (_, Some(_), true) => Err(MALFORMED),
         (None, None, true) => Err(UNKNOWN),
         (Some((own, _)), None, false) if id.is_some_and(|id| id != own) => Err(MALFORMED),
-        (Some((own, secret)), None, false) => confidential(&own, &secret, true),
+        (Some((own, Some(secret))), None, false) => confidential(&own, &secret, true),
+        (Some((_, None)), None, false) => Err(UNKNOWN),
         (None, Some(secret), false) => confidential(id.ok_or(UNKNOWN)?, secret, false),
         (None, None, false) => match id.and_then(registered) {
             Some(client) if !client.is_confidential() => Ok(client),
@@ -41,8 +42,9 @@ fn confidential(id: &str, secret: &str, by_header: bool) -> Result<&'static Regi
     if allowed && client.secrets.contains(&secret) { Ok(client) } else { Err(UNKNOWN) }
 }
 
-/// User-id and password of a `Basic` header: base64 in its one canonical form, and both halves encoded as in a form.
-fn basic(header: &[u8]) -> Result<(String, String), Refused> {
+/// User-id and password of a `Basic` header: base64 in its one canonical form, and both halves encoded as in a form. The password may be
+/// readable only as it stands there, which no client here has.
+fn basic(header: &[u8]) -> Result<(String, Option<String>), Refused> {
     let space = header.iter().position(|byte| *byte == b' ').unwrap_or(header.len());
     let (scheme, rest) = header.split_at(space);
     if !scheme.eq_ignore_ascii_case(b"basic") {
@@ -50,10 +52,14 @@ fn basic(header: &[u8]) -> Result<(String, String), Refused> {
     }
     let encoded = rest.trim_ascii();
     let decoded = STANDARD.decode(encoded).ok().filter(|decoded| STANDARD.encode(decoded).as_bytes() == encoded);
-    let decoded = decoded.ok_or(MALFORMED)?;
-    let mut halves = decoded.splitn(2, |byte| *byte == b':').map(component);
-    match (halves.next().flatten(), halves.next().flatten()) {
-        (Some(id), Some(secret)) => Ok((id, secret)),
-        _ => Err(MALFORMED),
+    let decoded = decoded.ok_or(UNKNOWN)?;
+    let mut halves = decoded.splitn(2, |byte| *byte == b':');
+    let (Some(id), Some(secret)) = (halves.next(), halves.next()) else { return Err(UNKNOWN) };
+    let has_escapes = |half: &[u8]| half.contains(&b'%') || half.contains(&b'+');
+    let may_be_raw = !has_escapes(id) && has_escapes(secret) && secret.iter().all(|byte| matches!(byte, 0x20..=0x7e));
+    match (component(id), component(secret)) {
+        (Some(id), None) if may_be_raw => Ok((id, None)),
+        (Some(id), Some(secret)) => Ok((id, Some(secret))),
+        _ => Err(UNKNOWN),
     }
 }

@@ -124,10 +124,8 @@ impl<'a> Split<'a> {
 
     fn has_a_port_number_if_any(&self) -> bool {
         self.port.is_none_or(|port| {
-            let digits = port.trim_start_matches('0');
-            !port.is_empty()
-                && port.bytes().all(|byte| byte.is_ascii_digit())
-                && (digits.is_empty() || digits.len() <= 5 && digits.parse::<u32>().is_ok_and(|port| port <= 65_535))
+            port.bytes().all(|byte| byte.is_ascii_digit())
+                && port.parse::<u16>().is_ok_and(|number| number.to_string() == port)
         })
     }
 }
@@ -140,6 +138,7 @@ pub(crate) fn differ_in_port_only(registered: &str, requested: &str) -> bool {
         && (a.scheme, a.host, a.rest) == (b.scheme, b.host, b.rest)
         && a.scheme == "http"
         && b.has_a_port_number_if_any()
+        && requested.len() <= 2_048
 }
 
 /// A plain https URI of the sort that everybody uses; whatever else may be refused, it may not.

@@ -76,11 +76,13 @@ impl Registered {
 
     /// What it gets if it asks for `requested`, sorted; `None` if that is refused.
     pub(crate) fn grantable(&self, requested: Option<&str>) -> Option<Vec<String>> {
-        let mut tokens: Vec<&str> = requested.or(self.default_scope)?.split(' ').collect();
+        let tokens = requested.or(self.default_scope)?.split(' ').filter(|token| !token.is_empty());
+        let mut tokens: Vec<&str> = tokens.collect();
         tokens.sort_unstable();
         tokens.dedup();
         let own: Vec<&str> = self.scope.split(' ').collect();
-        tokens.iter().all(|token| own.contains(token)).then(|| tokens.into_iter().map(String::from).collect())
+        let are_own = !tokens.is_empty() && tokens.iter().all(|token| own.contains(token));
+        are_own.then(|| tokens.into_iter().map(String::from).collect())
     }
 
     fn client(&self) -> Client {
@@ -97,8 +99,8 @@ impl Registered {
             parts.legacy.plain_pkce = true;
             parts.legacy.token_parameters_in_query = true;
         }
-        if self.has(Habit::SelfService) {
-            parts.registered_by = RegisteredBy::SelfService;
+        if !self.has(Habit::SelfService) {
+            parts.registered_by = RegisteredBy::Administrator;
         }
         if self.has(Habit::PostOnly) {
             parts.token_endpoint_auth_method = Some(AuthenticationMethod::ClientSecretPost);

@@ -271,7 +271,7 @@ impl AuthorizationEndpoint {
 
     /// The client that the request names (RFC 6749 §4.1.1).
     async fn client(&self, id: &str) -> Result<Arc<Client>, Error> {
-        let found = if is_client_id(id) { self.server.clients.find_client(id).await? } else { None };
+        let found = if is_client_id(id) { self.server.find_client(id).await? } else { None };
         Ok(found.ok_or(Refusal::UnregisteredClient)?)
     }
 

@@ -9,7 +9,7 @@ use super::request::ClientRequest;
 use super::{AuthenticationMethod, Client};
 use crate::authenticator::{ClientAttempt, Verdict};
 use crate::capability::ServerView;
-use crate::error::{Error, Refusal};
+use crate::error::{Error, ErrorCode, Refusal};
 use crate::event::EventKind;
 use crate::http::Request;
 use crate::record::{ClientId, is_client_id, is_printable};
@@ -40,9 +40,18 @@ pub(crate) const PARAMETERS_ABOUT_A_TOKEN: [&str; 6] = {
 /// What a request presents to prove who its client is: one proof at most, and not yet checked.
 enum Proof<'a> {
     /// A secret, and how it was presented.
-    Secret(&'a ClientSecret, AuthenticationMethod),
+    Secret(ReadSecret<'a>, AuthenticationMethod),
     /// The identifier alone.
     None,
+}
+
+/// A secret that was presented, in each way that it can be read.
+struct ReadSecret<'a> {
+    secret: &'a ClientSecret,
+    /// Whether that is the raw reading, and the only one.
+    only_raw: bool,
+    /// The raw reading beside it.
+    raw: Option<&'a ClientSecret>,
 }
 
 /// What has become known of the client of a request, for the observer too.
@@ -63,14 +72,31 @@ impl Caller {
     ) -> Result<&AuthenticatedClient, Error> {
         let body_secret = request.params.get("client_secret")?.map(ClientSecret::new);
         let (id, proof) = presented(request, body_secret.as_ref())?;
-        self.presented = if is_client_id(id) { server.clients.find_client(id).await? } else { None };
+        self.presented = if is_client_id(id) { server.find_client(id).await? } else { None };
         let client = self.presented.as_deref();
-        match proof {
-            Proof::None => without_secret(client)?,
-            Proof::Secret(secret, method) => {
-                let peer = request.context.peer();
-                with_secret(server, &ClientAttempt { client_id: id, client, secret, method, peer, now }).await?;
+        let checked = match proof {
+            Proof::None => without_secret(client).map_err(Error::from),
+            Proof::Secret(read, method) => {
+                let takes_raw = client.is_some_and(Client::may_send_raw_secret);
+                let attempt = ClientAttempt {
+                    client_id: id,
+                    // A secret that this client could not have meant counts like one that is tried on an unknown client.
+                    client: client.filter(|_| takes_raw || !read.only_raw),
+                    secret: read.secret,
+                    raw_secret: read.raw.filter(|_| takes_raw),
+                    method,
+                    peer: request.context.peer(),
+                    now,
+                };
+                with_secret(server, client, &attempt).await
             }
+        };
+        match checked {
+            // The request alone decides on this answer, so it says nothing of the client.
+            Err(Error::Refused(refusal)) if has_escapes(request) && refusal.code() == ErrorCode::INVALID_CLIENT => {
+                return Err(Refusal::UnencodedCredentials.into());
+            }
+            checked => checked?,
         }
         let client = self.presented.take().ok_or(Refusal::UnknownClient)?;
         Ok(self.authenticated.insert(AuthenticatedClient(client)))
@@ -97,8 +123,13 @@ fn presented<'r, E>(
     let basic = request.credentials.as_ref().map_err(|refusal| *refusal)?.as_ref();
     let client_id = params.get("client_id")?;
     let assertion = params.get("client_assertion")?.or(params.get("client_assertion_type")?);
-    let from_header = basic.map(|basic| Proof::Secret(&basic.secret, AuthenticationMethod::ClientSecretBasic));
-    let from_body = body_secret.map(|secret| Proof::Secret(secret, AuthenticationMethod::ClientSecretPost));
+    let from_header = basic.map(|basic| {
+        let read = ReadSecret { secret: &basic.secret, only_raw: basic.only_raw, raw: basic.raw_secret.as_ref() };
+        Proof::Secret(read, AuthenticationMethod::ClientSecretBasic)
+    });
+    let from_body = body_secret.map(|secret| {
+        Proof::Secret(ReadSecret { secret, only_raw: false, raw: None }, AuthenticationMethod::ClientSecretPost)
+    });
     let proof = match (from_header, from_body, assertion) {
         (None, None, None) => Proof::None,
         (Some(proof), None, None) | (None, Some(proof), None) => proof,
@@ -170,14 +201,23 @@ fn without_secret(client: Option<&Client>) -> Result<(), Refusal> {
     }
 }
 
+/// Whether a Basic header has what a client that does not form-encode would send as it is.
+fn has_escapes<E>(request: &ClientRequest<'_, E>) -> bool {
+    request.credentials.as_ref().is_ok_and(|basic| basic.as_ref().is_some_and(|basic| basic.has_escapes))
+}
+
 /// A secret that was presented must be right, even from a client that needs none (RFC 6749 §3.2.1).
-async fn with_secret(server: &ServerContext, attempt: &ClientAttempt<'_>) -> Result<(), Error> {
-    if attempt.client.is_some_and(|client| !client.allows_authentication_method(attempt.method)) {
+async fn with_secret(
+    server: &ServerContext,
+    client: Option<&Client>,
+    attempt: &ClientAttempt<'_>,
+) -> Result<(), Error> {
+    if client.is_some_and(|client| !client.allows_authentication_method(attempt.method)) {
         return Err(Refusal::AuthenticationMethodNotAllowed.into());
     }
     let secret = attempt.secret.expose();
     // The identifier of a client that was found is one.
-    let is_id = attempt.client.is_some() || is_client_id(attempt.client_id);
+    let is_id = client.is_some() || is_client_id(attempt.client_id);
     if secret.is_empty() || !is_id || !is_printable(secret) {
         return Err(Refusal::ClientAuthenticationFailed.into());
     }

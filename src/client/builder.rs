@@ -37,7 +37,8 @@ impl Client {
 impl ClientBuilder {
     fn new(id: &str, client_type: ClientType) -> Self {
         let id = ClientId::new(id).map_err(|_| ClientError::ClientId);
-        Self { parts: id.map(|id| ClientParts::new(id, client_type)) }
+        // What stands in the program was written by someone who may decide what the server trusts.
+        Self { parts: id.map(|id| ClientParts::new(id, client_type)) }.registered_by(RegisteredBy::Administrator)
     }
 
     /// The name to show to users.
@@ -75,7 +76,7 @@ impl ClientBuilder {
         self.with(|parts| parts.host_data = data)
     }
 
-    /// Says who registered it; [`RegisteredBy::Administrator`] if not given.
+    /// Says who registered it; [`RegisteredBy::Administrator`] if not given, unlike in [`ClientParts`].
     pub fn registered_by(self, by: RegisteredBy) -> Self {
         self.with(|parts| parts.registered_by = by)
     }
@@ -172,6 +173,12 @@ impl ClientBuilder {
     /// Restricts it to one authentication method; if not given, Basic and the body are allowed.
     pub fn token_endpoint_auth_method(self, method: AuthenticationMethod) -> Self {
         self.with(|parts| parts.token_endpoint_auth_method = Some(method))
+    }
+
+    /// Lets it send a secret with a `%` or `+` in `Authorization: Basic` without form-encoding, as some client libraries do, see
+    /// [`Client::may_send_raw_secret`]. For confidential clients.
+    pub fn raw_basic_secret(self) -> Self {
+        self.with(|parts| parts.raw_basic_secret = true)
     }
 
     /// Lets it inspect every access token: for the API that the tokens are for (RFC 7662 §4). Such a client needs no grant

@@ -17,6 +17,10 @@ pub enum ClientCredential {
     Secret {
         /// The digest.
         digest: SecretDigest,
+        /// Whether this library generated the secret, see [`ClientSecret::random`]. A [`Limiter`](crate::Limiter) never throttles such a
+        /// secret, because nobody can guess it.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        generated: bool,
         /// From when on it no longer authenticates; `None` for never.
         #[serde(default, with = "rfc3339::option")]
         expires_at: Option<OffsetDateTime>,
@@ -32,10 +36,11 @@ pub enum ClientCredential {
 }
 
 impl ClientCredential {
-    /// A generated secret without expiry.
+    /// A generated secret without expiry. It is marked as generated if it comes from [`ClientSecret::random`] or
+    /// [`ClientSecret::generate`], and not if it was made from a text.
     #[must_use]
     pub fn secret(secret: &ClientSecret) -> Self {
-        Self::from_digest(SecretDigest::of(secret))
+        Self::Secret { digest: SecretDigest::of(secret), generated: secret.is_generated(), expires_at: None }
     }
 
     /// Returns a credential without expiry for a secret of which only the digest is known, such as one from another database.
@@ -51,7 +56,7 @@ impl ClientCredential {
     /// ```
     #[must_use]
     pub const fn from_digest(digest: SecretDigest) -> Self {
-        Self::Secret { digest, expires_at: None }
+        Self::Secret { digest, generated: false, expires_at: None }
     }
 
     /// A secret that the host checks, without expiry.

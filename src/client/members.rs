@@ -218,12 +218,14 @@ members! {
     own_scope: Option<Scope> = None, Host restricts;
     /// See [`Client::default_scope`](super::Client::default_scope).
     default_scope: Option<Scope> = None, Policy;
-    /// See [`Client::registered_by`](super::Client::registered_by).
+    /// See [`Client::registered_by`](super::Client::registered_by). Whoever reads a file of the administrator's sets it, or demands it there.
     registered_by: RegisteredBy = RegisteredBy::default(), Host;
     /// See [`Client::lifetimes`](super::Client::lifetimes).
     lifetimes: Lifetimes = Lifetimes::default(), Host restricts;
     /// See [`Client::credentials`](super::Client::credentials).
     credentials: Vec<ClientCredential> = Vec::new(), Host;
+    /// See [`Client::may_send_raw_secret`](super::Client::may_send_raw_secret).
+    raw_basic_secret: bool = false, Host;
     /// See [`Client::is_resource_server`](super::Client::is_resource_server).
     resource_server: bool = false, Host;
     /// See [`Client::is_first_party`](super::Client::is_first_party).
@@ -323,7 +325,7 @@ mod tests {
             "policy_uri": "https://app.example/policy", "tos_uri": "https://app.example/tos",
             "contacts": ["ada@app.example"], "host_data": { "owner": "ada" }, "redirect_uris": ["https://app.example/cb"],
             "grant_types": ["authorization_code"], "scope": "b", "all_offered_scopes": true, "own_scope": "c", "token_endpoint_auth_method": "none",
-            "omits_redirect_uri": true, "localhost_for_development": true, "undotted_schemes": true, "default_scope": "b", "registered_by": "self_service",
+            "omits_redirect_uri": true, "localhost_for_development": true, "undotted_schemes": true, "raw_basic_secret": true, "default_scope": "b", "registered_by": "administrator",
             "lifetimes": Lifetimes { code: Some(time::Duration::SECOND), ..Lifetimes::default() },
             "credentials": [{ "type": "opaque", "expires_at": null }], "resource_server": true, "first_party": true,
             "legacy": LegacyHabits { plain_pkce: true, ..LegacyHabits::default() },
@@ -369,6 +371,7 @@ mod tests {
     #[test]
     fn update_by_others_takes_an_administrators_rights_away() {
         let mut own = parts();
+        own.registered_by = RegisteredBy::Administrator;
         own.first_party = true;
         own.redirect_uris = vec![RedirectUri::parse("https://app.example/cb").unwrap()];
         own.grant_types.insert(GrantType::built_in(GrantType::AUTHORIZATION_CODE));

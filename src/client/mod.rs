@@ -62,15 +62,17 @@ pub enum ClientType {
 }
 
 /// Who registered a client. Compare with the ones that you trust, so that one that is added later is not trusted.
+///
+/// The default is the one that is trusted least: a registration that does not say who entered it gets no authority of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum RegisteredBy {
     /// An administrator of the server entered or reviewed it.
-    #[default]
     Administrator,
     /// Anyone may have entered it. The browser is not sent there automatically when a request is faulty, so that the
     /// server can't be used as a springboard for phishing (RFC 9700 §4.11.2).
+    #[default]
     SelfService,
 }
 
@@ -253,6 +255,14 @@ impl Client {
             (true, AuthenticationMethod::None) => false,
             (true, method) => self.parts.token_endpoint_auth_method.is_none_or(|registered| registered == method),
         }
+    }
+
+    /// Whether it may send its secret in `Authorization: Basic` as it is, without form-encoding. A secret that has a `%` or `+` and was
+    /// not encoded reads otherwise by the specification (RFC 6749 §2.3.1). With this switch, either reading may be the right
+    /// one, provided that the identifier reads the same both ways. The two are one attempt.
+    #[must_use]
+    pub const fn may_send_raw_secret(&self) -> bool {
+        self.parts.raw_basic_secret
     }
 
     /// Whether it may leave `redirect_uri` out of the token request although the authorization request had it, as OAuth

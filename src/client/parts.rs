@@ -181,7 +181,10 @@ impl ClientParts {
             }
             return Ok(());
         }
-        if !self.credentials.is_empty() || self.token_endpoint_auth_method.is_some() && !names_none {
+        if !self.credentials.is_empty()
+            || self.raw_basic_secret
+            || self.token_endpoint_auth_method.is_some() && !names_none
+        {
             return Err(ClientError::PublicWithCredentials);
         }
         if self.resource_server {

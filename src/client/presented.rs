@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 use crate::error::Refusal;
 use crate::http::Request;
 use crate::params::decode_component;
+use crate::record::is_printable;
 use crate::secret::ClientSecret;
 
 /// The user-id and password of a `Basic` header, decoded, or those that an in-process caller gives in place of a header.
@@ -17,6 +18,12 @@ use crate::secret::ClientSecret;
 pub(crate) struct PresentedCredentials<'a> {
     pub(crate) id: Cow<'a, str>,
     pub(crate) secret: PresentedSecret<'a>,
+    /// Whether the secret can be read only as it stands in the header, because form-decoding leaves no secret.
+    pub(crate) only_raw: bool,
+    /// The secret as it stands in the header, if form-decoding makes another one of it, and leaves the identifier as it is.
+    pub(crate) raw_secret: Option<ClientSecret>,
+    /// Whether the header has a `%` or `+`.
+    pub(crate) has_escapes: bool,
 }
 
 /// A client secret, the caller's own or one that was decoded for this request.
@@ -36,6 +43,14 @@ impl Deref for PresentedSecret<'_> {
     }
 }
 
+impl<'a> PresentedCredentials<'a> {
+    /// What an in-process caller gives.
+    pub(crate) const fn of(id: Cow<'a, str>, secret: &'a ClientSecret) -> Self {
+        let secret = PresentedSecret::Borrowed(secret);
+        Self { id, secret, only_raw: false, raw_secret: None, has_escapes: false }
+    }
+}
+
 impl PresentedCredentials<'_> {
     /// Reads the `Authorization` header (RFC 6749 §2.3.1: both halves are form-encoded before they are put together).
     pub(crate) fn read(request: &Request) -> Result<Option<Self>, Refusal> {
@@ -43,21 +58,37 @@ impl PresentedCredentials<'_> {
         let header = match (headers.next(), headers.next()) {
             (None, _) => return Ok(None),
             (Some(header), None) => header,
-            (Some(_), Some(_)) => return Err(Refusal::MalformedAuthorization),
+            (Some(_), Some(_)) => return Err(Refusal::SeveralAuthenticationMethods),
         };
         let mut words = header.splitn(2, |byte| *byte == b' ');
         let (scheme, encoded) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
         if !scheme.eq_ignore_ascii_case(b"basic") {
             return Err(Refusal::AuthenticationMethodNotAllowed);
         }
-        Self::decode(encoded.trim_ascii()).map(Some).ok_or(Refusal::MalformedAuthorization)
+        let decoded = STANDARD.decode(encoded.trim_ascii()).map_err(|_| Refusal::MalformedAuthorization)?;
+        Self::of_pair(&Zeroizing::new(decoded)).map(Some)
     }
 
-    fn decode(encoded: &[u8]) -> Option<Self> {
-        let decoded = Zeroizing::new(STANDARD.decode(encoded).ok()?);
-        let colon = decoded.iter().position(|byte| *byte == b':')?;
-        let id = decode_component(&decoded[..colon])?.into_owned().into();
-        let secret = ClientSecret::new(decode_component(&decoded[colon + 1..])?);
-        Some(Self { id, secret: PresentedSecret::Decoded(secret) })
+    fn of_pair(pair: &[u8]) -> Result<Self, Refusal> {
+        let colon = pair.iter().position(|byte| *byte == b':').ok_or(Refusal::MalformedAuthorization)?;
+        let (id, secret) = (&pair[..colon], &pair[colon + 1..]);
+        let raw = || std::str::from_utf8(secret).ok().filter(|raw| is_printable(raw)).map(ClientSecret::new);
+        let raw_secret = if has_escapes(secret) && !has_escapes(id) { raw() } else { None };
+        let has_escapes = has_escapes(pair);
+        let unreadable = if has_escapes { Refusal::UnencodedCredentials } else { Refusal::MalformedAuthorization };
+        let id = decode_component(id).ok_or(unreadable)?.into_owned().into();
+        let decoded = decode_component(secret).map(ClientSecret::new);
+        let is_secret = |secret: &ClientSecret| !secret.expose().is_empty() && is_printable(secret.expose());
+        let (secret, only_raw, raw_secret) = match (decoded, raw_secret) {
+            (Some(decoded), None) => (decoded, false, None),
+            (Some(decoded), Some(raw)) if is_secret(&decoded) => (decoded, false, Some(raw)),
+            (_, raw) => (raw.ok_or(unreadable)?, true, None),
+        };
+        Ok(Self { id, secret: PresentedSecret::Decoded(secret), only_raw, raw_secret, has_escapes })
     }
+}
+
+/// Whether form-decoding changes or refuses a text.
+fn has_escapes(text: &[u8]) -> bool {
+    text.iter().any(|byte| matches!(byte, b'%' | b'+'))
 }

@@ -70,6 +70,9 @@ pub enum RedirectUriError {
     ResponseParameter,
 }
 
+/// The bytes of the longest redirect URI.
+const LONGEST: usize = 2048;
+
 /// Parameters that an authorization response adds; they could not be told from a registered query's own.
 const RESPONSE_PARAMETERS: [&str; 10] = [
     "code",
@@ -181,7 +184,9 @@ impl RedirectUri {
             return true;
         }
         let port_is_free = matches!(self.class, RedirectUriClass::Loopback | RedirectUriClass::Localhost);
-        port_is_free && matches!((split_port(&self.text), split_port(requested)), (Some(a), Some(b)) if a == b)
+        // What is requested is stored with the code.
+        let fits = requested.len() <= LONGEST;
+        port_is_free && fits && matches!((split_port(&self.text), split_port(requested)), (Some(a), Some(b)) if a == b)
     }
 
     pub(crate) fn text(&self) -> Arc<str> {
@@ -205,7 +210,7 @@ fn classify(text: &str) -> Result<RedirectUriClass, RedirectUriError> {
     if text.contains('#') {
         return Err(RedirectUriError::Fragment);
     }
-    if text.len() > 2048 || !text.bytes().all(is_uri_byte) || has_broken_escape(text) {
+    if text.len() > LONGEST || !text.bytes().all(is_uri_byte) || has_broken_escape(text) {
         return Err(RedirectUriError::NotAbsolute);
     }
     let url = Url::parse(text).map_err(|_| RedirectUriError::NotAbsolute)?;
@@ -263,15 +268,19 @@ fn has_broken_escape(text: &str) -> bool {
     text.split('%').skip(1).any(|rest| !is_escaped(rest))
 }
 
-/// A loopback URI as its scheme and host, and all that follows the port.
+/// A loopback URI as its scheme and host, and all that follows the port. A port is written in one way only: leading zeros would make
+/// any number of texts for one place.
 fn split_port(uri: &str) -> Option<(&'static str, &str)> {
     const HOSTS: [&str; 3] = ["http://127.0.0.1", "http://[::1]", "http://localhost"];
     let host = HOSTS.into_iter().find(|host| uri.starts_with(host))?;
     let mut rest = &uri[host.len()..];
     if let Some(port) = rest.strip_prefix(':') {
-        let digits = port.bytes().take_while(u8::is_ascii_digit).count();
-        port[..digits].parse::<u16>().ok()?;
-        rest = &port[digits..];
+        let (digits, tail) = port.split_at(port.bytes().take_while(u8::is_ascii_digit).count());
+        let is_padded = digits.len() > 1 && digits.starts_with('0');
+        if is_padded || digits.parse::<u16>().is_err() {
+            return None;
+        }
+        rest = tail;
     }
     // Anything else here would make the host a longer name, or everything so far a user name.
     (rest.is_empty() || rest.starts_with(['/', '?'])).then_some((host, rest))

@@ -5,7 +5,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::net::IpAddr;
 
-use super::presented::{PresentedCredentials, PresentedSecret};
+use super::presented::PresentedCredentials;
 use crate::error::Refusal;
 use crate::http::{Request, RequestContext};
 use crate::params::Params;
@@ -61,7 +61,7 @@ impl<'a, E> ClientRequest<'a, E> {
 
     /// Authenticates the client as a Basic header does.
     pub fn client_secret_basic(mut self, id: impl Into<Cow<'a, str>>, secret: &'a ClientSecret) -> Self {
-        self.credentials = Ok(Some(PresentedCredentials { id: id.into(), secret: PresentedSecret::Borrowed(secret) }));
+        self.credentials = Ok(Some(PresentedCredentials::of(id.into(), secret)));
         self
     }
 

@@ -37,7 +37,7 @@ impl fmt::Display for ClientWarning {
             ),
             Self::SecretNeedsEncoding => f.write_str(
                 "the client secret has a `%` or `+`, which many clients do not encode in Authorization: Basic: take another \
-                 secret, or the method client_secret_post",
+                 secret, the method client_secret_post, or the client's switch raw_basic_secret",
             ),
         }
     }

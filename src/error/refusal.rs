@@ -35,12 +35,15 @@ pub enum Refusal {
     ParameterInQuery(&'static str),
 
     // Client authentication.
-    /// More than one authentication method in one request.
+    /// More than one authentication method, or `Authorization` header, in one request.
     SeveralAuthenticationMethods,
     /// The header and the body name different clients.
     ConflictingClientIds,
-    /// The `Authorization` header is repeated or cannot be read.
+    /// The `Authorization` header cannot be read.
     MalformedAuthorization,
+    /// The client did not authenticate, for whatever reason, and its `Authorization: Basic` header has a `%` or `+`. Perhaps it does not
+    /// form-encode the two parts, see [`raw_basic_secret`](crate::client::ClientParts::raw_basic_secret).
+    UnencodedCredentials,
     /// No client has this identifier.
     UnknownClient,
     /// The request does not authenticate its client, or names none.
@@ -155,7 +158,8 @@ pub enum Refusal {
     ResourceOwnerRejected,
 
     // Life after issuing.
-    /// A client wants to revoke a token that belongs to another one.
+    /// A client wants to revoke a token that belongs to another one. Only a confidential client that an administrator registered is
+    /// told; any other one gets the answer to an unknown token.
     NotYourToken,
     /// A client wants to revoke a token of a kind that this version does not know. The token lives on.
     UnsupportedTokenKind,
@@ -269,7 +273,11 @@ impl Refusal {
 
             Self::SeveralAuthenticationMethods => (E::INVALID_REQUEST, "more than one client authentication method"),
             Self::ConflictingClientIds => (E::INVALID_REQUEST, "the header and the body name different clients"),
-            Self::MalformedAuthorization => (E::INVALID_REQUEST, "the Authorization header is malformed"),
+            Self::MalformedAuthorization => (E::INVALID_CLIENT, "the Authorization header is malformed"),
+            Self::UnencodedCredentials => (
+                E::INVALID_CLIENT,
+                "client authentication failed: identifier and secret must be form-encoded in Authorization: Basic",
+            ),
             Self::UnknownClient
             | Self::MissingClientAuthentication
             | Self::AuthenticationMethodNotAllowed
@@ -331,7 +339,10 @@ impl Refusal {
                 (E::INVALID_GRANT, "the redirect URI is not the one of the authorization request")
             }
             Self::MissingCodeVerifier => (E::INVALID_GRANT, "PKCE: code_verifier is missing"),
-            Self::MalformedCodeVerifier => (E::INVALID_GRANT, "PKCE: code_verifier is malformed"),
+            Self::MalformedCodeVerifier => (
+                E::INVALID_GRANT,
+                "PKCE: code_verifier is malformed: it has 43 to 128 of the characters A-Z a-z 0-9 - . _ ~",
+            ),
             Self::WrongCodeVerifier => (E::INVALID_GRANT, "PKCE: code_verifier does not meet the challenge"),
             Self::UnexpectedCodeVerifier => {
                 (E::INVALID_REQUEST, "PKCE: the authorization request had no code_challenge")

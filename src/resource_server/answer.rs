@@ -136,13 +136,13 @@ fn members(response: &ReceivedResponse) -> Result<Members, IntrospectionError> {
     Ok(members)
 }
 
-/// Reads a list of scope tokens. Spaces around them are no fault of the token's.
+/// Reads a list of scope tokens.
 fn scope(text: Option<&str>) -> Result<Scope, Rejection> {
-    let tokens: Vec<&str> = text.unwrap_or_default().split(' ').filter(|token| !token.is_empty()).collect();
-    if tokens.is_empty() {
+    let text = text.unwrap_or_default();
+    if text.trim_matches(' ').is_empty() {
         return Err(Rejection::NoScope);
     }
-    Scope::parse(&tokens.join(" ")).map_err(|_| UNUSABLE("its scope is malformed").into())
+    Scope::parse(text).map_err(|_| UNUSABLE("its scope is malformed").into())
 }
 
 fn time(seconds: i64) -> Result<OffsetDateTime, IntrospectionError> {

@@ -163,8 +163,8 @@ impl AuthorizationServer {
     /// The typed form of [`revoke`](Self::revoke). An unknown token is revoked successfully.
     ///
     /// # Errors
-    /// The client did not authenticate, the token is another client's, or it lives and is of a
-    /// [kind](crate::record::TokenKind::Unknown) that only a newer version can revoke. Or the storage failed: then the token may be dead or
+    /// The client did not authenticate; the token is another client's, which only a confidential client that an administrator
+    /// registered is told; or it lives and is of a [kind](crate::record::TokenKind::Unknown) that only a newer version can revoke. Or the storage failed: then the token may be dead or
     /// alive, and the request is to be repeated.
     pub async fn revocation_request(&self, request: &RevocationRequest<'_>) -> Result<(), Error> {
         in_span("revoke", revoke::revoke(&self.inner.server, request)).await

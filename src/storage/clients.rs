@@ -16,7 +16,8 @@ use crate::record::ClientId;
 #[async_trait]
 #[diagnostic::on_unimplemented(note = "a `ClientStore` finds clients by their identifier; `MemoryStorage` is one")]
 pub trait ClientStore: Send + Sync {
-    /// The client with this identifier. Always 1 to 255 printable ASCII characters, but otherwise whatever was sent.
+    /// The client with exactly this identifier, case included. It is always 1 to 255 printable ASCII characters, but otherwise whatever
+    /// was sent. A client with another identifier is a failure of the store: the request is answered with `server_error`.
     ///
     /// ```text
     /// async fn find_client(&self, id: &str) -> Result<Option<Arc<Client>>, StorageError>

@@ -64,6 +64,10 @@ async fn the_port_of_a_loopback_redirect_is_free_for_every_client_and_nothing_el
             "http://2130706433:51004/cb?x=1",
             "http://127.0.0.1:/cb?x=1",
             "http://127.0.0.1:65536/cb?x=1",
+            "http://127.0.0.1:00/cb?x=1",
+            "http://127.0.0.1:051004/cb?x=1",
+            "http://127.0.0.1:00080/cb?x=1",
+            "http://127.0.0.1:000000000000000000000000000000000000080/cb?x=1",
             "http://127.0.0.1:-1/cb?x=1",
             "http://127.0.0.1:+1/cb?x=1",
             "http://127.0.0.1@evil.example/cb?x=1",
@@ -82,6 +86,25 @@ async fn the_port_of_a_loopback_redirect_is_free_for_every_client_and_nothing_el
     let https = native_client(&t, "https", "https://127.0.0.1:1/cb").await;
     let answer = refused(&t, &Ask::code(&https).with("redirect_uri", "https://127.0.0.1:2/cb")).await;
     assert_page(&answer, 400, "invalid_request", NOT_REGISTERED);
+}
+
+/// Guards: nothing longer than a registration allows is stored with a code. From the security review, 29.
+// covers: RU-09 (RFC 8252 §7.3)
+#[tokio::test]
+async fn loopback_redirect_with_port_is_no_longer_than_a_registered_one() {
+    let t = TestServer::new();
+    for (length, port, fits) in
+        [(2_042, ":51004", true), (2_043, ":51004", false), (2_046, ":1", true), (2_048, "", true)]
+    {
+        let path = "x".repeat(length - "http://127.0.0.1/".len());
+        let app = native_client(&t, &format!("native{length}"), &format!("http://127.0.0.1/{path}")).await;
+        let ask = Ask::code(&app).with("redirect_uri", &format!("http://127.0.0.1{port}/{path}"));
+        if fits {
+            drop(pending(&t, &ask).await);
+        } else {
+            assert_page(&refused(&t, &ask).await, 400, "invalid_request", NOT_REGISTERED);
+        }
+    }
 }
 
 // covers: RU-09 (RFC 8252 §7.3), B7

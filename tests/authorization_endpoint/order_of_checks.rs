@@ -79,7 +79,7 @@ const FAULTS: &[Fault] = &[
         "invalid_request", "the parameter code_challenge is malformed"),
     fault(9, Client, "code_challenge", |ask| ask.with("code_challenge_method", "S512"),
         "invalid_request", "PKCE: this code_challenge_method is not supported: use S256"),
-    fault(10, Client, "scope", |ask| ask.with("scope", "a  b"),
+    fault(10, Client, "scope", |ask| ask.with("scope", "a\tb"),
         "invalid_scope", "the scope is malformed"),
     fault(10, Client, "scope", |ask| ask.with("scope", "nope"),
         "invalid_scope", "a scope is unknown"),

@@ -1,8 +1,10 @@
 //! Which scope a request ends up with.
 
-use grantor::client::RegisteredBy;
+use grantor::client::{AllowedScope, RegisteredBy};
 use grantor::testing::TestServer;
-use grantor::{AuthorizationCode, Client, CodeVerifier, Policy, Response, Scope, TokenRequest, TokenResponse};
+use grantor::{
+    AuthorizationCode, Client, ClientStore, CodeVerifier, Policy, Response, Scope, TokenRequest, TokenResponse,
+};
 
 use crate::ask::{Ask, CALLBACK, assert_error, by, consent, grants_of, pending, refused};
 use crate::common::{VERIFIER, public, query_of};
@@ -23,9 +25,6 @@ async fn a_malformed_scope_is_refused_and_not_taken_for_none() {
     for scope in [
         " ",
         "  ",
-        " user:read",
-        "user:read ",
-        "user:read  user:write",
         "\"user:read\"",
         "user:read\\",
         "user:read\t",
@@ -40,6 +39,27 @@ async fn a_malformed_scope_is_refused_and_not_taken_for_none() {
         assert_error(&answer, CALLBACK, "invalid_scope", STATE);
         assert_eq!(query_of(&answer)["error_description"], "the scope is malformed", "{scope:?}");
     }
+}
+
+// covers: B53
+#[tokio::test]
+async fn spaces_around_scope_tokens_are_left_out_everywhere() {
+    let t = TestServer::new();
+    let client = |id: &str| Client::public(id).authorization_code([CALLBACK]).refresh_token();
+    let joined_by_hand = client("joined").scope("  user:write user:read ").default_scope(" user:read");
+    let app = t.register(joined_by_hand.build(), None).await;
+    let expected = "user:read user:write";
+    let stored = t.storage.find_client(&app.id).await.unwrap().unwrap();
+    assert_eq!(serde_json::to_value(&*stored).unwrap()["scope"], expected);
+    for scope in [" user:read user:write", "user:write  user:read ", "   user:read   user:write   user:read  "] {
+        let waiting = consent(&t, &Ask::code(&app).with("scope", scope)).await;
+        let tokens =
+            redeem(&t, &app, waiting.approve(by("alice").scope(["user:write", "user:read"])).await.into()).await;
+        assert_eq!(tokens.scope.as_str(), expected, "{scope:?}");
+        let refresh = TokenRequest::refresh_token(tokens.refresh_token.as_ref().unwrap()).scope(" user:read ");
+        assert_eq!(t.token_as(&app, refresh).await.unwrap().scope.as_str(), "user:read");
+    }
+    assert_eq!(pending(&t, &Ask::code(&app).without("scope")).await.scope().as_str(), "user:read");
 }
 
 // covers: SC-05 (RFC 6749 §3.3), AMB-05
@@ -98,6 +118,42 @@ async fn a_client_asks_for_no_more_than_it_may_have() {
         assert_eq!(query_of(&answer)["error_description"], "a scope is unknown");
     }
     drop(pending(&t, &Ask::code(&unsaid)).await);
+}
+
+// covers: B56
+#[tokio::test]
+async fn client_registered_without_scope_can_ask_for_more_later() {
+    let t = TestServer::with(|builder| builder.default_scope("user:read"));
+    let client = |id: &str| Client::public(id).authorization_code([CALLBACK]).refresh_token();
+    let (plain, stepping) = (client("plain"), client("stepping").all_offered_scopes());
+    let (plain, stepping) = (t.register(plain.build(), None).await, t.register(stepping.build(), None).await);
+    // Which of the two it is can be read from the registration, also from the stored one.
+    for (app, expected, member) in
+        [(&plain, AllowedScope::Default, None), (&stepping, AllowedScope::AllOffered, Some(&true.into()))]
+    {
+        let stored = t.storage.find_client(&app.id).await.unwrap().unwrap();
+        assert_eq!(stored.allowed_scope(), expected);
+        let json = serde_json::to_value(&*stored).unwrap();
+        assert_eq!((json.get("scope"), json.get("all_offered_scopes")), (None, member));
+        let read: Client = serde_json::from_value(json).unwrap();
+        assert_eq!(read.allowed_scope(), expected);
+    }
+    for app in [&plain, &stepping] {
+        let unsaid = consent(&t, &Ask::code(app).without("scope")).await.approve(by("alice")).await;
+        let tokens = redeem(&t, app, unsaid.into()).await;
+        assert_eq!(tokens.scope.as_str(), "user:read");
+        let access = t.bearer(&tokens.access_token).await.unwrap();
+        assert_eq!(access.require("user:write").unwrap_err().code().unwrap(), "insufficient_scope");
+    }
+    // The API asked for more, and so does the client.
+    let more = "user:read user:write";
+    let stepped_up = consent(&t, &Ask::code(&stepping).with("scope", more)).await.approve(by("alice")).await;
+    let tokens = redeem(&t, &stepping, stepped_up.into()).await;
+    assert_eq!(tokens.scope.as_str(), more);
+    assert!(t.bearer(&tokens.access_token).await.unwrap().require("user:write").is_ok());
+    // The default is not to be allowed that.
+    drop(refused(&t, &Ask::code(&plain).with("scope", more)).await);
+    assert!(t.events.events().pop().unwrap().text.contains("ScopeNotAllowed"));
 }
 
 // covers: SC-07 (RFC 6749 §10.3)

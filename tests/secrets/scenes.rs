@@ -271,10 +271,13 @@ impl<S: Kept> Scene<'_, S> {
         }
         for token in [of_machine.refresh_token.unwrap().expose(), of_app.refresh_token.unwrap().expose(), GUESS] {
             let token = RefreshToken::new(token);
-            let request = RevocationRequest::refresh_token(&token).client_id(&app.id);
-            watch.show("revocation request", &request);
-            if let Err(error) = stage.server.revocation_request(&request).await {
-                watch.show_error("revocation error", &error);
+            let wrong = ClientSecret::new(WRONG_SECRET);
+            let request = || RevocationRequest::refresh_token(&token);
+            for request in [request().client_secret_post(&machine.id, &wrong), request().client_id(&app.id)] {
+                watch.show("revocation request", &request);
+                if let Err(error) = stage.server.revocation_request(&request).await {
+                    watch.show_error("revocation error", &error);
+                }
             }
             let body = format!("token={}&client_id={}&client_secret={WRONG_SECRET}", token.expose(), machine.id);
             watch.show_answer("revocation", &stage.server.revoke(&Request::post_form("/revoke", body)).await, &[]);

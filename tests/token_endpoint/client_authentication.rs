@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use grantor::client::{AuthenticationMethod, ClientError, ClientParts, ClientType};
+use grantor::client::{AuthenticationMethod, ClientBuilder, ClientError, ClientParts, ClientType, SetBy};
 use grantor::error::AuthenticatorError;
 use grantor::testing::{TestClient, TestServer};
 use grantor::{
@@ -148,13 +148,14 @@ async fn basic_credentials_are_form_decoded_and_split_at_the_first_colon() {
     assert!(half_raw.contains(':'));
     granted(&t, &raw_basic(format!("{encoded_id}:{half_raw}"))).await;
     // Unescaped, the pair means something else.
-    bad_client(&t, &raw_basic(format!("{encoded_id}:{secret}")), "ClientAuthenticationFailed").await;
-    bad_client(&t, &raw_basic(format!("{id}:{secret}")), "UnknownClient").await;
+    bad_client(&t, &raw_basic(format!("{encoded_id}:{secret}")), "UnencodedCredentials").await;
+    bad_client(&t, &raw_basic(format!("{id}:{secret}")), "UnencodedCredentials").await;
 }
 
-// covers: AMB-03, TE-05 (RFC 6749 §5.2), B36
+/// Guards: a client whose header is malformed learns how to authenticate.
+// covers: AMB-03, CA-13 (RFC 6749 §5.2), B36
 #[tokio::test]
-async fn an_unreadable_authorization_header_is_a_malformed_request() {
+async fn unreadable_authorization_header_is_401_with_a_challenge() {
     let (t, app) = confidential().await;
     let right = basic(&app.id, secret_of(&app));
     let malformed = [
@@ -163,14 +164,177 @@ async fn an_unreadable_authorization_header_is_a_malformed_request() {
         token(&MACHINE).with_header("authorization", format!("{right}!")),
         token(&MACHINE).with_header("authorization", format!("{right} {right}")),
         raw_basic("no-colon"),
-        raw_basic(format!("{}%:{}", app.id, secret_of(&app))),
-        raw_basic(format!("{}:%ZZ", app.id)),
         raw_basic(b"\xff:\xfe"),
-        by_basic(&app.id, secret_of(&app)).with_header("Authorization", right.clone()),
-        by_basic(&app.id, secret_of(&app)).with_header("authorization", "Bearer x"),
     ];
     for request in malformed {
-        bad_request(&t, &request, "MalformedAuthorization").await;
+        // `refused` checks the challenge.
+        bad_client(&t, &request, "MalformedAuthorization").await;
+        for path in ["/revoke", "/introspect", "/notes"] {
+            let at = Request::post_form(path, "grant_type=client_credentials&token=x&scope=user:read");
+            let at =
+                request.header_values("authorization").fold(at, |at, value| at.with_header("authorization", value));
+            let response = match path {
+                "/revoke" => t.server.revoke(&at).await,
+                "/introspect" => t.server.introspect(&at).await,
+                _ => t.server.refuse(&t.server.authenticate_client(&at).await.unwrap_err()),
+            };
+            crate::support::assert_refusal(&response, 401, "invalid_client");
+        }
+    }
+}
+
+/// Guards: a developer whose library sends secrets unencoded reads why they are refused, and an attacker reads nothing.
+// covers: AMB-03, CA-05 (RFC 6749 §2.3.1), CA-15 (RFC 6749 §5.2)
+#[tokio::test]
+async fn unencoded_basic_credentials_are_told_to_be_encoded() {
+    let t = TestServer::new();
+    let secret = "one+one%is%41two";
+    let register = async |id: &str, change: fn(ClientBuilder) -> ClientBuilder| {
+        let client = Client::confidential(id, ClientCredential::secret(&ClientSecret::new(secret)));
+        t.register(change(client.client_credentials().scope("user:read")).build(), None).await
+    };
+    register("strict", |client| client).await;
+    register("lenient", ClientBuilder::raw_basic_secret).await;
+    register("post", |client| client.token_endpoint_auth_method(AuthenticationMethod::ClientSecretPost)).await;
+    t.public_client_with(|_| Client::public("public").authorization_code([CB])).await;
+    granted(&t, &by_basic("strict", secret)).await;
+    let mut answers = Vec::new();
+    for id in ["strict", "lenient", "post", "public", "nobody-we-know", "un+known", "un%20known"] {
+        // Wrong in every reading.
+        for secret in ["a+b", "a%20b", "a%b", "%", "a%ZZ", "%FF", "%00", "+", "one%2Bone%25is%25other"] {
+            let response = bad_client(&t, &raw_basic(format!("{id}:{secret}")), "UnencodedCredentials").await;
+            answers.push((response.body().to_vec(), header_values(&response, "www-authenticate").join("")));
+        }
+    }
+    // The right one, sent raw by a client that must encode it.
+    let response = bad_client(&t, &raw_basic(format!("strict:{secret}")), "UnencodedCredentials").await;
+    answers.push((response.body().to_vec(), header_values(&response, "www-authenticate").join("")));
+    answers.dedup();
+    assert_eq!(answers.len(), 1, "the answers can be told apart");
+    let told = "client authentication failed: identifier and secret must be form-encoded in Authorization: Basic";
+    assert_eq!(crate::common::json(&response)["error_description"], told);
+    // Without such characters there is nothing to tell, nor in a body.
+    bad_client(&t, &by_basic("strict", "wrong"), "ClientAuthenticationFailed").await;
+    bad_client(&t, &by_body("strict", "a+b"), "ClientAuthenticationFailed").await;
+}
+
+/// Guards: clients of libraries that do not form-encode, where an administrator has allowed it.
+#[tokio::test]
+async fn raw_basic_secret_is_taken_only_from_a_client_with_the_switch() {
+    let seen = Seen::default();
+    let t = TestServer::with(|builder| builder.authenticator(seen.clone()));
+    for (n, secret) in ["one+one", "%41", "100%", "%ZZ+", "%00", "a:b+c", "%C3", "plain"].into_iter().enumerate() {
+        let register = async |id: &str, change: fn(ClientBuilder) -> ClientBuilder| {
+            let client = Client::confidential(format!("{id}{n}"), ClientCredential::secret(&ClientSecret::new(secret)));
+            t.register(change(client.client_credentials().scope("user:read")).build(), None).await.id
+        };
+        let strict = register("strict", |client| client).await;
+        let lenient = register("lenient", ClientBuilder::raw_basic_secret).await;
+        let escaped = register("esc+aped", ClientBuilder::raw_basic_secret).await;
+        for id in [&strict, &lenient, &escaped] {
+            granted(&t, &by_basic(id, secret)).await;
+            granted(&t, &by_body(id, secret)).await;
+        }
+        let attempts = seen.0.lock().unwrap().len();
+        granted(&t, &raw_basic(format!("{lenient}:{secret}"))).await;
+        if secret == "plain" {
+            granted(&t, &raw_basic(format!("{strict}:{secret}"))).await;
+            continue;
+        }
+        bad_client(&t, &raw_basic(format!("{strict}:{secret}")), "UnencodedCredentials").await;
+        bad_client(&t, &raw_basic(format!("nobody-we-know:{secret}")), "UnencodedCredentials").await;
+        bad_client(&t, &raw_basic(format!("{lenient}:{secret}x")), "UnencodedCredentials").await;
+        // One attempt each, whichever client it is, so a limiter counts each once.
+        let ids: Vec<String> = seen.0.lock().unwrap()[attempts..].to_vec();
+        assert_eq!(ids, [&lenient, &strict, "nobody-we-know", &lenient], "{secret}");
+        // Where the identifier reads otherwise without decoding, the secret is not read so either.
+        let encoded_id = escaped.replace('+', "%2B");
+        bad_client(&t, &raw_basic(format!("{encoded_id}:{secret}")), "UnencodedCredentials").await;
+        // A body is decoded once, by its form.
+        let body = format!("grant_type=client_credentials&client_id={lenient}&client_secret={}x", "a%2Bb");
+        bad_client(&t, &Request::post_form("/token", body), "ClientAuthenticationFailed").await;
+    }
+}
+
+/// Guards: only an administrator lets a client send its secret raw.
+#[test]
+fn raw_basic_secret_is_an_administrators_switch_and_off() {
+    let secret = ClientSecret::new("a+b");
+    let client = Client::confidential("app", ClientCredential::secret(&secret)).client_credentials();
+    let client = client.scope("user:read").build().unwrap();
+    assert!(!client.may_send_raw_secret() && secret.warning().is_some());
+    for by in [SetBy::Anyone, SetBy::Statement, SetBy::Policy] {
+        let mut parts = client.parts().clone();
+        let sent = serde_json::json!({ "raw_basic_secret": true, "grant_types": ["client_credentials"] });
+        let mut sent = sent.as_object().unwrap().clone();
+        parts.set_members(&mut sent, by).unwrap();
+        assert!(!parts.raw_basic_secret && sent.contains_key("raw_basic_secret"), "{by:?}");
+    }
+    let mut parts = client.into_parts();
+    parts.raw_basic_secret = true;
+    let stored = serde_json::to_string(&parts).unwrap();
+    assert!(Client::from_parts(ClientParts::from_stored(&stored).unwrap()).unwrap().may_send_raw_secret());
+    let public = Client::public("app").authorization_code([CB]).raw_basic_secret();
+    assert_eq!(public.build().unwrap_err(), ClientError::PublicWithCredentials);
+}
+
+/// Guards: a store that finds a client by a looser comparison than equality.
+#[tokio::test]
+async fn client_with_another_identifier_is_a_server_error() {
+    let storage = grantor::MemoryStorage::new();
+    let observer = grantor::testing::RecordingObserver::default();
+    let server = grantor::AuthorizationServer::builder(grantor::testing::ISSUER)
+        .storage_and_clients(Arc::new(storage.clone()), Arc::new(AnyCase(storage.clone())), Arc::new(storage.clone()))
+        .scope("user:read", "Read your profile")
+        .observer(observer.clone())
+        .build()
+        .await
+        .unwrap();
+    let secret = ClientSecret::new("a-secret");
+    let app = Client::confidential("app", ClientCredential::secret(&secret)).client_credentials();
+    storage.register(app.authorization_code([CB]).scope("user:read").build().unwrap()).await.unwrap();
+    assert_eq!(server.token(&by_basic("app", "a-secret")).await.status(), 200);
+    let public = Request::post_form("/revoke", form(&[("token", "x"), ("client_id", "APP")]));
+    let authorize = Request::get("/authorize?response_type=code&client_id=App");
+    let page = match server.authorize(&authorize).await {
+        grantor::AuthorizationOutcome::Respond(response) => response,
+        _ => panic!("a request of an unknown client"),
+    };
+    for (response, event) in [
+        (page, "authorization_refused"),
+        (server.token(&by_basic("APP", "a-secret")).await, "token_refused"),
+        (server.token(&by_basic("App", "wrong")).await, "token_refused"),
+        (server.revoke(&public).await, "revocation_refused"),
+        (server.introspect(&public).await, "introspection_refused"),
+    ] {
+        assert_eq!(response.status(), 500, "{event}");
+        assert!(!crate::common::text(&response).contains("identifier"), "the cause is for the observer only");
+        let told = observer.events();
+        let told = told.iter().find(|told| told.name == event).unwrap();
+        assert!(told.text.contains("returned a client with another identifier"), "{}", told.text);
+    }
+    assert_eq!(server.token(&by_basic("nobody", "a-secret")).await.status(), 401);
+}
+
+/// A store that ignores the case of identifiers.
+struct AnyCase(grantor::MemoryStorage);
+
+#[async_trait]
+impl ClientStore for AnyCase {
+    async fn find_client(&self, id: &str) -> Result<Option<Arc<Client>>, grantor::StorageError> {
+        self.0.find_client(&id.to_lowercase()).await
+    }
+}
+
+/// Notes the identifier of each attempt, and compares digests.
+#[derive(Clone, Default)]
+struct Seen(Arc<Mutex<Vec<String>>>);
+
+#[async_trait]
+impl Authenticator for Seen {
+    async fn authenticate_client(&self, attempt: &ClientAttempt<'_>) -> Result<Verdict<()>, AuthenticatorError> {
+        self.0.lock().unwrap().push(attempt.client_id.to_owned());
+        grantor::ClientSecrets.authenticate_client(attempt).await
     }
 }
 
@@ -211,6 +375,8 @@ async fn two_authentication_methods_in_one_request_are_refused_even_if_both_are_
     let assertion = [("client_assertion", "header.payload.signature")];
     let assertion_type = [("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer")];
     for request in [
+        by_basic(&app.id, secret_of(&app)).with_header("Authorization", header.clone()),
+        by_basic(&app.id, secret_of(&app)).with_header("authorization", "Bearer x"),
         token(&[&MACHINE[..], &body_secret].concat()).with_header("authorization", header.clone()),
         // A failed header does not fall back to the body.
         token(&[&MACHINE[..], &body_secret].concat()).with_header("authorization", wrong_header),
@@ -392,7 +558,7 @@ async fn credentials_outside_printable_ascii_match_nobody() {
     let t = TestServer::with(|builder| builder.authenticator(Says(Verdict::Accepted(()))));
     let app = t.confidential_client(CB).await;
     for secret in ["tab\tinside-it", "nul\0inside-it", "p\u{e4}ssword-umlaut", "del\u{7f}inside-it"] {
-        bad_client(&t, &by_basic(&app.id, secret), "ClientAuthenticationFailed").await;
+        bad_client(&t, &by_basic(&app.id, secret), "UnencodedCredentials").await;
         bad_client(&t, &by_body(&app.id, secret), "ClientAuthenticationFailed").await;
         refused(&t, &by_basic(secret, secret_of(&app)), 401, "invalid_client").await;
     }

@@ -1,8 +1,10 @@
 //! The client credentials grant (RFC 6749 §4.4): a machine acts for itself.
 
-use grantor::client::{ClientBuilder, ClientError, RegisteredBy};
+use grantor::client::{ClientBuilder, ClientError, ClientParts, ClientType, RegisteredBy, SetBy};
 use grantor::testing::TestServer;
-use grantor::{Client, ClientRegistry, ClientStore, GrantType, Policy, Request, Scope};
+use grantor::{
+    Client, ClientCredential, ClientId, ClientRegistry, ClientSecret, ClientStore, GrantType, Policy, Request, Scope,
+};
 
 use crate::common::{basic, form, json, token, token_as};
 use crate::support::{CB, access_token, bad_client, confidential, granted, public, refused_for, row};
@@ -159,6 +161,43 @@ async fn self_registered_client_has_no_scope_of_its_own() {
     assert_eq!(granted(&t, &token_as(&app, &MACHINE)).await["scope"], "user:read");
     let beyond = [("grant_type", "client_credentials"), ("scope", "user:write")];
     refused_for(&t, &token_as(&app, &beyond), 400, "invalid_scope", "ScopeNotAllowed").await;
+}
+
+/// Guards: a registration that does not say who entered it is nobody's that the server trusts. From the security review, 19.
+// covers: GK-04 (RFC 6749 §3.3), CA-31 (OAuth 2.1 §2.4)
+#[tokio::test]
+async fn registration_without_origin_has_no_scope_of_its_own() {
+    assert_eq!(RegisteredBy::default(), RegisteredBy::SelfService);
+    let secret = ClientSecret::new("a-secret");
+    let posted = serde_json::json!({ "grant_types": ["client_credentials"], "scope": "user:read" });
+    let members =
+        |parts: &mut ClientParts, by| parts.set_members(&mut posted.as_object().unwrap().clone(), by).unwrap();
+    let new = || ClientParts::new(ClientId::new("app").unwrap(), ClientType::Confidential);
+    let (mut by_anyone, mut by_host) = (new(), new());
+    members(&mut by_anyone, SetBy::Anyone);
+    members(&mut by_host, SetBy::Host);
+    let mut read = posted.clone();
+    read["client_id"] = "app".into();
+    read["client_type"] = "confidential".into();
+    let (strict, stored) =
+        (serde_json::from_value(read.clone()).unwrap(), ClientParts::from_stored(&read.to_string()).unwrap());
+    for mut parts in [by_anyone, by_host, strict, stored] {
+        assert_eq!(parts.registered_by, RegisteredBy::SelfService);
+        parts.credentials = vec![ClientCredential::secret(&secret)];
+        let t = TestServer::new();
+        let app = t.register(Client::from_parts(parts.clone()), Some(ClientSecret::new(secret.expose()))).await;
+        refused_for(&t, &token_as(&app, &MACHINE), 400, "invalid_scope", "ScopeNotAllowed").await;
+
+        parts.registered_by = RegisteredBy::Administrator;
+        let t = TestServer::new();
+        // Who registered it survives storing.
+        let parts = ClientParts::from_stored(&serde_json::to_string(&parts).unwrap()).unwrap();
+        let app = t.register(Client::from_parts(parts), Some(ClientSecret::new(secret.expose()))).await;
+        assert_eq!(granted(&t, &token_as(&app, &MACHINE)).await["scope"], "user:read");
+    }
+    // What stands in the program is the administrator's.
+    let built = Client::confidential("app", ClientCredential::secret(&secret)).client_credentials().build().unwrap();
+    assert_eq!(built.registered_by(), RegisteredBy::Administrator);
 }
 
 // covers: GK-05 (RFC 6749 §5.2), AMB-18, TE-07 (RFC 6749 §5.2)

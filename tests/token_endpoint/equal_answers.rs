@@ -176,7 +176,7 @@ const REFRESH: [Fault; 7] = [
     ("no token", "invalid_request", |case| case.with("refresh_token", "")),
     ("repeated token", "invalid_request", |case| case.and("refresh_token", case.token())),
     ("malformed token", "invalid_grant", |case| case.with("refresh_token", &format!("{} ", case.token()))),
-    ("malformed scope", "invalid_scope", |case| case.and("scope", "user:read  user:write")),
+    ("malformed scope", "invalid_scope", |case| case.and("scope", "user:read\tuser:write")),
     ("widened scope", "invalid_scope", |case| case.and("scope", &format!("{SCOPE} admin"))),
     ("foreign scope", "invalid_scope", |case| case.and("scope", "admin")),
     ("quoted scope", "invalid_scope", |case| case.and("scope", "\"user:read\"")),

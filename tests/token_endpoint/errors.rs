@@ -42,7 +42,6 @@ async fn an_invalid_request_is_told_what_is_wrong_with_it() {
             token_as(&app, &[&MACHINE[..], &[("client_id", "x")]].concat()),
             "the header and the body name different clients",
         ),
-        (token(&MACHINE).with_header("authorization", "Basic !"), "the Authorization header is malformed"),
     ];
     all_refused(&t, 400, "invalid_request", &cases).await;
     all_refused(&t, 405, "invalid_request", &[(Request::get("/token"), "this endpoint does not serve this method")])
@@ -57,7 +56,12 @@ async fn an_invalid_request_is_told_what_is_wrong_with_it() {
 async fn a_client_that_is_nobody_and_a_grant_that_is_nobodys_have_codes_of_their_own() {
     let (t, app) = confidential().await;
     let wrong_secret = token(&MACHINE).with_header("authorization", basic(&app.id, "wrong"));
-    let cases = [(token(&MACHINE), "client authentication failed"), (wrong_secret, "client authentication failed")];
+    let malformed = token(&MACHINE).with_header("authorization", "Basic !");
+    let cases = [
+        (token(&MACHINE), "client authentication failed"),
+        (wrong_secret, "client authentication failed"),
+        (malformed, "the Authorization header is malformed"),
+    ];
     all_refused(&t, 401, "invalid_client", &cases).await;
 
     let grant_types =
@@ -101,7 +105,11 @@ async fn an_invalid_grant_is_not_told_which_of_many_reasons_it_was() {
             "the redirect URI is not the one of the authorization request",
         ),
         (token_as(&app, &with(&code, "code_verifier", VERIFIER)), "PKCE: code_verifier does not meet the challenge"),
-        (token_as(&app, &with(&code, "code_verifier", "short")), "PKCE: code_verifier is malformed"),
+        // Guards: who reads it knows which verifier is well-formed.
+        (
+            token_as(&app, &with(&code, "code_verifier", "short")),
+            "PKCE: code_verifier is malformed: it has 43 to 128 of the characters A-Z a-z 0-9 - . _ ~",
+        ),
         (token_as(&app, &with(&code, "code_verifier", "")), "PKCE: code_verifier is missing"),
     ];
     all_refused(&t, 400, "invalid_grant", &cases).await;
@@ -118,7 +126,7 @@ async fn an_invalid_scope_is_told_why() {
     let fresh = crate::support::refresh_of(&tokens).expose();
     let wide = [("grant_type", "refresh_token"), ("refresh_token", fresh), ("scope", "user:read more")];
     let cases = [
-        (token_as(&app, &with(&MACHINE, "scope", "a  b")), "the scope is malformed"),
+        (token_as(&app, &with(&MACHINE, "scope", "a\tb")), "the scope is malformed"),
         (token_as(&app, &with(&MACHINE, "scope", "nonsense")), "a scope is unknown"),
         (token_as(&narrow, &with(&MACHINE, "scope", "user:write")), "a requested scope is not allowed for this client"),
         (token_as(&app, &with(&MACHINE, "scope", "")), "no scope was asked for and there is no default"),

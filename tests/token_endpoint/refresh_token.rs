@@ -95,8 +95,9 @@ async fn a_refresh_cannot_widen_the_scope_even_to_what_the_client_may_ask_for() 
         ("user:read user:write", "ScopeExceedsGrant"),
         ("no-such-scope", "ScopeExceedsGrant"),
         ("USER:READ", "ScopeExceedsGrant"),
-        ("user:read  user:read", "MalformedScope"),
-        (" user:read", "MalformedScope"),
+        (" user:read  user:write", "ScopeExceedsGrant"),
+        ("user:read\tuser:read", "MalformedScope"),
+        (" ", "MalformedScope"),
         ("user\"read", "MalformedScope"),
     ] {
         let pairs = [("grant_type", "refresh_token"), ("refresh_token", old), ("scope", scope)];

@@ -27,9 +27,10 @@ async fn a_scope_that_is_malformed_unknown_or_not_the_clients_is_refused_as_a_wh
     let app = t.confidential_client_with(|client| client.client_credentials().scope("user:read")).await;
     for (scope, reason) in [
         (" ", "MalformedScope"),
-        (" user:read", "MalformedScope"),
-        ("user:read ", "MalformedScope"),
-        ("user:read  user:read", "MalformedScope"),
+        ("  ", "MalformedScope"),
+        ("\tuser:read", "MalformedScope"),
+        ("user:read\u{a0}", "MalformedScope"),
+        (" user:read  user:write ", "ScopeNotAllowed"),
         ("user:read\tuser:write", "MalformedScope"),
         ("user:read\nuser:write", "MalformedScope"),
         ("user:\"read\"", "MalformedScope"),

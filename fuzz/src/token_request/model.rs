@@ -345,10 +345,11 @@ impl Model {
 
 /// A scope that is asked for at a refresh, sorted, if it is within what was granted.
 fn narrowed(requested: &str, granted: &[String]) -> Option<Vec<String>> {
-    let mut tokens: Vec<String> = requested.split(' ').map(String::from).collect();
+    let tokens = requested.split(' ').filter(|token| !token.is_empty());
+    let mut tokens: Vec<String> = tokens.map(String::from).collect();
     tokens.sort_unstable();
     tokens.dedup();
-    tokens.iter().all(|token| granted.contains(token)).then_some(tokens)
+    (!tokens.is_empty() && tokens.iter().all(|token| granted.contains(token))).then_some(tokens)
 }
 
 /// The grants that need no token: the client's own, and a user's password.
