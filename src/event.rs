@@ -96,11 +96,17 @@ pub enum EventKind<'a> {
         /// Whether a refresh token was issued with it.
         refresh_token: bool,
     },
-    /// A refresh was repeated within its grace window and got the same tokens again.
+    /// A refresh was repeated within its grace window and got the same tokens again: its answer was lost, or a thief follows the
+    /// client. See [the grace window](crate::manual::defaults#the-grace-window).
     #[non_exhaustive]
     RefreshRepeated {
         /// The grant.
         grant: &'a Grant,
+        /// How many repeats of the grant were answered, this one included. Of many at the same moment, some may be left out. The count
+        /// begins again if none came for as long as a refresh token may be idle.
+        count: u64,
+        /// Whether the peer is the one of the refresh.
+        from: RepeatedFrom,
     },
     /// The token endpoint refused a request, or failed; or a client did not authenticate at an endpoint of the application or of a
     /// capability, see [`authenticate_client`](crate::AuthorizationServer::authenticate_client).
@@ -240,6 +246,30 @@ pub enum BearerRefusal {
     InsufficientScope,
     /// The API requires a user, and the token belongs to a client that acts for itself.
     NoResourceOwner,
+}
+
+/// Whether a refresh is repeated by the peer that made it. Addresses are compared as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum RepeatedFrom {
+    /// The same address.
+    SamePeer,
+    /// Another address: a client that changed its network, or another party that has the token.
+    OtherPeer,
+    /// The host vouched for no peer of one of the two requests.
+    Unknown,
+}
+
+impl RepeatedFrom {
+    /// Its name: stable, for logs and metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::SamePeer => "same_peer",
+            Self::OtherPeer => "other_peer",
+            Self::Unknown => "unknown",
+        }
+    }
 }
 
 /// What an approval rests on.

@@ -316,7 +316,7 @@ async fn an_authorization_is_told_from_its_request_to_its_tokens() {
     assert_eq!(stage.told(true), told(Level::INFO, "token", &[&issued, &grant[..]].concat()));
 
     t.refresh(&stage.app, refresh_of(&tokens)).await.unwrap();
-    let expected = [&[("event", "refresh_repeated"), ("what", "repeated")], &grant[..]].concat();
+    let expected = [&[("event", "refresh_repeated"), ("count", "1"), ("from", "unknown")], &grant[..]].concat();
     assert_eq!(stage.told(true), told(Level::INFO, "token", &expected));
 
     t.token_as(&stage.app, TokenRequest::client_credentials().scope("user:read")).await.unwrap();

@@ -18,7 +18,7 @@ use crate::grant_type::{
 };
 use crate::http::{Request, Response};
 pub use crate::issue::TokenResponse;
-use crate::issue::{self, Issued};
+use crate::issue::{self, Issued, Repeated};
 use crate::policy::RefreshTokens;
 use crate::record::GrantType;
 use crate::server_context::ServerContext;
@@ -153,8 +153,9 @@ impl TokenEndpoint {
                     None => continue,
                 },
                 Order::Repeat(order) => {
-                    let issued = issue::repeat(server, client, order, peer, now).await?;
-                    server.observe_from(peer, now, EventKind::RefreshRepeated { grant: &issued.grant });
+                    let Repeated { issued, count, from } = issue::repeat(server, client, order, peer, now).await?;
+                    let repeated = EventKind::RefreshRepeated { grant: &issued.grant, count, from };
+                    server.observe_from(peer, now, repeated);
                     return Ok(issued);
                 }
                 Order::Replayed(replayed) => {
