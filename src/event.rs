@@ -152,6 +152,16 @@ pub enum EventKind<'a> {
         /// The name of the member.
         member: &'a str,
     },
+    /// A client is registered for scopes that the server does not offer, so it can't get them. Told at the first use of the client since
+    /// the server was built, of up to a thousand clients. It has no peer. The
+    /// [lint](crate::lint::ClientLint::ScopeNotOffered) finds the same.
+    #[non_exhaustive]
+    ScopeNotOffered {
+        /// The client.
+        client_id: &'a ClientId,
+        /// The scopes that are not offered.
+        scope: &'a Scope,
+    },
     /// A client revoked a token that was not dead yet: an access token alone, or with a refresh token the whole grant.
     #[non_exhaustive]
     TokenRevoked {
@@ -314,6 +324,7 @@ impl EventKind<'_> {
             Self::RefreshTokenReused { .. } => "refresh_token_reused",
             Self::SubjectNotActive { .. } => "subject_not_active",
             Self::CustomizerMemberDropped { .. } => "customizer_member_dropped",
+            Self::ScopeNotOffered { .. } => "scope_not_offered",
             Self::TokenRevoked { .. } => "token_revoked",
             Self::RevocationRefused { .. } => "revocation_refused",
             Self::TokenIntrospected { .. } => "token_introspected",

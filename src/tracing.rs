@@ -55,6 +55,9 @@ impl Observer for TracingObserver {
             EventKind::CustomizerMemberDropped { client_id, member } => {
                 tracing::warn!(target: "grantor", event = name, client_id = client_id.as_str(), member);
             }
+            EventKind::ScopeNotOffered { client_id, scope } => {
+                tracing::warn!(target: "grantor", event = name, client_id = client_id.as_str(), %scope);
+            }
             EventKind::AuthorizationDenied { client_id, subject } => {
                 let subject = subject.map(Subject::as_str);
                 tracing::info!(target: "grantor", event = name, client_id = client_id.as_str(), subject);

@@ -106,6 +106,8 @@ pub enum Refusal {
     NoDefaultScope,
     /// The refresh asks for more than was granted.
     ScopeExceedsGrant,
+    /// Nothing is left of what was granted: the client may not have it any more, or the server does not offer it any more.
+    NoScopeLeft,
 
     // The token endpoint.
     /// The server does not serve this grant type.
@@ -125,7 +127,8 @@ pub enum Refusal {
     /// A spent refresh token was presented again, outside of its grace window: its grant is revoked.
     RefreshTokenReused,
     /// A spent refresh token was presented within its grace window, but its successors can't be given again: the request asks
-    /// for another scope than the first one did, or a successor has expired or been used. Nothing is revoked.
+    /// for another scope than the first one did, its access token has a scope that the client may not have any more, or a successor has
+    /// expired or been used. Nothing is revoked.
     RetryRefused,
     /// A refresh token was spent further in the future than clocks may differ; nothing was revoked.
     SpentInTheFuture,
@@ -322,6 +325,7 @@ impl Refusal {
             | Self::RefreshTokenReused
             | Self::RetryRefused
             | Self::SpentInTheFuture
+            | Self::NoScopeLeft
             | Self::KeyUsed
             | Self::BoundToken
             | Self::SubjectSuspended

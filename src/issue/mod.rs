@@ -114,6 +114,9 @@ async fn first_tokens(
     peer: Option<IpAddr>,
     now: OffsetDateTime,
 ) -> Result<(Vec<StoredToken>, Issued), Error> {
+    if order.parent.is_some() {
+        order.scope = server.scope_left(client, grant_type, &order.scope)?;
+    }
     if !order.scope.is_subset(server.scopes.all()) {
         return Err(Error::Misuse("a grant handler granted a scope that the server does not offer"));
     }
@@ -219,17 +222,18 @@ async fn successors(
     peer: Option<IpAddr>,
     now: OffsetDateTime,
 ) -> Result<(Redemption, Vec<StoredToken>, Issued), Error> {
-    let RedeemToken { presented, kind, number, plain, grant, scope, unenforced } = *order;
+    let RedeemToken { presented, kind, number, plain, grant, scope: requested, unenforced } = *order;
     Error::check_enforced(client.parts().unenforced_member().or(unenforced.as_deref()))?;
     let mut lifetimes = server.policy.lifetimes(client);
-    let requested = scope.intersection(&grant.scope).ok_or(Refusal::ScopeExceedsGrant)?;
+    let left = server.scope_left(client, &grant.grant_type, &grant.scope)?;
+    let possible = requested.intersection(&left).ok_or(Refusal::NoScopeLeft)?;
     let is_refresh = kind == TokenKind::RefreshToken;
     let Customized { scope, access_token_lifetime, members: added } = {
         let issuance = Issuance {
             kind: if is_refresh { IssuanceKind::Refresh } else { IssuanceKind::AuthorizationCode },
             client,
             grant: &grant,
-            scope: &requested,
+            scope: &possible,
             access_token_lifetime: lifetimes.access_token,
             peer,
             now,
@@ -243,7 +247,7 @@ async fn successors(
         return Err(Refusal::ExpiredToken.into());
     }
     let consume = !is_refresh || rotates;
-    let refreshes = consume && may_refresh(server, client, &grant.scope);
+    let refreshes = consume && may_refresh(server, client, &left);
 
     let has_window = is_refresh && consume && lifetimes.refresh_grace.is_positive();
     let seed = if has_window { Some(Seed::from_bytes(*server.random()?)) } else { None };

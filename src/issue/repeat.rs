@@ -46,9 +46,11 @@ pub(crate) async fn repeat(
     let RepeatRefresh { presented, scope } = order;
     must_be_active(server, presented.grant().subject.as_ref(), peer, now).await?;
     Error::check_enforced(client.parts().unenforced_member().or(presented.unenforced_member()))?;
+    let left = server.scope_left(client, &presented.grant().grant_type, &presented.grant().scope)?;
+    let possible = scope.intersection(&left).ok_or(Refusal::NoScopeLeft)?;
     if server.customizer.is_some() {
         let access_token_lifetime = server.policy.lifetimes(client).access_token;
-        let (kind, grant, scope) = (IssuanceKind::Repeat, presented.grant(), &scope);
+        let (kind, grant, scope) = (IssuanceKind::Repeat, presented.grant(), &possible);
         let issuance = Issuance { kind, client, grant, scope, access_token_lifetime, peer, now };
         customize(server, &issuance, &Map::new()).await?;
     }
@@ -58,7 +60,8 @@ pub(crate) async fn repeat(
     let access_token = sign_again(server, id, &token, &grant).await?;
 
     let lasts = token.is_live(&grant, now) && lasts_a_second(token.expires_at, now);
-    if *token.requested_scope() != scope || !lasts {
+    // A scope that was taken away since the refresh is not given again.
+    if *token.requested_scope() != scope || !token.scope.is_subset(&possible) || !lasts {
         return Err(Refusal::RetryRefused.into());
     }
     let refresh = find_presented(server, refresh_token).await?.ok_or(Refusal::RetryRefused)?;

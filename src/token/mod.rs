@@ -136,6 +136,7 @@ impl TokenEndpoint {
         let handler = self.handler(grant_type)?;
         progress.grant_type = Some(handler.grant_type().as_str());
         may_use_grant_type(client, handler)?;
+        self.server.tell_of_unoffered_scopes(client, now);
         let (server, params, request) = (&*self.server, &request.params, request.context);
         self.carry_out(handler, &GrantContext { server, client, params, now, request }).await
     }

@@ -27,4 +27,5 @@ mod request_context;
 mod response;
 mod rotation;
 mod scope;
+mod scope_left;
 mod subject_status;
