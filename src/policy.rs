@@ -27,6 +27,8 @@ use crate::scope::Scope;
 /// | [`refresh_token_idle_lifetime`](Self::refresh_token_idle_lifetime) | 14 days |
 /// | [`refresh_token_absolute_lifetime`](Self::refresh_token_absolute_lifetime) | 90 days |
 /// | [`refresh_grace`](Self::refresh_grace) | 30 seconds |
+/// | [`refresh_burst`](Self::refresh_burst) | 1,000 |
+/// | [`refresh_interval`](Self::refresh_interval) | 30 seconds |
 /// | [`refresh_tokens`](Self::refresh_tokens) | always, to clients that may refresh |
 /// | [`refresh_token_rotation`](Self::refresh_token_rotation) | always |
 /// | [`consent_lifetime`](Self::consent_lifetime) | 30 minutes |
@@ -59,6 +61,14 @@ pub struct Policy {
     /// [`TokenCustomizer`](crate::customizer::TokenCustomizer) lets expire within this time can't be given again: a repeat after that is
     /// refused, and the grant goes on. Default: 30 seconds.
     pub refresh_grace: Duration,
+    /// How many refreshes of a grant are allowed besides those that [`refresh_interval`](Self::refresh_interval) allows. Default: 1,000.
+    pub refresh_burst: u32,
+    /// How often a grant may be refreshed on average since it was opened, so that the rows of its spent refresh tokens, which are
+    /// evidence and stay as long as the grant, are bounded: at most once in this time, or once in an access token lifetime if that is
+    /// shorter, and [`refresh_burst`](Self::refresh_burst) times more. What is above gets 429 with `Retry-After` and changes nothing. A
+    /// repeat within [`refresh_grace`](Self::refresh_grace) counts like a refresh; a late reuse is never put off. A refresh token that is
+    /// not replaced when it is used leaves no such rows and is not counted. Zero means no limit. Default: 30 seconds.
+    pub refresh_interval: Duration,
     /// When refresh tokens are issued. Default: always, to clients that may refresh.
     pub refresh_tokens: RefreshTokens,
     /// Which clients' refresh tokens are replaced at each use (RFC 9700 §4.14.2). Default: all.
@@ -114,6 +124,8 @@ impl Default for Policy {
             refresh_token_idle_lifetime: Duration::days(14),
             refresh_token_absolute_lifetime: Duration::days(90),
             refresh_grace: Duration::seconds(30),
+            refresh_burst: 1_000,
+            refresh_interval: Duration::seconds(30),
             refresh_tokens: RefreshTokens::Always,
             refresh_token_rotation: Rotation::Always,
             consent_lifetime: Duration::minutes(30),
@@ -221,6 +233,16 @@ impl Policy {
         }
     }
 
+    /// Whether a grant of this age may have been refreshed so often.
+    pub(crate) fn allows_refreshes(&self, refreshes: u64, age: Duration, lifetimes: &EffectiveLifetimes) -> bool {
+        let interval = self.refresh_interval.min(lifetimes.access_token);
+        if !interval.is_positive() {
+            return true;
+        }
+        let earned = age.whole_nanoseconds().max(0) / interval.whole_nanoseconds();
+        i128::from(refreshes) <= i128::from(self.refresh_burst).saturating_add(earned)
+    }
+
     /// Whether a redirect URI that is registered can also be used.
     pub(crate) fn allows_redirect(&self, class: RedirectUriClass, uri: &str) -> bool {
         match class {
@@ -262,6 +284,9 @@ impl Policy {
         }
         if self.access_token_lifetime.min(self.refresh_token_idle_lifetime) < self.refresh_grace {
             return Err(PolicyError::GraceExceedsLifetime);
+        }
+        if self.refresh_interval.is_negative() || self.refresh_burst == 0 {
+            return Err(PolicyError::NoRefreshes);
         }
         if self.max_body == 0 || self.max_state == 0 {
             return Err(PolicyError::NoInput);
@@ -315,6 +340,9 @@ pub enum PolicyError {
     /// A repeated refresh would hand out expired tokens.
     #[error("the access token or idle refresh token lifetime is shorter than refresh_grace")]
     GraceExceedsLifetime,
+    /// A client that refreshes as soon as it can would be told to wait.
+    #[error("refresh_burst is at least 1, and refresh_interval is not negative")]
+    NoRefreshes,
     /// Nothing could ever be read.
     #[error("max_body and max_state are at least 1")]
     NoInput,

@@ -78,6 +78,11 @@ impl StoredToken {
         self.details.requested_scope.as_ref().unwrap_or(&self.scope)
     }
 
+    /// The number of a refresh token in its family, and so of the refresh that spends it. The first one has 1.
+    pub(crate) fn family_number(&self) -> u32 {
+        self.details.number.unwrap_or(1)
+    }
+
     /// Whether it was neither revoked nor has expired, and its grant is live. It may be spent.
     pub(crate) fn is_live(&self, grant: &Grant, now: OffsetDateTime) -> bool {
         self.revoked_at.is_none() && now < self.expires_at && grant.is_live(now)

@@ -130,6 +130,8 @@ pub enum Refusal {
     /// for another scope than the first one did, its access token has a scope that the client may not have any more, or a successor has
     /// expired or been used. Nothing is revoked.
     RetryRefused,
+    /// The grant was refreshed more often than [`Policy::refresh_interval`](crate::Policy::refresh_interval) allows. Nothing is spent.
+    RefreshedTooOften,
     /// A refresh token was spent further in the future than clocks may differ; nothing was revoked.
     SpentInTheFuture,
     /// A one-time key of an extension grant was used before.
@@ -248,6 +250,7 @@ impl Refusal {
             Self::NoAuthorizationEndpoint => 404,
             Self::MethodNotAllowed(_) => 405,
             Self::BodyTooLarge => 413,
+            Self::RefreshedTooOften => 429,
             _ if self.code() == ErrorCode::INVALID_CLIENT => 401,
             _ => 400,
         }
@@ -330,6 +333,9 @@ impl Refusal {
             | Self::BoundToken
             | Self::SubjectSuspended
             | Self::SubjectGone => GRANT,
+            Self::RefreshedTooOften => {
+                (E::TEMPORARILY_UNAVAILABLE, "the grant is refreshed too often, try again later")
+            }
             Self::NestedTooDeep => (E::INVALID_REQUEST, "the token was derived from too many others"),
             Self::RedirectUriMismatch => {
                 (E::INVALID_GRANT, "the redirect URI is not the one of the authorization request")

@@ -27,8 +27,7 @@ impl GrantHandler for RefreshTokenGrant {
         let token = RefreshToken::new(context.params.require("refresh_token")?);
         let requested = context.params.get("scope")?;
         let presented = context.find(token).await?.must_belong_to(context.client)?;
-        let lifetimes = context.policy().lifetimes(context.client);
-        Ok(refresh(presented, requested, lifetimes, context.now)?)
+        Ok(refresh(presented, requested, context)?)
     }
 }
 
@@ -39,9 +38,10 @@ impl GrantHandler for RefreshTokenGrant {
 fn refresh(
     presented: VerifiedToken<kind::RefreshToken>,
     requested: Option<&str>,
-    lifetimes: EffectiveLifetimes,
-    now: OffsetDateTime,
+    context: &GrantContext<'_>,
 ) -> Result<Decision, Refusal> {
+    let (policy, now) = (context.policy(), context.now);
+    let lifetimes = policy.lifetimes(context.client);
     let scope = narrowed(requested, presented.grant())?;
     presented.must_have_a_live_grant(now)?;
     let is_repeat = match presented.spent().map(|spent| judge(spent, lifetimes.refresh_grace, now)) {
@@ -54,6 +54,11 @@ fn refresh(
         presented.must_not_be_expired(now)?;
     }
     must_not_be_idle(presented.grant(), lifetimes, now)?;
+    // A spent token has the number that it had as an unspent one, so both get one answer.
+    let (number, age) = (presented.token().family_number(), now - presented.grant().opened_at);
+    if !policy.allows_refreshes(number.into(), age, &lifetimes) {
+        return Err(Refusal::RefreshedTooOften);
+    }
     Ok(Decision(if is_repeat {
         Order::Repeat(RepeatRefresh::new(presented, scope))
     } else {

@@ -13,9 +13,9 @@ use crate::client::Client;
 use crate::customizer::{Issuance, IssuanceKind};
 use crate::error::{Error, Refusal, StorageError};
 use crate::event::RepeatedFrom;
-use crate::lookup::{find_minted, find_presented};
-use crate::record::{Grant, GrantId, StoredToken};
-use crate::secret::Seed;
+use crate::lookup::{VerifiedToken, find_minted, find_presented};
+use crate::record::{GrantId, StoredToken};
+use crate::secret::{Seed, kind};
 use crate::server_context::ServerContext;
 use crate::storage::ephemeral::{EphemeralKey, Inserted, Namespace};
 use crate::subject_status::must_be_active;
@@ -70,7 +70,7 @@ pub(crate) async fn repeat(
     }
     Error::check_enforced(token.unenforced_member(&grant).or(refresh.unenforced_member()))?;
     let from = repeated_from(&token, seed, peer);
-    let count = count(server, &grant, now).await?;
+    let count = count(server, client, &presented, now).await?;
     let (refresh_token, ..) = refresh.into_parts();
     let (expires_in, scope) = (token.expires_at - now, token.scope.clone());
     let mut members = ResponseMembers::default();
@@ -88,16 +88,27 @@ fn repeated_from(access: &StoredToken, seed: &Seed, peer: Option<IpAddr>) -> Rep
     }
 }
 
-/// Counts a repeat, and returns how many the grant has had. If too many are counted at the same moment, some are left out. The count is
-/// kept until the grant would end if it were not used again.
-async fn count(server: &ServerContext, grant: &Grant, now: OffsetDateTime) -> Result<u64, Error> {
+/// Counts a repeat of a spent token, unless there are too many, and returns how many the grant has had. If too many are counted at the
+/// same moment, some are left out. The count is kept until the grant would end if it were not used again.
+async fn count(
+    server: &ServerContext,
+    client: &Client,
+    presented: &VerifiedToken<kind::RefreshToken>,
+    now: OffsetDateTime,
+) -> Result<u64, Error> {
+    let (grant, number, lifetimes) =
+        (presented.grant(), presented.token().family_number(), server.policy.lifetimes(client));
     let (store, key) = (&server.ephemeral, key_of(&server.issuer, grant.id)?);
-    let mut count = 1;
+    let mut repeats = Repeats::default();
     for _ in 0..TRIES {
         let found = store.get(&key, now).await?;
-        let before = found.as_ref().map(|entry| read(&entry.value)).transpose()?;
-        count = before.unwrap_or(0).saturating_add(1);
-        let value = write(count);
+        repeats = found.as_ref().map(|entry| Repeats::read(&entry.value)).transpose()?.unwrap_or_default();
+        repeats.add(number);
+        let refreshes = repeats.of_token.saturating_add(number.into());
+        if !server.policy.allows_refreshes(refreshes, now - grant.opened_at, &lifetimes) {
+            return Err(Refusal::RefreshedTooOften.into());
+        }
+        let value = repeats.write();
         let is_written = match found {
             None => matches!(store.insert(&key, &value, grant.expires_at, now).await?, Inserted::New(_)),
             Some(entry) => store.replace(&key, entry.version, &value, grant.expires_at, now).await?.is_some(),
@@ -106,7 +117,7 @@ async fn count(server: &ServerContext, grant: &Grant, now: OffsetDateTime) -> Re
             break;
         }
     }
-    Ok(count)
+    Ok(repeats.of_grant)
 }
 
 /// The entry that has the count of a grant.
@@ -115,21 +126,41 @@ fn key_of(issuer: &str, id: GrantId) -> Result<EphemeralKey, StorageError> {
     Ok(EphemeralKey::new(issuer, namespace, id.as_bytes()))
 }
 
-/// The format of a count: its version, then the number.
-const FORMAT: u8 = 1;
-
-fn write(count: u64) -> [u8; 9] {
-    let mut value = [FORMAT; 9];
-    value[1..].copy_from_slice(&count.to_be_bytes());
-    value
+/// How often refreshes of a grant were repeated.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Repeats {
+    of_grant: u64,
+    /// The number of the token that was presented last, and how often its refresh was repeated.
+    number: u32,
+    of_token: u64,
 }
 
-fn read(value: &[u8]) -> Result<u64, StorageError> {
-    match value.split_first() {
-        Some((&FORMAT, count)) if count.len() == 8 => {
-            Ok(count.iter().fold(0, |number, byte| number << 8 | u64::from(*byte)))
-        }
-        _ => Err(StorageError::unavailable("the count of repeated refreshes has a format of another version")),
+impl Repeats {
+    /// The version of the form in which an entry has it.
+    const FORMAT: u8 = 1;
+
+    fn add(&mut self, number: u32) {
+        let of_token = if number == self.number { self.of_token } else { 0 };
+        (self.of_grant, self.number, self.of_token) =
+            (self.of_grant.saturating_add(1), number, of_token.saturating_add(1));
+    }
+
+    fn write(&self) -> Vec<u8> {
+        let Self { of_grant, number, of_token } = self;
+        [&[Self::FORMAT][..], &of_grant.to_be_bytes(), &number.to_be_bytes(), &of_token.to_be_bytes()].concat()
+    }
+
+    fn read(value: &[u8]) -> Result<Self, StorageError> {
+        let fields = || {
+            let (&Self::FORMAT, rest) = value.split_first()? else { return None };
+            let (of_grant, rest) = rest.split_first_chunk()?;
+            let (number, rest) = rest.split_first_chunk()?;
+            let of_token = rest.try_into().ok()?;
+            Some((u64::from_be_bytes(*of_grant), u32::from_be_bytes(*number), u64::from_be_bytes(of_token)))
+        };
+        let (of_grant, number, of_token) =
+            fields().ok_or_else(|| StorageError::unavailable("a count of repeated refreshes is of another version"))?;
+        Ok(Self { of_grant, number, of_token })
     }
 }
 
@@ -138,12 +169,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn count_survives_its_text_and_no_other_is_read() {
-        for count in [1, 255, 256, u64::MAX] {
-            assert_eq!(read(&write(count)).unwrap(), count);
+    fn count_is_read_as_written_and_no_other() {
+        let mut repeats = Repeats::default();
+        for (number, of_grant, of_token) in [(1, 1, 1), (1, 2, 2), (2, 3, 1), (u32::MAX, 4, 1)] {
+            repeats.add(number);
+            assert_eq!(repeats, Repeats { of_grant, number, of_token });
+            assert_eq!(Repeats::read(&repeats.write()).unwrap(), repeats);
         }
-        for other in [&[][..], &[1], &[2, 0, 0, 0, 0, 0, 0, 0, 1], &[1; 10]] {
-            assert!(read(other).unwrap_err().is_unavailable(), "{other:?}");
+        let value = repeats.write();
+        let (short, long, newer) = (&value[1..], [&value[..], &[0]].concat(), [&[2], &value[1..]].concat());
+        for other in [&[][..], short, &long, &newer] {
+            assert!(Repeats::read(other).unwrap_err().is_unavailable(), "{other:?}");
         }
     }
 }

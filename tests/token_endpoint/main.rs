@@ -20,6 +20,7 @@ mod order_of_checks;
 mod other_endpoints;
 mod password;
 mod pkce;
+mod refresh_rate;
 mod refresh_token;
 mod replay;
 mod request;
