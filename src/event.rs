@@ -127,6 +127,13 @@ pub enum EventKind<'a> {
         /// The grant.
         grant: &'a Grant,
     },
+    /// A redeemed code was presented again within ten seconds by its client, which seems to have lost the answer. It was refused, and its
+    /// grant lives. See [`Policy::tolerate_repeated_codes`](crate::Policy::tolerate_repeated_codes).
+    #[non_exhaustive]
+    CodeRepeated {
+        /// The grant.
+        grant: &'a Grant,
+    },
     /// A spent refresh token was presented again; its grant was revoked.
     #[non_exhaustive]
     RefreshTokenReused {
@@ -321,6 +328,7 @@ impl EventKind<'_> {
             Self::RefreshRepeated { .. } => "refresh_repeated",
             Self::TokenRefused { .. } => "token_refused",
             Self::CodeReplayed { .. } => "code_replayed",
+            Self::CodeRepeated { .. } => "code_repeated",
             Self::RefreshTokenReused { .. } => "refresh_token_reused",
             Self::SubjectNotActive { .. } => "subject_not_active",
             Self::CustomizerMemberDropped { .. } => "customizer_member_dropped",

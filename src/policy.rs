@@ -23,6 +23,7 @@ use crate::scope::Scope;
 /// | setting | default |
 /// |---|---|
 /// | [`code_lifetime`](Self::code_lifetime) | 1 minute |
+/// | [`tolerate_repeated_codes`](Self::tolerate_repeated_codes) | no |
 /// | [`access_token_lifetime`](Self::access_token_lifetime) | 1 hour |
 /// | [`refresh_token_idle_lifetime`](Self::refresh_token_idle_lifetime) | 14 days |
 /// | [`refresh_token_absolute_lifetime`](Self::refresh_token_absolute_lifetime) | 90 days |
@@ -49,6 +50,12 @@ use crate::scope::Scope;
 pub struct Policy {
     /// How long a code can be redeemed; at most ten minutes (RFC 6749 §4.1.2). Default: 1 minute.
     pub code_lifetime: Duration,
+    /// Whether the grant lives on if its client redeems a code a second time because it lost the first answer, as some HTTP libraries do by
+    /// themselves. The second redemption is refused in any case (RFC 6749 §4.1.2). It ends the grant, unless it comes within ten seconds of
+    /// the first, the client has authenticated by a secret, everything that the code is bound to is right, and no token that came of the
+    /// code was spent. A public client proves nothing but PKCE, so its repeats always end the grant, as do those of clients whose refresh
+    /// tokens are not replaced. Default: no.
+    pub tolerate_repeated_codes: bool,
     /// How long an access token works (RFC 6750 §5.3 advises an hour or less), but never longer than its grant may last at all:
     /// [`refresh_token_absolute_lifetime`](Self::refresh_token_absolute_lifetime). Default: 1 hour.
     pub access_token_lifetime: Duration,
@@ -120,6 +127,7 @@ impl Default for Policy {
     fn default() -> Self {
         Self {
             code_lifetime: Duration::minutes(1),
+            tolerate_repeated_codes: false,
             access_token_lifetime: Duration::hours(1),
             refresh_token_idle_lifetime: Duration::days(14),
             refresh_token_absolute_lifetime: Duration::days(90),

@@ -182,7 +182,8 @@ pub struct Spent {
     pub at: OffsetDateTime,
     /// By which attempt, so that a storage which retries recognises its own write.
     pub attempt: AttemptId,
-    /// From what the successors can be derived again; present only while the grace window may be open.
+    /// Of a refresh token, from what the successors can be derived again; present only while the grace window may be open. Of a code, a mark
+    /// that no successor was spent; kept only with [`Policy::tolerate_repeated_codes`](crate::Policy::tolerate_repeated_codes).
     pub seed: Option<Seed>,
     /// When the seed is due to be erased; present if there is a seed. It stays when the seed is erased earlier.
     #[serde(default, with = "rfc3339::option")]

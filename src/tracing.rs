@@ -48,6 +48,10 @@ impl Observer for TracingObserver {
                 let (grant_id, client_id, subject) = (grant.id, grant.client_id.as_str(), subject_of(grant));
                 tracing::warn!(target: "grantor", event = name, %grant_id, client_id, subject, "grant revoked");
             }
+            EventKind::CodeRepeated { grant } => {
+                let (grant_id, client_id, subject) = (grant.id, grant.client_id.as_str(), subject_of(grant));
+                tracing::info!(target: "grantor", event = name, %grant_id, client_id, subject);
+            }
             EventKind::SubjectNotActive { subject, status, revoked } => {
                 let (subject, status) = (subject.as_str(), status.as_str());
                 tracing::info!(target: "grantor", event = name, subject, status, revoked);

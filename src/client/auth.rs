@@ -19,12 +19,30 @@ use crate::server_context::ServerContext;
 /// A client that has proven who it is, or a public one that need not. Made by client authentication alone, so that what
 /// demands one can't be reached without.
 #[derive(Debug, Clone)]
-pub struct AuthenticatedClient(Arc<Client>);
+pub struct AuthenticatedClient {
+    client: Arc<Client>,
+    proof: ClientProof,
+}
+
+/// By what a client has proven who it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ClientProof {
+    /// A secret that only the client and the server know.
+    Secret,
+    /// Nothing: a public client.
+    None,
+}
+
+impl AuthenticatedClient {
+    pub(crate) const fn proof(&self) -> ClientProof {
+        self.proof
+    }
+}
 
 impl Deref for AuthenticatedClient {
     type Target = Client;
     fn deref(&self) -> &Client {
-        &self.0
+        &self.client
     }
 }
 
@@ -65,15 +83,19 @@ impl Caller {
         let (id, proof) = presented(request, body_secret.as_ref())?;
         self.presented = if is_client_id(id) { server.clients.find_client(id).await? } else { None };
         let client = self.presented.as_deref();
-        match proof {
-            Proof::None => without_secret(client)?,
+        let proof = match proof {
+            Proof::None => {
+                without_secret(client)?;
+                ClientProof::None
+            }
             Proof::Secret(secret, method) => {
                 let peer = request.context.peer();
                 with_secret(server, &ClientAttempt { client_id: id, client, secret, method, peer, now }).await?;
+                ClientProof::Secret
             }
-        }
+        };
         let client = self.presented.take().ok_or(Refusal::UnknownClient)?;
-        Ok(self.authenticated.insert(AuthenticatedClient(client)))
+        Ok(self.authenticated.insert(AuthenticatedClient { client, proof }))
     }
 
     /// The client that has authenticated.

@@ -124,6 +124,9 @@ pub enum Refusal {
     GrantEnded,
     /// A redeemed code was presented again by someone who proved possession: its grant is revoked.
     CodeReplayed,
+    /// A redeemed code was presented again by a client that seems to have lost the answer, see
+    /// [`Policy::tolerate_repeated_codes`](crate::Policy::tolerate_repeated_codes). Nothing is revoked.
+    CodeRepeated,
     /// A spent refresh token was presented again, outside of its grace window: its grant is revoked.
     RefreshTokenReused,
     /// A spent refresh token was presented within its grace window, but its successors can't be given again: the request asks
@@ -325,6 +328,7 @@ impl Refusal {
             | Self::ExpiredToken
             | Self::GrantEnded
             | Self::CodeReplayed
+            | Self::CodeRepeated
             | Self::RefreshTokenReused
             | Self::RetryRefused
             | Self::SpentInTheFuture

@@ -250,17 +250,19 @@ async fn successors(
     let refreshes = consume && may_refresh(server, client, &left);
 
     let has_window = is_refresh && consume && lifetimes.refresh_grace.is_positive();
-    let seed = if has_window { Some(Seed::from_bytes(*server.random()?)) } else { None };
+    // Of a code the seed derives nothing: while it is there, no successor was spent. One that is not consumed would not erase it.
+    let marks_use = !is_refresh && server.policy.tolerate_repeated_codes && (rotates || !refreshes);
+    let seed = if has_window || marks_use { Some(Seed::from_bytes(*server.random()?)) } else { None };
     let (access_token, refresh_token) = match &seed {
-        Some(seed) => derive(seed, plain.expose()),
-        None => (Secret::from_bytes(&*server.random()?), Secret::from_bytes(&*server.random()?)),
+        Some(seed) if has_window => derive(seed, plain.expose()),
+        _ => (Secret::from_bytes(&*server.random()?), Secret::from_bytes(&*server.random()?)),
     };
     let successor = |row: StoredToken| StoredToken { parent: Some(presented), ..row };
     let mut rows = Vec::with_capacity(2);
     rows.push(successor(new_row(&access_token, grant.id, &scope, now, expirations.access)));
     let access = &mut rows[0];
     access.details.requested_scope = Some(requested).filter(|requested| *requested != scope);
-    if let Some(seed) = &seed {
+    if let Some(seed) = seed.as_ref().filter(|_| has_window) {
         access.details.response_members.clone_from(&added);
         access.details.peer_mark = peer.map(|peer| peer_mark(seed, peer));
     }

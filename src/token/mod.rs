@@ -159,6 +159,10 @@ impl TokenEndpoint {
                     server.observe_from(peer, now, repeated);
                     return Ok(issued);
                 }
+                Order::CodeRepeated(grant) => {
+                    server.observe_from(peer, now, EventKind::CodeRepeated { grant: &grant });
+                    return Err(Refusal::CodeRepeated.into());
+                }
                 Order::Replayed(replayed) => {
                     issue::revoke_grant(server, &replayed.grant, now).await?;
                     let grant = &*replayed.grant;
