@@ -132,7 +132,8 @@ pub struct Issuance<'a> {
     pub client: &'a Client,
     /// Their grant. A new one is not stored yet, and ends earlier if the lifetime is shortened.
     pub grant: &'a Grant,
-    /// The scope of the access token, if it is not narrowed. For a [`Repeat`](IssuanceKind::Repeat), what the request asks for.
+    /// The scope of the access token, if it is not narrowed. For a [`Repeat`](IssuanceKind::Repeat), what the request asks for. A scope of
+    /// the grant that the client may not have any more, or that the server does not offer any more, is not in it.
     pub scope: &'a Scope,
     /// The lifetime of the access token, if it is not shortened. It is cut to what its grant has left.
     pub access_token_lifetime: Duration,

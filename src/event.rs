@@ -96,11 +96,17 @@ pub enum EventKind<'a> {
         /// Whether a refresh token was issued with it.
         refresh_token: bool,
     },
-    /// A refresh was repeated within its grace window and got the same tokens again.
+    /// A refresh was repeated within its grace window and got the same tokens again: its answer was lost, or a thief follows the
+    /// client. See [the grace window](crate::manual::defaults#the-grace-window).
     #[non_exhaustive]
     RefreshRepeated {
         /// The grant.
         grant: &'a Grant,
+        /// How many repeats of the grant were answered, this one included. Of many at the same moment, some may be left out. The count
+        /// begins again if none came for as long as a refresh token may be idle.
+        count: u64,
+        /// Whether the peer is the one of the refresh.
+        from: RepeatedFrom,
     },
     /// The token endpoint refused a request, or failed; or a client did not authenticate at an endpoint of the application or of a
     /// capability, see [`authenticate_client`](crate::AuthorizationServer::authenticate_client).
@@ -118,6 +124,13 @@ pub enum EventKind<'a> {
     /// A redeemed code was presented again by someone who proved possession; its grant was revoked.
     #[non_exhaustive]
     CodeReplayed {
+        /// The grant.
+        grant: &'a Grant,
+    },
+    /// A redeemed code was presented again within ten seconds by its client, which seems to have lost the answer. It was refused, and its
+    /// grant lives. See [`Policy::tolerate_repeated_codes`](crate::Policy::tolerate_repeated_codes).
+    #[non_exhaustive]
+    CodeRepeated {
         /// The grant.
         grant: &'a Grant,
     },
@@ -145,6 +158,16 @@ pub enum EventKind<'a> {
         client_id: &'a ClientId,
         /// The name of the member.
         member: &'a str,
+    },
+    /// A client is registered for scopes that the server does not offer, so it can't get them. Told at the first use of the client since
+    /// the server was built, of up to a thousand clients. It has no peer. The
+    /// [lint](crate::lint::ClientLint::ScopeNotOffered) finds the same.
+    #[non_exhaustive]
+    ScopeNotOffered {
+        /// The client.
+        client_id: &'a ClientId,
+        /// The scopes that are not offered.
+        scope: &'a Scope,
     },
     /// A client revoked a token that was not dead yet: an access token alone, or with a refresh token the whole grant.
     #[non_exhaustive]
@@ -243,6 +266,30 @@ pub enum BearerRefusal {
     NoResourceOwner,
 }
 
+/// Whether a refresh is repeated by the peer that made it. Addresses are compared as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum RepeatedFrom {
+    /// The same address.
+    SamePeer,
+    /// Another address: a client that changed its network, or another party that has the token.
+    OtherPeer,
+    /// The host vouched for no peer of one of the two requests.
+    Unknown,
+}
+
+impl RepeatedFrom {
+    /// Its name: stable, for logs and metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::SamePeer => "same_peer",
+            Self::OtherPeer => "other_peer",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
 /// What an approval rests on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -282,9 +329,11 @@ impl EventKind<'_> {
             Self::RefreshRepeated { .. } => "refresh_repeated",
             Self::TokenRefused { .. } => "token_refused",
             Self::CodeReplayed { .. } => "code_replayed",
+            Self::CodeRepeated { .. } => "code_repeated",
             Self::RefreshTokenReused { .. } => "refresh_token_reused",
             Self::SubjectNotActive { .. } => "subject_not_active",
             Self::CustomizerMemberDropped { .. } => "customizer_member_dropped",
+            Self::ScopeNotOffered { .. } => "scope_not_offered",
             Self::TokenRevoked { .. } => "token_revoked",
             Self::RevocationRefused { .. } => "revocation_refused",
             Self::TokenIntrospected { .. } => "token_introspected",

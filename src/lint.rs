@@ -179,11 +179,7 @@ pub(crate) fn of_client(
 
 fn scopes(server: &ServerContext, endpoints: &Served<'_>, client: &Client, found: &mut Vec<ClientLint>) {
     let offered = server.scopes.all();
-    let parts = client.parts();
-    let lists = [&parts.scope, &parts.own_scope, &parts.default_scope].into_iter().flatten();
-    if let Some(all) = lists.cloned().reduce(|all, list| all.union(&list)) {
-        found.extend(all.retain(|token| !offered.contains(token)).map(ClientLint::ScopeNotOffered));
-    }
+    found.extend(server.unoffered_scope_of(client).map(ClientLint::ScopeNotOffered));
     let uses =
         |name: &str| client.grant_types().get(name).is_some_and(|grant_type| endpoints.grants(server, grant_type));
     let of_users = server.user_scope_of(client).and_then(|scope| scope.intersection(offered));

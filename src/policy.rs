@@ -23,10 +23,13 @@ use crate::scope::Scope;
 /// | setting | default |
 /// |---|---|
 /// | [`code_lifetime`](Self::code_lifetime) | 1 minute |
+/// | [`tolerate_repeated_codes`](Self::tolerate_repeated_codes) | no |
 /// | [`access_token_lifetime`](Self::access_token_lifetime) | 1 hour |
 /// | [`refresh_token_idle_lifetime`](Self::refresh_token_idle_lifetime) | 14 days |
 /// | [`refresh_token_absolute_lifetime`](Self::refresh_token_absolute_lifetime) | 90 days |
 /// | [`refresh_grace`](Self::refresh_grace) | 30 seconds |
+/// | [`refresh_burst`](Self::refresh_burst) | 1,000 |
+/// | [`refresh_interval`](Self::refresh_interval) | 30 seconds |
 /// | [`refresh_tokens`](Self::refresh_tokens) | always, to clients that may refresh |
 /// | [`refresh_token_rotation`](Self::refresh_token_rotation) | always |
 /// | [`consent_lifetime`](Self::consent_lifetime) | 30 minutes |
@@ -47,6 +50,12 @@ use crate::scope::Scope;
 pub struct Policy {
     /// How long a code can be redeemed; at most ten minutes (RFC 6749 §4.1.2). Default: 1 minute.
     pub code_lifetime: Duration,
+    /// Whether the grant lives on if its client redeems a code a second time because it lost the first answer, as some HTTP libraries do by
+    /// themselves. The second redemption is refused in any case (RFC 6749 §4.1.2). It ends the grant, unless it comes within ten seconds of
+    /// the first, the client has authenticated by a secret, everything that the code is bound to is right, and no token that came of the
+    /// code was spent. A public client proves nothing but PKCE, so its repeats always end the grant, as do those of clients whose refresh
+    /// tokens are not replaced. Default: no.
+    pub tolerate_repeated_codes: bool,
     /// How long an access token works (RFC 6750 §5.3 advises an hour or less), but never longer than its grant may last at all:
     /// [`refresh_token_absolute_lifetime`](Self::refresh_token_absolute_lifetime). Default: 1 hour.
     pub access_token_lifetime: Duration,
@@ -59,6 +68,14 @@ pub struct Policy {
     /// [`TokenCustomizer`](crate::customizer::TokenCustomizer) lets expire within this time can't be given again: a repeat after that is
     /// refused, and the grant goes on. Default: 30 seconds.
     pub refresh_grace: Duration,
+    /// How many refreshes of a grant are allowed besides those that [`refresh_interval`](Self::refresh_interval) allows. Default: 1,000.
+    pub refresh_burst: u32,
+    /// How often a grant may be refreshed on average since it was opened, so that the rows of its spent refresh tokens, which are
+    /// evidence and stay as long as the grant, are bounded: at most once in this time, or once in an access token lifetime if that is
+    /// shorter, and [`refresh_burst`](Self::refresh_burst) times more. What is above gets 429 with `Retry-After` and changes nothing. A
+    /// repeat within [`refresh_grace`](Self::refresh_grace) counts like a refresh; a late reuse is never put off. A refresh token that is
+    /// not replaced when it is used leaves no such rows and is not counted. Zero means no limit. Default: 30 seconds.
+    pub refresh_interval: Duration,
     /// When refresh tokens are issued. Default: always, to clients that may refresh.
     pub refresh_tokens: RefreshTokens,
     /// Which clients' refresh tokens are replaced at each use (RFC 9700 §4.14.2). Default: all.
@@ -110,10 +127,13 @@ impl Default for Policy {
     fn default() -> Self {
         Self {
             code_lifetime: Duration::minutes(1),
+            tolerate_repeated_codes: false,
             access_token_lifetime: Duration::hours(1),
             refresh_token_idle_lifetime: Duration::days(14),
             refresh_token_absolute_lifetime: Duration::days(90),
             refresh_grace: Duration::seconds(30),
+            refresh_burst: 1_000,
+            refresh_interval: Duration::seconds(30),
             refresh_tokens: RefreshTokens::Always,
             refresh_token_rotation: Rotation::Always,
             consent_lifetime: Duration::minutes(30),
@@ -221,6 +241,16 @@ impl Policy {
         }
     }
 
+    /// Whether a grant of this age may have been refreshed so often.
+    pub(crate) fn allows_refreshes(&self, refreshes: u64, age: Duration, lifetimes: &EffectiveLifetimes) -> bool {
+        let interval = self.refresh_interval.min(lifetimes.access_token);
+        if !interval.is_positive() {
+            return true;
+        }
+        let earned = age.whole_nanoseconds().max(0) / interval.whole_nanoseconds();
+        i128::from(refreshes) <= i128::from(self.refresh_burst).saturating_add(earned)
+    }
+
     /// Whether a redirect URI that is registered can also be used.
     pub(crate) fn allows_redirect(&self, class: RedirectUriClass, uri: &str) -> bool {
         match class {
@@ -262,6 +292,9 @@ impl Policy {
         }
         if self.access_token_lifetime.min(self.refresh_token_idle_lifetime) < self.refresh_grace {
             return Err(PolicyError::GraceExceedsLifetime);
+        }
+        if self.refresh_interval.is_negative() || self.refresh_burst == 0 {
+            return Err(PolicyError::NoRefreshes);
         }
         if self.max_body == 0 || self.max_state == 0 {
             return Err(PolicyError::NoInput);
@@ -315,6 +348,9 @@ pub enum PolicyError {
     /// A repeated refresh would hand out expired tokens.
     #[error("the access token or idle refresh token lifetime is shorter than refresh_grace")]
     GraceExceedsLifetime,
+    /// A client that refreshes as soon as it can would be told to wait.
+    #[error("refresh_burst is at least 1, and refresh_interval is not negative")]
+    NoRefreshes,
     /// Nothing could ever be read.
     #[error("max_body and max_state are at least 1")]
     NoInput,

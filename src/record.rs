@@ -78,6 +78,11 @@ impl StoredToken {
         self.details.requested_scope.as_ref().unwrap_or(&self.scope)
     }
 
+    /// The number of a refresh token in its family, and so of the refresh that spends it. The first one has 1.
+    pub(crate) fn family_number(&self) -> u32 {
+        self.details.number.unwrap_or(1)
+    }
+
     /// Whether it was neither revoked nor has expired, and its grant is live. It may be spent.
     pub(crate) fn is_live(&self, grant: &Grant, now: OffsetDateTime) -> bool {
         self.revoked_at.is_none() && now < self.expires_at && grant.is_live(now)
@@ -177,7 +182,8 @@ pub struct Spent {
     pub at: OffsetDateTime,
     /// By which attempt, so that a storage which retries recognises its own write.
     pub attempt: AttemptId,
-    /// From what the successors can be derived again; present only while the grace window may be open.
+    /// Of a refresh token, from what the successors can be derived again; present only while the grace window may be open. Of a code, a mark
+    /// that no successor was spent; kept only with [`Policy::tolerate_repeated_codes`](crate::Policy::tolerate_repeated_codes).
     pub seed: Option<Seed>,
     /// When the seed is due to be erased; present if there is a seed. It stays when the seed is erased earlier.
     #[serde(default, with = "rfc3339::option")]

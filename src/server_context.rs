@@ -1,9 +1,10 @@
 //! Everything the host supplied, in one place, as the endpoints use it.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::ops::Deref;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use time::OffsetDateTime;
 use zeroize::Zeroizing;
@@ -16,6 +17,7 @@ use crate::env::{Clock, Entropy, in_microseconds};
 use crate::error::{EntropyError, Refusal, StorageError};
 use crate::event::{Event, EventKind, Observer};
 use crate::policy::Policy;
+use crate::record::{ClientId, GrantType};
 use crate::scope::{Catalogue, Scope};
 use crate::server_key::{DerivedKey, Label, ServerKey};
 use crate::signed_format::SignedFormat;
@@ -55,7 +57,12 @@ pub(crate) struct ServerContext {
     pub(crate) api: Arc<ApiContext>,
     /// The same, if it is to be found (RFC 9728).
     pub(crate) resource: Option<ResourceUrls>,
+    /// The clients whose scopes the observer was told of, see [`tell_of_unoffered_scopes`](Self::tell_of_unoffered_scopes).
+    pub(crate) told_of_unoffered: Mutex<HashSet<ClientId>>,
 }
+
+/// How many clients the observer is told of whose scopes are not offered: clients may register themselves in any number.
+const MOST_TOLD: usize = 1_000;
 
 pub(crate) struct ResourceUrls {
     /// The resource identifier, character for character as the host wrote it.
@@ -102,6 +109,46 @@ impl ServerContext {
     /// Tells the observer what happened at a request of this peer.
     pub(crate) fn observe_from(&self, peer: Option<IpAddr>, at: OffsetDateTime, kind: EventKind<'_>) {
         self.observer.observe(&Event { at, peer, kind });
+    }
+
+    /// Tells the observer, once for each client, of scopes of its registration that the server does not offer.
+    pub(crate) fn tell_of_unoffered_scopes(&self, client: &Client, now: OffsetDateTime) {
+        let Some(scope) = self.unoffered_scope_of(client) else { return };
+        let mut told = self.told_of_unoffered.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_new = told.len() < MOST_TOLD && told.insert(client.id().clone());
+        drop(told);
+        if is_new {
+            self.observe(now, EventKind::ScopeNotOffered { client_id: client.id(), scope: &scope });
+        }
+    }
+
+    /// The scopes of a client's registration that the server does not offer.
+    pub(crate) fn unoffered_scope_of(&self, client: &Client) -> Option<Scope> {
+        let (offered, parts) = (self.scopes.all(), client.parts());
+        let lists = [&parts.scope, &parts.own_scope, &parts.default_scope].into_iter().flatten();
+        let lists = lists.filter(|list| !list.is_subset(offered)).cloned();
+        lists.reduce(|all, list| all.union(&list))?.retain(|token| !offered.contains(token))
+    }
+
+    /// What is left of a scope that was granted: what the client may still have, and the server still offers. Both may have changed
+    /// since.
+    pub(crate) fn scope_left(
+        &self,
+        client: &Client,
+        grant_type: &GrantType,
+        granted: &Scope,
+    ) -> Result<Scope, Refusal> {
+        let allowed = match grant_type.as_str() {
+            GrantType::CLIENT_CREDENTIALS => self.own_scope_of(client).map(Cow::Borrowed),
+            _ if grant_type.is_built_in() => self.user_scope_of(client),
+            // The handler has asked for one of them.
+            _ => match (self.user_scope_of(client), self.own_scope_of(client)) {
+                (Some(of_users), Some(own)) => Some(Cow::Owned(of_users.union(own))),
+                (of_users, own) => of_users.or(own.map(Cow::Borrowed)),
+            },
+        };
+        let offered = granted.intersection(self.scopes.all());
+        offered.zip(allowed).and_then(|(offered, allowed)| offered.intersection(&allowed)).ok_or(Refusal::NoScopeLeft)
     }
 
     /// The scope a client gets if the resource owner agrees: what it asked for if it may, else its default, else the

@@ -5,7 +5,7 @@
 //! be logged.
 
 use crate::error::Error;
-use crate::event::{Event, EventKind, Observer};
+use crate::event::{Event, EventKind, Observer, RepeatedFrom};
 use crate::record::{ClientId, Grant, Subject};
 
 /// An observer that turns each event into a `tracing` event with the target `grantor`.
@@ -28,7 +28,7 @@ impl Observer for TracingObserver {
                     target: "grantor", event = name, %grant_id, client_id, subject, %scope, consent, what = "approved"
                 );
             }
-            EventKind::RefreshRepeated { grant } => about(name, grant, "repeated"),
+            EventKind::RefreshRepeated { grant, count, from } => repeated(name, grant, *count, *from),
             EventKind::TokenRevoked { grant, kind } => {
                 let (grant_id, client_id, subject) = (grant.id, grant.client_id.as_str(), subject_of(grant));
                 tracing::info!(target: "grantor", event = name, %grant_id, client_id, subject, ?kind);
@@ -48,12 +48,19 @@ impl Observer for TracingObserver {
                 let (grant_id, client_id, subject) = (grant.id, grant.client_id.as_str(), subject_of(grant));
                 tracing::warn!(target: "grantor", event = name, %grant_id, client_id, subject, "grant revoked");
             }
+            EventKind::CodeRepeated { grant } => {
+                let (grant_id, client_id, subject) = (grant.id, grant.client_id.as_str(), subject_of(grant));
+                tracing::info!(target: "grantor", event = name, %grant_id, client_id, subject);
+            }
             EventKind::SubjectNotActive { subject, status, revoked } => {
                 let (subject, status) = (subject.as_str(), status.as_str());
                 tracing::info!(target: "grantor", event = name, subject, status, revoked);
             }
             EventKind::CustomizerMemberDropped { client_id, member } => {
                 tracing::warn!(target: "grantor", event = name, client_id = client_id.as_str(), member);
+            }
+            EventKind::ScopeNotOffered { client_id, scope } => {
+                tracing::warn!(target: "grantor", event = name, client_id = client_id.as_str(), %scope);
             }
             EventKind::AuthorizationDenied { client_id, subject } => {
                 let subject = subject.map(Subject::as_str);
@@ -87,9 +94,15 @@ impl Observer for TracingObserver {
     }
 }
 
-fn about(name: &str, grant: &Grant, what: &str) {
-    let (grant_id, client_id, scope) = (grant.id, grant.client_id.as_str(), &grant.scope);
-    tracing::info!(target: "grantor", event = name, %grant_id, client_id, subject = subject_of(grant), %scope, what);
+/// A warning if it comes from another peer than the refresh: that may be a thief.
+fn repeated(name: &str, grant: &Grant, count: u64, from: RepeatedFrom) {
+    let (grant_id, client_id, subject) = (grant.id, grant.client_id.as_str(), subject_of(grant));
+    let (scope, is_other, from) = (&grant.scope, from == RepeatedFrom::OtherPeer, from.as_str());
+    if is_other {
+        tracing::warn!(target: "grantor", event = name, %grant_id, client_id, subject, %scope, count, from);
+    } else {
+        tracing::info!(target: "grantor", event = name, %grant_id, client_id, subject, %scope, count, from);
+    }
 }
 
 fn subject_of(grant: &Grant) -> Option<&str> {

@@ -150,7 +150,7 @@ fn an_issuer_is_an_https_url_without_query_and_fragment_or_a_loopback_one() {
 #[test]
 fn a_policy_that_contradicts_itself_builds_no_server() {
     type Change = fn(&mut Policy);
-    let cases: [(PolicyError, &str, &[Change]); 6] = [
+    let cases: [(PolicyError, &str, &[Change]); 7] = [
         (
             PolicyError::LifetimeTooShort,
             "every lifetime is at least one second",
@@ -190,6 +190,11 @@ fn a_policy_that_contradicts_itself_builds_no_server() {
                 |it| it.refresh_token_idle_lifetime = Duration::seconds(29),
             ],
         ),
+        (
+            PolicyError::NoRefreshes,
+            "refresh_burst is at least 1, and refresh_interval is not negative",
+            &[|it| it.refresh_burst = 0, |it| it.refresh_interval = -Duration::NANOSECOND],
+        ),
         (PolicyError::NoInput, "max_body and max_state are at least 1", &[|it| it.max_body = 0, |it| it.max_state = 0]),
     ];
     for (expected, message, changes) in cases {
@@ -200,7 +205,9 @@ fn a_policy_that_contradicts_itself_builds_no_server() {
         }
     }
     // The limits themselves are allowed.
-    let at_the_limit: [Change; 5] = [
+    let at_the_limit: [Change; 7] = [
+        |it| it.refresh_burst = 1,
+        |it| it.refresh_interval = Duration::ZERO,
         |it| it.code_lifetime = Duration::minutes(10),
         |it| it.refresh_grace = Duration::MINUTE,
         |it| it.refresh_grace = Duration::ZERO,

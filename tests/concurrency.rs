@@ -830,7 +830,7 @@ async fn a_retry_given_up_at_any_await_changes_nothing() {
         },
     )
     .await;
-    assert_eq!(polls, 1 + 2 * 4, "client, token, both successors: each waits twice");
+    assert_eq!(polls, 1 + 2 * 6, "client, token, both successors, the count twice: each waits twice");
 }
 
 // covers: B18

@@ -316,7 +316,7 @@ async fn an_authorization_is_told_from_its_request_to_its_tokens() {
     assert_eq!(stage.told(true), told(Level::INFO, "token", &[&issued, &grant[..]].concat()));
 
     t.refresh(&stage.app, refresh_of(&tokens)).await.unwrap();
-    let expected = [&[("event", "refresh_repeated"), ("what", "repeated")], &grant[..]].concat();
+    let expected = [&[("event", "refresh_repeated"), ("count", "1"), ("from", "unknown")], &grant[..]].concat();
     assert_eq!(stage.told(true), told(Level::INFO, "token", &expected));
 
     t.token_as(&stage.app, TokenRequest::client_credentials().scope("user:read")).await.unwrap();
@@ -358,6 +358,37 @@ async fn a_replay_is_a_warning_and_the_refusal_that_follows_it_is_not() {
     assert_eq!(told[1], (Level::INFO, refused("authorization_code", "CodeReplayed")));
     assert_eq!(told[2], (Level::WARN, expected("refresh_token_reused", &told[2].1["grant_id"])));
     assert_eq!(told[3], (Level::INFO, refused("refresh_token", "RefreshTokenReused")));
+}
+
+#[tokio::test]
+async fn repeat_from_another_peer_and_unoffered_scope_are_warnings() {
+    let stage = Stage::new().await;
+    let t = &stage.t;
+    let tokens = stage.tokens().await;
+    let refresh = async |peer: [u8; 4]| {
+        let secret = stage.app.secret.as_ref().unwrap().expose();
+        let body = form(&[("grant_type", "refresh_token"), ("refresh_token", refresh_of(&tokens).expose())]);
+        let request = Request::post_form("/token", body).with_header("authorization", basic(&stage.app.id, secret));
+        assert_eq!(t.server.token(&request.with_peer(peer.into())).await.status(), 200);
+    };
+    refresh([192, 0, 2, 1]).await;
+    stage.log.clear();
+    refresh([192, 0, 2, 1]).await;
+    refresh([192, 0, 2, 2]).await;
+    let mut told = stage.log.events().into_iter().map(|event| {
+        let [name, count, from] = ["event", "count", "from"].map(|name| event.fields[name].clone());
+        (event.level, name, count, from)
+    });
+    let repeated = |level, count: &str, from: &str| (level, "refresh_repeated".into(), count.into(), from.into());
+    assert_eq!(told.next().unwrap(), repeated(Level::INFO, "1", "same_peer"));
+    assert_eq!(told.next().unwrap(), repeated(Level::WARN, "2", "other_peer"));
+
+    let other = t.confidential_client_with(|client| client.client_credentials().scope("user:read mail:read")).await;
+    stage.log.clear();
+    t.token_as(&other, TokenRequest::client_credentials().scope("user:read")).await.unwrap();
+    let first = stage.log.events().remove(0);
+    let expected = [("event", "scope_not_offered"), ("client_id", &*other.id), ("scope", "mail:read")];
+    assert_eq!((first.level, first.fields), (Level::WARN, fields(&expected)));
 }
 
 #[tokio::test]

@@ -222,6 +222,7 @@ impl AuthorizationEndpoint {
             .map_err(|refusal| Failure::Page(Named::Claimed(Arc::clone(&client)), refusal.into()))?;
         let route =
             Route { target, mode: error_response_mode(params), state: valid_state(params, &self.server.policy) };
+        self.server.tell_of_unoffered_scopes(&client, self.server.now());
         match self.validate_for(&client, &route, params) {
             Ok(wishes) => Ok(Validated { client, route, wishes }),
             Err(refusal) => Err(Failure::Redirect(Box::new((client, route, refusal.into())))),

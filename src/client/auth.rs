@@ -19,12 +19,30 @@ use crate::server_context::ServerContext;
 /// A client that has proven who it is, or a public one that need not. Made by client authentication alone, so that what
 /// demands one can't be reached without.
 #[derive(Debug, Clone)]
-pub struct AuthenticatedClient(Arc<Client>);
+pub struct AuthenticatedClient {
+    client: Arc<Client>,
+    proof: ClientProof,
+}
+
+/// By what a client has proven who it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ClientProof {
+    /// A secret that only the client and the server know.
+    Secret,
+    /// Nothing: a public client.
+    None,
+}
+
+impl AuthenticatedClient {
+    pub(crate) const fn proof(&self) -> ClientProof {
+        self.proof
+    }
+}
 
 impl Deref for AuthenticatedClient {
     type Target = Client;
     fn deref(&self) -> &Client {
-        &self.0
+        &self.client
     }
 }
 
@@ -74,8 +92,8 @@ impl Caller {
         let (id, proof) = presented(request, body_secret.as_ref())?;
         self.presented = if is_client_id(id) { server.find_client(id).await? } else { None };
         let client = self.presented.as_deref();
-        let checked = match proof {
-            Proof::None => without_secret(client).map_err(Error::from),
+        let (checked, proven) = match proof {
+            Proof::None => (without_secret(client).map_err(Error::from), ClientProof::None),
             Proof::Secret(read, method) => {
                 let takes_raw = client.is_some_and(Client::may_send_raw_secret);
                 let attempt = ClientAttempt {
@@ -88,7 +106,7 @@ impl Caller {
                     peer: request.context.peer(),
                     now,
                 };
-                with_secret(server, client, &attempt).await
+                (with_secret(server, client, &attempt).await, ClientProof::Secret)
             }
         };
         match checked {
@@ -99,7 +117,7 @@ impl Caller {
             checked => checked?,
         }
         let client = self.presented.take().ok_or(Refusal::UnknownClient)?;
-        Ok(self.authenticated.insert(AuthenticatedClient(client)))
+        Ok(self.authenticated.insert(AuthenticatedClient { client, proof: proven }))
     }
 
     /// The client that has authenticated.

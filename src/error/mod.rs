@@ -22,8 +22,8 @@ pub use self::refusal::Refusal;
 /// The source of a failure on the host's side.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// The seconds that a client waits whose request failed because something was out of reach: much shorter than the grace window of a
-/// refresh, within which a retry is safe.
+/// The seconds that a client waits whose request failed because something was out of reach, or which refreshes too often: much shorter than
+/// the grace window of a refresh, within which a retry is safe. The same for all, so that it tells nothing of a grant.
 const RETRY_AFTER: i64 = 5;
 
 /// The seconds that a client waits whose record is of a newer version: an update of all nodes takes a while.
@@ -123,6 +123,7 @@ impl Error {
         match self {
             Self::Throttled { retry_after } => Some(seconds_rounded_up(*retry_after)),
             Self::Unenforced { .. } => Some(UPDATE),
+            Self::Refused(Refusal::RefreshedTooOften) => Some(RETRY_AFTER),
             _ => self.is_unavailable().then_some(RETRY_AFTER),
         }
     }

@@ -109,6 +109,8 @@ pub enum Refusal {
     NoDefaultScope,
     /// The refresh asks for more than was granted.
     ScopeExceedsGrant,
+    /// Nothing is left of what was granted: the client may not have it any more, or the server does not offer it any more.
+    NoScopeLeft,
 
     // The token endpoint.
     /// The server does not serve this grant type.
@@ -125,11 +127,17 @@ pub enum Refusal {
     GrantEnded,
     /// A redeemed code was presented again by someone who proved possession: its grant is revoked.
     CodeReplayed,
+    /// A redeemed code was presented again by a client that seems to have lost the answer, see
+    /// [`Policy::tolerate_repeated_codes`](crate::Policy::tolerate_repeated_codes). Nothing is revoked.
+    CodeRepeated,
     /// A spent refresh token was presented again, outside of its grace window: its grant is revoked.
     RefreshTokenReused,
     /// A spent refresh token was presented within its grace window, but its successors can't be given again: the request asks
-    /// for another scope than the first one did, or a successor has expired or been used. Nothing is revoked.
+    /// for another scope than the first one did, its access token has a scope that the client may not have any more, or a successor has
+    /// expired or been used. Nothing is revoked.
     RetryRefused,
+    /// The grant was refreshed more often than [`Policy::refresh_interval`](crate::Policy::refresh_interval) allows. Nothing is spent.
+    RefreshedTooOften,
     /// A refresh token was spent further in the future than clocks may differ; nothing was revoked.
     SpentInTheFuture,
     /// A one-time key of an extension grant was used before.
@@ -249,6 +257,7 @@ impl Refusal {
             Self::NoAuthorizationEndpoint => 404,
             Self::MethodNotAllowed(_) => 405,
             Self::BodyTooLarge => 413,
+            Self::RefreshedTooOften => 429,
             _ if self.code() == ErrorCode::INVALID_CLIENT => 401,
             _ => 400,
         }
@@ -327,13 +336,18 @@ impl Refusal {
             | Self::ExpiredToken
             | Self::GrantEnded
             | Self::CodeReplayed
+            | Self::CodeRepeated
             | Self::RefreshTokenReused
             | Self::RetryRefused
             | Self::SpentInTheFuture
+            | Self::NoScopeLeft
             | Self::KeyUsed
             | Self::BoundToken
             | Self::SubjectSuspended
             | Self::SubjectGone => GRANT,
+            Self::RefreshedTooOften => {
+                (E::TEMPORARILY_UNAVAILABLE, "the grant is refreshed too often, try again later")
+            }
             Self::NestedTooDeep => (E::INVALID_REQUEST, "the token was derived from too many others"),
             Self::RedirectUriMismatch => {
                 (E::INVALID_GRANT, "the redirect URI is not the one of the authorization request")

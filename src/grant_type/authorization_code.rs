@@ -1,11 +1,15 @@
 //! The authorization code grant (RFC 6749 §4.1) with PKCE (RFC 7636).
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
+use time::Duration;
 
 use super::{Decision, GrantContext, GrantHandler, Order, PresentedToken, RedeemToken, Replayed};
+use crate::client::auth::ClientProof;
 use crate::error::{Error, Refusal};
 use crate::pkce::{CodeChallenge, is_code_verifier};
-use crate::record::{CodeBinding, GrantType};
+use crate::record::{CodeBinding, GrantType, Spent};
 use crate::secret::{AuthorizationCode, kind};
 
 /// Redeems codes (RFC 6749 §4.1.3).
@@ -54,12 +58,33 @@ fn redeem(
     let pkce_optional = context.policy().allowed_dangers().pkce_optional && context.client.is_pkce_optional();
     must_meet_challenge(binding.code_challenge.as_ref(), proof.code_verifier, pkce_optional)?;
     presented.must_have_a_live_grant(context.now)?;
-    if presented.spent().is_some() {
-        return Ok(Decision(Order::Replayed(Replayed::new(&presented))));
+    if let Some(spent) = presented.spent() {
+        return Ok(Decision(if is_retry(spent, context) {
+            Order::CodeRepeated(Arc::clone(presented.grant()))
+        } else {
+            Order::Replayed(Replayed::new(&presented))
+        }));
     }
     presented.must_not_be_expired(context.now)?;
     let scope = presented.token().scope.clone();
     Ok(Decision(Order::Redeem(Box::new(RedeemToken::new(presented, scope)))))
+}
+
+/// How long after its redemption a code may come again without ending its grant.
+const RETRY_WINDOW: Duration = Duration::seconds(10);
+
+/// Whether a code that was redeemed comes again because its client lost the answer. The caller has proven everything that the code is
+/// bound to.
+fn is_retry(spent: &Spent, context: &GrantContext<'_>) -> bool {
+    let is_proven = match context.client.proof() {
+        ClientProof::Secret => true,
+        // A verifier can leak together with the code.
+        ClientProof::None => false,
+    };
+    // The storage erases the seed in the step that spends a successor.
+    let is_unused = spent.seed.is_some();
+    let age = (context.now - spent.at).abs();
+    context.policy().tolerate_repeated_codes && is_proven && is_unused && age < RETRY_WINDOW
 }
 
 /// RFC 6749 §4.1.3: a client that sent `redirect_uri` to the authorization endpoint repeats it here. OAuth 2.1 §10.2 lets

@@ -100,6 +100,8 @@ pub(crate) enum Order {
     Redeem(Box<RedeemToken>),
     /// Give the answer to a refresh again.
     Repeat(RepeatRefresh),
+    /// A code was redeemed before, but so recently that the client seems to have lost the answer: refuse with `invalid_grant`.
+    CodeRepeated(Arc<Grant>),
     /// The token was spent before and the client has proven possession: revoke its grant and refuse with `invalid_grant`.
     Replayed(Replayed),
 }

@@ -27,32 +27,43 @@ impl GrantHandler for RefreshTokenGrant {
         let token = RefreshToken::new(context.params.require("refresh_token")?);
         let requested = context.params.get("scope")?;
         let presented = context.find(token).await?.must_belong_to(context.client)?;
-        let lifetimes = context.policy().lifetimes(context.client);
-        Ok(refresh(presented, requested, lifetimes, context.now)?)
+        Ok(refresh(presented, requested, context)?)
     }
 }
 
 /// The order matters. The request's scope is judged by the grant alone, before anything that a client does not know: a request
 /// that is wrong in itself gets the same answer whatever became of its token, and changes nothing. Then a token of a dead grant
-/// says nothing, and a spent one is judged before its age.
+/// says nothing, and a spent one is judged before its age. What follows is the same for an unspent token and one that was spent
+/// within its window.
 fn refresh(
     presented: VerifiedToken<kind::RefreshToken>,
     requested: Option<&str>,
-    lifetimes: EffectiveLifetimes,
-    now: OffsetDateTime,
+    context: &GrantContext<'_>,
 ) -> Result<Decision, Refusal> {
+    let (policy, now) = (context.policy(), context.now);
+    let lifetimes = policy.lifetimes(context.client);
     let scope = narrowed(requested, presented.grant())?;
     presented.must_have_a_live_grant(now)?;
-    if let Some(spent) = presented.spent() {
-        return match judge(spent, lifetimes.refresh_grace, now) {
-            Reuse::WithinGrace => Ok(Decision(Order::Repeat(RepeatRefresh::new(presented, scope)))),
-            Reuse::Theft => Ok(Decision(Order::Replayed(Replayed::new(&presented)))),
-            Reuse::InTheFuture => Err(Refusal::SpentInTheFuture),
-        };
+    let is_repeat = match presented.spent().map(|spent| judge(spent, lifetimes.refresh_grace, now)) {
+        None => false,
+        Some(Reuse::WithinGrace) => true,
+        Some(Reuse::Theft) => return Ok(Decision(Order::Replayed(Replayed::new(&presented)))),
+        Some(Reuse::InTheFuture) => return Err(Refusal::SpentInTheFuture),
+    };
+    if !is_repeat {
+        presented.must_not_be_expired(now)?;
     }
-    presented.must_not_be_expired(now)?;
     must_not_be_idle(presented.grant(), lifetimes, now)?;
-    Ok(Decision(Order::Redeem(Box::new(RedeemToken::new(presented, scope)))))
+    // A spent token has the number that it had as an unspent one, so both get one answer.
+    let (number, age) = (presented.token().family_number(), now - presented.grant().opened_at);
+    if !policy.allows_refreshes(number.into(), age, &lifetimes) {
+        return Err(Refusal::RefreshedTooOften);
+    }
+    Ok(Decision(if is_repeat {
+        Order::Repeat(RepeatRefresh::new(presented, scope))
+    } else {
+        Order::Redeem(Box::new(RedeemToken::new(presented, scope)))
+    }))
 }
 
 /// What it means that a spent refresh token is presented again.

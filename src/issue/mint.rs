@@ -1,5 +1,9 @@
 //! Where the texts and rows of tokens are made.
 
+use std::net::IpAddr;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use time::{Duration, OffsetDateTime};
 
 use super::orders::OneTimeKey;
@@ -17,6 +21,14 @@ pub(super) fn derive(seed: &Seed, presented: &str) -> (AccessToken, RefreshToken
     let bytes = |label: &[u8]| key.clone().update(label).update(presented.as_bytes()).finish();
     // With labels this short, the input fits into one block of SHA-256.
     (Secret::from_bytes(&bytes(b"grantor/1/a\0")), Secret::from_bytes(&bytes(b"grantor/1/r\0")))
+}
+
+/// What a refresh leaves of its peer, so that a repeat from another one is told apart: a function of the seed, which tells nobody the
+/// address once the seed is erased.
+pub(super) fn peer_mark(seed: &Seed, peer: IpAddr) -> Box<str> {
+    let address = peer.to_canonical().to_string();
+    let tag = KeyedMac::new(seed.expose()).update(b"grantor/1/p\0").update(address.as_bytes()).finish();
+    URL_SAFE_NO_PAD.encode(&tag[..16]).into()
 }
 
 /// Gives an access token its text and completes its row, which must have everything else by now. The one place that turns what a

@@ -4,6 +4,7 @@ mod customize;
 mod lifetime;
 mod mint;
 mod orders;
+mod repeat;
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -15,17 +16,17 @@ use time::{Duration, OffsetDateTime};
 use self::customize::{Customized, customize, kind_of};
 pub(crate) use self::lifetime::may_refresh;
 use self::lifetime::{Expirations, lasts_a_second, lifetimes};
-use self::mint::{derive, key_row, new_row, refresh_row, sign, sign_again};
+use self::mint::{derive, key_row, new_row, peer_mark, refresh_row, sign};
 pub(crate) use self::orders::MemberNames;
 pub use self::orders::{OpenGrant, ResponseMembers};
 pub(crate) use self::orders::{RedeemToken, RepeatRefresh};
+pub(crate) use self::repeat::{Repeated, repeat};
 use crate::client::Client;
 use crate::customizer::{Issuance, IssuanceKind};
 use crate::error::{Error, Refusal};
-use crate::lookup::{PresentedToken, find_minted, find_presented};
 use crate::record::{AttemptId, CodeBinding, Grant, GrantId, GrantType, StoredToken, TokenKind};
 use crate::scope::Scope;
-use crate::secret::{AccessToken, AuthorizationCode, RefreshToken, Secret, Seed, Token};
+use crate::secret::{AccessToken, AuthorizationCode, RefreshToken, Secret, Seed};
 use crate::server_context::ServerContext;
 use crate::storage::{GrantSelector, Opened, RedeemOutcome, Redemption};
 use crate::subject_status::must_be_active;
@@ -113,6 +114,9 @@ async fn first_tokens(
     peer: Option<IpAddr>,
     now: OffsetDateTime,
 ) -> Result<(Vec<StoredToken>, Issued), Error> {
+    if order.parent.is_some() {
+        order.scope = server.scope_left(client, grant_type, &order.scope)?;
+    }
     if !order.scope.is_subset(server.scopes.all()) {
         return Err(Error::Misuse("a grant handler granted a scope that the server does not offer"));
     }
@@ -218,17 +222,18 @@ async fn successors(
     peer: Option<IpAddr>,
     now: OffsetDateTime,
 ) -> Result<(Redemption, Vec<StoredToken>, Issued), Error> {
-    let RedeemToken { presented, kind, number, plain, grant, scope, unenforced } = *order;
+    let RedeemToken { presented, kind, number, plain, grant, scope: requested, unenforced } = *order;
     Error::check_enforced(client.parts().unenforced_member().or(unenforced.as_deref()))?;
     let mut lifetimes = server.policy.lifetimes(client);
-    let requested = scope.intersection(&grant.scope).ok_or(Refusal::ScopeExceedsGrant)?;
+    let left = server.scope_left(client, &grant.grant_type, &grant.scope)?;
+    let possible = requested.intersection(&left).ok_or(Refusal::NoScopeLeft)?;
     let is_refresh = kind == TokenKind::RefreshToken;
     let Customized { scope, access_token_lifetime, members: added } = {
         let issuance = Issuance {
             kind: if is_refresh { IssuanceKind::Refresh } else { IssuanceKind::AuthorizationCode },
             client,
             grant: &grant,
-            scope: &requested,
+            scope: &possible,
             access_token_lifetime: lifetimes.access_token,
             peer,
             now,
@@ -242,21 +247,24 @@ async fn successors(
         return Err(Refusal::ExpiredToken.into());
     }
     let consume = !is_refresh || rotates;
-    let refreshes = consume && may_refresh(server, client, &grant.scope);
+    let refreshes = consume && may_refresh(server, client, &left);
 
     let has_window = is_refresh && consume && lifetimes.refresh_grace.is_positive();
-    let seed = if has_window { Some(Seed::from_bytes(*server.random()?)) } else { None };
+    // Of a code the seed derives nothing: while it is there, no successor was spent. One that is not consumed would not erase it.
+    let marks_use = !is_refresh && server.policy.tolerate_repeated_codes && (rotates || !refreshes);
+    let seed = if has_window || marks_use { Some(Seed::from_bytes(*server.random()?)) } else { None };
     let (access_token, refresh_token) = match &seed {
-        Some(seed) => derive(seed, plain.expose()),
-        None => (Secret::from_bytes(&*server.random()?), Secret::from_bytes(&*server.random()?)),
+        Some(seed) if has_window => derive(seed, plain.expose()),
+        _ => (Secret::from_bytes(&*server.random()?), Secret::from_bytes(&*server.random()?)),
     };
     let successor = |row: StoredToken| StoredToken { parent: Some(presented), ..row };
     let mut rows = Vec::with_capacity(2);
     rows.push(successor(new_row(&access_token, grant.id, &scope, now, expirations.access)));
     let access = &mut rows[0];
     access.details.requested_scope = Some(requested).filter(|requested| *requested != scope);
-    if seed.is_some() {
+    if let Some(seed) = seed.as_ref().filter(|_| has_window) {
         access.details.response_members.clone_from(&added);
+        access.details.peer_mark = peer.map(|peer| peer_mark(seed, peer));
     }
     let members = ResponseMembers { extra: added, ..ResponseMembers::default() };
     let access_token = sign(server, access_token, access, &grant).await?;
@@ -282,52 +290,6 @@ async fn successors(
     let refresh_token = refreshes.then_some(refresh_token);
     let issued = issued_tokens(access_token, refresh_token, expirations.access - now, scope, members, grant);
     Ok((redemption, rows, issued))
-}
-
-/// Derives the successors of a spent refresh token again and answers from their own records; nothing is written and no
-/// lifetime extended. The customizer is asked as it was the first time, and can refuse; what it changed then holds.
-pub(crate) async fn repeat(
-    server: &ServerContext,
-    client: &Client,
-    order: RepeatRefresh,
-    peer: Option<IpAddr>,
-    now: OffsetDateTime,
-) -> Result<Issued, Error> {
-    let RepeatRefresh { presented, scope } = order;
-    must_be_active(server, presented.grant().subject.as_ref(), peer, now).await?;
-    Error::check_enforced(client.parts().unenforced_member().or(presented.unenforced_member()))?;
-    if server.customizer.is_some() {
-        let access_token_lifetime = server.policy.lifetimes(client).access_token;
-        let (kind, grant, scope) = (IssuanceKind::Repeat, presented.grant(), &scope);
-        let issuance = Issuance { kind, client, grant, scope, access_token_lifetime, peer, now };
-        customize(server, &issuance, &Map::new()).await?;
-    }
-    let seed = presented.spent().and_then(|spent| spent.seed.as_ref()).ok_or(Refusal::RetryRefused)?;
-    let (access_token, refresh_token) = derive(seed, presented.secret().expose());
-    let access = live_successor(find_minted(server, access_token).await?, now)?;
-    if *access.token().requested_scope() != scope || !lasts_a_second(access.token().expires_at, now) {
-        return Err(Refusal::RetryRefused.into());
-    }
-    let refresh = live_successor(find_presented(server, refresh_token).await?, now)?;
-    if refresh.spent().is_some() {
-        return Err(Refusal::RetryRefused.into());
-    }
-    Error::check_enforced(access.unenforced_member().or(refresh.unenforced_member()))?;
-    let ((id, token, grant), (refresh_token, ..)) = (access.into_parts(), refresh.into_parts());
-    let access_token = sign_again(server, id, &token, &grant).await?;
-    let (expires_in, scope) = (token.expires_at - now, token.scope.clone());
-    let mut members = ResponseMembers::default();
-    members.extra.clone_from(&token.details.response_members);
-    Ok(issued_tokens(access_token, Some(refresh_token), expires_in, scope, members, grant))
-}
-
-fn live_successor<K: Token>(
-    found: Option<PresentedToken<K>>,
-    now: OffsetDateTime,
-) -> Result<PresentedToken<K>, Refusal> {
-    let is_live =
-        |found: &PresentedToken<K>| found.must_have_a_live_grant(now).and(found.must_not_be_expired(now)).is_ok();
-    found.filter(is_live).ok_or(Refusal::RetryRefused)
 }
 
 /// Ends a grant and with it every token of it.

@@ -62,7 +62,8 @@ impl OpenGrant {
         self
     }
 
-    /// Lets a refresh token be issued too, if the client may refresh and the policy agrees.
+    /// Lets a refresh token be issued too, if the client may refresh and the policy agrees. A refresh gets what the server still offers of
+    /// the scope, and what is in one of the two lists of the client.
     pub const fn refreshable(mut self) -> Self {
         self.refreshable = true;
         self
@@ -70,6 +71,9 @@ impl OpenGrant {
 
     /// Derives the grant from a live one: it is revoked with its parent and ends no later, and its refresh token, if it is
     /// [`refreshable`](Self::refreshable) at all, does not change that. If the parent is revoked before the grant is stored, the
+    /// request is refused with `invalid_grant`.
+    ///
+    /// Of the scope, the grant gets what the server offers and what is in one of the two lists of the client; if that is nothing, the
     /// request is refused with `invalid_grant`.
     ///
     /// A grant descends from at most four others; a request for a deeper one is refused with `invalid_request`.
@@ -169,7 +173,7 @@ pub(crate) struct RedeemToken {
 }
 
 impl RedeemToken {
-    /// Spends `presented` for an access token of `scope`, which is cut down to the grant's scope, and a refresh token of
+    /// Spends `presented` for an access token of `scope`, which is cut down to what is left of the grant's scope, and a refresh token of
     /// the grant's scope, if the client may refresh and the policy agrees. A refresh token is replaced only if the
     /// policy rotates.
     ///

@@ -1,7 +1,7 @@
 //! Building a server. Settings that contradict each other fail here, never at a request.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use serde_json::{Map, Value};
 use url::Url;
@@ -335,6 +335,7 @@ impl Builder {
             issuer: self.issuer,
             storage: Shared(self.storage),
             clients: Shared(self.clients),
+            told_of_unoffered: Mutex::default(),
             ephemeral: Shared(self.ephemeral),
             authenticator: self.authenticator,
             customizer: self.customizer,

@@ -234,6 +234,27 @@ async fn failed_signature_leaves_nothing_behind() {
     assert_eq!(t.events.count("refresh_repeated"), 0);
 }
 
+// From the security review, 18: a failing signer does not tell whether a refresh token was spent within its window.
+#[tokio::test]
+async fn failed_signature_is_the_same_for_first_refresh_and_repeat() {
+    let (t, app, signing) = server().await;
+    let [unspent, spent] = [tokens_of(&t, &app).await, tokens_of(&t, &app).await].map(|t| t.refresh_token.unwrap());
+    t.refresh(&app, &spent).await.unwrap();
+    signing.fails.store(true, Ordering::SeqCst);
+    for token in [&unspent, &spent] {
+        // Another scope than the one of the first refresh could not be repeated.
+        for scope in ["offline_access user:read", "user:read"] {
+            let error = t.token_as(&app, TokenRequest::refresh_token(token).scope(scope)).await.unwrap_err();
+            assert_eq!((error.status(), error.code()), (503, ErrorCode::TEMPORARILY_UNAVAILABLE), "{scope}");
+        }
+    }
+    signing.fails.store(false, Ordering::SeqCst);
+    assert_eq!(t.events.count("refresh_repeated"), 0);
+    for token in [&unspent, &spent] {
+        t.refresh(&app, token).await.expect("nothing was spent");
+    }
+}
+
 /// Revokes alice's grants while a signature is made for this request, and returns the answer to it.
 async fn revoked_meanwhile(
     t: &TestServer,

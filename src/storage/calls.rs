@@ -62,7 +62,7 @@ pub struct Redemption {
     pub at: OffsetDateTime,
     /// Whether the token is spent by this. A refresh token without rotation is not.
     pub consume: bool,
-    /// What to keep beside the spent token for the grace window, if there is one. In JSON it is `null` if there is none.
+    /// What to keep beside the spent token until a successor is spent, if anything. In JSON it is `null` if there is none.
     #[serde(deserialize_with = "Option::deserialize")]
     pub seed: Option<Seed>,
     /// When the seed is due to be erased by a purge; present if there is a seed.

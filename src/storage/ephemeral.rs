@@ -1,8 +1,9 @@
 //! Entries that live for minutes, kept beside the grants and tokens of [`Storage`](super::Storage).
 //!
 //! An entry is a value of at most 64 KiB under a key, whose digest alone identifies it. It has a version and a time at which it
-//! expires. The library keeps pushed requests, device codes before their approval, replay caches and deliveries here. A store
-//! never reads a value, and the library puts no secret in clear into one.
+//! expires. The library keeps pushed requests, device codes before their approval, replay caches and deliveries here, and how often the
+//! refreshes of a grant were repeated, for as long as the grant may be idle. A store never reads a value, and the library puts no secret in
+//! clear into one.
 //!
 //! # The contract of `EphemeralStore`
 //! 1. **Linearizable.** Every later call on every node sees the effect of a call that has returned. A store reads no cache and

@@ -139,7 +139,7 @@ pub trait Storage: Send + Sync {
     ///    [`RedeemOutcome::Done`].)
     /// 3. It has expired at `redemption.at`: [`RedeemOutcome::Dead`].
     /// 4. Otherwise, if `redemption.consume`: mark it [spent](Redemption::spent) with `at`, `attempt`, `seed` and `seed_until`, and erase the seed of its
-    ///    [`parent`](StoredToken::parent). In any case: store the successors, set the grant's `last_used_at` to
+    ///    [`parent`](StoredToken::parent), a refresh token or a code. In any case: store the successors, set the grant's `last_used_at` to
     ///    `redemption.at` and its `expires_at` to `redemption.grant_expires_at`, neither ever back. [`RedeemOutcome::Done`].
     ///
     /// Once a caller got `Done` or `AlreadySpent`, every later `find` sees the spent row and its successors.

@@ -18,7 +18,7 @@ use crate::grant_type::{
 };
 use crate::http::{Request, Response};
 pub use crate::issue::TokenResponse;
-use crate::issue::{self, Issued};
+use crate::issue::{self, Issued, Repeated};
 use crate::policy::RefreshTokens;
 use crate::record::GrantType;
 use crate::server_context::ServerContext;
@@ -136,6 +136,7 @@ impl TokenEndpoint {
         let handler = self.handler(grant_type)?;
         progress.grant_type = Some(handler.grant_type().as_str());
         may_use_grant_type(client, handler)?;
+        self.server.tell_of_unoffered_scopes(client, now);
         let (server, params, request) = (&*self.server, &request.params, request.context);
         self.carry_out(handler, &GrantContext { server, client, params, now, request }).await
     }
@@ -153,9 +154,14 @@ impl TokenEndpoint {
                     None => continue,
                 },
                 Order::Repeat(order) => {
-                    let issued = issue::repeat(server, client, order, peer, now).await?;
-                    server.observe_from(peer, now, EventKind::RefreshRepeated { grant: &issued.grant });
+                    let Repeated { issued, count, from } = issue::repeat(server, client, order, peer, now).await?;
+                    let repeated = EventKind::RefreshRepeated { grant: &issued.grant, count, from };
+                    server.observe_from(peer, now, repeated);
                     return Ok(issued);
+                }
+                Order::CodeRepeated(grant) => {
+                    server.observe_from(peer, now, EventKind::CodeRepeated { grant: &grant });
+                    return Err(Refusal::CodeRepeated.into());
                 }
                 Order::Replayed(replayed) => {
                     issue::revoke_grant(server, &replayed.grant, now).await?;

@@ -41,6 +41,8 @@ bugs! {
             SpentBeforeRevoked: "decides in the order",
             MovesTheGrantWhenItIsLate: "writes nothing unless it is done",
             KeepsSeeds: "erases its parent's seed",
+            KeepsSeedsOfCodes: "erases the code's seed",
+            ErasesSeedsLater: "finds no seed beside its parent",
             ConsumesAlways: "not to be consumed",
             MovesBack: "never moved back",
             OverwritesTokens: "successor's hash is taken",

@@ -212,7 +212,14 @@ impl Model {
             if self.has(Bug::RewritesDetailsWhenSpent) {
                 token.details = known(&token.details);
             }
-            parent = token.parent.filter(|_| !self.has(Bug::KeepsSeeds));
+            parent = token.parent.filter(|_| !self.has(Bug::ErasesSeedsLater));
+        }
+        let is_code =
+            |hash: &TokenHash| state.tokens.get(hash).is_some_and(|token| token.kind == TokenKind::AuthorizationCode);
+        match self.bug {
+            Bug::KeepsSeeds => parent = parent.filter(is_code),
+            Bug::KeepsSeedsOfCodes => parent = parent.filter(|parent| !is_code(parent)),
+            _ => {}
         }
         if let Some(spent) = parent.and_then(|parent| state.tokens.get_mut(&parent)?.spent.as_mut()) {
             spent.seed = None;
@@ -589,6 +596,17 @@ impl Storage for Model {
             others_run().await;
         }
         let answer = self.step(async |state| self.redeem_at_once(state, redemption, successors, before).await).await?;
+        if self.has(Bug::ErasesSeedsLater) && answer == RedeemOutcome::Done && redemption.consume {
+            others_run().await;
+            self.step(async |state| {
+                let parent = state.tokens.get(&redemption.token).and_then(|token| token.parent);
+                if let Some(spent) = parent.and_then(|parent| state.tokens.get_mut(&parent)?.spent.as_mut()) {
+                    spent.seed = None;
+                }
+                Ok(())
+            })
+            .await?;
+        }
         if self.has(Bug::ShowsLosersAnOldSnapshot) && answer == RedeemOutcome::Done {
             others_run().await;
             self.step(async |state| {

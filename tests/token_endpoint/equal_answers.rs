@@ -5,10 +5,11 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use grantor::client::ClientParts;
 use grantor::customizer::{Issuance, IssuanceKind, TokenChanges, TokenCustomizer};
 use grantor::error::{AuthenticatorError, CustomizerError};
 use grantor::storage::GrantSelector;
-use grantor::testing::{TestClient, TestServer};
+use grantor::testing::{Fault as Failing, TestClient, TestServer};
 use grantor::{Authenticator, Error, ErrorCode, RefreshToken, Request, Response, Scope, Subject, SubjectStatus};
 use time::Duration;
 
@@ -172,9 +173,14 @@ const ANY: [Fault; 11] = [
     ("two methods", "invalid_request", |case| case.and("client_secret", "a-second-secret-in-the-body")),
 ];
 
-const REFRESH: [Fault; 7] = [
+const REFRESH: [Fault; 8] = [
     ("no token", "invalid_request", |case| case.with("refresh_token", "")),
     ("repeated token", "invalid_request", |case| case.and("refresh_token", case.token())),
+    ("empty token", "invalid_request", |case| {
+        let secret = case.app.secret.as_ref().expect("a confidential client").expose();
+        let body = "grant_type=refresh_token&refresh_token=";
+        Request::post_form("/token", body).with_header("authorization", basic(&case.app.id, secret))
+    }),
     ("malformed token", "invalid_grant", |case| case.with("refresh_token", &format!("{} ", case.token()))),
     ("malformed scope", "invalid_scope", |case| case.and("scope", "user:read\tuser:write")),
     ("widened scope", "invalid_scope", |case| case.and("scope", &format!("{SCOPE} admin"))),
@@ -217,6 +223,164 @@ async fn faulty_refresh_gets_one_answer_in_all_states_of_its_token() {
 #[tokio::test]
 async fn faulty_redemption_gets_one_answer_in_all_states_of_its_code() {
     check(Case::code, &[&ANY[..], &CODE].concat()).await;
+}
+
+/// The parameters that a token request can have, of other grant types too.
+const PARAMETERS: [&str; 13] = [
+    "grant_type",
+    "refresh_token",
+    "scope",
+    "code",
+    "redirect_uri",
+    "code_verifier",
+    "username",
+    "password",
+    "client_id",
+    "client_secret",
+    "client_assertion",
+    "client_assertion_type",
+    "resource",
+];
+
+// From the security review, 18: no parameter of a request tells whether its refresh token was spent.
+#[tokio::test]
+async fn broken_parameter_gets_one_answer_in_all_states() {
+    let breaks: [(&str, fn(&str) -> String); 4] = [
+        ("repeated", |name| format!("&{name}=a-value&{name}=a-value")),
+        ("not UTF-8", |name| format!("&{name}=%FF")),
+        ("with a NUL", |name| format!("&{name}=%00")),
+        ("as the query", |name| format!("?{name}=a-value")),
+    ];
+    for name in PARAMETERS {
+        for (what, more) in breaks {
+            let (mut equal, more) = (Equal::default(), more(name));
+            for state in STATES {
+                let (case, what) = (Case::refresh(state).await, format!("{name} {what}, {state:?}"));
+                let secret = case.app.secret.as_ref().expect("a confidential client").expose();
+                let request = match more.strip_prefix('?') {
+                    Some(query) => case.by(&format!("/token?{query}"), "", &case.app.id, secret),
+                    None => case.append(&more),
+                };
+                let response = case.t.server.token(&request).await;
+                if state == State::Unspent && response.status() == 200 {
+                    // A refresh has no use for it.
+                    assert!(
+                        ["code", "redirect_uri", "code_verifier", "username", "password", "resource"].contains(&name)
+                    );
+                    break;
+                }
+                equal.hold(&response, &what);
+                assert!((400..=401).contains(&response.status()) && case.spy.writes().is_empty(), "{what}");
+            }
+        }
+    }
+}
+
+/// Requests whose method, content type, body or client authentication is wrong.
+#[tokio::test]
+async fn broken_request_gets_one_answer_in_all_states() {
+    let breaks: [(&str, fn(&Case) -> Request); 6] = [
+        ("GET", |case| Request::new("GET", format!("/token?{}", form(&case.pairs())))),
+        ("no content type", |case| {
+            let secret = case.app.secret.as_ref().expect("a confidential client").expose();
+            Request::new("POST", "/token")
+                .with_body(form(&case.pairs()))
+                .with_header("authorization", basic(&case.app.id, secret))
+        }),
+        ("large body", |case| case.append(&format!("&padding={}", "x".repeat(65_536)))),
+        ("broken body", |case| case.correct().with_broken_body()),
+        ("no client", |case| Request::post_form("/token", form(&case.pairs()))),
+        ("malformed header", |case| {
+            Request::post_form("/token", form(&case.pairs())).with_header("authorization", "Basic !")
+        }),
+    ];
+    for (fault, request) in breaks {
+        let mut equal = Equal::default();
+        for state in STATES {
+            let case = Case::refresh(state).await;
+            let response = case.t.server.token(&request(&case)).await;
+            assert!((400..=413).contains(&response.status()), "{fault}, {state:?}");
+            equal.hold(&response, &format!("{fault}, {state:?}"));
+            assert!(case.spy.writes().is_empty(), "{fault}, {state:?}");
+        }
+    }
+}
+
+/// The storage fails at the same call for an unspent token and one that was spent within its window.
+#[tokio::test]
+async fn storage_that_fails_answers_first_refresh_and_repeat_alike() {
+    for (fault, status) in [(Failing::Failed, 500), (Failing::Unavailable, 503)] {
+        for call in 1..=3 {
+            let mut equal = Equal::default();
+            for state in [State::Unspent, State::SpentWithinWindow] {
+                let case = Case::refresh(state).await;
+                let hash = RefreshToken::new(case.token()).hash();
+                let before = row(&case.t, hash).await.0.spent.is_some();
+                case.t.faults.fail(call, fault);
+                let response = case.t.server.token(&case.correct()).await;
+                assert_eq!(response.status(), status, "call {call}, {state:?}");
+                equal.hold(&response, &format!("call {call}, {fault:?}, {state:?}"));
+                assert_eq!(row(&case.t, hash).await.0.spent.is_some(), before, "call {call}, {state:?}");
+            }
+        }
+    }
+}
+
+/// A suspended user, and one that is gone, get one answer whether or not the token was spent within its window.
+#[tokio::test]
+async fn inactive_user_is_answered_alike_on_first_refresh_and_repeat() {
+    let mut equal = Equal::default();
+    for (status, writes) in [(SubjectStatus::Suspended, &[][..]), (SubjectStatus::Gone, &["revoke_grants"])] {
+        for state in [State::Unspent, State::SpentWithinWindow] {
+            let case = Case::refresh(state).await;
+            case.t.users.set_status("alice", status);
+            let response = case.t.server.token(&case.correct()).await;
+            assert!(text(&response).contains("\"invalid_grant\""), "{status:?}, {state:?}: {}", text(&response));
+            equal.hold(&response, &format!("{status:?}, {state:?}"));
+            assert_eq!(case.spy.writes(), writes, "{status:?}, {state:?}");
+        }
+    }
+}
+
+/// A lifetime that was shortened since ends a token whether or not it was spent within its window.
+#[tokio::test]
+async fn shortened_lifetime_is_answered_alike_on_first_refresh_and_repeat() {
+    let mut equal = Equal::default();
+    for state in [State::Unspent, State::SpentWithinWindow] {
+        let case = Case::refresh(State::Unspent).await;
+        case.t.clock.advance(Duration::seconds(5));
+        if state == State::SpentWithinWindow {
+            granted(&case.t, &case.correct()).await;
+        }
+        case.spy.writes();
+        change_client(&case.t, &case.app, |parts| parts.lifetimes.refresh_token_absolute = Some(Duration::seconds(9)))
+            .await;
+        case.t.clock.advance(Duration::seconds(4));
+        let response = case.t.server.token(&case.correct()).await;
+        assert!(text(&response).contains("\"invalid_grant\""), "{state:?}: {}", text(&response));
+        equal.hold(&response, &format!("{state:?}"));
+        assert!(case.spy.writes().is_empty(), "{state:?}");
+    }
+}
+
+/// A client that demands what this version does not enforce gets 503 whatever became of its token.
+#[tokio::test]
+async fn unenforced_member_of_the_client_is_answered_alike() {
+    let mut equal = Equal::default();
+    for state in [State::Unspent, State::SpentWithinWindow] {
+        let case = Case::refresh(state).await;
+        change_client(&case.t, &case.app, |parts| {
+            let mut members = serde_json::to_value(&*parts).unwrap();
+            members["dpop_bound"] = true.into();
+            members["crit"] = serde_json::json!(["dpop_bound"]);
+            *parts = ClientParts::from_stored(&members.to_string()).unwrap();
+        })
+        .await;
+        let response = case.t.server.token(&case.correct()).await;
+        assert_eq!(response.status(), 503, "{state:?}: {}", text(&response));
+        equal.hold(&response, &format!("{state:?}"));
+        assert!(case.spy.writes().is_empty(), "{state:?}");
+    }
 }
 
 #[tokio::test]

@@ -44,7 +44,7 @@ async fn a_storage_that_fails_at_any_step_never_ends_in_a_token_and_spends_nothi
     for (grant_type, steps) in [
         ("authorization_code", 3),
         ("refresh_token", 3),
-        ("repeated refresh", 4),
+        ("repeated refresh", 6),
         ("client_credentials", 2),
         ("password", 2),
     ] {

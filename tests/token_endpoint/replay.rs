@@ -1,12 +1,21 @@
 //! A redeemed code that is presented again: who can end a grant by it, who can't, and what dies.
 
-use grantor::testing::{ApprovedFlow, TestClient, TestServer};
-use grantor::{Request, TokenResponse};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use grantor::policy::Rotation;
+use grantor::testing::{ApprovedFlow, Call, Fault, Intercepted, Interceptor, Next, Reply, TestClient, TestServer};
+use grantor::{Policy, Request, StorageError, TokenResponse};
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
 use time::Duration;
 
 use crate::common::{VERIFIER, basic, token, token_as};
 use crate::support::{
-    CB, bad_grant, granted, lives, public, redemption, refresh, refresh_of, refused_for, row, rows, spied, with,
+    CB, Spy, bad_grant, granted, lives, public, redemption, refresh, refresh_of, refused, refused_for, restarted, row,
+    rows, spied, with,
 };
 
 /// A grant whose code was redeemed and whose refresh token was used twice.
@@ -143,4 +152,204 @@ async fn a_replay_after_the_host_revoked_the_grant_is_refused_without_a_second_r
     spy.writes();
     bad_grant(&t, &token_as(&app, &redemption(&approved, &app)), "GrantEnded").await;
     assert!(spy.writes().is_empty());
+}
+
+/// A server that tolerates a code which its client redeems again, and the writes of it.
+async fn tolerant(more: impl FnOnce(&mut Policy)) -> (TestServer, Arc<Spy>) {
+    spied(|policy| {
+        policy.tolerate_repeated_codes = true;
+        more(policy);
+    })
+    .await
+}
+
+const WINDOW: Duration = Duration::seconds(10);
+const TICK: Duration = Duration::microseconds(1);
+
+/// The second redemption is refused, told by its own event, and changes nothing.
+async fn assert_tolerated(t: &TestServer, spy: &Spy, request: &Request) {
+    let repeats = t.events.count("code_repeated");
+    spy.writes();
+    bad_grant(t, request, "CodeRepeated").await;
+    assert!(spy.writes().is_empty());
+    let names = t.events.names();
+    assert_eq!(names[names.len() - 2..], ["code_repeated", "token_refused"]);
+    assert_eq!(t.events.count("code_repeated"), repeats + 1);
+}
+
+async fn assert_ends_the_grant(t: &TestServer, spy: &Spy, request: &Request) {
+    spy.writes();
+    bad_grant(t, request, "CodeReplayed").await;
+    assert_eq!(spy.writes(), ["revoke_grants"]);
+}
+
+// covers: B57, GC-05 (RFC 6749 §4.1.2)
+#[tokio::test]
+async fn code_repeated_by_its_client_within_ten_seconds_is_refused_and_the_grant_lives() {
+    let (t, spy) = tolerant(|_| {}).await;
+    let app = t.confidential_client(CB).await;
+    let approved = t.authorize(&app).approve_as("alice").await;
+    let tokens = approved.redeem().await.unwrap();
+    let request = token_as(&app, &redemption(&approved, &app));
+    assert_tolerated(&t, &spy, &request).await;
+    // Another node, whose clock is behind.
+    t.clock.advance(-(WINDOW - TICK));
+    assert_tolerated(&t, &spy, &request).await;
+    t.clock.advance((WINDOW - TICK) * 2);
+    assert_tolerated(&t, &spy, &request).await;
+    assert!(lives(&t, &tokens.access_token).await);
+    granted(&t, &refresh(&app, refresh_of(&tokens).expose())).await;
+}
+
+// covers: B57
+#[tokio::test]
+async fn code_repeated_after_ten_seconds_ends_the_grant() {
+    for late in [WINDOW, -WINDOW, Duration::HOUR] {
+        let (t, spy) = tolerant(|_| {}).await;
+        let app = t.confidential_client(CB).await;
+        let approved = t.authorize(&app).approve_as("alice").await;
+        t.clock.advance(Duration::seconds(15));
+        let tokens = approved.redeem().await.unwrap();
+        t.clock.advance(late);
+        assert_ends_the_grant(&t, &spy, &token_as(&app, &redemption(&approved, &app))).await;
+        assert!(!lives(&t, &tokens.access_token).await);
+        assert_eq!(t.events.count("code_repeated"), 0);
+    }
+}
+
+// covers: B57
+#[tokio::test]
+async fn code_repeated_without_a_client_secret_ends_the_grant() {
+    let (t, spy) = tolerant(|_| {}).await;
+    for app in [t.public_client(CB).await, t.native_client("http://127.0.0.1/cb").await] {
+        let approved = t.authorize(&app).approve_as("alice").await;
+        let tokens = approved.redeem().await.unwrap();
+        assert_ends_the_grant(&t, &spy, &token_as(&app, &redemption(&approved, &app))).await;
+        assert!(!lives(&t, &tokens.access_token).await);
+    }
+}
+
+// covers: B57
+#[tokio::test]
+async fn code_repeated_after_a_successor_was_spent_ends_the_grant() {
+    let (t, spy) = tolerant(|_| {}).await;
+    let app = t.confidential_client(CB).await;
+    let approved = t.authorize(&app).approve_as("alice").await;
+    let first = approved.redeem().await.unwrap();
+    let second = t.refresh(&app, refresh_of(&first)).await.unwrap();
+    assert_ends_the_grant(&t, &spy, &token_as(&app, &redemption(&approved, &app))).await;
+    assert!(!lives(&t, &second.access_token).await);
+}
+
+/// A refresh token that is not replaced is not spent by its use, so nothing tells whether it was used.
+#[tokio::test]
+async fn code_repeated_by_a_client_without_rotation_ends_the_grant() {
+    let (t, spy) = tolerant(|policy| policy.refresh_token_rotation = Rotation::PublicClients).await;
+    let app = t.confidential_client(CB).await;
+    let approved = t.authorize(&app).approve_as("alice").await;
+    approved.redeem().await.unwrap();
+    assert_ends_the_grant(&t, &spy, &token_as(&app, &redemption(&approved, &app))).await;
+    // Without a refresh token there is nothing to spend.
+    let machine = t.confidential_client_with(|client| client.authorization_code([CB]).scope("user:read")).await;
+    let approved = t.authorize(&machine).scope("user:read").approve_as("alice").await;
+    approved.redeem().await.unwrap();
+    assert_tolerated(&t, &spy, &token_as(&machine, &redemption(&approved, &machine))).await;
+}
+
+// covers: B57
+#[tokio::test]
+async fn code_repeated_with_a_wrong_proof_is_not_told_that_it_was_spent() {
+    let (t, spy) = tolerant(|_| {}).await;
+    let app = t.confidential_client(CB).await;
+    let other = t.confidential_client(CB).await;
+    let approved = t.authorize(&app).approve_as("alice").await;
+    approved.redeem().await.unwrap();
+    let pairs = redemption(&approved, &app);
+    spy.writes();
+    let other_uri = "https://app.example/other";
+    for (request, reason) in [
+        (token_as(&other, &pairs), "ForeignToken"),
+        (token_as(&app, &with(&pairs, "code_verifier", VERIFIER)), "WrongCodeVerifier"),
+        (token_as(&app, &with(&pairs, "code_verifier", "")), "MissingCodeVerifier"),
+        (token_as(&app, &with(&pairs, "redirect_uri", other_uri)), "RedirectUriMismatch"),
+    ] {
+        bad_grant(&t, &request, reason).await;
+    }
+    assert!(spy.writes().is_empty());
+    assert_eq!(t.events.count("code_repeated"), 0);
+    t.clock.advance(WINDOW);
+    assert_ends_the_grant(&t, &spy, &token_as(&app, &pairs)).await;
+    bad_grant(&t, &token_as(&app, &pairs), "GrantEnded").await;
+}
+
+// covers: B57
+#[tokio::test]
+async fn code_whose_first_answer_was_lost_in_storage_is_tolerated() {
+    let mut t = TestServer::new();
+    let mut policy = Policy::default();
+    policy.tolerate_repeated_codes = true;
+    t.server = restarted(&t, Intercepted::new(t.storage.clone(), t.faults.clone()), policy).await;
+    let app = t.confidential_client(CB).await;
+    let approved = t.authorize(&app).approve_as("alice").await;
+    let request = token_as(&app, &redemption(&approved, &app));
+    t.faults.fail(3, Fault::LostAnswer);
+    refused(&t, &request, 503, "temporarily_unavailable").await;
+    bad_grant(&t, &request, "CodeRepeated").await;
+    assert!(row(&t, approved.code().hash()).await.1.revoked_at.is_none());
+}
+
+// covers: B57
+#[tokio::test]
+async fn mark_of_a_tolerated_code_derives_no_token() {
+    let (t, _) = tolerant(|_| {}).await;
+    let app = t.confidential_client(CB).await;
+    let approved = t.authorize(&app).approve_as("alice").await;
+    let tokens = approved.redeem().await.unwrap();
+    let spent = row(&t, approved.code().hash()).await.0.spent.clone().unwrap();
+    let mark = spent.seed.expect("a mark");
+    for (token, label) in
+        [(tokens.access_token.expose(), b"grantor/1/a\0"), (refresh_of(&tokens).expose(), b"grantor/1/r\0")]
+    {
+        let mut mac = Hmac::<Sha256>::new_from_slice(mark.expose()).unwrap();
+        mac.update(label);
+        mac.update(approved.code().expose().as_bytes());
+        assert_ne!(token, URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes()));
+    }
+    // The policy that tolerates nothing keeps none.
+    let (t, app) = public().await;
+    let approved = t.authorize(&app).approve_as("alice").await;
+    approved.redeem().await.unwrap();
+    assert!(row(&t, approved.code().hash()).await.0.spent.clone().unwrap().seed.is_none());
+}
+
+/// Lets other requests run before each redemption.
+struct Slow;
+
+#[async_trait]
+impl Interceptor for Slow {
+    async fn intercept(&self, call: Call<'_>, next: Next<'_>) -> Result<Reply, StorageError> {
+        if let Call::Redeem { .. } = call {
+            tokio::task::yield_now().await;
+        }
+        next.run(call).await
+    }
+}
+
+// covers: B57
+#[tokio::test]
+async fn parallel_redemptions_of_a_tolerated_code_leave_the_winners_grant_alive() {
+    let mut t = TestServer::new();
+    let mut policy = Policy::default();
+    policy.tolerate_repeated_codes = true;
+    t.server = restarted(&t, Intercepted::new(t.storage.clone(), Slow), policy).await;
+    let app = t.confidential_client(CB).await;
+    let approved = t.authorize(&app).approve_as("alice").await;
+    let request = token_as(&app, &redemption(&approved, &app));
+    // Both look at the code before one of them spends it.
+    let (first, second) = tokio::join!(t.server.token(&request), t.server.token(&request));
+    let mut statuses = [first.status(), second.status()];
+    statuses.sort_unstable();
+    assert_eq!(statuses, [200, 400]);
+    assert_eq!((t.events.count("code_repeated"), t.events.count("code_replayed")), (1, 0));
+    assert!(row(&t, approved.code().hash()).await.1.revoked_at.is_none());
 }

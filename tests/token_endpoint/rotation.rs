@@ -1,5 +1,8 @@
 //! Rotation that survives a lost answer: the grace window, and reuse outside of it (RFC 9700 §4.14.2).
 
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex};
+
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use grantor::policy::Rotation;
@@ -8,8 +11,8 @@ use grantor::secret::Seed;
 use grantor::storage::{GrantPage, GrantSelector};
 use grantor::testing::{Fault, TestClient, TestServer};
 use grantor::{
-    AccessToken, ClientRegistry, ClientStore, Clock, MemoryStorage, Policy, RefreshToken, Request, Storage,
-    TokenResponse,
+    AccessToken, ClientRegistry, ClientStore, Clock, Event, EventKind, MemoryStorage, Observer, Policy, RefreshToken,
+    Request, Storage, TokenResponse,
 };
 use hmac::{Hmac, KeyInit, Mac};
 use serde_json::Value;
@@ -68,7 +71,7 @@ async fn a_refresh_replaces_the_token_and_spends_the_old_one_in_the_same_step() 
 
 // covers: GR-15 (RFC 9700 §4.14.2), B20
 #[tokio::test]
-async fn within_the_window_the_same_token_gets_the_same_successors_and_nothing_is_written() {
+async fn within_the_window_the_same_token_gets_the_same_successors_and_no_row_changes() {
     let (t, spy) = spied(|_| {}).await;
     for app in [t.public_client(CB).await, t.confidential_client(CB).await] {
         let (first, answer) = refreshed(&t, &app).await;
@@ -77,7 +80,9 @@ async fn within_the_window_the_same_token_gets_the_same_successors_and_nothing_i
         let (issued, repeated) = (t.events.count("tokens_issued"), t.events.count("refresh_repeated"));
         spy.writes();
         let mut elapsed = Duration::ZERO;
-        for step in [Duration::ZERO, Duration::seconds(10), Duration::seconds(20) - TICK] {
+        for (step, counts) in
+            [(Duration::ZERO, "insert"), (Duration::seconds(10), "replace"), (Duration::seconds(20) - TICK, "replace")]
+        {
             t.clock.advance(step);
             elapsed += step;
             let again = granted(&t, &refresh(&app, refresh_of(&first).expose())).await;
@@ -86,8 +91,8 @@ async fn within_the_window_the_same_token_gets_the_same_successors_and_nothing_i
             }
             // What is left of the hour, in whole seconds.
             assert_eq!(again["expires_in"], (Duration::HOUR - elapsed).whole_seconds());
+            assert_eq!(spy.writes(), [counts], "the count of repeats alone");
         }
-        assert!(spy.writes().is_empty());
         assert_eq!(rows(&t, &hashes).await, before, "no lifetime is extended");
         assert_eq!(t.events.count("tokens_issued"), issued);
         assert_eq!(t.events.count("refresh_repeated"), repeated + 3, "every retry is an event");
@@ -210,6 +215,7 @@ async fn clocks_may_differ_by_less_than_the_window_and_beyond_that_nothing_is_de
     // Another node, whose clock is behind.
     t.clock.advance(-(GRACE - TICK));
     assert_eq!(granted(&t, &request).await["access_token"], answer["access_token"]);
+    spy.writes();
     t.clock.advance(-TICK);
     bad_grant(&t, &request, "SpentInTheFuture").await;
     t.clock.advance(-Duration::HOUR);
@@ -488,4 +494,79 @@ async fn refresh_tokens_are_numbered_within_their_family() {
         assert_eq!(spent.seed_until, Some(spent.at + Duration::MINUTE));
         tokens = next;
     }
+}
+
+/// What the events of repeated refreshes tell: how many repeats the grant has had, and whether they come from another peer.
+#[derive(Clone, Default)]
+struct Repeats(Arc<Mutex<Vec<(u64, &'static str)>>>);
+
+impl Observer for Repeats {
+    fn observe(&self, event: &Event<'_>) {
+        if let EventKind::RefreshRepeated { count, from, .. } = &event.kind {
+            self.0.lock().unwrap().push((*count, from.as_str()));
+        }
+    }
+}
+
+// From the security review, 18: a thief that follows the client is told apart from a client that lost an answer.
+#[tokio::test]
+async fn repeat_tells_its_count_and_whether_the_peer_differs() {
+    let repeats = Repeats::default();
+    let t = TestServer::with(|builder| builder.observer(repeats.clone()));
+    let app = t.public_client(CB).await;
+    let (here, elsewhere) = (IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 2]));
+    let mapped: IpAddr = "::ffff:192.0.2.1".parse().unwrap();
+    let refresh_from = async |token: &RefreshToken, peer: Option<IpAddr>| {
+        let request = refresh(&app, token.expose());
+        refresh_in(&granted(&t, &peer.into_iter().fold(request, Request::with_peer)).await)
+    };
+    let first = tokens_of(&t, &app).await;
+    let second = refresh_from(refresh_of(&first), Some(here)).await;
+    for peer in [Some(here), Some(elsewhere), Some(mapped), None] {
+        refresh_from(refresh_of(&first), peer).await;
+    }
+    // The count goes on with the next token of the grant. Another grant has a count of its own.
+    refresh_from(&second, None).await;
+    refresh_from(&second, Some(elsewhere)).await;
+    let other = tokens_of(&t, &app).await;
+    refresh_from(refresh_of(&other), Some(here)).await;
+    refresh_from(refresh_of(&other), Some(elsewhere)).await;
+    let seen = repeats.0.lock().unwrap().clone();
+    let expected = [(1, "same_peer"), (2, "other_peer"), (3, "same_peer"), (4, "unknown"), (5, "unknown")];
+    assert_eq!(seen, [&expected[..], &[(1, "other_peer")]].concat());
+}
+
+// From the security review, 18.
+#[tokio::test]
+async fn mark_of_the_peer_needs_the_seed_to_be_compared() {
+    let (t, app) = public().await;
+    let peer = IpAddr::from([192, 0, 2, 1]);
+    let mut marks = Vec::new();
+    for _ in 0..2 {
+        let tokens = tokens_of(&t, &app).await;
+        let answer = granted(&t, &refresh(&app, refresh_of(&tokens).expose()).with_peer(peer)).await;
+        let (row, _) = row(&t, access_token(&answer).hash()).await;
+        let details = serde_json::to_value(&row.details).unwrap();
+        let mark = details["peer_mark"].as_str().unwrap().to_owned();
+        assert!(!details.to_string().contains("192.0.2.1"), "{details}");
+        marks.push(mark);
+    }
+    assert_ne!(marks[0], marks[1], "no mark tells that two grants were refreshed by one peer");
+    let without = t.refresh(&app, refresh_of(&tokens_of(&t, &app).await)).await.unwrap();
+    let (row, _) = row(&t, without.access_token.hash()).await;
+    assert!(serde_json::to_value(&row.details).unwrap().get("peer_mark").is_none());
+}
+
+#[tokio::test]
+async fn repeat_whose_count_fails_in_storage_is_an_error() {
+    let (t, app) = public().await;
+    let (first, answer) = refreshed(&t, &app).await;
+    let request = refresh(&app, refresh_of(&first).expose());
+    // The look-ups of the client, the token and its two successors come before.
+    for (call, fault) in [(5, Fault::Unavailable), (6, Fault::LostAnswer)] {
+        t.faults.fail(call, fault);
+        refused(&t, &request, 503, "temporarily_unavailable").await;
+    }
+    t.faults.clear();
+    assert_eq!(granted(&t, &request).await["access_token"], answer["access_token"]);
 }

@@ -242,7 +242,8 @@ impl Spy {
 #[async_trait]
 impl Interceptor for Spy {
     async fn intercept(&self, call: Call<'_>, next: Next<'_>) -> Result<Reply, StorageError> {
-        if !matches!(call, Call::ClaimIssuer(_) | Call::FindClient(_) | Call::Find(_) | Call::ListGrants { .. }) {
+        let reads = matches!(call, Call::FindClient(_) | Call::Find(_) | Call::ListGrants { .. } | Call::Get { .. });
+        if !reads && !matches!(call, Call::ClaimIssuer(_)) {
             self.writes.lock().unwrap().push(call.method());
         }
         let outcome = *self.outcome.lock().unwrap();

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::node::Outcome;
+use super::node::{Node, Outcome};
 use super::records::{DAY, HOUR, SECOND, TICK};
-use super::trial::{Named, Trial};
+use super::trial::{Named, RUNNERS, Trial};
 use crate::record::{Grant, Spent, StoredToken, TokenKind};
 use crate::storage::{RedeemOutcome, Redemption};
 
@@ -14,6 +14,8 @@ pub(super) const CASES: &[Named] = &[
     ("a redemption whose successor's hash is taken fails and writes nothing", a_taken_successor_writes_nothing),
     ("a token that is not to be consumed stays unspent and can be redeemed again", what_is_not_consumed_stays),
     ("spending a successor erases its parent's seed, so that at most one lives", one_seed_lives),
+    ("spending a successor of a code erases the code's seed, and nothing else does", a_code_tells_of_use),
+    ("a caller that sees a successor spent finds no seed beside its parent, and the other way round", one_step_for_all),
     ("a grant's last use and its end are never moved back", never_back),
 ];
 
@@ -177,6 +179,75 @@ fn one_seed_lives(t: &Trial<'_>) -> Outcome {
             t.expect_eq("by which attempt it was spent", &Some(t.attempt(earlier + 1)), &attempt);
         }
         last = next;
+    }
+    Ok(())
+}
+
+fn a_code_tells_of_use(t: &Trial<'_>) -> Outcome {
+    let of = t.grant(1);
+    let code = t.token(1, TokenKind::AuthorizationCode, &of);
+    t.node(0).open(&of, std::slice::from_ref(&code))?;
+    let successors = t.successors(2, &of, &code);
+    t.node(0).must_redeem(&t.spend(&code, 1), &successors)?;
+    let check = |is_kept: bool, after: &str| -> Outcome {
+        let seed = t.node(1).row(code.hash)?.0.spent.as_ref().is_some_and(|spent| spent.seed.is_some());
+        t.expect_eq(&format!("whether a code has its seed after {after}"), &is_kept, &seed);
+        Ok(())
+    };
+    check(true, "it was spent")?;
+    let again = t.node(1).redeem(&t.spend(&code, 2), &[])?;
+    t.expect_eq("what a second redemption is answered", &RedeemOutcome::AlreadySpent, &again);
+    check(true, "a second redemption")?;
+    let foreign = Redemption { grant_id: t.grant_id(9_999), ..t.spend(&successors[1], 3) };
+    let answer = t.node(1).redeem(&foreign, &[])?;
+    t.expect_eq("what becomes of a successor that is said to be another grant's", &RedeemOutcome::Dead, &answer);
+    check(true, "a redemption of a successor that was dead")?;
+    let stays = Redemption { consume: false, seed: None, ..t.spend(&successors[1], 4) };
+    t.node(1).must_redeem(&stays, &[t.access(10, &of)])?;
+    check(true, "a use of a successor that was not consumed")?;
+    t.node(0).must_redeem(&t.spend(&successors[1], 5), &[t.refresh(11, &of)])?;
+    check(false, "a successor was spent")
+}
+
+/// One runner spends the successor of a code; the others look meanwhile.
+fn one_step_for_all(t: &Trial<'_>) -> Outcome {
+    for round in t.rounds(20) {
+        let base = round * 1_000;
+        let of = t.grant(base);
+        let code = t.token(base, TokenKind::AuthorizationCode, &of);
+        t.node(0).open(&of, std::slice::from_ref(&code))?;
+        let successors = t.successors(base + 1, &of, &code);
+        t.node(0).must_redeem(&t.spend(&code, base), &successors)?;
+        let next = &successors[1];
+        let is_spent = |node: Node<'_>| -> Outcome<bool> { Ok(node.row(next.hash)?.0.spent.is_some()) };
+        let has_seed = |node: Node<'_>| -> Outcome<bool> {
+            Ok(node.row(code.hash)?.0.spent.as_ref().is_some_and(|spent| spent.seed.is_some()))
+        };
+        t.race(round, RUNNERS, |runner, node| {
+            if runner == 0 {
+                return node.must_redeem(&t.spend(next, base + 1), &[t.refresh(base + 10, &of)]);
+            }
+            // The token that is read first is older than the other one, so only one of the two must follow from it.
+            for _ in 0..20 {
+                if runner % 2 == 0 && is_spent(node)? {
+                    t.expect(
+                        !has_seed(node)?,
+                        "the seed is erased in the step that spends a successor",
+                        "it is not yet",
+                    );
+                    break;
+                }
+                if runner % 2 == 1 && !has_seed(node)? {
+                    t.expect(
+                        is_spent(node)?,
+                        "a seed is erased in the step that spends a successor",
+                        "it is not spent",
+                    );
+                    break;
+                }
+            }
+            Ok(())
+        })?;
     }
     Ok(())
 }
