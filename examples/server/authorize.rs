@@ -46,7 +46,7 @@ pub(crate) async fn decide(State(app): State<App>, session: Session, request: gr
         Ok((consent, form)) if form.approved => {
             run_to_completion(consent.approve(Approval::by(user).scope(form.scope))).await.into_response()
         }
-        Ok((consent, _)) => consent.deny().into_response(),
+        Ok((consent, _)) => run_to_completion(consent.deny()).await.into_response(),
         Err(error) => error.into_response(),
     }
 }

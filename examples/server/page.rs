@@ -89,6 +89,11 @@ const fn in_english(cause: ErrorCause) -> [&'static str; 3] {
             "Nothing was decided",
             "Go back to the application and start again.",
         ],
+        ErrorCause::UsedPage => [
+            "You have already answered",
+            "Your first answer counts",
+            "Go back to the application. If it does not know your answer, start again there.",
+        ],
         ErrorCause::User => ["Access was denied", "The application gets no access", "You can close this page."],
         ErrorCause::Server => [
             "This server has a problem",
@@ -110,6 +115,11 @@ const fn in_german(cause: ErrorCause) -> [&'static str; 3] {
             "Diese Seite gilt nicht mehr",
             "Es wurde nichts entschieden",
             "Bitte geh zur\u{fc}ck zur App und fang noch einmal an.",
+        ],
+        ErrorCause::UsedPage => [
+            "Du hast schon geantwortet",
+            "Deine erste Antwort gilt",
+            "Bitte geh zur\u{fc}ck zur App. Wenn sie deine Antwort nicht kennt, fang dort noch einmal an.",
         ],
         ErrorCause::User => {
             ["Zugriff abgelehnt", "Die App bekommt keinen Zugriff", "Du kannst diese Seite schlie\u{df}en."]

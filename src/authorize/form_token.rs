@@ -7,10 +7,11 @@
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
-use time::{Duration, OffsetDateTime};
+use time::OffsetDateTime;
 
 use super::carried::Carried;
 use super::codec::{Reader, put};
+use super::form::Form;
 use super::seal::Seal;
 use super::steps::{AskedUser, Consent, ConsentReason};
 use super::{AuthorizationEndpoint, AuthorizationError, ConsentForm, Failure, Named, PendingAuthorization, Visitor};
@@ -19,7 +20,7 @@ use crate::http::Request;
 
 /// What is sealed. The session and the issuer are not in it; the seal is bound to them.
 struct Sealed {
-    at: i64,
+    form: Form,
     shown: [u8; 32],
     user: [u8; 32],
     reason: ConsentReason,
@@ -29,7 +30,7 @@ struct Sealed {
 impl Sealed {
     fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
-        put(&mut bytes, &self.at.to_be_bytes());
+        self.form.encode(&mut bytes);
         put(&mut bytes, &self.shown);
         put(&mut bytes, &self.user);
         put(&mut bytes, self.reason.name().as_bytes());
@@ -40,7 +41,7 @@ impl Sealed {
     fn decode(bytes: &[u8], names: &[&'static str]) -> Option<Self> {
         let mut reader = Reader(bytes);
         Some(Self {
-            at: i64::from_be_bytes(reader.array()?),
+            form: Form::decode(&mut reader)?,
             shown: reader.array()?,
             user: reader.array()?,
             reason: ConsentReason::from_name(reader.text()?)?,
@@ -81,9 +82,9 @@ impl PendingAuthorization {
 }
 
 pub(super) fn seal(consent: &Consent, session: &[u8]) -> String {
-    let Consent { request, reason, user } = consent;
+    let Consent { request, reason, user, form } = consent;
     let sealed = Sealed {
-        at: request.endpoint.server.now().unix_timestamp(),
+        form: *form,
         shown: request.shown(),
         user: user.digest(&request.endpoint.user_key),
         reason: *reason,
@@ -132,7 +133,7 @@ impl AuthorizationEndpoint {
         now: OffsetDateTime,
     ) -> Result<Consent, Failure> {
         let sealed = self.open_form_token(token, session, now)?;
-        let Sealed { shown, user, reason, carried, .. } = sealed;
+        let Sealed { form, shown, user, reason, carried } = sealed;
         let validated = self.validate(&carried.parameters.as_params()).await?;
         let checked = self.check_by_capabilities(&carried, &validated).await;
         let request = Box::new(self.pend(checked, carried, validated, visitor)?);
@@ -140,7 +141,7 @@ impl AuthorizationEndpoint {
         if request.shown() != shown {
             return Err(Failure::Page(Named::Checked(request.client), Refusal::StaleFormToken.into()));
         }
-        Ok(Consent { request, reason, user: AskedUser::Sealed(user) })
+        Ok(Consent { request, reason, user: AskedUser::Sealed(user), form })
     }
 
     fn open_form_token(&self, token: &str, session: &[u8], now: OffsetDateTime) -> Result<Sealed, Refusal> {
@@ -150,8 +151,7 @@ impl AuthorizationEndpoint {
         }
         let content = self.form_seal(&[session, self.server.issuer.as_bytes()]).open(token)?;
         let sealed = Sealed::decode(&content, &self.parameter_names).ok_or(Refusal::StaleFormToken)?;
-        let age = Duration::seconds(now.unix_timestamp().saturating_sub(sealed.at));
-        if age > self.server.policy.consent_lifetime { Err(Refusal::ExpiredFormToken) } else { Ok(sealed) }
+        if sealed.form.is_good(now) { Ok(sealed) } else { Err(Refusal::ExpiredFormToken) }
     }
 
     const fn form_seal<'a>(&'a self, bound_to: &'a [&'a [u8]]) -> Seal<'a> {

@@ -5,6 +5,7 @@ mod codec;
 mod consent_form;
 mod demands;
 mod error;
+mod form;
 mod form_token;
 mod interaction;
 mod pages;
@@ -14,7 +15,6 @@ mod progress;
 mod redirect;
 mod request;
 mod response;
-
 mod return_target;
 mod seal;
 mod steps;

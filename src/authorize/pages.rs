@@ -60,6 +60,11 @@ pub trait PageTemplates: Send + Sync {
                 "Nothing was decided",
                 "Go back to the application and start again.",
             ),
+            ErrorCause::UsedPage => (
+                "You have already answered",
+                "Your first answer counts",
+                "Go back to the application. If it does not know your answer, start again there.",
+            ),
             ErrorCause::User => ("Access was denied", "The application gets no access", "You can close this page."),
             ErrorCause::Server => (
                 "This server has a problem",
@@ -148,6 +153,8 @@ pub enum ErrorCause {
     Application,
     /// A form or a return target of this server is too old, or was made for another session.
     OldPage,
+    /// The user has already answered by this form, and the first answer counts. It may have been a yes, a no, or have failed.
+    UsedPage,
     /// The user said no, and the application can't be told by redirect.
     User,
     /// The server failed, or is not available.
@@ -159,6 +166,7 @@ impl ErrorCause {
         match error.refusal() {
             None => Self::Server,
             Some(Refusal::InvalidFormToken | Refusal::ExpiredFormToken | Refusal::StaleFormToken) => Self::OldPage,
+            Some(Refusal::UsedFormToken) => Self::UsedPage,
             Some(refusal) if refusal.code() == ErrorCode::ACCESS_DENIED => Self::User,
             Some(_) => Self::Application,
         }

@@ -8,6 +8,7 @@ use time::{Duration, OffsetDateTime};
 
 use super::carried::Carried;
 use super::demands::Demands;
+use super::form::Form;
 use super::response::{Outcome, Route};
 use super::steps::AskedUser;
 use super::user_session::UserSession;
@@ -149,17 +150,25 @@ impl PendingAuthorization {
         if refreshes { lifetimes.refresh_token_absolute } else { lifetimes.access_token }
     }
 
+    /// Opens a grant, unless the user has already decided by this form.
     pub(super) async fn open_grant(
         mut self: Box<Self>,
         approval: Approval,
         asked: &AskedUser,
         basis: ConsentBasis,
+        form: Option<&Form>,
     ) -> AuthorizationResponse {
         let challenge = self.challenge.take();
         let server = &self.endpoint.server;
         let now = server.now();
         let Approval { user, scope: selected, host_data } = approval;
         if let Err(error) = self.check_user(&user, asked) {
+            return self.failed(error, now);
+        }
+        // Before anything is decided, so that a failure from here on leaves a form that is used and no grant.
+        if let Some(form) = form
+            && let Err(error) = form.use_up(server, now).await
+        {
             return self.failed(error, now);
         }
         let subject = user.subject;
@@ -213,6 +222,15 @@ impl PendingAuthorization {
             );
         });
         self.respond(Outcome::Error(Refusal::DeniedByUser.into()))
+    }
+
+    /// The user said no by this form.
+    pub(super) async fn deny_once(self: Box<Self>, form: &Form) -> AuthorizationResponse {
+        let now = self.endpoint.server.now();
+        match form.use_up(&self.endpoint.server, now).await {
+            Ok(()) => self.deny(),
+            Err(error) => self.failed(error, now),
+        }
     }
 
     /// The host can't find out what the user wants: tells the client, which would learn nothing from an error page

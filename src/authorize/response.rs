@@ -75,7 +75,7 @@ impl AuthorizationResponse {
         }
     }
 
-    /// What went wrong, if it did. A denial is an error, too.
+    /// What went wrong, if it did. A denial is an error, too, and so is [`Refusal::UsedFormToken`].
     #[must_use]
     pub const fn error(&self) -> Option<&Error> {
         match &self.outcome {
@@ -96,11 +96,16 @@ impl AuthorizationResponse {
         self.route.target.uri()
     }
 
-    /// The HTTP form: a redirect by 303, or a page if the answer can't be redirected, or not before the user was asked.
+    /// The HTTP form: a redirect by 303, or a page if the answer can't be redirected, or not before the user was asked, or if the user
+    /// has already decided by the same form.
     pub fn into_http(self) -> Response {
         let Self { endpoint, client, route, languages, outcome, ask_first } = self;
         let out_of_band = route.target.is_out_of_band();
         match &outcome {
+            // The client has its answer: the one to the first decision.
+            Outcome::Error(error) if error.refusal() == Some(&Refusal::UsedFormToken) => {
+                endpoint.pages.show_error(error, Some(&client), &languages)
+            }
             Outcome::Error(error) => endpoint.respond_with_error(&client, &route, error, &languages, ask_first),
             Outcome::Code(code) if out_of_band => endpoint.pages.show_code(code.expose(), &client, &languages),
             // Refused when the request was checked; a token is never put on a page.

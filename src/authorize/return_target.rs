@@ -68,7 +68,7 @@ impl AuthorizationEndpoint {
             return Err(Refusal::BodyTooLarge.into());
         }
         let validated = self.validate(params).await?;
-        let (id, progress) = (*self.server.random()?, Progress::begin(now));
+        let progress = Progress::begin(now);
         // `resource` and `audience` may repeat elsewhere; here a declared parameter has one value.
         let parameters = match Parameters::of(params, &self.parameter_names) {
             Ok(parameters) => parameters,
@@ -76,7 +76,7 @@ impl AuthorizationEndpoint {
                 return Err(Failure::Redirect(Box::new((validated.client, validated.route, refusal.into()))));
             }
         };
-        let carried = Carried { id, source: Source::Plain, progress, parameters };
+        let carried = Carried { source: Source::Plain, progress, parameters };
         let checked = self.check_by_capabilities(&carried, &validated).await;
         self.pend(checked, carried, validated, visitor.clone())
     }

@@ -11,7 +11,7 @@ use crate::mac::KeyedMac;
 use crate::server_key::DerivedKey;
 
 /// The format of what is sealed. A node that finds another one does not guess: the form is stale.
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
 const TAG_LENGTH: usize = 32;
 
 /// The keys of one use, and what the sealed content belongs to without holding it.
@@ -85,7 +85,7 @@ mod tests {
     fn sealed_content_of_another_format_is_stale() {
         let key = key(1);
         let seal = Seal { key: &key, bound_to: &[] };
-        for format in [0, 2, 255] {
+        for format in [0, 1, 255] {
             assert_eq!(seal.open(&seal.seal_as(format, b"content")), Err(Refusal::StaleFormToken));
         }
     }

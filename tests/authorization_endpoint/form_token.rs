@@ -152,7 +152,7 @@ async fn another_server_cannot_use_it_but_another_node_with_the_same_key_can() {
     let second_node = server(2, Some([7; 32]));
     assert_eq!(second_node.public_client(CALLBACK).await.id, app.id, "the nodes know the same client");
     let waiting = second_node.server.resume(&token, SESSION).await.expect("a node of the same server");
-    assert_eq!(waiting.deny().state(), STATE);
+    assert_eq!(waiting.deny().await.state(), STATE);
 
     // Without a key each process draws its own, and the seed of the first node must not matter.
     for other in [server(2, Some([8; 32])), server(1, None), server(2, None)] {
@@ -170,12 +170,12 @@ async fn another_server_cannot_use_it_but_another_node_with_the_same_key_can() {
 #[tokio::test]
 async fn form_of_a_previous_server_key_still_opens() {
     let (old, new) = ([7; 32], [8; 48]);
-    let server = |current: &[u8], previous: &[&[u8]]| {
-        TestServer::with(|builder| builder.entropy(SeededEntropy::new(1)).server_key(current, previous))
+    let server = |seed, current: &[u8], previous: &[&[u8]]| {
+        TestServer::with(|builder| builder.entropy(SeededEntropy::new(seed)).server_key(current, previous))
     };
     // In the order in which nodes get a new key.
     let (before, prepared, replaced, after) =
-        (server(&old, &[]), server(&old, &[&new]), server(&new, &[&old]), server(&new, &[]));
+        (server(1, &old, &[]), server(2, &old, &[&new]), server(3, &new, &[&old]), server(4, &new, &[]));
     let mut apps = Vec::new();
     for t in [&before, &prepared, &replaced, &after] {
         apps.push(t.public_client(CALLBACK).await);

@@ -10,6 +10,7 @@ mod capability;
 mod carried;
 mod consent;
 mod consented;
+mod decides_once;
 mod delivery;
 mod errors;
 mod failures;
