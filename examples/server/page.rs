@@ -147,6 +147,11 @@ const fn reason_in_german(refusal: Option<&Refusal>) -> Option<&'static str> {
     }
 }
 
+/// The way back to a request whose form is no longer good.
+fn asked_again(page: &ErrorPage<'_>, label: &str) -> Markup {
+    html! { @if let Some(target) = page.return_target { p { a.button href=(target) { (label) } } } }
+}
+
 /// The pages that the library shows by itself, in the look of this server.
 #[derive(Debug)]
 pub(crate) struct OwnPages;
@@ -159,6 +164,7 @@ impl PageTemplates for OwnPages {
                 h1 { (title) }
                 p { (problem) "." @if let Some(reason) = reason_in_german(page.error.refusal()) { " " (reason) } }
                 p { (advice) }
+                (asked_again(page, "Noch einmal fragen"))
                 p.soft { code { (page.code) } }
             };
             return question_in("de", title, &content);
@@ -168,6 +174,7 @@ impl PageTemplates for OwnPages {
             h1 { (title) }
             p { (problem) ": " (page.description) "." }
             p { (advice) }
+            (asked_again(page, "Ask me again"))
             p.soft { code { (page.code) } }
         };
         question(title, &content)

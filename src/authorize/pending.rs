@@ -8,6 +8,7 @@ use time::{Duration, OffsetDateTime};
 
 use super::carried::Carried;
 use super::demands::Demands;
+use super::error::StaleForm;
 use super::form::Form;
 use super::response::{Outcome, Route};
 use super::steps::AskedUser;
@@ -243,9 +244,7 @@ impl PendingAuthorization {
     }
 
     fn failed(self, error: Error, now: OffsetDateTime) -> AuthorizationResponse {
-        let server = &self.endpoint.server;
-        let client_id = Some(self.client.id());
-        server.observe_from(self.visitor.peer, now, EventKind::AuthorizationRefused { client_id, error: &error });
+        self.endpoint.observe_refusal(Some(self.client.id()), &error, self.visitor.peer, now);
         let shown = match error.refusal() {
             // `invalid_grant` is no error of this endpoint, and the client is not told why (RFC 6749 §4.2.2.1).
             Some(Refusal::SubjectSuspended | Refusal::SubjectGone) => Refusal::DeniedByUser.into(),
@@ -261,7 +260,13 @@ impl PendingAuthorization {
     }
 
     fn respond(self, outcome: Outcome) -> AuthorizationResponse {
+        let stale = match &outcome {
+            Outcome::Error(error) => StaleForm::of(error, None),
+            Outcome::Code(_) | Outcome::Token(_) => None,
+        };
+        let stale = stale.map(|form| form.with_return_target(self.return_target()));
         let Self { endpoint, client, route, visitor, .. } = self;
-        AuthorizationResponse { endpoint, client, route, languages: visitor.languages, outcome, ask_first: false }
+        let languages = visitor.languages;
+        AuthorizationResponse { endpoint, client, route, languages, outcome, stale, ask_first: false }
     }
 }

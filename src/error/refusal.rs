@@ -240,6 +240,11 @@ impl Refusal {
         }
     }
 
+    /// Whether a consent form or a return target is no longer good, which is nobody's mistake.
+    pub(crate) const fn is_stale(&self) -> bool {
+        matches!(self, Self::InvalidFormToken | Self::ExpiredFormToken | Self::StaleFormToken | Self::UsedFormToken)
+    }
+
     /// The status of the direct (not redirected) answer: 400 unless a specification says otherwise.
     #[must_use]
     pub fn status(&self) -> u16 {

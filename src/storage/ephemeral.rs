@@ -215,6 +215,7 @@ impl Namespace {
     ///
     /// # Panics
     /// The name does not meet the rule above. In a constant, the program does not compile.
+    #[expect(clippy::panic, reason = "it is for constants, where a panic is an error of the compiler")]
     pub(crate) const fn from_static(name: &'static str) -> Self {
         match Self::new(name) {
             Ok(namespace) => namespace,

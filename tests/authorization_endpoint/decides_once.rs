@@ -54,7 +54,7 @@ async fn first_decision_of_a_consent_form_counts() {
             assert_used(&submit(&t, &form_token, second).await);
         }
         assert_eq!(grants_of(&t, &app).await.len(), grants, "{first:?} and {second:?}");
-        assert_eq!(t.events.names()[0], event);
+        assert_eq!(t.events.names(), [event, "authorization_stale", "authorization_stale"]);
         // The same request on another page is another form.
         let anew = consent(&t, &Ask::code(&app)).await.form_token(SESSION);
         assert!(query_of(&submit(&t, &anew, Allow).await).contains_key("code"));
@@ -114,7 +114,7 @@ async fn used_form_stays_used_for_as_long_as_it_is_good() {
     let asked = consent(&t, &Ask::code(&app)).await;
     t.clock.advance(Duration::minutes(10));
     let form_token = asked.form_token(SESSION);
-    submit(&t, &form_token, Deny).await;
+    assert_error(&submit(&t, &form_token, Deny).await, CALLBACK, "access_denied", STATE);
     // An application shows a form again, such as with a remark. It is still the same one.
     let shown_again = t.server.resume(&form_token, SESSION).await.expect("it is good").form_token(SESSION);
     assert_eq!(shown_again, form_token);

@@ -109,7 +109,7 @@ async fn another_session_cannot_use_it() {
         assert_page(&refused(&t, &token, session).await, 400, "invalid_request", WRONG_SESSION);
     }
     let last = t.events.events().pop().unwrap();
-    assert!(last.name == "authorization_refused" && last.text.contains("InvalidFormToken"), "{}", last.text);
+    assert!(last.name == "authorization_stale" && last.text.contains("InvalidFormToken"), "{}", last.text);
     assert!(grants_of(&t, &app).await.is_empty());
     drop(t.server.resume(&token, SESSION).await.expect("its own session still can"));
 }
@@ -326,7 +326,7 @@ async fn form_of_a_changed_default_scope_is_stale() {
     change(&t, &app, |parts| parts.default_scope = Some("user:read user:write".parse().unwrap())).await;
     assert_page(&refused(&t, &token, SESSION).await, 400, "invalid_request", STALE);
     let last = t.events.events().pop().unwrap();
-    assert!(last.name == "authorization_refused" && last.text.contains("StaleFormToken"), "{}", last.text);
+    assert!(last.name == "authorization_stale" && last.text.contains("StaleFormToken"), "{}", last.text);
     assert!(grants_of(&t, &app).await.is_empty());
     assert_eq!(pending(&t, &Ask::code(&app).without("scope")).await.scope().as_str(), "user:read user:write");
     let waiting = t.server.resume(&named, SESSION).await.expect("a request that named its scope is what it was");

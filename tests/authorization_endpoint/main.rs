@@ -34,3 +34,4 @@ mod registration;
 mod request;
 mod return_target;
 mod scope;
+mod stale_form;
