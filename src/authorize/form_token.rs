@@ -69,16 +69,22 @@ impl ConsentReason {
 }
 
 impl PendingAuthorization {
-    /// A digest of what follows from the parameters and from the client as it is now, and of what the user is shown of it.
+    /// A digest of what follows from the parameters and from the client as it is now, and of all that a page can show of both. (The number of
+    /// descriptions follows from the scope.)
     /// An equal digest later means that the user agrees to what was shown.
     fn shown(&self) -> [u8; 32] {
+        let client = &self.client;
         let mut bytes = Vec::new();
-        for field in [self.client.id().as_str(), self.route.target.uri(), self.scope.as_str()] {
+        for field in [client.id().as_str(), self.route.target.uri(), self.scope.as_str()] {
             put(&mut bytes, field.as_bytes());
         }
-        put(&mut bytes, self.client.name().unwrap_or_default().as_bytes());
+        for field in [client.name(), client.client_uri(), client.logo_uri(), client.policy_uri(), client.tos_uri()] {
+            put(&mut bytes, field.unwrap_or_default().as_bytes());
+        }
         put(&mut bytes, &self.lifetime().whole_seconds().to_be_bytes());
-        put(&mut bytes, &[u8::from(self.client.is_first_party())]);
+        put(&mut bytes, &[u8::from(client.is_first_party()), u8::from(client.is_registered_by_administrator())]);
+        self.scopes().for_each(|scope| put(&mut bytes, scope.description.as_bytes()));
+        client.contacts().iter().for_each(|contact| put(&mut bytes, contact.as_bytes()));
         Sha256::digest(bytes).into()
     }
 }

@@ -2,7 +2,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use grantor::client::ClientParts;
+use grantor::client::{ClientParts, RegisteredBy};
 use grantor::storage::Found;
 use grantor::testing::{SeededEntropy, TestClient, TestServer};
 use grantor::{AuthorizationCode, Client, ClientId, ClientRegistry, ClientStore, Clock, Response, Storage};
@@ -333,22 +333,50 @@ async fn form_of_a_changed_default_scope_is_stale() {
     assert_eq!(waiting.request().scope().as_str(), "user:read");
 }
 
+// From the security review, 28.
 // covers: CU-02 (RFC 6749 §10.12), B45
 #[tokio::test]
 async fn form_that_showed_another_client_is_stale() {
     let (t, app) = public().await;
     let name: fn(&mut ClientParts) = |parts| parts.client_name = Some("My Bank".to_owned());
-    for shown in [name, |parts| parts.lifetimes.refresh_token_absolute = Some(Duration::days(1))] {
+    for shown in [
+        name,
+        |parts| parts.client_uri = Some("https://other.example/".to_owned()),
+        |parts| parts.logo_uri = Some("https://other.example/".to_owned()),
+        |parts| parts.policy_uri = Some("https://other.example/".to_owned()),
+        |parts| parts.tos_uri = Some("https://other.example/".to_owned()),
+        |parts| parts.contacts = vec!["ada@other.example".to_owned()],
+        |parts| parts.registered_by = RegisteredBy::SelfService,
+        |parts| parts.lifetimes.refresh_token_absolute = Some(Duration::days(1)),
+    ] {
         let token = sealed(&t, &Ask::code(&app)).await;
         drop(t.server.resume(&token, SESSION).await.expect("nothing has changed"));
         change(&t, &app, shown).await;
         assert_page(&refused(&t, &token, SESSION).await, 400, "invalid_request", STALE);
     }
     let token = sealed(&t, &Ask::code(&app)).await;
-    change(&t, &app, |parts| parts.client_uri = Some("https://app.example/".to_owned())).await;
-    drop(t.server.resume(&token, SESSION).await.expect("the website decides nothing"));
+    change(&t, &app, |parts| parts.host_data = serde_json::json!({ "team": 7 })).await;
+    drop(t.server.resume(&token, SESSION).await.expect("no page of the library's knows the application's data"));
 }
 
+// From the security review, 28: what a scope means is shown as well.
+// covers: CU-02 (RFC 6749 §10.12), B45
+#[tokio::test]
+async fn form_that_described_a_scope_otherwise_is_stale() {
+    let server = |description: &'static str| {
+        TestServer::with(|builder| builder.server_key(&[7; 32], &[]).scope("mail", description))
+    };
+    let (before, same, after) = (server("Read your mail"), server("Read your mail"), server("Delete your mail"));
+    let mut apps = Vec::new();
+    for t in [&before, &same, &after] {
+        apps.push(t.register(Client::public("app").authorization_code([CALLBACK]).scope("mail").build(), None).await);
+    }
+    let token = sealed(&before, &Ask::code(&apps[0]).with("scope", "mail")).await;
+    drop(same.server.resume(&token, SESSION).await.expect("the same is shown"));
+    assert_page(&refused(&after, &token, SESSION).await, 400, "invalid_request", STALE);
+}
+
+// From the security review, 28.
 // covers: CU-01 (RFC 6749 §10.12), B45
 #[tokio::test]
 async fn form_of_another_issuer_is_refused() {
