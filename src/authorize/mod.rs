@@ -221,7 +221,7 @@ impl AuthorizationEndpoint {
 
     /// The HTTP form.
     pub(crate) async fn respond(self: &Arc<Self>, request: &Request) -> AuthorizationOutcome {
-        match AuthorizationRequest::read(request, &self.server.policy) {
+        match AuthorizationRequest::read(request, &self.server.policy, &self.parameter_names) {
             Ok(request) => match self.authorize(&request).await {
                 Ok(pending) => AuthorizationOutcome::Pending(pending),
                 Err(error) => AuthorizationOutcome::Respond(error.into()),

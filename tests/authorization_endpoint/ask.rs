@@ -51,6 +51,11 @@ impl Ask {
         self
     }
 
+    /// The value of a parameter.
+    pub(crate) fn value(&self, name: &str) -> Option<&str> {
+        self.pairs.iter().find(|(own, _)| own == name).map(|(_, value)| &**value)
+    }
+
     /// Adds a parameter, though it may be there.
     pub(crate) fn and(mut self, name: &str, value: &str) -> Self {
         self.pairs.push((name.to_owned(), value.to_owned()));
