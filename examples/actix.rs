@@ -76,7 +76,7 @@ async fn log_in(oauth: Data<AuthorizationServer>, request: Request) -> Result<Ht
 async fn decide(oauth: Data<AuthorizationServer>, request: Request) -> Result<AuthorizationResponse> {
     let (id, user) = session(&request);
     let (consent, form) = oauth.resume_form(&request, id).await?;
-    let Some(user) = user.filter(|_| form.approved) else { return Ok(consent.deny()) };
+    let Some(user) = user.filter(|_| form.approved) else { return Ok(run_to_completion(consent.deny()).await) };
     Ok(run_to_completion(consent.approve(Approval::by(user))).await)
 }
 

@@ -75,7 +75,7 @@ async fn log_in(State(oauth): State<AuthorizationServer>, request: Request) -> R
 async fn decide(State(oauth): State<AuthorizationServer>, request: Request) -> Result<AuthorizationResponse, Page> {
     let (id, user) = session(&request);
     let (consent, form) = oauth.resume_form(&request, id).await?;
-    let Some(user) = user.filter(|_| form.approved) else { return Ok(consent.deny()) };
+    let Some(user) = user.filter(|_| form.approved) else { return Ok(run_to_completion(consent.deny()).await) };
     Ok(run_to_completion(consent.approve(Approval::by(user))).await)
 }
 

@@ -74,7 +74,7 @@ async fn answer(oauth: &AuthorizationServer, request: &Request) -> Result<Answer
             Ok((consent, form)) if form.approved => {
                 to_hyper(consent.approve(Approval::by(Subject::new("alice")?)).await)
             }
-            Ok((consent, _)) => to_hyper(consent.deny()),
+            Ok((consent, _)) => to_hyper(consent.deny().await),
         },
         "/me" => match oauth.bearer(request).await.and_then(|token| token.require("profile")) {
             Err(error) => to_hyper(error.to_response()),

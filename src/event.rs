@@ -68,6 +68,16 @@ pub enum EventKind<'a> {
         /// Why.
         error: &'a Error,
     },
+    /// A consent form was submitted that is no longer good, or the browser came back from a login to a request that can't be read any
+    /// more. Nobody made a mistake, and the client is not told.
+    #[non_exhaustive]
+    AuthorizationStale {
+        /// The client, if the form was read far enough to know it.
+        client_id: Option<&'a ClientId>,
+        /// Why: [`InvalidFormToken`](crate::Refusal::InvalidFormToken), [`ExpiredFormToken`](crate::Refusal::ExpiredFormToken),
+        /// [`StaleFormToken`](crate::Refusal::StaleFormToken) or [`UsedFormToken`](crate::Refusal::UsedFormToken).
+        error: &'a Error,
+    },
     /// A request was approved; the grant is open and its code or token issued.
     #[non_exhaustive]
     AuthorizationApproved {
@@ -323,6 +333,7 @@ impl EventKind<'_> {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::AuthorizationRefused { .. } => "authorization_refused",
+            Self::AuthorizationStale { .. } => "authorization_stale",
             Self::AuthorizationApproved { .. } => "authorization_approved",
             Self::AuthorizationDenied { .. } => "authorization_denied",
             Self::TokensIssued { .. } => "tokens_issued",

@@ -66,7 +66,10 @@ impl Observer for TracingObserver {
                 let subject = subject.map(Subject::as_str);
                 tracing::info!(target: "grantor", event = name, client_id = client_id.as_str(), subject);
             }
-            EventKind::AuthorizationRefused { client_id, error } => refused(name, [*client_id, None], None, error),
+            EventKind::AuthorizationRefused { client_id, error }
+            | EventKind::AuthorizationStale { client_id, error } => {
+                refused(name, [*client_id, None], None, error);
+            }
             EventKind::RevocationRefused { client_id, presented_client_id, error }
             | EventKind::IntrospectionRefused { client_id, presented_client_id, error } => {
                 refused(name, [*client_id, *presented_client_id], None, error);

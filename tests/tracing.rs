@@ -742,6 +742,7 @@ async fn a_full_run_of_everything_logs_every_event_and_no_secret() {
     assert_eq!(logged, stage.events.names());
     let expected: BTreeSet<&str> = [
         "authorization_refused",
+        "authorization_stale",
         "authorization_approved",
         "authorization_denied",
         "tokens_issued",

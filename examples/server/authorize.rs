@@ -38,16 +38,13 @@ pub(crate) async fn authorize(State(app): State<App>, session: Session, request:
 /// token, and nothing in it but the user's answer is believed. A decision that was taken is carried out, even if the browser
 /// hangs up meanwhile.
 pub(crate) async fn decide(State(app): State<App>, session: Session, request: grantor::Request) -> Response {
-    let Some(user) = session.login() else {
-        let hint = "Nothing was decided. Go back to the application and start again.";
-        return page::error(403, "You are not logged in any more", hint);
-    };
-    match app.oauth.resume_form(&request, session.secret()).await {
-        Ok((consent, form)) if form.approved => {
+    // A visitor has no secret, and so no form that is good: the answer is a page that leads back to the request.
+    match (app.oauth.resume_form(&request, session.secret()).await, session.login()) {
+        (Ok((consent, form)), Some(user)) if form.approved => {
             run_to_completion(consent.approve(Approval::by(user).scope(form.scope))).await.into_response()
         }
-        Ok((consent, _)) => consent.deny().into_response(),
-        Err(error) => error.into_response(),
+        (Ok((consent, _)), _) => run_to_completion(consent.deny()).await.into_response(),
+        (Err(error), _) => error.into_response(),
     }
 }
 

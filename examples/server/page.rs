@@ -89,6 +89,11 @@ const fn in_english(cause: ErrorCause) -> [&'static str; 3] {
             "Nothing was decided",
             "Go back to the application and start again.",
         ],
+        ErrorCause::UsedPage => [
+            "You have already answered",
+            "Your first answer counts",
+            "Go back to the application. If it does not know your answer, start again there.",
+        ],
         ErrorCause::User => ["Access was denied", "The application gets no access", "You can close this page."],
         ErrorCause::Server => [
             "This server has a problem",
@@ -110,6 +115,11 @@ const fn in_german(cause: ErrorCause) -> [&'static str; 3] {
             "Diese Seite gilt nicht mehr",
             "Es wurde nichts entschieden",
             "Bitte geh zur\u{fc}ck zur App und fang noch einmal an.",
+        ],
+        ErrorCause::UsedPage => [
+            "Du hast schon geantwortet",
+            "Deine erste Antwort gilt",
+            "Bitte geh zur\u{fc}ck zur App. Wenn sie deine Antwort nicht kennt, fang dort noch einmal an.",
         ],
         ErrorCause::User => {
             ["Zugriff abgelehnt", "Die App bekommt keinen Zugriff", "Du kannst diese Seite schlie\u{df}en."]
@@ -137,6 +147,11 @@ const fn reason_in_german(refusal: Option<&Refusal>) -> Option<&'static str> {
     }
 }
 
+/// The way back to a request whose form is no longer good.
+fn asked_again(page: &ErrorPage<'_>, label: &str) -> Markup {
+    html! { @if let Some(target) = page.return_target { p { a.button href=(target) { (label) } } } }
+}
+
 /// The pages that the library shows by itself, in the look of this server.
 #[derive(Debug)]
 pub(crate) struct OwnPages;
@@ -149,6 +164,7 @@ impl PageTemplates for OwnPages {
                 h1 { (title) }
                 p { (problem) "." @if let Some(reason) = reason_in_german(page.error.refusal()) { " " (reason) } }
                 p { (advice) }
+                (asked_again(page, "Noch einmal fragen"))
                 p.soft { code { (page.code) } }
             };
             return question_in("de", title, &content);
@@ -158,6 +174,7 @@ impl PageTemplates for OwnPages {
             h1 { (title) }
             p { (problem) ": " (page.description) "." }
             p { (advice) }
+            (asked_again(page, "Ask me again"))
             p.soft { code { (page.code) } }
         };
         question(title, &content)

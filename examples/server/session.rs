@@ -135,7 +135,7 @@ impl Session {
     /// Returns what consent forms are bound to: only this browser has it, and it changes at login and logout. It is empty for
     /// a visitor, for whom the library accepts no consent form.
     pub(crate) fn secret(&self) -> String {
-        self.inner.id().map(|id| id.to_string()).unwrap_or_default()
+        self.login().and_then(|_| self.inner.id()).map(|id| id.to_string()).unwrap_or_default()
     }
 
     /// Returns the token that every form carries to show that it comes from a page of this server. It tells nothing about

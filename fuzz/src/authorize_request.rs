@@ -236,7 +236,7 @@ fn decide(world: &World, pending: PendingAuthorization, asked: &Asked<'_>, flags
     assert_eq!(decidable.request().scopes().count(), asked.scope.len());
     if flags.has(8) {
         let response = match decidable {
-            Decidable::Asked(consent) => consent.deny(),
+            Decidable::Asked(consent) => block_on(consent.deny()),
             Decidable::NotAsked(proceed) => proceed.deny(),
         };
         assert!(response.code().is_none() && response.access_token().is_none());

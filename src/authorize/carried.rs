@@ -26,8 +26,6 @@ impl Source {
 /// The parameters of a request, and what the server knows of it beyond them.
 #[derive(Debug, Clone)]
 pub(super) struct Carried {
-    /// Tells this request from any other, equal ones too.
-    pub(super) id: [u8; 16],
     pub(super) source: Source,
     pub(super) progress: Progress,
     pub(super) parameters: Parameters,
@@ -35,7 +33,6 @@ pub(super) struct Carried {
 
 impl Carried {
     pub(super) fn encode(&self, bytes: &mut Vec<u8>) {
-        put(bytes, &self.id);
         put(bytes, self.source.name().as_bytes());
         self.progress.encode(bytes);
         self.parameters.encode(bytes);
@@ -44,7 +41,6 @@ impl Carried {
     /// Reads what [`encode`](Self::encode) wrote, to the end.
     pub(super) fn decode(reader: &mut Reader<'_>, names: &[&'static str]) -> Option<Self> {
         Some(Self {
-            id: reader.array()?,
             source: Source::from_name(reader.text()?)?,
             progress: Progress::decode(reader)?,
             parameters: Parameters::decode(reader, names)?,

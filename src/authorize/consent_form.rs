@@ -24,12 +24,14 @@ pub struct ConsentForm {
 }
 
 impl ConsentForm {
-    /// Refuses what is not a form, is too large or broken, cannot be decoded, or has not exactly one `form_token`.
+    /// Refuses what is not a form, is too large or broken, cannot be decoded, has one of the fields in the query, or has not exactly one
+    /// `form_token`.
     pub(super) fn read(request: &Request, max_body: usize) -> Result<Self, Refusal> {
         if request.method() != "POST" {
             return Err(Refusal::MethodNotAllowed("POST"));
         }
         request.check_body(max_body)?;
+        request.check_query(&["form_token", "decision", "scope"])?;
         if !request.is_form() {
             return Err(Refusal::NotAForm);
         }
@@ -93,6 +95,11 @@ mod tests {
         assert_eq!(ConsentForm::read(&Request::get("/consent"), 100).unwrap_err(), Refusal::MethodNotAllowed("POST"));
         let json = Request::new("POST", "/consent").with_header("content-type", "application/json");
         assert_eq!(ConsentForm::read(&json, 100).unwrap_err(), Refusal::NotAForm);
+        for name in ["form_token", "decision", "scope"] {
+            let both = Request::post_form(format!("/consent?tenant=1&{name}=x"), "form_token=t&decision=approve");
+            assert_eq!(ConsentForm::read(&both, 100).unwrap_err(), Refusal::ParameterInQuery(name));
+        }
+        assert!(ConsentForm::read(&Request::post_form("/consent?tenant=1", "form_token=t"), 100).is_ok());
         let long = format!("form_token={}", "x".repeat(100));
         assert_eq!(read(&long).unwrap_err(), Refusal::BodyTooLarge);
         let broken = Request::post_form("/consent", "form_token=t&decision=approve").with_broken_body();

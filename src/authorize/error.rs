@@ -1,5 +1,7 @@
 //! Why an authorization request, or the consent form of one, was refused.
 
+use std::fmt;
+
 use crate::error::{Error, Refusal};
 use crate::http::Response;
 
@@ -13,16 +15,18 @@ pub struct AuthorizationError {
     #[source]
     error: Error,
     response: Response,
+    stale: Option<Box<StaleForm>>,
 }
 
 impl AuthorizationError {
-    pub(super) const fn new(error: Error, response: Response) -> Self {
-        Self { error, response }
+    pub(super) fn new(error: Error, response: Response, return_target: Option<String>) -> Self {
+        let stale = StaleForm::of(&error, return_target).map(Box::new);
+        Self { error, response, stale }
     }
 
     /// The error of a server without an authorization endpoint.
     pub(crate) fn no_endpoint() -> Self {
-        Self::new(Refusal::NoAuthorizationEndpoint.into(), Response::new(404))
+        Self::new(Refusal::NoAuthorizationEndpoint.into(), Response::new(404), None)
     }
 
     /// Returns the reason: the request is not in order, or not any more; its consent form is not of this session, was changed, has expired
@@ -30,6 +34,24 @@ impl AuthorizationError {
     #[must_use]
     pub const fn error(&self) -> &Error {
         &self.error
+    }
+
+    /// Returns the form that is no longer good, if that is the reason. Nobody made a mistake, and the client is told nothing.
+    ///
+    /// The answer is a page that says so and leads back to the request. An application can begin the request again at once:
+    /// ```
+    /// use grantor::{AuthorizationError, AuthorizationServer, Consent, Response};
+    ///
+    /// async fn resume(oauth: &AuthorizationServer, form_token: &str, session: &str) -> Result<Consent, Response> {
+    ///     oauth.resume(form_token, session).await.map_err(|error| {
+    ///         let request = error.stale_form().and_then(|form| form.return_target());
+    ///         request.map_or_else(|| error.to_response(), Response::see_other)
+    ///     })
+    /// }
+    /// ```
+    #[must_use]
+    pub fn stale_form(&self) -> Option<&StaleForm> {
+        self.stale.as_deref()
     }
 
     /// Returns the status of the answer.
@@ -47,5 +69,45 @@ impl AuthorizationError {
 impl From<AuthorizationError> for Response {
     fn from(error: AuthorizationError) -> Self {
         error.response
+    }
+}
+
+/// A consent form that is no longer good, or a [`return_target`](crate::PendingAuthorization::return_target) that can't be read any more.
+pub struct StaleForm {
+    reason: Refusal,
+    return_target: Option<String>,
+}
+
+impl StaleForm {
+    /// `None` if the error is another one.
+    pub(super) fn of(error: &Error, return_target: Option<String>) -> Option<Self> {
+        let reason = *error.refusal().filter(|refusal| refusal.is_stale())?;
+        Some(Self { reason, return_target })
+    }
+
+    pub(super) fn with_return_target(self, target: String) -> Self {
+        Self { return_target: Some(target), ..self }
+    }
+
+    /// Returns why: the form has [expired](Refusal::ExpiredFormToken), was [sent before](Refusal::UsedFormToken), is of [another session or
+    /// server key](Refusal::InvalidFormToken), or shows something else than the server [would show now](Refusal::StaleFormToken).
+    #[must_use]
+    pub const fn reason(&self) -> Refusal {
+        self.reason
+    }
+
+    /// Returns where the browser can begin the request again, see [`return_target`](crate::PendingAuthorization::return_target). `None`
+    /// if the request can't be read, such as after a restart without a [server key](crate::Builder::server_key). The request is that of the client:
+    /// the user is asked to log in and to consent as for any other.
+    #[must_use]
+    pub fn return_target(&self) -> Option<&str> {
+        self.return_target.as_deref()
+    }
+}
+
+impl fmt::Debug for StaleForm {
+    /// Without the request, which may tell who the user is.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StaleForm").field("reason", &self.reason).finish_non_exhaustive()
     }
 }

@@ -2,50 +2,53 @@
 //!
 //! A decision is not an authorization request. What the user saw travels in one field, under a MAC that binds it to the
 //! server key and to the session, so that a decision can be neither forged from another site nor changed on the way.
-//! The parameters themselves travel, and are read again by the code that read them first.
+//! The parameters themselves travel, and are read again by the code that read them first. They are under a seal of their own, so that
+//! the request can be begun again although its form is no longer good.
 
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
-use time::{Duration, OffsetDateTime};
+use time::OffsetDateTime;
 
-use super::carried::Carried;
 use super::codec::{Reader, put};
-use super::seal::Seal;
+use super::form::Form;
+use super::seal::{Seal, unproven_content};
 use super::steps::{AskedUser, Consent, ConsentReason};
 use super::{AuthorizationEndpoint, AuthorizationError, ConsentForm, Failure, Named, PendingAuthorization, Visitor};
 use crate::error::Refusal;
 use crate::http::Request;
 
 /// What is sealed. The session and the issuer are not in it; the seal is bound to them.
-struct Sealed {
-    at: i64,
+struct Sealed<'a> {
+    form: Form,
     shown: [u8; 32],
     user: [u8; 32],
     reason: ConsentReason,
-    carried: Carried,
+    /// As in a return target.
+    request: &'a [u8],
 }
 
-impl Sealed {
+impl<'a> Sealed<'a> {
     fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
-        put(&mut bytes, &self.at.to_be_bytes());
+        self.form.encode(&mut bytes);
         put(&mut bytes, &self.shown);
         put(&mut bytes, &self.user);
         put(&mut bytes, self.reason.name().as_bytes());
-        self.carried.encode(&mut bytes);
+        put(&mut bytes, self.request);
         bytes
     }
 
-    fn decode(bytes: &[u8], names: &[&'static str]) -> Option<Self> {
+    fn decode(bytes: &'a [u8]) -> Option<Self> {
         let mut reader = Reader(bytes);
-        Some(Self {
-            at: i64::from_be_bytes(reader.array()?),
+        let sealed = Self {
+            form: Form::decode(&mut reader)?,
             shown: reader.array()?,
             user: reader.array()?,
             reason: ConsentReason::from_name(reader.text()?)?,
-            carried: Carried::decode(&mut reader, names)?,
-        })
+            request: reader.field()?,
+        };
+        reader.is_at_end().then_some(sealed)
     }
 }
 
@@ -66,28 +69,35 @@ impl ConsentReason {
 }
 
 impl PendingAuthorization {
-    /// A digest of what follows from the parameters and from the client as it is now, and of what the user is shown of it.
+    /// A digest of what follows from the parameters and from the client as it is now, and of all that a page can show of both. (The number of
+    /// descriptions follows from the scope.)
     /// An equal digest later means that the user agrees to what was shown.
     fn shown(&self) -> [u8; 32] {
+        let client = &self.client;
         let mut bytes = Vec::new();
-        for field in [self.client.id().as_str(), self.route.target.uri(), self.scope.as_str()] {
+        for field in [client.id().as_str(), self.route.target.uri(), self.scope.as_str()] {
             put(&mut bytes, field.as_bytes());
         }
-        put(&mut bytes, self.client.name().unwrap_or_default().as_bytes());
+        for field in [client.name(), client.client_uri(), client.logo_uri(), client.policy_uri(), client.tos_uri()] {
+            put(&mut bytes, field.unwrap_or_default().as_bytes());
+        }
         put(&mut bytes, &self.lifetime().whole_seconds().to_be_bytes());
-        put(&mut bytes, &[u8::from(self.client.is_first_party())]);
+        put(&mut bytes, &[u8::from(client.is_first_party()), u8::from(client.is_registered_by_administrator())]);
+        self.scopes().for_each(|scope| put(&mut bytes, scope.description.as_bytes()));
+        client.contacts().iter().for_each(|contact| put(&mut bytes, contact.as_bytes()));
         Sha256::digest(bytes).into()
     }
 }
 
 pub(super) fn seal(consent: &Consent, session: &[u8]) -> String {
-    let Consent { request, reason, user } = consent;
+    let Consent { request, reason, user, form } = consent;
+    let sealed = request.sealed();
     let sealed = Sealed {
-        at: request.endpoint.server.now().unix_timestamp(),
+        form: *form,
         shown: request.shown(),
         user: user.digest(&request.endpoint.user_key),
         reason: *reason,
-        carried: request.carried.clone(),
+        request: &sealed,
     };
     request.endpoint.form_seal(&[session, request.endpoint.server.issuer.as_bytes()]).seal(&sealed.encode())
 }
@@ -120,7 +130,9 @@ impl AuthorizationEndpoint {
     ) -> Result<(Consent, ConsentForm), AuthorizationError> {
         match ConsentForm::read(request, self.server.policy.max_body) {
             Ok(form) => Ok((self.resume_for(&form.form_token, session, Visitor::of(request)).await?, form)),
-            Err(refusal) => Err(self.refuse(refusal.into(), &Visitor::of(request), self.server.now())),
+            Err(refusal) => {
+                Err(self.refuse(Failure::from(refusal).of_our_form(), &Visitor::of(request), self.server.now()))
+            }
         }
     }
 
@@ -131,27 +143,34 @@ impl AuthorizationEndpoint {
         visitor: Visitor,
         now: OffsetDateTime,
     ) -> Result<Consent, Failure> {
-        let sealed = self.open_form_token(token, session, now)?;
-        let Sealed { shown, user, reason, carried, .. } = sealed;
+        let stale = |refusal: Refusal| Failure::from(refusal).with_return_target(self.return_target_in(token));
+        // A form that belongs to no session could be submitted from any.
+        if session.is_empty() {
+            return Err(stale(Refusal::InvalidFormToken));
+        }
+        let content = self.form_seal(&[session, self.server.issuer.as_bytes()]).open(token).map_err(stale)?;
+        let sealed = Sealed::decode(&content).ok_or(Refusal::StaleFormToken)?;
+        let Sealed { form, shown, user, reason, request } = sealed;
+        if !form.is_good(now) {
+            return Err(stale(Refusal::ExpiredFormToken));
+        }
+        let carried = self.open_request(request.to_vec())?;
         let validated = self.validate(&carried.parameters.as_params()).await?;
         let checked = self.check_by_capabilities(&carried, &validated).await;
         let request = Box::new(self.pend(checked, carried, validated, visitor)?);
         // A default of the client or the server may have changed since. The user agreed to what was shown, and to no more.
         if request.shown() != shown {
-            return Err(Failure::Page(Named::Checked(request.client), Refusal::StaleFormToken.into()));
+            let return_target = Some(request.return_target());
+            let failure = Failure::page(Named::Checked(request.client), Refusal::StaleFormToken);
+            return Err(failure.with_return_target(return_target));
         }
-        Ok(Consent { request, reason, user: AskedUser::Sealed(user) })
+        Ok(Consent { request, reason, user: AskedUser::Sealed(user), form })
     }
 
-    fn open_form_token(&self, token: &str, session: &[u8], now: OffsetDateTime) -> Result<Sealed, Refusal> {
-        // A form that belongs to no session could be submitted from any.
-        if session.is_empty() {
-            return Err(Refusal::InvalidFormToken);
-        }
-        let content = self.form_seal(&[session, self.server.issuer.as_bytes()]).open(token)?;
-        let sealed = Sealed::decode(&content, &self.parameter_names).ok_or(Refusal::StaleFormToken)?;
-        let age = Duration::seconds(now.unix_timestamp().saturating_sub(sealed.at));
-        if age > self.server.policy.consent_lifetime { Err(Refusal::ExpiredFormToken) } else { Ok(sealed) }
+    /// The return target of the request in a form that is no longer good. The request has a seal of its own, which is bound to no session.
+    fn return_target_in(&self, token: &str) -> Option<String> {
+        let content = unproven_content(token)?;
+        self.return_target_of(Sealed::decode(&content)?.request)
     }
 
     const fn form_seal<'a>(&'a self, bound_to: &'a [&'a [u8]]) -> Seal<'a> {

@@ -2,6 +2,7 @@
 
 use super::PendingAuthorization;
 use super::demands::{Freshness, Prompt};
+use super::form::Form;
 use super::steps::{AskedUser, Consent, ConsentReason, Login, LoginReason, Proceed, SelectAccount};
 use super::user_session::UserSession;
 use crate::error::{Error, Refusal};
@@ -123,10 +124,13 @@ impl PendingAuthorization {
         match reason {
             ConsentReason::Confirm if self.demands.is_silent() => self.refuse(Refusal::InteractionRequired),
             _ if self.demands.is_silent() => self.refuse(Refusal::ConsentRequired),
-            reason => {
-                let user = AskedUser::Known(user.subject.clone());
-                Interaction::Consent(Consent { request: self, reason, user })
-            }
+            reason => match Form::new(&self.endpoint.server) {
+                Ok(form) => {
+                    let user = AskedUser::Known(user.subject.clone());
+                    Interaction::Consent(Consent { request: self, reason, user, form })
+                }
+                Err(error) => self.refuse(error),
+            },
         }
     }
 

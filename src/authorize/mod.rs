@@ -5,6 +5,7 @@ mod codec;
 mod consent_form;
 mod demands;
 mod error;
+mod form;
 mod form_token;
 mod interaction;
 mod pages;
@@ -14,7 +15,6 @@ mod progress;
 mod redirect;
 mod request;
 mod response;
-
 mod return_target;
 mod seal;
 mod steps;
@@ -31,10 +31,11 @@ pub use self::consent_form::ConsentForm;
 use self::demands::Demands;
 #[doc(no_inline)]
 pub use self::error::AuthorizationError;
+pub use self::error::StaleForm;
 #[doc(no_inline)]
 pub use self::interaction::Interaction;
-use self::pages::PageSet;
 pub use self::pages::{ConfirmRedirectPage, DefaultPages, ErrorCause, ErrorPage, OutOfBandPage, PageTemplates, escape};
+use self::pages::{PageOf, PageSet};
 pub(crate) use self::parameters::is_known_parameter;
 #[doc(no_inline)]
 pub use self::pending::{Approval, PendingAuthorization};
@@ -128,9 +129,19 @@ impl Visitor {
 /// Where an error goes.
 enum Failure {
     /// Nowhere: the client or its redirect URI is in doubt, or the server failed, so the user gets a page (RFC 6749 §4.1.2.1).
-    Page(Named, Error),
+    Page(Box<FailurePage>),
     /// To the client.
     Redirect(Box<(Arc<Client>, Route, Error)>),
+}
+
+/// What a page says of a failure.
+struct FailurePage {
+    client: Named,
+    error: Error,
+    /// Where the request can be begun again.
+    return_target: Option<String>,
+    /// Whether it was a form of the application that uses the library, whatever is wrong with it.
+    is_our_form: bool,
 }
 
 /// The client of a request that gets a page, as far as it is known.
@@ -162,7 +173,28 @@ impl Named {
 
 impl<E: Into<Error>> From<E> for Failure {
     fn from(error: E) -> Self {
-        Self::Page(Named::None, error.into())
+        Self::page(Named::None, error)
+    }
+}
+
+impl Failure {
+    fn page(client: Named, error: impl Into<Error>) -> Self {
+        let error = error.into();
+        Self::Page(Box::new(FailurePage { client, error, return_target: None, is_our_form: false }))
+    }
+
+    fn with_return_target(mut self, target: Option<String>) -> Self {
+        if let Self::Page(page) = &mut self {
+            page.return_target = target;
+        }
+        self
+    }
+
+    fn of_our_form(mut self) -> Self {
+        if let Self::Page(page) = &mut self {
+            page.is_our_form = true;
+        }
+        self
     }
 }
 
@@ -189,7 +221,7 @@ impl AuthorizationEndpoint {
 
     /// The HTTP form.
     pub(crate) async fn respond(self: &Arc<Self>, request: &Request) -> AuthorizationOutcome {
-        match AuthorizationRequest::read(request, &self.server.policy) {
+        match AuthorizationRequest::read(request, &self.server.policy, &self.parameter_names) {
             Ok(request) => match self.authorize(&request).await {
                 Ok(pending) => AuthorizationOutcome::Pending(pending),
                 Err(error) => AuthorizationOutcome::Respond(error.into()),
@@ -217,9 +249,9 @@ impl AuthorizationEndpoint {
         let client = self.client(id).await?;
         // What this version does not enforce may be about redirects, too.
         Error::check_enforced(client.parts().unenforced_member())
-            .map_err(|error| Failure::Page(Named::Claimed(Arc::clone(&client)), error))?;
+            .map_err(|error| Failure::page(Named::Claimed(Arc::clone(&client)), error))?;
         let target = RedirectTarget::of(&client, redirect_uri, &self.server.policy)
-            .map_err(|refusal| Failure::Page(Named::Claimed(Arc::clone(&client)), refusal.into()))?;
+            .map_err(|refusal| Failure::page(Named::Claimed(Arc::clone(&client)), refusal))?;
         let route =
             Route { target, mode: error_response_mode(params), state: valid_state(params, &self.server.policy) };
         self.server.tell_of_unoffered_scopes(&client, self.server.now());
@@ -281,21 +313,35 @@ impl AuthorizationEndpoint {
         let Visitor { peer, languages } = visitor;
         let peer = *peer;
         match failure {
-            Failure::Page(client, error) => {
-                let client_id = client.client_id();
-                self.server.observe_from(peer, now, EventKind::AuthorizationRefused { client_id, error: &error });
-                let page = self.pages.show_error(&error, client.for_page(), languages);
-                AuthorizationError::new(error, page)
+            Failure::Page(page) => {
+                let FailurePage { client, error, return_target, is_our_form } = *page;
+                self.observe_refusal(client.client_id(), &error, peer, now);
+                let of = PageOf {
+                    client: client.for_page(),
+                    return_target: return_target.as_deref(),
+                    cause: is_our_form.then_some(ErrorCause::OldPage),
+                };
+                let page = self.pages.show_error(&error, languages, of);
+                AuthorizationError::new(error, page, return_target)
             }
             Failure::Redirect(refused) => {
                 let (client, route, error) = *refused;
-                let client_id = Some(client.id());
-                self.server.observe_from(peer, now, EventKind::AuthorizationRefused { client_id, error: &error });
+                self.observe_refusal(Some(client.id()), &error, peer, now);
                 let response =
                     self.respond_with_error(&client, &route, &error, languages, self.asks_before_redirecting(&client));
-                AuthorizationError::new(error, response)
+                AuthorizationError::new(error, response, None)
             }
         }
+    }
+
+    /// Tells the observer. What is no longer good is nobody's mistake, and has an event of its own.
+    fn observe_refusal(&self, client_id: Option<&ClientId>, error: &Error, peer: Option<IpAddr>, now: OffsetDateTime) {
+        let kind = if error.refusal().is_some_and(Refusal::is_stale) {
+            EventKind::AuthorizationStale { client_id, error }
+        } else {
+            EventKind::AuthorizationRefused { client_id, error }
+        };
+        self.server.observe_from(peer, now, kind);
     }
 
     /// Sends an error to the client, or shows it if that is impossible.
@@ -307,7 +353,9 @@ impl AuthorizationEndpoint {
         languages: &Languages,
         ask_first: bool,
     ) -> Response {
-        let Some(host) = route.target.host() else { return self.pages.show_error(error, Some(client), languages) };
+        let Some(host) = route.target.host() else {
+            return self.pages.show_error(error, languages, PageOf::client(client));
+        };
         let location = response::error_location(route, error, &self.server.encoded_issuer);
         if !ask_first {
             return Response::see_other(location);

@@ -46,7 +46,8 @@ use crate::http::{Languages, Response};
 #[diagnostic::on_unimplemented(note = "every method of `PageTemplates` has a default: an empty impl is a start")]
 pub trait PageTemplates: Send + Sync {
     /// The request is so faulty that the browser can't be sent anywhere (RFC 6749 §4.1.2.1), or the server can't answer it. The page is
-    /// to say what went wrong, and to blame nobody but the [cause](ErrorPage::cause); it has no way on.
+    /// to say what went wrong, and to blame nobody but the [cause](ErrorPage::cause). The one way on is
+    /// [back to the request](ErrorPage::return_target), if the user came by a form that is no longer good.
     fn error(&self, page: &ErrorPage<'_>) -> String {
         let (code, description) = (escape(page.code), escape(page.description));
         let (title, problem, advice) = match page.cause {
@@ -60,6 +61,11 @@ pub trait PageTemplates: Send + Sync {
                 "Nothing was decided",
                 "Go back to the application and start again.",
             ),
+            ErrorCause::UsedPage => (
+                "You have already answered",
+                "Your first answer counts",
+                "Go back to the application. If it does not know your answer, start again there.",
+            ),
             ErrorCause::User => ("Access was denied", "The application gets no access", "You can close this page."),
             ErrorCause::Server => (
                 "This server has a problem",
@@ -67,7 +73,13 @@ pub trait PageTemplates: Send + Sync {
                 "The application is not at fault. Try again in a while.",
             ),
         };
-        document(title, &format!("<p>{problem}: {description}.</p><p>{advice}</p><p class=\"detail\">{code}</p>"))
+        let way_on = page.return_target.map_or_else(String::new, |target| {
+            format!("<p><a href=\"{}\" rel=\"noreferrer\">Ask me again</a></p>", escape(target))
+        });
+        document(
+            title,
+            &format!("<p>{problem}: {description}.</p><p>{advice}</p>{way_on}<p class=\"detail\">{code}</p>"),
+        )
     }
 
     /// Shows a code to be copied by hand into the client (the out-of-band redirect).
@@ -136,6 +148,8 @@ pub struct ErrorPage<'a> {
     /// The client, if the redirect URI of the request is one of its registration: see
     /// [the client of a page](PageTemplates#the-client-of-a-page). That is so if the answer can't be redirected for another reason.
     pub client: Option<&'a Client>,
+    /// Where the browser can begin the request again, if a consent form is no longer good: the address of a link. Needs to be escaped.
+    pub return_target: Option<&'a str>,
     /// The languages that the user prefers. None are known after [`resume`](crate::AuthorizationServer::resume), which sees no request.
     pub languages: &'a Languages,
 }
@@ -146,8 +160,10 @@ pub struct ErrorPage<'a> {
 pub enum ErrorCause {
     /// The application sent a faulty request.
     Application,
-    /// A form or a return target of this server is too old, or was made for another session.
+    /// A form or a return target of this server is too old, was made for another session, or is malformed.
     OldPage,
+    /// The user has already answered by this form, and the first answer counts. It may have been a yes, a no, or have failed.
+    UsedPage,
     /// The user said no, and the application can't be told by redirect.
     User,
     /// The server failed, or is not available.
@@ -159,6 +175,7 @@ impl ErrorCause {
         match error.refusal() {
             None => Self::Server,
             Some(Refusal::InvalidFormToken | Refusal::ExpiredFormToken | Refusal::StaleFormToken) => Self::OldPage,
+            Some(Refusal::UsedFormToken) => Self::UsedPage,
             Some(refusal) if refusal.code() == ErrorCode::ACCESS_DENIED => Self::User,
             Some(_) => Self::Application,
         }
@@ -229,14 +246,32 @@ pub fn escape(text: &str) -> String {
     escaped
 }
 
+/// What is known about an error beyond its reason.
+#[derive(Clone, Copy, Default)]
+pub(super) struct PageOf<'a> {
+    pub(super) client: Option<&'a Client>,
+    pub(super) return_target: Option<&'a str>,
+    /// Another cause than the reason says.
+    pub(super) cause: Option<ErrorCause>,
+}
+
+impl<'a> PageOf<'a> {
+    pub(super) fn client(client: &'a Client) -> Self {
+        Self { client: Some(client), ..Self::default() }
+    }
+}
+
 /// The pages of a server, ready to be sent.
 #[derive(Clone)]
 pub(super) struct PageSet(pub(super) Arc<dyn PageTemplates>);
 
 impl PageSet {
-    pub(super) fn show_error(&self, error: &Error, client: Option<&Client>, languages: &Languages) -> Response {
-        let (code, description, cause) = (error.code(), error.description(), ErrorCause::of(error));
-        let page = ErrorPage { error, code: code.as_str(), description: &description, cause, client, languages };
+    pub(super) fn show_error(&self, error: &Error, languages: &Languages, of: PageOf<'_>) -> Response {
+        let (code, description) = (error.code(), error.description());
+        let PageOf { client, return_target, cause } = of;
+        let cause = cause.unwrap_or_else(|| ErrorCause::of(error));
+        let (code, description) = (code.as_str(), &*description);
+        let page = ErrorPage { error, code, description, cause, client, return_target, languages };
         let mut response = Response::page(page_status(error), self.0.error(&page));
         if let Some(Refusal::MethodNotAllowed(allow)) = error.refusal() {
             response = response.with_header("allow", *allow);

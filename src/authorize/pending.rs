@@ -8,6 +8,8 @@ use time::{Duration, OffsetDateTime};
 
 use super::carried::Carried;
 use super::demands::Demands;
+use super::error::StaleForm;
+use super::form::Form;
 use super::response::{Outcome, Route};
 use super::steps::AskedUser;
 use super::user_session::UserSession;
@@ -149,17 +151,25 @@ impl PendingAuthorization {
         if refreshes { lifetimes.refresh_token_absolute } else { lifetimes.access_token }
     }
 
+    /// Opens a grant, unless the user has already decided by this form.
     pub(super) async fn open_grant(
         mut self: Box<Self>,
         approval: Approval,
         asked: &AskedUser,
         basis: ConsentBasis,
+        form: Option<&Form>,
     ) -> AuthorizationResponse {
         let challenge = self.challenge.take();
         let server = &self.endpoint.server;
         let now = server.now();
         let Approval { user, scope: selected, host_data } = approval;
         if let Err(error) = self.check_user(&user, asked) {
+            return self.failed(error, now);
+        }
+        // Before anything is decided, so that a failure from here on leaves a form that is used and no grant.
+        if let Some(form) = form
+            && let Err(error) = form.use_up(server, now).await
+        {
             return self.failed(error, now);
         }
         let subject = user.subject;
@@ -215,6 +225,15 @@ impl PendingAuthorization {
         self.respond(Outcome::Error(Refusal::DeniedByUser.into()))
     }
 
+    /// The user said no by this form.
+    pub(super) async fn deny_once(self: Box<Self>, form: &Form) -> AuthorizationResponse {
+        let now = self.endpoint.server.now();
+        match form.use_up(&self.endpoint.server, now).await {
+            Ok(()) => self.deny(),
+            Err(error) => self.failed(error, now),
+        }
+    }
+
     /// The host can't find out what the user wants: tells the client, which would learn nothing from an error page
     /// (RFC 6749 §4.1.2.1, `server_error` and `temporarily_unavailable`). The user has done nothing yet, so
     /// [`Policy::error_redirects`](crate::Policy::error_redirects) applies.
@@ -225,9 +244,7 @@ impl PendingAuthorization {
     }
 
     fn failed(self, error: Error, now: OffsetDateTime) -> AuthorizationResponse {
-        let server = &self.endpoint.server;
-        let client_id = Some(self.client.id());
-        server.observe_from(self.visitor.peer, now, EventKind::AuthorizationRefused { client_id, error: &error });
+        self.endpoint.observe_refusal(Some(self.client.id()), &error, self.visitor.peer, now);
         let shown = match error.refusal() {
             // `invalid_grant` is no error of this endpoint, and the client is not told why (RFC 6749 §4.2.2.1).
             Some(Refusal::SubjectSuspended | Refusal::SubjectGone) => Refusal::DeniedByUser.into(),
@@ -243,7 +260,13 @@ impl PendingAuthorization {
     }
 
     fn respond(self, outcome: Outcome) -> AuthorizationResponse {
+        let stale = match &outcome {
+            Outcome::Error(error) => StaleForm::of(error, None),
+            Outcome::Code(_) | Outcome::Token(_) => None,
+        };
+        let stale = stale.map(|form| form.with_return_target(self.return_target()));
         let Self { endpoint, client, route, visitor, .. } = self;
-        AuthorizationResponse { endpoint, client, route, languages: visitor.languages, outcome, ask_first: false }
+        let languages = visitor.languages;
+        AuthorizationResponse { endpoint, client, route, languages, outcome, stale, ask_first: false }
     }
 }

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use super::Visitor;
+use super::parameters::RETURN_TARGET;
 use crate::error::Refusal;
 use crate::http::{Languages, Request};
 use crate::params::Params;
@@ -82,13 +83,18 @@ impl<'a> AuthorizationRequest<'a> {
         self
     }
 
-    /// Reads an HTTP request: a `GET` from the query, a `POST` from the body.
-    pub(super) fn read(request: &'a Request, policy: &Policy) -> Result<Self, Refusal> {
+    /// Reads an HTTP request: a `GET` from the query, a `POST` from the body. A `POST` with parameters of these names in its query is
+    /// refused, because whoever reads the query takes it for another request.
+    pub(super) fn read(request: &'a Request, policy: &Policy, names: &[&'static str]) -> Result<Self, Refusal> {
         request.check_body(policy.max_body)?;
         let form = match request.method() {
             "GET" => request.query().as_bytes(),
             "POST" if !request.is_form() => return Err(Refusal::NotAForm),
-            "POST" => request.body(),
+            "POST" => {
+                request.check_query(names)?;
+                request.check_query(&[RETURN_TARGET])?;
+                request.body()
+            }
             _ => return Err(Refusal::MethodNotAllowed("GET, POST")),
         };
         Ok(Self { params: Params::decode(form), visitor: Visitor::of(request) })

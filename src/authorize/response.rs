@@ -6,6 +6,8 @@ use std::sync::Arc;
 use url::form_urlencoded::byte_serialize;
 
 use super::AuthorizationEndpoint;
+use super::error::StaleForm;
+use super::pages::PageOf;
 use super::redirect::RedirectTarget;
 use crate::client::Client;
 use crate::error::{Error, Refusal};
@@ -45,6 +47,8 @@ pub struct AuthorizationResponse {
     /// Of the user, for a page.
     pub(super) languages: Languages,
     pub(super) outcome: Outcome,
+    /// Where the request can be begun again, if the user has already decided by the same form.
+    pub(super) stale: Option<StaleForm>,
     /// Whether the user is to be asked before the browser goes there.
     pub(super) ask_first: bool,
 }
@@ -75,13 +79,20 @@ impl AuthorizationResponse {
         }
     }
 
-    /// What went wrong, if it did. A denial is an error, too.
+    /// What went wrong, if it did. A denial is an error, too, and so is [`Refusal::UsedFormToken`].
     #[must_use]
     pub const fn error(&self) -> Option<&Error> {
         match &self.outcome {
             Outcome::Error(error) => Some(error),
             _ => None,
         }
+    }
+
+    /// The consent form, if the user had already decided by it. The answer is then a page, and the client is told nothing; see
+    /// [`AuthorizationError::stale_form`](crate::AuthorizationError::stale_form).
+    #[must_use]
+    pub const fn stale_form(&self) -> Option<&StaleForm> {
+        self.stale.as_ref()
     }
 
     /// The `state` of the request, if it had one.
@@ -96,16 +107,22 @@ impl AuthorizationResponse {
         self.route.target.uri()
     }
 
-    /// The HTTP form: a redirect by 303, or a page if the answer can't be redirected, or not before the user was asked.
+    /// The HTTP form: a redirect by 303, or a page if the answer can't be redirected, or not before the user was asked, or if the user
+    /// has already decided by the same form.
     pub fn into_http(self) -> Response {
-        let Self { endpoint, client, route, languages, outcome, ask_first } = self;
+        let Self { endpoint, client, route, languages, outcome, stale, ask_first } = self;
         let out_of_band = route.target.is_out_of_band();
         match &outcome {
+            // The client has its answer: the one to the first decision.
+            Outcome::Error(error) if stale.is_some() => {
+                let return_target = stale.as_ref().and_then(StaleForm::return_target);
+                endpoint.pages.show_error(error, &languages, PageOf { return_target, ..PageOf::client(&client) })
+            }
             Outcome::Error(error) => endpoint.respond_with_error(&client, &route, error, &languages, ask_first),
             Outcome::Code(code) if out_of_band => endpoint.pages.show_code(code.expose(), &client, &languages),
             // Refused when the request was checked; a token is never put on a page.
             Outcome::Token(_) if out_of_band => {
-                endpoint.pages.show_error(&Refusal::OutOfBandToken.into(), Some(&client), &languages)
+                endpoint.pages.show_error(&Refusal::OutOfBandToken.into(), &languages, PageOf::client(&client))
             }
             Outcome::Code(code) => Response::see_other(code_location(&route, code, &endpoint.server.encoded_issuer)),
             Outcome::Token(tokens) => {

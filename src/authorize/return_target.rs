@@ -6,6 +6,8 @@
 
 use std::sync::Arc;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use url::Url;
 
 use super::carried::{Carried, Source};
@@ -37,10 +39,15 @@ impl PendingAuthorization {
     /// browser elsewhere.
     #[must_use]
     pub fn return_target(&self) -> String {
+        let sealed = URL_SAFE_NO_PAD.encode(self.sealed());
+        format!("{}{sealed}", self.endpoint.return_prefix)
+    }
+
+    /// The request as both a return target and a form token have it.
+    pub(super) fn sealed(&self) -> Vec<u8> {
         let mut content = Vec::new();
         self.carried.encode(&mut content);
-        let sealed = self.endpoint.return_seal(&[self.endpoint.server.issuer.as_bytes()]).seal(&content);
-        format!("{}{sealed}", self.endpoint.return_prefix)
+        self.endpoint.return_seal(&[self.endpoint.server.issuer.as_bytes()]).seal_bytes(&content)
     }
 }
 
@@ -68,7 +75,7 @@ impl AuthorizationEndpoint {
             return Err(Refusal::BodyTooLarge.into());
         }
         let validated = self.validate(params).await?;
-        let (id, progress) = (*self.server.random()?, Progress::begin(now));
+        let progress = Progress::begin(now);
         // `resource` and `audience` may repeat elsewhere; here a declared parameter has one value.
         let parameters = match Parameters::of(params, &self.parameter_names) {
             Ok(parameters) => parameters,
@@ -76,7 +83,7 @@ impl AuthorizationEndpoint {
                 return Err(Failure::Redirect(Box::new((validated.client, validated.route, refusal.into()))));
             }
         };
-        let carried = Carried { id, source: Source::Plain, progress, parameters };
+        let carried = Carried { source: Source::Plain, progress, parameters };
         let checked = self.check_by_capabilities(&carried, &validated).await;
         self.pend(checked, carried, validated, visitor.clone())
     }
@@ -88,10 +95,21 @@ impl AuthorizationEndpoint {
     }
 
     fn open_return_target(&self, sealed: &str) -> Result<Carried, Refusal> {
-        let content = self.return_seal(&[self.server.issuer.as_bytes()]).open(sealed);
+        self.open_request(URL_SAFE_NO_PAD.decode(sealed).map_err(|_| Refusal::StaleFormToken)?)
+    }
+
+    /// Reads what [`sealed`](PendingAuthorization::sealed) made.
+    pub(super) fn open_request(&self, sealed: Vec<u8>) -> Result<Carried, Refusal> {
+        let content = self.return_seal(&[self.server.issuer.as_bytes()]).open_bytes(sealed);
         // All reasons share one answer. The usual one is a key that was replaced during the login.
         let content = content.map_err(|_| Refusal::StaleFormToken)?;
         Carried::decode(&mut Reader(&content), &self.parameter_names).ok_or(Refusal::StaleFormToken)
+    }
+
+    /// The return target of a request that was sealed by this server, if it can be read.
+    pub(super) fn return_target_of(&self, sealed: &[u8]) -> Option<String> {
+        self.open_request(sealed.to_vec()).ok()?;
+        Some(format!("{}{}", self.return_prefix, URL_SAFE_NO_PAD.encode(sealed)))
     }
 
     const fn return_seal<'a>(&'a self, bound_to: &'a [&'a [u8]]) -> Seal<'a> {

@@ -11,7 +11,7 @@ use crate::mac::KeyedMac;
 use crate::server_key::DerivedKey;
 
 /// The format of what is sealed. A node that finds another one does not guess: the form is stale.
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
 const TAG_LENGTH: usize = 32;
 
 /// The keys of one use, and what the sealed content belongs to without holding it.
@@ -22,21 +22,30 @@ pub(super) struct Seal<'a> {
 
 impl Seal<'_> {
     pub(super) fn seal(&self, content: &[u8]) -> String {
+        URL_SAFE_NO_PAD.encode(self.seal_bytes(content))
+    }
+
+    /// The same for a part of something else that is sealed.
+    pub(super) fn seal_bytes(&self, content: &[u8]) -> Vec<u8> {
         self.seal_as(FORMAT, content)
     }
 
-    fn seal_as(&self, format: u8, content: &[u8]) -> String {
+    fn seal_as(&self, format: u8, content: &[u8]) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(1 + content.len() + TAG_LENGTH);
         bytes.push(format);
         bytes.extend_from_slice(content);
         let tag = self.add(self.key.mac(), &bytes).finish();
         bytes.extend_from_slice(tag.as_slice());
-        URL_SAFE_NO_PAD.encode(bytes)
+        bytes
     }
 
     /// The content, if this server sealed it for the same use and bound to the same.
     pub(super) fn open(&self, text: &str) -> Result<Vec<u8>, Refusal> {
-        let mut bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| Refusal::InvalidFormToken)?;
+        self.open_bytes(decode(text)?)
+    }
+
+    /// The content of what [`seal_bytes`](Self::seal_bytes) made.
+    pub(super) fn open_bytes(&self, mut bytes: Vec<u8>) -> Result<Vec<u8>, Refusal> {
         let start_of_tag = bytes.len().checked_sub(TAG_LENGTH).ok_or(Refusal::InvalidFormToken)?;
         let (content, tag) = bytes.split_at(start_of_tag);
         if !self.key.verifies(|mac| self.add(mac, content), tag) {
@@ -55,6 +64,17 @@ impl Seal<'_> {
         put(&mut bound_to, bytes);
         mac.update(&bound_to)
     }
+}
+
+fn decode(text: &str) -> Result<Vec<u8>, Refusal> {
+    URL_SAFE_NO_PAD.decode(text).map_err(|_| Refusal::InvalidFormToken)
+}
+
+/// What a sealed text says, whoever made it. Nothing in it is to be believed.
+pub(super) fn unproven_content(text: &str) -> Option<Vec<u8>> {
+    let mut bytes = decode(text).ok()?;
+    bytes.truncate(bytes.len().checked_sub(TAG_LENGTH)?);
+    (bytes.first() == Some(&FORMAT)).then(|| bytes.split_off(1))
 }
 
 #[cfg(test)]
@@ -85,8 +105,8 @@ mod tests {
     fn sealed_content_of_another_format_is_stale() {
         let key = key(1);
         let seal = Seal { key: &key, bound_to: &[] };
-        for format in [0, 2, 255] {
-            assert_eq!(seal.open(&seal.seal_as(format, b"content")), Err(Refusal::StaleFormToken));
+        for format in [0, 1, 255] {
+            assert_eq!(seal.open_bytes(seal.seal_as(format, b"content")), Err(Refusal::StaleFormToken));
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The steps of a request that a user has part in. Only [`Consent`] and [`Proceed`] can approve.
 
+use super::form::Form;
 use super::user_session::UserSession;
 use super::{Approval, AuthorizationResponse, PendingAuthorization};
 use crate::error::{Error, Refusal};
@@ -48,6 +49,7 @@ pub struct Consent {
     pub(super) request: Box<PendingAuthorization>,
     pub(super) reason: ConsentReason,
     pub(super) user: AskedUser,
+    pub(super) form: Form,
 }
 
 /// Why a user has to decide.
@@ -130,8 +132,9 @@ impl Consent {
 
     /// Seals the request for a form of this session: the value of one hidden field, which
     /// [`resume`](crate::AuthorizationServer::resume) takes back. A form that comes from another
-    /// session or was changed gets an error page. The same session can submit it again until
-    /// [`consent_lifetime`](crate::Policy::consent_lifetime) is over; each time is a decision of its own.
+    /// session or was changed gets an error page. It can be submitted until
+    /// [`consent_lifetime`](crate::Policy::consent_lifetime) is over, counted from when the interaction was computed, and it decides
+    /// once: see [`approve`](Self::approve).
     ///
     /// `session` is something that only this user's session has, such as its random identifier, and that changes when
     /// the user logs in or out. A token for an empty session is never accepted.
@@ -143,12 +146,22 @@ impl Consent {
     /// The user agreed: opens a grant and sends the client its code or token.
     ///
     /// The login is checked again. One that is too old, or of another user than the page was made for, is refused.
+    ///
+    /// Of all approvals and denials by one form, the first counts. The others are answered by a page that says so
+    /// ([`Refusal::UsedFormToken`]), and the client is told nothing. The form counts as used before the grant is opened: if the
+    /// storage fails after that, the client is told of the failure, and the user starts again from the client.
     pub async fn approve(self, approval: Approval) -> AuthorizationResponse {
         let basis = match self.reason {
             ConsentReason::NotGiven | ConsentReason::Requested => ConsentBasis::Given,
             ConsentReason::Confirm => ConsentBasis::Confirmed,
         };
-        in_span("authorize", self.request.open_grant(approval, &self.user, basis)).await
+        in_span("authorize", self.request.open_grant(approval, &self.user, basis, Some(&self.form))).await
+    }
+
+    /// The user said no: tells the client. A form by which the user has decided before is answered as
+    /// [`approve`](Self::approve) says.
+    pub async fn deny(self) -> AuthorizationResponse {
+        in_span("authorize", self.request.deny_once(&self.form)).await
     }
 }
 
@@ -168,7 +181,7 @@ impl Proceed {
     pub async fn approve_with(self, change: impl FnOnce(Approval) -> Approval) -> AuthorizationResponse {
         let user = AskedUser::Known(self.user.subject.clone());
         let approval = change(Approval::by(self.user));
-        in_span("authorize", self.request.open_grant(approval, &user, self.basis)).await
+        in_span("authorize", self.request.open_grant(approval, &user, self.basis, None)).await
     }
 }
 
@@ -179,11 +192,6 @@ macro_rules! steps {
             #[must_use = "looking at the request does not answer it"]
             pub fn request(&self) -> &PendingAuthorization {
                 &self.request
-            }
-
-            /// The user said no, see [`PendingAuthorization::deny`].
-            pub fn deny(self) -> AuthorizationResponse {
-                self.request.deny()
             }
 
             /// The application can't find out what the user wants, see [`PendingAuthorization::fail`].
@@ -200,3 +208,15 @@ macro_rules! steps {
     )*};
 }
 steps!(Login SelectAccount Consent Proceed);
+
+macro_rules! steps_without_a_form {
+    ($($step:ident)*) => {$(
+        impl $step {
+            /// The user said no, see [`PendingAuthorization::deny`].
+            pub fn deny(self) -> AuthorizationResponse {
+                self.request.deny()
+            }
+        }
+    )*};
+}
+steps_without_a_form!(Login SelectAccount Proceed);

@@ -99,15 +99,14 @@ impl<'a, E> ClientRequest<'a, E> {
             return Err(Refusal::MethodNotAllowed("POST"));
         }
         request.check_body(max_body)?;
+        if !query_allowed {
+            request.check_query(known)?;
+        }
         let mut params = Params::decode(request.query().as_bytes());
         let from_query = params.first_known(known);
-        match from_query {
-            // The endpoint's own URL may have a query (RFC 6749 §3.2), which is none of the request's.
-            None => params = Params::default(),
-            Some(name) if !query_allowed => {
-                return Err(Refusal::ParameterInQuery(name));
-            }
-            Some(_) => {}
+        if from_query.is_none() {
+            // The query is the endpoint's own, and none of the request's.
+            params = Params::default();
         }
         // With everything in the query, there need be no body.
         if request.is_form() {

@@ -81,6 +81,8 @@ pub enum Refusal {
     /// The form shows something else than this server would show now, because the client or a setting was changed; or it was
     /// sealed in a format that this server does not know.
     StaleFormToken,
+    /// The user has already decided by this form. The client is not told of the repetition.
+    UsedFormToken,
     /// The user said no.
     DeniedByUser,
     /// The user approved, but left no scope selected.
@@ -250,6 +252,11 @@ impl Refusal {
         }
     }
 
+    /// Whether a consent form or a return target is no longer good, which is nobody's mistake.
+    pub(crate) const fn is_stale(&self) -> bool {
+        matches!(self, Self::InvalidFormToken | Self::ExpiredFormToken | Self::StaleFormToken | Self::UsedFormToken)
+    }
+
     /// The status of the direct (not redirected) answer: 400 unless a specification says otherwise.
     #[must_use]
     pub fn status(&self) -> u16 {
@@ -312,6 +319,7 @@ impl Refusal {
             Self::NoAuthorizationEndpoint => (E::INVALID_REQUEST, "this server has no authorization endpoint"),
             Self::InvalidFormToken => (E::INVALID_REQUEST, "this form was not made for this session"),
             Self::ExpiredFormToken | Self::StaleFormToken => (E::INVALID_REQUEST, "this form has expired"),
+            Self::UsedFormToken => (E::INVALID_REQUEST, "this form was sent before"),
             Self::DeniedByUser => (E::ACCESS_DENIED, "the resource owner denied the request"),
             Self::NothingApproved => (E::ACCESS_DENIED, "the resource owner approved no scope"),
             Self::LoginRequired => (E::LOGIN_REQUIRED, "the user has to log in"),

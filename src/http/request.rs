@@ -8,6 +8,7 @@ use zeroize::Zeroizing;
 
 use super::Languages;
 use crate::error::Refusal;
+use crate::params::Params;
 
 /// An HTTP request as the host received it.
 ///
@@ -192,6 +193,16 @@ impl Request {
             None if self.body.len() > limit || self.query().len() > limit => Err(Refusal::BodyTooLarge),
             None => Ok(()),
         }
+    }
+
+    /// Refuses a request with one of these parameters in its query: they belong in the body, and one who reads the query would see
+    /// another request than one who reads the body. Others are the endpoint's own (RFC 6749 §3.1, §3.2).
+    pub(crate) fn check_query(&self, names: &[&'static str]) -> Result<(), Refusal> {
+        if self.query().is_empty() {
+            return Ok(());
+        }
+        let found = Params::decode(self.query().as_bytes()).first_known(names);
+        found.map_or(Ok(()), |name| Err(Refusal::ParameterInQuery(name)))
     }
 
     /// Whether the host said [`with_broken_body`](Self::with_broken_body).

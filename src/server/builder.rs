@@ -220,7 +220,7 @@ impl Builder {
     ///             let tenant = json!({ "tenant": consent.request().parameter("tenant") });
     ///             consent.approve(Approval::by(user).host_data(tenant)).await.into()
     ///         }
-    ///         Ok((consent, _)) => consent.deny().into(),
+    ///         Ok((consent, _)) => consent.deny().await.into(),
     ///         Err(error) => error.into(),
     ///     }
     /// }

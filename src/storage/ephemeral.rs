@@ -1,9 +1,9 @@
 //! Entries that live for minutes, kept beside the grants and tokens of [`Storage`](super::Storage).
 //!
 //! An entry is a value of at most 64 KiB under a key, whose digest alone identifies it. It has a version and a time at which it
-//! expires. The library keeps pushed requests, device codes before their approval, replay caches and deliveries here, and how often the
-//! refreshes of a grant were repeated, for as long as the grant may be idle. A store never reads a value, and the library puts no secret in
-//! clear into one.
+//! expires. The library keeps here which consent forms were used, and how often the refreshes of a grant were repeated, for as long as the
+//! grant may be idle; later pushed requests, device codes before their approval, replay caches and deliveries. A store never reads a
+//! value, and the library puts no secret in clear into one.
 //!
 //! # The contract of `EphemeralStore`
 //! 1. **Linearizable.** Every later call on every node sees the effect of a call that has returned. A store reads no cache and
@@ -196,14 +196,32 @@ impl Namespace {
     ///
     /// # Errors
     /// The name does not meet the rule above.
-    pub fn new(name: &str) -> Result<Self, InvalidId> {
-        let is_allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
-        if !name.starts_with(|first: char| first.is_ascii_lowercase()) || !name.bytes().all(is_allowed) {
+    pub const fn new(name: &str) -> Result<Self, InvalidId> {
+        let name = name.as_bytes();
+        if name.is_empty() || name.len() > MAX_NAMESPACE || !name[0].is_ascii_lowercase() {
             return Err(InvalidId);
         }
-        let mut padded = [0; MAX_NAMESPACE];
-        padded.get_mut(..name.len()).ok_or(InvalidId)?.copy_from_slice(name.as_bytes());
+        let (mut padded, mut at) = ([0; MAX_NAMESPACE], 0);
+        while at < name.len() {
+            if !matches!(name[at], b'a'..=b'z' | b'0'..=b'9' | b'_') {
+                return Err(InvalidId);
+            }
+            padded[at] = name[at];
+            at += 1;
+        }
         Ok(Self { name: padded })
+    }
+
+    /// A namespace of the library's own.
+    ///
+    /// # Panics
+    /// The name does not meet the rule above. In a constant, the program does not compile.
+    #[expect(clippy::panic, reason = "it is for constants, where a panic is an error of the compiler")]
+    pub(crate) const fn from_static(name: &'static str) -> Self {
+        match Self::new(name) {
+            Ok(namespace) => namespace,
+            Err(InvalidId) => panic!("a namespace is a short word in lower case"),
+        }
     }
 
     /// The name, to be stored.
@@ -239,10 +257,6 @@ pub struct EphemeralKey {
 impl EphemeralKey {
     /// The key of `name`. A name that can be guessed is first turned into a keyed digest by the caller, because this digest has
     /// no key.
-    #[cfg_attr(
-        not(any(test, feature = "testing")),
-        expect(dead_code, reason = "for capabilities, which keep their entries under it")
-    )]
     pub(crate) fn new(issuer: &str, namespace: Namespace, name: &[u8]) -> Self {
         // The label keeps this digest apart from all others, the lengths keep its parts apart.
         let mut digest = Sha256::new();

@@ -46,7 +46,7 @@ fn me(token: Bearer) -> Result<String, HostError> {
 
 async fn decide(oauth: &AuthorizationServer, request: &Request) -> Result<AuthorizationResponse, HostError> {
     let (consent, _) = oauth.resume_form(request, SESSION).await?;
-    Ok(consent.deny())
+    Ok(consent.deny().await)
 }
 
 async fn send(web: Web, server: &AuthorizationServer, request: HttpRequest<Body>) -> Answer {

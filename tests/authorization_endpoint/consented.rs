@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use grantor::authorize::ConsentReason;
+use grantor::client::RegisteredBy;
 use grantor::record::GrantDetails;
 use grantor::storage::GrantSelector;
 use grantor::testing::{Call, ISSUER, Intercepted, Interceptor, Next, Reply, TestClient, TestClock, TestServer};
@@ -89,6 +90,70 @@ async fn even_a_confidential_client_is_not_proven_by_a_loopback_or_out_of_band_r
     for uri in uris {
         let ask = Ask::code(&app).with("redirect_uri", uri);
         assert_eq!(consented(&t, &ask, "alice").await, uri == CALLBACK, "{uri}");
+    }
+}
+
+/// Whether the browser is sent on to the client, without or with an error, before the user has clicked.
+async fn is_redirected(t: &TestServer, ask: &Ask, user: Option<&str>) -> bool {
+    let session = user.map(|user| subject(user).into());
+    match pending(t, ask).await.interaction(session.as_ref()).await {
+        Interaction::Proceed(_) => true,
+        Interaction::Respond(response) => response.header("location").is_some(),
+        Interaction::Login(_) | Interaction::SelectAccount(_) | Interaction::Consent(_) => false,
+    }
+}
+
+// From the security review, 30: a self-registered application does not turn the server into a silent redirector.
+// covers: B27, CU-05 (RFC 8252 §8.6), AZ-19 (RFC 9700 §4.11.2)
+#[tokio::test]
+async fn self_registered_client_is_redirected_by_a_live_grant_alone() {
+    let t = TestServer::with_policy(|policy| policy.https_redirect_proves_identity = true);
+    let secret = ClientSecret::new("x".repeat(43));
+    let confidential = Client::confidential("confidential", ClientCredential::secret(&secret));
+    for (client, secret) in [(confidential, Some(secret)), (Client::public("public"), None)] {
+        let client = client.authorization_code([CALLBACK]).scope("user:read user:write");
+        let client = client.registered_by(RegisteredBy::SelfService);
+        let app = t.register(client.build(), secret).await;
+        for ask in [Ask::code(&app), Ask::code(&app).with("prompt", "none")] {
+            for user in [None, Some("alice"), Some("bob")] {
+                assert!(!is_redirected(&t, &ask, user).await, "{user:?} has granted nothing");
+            }
+            grant(&t, &app, "user:read").await;
+            for user in [None, Some("alice"), Some("bob")] {
+                assert_eq!(is_redirected(&t, &ask, user).await, user == Some("alice"), "{user:?}");
+            }
+            let more = ask.clone().with("scope", "user:read user:write");
+            assert!(!is_redirected(&t, &more, Some("alice")).await, "more than was granted");
+            t.storage.revoke_grants(&GrantSelector::Subject(subject("alice")), t.clock.now()).await.unwrap();
+            assert!(!is_redirected(&t, &ask, Some("alice")).await, "the grant was revoked");
+        }
+    }
+}
+
+// From the security review, 30: an address and the loopback interface prove nothing, whoever registered the client.
+// covers: B27, CU-05 (RFC 8252 §8.6)
+#[tokio::test]
+async fn redirect_to_an_address_proves_no_client() {
+    let t = TestServer::with_policy(|policy| policy.https_redirect_proves_identity = true);
+    for by in [RegisteredBy::Administrator, RegisteredBy::SelfService] {
+        for (place, uri) in [
+            "https://127.0.0.1/cb",
+            "https://[::1]/cb",
+            "https://10.0.0.1/cb",
+            "https://[2001:db8::1]/cb",
+            "https://localhost/cb",
+            "https://localhost./cb",
+            "https://a.localhost/cb",
+            "http://127.0.0.1/cb",
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let client = Client::native(format!("{by:?}-{place}")).authorization_code([uri]).scope("user:read");
+            let app = t.register(client.registered_by(by).build(), None).await;
+            grant(&t, &app, "user:read").await;
+            assert!(!consented(&t, &Ask::code(&app), "alice").await, "{uri} {by:?}");
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use grantor::client::ClientParts;
+use grantor::client::{ClientParts, RegisteredBy};
 use grantor::storage::Found;
 use grantor::testing::{SeededEntropy, TestClient, TestServer};
 use grantor::{AuthorizationCode, Client, ClientId, ClientRegistry, ClientStore, Clock, Response, Storage};
@@ -109,7 +109,7 @@ async fn another_session_cannot_use_it() {
         assert_page(&refused(&t, &token, session).await, 400, "invalid_request", WRONG_SESSION);
     }
     let last = t.events.events().pop().unwrap();
-    assert!(last.name == "authorization_refused" && last.text.contains("InvalidFormToken"), "{}", last.text);
+    assert!(last.name == "authorization_stale" && last.text.contains("InvalidFormToken"), "{}", last.text);
     assert!(grants_of(&t, &app).await.is_empty());
     drop(t.server.resume(&token, SESSION).await.expect("its own session still can"));
 }
@@ -152,7 +152,7 @@ async fn another_server_cannot_use_it_but_another_node_with_the_same_key_can() {
     let second_node = server(2, Some([7; 32]));
     assert_eq!(second_node.public_client(CALLBACK).await.id, app.id, "the nodes know the same client");
     let waiting = second_node.server.resume(&token, SESSION).await.expect("a node of the same server");
-    assert_eq!(waiting.deny().state(), STATE);
+    assert_eq!(waiting.deny().await.state(), STATE);
 
     // Without a key each process draws its own, and the seed of the first node must not matter.
     for other in [server(2, Some([8; 32])), server(1, None), server(2, None)] {
@@ -170,12 +170,12 @@ async fn another_server_cannot_use_it_but_another_node_with_the_same_key_can() {
 #[tokio::test]
 async fn form_of_a_previous_server_key_still_opens() {
     let (old, new) = ([7; 32], [8; 48]);
-    let server = |current: &[u8], previous: &[&[u8]]| {
-        TestServer::with(|builder| builder.entropy(SeededEntropy::new(1)).server_key(current, previous))
+    let server = |seed, current: &[u8], previous: &[&[u8]]| {
+        TestServer::with(|builder| builder.entropy(SeededEntropy::new(seed)).server_key(current, previous))
     };
     // In the order in which nodes get a new key.
     let (before, prepared, replaced, after) =
-        (server(&old, &[]), server(&old, &[&new]), server(&new, &[&old]), server(&new, &[]));
+        (server(1, &old, &[]), server(2, &old, &[&new]), server(3, &new, &[&old]), server(4, &new, &[]));
     let mut apps = Vec::new();
     for t in [&before, &prepared, &replaced, &after] {
         apps.push(t.public_client(CALLBACK).await);
@@ -326,29 +326,57 @@ async fn form_of_a_changed_default_scope_is_stale() {
     change(&t, &app, |parts| parts.default_scope = Some("user:read user:write".parse().unwrap())).await;
     assert_page(&refused(&t, &token, SESSION).await, 400, "invalid_request", STALE);
     let last = t.events.events().pop().unwrap();
-    assert!(last.name == "authorization_refused" && last.text.contains("StaleFormToken"), "{}", last.text);
+    assert!(last.name == "authorization_stale" && last.text.contains("StaleFormToken"), "{}", last.text);
     assert!(grants_of(&t, &app).await.is_empty());
     assert_eq!(pending(&t, &Ask::code(&app).without("scope")).await.scope().as_str(), "user:read user:write");
     let waiting = t.server.resume(&named, SESSION).await.expect("a request that named its scope is what it was");
     assert_eq!(waiting.request().scope().as_str(), "user:read");
 }
 
+// From the security review, 28.
 // covers: CU-02 (RFC 6749 §10.12), B45
 #[tokio::test]
 async fn form_that_showed_another_client_is_stale() {
     let (t, app) = public().await;
     let name: fn(&mut ClientParts) = |parts| parts.client_name = Some("My Bank".to_owned());
-    for shown in [name, |parts| parts.lifetimes.refresh_token_absolute = Some(Duration::days(1))] {
+    for shown in [
+        name,
+        |parts| parts.client_uri = Some("https://other.example/".to_owned()),
+        |parts| parts.logo_uri = Some("https://other.example/".to_owned()),
+        |parts| parts.policy_uri = Some("https://other.example/".to_owned()),
+        |parts| parts.tos_uri = Some("https://other.example/".to_owned()),
+        |parts| parts.contacts = vec!["ada@other.example".to_owned()],
+        |parts| parts.registered_by = RegisteredBy::SelfService,
+        |parts| parts.lifetimes.refresh_token_absolute = Some(Duration::days(1)),
+    ] {
         let token = sealed(&t, &Ask::code(&app)).await;
         drop(t.server.resume(&token, SESSION).await.expect("nothing has changed"));
         change(&t, &app, shown).await;
         assert_page(&refused(&t, &token, SESSION).await, 400, "invalid_request", STALE);
     }
     let token = sealed(&t, &Ask::code(&app)).await;
-    change(&t, &app, |parts| parts.client_uri = Some("https://app.example/".to_owned())).await;
-    drop(t.server.resume(&token, SESSION).await.expect("the website decides nothing"));
+    change(&t, &app, |parts| parts.host_data = serde_json::json!({ "team": 7 })).await;
+    drop(t.server.resume(&token, SESSION).await.expect("no page of the library's knows the application's data"));
 }
 
+// From the security review, 28: what a scope means is shown as well.
+// covers: CU-02 (RFC 6749 §10.12), B45
+#[tokio::test]
+async fn form_that_described_a_scope_otherwise_is_stale() {
+    let server = |description: &'static str| {
+        TestServer::with(|builder| builder.server_key(&[7; 32], &[]).scope("mail", description))
+    };
+    let (before, same, after) = (server("Read your mail"), server("Read your mail"), server("Delete your mail"));
+    let mut apps = Vec::new();
+    for t in [&before, &same, &after] {
+        apps.push(t.register(Client::public("app").authorization_code([CALLBACK]).scope("mail").build(), None).await);
+    }
+    let token = sealed(&before, &Ask::code(&apps[0]).with("scope", "mail")).await;
+    drop(same.server.resume(&token, SESSION).await.expect("the same is shown"));
+    assert_page(&refused(&after, &token, SESSION).await, 400, "invalid_request", STALE);
+}
+
+// From the security review, 28.
 // covers: CU-01 (RFC 6749 §10.12), B45
 #[tokio::test]
 async fn form_of_another_issuer_is_refused() {

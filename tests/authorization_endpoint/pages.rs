@@ -307,20 +307,24 @@ async fn every_page_is_told_the_languages_of_its_request() {
         drop(responded(t.server.authorize(&in_german(request(&ask.clone().with("scope", "nope")))).await));
         told.assert(Some(&app), german, scope);
         let alice = UserSession::new(crate::ask::subject("alice"));
-        let asked = t.server.interaction(&in_german(request(&out_of_band)), Some(&alice)).await;
-        let Interaction::Consent(asked) = asked else { panic!("alice is asked: {asked:?}") };
-        let body = form(&[("form_token", &asked.form_token(SESSION))]);
-        let form = || Request::post_form("/consent", body.clone());
-        drop(Response::from(asked.approve(by("alice")).await));
+        let asked = async || match t.server.interaction(&in_german(request(&out_of_band)), Some(&alice)).await {
+            Interaction::Consent(asked) => asked,
+            other => panic!("alice is asked: {other:?}"),
+        };
+        let form = async || {
+            let body = form(&[("form_token", &asked().await.form_token(SESSION))]);
+            Request::post_form("/consent", body)
+        };
+        drop(Response::from(asked().await.approve(by("alice")).await));
         told.assert(Some(&app), german, "no error");
         // A form comes back with languages of its own.
-        let (resumed, _) = t.server.resume_form(&form(), SESSION).await.unwrap();
-        drop(Response::from(resumed.deny()));
+        let (resumed, _) = t.server.resume_form(&form().await, SESSION).await.unwrap();
+        drop(Response::from(resumed.deny().await));
         told.assert(Some(&app), None, "DeniedByUser");
-        let (resumed, _) = t.server.resume_form(&in_german(form()), SESSION).await.unwrap();
+        let (resumed, _) = t.server.resume_form(&in_german(form().await), SESSION).await.unwrap();
         drop(Response::from(resumed.approve(by("alice")).await));
         told.assert(Some(&app), german, "no error");
-        drop(t.server.resume_form(&in_german(form()), "another session").await.unwrap_err());
+        drop(t.server.resume_form(&in_german(form().await), "another session").await.unwrap_err());
         told.assert(None, german, "InvalidFormToken");
         drop(t.server.resume_form(&in_german(Request::get("/consent")), SESSION).await.unwrap_err());
         told.assert(None, german, r#"MethodNotAllowed("POST")"#);

@@ -58,7 +58,7 @@ async fn events_tell_the_peer_of_the_request_that_they_answer() {
     drop(resumed.approve(by("alice")).await);
     assert_eq!(told(), [("authorization_approved", Some(ELSEWHERE))]);
     drop(t.server.resume_form(&submit("forged"), SESSION).await.expect_err("a forged form"));
-    assert_eq!(told(), [("authorization_refused", Some(ELSEWHERE))]);
+    assert_eq!(told(), [("authorization_stale", Some(ELSEWHERE))]);
 
     // In the process there is a peer only if the caller tells one.
     drop(pending(&t, &Ask::code(&app)).await.deny());

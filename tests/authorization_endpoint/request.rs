@@ -1,6 +1,6 @@
 //! How a request arrives: methods, body and query, size.
 
-use grantor::{AuthorizationOutcome, Request};
+use grantor::{AuthorizationOutcome, Interaction, Request, UserSession};
 
 use crate::ask::{Ask, CALLBACK, approved, assert_error, assert_page, grants_of, pending, refused};
 use crate::common::{confidential, public, query_of, responded};
@@ -29,25 +29,69 @@ async fn get_reads_the_query_and_post_the_body_with_the_same_result() {
 
 // covers: AMB-06
 #[tokio::test]
-async fn a_post_reads_its_body_alone_and_a_get_its_query_alone() {
+async fn post_is_read_from_its_body_and_get_from_its_query() {
     let (t, app) = public().await;
     let ask = Ask::code(&app);
 
     let in_query = Request::post_form(format!("/authorize?{}", ask.encoded()), "");
     let answer = responded(t.server.authorize(&in_query).await);
-    assert_page(&answer, 400, "invalid_request", "the parameter client_id is missing");
+    assert_page(&answer, 400, "invalid_request", "the parameter client_id belongs in the body");
 
     let in_body = Request::get("/authorize").with_body(ask.encoded());
     let answer = responded(t.server.authorize(&in_body).await);
     assert_page(&answer, 400, "invalid_request", "the parameter client_id is missing");
+}
 
-    // What stands in the other half neither counts as a repetition nor changes anything.
-    let both = Request::post_form("/authorize?scope=user:write&state=other&client_id=other", ask.encoded());
-    let AuthorizationOutcome::Pending(pending) = t.server.authorize(&both).await else {
-        panic!("the body is in order")
-    };
-    assert_eq!(pending.scope().as_str(), "user:read");
-    assert_eq!(pending.deny().state(), Some("af0ifjsldkj"));
+// From the security review, 27: two readers of one input must not see two requests.
+// covers: PP-03 (RFC 6749 §3.1), B37
+#[tokio::test]
+async fn post_with_a_known_parameter_in_its_query_is_refused() {
+    let t = TestServer::with(|builder| builder.authorization_parameter("nonce"));
+    let app = t.public_client(CALLBACK).await;
+    let ask = Ask::code(&app);
+    let names = [
+        "client_id",
+        "redirect_uri",
+        "response_type",
+        "response_mode",
+        "state",
+        "scope",
+        "code_challenge",
+        "code_challenge_method",
+        "prompt",
+        "max_age",
+        "acr_values",
+        "login_hint",
+        "return_target",
+        "nonce",
+    ];
+    for name in names {
+        for query in [format!("{name}=x"), format!("tenant=1&{name}"), format!("{}=%ZZ", name.replace('_', "%5f"))] {
+            let both = Request::post_form(format!("/authorize?{query}"), ask.encoded());
+            let answer = responded(t.server.authorize(&both).await);
+            let description = format!("the parameter {name} belongs in the body");
+            assert_page(&answer, 400, "invalid_request", &description);
+        }
+    }
+    assert_eq!(t.events.names(), vec!["authorization_refused"; 3 * names.len()]);
+}
+
+// From the security review, 27: the way through the login keeps a request that came by POST.
+// covers: AZ-02 (RFC 6749 §3.1)
+#[tokio::test]
+async fn post_without_a_session_comes_back_whole_after_the_login() {
+    let (t, app) = confidential().await;
+    let ask = Ask::code(&app).with("scope", "user:read user:write").with("prompt", "consent");
+    let Interaction::Respond(answer) = t.server.interaction(&ask.post(), None).await else { panic!("by GET first") };
+    assert_eq!(answer.status(), 303);
+    let target = answer.header("location").expect("a redirect").to_owned();
+    let Interaction::Login(login) = t.server.interaction(&Request::get(target), None).await else { panic!("a login") };
+    let alice = UserSession::new(crate::ask::subject("alice"));
+    let again = t.server.interaction(&Request::get(login.return_target()), Some(&alice)).await;
+    let Interaction::Consent(asked) = again else { panic!("alice is asked: {again:?}") };
+    for name in ["client_id", "redirect_uri", "response_type", "scope", "state", "code_challenge", "prompt"] {
+        assert_eq!(asked.request().parameter(name), ask.value(name), "{name}");
+    }
 }
 
 // covers: PP-17 (RFC 6749 §3.1)

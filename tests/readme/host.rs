@@ -39,7 +39,7 @@ async fn decide(State(oauth): State<AuthorizationServer>, session: Session, requ
         (Ok((consent, form)), Some(user)) if form.approved => {
             run_to_completion(consent.approve(Approval::by(user).scope(form.scope))).await.into_response()
         }
-        (Ok((consent, _)), _) => consent.deny().into_response(),
+        (Ok((consent, _)), _) => run_to_completion(consent.deny()).await.into_response(),
     }
 }
 

@@ -297,9 +297,10 @@ impl<S: Kept> Scene<'_, S> {
         let Ok(pending) = stage.server.authorization_request(&request).await else { panic!() };
         let consent = grantor::testing::ask(pending, Subject::new("alice").unwrap()).await;
         let form_token = consent.form_token(SESSION);
-        let _ = consent.deny();
+        drop(consent);
         for (what, token, session) in [
             ("own form", form_token.clone(), SESSION),
+            ("used form", form_token.clone(), SESSION),
             ("form of another session", form_token.clone(), "the-random-name-of-another-session"),
             ("changed form", form_token.replacen('A', "B", 1), SESSION),
             ("guessed form", GUESS.to_owned(), SESSION),
@@ -309,7 +310,8 @@ impl<S: Kept> Scene<'_, S> {
             match stage.server.resume_form(&request, session).await {
                 Ok((pending, form)) => {
                     stage.watch.show(what, &(&pending, &form));
-                    stage.watch.show_answer(what, &pending.deny().into(), &[STATE]);
+                    let sent: &[&str] = if what == "own form" { &[STATE] } else { &[] };
+                    stage.watch.show_answer(what, &pending.deny().await.into(), sent);
                 }
                 Err(error) => {
                     stage.watch.show(what, &error);

@@ -40,11 +40,13 @@ async fn bearer_token(oauth: &AuthorizationServer, request: &Request) -> Result<
     Ok(())
 }
 
-async fn consent(mine: PendingAuthorization, yours: Consent, approval: Approval, user: Subject) {
+async fn consent(mine: PendingAuthorization, [yours, theirs]: [Consent; 2], approval: Approval, user: Subject) {
     #[expect(unused_must_use)]
     mine.deny();
     #[expect(unused_must_use)]
     yours.approve(approval).await;
+    #[expect(unused_must_use)]
+    theirs.deny().await;
     #[expect(unused_must_use)]
     Approval::by(user).scope(["user:read"]);
 }

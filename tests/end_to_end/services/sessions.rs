@@ -159,6 +159,7 @@ async fn form_of_another_site_neither_logs_in_nor_out() {
     assert!(own.is_logged_in().await);
 }
 
+// covers: B47, B60
 #[tokio::test]
 async fn consent_form_of_an_earlier_session_is_refused() {
     let example = Example::with(CLIENTS, USERS, SCOPES, &[]);
@@ -167,11 +168,20 @@ async fn consent_form_of_an_earlier_session_is_refused() {
     let consent = cookies.get(AUTHORIZE).await;
     let answer = [("scope", "user:read"), ("decision", "approve")];
     assert!(cookies.submit(&consent, "/consent", &answer).await.answer("code").is_some());
+    let twice = cookies.submit(&consent, "/consent", &answer).await;
+    assert!(twice.status == 400 && twice.body.contains("You have already answered"), "{}", twice.body);
 
     cookies.submit(&consent, "/logout", &[]).await;
     let visitor = cookies.submit(&consent, "/consent", &answer).await;
-    assert_eq!((visitor.status, visitor.location), (403, None));
+    assert_eq!((visitor.status, &visitor.location), (400, &None));
     cookies.log_in().await;
     let late = cookies.submit(&consent, "/consent", &answer).await;
-    assert_eq!((late.status, late.location), (400, None));
+    assert_eq!((late.status, &late.location), (400, &None));
+    // Nobody is blamed, and the page leads back to the request.
+    for page in [visitor, late] {
+        assert!(page.body.contains("This page can\u{2019}t be used any more"), "{}", page.body);
+        let again = page.link("/authorize?return_target=").expect("a way back");
+        let asked = cookies.get(&again).await;
+        assert!(cookies.submit(&asked, "/consent", &answer).await.answer("code").is_some());
+    }
 }

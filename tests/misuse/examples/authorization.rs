@@ -16,14 +16,14 @@ fn widen_pending(mut pending: PendingAuthorization, everything: Scope) {
 /// A form token that was rejected leads to no decision.
 async fn resume_unchecked(oauth: &AuthorizationServer, form_token: &str) -> Response {
     match oauth.resume(form_token, "a session").await {
-        Ok(pending) | Err(pending) => pending.deny().into(),
+        Ok(pending) | Err(pending) => pending.deny().await.into(),
     }
 }
 
 // refused: E0382
 /// A denied request cannot be approved.
 async fn approve_after_deny(pending: Consent, approval: Approval) -> Response {
-    let _denied = pending.deny();
+    let _denied = pending.deny().await;
     pending.approve(approval).await.into()
 }
 
