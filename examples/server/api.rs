@@ -9,6 +9,7 @@ use grantor::{Access, BearerError};
 use serde::{Deserialize, Serialize};
 
 use crate::app::App;
+use crate::page;
 
 /// What `GET /api/me` answers.
 #[derive(Serialize)]
@@ -73,5 +74,5 @@ fn unavailable() -> Response {
 
 fn refusal(status: StatusCode, error: &str, description: &str) -> Response {
     let problem = serde_json::json!({ "error": error, "error_description": description });
-    (status, [(header::CACHE_CONTROL, "no-store")], Json(problem)).into_response()
+    page::with_retry_after((status, [(header::CACHE_CONTROL, "no-store")], Json(problem)).into_response())
 }

@@ -31,7 +31,7 @@ pub(crate) struct Parts {
     /// Users, and which applications they have registered.
     pub(crate) accounts: Arc<dyn Accounts>,
     pub(crate) users: Arc<Users>,
-    pub(crate) attempts: Attempts,
+    pub(crate) attempts: Arc<Attempts>,
     pub(crate) sessions: Sessions,
     /// Whether browsers are to send cookies over TLS only.
     pub(crate) secure: bool,
@@ -74,7 +74,8 @@ impl App {
         if let Some(former) = &flags.moved_from {
             storage.rebind_issuer(former, &issuer).await?;
         }
-        let users = Users::new(Arc::clone(&accounts))?;
+        let attempts = Arc::new(Attempts::new());
+        let users = Users::new(Arc::clone(&accounts), Arc::clone(&attempts))?;
         let builder = AuthorizationServer::builder(&issuer)
             .storage(Arc::clone(&storage))
             .authenticator(Limiter::new(Arc::clone(&users)))
@@ -100,7 +101,7 @@ impl App {
             clients: storage,
             accounts,
             users,
-            attempts: Attempts::new(),
+            attempts,
             place,
         };
         Ok((Self(Arc::new(parts)), from_before))

@@ -11,7 +11,8 @@
 //! |---|---|
 //! | `authorize.rs` | the authorization and consent pages: the heart of a host |
 //! | `session.rs`, `form.rs`, `login.rs` | who is logged in; forms that other sites can't submit |
-//! | `users.rs`, `attempts.rs` | passwords, the `Authenticator`, and the limit on guessing |
+//! | `users.rs`, `hashing.rs` | passwords, the `Authenticator`, and a bound on the work of hashing |
+//! | `attempts.rs`, `peer.rs` | the limit on guessing, and who is counted as one peer |
 //! | `storage.rs`, `accounts/` | memory, an SQLite file or PostgreSQL, for the library's records and for one's own |
 //! | `api.rs` | a protected API |
 //! | `applications.rs`, `connected.rs` | registering clients; listing and revoking grants |
@@ -32,10 +33,12 @@ mod connected;
 mod demo;
 mod flags;
 mod form;
+mod hashing;
 mod home;
 mod intro;
 mod login;
 mod page;
+mod peer;
 mod purge;
 mod session;
 mod setup;
