@@ -16,6 +16,7 @@ use crate::config::Config;
 use crate::demo::DemoClient;
 use crate::flags::Flags;
 use crate::page::OwnPages;
+use crate::registration;
 use crate::session::Sessions;
 use crate::setup::{FromBefore, put, set_up};
 use crate::storage::{self, Opened};
@@ -37,6 +38,8 @@ pub(crate) struct Parts {
     pub(crate) secure: bool,
     /// The scopes and their descriptions, in the order in which they are shown.
     pub(crate) scopes: Vec<(String, String)>,
+    /// What a client gets that asks for no scope.
+    pub(crate) default_scope: String,
     /// What the API requires to read and to change a profile.
     pub(crate) api_scopes: ApiScopes,
     pub(crate) demo: DemoClient,
@@ -83,6 +86,7 @@ impl App {
             .default_scope(&config.default_scope)
             .protected_resource(config.api(&issuer))
             .page_templates(OwnPages);
+        let builder = builder.scope(registration::SCOPE, registration::DESCRIPTION);
         let builder = config.scopes.iter().fold(builder, |builder, (token, text)| builder.scope(token, text.as_str()));
         let oauth = builder.build().await.map_err(|error| explain(error, flags))?;
 
@@ -94,6 +98,7 @@ impl App {
             sessions: Sessions::default(),
             secure: issuer.starts_with("https:"),
             scopes: config.scopes.clone(),
+            default_scope: config.default_scope.clone(),
             api_scopes: config.api_scopes(),
             demo,
             legacy: flags.legacy,

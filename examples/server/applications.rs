@@ -10,8 +10,8 @@ use serde::Deserialize;
 use crate::app::App;
 use crate::clients::keep_legacy_habits;
 use crate::form::OwnForm;
-use crate::page;
 use crate::session::Session;
+use crate::{page, registration};
 
 /// The fields of the registration form, as they were typed.
 #[derive(Debug, Default, Deserialize)]
@@ -94,8 +94,9 @@ fn client(app: &App, id: &ClientId, secret: &ClientSecret, entered: &Entered) ->
         .refresh_token()
         .client_credentials()
         .scope(scopes.join(" "))
-        // Nobody vouches for it, so without this it could do nothing on its own authority. The API shows a machine no user's data.
-        .own_scope(scopes.join(" "));
+        // Nobody vouches for it, so on its own authority it can look after its own registration, and no more.
+        .own_scope(registration::SCOPE)
+        .default_scope(format!("{} {}", app.default_scope, registration::SCOPE));
     if !website.is_empty() {
         builder = builder.client_uri(website);
     }
@@ -145,7 +146,8 @@ fn entry(client: &Client) -> Markup {
             h2 { @if let Some(name) = client.name() { (name) } }
             dl {
                 dt { "Client ID" } dd { code { (client.id().as_str()) } }
-                dt { "Redirect URI" } dd { code { @if let Some(uri) = client.redirect_uris().first() { (uri.as_str()) } } }
+                dt { "Redirect URI" }
+                dd { @for uri in client.redirect_uris() { code { (uri.as_str()) } br; } }
                 @if let Some(website) = client.client_uri() { dt { "Website" } dd { (website) } }
             }
         }

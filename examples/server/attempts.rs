@@ -1,4 +1,4 @@
-//! A limit on guessing at the login page. The token endpoint has the library's `Limiter`, which does the same there.
+//! Limits on guessing at the login page, and on changes of registrations. The token endpoint has the library's `Limiter`.
 
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
@@ -16,6 +16,7 @@ use crate::peer::network_of;
 pub(crate) struct Attempts {
     by_name: DefaultKeyedRateLimiter<u64>,
     by_peer: DefaultKeyedRateLimiter<u64>,
+    changes: DefaultKeyedRateLimiter<u64>,
     hasher: RandomState,
 }
 
@@ -23,6 +24,7 @@ impl Attempts {
     const FOR_A_NAME: NonZeroU32 = NonZeroU32::new(10).unwrap();
     const FOR_A_PEER: NonZeroU32 = NonZeroU32::new(1).unwrap();
     const AT_ONCE: NonZeroU32 = NonZeroU32::new(200).unwrap();
+    const CHANGES: NonZeroU32 = NonZeroU32::new(60).unwrap();
     /// As many counts of each kind are kept at most. A name and a peer share theirs with others by chance only: the hash is keyed.
     const MOST: u64 = 1 << 18;
 
@@ -30,6 +32,7 @@ impl Attempts {
         Self {
             by_name: DefaultKeyedRateLimiter::keyed(Quota::per_minute(Self::FOR_A_NAME)),
             by_peer: DefaultKeyedRateLimiter::keyed(Quota::per_second(Self::FOR_A_PEER).allow_burst(Self::AT_ONCE)),
+            changes: DefaultKeyedRateLimiter::keyed(Quota::per_minute(Self::CHANGES)),
             hasher: RandomState::new(),
         }
     }
@@ -47,10 +50,17 @@ impl Attempts {
         self.by_peer.check_key(&(self.hasher.hash_one(network_of(peer)) % Self::MOST)).is_ok()
     }
 
+    /// Counts a change of a registration, before the storage is asked, by the user or the client who makes it. Each waits for a row of
+    /// theirs and holds a connection meanwhile, so nobody may have many of them at once. Returns whether it may be made.
+    pub(crate) fn begin_change(&self, by: &str) -> bool {
+        self.changes.check_key(&(self.hasher.hash_one(by) % Self::MOST)).is_ok()
+    }
+
     /// Forgets counts that limit nothing any more.
     pub(crate) fn purge(&self) {
         self.by_name.retain_recent();
         self.by_peer.retain_recent();
+        self.changes.retain_recent();
     }
 }
 

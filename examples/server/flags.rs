@@ -48,7 +48,8 @@ pub(crate) struct Flags {
     #[arg(long)]
     pub(crate) new_secrets: bool,
 
-    /// The scopes instead of the built-in ones: a JSON object that maps scope tokens to descriptions.
+    /// The scopes instead of the built-in ones: a JSON object that maps scope tokens to descriptions. The scope `application`, with
+    /// which an application changes its own registration, is there in any case.
     #[arg(long, value_name = "FILE")]
     pub(crate) scopes: Option<PathBuf>,
 

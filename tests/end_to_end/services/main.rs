@@ -9,6 +9,7 @@ mod interaction;
 mod languages;
 mod offline_access;
 mod out_of_band;
+mod own_account;
 mod password_grant;
 mod separate_api;
 mod sessions;
