@@ -15,7 +15,8 @@
 //! | `attempts.rs`, `peer.rs` | the limit on guessing, and who is counted as one peer |
 //! | `storage.rs`, `accounts/` | memory, an SQLite file or PostgreSQL, for the library's records and for one's own |
 //! | `api.rs`, `registration.rs` | a protected API for users' data, and one for the application's own account |
-//! | `applications.rs`, `connected.rs` | registering clients; listing and revoking grants |
+//! | `applications.rs`, `manage.rs` | registering clients; changing and removing them |
+//! | `connected.rs` | listing and revoking grants |
 //! | `purge.rs` | getting rid of what has expired |
 //! | `clients.rs`, `config.rs`, `flags.rs`, `app.rs`, `setup.rs`, `intro.rs` | setting it all up |
 //! | `page.rs` | the frame around every page; `maud` escapes what is put into it |
@@ -53,6 +54,7 @@ mod hashing;
 mod home;
 mod intro;
 mod login;
+mod manage;
 mod page;
 mod peer;
 mod purge;
@@ -115,6 +117,9 @@ fn routes(app: App) -> Router {
         .route("/logout", post(login::log_out))
         .route("/applications", get(applications::list))
         .route("/applications/new", get(applications::form).post(applications::register))
+        .route("/applications/change", get(manage::form).post(manage::change))
+        .route("/applications/secret", post(manage::new_secret))
+        .route("/applications/remove", post(manage::remove))
         .route("/connected", get(connected::list))
         .route("/connected/end", post(connected::end))
         .route("/connected/revoke", post(connected::revoke))

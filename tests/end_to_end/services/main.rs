@@ -10,6 +10,7 @@ mod languages;
 mod offline_access;
 mod out_of_band;
 mod own_account;
+mod own_applications;
 mod password_grant;
 mod separate_api;
 mod sessions;
