@@ -148,8 +148,8 @@ async fn an_authenticator_that_fails_is_a_server_error_and_says_nothing_about_th
     authenticator_failure(AuthenticatorError::new, 500, "server_error", None).await;
 }
 
-// covers: B58
 // From the security review, 20: what has no place in a bounded queue of password checks gets this answer.
+// covers: B58
 #[tokio::test]
 async fn unavailable_authenticator_gets_503_with_retry_after() {
     authenticator_failure(AuthenticatorError::unavailable, 503, "temporarily_unavailable", Some("5")).await;
