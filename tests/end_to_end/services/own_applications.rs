@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::{me, token};
-use end_to_end::example::{Browser, Example, Folder, Page};
+use super::{me, on_each_storage, token};
+use end_to_end::example::{Browser, Example, Page};
 use end_to_end::postgres::Postgres;
 use serde_json::Value;
 use sqlx::Row;
@@ -12,24 +12,6 @@ const USERS: &str = r#"{"ada": "correct horse", "bea": "battery"}"#;
 const SCOPES: &str = r#"{"user:read": "Read your profile"}"#;
 const FIELDS: [(&str, &str); 3] =
     [("name", "My app"), ("website", "https://app.example"), ("redirect_uri", "https://app.example/cb")];
-
-/// A server for each storage, and what keeps it.
-async fn on_each_storage() -> Vec<(Example, Folder)> {
-    let mut servers = Vec::new();
-    let files = Folder::new();
-    let mut storages = vec!["memory".to_owned(), format!("sqlite:{}", files.path().join("grantor.db").display())];
-    if let Some(postgres) = Postgres::get() {
-        storages.push(postgres.database().await);
-    }
-    for storage in storages {
-        servers.push((Example::with("[]", USERS, SCOPES, &["--storage", &storage]), Folder::new()));
-    }
-    // The file is used until the last server ends.
-    if let Some((_, folder)) = servers.last_mut() {
-        *folder = files;
-    }
-    servers
-}
 
 /// Registers an application; returns its identifier and secret.
 async fn registered(browser: &Browser, user: (&str, &str)) -> (String, String) {
@@ -80,7 +62,7 @@ async fn change_page(browser: &Browser, id: &str) -> Page {
 // From the security review, 44: an application could not be changed or removed, nor get a new secret.
 #[tokio::test]
 async fn owner_changes_redirect_uris_of_an_application() {
-    for (example, _kept) in on_each_storage().await {
+    for (example, _kept) in on_each_storage("[]", USERS, SCOPES).await {
         let browser = Browser::new(&example);
         let (id, secret) = registered(&browser, ("ada", "correct horse")).await;
         let page = change_page(&browser, &id).await;
@@ -122,7 +104,7 @@ async fn owner_changes_redirect_uris_of_an_application() {
 // From the security review, 44.
 #[tokio::test]
 async fn new_secret_is_shown_once_and_overlaps_with_the_one_before() {
-    for (example, _kept) in on_each_storage().await {
+    for (example, _kept) in on_each_storage("[]", USERS, SCOPES).await {
         let browser = Browser::new(&example);
         let (id, first) = registered(&browser, ("ada", "correct horse")).await;
         let page = change_page(&browser, &id).await;
@@ -148,7 +130,7 @@ async fn new_secret_is_shown_once_and_overlaps_with_the_one_before() {
 // From the security review, 44.
 #[tokio::test]
 async fn removed_application_loses_its_grants_and_makes_room() {
-    for (example, _kept) in on_each_storage().await {
+    for (example, _kept) in on_each_storage("[]", USERS, SCOPES).await {
         let browser = Browser::new(&example);
         let (id, secret) = registered(&browser, ("ada", "correct horse")).await;
         let (kept, kept_secret) = registered(&browser, ("ada", "correct horse")).await;
@@ -180,7 +162,7 @@ async fn removed_application_loses_its_grants_and_makes_room() {
 // From the security review, 44.
 #[tokio::test]
 async fn user_can_not_touch_the_application_of_another() {
-    for (example, _kept) in on_each_storage().await {
+    for (example, _kept) in on_each_storage("[]", USERS, SCOPES).await {
         let (ada, bea) = (Browser::new(&example), Browser::new(&example));
         let (id, secret) = registered(&ada, ("ada", "correct horse")).await;
         let (other, _) = registered(&bea, ("bea", "battery")).await;
