@@ -16,6 +16,7 @@ use crate::config::Config;
 use crate::demo::DemoClient;
 use crate::flags::Flags;
 use crate::page::OwnPages;
+use crate::peer::TrustedProxy;
 use crate::registration;
 use crate::session::Sessions;
 use crate::setup::{FromBefore, put, set_up};
@@ -36,6 +37,8 @@ pub(crate) struct Parts {
     pub(crate) sessions: Sessions,
     /// Whether browsers are to send cookies over TLS only.
     pub(crate) secure: bool,
+    /// Whose word on the address of a client is taken.
+    pub(crate) trusted_proxies: Vec<TrustedProxy>,
     /// The scopes and their descriptions, in the order in which they are shown.
     pub(crate) scopes: Vec<(String, String)>,
     /// What a client gets that asks for no scope.
@@ -97,6 +100,7 @@ impl App {
         let parts = Parts {
             sessions: Sessions::default(),
             secure: issuer.starts_with("https:"),
+            trusted_proxies: flags.trusted_proxy.clone(),
             scopes: config.scopes.clone(),
             default_scope: config.default_scope.clone(),
             api_scopes: config.api_scopes(),

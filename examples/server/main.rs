@@ -70,7 +70,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::routing::{get, post, put};
+use axum::middleware::from_fn_with_state;
+use axum::routing::{any, get, post, put};
 use clap::Parser;
 use grantor::axum::require;
 use tokio::net::TcpListener;
@@ -111,7 +112,8 @@ async fn run(flags: &Flags) -> Result<(), StartError> {
 fn routes(app: App) -> Router {
     let pages = Router::new()
         .route("/", get(home::show))
-        .route("/authorize", get(authorize::authorize).post(authorize::authorize))
+        // The library refuses other methods, HEAD too, which axum would allow beside GET.
+        .route("/authorize", any(authorize::authorize))
         .route("/consent", post(authorize::decide))
         .route("/login", get(login::show).post(login::log_in))
         .route("/logout", post(login::log_out))
@@ -136,6 +138,7 @@ fn routes(app: App) -> Router {
         .route("/api/me", put(api::change).layer(require(&app.oauth, [&app.api_scopes.change])))
         .fallback(page::not_found)
         .layer(DefaultBodyLimit::max(64 * 1024))
+        .layer(from_fn_with_state(app.clone(), peer::behind_proxies))
         .with_state(app)
 }
 
