@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use std::sync::{LazyLock, Mutex, PoisonError};
 
 use axum::response::{IntoResponse, Redirect, Response};
-use axum::{Router, extract::State, http::StatusCode, http::header::SET_COOKIE, routing::get, routing::post};
+use axum::routing::{any, get, post};
+use axum::{Router, extract::State, http::StatusCode, http::header::SET_COOKIE};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use grantor::axum::{require, routes, run_to_completion};
 use grantor::{Access, Approval, AuthorizationResponse, AuthorizationServer, BearerError, Client, ClientRegistry};
@@ -36,7 +37,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let form = format!("grant_type=authorization_code&client_id=demo&{callback}&code_verifier={}", verifier.expose());
     println!("curl {issuer}/token -d '{form}' -d code=CODE\ncurl {issuer}/me -H 'Authorization: Bearer TOKEN'");
     let router = Router::new()
-        .route("/authorize", get(authorize))
+        .route("/authorize", any(authorize))
         .route("/login", post(log_in))
         .route("/consent", post(decide))
         .route("/callback", get("The code is in the address of this page."))

@@ -42,7 +42,8 @@ pub trait Authenticator: Send + Sync {
     /// The default compares SHA-256 digests in constant time, which is fit for generated secrets.
     ///
     /// # Errors
-    /// It could not be decided; answered with `server_error`.
+    /// It could not be decided; answered with `server_error`, or with 503 and `Retry-After` for
+    /// [`AuthenticatorError::unavailable`].
     async fn authenticate_client(&self, attempt: &ClientAttempt<'_>) -> Result<Verdict<()>, AuthenticatorError> {
         Ok(if attempt.matches_a_digest() { Verdict::Accepted(()) } else { Verdict::Rejected })
     }
@@ -62,7 +63,8 @@ pub trait Authenticator: Send + Sync {
     /// The default knows no users and rejects every attempt.
     ///
     /// # Errors
-    /// It could not be decided; answered with `server_error`.
+    /// It could not be decided; answered with `server_error`, or with 503 and `Retry-After` for
+    /// [`AuthenticatorError::unavailable`].
     async fn authenticate_resource_owner(
         &self,
         attempt: &ResourceOwnerAttempt<'_>,

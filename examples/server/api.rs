@@ -6,9 +6,12 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use grantor::{Access, BearerError};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use crate::app::App;
+use crate::page;
 
 /// What `GET /api/me` answers.
 #[derive(Serialize)]
@@ -39,7 +42,7 @@ pub(crate) async fn read(State(app): State<App>, access: Access) -> Result<Respo
 pub(crate) async fn change(State(app): State<App>, access: Access, body: Bytes) -> Result<Response, BearerError> {
     let user = access.user()?;
     let is_name = |name: &str| (1..=100).contains(&name.chars().count()) && !name.chars().any(char::is_control);
-    match serde_json::from_slice(&body) {
+    match read_object(&body) {
         Ok(Change { display_name }) if is_name(&display_name) => {
             match app.accounts.set_display_name(user, &display_name).await {
                 Ok(()) => profile(&access, Some(display_name)),
@@ -62,7 +65,13 @@ fn profile(access: &Access, display_name: Option<String>) -> Result<Response, Be
     Ok(([(header::CACHE_CONTROL, "no-store")], Json(profile)).into_response())
 }
 
-fn bad_request(description: &str) -> Response {
+/// Reads a JSON object. A list is refused, which serde would take for the values of the members.
+pub(crate) fn read_object<T: DeserializeOwned>(body: &[u8]) -> Result<T, serde_json::Error> {
+    serde_json::from_slice::<Map<String, Value>>(body)?;
+    serde_json::from_slice(body)
+}
+
+pub(crate) fn bad_request(description: &str) -> Response {
     refusal(StatusCode::BAD_REQUEST, "invalid_request", description)
 }
 
@@ -71,7 +80,7 @@ fn unavailable() -> Response {
     refusal(StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable", "the profile can't be reached; try again")
 }
 
-fn refusal(status: StatusCode, error: &str, description: &str) -> Response {
+pub(crate) fn refusal(status: StatusCode, error: &str, description: &str) -> Response {
     let problem = serde_json::json!({ "error": error, "error_description": description });
-    (status, [(header::CACHE_CONTROL, "no-store")], Json(problem)).into_response()
+    page::with_retry_after((status, [(header::CACHE_CONTROL, "no-store")], Json(problem)).into_response())
 }

@@ -16,6 +16,8 @@ use crate::config::Config;
 use crate::demo::DemoClient;
 use crate::flags::Flags;
 use crate::page::OwnPages;
+use crate::peer::TrustedProxy;
+use crate::registration;
 use crate::session::Sessions;
 use crate::setup::{FromBefore, put, set_up};
 use crate::storage::{self, Opened};
@@ -31,12 +33,16 @@ pub(crate) struct Parts {
     /// Users, and which applications they have registered.
     pub(crate) accounts: Arc<dyn Accounts>,
     pub(crate) users: Arc<Users>,
-    pub(crate) attempts: Attempts,
+    pub(crate) attempts: Arc<Attempts>,
     pub(crate) sessions: Sessions,
     /// Whether browsers are to send cookies over TLS only.
     pub(crate) secure: bool,
+    /// Whose word on the address of a client is taken.
+    pub(crate) trusted_proxies: Vec<TrustedProxy>,
     /// The scopes and their descriptions, in the order in which they are shown.
     pub(crate) scopes: Vec<(String, String)>,
+    /// What a client gets that asks for no scope.
+    pub(crate) default_scope: String,
     /// What the API requires to read and to change a profile.
     pub(crate) api_scopes: ApiScopes,
     pub(crate) demo: DemoClient,
@@ -74,7 +80,8 @@ impl App {
         if let Some(former) = &flags.moved_from {
             storage.rebind_issuer(former, &issuer).await?;
         }
-        let users = Users::new(Arc::clone(&accounts))?;
+        let attempts = Arc::new(Attempts::new());
+        let users = Users::new(Arc::clone(&accounts), Arc::clone(&attempts))?;
         let builder = AuthorizationServer::builder(&issuer)
             .storage(Arc::clone(&storage))
             .authenticator(Limiter::new(Arc::clone(&users)))
@@ -82,6 +89,7 @@ impl App {
             .default_scope(&config.default_scope)
             .protected_resource(config.api(&issuer))
             .page_templates(OwnPages);
+        let builder = builder.scope(registration::SCOPE, registration::DESCRIPTION);
         let builder = config.scopes.iter().fold(builder, |builder, (token, text)| builder.scope(token, text.as_str()));
         let oauth = builder.build().await.map_err(|error| explain(error, flags))?;
 
@@ -92,7 +100,9 @@ impl App {
         let parts = Parts {
             sessions: Sessions::default(),
             secure: issuer.starts_with("https:"),
+            trusted_proxies: flags.trusted_proxy.clone(),
             scopes: config.scopes.clone(),
+            default_scope: config.default_scope.clone(),
             api_scopes: config.api_scopes(),
             demo,
             legacy: flags.legacy,
@@ -100,7 +110,7 @@ impl App {
             clients: storage,
             accounts,
             users,
-            attempts: Attempts::new(),
+            attempts,
             place,
         };
         Ok((Self(Arc::new(parts)), from_before))

@@ -10,8 +10,9 @@ use serde::Deserialize;
 use crate::app::App;
 use crate::clients::keep_legacy_habits;
 use crate::form::OwnForm;
-use crate::page;
+use crate::registration::ChangeError;
 use crate::session::Session;
+use crate::{page, registration};
 
 /// The fields of the registration form, as they were typed.
 #[derive(Debug, Default, Deserialize)]
@@ -23,9 +24,9 @@ pub(crate) struct Entered {
 }
 
 /// What is wrong with a field, or with [`FORM`].
-struct Problem {
-    field: &'static str,
-    text: String,
+pub(crate) struct Problem {
+    pub(crate) field: &'static str,
+    pub(crate) text: String,
 }
 
 /// Stands for no field of its own.
@@ -59,6 +60,9 @@ pub(crate) async fn register(
     OwnForm { session, fields: entered }: OwnForm<Entered>,
 ) -> Result<Response, Redirect> {
     let user = session.require_user("/applications/new")?;
+    if !app.attempts.begin_change(user.as_str()) {
+        return Ok(too_fast());
+    }
     let (Ok(id), Ok(secret)) = (ClientId::random(), ClientSecret::random()) else {
         return Ok(page::error(500, "The registration failed", "Try again in a moment."));
     };
@@ -74,7 +78,10 @@ pub(crate) async fn register(
         Err(_) => return Ok(failed()),
     }
     match app.clients.register(client).await {
-        Ok(()) => Ok(secret_page(&session, entered.name.trim(), &id, &secret)),
+        Ok(()) => {
+            let title = format!("{} is registered", entered.name.trim());
+            Ok(secret_page(&session, &title, &id, &secret, None))
+        }
         Err(_) => Ok(failed()),
     }
 }
@@ -83,8 +90,7 @@ pub(crate) async fn register(
 fn client(app: &App, id: &ClientId, secret: &ClientSecret, entered: &Entered) -> Result<Client, Problem> {
     let (redirect_uri, website) = (entered.redirect_uri.trim(), entered.website.trim());
     if redirect_uri == RedirectUri::OUT_OF_BAND && !app.legacy {
-        let text = "Showing the code for copying is not offered by this server.".to_owned();
-        return Err(Problem { field: "redirect_uri", text });
+        return Err(ChangeError::OutOfBand.into());
     }
     let scopes: Vec<&str> = app.scopes.iter().map(|(token, _)| token.as_str()).collect();
     let mut builder = Client::confidential(id.as_str(), ClientCredential::secret(secret))
@@ -94,8 +100,9 @@ fn client(app: &App, id: &ClientId, secret: &ClientSecret, entered: &Entered) ->
         .refresh_token()
         .client_credentials()
         .scope(scopes.join(" "))
-        // Nobody vouches for it, so without this it could do nothing on its own authority. The API shows a machine no user's data.
-        .own_scope(scopes.join(" "));
+        // Nobody vouches for it, so on its own authority it can look after its own registration, and no more.
+        .own_scope(registration::SCOPE)
+        .default_scope(format!("{} {}", app.default_scope, registration::SCOPE));
     if !website.is_empty() {
         builder = builder.client_uri(website);
     }
@@ -121,6 +128,19 @@ impl From<ClientError> for Problem {
     }
 }
 
+impl From<ChangeError> for Problem {
+    fn from(error: ChangeError) -> Self {
+        match error {
+            ChangeError::Client(error) => error.into(),
+            // The other members are texts, and so is what a form sends.
+            ChangeError::Member(_) | ChangeError::OutOfBand => {
+                Self { field: "redirect_uri", text: sentence(&error.to_string()) }
+            }
+            ChangeError::Unreadable(_) => Self { field: FORM, text: sentence(&error.to_string()) },
+        }
+    }
+}
+
 fn sentence(text: &str) -> String {
     let mut chars = text.chars();
     let first = chars.next().map(char::to_uppercase).into_iter().flatten();
@@ -135,38 +155,52 @@ fn too_many() -> Problem {
     Problem { field: FORM, text }
 }
 
+pub(crate) fn too_fast() -> Response {
+    page::error(429, "You have changed a lot in a short time", "Wait a moment, then try again.")
+}
+
 fn failed() -> Response {
     page::error(503, "The registration failed", "Try again in a moment.")
 }
 
 fn entry(client: &Client) -> Markup {
+    let name = client.name().unwrap_or(client.id().as_str());
     html! {
         section.card {
-            h2 { @if let Some(name) = client.name() { (name) } }
+            div.heading {
+                h2 { (name) }
+                a href={ "/applications/change?client=" (client.id()) } {
+                    "Change" span.unseen { " " (name) }
+                }
+            }
             dl {
                 dt { "Client ID" } dd { code { (client.id().as_str()) } }
-                dt { "Redirect URI" } dd { code { @if let Some(uri) = client.redirect_uris().first() { (uri.as_str()) } } }
+                dt { "Redirect URI" }
+                dd { @for uri in client.redirect_uris() { code { (uri.as_str()) } br; } }
                 @if let Some(website) = client.client_uri() { dt { "Website" } dd { (website) } }
             }
         }
     }
 }
 
-fn form_page(session: &Session, status: u16, entered: &Entered, problem: Option<&Problem>) -> Response {
-    let field = |label, name, hint, value: &str| {
-        let problem = problem.filter(|problem| problem.field == name);
-        html! {
-            label {
-                (label)
-                input name=(name) value=(value.trim()) maxlength="2000" spellcheck="false" autocomplete="off"
-                    aria-describedby={ (name) "-hint" } aria-invalid=[problem.map(|_| "true")] autofocus[problem.is_some()];
-                small id={ (name) "-hint" } {
-                    @if let Some(problem) = problem { span.problem role="alert" { (problem.text) } " " }
-                    (hint)
-                }
+/// A text field of a form, and what is wrong with what was typed.
+pub(crate) fn entered_field(label: &str, name: &str, hint: &str, value: &str, problem: Option<&Problem>) -> Markup {
+    let problem = problem.filter(|problem| problem.field == name);
+    html! {
+        label {
+            (label)
+            input name=(name) value=(value.trim()) maxlength="2000" spellcheck="false" autocomplete="off"
+                aria-describedby={ (name) "-hint" } aria-invalid=[problem.map(|_| "true")] autofocus[problem.is_some()];
+            small id={ (name) "-hint" } {
+                @if let Some(problem) = problem { span.problem role="alert" { (problem.text) } " " }
+                (hint)
             }
         }
-    };
+    }
+}
+
+fn form_page(session: &Session, status: u16, entered: &Entered, problem: Option<&Problem>) -> Response {
+    let field = |label, name, hint, value: &str| entered_field(label, name, hint, value, problem);
     let content = html! {
         div.form {
             h1 { "Register an application" }
@@ -188,19 +222,26 @@ fn form_page(session: &Session, status: u16, entered: &Entered, problem: Option<
 }
 
 /// The only time the secret is seen: the server keeps its digest.
-fn secret_page(session: &Session, name: &str, id: &ClientId, secret: &ClientSecret) -> Response {
+pub(crate) fn secret_page(
+    session: &Session,
+    title: &str,
+    id: &ClientId,
+    secret: &ClientSecret,
+    note: Option<&str>,
+) -> Response {
     let content = html! {
         div.form {
-            h1 { (name) " is registered" }
+            h1 { (title) }
             div.card {
                 p.caution { strong { "Copy the secret now." } " It is shown this once and can\u{2019}t be recovered." }
                 dl.wide {
                     dt { "Client ID" } dd { code.copy #client_id { (id.as_str()) } }
                     dt { "Client secret" } dd { code.copy #client_secret { (secret.expose()) } }
                 }
+                @if let Some(note) = note { p { (note) } }
                 a.button href="/applications" { "I have copied it" }
             }
         }
     };
-    page::show(session, 200, "Application registered", &content)
+    page::show(session, 200, title, &content)
 }

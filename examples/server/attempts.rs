@@ -1,4 +1,4 @@
-//! A limit on guessing at the login page. The token endpoint has the library's `Limiter`, which does the same there.
+//! Limits on guessing at the login page, and on changes of registrations. The token endpoint has the library's `Limiter`.
 
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
@@ -6,37 +6,61 @@ use std::num::NonZeroU32;
 
 use governor::{DefaultKeyedRateLimiter, Quota};
 
-/// Counts how often each name was tried from each peer, right or wrong: ten times a minute are allowed.
+use crate::peer::network_of;
+
+/// Counts attempts, right or wrong, by peer: ten a minute for one name, and one a second for all names together, of which 200
+/// may come at once.
 ///
-/// Each peer is counted by itself, so guesses from elsewhere do not keep a user out. Behind a proxy every peer is the proxy: a server
-/// there reads the address that its proxy vouches for.
+/// Each peer is counted by itself, so guesses from elsewhere do not keep a user out. All users of one network are one peer, which is
+/// why so many attempts may come at once.
 pub(crate) struct Attempts {
-    limiter: DefaultKeyedRateLimiter<u64>,
+    by_name: DefaultKeyedRateLimiter<u64>,
+    by_peer: DefaultKeyedRateLimiter<u64>,
+    changes: DefaultKeyedRateLimiter<u64>,
     hasher: RandomState,
 }
 
 impl Attempts {
-    const A_MINUTE: NonZeroU32 = NonZeroU32::new(10).unwrap();
-    /// As many counts are kept at most. A name and a peer share theirs with others by chance only: the hash is keyed.
+    const FOR_A_NAME: NonZeroU32 = NonZeroU32::new(10).unwrap();
+    const FOR_A_PEER: NonZeroU32 = NonZeroU32::new(1).unwrap();
+    const AT_ONCE: NonZeroU32 = NonZeroU32::new(200).unwrap();
+    const CHANGES: NonZeroU32 = NonZeroU32::new(60).unwrap();
+    /// As many counts of each kind are kept at most. A name and a peer share theirs with others by chance only: the hash is keyed.
     const MOST: u64 = 1 << 18;
 
     pub(crate) fn new() -> Self {
-        Self { limiter: DefaultKeyedRateLimiter::keyed(Quota::per_minute(Self::A_MINUTE)), hasher: RandomState::new() }
+        Self {
+            by_name: DefaultKeyedRateLimiter::keyed(Quota::per_minute(Self::FOR_A_NAME)),
+            by_peer: DefaultKeyedRateLimiter::keyed(Quota::per_second(Self::FOR_A_PEER).allow_burst(Self::AT_ONCE)),
+            changes: DefaultKeyedRateLimiter::keyed(Quota::per_minute(Self::CHANGES)),
+            hasher: RandomState::new(),
+        }
     }
 
     /// Counts an attempt before it is made, so that many at once count, too. Returns whether it may be made.
+    ///
+    /// The peer is counted first: one that has tried too many names adds no more counts of names.
     pub(crate) fn begin(&self, username: &str, peer: IpAddr) -> bool {
-        let key = match peer.to_canonical() {
-            IpAddr::V4(peer) => self.hasher.hash_one((username, peer)),
-            // A network of this size is one customer's (RFC 6177).
-            IpAddr::V6(peer) => self.hasher.hash_one((username, &peer.octets()[..8])),
-        };
-        self.limiter.check_key(&(key % Self::MOST)).is_ok()
+        let name = self.hasher.hash_one((username, network_of(peer))) % Self::MOST;
+        self.begin_any(peer) && self.by_name.check_key(&name).is_ok()
+    }
+
+    /// Counts an attempt of a peer at whatever name.
+    pub(crate) fn begin_any(&self, peer: IpAddr) -> bool {
+        self.by_peer.check_key(&(self.hasher.hash_one(network_of(peer)) % Self::MOST)).is_ok()
+    }
+
+    /// Counts a change of a registration, before the storage is asked, by the user or the client who makes it. Each waits for a row of
+    /// theirs and holds a connection meanwhile, so nobody may have many of them at once. Returns whether it may be made.
+    pub(crate) fn begin_change(&self, by: &str) -> bool {
+        self.changes.check_key(&(self.hasher.hash_one(by) % Self::MOST)).is_ok()
     }
 
     /// Forgets counts that limit nothing any more.
     pub(crate) fn purge(&self) {
-        self.limiter.retain_recent();
+        self.by_name.retain_recent();
+        self.by_peer.retain_recent();
+        self.changes.retain_recent();
     }
 }
 
@@ -73,13 +97,30 @@ mod tests {
         assert!(attempts.begin("alice", peer("2001:db8:1:3::1")));
     }
 
+    // From the security review, 20 and 33: a peer could try any number of names, and fill the table of counts.
     #[test]
-    fn made_up_names_leave_a_bounded_number_of_counts() {
+    fn peer_that_tries_many_names_is_refused_for_all() {
+        let attempts = Attempts::new();
+        let mut allowed = 0;
+        while attempts.begin(&allowed.to_string(), peer("192.0.2.1")) {
+            allowed += 1;
+        }
+        // More may become allowed while the test runs.
+        assert!((200..300).contains(&allowed), "{allowed}");
+        assert!(!attempts.begin("another", peer("::ffff:192.0.2.1")));
+        assert!(attempts.by_name.len() <= allowed + 1, "{}", attempts.by_name.len());
+        assert!(attempts.begin("another", peer("192.0.2.2")));
+    }
+
+    #[test]
+    fn many_peers_leave_a_bounded_number_of_counts() {
         let attempts = Attempts::new();
         let most = usize::try_from(Attempts::MOST).unwrap();
-        for name in 0..2 * most {
-            attempts.begin(&name.to_string(), peer("192.0.2.1"));
+        for number in 0..u32::try_from(2 * most).unwrap() {
+            attempts.begin("alice", IpAddr::V4(number.into()));
         }
-        assert!((most / 2..=most).contains(&attempts.limiter.len()), "{}", attempts.limiter.len());
+        for counts in [attempts.by_name.len(), attempts.by_peer.len()] {
+            assert!((most / 2..=most).contains(&counts), "{counts}");
+        }
     }
 }

@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use grantor::client::{ClientCredential, ClientParts, ClientType, RedirectUri, SetBy};
-use grantor::{Client, ClientId, ClientSecret, GrantType};
+use grantor::{Client, ClientId, ClientSecret, GrantType, Scope};
 use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value, json};
 
+use crate::registration;
 use crate::session::random_text;
 
 /// A client in the words of RFC 7591. Unknown members are refused, because a misspelt one would otherwise have no effect.
@@ -58,10 +59,18 @@ enum ApplicationType {
     Native,
 }
 
+/// What the flags say about all clients.
+pub(crate) struct Rules<'a> {
+    /// Whether clients may keep every legacy habit.
+    pub(crate) legacy: bool,
+    /// What a client gets on its own authority for which no scope is listed.
+    pub(crate) default_scope: &'a str,
+}
+
 impl ClientMetadata {
-    /// The client this describes. With `legacy`, it may keep every legacy habit.
-    pub(crate) fn to_client(&self, legacy: bool) -> Result<Client, String> {
-        self.convert(legacy).map_err(|problem| format!("the client {:?}: {problem}", self.client_id))
+    /// The client this describes.
+    pub(crate) fn to_client(&self, rules: &Rules<'_>) -> Result<Client, String> {
+        self.convert(rules).map_err(|problem| format!("the client {:?}: {problem}", self.client_id))
     }
 
     /// The name to show to users.
@@ -69,7 +78,7 @@ impl ClientMetadata {
         self.members.get("client_name")?.as_str()
     }
 
-    fn convert(&self, legacy: bool) -> Result<Client, String> {
+    fn convert(&self, rules: &Rules<'_>) -> Result<Client, String> {
         let id = ClientId::new(&self.client_id).map_err(|_| "client_id has 1 to 255 printable ASCII characters")?;
         let mut parts = ClientParts::new(id, self.client_type()?);
         let mut members = self.members.clone();
@@ -86,7 +95,11 @@ impl ClientMetadata {
         if let Some(secret) = &self.client_secret {
             parts.credentials.push(ClientCredential::secret(&ClientSecret::new(secret)));
         }
-        if legacy {
+        if parts.grant_types.contains(GrantType::CLIENT_CREDENTIALS) {
+            let own = parts.own_scope.as_ref().or(parts.scope.as_ref());
+            parts.own_scope = Some(with_own_account(own.map_or(rules.default_scope, Scope::as_str))?);
+        }
+        if rules.legacy {
             keep_legacy_habits(&mut parts);
         }
         Client::from_parts(parts).map_err(|error| error.to_string())
@@ -128,6 +141,12 @@ impl ClientMetadata {
     }
 }
 
+/// Adds the scope with which an application reads and changes its own registration. Every client that may use the client
+/// credentials grant may ask for it.
+fn with_own_account(scope: &str) -> Result<Scope, String> {
+    Scope::parse(&format!("{scope} {}", registration::SCOPE)).map_err(|error| format!("the scope {scope:?}: {error}"))
+}
+
 /// The client's half of every dangerous switch.
 pub(crate) const fn keep_legacy_habits(parts: &mut ClientParts) {
     parts.legacy.plain_pkce = true;
@@ -165,7 +184,7 @@ mod tests {
 
     fn read(json: &str, legacy: bool) -> Result<Client, String> {
         let metadata: ClientMetadata = serde_json::from_str(json).map_err(|error| error.to_string())?;
-        metadata.to_client(legacy)
+        metadata.to_client(&Rules { legacy, default_scope: "user:read" })
     }
 
     #[test]
@@ -198,7 +217,10 @@ mod tests {
         assert!(
             built_in(&["a"], "a", false)
                 .iter()
-                .filter(|client| client.to_client(false).unwrap().is_resource_server())
+                .filter(|client| client
+                    .to_client(&Rules { legacy: false, default_scope: "a" })
+                    .unwrap()
+                    .is_resource_server())
                 .count()
                 == 1
         );
@@ -226,6 +248,23 @@ mod tests {
             let problem = read(&json, false).unwrap_err();
             assert!(problem.contains(expected), "{members}: {problem}");
         }
+    }
+
+    // From the security review, 16: any client with the grant may read and change its own registration.
+    #[test]
+    fn client_credentials_bring_the_scope_of_the_own_account() {
+        let machine = r#""client_id":"a","client_secret":"x","grant_types":["client_credentials"]"#;
+        for (members, own) in [
+            ("", "application user:read"),
+            (r#","scope":"b""#, "application b"),
+            (r#","scope":"b","own_scope":"c""#, "application c"),
+            (r#","own_scope":"application""#, "application"),
+        ] {
+            let client = read(&format!("{{{machine}{members}}}"), false).unwrap();
+            assert_eq!(client.own_scope().map(Scope::as_str), Some(own), "{members}");
+        }
+        let app = read(r#"{"client_id":"a","redirect_uris":["https://a.example/"]}"#, false).unwrap();
+        assert_eq!(app.own_scope(), None);
     }
 
     #[test]

@@ -12,6 +12,7 @@ use crate::StartError;
 use crate::app::ApiScopes;
 use crate::clients::{self, ClientMetadata};
 use crate::flags::Flags;
+use crate::registration;
 use crate::session::random_text;
 
 /// The users, scopes and clients to start with.
@@ -19,7 +20,7 @@ use crate::session::random_text;
 pub(crate) struct Config {
     /// User names and passwords.
     pub(crate) users: Vec<(String, String)>,
-    /// Scope tokens and descriptions, in the order in which they are shown.
+    /// Scope tokens and descriptions, in the order in which they are shown. Users can consent to them.
     pub(crate) scopes: Vec<(String, String)>,
     /// What a client gets that asks for no scope.
     pub(crate) default_scope: String,
@@ -32,10 +33,12 @@ impl Config {
             Some(file) => read::<Entries>(file)?.0,
             None => vec![("alice".to_owned(), random_text().chars().take(12).collect())],
         };
-        let scopes = match &flags.scopes {
+        let mut scopes = match &flags.scopes {
             Some(file) => read::<Entries>(file)?.0,
             None => built_in_scopes(),
         };
+        // It is always declared, and not for users.
+        scopes.retain(|(token, _)| token != registration::SCOPE);
         let all: Vec<&str> = scopes.iter().map(|(token, _)| token.as_str()).collect();
         let default_scope = default_scope(&all).ok_or("the server offers no scope")?.to_owned();
         let clients = match &flags.clients {

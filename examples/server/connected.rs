@@ -7,6 +7,7 @@ use grantor::storage::GrantSelector;
 use grantor::{Client, ClientId, Connection, Connections, Grant, GrantType, Policy};
 use maud::{Markup, html};
 use serde::Deserialize;
+use time::{OffsetDateTime, UtcOffset};
 use url::Url;
 
 use crate::app::App;
@@ -110,7 +111,7 @@ fn application(app: &App, session: &Session, connection: &Connection) -> Markup 
             div.grant {
                 div {
                     ul { @for text in app.describe(&connection.scope) { li { (text) } } }
-                    small { "Since " (connection.since.date()) ". Last used " (connection.last_used_at.date()) "." }
+                    small { "Since " (moment(connection.since)) ". Last used " (moment(connection.last_used_at)) "." }
                 }
                 form method="post" action="/connected/end" {
                     (page::csrf_field(session))
@@ -131,7 +132,7 @@ fn one_session(app: &App, session: &Session, name: &str, client: Option<&Client>
         div.grant {
             div {
                 ul { @for text in app.describe(&grant.scope) { li { (text) } } }
-                small { "Since " (grant.opened_at.date()) ". " (ending(app.oauth.policy(), client, grant)) }
+                small { "Since " (moment(grant.opened_at)) ". " (ending(app.oauth.policy(), client, grant)) }
             }
             form method="post" action="/connected/revoke" {
                 (page::csrf_field(session))
@@ -171,7 +172,7 @@ fn host_of(uri: &str) -> Option<String> {
 
 /// When a grant ends by itself. Only one with refresh tokens can be renewed, and only up to its absolute lifetime.
 fn ending(policy: &Policy, client: Option<&Client>, grant: &Grant) -> String {
-    let ends = format!("Ends {}", grant.expires_at.date());
+    let ends = format!("Ends {}", moment(grant.expires_at));
     let Some(client) = client.filter(|client| has_refresh_tokens(policy, client, grant)) else {
         return format!("{ends}.");
     };
@@ -179,7 +180,13 @@ fn ending(policy: &Policy, client: Option<&Client>, grant: &Grant) -> String {
     let lifetime = lifetime.unwrap_or(policy.refresh_token_absolute_lifetime);
     let can_be_later = grant.expires_at < grant.opened_at.saturating_add(lifetime);
     let unless = if can_be_later { " unless it is renewed before" } else { "" };
-    format!("Last renewed {}. {ends}{unless}.", grant.last_used_at.date())
+    format!("Last renewed {}. {ends}{unless}.", moment(grant.last_used_at))
+}
+
+/// With the time of day: sessions of one application are often of one day.
+fn moment(at: OffsetDateTime) -> String {
+    let at = at.to_offset(UtcOffset::UTC);
+    format!("{} {:02}:{:02} UTC", at.date(), at.hour(), at.minute())
 }
 
 fn has_refresh_tokens(policy: &Policy, client: &Client, grant: &Grant) -> bool {
@@ -196,7 +203,7 @@ fn has_refresh_tokens(policy: &Policy, client: &Client, grant: &Grant) -> bool {
 mod tests {
     use grantor::record::GrantDetails;
     use grantor::{GrantId, Scope};
-    use time::{Duration, OffsetDateTime};
+    use time::{Duration, Time};
 
     use super::*;
 
@@ -245,14 +252,22 @@ mod tests {
             (&never, Some(&kept), "authorization_code", "a offline_access", 5, None),
         ] {
             let grant = grant(grant_type, scope, days);
-            let ends = format!("Ends {}", grant.expires_at.date());
+            let ends = format!("Ends {} 22:13 UTC", grant.expires_at.date());
             let expected = match renewals {
                 None => format!("{ends}."),
-                Some("") => format!("Last renewed 2023-11-16. {ends}."),
-                Some(hint) => format!("Last renewed 2023-11-16. {ends} {hint}."),
+                Some("") => format!("Last renewed 2023-11-16 22:13 UTC. {ends}."),
+                Some(hint) => format!("Last renewed 2023-11-16 22:13 UTC. {ends} {hint}."),
             };
             assert_eq!(ending(policy, client, &grant), expected, "{grant_type} {scope} {days}");
         }
+    }
+
+    #[test]
+    fn moment_has_the_time_of_day_in_utc() {
+        let at = OffsetDateTime::from_unix_timestamp(1_700_000_000).unwrap();
+        assert_eq!(moment(at), "2023-11-14 22:13 UTC");
+        assert_eq!(moment(at.to_offset(UtcOffset::from_hms(5, 30, 0).unwrap())), "2023-11-14 22:13 UTC");
+        assert_eq!(moment(at.replace_time(Time::MIDNIGHT)), "2023-11-14 00:00 UTC");
     }
 
     #[test]

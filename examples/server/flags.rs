@@ -8,6 +8,8 @@ use grantor::Policy;
 use grantor::policy::RefreshTokens;
 use time::Duration;
 
+use crate::peer::TrustedProxy;
+
 /// A complete OAuth 2.0 provider to try, and to copy from.
 #[derive(Parser)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
@@ -21,6 +23,11 @@ pub(crate) struct Flags {
     /// path. An http issuer is accepted for loopback addresses only.
     #[arg(long, value_name = "URL")]
     pub(crate) issuer: Option<String>,
+
+    /// A proxy, or a network of proxies, in front of the server (repeatable). The address of a client is then the right-most one in
+    /// X-Forwarded-For or Forwarded that is not such a proxy's. Without it that is the address of the connection.
+    #[arg(long, value_name = "CIDR")]
+    pub(crate) trusted_proxy: Vec<TrustedProxy>,
 
     /// The issuer identifier under which the storage was used so far. A storage belongs to one issuer; this moves it to the present
     /// one, as when a domain changes.
@@ -48,7 +55,8 @@ pub(crate) struct Flags {
     #[arg(long)]
     pub(crate) new_secrets: bool,
 
-    /// The scopes instead of the built-in ones: a JSON object that maps scope tokens to descriptions.
+    /// The scopes instead of the built-in ones: a JSON object that maps scope tokens to descriptions. The scope `application`, with
+    /// which an application changes its own registration, is there in any case.
     #[arg(long, value_name = "FILE")]
     pub(crate) scopes: Option<PathBuf>,
 

@@ -32,6 +32,7 @@ pub(crate) async fn show(State(app): State<App>, session: Session) -> Response {
             @if let Some(url) = &endpoints.revocation { (address("Revocation endpoint", url)) }
             @if let Some(url) = &endpoints.introspection { (address("Introspection endpoint", url)) }
             (address("API", &format!("{origin}/api/me")))
+            (address("API for the application itself", &format!("{origin}/api/application")))
         }
         h2 { "Permissions" }
         dl.card {

@@ -11,14 +11,32 @@
 //! |---|---|
 //! | `authorize.rs` | the authorization and consent pages: the heart of a host |
 //! | `session.rs`, `form.rs`, `login.rs` | who is logged in; forms that other sites can't submit |
-//! | `users.rs`, `attempts.rs` | passwords, the `Authenticator`, and the limit on guessing |
+//! | `users.rs`, `hashing.rs` | passwords, the `Authenticator`, and a bound on the work of hashing |
+//! | `attempts.rs`, `peer.rs` | the limit on guessing, and who is counted as one peer |
 //! | `storage.rs`, `accounts/` | memory, an SQLite file or PostgreSQL, for the library's records and for one's own |
-//! | `api.rs` | a protected API |
-//! | `applications.rs`, `connected.rs` | registering clients; listing and revoking grants |
+//! | `api.rs`, `registration.rs` | a protected API for users' data, and one for the application's own account |
+//! | `applications.rs`, `manage.rs` | registering clients; changing and removing them |
+//! | `connected.rs` | listing and revoking grants |
 //! | `purge.rs` | getting rid of what has expired |
 //! | `clients.rs`, `config.rs`, `flags.rs`, `app.rs`, `setup.rs`, `intro.rs` | setting it all up |
 //! | `page.rs` | the frame around every page; `maud` escapes what is put into it |
 //! | `demo/` | the other side: a client of this server |
+//!
+//! # The application's own account
+//! An application reads and changes its own name, website and redirect URIs at `/api/application`, with a token that it gets by the
+//! client credentials grant (RFC 6749 §4.4). The scope is `application`. Each client with that grant may ask for it; for an
+//! application that a user registered it is the default, and the only scope on its own authority. `PUT` replaces all three members,
+//! and with `If-Match` only if the registration is still the one that `GET` has returned.
+//!
+//! ```text
+//! curl -u ID:SECRET -d grant_type=client_credentials -d scope=application http://127.0.0.1:3000/token
+//! curl -i -H "Authorization: Bearer TOKEN" http://127.0.0.1:3000/api/application
+//! curl -X PUT -H "Authorization: Bearer TOKEN" -H 'If-Match: "VERSION"' http://127.0.0.1:3000/api/application -d \
+//!     '{"client_name": "My app", "client_uri": "https://app.example", "redirect_uris": ["https://app.example/cb"]}'
+//! ```
+//!
+//! The token of a user is refused there, and that of a machine at `/api/me`. As nobody has checked what an application says of itself,
+//! it counts as registered by a user from its first change on.
 
 mod accounts;
 mod api;
@@ -32,11 +50,15 @@ mod connected;
 mod demo;
 mod flags;
 mod form;
+mod hashing;
 mod home;
 mod intro;
 mod login;
+mod manage;
 mod page;
+mod peer;
 mod purge;
+mod registration;
 mod session;
 mod setup;
 mod storage;
@@ -48,7 +70,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::routing::{get, post, put};
+use axum::middleware::from_fn_with_state;
+use axum::routing::{any, get, post, put};
 use clap::Parser;
 use grantor::axum::require;
 use tokio::net::TcpListener;
@@ -89,12 +112,16 @@ async fn run(flags: &Flags) -> Result<(), StartError> {
 fn routes(app: App) -> Router {
     let pages = Router::new()
         .route("/", get(home::show))
-        .route("/authorize", get(authorize::authorize).post(authorize::authorize))
+        // The library refuses other methods, HEAD too, which axum would allow beside GET.
+        .route("/authorize", any(authorize::authorize))
         .route("/consent", post(authorize::decide))
         .route("/login", get(login::show).post(login::log_in))
         .route("/logout", post(login::log_out))
         .route("/applications", get(applications::list))
         .route("/applications/new", get(applications::form).post(applications::register))
+        .route("/applications/change", get(manage::form).post(manage::change))
+        .route("/applications/secret", post(manage::new_secret))
+        .route("/applications/remove", post(manage::remove))
         .route("/connected", get(connected::list))
         .route("/connected/end", post(connected::end))
         .route("/connected/revoke", post(connected::revoke))
@@ -103,12 +130,15 @@ fn routes(app: App) -> Router {
         .route("/demo/callback", get(demo::callback))
         .route("/demo/result", get(demo::result))
         .layer(app.sessions.layer(app.secure));
+    let own_account = require(&app.oauth, [registration::SCOPE]);
     pages
         .merge(grantor::axum::routes(&app.oauth))
         .route("/api/me", get(api::read).layer(require(&app.oauth, [&app.api_scopes.read])))
+        .route("/api/application", get(registration::read).put(registration::change).layer(own_account))
         .route("/api/me", put(api::change).layer(require(&app.oauth, [&app.api_scopes.change])))
         .fallback(page::not_found)
         .layer(DefaultBodyLimit::max(64 * 1024))
+        .layer(from_fn_with_state(app.clone(), peer::behind_proxies))
         .with_state(app)
 }
 

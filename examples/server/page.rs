@@ -1,5 +1,6 @@
 //! The frame around every page.
 
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use grantor::Refusal;
 use grantor::authorize::{ConfirmRedirectPage, ErrorCause, ErrorPage, OutOfBandPage, PageTemplates};
@@ -18,7 +19,7 @@ pub(crate) fn show(session: &Session, status: u16, title: &str, content: &Markup
 
 /// Renders a page that asks one question: no navigation leads away from it.
 pub(crate) fn ask(status: u16, title: &str, content: &Markup) -> Response {
-    grantor::Response::page(status, question(title, content)).into_response()
+    with_retry_after(grantor::Response::page(status, question(title, content)).into_response())
 }
 
 /// Renders a page that asks one question and may load the logo of a client from its host.
@@ -30,6 +31,14 @@ pub(crate) fn ask_with_logo(title: &str, content: &Markup, logo: Option<&Logo<'_
 /// Renders a page that tells the user what went wrong.
 pub(crate) fn error(status: u16, title: &str, hint: &str) -> Response {
     ask(status, title, &html! { h1 { (title) } p { (hint) } p { a href="/" { "To the start page" } } })
+}
+
+/// Tells programs after how many seconds they may try again what a limit or a failure has refused.
+pub(crate) fn with_retry_after(mut response: Response) -> Response {
+    if matches!(response.status(), StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+    }
+    response
 }
 
 pub(crate) async fn not_found() -> Response {

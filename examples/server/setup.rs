@@ -8,6 +8,7 @@ use grantor::{Client, ClientRegistry, ClientSecret, Subject};
 
 use crate::StartError;
 use crate::accounts::Accounts;
+use crate::clients::Rules;
 use crate::config::Config;
 use crate::flags::Flags;
 use crate::users::hash;
@@ -34,8 +35,9 @@ pub(crate) async fn set_up(
     clients: &dyn ClientRegistry,
 ) -> Result<FromBefore, StartError> {
     let mut from_before = FromBefore { user: add_users(flags, config, accounts).await?, ..FromBefore::default() };
+    let rules = Rules { legacy: flags.legacy, default_scope: &config.default_scope };
     for metadata in &config.clients {
-        let client = metadata.to_client(flags.legacy)?;
+        let client = metadata.to_client(&rules)?;
         let id = client.id().as_str().to_owned();
         let secret = metadata.client_secret.as_deref().and_then(|secret| ClientSecret::new(secret).warning());
         for warning in client.warnings().into_iter().chain(secret) {

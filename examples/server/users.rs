@@ -7,21 +7,26 @@ use argon2::{Algorithm, Argon2, Params, Version};
 use async_trait::async_trait;
 use grantor::error::BoxError;
 use grantor::{Authenticator, AuthenticatorError, Password, ResourceOwnerAttempt, Subject, Verdict};
+use time::Duration;
 
 use crate::StartError;
 use crate::accounts::Accounts;
+use crate::attempts::Attempts;
+use crate::hashing::{Hasher, authenticator_error};
 use crate::session::random_text;
 
 /// Everybody who can log in. A name is its own subject.
 pub(crate) struct Users {
     accounts: Arc<dyn Accounts>,
+    attempts: Arc<Attempts>,
+    hasher: Hasher,
     /// What an unknown user's password is compared with, so that it takes as long as a known one's.
     nobody: String,
 }
 
 impl Users {
-    pub(crate) fn new(accounts: Arc<dyn Accounts>) -> Result<Arc<Self>, StartError> {
-        Ok(Arc::new(Self { accounts, nobody: hash(&random_text())? }))
+    pub(crate) fn new(accounts: Arc<dyn Accounts>, attempts: Arc<Attempts>) -> Result<Arc<Self>, StartError> {
+        Ok(Arc::new(Self { accounts, attempts, hasher: Hasher::new(), nobody: hash(&random_text())? }))
     }
 
     /// Whose user name and password these are, if they are right. A wrong password and an unknown user look and cost the same.
@@ -35,8 +40,7 @@ impl Users {
         };
         let user = user.filter(|_| known.is_some());
         let hash = known.unwrap_or_else(|| self.nobody.clone());
-        // Slow by intention, so not on a thread that serves others.
-        let matches = tokio::task::spawn_blocking(move || matches(&password, &hash)).await??;
+        let matches = self.hasher.run(move || matches(&password, &hash)).await??;
         Ok(user.filter(|_| matches))
     }
 }
@@ -59,15 +63,19 @@ fn argon2() -> Result<Argon2<'static>, StartError> {
     Ok(Argon2::new(Algorithm::Argon2id, Version::V0x13, params))
 }
 
-/// Lets the password grant check the same passwords as the login page; client secrets are checked as by default.
+/// Lets the password grant check the same passwords as the login page, and count the same peers; client secrets are checked as by default.
 #[async_trait]
 impl Authenticator for Users {
     async fn authenticate_resource_owner(
         &self,
         attempt: &ResourceOwnerAttempt<'_>,
     ) -> Result<Verdict<Subject>, AuthenticatorError> {
+        // The library's `Limiter` counts by name.
+        if attempt.peer.is_some_and(|peer| !self.attempts.begin_any(peer)) {
+            return Ok(Verdict::Throttled { retry_after: Duration::SECOND });
+        }
         let user = self.check(attempt.username, Password::new(attempt.password.expose())).await;
-        let user = user.map_err(AuthenticatorError::new)?;
+        let user = user.map_err(authenticator_error)?;
         Ok(user.map_or(Verdict::Rejected, Verdict::Accepted))
     }
 }
@@ -83,7 +91,7 @@ mod tests {
     async fn unreadable_hash_is_an_error_and_not_a_wrong_password() {
         let accounts = MemoryAccounts::new(MemoryStorage::new());
         accounts.put_user(&Subject::new("alice").unwrap(), "spoilt").await.unwrap();
-        let users = Users::new(Arc::new(accounts)).unwrap();
+        let users = Users::new(Arc::new(accounts), Arc::new(Attempts::new())).unwrap();
         assert!(users.check("alice", Password::new("wonderland")).await.is_err());
     }
 }

@@ -111,10 +111,9 @@ impl Error {
         match self {
             Self::Storage(error) => error.is_unavailable(),
             Self::Customizer(error) => error.is_unavailable(),
+            Self::Authenticator(error) => error.is_unavailable(),
             Self::SubjectStatus(_) | Self::Unenforced { .. } | Self::Introspection(_) => true,
-            Self::Refused(_) | Self::Throttled { .. } | Self::Authenticator(_) | Self::Entropy(_) | Self::Misuse(_) => {
-                false
-            }
+            Self::Refused(_) | Self::Throttled { .. } | Self::Entropy(_) | Self::Misuse(_) => false,
         }
     }
 
@@ -210,6 +209,9 @@ passing_errors! {
     StorageError = "the storage";
     /// A [`TokenCustomizer`](crate::TokenCustomizer) failed.
     CustomizerError = "the token customizer";
+    /// An [`Authenticator`](crate::Authenticator) could not decide, or could not tell the
+    /// [status](crate::Authenticator::subject_status) of a subject, which is answered with 503 in any case.
+    AuthenticatorError = "the authenticator";
 }
 
 macro_rules! host_errors {
@@ -228,9 +230,6 @@ macro_rules! host_errors {
     )*};
 }
 host_errors! {
-    /// An [`Authenticator`](crate::Authenticator) could not decide: answered with 500 `server_error`; or 503, where it could not tell the
-    /// [status](crate::Authenticator::subject_status) of a subject.
-    AuthenticatorError = "the authenticator failed";
     /// A source of [`Entropy`](crate::Entropy) could not deliver: answered with 500 `server_error`.
     EntropyError = "the source of randomness failed";
 }

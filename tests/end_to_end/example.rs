@@ -176,6 +176,12 @@ impl Browser {
         Page::read(self.http.post(self.absolute(path)).form(fields).send().await.unwrap()).await
     }
 
+    /// Sends this text as a form, whether or not it is one.
+    pub async fn post_text(&self, path: &str, text: &str) -> Page {
+        let request = self.http.post(self.absolute(path)).header("content-type", "application/x-www-form-urlencoded");
+        Page::read(request.body(text.to_owned()).send().await.unwrap()).await
+    }
+
     /// Submits the form of `page` that leads to `action`, with its hidden fields and these.
     pub async fn submit(&self, page: &Page, action: &str, fields: &[(&str, &str)]) -> Page {
         let mut all = page.hidden_fields(action);

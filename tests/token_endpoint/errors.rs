@@ -153,10 +153,26 @@ async fn a_client_that_prefers_html_still_gets_json_without_its_own_words() {
 // covers: B36
 #[tokio::test]
 async fn an_authenticator_that_fails_is_a_server_error_and_says_nothing_about_the_credentials() {
+    authenticator_failure(AuthenticatorError::new, 500, "server_error", None).await;
+}
+
+// From the security review, 20: what has no place in a bounded queue of password checks gets this answer.
+// covers: B58
+#[tokio::test]
+async fn unavailable_authenticator_gets_503_with_retry_after() {
+    authenticator_failure(AuthenticatorError::unavailable, 503, "temporarily_unavailable", Some("5")).await;
+}
+
+async fn authenticator_failure(
+    error: fn(&'static str) -> AuthenticatorError,
+    status: u16,
+    code: &str,
+    retry_after: Option<&str>,
+) {
     let t = TestServer::with(|builder| {
         let mut policy = grantor::Policy::default();
         policy.dangerous().allow_password_grant = true;
-        builder.policy(policy).authenticator(Broken)
+        builder.policy(policy).authenticator(Broken(error))
     });
     let confidential = t.confidential_client_with(|client| client.client_credentials().scope("user:read")).await;
     let machine = [("grant_type", "client_credentials"), ("scope", "user:read")];
@@ -164,7 +180,8 @@ async fn an_authenticator_that_fails_is_a_server_error_and_says_nothing_about_th
     let public = grantor::Client::public("spa").password().scope("user:read");
     let public = t.register(public.build(), None).await;
     for request in [token_as(&confidential, &machine), token_as(&public, &login)] {
-        let response = refused(&t, &request, 500, "server_error").await;
+        let response = refused(&t, &request, status, code).await;
+        assert_eq!(response.header("retry-after"), retry_after);
         assert!(!String::from_utf8_lossy(response.body()).contains("ldap"), "the cause is for the observer only");
         let last = t.events.events().pop().unwrap();
         assert!(last.name == "token_refused" && last.text.contains("ldap.internal"), "{}", last.text);
@@ -213,19 +230,19 @@ async fn without_randomness_nothing_is_issued_and_nothing_spent() {
     }
 }
 
-struct Broken;
+struct Broken(fn(&'static str) -> AuthenticatorError);
 
 #[async_trait]
 impl Authenticator for Broken {
     async fn authenticate_client(&self, _: &ClientAttempt<'_>) -> Result<Verdict<()>, AuthenticatorError> {
-        Err(AuthenticatorError::new("ldap.internal:636 refused the connection"))
+        Err((self.0)("ldap.internal:636 refused the connection"))
     }
 
     async fn authenticate_resource_owner(
         &self,
         _: &ResourceOwnerAttempt<'_>,
     ) -> Result<Verdict<Subject>, AuthenticatorError> {
-        Err(AuthenticatorError::new("ldap.internal:636 refused the connection"))
+        Err((self.0)("ldap.internal:636 refused the connection"))
     }
 }
 

@@ -67,6 +67,17 @@ impl Accounts for MemoryAccounts {
         Ok(has_room)
     }
 
+    async fn is_owner(&self, user: &Subject, id: &ClientId) -> Result<bool> {
+        Ok(lock(&self.users).get(user).is_some_and(|user| user.applications.contains(id)))
+    }
+
+    async fn remove_application(&self, owner: &Subject, id: &ClientId) -> Result<()> {
+        if let Some(user) = lock(&self.users).get_mut(owner) {
+            user.applications.retain(|own| own != id);
+        }
+        Ok(())
+    }
+
     async fn applications(&self, owner: &Subject) -> Result<Vec<Arc<Client>>> {
         let ids = lock(&self.users).get(owner).map(|user| user.applications.clone()).unwrap_or_default();
         let mut clients = Vec::with_capacity(ids.len());

@@ -41,6 +41,12 @@ pub(crate) trait Accounts: Send + Sync {
     /// once, nobody gets past the limit.
     async fn add_application(&self, owner: &Subject, id: &ClientId, most: u32) -> Result<bool>;
 
+    /// Whether a user has registered an application.
+    async fn is_owner(&self, user: &Subject, id: &ClientId) -> Result<bool>;
+
+    /// Forgets whose an application is, which makes room for another one. Does nothing if it is not this owner's.
+    async fn remove_application(&self, owner: &Subject, id: &ClientId) -> Result<()>;
+
     /// The applications that a user has registered, in that order.
     async fn applications(&self, owner: &Subject) -> Result<Vec<Arc<Client>>>;
 }

@@ -42,10 +42,18 @@ const SET_DISPLAY_NAME: &str = "UPDATE example_users SET display_name = $2 WHERE
 
 /// Does nothing if there is no room. The row is locked, so servers that do this at once can't get past the limit together.
 const TAKE_PLACE: &str = "UPDATE example_users SET applications = applications + 1 \
-     WHERE name = $1 AND applications < CAST($2 AS integer) RETURNING CAST(applications AS text)";
+     WHERE name = $1 AND applications < CAST($2 AS integer) RETURNING name";
 
-const ADD_APPLICATION: &str =
-    "INSERT INTO example_applications (client_id, owner, place) VALUES ($1, $2, CAST($3 AS integer))";
+/// Comes after all that its owner has, some of which may have been removed.
+const ADD_APPLICATION: &str = "INSERT INTO example_applications (client_id, owner, place) \
+     SELECT CAST($1 AS text), CAST($2 AS text), COALESCE(MAX(place), 0) + 1 FROM example_applications WHERE owner = $2";
+
+const IS_OWNER: &str = "SELECT client_id FROM example_applications WHERE client_id = $1 AND owner = $2";
+
+const REMOVE_APPLICATION: &str =
+    "DELETE FROM example_applications WHERE client_id = $1 AND owner = $2 RETURNING client_id";
+
+const LEAVE_PLACE: &str = "UPDATE example_users SET applications = applications - 1 WHERE name = $1";
 
 /// Joined with the library's own table, whose columns are documented with its migrations: one query, not one for each.
 const APPLICATIONS: &str = "SELECT CAST(clients.registration AS text) FROM example_applications own \
@@ -123,11 +131,23 @@ impl Accounts for SqlAccounts {
     }
 
     async fn add_application(&self, owner: &Subject, id: &ClientId, most: u32) -> Result<bool> {
-        let Some(place) = self.rows(TAKE_PLACE, &[owner.as_str(), &most.to_string()]).await?.pop().flatten() else {
+        if self.rows(TAKE_PLACE, &[owner.as_str(), &most.to_string()]).await?.is_empty() {
             return Ok(false);
-        };
-        self.rows(ADD_APPLICATION, &[id.as_str(), owner.as_str(), &place]).await?;
+        }
+        self.rows(ADD_APPLICATION, &[id.as_str(), owner.as_str()]).await?;
         Ok(true)
+    }
+
+    async fn is_owner(&self, user: &Subject, id: &ClientId) -> Result<bool> {
+        Ok(!self.rows(IS_OWNER, &[id.as_str(), user.as_str()]).await?.is_empty())
+    }
+
+    /// If the second step fails, the place stays taken.
+    async fn remove_application(&self, owner: &Subject, id: &ClientId) -> Result<()> {
+        if !self.rows(REMOVE_APPLICATION, &[id.as_str(), owner.as_str()]).await?.is_empty() {
+            self.rows(LEAVE_PLACE, &[owner.as_str()]).await?;
+        }
+        Ok(())
     }
 
     async fn applications(&self, owner: &Subject) -> Result<Vec<Arc<Client>>> {

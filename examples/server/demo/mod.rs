@@ -4,9 +4,10 @@ mod client;
 mod exchange;
 mod visits;
 
+use std::net::SocketAddr;
 use std::time::Instant;
 
-use axum::extract::{Query, State};
+use axum::extract::{ConnectInfo, Query, State};
 use axum::response::{IntoResponse, Redirect, Response};
 use maud::html;
 use tower_cookies::Cookies;
@@ -22,7 +23,12 @@ use crate::session::{Session, cookie, random_text};
 const COOKIE: &str = "grantor_demo";
 
 /// `GET /demo`: a new request, for the user to take to the server.
-pub(crate) async fn start(State(app): State<App>, session: Session, cookies: Cookies) -> Response {
+pub(crate) async fn start(
+    State(app): State<App>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    session: Session,
+    cookies: Cookies,
+) -> Response {
     let asked = app.demo.ask();
     let content = html! {
         h1 { "A client asks for access" }
@@ -44,19 +50,27 @@ pub(crate) async fn start(State(app): State<App>, session: Session, cookies: Coo
         }
     };
     let browser = random_text();
-    app.demo.visits.remember(&browser, Visit::Asked(asked), Instant::now());
+    app.demo.visits.remember(&browser, peer.ip(), Visit::Asked(asked), Instant::now());
     cookies.add(cookie(COOKIE, browser, app.secure));
     page::show(&session, 200, "Demo", &content)
 }
 
 /// `GET /demo/callback`: the browser comes back from the server.
-pub(crate) async fn callback(State(app): State<App>, cookies: Cookies, Query(answer): Query<Answer>) -> Response {
+pub(crate) async fn callback(
+    State(app): State<App>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    cookies: Cookies,
+    Query(answer): Query<Answer>,
+) -> Response {
     let Some(browser) = cookies.get(COOKIE) else { return unexpected() };
     let asked = app.demo.visits.take_asked(browser.value(), |asked| app.demo.is_answer(asked, &answer));
     let Some(asked) = asked else { return unexpected() };
     match app.demo.go_on(&asked, &answer).await {
         // The code goes out of the address bar.
-        Ok(exchanges) => app.demo.visits.remember(browser.value(), Visit::Answered(exchanges), Instant::now()),
+        Ok(exchanges) => {
+            let answered = Visit::Answered(exchanges);
+            app.demo.visits.remember(browser.value(), peer.ip(), answered, Instant::now());
+        }
         Err(_) => return page::error(502, "The server did not answer the client", "Start the demo again."),
     }
     Redirect::to("/demo/result").into_response()

@@ -105,6 +105,7 @@ async fn a_user_can_not_end_the_grant_of_another() {
     assert!(works(&example, &theirs).await);
 }
 
+// covers: B52
 #[tokio::test]
 async fn application_with_many_sessions_is_listed_once_and_ended_at_once() {
     let example = Example::with(CLIENTS, USERS, SCOPES, &["--legacy"]);
@@ -127,6 +128,52 @@ async fn application_with_many_sessions_is_listed_once_and_ended_at_once() {
         assert!(!works(&example, tokens).await);
     }
     assert!(works(&example, &kept).await && works(&example, &others).await);
+}
+
+const REQUEST: &str = "/authorize?client_id=app&response_type=code&redirect_uri=https%3A%2F%2Fapp.example%2Fcb\
+                       &code_challenge_method=S256&code_challenge=E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
+
+/// Approves an app on its consent page, and returns the code.
+async fn approved(browser: &Browser) -> String {
+    let page = browser.get(&format!("{REQUEST}&prompt=consent")).await;
+    let page = browser.submit(&page, "/consent", &[("scope", "user:read"), ("decision", "approve")]).await;
+    page.answer("code").expect("a code")
+}
+
+// From the security review, 7 and 43: the page listed approvals whose code was never redeemed, and showed no time of day.
+// covers: B52
+#[tokio::test]
+async fn approval_that_was_not_redeemed_is_not_listed() {
+    let clients = r#"[{"client_id": "app", "client_secret": "app-secret", "client_name": "An app",
+                       "redirect_uris": ["https://app.example/cb"]}]"#;
+    let example = Example::with(clients, USERS, SCOPES, &[]);
+    let browser = Browser::new(&example);
+    let page = browser.open_as("/connected", "ada", "correct horse").await;
+    assert!(page.body.contains("No application may act for you."), "{}", page.body);
+    approved(&browser).await;
+    let code = approved(&browser).await;
+    let page = browser.get("/connected").await;
+    assert!(page.body.contains("No application may act for you."), "{}", page.body);
+
+    let verifier = ("code_verifier", "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk");
+    let redirect = ("redirect_uri", "https://app.example/cb");
+    let credentials = [("client_id", "app"), ("client_secret", "app-secret")];
+    let redeem = [("grant_type", "authorization_code"), ("code", &*code), redirect, verifier];
+    let (status, tokens) = token(&example, &[&credentials[..], &redeem[..]].concat()).await;
+    assert_eq!(status, 200, "{tokens}");
+    let page = browser.get("/connected").await;
+    let section = section(&page, "app");
+    assert!(section.contains("<h2>An app</h2>") && section.contains("One session"), "{section}");
+    let begun = section.split("Since ").nth(1).unwrap();
+    let is_time = |text: &str| text.len() == 5 && text.replace(|c: char| c.is_ascii_digit(), "0") == "00:00";
+    let words: Vec<&str> = begun.split_whitespace().take(3).collect();
+    assert!(is_time(words[1]) && words[2] == "UTC.", "{words:?}");
+
+    // While the access lasts, the user is not asked again; when it has ended, the user is.
+    assert!(browser.get(REQUEST).await.answer("code").is_some());
+    let ended = browser.submit(&page, "/connected/end", &[]).await;
+    assert!(browser.follow(ended).await.body.contains("No application may act for you."));
+    assert!(browser.get(REQUEST).await.body.contains("form_token"));
 }
 
 #[tokio::test]

@@ -45,6 +45,34 @@ async fn somebody_who_guesses_does_not_keep_the_user_out() {
     assert_eq!((page.status, page.location.as_deref()), (303, Some("/")));
 }
 
+// From the security review, 20: one peer could have any number of passwords hashed.
+#[tokio::test]
+async fn peer_that_tries_many_names_is_told_when_to_try_again() {
+    let example = Example::with(CLIENTS, USERS, SCOPES, &["--legacy"]);
+    let http = reqwest::Client::builder().cookie_store(true).build().unwrap();
+    let form = http.get(example.url("/login")).send().await.unwrap().text().await.unwrap();
+    let csrf = form.split("name=\"csrf\" value=\"").nth(1).unwrap().split('"').next().unwrap();
+    let mut statuses = std::collections::BTreeMap::new();
+    for name in 0..300 {
+        let form = [("csrf", csrf), ("username", &format!("user {name}")), ("password", "wrong")];
+        let answer = http.post(example.url("/login")).form(&form).send().await.unwrap();
+        let retry_after = answer.headers().get("retry-after").map(|value| value.to_str().unwrap().to_owned());
+        assert_eq!(retry_after.is_some(), answer.status() == 429, "{}", answer.status());
+        *statuses.entry(answer.status().as_u16()).or_insert(0) += 1;
+    }
+    assert_eq!(statuses.keys().collect::<Vec<_>>(), [&401, &429]);
+    assert!(statuses[&401] >= 200, "{statuses:?}");
+
+    // The token endpoint counts the same peer.
+    let form = [("grant_type", "password"), ("username", "bea"), ("password", "battery")];
+    let attempt = async || {
+        let request = http.post(example.url("/token")).basic_auth("mail", Some("mail-secret")).form(&form);
+        request.send().await.unwrap().status().as_u16()
+    };
+    let answers = [attempt().await, attempt().await, attempt().await];
+    assert!(answers.contains(&429) && !answers.contains(&400), "{answers:?}");
+}
+
 // covers: GI-02 (RFC 6749 §4.3.2)
 #[tokio::test]
 async fn the_token_endpoint_says_when_to_try_again() {

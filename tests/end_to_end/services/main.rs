@@ -1,5 +1,6 @@
 //! The documented flows of real services, through HTTP against the example server.
 
+mod absurd_values;
 mod api_scopes;
 mod application_registration;
 mod connected_applications;
@@ -7,15 +8,34 @@ mod consent_page;
 mod guessing;
 mod interaction;
 mod languages;
+mod methods;
 mod offline_access;
 mod out_of_band;
+mod own_account;
+mod own_applications;
 mod password_grant;
+mod proxies;
 mod separate_api;
 mod sessions;
 mod setting_up;
 
-use end_to_end::example::Example;
+use end_to_end::example::{Example, Folder};
+use end_to_end::postgres::Postgres;
 use serde_json::Value;
+
+/// A server for each storage, and what it keeps its data in.
+async fn on_each_storage(clients: &str, users: &str, scopes: &str) -> Vec<(Example, Folder)> {
+    let mut servers = Vec::new();
+    let folder = Folder::new();
+    let file = format!("sqlite:{}", folder.path().join("grantor.db").display());
+    servers.push((Example::with(clients, users, scopes, &["--storage", &file]), folder));
+    if let Some(postgres) = Postgres::get() {
+        let url = postgres.database().await;
+        servers.push((Example::with(clients, users, scopes, &["--storage", &url]), Folder::new()));
+    }
+    servers.push((Example::with(clients, users, scopes, &[]), Folder::new()));
+    servers
+}
 
 /// Sends a form to the token endpoint and returns status and body.
 async fn token(example: &Example, form: &[(&str, &str)]) -> (u16, Value) {

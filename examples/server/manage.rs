@@ -1,0 +1,236 @@
+//! Changing, removing and giving new secrets to applications: their owners do, and nobody else.
+
+use std::sync::Arc;
+
+use axum::extract::{Query, State};
+use axum::response::{IntoResponse, Redirect, Response};
+use grantor::client::ClientCredential;
+use grantor::storage::RegistryError;
+use grantor::{Client, ClientId, ClientSecret, Subject};
+use maud::{Markup, html};
+use serde::Deserialize;
+use time::{Duration, OffsetDateTime};
+
+use crate::app::App;
+use crate::applications::{Problem, entered_field, secret_page, too_fast};
+use crate::form::OwnForm;
+use crate::page;
+use crate::registration::{Changeable, changed};
+use crate::session::Session;
+
+/// So long the secret before a new one goes on working.
+const OVERLAP: Duration = Duration::DAY;
+
+/// Names an application.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Which {
+    client: String,
+}
+
+/// The fields of the form, as they were typed.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Entered {
+    client: String,
+    /// The version of the registration that the form showed.
+    version: String,
+    name: String,
+    website: String,
+    /// One a line.
+    redirect_uris: String,
+}
+
+impl Entered {
+    fn of(client: &Client) -> Self {
+        let Changeable { client_name, client_uri, redirect_uris } = Changeable::of(client);
+        Self {
+            client: client.id().as_str().to_owned(),
+            version: client.version().to_string(),
+            name: client_name.unwrap_or_default(),
+            website: client_uri.unwrap_or_default(),
+            redirect_uris: redirect_uris.join("\n"),
+        }
+    }
+
+    fn changes(&self) -> Changeable {
+        let website = self.website.trim();
+        let lines = self.redirect_uris.lines().map(str::trim).filter(|line| !line.is_empty());
+        Changeable {
+            client_name: Some(self.name.trim().to_owned()),
+            client_uri: (!website.is_empty()).then(|| website.to_owned()),
+            redirect_uris: lines.map(str::to_owned).collect(),
+        }
+    }
+}
+
+/// `GET /applications/change`
+pub(crate) async fn form(
+    State(app): State<App>,
+    session: Session,
+    Query(Which { client }): Query<Which>,
+) -> Result<Response, Response> {
+    let client = own(&app, user(&session)?, &client).await?;
+    Ok(form_page(&session, 200, &client, &Entered::of(&client), None))
+}
+
+/// `POST /applications/change`
+pub(crate) async fn change(
+    State(app): State<App>,
+    OwnForm { session, fields: entered }: OwnForm<Entered>,
+) -> Result<Response, Response> {
+    let user = user(&session)?;
+    may_change(&app, user)?;
+    let old = own(&app, user, &entered.client).await?;
+    let Ok(version) = entered.version.parse() else { return Err(changed_meanwhile()) };
+    let new = match changed(&old, &entered.changes(), app.legacy) {
+        Ok(new) => new,
+        Err(error) => return Ok(form_page(&session, 422, &old, &entered, Some(&error.into()))),
+    };
+    app.clients.update(new, version).await.map_err(|error| refused(&error))?;
+    Ok(Redirect::to("/applications").into_response())
+}
+
+/// `POST /applications/secret`. Of the secrets that it has, the newest goes on working for a while, and older ones end: so their
+/// number stays small, and two new ones end a secret that others know.
+pub(crate) async fn new_secret(
+    State(app): State<App>,
+    OwnForm { session, fields }: OwnForm<Which>,
+) -> Result<Response, Response> {
+    let user = user(&session)?;
+    may_change(&app, user)?;
+    let client = own(&app, user, &fields.client).await?;
+    let secret = ClientSecret::random().map_err(|_| failed())?;
+    let mut parts = client.parts().clone();
+    parts.credentials.drain(..parts.credentials.len().saturating_sub(1));
+    parts.rotate_credential(ClientCredential::secret(&secret), OffsetDateTime::now_utc() + OVERLAP);
+    let new = Client::from_parts(parts).map_err(|error| refused(&error.into()))?;
+    app.clients.update(new, client.version()).await.map_err(|error| refused(&error))?;
+    let title = format!("{} has a new secret", name_of(&client));
+    Ok(secret_page(&session, &title, client.id(), &secret, Some("The secret before works for 24 more hours.")))
+}
+
+/// `POST /applications/remove`. The application goes first and what says whose it is last, so that a failure in between leaves an
+/// owner who can remove it again.
+pub(crate) async fn remove(
+    State(app): State<App>,
+    OwnForm { session, fields }: OwnForm<Which>,
+) -> Result<Response, Response> {
+    let user = user(&session)?;
+    may_change(&app, user)?;
+    let id = own_id(&app, user, &fields.client).await?;
+    app.clients.remove(&id, OffsetDateTime::now_utc()).await.map_err(|error| refused(&error))?;
+    app.accounts.remove_application(user, &id).await.map_err(|_| failed())?;
+    Ok(Redirect::to("/applications").into_response())
+}
+
+fn user(session: &Session) -> Result<&Subject, Response> {
+    session.require_user("/applications").map_err(IntoResponse::into_response)
+}
+
+fn may_change(app: &App, user: &Subject) -> Result<(), Response> {
+    if app.attempts.begin_change(user.as_str()) { Ok(()) } else { Err(too_fast()) }
+}
+
+/// Returns the identifier if the application is the user's.
+async fn own_id(app: &App, user: &Subject, id: &str) -> Result<ClientId, Response> {
+    let id = ClientId::new(id).map_err(|_| not_yours())?;
+    match app.accounts.is_owner(user, &id).await {
+        Ok(true) => Ok(id),
+        Ok(false) => Err(not_yours()),
+        Err(_) => Err(failed()),
+    }
+}
+
+/// Returns the application if it is the user's.
+async fn own(app: &App, user: &Subject, id: &str) -> Result<Arc<Client>, Response> {
+    let id = own_id(app, user, id).await?;
+    app.clients.find_client(id.as_str()).await.map_err(|_| failed())?.ok_or_else(not_yours)
+}
+
+/// An application of another user looks like one that does not exist.
+fn not_yours() -> Response {
+    page::error(404, "You have no such application", "Go back to your applications and reload the page.")
+}
+
+fn refused(error: &RegistryError) -> Response {
+    match error {
+        RegistryError::Conflict | RegistryError::Unknown => changed_meanwhile(),
+        _ => failed(),
+    }
+}
+
+fn changed_meanwhile() -> Response {
+    let hint = "Nothing was changed by you. Go back to your applications and begin again.";
+    page::error(409, "The application was changed in the meantime", hint)
+}
+
+fn failed() -> Response {
+    page::error(503, "The application can\u{2019}t be changed", "Try again in a moment.")
+}
+
+fn name_of(client: &Client) -> &str {
+    client.name().unwrap_or(client.id().as_str())
+}
+
+fn form_page(
+    session: &Session,
+    status: u16,
+    client: &Client,
+    entered: &Entered,
+    problem: Option<&Problem>,
+) -> Response {
+    let own_fields = html! {
+        (page::csrf_field(session))
+        input type="hidden" name="client" value=(entered.client);
+    };
+    let content = html! {
+        div.form {
+            h1 { "Change " (name_of(client)) }
+            form.card method="post" action="/applications/change" {
+                (own_fields)
+                input type="hidden" name="version" value=(entered.version);
+                (entered_field("Name", "name", "Shown to users when they are asked.", &entered.name, problem))
+                (entered_field("Website (optional)", "website", "Its home page.", &entered.website, problem))
+                (redirect_uris(&entered.redirect_uris, problem))
+                button.button { "Save" }
+            }
+            @if client.is_confidential() {
+                h2 { "A new secret" }
+                form.card method="post" action="/applications/secret" {
+                    (own_fields)
+                    p {
+                        "The present secret works for 24 more hours beside the new one, and older ones end. If others know it, make "
+                        "two new ones: then it ends at once."
+                    }
+                    button.button.quiet { "Make a new secret" }
+                }
+            }
+            h2 { "Remove it" }
+            form.card method="post" action="/applications/remove" {
+                (own_fields)
+                p { "The server forgets the application, and the access that users gave it ends. This can\u{2019}t be undone." }
+                button.button.quiet { "Remove " (name_of(client)) }
+            }
+        }
+    };
+    page::show(session, status, "Change an application", &content)
+}
+
+fn redirect_uris(entered: &str, problem: Option<&Problem>) -> Markup {
+    let problem = problem.filter(|problem| problem.field == "redirect_uri");
+    html! {
+        label {
+            "Redirect URIs"
+            textarea name="redirect_uris" rows="3" maxlength="20000" spellcheck="false" autocomplete="off"
+                aria-describedby="redirect_uris-hint" aria-invalid=[problem.map(|_| "true")] autofocus[problem.is_some()] {
+                // A parser drops the first line break of a field.
+                "\n" (entered)
+            }
+            small id="redirect_uris-hint" {
+                @if let Some(problem) = problem { span.problem role="alert" { (problem.text) } " " }
+                "Where users come back to, one a line: https, or http on 127.0.0.1."
+            }
+        }
+    }
+}
