@@ -12,10 +12,10 @@ use grantor::authorize::escape;
 use grantor::{Approval, AuthorizationServer, Client, ClientRegistry, CodeChallenge, CodeVerifier, Consent};
 use grantor::{Interaction, MemoryStorage, Refusal, Request, Response, Route, Subject};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
-use hyper::body::{Bytes, Incoming};
+use hyper::body::{Body, Bytes, Incoming};
 use hyper::header::{HeaderValue, SET_COOKIE};
 use hyper::{server::conn::http1, service::service_fn};
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioIo, TokioTimer};
 
 type Answer = hyper::Response<Full<Bytes>>;
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -44,7 +44,9 @@ async fn main() -> Result<(), BoxError> {
         tokio::spawn(async move {
             let service = service_fn(|request| serve(oauth.clone(), request, peer));
             // A connection that breaks is its client's business.
-            let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+            // With a timer, hyper waits for headers for 30 seconds and no longer.
+            let _ =
+                http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service).await;
         });
     }
 }
@@ -118,10 +120,15 @@ async fn to_grantor(oauth: &AuthorizationServer, request: hyper::Request<Incomin
     let (parts, body) = request.into_parts();
     let own = Request::from(&parts).with_peer(peer.ip());
     let max_body = oauth.route(parts.uri.path()).map_or(oauth.policy().max_body, Route::max_body);
-    match Limited::new(body, max_body).collect().await {
-        Ok(body) => own.with_body(body.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => own.with_body_too_large(),
-        Err(_) => own.with_broken_body(),
+    if body.size_hint().lower() > max_body as u64 {
+        return own.with_body_too_large(); // as it was announced
+    }
+    let deadline = oauth.policy().body_deadline.unsigned_abs();
+    match tokio::time::timeout(deadline, Limited::new(body, max_body).collect()).await {
+        Ok(Ok(body)) => own.with_body(body.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => own.with_body_too_large(),
+        Ok(Err(_)) => own.with_broken_body(),
+        Err(_) => own.with_late_body(),
     }
 }
 

@@ -17,6 +17,10 @@
 //! tells. Behind a proxy that is the proxy's; a host that trusts its proxy builds the request itself and sets the address
 //! it was told.
 //!
+//! Bodies are read up to [`Policy::max_body`](crate::Policy::max_body) and for at most
+//! [`Policy::body_deadline`](crate::Policy::body_deadline). Actix-web has a deadline of its own for headers
+//! ([`client_request_timeout`](actix_web::HttpServer::client_request_timeout)).
+//!
 //! ```no_run
 //! use actix_web::{App, HttpServer};
 //! use grantor::{AuthorizationServer, MemoryStorage};
@@ -42,13 +46,15 @@ use actix_web::dev::Payload;
 use actix_web::error::{Error, ErrorInternalServerError, InternalError};
 use actix_web::guard::fn_guard;
 use actix_web::http::StatusCode;
+use actix_web::http::header::CONTENT_LENGTH;
 use actix_web::web::{self, Data, ServiceConfig};
 use actix_web::{FromRequest, HttpRequest, HttpResponse, Resource, Responder, ResponseError};
+use time::Duration;
 
 pub use self::require::{Require, RequireService, require};
 use crate::authorize::{AuthorizationError, AuthorizationResponse};
 use crate::bearer::{Bearer, BearerError, reads_header};
-use crate::completion::poll_once;
+use crate::completion::{poll_once, within};
 use crate::http::{Request, Response};
 use crate::server::{AuthorizationServer, ServedBy};
 use crate::span::in_this_span;
@@ -67,9 +73,8 @@ pub fn routes(server: &AuthorizationServer) -> impl FnOnce(&mut ServiceConfig) +
         config.app_data(Data::new(server.clone()));
         for route in server.routes().iter().filter(|route| route.served_by() == ServedBy::Library) {
             let (server, max_body) = (server.clone(), route.max_body());
-            let answer = move |request: HttpRequest, payload| {
-                handle(server.clone(), from_head(&request, |_| true), payload, max_body)
-            };
+            let answer =
+                move |request: HttpRequest, payload| handle(server.clone(), Head::of(&request), payload, max_body);
             config.service(at(route.path().to_owned()).to(answer));
         }
     }
@@ -81,8 +86,8 @@ fn at(path: String) -> Resource {
     web::resource("/{path}*").guard(fn_guard(move |context| context.head().uri.path() == path))
 }
 
-async fn handle(server: AuthorizationServer, own: Request, payload: web::Payload, max_body: usize) -> Response {
-    let request = with_body(own, payload, max_body).await;
+async fn handle(server: AuthorizationServer, head: Head, payload: web::Payload, max_body: usize) -> Response {
+    let request = head.with_body(payload, max_body, server.policy().body_deadline).await;
     run_to_completion(async move { server.handle(&request).await }).await
 }
 
@@ -116,21 +121,41 @@ impl FromRequest for Request {
     type Future = Extraction<Self>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let (server, own) = (server_of(request), from_head(request, |_| true));
+        let (server, head) = (server_of(request), Head::of(request));
         let payload = web::Payload::from_request(request, payload);
         Box::pin(async move {
             let (server, payload) = (server?, payload.await?);
-            Ok(server.refuse_broken_body(with_body(own, payload, server.policy().max_body).await)?)
+            let policy = server.policy();
+            Ok(server.refuse_broken_body(head.with_body(payload, policy.max_body, policy.body_deadline).await)?)
         })
     }
 }
 
-/// Reads the body, too. Each endpoint has its own way to refuse one that could not be read.
-async fn with_body(own: Request, payload: web::Payload, max_body: usize) -> Request {
-    match payload.to_bytes_limited(max_body).await {
-        Ok(Ok(body)) => own.with_body(body),
-        Err(_) => own.with_body_too_large(),
-        Ok(Err(_)) => own.with_broken_body(),
+/// A request whose body is still to be read.
+struct Head {
+    own: Request,
+    /// The length that was announced, if there is one.
+    length: Option<u64>,
+}
+
+impl Head {
+    fn of(request: &HttpRequest) -> Self {
+        let length = request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+        Self { own: from_head(request, |_| true), length }
+    }
+
+    /// Reads the body, unless it is announced to be too large. Each endpoint has its own way to refuse one that could not be read.
+    async fn with_body(self, payload: web::Payload, max_body: usize, deadline: Duration) -> Request {
+        let Self { own, length } = self;
+        if length.is_some_and(|length| length > max_body as u64) {
+            return own.with_body_too_large();
+        }
+        match within(deadline, payload.to_bytes_limited(max_body)).await {
+            Some(Ok(Ok(body))) => own.with_body(body),
+            Some(Err(_)) => own.with_body_too_large(),
+            Some(Ok(Err(_))) => own.with_broken_body(),
+            None => own.with_late_body(),
+        }
     }
 }
 

@@ -12,24 +12,29 @@
 //! [`FromRef`] for it. The peer's address is known if the router is served with connection information
 //! (`into_make_service_with_connect_info::<SocketAddr>()`). Behind a proxy that is the proxy's; a host that trusts its
 //! proxy builds the request itself and sets the address it was told.
+//!
+//! Bodies are read up to [`Policy::max_body`](crate::Policy::max_body) and for at most [`Policy::body_deadline`](crate::Policy::body_deadline),
+//! by the timer of the Tokio runtime. `axum::serve` sets no deadline for headers: see
+//! [the manual](crate::manual::operators#time-and-concurrency).
 
 mod require;
 
 use std::net::SocketAddr;
 
 use axum::Router;
-use axum::body::{Body, to_bytes};
+use axum::body::{Body, HttpBody, to_bytes};
 use axum::extract::{ConnectInfo, FromRef, FromRequest, FromRequestParts, OriginalUri};
 use axum::http::request::Parts;
 use axum::http::{Extensions, HeaderMap, Method, Response as HttpResponse, Uri};
 use axum::response::IntoResponse;
 use axum::routing::any;
 use http_body_util::LengthLimitError;
+use time::Duration;
 
 pub use self::require::{Require, RequireService, require};
 use crate::authorize::{AuthorizationError, AuthorizationResponse};
 use crate::bearer::{Bearer, BearerError, reads_header};
-use crate::completion::poll_once;
+use crate::completion::{poll_once, within};
 use crate::http::{Request, Response};
 use crate::http_types;
 use crate::server::{AuthorizationServer, ServedBy};
@@ -57,7 +62,7 @@ pub fn routes<S: Clone + Send + Sync + 'static>(server: &AuthorizationServer) ->
 }
 
 async fn handle(server: AuthorizationServer, request: axum::extract::Request, max_body: usize) -> Response {
-    let request = read(request, max_body).await;
+    let request = read(request, max_body, server.policy().body_deadline).await;
     run_to_completion(async move { server.handle(&request).await }).await
 }
 
@@ -92,18 +97,24 @@ where
 
     async fn from_request(request: axum::extract::Request, state: &S) -> Result<Self, Response> {
         let server = AuthorizationServer::from_ref(state);
-        server.refuse_broken_body(read(request, server.policy().max_body).await)
+        let policy = server.policy();
+        server.refuse_broken_body(read(request, policy.max_body, policy.body_deadline).await)
     }
 }
 
-/// Reads the body, too. Each endpoint has its own way to refuse one that could not be read.
-async fn read(request: axum::extract::Request, max_body: usize) -> Request {
+/// Reads the body, too, unless it is announced to be too large. Each endpoint has its own way to refuse one that could not be read.
+async fn read(request: axum::extract::Request, max_body: usize, deadline: Duration) -> Request {
     let (parts, body) = request.into_parts();
     let own = from_head(&parts.method, &parts.uri, &parts.headers, &parts.extensions, |_| true);
-    match to_bytes(body, max_body).await {
-        Ok(body) => own.with_body(body),
-        Err(error) if is_too_large(&error) => own.with_body_too_large(),
-        Err(_) => own.with_broken_body(),
+    // The length that was announced, if there is one.
+    if body.size_hint().lower() > max_body as u64 {
+        return own.with_body_too_large();
+    }
+    match within(deadline, to_bytes(body, max_body)).await {
+        Some(Ok(body)) => own.with_body(body),
+        Some(Err(error)) if is_too_large(&error) => own.with_body_too_large(),
+        Some(Err(_)) => own.with_broken_body(),
+        None => own.with_late_body(),
     }
 }
 

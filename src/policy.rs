@@ -43,6 +43,7 @@ use crate::scope::Scope;
 /// | [`introspect_refresh_tokens`](Self::introspect_refresh_tokens) | no |
 /// | [`max_state`](Self::max_state) | 4,096 bytes |
 /// | [`max_body`](Self::max_body) | 65,536 bytes |
+/// | [`body_deadline`](Self::body_deadline) | 10 seconds |
 /// | everything in [`dangerous`](Self::dangerous) | off |
 #[derive(Debug, Clone)]
 #[non_exhaustive]
@@ -120,6 +121,10 @@ pub struct Policy {
     /// parameters of 16 KiB, the most that is accepted of them: percent-encoded in a query, and sealed in a consent form. With
     /// less than 32 KiB, half of it is the most that is accepted of them; below 4 KiB a consent form may not fit.
     pub max_body: usize,
+    /// How long the adapters for axum and actix-web wait for the body of a request, from the moment that its headers are known. A
+    /// request whose body is later gets 408. It does not limit how long the headers may take: that is a setting of the HTTP server,
+    /// see [the manual](crate::manual::operators#time-and-concurrency). Default: 10 seconds.
+    pub body_deadline: Duration,
     dangerous: Dangerous,
 }
 
@@ -147,6 +152,7 @@ impl Default for Policy {
             introspect_refresh_tokens: false,
             max_state: 4_096,
             max_body: 65_536,
+            body_deadline: Duration::seconds(10),
             dangerous: Dangerous::default(),
         }
     }
@@ -296,7 +302,7 @@ impl Policy {
         if self.refresh_interval.is_negative() || self.refresh_burst == 0 {
             return Err(PolicyError::NoRefreshes);
         }
-        if self.max_body == 0 || self.max_state == 0 {
+        if self.max_body == 0 || self.max_state == 0 || !self.body_deadline.is_positive() {
             return Err(PolicyError::NoInput);
         }
         if let Some(name) = self.undotted_schemes.iter().find_map(|name| forbidden_scheme(name)) {
@@ -352,7 +358,7 @@ pub enum PolicyError {
     #[error("refresh_burst is at least 1, and refresh_interval is not negative")]
     NoRefreshes,
     /// Nothing could ever be read.
-    #[error("max_body and max_state are at least 1")]
+    #[error("max_body and max_state are at least 1, and body_deadline is above zero")]
     NoInput,
     /// A scheme that runs scripts, reads files or belongs to the browser or the operating system.
     #[error("undotted_schemes has {0:?}, which is never a redirect target")]

@@ -195,7 +195,11 @@ fn a_policy_that_contradicts_itself_builds_no_server() {
             "refresh_burst is at least 1, and refresh_interval is not negative",
             &[|it| it.refresh_burst = 0, |it| it.refresh_interval = -Duration::NANOSECOND],
         ),
-        (PolicyError::NoInput, "max_body and max_state are at least 1", &[|it| it.max_body = 0, |it| it.max_state = 0]),
+        (
+            PolicyError::NoInput,
+            "max_body and max_state are at least 1, and body_deadline is above zero",
+            &[|it| it.max_body = 0, |it| it.max_state = 0, |it| it.body_deadline = Duration::ZERO],
+        ),
     ];
     for (expected, message, changes) in cases {
         for change in changes {
@@ -234,7 +238,7 @@ fn the_defaults_are_those_of_the_current_best_practice() {
     assert_eq!(policy.error_redirects, ErrorRedirects::Registered);
     assert!(!policy.https_redirect_proves_identity && policy.localhost_redirects && !policy.bearer_in_body);
     assert!(policy.undotted_schemes.is_empty());
-    assert_eq!((policy.max_state, policy.max_body), (4_096, 65_536));
+    assert_eq!((policy.max_state, policy.max_body, policy.body_deadline), (4_096, 65_536, Duration::seconds(10)));
     let dangers = policy.allowed_dangers();
     for (switch, on) in [
         ("implicit", dangers.allow_implicit_grant),

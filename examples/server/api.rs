@@ -1,7 +1,6 @@
 //! The protected API: a user's profile.
 
 use axum::Json;
-use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -39,10 +38,18 @@ pub(crate) async fn read(State(app): State<App>, access: Access) -> Result<Respo
 }
 
 /// `PUT /api/me`, behind `require`
-pub(crate) async fn change(State(app): State<App>, access: Access, body: Bytes) -> Result<Response, BearerError> {
+pub(crate) async fn change(
+    State(app): State<App>,
+    access: Access,
+    request: grantor::Request,
+) -> Result<Response, BearerError> {
     let user = access.user()?;
+    if let Some(refused) = request.body_refusal() {
+        let status = StatusCode::from_u16(refused.status()).unwrap_or(StatusCode::BAD_REQUEST);
+        return Ok(refusal(status, refused.code().as_str(), &refused.description()));
+    }
     let is_name = |name: &str| (1..=100).contains(&name.chars().count()) && !name.chars().any(char::is_control);
-    match read_object(&body) {
+    match read_object(request.body()) {
         Ok(Change { display_name }) if is_name(&display_name) => {
             match app.accounts.set_display_name(user, &display_name).await {
                 Ok(()) => profile(&access, Some(display_name)),

@@ -1,6 +1,7 @@
 //! The command line.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU16;
 use std::path::PathBuf;
 
 use clap::Parser;
@@ -18,6 +19,10 @@ pub(crate) struct Flags {
     /// Where to listen; port 0 takes any free port.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:3000")]
     pub(crate) listen: SocketAddr,
+
+    /// How many connections are served at once. Half of them may come from one address: more if a proxy is in front.
+    #[arg(long, value_name = "NUMBER", default_value = "512")]
+    pub(crate) max_connections: NonZeroU16,
 
     /// The issuer identifier, if the server is reached by another address than the one it listens on: a URL without a
     /// path. An http issuer is accepted for loopback addresses only.

@@ -18,6 +18,7 @@
 //! | `applications.rs`, `manage.rs` | registering clients; changing and removing them |
 //! | `connected.rs` | listing and revoking grants |
 //! | `purge.rs` | getting rid of what has expired |
+//! | `serve.rs` | deadlines for slow clients, a limit of connections, and stopping without cutting requests off |
 //! | `clients.rs`, `config.rs`, `flags.rs`, `app.rs`, `setup.rs`, `intro.rs` | setting it all up |
 //! | `page.rs` | the frame around every page; `maud` escapes what is put into it |
 //! | `demo/` | the other side: a client of this server |
@@ -59,12 +60,12 @@ mod page;
 mod peer;
 mod purge;
 mod registration;
+mod serve;
 mod session;
 mod setup;
 mod storage;
 mod users;
 
-use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -79,6 +80,7 @@ use tokio::net::TcpListener;
 use crate::app::App;
 use crate::config::Config;
 use crate::flags::Flags;
+use crate::serve::Limits;
 
 /// Anything that keeps the server from starting, in words for whoever started it.
 type StartError = Box<dyn std::error::Error + Send + Sync>;
@@ -104,8 +106,8 @@ async fn run(flags: &Flags) -> Result<(), StartError> {
 
     intro::warn(&app).await;
     intro::print(flags, &config, &app, &from_before, address);
-    let service = routes(app).into_make_service_with_connect_info::<SocketAddr>();
-    axum::serve(listener, service).with_graceful_shutdown(interrupted()).await?;
+    let limits = Limits::of(flags.max_connections.get().into());
+    serve::serve(listener, routes(app), limits, interrupted()).await;
     Ok(())
 }
 
@@ -142,11 +144,25 @@ fn routes(app: App) -> Router {
         .with_state(app)
 }
 
-/// Ends with Ctrl-C. Where that can't be listened for, the server runs until it is killed.
+/// Ends with Ctrl-C, and on Unix with the signal by which a service manager stops a server. Where neither can be listened for, the
+/// server runs until it is killed.
 async fn interrupted() {
-    if tokio::signal::ctrl_c().await.is_err() {
-        std::future::pending::<()>().await;
+    tokio::select! {
+        Ok(()) = tokio::signal::ctrl_c() => {}
+        Some(()) = terminated() => {}
+        else => std::future::pending().await,
     }
+}
+
+#[cfg(unix)]
+async fn terminated() -> Option<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    signal(SignalKind::terminate()).ok()?.recv().await
+}
+
+#[cfg(not(unix))]
+async fn terminated() -> Option<()> {
+    None
 }
 
 /// Locks a map. No step under such a lock can leave its map half changed, so a panic elsewhere does not spoil it.

@@ -21,6 +21,8 @@ pub enum Refusal {
     BodyTooLarge,
     /// The body broke off or could not be read: see [`Request::with_broken_body`](crate::Request::with_broken_body).
     BrokenBody,
+    /// The body did not arrive in time: see [`Request::with_late_body`](crate::Request::with_late_body).
+    LateBody,
     /// The body is not `application/x-www-form-urlencoded`.
     NotAForm,
     /// A percent escape is broken, or a value is not UTF-8.
@@ -263,6 +265,7 @@ impl Refusal {
         match self {
             Self::NoAuthorizationEndpoint => 404,
             Self::MethodNotAllowed(_) => 405,
+            Self::LateBody => 408,
             Self::BodyTooLarge => 413,
             Self::RefreshedTooOften => 429,
             _ if self.code() == ErrorCode::INVALID_CLIENT => 401,
@@ -280,6 +283,7 @@ impl Refusal {
             Self::MethodNotAllowed(_) => (E::INVALID_REQUEST, "this endpoint does not serve this method"),
             Self::BodyTooLarge => (E::INVALID_REQUEST, "the request is too large"),
             Self::BrokenBody => (E::INVALID_REQUEST, "the body broke off or could not be read"),
+            Self::LateBody => (E::INVALID_REQUEST, "the body did not arrive in time"),
             Self::NotAForm => (E::INVALID_REQUEST, "the body is not application/x-www-form-urlencoded"),
             Self::MalformedEncoding => (E::INVALID_REQUEST, "the parameters have a broken escape or are not UTF-8"),
             Self::RepeatedParameter(_) => (E::INVALID_REQUEST, "a parameter occurs more than once"),

@@ -113,6 +113,14 @@ impl Request {
         self
     }
 
+    /// Says that the host stopped waiting for the body: see [`Policy::body_deadline`](crate::Policy::body_deadline). Endpoints then answer
+    /// 408, each in its own form.
+    #[must_use]
+    pub const fn with_late_body(mut self) -> Self {
+        self.body_fault = Some(Refusal::LateBody);
+        self
+    }
+
     /// Sets the address of the peer, if the host knows it and vouches for it: the address of the TCP connection, or one
     /// that a trusted proxy reported. It is handed to the [`Authenticator`](crate::Authenticator), to
     /// grant handlers and to the [`Observer`](crate::Observer), and to nothing else.
@@ -205,10 +213,11 @@ impl Request {
         found.map_or(Ok(()), |name| Err(Refusal::ParameterInQuery(name)))
     }
 
-    /// Whether the host said [`with_broken_body`](Self::with_broken_body).
-    #[cfg(any(feature = "actix-web", feature = "axum"))]
-    pub(crate) fn has_broken_body(&self) -> bool {
-        self.body_fault == Some(Refusal::BrokenBody)
+    /// Returns why the body was not read whole, if it was not: it was too large, broke off or came late. [`body`](Self::body) is then
+    /// empty, so ask this first in a handler of your own that reads it. Endpoints of the library refuse such a request by themselves.
+    #[must_use]
+    pub const fn body_refusal(&self) -> Option<&Refusal> {
+        self.body_fault.as_ref()
     }
 
     /// Whether there is exactly one `Content-Type` and it is a URL-encoded form, with or without parameters.

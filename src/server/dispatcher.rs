@@ -78,7 +78,7 @@ impl Route {
     }
 
     /// Returns how many bytes of a body to read at most. If a body is larger, stop reading and call
-    /// [`Request::with_body_too_large`]; if it breaks off, [`Request::with_broken_body`]. Endpoints that read no body have 0 here.
+    /// [`Request::with_body_too_large`]; if it breaks off, [`Request::with_broken_body`]; if it is late, [`Request::with_late_body`]. Endpoints that read no body have 0 here.
     #[must_use]
     pub const fn max_body(&self) -> usize {
         self.max_body
@@ -190,11 +190,14 @@ impl AuthorizationServer {
         if route.any_origin { for_any_origin(response) } else { response }
     }
 
-    /// Answers a request for a page or an API of the application whose body broke off: code that reads the body itself would take it
-    /// for an empty one.
+    /// Answers a request for a page or an API of the application whose body broke off or came late: code that reads the body itself
+    /// would take it for an empty one.
     #[cfg(any(feature = "actix-web", feature = "axum"))]
     pub(crate) fn refuse_broken_body(&self, request: Request) -> Result<Request, Response> {
-        if request.has_broken_body() { Err(refuse(&Refusal::BrokenBody.into(), self.issuer())) } else { Ok(request) }
+        match request.body_refusal() {
+            Some(refusal @ (Refusal::BrokenBody | Refusal::LateBody)) => Err(refuse(&(*refusal).into(), self.issuer())),
+            _ => Ok(request),
+        }
     }
 }
 

@@ -19,6 +19,7 @@ mod cross_origin;
 mod dispatcher;
 mod errors;
 mod hang_up;
+mod late_body;
 mod paths;
 mod require;
 mod resource_server;
