@@ -30,7 +30,7 @@ async fn main() -> Result<(), BoxError> {
     let http = Http(Client::builder(TokioExecutor::new()).build_http());
     let api = ResourceServer::builder(issuer, client_id, &secret, http);
     let api = api.cache_time(time::Duration::seconds(cache_seconds)).build()?;
-    let router = Router::new().route("/me", get(me).layer(require(&api, ["user:read"])));
+    let router = Router::new().route("/me", get(me).layer(require(&api, ["user:read"]).any_origin()));
     let listener = tokio::net::TcpListener::bind(listen).await?;
     println!("listening on http://{}", listener.local_addr()?);
     Ok(axum::serve(listener, router).await?)

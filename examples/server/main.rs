@@ -135,9 +135,9 @@ fn routes(app: App) -> Router {
     let own_account = require(&app.oauth, [registration::SCOPE]);
     pages
         .merge(grantor::axum::routes(&app.oauth))
-        .route("/api/me", get(api::read).layer(require(&app.oauth, [&app.api_scopes.read])))
+        .route("/api/me", get(api::read).layer(require(&app.oauth, [&app.api_scopes.read]).any_origin()))
         .route("/api/application", get(registration::read).put(registration::change).layer(own_account))
-        .route("/api/me", put(api::change).layer(require(&app.oauth, [&app.api_scopes.change])))
+        .route("/api/me", put(api::change).layer(require(&app.oauth, [&app.api_scopes.change]).any_origin()))
         .fallback(page::not_found)
         .layer(DefaultBodyLimit::max(64 * 1024))
         .layer(from_fn_with_state(app.clone(), peer::behind_proxies))

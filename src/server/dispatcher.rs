@@ -216,5 +216,5 @@ fn preflight_of(service: &Service) -> Response {
         Service::Capability(_, None) => "*",
         _ => "GET, POST",
     };
-    preflight(methods, "authorization, content-type")
+    preflight(methods)
 }

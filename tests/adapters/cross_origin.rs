@@ -26,7 +26,7 @@ impl ByScript for HttpRequest<Body> {
 /// What a browser asks before it sends a request that a plain form could not have sent.
 pub(crate) fn preflight(uri: &str, method: &str) -> HttpRequest<Body> {
     let request = request("OPTIONS", uri).by_script().with("access-control-request-method", method);
-    request.with("access-control-request-headers", "authorization,content-type")
+    request.with("access-control-request-headers", "authorization,content-type,mcp-protocol-version,traceparent")
 }
 
 // covers: RM-01 (RFC 9728 §3.1), RM-02 (RFC 9728 §3.1), BR-19 (RFC 9728 §5.1), TL-18 (RFC 9700 §2.6)
@@ -64,7 +64,7 @@ async fn script_finds_the_server_by_the_challenge_of_an_api() {
     }
 }
 
-// covers: TL-18 (RFC 9700 §2.6), TL-19 (RFC 9449 §7.1), RV-20 (RFC 7009 §2.3)
+// covers: TL-18 (RFC 9700 §2.6), TL-19 (RFC 9449 §7.1), RV-20 (RFC 7009 §2.3), B48
 #[tokio::test(flavor = "local")]
 async fn scripts_may_use_token_revocation_and_metadata() {
     for web in Web::each() {
@@ -74,7 +74,8 @@ async fn scripts_may_use_token_revocation_and_metadata() {
             let answer = app.send(preflight(uri, method)).await;
             assert_eq!((answer.status, answer.header("access-control-allow-origin")), (204, Some("*")), "{uri}");
             assert_eq!(answer.header("access-control-allow-methods"), Some("GET, POST"), "{uri}");
-            assert_eq!(answer.header("access-control-allow-headers"), Some("authorization, content-type"), "{uri}");
+            assert_eq!(answer.header("access-control-allow-headers"), Some("authorization, *"), "{uri}");
+            assert_eq!(answer.header("vary"), None, "the answer is the same for every script: {uri}");
             assert_eq!(answer.header("access-control-allow-credentials"), None, "no cookie has a part in this: {uri}");
             assert_eq!(answer.header("access-control-max-age"), Some("3600"), "{uri}");
             assert!(answer.body.is_empty(), "{uri}");

@@ -72,6 +72,8 @@ impl Api {
                 "/twice",
                 part().layer(require(&self.oauth, BOTH).any_origin()).layer(require(&self.oauth, [READ]).any_origin()),
             )
+            .route("/split", on_get(work.clone()).layer(require(&self.oauth, [READ]).any_origin()))
+            .route("/split", on_post(work.clone()).layer(require(&self.oauth, BOTH).any_origin()))
             .route("/forgotten", any(work))
     }
 
@@ -101,6 +103,13 @@ impl Api {
             .service(
                 part("/twice")
                     .wrap(require(&self.oauth, BOTH).any_origin())
+                    .wrap(require(&self.oauth, [READ]).any_origin()),
+            )
+            .service(
+                // A preflight reaches the resource, and no route of another method.
+                web::resource("/split")
+                    .route(web::get().to(work.clone()))
+                    .route(web::post().to(work.clone()).wrap(require(&self.oauth, BOTH)))
                     .wrap(require(&self.oauth, [READ]).any_origin()),
             )
             .route("/forgotten", web::route().to(work));
@@ -274,13 +283,19 @@ async fn require_adds_no_cors_unless_any_origin_is_asked_for() {
     }
 }
 
-// covers: TL-18 (RFC 9700 §2.6)
+// covers: TL-18 (RFC 9700 §2.6), B49
 #[tokio::test(flavor = "local")]
 async fn any_origin_lets_scripts_use_protected_routes() {
     for web in Web::each() {
         let (t, machine) = machine().await;
         let api = Api::new(web, &t);
-        for (path, method) in [("/open/notes", "DELETE"), ("/open/only-get", "GET"), ("/twice/notes", "PUT")] {
+        for (path, method) in [
+            ("/open/notes", "DELETE"),
+            ("/open/only-get", "GET"),
+            ("/twice/notes", "PUT"),
+            ("/split", "GET"),
+            ("/split", "POST"),
+        ] {
             let answer = api.send(preflight(path, method)).await;
             assert_eq!((answer.status, answer.header("access-control-allow-origin")), (204, Some("*")), "{path}");
             assert_eq!(answer.header("access-control-allow-methods"), Some("*"), "{path}");
@@ -300,12 +315,16 @@ async fn any_origin_lets_scripts_use_protected_routes() {
             (get("/twice/notes").bearing(&reader), 403),
             (get("/open/notes").bearing(&of_machine), 403),
             (get("/open/notes").bearing(&reader), 200),
+            (get("/split"), 401),
+            (request("POST", "/split").bearing(&reader), 403),
+            (get("/split").bearing(&reader), 200),
             (request("PUT", "/open/only-get").bearing(&reader), 405),
         ] {
             let what = format!("{} {}", request.method(), request.uri());
             let answer = api.send(request.by_script()).await;
             assert_eq!((answer.status, answer.header("access-control-allow-origin")), (status, Some("*")), "{what}");
             assert_eq!(answer.header("access-control-allow-credentials"), None, "{what}");
+            assert_eq!(answer.header("www-authenticate").is_some(), matches!(status, 400..404), "{what}");
             let exposed: Vec<&str> = answer
                 .headers
                 .iter()

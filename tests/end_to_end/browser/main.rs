@@ -257,6 +257,40 @@ async fn alice_lets_the_demo_client_in(example: &str) {
     }
 }
 
+// covers: B48, B49
+#[tokio::test(flavor = "multi_thread")]
+async fn script_of_another_origin_finds_its_way_from_the_api() {
+    let Some(chromium) = Chromium::start().await else { return };
+    let (example, elsewhere) = (server(), Provider::start("axum"));
+    let page = chromium.open(DESKTOP).await;
+    // A page without a content security policy.
+    page.goto(&elsewhere.url("/callback")).await.unwrap();
+    // The headers that client libraries add have a browser ask before each request.
+    let script = r#"
+        const [api, done] = arguments;
+        const more = { "mcp-protocol-version": "2025-06-18", traceparent: "00-0-0-00", "x-requested-with": "x" };
+        (async () => {
+            const refused = await fetch(api, { headers: { authorization: "Bearer unknown", ...more } });
+            const challenge = refused.headers.get("www-authenticate");
+            const resource = await (await fetch(/resource_metadata="([^"]+)"/.exec(challenge)[1], { headers: more })).json();
+            const issuer = resource.authorization_servers[0];
+            const path = "/.well-known/oauth-authorization-server";
+            const server = await (await fetch(issuer + path, { headers: more })).json();
+            const headers = { authorization: "Basic eDp5", ...more };
+            const body = new URLSearchParams({ grant_type: "client_credentials" });
+            const tokens = await fetch(server.token_endpoint, { method: "POST", headers, body });
+            const revoked = await fetch(server.revocation_endpoint, { method: "POST", headers, body });
+            const change = await fetch(api, { method: "PUT", headers: { authorization: "Bearer x", ...more }, body: "{}" });
+            done([refused.status, challenge, tokens.status, (await tokens.json()).error, revoked.status, change.status]);
+        })().catch(error => done([String(error)]));
+    "#;
+    let told = page.execute_async(script, vec![example.url("/api/me").into()]).await.unwrap();
+    assert_eq!((&told[0], &told[2], &told[3]), (&401.into(), &401.into(), &"invalid_client".into()), "{told}");
+    assert!(told[1].as_str().unwrap().contains("scope=\"user:read\""), "{told}");
+    assert_eq!((&told[4], &told[5]), (&401.into(), &401.into()), "{told}");
+    chromium.close(page).await;
+}
+
 async fn type_password(page: &Client, password: &str) {
     let field = page.wait().for_element(Locator::Css("input[name=password]")).await.expect("a field for the password");
     field.send_keys(password).await.unwrap();
