@@ -48,6 +48,9 @@ pub struct Access {
     source: Source,
     peer: Option<IpAddr>,
     now: OffsetDateTime,
+    /// What the layers before a handler have required.
+    #[cfg(any(feature = "axum", feature = "actix-web"))]
+    required: Option<Scope>,
 }
 
 /// How the token was checked.
@@ -112,7 +115,7 @@ async fn find_live(
     {
         return Err(refuse(&server.api, peer, now, Some(grant.id), Some(&grant.client_id), fault));
     }
-    Ok(Bearer(Access { source: Source::Stored { server, token, grant }, peer, now }))
+    Ok(Bearer(Access::new(Source::Stored { server, token, grant }, peer, now)))
 }
 
 /// Refuses a token whose subject is not active, as if the token had been revoked.
@@ -175,7 +178,7 @@ impl Bearer {
         peer: Option<IpAddr>,
         now: OffsetDateTime,
     ) -> Self {
-        Self(Access { source: Source::Introspected { api, token }, peer, now })
+        Self(Access::new(Source::Introspected { api, token }, peer, now))
     }
 
     /// Opens the token if it has every scope token of the space-separated list `scope`.
@@ -206,6 +209,27 @@ impl Bearer {
 }
 
 impl Access {
+    const fn new(source: Source, peer: Option<IpAddr>, now: OffsetDateTime) -> Self {
+        Self {
+            source,
+            peer,
+            now,
+            #[cfg(any(feature = "axum", feature = "actix-web"))]
+            required: None,
+        }
+    }
+
+    /// What the layers before a handler have required.
+    #[cfg(any(feature = "axum", feature = "actix-web"))]
+    pub(crate) const fn required(&self) -> Option<&Scope> {
+        self.required.as_ref()
+    }
+
+    #[cfg(any(feature = "axum", feature = "actix-web"))]
+    pub(crate) fn with_required(self, scope: Scope) -> Self {
+        Self { required: Some(scope), ..self }
+    }
+
     fn refuse(&self, fault: Fault) -> BearerError {
         let api = match &self.source {
             Source::Stored { server, .. } => &server.api,

@@ -71,7 +71,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn_with_state, map_response};
 use axum::routing::{any, get, post, put};
 use clap::Parser;
 use grantor::axum::require;
@@ -140,6 +140,7 @@ fn routes(app: App) -> Router {
         .route("/api/me", put(api::change).layer(require(&app.oauth, [&app.api_scopes.change]).any_origin()))
         .fallback(page::not_found)
         .layer(DefaultBodyLimit::max(64 * 1024))
+        .layer(map_response(async |answer| page::with_retry_after(answer)))
         .layer(from_fn_with_state(app.clone(), peer::behind_proxies))
         .with_state(app)
 }

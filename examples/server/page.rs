@@ -33,10 +33,10 @@ pub(crate) fn error(status: u16, title: &str, hint: &str) -> Response {
     ask(status, title, &html! { h1 { (title) } p { (hint) } p { a href="/" { "To the start page" } } })
 }
 
-/// Tells programs after how many seconds they may try again what a limit or a failure has refused.
+/// Tells programs after how many seconds they may try again what a limit or a failure has refused, unless the answer says it.
 pub(crate) fn with_retry_after(mut response: Response) -> Response {
     if matches!(response.status(), StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
-        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+        response.headers_mut().entry(header::RETRY_AFTER).or_insert(HeaderValue::from_static("5"));
     }
     response
 }

@@ -19,7 +19,8 @@ use crate::server::{BearerCheck, MissingRequire, Requirement};
 
 /// Requires an access token with all of these scopes for the routes that it is wrapped around, before any handler runs.
 ///
-/// A request without one gets the answer of RFC 6750 §3: 401 with a challenge that names the scopes, or 403 `insufficient_scope`. A
+/// A request without one gets the answer of RFC 6750 §3: 401 with a challenge that names the scopes, or 403 `insufficient_scope`, which
+/// names all of them, and those that middleware around this one requires. A
 /// handler behind it extracts what the token gives access to as an [`Access`]. The middleware reads the header alone, as the extractor
 /// [`Bearer`](crate::Bearer) does, and needs no data of the app. Tokens are checked by an
 /// [`AuthorizationServer`](crate::AuthorizationServer), or by a [`ResourceServer`](crate::ResourceServer) if the API runs in another process.
@@ -114,9 +115,10 @@ where
         let (requirement, inner) = (self.requirement.clone(), Rc::clone(&self.inner));
         Box::pin(async move {
             let own = from_head(request.request(), Requirement::reads_header);
+            let outer = request.extensions().get::<Access>().and_then(Access::required).cloned();
             let refused = match requirement.preflight(&own) {
                 Some(preflight) => Some(preflight),
-                None => match requirement.check(&own).await {
+                None => match requirement.check(&own, outer).await {
                     Ok(access) => {
                         request.extensions_mut().insert(access);
                         None

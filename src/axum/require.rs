@@ -17,7 +17,8 @@ use crate::server::{BearerCheck, MissingRequire, Requirement};
 
 /// Requires an access token with all of these scopes for the routes that it is a layer of, before any handler runs.
 ///
-/// A request without one gets the answer of RFC 6750 §3: 401 with a challenge that names the scopes, or 403 `insufficient_scope`. A
+/// A request without one gets the answer of RFC 6750 §3: 401 with a challenge that names the scopes, or 403 `insufficient_scope`, which
+/// names all of them, and those that a layer around this one requires. A
 /// handler behind it extracts what the token gives access to as an [`Access`]. The layer reads the header alone, as the extractor
 /// [`Bearer`](crate::Bearer) does, and needs no state of the router. Tokens are checked by an
 /// [`AuthorizationServer`](crate::AuthorizationServer), or by a [`ResourceServer`](crate::ResourceServer) if the API runs in another process.
@@ -106,11 +107,12 @@ where
         let mut inner = std::mem::replace(&mut self.inner, next);
         let (method, headers) = (request.method(), request.headers());
         let own = from_head(method, request.uri(), headers, request.extensions(), Requirement::reads_header);
+        let outer = request.extensions().get::<Access>().and_then(Access::required).cloned();
         // Nothing is copied that can stay where it is: a future above 1,032 bytes leaves the fast path of glibc's malloc.
         Box::pin(async move {
             let refused = match requirement.preflight(&own) {
                 Some(preflight) => Some(preflight.into_response()),
-                None => match requirement.check(&own).await {
+                None => match requirement.check(&own, outer).await {
                     Ok(access) => {
                         request.extensions_mut().insert(access);
                         None

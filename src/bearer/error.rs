@@ -83,10 +83,14 @@ pub(crate) fn refuse(
 }
 
 impl BearerError {
-    /// The same, with the scope that the resource requires. The challenge of a 401 names it (RFC 6750 §3).
+    /// The same, with all that the resource requires. The challenge names it, of a 401 and of a lack of scope (RFC 6750 §3).
     #[cfg(any(feature = "actix-web", feature = "axum"))]
     pub(crate) fn with_required(self, scope: Scope) -> Self {
-        Self { required: Some(scope), ..self }
+        let fault = match self.fault {
+            Fault::InsufficientScope(_) => Fault::InsufficientScope(scope.clone()),
+            fault => fault,
+        };
+        Self { required: Some(scope), fault, ..self }
     }
 
     /// The error code; `None` if no token was presented (RFC 6750 §3.1).

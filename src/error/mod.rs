@@ -238,6 +238,28 @@ host_errors! {
 mod tests {
     use super::*;
 
+    // covers: B58
+    #[test]
+    fn each_unavailable_error_says_when_to_come_back() {
+        let cause = || BoxError::from("down");
+        for (error, status, seconds) in [
+            (Error::Throttled { retry_after: Duration::milliseconds(1_500) }, 429, Some(2)),
+            (StorageError::unavailable(cause()).into(), 503, Some(5)),
+            (CustomizerError::unavailable(cause()).into(), 503, Some(5)),
+            (Error::SubjectStatus(AuthenticatorError::new(cause())), 503, Some(5)),
+            (Error::Unenforced { member: "crit".into() }, 503, Some(60)),
+            (Arc::new(IntrospectionError::Busy).into(), 503, Some(5)),
+            (StorageError::new(cause()).into(), 500, None),
+            (CustomizerError::new(cause()).into(), 500, None),
+            (AuthenticatorError::new(cause()).into(), 500, None),
+            (EntropyError::new(cause()).into(), 500, None),
+            (Error::Misuse("a mistake"), 500, None),
+            (Refusal::UnknownToken.into(), 400, None),
+        ] {
+            assert_eq!((error.status(), error.retry_after()), (status, seconds), "{error}");
+        }
+    }
+
     #[test]
     fn the_text_of_a_storage_error_does_not_hold_its_cause() {
         let error = Error::from(StorageError::new("password=hunter2"));

@@ -77,8 +77,9 @@ impl Requirement {
         (self.any_origin && is_preflight(request)).then(|| preflight("*"))
     }
 
-    /// Opens the token of a request.
-    pub(crate) async fn check(&self, request: &Request) -> Result<Access, BearerError> {
+    /// Opens the token of a request. `outer` is what requirements around this one require: the challenge then names all of it,
+    /// because clients ask for the scope of the last challenge and nothing else.
+    pub(crate) async fn check(&self, request: &Request, outer: Option<Scope>) -> Result<Access, BearerError> {
         let (check, scope) = &*self.required;
         let checked = match check {
             Checker::Own(server) => server.bearer(request).await,
@@ -86,7 +87,11 @@ impl Requirement {
             Checker::Separate(api) => Box::pin(api.bearer(request)).await,
         };
         let opened = checked.and_then(|token| token.require(scope.as_str()));
-        opened.map_err(|error| error.with_required(scope.clone()))
+        let all = outer.map_or_else(|| scope.clone(), |outer| outer.union(scope));
+        match opened {
+            Ok(access) => Ok(access.with_required(all)),
+            Err(error) => Err(error.with_required(all)),
+        }
     }
 }
 

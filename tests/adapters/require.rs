@@ -72,6 +72,7 @@ impl Api {
                 "/twice",
                 part().layer(require(&self.oauth, BOTH).any_origin()).layer(require(&self.oauth, [READ]).any_origin()),
             )
+            .nest("/stacked", part().layer(require(&self.oauth, ["user:write"])).layer(require(&self.oauth, [READ])))
             .route("/split", on_get(work.clone()).layer(require(&self.oauth, [READ]).any_origin()))
             .route("/split", on_post(work.clone()).layer(require(&self.oauth, BOTH).any_origin()))
             .route("/forgotten", any(work))
@@ -105,6 +106,7 @@ impl Api {
                     .wrap(require(&self.oauth, BOTH).any_origin())
                     .wrap(require(&self.oauth, [READ]).any_origin()),
             )
+            .service(part("/stacked").wrap(require(&self.oauth, ["user:write"])).wrap(require(&self.oauth, [READ])))
             .service(
                 // A preflight reaches the resource, and no route of another method.
                 web::resource("/split")
@@ -183,6 +185,20 @@ async fn require_refuses_before_the_handler_and_names_the_scopes() {
         let answer = api.assert_refused(get("/notes").bearing(&reader), 503, None).await;
         assert_eq!(answer.header("retry-after"), Some("5"));
         assert_eq!(api.send(get("/notes").bearing(&reader)).await.status, 200);
+    }
+}
+
+// covers: B62
+#[tokio::test(flavor = "local")]
+async fn challenge_names_all_that_stacked_layers_require() {
+    for web in Web::each() {
+        let t = TestServer::new();
+        let api = Api::new(web, &t);
+        let lacks = ", error=\"insufficient_scope\", error_description=\"the access token lacks a scope\"";
+        let reader = get("/stacked/notes").bearing(&token(&t, READ).await);
+        api.assert_refused(reader, 403, Some(&format!("{lacks}, scope=\"user:read user:write\""))).await;
+        let both = get("/stacked/notes").bearing(&token(&t, "user:read user:write").await);
+        assert_eq!(api.send(both).await.status, 200);
     }
 }
 

@@ -47,17 +47,24 @@ async fn send(web: Web, api: &ResourceServer, request: HttpRequest<Body>) -> Ans
             let router = axum::Router::new()
                 .route("/whoami", any(whoami).layer(require()))
                 .route("/client", any(client).layer(require()))
-                .route("/write", any(client).layer(grantor::axum::require(api, ["user:write"])));
+                .route("/both", any(client).layer(grantor::axum::require(api, ["user:write", "user:read"])))
+                .merge(
+                    axum::Router::new()
+                        .route("/write", any(client).layer(grantor::axum::require(api, ["user:write"])))
+                        .layer(require()),
+                );
             with_axum::send_to(&router, request).await
         }
         Web::Actix => {
             let require = || grantor::actix::require(api, ["user:read"]).any_origin();
             let configure = |config: &mut ServiceConfig| {
                 let write = grantor::actix::require(api, ["user:write"]);
+                let both = grantor::actix::require(api, ["user:write", "user:read"]);
                 config
                     .service(web::resource("/whoami").route(web::route().to(whoami)).wrap(require()))
                     .service(web::resource("/client").route(web::route().to(client)).wrap(require()))
-                    .service(web::resource("/write").route(web::route().to(client)).wrap(write));
+                    .service(web::resource("/both").route(web::route().to(client)).wrap(both))
+                    .service(web::resource("/write").route(web::route().to(client)).wrap(write).wrap(require()));
             };
             with_actix::send_to(configure, request).await
         }
@@ -70,7 +77,7 @@ fn build(t: &TestServer, secret: &str, is_up: bool) -> ResourceServer {
     api.clock(t.clock.clone()).build().unwrap()
 }
 
-// covers: BR-05 (RFC 6750 §3), BR-10 (RFC 6750 §3.1)
+// covers: BR-05 (RFC 6750 §3), BR-10 (RFC 6750 §3.1), B62
 #[tokio::test(flavor = "local")]
 async fn require_takes_a_resource_server() {
     for web in Web::each() {
@@ -87,11 +94,17 @@ async fn require_takes_a_resource_server() {
         let missing = send(web, &api, get("/client")).await;
         assert_eq!(missing.status, 401);
         assert_eq!(missing.header("www-authenticate"), Some(&*format!("{realm}, scope=\"user:read\"")));
-        for path in ["/whoami", "/write"] {
+        let missing = send(web, &api, get("/both")).await;
+        assert_eq!(missing.header("www-authenticate"), Some(&*format!("{realm}, scope=\"user:read user:write\"")));
+        for (path, rest) in [
+            ("/whoami", "error_description=\"the access token has no resource owner\""),
+            ("/both", "error_description=\"the access token lacks a scope\", scope=\"user:read user:write\""),
+            ("/write", "error_description=\"the access token lacks a scope\", scope=\"user:read user:write\""),
+        ] {
             let refused = send(web, &api, get(path).with("authorization", &token)).await;
             assert_eq!(refused.status, 403, "{path}");
-            let challenge = refused.header("www-authenticate").unwrap();
-            assert!(challenge.starts_with(&format!("{realm}, error=\"insufficient_scope\"")), "{path}: {challenge}");
+            let challenge = refused.header("www-authenticate");
+            assert_eq!(challenge, Some(&*format!("{realm}, error=\"insufficient_scope\", {rest}")), "{path}");
         }
         assert_eq!(send(web, &api, preflight("/client", "GET")).await.status, 204);
 

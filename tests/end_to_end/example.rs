@@ -152,6 +152,7 @@ pub struct Page {
     pub status: u16,
     pub location: Option<String>,
     pub content_security_policy: Option<String>,
+    pub retry_after: Option<String>,
     pub body: String,
 }
 
@@ -218,7 +219,8 @@ impl Page {
         let status = response.status().as_u16();
         let header = |name: &str| response.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
         let (location, content_security_policy) = (header("location"), header("content-security-policy"));
-        Self { status, location, content_security_policy, body: response.text().await.unwrap() }
+        let retry_after = header("retry-after");
+        Self { status, location, content_security_policy, retry_after, body: response.text().await.unwrap() }
     }
 
     /// A parameter of the redirect, from its query or its fragment.

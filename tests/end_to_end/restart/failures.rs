@@ -53,6 +53,7 @@ async fn a_name_that_no_database_takes_is_an_unknown_user(place: Place) {
     }
 }
 
+// covers: B58
 #[tokio::test]
 async fn a_database_that_is_gone_is_a_503_and_never_a_wrong_password_and_all_is_well_when_it_is_back() {
     let Some(server) = Postgres::start() else { return };
@@ -73,7 +74,7 @@ async fn a_database_that_is_gone_is_a_503_and_never_a_wrong_password_and_all_is_
         rename(&example, &tokens, "Ada Lovelace"),
     );
     for page in [login, unknown, list, connected, registration] {
-        assert_eq!(page.status, 503, "{}", page.body);
+        assert_eq!((page.status, page.retry_after.as_deref()), (503, Some("5")), "{}", page.body);
         assert!(!page.body.contains("wrong"), "{}", page.body);
     }
     assert_eq!((read.0, change), (503, 503));
