@@ -43,8 +43,7 @@ async fn main() -> Result<(), BoxError> {
         let oauth = oauth.clone();
         tokio::spawn(async move {
             let service = service_fn(|request| serve(oauth.clone(), request, peer));
-            // A connection that breaks is its client's business.
-            // With a timer, hyper waits for headers for 30 seconds and no longer.
+            // A connection that breaks is its client's business. With the timer, hyper waits for headers for 30 seconds.
             let _ =
                 http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service).await;
         });

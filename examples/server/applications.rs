@@ -189,7 +189,7 @@ pub(crate) fn entered_field(label: &str, name: &str, hint: &str, value: &str, pr
     html! {
         label {
             (label)
-            input name=(name) value=(value.trim()) maxlength="2000" spellcheck="false" autocomplete="off"
+            input name=(name) value=(value.trim()) maxlength="2000" spellcheck="false" autocomplete="off" dir="auto"
                 aria-describedby={ (name) "-hint" } aria-invalid=[problem.map(|_| "true")] autofocus[problem.is_some()];
             small id={ (name) "-hint" } {
                 @if let Some(problem) = problem { span.problem role="alert" { (problem.text) } " " }

@@ -5,7 +5,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use grantor::authorize::LoginReason;
 use grantor::axum::run_to_completion;
 use grantor::client::RegisteredBy;
-use grantor::{Approval, Client, Consent, Interaction, PendingAuthorization, SelectAccount, Subject};
+use grantor::{Approval, Client, Consent, DescribedScope, Interaction, PendingAuthorization, SelectAccount, Subject};
 use maud::{Markup, html};
 use time::Duration;
 use url::Url;
@@ -28,7 +28,7 @@ pub(crate) async fn authorize(State(app): State<App>, session: Session, request:
             login::form(&session, 200, &login.return_target(), username, None)
         }
         Interaction::SelectAccount(accounts) => accounts_page(&session, &accounts),
-        Interaction::Consent(consent) => consent_page(&session, &consent),
+        Interaction::Consent(consent) => consent_page(&session, &consent, request.query().ends_with(NONE)),
         Interaction::Proceed(proceed) => run_to_completion(proceed.approve()).await.into_response(),
         Interaction::Respond(response) => response.into_response(),
     }
@@ -65,7 +65,10 @@ fn accounts_page(session: &Session, accounts: &SelectAccount) -> Response {
     page::ask(200, "Choose an account", &content)
 }
 
-fn consent_page(session: &Session, asked: &Consent) -> Response {
+/// What the link to a consent page has at its end that selects nothing.
+const NONE: &str = "&select=none";
+
+fn consent_page(session: &Session, asked: &Consent, selects_none: bool) -> Response {
     let request = asked.request();
     let client = request.client();
     let name = client.name().unwrap_or(client.id().as_str());
@@ -74,6 +77,19 @@ fn consent_page(session: &Session, asked: &Consent) -> Response {
         _ => "a user of this server",
     };
     let logo = client.logo();
+    let is_long = request.scopes().count() > FEW;
+    let facts = html! {
+        dl {
+            dt { "Registered by" } dd { (registered_by) }
+            @if let Some(link) = client.client_uri().and_then(website_link) {
+                dt { "Website" } dd { (link) " (as it says itself)" }
+            }
+            @if let Some(link) = client.policy_uri().and_then(website_link) { dt { "Privacy policy" } dd { (link) } }
+            @if let Some(link) = client.tos_uri().and_then(website_link) { dt { "Terms" } dd { (link) } }
+            dt { "How long" }
+            dd { "Up to " (in_words(request.lifetime())) ", or until you end it under " em { "Connected" } }
+        }
+    };
     let content = html! {
         @match &logo {
             Some(logo) => { img.logo src=(logo.uri()) alt="" referrerpolicy="no-referrer"; }
@@ -88,33 +104,73 @@ fn consent_page(session: &Session, asked: &Consent) -> Response {
         (caution(client))
         form method="post" action="/consent" {
             input type="hidden" name="form_token" value=(asked.form_token(session.secret()));
-            fieldset {
-                legend { "It wants to" }
-                @for scope in request.scopes() {
-                    label.permission {
-                        input type="checkbox" name="scope" value=(scope.token) checked;
-                        span { (scope.description) small { (scope.token) } }
-                    }
-                }
-            }
-            dl {
-                dt { "You go on to" } dd { (destination(request)) }
-                dt { "Registered by" } dd { (registered_by) }
-                @if let Some(link) = client.client_uri().and_then(website_link) {
-                    dt { "Website" } dd { (link) " (as it says itself)" }
-                }
-                @if let Some(link) = client.policy_uri().and_then(website_link) { dt { "Privacy policy" } dd { (link) } }
-                @if let Some(link) = client.tos_uri().and_then(website_link) { dt { "Terms" } dd { (link) } }
-                dt { "How long" }
-                dd { "Up to " (in_words(request.lifetime())) ", or until you end it under " em { "Connected" } }
-            }
+            // The client before a long list, and behind a short one.
+            @if is_long { (facts) }
+            (permissions(request, selects_none))
+            @if !is_long { (facts) }
+            // It stays in sight, however long the list is.
             div.choice {
+                p {
+                    @if is_long { strong.name { (name) } }
+                    "You go on to " (destination(request))
+                }
                 button.button.quiet name="decision" value="deny" { "Deny" }
                 button.button name="decision" value="approve" { "Allow" }
             }
         }
     };
     page::ask_with_logo(&format!("Allow {name}?"), &content, logo.as_ref())
+}
+
+/// More permissions than this are shown in groups, with links that select all of them or none.
+const FEW: usize = 8;
+
+/// Renders a checkbox for each scope. Links stand for buttons that select all or none, because the page runs no script.
+fn permissions(request: &PendingAuthorization, selects_none: bool) -> Markup {
+    let scopes: Vec<_> = request.scopes().collect();
+    let checkbox = |scope: &DescribedScope<'_>| {
+        html! {
+            label.permission {
+                input type="checkbox" name="scope" value=(scope.token) checked[!selects_none];
+                span { span dir="auto" { (scope.description) } small { (scope.token) } }
+            }
+        }
+    };
+    let here = request.return_target();
+    html! {
+        fieldset {
+            @if scopes.len() <= FEW {
+                legend { "It wants to" }
+                @for scope in &scopes { (checkbox(scope)) }
+            } @else {
+                legend { "It wants to do " (scopes.len()) " things" }
+                p.select { "Select " a href=(here) { "all" } " or " a href={ (here) (NONE) } { "none" } }
+                @for (name, scopes) in &groups(&scopes) {
+                    details open {
+                        summary { strong { (name) } " " small { (scopes.len()) } }
+                        @for scope in scopes { (checkbox(scope)) }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Groups scopes by the part of their names before the first colon or dot. Those that are alone are in a group at the end.
+fn groups<'a>(scopes: &[DescribedScope<'a>]) -> Vec<(&'a str, Vec<DescribedScope<'a>>)> {
+    let mut groups: Vec<(&str, Vec<DescribedScope<'_>>)> = Vec::new();
+    for scope in scopes {
+        let name = scope.token.split([':', '.']).next().unwrap_or_default();
+        match groups.iter_mut().find(|(own, _)| *own == name) {
+            Some((_, members)) => members.push(*scope),
+            None => groups.push((name, vec![*scope])),
+        }
+    }
+    let (mut groups, alone): (Vec<_>, Vec<_>) = groups.into_iter().partition(|(_, members)| members.len() > 1);
+    if !alone.is_empty() {
+        groups.push(("other", alone.into_iter().flat_map(|(_, members)| members).collect()));
+    }
+    groups
 }
 
 /// Users can register applications, so a good name proves nothing.
@@ -133,7 +189,7 @@ fn caution(client: &Client) -> Markup {
 fn destination(request: &PendingAuthorization) -> Markup {
     html! {
         @match request.redirect_host() {
-            None => "Nowhere: you get a code to copy into the application",
+            None => "no other site: you get a code to copy into the application",
             Some(host) => { strong { (host) } @if is_this_device(host) { ", a program on this device" } }
         }
     }

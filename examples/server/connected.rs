@@ -110,7 +110,7 @@ fn application(app: &App, session: &Session, connection: &Connection) -> Markup 
             p.soft { (origin(id, client)) }
             div.grant {
                 div {
-                    ul { @for text in app.describe(&connection.scope) { li { (text) } } }
+                    (page::permissions(&app.describe(&connection.scope)))
                     small { "Since " (moment(connection.since)) ". Last used " (moment(connection.last_used_at)) "." }
                 }
                 form method="post" action="/connected/end" {
@@ -131,7 +131,7 @@ fn one_session(app: &App, session: &Session, name: &str, client: Option<&Client>
     html! {
         div.grant {
             div {
-                ul { @for text in app.describe(&grant.scope) { li { (text) } } }
+                (page::permissions(&app.describe(&grant.scope)))
                 small { "Since " (moment(grant.opened_at)) ". " (ending(app.oauth.policy(), client, grant)) }
             }
             form method="post" action="/connected/revoke" {

@@ -36,7 +36,7 @@ pub(crate) async fn show(State(app): State<App>, session: Session) -> Response {
         }
         h2 { "Permissions" }
         dl.card {
-            @for (token, text) in &app.scopes { dt { code { (token) } } dd { (text) } }
+            @for (token, text) in &app.scopes { dt { code { (token) } } dd dir="auto" { (text) } }
         }
     };
     page::show(&session, 200, "Start", &content)

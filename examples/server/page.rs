@@ -45,6 +45,14 @@ pub(crate) async fn not_found() -> Response {
     error(404, "There is nothing here", "The address is mistyped, or the page is gone.")
 }
 
+/// Renders what an application may do; many permissions are folded.
+pub(crate) fn permissions(described: &[&str]) -> Markup {
+    let list = html! { ul { @for text in described { li dir="auto" { (text) } } } };
+    html! {
+        @if described.len() > 8 { details { summary { (described.len()) " permissions" } (list) } } @else { (list) }
+    }
+}
+
 /// Renders the hidden field that every form carries.
 pub(crate) fn csrf_field(session: &Session) -> Markup {
     html! { input type="hidden" name="csrf" value=(session.csrf_token()); }
@@ -59,7 +67,7 @@ fn navigation(session: &Session) -> Markup {
                 @if let Some(user) = session.user() {
                     form method="post" action="/logout" {
                         (csrf_field(session))
-                        button.link { "Log out " span.who { (user.as_str()) } }
+                        button.link { "Log out" } " " bdi.who title=(user.as_str()) { (user.as_str()) }
                     }
                 } @else { a href="/login" { "Log in" } }
             }
@@ -210,5 +218,67 @@ impl PageTemplates for OwnPages {
             p { a.button href=(page.location) rel="noreferrer" { "Continue to " (page.host) } }
         };
         question("Leave this site?", &content)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    /// The colours of one theme, by name.
+    fn colours(theme: &str) -> BTreeMap<&str, &str> {
+        let names = theme.split("--").skip(1).filter_map(|text| text.split_once(':'));
+        names.map(|(name, rest)| (name, rest.split([';', '}', '\n']).next().unwrap_or_default())).collect()
+    }
+
+    /// WCAG 2.2, relative luminance.
+    fn luminance(colour: &str) -> f64 {
+        let digits: Vec<u32> = colour.chars().filter_map(|c| c.to_digit(16)).collect();
+        let channels: Vec<u32> = match digits.len() {
+            3 => digits.iter().map(|digit| digit * 17).collect(),
+            6 => digits.chunks(2).map(|pair| pair[0] * 16 + pair[1]).collect(),
+            _ => panic!("{colour} is no colour"),
+        };
+        let linear = channels.iter().map(|channel| {
+            let share = f64::from(*channel) / 255.0;
+            if share <= 0.04045 { share / 12.92 } else { ((share + 0.055) / 1.055).powf(2.4) }
+        });
+        linear.zip([0.2126, 0.7152, 0.0722]).map(|(share, weight)| share * weight).sum()
+    }
+
+    fn contrast(one: &str, other: &str) -> f64 {
+        let (one, other) = (luminance(one) + 0.05, luminance(other) + 0.05);
+        (one / other).max(other / one)
+    }
+
+    // A text field whose border has less than 3:1 is not seen by everybody (WCAG 2.2, 1.4.11).
+    #[test]
+    fn colours_have_the_contrast_that_readers_need() {
+        let (light, dark) = STYLE.split_once("prefers-color-scheme:dark").unwrap();
+        let light = colours(light);
+        let mut in_the_dark = light.clone();
+        in_the_dark.extend(colours(dark.split_once("*{").unwrap().0));
+        assert!((contrast("#000", "#fff") - 21.0).abs() < 1e-9);
+        assert_ne!(light["page"], in_the_dark["page"]);
+        for theme in [&light, &in_the_dark] {
+            for (least, colour, behind) in [
+                (3.0, "field", &["page", "card"][..]),
+                (4.5, "ink", &["page", "card", "code"]),
+                (4.5, "soft", &["page", "card"]),
+                (4.5, "accent", &["page", "card"]),
+                (4.5, "bad", &["page", "card"]),
+                (4.5, "accent-ink", &["accent"]),
+                (4.5, "warn-ink", &["warn"]),
+            ] {
+                for behind in behind {
+                    let found = contrast(theme[colour], theme[*behind]);
+                    assert!(found >= least, "{colour} on {behind}: {found:.2} and not {least}");
+                }
+            }
+        }
+        let fields = STYLE.split("input:not([type=checkbox]),textarea{").nth(1).unwrap().split('}').next().unwrap();
+        assert!(fields.contains("border:1px solid var(--field)"), "{fields}");
     }
 }

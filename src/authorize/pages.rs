@@ -324,9 +324,9 @@ fn document(title: &str, content: &str) -> String {
         html,
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"><title>{title}</title><style>\
-         body{{font:1rem/1.5 system-ui,sans-serif;max-width:32rem;margin:12vh auto;padding:0 1.25rem;color:#1c1e21}}\
-         h1{{font-size:1.4rem}}code{{display:block;padding:.75rem;background:#f1f3f5;overflow-wrap:anywhere;\
-         user-select:all}}.detail{{color:#6a6f76;font-size:.85rem}}strong{{overflow-wrap:anywhere}}\
+         body{{font:1rem/1.5 system-ui,sans-serif;max-width:32rem;margin:12vh auto;padding:0 1.25rem;color:#1c1e21;overflow-wrap:anywhere}}\
+         h1{{font-size:1.4rem}}code{{display:block;padding:.75rem;background:#f1f3f5;user-select:all}}\
+         .detail{{color:#6a6f76;font-size:.85rem}}\
          @media(prefers-color-scheme:dark){{body{{background:#16181b;color:#e4e6e9}}code{{background:#26292e}}\
          a{{color:#8ab4f8}}}}\
          </style></head><body><h1>{title}</h1>{content}</body></html>"

@@ -215,7 +215,7 @@ impl Browser {
 }
 
 impl Page {
-    async fn read(response: reqwest::Response) -> Self {
+    pub async fn read(response: reqwest::Response) -> Self {
         let status = response.status().as_u16();
         let header = |name: &str| response.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
         let (location, content_security_policy) = (header("location"), header("content-security-policy"));

@@ -257,6 +257,83 @@ async fn alice_lets_the_demo_client_in(example: &str) {
     }
 }
 
+/// Forty scopes: one with a name of 60 characters and an Arabic description, and some in groups.
+fn many_scopes() -> Vec<(String, String)> {
+    let arabic = "\u{642}\u{631}\u{627}\u{621}\u{629} \u{645}\u{644}\u{641}\u{643} (OAuth)";
+    let mut scopes =
+        vec![("user:read".to_owned(), "Read your profile".to_owned()), ("x".repeat(60), arabic.to_owned())];
+    scopes.extend((0..19).map(|n| (format!("mail:part{n}"), format!("Read part {n} of your mail"))));
+    scopes.extend((0..19).map(|n| (format!("files:part{n}"), "z".repeat(60))));
+    scopes
+}
+
+/// Clicks where the decision does not cover the element: the driver scrolls no further than to the edge of the window.
+async fn click_in_the_middle(page: &Client, css: &str) {
+    let script = "document.querySelector(arguments[0]).scrollIntoView({ block: 'center' })";
+    page.execute(script, vec![css.into()]).await.unwrap();
+    click(page, css).await;
+}
+
+/// Whether an element is in the window as it is scrolled.
+async fn is_in_sight(page: &Client, css: &str) -> bool {
+    let script = "const place = document.querySelector(arguments[0]).getBoundingClientRect();\
+                  return place.top >= 0 && place.bottom <= innerHeight";
+    page.execute(script, vec![css.into()]).await.unwrap().as_bool().unwrap()
+}
+
+// A person's look at 130 pages, 40 and 42: long names scrolled sideways, and forty scopes hid the decision.
+#[tokio::test(flavor = "multi_thread")]
+async fn long_names_and_forty_scopes_keep_the_decision_in_sight() {
+    let Some(chromium) = Chromium::start().await else { return };
+    let user = format!("ada{}", ".with.a.long.name".repeat(6));
+    let scopes: serde_json::Map<_, _> = many_scopes().into_iter().map(|(name, text)| (name, text.into())).collect();
+    let all = scopes.keys().cloned().collect::<Vec<_>>().join(" ");
+    let clients = CLIENTS.replace("user:read user:write", &all).replace("A calendar", &"Calendar".repeat(20));
+    let users = serde_json::json!({ &user: "correct horse" }).to_string();
+    let example = Example::with(&clients, &users, &serde_json::Value::from(scopes).to_string(), &[]);
+    let scope = all.replace(':', "%3A").replace(' ', "+");
+    let request = calendar(&example).replace("user%3Aread+user%3Awrite", &scope);
+    for window in [(390, 844), DESKTOP] {
+        let page = chromium.open(window).await;
+        page.goto(&request).await.unwrap();
+        log_in(&page, &user, "correct horse").await;
+        shows(&page, "It wants to do 40 things").await;
+        for place in ["0", "1000", "document.documentElement.scrollHeight"] {
+            page.execute(&format!("scrollTo(0, {place})"), Vec::new()).await.unwrap();
+            for css in ["button[value=approve]", "button[value=deny]", ".choice p"] {
+                assert!(is_in_sight(&page, css).await, "{css} at {place} in {window:?}");
+            }
+        }
+        fits(&page).await;
+        let direction =
+            "return getComputedStyle(document.querySelector(`input[value=${'x'.repeat(60)}] + span > span`)).direction";
+        assert_eq!(page.execute(direction, Vec::new()).await.unwrap(), "rtl");
+        for (link, checked) in [(".select a[href$=none]", 0), (".select a", 40), (".select a[href$=none]", 0)] {
+            click_in_the_middle(&page, link).await;
+            let path = format!("//body[count(//input[@name='scope' and @checked]) = {checked}]");
+            page.wait().for_element(Locator::XPath(&path)).await.unwrap_or_else(|error| panic!("{link}: {error}"));
+        }
+        fits(&page).await;
+        click_in_the_middle(&page, "input[value='mail:part7']").await;
+        click(&page, "button[value=approve]").await;
+        assert!(sent_to(&page).await.contains("code="));
+
+        page.goto(&example.url("/demo")).await.unwrap();
+        click(&page, "a.button[href*='/authorize']").await;
+        click(&page, "button[value=approve]").await;
+        shows(&page, "The client has access").await;
+        for path in ["/demo", "/connected", "/applications", "/applications/new", "/", "/nothing"] {
+            page.goto(&example.url(path)).await.unwrap();
+            fits(&page).await;
+            page.execute("document.querySelectorAll('details').forEach(part => part.open = true)", Vec::new())
+                .await
+                .unwrap();
+            fits(&page).await;
+        }
+        chromium.close(page).await;
+    }
+}
+
 // covers: B48, B49
 #[tokio::test(flavor = "multi_thread")]
 async fn script_of_another_origin_finds_its_way_from_the_api() {

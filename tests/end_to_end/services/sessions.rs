@@ -55,13 +55,7 @@ impl<'a> Cookies<'a> {
             let (value, attributes) = rest.split_once("; ").unwrap();
             self.kept.borrow_mut().insert(name.to_owned(), (value.to_owned(), attributes.to_owned()));
         }
-        let location = answer.headers().get("location").map(|value| value.to_str().unwrap().to_owned());
-        Page {
-            status: answer.status().as_u16(),
-            location,
-            content_security_policy: None,
-            body: answer.text().await.unwrap(),
-        }
+        Page::read(answer).await
     }
 
     fn names(&self) -> Vec<String> {
