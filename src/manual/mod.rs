@@ -6,6 +6,7 @@
 //! | put a server into an app | [`with_axum`], [`with_actix_web`], [`with_your_stack`] |
 //! | build a server for machines only | [`machines`] |
 //! | check tokens in another process | [`separate_api`] |
+//! | set up Auth.js, python-social-auth, or Apache in front of an API | [`client_libraries`] |
 //! | come from another library | [`migrating`] |
 //! | test your flows | [`testing`] |
 //! | choose a storage, or write one | [`storage`]; [`tables`] for what the SQL storages make |
@@ -26,6 +27,9 @@ pub mod machines {}
 
 #[doc = include_str!("separate_api.md")]
 pub mod separate_api {}
+
+#[doc = include_str!("client_libraries.md")]
+pub mod client_libraries {}
 
 #[doc = include_str!("migrating.md")]
 pub mod migrating {}
