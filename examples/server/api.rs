@@ -1,7 +1,7 @@
 //! The protected API: a user's profile.
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{FromRequest, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use grantor::{Access, BearerError};
@@ -29,6 +29,30 @@ struct Change {
     display_name: String,
 }
 
+/// A body that the library's extractor has read, which has a limit and a deadline.
+pub(crate) struct Body(grantor::Request);
+
+impl Body {
+    pub(crate) fn bytes(&self) -> &[u8] {
+        self.0.body()
+    }
+}
+
+impl FromRequest<App> for Body {
+    type Rejection = Response;
+
+    async fn from_request(request: axum::extract::Request, app: &App) -> Result<Self, Response> {
+        let request = grantor::Request::from_request(request, app).await.map_err(IntoResponse::into_response)?;
+        match request.body_refusal() {
+            None => Ok(Self(request)),
+            Some(refused) => {
+                let status = StatusCode::from_u16(refused.status()).unwrap_or(StatusCode::BAD_REQUEST);
+                Err(refusal(status, refused.code().as_str(), &refused.description()))
+            }
+        }
+    }
+}
+
 /// `GET /api/me`, behind `require`
 pub(crate) async fn read(State(app): State<App>, access: Access) -> Result<Response, BearerError> {
     match app.accounts.display_name(access.user()?).await {
@@ -38,18 +62,10 @@ pub(crate) async fn read(State(app): State<App>, access: Access) -> Result<Respo
 }
 
 /// `PUT /api/me`, behind `require`
-pub(crate) async fn change(
-    State(app): State<App>,
-    access: Access,
-    request: grantor::Request,
-) -> Result<Response, BearerError> {
+pub(crate) async fn change(State(app): State<App>, access: Access, body: Body) -> Result<Response, BearerError> {
     let user = access.user()?;
-    if let Some(refused) = request.body_refusal() {
-        let status = StatusCode::from_u16(refused.status()).unwrap_or(StatusCode::BAD_REQUEST);
-        return Ok(refusal(status, refused.code().as_str(), &refused.description()));
-    }
     let is_name = |name: &str| (1..=100).contains(&name.chars().count()) && !name.chars().any(char::is_control);
-    match read_object(request.body()) {
+    match read_object(body.bytes()) {
         Ok(Change { display_name }) if is_name(&display_name) => {
             match app.accounts.set_display_name(user, &display_name).await {
                 Ok(()) => profile(&access, Some(display_name)),

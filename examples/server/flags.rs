@@ -20,7 +20,8 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:3000")]
     pub(crate) listen: SocketAddr,
 
-    /// How many connections are served at once. Half of them may come from one address: more if a proxy is in front.
+    /// How many connections are served at once. Half of them may come from one address, unless it is that of a trusted
+    /// proxy.
     #[arg(long, value_name = "NUMBER", default_value = "512")]
     pub(crate) max_connections: NonZeroU16,
 

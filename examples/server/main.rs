@@ -107,7 +107,9 @@ async fn run(flags: &Flags) -> Result<(), StartError> {
     intro::warn(&app).await;
     intro::print(flags, &config, &app, &from_before, address);
     let limits = Limits::of(flags.max_connections.get().into());
-    serve::serve(listener, routes(app), limits, interrupted()).await;
+    let proxies = app.clone();
+    let is_proxy = move |peer| peer::is_proxy(peer, &proxies.trusted_proxies);
+    serve::serve(listener, routes(app), limits, is_proxy, interrupted()).await;
     Ok(())
 }
 

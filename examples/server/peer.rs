@@ -32,6 +32,11 @@ impl FromStr for TrustedProxy {
     }
 }
 
+/// Returns whether a connection from this address is one of a proxy.
+pub(crate) fn is_proxy(peer: IpAddr, trusted: &[TrustedProxy]) -> bool {
+    trusted.iter().any(|proxy| proxy.0.contains(&peer.to_canonical()))
+}
+
 /// Puts the address of the client in the place of that of the connection, where everything looks for it: limits, events and
 /// the library's adapter.
 pub(crate) async fn behind_proxies(State(app): State<App>, mut request: Request, next: Next) -> Response {
@@ -49,7 +54,7 @@ pub(crate) async fn behind_proxies(State(app): State<App>, mut request: Request,
 /// A proxy sets `X-Forwarded-For` or `Forwarded` (RFC 7239). It may pass on the other one as the client has sent it, so if both are
 /// there, they have to agree. Otherwise, and where an address can't be read, the peer is the proxy that would have to know it.
 fn peer_of(connected: IpAddr, headers: &HeaderMap, trusted: &[TrustedProxy]) -> IpAddr {
-    let is_trusted = |peer: IpAddr| trusted.iter().any(|proxy| proxy.0.contains(&peer.to_canonical()));
+    let is_trusted = |peer: IpAddr| is_proxy(peer, trusted);
     if !is_trusted(connected) {
         return connected;
     }

@@ -2,7 +2,6 @@
 //! (`applications.rs`), and the application itself by the API here, with a token of its own (RFC 6749 §4.4).
 
 use axum::Json;
-use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -12,7 +11,7 @@ use grantor::{Access, Client};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::api;
+use crate::api::{self, Body};
 use crate::app::App;
 
 /// The scope that the API here requires. The server always declares it, and no user is asked for it.
@@ -84,7 +83,7 @@ pub(crate) async fn read(State(app): State<App>, access: Access) -> Response {
 
 /// `PUT /api/application`, behind `require`. Takes what `GET` has returned, with changes. With `If-Match`, nothing is changed if
 /// the registration is another one by now.
-pub(crate) async fn change(State(app): State<App>, access: Access, headers: HeaderMap, body: Bytes) -> Response {
+pub(crate) async fn change(State(app): State<App>, access: Access, headers: HeaderMap, body: Body) -> Response {
     if access.subject().is_some() {
         return users_token();
     }
@@ -92,7 +91,7 @@ pub(crate) async fn change(State(app): State<App>, access: Access, headers: Head
     if !app.attempts.begin_change(id.as_str()) {
         return api::refusal(StatusCode::TOO_MANY_REQUESTS, "temporarily_unavailable", "too many changes; try again");
     }
-    let new = match changes(&body, id.as_str()) {
+    let new = match changes(body.bytes(), id.as_str()) {
         Ok(new) => new,
         Err(problem) => return api::bad_request(&problem),
     };

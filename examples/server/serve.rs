@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -20,6 +20,7 @@ use tokio::time::{sleep, timeout};
 use tower::ServiceExt;
 
 use crate::lock;
+use crate::peer::network_of;
 
 /// The most bytes of the head of a request: room for a query of 64 KiB and as much again.
 const MAX_HEAD: usize = 128 * 1024;
@@ -27,7 +28,7 @@ const MAX_HEAD: usize = 128 * 1024;
 /// The limits of all connections together and of each one.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
-    /// The most connections at once; further ones wait. Half of them may come from one address.
+    /// The most connections at once; further ones wait. Half of them may come from one peer that is no proxy.
     pub(crate) connections: usize,
     /// How long the headers of a request may take, and how long a connection may be idle before them. The deadline of bodies is
     /// `Policy::body_deadline`.
@@ -50,7 +51,13 @@ impl Limits {
 }
 
 /// Serves until `stop` is ready, and then for the time of the grace at most.
-pub(crate) async fn serve(listener: TcpListener, router: Router, limits: Limits, stop: impl Future<Output = ()>) {
+pub(crate) async fn serve(
+    listener: TcpListener,
+    router: Router,
+    limits: Limits,
+    is_proxy: impl Fn(IpAddr) -> bool,
+    stop: impl Future<Output = ()>,
+) {
     let slots = Arc::new(Semaphore::new(limits.connections));
     let peers = Arc::new(Peers::default());
     let (stopping, _) = watch::channel(false);
@@ -64,8 +71,9 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, limits: Limits,
         };
         match accepted {
             Ok((stream, peer)) => {
-                // Without this the connection is closed at once.
-                let Some(of_peer) = Peers::enter(&peers, peer.ip(), limits.connections.div_ceil(2)) else { continue };
+                let most = if is_proxy(peer.ip()) { limits.connections } else { limits.connections.div_ceil(2) };
+                // Above that, the connection is closed at once.
+                let Some(of_peer) = Peers::enter(&peers, peer.ip(), most) else { continue };
                 let connection = serve_one(stream, peer, router.clone(), limits, stopping.subscribe());
                 tokio::spawn(async move {
                     connection.await;
@@ -120,7 +128,7 @@ struct Peers(Mutex<HashMap<IpAddr, usize>>);
 impl Peers {
     /// Counts a connection while the value that is returned lives, unless the peer has `most` already.
     fn enter(peers: &Arc<Self>, peer: IpAddr, most: usize) -> Option<OfPeer> {
-        let peer = network(peer);
+        let peer = network_of(peer);
         let mut counts = lock(&peers.0);
         let count = counts.entry(peer).or_default();
         if *count >= most {
@@ -146,14 +154,6 @@ impl Drop for OfPeer {
                 counts.remove(&self.peer);
             }
         }
-    }
-}
-
-/// The addresses that one peer may have: with IPv6, a network of 64 bits.
-fn network(peer: IpAddr) -> IpAddr {
-    match peer.to_canonical() {
-        IpAddr::V6(peer) => Ipv6Addr::from_bits(peer.to_bits() & !u128::from(u64::MAX)).into(),
-        peer @ IpAddr::V4(_) => peer,
     }
 }
 
@@ -187,6 +187,10 @@ mod tests {
     }
 
     async fn served(limits: Limits) -> Served {
+        served_behind(limits, |_| false).await
+    }
+
+    async fn served_behind(limits: Limits, is_proxy: fn(IpAddr) -> bool) -> Served {
         let (go, waiting) = (Arc::new(Notify::new()), Arc::new(AtomicUsize::new(0)));
         let slow = async |Extension((go, waiting)): Extension<(Arc<Notify>, Arc<AtomicUsize>)>| {
             waiting.fetch_add(1, Ordering::SeqCst);
@@ -202,7 +206,7 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
         let ended = tokio::spawn(async move {
-            serve(listener, router, limits, async { drop(stopped.await) }).await;
+            serve(listener, router, limits, is_proxy, async { drop(stopped.await) }).await;
         });
         Served { address, stop, ended, go, waiting }
     }
@@ -274,6 +278,10 @@ mod tests {
         assert_eq!(rest(served.send(GET).await).await, "", "the third of this peer");
         drop(first);
         while rest(served.send(GET).await).await.is_empty() {}
+        // A proxy has the connections of many.
+        let served = served_behind(LIMITS, |peer| peer.is_loopback()).await;
+        let (_first, _second) = (served.begin().await, served.begin().await);
+        assert!(rest(served.send(GET).await).await.starts_with("HTTP/1.1 200 "));
     }
 
     #[tokio::test]
@@ -300,13 +308,5 @@ mod tests {
         served.stop.send(()).unwrap();
         served.ended.await.unwrap();
         assert!(rest(unread).await.len() < 1 << 26);
-    }
-
-    #[test]
-    fn peer_of_ipv6_is_a_network() {
-        let network = |text: &str| network(text.parse().unwrap()).to_string();
-        assert_eq!(network("2001:db8::1"), network("2001:db8::ffff:0:0:1"));
-        assert_ne!(network("2001:db8::1"), network("2001:db8:0:1::1"));
-        assert_eq!((network("::ffff:192.0.2.7"), network("192.0.2.8")), ("192.0.2.7".into(), "192.0.2.8".into()));
     }
 }

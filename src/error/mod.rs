@@ -249,6 +249,7 @@ mod tests {
             (Error::SubjectStatus(AuthenticatorError::new(cause())), 503, Some(5)),
             (Error::Unenforced { member: "crit".into() }, 503, Some(60)),
             (Arc::new(IntrospectionError::Busy).into(), 503, Some(5)),
+            (AuthenticatorError::unavailable(cause()).into(), 503, Some(5)),
             (StorageError::new(cause()).into(), 500, None),
             (CustomizerError::new(cause()).into(), 500, None),
             (AuthenticatorError::new(cause()).into(), 500, None),

@@ -274,6 +274,7 @@ impl Refusal {
     }
 
     /// The one table from reason to wire.
+    #[expect(clippy::too_many_lines, reason = "one table")]
     const fn public(&self) -> (ErrorCode, &'static str) {
         use ErrorCode as E;
         const CLIENT: (E, &str) = (E::INVALID_CLIENT, "client authentication failed");
