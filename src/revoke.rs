@@ -69,7 +69,7 @@ pub(crate) async fn revoke(server: &ServerContext, request: &RevocationRequest<'
     result
 }
 
-/// The client comes before the token, so that the endpoint can't be used to try tokens out (RFC 7009 §2.1). The hint
+/// The client comes before the token, so that nobody but a client can ask about one (RFC 7009 §2.1). The hint
 /// is not looked at: every token is found by one look-up, whatever it is.
 async fn answer(
     server: &ServerContext,

@@ -40,8 +40,8 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "URL")]
     pub(crate) moved_from: Option<String>,
 
-    /// Where everything but sessions is kept: `memory`, `sqlite:FILE` or `postgres://USER@HOST/DATABASE`, which several
-    /// servers may share [default: sqlite:grantor.db, or memory where SQLite was not built in]. A password is better given in
+    /// Where everything but sessions is kept: `memory`, `sqlite:FILE` or `postgres://USER@HOST/DATABASE`, which several nodes
+    /// with the same issuer may share [default: sqlite:grantor.db, or memory where SQLite was not built in]. A password is better given in
     /// the environment, as PGPASSWORD, than in the URL.
     #[arg(long, value_name = "WHERE")]
     pub(crate) storage: Option<String>,
