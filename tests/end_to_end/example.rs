@@ -100,6 +100,16 @@ impl Example {
     }
 }
 
+#[cfg(unix)]
+impl Example {
+    /// Asks it to stop as a service manager does; returns when it is gone.
+    pub fn terminate(mut self) -> std::process::ExitStatus {
+        let id = self.process.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+        self.process.wait().unwrap()
+    }
+}
+
 impl Drop for Example {
     fn drop(&mut self) {
         let _ = self.process.kill();

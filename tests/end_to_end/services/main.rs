@@ -18,6 +18,7 @@ mod proxies;
 mod separate_api;
 mod sessions;
 mod setting_up;
+mod slow_clients;
 
 use end_to_end::example::{Example, Folder};
 use end_to_end::postgres::Postgres;
