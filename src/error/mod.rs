@@ -238,6 +238,30 @@ host_errors! {
 mod tests {
     use super::*;
 
+    // covers: B58
+    #[test]
+    fn status_503_and_429_always_have_retry_after() {
+        let member = "dpop_bound".into();
+        for (error, status, seconds) in [
+            (Error::Storage(StorageError::unavailable("")), 503, Some(5)),
+            (Error::Storage(StorageError::new("")), 500, None),
+            (Error::Customizer(CustomizerError::unavailable("")), 503, Some(5)),
+            (Error::Customizer(CustomizerError::new("")), 500, None),
+            (Error::SubjectStatus(AuthenticatorError::new("")), 503, Some(5)),
+            (Error::Authenticator(AuthenticatorError::unavailable("")), 503, Some(5)),
+            (Error::Authenticator(AuthenticatorError::new("")), 500, None),
+            (Error::Entropy(EntropyError::new("")), 500, None),
+            (Error::Unenforced { member }, 503, Some(60)),
+            (Error::Introspection(Arc::new(IntrospectionError::Busy)), 503, Some(5)),
+            (Error::Misuse(""), 500, None),
+            (Error::Throttled { retry_after: Duration::milliseconds(1_500) }, 429, Some(2)),
+            (Refusal::RefreshedTooOften.into(), 429, Some(5)),
+            (Refusal::UnknownToken.into(), 400, None),
+        ] {
+            assert_eq!((error.status(), error.retry_after()), (status, seconds), "{error:?}");
+        }
+    }
+
     #[test]
     fn the_text_of_a_storage_error_does_not_hold_its_cause() {
         let error = Error::from(StorageError::new("password=hunter2"));
