@@ -255,6 +255,7 @@ mod tests {
             (AuthenticatorError::new(cause()).into(), 500, None),
             (EntropyError::new(cause()).into(), 500, None),
             (Error::Misuse("a mistake"), 500, None),
+            (Refusal::RefreshedTooOften.into(), 429, Some(5)),
             (Refusal::UnknownToken.into(), 400, None),
         ] {
             assert_eq!((error.status(), error.retry_after()), (status, seconds), "{error}");

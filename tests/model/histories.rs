@@ -175,9 +175,11 @@ fn a_history_is_printed_a_step_a_line() {
         Step { operation: Operation::Wait(Span(-90_500_000)), fault: None },
         Step { operation: refresh, fault: Some((2, Fault::LostAnswer)) },
     ];
-    let history = History { setup: Setup { confidential_keep: true, offline_only: false, brief: false }, steps };
+    let (confidential_keep, offline_only, brief, tolerant, few_refreshes) = (true, false, false, false, true);
+    let setup = Setup { confidential_keep, offline_only, brief, tolerant, few_refreshes };
+    let history = History { setup, steps };
     let lines = [
-        "Setup { confidential_keep: true, offline_only: false, brief: false }",
+        "Setup { confidential_keep: true, offline_only: false, brief: false, tolerant: false, few_refreshes: true }",
         "   0 Wait(-1m30s500ms)",
         "   1 Refresh { token: 0, again: false, by: Owner, asks: Some(\"offline_access\") } while call 2 of the storage is \
          LostAnswer",

@@ -8,10 +8,13 @@ use crate::operation::{Change, Kind, Operation, Proof, Scopes, Setup, Span, Whic
 use crate::state::{About, Answer, Client, Grant, Lifetimes, Name, SECOND, Spent, Time, Token};
 
 #[derive(Debug, Clone, PartialEq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub(crate) struct Model {
     pub(crate) now: Time,
     offline_only: bool,
     confidential_keep: bool,
+    tolerant: bool,
+    few_refreshes: bool,
     brief: bool,
     clients: Vec<Client>,
     pub(crate) grants: BTreeMap<usize, Grant>,
@@ -20,12 +23,17 @@ pub(crate) struct Model {
 
 const INVALID_GRANT: &str = "invalid_grant";
 
+/// How many refreshes are allowed at once, and the time that brings one more, where they are few.
+pub(crate) const FEW: (i64, Time) = (2, 20 * SECOND);
+
 impl Model {
     pub(crate) fn new(setup: Setup) -> Self {
         Self {
             now: 0,
             offline_only: setup.offline_only,
             confidential_keep: setup.confidential_keep,
+            tolerant: setup.tolerant,
+            few_refreshes: setup.few_refreshes,
             brief: setup.brief,
             clients: (0..CLIENTS).map(|number| Client::new(number, setup.brief)).collect(),
             grants: BTreeMap::new(),
@@ -102,7 +110,8 @@ impl Model {
     }
 
     fn issue(&mut self, name: Name, grant: usize, scope: Scopes, ends: Time, parent: Option<Name>) -> Name {
-        self.tokens.insert(name, Token { grant, scope, ends, revoked: false, spent: None, parent });
+        let token = Token { grant, scope, asked: scope, number: 1, ends, revoked: false, spent: None, parent };
+        self.tokens.insert(name, token);
         name
     }
 
@@ -120,8 +129,10 @@ impl Model {
             return Err("unauthorized_client");
         }
         let (code, grant) = self.usable(about)?;
-        if proof == Proof::Right && code.spent.is_some() {
-            return self.end(code.grant);
+        if let Some(spent) = code.spent.as_ref().filter(|_| proof == Proof::Right) {
+            // A public client has proven nothing but PKCE.
+            let is_retry = about.client == CONFIDENTIAL && spent.seed && (self.now - spent.at).abs() < 10 * SECOND;
+            return if self.tolerant && is_retry { Err(INVALID_GRANT) } else { self.end(code.grant) };
         }
         if proof != Proof::Right || self.now >= code.ends {
             return Err(INVALID_GRANT);
@@ -149,30 +160,49 @@ impl Model {
             if grace > 0 && age <= -grace {
                 return Err(INVALID_GRANT);
             }
-            return if grace > 0 && age < grace && spent.seed {
-                self.again(spent.by, scope)
-            } else {
-                self.end(token.grant)
-            };
+            if grace == 0 || age >= grace || !spent.seed {
+                return self.end(token.grant);
+            }
+        } else if self.now >= token.ends {
+            return Err(INVALID_GRANT);
         }
         // A token that is not replaced has no idle limit of its own.
         let idle = (grant.used + lifetimes.idle).min(grant.opened + lifetimes.absolute);
-        if self.now >= token.ends || self.now >= idle {
+        if self.now >= idle {
             return Err(INVALID_GRANT);
+        }
+        self.must_not_be_too_many(token.number, &grant)?;
+        if token.spent.is_some() {
+            return self.again(about.name, &token, &grant, scope);
         }
         self.redeem_token(step, about.name, &token, &grant, scope)
     }
 
+    /// Two refreshes, and one more for every twenty seconds.
+    fn must_not_be_too_many(&self, refreshes: i64, grant: &Grant) -> Result<(), &'static str> {
+        let interval = self.clients[grant.client].lifetimes.access.min(FEW.1);
+        let allowed = FEW.0 + (self.now - grant.opened).max(0) / interval;
+        if self.few_refreshes && refreshes > allowed { Err("temporarily_unavailable") } else { Ok(()) }
+    }
+
+    /// What the client may still have of a grant.
+    fn left(&self, grant: &Grant) -> Scopes {
+        grant.scope.and(self.clients[grant.client].scope)
+    }
+
     /// The same answer once more, while what it gave is as it was.
-    fn again(&self, step: usize, scope: Scopes) -> Result<Answer, &'static str> {
-        let (access, refresh) = ((step, Kind::Access), (step, Kind::Refresh));
+    fn again(&mut self, name: Name, token: &Token, grant: &Grant, asks: Scopes) -> Result<Answer, &'static str> {
+        let Some(Spent { by: step, repeats, .. }) = token.spent else { unreachable!("a spent token") };
+        let (access, refresh, possible) = ((step, Kind::Access), (step, Kind::Refresh), asks.and(self.left(grant)));
         let live = |name| self.tokens.get(name).filter(|t| !t.revoked && t.spent.is_none() && self.now < t.ends);
-        match (live(&access), live(&refresh)) {
-            (Some(token), Some(_)) if token.scope == scope && token.ends - self.now >= SECOND => {
-                Ok(Answer::Tokens { access, refresh: Some(refresh), scope, lasts: token.ends - self.now })
-            }
-            _ => Err(INVALID_GRANT),
+        let (Some(of_access), Some(_)) = (live(&access), live(&refresh)) else { return Err(INVALID_GRANT) };
+        let (scope, lasts) = (of_access.scope, of_access.ends - self.now);
+        if of_access.asked != asks || !scope.is_within(possible) || lasts < SECOND {
+            return Err(INVALID_GRANT);
         }
+        self.must_not_be_too_many(token.number + repeats + 1, grant)?;
+        self.tokens.get_mut(&name).unwrap().spent.as_mut().unwrap().repeats += 1;
+        Ok(Answer::Tokens { access, refresh: Some(refresh), scope, lasts })
     }
 
     /// Somebody has presented a spent token.
@@ -187,23 +217,31 @@ impl Model {
         name: Name,
         token: &Token,
         grant: &Grant,
-        scope: Scopes,
+        asks: Scopes,
     ) -> Result<Answer, &'static str> {
+        let left = self.left(grant);
+        let scope = asks.and(left);
         let Client { lifetimes, may_refresh, .. } = self.clients[grant.client];
         let keeps = self.confidential_keep && grant.client == CONFIDENTIAL;
         let (absolute, is_refresh) = (grant.opened + lifetimes.absolute, name.1 == Kind::Refresh);
         let (idle, lasts) = ((self.now + lifetimes.idle).min(absolute), lifetimes.access.min(absolute - self.now));
-        if lasts < SECOND {
+        if lasts < SECOND || scope == Scopes(0) {
             return Err(INVALID_GRANT);
         }
         let access = self.issue((step, Kind::Access), token.grant, scope, self.now + lasts, Some(name));
+        self.tokens.get_mut(&access).unwrap().asked = asks;
         let stays = is_refresh && keeps;
-        let gets_one = !stays && may_refresh && (!self.offline_only || Scopes::OFFLINE.is_within(grant.scope));
+        let gets_one = !stays && may_refresh && (!self.offline_only || Scopes::OFFLINE.is_within(left));
         let ends = if keeps { absolute } else { idle };
         let refresh = gets_one.then(|| self.issue((step, Kind::Refresh), token.grant, grant.scope, ends, Some(name)));
+        if let Some(refresh) = refresh.filter(|_| is_refresh) {
+            self.tokens.get_mut(&refresh).unwrap().number = token.number + 1;
+        }
         if !stays {
-            let seed = is_refresh && lifetimes.grace > 0;
-            self.tokens.get_mut(&name).unwrap().spent = Some(Spent { at: self.now, by: step, seed });
+            // That of a code is only a mark, which the use of its successor erases.
+            let marks_use = self.tolerant && (!keeps || !gets_one);
+            let seed = if is_refresh { lifetimes.grace > 0 } else { marks_use };
+            self.tokens.get_mut(&name).unwrap().spent = Some(Spent { at: self.now, by: step, seed, repeats: 0 });
             // Whoever uses a token has received it.
             let before = token.parent.and_then(|parent| self.tokens.get_mut(&parent)?.spent.as_mut());
             if let Some(spent) = before {

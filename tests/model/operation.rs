@@ -71,6 +71,7 @@ impl fmt::Debug for Span {
 
 /// What a whole history has in common.
 #[derive(Debug, Clone, Copy)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub(crate) struct Setup {
     /// Whether confidential clients keep their refresh tokens.
     pub(crate) confidential_keep: bool,
@@ -78,6 +79,10 @@ pub(crate) struct Setup {
     pub(crate) offline_only: bool,
     /// Whether what a client gets lasts for seconds only, unless the client is changed.
     pub(crate) brief: bool,
+    /// Whether a code that its client redeems again at once ends nothing.
+    pub(crate) tolerant: bool,
+    /// Whether a grant can be refreshed a few times only.
+    pub(crate) few_refreshes: bool,
 }
 
 /// One operation, during which the storage may fail: at its n-th call, in this way.
@@ -266,14 +271,23 @@ impl History {
 
 /// Histories of up to `steps` steps.
 pub(crate) fn histories(steps: usize) -> impl Strategy<Value = History> {
-    let setup = (weighted(0.3), weighted(0.2), weighted(0.4))
-        .prop_map(|(confidential_keep, offline_only, brief)| Setup { confidential_keep, offline_only, brief });
+    let setup = (weighted(0.3), weighted(0.2), weighted(0.4), weighted(0.5), weighted(0.2)).prop_map(
+        |(confidential_keep, offline_only, brief, tolerant, few_refreshes)| Setup {
+            confidential_keep,
+            offline_only,
+            brief,
+            tolerant,
+            few_refreshes,
+        },
+    );
     (setup, vec(step(), 1..=steps)).prop_map(|(setup, steps)| History { setup, steps })
 }
 
 fn step() -> impl Strategy<Value = Step> {
     let how = select(vec![Fault::Failed, Fault::Unavailable, Fault::LostAnswer, Fault::LostAnswer]);
-    let fault = prop_oneof![14 => Just(None), 1 => (1..=4_usize, how).prop_map(Some)];
+    // Only a repeated refresh makes more than four calls.
+    let call = prop_oneof![9 => 1..=4_usize, 1 => 5..=6_usize];
+    let fault = prop_oneof![14 => Just(None), 1 => (call, how).prop_map(Some)];
     (operation(), fault).prop_map(|(operation, fault)| Step { operation, fault })
 }
 

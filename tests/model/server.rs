@@ -12,6 +12,7 @@ use grantor::{
 };
 use time::{Duration, OffsetDateTime};
 
+use crate::model::FEW;
 use crate::operation::{CLIENTS, CONFIDENTIAL, Change, Kind, Operation, Proof, Scopes, Setup, Span, Which};
 use crate::planted::{Bug, planted};
 use crate::seen::Answered;
@@ -82,6 +83,11 @@ fn policy(setup: Setup) -> Policy {
     policy.refresh_grace = Duration::microseconds(lifetimes.grace.min(lifetimes.access));
     if setup.confidential_keep {
         policy.refresh_token_rotation = Rotation::PublicClients;
+    }
+    policy.tolerate_repeated_codes = setup.tolerant;
+    if setup.few_refreshes {
+        policy.refresh_burst = u32::try_from(FEW.0).unwrap();
+        policy.refresh_interval = Duration::microseconds(FEW.1);
     }
     if setup.offline_only {
         policy.refresh_tokens = RefreshTokens::OfflineAccess;

@@ -79,6 +79,10 @@ pub(crate) struct Grant {
 pub(crate) struct Token {
     pub(crate) grant: usize,
     pub(crate) scope: Scopes,
+    /// What was asked for when it was issued.
+    pub(crate) asked: Scopes,
+    /// Of a refresh token, its place in the family.
+    pub(crate) number: i64,
     pub(crate) ends: Time,
     pub(crate) revoked: bool,
     pub(crate) spent: Option<Spent>,
@@ -93,6 +97,8 @@ pub(crate) struct Spent {
     pub(crate) by: usize,
     /// Whether its successors can be had again.
     pub(crate) seed: bool,
+    /// How often its successors were had again.
+    pub(crate) repeats: i64,
 }
 
 impl Grant {

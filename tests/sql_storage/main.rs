@@ -18,5 +18,6 @@ mod newer_node;
 mod opening;
 mod proxy;
 mod records;
+mod rolled_back;
 mod round_trips;
 mod slow_issuance;

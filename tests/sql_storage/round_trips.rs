@@ -46,6 +46,9 @@ impl Wire {
     async fn warm_up(&self) {
         let tokens = self.tokens().await;
         let next = self.t.refresh(&self.app, tokens.refresh_token.as_ref().unwrap()).await.unwrap();
+        for _ in 0..2 {
+            self.t.refresh(&self.app, tokens.refresh_token.as_ref().unwrap()).await.unwrap();
+        }
         self.t.bearer(&next.access_token).await.unwrap().require("user:read").unwrap();
         self.revoke(&next).await;
         self.machine_token().await;
@@ -102,16 +105,21 @@ async fn each_request_takes_no_more_statements_than_documented() {
 }
 
 #[tokio::test]
-async fn a_refresh_that_comes_too_late_takes_one_statement_more() {
+async fn repeated_refresh_takes_no_more_statements_than_documented() {
     let Some(wire) = Wire::with(1).await else { return };
     wire.warm_up().await;
     let tokens = wire.tokens().await;
     let first = tokens.refresh_token.as_ref().unwrap();
     wire.t.refresh(&wire.app, first).await.unwrap();
-    // Client, token, its successors by derivation; nothing is written.
-    let (taken, retried) = wire.statements(wire.t.refresh(&wire.app, first)).await;
-    assert!(retried.is_ok());
-    assert_eq!(taken, 1 + 2 + 1, "client, refresh token, its two successors");
+    for count in ["its first repeat", "its second repeat"] {
+        let (taken, retried) = wire.statements(wire.t.refresh(&wire.app, first)).await;
+        assert!(retried.is_ok());
+        assert_eq!(
+            taken,
+            1 + 5,
+            "{count}: client, refresh token, its two successors, and the count is read and written"
+        );
+    }
 }
 
 /// sqlx sends a `Sync` when a connection goes back to the pool. It does so behind the caller's back: with a connection to

@@ -245,7 +245,8 @@ const PARAMETERS: [&str; 13] = [
 // From the security review, 18: no parameter of a request tells whether its refresh token was spent.
 #[tokio::test]
 async fn broken_parameter_gets_one_answer_in_all_states() {
-    let breaks: [(&str, fn(&str) -> String); 4] = [
+    type Break = (&'static str, fn(&str) -> String);
+    let breaks: [Break; 4] = [
         ("repeated", |name| format!("&{name}=a-value&{name}=a-value")),
         ("not UTF-8", |name| format!("&{name}=%FF")),
         ("with a NUL", |name| format!("&{name}=%00")),
@@ -279,7 +280,8 @@ async fn broken_parameter_gets_one_answer_in_all_states() {
 /// Requests whose method, content type, body or client authentication is wrong.
 #[tokio::test]
 async fn broken_request_gets_one_answer_in_all_states() {
-    let breaks: [(&str, fn(&Case) -> Request); 6] = [
+    type Break = (&'static str, fn(&Case) -> Request);
+    let breaks: [Break; 6] = [
         ("GET", |case| Request::new("GET", format!("/token?{}", form(&case.pairs())))),
         ("no content type", |case| {
             let secret = case.app.secret.as_ref().expect("a confidential client").expose();

@@ -57,13 +57,13 @@ async fn offering(t: &TestServer, scopes: &[&str], change: impl FnOnce(Builder) 
 
 const ALL: [&str; 3] = ["user:read", "user:write", "offline_access"];
 
-fn scope(text: &str) -> Option<Scope> {
-    Some(Scope::parse(text).unwrap())
+fn scope(text: &str) -> Scope {
+    Scope::parse(text).unwrap()
 }
 
 /// A client may have `left` from now on.
 async fn leave(t: &TestServer, app: &TestClient, left: &str) {
-    change_client(t, app, |parts| parts.scope = scope(left)).await;
+    change_client(t, app, |parts| parts.scope = Some(scope(left))).await;
 }
 
 fn refresh_with_scope(app: &TestClient, token: &str, scope: &str) -> Request {
@@ -128,7 +128,7 @@ async fn refresh_with_no_scope_left_is_refused_and_spends_nothing() {
     for token in [&first, &used].map(|tokens| refresh_of(tokens).expose()) {
         bad_grant(&t, &refresh_with_scope(&app, token, "user:write"), "NoScopeLeft").await;
     }
-    change_client(&t, &app, |parts| (parts.scope, parts.default_scope) = (scope("other"), None)).await;
+    change_client(&t, &app, |parts| (parts.scope, parts.default_scope) = (Some(scope("other")), None)).await;
     for token in [&first, &used].map(|tokens| refresh_of(tokens).expose()) {
         bad_grant(&t, &refresh(&app, token), "NoScopeLeft").await;
     }
@@ -196,7 +196,7 @@ async fn policy_for_self_service_cuts_what_was_granted_before() {
     let app = app.await;
     let first = tokens_of(&t, &app).await;
     let mut policy = Policy::default();
-    policy.self_service_scope = scope("user:read");
+    policy.self_service_scope = Some(scope("user:read"));
     t.server = offering(&t, &ALL, |builder| builder.policy(policy)).await;
     assert_eq!(granted(&t, &refresh(&app, refresh_of(&first).expose())).await["scope"], "user:read");
 }
@@ -229,8 +229,10 @@ async fn extension_grants_get_what_is_in_one_of_the_two_lists() {
         token_as(&app, &[&pairs[..], more].concat())
     };
     let apart = granted(&t, &derive(&[("apart", "1")])).await;
-    change_client(&t, &app, |parts| (parts.scope, parts.own_scope) = (scope("user:read"), scope("offline_access")))
-        .await;
+    change_client(&t, &app, |parts| {
+        (parts.scope, parts.own_scope) = (Some(scope("user:read")), Some(scope("offline_access")));
+    })
+    .await;
     let child = granted(&t, &derive(&[])).await;
     assert_eq!(child["scope"], "offline_access user:read");
     let next = granted(&t, &refresh(&app, text_of(&apart, "refresh_token"))).await;

@@ -46,15 +46,15 @@ use super::sql::{Cells, failed, is_transport_failure, unreadable};
 /// `synchronous_commit = off` breaks clause 1 when the database crashes. The database's encoding must be UTF-8.
 ///
 /// # Round trips
-/// One for each call on its winning path, so: client credentials 1, code redemption 2, refresh 2, bearer check 1, revocation
+/// One for each call on its winning path, so: client credentials 1, code redemption 2, refresh 2, a repeated refresh 5, bearer check 1, revocation
 /// of grants 2 (the second one looks for derived ones), each after the look-up of the client, which is 1. A redemption that finds its token spent takes 1 more,
 /// a statement that a connection meets for the first time 1 more to prepare it, and a connection that was idle for more than a
 /// second 1 more to be tried. `sqlx` sends one message when a connection goes back to the pool; only who needs that very
 /// connection waits for the answer, so let the pool have some to spare.
 ///
 /// # Failures
-/// What PostgreSQL rolled back for the sake of another transaction, or never got because the connection was closed before, is tried
-/// again. If the connection breaks while an
+/// What PostgreSQL rolled back for the sake of another transaction (a serialization failure or a deadlock), or never got because the
+/// connection was closed before, is tried up to eight times within the time limit. A step that may have been committed is never repeated. If the connection breaks while an
 /// redemption is under way, the storage looks whether it was committed, and when in doubt fails. Timeouts and a database that is out of
 /// reach are [`unavailable`](StorageError::unavailable), which becomes 503; the next call opens a new connection. Errors
 /// keep `sqlx`'s error as their source, but for a row that breaks a constraint, because that error would show the row.
@@ -197,12 +197,14 @@ struct RefusedRow {
 ///
 /// A pipe that was broken before all was written is one of them: what is written last is the order to commit. (Should something
 /// in between say so of a step that was committed, the repetition meets its own rows and fails, or its own attempt.)
+///
+/// A code that says less is none of them, such as `statement_completion_unknown` (40003), nor are the last words of a connection.
 fn was_rolled_back(error: &sqlx::Error) -> bool {
     if let sqlx::Error::Io(error) = error {
         return error.kind() == std::io::ErrorKind::BrokenPipe;
     }
     let code = error.as_database_error().and_then(DatabaseError::code);
-    code.is_some_and(|code| matches!(&*code, "40001" | "40P01" | "23503"))
+    code.is_some_and(|code| matches!(&*code, "40001" | "40P01" | "23503")) && !is_connection_lost(error)
 }
 
 /// Errors that say something about the moment and not about the statement: no connection (class 08), no resources (53),
