@@ -199,11 +199,11 @@ impl ClientAttempt<'_> {
         let credentials = self.client.map_or(&[][..], Client::credentials);
         let live = credentials.iter().filter(|credential| credential.is_live(self.now));
         live.fold(false, |found, credential| match credential {
-            ClientCredential::Secret { digest, generated, .. } => {
-                let equals = digest.equals(&presented) | raw.as_ref().is_some_and(|raw| digest.equals(raw));
-                found | (equals & (*generated | !only_generated))
+            ClientCredential::Secret { digest, generated, .. } if *generated || !only_generated => {
+                let is_raw = raw.as_ref().is_some_and(|raw| digest.equals(raw));
+                found | digest.equals(&presented) | is_raw
             }
-            ClientCredential::Opaque { .. } => found,
+            ClientCredential::Secret { .. } | ClientCredential::Opaque { .. } => found,
         })
     }
 }

@@ -1200,8 +1200,18 @@ fn the_texts_and_numbers_of_a_client_have_limits() {
         assert_eq!(error, ClientError::ClientId);
         assert_eq!(error.to_string(), "a client identifier has 1 to 255 printable ASCII characters");
     }
-    let invisible =
-        ["\u{200b}", "\u{2060}\u{feff}", "\u{ad}", "\u{3164}", "\u{e0041}", "a\u{61c}b", "a\u{2028}b", "a\u{200d}b"];
+    let invisible = [
+        "\u{200b}",
+        "\u{2060}\u{feff}",
+        "\u{ad}",
+        "\u{3164}",
+        "\u{e0041}",
+        "a\u{61c}b",
+        "a\u{2028}b",
+        "a\u{200d}b",
+        "a\u{600}b",
+        "a\u{13430}b",
+    ];
     let others = ["", "  ", "a\nb", "a\0", "\u{202e}elpmaxe", "a\u{2066}b", &"x".repeat(201)];
     for name in invisible.into_iter().chain(others) {
         let error = public("a").name(name).build().unwrap_err();
@@ -1226,6 +1236,7 @@ fn the_texts_and_numbers_of_a_client_have_limits() {
         "htt\tps://app.example",
         "https://app.example/\u{202e}gpj.exe",
         "https://app.example/\u{200b}",
+        "https://app.example/\u{6dd}",
     ] {
         let error = public("a").client_uri(website).build().unwrap_err();
         assert_eq!(error, ClientError::WebUri("client_uri"), "{website:?}");

@@ -5,12 +5,14 @@ mod postgres;
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use grantor::record::GrantDetails;
 use grantor::storage::{GrantSelector, Opened, PostgresStorage, SqliteStorage};
-use grantor::testing::{Fault, TestClient, TestServer};
+use grantor::testing::{Fault, ISSUER, TestClient, TestClock, TestServer};
 use grantor::{
-    AuthorizationServer, Client, ClientId, ClientRegistry, Clock, Connection, EphemeralStore, Grant, GrantId,
-    GrantType, MemoryStorage, RefreshToken, Scope, Storage, Subject, TokenRequest, TokenResponse,
+    AuthorizationServer, Client, ClientId, ClientRegistry, ClientStore, Clock, Connection, EphemeralStore, Grant,
+    GrantId, GrantType, MemoryStorage, RefreshToken, Scope, Storage, StorageError, Subject, TokenRequest,
+    TokenResponse,
 };
 use time::{Duration, OffsetDateTime};
 
@@ -149,6 +151,35 @@ async fn connections_fail_with_the_storage_or_the_client_store() {
     }
     let refresh = RefreshToken::new(tokens.refresh_token.unwrap().expose());
     t.refresh(&app, &refresh).await.unwrap();
+}
+
+/// Finds one client, whatever the identifier.
+struct OneClient(Arc<Client>);
+
+#[async_trait]
+impl ClientStore for OneClient {
+    async fn find_client(&self, _: &str) -> Result<Option<Arc<Client>>, StorageError> {
+        Ok(Some(Arc::clone(&self.0)))
+    }
+}
+
+// From the security review, 33.
+#[tokio::test]
+async fn connection_is_never_shown_as_another_client() {
+    let storage = MemoryStorage::new();
+    let bank = Client::public("bank").name("Your bank").authorization_code([CB]).build().unwrap();
+    let server = AuthorizationServer::builder(ISSUER)
+        .storage_and_clients(Arc::new(storage.clone()), Arc::new(OneClient(Arc::new(bank))), Arc::new(storage.clone()))
+        .clock(TestClock::new(START + Duration::MINUTE))
+        .scope("a", "A")
+        .build()
+        .await
+        .unwrap();
+    open(&storage, grant(1, "bank")).await;
+    let connections = server.connections(&subject("alice")).await.unwrap();
+    assert_eq!(connections.applications.len(), 1);
+    open(&storage, grant(2, "stranger")).await;
+    assert_eq!(server.connections(&subject("alice")).await.unwrap_err().status(), 500);
 }
 
 const START: OffsetDateTime = time::macros::datetime!(2026-01-01 0:00 UTC);

@@ -33,6 +33,8 @@ pub(crate) struct Parts {
     /// Users, and which applications they have registered.
     pub(crate) accounts: Arc<dyn Accounts>,
     pub(crate) users: Arc<Users>,
+    /// The limit on guessing at one user name. The server has it as its authenticator, and the login page asks it, too.
+    pub(crate) limiter: Arc<Limiter<Arc<Users>>>,
     pub(crate) attempts: Arc<Attempts>,
     pub(crate) sessions: Sessions,
     /// Whether browsers are to send cookies over TLS only.
@@ -82,9 +84,10 @@ impl App {
         }
         let attempts = Arc::new(Attempts::new());
         let users = Users::new(Arc::clone(&accounts), Arc::clone(&attempts))?;
+        let limiter = Arc::new(Limiter::new(Arc::clone(&users)));
         let builder = AuthorizationServer::builder(&issuer)
             .storage(Arc::clone(&storage))
-            .authenticator(Limiter::new(Arc::clone(&users)))
+            .authenticator(Arc::clone(&limiter))
             .policy(flags.policy())
             .default_scope(&config.default_scope)
             .protected_resource(config.api(&issuer))
@@ -110,6 +113,7 @@ impl App {
             clients: storage,
             accounts,
             users,
+            limiter,
             attempts,
             place,
         };

@@ -8,6 +8,7 @@ use maud::{Markup, html};
 use serde::Deserialize;
 
 use crate::app::App;
+use crate::authorize::website_link;
 use crate::clients::keep_legacy_habits;
 use crate::form::OwnForm;
 use crate::registration::ChangeError;
@@ -177,8 +178,9 @@ fn entry(client: &Client) -> Markup {
                 dt { "Client ID" } dd { code { (client.id().as_str()) } }
                 dt { "Redirect URI" }
                 dd { @for uri in client.redirect_uris() { code { (uri.as_str()) } br; } }
-                @if let Some(website) = client.client_uri() { dt { "Website" } dd { (website) } }
+                @if let Some(link) = client.client_uri().and_then(website_link) { dt { "Website" } dd { (link) } }
             }
+            @for warning in client.warnings() { p.caution { (sentence(&warning.to_string())) } }
         }
     }
 }

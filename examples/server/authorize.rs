@@ -234,6 +234,20 @@ mod tests {
         }
     }
 
+    // From the security review, 32: letters of other alphabets can look like those of a known name.
+    #[test]
+    fn link_to_a_website_shows_punycode() {
+        for (website, host) in [
+            ("https://p\u{430}y.example/about", "xn--py-7kc.example"),
+            ("https://B\u{dc}cher.example", "xn--bcher-kva.example"),
+            ("https://app.example:8443/\u{430}", "app.example"),
+        ] {
+            let link = website_link(website).unwrap().into_string();
+            assert!(link.contains(&format!(">{host}</a>")) && link.is_ascii(), "{link}");
+        }
+        assert!(website_link("about:blank").is_none());
+    }
+
     #[test]
     fn a_lifetime_is_told_in_words() {
         let cases = [

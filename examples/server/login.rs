@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use axum::extract::{ConnectInfo, Query, State};
 use axum::http::header::SET_COOKIE;
 use axum::response::{IntoResponse, Redirect, Response};
-use grantor::Password;
+use grantor::{Clock, Password, SystemClock, Verdict};
 use maud::html;
 use serde::Deserialize;
 
@@ -44,13 +44,15 @@ pub(crate) async fn log_in(
 ) -> Response {
     let Entered { username, password, next } = fields;
     let next = way_on(&app, &next);
-    if !app.attempts.begin(&username, peer.ip()) {
-        let wait = "Too many attempts for this user name. Wait a minute, then try again.";
-        return form(&session, 429, next, &username, Some(wait));
-    }
-    match app.users.check(&username, Password::new(password)).await {
-        Ok(None) => form(&session, 401, next, &username, Some("The user name or the password is wrong.")),
-        Ok(Some(user)) if session.log_in(&user).await.is_ok() => Redirect::to(next).into_response(),
+    // The password grant has the same count, so that neither gives guesses beyond those of the other.
+    let peer = Some(peer.ip());
+    let check = app.users.check(&username, Password::new(password), peer);
+    match app.limiter.limit_login(&username, peer, SystemClock.now(), check).await {
+        Ok(Verdict::Throttled { .. }) => {
+            form(&session, 429, next, &username, Some("Too many attempts. Wait a minute, then try again."))
+        }
+        Ok(Verdict::Rejected) => form(&session, 401, next, &username, Some("The user name or the password is wrong.")),
+        Ok(Verdict::Accepted(user)) if session.log_in(&user).await.is_ok() => Redirect::to(next).into_response(),
         _ => page::error(503, "Logging in failed", "That is not your fault. Try again in a moment."),
     }
 }

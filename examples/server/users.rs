@@ -1,5 +1,6 @@
 //! The users of this server: their passwords.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use argon2::password_hash::{self, PasswordHasher, PasswordVerifier};
@@ -29,9 +30,22 @@ impl Users {
         Ok(Arc::new(Self { accounts, attempts, hasher: Hasher::new(), nobody: hash(&random_text())? }))
     }
 
-    /// Whose user name and password these are, if they are right. A wrong password and an unknown user look and cost the same.
+    /// Whose user name and password these are, if they are right, and if the peer has not tried too often. A wrong password and an unknown user look and cost the same.
     /// An error says that nobody knows, never that they are wrong.
-    pub(crate) async fn check(&self, username: &str, password: Password) -> Result<Option<Subject>, BoxError> {
+    pub(crate) async fn check(
+        &self,
+        username: &str,
+        password: Password,
+        peer: Option<IpAddr>,
+    ) -> Result<Verdict<Subject>, AuthenticatorError> {
+        if peer.is_some_and(|peer| !self.attempts.begin(peer)) {
+            return Ok(Verdict::Throttled { retry_after: Duration::SECOND });
+        }
+        let user = self.find(username, password).await.map_err(authenticator_error)?;
+        Ok(user.map_or(Verdict::Rejected, Verdict::Accepted))
+    }
+
+    async fn find(&self, username: &str, password: Password) -> Result<Option<Subject>, BoxError> {
         // Nobody has a name that none can have, and not every database takes one as a question.
         let user = Subject::new(username).ok();
         let known = match &user {
@@ -63,20 +77,14 @@ fn argon2() -> Result<Argon2<'static>, StartError> {
     Ok(Argon2::new(Algorithm::Argon2id, Version::V0x13, params))
 }
 
-/// Lets the password grant check the same passwords as the login page, and count the same peers; client secrets are checked as by default.
+/// Lets the password grant check the same passwords as the login page; client secrets are checked as by default.
 #[async_trait]
 impl Authenticator for Users {
     async fn authenticate_resource_owner(
         &self,
         attempt: &ResourceOwnerAttempt<'_>,
     ) -> Result<Verdict<Subject>, AuthenticatorError> {
-        // The library's `Limiter` counts by name.
-        if attempt.peer.is_some_and(|peer| !self.attempts.begin_any(peer)) {
-            return Ok(Verdict::Throttled { retry_after: Duration::SECOND });
-        }
-        let user = self.check(attempt.username, Password::new(attempt.password.expose())).await;
-        let user = user.map_err(authenticator_error)?;
-        Ok(user.map_or(Verdict::Rejected, Verdict::Accepted))
+        self.check(attempt.username, Password::new(attempt.password.expose()), attempt.peer).await
     }
 }
 
@@ -92,6 +100,6 @@ mod tests {
         let accounts = MemoryAccounts::new(MemoryStorage::new());
         accounts.put_user(&Subject::new("alice").unwrap(), "spoilt").await.unwrap();
         let users = Users::new(Arc::new(accounts), Arc::new(Attempts::new())).unwrap();
-        assert!(users.check("alice", Password::new("wonderland")).await.is_err());
+        assert!(users.check("alice", Password::new("wonderland"), None).await.is_err());
     }
 }

@@ -8,6 +8,7 @@ mod allowed_scope;
 pub(crate) mod auth;
 mod builder;
 mod credential;
+mod invisible;
 mod logo;
 mod members;
 mod parts;
@@ -37,6 +38,7 @@ pub use self::version::ClientVersion;
 pub use self::warning::ClientWarning;
 use crate::record::{ClientId, GrantType};
 use crate::scope::Scope;
+use crate::web_url::WebUrl;
 
 /// A registered application.
 ///
@@ -149,10 +151,27 @@ impl Client {
     }
 
     /// The address of its home page, if it has one: an `http` or `https` URL without spaces and invisible characters. Always
-    /// absolute, so it is safe to use as an `href`.
+    /// absolute, so it is safe to use as an `href`. A page shows [`client_uri_host`](Self::client_uri_host).
     #[must_use]
     pub fn client_uri(&self) -> Option<&str> {
         self.parts.client_uri.as_deref()
+    }
+
+    /// Returns the host of its home page as a page shows it: in lower case, and in ASCII (punycode), because letters of other alphabets
+    /// can look like those of a known name.
+    ///
+    /// ```
+    /// use grantor::Client;
+    ///
+    /// // The second letter is a Cyrillic one.
+    /// let client = Client::public("app").client_uri("https://p\u{430}y.example/about").authorization_code(["https://app.example/cb"]);
+    /// assert_eq!(client.build()?.client_uri_host().as_deref(), Some("xn--py-7kc.example"));
+    /// # Ok::<(), grantor::client::ClientError>(())
+    /// ```
+    #[must_use]
+    pub fn client_uri_host(&self) -> Option<String> {
+        let url = WebUrl::parse(self.client_uri()?).ok()?;
+        Some(url.host().to_owned())
     }
 
     /// The address of its logo, if it has one, checked like [`client_uri`](Self::client_uri). A page shows what [`logo`](Self::logo)

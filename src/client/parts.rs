@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use time::{Duration, OffsetDateTime};
 
+use super::invisible::is_deceptive;
 use super::{
     AuthenticationMethod, Client, ClientCredential, ClientParts, ClientType, Lifetimes, RedirectUri, RedirectUriClass,
     RedirectUriError, RegisteredBy,
@@ -301,17 +302,6 @@ fn is_nested_at_most(value: &Value, depth: usize) -> bool {
         Value::Object(members) => depth > 0 && members.values().all(inner),
         _ => true,
     }
-}
-
-/// Characters that are not seen, or that turn the direction of text: with them a name could be blank, look like another
-/// one, or rewrite the consent page around it.
-fn is_deceptive(c: char) -> bool {
-    c.is_control()
-        || matches!(c,
-            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}' | '\u{180b}'..='\u{180f}'
-            | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{2800}' | '\u{3164}'
-            | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{1bca0}'..='\u{1bca3}'
-            | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
 impl TryFrom<ClientParts> for Client {

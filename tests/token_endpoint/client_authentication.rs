@@ -296,9 +296,8 @@ async fn client_with_another_identifier_is_a_server_error() {
     assert_eq!(server.token(&by_basic("app", "a-secret")).await.status(), 200);
     let public = Request::post_form("/revoke", form(&[("token", "x"), ("client_id", "APP")]));
     let authorize = Request::get("/authorize?response_type=code&client_id=App");
-    let page = match server.authorize(&authorize).await {
-        grantor::AuthorizationOutcome::Respond(response) => response,
-        _ => panic!("a request of an unknown client"),
+    let grantor::AuthorizationOutcome::Respond(page) = server.authorize(&authorize).await else {
+        panic!("a request of an unknown client")
     };
     for (response, event) in [
         (page, "authorization_refused"),

@@ -25,8 +25,8 @@ async fn a_machine_gets_an_access_token_and_never_a_refresh_token() {
 #[tokio::test]
 async fn a_machines_token_is_never_taken_for_a_users_even_if_the_client_is_called_like_one() {
     let t = TestServer::new();
-    let secret = grantor::ClientSecret::generate(&t.entropy).unwrap();
-    let client = Client::confidential("alice", grantor::ClientCredential::secret(&secret)).client_credentials();
+    let secret = ClientSecret::generate(&t.entropy).unwrap();
+    let client = Client::confidential("alice", ClientCredential::secret(&secret)).client_credentials();
     let app = t.register(client.scope("user:read").build(), Some(secret)).await;
     let body = granted(&t, &token_as(&app, &MACHINE)).await;
     let access = t.bearer(&access_token(&body)).await.unwrap().require("user:read").unwrap();

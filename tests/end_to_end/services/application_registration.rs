@@ -48,6 +48,23 @@ async fn a_registered_application_gets_a_token_for_itself_by_body_and_by_basic()
 }
 
 #[tokio::test]
+async fn redirect_uri_without_path_is_registered_with_a_warning() {
+    let example = Example::with("[]", USERS, SCOPES, &[]);
+    let browser = Browser::new(&example);
+    let form = browser.open_as("/applications/new", "ada", "correct horse").await;
+    let warning =
+        "The redirect URI https://app.example has no path, and many clients send https://app.example/ instead";
+    for (redirect_uri, warned) in [("https://app.example/", false), ("https://app.example", true)] {
+        let fields = [("name", "My app"), ("website", "https://b\u{fc}cher.example"), ("redirect_uri", redirect_uri)];
+        assert_eq!(browser.submit(&form, "/applications/new", &fields).await.status, 200);
+        let list = browser.get("/applications").await;
+        assert_eq!(list.body.contains(warning), warned, "{}", list.body);
+        // From the security review, 32.
+        assert!(list.body.contains(">xn--bcher-kva.example</a>"), "{}", list.body);
+    }
+}
+
+#[tokio::test]
 async fn a_user_can_register_twenty_applications_and_is_told_so() {
     let example = Example::with("[]", r#"{"ada": "correct horse", "bea": "battery"}"#, SCOPES, &[]);
     let browser = Browser::new(&example);

@@ -34,6 +34,26 @@ async fn after_ten_wrong_passwords_the_right_one_has_to_wait_but_other_users_hav
     assert_eq!((page.status, page.location.as_deref()), (303, Some("/")));
 }
 
+// From the security review, 24: the login page and the password grant gave guesses of their own.
+#[tokio::test]
+async fn login_page_and_token_endpoint_share_their_count() {
+    let example = Example::with(CLIENTS, USERS, SCOPES, &["--legacy"]);
+    let http = reqwest::Client::new();
+    let grant = async |username: &str, password: &str| {
+        let form = [("grant_type", "password"), ("username", username), ("password", password)];
+        let request = http.post(example.url("/token")).basic_auth("mail", Some("mail-secret")).form(&form);
+        request.send().await.unwrap().status().as_u16()
+    };
+    let browser = Browser::new(&example);
+    for _ in 0..5 {
+        assert_eq!(log_in(&browser, "ada", "wrong").await.status, 401);
+        assert_eq!(grant("Ada", "wrong").await, 400);
+    }
+    assert_eq!(log_in(&browser, "ada", "correct horse").await.status, 429);
+    assert_eq!(grant("ada", "correct horse").await, 429);
+    assert_eq!(grant("bea", "battery").await, 200);
+}
+
 #[tokio::test]
 #[cfg(target_os = "linux")]
 async fn somebody_who_guesses_does_not_keep_the_user_out() {
