@@ -29,7 +29,7 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "CIDR")]
     pub(crate) trusted_proxy: Vec<TrustedProxy>,
 
-    /// A scheme without a dot to which native applications may redirect, such as cursor for cursor://callback, or one with a dot to
+    /// A scheme without a dot to which native applications may redirect, such as `cursor` for `cursor://callback`, or one with a dot to
     /// which they redirect with two slashes (repeatable). Any app on a device can claim such a name, so give those of apps that you know.
     #[arg(long, value_name = "NAME")]
     pub(crate) native_scheme: Vec<String>,

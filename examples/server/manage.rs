@@ -70,7 +70,8 @@ pub(crate) async fn form(
     session: Session,
     Query(Which { client }): Query<Which>,
 ) -> Result<Response, Response> {
-    let client = own(&app, user(&session)?, &client).await?;
+    let user = session.require_user("/applications").map_err(IntoResponse::into_response)?;
+    let client = own(&app, user, &client).await?;
     Ok(form_page(&session, 200, &client, &Entered::of(&client), None))
 }
 
@@ -79,8 +80,10 @@ pub(crate) async fn change(
     State(app): State<App>,
     OwnForm { session, fields: entered }: OwnForm<Entered>,
 ) -> Result<Response, Response> {
-    let user = user(&session)?;
-    may_change(&app, user)?;
+    let user = session.require_user("/applications").map_err(IntoResponse::into_response)?;
+    if !app.attempts.begin_change(user.as_str()) {
+        return Err(too_fast());
+    }
     let old = own(&app, user, &entered.client).await?;
     let Ok(version) = entered.version.parse() else { return Err(changed_meanwhile()) };
     let new = match changed(&old, &entered.changes()).and_then(|new| with_allowed_redirects(&app.oauth, new)) {
@@ -97,8 +100,10 @@ pub(crate) async fn new_secret(
     State(app): State<App>,
     OwnForm { session, fields }: OwnForm<Which>,
 ) -> Result<Response, Response> {
-    let user = user(&session)?;
-    may_change(&app, user)?;
+    let user = session.require_user("/applications").map_err(IntoResponse::into_response)?;
+    if !app.attempts.begin_change(user.as_str()) {
+        return Err(too_fast());
+    }
     let client = own(&app, user, &fields.client).await?;
     if !client.is_confidential() {
         return Err(page::error(400, "This application has no secret", "It is an app on users\u{2019} devices."));
@@ -119,20 +124,14 @@ pub(crate) async fn remove(
     State(app): State<App>,
     OwnForm { session, fields }: OwnForm<Which>,
 ) -> Result<Response, Response> {
-    let user = user(&session)?;
-    may_change(&app, user)?;
+    let user = session.require_user("/applications").map_err(IntoResponse::into_response)?;
+    if !app.attempts.begin_change(user.as_str()) {
+        return Err(too_fast());
+    }
     let id = own_id(&app, user, &fields.client).await?;
     app.clients.remove(&id, OffsetDateTime::now_utc()).await.map_err(|error| refused(&error))?;
     app.accounts.remove_application(user, &id).await.map_err(|_| failed())?;
     Ok(Redirect::to("/applications").into_response())
-}
-
-fn user(session: &Session) -> Result<&Subject, Response> {
-    session.require_user("/applications").map_err(IntoResponse::into_response)
-}
-
-fn may_change(app: &App, user: &Subject) -> Result<(), Response> {
-    if app.attempts.begin_change(user.as_str()) { Ok(()) } else { Err(too_fast()) }
 }
 
 /// Returns the identifier if the application is the user's.
