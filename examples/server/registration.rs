@@ -98,7 +98,7 @@ pub(crate) async fn change(State(app): State<App>, access: Access, headers: Head
     }
     let id = access.client_id();
     if !app.attempts.begin_change(id.as_str()) {
-        return api::refusal(StatusCode::TOO_MANY_REQUESTS, "temporarily_unavailable", "too many changes; try again");
+        return api::too_fast();
     }
     let new = match changes(&body, id.as_str()) {
         Ok(new) => new,
