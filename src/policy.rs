@@ -94,9 +94,9 @@ pub struct Policy {
     /// clients with the switch [`localhost_for_development`](crate::client::ClientParts::localhost_for_development). Default: yes.
     pub localhost_redirects: bool,
     /// The private-use schemes without a dot that native apps may redirect to if they have the switch
-    /// [`undotted_schemes`](crate::client::ClientParts::undotted_schemes), such as `cursor` and `vscode`. Only names in reverse
-    /// domain notation tell their owner (RFC 8252 §7.1), so list those that you know. Names such as `javascript`, `file` and `http`
-    /// do not build. Default: none.
+    /// [`undotted_schemes`](crate::client::ClientParts::undotted_schemes), such as `cursor` and `vscode`. A scheme with a dot is
+    /// listed if two slashes follow it in redirect URIs, as in `com.example.app://callback`. Only names in reverse domain notation tell their
+    /// owner (RFC 8252 §7.1), so list those that you know. Names such as `javascript`, `file` and `http` do not build. Default: none.
     pub undotted_schemes: BTreeSet<String>,
     /// The scopes that users can consent to for a client which no administrator registered, whatever its own list says. It is judged at
     /// each request, so a scope that the server declares later is not in it. All of them must be declared.
@@ -309,7 +309,8 @@ impl Policy {
             return Err(PolicyError::ForbiddenScheme(name));
         }
         let is_scheme = |name: &String| {
-            let is_scheme_byte = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"+-".contains(&byte);
+            let is_scheme_byte =
+                |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"+-.".contains(&byte);
             name.starts_with(|c: char| c.is_ascii_lowercase()) && name.bytes().all(is_scheme_byte)
         };
         if !self.undotted_schemes.iter().all(is_scheme) {
@@ -363,9 +364,7 @@ pub enum PolicyError {
     /// A scheme that runs scripts, reads files or belongs to the browser or the operating system.
     #[error("undotted_schemes has {0:?}, which is never a redirect target")]
     ForbiddenScheme(&'static str),
-    /// A name that is no scheme, or has a dot.
-    #[error(
-        "undotted_schemes has names of lower-case letters, digits, + and -, such as vscode, without a colon or dot"
-    )]
+    /// A name that is no scheme.
+    #[error("undotted_schemes has names of lower-case letters, digits, +, - and dots, such as vscode, without a colon")]
     MalformedScheme,
 }

@@ -836,8 +836,8 @@ fn undotted_scheme_needs_a_native_client_and_its_switch() {
     assert_eq!(error, ClientError::UndottedScheme(parsed.clone()));
     assert_eq!(
         error.to_string(),
-        "a private-use scheme without a dot needs the client's switch undotted_schemes, and its name in the policy's \
-         undotted_schemes: cursor://callback"
+        "a private-use scheme without a dot, or with two slashes, needs the client's switch undotted_schemes, and its name in \
+         the policy's undotted_schemes: cursor://callback"
     );
     for client in [Client::public("a"), Client::confidential("a", secret())] {
         let error = client.authorization_code([uri]).undotted_schemes().build().unwrap_err();
@@ -933,11 +933,11 @@ fn forbidden_scheme_in_the_policy_does_not_build() {
     }
     let text = "undotted_schemes has \"file\", which is never a redirect target";
     assert!(build_with("file").unwrap_err().to_string().contains(text));
-    for name in ["", "JavaScript", "Cursor", "cursor:", "cursor://", "com.example", "1password", "my app", "m\u{e4}"] {
+    for name in ["", "JavaScript", "Cursor", "cursor:", "cursor://", ".com", "1password", "my app", "m\u{e4}"] {
         let error = build_with(name).unwrap_err();
         assert!(matches!(error, BuildError::Policy(PolicyError::MalformedScheme)), "{name}");
     }
-    for name in ["cursor", "vscode", "vscode-insiders", "git+x", "x2"] {
+    for name in ["cursor", "vscode", "vscode-insiders", "git+x", "x2", "com.example.app"] {
         assert!(build_with(name).is_ok(), "{name}");
     }
 }

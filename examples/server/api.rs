@@ -64,6 +64,9 @@ pub(crate) async fn read(State(app): State<App>, access: Access) -> Result<Respo
 /// `PUT /api/me`, behind `require`
 pub(crate) async fn change(State(app): State<App>, access: Access, body: Body) -> Result<Response, BearerError> {
     let user = access.user()?;
+    if !app.attempts.begin_change(user.as_str()) {
+        return Ok(too_fast());
+    }
     let is_name = |name: &str| (1..=100).contains(&name.chars().count()) && !name.chars().any(char::is_control);
     match read_object(body.bytes()) {
         Ok(Change { display_name }) if is_name(&display_name) => {
@@ -96,6 +99,10 @@ pub(crate) fn read_object<T: DeserializeOwned>(body: &[u8]) -> Result<T, serde_j
 
 pub(crate) fn bad_request(description: &str) -> Response {
     refusal(StatusCode::BAD_REQUEST, "invalid_request", description)
+}
+
+pub(crate) fn too_fast() -> Response {
+    refusal(StatusCode::TOO_MANY_REQUESTS, "temporarily_unavailable", "too many changes in a short time; try again")
 }
 
 /// The token was good; what it gives access to can't be had at the moment.

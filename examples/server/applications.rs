@@ -2,7 +2,7 @@
 
 use axum::extract::State;
 use axum::response::{Redirect, Response};
-use grantor::client::{ClientCredential, ClientError, RedirectUri, RegisteredBy};
+use grantor::client::{ClientCredential, ClientError, RegisteredBy};
 use grantor::{Client, ClientId, ClientSecret};
 use maud::{Markup, html};
 use serde::Deserialize;
@@ -22,6 +22,8 @@ pub(crate) struct Entered {
     name: String,
     website: String,
     redirect_uri: String,
+    /// A checkbox: there if it is checked.
+    native: Option<String>,
 }
 
 /// What is wrong with a field, or with [`FORM`].
@@ -75,7 +77,9 @@ pub(crate) async fn register(
     let (Ok(id), Ok(secret)) = (ClientId::random(), ClientSecret::random()) else {
         return Ok(page::error(500, "The registration failed", "Try again in a moment."));
     };
-    let client = match client(&app, &id, &secret, &entered) {
+    // A program on a user's device can't keep a secret (RFC 8252 §8.5).
+    let secret = entered.native.is_none().then_some(secret);
+    let client = match client(&app, &id, secret.as_ref(), &entered) {
         Ok(client) => client,
         Err(problem) => return Ok(form_page(&session, 422, &entered, Some(&problem))),
     };
@@ -89,29 +93,31 @@ pub(crate) async fn register(
     match app.clients.register(client).await {
         Ok(()) => {
             let title = format!("{} is registered", entered.name.trim());
-            Ok(secret_page(&session, &title, &id, &secret, None))
+            Ok(secret_page(&session, &title, &id, secret.as_ref(), None))
         }
         Err(_) => Ok(failed()),
     }
 }
 
-/// The client that was described, or the first thing that is wrong with it.
-fn client(app: &App, id: &ClientId, secret: &ClientSecret, entered: &Entered) -> Result<Client, Problem> {
-    let (redirect_uri, website) = (entered.redirect_uri.trim(), entered.website.trim());
-    if redirect_uri == RedirectUri::OUT_OF_BAND && !app.legacy {
-        return Err(ChangeError::OutOfBand.into());
-    }
+/// The client that was described, or the first thing that is wrong with it. Without a secret it is a native application.
+fn client(app: &App, id: &ClientId, secret: Option<&ClientSecret>, entered: &Entered) -> Result<Client, Problem> {
     let scopes: Vec<&str> = app.scopes.iter().map(|(token, _)| token.as_str()).collect();
-    let mut builder = Client::confidential(id.as_str(), ClientCredential::secret(secret))
+    let builder = match secret {
+        // Nobody vouches for it, so on its own authority it can look after its own registration, and no more.
+        Some(secret) => Client::confidential(id.as_str(), ClientCredential::secret(secret))
+            .client_credentials()
+            .own_scope(registration::SCOPE)
+            .default_scope(format!("{} {}", app.default_scope, registration::SCOPE)),
+        None if app.oauth.policy().undotted_schemes.is_empty() => Client::native(id.as_str()),
+        None => Client::native(id.as_str()).undotted_schemes(),
+    };
+    let mut builder = builder
         .name(entered.name.trim())
         .registered_by(RegisteredBy::SelfService)
-        .authorization_code([redirect_uri])
+        .authorization_code([entered.redirect_uri.trim()])
         .refresh_token()
-        .client_credentials()
-        .scope(scopes.join(" "))
-        // Nobody vouches for it, so on its own authority it can look after its own registration, and no more.
-        .own_scope(registration::SCOPE)
-        .default_scope(format!("{} {}", app.default_scope, registration::SCOPE));
+        .scope(scopes.join(" "));
+    let website = entered.website.trim();
     if !website.is_empty() {
         builder = builder.client_uri(website);
     }
@@ -119,7 +125,8 @@ fn client(app: &App, id: &ClientId, secret: &ClientSecret, entered: &Entered) ->
     if app.legacy {
         keep_legacy_habits(&mut parts);
     }
-    Client::from_parts(parts).map_err(Problem::from)
+    let client = Client::from_parts(parts).map_err(Problem::from)?;
+    registration::with_allowed_redirects(&app.oauth, client).map_err(Problem::from)
 }
 
 impl From<ClientError> for Problem {
@@ -131,6 +138,11 @@ impl From<ClientError> for Problem {
                 "redirect_uri",
                 "private-use schemes and localhost are for native apps; take https or 127.0.0.1".to_owned(),
             ),
+            ClientError::UndottedScheme(uri) => (
+                "redirect_uri",
+                format!("{uri}: take a scheme of the app\u{2019}s own and one slash, as in com.example.app:/callback"),
+            ),
+            ClientError::NoRedirectUri | ClientError::TooLarge => ("redirect_uri", error.to_string()),
             _ => ("name", error.to_string()),
         };
         Self { field, text: sentence(&text) }
@@ -142,7 +154,7 @@ impl From<ChangeError> for Problem {
         match error {
             ChangeError::Client(error) => error.into(),
             // The other members are texts, and so is what a form sends.
-            ChangeError::Member(_) | ChangeError::OutOfBand => {
+            ChangeError::Member(_) | ChangeError::NotOffered(_) => {
                 Self { field: "redirect_uri", text: sentence(&error.to_string()) }
             }
             ChangeError::Unreadable(_) => Self { field: FORM, text: sentence(&error.to_string()) },
@@ -224,6 +236,13 @@ fn form_page(session: &Session, status: u16, entered: &Entered, problem: Option<
                 (field("Website (optional)", "website", "Its home page, such as https://app.example.", &entered.website))
                 (field("Redirect URI", "redirect_uri", "Where users come back to: https, or http on 127.0.0.1.",
                     &entered.redirect_uri))
+                label.permission {
+                    input type="checkbox" name="native" value="yes" checked[entered.native.is_some()];
+                    span {
+                        "It is an app on the user\u{2019}s device"
+                        small { "It has no secret, and may come back by a scheme of its own." }
+                    }
+                }
                 button.button { "Register" }
             }
         }
@@ -236,17 +255,21 @@ pub(crate) fn secret_page(
     session: &Session,
     title: &str,
     id: &ClientId,
-    secret: &ClientSecret,
+    secret: Option<&ClientSecret>,
     note: Option<&str>,
 ) -> Response {
     let content = html! {
         div.form {
             h1 { (title) }
             div.card {
-                p.caution { strong { "Copy the secret now." } " It is shown this once and can\u{2019}t be recovered." }
+                @if secret.is_some() {
+                    p.caution { strong { "Copy the secret now." } " It is shown this once and can\u{2019}t be recovered." }
+                }
                 dl.wide {
                     dt { "Client ID" } dd { code.copy #client_id { (id.as_str()) } }
-                    dt { "Client secret" } dd { code.copy #client_secret { (secret.expose()) } }
+                    @if let Some(secret) = secret {
+                        dt { "Client secret" } dd { code.copy #client_secret { (secret.expose()) } }
+                    }
                 }
                 @if let Some(note) = note { p { (note) } }
                 a.button href="/applications" { "I have copied it" }

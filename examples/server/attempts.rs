@@ -38,8 +38,8 @@ impl Attempts {
         self.by_peer.check_key(&(self.hasher.hash_one(network_of(peer)) % Self::MOST)).is_ok()
     }
 
-    /// Counts a change of a registration, before the storage is asked, by the user or the client who makes it. Each waits for a row of
-    /// theirs and holds a connection meanwhile, so nobody may have many of them at once. Returns whether it may be made.
+    /// Counts a change of a registration or a profile, before the storage is asked, by the user or the client who makes it. Each waits
+    /// for a row of theirs and holds a connection meanwhile, so nobody may have many of them at once. Returns whether it may be made.
     pub(crate) fn begin_change(&self, by: &str) -> bool {
         self.changes.check_key(&(self.hasher.hash_one(by) % Self::MOST)).is_ok()
     }

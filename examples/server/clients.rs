@@ -63,6 +63,8 @@ enum ApplicationType {
 pub(crate) struct Rules<'a> {
     /// Whether clients may keep every legacy habit.
     pub(crate) legacy: bool,
+    /// Whether native clients may redirect to schemes without a dot. Which ones is for the policy to say.
+    pub(crate) undotted_schemes: bool,
     /// What a client gets on its own authority for which no scope is listed.
     pub(crate) default_scope: &'a str,
 }
@@ -99,6 +101,7 @@ impl ClientMetadata {
             let own = parts.own_scope.as_ref().or(parts.scope.as_ref());
             parts.own_scope = Some(with_own_account(own.map_or(rules.default_scope, Scope::as_str))?);
         }
+        parts.undotted_schemes |= rules.undotted_schemes && parts.client_type == ClientType::Native;
         if rules.legacy {
             keep_legacy_habits(&mut parts);
         }
@@ -184,7 +187,7 @@ mod tests {
 
     fn read(json: &str, legacy: bool) -> Result<Client, String> {
         let metadata: ClientMetadata = serde_json::from_str(json).map_err(|error| error.to_string())?;
-        metadata.to_client(&Rules { legacy, default_scope: "user:read" })
+        metadata.to_client(&Rules { legacy, undotted_schemes: false, default_scope: "user:read" })
     }
 
     #[test]
@@ -218,7 +221,7 @@ mod tests {
             built_in(&["a"], "a", false)
                 .iter()
                 .filter(|client| client
-                    .to_client(&Rules { legacy: false, default_scope: "a" })
+                    .to_client(&Rules { legacy: false, undotted_schemes: false, default_scope: "a" })
                     .unwrap()
                     .is_resource_server())
                 .count()

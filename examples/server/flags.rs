@@ -36,6 +36,11 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "CIDR")]
     pub(crate) trusted_proxy: Vec<TrustedProxy>,
 
+    /// A scheme without a dot to which native applications may redirect, such as `cursor` for `cursor://callback`, or one with a dot to
+    /// which they redirect with two slashes (repeatable). Any app on a device can claim such a name, so give those of apps that you know.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) native_scheme: Vec<String>,
+
     /// The issuer identifier under which the storage was used so far. A storage belongs to one issuer; this moves it to the present
     /// one, as when a domain changes.
     #[arg(long, value_name = "URL")]
@@ -116,6 +121,7 @@ impl Flags {
         if self.refresh_needs_offline_access {
             policy.refresh_tokens = RefreshTokens::OfflineAccess;
         }
+        policy.undotted_schemes.extend(self.native_scheme.iter().cloned());
         policy.introspect_refresh_tokens = self.introspect_refresh_tokens;
         if self.legacy {
             let dangerous = policy.dangerous();

@@ -103,14 +103,14 @@ mod tests {
     async fn dropped_request_keeps_its_thread_until_the_hash_is_done() {
         let hasher = Hasher::with_workers(1);
         let (finish, finished) = std::sync::mpsc::channel::<()>();
-        let (begin, mut begun) = tokio::sync::mpsc::unbounded_channel();
+        let (begin, mut has_begun) = tokio::sync::mpsc::unbounded_channel();
         let hash = move || {
             begin.send(()).unwrap();
             finished.recv().unwrap();
         };
         tokio::select! {
             _ = hasher.run(hash) => panic!("the hash waits for the message"),
-            _ = begun.recv() => {}
+            _ = has_begun.recv() => {}
         }
         assert_eq!((hasher.workers.available_permits(), hasher.places.available_permits()), (0, Hasher::WAITING));
         finish.send(()).unwrap();

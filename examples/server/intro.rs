@@ -21,6 +21,13 @@ pub(crate) async fn warn(app: &App) {
     for finding in app.oauth.lint() {
         eprintln!("warning: {finding}");
     }
+    // This server does not speak TLS itself.
+    if app.secure && app.trusted_proxies.is_empty() {
+        eprintln!(
+            "warning: the issuer is https, but no proxy is trusted: limits count all clients behind it as one; name it by \
+             --trusted-proxy"
+        );
+    }
     let clients = app.oauth.lint_clients(&*app.clients, |client, finding| {
         eprintln!("warning: the client {}: {finding}", client.id());
     });

@@ -15,7 +15,7 @@ use crate::app::App;
 use crate::applications::{Problem, entered_field, secret_page, too_fast};
 use crate::form::OwnForm;
 use crate::page;
-use crate::registration::{Changeable, changed};
+use crate::registration::{Changeable, changed, with_allowed_redirects};
 use crate::session::Session;
 
 /// So long the secret before a new one goes on working.
@@ -70,7 +70,8 @@ pub(crate) async fn form(
     session: Session,
     Query(Which { client }): Query<Which>,
 ) -> Result<Response, Response> {
-    let client = own(&app, user(&session)?, &client).await?;
+    let user = session.require_user("/applications").map_err(IntoResponse::into_response)?;
+    let client = own(&app, user, &client).await?;
     Ok(form_page(&session, 200, &client, &Entered::of(&client), None))
 }
 
@@ -79,11 +80,13 @@ pub(crate) async fn change(
     State(app): State<App>,
     OwnForm { session, fields: entered }: OwnForm<Entered>,
 ) -> Result<Response, Response> {
-    let user = user(&session)?;
-    may_change(&app, user)?;
+    let user = session.require_user("/applications").map_err(IntoResponse::into_response)?;
+    if !app.attempts.begin_change(user.as_str()) {
+        return Err(too_fast());
+    }
     let old = own(&app, user, &entered.client).await?;
     let Ok(version) = entered.version.parse() else { return Err(changed_meanwhile()) };
-    let new = match changed(&old, &entered.changes(), app.legacy) {
+    let new = match changed(&old, &entered.changes()).and_then(|new| with_allowed_redirects(&app.oauth, new)) {
         Ok(new) => new,
         Err(error) => return Ok(form_page(&session, 422, &old, &entered, Some(&error.into()))),
     };
@@ -97,9 +100,14 @@ pub(crate) async fn new_secret(
     State(app): State<App>,
     OwnForm { session, fields }: OwnForm<Which>,
 ) -> Result<Response, Response> {
-    let user = user(&session)?;
-    may_change(&app, user)?;
+    let user = session.require_user("/applications").map_err(IntoResponse::into_response)?;
+    if !app.attempts.begin_change(user.as_str()) {
+        return Err(too_fast());
+    }
     let client = own(&app, user, &fields.client).await?;
+    if !client.is_confidential() {
+        return Err(page::error(400, "This application has no secret", "It is an app on users\u{2019} devices."));
+    }
     let secret = ClientSecret::random().map_err(|_| failed())?;
     let mut parts = client.parts().clone();
     parts.credentials.drain(..parts.credentials.len().saturating_sub(1));
@@ -107,7 +115,7 @@ pub(crate) async fn new_secret(
     let new = Client::from_parts(parts).map_err(|error| refused(&error.into()))?;
     app.clients.update(new, client.version()).await.map_err(|error| refused(&error))?;
     let title = format!("{} has a new secret", name_of(&client));
-    Ok(secret_page(&session, &title, client.id(), &secret, Some("The secret before works for 24 more hours.")))
+    Ok(secret_page(&session, &title, client.id(), Some(&secret), Some("The secret before works for 24 more hours.")))
 }
 
 /// `POST /applications/remove`. The application goes first and what says whose it is last, so that a failure in between leaves an
@@ -116,20 +124,14 @@ pub(crate) async fn remove(
     State(app): State<App>,
     OwnForm { session, fields }: OwnForm<Which>,
 ) -> Result<Response, Response> {
-    let user = user(&session)?;
-    may_change(&app, user)?;
+    let user = session.require_user("/applications").map_err(IntoResponse::into_response)?;
+    if !app.attempts.begin_change(user.as_str()) {
+        return Err(too_fast());
+    }
     let id = own_id(&app, user, &fields.client).await?;
     app.clients.remove(&id, OffsetDateTime::now_utc()).await.map_err(|error| refused(&error))?;
     app.accounts.remove_application(user, &id).await.map_err(|_| failed())?;
     Ok(Redirect::to("/applications").into_response())
-}
-
-fn user(session: &Session) -> Result<&Subject, Response> {
-    session.require_user("/applications").map_err(IntoResponse::into_response)
-}
-
-fn may_change(app: &App, user: &Subject) -> Result<(), Response> {
-    if app.attempts.begin_change(user.as_str()) { Ok(()) } else { Err(too_fast()) }
 }
 
 /// Returns the identifier if the application is the user's.

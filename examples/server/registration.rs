@@ -6,8 +6,9 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use grantor::client::{ClientError, ClientVersion, MemberError, RedirectUri, SetBy};
+use grantor::lint::ClientLint;
 use grantor::storage::RegistryError;
-use grantor::{Access, Client};
+use grantor::{Access, AuthorizationServer, Client};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -45,24 +46,31 @@ pub(crate) enum ChangeError {
     Member(#[from] MemberError),
     #[error(transparent)]
     Client(#[from] ClientError),
-    #[error("showing the code for copying is not offered by this server")]
-    OutOfBand,
+    #[error("redirects to {0} are not offered by this server")]
+    NotOffered(RedirectUri),
     #[error("the registration can't be read: {0}")]
     Unreadable(#[from] serde_json::Error),
 }
 
 /// Returns the client with these members. As nobody has checked them, it counts as self-registered from then on, and an
 /// administrator's rights that do not go with that are refused.
-pub(crate) fn changed(client: &Client, new: &Changeable, legacy: bool) -> Result<Client, ChangeError> {
-    if !legacy && new.redirect_uris.iter().any(|uri| uri == RedirectUri::OUT_OF_BAND) {
-        return Err(ChangeError::OutOfBand);
-    }
+pub(crate) fn changed(client: &Client, new: &Changeable) -> Result<Client, ChangeError> {
     // An update sets all members that the application may set, so the others are sent as they are.
     let mut members = members_of(client.parts())?;
     members.extend(members_of(new)?);
     let mut parts = client.parts().clone();
     parts.set_members(&mut members, SetBy::Anyone)?;
     Ok(Client::from_parts(parts)?)
+}
+
+/// Returns the client if the server redirects to all its URIs.
+pub(crate) fn with_allowed_redirects(oauth: &AuthorizationServer, client: Client) -> Result<Client, ChangeError> {
+    for finding in oauth.lint_client(&client) {
+        if let ClientLint::RedirectUriNotAllowed(uri) = finding {
+            return Err(ChangeError::NotOffered(uri));
+        }
+    }
+    Ok(client)
 }
 
 fn members_of(value: impl Serialize) -> Result<Map<String, Value>, serde_json::Error> {
@@ -89,7 +97,7 @@ pub(crate) async fn change(State(app): State<App>, access: Access, headers: Head
     }
     let id = access.client_id();
     if !app.attempts.begin_change(id.as_str()) {
-        return api::refusal(StatusCode::TOO_MANY_REQUESTS, "temporarily_unavailable", "too many changes; try again");
+        return api::too_fast();
     }
     let new = match changes(body.bytes(), id.as_str()) {
         Ok(new) => new,
@@ -103,7 +111,7 @@ pub(crate) async fn change(State(app): State<App>, access: Access, headers: Head
     if !matches(&headers, old.version()) {
         return changed_meanwhile();
     }
-    let new = match changed(&old, &new, app.legacy) {
+    let new = match changed(&old, &new).and_then(|new| with_allowed_redirects(&app.oauth, new)) {
         Ok(new) => new,
         Err(problem) => return api::bad_request(&problem.to_string()),
     };
@@ -199,7 +207,7 @@ mod tests {
     fn change_replaces_three_members_and_keeps_the_others() {
         let old = client();
         let new = changes(br#"{"client_name":"New","redirect_uris":["https://app.example/new"]}"#, "app").unwrap();
-        let new = changed(&old, &new, false).unwrap();
+        let new = changed(&old, &new).unwrap();
         assert_eq!((new.name(), new.client_uri()), (Some("New"), None));
         let uris: Vec<_> = new.redirect_uris().iter().map(RedirectUri::as_str).collect();
         assert_eq!(uris, ["https://app.example/new"]);
@@ -219,7 +227,7 @@ mod tests {
     fn change_that_is_not_allowed_is_refused() {
         let change = |body: &str| {
             let new = changes(body.as_bytes(), "app")?;
-            changed(&client(), &new, false).map(drop).map_err(|error| error.to_string())
+            changed(&client(), &new).map(drop).map_err(|error| error.to_string())
         };
         assert_eq!(change(r#"{"client_id":"app","redirect_uris":["https://app.example/cb"]}"#), Ok(()));
         for (body, problem) in [
@@ -233,7 +241,6 @@ mod tests {
             (r"{}", "redirect URI"),
             (r#"{"redirect_uris":["javascript:alert(1)"]}"#, "redirect_uris"),
             (r#"{"redirect_uris":["com.example.app:/cb"]}"#, "native apps"),
-            (r#"{"redirect_uris":["urn:ietf:wg:oauth:2.0:oob"]}"#, "not offered by this server"),
             (r#"{"client_name":"\u202e","redirect_uris":["https://app.example/cb"]}"#, "client_name"),
         ] {
             let refused = change(body).unwrap_err();
@@ -244,7 +251,7 @@ mod tests {
         own.first_party = true;
         own.registered_by = RegisteredBy::Administrator;
         let own = Client::from_parts(own).unwrap();
-        assert!(matches!(changed(&own, &Changeable::of(&own), false), Err(ChangeError::Client(_))));
+        assert!(matches!(changed(&own, &Changeable::of(&own)), Err(ChangeError::Client(_))));
     }
 
     #[test]

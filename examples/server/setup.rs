@@ -35,7 +35,11 @@ pub(crate) async fn set_up(
     clients: &dyn ClientRegistry,
 ) -> Result<FromBefore, StartError> {
     let mut from_before = FromBefore { user: add_users(flags, config, accounts).await?, ..FromBefore::default() };
-    let rules = Rules { legacy: flags.legacy, default_scope: &config.default_scope };
+    let rules = Rules {
+        legacy: flags.legacy,
+        undotted_schemes: !flags.native_scheme.is_empty(),
+        default_scope: &config.default_scope,
+    };
     for metadata in &config.clients {
         let client = metadata.to_client(&rules)?;
         let id = client.id().as_str().to_owned();

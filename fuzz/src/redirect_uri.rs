@@ -51,13 +51,16 @@ pub(crate) fn check_registered(uri: &RedirectUri) {
     assert!(text.starts_with(&format!("{}:", url.scheme())), "{text:?}");
     let reserved = ["code", "state", "iss", "error", "error_description", "error_uri", "access_token", "token_type"];
     assert!(url.query_pairs().all(|(name, _)| !reserved.contains(&&*name)), "{text:?}");
+    let has_authority = text.starts_with(&format!("{}://", url.scheme()));
     let class = match (url.scheme(), url.host()) {
         ("https", Some(_)) => RedirectUriClass::Https,
         ("http", Some(Host::Ipv4(ip))) if ip.octets() == [127, 0, 0, 1] => RedirectUriClass::Loopback,
         ("http", Some(Host::Ipv6(ip))) if ip.is_loopback() => RedirectUriClass::Loopback,
         ("http", Some(Host::Domain("localhost"))) => RedirectUriClass::Localhost,
-        (scheme, None) if scheme.contains('.') && !url.cannot_be_a_base() => RedirectUriClass::PrivateUse,
-        (scheme, _) if !scheme.contains('.') && !url.cannot_be_a_base() && !is_special(scheme) => {
+        (scheme, None) if scheme.contains('.') && !has_authority && !url.cannot_be_a_base() => {
+            RedirectUriClass::PrivateUse
+        }
+        (scheme, _) if (!scheme.contains('.') || has_authority) && !url.cannot_be_a_base() && !is_special(scheme) => {
             RedirectUriClass::UndottedScheme
         }
         other => panic!("{text:?}: {other:?}"),

@@ -57,10 +57,10 @@ pub enum ClientError {
          localhost_for_development: {0}"
     )]
     LocalhostRedirectUri(RedirectUri),
-    /// RFC 8252 §7.1: the scheme is not a reverse domain name.
+    /// RFC 8252 §7.1: the scheme is not a reverse domain name, or two slashes follow it.
     #[error(
-        "a private-use scheme without a dot needs the client's switch undotted_schemes, and its name in the policy's \
-         undotted_schemes: {0}"
+        "a private-use scheme without a dot, or with two slashes, needs the client's switch undotted_schemes, and its name in \
+         the policy's undotted_schemes: {0}"
     )]
     UndottedScheme(RedirectUri),
     /// The text is not fit to be a redirect URI.

@@ -33,7 +33,8 @@ pub enum RedirectUriClass {
     Localhost,
     /// A private-use scheme in reverse domain notation (RFC 8252 §7.1). For native apps only.
     PrivateUse,
-    /// A private-use scheme without a dot, such as `cursor://callback`. Any app can claim such a name. For native apps with
+    /// A private-use scheme without a dot, such as `cursor://callback`, or with two slashes, such as `com.example.app://callback`. Any
+    /// app can claim a name without a dot, and two slashes are against RFC 8252 §7.1. For native apps with
     /// [`undotted_schemes`](super::ClientParts::undotted_schemes) only, if [`Policy::undotted_schemes`](crate::Policy::undotted_schemes)
     /// lists the scheme.
     UndottedScheme,
@@ -61,8 +62,7 @@ pub enum RedirectUriError {
     /// The host is missing, has a wildcard, or is written in a form that hides it.
     #[error("a redirect URI names one host, in lower case and without escapes")]
     Host,
-    /// A scheme that browsers or the operating system use, one without a slash after the colon, or one with a dot and more than
-    /// one slash.
+    /// A scheme that browsers or the operating system use, or one without a slash after the colon.
     #[error("a redirect URI has the scheme https, or a private-use one such as com.example.app:/callback")]
     Scheme,
     /// Its query uses the name of a response parameter.
@@ -249,9 +249,8 @@ fn classify(text: &str) -> Result<RedirectUriClass, RedirectUriError> {
             Ok(RedirectUriClass::PrivateUse)
         }
         _ if !url.username().is_empty() || url.password().is_some() => Err(RedirectUriError::UserInfo),
-        _ if !scheme.contains('.') && rest.starts_with('/') && forbidden_scheme(scheme).is_none() => {
-            Ok(RedirectUriClass::UndottedScheme)
-        }
+        // A dotted one is here if two slashes follow. They begin an authority, which no such scheme has (RFC 8252 §7.1).
+        _ if rest.starts_with('/') && forbidden_scheme(scheme).is_none() => Ok(RedirectUriClass::UndottedScheme),
         _ => Err(RedirectUriError::Scheme),
     }
 }
@@ -313,6 +312,8 @@ mod tests {
             ("http://localhost:8080/cb", RedirectUriClass::Localhost),
             ("com.example.app:/cb", RedirectUriClass::PrivateUse),
             ("cursor://anysphere.cursor-mcp/oauth/callback", RedirectUriClass::UndottedScheme),
+            ("com.example.app://oauth2redirect", RedirectUriClass::UndottedScheme),
+            ("com.example.app:///cb", RedirectUriClass::UndottedScheme),
             ("myapp:/cb", RedirectUriClass::UndottedScheme),
             ("myapp:///cb?x=1", RedirectUriClass::UndottedScheme),
             ("urn:ietf:wg:oauth:2.0:oob", RedirectUriClass::OutOfBand),
@@ -366,6 +367,7 @@ mod tests {
             ("myapp:", E::Scheme),
             ("MyApp://cb", E::Scheme),
             ("myapp://user@cb", E::UserInfo),
+            ("com.example.app://user@cb", E::UserInfo),
             ("myapp://:x@cb", E::UserInfo),
             ("myapp://cb#", E::Fragment),
             ("myapp://cb?state=x", E::ResponseParameter),
@@ -375,7 +377,6 @@ mod tests {
             ("view-source://app.example", E::Scheme),
             ("filesystem:/cb", E::Scheme),
             ("localhost:/cb", E::Scheme),
-            ("com.example.app://cb", E::Scheme),
             ("com.example.app:cb", E::Scheme),
             ("https://app.example/cb?code=x", E::ResponseParameter),
             ("https://app.example/cb?a=1&st%61te=x", E::ResponseParameter),

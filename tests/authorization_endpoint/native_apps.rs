@@ -205,6 +205,25 @@ async fn undotted_scheme_redirects_if_the_policy_lists_it() {
     }
 }
 
+// covers: NA-08 (RFC 8252 §7.1), B50
+#[tokio::test]
+async fn dotted_scheme_with_two_slashes_needs_both_switches() {
+    let uri = "com.example.app://oauth2redirect";
+    let client = || Client::native("app").authorization_code([uri]).scope("user:read");
+    let error = client().build().unwrap_err();
+    assert_eq!(error, ClientError::UndottedScheme(RedirectUri::parse(uri).unwrap()));
+    let listed = TestServer::with_policy(|policy| {
+        policy.undotted_schemes.insert("com.example.app".to_owned());
+    });
+    let app = listed.register(client().undotted_schemes().build(), None).await;
+    assert_eq!(pending(&listed, &Ask::code(&app)).await.redirect_host(), Some("com.example.app"));
+    let answer = approved(&listed, &Ask::code(&app)).await;
+    assert!(answer.header("location").unwrap().starts_with(&format!("{uri}?code=")));
+    let t = TestServer::new();
+    let app = t.register(client().undotted_schemes().build(), None).await;
+    assert_page(&refused(&t, &Ask::code(&app)).await, 400, "invalid_request", NOT_REGISTERED);
+}
+
 // covers: NA-06 (RFC 8252 §8.4), NA-10 (RFC 8252 §7.2, §8.4), AMB-21
 #[tokio::test]
 async fn native_apps_are_told_from_web_clients_by_their_registered_type() {

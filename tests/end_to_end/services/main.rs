@@ -9,6 +9,7 @@ mod guessing;
 mod interaction;
 mod languages;
 mod methods;
+mod native_apps;
 mod offline_access;
 mod out_of_band;
 mod own_account;

@@ -151,10 +151,10 @@ async fn removed_application_loses_its_grants_and_makes_room() {
         assert_eq!(change_page(&browser, &id).await.status, 404);
         assert_eq!(browser.submit(&page, "/applications/remove", &[]).await.status, 404);
         // There is room for one more, which is the last of the list.
-        let (last, _) = registered(&browser, ("ada", "correct horse")).await;
+        let (newest, _) = registered(&browser, ("ada", "correct horse")).await;
         let list = browser.get("/applications").await;
         let codes = list.codes();
-        assert!(codes[0] == kept && codes[codes.len() - 2] == last, "{codes:?}");
+        assert!(codes[0] == kept && codes[codes.len() - 2] == newest, "{codes:?}");
         assert_eq!(browser.submit(&form, "/applications/new", &FIELDS).await.status, 422);
     }
 }

@@ -76,4 +76,8 @@ async fn address_that_no_trusted_proxy_sends_is_not_believed() {
         assert_eq!(client("192.0.2.7").answers().await, THROTTLED, "{flags:?}");
     }
     assert!(Example::refusal(&["--trusted-proxy", "proxy.example"]).contains("neither an address nor a network"));
+    // Whoever terminates TLS stands in front of the server.
+    let issuer = ["--issuer", "https://id.example"];
+    let warns = |flags: &[&str]| Example::complaints(flags).contains("--trusted-proxy");
+    assert!(warns(&issuer) && !warns(&[]) && !warns(&[&issuer[..], &["--trusted-proxy", "10.0.0.1"]].concat()));
 }

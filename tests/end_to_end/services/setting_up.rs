@@ -91,6 +91,6 @@ async fn an_api_of_the_clients_file_is_told_about_tokens_and_a_client_without_th
     assert!(refusal.contains("unauthorized_client"), "{refusal}");
 
     let (status, body) = post("/revoke", "machine", "m", &token).await;
-    assert_eq!((status, body.as_str()), (200, ""));
+    assert_eq!((status, body.as_str()), (200, "{}"));
     assert_eq!(post("/introspect", "api", "a", &token).await, inactive);
 }
