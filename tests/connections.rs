@@ -74,7 +74,7 @@ async fn connection_of_a_removed_client_has_no_registration() {
     let app = t.public_client(CB).await;
     tokens_of(&t, &app, "alice").await;
     // Another table of clients than that of the grants, as a host may have it.
-    let server = AuthorizationServer::builder(grantor::testing::ISSUER)
+    let server = AuthorizationServer::builder(ISSUER)
         .storage_and_clients(
             Arc::new(t.storage.clone()),
             Arc::new(MemoryStorage::new()),
@@ -215,7 +215,7 @@ async fn a_thousand_grants_and_one<S>(storage: S)
 where
     S: Storage + ClientRegistry + EphemeralStore + Clone + 'static,
 {
-    let clock = grantor::testing::TestClock::default();
+    let clock = TestClock::default();
     clock.advance(START + Duration::HOUR - clock.now());
     let oauth = AuthorizationServer::builder("https://id.example")
         .storage(storage.clone())

@@ -23,10 +23,9 @@ pub(crate) fn client(headers: &[Vec<u8>], form: &Form) -> Result<&'static Regist
     let has_assertion = form.one("client_assertion").or(form.one("client_assertion_type")).is_some();
     match (basic, secret, has_assertion) {
         (Some(_), Some(_), _) | (Some(_), _, true) | (_, Some(_), true) => Err(MALFORMED),
-        (None, None, true) => Err(UNKNOWN),
         (Some((own, _)), None, false) if id.is_some_and(|id| id != own) => Err(MALFORMED),
         (Some((own, Some(secret))), None, false) => confidential(&own, &secret, true),
-        (Some((_, None)), None, false) => Err(UNKNOWN),
+        (Some((_, None)), None, false) | (None, None, true) => Err(UNKNOWN),
         (None, Some(secret), false) => confidential(id.ok_or(UNKNOWN)?, secret, false),
         (None, None, false) => match id.and_then(registered) {
             Some(client) if !client.is_confidential() => Ok(client),

@@ -29,6 +29,11 @@ mod session {
     }
 }
 
+mod registration {
+    /// The scope of the example's own API for applications.
+    pub(crate) const SCOPE: &str = "application";
+}
+
 /// A target, and everything its inputs can lead to.
 #[derive(Debug)]
 #[non_exhaustive]
