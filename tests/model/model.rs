@@ -264,7 +264,8 @@ impl Model {
         };
         let (grant, is_access) = (token.grant, about.name.1 == Kind::Access);
         if self.grants[&grant].client != about.client {
-            return Err("unauthorized_client");
+            // Anyone can be a public client, so it is not told that the token exists.
+            return if about.client == CONFIDENTIAL { Err("unauthorized_client") } else { Ok(Answer::Done) };
         }
         token.revoked |= is_access;
         if !is_access {
