@@ -6,6 +6,8 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use url::form_urlencoded::byte_serialize;
+
 use crate::error::Refusal;
 
 /// Known parameters that may occur more than once (RFC 8707 §2, RFC 8693 §2.1).
@@ -138,6 +140,12 @@ pub(crate) fn decode_form(form: &[u8]) -> impl Iterator<Item = (Decoded<'_>, Dec
     })
 }
 
+/// Escapes a value for a query or a fragment. A space is `%20`, which every reader takes for one: `+` stands for a space in forms alone,
+/// and readers of URIs leave it as it is.
+pub(crate) fn encode_component(value: &str) -> impl Iterator<Item = &str> {
+    byte_serialize(value.as_bytes()).map(|part| if part == "+" { "%20" } else { part })
+}
+
 /// Undoes the `application/x-www-form-urlencoded` escapes; `None` if one is broken or the result is not UTF-8.
 pub(crate) fn decode_component(bytes: &[u8]) -> Decoded<'_> {
     if bytes.iter().any(|byte| matches!(byte, b'%' | b'+')) {
@@ -182,6 +190,28 @@ mod tests {
     fn the_example_of_appendix_b_is_decoded() {
         let params = Params::decode(b"v=+%25%26%2B%C2%A3%E2%82%AC");
         assert_eq!(params.get("v"), Ok(Some(" %&+\u{a3}\u{20ac}")));
+    }
+
+    // covers: B59
+    #[test]
+    fn encoded_value_reads_the_same_in_a_form_and_in_a_uri() {
+        let all: String = (0..=0x7f_u8).map(char::from).chain("+ %20\u{e9}\u{1f511}".chars()).collect();
+        let encoded: String = encode_component(&all).collect();
+        assert!(encoded.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"%*-._".contains(&byte)), "{encoded}");
+        assert_eq!(decode_component(encoded.as_bytes()).as_deref(), Some(&*all));
+        let by_uri: Vec<u8> = percent_decoded(&encoded);
+        assert_eq!(String::from_utf8(by_uri).unwrap(), all);
+        assert_eq!(encode_component("a b + c").collect::<String>(), "a%20b%20%2B%20c");
+    }
+
+    /// As a reader of URIs does it: `+` is no space.
+    fn percent_decoded(text: &str) -> Vec<u8> {
+        let (mut bytes, mut rest) = (Vec::new(), text.bytes());
+        while let Some(byte) = rest.next() {
+            let mut digit = || hex(rest.next().unwrap()).unwrap();
+            bytes.push(if byte == b'%' { digit() << 4 | digit() } else { byte });
+        }
+        bytes
     }
 
     // covers: PP-11 (RFC 6749 §4.1.2.1, §5.2)

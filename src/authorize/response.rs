@@ -3,8 +3,6 @@
 use std::fmt;
 use std::sync::Arc;
 
-use url::form_urlencoded::byte_serialize;
-
 use super::AuthorizationEndpoint;
 use super::error::StaleForm;
 use super::pages::PageOf;
@@ -13,6 +11,7 @@ use crate::client::Client;
 use crate::error::{Error, Refusal};
 use crate::http::{Languages, Response};
 use crate::issue::TokenResponse;
+use crate::params::encode_component;
 use crate::secret::{AccessToken, AuthorizationCode};
 
 /// In which part of the redirect URI the answer stands (OAuth 2.0 Multiple Response Type Encoding Practices §2.1).
@@ -184,7 +183,7 @@ impl RedirectBuilder {
     }
 
     fn push(self, name: &str, value: &str) -> Self {
-        byte_serialize(value.as_bytes()).fold(self.push_unencoded(name, ""), |mut answer, part| {
+        encode_component(value).fold(self.push_unencoded(name, ""), |mut answer, part| {
             answer.location.push_str(part);
             answer
         })

@@ -5,7 +5,6 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::{Map, Value};
 use url::Url;
-use url::form_urlencoded::byte_serialize;
 use zeroize::Zeroizing;
 
 use super::{AuthorizationServer, Inner, capabilities, dispatcher};
@@ -21,7 +20,7 @@ use crate::event::{NoObserver, Observer};
 use crate::grant_type::GrantHandler;
 use crate::introspect::IntrospectionEndpoint;
 use crate::metadata::{self, EndpointUrls, path_of};
-use crate::params::is_parameter_name;
+use crate::params::{encode_component, is_parameter_name};
 use crate::policy::{Policy, RefreshTokens};
 use crate::protected_resource::ProtectedResource;
 use crate::record::GrantType;
@@ -331,7 +330,7 @@ impl Builder {
         };
         let server = Arc::new(ServerContext {
             api: Arc::new(api),
-            encoded_issuer: byte_serialize(self.issuer.as_bytes()).collect(),
+            encoded_issuer: encode_component(&self.issuer).collect(),
             issuer: self.issuer,
             storage: Shared(self.storage),
             clients: Shared(self.clients),

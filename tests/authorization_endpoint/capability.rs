@@ -114,7 +114,7 @@ async fn refusal_of_a_capability_is_sent_to_the_client() {
 
     let answer = refused(&t, &Ask::code(&app).with("tenant", "red")).await;
     assert_error(&answer, CALLBACK, "invalid_request", STATE);
-    assert!(answer.header("location").unwrap().contains("the+tenant+is+unknown"), "{}", describe(&answer));
+    assert!(answer.header("location").unwrap().contains("the%20tenant%20is%20unknown"), "{}", describe(&answer));
     assert_eq!(t.events.names(), ["authorization_refused"]);
     let answer = refused(&t, &Ask::code(&app).with("tenant", "down")).await;
     assert_error(&answer, CALLBACK, "temporarily_unavailable", STATE);

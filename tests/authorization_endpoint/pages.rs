@@ -166,7 +166,7 @@ async fn a_host_replaces_every_page_but_not_its_status_and_headers() {
             "invalid_client: the client is not registered with this server",
             "43 characters of code",
             "app.example https://app.example/cb?a='onclick='alert(1)&b=2&error=invalid_scope\
-             &error_description=a+scope+is+unknown: a scope is unknown",
+             &error_description=a%20scope%20is%20unknown: a scope is unknown",
         ]
     );
     for (ours, default) in ours.iter().zip(&default) {

@@ -210,6 +210,36 @@ async fn a_state_of_any_printable_characters_comes_back_exactly_with_every_answe
     }
 }
 
+// covers: B59
+#[tokio::test]
+async fn spaces_in_redirects_are_never_a_plus() {
+    let t = TestServer::with_policy(|policy| policy.dangerous().allow_implicit_grant = true);
+    let uris = ["https://app.example/cb?a=+%2B"];
+    let client = Client::public("app").authorization_code(uris).implicit(uris).scope("user:read user:write");
+    let app = t.register(client.build(), None).await;
+    let (code, token) = (Ask::code(&app).with("state", "a b+c"), Ask::token(&app).with("state", "a b+c"));
+    let both = token.clone().with("scope", "user:read user:write");
+    for (what, answer, separator) in [
+        ("a code", approved(&t, &code).await, '&'),
+        ("a denial", pending(&t, &code).await.deny().into(), '&'),
+        ("an error", refused(&t, &code.with("scope", "nope")).await, '&'),
+        ("a token", approved(&t, &both).await, '#'),
+        ("an error in the fragment", refused(&t, &token.with("scope", "nope")).await, '#'),
+    ] {
+        let location = answer.header("location").expect(what);
+        // What the client has registered stays as it is.
+        let added = location.strip_prefix("https://app.example/cb?a=+%2B").expect(what);
+        assert!(added.starts_with(separator) && !added.contains('+'), "{what}: {location}");
+        assert!(added.contains("state=a%20b%2Bc"), "{what}: {location}");
+        assert_eq!(added.contains("scope=user%3Aread%20user%3Awrite"), what == "a token", "{location}");
+        assert_eq!(
+            added.contains("error_description=a%20scope%20is%20unknown"),
+            what.starts_with("an error"),
+            "{location}"
+        );
+    }
+}
+
 // covers: RD-02 (RFC 6749 §4.1.2), AZ-18
 #[tokio::test]
 async fn no_state_is_added_if_none_was_sent() {
