@@ -23,14 +23,15 @@ static SESSIONS: Mutex<BTreeMap<String, UserSession>> = Mutex::new(BTreeMap::new
 #[tokio::main]
 async fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     let listener = std::net::TcpListener::bind(std::env::args().nth(1).as_deref().unwrap_or("127.0.0.1:8080"))?;
-    let issuer = format!("http://{}", listener.local_addr()?);
+    let port = listener.local_addr()?.port(); // of two hosts, because browsers send cookies to all ports of one
+    let (issuer, app) = (format!("http://localhost:{port}"), format!("http://127.0.0.1:{port}"));
     let storage = MemoryStorage::new();
     let demo = Client::native("demo").scope("profile").authorization_code(["http://127.0.0.1/callback"]);
     storage.register(demo.build()?).await?;
     let oauth =
         AuthorizationServer::builder(&issuer).storage(storage).scope("profile", "See your name").build().await?;
     let verifier = CodeVerifier::new(random_text());
-    let (challenge, callback) = (CodeChallenge::s256(&verifier), format!("redirect_uri={issuer}/callback"));
+    let (challenge, callback) = (CodeChallenge::s256(&verifier), format!("redirect_uri={app}/callback"));
     let query = format!("response_type=code&client_id=demo&{callback}&scope=profile&code_challenge_method=S256");
     println!("open {issuer}/authorize?{query}&code_challenge={}\nthe password is {}", challenge.as_str(), *PASSWORD);
     let form = format!("grant_type=authorization_code&client_id=demo&{callback}&code_verifier={}", verifier.expose());

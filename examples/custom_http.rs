@@ -24,7 +24,8 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 async fn main() -> Result<(), BoxError> {
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:8080".to_owned());
     let listener = tokio::net::TcpListener::bind(address).await?;
-    let issuer = format!("http://{}", listener.local_addr()?);
+    let port = listener.local_addr()?.port(); // of two hosts, because browsers send cookies to all ports of one
+    let (issuer, app) = (format!("http://localhost:{port}"), format!("http://127.0.0.1:{port}"));
     let storage = MemoryStorage::new();
     let demo = Client::native("demo").scope("profile").authorization_code(["http://127.0.0.1/callback"]);
     storage.register(demo.build()?).await?;
@@ -32,7 +33,7 @@ async fn main() -> Result<(), BoxError> {
         AuthorizationServer::builder(&issuer).storage(storage).scope("profile", "See your name").build().await?;
 
     let verifier = CodeVerifier::new(random_text());
-    let (challenge, callback) = (CodeChallenge::s256(&verifier), format!("redirect_uri={issuer}/callback"));
+    let (challenge, callback) = (CodeChallenge::s256(&verifier), format!("redirect_uri={app}/callback"));
     let query = format!("response_type=code&client_id=demo&{callback}&scope=profile&code_challenge_method=S256");
     println!("open {issuer}/authorize?{query}&code_challenge={}", challenge.as_str());
     let form = format!("grant_type=authorization_code&client_id=demo&{callback}&code_verifier={}", verifier.expose());

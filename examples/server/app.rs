@@ -74,7 +74,7 @@ impl App {
         config: &Config,
         address: SocketAddr,
     ) -> Result<(Self, FromBefore), StartError> {
-        let issuer = flags.issuer.clone().unwrap_or_else(|| format!("http://{address}"));
+        let issuer = flags.issuer.clone().unwrap_or_else(|| default_issuer(address));
         if Url::parse(&issuer).is_ok_and(|issuer| issuer.path() != "/") {
             return Err(format!("the issuer {issuer:?} has a path, but the pages of this server have none").into());
         }
@@ -124,6 +124,17 @@ impl App {
     pub(crate) fn describe(&self, scope: &Scope) -> Vec<&str> {
         let described = self.scopes.iter().filter(|(token, _)| scope.contains(token));
         described.map(|(_, description)| description.as_str()).collect()
+    }
+}
+
+/// The issuer of a server that listens on the loopback interface is named `localhost`, while redirect URIs on this device have the address
+/// 127.0.0.1. A browser sends cookies to every port of a host: with the same host, each program that waits for a redirect would get the
+/// session cookie.
+fn default_issuer(address: SocketAddr) -> String {
+    if address.ip().is_loopback() {
+        format!("http://localhost:{}", address.port())
+    } else {
+        format!("http://{address}")
     }
 }
 

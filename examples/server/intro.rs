@@ -32,7 +32,8 @@ pub(crate) async fn warn(app: &App) {
 fn write(flags: &Flags, config: &Config, app: &App, from_before: &FromBefore, address: SocketAddr) -> io::Result<()> {
     let issuer = app.oauth.issuer();
     let mut out = io::stdout().lock();
-    writeln!(out, "listening on http://{address}\n")?;
+    let here = if flags.issuer.is_some() { format!("http://{address}") } else { issuer.to_owned() };
+    writeln!(out, "listening on {here}\n")?;
     writeln!(out, "Open {issuer}/demo to walk through the code flow, or {issuer}/ for everything else.\n")?;
 
     match &flags.users {

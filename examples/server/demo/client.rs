@@ -67,6 +67,8 @@ impl DemoClient {
         Client::confidential(self.id.as_str(), ClientCredential::secret(&secret))
             .name("Demo client")
             .authorization_code([&self.redirect_uri])
+            // It is a page of the server itself, wherever that is.
+            .localhost_for_development()
             .refresh_token()
             .scope(&self.scope)
             .build()

@@ -100,7 +100,7 @@ async fn someone_lets_the_demo_client_in_and_sees_every_step() {
         shows(&page, "The user name or the password is wrong").await;
         fits(&page).await;
         log_in(&page, "ada", "correct horse").await;
-        for expected in ["Demo client", "Read your profile", "Change your profile", "127.0.0.1", "ada"] {
+        for expected in ["Demo client", "Read your profile", "Change your profile", "localhost", "ada"] {
             shows(&page, expected).await;
         }
         fits(&page).await;
@@ -242,7 +242,7 @@ async fn alice_lets_the_demo_client_in(example: &str) {
         type_password(&page, provider.password.as_ref().unwrap()).await;
 
         let allow = page.wait().for_element(Locator::Css("button[value=approve]")).await.expect("a way to allow it");
-        let host = format!("Then it takes you to {}", provider.link.authority());
+        let host = format!("Then it takes you to 127.0.0.1:{}", provider.link.port().unwrap());
         for expected in ["demo wants to: See your name", &host] {
             shows(&page, expected).await;
         }

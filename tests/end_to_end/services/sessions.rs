@@ -179,3 +179,21 @@ async fn consent_form_of_an_earlier_session_is_refused() {
         assert!(cookies.submit(&asked, "/consent", &answer).await.answer("code").is_some());
     }
 }
+
+// From the security review, 31: a browser sends the cookies of a host to each of its ports.
+#[tokio::test]
+async fn session_cookie_is_of_another_host_than_redirects_on_this_device() {
+    let example = Example::start(&[]);
+    let server = url::Url::parse(&example.base).unwrap();
+    assert_eq!(server.host_str(), Some("localhost"));
+    let redirect = example.introduction.lines().find(|line| line.contains("redirect_uri")).expect("a redirect URI");
+    assert!(redirect.contains("http://127.0.0.1/"), "{redirect}");
+    assert!(example.introduction.contains(&format!("Open {}/demo", example.base)), "{}", example.introduction);
+    let metadata = example.url("/.well-known/oauth-authorization-server");
+    let metadata: serde_json::Value = reqwest::get(metadata).await.unwrap().json().await.unwrap();
+    assert_eq!(metadata["issuer"], example.base);
+    let cookies = Cookies::new(&example);
+    cookies.get("/login").await;
+    let (_, attributes) = &cookies.kept.borrow()["grantor_form"];
+    assert!(!attributes.contains("Domain"), "a cookie of this host alone: {attributes}");
+}
