@@ -386,7 +386,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     let response = consent.approve(Approval::by(alice.clone())).await;
     let code = response.code().ok_or("no code was issued")?;
-    println!("alice allows the app: {} documents (issuer, client, grant, code)", storage.count()?);
+    println!("alice allows the app: {} documents (issuer, client, grant, code, used form, counter)", storage.count()?);
 
     let redemption =
         || TokenRequest::authorization_code(code).redirect_uri(CALLBACK).code_verifier(&verifier).client_id("app");
@@ -411,6 +411,6 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let grants = oauth.list_grants(&GrantSelector::Subject(alice), &GrantPage::first(10)).await?;
     println!("alice's connected applications: {}", grants.len());
     while oauth.purge(100).await? == 100 {}
-    println!("after the purge: {} documents (issuer and client)", storage.count()?);
+    println!("after the purge: {} documents (issuer, client, used form, counter)", storage.count()?);
     Ok(())
 }
