@@ -10,9 +10,9 @@ use serde::Deserialize;
 use crate::app::App;
 use crate::authorize::website_link;
 use crate::clients::keep_legacy_habits;
-use crate::form::OwnForm;
+use crate::form::{self, AnyForm};
 use crate::registration::ChangeError;
-use crate::session::Session;
+use crate::session::{Origin, Session};
 use crate::{page, registration};
 
 /// The fields of the registration form, as they were typed.
@@ -58,9 +58,17 @@ pub(crate) async fn form(session: Session) -> Result<Response, Redirect> {
 /// `POST /applications/new`
 pub(crate) async fn register(
     State(app): State<App>,
-    OwnForm { session, fields: entered }: OwnForm<Entered>,
+    AnyForm { session, origin, fields: entered }: AnyForm<Entered>,
 ) -> Result<Response, Redirect> {
+    if origin == Origin::Unknown {
+        return Ok(form::refused());
+    }
     let user = session.require_user("/applications/new")?;
+    if origin == Origin::Browser {
+        // The user may be another one by now, and is asked again.
+        let text = "You have logged in again since you opened this form. Check it, and send it once more.".to_owned();
+        return Ok(form_page(&session, 409, &entered, Some(&Problem { field: FORM, text })));
+    }
     if !app.attempts.begin_change(user.as_str()) {
         return Ok(too_fast());
     }

@@ -10,9 +10,9 @@ use maud::html;
 use serde::Deserialize;
 
 use crate::app::App;
-use crate::form::OwnForm;
+use crate::form::AnyForm;
 use crate::page;
-use crate::session::Session;
+use crate::session::{Origin, Session};
 
 /// The fields of the login form.
 #[derive(Debug, Default, Deserialize)]
@@ -37,13 +37,29 @@ pub(crate) async fn show(State(app): State<App>, session: Session, Query(Next { 
 }
 
 /// `POST /login`
+///
+/// A form that was opened before a login in another tab, or that is sent twice, goes on like that login. One of an unknown origin logs
+/// nobody in, or another site could log its visitors in as somebody else.
 pub(crate) async fn log_in(
     State(app): State<App>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    OwnForm { session, fields }: OwnForm<Entered>,
+    AnyForm { session, origin, fields }: AnyForm<Entered>,
 ) -> Response {
     let Entered { username, password, next } = fields;
     let next = way_on(&app, &next);
+    let is_as_typed = session.user().is_some_and(|user| user.as_str() == username);
+    match origin {
+        // A form to log in anew, say. The password counts.
+        Origin::Session => {}
+        // Somebody else may log in instead, but nobody is logged out for what has happened already.
+        Origin::Browser if !is_as_typed => {}
+        _ if session.user().is_some() => return Redirect::to(next).into_response(),
+        Origin::Browser => {}
+        Origin::Unknown => {
+            let problem = "This form is no longer good, or your browser refuses cookies. Please try again.";
+            return form(&session, 403, next, &username, Some(problem));
+        }
+    }
     // The password grant has the same count, so that neither gives guesses beyond those of the other.
     let peer = Some(peer.ip());
     let check = app.users.check(&username, Password::new(password), peer);
@@ -58,9 +74,26 @@ pub(crate) async fn log_in(
 }
 
 /// `POST /logout`
-pub(crate) async fn log_out(State(app): State<App>, OwnForm { session, fields }: OwnForm<Next>) -> Response {
+///
+/// A form of any page of this server logs out, however old it is. One of an unknown origin does so after a click: another site could have
+/// sent it. Browsers send no cookie of a session with that, so there is nothing to end then.
+pub(crate) async fn log_out(State(app): State<App>, AnyForm { session, origin, fields }: AnyForm<Next>) -> Response {
+    let next = way_on(&app, &fields.next);
+    let Some(user) = session.user() else { return Redirect::to(next).into_response() };
+    if origin == Origin::Unknown {
+        let content = html! {
+            h1 { "Log out?" }
+            p { "You are logged in as " strong { (user.as_str()) } "." }
+            form method="post" action="/logout" {
+                (page::csrf_field(&session))
+                input type="hidden" name="next" value=(next);
+                button.button { "Log out" }
+            }
+        };
+        return page::ask(403, "Log out?", &content);
+    }
     match session.log_out().await {
-        Ok(cookie) => ([(SET_COOKIE, cookie.to_string())], Redirect::to(way_on(&app, &fields.next))).into_response(),
+        Ok(cookie) => ([(SET_COOKIE, cookie.to_string())], Redirect::to(next)).into_response(),
         Err(_) => page::error(503, "Logging out failed", "You are still logged in. Try again in a moment."),
     }
 }

@@ -1,7 +1,10 @@
 //! Sessions of users, and tokens that keep other sites from submitting forms.
 //!
 //! `tower-sessions` reads and writes the cookie of a session and changes its identifier at login. A session begins at login:
-//! visitors have none, so they store nothing at the server. The token of their login form is bound to a cookie of its own.
+//! visitors have none, so they store nothing at the server.
+//!
+//! Every form carries a token of two parts. One is bound to the session. The other is bound to a cookie of its own, which outlives
+//! logins and logouts, so that a form that was opened before one is still known to be this server's.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -91,6 +94,17 @@ impl ExpiredDeletion for Sessions {
     }
 }
 
+/// Where a submitted form comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// A page of the present session, or of none if there is none.
+    Session,
+    /// A page that this browser got from this server before a login or a logout.
+    Browser,
+    /// Nobody knows: it may be a page of another site.
+    Unknown,
+}
+
 /// The session of the browser that sent a request.
 #[derive(Debug)]
 pub(crate) struct Session {
@@ -139,24 +153,41 @@ impl Session {
     }
 
     /// Returns the token that every form carries to show that it comes from a page of this server. It tells nothing about
-    /// the secret that it is bound to. A visitor gets a cookie with that secret.
+    /// the secrets that it is bound to. A browser that has no cookie for forms gets one.
     pub(crate) fn csrf_token(&self) -> String {
-        csrf_token(&self.form_secret().unwrap_or_else(|| {
-            let secret = random_text();
-            self.cookies.add(cookie(self.form_cookie(), secret.clone(), self.secure));
-            secret
-        }))
+        let of_browser = csrf_token(
+            "browser",
+            &self.form_secret().unwrap_or_else(|| {
+                let secret = random_text();
+                self.cookies.add(cookie(self.form_cookie(), secret.clone(), self.secure));
+                secret
+            }),
+        );
+        match self.user() {
+            Some(_) => format!("{of_browser}.{}", csrf_token("session", &self.secret())),
+            None => of_browser,
+        }
     }
 
-    /// Checks whether a form carried this session's token.
-    pub(crate) fn is_csrf_token(&self, submitted: &str) -> bool {
-        let expected = self.form_secret().map(|secret| csrf_token(&secret));
-        expected.is_some_and(|expected| expected.as_bytes().ct_eq(submitted.as_bytes()).into())
+    /// Returns where a form with this token comes from.
+    pub(crate) fn origin(&self, submitted: &str) -> Origin {
+        let (of_browser, of_session) = submitted.split_once('.').unwrap_or((submitted, ""));
+        let is = |token: &str, own: String| bool::from(own.as_bytes().ct_eq(token.as_bytes()));
+        let is_of_browser = self.form_secret().is_some_and(|secret| is(of_browser, csrf_token("browser", &secret)));
+        let is_of_session = match self.user() {
+            Some(_) => is(of_session, csrf_token("session", &self.secret())),
+            // A visitor's form is of no session.
+            None => is_of_browser && of_session.is_empty(),
+        };
+        match (is_of_session, is_of_browser) {
+            (true, _) => Origin::Session,
+            (false, true) => Origin::Browser,
+            (false, false) => Origin::Unknown,
+        }
     }
 
     fn form_secret(&self) -> Option<String> {
-        let id = self.inner.id().map(|id| id.to_string());
-        id.or_else(|| self.cookies.get(self.form_cookie()).map(|cookie| cookie.value().to_owned()))
+        self.cookies.get(self.form_cookie()).map(|cookie| cookie.value().to_owned())
     }
 
     const fn form_cookie(&self) -> &'static str {
@@ -182,8 +213,9 @@ async fn logged_in(session: &TowerSession) -> Result<Option<UserSession>, sessio
     Ok(user.zip(at).map(|(user, at)| UserSession::new(user).authenticated_at(at)))
 }
 
-fn csrf_token(secret: &str) -> String {
-    URL_SAFE_NO_PAD.encode(Sha256::new().chain_update(b"csrf token\0").chain_update(secret).finalize())
+fn csrf_token(bound_to: &str, secret: &str) -> String {
+    let digest = Sha256::new().chain_update(b"csrf token\0").chain_update(bound_to).chain_update(b"\0");
+    URL_SAFE_NO_PAD.encode(digest.chain_update(secret).finalize())
 }
 
 /// Returns a cookie that no script can read and that no other site's form or frame can send.

@@ -11,6 +11,7 @@ const CLIENTS: &str = r#"[
     {"client_id": "app", "redirect_uris": ["https://app.example/cb"], "token_endpoint_auth_method": "none"}
 ]"#;
 const USERS: &str = r#"{"ada": "correct horse"}"#;
+const TWO_USERS: &str = r#"{"ada": "correct horse", "bea": "battery"}"#;
 const SCOPES: &str = r#"{"user:read": "Read your profile"}"#;
 const AUTHORIZE: &str = "/authorize?client_id=app&response_type=code&code_challenge_method=S256\
                          &code_challenge=E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
@@ -141,16 +142,165 @@ async fn form_of_another_site_neither_logs_in_nor_out() {
     let visitor = Cookies::new(&example);
     let login = visitor.get("/login").await;
 
-    // A browser sends no cookie along, and an answer that set one would end the session.
+    // A browser sends no cookie along, and an answer that removed one would end the session.
     let other = Cookies::new(&example);
-    assert_eq!(other.submit(&form, "/logout", &[]).await.status, 403);
-    let entered = [("username", "ada"), ("password", "correct horse")];
-    assert_eq!(other.submit(&login, "/login", &entered).await.status, 403);
+    assert_eq!(other.submit(&form, "/logout", &[]).await.location.as_deref(), Some("/"));
     assert_eq!(other.names(), [""; 0]);
-    // With its own cookie, the form of another browser is refused, too.
-    other.get("/login").await;
-    assert_eq!(other.submit(&login, "/login", &entered).await.status, 403);
+    let entered = [("username", "ada"), ("password", "correct horse")];
+    for _ in 0..2 {
+        // With a cookie of its own, the form of another browser is refused, too.
+        let page = other.submit(&login, "/login", &entered).await;
+        assert_eq!((page.status, page.location), (403, None));
+        assert!(page.body.contains("value=\"ada\"") && !page.body.contains("horse"), "{}", page.body);
+        assert_eq!(other.names(), ["grantor_form"]);
+    }
+    assert!(!other.is_logged_in().await && own.is_logged_in().await);
+    // Nor with the cookies of a session: a host of the same site can send those.
+    let forged = own.send(client().post(example.url("/logout")).form(&[("csrf", "x.y"), ("next", "")])).await;
+    assert_eq!((forged.status, forged.location), (403, None));
     assert!(own.is_logged_in().await);
+}
+
+// covers: B46
+#[tokio::test]
+async fn login_form_from_before_a_login_leads_on() {
+    let example = Example::with(CLIENTS, TWO_USERS, SCOPES, &[]);
+    let cookies = Cookies::new(&example);
+    let (old, old_request) = (cookies.get("/login?next=/connected").await, cookies.get(AUTHORIZE).await);
+    cookies.log_in().await;
+    let session = cookies.session();
+    // The user is logged in already, so the present session goes on, with the forms that are open in it.
+    for password in ["correct horse", "wrong"] {
+        let page = cookies.submit(&old, "/login", &[("username", "ada"), ("password", password)]).await;
+        assert_eq!((page.status, page.location.as_deref()), (303, Some("/connected")));
+        assert_eq!(cookies.session(), session);
+    }
+    let page = cookies.submit(&old_request, "/login", &[("username", "ada"), ("password", "correct horse")]).await;
+    let asked = cookies.get(page.location.as_deref().expect("the way back to the request")).await;
+    assert!(asked.body.contains("name=\"form_token\""), "{}", asked.body);
+    // Somebody else can log in by it, with the right password.
+    let page = cookies.submit(&old, "/login", &[("username", "bea"), ("password", "wrong")]).await;
+    assert!(page.status == 401 && page.body.contains("value=\"bea\""), "{}", page.body);
+    let page = cookies.submit(&old, "/login", &[("username", "bea"), ("password", "battery")]).await;
+    assert_eq!((page.status, page.location.as_deref()), (303, Some("/connected")));
+    assert!(cookies.session() != session && cookies.get("/").await.body.contains("bea"));
+}
+
+// covers: B46
+#[tokio::test]
+async fn login_form_that_is_sent_twice_leads_on() {
+    let example = Example::with(CLIENTS, USERS, SCOPES, &[]);
+    let cookies = Cookies::new(&example);
+    let form = cookies.get(AUTHORIZE).await;
+    let entered = [("username", "ada"), ("password", "correct horse")];
+    let first = cookies.submit(&form, "/login", &entered).await;
+    let second = cookies.submit(&form, "/login", &entered).await;
+    assert_eq!((first.status, second.status, &first.location), (303, 303, &second.location));
+    // After a logout in another tab, the form is a login again.
+    let page = cookies.get("/").await;
+    cookies.submit(&page, "/logout", &[]).await;
+    assert_eq!(cookies.submit(&form, "/login", &entered).await.location, first.location);
+    assert!(cookies.is_logged_in().await);
+}
+
+// covers: B46
+#[tokio::test]
+async fn login_form_without_its_cookie_is_shown_again_with_what_was_typed() {
+    let example = Example::with(CLIENTS, USERS, SCOPES, &[]);
+    let cookies = Cookies::new(&example);
+    let form = cookies.get(AUTHORIZE).await;
+    cookies.kept.borrow_mut().clear();
+    let again = cookies.submit(&form, "/login", &[("username", "ada"), ("password", "correct horse")]).await;
+    assert_eq!((again.status, &again.location), (403, &None));
+    assert!(again.body.contains("value=\"ada\"") && !again.body.contains("correct horse"), "{}", again.body);
+    let page = cookies.submit(&again, "/login", &[("username", "ada"), ("password", "correct horse")]).await;
+    assert!(page.location.is_some_and(|location| location.starts_with("/authorize?return_target=")));
+}
+
+// covers: B46
+#[tokio::test]
+async fn page_of_an_earlier_session_still_logs_out() {
+    let example = Example::with(CLIENTS, TWO_USERS, SCOPES, &[]);
+    let cookies = Cookies::new(&example);
+    cookies.log_in().await;
+    let old = cookies.get("/").await;
+    for username in ["ada", "bea"] {
+        cookies.submit(&old, "/logout", &[]).await;
+        assert!(!cookies.is_logged_in().await, "{username}");
+        // Once more without a session: there is nothing to do.
+        assert_eq!(cookies.submit(&old, "/logout", &[]).await.status, 303);
+        let password = if username == "ada" { "correct horse" } else { "battery" };
+        let form = cookies.get("/login").await;
+        cookies.submit(&form, "/login", &[("username", username), ("password", password)]).await;
+        assert!(cookies.is_logged_in().await, "{username}");
+    }
+    // A browser that has lost the cookie of its forms is asked first.
+    cookies.kept.borrow_mut().remove("grantor_form");
+    let asked = cookies.submit(&old, "/logout", &[]).await;
+    assert!(asked.status == 403 && asked.body.contains("Log out?") && cookies.is_logged_in().await, "{}", asked.body);
+    assert_eq!(cookies.submit(&asked, "/logout", &[]).await.status, 303);
+    assert!(!cookies.is_logged_in().await);
+}
+
+// covers: B46
+#[tokio::test]
+async fn form_of_an_earlier_session_is_shown_again_with_what_was_typed() {
+    let example = Example::with(CLIENTS, TWO_USERS, SCOPES, &[]);
+    let cookies = Cookies::new(&example);
+    cookies.log_in().await;
+    let (register, connected) = (cookies.get("/applications/new").await, cookies.get("/connected").await);
+    let typed =
+        [("name", "My <app>"), ("website", "https://app.example"), ("redirect_uri", "https://app.example/callback")];
+    cookies.submit(&connected, "/logout", &[]).await;
+    // Without a session there is nobody to register it for.
+    let page = cookies.submit(&register, "/applications/new", &typed).await;
+    assert_eq!(page.location.as_deref(), Some("/login?next=/applications/new"));
+    let page = cookies.submit(&connected, "/connected/revoke-all", &[]).await;
+    assert_eq!(page.location.as_deref(), Some("/login?next=/connected"));
+
+    let form = cookies.get("/login").await;
+    cookies.submit(&form, "/login", &[("username", "bea"), ("password", "battery")]).await;
+    let again = cookies.submit(&register, "/applications/new", &typed).await;
+    assert_eq!(again.status, 409);
+    for shown in ["My &lt;app&gt;", "https://app.example/callback", "You have logged in again", "bea"] {
+        assert!(again.body.contains(shown), "{shown}: {}", again.body);
+    }
+    assert!(!cookies.get("/applications").await.body.contains("My &lt;app&gt;"), "nothing is done without a click");
+    let page = cookies.submit(&again, "/applications/new", &typed).await;
+    assert!(page.status == 200 && page.body.contains("is registered"), "{}", page.body);
+
+    let again = cookies.submit(&connected, "/connected/revoke-all", &[]).await;
+    assert!(
+        again.status == 409 && again.body.contains("You are now logged in as <strong>bea</strong>"),
+        "{}",
+        again.body
+    );
+    assert!(cookies.is_logged_in().await);
+    assert_eq!(cookies.submit(&again, "/connected/revoke-all", &[]).await.status, 200);
+    assert!(!cookies.is_logged_in().await);
+}
+
+#[tokio::test]
+async fn form_of_another_browser_changes_nothing_in_a_session() {
+    let example = Example::with(CLIENTS, TWO_USERS, SCOPES, &[]);
+    let (ada, mallory) = (Cookies::new(&example), Cookies::new(&example));
+    ada.log_in().await;
+    mallory.log_in().await;
+    let (register, connected) = (mallory.get("/applications/new").await, mallory.get("/connected").await);
+    let typed = [("name", "Evil"), ("website", ""), ("redirect_uri", "https://evil.example/callback")];
+    let page = ada.submit(&register, "/applications/new", &typed).await;
+    assert!(page.status == 403 && !page.body.contains("Evil"), "{}", page.body);
+    assert_eq!(ada.submit(&connected, "/connected/revoke-all", &[]).await.status, 403);
+    assert!(ada.is_logged_in().await);
+    assert!(!ada.get("/applications").await.body.contains("Evil"));
+    // A cookie that somebody has planted for forms opens none of a session's own.
+    let planted = mallory.kept.borrow()["grantor_form"].clone();
+    ada.kept.borrow_mut().insert("grantor_form".to_owned(), planted);
+    let page = ada.submit(&register, "/applications/new", &typed).await;
+    assert_eq!(page.status, 409, "shown to ada before anything is done");
+    assert!(!ada.get("/applications").await.body.contains("Evil"));
+    assert_eq!(ada.submit(&connected, "/connected/revoke-all", &[]).await.status, 409);
+    assert!(ada.is_logged_in().await);
 }
 
 // covers: B47, B60
