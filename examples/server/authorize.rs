@@ -104,6 +104,9 @@ fn consent_page(session: &Session, asked: &Consent, selects_none: bool) -> Respo
         (caution(client))
         form method="post" action="/consent" {
             input type="hidden" name="form_token" value=(asked.form_token(session.secret()));
+            // Enter in a checkbox presses the first button of a form that is enabled and laid out. Outside of a dialog, this one
+            // does nothing.
+            button.unseen formmethod="dialog" tabindex="-1" aria-hidden="true" {}
             // The client before a long list, and behind a short one.
             @if is_long { (facts) }
             (permissions(request, selects_none))

@@ -1,8 +1,9 @@
 //! Submitted forms.
 
 use axum::RequestExt;
-use axum::body::{Body, Bytes};
+use axum::body::Body;
 use axum::extract::{Form, FromRequest, Request};
+use axum::http::request::Parts;
 use axum::response::{IntoResponse, Redirect, Response};
 use maud::html;
 use serde::Deserialize;
@@ -42,13 +43,8 @@ struct WithToken<T> {
 impl<T: DeserializeOwned + 'static> FromRequest<App> for AnyForm<T> {
     type Rejection = Response;
 
-    async fn from_request(mut request: Request, app: &App) -> Result<Self, Response> {
-        let session: Session = request.extract_parts_with_state(app).await?;
-        let request = read(request, app).await.map_err(no_form)?;
-        let form = Form::<WithToken<T>>::from_request(request, app).await;
-        let Form(form) = form.map_err(|rejection| no_form(rejection.status().as_u16()))?;
-        let origin = session.origin(&form.csrf);
-        Ok(Self { session, origin, fields: form.fields })
+    async fn from_request(request: Request, app: &App) -> Result<Self, Response> {
+        submitted(request, app).await.map(|(form, _)| form)
     }
 }
 
@@ -56,12 +52,8 @@ impl<T: DeserializeOwned + 'static> FromRequest<App> for OwnForm<T> {
     type Rejection = Response;
 
     async fn from_request(request: Request, app: &App) -> Result<Self, Response> {
-        let (parts, body) = read(request, app).await.map_err(no_form)?.into_parts();
-        let path = parts.uri.path().to_owned();
-        let body = Bytes::from_request(Request::from_parts(parts.clone(), body), app).await;
-        let body = body.map_err(IntoResponse::into_response)?;
-        let request = Request::from_parts(parts, Body::from(body.clone()));
-        let AnyForm { session, origin, fields } = AnyForm::from_request(request, app).await?;
+        let path = request.uri().path().to_owned();
+        let (AnyForm { session, origin, fields }, body) = submitted(request, app).await?;
         match origin {
             Origin::Session => Ok(Self { session, fields }),
             Origin::Browser => Err(once_more(&session, &path, &body)),
@@ -70,19 +62,32 @@ impl<T: DeserializeOwned + 'static> FromRequest<App> for OwnForm<T> {
     }
 }
 
+/// A form, and the body that it was read from.
+async fn submitted<T: DeserializeOwned + 'static>(
+    mut request: Request,
+    app: &App,
+) -> Result<(AnyForm<T>, Vec<u8>), Response> {
+    let session: Session = request.extract_parts_with_state(app).await?;
+    let no_form =
+        |status| page::error(status, "That was not a form", "This address takes the forms of this server only.");
+    let (parts, body) = read(request, app).await.map_err(no_form)?;
+    let request = Request::from_parts(parts, Body::from(body.clone()));
+    let Form(form) = Form::<WithToken<T>>::from_request(request, app)
+        .await
+        .map_err(|rejection| no_form(rejection.status().as_u16()))?;
+    let origin = session.origin(&form.csrf);
+    Ok((AnyForm { session, origin, fields: form.fields }, body))
+}
+
 /// Reads the body by the library's extractor, which has a limit and a deadline. The error is the status of the answer.
-async fn read(request: Request, app: &App) -> Result<Request, u16> {
+async fn read(request: Request, app: &App) -> Result<(Parts, Vec<u8>), u16> {
     let (parts, body) = request.into_parts();
     let unread = Request::from_parts(parts.clone(), body);
     let whole = grantor::Request::from_request(unread, app).await.map_err(|refused| refused.status())?;
     match whole.body_refusal() {
         Some(refusal) => Err(refusal.status()),
-        None => Ok(Request::from_parts(parts, Body::from(whole.body().to_vec()))),
+        None => Ok((parts, whole.body().to_vec())),
     }
-}
-
-fn no_form(status: u16) -> Response {
-    page::error(status, "That was not a form", "This address takes the forms of this server only.")
 }
 
 /// The page for a form that another site may have made.

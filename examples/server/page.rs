@@ -180,6 +180,7 @@ impl PageTemplates for OwnPages {
             let content = html! {
                 h1 { (title) }
                 p { (problem) "." @if let Some(reason) = reason_in_german(page.error.refusal()) { " " (reason) } }
+                @if let Some(value) = page.presented { p { "In der Anfrage steht: " code { (value) } } }
                 p { (advice) }
                 (asked_again(page, "Noch einmal fragen"))
                 p.soft { code { (page.code) } }
@@ -190,6 +191,7 @@ impl PageTemplates for OwnPages {
         let content = html! {
             h1 { (title) }
             p { (problem) ": " (page.description) "." }
+            @if let Some(value) = page.presented { p { "The request says: " code { (value) } } }
             p { (advice) }
             (asked_again(page, "Ask me again"))
             p.soft { code { (page.code) } }

@@ -138,6 +138,8 @@ enum Failure {
 struct FailurePage {
     client: Named,
     error: Error,
+    /// The value of the request that equals nothing known, as a page may show it. It goes nowhere else.
+    presented: Option<String>,
     /// Where the request can be begun again.
     return_target: Option<String>,
     /// Whether it was a form of the application that uses the library, whatever is wrong with it.
@@ -180,7 +182,17 @@ impl<E: Into<Error>> From<E> for Failure {
 impl Failure {
     fn page(client: Named, error: impl Into<Error>) -> Self {
         let error = error.into();
-        Self::Page(Box::new(FailurePage { client, error, return_target: None, is_our_form: false }))
+        Self::Page(Box::new(FailurePage { client, error, presented: None, return_target: None, is_our_form: false }))
+    }
+
+    /// Shows the value that was compared, if that is why the request is refused.
+    fn presenting(mut self, value: Option<&str>) -> Self {
+        if let Self::Page(page) = &mut self
+            && let Some(Refusal::UnregisteredClient | Refusal::UnregisteredRedirectUri) = page.error.refusal()
+        {
+            page.presented = value.map(pages::presented);
+        }
+        self
     }
 
     fn with_return_target(mut self, target: Option<String>) -> Self {
@@ -246,12 +258,12 @@ impl AuthorizationEndpoint {
     /// are known to belong together, an error goes nowhere but on a page.
     async fn validate(&self, params: &Params<'_>) -> Result<Validated, Failure> {
         let (id, redirect_uri) = (params.require("client_id")?, params.get("redirect_uri")?);
-        let client = self.client(id).await?;
+        let client = self.client(id).await.map_err(|error| Failure::from(error).presenting(Some(id)))?;
         // What this version does not enforce may be about redirects, too.
         Error::check_enforced(client.parts().unenforced_member())
             .map_err(|error| Failure::page(Named::Claimed(Arc::clone(&client)), error))?;
         let target = RedirectTarget::of(&client, redirect_uri, &self.server.policy)
-            .map_err(|refusal| Failure::page(Named::Claimed(Arc::clone(&client)), refusal))?;
+            .map_err(|refusal| Failure::page(Named::Claimed(Arc::clone(&client)), refusal).presenting(redirect_uri))?;
         let route =
             Route { target, mode: error_response_mode(params), state: valid_state(params, &self.server.policy) };
         self.server.tell_of_unoffered_scopes(&client, self.server.now());
@@ -314,10 +326,11 @@ impl AuthorizationEndpoint {
         let peer = *peer;
         match failure {
             Failure::Page(page) => {
-                let FailurePage { client, error, return_target, is_our_form } = *page;
+                let FailurePage { client, error, presented, return_target, is_our_form } = *page;
                 self.observe_refusal(client.client_id(), &error, peer, now);
                 let of = PageOf {
                     client: client.for_page(),
+                    presented: presented.as_deref(),
                     return_target: return_target.as_deref(),
                     cause: is_our_form.then_some(ErrorCause::OldPage),
                 };

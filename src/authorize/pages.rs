@@ -73,12 +73,17 @@ pub trait PageTemplates: Send + Sync {
                 "The application is not at fault. Try again in a while.",
             ),
         };
+        let presented = page
+            .presented
+            .map_or_else(String::new, |value| format!("<p>The request says:</p><p><code>{}</code></p>", escape(value)));
         let way_on = page.return_target.map_or_else(String::new, |target| {
             format!("<p><a href=\"{}\" rel=\"noreferrer\">Ask me again</a></p>", escape(target))
         });
         document(
             title,
-            &format!("<p>{problem}: {description}.</p><p>{advice}</p>{way_on}<p class=\"detail\">{code}</p>"),
+            &format!(
+                "<p>{problem}: {description}.</p>{presented}<p>{advice}</p>{way_on}<p class=\"detail\">{code}</p>"
+            ),
         )
     }
 
@@ -134,7 +139,6 @@ pub struct DefaultPages;
 impl PageTemplates for DefaultPages {}
 
 /// See [`PageTemplates::error`].
-#[derive(Debug)]
 #[non_exhaustive]
 pub struct ErrorPage<'a> {
     /// Why, to be matched on. The observer is told more if the client may not learn it.
@@ -148,10 +152,27 @@ pub struct ErrorPage<'a> {
     /// The client, if the redirect URI of the request is one of its registration: see
     /// [the client of a page](PageTemplates#the-client-of-a-page). That is so if the answer can't be redirected for another reason.
     pub client: Option<&'a Client>,
+    /// The value of the request that was compared, so that its developer sees what differs: the client identifier with
+    /// [`UnregisteredClient`](Refusal::UnregisteredClient), the redirect URI with
+    /// [`UnregisteredRedirectUri`](Refusal::UnregisteredRedirectUri). It has at most 200 characters; others than those of printable ASCII stand as
+    /// `\u{…}`. It is text of whoever made the request: escape it, and make no link of it. Nothing but the page is told of it.
+    pub presented: Option<&'a str>,
     /// Where the browser can begin the request again, if a consent form is no longer good: the address of a link. Needs to be escaped.
     pub return_target: Option<&'a str>,
     /// The languages that the user prefers. None are known after [`resume`](crate::AuthorizationServer::resume), which sees no request.
     pub languages: &'a Languages,
+}
+
+impl fmt::Debug for ErrorPage<'_> {
+    /// Without what the request says.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ErrorPage")
+            .field("error", self.error)
+            .field("cause", &self.cause)
+            .field("client", &self.client.map(Client::id))
+            .field("languages", self.languages)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What has caused an error that a user reads about.
@@ -246,10 +267,30 @@ pub fn escape(text: &str) -> String {
     escaped
 }
 
+/// The most characters of a value that a page shows.
+const MOST_PRESENTED: usize = 200;
+
+/// A value as a page can show it: not longer than anybody reads, and without characters that can't be seen or that look like others.
+pub(super) fn presented(value: &str) -> String {
+    let mut shown = String::new();
+    for (place, c) in value.chars().enumerate() {
+        match c {
+            _ if place == MOST_PRESENTED => {
+                shown.push('\u{2026}');
+                break;
+            }
+            ' '..='~' => shown.push(c),
+            other => shown.extend(other.escape_unicode()),
+        }
+    }
+    shown
+}
+
 /// What is known about an error beyond its reason.
 #[derive(Clone, Copy, Default)]
 pub(super) struct PageOf<'a> {
     pub(super) client: Option<&'a Client>,
+    pub(super) presented: Option<&'a str>,
     pub(super) return_target: Option<&'a str>,
     /// Another cause than the reason says.
     pub(super) cause: Option<ErrorCause>,
@@ -268,10 +309,10 @@ pub(super) struct PageSet(pub(super) Arc<dyn PageTemplates>);
 impl PageSet {
     pub(super) fn show_error(&self, error: &Error, languages: &Languages, of: PageOf<'_>) -> Response {
         let (code, description) = (error.code(), error.description());
-        let PageOf { client, return_target, cause } = of;
+        let PageOf { client, presented, return_target, cause } = of;
         let cause = cause.unwrap_or_else(|| ErrorCause::of(error));
         let (code, description) = (code.as_str(), &*description);
-        let page = ErrorPage { error, code, description, cause, client, return_target, languages };
+        let page = ErrorPage { error, code, description, cause, client, presented, return_target, languages };
         let mut response = Response::page(page_status(error), self.0.error(&page));
         if let Some(Refusal::MethodNotAllowed(allow)) = error.refusal() {
             response = response.with_header("allow", *allow);
@@ -325,7 +366,7 @@ fn document(title: &str, content: &str) -> String {
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"><title>{title}</title><style>\
          body{{font:1rem/1.5 system-ui,sans-serif;max-width:32rem;margin:12vh auto;padding:0 1.25rem;color:#1c1e21;overflow-wrap:anywhere}}\
-         h1{{font-size:1.4rem}}code{{display:block;padding:.75rem;background:#f1f3f5;user-select:all}}\
+         h1{{font-size:1.4rem}}code{{display:block;padding:.75rem;background:#f1f3f5;white-space:pre-wrap;user-select:all}}\
          .detail{{color:#6a6f76;font-size:.85rem}}\
          @media(prefers-color-scheme:dark){{body{{background:#16181b;color:#e4e6e9}}code{{background:#26292e}}\
          a{{color:#8ab4f8}}}}\

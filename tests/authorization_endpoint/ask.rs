@@ -153,6 +153,19 @@ pub(crate) fn assert_page(response: &Response, status: u16, code: &str, descript
     assert_eq!(page.matches("href").count(), usize::from(leads_back), "an error page has no other way on: {page}");
 }
 
+/// The text of an error page without the value that was compared, which stands in one place and can't be markup.
+#[track_caller]
+pub(crate) fn text_around_value(response: &Response) -> String {
+    let page = text(response);
+    let Some((before, rest)) = page.split_once("<p>The request says:</p><p><code>") else {
+        return page.to_owned();
+    };
+    let (value, after) = rest.split_once("</code></p>").expect("an end");
+    let is_plain = |c: char| matches!(c, ' '..='~' | '\u{2026}') && !matches!(c, '<' | '>' | '"' | '\'');
+    assert!(value.chars().all(is_plain), "{value}");
+    format!("{before}{after}")
+}
+
 /// Checks that an answer redirects an error to `uri` with nothing in its query but what belongs there.
 #[track_caller]
 pub(crate) fn assert_error(response: &Response, uri: &str, code: &str, state: Option<&str>) {

@@ -335,3 +335,63 @@ async fn every_page_is_told_the_languages_of_its_request() {
     drop(t.server.authorization_request(&typed).await.unwrap_err());
     told.assert(Some(&app), german, "MissingCodeChallenge");
 }
+
+/// Pages that write down the value that they were told of.
+#[derive(Clone, Default)]
+struct Presented(Arc<Mutex<Vec<Option<String>>>>);
+
+impl PageTemplates for Presented {
+    fn error(&self, page: &ErrorPage<'_>) -> String {
+        assert!(page.presented.is_none_or(|value| !format!("{page:?}").contains(value)), "a value is not for logs");
+        self.0.lock().unwrap().push(page.presented.map(str::to_owned));
+        String::new()
+    }
+}
+
+// From the list of what a person sees, 44: whoever mistyped a value sees it beside what is wrong with it.
+// covers: PP-12 (RFC 6749 §10.14), AZ-05 (RFC 6749 §4.1.2.1)
+#[tokio::test]
+async fn error_page_shows_the_value_that_was_compared() {
+    let t = server(None);
+    let app = t.register(Client::public("app").authorization_code([CALLBACK]).scope("user:read").build(), None).await;
+    let ask = Ask::code(&app);
+    let long = format!("https://app.example/{}", "x".repeat(400));
+    for (name, value, shown) in [
+        ("client_id", "<b>no\"body</b>", "&lt;b&gt;no&quot;body&lt;/b&gt;"),
+        ("client_id", "app ", "app "),
+        ("redirect_uri", "https://app.example/cb/", "https://app.example/cb/"),
+        ("redirect_uri", "javascript:alert(1)", "javascript:alert(1)"),
+        ("redirect_uri", "https://\u{430}pp.example/\u{202e}bc", "https://\\u{430}pp.example/\\u{202e}bc"),
+        ("redirect_uri", &long, &format!("{}\u{2026}", &long[..200])),
+    ] {
+        let page = refused(&t, &ask.clone().with(name, value)).await;
+        let html = text(&page);
+        assert_eq!((page.status(), page.header("location")), (400, None));
+        assert!(html.contains(&format!("<p>The request says:</p><p><code>{shown}</code></p>")), "{html}");
+        assert!(!html.contains("href"), "{html}");
+        let event = t.events.events().pop().unwrap();
+        assert!(!event.text.contains(value), "{}", event.text);
+    }
+}
+
+// covers: PP-12 (RFC 6749 §10.14)
+#[tokio::test]
+async fn other_error_pages_show_no_value_of_the_request() {
+    let presented = Presented::default();
+    let t = TestServer::with(|builder| builder.page_templates(presented.clone()));
+    let app = t.register(Client::public("app").authorization_code([CALLBACK]).scope("user:read").build(), None).await;
+    let ask = Ask::code(&app);
+    let form_token = crate::ask::consent(&t, &ask).await.form_token("session");
+    drop(refused(&t, &ask.clone().without("client_id")).await);
+    drop(refused(&t, &ask.clone().twice("redirect_uri")).await);
+    drop(refused(&t, &ask.clone().with("return_target", "x")).await);
+    drop(t.server.resume(&form_token, "another session").await.unwrap_err());
+    for fault in [Fault::Failed, Fault::Unavailable] {
+        t.faults.fail(1, fault);
+        drop(refused(&t, &ask).await);
+    }
+    t.faults.clear();
+    assert_eq!(std::mem::take(&mut *presented.0.lock().unwrap()), vec![None; 6]);
+    drop(refused(&t, &ask.with("client_id", "nobody")).await);
+    assert_eq!(*presented.0.lock().unwrap(), [Some("nobody".to_owned())]);
+}

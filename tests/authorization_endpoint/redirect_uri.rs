@@ -5,6 +5,7 @@ use grantor::{AuthorizationCode, Client, CodeVerifier, Response, Storage, TokenR
 
 use crate::ask::{
     Ask, CALLBACK, approved, assert_error, assert_page, by, consent, describe, grants_of, pending, refused, target_of,
+    text_around_value,
 };
 use crate::common::{VERIFIER, location, public, query_of, text};
 
@@ -84,7 +85,7 @@ async fn a_uri_that_differs_by_anything_gets_a_page() {
         for app in [&public, &confidential] {
             let answer = refused(&t, &Ask::code(app).with("redirect_uri", uri)).await;
             assert_page(&answer, 400, "invalid_request", NOT_REGISTERED);
-            assert!(!text(&answer).contains("evil"), "{uri} is on the page: {}", text(&answer));
+            assert!(!text_around_value(&answer).contains("evil"), "{uri} is on the page: {}", text(&answer));
         }
     }
     assert!(grants_of(&t, &public).await.is_empty());
@@ -117,7 +118,7 @@ async fn a_wrong_redirect_uri_is_not_used_whatever_else_is_wrong() {
     ] {
         let answer = refused(&t, &ask).await;
         assert_page(&answer, 400, "invalid_request", NOT_REGISTERED);
-        assert!(!text(&answer).contains("evil.example"), "{fault}: {}", text(&answer));
+        assert!(!text_around_value(&answer).contains("evil.example"), "{fault}: {}", text(&answer));
     }
     for (fault, ask) in [
         ("unknown client", evil.clone().with("client_id", "nobody")),

@@ -71,6 +71,12 @@ async fn fits(page: &Client) {
     assert!(content <= window, "{address} is {content} wide in a window of {window}");
 }
 
+/// Presses Enter in a field.
+async fn press_enter(page: &Client, css: &str) {
+    let field = page.wait().for_element(Locator::Css(css)).await.unwrap_or_else(|error| panic!("{css}: {error}"));
+    field.send_keys("\u{e007}").await.unwrap();
+}
+
 /// The address the browser was sent to at a place where nobody listens.
 async fn sent_to(page: &Client) -> String {
     let begun = Instant::now();
@@ -153,6 +159,10 @@ async fn someone_without_javascript_leaves_a_scope_out_and_another_time_says_no(
         shows(&page, expected).await;
     }
     click(&page, "input[name=scope][value='user:write']").await;
+    // Enter in a checkbox presses the first button of a form in some browsers. It decides nothing here.
+    press_enter(&page, "input[name=scope][value='user:write']").await;
+    shows(&page, "A calendar").await;
+    assert!(page.current_url().await.unwrap().path().starts_with("/authorize"), "nothing was decided");
     click(&page, "button[value=approve]").await;
     let address = sent_to(&page).await;
     assert!(address.starts_with("http://127.0.0.1:59998/gone?code=") && address.contains("state=s1"), "{address}");

@@ -47,3 +47,30 @@ async fn consent_page_shows_logo_and_links_of_a_client() {
         assert!(!policy.contains("img-src"), "{policy}");
     }
 }
+
+/// Enter in a checkbox presses the first button of a form.
+#[tokio::test]
+async fn first_button_of_the_consent_form_decides_nothing() {
+    let example = Example::with(CLIENTS, USERS, SCOPES, &[]);
+    let page = Browser::new(&example).open_as(&authorize("plain"), "ada", "correct horse").await;
+    let (_, form) = page.body.split_once("action=\"/consent\"").expect("a form");
+    let first = form.split("<button").nth(1).and_then(|tag| tag.split('>').next()).expect("a button");
+    assert!(first.contains("formmethod=\"dialog\"") && !first.contains("decision"), "{first}");
+    assert!(form.contains("value=\"deny\"") && form.contains("value=\"approve\""), "{form}");
+}
+
+#[tokio::test]
+async fn error_page_shows_what_was_compared() {
+    let example = Example::with(CLIENTS, USERS, SCOPES, &[]);
+    let browser = Browser::new(&example);
+    for (wrong, shown) in [
+        (authorize("<b>nobody</b>"), "The request says: <code>&lt;b&gt;nobody&lt;/b&gt;</code>"),
+        (
+            authorize("plain").replace("%2Fcb", "%2Fcallback"),
+            "The request says: <code>https://app.example/callback</code>",
+        ),
+    ] {
+        let page = browser.get(&wrong).await;
+        assert!(page.status == 400 && page.body.contains(shown), "{}", page.body);
+    }
+}
