@@ -40,13 +40,12 @@ async fn main() -> Result<(), BoxError> {
     println!("curl {issuer}/token -d '{form}' -d code=CODE\ncurl {issuer}/me -H 'Authorization: Bearer TOKEN'");
 
     loop {
-        let (stream, peer) = listener.accept().await?;
+        let (tcp, peer) = listener.accept().await?;
         let oauth = oauth.clone();
         tokio::spawn(async move {
             let service = service_fn(|request| serve(oauth.clone(), request, peer));
             // A connection that breaks is its client's business. With the timer, hyper waits for headers for 30 seconds.
-            let _ =
-                http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service).await;
+            let _ = http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(tcp), service).await;
         });
     }
 }
