@@ -399,7 +399,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("the refresh token is redeemed: {} documents (and two more)", storage.count()?);
     let again = oauth.token_request(&refresh()).await?;
     let same = again.access_token.expose() == second.access_token.expose();
-    println!("asked again at once, the answer is the same: {same}; {} documents", storage.count()?);
+    println!("asked again at once, the answer is the same: {same}; {} documents (and a counter)", storage.count()?);
 
     let replay = oauth.token_request(&redemption()).await;
     println!("the code is replayed: {}", replay.err().map_or("accepted", |error| error.code().as_str()));
@@ -411,6 +411,6 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let grants = oauth.list_grants(&GrantSelector::Subject(alice), &GrantPage::first(10)).await?;
     println!("alice's connected applications: {}", grants.len());
     while oauth.purge(100).await? == 100 {}
-    println!("after the purge: {} documents (issuer, client, used form, counter)", storage.count()?);
+    println!("after the purge: {} documents (issuer, client, used form, counters)", storage.count()?);
     Ok(())
 }
