@@ -26,7 +26,7 @@ pub(crate) struct Flags {
     pub(crate) max_connections: NonZeroU16,
 
     /// The issuer identifier, if the server is reached by another address than the one it listens on: a URL without a
-    /// path. An http issuer is accepted for loopback addresses only. [default: http://localhost and the port; redirect URIs on
+    /// path. An http issuer is accepted for loopback addresses only. [default: `http://localhost` and the port; redirect URIs on
     /// this device should have the address 127.0.0.1, because cookies of a host go to all of its ports]
     #[arg(long, value_name = "URL")]
     pub(crate) issuer: Option<String>,
