@@ -1,9 +1,10 @@
 //! A limit on failed attempts, to be put around an authenticator.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
@@ -37,7 +38,9 @@ use crate::record::Subject;
 /// It does not see one peer that tries many names a few times each: a limit on all requests of a peer belongs in front of the
 /// server.
 ///
-/// It counts in memory, for this process, and forgets the older half when there are a hundred thousand counts.
+/// It counts in memory, for this process, and forgets half when there are a hundred thousand counts: those of the peers that have the
+/// most counts first, of these the ones with the fewest failures, and of these the oldest. So a peer that tries many names
+/// displaces the counts of no other peer.
 ///
 /// # Defaults
 /// Ten failures a minute.
@@ -55,8 +58,12 @@ pub struct Limiter<A> {
     counts: Mutex<HashMap<AttemptKey, Count>>,
 }
 
-/// Who tries what, as a hash: an attacker chooses the length of a user name, but not how much of it is kept.
-type AttemptKey = [u8; 32];
+/// Who tries what. The name is a hash: an attacker chooses its length, but not how much of it is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct AttemptKey {
+    peer: Option<IpAddr>,
+    name: [u8; 32],
+}
 
 #[derive(Debug, Clone, Copy)]
 struct Count {
@@ -144,38 +151,38 @@ impl<A> Limiter<A> {
         }
     }
 
-    /// Forgets what is over and, unless that was half of it, the older half: to look through all of it is worth it only if
-    /// that need not be done again soon.
+    /// Forgets what is over and, unless that was half of it, half of the rest: to look through all of it is worth it only if that
+    /// need not be done again soon. A peer that tries made-up names displaces these before counts of others, and before a
+    /// count that makes it wait.
     fn make_room(&self, counts: &mut HashMap<AttemptKey, Count>, now: OffsetDateTime) {
         counts.retain(|_, count| !self.is_over(count, now));
         if counts.len() > MOST_COUNTS / 2 {
-            let mut since: Vec<OffsetDateTime> = counts.values().map(|count| count.since).collect();
-            let middle = since.len() / 2;
-            let (_, middle, _) = since.select_nth_unstable(middle);
+            let mut of_peers: HashMap<Option<IpAddr>, usize> = HashMap::new();
+            for key in counts.keys() {
+                *of_peers.entry(key.peer).or_default() += 1;
+            }
+            let rank = |key: &AttemptKey, count: &Count| {
+                let of_peer = of_peers.get(&key.peer).copied().unwrap_or_default();
+                (Reverse(of_peer), count.failures.min(self.failures), count.since)
+            };
+            let mut ranks: Vec<_> = counts.iter().map(|(key, count)| rank(key, count)).collect();
+            let middle = ranks.len() / 2;
+            let (_, middle, _) = ranks.select_nth_unstable(middle);
             let middle = *middle;
-            counts.retain(|_, count| count.since > middle);
+            counts.retain(|key, count| rank(key, count) > middle);
         }
     }
 }
 
 fn key(kind: &[u8], name: &str, peer: Option<IpAddr>) -> AttemptKey {
-    let mut hash = Sha256::new();
-    hash.update(kind);
     // A socket that serves both families shows an IPv4 peer as an IPv6 one, and all of these are in one network.
-    match peer.map(|peer| peer.to_canonical()) {
-        Some(IpAddr::V4(peer)) => {
-            hash.update([4]);
-            hash.update(peer.octets());
-        }
+    let peer = peer.map(|peer| match peer.to_canonical() {
         // A network of this size is one customer's (RFC 6177).
-        Some(IpAddr::V6(peer)) => {
-            hash.update([6]);
-            hash.update(&peer.octets()[..8]);
-        }
-        None => hash.update([0]),
-    }
-    hash.update(name.as_bytes());
-    hash.finalize().into()
+        IpAddr::V6(peer) => Ipv6Addr::from_bits(peer.to_bits() & (u128::MAX << 64)).into(),
+        peer @ IpAddr::V4(_) => peer,
+    });
+    let name = Sha256::new().chain_update(kind).chain_update([0]).chain_update(name.as_bytes()).finalize().into();
+    AttemptKey { peer, name }
 }
 
 #[async_trait]
@@ -331,6 +338,29 @@ mod tests {
         limiter.count(key(b"owner", "one more", None), later);
         assert_eq!(limiter.counts().len(), MOST_COUNTS / 2);
         assert!(waits(&limiter, &old, later).is_none() && waits(&limiter, &new, later).is_some());
+    }
+
+    // From the security review, 33: one visitor could flush the counts of all.
+    #[test]
+    fn made_up_names_of_one_peer_displace_no_other_count() {
+        let limiter = Limiter::new(()).allow(3, Duration::MINUTE);
+        let peer = |text: &str| Some(text.parse().unwrap());
+        let (attacker, same) = (peer("2001:db8::1"), peer("2001:db8::2"));
+        let others: Vec<_> = (0..1_000).map(|n| key(b"owner", &n.to_string(), peer("192.0.2.1"))).collect();
+        for other in &others {
+            limiter.count(*other, START);
+        }
+        let target = key(b"client", "target", attacker);
+        for _ in 0..3 {
+            limiter.count(target, START);
+        }
+        for n in 0..3 * MOST_COUNTS {
+            let at = START + Duration::microseconds(i64::try_from(n).unwrap());
+            limiter.count(key(b"client", &n.to_string(), if n % 2 == 0 { attacker } else { same }), at);
+            assert!(limiter.counts().len() <= MOST_COUNTS);
+        }
+        assert!(others.iter().all(|other| limiter.known(other).is_some()));
+        assert!(waits(&limiter, &target, START + Duration::SECOND).is_some(), "the flood frees nothing for its sender");
     }
 
     #[test]

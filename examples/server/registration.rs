@@ -1,5 +1,5 @@
 //! What an application may change of its own registration: its name, its website and its redirect URIs. Its owner does so on a page
-//! (`applications.rs`), and the application itself by the API here, with a token of its own (RFC 6749 §4.4).
+//! (`manage.rs`), and the application itself by the API here, with a token of its own (RFC 6749 §4.4).
 
 use axum::Json;
 use axum::extract::State;
