@@ -40,13 +40,11 @@ impl AuthorizationError {
     ///
     /// The answer is a page that says so and leads back to the request. An application can begin the request again at once:
     /// ```
-    /// use grantor::{AuthorizationError, AuthorizationServer, Consent, Response};
+    /// use grantor::AuthorizationError;
     ///
-    /// async fn resume(oauth: &AuthorizationServer, form_token: &str, session: &str) -> Result<Consent, Response> {
-    ///     oauth.resume(form_token, session).await.map_err(|error| {
-    ///         let request = error.stale_form().and_then(|form| form.return_target());
-    ///         request.map_or_else(|| error.to_response(), Response::see_other)
-    ///     })
+    /// /// Where to redirect the browser, by the means of your web framework.
+    /// fn begin_again(error: &AuthorizationError) -> Option<&str> {
+    ///     error.stale_form()?.return_target()
     /// }
     /// ```
     #[must_use]

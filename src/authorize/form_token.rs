@@ -6,6 +6,7 @@
 //! the request can be begun again although its form is no longer good.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
@@ -90,7 +91,7 @@ impl PendingAuthorization {
 }
 
 pub(super) fn seal(consent: &Consent, session: &[u8]) -> String {
-    let Consent { request, reason, user, form } = consent;
+    let Consent { request, reason, user, form, .. } = consent;
     let sealed = request.sealed();
     let sealed = Sealed {
         form: *form,
@@ -164,7 +165,7 @@ impl AuthorizationEndpoint {
             let failure = Failure::page(Named::Checked(request.client), Refusal::StaleFormToken);
             return Err(failure.with_return_target(return_target));
         }
-        Ok(Consent { request, reason, user: AskedUser::Sealed(user), form })
+        Ok(Consent { request, reason, user: AskedUser::Sealed(user), form, is_sealed: AtomicBool::new(true) })
     }
 
     /// The return target of the request in a form that is no longer good. The request has a seal of its own, which is bound to no session.

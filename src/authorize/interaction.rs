@@ -1,5 +1,7 @@
 //! What has to happen next with a request: computed from the request and the session, each time anew.
 
+use std::sync::atomic::AtomicBool;
+
 use super::PendingAuthorization;
 use super::demands::{Freshness, Prompt};
 use super::form::Form;
@@ -127,7 +129,13 @@ impl PendingAuthorization {
             reason => match Form::new(&self.endpoint.server) {
                 Ok(form) => {
                     let user = AskedUser::Known(user.subject.clone());
-                    Interaction::Consent(Consent { request: self, reason, user, form })
+                    Interaction::Consent(Consent {
+                        request: self,
+                        reason,
+                        user,
+                        form,
+                        is_sealed: AtomicBool::new(false),
+                    })
                 }
                 Err(error) => self.refuse(error),
             },

@@ -1,5 +1,7 @@
 //! The steps of a request that a user has part in. Only [`Consent`] and [`Proceed`] can approve.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use super::form::Form;
 use super::user_session::UserSession;
 use super::{Approval, AuthorizationResponse, PendingAuthorization};
@@ -50,6 +52,8 @@ pub struct Consent {
     pub(super) reason: ConsentReason,
     pub(super) user: AskedUser,
     pub(super) form: Form,
+    /// Whether the form may be out, so that a user can decide by it as well.
+    pub(super) is_sealed: AtomicBool,
 }
 
 /// Why a user has to decide.
@@ -140,6 +144,7 @@ impl Consent {
     /// the user logs in or out. A token for an empty session is never accepted.
     #[must_use]
     pub fn form_token(&self, session: impl AsRef<[u8]>) -> String {
+        self.is_sealed.store(true, Ordering::Relaxed);
         super::form_token::seal(self, session.as_ref())
     }
 
@@ -155,13 +160,22 @@ impl Consent {
             ConsentReason::NotGiven | ConsentReason::Requested => ConsentBasis::Given,
             ConsentReason::Confirm => ConsentBasis::Confirmed,
         };
-        in_span("authorize", self.request.open_grant(approval, &self.user, basis, Some(&self.form))).await
+        let form = self.form_in_use();
+        in_span("authorize", self.request.open_grant(approval, &self.user, basis, form.as_ref())).await
+    }
+
+    /// The form by which a user decides. A decision without one needs no note in the storage.
+    fn form_in_use(&self) -> Option<Form> {
+        self.is_sealed.load(Ordering::Relaxed).then_some(self.form)
     }
 
     /// The user said no: tells the client. A form by which the user has decided before is answered as
     /// [`approve`](Self::approve) says.
     pub async fn deny(self) -> AuthorizationResponse {
-        in_span("authorize", self.request.deny_once(&self.form)).await
+        match self.form_in_use() {
+            Some(form) => in_span("authorize", self.request.deny_once(&form)).await,
+            None => self.request.deny(),
+        }
     }
 }
 
