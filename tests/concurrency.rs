@@ -923,7 +923,7 @@ async fn an_approval_given_up_at_any_await_opens_a_whole_grant_or_none() {
             },
         )
         .await;
-        assert_eq!(polls, 1 + 2, "{response_type}: one write that waits twice");
+        assert_eq!(polls, 1 + 2 * 2, "{response_type}: the used form and the grant, each waits twice");
     }
 }
 
