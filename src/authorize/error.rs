@@ -38,15 +38,12 @@ impl AuthorizationError {
 
     /// Returns the form that is no longer good, if that is the reason. Nobody made a mistake, and the client is told nothing.
     ///
-    /// The answer is a page that says so and leads back to the request. An application can begin the request again at once:
+    /// The answer is a page that says so and leads back to the request. An application can send the browser there at once:
     /// ```
-    /// use grantor::{AuthorizationError, AuthorizationServer, Consent, Response};
+    /// use grantor::AuthorizationError;
     ///
-    /// async fn resume(oauth: &AuthorizationServer, form_token: &str, session: &str) -> Result<Consent, Response> {
-    ///     oauth.resume(form_token, session).await.map_err(|error| {
-    ///         let request = error.stale_form().and_then(|form| form.return_target());
-    ///         request.map_or_else(|| error.to_response(), Response::see_other)
-    ///     })
+    /// fn way_back(error: &AuthorizationError) -> Option<&str> {
+    ///     error.stale_form()?.return_target()
     /// }
     /// ```
     #[must_use]
