@@ -143,7 +143,10 @@ pub(crate) fn decode_form(form: &[u8]) -> impl Iterator<Item = (Decoded<'_>, Dec
 /// Escapes a value for a query or a fragment. A space is `%20`, which every reader takes for one: `+` stands for a space in forms alone,
 /// and readers of URIs leave it as it is.
 pub(crate) fn encode_component(value: &str) -> impl Iterator<Item = &str> {
-    byte_serialize(value.as_bytes()).map(|part| if matches!(part, "+") { "%20" } else { part })
+    byte_serialize(value.as_bytes()).map(|part| match part {
+        "+" => "%20",
+        other => other,
+    })
 }
 
 /// Undoes the `application/x-www-form-urlencoded` escapes; `None` if one is broken or the result is not UTF-8.

@@ -14,8 +14,9 @@ use grantor::storage::{Found, GrantPage, GrantSelector, Opened, RedeemOutcome, R
 use grantor::testing::{Call, ISSUER, Intercepted, Interceptor, Next, Reply, TestClient, TestServer};
 use grantor::{
     AccessToken, Approval, AuthorizationOutcome, AuthorizationRequest, AuthorizationServer, Client, ClientId,
-    ClientRegistry, ClientStore, Clock, Error, ErrorCode, Grant, GrantId, GrantType, MemoryStorage, Password, Policy,
-    RefreshToken, Request, Scope, Storage, StorageError, StoredToken, Subject, TokenRequest, TokenResponse,
+    ClientRegistry, ClientStore, Clock, Error, ErrorCode, Grant, GrantId, GrantType, Interaction, MemoryStorage,
+    Password, Policy, RefreshToken, Request, Scope, Storage, StorageError, StoredToken, Subject, TokenRequest,
+    TokenResponse,
 };
 use time::{Duration, OffsetDateTime};
 use tokio::sync::Barrier;
@@ -892,7 +893,7 @@ async fn grants_that_begin_at_the_token_endpoint_are_opened_whole_or_not_at_all(
 
 #[tokio::test]
 async fn an_approval_given_up_at_any_await_opens_a_whole_grant_or_none() {
-    for response_type in ["code", "token"] {
+    for (response_type, by_form) in [("code", false), ("token", false), ("code", true), ("token", true)] {
         let polls = at_every_await(
             async |bench| {
                 let request = AuthorizationRequest::new(response_type, &bench.app.id)
@@ -906,8 +907,13 @@ async fn an_approval_given_up_at_any_await_opens_a_whole_grant_or_none() {
             },
             async |_, pending, polls| {
                 let pending = pending.lock().unwrap().take().unwrap();
-                let approval = Approval::by(Subject::new("alice").unwrap());
-                poll_and_drop(grantor::testing::approve(pending, approval), polls)
+                let alice = Subject::new("alice").unwrap();
+                let interaction = pending.interaction(Some(&alice.clone().into())).await;
+                let Interaction::Consent(consent) = interaction else { panic!("the user is asked") };
+                if by_form {
+                    let _form_token = consent.form_token("session");
+                }
+                poll_and_drop(consent.approve(Approval::by(alice)), polls)
                     .is_some_and(|answer| answer.error().is_none())
             },
             async |bench, _, done, what| {
@@ -923,7 +929,12 @@ async fn an_approval_given_up_at_any_await_opens_a_whole_grant_or_none() {
             },
         )
         .await;
-        assert_eq!(polls, 1 + 2, "{response_type}: one write that waits twice");
+        let writes = if by_form { 2 } else { 1 };
+        assert_eq!(
+            polls,
+            1 + 2 * writes,
+            "{response_type}: the used form if there is one, and the grant, each waits twice"
+        );
     }
 }
 

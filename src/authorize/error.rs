@@ -38,12 +38,12 @@ impl AuthorizationError {
 
     /// Returns the form that is no longer good, if that is the reason. Nobody made a mistake, and the client is told nothing.
     ///
-    /// The answer is a page that says so and leads back to the request. An application can begin the request again at once:
+    /// The answer is a page that says so and leads back to the request. An application can send the browser there at once:
     /// ```
     /// use grantor::AuthorizationError;
     ///
     /// /// Where to redirect the browser, by the means of your web framework.
-    /// fn begin_again(error: &AuthorizationError) -> Option<&str> {
+    /// fn way_back(error: &AuthorizationError) -> Option<&str> {
     ///     error.stale_form()?.return_target()
     /// }
     /// ```

@@ -310,14 +310,26 @@ impl<S: Kept> Scene<'_, S> {
             match stage.server.resume_form(&request, session).await {
                 Ok((pending, form)) => {
                     stage.watch.show(what, &(&pending, &form));
-                    let sent: &[&str] = if what == "own form" { &[STATE] } else { &[] };
-                    stage.watch.show_answer(what, &pending.deny().await.into(), sent);
+                    let answer = pending.deny().await;
+                    stage.watch.show(what, &answer);
+                    let target = answer.stale_form().and_then(|form| form.return_target()).map(str::to_owned);
+                    let sent: &[&str] = if target.is_none() { &[STATE] } else { &[] };
+                    stage.watch.show_answer(what, &without_link(answer.into(), target.as_deref()), sent);
                 }
                 Err(error) => {
                     stage.watch.show(what, &error);
-                    stage.watch.show_answer(what, &error.into(), &[]);
+                    let target = error.stale_form().and_then(|form| form.return_target());
+                    stage.watch.show_answer(what, &without_link(error.to_response(), target), &[]);
                 }
             }
         }
     }
+}
+
+/// A page without the link back to the request, which holds what this browser has just submitted.
+fn without_link(page: Response, target: Option<&str>) -> Response {
+    let Some(target) = target else { return page };
+    let body = String::from_utf8_lossy(page.body()).into_owned();
+    assert_eq!(body.matches(target).count(), 1, "{body}");
+    Response::page(page.status(), body.replace(target, ""))
 }
