@@ -1,6 +1,6 @@
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{any, get, post};
 use axum::{Json, Router};
 use grantor::axum::{require, routes, run_to_completion};
 use grantor::{Access, Approval, AuthorizationServer, BearerError, BuildError, Interaction, MemoryStorage, Request};
@@ -16,7 +16,7 @@ pub async fn app(storage: MemoryStorage) -> Result<Router, BuildError> {
         .build()
         .await?;
     Ok(Router::new()
-        .route("/authorize", get(authorize))
+        .route("/authorize", any(authorize))
         .route("/consent", post(decide))
         .route("/me", get(me).layer(require(&oauth, ["user:read"])))
         .merge(routes(&oauth)) // token, revocation, introspection, metadata
