@@ -61,7 +61,7 @@ pub enum BuildError {
     )]
     EndpointPrefix(String),
     /// Every request would be refused for it.
-    #[error("the query of the endpoint {0:?} uses the name of a parameter that belongs in the body")]
+    #[error("the query of the endpoint {0:?} uses the name of a parameter of its requests")]
     EndpointQuery(String),
     /// A request could not tell which of the two it is for.
     #[error("the endpoints {} and {} have the same path {path}", endpoints[0], endpoints[1])]

@@ -204,6 +204,9 @@ impl TokenChanges {
     /// [`Policy::refresh_grace`](crate::Policy::refresh_grace) shortens the window: as soon as it has less than a second left, a repeat
     /// is refused ([`Refusal::RetryRefused`](crate::error::Refusal::RetryRefused), `invalid_grant`). Nothing is revoked for it before
     /// the whole window is over, and the new refresh token works.
+    ///
+    /// [`Policy::refresh_interval`](crate::Policy::refresh_interval) does not know of it. If tokens live shorter than that, set it as short,
+    /// or clients that refresh each time get 429 in the end.
     pub const fn access_token_lifetime(mut self, lifetime: Duration) -> Self {
         self.access_token_lifetime = Some(lifetime);
         self

@@ -73,9 +73,14 @@ pub struct Policy {
     pub refresh_burst: u32,
     /// How often a grant may be refreshed on average since it was opened, so that the rows of its spent refresh tokens, which are
     /// evidence and stay as long as the grant, are bounded: at most once in this time, or once in an access token lifetime if that is
-    /// shorter, and [`refresh_burst`](Self::refresh_burst) times more. What is above gets 429 with `Retry-After` and changes nothing. A
-    /// repeat within [`refresh_grace`](Self::refresh_grace) counts like a refresh; a late reuse is never put off. A refresh token that is
+    /// shorter, and [`refresh_burst`](Self::refresh_burst) times more. What is above gets 429 with `Retry-After` and changes nothing. Of
+    /// the repeats of one refresh within [`refresh_grace`](Self::refresh_grace), each but the first counts like a refresh; a late reuse is
+    /// never put off. A refresh token that is
     /// not replaced when it is used leaves no such rows and is not counted. Zero means no limit. Default: 30 seconds.
+    ///
+    /// The access token lifetime is that of the policy or the client, as it is now. If a
+    /// [`TokenCustomizer`](crate::customizer::TokenCustomizer) lets access tokens live shorter than this, or did so before, set an
+    /// interval as short: else clients that refresh each time are told to wait with an expired token.
     pub refresh_interval: Duration,
     /// When refresh tokens are issued. Default: always, to clients that may refresh.
     pub refresh_tokens: RefreshTokens,

@@ -655,21 +655,24 @@ async fn endpoints_whose_url_has_a_query_are_claimed_with_it_and_work_with_it() 
     crawl.prove().await;
 }
 
-// covers: PP-17 (RFC 6749 §3.2)
+// covers: PP-17 (RFC 6749 §3.1, §3.2)
 #[tokio::test]
 async fn an_endpoint_whose_own_query_would_be_taken_for_a_parameter_does_not_build() {
     let build = |change: fn(&mut EndpointUrls)| {
         let builder = AuthorizationServer::builder("https://id.example").storage(MemoryStorage::new());
-        builder.scope("a", "A").endpoints(change).build()
+        builder.scope("a", "A").authorization_parameter("ui_locales").endpoints(change).build()
     };
-    let wrong: [fn(&mut EndpointUrls); 3] = [
+    let wrong: [fn(&mut EndpointUrls); 6] = [
         |urls| urls.token = "https://id.example/token?tenant=1&sc%6fpe=x".to_owned(),
         |urls| urls.revocation = Some("https://id.example/revoke?token".to_owned()),
         |urls| urls.introspection = Some("https://id.example/introspect?client_id=a".to_owned()),
+        |urls| urls.authorization = Some("https://id.example/authorize?tenant=1&pr%6fmpt=login".to_owned()),
+        |urls| urls.authorization = Some("https://id.example/authorize?return_target".to_owned()),
+        |urls| urls.authorization = Some("https://id.example/authorize?ui_locales=de".to_owned()),
     ];
     for change in wrong {
         let error = build(change).await.unwrap_err();
-        assert!(error.to_string().contains("uses the name of a parameter that belongs in the body"), "{error}");
+        assert!(error.to_string().contains("uses the name of a parameter of its requests"), "{error}");
     }
     assert!(build(|urls| urls.token = "https://id.example/token?tenant=1".to_owned()).await.is_ok());
     assert!(build(|urls| urls.authorization = Some("https://id.example/authorize?tenant=1".to_owned())).await.is_ok());

@@ -5,7 +5,8 @@ use crate::scope::Scope;
 
 /// The scopes that users can consent to for a client.
 ///
-/// It is judged at each request, by what the server offers then. What was granted before stays granted. For a client that
+/// It is judged at each request, by what the server offers then. A grant keeps the scope that its user agreed to, but each token that
+/// is issued later has only what is still allowed. For a client that
 /// [no administrator registered](RegisteredBy), each is cut to [`Policy::self_service_scope`](crate::Policy::self_service_scope), if the
 /// policy has one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,8 +22,8 @@ pub enum AllowedScope<'a> {
 }
 
 impl Client {
-    /// Returns the scopes that users can consent to for it. What it was granted before stays granted: to take a scope away, change
-    /// this and revoke its grants.
+    /// Returns the scopes that users can consent to for it. A scope that is taken away is in no token that is issued later, at a
+    /// refresh neither. Access tokens that it has keep the scope until they expire: to end those too, revoke its grants.
     #[must_use]
     pub const fn allowed_scope(&self) -> AllowedScope<'_> {
         match &self.parts().scope {

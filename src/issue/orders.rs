@@ -36,6 +36,12 @@ pub(crate) struct OneTimeKey {
 
 impl OpenGrant {
     /// A grant of `scope`, without a subject, host data or refresh token. Its grant type is that of the handler.
+    ///
+    /// The server checks that it offers the scope, and not that the client may have it: [`GrantContext::scope`] and
+    /// [`GrantContext::own_scope`] do. A scope that is in neither list of the client is granted, but a refresh does not get it.
+    ///
+    /// [`GrantContext::scope`]: crate::grant_type::GrantContext::scope
+    /// [`GrantContext::own_scope`]: crate::grant_type::GrantContext::own_scope
     pub fn new(scope: Scope) -> Self {
         let members = ResponseMembers::default();
         Self {

@@ -348,12 +348,12 @@ impl Builder {
             resource,
         });
         let token = TokenEndpoint::new(Arc::clone(&server), urls.authorization.is_some(), self.extensions);
-        check_queries(&urls, &token)?;
         let introspection = IntrospectionEndpoint::new(Arc::clone(&server));
         let build = BuildView::new(&server, &self.capabilities, &self.endpoint_prefix, has_server_key);
         let additions = capabilities::collect(&self.capabilities, &build)?;
         let declared = [self.authorization_parameters, additions.authorization_parameters].concat();
         check_parameters(&declared)?;
+        check_queries(&urls, &token, &declared)?;
         let (pages, capabilities) = (self.pages, self.capabilities);
         let endpoint = |url| AuthorizationEndpoint::new(Arc::clone(&server), pages, capabilities, &declared, url);
         let authorization = urls.authorization.as_deref().map(endpoint).map(Arc::new);
@@ -414,12 +414,17 @@ fn check_resource(resource: &ProtectedResource, scopes: &Catalogue) -> Result<()
     }
 }
 
-/// A parameter in the query of a request is refused, so it can't stand in the endpoint's own (RFC 6749 §3.2).
-fn check_queries(urls: &EndpointUrls, token: &TokenEndpoint) -> Result<(), BuildError> {
-    let is_taken = |name: &str| token.knows(name) || PARAMETERS_ABOUT_A_TOKEN.contains(&name);
-    let has_taken = |url: &&String| Url::parse(url).is_ok_and(|url| url.query_pairs().any(|(name, _)| is_taken(&name)));
-    let with_form = [&urls.token].into_iter().chain(&urls.revocation).chain(&urls.introspection);
-    match with_form.into_iter().find(has_taken) {
+/// A parameter in the query of a form is refused, so it can't stand in the endpoint's own (RFC 6749 §3.1, §3.2). `declared` are the
+/// application's authorization parameters.
+fn check_queries(urls: &EndpointUrls, token: &TokenEndpoint, declared: &[&'static str]) -> Result<(), BuildError> {
+    let has = |url: &String, is_taken: &dyn Fn(&str) -> bool| {
+        Url::parse(url).is_ok_and(|url| url.query_pairs().any(|(name, _)| is_taken(&name)))
+    };
+    let of_token = |name: &str| token.knows(name) || PARAMETERS_ABOUT_A_TOKEN.contains(&name);
+    let of_authorization = |name: &str| is_known_parameter(name) || declared.contains(&name);
+    let mut with_form = [&urls.token].into_iter().chain(&urls.revocation).chain(&urls.introspection);
+    let wrong = with_form.find(|url| has(url, &of_token));
+    match wrong.or_else(|| urls.authorization.as_ref().filter(|url| has(url, &of_authorization))) {
         Some(url) => Err(BuildError::EndpointQuery(url.clone())),
         None => Ok(()),
     }

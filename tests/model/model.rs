@@ -200,7 +200,8 @@ impl Model {
         if of_access.asked != asks || !scope.is_within(possible) || lasts < SECOND {
             return Err(INVALID_GRANT);
         }
-        self.must_not_be_too_many(token.number + repeats + 1, grant)?;
+        // The first repeat is free.
+        self.must_not_be_too_many(token.number + repeats, grant)?;
         self.tokens.get_mut(&name).unwrap().spent.as_mut().unwrap().repeats += 1;
         Ok(Answer::Tokens { access, refresh: Some(refresh), scope, lasts })
     }

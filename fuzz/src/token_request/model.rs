@@ -257,14 +257,12 @@ impl Model {
             (family.client.id == client.id).then_some((index, family, place))
         });
         let Some((index, family, place)) = found else { return INVALID_GRANT };
+        // The scope is judged first: the answer to a wrong one says nothing of the token, and such a request changes nothing.
+        let requested = form.one("scope").map_or_else(|| Some(family.scope.clone()), |it| narrowed(it, &family.scope));
+        let Some(scope) = requested else { return Verdict::Refused("refused", Some((400, "invalid_scope"))) };
         if family.revoked || now >= family.ends_at {
             return INVALID_GRANT;
         }
-        let requested = form.one("scope").map(|scope| narrowed(scope, &family.scope));
-        let scope = match &requested {
-            None => Some(family.scope.clone()),
-            Some(narrowed) => narrowed.clone(),
-        };
         let token = &family.refresh_tokens[place];
         if let Some(spent) = &token.spent {
             // The successor that was used ends the window, and so does time.
@@ -273,7 +271,7 @@ impl Model {
                 family.revoked = true;
                 return Verdict::Refused("refresh token stolen", Some((400, "invalid_grant")));
             }
-            if scope.as_ref() != Some(&spent.scope) {
+            if scope != spent.scope {
                 return INVALID_GRANT;
             }
             let change = Change::Repeated {
@@ -283,7 +281,6 @@ impl Model {
             let scope = spent.scope.clone();
             return Verdict::Granted(Granted { outcome: "refresh repeated", scope, refreshable: true, change, now });
         }
-        let Some(scope) = scope else { return Verdict::Refused("refused", Some((400, "invalid_scope"))) };
         family.ends_at = now + Duration::days(14);
         Verdict::Granted(Granted {
             outcome: "refreshed",
