@@ -13,6 +13,7 @@ use time::{Duration, OffsetDateTime};
 
 use crate::app::App;
 use crate::applications::{Problem, entered_field, secret_page, too_fast};
+use crate::attempts::Changer;
 use crate::form::OwnForm;
 use crate::page;
 use crate::registration::{Changeable, changed, with_allowed_redirects};
@@ -89,7 +90,7 @@ pub(crate) async fn change(
     OwnForm { session, fields: entered }: OwnForm<Entered>,
 ) -> Result<Response, Response> {
     let user = session.require_user("/applications").map_err(IntoResponse::into_response)?;
-    if !app.attempts.begin_change(user.as_str()) {
+    if !app.attempts.begin_change(Changer::Owner(user)) {
         return Err(too_fast());
     }
     let old = own(&app, user, &entered.client).await?;
@@ -110,7 +111,7 @@ pub(crate) async fn new_secret(
     OwnForm { session, fields }: OwnForm<Shown>,
 ) -> Result<Response, Response> {
     let user = session.require_user("/applications").map_err(IntoResponse::into_response)?;
-    if !app.attempts.begin_change(user.as_str()) {
+    if !app.attempts.begin_change(Changer::Owner(user)) {
         return Err(too_fast());
     }
     let client = own(&app, user, &fields.client).await?;
@@ -138,7 +139,7 @@ pub(crate) async fn remove(
     OwnForm { session, fields }: OwnForm<Which>,
 ) -> Result<Response, Response> {
     let user = session.require_user("/applications").map_err(IntoResponse::into_response)?;
-    if !app.attempts.begin_change(user.as_str()) {
+    if !app.attempts.begin_change(Changer::Owner(user)) {
         return Err(too_fast());
     }
     let id = own_id(&app, user, &fields.client).await?;
