@@ -97,7 +97,7 @@ impl App {
         let oauth = builder.build().await.map_err(|error| explain(error, flags))?;
 
         let from_before = set_up(flags, config, &*accounts, &storage).await?;
-        let demo = DemoClient::new(&issuer, address, &config.all_scopes());
+        let demo = DemoClient::new(&issuer, address, &config.all_scopes())?;
         put(&storage, demo.registration()?).await.map_err(|error| format!("the demo client: {error}"))?;
 
         let parts = Parts {
