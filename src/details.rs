@@ -98,6 +98,9 @@ pub struct GrantDetails {
     pub depth: u8,
     /// Whether no consent page was shown, because the client is the server's own. Such a grant is no consent on record.
     pub consent_skipped: bool,
+    /// Of a grant to a client that an administrator did not register, the host to which the consent page sent the user. Consent on
+    /// record covers no other host, because such a client can change its redirect URIs by itself.
+    pub consent_host: Option<Box<str>>,
     /// When the code expires that the grant was opened with, if it was opened with one. While the code is not redeemed, the grant
     /// ends then, too. Redemption moves the end of the grant to a later time.
     pub code_expires_at: Option<OffsetDateTime>,
@@ -165,7 +168,8 @@ fn put(members: &mut Map<String, Value>, name: &str, value: Option<impl Serializ
 }
 
 impl GrantDetails {
-    const KNOWN: [&'static str; 5] = ["token_type", "ends_by", "depth", "consent_skipped", "code_expires_at"];
+    const KNOWN: [&'static str; 6] =
+        ["token_type", "ends_by", "depth", "consent_skipped", "consent_host", "code_expires_at"];
 
     /// Returns the first critical member that this version does not enforce. While there is one, no token is issued of the grant
     /// or accepted.
@@ -185,6 +189,7 @@ impl From<Map<String, Value>> for GrantDetails {
             ends_by,
             depth: unknown.take("depth").unwrap_or(0),
             consent_skipped: unknown.take("consent_skipped").unwrap_or(false),
+            consent_host: unknown.take("consent_host"),
             code_expires_at,
             unknown,
         }
@@ -193,13 +198,15 @@ impl From<Map<String, Value>> for GrantDetails {
 
 impl From<GrantDetails> for Map<String, Value> {
     fn from(details: GrantDetails) -> Self {
-        let GrantDetails { token_type, ends_by, depth, consent_skipped, code_expires_at, unknown } = details;
+        let GrantDetails { token_type, ends_by, depth, consent_skipped, consent_host, code_expires_at, unknown } =
+            details;
         let is_bearer = token_type.as_deref().is_none_or(|own| own.eq_ignore_ascii_case("Bearer"));
         let mut members = Self::new();
         put(&mut members, "token_type", token_type);
         put(&mut members, "ends_by", ends_by.map(Time));
         put(&mut members, "depth", (depth > 0).then_some(depth));
         put(&mut members, "consent_skipped", consent_skipped.then_some(true));
+        put(&mut members, "consent_host", consent_host);
         put(&mut members, "code_expires_at", code_expires_at.map(Time));
         unknown.with(members, if is_bearer { &["ends_by"] } else { &["token_type", "ends_by"] })
     }

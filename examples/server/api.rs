@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::app::App;
+use crate::attempts::Changer;
 use crate::page;
 
 /// What `GET /api/me` answers.
@@ -64,7 +65,7 @@ pub(crate) async fn read(State(app): State<App>, access: Access) -> Result<Respo
 /// `PUT /api/me`, behind `require`
 pub(crate) async fn change(State(app): State<App>, access: Access, body: Body) -> Result<Response, BearerError> {
     let user = access.user()?;
-    if !app.attempts.begin_change(user.as_str()) {
+    if !app.attempts.begin_change(Changer::ApplicationOf(user)) {
         return Ok(too_fast());
     }
     let is_name = |name: &str| (1..=100).contains(&name.chars().count()) && !name.chars().any(char::is_control);

@@ -97,7 +97,7 @@ impl App {
         let oauth = builder.build().await.map_err(|error| explain(error, flags))?;
 
         let from_before = set_up(flags, config, &*accounts, &storage).await?;
-        let demo = DemoClient::new(&issuer, address, &config.all_scopes());
+        let demo = DemoClient::new(&issuer, address, &config.all_scopes())?;
         put(&storage, demo.registration()?).await.map_err(|error| format!("the demo client: {error}"))?;
 
         let parts = Parts {
@@ -120,10 +120,12 @@ impl App {
         Ok((Self(Arc::new(parts)), from_before))
     }
 
-    /// What a scope means, token by token.
-    pub(crate) fn describe(&self, scope: &Scope) -> Vec<&str> {
+    /// What a scope means, token by token. A grant can hold scopes that the server no longer offers: those are named by their tokens.
+    pub(crate) fn describe<'a>(&'a self, scope: &'a Scope) -> Vec<&'a str> {
         let described = self.scopes.iter().filter(|(token, _)| scope.contains(token));
-        described.map(|(_, description)| description.as_str()).collect()
+        let described = described.map(|(_, description)| description.as_str());
+        let is_offered = |token: &str| self.scopes.iter().any(|(own, _)| own == token);
+        described.chain(scope.iter().filter(|token| !is_offered(token))).collect()
     }
 }
 

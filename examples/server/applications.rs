@@ -8,6 +8,7 @@ use maud::{Markup, html};
 use serde::Deserialize;
 
 use crate::app::App;
+use crate::attempts::Changer;
 use crate::authorize::website_link;
 use crate::clients::keep_legacy_habits;
 use crate::form::{self, AnyForm};
@@ -71,7 +72,7 @@ pub(crate) async fn register(
         let text = "You have logged in again since you opened this form. Check it, and send it once more.".to_owned();
         return Ok(form_page(&session, 409, &entered, Some(&Problem { field: FORM, text })));
     }
-    if !app.attempts.begin_change(user.as_str()) {
+    if !app.attempts.begin_change(Changer::Owner(user)) {
         return Ok(too_fast());
     }
     let (Ok(id), Ok(secret)) = (ClientId::random(), ClientSecret::random()) else {

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::num::NonZeroU32;
 
 use governor::{DefaultKeyedRateLimiter, Quota};
+use grantor::{ClientId, Subject};
 
 use crate::peer::network_of;
 
@@ -16,6 +17,18 @@ pub(crate) struct Attempts {
     by_peer: DefaultKeyedRateLimiter<u64>,
     changes: DefaultKeyedRateLimiter<u64>,
     hasher: RandomState,
+}
+
+/// A party that changes registrations or profiles. Each kind is counted by itself: an application that changes the profile of a user all
+/// the time must not keep that user from removing an application.
+#[derive(Debug, Clone, Copy, Hash)]
+pub(crate) enum Changer<'a> {
+    /// A user, on the pages for applications.
+    Owner(&'a Subject),
+    /// Any application that acts for a user.
+    ApplicationOf(&'a Subject),
+    /// An application, with its own account.
+    Application(&'a ClientId),
 }
 
 impl Attempts {
@@ -38,9 +51,9 @@ impl Attempts {
         self.by_peer.check_key(&(self.hasher.hash_one(network_of(peer)) % Self::MOST)).is_ok()
     }
 
-    /// Counts a change of a registration or a profile, before the storage is asked, by the user or the client who makes it. Each waits
-    /// for a row of theirs and holds a connection meanwhile, so nobody may have many of them at once. Returns whether it may be made.
-    pub(crate) fn begin_change(&self, by: &str) -> bool {
+    /// Counts a change of a registration or a profile, before the storage is asked. Each waits for a row and holds a connection
+    /// meanwhile, so nobody may have many of them at once. Returns whether it may be made.
+    pub(crate) fn begin_change(&self, by: Changer<'_>) -> bool {
         self.changes.check_key(&(self.hasher.hash_one(by) % Self::MOST)).is_ok()
     }
 

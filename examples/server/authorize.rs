@@ -11,11 +11,12 @@ use time::Duration;
 use url::Url;
 
 use crate::app::App;
+use crate::form::Received;
 use crate::session::Session;
 use crate::{login, page};
 
 /// `GET` and `POST /authorize`
-pub(crate) async fn authorize(State(app): State<App>, session: Session, request: grantor::Request) -> Response {
+pub(crate) async fn authorize(State(app): State<App>, Received { session, request }: Received) -> Response {
     match app.oauth.interaction(&request, session.login()).await {
         // There is one way to log in here, so another login would reach no more. The client said what it wishes, not what it
         // demands.
@@ -37,7 +38,7 @@ pub(crate) async fn authorize(State(app): State<App>, session: Session, request:
 /// `POST /consent`. The form token binds the form to this session and to all that was shown, so the form needs no other
 /// token, and nothing in it but the user's answer is believed. A decision that was taken is carried out, even if the browser
 /// hangs up meanwhile.
-pub(crate) async fn decide(State(app): State<App>, session: Session, request: grantor::Request) -> Response {
+pub(crate) async fn decide(State(app): State<App>, Received { session, request }: Received) -> Response {
     // A visitor has no secret, and so no form that is good: the answer is a page that leads back to the request.
     match (app.oauth.resume_form(&request, session.secret()).await, session.login()) {
         (Ok((consent, form)), Some(user)) if form.approved => {

@@ -2,7 +2,7 @@
 
 use axum::RequestExt;
 use axum::body::Body;
-use axum::extract::{Form, FromRequest, Request};
+use axum::extract::{Form, FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Redirect, Response};
 use maud::html;
@@ -30,6 +30,28 @@ pub(crate) struct AnyForm<T> {
     pub(crate) session: Session,
     pub(crate) origin: Origin,
     pub(crate) fields: T,
+}
+
+/// A request for the library whose body has come, and the session of its browser.
+///
+/// The session is looked up after the body was read. A body may take until its deadline, and a session that was ended meanwhile must
+/// not approve anything.
+#[derive(Debug)]
+pub(crate) struct Received {
+    pub(crate) session: Session,
+    pub(crate) request: grantor::Request,
+}
+
+impl FromRequest<App> for Received {
+    type Rejection = Response;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self, Response> {
+        let (mut parts, body) = request.into_parts();
+        let unread = Request::from_parts(parts.clone(), body);
+        let request = grantor::Request::from_request(unread, app).await.map_err(IntoResponse::into_response)?;
+        let session = Session::from_request_parts(&mut parts, app).await?;
+        Ok(Self { session, request })
+    }
 }
 
 #[derive(Deserialize)]
@@ -64,14 +86,15 @@ impl<T: DeserializeOwned + 'static> FromRequest<App> for OwnForm<T> {
 
 /// A form, and the body that it was read from.
 async fn submitted<T: DeserializeOwned + 'static>(
-    mut request: Request,
+    request: Request,
     app: &App,
 ) -> Result<(AnyForm<T>, Vec<u8>), Response> {
-    let session: Session = request.extract_parts_with_state(app).await?;
     let no_form =
         |status| page::error(status, "That was not a form", "This address takes the forms of this server only.");
     let (parts, body) = read(request, app).await.map_err(no_form)?;
-    let request = Request::from_parts(parts, Body::from(body.clone()));
+    let mut request = Request::from_parts(parts, Body::from(body.clone()));
+    // Only now, see `Received`.
+    let session: Session = request.extract_parts_with_state(app).await?;
     let Form(form) = Form::<WithToken<T>>::from_request(request, app)
         .await
         .map_err(|rejection| no_form(rejection.status().as_u16()))?;

@@ -13,6 +13,7 @@ use time::{Duration, OffsetDateTime};
 
 use crate::app::App;
 use crate::applications::{Problem, entered_field, secret_page, too_fast};
+use crate::attempts::Changer;
 use crate::form::OwnForm;
 use crate::page;
 use crate::registration::{Changeable, changed, with_allowed_redirects};
@@ -26,6 +27,14 @@ const OVERLAP: Duration = Duration::DAY;
 #[serde(default)]
 pub(crate) struct Which {
     client: String,
+}
+
+/// Names an application as a page has shown it.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Shown {
+    client: String,
+    version: String,
 }
 
 /// The fields of the form, as they were typed.
@@ -81,7 +90,7 @@ pub(crate) async fn change(
     OwnForm { session, fields: entered }: OwnForm<Entered>,
 ) -> Result<Response, Response> {
     let user = session.require_user("/applications").map_err(IntoResponse::into_response)?;
-    if !app.attempts.begin_change(user.as_str()) {
+    if !app.attempts.begin_change(Changer::Owner(user)) {
         return Err(too_fast());
     }
     let old = own(&app, user, &entered.client).await?;
@@ -95,25 +104,30 @@ pub(crate) async fn change(
 }
 
 /// `POST /applications/secret`. Of the secrets that it has, the newest goes on working for a while, and older ones end: so their
-/// number stays small, and two new ones end a secret that others know.
+/// number stays small, and two new ones end a secret that others know. A form makes one only: a second click would end the secret that
+/// the application uses.
 pub(crate) async fn new_secret(
     State(app): State<App>,
-    OwnForm { session, fields }: OwnForm<Which>,
+    OwnForm { session, fields }: OwnForm<Shown>,
 ) -> Result<Response, Response> {
     let user = session.require_user("/applications").map_err(IntoResponse::into_response)?;
-    if !app.attempts.begin_change(user.as_str()) {
+    if !app.attempts.begin_change(Changer::Owner(user)) {
         return Err(too_fast());
     }
     let client = own(&app, user, &fields.client).await?;
     if !client.is_confidential() {
         return Err(page::error(400, "This application has no secret", "It is an app on users\u{2019} devices."));
     }
+    let Ok(version) = fields.version.parse() else { return Err(form_was_used()) };
     let secret = ClientSecret::random().map_err(|_| failed())?;
     let mut parts = client.parts().clone();
     parts.credentials.drain(..parts.credentials.len().saturating_sub(1));
     parts.rotate_credential(ClientCredential::secret(&secret), OffsetDateTime::now_utc() + OVERLAP);
     let new = Client::from_parts(parts).map_err(|error| refused(&error.into()))?;
-    app.clients.update(new, client.version()).await.map_err(|error| refused(&error))?;
+    match app.clients.update(new, version).await {
+        Err(RegistryError::Conflict) => return Err(form_was_used()),
+        done => done.map_err(|error| refused(&error))?,
+    }
     let title = format!("{} has a new secret", name_of(&client));
     Ok(secret_page(&session, &title, client.id(), Some(&secret), Some("The secret before works for 24 more hours.")))
 }
@@ -125,7 +139,7 @@ pub(crate) async fn remove(
     OwnForm { session, fields }: OwnForm<Which>,
 ) -> Result<Response, Response> {
     let user = session.require_user("/applications").map_err(IntoResponse::into_response)?;
-    if !app.attempts.begin_change(user.as_str()) {
+    if !app.attempts.begin_change(Changer::Owner(user)) {
         return Err(too_fast());
     }
     let id = own_id(&app, user, &fields.client).await?;
@@ -167,6 +181,11 @@ fn changed_meanwhile() -> Response {
     page::error(409, "The application was changed in the meantime", hint)
 }
 
+fn form_was_used() -> Response {
+    let hint = "No further secret was made. If you have not seen the new one, go back to your applications and make another one.";
+    page::error(409, "There is a new secret already, or the application was changed", hint)
+}
+
 fn failed() -> Response {
     page::error(503, "The application can\u{2019}t be changed", "Try again in a moment.")
 }
@@ -201,6 +220,7 @@ fn form_page(
                 h2 { "A new secret" }
                 form.card method="post" action="/applications/secret" {
                     (own_fields)
+                    input type="hidden" name="version" value=(client.version());
                     p {
                         "The present secret works for 24 more hours beside the new one, and older ones end. If others know it, make "
                         "two new ones: then it ends at once."

@@ -14,6 +14,7 @@ use serde_json::{Map, Value};
 
 use crate::api::{self, Body};
 use crate::app::App;
+use crate::attempts::Changer;
 
 /// The scope that the API here requires. The server always declares it, and no user is asked for it.
 pub(crate) const SCOPE: &str = "application";
@@ -96,7 +97,7 @@ pub(crate) async fn change(State(app): State<App>, access: Access, headers: Head
         return users_token();
     }
     let id = access.client_id();
-    if !app.attempts.begin_change(id.as_str()) {
+    if !app.attempts.begin_change(Changer::Application(id)) {
         return api::too_fast();
     }
     let new = match changes(body.bytes(), id.as_str()) {

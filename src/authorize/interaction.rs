@@ -162,13 +162,14 @@ impl PendingAuthorization {
             return Ok(false);
         }
         let which = GrantSelector::SubjectAndClient(subject.clone(), self.client.id().clone());
-        let now = server.now();
+        let (now, host) = (server.now(), self.host_to_remember());
         let grants = server.storage.list_grants(&which, now, &GrantPage::first(100)).await?;
         Ok(grants.iter().any(|grant| {
             which.selects(grant)
                 && grant.is_live(now)
                 && grant.grant_type.is_approval()
                 && !grant.details.consent_skipped
+                && host.is_none_or(|host| grant.details.consent_host.as_deref() == Some(host))
                 && grant.details.unenforced_member().is_none()
                 && self.scope.is_subset(&grant.scope)
         }))

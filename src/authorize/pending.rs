@@ -14,7 +14,7 @@ use super::response::{Outcome, Route};
 use super::steps::AskedUser;
 use super::user_session::UserSession;
 use super::{AuthorizationEndpoint, AuthorizationResponse, ResponseType, Validated, Visitor, Wishes};
-use crate::client::Client;
+use crate::client::{Client, RegisteredBy};
 use crate::error::{Error, Refusal};
 use crate::event::{ConsentBasis, EventKind};
 use crate::issue::{OpenGrant, may_refresh, open_grant, open_grant_with_code};
@@ -141,6 +141,12 @@ impl PendingAuthorization {
         self.route.target.host()
     }
 
+    /// The host that consent on record is bound to: that of a client which can change its redirect URIs without an administrator.
+    pub(super) fn host_to_remember(&self) -> Option<&str> {
+        let is_vouched_for = self.client.registered_by() == RegisteredBy::Administrator;
+        self.redirect_host().filter(|_| !is_vouched_for)
+    }
+
     /// How long the client can keep its access without asking again: until its refresh tokens end, or, if it gets none,
     /// its access token.
     #[must_use]
@@ -185,6 +191,7 @@ impl PendingAuthorization {
         let mut approved = OpenGrant::new(granted).subject(subject);
         approved.host_data = host_data;
         approved.consent_skipped = matches!(basis, ConsentBasis::FirstParty | ConsentBasis::Confirmed);
+        approved.consent_host = self.host_to_remember().map(Into::into);
         let outcome = match self.response_type {
             ResponseType::Code => {
                 let binding = self.binding(challenge);

@@ -22,6 +22,8 @@ pub struct OpenGrant {
     pub(crate) refreshable: bool,
     /// See [`GrantDetails::consent_skipped`].
     pub(crate) consent_skipped: bool,
+    /// See [`GrantDetails::consent_host`].
+    pub(crate) consent_host: Option<Box<str>>,
     pub(crate) parent: Option<LiveGrant>,
     pub(crate) keys: Vec<OneTimeKey>,
     pub(crate) members: ResponseMembers,
@@ -50,6 +52,7 @@ impl OpenGrant {
             host_data: None,
             refreshable: false,
             consent_skipped: false,
+            consent_host: None,
             parent: None,
             keys: Vec::new(),
             members,
@@ -129,6 +132,7 @@ impl OpenGrant {
             ends_by: self.ends_by(),
             depth: self.depth(),
             consent_skipped: self.consent_skipped,
+            consent_host: self.consent_host,
             ..GrantDetails::default()
         };
         let grant = Grant {

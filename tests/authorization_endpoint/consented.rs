@@ -9,8 +9,9 @@ use grantor::record::GrantDetails;
 use grantor::storage::GrantSelector;
 use grantor::testing::{Call, ISSUER, Intercepted, Interceptor, Next, Reply, TestClient, TestClock, TestServer};
 use grantor::{
-    AuthorizationRequest, AuthorizationServer, Client, ClientCredential, ClientId, ClientRegistry, ClientSecret, Clock,
-    Grant, GrantId, GrantType, Interaction, MemoryStorage, PendingAuthorization, Storage, StorageError,
+    AuthorizationRequest, AuthorizationServer, Client, ClientCredential, ClientId, ClientRegistry, ClientSecret,
+    ClientStore, Clock, Grant, GrantId, GrantType, Interaction, MemoryStorage, PendingAuthorization, Storage,
+    StorageError,
 };
 use time::Duration;
 
@@ -127,6 +128,41 @@ async fn self_registered_client_is_redirected_by_a_live_grant_alone() {
             t.storage.revoke_grants(&GrantSelector::Subject(subject("alice")), t.clock.now()).await.unwrap();
             assert!(!is_redirected(&t, &ask, Some("alice")).await, "the grant was revoked");
         }
+    }
+}
+
+// From the security review, 30: the client changed its redirect URIs after the user had consented, and the server sent the browser there
+// without a question.
+// covers: B27, AZ-19 (RFC 9700 §4.11.2)
+#[tokio::test]
+async fn consent_to_self_registered_client_covers_one_host() {
+    const MOVED: &str = "https://elsewhere.example/cb";
+    const SAME_HOST: &str = "https://app.example/other";
+    let t = TestServer::new();
+    for registrar in [RegisteredBy::Administrator, RegisteredBy::SelfService] {
+        let secret = ClientSecret::new("x".repeat(43));
+        let client = Client::confidential(format!("{registrar:?}"), ClientCredential::secret(&secret));
+        let client = client.authorization_code([CALLBACK]).scope("user:read").registered_by(registrar);
+        let app = t.register(client.build(), Some(secret)).await;
+        grant(&t, &app, "user:read").await;
+        let old = t.storage.find_client(&app.id).await.unwrap().unwrap();
+        let mut parts = old.parts().clone();
+        parts.redirect_uris = [CALLBACK, SAME_HOST, MOVED].map(|uri| uri.parse().unwrap()).into();
+        t.storage.update(Client::from_parts(parts).unwrap(), old.version()).await.unwrap();
+
+        let to = |uri| Ask::code(&app).with("redirect_uri", uri);
+        assert!(is_redirected(&t, &to(CALLBACK), Some("alice")).await, "{registrar:?}");
+        assert!(is_redirected(&t, &to(SAME_HOST), Some("alice")).await, "{registrar:?}");
+        let is_trusted = registrar == RegisteredBy::Administrator;
+        assert_eq!(is_redirected(&t, &to(MOVED), Some("alice")).await, is_trusted, "{registrar:?}");
+        assert_eq!(
+            is_redirected(&t, &to(MOVED).with("prompt", "none"), Some("alice")).await,
+            is_trusted,
+            "{registrar:?}"
+        );
+        // Once the user has said yes to the new host, that is on record.
+        drop(consent(&t, &to(MOVED).with("prompt", "consent")).await.approve(by("alice")).await);
+        assert!(is_redirected(&t, &to(MOVED), Some("alice")).await, "{registrar:?}");
     }
 }
 

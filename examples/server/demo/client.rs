@@ -9,7 +9,7 @@ use axum::http::{Request, Response, header, request};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use grantor::client::{ClientCredential, ClientError};
-use grantor::{Client, ClientSecret, CodeChallenge, CodeVerifier};
+use grantor::{Client, ClientSecret, CodeChallenge, CodeVerifier, EntropyError};
 use hyper_util::client::legacy::{Client as HttpClient, connect::HttpConnector};
 use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
@@ -32,7 +32,8 @@ pub(crate) struct DemoClient {
     id: String,
     redirect_uri: String,
     scope: String,
-    secret: String,
+    /// Marked as generated, so that nobody can keep the client out by guessing at it.
+    secret: ClientSecret,
     /// Where the server listens, which may not be where its issuer points to.
     server: String,
     http: HttpClient<HttpConnector, Body>,
@@ -48,23 +49,22 @@ pub(super) struct Asked {
 }
 
 impl DemoClient {
-    pub(crate) fn new(issuer: &str, address: SocketAddr, scope: &str) -> Self {
-        Self {
+    pub(crate) fn new(issuer: &str, address: SocketAddr, scope: &str) -> Result<Self, EntropyError> {
+        Ok(Self {
             issuer: issuer.to_owned(),
             id: format!("demo-{}", address.to_string().replace(|c: char| !c.is_ascii_alphanumeric(), "-")),
             redirect_uri: format!("{}/demo/callback", issuer.trim_end_matches('/')),
             scope: scope.to_owned(),
-            secret: random_text(),
+            secret: ClientSecret::random()?,
             server: format!("http://{}", reachable(address)),
             http: HttpClient::builder(TokioExecutor::new()).build_http(),
             visits: Visits::default(),
-        }
+        })
     }
 
     /// How the server knows this client.
     pub(crate) fn registration(&self) -> Result<Client, ClientError> {
-        let secret = ClientSecret::new(self.secret.as_str());
-        Client::confidential(self.id.as_str(), ClientCredential::secret(&secret))
+        Client::confidential(self.id.as_str(), ClientCredential::secret(&self.secret))
             .name("Demo client")
             .authorization_code([&self.redirect_uri])
             // It is a page of the server itself, wherever that is.
@@ -136,7 +136,7 @@ impl DemoClient {
         remark: &'static str,
         form: &[(&str, String)],
     ) -> Result<(Exchange, Value), StartError> {
-        let basic = STANDARD.encode(format!("{}:{}", self.id, self.secret));
+        let basic = STANDARD.encode(format!("{}:{}", self.id, self.secret.expose()));
         let request = Request::post(format!("{}/token", self.server))
             .header(header::AUTHORIZATION, format!("Basic {basic}"))
             .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");

@@ -99,6 +99,7 @@ fn grants(t: &Trial<'_>) -> Outcome {
                 details: GrantDetails {
                     token_type: (number % 2 == 0).then(|| "N_A".into()),
                     consent_skipped: number % 3 == 0,
+                    consent_host: (number % 2 == 1).then(|| "app.example:8443".into()),
                     code_expires_at: (number % 3 == 1).then(|| t.at(DAY)),
                     ..GrantDetails::default()
                 },

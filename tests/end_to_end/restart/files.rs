@@ -1,8 +1,10 @@
 //! Users and clients from files, put into a storage that has some already.
 
+use end_to_end::example::Browser;
+
 use super::{CLIENTS, Place, USERS, granted, in_both, logged_in, me, rename, token, with_password};
 
-in_both! { a_users_file_adds_and_updates a_clients_file_adds_and_updates }
+in_both! { a_users_file_adds_and_updates a_clients_file_adds_and_updates scope_that_is_not_offered_any_more_is_named_by_its_token }
 
 async fn a_users_file_adds_and_updates(place: Place) {
     let before = place.start_with(CLIENTS, r#"{"ada": "correct horse", "bea": "battery"}"#);
@@ -36,5 +38,20 @@ async fn a_clients_file_adds_and_updates(place: Place) {
     {
         let form = [("grant_type", "client_credentials"), ("client_id", id), ("client_secret", secret)];
         assert_eq!(token(&example, &form).await.0, expected, "{id} {secret}");
+    }
+}
+
+// From the security review, 6: a grant keeps what the server has stopped to offer, and the page for its user said nothing of it.
+async fn scope_that_is_not_offered_any_more_is_named_by_its_token(place: Place) {
+    let before = place.start_with(CLIENTS, USERS);
+    granted(&before).await;
+    drop(before);
+
+    let scopes = place.folder.file("scopes.json", r#"{"user:read": "Read your profile"}"#);
+    let after = place.start(&["--scopes", &scopes]);
+    let page = Browser::new(&after).open_as("/connected", "ada", "correct horse").await;
+    for shown in ["Read your profile</li>", "user:write</li>"] {
+        // For the application, and for its session.
+        assert_eq!(page.body.matches(shown).count(), 2, "{shown}: {}", page.body);
     }
 }

@@ -74,6 +74,11 @@ async fn each_scope_opens_its_own_part_of_the_api() {
         }
     }
     assert_eq!((last.status().as_u16(), last.headers().contains_key("retry-after")), (429, true));
+    // What an application does for a user does not keep the user from the pages for applications.
+    let browser = Browser::new(&example);
+    let form = browser.open_as("/applications/new", "ada", "correct horse").await;
+    let fields = [("name", "An app"), ("website", ""), ("redirect_uri", "https://app.example/cb")];
+    assert_eq!(browser.submit(&form, "/applications/new", &fields).await.status, 200);
 
     let writer = access(&example, &["user:write"]).await;
     assert_eq!(me(&example, &writer).await.0, 403);

@@ -124,6 +124,25 @@ async fn the_token_endpoint_says_when_to_try_again() {
     assert_eq!((status, wait.is_some()), (429, true));
 }
 
+// From the security review, 24: the demo client had a secret that was not marked as generated, so guesses that seem to come from the
+// server's own address kept the client out.
+#[tokio::test]
+async fn guesses_do_not_keep_the_demo_client_out() {
+    let example = Example::with("[]", USERS, SCOPES, &[]);
+    let id = format!("demo-127-0-0-1-{}", example.base.rsplit_once(':').unwrap().1);
+    for guess in 0..12 {
+        let form = [("grant_type", "refresh_token"), ("client_id", &*id), ("client_secret", "guess")];
+        let answer = reqwest::Client::new().post(example.url("/token")).form(&form).send().await.unwrap();
+        assert_eq!(answer.status(), if guess < 10 { 401 } else { 429 });
+    }
+    let browser = Browser::new(&example);
+    let request = browser.get("/demo").await.link(&example.url("/authorize?")).expect("a request");
+    let page = browser.open_as(request.strip_prefix(&example.base).unwrap(), "ada", "correct horse").await;
+    let page = browser.submit(&page, "/consent", &[("scope", "user:read"), ("decision", "approve")]).await;
+    let page = browser.follow(page).await;
+    assert!(page.body.contains("The client has access"), "{}", page.body);
+}
+
 #[tokio::test]
 async fn what_an_answer_to_the_demo_client_says_at_length_is_cut_short() {
     let example = Example::with("[]", USERS, SCOPES, &[]);

@@ -117,6 +117,12 @@ async fn new_secret_is_shown_once_and_overlaps_with_the_one_before() {
         for secret in [&first, &second] {
             assert_eq!(own_token(&example, &id, secret).await.0, 200);
         }
+        // A second click, or a reload of the page that shows the secret.
+        let again = browser.submit(&page, "/applications/secret", &[]).await;
+        assert!(again.status == 409 && again.codes().is_empty(), "{}", again.body);
+        assert_eq!(own_token(&example, &id, &first).await.0, 200, "the second click has ended the first secret");
+
+        let page = change_page(&browser, &id).await;
         let (_, third) = shown_codes(&browser.submit(&page, "/applications/secret", &[]).await);
         let statuses = [
             own_token(&example, &id, &first).await.0,

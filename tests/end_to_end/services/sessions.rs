@@ -4,6 +4,9 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use reqwest::header::{COOKIE, SET_COOKIE};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use url::form_urlencoded;
 
 use end_to_end::example::{Example, Page};
 
@@ -346,4 +349,53 @@ async fn session_cookie_is_of_another_host_than_redirects_on_this_device() {
     cookies.get("/login").await;
     let (_, attributes) = &cookies.kept.borrow()["grantor_form"];
     assert!(!attributes.contains("Domain"), "a cookie of this host alone: {attributes}");
+}
+
+/// A request whose last byte is still to come.
+async fn all_but_the_end(cookies: &Cookies<'_>, path: &str, fields: &[(String, String)]) -> (TcpStream, String) {
+    let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
+    let pairs: Vec<_> = cookies.kept.borrow().iter().map(|(name, (value, _))| format!("{name}={value}")).collect();
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncookie: {}\r\ncontent-length: {}\r\n\
+         content-type: application/x-www-form-urlencoded\r\n\r\n",
+        pairs.join("; "),
+        body.len()
+    );
+    let (begin, end) = body.split_at(body.len() - 1);
+    let mut stream = TcpStream::connect(cookies.example.base.split_once("//").unwrap().1).await.unwrap();
+    stream.write_all(format!("{head}{begin}").as_bytes()).await.unwrap();
+    (stream, end.to_owned())
+}
+
+// The session was looked up before the body was read, which the sender of the body can delay: a consent form that was begun before
+// "log out everywhere" opened a grant after it.
+#[tokio::test]
+async fn form_that_ends_after_its_session_decides_nothing() {
+    let example = Example::with(CLIENTS, USERS, SCOPES, &[]);
+    let (thief, owner) = (Cookies::new(&example), Cookies::new(&example));
+    thief.log_in().await;
+    owner.log_in().await;
+    let page = thief.get(AUTHORIZE).await;
+    let mut consent = page.hidden_fields("/consent");
+    consent.extend([("scope", "user:read"), ("decision", "approve")].map(|(a, b)| (a.to_owned(), b.to_owned())));
+    let mut register = thief.get("/applications/new").await.hidden_fields("/applications/new");
+    register
+        .extend([("name", "Late"), ("redirect_uri", "https://a.example/")].map(|(a, b)| (a.to_owned(), b.to_owned())));
+    let begun = [
+        all_but_the_end(&thief, "/consent", &consent).await,
+        all_but_the_end(&thief, "/applications/new", &register).await,
+    ];
+    // The server has read what has come so far.
+    tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+    let connected = owner.get("/connected").await;
+    assert_eq!(owner.submit(&connected, "/connected/revoke-all", &[]).await.status, 200);
+    let mut answers = Vec::new();
+    for (mut stream, end) in begun {
+        stream.write_all(end.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answers.push(answer);
+    }
+    assert!(answers[0].starts_with("HTTP/1.1 400 ") && !answers[0].contains("code="), "{}", answers[0]);
+    assert!(!answers[1].contains("client_secret"), "{}", answers[1]);
 }
