@@ -386,7 +386,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     let response = consent.approve(Approval::by(alice.clone())).await;
     let code = response.code().ok_or("no code was issued")?;
-    println!("alice allows the app: {} documents (issuer, client, grant, code, used form, counter)", storage.count()?);
+    println!("alice allows the app: {} documents (issuer, client, grant, code)", storage.count()?);
 
     let redemption =
         || TokenRequest::authorization_code(code).redirect_uri(CALLBACK).code_verifier(&verifier).client_id("app");
@@ -399,7 +399,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("the refresh token is redeemed: {} documents (and two more)", storage.count()?);
     let again = oauth.token_request(&refresh()).await?;
     let same = again.access_token.expose() == second.access_token.expose();
-    println!("asked again at once, the answer is the same: {same}; {} documents (and a counter)", storage.count()?);
+    println!("asked again at once, the answer is the same: {same}; {} documents (how often that was, and a counter)", storage.count()?);
 
     let replay = oauth.token_request(&redemption()).await;
     println!("the code is replayed: {}", replay.err().map_or("accepted", |error| error.code().as_str()));
@@ -411,6 +411,6 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let grants = oauth.list_grants(&GrantSelector::Subject(alice), &GrantPage::first(10)).await?;
     println!("alice's connected applications: {}", grants.len());
     while oauth.purge(100).await? == 100 {}
-    println!("after the purge: {} documents (issuer, client, used form, counters)", storage.count()?);
+    println!("after the purge: {} documents (issuer, client, and the last two)", storage.count()?);
     Ok(())
 }
