@@ -66,6 +66,10 @@ impl AuthorizationEndpoint {
         let now = self.server.now();
         if let Some(sealed) = params.get(RETURN_TARGET)? {
             let mut carried = self.open_return_target(sealed)?;
+            // The sealed ones count. A program that reads the query would take the request for another one.
+            if let Some(name) = params.first_known(&self.parameter_names) {
+                return Err(Refusal::RepeatedParameter(name).into());
+            }
             carried.progress = carried.progress.on_visit(now, self.server.policy.consent_lifetime);
             let validated = self.validate(&carried.parameters.as_params()).await?;
             let checked = self.check_by_capabilities(&carried, &validated).await;
