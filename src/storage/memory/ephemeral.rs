@@ -16,10 +16,12 @@ use crate::storage::ephemeral::{
 /// Ephemeral entries in memory, for a server of one process. A clone is a handle to the same entries.
 ///
 /// It keeps the whole [contract](crate::storage::ephemeral) until the process ends. It is for a host whose
-/// [`Storage`](crate::Storage) keeps no ephemeral entries; a [`MemoryStorage`] has one inside. What a restart loses are requests
-/// that are under way, and the memory of replayed proofs, of used consent forms and of repeated refreshes: with a
-/// [`server_key`](crate::Builder::server_key), a form that was used before a restart decides once more while it is good. `due` and the purge look at all entries. The store grows unless
-/// [`purge_ephemeral`](EphemeralStore::purge_ephemeral) is called regularly.
+/// [`Storage`](crate::Storage) keeps no ephemeral entries; a [`MemoryStorage`] has one inside. `due` and the purge look at all entries. The
+/// store grows unless [`purge_ephemeral`](EphemeralStore::purge_ephemeral) is called regularly.
+///
+/// What a restart loses are requests that are under way, and the memory of replayed proofs, of used consent forms and of repeated
+/// refreshes. With a [`server_key`](crate::Builder::server_key) of your own, a form that was used before the restart decides once more, while
+/// it is good.
 #[derive(Clone, Default)]
 pub struct MemoryEphemeralStore {
     entries: Arc<Mutex<Entries>>,
