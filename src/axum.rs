@@ -14,8 +14,8 @@
 //! proxy builds the request itself and sets the address it was told.
 //!
 //! Bodies are read up to [`Policy::max_body`](crate::Policy::max_body) and for at most [`Policy::body_deadline`](crate::Policy::body_deadline),
-//! by the timer of the Tokio runtime, which `#[tokio::main]` turns on. `axum::serve` sets no deadline for headers: see
-//! [the manual](crate::manual::operators#time-and-concurrency).
+//! by the timer of the Tokio runtime, which `#[tokio::main]` turns on. On a runtime without a timer, a request whose body is not there at
+//! once panics. `axum::serve` sets no deadline for headers: see [the manual](crate::manual::operators#time-and-concurrency).
 
 mod require;
 
