@@ -45,7 +45,8 @@ const SHARDS: usize = 8;
 /// purge, and to select the grants of a client, it looks at all grants, one shard after another. While it does, calls
 /// for other grants of that shard wait. A call that revokes many grants has revoked all of them when it returns.
 ///
-/// The storage grows unless [`purge_expired`](Storage::purge_expired) is called regularly.
+/// The storage grows unless [`AuthorizationServer::purge`](crate::AuthorizationServer::purge) is called regularly, which removes old grants,
+/// tokens and ephemeral entries. ([`purge_expired`](Storage::purge_expired) alone leaves the entries.)
 #[derive(Clone, Default)]
 pub struct MemoryStorage {
     state: Arc<State>,

@@ -63,7 +63,7 @@ use super::sql::{Cells, failed, is_transport_failure, unreadable};
 /// `grantor_clients`, `grantor_grants`, `grantor_tokens`, `grantor_ephemeral`, `grantor_issuer`, and `grantor_migrations` for the bookkeeping; a prefix and a schema of
 /// your choice with [`PostgresOptions`]. [`manual::tables`](crate::manual::tables) shows them. There is nothing in
 /// them that can be presented: tokens and client secrets are digests, and the seed beside a spent refresh token is erased
-/// by the next refresh or a minute later by [`purge_expired`](super::Storage::purge_expired), which is to be called from
+/// by the next refresh or a minute later by [`AuthorizationServer::purge`](crate::AuthorizationServer::purge), which is to be called from
 /// time to time.
 ///
 /// # TLS

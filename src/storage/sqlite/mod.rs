@@ -54,7 +54,7 @@ use super::sql::{Cells, failed, unreadable};
 /// your choice with
 /// [`SqliteOptions`]. [`manual::tables`](crate::manual::tables) shows them. Tokens and client secrets are
 /// stored as digests only; the seed beside a spent refresh token is erased by the next refresh or a minute later by
-/// [`purge_expired`](super::Storage::purge_expired), which is to be called from time to time.
+/// [`AuthorizationServer::purge`](crate::AuthorizationServer::purge), which is to be called from time to time.
 ///
 /// # Linking
 /// `sqlx` brings SQLite itself, through `libsqlite3-sys`, and Cargo allows one version of such a crate in a program. If you
