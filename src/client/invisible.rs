@@ -4,11 +4,11 @@ use std::ops::RangeInclusive;
 
 /// Whether a character could make a name blank, look like another one, or rewrite the consent page around it.
 pub(super) fn is_deceptive(c: char) -> bool {
-    c.is_control() || c == BLANK_BRAILLE || !c.is_ascii() && INVISIBLE.iter().any(|range| range.contains(&c))
+    c.is_control() || BLANK.contains(&c) || !c.is_ascii() && INVISIBLE.iter().any(|range| range.contains(&c))
 }
 
-/// A symbol of Braille without a dot. Unicode counts it as visible.
-const BLANK_BRAILLE: char = '\u{2800}';
+/// A symbol of Braille without a dot, and a musical one that stands for no note. Unicode counts them as visible.
+const BLANK: [char; 2] = ['\u{2800}', '\u{1d159}'];
 
 /// The ranges of characters to which Unicode gives the property `Default_Ignorable_Code_Point` or the general category `Cf`, `Zl` or
 /// `Zp`. The test below holds it against the tables of a crate; the core has no dependency on one.
@@ -97,6 +97,7 @@ mod tests {
             '\u{202e}',
             '\u{2028}',
             '\u{2800}',
+            '\u{1d159}',
             '\u{3164}',
             '\u{fe0f}',
             '\u{e0041}',
