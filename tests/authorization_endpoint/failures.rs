@@ -61,12 +61,12 @@ async fn a_storage_that_fails_when_the_user_approves_is_told_to_the_client() {
     let client = Client::public("implicit").implicit([CALLBACK]).scope("user:read").build();
     let implicit = t.register(client, None).await;
     for (fault, code) in [(Fault::Failed, "server_error"), (Fault::Unavailable, "temporarily_unavailable")] {
-        t.faults.fail(3, fault);
+        t.faults.fail(2, fault);
         let answer = consent(&t, &Ask::code(&app)).await.approve(by("alice")).await;
         assert!(answer.code().is_none() && answer.error().is_some());
         assert_error(&answer.into(), CALLBACK, code, STATE);
 
-        t.faults.fail(3, fault);
+        t.faults.fail(2, fault);
         let answer = consent(&t, &Ask::token(&implicit)).await.approve(by("alice")).await;
         assert!(answer.access_token().is_none());
         assert_error_in_fragment(&answer.into(), CALLBACK, code, STATE);
@@ -79,7 +79,7 @@ async fn a_storage_that_fails_when_the_user_approves_is_told_to_the_client() {
 #[tokio::test]
 async fn a_lost_answer_is_a_failure_and_its_code_reaches_nobody() {
     let (t, app) = public().await;
-    t.faults.fail(3, Fault::LostAnswer);
+    t.faults.fail(2, Fault::LostAnswer);
     let answer: Response = consent(&t, &Ask::code(&app)).await.approve(by("alice")).await.into();
     assert_error(&answer, CALLBACK, "temporarily_unavailable", STATE);
     assert_eq!(t.events.names(), ["authorization_refused"]);
