@@ -399,7 +399,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("the refresh token is redeemed: {} documents (and two more)", storage.count()?);
     let again = oauth.token_request(&refresh()).await?;
     let same = again.access_token.expose() == second.access_token.expose();
-    println!("asked again at once, the answer is the same: {same}; {} documents (how often that was, and a counter)", storage.count()?);
+    println!(
+        "asked again at once, the answer is the same: {same}; {} documents (how often that was, and a counter)",
+        storage.count()?
+    );
 
     let replay = oauth.token_request(&redemption()).await;
     println!("the code is replayed: {}", replay.err().map_or("accepted", |error| error.code().as_str()));

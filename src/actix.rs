@@ -42,7 +42,7 @@ mod require;
 
 use std::pin::Pin;
 
-use actix_web::body::BoxBody;
+use actix_web::body::{BodyStream, BoxBody, to_bytes_limited};
 use actix_web::dev::Payload;
 use actix_web::error::{Error, ErrorInternalServerError, InternalError};
 use actix_web::guard::fn_guard;
@@ -151,13 +151,30 @@ impl Head {
         if length.is_some_and(|length| length > max_body as u64) {
             return own.with_body_too_large();
         }
-        match within(deadline, payload.to_bytes_limited(max_body)).await {
+        let mut body = BodyStream::new(payload);
+        match within(deadline, to_bytes_limited(&mut body, max_body)).await {
             Some(Ok(Ok(body))) => own.with_body(body),
-            Some(Err(_)) => own.with_body_too_large(),
             Some(Ok(Err(_))) => own.with_broken_body(),
-            None => own.with_late_body(),
+            Some(Err(_)) => {
+                keep_until_answered(body);
+                own.with_body_too_large()
+            }
+            None => {
+                keep_until_answered(body);
+                own.with_late_body()
+            }
         }
     }
+}
+
+/// Keeps a body that is not read to its end until the answer is sent. Actix-web then closes the connection. If the body is gone by then,
+/// it waits for the end of a chunked one instead, without a deadline.
+fn keep_until_answered(unread: BodyStream<web::Payload>) {
+    const LONGEST: std::time::Duration = std::time::Duration::from_secs(10);
+    actix_web::rt::spawn(async move {
+        tokio::time::sleep(LONGEST).await;
+        drop(unread);
+    });
 }
 
 impl FromRequest for Bearer {

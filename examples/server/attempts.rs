@@ -19,12 +19,14 @@ pub(crate) struct Attempts {
     hasher: RandomState,
 }
 
-/// A party that changes registrations or profiles. Each kind is counted by itself: an application that changes the profile of a user all
+/// A party that changes registrations or profiles, or opens grants. Each kind is counted by itself: an application that changes the profile of a user all
 /// the time must not keep that user from removing an application.
 #[derive(Debug, Clone, Copy, Hash)]
 pub(crate) enum Changer<'a> {
     /// A user, on the pages for applications.
     Owner(&'a Subject),
+    /// A user who lets an application act, or who has done so before: each time that opens a grant, which takes room for weeks.
+    Approver(&'a Subject),
     /// Any application that acts for a user.
     ApplicationOf(&'a Subject),
     /// An application, with its own account.
@@ -51,8 +53,8 @@ impl Attempts {
         self.by_peer.check_key(&(self.hasher.hash_one(network_of(peer)) % Self::MOST)).is_ok()
     }
 
-    /// Counts a change of a registration or a profile, before the storage is asked. Each waits for a row and holds a connection
-    /// meanwhile, so nobody may have many of them at once. Returns whether it may be made.
+    /// Counts a change, before the storage is asked. Each waits for a row and holds a connection meanwhile, so nobody may have many of
+    /// them at once. Returns whether it may be made.
     pub(crate) fn begin_change(&self, by: Changer<'_>) -> bool {
         self.changes.check_key(&(self.hasher.hash_one(by) % Self::MOST)).is_ok()
     }

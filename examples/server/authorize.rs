@@ -11,6 +11,7 @@ use time::Duration;
 use url::Url;
 
 use crate::app::App;
+use crate::attempts::Changer;
 use crate::form::Received;
 use crate::session::Session;
 use crate::{login, page};
@@ -30,6 +31,9 @@ pub(crate) async fn authorize(State(app): State<App>, Received { session, reques
         }
         Interaction::SelectAccount(accounts) => accounts_page(&session, &accounts),
         Interaction::Consent(consent) => consent_page(&session, &consent, request.query().ends_with(NONE)),
+        Interaction::Proceed(proceed) if !app.attempts.begin_change(Changer::Approver(&proceed.user().subject)) => {
+            too_fast()
+        }
         Interaction::Proceed(proceed) => run_to_completion(proceed.approve()).await.into_response(),
         Interaction::Respond(response) => response.into_response(),
     }
@@ -41,12 +45,22 @@ pub(crate) async fn authorize(State(app): State<App>, Received { session, reques
 pub(crate) async fn decide(State(app): State<App>, Received { session, request }: Received) -> Response {
     // A visitor has no secret, and so no form that is good: the answer is a page that leads back to the request.
     match (app.oauth.resume_form(&request, session.secret()).await, session.login()) {
+        // The form is good for another try.
+        (Ok((_, form)), Some(user))
+            if form.approved && !app.attempts.begin_change(Changer::Approver(&user.subject)) =>
+        {
+            too_fast()
+        }
         (Ok((consent, form)), Some(user)) if form.approved => {
             run_to_completion(consent.approve(Approval::by(user).scope(form.scope))).await.into_response()
         }
         (Ok((consent, _)), _) => run_to_completion(consent.deny()).await.into_response(),
         (Err(error), _) => error.into_response(),
     }
+}
+
+fn too_fast() -> Response {
+    page::error(429, "You have allowed a lot in a short time", "Wait a moment, then reload this page.")
 }
 
 /// Lets the user go on, or log in as somebody else.

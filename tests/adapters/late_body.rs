@@ -173,6 +173,22 @@ async fn unread_body_ends_the_connection() {
             assert!(answer.contains("\"error\":\"invalid_request\""), "{answer:?}");
             assert_eq!(answer.matches("HTTP/1.1").count(), 1, "{answer:?}");
         }
+        // The end of a chunked body is not waited for, either.
+        let chunked = |path: &str, begin: &str| {
+            format!(
+                "POST {path} HTTP/1.1\r\nhost: {address}\r\nauthorization: {credentials}\r\n\
+                 content-type: application/x-www-form-urlencoded\r\ntransfer-encoding: chunked\r\n\r\n{begin}"
+            )
+        };
+        let too_large = format!("10002\r\n{}\r\n", "x".repeat(65_538));
+        for (request, status) in [
+            (chunked("/token", "b\r\ngrant_type=\r\n"), "408 Request Timeout"),
+            (chunked("/token", &too_large), "413 Payload Too Large"),
+        ] {
+            let answer = tokio::time::timeout(std::time::Duration::from_secs(9), exchange(address, &request)).await;
+            let answer = answer.unwrap_or_else(|_| panic!("the connection is still open after {status}"));
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status}\r\n")), "{answer:?}");
+        }
         stop.await;
     }
 }

@@ -176,6 +176,39 @@ async fn approval_that_was_not_redeemed_is_not_listed() {
     assert!(browser.get(REQUEST).await.body.contains("form_token"));
 }
 
+// Each authorization writes rows that stay for weeks, and nothing limited those of one user: 480 a second.
+#[tokio::test]
+async fn user_who_opens_many_grants_has_to_wait() {
+    let clients =
+        r#"[{"client_id": "app", "client_secret": "app-secret", "redirect_uris": ["https://app.example/cb"]}]"#;
+    let example = Example::with(clients, USERS, SCOPES, &[]);
+    let browser = Browser::new(&example);
+    browser.open_as("/connected", "ada", "correct horse").await;
+    let form = browser.get(&format!("{REQUEST}&prompt=consent")).await;
+    approved(&browser).await;
+    let mut opened = 1;
+    let refused = loop {
+        let page = browser.get(REQUEST).await;
+        match page.answer("code") {
+            Some(_) => opened += 1,
+            None => break page,
+        }
+    };
+    // One a second becomes free while the test runs.
+    assert!((60..90).contains(&opened), "{opened}");
+    assert_eq!((refused.status, refused.retry_after.is_some()), (429, true), "{}", refused.body);
+    let decision = [("scope", "user:read"), ("decision", "approve")];
+    let mut page = browser.submit(&form, "/consent", &decision).await;
+    while page.status == 303 {
+        let form = browser.get(&format!("{REQUEST}&prompt=consent")).await;
+        page = browser.submit(&form, "/consent", &decision).await;
+    }
+    assert_eq!((page.status, page.retry_after.is_some()), (429, true), "{}", page.body);
+    let other = Browser::new(&example);
+    other.open_as("/connected", "bea", "battery").await;
+    approved(&other).await;
+}
+
 #[tokio::test]
 async fn user_can_not_end_an_application_that_does_not_exist() {
     let example = Example::with(CLIENTS, USERS, SCOPES, &["--legacy"]);
