@@ -134,10 +134,11 @@ pub enum Refusal {
     /// A redeemed code was presented again by a client that seems to have lost the answer, see
     /// [`Policy::tolerate_repeated_codes`](crate::Policy::tolerate_repeated_codes). Nothing is revoked.
     CodeRepeated,
-    /// A spent refresh token was presented again, outside of its grace window: its grant is revoked.
+    /// A spent refresh token was presented again, outside of its grace window, or within it although the access token of the first answer
+    /// was revoked: its grant is revoked.
     RefreshTokenReused,
     /// A spent refresh token was presented within its grace window, but its successors can't be given again: the request asks
-    /// for another scope than the first one did, its access token has a scope that the client may not have any more, or a successor has
+    /// for less scope than the first one did, or for other scope, its access token has a scope that the client may not have any more, or a successor has
     /// expired or been used. Nothing is revoked.
     RetryRefused,
     /// The grant was refreshed more often than [`Policy::refresh_interval`](crate::Policy::refresh_interval) allows. Nothing is spent.

@@ -20,7 +20,7 @@ use self::mint::{derive, key_row, new_row, peer_mark, refresh_row, sign};
 pub(crate) use self::orders::MemberNames;
 pub use self::orders::{OpenGrant, ResponseMembers};
 pub(crate) use self::orders::{RedeemToken, RepeatRefresh};
-pub(crate) use self::repeat::{Repeated, repeat};
+pub(crate) use self::repeat::{Repetition, repeat};
 use crate::client::Client;
 use crate::customizer::{Issuance, IssuanceKind};
 use crate::error::{Error, Refusal};

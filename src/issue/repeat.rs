@@ -23,6 +23,15 @@ use crate::subject_status::must_be_active;
 /// How often a count is tried that others change in between.
 const TRIES: usize = 4;
 
+/// What became of a refresh that was presented again within its window.
+pub(crate) enum Repetition {
+    /// The same answer.
+    Answered(Box<Repeated>),
+    /// The access token of the first answer was revoked. Who revoked it has the answer, and asks for no other: two parties hold the refresh
+    /// token.
+    Theft,
+}
+
 /// Tokens that were issued again.
 pub(crate) struct Repeated {
     pub(crate) issued: Issued,
@@ -39,10 +48,10 @@ pub(crate) struct Repeated {
 pub(crate) async fn repeat(
     server: &ServerContext,
     client: &Client,
-    order: RepeatRefresh,
+    order: &RepeatRefresh,
     peer: Option<IpAddr>,
     now: OffsetDateTime,
-) -> Result<Repeated, Error> {
+) -> Result<Repetition, Error> {
     let RepeatRefresh { presented, scope } = order;
     must_be_active(server, presented.grant().subject.as_ref(), peer, now).await?;
     Error::check_enforced(client.parts().unenforced_member().or(presented.unenforced_member()))?;
@@ -59,9 +68,13 @@ pub(crate) async fn repeat(
     let (id, token, grant) = find_minted(server, access_token).await?.ok_or(Refusal::RetryRefused)?.into_parts();
     let access_token = sign_again(server, id, &token, &grant).await?;
 
+    if token.revoked_at.is_some() && grant.is_live(now) {
+        return Ok(Repetition::Theft);
+    }
     let lasts = token.is_live(&grant, now) && lasts_a_second(token.expires_at, now);
-    // A scope that was taken away since the refresh is not given again.
-    if *token.requested_scope() != scope || !token.scope.is_subset(&possible) || !lasts {
+    // Who asks for more than the first time gets what was given then: else a thief who refreshes for a part of the scope would throw the
+    // client out. Who asks for less is not given more. A scope that was taken away since the refresh is not given again.
+    if !token.requested_scope().is_subset(scope) || !token.scope.is_subset(&possible) || !lasts {
         return Err(Refusal::RetryRefused.into());
     }
     let refresh = find_presented(server, refresh_token).await?.ok_or(Refusal::RetryRefused)?;
@@ -70,13 +83,13 @@ pub(crate) async fn repeat(
     }
     Error::check_enforced(token.unenforced_member(&grant).or(refresh.unenforced_member()))?;
     let from = repeated_from(&token, seed, peer);
-    let count = count(server, client, &presented, now).await?;
+    let count = count(server, client, presented, now).await?;
     let (refresh_token, ..) = refresh.into_parts();
     let (expires_in, scope) = (token.expires_at - now, token.scope.clone());
     let mut members = ResponseMembers::default();
     members.extra.clone_from(&token.details.response_members);
     let issued = issued_tokens(access_token, Some(refresh_token), expires_in, scope, members, grant);
-    Ok(Repeated { issued, count, from })
+    Ok(Repetition::Answered(Box::new(Repeated { issued, count, from })))
 }
 
 /// Compares the peer of a repeat with that of the refresh, of which `access` is a successor.

@@ -3,6 +3,7 @@
 mod request;
 mod response;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use time::OffsetDateTime;
@@ -14,11 +15,11 @@ use crate::error::{Error, Refusal, StorageError};
 use crate::event::EventKind;
 use crate::grant_type::{
     AuthorizationCodeGrant, ClientCredentialsGrant, Decision, GrantContext, GrantHandler, Order, PasswordGrant,
-    RefreshTokenGrant,
+    RefreshTokenGrant, Replayed,
 };
 use crate::http::{Request, Response};
 pub use crate::issue::TokenResponse;
-use crate::issue::{self, Issued, Repeated};
+use crate::issue::{self, Issued, Repetition};
 use crate::policy::RefreshTokens;
 use crate::record::GrantType;
 use crate::server_context::ServerContext;
@@ -154,28 +155,20 @@ impl TokenEndpoint {
                     None => continue,
                 },
                 Order::Repeat(order) => {
-                    let Repeated { issued, count, from } = issue::repeat(server, client, order, peer, now).await?;
-                    let repeated = EventKind::RefreshRepeated { grant: &issued.grant, count, from };
-                    server.observe_from(peer, now, repeated);
-                    return Ok(issued);
+                    let repeated = match issue::repeat(server, client, &order, peer, now).await? {
+                        Repetition::Answered(repeated) => *repeated,
+                        Repetition::Theft => return Err(self.end(&Replayed::new(&order.presented), peer, now).await),
+                    };
+                    let (count, from) = (repeated.count, repeated.from);
+                    let event = EventKind::RefreshRepeated { grant: &repeated.issued.grant, count, from };
+                    server.observe_from(peer, now, event);
+                    return Ok(repeated.issued);
                 }
                 Order::CodeRepeated(grant) => {
                     server.observe_from(peer, now, EventKind::CodeRepeated { grant: &grant });
                     return Err(Refusal::CodeRepeated.into());
                 }
-                Order::Replayed(replayed) => {
-                    issue::revoke_grant(server, &replayed.grant, now).await?;
-                    let grant = &*replayed.grant;
-                    server.observe_from(
-                        peer,
-                        now,
-                        match replayed.refusal {
-                            Refusal::CodeReplayed => EventKind::CodeReplayed { grant },
-                            _ => EventKind::RefreshTokenReused { grant },
-                        },
-                    );
-                    return Err(replayed.refusal.into());
-                }
+                Order::Replayed(replayed) => return Err(self.end(&replayed, peer, now).await),
             };
             let (grant, scope) = (&issued.grant, &issued.response.scope);
             let refresh_token = issued.response.refresh_token.is_some();
@@ -183,6 +176,20 @@ impl TokenEndpoint {
             return Ok(issued);
         }
         Err(StorageError::new("a token that was already spent was then found unspent").into())
+    }
+
+    /// Ends the grant of a token that two parties hold. Returns the error for the one that presents it.
+    async fn end(&self, replayed: &Replayed, peer: Option<IpAddr>, now: OffsetDateTime) -> Error {
+        let grant = &*replayed.grant;
+        if let Err(error) = issue::revoke_grant(&self.server, grant, now).await {
+            return error;
+        }
+        let event = match replayed.refusal {
+            Refusal::CodeReplayed => EventKind::CodeReplayed { grant },
+            _ => EventKind::RefreshTokenReused { grant },
+        };
+        self.server.observe_from(peer, now, event);
+        replayed.refusal.into()
     }
 
     fn handler(&self, grant_type: &str) -> Result<&dyn GrantHandler, Refusal> {

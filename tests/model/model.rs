@@ -194,10 +194,14 @@ impl Model {
     fn again(&mut self, name: Name, token: &Token, grant: &Grant, asks: Scopes) -> Result<Answer, &'static str> {
         let Some(Spent { by: step, repeats, .. }) = token.spent else { unreachable!("a spent token") };
         let (access, refresh, possible) = ((step, Kind::Access), (step, Kind::Refresh), asks.and(self.left(grant)));
+        // Who revoked the first answer's access token has that answer, so another one asks.
+        if self.tokens.get(&access).is_some_and(|access| access.revoked) {
+            return self.end(token.grant);
+        }
         let live = |name| self.tokens.get(name).filter(|t| !t.revoked && t.spent.is_none() && self.now < t.ends);
         let (Some(of_access), Some(_)) = (live(&access), live(&refresh)) else { return Err(INVALID_GRANT) };
         let (scope, lasts) = (of_access.scope, of_access.ends - self.now);
-        if of_access.asked != asks || !scope.is_within(possible) || lasts < SECOND {
+        if !of_access.asked.is_within(asks) || !scope.is_within(possible) || lasts < SECOND {
             return Err(INVALID_GRANT);
         }
         // The first repeat is free.

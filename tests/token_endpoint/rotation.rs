@@ -179,30 +179,57 @@ async fn a_spent_token_is_recognised_after_its_own_expiry() {
 
 // covers: B21, B25
 #[tokio::test]
-async fn a_retry_that_asks_for_another_scope_is_refused_and_revokes_nothing() {
+async fn retry_that_asks_for_less_or_other_scope_is_refused() {
     let (t, spy) = spied(|_| {}).await;
     let app = t.public_client(CB).await;
     let first = tokens_of(&t, &app).await;
     let old = refresh_of(&first).expose();
     let answer = granted(&t, &refresh_with_scope(&app, old, "user:read user:write")).await;
     spy.writes();
-    for request in [
-        refresh(&app, old),
-        refresh_with_scope(&app, old, "user:read"),
-        refresh_with_scope(&app, old, "user:read user:write offline_access"),
-    ] {
-        bad_grant(&t, &request, "RetryRefused").await;
+    for scope in ["user:read", "user:read offline_access"] {
+        bad_grant(&t, &refresh_with_scope(&app, old, scope), "RetryRefused").await;
     }
     // What no token of the grant could get is refused as for one that was not spent.
     for (scope, reason) in [("user:read no-such-scope", "ScopeExceedsGrant"), ("mal\tformed", "MalformedScope")] {
         refused_for(&t, &refresh_with_scope(&app, old, scope), 400, "invalid_scope", reason).await;
     }
     assert!(spy.writes().is_empty());
-    // The same scope in another order, and with other spaces, is the same request.
-    let again = granted(&t, &refresh_with_scope(&app, old, " user:write  user:read ")).await;
-    assert_eq!(again["access_token"], answer["access_token"]);
+    // The same scope in another order, and with other spaces, is the same request. Who asks for more gets what was given.
+    for scope in [" user:write  user:read ", "user:read user:write offline_access"] {
+        let again = granted(&t, &refresh_with_scope(&app, old, scope)).await;
+        assert_eq!((&again["access_token"], &again["scope"]), (&answer["access_token"], &answer["scope"]));
+    }
+    assert_eq!(granted(&t, &refresh(&app, old)).await["access_token"], answer["access_token"]);
     assert!(lives(&t, &access_token(&answer)).await);
     granted(&t, &refresh(&app, refresh_in(&answer).expose())).await;
+}
+
+/// A thief who refreshes for a part of the scope, or revokes the access token, would otherwise throw the client out and go on unseen.
+// covers: B21
+#[tokio::test]
+async fn thief_within_the_window_is_not_left_alone_with_the_grant() {
+    let (t, app) = public().await;
+    // For a part of the scope: the client gets the same successor, so the next reuse shows that there are two.
+    let first = tokens_of(&t, &app).await;
+    let old = refresh_of(&first).expose();
+    let stolen = granted(&t, &refresh_with_scope(&app, old, "user:read")).await;
+    let client = granted(&t, &refresh(&app, old)).await;
+    assert_eq!((&client["refresh_token"], &client["scope"]), (&stolen["refresh_token"], &stolen["scope"]));
+    let next = granted(&t, &refresh(&app, refresh_in(&stolen).expose())).await;
+    t.clock.advance(GRACE);
+    bad_grant(&t, &refresh(&app, refresh_in(&client).expose()), "RefreshTokenReused").await;
+    assert!(!lives(&t, &access_token(&next)).await);
+
+    // With the access token revoked: the client's refresh shows that there are two, and ends the grant for both.
+    let first = tokens_of(&t, &app).await;
+    let old = refresh_of(&first).expose();
+    let stolen = granted(&t, &refresh(&app, old)).await;
+    let access = access_token(&stolen);
+    let revocation = grantor::RevocationRequest::access_token(&access).parameter("client_id", app.id.clone());
+    t.server.revocation_request(&revocation).await.unwrap();
+    bad_grant(&t, &refresh(&app, old), "RefreshTokenReused").await;
+    assert_eq!(t.events.names().iter().filter(|name| **name == "refresh_token_reused").count(), 2);
+    bad_grant(&t, &refresh(&app, refresh_in(&stolen).expose()), "GrantEnded").await;
 }
 
 #[tokio::test]
@@ -237,14 +264,14 @@ async fn an_explicit_revocation_beats_the_window() {
     t.storage.revoke_grants(&GrantSelector::Id(grant), t.clock.now()).await.unwrap();
     bad_grant(&t, &refresh(&app, refresh_of(&first).expose()), "GrantEnded").await;
     assert!(!lives(&t, &access_token(&answer)).await);
-    // Of the access token that a retry would hand out again.
+    // Of the access token that a retry would hand out again: who asks for it is not who revoked it.
     let (first, answer) = refreshed(&t, &app).await;
     t.storage.revoke_access_token(&access_token(&answer).hash(), t.clock.now()).await.unwrap();
     spy.writes();
-    bad_grant(&t, &refresh(&app, refresh_of(&first).expose()), "RetryRefused").await;
-    assert!(spy.writes().is_empty());
+    bad_grant(&t, &refresh(&app, refresh_of(&first).expose()), "RefreshTokenReused").await;
+    assert_eq!(spy.writes().len(), 1, "the grant is revoked");
     assert!(!lives(&t, &access_token(&answer)).await);
-    granted(&t, &refresh(&app, refresh_in(&answer).expose())).await;
+    bad_grant(&t, &refresh(&app, refresh_in(&answer).expose()), "GrantEnded").await;
 }
 
 // covers: B19

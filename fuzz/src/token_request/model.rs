@@ -271,7 +271,7 @@ impl Model {
                 family.revoked = true;
                 return Verdict::Refused("refresh token stolen", Some((400, "invalid_grant")));
             }
-            if scope != spent.scope {
+            if !spent.scope.iter().all(|token| scope.contains(token)) {
                 return INVALID_GRANT;
             }
             let change = Change::Repeated {
