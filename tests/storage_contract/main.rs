@@ -88,7 +88,12 @@ async fn a_reply_of_another_method_panics() {
 
 /// Asserts that this clause and no other is broken, and that one of the cases is the one that was made for the bug.
 fn assert_found(broken: &BrokenContract, bug: &str, clause: Clause, case: &str) {
-    assert_eq!(broken.clauses(), BTreeSet::from([clause]), "{bug}: {broken}");
+    let mut clauses: BTreeSet<Clause> = broken.clauses();
+    if bug == "CachesFinds" {
+        // Two rows from a cache may show a state that never was. Whether a case meets one depends on its timing.
+        clauses.remove(&Clause::Atomic);
+    }
+    assert_eq!(clauses, BTreeSet::from([clause]), "{bug}: {broken}");
     let cases = broken.cases();
     assert!(cases.iter().any(|name| name.contains(case)), "{bug} is not found by the case {case:?}: {broken}");
     // Whoever reads it learns what it costs and what to do.
