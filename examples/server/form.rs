@@ -119,6 +119,19 @@ pub(crate) fn refused() -> Response {
     page::error(403, "This form is no longer good", hint)
 }
 
+/// What a form does, for a user who is asked once more.
+fn deed(path: &str) -> &'static str {
+    match path {
+        "/applications/change" => "Change the application",
+        "/applications/secret" => "Make a new secret for the application",
+        "/applications/remove" => "Remove the application",
+        "/connected/end" => "End the access of the application",
+        "/connected/revoke" => "End one session of the application",
+        "/connected/revoke-all" => "Log out everywhere and end all access",
+        _ => "Send the form",
+    }
+}
+
 /// Shows a form of an earlier session again: the user may be another one by now, so nothing is done without a click.
 fn once_more(session: &Session, path: &str, body: &[u8]) -> Response {
     let page = path.split('/').nth(1).map(|first| format!("/{first}")).unwrap_or_default();
@@ -127,7 +140,7 @@ fn once_more(session: &Session, path: &str, body: &[u8]) -> Response {
     let content = html! {
         h1 { "You have logged in again" }
         p { "The page that you came from is of an earlier login. Nothing was done yet." }
-        p { "You are now logged in as " strong { (user.as_str()) } "." }
+        p { "You are now logged in as " strong { (user.as_str()) } ". " (deed(path)) "?" }
         form method="post" action=(path) {
             (page::csrf_field(session))
             @for (name, value) in fields { input type="hidden" name=(name) value=(value); }

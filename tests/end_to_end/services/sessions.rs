@@ -260,7 +260,6 @@ async fn form_of_an_earlier_session_is_shown_again_with_what_was_typed() {
     assert_eq!(page.location.as_deref(), Some("/login?next=/applications/new"));
     let page = cookies.submit(&connected, "/connected/revoke-all", &[]).await;
     assert_eq!(page.location.as_deref(), Some("/login?next=/connected"));
-
     let form = cookies.get("/login").await;
     cookies.submit(&form, "/login", &[("username", "bea"), ("password", "battery")]).await;
     let again = cookies.submit(&register, "/applications/new", &typed).await;
@@ -278,6 +277,7 @@ async fn form_of_an_earlier_session_is_shown_again_with_what_was_typed() {
         "{}",
         again.body
     );
+    assert!(again.body.contains("Log out everywhere and end all access?"), "it is not said what: {}", again.body);
     assert!(cookies.is_logged_in().await);
     assert_eq!(cookies.submit(&again, "/connected/revoke-all", &[]).await.status, 200);
     assert!(!cookies.is_logged_in().await);
