@@ -104,12 +104,13 @@ async fn run(flags: &Flags) -> Result<(), StartError> {
     let (app, from_before) = App::start(flags, &config, address).await?;
     tokio::spawn(purge::every_minute(app.clone()));
 
+    let stop = interrupted();
     intro::warn(&app).await;
     intro::print(flags, &config, &app, &from_before, address);
     let limits = Limits::of(flags.max_connections.get().into());
     let proxies = app.clone();
     let is_proxy = move |peer| peer::is_proxy(peer, &proxies.trusted_proxies);
-    serve::serve(listener, routes(app), limits, is_proxy, interrupted()).await;
+    serve::serve(listener, routes(app), limits, is_proxy, stop).await;
     Ok(())
 }
 
@@ -147,25 +148,32 @@ fn routes(app: App) -> Router {
         .with_state(app)
 }
 
-/// Ends with Ctrl-C, and on Unix with the signal by which a service manager stops a server. Where neither can be listened for, the
-/// server runs until it is killed.
-async fn interrupted() {
-    tokio::select! {
-        Ok(()) = tokio::signal::ctrl_c() => {}
-        Some(()) = terminated() => {}
-        else => std::future::pending().await,
+/// Ends with Ctrl-C, and with the signal by which a service manager stops a server. It listens from this call on. Where a signal can't be
+/// listened for, it does not end.
+#[cfg(unix)]
+fn interrupted() -> impl Future<Output = ()> {
+    use tokio::signal::unix::{Signal, SignalKind, signal};
+    async fn received(signal: Option<Signal>) {
+        match signal {
+            Some(mut signal) => drop(signal.recv().await),
+            None => std::future::pending().await,
+        }
+    }
+    let [interrupt, terminate] = [SignalKind::interrupt(), SignalKind::terminate()].map(|kind| signal(kind).ok());
+    async {
+        tokio::select! {
+            () = received(interrupt) => {}
+            () = received(terminate) => {}
+        }
     }
 }
 
-#[cfg(unix)]
-async fn terminated() -> Option<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    signal(SignalKind::terminate()).ok()?.recv().await
-}
-
+/// Ends with Ctrl-C. Where it can't be listened for, it does not end.
 #[cfg(not(unix))]
-async fn terminated() -> Option<()> {
-    None
+async fn interrupted() {
+    if tokio::signal::ctrl_c().await.is_err() {
+        std::future::pending().await
+    }
 }
 
 /// Locks a map. No step under such a lock can leave its map half changed, so a panic elsewhere does not spoil it.
