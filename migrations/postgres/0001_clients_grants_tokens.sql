@@ -82,3 +82,10 @@ CREATE TABLE {issuer} (
     id     integer PRIMARY KEY CHECK (id = 1),
     issuer text COLLATE "C" NOT NULL
 );
+
+-- The keys that the server signs with, private halves encrypted: one row at most.
+CREATE TABLE {signing_keys} (
+    id      integer PRIMARY KEY CHECK (id = 1),
+    version bigint NOT NULL,
+    value   bytea NOT NULL
+);

@@ -85,3 +85,10 @@ CREATE TABLE {issuer} (
     id     INTEGER PRIMARY KEY CHECK (id = 1),
     issuer TEXT NOT NULL
 ) STRICT;
+
+-- The keys that the server signs with, private halves encrypted: one row at most.
+CREATE TABLE {signing_keys} (
+    id      INTEGER PRIMARY KEY CHECK (id = 1),
+    version INTEGER NOT NULL,
+    value   BLOB NOT NULL
+) STRICT;

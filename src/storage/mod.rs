@@ -51,6 +51,7 @@ mod memory;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod shared;
+mod signing_keys;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod sql;
 #[cfg(feature = "sqlite")]
@@ -75,6 +76,8 @@ pub use self::memory::MemoryStorage;
 #[cfg(feature = "postgres")]
 pub use self::postgres::{PostgresOptions, PostgresStorage};
 pub use self::shared::AnyStorage;
+#[doc(inline)]
+pub use self::signing_keys::{KeyStore, StoredKeys};
 #[cfg(feature = "sqlite")]
 pub use self::sqlite::{SqliteOptions, SqliteStorage};
 #[doc(no_inline)]

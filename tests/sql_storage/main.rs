@@ -20,4 +20,5 @@ mod proxy;
 mod records;
 mod rolled_back;
 mod round_trips;
+mod signing_keys;
 mod slow_issuance;

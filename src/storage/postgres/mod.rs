@@ -12,6 +12,7 @@ mod ephemeral;
 mod issuer;
 mod options;
 mod purge;
+mod signing_keys;
 mod statements;
 mod steps;
 
@@ -60,7 +61,7 @@ use super::sql::{Cells, failed, is_transport_failure, unreadable};
 /// keep `sqlx`'s error as their source, but for a row that breaks a constraint, because that error would show the row.
 ///
 /// # Tables
-/// `grantor_clients`, `grantor_grants`, `grantor_tokens`, `grantor_ephemeral`, `grantor_issuer`, and `grantor_migrations` for the bookkeeping; a prefix and a schema of
+/// `grantor_clients`, `grantor_grants`, `grantor_tokens`, `grantor_ephemeral`, `grantor_issuer`, `grantor_signing_keys`, and `grantor_migrations` for the bookkeeping; a prefix and a schema of
 /// your choice with [`PostgresOptions`]. [`manual::tables`](crate::manual::tables) shows them. There is nothing in
 /// them that can be presented: tokens and client secrets are digests, and the seed beside a spent refresh token is erased
 /// by the next refresh or a minute later by [`AuthorizationServer::purge`](crate::AuthorizationServer::purge), which is to be called from

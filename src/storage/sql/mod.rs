@@ -5,6 +5,7 @@ mod failure;
 mod migrate;
 mod names;
 mod rows;
+mod signing_keys;
 mod statements;
 
 use std::time::Duration as Wait;
@@ -22,6 +23,7 @@ pub(super) use self::names::TableNames;
 pub(super) use self::rows::{
     Cells, host_data, json, kept_until, read_client, read_found, read_grant, read_place, unreadable,
 };
+pub(super) use self::signing_keys::read_signing_keys;
 pub(super) use self::statements::{BySelector, Common, selected};
 use crate::error::StorageError;
 use crate::record::GrantId;

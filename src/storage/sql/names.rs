@@ -48,7 +48,7 @@ impl TableNames {
     /// Puts the names into a statement of ours: `{tokens}` for a table, `{prefix:name}` for an index.
     pub(crate) fn render(&self, template: &str) -> SqlStr {
         let mut sql = template.to_owned();
-        for table in ["clients", "grants", "tokens", "ephemeral", "issuer"] {
+        for table in ["clients", "grants", "tokens", "ephemeral", "issuer", "signing_keys"] {
             sql = sql.replace(&format!("{{{table}}}"), &self.table(table));
         }
         let sql = sql.replace("{prefix:", &format!("\"{}", self.prefix)).replace('}', "\"");

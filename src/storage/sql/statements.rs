@@ -15,6 +15,7 @@ pub(crate) struct Common {
     pub(crate) list: BySelector,
     pub(crate) clients: ClientStatements,
     pub(crate) issuer: IssuerStatements,
+    pub(crate) signing_keys: SigningKeysStatements,
 }
 
 /// The issuer that a storage belongs to: one row, or none.
@@ -22,6 +23,13 @@ pub(crate) struct IssuerStatements {
     pub(crate) claim: SqlStr,
     pub(crate) rebind: SqlStr,
     pub(crate) find: SqlStr,
+}
+
+/// The keys that a server signs with: one row, or none.
+pub(crate) struct SigningKeysStatements {
+    pub(crate) load: SqlStr,
+    pub(crate) insert: SqlStr,
+    pub(crate) replace: SqlStr,
 }
 
 pub(crate) struct ClientStatements {
@@ -66,6 +74,12 @@ impl Common {
                 claim: names.render("INSERT INTO {issuer} (id, issuer) VALUES (1, $1) ON CONFLICT DO NOTHING"),
                 rebind: names.render("UPDATE {issuer} SET issuer = $2 WHERE issuer = $1"),
                 find: names.render("SELECT issuer FROM {issuer}"),
+            },
+            signing_keys: SigningKeysStatements {
+                load: names.render("SELECT version, value FROM {signing_keys}"),
+                insert: names
+                    .render("INSERT INTO {signing_keys} (id, version, value) VALUES (1, 1, $1) ON CONFLICT DO NOTHING"),
+                replace: names.render("UPDATE {signing_keys} SET version = version + 1, value = $1 WHERE version = $2"),
             },
         }
     }

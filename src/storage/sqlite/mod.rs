@@ -11,6 +11,7 @@ mod ephemeral;
 mod issuer;
 mod options;
 mod purge;
+mod signing_keys;
 mod statements;
 mod steps;
 
@@ -50,7 +51,7 @@ use super::sql::{Cells, failed, unreadable};
 /// 503. Errors keep `sqlx`'s error as their source.
 ///
 /// # Tables
-/// `grantor_clients`, `grantor_grants`, `grantor_tokens`, `grantor_ephemeral`, `grantor_issuer`, and `grantor_migrations` for the bookkeeping; a prefix of
+/// `grantor_clients`, `grantor_grants`, `grantor_tokens`, `grantor_ephemeral`, `grantor_issuer`, `grantor_signing_keys`, and `grantor_migrations` for the bookkeeping; a prefix of
 /// your choice with
 /// [`SqliteOptions`]. [`manual::tables`](crate::manual::tables) shows them. Tokens and client secrets are
 /// stored as digests only; the seed beside a spent refresh token is erased by the next refresh or a minute later by
