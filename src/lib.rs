@@ -134,6 +134,7 @@
 //! | `actix-web` | `grantor::actix`: the endpoints as routes of an actix-web app, extractors and responses |
 //! | `axum` | `grantor::axum`: the endpoints as a router, extractors and responses; brings `http` |
 //! | `http` | conversions of [`Request`] and [`Response`] from and to the types of the crate `http`, for hyper and what is built on it |
+//! | `jwt` | `grantor::jose`: keys, signatures and key sets |
 //! | `tracing` | `grantor::tracing`: audit events, and a span for each endpoint |
 //! | `postgres` | [`storage::PostgresStorage`](storage): clients, grants and tokens in PostgreSQL, for one node or many |
 //! | `sqlite` | [`storage::SqliteStorage`](storage): the same in an SQLite file, for one machine |
@@ -181,6 +182,8 @@ mod http_types;
 mod introspect;
 mod introspected;
 mod issue;
+#[cfg(feature = "jwt")]
+pub mod jose;
 mod limiter;
 pub mod lint;
 mod lookup;
@@ -237,7 +240,7 @@ pub use crate::customizer::TokenCustomizer;
 #[doc(inline)]
 pub use crate::env::{Clock, Entropy, SystemClock, SystemEntropy};
 #[doc(inline)]
-pub use crate::error::{AuthenticatorError, EntropyError, Error, ErrorCode, Refusal, StorageError};
+pub use crate::error::{AuthenticatorError, EntropyError, Error, ErrorCode, Refusal, SigningError, StorageError};
 #[doc(inline)]
 pub use crate::event::{Event, EventKind, Observer};
 #[doc(inline)]

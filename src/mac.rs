@@ -20,6 +20,12 @@ impl Key {
         Self(self.mac().update(info).update(&[1]).finish().0)
     }
 
+    /// The bytes, for another algorithm.
+    #[cfg(feature = "jwt")]
+    pub(crate) fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
     /// A MAC under this key.
     pub(crate) fn mac(&self) -> KeyedMac {
         KeyedMac::new(&self.0)

@@ -1,5 +1,5 @@
 //! Errors, sorted by whose fault they are: the client's ([`Refusal`]) or the host's ([`StorageError`],
-//! [`AuthenticatorError`], [`CustomizerError`], [`EntropyError`]). Misuse of the API is reported when the server is built
+//! [`AuthenticatorError`], [`CustomizerError`], [`SigningError`], [`EntropyError`]). Misuse of the API is reported when the server is built
 //! ([`BuildError`](crate::BuildError)).
 //!
 //! A refusal has a precise reason for the observer and one exhaustive table that says what of it the client may see.
@@ -54,6 +54,9 @@ pub enum Error {
     /// The token customizer failed.
     #[error(transparent)]
     Customizer(#[from] CustomizerError),
+    /// A token could not be signed, or a signature could not be verified because the keys are missing. Nothing is stored.
+    #[error(transparent)]
+    Signing(#[from] SigningError),
     /// The source of randomness failed.
     #[error(transparent)]
     Entropy(#[from] EntropyError),
@@ -111,6 +114,7 @@ impl Error {
         match self {
             Self::Storage(error) => error.is_unavailable(),
             Self::Customizer(error) => error.is_unavailable(),
+            Self::Signing(error) => error.is_unavailable(),
             Self::Authenticator(error) => error.is_unavailable(),
             Self::SubjectStatus(_) | Self::Unenforced { .. } | Self::Introspection(_) => true,
             Self::Refused(_) | Self::Throttled { .. } | Self::Entropy(_) | Self::Misuse(_) => false,
@@ -209,6 +213,8 @@ passing_errors! {
     StorageError = "the storage";
     /// A [`TokenCustomizer`](crate::TokenCustomizer) failed.
     CustomizerError = "the token customizer";
+    /// A key could not sign, or the keys of the server could not be read.
+    SigningError = "the signing of tokens";
     /// An [`Authenticator`](crate::Authenticator) could not decide, or could not tell the
     /// [status](crate::Authenticator::subject_status) of a subject, which is answered with 503 in any case.
     AuthenticatorError = "the authenticator";

@@ -1,0 +1,164 @@
+//! Keys that a host keeps and rotates itself.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use async_trait::async_trait;
+
+use super::algorithm::Algorithm;
+use super::key::PublicKey;
+use super::sign::{KeyError, Keys, Signer};
+
+/// The keys of a server in memory: one that signs for each algorithm, and public ones that are published beside them.
+///
+/// To rotate a key, replace the ring three times: publish the next key; when caches of the key set have expired, let it sign and
+/// publish the old one beside it; when the last token that the old one has signed has expired, leave it out.
+///
+/// ```
+/// use grantor::jose::{Algorithm, KeyRing, SigningKey};
+///
+/// let (now, next) = (SigningKey::generate(Algorithm::Es256)?, SigningKey::generate(Algorithm::Es256)?);
+/// let ring = KeyRing::new().sign_with(now).publish(next.public_key().clone()).build()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct KeyRing {
+    algorithms: Vec<Algorithm>,
+    ring: RwLock<Arc<Ring>>,
+}
+
+/// A [`KeyRing`] that is being put together.
+#[derive(Debug, Default)]
+#[must_use = "it does nothing until it is built"]
+pub struct KeyRingBuilder {
+    signers: Vec<Arc<dyn Signer>>,
+    others: Vec<PublicKey>,
+}
+
+struct Ring {
+    signers: Vec<Arc<dyn Signer>>,
+    published: Arc<[PublicKey]>,
+}
+
+/// Why keys do not make a ring.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum KeyRingError {
+    /// No key signs.
+    #[error("a key ring needs a key that signs")]
+    NoSigner,
+    /// A key has no identifier or no algorithm.
+    #[error("each key of a ring needs an identifier (`kid`) and an algorithm (`alg`)")]
+    Incomplete,
+    /// Two keys have the same identifier.
+    #[error("two keys of the ring have the identifier {0:?}")]
+    SameId(Box<str>),
+    /// One key is there twice. It would sign with two algorithms (RFC 8725 §3.1).
+    #[error("the key {0:?} is in the ring twice; each key is for one algorithm")]
+    SameKey(Box<str>),
+    /// Two keys sign with the same algorithm.
+    #[error("two keys of the ring sign with {0}; one signs, the others are only published")]
+    SameAlgorithm(Algorithm),
+    /// A ring that replaces another one signs with other algorithms, which the metadata does not name.
+    #[error("the new ring signs with other algorithms than the old one")]
+    OtherAlgorithms,
+}
+
+impl KeyRing {
+    /// Begins a ring.
+    #[expect(clippy::new_ret_no_self, reason = "the ring needs a key first")]
+    pub fn new() -> KeyRingBuilder {
+        KeyRingBuilder::default()
+    }
+
+    /// Replaces all keys while the server runs.
+    ///
+    /// # Errors
+    /// [`KeyRingError::OtherAlgorithms`]
+    pub fn replace(&self, other: Self) -> Result<(), KeyRingError> {
+        if other.algorithms != self.algorithms {
+            return Err(KeyRingError::OtherAlgorithms);
+        }
+        let ring = other.ring.into_inner().unwrap_or_else(PoisonError::into_inner);
+        *self.ring.write().unwrap_or_else(PoisonError::into_inner) = ring;
+        Ok(())
+    }
+
+    fn now(&self) -> Arc<Ring> {
+        Arc::clone(&self.ring.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl KeyRingBuilder {
+    /// Adds a key that signs, and publishes it. The first one is for the default algorithm.
+    pub fn sign_with(mut self, signer: impl Signer + 'static) -> Self {
+        self.signers.push(Arc::new(signer));
+        self
+    }
+
+    /// Publishes a key that does not sign yet, or no longer.
+    pub fn publish(mut self, key: PublicKey) -> Self {
+        self.others.push(key);
+        self
+    }
+
+    /// Completes the ring.
+    ///
+    /// # Errors
+    /// The keys do not make a ring.
+    pub fn build(self) -> Result<KeyRing, KeyRingError> {
+        let Self { signers, others } = self;
+        let published: Vec<PublicKey> = signers.iter().map(|signer| signer.key().clone()).chain(others).collect();
+        let (mut ids, mut keys, mut algorithms) = (HashSet::new(), HashSet::new(), Vec::new());
+        for key in &published {
+            let id = key.id().filter(|_| key.algorithm().is_some()).ok_or(KeyRingError::Incomplete)?;
+            if !ids.insert(id) {
+                return Err(KeyRingError::SameId(id.into()));
+            }
+            if !keys.insert(key.thumbprint()) {
+                return Err(KeyRingError::SameKey(id.into()));
+            }
+        }
+        for algorithm in signers.iter().filter_map(|signer| signer.key().algorithm()) {
+            if algorithms.contains(&algorithm) {
+                return Err(KeyRingError::SameAlgorithm(algorithm));
+            }
+            algorithms.push(algorithm);
+        }
+        if algorithms.is_empty() {
+            return Err(KeyRingError::NoSigner);
+        }
+        let ring = Ring { signers, published: published.into() };
+        Ok(KeyRing { algorithms, ring: RwLock::new(Arc::new(ring)) })
+    }
+}
+
+#[async_trait]
+impl Keys for KeyRing {
+    fn algorithms(&self) -> &[Algorithm] {
+        &self.algorithms
+    }
+
+    async fn signer(&self, algorithm: Algorithm) -> Result<Arc<dyn Signer>, KeyError> {
+        let ring = self.now();
+        let signer = ring.signers.iter().find(|signer| signer.key().algorithm() == Some(algorithm));
+        signer.cloned().ok_or(KeyError::NoKey(algorithm))
+    }
+
+    async fn published(&self) -> Result<Arc<[PublicKey]>, KeyError> {
+        Ok(Arc::clone(&self.now().published))
+    }
+}
+
+impl fmt::Debug for Ring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ring").field("published", &self.published).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for dyn Signer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Signer({:?})", self.key())
+    }
+}

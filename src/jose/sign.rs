@@ -1,0 +1,297 @@
+//! Keys that sign.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use time::Duration;
+
+use super::algorithm::Algorithm;
+use super::jws::{NewHeader, append_signature, signing_input};
+use super::key::PublicKey;
+use crate::error::SigningError;
+
+/// A private key that signs, here or in another service. Nothing returns its bytes.
+///
+/// `grantor::testing` has a test suite for implementations.
+#[async_trait]
+pub trait Signer: Send + Sync {
+    /// Returns the public half, which must have an identifier and an algorithm. It is asked for each signature, so it is kept, not
+    /// fetched.
+    fn key(&self) -> &PublicKey;
+
+    /// Signs these bytes, hashing included.
+    ///
+    /// ```text
+    /// async fn sign(&self, input: &[u8]) -> Result<Signature, SignerError>
+    /// ```
+    ///
+    /// # Errors
+    /// The key could not be used. The request fails, and nothing is stored.
+    async fn sign(&self, input: &[u8]) -> Result<Signature, SignerError>;
+}
+
+/// The keys of a server. It is asked for each request, so that keys can change while the server runs.
+#[async_trait]
+pub trait Keys: Send + Sync {
+    /// Returns the algorithms that can sign, the default first. They never change.
+    fn algorithms(&self) -> &[Algorithm];
+
+    /// Returns the key that signs with this algorithm now.
+    ///
+    /// ```text
+    /// async fn signer(&self, algorithm: Algorithm) -> Result<Arc<dyn Signer>, KeyError>
+    /// ```
+    ///
+    /// # Errors
+    /// There is none, or it could not be found out.
+    async fn signer(&self, algorithm: Algorithm) -> Result<Arc<dyn Signer>, KeyError>;
+
+    /// Returns the public keys: the next ones, those that sign, and those that have signed what may still be valid.
+    ///
+    /// ```text
+    /// async fn published(&self) -> Result<Arc<[PublicKey]>, KeyError>
+    /// ```
+    ///
+    /// # Errors
+    /// It could not be found out.
+    async fn published(&self) -> Result<Arc<[PublicKey]>, KeyError>;
+
+    /// Returns the times that keys keep which change by themselves. `None`, the default: the host changes them and knows when.
+    fn schedule(&self) -> Option<&KeySchedule> {
+        None
+    }
+}
+
+/// When keys that change by themselves do so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct KeySchedule {
+    /// How long a key signs. Default: 90 days.
+    pub rotate_every: Duration,
+    /// How long a key is published before it signs, so that caches and other nodes know it by then. Default: one day.
+    pub publish_ahead: Duration,
+    /// How long a key is published after the last signature: at least as long as what it has signed is valid. Default: two days.
+    pub keep: Duration,
+}
+
+impl Default for KeySchedule {
+    fn default() -> Self {
+        Self { rotate_every: Duration::days(90), publish_ahead: Duration::days(1), keep: Duration::days(2) }
+    }
+}
+
+impl KeySchedule {
+    /// How often a node looks for what other nodes have stored: several times before a new key signs.
+    pub(crate) fn reload_every(self) -> Duration {
+        let quarter: Duration = self.publish_ahead / 4;
+        quarter.min(Duration::minutes(5))
+    }
+
+    /// How long a cache may keep the public keys at most.
+    pub(crate) fn longest_cache(self) -> Duration {
+        self.publish_ahead - 2 * self.reload_every()
+    }
+}
+
+#[async_trait]
+impl<T: Signer + ?Sized> Signer for Arc<T> {
+    fn key(&self) -> &PublicKey {
+        (**self).key()
+    }
+
+    async fn sign(&self, input: &[u8]) -> Result<Signature, SignerError> {
+        (**self).sign(input).await
+    }
+}
+
+#[async_trait]
+impl<T: Keys + ?Sized> Keys for Arc<T> {
+    fn algorithms(&self) -> &[Algorithm] {
+        (**self).algorithms()
+    }
+
+    async fn signer(&self, algorithm: Algorithm) -> Result<Arc<dyn Signer>, KeyError> {
+        (**self).signer(algorithm).await
+    }
+
+    async fn published(&self) -> Result<Arc<[PublicKey]>, KeyError> {
+        (**self).published().await
+    }
+
+    fn schedule(&self) -> Option<&KeySchedule> {
+        (**self).schedule()
+    }
+}
+
+/// A signature in the form that JOSE uses (RFC 7518 §3.3 to §3.5, RFC 8037 §3.1). For ECDSA these are the two numbers R and S, one directly
+/// behind the other, each as long as the curve's order.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Signature(Vec<u8>);
+
+impl Signature {
+    /// Takes a signature that has this form already.
+    #[must_use]
+    pub fn from_bytes(bytes: impl Into<Vec<u8>>) -> Self {
+        Self(bytes.into())
+    }
+
+    /// Converts an ECDSA signature in the DER form (RFC 3279 §2.2.3), in which key management services return it. `None` if it has
+    /// another form, or if signatures of this algorithm have no such form.
+    #[must_use]
+    pub fn from_der(algorithm: Algorithm, der: &[u8]) -> Option<Self> {
+        let width = match algorithm {
+            Algorithm::Es256 => 32,
+            Algorithm::Es384 => 48,
+            _ => return None,
+        };
+        // Both numbers together are so short that lengths have one byte, for both curves.
+        let (numbers, rest) = der_value(0x30, der)?;
+        let (r, numbers) = der_value(0x02, numbers)?;
+        let (s, end) = der_value(0x02, numbers)?;
+        if !(rest.is_empty() && end.is_empty()) {
+            return None;
+        }
+        let mut bytes = vec![0; 2 * width];
+        let (first, second) = bytes.split_at_mut(width);
+        put_number(r, first)?;
+        put_number(s, second)?;
+        Some(Self(bytes))
+    }
+
+    /// The bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// Takes one value with this tag off the front.
+fn der_value(tag: u8, der: &[u8]) -> Option<(&[u8], &[u8])> {
+    let [first, length, rest @ ..] = der else { return None };
+    let is_meant = *first == tag && *length < 0x80;
+    if is_meant { rest.split_at_checked(usize::from(*length)) } else { None }
+}
+
+/// Writes a positive DER number to the end of `place`.
+fn put_number(number: &[u8], place: &mut [u8]) -> Option<()> {
+    let digits = match number {
+        // A zero stands before a number whose highest bit is set, and nowhere else.
+        [0, digits @ ..] if digits.first().is_some_and(|first| *first >= 0x80) => digits,
+        [first, ..] if *first != 0 && *first < 0x80 => number,
+        _ => return None,
+    };
+    let start = place.len().checked_sub(digits.len())?;
+    place[start..].copy_from_slice(digits);
+    Some(())
+}
+
+impl fmt::Debug for Signature {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Signature({} bytes)", self.0.len())
+    }
+}
+
+/// Why a key could not sign.
+#[derive(Debug, thiserror::Error)]
+#[error("the signature could not be made: {0}")]
+pub struct SignerError(#[source] Box<dyn StdError + Send + Sync>);
+
+impl SignerError {
+    /// Wraps the reason. It goes to the observer, and never to a client.
+    pub fn new(reason: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        Self(reason.into())
+    }
+}
+
+/// Why a server's keys are not at hand.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum KeyError {
+    /// No key signs with this algorithm.
+    #[error("no key signs with {0}")]
+    NoKey(Algorithm),
+    /// The keys could not be read.
+    #[error("the keys could not be read: {0}")]
+    Unavailable(#[source] Box<dyn StdError + Send + Sync>),
+}
+
+impl From<KeyError> for SigningError {
+    /// Keys that can't be read may be back soon; one that is missing was not configured.
+    fn from(error: KeyError) -> Self {
+        match error {
+            KeyError::Unavailable(source) => Self::unavailable(source),
+            error @ KeyError::NoKey(_) => Self::new(error),
+        }
+    }
+}
+
+/// Signs a text: `alg`, `kid` and `typ` of the header are set here.
+///
+/// # Errors
+/// The key could not sign, or it says nothing about itself, or its signature has a length that signatures of its algorithm do not have.
+pub(crate) async fn sign(signer: &dyn Signer, typ: &str, payload: &[u8]) -> Result<String, SignerError> {
+    let key = signer.key();
+    let (Some(id), Some(algorithm)) = (key.id(), key.algorithm()) else {
+        return Err(SignerError::new("the public key has no identifier or no algorithm"));
+    };
+    let header = NewHeader { alg: algorithm.name(), typ, kid: id };
+    let mut text = signing_input(&header, payload).map_err(SignerError::new)?;
+    let signature = signer.sign(text.as_bytes()).await?;
+    let size = signature.as_bytes().len();
+    if key.signature_size(algorithm) != size {
+        return Err(SignerError::new("the signature has a wrong length; ECDSA signatures must not be DER"));
+    }
+    append_signature(&mut text, signature.as_bytes());
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn der(r: &[u8], s: &[u8]) -> Vec<u8> {
+        let number = |n: &[u8]| [&[2, u8::try_from(n.len()).unwrap()][..], n].concat();
+        let numbers = [number(r), number(s)].concat();
+        [&[0x30, u8::try_from(numbers.len()).unwrap()][..], &numbers].concat()
+    }
+
+    // covers: KM-06 (RFC 7518 §3.4)
+    #[test]
+    fn der_signature_becomes_two_numbers_of_full_width() {
+        let convert =
+            |r: &[u8], s: &[u8]| Signature::from_der(Algorithm::Es256, &der(r, s)).map(|signature| signature.0);
+        let full = [0x7f; 32];
+        assert_eq!(convert(&full, &full), Some(vec![0x7f; 64]));
+        let high = [&[0][..], &[0xff; 32]].concat();
+        assert_eq!(convert(&high, &full), Some([[0xff; 32], [0x7f; 32]].concat()));
+        let mut expected = vec![0; 64];
+        (expected[31], expected[62], expected[63]) = (5, 0x80, 1);
+        assert_eq!(convert(&[5], &[0, 0x80, 1]), Some(expected));
+        let wide = Signature::from_der(Algorithm::Es384, &der(&[1; 48], &[2; 48])).unwrap();
+        assert_eq!(wide.0, [[1; 48], [2; 48]].concat());
+    }
+
+    #[test]
+    fn malformed_der_signature_is_refused() {
+        let good = der(&[1; 32], &[2; 32]);
+        assert!(Signature::from_der(Algorithm::Es256, &good).is_some());
+        assert!(Signature::from_der(Algorithm::Rs256, &good).is_none());
+        for end in 0..good.len() {
+            assert!(Signature::from_der(Algorithm::Es256, &good[..end]).is_none(), "{end}");
+        }
+        for bad in [
+            [&good[..], &[0]].concat(),
+            der(&[1; 33], &[2; 32]),
+            der(&[], &[2]),
+            der(&[0], &[2]),
+            der(&[0, 1], &[2]),
+            der(&[0x80], &[2]),
+            der(&[0, 0, 0x80], &[2]),
+            [&[0x31][..], &good[1..]].concat(),
+        ] {
+            assert!(Signature::from_der(Algorithm::Es256, &bad).is_none(), "{bad:?}");
+        }
+    }
+}

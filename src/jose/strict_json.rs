@@ -1,0 +1,137 @@
+//! JSON objects in which each member occurs once (RFC 7515 §4, RFC 7519 §4).
+//!
+//! `serde_json` keeps the last of two members with one name. Two readers of a token would then see different values.
+
+use std::fmt;
+
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Number, Value};
+
+/// Reads an object; `None` if the text is anything else, or if any object in it has two members with the same name.
+pub(super) fn parse_object(json: &[u8]) -> Option<Map<String, Value>> {
+    let mut deserializer = serde_json::Deserializer::from_slice(json);
+    let value = Strict.deserialize(&mut deserializer).ok()?;
+    deserializer.end().ok()?;
+    match value {
+        Value::Object(members) => Some(members),
+        _ => None,
+    }
+}
+
+/// Reads any value.
+struct Strict;
+
+impl<'de> DeserializeSeed<'de> for Strict {
+    type Value = Value;
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Strict {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_f64<E: Error>(self, value: f64) -> Result<Value, E> {
+        Number::from_f64(value).map(Value::Number).ok_or_else(|| E::custom("a number that is none"))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
+        let mut values = Vec::new();
+        while let Some(value) = access.next_element_seed(Self)? {
+            values.push(value);
+        }
+        Ok(Value::Array(values))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
+        let mut members = Map::new();
+        while let Some(name) = access.next_key::<String>()? {
+            let value = access.next_value_seed(Self)?;
+            if members.insert(name, value).is_some() {
+                return Err(A::Error::custom("a member occurs twice"));
+            }
+        }
+        Ok(Value::Object(members))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn objects_are_read_as_serde_json_reads_them() {
+        for json in [
+            "{}",
+            r#"{"a":1,"b":[null,true,-2,3.5,1e300,18446744073709551615,{"c":"\u00e4\n"}],"":""}"#,
+            " {\"a\" : {\"a\":{\"a\":1}} }\n",
+        ] {
+            assert_eq!(parse_object(json.as_bytes()).map(Value::Object), serde_json::from_str(json).ok(), "{json}");
+        }
+    }
+
+    // covers: KM-19 (RFC 7515 §4, RFC 7519 §4)
+    #[test]
+    fn repeated_member_is_refused_at_every_depth() {
+        for json in [
+            r#"{"alg":"RS256","alg":"RS256"}"#,
+            r#"{"a":1,"b":2,"a":3}"#,
+            r#"{"a":{"b":1,"b":2}}"#,
+            r#"{"a":[[{"b":1,"b":2}]]}"#,
+            r#"{"a":1,"\u0061":2}"#,
+        ] {
+            assert!(serde_json::from_str::<Value>(json).is_ok(), "{json}");
+            assert_eq!(parse_object(json.as_bytes()), None, "{json}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_object_is_refused() {
+        let deep = format!("{{\"a\":{}{}}}", "[".repeat(10_000), "]".repeat(10_000));
+        for json in [
+            "",
+            "[]",
+            "1",
+            "null",
+            "{",
+            "{}{}",
+            "{}x",
+            "\u{feff}{}",
+            "{'a':1}",
+            "{\"a\":NaN}",
+            "{\"a\":\"\\ud800\"}",
+            &deep,
+        ] {
+            assert_eq!(parse_object(json.as_bytes()), None, "{json:.40}");
+        }
+        assert_eq!(parse_object(b"{\"a\":\"\xff\"}"), None);
+    }
+}
