@@ -216,6 +216,7 @@ pub struct BuildView<'a> {
     capabilities: &'a [Arc<dyn Capability>],
     endpoint_prefix: &'a str,
     has_server_key: bool,
+    has_introspection: bool,
 }
 
 impl<'a> BuildView<'a> {
@@ -224,8 +225,9 @@ impl<'a> BuildView<'a> {
         capabilities: &'a [Arc<dyn Capability>],
         endpoint_prefix: &'a str,
         has_server_key: bool,
+        has_introspection: bool,
     ) -> Self {
-        Self { server, capabilities, endpoint_prefix, has_server_key }
+        Self { server, capabilities, endpoint_prefix, has_server_key, has_introspection }
     }
 
     /// Returns the issuer identifier, as it was given.
@@ -251,6 +253,18 @@ impl<'a> BuildView<'a> {
     #[must_use]
     pub const fn scopes(&self) -> &Scope {
         self.server.scopes.all()
+    }
+
+    /// Returns the identifier of the [protected resource](crate::Builder::protected_resource), if one was given.
+    #[must_use]
+    pub fn protected_resource(&self) -> Option<&str> {
+        self.server.resource.as_ref().map(|resource| &*resource.identifier)
+    }
+
+    /// Returns whether the server has an introspection endpoint.
+    #[must_use]
+    pub const fn has_introspection(&self) -> bool {
+        self.has_introspection
     }
 
     /// Returns whether the server has a capability of this name.

@@ -14,7 +14,7 @@ use crate::record::{Grant, StoredToken, Subject};
 use crate::scope::Scope;
 
 /// Changes tokens of a host's own accord: refuses them, narrows their scope, shortens their lifetime, adds members to the token
-/// response and to an introspection answer. It can't widen anything. Every method has a default that changes nothing.
+/// response, to signed access tokens and to an introspection answer. It can't widen anything. Every method has a default that changes nothing.
 ///
 /// ```
 /// use async_trait::async_trait;
@@ -181,6 +181,7 @@ pub struct TokenChanges {
     pub(crate) scope: Option<Scope>,
     pub(crate) access_token_lifetime: Option<Duration>,
     pub(crate) response_members: Map<String, Value>,
+    pub(crate) claims: Map<String, Value>,
 }
 
 impl TokenChanges {
@@ -218,6 +219,14 @@ impl TokenChanges {
         self.response_members.insert(name.into(), value.into());
         self
     }
+
+    /// Adds a claim to the access token if access tokens are signed (feature `jwt`), and to what introspection tells about it. For
+    /// groups, roles and entitlements use the names `groups`, `roles` and `entitlements` (RFC 9068 §2.2.3.1). Not for secrets: everybody
+    /// who holds the token can read it. Opaque tokens have no claims.
+    pub fn claim(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
+        self.claims.insert(name.into(), value.into());
+        self
+    }
 }
 
 impl fmt::Debug for TokenChanges {
@@ -227,6 +236,7 @@ impl fmt::Debug for TokenChanges {
             .field("scope", &self.scope)
             .field("access_token_lifetime", &self.access_token_lifetime)
             .field("response_members", &self.response_members.keys())
+            .field("claims", &self.claims.keys())
             .finish()
     }
 }

@@ -124,6 +124,8 @@ pub struct TokenDetails {
     pub requested_scope: Option<Scope>,
     /// The members that the token customizer added to the response with an access token, if the response may be repeated.
     pub response_members: Map<String, Value>,
+    /// Of a signed access token, the claims that the token customizer added. Introspection tells them too.
+    pub claims: Map<String, Value>,
     /// Of an access token that a refresh has issued, a mark of the peer of that refresh, if the answer may be repeated.
     pub(crate) peer_mark: Option<Box<str>>,
     pub(crate) unknown: UnknownMembers,
@@ -221,6 +223,7 @@ impl fmt::Debug for TokenDetails {
             .field("format", &self.format)
             .field("requested_scope", &self.requested_scope)
             .field("response_members", &self.response_members.keys())
+            .field("claims", &self.claims.keys())
             .field("peer_mark", &self.peer_mark)
             .field("unknown", &self.unknown)
             .finish()
@@ -228,7 +231,8 @@ impl fmt::Debug for TokenDetails {
 }
 
 impl TokenDetails {
-    const KNOWN: [&'static str; 6] = ["code", "number", "format", "requested_scope", "response_members", "peer_mark"];
+    const KNOWN: [&'static str; 7] =
+        ["code", "number", "format", "requested_scope", "response_members", "claims", "peer_mark"];
 
     /// Returns the first critical member that this version does not enforce. While there is one, the token is not accepted and
     /// not redeemed.
@@ -247,6 +251,7 @@ impl From<Map<String, Value>> for TokenDetails {
             format: unknown.take("format"),
             requested_scope: unknown.take("requested_scope"),
             response_members: unknown.take("response_members").unwrap_or_default(),
+            claims: unknown.take("claims").unwrap_or_default(),
             peer_mark: unknown.take("peer_mark"),
             unknown,
         }
@@ -255,13 +260,15 @@ impl From<Map<String, Value>> for TokenDetails {
 
 impl From<TokenDetails> for Map<String, Value> {
     fn from(details: TokenDetails) -> Self {
-        let TokenDetails { code, number, format, requested_scope, response_members, peer_mark, unknown } = details;
+        let TokenDetails { code, number, format, requested_scope, response_members, claims, peer_mark, unknown } =
+            details;
         let mut members = Self::new();
         put(&mut members, "code", code);
         put(&mut members, "number", number);
         put(&mut members, "format", format);
         put(&mut members, "requested_scope", requested_scope);
         put(&mut members, "response_members", Some(response_members).filter(|members| !members.is_empty()));
+        put(&mut members, "claims", Some(claims).filter(|claims| !claims.is_empty()));
         put(&mut members, "peer_mark", peer_mark);
         unknown.with(members, &["code"])
     }

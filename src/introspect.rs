@@ -1,5 +1,8 @@
 //! The introspection endpoint (RFC 7662).
 
+#[cfg(feature = "jwt")]
+mod jwt;
+
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -82,28 +85,45 @@ impl IntrospectionEndpoint {
     /// The HTTP form.
     pub(crate) async fn respond(&self, request: &Request) -> Response {
         let server = &self.server;
+        let now = server.now();
+        let mut caller = Caller::default();
         let result = match IntrospectionRequest::read(request, server.policy.max_body, &PARAMETERS_ABOUT_A_TOKEN, false)
         {
-            Ok(request) => self.introspect(&request).await,
+            Ok(request) => self.introspect_for(&request, now, &mut caller).await,
             Err(refusal) => {
                 let error = refusal.into();
                 let refused =
                     EventKind::IntrospectionRefused { client_id: None, presented_client_id: None, error: &error };
-                server.observe_from(request.peer(), server.now(), refused);
+                server.observe_from(request.peer(), now, refused);
                 Err(error)
             }
         };
-        match result {
-            Ok(introspection) => Response::json(200, introspection.to_json()),
-            Err(error) => refuse(&error, &server.issuer),
-        }
+        let response = match result {
+            #[cfg(feature = "jwt")]
+            Ok(introspection) if jwt::is_asked_for(server, request) => match caller.client_id() {
+                Some(caller) => jwt::respond(server, &introspection, caller, now).await,
+                // Nothing is told to a caller who is not known.
+                None => Err(Refusal::IntrospectionNotAllowed.into()),
+            },
+            Ok(introspection) => Ok(Response::json(200, introspection.to_json())),
+            Err(error) => Err(error),
+        };
+        response.unwrap_or_else(|error| refuse(&error, &server.issuer))
     }
 
     /// The typed form.
     pub(crate) async fn introspect(&self, request: &IntrospectionRequest<'_>) -> Result<Introspection, Error> {
-        let now = self.server.now();
-        let mut caller = Caller::default();
-        let result = self.answer(request, now, &mut caller).await;
+        self.introspect_for(request, self.server.now(), &mut Caller::default()).await
+    }
+
+    /// `caller` is known afterwards as far as it was found out.
+    async fn introspect_for(
+        &self,
+        request: &IntrospectionRequest<'_>,
+        now: OffsetDateTime,
+        caller: &mut Caller,
+    ) -> Result<Introspection, Error> {
+        let result = self.answer(request, now, caller).await;
         if let Err(error) = &result {
             let (client_id, presented_client_id) = (caller.client_id(), caller.presented_client_id());
             let refused = EventKind::IntrospectionRefused { client_id, presented_client_id, error };
@@ -216,7 +236,8 @@ impl Introspection {
         let ActiveToken { token, grant, extra, server } = &**active;
         // None of them has the name of one below, or could make a machine look like a user (RFC 9700 §4.15) or a refresh token like
         // a token for an API: those names are reserved.
-        let mut members = extra.clone();
+        let mut members = token.details.claims.clone();
+        members.extend(extra.clone());
         let mut insert = |name: &str, value: Value| members.insert(name.to_owned(), value);
         insert("active", true.into());
         insert("scope", token.scope.as_str().into());

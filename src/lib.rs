@@ -134,7 +134,7 @@
 //! | `actix-web` | `grantor::actix`: the endpoints as routes of an actix-web app, extractors and responses |
 //! | `axum` | `grantor::axum`: the endpoints as a router, extractors and responses; brings `http` |
 //! | `http` | conversions of [`Request`] and [`Response`] from and to the types of the crate `http`, for hyper and what is built on it |
-//! | `jwt` | `grantor::jose`: keys, signatures and key sets |
+//! | `jwt` | `grantor::jose`: keys, signed access tokens and signed introspection responses; see [`manual::signing_keys`] |
 //! | `tracing` | `grantor::tracing`: audit events, and a span for each endpoint |
 //! | `postgres` | [`storage::PostgresStorage`](storage): clients, grants and tokens in PostgreSQL, for one node or many |
 //! | `sqlite` | [`storage::SqliteStorage`](storage): the same in an SQLite file, for one machine |
@@ -184,6 +184,10 @@ mod introspected;
 mod issue;
 #[cfg(feature = "jwt")]
 pub mod jose;
+#[cfg(feature = "jwt")]
+mod jwks;
+#[cfg(feature = "jwt")]
+mod jwt_access_token;
 mod limiter;
 pub mod lint;
 mod lookup;
@@ -197,6 +201,8 @@ mod protected_resource;
 pub mod record;
 pub mod resource_server;
 mod revoke;
+#[cfg(feature = "jwt")]
+mod rotating_keys;
 mod scope;
 pub mod secret;
 mod server;
@@ -247,6 +253,9 @@ pub use crate::event::{Event, EventKind, Observer};
 pub use crate::http::{Languages, Request, RequestContext, Response, ResponseError};
 #[doc(inline)]
 pub use crate::introspect::{ActiveToken, Introspection, IntrospectionRequest};
+#[cfg(feature = "jwt")]
+#[doc(inline)]
+pub use crate::jwks::SigningKeys;
 #[doc(inline)]
 pub use crate::limiter::Limiter;
 #[doc(inline)]
@@ -265,6 +274,9 @@ pub use crate::record::{ClientId, Grant, GrantId, GrantType, StoredToken, Subjec
 pub use crate::resource_server::ResourceServer;
 #[doc(inline)]
 pub use crate::revoke::RevocationRequest;
+#[cfg(feature = "jwt")]
+#[doc(inline)]
+pub use crate::rotating_keys::RotatingKeys;
 #[doc(inline)]
 pub use crate::scope::{DescribedScope, Scope, ScopeError};
 #[doc(inline)]

@@ -26,16 +26,16 @@ pub struct PresentedToken<K: Token> {
 /// Finds the record of a text that was presented: the one place that turns such a text into the key of a row.
 ///
 /// The text of an opaque token has no dot, a signed one has. A row that names another format than the text has is not found, so
-/// that the identifier of a signed token is no token.
+/// that the identifier of a signed token is no token. A signed text that contradicts its row finds nothing, either.
 async fn find(server: &ServerContext, text: &str) -> Result<Option<Found>, Error> {
-    let (key, format) = match &server.signed_format {
-        Some(format) if text.contains('.') => match format.read(text).await? {
-            Some(key) => (key, Some(format.name())),
-            None => return Ok(None),
-        },
-        _ => (TokenHash::of(text), None),
-    };
-    find_by_key(server, &key, format).await
+    match &server.signed_format {
+        Some(format) if text.contains('.') => {
+            let Some(read) = format.read(text).await? else { return Ok(None) };
+            let found = find_by_key(server, &read.key, Some(format.name())).await?;
+            Ok(found.filter(|found| format.agrees(&read, &found.token, &found.grant)))
+        }
+        _ => find_by_key(server, &TokenHash::of(text), None).await,
+    }
 }
 
 async fn find_by_key(server: &ServerContext, key: &TokenHash, format: Option<&str>) -> Result<Option<Found>, Error> {

@@ -243,6 +243,13 @@ impl TokenHash {
         Self(digest.chain_update(namespace).chain_update(key).finalize().into())
     }
 
+    /// The key of the row of a signed token with this identifier. The digest begins with a byte that is in no text, so the identifier
+    /// alone is no token.
+    #[cfg(feature = "jwt")]
+    pub(crate) fn of_jwt_id(id: &str) -> Self {
+        Self(Sha256::new().chain_update(b"\xffgrantor/1/jti\0").chain_update(id).finalize().into())
+    }
+
     /// A hash as it was read back from a storage.
     #[must_use]
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {

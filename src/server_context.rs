@@ -47,6 +47,9 @@ pub(crate) struct ServerContext {
     pub(crate) customizer: Option<Arc<dyn TokenCustomizer>>,
     /// The format of access tokens, unless they are opaque.
     pub(crate) signed_format: Option<Arc<dyn SignedFormat>>,
+    /// The keys of everything that it signs.
+    #[cfg(feature = "jwt")]
+    pub(crate) signing_keys: Option<Arc<dyn crate::jose::Keys>>,
     pub(crate) policy: Policy,
     pub(crate) scopes: Catalogue,
     pub(crate) clock: Arc<dyn Clock>,

@@ -5,6 +5,7 @@
 mod tests;
 
 use async_trait::async_trait;
+use serde_json::{Map, Value};
 
 use crate::error::Error;
 use crate::record::{Grant, StoredToken};
@@ -29,5 +30,14 @@ pub(crate) trait SignedFormat: Send + Sync {
     ///
     /// # Errors
     /// It could not be verified now.
-    async fn read(&self, text: &str) -> Result<Option<TokenHash>, Error>;
+    async fn read(&self, text: &str) -> Result<Option<Read>, Error>;
+
+    /// Whether a text says nothing else than its row and its grant. Only the row counts here, but other services believe the text.
+    fn agrees(&self, read: &Read, row: &StoredToken, grant: &Grant) -> bool;
+}
+
+/// A text whose signature is good.
+pub(crate) struct Read {
+    pub(crate) key: TokenHash,
+    pub(crate) claims: Map<String, Value>,
 }

@@ -113,7 +113,7 @@ fn is_range(text: &str) -> bool {
 }
 
 /// Reads `q=0.8` in thousandths (RFC 9110 §12.4.2).
-fn weight(parameter: &str) -> Option<u16> {
+pub(super) fn weight(parameter: &str) -> Option<u16> {
     let (name, value) = parameter.trim_matches([' ', '\t']).split_once('=')?;
     let (whole, fraction) = value.split_once('.').unwrap_or((value, ""));
     let is_number = fraction.len() <= 3 && fraction.bytes().all(|byte| byte.is_ascii_digit());

@@ -1,11 +1,15 @@
 //! Requests and responses as plain data, so that any web stack can be adapted in a few lines.
 
+#[cfg(feature = "jwt")]
+mod accept;
 mod context;
 mod from_parts;
 mod languages;
 mod request;
 mod response;
 
+#[cfg(feature = "jwt")]
+pub(crate) use self::accept::accepts;
 pub use self::context::RequestContext;
 pub use self::from_parts::ResponseError;
 pub use self::languages::Languages;

@@ -16,6 +16,8 @@ pub(super) struct Customized {
     pub(super) access_token_lifetime: Duration,
     /// Members to add to the response; none has the name of one that is there.
     pub(super) members: Map<String, Value>,
+    /// Claims to add to a signed access token.
+    pub(super) claims: Map<String, Value>,
 }
 
 /// Asks the customizer, if there is one. `taken` are the members that the response has already.
@@ -26,10 +28,13 @@ pub(super) async fn customize(
 ) -> Result<Customized, Error> {
     let Some(customizer) = &server.customizer else {
         let (scope, access_token_lifetime) = (issuance.scope.clone(), issuance.access_token_lifetime);
-        return Ok(Customized { scope, access_token_lifetime, members: Map::new() });
+        return Ok(Customized { scope, access_token_lifetime, members: Map::new(), claims: Map::new() });
     };
     let changes = customizer.issuance(issuance).await?;
-    let TokenChanges { scope, access_token_lifetime, response_members: mut members } = changes;
+    let TokenChanges { scope, access_token_lifetime, response_members: mut members, mut claims } = changes;
+    if server.signed_format.is_none() {
+        claims.clear();
+    }
     let scope = scope.unwrap_or_else(|| issuance.scope.clone());
     if !scope.is_subset(issuance.scope) {
         return Err(Error::Misuse("a token customizer widened the scope"));
@@ -42,11 +47,13 @@ pub(super) async fn customize(
         return Err(Error::Misuse("a token customizer set an access token lifetime below one second"));
     }
     let client_id = issuance.client.id();
-    for member in &drop_members(&mut members, |name| taken.contains_key(name)) {
+    let dropped = [drop_members(&mut members, |name| taken.contains_key(name)), drop_members(&mut claims, |_| false)];
+    for member in dropped.iter().flatten() {
         server.observe_from(issuance.peer, issuance.now, EventKind::CustomizerMemberDropped { client_id, member });
     }
     check_members(&members)?;
-    Ok(Customized { scope, access_token_lifetime, members })
+    check_members(&claims)?;
+    Ok(Customized { scope, access_token_lifetime, members, claims })
 }
 
 /// How the first tokens of a grant come about.

@@ -98,6 +98,10 @@ pub(crate) async fn open_grant(
 }
 
 async fn store(server: &ServerContext, grant: &Arc<Grant>, tokens: &[StoredToken]) -> Result<(), Error> {
+    // A machine's token has its client identifier in the place of the user (RFC 9068 §2.2, RFC 9700 §4.15).
+    if grant.subject.as_ref().is_some_and(|subject| subject.as_str() == grant.client_id.as_str()) {
+        return Err(Error::Misuse("the subject of a grant is the identifier of its client"));
+    }
     match server.storage.open_grant(grant, tokens).await? {
         Opened::Done => Ok(()),
         Opened::Taken => Err(Refusal::KeyUsed.into()),
@@ -161,6 +165,7 @@ async fn first_tokens(
     let refresh_token = if refreshes { Some(RefreshToken::from_bytes(&*server.random()?)) } else { None };
     let mut rows = Vec::with_capacity(1 + usize::from(refreshes) + keys.len());
     rows.push(new_row(&access_token, id, &customized.scope, now, expirations.access));
+    rows[0].details.claims = customized.claims;
     let access_token = sign(server, access_token, &mut rows[0], &grant).await?;
     rows.extend(
         refresh_token
@@ -228,7 +233,7 @@ async fn successors(
     let left = server.scope_left(client, &grant.grant_type, &grant.scope)?;
     let possible = requested.intersection(&left).ok_or(Refusal::NoScopeLeft)?;
     let is_refresh = kind == TokenKind::RefreshToken;
-    let Customized { scope, access_token_lifetime, members: added } = {
+    let Customized { scope, access_token_lifetime, members: added, claims } = {
         let issuance = Issuance {
             kind: if is_refresh { IssuanceKind::Refresh } else { IssuanceKind::AuthorizationCode },
             client,
@@ -261,6 +266,7 @@ async fn successors(
     let mut rows = Vec::with_capacity(2);
     rows.push(successor(new_row(&access_token, grant.id, &scope, now, expirations.access)));
     let access = &mut rows[0];
+    access.details.claims = claims;
     access.details.requested_scope = Some(requested).filter(|requested| *requested != scope);
     if let Some(seed) = seed.as_ref().filter(|_| has_window) {
         access.details.response_members.clone_from(&added);

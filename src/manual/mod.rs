@@ -6,6 +6,7 @@
 //! | put a server into an app | [`with_axum`], [`with_actix_web`], [`with_your_stack`] |
 //! | build a server for machines only | [`machines`] |
 //! | check tokens in another process | [`separate_api`] |
+//! | sign tokens, and keep the keys | [`signing_keys`] |
 //! | set up Auth.js, python-social-auth, or Apache in front of an API | [`client_libraries`] |
 //! | come from another library | [`migrating`] |
 //! | test your flows | [`testing`] |
@@ -27,6 +28,11 @@ pub mod machines {}
 
 #[doc = include_str!("separate_api.md")]
 pub mod separate_api {}
+
+// Its links lead to items that exist with the feature alone.
+#[cfg_attr(not(feature = "jwt"), allow(rustdoc::broken_intra_doc_links))]
+#[doc = include_str!("signing_keys.md")]
+pub mod signing_keys {}
 
 #[doc = include_str!("client_libraries.md")]
 pub mod client_libraries {}

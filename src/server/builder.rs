@@ -90,6 +90,8 @@ pub struct Builder {
     metadata: Map<String, Value>,
     customizer: Option<Arc<dyn TokenCustomizer>>,
     pub(crate) signed_format: Option<Arc<dyn SignedFormat>>,
+    #[cfg(feature = "jwt")]
+    pub(super) signing_keys: Option<crate::jwks::SigningKeys>,
     resource: Option<ProtectedResource>,
 }
 
@@ -106,6 +108,8 @@ impl Builder {
             metadata: Map::new(),
             customizer: None,
             signed_format: None,
+            #[cfg(feature = "jwt")]
+            signing_keys: None,
             resource: None,
             issuer,
             storage,
@@ -322,6 +326,11 @@ impl Builder {
         let server_key = self.server_key.unwrap_or_else(of_this_process)?;
 
         let resource = self.resource.as_ref().map(ProtectedResource::urls);
+        #[cfg(feature = "jwt")]
+        if let (Some(keys), Some(resource)) = (&self.signing_keys, &resource) {
+            let format = keys.access_token_format(&self.issuer, &resource.identifier);
+            self.signed_format = format.or(self.signed_format);
+        }
         let api = ApiContext {
             issuer: self.issuer.clone(),
             resource_metadata: resource.as_ref().map(|resource| resource.metadata.clone()),
@@ -339,6 +348,8 @@ impl Builder {
             authenticator: self.authenticator,
             customizer: self.customizer,
             signed_format: self.signed_format,
+            #[cfg(feature = "jwt")]
+            signing_keys: self.signing_keys.map(|keys| keys.keys),
             policy: self.policy,
             scopes,
             clock: self.clock,
@@ -349,7 +360,9 @@ impl Builder {
         });
         let token = TokenEndpoint::new(Arc::clone(&server), urls.authorization.is_some(), self.extensions);
         let introspection = IntrospectionEndpoint::new(Arc::clone(&server));
-        let build = BuildView::new(&server, &self.capabilities, &self.endpoint_prefix, has_server_key);
+        let has_introspection = urls.introspection.is_some();
+        let build =
+            BuildView::new(&server, &self.capabilities, &self.endpoint_prefix, has_server_key, has_introspection);
         let additions = capabilities::collect(&self.capabilities, &build)?;
         let declared = [self.authorization_parameters, additions.authorization_parameters].concat();
         check_parameters(&declared)?;

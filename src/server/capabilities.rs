@@ -17,6 +17,15 @@ impl Builder {
     }
 }
 
+#[cfg(feature = "jwt")]
+impl Builder {
+    /// Gives the server the keys that it signs with: see [`SigningKeys`](crate::SigningKeys). Default: it signs nothing.
+    pub fn signing_keys(mut self, keys: crate::jwks::SigningKeys) -> Self {
+        self.signing_keys = Some(keys.clone());
+        self.capability(keys)
+    }
+}
+
 /// What the capabilities of a server add to it.
 pub(super) struct Additions {
     pub(super) endpoints: Vec<(Endpoint, Arc<dyn Capability>)>,

@@ -24,6 +24,8 @@ mod faults;
 mod flow;
 mod intercepted;
 mod server;
+#[cfg(feature = "jwt")]
+mod signer;
 
 pub use self::contract::{
     BrokenContract, Clause, ContractReport, EphemeralContract, StorageContract, Task, Violation,
@@ -34,3 +36,5 @@ pub use self::faults::{Fault, Faults};
 pub use self::flow::{ApprovedFlow, Flow, approve, ask};
 pub use self::intercepted::{Call, Intercepted, Interceptor, Next, Reply};
 pub use self::server::{ISSUER, TestClient, TestServer, TestUsers};
+#[cfg(feature = "jwt")]
+pub use self::signer::check_signer;

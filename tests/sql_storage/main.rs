@@ -22,3 +22,5 @@ mod rolled_back;
 mod round_trips;
 mod signing_keys;
 mod slow_issuance;
+#[cfg(feature = "jwt")]
+mod slow_signature;

@@ -1,0 +1,46 @@
+//! Introspection responses as signed JWTs (RFC 9701).
+
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+
+use super::Introspection;
+use crate::error::{Error, SigningError};
+use crate::http::{Request, Response, accepts};
+use crate::jose::{Algorithm, sign};
+use crate::record::ClientId;
+use crate::server_context::ServerContext;
+
+/// The type in the header, without `application/` (RFC 9701 §5).
+const TYP: &str = "token-introspection+jwt";
+
+/// Whether the caller asks for a JWT (RFC 9701 §4) and this server signs.
+pub(super) fn is_asked_for(server: &ServerContext, request: &Request) -> bool {
+    server.signing_keys.is_some() && accepts(request, "application", TYP)
+}
+
+/// Signs a response for its caller alone. `sub` and `exp` are inside of `token_introspection` only, so that the JWT can't be taken for an
+/// access token (RFC 9701 §5).
+pub(super) async fn respond(
+    server: &ServerContext,
+    introspection: &Introspection,
+    caller: &ClientId,
+    now: OffsetDateTime,
+) -> Result<Response, Error> {
+    let members: Value = serde_json::from_slice(&introspection.to_json()).map_err(SigningError::new)?;
+    let claims = json!({
+        "iss": server.issuer, "aud": caller.as_str(), "iat": now.unix_timestamp(), "token_introspection": members,
+    });
+    let keys = server.signing_keys.as_ref().ok_or_else(|| SigningError::new("the server has no signing keys"))?;
+    // RS256 is the default of RFC 9701 §6.
+    let algorithms = keys.algorithms();
+    let algorithm = algorithms.iter().find(|algorithm| **algorithm == Algorithm::Rs256).or(algorithms.first());
+    let algorithm = algorithm.ok_or_else(|| SigningError::new("no key signs"))?;
+    let signer = keys.signer(*algorithm).await.map_err(SigningError::from)?;
+    let text = sign(&*signer, TYP, claims.to_string().as_bytes()).await.map_err(SigningError::new)?;
+    let headers = [
+        ("cache-control", "no-store"),
+        ("content-type", "application/token-introspection+jwt"),
+        ("pragma", "no-cache"),
+    ];
+    Ok(Response::from_parts(200, headers, text).unwrap_or_else(Response::from))
+}

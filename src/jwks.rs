@@ -1,0 +1,182 @@
+//! The public keys of a server (RFC 7517 §5), and what it signs with the private ones.
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
+use time::Duration;
+
+use crate::build_error::BuildError;
+use crate::capability::{BuildView, Capability, Endpoint, ServerView};
+use crate::error::{Error, SigningError};
+use crate::http::{Request, Response};
+use crate::jose::{Algorithm, Keys, write_jwks};
+use crate::jwt_access_token::JwtAccessTokens;
+use crate::signed_format::SignedFormat;
+use crate::token::refuse;
+
+/// The keys that a server signs with, given to [`Builder::signing_keys`](crate::Builder::signing_keys). It publishes the public halves
+/// at `/jwks`, and the metadata names this address (`jwks_uri`, RFC 8414 §2).
+///
+/// ```
+/// use grantor::jose::{Algorithm, KeyRing, SigningKey};
+/// use grantor::{AuthorizationServer, MemoryStorage, ProtectedResource, SigningKeys};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let keys = KeyRing::new().sign_with(SigningKey::generate(Algorithm::Es256)?).build()?;
+/// let oauth = AuthorizationServer::builder("https://id.example.com")
+///     .storage(MemoryStorage::new())
+///     .scope("mail:read", "Read your mail")
+///     .protected_resource(ProtectedResource::new("https://api.example.com"))
+///     .signing_keys(SigningKeys::new(keys).sign_access_tokens())
+///     .build()
+///     .await?;
+/// assert!(oauth.route("/jwks").is_some());
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+#[must_use = "give it to the builder"]
+pub struct SigningKeys {
+    pub(crate) keys: Arc<dyn Keys>,
+    cached_for: Duration,
+    access_tokens: AccessTokens,
+}
+
+/// What access tokens are signed with.
+#[derive(Debug, Clone, Copy)]
+enum AccessTokens {
+    Opaque,
+    /// With the default of the keys.
+    Signed,
+    With(Algorithm),
+}
+
+impl SigningKeys {
+    /// Takes the keys. Access tokens stay opaque.
+    pub fn new(keys: impl Keys + 'static) -> Self {
+        Self { keys: Arc::new(keys), cached_for: Duration::minutes(10), access_tokens: AccessTokens::Opaque }
+    }
+
+    /// Sets how long others may cache the public keys (`Cache-Control: max-age`). A new key has to be published this long before it
+    /// signs. Default: ten minutes.
+    pub const fn cached_for(mut self, duration: Duration) -> Self {
+        self.cached_for = duration;
+        self
+    }
+
+    /// Issues access tokens as JWTs (RFC 9068), signed with the default algorithm of the keys. The audience is the
+    /// [protected resource](crate::Builder::protected_resource) of the server, and without one the server does not build. Default:
+    /// access tokens are opaque.
+    ///
+    /// This server checks such a token by its row, so that a revocation counts at once. A service that checks only the signature
+    /// accepts the token until it expires.
+    pub const fn sign_access_tokens(mut self) -> Self {
+        self.access_tokens = AccessTokens::Signed;
+        self
+    }
+
+    /// The same with another algorithm, which the keys must have.
+    pub const fn sign_access_tokens_with(mut self, algorithm: Algorithm) -> Self {
+        self.access_tokens = AccessTokens::With(algorithm);
+        self
+    }
+
+    /// The format of access tokens, if they are signed.
+    pub(crate) fn access_token_format(&self, issuer: &str, audience: &str) -> Option<Arc<dyn SignedFormat>> {
+        let (keys, algorithm) = (Arc::clone(&self.keys), self.access_token_algorithm()?);
+        Some(Arc::new(JwtAccessTokens { keys, algorithm, issuer: issuer.into(), audience: audience.into() }))
+    }
+
+    /// The algorithm of access tokens, if they are signed.
+    fn access_token_algorithm(&self) -> Option<Algorithm> {
+        match self.access_tokens {
+            AccessTokens::Opaque => None,
+            AccessTokens::Signed => self.keys.algorithms().first().copied(),
+            AccessTokens::With(algorithm) => Some(algorithm),
+        }
+    }
+}
+
+impl fmt::Debug for SigningKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SigningKeys")
+            .field("algorithms", &self.keys.algorithms())
+            .field("cached_for", &self.cached_for)
+            .field("access_tokens", &self.access_tokens)
+            .finish()
+    }
+}
+
+#[async_trait]
+impl Capability for SigningKeys {
+    fn name(&self) -> &'static str {
+        "signing_keys"
+    }
+
+    fn check(&self, build: &BuildView<'_>) -> Result<(), BuildError> {
+        let problem = |text: &'static str| Err(BuildError::capability(self.name(), text));
+        if self.keys.algorithms().is_empty() {
+            return problem("no key signs");
+        }
+        if self.cached_for.is_negative() {
+            return problem("the keys can't be cached for a negative time");
+        }
+        if self.keys.schedule().is_some_and(|schedule| schedule.rotate_every <= schedule.publish_ahead) {
+            return problem("a key is replaced before it signs: rotate_every must be longer than publish_ahead");
+        }
+        if self.keys.schedule().is_some_and(|schedule| self.cached_for > schedule.longest_cache()) {
+            return problem("the keys may be cached for longer than a new one is published before it signs");
+        }
+        let Some(algorithm) = self.access_token_algorithm() else { return Ok(()) };
+        if self.keys.schedule().is_some_and(|schedule| build.policy().access_token_lifetime > schedule.keep) {
+            return problem("access tokens live longer than the key that has signed them is kept");
+        }
+        if !self.keys.algorithms().contains(&algorithm) {
+            return problem("access tokens are to be signed with an algorithm that no key has");
+        }
+        if build.protected_resource().is_none() {
+            return problem("signed access tokens need an audience: call Builder::protected_resource");
+        }
+        Ok(())
+    }
+
+    fn endpoints(&self, build: &BuildView<'_>) -> Vec<Endpoint> {
+        vec![Endpoint::new("jwks", build.url("/jwks")).methods("GET").any_origin().max_body(0)]
+    }
+
+    fn metadata(&self, build: &BuildView<'_>) -> Map<String, Value> {
+        let mut members = Map::from_iter([("jwks_uri".to_owned(), build.url("/jwks").into())]);
+        if build.has_introspection() {
+            let names: Vec<&str> = self.keys.algorithms().iter().map(|algorithm| algorithm.name()).collect();
+            members.insert("introspection_signing_alg_values_supported".to_owned(), names.into());
+        }
+        members
+    }
+
+    async fn respond(&self, _: &str, request: &Request, server: ServerView<'_>) -> Response {
+        let keys = match self.keys.published().await {
+            Ok(keys) => keys,
+            Err(error) => return refuse(&Error::from(SigningError::from(error)), server.issuer()),
+        };
+        let set = write_jwks(keys.iter());
+        let tag = format!("\"{}\"", URL_SAFE_NO_PAD.encode(&Sha256::digest(&set)[..16]));
+        let caching = format!("public, max-age={}", self.cached_for.whole_seconds());
+        let headers =
+            [("cache-control", caching), ("content-type", "application/jwk-set+json".to_owned()), ("etag", tag)];
+        let (status, body) = if names(request, &headers[2].1) { (304, String::new()) } else { (200, set) };
+        Response::from_parts(status, headers, body).unwrap_or_else(Response::from)
+    }
+}
+
+/// Whether the caller has this version already (RFC 9110 §13.1.2). Tags are compared weakly.
+fn names(request: &Request, tag: &str) -> bool {
+    let lists = request.header_values("if-none-match").filter_map(|value| std::str::from_utf8(value).ok());
+    let mut tags = lists.flat_map(|list| list.split(',')).map(str::trim);
+    tags.any(|own| own == "*" || own.strip_prefix("W/").unwrap_or(own) == tag)
+}

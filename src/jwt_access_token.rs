@@ -1,0 +1,96 @@
+//! Access tokens as signed JWTs (RFC 9068).
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::error::{Error, SigningError};
+use crate::jose::{Accepted, Algorithm, AwsLc, Keys, Typ, sign, verify};
+use crate::record::{Grant, StoredToken};
+use crate::secret::{AccessToken, TokenHash};
+use crate::signed_format::{Read, SignedFormat};
+
+/// The greatest size of a token that is verified, in bytes. One that is issued has less: its claims are bounded.
+const MAX_SIZE: usize = 16 * 1024;
+
+/// The type in the header, without `application/` (RFC 9068 §2.1).
+const TYP: &str = "at+jwt";
+
+/// Writes and reads the tokens of one server for one audience.
+pub(crate) struct JwtAccessTokens {
+    pub(crate) keys: Arc<dyn Keys>,
+    pub(crate) algorithm: Algorithm,
+    pub(crate) issuer: Box<str>,
+    pub(crate) audience: Box<str>,
+}
+
+/// What a token says, which follows from its row and its grant alone (RFC 9068 §2.2).
+#[derive(Serialize)]
+struct AccessTokenClaims<'a> {
+    iss: &'a str,
+    aud: &'a str,
+    /// The user, or the client if it acts for itself.
+    sub: &'a str,
+    client_id: &'a str,
+    scope: &'a str,
+    iat: i64,
+    exp: i64,
+    jti: &'a str,
+    /// What the customizer has added. Names that mean something here were dropped when the token was issued.
+    #[serde(flatten)]
+    more: &'a Map<String, Value>,
+}
+
+impl JwtAccessTokens {
+    fn claims<'a>(&'a self, id: &'a str, row: &'a StoredToken, grant: &'a Grant) -> AccessTokenClaims<'a> {
+        AccessTokenClaims {
+            iss: &self.issuer,
+            aud: &self.audience,
+            sub: grant.subject.as_ref().map_or(grant.client_id.as_str(), |subject| subject.as_str()),
+            client_id: grant.client_id.as_str(),
+            scope: row.scope.as_str(),
+            iat: row.issued_at.unix_timestamp(),
+            exp: row.expires_at.unix_timestamp(),
+            jti: id,
+            more: &row.details.claims,
+        }
+    }
+}
+
+#[async_trait]
+impl SignedFormat for JwtAccessTokens {
+    fn name(&self) -> &'static str {
+        "jwt"
+    }
+
+    fn key(&self, id: &AccessToken) -> TokenHash {
+        TokenHash::of_jwt_id(id.expose())
+    }
+
+    async fn text(&self, id: &AccessToken, row: &StoredToken, grant: &Grant) -> Result<AccessToken, Error> {
+        let signer = self.keys.signer(self.algorithm).await.map_err(SigningError::from)?;
+        let claims = serde_json::to_vec(&self.claims(id.expose(), row, grant)).map_err(SigningError::new)?;
+        let text = sign(&*signer, TYP, &claims).await.map_err(SigningError::new)?;
+        Ok(AccessToken::new(text))
+    }
+
+    async fn read(&self, text: &str) -> Result<Option<Read>, Error> {
+        let keys = self.keys.published().await.map_err(SigningError::from)?;
+        // Each key of the server's own is for one algorithm, also a key whose algorithm signs no more.
+        let accepted = Accepted { max_size: MAX_SIZE, typ: Typ::Is(TYP), algorithms: &Algorithm::ALL };
+        let Ok(claims) = verify(text, accepted, &keys, &AwsLc) else { return Ok(None) };
+        let is_own = claims.text("iss") == Ok(Some(&*self.issuer));
+        let Ok(Some(id)) = claims.text("jti") else { return Ok(None) };
+        let key = TokenHash::of_jwt_id(id);
+        Ok(is_own.then(|| Read { key, claims: claims.into_members() }))
+    }
+
+    /// Compares every claim that the text has. A token that an older version has signed may have fewer.
+    fn agrees(&self, read: &Read, row: &StoredToken, grant: &Grant) -> bool {
+        let Some(Value::String(id)) = read.claims.get("jti") else { return false };
+        let Ok(Value::Object(expected)) = serde_json::to_value(self.claims(id, row, grant)) else { return false };
+        read.claims.iter().all(|(name, value)| expected.get(name) == Some(value))
+    }
+}

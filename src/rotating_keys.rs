@@ -1,0 +1,383 @@
+//! Keys that nodes share by a store, and that change by themselves.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use time::OffsetDateTime;
+
+use crate::env::{Clock, SystemClock};
+use crate::error::BoxError;
+use crate::jose::{Algorithm, KeyError, KeySchedule, Keys, PublicKey, Signer, SigningKey, WrappingKey};
+use crate::storage::KeyStore;
+
+/// The version of the stored form.
+const FORMAT: u32 = 1;
+
+/// How often a change is tried if other nodes are faster.
+const ATTEMPTS: usize = 8;
+
+/// Keys that several nodes share by a [`KeyStore`]. They are generated, published, used and retired by the clock; the private halves are
+/// encrypted under a [`WrappingKey`] before they are stored.
+///
+/// Nothing runs in the background: what is due is done when keys are asked for. A node reads the store every five minutes, or more often
+/// if keys sign soon after they are published.
+///
+/// ```
+/// use grantor::jose::{Algorithm, WrappingKey};
+/// use grantor::{MemoryStorage, RotatingKeys};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// // With several nodes, the storage is a database, and all nodes are given the secret.
+/// let (storage, secret) = (MemoryStorage::new(), [7; 32]);
+/// let keys = RotatingKeys::new(storage, WrappingKey::new(&secret, &[])?, [Algorithm::Es256]);
+/// keys.load().await?;
+/// # Ok(())
+/// # }
+/// ```
+pub struct RotatingKeys {
+    store: Arc<dyn KeyStore>,
+    wrapping: WrappingKey,
+    algorithms: Vec<Algorithm>,
+    schedule: KeySchedule,
+    clock: Arc<dyn Clock>,
+    loaded: Mutex<Option<Arc<Loaded>>>,
+}
+
+/// What a node knows of the store.
+struct Loaded {
+    at: OffsetDateTime,
+    keys: Vec<Entry>,
+    published: Arc<[PublicKey]>,
+}
+
+/// One key.
+#[derive(Clone)]
+struct Entry {
+    public: PublicKey,
+    algorithm: Algorithm,
+    /// When it begins to sign.
+    signs_from: OffsetDateTime,
+    /// When its algorithm was taken from the server, if it was.
+    unused_since: Option<OffsetDateTime>,
+    /// Dropped some time after the last signature.
+    private: Option<Private>,
+}
+
+#[derive(Clone)]
+struct Private {
+    wrapped: Vec<u8>,
+    key: Arc<SigningKey>,
+}
+
+/// The stored form of all keys.
+#[derive(Serialize, Deserialize)]
+struct Stored {
+    format: u32,
+    keys: Vec<StoredKey>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredKey {
+    public: Value,
+    /// In seconds since 1970, as all times here.
+    signs_from: i64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    unused_since: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    wrapped: Option<String>,
+}
+
+impl RotatingKeys {
+    /// Shares keys by this store. The first algorithm is the default.
+    pub fn new(
+        store: impl KeyStore + 'static,
+        wrapping: WrappingKey,
+        algorithms: impl IntoIterator<Item = Algorithm>,
+    ) -> Self {
+        Self {
+            store: Arc::new(store),
+            wrapping,
+            algorithms: algorithms.into_iter().collect(),
+            schedule: KeySchedule::default(),
+            clock: Arc::new(SystemClock),
+            loaded: Mutex::new(None),
+        }
+    }
+
+    /// Sets when keys change. All nodes have the same schedule.
+    #[must_use]
+    pub fn with_schedule(mut self, schedule: KeySchedule) -> Self {
+        self.schedule = schedule;
+        self
+    }
+
+    /// Sets the clock. Default: that of the system.
+    #[must_use]
+    pub fn with_clock(mut self, clock: impl Clock + 'static) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// Reads the store and generates what is missing, so that a wrong secret or a store that fails is noticed when the server starts.
+    /// An RSA key takes some tenths of a second.
+    ///
+    /// # Errors
+    /// The store failed, or what it has can't be decrypted with the wrapping key.
+    pub async fn load(&self) -> Result<(), KeyError> {
+        self.update(self.now()).await.map(|_| ())
+    }
+
+    /// Takes a key out at once, as after a leak: it is not published and verifies nothing any more. If it was signing, a new key signs at
+    /// once, which caches of others do not know yet. Other nodes follow when they read the store again. Returns whether the key was there.
+    ///
+    /// # Errors
+    /// The store failed: the key may be there still.
+    pub async fn remove(&self, id: &str) -> Result<bool, KeyError> {
+        let mut found = false;
+        self.change(self.now(), |keys| {
+            found = keys.iter().any(|key| key.public.id() == Some(id));
+            keys.retain(|key| key.public.id() != Some(id));
+        })
+        .await?;
+        Ok(found)
+    }
+
+    fn now(&self) -> OffsetDateTime {
+        let now = self.clock.now();
+        now.replace_nanosecond(0).unwrap_or(now)
+    }
+
+    /// What is known, if it is young enough and nothing is due; else what the store has. A store that fails does not matter while what is
+    /// known can't mislead: until a key could sign that this node has not seen.
+    async fn current(&self) -> Result<Arc<Loaded>, KeyError> {
+        let now = self.now();
+        let known = self.loaded.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let age = known.as_ref().map(|loaded| now - loaded.at);
+        if let (Some(loaded), Some(age)) = (&known, age)
+            && !age.is_negative()
+            && age < self.schedule.reload_every()
+            && !self.is_due(&loaded.keys, now)
+        {
+            return Ok(Arc::clone(loaded));
+        }
+        match (self.update(now).await, known) {
+            (Err(KeyError::Unavailable(_)), Some(known))
+                if age.is_some_and(|age| age < self.schedule.publish_ahead / 2) =>
+            {
+                Ok(known)
+            }
+            (result, _) => result,
+        }
+    }
+
+    fn is_due(&self, keys: &[Entry], now: OffsetDateTime) -> bool {
+        let mut planned = keys.to_vec();
+        self.tidy(&mut planned, now) || !self.missing(&planned, now).is_empty()
+    }
+
+    async fn update(&self, now: OffsetDateTime) -> Result<Arc<Loaded>, KeyError> {
+        self.change(now, |_| {}).await
+    }
+
+    /// Reads the store, changes what it has, does what is due, and writes it back if anything is different.
+    async fn change(
+        &self,
+        now: OffsetDateTime,
+        mut change: impl FnMut(&mut Vec<Entry>),
+    ) -> Result<Arc<Loaded>, KeyError> {
+        let unavailable = |error: BoxError| KeyError::Unavailable(error);
+        for _ in 0..ATTEMPTS {
+            let stored = self.store.load_keys().await.map_err(|error| unavailable(error.into()))?;
+            let version = stored.as_ref().map(|stored| stored.version);
+            let mut keys = match &stored {
+                Some(stored) => self.read(&stored.value).map_err(|text| unavailable(text.into()))?,
+                None => Vec::new(),
+            };
+            let before = keys.len();
+            change(&mut keys);
+            let is_tidied = self.tidy(&mut keys, now);
+            let missing = self.missing(&keys, now);
+            if version.is_some() && keys.len() == before && !is_tidied && missing.is_empty() {
+                return Ok(self.keep(now, keys));
+            }
+            for (algorithm, signs_from) in missing {
+                keys.push(
+                    self.generate(algorithm, signs_from)
+                        .ok_or_else(|| unavailable("no key could be generated".into()))?,
+                );
+            }
+            let value = write(&keys);
+            if self.store.replace_keys(version, &value).await.map_err(|error| unavailable(error.into()))? {
+                return Ok(self.keep(now, keys));
+            }
+        }
+        Err(unavailable("other nodes change the keys all the time".into()))
+    }
+
+    fn keep(&self, at: OffsetDateTime, keys: Vec<Entry>) -> Arc<Loaded> {
+        let published = keys.iter().map(|key| key.public.clone()).collect();
+        let loaded = Arc::new(Loaded { at, keys, published });
+        *self.loaded.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&loaded));
+        loaded
+    }
+
+    /// Removes keys that have been kept long enough, and private halves that sign no more. Returns whether anything changed.
+    fn tidy(&self, keys: &mut Vec<Entry>, now: OffsetDateTime) -> bool {
+        keys.sort_by_key(|key| key.signs_from);
+        let KeySchedule { publish_ahead, keep, .. } = self.schedule;
+        let mut changed = false;
+        for key in keys.iter_mut() {
+            let is_used = self.algorithms.contains(&key.algorithm);
+            if is_used == key.unused_since.is_some() {
+                key.unused_since = if is_used { None } else { Some(now) };
+                changed = true;
+            }
+        }
+        // When the last signature was made: when the next key of the algorithm began to sign, or the algorithm was taken away.
+        let ends: Vec<Option<OffsetDateTime>> = keys
+            .iter()
+            .enumerate()
+            .map(|(at, key)| {
+                let next = keys[at + 1..].iter().find(|next| next.algorithm == key.algorithm);
+                next.map(|next| next.signs_from).into_iter().chain(key.unused_since).min()
+            })
+            .collect();
+        let has_passed = |end: &Option<OffsetDateTime>, after| end.is_some_and(|end| end + after <= now);
+        for (key, end) in keys.iter_mut().zip(&ends) {
+            if key.private.is_some() && has_passed(end, publish_ahead) {
+                key.private = None;
+                changed = true;
+            }
+        }
+        let before = keys.len();
+        let mut ends = ends.iter();
+        keys.retain(|_| !ends.next().is_some_and(|end| has_passed(end, keep.max(publish_ahead))));
+        changed || keys.len() != before
+    }
+
+    /// The keys to be generated, and when each begins to sign: at once if there is none, else after it was published long enough.
+    fn missing(&self, keys: &[Entry], now: OffsetDateTime) -> Vec<(Algorithm, OffsetDateTime)> {
+        let KeySchedule { rotate_every, publish_ahead, .. } = self.schedule;
+        let due = |algorithm: &Algorithm| {
+            let newest = keys.iter().filter(|key| key.algorithm == *algorithm && key.private.is_some());
+            match newest.map(|key| key.signs_from).max() {
+                None => Some((*algorithm, now)),
+                Some(newest) if now >= newest + rotate_every - publish_ahead => Some((*algorithm, now + publish_ahead)),
+                Some(_) => None,
+            }
+        };
+        self.algorithms.iter().filter_map(due).collect()
+    }
+
+    fn generate(&self, algorithm: Algorithm, signs_from: OffsetDateTime) -> Option<Entry> {
+        let key = Arc::new(SigningKey::generate(algorithm).ok()?);
+        let public = key.public_key().clone();
+        let wrapped = self.wrapping.wrap(&key.to_pkcs8().ok()?, context(&public).as_bytes())?;
+        Some(Entry { public, algorithm, signs_from, unused_since: None, private: Some(Private { wrapped, key }) })
+    }
+
+    fn read(&self, value: &[u8]) -> Result<Vec<Entry>, &'static str> {
+        const MALFORMED: &str = "the stored keys are malformed";
+        let stored: Stored = serde_json::from_slice(value).map_err(|_| MALFORMED)?;
+        if stored.format != FORMAT {
+            return Err("the stored keys have a format of another version");
+        }
+        let known = self.loaded.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let time = |seconds| OffsetDateTime::from_unix_timestamp(seconds).map_err(|_| MALFORMED);
+        let read = |stored: StoredKey| {
+            let public = PublicKey::from_jwk(&stored.public.to_string()).map_err(|_| MALFORMED)?;
+            let algorithm = public.algorithm().ok_or(MALFORMED)?;
+            let private = match stored.wrapped {
+                None => None,
+                Some(wrapped) => {
+                    let wrapped = STANDARD.decode(wrapped).map_err(|_| MALFORMED)?;
+                    Some(self.private(known.as_deref(), &public, algorithm, wrapped)?)
+                }
+            };
+            let unused_since = stored.unused_since.map(time).transpose()?;
+            Ok(Entry { algorithm, signs_from: time(stored.signs_from)?, unused_since, private, public })
+        };
+        stored.keys.into_iter().map(read).collect()
+    }
+
+    /// Decrypts a private key, unless this node has done so before.
+    fn private(
+        &self,
+        known: Option<&Loaded>,
+        public: &PublicKey,
+        algorithm: Algorithm,
+        wrapped: Vec<u8>,
+    ) -> Result<Private, &'static str> {
+        let known = known.and_then(|known| known.keys.iter().find(|key| key.public == *public)?.private.as_ref());
+        if let Some(known) = known.filter(|known| known.wrapped == wrapped) {
+            return Ok(known.clone());
+        }
+        let der = self.wrapping.unwrap(&wrapped, context(public).as_bytes());
+        let der = der.ok_or("a stored key can't be decrypted: is the wrapping key the one of the other nodes?")?;
+        let key = SigningKey::from_der(algorithm, &der).map_err(|_| "a stored key can't be read")?;
+        let key = key.with_id(public.id().unwrap_or_default());
+        if key.public_key() != public {
+            return Err("a stored key does not belong to its public half");
+        }
+        Ok(Private { wrapped, key: Arc::new(key) })
+    }
+}
+
+/// What a wrapped key is bound to, so that it can't be stored in the place of another one.
+fn context(public: &PublicKey) -> String {
+    public.to_jwk().to_string()
+}
+
+fn write(keys: &[Entry]) -> Vec<u8> {
+    let stored = |key: &Entry| StoredKey {
+        public: key.public.to_jwk(),
+        signs_from: key.signs_from.unix_timestamp(),
+        unused_since: key.unused_since.map(OffsetDateTime::unix_timestamp),
+        wrapped: key.private.as_ref().map(|private| STANDARD.encode(&private.wrapped)),
+    };
+    let stored = Stored { format: FORMAT, keys: keys.iter().map(stored).collect() };
+    serde_json::to_vec(&stored).unwrap_or_default()
+}
+
+#[async_trait]
+impl Keys for RotatingKeys {
+    fn algorithms(&self) -> &[Algorithm] {
+        &self.algorithms
+    }
+
+    async fn signer(&self, algorithm: Algorithm) -> Result<Arc<dyn Signer>, KeyError> {
+        if !self.algorithms.contains(&algorithm) {
+            return Err(KeyError::NoKey(algorithm));
+        }
+        let (loaded, now) = (self.current().await?, self.now());
+        let mut own: Vec<_> = loaded.keys.iter().filter(|key| key.algorithm == algorithm).collect();
+        own.sort_by_key(|key| key.signs_from);
+        let own = own.iter().filter_map(|key| Some((key.signs_from, &key.private.as_ref()?.key)));
+        // The newest one that may sign. If the clock of another node is ahead, its first key may sign before its time.
+        let signer = own.clone().rfind(|(from, _)| *from <= now).or_else(|| own.clone().next());
+        signer.map(|(_, key)| Arc::clone(key) as Arc<dyn Signer>).ok_or(KeyError::NoKey(algorithm))
+    }
+
+    async fn published(&self) -> Result<Arc<[PublicKey]>, KeyError> {
+        Ok(Arc::clone(&self.current().await?.published))
+    }
+
+    fn schedule(&self) -> Option<&KeySchedule> {
+        Some(&self.schedule)
+    }
+}
+
+impl fmt::Debug for RotatingKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RotatingKeys")
+            .field("algorithms", &self.algorithms)
+            .field("schedule", &self.schedule)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,115 @@
+//! Introspection responses as JWTs (RFC 9701).
+
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use grantor::jose::{Algorithm, AwsLc, KeyRing, Verifier};
+use grantor::testing::{TestClient, TestServer};
+use grantor::{Clock, Request, Response, SigningKeys};
+use serde_json::{Value, json};
+
+use crate::{Json, key, machine, parts, revoke, token};
+
+const JWT: &str = "application/token-introspection+jwt";
+
+async fn ask(t: &TestServer, caller: Option<&TestClient>, accept: &str, token: &str) -> Response {
+    let body = format!("token={token}");
+    let mut request = Request::post_form("/introspect", body).with_header("accept", accept);
+    if let Some(caller) = caller {
+        let secret = caller.secret.as_ref().unwrap();
+        let credentials = STANDARD.encode(format!("{}:{}", caller.id, secret.expose()));
+        request = request.with_header("authorization", format!("Basic {credentials}"));
+    }
+    t.server.introspect(&request).await
+}
+
+fn json_of(answer: &Response) -> Json {
+    serde_json::from_slice(answer.body()).unwrap()
+}
+
+// covers: JI-01, JI-02, JI-03, JI-06, JI-08 (RFC 9701 §4, §5, §7)
+#[tokio::test]
+async fn caller_that_asks_gets_the_answer_signed() {
+    for (algorithms, expected) in [
+        (&[Algorithm::Es256, Algorithm::Rs256][..], Algorithm::Rs256),
+        (&[Algorithm::Es256, Algorithm::EdDsa], Algorithm::Es256),
+    ] {
+        let keys: Vec<_> = algorithms.iter().map(|algorithm| key(*algorithm)).collect();
+        let ring = keys.iter().cloned().fold(KeyRing::new(), grantor::jose::KeyRingBuilder::sign_with).build().unwrap();
+        let t = TestServer::with(|builder| builder.signing_keys(SigningKeys::new(ring)));
+        let names: Vec<&str> = algorithms.iter().map(|algorithm| algorithm.name()).collect();
+        assert_eq!(t.server.metadata_document()["introspection_signing_alg_values_supported"], json!(names));
+        let app = machine(&t).await;
+        let issued = token(&t, &app).await;
+        let plain = ask(&t, Some(&app), "application/json", issued.access_token.expose()).await;
+        assert_eq!(plain.header("content-type"), Some("application/json"));
+        let answer = ask(&t, Some(&app), JWT, issued.access_token.expose()).await;
+        assert_eq!((answer.status(), answer.header("content-type")), (200, Some(JWT)));
+        assert_eq!(answer.header("cache-control"), Some("no-store"));
+        let text = std::str::from_utf8(answer.body()).unwrap();
+        let (header, claims) = parts(&grantor::AccessToken::new(text));
+        let signer = keys.iter().find(|key| key.public_key().algorithm() == Some(expected)).unwrap().public_key();
+        let id = signer.id().unwrap();
+        assert_eq!(json!(header), json!({ "alg": expected.name(), "kid": id, "typ": "token-introspection+jwt" }));
+        let now = t.clock.now().unix_timestamp();
+        let members = json!({
+            "iss": t.server.issuer(), "aud": app.id, "iat": now, "token_introspection": json_of(&plain),
+        });
+        assert_eq!(json!(claims), members);
+        assert_eq!(claims["token_introspection"]["active"], true);
+        let (input, signature) = text.rsplit_once('.').unwrap();
+        let signature = URL_SAFE_NO_PAD.decode(signature).unwrap();
+        assert_eq!(AwsLc.verify(expected, signer, input.as_bytes(), &signature), Ok(()));
+        // It is no access token (KM-20).
+        assert!(t.bearer(&grantor::AccessToken::new(text)).await.is_err());
+    }
+}
+
+// covers: JI-04 (RFC 9701 §5)
+#[tokio::test]
+async fn dead_or_unknown_token_is_signed_as_inactive() {
+    let ring = KeyRing::new().sign_with(key(Algorithm::Es256)).build().unwrap();
+    let t = TestServer::with(|builder| builder.signing_keys(SigningKeys::new(ring)));
+    let (app, other) = (machine(&t).await, machine(&t).await);
+    let (dead, foreign) = (token(&t, &app).await, token(&t, &other).await);
+    revoke(&t, &app, dead.access_token.expose()).await;
+    for text in [dead.access_token.expose(), foreign.access_token.expose(), "unknown"] {
+        let answer = ask(&t, Some(&app), JWT, text).await;
+        let claims = parts(&grantor::AccessToken::new(std::str::from_utf8(answer.body()).unwrap())).1;
+        assert_eq!(claims["token_introspection"], json!({ "active": false }));
+    }
+}
+
+// covers: JI-05 (RFC 9701 §5)
+#[tokio::test]
+async fn caller_who_is_not_known_gets_no_signed_answer() {
+    let ring = KeyRing::new().sign_with(key(Algorithm::Es256)).build().unwrap();
+    let t = TestServer::with(|builder| builder.signing_keys(SigningKeys::new(ring)));
+    let app = machine(&t).await;
+    let issued = token(&t, &app).await;
+    let answer = ask(&t, None, JWT, issued.access_token.expose()).await;
+    assert_eq!(answer.status(), 401);
+    assert_eq!(answer.header("content-type"), Some("application/json"));
+    assert_eq!(json_of(&answer)["error"], "invalid_client");
+    // A server that signs nothing answers in JSON.
+    let t = TestServer::new();
+    let app = machine(&t).await;
+    let issued = token(&t, &app).await;
+    let answer = ask(&t, Some(&app), JWT, issued.access_token.expose()).await;
+    assert_eq!(answer.header("content-type"), Some("application/json"));
+    assert_eq!(json_of(&answer)["active"], Value::Bool(true));
+}
+
+// covers: JI-09 (RFC 9701 §3)
+#[tokio::test]
+async fn resource_server_gets_no_token_by_its_credentials() {
+    let ring = KeyRing::new().sign_with(key(Algorithm::Es256)).build().unwrap();
+    let t = TestServer::with(|builder| builder.signing_keys(SigningKeys::new(ring)));
+    let api = t.confidential_client_with(grantor::client::ClientBuilder::resource_server).await;
+    let app = machine(&t).await;
+    let issued = token(&t, &app).await;
+    let answer = ask(&t, Some(&api), JWT, issued.access_token.expose()).await;
+    let claims = parts(&grantor::AccessToken::new(std::str::from_utf8(answer.body()).unwrap())).1;
+    assert_eq!((&claims["aud"], &claims["token_introspection"]["active"]), (&json!(api.id), &json!(true)));
+    let request = grantor::TokenRequest::client_credentials().scope("user:read");
+    assert_eq!(t.token_as(&api, request).await.unwrap_err().code().as_str(), "unauthorized_client");
+}

@@ -1,0 +1,251 @@
+//! Keys that nodes share by a store, and that change by themselves.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use async_trait::async_trait;
+use grantor::jose::{Algorithm, KeyError, KeySchedule, Keys, PublicKey, Signer, WrappingKey};
+use grantor::storage::{KeyStore, StoredKeys};
+use grantor::testing::{ISSUER, TestClock};
+use grantor::{
+    AuthorizationServer, BearerRequest, Client, ClientCredential, ClientRegistry, ClientSecret, Clock, MemoryStorage,
+    ProtectedResource, RotatingKeys, SigningKeys, StorageError, TokenRequest,
+};
+use serde_json::Value;
+use time::{Duration, OffsetDateTime};
+
+const SECRET: [u8; 32] = [7; 32];
+
+/// A store that can be made to fail.
+#[derive(Clone, Default)]
+struct Store {
+    inner: MemoryStorage,
+    fails: Arc<AtomicBool>,
+}
+
+impl Store {
+    fn check(&self) -> Result<(), StorageError> {
+        let fails = self.fails.load(Ordering::SeqCst);
+        if fails { Err(StorageError::unavailable("no connection")) } else { Ok(()) }
+    }
+}
+
+#[async_trait]
+impl KeyStore for Store {
+    async fn load_keys(&self) -> Result<Option<StoredKeys>, StorageError> {
+        self.check()?;
+        self.inner.load_keys().await
+    }
+
+    async fn replace_keys(&self, expected: Option<i64>, value: &[u8]) -> Result<bool, StorageError> {
+        self.check()?;
+        self.inner.replace_keys(expected, value).await
+    }
+}
+
+fn node(store: &Store, clock: &TestClock) -> RotatingKeys {
+    with(store, clock, [Algorithm::Es256])
+}
+
+fn with<const N: usize>(store: &Store, clock: &TestClock, algorithms: [Algorithm; N]) -> RotatingKeys {
+    let wrapping = WrappingKey::new(&SECRET, &[]).unwrap();
+    RotatingKeys::new(store.clone(), wrapping, algorithms).with_clock(clock.clone())
+}
+
+async fn signs(node: &RotatingKeys) -> String {
+    node.signer(Algorithm::Es256).await.unwrap().key().id().unwrap().to_owned()
+}
+
+async fn published(node: &RotatingKeys) -> Vec<String> {
+    let keys = node.published().await.unwrap();
+    keys.iter().map(|key: &PublicKey| key.id().unwrap().to_owned()).collect()
+}
+
+// covers: KM-11, KM-12 (OpenID Connect Core §10.1.1), KM-13
+#[tokio::test]
+async fn key_that_signs_is_known_to_all_nodes_and_caches() {
+    let (store, clock) = (Store::default(), TestClock::default());
+    let nodes = [node(&store, &clock), node(&store, &clock), node(&store, &clock)];
+    // A cache of another service, as old as `longest_cache` lets it become.
+    let (mut cache, mut cached_at) = (published(&nodes[2]).await, clock.now());
+    let mut used: Vec<(String, OffsetDateTime)> = Vec::new();
+    for step in 0..9_000_usize {
+        // Nodes are asked by turns, so that each has seen a state of another age.
+        let (signing, other) = (&nodes[step % 3], &nodes[(step / 7 + 1) % 3]);
+        let id = signs(signing).await;
+        if clock.now() - cached_at >= Duration::hours(23) {
+            (cache, cached_at) = (published(other).await, clock.now());
+        }
+        assert!(cache.contains(&id), "step {step}");
+        assert!(published(other).await.contains(&id), "step {step}");
+        match used.last_mut() {
+            Some((last, at)) if *last == id => *at = clock.now(),
+            _ => used.push((id, clock.now())),
+        }
+        // A token lives for a day.
+        for (id, last) in &used {
+            if clock.now() - *last < Duration::DAY {
+                assert!(published(signing).await.contains(id), "step {step}");
+            }
+        }
+        clock.advance(Duration::minutes(37));
+    }
+    let distinct: BTreeSet<&String> = used.iter().map(|(id, _)| id).collect();
+    // 231 days: keys of day 0, 90 and 180, each used in one stretch.
+    assert_eq!((used.len(), distinct.len()), (3, 3));
+    assert!(published(&nodes[0]).await.len() <= 2);
+}
+
+#[tokio::test]
+async fn nodes_that_start_together_share_one_key() {
+    let (store, clock) = (Store::default(), TestClock::default());
+    let nodes: Vec<_> = (0..8).map(|_| Arc::new(node(&store, &clock))).collect();
+    let tasks: Vec<_> = nodes.iter().cloned().map(|node| tokio::spawn(async move { signs(&node).await })).collect();
+    let mut ids = BTreeSet::new();
+    for task in tasks {
+        ids.insert(task.await.unwrap());
+    }
+    assert_eq!(ids.len(), 1);
+    assert_eq!(published(&nodes[0]).await.len(), 1);
+}
+
+// covers: KM-15
+#[tokio::test]
+async fn private_keys_are_stored_encrypted() {
+    let (store, clock) = (Store::default(), TestClock::default());
+    let algorithms = [Algorithm::Es256, Algorithm::EdDsa];
+    with(&store, &clock, algorithms).load().await.unwrap();
+    let stored = store.load_keys().await.unwrap().unwrap();
+    let value: Value = serde_json::from_slice(&stored.value).unwrap();
+    let keys = value["keys"].as_array().unwrap();
+    assert_eq!(keys.len(), 2);
+    for key in keys {
+        let names: Vec<&String> = key["public"].as_object().unwrap().keys().collect();
+        assert!(!names.iter().any(|name| *name == "d"), "{names:?}");
+        let wrapped = key["wrapped"].as_str().unwrap();
+        assert!(!wrapped.starts_with("MI"), "a key in PKCS#8 begins with a sequence");
+    }
+    let other = RotatingKeys::new(store.clone(), WrappingKey::new(&[8; 32], &[]).unwrap(), algorithms);
+    let error = other.with_clock(clock.clone()).load().await.unwrap_err();
+    assert!(matches!(&error, KeyError::Unavailable(source) if source.to_string().contains("wrapping key")), "{error}");
+    assert_eq!(store.load_keys().await.unwrap().unwrap(), stored);
+    // The secret was replaced.
+    let replaced = RotatingKeys::new(store, WrappingKey::new(&[8; 32], &[&SECRET]).unwrap(), algorithms);
+    replaced.with_clock(clock).load().await.unwrap();
+}
+
+#[tokio::test]
+async fn wrapped_key_in_the_place_of_another_is_refused() {
+    let (store, clock) = (Store::default(), TestClock::default());
+    with(&store, &clock, [Algorithm::Es256, Algorithm::EdDsa]).load().await.unwrap();
+    let stored = store.load_keys().await.unwrap().unwrap();
+    let mut value: Value = serde_json::from_slice(&stored.value).unwrap();
+    value["keys"][0]["wrapped"] = value["keys"][1]["wrapped"].clone();
+    assert!(store.replace_keys(Some(stored.version), value.to_string().as_bytes()).await.unwrap());
+    let node = with(&store, &clock, [Algorithm::Es256, Algorithm::EdDsa]);
+    assert!(matches!(node.load().await, Err(KeyError::Unavailable(_))));
+    for bad in ["", "{}", "[]", r#"{"format":2,"keys":[]}"#, r#"{"format":1,"keys":[{}]}"#] {
+        let version = store.load_keys().await.unwrap().unwrap().version;
+        assert!(store.replace_keys(Some(version), bad.as_bytes()).await.unwrap());
+        assert!(matches!(node.load().await, Err(KeyError::Unavailable(_))), "{bad}");
+    }
+}
+
+// covers: KM-14
+#[tokio::test]
+async fn removed_key_is_gone_at_once_and_another_one_signs() {
+    let (store, clock) = (Store::default(), TestClock::default());
+    let (one, two) = (node(&store, &clock), node(&store, &clock));
+    let leaked = signs(&one).await;
+    assert_eq!(signs(&two).await, leaked);
+    assert!(one.remove(&leaked).await.unwrap());
+    assert!(!one.remove(&leaked).await.unwrap());
+    assert_ne!(signs(&one).await, leaked);
+    assert!(!published(&one).await.contains(&leaked));
+    // The other node reads the store every five minutes.
+    clock.advance(Duration::minutes(5));
+    assert_eq!(signs(&two).await, signs(&one).await);
+    assert_eq!(published(&two).await, published(&one).await);
+}
+
+#[tokio::test]
+async fn store_that_fails_matters_only_when_keys_may_have_changed() {
+    let (store, clock) = (Store::default(), TestClock::default());
+    let node = node(&store, &clock);
+    store.fails.store(true, Ordering::SeqCst);
+    assert!(matches!(node.load().await, Err(KeyError::Unavailable(_))));
+    store.fails.store(false, Ordering::SeqCst);
+    let id = signs(&node).await;
+    store.fails.store(true, Ordering::SeqCst);
+    clock.advance(Duration::hours(12) - Duration::SECOND);
+    assert_eq!(signs(&node).await, id);
+    clock.advance(Duration::SECOND);
+    assert!(matches!(node.signer(Algorithm::Es256).await, Err(KeyError::Unavailable(_))));
+    assert!(matches!(node.published().await, Err(KeyError::Unavailable(_))));
+    store.fails.store(false, Ordering::SeqCst);
+    assert_eq!(signs(&node).await, id);
+}
+
+#[tokio::test]
+async fn algorithm_that_is_taken_away_stays_published_for_a_while() {
+    let (store, clock) = (Store::default(), TestClock::default());
+    let before = with(&store, &clock, [Algorithm::EdDsa]);
+    before.load().await.unwrap();
+    let old = published(&before).await;
+    let after = node(&store, &clock);
+    let (kept, new) = (published(&after).await, signs(&after).await);
+    assert_eq!(kept, [&old[..], std::slice::from_ref(&new)].concat());
+    assert!(matches!(after.signer(Algorithm::EdDsa).await, Err(KeyError::NoKey(Algorithm::EdDsa))));
+    clock.advance(Duration::days(2) - Duration::SECOND);
+    assert_eq!(published(&after).await.len(), 2);
+    clock.advance(Duration::SECOND);
+    assert_eq!(published(&after).await, [new]);
+}
+
+#[tokio::test]
+async fn token_outlives_the_algorithm_that_signed_it() {
+    let (store, clock) = (MemoryStorage::new(), TestClock::default());
+    let server = async |algorithm| {
+        let keys = RotatingKeys::new(store.clone(), WrappingKey::new(&SECRET, &[]).unwrap(), [algorithm]);
+        let keys = SigningKeys::new(keys.with_clock(clock.clone())).sign_access_tokens();
+        let builder =
+            AuthorizationServer::builder(ISSUER).storage(store.clone()).scope("user:read", "Read").clock(clock.clone());
+        let builder = builder.protected_resource(ProtectedResource::new("https://api.example")).signing_keys(keys);
+        builder.build().await.unwrap()
+    };
+    let secret = ClientSecret::new("a secret of 256 random bits, of course");
+    let app = Client::confidential("app", ClientCredential::secret(&secret)).client_credentials().scope("user:read");
+    store.register(app.build().unwrap()).await.unwrap();
+    let before = server(Algorithm::Rs256).await;
+    let request = TokenRequest::client_credentials().scope("user:read").client_secret_basic("app", &secret);
+    let issued = before.token_request(&request).await.unwrap();
+    let after = server(Algorithm::Es256).await;
+    for server in [&after, &before] {
+        assert!(server.bearer_request(&BearerRequest::of(&issued.access_token)).await.is_ok());
+    }
+}
+
+#[tokio::test]
+async fn private_half_is_dropped_when_it_signs_no_more() {
+    let (store, clock) = (Store::default(), TestClock::default());
+    let mut schedule = KeySchedule::default();
+    (schedule.rotate_every, schedule.publish_ahead, schedule.keep) =
+        (Duration::days(10), Duration::hours(2), Duration::days(5));
+    let node = node(&store, &clock).with_schedule(schedule);
+    let wrapped = |stored: StoredKeys| {
+        let value: Value = serde_json::from_slice(&stored.value).unwrap();
+        let keys = value["keys"].as_array().unwrap().clone();
+        keys.iter().map(|key| key.get("wrapped").is_some()).collect::<Vec<_>>()
+    };
+    let mut seen = Vec::new();
+    for _ in 0..(16 * 24) {
+        published(&node).await;
+        let now = wrapped(store.load_keys().await.unwrap().unwrap());
+        if seen.last() != Some(&now) {
+            seen.push(now);
+        }
+        clock.advance(Duration::hours(1));
+    }
+    assert_eq!(seen, [vec![true], vec![true, true], vec![false, true], vec![true]]);
+}

@@ -1,0 +1,148 @@
+//! Revocations while many tokens are being signed by a key in another service. On every storage that is shipped.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use grantor::grant_type::{Decision, GrantContext, GrantHandler, OpenGrant};
+use grantor::jose::{Algorithm, KeyRing, PublicKey, Signature, Signer, SignerError, SigningKey};
+use grantor::storage::{
+    ClientRegistry, ClientStore, EphemeralStore, GrantPage, GrantSelector, PostgresStorage, SqliteStorage,
+};
+use grantor::testing::{ISSUER, TestClient, TestServer};
+use grantor::{
+    AccessToken, AuthorizationServer, Error, ErrorCode, GrantType, MemoryStorage, ProtectedResource, SigningKeys,
+    Storage, Subject, TokenRequest, TokenResponse,
+};
+
+use crate::postgres::Postgres;
+use crate::records::Folder;
+
+const CALLERS: usize = 64;
+const DERIVING: &str = "urn:example:grant:deriving";
+const CB: &str = "https://app.example/cb";
+
+/// A key that takes 100 ms, as one in a key management service does.
+struct Slow(SigningKey);
+
+#[async_trait]
+impl Signer for Slow {
+    fn key(&self) -> &PublicKey {
+        self.0.public_key()
+    }
+
+    async fn sign(&self, input: &[u8]) -> Result<Signature, SignerError> {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        self.0.sign(input).await
+    }
+}
+
+/// Derives a grant from that of `subject_token`.
+struct Deriving(GrantType);
+
+#[async_trait]
+impl GrantHandler for Deriving {
+    fn grant_type(&self) -> &GrantType {
+        &self.0
+    }
+
+    fn parameters(&self) -> &'static [&'static str] {
+        &["subject_token"]
+    }
+
+    async fn decide(&self, context: &GrantContext<'_>) -> Result<Decision, Error> {
+        let token = AccessToken::new(context.params().require("subject_token")?);
+        let parent = context.find(token).await?.must_be_live(context.now())?;
+        Ok(Decision::open(OpenGrant::new(context.scope()?).child_of(parent)))
+    }
+}
+
+async fn server(storage: impl Storage + ClientRegistry + EphemeralStore + Clone + 'static) -> (TestServer, TestClient) {
+    let mut t = TestServer::new();
+    let app = t
+        .confidential_client_with(|client| {
+            let client = client.authorization_code([CB]).refresh_token().extension_grant(DERIVING);
+            client.scope("user:read offline_access")
+        })
+        .await;
+    let registered = t.storage.find_client(&app.id).await.unwrap().unwrap();
+    storage.register((*registered).clone()).await.unwrap();
+    let keys = KeyRing::new().sign_with(Slow(SigningKey::generate(Algorithm::Es256).unwrap())).build().unwrap();
+    t.server = AuthorizationServer::builder(ISSUER)
+        .storage(storage)
+        .scope("user:read", "Read your profile")
+        .scope("offline_access", "Keep access while you are away")
+        .clock(t.clock.clone())
+        .entropy(t.entropy.clone())
+        .extension_grant(Deriving(GrantType::new(DERIVING).unwrap()))
+        .protected_resource(ProtectedResource::new("https://api.example"))
+        .signing_keys(SigningKeys::new(keys).sign_access_tokens())
+        .build()
+        .await
+        .unwrap();
+    (t, app)
+}
+
+/// Callers derive and refresh, at many moments, while the grants are revoked.
+async fn check(storage: impl Storage + ClientRegistry + EphemeralStore + Clone + 'static) {
+    let (t, app) = server(storage.clone()).await;
+    let (t, app) = (Arc::new(t), Arc::new(app));
+    let flow = t.authorize(&app).scope("user:read offline_access").approve_as("alice").await;
+    let first = Arc::new(flow.redeem().await.unwrap());
+    let callers: Vec<_> = (0..CALLERS)
+        .map(|caller| {
+            let (t, app, first) = (Arc::clone(&t), Arc::clone(&app), Arc::clone(&first));
+            tokio::spawn(async move {
+                tokio::time::sleep(Duration::from_millis(4 * caller as u64)).await;
+                if caller.is_multiple_of(2) {
+                    let request = TokenRequest::new(DERIVING).scope("user:read");
+                    t.token_as(&app, request.parameter("subject_token", first.access_token.expose())).await
+                } else {
+                    t.refresh(&app, first.refresh_token.as_ref().unwrap()).await
+                }
+            })
+        })
+        .collect();
+    tokio::time::sleep(Duration::from_millis(180)).await;
+    let alice = GrantSelector::Subject(Subject::new("alice").unwrap());
+    assert!(t.server.revoke_grants(&alice).await.unwrap() > 0);
+    // From here on nothing of alice's works: not what is there, and not what is being signed.
+    let live =
+        storage.list_grants(&alice, grantor::Clock::now(&t.clock), &GrantPage::first(CALLERS + 1)).await.unwrap();
+    assert!(live.is_empty(), "{live:?}");
+    let mut issued: Vec<TokenResponse> = Vec::new();
+    for caller in callers {
+        match caller.await.unwrap() {
+            Ok(tokens) => issued.push(tokens),
+            Err(error) => assert_eq!(error.code(), ErrorCode::INVALID_GRANT),
+        }
+    }
+    assert!((1..CALLERS).contains(&issued.len()), "{} of {CALLERS} were answered before the revocation", issued.len());
+    issued.push(Arc::into_inner(first).unwrap());
+    for tokens in &issued {
+        assert!(t.bearer(&tokens.access_token).await.is_err(), "a token lives although its grant was revoked");
+        if let Some(token) = &tokens.refresh_token {
+            assert!(t.refresh(&app, token).await.is_err());
+        }
+    }
+    let live =
+        storage.list_grants(&alice, grantor::Clock::now(&t.clock), &GrantPage::first(CALLERS + 1)).await.unwrap();
+    assert!(live.is_empty(), "{live:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn revocation_during_slow_signatures_in_memory() {
+    check(MemoryStorage::new()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn revocation_during_slow_signatures_in_sqlite() {
+    let folder = Folder::new();
+    check(SqliteStorage::open(folder.file()).await.unwrap()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn revocation_during_slow_signatures_in_postgresql() {
+    let Some(server) = Postgres::get() else { return };
+    check(PostgresStorage::connect(&server.database().await).await.unwrap()).await;
+}
