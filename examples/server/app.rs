@@ -18,8 +18,11 @@ use crate::flags::Flags;
 use crate::page::OwnPages;
 use crate::peer::TrustedProxy;
 use crate::registration;
+use crate::secret;
 use crate::session::Sessions;
 use crate::setup::{FromBefore, put, set_up};
+#[cfg(feature = "jwt")]
+use crate::signing;
 use crate::storage::{self, Opened};
 use crate::users::Users;
 
@@ -78,7 +81,10 @@ impl App {
         if Url::parse(&issuer).is_ok_and(|issuer| issuer.path() != "/") {
             return Err(format!("the issuer {issuer:?} has a path, but the pages of this server have none").into());
         }
-        let Opened { storage, accounts, place } = storage::open(flags.storage.as_deref()).await?;
+        flags.check()?;
+        let opened = storage::open(flags.storage.as_deref()).await?;
+        let secret = secret::load(flags.secret_file.as_deref(), opened.place.is_some())?;
+        let Opened { storage, accounts, place, .. } = opened;
         if let Some(former) = &flags.moved_from {
             storage.rebind_issuer(former, &issuer).await?;
         }
@@ -91,7 +97,10 @@ impl App {
             .policy(flags.policy())
             .default_scope(&config.default_scope)
             .protected_resource(config.api(&issuer))
-            .page_templates(OwnPages);
+            .page_templates(OwnPages)
+            .server_key(&secret, &[]);
+        #[cfg(feature = "jwt")]
+        let builder = signing::add(builder, flags, opened.keys, &secret).await?;
         let builder = builder.scope(registration::SCOPE, registration::DESCRIPTION);
         let builder = config.scopes.iter().fold(builder, |builder, (token, text)| builder.scope(token, text.as_str()));
         let oauth = builder.build().await.map_err(|error| explain(error, flags))?;

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::num::NonZeroU16;
 use std::path::PathBuf;
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use grantor::Policy;
 use grantor::policy::RefreshTokens;
 use time::Duration;
@@ -96,13 +96,65 @@ pub(crate) struct Flags {
     #[arg(long)]
     pub(crate) introspect_refresh_tokens: bool,
 
+    /// A file with 32 random bytes, from which the keys of the server are derived. It is made at the first start; nodes that share a
+    /// database need the same. [default: grantor.secret, or none if everything is in memory]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) secret_file: Option<PathBuf>,
+
+    /// Issue access tokens that mean nothing to others, or signed ones (RFC 9068). Signed ones need the feature `jwt`.
+    #[arg(long, value_name = "FORMAT", default_value = "opaque")]
+    pub(crate) access_token_format: AccessTokenFormat,
+
+    /// What the server signs with, such as `RS256`, `ES256` or `EdDSA`. Needs the feature `jwt` [default: RS256].
+    #[arg(long, value_name = "NAME")]
+    pub(crate) signing_algorithm: Option<String>,
+
+    /// Switch off what is on because its feature was built in (repeatable).
+    #[arg(long, value_name = "NAME")]
+    pub(crate) without: Vec<Capability>,
+
     /// Turn on everything that OAuth 2.1 advises against, for the server and for all its clients: the implicit and
     /// password grants, plain and missing PKCE, token parameters in the query, the out-of-band redirect.
     #[arg(long)]
     pub(crate) legacy: bool,
 }
 
+/// How access tokens are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum AccessTokenFormat {
+    Opaque,
+    Jwt,
+}
+
+/// An optional part of the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Capability {
+    /// Keys to sign with, published at /jwks (feature `jwt`).
+    SigningKeys,
+}
+
 impl Flags {
+    pub(crate) fn is_without(&self, capability: Capability) -> bool {
+        self.without.contains(&capability)
+    }
+
+    /// Refuses flags for what was not built in or was switched off: without an effect they would look as if they had one.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        let signs = cfg!(feature = "jwt") && !self.is_without(Capability::SigningKeys);
+        let flag = match (self.access_token_format, &self.signing_algorithm) {
+            (AccessTokenFormat::Jwt, _) => "--access-token-format jwt",
+            (AccessTokenFormat::Opaque, Some(_)) => "--signing-algorithm",
+            (AccessTokenFormat::Opaque, None) => return Ok(()),
+        };
+        if signs {
+            Ok(())
+        } else if cfg!(feature = "jwt") {
+            Err(format!("{flag} needs the signing keys, which --without signing-keys switches off"))
+        } else {
+            Err(format!("{flag} needs the feature jwt: build this server with --features axum,jwt"))
+        }
+    }
+
     /// The policy that these flags ask for; whether it makes sense is for `build()` to say.
     pub(crate) fn policy(&self) -> Policy {
         let mut policy = Policy::default();

@@ -17,6 +17,7 @@
 //! | `api.rs`, `registration.rs` | a protected API for users' data, and one for the application's own account |
 //! | `applications.rs`, `manage.rs` | registering clients; changing and removing them |
 //! | `connected.rs` | listing and revoking grants |
+//! | `secret.rs`, `signing.rs` | the secret of the server, and the keys that it signs with |
 //! | `purge.rs` | getting rid of what has expired |
 //! | `serve.rs` | deadlines for slow clients, a limit of connections, and stopping without cutting requests off |
 //! | `clients.rs`, `config.rs`, `flags.rs`, `app.rs`, `setup.rs`, `intro.rs` | setting it all up |
@@ -60,9 +61,12 @@ mod page;
 mod peer;
 mod purge;
 mod registration;
+mod secret;
 mod serve;
 mod session;
 mod setup;
+#[cfg(feature = "jwt")]
+mod signing;
 mod storage;
 mod users;
 

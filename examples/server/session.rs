@@ -234,7 +234,11 @@ const fn cookie_name(secure: bool, name: &'static str) -> &'static str {
 
 /// Returns 256 random bits: 43 characters that need no escaping anywhere.
 pub(crate) fn random_text() -> String {
-    URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>())
+    URL_SAFE_NO_PAD.encode(random_bytes())
+}
+
+pub(crate) fn random_bytes() -> [u8; 32] {
+    rand::random()
 }
 
 #[cfg(test)]

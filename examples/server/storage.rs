@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use grantor::MemoryStorage;
-use grantor::storage::AnyStorage;
+use grantor::storage::{AnyStorage, KeyStore};
 
 use crate::StartError;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
@@ -17,6 +17,9 @@ const DEFAULT: &str = if cfg!(feature = "sqlite") { "sqlite:grantor.db" } else {
 pub(crate) struct Opened {
     pub(crate) storage: Arc<dyn AnyStorage>,
     pub(crate) accounts: Arc<dyn Accounts>,
+    /// The same storage, for the keys that the server signs with.
+    #[cfg(feature = "jwt")]
+    pub(crate) keys: Arc<dyn KeyStore>,
     /// Where it is, in words that hold no password; `None` if it is gone when the server ends.
     pub(crate) place: Option<String>,
 }
@@ -47,7 +50,23 @@ fn is_file_name(text: &str) -> bool {
 fn memory() -> Opened {
     let storage = MemoryStorage::new();
     let accounts = Arc::new(MemoryAccounts::new(storage.clone()));
-    Opened { storage: Arc::new(storage), accounts, place: None }
+    opened(storage, accounts, None)
+}
+
+fn opened<S>(storage: S, accounts: Arc<dyn Accounts>, place: Option<String>) -> Opened
+where
+    S: AnyStorage + KeyStore + 'static,
+{
+    let storage = Arc::new(storage);
+    #[cfg(feature = "jwt")]
+    let keys = storage.clone();
+    Opened {
+        storage,
+        accounts,
+        #[cfg(feature = "jwt")]
+        keys,
+        place,
+    }
 }
 
 #[cfg(feature = "sqlite")]
@@ -57,7 +76,7 @@ async fn sqlite(file: &str) -> Result<Opened, StartError> {
     let storage = opened.map_err(|error| format!("can't open the SQLite file {file}: {}", cause(&error)))?;
     let accounts = Arc::new(SqlAccounts::Sqlite(storage.pool().clone()).open().await?);
     let place = Some(format!("the SQLite file {file}"));
-    Ok(Opened { storage: Arc::new(storage), accounts, place })
+    Ok(self::opened(storage, accounts, place))
 }
 
 /// Creates the file unless it is there, before SQLite does, which would let everybody read it. The two files that SQLite puts
@@ -89,7 +108,7 @@ async fn postgres(url: &str) -> Result<Opened, StartError> {
     let opened = grantor::storage::PostgresStorage::connect(url).await;
     let storage = opened.map_err(|error| format!("can't open {place}: {}", cause(&error)))?;
     let accounts = Arc::new(SqlAccounts::Postgres(storage.pool().clone()).open().await?);
-    Ok(Opened { storage: Arc::new(storage), accounts, place: Some(place) })
+    Ok(self::opened(storage, accounts, Some(place)))
 }
 
 /// Whether a part of the password may have ended up where the host or the database is named, which are printed.

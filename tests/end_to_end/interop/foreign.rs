@@ -14,15 +14,13 @@ const FOLDER: &str = env!("CARGO_TARGET_TMPDIR");
 
 /// Runs a scenario of `node/client.mjs`.
 pub(crate) fn openid_client(example: &Example, scenario: &str) {
-    static FOLDER: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    let Some(folder) = ready(FOLDER.get_or_init(install_openid_client)) else { return };
+    let Some(folder) = ready(openid_client_folder()) else { return };
     run(Command::new("node").arg(folder.join("client.mjs")).arg(&example.base).arg(scenario), scenario);
 }
 
 /// Runs a scenario of `python/client.py`.
 pub(crate) fn authlib(example: &Example, scenario: &str) {
-    static FOLDER: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    let Some(folder) = ready(FOLDER.get_or_init(install_authlib)) else { return };
+    let Some(folder) = ready(authlib_folder()) else { return };
     let script = Path::new(SCRIPTS).join("python/client.py");
     // -B: nothing is written beside the script.
     let mut python = Command::new("python3");
@@ -30,11 +28,35 @@ pub(crate) fn authlib(example: &Example, scenario: &str) {
     run(&mut python, scenario);
 }
 
+/// Runs a scenario of `node/tokens.mjs`; returns the lines that it prints. `None` if there is no Node.
+pub(crate) fn jose(base: &str, scenario: &str, arguments: &[&str]) -> Option<Vec<String>> {
+    let folder = ready(openid_client_folder())?;
+    lines(Command::new("node").arg(folder.join("tokens.mjs")).arg(base).arg(scenario).args(arguments), scenario)
+}
+
+/// Runs a scenario of `python/tokens.py`, as [`jose`] does.
+pub(crate) fn joserfc(base: &str, scenario: &str, arguments: &[&str]) -> Option<Vec<String>> {
+    let folder = ready(authlib_folder())?;
+    let mut python = Command::new("python3");
+    python.arg("-B").arg(Path::new(SCRIPTS).join("python/tokens.py")).env("PYTHONPATH", folder);
+    lines(python.arg(base).arg(scenario).args(arguments), scenario)
+}
+
+fn openid_client_folder() -> &'static Result<PathBuf, String> {
+    static FOLDER: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    FOLDER.get_or_init(install_openid_client)
+}
+
+fn authlib_folder() -> &'static Result<PathBuf, String> {
+    static FOLDER: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    FOLDER.get_or_init(install_authlib)
+}
+
 /// A module finds packages beside itself only, so the scripts go where the packages are.
 fn install_openid_client() -> Result<PathBuf, String> {
     let (scripts, folder) = (Path::new(SCRIPTS).join("node"), Path::new(FOLDER).join("interop-node"));
     fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
-    for file in ["package.json", "package-lock.json", "browser.mjs", "client.mjs"] {
+    for file in ["package.json", "package-lock.json", "browser.mjs", "client.mjs", "tokens.mjs"] {
         fs::copy(scripts.join(file), folder.join(file)).map_err(|error| format!("{file}: {error}"))?;
     }
     let mut npm = Command::new("npm");
@@ -76,13 +98,26 @@ fn ready(installed: &Result<PathBuf, String>) -> Option<&PathBuf> {
     }
 }
 
-/// A script says at its end that it got there.
+/// Runs a script to its end.
 fn run(command: &mut Command, scenario: &str) {
+    if let Some(lines) = lines(command, scenario) {
+        assert!(lines.is_empty(), "{scenario}: {lines:?}");
+    }
+}
+
+/// Runs a script, which says at its end that it got there; returns the lines before that. `None` if it can't be started.
+fn lines(command: &mut Command, scenario: &str) -> Option<Vec<String>> {
     let output = match command.output() {
         Ok(output) => output,
-        Err(error) => return skip(&format!("{} can't be started: {error}", command.get_program().to_string_lossy())),
+        Err(error) => {
+            skip(&format!("{} can't be started: {error}", command.get_program().to_string_lossy()));
+            return None;
+        }
     };
     let said = String::from_utf8_lossy(&output.stdout);
+    let mut lines: Vec<String> = said.lines().map(str::to_owned).collect();
     let complaint = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && said.trim_end() == format!("done: {scenario}"), "{scenario}: {said}{complaint}");
+    let done = lines.pop().is_some_and(|last| last == format!("done: {scenario}"));
+    assert!(output.status.success() && done, "{scenario}: {said}{complaint}");
+    Some(lines)
 }

@@ -7,3 +7,4 @@ mod authlib;
 mod foreign;
 mod openid_client;
 mod rust_oauth2;
+mod signed_tokens;
