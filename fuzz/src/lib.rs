@@ -12,8 +12,10 @@ pub mod bearer_header;
 pub mod client_file;
 mod credentials;
 mod form;
+pub mod jwk;
 pub mod params;
 pub mod redirect_uri;
+pub mod signed_token;
 pub mod token_request;
 mod world;
 
@@ -47,12 +49,14 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 7] = [
+pub const TARGETS: [Target; 9] = [
     Target { name: "params", check: params::check, outcomes: &params::OUTCOMES },
     Target { name: "basic_header", check: basic_header::check, outcomes: &basic_header::OUTCOMES },
     Target { name: "authorize_request", check: authorize_request::check, outcomes: &authorize_request::OUTCOMES },
     Target { name: "token_request", check: token_request::check, outcomes: &token_request::OUTCOMES },
     Target { name: "redirect_uri", check: redirect_uri::check, outcomes: &redirect_uri::OUTCOMES },
     Target { name: "bearer_header", check: bearer_header::check, outcomes: &bearer_header::OUTCOMES },
+    Target { name: "signed_token", check: signed_token::check, outcomes: &signed_token::OUTCOMES },
+    Target { name: "jwk", check: jwk::check, outcomes: &jwk::OUTCOMES },
     Target { name: "client_file", check: client_file::check, outcomes: &client_file::OUTCOMES },
 ];
