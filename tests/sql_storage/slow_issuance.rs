@@ -17,7 +17,7 @@ use tokio::sync::Semaphore;
 use crate::postgres::Postgres;
 use crate::records::Folder;
 
-const DERIVING: &str = "urn:example:grant:deriving";
+pub(crate) const DERIVING: &str = "urn:example:grant:deriving";
 const CB: &str = "https://app.example/cb";
 const SCOPE: &str = "user:read offline_access";
 
@@ -49,7 +49,7 @@ impl TokenCustomizer for Slow {
 }
 
 /// Derives a grant from that of `subject_token`.
-struct Deriving(GrantType);
+pub(crate) struct Deriving(pub(crate) GrantType);
 
 #[async_trait]
 impl GrantHandler for Deriving {

@@ -4,22 +4,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use grantor::grant_type::{Decision, GrantContext, GrantHandler, OpenGrant};
 use grantor::jose::{Algorithm, KeyRing, PublicKey, Signature, Signer, SignerError, SigningKey};
 use grantor::storage::{
     ClientRegistry, ClientStore, EphemeralStore, GrantPage, GrantSelector, PostgresStorage, SqliteStorage,
 };
 use grantor::testing::{ISSUER, TestClient, TestServer};
 use grantor::{
-    AccessToken, AuthorizationServer, Error, ErrorCode, GrantType, MemoryStorage, ProtectedResource, SigningKeys,
-    Storage, Subject, TokenRequest, TokenResponse,
+    AuthorizationServer, ErrorCode, GrantType, MemoryStorage, ProtectedResource, SigningKeys, Storage, Subject,
+    TokenRequest, TokenResponse,
 };
 
 use crate::postgres::Postgres;
 use crate::records::Folder;
+use crate::slow_issuance::{DERIVING, Deriving};
 
 const CALLERS: usize = 64;
-const DERIVING: &str = "urn:example:grant:deriving";
 const CB: &str = "https://app.example/cb";
 
 /// A key that takes 100 ms, as one in a key management service does.
@@ -34,26 +33,6 @@ impl Signer for Slow {
     async fn sign(&self, input: &[u8]) -> Result<Signature, SignerError> {
         tokio::time::sleep(Duration::from_millis(100)).await;
         self.0.sign(input).await
-    }
-}
-
-/// Derives a grant from that of `subject_token`.
-struct Deriving(GrantType);
-
-#[async_trait]
-impl GrantHandler for Deriving {
-    fn grant_type(&self) -> &GrantType {
-        &self.0
-    }
-
-    fn parameters(&self) -> &'static [&'static str] {
-        &["subject_token"]
-    }
-
-    async fn decide(&self, context: &GrantContext<'_>) -> Result<Decision, Error> {
-        let token = AccessToken::new(context.params().require("subject_token")?);
-        let parent = context.find(token).await?.must_be_live(context.now())?;
-        Ok(Decision::open(OpenGrant::new(context.scope()?).child_of(parent)))
     }
 }
 
