@@ -329,9 +329,11 @@ impl RotatingKeys {
     }
 }
 
-/// What a wrapped key is bound to, so that it can't be stored in the place of another one.
+/// What a wrapped key is bound to, so that it can't be stored in the place of another one. It is no JSON, whose order of members depends
+/// on how `serde_json` was built.
 fn context(public: &PublicKey) -> String {
-    public.to_jwk().to_string()
+    let algorithm = public.algorithm().map_or("", Algorithm::name);
+    format!("{} {algorithm} {}", public.thumbprint(), public.id().unwrap_or_default())
 }
 
 fn write(keys: &[Entry]) -> Vec<u8> {
