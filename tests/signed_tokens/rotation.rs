@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use grantor::jose::{Algorithm, KeyError, KeySchedule, Keys, PublicKey, Signer, WrappingKey};
@@ -14,6 +14,7 @@ use grantor::{
 };
 use serde_json::Value;
 use time::{Duration, OffsetDateTime};
+use tokio::sync::Notify;
 
 const SECRET: [u8; 32] = [7; 32];
 
@@ -22,6 +23,11 @@ const SECRET: [u8; 32] = [7; 32];
 struct Store {
     inner: MemoryStorage,
     fails: Arc<AtomicBool>,
+    reads: Arc<AtomicUsize>,
+    writes: Arc<AtomicUsize>,
+    /// The next answer waits until it is released.
+    holds_next: Arc<AtomicBool>,
+    release: Arc<Notify>,
 }
 
 impl Store {
@@ -35,11 +41,18 @@ impl Store {
 impl KeyStore for Store {
     async fn load_keys(&self) -> Result<Option<StoredKeys>, StorageError> {
         self.check()?;
-        self.inner.load_keys().await
+        self.reads.fetch_add(1, Ordering::SeqCst);
+        let stored = self.inner.load_keys().await;
+        if self.holds_next.swap(false, Ordering::SeqCst) {
+            self.release.notified().await;
+        }
+        tokio::task::yield_now().await;
+        stored
     }
 
     async fn replace_keys(&self, expected: Option<i64>, value: &[u8]) -> Result<bool, StorageError> {
         self.check()?;
+        self.writes.fetch_add(1, Ordering::SeqCst);
         self.inner.replace_keys(expected, value).await
     }
 }
@@ -167,6 +180,53 @@ async fn removed_key_is_gone_at_once_and_another_one_signs() {
     clock.advance(Duration::minutes(5));
     assert_eq!(signs(&two).await, signs(&one).await);
     assert_eq!(published(&two).await, published(&one).await);
+}
+
+#[tokio::test]
+async fn read_that_began_before_a_removal_does_not_bring_the_key_back() {
+    let (store, clock) = (Store::default(), TestClock::default());
+    let node = node(&store, &clock);
+    let leaked = signs(&node).await;
+    clock.advance(Duration::minutes(5));
+    store.holds_next.store(true, Ordering::SeqCst);
+    let removal = async {
+        assert!(node.remove(&leaked).await.unwrap());
+        store.release.notify_one();
+    };
+    tokio::join!(published(&node), removal);
+    assert!(!published(&node).await.contains(&leaked));
+    assert_ne!(signs(&node).await, leaked);
+}
+
+#[tokio::test]
+async fn one_request_of_many_reads_the_store_and_makes_the_next_key() {
+    let (store, clock) = (Store::default(), TestClock::default());
+    let node = Arc::new(node(&store, &clock));
+    let id = signs(&node).await;
+    for (advance, writes) in [(Duration::minutes(5), 0), (Duration::days(89), 1)] {
+        // The node has read the store a moment ago.
+        clock.advance(advance - Duration::minutes(6));
+        published(&node).await;
+        clock.advance(Duration::minutes(6));
+        store.reads.store(0, Ordering::SeqCst);
+        store.writes.store(0, Ordering::SeqCst);
+        let request = |_| {
+            let node = Arc::clone(&node);
+            tokio::spawn(async move { signs(&node).await })
+        };
+        for task in (0..64).map(request).collect::<Vec<_>>() {
+            assert_eq!(task.await.unwrap(), id);
+        }
+        assert_eq!(store.writes.load(Ordering::SeqCst), writes);
+        assert_eq!(store.reads.load(Ordering::SeqCst), 1);
+    }
+    // A request that is given up leaves the work to the next one.
+    clock.advance(Duration::minutes(5));
+    store.holds_next.store(true, Ordering::SeqCst);
+    let given_up = tokio::time::timeout(std::time::Duration::from_millis(1), node.published()).await;
+    assert!(given_up.is_err());
+    published(&node).await;
+    assert_eq!(store.reads.load(Ordering::SeqCst), 3);
 }
 
 #[tokio::test]
