@@ -22,6 +22,8 @@ const TYP: &str = "at+jwt";
 pub(crate) struct JwtAccessTokens {
     pub(crate) keys: Arc<dyn Keys>,
     pub(crate) algorithm: Algorithm,
+    /// Whether new access tokens are signed. They were at another time, or are at another node.
+    pub(crate) signs_new_tokens: bool,
     pub(crate) issuer: Box<str>,
     pub(crate) audience: Box<str>,
 }
@@ -63,6 +65,10 @@ impl JwtAccessTokens {
 impl SignedFormat for JwtAccessTokens {
     fn name(&self) -> &'static str {
         "jwt"
+    }
+
+    fn is_for_new_tokens(&self) -> bool {
+        self.signs_new_tokens
     }
 
     fn key(&self, id: &AccessToken) -> TokenHash {

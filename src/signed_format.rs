@@ -17,6 +17,11 @@ pub(crate) trait SignedFormat: Send + Sync {
     /// The word under which rows name this format, see [`TokenDetails::format`](crate::record::TokenDetails::format).
     fn name(&self) -> &'static str;
 
+    /// Whether new tokens have this format. Those of before are still read, and written again, if they have not.
+    fn is_for_new_tokens(&self) -> bool {
+        true
+    }
+
     /// Returns the key of the row of the token with this identifier. It is the hash of no text that a client could present.
     fn key(&self, id: &AccessToken) -> TokenHash;
 

@@ -32,7 +32,7 @@ pub(super) async fn customize(
     };
     let changes = customizer.issuance(issuance).await?;
     let TokenChanges { scope, access_token_lifetime, response_members: mut members, mut claims } = changes;
-    if server.signed_format.is_none() {
+    if server.format_of_new_tokens().is_none() {
         claims.clear();
     }
     let scope = scope.unwrap_or_else(|| issuance.scope.clone());

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use async_trait::async_trait;
-use grantor::jose::{Algorithm, KeyError, KeySchedule, Keys, PublicKey, Signer, WrappingKey};
+use grantor::jose::{Algorithm, KeyError, KeyRing, KeySchedule, Keys, PublicKey, Signer, SigningKey, WrappingKey};
 use grantor::storage::{KeyStore, StoredKeys};
-use grantor::testing::{ISSUER, TestClock};
+use grantor::testing::{ISSUER, TestClock, TestServer};
 use grantor::{
-    AuthorizationServer, BearerRequest, Client, ClientCredential, ClientRegistry, ClientSecret, Clock, MemoryStorage,
-    ProtectedResource, RotatingKeys, SigningKeys, StorageError, TokenRequest,
+    AccessToken, AuthorizationServer, BearerRequest, Client, ClientCredential, ClientRegistry, ClientSecret, Clock,
+    MemoryStorage, ProtectedResource, RevocationRequest, RotatingKeys, SigningKeys, StorageError, TokenRequest,
 };
 use serde_json::Value;
 use time::{Duration, OffsetDateTime};
@@ -18,7 +18,7 @@ use tokio::sync::Notify;
 
 const SECRET: [u8; 32] = [7; 32];
 
-/// A store that can be made to fail.
+/// A store that can be made to fail, and to hold an answer back.
 #[derive(Clone, Default)]
 struct Store {
     inner: MemoryStorage,
@@ -263,26 +263,89 @@ async fn algorithm_that_is_taken_away_stays_published_for_a_while() {
     assert_eq!(published(&after).await, [new]);
 }
 
-#[tokio::test]
-async fn token_outlives_the_algorithm_that_signed_it() {
-    let (store, clock) = (MemoryStorage::new(), TestClock::default());
-    let server = async |algorithm| {
-        let keys = RotatingKeys::new(store.clone(), WrappingKey::new(&SECRET, &[]).unwrap(), [algorithm]);
-        let keys = SigningKeys::new(keys.with_clock(clock.clone())).sign_access_tokens();
-        let builder =
-            AuthorizationServer::builder(ISSUER).storage(store.clone()).scope("user:read", "Read").clock(clock.clone());
-        let builder = builder.protected_resource(ProtectedResource::new("https://api.example")).signing_keys(keys);
-        builder.build().await.unwrap()
-    };
+/// A server with keys in this store, of which access tokens are signed or not.
+async fn server(store: &MemoryStorage, clock: &TestClock, algorithm: Algorithm, signs: bool) -> AuthorizationServer {
+    let keys = RotatingKeys::new(store.clone(), WrappingKey::new(&SECRET, &[]).unwrap(), [algorithm]);
+    let keys = SigningKeys::new(keys.with_clock(clock.clone()));
+    let keys = if signs { keys.sign_access_tokens() } else { keys };
+    let builder =
+        AuthorizationServer::builder(ISSUER).storage(store.clone()).scope("user:read", "Read").clock(clock.clone());
+    let builder = builder.protected_resource(ProtectedResource::new("https://api.example")).signing_keys(keys);
+    builder.build().await.unwrap()
+}
+
+/// Registers a machine and returns its secret.
+async fn machine(store: &MemoryStorage) -> ClientSecret {
     let secret = ClientSecret::new("a secret of 256 random bits, of course");
     let app = Client::confidential("app", ClientCredential::secret(&secret)).client_credentials().scope("user:read");
     store.register(app.build().unwrap()).await.unwrap();
-    let before = server(Algorithm::Rs256).await;
-    let request = TokenRequest::client_credentials().scope("user:read").client_secret_basic("app", &secret);
-    let issued = before.token_request(&request).await.unwrap();
-    let after = server(Algorithm::Es256).await;
+    secret
+}
+
+fn request(secret: &ClientSecret) -> TokenRequest<'_> {
+    TokenRequest::client_credentials().scope("user:read").client_secret_basic("app", secret)
+}
+
+async fn is_good(server: &AuthorizationServer, token: &AccessToken) -> bool {
+    server.bearer_request(&BearerRequest::of(token)).await.is_ok()
+}
+
+#[tokio::test]
+async fn token_outlives_the_algorithm_that_signed_it() {
+    let (store, clock) = (MemoryStorage::new(), TestClock::default());
+    let secret = machine(&store).await;
+    let before = server(&store, &clock, Algorithm::Rs256, true).await;
+    let issued = before.token_request(&request(&secret)).await.unwrap();
+    let after = server(&store, &clock, Algorithm::Es256, true).await;
     for server in [&after, &before] {
-        assert!(server.bearer_request(&BearerRequest::of(&issued.access_token)).await.is_ok());
+        assert!(is_good(server, &issued.access_token).await);
+    }
+}
+
+#[tokio::test]
+async fn signed_token_lives_and_is_revoked_at_a_server_whose_new_ones_are_opaque() {
+    let (store, clock) = (MemoryStorage::new(), TestClock::default());
+    let secret = machine(&store).await;
+    let signing = server(&store, &clock, Algorithm::Es256, true).await;
+    let opaque = server(&store, &clock, Algorithm::Es256, false).await;
+    let token = signing.token_request(&request(&secret)).await.unwrap().access_token;
+    let of_opaque = opaque.token_request(&request(&secret)).await.unwrap().access_token;
+    assert!(!of_opaque.expose().contains('.'));
+    for server in [&signing, &opaque] {
+        assert!(is_good(server, &token).await && is_good(server, &of_opaque).await);
+    }
+    let revocation = RevocationRequest::access_token(&token).client_secret_basic("app", &secret);
+    opaque.revocation_request(&revocation).await.unwrap();
+    assert!(!is_good(&opaque, &token).await && !is_good(&signing, &token).await);
+}
+
+#[tokio::test]
+async fn refresh_is_repeated_in_the_format_of_its_token() {
+    for (first, then) in [(true, false), (false, true)] {
+        let key = SigningKey::generate(Algorithm::Es256).unwrap();
+        let ring = Arc::new(KeyRing::new().sign_with(key).build().unwrap());
+        let server = |signs: bool| {
+            let keys = SigningKeys::new(Arc::clone(&ring));
+            if signs { keys.sign_access_tokens() } else { keys }
+        };
+        let resource = || ProtectedResource::new("https://api.example");
+        let t = TestServer::with(|builder| builder.protected_resource(resource()).signing_keys(server(first)));
+        let app = t.confidential_client("https://app.example/cb").await;
+        let refresh = t.authorize(&app).approve_as("alice").await.redeem().await.unwrap().refresh_token.unwrap();
+        let issued = t.refresh(&app, &refresh).await.unwrap().access_token;
+        assert_eq!(issued.expose().contains('.'), first);
+        let mut other = AuthorizationServer::builder(ISSUER).storage(t.storage.clone()).clock(t.clock.clone());
+        for scope in ["user:read", "user:write", "offline_access"] {
+            other = other.scope(scope, "A scope");
+        }
+        let other = other.protected_resource(resource()).signing_keys(server(then)).build().await.unwrap();
+        let repeat = TokenRequest::refresh_token(&refresh).client_secret_basic(&app.id, app.secret.as_ref().unwrap());
+        let repeated = other.token_request(&repeat).await.unwrap();
+        assert_eq!(repeated.access_token.expose().contains('.'), first);
+        assert!(is_good(&other, &repeated.access_token).await && is_good(&t.server, &repeated.access_token).await);
+        let next = repeated.refresh_token.unwrap();
+        let refresh = TokenRequest::refresh_token(&next).client_secret_basic(&app.id, app.secret.as_ref().unwrap());
+        assert_eq!(other.token_request(&refresh).await.unwrap().access_token.expose().contains('.'), then);
     }
 }
 
