@@ -5,6 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde::Serialize;
 use serde_json::{Map, Value};
+use time::Duration;
 
 use crate::error::{Error, SigningError};
 use crate::jose::{Accepted, Algorithm, AwsLc, Keys, Typ, sign, verify};
@@ -69,6 +70,10 @@ impl SignedFormat for JwtAccessTokens {
 
     fn is_for_new_tokens(&self) -> bool {
         self.signs_new_tokens
+    }
+
+    fn longest_lifetime(&self) -> Option<Duration> {
+        self.keys.schedule().map(|schedule| schedule.keep)
     }
 
     fn key(&self, id: &AccessToken) -> TokenHash {

@@ -6,6 +6,7 @@ mod tests;
 
 use async_trait::async_trait;
 use serde_json::{Map, Value};
+use time::Duration;
 
 use crate::error::Error;
 use crate::record::{Grant, StoredToken};
@@ -20,6 +21,11 @@ pub(crate) trait SignedFormat: Send + Sync {
     /// Whether new tokens have this format. Those of before are still read, and written again, if they have not.
     fn is_for_new_tokens(&self) -> bool {
         true
+    }
+
+    /// How long a token can be verified after it was signed, if that has an end.
+    fn longest_lifetime(&self) -> Option<Duration> {
+        None
     }
 
     /// Returns the key of the row of the token with this identifier. It is the hash of no text that a client could present.

@@ -275,9 +275,10 @@ async fn server(store: &MemoryStorage, clock: &TestClock, algorithm: Algorithm, 
 }
 
 /// Registers a machine and returns its secret.
-async fn machine(store: &MemoryStorage) -> ClientSecret {
+async fn machine(store: &MemoryStorage, lifetime: Option<Duration>) -> ClientSecret {
     let secret = ClientSecret::new("a secret of 256 random bits, of course");
     let app = Client::confidential("app", ClientCredential::secret(&secret)).client_credentials().scope("user:read");
+    let app = app.lifetimes(|lifetimes| lifetimes.access_token = lifetime);
     store.register(app.build().unwrap()).await.unwrap();
     secret
 }
@@ -293,7 +294,7 @@ async fn is_good(server: &AuthorizationServer, token: &AccessToken) -> bool {
 #[tokio::test]
 async fn token_outlives_the_algorithm_that_signed_it() {
     let (store, clock) = (MemoryStorage::new(), TestClock::default());
-    let secret = machine(&store).await;
+    let secret = machine(&store, None).await;
     let before = server(&store, &clock, Algorithm::Rs256, true).await;
     let issued = before.token_request(&request(&secret)).await.unwrap();
     let after = server(&store, &clock, Algorithm::Es256, true).await;
@@ -305,7 +306,7 @@ async fn token_outlives_the_algorithm_that_signed_it() {
 #[tokio::test]
 async fn signed_token_lives_and_is_revoked_at_a_server_whose_new_ones_are_opaque() {
     let (store, clock) = (MemoryStorage::new(), TestClock::default());
-    let secret = machine(&store).await;
+    let secret = machine(&store, None).await;
     let signing = server(&store, &clock, Algorithm::Es256, true).await;
     let opaque = server(&store, &clock, Algorithm::Es256, false).await;
     let token = signing.token_request(&request(&secret)).await.unwrap().access_token;
@@ -347,6 +348,25 @@ async fn refresh_is_repeated_in_the_format_of_its_token() {
         let refresh = TokenRequest::refresh_token(&next).client_secret_basic(&app.id, app.secret.as_ref().unwrap());
         assert_eq!(other.token_request(&refresh).await.unwrap().access_token.expose().contains('.'), then);
     }
+}
+
+#[tokio::test]
+async fn token_of_a_client_with_a_longer_lifetime_does_not_outlive_its_key() {
+    let (store, clock) = (MemoryStorage::new(), TestClock::default());
+    let secret = machine(&store, Some(Duration::days(10))).await;
+    let signing = server(&store, &clock, Algorithm::Es256, true).await;
+    signing.token_request(&request(&secret)).await.unwrap();
+    // The next key is published, and signs in an hour.
+    clock.advance(Duration::days(89));
+    signing.token_request(&request(&secret)).await.unwrap();
+    clock.advance(Duration::hours(23));
+    let issued = signing.token_request(&request(&secret)).await.unwrap();
+    assert_eq!(issued.expires_in, KeySchedule::default().keep);
+    clock.advance(issued.expires_in - Duration::SECOND);
+    assert!(is_good(&signing, &issued.access_token).await);
+    // An opaque token needs no key.
+    let opaque = server(&store, &clock, Algorithm::Es256, false).await;
+    assert_eq!(opaque.token_request(&request(&secret)).await.unwrap().expires_in, Duration::days(10));
 }
 
 #[tokio::test]
