@@ -153,7 +153,7 @@ impl Capability for SigningKeys {
     }
 
     fn endpoints(&self, build: &BuildView<'_>) -> Vec<Endpoint> {
-        vec![Endpoint::new("jwks", build.url("/jwks")).methods("GET").any_origin().max_body(0)]
+        vec![Endpoint::new("jwks", build.url("/jwks")).methods("GET, HEAD").any_origin().max_body(0)]
     }
 
     fn metadata(&self, build: &BuildView<'_>) -> Map<String, Value> {

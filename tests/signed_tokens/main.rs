@@ -299,8 +299,10 @@ async fn public_keys_are_published_for_caches_and_scripts() {
     }
     let answer = t.server.handle(&Request::get("/jwks").with_header("if-none-match", "\"x\"")).await;
     assert_eq!(answer.status(), 200);
+    let head = t.server.handle(&Request::new("HEAD", "/jwks")).await;
+    assert_eq!((head.status(), head.header("etag")), (200, Some(tag)));
     let answer = t.server.handle(&Request::new("POST", "/jwks")).await;
-    assert_eq!((answer.status(), answer.header("allow")), (405, Some("GET")));
+    assert_eq!((answer.status(), answer.header("allow")), (405, Some("GET, HEAD")));
 }
 
 #[tokio::test]
