@@ -284,16 +284,19 @@ impl RotatingKeys {
         changed || keys.len() != before
     }
 
-    /// The keys to be generated, and when each begins to sign: at once if there is none, else after it was published long enough.
+    /// The keys to be generated, and when each begins to sign: at once if there is none, else after it was published long enough. A key
+    /// that signs only later than the next one would is of a node whose clock was wrong. It does not hold up the others.
     fn missing(&self, keys: &[Entry], now: OffsetDateTime) -> Vec<(Algorithm, OffsetDateTime)> {
         let KeySchedule { rotate_every, publish_ahead, .. } = self.schedule;
         let due = |algorithm: &Algorithm| {
-            let newest = keys.iter().filter(|key| key.algorithm == *algorithm && key.private.is_some());
-            match newest.map(|key| key.signs_from).max() {
-                None => Some((*algorithm, now)),
-                Some(newest) if now >= newest + rotate_every - publish_ahead => Some((*algorithm, now + publish_ahead)),
-                Some(_) => None,
+            let own = keys.iter().filter(|key| key.algorithm == *algorithm && key.private.is_some());
+            let mut own = own.map(|key| key.signs_from).peekable();
+            if own.peek().is_none() {
+                return Some((*algorithm, now));
             }
+            let newest = own.filter(|from| *from <= now + 2 * publish_ahead).max();
+            let is_there = newest.is_some_and(|newest| now < newest + rotate_every - publish_ahead);
+            (!is_there).then(|| (*algorithm, now + publish_ahead))
         };
         self.algorithms.iter().filter_map(due).collect()
     }

@@ -248,6 +248,28 @@ async fn store_that_fails_matters_only_when_keys_may_have_changed() {
 }
 
 #[tokio::test]
+async fn key_of_a_node_whose_clock_was_years_ahead_does_not_stop_the_change() {
+    for starts_wrong in [false, true] {
+        let (store, clock) = (Store::default(), TestClock::default());
+        let ahead = TestClock::default();
+        ahead.advance(Duration::days(3_650));
+        let (node, wrong) = (node(&store, &clock), node(&store, &ahead));
+        if starts_wrong {
+            wrong.load().await.unwrap();
+        }
+        let first = signs(&node).await;
+        wrong.load().await.unwrap();
+        let mut used = BTreeSet::from([first]);
+        for _ in 0..300 {
+            used.insert(signs(&node).await);
+            clock.advance(Duration::DAY);
+        }
+        assert!(used.len() >= 4, "{}", used.len());
+        assert!(published(&node).await.len() <= 4);
+    }
+}
+
+#[tokio::test]
 async fn algorithm_that_is_taken_away_stays_published_for_a_while() {
     let (store, clock) = (Store::default(), TestClock::default());
     let before = with(&store, &clock, [Algorithm::EdDsa]);
