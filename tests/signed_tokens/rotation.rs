@@ -10,7 +10,8 @@ use grantor::storage::{KeyStore, StoredKeys};
 use grantor::testing::{ISSUER, TestClock, TestServer};
 use grantor::{
     AccessToken, AuthorizationServer, BearerRequest, Client, ClientCredential, ClientRegistry, ClientSecret, Clock,
-    MemoryStorage, ProtectedResource, RevocationRequest, RotatingKeys, SigningKeys, StorageError, TokenRequest,
+    MemoryStorage, ProtectedResource, Request, RevocationRequest, RotatingKeys, SigningKeys, StorageError,
+    TokenRequest,
 };
 use serde_json::Value;
 use time::{Duration, OffsetDateTime};
@@ -286,8 +287,14 @@ async fn algorithm_that_is_taken_away_stays_published_for_a_while() {
 }
 
 /// A server with keys in this store, of which access tokens are signed or not.
-async fn server(store: &MemoryStorage, clock: &TestClock, algorithm: Algorithm, signs: bool) -> AuthorizationServer {
-    let keys = RotatingKeys::new(store.clone(), WrappingKey::new(&SECRET, &[]).unwrap(), [algorithm]);
+async fn server(
+    store: &MemoryStorage,
+    clock: &TestClock,
+    algorithms: &[Algorithm],
+    signs: bool,
+) -> AuthorizationServer {
+    let wrapping = WrappingKey::new(&SECRET, &[]).unwrap();
+    let keys = RotatingKeys::new(store.clone(), wrapping, algorithms.iter().copied());
     let keys = SigningKeys::new(keys.with_clock(clock.clone()));
     let keys = if signs { keys.sign_access_tokens() } else { keys };
     let builder =
@@ -317,20 +324,42 @@ async fn is_good(server: &AuthorizationServer, token: &AccessToken) -> bool {
 async fn token_outlives_the_algorithm_that_signed_it() {
     let (store, clock) = (MemoryStorage::new(), TestClock::default());
     let secret = machine(&store, None).await;
-    let before = server(&store, &clock, Algorithm::Rs256, true).await;
+    let before = server(&store, &clock, &[Algorithm::Rs256], true).await;
     let issued = before.token_request(&request(&secret)).await.unwrap();
-    let after = server(&store, &clock, Algorithm::Es256, true).await;
+    let after = server(&store, &clock, &[Algorithm::Es256], true).await;
     for server in [&after, &before] {
         assert!(is_good(server, &issued.access_token).await);
     }
+}
+
+/// As the manual says: the new algorithm is added before it becomes the default.
+#[tokio::test]
+async fn algorithm_changes_in_two_steps_without_a_token_that_fails() {
+    use Algorithm::{EdDsa, Es256};
+    let (store, clock) = (MemoryStorage::new(), TestClock::default());
+    let secret = machine(&store, None).await;
+    server(&store, &clock, &[EdDsa], true).await.token_request(&request(&secret)).await.unwrap();
+    clock.advance(Duration::hours(1));
+    let first = server(&store, &clock, &[EdDsa, Es256], true).await;
+    let cache = first.handle(&Request::get("/jwks")).await;
+    clock.advance(Duration::minutes(10));
+    let second = server(&store, &clock, &[Es256, EdDsa], true).await;
+    let token = second.token_request(&request(&secret)).await.unwrap().access_token;
+    let header = crate::parts(&token).0;
+    assert_eq!(header["alg"], "ES256");
+    assert!(std::str::from_utf8(cache.body()).unwrap().contains(header["kid"].as_str().unwrap()));
+    assert!(is_good(&first, &token).await && is_good(&second, &token).await);
+    let of_first = first.token_request(&request(&secret)).await.unwrap().access_token;
+    assert_eq!(crate::parts(&of_first).0["alg"], "EdDSA");
+    assert!(is_good(&second, &of_first).await);
 }
 
 #[tokio::test]
 async fn signed_token_lives_and_is_revoked_at_a_server_whose_new_ones_are_opaque() {
     let (store, clock) = (MemoryStorage::new(), TestClock::default());
     let secret = machine(&store, None).await;
-    let signing = server(&store, &clock, Algorithm::Es256, true).await;
-    let opaque = server(&store, &clock, Algorithm::Es256, false).await;
+    let signing = server(&store, &clock, &[Algorithm::Es256], true).await;
+    let opaque = server(&store, &clock, &[Algorithm::Es256], false).await;
     let token = signing.token_request(&request(&secret)).await.unwrap().access_token;
     let of_opaque = opaque.token_request(&request(&secret)).await.unwrap().access_token;
     assert!(!of_opaque.expose().contains('.'));
@@ -376,7 +405,7 @@ async fn refresh_is_repeated_in_the_format_of_its_token() {
 async fn token_of_a_client_with_a_longer_lifetime_does_not_outlive_its_key() {
     let (store, clock) = (MemoryStorage::new(), TestClock::default());
     let secret = machine(&store, Some(Duration::days(10))).await;
-    let signing = server(&store, &clock, Algorithm::Es256, true).await;
+    let signing = server(&store, &clock, &[Algorithm::Es256], true).await;
     signing.token_request(&request(&secret)).await.unwrap();
     // The next key is published, and signs in an hour.
     clock.advance(Duration::days(89));
@@ -387,7 +416,7 @@ async fn token_of_a_client_with_a_longer_lifetime_does_not_outlive_its_key() {
     clock.advance(issued.expires_in - Duration::SECOND);
     assert!(is_good(&signing, &issued.access_token).await);
     // An opaque token needs no key.
-    let opaque = server(&store, &clock, Algorithm::Es256, false).await;
+    let opaque = server(&store, &clock, &[Algorithm::Es256], false).await;
     assert_eq!(opaque.token_request(&request(&secret)).await.unwrap().expires_in, Duration::days(10));
 }
 
