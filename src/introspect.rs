@@ -258,6 +258,10 @@ impl Introspection {
         }
         if token.kind == TokenKind::AccessToken {
             insert("token_type", grant.token_type().into());
+            // Opaque tokens have no audience. A signed one says this, or it was not found.
+            if let (Some(_), Some(resource)) = (&token.details.format, &server.resource) {
+                insert("aud", (*resource.identifier).into());
+            }
         }
         Value::Object(members).to_string().into_bytes()
     }

@@ -233,6 +233,7 @@ async fn customizer_adds_claims_that_introspection_tells_too() {
     let told = t.server.introspection_request(&request).await.unwrap().to_json();
     let told: Json = serde_json::from_slice(&told).unwrap();
     assert_eq!((&told["roles"], told.get("username")), (&json!([app.id, "reader"]), None));
+    assert_eq!(told["aud"], API, "a ResourceServer can be held to its audience");
     assert!(t.bearer(&issued.access_token).await.is_ok());
 
     let t = TestServer::with(|builder| builder.token_customizer(Roles));
