@@ -101,7 +101,15 @@ impl IntrospectionEndpoint {
         let response = match result {
             #[cfg(feature = "jwt")]
             Ok(introspection) if jwt::is_asked_for(server, request) => match caller.client_id() {
-                Some(caller) => jwt::respond(server, &introspection, caller, now).await,
+                Some(caller) => {
+                    let signed = jwt::respond(server, &introspection, caller, now).await;
+                    if let Err(error) = &signed {
+                        let client_id = Some(caller);
+                        let refused = EventKind::IntrospectionRefused { client_id, presented_client_id: None, error };
+                        server.observe_from(request.peer(), now, refused);
+                    }
+                    signed
+                }
                 // Nothing is told to a caller who is not known.
                 None => Err(Refusal::IntrospectionNotAllowed.into()),
             },
@@ -250,6 +258,10 @@ impl Introspection {
         }
         if token.kind == TokenKind::AccessToken {
             insert("token_type", grant.token_type().into());
+            // Opaque tokens have no audience. A signed one says this, or it was not found.
+            if let (Some(_), Some(resource)) = (&token.details.format, &server.resource) {
+                insert("aud", (*resource.identifier).into());
+            }
         }
         Value::Object(members).to_string().into_bytes()
     }

@@ -74,6 +74,9 @@ impl SigningKeys {
     /// [protected resource](crate::Builder::protected_resource) of the server, and without one the server does not build. Default:
     /// access tokens are opaque.
     ///
+    /// A server of which access tokens are opaque again accepts the signed ones of before until they expire, if it has the keys and the
+    /// protected resource still.
+    ///
     /// This server checks such a token by its row, so that a revocation counts at once. A service that checks only the signature
     /// accepts the token until it expires.
     pub const fn sign_access_tokens(mut self) -> Self {
@@ -87,10 +90,13 @@ impl SigningKeys {
         self
     }
 
-    /// The format of access tokens, if they are signed.
+    /// The format of signed access tokens: of new ones, or only of those that were issued before they became opaque.
     pub(crate) fn access_token_format(&self, issuer: &str, audience: &str) -> Option<Arc<dyn SignedFormat>> {
-        let (keys, algorithm) = (Arc::clone(&self.keys), self.access_token_algorithm()?);
-        Some(Arc::new(JwtAccessTokens { keys, algorithm, issuer: issuer.into(), audience: audience.into() }))
+        let own = self.access_token_algorithm();
+        let algorithm = own.or_else(|| self.keys.algorithms().first().copied())?;
+        let (keys, signs_new_tokens) = (Arc::clone(&self.keys), own.is_some());
+        let (issuer, audience) = (issuer.into(), audience.into());
+        Some(Arc::new(JwtAccessTokens { keys, algorithm, signs_new_tokens, issuer, audience }))
     }
 
     /// The algorithm of access tokens, if they are signed.
@@ -147,7 +153,7 @@ impl Capability for SigningKeys {
     }
 
     fn endpoints(&self, build: &BuildView<'_>) -> Vec<Endpoint> {
-        vec![Endpoint::new("jwks", build.url("/jwks")).methods("GET").any_origin().max_body(0)]
+        vec![Endpoint::new("jwks", build.url("/jwks")).methods("GET, HEAD").any_origin().max_body(0)]
     }
 
     fn metadata(&self, build: &BuildView<'_>) -> Map<String, Value> {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde::Serialize;
 use serde_json::{Map, Value};
+use time::Duration;
 
 use crate::error::{Error, SigningError};
 use crate::jose::{Accepted, Algorithm, AwsLc, Keys, Typ, sign, verify};
@@ -22,6 +23,8 @@ const TYP: &str = "at+jwt";
 pub(crate) struct JwtAccessTokens {
     pub(crate) keys: Arc<dyn Keys>,
     pub(crate) algorithm: Algorithm,
+    /// Whether new access tokens are signed. They were at another time, or are at another node.
+    pub(crate) signs_new_tokens: bool,
     pub(crate) issuer: Box<str>,
     pub(crate) audience: Box<str>,
 }
@@ -63,6 +66,14 @@ impl JwtAccessTokens {
 impl SignedFormat for JwtAccessTokens {
     fn name(&self) -> &'static str {
         "jwt"
+    }
+
+    fn is_for_new_tokens(&self) -> bool {
+        self.signs_new_tokens
+    }
+
+    fn longest_lifetime(&self) -> Option<Duration> {
+        self.keys.schedule().map(|schedule| schedule.keep)
     }
 
     fn key(&self, id: &AccessToken) -> TokenHash {

@@ -1,7 +1,8 @@
 //! Keys that nodes share by a store, and that change by themselves.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use base64::Engine;
@@ -46,10 +47,19 @@ pub struct RotatingKeys {
     algorithms: Vec<Algorithm>,
     schedule: KeySchedule,
     clock: Arc<dyn Clock>,
-    loaded: Mutex<Option<Arc<Loaded>>>,
+    known: Mutex<Known>,
+    /// Whether a request of this node is reading the store, while others go on with what is known.
+    is_reloading: AtomicBool,
 }
 
-/// What a node knows of the store.
+/// What a node knows of the store, and how often it has written to it.
+#[derive(Default)]
+struct Known {
+    loaded: Option<Arc<Loaded>>,
+    writes: u64,
+}
+
+/// What a node has read.
 struct Loaded {
     at: OffsetDateTime,
     keys: Vec<Entry>,
@@ -106,7 +116,8 @@ impl RotatingKeys {
             algorithms: algorithms.into_iter().collect(),
             schedule: KeySchedule::default(),
             clock: Arc::new(SystemClock),
-            loaded: Mutex::new(None),
+            known: Mutex::default(),
+            is_reloading: AtomicBool::new(false),
         }
     }
 
@@ -153,26 +164,28 @@ impl RotatingKeys {
         now.replace_nanosecond(0).unwrap_or(now)
     }
 
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// What is known, if it is young enough and nothing is due; else what the store has. A store that fails does not matter while what is
-    /// known can't mislead: until a key could sign that this node has not seen.
+    /// known can't mislead: until a key could sign that this node has not seen. So long, one request asks the store, and the others
+    /// do not wait for it: each of them would generate a key of its own.
     async fn current(&self) -> Result<Arc<Loaded>, KeyError> {
         let now = self.now();
-        let known = self.loaded.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let age = known.as_ref().map(|loaded| now - loaded.at);
-        if let (Some(loaded), Some(age)) = (&known, age)
-            && !age.is_negative()
-            && age < self.schedule.reload_every()
-            && !self.is_due(&loaded.keys, now)
-        {
-            return Ok(Arc::clone(loaded));
+        let Some(known) = self.known().loaded.clone() else { return self.update(now).await };
+        let age = now - known.at;
+        let is_young = !age.is_negative() && age < self.schedule.reload_every();
+        if is_young && !self.is_due(&known.keys, now) {
+            return Ok(known);
         }
-        match (self.update(now).await, known) {
-            (Err(KeyError::Unavailable(_)), Some(known))
-                if age.is_some_and(|age| age < self.schedule.publish_ahead / 2) =>
-            {
-                Ok(known)
-            }
-            (result, _) => result,
+        if age >= self.schedule.publish_ahead / 2 {
+            return self.update(now).await;
+        }
+        let Some(_reload) = Reload::begin(&self.is_reloading) else { return Ok(known) };
+        match self.update(now).await {
+            Err(KeyError::Unavailable(_)) => Ok(known),
+            result => result,
         }
     }
 
@@ -193,6 +206,7 @@ impl RotatingKeys {
     ) -> Result<Arc<Loaded>, KeyError> {
         let unavailable = |error: BoxError| KeyError::Unavailable(error);
         for _ in 0..ATTEMPTS {
+            let writes = self.known().writes;
             let stored = self.store.load_keys().await.map_err(|error| unavailable(error.into()))?;
             let version = stored.as_ref().map(|stored| stored.version);
             let mut keys = match &stored {
@@ -204,7 +218,7 @@ impl RotatingKeys {
             let is_tidied = self.tidy(&mut keys, now);
             let missing = self.missing(&keys, now);
             if version.is_some() && keys.len() == before && !is_tidied && missing.is_empty() {
-                return Ok(self.keep(now, keys));
+                return Ok(self.keep(now, keys, writes, false));
             }
             for (algorithm, signs_from) in missing {
                 keys.push(
@@ -214,16 +228,25 @@ impl RotatingKeys {
             }
             let value = write(&keys);
             if self.store.replace_keys(version, &value).await.map_err(|error| unavailable(error.into()))? {
-                return Ok(self.keep(now, keys));
+                return Ok(self.keep(now, keys, writes, true));
             }
         }
         Err(unavailable("other nodes change the keys all the time".into()))
     }
 
-    fn keep(&self, at: OffsetDateTime, keys: Vec<Entry>) -> Arc<Loaded> {
+    /// Keeps what was read or written, unless this node has written something else since it was read: a key that was taken out does not
+    /// come back.
+    fn keep(&self, at: OffsetDateTime, keys: Vec<Entry>, writes: u64, is_written: bool) -> Arc<Loaded> {
         let published = keys.iter().map(|key| key.public.clone()).collect();
         let loaded = Arc::new(Loaded { at, keys, published });
-        *self.loaded.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&loaded));
+        let mut known = self.known();
+        if known.writes == writes {
+            known.loaded = Some(Arc::clone(&loaded));
+        } else if is_written {
+            // Which of two writes was the last one is for the store to say.
+            known.loaded = None;
+        }
+        known.writes += u64::from(is_written);
         loaded
     }
 
@@ -261,16 +284,19 @@ impl RotatingKeys {
         changed || keys.len() != before
     }
 
-    /// The keys to be generated, and when each begins to sign: at once if there is none, else after it was published long enough.
+    /// The keys to be generated, and when each begins to sign: at once if there is none, else after it was published long enough. A key
+    /// that signs only later than the next one would is of a node whose clock was wrong. It does not hold up the others.
     fn missing(&self, keys: &[Entry], now: OffsetDateTime) -> Vec<(Algorithm, OffsetDateTime)> {
         let KeySchedule { rotate_every, publish_ahead, .. } = self.schedule;
         let due = |algorithm: &Algorithm| {
-            let newest = keys.iter().filter(|key| key.algorithm == *algorithm && key.private.is_some());
-            match newest.map(|key| key.signs_from).max() {
-                None => Some((*algorithm, now)),
-                Some(newest) if now >= newest + rotate_every - publish_ahead => Some((*algorithm, now + publish_ahead)),
-                Some(_) => None,
+            let own = keys.iter().filter(|key| key.algorithm == *algorithm && key.private.is_some());
+            let mut own = own.map(|key| key.signs_from).peekable();
+            if own.peek().is_none() {
+                return Some((*algorithm, now));
             }
+            let newest = own.filter(|from| *from <= now + 2 * publish_ahead).max();
+            let is_there = newest.is_some_and(|newest| now < newest + rotate_every - publish_ahead);
+            (!is_there).then(|| (*algorithm, now + publish_ahead))
         };
         self.algorithms.iter().filter_map(due).collect()
     }
@@ -288,7 +314,7 @@ impl RotatingKeys {
         if stored.format != FORMAT {
             return Err("the stored keys have a format of another version");
         }
-        let known = self.loaded.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let known = self.known().loaded.clone();
         let time = |seconds| OffsetDateTime::from_unix_timestamp(seconds).map_err(|_| MALFORMED);
         let read = |stored: StoredKey| {
             let public = PublicKey::from_jwk(&stored.public.to_string()).map_err(|_| MALFORMED)?;
@@ -329,9 +355,28 @@ impl RotatingKeys {
     }
 }
 
-/// What a wrapped key is bound to, so that it can't be stored in the place of another one.
+/// The one request of a node that reads the store, until it ends or is given up.
+struct Reload<'a>(&'a AtomicBool);
+
+impl<'a> Reload<'a> {
+    /// `None` if there is one.
+    fn begin(flag: &'a AtomicBool) -> Option<Self> {
+        let is_taken = flag.swap(true, Ordering::AcqRel);
+        if is_taken { None } else { Some(Self(flag)) }
+    }
+}
+
+impl Drop for Reload<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
+}
+
+/// What a wrapped key is bound to, so that it can't be stored in the place of another one. It is no JSON, whose order of members depends
+/// on how `serde_json` was built.
 fn context(public: &PublicKey) -> String {
-    public.to_jwk().to_string()
+    let algorithm = public.algorithm().map_or("", Algorithm::name);
+    format!("{} {algorithm} {}", public.thumbprint(), public.id().unwrap_or_default())
 }
 
 fn write(keys: &[Entry]) -> Vec<u8> {

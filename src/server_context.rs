@@ -45,7 +45,7 @@ pub(crate) struct ServerContext {
     /// Without one, client secrets are compared by digest, and no user has a password.
     pub(crate) authenticator: Option<Arc<dyn Authenticator>>,
     pub(crate) customizer: Option<Arc<dyn TokenCustomizer>>,
-    /// The format of access tokens, unless they are opaque.
+    /// The format of signed access tokens, if there are any. New ones may be opaque in spite of it.
     pub(crate) signed_format: Option<Arc<dyn SignedFormat>>,
     /// The keys of everything that it signs.
     #[cfg(feature = "jwt")]
@@ -75,6 +75,11 @@ pub(crate) struct ResourceUrls {
 }
 
 impl ServerContext {
+    /// The format of the access tokens that are issued, unless they are opaque.
+    pub(crate) fn format_of_new_tokens(&self) -> Option<&Arc<dyn SignedFormat>> {
+        self.signed_format.as_ref().filter(|format| format.is_for_new_tokens())
+    }
+
     /// The time, to be read once a request.
     pub(crate) fn now(&self) -> OffsetDateTime {
         in_microseconds(self.clock.now())

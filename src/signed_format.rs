@@ -6,6 +6,7 @@ mod tests;
 
 use async_trait::async_trait;
 use serde_json::{Map, Value};
+use time::Duration;
 
 use crate::error::Error;
 use crate::record::{Grant, StoredToken};
@@ -16,6 +17,16 @@ use crate::secret::{AccessToken, TokenHash};
 pub(crate) trait SignedFormat: Send + Sync {
     /// The word under which rows name this format, see [`TokenDetails::format`](crate::record::TokenDetails::format).
     fn name(&self) -> &'static str;
+
+    /// Whether new tokens have this format. Those of before are still read, and written again, if they have not.
+    fn is_for_new_tokens(&self) -> bool {
+        true
+    }
+
+    /// How long a token can be verified after it was signed, if that has an end.
+    fn longest_lifetime(&self) -> Option<Duration> {
+        None
+    }
 
     /// Returns the key of the row of the token with this identifier. It is the hash of no text that a client could present.
     fn key(&self, id: &AccessToken) -> TokenHash;

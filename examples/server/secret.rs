@@ -5,7 +5,7 @@ use std::io::{ErrorKind, Write};
 use std::path::Path;
 
 use crate::StartError;
-use crate::session::random_bytes;
+use crate::session::{random_bytes, random_text};
 
 /// A file in the current directory, beside the default database.
 const DEFAULT: &str = "grantor.secret";
@@ -38,9 +38,11 @@ fn create(file: &Path) -> std::io::Result<[u8; 32]> {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let secret = random_bytes();
-    let unfinished = file.with_extension(format!("{}.new", std::process::id()));
-    options.open(&unfinished)?.write_all(&secret)?;
-    let named = fs::hard_link(&unfinished, file);
+    // Not the number of the process: in a container it is the same after each start.
+    let unfinished = file.with_extension(format!("{}.new", random_text()));
+    let mut new = options.open(&unfinished)?;
+    let written = new.write_all(&secret).and_then(|()| new.sync_all());
+    let named = written.and_then(|()| fs::hard_link(&unfinished, file));
     fs::remove_file(&unfinished)?;
     named.map(|()| secret)
 }
@@ -54,7 +56,10 @@ mod tests {
         let folder = std::env::temp_dir().join(format!("grantor-secret-{}", std::process::id()));
         fs::create_dir_all(&folder).unwrap();
         let file = folder.join("secret");
+        // What a start has left that was cut off does not stop the next one.
+        fs::write(folder.join(format!("secret.{}.new", std::process::id())), []).unwrap();
         let first = load(Some(&file), true).unwrap();
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 2);
         assert_eq!(load(Some(&file), false).unwrap(), first);
         fs::write(&file, [1; 31]).unwrap();
         assert!(load(Some(&file), true).unwrap_err().to_string().contains("has not 32 bytes"));

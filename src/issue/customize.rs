@@ -32,7 +32,7 @@ pub(super) async fn customize(
     };
     let changes = customizer.issuance(issuance).await?;
     let TokenChanges { scope, access_token_lifetime, response_members: mut members, mut claims } = changes;
-    if server.signed_format.is_none() {
+    if server.format_of_new_tokens().is_none() {
         claims.clear();
     }
     let scope = scope.unwrap_or_else(|| issuance.scope.clone());
@@ -47,7 +47,12 @@ pub(super) async fn customize(
         return Err(Error::Misuse("a token customizer set an access token lifetime below one second"));
     }
     let client_id = issuance.client.id();
-    let dropped = [drop_members(&mut members, |name| taken.contains_key(name)), drop_members(&mut claims, |_| false)];
+    // A machine has no user name (RFC 9700 §4.15), and introspection tells the claims.
+    let is_machine = issuance.subject().is_none();
+    let dropped = [
+        drop_members(&mut members, |name| taken.contains_key(name)),
+        drop_members(&mut claims, |name| is_machine && name == "username"),
+    ];
     for member in dropped.iter().flatten() {
         server.observe_from(issuance.peer, issuance.now, EventKind::CustomizerMemberDropped { client_id, member });
     }

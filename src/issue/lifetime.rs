@@ -2,7 +2,6 @@
 
 use time::{Duration, OffsetDateTime};
 
-use super::ResponseMembers;
 use crate::client::Client;
 use crate::env::in_microseconds;
 use crate::error::Error;
@@ -21,18 +20,22 @@ pub(crate) fn may_refresh(server: &ServerContext, client: &Client, granted: &Sco
     policy_agrees && client.allows_grant_type(GrantType::REFRESH_TOKEN)
 }
 
-/// The lifetimes of a client, with what the grant handler changes for this response.
+/// The lifetimes of a client, with what the grant handler changes for this response. The lifetime of a signed access token is cut to the
+/// time for which its key is published.
 pub(super) fn lifetimes(
     server: &ServerContext,
     client: &Client,
-    members: &ResponseMembers,
+    from_handler: Option<Duration>,
 ) -> Result<EffectiveLifetimes, Error> {
     let mut lifetimes = server.policy.lifetimes(client);
-    if let Some(access_token) = members.access_token_lifetime {
+    if let Some(access_token) = from_handler {
         if access_token < Duration::SECOND {
             return Err(Error::Misuse("a grant handler set an access token lifetime below one second"));
         }
         lifetimes.access_token = access_token;
+    }
+    if let Some(longest) = server.format_of_new_tokens().and_then(|format| format.longest_lifetime()) {
+        lifetimes.access_token = lifetimes.access_token.min(longest);
     }
     Ok(lifetimes)
 }

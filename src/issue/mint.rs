@@ -42,7 +42,7 @@ pub(super) async fn sign(
     row: &mut StoredToken,
     grant: &Grant,
 ) -> Result<AccessToken, Error> {
-    let Some(format) = &server.signed_format else { return Ok(id) };
+    let Some(format) = server.format_of_new_tokens() else { return Ok(id) };
     row.hash = format.key(&id);
     row.details.format = Some(format.name().into());
     format.text(&id, row, grant).await

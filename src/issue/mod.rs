@@ -131,7 +131,7 @@ async fn first_tokens(
     if order.depth() > DEEPEST {
         return Err(Refusal::NestedTooDeep.into());
     }
-    let mut lifetimes = lifetimes(server, client, &order.members)?;
+    let mut lifetimes = lifetimes(server, client, order.members.access_token_lifetime)?;
     let rotates = server.policy.rotates(client);
     let (ends_by, keys) = (order.ends_by(), std::mem::take(&mut order.keys));
     let mut expirations = Expirations::new(&lifetimes, rotates, now, ends_by, now);
@@ -229,7 +229,7 @@ async fn successors(
 ) -> Result<(Redemption, Vec<StoredToken>, Issued), Error> {
     let RedeemToken { presented, kind, number, plain, grant, scope: requested, unenforced } = *order;
     Error::check_enforced(client.parts().unenforced_member().or(unenforced.as_deref()))?;
-    let mut lifetimes = server.policy.lifetimes(client);
+    let mut lifetimes = lifetimes(server, client, None)?;
     let left = server.scope_left(client, &grant.grant_type, &grant.scope)?;
     let possible = requested.intersection(&left).ok_or(Refusal::NoScopeLeft)?;
     let is_refresh = kind == TokenKind::RefreshToken;

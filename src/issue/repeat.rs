@@ -6,7 +6,7 @@ use serde_json::Map;
 use time::OffsetDateTime;
 
 use super::customize::customize;
-use super::lifetime::lasts_a_second;
+use super::lifetime::{lasts_a_second, lifetimes};
 use super::mint::{derive, peer_mark, sign_again};
 use super::{Issued, RepeatRefresh, ResponseMembers, issued_tokens};
 use crate::client::Client;
@@ -58,7 +58,7 @@ pub(crate) async fn repeat(
     let left = server.scope_left(client, &presented.grant().grant_type, &presented.grant().scope)?;
     let possible = scope.intersection(&left).ok_or(Refusal::NoScopeLeft)?;
     if server.customizer.is_some() {
-        let access_token_lifetime = server.policy.lifetimes(client).access_token;
+        let access_token_lifetime = lifetimes(server, client, None)?.access_token;
         let (kind, grant, scope) = (IssuanceKind::Repeat, presented.grant(), &possible);
         let issuance = Issuance { kind, client, grant, scope, access_token_lifetime, peer, now };
         customize(server, &issuance, &Map::new()).await?;

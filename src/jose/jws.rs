@@ -9,7 +9,7 @@ use super::algorithm::Algorithm;
 use super::strict_json::parse_object;
 
 /// The longest `kid` that is read. A thumbprint has 43 characters.
-const MAX_KEY_ID: usize = 256;
+pub(super) const MAX_KEY_ID: usize = 256;
 
 /// A text that was taken apart. Its signature was not verified: nothing that it says counts yet.
 #[derive(Debug)]

@@ -4,7 +4,7 @@ use std::fmt;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use super::algorithm::Algorithm;
@@ -154,14 +154,17 @@ impl PublicKey {
     /// Returns the SHA-256 thumbprint (RFC 7638 §3), in base64url.
     #[must_use]
     pub fn thumbprint(&self) -> String {
-        // `serde_json` writes the members in the order of their names, which is what RFC 7638 demands.
-        URL_SAFE_NO_PAD.encode(Sha256::digest(Value::Object(self.material.members()).to_string()))
+        // None of the values needs escaping.
+        let members: Vec<_> =
+            self.material.members().iter().map(|(name, value)| format!(r#""{name}":"{value}""#)).collect();
+        URL_SAFE_NO_PAD.encode(Sha256::digest(format!("{{{}}}", members.join(","))))
     }
 
     /// Returns the JWK, as it is published: `kty`, `use`, the numbers, and `kid` and `alg` if the key has them.
     #[must_use]
     pub fn to_jwk(&self) -> Value {
-        let mut jwk = self.material.members();
+        let members = self.material.members().into_iter();
+        let mut jwk: Map<String, Value> = members.map(|(name, value)| (name.to_owned(), value.into())).collect();
         jwk.insert("use".into(), "sig".into());
         if let Some(id) = self.id() {
             jwk.insert("kid".into(), id.into());
@@ -233,18 +236,16 @@ impl Material {
         )
     }
 
-    /// The members of a JWK that a thumbprint is made of.
-    fn members(&self) -> Map<String, Value> {
+    /// The members of a JWK that a thumbprint is made of, in the order of their names (RFC 7638 §3.3).
+    fn members(&self) -> Vec<(&'static str, String)> {
         let text = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
-        let members = match self {
-            Self::Rsa { n, e } => json!({"kty": "RSA", "n": text(n), "e": text(e)}),
-            Self::P256 { x, y } => json!({"kty": "EC", "crv": "P-256", "x": text(x), "y": text(y)}),
-            Self::P384 { x, y } => json!({"kty": "EC", "crv": "P-384", "x": text(x), "y": text(y)}),
-            Self::Ed25519 { x } => json!({"kty": "OKP", "crv": "Ed25519", "x": text(x)}),
-        };
-        match members {
-            Value::Object(members) => members,
-            _ => Map::new(),
+        let on = |curve: &str| ("crv", curve.to_owned());
+        let kty = |kty: &str| ("kty", kty.to_owned());
+        match self {
+            Self::Rsa { n, e } => vec![("e", text(e)), kty("RSA"), ("n", text(n))],
+            Self::P256 { x, y } => vec![on("P-256"), kty("EC"), ("x", text(x)), ("y", text(y))],
+            Self::P384 { x, y } => vec![on("P-384"), kty("EC"), ("x", text(x)), ("y", text(y))],
+            Self::Ed25519 { x } => vec![on("Ed25519"), kty("OKP"), ("x", text(x))],
         }
     }
 }
@@ -307,6 +308,16 @@ mod tests {
         assert_eq!(rsa.thumbprint(), "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs");
         let ed25519 = PublicKey::from_jwk(ED25519).unwrap();
         assert_eq!(ed25519.thumbprint(), "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k");
+    }
+
+    /// The vectors do not show it: `serde_json` sorts members, unless a crate of the program turns on its feature `preserve_order`.
+    #[test]
+    fn members_of_a_thumbprint_are_in_the_order_of_their_names() {
+        let p384 = Material::P384 { x: [1; 48], y: [2; 48] };
+        let read = |jwk| PublicKey::from_jwk(jwk).unwrap().material;
+        for material in [read(RSA), read(P256), p384, read(ED25519)] {
+            assert!(material.members().is_sorted_by_key(|(name, _)| *name), "{:?}", material.members());
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use async_trait::async_trait;
 
 use super::algorithm::Algorithm;
+use super::jws::MAX_KEY_ID;
 use super::key::PublicKey;
 use super::sign::{KeyError, Keys, Signer};
 
@@ -48,8 +49,8 @@ pub enum KeyRingError {
     /// No key signs.
     #[error("a key ring needs a key that signs")]
     NoSigner,
-    /// A key has no identifier or no algorithm.
-    #[error("each key of a ring needs an identifier (`kid`) and an algorithm (`alg`)")]
+    /// A key has no identifier of 1 to 256 bytes, or no algorithm.
+    #[error("each key of a ring needs an identifier (`kid`) of 1 to 256 bytes and an algorithm (`alg`)")]
     Incomplete,
     /// Two keys have the same identifier.
     #[error("two keys of the ring have the identifier {0:?}")]
@@ -112,7 +113,9 @@ impl KeyRingBuilder {
         let published: Vec<PublicKey> = signers.iter().map(|signer| signer.key().clone()).chain(others).collect();
         let (mut ids, mut keys, mut algorithms) = (HashSet::new(), HashSet::new(), Vec::new());
         for key in &published {
-            let id = key.id().filter(|_| key.algorithm().is_some()).ok_or(KeyRingError::Incomplete)?;
+            // A longer one is not read (RFC 8725 §3.10).
+            let is_complete = |id: &&str| (1..=MAX_KEY_ID).contains(&id.len()) && key.algorithm().is_some();
+            let id = key.id().filter(is_complete).ok_or(KeyRingError::Incomplete)?;
             if !ids.insert(id) {
                 return Err(KeyRingError::SameId(id.into()));
             }

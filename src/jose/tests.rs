@@ -304,4 +304,8 @@ fn keys_that_make_no_ring_are_refused() {
     )
     .unwrap();
     assert_eq!(build(vec![key(Algorithm::Es256)], vec![nameless]), Err(KeyRingError::Incomplete));
+    for (length, expected) in [(0, Err(KeyRingError::Incomplete)), (256, Ok(())), (257, Err(KeyRingError::Incomplete))]
+    {
+        assert_eq!(build(vec![key(Algorithm::Es256).with_id("k".repeat(length))], vec![]), expected, "{length}");
+    }
 }

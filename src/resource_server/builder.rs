@@ -89,7 +89,8 @@ impl ResourceServerBuilder {
     }
 
     /// Demands that tokens name this audience: their introspection response has it in `aud` (RFC 9700 §2.3). A grantor server names
-    /// no audience by itself; its [`TokenCustomizer`](crate::TokenCustomizer) can keep the APIs apart. Default: any or none.
+    /// its protected resource for access tokens that it signs (feature `jwt`). Opaque ones have no audience; the server's
+    /// [`TokenCustomizer`](crate::TokenCustomizer) can keep the APIs apart. Default: any or none.
     pub fn audience(mut self, audience: impl Into<String>) -> Self {
         self.audience = Some(audience.into());
         self

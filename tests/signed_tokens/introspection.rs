@@ -7,7 +7,7 @@ use grantor::testing::{TestClient, TestServer};
 use grantor::{Clock, Request, Response, SigningKeys};
 use serde_json::{Value, json};
 
-use crate::{Json, key, machine, parts, revoke, token};
+use crate::{Json, Offline, key, machine, parts, revoke, token};
 
 const JWT: &str = "application/token-introspection+jwt";
 
@@ -76,6 +76,20 @@ async fn dead_or_unknown_token_is_signed_as_inactive() {
         let answer = ask(&t, Some(&app), JWT, text).await;
         let claims = parts(&grantor::AccessToken::new(std::str::from_utf8(answer.body()).unwrap())).1;
         assert_eq!(claims["token_introspection"], json!({ "active": false }));
+    }
+}
+
+#[tokio::test]
+async fn failing_signature_of_an_answer_is_an_error_that_the_observer_sees() {
+    let ring = KeyRing::new().sign_with(Offline(key(Algorithm::Es256).public_key().clone())).build().unwrap();
+    let t = TestServer::with(|builder| builder.signing_keys(SigningKeys::new(ring)));
+    let app = machine(&t).await;
+    let issued = token(&t, &app).await;
+    for (count, text) in [(1, issued.access_token.expose()), (2, "unknown")] {
+        let answer = ask(&t, Some(&app), JWT, text).await;
+        assert_eq!((answer.status(), answer.header("content-type")), (500, Some("application/json")));
+        assert_eq!(json_of(&answer)["error"], "server_error");
+        assert_eq!(t.events.count("introspection_refused"), count);
     }
 }
 

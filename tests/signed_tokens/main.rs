@@ -210,7 +210,11 @@ struct Roles;
 impl TokenCustomizer for Roles {
     async fn issuance(&self, issuance: &Issuance<'_>) -> Result<TokenChanges, Error> {
         let roles = json!([issuance.client.id().as_str(), "reader"]);
-        Ok(TokenChanges::new().claim("roles", roles).claim("sub", "mallory").response_member("shown", 1))
+        Ok(TokenChanges::new()
+            .claim("roles", roles)
+            .claim("sub", "mallory")
+            .claim("username", "m")
+            .response_member("shown", 1))
     }
 }
 
@@ -222,12 +226,14 @@ async fn customizer_adds_claims_that_introspection_tells_too() {
     let issued = token(&t, &app).await;
     let claims = parts(&issued.access_token).1;
     assert_eq!(claims["roles"], json!([app.id, "reader"]));
-    assert_eq!((&claims["sub"], claims.get("shown")), (&json!(app.id), None));
-    assert_eq!(t.events.count("customizer_member_dropped"), 1);
+    assert_eq!((&claims["sub"], claims.get("shown"), claims.get("username")), (&json!(app.id), None, None));
+    assert_eq!(t.events.count("customizer_member_dropped"), 2);
     let request = IntrospectionRequest::of(issued.access_token.expose());
     let request = request.client_secret_basic(&app.id, app.secret.as_ref().unwrap());
     let told = t.server.introspection_request(&request).await.unwrap().to_json();
-    assert_eq!(serde_json::from_slice::<Json>(&told).unwrap()["roles"], json!([app.id, "reader"]));
+    let told: Json = serde_json::from_slice(&told).unwrap();
+    assert_eq!((&told["roles"], told.get("username")), (&json!([app.id, "reader"]), None));
+    assert_eq!(told["aud"], API, "a ResourceServer can be held to its audience");
     assert!(t.bearer(&issued.access_token).await.is_ok());
 
     let t = TestServer::with(|builder| builder.token_customizer(Roles));
@@ -294,8 +300,10 @@ async fn public_keys_are_published_for_caches_and_scripts() {
     }
     let answer = t.server.handle(&Request::get("/jwks").with_header("if-none-match", "\"x\"")).await;
     assert_eq!(answer.status(), 200);
+    let head = t.server.handle(&Request::new("HEAD", "/jwks")).await;
+    assert_eq!((head.status(), head.header("etag")), (200, Some(tag)));
     let answer = t.server.handle(&Request::new("POST", "/jwks")).await;
-    assert_eq!((answer.status(), answer.header("allow")), (405, Some("GET")));
+    assert_eq!((answer.status(), answer.header("allow")), (405, Some("GET, HEAD")));
 }
 
 #[tokio::test]

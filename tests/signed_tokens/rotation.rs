@@ -2,26 +2,33 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use async_trait::async_trait;
-use grantor::jose::{Algorithm, KeyError, KeySchedule, Keys, PublicKey, Signer, WrappingKey};
+use grantor::jose::{Algorithm, KeyError, KeyRing, KeySchedule, Keys, PublicKey, Signer, SigningKey, WrappingKey};
 use grantor::storage::{KeyStore, StoredKeys};
-use grantor::testing::{ISSUER, TestClock};
+use grantor::testing::{ISSUER, TestClock, TestServer};
 use grantor::{
-    AuthorizationServer, BearerRequest, Client, ClientCredential, ClientRegistry, ClientSecret, Clock, MemoryStorage,
-    ProtectedResource, RotatingKeys, SigningKeys, StorageError, TokenRequest,
+    AccessToken, AuthorizationServer, BearerRequest, Client, ClientCredential, ClientRegistry, ClientSecret, Clock,
+    MemoryStorage, ProtectedResource, Request, RevocationRequest, RotatingKeys, SigningKeys, StorageError,
+    TokenRequest,
 };
 use serde_json::Value;
 use time::{Duration, OffsetDateTime};
+use tokio::sync::Notify;
 
 const SECRET: [u8; 32] = [7; 32];
 
-/// A store that can be made to fail.
+/// A store that can be made to fail, and to hold an answer back.
 #[derive(Clone, Default)]
 struct Store {
     inner: MemoryStorage,
     fails: Arc<AtomicBool>,
+    reads: Arc<AtomicUsize>,
+    writes: Arc<AtomicUsize>,
+    /// The next answer waits until it is released.
+    holds_next: Arc<AtomicBool>,
+    release: Arc<Notify>,
 }
 
 impl Store {
@@ -35,11 +42,18 @@ impl Store {
 impl KeyStore for Store {
     async fn load_keys(&self) -> Result<Option<StoredKeys>, StorageError> {
         self.check()?;
-        self.inner.load_keys().await
+        self.reads.fetch_add(1, Ordering::SeqCst);
+        let stored = self.inner.load_keys().await;
+        if self.holds_next.swap(false, Ordering::SeqCst) {
+            self.release.notified().await;
+        }
+        tokio::task::yield_now().await;
+        stored
     }
 
     async fn replace_keys(&self, expected: Option<i64>, value: &[u8]) -> Result<bool, StorageError> {
         self.check()?;
+        self.writes.fetch_add(1, Ordering::SeqCst);
         self.inner.replace_keys(expected, value).await
     }
 }
@@ -170,6 +184,53 @@ async fn removed_key_is_gone_at_once_and_another_one_signs() {
 }
 
 #[tokio::test]
+async fn read_that_began_before_a_removal_does_not_bring_the_key_back() {
+    let (store, clock) = (Store::default(), TestClock::default());
+    let node = node(&store, &clock);
+    let leaked = signs(&node).await;
+    clock.advance(Duration::minutes(5));
+    store.holds_next.store(true, Ordering::SeqCst);
+    let removal = async {
+        assert!(node.remove(&leaked).await.unwrap());
+        store.release.notify_one();
+    };
+    tokio::join!(published(&node), removal);
+    assert!(!published(&node).await.contains(&leaked));
+    assert_ne!(signs(&node).await, leaked);
+}
+
+#[tokio::test]
+async fn one_request_of_many_reads_the_store_and_makes_the_next_key() {
+    let (store, clock) = (Store::default(), TestClock::default());
+    let node = Arc::new(node(&store, &clock));
+    let id = signs(&node).await;
+    for (advance, writes) in [(Duration::minutes(5), 0), (Duration::days(89), 1)] {
+        // The node has read the store a moment ago.
+        clock.advance(advance - Duration::minutes(6));
+        published(&node).await;
+        clock.advance(Duration::minutes(6));
+        store.reads.store(0, Ordering::SeqCst);
+        store.writes.store(0, Ordering::SeqCst);
+        let request = |_| {
+            let node = Arc::clone(&node);
+            tokio::spawn(async move { signs(&node).await })
+        };
+        for task in (0..64).map(request).collect::<Vec<_>>() {
+            assert_eq!(task.await.unwrap(), id);
+        }
+        assert_eq!(store.writes.load(Ordering::SeqCst), writes);
+        assert_eq!(store.reads.load(Ordering::SeqCst), 1);
+    }
+    // A request that is given up leaves the work to the next one.
+    clock.advance(Duration::minutes(5));
+    store.holds_next.store(true, Ordering::SeqCst);
+    let given_up = tokio::time::timeout(std::time::Duration::from_millis(1), node.published()).await;
+    assert!(given_up.is_err());
+    published(&node).await;
+    assert_eq!(store.reads.load(Ordering::SeqCst), 3);
+}
+
+#[tokio::test]
 async fn store_that_fails_matters_only_when_keys_may_have_changed() {
     let (store, clock) = (Store::default(), TestClock::default());
     let node = node(&store, &clock);
@@ -188,6 +249,28 @@ async fn store_that_fails_matters_only_when_keys_may_have_changed() {
 }
 
 #[tokio::test]
+async fn key_of_a_node_whose_clock_was_years_ahead_does_not_stop_the_change() {
+    for starts_wrong in [false, true] {
+        let (store, clock) = (Store::default(), TestClock::default());
+        let ahead = TestClock::default();
+        ahead.advance(Duration::days(3_650));
+        let (node, wrong) = (node(&store, &clock), node(&store, &ahead));
+        if starts_wrong {
+            wrong.load().await.unwrap();
+        }
+        let first = signs(&node).await;
+        wrong.load().await.unwrap();
+        let mut used = BTreeSet::from([first]);
+        for _ in 0..300 {
+            used.insert(signs(&node).await);
+            clock.advance(Duration::DAY);
+        }
+        assert!(used.len() >= 4, "{}", used.len());
+        assert!(published(&node).await.len() <= 4);
+    }
+}
+
+#[tokio::test]
 async fn algorithm_that_is_taken_away_stays_published_for_a_while() {
     let (store, clock) = (Store::default(), TestClock::default());
     let before = with(&store, &clock, [Algorithm::EdDsa]);
@@ -203,27 +286,138 @@ async fn algorithm_that_is_taken_away_stays_published_for_a_while() {
     assert_eq!(published(&after).await, [new]);
 }
 
+/// A server with keys in this store, of which access tokens are signed or not.
+async fn server(
+    store: &MemoryStorage,
+    clock: &TestClock,
+    algorithms: &[Algorithm],
+    signs: bool,
+) -> AuthorizationServer {
+    let wrapping = WrappingKey::new(&SECRET, &[]).unwrap();
+    let keys = RotatingKeys::new(store.clone(), wrapping, algorithms.iter().copied());
+    let keys = SigningKeys::new(keys.with_clock(clock.clone()));
+    let keys = if signs { keys.sign_access_tokens() } else { keys };
+    let builder =
+        AuthorizationServer::builder(ISSUER).storage(store.clone()).scope("user:read", "Read").clock(clock.clone());
+    let builder = builder.protected_resource(ProtectedResource::new("https://api.example")).signing_keys(keys);
+    builder.build().await.unwrap()
+}
+
+/// Registers a machine and returns its secret.
+async fn machine(store: &MemoryStorage, lifetime: Option<Duration>) -> ClientSecret {
+    let secret = ClientSecret::new("a secret of 256 random bits, of course");
+    let app = Client::confidential("app", ClientCredential::secret(&secret)).client_credentials().scope("user:read");
+    let app = app.lifetimes(|lifetimes| lifetimes.access_token = lifetime);
+    store.register(app.build().unwrap()).await.unwrap();
+    secret
+}
+
+fn request(secret: &ClientSecret) -> TokenRequest<'_> {
+    TokenRequest::client_credentials().scope("user:read").client_secret_basic("app", secret)
+}
+
+async fn is_good(server: &AuthorizationServer, token: &AccessToken) -> bool {
+    server.bearer_request(&BearerRequest::of(token)).await.is_ok()
+}
+
 #[tokio::test]
 async fn token_outlives_the_algorithm_that_signed_it() {
     let (store, clock) = (MemoryStorage::new(), TestClock::default());
-    let server = async |algorithm| {
-        let keys = RotatingKeys::new(store.clone(), WrappingKey::new(&SECRET, &[]).unwrap(), [algorithm]);
-        let keys = SigningKeys::new(keys.with_clock(clock.clone())).sign_access_tokens();
-        let builder =
-            AuthorizationServer::builder(ISSUER).storage(store.clone()).scope("user:read", "Read").clock(clock.clone());
-        let builder = builder.protected_resource(ProtectedResource::new("https://api.example")).signing_keys(keys);
-        builder.build().await.unwrap()
-    };
-    let secret = ClientSecret::new("a secret of 256 random bits, of course");
-    let app = Client::confidential("app", ClientCredential::secret(&secret)).client_credentials().scope("user:read");
-    store.register(app.build().unwrap()).await.unwrap();
-    let before = server(Algorithm::Rs256).await;
-    let request = TokenRequest::client_credentials().scope("user:read").client_secret_basic("app", &secret);
-    let issued = before.token_request(&request).await.unwrap();
-    let after = server(Algorithm::Es256).await;
+    let secret = machine(&store, None).await;
+    let before = server(&store, &clock, &[Algorithm::Rs256], true).await;
+    let issued = before.token_request(&request(&secret)).await.unwrap();
+    let after = server(&store, &clock, &[Algorithm::Es256], true).await;
     for server in [&after, &before] {
-        assert!(server.bearer_request(&BearerRequest::of(&issued.access_token)).await.is_ok());
+        assert!(is_good(server, &issued.access_token).await);
     }
+}
+
+/// As the manual says: the new algorithm is added before it becomes the default.
+#[tokio::test]
+async fn algorithm_changes_in_two_steps_without_a_token_that_fails() {
+    use Algorithm::{EdDsa, Es256};
+    let (store, clock) = (MemoryStorage::new(), TestClock::default());
+    let secret = machine(&store, None).await;
+    server(&store, &clock, &[EdDsa], true).await.token_request(&request(&secret)).await.unwrap();
+    clock.advance(Duration::hours(1));
+    let first = server(&store, &clock, &[EdDsa, Es256], true).await;
+    let cache = first.handle(&Request::get("/jwks")).await;
+    clock.advance(Duration::minutes(10));
+    let second = server(&store, &clock, &[Es256, EdDsa], true).await;
+    let token = second.token_request(&request(&secret)).await.unwrap().access_token;
+    let header = crate::parts(&token).0;
+    assert_eq!(header["alg"], "ES256");
+    assert!(std::str::from_utf8(cache.body()).unwrap().contains(header["kid"].as_str().unwrap()));
+    assert!(is_good(&first, &token).await && is_good(&second, &token).await);
+    let of_first = first.token_request(&request(&secret)).await.unwrap().access_token;
+    assert_eq!(crate::parts(&of_first).0["alg"], "EdDSA");
+    assert!(is_good(&second, &of_first).await);
+}
+
+#[tokio::test]
+async fn signed_token_lives_and_is_revoked_at_a_server_whose_new_ones_are_opaque() {
+    let (store, clock) = (MemoryStorage::new(), TestClock::default());
+    let secret = machine(&store, None).await;
+    let signing = server(&store, &clock, &[Algorithm::Es256], true).await;
+    let opaque = server(&store, &clock, &[Algorithm::Es256], false).await;
+    let token = signing.token_request(&request(&secret)).await.unwrap().access_token;
+    let of_opaque = opaque.token_request(&request(&secret)).await.unwrap().access_token;
+    assert!(!of_opaque.expose().contains('.'));
+    for server in [&signing, &opaque] {
+        assert!(is_good(server, &token).await && is_good(server, &of_opaque).await);
+    }
+    let revocation = RevocationRequest::access_token(&token).client_secret_basic("app", &secret);
+    opaque.revocation_request(&revocation).await.unwrap();
+    assert!(!is_good(&opaque, &token).await && !is_good(&signing, &token).await);
+}
+
+#[tokio::test]
+async fn refresh_is_repeated_in_the_format_of_its_token() {
+    for (first, then) in [(true, false), (false, true)] {
+        let key = SigningKey::generate(Algorithm::Es256).unwrap();
+        let ring = Arc::new(KeyRing::new().sign_with(key).build().unwrap());
+        let server = |signs: bool| {
+            let keys = SigningKeys::new(Arc::clone(&ring));
+            if signs { keys.sign_access_tokens() } else { keys }
+        };
+        let resource = || ProtectedResource::new("https://api.example");
+        let t = TestServer::with(|builder| builder.protected_resource(resource()).signing_keys(server(first)));
+        let app = t.confidential_client("https://app.example/cb").await;
+        let refresh = t.authorize(&app).approve_as("alice").await.redeem().await.unwrap().refresh_token.unwrap();
+        let issued = t.refresh(&app, &refresh).await.unwrap().access_token;
+        assert_eq!(issued.expose().contains('.'), first);
+        let mut other = AuthorizationServer::builder(ISSUER).storage(t.storage.clone()).clock(t.clock.clone());
+        for scope in ["user:read", "user:write", "offline_access"] {
+            other = other.scope(scope, "A scope");
+        }
+        let other = other.protected_resource(resource()).signing_keys(server(then)).build().await.unwrap();
+        let repeat = TokenRequest::refresh_token(&refresh).client_secret_basic(&app.id, app.secret.as_ref().unwrap());
+        let repeated = other.token_request(&repeat).await.unwrap();
+        assert_eq!(repeated.access_token.expose().contains('.'), first);
+        assert!(is_good(&other, &repeated.access_token).await && is_good(&t.server, &repeated.access_token).await);
+        let next = repeated.refresh_token.unwrap();
+        let refresh = TokenRequest::refresh_token(&next).client_secret_basic(&app.id, app.secret.as_ref().unwrap());
+        assert_eq!(other.token_request(&refresh).await.unwrap().access_token.expose().contains('.'), then);
+    }
+}
+
+#[tokio::test]
+async fn token_of_a_client_with_a_longer_lifetime_does_not_outlive_its_key() {
+    let (store, clock) = (MemoryStorage::new(), TestClock::default());
+    let secret = machine(&store, Some(Duration::days(10))).await;
+    let signing = server(&store, &clock, &[Algorithm::Es256], true).await;
+    signing.token_request(&request(&secret)).await.unwrap();
+    // The next key is published, and signs in an hour.
+    clock.advance(Duration::days(89));
+    signing.token_request(&request(&secret)).await.unwrap();
+    clock.advance(Duration::hours(23));
+    let issued = signing.token_request(&request(&secret)).await.unwrap();
+    assert_eq!(issued.expires_in, KeySchedule::default().keep);
+    clock.advance(issued.expires_in - Duration::SECOND);
+    assert!(is_good(&signing, &issued.access_token).await);
+    // An opaque token needs no key.
+    let opaque = server(&store, &clock, &[Algorithm::Es256], false).await;
+    assert_eq!(opaque.token_request(&request(&secret)).await.unwrap().expires_in, Duration::days(10));
 }
 
 #[tokio::test]
