@@ -40,9 +40,10 @@
 
 mod require;
 
+use std::future::poll_fn;
 use std::pin::Pin;
 
-use actix_web::body::{BodyStream, BoxBody, to_bytes_limited};
+use actix_web::body::{BodyStream, BoxBody, MessageBody, to_bytes_limited};
 use actix_web::dev::Payload;
 use actix_web::error::{Error, ErrorInternalServerError, InternalError};
 use actix_web::guard::fn_guard;
@@ -156,25 +157,25 @@ impl Head {
             Some(Ok(Ok(body))) => own.with_body(body),
             Some(Ok(Err(_))) => own.with_broken_body(),
             Some(Err(_)) => {
-                keep_until_answered(body);
+                discard(body);
                 own.with_body_too_large()
             }
             None => {
-                keep_until_answered(body);
+                discard(body);
                 own.with_late_body()
             }
         }
     }
 }
 
-/// Keeps a body that is not read to its end until the answer is sent. Actix-web then closes the connection. If the body is gone by then,
-/// it waits for the end of a chunked one instead, without a deadline.
-fn keep_until_answered(unread: BodyStream<web::Payload>) {
-    const LONGEST: std::time::Duration = std::time::Duration::from_secs(10);
-    actix_web::rt::spawn(async move {
-        tokio::time::sleep(LONGEST).await;
-        drop(unread);
-    });
+/// Throws the rest of a body away until its connection is closed, which actix-web does after the answer if the body is still there. If it
+/// is gone by then, actix-web waits for the end of a chunked one instead, without a deadline. What has come of the body is not kept, because
+/// this may outlive the connection.
+fn discard(mut unread: BodyStream<web::Payload>) {
+    const LONGEST: Duration = Duration::seconds(10);
+    actix_web::rt::spawn(within(LONGEST, async move {
+        while let Some(Ok(_)) = poll_fn(|context| Pin::new(&mut unread).poll_next(context)).await {}
+    }));
 }
 
 impl FromRequest for Bearer {

@@ -19,14 +19,15 @@ pub(crate) struct Attempts {
     hasher: RandomState,
 }
 
-/// A party that changes registrations or profiles, or opens grants. Each kind is counted by itself: an application that changes the profile of a user all
-/// the time must not keep that user from removing an application.
+/// A party that changes registrations or profiles, or decides about applications. Each kind is counted by itself: an application that
+/// changes the profile of a user all the time must not keep that user from removing an application.
 #[derive(Debug, Clone, Copy, Hash)]
 pub(crate) enum Changer<'a> {
     /// A user, on the pages for applications.
     Owner(&'a Subject),
-    /// A user who lets an application act, or who has done so before: each time that opens a grant, which takes room for weeks.
-    Approver(&'a Subject),
+    /// A user who decides what an application may do, or has done so before. Each approval opens a grant, which takes room for weeks,
+    /// and each denial leaves a note that its form was used.
+    Decider(&'a Subject),
     /// Any application that acts for a user.
     ApplicationOf(&'a Subject),
     /// An application, with its own account.

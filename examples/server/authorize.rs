@@ -31,7 +31,7 @@ pub(crate) async fn authorize(State(app): State<App>, Received { session, reques
         }
         Interaction::SelectAccount(accounts) => accounts_page(&session, &accounts),
         Interaction::Consent(consent) => consent_page(&session, &consent, request.query().ends_with(NONE)),
-        Interaction::Proceed(proceed) if !app.attempts.begin_change(Changer::Approver(&proceed.user().subject)) => {
+        Interaction::Proceed(proceed) if !app.attempts.begin_change(Changer::Decider(&proceed.user().subject)) => {
             too_fast()
         }
         Interaction::Proceed(proceed) => run_to_completion(proceed.approve()).await.into_response(),
@@ -46,11 +46,7 @@ pub(crate) async fn decide(State(app): State<App>, Received { session, request }
     // A visitor has no secret, and so no form that is good: the answer is a page that leads back to the request.
     match (app.oauth.resume_form(&request, session.secret()).await, session.login()) {
         // The form is good for another try.
-        (Ok((_, form)), Some(user))
-            if form.approved && !app.attempts.begin_change(Changer::Approver(&user.subject)) =>
-        {
-            too_fast()
-        }
+        (Ok(_), Some(user)) if !app.attempts.begin_change(Changer::Decider(&user.subject)) => too_fast(),
         (Ok((consent, form)), Some(user)) if form.approved => {
             run_to_completion(consent.approve(Approval::by(user).scope(form.scope))).await.into_response()
         }
@@ -60,7 +56,7 @@ pub(crate) async fn decide(State(app): State<App>, Received { session, request }
 }
 
 fn too_fast() -> Response {
-    page::error(429, "You have allowed a lot in a short time", "Wait a moment, then reload this page.")
+    page::error(429, "You have decided a lot in a short time", "Wait a moment, then reload this page.")
 }
 
 /// Lets the user go on, or log in as somebody else.

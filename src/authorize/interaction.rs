@@ -48,8 +48,9 @@ impl PendingAuthorization {
     ///
     /// * Consent on record counts for a confidential client or, by
     ///   [`Policy::https_redirect_proves_identity`](crate::Policy::https_redirect_proves_identity), for any client, if the redirect
-    ///   is `https` and leads to a name, not to an address or to `localhost` (RFC 8252 §8.6). One live grant that this user gave the client on a page must cover the whole scope. The newest hundred grants
-    ///   are considered.
+    ///   is `https` and leads to a name, not to an address or to `localhost` (RFC 8252 §8.6). One live grant that this user gave the client
+    ///   on a page must cover the whole scope and, if no administrator registered the client, have been given for the same host and port of
+    ///   the redirect. The newest hundred grants are considered.
     /// * A [`first_party`](crate::client::ClientBuilder::first_party) client is not asked about if its redirect is `https` and
     ///   leads to a name, not to an address or to `localhost`.
     /// * A login is fresh if it is as young as demanded, counted from when the request was first seen. A time without a fraction

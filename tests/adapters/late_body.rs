@@ -1,6 +1,8 @@
 //! Bodies that do not arrive in time, and those that are announced to be too large.
 
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use axum::body::{Body, Bytes, HttpBody};
@@ -190,5 +192,47 @@ async fn unread_body_ends_the_connection() {
             assert!(answer.starts_with(&format!("HTTP/1.1 {status}\r\n")), "{answer:?}");
         }
         stop.await;
+    }
+}
+
+/// A body that is too long, of this many pieces, and then breaks off as when the connection is closed. It tells when it is dropped.
+struct TooLong(usize, Arc<AtomicBool>);
+
+impl HttpBody for TooLong {
+    type Data = Bytes;
+    type Error = std::io::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        match self.0.checked_sub(1) {
+            Some(left) => {
+                self.0 = left;
+                Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(&[b'x'; 1 << 15])))))
+            }
+            None => Poll::Ready(Some(Err(std::io::ErrorKind::ConnectionReset.into()))),
+        }
+    }
+}
+
+impl Drop for TooLong {
+    fn drop(&mut self) {
+        self.1.store(true, Ordering::SeqCst);
+    }
+}
+
+// With actix-web, the rest of a body was kept for ten seconds: 480 KB of each request, and those of any number of closed connections.
+#[tokio::test(flavor = "local")]
+async fn unread_body_is_kept_no_longer_than_its_connection() {
+    for web in Web::each() {
+        let t = TestServer::new();
+        let is_dropped = Arc::default();
+        let body = Body::new(TooLong(8, Arc::clone(&is_dropped)));
+        let answer = web.routes([&t.server]).send(post("/token", body)).await;
+        assert_eq!(answer.status, 413);
+        let dropped = async {
+            while !is_dropped.load(Ordering::SeqCst) {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(std::time::Duration::from_secs(5), dropped).await.expect("the body is kept");
     }
 }

@@ -212,6 +212,29 @@ async fn user_who_opens_many_grants_has_to_wait() {
     approved(&other).await;
 }
 
+// Each denial leaves an entry that its form was used, for more than an hour, and nothing limited those of one user: 800 a second.
+#[tokio::test]
+async fn user_who_denies_many_forms_has_to_wait() {
+    let clients =
+        r#"[{"client_id": "app", "client_secret": "app-secret", "redirect_uris": ["https://app.example/cb"]}]"#;
+    let example = Example::with(clients, USERS, SCOPES, &[]);
+    let browser = Browser::new(&example);
+    browser.open_as("/connected", "ada", "correct horse").await;
+    let mut denied = 0;
+    let refused = loop {
+        let form = browser.get(REQUEST).await;
+        let page = browser.submit(&form, "/consent", &[("decision", "deny")]).await;
+        match page.answer("error").as_deref() {
+            Some("access_denied") => denied += 1,
+            _ => break page,
+        }
+        assert!(denied < 200, "nothing limits them");
+    };
+    // One a second becomes free while the test runs.
+    assert!((60..90).contains(&denied), "{denied}");
+    assert_eq!((refused.status, refused.retry_after.is_some()), (429, true), "{}", refused.body);
+}
+
 #[tokio::test]
 async fn user_can_not_end_an_application_that_does_not_exist() {
     let example = Example::with(CLIENTS, USERS, SCOPES, &["--legacy"]);
