@@ -195,6 +195,9 @@ async fn unread_body_ends_the_connection() {
     }
 }
 
+/// One piece of a body that is too long.
+static PIECE: [u8; 1 << 15] = [b'x'; 1 << 15];
+
 /// A body that is too long, of this many pieces, and then breaks off as when the connection is closed. It tells when it is dropped.
 struct TooLong(usize, Arc<AtomicBool>);
 
@@ -206,7 +209,7 @@ impl HttpBody for TooLong {
         match self.0.checked_sub(1) {
             Some(left) => {
                 self.0 = left;
-                Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(&[b'x'; 1 << 15])))))
+                Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(&PIECE)))))
             }
             None => Poll::Ready(Some(Err(std::io::ErrorKind::ConnectionReset.into()))),
         }
