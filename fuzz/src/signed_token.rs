@@ -99,7 +99,9 @@ impl World {
         let typ = text_of("typ").flatten().map(str::to_ascii_lowercase);
         let is_typ = matches!(typ.as_deref(), Some("at+jwt" | "application/at+jwt"));
         let own_id = self.own.public_key().id();
-        let fits = text_of("alg") == Some(Some("EdDSA"))
+        // Two names of one algorithm (RFC 9864 §2.2).
+        let is_alg = matches!(text_of("alg").flatten(), Some("EdDSA" | "Ed25519"));
+        let fits = is_alg
             && is_typ
             && text_of("kid").is_none_or(|id| id == own_id)
             && !header.contains_key("crit")
