@@ -60,22 +60,21 @@ impl World {
         let rest = self.spliced(rest);
         let mut lines = rest.split(|byte| *byte == b'\n');
         let mut line = || lines.next().unwrap_or_default();
-        let (text, signer) = match first {
-            b't' => (String::from_utf8_lossy(&rest).into_owned(), None),
-            _ => {
-                let (header, claims) = (line(), line());
-                let input = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));
-                let signer = match first {
-                    b'o' => Some(&*self.own),
-                    b'f' => Some(&self.foreign),
-                    _ => None,
-                };
-                let signature = match signer {
-                    Some(key) => key.sign(input.as_bytes()).await.expect("a signature").as_bytes().to_vec(),
-                    None => line().to_vec(),
-                };
-                (format!("{input}.{}", URL_SAFE_NO_PAD.encode(signature)), signer)
-            }
+        let (text, signer) = if *first == b't' {
+            (String::from_utf8_lossy(&rest).into_owned(), None)
+        } else {
+            let (header, claims) = (line(), line());
+            let input = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));
+            let signer = match first {
+                b'o' => Some(&*self.own),
+                b'f' => Some(&self.foreign),
+                _ => None,
+            };
+            let signature = match signer {
+                Some(key) => key.sign(input.as_bytes()).await.expect("a signature").as_bytes().to_vec(),
+                None => line().to_vec(),
+            };
+            (format!("{input}.{}", URL_SAFE_NO_PAD.encode(signature)), signer)
         };
         let works = self.server.bearer(&AccessToken::new(text.clone())).await.is_ok();
         let is_own = signer.is_some_and(|key| std::ptr::eq(key, &raw const *self.own));
@@ -128,15 +127,12 @@ impl World {
                 (b'$', Some(b'k')) => Some(kid.clone().into_bytes()),
                 _ => None,
             };
-            match value {
-                Some(value) => {
-                    spliced.extend(value);
-                    rest = &tail[1..];
-                }
-                None => {
-                    spliced.push(*first);
-                    rest = tail;
-                }
+            if let Some(value) = value {
+                spliced.extend(value);
+                rest = &tail[1..];
+            } else {
+                spliced.push(*first);
+                rest = tail;
             }
         }
         spliced
