@@ -226,7 +226,7 @@ impl RotatingKeys {
                         .ok_or_else(|| unavailable("no key could be generated".into()))?,
                 );
             }
-            let value = write(&keys);
+            let value = write(&keys).map_err(|error| unavailable(error.into()))?;
             if self.store.replace_keys(version, &value).await.map_err(|error| unavailable(error.into()))? {
                 return Ok(self.keep(now, keys, writes, true));
             }
@@ -379,7 +379,7 @@ fn context(public: &PublicKey) -> String {
     format!("{} {algorithm} {}", public.thumbprint(), public.id().unwrap_or_default())
 }
 
-fn write(keys: &[Entry]) -> Vec<u8> {
+fn write(keys: &[Entry]) -> serde_json::Result<Vec<u8>> {
     let stored = |key: &Entry| StoredKey {
         public: key.public.to_jwk(),
         signs_from: key.signs_from.unix_timestamp(),
@@ -387,7 +387,7 @@ fn write(keys: &[Entry]) -> Vec<u8> {
         wrapped: key.private.as_ref().map(|private| STANDARD.encode(&private.wrapped)),
     };
     let stored = Stored { format: FORMAT, keys: keys.iter().map(stored).collect() };
-    serde_json::to_vec(&stored).unwrap_or_default()
+    serde_json::to_vec(&stored)
 }
 
 #[async_trait]
