@@ -29,6 +29,13 @@ impl ApiContext {
     }
 }
 
+#[cfg(feature = "jwt")]
+impl crate::jose::KeysContext for ApiContext {
+    fn now(&self) -> OffsetDateTime {
+        Self::now(self)
+    }
+}
+
 impl fmt::Debug for ApiContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ApiContext").field("issuer", &self.issuer).finish_non_exhaustive()

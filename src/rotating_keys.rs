@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use async_trait::async_trait;
 use base64::Engine;
@@ -13,7 +13,7 @@ use time::OffsetDateTime;
 
 use crate::env::{Clock, SystemClock};
 use crate::error::BoxError;
-use crate::jose::{Algorithm, KeyError, KeySchedule, Keys, PublicKey, Signer, SigningKey, WrappingKey};
+use crate::jose::{Algorithm, KeyError, KeySchedule, Keys, KeysContext, PublicKey, Signer, SigningKey, WrappingKey};
 use crate::storage::KeyStore;
 
 /// The version of the stored form.
@@ -28,16 +28,25 @@ const ATTEMPTS: usize = 8;
 /// Nothing runs in the background: what is due is done when keys are asked for. A node reads the store every five minutes, or more often
 /// if keys sign soon after they are published.
 ///
+/// The clock is that of the server that the keys are given to. The server reads the store when it is built, and generates the keys that are
+/// missing (an RSA key takes some tenths of a second). It does not build if the store fails or the secret is wrong.
+///
 /// ```
 /// use grantor::jose::{Algorithm, WrappingKey};
-/// use grantor::{MemoryStorage, RotatingKeys};
+/// use grantor::{AuthorizationServer, MemoryStorage, RotatingKeys, SigningKeys};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// // With several nodes, the storage is a database, and all nodes are given the secret.
 /// let (storage, secret) = (MemoryStorage::new(), [7; 32]);
-/// let keys = RotatingKeys::new(storage, WrappingKey::new(&secret, &[])?, [Algorithm::Es256]);
-/// keys.load().await?;
+/// let keys = RotatingKeys::new(storage.clone(), WrappingKey::new(&secret, &[])?, [Algorithm::Es256]);
+/// let server = AuthorizationServer::builder("https://id.example.com")
+///     .storage(storage)
+///     .scope("mail:read", "Read your mail")
+///     .signing_keys(SigningKeys::new(keys))
+///     .build()
+///     .await?;
+/// # let _ = server;
 /// # Ok(())
 /// # }
 /// ```
@@ -46,7 +55,8 @@ pub struct RotatingKeys {
     wrapping: WrappingKey,
     algorithms: Vec<Algorithm>,
     schedule: KeySchedule,
-    clock: Arc<dyn Clock>,
+    /// The last server that was given these keys.
+    server: RwLock<Option<Arc<dyn KeysContext>>>,
     known: Mutex<Known>,
     /// Whether a request of this node is reading the store, while others go on with what is known.
     is_reloading: AtomicBool,
@@ -115,7 +125,7 @@ impl RotatingKeys {
             wrapping,
             algorithms: algorithms.into_iter().collect(),
             schedule: KeySchedule::default(),
-            clock: Arc::new(SystemClock),
+            server: RwLock::new(None),
             known: Mutex::default(),
             is_reloading: AtomicBool::new(false),
         }
@@ -126,22 +136,6 @@ impl RotatingKeys {
     pub fn with_schedule(mut self, schedule: KeySchedule) -> Self {
         self.schedule = schedule;
         self
-    }
-
-    /// Sets the clock. Default: that of the system.
-    #[must_use]
-    pub fn with_clock(mut self, clock: impl Clock + 'static) -> Self {
-        self.clock = Arc::new(clock);
-        self
-    }
-
-    /// Reads the store and generates what is missing, so that a wrong secret or a store that fails is noticed when the server starts.
-    /// An RSA key takes some tenths of a second.
-    ///
-    /// # Errors
-    /// The store failed, or what it has can't be decrypted with the wrapping key.
-    pub async fn load(&self) -> Result<(), KeyError> {
-        self.update(self.now()).await.map(|_| ())
     }
 
     /// Takes a key out at once, as after a leak: it is not published and verifies nothing any more. If it was signing, a new key signs at
@@ -160,7 +154,8 @@ impl RotatingKeys {
     }
 
     fn now(&self) -> OffsetDateTime {
-        let now = self.clock.now();
+        let server = self.server.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let now = server.map_or_else(|| SystemClock.now(), |server| server.now());
         now.replace_nanosecond(0).unwrap_or(now)
     }
 
@@ -411,6 +406,10 @@ impl Keys for RotatingKeys {
 
     async fn published(&self) -> Result<Arc<[PublicKey]>, KeyError> {
         Ok(Arc::clone(&self.current().await?.published))
+    }
+
+    fn connect(&self, server: Arc<dyn KeysContext>) {
+        *self.server.write().unwrap_or_else(PoisonError::into_inner) = Some(server);
     }
 
     fn schedule(&self) -> Option<&KeySchedule> {

@@ -11,7 +11,7 @@ use grantor::client::{ClientBuilder, ClientParts};
 use grantor::grant_type::{Decision, GrantContext, GrantHandler, OpenGrant, PresentedToken, ResponseMembers};
 use grantor::record::{CodeBinding, Spent, TokenDetails};
 use grantor::secret::{SecretDigest, Seed, kind};
-use grantor::storage::{AnyStorage, GrantSelector, Redemption};
+use grantor::storage::{AnyStorage, GrantSelector, KeyStore, Redemption};
 use grantor::{
     Access, AccessToken, Approval, AuthenticatedClient, Authenticator, AuthorizationCode, AuthorizationRequest,
     AuthorizationResponse, AuthorizationServer, Bearer, Capability, Client, ClientAttempt, ClientCredential, ClientId,
@@ -110,7 +110,9 @@ assert_impl_all!(Arc<dyn Storage>: Storage);
 assert_impl_all!(Arc<dyn ClientStore>: ClientStore);
 assert_impl_all!(Arc<dyn ClientRegistry>: ClientRegistry, ClientStore);
 assert_impl_all!(Arc<dyn EphemeralStore>: EphemeralStore);
-assert_impl_all!(Arc<dyn AnyStorage>: AnyStorage, Storage, ClientRegistry, ClientStore, EphemeralStore, Clone, Debug);
+assert_impl_all!(
+    Arc<dyn AnyStorage>: AnyStorage, Storage, ClientRegistry, ClientStore, EphemeralStore, KeyStore, Clone, Debug
+);
 assert_impl_all!(Arc<dyn Authenticator>: Authenticator);
 assert_impl_all!(Arc<dyn TokenCustomizer>: TokenCustomizer);
 assert_impl_all!(Arc<dyn GrantHandler>: GrantHandler);

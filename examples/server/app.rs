@@ -84,7 +84,7 @@ impl App {
         flags.check()?;
         let opened = storage::open(flags.storage.as_deref()).await?;
         let secret = secret::load(flags.secret_file.as_deref(), opened.place.is_some())?;
-        let Opened { storage, accounts, place, .. } = opened;
+        let Opened { storage, accounts, place } = opened;
         if let Some(former) = &flags.moved_from {
             storage.rebind_issuer(former, &issuer).await?;
         }
@@ -100,7 +100,7 @@ impl App {
             .page_templates(OwnPages)
             .server_key(&secret, &[]);
         #[cfg(feature = "jwt")]
-        let builder = signing::add(builder, flags, opened.keys, &secret).await?;
+        let builder = signing::add(builder, flags, Arc::clone(&storage), &secret)?;
         let builder = builder.scope(registration::SCOPE, registration::DESCRIPTION);
         let builder = config.scopes.iter().fold(builder, |builder, (token, text)| builder.scope(token, text.as_str()));
         let oauth = builder.build().await.map_err(|error| explain(error, flags))?;

@@ -3,17 +3,17 @@
 use std::sync::Arc;
 
 use grantor::jose::{Algorithm, WrappingKey};
-use grantor::storage::KeyStore;
+use grantor::storage::AnyStorage;
 use grantor::{Builder, RotatingKeys, SigningKeys};
 
 use crate::StartError;
 use crate::flags::{AccessTokenFormat, Flags};
 
 /// Gives the server its keys, unless `--without signing-keys` was given.
-pub(crate) async fn add(
+pub(crate) fn add(
     builder: Builder,
     flags: &Flags,
-    store: Arc<dyn KeyStore>,
+    store: Arc<dyn AnyStorage>,
     secret: &[u8],
 ) -> Result<Builder, StartError> {
     if flags.is_without(crate::flags::Capability::SigningKeys) {
@@ -27,7 +27,6 @@ pub(crate) async fn add(
         })?,
     };
     let keys = RotatingKeys::new(store, WrappingKey::new(secret, &[])?, [algorithm]);
-    keys.load().await.map_err(|error| format!("the signing keys: {error}"))?;
     let keys = SigningKeys::new(keys);
     Ok(builder.signing_keys(match flags.access_token_format {
         AccessTokenFormat::Opaque => keys,

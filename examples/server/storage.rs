@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use grantor::MemoryStorage;
-use grantor::storage::{AnyStorage, KeyStore};
+use grantor::storage::AnyStorage;
 
 use crate::StartError;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
@@ -17,9 +17,6 @@ const DEFAULT: &str = if cfg!(feature = "sqlite") { "sqlite:grantor.db" } else {
 pub(crate) struct Opened {
     pub(crate) storage: Arc<dyn AnyStorage>,
     pub(crate) accounts: Arc<dyn Accounts>,
-    /// The same storage, for the keys that the server signs with.
-    #[cfg(feature = "jwt")]
-    pub(crate) keys: Arc<dyn KeyStore>,
     /// Where it is, in words that hold no password; `None` if it is gone when the server ends.
     pub(crate) place: Option<String>,
 }
@@ -53,20 +50,8 @@ fn memory() -> Opened {
     opened(storage, accounts, None)
 }
 
-fn opened<S>(storage: S, accounts: Arc<dyn Accounts>, place: Option<String>) -> Opened
-where
-    S: AnyStorage + KeyStore + 'static,
-{
-    let storage = Arc::new(storage);
-    #[cfg(feature = "jwt")]
-    let keys = storage.clone();
-    Opened {
-        storage,
-        accounts,
-        #[cfg(feature = "jwt")]
-        keys,
-        place,
-    }
+fn opened(storage: impl AnyStorage + 'static, accounts: Arc<dyn Accounts>, place: Option<String>) -> Opened {
+    Opened { storage: Arc::new(storage), accounts, place }
 }
 
 #[cfg(feature = "sqlite")]

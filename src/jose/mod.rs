@@ -25,7 +25,7 @@ pub(crate) use self::jwks::write as write_jwks;
 pub use self::key::{InvalidKey, PublicKey};
 pub use self::key_ring::{KeyRing, KeyRingBuilder, KeyRingError};
 pub(crate) use self::sign::sign;
-pub use self::sign::{KeyError, KeySchedule, Keys, Signature, Signer, SignerError};
+pub use self::sign::{KeyError, KeySchedule, Keys, KeysContext, Signature, Signer, SignerError};
 pub use self::signing_key::SigningKey;
 pub(crate) use self::verify::{Accepted, Typ, verify};
 pub use self::verify::{BadSignature, Verifier};

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use time::Duration;
+use time::{Duration, OffsetDateTime};
 
 use super::algorithm::Algorithm;
 use super::jws::{NewHeader, append_signature, signing_input};
@@ -58,10 +58,20 @@ pub trait Keys: Send + Sync {
     /// It could not be found out.
     async fn published(&self) -> Result<Arc<[PublicKey]>, KeyError>;
 
+    /// Takes what a server gives to its keys. [`Builder::build`](crate::Builder::build) calls it before it asks for any key. Keys that
+    /// are given to several servers are called by each of them, and use what they got last. Default: nothing is taken.
+    fn connect(&self, _server: Arc<dyn KeysContext>) {}
+
     /// Returns the times that keys keep which change by themselves. `None`, the default: the host changes them and knows when.
     fn schedule(&self) -> Option<&KeySchedule> {
         None
     }
+}
+
+/// What a server gives to its keys.
+pub trait KeysContext: Send + Sync {
+    /// Returns the time of the server's clock.
+    fn now(&self) -> OffsetDateTime;
 }
 
 /// When keys that change by themselves do so.
@@ -118,6 +128,10 @@ impl<T: Keys + ?Sized> Keys for Arc<T> {
 
     async fn published(&self) -> Result<Arc<[PublicKey]>, KeyError> {
         (**self).published().await
+    }
+
+    fn connect(&self, server: Arc<dyn KeysContext>) {
+        (**self).connect(server);
     }
 
     fn schedule(&self) -> Option<&KeySchedule> {

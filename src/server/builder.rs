@@ -294,7 +294,8 @@ impl Builder {
 
     /// Checks all settings, claims the storage for the issuer, and puts the server together.
     ///
-    /// The storage is claimed last, so that a server with wrong settings claims nothing: see [`Storage::claim_issuer`].
+    /// The storage is claimed after that, so that a server with wrong settings claims nothing: see [`Storage::claim_issuer`]. Last, the
+    /// keys that it signs with are read, if it has any, so that keys that can't be used are noticed now.
     ///
     /// # Errors
     /// The first thing that is wrong, see [`BuildError`].
@@ -378,6 +379,11 @@ impl Builder {
         let routes =
             dispatcher::routes(&urls, &metadata, resource.as_ref(), additions.endpoints, server.policy.max_body)?;
         server.storage.claim_issuer(&server.issuer).await?;
+        #[cfg(feature = "jwt")]
+        if let Some(keys) = &server.signing_keys {
+            keys.connect(Arc::clone(&server.api) as _);
+            keys.published().await.map_err(|error| BuildError::capability("signing_keys", error.to_string()))?;
+        }
         let inner =
             Inner { server, authorization, token, introspection, urls, metadata, resource, routes, has_server_key };
         Ok(AuthorizationServer { inner: Arc::new(inner) })

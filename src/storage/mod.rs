@@ -1,11 +1,12 @@
-//! Storages: clients, grants, tokens and ephemeral entries, behind four traits.
+//! Storages: clients, grants, tokens, ephemeral entries and signing keys, behind five traits.
 //!
 //! * [`ClientStore`] finds clients. A host whose clients live elsewhere supplies only this.
 //! * [`Storage`] keeps grants and tokens.
 //! * [`EphemeralStore`] keeps entries that live for minutes; its contract is in [`ephemeral`].
 //! * [`ClientRegistry`] manages clients; the library itself never calls it.
+//! * [`KeyStore`] keeps the keys that nodes share to sign with. Only a server with `RotatingKeys` needs it.
 //!
-//! [`AnyStorage`] is all four, for a host that chooses its storage at run time.
+//! [`AnyStorage`] is all five, for a host that chooses its storage at run time.
 //!
 //! # The contract of `Storage`
 //! 1. **Linearizable.** What has returned is seen by every later call on every node. No cached or replica reads in

@@ -8,8 +8,8 @@ use time::OffsetDateTime;
 
 use super::ephemeral::{Due, EphemeralKey, Inserted, Namespace, Version, Versioned};
 use super::{
-    ClientRegistry, ClientStore, EphemeralStore, Found, GrantPage, GrantSelector, IssuerError, Opened, RedeemOutcome,
-    Redemption, RegistryError, Storage,
+    ClientRegistry, ClientStore, EphemeralStore, Found, GrantPage, GrantSelector, IssuerError, KeyStore, Opened,
+    RedeemOutcome, Redemption, RegistryError, Storage,
 };
 use crate::client::{Client, ClientCredential, ClientVersion};
 use crate::error::StorageError;
@@ -18,8 +18,9 @@ use crate::secret::TokenHash;
 
 /// A storage that keeps everything, whatever its type: for a host that chooses one at run time.
 ///
-/// Every type that has the four traits has this one. A host keeps an `Arc<dyn AnyStorage>`, which has the four traits as well, passes a
-/// clone of it to [`storage`](crate::NeedsStorage::storage) and manages clients by another.
+/// Every type that has the five traits has this one. A host keeps an `Arc<dyn AnyStorage>`, which has the five traits as well, passes a
+/// clone of it to [`storage`](crate::NeedsStorage::storage), manages clients by another, and gives a third one to `RotatingKeys` if the
+/// server signs.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -44,9 +45,9 @@ use crate::secret::TokenHash;
 /// # Ok(())
 /// # }
 /// ```
-pub trait AnyStorage: Storage + ClientRegistry + EphemeralStore {}
+pub trait AnyStorage: Storage + ClientRegistry + EphemeralStore + KeyStore {}
 
-impl<T: Storage + ClientRegistry + EphemeralStore + ?Sized> AnyStorage for T {}
+impl<T: Storage + ClientRegistry + EphemeralStore + KeyStore + ?Sized> AnyStorage for T {}
 
 impl fmt::Debug for dyn AnyStorage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

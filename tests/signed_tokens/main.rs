@@ -1,6 +1,7 @@
 //! Access tokens that are signed JWTs (RFC 9068), and the keys that verify them.
 
 mod introspection;
+mod key_store;
 mod rotation;
 mod signer;
 

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use async_trait::async_trait;
-use grantor::jose::{Algorithm, KeyError, KeyRing, KeySchedule, Keys, PublicKey, Signer, SigningKey, WrappingKey};
+use grantor::jose::{
+    Algorithm, KeyError, KeyRing, KeySchedule, Keys, KeysContext, PublicKey, Signer, SigningKey, WrappingKey,
+};
 use grantor::storage::{KeyStore, StoredKeys};
 use grantor::testing::{ISSUER, TestClock, TestServer};
 use grantor::{
@@ -64,7 +66,19 @@ fn node(store: &Store, clock: &TestClock) -> RotatingKeys {
 
 fn with<const N: usize>(store: &Store, clock: &TestClock, algorithms: [Algorithm; N]) -> RotatingKeys {
     let wrapping = WrappingKey::new(&SECRET, &[]).unwrap();
-    RotatingKeys::new(store.clone(), wrapping, algorithms).with_clock(clock.clone())
+    connected(RotatingKeys::new(store.clone(), wrapping, algorithms), clock)
+}
+
+/// Connects keys as a server with this clock does.
+fn connected(keys: RotatingKeys, clock: &TestClock) -> RotatingKeys {
+    struct Server(TestClock);
+    impl KeysContext for Server {
+        fn now(&self) -> OffsetDateTime {
+            self.0.now()
+        }
+    }
+    keys.connect(Arc::new(Server(clock.clone())));
+    keys
 }
 
 async fn signs(node: &RotatingKeys) -> String {
@@ -129,7 +143,7 @@ async fn nodes_that_start_together_share_one_key() {
 async fn private_keys_are_stored_encrypted() {
     let (store, clock) = (Store::default(), TestClock::default());
     let algorithms = [Algorithm::Es256, Algorithm::EdDsa];
-    with(&store, &clock, algorithms).load().await.unwrap();
+    with(&store, &clock, algorithms).published().await.unwrap();
     let stored = store.load_keys().await.unwrap().unwrap();
     let value: Value = serde_json::from_slice(&stored.value).unwrap();
     let keys = value["keys"].as_array().unwrap();
@@ -141,28 +155,28 @@ async fn private_keys_are_stored_encrypted() {
         assert!(!wrapped.starts_with("MI"), "a key in PKCS#8 begins with a sequence");
     }
     let other = RotatingKeys::new(store.clone(), WrappingKey::new(&[8; 32], &[]).unwrap(), algorithms);
-    let error = other.with_clock(clock.clone()).load().await.unwrap_err();
+    let error = connected(other, &clock).published().await.unwrap_err();
     assert!(matches!(&error, KeyError::Unavailable(source) if source.to_string().contains("wrapping key")), "{error}");
     assert_eq!(store.load_keys().await.unwrap().unwrap(), stored);
     // The secret was replaced.
     let replaced = RotatingKeys::new(store, WrappingKey::new(&[8; 32], &[&SECRET]).unwrap(), algorithms);
-    replaced.with_clock(clock).load().await.unwrap();
+    connected(replaced, &clock).published().await.unwrap();
 }
 
 #[tokio::test]
 async fn wrapped_key_in_the_place_of_another_is_refused() {
     let (store, clock) = (Store::default(), TestClock::default());
-    with(&store, &clock, [Algorithm::Es256, Algorithm::EdDsa]).load().await.unwrap();
+    with(&store, &clock, [Algorithm::Es256, Algorithm::EdDsa]).published().await.unwrap();
     let stored = store.load_keys().await.unwrap().unwrap();
     let mut value: Value = serde_json::from_slice(&stored.value).unwrap();
     value["keys"][0]["wrapped"] = value["keys"][1]["wrapped"].clone();
     assert!(store.replace_keys(Some(stored.version), value.to_string().as_bytes()).await.unwrap());
     let node = with(&store, &clock, [Algorithm::Es256, Algorithm::EdDsa]);
-    assert!(matches!(node.load().await, Err(KeyError::Unavailable(_))));
+    assert!(matches!(node.published().await, Err(KeyError::Unavailable(_))));
     for bad in ["", "{}", "[]", r#"{"format":2,"keys":[]}"#, r#"{"format":1,"keys":[{}]}"#] {
         let version = store.load_keys().await.unwrap().unwrap().version;
         assert!(store.replace_keys(Some(version), bad.as_bytes()).await.unwrap());
-        assert!(matches!(node.load().await, Err(KeyError::Unavailable(_))), "{bad}");
+        assert!(matches!(node.published().await, Err(KeyError::Unavailable(_))), "{bad}");
     }
 }
 
@@ -235,7 +249,7 @@ async fn store_that_fails_matters_only_when_keys_may_have_changed() {
     let (store, clock) = (Store::default(), TestClock::default());
     let node = node(&store, &clock);
     store.fails.store(true, Ordering::SeqCst);
-    assert!(matches!(node.load().await, Err(KeyError::Unavailable(_))));
+    assert!(matches!(node.published().await, Err(KeyError::Unavailable(_))));
     store.fails.store(false, Ordering::SeqCst);
     let id = signs(&node).await;
     store.fails.store(true, Ordering::SeqCst);
@@ -256,10 +270,10 @@ async fn key_of_a_node_whose_clock_was_years_ahead_does_not_stop_the_change() {
         ahead.advance(Duration::days(3_650));
         let (node, wrong) = (node(&store, &clock), node(&store, &ahead));
         if starts_wrong {
-            wrong.load().await.unwrap();
+            wrong.published().await.unwrap();
         }
         let first = signs(&node).await;
-        wrong.load().await.unwrap();
+        wrong.published().await.unwrap();
         let mut used = BTreeSet::from([first]);
         for _ in 0..300 {
             used.insert(signs(&node).await);
@@ -274,7 +288,7 @@ async fn key_of_a_node_whose_clock_was_years_ahead_does_not_stop_the_change() {
 async fn algorithm_that_is_taken_away_stays_published_for_a_while() {
     let (store, clock) = (Store::default(), TestClock::default());
     let before = with(&store, &clock, [Algorithm::EdDsa]);
-    before.load().await.unwrap();
+    before.published().await.unwrap();
     let old = published(&before).await;
     let after = node(&store, &clock);
     let (kept, new) = (published(&after).await, signs(&after).await);
@@ -295,7 +309,7 @@ async fn server(
 ) -> AuthorizationServer {
     let wrapping = WrappingKey::new(&SECRET, &[]).unwrap();
     let keys = RotatingKeys::new(store.clone(), wrapping, algorithms.iter().copied());
-    let keys = SigningKeys::new(keys.with_clock(clock.clone()));
+    let keys = SigningKeys::new(keys);
     let keys = if signs { keys.sign_access_tokens() } else { keys };
     let builder =
         AuthorizationServer::builder(ISSUER).storage(store.clone()).scope("user:read", "Read").clock(clock.clone());
