@@ -100,11 +100,11 @@ impl IntrospectionEndpoint {
         };
         let response = match result {
             #[cfg(feature = "jwt")]
-            Ok(introspection) if jwt::is_asked_for(server, request) => match caller.client_id() {
+            Ok(introspection) if jwt::is_asked_for(server, request) => match caller.client() {
                 Some(caller) => {
                     let signed = jwt::respond(server, &introspection, caller, now).await;
                     if let Err(error) = &signed {
-                        let client_id = Some(caller);
+                        let client_id = Some(caller.id());
                         let refused = EventKind::IntrospectionRefused { client_id, presented_client_id: None, error };
                         server.observe_from(request.peer(), now, refused);
                     }

@@ -89,6 +89,13 @@ pub enum ClientLint {
         "the client is a resource server, but there is no introspection endpoint: set its URL, or remove the switch"
     )]
     IntrospectionNotServed,
+    /// No key of the server has the algorithm of the client's
+    /// [`introspection_signed_response_alg`](crate::client::Client::introspection_signed_response_alg).
+    #[cfg(feature = "jwt")]
+    #[error(
+        "the introspection_signed_response_alg {0} of the client is not one of the server's keys: add a key, or change the member"
+    )]
+    IntrospectionAlgorithmNotServed(crate::jose::Algorithm),
     /// A [critical member](crate::client::ClientParts::unenforced_member) that this version does not enforce.
     #[error("the member {0:?} of the client is not enforced by this version, so it gets no tokens: upgrade this node")]
     MemberNotEnforced(Box<str>),
@@ -173,8 +180,17 @@ pub(crate) fn of_client(
     if client.is_resource_server() && !endpoints.introspection {
         found.push(ClientLint::IntrospectionNotServed);
     }
+    #[cfg(feature = "jwt")]
+    found.extend(unserved_algorithm(server, client).map(ClientLint::IntrospectionAlgorithmNotServed));
     found.extend(client.warnings().into_iter().map(ClientLint::Warning));
     found
+}
+
+/// The algorithm of the client's introspection responses, if no key of the server signs with it.
+#[cfg(feature = "jwt")]
+fn unserved_algorithm(server: &ServerContext, client: &Client) -> Option<crate::jose::Algorithm> {
+    let offered = server.signing_keys.as_ref().map_or(&[][..], |keys| keys.algorithms());
+    client.introspection_signed_response_alg().filter(|algorithm| !offered.contains(algorithm))
 }
 
 fn scopes(server: &ServerContext, endpoints: &Served<'_>, client: &Client, found: &mut Vec<ClientLint>) {

@@ -121,8 +121,13 @@ impl Caller {
     }
 
     /// The client that has authenticated.
+    pub(crate) fn client(&self) -> Option<&Client> {
+        self.authenticated.as_deref()
+    }
+
+    /// The identifier of the client that has authenticated.
     pub(crate) fn client_id(&self) -> Option<&ClientId> {
-        self.authenticated.as_deref().map(Client::id)
+        self.client().map(Client::id)
     }
 
     /// The client that the request named without proving to be it.

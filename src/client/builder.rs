@@ -187,6 +187,13 @@ impl ClientBuilder {
         self.with(|parts| parts.resource_server = true)
     }
 
+    /// Sets the algorithm of introspection responses that are signed for it (RFC 9701 §6), see
+    /// [`Client::introspection_signed_response_alg`].
+    #[cfg(feature = "jwt")]
+    pub fn introspection_signed_response_alg(self, algorithm: crate::jose::Algorithm) -> Self {
+        self.with(|parts| parts.introspection_signed_response_alg = Some(algorithm))
+    }
+
     /// Says that it belongs to the server's own service, so that users are not asked for consent, see
     /// [`PendingAuthorization::interaction`](crate::PendingAuthorization::interaction). For clients that an administrator
     /// registered.

@@ -73,12 +73,24 @@ fn put<T: Serialize>(members: &mut Map<String, Value>, name: &str, value: &T, de
     }
 }
 
-/// Defines [`ClientParts`] and its readers and writers from the table. A row is `name: type = default, who may set it`, and `restricts`
-/// if the member restricts the client. A default never changes, because a member that has its default is not stored.
+/// The members that ask for encrypted introspection answers (RFC 9701 §6).
+const ENCRYPTION: [&str; 2] = ["introspection_encrypted_response_alg", "introspection_encrypted_response_enc"];
+
+/// Refuses a registration that asks for encryption. Without an error, the client would take it for granted.
+fn refuse_encryption(sent: &Map<String, Value>) -> Result<(), MemberError> {
+    let asked = ENCRYPTION.into_iter().find(|name| sent.get(*name).is_some_and(|value| !value.is_null()));
+    asked.map_or(Ok(()), |name| Err(MemberError::new(name, "encrypted answers are not supported: leave it out")))
+}
+
+/// Defines [`ClientParts`] and its readers and writers from the table. A row is `name: type = default, who may set it`, then
+/// `restricts` if the member restricts the client, and `[feature = "name"]` if it belongs to a feature. Without the feature the member
+/// is unknown. A default never changes, because a member that has its default is not stored.
 macro_rules! members {
     (@restricts) => { false };
     (@restricts restricts) => { true };
-    ($($(#[$doc:meta])* $name:ident: $type:ty = $default:expr, $set_by:ident $($restricts:ident)?;)*) => {
+    ($(
+        $(#[$doc:meta])* $name:ident: $type:ty = $default:expr, $set_by:ident $($restricts:ident)? $([$feature:meta])?;
+    )*) => {
         /// The members of a [`Client`](super::Client), open for reading and writing.
         /// [`Client::from_parts`](super::Client::from_parts) checks them.
         ///
@@ -91,7 +103,7 @@ macro_rules! members {
             pub client_id: ClientId,
             /// See [`Client::client_type`](super::Client::client_type).
             pub client_type: ClientType,
-            $($(#[$doc])* pub $name: $type,)*
+            $($(#[$doc])* $(#[cfg($feature)])? pub $name: $type,)*
             pub(super) unknown: UnknownMembers,
         }
 
@@ -100,7 +112,7 @@ macro_rules! members {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 let mut shown = f.debug_struct("ClientParts");
                 shown.field("client_id", &self.client_id).field("client_type", &self.client_type);
-                $(match stringify!($name) {
+                $($(#[cfg($feature)])? match stringify!($name) {
                     "host_data" => shown.field("host_data", &format_args!("[redacted]")),
                     name => shown.field(name, &self.$name),
                 };)*
@@ -113,18 +125,18 @@ macro_rules! members {
             pub const MEMBERS: &'static [Member] = &[
                 Member { name: "client_id", set_by: SetBy::Host, restricts: false },
                 Member { name: "client_type", set_by: SetBy::Host, restricts: false },
-                $(Member {
+                $($(#[cfg($feature)])? Member {
                     name: stringify!($name),
                     set_by: SetBy::$set_by,
                     restricts: members!(@restricts $($restricts)?),
                 },)*
             ];
-            const KNOWN: &'static [&'static str] = &["client_id", "client_type", $(stringify!($name)),*];
+            const KNOWN: &'static [&'static str] = &["client_id", "client_type", $($(#[cfg($feature)])? stringify!($name)),*];
 
             /// Returns the parts of a client with nothing but an identifier and a type.
             #[must_use]
             pub fn new(client_id: ClientId, client_type: ClientType) -> Self {
-                Self { client_id, client_type, $($name: $default,)* unknown: UnknownMembers::default() }
+                Self { client_id, client_type, $($(#[cfg($feature)])? $name: $default,)* unknown: UnknownMembers::default() }
             }
 
             /// Reads the stored form. Members that were read are removed from `members`.
@@ -132,7 +144,7 @@ macro_rules! members {
                 let mut required = |name| members.remove(name).ok_or_else(|| MemberError::new(name, "is missing"));
                 let client_id = read("client_id", required("client_id")?)?;
                 let mut parts = Self::new(client_id, read("client_type", required("client_type")?)?);
-                $(if let Some(value) = members.remove(stringify!($name)) {
+                $($(#[cfg($feature)])? if let Some(value) = members.remove(stringify!($name)) {
                     parts.$name = read(stringify!($name), value)?;
                 })*
                 // Written again by `to_members`, for members that are still there then.
@@ -149,7 +161,7 @@ macro_rules! members {
                 let mut members = Map::new();
                 members.insert("client_id".to_owned(), self.client_id.as_str().into());
                 members.insert("client_type".to_owned(), serde_json::to_value(self.client_type).unwrap_or_default());
-                $(put(&mut members, stringify!($name), &self.$name, &default.$name);)*
+                $($(#[cfg($feature)])? put(&mut members, stringify!($name), &self.$name, &default.$name);)*
                 self.unknown.clone().with(members, &Self::restricting())
             }
 
@@ -164,11 +176,13 @@ macro_rules! members {
             /// `client_type` are never read.
             ///
             /// # Errors
-            /// A member has a value that can't be read. Then the parts have not changed.
+            /// A member has a value that can't be read, or asks for encrypted answers (RFC 9701 §6), which are not supported. Then the
+            /// parts have not changed.
             pub fn set_members(&mut self, sent: &mut Map<String, Value>, by: SetBy) -> Result<(), MemberError> {
+                refuse_encryption(sent)?;
                 let mut changed = self.clone();
                 let default = Self::new(self.client_id.clone(), self.client_type);
-                $(if SetBy::$set_by <= by {
+                $($(#[cfg($feature)])? if SetBy::$set_by <= by {
                     changed.$name = match sent.remove(stringify!($name)) {
                         None | Some(Value::Null) => default.$name,
                         Some(value) => read(stringify!($name), value)?,
@@ -228,6 +242,8 @@ members! {
     raw_basic_secret: bool = false, Host;
     /// See [`Client::is_resource_server`](super::Client::is_resource_server).
     resource_server: bool = false, Host;
+    /// See [`Client::introspection_signed_response_alg`](super::Client::introspection_signed_response_alg).
+    introspection_signed_response_alg: Option<crate::jose::Algorithm> = None, Anyone [feature = "jwt"];
     /// See [`Client::is_first_party`](super::Client::is_first_party).
     first_party: bool = false, Host;
     /// Legacy habits this client may keep, each only where the policy allows it too.
@@ -320,7 +336,7 @@ mod tests {
         let mut parts = parts();
         assert_eq!(serde_json::to_value(&parts).unwrap(), json!({ "client_id": "app", "client_type": "public" }));
         // Each member has a row of its own, and comes back by its name.
-        let values = json!({
+        let mut values = json!({
             "client_name": "App", "client_uri": "https://app.example/", "logo_uri": "https://app.example/logo",
             "policy_uri": "https://app.example/policy", "tos_uri": "https://app.example/tos",
             "contacts": ["ada@app.example"], "host_data": { "owner": "ada" }, "redirect_uris": ["https://app.example/cb"],
@@ -330,6 +346,9 @@ mod tests {
             "credentials": [{ "type": "opaque", "expires_at": null }], "resource_server": true, "first_party": true,
             "legacy": LegacyHabits { plain_pkce: true, ..LegacyHabits::default() },
         });
+        if cfg!(feature = "jwt") {
+            values["introspection_signed_response_alg"] = json!("ES256");
+        }
         let mut members = values.as_object().unwrap().clone();
         parts.set_members(&mut members, SetBy::Host).unwrap();
         assert_eq!(members, Map::new());
@@ -365,6 +384,49 @@ mod tests {
             for name in ["own_scope", "first_party", "resource_server", "registered_by", "host_data", "client_id"] {
                 assert!(left.contains_key(name), "{name} is left for the caller to refuse or ignore");
             }
+        }
+    }
+
+    // covers: JI-07 (RFC 9701 §6)
+    #[test]
+    fn encrypted_introspection_answers_are_refused() {
+        let asks = |sent: Value, by| parts().set_members(&mut sent.as_object().unwrap().clone(), by);
+        let (alg, enc) = ("introspection_encrypted_response_alg", "introspection_encrypted_response_enc");
+        for by in [SetBy::Anyone, SetBy::Statement, SetBy::Policy, SetBy::Host] {
+            for (sent, named) in [
+                (json!({ alg: "RSA-OAEP" }), alg),
+                (json!({ enc: "A256GCM" }), enc),
+                (json!({ alg: "RSA-OAEP", enc: "A256GCM" }), alg),
+                (json!({ alg: null, enc: 1 }), enc),
+            ] {
+                let error = asks(sent, by).unwrap_err();
+                let expected = format!("{named}: encrypted answers are not supported: leave it out");
+                assert_eq!(error.to_string(), expected, "{by:?}");
+            }
+            assert_eq!(asks(json!({ alg: null, enc: null }), by), Ok(()), "{by:?}");
+        }
+    }
+
+    // covers: JI-07 (RFC 9701 §6)
+    #[test]
+    #[cfg(feature = "jwt")]
+    fn introspection_algorithm_is_read_by_its_exact_name() {
+        use crate::jose::Algorithm;
+
+        for algorithm in Algorithm::ALL {
+            let mut own = parts();
+            let sent = json!({ "introspection_signed_response_alg": algorithm.name() });
+            own.set_members(&mut sent.as_object().unwrap().clone(), SetBy::Anyone).unwrap();
+            assert_eq!(own.introspection_signed_response_alg, Some(algorithm));
+            let stored = serde_json::to_string(&own).unwrap();
+            let read = ClientParts::from_stored(&stored).unwrap();
+            assert_eq!((read.introspection_signed_response_alg, read.unenforced_member()), (Some(algorithm), None));
+        }
+        for refused in [json!("none"), json!("HS256"), json!("es256"), json!(""), json!(256), json!(["ES256"])] {
+            let mut own = parts();
+            let sent = json!({ "introspection_signed_response_alg": refused });
+            let error = own.set_members(&mut sent.as_object().unwrap().clone(), SetBy::Anyone).unwrap_err();
+            assert_eq!(&*error.member, "introspection_signed_response_alg", "{refused}");
         }
     }
 

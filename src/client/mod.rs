@@ -311,6 +311,16 @@ impl Client {
         self.parts.resource_server
     }
 
+    /// Returns the algorithm of introspection responses that are signed for it (`introspection_signed_response_alg`, RFC 9701 §6). `None`:
+    /// RS256, or the first algorithm of the server's keys if no key is for RS256. If no key is for the algorithm, the client gets
+    /// `server_error` when it asks for a signed response; see
+    /// [`ClientLint::IntrospectionAlgorithmNotServed`](crate::lint::ClientLint::IntrospectionAlgorithmNotServed).
+    #[cfg(feature = "jwt")]
+    #[must_use]
+    pub const fn introspection_signed_response_alg(&self) -> Option<crate::jose::Algorithm> {
+        self.parts.introspection_signed_response_alg
+    }
+
     /// Whether it belongs to the server's own service, so that users need not be asked for consent. Where its redirect does not
     /// prove that it is this client, they confirm by one click.
     #[must_use]

@@ -4,10 +4,10 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 
 use super::Introspection;
+use crate::client::Client;
 use crate::error::{Error, SigningError};
 use crate::http::{Request, Response, accepts};
 use crate::jose::{Algorithm, sign};
-use crate::record::ClientId;
 use crate::server_context::ServerContext;
 
 /// The type in the header, without `application/` (RFC 9701 §5).
@@ -23,19 +23,20 @@ pub(super) fn is_asked_for(server: &ServerContext, request: &Request) -> bool {
 pub(super) async fn respond(
     server: &ServerContext,
     introspection: &Introspection,
-    caller: &ClientId,
+    caller: &Client,
     now: OffsetDateTime,
 ) -> Result<Response, Error> {
     let members: Value = serde_json::from_slice(&introspection.to_json()).map_err(SigningError::new)?;
     let claims = json!({
-        "iss": server.issuer, "aud": caller.as_str(), "iat": now.unix_timestamp(), "token_introspection": members,
+        "iss": server.issuer, "aud": caller.id().as_str(), "iat": now.unix_timestamp(), "token_introspection": members,
     });
     let keys = server.signing_keys.as_ref().ok_or_else(|| SigningError::new("the server has no signing keys"))?;
-    // RS256 is the default of RFC 9701 §6.
+    // RS256 is the default of RFC 9701 §6. If the caller has registered an algorithm, it accepts no other.
     let algorithms = keys.algorithms();
-    let algorithm = algorithms.iter().find(|algorithm| **algorithm == Algorithm::Rs256).or(algorithms.first());
+    let default = algorithms.iter().find(|algorithm| **algorithm == Algorithm::Rs256).or(algorithms.first());
+    let algorithm = caller.introspection_signed_response_alg().or(default.copied());
     let algorithm = algorithm.ok_or_else(|| SigningError::new("no key signs"))?;
-    let signer = keys.signer(*algorithm).await.map_err(SigningError::from)?;
+    let signer = keys.signer(algorithm).await.map_err(SigningError::from)?;
     let text = sign(&*signer, TYP, claims.to_string().as_bytes()).await.map_err(SigningError::new)?;
     let headers = [
         ("cache-control", "no-store"),

@@ -3,6 +3,8 @@
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use grantor::jose::{Algorithm, AwsLc, KeyRing, Verifier};
+use grantor::lint::ClientLint;
+use grantor::storage::ClientStore;
 use grantor::testing::{TestClient, TestServer};
 use grantor::{Clock, Request, Response, SigningKeys};
 use serde_json::{Value, json};
@@ -62,6 +64,54 @@ async fn caller_that_asks_gets_the_answer_signed() {
         // It is no access token (KM-20).
         assert!(t.bearer(&grantor::AccessToken::new(text)).await.is_err());
     }
+}
+
+// covers: JI-07, JI-08 (RFC 9701 §6, §7)
+#[tokio::test]
+async fn registered_algorithm_signs_the_answer_or_none_does() {
+    let offered = [Algorithm::Es256, Algorithm::Rs256, Algorithm::EdDsa];
+    let ring = offered.into_iter().fold(KeyRing::new(), |ring, algorithm| ring.sign_with(key(algorithm)));
+    let t = TestServer::with(|builder| builder.signing_keys(SigningKeys::new(ring.build().unwrap())));
+    let names = offered.map(Algorithm::name);
+    assert_eq!(t.server.metadata_document()["introspection_signing_alg_values_supported"], json!(names));
+    for algorithm in Algorithm::ALL {
+        let client = |client: grantor::client::ClientBuilder| {
+            let client = client.client_credentials().scope("user:read");
+            client.introspection_signed_response_alg(algorithm)
+        };
+        let app = t.confidential_client_with(client).await;
+        let issued = token(&t, &app).await;
+        let (refused, answer) =
+            (t.events.count("introspection_refused"), ask(&t, Some(&app), JWT, issued.access_token.expose()).await);
+        let registered = t.storage.find_client(&app.id).await.unwrap().unwrap();
+        let findings = t.server.lint_client(&registered);
+        if offered.contains(&algorithm) {
+            assert_eq!((answer.status(), answer.header("content-type")), (200, Some(JWT)), "{algorithm}");
+            let text = std::str::from_utf8(answer.body()).unwrap();
+            assert_eq!(parts(&grantor::AccessToken::new(text)).0["alg"], algorithm.name());
+            assert_eq!(findings, [], "{algorithm}");
+        } else {
+            assert_eq!((answer.status(), &json_of(&answer)["error"]), (500, &json!("server_error")), "{algorithm}");
+            assert_eq!(t.events.count("introspection_refused"), refused + 1, "{algorithm}");
+            assert_eq!(findings, [ClientLint::IntrospectionAlgorithmNotServed(algorithm)]);
+            let told = format!(
+                "the introspection_signed_response_alg {algorithm} of the client is not one of the server's keys: add a \
+                 key, or change the member"
+            );
+            assert_eq!(findings[0].to_string(), told);
+        }
+        // It says nothing about answers in JSON.
+        let plain = ask(&t, Some(&app), "application/json", issued.access_token.expose()).await;
+        assert_eq!((plain.status(), &json_of(&plain)["active"]), (200, &json!(true)), "{algorithm}");
+    }
+    // A server that signs nothing.
+    let t = TestServer::new();
+    let app = t
+        .confidential_client_with(|client| client.resource_server().introspection_signed_response_alg(Algorithm::Rs256))
+        .await;
+    let registered = t.storage.find_client(&app.id).await.unwrap().unwrap();
+    let expected = [ClientLint::IntrospectionAlgorithmNotServed(Algorithm::Rs256)];
+    assert_eq!(t.server.lint_client(&registered), expected);
 }
 
 // covers: JI-04 (RFC 9701 §5)
