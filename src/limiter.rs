@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_that_is_taken_back_leaves_nothing_behind() {
+    fn withdrawn_failure_leaves_no_count() {
         let (limiter, name) = (limiter(), key(b"owner", "alice", None));
         limiter.count(name, START);
         limiter.count(name, START);
@@ -326,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn made_up_names_fill_no_memory_and_the_latest_failures_are_kept() {
+    fn made_up_names_use_bounded_memory_and_keep_the_latest() {
         let limiter = limiter();
         let (old, new) = (key(b"owner", "old", None), key(b"owner", "new", None));
         limiter.count(old, START - Duration::SECOND);
@@ -364,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_over_makes_room_for_all_that_is_not() {
+    fn expired_counts_make_room_for_live_ones() {
         let limiter = limiter();
         flood(&limiter, MOST_COUNTS - 1, START);
         let later = START + Duration::minutes(2);
@@ -376,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn the_work_of_making_room_is_not_done_again_for_each_failure() {
+    fn making_room_drops_half_of_the_counts() {
         let limiter = limiter();
         flood(&limiter, MOST_COUNTS, START);
         // A minute after the first failure, one of them is over and the others are not.
@@ -397,7 +397,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_of_any_length_takes_the_same_place_and_no_two_attempts_share_one() {
+    fn names_of_any_length_use_one_size_and_never_collide() {
         let peers = [None, Some("0.0.0.0"), Some("::"), Some("192.0.2.1"), Some("2001:db8::1")];
         let peers = peers.map(|peer| peer.map(|peer| peer.parse().unwrap()));
         let long = "x".repeat(60_000);

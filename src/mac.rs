@@ -77,14 +77,14 @@ mod tests {
 
     // covers: B35
     #[test]
-    fn a_tag_has_no_equality_operator() {
+    fn tag_has_no_equality_operator() {
         static_assertions::assert_not_impl_any!(Tag: PartialEq, PartialOrd, std::hash::Hash);
         static_assertions::assert_not_impl_any!(KeyedMac: PartialEq, PartialOrd, std::hash::Hash);
     }
 
     /// RFC 5869 §A.1, its 13-byte salt filled up with zeros as RFC 2104 does.
     #[test]
-    fn the_first_example_of_rfc_5869_holds() {
+    fn hkdf_matches_rfc_5869_example() {
         let mut salt = [0; 32];
         salt.iter_mut().zip(0..=0x0c).for_each(|(byte, value)| *byte = value);
         let root = Key::extract(&salt, &[0x0b; 22]);
@@ -96,7 +96,7 @@ mod tests {
 
     /// RFC 4231 §4.2, its 20-byte key filled up with zeros as RFC 2104 does.
     #[test]
-    fn the_first_example_of_rfc_4231_holds() {
+    fn hmac_matches_rfc_4231_example() {
         let mut key = [0; 32];
         key[..20].fill(0x0b);
         let tag = *KeyedMac::new(&key).update(b"Hi ").update(b"There").finish();

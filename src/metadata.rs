@@ -204,7 +204,7 @@ mod tests {
 
     // covers: MD-02 (RFC 8414 §3.1), MD-03, RM-01 (RFC 9728 §3.1)
     #[test]
-    fn the_well_known_path_stands_between_host_and_path() {
+    fn well_known_path_is_between_host_and_path() {
         for (identifier, target) in [
             ("https://id.example", "/.well-known/x"),
             ("https://id.example/", "/.well-known/x"),

@@ -370,7 +370,7 @@ mod tests {
 
     // covers: PP-15 (RFC 6749 Appendix A.1)
     #[test]
-    fn a_client_id_is_printable_ascii() {
+    fn client_id_is_printable_ascii() {
         for good in ["s6BhdRkqt3", "a b", "~", &"x".repeat(255)] {
             assert!(ClientId::new(good).is_ok(), "{good}");
         }

@@ -162,7 +162,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_subset_is_found_wherever_its_tokens_stand_and_prefixes_are_not_taken_for_tokens() {
+    fn scope_subset_compares_whole_tokens_in_any_order() {
         let scope = |text: &str| Scope::parse(text).unwrap();
         for (inner, outer, expected) in [
             ("a", "a b c", true),
@@ -182,7 +182,7 @@ mod tests {
 
     // covers: SC-02 (RFC 6749 §3.3, Appendix A.4)
     #[test]
-    fn anything_outside_the_grammar_is_refused() {
+    fn scope_outside_the_grammar_is_refused() {
         for byte in 0..=u8::MAX {
             let text = char::from(byte).to_string();
             let allowed = byte == 0x21 || (0x23..=0x5b).contains(&byte) || (0x5d..=0x7e).contains(&byte);
@@ -195,7 +195,7 @@ mod tests {
 
     // covers: B53
     #[test]
-    fn more_spaces_than_needed_are_left_out() {
+    fn extra_spaces_are_ignored() {
         for text in ["a b", " a b", "a b ", "a  b", "   b   a  a  ", "b a b "] {
             let scope = Scope::parse(text).unwrap();
             assert_eq!((scope.as_str(), scope.iter().collect::<Vec<_>>()), ("a b", vec!["a", "b"]), "{text:?}");

@@ -433,7 +433,7 @@ mod tests {
     }
 
     #[test]
-    fn records_keep_a_hash_through_json_and_refuse_one_of_another_length() {
+    fn hash_round_trips_json_and_refuses_another_length() {
         let hash = TokenHash::from_bytes([7; 32]);
         let json = serde_json::to_string(&hash).unwrap();
         assert_eq!(serde_json::from_str::<TokenHash>(&json).unwrap(), hash);

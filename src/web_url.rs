@@ -96,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn web_url_is_what_it_looks_like() {
+    fn web_url_is_checked_as_written() {
         for text in ["https://a.example", "http://a.example/b?c", "https://a.example:1#d", "https://\u{e4}.example/"] {
             assert!(WebUrl::parse(text).is_ok(), "{text}");
         }

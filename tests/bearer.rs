@@ -100,7 +100,7 @@ fn assert_invalid_token(result: Result<Bearer, BearerError>, what: &str) {
 
 // covers: BR-05 (RFC 6750 §3), BR-06, BR-07 (RFC 6750 §3.1), BR-12, TL-21 (RFC 9110 §15.5.2)
 #[tokio::test]
-async fn a_request_without_credentials_gets_a_challenge_without_an_error_code() {
+async fn missing_credentials_get_a_challenge_without_error_code() {
     let t = TestServer::new();
     for (what, request) in [
         ("nothing", Request::get("/api")),
@@ -125,7 +125,7 @@ async fn a_request_without_credentials_gets_a_challenge_without_an_error_code() 
 
 // covers: BR-01 (RFC 6750 §2.1), PP-23 (RFC 9110 §11.1)
 #[tokio::test]
-async fn a_live_token_in_the_header_opens_the_resource_whatever_the_case_of_the_scheme() {
+async fn bearer_scheme_is_case_insensitive() {
     let t = TestServer::new();
     let (app, tokens) = tokens(&t, "user:read").await;
     let token = tokens.access_token.expose();
@@ -146,7 +146,7 @@ async fn a_live_token_in_the_header_opens_the_resource_whatever_the_case_of_the_
 
 // covers: BR-03 (OAuth 2.1 §5.1), B38
 #[tokio::test]
-async fn a_token_in_the_query_is_never_read() {
+async fn bearer_token_in_query_is_never_read() {
     for in_body in [false, true] {
         let t = TestServer::with_policy(|policy| policy.bearer_in_body = in_body);
         let (_, tokens) = tokens(&t, "user:read").await;
@@ -166,7 +166,7 @@ async fn a_token_in_the_query_is_never_read() {
 
 // covers: BR-02 (RFC 6750 §2.2)
 #[tokio::test]
-async fn a_token_in_a_form_is_read_only_if_switched_on_and_only_where_forms_have_a_meaning() {
+async fn form_token_is_read_only_if_enabled_for_forms() {
     let t = TestServer::with_policy(|policy| policy.bearer_in_body = true);
     let (_, tokens) = tokens(&t, "user:read").await;
     let token = tokens.access_token.expose();
@@ -204,7 +204,7 @@ async fn a_token_in_a_form_is_read_only_if_switched_on_and_only_where_forms_have
 
 // covers: BR-04 (RFC 6750 §2, §3.1), BR-11 (RFC 6750 §3.1), BR-18, B37
 #[tokio::test]
-async fn a_token_presented_in_more_than_one_way_is_a_bad_request_even_if_it_is_the_same_one() {
+async fn token_presented_twice_is_a_bad_request() {
     let t = TestServer::with_policy(|policy| policy.bearer_in_body = true);
     let (_, tokens) = tokens(&t, "user:read").await;
     let token = tokens.access_token.expose();
@@ -226,7 +226,7 @@ async fn a_token_presented_in_more_than_one_way_is_a_bad_request_even_if_it_is_t
 
 // covers: BR-18 (RFC 6750 §2.1), BR-09 (RFC 6750 §3.1)
 #[tokio::test]
-async fn a_token_outside_of_the_b64token_grammar_is_refused_without_asking_the_storage() {
+async fn malformed_bearer_token_is_refused_without_a_look_up() {
     let t = TestServer::with_policy(|policy| policy.bearer_in_body = true);
     for token in ["", " ", "=", "a=b", "a b", "a,b", "a\"b", "a\\b", "a\0b", "a\tb", "caf\u{e9}", "tok:en", "<script>"]
     {
@@ -285,7 +285,7 @@ async fn every_kind_of_dead_token_gets_the_same_answer() {
 
 // covers: BR-14 (RFC 6749 §7), TF-10 (RFC 6750 §5.2)
 #[tokio::test]
-async fn a_token_works_until_the_very_microsecond_of_its_expiry() {
+async fn token_works_until_the_microsecond_of_its_expiry() {
     let t = TestServer::new();
     let (_, tokens) = tokens(&t, "user:read").await;
     t.clock.advance(tokens.expires_in - Duration::MICROSECOND);
@@ -303,7 +303,7 @@ async fn a_token_works_until_the_very_microsecond_of_its_expiry() {
 
 // covers: BR-14 (RFC 6749 §7)
 #[tokio::test]
-async fn a_token_does_not_outlive_its_grant_even_if_a_record_says_so() {
+async fn token_does_not_outlive_its_grant() {
     let t = TestServer::new();
     let now = t.clock.now();
     let scope = Scope::parse("user:read").unwrap();
@@ -343,7 +343,7 @@ async fn a_token_does_not_outlive_its_grant_even_if_a_record_says_so() {
 
 // covers: BR-10 (RFC 6750 §3.1), BR-13 (RFC 6750 §3), BR-12, B62
 #[tokio::test]
-async fn a_token_without_the_scope_is_told_which_scope_is_needed() {
+async fn insufficient_scope_names_the_needed_scope() {
     // Every character that a scope token may have, in one name.
     let odd: String = (0x21..=0x7e_u8).filter(|b| !matches!(b, b'"' | b'\\')).map(char::from).collect();
     let t = TestServer::with(|builder| builder.scope(&odd, "An odd one"));
@@ -363,7 +363,7 @@ async fn a_token_without_the_scope_is_told_which_scope_is_needed() {
 
 // covers: B39
 #[tokio::test]
-async fn a_scope_is_compared_by_whole_tokens() {
+async fn required_scope_compares_whole_tokens() {
     let t = TestServer::with(|builder| {
         builder.scope("user", "All").scope("user:read:all", "More").scope("read", "Read").scope("USER:READ", "Loud")
     });
@@ -378,7 +378,7 @@ async fn a_scope_is_compared_by_whole_tokens() {
 }
 
 #[tokio::test]
-async fn requiring_a_scope_that_no_token_can_have_is_the_hosts_mistake_and_opens_nothing() {
+async fn requiring_an_undeclared_scope_is_a_host_error() {
     let t = TestServer::new();
     let (_, tokens) = tokens(&t, "user:read").await;
     for spaces in ["user:read ", " user:read", "user:read  user:read"] {
@@ -400,7 +400,7 @@ async fn requiring_a_scope_that_no_token_can_have_is_the_hosts_mistake_and_opens
 
 // covers: BR-14 (RFC 6749 §7)
 #[tokio::test]
-async fn a_narrowed_token_opens_less_than_its_grant() {
+async fn narrowed_token_opens_less_than_its_grant() {
     let t = TestServer::new();
     let (app, tokens) = tokens(&t, "user:read user:write").await;
     let refresh_token = tokens.refresh_token.unwrap();
@@ -417,7 +417,7 @@ async fn a_narrowed_token_opens_less_than_its_grant() {
 
 // covers: GK-06 (RFC 9700 §4.15), BC-02 (RFC 9700 §4.15.1)
 #[tokio::test]
-async fn a_machines_token_is_never_a_users_even_if_the_machine_is_called_like_the_user() {
+async fn machine_token_is_never_taken_for_a_user_token() {
     let t = TestServer::new();
     let secret = grantor::ClientSecret::new("s3cr3t");
     let client = grantor::Client::confidential("alice", grantor::ClientCredential::secret(&secret));
@@ -442,7 +442,7 @@ async fn a_machines_token_is_never_a_users_even_if_the_machine_is_called_like_th
 }
 
 #[tokio::test]
-async fn what_the_host_attached_at_approval_comes_back_with_every_token_of_the_grant() {
+async fn grant_data_comes_with_every_token_of_the_grant() {
     let t = TestServer::new();
     let app = t.public_client("https://app.example/cb").await;
     let data = json!({ "tenant": 7, "groups": ["admins"] });
@@ -456,7 +456,7 @@ async fn what_the_host_attached_at_approval_comes_back_with_every_token_of_the_g
 }
 
 #[tokio::test]
-async fn a_failing_storage_is_neither_a_success_nor_the_clients_fault() {
+async fn failing_storage_is_a_server_error_for_a_bearer_token() {
     let t = TestServer::new();
     let (_, tokens) = tokens(&t, "user:read").await;
     for (fault, status, code) in [
@@ -482,7 +482,7 @@ async fn a_failing_storage_is_neither_a_success_nor_the_clients_fault() {
 }
 
 #[tokio::test]
-async fn the_typed_form_answers_like_the_http_form() {
+async fn typed_request_answers_like_http() {
     let t = TestServer::new();
     let (_, tokens) = tokens(&t, "user:read").await;
     let typed =
@@ -519,7 +519,7 @@ async fn typed_form_takes_the_context_of_the_http_request() {
 }
 
 #[tokio::test]
-async fn subject_status_counts_at_bearer_check_if_policy_says_so() {
+async fn bearer_check_asks_subject_status_by_policy() {
     let t = TestServer::new();
     let (_, issued) = tokens(&t, "user:read").await;
     for status in [SubjectStatus::Suspended, SubjectStatus::Gone] {
@@ -566,7 +566,7 @@ impl Authenticator for Down {
 
 // covers: B58
 #[tokio::test]
-async fn unknown_subject_status_is_unavailable_at_bearer_check() {
+async fn bearer_check_with_unknown_subject_status_gets_503() {
     let t = TestServer::new();
     let (_, issued) = tokens(&t, "user:read").await;
     let mut policy = grantor::Policy::default();

@@ -40,7 +40,7 @@ impl Built for Builder {
 }
 
 #[tokio::test]
-async fn storage_of_another_issuer_builds_no_server_until_it_is_moved() {
+async fn storage_of_another_issuer_does_not_build_until_moved() {
     let storage = MemoryStorage::new();
     let at = |issuer: &str| {
         let builder = AuthorizationServer::builder(issuer).storage(storage.clone());
@@ -96,7 +96,7 @@ fn with_policy(change: impl FnOnce(&mut Policy)) -> Result<AuthorizationServer, 
 
 // covers: TL-01 (RFC 6749 §3.1), TL-02 (RFC 6749 §3.2), TL-04 (RFC 6749 §10.8), TL-06 (OAuth 2.1 §1.5), IS-03 (RFC 9207 §2)
 #[test]
-fn an_issuer_is_an_https_url_without_query_and_fragment_or_a_loopback_one() {
+fn issuer_is_https_without_query_or_loopback() {
     for good in [
         "https://id.example",
         "https://id.example/",
@@ -148,7 +148,7 @@ fn an_issuer_is_an_https_url_without_query_and_fragment_or_a_loopback_one() {
 
 // covers: GC-02 (RFC 6749 §4.1.2)
 #[test]
-fn a_policy_that_contradicts_itself_builds_no_server() {
+fn policy_that_contradicts_itself_builds_no_server() {
     type Change = fn(&mut Policy);
     let cases: [(PolicyError, &str, &[Change]); 7] = [
         (
@@ -225,7 +225,7 @@ fn a_policy_that_contradicts_itself_builds_no_server() {
 
 // covers: GC-02 (RFC 6749 §4.1.2), TF-11 (RFC 6750 §5.3)
 #[test]
-fn the_defaults_are_those_of_the_current_best_practice() {
+fn defaults_are_those_of_the_current_best_practice() {
     let policy = Policy::default();
     assert_eq!(policy.code_lifetime, Duration::minutes(1));
     assert_eq!(policy.access_token_lifetime, Duration::hours(1));
@@ -254,7 +254,7 @@ fn the_defaults_are_those_of_the_current_best_practice() {
 }
 
 #[test]
-fn the_scopes_of_a_server_are_well_formed_and_declared_once() {
+fn server_scopes_are_well_formed_and_unique() {
     let without = AuthorizationServer::builder("https://id.example").storage(MemoryStorage::new());
     let error = without.built().unwrap_err();
     assert!(matches!(error, BuildError::NoScope));
@@ -271,14 +271,14 @@ fn the_scopes_of_a_server_are_well_formed_and_declared_once() {
 }
 
 #[test]
-fn scopes_are_listed_with_descriptions_in_declared_order() {
+fn scopes_keep_descriptions_and_declared_order() {
     let server = builder("https://id.example").scope("admin", "Do everything").built().unwrap();
     let listed: Vec<_> = server.scopes().map(|scope| (scope.token, scope.description)).collect();
     assert_eq!(listed, [("user:read", "Read your profile"), ("admin", "Do everything")]);
 }
 
 #[test]
-fn refusal_read_from_params_is_an_error_of_its_own() {
+fn refusal_from_params_converts_to_an_error() {
     fn name(form: &str) -> Result<String, Box<dyn std::error::Error>> {
         Ok(Params::decode(form.as_bytes()).require("name")?.to_owned())
     }
@@ -290,7 +290,7 @@ fn refusal_read_from_params_is_an_error_of_its_own() {
 }
 
 #[test]
-fn a_default_scope_is_made_of_declared_scopes() {
+fn default_scope_is_made_of_declared_scopes() {
     for bad in ["", "user:write", "user:read user:write", "user:read\t", "user"] {
         let error = build().default_scope(bad).built().unwrap_err();
         assert!(matches!(&error, BuildError::DefaultScope(scope) if scope == bad), "{bad:?}: {error}");
@@ -300,7 +300,7 @@ fn a_default_scope_is_made_of_declared_scopes() {
 }
 
 #[test]
-fn client_of_any_size_is_not_registered() {
+fn oversized_client_is_not_registered() {
     let many = |number: usize| (0..number).map(|number| format!("https://app.example/{number}")).collect::<Vec<_>>();
     let with = |uris| Client::public("app").authorization_code(uris);
     assert!(with(many(100)).build().is_ok());
@@ -341,7 +341,7 @@ fn client_has_one_list_of_scopes_for_users() {
 }
 
 #[test]
-fn refresh_tokens_that_depend_on_a_scope_need_that_scope() {
+fn missing_refresh_token_scope_does_not_build() {
     let mut policy = Policy::default();
     policy.refresh_tokens = RefreshTokens::OfflineAccess;
     let error = build().policy(policy.clone()).built().unwrap_err();
@@ -351,7 +351,7 @@ fn refresh_tokens_that_depend_on_a_scope_need_that_scope() {
 }
 
 #[test]
-fn the_password_grant_needs_somebody_who_checks_passwords() {
+fn password_grant_needs_an_authenticator() {
     let mut policy = Policy::default();
     policy.dangerous().allow_password_grant = true;
     assert_eq!(
@@ -362,7 +362,7 @@ fn the_password_grant_needs_somebody_who_checks_passwords() {
 }
 
 #[tokio::test]
-async fn without_an_authenticator_secrets_are_compared_by_their_digests() {
+async fn default_authenticator_compares_secret_digests() {
     let [right, wrong] = [(); 2].map(|()| ClientSecret::generate(&SystemEntropy).unwrap());
     let storage = MemoryStorage::new();
     let client = Client::confidential("machine", ClientCredential::secret(&right)).client_credentials();
@@ -399,7 +399,7 @@ impl GrantHandler for Named {
 
 // covers: GX-01 (RFC 6749 §4.5)
 #[test]
-fn an_extension_grant_has_an_absolute_uri_of_its_own() {
+fn extension_grant_type_is_a_unique_absolute_uri() {
     for name in ["authorization_code", "implicit", "client_credentials", "password", "refresh_token"] {
         let error = build().extension_grant(Named::new(name)).built().unwrap_err();
         assert!(matches!(&error, BuildError::Extension(wrong) if wrong == name), "{name}: {error}");
@@ -421,7 +421,7 @@ fn an_extension_grant_has_an_absolute_uri_of_its_own() {
 
 // covers: GX-02 (RFC 6749 §8.2)
 #[test]
-fn the_parameters_of_an_extension_grant_are_names() {
+fn parameters_of_an_extension_grant_are_names() {
     let name = GrantType::new("urn:example:a").unwrap();
     for (bad, shown) in
         [("", "\"\""), ("a b", "\"a b\""), ("a=b", "\"a=b\""), ("\u{e9}", "\"\u{e9}\""), ("a%20", "\"a%20\"")]
@@ -663,7 +663,7 @@ fn endpoint_with_the_name_of_another_does_not_build() {
 
 /// Otherwise every request would get 405, with a header that looks right.
 #[test]
-fn methods_of_an_endpoint_that_are_no_list_do_not_build() {
+fn malformed_endpoint_methods_do_not_build() {
     for good in ["GET", "GET, POST", "GET, HEAD, M-SEARCH"] {
         build().capability(Endpoints(Vec::leak(vec![("own", good)]))).built().unwrap();
     }
@@ -712,7 +712,7 @@ impl Entropy for Broken {
 }
 
 #[test]
-fn a_broken_source_of_randomness_is_noticed_when_the_server_is_built() {
+fn broken_randomness_does_not_build() {
     for builder in [build().entropy(Broken), build().entropy(Broken).server_key(&[1; 32], &[])] {
         let error = builder.built().unwrap_err();
         assert!(matches!(error, BuildError::Entropy(_)));
@@ -732,7 +732,7 @@ fn secret() -> ClientCredential {
 
 // covers: RU-01 (RFC 6749 §3.1.2.2), RU-02, RU-03 (OAuth 2.1 §2.3.1)
 #[test]
-fn every_client_of_a_redirect_based_grant_registers_a_redirect_uri() {
+fn client_with_redirect_grant_needs_a_redirect_uri() {
     for client in [
         Client::public("a").authorization_code(NOWHERE).build(),
         Client::native("a").authorization_code(NOWHERE).build(),
@@ -750,7 +750,7 @@ fn every_client_of_a_redirect_based_grant_registers_a_redirect_uri() {
 
 // covers: RU-03 (OAuth 2.1 §2.3.1), RU-05 (RFC 6749 §3.1.2), RU-06, RU-10 (RFC 9700 §2.6), RU-11, TL-06 (OAuth 2.1 §1.5), B6
 #[test]
-fn a_redirect_uri_that_is_not_fit_is_named_with_the_reason() {
+fn unfit_redirect_uri_is_named_with_its_reason() {
     for (uri, error, message) in [
         (
             "/cb",
@@ -783,7 +783,7 @@ fn a_redirect_uri_that_is_not_fit_is_named_with_the_reason() {
 
 // covers: NA-06 (RFC 8252 §8.4), NA-10 (RFC 8252 §7.2), CA-24 (RFC 6749 §2.1)
 #[test]
-fn a_client_has_one_type_said_at_its_registration_and_never_guessed() {
+fn client_type_is_registered_and_never_guessed() {
     // The same https redirect, three types.
     let types = [
         (Client::public("a").authorization_code(CB).build(), ClientType::Public, "public"),
@@ -829,7 +829,7 @@ fn a_client_has_one_type_said_at_its_registration_and_never_guessed() {
 
 // covers: NA-07 (RFC 8252 §7.1), B50
 #[test]
-fn undotted_scheme_needs_a_native_client_and_its_switch() {
+fn undotted_scheme_needs_native_client_and_switch() {
     let uri = "cursor://callback";
     let parsed = RedirectUri::parse(uri).unwrap();
     let error = Client::native("a").authorization_code([uri]).build().unwrap_err();
@@ -848,7 +848,7 @@ fn undotted_scheme_needs_a_native_client_and_its_switch() {
 }
 
 #[test]
-fn client_warns_of_what_is_probably_a_mistake() {
+fn client_warnings_list_probable_mistakes() {
     let warnings = |uris: &[&str]| {
         let client = Client::native("a").authorization_code(uris).undotted_schemes().build().unwrap();
         client.warnings().iter().map(ToString::to_string).collect::<Vec<_>>()
@@ -944,7 +944,7 @@ fn forbidden_scheme_in_the_policy_does_not_build() {
 
 // covers: NA-09 (RFC 8252 §8.2), GK-01 (RFC 6749 §4.4)
 #[test]
-fn a_grant_that_does_not_go_with_the_type_of_client_is_refused() {
+fn grant_type_unfit_for_the_client_type_is_refused() {
     let error = Client::native("a").implicit(CB).build().unwrap_err();
     assert_eq!(error, ClientError::ImplicitForNative);
     assert_eq!(error.to_string(), "native apps do not use the implicit grant");
@@ -1054,7 +1054,7 @@ fn with(mut stored: Value, member: &str, value: Value) -> Value {
 
 // covers: CA-17 (RFC 6749 §10.1), CA-18 (RFC 8252 §8.5), B29
 #[test]
-fn stored_clients_are_checked_again_when_they_are_read() {
+fn stored_client_is_validated_again_when_read() {
     let public = || stored(Client::public("a").authorization_code(CB).build());
     let native = || stored(Client::native("a").authorization_code(CB).build());
     let confidential = || stored(Client::confidential("a", secret()).client_credentials().build());
@@ -1113,7 +1113,7 @@ fn stored_clients_are_checked_again_when_they_are_read() {
 }
 
 #[test]
-fn a_client_survives_its_stored_form_with_every_member() {
+fn client_survives_its_stored_form_with_every_member() {
     let end = TestServer::new().clock.now();
     let client = Client::confidential("web app", secret())
         .credential(ClientCredential::opaque().expiring(end))
@@ -1193,7 +1193,7 @@ fn a_client_survives_its_stored_form_with_every_member() {
 }
 
 #[test]
-fn the_texts_and_numbers_of_a_client_have_limits() {
+fn texts_and_numbers_of_a_client_have_limits() {
     let public = |id: &str| Client::public(id).authorization_code(CB);
     for id in ["", "a\n", "\u{e9}", &"a".repeat(256)] {
         let error = public(id).build().unwrap_err();
@@ -1293,7 +1293,7 @@ fn the_texts_and_numbers_of_a_client_have_limits() {
 
 // covers: CU-08 (OAuth 2.1 §2.4), GC-01 (RFC 6749 §4.1.2), GR-16 (RFC 9700 §4.14.2)
 #[tokio::test]
-async fn a_client_can_be_given_shorter_lifetimes_than_others() {
+async fn client_can_be_given_shorter_lifetimes_than_others() {
     let t = TestServer::new();
     let public = |id: &str| Client::public(id).authorization_code(CB).refresh_token().scope("user:read");
     let short = public("short").lifetimes(|own| {
@@ -1338,7 +1338,7 @@ async fn a_client_can_be_given_shorter_lifetimes_than_others() {
 }
 
 #[tokio::test]
-async fn of_two_observers_each_is_told() {
+async fn every_observer_receives_every_event() {
     let (one, other) = (RecordingObserver::default(), RecordingObserver::default());
     let observers = (one.clone(), other.clone());
     let t = TestServer::with(move |builder| builder.observer(observers));
@@ -1348,7 +1348,7 @@ async fn of_two_observers_each_is_told() {
 
 // covers: BC-01 (RFC 9700 §4.15.1), B42
 #[test]
-fn generated_client_ids_are_random_and_can_pass_for_nobody() {
+fn generated_client_ids_are_random_base64url() {
     let t = TestServer::new();
     let ids: std::collections::BTreeSet<_> =
         (0..1_000).map(|_| ClientId::generate(&t.entropy).unwrap().as_str().to_owned()).collect();
@@ -1382,7 +1382,7 @@ async fn authenticates(t: &TestServer, id: &str, secret: &ClientSecret) -> bool 
 
 // covers: CA-27 (RFC 7591 §3.2.1)
 #[tokio::test]
-async fn a_secret_authenticates_until_the_moment_of_its_end() {
+async fn secret_authenticates_until_it_expires() {
     let t = TestServer::new();
     let (expiring, lasting) = (ClientSecret::new("expiring"), ClientSecret::new("lasting"));
     let end = t.clock.now() + Duration::hours(1);
@@ -1406,7 +1406,7 @@ async fn a_secret_authenticates_until_the_moment_of_its_end() {
 
 // covers: CA-27 (RFC 7591 §3.2.1)
 #[tokio::test]
-async fn a_secret_is_replaced_with_an_overlap_in_which_both_work() {
+async fn rotated_secret_overlaps_with_the_old_one() {
     let t = TestServer::new();
     let (old, new) = (ClientSecret::generate(&t.entropy).unwrap(), ClientSecret::generate(&t.entropy).unwrap());
     let client = Client::confidential("machine", ClientCredential::secret(&old)).client_credentials();
@@ -1424,7 +1424,7 @@ async fn a_secret_is_replaced_with_an_overlap_in_which_both_work() {
 }
 
 #[tokio::test]
-async fn a_secret_that_was_registered_twice_authenticates_as_well() {
+async fn secret_registered_twice_still_authenticates() {
     let t = TestServer::new();
     let secret = ClientSecret::generate(&t.entropy).unwrap();
     let client = Client::confidential("machine", ClientCredential::secret(&secret)).client_credentials();
@@ -1435,7 +1435,7 @@ async fn a_secret_that_was_registered_twice_authenticates_as_well() {
 
 // covers: CA-28 (RFC 6819 §5.1.4.1.3)
 #[tokio::test]
-async fn of_a_secret_only_its_digest_is_kept() {
+async fn only_the_digest_of_a_secret_is_kept() {
     let t = TestServer::new();
     let secret = ClientSecret::generate(&t.entropy).unwrap();
     let client = Client::confidential("machine", ClientCredential::secret(&secret)).client_credentials();
@@ -1453,7 +1453,7 @@ async fn of_a_secret_only_its_digest_is_kept() {
 
 // covers: CA-21 (RFC 9700 §2.5)
 #[test]
-fn a_server_side_client_authenticates_unless_it_is_registered_as_something_else() {
+fn server_side_client_is_confidential_by_default() {
     // There is no way to a confidential client that leads around a credential, and none of its methods is `none`.
     let client = Client::confidential("a", secret()).client_credentials().build().unwrap();
     assert!(client.allows_authentication_method(AuthenticationMethod::ClientSecretBasic));

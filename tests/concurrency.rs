@@ -207,7 +207,7 @@ async fn racetrack(change: impl FnOnce(&mut Policy)) -> (Arc<TestServer>, Arc<Te
 
 // covers: GC-03 (RFC 6749 §4.1.2), GC-04 (OAuth 2.1 §4.1.3), GC-05 (RFC 6749 §10.5), B16, B18
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn of_parallel_redemptions_of_a_code_one_succeeds_and_the_others_end_the_grant() {
+async fn parallel_code_redemptions_let_one_win_and_end_the_grant() {
     for round in 0..*REPETITIONS {
         let (t, app) = racetrack(|_| {}).await;
         let approved = t.authorize(&app).approve_as("alice").await;
@@ -237,7 +237,7 @@ async fn of_parallel_redemptions_of_a_code_one_succeeds_and_the_others_end_the_g
 
 // covers: GR-15 (RFC 9700 §4.14.2), B20
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn parallel_refreshes_within_the_window_get_the_same_answer_and_leave_one_lineage() {
+async fn parallel_refreshes_within_grace_share_one_lineage() {
     for round in 0..*REPETITIONS {
         let bench = Arc::new(Bench::new().await);
         let presented = bench.tokens().await.refresh_token.unwrap().expose().to_owned();
@@ -260,7 +260,7 @@ async fn parallel_refreshes_within_the_window_get_the_same_answer_and_leave_one_
 
 // covers: GR-13 (RFC 9700 §4.14.2), GR-14 (OAuth 2.1 §4.3.1), GR-15, B20
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn without_a_window_of_parallel_refreshes_at_most_one_succeeds_and_the_grant_is_dead() {
+async fn parallel_refreshes_without_grace_end_the_grant() {
     for round in 0..*REPETITIONS {
         let (t, app) = racetrack(|policy| policy.refresh_grace = Duration::ZERO).await;
         let tokens = t.authorize(&app).approve_as("alice").await.redeem().await.unwrap();
@@ -284,7 +284,7 @@ async fn without_a_window_of_parallel_refreshes_at_most_one_succeeds_and_the_gra
 
 // covers: GR-05 (OAuth 2.1 §4.3.1)
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn no_token_lives_after_a_revocation_returned_not_even_one_that_was_being_written() {
+async fn no_token_outlives_a_revocation_that_returned() {
     const CHAINS: usize = 4;
     let mut outran = 0;
     for round in 0..*REPETITIONS {
@@ -420,7 +420,7 @@ mod rows {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn of_parallel_writes_of_the_same_hashes_one_wins_and_the_others_leave_nothing() {
+async fn parallel_writes_of_the_same_hashes_let_one_win() {
     use rows::*;
     const SHARED: [u64; 2] = [1_001, 1_002];
     let redemptions = |number: u64, round: usize| number.is_multiple_of(2) == round.is_multiple_of(2);
@@ -496,7 +496,7 @@ async fn of_parallel_writes_of_the_same_hashes_one_wins_and_the_others_leave_not
 }
 
 #[test]
-fn of_two_writes_that_want_the_same_hashes_crosswise_one_wins() {
+fn crosswise_writes_of_two_hashes_let_one_win() {
     use rows::*;
     const ROUNDS: usize = 20_000;
     let storage = MemoryStorage::new();
@@ -530,7 +530,7 @@ fn of_two_writes_that_want_the_same_hashes_crosswise_one_wins() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_family_is_either_purged_or_used_and_neither_in_part() {
+async fn family_is_either_purged_or_used_whole() {
     use rows::*;
     const TOKENS: usize = 40;
     let (mut used, mut purged) = (0, 0);
@@ -606,7 +606,7 @@ async fn a_family_is_either_purged_or_used_and_neither_in_part() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn all_calls_at_once_neither_lock_each_other_out_nor_lose_or_invent_a_row() {
+async fn all_calls_in_parallel_neither_deadlock_nor_lose_rows() {
     use rows::*;
     const GRANTS: u64 = 4_000;
     let storage = MemoryStorage::new();
@@ -751,7 +751,7 @@ where
 
 // covers: B16
 #[tokio::test]
-async fn a_redemption_given_up_at_any_await_leaves_the_code_unspent_or_its_tokens_whole() {
+async fn cancelled_redemption_leaves_all_or_nothing() {
     let polls = at_every_await(
         async |bench| {
             let approved = bench.t.authorize(&bench.app).approve_as("alice").await;
@@ -793,7 +793,7 @@ fn redemption<'a>(code: &'a grantor::AuthorizationCode, redirect_uri: &'a str) -
 
 // covers: B20
 #[tokio::test]
-async fn a_refresh_given_up_at_any_await_succeeds_when_it_is_tried_again() {
+async fn cancelled_refresh_succeeds_when_retried() {
     let polls = at_every_await(
         async |bench| bench.tokens().await.refresh_token.unwrap().expose().to_owned(),
         async |bench, token, polls| poll_and_drop(bench.refresh(token), polls).is_some_and(|answer| answer.is_ok()),
@@ -815,7 +815,7 @@ async fn a_refresh_given_up_at_any_await_succeeds_when_it_is_tried_again() {
 }
 
 #[tokio::test]
-async fn a_retry_given_up_at_any_await_changes_nothing() {
+async fn retry_given_up_at_any_await_changes_nothing() {
     let polls = at_every_await(
         async |bench| {
             let token = bench.tokens().await.refresh_token.unwrap().expose().to_owned();
@@ -836,7 +836,7 @@ async fn a_retry_given_up_at_any_await_changes_nothing() {
 
 // covers: B18
 #[tokio::test]
-async fn a_detected_reuse_given_up_at_any_await_is_detected_again() {
+async fn cancelled_reuse_detection_detects_again() {
     let polls = at_every_await(
         async |bench| {
             let token = bench.tokens().await.refresh_token.unwrap().expose().to_owned();
@@ -859,7 +859,7 @@ async fn a_detected_reuse_given_up_at_any_await_is_detected_again() {
 }
 
 #[tokio::test]
-async fn grants_that_begin_at_the_token_endpoint_are_opened_whole_or_not_at_all() {
+async fn cancelled_token_endpoint_grant_opens_whole_or_not() {
     let password = || Password::new("correct horse");
     let drives: [(&str, usize); 2] = [("client_credentials", 1), ("password", 2)];
     for (grant_type, tokens) in drives {
@@ -892,7 +892,7 @@ async fn grants_that_begin_at_the_token_endpoint_are_opened_whole_or_not_at_all(
 }
 
 #[tokio::test]
-async fn an_approval_given_up_at_any_await_opens_a_whole_grant_or_none() {
+async fn cancelled_approval_opens_whole_grant_or_none() {
     for (response_type, by_form) in [("code", false), ("token", false), ("code", true), ("token", true)] {
         let polls = at_every_await(
             async |bench| {
@@ -939,7 +939,7 @@ async fn an_approval_given_up_at_any_await_opens_a_whole_grant_or_none() {
 }
 
 #[tokio::test]
-async fn what_only_reads_can_be_given_up_at_any_await() {
+async fn cancelled_reads_change_nothing() {
     let bench = Bench::new().await;
     let tokens = bench.tokens().await;
     let writes = bench.slow.writes().len();

@@ -92,7 +92,7 @@ async fn connection_of_a_removed_client_has_no_registration() {
 
 // covers: CU-12 (OAuth 2.1 §7.9)
 #[tokio::test]
-async fn unredeemed_approval_is_no_connection_until_redeemed() {
+async fn unredeemed_approval_is_not_listed_as_a_connection() {
     let t = TestServer::with_policy(|policy| policy.access_token_lifetime = Duration::MINUTE);
     // Its access token expires together with its code, and the clock stands still between the two.
     let app = t.confidential_client_with(|client| client.authorization_code([CB]).scope("user:read")).await;
@@ -119,7 +119,7 @@ async fn unredeemed_approval_is_no_connection_until_redeemed() {
 
 // covers: CU-12 (OAuth 2.1 §7.9)
 #[tokio::test]
-async fn revoking_an_application_ends_all_its_grants_and_no_other() {
+async fn revoking_a_connection_ends_only_its_grants() {
     let t = TestServer::new();
     let (app, other) = (t.public_client(CB).await, t.confidential_client(CB).await);
     let ended = [tokens_of(&t, &app, "alice").await, tokens_of(&t, &app, "alice").await];
@@ -141,7 +141,7 @@ async fn revoking_an_application_ends_all_its_grants_and_no_other() {
 }
 
 #[tokio::test]
-async fn connections_fail_with_the_storage_or_the_client_store() {
+async fn connections_fail_if_storage_or_client_store_fails() {
     let t = TestServer::new();
     let app = t.public_client(CB).await;
     let tokens = tokens_of(&t, &app, "alice").await;

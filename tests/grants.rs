@@ -58,7 +58,7 @@ async fn assert_dead(t: &TestServer, client: &TestClient, tokens: &TokenResponse
 
 // covers: CU-12 (OAuth 2.1 §7.9)
 #[tokio::test]
-async fn a_user_sees_each_connected_application_with_its_scope_since_when_and_when_it_was_used() {
+async fn connected_application_shows_scope_and_times() {
     let t = TestServer::new();
     let (app, other) = (t.public_client(CB).await, t.confidential_client(CB).await);
     let start = t.clock.now();
@@ -91,7 +91,7 @@ async fn a_user_sees_each_connected_application_with_its_scope_since_when_and_wh
 }
 
 #[tokio::test]
-async fn a_list_is_read_page_by_page_without_gaps_or_repetitions() {
+async fn grant_pages_have_no_gaps_or_repetitions() {
     let t = TestServer::new();
     let app = t.public_client(CB).await;
     for round in 0..25 {
@@ -117,7 +117,7 @@ async fn a_list_is_read_page_by_page_without_gaps_or_repetitions() {
 }
 
 #[tokio::test]
-async fn what_was_revoked_or_has_ended_is_no_longer_connected() {
+async fn revoked_or_ended_grant_is_no_longer_connected() {
     let t = TestServer::new();
     let app = t.public_client(CB).await;
     tokens_of(&t, &app, "alice").await;
@@ -136,7 +136,7 @@ async fn what_was_revoked_or_has_ended_is_no_longer_connected() {
 
 // covers: CU-12 (OAuth 2.1 §7.9), B44
 #[tokio::test]
-async fn a_user_ends_one_connection_and_no_other() {
+async fn user_ends_one_connection_and_no_other() {
     let t = TestServer::new();
     let app = t.public_client(CB).await;
     let (first, second) = (tokens_of(&t, &app, "alice").await, tokens_of(&t, &app, "alice").await);
@@ -156,7 +156,7 @@ async fn a_user_ends_one_connection_and_no_other() {
 
 // covers: CU-12 (OAuth 2.1 §7.9)
 #[tokio::test]
-async fn a_page_that_acts_for_a_user_can_end_nothing_of_another_users() {
+async fn user_page_cannot_revoke_grants_of_another_user() {
     let t = TestServer::new();
     let (app, machine) = (t.public_client(CB).await, t.confidential_client(CB).await);
     let of_bob = tokens_of(&t, &app, "bob").await;
@@ -174,7 +174,7 @@ async fn a_page_that_acts_for_a_user_can_end_nothing_of_another_users() {
 
 // covers: PP-20 (RFC 8414 §4)
 #[tokio::test]
-async fn users_whose_names_differ_only_in_normal_form_are_two() {
+async fn subjects_that_differ_in_normal_form_are_two_users() {
     let t = TestServer::new();
     let app = t.public_client(CB).await;
     let (composed, decomposed) = ("caf\u{e9}", "cafe\u{301}");
@@ -197,7 +197,7 @@ async fn users_whose_names_differ_only_in_normal_form_are_two() {
 
 // covers: GR-17 (RFC 9700 §4.14.2), CU-12 (OAuth 2.1 §7.9)
 #[tokio::test]
-async fn a_changed_password_ends_all_of_a_user_even_a_code_that_was_not_redeemed_and_a_repeated_refresh() {
+async fn password_change_revokes_codes_and_repeated_refreshes() {
     let t = TestServer::new();
     let (app, other) = (t.public_client(CB).await, t.confidential_client(CB).await);
     let (first, second) = (tokens_of(&t, &app, "alice").await, tokens_of(&t, &other, "alice").await);
@@ -228,7 +228,7 @@ async fn a_changed_password_ends_all_of_a_user_even_a_code_that_was_not_redeemed
 
 // covers: CU-12 (OAuth 2.1 §7.9)
 #[tokio::test]
-async fn an_administrator_ends_all_of_a_client_its_own_grants_included() {
+async fn administrator_revokes_all_grants_of_a_client() {
     let t = TestServer::new();
     let (app, other) = (t.confidential_client(CB).await, t.confidential_client(CB).await);
     let (of_alice, of_bob) = (tokens_of(&t, &app, "alice").await, tokens_of(&t, &app, "bob").await);
@@ -246,7 +246,7 @@ async fn an_administrator_ends_all_of_a_client_its_own_grants_included() {
 
 // covers: GR-17 (RFC 9700 §4.14.2)
 #[tokio::test]
-async fn a_family_of_any_size_ends_with_one_call() {
+async fn family_of_any_size_ends_with_one_call() {
     let t = TestServer::new();
     let app = t.public_client(CB).await;
     let mut family = vec![tokens_of(&t, &app, "alice").await];
@@ -272,7 +272,7 @@ fn assert_told_of_the_failure(t: &TestServer, before: usize) {
 }
 
 #[tokio::test]
-async fn a_storage_that_fails_is_never_reported_as_a_revocation_but_as_what_it_is() {
+async fn failing_storage_is_never_reported_as_revocation() {
     let t = TestServer::new();
     let app = t.public_client(CB).await;
     let tokens = tokens_of(&t, &app, "alice").await;
@@ -299,7 +299,7 @@ async fn a_storage_that_fails_is_never_reported_as_a_revocation_but_as_what_it_i
 
 // covers: GR-17 (RFC 9700 §4.14.2)
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn nothing_that_was_being_written_at_that_moment_outlives_a_revocation() {
+async fn concurrent_write_does_not_outlive_revocation() {
     let t = Arc::new(TestServer::new());
     let app = Arc::new(t.public_client(CB).await);
     for round in 0..30 {
@@ -322,7 +322,7 @@ async fn nothing_that_was_being_written_at_that_moment_outlives_a_revocation() {
 }
 
 #[tokio::test]
-async fn a_purge_takes_what_is_of_no_use_in_bounded_steps_and_nothing_else() {
+async fn purge_removes_only_useless_rows_in_bounded_steps() {
     let t = TestServer::new();
     let app = t.public_client(CB).await;
     let mut dead = Vec::new();
@@ -367,7 +367,7 @@ async fn a_purge_takes_what_is_of_no_use_in_bounded_steps_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn a_user_whose_password_changed_during_a_purge_is_still_logged_out_everywhere() {
+async fn password_change_during_purge_revokes_everything() {
     let t = TestServer::new();
     let app = t.public_client(CB).await;
     let tokens = tokens_of(&t, &app, "alice").await;

@@ -95,7 +95,7 @@ async fn machine_token(t: &TestServer, machine: &TestClient) -> AccessToken {
 
 // covers: IN-07 (RFC 7662 §2.2), IN-12 (RFC 7662 §2.2), IN-17 (RFC 7662 §4), AMB-20
 #[tokio::test]
-async fn a_resource_server_is_told_what_an_access_token_is_good_for() {
+async fn introspection_tells_resource_server_about_access_token() {
     let t = TestServer::new();
     let (api, app) = (api(&t).await, t.public_client(CB).await);
     t.clock.advance(Duration::milliseconds(1_999));
@@ -119,7 +119,7 @@ async fn a_resource_server_is_told_what_an_access_token_is_good_for() {
 
 // covers: IN-12 (RFC 7662 §2.2)
 #[tokio::test]
-async fn the_scope_is_that_of_the_token_and_not_that_of_its_grant() {
+async fn introspection_scope_is_the_scope_of_the_token() {
     let t = TestServer::new();
     let (api, app) = (api(&t).await, t.public_client(CB).await);
     let flow = t.authorize(&app).scope("user:read user:write");
@@ -131,7 +131,7 @@ async fn the_scope_is_that_of_the_token_and_not_that_of_its_grant() {
 
 // covers: GK-06 (RFC 9700 §4.15.1), BC-02 (RFC 9700 §4.15.1)
 #[tokio::test]
-async fn a_machines_token_has_no_resource_owner_whatever_the_hosts_members_say() {
+async fn introspection_of_machine_token_has_no_resource_owner() {
     let t = TestServer::with(|builder| {
         builder.token_customizer(Members(|_: &Inspection<'_>| {
             let members = json!({ "sub": "alice", "username": "alice@example.com", "org": "example" });
@@ -154,7 +154,7 @@ async fn a_machines_token_has_no_resource_owner_whatever_the_hosts_members_say()
 
 // covers: IN-08 (RFC 7662 §2.2), IN-09 (RFC 7662 §2.2), IN-11 (RFC 7662 §4), IN-17 (RFC 7662 §4)
 #[tokio::test]
-async fn a_token_that_is_not_live_is_inactive_and_nothing_else_is_said() {
+async fn introspection_of_dead_token_says_only_inactive() {
     let t = telling_of_refresh_tokens();
     let (api, app) = (api(&t).await, t.confidential_client(CB).await);
     for token in ["garbage", " ", "\u{e9}\0", &"x".repeat(4_000), ISSUER] {
@@ -197,7 +197,7 @@ async fn a_token_that_is_not_live_is_inactive_and_nothing_else_is_said() {
 
 // covers: IN-03 (RFC 7662 §4), IN-08 (RFC 7662 §2.2), AMB-20, B24
 #[tokio::test]
-async fn a_client_that_is_no_resource_server_is_told_about_its_own_tokens_only() {
+async fn other_clients_introspect_only_their_own_tokens() {
     let t = telling_of_refresh_tokens();
     let (app, other) = (t.confidential_client(CB).await, t.confidential_client(CB).await);
     let tokens = tokens_of(&t, &app).await;
@@ -211,7 +211,7 @@ async fn a_client_that_is_no_resource_server_is_told_about_its_own_tokens_only()
 /// Else a party with an old refresh token could find out whether it was spent, instead of using it and being noticed.
 // covers: AMB-20
 #[tokio::test]
-async fn refresh_tokens_are_inactive_by_default_spent_or_not() {
+async fn refresh_tokens_are_inactive_by_default() {
     let (t, app) = confidential().await;
     let spent = tokens_of(&t, &app).await;
     let unspent = t.refresh(&app, refresh_of(&spent)).await.unwrap();
@@ -224,7 +224,7 @@ async fn refresh_tokens_are_inactive_by_default_spent_or_not() {
 
 // covers: IN-03 (RFC 7662 §4), AMB-20
 #[tokio::test]
-async fn a_resource_server_is_never_shown_a_refresh_token_as_if_an_api_could_take_it() {
+async fn resource_server_never_sees_an_active_refresh_token() {
     let t = TestServer::with(|builder| {
         let members = Map::from_iter([("token_type".to_owned(), json!("Bearer"))]);
         let mut policy = Policy::default();
@@ -249,7 +249,7 @@ async fn a_resource_server_is_never_shown_a_refresh_token_as_if_an_api_could_tak
 
 // covers: IN-02 (RFC 7662 §2.1), IN-03 (RFC 7662 §4), B24
 #[tokio::test]
-async fn a_public_client_proves_nothing_and_is_told_nothing() {
+async fn introspection_refuses_a_public_client() {
     let (t, app) = public().await;
     let tokens = tokens_of(&t, &app).await;
     for token in [tokens.access_token.expose(), refresh_of(&tokens).expose(), "garbage", ""] {
@@ -264,7 +264,7 @@ async fn a_public_client_proves_nothing_and_is_told_nothing() {
 
 // covers: IN-02 (RFC 7662 §2.1), IN-04 (RFC 7662 §2.3), CA-26 (RFC 7662 §2.1), B24
 #[tokio::test]
-async fn failed_authentication_is_answered_as_at_token_endpoint() {
+async fn failed_authentication_answers_like_token_endpoint() {
     let t = TestServer::new();
     let (api, app) = (api(&t).await, t.public_client(CB).await);
     INTROSPECT.assert_authenticates(&t, &api, &tokens_of(&t, &app).await).await;
@@ -272,7 +272,7 @@ async fn failed_authentication_is_answered_as_at_token_endpoint() {
 
 // covers: CA-26 (RFC 7662 §2.1)
 #[tokio::test]
-async fn a_caller_may_authenticate_by_header_or_body() {
+async fn caller_may_authenticate_by_header_or_body() {
     let t = TestServer::new();
     let (api, app) = (api(&t).await, t.public_client(CB).await);
     let tokens = tokens_of(&t, &app).await;
@@ -288,7 +288,7 @@ async fn a_caller_may_authenticate_by_header_or_body() {
 
 // covers: IN-10 (RFC 7662 §2.1)
 #[tokio::test]
-async fn a_hint_changes_neither_the_answer_nor_the_number_of_look_ups() {
+async fn token_type_hint_changes_neither_answer_nor_look_ups() {
     let t = telling_of_refresh_tokens();
     let app = t.confidential_client(CB).await;
     let tokens = tokens_of(&t, &app).await;
@@ -318,7 +318,7 @@ async fn only_a_posted_form_with_one_token_is_a_request() {
 
 // covers: IN-13 (RFC 7662 §2.2), IN-14 (RFC 7662 §5), IN-16 (RFC 7662 §2.2)
 #[tokio::test]
-async fn the_host_adds_members_for_each_caller_and_replaces_none() {
+async fn host_adds_introspection_members_and_replaces_none() {
     let asked: Arc<Mutex<Vec<String>>> = Arc::default();
     let by_hook = Arc::clone(&asked);
     let t = TestServer::with(move |builder| {
@@ -363,7 +363,7 @@ async fn the_host_adds_members_for_each_caller_and_replaces_none() {
 
 // covers: IN-08 (RFC 7662 §2.2), IN-13 (RFC 7662 §2.2), IN-14 (RFC 7662 §5)
 #[tokio::test]
-async fn the_host_keeps_the_tokens_of_its_apis_apart() {
+async fn host_separates_the_tokens_of_its_apis() {
     let audit = Audit::default();
     let observer = audit.clone();
     let t = TestServer::with(move |builder| {
@@ -413,7 +413,7 @@ async fn the_host_keeps_the_tokens_of_its_apis_apart() {
 }
 
 #[tokio::test]
-async fn a_storage_that_fails_says_nothing_about_the_token() {
+async fn storage_that_fails_says_nothing_about_the_token() {
     for step in 1..=2 {
         for (fault, status, error) in [
             (Fault::Failed, 500, "server_error"),
@@ -434,7 +434,7 @@ async fn a_storage_that_fails_says_nothing_about_the_token() {
 
 // covers: IN-11 (RFC 7662 §4)
 #[tokio::test]
-async fn the_answer_and_the_bearer_check_agree_at_every_moment_of_a_tokens_life() {
+async fn introspection_and_bearer_check_always_agree() {
     let t = TestServer::new();
     let (api, app) = (api(&t).await, t.public_client(CB).await);
     let first = tokens_of(&t, &app).await;
@@ -452,7 +452,7 @@ async fn the_answer_and_the_bearer_check_agree_at_every_moment_of_a_tokens_life(
 }
 
 #[tokio::test]
-async fn the_typed_form_says_the_same() {
+async fn typed_request_gives_the_same_answer() {
     let t = TestServer::new();
     let (api, app) = (api(&t).await, t.public_client(CB).await);
     let tokens = tokens_of(&t, &app).await;
@@ -511,7 +511,7 @@ impl Observer for Audit {
 }
 
 #[tokio::test]
-async fn the_observer_is_told_of_each_answer_once_with_the_caller_and_the_grant_of_an_active_token() {
+async fn introspection_event_names_caller_and_grant() {
     let audit = Audit::default();
     let observer = audit.clone();
     let mut policy = Policy::default();
@@ -567,7 +567,7 @@ async fn the_observer_is_told_of_each_answer_once_with_the_caller_and_the_grant_
 }
 
 #[tokio::test]
-async fn subject_status_counts_at_introspection_if_policy_says_so() {
+async fn introspection_checks_subject_status_by_policy() {
     for checks in [false, true] {
         let t = TestServer::with_policy(|policy| {
             policy.check_subject_at_use = checks;
@@ -601,7 +601,7 @@ async fn subject_status_counts_at_introspection_if_policy_says_so() {
 }
 
 #[tokio::test]
-async fn customizer_that_fails_at_introspection_is_a_host_failure() {
+async fn failing_customizer_at_introspection_is_host_failure() {
     type Failure = fn() -> Error;
     let failures: [(Failure, u16, &str); 3] = [
         (|| CustomizerError::new("https://tenants.internal is down").into(), 500, "server_error"),
@@ -625,7 +625,7 @@ async fn customizer_that_fails_at_introspection_is_a_host_failure() {
 }
 
 #[tokio::test]
-async fn customizer_adds_at_most_four_kibibytes_to_introspection() {
+async fn customizer_adds_at_most_4_kib_to_introspection() {
     // {"m":""}
     for (length, status) in [(4_096 - 8, 200), (4_096 - 7, 500)] {
         let members = Map::from_iter([("m".to_owned(), json!("x".repeat(length)))]);

@@ -173,7 +173,7 @@ fn assert_throttled(response: &Response, seconds: &str) {
 
 // covers: CA-08 (RFC 6749 §2.3.1), RV-18 (RFC 7009 §5)
 #[tokio::test]
-async fn guesses_are_counted_over_all_endpoints_and_stopped_at_each_of_them() {
+async fn throttle_counts_guesses_across_all_endpoints() {
     let (t, inner) = limited(|limiter| limiter.allow(4, Duration::minutes(10)));
     let app = client(&t).await;
     let token = t.token_as(&app, grantor::TokenRequest::client_credentials().scope("user:read")).await.unwrap();
@@ -363,7 +363,7 @@ async fn each_client_and_each_peer_is_counted_by_itself() {
 
 // covers: CA-08 (RFC 6749 §2.3.1)
 #[tokio::test]
-async fn the_wait_is_told_in_whole_seconds_and_ends_by_the_clock() {
+async fn retry_after_is_whole_seconds_and_follows_the_clock() {
     let (t, inner) = limited(|limiter| limiter.allow(2, Duration::MINUTE));
     let app = client(&t).await;
     assert_eq!(status(&t, &wrong(&app, HOME)).await, 401);
@@ -387,7 +387,7 @@ async fn the_wait_is_told_in_whole_seconds_and_ends_by_the_clock() {
 }
 
 #[tokio::test]
-async fn at_least_one_failure_is_allowed_and_at_least_a_second_waited_for() {
+async fn throttle_allows_one_failure_and_waits_a_second() {
     let (t, _) = limited(|limiter| limiter.allow(0, Duration::ZERO));
     let app = client(&t).await;
     assert_eq!(status(&t, &right(&app, HOME)).await, 200);
@@ -398,7 +398,7 @@ async fn at_least_one_failure_is_allowed_and_at_least_a_second_waited_for() {
 }
 
 #[tokio::test]
-async fn without_further_settings_it_is_ten_failures_a_minute() {
+async fn default_limit_is_ten_failures_a_minute() {
     let (t, _) = limited(|limiter| limiter);
     let app = client(&t).await;
     for _ in 0..10 {
@@ -410,7 +410,7 @@ async fn without_further_settings_it_is_ten_failures_a_minute() {
 }
 
 #[tokio::test]
-async fn a_client_that_nobody_guesses_at_is_never_slowed_down_not_even_when_it_asks_all_at_once() {
+async fn client_without_failures_is_never_throttled() {
     let (t, inner) = limited(|limiter| limiter.allow(1, Duration::MINUTE));
     let app = client(&t).await;
     for _ in 0..50 {
@@ -435,7 +435,7 @@ async fn a_client_that_nobody_guesses_at_is_never_slowed_down_not_even_when_it_a
 }
 
 #[tokio::test]
-async fn a_success_forgives_the_failures_before_it() {
+async fn success_resets_earlier_failures() {
     let (t, _) = limited(|limiter| limiter.allow(3, Duration::MINUTE));
     let app = client(&t).await;
     for _ in 0..5 {
@@ -450,7 +450,7 @@ async fn a_success_forgives_the_failures_before_it() {
 
 // covers: CU-14 (RFC 6749 §10.10), GI-02 (RFC 6749 §4.3.2)
 #[tokio::test]
-async fn passwords_are_guessed_in_vain_by_user_name_and_peer() {
+async fn password_guessing_is_throttled_by_user_and_peer() {
     let (t, inner) = limited(|limiter| limiter.allow(3, Duration::minutes(5)));
     let (app, other) = (client(&t).await, client(&t).await);
     for guess in ["one", "two", "three"] {
@@ -473,7 +473,7 @@ async fn passwords_are_guessed_in_vain_by_user_name_and_peer() {
 
 // covers: CU-14 (RFC 6749 §10.10), GI-02 (RFC 6749 §4.3.2)
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn many_guesses_at_once_are_as_few_as_one_after_the_other() {
+async fn parallel_guesses_are_counted_like_sequential_ones() {
     let (t, inner) = limited(|limiter| limiter.allow(3, Duration::minutes(5)));
     let app = client(&t).await;
     let (t, app) = (Arc::new(t), Arc::new(app));
@@ -493,7 +493,7 @@ async fn many_guesses_at_once_are_as_few_as_one_after_the_other() {
 }
 
 #[tokio::test]
-async fn a_failure_of_the_authenticator_and_a_wait_of_its_own_are_nobodys_guess() {
+async fn authenticator_failure_or_wait_counts_as_no_guess() {
     let (t, inner) = limited(|limiter| limiter.allow(2, Duration::MINUTE));
     let app = client(&t).await;
     for (mood, expected) in [(FAILING, 500), (THROTTLING, 429)] {
@@ -511,7 +511,7 @@ async fn a_failure_of_the_authenticator_and_a_wait_of_its_own_are_nobodys_guess(
 }
 
 #[tokio::test]
-async fn an_attempt_that_could_not_be_judged_takes_back_itself_and_no_guess_before_it() {
+async fn unjudged_attempt_takes_back_only_its_own_count() {
     for (mood, answer) in [(FAILING, 500), (THROTTLING, 429)] {
         let (t, inner) = limited(|limiter| limiter.allow(2, Duration::MINUTE));
         let app = client(&t).await;
@@ -567,7 +567,7 @@ async fn login_of_unknown_subject_status_does_not_count() {
 
 // covers: CA-08 (RFC 6749 §2.3.1), GI-02 (RFC 6749 §4.3.2)
 #[tokio::test]
-async fn a_user_who_is_called_like_a_client_has_a_count_of_its_own() {
+async fn user_named_like_a_client_has_a_separate_count() {
     let (t, _) = limited(|limiter| limiter.allow(2, Duration::MINUTE));
     let (app, other) = (client(&t).await, client(&t).await);
     for expected in [400, 400, 429] {
@@ -583,7 +583,7 @@ async fn a_user_who_is_called_like_a_client_has_a_count_of_its_own() {
 
 // covers: CU-14 (RFC 6749 §10.10), GI-02 (RFC 6749 §4.3.2)
 #[tokio::test]
-async fn another_spelling_of_a_user_name_brings_no_further_guesses() {
+async fn user_name_spelling_allows_no_further_guesses() {
     let (t, inner) = limited(|limiter| limiter.allow(3, Duration::MINUTE));
     let app = client(&t).await;
     for name in ["alice", "ALICE", " aLice\t"] {
@@ -600,7 +600,7 @@ async fn another_spelling_of_a_user_name_brings_no_further_guesses() {
 }
 
 #[tokio::test]
-async fn a_clock_that_is_set_back_locks_nobody_out_and_lets_nobody_guess_on() {
+async fn clock_set_back_neither_locks_out_nor_resets() {
     let (t, _) = limited(|limiter| limiter.allow(2, Duration::MINUTE));
     let app = client(&t).await;
     for by in [Duration::hours(-3), Duration::minutes(-1)] {
@@ -639,7 +639,7 @@ impl Authenticator for Down {
 }
 
 #[tokio::test]
-async fn a_login_that_could_not_be_judged_does_not_count() {
+async fn login_that_could_not_be_judged_does_not_count() {
     let users = TestUsers::default();
     users.add("alice", "correct horse");
     let limiter = Limiter::new(Down(users, AtomicUsize::new(0))).allow(2, Duration::MINUTE);
@@ -659,7 +659,7 @@ async fn a_login_that_could_not_be_judged_does_not_count() {
 
 // covers: CA-08 (RFC 6749 §2.3.1)
 #[tokio::test]
-async fn all_addresses_of_one_ipv6_customer_are_one_peer_and_an_ipv4_address_is_one_however_it_is_written() {
+async fn ipv6_network_and_any_ipv4_spelling_are_one_peer() {
     let (t, _) = limited(|limiter| limiter.allow(2, Duration::MINUTE));
     let app = client(&t).await;
     for from in ["2001:db8:1:2::1", "2001:db8:1:2:ffff:ffff:ffff:ffff"] {

@@ -64,7 +64,7 @@ async fn clean_server_has_no_findings() {
 }
 
 #[test]
-fn missing_server_key_is_found_where_it_seals() {
+fn missing_server_key_is_found_if_anything_is_sealed() {
     let t = TestServer::new();
     assert_eq!(t.server.lint(), [Lint::NoServerKey]);
     assert_eq!(
@@ -119,7 +119,7 @@ fn client_without_any_scope_to_consent_to_is_found() {
 }
 
 #[test]
-fn machine_without_a_scope_of_its_own_is_found() {
+fn machine_without_own_scope_is_found() {
     let t = plain();
     let text = "the client has no scope on its own authority: give it an own_scope that the server offers";
     let self_registered = machine("self").scope("user:read").registered_by(RegisteredBy::SelfService);

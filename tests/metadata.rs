@@ -38,7 +38,7 @@ fn texts(value: &Value) -> BTreeSet<String> {
 
 // covers: MD-01 (RFC 8414 §2), MD-04 (RFC 8414 §3.1), MD-06 (RFC 8414 §2), MD-07 (RFC 8414 §2), MD-09 (RFC 8414 §2), MD-10 (RFC 8414 §2), MD-11 (RFC 8414 §2), MD-13 (RFC 8414 §2), MD-15 (RFC 8414 §2), MD-17 (RFC 9700 §2.6), IS-05 (RFC 9207 §3), IS-06 (RFC 9207 §2.3), PK-21 (RFC 9700 §2.1.1), GI-06 (RFC 9700 §2.1.2), SC-06 (RFC 6749 §3.3)
 #[tokio::test]
-async fn the_document_of_a_server_with_the_default_policy() {
+async fn document_of_a_server_with_the_default_policy() {
     let t = TestServer::new();
     let expected = json!({
         "issuer": "https://id.example",
@@ -66,7 +66,7 @@ async fn the_document_of_a_server_with_the_default_policy() {
 
 // covers: MD-02 (RFC 8414 §3.1), MD-03 (RFC 8414 §3.1), MD-05 (RFC 8414 §3.3), MD-19 (RFC 8414 §3.2)
 #[tokio::test]
-async fn the_document_is_at_the_path_that_the_issuer_makes_and_nowhere_else() {
+async fn metadata_path_follows_the_issuer_and_is_unique() {
     for (issuer, path, token) in [
         ("https://id.example", WELL_KNOWN.to_owned(), "https://id.example/token"),
         ("https://id.example/", WELL_KNOWN.to_owned(), "https://id.example/token"),
@@ -102,7 +102,7 @@ async fn the_document_is_at_the_path_that_the_issuer_makes_and_nowhere_else() {
 }
 
 #[tokio::test]
-async fn the_document_is_for_reading() {
+async fn metadata_allows_get_and_head_only() {
     let t = TestServer::new();
     let head = t.metadata(&Request::new("HEAD", WELL_KNOWN));
     assert_eq!((head.status(), head.header("content-type")), (200, Some("application/json")));
@@ -115,7 +115,7 @@ async fn the_document_is_for_reading() {
 
 // covers: TL-06 (OAuth 2.1 §1.5), RV-03 (RFC 7009 §2), IN-01 (RFC 7662 §4), MD-01 (RFC 8414 §2), PP-17 (RFC 6749 §3.1)
 #[tokio::test]
-async fn every_url_is_https_and_one_that_is_not_or_has_a_fragment_builds_no_server() {
+async fn insecure_url_or_fragment_does_not_build() {
     let t = TestServer::new();
     let mut urls = 0;
     for (name, value) in t.metadata_document() {
@@ -168,7 +168,7 @@ async fn every_url_is_https_and_one_that_is_not_or_has_a_fragment_builds_no_serv
 
 // covers: MD-08 (RFC 8414 §3.2), MD-12 (RFC 8414 §2), MD-16 (RFC 8414 §2.1), MD-20 (RFC 9728 §4), B43
 #[tokio::test]
-async fn the_host_adds_members_but_contradicts_none() {
+async fn host_adds_metadata_members_but_overrides_none() {
     let server = builder(ISSUER)
         .metadata("service_documentation", "https://id.example/docs")
         .metadata("ui_locales_supported", vec!["en", "de"])
@@ -557,7 +557,7 @@ impl Crawl {
 
 // covers: MD-21 (RFC 8414 §2), MD-08 (RFC 8414 §3.2), MD-11 (RFC 8414 §2), IS-04 (RFC 9207 §2.3), PK-21 (RFC 9700 §2.1.1), GI-06 (RFC 9700 §2.1.2), B43
 #[tokio::test]
-async fn every_claim_of_the_document_holds_and_what_it_does_not_claim_is_refused() {
+async fn metadata_claims_hold_and_the_rest_is_refused() {
     type Change = fn(&mut Policy);
     let policies: [(Change, &[&str], &[&str]); 6] = [
         (|_| {}, &["authorization_code", "client_credentials", "refresh_token"], &["code"]),
@@ -610,7 +610,7 @@ async fn every_claim_of_the_document_holds_and_what_it_does_not_claim_is_refused
 
 // covers: MD-21 (RFC 8414 §2), B43
 #[tokio::test]
-async fn an_extension_grant_is_claimed_and_works() {
+async fn extension_grant_is_announced_and_works() {
     let t = TestServer::with(|builder| builder.extension_grant(Gift(GrantType::new(EXTENSION).unwrap())));
     let crawl = Crawl::new(t).await;
     assert!(crawl.claims("grant_types_supported").contains(EXTENSION));
@@ -619,7 +619,7 @@ async fn an_extension_grant_is_claimed_and_works() {
 
 // covers: MD-21 (RFC 8414 §2), B43
 #[tokio::test]
-async fn an_endpoint_that_the_host_does_not_serve_is_not_claimed_nor_is_how_to_authenticate_there() {
+async fn unserved_endpoint_is_absent_from_metadata() {
     let t = TestServer::with(|builder| {
         builder.endpoints(|urls| {
             urls.revocation = None;
@@ -637,7 +637,7 @@ async fn an_endpoint_that_the_host_does_not_serve_is_not_claimed_nor_is_how_to_a
 
 // covers: PP-17 (RFC 6749 §3.1), MD-21 (RFC 8414 §2)
 #[tokio::test]
-async fn endpoints_whose_url_has_a_query_are_claimed_with_it_and_work_with_it() {
+async fn endpoint_url_with_query_is_announced_and_works() {
     let t = TestServer::with(|builder| {
         builder.endpoints(|urls| {
             urls.authorization = Some("https://login.example/go?tenant=1&x=%20y".to_owned());
@@ -657,7 +657,7 @@ async fn endpoints_whose_url_has_a_query_are_claimed_with_it_and_work_with_it() 
 
 // covers: PP-17 (RFC 6749 §3.1, §3.2)
 #[tokio::test]
-async fn an_endpoint_whose_own_query_would_be_taken_for_a_parameter_does_not_build() {
+async fn endpoint_query_named_like_a_parameter_does_not_build() {
     let build = |change: fn(&mut EndpointUrls)| {
         let builder = AuthorizationServer::builder("https://id.example").storage(MemoryStorage::new());
         builder.scope("a", "A").authorization_parameter("ui_locales").endpoints(change).build()
@@ -680,7 +680,7 @@ async fn an_endpoint_whose_own_query_would_be_taken_for_a_parameter_does_not_bui
 
 // covers: MD-21 (RFC 8414 §2), B43
 #[tokio::test]
-async fn server_without_authorization_endpoint_claims_and_serves_nothing_of_it() {
+async fn server_without_authorization_endpoint_serves_none() {
     let t = TestServer::with(|builder| {
         let mut policy = Policy::default();
         policy.dangerous().allow_implicit_grant = true;
@@ -727,7 +727,7 @@ async fn server_without_authorization_endpoint_claims_and_serves_nothing_of_it()
 
 // covers: MD-04 (RFC 8414 §3.1), MD-21 (RFC 8414 §2)
 #[tokio::test]
-async fn endpoint_prefix_moves_endpoints_but_no_well_known_document() {
+async fn endpoint_prefix_does_not_move_well_known_document() {
     for (issuer, root) in [("https://id.example", ""), ("https://id.example/", ""), ("https://id.example/t1", "/t1")] {
         let server = AuthorizationServer::builder(issuer)
             .storage(MemoryStorage::new())
@@ -757,7 +757,7 @@ async fn endpoint_prefix_moves_endpoints_but_no_well_known_document() {
 }
 
 #[tokio::test]
-async fn endpoint_prefix_that_is_no_plain_path_does_not_build() {
+async fn malformed_endpoint_prefix_does_not_build() {
     let with = |prefix: &str| builder(ISSUER).endpoint_prefix(prefix).build();
     for bad in [
         "oauth",

@@ -53,7 +53,7 @@ async fn machine_token(t: &TestServer) -> AccessToken {
 
 // covers: RM-01 (RFC 9728 §3, §3.3), RM-02 (RFC 9728 §3.2), RM-03 (RFC 9728 §2)
 #[tokio::test]
-async fn the_document_of_an_api_with_the_default_policy() {
+async fn document_of_an_api_with_the_default_policy() {
     let t = with_api();
     let expected = json!({
         "resource": API,
@@ -72,7 +72,7 @@ async fn the_document_of_an_api_with_the_default_policy() {
 
 // covers: RM-02 (RFC 9728 §3.1)
 #[tokio::test]
-async fn the_document_is_for_reading() {
+async fn metadata_allows_get_and_head_only() {
     let t = with_api();
     let path = t.resource_metadata_path().unwrap();
     let head = t.resource_metadata(&Request::new("HEAD", path));
@@ -86,7 +86,7 @@ async fn the_document_is_for_reading() {
 
 // covers: RM-01 (RFC 9728 §3.1, §3.3), BR-19 (RFC 9728 §5.1)
 #[tokio::test]
-async fn the_document_is_where_the_identifier_and_the_challenge_say_and_nowhere_else() {
+async fn resource_metadata_path_follows_identifier_and_challenge() {
     for (identifier, origin, target) in [
         ("https://id.example", "https://id.example", WELL_KNOWN.to_owned()),
         ("https://id.example/", "https://id.example", WELL_KNOWN.to_owned()),
@@ -122,7 +122,7 @@ async fn the_document_is_where_the_identifier_and_the_challenge_say_and_nowhere_
 
 // covers: RM-03 (RFC 9728 §2), RM-06 (RFC 9728 §4), MD-20 (RFC 9728 §4)
 #[tokio::test]
-async fn the_api_and_its_server_name_each_other() {
+async fn api_and_its_server_name_each_other() {
     for issuer in [ISSUER, "https://id.example/t1/"] {
         let builder = || {
             let builder = AuthorizationServer::builder(issuer).storage(MemoryStorage::new());
@@ -141,7 +141,7 @@ async fn the_api_and_its_server_name_each_other() {
 
 // covers: RM-06 (RFC 9728 §4), B43
 #[tokio::test]
-async fn without_an_api_there_is_no_document_and_nothing_points_to_one() {
+async fn server_without_an_api_has_no_resource_metadata() {
     let t = TestServer::new();
     assert_eq!((t.resource_metadata_path(), t.resource_metadata_document()), (None, None));
     for path in [WELL_KNOWN, "", "/"] {
@@ -154,7 +154,7 @@ async fn without_an_api_there_is_no_document_and_nothing_points_to_one() {
 
 // covers: B43
 #[tokio::test]
-async fn the_methods_in_the_document_are_those_that_work() {
+async fn methods_in_the_document_are_those_that_work() {
     for in_body in [false, true] {
         let t = TestServer::with(|builder| {
             let mut policy = grantor::Policy::default();
@@ -178,7 +178,7 @@ async fn the_methods_in_the_document_are_those_that_work() {
 
 // covers: RM-02 (RFC 9728 §3.2)
 #[tokio::test]
-async fn an_api_does_not_ask_for_offline_access_unless_it_is_told_to() {
+async fn resource_metadata_omits_offline_access_by_default() {
     let api = || ProtectedResource::new(API);
     let with = |scopes: &[&str], resource: ProtectedResource| {
         let builder = AuthorizationServer::builder(ISSUER).storage(MemoryStorage::new());
@@ -201,7 +201,7 @@ async fn an_api_does_not_ask_for_offline_access_unless_it_is_told_to() {
 }
 
 #[tokio::test]
-async fn an_api_asks_for_scopes_that_the_server_offers() {
+async fn api_asks_for_scopes_that_the_server_offers() {
     let scopes =
         async |scope: &str| built(ProtectedResource::new(API).scope(scope)).await.map(|server| document(&server));
     for (scope, expected) in [
@@ -222,7 +222,7 @@ async fn an_api_asks_for_scopes_that_the_server_offers() {
 
 // covers: RM-02 (RFC 9728 §3.2), RM-04 (RFC 9728 §2), B43
 #[tokio::test]
-async fn the_host_adds_members_but_contradicts_none() {
+async fn host_adds_metadata_members_but_overrides_none() {
     let resource = ProtectedResource::new(API)
         .metadata("resource_name", "The API")
         .metadata("resource_name#de", "Die API")
@@ -258,7 +258,7 @@ async fn the_host_adds_members_but_contradicts_none() {
 
 // covers: TL-06 (OAuth 2.1 §1.5)
 #[tokio::test]
-async fn an_identifier_that_is_not_fit_builds_no_server() {
+async fn identifier_that_is_not_fit_builds_no_server() {
     for bad in [
         "",
         "/api",
@@ -288,7 +288,7 @@ async fn an_identifier_that_is_not_fit_builds_no_server() {
 
 // covers: BR-19 (RFC 9728 §5.1), BR-05 (RFC 6750 §3)
 #[tokio::test]
-async fn every_challenge_points_to_the_document_and_a_failure_challenges_nobody() {
+async fn challenge_points_to_metadata_and_failure_has_none() {
     let t = with_api();
     let token = machine_token(&t).await;
     let with_header = |value: String| Request::get("/api").with_header("authorization", value);

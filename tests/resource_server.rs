@@ -195,7 +195,7 @@ impl TokenCustomizer for Username {
 
 // covers: BR-01 (RFC 6750 §2.1)
 #[tokio::test]
-async fn live_token_gives_the_access_that_the_server_tells() {
+async fn live_token_gives_the_introspected_access() {
     let setup = Setup::with(TestServer::with(|builder| builder.token_customizer(Username)), |builder| builder).await;
     let tokens = setup.tokens().await;
     let access = setup.check(&tokens.access_token).await.unwrap();
@@ -258,7 +258,7 @@ async fn introspection_request_has_credentials_and_token() {
 
 // covers: BR-03 (OAuth 2.1 §5.1), BR-06 (RFC 6750 §3), BR-07 (RFC 6750 §3.1), BR-18 (RFC 6750 §3.1), BR-19 (RFC 9728 §5.1)
 #[tokio::test]
-async fn request_without_a_usable_token_is_refused_unasked() {
+async fn missing_token_is_refused_without_introspection() {
     let metadata = "https://notes.example/.well-known/oauth-protected-resource";
     let setup = Setup::with(TestServer::new(), |builder| builder.resource_metadata(metadata)).await;
     let with = |values: &[&str]| {
@@ -286,7 +286,7 @@ async fn request_without_a_usable_token_is_refused_unasked() {
 }
 
 #[tokio::test]
-async fn text_that_is_no_token_is_refused_unasked() {
+async fn malformed_token_is_refused_without_introspection() {
     let api = Setup::new().await;
     for text in [String::new(), "a".repeat(8 * 1024 + 1), "+".repeat(22_000)] {
         let error = api.assert_refused(&AccessToken::new(text.as_str()), 401, "invalid_token", "its size").await;
@@ -298,7 +298,7 @@ async fn text_that_is_no_token_is_refused_unasked() {
 }
 
 #[tokio::test]
-async fn active_token_is_asked_about_once_in_a_cache_time() {
+async fn active_token_is_introspected_once_per_cache_time() {
     let setup = Setup::new().await;
     let tokens = setup.tokens().await;
     for (seconds, calls) in [(0, 1), (0, 1), (29, 1), (1, 2), (29, 2), (1, 3)] {
@@ -316,7 +316,7 @@ async fn active_token_is_asked_about_once_in_a_cache_time() {
 
 // covers: RV-02 (RFC 7009 §2)
 #[tokio::test]
-async fn revoked_token_is_refused_when_the_cache_time_is_over() {
+async fn revoked_token_is_refused_after_the_cache_time() {
     for (cache_time, works_for) in [(Duration::seconds(30), 29), (Duration::ZERO, -1)] {
         let setup = Setup::with(TestServer::new(), |builder| builder.cache_time(cache_time)).await;
         let tokens = setup.tokens().await;
@@ -364,7 +364,7 @@ async fn token_that_expires_during_the_call_is_refused() {
 
 // covers: BR-09 (RFC 6750 §3.1), BR-14 (RFC 6749 §7)
 #[tokio::test]
-async fn token_that_is_not_good_here_is_refused() {
+async fn unsuitable_token_is_refused() {
     let setup = Setup::new().await;
     let foreign = ("Some(Foreign)", "not meant for this API");
     let (not_live, bound) = (("Some(NotLive)", "unknown, expired or revoked"), ("Some(Bound)", "bound to a key"));
@@ -486,7 +486,7 @@ async fn unusable_answer_is_503_and_never_a_success() {
 }
 
 #[tokio::test]
-async fn failures_and_inactive_tokens_are_not_kept() {
+async fn failures_and_inactive_tokens_are_not_cached() {
     let setup = Setup::new().await;
     let tokens = setup.tokens().await;
     *setup.endpoint.0.is_down.lock().unwrap() = true;
@@ -642,7 +642,7 @@ async fn calls_above_the_limit_are_refused_at_once() {
 }
 
 #[tokio::test]
-async fn panic_of_the_introspector_refuses_all_that_wait() {
+async fn introspector_panic_refuses_all_waiting_requests() {
     struct Panics(Arc<Semaphore>);
 
     #[async_trait]
@@ -713,7 +713,7 @@ async fn event_names_the_client_whose_token_lacks_something() {
 }
 
 #[test]
-fn setting_that_makes_no_sense_does_not_build() {
+fn invalid_setting_does_not_build() {
     struct Nowhere;
     #[async_trait]
     impl Introspector for Nowhere {

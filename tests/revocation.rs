@@ -62,7 +62,7 @@ async fn assert_dead(t: &TestServer, client: &TestClient, tokens: &TokenResponse
 
 // covers: RV-01 (RFC 7009 §2), RV-09 (RFC 7009 §2.2), RV-10 (RFC 7009 §2.1), RV-13 (RFC 7009 §2.1), B23
 #[tokio::test]
-async fn a_refresh_token_takes_every_token_of_its_grant_with_it_and_none_of_another() {
+async fn refresh_token_revocation_ends_its_whole_grant_only() {
     let t = TestServer::new();
     for app in [t.public_client(CB).await, t.confidential_client(CB).await] {
         let other = tokens_of(&t, &app).await;
@@ -85,7 +85,7 @@ async fn a_refresh_token_takes_every_token_of_its_grant_with_it_and_none_of_anot
 
 // covers: RV-02 (RFC 7009 §2), RV-09 (RFC 7009 §2.2), RV-10 (RFC 7009 §2.1), RV-14 (RFC 7009 §2.1), B23
 #[tokio::test]
-async fn an_access_token_goes_alone() {
+async fn access_token_revocation_keeps_the_grant() {
     let (t, app) = confidential().await;
     let first = tokens_of(&t, &app).await;
     let second = t.refresh(&app, refresh_of(&first)).await.unwrap();
@@ -101,7 +101,7 @@ async fn an_access_token_goes_alone() {
 
 // covers: RV-02 (RFC 7009 §2)
 #[tokio::test]
-async fn a_machine_revokes_its_own_token() {
+async fn machine_can_revoke_its_token() {
     let (t, machine) = confidential().await;
     let request = || TokenRequest::client_credentials().scope("user:read");
     let token = t.token_as(&machine, request()).await.unwrap().access_token;
@@ -112,7 +112,7 @@ async fn a_machine_revokes_its_own_token() {
 
 // covers: RV-01 (RFC 7009 §2), B23
 #[tokio::test]
-async fn a_client_that_lost_an_answer_revokes_its_grant_with_the_old_refresh_token() {
+async fn old_refresh_token_still_revokes_its_grant() {
     // Within the grace window, after it, and when the old token has expired by itself.
     for later in [Duration::ZERO, Duration::minutes(5), Duration::days(15)] {
         let (t, app) = public().await;
@@ -133,7 +133,7 @@ async fn a_client_that_lost_an_answer_revokes_its_grant_with_the_old_refresh_tok
 
 // covers: RV-11 (RFC 7009 §2.1), RV-12 (RFC 7009 §2.2), RV-18 (RFC 7009 §5), B23
 #[tokio::test]
-async fn a_hint_changes_neither_the_outcome_nor_the_number_of_look_ups() {
+async fn token_type_hint_changes_neither_outcome_nor_look_ups() {
     let (t, app) = confidential().await;
     for hint in [None, Some("access_token"), Some("refresh_token"), Some("foo"), Some(""), Some("authorization_code")] {
         for kind in [TokenKind::AccessToken, TokenKind::RefreshToken] {
@@ -156,7 +156,7 @@ async fn a_hint_changes_neither_the_outcome_nor_the_number_of_look_ups() {
 
 // covers: RV-08 (RFC 7009 §2.2)
 #[tokio::test]
-async fn an_unknown_or_malformed_token_is_revoked_successfully_and_nothing_is_written() {
+async fn unknown_token_is_revoked_with_200_and_no_write() {
     let t = TestServer::new();
     for app in [t.public_client(CB).await, t.confidential_client(CB).await] {
         let tokens = tokens_of(&t, &app).await;
@@ -175,7 +175,7 @@ async fn an_unknown_or_malformed_token_is_revoked_successfully_and_nothing_is_wr
 
 // covers: RV-08 (RFC 7009 §2.2)
 #[tokio::test]
-async fn a_token_that_is_dead_already_can_be_revoked_again_and_again_but_is_told_only_once() {
+async fn dead_token_can_be_revoked_again_with_one_event() {
     let (t, app) = confidential().await;
     let (revoked_before, expired) = (tokens_of(&t, &app).await, tokens_of(&t, &app).await);
     for (n, token) in [revoked_before.access_token.expose(), refresh_of(&revoked_before).expose()].iter().enumerate() {
@@ -207,7 +207,7 @@ async fn a_token_that_is_dead_already_can_be_revoked_again_and_again_but_is_told
 }
 
 #[tokio::test]
-async fn a_code_is_no_token_and_stays_what_it_was() {
+async fn code_cannot_be_revoked_as_a_token() {
     let (t, app) = confidential().await;
     let approved = t.authorize(&app).approve_as("alice").await;
     let events = t.events.events().len();
@@ -218,7 +218,7 @@ async fn a_code_is_no_token_and_stays_what_it_was() {
 
 // covers: RV-07 (RFC 7009 §2.1), RV-16 (RFC 7009 §2.2.1), AMB-19, B24
 #[tokio::test]
-async fn another_clients_token_is_refused_and_lives() {
+async fn revocation_of_foreign_token_is_refused() {
     let (t, app) = confidential().await;
     let api = t.confidential_client_with(ClientBuilder::resource_server).await;
     let others = [t.confidential_client(CB).await, api];
@@ -288,7 +288,7 @@ async fn foreign_token_looks_unknown_to_untrusted_client() {
 
 // covers: RV-06 (RFC 7009 §2.1), RV-16 (RFC 7009 §2.2.1), CA-26 (RFC 7009 §2.1), B24
 #[tokio::test]
-async fn failed_authentication_is_answered_as_at_token_endpoint() {
+async fn failed_authentication_answers_like_token_endpoint() {
     let (t, app) = confidential().await;
     let tokens = tokens_of(&t, &app).await;
     REVOKE.assert_authenticates(&t, &app, &tokens).await;
@@ -299,7 +299,7 @@ async fn failed_authentication_is_answered_as_at_token_endpoint() {
 
 // covers: CA-26 (RFC 7009 §2.1)
 #[tokio::test]
-async fn a_confidential_client_may_authenticate_in_every_way_that_it_may_at_the_token_endpoint() {
+async fn revocation_takes_each_client_authentication_method() {
     let (t, app) = confidential().await;
     let secret = app.secret.as_ref().unwrap().expose();
     for by_header in [true, false] {
@@ -317,7 +317,7 @@ async fn a_confidential_client_may_authenticate_in_every_way_that_it_may_at_the_
 
 // covers: RV-19 (RFC 7009 §5), CA-26 (RFC 7009 §2.1)
 #[tokio::test]
-async fn a_public_client_says_who_it_is() {
+async fn public_client_must_send_client_id() {
     let (t, app) = public().await;
     let tokens = tokens_of(&t, &app).await;
     let pairs = [("token", refresh_of(&tokens).expose())];
@@ -347,7 +347,7 @@ async fn only_a_posted_form_with_one_token_is_a_request() {
 
 // covers: RV-17 (RFC 7009 §2.2.1), RV-10 (RFC 7009 §2.1)
 #[tokio::test]
-async fn a_storage_that_fails_at_any_step_is_never_answered_by_200_and_the_token_lives() {
+async fn failing_storage_never_answers_a_revocation_with_200() {
     for kind in [TokenKind::AccessToken, TokenKind::RefreshToken] {
         for step in 1..=3 {
             for (fault, status, error) in
@@ -378,7 +378,7 @@ async fn a_storage_that_fails_at_any_step_is_never_answered_by_200_and_the_token
 
 // covers: RV-17 (RFC 7009 §2.2.1)
 #[tokio::test]
-async fn a_revocation_whose_answer_was_lost_is_not_confirmed_and_can_be_repeated() {
+async fn revocation_with_lost_answer_can_be_repeated() {
     for of_grant in [false, true] {
         let (t, app) = public().await;
         let tokens = tokens_of(&t, &app).await;
@@ -394,7 +394,7 @@ async fn a_revocation_whose_answer_was_lost_is_not_confirmed_and_can_be_repeated
 
 // covers: RV-10 (RFC 7009 §2.1), RV-13 (RFC 7009 §2.1)
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_refresh_that_runs_at_the_same_time_does_not_outlive_the_revocation() {
+async fn concurrent_refresh_does_not_outlive_revocation() {
     let t = Arc::new(TestServer::new());
     let app = Arc::new(t.public_client(CB).await);
     for _ in 0..50 {
@@ -412,7 +412,7 @@ async fn a_refresh_that_runs_at_the_same_time_does_not_outlive_the_revocation() 
 }
 
 #[tokio::test]
-async fn the_typed_form_says_the_same() {
+async fn typed_request_gives_the_same_answer() {
     let t = TestServer::new();
     let (app, machine) = (t.public_client(CB).await, t.confidential_client(CB).await);
     let tokens = tokens_of(&t, &app).await;

@@ -29,7 +29,7 @@ fn runtime() -> Runtime {
 /// A process that races with others on the storage at this place.
 fn worker(place: &str) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", "a_worker_of_the_suite"]).env(PLACE, place);
+    command.args(["--exact", "contract_suite_worker"]).env(PLACE, place);
     command
 }
 
@@ -38,7 +38,7 @@ const OF_ENTRIES: &str = "`EphemeralContract::workers`";
 
 /// Does nothing unless the suite has started it.
 #[test]
-fn a_worker_of_the_suite() {
+fn contract_suite_worker() {
     let Ok(place) = std::env::var(PLACE) else { return };
     let runtime = runtime();
     let block_on = |task: Task<'_>| runtime.block_on(task);
@@ -74,7 +74,7 @@ fn skipped(report: &ContractReport) -> Vec<&str> {
 }
 
 #[test]
-fn sqlite_keeps_the_contract_for_all_processes_that_share_a_file() {
+fn sqlite_keeps_the_contract_across_processes() {
     let (runtime, folder) = (runtime(), Folder::new());
     let file = folder.0.join("contract.db").into_os_string().into_string().unwrap();
     let report = StorageContract::new(|task: Task<'_>| runtime.block_on(task), || SqliteStorage::open(&file))
@@ -88,7 +88,7 @@ fn sqlite_keeps_the_contract_for_all_processes_that_share_a_file() {
 }
 
 #[test]
-fn postgresql_keeps_the_contract_for_all_nodes_although_their_connections_break() {
+fn postgresql_keeps_the_contract_when_interrupted() {
     let Some(server) = Postgres::get() else { return };
     let runtime = runtime();
     let url = runtime.block_on(server.database());
@@ -108,7 +108,7 @@ fn postgresql_keeps_the_contract_for_all_nodes_although_their_connections_break(
 }
 
 #[test]
-fn the_example_of_a_storage_written_by_hand_keeps_the_contract() {
+fn custom_storage_example_keeps_the_contract() {
     let (runtime, documents) = (runtime(), Documents::default());
     let connect = || async { Ok::<_, Infallible>(documents.clone()) };
     let suite = StorageContract::new(|task: Task<'_>| runtime.block_on(task), connect);

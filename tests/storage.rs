@@ -155,7 +155,7 @@ async fn redeem(storage: &MemoryStorage, order: &Redemption, successors: &[Store
 
 // covers: GC-03 (RFC 6749 §4.1.2), GR-17 (RFC 9700 §4.14.2), CU-12 (OAuth 2.1 §7.9), BC-02 (RFC 9700 §4.15.1), B16, B21
 #[test]
-fn memory_storage_keeps_the_contract_and_that_of_a_registry() {
+fn memory_storage_keeps_the_storage_and_registry_contract() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
     let storage = MemoryStorage::new();
     let connect = || async { Ok::<_, Infallible>(storage.clone()) };
@@ -166,7 +166,7 @@ fn memory_storage_keeps_the_contract_and_that_of_a_registry() {
 }
 
 #[test]
-fn storage_of_a_type_chosen_at_run_time_keeps_the_contract() {
+fn boxed_storage_keeps_the_contract() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
     let storage: Arc<dyn AnyStorage> = Arc::new(MemoryStorage::new());
     let connect = || async { Ok::<_, Infallible>(Arc::clone(&storage)) };
@@ -177,7 +177,7 @@ fn storage_of_a_type_chosen_at_run_time_keeps_the_contract() {
 }
 
 #[tokio::test]
-async fn records_survive_json_and_refuse_members_they_do_not_know() {
+async fn records_round_trip_json_and_refuse_unknown_members() {
     let storage = MemoryStorage::new();
     let grant = grant(1);
     let mut token = refresh_token(1, &grant);
@@ -210,7 +210,7 @@ async fn records_survive_json_and_refuse_members_they_do_not_know() {
 }
 
 #[tokio::test]
-async fn a_long_list_is_whole_and_in_order_and_is_revoked_to_its_end() {
+async fn long_list_is_complete_and_revoked_to_its_end() {
     let storage = MemoryStorage::new();
     let (alice, app) = (GrantSelector::Subject(subject("alice")), GrantSelector::Client(client_id("app")));
     // Several at a time; every second one with an identifier that begins like many others.
@@ -274,7 +274,7 @@ async fn purge(storage: &MemoryStorage, before: OffsetDateTime, limit: usize) ->
 
 // covers: GC-05 (RFC 6749 §10.5), GR-13 (RFC 9700 §4.14.2), B18
 #[tokio::test]
-async fn a_replay_is_recognised_long_after_the_tokens_expired_and_were_purged() {
+async fn replay_is_recognised_after_expiry_and_purge() {
     let t = TestServer::new();
     let app = t.public_client("https://app.example/cb").await;
     let approved = t.authorize(&app).approve_as("alice").await;
@@ -303,7 +303,7 @@ async fn a_replay_is_recognised_long_after_the_tokens_expired_and_were_purged() 
 }
 
 #[tokio::test]
-async fn what_is_not_due_any_more_takes_no_part_of_a_purges_limit() {
+async fn entry_that_is_no_longer_due_uses_no_purge_limit() {
     let (storage, of, mut last) = with_refresh_token().await;
     // Every refresh moves the grant's end, leaves a seed and erases the one before; every second access token is revoked.
     for number in 0..200_u32 {
@@ -331,7 +331,7 @@ async fn what_is_not_due_any_more_takes_no_part_of_a_purges_limit() {
 }
 
 #[tokio::test]
-async fn a_large_family_loses_its_expired_access_tokens_in_steps_and_keeps_the_others() {
+async fn purge_of_large_family_takes_expired_access_tokens_only() {
     const EXPIRED: u32 = 20_000;
     const LIVE: u32 = 1_000;
     let storage = MemoryStorage::new();
@@ -372,7 +372,7 @@ async fn a_large_family_loses_its_expired_access_tokens_in_steps_and_keeps_the_o
 }
 
 #[tokio::test]
-async fn of_a_family_whose_purge_has_begun_nothing_can_be_found_or_used_even_by_a_clock_that_is_behind() {
+async fn family_under_purge_is_dead_for_a_slow_clock() {
     let storage = MemoryStorage::new();
     let of = grant(1);
     let tokens: Vec<_> = (1..=6).map(|number| refresh_token(number, &of)).collect();
@@ -453,7 +453,7 @@ async fn purge_touches_no_more_than_its_limit_in_a_shard() {
 }
 
 #[tokio::test]
-async fn purge_looks_again_at_what_an_earlier_call_found() {
+async fn purge_looks_again_at_entries_found_earlier() {
     let storage = MemoryStorage::new();
     // With one first byte they are in one shard.
     for number in 1..=4_u8 {
@@ -477,7 +477,7 @@ async fn purge_looks_again_at_what_an_earlier_call_found() {
 }
 
 #[tokio::test]
-async fn a_clone_is_the_same_storage() {
+async fn clone_is_the_same_storage() {
     let (storage, of, _) = with_refresh_token().await;
     let clone = storage.clone();
     clone.revoke_grants(&GrantSelector::Id(of.id), at(SECOND)).await.unwrap();
@@ -485,7 +485,7 @@ async fn a_clone_is_the_same_storage() {
 }
 
 #[test]
-fn a_storage_error_says_whether_waiting_may_help() {
+fn storage_error_says_whether_waiting_may_help() {
     assert!(!StorageError::new("disk on fire").is_unavailable());
     assert!(StorageError::unavailable("connection refused").is_unavailable());
 }

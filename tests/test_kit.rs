@@ -51,7 +51,7 @@ fn is_refused(flow: &Flow<'_>, location: &str) -> bool {
 }
 
 #[tokio::test]
-async fn redeem_location_takes_the_answer_to_its_own_request() {
+async fn redeem_location_takes_only_the_matching_answer() {
     let t = TestServer::new();
     let app = t.public_client(CB).await;
     let flow = || t.authorize(&app).state("xyz");

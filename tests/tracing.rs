@@ -286,7 +286,7 @@ async fn approve_failing(t: &TestServer, pending: PendingAuthorization, approval
 }
 
 #[tokio::test]
-async fn an_authorization_is_told_from_its_request_to_its_tokens() {
+async fn authorization_is_logged_from_request_to_tokens() {
     let stage = Stage::new().await;
     let (t, app) = (&stage.t, stage.app.id.as_str());
     let grant = [("client_id", app), ("subject", "alice"), ("scope", "user:read")];
@@ -331,7 +331,7 @@ async fn an_authorization_is_told_from_its_request_to_its_tokens() {
 }
 
 #[tokio::test]
-async fn a_replay_is_a_warning_and_the_refusal_that_follows_it_is_not() {
+async fn replay_warns_and_its_refusal_is_info() {
     let stage = Stage::new().await;
     let (t, app) = (&stage.t, stage.app.id.as_str());
     let approved = t.authorize(&stage.app).approve_as("alice").await;
@@ -361,7 +361,7 @@ async fn a_replay_is_a_warning_and_the_refusal_that_follows_it_is_not() {
 }
 
 #[tokio::test]
-async fn repeat_from_another_peer_and_unoffered_scope_are_warnings() {
+async fn repeat_from_another_peer_and_unoffered_scope_warn() {
     let stage = Stage::new().await;
     let t = &stage.t;
     let tokens = stage.tokens().await;
@@ -410,7 +410,7 @@ async fn refused_client_is_named_as_presented() {
 }
 
 #[tokio::test]
-async fn what_happens_to_tokens_later_is_told_with_its_endpoint() {
+async fn later_token_events_name_their_endpoint() {
     let stage = Stage::new().await;
     let (t, app, api) = (&stage.t, stage.app.id.as_str(), stage.api.id.as_str());
     let tokens = stage.tokens().await;
@@ -456,7 +456,7 @@ async fn what_happens_to_tokens_later_is_told_with_its_endpoint() {
 }
 
 #[tokio::test]
-async fn every_endpoint_has_a_span_in_either_form_that_says_which_it_is_and_nothing_more() {
+async fn endpoint_span_names_the_endpoint_and_nothing_else() {
     let stage = Stage::new().await;
     let t = &stage.t;
     let session = "the-session-of-alice";
@@ -525,7 +525,7 @@ async fn span_of_a_handled_request_is_named_as_its_route() {
 }
 
 #[tokio::test]
-async fn a_failure_of_the_hosts_is_an_error_without_its_cause_and_a_wait_is_none() {
+async fn host_failure_logs_an_error_without_its_cause() {
     let stage = Stage::new().await;
     let (t, app) = (&stage.t, stage.app.id.as_str());
     let tokens = stage.tokens().await;
@@ -590,7 +590,7 @@ fn spellings(secret: &str) -> Vec<String> {
 // covers: B34
 #[tokio::test]
 #[expect(clippy::too_many_lines, reason = "one run from end to end, so that one search covers it all")]
-async fn a_full_run_of_everything_logs_every_event_and_no_secret() {
+async fn full_run_logs_every_event_and_no_secret() {
     let stage = Stage::new().await;
     let t = &stage.t;
     let mut secrets: Vec<(&str, String)> = vec![
@@ -775,7 +775,7 @@ impl Stage {
 
 #[cfg(feature = "axum")]
 #[tokio::test]
-async fn what_runs_to_completion_stays_in_the_span_of_the_request_that_began_it() {
+async fn run_to_completion_keeps_the_request_span() {
     use tower::ServiceExt;
     use tracing::Instrument;
 
@@ -789,7 +789,7 @@ async fn what_runs_to_completion_stays_in_the_span_of_the_request_that_began_it(
 
 #[cfg(feature = "actix-web")]
 #[tokio::test(flavor = "local")]
-async fn what_runs_to_completion_on_actix_stays_in_the_span_of_the_request_that_began_it() {
+async fn run_to_completion_on_actix_keeps_the_request_span() {
     use actix_web::test::{TestRequest, call_service, init_service};
     use tracing::Instrument;
 

@@ -77,7 +77,7 @@ mod tests {
 
     // From the security review, 20 and 33: a peer could try any number of names, and fill the table of counts.
     #[test]
-    fn peer_that_tries_too_often_is_refused_and_others_are_not() {
+    fn peer_that_tries_too_often_is_throttled_alone() {
         let attempts = Attempts::new();
         let mut allowed = 0;
         while attempts.begin(peer("192.0.2.1")) {

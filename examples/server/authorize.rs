@@ -239,7 +239,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_loopback_address_is_this_device_and_a_name_that_begins_like_one_is_not() {
+    fn only_a_real_loopback_address_is_this_device() {
         for host in ["127.0.0.1", "127.0.0.1:8080", "[::1]", "[::1]:8080", "localhost", "localhost:80"] {
             assert!(is_this_device(host), "{host}");
         }
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lifetime_is_told_in_words() {
+    fn lifetime_is_shown_in_words() {
         let cases = [
             (86_400 * 90, "90 days"),
             (86_400, "24 hours"),

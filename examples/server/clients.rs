@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn members_that_are_left_out_take_the_defaults_of_rfc_7591() {
+    fn omitted_members_get_the_defaults_of_rfc_7591() {
         let client =
             read(r#"{"client_id":"a","client_secret":"x","redirect_uris":["https://a.example/"]}"#, false).unwrap();
         assert!(client.is_confidential() && client.allows_grant_type("authorization_code"));
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn a_resource_server_needs_a_secret_and_nothing_else() {
+    fn resource_server_needs_a_secret_and_nothing_else() {
         let api = read(r#"{"client_id":"a","client_secret":"x","resource_server":true}"#, false).unwrap();
         assert!(api.is_resource_server() && api.grant_types().is_empty());
         let both =
@@ -255,7 +255,7 @@ mod tests {
 
     // From the security review, 16: any client with the grant may read and change its own registration.
     #[test]
-    fn client_credentials_bring_the_scope_of_the_own_account() {
+    fn client_credentials_bring_the_own_account_scope() {
         let machine = r#""client_id":"a","client_secret":"x","grant_types":["client_credentials"]"#;
         for (members, own) in [
             ("", "application user:read"),
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn legacy_habits_come_with_the_flag_only_and_a_public_client_still_needs_pkce() {
+    fn legacy_habits_need_the_flag_and_keep_public_pkce() {
         let public = r#"{"client_id":"a","redirect_uris":["https://a.example/"]}"#;
         let confidential = r#"{"client_id":"a","client_secret":"x","redirect_uris":["https://a.example/"]}"#;
         for (json, legacy, expected) in [

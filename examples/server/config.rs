@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn the_default_scope_lets_a_client_do_something() {
+    fn default_scope_lets_a_client_do_something() {
         assert_eq!(default_scope(&["a", "user:read"]), Some("user:read"));
         assert_eq!(default_scope(&["offline_access", "datahub-api"]), Some("datahub-api"));
         assert_eq!(default_scope(&["offline_access"]), Some("offline_access"));

@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_grant_that_can_be_renewed_is_said_to_end_unless_it_is() {
+    fn only_a_renewable_grant_says_unless_renewed() {
         let web = || Client::public("app").authorization_code(["https://app.example/"]);
         let (once, kept) = (web().build().unwrap(), web().refresh_token().build().unwrap());
         let short = web().refresh_token().lifetimes(|own| own.refresh_token_absolute = Some(Duration::days(5)));
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn a_redirect_uri_leads_to_a_host_or_to_an_app_on_the_device() {
+    fn redirect_uri_leads_to_a_host_or_a_local_app() {
         for (uri, host) in [
             ("https://mail.example/cb", Some("mail.example")),
             ("https://mail.example:8443/cb", Some("mail.example:8443")),

@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn the_grace_window_follows_short_lifetimes_unless_it_was_given() {
+    fn grace_window_follows_short_lifetimes_unless_given() {
         assert_eq!(policy(&[]).refresh_grace, Duration::seconds(30));
         assert_eq!(policy(&["--access-token-lifetime", "2"]).refresh_grace, Duration::seconds(2));
         assert_eq!(policy(&["--refresh-token-lifetime", "5"]).refresh_grace, Duration::seconds(5));

@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn dropped_request_keeps_its_thread_until_the_hash_is_done() {
+    async fn dropped_request_keeps_its_thread_until_hash_is_done() {
         let hasher = Hasher::with_workers(1);
         let (finish, finished) = std::sync::mpsc::channel::<()>();
         let (begin, mut has_begun) = tokio::sync::mpsc::unbounded_channel();

@@ -55,7 +55,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn purge_removes_every_batch_and_lets_others_work_in_between() {
+    async fn purge_removes_all_batches_and_yields_in_between() {
         let (storage, secret) = (MemoryStorage::new(), ClientSecret::new("the secret of the machine"));
         let machine = Client::confidential("machine", ClientCredential::secret(&secret)).client_credentials();
         storage.register(machine.scope("user:read").build().unwrap()).await.unwrap();

@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn change_with_if_match_needs_the_version_that_was_read() {
+    fn change_with_if_match_needs_the_current_version() {
         let version = client().version();
         let with = |tags: &[&str]| {
             let mut headers = HeaderMap::new();

@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn session_ends_twelve_hours_after_login_and_is_purged() {
+    async fn session_ends_12_hours_after_login_and_is_purged() {
         let sessions = Sessions::default();
         let old = created(&sessions).await;
         let mut record = sessions.load(&old).await.unwrap().unwrap();

@@ -123,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_password_that_would_be_taken_for_a_host_or_a_database_is_noticed() {
+    fn password_with_reserved_characters_is_noticed() {
         for url in ["postgres://u:p@h/db", "postgres://u:p%40@h:1/db?host=/run/a@b", "postgres://h", "postgresql:///db"]
         {
             assert!(!has_raw_password(url), "{url}");

@@ -96,7 +96,7 @@ mod tests {
     use crate::accounts::MemoryAccounts;
 
     #[tokio::test]
-    async fn unreadable_hash_is_an_error_and_not_a_wrong_password() {
+    async fn unreadable_hash_is_an_error_not_a_wrong_password() {
         let accounts = MemoryAccounts::new(MemoryStorage::new());
         accounts.put_user(&Subject::new("alice").unwrap(), "spoilt").await.unwrap();
         let users = Users::new(Arc::new(accounts), Arc::new(Attempts::new())).unwrap();

@@ -23,7 +23,7 @@ fn seeds(target: &Target) -> BTreeMap<PathBuf, Vec<u8>> {
 }
 
 #[test]
-fn every_seed_passes_and_together_they_reach_every_outcome() {
+fn seeds_pass_and_reach_every_outcome_together() {
     let mut failing = Vec::new();
     for target in &TARGETS {
         let mut reached = BTreeSet::new();
@@ -42,7 +42,7 @@ fn every_seed_passes_and_together_they_reach_every_outcome() {
 }
 
 #[test]
-fn every_target_has_its_program_its_seeds_and_its_dictionary() {
+fn each_target_has_program_seeds_and_dictionary() {
     let expected: BTreeSet<String> = TARGETS.iter().map(|target| target.name.to_owned()).collect();
     for directory in ["fuzz_targets", "seeds", "dict"] {
         assert_eq!(names_in(&here(directory)), expected, "{directory}");
@@ -50,7 +50,7 @@ fn every_target_has_its_program_its_seeds_and_its_dictionary() {
 }
 
 #[test]
-fn what_is_left_of_a_seed_when_it_is_cut_short_passes_too() {
+fn truncated_seed_passes_too() {
     for target in &TARGETS {
         for (path, seed) in seeds(target) {
             for length in (0..seed.len()).step_by(seed.len() / 8 + 1) {

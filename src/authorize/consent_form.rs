@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_but_one_clear_approval_is_a_no() {
+    fn only_one_clear_approval_approves() {
         for decision in ["", "&decision=deny", "&decision=", "&decision=Approve", "&decision=approve&decision=deny"] {
             let form = read(&format!("form_token=t{decision}")).unwrap();
             assert!(!form.approved, "{decision}");
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn a_form_without_exactly_one_token_is_refused() {
+    fn form_without_exactly_one_token_is_refused() {
         assert_eq!(read("decision=approve").unwrap_err(), Refusal::MissingParameter("form_token"));
         assert_eq!(read("form_token=a&form_token=b").unwrap_err(), Refusal::RepeatedParameter("form_token"));
         assert_eq!(read("form_token=%ZZ").unwrap_err(), Refusal::MalformedEncoding);

@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn sealed_content_opens_under_its_key_and_binding_only() {
+    fn sealed_content_needs_its_key_and_binding() {
         let (key, other_key) = (key(1), key(2));
         let seal = Seal { key: &key, bound_to: &[b"x", b"y"] };
         let text = seal.seal(b"content");

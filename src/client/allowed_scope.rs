@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn own_scope_is_critical_while_it_is_there() {
+    fn own_scope_is_critical_while_present() {
         let stored = serde_json::to_value(machine()).unwrap();
         assert_eq!((&stored["own_scope"], &stored["crit"]), (&json!("jobs"), &json!(["own_scope"])));
         // Both readers know it, and write it again once.
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn stored_client_without_the_new_members_reads_as_before() {
+    fn stored_client_without_new_members_still_reads() {
         let old = json!({ "client_id": "a", "client_type": "public", "grant_types": ["refresh_token"], "scope": null });
         let read = Client::from_parts(ClientParts::from_stored(&old.to_string()).unwrap()).unwrap();
         assert_eq!((read.allowed_scope(), read.own_scope()), (AllowedScope::Default, None));

@@ -122,7 +122,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn authentication_method_in_json_is_its_registered_name() {
+    fn authentication_method_in_json_uses_registered_name() {
         for method in AuthenticationMethod::ALL {
             assert_eq!(serde_json::to_value(method).unwrap(), method.as_str());
         }

@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn logo_opens_a_page_to_its_own_origin() {
+    fn logo_allows_its_origin_in_the_page_policy() {
         for (uri, source) in [
             ("https://cdn.example/logo.png?x=1#y", "https://cdn.example"),
             ("https://CDN.example:443", "https://cdn.example"),
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn logo_whose_host_would_widen_the_policy_is_not_loaded() {
+    fn logo_host_that_would_widen_the_policy_is_not_loaded() {
         for uri in [
             "http://cdn.example/logo.png",
             "https://*/logo.png",

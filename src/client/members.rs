@@ -431,7 +431,7 @@ mod tests {
     }
 
     #[test]
-    fn update_by_others_takes_an_administrators_rights_away() {
+    fn update_by_others_removes_administrator_rights() {
         let mut own = parts();
         own.registered_by = RegisteredBy::Administrator;
         own.first_party = true;
@@ -444,7 +444,7 @@ mod tests {
     }
 
     #[test]
-    fn member_is_set_by_its_own_row_and_those_below() {
+    fn member_is_set_by_its_own_row_and_below() {
         for by in [SetBy::Anyone, SetBy::Statement, SetBy::Policy, SetBy::Host] {
             let mut own = parts();
             own.first_party = true;
@@ -473,7 +473,7 @@ mod tests {
     }
 
     #[test]
-    fn restricting_member_is_critical_while_it_is_there() {
+    fn restricting_member_is_critical_while_present() {
         let mut parts = parts();
         parts.token_endpoint_auth_method = Some(AuthenticationMethod::None);
         let stored = serde_json::to_string(&parts).unwrap();

@@ -300,7 +300,7 @@ mod tests {
 
     // covers: NA-01 (RFC 8252 §7), RU-11 (RFC 7591 §5)
     #[test]
-    fn the_classes_that_may_be_registered() {
+    fn redirect_uri_classes_that_may_be_registered() {
         for (text, class) in [
             ("https://app.example/cb", RedirectUriClass::Https),
             ("https://app.example/cb?tenant=1", RedirectUriClass::Https),
@@ -324,7 +324,7 @@ mod tests {
 
     // covers: RU-05 (RFC 6749 §3.1.2), RU-06, RU-10 (RFC 9700 §2.6), NA-07 (RFC 8252 §7.1), NA-08, PP-19, B3, B5, B6
     #[test]
-    fn what_may_not_be_registered_and_why() {
+    fn redirect_uris_that_may_not_be_registered() {
         for (text, error) in [
             ("", E::NotAbsolute),
             ("/cb", E::NotAbsolute),
@@ -386,7 +386,7 @@ mod tests {
     }
 
     #[test]
-    fn the_place_a_redirect_leads_to_is_named_for_the_user() {
+    fn redirect_destination_is_named_for_the_user() {
         for (uri, host) in [
             ("https://app.example/cb", "app.example"),
             ("https://app.example:8443?x=1", "app.example:8443"),

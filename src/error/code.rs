@@ -126,7 +126,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_code_equals_its_text_and_no_other() {
+    fn code_equals_its_text_and_no_other() {
         let (code, text) = (ErrorCode::INVALID_GRANT, "invalid_grant");
         assert!(code == text && code == *text);
         assert!(code != "invalid_scope" && code != *"invalid_scope");

@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn the_text_of_a_storage_error_does_not_hold_its_cause() {
+    fn text_of_a_storage_error_does_not_hold_its_cause() {
         let error = Error::from(StorageError::new("password=hunter2"));
         assert_eq!(error.to_string(), "the storage failed");
         assert_eq!(error.description(), "the server met an unexpected condition");

@@ -391,7 +391,7 @@ mod tests {
 
     // covers: GX-03 (RFC 6749 §8.5)
     #[test]
-    fn an_extension_error_obeys_the_grammar() {
+    fn extension_error_obeys_the_grammar() {
         assert_eq!(ErrorCode::extension("example_quota").unwrap().as_str(), "example_quota");
         for bad in ["", "a\"b", "a\\b", "a\nb", "caf\u{e9}"] {
             assert_eq!(ErrorCode::extension(bad), Err(InvalidErrorText), "{bad:?}");
@@ -403,7 +403,7 @@ mod tests {
     }
 
     #[test]
-    fn refused_with_a_malformed_description_is_a_server_error() {
+    fn refusal_with_malformed_description_is_a_server_error() {
         const GOOD: Error = Error::refused(ErrorCode::from_static("example_quota"), "the quota is used up");
         assert_eq!(
             (GOOD.status(), GOOD.code().as_str(), &*GOOD.description()),

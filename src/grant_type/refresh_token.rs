@@ -117,7 +117,7 @@ mod tests {
 
     // covers: B22
     #[test]
-    fn the_window_is_judged_to_the_microsecond_and_in_both_directions() {
+    fn grace_window_is_exact_to_the_microsecond() {
         let at = OffsetDateTime::UNIX_EPOCH + Duration::days(10_000);
         let (grace, tick) = (Duration::seconds(30), Duration::microseconds(1));
         for (now, expected) in [
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_seed_or_a_window_every_reuse_is_theft() {
+    fn reuse_without_seed_or_grace_is_theft() {
         let at = OffsetDateTime::UNIX_EPOCH;
         assert_eq!(judge(&spent_at(at, false), Duration::seconds(30), at), Reuse::Theft);
         for age in [-5, 0, 5] {

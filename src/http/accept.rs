@@ -25,7 +25,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn media_type_is_wanted_if_nothing_else_is_wanted_more() {
+    fn media_type_is_accepted_if_none_is_preferred() {
         let asks = |accept: &str| accepts(&Request::get("/").with_header("accept", accept), "application", "x+jwt");
         for good in [
             "application/x+jwt",

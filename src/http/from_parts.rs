@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_are_kept_in_order_and_are_not_cached_by_default() {
+    fn headers_keep_their_order_and_default_to_no_store() {
         let sent = [("www-authenticate", "Basic realm=\"a\""), ("x-a", ""), ("www-authenticate", "Bearer")];
         let response = with(401, &sent, "").unwrap();
         let first = [("cache-control", "no-store"), ("pragma", "no-cache")];
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn body_has_a_type_and_a_status_that_allows_it() {
+    fn body_needs_a_type_and_a_status_that_allows_it() {
         for status in [204, 205, 304] {
             assert_eq!(with(status, &[("content-type", "a/b")], "a").unwrap_err(), ResponseError::Body(status));
             assert!(with(status, &[], "").is_ok());

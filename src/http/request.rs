@@ -248,7 +248,7 @@ mod tests {
 
     // covers: PP-10 (RFC 6749 App. B)
     #[test]
-    fn a_form_is_recognised_with_a_charset_and_in_any_case_but_only_once() {
+    fn form_type_is_recognised_once_in_any_case_with_charset() {
         let with = |types: &[&str]| {
             let request = Request::new("POST", "/token");
             types.iter().fold(request, |request, value| request.with_header("Content-Type", *value)).is_form()
@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_come_back_as_they_were_added_one_by_one_or_together() {
+    fn headers_are_returned_as_they_were_added() {
         let many: Vec<(String, Vec<u8>)> =
             (0..40u8).map(|n| (format!("x-{}", n % 7), vec![n; usize::from(n)])).collect();
         let together = Request::get("/").with_header("x-0", "first").with_headers(many.iter().map(|(n, v)| (n, v)));
@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn empty_client_certificate_is_none() {
+    fn empty_client_certificate_counts_as_missing() {
         let with = |der: &[u8]| Request::get("/").with_client_certificate([7]).with_client_certificate(der);
         assert_eq!(with(&[]).client_certificate(), None);
         assert_eq!(with(&[]).context().client_certificate(), None);

@@ -40,7 +40,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_set_or_too_large_is_refused() {
+    fn text_that_is_no_key_set_or_too_large_is_refused() {
         let many = |number: usize| format!(r#"{{"keys":[{}]}}"#, vec![KEY; number].join(","));
         assert_eq!(parse(many(32).as_bytes()).unwrap().len(), 32);
         for bad in ["", "{}", "[]", KEY, r#"{"keys":{}}"#, r#"{"keys":[],"keys":[]}"#, &many(33)] {

@@ -312,7 +312,7 @@ mod tests {
 
     /// The vectors do not show it: `serde_json` sorts members, unless a crate of the program turns on its feature `preserve_order`.
     #[test]
-    fn members_of_a_thumbprint_are_in_the_order_of_their_names() {
+    fn thumbprint_members_are_sorted() {
         let p384 = Material::P384 { x: [1; 48], y: [2; 48] };
         let read = |jwk| PublicKey::from_jwk(jwk).unwrap().material;
         for material in [read(RSA), read(P256), p384, read(ED25519)] {
@@ -321,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn key_is_published_as_it_was_read() {
+    fn published_key_equals_the_key_that_was_read() {
         let key = PublicKey::from_jwk(RSA).unwrap();
         assert_eq!((key.id(), key.algorithm()), (Some("2011-04-29"), Some(Algorithm::Rs256)));
         let mut expected = members(RSA);
@@ -332,7 +332,7 @@ mod tests {
 
     // covers: KM-02 (RFC 8725 §3.1)
     #[test]
-    fn key_serves_the_algorithms_of_its_type_or_the_one_it_names() {
+    fn key_serves_its_types_algorithms_or_its_named_one() {
         for (jwk, own) in [
             (RSA.replace(r#""alg":"RS256","#, ""), vec![Algorithm::Rs256, Algorithm::Ps256]),
             (RSA.to_owned(), vec![Algorithm::Rs256]),

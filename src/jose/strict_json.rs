@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn objects_are_read_as_serde_json_reads_them() {
+    fn objects_are_read_like_serde_json() {
         for json in [
             "{}",
             r#"{"a":1,"b":[null,true,-2,3.5,1e300,18446744073709551615,{"c":"\u00e4\n"}],"":""}"#,
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_object_is_refused() {
+    fn text_that_is_no_object_is_refused() {
         let deep = format!("{{\"a\":{}{}}}", "[".repeat(10_000), "]".repeat(10_000));
         for json in [
             "",

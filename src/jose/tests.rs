@@ -108,7 +108,7 @@ fn other_algorithm_type_or_key_is_refused() {
 }
 
 #[test]
-fn general_type_or_none_is_accepted_where_types_came_later() {
+fn generic_or_missing_typ_is_accepted_where_allowed() {
     let key = key(Algorithm::Es256);
     let lenient = Accepted { typ: Typ::IsOrGeneral("oauth-authz-req+jwt"), ..accept(&[Algorithm::Es256]) };
     for (typ, expected) in [("JWT", Ok(())), ("oauth-authz-req+jwt", Ok(())), ("at+jwt", Err(Unacceptable::Type))] {
@@ -251,7 +251,7 @@ impl Signer for Stub {
 
 // covers: KM-16
 #[test]
-fn signer_that_fails_or_answers_another_form_makes_no_text() {
+fn failing_or_malformed_signer_produces_no_text() {
     let public = key(Algorithm::Es256).public_key().clone();
     let nameless = PublicKey::from_jwk(&public.to_jwk().to_string().replace(r#""kid""#, r#""x-kid""#)).unwrap();
     assert!(ready(sign(&Stub(public.clone(), Ok(64)), TYP, b"{}")).is_ok());
@@ -263,7 +263,7 @@ fn signer_that_fails_or_answers_another_form_makes_no_text() {
 }
 
 #[test]
-fn ring_signs_with_one_key_an_algorithm_and_publishes_the_rest() {
+fn ring_signs_with_one_key_per_algorithm_publishes_all() {
     let (rsa, now, next) =
         (key(Algorithm::Rs256), key(Algorithm::Es256), SigningKey::generate(Algorithm::Es256).unwrap());
     let public = |key: &SigningKey| key.public_key().clone();

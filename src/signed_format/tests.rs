@@ -146,7 +146,7 @@ async fn grants_of(t: &TestServer, app: &TestClient) -> usize {
 }
 
 #[tokio::test]
-async fn signed_token_works_at_every_door() {
+async fn signed_token_works_at_every_endpoint() {
     let (t, app, signing) = server().await;
     let tokens = tokens_of(&t, &app).await;
     let machine = t.token_as(&app, TokenRequest::client_credentials()).await.unwrap();
@@ -241,7 +241,7 @@ async fn failed_signature_leaves_nothing_behind() {
 
 // From the security review, 18: a failing signer does not tell whether a refresh token was spent within its window.
 #[tokio::test]
-async fn failed_signature_is_the_same_for_first_refresh_and_repeat() {
+async fn failed_signature_answers_refresh_and_repeat_alike() {
     let (t, app, signing) = server().await;
     let [unspent, spent] = [tokens_of(&t, &app).await, tokens_of(&t, &app).await].map(|t| t.refresh_token.unwrap());
     t.refresh(&app, &spent).await.unwrap();
@@ -280,7 +280,7 @@ async fn revoked_meanwhile(
 }
 
 #[tokio::test]
-async fn grant_that_is_revoked_during_a_signature_gets_no_token() {
+async fn grant_revoked_during_a_signature_gets_no_token() {
     let (t, app, signing) = server().await;
     let code = t.authorize(&app).approve_as("alice").await;
     assert!(matches!(revoked_meanwhile(&t, &signing, code.redeem()).await, Refusal::GrantEnded));

@@ -190,7 +190,7 @@ async fn capability_decides_about_scripts_of_other_origins() {
 }
 
 #[tokio::test(flavor = "local")]
-async fn failed_authentication_at_a_capability_is_told() {
+async fn failed_authentication_at_a_capability_is_an_event() {
     for web in Web::each() {
         let t = server();
         let machine = t.confidential_client(REDIRECT_URI).await;
@@ -221,7 +221,7 @@ async fn failed_authentication_at_a_capability_is_told() {
 
 /// The limit of the endpoint counts, not that of the policy, which is for requests for tokens.
 #[tokio::test(flavor = "local")]
-async fn client_authenticates_with_a_body_above_the_limit_of_the_policy() {
+async fn client_authenticates_with_body_above_the_policy_limit() {
     for web in Web::each() {
         let t = server();
         let machine = t.confidential_client(REDIRECT_URI).await;
@@ -276,7 +276,7 @@ async fn client_with_unknown_critical_member_is_unavailable() {
 
 // covers: TL-18 (RFC 9700 §2.6)
 #[tokio::test(flavor = "local")]
-async fn capability_sets_headers_of_its_answer() {
+async fn capability_sets_its_response_headers() {
     for web in Web::each() {
         let app = web.routes([&server().server]);
         let no_store = [("cache-control", "no-store"), ("pragma", "no-cache")];

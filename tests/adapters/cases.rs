@@ -145,7 +145,7 @@ fn broken() -> Body {
 
 // covers: TL-18 (RFC 9700 §2.6), TL-17 (RFC 9700 §2.6)
 #[tokio::test(flavor = "local")]
-async fn body_that_breaks_off_gets_400_of_its_endpoint() {
+async fn broken_off_body_gets_400_of_its_endpoint() {
     for web in Web::each() {
         let (t, machine) = machine().await;
         let app = web.host(&t.server);
@@ -215,7 +215,7 @@ async fn repeated_headers_and_parameters_stay_repeated() {
 
 // covers: BR-01 (RFC 6750 §2.1), BR-05 (RFC 6750 §3), BR-10 (RFC 6750 §3.1)
 #[tokio::test(flavor = "local")]
-async fn handler_gets_a_bearer_token_or_the_client_a_challenge() {
+async fn handler_gets_bearer_token_or_client_gets_challenge() {
     let challenge = |rest: &str| format!("Bearer realm=\"{ISSUER}\"{rest}");
     let lacking =
         ", error=\"insufficient_scope\", error_description=\"the access token lacks a scope\", scope=\"user:write\"";
@@ -274,7 +274,7 @@ async fn request_reaches_a_handler_whole() {
 }
 
 #[tokio::test(flavor = "local")]
-async fn handler_returns_answers_of_the_authorization_endpoint() {
+async fn handler_returns_authorization_endpoint_answers() {
     for web in Web::each() {
         let t = TestServer::new();
         let client = t.public_client(REDIRECT_URI).await;

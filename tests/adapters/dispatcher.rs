@@ -42,7 +42,7 @@ fn routes_list_every_endpoint_with_its_terms() {
 }
 
 #[tokio::test]
-async fn routes_follow_the_urls_and_lack_what_is_off() {
+async fn routes_follow_the_urls_and_omit_disabled_endpoints() {
     let server = elsewhere("https://id.example/t%201", |urls| {
         urls.token = "https://id.example/{oauth}?x=1".to_owned();
         urls.revocation = None;
@@ -72,7 +72,7 @@ async fn handle_answers_404_for_the_host_and_unknown_paths() {
 
 // covers: TL-18 (RFC 9700 §2.6), TL-19 (RFC 9449 §7.1)
 #[tokio::test(flavor = "local")]
-async fn adapters_send_what_handle_answers() {
+async fn adapters_send_the_answer_of_handle() {
     let t = TestServer::new();
     let machine = t.confidential_client(REDIRECT_URI).await;
     let credentials = basic(&machine.id, "wrong");

@@ -198,7 +198,7 @@ async fn events_of_a_replay_tell_the_peer() {
 }
 
 #[tokio::test(flavor = "local")]
-async fn socket_gives_the_peer_and_an_answer_to_a_large_body() {
+async fn large_body_on_a_socket_is_answered_with_its_peer() {
     for web in Web::each() {
         let doorkeeper = Doorkeeper::default();
         let t = TestServer::with(|builder| builder.authenticator(doorkeeper.clone()));

@@ -75,7 +75,7 @@ fn hasty() -> TestServer {
 
 // From the security review, 21: a client that sends half a body must not hold a request for ever.
 #[tokio::test(flavor = "local")]
-async fn late_body_gets_408_of_its_endpoint() {
+async fn late_body_gets_408_from_its_endpoint() {
     for web in Web::each() {
         let t = hasty();
         let machine = t.confidential_client(REDIRECT_URI).await;

@@ -154,7 +154,7 @@ const NEEDS_READ: &str = ", scope=\"user:read\"";
 
 // covers: BR-05 (RFC 6750 §3), BR-10 (RFC 6750 §3.1), BR-13 (RFC 6750 §3)
 #[tokio::test(flavor = "local")]
-async fn require_refuses_before_the_handler_and_names_the_scopes() {
+async fn require_refuses_before_the_handler_and_names_scopes() {
     for web in Web::each() {
         let t = TestServer::new();
         let api = Api::new(web, &t);
@@ -215,7 +215,7 @@ async fn require_points_to_the_metadata_of_the_api() {
 }
 
 #[tokio::test(flavor = "local")]
-async fn handler_behind_require_extracts_what_the_token_gives() {
+async fn handler_behind_require_extracts_the_access() {
     for web in Web::each() {
         let t = TestServer::new();
         let api = Api::new(web, &t);
@@ -281,7 +281,7 @@ fn require_panics_for_scopes_that_no_token_can_have() {
 
 // covers: TL-17 (RFC 9700 §2.6)
 #[tokio::test(flavor = "local")]
-async fn require_adds_no_cors_unless_any_origin_is_asked_for() {
+async fn require_adds_no_cors_unless_asked_for() {
     for web in Web::each() {
         let t = TestServer::new();
         let api = Api::new(web, &t);
@@ -354,7 +354,7 @@ async fn any_origin_lets_scripts_use_protected_routes() {
 }
 
 #[tokio::test(flavor = "local")]
-async fn any_origin_of_actix_reaches_errors_of_other_middleware() {
+async fn actix_any_origin_covers_errors_of_other_middleware() {
     use actix_web::middleware::from_fn;
     let t = TestServer::new();
     let token = token(&t, READ).await;

@@ -118,7 +118,7 @@ async fn require_takes_a_resource_server() {
 }
 
 #[test]
-fn require_of_a_resource_server_panics_for_a_malformed_scope() {
+fn require_of_resource_server_panics_for_malformed_scope() {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let t = runtime.block_on(async { TestServer::new() });
     let api = build(&t, "s3cr3t", true);

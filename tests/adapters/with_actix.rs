@@ -122,7 +122,7 @@ pub(crate) fn serve(app: &App) -> (SocketAddr, Pin<Box<dyn Future<Output = ()>>>
 }
 
 #[tokio::test(flavor = "local")]
-async fn data_of_a_route_says_which_server_it_trusts() {
+async fn route_data_selects_the_trusted_server() {
     async fn me(token: Bearer) -> Result<HttpResponse, BearerError> {
         token.require("user:read").map(|_| HttpResponse::Ok().finish())
     }
@@ -140,7 +140,7 @@ async fn data_of_a_route_says_which_server_it_trusts() {
 }
 
 #[tokio::test(flavor = "local")]
-async fn extractor_without_a_server_lets_nobody_in() {
+async fn extractor_without_a_server_refuses() {
     let bare = |config: &mut ServiceConfig| {
         config.route("/api", get().to(async |_: Bearer| HttpResponse::Ok().finish()));
         config.route("/page", get().to(async |_: Request| HttpResponse::Ok().finish()));

@@ -78,7 +78,7 @@ async fn proceed_takes_data_and_a_narrower_scope() {
 }
 
 #[tokio::test]
-async fn host_that_never_logs_in_ends_in_an_error_and_not_in_circles() {
+async fn repeated_login_demand_ends_in_an_error_not_a_loop() {
     let (t, app) = public().await;
     let old = logged_in(&t);
     t.clock.advance(Duration::HOUR);
@@ -106,7 +106,7 @@ async fn host_that_never_logs_in_ends_in_an_error_and_not_in_circles() {
 
 // covers: AMB-34
 #[tokio::test]
-async fn host_that_does_not_say_when_the_user_logged_in_fails_where_it_matters() {
+async fn missing_login_time_fails_only_if_it_matters() {
     let (t, app) = public().await;
     let unknown = UserSession::new(subject("alice"));
     for (name, value, reason) in [

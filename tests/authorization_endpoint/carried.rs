@@ -45,7 +45,7 @@ async fn declared_parameter_reaches_consent_and_approval() {
 }
 
 #[tokio::test]
-async fn parameter_is_as_sent_if_known_or_declared() {
+async fn known_or_declared_parameter_is_kept_as_sent() {
     let t = server();
     let app = t.public_client(CALLBACK).await;
     let ask = Ask::code(&app).without("redirect_uri").and("nonce", "").and("undeclared", "x");
@@ -92,7 +92,7 @@ async fn declared_resource_may_not_repeat() {
 }
 
 #[tokio::test]
-async fn declared_parameter_has_a_name_of_its_own() {
+async fn declared_parameter_needs_a_free_name() {
     let build = |names: &[&'static str]| {
         let builder = AuthorizationServer::builder(ISSUER).storage(MemoryStorage::new()).scope("a", "A");
         names.iter().fold(builder, |builder, name| builder.authorization_parameter(name)).build()
@@ -168,7 +168,7 @@ async fn parameters_fit_a_smaller_max_body() {
 }
 
 #[tokio::test]
-async fn parameters_above_16_kib_are_refused_before_anything_else() {
+async fn parameters_above_16_kib_are_refused_first() {
     let t = server();
     let app = t.public_client(CALLBACK).await;
     let faultless = Ask::code(&app);

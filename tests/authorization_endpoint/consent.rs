@@ -14,7 +14,7 @@ const STATE: Option<&str> = Some("af0ifjsldkj");
 
 // covers: CU-03 (RFC 6749 §10.2), CU-11 (OAuth 2.1 §7.9)
 #[tokio::test]
-async fn a_consent_page_has_all_it_needs_to_say_who_wants_what_for_how_long() {
+async fn consent_page_shows_client_scopes_and_lifetime() {
     let t = TestServer::new();
     let client = Client::public("app")
         .name("<b>Photos & more</b>")
@@ -42,7 +42,7 @@ async fn a_consent_page_has_all_it_needs_to_say_who_wants_what_for_how_long() {
 
 // covers: CU-03 (RFC 6749 §10.2), CU-08 (OAuth 2.1 §2.4)
 #[tokio::test]
-async fn the_lifetime_shown_is_the_clients_own_and_a_tokens_if_nothing_refreshes_it() {
+async fn consent_page_shows_lifetime_of_client_or_token() {
     let t = TestServer::new();
     let public = |id| Client::public(id).authorization_code([CALLBACK]).scope("user:read");
     let short = public("short").refresh_token().lifetimes(|own| own.refresh_token_absolute = Some(Duration::days(2)));
@@ -66,7 +66,7 @@ async fn the_lifetime_shown_is_the_clients_own_and_a_tokens_if_nothing_refreshes
 
 // covers: AZ-12 (RFC 6749 §4.1.2.1), RD-03 (RFC 6749 §4.1.2.1), IS-02 (RFC 9207 §2)
 #[tokio::test]
-async fn a_denial_is_told_and_leaves_nothing_behind() {
+async fn denial_redirects_an_error_and_stores_nothing() {
     let (t, app) = confidential().await;
     let answer = pending(&t, &Ask::code(&app)).await.deny();
     assert!(answer.code().is_none() && answer.access_token().is_none());
@@ -76,7 +76,7 @@ async fn a_denial_is_told_and_leaves_nothing_behind() {
 }
 
 #[tokio::test]
-async fn an_approval_opens_one_grant_of_what_was_approved_with_the_hosts_data() {
+async fn approval_opens_one_grant_with_grant_data() {
     let (t, app) = public().await;
     let answer = consent(&t, &Ask::code(&app)).await.approve(by("alice").host_data(json!({"tenant": 7}))).await;
     assert!(query_of(&answer.into()).contains_key("code"));
@@ -90,7 +90,7 @@ async fn an_approval_opens_one_grant_of_what_was_approved_with_the_hosts_data() 
 
 // covers: CU-12 (OAuth 2.1 §7.9)
 #[tokio::test]
-async fn a_user_can_list_what_was_granted_and_take_it_back() {
+async fn user_can_list_and_revoke_grants() {
     let t = TestServer::new();
     let (app, other) = (t.public_client(CALLBACK).await, t.public_client("https://other.example/cb").await);
     let tokens = t.authorize(&app).approve_as("alice").await.redeem().await.unwrap();
@@ -123,7 +123,7 @@ async fn form_token(t: &TestServer, app: &TestClient) -> String {
 
 // covers: CU-01 (RFC 6749 §10.12), CU-10 (RFC 6749 §3.3), SC-09 (RFC 6749 §4.1.2.1), B45
 #[tokio::test]
-async fn a_submitted_form_decides_about_the_request_it_was_made_for() {
+async fn submitted_form_decides_its_own_request() {
     let (t, app) = public().await;
     let approve = ("decision", "approve");
     let read = ("scope", "user:read");
@@ -165,7 +165,7 @@ async fn a_submitted_form_decides_about_the_request_it_was_made_for() {
 
 // covers: CU-01 (RFC 6749 §10.12), CU-09 (RFC 6749 §10.12), B37, B45
 #[tokio::test]
-async fn a_forged_form_gets_a_page_and_grants_nothing() {
+async fn forged_form_gets_a_page_and_grants_nothing() {
     let (t, app) = public().await;
     let token = &form_token(&t, &app).await;
     let rest = [("scope", "user:read"), ("decision", "approve")];

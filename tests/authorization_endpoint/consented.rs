@@ -41,7 +41,7 @@ async fn is_not_asked(pending: PendingAuthorization, user: &str) -> bool {
 
 // covers: CU-04 (RFC 6749 §10.2), CU-05 (RFC 8252 §8.6), CU-07 (RFC 6749 §10.1), B27
 #[tokio::test]
-async fn a_client_that_anyone_could_claim_to_be_is_asked_about_each_time() {
+async fn unproven_client_needs_consent_each_time() {
     let t = TestServer::new();
     let native = |id, uri: &str| Client::native(id).authorization_code([uri]).scope("user:read").build();
     for app in [
@@ -59,7 +59,7 @@ async fn a_client_that_anyone_could_claim_to_be_is_asked_about_each_time() {
 
 // covers: CU-06 (RFC 8252 §8.6), CU-05, B27
 #[tokio::test]
-async fn by_policy_an_https_redirect_proves_who_a_public_client_is_but_no_other_redirect_does() {
+async fn policy_trusts_https_redirect_of_public_client_only() {
     let t = TestServer::with_policy(|policy| policy.https_redirect_proves_identity = true);
     let uris = [
         CALLBACK,
@@ -83,7 +83,7 @@ async fn by_policy_an_https_redirect_proves_who_a_public_client_is_but_no_other_
 
 // covers: CU-05 (RFC 8252 §8.6), B27
 #[tokio::test]
-async fn even_a_confidential_client_is_not_proven_by_a_loopback_or_out_of_band_redirect() {
+async fn loopback_and_out_of_band_redirects_prove_no_client() {
     let t = TestServer::with_policy(|policy| policy.dangerous().allow_out_of_band_redirect = true);
     let uris = [CALLBACK, "http://127.0.0.1/cb", "http://[::1]/cb", "https://[::1]/cb", "urn:ietf:wg:oauth:2.0:oob"];
     let app = t.confidential_client_with(|client| client.authorization_code(uris).scope("user:read")).await;
@@ -107,7 +107,7 @@ async fn is_redirected(t: &TestServer, ask: &Ask, user: Option<&str>) -> bool {
 // From the security review, 30: a self-registered application does not turn the server into a silent redirector.
 // covers: B27, CU-05 (RFC 8252 §8.6), AZ-19 (RFC 9700 §4.11.2)
 #[tokio::test]
-async fn self_registered_client_is_redirected_by_a_live_grant_alone() {
+async fn self_registered_client_needs_a_live_grant_to_redirect() {
     let t = TestServer::with_policy(|policy| policy.https_redirect_proves_identity = true);
     let secret = ClientSecret::new("x".repeat(43));
     let confidential = Client::confidential("confidential", ClientCredential::secret(&secret));
@@ -195,7 +195,7 @@ async fn redirect_to_an_address_proves_no_client() {
 
 // covers: B27
 #[tokio::test]
-async fn one_live_grant_of_this_user_and_client_must_cover_everything_that_is_asked() {
+async fn consent_is_skipped_only_if_one_live_grant_covers_all() {
     let (t, app) = confidential().await;
     let other = t.confidential_client(CALLBACK).await;
     let ask = |scope: &str| Ask::code(&app).with("scope", scope);
@@ -214,7 +214,7 @@ async fn one_live_grant_of_this_user_and_client_must_cover_everything_that_is_as
 
 // covers: B27
 #[tokio::test]
-async fn what_the_user_left_out_is_asked_again() {
+async fn scope_left_out_by_the_user_needs_consent_again() {
     let (t, app) = confidential().await;
     let both = Ask::code(&app).with("scope", "user:read user:write");
     drop(consent(&t, &both).await.approve(by("alice").scope(["user:read"])).await);
@@ -224,7 +224,7 @@ async fn what_the_user_left_out_is_asked_again() {
 
 // covers: B27
 #[tokio::test]
-async fn a_grant_that_was_revoked_or_has_ended_is_no_consent() {
+async fn revoked_or_ended_grant_is_no_consent() {
     let (t, app) = confidential().await;
     let ask = Ask::code(&app);
     grant(&t, &app, "user:read").await;
@@ -241,7 +241,7 @@ async fn a_grant_that_was_revoked_or_has_ended_is_no_consent() {
 
 // covers: B27
 #[tokio::test]
-async fn only_an_approval_on_a_page_counts() {
+async fn only_an_approval_on_a_page_is_consent() {
     let t = TestServer::with_policy(|policy| policy.dangerous().allow_password_grant = true);
     t.users.add("alice", "correct horse");
     let app = t
@@ -275,7 +275,7 @@ impl Interceptor for Careless {
 
 // covers: B27
 #[tokio::test]
-async fn a_storage_that_lists_dead_or_foreign_grants_is_not_believed() {
+async fn dead_or_foreign_grants_from_storage_are_ignored() {
     let clients = MemoryStorage::new();
     let secret = ClientCredential::secret(&ClientSecret::new("x".repeat(43)));
     let client = Client::confidential("app", secret).authorization_code([CALLBACK]).scope("user:read").build().unwrap();

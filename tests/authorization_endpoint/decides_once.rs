@@ -63,7 +63,7 @@ async fn first_decision_of_a_consent_form_counts() {
 
 // covers: B60
 #[tokio::test]
-async fn decision_without_a_form_uses_its_form_up() {
+async fn decision_without_a_form_uses_up_its_form() {
     let (t, app) = public().await;
     let asked = consent(&t, &Ask::code(&app)).await;
     let form_token = asked.form_token(SESSION);
@@ -86,7 +86,7 @@ async fn decision_without_a_form_uses_its_form_up() {
 
 // covers: B60
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn parallel_submissions_of_a_consent_form_open_one_grant() {
+async fn parallel_consent_submissions_open_one_grant() {
     let (t, app) = public().await;
     for decisions in [[Allow; 8], [Allow, Deny, Allow, Deny, Allow, Deny, Allow, Deny]] {
         let before = grants_of(&t, &app).await.len();
@@ -109,7 +109,7 @@ async fn parallel_submissions_of_a_consent_form_open_one_grant() {
 
 // covers: B60
 #[tokio::test]
-async fn used_form_stays_used_for_as_long_as_it_is_good() {
+async fn used_form_stays_used_until_it_expires() {
     let (t, app) = public().await;
     let asked = consent(&t, &Ask::code(&app)).await;
     t.clock.advance(Duration::minutes(10));

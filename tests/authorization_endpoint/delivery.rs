@@ -12,7 +12,7 @@ const STATE: Option<&str> = Some("af0ifjsldkj");
 
 // covers: RD-01 (RFC 6749 §4.1.2), RD-04 (RFC 9700 §4.12), RD-05, RD-07 (OAuth 2.0 Multiple Response Types §2.1), AMB-22
 #[tokio::test]
-async fn a_code_is_sent_in_the_query_by_303() {
+async fn code_is_sent_in_the_query_by_303() {
     let (t, app) = public().await;
     let answer = consent(&t, &Ask::code(&app)).await.approve(by("alice")).await;
     let code = answer.code().unwrap().expose().to_owned();
@@ -34,7 +34,7 @@ async fn a_code_is_sent_in_the_query_by_303() {
 
 // covers: RD-03 (RFC 6749 §4.1.2.1), RD-05 (RFC 9700 §4.12), AMB-22, B9
 #[tokio::test]
-async fn errors_of_the_code_flow_stand_in_the_query_too() {
+async fn code_flow_errors_are_sent_in_the_query() {
     let (t, app) = public().await;
     for (answer, code) in [
         (pending(&t, &Ask::code(&app)).await.deny().into(), "access_denied"),
@@ -48,7 +48,7 @@ async fn errors_of_the_code_flow_stand_in_the_query_too() {
 
 // covers: RD-13 (OAuth 2.0 Multiple Response Types §2.1), IS-07 (RFC 9207 §2), B9
 #[tokio::test]
-async fn in_fragment_mode_everything_stands_in_the_fragment() {
+async fn fragment_mode_uses_the_fragment_for_all_members() {
     let t = TestServer::new();
     let uri = "https://app.example/cb?a=1";
     let app = t.public_client(uri).await;
@@ -71,7 +71,7 @@ async fn in_fragment_mode_everything_stands_in_the_fragment() {
 
 // covers: RD-09 (OAuth 2.0 Multiple Response Types §2.1)
 #[tokio::test]
-async fn an_unsupported_response_mode_is_refused_in_the_default_one() {
+async fn unsupported_response_mode_uses_the_default_mode() {
     let t = TestServer::with_policy(|policy| policy.dangerous().allow_implicit_grant = true);
     let client = Client::public("app").authorization_code([CALLBACK]).implicit([CALLBACK]).scope("user:read").build();
     let app = t.register(client, None).await;
@@ -85,7 +85,7 @@ async fn an_unsupported_response_mode_is_refused_in_the_default_one() {
 
 // covers: RD-06 (RFC 9700 §2.1), RD-04 (RFC 9700 §4.12)
 #[tokio::test]
-async fn what_a_form_posted_is_not_passed_on_by_the_redirect_that_follows() {
+async fn redirect_after_post_is_303_without_form_data() {
     let (t, app) = public().await;
     let form_token = consent(&t, &Ask::code(&app)).await.form_token("session");
     let waiting = t.server.resume(&form_token, "session").await.expect("an untouched form");
@@ -102,7 +102,7 @@ async fn what_a_form_posted_is_not_passed_on_by_the_redirect_that_follows() {
 
 // covers: RD-16 (RFC 9700 §4.3.1), TL-07 (RFC 6749 §5.1)
 #[tokio::test]
-async fn a_code_reaches_neither_a_cache_nor_an_event_nor_a_debug_line() {
+async fn code_appears_in_no_cache_event_or_debug_output() {
     let (t, app) = public().await;
     let answer = consent(&t, &Ask::code(&app)).await.approve(by("alice")).await;
     let code = answer.code().unwrap().expose().to_owned();

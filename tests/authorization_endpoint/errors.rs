@@ -14,7 +14,7 @@ const STATE: Option<&str> = Some("af0ifjsldkj");
 
 // covers: AZ-05 (RFC 6749 §4.1.2.1), AZ-06 (RFC 6749 §3.1.2.4), AMB-01, B1
 #[tokio::test]
-async fn a_missing_or_unknown_client_gets_a_page_that_says_so() {
+async fn missing_or_unknown_client_gets_an_error_page() {
     let (t, app) = public().await;
     let missing = refused(&t, &Ask::code(&app).without("client_id")).await;
     assert_page(&missing, 400, "invalid_request", "the parameter client_id is missing");
@@ -34,7 +34,7 @@ async fn a_missing_or_unknown_client_gets_a_page_that_says_so() {
 
 // covers: AZ-08 (RFC 6749 §3.1.1), AZ-09 (RFC 6749 §3.1.1, §4.1.2.1), AZ-10 (RFC 6749 §4.1.2.1), AMB-11
 #[tokio::test]
-async fn a_response_type_is_missing_unknown_or_not_the_clients() {
+async fn invalid_response_type_is_refused() {
     let t = TestServer::with_policy(|policy| policy.dangerous().allow_implicit_grant = true);
     let app = t.public_client(CALLBACK).await;
     let ask = Ask::code(&app);
@@ -55,7 +55,7 @@ async fn a_response_type_is_missing_unknown_or_not_the_clients() {
 
 // covers: AZ-10 (RFC 6749 §4.1.2.1)
 #[tokio::test]
-async fn a_machine_with_a_redirect_uri_is_still_no_code_client() {
+async fn machine_with_redirect_uri_cannot_request_a_code() {
     let (t, machine) = confidential().await;
     let before = client_of(&t, &machine).await;
     let mut parts = before.parts().clone();
@@ -67,7 +67,7 @@ async fn a_machine_with_a_redirect_uri_is_still_no_code_client() {
 
 // covers: AZ-09 (RFC 6749 §3.1.1), PP-14 (RFC 6749 §3.1.1, §8.4), B39
 #[tokio::test]
-async fn a_list_of_response_types_smuggles_none_of_them_in_whatever_its_order() {
+async fn response_type_list_is_refused_in_any_order() {
     let t = TestServer::with_policy(|policy| policy.dangerous().allow_implicit_grant = true);
     let client = Client::public("both").authorization_code([CALLBACK]).implicit([CALLBACK]).scope("user:read").build();
     let app = t.register(client, None).await;
@@ -94,7 +94,7 @@ async fn a_list_of_response_types_smuggles_none_of_them_in_whatever_its_order() 
 
 // covers: AZ-22 (RFC 9700 §2.1.2), B41
 #[tokio::test]
-async fn the_implicit_grant_is_not_offered_unless_the_server_switched_it_on() {
+async fn implicit_grant_is_off_by_default() {
     let t = TestServer::new();
     let client = Client::public("app").implicit([CALLBACK]).authorization_code([CALLBACK]).scope("user:read").build();
     let app = t.register(client, None).await;
@@ -104,7 +104,7 @@ async fn the_implicit_grant_is_not_offered_unless_the_server_switched_it_on() {
 
 // covers: AZ-04 (RFC 6749 §4.1.1), AZ-11 (RFC 6749 §4.1.2.1, §3.3), AZ-15 (RFC 6749 §4.1.2.1), AZ-16, AZ-17, AZ-18
 #[tokio::test]
-async fn every_fault_is_told_by_one_registered_code_before_anyone_is_asked() {
+async fn every_fault_gets_one_registered_code_before_login() {
     let t = TestServer::new();
     let app = t.register(Client::public("app").authorization_code([CALLBACK]).scope("user:read").build(), None).await;
     let ask = Ask::code(&app);
@@ -141,7 +141,7 @@ fn self_registered() -> Result<Client, grantor::client::ClientError> {
 
 // covers: AZ-19 (RFC 9700 §4.11.2), AZ-20 (RFC 9700 §4.11.2), AMB-25
 #[tokio::test]
-async fn an_error_is_redirected_at_once_only_to_clients_that_an_administrator_registered() {
+async fn errors_redirect_at_once_only_for_vetted_clients() {
     let (t, trusted) = public().await;
     let unknown = t.register(self_registered(), None).await;
     let at_once = refused(&t, &Ask::code(&trusted).with("scope", "nope")).await;
@@ -167,7 +167,7 @@ async fn an_error_is_redirected_at_once_only_to_clients_that_an_administrator_re
 
 // covers: AZ-19 (RFC 9700 §4.11.2), AMB-25
 #[tokio::test]
-async fn a_strict_server_asks_before_it_redirects_any_error() {
+async fn strict_policy_confirms_every_error_redirect() {
     let t = TestServer::with_policy(|policy| policy.error_redirects = ErrorRedirects::AskFirst);
     let app = t.public_client(CALLBACK).await;
     for (faulty, code) in [
@@ -202,7 +202,7 @@ fn assert_interstitial(answer: &Response, client: &TestClient, code: &str) {
 
 // covers: B1
 #[tokio::test]
-async fn an_unfit_client_or_redirect_uri_gets_a_plain_page_even_from_a_strict_server() {
+async fn unfit_client_or_redirect_uri_always_gets_a_page() {
     let t = TestServer::with_policy(|policy| policy.error_redirects = ErrorRedirects::AskFirst);
     let app = t.register(self_registered(), None).await;
     let foreign = refused(&t, &Ask::code(&app).with("redirect_uri", "https://evil.example/")).await;

@@ -21,7 +21,7 @@ const AWAY: &str = "the server is not available, try again later";
 
 // covers: AZ-07 (RFC 6749 §4.1.2.1)
 #[tokio::test]
-async fn a_storage_that_fails_before_the_client_is_known_gives_a_page() {
+async fn failing_storage_before_client_is_known_gives_a_page() {
     let (t, app) = public().await;
     for (fault, status, code, description) in [
         (Fault::Failed, 500, "server_error", BROKEN),
@@ -39,7 +39,7 @@ async fn a_storage_that_fails_before_the_client_is_known_gives_a_page() {
 }
 
 #[tokio::test]
-async fn a_storage_that_fails_when_a_form_comes_back_gives_a_page() {
+async fn failing_storage_at_form_submission_gives_a_page() {
     let (t, app) = public().await;
     let form_token = consent(&t, &Ask::code(&app)).await.form_token("session");
     for (fault, status, code, description) in
@@ -55,7 +55,7 @@ async fn a_storage_that_fails_when_a_form_comes_back_gives_a_page() {
 
 // covers: AZ-13 (RFC 6749 §4.1.2.1), AZ-14 (RFC 6749 §4.1.2.1)
 #[tokio::test]
-async fn a_storage_that_fails_when_the_user_approves_is_told_to_the_client() {
+async fn failing_storage_at_approval_redirects_an_error() {
     let t = TestServer::with_policy(|policy| policy.dangerous().allow_implicit_grant = true);
     let app = t.public_client(CALLBACK).await;
     let client = Client::public("implicit").implicit([CALLBACK]).scope("user:read").build();
@@ -77,7 +77,7 @@ async fn a_storage_that_fails_when_the_user_approves_is_told_to_the_client() {
 
 // covers: AZ-14 (RFC 6749 §4.1.2.1)
 #[tokio::test]
-async fn a_lost_answer_is_a_failure_and_its_code_reaches_nobody() {
+async fn lost_answer_at_approval_sends_no_code() {
     let (t, app) = public().await;
     t.faults.fail(2, Fault::LostAnswer);
     let answer: Response = consent(&t, &Ask::code(&app)).await.approve(by("alice")).await.into();
@@ -101,7 +101,7 @@ impl Entropy for Fragile {
 
 // covers: AZ-13 (RFC 6749 §4.1.2.1)
 #[tokio::test]
-async fn without_randomness_no_code_is_issued_and_the_client_is_told() {
+async fn missing_randomness_issues_no_code_and_tells_the_client() {
     let entropy = Fragile(Arc::default(), SeededEntropy::new(1));
     let broken = Arc::clone(&entropy.0);
     let t = TestServer::with(|builder| builder.entropy(entropy));
@@ -117,7 +117,7 @@ async fn without_randomness_no_code_is_issued_and_the_client_is_told() {
 
 // covers: AZ-13 (RFC 6749 §4.1.2.1), AZ-14 (RFC 6749 §4.1.2.1), AZ-12 (RFC 6749 §4.1.2.1)
 #[tokio::test]
-async fn a_host_that_cannot_ask_its_user_tells_the_client_why() {
+async fn host_interaction_failure_is_sent_to_the_client() {
     let (t, app) = public().await;
     let own = ErrorCode::from_static("quota & billing#1&state=x%20+");
     let failures: [(Error, &str); 5] = [
@@ -137,7 +137,7 @@ async fn a_host_that_cannot_ask_its_user_tells_the_client_why() {
 
 // covers: B27
 #[tokio::test]
-async fn a_storage_that_fails_never_means_that_the_user_has_consented() {
+async fn failing_storage_is_never_taken_for_consent() {
     let (t, app) = confidential().await;
     t.authorize(&app).approve_as("alice").await.redeem().await.unwrap();
     let alice = subject("alice").into();

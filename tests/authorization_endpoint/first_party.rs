@@ -27,7 +27,7 @@ fn last_event(t: &TestServer) -> String {
 
 // covers: CU-05 (RFC 8252 §8.6), CU-07 (RFC 6749 §10.1)
 #[tokio::test]
-async fn first_party_is_not_asked_if_its_redirect_is_https_to_a_name() {
+async fn first_party_with_proven_https_redirect_skips_consent() {
     let t = TestServer::new();
     let public = Client::public("app").first_party().authorization_code([CALLBACK]).scope("user:read").build();
     let public = t.register(public, None).await;
@@ -52,7 +52,7 @@ async fn first_party_is_not_asked_if_its_redirect_is_https_to_a_name() {
 
 // covers: CU-05 (RFC 8252 §8.6), CU-07 (RFC 6749 §10.1), OC-08 (OpenID Connect Core §3.1.2.6)
 #[tokio::test]
-async fn first_party_is_confirmed_by_a_click_if_its_redirect_proves_nothing() {
+async fn first_party_with_unproven_redirect_needs_a_click() {
     let t = TestServer::with_policy(|policy| policy.https_redirect_proves_identity = true);
     let uris = [
         "https://127.0.0.1/cb",
@@ -117,7 +117,7 @@ async fn confirming_click_is_no_consent_on_record() {
 
 // covers: CU-02 (RFC 6749 §10.12)
 #[tokio::test]
-async fn click_on_a_page_without_scopes_is_stale_if_the_client_is_first_party_no_more() {
+async fn first_party_click_is_stale_after_trust_is_removed() {
     let t = TestServer::new();
     let uri = "http://127.0.0.1/cb";
     let app = Client::native("app").first_party().authorization_code([uri]).scope("user:read").build();
@@ -131,7 +131,7 @@ async fn click_on_a_page_without_scopes_is_stale_if_the_client_is_first_party_no
 }
 
 #[test]
-fn only_an_administrator_registers_a_first_party_client() {
+fn only_administrators_register_first_party_clients() {
     let own = Client::public("app").authorization_code([CALLBACK]).scope("user:read").first_party();
     assert!(!Client::public("app").authorization_code([CALLBACK]).build().unwrap().is_first_party());
     assert_eq!(own.registered_by(RegisteredBy::SelfService).build().unwrap_err(), ClientError::FirstPartySelfService);

@@ -39,7 +39,7 @@ async fn change(t: &TestServer, app: &TestClient, change: impl FnOnce(&mut Clien
 
 // covers: CU-01 (RFC 6749 §10.12), B45
 #[tokio::test]
-async fn the_request_that_comes_back_is_the_one_that_was_shown() {
+async fn form_token_returns_the_request_that_was_shown() {
     let t = TestServer::new();
     let app = t.public_client("https://app.example/cb?a=1").await;
     let state: String = (0x20..=0x7e_u8).map(char::from).collect();
@@ -72,7 +72,7 @@ fn query_of_app(answer: &Response) -> std::collections::BTreeMap<String, String>
 
 // covers: AMB-04
 #[tokio::test]
-async fn whether_a_redirect_uri_was_sent_survives_the_form() {
+async fn form_token_remembers_if_redirect_uri_was_sent() {
     let (t, app) = public().await;
     for (ask, was_sent) in [(Ask::code(&app), true), (Ask::code(&app).without("redirect_uri"), false)] {
         let token = sealed(&t, &ask).await;
@@ -84,7 +84,7 @@ async fn whether_a_redirect_uri_was_sent_survives_the_form() {
 }
 
 #[tokio::test]
-async fn a_token_request_survives_the_form_too() {
+async fn implicit_request_survives_the_form() {
     let t = TestServer::with_policy(|policy| policy.dangerous().allow_implicit_grant = true);
     let app = t.register(Client::public("app").implicit([CALLBACK]).scope("user:read").build(), None).await;
     let token = sealed(&t, &Ask::token(&app).without("state")).await;
@@ -101,7 +101,7 @@ async fn a_token_request_survives_the_form_too() {
 
 // covers: CU-01 (RFC 6749 §10.12), CU-09 (RFC 6749 §10.12), B45
 #[tokio::test]
-async fn another_session_cannot_use_it() {
+async fn form_token_of_another_session_is_refused() {
     let (t, app) = public().await;
     let token = sealed(&t, &Ask::code(&app)).await;
     let longer = format!("{SESSION}x");
@@ -116,14 +116,14 @@ async fn another_session_cannot_use_it() {
 
 // covers: CU-09 (RFC 6749 §10.12)
 #[tokio::test]
-async fn a_form_that_belongs_to_no_session_is_nobodys() {
+async fn form_without_a_session_is_refused() {
     let (t, app) = public().await;
     let form_token = consent(&t, &Ask::code(&app)).await.form_token("");
     assert_page(&refused(&t, &form_token, "").await, 400, "invalid_request", WRONG_SESSION);
 }
 
 #[tokio::test]
-async fn no_character_moves_from_the_session_into_the_content() {
+async fn session_and_form_content_cannot_shift_into_each_other() {
     let (t, app) = public().await;
     let form_token = consent(&t, &Ask::code(&app)).await.form_token("session ");
     // JSON may begin with a space: were the two only strung together, this would be the same text under the same key.
@@ -135,7 +135,7 @@ async fn no_character_moves_from_the_session_into_the_content() {
 
 // covers: CU-01 (RFC 6749 §10.12), B45
 #[tokio::test]
-async fn another_server_cannot_use_it_but_another_node_with_the_same_key_can() {
+async fn form_token_opens_only_with_the_same_server_key() {
     let server = |seed, key: Option<[u8; 32]>| {
         TestServer::with(|builder| {
             let builder = builder.entropy(SeededEntropy::new(seed));
@@ -202,7 +202,7 @@ async fn form_of_a_previous_server_key_still_opens() {
 
 // covers: CU-01 (RFC 6749 §10.12), B45
 #[tokio::test]
-async fn no_bit_of_it_can_be_changed() {
+async fn form_token_with_a_flipped_bit_is_refused() {
     let (t, app) = public().await;
     let token = sealed(&t, &Ask::code(&app)).await;
     let bytes = URL_SAFE_NO_PAD.decode(&token).unwrap();
@@ -231,7 +231,7 @@ async fn no_bit_of_it_can_be_changed() {
 }
 
 #[tokio::test]
-async fn no_part_of_it_can_be_left_out_or_added() {
+async fn form_token_with_a_part_missing_or_added_is_refused() {
     let (t, app) = public().await;
     let token = sealed(&t, &Ask::code(&app)).await;
     for end in 0..token.len() {
@@ -250,7 +250,7 @@ async fn no_part_of_it_can_be_left_out_or_added() {
 }
 
 #[tokio::test]
-async fn it_can_be_submitted_for_half_an_hour() {
+async fn form_token_is_valid_for_half_an_hour() {
     let (t, app) = public().await;
     let token = sealed(&t, &Ask::code(&app)).await;
     t.clock.advance(Duration::minutes(30));
@@ -272,7 +272,7 @@ async fn it_can_be_submitted_for_half_an_hour() {
 
 // covers: B1, B45
 #[tokio::test]
-async fn a_client_that_was_removed_in_the_meantime_gets_nothing() {
+async fn form_for_a_removed_client_is_refused() {
     let (t, app) = public().await;
     let token = sealed(&t, &Ask::code(&app)).await;
     t.storage.remove(&ClientId::new(&app.id).unwrap(), t.clock.now()).await.unwrap();
@@ -282,7 +282,7 @@ async fn a_client_that_was_removed_in_the_meantime_gets_nothing() {
 
 // covers: AZ-07 (RFC 6749 §4.1.2.1), B1
 #[tokio::test]
-async fn a_redirect_uri_that_was_removed_in_the_meantime_is_not_used() {
+async fn form_with_a_removed_redirect_uri_is_refused() {
     let t = TestServer::new();
     let uris = [CALLBACK, "https://app.example/other"];
     let app = t.register(Client::public("app").authorization_code(uris).scope("user:read").build(), None).await;
@@ -303,7 +303,7 @@ async fn a_redirect_uri_that_was_removed_in_the_meantime_is_not_used() {
 
 // covers: B45
 #[tokio::test]
-async fn a_scope_or_grant_type_that_was_taken_away_in_the_meantime_is_not_granted() {
+async fn form_with_a_removed_scope_or_grant_type_is_refused() {
     let (t, app) = confidential().await;
     let token = sealed(&t, &Ask::code(&app).with("scope", "user:read user:write")).await;
     change(&t, &app, |parts| parts.scope = Some("user:read".parse().unwrap())).await;
@@ -362,7 +362,7 @@ async fn form_that_showed_another_client_is_stale() {
 // From the security review, 28: what a scope means is shown as well.
 // covers: CU-02 (RFC 6749 §10.12), B45
 #[tokio::test]
-async fn form_that_described_a_scope_otherwise_is_stale() {
+async fn form_with_an_old_scope_description_is_stale() {
     let server = |description: &'static str| {
         TestServer::with(|builder| builder.server_key(&[7; 32], &[]).scope("mail", description))
     };
@@ -414,7 +414,7 @@ async fn equal_requests_have_different_form_tokens() {
 
 // covers: B45
 #[tokio::test]
-async fn a_switch_that_was_turned_off_in_the_meantime_holds_for_forms_that_are_out() {
+async fn form_follows_a_switch_that_was_turned_off() {
     let server = |allowed| {
         let mut policy = grantor::Policy::default();
         policy.dangerous().allow_plain_pkce = allowed;

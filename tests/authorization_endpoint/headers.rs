@@ -56,7 +56,7 @@ async fn every_answer() -> Vec<(&'static str, Response)> {
 
 // covers: TL-07 (RFC 6749 §5.1), TL-08 (RFC 6749 §5.1), TL-16 (RFC 9700 §4.2.4), RD-16 (RFC 9700 §4.3.1)
 #[tokio::test]
-async fn no_answer_is_stored_or_leaks_by_a_referrer() {
+async fn responses_set_no_store_and_no_referrer() {
     for (name, answer) in every_answer().await {
         assert_eq!(answer.header("cache-control"), Some("no-store"), "{name}");
         assert_eq!(answer.header("pragma"), Some("no-cache"), "{name}");
@@ -66,7 +66,7 @@ async fn no_answer_is_stored_or_leaks_by_a_referrer() {
 
 // covers: TL-11 (RFC 9700 §4.16), TL-12 (RFC 9700 §4.16), TL-14 (RFC 9700 §4.16), TL-15 (RFC 9700 §4.2.4)
 #[tokio::test]
-async fn every_page_forbids_framing_scripts_and_foreign_content() {
+async fn pages_forbid_framing_scripts_and_foreign_content() {
     let answers = every_answer().await;
     let pages: Vec<_> = answers.iter().filter(|(name, _)| name.starts_with("a page")).collect();
     assert_eq!(pages.len(), 8);
@@ -89,7 +89,7 @@ async fn every_page_forbids_framing_scripts_and_foreign_content() {
 
 // covers: TL-17 (RFC 9700 §2.6), TL-22 (RFC 6750 §5.3)
 #[tokio::test]
-async fn no_answer_is_opened_to_other_origins_or_sets_a_cookie() {
+async fn responses_allow_no_cors_and_set_no_cookie() {
     let mut answers = every_answer().await;
     let (t, app) = public().await;
     let from_script = |ask: Ask| ask.get().with_header("origin", "https://app.example");
@@ -108,7 +108,7 @@ async fn no_answer_is_opened_to_other_origins_or_sets_a_cookie() {
 
 // covers: TL-21 (RFC 9110 §15.5.6, §15.5.2)
 #[tokio::test]
-async fn a_405_says_which_methods_work_and_a_401_how_to_authenticate() {
+async fn error_405_lists_methods_and_401_has_a_challenge() {
     let t = TestServer::new();
     let put = responded(t.server.authorize(&Request::new("PUT", "/authorize")).await);
     assert_eq!((put.status(), put.header("allow")), (405, Some("GET, POST")));
@@ -155,7 +155,7 @@ impl Authenticator for Peers {
 
 // covers: TL-20 (RFC 9700 §4.13)
 #[tokio::test]
-async fn headers_that_a_proxy_would_set_are_not_believed() {
+async fn forwarded_headers_are_ignored() {
     let peers = Peers::default();
     let mut policy = Policy::default();
     policy.dangerous().allow_password_grant = true;

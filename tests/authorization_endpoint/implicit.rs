@@ -35,7 +35,7 @@ async fn implicit_client(t: &TestServer) -> TestClient {
 
 // covers: RD-07 (OAuth 2.0 Multiple Response Types §2.1), RD-14 (RFC 6749 §4.2.2), GI-04 (RFC 6749 §4.2.2), GI-05, B9, B41
 #[tokio::test]
-async fn a_token_is_sent_in_the_fragment_with_its_type_lifetime_and_scope_but_no_refresh_token() {
+async fn implicit_token_is_sent_in_the_fragment_without_refresh() {
     let t = server();
     let app = implicit_client(&t).await;
     let answer = approved(&t, &Ask::token(&app).with("scope", "user:write user:read")).await;
@@ -58,7 +58,7 @@ async fn a_token_is_sent_in_the_fragment_with_its_type_lifetime_and_scope_but_no
 }
 
 #[tokio::test]
-async fn the_typed_form_gives_the_token_itself() {
+async fn typed_response_contains_the_token() {
     let t = server();
     let app = implicit_client(&t).await;
     let request = AuthorizationRequest::token(&app.id).redirect_uri(CALLBACK).scope("user:read").state("a state");
@@ -72,7 +72,7 @@ async fn the_typed_form_gives_the_token_itself() {
 
 // covers: GI-05 (RFC 6749 §4.2.2), SC-04 (RFC 6749 §3.3)
 #[tokio::test]
-async fn a_narrower_scope_and_a_shorter_lifetime_are_said_in_the_fragment() {
+async fn narrowed_scope_and_lifetime_appear_in_the_fragment() {
     let t = server();
     let client = Client::public("app").implicit([CALLBACK]).scope("user:read user:write");
     let short = client.lifetimes(|own| own.access_token = Some(Duration::minutes(2)));
@@ -85,7 +85,7 @@ async fn a_narrower_scope_and_a_shorter_lifetime_are_said_in_the_fragment() {
 
 // covers: RD-14 (RFC 6749 §4.2.2.1), B9
 #[tokio::test]
-async fn errors_of_a_token_request_stand_in_the_fragment() {
+async fn implicit_errors_are_sent_in_the_fragment() {
     let t = server();
     let app = implicit_client(&t).await;
     let ask = Ask::token(&app);
@@ -105,7 +105,7 @@ async fn errors_of_a_token_request_stand_in_the_fragment() {
 
 // covers: RD-08 (OAuth 2.0 Multiple Response Types §3)
 #[tokio::test]
-async fn a_token_is_never_put_into_a_query() {
+async fn implicit_token_is_never_put_into_a_query() {
     let t = server();
     let app = implicit_client(&t).await;
     let answer = refused(&t, &Ask::token(&app).with("response_mode", "query")).await;
@@ -117,7 +117,7 @@ async fn a_token_is_never_put_into_a_query() {
 
 // covers: B41
 #[tokio::test]
-async fn both_the_server_and_the_client_must_allow_it() {
+async fn implicit_grant_needs_server_and_client_switch() {
     let (on, off) = (server(), TestServer::new());
     for (t, registered, code) in [
         (&on, false, Some("unauthorized_client")),
@@ -138,7 +138,7 @@ async fn both_the_server_and_the_client_must_allow_it() {
 
 // covers: B41
 #[tokio::test]
-async fn pkce_is_not_demanded_for_a_token_but_a_broken_challenge_is_still_refused() {
+async fn implicit_grant_needs_no_pkce_but_checks_a_challenge() {
     let t = server();
     let app = implicit_client(&t).await;
     drop(pending(&t, &Ask::token(&app)).await);
@@ -149,7 +149,7 @@ async fn pkce_is_not_demanded_for_a_token_but_a_broken_challenge_is_still_refuse
 
 // covers: RU-02 (RFC 6749 §3.1.2.2)
 #[test]
-fn an_implicit_client_registers_a_redirect_uri_even_if_it_is_confidential() {
+fn confidential_implicit_client_needs_a_redirect_uri() {
     let secret = grantor::ClientSecret::new("x".repeat(43));
     let credential = grantor::ClientCredential::secret(&secret);
     let none: [&str; 0] = [];

@@ -77,7 +77,7 @@ async fn max_age_10_allows_10_seconds_and_no_more() {
 
 // covers: OC-09 (OpenID Connect Core §3.1.2.1), OC-13
 #[tokio::test]
-async fn login_time_without_a_fraction_counts_for_its_whole_second() {
+async fn login_time_in_whole_seconds_covers_its_second() {
     let (t, app) = public().await;
     let ask = Ask::code(&app).with("prompt", "login");
     let whole = t.clock.now().replace_microsecond(0).unwrap();
@@ -162,7 +162,7 @@ async fn clock_set_back_during_a_login_asks_twice_at_most() {
 
 /// It would be fresh for every request until then.
 #[tokio::test]
-async fn login_later_than_now_is_not_fresh_before_a_login_of_the_request() {
+async fn future_login_time_is_not_a_fresh_login() {
     let (t, app) = public().await;
     let later = UserSession::new(subject("alice")).authenticated_at(t.clock.now() + Duration::HOUR);
     for (name, value, reason) in [
@@ -276,7 +276,7 @@ async fn acr_values_send_the_user_to_log_in_at_most_once() {
 }
 
 #[tokio::test]
-async fn post_without_a_session_comes_back_by_get_with_its_session() {
+async fn post_without_a_session_returns_by_get() {
     let (t, app) = public().await;
     let ask = Ask::code(&app).with("prompt", "login");
     let redirect = responded(t.server.interaction(&ask.post(), None).await);

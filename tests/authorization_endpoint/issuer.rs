@@ -8,7 +8,7 @@ use crate::common::{fragment_of, query_of};
 
 // covers: IS-01 (RFC 9207 §2), IS-02 (RFC 9207 §2), IS-07 (RFC 9207 §2)
 #[tokio::test]
-async fn success_and_error_name_the_issuer_in_every_response_mode() {
+async fn every_response_mode_names_the_issuer() {
     let t = TestServer::with_policy(|policy| policy.dangerous().allow_implicit_grant = true);
     let client = Client::public("app").authorization_code([CALLBACK]).implicit([CALLBACK]).scope("user:read").build();
     let app = t.register(client, None).await;
@@ -34,7 +34,7 @@ async fn success_and_error_name_the_issuer_in_every_response_mode() {
 
 // covers: IS-07 (RFC 9207 §2, §2.4)
 #[tokio::test]
-async fn it_is_the_configured_issuer_character_for_character() {
+async fn iss_parameter_equals_the_configured_issuer() {
     for issuer in [
         "https://id.example",
         "https://id.example/",
@@ -57,7 +57,7 @@ async fn it_is_the_configured_issuer_character_for_character() {
 
 // covers: IS-03 (RFC 9207 §2), TL-01 (RFC 6749 §3.1), TL-02 (RFC 6749 §3.2)
 #[tokio::test]
-async fn an_issuer_is_an_https_url_without_query_and_fragment_or_a_loopback_one_for_development() {
+async fn issuer_is_https_without_query_or_loopback_in_development() {
     let build = |issuer: &str| {
         AuthorizationServer::builder(issuer).storage(MemoryStorage::new()).scope("user:read", "Read").build()
     };

@@ -15,7 +15,7 @@ async fn native_client(t: &TestServer, id: &str, uri: &str) -> TestClient {
 
 // covers: NA-01 (RFC 8252 §7), NA-02 (RFC 8252 §6), NA-08 (RFC 8252 §7.1)
 #[tokio::test]
-async fn all_kinds_of_redirect_take_a_native_app_from_request_to_token() {
+async fn native_app_completes_flow_with_each_redirect_kind() {
     let t = TestServer::new();
     for (id, uri, host) in [
         ("private", "com.example.app:/oauth2redirect/provider", "com.example.app"),
@@ -39,7 +39,7 @@ async fn all_kinds_of_redirect_take_a_native_app_from_request_to_token() {
 
 // covers: NA-03 (RFC 8252 §7.3), NA-04 (RFC 8252 §8.4), RU-09 (RFC 8252 §7.3), AMB-21
 #[tokio::test]
-async fn the_port_of_a_loopback_redirect_is_free_for_every_client_and_nothing_else_is() {
+async fn loopback_redirect_ignores_only_the_port() {
     let t = TestServer::new();
     let native = native_client(&t, "native", "http://127.0.0.1/cb?x=1").await;
     let public = t.public_client("http://127.0.0.1/cb?x=1").await;
@@ -91,7 +91,7 @@ async fn the_port_of_a_loopback_redirect_is_free_for_every_client_and_nothing_el
 /// Guards: nothing longer than a registration allows is stored with a code. From the security review, 29.
 // covers: RU-09 (RFC 8252 §7.3)
 #[tokio::test]
-async fn loopback_redirect_with_port_is_no_longer_than_a_registered_one() {
+async fn loopback_redirect_with_port_keeps_the_length_limit() {
     let t = TestServer::new();
     for (length, port, fits) in
         [(2_042, ":51004", true), (2_043, ":51004", false), (2_046, ":1", true), (2_048, "", true)]
@@ -109,7 +109,7 @@ async fn loopback_redirect_with_port_is_no_longer_than_a_registered_one() {
 
 // covers: RU-09 (RFC 8252 §7.3), B7
 #[tokio::test]
-async fn a_code_sent_to_one_port_is_redeemed_with_that_port() {
+async fn code_sent_to_one_port_is_redeemed_with_that_port() {
     let t = TestServer::new();
     let app = native_client(&t, "native", "http://127.0.0.1/cb").await;
     let answer = approved(&t, &Ask::code(&app).with("redirect_uri", "http://127.0.0.1:51004/cb")).await;
@@ -124,7 +124,7 @@ async fn a_code_sent_to_one_port_is_redeemed_with_that_port() {
 
 // covers: NA-05 (RFC 8252 §8.3), AMB-21
 #[tokio::test]
-async fn localhost_is_for_native_apps_and_can_be_switched_off() {
+async fn localhost_redirect_is_native_and_can_be_disabled() {
     let on = TestServer::new();
     let app = native_client(&on, "native", "http://localhost/cb").await;
     for uri in ["http://localhost/cb", "http://localhost:51004/cb"] {
@@ -178,7 +178,7 @@ async fn localhost_for_development_serves_every_client_type() {
 
 // covers: NA-07 (RFC 8252 §7.1), B50
 #[tokio::test]
-async fn undotted_scheme_redirects_if_the_policy_lists_it() {
+async fn undotted_scheme_redirects_if_policy_lists_it() {
     let uri = "cursor://anysphere.cursor-mcp/cb?x=1";
     let client = || Client::native("editor").authorization_code([uri]).undotted_schemes().scope("user:read").build();
     let t = TestServer::with_policy(|policy| {
@@ -226,7 +226,7 @@ async fn dotted_scheme_with_two_slashes_needs_both_switches() {
 
 // covers: NA-06 (RFC 8252 §8.4), NA-10 (RFC 8252 §7.2, §8.4), AMB-21
 #[tokio::test]
-async fn native_apps_are_told_from_web_clients_by_their_registered_type() {
+async fn native_apps_are_identified_by_their_registered_type() {
     let t = TestServer::new();
     let claimed = native_client(&t, "native", "https://app.example/cb").await;
     let web = t.public_client("https://app.example/cb").await;

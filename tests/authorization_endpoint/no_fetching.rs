@@ -40,7 +40,7 @@ fn unsigned(claims: &serde_json::Value) -> String {
 
 // covers: B32
 #[tokio::test]
-async fn a_request_object_changes_nothing_and_is_not_fetched() {
+async fn request_object_is_ignored_and_not_fetched() {
     let (t, inside) = (TestServer::new(), Inside::new());
     let app = t.public_client(CALLBACK).await;
     let claims = json!({
@@ -64,7 +64,7 @@ async fn a_request_object_changes_nothing_and_is_not_fetched() {
 
 // covers: B33
 #[tokio::test]
-async fn no_address_of_a_client_is_visited() {
+async fn client_urls_are_never_fetched() {
     let (t, inside) = (TestServer::new(), Inside::new());
     for url in inside.urls() {
         // An identifier that is a URL is a name like any other.

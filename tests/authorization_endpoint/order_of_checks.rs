@@ -91,7 +91,7 @@ const FAULTS: &[Fault] = &[
 
 // covers: AMB-08, AMB-11, AZ-07 (RFC 6749 §4.1.2.1), B1
 #[tokio::test]
-async fn of_two_faults_the_earlier_one_decides() {
+async fn earlier_of_two_faults_decides() {
     let t = TestServer::with_policy(|policy| policy.dangerous().allow_implicit_grant = true);
     let uris = [CALLBACK, "https://app.example/2"];
     let app = grantor::Client::public("app").authorization_code(uris).scope("user:read").build();
@@ -128,7 +128,7 @@ async fn check(t: &TestServer, decides: &Fault, other: &Fault, ask: &Ask) {
 
 // covers: AMB-08
 #[tokio::test]
-async fn what_response_type_token_adds_is_checked_before_pkce_and_scope() {
+async fn response_type_token_checks_precede_pkce_and_scope() {
     let t = TestServer::with_policy(|policy| {
         policy.dangerous().allow_implicit_grant = true;
         policy.dangerous().allow_out_of_band_redirect = true;

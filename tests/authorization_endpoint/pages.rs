@@ -17,7 +17,7 @@ const OUT_OF_BAND: &str = "urn:ietf:wg:oauth:2.0:oob";
 
 // covers: PP-12 (RFC 6749 §10.14)
 #[test]
-fn escaping_leaves_nothing_that_could_be_markup() {
+fn escaping_leaves_no_markup() {
     let escaped = escape("<a href=\"x\" onclick='y'>&amp;</a>");
     assert_eq!(escaped, "&lt;a href=&quot;x&quot; onclick=&#39;y&#39;&gt;&amp;amp;&lt;/a&gt;");
     assert_eq!(escape("gr\u{fc}n \u{2713}"), "gr\u{fc}n \u{2713}");
@@ -52,7 +52,7 @@ async fn all_pages(t: &TestServer) -> [Response; 3] {
 
 // covers: PP-12 (RFC 6749 §10.14), TL-15 (RFC 9700 §4.2.4)
 #[tokio::test]
-async fn the_default_pages_hold_no_script_and_nothing_from_elsewhere() {
+async fn default_pages_have_no_script_or_foreign_content() {
     let t = server(None);
     for page in all_pages(&t).await {
         let html = text(&page);
@@ -71,7 +71,7 @@ async fn the_default_pages_hold_no_script_and_nothing_from_elsewhere() {
 
 // covers: PP-12 (RFC 6749 §10.14)
 #[tokio::test]
-async fn an_error_of_the_hosts_own_is_escaped_as_well() {
+async fn host_error_text_is_escaped() {
     let t = server(None);
     let app =
         t.register(Client::public("app").authorization_code([OUT_OF_BAND]).scope("user:read").build(), None).await;
@@ -85,7 +85,7 @@ async fn an_error_of_the_hosts_own_is_escaped_as_well() {
 
 // covers: PP-12 (RFC 6749 §10.14), AZ-20 (RFC 9700 §4.11.2)
 #[tokio::test]
-async fn the_address_on_the_page_that_asks_first_is_escaped() {
+async fn confirm_redirect_page_escapes_the_address() {
     let t = server(None);
     let [_, _, confirm] = all_pages(&t).await;
     let html = text(&confirm);
@@ -95,7 +95,7 @@ async fn the_address_on_the_page_that_asks_first_is_escaped() {
 }
 
 #[tokio::test]
-async fn error_page_blames_nobody_but_its_cause() {
+async fn error_page_names_the_right_cause() {
     const SESSION: &str = "a-random-session-identifier";
     let t = server(None);
     let uris = [CALLBACK, OUT_OF_BAND];
@@ -156,7 +156,7 @@ impl PageTemplates for Recorder {
 }
 
 #[tokio::test]
-async fn a_host_replaces_every_page_but_not_its_status_and_headers() {
+async fn host_replaces_pages_but_not_status_or_headers() {
     let pages = Recorder::default();
     let (ours, default) = (server(Some(pages.clone())), server(None));
     let (ours, default) = (all_pages(&ours).await, all_pages(&default).await);
@@ -186,7 +186,7 @@ impl PageTemplates for OnlyErrors {
 }
 
 #[tokio::test]
-async fn what_a_host_does_not_replace_stays() {
+async fn page_that_the_host_does_not_replace_is_the_default() {
     let t = TestServer::with(|builder| builder.page_templates(OnlyErrors));
     let client = Client::public("app").authorization_code([CALLBACK]).scope("user:read");
     let app = t.register(client.registered_by(RegisteredBy::SelfService).build(), None).await;
@@ -251,7 +251,7 @@ fn in_german(request: Request) -> Request {
 
 // covers: PP-12 (RFC 6749 §10.14)
 #[tokio::test]
-async fn error_page_is_told_of_a_client_only_by_its_redirect_uri() {
+async fn error_page_gets_a_client_only_with_its_redirect_uri() {
     let (t, told, app) = told().await;
     let ask = Ask::code(&app);
     let out_of_band = ask.clone().with("redirect_uri", OUT_OF_BAND);
@@ -278,7 +278,7 @@ async fn error_page_is_told_of_a_client_only_by_its_redirect_uri() {
 }
 
 #[tokio::test]
-async fn page_of_a_stale_form_is_told_of_its_client() {
+async fn stale_form_page_knows_its_client() {
     const SESSION: &str = "a-random-session-identifier";
     let (t, told, app) = told().await;
     let form_token = crate::ask::consent(&t, &Ask::code(&app)).await.form_token(SESSION);
@@ -293,7 +293,7 @@ async fn page_of_a_stale_form_is_told_of_its_client() {
 }
 
 #[tokio::test]
-async fn every_page_is_told_the_languages_of_its_request() {
+async fn every_page_gets_the_languages_of_its_request() {
     const SESSION: &str = "a-random-session-identifier";
     let (t, told, app) = told().await;
     let (ask, german) = (Ask::code(&app), Some("de"));

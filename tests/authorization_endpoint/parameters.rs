@@ -13,7 +13,7 @@ const STATE: Option<&str> = Some("af0ifjsldkj");
 
 // covers: PP-01 (RFC 6749 §3.1)
 #[tokio::test]
-async fn an_empty_value_is_the_same_as_none() {
+async fn empty_parameter_counts_as_missing() {
     let t = TestServer::with(|builder| builder.default_scope("user:write"));
     let app = t.public_client(CALLBACK).await;
     let ask = Ask::code(&app);
@@ -59,7 +59,7 @@ async fn unknown_parameters_are_ignored_even_if_they_repeat() {
 
 // covers: PP-03 (RFC 6749 §3.1, §4.1.2.1), PP-04, AMB-06, B37
 #[tokio::test]
-async fn a_repeated_parameter_is_refused_even_if_both_are_equal_or_one_is_empty() {
+async fn repeated_parameter_is_refused_even_if_equal_or_empty() {
     let (t, app) = public().await;
     let ask = Ask::code(&app).with("response_mode", "query");
     for name in ["response_type", "response_mode", "scope", "code_challenge", "code_challenge_method"] {
@@ -81,7 +81,7 @@ async fn a_repeated_parameter_is_refused_even_if_both_are_equal_or_one_is_empty(
 
 // covers: PP-05 (RFC 6749 §4.1.2.1), AMB-06, B37
 #[tokio::test]
-async fn a_repeated_client_or_redirect_uri_is_never_redirected() {
+async fn repeated_client_id_or_redirect_uri_never_redirects() {
     let t = TestServer::new();
     let client = Client::public("two").authorization_code([CALLBACK, "https://app.example/other"]);
     let app = t.register(client.scope("user:read").build(), None).await;
@@ -100,7 +100,7 @@ async fn a_repeated_client_or_redirect_uri_is_never_redirected() {
 
 // covers: PP-13 (RFC 6749 §1.9)
 #[tokio::test]
-async fn the_case_of_names_and_values_matters() {
+async fn parameters_are_case_sensitive() {
     let (t, app) = public().await;
     let ask = Ask::code(&app);
     let renamed = |name: &str, to: &str, value: &str| ask.clone().without(name).and(to, value);
@@ -131,7 +131,7 @@ async fn the_case_of_names_and_values_matters() {
 
 // covers: PP-11 (RFC 6749 §4.1.2.1), B36
 #[tokio::test]
-async fn a_broken_escape_is_refused_wherever_it_stands_and_never_repaired() {
+async fn broken_escape_is_refused_and_never_repaired() {
     let (t, app) = public().await;
     let ask = Ask::code(&app);
     for broken in ["%", "%1", "%ZZ", "%FF", "%C3%28", "%ED%A0%80", "%00%", "%u0041"] {
@@ -157,7 +157,7 @@ async fn a_broken_escape_is_refused_wherever_it_stands_and_never_repaired() {
 
 // covers: PP-12 (RFC 6749 §10.14), AZ-16 (RFC 6749 §4.1.2.1), B36
 #[tokio::test]
-async fn hostile_values_are_neither_trusted_nor_repeated() {
+async fn hostile_values_are_neither_trusted_nor_echoed() {
     let (t, app) = public().await;
     let ask = Ask::code(&app);
     for probe in [
@@ -196,7 +196,7 @@ async fn hostile_values_are_neither_trusted_nor_repeated() {
 
 // covers: PP-16 (RFC 6749 Appendix A.5), PP-07 (RFC 6749 Appendix B), RD-02 (RFC 6749 §4.1.2), AZ-18 (RFC 6749 §4.1.2.1)
 #[tokio::test]
-async fn a_state_of_any_printable_characters_comes_back_exactly_with_every_answer() {
+async fn state_of_printable_characters_is_echoed_exactly() {
     let (t, app) = public().await;
     let all: String = (0x20..=0x7e_u8).map(char::from).collect();
     for state in [&*all, " ", "+", "%", "%41", "a&b=c#d", "&state=evil&code=evil", "a+b %26", "x"] {
@@ -212,7 +212,7 @@ async fn a_state_of_any_printable_characters_comes_back_exactly_with_every_answe
 
 // covers: B59
 #[tokio::test]
-async fn spaces_in_redirects_are_never_a_plus() {
+async fn spaces_in_redirects_are_percent_encoded() {
     let t = TestServer::with_policy(|policy| policy.dangerous().allow_implicit_grant = true);
     let uris = ["https://app.example/cb?a=+%2B"];
     let client = Client::public("app").authorization_code(uris).implicit(uris).scope("user:read user:write");
@@ -252,7 +252,7 @@ async fn no_state_is_added_if_none_was_sent() {
 
 // covers: AMB-23, PP-12 (RFC 6749 §10.14)
 #[tokio::test]
-async fn a_state_has_no_least_length_but_a_greatest_and_no_control_characters() {
+async fn state_has_a_length_limit_and_no_control_characters() {
     let t = TestServer::with_policy(|policy| policy.max_state = 100);
     let app = t.public_client(CALLBACK).await;
     for good in ["x".to_owned(), "s".repeat(100)] {

@@ -27,7 +27,7 @@ impl Observer for Origins {
 }
 
 #[tokio::test]
-async fn events_tell_the_peer_of_the_request_that_they_answer() {
+async fn events_name_the_peer_of_their_request() {
     let origins = Origins::default();
     let t = TestServer::with(|builder| builder.observer(origins.clone()));
     let app = t.public_client(CALLBACK).await;

@@ -25,7 +25,7 @@ async fn native_client(t: &TestServer) -> TestClient {
 
 // covers: PK-06 (RFC 7636 §4.4.1), PK-07 (RFC 7636 §4.4.1), PK-08 (OAuth 2.1 §4.1.2.1), PK-09, PK-10 (RFC 8252 §8.1)
 #[tokio::test]
-async fn every_client_needs_a_challenge() {
+async fn every_client_needs_a_pkce_challenge() {
     let t = TestServer::new();
     for app in [t.public_client(CALLBACK).await, t.confidential_client(CALLBACK).await, native_client(&t).await] {
         assert_refused(&t, &without_challenge(&app), "PKCE is required: code_challenge is missing").await;
@@ -35,7 +35,7 @@ async fn every_client_needs_a_challenge() {
 
 // covers: PK-08 (OAuth 2.1 §4.1.2.1), PK-09
 #[tokio::test]
-async fn only_a_confidential_client_goes_without_and_only_if_server_and_client_both_allow_it() {
+async fn missing_pkce_needs_confidential_client_and_both_switches() {
     let (on, off) = (TestServer::with_policy(|policy| policy.dangerous().pkce_optional = true), TestServer::new());
     for (t, registered) in [(&on, true), (&on, false), (&off, true), (&off, false)] {
         let app = t
@@ -61,7 +61,7 @@ async fn only_a_confidential_client_goes_without_and_only_if_server_and_client_b
 
 // covers: PK-03 (RFC 7636 §7.2), PK-04 (RFC 7636 §4.3, §4.4.1), PK-06, AMB-13
 #[tokio::test]
-async fn plain_is_refused_by_name_and_by_leaving_the_method_out() {
+async fn pkce_plain_is_refused_explicit_or_implied() {
     let t = TestServer::new();
     let client = Client::public("legacy").authorization_code([CALLBACK]).plain_pkce().scope("user:read").build();
     for app in [t.public_client(CALLBACK).await, t.register(client, None).await] {
@@ -77,7 +77,7 @@ async fn plain_is_refused_by_name_and_by_leaving_the_method_out() {
 
 // covers: PK-04 (RFC 7636 §4.3), PK-19 (RFC 7636 §4.2), AMB-13, B13
 #[tokio::test]
-async fn where_plain_is_allowed_it_is_the_default_and_its_challenge_has_43_to_128_characters() {
+async fn pkce_plain_if_allowed_is_default_and_43_to_128_long() {
     let t = TestServer::with_policy(|policy| policy.dangerous().allow_plain_pkce = true);
     let client = Client::public("legacy").authorization_code([CALLBACK]).plain_pkce().scope("user:read").build();
     let (legacy, modern) = (t.register(client, None).await, t.public_client(CALLBACK).await);
@@ -104,7 +104,7 @@ async fn where_plain_is_allowed_it_is_the_default_and_its_challenge_has_43_to_12
 
 // covers: PK-05 (RFC 7636 §4.4.1), PK-06, PK-23 (RFC 6749 §1.9; RFC 7636 §6.2.1)
 #[tokio::test]
-async fn a_method_is_s256_to_the_letter() {
+async fn challenge_method_is_case_sensitive_s256() {
     let t = TestServer::with_policy(|policy| policy.dangerous().allow_plain_pkce = true);
     let app = t.public_client(CALLBACK).await;
     for method in ["S512", "s256", "S256 ", " S256", "PLAIN", "Plain", "S256,plain", "S256\n", "none", "S2"] {
@@ -115,7 +115,7 @@ async fn a_method_is_s256_to_the_letter() {
 
 // covers: PK-19 (RFC 7636 §4.2), B13
 #[tokio::test]
-async fn a_challenge_by_s256_is_43_characters_of_base64url() {
+async fn s256_challenge_is_43_base64url_characters() {
     let (t, app) = public().await;
     let head = &CHALLENGE[..42];
     for bad in [
@@ -143,7 +143,7 @@ async fn a_challenge_by_s256_is_43_characters_of_base64url() {
 
 // covers: PK-20 (RFC 7636 §4.3)
 #[tokio::test]
-async fn a_method_without_a_challenge_is_malformed_even_where_pkce_may_be_missing() {
+async fn challenge_method_without_challenge_is_malformed() {
     let t = TestServer::with_policy(|policy| policy.dangerous().pkce_optional = true);
     let lenient = t
         .confidential_client_with(|client| client.authorization_code([CALLBACK]).pkce_optional().scope("user:read"))

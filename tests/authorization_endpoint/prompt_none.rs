@@ -78,7 +78,7 @@ async fn prompt_none_of_an_unproven_client_gets_a_page() {
 
 // covers: OC-18 (OpenID Connect Core §3.1.2.1)
 #[tokio::test]
-async fn acr_values_that_are_not_met_are_no_error_of_prompt_none() {
+async fn prompt_none_ignores_unmet_acr_values() {
     let (t, app) = with_consent().await;
     let ask = Ask::code(&app).with("acr_values", "gold").with("prompt", "none");
     let Interaction::Proceed(proceed) = first_visit(&t, &ask, Some(&logged_in(&t))).await else { panic!("refused") };

@@ -18,7 +18,7 @@ async fn client_with(t: &TestServer, uris: &[&str]) -> TestClient {
 
 // covers: RU-07 (RFC 9700 §4.1.3), RU-08, RU-15 (RFC 6749 §10.6), B2, B3, B4, B5, B6
 #[tokio::test]
-async fn a_uri_that_differs_by_anything_gets_a_page() {
+async fn redirect_uri_with_any_difference_gets_a_page() {
     let (t, public) = public().await;
     let confidential = t.confidential_client(CALLBACK).await;
     for uri in [
@@ -97,7 +97,7 @@ async fn a_uri_that_differs_by_anything_gets_a_page() {
 
 // covers: AZ-07 (RFC 6749 §3.1.2.4, §4.1.2.1), B1
 #[tokio::test]
-async fn a_wrong_redirect_uri_is_not_used_whatever_else_is_wrong() {
+async fn wrong_redirect_uri_is_never_used() {
     let t = TestServer::with_policy(|policy| policy.dangerous().allow_implicit_grant = true);
     let app = t.public_client(CALLBACK).await;
     let evil = Ask::code(&app).with("redirect_uri", "https://evil.example/cb");
@@ -134,7 +134,7 @@ async fn a_wrong_redirect_uri_is_not_used_whatever_else_is_wrong() {
 
 // covers: B1
 #[tokio::test]
-async fn another_clients_redirect_uri_is_a_wrong_one() {
+async fn redirect_uri_of_another_client_is_refused() {
     let (t, app) = public().await;
     let other = t.public_client("https://other.example/cb").await;
     let answer = refused(&t, &Ask::code(&app).with("redirect_uri", &other.redirect_uri)).await;
@@ -143,7 +143,7 @@ async fn another_clients_redirect_uri_is_a_wrong_one() {
 
 // covers: AZ-21 (RFC 9700 §4.11), B2
 #[tokio::test]
-async fn no_parameter_but_a_registered_redirect_uri_moves_the_answer() {
+async fn only_a_registered_redirect_uri_receives_the_answer() {
     let (t, app) = public().await;
     let mut ask = Ask::code(&app);
     for name in ["return_to", "post_login", "next", "url", "redirect", "redirect_url", "Redirect_URI", "redirect_uri[]"]
@@ -164,7 +164,7 @@ async fn no_parameter_but_a_registered_redirect_uri_moves_the_answer() {
 
 // covers: RU-04 (RFC 6749 §3.1.2.2), RU-12 (RFC 6749 §3.1.2.3), RU-08
 #[tokio::test]
-async fn of_several_registered_uris_each_works_and_one_must_be_named() {
+async fn client_with_several_redirect_uris_must_name_one() {
     let t = TestServer::new();
     let uris = [CALLBACK, "https://app.example/other", "https://app.example/cb?x=1", "http://127.0.0.1/cb"];
     let app = client_with(&t, &uris).await;
@@ -182,7 +182,7 @@ async fn of_several_registered_uris_each_works_and_one_must_be_named() {
 
 // covers: RU-13 (RFC 6749 §3.1.2.3), AMB-04
 #[tokio::test]
-async fn the_only_registered_uri_may_be_left_out_and_the_code_remembers_whether_it_was() {
+async fn single_redirect_uri_may_be_omitted_and_is_remembered() {
     let (t, app) = public().await;
     for (ask, was_sent) in [(Ask::code(&app), true), (Ask::code(&app).without("redirect_uri"), false)] {
         let answer = approved(&t, &ask).await;
@@ -201,7 +201,7 @@ async fn the_only_registered_uri_may_be_left_out_and_the_code_remembers_whether_
 
 // covers: RU-14 (OAuth 2.1 §2.3.1)
 #[tokio::test]
-async fn a_client_without_redirect_uris_cannot_use_the_endpoint() {
+async fn client_without_redirect_uris_gets_a_page() {
     let t = TestServer::new();
     let machine = t.confidential_client_with(|client| client.client_credentials().scope("user:read")).await;
     let ask = Ask::code(&machine).with("redirect_uri", CALLBACK);
@@ -212,7 +212,7 @@ async fn a_client_without_redirect_uris_cannot_use_the_endpoint() {
 
 // covers: PP-18 (RFC 6749 §3.1.2), B8
 #[tokio::test]
-async fn a_registered_query_is_kept_byte_for_byte_on_success_and_on_every_error() {
+async fn query_of_redirect_uri_is_kept_byte_for_byte() {
     let t = TestServer::new();
     for (number, uri) in
         ["https://app.example/cb?a=1&b=%20", "https://app.example/cb?flag", "https://app.example/cb?a=+%2B&a=2"]
@@ -243,7 +243,7 @@ async fn a_registered_query_is_kept_byte_for_byte_on_success_and_on_every_error(
 }
 
 #[tokio::test]
-async fn an_empty_registered_query_gets_no_stray_separator() {
+async fn empty_registered_query_gets_no_stray_separator() {
     let t = TestServer::new();
     let app = client_with(&t, &["https://app.example/cb?"]).await;
     let answer = approved(&t, &Ask::code(&app)).await;
@@ -253,7 +253,7 @@ async fn an_empty_registered_query_gets_no_stray_separator() {
 
 // covers: B7
 #[tokio::test]
-async fn a_code_is_redeemed_only_with_the_redirect_uri_it_was_sent_to() {
+async fn code_needs_the_redirect_uri_it_was_sent_to() {
     let t = TestServer::new();
     let app = client_with(&t, &[CALLBACK, "https://app.example/other"]).await;
     let code = AuthorizationCode::new(query_of(&approved(&t, &Ask::code(&app)).await)["code"].clone());
@@ -273,7 +273,7 @@ async fn a_code_is_redeemed_only_with_the_redirect_uri_it_was_sent_to() {
 }
 
 #[tokio::test]
-async fn the_out_of_band_redirect_shows_the_code_on_a_page_and_only_where_it_is_switched_on() {
+async fn out_of_band_code_page_needs_its_switch() {
     const OUT_OF_BAND: &str = "urn:ietf:wg:oauth:2.0:oob";
     let off = TestServer::new();
     let app = client_with(&off, &[OUT_OF_BAND]).await;

@@ -7,7 +7,7 @@ const NONE: [&str; 0] = [];
 
 // covers: RU-01 (RFC 6749 §3.1.2.2), RU-03 (OAuth 2.1 §2.3.1)
 #[test]
-fn every_client_of_a_redirect_based_grant_registers_a_redirect_uri() {
+fn client_with_redirect_grant_needs_a_redirect_uri() {
     let secret = ClientSecret::new("x".repeat(43));
     let confidential = Client::confidential("app", ClientCredential::secret(&secret)).authorization_code(NONE);
     for built in [
@@ -21,7 +21,7 @@ fn every_client_of_a_redirect_based_grant_registers_a_redirect_uri() {
 
 // covers: RU-05 (RFC 6749 §3.1.2), RU-06, RU-10 (RFC 9700 §2.6), RU-11 (RFC 7591 §5), TL-04 (RFC 6749 §10.8), GC-16 (RFC 6749 §10.5), B6
 #[test]
-fn an_unfit_redirect_uri_is_refused_however_the_client_is_made() {
+fn unfit_redirect_uri_is_refused_by_every_constructor() {
     for (uri, error) in [
         ("/cb", RedirectUriError::NotAbsolute),
         ("https://app.example/cb#", RedirectUriError::Fragment),

@@ -8,7 +8,7 @@ use grantor::testing::TestServer;
 
 // covers: AZ-01 (RFC 6749 §3.1), AZ-02
 #[tokio::test]
-async fn get_reads_the_query_and_post_the_body_with_the_same_result() {
+async fn get_query_and_post_body_give_the_same_result() {
     let (t, app) = public().await;
     let good = Ask::code(&app).with("scope", "user:write");
     for request in [good.get(), good.post()] {
@@ -45,7 +45,7 @@ async fn post_is_read_from_its_body_and_get_from_its_query() {
 // From the security review, 27: two readers of one input must not see two requests.
 // covers: PP-03 (RFC 6749 §3.1), B37
 #[tokio::test]
-async fn post_with_a_known_parameter_in_its_query_is_refused() {
+async fn post_with_known_parameter_in_query_is_refused() {
     let t = TestServer::with(|builder| builder.authorization_parameter("nonce"));
     let app = t.public_client(CALLBACK).await;
     let ask = Ask::code(&app);
@@ -79,7 +79,7 @@ async fn post_with_a_known_parameter_in_its_query_is_refused() {
 // From the security review, 27: the way through the login keeps a request that came by POST.
 // covers: AZ-02 (RFC 6749 §3.1)
 #[tokio::test]
-async fn post_without_a_session_comes_back_whole_after_the_login() {
+async fn post_without_a_session_is_whole_after_login() {
     let (t, app) = confidential().await;
     let ask = Ask::code(&app).with("scope", "user:read user:write").with("prompt", "consent");
     let Interaction::Respond(answer) = t.server.interaction(&ask.post(), None).await else { panic!("by GET first") };
@@ -96,7 +96,7 @@ async fn post_without_a_session_comes_back_whole_after_the_login() {
 
 // covers: PP-17 (RFC 6749 §3.1)
 #[tokio::test]
-async fn an_endpoint_whose_address_has_a_query_works() {
+async fn endpoint_whose_address_has_a_query_works() {
     let (t, app) = public().await;
     let ask = Ask::code(&app).encoded();
     let get = Request::get(format!("/authorize?tenant=1&{ask}"));
@@ -112,7 +112,7 @@ async fn an_endpoint_whose_address_has_a_query_works() {
 
 // covers: AMB-07
 #[tokio::test]
-async fn other_methods_are_refused_and_mint_nothing() {
+async fn other_methods_are_refused_and_issue_nothing() {
     let (t, app) = public().await;
     let ask = Ask::code(&app);
     for method in ["HEAD", "PUT", "OPTIONS", "DELETE", "PATCH", "TRACE", "CONNECT", "get", "Post", "", "\u{e9}"] {
@@ -129,7 +129,7 @@ async fn other_methods_are_refused_and_mint_nothing() {
 
 // covers: AZ-07 (RFC 6749 §4.1.2.1)
 #[tokio::test]
-async fn a_body_that_is_not_a_form_gets_a_page() {
+async fn body_that_is_not_a_form_gets_a_page() {
     let (t, app) = public().await;
     let body = Ask::code(&app).encoded();
     let post = |types: &[&str]| {
@@ -151,7 +151,7 @@ async fn a_body_that_is_not_a_form_gets_a_page() {
 }
 
 #[tokio::test]
-async fn input_up_to_the_limit_is_read_and_a_byte_more_is_refused_unread() {
+async fn input_above_the_limit_is_refused_unread() {
     let probe = TestServer::new();
     let app = probe.public_client(CALLBACK).await;
     // Characters that take three bytes in a query: of the parameters themselves, half of the limit is accepted.
@@ -175,7 +175,7 @@ async fn input_up_to_the_limit_is_read_and_a_byte_more_is_refused_unread() {
 }
 
 #[tokio::test]
-async fn body_that_broke_off_gets_a_page() {
+async fn incomplete_body_gets_a_page() {
     let (t, app) = public().await;
     let answer = responded(t.server.authorize(&Ask::code(&app).post().with_broken_body()).await);
     assert_page(&answer, 400, "invalid_request", "the body broke off or could not be read");
@@ -184,7 +184,7 @@ async fn body_that_broke_off_gets_a_page() {
 }
 
 #[tokio::test]
-async fn the_default_limit_holds_a_long_state_but_no_flood() {
+async fn default_body_limit_allows_a_long_state() {
     let (t, app) = public().await;
     let long = "s".repeat(4096);
     assert_eq!(pending(&t, &Ask::code(&app).with("state", &long)).await.deny().state(), Some(&*long));
@@ -194,7 +194,7 @@ async fn the_default_limit_holds_a_long_state_but_no_flood() {
 
 // covers: AZ-03 (RFC 6749 §3.1), CU-02 (RFC 6749 §10.12)
 #[tokio::test]
-async fn a_request_alone_grants_nothing_until_a_named_user_approves() {
+async fn request_grants_nothing_without_a_users_approval() {
     let (t, app) = confidential().await;
     t.authorize(&app).approve_as("alice").await.redeem().await.unwrap();
     let before = grants_of(&t, &app).await.len();

@@ -61,7 +61,7 @@ async fn declared_parameter_survives_login_and_consent() {
 
 // covers: OC-33 (RFC 6749 §10.12), PP-04 (OAuth 2.1 §3.1)
 #[tokio::test]
-async fn parameter_of_a_capability_survives_login_and_consent() {
+async fn capability_parameter_survives_login_and_consent() {
     let t = TestServer::with(|builder| builder.capability(Nonce));
     nonce_survives_login_and_consent(&t).await;
     let app = t.public_client(CALLBACK).await;
@@ -123,7 +123,7 @@ async fn parameters_of_16_kib_work_through_login() {
 }
 
 #[tokio::test]
-async fn return_target_is_a_path_of_the_authorization_endpoint() {
+async fn return_target_is_a_path_of_authorization_endpoint() {
     for (url, begins) in [
         ("https://id.example/authorize", "/authorize?return_target="),
         ("https://id.example/oauth/authorize?tenant=1", "/oauth/authorize?tenant=1&return_target="),
@@ -162,7 +162,7 @@ async fn return_target_beside_a_known_parameter_is_refused() {
 
 /// A browser reads `//authorize?..` as the address of the host `authorize`.
 #[tokio::test]
-async fn endpoint_whose_path_begins_with_two_slashes_does_not_build() {
+async fn endpoint_path_with_leading_double_slash_does_not_build() {
     for url in ["https://id.example//authorize", "https://id.example///authorize", "https://id.example//"] {
         let builder = AuthorizationServer::builder("https://id.example").storage(MemoryStorage::new());
         let builder = builder.scope("user:read", "Read your profile");
@@ -172,7 +172,7 @@ async fn endpoint_whose_path_begins_with_two_slashes_does_not_build() {
 }
 
 #[tokio::test]
-async fn return_target_of_others_is_refused() {
+async fn foreign_return_target_is_refused() {
     let (t, app) = public().await;
     let target = login(&t, Ask::code(&app).get().target()).await.return_target();
     let asked = consent(&t, &Ask::code(&app)).await;
@@ -225,7 +225,7 @@ async fn changed_return_target_gets_a_page_and_no_redirect() {
 }
 
 #[tokio::test]
-async fn return_target_holds_on_every_node_of_its_server() {
+async fn return_target_works_on_every_node_of_its_server() {
     let node = |seed, key: [u8; 32]| {
         TestServer::with(|builder| builder.entropy(SeededEntropy::new(seed)).server_key(&key, &[]))
     };
@@ -245,7 +245,7 @@ async fn return_target_holds_on_every_node_of_its_server() {
 }
 
 #[tokio::test]
-async fn return_target_that_is_half_an_hour_old_begins_the_request_again() {
+async fn expired_return_target_restarts_the_request() {
     let (t, app) = public().await;
     let ask = Ask::code(&app).with("prompt", "login");
     let target = login(&t, ask.get().target()).await.return_target();
@@ -261,7 +261,7 @@ async fn return_target_that_is_half_an_hour_old_begins_the_request_again() {
 
 /// The user read the login page for hours.
 #[tokio::test]
-async fn login_that_took_longer_than_the_return_target_lasts_counts() {
+async fn login_longer_than_return_target_lifetime_counts() {
     for (name, value) in [("prompt", "login"), ("max_age", "0"), ("max_age", "60")] {
         let (t, app) = public().await;
         let target = login(&t, Ask::code(&app).with(name, value).get().target()).await.return_target();
@@ -275,7 +275,7 @@ async fn login_that_took_longer_than_the_return_target_lasts_counts() {
 }
 
 #[tokio::test]
-async fn return_target_that_is_half_an_hour_old_asks_for_the_account_again() {
+async fn expired_return_target_asks_for_the_account_again() {
     let (t, app) = public().await;
     let ask = Ask::code(&app).with("prompt", "select_account");
     let target = login(&t, ask.get().target()).await.return_target();
@@ -289,7 +289,7 @@ async fn return_target_that_is_half_an_hour_old_asks_for_the_account_again() {
 }
 
 #[tokio::test]
-async fn request_is_checked_again_when_it_comes_back() {
+async fn returning_request_is_validated_again() {
     use grantor::ClientRegistry;
     let (t, app) = public().await;
     let target = pending(&t, &Ask::code(&app)).await.return_target();

@@ -19,7 +19,7 @@ async fn redeem(t: &TestServer, app: &grantor::testing::TestClient, answer: Resp
 
 // covers: SC-02 (RFC 6749 §3.3, Appendix A.4), AZ-11 (RFC 6749 §4.1.2.1), AMB-05
 #[tokio::test]
-async fn a_malformed_scope_is_refused_and_not_taken_for_none() {
+async fn malformed_scope_is_refused() {
     let t = TestServer::with(|builder| builder.default_scope("user:read"));
     let app = t.public_client(CALLBACK).await;
     for scope in [
@@ -43,7 +43,7 @@ async fn a_malformed_scope_is_refused_and_not_taken_for_none() {
 
 // covers: B53
 #[tokio::test]
-async fn spaces_around_scope_tokens_are_left_out_everywhere() {
+async fn extra_spaces_in_scope_are_ignored() {
     let t = TestServer::new();
     let client = |id: &str| Client::public(id).authorization_code([CALLBACK]).refresh_token();
     let joined_by_hand = client("joined").scope("  user:write user:read ").default_scope(" user:read");
@@ -64,7 +64,7 @@ async fn spaces_around_scope_tokens_are_left_out_everywhere() {
 
 // covers: SC-05 (RFC 6749 §3.3), AMB-05
 #[tokio::test]
-async fn without_a_scope_a_client_gets_its_default_or_the_servers_or_an_error() {
+async fn missing_scope_gets_client_or_server_default_or_error() {
     let none = TestServer::new();
     let server_default = TestServer::with(|builder| builder.default_scope("user:write"));
     let public = |id| Client::public(id).authorization_code([CALLBACK]);
@@ -93,7 +93,7 @@ async fn without_a_scope_a_client_gets_its_default_or_the_servers_or_an_error() 
 
 // covers: SC-07 (RFC 6749 §10.3), CU-13 (OAuth 2.1 §7.9), AMB-10
 #[tokio::test]
-async fn a_client_asks_for_no_more_than_it_may_have() {
+async fn client_cannot_request_more_than_its_scope() {
     let t = TestServer::with(|builder| builder.default_scope("user:read"));
     let public = |id| Client::public(id).authorization_code([CALLBACK]);
     let reader = t.register(public("reader").scope("user:read").build(), None).await;
@@ -122,7 +122,7 @@ async fn a_client_asks_for_no_more_than_it_may_have() {
 
 // covers: B56
 #[tokio::test]
-async fn client_registered_without_scope_can_ask_for_more_later() {
+async fn client_registered_without_scope_may_request_later_ones() {
     let t = TestServer::with(|builder| builder.default_scope("user:read"));
     let client = |id: &str| Client::public(id).authorization_code([CALLBACK]).refresh_token();
     let (plain, stepping) = (client("plain"), client("stepping").all_offered_scopes());
@@ -158,7 +158,7 @@ async fn client_registered_without_scope_can_ask_for_more_later() {
 
 // covers: SC-07 (RFC 6749 §10.3)
 #[tokio::test]
-async fn all_offered_scopes_end_at_an_allow_list_for_self_service() {
+async fn self_service_allow_list_limits_all_offered_scopes() {
     const ALL: &str = "offline_access user:read user:write";
     let client = |id: &str| Client::public(id).authorization_code([CALLBACK]).all_offered_scopes();
     let listed = |builder: grantor::Builder, list: &str| {
@@ -202,7 +202,7 @@ async fn all_offered_scopes_end_at_an_allow_list_for_self_service() {
 
 // covers: SC-07 (RFC 6749 §10.3)
 #[tokio::test]
-async fn self_service_scope_limits_a_clients_own_list_and_the_default() {
+async fn self_service_scope_limits_own_list_and_default() {
     let t = TestServer::with(|builder| {
         let mut policy = Policy::default();
         policy.self_service_scope = Some(Scope::parse("user:read").unwrap());
@@ -231,7 +231,7 @@ async fn self_service_scope_limits_a_clients_own_list_and_the_default() {
 
 // covers: SC-03 (RFC 6749 §3.3), SC-04 (RFC 6749 §3.3), CU-10 (RFC 6749 §3.3), AMB-10
 #[tokio::test]
-async fn a_user_may_grant_less_and_the_client_is_told() {
+async fn narrowed_approval_tells_the_client_its_scope() {
     let (t, app) = public().await;
     let ask = Ask::code(&app).with("scope", "user:read user:write offline_access");
     let answer = consent(&t, &ask).await.approve(by("alice").scope(["user:write"])).await;
@@ -244,7 +244,7 @@ async fn a_user_may_grant_less_and_the_client_is_told() {
 
 // covers: B45
 #[tokio::test]
-async fn an_approval_can_only_narrow() {
+async fn approval_cannot_widen_the_scope() {
     let (t, app) = public().await;
     let ask = Ask::code(&app).with("scope", "user:read");
     let wide = ["user:write", "user:read", "offline_access", "nope", "user:read user:write", "", "USER:READ"];
@@ -254,7 +254,7 @@ async fn an_approval_can_only_narrow() {
 
 // covers: SC-09 (RFC 6749 §4.1.2.1)
 #[tokio::test]
-async fn an_approval_of_nothing_is_a_denial() {
+async fn approval_of_no_scope_is_a_denial() {
     let (t, app) = public().await;
     for nothing in [&[][..], &["user:write"], &["user:read user:write"], &[""]] {
         let answer = consent(&t, &Ask::code(&app)).await.approve(by("alice").scope(nothing)).await;

@@ -56,7 +56,7 @@ async fn ask_again(t: &TestServer, target: &str) -> Response {
 
 // covers: B47
 #[tokio::test]
-async fn stale_form_is_a_typed_error_that_leads_back_to_the_request() {
+async fn stale_form_error_leads_back_to_the_request() {
     for (t, reason, error) in stale_forms().await {
         let stale = error.stale_form().expect("a stale form");
         assert_eq!((stale.reason(), error.error().refusal()), (reason, Some(&reason)));
@@ -76,7 +76,7 @@ async fn stale_form_is_a_typed_error_that_leads_back_to_the_request() {
 
 // covers: B47
 #[tokio::test]
-async fn stale_form_blames_nobody_and_has_an_event_of_its_own() {
+async fn stale_form_page_blames_nobody_and_has_an_event() {
     for (t, reason, error) in stale_forms().await {
         let page = error.to_response();
         let html = text(&page);
@@ -113,7 +113,7 @@ async fn used_form_leads_back_to_the_request_as_well() {
 
 // covers: B47
 #[tokio::test]
-async fn form_of_another_process_is_stale_without_a_way_back() {
+async fn stale_form_of_another_process_has_no_way_back() {
     let server = |seed| TestServer::with(|builder| builder.entropy(SeededEntropy::new(seed)));
     let (before, after) = (server(1), server(2));
     let (app, same) = (before.public_client(CALLBACK).await, after.public_client(CALLBACK).await);

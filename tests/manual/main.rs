@@ -52,7 +52,7 @@ fn fields<'a>(source: &'a str, name: &str) -> Vec<&'a str> {
 }
 
 #[test]
-fn every_type_check_and_test_that_the_manual_names_exists() {
+fn types_checks_and_tests_named_by_the_manual_exist() {
     for (name, page, at_least) in [("threats.md", THREATS, 40), ("DESIGN.md", DESIGN, 20)] {
         let mut seen = 0;
         for (file, item) in references(page) {
@@ -71,7 +71,7 @@ fn every_type_check_and_test_that_the_manual_names_exists() {
 
 // covers: BC-05 (RFC 9700 §3)
 #[test]
-fn the_threat_model_has_a_row_for_every_item_of_rfc_9700() {
+fn threat_model_has_a_row_for_every_item_of_rfc_9700() {
     let sections = THREATS.split("\n# ").find(|part| part.starts_with("RFC 9700, item by item")).unwrap();
     let rows: Vec<&str> = sections.lines().filter(|line| line.starts_with("| ")).collect();
     let practices = ["2.1 ", "2.1.1 ", "2.1.2 ", "2.2.1 ", "2.2.2 ", "2.3 ", "2.4 ", "2.5 ", "2.6 "].map(str::to_owned);
@@ -114,7 +114,7 @@ fn defaults_have_a_row_for_each_member_of_a_client() {
 }
 
 #[test]
-fn operators_are_told_of_every_event_and_of_no_other() {
+fn operators_page_lists_every_event_and_no_other() {
     let source = read("src/event.rs");
     let events: BTreeSet<&str> =
         source.lines().filter_map(|line| line.split_once("{ .. } => \"")?.1.split('"').next()).collect();

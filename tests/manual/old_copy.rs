@@ -83,7 +83,7 @@ async fn copy(from: &Path, to: &Path) {
 }
 
 #[tokio::test]
-async fn an_old_copy_revives_what_was_spent_and_revoked_since_until_all_of_it_is_revoked() {
+async fn restored_copy_revives_tokens_until_all_are_revoked() {
     let (folder, clock) = (Folder::new(), TestClock::default());
     let (file, old) = (folder.0.join("now.db"), folder.0.join("old.db"));
     let server = Server::open(&file, &clock).await;

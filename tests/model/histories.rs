@@ -88,19 +88,19 @@ fn must_be_rich(tally: &Tally) {
 }
 
 #[test]
-fn memory_storage_does_what_the_model_says() {
+fn memory_storage_agrees_with_the_model() {
     must_be_rich(&search("memory", InMemory, &runtime(), 1, sized(15_000, 1_000_000, is_long())));
 }
 
 #[test]
-fn sqlite_does_what_the_model_says() {
+fn sqlite_agrees_with_the_model() {
     let runtime = runtime();
     let place = runtime.block_on(InSqlite::new());
     must_be_rich(&search("SQLite", place, &runtime, 25, sized(1_500, 200_000, is_long())));
 }
 
 #[test]
-fn postgresql_does_what_the_model_says() {
+fn postgresql_agrees_with_the_model() {
     let Some(server) = Postgres::get() else { return };
     let runtime = runtime();
     let place = runtime.block_on(InPostgres::new(server));
@@ -152,7 +152,7 @@ fn find(bug: Bug, seed: u64) -> Found {
 }
 
 #[test]
-fn each_of_many_bugs_is_found_and_shown_by_a_handful_of_steps() {
+fn each_planted_bug_is_found_by_a_short_history() {
     for bug in BUGS {
         let found = find(*bug, 1);
         assert!(found.history.steps.len() <= HANDFUL, "{bug:?} can be shown in {HANDFUL} steps:\n{found}");
@@ -160,7 +160,7 @@ fn each_of_many_bugs_is_found_and_shown_by_a_handful_of_steps() {
 }
 
 #[test]
-fn the_seed_that_is_printed_finds_the_same_history_again() {
+fn seed_that_is_printed_finds_the_same_history_again() {
     let found = find(Bug::ConsumesAlways, 1);
     assert!(found.seed > 1, "there were histories before this one");
     let again = find(Bug::ConsumesAlways, found.seed);
@@ -169,7 +169,7 @@ fn the_seed_that_is_printed_finds_the_same_history_again() {
 }
 
 #[test]
-fn a_history_is_printed_a_step_a_line() {
+fn history_is_printed_a_step_a_line() {
     let refresh = Operation::Refresh { token: 0, again: false, by: By::Owner, asks: Some(Scopes::OFFLINE) };
     let steps = vec![
         Step { operation: Operation::Wait(Span(-90_500_000)), fault: None },

@@ -36,7 +36,7 @@ const DERIVED: [&str; 9] = ["clone", "cmp", "default", "deserialize", "eq", "fmt
 
 /// `GRANTOR_WRITE_PUBLIC_API=1` writes the listing anew.
 #[test]
-fn the_public_api_is_the_one_that_is_listed() {
+fn public_api_matches_the_listing() {
     let Some(found) = public_api() else { return };
     if std::env::var_os("GRANTOR_WRITE_PUBLIC_API").is_some() {
         fs::write(LISTING, found.join("\n") + "\n").unwrap();
@@ -54,14 +54,14 @@ fn the_public_api_is_the_one_that_is_listed() {
 }
 
 #[test]
-fn the_public_api_names_no_crates_but_those_that_a_host_is_to_meet() {
+fn public_api_names_only_allowed_crates() {
     let listing = fs::read_to_string(LISTING).unwrap();
     let found: BTreeSet<_> = listing.lines().flat_map(crates_in).filter(|name| *name != "grantor").collect();
     assert_eq!(found, BTreeSet::from(PUBLIC_DEPENDENCIES));
 }
 
 #[test]
-fn every_public_duration_is_that_of_time() {
+fn public_durations_are_time_durations() {
     let listing = fs::read_to_string(LISTING).unwrap();
     let durations: Vec<_> = listing.lines().filter(|line| line.contains("Duration")).collect();
     let others: Vec<_> =

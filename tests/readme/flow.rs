@@ -1,5 +1,5 @@
 #[tokio::test]
-async fn a_token_expires() {
+async fn token_expires() {
     let t = grantor::testing::TestServer::new(); // memory storage, a clock to move, seeded entropy
     let app = t.public_client("https://app.example/cb").await;
 

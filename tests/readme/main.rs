@@ -14,7 +14,7 @@ use tower::ServiceExt;
 const README: &str = include_str!("../../README.md");
 
 #[test]
-fn the_readme_shows_exactly_what_is_compiled_here() {
+fn readme_code_is_the_code_compiled_here() {
     for (name, block) in [("host.rs", include_str!("host.rs")), ("flow.rs", include_str!("flow.rs"))] {
         assert!(README.contains(&format!("```rust\n{block}```")), "README.md does not show tests/readme/{name}");
     }
@@ -23,7 +23,7 @@ fn the_readme_shows_exactly_what_is_compiled_here() {
 
 // covers: BC-05 (RFC 9700 §3)
 #[test]
-fn the_threat_model_answers_every_attacker_of_rfc_9700() {
+fn threat_model_answers_every_attacker_of_rfc_9700() {
     let manual = include_str!("../../src/manual/threats.md");
     for attacker in ["A1", "A2", "A3", "A4", "A5"] {
         let section =
@@ -35,7 +35,7 @@ fn the_threat_model_answers_every_attacker_of_rfc_9700() {
 }
 
 #[tokio::test]
-async fn the_host_of_the_readme_takes_a_client_from_authorization_to_the_api() {
+async fn readme_host_serves_flow_from_authorization_to_api() {
     let storage = MemoryStorage::new();
     let client = Client::public("app").authorization_code(["https://app.example/cb"]).scope("user:read user:write");
     storage.register(client.build().unwrap()).await.unwrap();

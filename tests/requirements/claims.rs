@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn a_claim_above_a_test_is_read_with_and_without_notes() {
+    fn claim_above_a_test_is_read_with_and_without_notes() {
         let claim = format!("{CLAIM} PK-07 (RFC 7636 §4.6; §4.1, App. B), B12, AMB-04\n");
         for test in [
             "#[test]\nfn a() {}",
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn a_claim_that_does_not_stand_directly_above_a_test_is_found() {
+    fn claim_not_directly_above_a_test_is_found() {
         for below in [
             "",
             "fn a() {}",
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn a_claim_that_is_no_list_of_identifiers_is_found() {
+    fn claim_that_is_no_list_of_identifiers_is_found() {
         for claim in [
             "",
             " ",
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn a_claim_that_shares_its_line_is_found() {
+    fn claim_that_shares_its_line_is_found() {
         for before in ["#[test] ", "/", "/// "] {
             let (_, findings) = read(&format!("{before}{CLAIM} PK-07\n#[test]\nfn a() {{}}"));
             assert_eq!(findings.to_string(), "a.rs:1: a claim stands on a line of its own", "{before}");
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_mentions_a_claim_is_none() {
+    fn text_that_mentions_a_claim_is_not_one() {
         let (ids, findings) = read(&format!("let text = \"{CLAIM} PK-07\";\n//! `{CLAIM} PK-07`\n"));
         assert!(ids.is_empty() && findings.is_empty());
     }

@@ -19,7 +19,7 @@ const TABLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/requirements.md"
 const SET_APART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/not-covered.md");
 
 #[test]
-fn the_table_and_the_tests_agree() {
+fn table_and_the_tests_agree() {
     let mut findings = Findings::default();
     let claims = read_claims(&mut findings);
     let set_apart = SetApart::read(&std::fs::read_to_string(SET_APART).unwrap(), &mut findings);

@@ -127,14 +127,14 @@ mod tests {
     }
 
     #[test]
-    fn a_table_in_order_has_no_findings() {
+    fn table_in_order_has_no_findings() {
         let rows = [("PK-01", "pkce.rs"), ("PK-02", "set apart: not-covered.md")];
         let not_offered = [("TX-01", "not offered yet: token exchange"), ("TX-02", "pkce.rs")];
         assert_eq!(found(&rows, &not_offered, &["PK-01", "TX-02"], "- PK-02: not ours"), "");
     }
 
     #[test]
-    fn a_claim_or_an_entry_about_nothing_is_found() {
+    fn claim_or_an_entry_about_nothing_is_found() {
         let rows = [("PK-01", "pkce.rs")];
         let found = found(&rows, &[], &["PK-01", "PK-02"], "- PK-03: not ours\n## Gaps\n- PK-04: not yet");
         let expected = [
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn a_column_that_is_not_what_the_sources_claim_is_found() {
+    fn column_that_differs_from_the_claims_is_found() {
         for cell in ["nothing", "other.rs", "pkce.rs, other.rs", "set apart: not-covered.md", "not offered yet: PKCE"] {
             let expected = format!("PK-01 is covered by `pkce.rs`, not by `{cell}`");
             assert_eq!(found(&[("PK-01", cell)], &[], &["PK-01"], ""), expected);
@@ -157,14 +157,14 @@ mod tests {
     }
 
     #[test]
-    fn a_requirement_that_is_both_covered_and_set_apart_is_found() {
+    fn requirement_covered_and_set_apart_is_found() {
         let rows = [("PK-01", "pkce.rs")];
         assert_eq!(found(&rows, &[], &["PK-01"], "- PK-01: not ours"), "PK-01 is covered and set apart");
         assert_eq!(found(&rows, &[], &["PK-01"], "## Gaps\n- PK-01: not yet"), "PK-01 is covered and no gap any more");
     }
 
     #[test]
-    fn a_core_requirement_that_nothing_covers_is_found_and_of_known_gaps_only_a_few_are_allowed() {
+    fn uncovered_core_requirement_is_found_beyond_known_gaps() {
         let mut names: Vec<String> = (1..=50).map(|n| format!("PK-{n:02}")).collect();
         let gap = names.pop().unwrap();
         let claimed: Vec<&str> = names.iter().map(String::as_str).collect();
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn of_an_extension_nothing_need_be_covered() {
+    fn extension_requirement_may_be_uncovered() {
         let not_offered = [("TX-01", "not offered yet: token exchange")];
         assert_eq!(found(&[("PK-01", "pkce.rs")], &not_offered, &["PK-01"], ""), "");
     }

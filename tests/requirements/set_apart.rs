@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn entries_are_read_by_their_heading_and_over_several_lines() {
+    fn entries_are_read_under_headings_over_several_lines() {
         let mut findings = Findings::default();
         let text = "# Title\nWords.\n\n## The host's\n- TL-05: no TLS\n  is terminated.\n\n## Gaps\n- B17: not yet.\n\n## Last\n- AZ-24: no web view.\n";
         let read = SetApart::read(text, &mut findings);
@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_without_a_reason_or_twice_is_found() {
+    fn entry_without_a_reason_or_twice_is_found() {
         for (text, expected) in [
             ("- TL-05", "not-covered.md:1: an entry is `- ID: reason`"),
             ("- TL-05: no", "not-covered.md:1: an entry is `- ID: reason`"),

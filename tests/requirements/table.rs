@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn sections_and_rows_are_read_and_the_last_column_is_written_alone() {
+    fn table_is_read_and_only_its_last_column_rewritten() {
         let text = format!(
             "{TOP}| PK-01 | MUST | RFC 7636 | It works. | a.rs |\n| PK-02 | MAY | x | It may. | nothing |\n\nWords.\n\n\
              ## TX: token exchange\nExtension, not offered: token exchange.\n| TX-01 | MUST* | x | It works. | x |\n\
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_malformed_row_is_found() {
+    fn malformed_row_is_found() {
         let long = format!("| PK-01 | MUST | x | {} | a.rs |", "x".repeat(161));
         for (row, fault) in [
             ("| PK-01 | MUST | RFC 7636 | It works. |", "a row has five cells"),
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn an_identifier_that_occurs_twice_or_leaves_a_hole_is_found() {
+    fn duplicate_or_missing_identifier_is_found() {
         let row = "| PK-01 | MUST | x | It works. | a.rs |\n";
         assert_eq!(faults(&format!("{TOP}{row}{row}")), "requirements.md:9: PK-01 stands there twice");
         let third = row.replace("01", "03");
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn a_section_that_does_not_say_what_it_is_is_found() {
+    fn section_without_a_kind_is_found() {
         for section in [
             "## PK: PKCE\n",
             "## PK: PKCE\n\nCore.\n",

@@ -3,7 +3,7 @@
 /// The types refuse `==` (`tests/static_guarantees.rs`). This finds code that takes a secret out and compares its bytes.
 // covers: CA-29 (RFC 6749 §10.10), B35
 #[test]
-fn nothing_that_was_taken_out_of_a_secret_is_compared_by_an_operator() {
+fn exposed_secret_is_never_compared_by_operator() {
     let mut folders = vec![std::path::PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/src"))];
     let mut comparisons = 0;
     while let Some(folder) = folders.pop() {

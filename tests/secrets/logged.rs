@@ -75,7 +75,7 @@ fn assert_all_was_seen(watch: &Watch) {
 
 // covers: B34, BR-17 (RFC 9700 §4.9.3), RD-16 (RFC 9700 §4.3.1)
 #[tokio::test]
-async fn no_secret_is_shown_by_anything_that_may_be_logged() {
+async fn loggable_output_shows_no_secret() {
     let stage = Stage::new(MemoryStorage::new()).await;
     everything_happens(&stage).await;
     let t = TestServer::new();
@@ -87,7 +87,7 @@ async fn no_secret_is_shown_by_anything_that_may_be_logged() {
 
 // covers: TF-14 (RFC 6749 §10.3), GR-19 (RFC 6749 §10.4), BR-17 (RFC 9700 §4.9.3), CA-28 (RFC 6819 §5.1.4.1.3), B34
 #[tokio::test]
-async fn a_dump_of_the_storage_holds_no_token_code_secret_or_password() {
+async fn storage_dump_holds_no_token_code_secret_or_password() {
     let stage = Stage::new(MemoryStorage::new()).await;
     let scene = everything_happens(&stage).await;
     let dump = stage.dump.written.lock().unwrap();
@@ -167,7 +167,7 @@ async fn nothing_leaks_from_postgresql() {
 
 /// The address that the page leads to has the client's `state` in it.
 #[tokio::test]
-async fn the_page_that_asks_before_a_redirect_does_not_show_where_it_leads() {
+async fn confirm_redirect_page_does_not_show_the_target() {
     struct Shows(Watch);
     impl PageTemplates for Shows {
         fn confirm_redirect(&self, page: &ConfirmRedirectPage<'_>) -> String {
@@ -187,7 +187,7 @@ async fn the_page_that_asks_before_a_redirect_does_not_show_where_it_leads() {
 }
 
 #[test]
-fn what_a_storage_reads_back_is_redacted_too() {
+fn storage_records_are_redacted_when_printed() {
     let seed = Seed::from_bytes([0xab; 32]);
     let json = serde_json::to_string(&seed).unwrap();
     let read: Seed = serde_json::from_str(&json).unwrap();

@@ -186,7 +186,7 @@ impl Observer for Watch {
 
 /// The other tests would pass if they compared nothing: here something does leak.
 #[test]
-fn the_watch_notices_a_secret_in_each_of_its_spellings() {
+fn watch_finds_a_secret_in_each_spelling() {
     let token = AccessToken::new(URL_SAFE_NO_PAD.encode([0xfb; 32]));
     let percent = token.expose().bytes().fold(String::new(), |text, byte| format!("{text}%{byte:02X}"));
     let spellings = [

@@ -130,7 +130,7 @@ async fn dead_or_unknown_token_is_signed_as_inactive() {
 }
 
 #[tokio::test]
-async fn failing_signature_of_an_answer_is_an_error_that_the_observer_sees() {
+async fn failed_introspection_signature_is_an_observed_error() {
     let ring = KeyRing::new().sign_with(Offline(key(Algorithm::Es256).public_key().clone())).build().unwrap();
     let t = TestServer::with(|builder| builder.signing_keys(SigningKeys::new(ring)));
     let app = machine(&t).await;
@@ -145,7 +145,7 @@ async fn failing_signature_of_an_answer_is_an_error_that_the_observer_sees() {
 
 // covers: JI-05 (RFC 9701 §5)
 #[tokio::test]
-async fn caller_who_is_not_known_gets_no_signed_answer() {
+async fn unknown_caller_gets_no_signed_introspection() {
     let ring = KeyRing::new().sign_with(key(Algorithm::Es256)).build().unwrap();
     let t = TestServer::with(|builder| builder.signing_keys(SigningKeys::new(ring)));
     let app = machine(&t).await;

@@ -72,7 +72,7 @@ async fn revoke(t: &TestServer, client: &TestClient, token: &str) {
 
 // covers: JA-01, JA-03, JA-04 (RFC 9068 §2.1, §2.2), JA-05, JA-07 (RFC 9068 §3), JA-10 (RFC 9068 §2.2.3)
 #[tokio::test]
-async fn access_token_says_what_its_row_says() {
+async fn signed_access_token_claims_match_its_row() {
     for algorithm in Algorithm::ALL {
         let key = key(algorithm);
         let t = TestServer::with(|builder| signed(builder, Arc::clone(&key)));
@@ -98,7 +98,7 @@ async fn access_token_says_what_its_row_says() {
 }
 
 #[tokio::test]
-async fn user_is_the_subject_and_a_repeat_has_the_same_claims() {
+async fn signed_token_subject_is_the_user_and_repeat_is_equal() {
     let key = key(Algorithm::Es256);
     let t = TestServer::with(|builder| signed(builder, Arc::clone(&key)));
     let app = t.confidential_client(CB).await;
@@ -118,7 +118,7 @@ async fn user_is_the_subject_and_a_repeat_has_the_same_claims() {
 
 // covers: JA-05 (RFC 9068 §2.2, RFC 9700 §4.15)
 #[tokio::test]
-async fn user_with_the_name_of_the_client_gets_no_token_from_it() {
+async fn user_named_like_the_client_gets_no_signed_token() {
     for t in [TestServer::new(), TestServer::with(|builder| signed(builder, key(Algorithm::Es256)))] {
         let app = t.confidential_client(CB).await;
         let response = approve(t.authorize(&app).pending().await, Approval::by(Subject::new(&*app.id).unwrap())).await;
@@ -133,7 +133,7 @@ async fn user_with_the_name_of_the_client_gets_no_token_from_it() {
 /// Every door of a token gets each text that only looks like one, and none of them changes anything.
 // covers: JA-15 (RFC 9068 §4), KM-01, KM-20 (RFC 8725 §3.11)
 #[tokio::test]
-async fn text_that_is_not_the_token_opens_no_door() {
+async fn text_that_is_not_the_signed_token_is_refused() {
     let (own, other) = (key(Algorithm::Es256), key(Algorithm::Es256));
     let t = TestServer::with(|builder| signed(builder, Arc::clone(&own)));
     let app = machine(&t).await;
@@ -221,7 +221,7 @@ impl TokenCustomizer for Roles {
 
 // covers: JA-14 (RFC 9068 §2.2.3.1)
 #[tokio::test]
-async fn customizer_adds_claims_that_introspection_tells_too() {
+async fn customizer_claims_appear_in_introspection_too() {
     let t = TestServer::with(|builder| signed(builder, key(Algorithm::Es256)).token_customizer(Roles));
     let app = machine(&t).await;
     let issued = token(&t, &app).await;
@@ -259,7 +259,7 @@ impl Signer for Offline {
 
 // covers: KM-16
 #[tokio::test]
-async fn signature_that_fails_is_an_error_and_stores_nothing() {
+async fn failed_signature_is_an_error_and_stores_nothing() {
     let t = TestServer::with(|builder| signed(builder, Offline(key(Algorithm::Es256).public_key().clone())));
     let app = machine(&t).await;
     let error = t.token_as(&app, TokenRequest::client_credentials().scope("user:read")).await.unwrap_err();

@@ -198,7 +198,7 @@ async fn removed_key_is_gone_at_once_and_another_one_signs() {
 }
 
 #[tokio::test]
-async fn read_that_began_before_a_removal_does_not_bring_the_key_back() {
+async fn read_before_a_removal_does_not_restore_the_key() {
     let (store, clock) = (Store::default(), TestClock::default());
     let node = node(&store, &clock);
     let leaked = signs(&node).await;
@@ -214,7 +214,7 @@ async fn read_that_began_before_a_removal_does_not_bring_the_key_back() {
 }
 
 #[tokio::test]
-async fn one_request_of_many_reads_the_store_and_makes_the_next_key() {
+async fn one_of_many_requests_reads_and_replaces_the_key() {
     let (store, clock) = (Store::default(), TestClock::default());
     let node = Arc::new(node(&store, &clock));
     let id = signs(&node).await;
@@ -245,7 +245,7 @@ async fn one_request_of_many_reads_the_store_and_makes_the_next_key() {
 }
 
 #[tokio::test]
-async fn store_that_fails_matters_only_when_keys_may_have_changed() {
+async fn failing_key_store_matters_only_if_keys_may_change() {
     let (store, clock) = (Store::default(), TestClock::default());
     let node = node(&store, &clock);
     store.fails.store(true, Ordering::SeqCst);
@@ -263,7 +263,7 @@ async fn store_that_fails_matters_only_when_keys_may_have_changed() {
 }
 
 #[tokio::test]
-async fn key_of_a_node_whose_clock_was_years_ahead_does_not_stop_the_change() {
+async fn key_from_a_future_clock_does_not_stop_rotation() {
     for starts_wrong in [false, true] {
         let (store, clock) = (Store::default(), TestClock::default());
         let ahead = TestClock::default();
@@ -285,7 +285,7 @@ async fn key_of_a_node_whose_clock_was_years_ahead_does_not_stop_the_change() {
 }
 
 #[tokio::test]
-async fn algorithm_that_is_taken_away_stays_published_for_a_while() {
+async fn removed_algorithm_stays_published_for_a_while() {
     let (store, clock) = (Store::default(), TestClock::default());
     let before = with(&store, &clock, [Algorithm::EdDsa]);
     before.published().await.unwrap();
@@ -335,7 +335,7 @@ async fn is_good(server: &AuthorizationServer, token: &AccessToken) -> bool {
 }
 
 #[tokio::test]
-async fn token_outlives_the_algorithm_that_signed_it() {
+async fn token_outlives_its_signing_algorithm() {
     let (store, clock) = (MemoryStorage::new(), TestClock::default());
     let secret = machine(&store, None).await;
     let before = server(&store, &clock, &[Algorithm::Rs256], true).await;
@@ -348,7 +348,7 @@ async fn token_outlives_the_algorithm_that_signed_it() {
 
 /// As the manual says: the new algorithm is added before it becomes the default.
 #[tokio::test]
-async fn algorithm_changes_in_two_steps_without_a_token_that_fails() {
+async fn algorithm_change_in_two_steps_fails_no_token() {
     use Algorithm::{EdDsa, Es256};
     let (store, clock) = (MemoryStorage::new(), TestClock::default());
     let secret = machine(&store, None).await;
@@ -369,7 +369,7 @@ async fn algorithm_changes_in_two_steps_without_a_token_that_fails() {
 }
 
 #[tokio::test]
-async fn signed_token_lives_and_is_revoked_at_a_server_whose_new_ones_are_opaque() {
+async fn signed_token_stays_valid_on_a_server_of_opaque_tokens() {
     let (store, clock) = (MemoryStorage::new(), TestClock::default());
     let secret = machine(&store, None).await;
     let signing = server(&store, &clock, &[Algorithm::Es256], true).await;
@@ -386,7 +386,7 @@ async fn signed_token_lives_and_is_revoked_at_a_server_whose_new_ones_are_opaque
 }
 
 #[tokio::test]
-async fn refresh_is_repeated_in_the_format_of_its_token() {
+async fn refresh_repeats_in_the_format_of_its_token() {
     for (first, then) in [(true, false), (false, true)] {
         let key = SigningKey::generate(Algorithm::Es256).unwrap();
         let ring = Arc::new(KeyRing::new().sign_with(key).build().unwrap());
@@ -416,7 +416,7 @@ async fn refresh_is_repeated_in_the_format_of_its_token() {
 }
 
 #[tokio::test]
-async fn token_of_a_client_with_a_longer_lifetime_does_not_outlive_its_key() {
+async fn longer_client_lifetime_does_not_outlive_the_key() {
     let (store, clock) = (MemoryStorage::new(), TestClock::default());
     let secret = machine(&store, Some(Duration::days(10))).await;
     let signing = server(&store, &clock, &[Algorithm::Es256], true).await;
@@ -435,7 +435,7 @@ async fn token_of_a_client_with_a_longer_lifetime_does_not_outlive_its_key() {
 }
 
 #[tokio::test]
-async fn private_half_is_dropped_when_it_signs_no_more() {
+async fn private_key_is_dropped_when_it_stops_signing() {
     let (store, clock) = (Store::default(), TestClock::default());
     let mut schedule = KeySchedule::default();
     (schedule.rotate_every, schedule.publish_ahead, schedule.keep) =

@@ -51,7 +51,7 @@ async fn all_or_nothing<S: Storage>(storage: &S, number: u64, refuse: impl Async
 }
 
 #[tokio::test]
-async fn an_sqlite_step_of_which_one_write_fails_leaves_nothing() {
+async fn failed_write_rolls_back_the_sqlite_step() {
     let folder = Folder::new();
     let storage = SqliteStorage::open(folder.file()).await.unwrap();
     let run = async |sql: String| {
@@ -73,7 +73,7 @@ async fn an_sqlite_step_of_which_one_write_fails_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn a_postgresql_step_of_which_one_write_fails_leaves_nothing() {
+async fn failed_write_rolls_back_the_postgresql_step() {
     let Some(server) = Postgres::get() else { return };
     let storage = PostgresStorage::connect(&server.database().await).await.unwrap();
     let run = async |sql: String| {

@@ -121,7 +121,7 @@ async fn storages() -> Option<(Proxy, PostgresStorage, PostgresStorage)> {
 }
 
 #[tokio::test]
-async fn insert_whose_answer_was_lost_is_an_error_and_then_taken() {
+async fn insert_with_lost_answer_fails_then_finds_key_taken() {
     let Some((proxy, storage, direct)) = storages().await else { return };
     proxy.plan(Plan::LoseAnswer("ON CONFLICT (key)"));
     let lost = storage.insert(&key(2), b"value", end(), start()).await.unwrap_err();
@@ -131,7 +131,7 @@ async fn insert_whose_answer_was_lost_is_an_error_and_then_taken() {
 }
 
 #[tokio::test]
-async fn take_whose_answer_was_lost_is_an_error_and_then_nothing() {
+async fn take_with_lost_answer_fails_then_finds_nothing() {
     let Some((proxy, storage, direct)) = storages().await else { return };
     inserted(&direct, 2).await;
     proxy.plan(Plan::LoseAnswer("RETURNING value"));
@@ -141,7 +141,7 @@ async fn take_whose_answer_was_lost_is_an_error_and_then_nothing() {
 }
 
 #[tokio::test]
-async fn replace_whose_answer_was_lost_is_an_error_and_then_nothing() {
+async fn replace_with_lost_answer_fails_then_finds_nothing() {
     let Some((proxy, storage, direct)) = storages().await else { return };
     let version = inserted(&direct, 2).await;
     proxy.plan(Plan::LoseAnswer("SET namespace = $2"));
@@ -152,7 +152,7 @@ async fn replace_whose_answer_was_lost_is_an_error_and_then_nothing() {
 }
 
 #[tokio::test]
-async fn calls_that_never_reached_the_server_change_nothing() {
+async fn lost_requests_change_nothing() {
     let Some((proxy, storage, direct)) = storages().await else { return };
     proxy.plan(Plan::LoseRequest("ON CONFLICT (key)"));
     assert!(storage.insert(&key(2), b"value", end(), start()).await.is_err());

@@ -109,13 +109,13 @@ fn runtime() -> Runtime {
 
 fn worker(place: &str, bug: &str) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", "ephemeral_processes::a_worker_of_the_suite"]).env(PLACE, place).env(BUG, bug);
+    command.args(["--exact", "ephemeral_processes::contract_suite_worker"]).env(PLACE, place).env(BUG, bug);
     command
 }
 
 /// Does nothing unless the suite has started it.
 #[test]
-fn a_worker_of_the_suite() {
+fn contract_suite_worker() {
     let Ok(place) = std::env::var(PLACE) else { return };
     let runtime = runtime();
     let block_on = |task: Task<'_>| runtime.block_on(task);
@@ -145,14 +145,14 @@ fn of_processes(report: &ContractReport) -> usize {
 }
 
 #[test]
-fn entries_keep_the_contract_for_processes_that_share_a_file() {
+fn entry_contract_holds_across_processes_on_sqlite() {
     let folder = Folder::new();
     let report = judged(&folder, "none", 1).unwrap();
     assert_eq!(of_processes(&report), 3, "{report}");
 }
 
 #[test]
-fn entries_keep_the_contract_for_processes_that_share_postgresql() {
+fn entry_contract_holds_across_processes_on_postgresql() {
     let Some(server) = Postgres::get() else { return };
     let runtime = runtime();
     let url = runtime.block_on(server.database());
@@ -162,7 +162,7 @@ fn entries_keep_the_contract_for_processes_that_share_postgresql() {
 }
 
 #[test]
-fn lock_within_the_process_is_found_by_processes_alone() {
+fn process_local_lock_is_found_only_across_processes() {
     let folder = Folder::new();
     for (bug, case) in [
         ("insert", "of many processes that insert one key"),

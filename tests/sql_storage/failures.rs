@@ -53,7 +53,7 @@ where
 }
 
 #[tokio::test]
-async fn a_database_that_is_gone_is_answered_with_503_and_one_that_makes_no_sense_with_500() {
+async fn database_down_gets_503_and_broken_schema_500() {
     let folder = Folder::new();
     let sqlite = SqliteStorage::open(folder.file()).await.unwrap();
     let drop_table = |name: &str| AssertSqlSafe(format!("ALTER TABLE grantor_{name} RENAME TO lost_{name}"));
@@ -86,7 +86,7 @@ async fn a_database_that_is_gone_is_answered_with_503_and_one_that_makes_no_sens
 }
 
 #[tokio::test]
-async fn a_database_out_of_reach_is_unavailable_when_the_time_is_over() {
+async fn unreachable_database_times_out_as_unavailable() {
     // A port that was free a moment ago.
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let url = format!("postgres://oauth:tiger@127.0.0.1:{port}/oauth");
@@ -95,7 +95,7 @@ async fn a_database_out_of_reach_is_unavailable_when_the_time_is_over() {
 }
 
 #[tokio::test]
-async fn a_pool_without_a_free_connection_is_unavailable() {
+async fn pool_without_a_free_connection_is_unavailable() {
     let folder = Folder::new();
     let sqlite = SqliteOptions::new().timeout(SHORT).max_connections(1).open(folder.file()).await.unwrap();
     let held = sqlite.pool().acquire().await.unwrap();
@@ -154,7 +154,7 @@ impl Locked {
 }
 
 #[tokio::test]
-async fn a_lock_that_is_held_for_too_long_is_unavailable_and_the_token_stays_good() {
+async fn lock_timeout_is_unavailable_and_keeps_the_token() {
     let options = PostgresOptions::new().timeout(SHORT);
     let limited = PgPoolOptions::new().after_connect(|connection, _| {
         Box::pin(async move {
@@ -174,7 +174,7 @@ async fn a_lock_that_is_held_for_too_long_is_unavailable_and_the_token_stays_goo
 }
 
 #[tokio::test]
-async fn a_statement_that_the_server_gives_up_is_unavailable_and_says_why() {
+async fn statement_timeout_is_unavailable_with_its_reason() {
     let limited = PgPoolOptions::new().after_connect(|connection, _| {
         Box::pin(async move {
             run(connection, "SET statement_timeout = 100").await;
@@ -191,7 +191,7 @@ async fn a_statement_that_the_server_gives_up_is_unavailable_and_says_why() {
 const TERMINATE_OTHERS: &str = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()";
 
 #[tokio::test]
-async fn a_redemption_whose_connection_is_ended_while_it_waits_is_unavailable_and_the_token_stays_good() {
+async fn killed_connection_is_unavailable_and_keeps_the_token() {
     let Some(mut locked) = locked(PostgresOptions::new(), PgPoolOptions::new()).await else { return };
     let redemption = locked.redeem().await;
     let waiting = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
@@ -206,7 +206,7 @@ async fn a_redemption_whose_connection_is_ended_while_it_waits_is_unavailable_an
 }
 
 #[tokio::test]
-async fn connections_that_were_ended_while_idle_cost_a_reader_nothing_and_a_writer_one_503_at_most() {
+async fn killed_idle_connections_cost_at_most_one_503() {
     let Some(server) = Postgres::get() else { return };
     let url = server.database().await;
     let storage = PostgresOptions::new().max_connections(1).connect(&url).await.unwrap();
@@ -232,7 +232,7 @@ async fn connections_that_were_ended_while_idle_cost_a_reader_nothing_and_a_writ
 
 // covers: B58
 #[tokio::test]
-async fn what_the_server_rolls_back_for_the_sake_of_others_is_tried_again() {
+async fn server_side_rollback_is_retried() {
     for level in ["repeatable read", "serializable"] {
         let set = format!("SET default_transaction_isolation = '{level}'");
         let strict = PgPoolOptions::new().after_connect(move |connection, _| {
@@ -269,7 +269,7 @@ async fn what_the_server_rolls_back_for_the_sake_of_others_is_tried_again() {
 }
 
 #[tokio::test]
-async fn a_deadlock_with_somebody_elses_transaction_is_survived() {
+async fn deadlock_with_a_foreign_transaction_is_survived() {
     // Whoever waits first looks first for a deadlock, and is its victim.
     let quick = PgPoolOptions::new().after_connect(|connection, _| {
         Box::pin(async move {
@@ -286,7 +286,7 @@ async fn a_deadlock_with_somebody_elses_transaction_is_survived() {
 }
 
 #[tokio::test]
-async fn of_many_redemptions_in_one_family_each_token_is_spent_once_and_none_fails() {
+async fn parallel_redemptions_in_a_family_all_succeed_once() {
     let Some(server) = Postgres::get() else { return };
     let storage = PostgresStorage::connect(&server.database().await).await.unwrap();
     let opened_grant = grant(1);
@@ -307,7 +307,7 @@ async fn of_many_redemptions_in_one_family_each_token_is_spent_once_and_none_fai
 }
 
 #[tokio::test]
-async fn an_identifier_that_is_taken_fails_for_good_and_keeps_its_cause() {
+async fn taken_identifier_fails_permanently_with_its_cause() {
     let folder = Folder::new();
     let sqlite = SqliteStorage::open(folder.file()).await.unwrap();
     let token = opened(&sqlite, 1).await;
@@ -335,7 +335,7 @@ async fn an_identifier_that_is_taken_fails_for_good_and_keeps_its_cause() {
 }
 
 #[tokio::test]
-async fn a_writer_of_sqlite_that_is_kept_out_for_too_long_is_unavailable_and_a_reader_never_is() {
+async fn blocked_sqlite_writer_is_unavailable_readers_are_not() {
     let folder = Folder::new();
     let storage = SqliteOptions::new().timeout(SHORT).open(folder.file()).await.unwrap();
     let token = opened(&storage, 1).await;
@@ -374,7 +374,7 @@ async fn kept_out(storage: &SqliteStorage, token: &grantor::StoredToken) {
 
 /// The first answer was lost, the caller asks again, and this time nobody may write: what was done is known all the same.
 #[tokio::test]
-async fn a_redemption_of_sqlite_that_was_done_is_done_although_the_file_is_locked_when_it_is_asked_for_again() {
+async fn sqlite_redemption_stays_done_when_the_file_is_locked() {
     let folder = Folder::new();
     let storage = SqliteOptions::new().timeout(SHORT).open(folder.file()).await.unwrap();
     let (token, other) = (opened(&storage, 1).await, opened(&storage, 2).await);
@@ -391,7 +391,7 @@ async fn a_redemption_of_sqlite_that_was_done_is_done_although_the_file_is_locke
 
 /// Whoever waited for the revocation finds the grant dead, and not as it was when the redemption began.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_redemption_that_waited_for_a_revocation_is_dead() {
+async fn redemption_after_waiting_for_revocation_is_dead() {
     let Some(mut locked) = locked(PostgresOptions::new(), PgPoolOptions::new()).await else { return };
     let second = opened(&locked.storage, 2).await;
     run(&mut locked.holder, "COMMIT; BEGIN; UPDATE grantor_grants SET revoked_at = '2026-01-01T00:00:01Z'").await;
@@ -405,7 +405,7 @@ async fn a_redemption_that_waited_for_a_revocation_is_dead() {
 }
 
 #[tokio::test]
-async fn a_full_disk_is_unavailable_and_leaves_no_half_grant() {
+async fn full_disk_is_unavailable_and_leaves_no_half_grant() {
     let folder = Folder::new();
     drop(SqliteStorage::open(folder.file()).await.unwrap());
     let connect = SqliteConnectOptions::new().filename(folder.file()).journal_mode(SqliteJournalMode::Wal);
@@ -432,7 +432,7 @@ async fn a_full_disk_is_unavailable_and_leaves_no_half_grant() {
 }
 
 #[tokio::test]
-async fn a_file_that_may_only_be_read_fails_for_good_where_it_is_written() {
+async fn read_only_file_fails_permanently_on_write() {
     let folder = Folder::new();
     let token = opened(&SqliteStorage::open(folder.file()).await.unwrap(), 1).await;
     let connect = SqliteConnectOptions::new().filename(folder.file()).read_only(true);

@@ -82,7 +82,7 @@ fn secret() -> ClientCredential {
 }
 
 #[tokio::test]
-async fn postgresql_is_left_with_all_of_a_dropped_call_or_nothing() {
+async fn cancelled_postgresql_call_leaves_all_or_nothing() {
     let Some(server) = Postgres::get() else { return };
     let url = server.database().await;
     let storage = PostgresOptions::new().max_connections(1).connect(&url).await.unwrap();
@@ -95,7 +95,7 @@ async fn postgresql_is_left_with_all_of_a_dropped_call_or_nothing() {
 }
 
 #[tokio::test]
-async fn sqlite_is_left_with_all_of_a_dropped_call_or_nothing() {
+async fn cancelled_sqlite_call_leaves_all_or_nothing() {
     let folder = Folder::new();
     let storage = SqliteOptions::new().max_connections(1).open(folder.file()).await.unwrap();
     let other = SqliteOptions::new().open(folder.file()).await.unwrap();
@@ -104,7 +104,7 @@ async fn sqlite_is_left_with_all_of_a_dropped_call_or_nothing() {
 
 /// The next writer may begin while the connection of the one before it still rolls back.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_dropped_writer_of_sqlite_does_not_make_the_next_one_fail() {
+async fn cancelled_sqlite_writer_does_not_fail_the_next() {
     let folder = Folder::new();
     let storage = SqliteOptions::new().open(folder.file()).await.unwrap();
     for number in 0..200 {

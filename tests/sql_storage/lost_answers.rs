@@ -23,7 +23,7 @@ async fn storages() -> Option<(Proxy, PostgresStorage, PostgresStorage)> {
 }
 
 #[tokio::test]
-async fn a_redemption_whose_answer_was_lost_after_the_commit_finds_its_own_attempt() {
+async fn redemption_with_lost_commit_answer_finds_its_attempt() {
     let Some((proxy, storage, direct)) = storages().await else { return };
     let token = opened(&storage, 1).await;
     proxy.plan(Plan::LoseAnswer(EXCHANGE));
@@ -35,7 +35,7 @@ async fn a_redemption_whose_answer_was_lost_after_the_commit_finds_its_own_attem
 }
 
 #[tokio::test]
-async fn a_redemption_that_never_reached_the_server_is_unavailable_and_changes_nothing() {
+async fn redemption_that_never_arrived_is_unavailable() {
     let Some((proxy, storage, direct)) = storages().await else { return };
     let token = opened(&storage, 1).await;
     proxy.plan(Plan::LoseRequest(EXCHANGE));
@@ -47,7 +47,7 @@ async fn a_redemption_that_never_reached_the_server_is_unavailable_and_changes_n
 
 /// A refresh token that is not consumed has nowhere to write the attempt down.
 #[tokio::test]
-async fn a_redemption_without_rotation_whose_answer_was_lost_is_unavailable() {
+async fn lost_answer_without_rotation_is_unavailable() {
     let Some((proxy, storage, direct)) = storages().await else { return };
     let token = opened(&storage, 1).await;
     let order = grantor::storage::Redemption { consume: false, seed: None, ..spend(&token, 1) };
@@ -62,7 +62,7 @@ async fn a_redemption_without_rotation_whose_answer_was_lost_is_unavailable() {
 }
 
 #[tokio::test]
-async fn a_look_up_whose_answer_was_lost_is_tried_again_at_once() {
+async fn look_up_with_lost_answer_is_retried_at_once() {
     let Some((proxy, storage, _)) = storages().await else { return };
     let token = opened(&storage, 1).await;
     for plan in [Plan::LoseAnswer("WHERE t.hash = $1"), Plan::LoseRequest("WHERE t.hash = $1")] {

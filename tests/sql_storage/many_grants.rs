@@ -76,7 +76,7 @@ async fn sqlite_revokes_and_purges_more_than_one_batch() {
 /// As a table that was never analysed or has just been filled: the planner knows nothing, and a list must still not be made
 /// anew for each row, or a limit would mean nothing.
 #[tokio::test]
-async fn a_purge_keeps_its_limit_whatever_the_planner_prefers() {
+async fn purge_keeps_its_limit_under_any_query_plan() {
     let Some(server) = Postgres::get() else { return };
     let url = server.database().await;
     let odd = sqlx::postgres::PgPoolOptions::new().after_connect(|connection, _| {

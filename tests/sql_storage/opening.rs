@@ -51,7 +51,7 @@ async fn sqlite_tables(pool: &SqlitePool) -> Vec<String> {
 }
 
 #[test]
-fn the_migrations_that_were_released_have_not_changed() {
+fn migrations_that_were_released_have_not_changed() {
     let released = [
         ("postgres/0001_clients_grants_tokens.sql", "8c8861e3e152887fd08a8c4350746e2f7e3c0573293bc1f1be66241bc5d4f945"),
         ("sqlite/0001_clients_grants_tokens.sql", "1ff1fa47fabeccca654ccc25976df315573ad2c5862b569a6a2f3aa203a526ca"),
@@ -72,7 +72,7 @@ fn the_migrations_that_were_released_have_not_changed() {
 }
 
 #[tokio::test]
-async fn the_tables_are_made_once_and_found_again_beside_the_hosts_own() {
+async fn tables_are_created_once_beside_host_tables() {
     let Some(server) = Postgres::get() else { return };
     let url = server.database().await;
     let pool = PgPool::connect(&url).await.unwrap();
@@ -113,7 +113,7 @@ async fn the_tables_are_made_once_and_found_again_beside_the_hosts_own() {
 }
 
 #[tokio::test]
-async fn storages_with_names_of_their_own_do_not_see_each_other() {
+async fn storages_with_different_names_are_separate() {
     let Some(server) = Postgres::get() else { return };
     let url = server.database().await;
     let one = PostgresOptions::new().table_prefix("one_").connect(&url).await.unwrap();
@@ -143,7 +143,7 @@ async fn storages_with_names_of_their_own_do_not_see_each_other() {
 }
 
 #[tokio::test]
-async fn a_name_that_could_end_a_quoted_one_is_refused() {
+async fn table_name_with_a_quote_is_refused() {
     let folder = Folder::new();
     for bad in ["a\"; DROP TABLE x; --", "a.b", "A_", "1_", "é", &"x".repeat(41)] {
         let error = SqliteOptions::new().table_prefix(bad).open(folder.file()).await.unwrap_err();
@@ -159,7 +159,7 @@ async fn a_name_that_could_end_a_quoted_one_is_refused() {
 }
 
 #[tokio::test]
-async fn a_url_opens_the_file_that_its_path_opens() {
+async fn url_opens_the_file_that_its_path_opens() {
     let folder = Folder::new();
     let file = folder.file();
     SqliteStorage::open(&file).await.unwrap().register(app("app")).await.unwrap();
@@ -188,7 +188,7 @@ async fn a_url_opens_the_file_that_its_path_opens() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn many_may_open_a_fresh_database_at_once() {
+async fn fresh_database_can_be_opened_in_parallel() {
     for _ in 0..5 {
         let folder = Folder::new();
         let openings = (0..16).map(|_| tokio::spawn(SqliteStorage::open(folder.file())));
@@ -214,12 +214,12 @@ const TO_OPEN: &str = "GRANTOR_TEST_OPEN";
 
 fn process(to_open: &str) -> Child {
     let mut process = Command::new(std::env::current_exe().unwrap());
-    process.args(["--exact", "opening::a_process_of_its_own_opens_what_it_is_told"]).env(TO_OPEN, to_open);
+    process.args(["--exact", "opening::worker_process_opens_the_storage"]).env(TO_OPEN, to_open);
     process.stdout(std::process::Stdio::piped()).spawn().unwrap()
 }
 
 #[tokio::test]
-async fn a_process_of_its_own_opens_what_it_is_told() {
+async fn worker_process_opens_the_storage() {
     let Ok(url) = std::env::var(TO_OPEN) else { return };
     let by = format!("process-{}", std::process::id());
     if url.starts_with("postgres:") {
@@ -230,7 +230,7 @@ async fn a_process_of_its_own_opens_what_it_is_told() {
 }
 
 #[tokio::test]
-async fn many_processes_may_open_a_fresh_database_at_once() {
+async fn fresh_database_can_be_opened_by_many_processes() {
     let folder = Folder::new();
     let mut urls = vec![folder.file().to_str().unwrap().to_owned()];
     if let Some(server) = Postgres::get() {
@@ -253,7 +253,7 @@ async fn many_processes_may_open_a_fresh_database_at_once() {
 
 /// Tables of a newer version, or of a migration that is not the one we know, are not touched and not used.
 #[tokio::test]
-async fn a_storage_refuses_tables_that_it_does_not_know() {
+async fn unknown_tables_are_refused() {
     const NEWER: &str = "INSERT INTO grantor_migrations (version, description, success, checksum, execution_time) \
                          VALUES (1000, 'of the future', TRUE, '', 0)";
     const OTHER: &str = "UPDATE grantor_migrations SET checksum = 'other'";
@@ -301,7 +301,7 @@ async fn timeout_of_zero_or_less_does_not_open() {
 }
 
 #[tokio::test]
-async fn without_migrations_nothing_is_created_and_what_is_there_is_used() {
+async fn opening_without_migrations_creates_nothing() {
     let folder = Folder::new();
     assert!(SqliteOptions::new().migrate(false).open(folder.file()).await.is_err());
     assert!(!folder.file().exists());
@@ -317,7 +317,7 @@ async fn without_migrations_nothing_is_created_and_what_is_there_is_used() {
 }
 
 #[tokio::test]
-async fn a_role_that_may_not_change_tables_is_enough_without_migrations() {
+async fn restricted_role_suffices_without_migrations() {
     let Some(server) = Postgres::get() else { return };
     let url = server.database().await;
     let pool = PgPool::connect(&url).await.unwrap();
@@ -348,7 +348,7 @@ async fn a_role_that_may_not_change_tables_is_enough_without_migrations() {
 }
 
 #[tokio::test]
-async fn a_schema_may_be_named_later_that_was_implied_before() {
+async fn implied_schema_may_be_named_later() {
     let Some(server) = Postgres::get() else { return };
     let url = server.database().await;
     PostgresStorage::connect(&url).await.unwrap().register(app("a")).await.unwrap();
@@ -376,7 +376,7 @@ async fn opening_waits_for_the_migration_of_another_node() {
 
 /// The pool is the host's, who goes on using it.
 #[tokio::test]
-async fn an_opening_that_is_dropped_leaves_the_hosts_connection_in_no_transaction() {
+async fn cancelled_opening_leaves_no_transaction_open() {
     let Some(server) = Postgres::get() else { return };
     let url = server.database().await;
     let (pool, other) =
@@ -397,7 +397,7 @@ async fn an_opening_that_is_dropped_leaves_the_hosts_connection_in_no_transactio
 
 // covers: B34
 #[tokio::test]
-async fn no_password_and_no_seed_is_in_an_error_or_a_debug_print() {
+async fn errors_and_debug_output_hide_password_and_seed() {
     let folder = Folder::new();
     let sqlite = SqliteStorage::open(folder.file()).await.unwrap();
     let token = opened(&sqlite, 1).await;

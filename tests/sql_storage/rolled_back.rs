@@ -151,7 +151,7 @@ impl Planned {
 
 // covers: B58
 #[tokio::test]
-async fn serialization_failure_and_deadlock_are_repeated_in_every_step() {
+async fn serialization_failure_or_deadlock_is_retried() {
     let Some(planned) = Planned::new().await else { return };
     let mut number = 0;
     for code in ["40001", "40P01"] {
@@ -169,7 +169,7 @@ async fn serialization_failure_and_deadlock_are_repeated_in_every_step() {
 
 // covers: B58
 #[tokio::test]
-async fn repetition_ends_and_leaves_nothing() {
+async fn retries_end_and_leave_nothing() {
     let Some(planned) = Planned::new().await else { return };
     for (number, (name, step)) in (1..).zip(STEPS) {
         planned.fail("", 0).await;
@@ -187,7 +187,7 @@ async fn repetition_ends_and_leaves_nothing() {
 /// `statement_completion_unknown` and the class 08, as a pooler reports them: the statement may have been committed.
 // covers: B58
 #[tokio::test]
-async fn what_may_have_been_committed_is_never_repeated() {
+async fn possibly_committed_statement_is_never_retried() {
     let Some(planned) = Planned::new().await else { return };
     for (number, (name, step)) in (1..).zip(STEPS) {
         for code in ["40003", "08006", "08007"] {

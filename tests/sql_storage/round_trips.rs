@@ -75,7 +75,7 @@ fn grant_id() -> grantor::GrantId {
 }
 
 #[tokio::test]
-async fn each_request_takes_no_more_statements_than_documented() {
+async fn requests_use_no_more_statements_than_documented() {
     let Some(wire) = Wire::with(1).await else { return };
     wire.warm_up().await;
     let (t, app) = (&wire.t, &wire.app);
@@ -105,7 +105,7 @@ async fn each_request_takes_no_more_statements_than_documented() {
 }
 
 #[tokio::test]
-async fn repeated_refresh_takes_no_more_statements_than_documented() {
+async fn repeated_refresh_keeps_the_documented_statements() {
     let Some(wire) = Wire::with(1).await else { return };
     wire.warm_up().await;
     let tokens = wire.tokens().await;
@@ -125,7 +125,7 @@ async fn repeated_refresh_takes_no_more_statements_than_documented() {
 /// sqlx sends a `Sync` when a connection goes back to the pool. It does so behind the caller's back: with a connection to
 /// spare nobody waits for the answer.
 #[tokio::test]
-async fn nobody_waits_for_the_ping_of_a_connection_that_was_given_back() {
+async fn returned_connection_is_not_pinged() {
     let Some(wire) = Wire::with(20).await else { return };
     let approved = wire.t.authorize(&wire.app).approve_as("alice").await;
     wire.proxy.plan(Plan::SwallowPings);
@@ -137,7 +137,7 @@ async fn nobody_waits_for_the_ping_of_a_connection_that_was_given_back() {
 }
 
 #[tokio::test]
-async fn a_connection_of_the_storages_own_pool_is_not_tried_before_each_use() {
+async fn pooled_connection_is_not_tested_before_each_use() {
     let Some(server) = Postgres::get() else { return };
     let proxy = Proxy::to(&server.database().await);
     let storage = PostgresStorage::connect(&proxy.url).await.unwrap();

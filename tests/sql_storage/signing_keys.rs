@@ -47,13 +47,13 @@ async fn race(stores: Vec<Arc<dyn KeyStore>>) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn of_many_that_replace_keys_in_memory_one_wins() {
+async fn parallel_key_replacements_in_memory_let_one_win() {
     let storage = MemoryStorage::new();
     race(vec![Arc::new(storage.clone()), Arc::new(storage)]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn of_many_that_replace_keys_in_sqlite_one_wins() {
+async fn parallel_key_replacements_in_sqlite_let_one_win() {
     let folder = Folder::new();
     let open = || async { Arc::new(SqliteStorage::open(folder.file()).await.unwrap()) };
     race(vec![open().await, open().await]).await;
@@ -62,7 +62,7 @@ async fn of_many_that_replace_keys_in_sqlite_one_wins() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn of_many_that_replace_keys_in_postgresql_one_wins() {
+async fn parallel_key_replacements_in_postgresql_let_one_win() {
     let Some(server) = Postgres::get() else { return };
     let url = server.database().await;
     let connect = || async { Arc::new(PostgresStorage::connect(&url).await.unwrap()) };

@@ -48,7 +48,7 @@ fn broken_by(bug: Bug) -> &'static BrokenContract {
 }
 
 #[test]
-fn an_honest_storage_that_waits_keeps_the_contract() {
+fn honest_storage_that_waits_keeps_the_contract() {
     judged(Bug::None, 1).unwrap();
 }
 
@@ -63,7 +63,7 @@ impl Interceptor for PassOn {
 }
 
 #[test]
-fn an_intercepted_storage_keeps_the_contract() {
+fn intercepted_storage_keeps_the_contract() {
     let (runtime, storage) = (runtime(), Intercepted::new(MemoryStorage::new(), PassOn));
     let connect = || async { Ok::<_, Infallible>(storage.clone()) };
     let suite = StorageContract::new(|task: Task<'_>| runtime.block_on(task), connect);
@@ -82,7 +82,7 @@ impl Interceptor for PurgesOnly {
 
 #[tokio::test]
 #[should_panic(expected = "the interceptor returned a reply of another method: Purged(0)")]
-async fn a_reply_of_another_method_panics() {
+async fn reply_of_another_method_panics() {
     drop(Intercepted::new(MemoryStorage::new(), PurgesOnly).find_client("app").await);
 }
 
@@ -126,16 +126,16 @@ macro_rules! each_bug_is_found {
 }
 
 each_bug_is_found! {
-    nodes_that_do_not_see_each_others_work_break_clause_1: Linearizable,
-    steps_that_are_not_atomic_break_clause_2: Atomic,
-    a_storage_that_forgets_its_attempts_breaks_clause_3: AmbiguousCommits,
-    a_storage_that_stops_half_way_breaks_clause_4: Crashes,
-    a_purge_of_too_much_or_too_little_breaks_clause_5: Evidence,
-    a_storage_that_reads_a_clock_breaks_clause_6: NoClock,
-    a_wrong_revocation_or_list_breaks_clause_7: RevocationIsFinal,
-    a_storage_that_changes_records_breaks_clause_8: OpaqueRecords,
-    a_registry_that_breaks_its_word_breaks_clause_9: Clients,
-    storage_of_two_issuers_breaks_clause_11: Issuer,
+    linearizability_bugs_break_clause_1: Linearizable,
+    atomicity_bugs_break_clause_2: Atomic,
+    attempt_bugs_break_clause_3: AmbiguousCommits,
+    crash_bugs_break_clause_4: Crashes,
+    evidence_and_purge_bugs_break_clause_5: Evidence,
+    clock_bugs_break_clause_6: NoClock,
+    revocation_and_list_bugs_break_clause_7: RevocationIsFinal,
+    record_bugs_break_clause_8: OpaqueRecords,
+    registry_bugs_break_clause_9: Clients,
+    issuer_bugs_break_clause_11: Issuer,
 }
 
 /// Runs the suite against a model whose connections are cut.
@@ -148,7 +148,7 @@ fn judged_when_cut(bug: Bug, rounds: u32) -> (Result<ContractReport, BrokenContr
 }
 
 #[test]
-fn a_storage_may_fail_when_its_connections_are_cut_but_not_forget_or_stop_half_way() {
+fn cut_connections_may_fail_calls_but_not_lose_steps() {
     let (result, hit) = judged_when_cut(Bug::None, 1);
     let report = result.unwrap();
     assert!(hit > 10, "the cuts hit only {hit} calls");
@@ -161,7 +161,7 @@ fn a_storage_may_fail_when_its_connections_are_cut_but_not_forget_or_stop_half_w
 }
 
 #[test]
-fn calls_that_fail_with_one_error_stand_under_one_heading_and_not_among_what_the_cases_ask() {
+fn calls_with_the_same_error_share_a_heading() {
     for (bug, error, call) in [
         (Bug::CanNotPurge, "the storage failed: a row has no end", "purge_expired succeeds"),
         (Bug::PanicsInAPurge, "a panic: a row that is not there", "no call panics"),
@@ -184,13 +184,13 @@ fn calls_that_fail_with_one_error_stand_under_one_heading_and_not_among_what_the
 }
 
 #[test]
-fn a_purge_of_evidence_is_told_what_it_lost() {
+fn purge_that_loses_evidence_is_reported_with_the_loss() {
     let text = broken_by(Bug::PurgesSpent).to_string();
     assert!(text.contains("a spent token is kept while the grant lives\n  observed  it is gone"), "{text}");
 }
 
 #[test]
-fn what_differs_is_told_and_not_all_that_was_compared() {
+fn report_shows_only_what_differs() {
     let broken = broken_by(Bug::ListsOldestFirst).to_string();
     let part = "a list in pages of 4: 10 in all, at position 1: GrantId(";
     assert!(broken.contains(part), "{part:?} is missing in: {broken}");
@@ -207,7 +207,7 @@ fn what_differs_is_told_and_not_all_that_was_compared() {
 }
 
 #[test]
-fn one_case_that_failed_is_not_called_many() {
+fn one_failed_case_is_reported_in_singular() {
     let broken = broken_by(Bug::KeepsSeeds);
     assert_eq!(broken.cases().len(), 1, "{broken}");
     let text = broken.to_string();
@@ -215,7 +215,7 @@ fn one_case_that_failed_is_not_called_many() {
 }
 
 #[test]
-fn the_report_names_every_case_and_what_was_skipped_for_want_of_an_option() {
+fn report_names_every_case_and_every_skipped_one() {
     let (runtime, model) = (runtime(), Model::new(Bug::None));
     let connect = || async { Ok::<_, Infallible>(model.node()) };
     let report = grantor::testing::storage_contract(|task: Task<'_>| runtime.block_on(task), connect).unwrap();
@@ -246,14 +246,14 @@ fn block_on(mut task: Task<'_>) {
 }
 
 #[test]
-fn the_suite_needs_no_runtime_of_its_own() {
+fn suite_needs_no_runtime() {
     let model = Model::new(Bug::None);
     let connect = || async { Ok::<_, Infallible>(model.node()) };
     StorageContract::new(block_on, connect).client_registry().interrupted_by(|| model.cut()).run().unwrap();
 }
 
 #[test]
-fn the_suite_runs_on_a_runtime_of_one_thread() {
+fn suite_runs_on_a_runtime_of_one_thread() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let model = Model::new(Bug::None);
     let connect = || async { Ok::<_, Infallible>(model.node()) };
@@ -262,7 +262,7 @@ fn the_suite_runs_on_a_runtime_of_one_thread() {
 }
 
 #[test]
-fn a_storage_that_can_not_be_reached_is_not_judged() {
+fn unreachable_storage_is_not_judged() {
     let runtime = runtime();
     let connect = || async { Err::<MemoryStorage, _>("connection refused") };
     let broken = grantor::testing::storage_contract(|task: Task<'_>| runtime.block_on(task), connect).unwrap_err();
@@ -277,7 +277,7 @@ fn judged_with_workers(bug: Bug, is_cached: bool, rounds: u32) -> Result<Contrac
     let connect = || async { Ok::<_, Infallible>(model.node()) };
     let worker = || {
         let mut command = Command::new(std::env::current_exe().unwrap());
-        command.args(["--exact", "a_worker_of_the_suite"]).env(HUB, hub.address()).env(CACHED, is_cached.to_string());
+        command.args(["--exact", "contract_suite_worker"]).env(HUB, hub.address()).env(CACHED, is_cached.to_string());
         command
     };
     StorageContract::new(block_on, connect).workers(worker).rounds(rounds).run()
@@ -288,7 +288,7 @@ const CACHED: &str = "GRANTOR_TEST_CACHED";
 
 /// Does nothing unless the suite has started it.
 #[test]
-fn a_worker_of_the_suite() {
+fn contract_suite_worker() {
     let is_cached = std::env::var(CACHED).is_ok_and(|value| value == "true");
     let connect = || async {
         let remote = Remote::connect(&std::env::var(HUB).unwrap(), is_cached)?;
@@ -299,7 +299,7 @@ fn a_worker_of_the_suite() {
 }
 
 #[test]
-fn many_processes_race_on_a_storage_and_find_what_one_process_can_not() {
+fn process_races_find_a_process_local_lock() {
     let report = judged_with_workers(Bug::None, false, 1).unwrap();
     let of_workers = report.passed.iter().filter(|(_, name)| name.contains("process")).count();
     assert_eq!(of_workers, 3, "{report}");

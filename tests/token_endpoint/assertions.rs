@@ -50,7 +50,7 @@ fn assertions(client: &TestClient) -> Vec<String> {
 
 // covers: B29, B31, CA-15 (RFC 6749 §5.2)
 #[tokio::test]
-async fn no_assertion_gets_a_client_in_and_none_is_taken_for_absent() {
+async fn client_assertion_is_refused_and_never_ignored() {
     let t = TestServer::new();
     for app in [t.confidential_client(CB).await, t.public_client(CB).await] {
         let approved = t.authorize(&app).approve_as("alice").await;

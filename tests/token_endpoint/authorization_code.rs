@@ -18,7 +18,7 @@ const ALL: &str = "user:read user:write offline_access";
 
 // covers: GC-07 (RFC 6749 §4.1.3), GC-08 (RFC 6749 §4.1.3), B19
 #[tokio::test]
-async fn a_code_is_redeemed_by_its_own_client_only_and_survives_the_attempts_of_others() {
+async fn code_is_redeemed_by_its_own_client_only() {
     let (t, spy) = spied(|_| {}).await;
     for (owner, thief) in [
         (t.confidential_client(CB).await, t.confidential_client(CB).await),
@@ -39,7 +39,7 @@ async fn a_code_is_redeemed_by_its_own_client_only_and_survives_the_attempts_of_
 
 // covers: GC-09 (RFC 6749 §4.1.3), GC-13 (RFC 6749 §4.1.2), AMB-04, B7
 #[tokio::test]
-async fn the_redirect_uri_of_the_authorization_request_is_repeated_exactly() {
+async fn redirect_uri_must_be_repeated_exactly() {
     let t = TestServer::new();
     let uri = "https://app.example/cb?a=%2Fx";
     let app = t.confidential_client_with(|client| client.authorization_code([uri, CB]).scope(ALL)).await;
@@ -72,7 +72,7 @@ async fn code_without_redirect_uri(t: &TestServer, client_id: &str) -> String {
 
 // covers: AMB-04, GC-09 (RFC 6749 §4.1.3)
 #[tokio::test]
-async fn a_redirect_uri_that_was_not_sent_need_not_be_repeated_but_must_be_right_if_it_is() {
+async fn redirect_uri_not_sent_may_be_omitted_but_not_wrong() {
     let (t, app) = confidential().await;
     for (given, expected) in [("", Ok(())), (CB, Ok(())), ("https://evil.example/cb", Err(()))] {
         let code = code_without_redirect_uri(&t, &app.id).await;
@@ -87,7 +87,7 @@ async fn a_redirect_uri_that_was_not_sent_need_not_be_repeated_but_must_be_right
 
 // covers: GC-10 (OAuth 2.1 §10.2), AMB-04
 #[tokio::test]
-async fn a_client_of_oauth_2_1_may_leave_the_redirect_uri_out_but_not_change_it() {
+async fn oauth_2_1_client_may_omit_redirect_uri_not_change_it() {
     let t = TestServer::with_policy(|policy| policy.dangerous().pkce_optional = true);
     let app = t
         .confidential_client_with(|client| {
@@ -108,7 +108,7 @@ async fn a_client_of_oauth_2_1_may_leave_the_redirect_uri_out_but_not_change_it(
 
 // covers: GC-12 (RFC 6749 §5.2)
 #[tokio::test]
-async fn a_code_that_was_changed_in_any_place_is_unknown() {
+async fn changed_code_is_unknown() {
     let (t, app) = confidential().await;
     let approved = t.authorize(&app).approve_as("alice").await;
     let pairs = redemption(&approved, &app);
@@ -127,7 +127,7 @@ async fn a_code_that_was_changed_in_any_place_is_unknown() {
 
 // covers: GC-01 (RFC 6749 §4.1.2)
 #[tokio::test]
-async fn a_code_is_good_until_the_last_microsecond_of_its_lifetime() {
+async fn code_is_valid_until_the_microsecond_of_its_expiry() {
     let (t, app) = confidential().await;
     for (age, works) in [(Duration::MINUTE - Duration::microseconds(1), true), (Duration::MINUTE, false)] {
         let approved = t.authorize(&app).approve_as("alice").await;
@@ -143,7 +143,7 @@ async fn a_code_is_good_until_the_last_microsecond_of_its_lifetime() {
 
 // covers: GC-02 (RFC 6749 §4.1.2)
 #[tokio::test]
-async fn codes_live_for_a_minute_by_default_and_never_for_more_than_ten() {
+async fn code_lifetime_is_one_minute_and_at_most_ten() {
     let (t, app) = confidential().await;
     let approved = t.authorize(&app).approve_as("alice").await;
     let (code, _) = row(&t, approved.code().hash()).await;
@@ -164,7 +164,7 @@ async fn codes_live_for_a_minute_by_default_and_never_for_more_than_ten() {
 
 // covers: GC-14 (RFC 6749 §4.1.3), SC-03 (RFC 6749 §3.3), SC-04 (RFC 6749 §3.3), TK-07 (RFC 6749 §5.1)
 #[tokio::test]
-async fn the_token_has_what_the_user_approved_and_a_scope_parameter_changes_nothing() {
+async fn token_has_approved_scope_and_ignores_scope_parameter() {
     let (t, app) = confidential().await;
     let approval = Approval::by(Subject::new("alice").unwrap()).scope(["user:read"]);
     let approved = t.authorize(&app).scope("user:read user:write").approve(approval).await;
@@ -181,7 +181,7 @@ async fn the_token_has_what_the_user_approved_and_a_scope_parameter_changes_noth
 
 // covers: GC-15 (RFC 6749 §5.2)
 #[tokio::test]
-async fn a_client_that_lost_the_grant_type_cannot_redeem_a_code_issued_before() {
+async fn client_that_lost_grant_type_cannot_redeem_older_code() {
     let (t, app) = confidential().await;
     let approved = t.authorize(&app).approve_as("alice").await;
     change_client(&t, &app, |parts| parts.grant_types.retain(|grant_type| grant_type.as_str() != "authorization_code"))
@@ -192,7 +192,7 @@ async fn a_client_that_lost_the_grant_type_cannot_redeem_a_code_issued_before() 
 
 // covers: PK-11 (RFC 7636 §4.4), GC-13 (RFC 6749 §4.1.2)
 #[tokio::test]
-async fn everything_a_code_is_bound_to_survives_a_restart_of_the_server() {
+async fn code_bindings_survive_a_restart() {
     let mut t = TestServer::new();
     let app = t.confidential_client(CB).await;
     let old = t.clone();
@@ -207,7 +207,7 @@ async fn everything_a_code_is_bound_to_survives_a_restart_of_the_server() {
 
 // covers: TF-15 (RFC 6749 §10), GR-20 (RFC 6749 §1.5)
 #[tokio::test]
-async fn codes_access_tokens_and_refresh_tokens_do_not_stand_in_for_each_other() {
+async fn codes_and_tokens_are_not_interchangeable() {
     let (t, app) = confidential().await;
     let tokens = crate::support::tokens_of(&t, &app).await;
     let approved = t.authorize(&app).approve_as("alice").await;
@@ -229,7 +229,7 @@ async fn codes_access_tokens_and_refresh_tokens_do_not_stand_in_for_each_other()
 
 // covers: GC-03 (RFC 6749 §4.1.2), B16
 #[tokio::test]
-async fn a_code_works_once_and_its_row_says_so() {
+async fn code_works_once_and_its_row_is_spent() {
     let (t, spy) = spied(|_| {}).await;
     let app = t.public_client(CB).await;
     let approved = t.authorize(&app).approve_as("alice").await;
@@ -249,7 +249,7 @@ async fn a_code_works_once_and_its_row_says_so() {
 
 // covers: TF-14 (RFC 6749 §10.3), GR-19 (RFC 6749 §10.4)
 #[tokio::test]
-async fn what_is_stored_of_a_grant_holds_no_token() {
+async fn stored_grant_holds_no_token() {
     let (t, app) = confidential().await;
     let approved = t.authorize(&app).approve_as("alice").await;
     let first = approved.redeem().await.unwrap();

@@ -43,7 +43,7 @@ fn raw_basic(credentials: impl AsRef<[u8]>) -> Request {
 
 // covers: CA-03 (RFC 6749 §2.3.1), CA-04 (OAuth 2.1 §2.4.1)
 #[tokio::test]
-async fn a_confidential_client_authenticates_by_header_or_body() {
+async fn confidential_client_authenticates_by_header_or_body() {
     let (t, app) = confidential().await;
     granted(&t, &by_basic(&app.id, secret_of(&app))).await;
     granted(&t, &by_body(&app.id, secret_of(&app))).await;
@@ -51,7 +51,7 @@ async fn a_confidential_client_authenticates_by_header_or_body() {
 
 // covers: CA-01 (RFC 6749 §3.2.1), CA-10 (RFC 6749 §2.2), CA-20 (RFC 6749 §10.2), GR-01 (RFC 6749 §6), GK-02 (RFC 6749 §4.4.2), AMB-17, B14, B29
 #[tokio::test]
-async fn the_identifier_alone_is_not_enough_for_a_confidential_client_with_any_grant() {
+async fn client_id_alone_never_authenticates_confidential_client() {
     let (t, app) = confidential().await;
     let tokens = tokens_of(&t, &app).await;
     let approved = t.authorize(&app).approve_as("alice").await;
@@ -100,7 +100,7 @@ async fn event_names_the_client_that_a_request_presented() {
 
 // covers: CA-13 (RFC 6749 §5.2), CA-14 (RFC 6749 §5.2), CA-15 (RFC 6749 §5.2), TL-21 (RFC 9110 §15.5.2), AMB-02
 #[tokio::test]
-async fn every_failed_authentication_is_401_with_a_challenge_and_the_same_body() {
+async fn failed_authentication_is_401_with_one_body() {
     let (t, app) = confidential().await;
     let assertion = [("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer")];
     let assertion = [&MACHINE[..], &assertion, &[("client_assertion", "header.payload.signature")]].concat();
@@ -127,7 +127,7 @@ async fn every_failed_authentication_is_401_with_a_challenge_and_the_same_body()
 
 // covers: CA-05 (RFC 6749 §2.3.1), CA-06 (RFC 7617 §2), AMB-03
 #[tokio::test]
-async fn basic_credentials_are_form_decoded_and_split_at_the_first_colon() {
+async fn basic_credentials_are_decoded_and_split_at_first_colon() {
     let t = TestServer::new();
     let id = "app:one %2B+/?&=~";
     let secret = "pass:word: %41+&=\"\\/~!";
@@ -155,7 +155,7 @@ async fn basic_credentials_are_form_decoded_and_split_at_the_first_colon() {
 /// Guards: a client whose header is malformed learns how to authenticate.
 // covers: AMB-03, CA-13 (RFC 6749 §5.2), B36
 #[tokio::test]
-async fn unreadable_authorization_header_is_401_with_a_challenge() {
+async fn unreadable_authorization_header_gets_401_and_challenge() {
     let (t, app) = confidential().await;
     let right = basic(&app.id, secret_of(&app));
     let malformed = [
@@ -186,7 +186,7 @@ async fn unreadable_authorization_header_is_401_with_a_challenge() {
 /// Guards: a developer whose library sends secrets unencoded reads why they are refused, and an attacker reads nothing.
 // covers: AMB-03, CA-05 (RFC 6749 §2.3.1), CA-15 (RFC 6749 §5.2)
 #[tokio::test]
-async fn unencoded_basic_credentials_are_told_to_be_encoded() {
+async fn unencoded_basic_credentials_get_advice_to_encode() {
     let t = TestServer::new();
     let secret = "one+one%is%41two";
     let register = async |id: &str, change: fn(ClientBuilder) -> ClientBuilder| {
@@ -220,7 +220,7 @@ async fn unencoded_basic_credentials_are_told_to_be_encoded() {
 
 /// Guards: clients of libraries that do not form-encode, where an administrator has allowed it.
 #[tokio::test]
-async fn raw_basic_secret_is_taken_only_from_a_client_with_the_switch() {
+async fn raw_basic_secret_needs_the_client_switch() {
     let seen = Seen::default();
     let t = TestServer::with(|builder| builder.authenticator(seen.clone()));
     for (n, secret) in ["one+one", "%41", "100%", "%ZZ+", "%00", "a:b+c", "%C3", "plain"].into_iter().enumerate() {
@@ -258,7 +258,7 @@ async fn raw_basic_secret_is_taken_only_from_a_client_with_the_switch() {
 
 /// Guards: only an administrator lets a client send its secret raw.
 #[test]
-fn raw_basic_secret_is_an_administrators_switch_and_off() {
+fn raw_basic_secret_switch_is_administrators_and_off() {
     let secret = ClientSecret::new("a+b");
     let client = Client::confidential("app", ClientCredential::secret(&secret)).client_credentials();
     let client = client.scope("user:read").build().unwrap();
@@ -339,7 +339,7 @@ impl Authenticator for Seen {
 
 // covers: PP-23 (RFC 9110 §11.1)
 #[tokio::test]
-async fn the_scheme_of_the_header_may_be_written_in_any_case() {
+async fn authorization_scheme_is_case_insensitive() {
     let (t, app) = confidential().await;
     for scheme in ["Basic", "basic", "BASIC", "bAsIc"] {
         let header = basic(&app.id, secret_of(&app)).replacen("Basic", scheme, 1);
@@ -349,7 +349,7 @@ async fn the_scheme_of_the_header_may_be_written_in_any_case() {
 
 // covers: CA-02 (RFC 6749 §3.2.1), CA-11 (RFC 6749 §2.3), AMB-17, B28
 #[tokio::test]
-async fn authentication_that_a_public_client_did_not_need_is_still_judged() {
+async fn unneeded_credentials_of_public_client_are_checked() {
     let (t, app) = public().await;
     let approved = t.authorize(&app).approve_as("alice").await;
     let redeem = redemption(&approved, &app);
@@ -366,7 +366,7 @@ async fn authentication_that_a_public_client_did_not_need_is_still_judged() {
 
 // covers: CA-09 (RFC 6749 §2.3), AMB-16, B28
 #[tokio::test]
-async fn two_authentication_methods_in_one_request_are_refused_even_if_both_are_right() {
+async fn two_client_authentication_methods_are_refused() {
     let (t, app) = confidential().await;
     let header = basic(&app.id, secret_of(&app));
     let wrong_header = basic(&app.id, "not-the-secret");
@@ -389,7 +389,7 @@ async fn two_authentication_methods_in_one_request_are_refused_even_if_both_are_
 
 // covers: B28
 #[tokio::test]
-async fn a_failed_header_does_not_fall_back_to_the_identifier_in_the_body() {
+async fn failed_header_does_not_fall_back_to_body_client_id() {
     let (t, public) = public().await;
     let approved = t.authorize(&public).approve_as("alice").await;
     let pairs = [redemption(&approved, &public), vec![("client_id", public.id.as_str())]].concat();
@@ -402,7 +402,7 @@ async fn a_failed_header_does_not_fall_back_to_the_identifier_in_the_body() {
 
 // covers: TK-13 (RFC 6749 §3.2.1), AMB-16, B28
 #[tokio::test]
-async fn a_client_id_beside_a_header_must_name_the_same_client() {
+async fn client_id_beside_header_must_match() {
     let t = TestServer::new();
     let (app, other) = (t.confidential_client(CB).await, t.confidential_client(CB).await);
     let public = t.public_client(CB).await;
@@ -418,7 +418,7 @@ async fn a_client_id_beside_a_header_must_name_the_same_client() {
 
 // covers: CA-16 (RFC 6749 §3.2.1), GR-03 (OAuth 2.1 §4.3.1)
 #[tokio::test]
-async fn a_public_client_must_name_itself() {
+async fn public_client_must_name_itself() {
     let t = TestServer::new();
     let (app, other) = (t.public_client(CB).await, t.public_client(CB).await);
     let tokens = tokens_of(&t, &app).await;
@@ -434,7 +434,7 @@ async fn a_public_client_must_name_itself() {
 
 // covers: CA-12 (RFC 6749 §2.3.2), CA-25 (RFC 7591 §2)
 #[tokio::test]
-async fn a_client_registered_for_one_method_may_use_no_other() {
+async fn client_registered_for_one_method_may_use_no_other() {
     let t = TestServer::new();
     for (method, other) in [
         (AuthenticationMethod::ClientSecretBasic, by_body as fn(&str, &str) -> Request),
@@ -453,7 +453,7 @@ async fn a_client_registered_for_one_method_may_use_no_other() {
 
 // covers: CA-21 (RFC 9700 §2.5), B29
 #[tokio::test]
-async fn a_confidential_client_never_gets_in_by_the_method_none() {
+async fn confidential_client_cannot_use_method_none() {
     let (t, app) = confidential().await;
     let client = t.storage.find_client(&app.id).await.unwrap().unwrap();
     assert!(!client.allows_authentication_method(AuthenticationMethod::None));
@@ -467,7 +467,7 @@ async fn a_confidential_client_never_gets_in_by_the_method_none() {
 
 // covers: CA-17 (RFC 6749 §10.1), CA-24 (RFC 6749 §2.1)
 #[test]
-fn a_type_is_always_stated_and_public_types_have_no_secret() {
+fn client_type_is_stated_and_public_has_no_secret() {
     for client_type in [ClientType::Public, ClientType::Native] {
         let mut parts = ClientParts::new(ClientId::new("app").unwrap(), client_type);
         parts.grant_types.insert(grantor::GrantType::new("refresh_token").unwrap());
@@ -484,7 +484,7 @@ fn a_type_is_always_stated_and_public_types_have_no_secret() {
 
 // covers: CA-18 (RFC 8252 §8.5), CA-19 (OAuth 2.1 §8.1)
 #[tokio::test]
-async fn a_native_app_needs_no_secret_and_is_treated_as_public() {
+async fn native_app_is_public_without_a_secret() {
     let t = TestServer::with_policy(|policy| {
         policy.refresh_token_rotation = grantor::policy::Rotation::PublicClients;
         policy.dangerous().pkce_optional = true;
@@ -501,7 +501,7 @@ async fn a_native_app_needs_no_secret_and_is_treated_as_public() {
 
 // covers: CA-27 (RFC 7591 §3.2.1)
 #[tokio::test]
-async fn an_expired_secret_no_longer_authenticates_and_two_overlap_while_one_is_replaced() {
+async fn expired_secret_fails_and_rotated_secrets_overlap() {
     let (t, app) = confidential().await;
     let new = ClientSecret::generate(&t.entropy).unwrap();
     let id = ClientId::new(&app.id).unwrap();
@@ -519,7 +519,7 @@ async fn an_expired_secret_no_longer_authenticates_and_two_overlap_while_one_is_
 
 // covers: CA-27 (RFC 7591 §3.2.1)
 #[tokio::test]
-async fn an_expired_credential_fails_even_if_the_hosts_authenticator_accepts_it() {
+async fn expired_credential_fails_even_if_the_host_accepts_it() {
     let t = TestServer::with(|builder| builder.authenticator(Says(Verdict::Accepted(()))));
     let end = t.clock.now() + Duration::hours(1);
     let client = Client::confidential("vaulted", ClientCredential::opaque().expiring(end)).client_credentials();
@@ -532,7 +532,7 @@ async fn an_expired_credential_fails_even_if_the_hosts_authenticator_accepts_it(
 }
 
 #[tokio::test]
-async fn which_of_several_opaque_credentials_is_meant_only_the_hosts_authenticator_knows() {
+async fn host_authenticator_selects_the_opaque_credential() {
     let t = TestServer::with(|builder| builder.authenticator(Says(Verdict::Accepted(()))));
     let expired = ClientCredential::opaque().expiring(t.clock.now());
     let client = Client::confidential("rotating", expired).credential(ClientCredential::opaque());
@@ -542,7 +542,7 @@ async fn which_of_several_opaque_credentials_is_meant_only_the_hosts_authenticat
 
 // covers: CA-30 (RFC 6749 §2.3.1), B29
 #[tokio::test]
-async fn an_empty_secret_never_authenticates_and_is_not_even_asked_about() {
+async fn empty_secret_never_authenticates_or_reaches_the_host() {
     let t = TestServer::with(|builder| builder.authenticator(Says(Verdict::Accepted(()))));
     let client = Client::confidential("app", ClientCredential::secret(&ClientSecret::new("")));
     let app = t.register(client.client_credentials().scope("user:read").build(), None).await;
@@ -553,7 +553,7 @@ async fn an_empty_secret_never_authenticates_and_is_not_even_asked_about() {
 
 // covers: PP-15 (RFC 6749 App. A.1, A.2)
 #[tokio::test]
-async fn credentials_outside_printable_ascii_match_nobody() {
+async fn credentials_outside_printable_ascii_never_match() {
     let t = TestServer::with(|builder| builder.authenticator(Says(Verdict::Accepted(()))));
     let app = t.confidential_client(CB).await;
     for secret in ["tab\tinside-it", "nul\0inside-it", "p\u{e4}ssword-umlaut", "del\u{7f}inside-it"] {
@@ -566,7 +566,7 @@ async fn credentials_outside_printable_ascii_match_nobody() {
 
 // covers: CA-28 (RFC 6819 §5.1.4.1.3)
 #[tokio::test]
-async fn what_is_stored_of_a_client_does_not_hold_its_secret() {
+async fn stored_client_does_not_hold_its_secret() {
     let (t, app) = confidential().await;
     let client = t.storage.find_client(&app.id).await.unwrap().unwrap();
     let stored = serde_json::to_string(&*client).unwrap();
@@ -576,7 +576,7 @@ async fn what_is_stored_of_a_client_does_not_hold_its_secret() {
 
 // covers: CA-08 (RFC 6749 §2.3.1), TF-05 (RFC 6749 §10.10)
 #[tokio::test]
-async fn an_authenticator_can_stop_the_guessing_of_secrets() {
+async fn authenticator_can_stop_the_guessing_of_secrets() {
     let limiter = Limiter::default();
     let t = TestServer::with(|builder| builder.authenticator(limiter.clone()));
     let app = t.confidential_client(CB).await;
@@ -595,7 +595,7 @@ async fn an_authenticator_can_stop_the_guessing_of_secrets() {
 
 // covers: CA-15 (RFC 6749 §5.2)
 #[tokio::test]
-async fn a_client_that_was_removed_is_unknown() {
+async fn client_that_was_removed_is_unknown() {
     let (t, app) = confidential().await;
     let body = granted(&t, &by_basic(&app.id, secret_of(&app))).await;
     t.storage.remove(&ClientId::new(&app.id).unwrap(), t.clock.now()).await.unwrap();
@@ -604,7 +604,7 @@ async fn a_client_that_was_removed_is_unknown() {
 }
 
 #[tokio::test]
-async fn a_changed_registration_counts_from_the_next_request_on() {
+async fn changed_registration_applies_from_the_next_request() {
     let (t, app) = confidential().await;
     change_client(&t, &app, |parts| {
         parts.token_endpoint_auth_method = Some(AuthenticationMethod::ClientSecretPost);

@@ -13,7 +13,7 @@ const MACHINE: [(&str, &str); 2] = [("grant_type", "client_credentials"), ("scop
 
 // covers: GK-03 (RFC 6749 §4.4.3), TK-04 (RFC 6749 §5.1)
 #[tokio::test]
-async fn a_machine_gets_an_access_token_and_never_a_refresh_token() {
+async fn client_credentials_never_issue_a_refresh_token() {
     let (t, app) = confidential().await;
     for scope in ["user:read", "user:read offline_access"] {
         let body = granted(&t, &token_as(&app, &[("grant_type", "client_credentials"), ("scope", scope)])).await;
@@ -23,7 +23,7 @@ async fn a_machine_gets_an_access_token_and_never_a_refresh_token() {
 
 // covers: GK-06 (RFC 9700 §4.15.1)
 #[tokio::test]
-async fn a_machines_token_is_never_taken_for_a_users_even_if_the_client_is_called_like_one() {
+async fn machine_token_is_never_a_user_token_despite_its_name() {
     let t = TestServer::new();
     let secret = ClientSecret::generate(&t.entropy).unwrap();
     let client = Client::confidential("alice", ClientCredential::secret(&secret)).client_credentials();
@@ -39,7 +39,7 @@ async fn a_machines_token_is_never_taken_for_a_users_even_if_the_client_is_calle
 
 // covers: GK-01 (RFC 6749 §4.4), AMB-18
 #[tokio::test]
-async fn a_public_client_can_neither_be_registered_for_the_grant_nor_use_it() {
+async fn public_client_cannot_use_client_credentials() {
     let (t, app) = public().await;
     refused_for(&t, &token_as(&app, &MACHINE), 400, "unauthorized_client", "GrantTypeNotAllowed").await;
     let mut parts = t.storage.find_client(&app.id).await.unwrap().unwrap().parts().clone();
@@ -49,7 +49,7 @@ async fn a_public_client_can_neither_be_registered_for_the_grant_nor_use_it() {
 
 // covers: GK-02 (RFC 6749 §4.4.2)
 #[tokio::test]
-async fn the_client_must_authenticate() {
+async fn client_must_authenticate() {
     let (t, app) = confidential().await;
     let named = token(&[&MACHINE[..], &[("client_id", app.id.as_str())]].concat());
     bad_client(&t, &named, "MissingClientAuthentication").await;
@@ -58,7 +58,7 @@ async fn the_client_must_authenticate() {
 
 // covers: GK-04 (RFC 6749 §4.4.2), SC-05 (RFC 6749 §3.3), TK-07 (RFC 6749 §5.1)
 #[tokio::test]
-async fn without_a_scope_the_client_gets_its_default_or_is_refused() {
+async fn omitted_scope_is_the_client_default_or_refused() {
     let bare = [("grant_type", "client_credentials")];
     let t = TestServer::new();
     let without = t.confidential_client_with(|client| client.client_credentials().scope("user:read")).await;
@@ -79,7 +79,7 @@ async fn without_a_scope_the_client_gets_its_default_or_is_refused() {
 
 // covers: GK-04 (RFC 6749 §3.3)
 #[tokio::test]
-async fn a_scope_that_is_not_the_clients_is_refused_and_not_cut_down() {
+async fn scope_beyond_the_client_is_refused_not_reduced() {
     let t = TestServer::new();
     let app = t.confidential_client_with(|client| client.client_credentials().scope("user:read")).await;
     for (scope, reason) in [
@@ -135,7 +135,7 @@ async fn own_scope_of_a_client_is_apart_from_its_users() {
 
 // covers: GK-04 (RFC 6749 §3.3), GK-07 (OAuth 2.1 §2.1), CA-31 (OAuth 2.1 §2.4)
 #[tokio::test]
-async fn self_registered_client_has_no_scope_of_its_own() {
+async fn self_registered_client_has_no_own_scope() {
     let bare = [("grant_type", "client_credentials")];
     let t = TestServer::with(|builder| {
         let mut policy = Policy::default();
@@ -166,7 +166,7 @@ async fn self_registered_client_has_no_scope_of_its_own() {
 /// Guards: a registration that does not say who entered it is nobody's that the server trusts. From the security review, 19.
 // covers: GK-04 (RFC 6749 §3.3), CA-31 (OAuth 2.1 §2.4)
 #[tokio::test]
-async fn registration_without_origin_has_no_scope_of_its_own() {
+async fn registration_without_origin_has_no_own_scope() {
     assert_eq!(RegisteredBy::default(), RegisteredBy::SelfService);
     let secret = ClientSecret::new("a-secret");
     let posted = serde_json::json!({ "grant_types": ["client_credentials"], "scope": "user:read" });
@@ -202,7 +202,7 @@ async fn registration_without_origin_has_no_scope_of_its_own() {
 
 // covers: GK-05 (RFC 6749 §5.2), AMB-18, TE-07 (RFC 6749 §5.2)
 #[tokio::test]
-async fn a_client_that_is_registered_for_other_grants_only_is_refused() {
+async fn client_without_the_grant_type_is_refused() {
     let t = TestServer::new();
     let app = t.confidential_client_with(|client| client.authorization_code([CB]).scope("user:read")).await;
     refused_for(&t, &token_as(&app, &MACHINE), 400, "unauthorized_client", "GrantTypeNotAllowed").await;

@@ -112,7 +112,7 @@ async fn customizer_refuses_each_kind_and_nothing_is_spent() {
 }
 
 #[tokio::test]
-async fn failing_customizer_is_a_host_failure_and_nothing_is_spent() {
+async fn failing_customizer_is_host_failure_and_spends_nothing() {
     let (t, app, spy, scripted) = customized().await;
     let requests = requests(&t, &app).await;
     spy.writes();
@@ -138,7 +138,7 @@ async fn failing_customizer_is_a_host_failure_and_nothing_is_spent() {
 }
 
 #[tokio::test]
-async fn customizer_that_widens_breaks_its_contract_and_nothing_is_stored() {
+async fn customizer_that_widens_is_host_failure() {
     let (t, app, spy, scripted) = customized().await;
     let requests = requests(&t, &app).await;
     spy.writes();
@@ -168,7 +168,7 @@ fn nested(levels: usize) -> Value {
 
 /// A refresh that asks for less gets no more, whatever the grant has.
 #[tokio::test]
-async fn customizer_cannot_widen_beyond_what_a_refresh_asks_for() {
+async fn customizer_cannot_exceed_the_refresh_scope() {
     let (t, app, _, scripted) = customized().await;
     let tokens = tokens_of(&t, &app).await;
     scripted.answer(|_| Ok(TokenChanges::new().scope(scope("user:read user:write"))));
@@ -205,7 +205,7 @@ async fn customizer_narrows_shortens_and_adds_for_each_kind() {
 }
 
 #[tokio::test]
-async fn reserved_and_taken_members_are_dropped_with_an_event() {
+async fn reserved_and_taken_members_are_dropped_with_event() {
     let (t, app, _, scripted) = customized().await;
     scripted.answer(|_| {
         let names = RESERVED_MEMBERS.iter().chain(&["seat", "tenant"]);
@@ -234,7 +234,7 @@ async fn reserved_and_taken_members_are_dropped_with_an_event() {
 
 /// What was decided the first time counts, not what the customizer would decide at the time of the repeat.
 #[tokio::test]
-async fn repeat_of_a_customized_refresh_gets_the_same_answer() {
+async fn repeat_of_customized_refresh_gets_the_same_answer() {
     let (t, app, spy, scripted) = customized().await;
     let tokens = tokens_of(&t, &app).await;
     let old = refresh_of(&tokens).expose();
@@ -278,7 +278,7 @@ async fn repeat_of_a_customized_refresh_gets_the_same_answer() {
 
 /// The client gets `invalid_grant`, and nothing counts as theft while the window of the policy is open.
 #[tokio::test]
-async fn repeat_after_a_shortened_access_token_revokes_nothing() {
+async fn repeat_with_shortened_access_token_revokes_nothing() {
     let (t, app, spy, scripted) = customized().await;
     let tokens = tokens_of(&t, &app).await;
     let old = refresh(&app, refresh_of(&tokens).expose());
@@ -302,7 +302,7 @@ async fn repeat_after_a_shortened_access_token_revokes_nothing() {
 }
 
 #[tokio::test]
-async fn members_are_stored_only_for_an_answer_that_can_be_repeated() {
+async fn members_are_stored_only_for_repeatable_answers() {
     let (t, app, _, scripted) = customized().await;
     scripted.answer(|_| Ok(TokenChanges::new().response_member("tenant", "a-secret-tenant")));
     let stored = json!({ "tenant": "a-secret-tenant" });
@@ -369,7 +369,7 @@ struct Defaults;
 impl TokenCustomizer for Defaults {}
 
 #[tokio::test]
-async fn customizer_changes_nothing_by_default_and_arc_forwards_it() {
+async fn customizer_default_changes_nothing_and_arc_forwards() {
     let scripted = Arc::new(Scripted::new());
     scripted.answer(|_| Ok(TokenChanges::new().response_member("tenant", "acme")));
     let (mut t, app, spy) = server(|builder| builder.token_customizer(Defaults)).await;

@@ -47,7 +47,7 @@ fn decoded(token: &str) -> Vec<u8> {
 
 // covers: TF-01 (RFC 6749 §10.10), TF-02 (RFC 6749 §10.10), B42
 #[tokio::test]
-async fn codes_tokens_and_seeds_are_256_fresh_bits_of_their_own() {
+async fn codes_tokens_and_seeds_are_256_fresh_bits() {
     let entropy = Traced { source: SeededEntropy::new(1), drawn: Arc::default() };
     let t = TestServer::with(|builder| builder.entropy(entropy.clone()));
     let app = t.public_client(CB).await;
@@ -70,7 +70,7 @@ async fn codes_tokens_and_seeds_are_256_fresh_bits_of_their_own() {
 
 // covers: TF-06 (RFC 6750 §5.2), TF-09 (RFC 6750 §2.1)
 #[tokio::test]
-async fn ten_thousand_tokens_of_the_default_source_are_distinct_uniform_and_fit_a_header() {
+async fn ten_thousand_default_tokens_are_distinct_and_uniform() {
     let mut t = TestServer::new();
     t.server = AuthorizationServer::builder("https://id.example")
         .storage(t.storage.clone())
@@ -96,7 +96,7 @@ async fn ten_thousand_tokens_of_the_default_source_are_distinct_uniform_and_fit_
 
 // covers: TF-09 (RFC 6749 App. A.11)
 #[tokio::test]
-async fn codes_refresh_tokens_and_generated_secrets_are_printable_ascii_of_one_length() {
+async fn codes_and_secrets_are_printable_ascii_of_one_length() {
     let (t, app) = confidential().await;
     let approved = t.authorize(&app).approve_as("alice").await;
     let first = approved.redeem().await.unwrap();
@@ -118,7 +118,7 @@ async fn codes_refresh_tokens_and_generated_secrets_are_printable_ascii_of_one_l
 
 // covers: TF-03 (RFC 6749 §10.3)
 #[tokio::test]
-async fn an_access_token_that_was_changed_in_any_place_opens_nothing() {
+async fn access_token_with_any_change_is_refused() {
     let (t, app) = public().await;
     let tokens = tokens_of(&t, &app).await;
     let right = tokens.access_token.expose();

@@ -216,12 +216,12 @@ async fn check<F: Future<Output = Case>>(case: impl Fn(State) -> F, faults: &[Fa
 }
 
 #[tokio::test]
-async fn faulty_refresh_gets_one_answer_in_all_states_of_its_token() {
+async fn faulty_refresh_gets_one_answer_in_all_token_states() {
     check(Case::refresh, &[&ANY[..], &REFRESH].concat()).await;
 }
 
 #[tokio::test]
-async fn faulty_redemption_gets_one_answer_in_all_states_of_its_code() {
+async fn faulty_redemption_gets_one_answer_in_all_code_states() {
     check(Case::code, &[&ANY[..], &CODE].concat()).await;
 }
 
@@ -310,7 +310,7 @@ async fn broken_request_gets_one_answer_in_all_states() {
 
 /// The storage fails at the same call for an unspent token and one that was spent within its window.
 #[tokio::test]
-async fn storage_that_fails_answers_first_refresh_and_repeat_alike() {
+async fn failing_storage_answers_refresh_and_repeat_alike() {
     for (fault, status) in [(Failing::Failed, 500), (Failing::Unavailable, 503)] {
         for call in 1..=3 {
             let mut equal = Equal::default();
@@ -330,7 +330,7 @@ async fn storage_that_fails_answers_first_refresh_and_repeat_alike() {
 
 /// A suspended user, and one that is gone, get one answer whether or not the token was spent within its window.
 #[tokio::test]
-async fn inactive_user_is_answered_alike_on_first_refresh_and_repeat() {
+async fn inactive_user_gets_one_answer_on_refresh_and_repeat() {
     let mut equal = Equal::default();
     for (status, writes) in [(SubjectStatus::Suspended, &[][..]), (SubjectStatus::Gone, &["revoke_grants"])] {
         for state in [State::Unspent, State::SpentWithinWindow] {
@@ -346,7 +346,7 @@ async fn inactive_user_is_answered_alike_on_first_refresh_and_repeat() {
 
 /// A lifetime that was shortened since ends a token whether or not it was spent within its window.
 #[tokio::test]
-async fn shortened_lifetime_is_answered_alike_on_first_refresh_and_repeat() {
+async fn short_lifetime_gets_one_answer_on_refresh_and_repeat() {
     let mut equal = Equal::default();
     for state in [State::Unspent, State::SpentWithinWindow] {
         let case = Case::refresh(State::Unspent).await;
@@ -367,7 +367,7 @@ async fn shortened_lifetime_is_answered_alike_on_first_refresh_and_repeat() {
 
 /// A client that demands what this version does not enforce gets 503 whatever became of its token.
 #[tokio::test]
-async fn unenforced_member_of_the_client_is_answered_alike() {
+async fn unenforced_client_member_gets_one_answer() {
     let mut equal = Equal::default();
     for state in [State::Unspent, State::SpentWithinWindow] {
         let case = Case::refresh(state).await;
@@ -386,7 +386,7 @@ async fn unenforced_member_of_the_client_is_answered_alike() {
 }
 
 #[tokio::test]
-async fn client_without_the_grant_type_gets_one_answer_in_all_states() {
+async fn missing_grant_type_gets_one_answer_in_all_states() {
     let mut equal = Equal::default();
     for state in STATES {
         let case = Case::refresh(state).await;
@@ -403,7 +403,7 @@ async fn client_without_the_grant_type_gets_one_answer_in_all_states() {
 
 /// A correct request for a token that does not work is not told why. Reuse is evidence, though: it ends the grant.
 #[tokio::test]
-async fn correct_request_gets_one_refusal_whatever_is_wrong_with_the_grant() {
+async fn dead_grant_gets_one_refusal_whatever_its_state() {
     let mut equal = Equal::default();
     for (what, state, writes) in [
         ("refresh", State::SpentOutsideWindow, &["revoke_grants"][..]),
@@ -428,7 +428,7 @@ async fn correct_request_gets_one_refusal_whatever_is_wrong_with_the_grant() {
 }
 
 #[tokio::test]
-async fn right_password_of_inactive_user_is_answered_like_a_wrong_one() {
+async fn password_of_inactive_user_is_answered_like_a_wrong_one() {
     let (t, app, spy) = server(|builder| builder).await;
     let login = |username, password| {
         let pairs = [("grant_type", "password"), ("username", username), ("password", password), ("scope", SCOPE)];
@@ -447,7 +447,7 @@ async fn right_password_of_inactive_user_is_answered_like_a_wrong_one() {
 
 /// An extension grant for a subject that is suspended is answered like one for a subject that is gone.
 #[tokio::test]
-async fn extension_grant_is_answered_alike_for_suspended_and_gone() {
+async fn extension_grant_answers_suspended_and_gone_alike() {
     let mut equal = Equal::default();
     for status in [SubjectStatus::Suspended, SubjectStatus::Gone] {
         let (t, app, _) = server(|builder| builder).await;
@@ -504,7 +504,7 @@ impl Authenticator for Down {
 
 /// A first refresh and a repeated one can't be told apart by what the host says, and spend nothing.
 #[tokio::test]
-async fn host_is_heard_alike_on_first_refresh_and_repeat() {
+async fn host_is_called_alike_on_refresh_and_repeat() {
     for (says, status) in [
         (HostSays::Refused, 400),
         (HostSays::Failed, 500),

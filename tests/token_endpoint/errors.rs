@@ -23,7 +23,7 @@ const MACHINE: [(&str, &str); 2] = [("grant_type", "client_credentials"), ("scop
 
 // covers: TE-01 (RFC 6749 §5.2), TE-02 (RFC 6749 §5.2), TE-03 (RFC 6749 §5.2), TE-04 (RFC 6749 §5.2), TE-05 (RFC 6749 §5.2), TK-02 (RFC 6749 §5.2)
 #[tokio::test]
-async fn an_invalid_request_is_told_what_is_wrong_with_it() {
+async fn invalid_request_names_the_problem() {
     let (t, app) = confidential().await;
     let (id, secret) = (app.id.as_str(), app.secret.as_ref().unwrap().expose());
     let credentials = [("client_id", id), ("client_secret", secret)];
@@ -53,7 +53,7 @@ async fn an_invalid_request_is_told_what_is_wrong_with_it() {
 
 // covers: TE-01 (RFC 6749 §5.2), TE-02 (RFC 6749 §5.2), TE-03 (RFC 6749 §5.2), TE-04 (RFC 6749 §5.2), TE-07 (RFC 6749 §5.2), TE-08 (RFC 6749 §5.2), TK-03 (RFC 6749 §5.2), AMB-18
 #[tokio::test]
-async fn a_client_that_is_nobody_and_a_grant_that_is_nobodys_have_codes_of_their_own() {
+async fn unknown_client_and_foreign_grant_have_distinct_codes() {
     let (t, app) = confidential().await;
     let wrong_secret = token(&MACHINE).with_header("authorization", basic(&app.id, "wrong"));
     let malformed = token(&MACHINE).with_header("authorization", "Basic !");
@@ -81,7 +81,7 @@ async fn a_client_that_is_nobody_and_a_grant_that_is_nobodys_have_codes_of_their
 
 // covers: TE-01 (RFC 6749 §5.2), TE-02 (RFC 6749 §5.2), TE-03 (RFC 6749 §5.2), TE-04 (RFC 6749 §5.2), TE-06 (RFC 6749 §5.2)
 #[tokio::test]
-async fn an_invalid_grant_is_not_told_which_of_many_reasons_it_was() {
+async fn invalid_grant_does_not_reveal_its_reason() {
     const ANY: &str = "the grant is unknown, expired, revoked, used or belongs to another client";
     let t = TestServer::new();
     let (app, other) = (t.confidential_client(CB).await, t.confidential_client(CB).await);
@@ -119,7 +119,7 @@ async fn an_invalid_grant_is_not_told_which_of_many_reasons_it_was() {
 
 // covers: TE-01 (RFC 6749 §5.2), TE-02 (RFC 6749 §5.2), TE-03 (RFC 6749 §5.2), TE-04 (RFC 6749 §5.2), TE-09 (RFC 6749 §5.2)
 #[tokio::test]
-async fn an_invalid_scope_is_told_why() {
+async fn invalid_scope_names_the_problem() {
     let (t, app) = confidential().await;
     let narrow = t.confidential_client_with(|client| client.client_credentials().scope("user:read")).await;
     let tokens = tokens_of(&t, &app).await;
@@ -138,7 +138,7 @@ async fn an_invalid_scope_is_told_why() {
 
 // covers: TE-11 (RFC 6749 §10.14), TL-10 (RFC 6749 §5.2)
 #[tokio::test]
-async fn a_client_that_prefers_html_still_gets_json_without_its_own_words() {
+async fn client_that_prefers_html_gets_json_without_an_echo() {
     let (t, app) = confidential().await;
     let probe = "<script>alert(1)</script>";
     for name in ["grant_type", "scope", "client_id", "unknown-parameter"] {
@@ -152,14 +152,14 @@ async fn a_client_that_prefers_html_still_gets_json_without_its_own_words() {
 
 // covers: B36
 #[tokio::test]
-async fn an_authenticator_that_fails_is_a_server_error_and_says_nothing_about_the_credentials() {
+async fn failing_authenticator_is_a_server_error_without_detail() {
     authenticator_failure(AuthenticatorError::new, 500, "server_error", None).await;
 }
 
 // From the security review, 20: what has no place in a bounded queue of password checks gets this answer.
 // covers: B58
 #[tokio::test]
-async fn unavailable_authenticator_gets_503_with_retry_after() {
+async fn unavailable_authenticator_gets_503_and_retry_after() {
     authenticator_failure(AuthenticatorError::unavailable, 503, "temporarily_unavailable", Some("5")).await;
 }
 
@@ -209,7 +209,7 @@ async fn how_long_to_wait_is_rounded_up_to_whole_seconds() {
 
 // covers: B42
 #[tokio::test]
-async fn without_randomness_nothing_is_issued_and_nothing_spent() {
+async fn missing_randomness_issues_and_spends_nothing() {
     let dry = Dry(Arc::new(AtomicBool::new(false)));
     let t = TestServer::with(|builder| builder.entropy(dry.clone()));
     let app = t.confidential_client(CB).await;

@@ -109,7 +109,7 @@ fn voucher(value: &str) -> [(&'static str, &str); 2] {
 
 // covers: GX-01 (RFC 6749 §4.5)
 #[tokio::test]
-async fn an_extension_grant_issues_ordinary_tokens_that_can_be_refreshed() {
+async fn extension_grant_issues_refreshable_tokens() {
     let (t, app) = server().await;
     let body = granted(&t, &token_as(&app, &voucher("ten-euros"))).await;
     assert_eq!((&body["scope"], &body["expires_in"]), (&json!("user:read"), &json!(3600)));
@@ -127,7 +127,7 @@ async fn an_extension_grant_issues_ordinary_tokens_that_can_be_refreshed() {
 
 // covers: GX-01 (RFC 6749 §8.1), TK-12 (RFC 6749 §5.1)
 #[tokio::test]
-async fn an_extension_may_set_type_and_lifetime_and_add_members_but_replace_no_standard_one() {
+async fn extension_sets_type_and_lifetime_but_no_standard_member() {
     let (t, app) = server().await;
     let response = t.server.token(&token_as(&app, &voucher("odd"))).await;
     assert_eq!(response.status(), 200);
@@ -151,7 +151,7 @@ async fn an_extension_may_set_type_and_lifetime_and_add_members_but_replace_no_s
 }
 
 #[tokio::test]
-async fn the_token_type_of_a_grant_stays_when_it_is_refreshed_and_when_the_answer_is_repeated() {
+async fn token_type_survives_refresh_and_repeat() {
     let (t, app) = server().await;
     let opened = common::json(&t.server.token(&token_as(&app, &voucher("typed"))).await);
     assert_eq!(opened["token_type"], "N_A");
@@ -164,7 +164,7 @@ async fn the_token_type_of_a_grant_stays_when_it_is_refreshed_and_when_the_answe
 
 // covers: IN-18 (RFC 7662 §2.2)
 #[tokio::test]
-async fn a_token_of_another_type_is_introspected_as_such_and_is_no_bearer_token() {
+async fn non_bearer_token_is_introspected_but_not_accepted() {
     let (t, app) = server().await;
     let api = t.confidential_client_with(ClientBuilder::resource_server).await;
     let opened = common::json(&t.server.token(&token_as(&app, &voucher("typed"))).await);
@@ -199,7 +199,7 @@ async fn a_token_of_another_type_is_introspected_as_such_and_is_no_bearer_token(
 
 // covers: GX-03 (RFC 6749 §8.5), GX-01 (RFC 6749 §4.5)
 #[tokio::test]
-async fn an_extension_refuses_with_a_code_of_its_own_in_the_ordinary_shape() {
+async fn extension_refusal_has_its_own_code_in_standard_shape() {
     let (t, app) = server().await;
     let response = refused(&t, &token_as(&app, &voucher("used-voucher")), 400, "example_voucher_spent").await;
     assert_eq!(common::json(&response)["error_description"], "the voucher was used before");
@@ -207,7 +207,7 @@ async fn an_extension_refuses_with_a_code_of_its_own_in_the_ordinary_shape() {
 }
 
 #[tokio::test]
-async fn an_extension_that_fails_is_answered_like_any_other_part_of_the_host() {
+async fn failing_extension_is_a_host_failure() {
     let (t, app) = server().await;
     for (value, status, error) in [
         ("storage fails", 500, "server_error"),
@@ -221,7 +221,7 @@ async fn an_extension_that_fails_is_answered_like_any_other_part_of_the_host() {
 }
 
 #[tokio::test]
-async fn an_extension_is_told_the_peer_and_may_issue_a_token_for_a_single_second() {
+async fn extension_sees_peer_and_may_issue_for_one_second() {
     let (t, app) = server().await;
     let peer: IpAddr = "192.0.2.7".parse().unwrap();
     let here = t.server.token(&token_as(&app, &voucher("where from")).with_peer(peer)).await;
@@ -234,7 +234,7 @@ async fn an_extension_is_told_the_peer_and_may_issue_a_token_for_a_single_second
 
 // covers: GX-04 (RFC 6749 §5.2), AMB-18, TE-07 (RFC 6749 §5.2)
 #[tokio::test]
-async fn a_client_needs_registration_for_each_extension_grant() {
+async fn client_needs_registration_for_each_extension_grant() {
     let (t, _) = server().await;
     let other = t
         .confidential_client_with(|client| {
@@ -250,7 +250,7 @@ async fn a_client_needs_registration_for_each_extension_grant() {
 
 // covers: CA-01 (RFC 6749 §3.2.1), CA-02 (RFC 7523 §3.1)
 #[tokio::test]
-async fn the_client_of_an_extension_grant_authenticates_like_any_other() {
+async fn extension_grant_client_authenticates_as_usual() {
     let (t, app) = server().await;
     let named = [&voucher("ten-euros")[..], &[("client_id", app.id.as_str())]].concat();
     bad_client(&t, &token(&named), "MissingClientAuthentication").await;
@@ -260,7 +260,7 @@ async fn the_client_of_an_extension_grant_authenticates_like_any_other() {
 
 // covers: PP-04 (OAuth 2.1 §3.2), PP-01 (RFC 6749 §3.2), B37
 #[tokio::test]
-async fn the_parameters_of_an_extension_follow_the_common_rules() {
+async fn parameters_of_an_extension_follow_the_common_rules() {
     let (t, app) = server().await;
     let twice = [&voucher("ten-euros")[..], &[("example_voucher", "ten-euros")]].concat();
     let reason = "RepeatedParameter(\"example_voucher\")";
@@ -284,7 +284,7 @@ async fn the_parameters_of_an_extension_follow_the_common_rules() {
 
 // covers: GX-02 (RFC 6749 §8.2), GX-01 (RFC 6749 §4.5)
 #[tokio::test]
-async fn a_server_with_an_ill_named_extension_cannot_be_built() {
+async fn ill_named_extension_grant_does_not_build() {
     struct IllNamed(GrantType, &'static [&'static str]);
     #[async_trait]
     impl GrantHandler for IllNamed {
@@ -321,7 +321,7 @@ async fn a_server_with_an_ill_named_extension_cannot_be_built() {
 }
 
 #[tokio::test]
-async fn extension_grant_can_ask_for_the_scope_of_the_client_itself() {
+async fn extension_grant_can_use_the_clients_own_scope() {
     let t = TestServer::with(|builder| builder.extension_grant(Voucher::new()));
     let app = t
         .confidential_client_with(|client| {

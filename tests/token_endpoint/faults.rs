@@ -40,7 +40,7 @@ async fn prepared(grant_type: &str) -> (TestServer, TestClient, Request) {
 }
 
 #[tokio::test]
-async fn a_storage_that_fails_at_any_step_never_ends_in_a_token_and_spends_nothing() {
+async fn storage_failure_at_any_step_issues_and_spends_nothing() {
     for (grant_type, steps) in [
         ("authorization_code", 3),
         ("refresh_token", 3),
@@ -74,7 +74,7 @@ async fn a_storage_that_fails_at_any_step_never_ends_in_a_token_and_spends_nothi
 
 // covers: GC-05 (RFC 6749 §4.1.2), B18
 #[tokio::test]
-async fn a_code_replay_whose_revocation_fails_is_a_server_error_and_is_made_up_for_by_the_next_one() {
+async fn failed_revocation_on_code_replay_is_made_up_by_the_next() {
     for (fault, status, error) in
         [(Fault::Failed, 500, "server_error"), (Fault::Unavailable, 503, "temporarily_unavailable")]
     {
@@ -95,7 +95,7 @@ async fn a_code_replay_whose_revocation_fails_is_a_server_error_and_is_made_up_f
 
 // covers: B18, GC-03 (RFC 6749 §4.1.2)
 #[tokio::test]
-async fn a_code_whose_commit_was_ambiguous_is_spent_and_a_second_try_ends_its_grant() {
+async fn ambiguous_code_commit_spends_it_and_second_try_revokes() {
     let (t, app) = public().await;
     let approved = t.authorize(&app).approve_as("alice").await;
     let request = token_as(&app, &redemption(&approved, &app));
@@ -108,7 +108,7 @@ async fn a_code_whose_commit_was_ambiguous_is_spent_and_a_second_try_ends_its_gr
 
 // covers: B16, B20
 #[tokio::test]
-async fn what_the_redemption_answers_counts_and_not_what_was_found_before() {
+async fn redemption_outcome_overrides_the_earlier_look_up() {
     for (outcome, status, error, redemptions) in
         [(RedeemOutcome::Dead, 400, "invalid_grant", 1), (RedeemOutcome::AlreadySpent, 500, "server_error", 2)]
     {

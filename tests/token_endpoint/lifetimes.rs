@@ -13,7 +13,7 @@ const TICK: Duration = Duration::microseconds(1);
 
 // covers: TF-10 (RFC 6750 §5.2), TF-11 (RFC 6750 §5.3), TK-06 (RFC 6749 §5.1)
 #[tokio::test]
-async fn an_access_token_works_for_the_hour_that_was_promised_and_no_longer() {
+async fn access_token_works_exactly_its_announced_hour() {
     let (t, app) = confidential().await;
     let body = granted(&t, &token_as(&app, &[("grant_type", "client_credentials"), ("scope", "user:read")])).await;
     assert_eq!(body["expires_in"], 3600);
@@ -62,7 +62,7 @@ async fn policy_and_client_set_every_lifetime() {
 
 // covers: GR-16 (RFC 9700 §4.14.2)
 #[tokio::test]
-async fn a_refresh_token_that_is_not_used_expires_and_each_use_starts_a_new_term() {
+async fn unused_refresh_token_expires_and_use_restarts_its_term() {
     let (t, app) = public().await;
     let mut tokens = tokens_of(&t, &app).await;
     for _ in 0..3 {
@@ -75,7 +75,7 @@ async fn a_refresh_token_that_is_not_used_expires_and_each_use_starts_a_new_term
 
 // covers: GR-16 (RFC 9700 §4.14.2), TF-10 (RFC 6750 §5.2)
 #[tokio::test]
-async fn however_often_it_is_used_a_grant_ends_with_its_absolute_lifetime() {
+async fn absolute_lifetime_ends_a_grant_however_often_used() {
     let (t, app) = public().await;
     let mut tokens = tokens_of(&t, &app).await;
     let opened_at = row(&t, tokens.access_token.hash()).await.1.opened_at;
@@ -99,7 +99,7 @@ async fn however_often_it_is_used_a_grant_ends_with_its_absolute_lifetime() {
 
 // covers: TK-06 (RFC 6749 §5.1)
 #[tokio::test]
-async fn a_token_that_could_not_be_announced_with_a_whole_second_is_not_issued() {
+async fn token_below_one_second_of_lifetime_is_not_issued() {
     let t = TestServer::new();
     let app = t
         .confidential_client_with(|client| {
@@ -120,7 +120,7 @@ async fn a_token_that_could_not_be_announced_with_a_whole_second_is_not_issued()
 }
 
 #[tokio::test]
-async fn an_absolute_lifetime_that_was_shortened_counts_for_grants_opened_before() {
+async fn shortened_absolute_lifetime_applies_to_older_grants() {
     let (t, app) = public().await;
     let tokens = tokens_of(&t, &app).await;
     t.clock.advance(Duration::days(3));
@@ -130,7 +130,7 @@ async fn an_absolute_lifetime_that_was_shortened_counts_for_grants_opened_before
 }
 
 #[tokio::test]
-async fn an_idle_lifetime_that_was_shortened_counts_for_tokens_issued_before() {
+async fn shortened_idle_lifetime_applies_to_older_tokens() {
     let (t, app) = public().await;
     let (one, other) = (tokens_of(&t, &app).await, tokens_of(&t, &app).await);
     crate::support::change_client(&t, &app, |parts| parts.lifetimes.refresh_token_idle = Some(Duration::days(2))).await;
@@ -141,7 +141,7 @@ async fn an_idle_lifetime_that_was_shortened_counts_for_tokens_issued_before() {
 }
 
 #[tokio::test]
-async fn a_refresh_moves_the_last_use_of_the_grant_and_a_failed_one_does_not() {
+async fn only_a_successful_refresh_moves_last_use() {
     let (t, app) = public().await;
     let tokens = tokens_of(&t, &app).await;
     let hash = refresh_of(&tokens).hash();

@@ -216,13 +216,13 @@ async fn check<F: Future<Output = Attempt>>(valid: impl Fn() -> F, faults: &[Fau
 
 // covers: AMB-09
 #[tokio::test]
-async fn of_two_faults_in_a_code_request_the_earlier_check_answers() {
+async fn earlier_of_two_faults_in_a_code_request_decides() {
     check(code, &[&COMMON[..], &CODE].concat(), None).await;
 }
 
 // covers: AMB-09, AMB-14
 #[tokio::test]
-async fn a_used_code_is_a_replay_only_after_every_proof_and_before_its_age_counts() {
+async fn code_replay_is_detected_after_proofs_before_expiry() {
     let [proofs @ .., _] = &CODE[..] else { panic!("the age is the last fault") };
     check(used_code, &[&COMMON[..], proofs].concat(), Some("CodeReplayed")).await;
     let mut old = used_code().await;
@@ -232,13 +232,13 @@ async fn a_used_code_is_a_replay_only_after_every_proof_and_before_its_age_count
 
 // covers: AMB-09
 #[tokio::test]
-async fn of_two_faults_in_a_refresh_the_earlier_check_answers() {
+async fn earlier_of_two_faults_in_a_refresh_decides() {
     check(refresh, &[&COMMON[..], &REFRESH].concat(), None).await;
 }
 
 // covers: AMB-09, AMB-26
 #[tokio::test]
-async fn used_refresh_token_is_theft_after_scope_and_before_age() {
+async fn refresh_reuse_is_detected_after_scope_before_expiry() {
     let [before @ .., (_, put_in_age, _)] = &REFRESH[..] else { panic!("the age is the last fault") };
     check(used_refresh, &[&COMMON[..], before].concat(), Some("RefreshTokenReused")).await;
     let mut attempt = used_refresh().await;
@@ -248,7 +248,7 @@ async fn used_refresh_token_is_theft_after_scope_and_before_age() {
 
 // covers: AMB-09
 #[tokio::test]
-async fn of_two_faults_in_a_password_request_the_earlier_check_answers() {
+async fn earlier_of_two_faults_in_a_password_request_decides() {
     // The grant is this client's own, so that of the common faults the last one is none.
     let [common @ .., _] = &COMMON[..] else { panic!("there are common faults") };
     check(password, &[common, &PASSWORD].concat(), None).await;
@@ -256,7 +256,7 @@ async fn of_two_faults_in_a_password_request_the_earlier_check_answers() {
 
 // covers: AMB-09
 #[tokio::test]
-async fn an_authorization_header_of_an_unknown_scheme_is_judged_where_the_client_is_authenticated() {
+async fn unknown_authorization_scheme_fails_at_authentication() {
     let mut attempt = code().await;
     attempt.header = "Bearer something".to_owned();
     assert_eq!(last_reason(&attempt.send().await.0), "AuthenticationMethodNotAllowed");
@@ -270,7 +270,7 @@ async fn an_authorization_header_of_an_unknown_scheme_is_judged_where_the_client
 
 // covers: AMB-09
 #[tokio::test]
-async fn the_switch_for_the_query_is_looked_at_once_the_client_is_known_to_be_itself() {
+async fn query_switch_is_checked_after_client_authentication() {
     let t = TestServer::with_policy(|policy| policy.dangerous().allow_token_parameters_in_query = true);
     let app = t.confidential_client(CB).await;
     let body = with(&[("grant_type", "urn:example:unserved")], "scope", "");

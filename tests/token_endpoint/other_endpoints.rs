@@ -84,7 +84,7 @@ async fn assert_same_refusal(t: &TestServer, request: &Request) {
 
 // covers: CA-03 (RFC 6749 §2.3.1)
 #[tokio::test]
-async fn host_endpoint_takes_every_method_of_the_token_endpoint() {
+async fn host_endpoint_accepts_each_authentication_method() {
     let (t, app) = confidential().await;
     let open = t.public_client("https://app.example/cb").await;
     let note = ("note", "a");
@@ -124,7 +124,7 @@ async fn host_endpoint_refuses_a_client_of_a_newer_version() {
 }
 
 #[tokio::test]
-async fn time_of_the_server_is_that_of_its_clock() {
+async fn server_time_follows_its_clock() {
     let (t, _) = public().await;
     t.clock.advance(Duration::nanoseconds(1_999));
     assert_eq!(t.server.now(), t.clock.now() - Duration::nanoseconds(999));

@@ -31,7 +31,7 @@ async fn client(t: &TestServer) -> TestClient {
 
 // covers: GI-01 (RFC 9700 §2.4), TE-08 (RFC 6749 §5.2)
 #[tokio::test]
-async fn the_grant_does_not_exist_unless_it_is_switched_on_and_then_only_for_registered_clients() {
+async fn password_grant_needs_the_switch_and_registration() {
     let t = TestServer::new();
     let app = client(&t).await;
     t.users.add("alice", "correct horse");
@@ -48,7 +48,7 @@ async fn the_grant_does_not_exist_unless_it_is_switched_on_and_then_only_for_reg
 
 // covers: GI-02 (RFC 6749 §4.3.2), TK-04 (RFC 6749 §5.1)
 #[tokio::test]
-async fn the_right_password_gets_tokens_of_that_user_and_a_wrong_one_gets_nothing() {
+async fn right_password_gets_tokens_and_wrong_one_nothing() {
     let t = TestServer::with(|builder| builder.policy(allowing()));
     let app = client(&t).await;
     t.users.add("alice", "correct horse & staple+%");
@@ -70,7 +70,7 @@ async fn the_right_password_gets_tokens_of_that_user_and_a_wrong_one_gets_nothin
 
 // covers: GI-02 (RFC 6749 §4.3.2)
 #[tokio::test]
-async fn the_client_must_authenticate_before_any_password_is_looked_at() {
+async fn client_authenticates_before_the_password_is_checked() {
     let attempts = Attempts::default();
     let t = TestServer::with(|builder| builder.policy(allowing()).authenticator(attempts.clone()));
     let app = client(&t).await;
@@ -95,7 +95,7 @@ async fn user_name_and_password_are_required() {
 
 // covers: GI-02 (RFC 6749 §4.3.2), GI-03 (RFC 6749 §10.7), TF-05 (RFC 6749 §10.10), CU-14 (RFC 6749 §10.10)
 #[tokio::test]
-async fn an_authenticator_can_stop_guessing_and_sees_which_client_asks_for_what() {
+async fn authenticator_sees_client_and_can_stop_guessing() {
     let attempts = Attempts::default();
     let t = TestServer::with(|builder| builder.policy(allowing()).authenticator(attempts.clone()));
     let app = t
@@ -123,7 +123,7 @@ async fn an_authenticator_can_stop_guessing_and_sees_which_client_asks_for_what(
 
 // covers: TK-10 (RFC 9700 §4.14.2)
 #[tokio::test]
-async fn a_refresh_token_may_depend_on_offline_access() {
+async fn refresh_token_may_depend_on_offline_access() {
     let mut policy = allowing();
     policy.refresh_tokens = RefreshTokens::OfflineAccess;
     let t = TestServer::with(|builder| builder.policy(policy));
@@ -136,7 +136,7 @@ async fn a_refresh_token_may_depend_on_offline_access() {
 }
 
 #[tokio::test]
-async fn the_password_stands_in_no_event() {
+async fn password_appears_in_no_event() {
     let t = TestServer::with(|builder| builder.policy(allowing()));
     let app = client(&t).await;
     t.users.add("alice", "correct horse");

@@ -50,7 +50,7 @@ fn redeeming<'a>(code: &'a str, verifier: &'a str) -> Vec<(&'static str, &'a str
 
 // covers: PK-01 (RFC 9700 §2.1.1), PK-02 (RFC 7636 App. B)
 #[tokio::test]
-async fn the_example_of_rfc_7636_redeems_a_code_over_http() {
+async fn example_of_rfc_7636_redeems_a_code_over_http() {
     let t = TestServer::new();
     for app in [t.public_client(CB).await, t.confidential_client(CB).await] {
         let code = code_for(&t, &app, &s256()).await;
@@ -60,7 +60,7 @@ async fn the_example_of_rfc_7636_redeems_a_code_over_http() {
 
 // covers: PK-14 (RFC 7636 §4.6), PK-15 (RFC 9700 §2.1.1), GC-13 (RFC 6749 §4.1.2), AMB-12, AMB-15, B15
 #[tokio::test]
-async fn a_wrong_or_missing_verifier_fails_leaves_the_code_as_it_was_and_is_an_event_each_time() {
+async fn wrong_verifier_fails_keeps_the_code_and_is_an_event() {
     let (t, spy) = spied(|_| {}).await;
     for app in [t.public_client(CB).await, t.confidential_client(CB).await] {
         let code = code_for(&t, &app, &s256()).await;
@@ -88,7 +88,7 @@ async fn a_wrong_or_missing_verifier_fails_leaves_the_code_as_it_was_and_is_an_e
 
 // covers: PK-18 (RFC 7636 §4.1), AMB-12, B13
 #[tokio::test]
-async fn a_verifier_out_of_its_grammar_fails_even_if_its_hash_were_right() {
+async fn malformed_verifier_fails_even_if_its_hash_matches() {
     let (t, app) = public().await;
     let long = "a".repeat(129);
     let short = "a".repeat(42);
@@ -144,7 +144,7 @@ async fn nothing_in_the_token_request_changes_the_method() {
 
 // covers: PK-16 (RFC 9700 §4.8.2), TE-10 (OAuth 2.1 §3.2.4), AMB-12, B10
 #[tokio::test]
-async fn a_verifier_without_a_challenge_is_a_downgrade_and_refused() {
+async fn verifier_without_challenge_is_refused_as_downgrade() {
     let (t, app) = lenient().await;
     let code = code_for(&t, &app, &[]).await;
     for verifier in [VERIFIER, CHALLENGE, "too-short"] {
@@ -170,7 +170,7 @@ async fn stored_otherwise(t: &TestServer, code: &str, change: impl FnOnce(&mut T
 
 // covers: B11, PK-17 (OAuth 2.1 §4.1.3)
 #[tokio::test]
-async fn a_storage_that_loses_the_challenge_does_not_switch_pkce_off() {
+async fn lost_challenge_in_storage_does_not_disable_pkce() {
     for public in [true, false] {
         let t = TestServer::new();
         let app = if public { t.public_client(CB).await } else { t.confidential_client(CB).await };
@@ -186,7 +186,7 @@ async fn a_storage_that_loses_the_challenge_does_not_switch_pkce_off() {
 
 // covers: B11
 #[tokio::test]
-async fn a_code_whose_whole_binding_was_lost_cannot_be_redeemed_even_by_a_lenient_client() {
+async fn code_without_any_binding_is_refused_to_lenient_client() {
     let (t, app) = lenient().await;
     let code = code_for(&t, &app, &[]).await;
     let copy = stored_otherwise(&t, &code, |details| details.code = None).await;
@@ -197,7 +197,7 @@ async fn a_code_whose_whole_binding_was_lost_cannot_be_redeemed_even_by_a_lenien
 
 // covers: PK-17 (OAuth 2.1 §4.1.3)
 #[tokio::test]
-async fn a_code_without_challenge_is_worthless_once_its_client_must_use_pkce_again() {
+async fn code_without_challenge_fails_once_pkce_is_required() {
     let (t, app) = lenient().await;
     let code = code_for(&t, &app, &[]).await;
     crate::support::change_client(&t, &app, |parts| parts.legacy.pkce_optional = false).await;
@@ -206,7 +206,7 @@ async fn a_code_without_challenge_is_worthless_once_its_client_must_use_pkce_aga
 
 // covers: PK-12 (RFC 7636 §7.2)
 #[tokio::test]
-async fn a_code_does_not_carry_its_challenge() {
+async fn code_does_not_carry_its_challenge() {
     let (t, app) = lenient().await;
     for method in ["S256", "plain"] {
         let code = code_for(&t, &app, &[("code_challenge", CHALLENGE), ("code_challenge_method", method)]).await;
@@ -220,7 +220,7 @@ async fn a_code_does_not_carry_its_challenge() {
 
 // covers: B14
 #[tokio::test]
-async fn a_verifier_does_not_replace_the_authentication_of_the_client() {
+async fn verifier_does_not_replace_client_authentication() {
     let (t, app) = confidential().await;
     let approved = t.authorize(&app).approve_as("alice").await;
     let pairs = redemption(&approved, &app);

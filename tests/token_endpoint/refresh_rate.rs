@@ -46,7 +46,7 @@ async fn exhausted(t: &TestServer, app: &TestClient) -> Vec<String> {
 
 // From the security review, 25.
 #[tokio::test]
-async fn grant_is_refreshed_in_a_burst_and_then_at_the_interval() {
+async fn refresh_rate_allows_a_burst_then_the_interval() {
     let (t, spy) = server().await;
     for app in [t.public_client(CB).await, t.confidential_client(CB).await] {
         let mut token = exhausted(&t, &app).await.pop().unwrap();
@@ -129,7 +129,7 @@ async fn lost_answer_at_the_limit_is_given_again() {
 
 // From the security review, 25: a full budget hides no theft.
 #[tokio::test]
-async fn late_reuse_revokes_a_grant_that_is_refreshed_too_often() {
+async fn late_reuse_revokes_a_grant_above_the_refresh_rate() {
     let (t, spy) = server().await;
     let app = t.public_client(CB).await;
     let tokens = exhausted(&t, &app).await;
@@ -165,7 +165,7 @@ async fn evidence_of_every_refresh_stays() {
 
 /// A client whose access tokens live shorter than the interval can refresh each of them.
 #[tokio::test]
-async fn short_access_tokens_are_refreshed_as_often_as_they_expire() {
+async fn short_access_tokens_may_be_refreshed_at_expiry() {
     let (t, _) = server().await;
     let app = t.public_client(CB).await;
     change_client(&t, &app, |parts| parts.lifetimes.access_token = Some(Duration::seconds(5))).await;

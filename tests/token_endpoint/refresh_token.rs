@@ -15,7 +15,7 @@ const ALL: &str = "offline_access user:read user:write";
 
 // covers: GR-02 (RFC 6749 §6), GR-03 (OAuth 2.1 §4.3.1), B19
 #[tokio::test]
-async fn a_refresh_token_is_its_own_clients_and_survives_the_attempts_of_others() {
+async fn refresh_token_works_for_its_own_client_only() {
     let (t, spy) = spied(|_| {}).await;
     let owners = [t.confidential_client(CB).await, t.public_client(CB).await];
     let thieves = [t.confidential_client(CB).await, t.public_client(CB).await];
@@ -35,7 +35,7 @@ async fn a_refresh_token_is_its_own_clients_and_survives_the_attempts_of_others(
 
 // covers: GR-04 (RFC 6749 §6), TF-04 (RFC 6749 §10.4)
 #[tokio::test]
-async fn unknown_changed_and_malformed_refresh_tokens_are_refused() {
+async fn unknown_changed_or_malformed_refresh_token_is_refused() {
     let (t, app) = public().await;
     let tokens = tokens_of(&t, &app).await;
     let right = refresh_of(&tokens).expose();
@@ -53,7 +53,7 @@ async fn unknown_changed_and_malformed_refresh_tokens_are_refused() {
 
 // covers: GR-04 (RFC 6749 §6)
 #[tokio::test]
-async fn an_expired_refresh_token_is_refused_while_its_grant_still_lives() {
+async fn expired_refresh_token_is_refused_while_grant_lives() {
     let t = TestServer::with_policy(|policy| {
         policy.access_token_lifetime = Duration::hours(3);
         policy.refresh_token_idle_lifetime = Duration::hours(1);
@@ -68,7 +68,7 @@ async fn an_expired_refresh_token_is_refused_while_its_grant_still_lives() {
 
 // covers: GR-05 (OAuth 2.1 §4.3.1), GR-17 (RFC 9700 §4.14.2), GR-04 (RFC 6749 §6)
 #[tokio::test]
-async fn revoking_by_subject_ends_every_grant_of_the_user_and_nobody_elses() {
+async fn revocation_by_subject_ends_only_grants_of_the_user() {
     let (t, app) = public().await;
     let alices = [tokens_of(&t, &app).await, tokens_of(&t, &app).await];
     let bobs = t.authorize(&app).approve_as("bob").await.redeem().await.unwrap();
@@ -84,7 +84,7 @@ async fn revoking_by_subject_ends_every_grant_of_the_user_and_nobody_elses() {
 
 // covers: GR-07 (RFC 6749 §6), B25
 #[tokio::test]
-async fn a_refresh_cannot_widen_the_scope_even_to_what_the_client_may_ask_for() {
+async fn refresh_cannot_widen_the_scope() {
     let (t, spy) = spied(|_| {}).await;
     let app = t.public_client(CB).await;
     let tokens = t.authorize(&app).scope("user:read").approve_as("alice").await.redeem().await.unwrap();
@@ -109,7 +109,7 @@ async fn a_refresh_cannot_widen_the_scope_even_to_what_the_client_may_ask_for() 
 
 // covers: GR-08 (RFC 6749 §6), GR-09 (RFC 6749 §6), GR-10 (RFC 6749 §6), TK-11 (RFC 9700 §4.14.2), B26
 #[tokio::test]
-async fn a_narrower_scope_narrows_the_access_token_and_nothing_else() {
+async fn refresh_with_narrower_scope_narrows_access_token_only() {
     let t = TestServer::new();
     for app in [t.public_client(CB).await, t.confidential_client(CB).await] {
         let tokens = tokens_of(&t, &app).await;
@@ -130,7 +130,7 @@ async fn a_narrower_scope_narrows_the_access_token_and_nothing_else() {
 
 // covers: B25, GR-08 (RFC 6749 §6)
 #[tokio::test]
-async fn a_refresh_gets_the_granted_scope_and_never_a_default() {
+async fn refresh_gets_the_granted_scope_and_never_a_default() {
     let t = TestServer::with(|builder| builder.default_scope("user:read user:write"));
     let app = t
         .confidential_client_with(|client| {
@@ -150,7 +150,7 @@ async fn a_refresh_gets_the_granted_scope_and_never_a_default() {
 
 // covers: GR-20 (RFC 6749 §1.5), TF-15 (RFC 6749 §10)
 #[tokio::test]
-async fn a_refresh_token_opens_no_resource_and_an_access_token_refreshes_nothing() {
+async fn access_and_refresh_tokens_are_not_interchangeable() {
     let (t, app) = public().await;
     let tokens = tokens_of(&t, &app).await;
     let as_access = grantor::AccessToken::new(refresh_of(&tokens).expose());
@@ -160,7 +160,7 @@ async fn a_refresh_token_opens_no_resource_and_an_access_token_refreshes_nothing
 
 // covers: GR-21 (RFC 6749 §5.2), TK-10 (RFC 9700 §4.14.2), TE-07 (RFC 6749 §5.2)
 #[tokio::test]
-async fn a_client_without_the_grant_type_gets_no_refresh_token_and_may_use_none() {
+async fn client_without_refresh_grant_type_gets_no_refresh_token() {
     let (t, app) = confidential().await;
     let tokens = tokens_of(&t, &app).await;
     change_client(&t, &app, |parts| parts.grant_types.retain(|grant_type| grant_type.as_str() != "refresh_token"))
@@ -172,7 +172,7 @@ async fn a_client_without_the_grant_type_gets_no_refresh_token_and_may_use_none(
 
 // covers: TK-09 (RFC 6749 §5.1), TK-10 (RFC 9700 §4.14.2)
 #[tokio::test]
-async fn the_policy_says_when_refresh_tokens_are_issued() {
+async fn refresh_tokens_are_issued_by_policy() {
     use grantor::policy::RefreshTokens;
     for (when, with_offline, without) in [
         (RefreshTokens::Always, true, true),
@@ -195,7 +195,7 @@ async fn the_policy_says_when_refresh_tokens_are_issued() {
 
 // covers: GR-01 (RFC 6749 §6), B28
 #[tokio::test]
-async fn a_confidential_client_refreshes_with_its_secret_only() {
+async fn confidential_client_refreshes_with_its_secret_only() {
     let (t, app) = confidential().await;
     let tokens = tokens_of(&t, &app).await;
     let pairs = [("grant_type", "refresh_token"), ("refresh_token", refresh_of(&tokens).expose())];

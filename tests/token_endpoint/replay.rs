@@ -59,7 +59,7 @@ impl Family {
 
 // covers: GC-03 (RFC 6749 §4.1.2), GC-05 (RFC 6749 §4.1.2), AMB-14, B18
 #[tokio::test]
-async fn a_proven_replay_ends_the_grant_and_everything_that_came_of_it() {
+async fn proven_code_replay_ends_the_grant_and_its_tokens() {
     let (t, spy) = spied(|_| {}).await;
     for app in [t.public_client(CB).await, t.confidential_client(CB).await] {
         let approved = t.authorize(&app).approve_as("alice").await;
@@ -85,7 +85,7 @@ async fn a_proven_replay_ends_the_grant_and_everything_that_came_of_it() {
 
 // covers: AMB-14, B18
 #[tokio::test]
-async fn a_replay_long_after_the_code_expired_still_ends_the_grant() {
+async fn code_replay_after_expiry_still_ends_the_grant() {
     let (t, app) = public().await;
     let approved = t.authorize(&app).approve_as("alice").await;
     let first = approved.redeem().await.unwrap();
@@ -98,7 +98,7 @@ async fn a_replay_long_after_the_code_expired_still_ends_the_grant() {
 
 // covers: GC-06 (OAuth 2.1 §7.5.2), AMB-14, B19
 #[tokio::test]
-async fn whoever_cannot_prove_possession_changes_nothing_by_a_replay() {
+async fn unproven_code_replay_changes_nothing() {
     let (t, spy) = spied(|_| {}).await;
     for app in [t.public_client(CB).await, t.confidential_client(CB).await] {
         let (public, confidential) = (t.public_client(CB).await, t.confidential_client(CB).await);
@@ -141,7 +141,7 @@ async fn whoever_cannot_prove_possession_changes_nothing_by_a_replay() {
 }
 
 #[tokio::test]
-async fn a_replay_after_the_host_revoked_the_grant_is_refused_without_a_second_revocation() {
+async fn replay_after_host_revocation_revokes_no_second_time() {
     let (t, spy) = spied(|_| {}).await;
     let app = t.public_client(CB).await;
     let approved = t.authorize(&app).approve_as("alice").await;
@@ -185,7 +185,7 @@ async fn assert_ends_the_grant(t: &TestServer, spy: &Spy, request: &Request) {
 
 // covers: B57, GC-05 (RFC 6749 §4.1.2)
 #[tokio::test]
-async fn code_repeated_by_its_client_within_ten_seconds_is_refused_and_the_grant_lives() {
+async fn code_repeated_within_ten_seconds_is_refused_not_replay() {
     let (t, spy) = tolerant(|_| {}).await;
     let app = t.confidential_client(CB).await;
     let approved = t.authorize(&app).approve_as("alice").await;
@@ -219,7 +219,7 @@ async fn code_repeated_after_ten_seconds_ends_the_grant() {
 
 // covers: B57
 #[tokio::test]
-async fn code_repeated_without_a_client_secret_ends_the_grant() {
+async fn code_repeated_without_client_secret_ends_the_grant() {
     let (t, spy) = tolerant(|_| {}).await;
     for app in [t.public_client(CB).await, t.native_client("http://127.0.0.1/cb").await] {
         let approved = t.authorize(&app).approve_as("alice").await;
@@ -231,7 +231,7 @@ async fn code_repeated_without_a_client_secret_ends_the_grant() {
 
 // covers: B57
 #[tokio::test]
-async fn code_repeated_after_a_successor_was_spent_ends_the_grant() {
+async fn code_repeated_after_a_successor_was_spent_ends_grant() {
     let (t, spy) = tolerant(|_| {}).await;
     let app = t.confidential_client(CB).await;
     let approved = t.authorize(&app).approve_as("alice").await;
@@ -243,7 +243,7 @@ async fn code_repeated_after_a_successor_was_spent_ends_the_grant() {
 
 /// A refresh token that is not replaced is not spent by its use, so nothing tells whether it was used.
 #[tokio::test]
-async fn code_repeated_by_a_client_without_rotation_ends_the_grant() {
+async fn code_repeated_by_client_without_rotation_ends_grant() {
     let (t, spy) = tolerant(|policy| policy.refresh_token_rotation = Rotation::PublicClients).await;
     let app = t.confidential_client(CB).await;
     let approved = t.authorize(&app).approve_as("alice").await;
@@ -258,7 +258,7 @@ async fn code_repeated_by_a_client_without_rotation_ends_the_grant() {
 
 // covers: B57
 #[tokio::test]
-async fn code_repeated_with_a_wrong_proof_is_not_told_that_it_was_spent() {
+async fn code_repeated_with_wrong_proof_does_not_reveal_state() {
     let (t, spy) = tolerant(|_| {}).await;
     let app = t.confidential_client(CB).await;
     let other = t.confidential_client(CB).await;
@@ -284,7 +284,7 @@ async fn code_repeated_with_a_wrong_proof_is_not_told_that_it_was_spent() {
 
 // covers: B57
 #[tokio::test]
-async fn code_whose_first_answer_was_lost_in_storage_is_tolerated() {
+async fn code_with_lost_first_answer_is_tolerated() {
     let mut t = TestServer::new();
     let mut policy = Policy::default();
     policy.tolerate_repeated_codes = true;
@@ -337,7 +337,7 @@ impl Interceptor for Slow {
 
 // covers: B57
 #[tokio::test]
-async fn parallel_redemptions_of_a_tolerated_code_leave_the_winners_grant_alive() {
+async fn parallel_redemptions_of_tolerated_code_keep_the_grant() {
     let mut t = TestServer::new();
     let mut policy = Policy::default();
     policy.tolerate_repeated_codes = true;

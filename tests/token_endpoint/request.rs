@@ -26,7 +26,7 @@ const KNOWN: [&str; 11] = [
 
 // covers: TK-01 (RFC 6749 §3.2), TL-21 (RFC 9110 §15.5.6), AMB-07
 #[tokio::test]
-async fn only_post_gets_a_token_whatever_else_is_right() {
+async fn only_post_gets_a_token() {
     let (t, app) = public().await;
     let approved = t.authorize(&app).approve_as("alice").await;
     let pairs = [redemption(&approved, &app), vec![("client_id", app.id.as_str())]].concat();
@@ -43,7 +43,7 @@ async fn only_post_gets_a_token_whatever_else_is_right() {
 
 // covers: PP-09 (RFC 6749 §4.1.3), AMB-24
 #[tokio::test]
-async fn a_body_that_is_not_a_form_is_a_malformed_request() {
+async fn body_that_is_not_a_form_is_a_malformed_request() {
     let (t, app) = confidential().await;
     let pairs = [("grant_type", "client_credentials"), ("scope", "user:read")];
     let request = |types: &[&str], body: String| {
@@ -67,7 +67,7 @@ async fn a_body_that_is_not_a_form_is_a_malformed_request() {
 
 // covers: PP-10 (RFC 6749 App. B), AMB-24
 #[tokio::test]
-async fn a_form_may_name_its_charset() {
+async fn form_may_name_its_charset() {
     let (t, app) = confidential().await;
     for media_type in
         ["application/x-www-form-urlencoded; charset=UTF-8", "Application/X-WWW-Form-urlencoded;charset=utf-8"]
@@ -82,7 +82,7 @@ async fn a_form_may_name_its_charset() {
 
 // covers: PP-01 (RFC 6749 §3.2), TK-02 (RFC 6749 §5.2), GC-11 (RFC 6749 §4.1.3), GR-06 (RFC 6749 §6)
 #[tokio::test]
-async fn an_empty_parameter_counts_as_missing() {
+async fn empty_parameter_counts_as_missing() {
     let (t, app) = confidential().await;
     let approved = t.authorize(&app).approve_as("alice").await;
     let valid = redemption(&approved, &app);
@@ -110,7 +110,7 @@ async fn an_empty_parameter_counts_as_missing() {
 
 // covers: PP-02 (RFC 6749 §3.2)
 #[tokio::test]
-async fn unknown_parameters_are_ignored_however_often_they_occur() {
+async fn unknown_parameters_are_ignored_even_if_repeated() {
     let (t, app) = confidential().await;
     let plain = [("grant_type", "client_credentials"), ("scope", "user:read")];
     let strange = [("foo", "bar"), ("foo2", ""), ("foo", "baz"), ("scopes", "user:write"), ("expires_in", "99999999")];
@@ -124,7 +124,7 @@ async fn unknown_parameters_are_ignored_however_often_they_occur() {
 
 // covers: PP-03 (RFC 6749 §3.2, §5.2), B37
 #[tokio::test]
-async fn a_known_parameter_occurs_once_even_if_empty_equal_or_of_another_grant() {
+async fn known_parameter_occurs_once_even_if_empty_or_unused() {
     let t = TestServer::with_policy(|policy| policy.dangerous().allow_password_grant = true);
     let app = t.confidential_client(CB).await;
     let approved = t.authorize(&app).approve_as("alice").await;
@@ -146,7 +146,7 @@ async fn a_known_parameter_occurs_once_even_if_empty_equal_or_of_another_grant()
 
 // covers: PP-04 (RFC 8707 §2)
 #[tokio::test]
-async fn parameters_of_extensions_may_not_repeat_unless_their_specification_says_so() {
+async fn extension_parameter_repeats_only_if_declared() {
     let (t, app) = confidential().await;
     let approved = t.authorize(&app).approve_as("alice").await;
     let valid = redemption(&approved, &app);
@@ -165,7 +165,7 @@ async fn parameters_of_extensions_may_not_repeat_unless_their_specification_says
 
 // covers: PP-11 (RFC 6749 §5.2)
 #[tokio::test]
-async fn broken_escapes_and_invalid_utf8_are_malformed_requests() {
+async fn broken_escape_or_invalid_utf8_is_malformed() {
     let (t, app) = confidential().await;
     for body in [
         &b"grant_type=client_credentials&scope=%ZZ"[..],
@@ -202,7 +202,7 @@ async fn names_and_values_are_compared_case_sensitively() {
 
 // covers: PP-17 (RFC 6749 §3.2)
 #[tokio::test]
-async fn the_url_of_the_endpoint_may_have_a_query_of_its_own() {
+async fn token_endpoint_url_may_have_a_query() {
     let (t, app) = confidential().await;
     let body = form(&[("grant_type", "client_credentials"), ("scope", "user:read")]);
     for target in ["/token?tenant=1", "/token?tenant=1&tenant=2&x=%ZZ", "/t/1/token?", "/token?grant_types=x"] {
@@ -213,7 +213,7 @@ async fn the_url_of_the_endpoint_may_have_a_query_of_its_own() {
 
 // covers: PP-08 (RFC 6749 §2.3.1), CA-07 (RFC 6749 §2.3.1), B38
 #[tokio::test]
-async fn parameters_in_the_query_are_refused_unless_policy_and_client_allow_them() {
+async fn query_parameters_need_policy_and_client_switch() {
     for allowed_by_policy in [false, true] {
         let t =
             TestServer::with_policy(|policy| policy.dangerous().allow_token_parameters_in_query = allowed_by_policy);
@@ -238,7 +238,7 @@ async fn parameters_in_the_query_are_refused_unless_policy_and_client_allow_them
 
 // covers: B37
 #[tokio::test]
-async fn a_legacy_client_may_use_the_query_but_not_query_and_body_for_the_same_parameter() {
+async fn legacy_client_may_not_use_query_and_body_at_once() {
     let t = TestServer::with_policy(|policy| policy.dangerous().allow_token_parameters_in_query = true);
     let app = t
         .confidential_client_with(|client| client.client_credentials().scope("user:read").token_parameters_in_query())
@@ -256,7 +256,7 @@ async fn a_legacy_client_may_use_the_query_but_not_query_and_body_for_the_same_p
 }
 
 #[tokio::test]
-async fn a_body_or_target_over_the_limit_is_refused_and_one_at_the_limit_is_read() {
+async fn body_or_target_above_the_limit_is_refused() {
     let t = TestServer::with_policy(|policy| policy.max_body = 512);
     let app = t.confidential_client(CB).await;
     let body = |length: usize| {
@@ -273,7 +273,7 @@ async fn a_body_or_target_over_the_limit_is_refused_and_one_at_the_limit_is_read
 
 // covers: B36, TE-03 (RFC 6749 §5.2), TE-11 (RFC 6749 §10.14)
 #[tokio::test]
-async fn hostile_values_in_any_parameter_are_refused_cleanly_and_never_come_back() {
+async fn hostile_values_are_refused_and_never_echoed() {
     let t = TestServer::with_policy(|policy| policy.dangerous().allow_password_grant = true);
     let app = t
         .confidential_client_with(|client| {
@@ -324,7 +324,7 @@ async fn hostile_values_in_any_parameter_are_refused_cleanly_and_never_come_back
 }
 
 #[tokio::test]
-async fn the_typed_form_and_the_http_form_answer_alike() {
+async fn typed_form_and_the_http_form_answer_alike() {
     let (t, app) = confidential().await;
     let typed = t.token_as(&app, TokenRequest::client_credentials().scope("user:read")).await.unwrap();
     let http = granted(&t, &token_as(&app, &[("grant_type", "client_credentials"), ("scope", "user:read")])).await;

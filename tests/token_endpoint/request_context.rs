@@ -64,7 +64,7 @@ async fn grant_handler_sees_headers_peer_and_certificate() {
 }
 
 #[tokio::test]
-async fn typed_request_has_the_context_it_is_given() {
+async fn typed_request_keeps_its_context() {
     let (t, app) = server().await;
     let http = Request::post_form("/my/token?x=1", "").with_header("dpop", "proof").with_client_certificate([7]);
     let peer: IpAddr = "192.0.2.7".parse().unwrap();

@@ -35,7 +35,7 @@ async fn one_of_each(t: &TestServer, app: &TestClient) -> Vec<(&'static str, Req
 
 // covers: TK-04 (RFC 6749 §5.1), TK-05 (RFC 6749 §7.1), TK-08 (OAuth 2.1 §3.2.3), TK-09 (RFC 6749 §5.1), TK-12 (RFC 6749 §5.1), PP-21 (RFC 6749 §5.1), AMB-28
 #[tokio::test]
-async fn every_grant_answers_with_the_standard_members_and_no_others() {
+async fn grants_answer_with_standard_members_only() {
     let (t, app) = server_and_client().await;
     for (grant_type, request, refreshable) in one_of_each(&t, &app).await {
         let body = granted(&t, &request).await;
@@ -57,7 +57,7 @@ async fn every_grant_answers_with_the_standard_members_and_no_others() {
 
 // covers: TL-07 (RFC 6749 §5.1), TL-08 (RFC 6749 §5.1), TL-10 (RFC 6749 §5.1)
 #[tokio::test]
-async fn every_success_is_json_that_nobody_may_store() {
+async fn successes_are_json_with_no_store() {
     let (t, app) = server_and_client().await;
     for (grant_type, request, _) in one_of_each(&t, &app).await {
         let response = t.server.token(&request).await;
@@ -72,7 +72,7 @@ async fn every_success_is_json_that_nobody_may_store() {
 
 // covers: TL-09 (RFC 6749 §5.2), TL-10 (RFC 6749 §5.2)
 #[tokio::test]
-async fn every_failure_is_json_that_nobody_may_store() {
+async fn failures_are_json_with_no_store() {
     let (t, app) = server_and_client().await;
     let other = t.confidential_client(CB).await;
     let method = Request::get("/token");
@@ -90,7 +90,7 @@ async fn every_failure_is_json_that_nobody_may_store() {
 
 // covers: TK-07 (RFC 6749 §5.1), SC-04 (RFC 6749 §3.3)
 #[tokio::test]
-async fn the_scope_is_said_when_it_is_not_what_was_asked_for() {
+async fn scope_is_returned_if_it_differs_from_the_request() {
     let (t, app) = server_and_client().await;
     // Nothing was asked for, the default was given.
     let body = granted(&t, &token_as(&app, &[("grant_type", "client_credentials")])).await;

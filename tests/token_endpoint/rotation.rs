@@ -53,7 +53,7 @@ async fn refreshed(t: &TestServer, app: &TestClient) -> (TokenResponse, Value) {
 
 // covers: GR-11 (RFC 6749 §6), GR-12 (RFC 9700 §2.2.2), GR-22 (RFC 6749 §10.4)
 #[tokio::test]
-async fn a_refresh_replaces_the_token_and_spends_the_old_one_in_the_same_step() {
+async fn refresh_replaces_and_spends_the_token_in_one_step() {
     let (t, spy) = spied(|_| {}).await;
     for app in [t.public_client(CB).await, t.confidential_client(CB).await] {
         let first = tokens_of(&t, &app).await;
@@ -71,7 +71,7 @@ async fn a_refresh_replaces_the_token_and_spends_the_old_one_in_the_same_step() 
 
 // covers: GR-15 (RFC 9700 §4.14.2), B20
 #[tokio::test]
-async fn within_the_window_the_same_token_gets_the_same_successors_and_no_row_changes() {
+async fn refresh_reuse_within_grace_gets_the_same_successors() {
     let (t, spy) = spied(|_| {}).await;
     for app in [t.public_client(CB).await, t.confidential_client(CB).await] {
         let (first, answer) = refreshed(&t, &app).await;
@@ -103,7 +103,7 @@ async fn within_the_window_the_same_token_gets_the_same_successors_and_no_row_ch
 
 // covers: TF-04 (RFC 6749 §10.4), B42
 #[tokio::test]
-async fn successors_are_a_keyed_function_of_the_stored_seed_and_the_presented_token() {
+async fn successors_are_derived_from_seed_and_presented_token() {
     let (t, app) = public().await;
     let (first, answer) = refreshed(&t, &app).await;
     let seed = seed(&t, refresh_of(&first)).await.expect("a seed");
@@ -121,7 +121,7 @@ async fn successors_are_a_keyed_function_of_the_stored_seed_and_the_presented_to
 
 // covers: GR-13 (RFC 9700 §4.14.2), GR-14 (OAuth 2.1 §4.3.1), AMB-26
 #[tokio::test]
-async fn at_the_edge_of_the_window_reuse_becomes_theft_and_ends_the_grant() {
+async fn refresh_reuse_after_grace_revokes_grant() {
     let (t, spy) = spied(|_| {}).await;
     for app in [t.public_client(CB).await, t.confidential_client(CB).await] {
         let (first, answer) = refreshed(&t, &app).await;
@@ -146,7 +146,7 @@ async fn at_the_edge_of_the_window_reuse_becomes_theft_and_ends_the_grant() {
 
 // covers: B21, GR-13 (RFC 9700 §4.14.2)
 #[tokio::test]
-async fn using_a_successor_ends_the_window_of_its_predecessor_at_once() {
+async fn use_of_a_successor_ends_the_grace_window() {
     let (t, app) = public().await;
     let (first, second) = refreshed(&t, &app).await;
     assert!(seed(&t, refresh_of(&first)).await.is_some());
@@ -165,7 +165,7 @@ async fn using_a_successor_ends_the_window_of_its_predecessor_at_once() {
 
 // covers: GR-13 (RFC 9700 §4.14.2)
 #[tokio::test]
-async fn a_spent_token_is_recognised_after_its_own_expiry() {
+async fn spent_token_is_recognised_after_expiry() {
     let (t, app) = public().await;
     let first = tokens_of(&t, &app).await;
     t.clock.advance(Duration::days(13));
@@ -207,7 +207,7 @@ async fn retry_that_asks_for_less_or_other_scope_is_refused() {
 /// A thief who refreshes for a part of the scope, or revokes the access token, would otherwise throw the client out and go on unseen.
 // covers: B21
 #[tokio::test]
-async fn thief_within_the_window_is_not_left_alone_with_the_grant() {
+async fn thief_within_grace_cannot_keep_the_grant_alone() {
     let (t, app) = public().await;
     // For a part of the scope: the client gets the same successor, so the next reuse shows that there are two.
     let first = tokens_of(&t, &app).await;
@@ -233,7 +233,7 @@ async fn thief_within_the_window_is_not_left_alone_with_the_grant() {
 }
 
 #[tokio::test]
-async fn clocks_may_differ_by_less_than_the_window_and_beyond_that_nothing_is_decided() {
+async fn clock_skew_below_grace_is_tolerated() {
     let (t, spy) = spied(|_| {}).await;
     let app = t.public_client(CB).await;
     let (first, answer) = refreshed(&t, &app).await;
@@ -255,7 +255,7 @@ async fn clocks_may_differ_by_less_than_the_window_and_beyond_that_nothing_is_de
 
 // covers: B21
 #[tokio::test]
-async fn an_explicit_revocation_beats_the_window() {
+async fn revocation_ends_the_grace_window() {
     let (t, spy) = spied(|_| {}).await;
     let app = t.public_client(CB).await;
     // Of the grant.
@@ -276,7 +276,7 @@ async fn an_explicit_revocation_beats_the_window() {
 
 // covers: B19
 #[tokio::test]
-async fn whoever_is_not_the_client_can_neither_repeat_a_refresh_nor_end_its_grant() {
+async fn foreign_client_can_neither_repeat_refresh_nor_end_grant() {
     let (t, spy) = spied(|_| {}).await;
     for app in [t.public_client(CB).await, t.confidential_client(CB).await] {
         let others = [t.public_client(CB).await, t.confidential_client(CB).await];
@@ -302,7 +302,7 @@ async fn whoever_is_not_the_client_can_neither_repeat_a_refresh_nor_end_its_gran
 
 // covers: AMB-26, GR-13 (RFC 9700 §4.14.2)
 #[tokio::test]
-async fn without_a_window_the_first_reuse_ends_the_grant_and_no_seed_is_kept() {
+async fn refresh_reuse_without_grace_revokes_and_keeps_no_seed() {
     let t = TestServer::with_policy(|policy| policy.refresh_grace = Duration::ZERO);
     let app = t.public_client(CB).await;
     let (first, answer) = refreshed(&t, &app).await;
@@ -312,7 +312,7 @@ async fn without_a_window_the_first_reuse_ends_the_grant_and_no_seed_is_kept() {
 }
 
 #[tokio::test]
-async fn a_client_may_have_a_window_of_its_own_which_never_outlives_the_tokens_it_repeats() {
+async fn client_grace_window_never_outlives_repeated_tokens() {
     let t = TestServer::new();
     for (grace, access_lifetime, window) in [
         (Some(Duration::ZERO), None, Duration::ZERO),
@@ -345,7 +345,7 @@ async fn a_client_may_have_a_window_of_its_own_which_never_outlives_the_tokens_i
 }
 
 #[tokio::test]
-async fn a_retry_never_hands_out_an_access_token_that_has_expired() {
+async fn repeat_never_returns_an_expired_access_token() {
     let (t, spy) = spied(|_| {}).await;
     let app = t
         .confidential_client_with(|client| {
@@ -365,7 +365,7 @@ async fn a_retry_never_hands_out_an_access_token_that_has_expired() {
 
 // covers: B21, B20
 #[tokio::test]
-async fn a_retry_that_races_the_use_of_its_successor_is_refused_and_revokes_nothing() {
+async fn repeat_racing_its_successor_is_refused_not_revoked() {
     let mut t = TestServer::new();
     let app = t.public_client(CB).await;
     let (first, answer) = refreshed(&t, &app).await;
@@ -391,7 +391,7 @@ async fn a_retry_that_races_the_use_of_its_successor_is_refused_and_revokes_noth
 }
 
 #[tokio::test]
-async fn a_window_that_was_closed_since_is_closed_for_tokens_spent_before() {
+async fn closed_grace_window_applies_to_tokens_spent_before() {
     let (t, app) = public().await;
     let (first, _) = refreshed(&t, &app).await;
     crate::support::change_client(&t, &app, |parts| parts.lifetimes.refresh_grace = Some(Duration::ZERO)).await;
@@ -399,7 +399,7 @@ async fn a_window_that_was_closed_since_is_closed_for_tokens_spent_before() {
 }
 
 #[tokio::test]
-async fn purging_erases_the_seed_of_a_token_spent_over_a_minute_ago_and_no_younger_one() {
+async fn purge_erases_seeds_spent_over_a_minute_ago_only() {
     let t = TestServer::with_policy(|policy| policy.refresh_grace = Duration::MINUTE);
     let app = t.public_client(CB).await;
     let (first, _) = refreshed(&t, &app).await;
@@ -411,7 +411,7 @@ async fn purging_erases_the_seed_of_a_token_spent_over_a_minute_ago_and_no_young
 
 // covers: GR-11 (RFC 6749 §6)
 #[tokio::test]
-async fn where_only_public_clients_rotate_a_confidential_client_keeps_its_token() {
+async fn confidential_client_keeps_token_if_only_public_rotate() {
     let t = TestServer::with_policy(|policy| policy.refresh_token_rotation = Rotation::PublicClients);
     let app = t.confidential_client(CB).await;
     let first = tokens_of(&t, &app).await;
@@ -442,7 +442,7 @@ async fn where_only_public_clients_rotate_a_confidential_client_keeps_its_token(
 
 // covers: GR-16 (RFC 9700 §4.14.2)
 #[tokio::test]
-async fn a_token_that_stays_is_idle_since_its_last_use_and_ends_with_its_grant() {
+async fn unrotated_token_idles_from_last_use_and_ends_with_grant() {
     let t = TestServer::with_policy(|policy| policy.refresh_token_rotation = Rotation::PublicClients);
     let app = t.confidential_client(CB).await;
     let first = tokens_of(&t, &app).await;
@@ -475,7 +475,7 @@ async fn a_token_that_stays_is_idle_since_its_last_use_and_ends_with_its_grant()
 
 // covers: GR-13 (RFC 9700 §4.14.2)
 #[tokio::test]
-async fn a_revocation_that_fails_in_storage_is_a_server_error_and_is_made_up_for_by_the_next_reuse() {
+async fn failed_revocation_on_reuse_is_made_up_by_the_next_reuse() {
     for (fault, status, error) in
         [(Fault::Failed, 500, "server_error"), (Fault::Unavailable, 503, "temporarily_unavailable")]
     {
@@ -494,7 +494,7 @@ async fn a_revocation_that_fails_in_storage_is_a_server_error_and_is_made_up_for
 }
 
 #[tokio::test]
-async fn a_refresh_whose_commit_was_ambiguous_is_answered_on_the_second_try() {
+async fn ambiguous_refresh_commit_is_answered_on_second_try() {
     let (t, app) = public().await;
     let first = tokens_of(&t, &app).await;
     let request = refresh(&app, refresh_of(&first).expose());
@@ -537,7 +537,7 @@ impl Observer for Repeats {
 
 // From the security review, 18: a thief that follows the client is told apart from a client that lost an answer.
 #[tokio::test]
-async fn repeat_tells_its_count_and_whether_the_peer_differs() {
+async fn repeat_reports_its_count_and_a_different_peer() {
     let repeats = Repeats::default();
     let t = TestServer::with(|builder| builder.observer(repeats.clone()));
     let app = t.public_client(CB).await;

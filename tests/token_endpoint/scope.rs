@@ -12,7 +12,7 @@ fn machine(scope: &str) -> [(&'static str, &str); 2] {
 
 // covers: SC-01 (RFC 6749 §3.3)
 #[tokio::test]
-async fn order_and_repeats_do_not_matter() {
+async fn scope_order_and_repeats_do_not_matter() {
     let (t, app) = confidential().await;
     for scope in ["user:read user:write", "user:write user:read", "user:write user:read user:write"] {
         let body = granted(&t, &token_as(&app, &machine(scope))).await;
@@ -22,7 +22,7 @@ async fn order_and_repeats_do_not_matter() {
 
 // covers: SC-02 (RFC 6749 App. A.4), TE-09 (RFC 6749 §5.2), SC-01 (RFC 6749 §3.3)
 #[tokio::test]
-async fn a_scope_that_is_malformed_unknown_or_not_the_clients_is_refused_as_a_whole() {
+async fn malformed_unknown_or_foreign_scope_is_refused_whole() {
     let (t, spy) = spied(|_| {}).await;
     let app = t.confidential_client_with(|client| client.client_credentials().scope("user:read")).await;
     for (scope, reason) in [
@@ -52,7 +52,7 @@ async fn a_scope_that_is_malformed_unknown_or_not_the_clients_is_refused_as_a_wh
 
 // covers: SC-05 (RFC 6749 §3.3)
 #[tokio::test]
-async fn an_omitted_scope_means_the_clients_default_else_the_servers_else_an_error() {
+async fn omitted_scope_is_client_or_server_default_or_error() {
     let bare = [("grant_type", "client_credentials")];
     for server_default in [None, Some("user:write")] {
         let t = TestServer::with(|builder| match server_default {
@@ -76,7 +76,7 @@ async fn an_omitted_scope_means_the_clients_default_else_the_servers_else_an_err
 }
 
 #[tokio::test]
-async fn a_default_never_exceeds_what_the_client_may_have() {
+async fn default_scope_never_exceeds_the_clients_scope() {
     let t = TestServer::with(|builder| builder.default_scope("user:read user:write"));
     let narrow = t.confidential_client_with(|client| client.client_credentials().scope("user:read")).await;
     let bare = [("grant_type", "client_credentials")];
@@ -87,7 +87,7 @@ async fn a_default_never_exceeds_what_the_client_may_have() {
 
 // covers: SC-07 (RFC 6749 §10.3), SC-08 (RFC 9700 §2.3)
 #[tokio::test]
-async fn two_clients_that_ask_for_the_same_get_what_each_may_have() {
+async fn same_scope_request_gives_each_client_its_own() {
     let t = TestServer::new();
     let reader = t.confidential_client_with(|client| client.client_credentials().scope("user:read")).await;
     let writer = t.confidential_client_with(|client| client.client_credentials().scope("user:read user:write")).await;

@@ -76,7 +76,7 @@ fn text_of<'a>(body: &'a serde_json::Value, name: &str) -> &'a str {
 
 // covers: B51
 #[tokio::test]
-async fn refresh_gets_what_the_client_may_still_have() {
+async fn refresh_drops_scope_the_client_lost() {
     let (t, _) = spied(|_| {}).await;
     for app in [t.public_client(CB).await, t.confidential_client(CB).await] {
         let first = tokens_of(&t, &app).await;
@@ -103,7 +103,7 @@ async fn refresh_gets_what_the_client_may_still_have() {
 
 // covers: B51
 #[tokio::test]
-async fn refresh_gets_what_the_server_still_offers() {
+async fn refresh_drops_scope_the_server_no_longer_offers() {
     let mut t = TestServer::new();
     let app = t.public_client(CB).await;
     let first = tokens_of(&t, &app).await;
@@ -117,7 +117,7 @@ async fn refresh_gets_what_the_server_still_offers() {
 
 // covers: B51
 #[tokio::test]
-async fn refresh_with_no_scope_left_is_refused_and_spends_nothing() {
+async fn refresh_with_no_scope_left_is_refused_unspent() {
     let (t, spy) = spied(|_| {}).await;
     let app = t.public_client(CB).await;
     let [first, used] = [tokens_of(&t, &app).await, tokens_of(&t, &app).await];
@@ -143,7 +143,7 @@ async fn refresh_with_no_scope_left_is_refused_and_spends_nothing() {
 
 // covers: B51
 #[tokio::test]
-async fn redemption_gets_what_is_left_of_the_approval() {
+async fn redemption_drops_scope_lost_since_the_approval() {
     let (t, spy) = spied(|_| {}).await;
     let app = t.public_client(CB).await;
     let approved = t.authorize(&app).scope("user:read user:write").approve_as("alice").await;
@@ -160,7 +160,7 @@ async fn redemption_gets_what_is_left_of_the_approval() {
 
 // covers: B51
 #[tokio::test]
-async fn repeat_does_not_give_a_scope_again_that_was_taken_away() {
+async fn repeat_does_not_return_a_removed_scope() {
     let (t, spy) = spied(|_| {}).await;
     let app = t.public_client(CB).await;
     let first = tokens_of(&t, &app).await;
@@ -187,7 +187,7 @@ async fn repeat_does_not_give_a_scope_again_that_was_taken_away() {
 
 // covers: B51
 #[tokio::test]
-async fn policy_for_self_service_cuts_what_was_granted_before() {
+async fn self_service_policy_cuts_scope_granted_before() {
     let mut t = TestServer::new();
     let app = t.public_client_with(|client| {
         let client = client.authorization_code([CB]).refresh_token().scope("user:read user:write offline_access");
@@ -203,7 +203,7 @@ async fn policy_for_self_service_cuts_what_was_granted_before() {
 
 // covers: B51
 #[tokio::test]
-async fn refresh_without_offline_access_left_gets_no_new_refresh_token() {
+async fn refresh_without_offline_access_issues_no_refresh_token() {
     let (t, _) = spied(|policy| policy.refresh_tokens = RefreshTokens::OfflineAccess).await;
     let app = t.public_client(CB).await;
     let first = tokens_of(&t, &app).await;
@@ -214,7 +214,7 @@ async fn refresh_without_offline_access_left_gets_no_new_refresh_token() {
 
 // covers: B51
 #[tokio::test]
-async fn extension_grants_get_what_is_in_one_of_the_two_lists() {
+async fn extension_grant_may_use_either_scope_list() {
     let mut t = TestServer::new();
     t.server = offering(&t, &ALL, |builder| builder).await;
     let app = t
@@ -286,7 +286,7 @@ async fn customizer_is_asked_about_the_scope_that_is_left() {
 
 // covers: B51
 #[tokio::test]
-async fn scope_that_is_not_offered_is_told_once_at_the_first_use() {
+async fn unoffered_scope_is_reported_once_at_first_use() {
     let mut t = TestServer::new();
     let [app, other] = [t.public_client(CB).await, t.public_client(CB).await];
     let tokens = tokens_of(&t, &app).await;

@@ -31,7 +31,7 @@ async fn requests_of_alice(t: &TestServer, app: &TestClient) -> Vec<(&'static st
 
 // covers: B54
 #[tokio::test]
-async fn suspended_subject_gets_no_token_and_keeps_its_grants() {
+async fn suspended_subject_gets_no_token_but_keeps_grants() {
     let (t, app, spy) = server(|builder| builder).await;
     let requests = requests_of_alice(&t, &app).await;
     t.users.set_status("alice", SubjectStatus::Suspended);
@@ -78,7 +78,7 @@ async fn gone_subject_gets_no_token_and_loses_all_grants() {
 }
 
 #[tokio::test]
-async fn gone_subject_whose_revocation_fails_is_a_server_error() {
+async fn gone_subject_with_failed_revocation_is_server_error() {
     let (t, app, _) = server(|builder| builder).await;
     let tokens = tokens_of(&t, &app).await;
     let request = refresh(&app, refresh_of(&tokens).expose());

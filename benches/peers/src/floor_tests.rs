@@ -31,7 +31,7 @@ fn redeem(floor: &Floor, code: &str) -> Result<Vec<u8>, Refused> {
 }
 
 #[test]
-fn a_code_is_good_for_its_client_with_its_proofs_and_once() {
+fn code_works_once_for_its_client_with_its_proofs() {
     let floor = floor();
     let code = code(&floor);
     let wrong = "x".repeat(43);
@@ -48,7 +48,7 @@ fn a_code_is_good_for_its_client_with_its_proofs_and_once() {
 }
 
 #[test]
-fn a_lost_answer_is_given_again_until_a_successor_is_used_and_then_it_is_theft() {
+fn lost_answer_repeats_until_a_successor_is_used() {
     let floor = floor();
     let (_, first) = tokens(&redeem(&floor, &code(&floor)).unwrap());
     let answer = floor.refresh("app", "secret", &first).unwrap();
@@ -61,7 +61,7 @@ fn a_lost_answer_is_given_again_until_a_successor_is_used_and_then_it_is_theft()
 }
 
 #[test]
-fn the_indexes_lead_to_all_that_is_to_be_revoked_or_purged() {
+fn indexes_find_all_that_is_to_be_revoked_or_purged() {
     let floor = floor();
     let (access, refresh) = tokens(&redeem(&floor, &code(&floor)).unwrap());
     assert_eq!(floor.revoke_subject("bob"), 0);

@@ -95,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answer_of_any_length_is_kept_in_little_space() {
+    fn answer_of_any_length_is_kept_in_little_space() {
         let long = "\u{e9}".repeat(50_000);
         let names = ["code", "error", "error_description", "state", "iss", "more"];
         let answer = names.map(|name| (name.to_owned(), long.clone())).into();

@@ -72,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_new_visit_takes_the_place_of_the_oldest_and_old_ones_are_purged() {
+    fn new_visit_replaces_the_oldest() {
         let (visits, begun) = (Visits::default(), Instant::now());
         let visit = || Visit::Answered(Vec::new());
         let peer = |number: usize| IpAddr::V4(u32::try_from(number).unwrap().into());

@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_newer_version_adds_what_is_new_once_and_keeps_what_is_there() {
+    async fn newer_schema_version_is_added_once_and_keeps_data() {
         let names = TableNames::new(None, "grantor_").unwrap();
         let (old, new) = (migrator(&names, &[FIRST]), migrator(&names, &[FIRST, SECOND]));
         let mut connection = SqliteConnection::connect("sqlite::memory:").await.unwrap();

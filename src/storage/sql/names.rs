@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_quoted_and_qualified_wherever_a_statement_has_them() {
+    fn names_are_quoted_and_qualified_in_every_statement() {
         let names = TableNames::new(Some("auth"), "o2_").unwrap();
         let sql = names.render("CREATE INDEX {prefix:by_grant} ON {tokens} (id) -- of {grants}");
         assert_eq!(sql.as_str(), r#"CREATE INDEX "o2_by_grant" ON "auth"."o2_tokens" (id) -- of "auth"."o2_grants""#);
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_is_not_a_plain_identifier_is_refused() {
+    fn name_that_is_not_a_plain_identifier_is_refused() {
         for bad in ["_sqlx_", "a\"b", "a.b", "A", "1a", "a b", "a;", "é", &"x".repeat(41)] {
             assert!(TableNames::new(None, bad).is_err(), "{bad}");
             assert!(bad == "_sqlx_" || TableNames::new(Some(bad), "").is_err(), "{bad}");

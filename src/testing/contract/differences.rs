@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lists_differ_at_the_first_position_at_which_one_has_another_value_or_none() {
+    fn lists_differ_at_their_first_unequal_position() {
         let words = |expected: &[i32], observed: &[i32]| first_difference(expected, observed);
         assert_eq!(words(&[1, 2, 3], &[1, 2, 3]), None);
         let differ = ("3 in all, at position 2: 2".into(), "3 in all, at position 2: 7".into());
@@ -57,7 +57,7 @@ mod tests {
     }
 
     #[test]
-    fn records_differ_in_their_members_and_null_is_not_absent() {
+    fn records_differ_by_member_and_null_is_not_absence() {
         let expected = json!({ "same": [1], "number": 1.0, "in": { "same": 1, "gone": null }, "list": [1, 2] });
         let observed = json!({ "same": [1], "number": 1, "in": { "same": 1, "new": true }, "list": [1, 3] });
         let mut found = of_records(&expected, &observed);

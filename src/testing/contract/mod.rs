@@ -140,7 +140,7 @@ where
 ///     // .interrupted_by(|| terminate_all_connections(&url))
 ///     // .workers(|| {
 ///     //     let mut command = Command::new(std::env::current_exe().unwrap());
-///     //     command.args(["--exact", "a_worker_of_the_contract_suite"]).env("MY_URL", &url);
+///     //     command.args(["--exact", "contract_suite_worker"]).env("MY_URL", &url);
 ///     //     command
 ///     // })
 ///     .run()?;
@@ -219,12 +219,12 @@ where
     /// # use grantor::MemoryStorage;
     /// # use grantor::testing::{Task, storage_contract_worker};
     /// // #[test] Does nothing unless the suite has started it.
-    /// fn a_worker_of_the_contract_suite() {
+    /// fn contract_suite_worker() {
     ///     let runtime = tokio::runtime::Runtime::new().unwrap();
     ///     let connect = || async { Ok::<_, Infallible>(MemoryStorage::new()) }; // MyStorage::connect(&env::var("MY_URL")?)
     ///     storage_contract_worker(|task: Task<'_>| runtime.block_on(task), connect).unwrap();
     /// }
-    /// # a_worker_of_the_contract_suite();
+    /// # contract_suite_worker();
     /// ```
     /// What a worker prints is not shown unless it breaks off.
     #[must_use]

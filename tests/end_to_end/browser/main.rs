@@ -91,7 +91,7 @@ async fn sent_to(page: &Client) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn someone_lets_the_demo_client_in_and_sees_every_step() {
+async fn user_lets_the_demo_client_in_step_by_step() {
     for window in [PHONE, DESKTOP] {
         let Some(chromium) = Chromium::start().await else { return };
         let example = server();
@@ -127,7 +127,7 @@ async fn someone_lets_the_demo_client_in_and_sees_every_step() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn someone_who_fears_for_their_account_logs_out_everywhere_and_ends_all_access() {
+async fn user_logs_out_everywhere_and_ends_all_access() {
     for window in [PHONE, DESKTOP] {
         let Some(chromium) = Chromium::start().await else { return };
         let example = server();
@@ -149,7 +149,7 @@ async fn someone_who_fears_for_their_account_logs_out_everywhere_and_ends_all_ac
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn someone_without_javascript_leaves_a_scope_out_and_another_time_says_no() {
+async fn user_without_javascript_narrows_scope_and_denies() {
     let Some(chromium) = Chromium::start().await else { return };
     let example = server();
     let page = chromium.open_without_javascript(DESKTOP).await;
@@ -176,7 +176,7 @@ async fn someone_without_javascript_leaves_a_scope_out_and_another_time_says_no(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn someone_registers_an_application_and_sees_its_secret_once() {
+async fn user_registers_application_and_sees_secret_once() {
     for window in [PHONE, DESKTOP] {
         let Some(chromium) = Chromium::start().await else { return };
         let example = server();
@@ -213,7 +213,7 @@ async fn someone_registers_an_application_and_sees_its_secret_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn someone_who_follows_a_broken_link_is_told_so_and_sent_nowhere() {
+async fn broken_link_shows_an_error_and_does_not_redirect() {
     let Some(chromium) = Chromium::start().await else { return };
     let example = server();
     for window in [PHONE, DESKTOP] {
@@ -228,12 +228,12 @@ async fn someone_who_follows_a_broken_link_is_told_so_and_sent_nowhere() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn alice_lets_the_demo_client_in_at_the_provider_on_axum() {
+async fn axum_provider_lets_the_demo_client_in() {
     alice_lets_the_demo_client_in("axum").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn alice_lets_the_demo_client_in_at_the_provider_on_actix() {
+async fn actix_provider_lets_the_demo_client_in() {
     alice_lets_the_demo_client_in("actix").await;
 }
 
@@ -293,7 +293,7 @@ async fn is_in_sight(page: &Client, css: &str) -> bool {
 
 // A person's look at 130 pages, 40 and 42: long names scrolled sideways, and forty scopes hid the decision.
 #[tokio::test(flavor = "multi_thread")]
-async fn long_names_and_forty_scopes_keep_the_decision_in_sight() {
+async fn decision_stays_visible_with_long_names_and_scopes() {
     let Some(chromium) = Chromium::start().await else { return };
     let user = format!("ada{}", ".with.a.long.name".repeat(6));
     let scopes: serde_json::Map<_, _> = many_scopes().into_iter().map(|(name, text)| (name, text.into())).collect();
@@ -346,7 +346,7 @@ async fn long_names_and_forty_scopes_keep_the_decision_in_sight() {
 
 // covers: B48, B49
 #[tokio::test(flavor = "multi_thread")]
-async fn script_of_another_origin_finds_its_way_from_the_api() {
+async fn cross_origin_script_discovers_server_from_the_api() {
     let Some(chromium) = Chromium::start().await else { return };
     let (example, elsewhere) = (server(), Provider::start("axum"));
     let page = chromium.open(DESKTOP).await;
@@ -385,11 +385,11 @@ async fn type_password(page: &Client, password: &str) {
 }
 
 #[test]
-fn where_there_is_no_browser_a_journey_says_so_and_fails_only_if_all_are_required() {
+fn missing_browser_skips_or_fails_if_all_are_required() {
     for (required, passes) in [(None, true), (Some("0"), true), (Some("1"), false)] {
         // This binary again, with a search path on which there is nothing.
         let mut again = Command::new(std::env::current_exe().unwrap());
-        again.args(["--exact", "someone_who_follows_a_broken_link_is_told_so_and_sent_nowhere"]);
+        again.args(["--exact", "broken_link_shows_an_error_and_does_not_redirect"]);
         again.env("PATH", "/nowhere").env_remove("GRANTOR_REQUIRE_ALL");
         again.envs(required.map(|value| ("GRANTOR_REQUIRE_ALL", value)));
         let output = again.output().unwrap();

@@ -21,7 +21,7 @@ const REFUSALS: usize = 8;
 
 // covers: B16, B20
 #[tokio::test(flavor = "multi_thread")]
-async fn while_postgresql_is_down_all_is_refused_clearly_and_afterwards_nothing_is_lost() {
+async fn postgresql_outage_refuses_clearly_and_loses_nothing() {
     // One that no other test uses.
     let Some(database) = Postgres::start() else { return };
     let (seed, kills) = (seed(), sized(2, 40));

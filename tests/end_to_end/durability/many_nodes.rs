@@ -28,7 +28,7 @@ const REFRESHES: usize = 2;
 
 // covers: B16, B18, B20, B23
 #[tokio::test(flavor = "multi_thread")]
-async fn over_many_nodes_a_token_is_spent_once_and_nothing_outlives_its_revocation() {
+async fn many_nodes_redeem_once_and_respect_revocation() {
     let Some(database) = Postgres::get() else { return };
     let seed = seed();
     say(&format!("many nodes: seed {seed}"));

@@ -24,13 +24,13 @@ const RETRIES: usize = 3;
 
 // covers: B16, B20
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_on_sqlite_that_is_killed_in_a_storm_loses_nothing() {
+async fn killed_server_on_sqlite_loses_nothing() {
     lose_nothing("SQLite", &Place::sqlite()).await;
 }
 
 // covers: B16, B20
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_on_postgresql_that_is_killed_in_a_storm_loses_nothing() {
+async fn killed_server_on_postgresql_loses_nothing() {
     let Some(server) = Postgres::get() else { return };
     lose_nothing("PostgreSQL", &Place::postgres(server).await).await;
 }

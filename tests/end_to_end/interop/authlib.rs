@@ -19,37 +19,37 @@ fn runs(scenario: &str, flags: &[&str]) {
 }
 
 #[test]
-fn it_completes_the_code_flow_with_each_way_of_authentication() {
+fn authlib_completes_code_flow_with_each_auth_method() {
     runs("authorization_code", &[]);
 }
 
 #[test]
-fn it_refreshes_when_told_and_by_itself() {
+fn authlib_refreshes_on_demand_and_automatically() {
     runs("refresh_token", &[]);
 }
 
 #[test]
-fn it_gets_a_token_by_client_credentials() {
+fn client_credentials_flow_gets_a_token() {
     runs("client_credentials", &[]);
 }
 
 #[test]
-fn it_trades_a_password_where_that_is_switched_on() {
+fn password_grant_works_if_enabled() {
     runs("password", &["--legacy"]);
     runs("password_is_off", &[]);
 }
 
 #[test]
-fn it_takes_a_token_from_the_fragment_where_that_is_switched_on() {
+fn authlib_reads_implicit_token_from_fragment() {
     runs("implicit", &["--legacy"]);
 }
 
 #[test]
-fn it_revokes_a_grant_and_an_api_is_told() {
+fn authlib_revokes_grant_and_introspects() {
     runs("revocation_and_introspection", &[]);
 }
 
 #[test]
-fn it_finds_the_metadata_in_order() {
+fn authlib_validates_metadata() {
     runs("metadata", &[]);
 }

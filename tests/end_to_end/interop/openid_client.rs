@@ -19,51 +19,51 @@ fn runs(scenario: &str) {
 }
 
 #[test]
-fn it_finds_the_endpoints_through_the_metadata() {
+fn openid_client_finds_endpoints_by_metadata() {
     runs("discovery");
 }
 
 #[test]
-fn it_completes_the_code_flow_with_pkce_and_refreshes_with_a_secret_that_must_be_escaped_in_the_header() {
+fn openid_client_completes_code_flow_with_escaped_secret() {
     runs("code-basic");
 }
 
 #[test]
-fn it_completes_the_code_flow_with_its_secret_in_the_body() {
+fn openid_client_completes_code_flow_with_secret_in_body() {
     runs("code-body");
 }
 
 #[test]
-fn it_completes_the_code_flow_without_a_secret() {
+fn openid_client_completes_code_flow_without_secret() {
     runs("code-public");
 }
 
 #[test]
-fn it_refuses_an_answer_with_the_issuer_of_another_server_or_none() {
+fn openid_client_refuses_a_wrong_or_missing_issuer() {
     runs("issuer");
 }
 
 #[test]
-fn it_understands_a_denial() {
+fn openid_client_understands_denial() {
     runs("denial");
 }
 
 #[test]
-fn it_gets_a_token_by_client_credentials() {
+fn client_credentials_flow_gets_a_token() {
     runs("client-credentials");
 }
 
 #[test]
-fn it_revokes_an_access_token_and_then_the_grant() {
+fn openid_client_revokes_access_token_then_grant() {
     runs("revocation");
 }
 
 #[test]
-fn it_learns_about_tokens_as_a_resource_server() {
+fn openid_client_introspects_as_resource_server() {
     runs("introspection");
 }
 
 #[test]
-fn it_understands_why_it_was_refused() {
+fn refusals_are_understood() {
     runs("refusals");
 }

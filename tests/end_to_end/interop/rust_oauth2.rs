@@ -38,7 +38,7 @@ async fn send(request: HttpRequest) -> Result<HttpResponse, reqwest::Error> {
 }
 
 #[tokio::test]
-async fn it_completes_the_code_flow_with_pkce_and_refreshes() {
+async fn oauth2_crate_completes_code_flow_and_refresh() {
     let example = Example::with(CLIENTS, USERS, SCOPES, &[]);
     let client = client(&example, "all-secret");
     let (challenge, verifier) = PkceCodeChallenge::new_random_sha256();
@@ -66,7 +66,7 @@ async fn it_completes_the_code_flow_with_pkce_and_refreshes() {
 }
 
 #[tokio::test]
-async fn it_gets_a_token_by_client_credentials() {
+async fn client_credentials_flow_gets_a_token() {
     let example = Example::with(CLIENTS, USERS, SCOPES, &[]);
     let scope = Scope::new("user:write".to_owned());
     let request = client(&example, "all-secret");
@@ -76,7 +76,7 @@ async fn it_gets_a_token_by_client_credentials() {
 }
 
 #[tokio::test]
-async fn it_trades_a_password_where_that_is_switched_on() {
+async fn password_grant_works_if_enabled() {
     let user = ResourceOwnerUsername::new("ada".to_owned());
     let password = ResourceOwnerPassword::new("correct horse".to_owned());
     let scope = Scope::new("user:read".to_owned());
@@ -98,7 +98,7 @@ async fn it_trades_a_password_where_that_is_switched_on() {
 }
 
 #[tokio::test]
-async fn it_understands_why_it_was_refused() {
+async fn refusals_are_understood() {
     let example = Example::with(CLIENTS, USERS, SCOPES, &[]);
     let client = client(&example, "wrong");
     match client.exchange_client_credentials().request_async(&send).await {

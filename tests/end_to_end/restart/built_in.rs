@@ -7,7 +7,7 @@ in_both! {
     built_in_secrets_are_printed_once_and_stay
     new_secrets_replace_the_old_ones
     built_in_clients_follow_the_flags_and_keep_their_secrets
-    the_demo_client_gets_in_again_after_a_restart
+    demo_client_works_after_a_restart
 }
 
 /// The built-in user's password and a client's secret, as they were printed.
@@ -64,7 +64,7 @@ async fn built_in_clients_follow_the_flags_and_keep_their_secrets(place: Place) 
     assert_eq!((status, &refusal["error"]), (400, &"unsupported_grant_type".into()));
 }
 
-async fn the_demo_client_gets_in_again_after_a_restart(place: Place) {
+async fn demo_client_works_after_a_restart(place: Place) {
     let before = place.start_at("127.0.0.1:0");
     let (password, _) = printed(&before, "web");
     walk_through(&before, &password).await;
@@ -95,7 +95,7 @@ async fn walk_through(example: &Example, password: &str) {
 }
 
 #[tokio::test]
-async fn without_a_flag_things_are_in_a_file_in_the_current_directory_that_others_can_not_read() {
+async fn default_storage_is_a_private_file_in_current_directory() {
     let folder = Folder::new();
     let example = Example::start_in(folder.path(), &[]);
     assert!(example.introduction.contains("kept in the SQLite file grantor.db"), "{}", example.introduction);
@@ -111,7 +111,7 @@ async fn without_a_flag_things_are_in_a_file_in_the_current_directory_that_other
 }
 
 #[tokio::test]
-async fn in_memory_nothing_stays() {
+async fn memory_storage_keeps_nothing_on_restart() {
     let flags = ["--storage", "memory"];
     let folder = Folder::new();
     let before = Example::start_in(folder.path(), &flags);

@@ -4,10 +4,10 @@ use super::{APPLICATION, CLIENTS, Place, USERS, granted, in_both, logged_in, me,
 use end_to_end::example::{Browser, Example, Folder};
 use end_to_end::postgres::Postgres;
 
-in_both! { a_name_that_no_database_takes_is_an_unknown_user }
+in_both! { user_name_that_no_database_accepts_is_unknown }
 
 #[test]
-fn a_storage_that_makes_no_sense_is_refused_without_repeating_it() {
+fn malformed_storage_url_is_refused_without_echo() {
     let folder = Folder::new();
     let missing = format!("sqlite:{}", folder.path().join("missing/own.db").display());
     let cases = [
@@ -35,7 +35,7 @@ fn a_storage_that_makes_no_sense_is_refused_without_repeating_it() {
 }
 
 #[tokio::test]
-async fn a_password_in_the_url_is_not_printed() {
+async fn password_in_the_url_is_not_printed() {
     let Some(place) = Place::postgres().await else { return };
     let with_password = place.storage.replace("grantor@", "grantor:geheim@");
     let example = Example::start_in(place.folder.path(), &["--storage", &with_password]);
@@ -44,7 +44,7 @@ async fn a_password_in_the_url_is_not_printed() {
     assert!(!introduction.contains("geheim") && !introduction.contains("postgres://"), "{introduction}");
 }
 
-async fn a_name_that_no_database_takes_is_an_unknown_user(place: Place) {
+async fn user_name_that_no_database_accepts_is_unknown(place: Place) {
     let example = place.start_with(CLIENTS, USERS);
     for username in ["ada\0", "\u{1f}", "", &"x".repeat(10_000)] {
         assert_eq!(logged_in(&example, username, "correct horse").await.status, 401, "{username:?}");
@@ -55,7 +55,7 @@ async fn a_name_that_no_database_takes_is_an_unknown_user(place: Place) {
 
 // covers: B58
 #[tokio::test]
-async fn a_database_that_is_gone_is_a_503_and_never_a_wrong_password_and_all_is_well_when_it_is_back() {
+async fn database_outage_is_503_and_recovers() {
     let Some(server) = Postgres::start() else { return };
     let place = Place { folder: Folder::new(), storage: server.database().await };
     let example = place.start_with(CLIENTS, USERS);
@@ -89,7 +89,7 @@ async fn a_database_that_is_gone_is_a_503_and_never_a_wrong_password_and_all_is_
 }
 
 #[tokio::test]
-async fn a_profile_that_can_not_be_read_is_a_503_to_a_good_token() {
+async fn unreadable_profile_is_503_for_a_good_token() {
     let Some(place) = Place::postgres().await else { return };
     let example = place.start_with(CLIENTS, USERS);
     let tokens = granted(&example).await;

@@ -4,9 +4,9 @@ use end_to_end::example::Browser;
 
 use super::{CLIENTS, Place, USERS, granted, in_both, logged_in, me, rename, token, with_password};
 
-in_both! { a_users_file_adds_and_updates a_clients_file_adds_and_updates scope_that_is_not_offered_any_more_is_named_by_its_token }
+in_both! { users_file_adds_and_updates clients_file_adds_and_updates token_names_its_scope_that_is_no_longer_offered }
 
-async fn a_users_file_adds_and_updates(place: Place) {
+async fn users_file_adds_and_updates(place: Place) {
     let before = place.start_with(CLIENTS, r#"{"ada": "correct horse", "bea": "battery"}"#);
     assert_eq!(rename(&before, &granted(&before).await, "Ada Lovelace").await, 200);
     drop(before);
@@ -21,7 +21,7 @@ async fn a_users_file_adds_and_updates(place: Place) {
     assert_eq!(me(&after, &tokens).await.1["display_name"], "Ada Lovelace");
 }
 
-async fn a_clients_file_adds_and_updates(place: Place) {
+async fn clients_file_adds_and_updates(place: Place) {
     const MORE: &str = r#"[
         {"client_id": "mail", "client_name": "Another mail app", "client_secret": "new-secret", "scope": "user:read",
          "grant_types": ["client_credentials"]},
@@ -42,7 +42,7 @@ async fn a_clients_file_adds_and_updates(place: Place) {
 }
 
 // From the security review, 6: a grant keeps what the server has stopped to offer, and the page for its user said nothing of it.
-async fn scope_that_is_not_offered_any_more_is_named_by_its_token(place: Place) {
+async fn token_names_its_scope_that_is_no_longer_offered(place: Place) {
     let before = place.start_with(CLIENTS, USERS);
     granted(&before).await;
     drop(before);

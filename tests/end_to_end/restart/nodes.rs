@@ -10,7 +10,7 @@ use super::{
 };
 use end_to_end::example::{Browser, Example};
 
-in_both! { two_servers_that_start_at_once_see_what_the_other_does nobody_gets_past_the_limit_at_two_servers_at_once }
+in_both! { two_servers_started_at_once_share_their_state application_limit_holds_across_two_servers }
 
 /// Two servers that find an empty database at the same moment.
 fn started_at_once(place: &Place) -> (Example, Example) {
@@ -20,7 +20,7 @@ fn started_at_once(place: &Place) -> (Example, Example) {
     })
 }
 
-async fn two_servers_that_start_at_once_see_what_the_other_does(place: Place) {
+async fn two_servers_started_at_once_share_their_state(place: Place) {
     let (one, two) = started_at_once(&place);
     let tokens = granted(&one).await;
     assert_eq!(rename(&one, &tokens, "Ada Lovelace").await, 200);
@@ -37,7 +37,7 @@ async fn two_servers_that_start_at_once_see_what_the_other_does(place: Place) {
     assert!(page.body.contains(&id), "{}", page.body);
 }
 
-async fn nobody_gets_past_the_limit_at_two_servers_at_once(place: Place) {
+async fn application_limit_holds_across_two_servers(place: Place) {
     let (one, two) = started_at_once(&place);
     let mut racing = JoinSet::new();
     for node in [&one, &two] {

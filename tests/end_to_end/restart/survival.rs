@@ -5,9 +5,9 @@ use super::{
 };
 use end_to_end::example::Browser;
 
-in_both! { everything_but_sessions_survives a_revocation_survives a_spent_refresh_token_stays_spent }
+in_both! { all_but_sessions_survive_a_restart revocation_survives_a_restart spent_refresh_token_stays_spent }
 
-async fn everything_but_sessions_survives(place: Place) {
+async fn all_but_sessions_survive_a_restart(place: Place) {
     let before = place.start_with(CLIENTS, USERS);
     let tokens = granted(&before).await;
     assert_eq!(rename(&before, &tokens, "Ada Lovelace").await, 200);
@@ -35,7 +35,7 @@ async fn everything_but_sessions_survives(place: Place) {
     assert_eq!(status, 200, "{own}");
 }
 
-async fn a_revocation_survives(place: Place) {
+async fn revocation_survives_a_restart(place: Place) {
     let before = place.start_with(CLIENTS, USERS);
     let (tokens, others) = (granted(&before).await, granted(&before).await);
     revoke(&before, &tokens).await;
@@ -48,7 +48,7 @@ async fn a_revocation_survives(place: Place) {
     assert_eq!((me(&after, &others).await.0, refreshed(&after, &others).await.0), (200, 200));
 }
 
-async fn a_spent_refresh_token_stays_spent(place: Place) {
+async fn spent_refresh_token_stays_spent(place: Place) {
     let before = place.start_with(CLIENTS, USERS);
     let first = granted(&before).await;
     let second = refreshed(&before, &first).await.1;

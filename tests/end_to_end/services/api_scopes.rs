@@ -47,7 +47,7 @@ async fn rename(example: &Example, token: &serde_json::Value) -> reqwest::Respon
 }
 
 #[tokio::test]
-async fn each_scope_opens_its_own_part_of_the_api() {
+async fn each_scope_opens_its_part_of_the_api() {
     let example = Example::with(CLIENTS, USERS, SCOPES, &[]);
     let both = access(&example, &["user:read", "user:write"]).await;
     assert!(rename(&example, &both).await.status().is_success());
@@ -85,7 +85,7 @@ async fn each_scope_opens_its_own_part_of_the_api() {
 }
 
 #[tokio::test]
-async fn a_denial_and_a_consent_from_another_session_give_no_code() {
+async fn denial_or_foreign_session_consent_gives_no_code() {
     let example = Example::with(CLIENTS, USERS, SCOPES, &[]);
     let browser = Browser::new(&example);
     let page = browser.open_as(AUTHORIZE, "ada", "correct horse").await;
@@ -102,7 +102,7 @@ async fn a_denial_and_a_consent_from_another_session_give_no_code() {
 
 // covers: RM-01 (RFC 9728 §3.1), BR-19 (RFC 9728 §5.1)
 #[tokio::test]
-async fn a_client_that_knows_only_the_api_finds_the_server_and_the_scopes() {
+async fn client_discovers_server_and_scopes_from_the_api() {
     let few = r#"{"user:read": "Read your profile", "other": "Something else"}"#;
     for (scopes, issuer, of_api) in [
         (SCOPES, None, ["user:read", "user:write"].as_slice()),

@@ -25,7 +25,7 @@ async fn registered(example: &Example) -> (String, String) {
 }
 
 #[tokio::test]
-async fn a_registered_application_gets_a_token_for_itself_by_body_and_by_basic() {
+async fn application_gets_token_by_body_and_by_basic() {
     let example = Example::with("[]", USERS, SCOPES, &[]);
     let (id, secret) = registered(&example).await;
     let form = [("grant_type", "client_credentials"), ("client_id", &*id), ("client_secret", &*secret)];
@@ -48,7 +48,7 @@ async fn a_registered_application_gets_a_token_for_itself_by_body_and_by_basic()
 }
 
 #[tokio::test]
-async fn redirect_uri_without_path_is_registered_with_a_warning() {
+async fn redirect_uri_without_path_gets_a_warning() {
     let example = Example::with("[]", USERS, SCOPES, &[]);
     let browser = Browser::new(&example);
     let form = browser.open_as("/applications/new", "ada", "correct horse").await;
@@ -65,7 +65,7 @@ async fn redirect_uri_without_path_is_registered_with_a_warning() {
 }
 
 #[tokio::test]
-async fn a_user_can_register_twenty_applications_and_is_told_so() {
+async fn user_registers_at_most_twenty_applications() {
     let example = Example::with("[]", r#"{"ada": "correct horse", "bea": "battery"}"#, SCOPES, &[]);
     let browser = Browser::new(&example);
     let form = browser.open_as("/applications/new", "ada", "correct horse").await;

@@ -37,7 +37,7 @@ fn shown(page: &Page) -> usize {
 }
 
 #[tokio::test]
-async fn a_user_ends_one_grant_and_the_others_stay() {
+async fn user_ends_one_grant_and_the_others_stay() {
     let example = Example::with(CLIENTS, USERS, SCOPES, &["--legacy"]);
     let older = granted(&example, "mail", "ada", "correct horse").await;
     let newer = granted(&example, "mail", "ada", "correct horse").await;
@@ -60,7 +60,7 @@ fn section<'a>(page: &'a Page, client: &str) -> &'a str {
 }
 
 #[tokio::test]
-async fn two_applications_of_one_name_are_told_apart() {
+async fn applications_with_one_name_are_distinguishable() {
     let clients = r#"[
         {"client_id": "one", "client_name": "Mail", "client_secret": "one-secret", "scope": "user:read",
          "redirect_uris": ["https://mail.example:8443/cb", "https://mail.example:8443/other", "https://example.org/"],
@@ -84,7 +84,7 @@ async fn two_applications_of_one_name_are_told_apart() {
 }
 
 #[tokio::test]
-async fn a_user_can_not_end_the_grant_of_another() {
+async fn user_can_not_end_the_grant_of_another() {
     let example = Example::with(CLIENTS, USERS, SCOPES, &["--legacy"]);
     let theirs = granted(&example, "mail", "bea", "battery").await;
     granted(&example, "mail", "ada", "correct horse").await;
@@ -107,7 +107,7 @@ async fn a_user_can_not_end_the_grant_of_another() {
 
 // covers: B52
 #[tokio::test]
-async fn application_with_many_sessions_is_listed_once_and_ended_at_once() {
+async fn application_with_many_sessions_is_listed_once() {
     let example = Example::with(CLIENTS, USERS, SCOPES, &["--legacy"]);
     let kept = granted(&example, "mail", "ada", "correct horse").await;
     let mut ended = Vec::new();
@@ -178,7 +178,7 @@ async fn approval_that_was_not_redeemed_is_not_listed() {
 
 // Each authorization writes rows that stay for weeks, and nothing limited those of one user: 480 a second.
 #[tokio::test]
-async fn user_who_opens_many_grants_has_to_wait() {
+async fn user_opening_many_grants_is_throttled() {
     let clients =
         r#"[{"client_id": "app", "client_secret": "app-secret", "redirect_uris": ["https://app.example/cb"]}]"#;
     let example = Example::with(clients, USERS, SCOPES, &[]);
@@ -214,7 +214,7 @@ async fn user_who_opens_many_grants_has_to_wait() {
 
 // Each denial leaves an entry that its form was used, for more than an hour, and nothing limited those of one user: 800 a second.
 #[tokio::test]
-async fn user_who_denies_many_forms_has_to_wait() {
+async fn user_denying_many_forms_is_throttled() {
     let clients =
         r#"[{"client_id": "app", "client_secret": "app-secret", "redirect_uris": ["https://app.example/cb"]}]"#;
     let example = Example::with(clients, USERS, SCOPES, &[]);
@@ -236,7 +236,7 @@ async fn user_who_denies_many_forms_has_to_wait() {
 }
 
 #[tokio::test]
-async fn user_can_not_end_an_application_that_does_not_exist() {
+async fn ending_an_unknown_application_is_refused() {
     let example = Example::with(CLIENTS, USERS, SCOPES, &["--legacy"]);
     let tokens = granted(&example, "mail", "ada", "correct horse").await;
     let browser = Browser::new(&example);
@@ -251,7 +251,7 @@ async fn user_can_not_end_an_application_that_does_not_exist() {
 }
 
 #[tokio::test]
-async fn a_user_logs_out_everywhere_and_ends_all_access() {
+async fn user_logs_out_everywhere_and_ends_all_access() {
     let example = Example::with(CLIENTS, USERS, SCOPES, &["--legacy"]);
     let mut own = Vec::new();
     for client in ["mail", "news", "mail"] {
@@ -279,7 +279,7 @@ async fn a_user_logs_out_everywhere_and_ends_all_access() {
 }
 
 #[tokio::test]
-async fn nothing_is_ended_by_a_form_of_another_site() {
+async fn form_of_another_site_ends_nothing() {
     let example = Example::with(CLIENTS, USERS, SCOPES, &["--legacy"]);
     let tokens = granted(&example, "mail", "ada", "correct horse").await;
     let browser = Browser::new(&example);

@@ -60,7 +60,7 @@ async fn first_button_of_the_consent_form_decides_nothing() {
 }
 
 #[tokio::test]
-async fn error_page_shows_what_was_compared() {
+async fn error_page_shows_the_compared_values() {
     let example = Example::with(CLIENTS, USERS, SCOPES, &[]);
     let browser = Browser::new(&example);
     for (wrong, shown) in [

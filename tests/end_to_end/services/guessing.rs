@@ -23,7 +23,7 @@ async fn guess(browser: &Browser, username: &str) {
 }
 
 #[tokio::test]
-async fn after_ten_wrong_passwords_the_right_one_has_to_wait_but_other_users_have_not() {
+async fn ten_wrong_passwords_throttle_that_user_only() {
     let example = Example::with(CLIENTS, USERS, SCOPES, &[]);
     let browser = Browser::new(&example);
     guess(&browser, "ada").await;
@@ -56,7 +56,7 @@ async fn login_page_and_token_endpoint_share_their_count() {
 
 #[tokio::test]
 #[cfg(target_os = "linux")]
-async fn somebody_who_guesses_does_not_keep_the_user_out() {
+async fn guessing_does_not_lock_the_user_out() {
     let example = Example::with(CLIENTS, USERS, SCOPES, &[]);
     let attacker = Browser::at(&example, Ipv4Addr::new(127, 0, 0, 66));
     guess(&attacker, "ada").await;
@@ -67,7 +67,7 @@ async fn somebody_who_guesses_does_not_keep_the_user_out() {
 
 // From the security review, 20: one peer could have any number of passwords hashed.
 #[tokio::test]
-async fn peer_that_tries_many_names_is_told_when_to_try_again() {
+async fn peer_guessing_many_names_gets_retry_after() {
     let example = Example::with(CLIENTS, USERS, SCOPES, &["--legacy"]);
     let http = reqwest::Client::builder().cookie_store(true).build().unwrap();
     let form = http.get(example.url("/login")).send().await.unwrap().text().await.unwrap();
@@ -95,7 +95,7 @@ async fn peer_that_tries_many_names_is_told_when_to_try_again() {
 
 // covers: GI-02 (RFC 6749 §4.3.2)
 #[tokio::test]
-async fn the_token_endpoint_says_when_to_try_again() {
+async fn token_endpoint_says_when_to_try_again() {
     let example = Example::with(CLIENTS, USERS, SCOPES, &["--legacy"]);
     let http = reqwest::Client::new();
     let attempt = async |secret: &str, username: &str, password: &str| {
@@ -144,7 +144,7 @@ async fn guesses_do_not_keep_the_demo_client_out() {
 }
 
 #[tokio::test]
-async fn what_an_answer_to_the_demo_client_says_at_length_is_cut_short() {
+async fn demo_client_truncates_long_answers() {
     let example = Example::with("[]", USERS, SCOPES, &[]);
     let browser = Browser::new(&example);
     let page = browser.get("/demo").await;

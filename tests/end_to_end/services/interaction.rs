@@ -88,7 +88,7 @@ async fn visitor_gets_through_each_demand_in_one_round_trip() {
 }
 
 #[tokio::test]
-async fn user_who_has_consented_is_asked_for_what_is_demanded_alone() {
+async fn consented_user_sees_only_the_demanded_step() {
     let example = Example::with(CLIENTS, USERS, SCOPES, &[]);
     let browser = Browser::new(&example);
     let page = open(&browser, &app("")).await;
@@ -119,7 +119,7 @@ async fn user_who_has_consented_is_asked_for_what_is_demanded_alone() {
 }
 
 #[tokio::test]
-async fn own_app_is_not_asked_about_unless_its_redirect_proves_nothing() {
+async fn own_app_skips_consent_if_its_redirect_is_proven() {
     let example = Example::with(CLIENTS, USERS, SCOPES, &[]);
     let browser = Browser::new(&example);
     let page = open(&browser, &request("own", "https%3A%2F%2Fown.example%2Fcb", "")).await;

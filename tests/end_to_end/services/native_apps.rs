@@ -47,7 +47,7 @@ async fn register(browser: &Browser, redirect_uri: &str, native: bool) -> end_to
 
 // covers: B50
 #[tokio::test]
-async fn native_app_comes_back_by_an_undotted_scheme_of_the_flag() {
+async fn native_app_uses_undotted_scheme_from_the_flag() {
     let flags = ["--native-scheme", "cursor", "--native-scheme", "my-app", "--native-scheme", "com.example.app"];
     let example = Example::with(&clients(), USERS, SCOPES, &flags);
     for redirect_uri in REDIRECTS {

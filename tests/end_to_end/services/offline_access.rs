@@ -49,7 +49,7 @@ async fn redeemed(example: &Example, scope: &str) -> serde_json::Value {
 }
 
 #[tokio::test]
-async fn the_server_flow_gets_a_refresh_token_with_the_offline_scope_and_none_without() {
+async fn server_flow_needs_offline_scope_for_refresh_token() {
     let example = server();
     assert!(redeemed(&example, "basic:read").await.get("refresh_token").is_none());
 
@@ -69,7 +69,7 @@ async fn the_server_flow_gets_a_refresh_token_with_the_offline_scope_and_none_wi
 }
 
 #[tokio::test]
-async fn the_client_flow_gets_an_access_token_in_the_fragment_and_never_a_refresh_token() {
+async fn implicit_flow_never_gets_a_refresh_token() {
     let example = server();
     let browser = Browser::new(&example);
     let scopes = ["basic:read", "offline_access"];

@@ -11,7 +11,7 @@ const SCOPES: &str = r#"{"user:read": "Read your profile"}"#;
 const OOB: &str = "urn:ietf:wg:oauth:2.0:oob";
 
 #[tokio::test]
-async fn the_code_is_displayed_and_redeemed_with_everything_in_the_url() {
+async fn out_of_band_code_and_query_parameters_work() {
     let example = Example::with(CLIENTS, USERS, SCOPES, &["--legacy"]);
     let browser = Browser::new(&example);
     let path = format!("/authorize?client_id=tool&response_type=code&redirect_uri={OOB}&scope=user%3Aread");
@@ -35,7 +35,7 @@ async fn the_code_is_displayed_and_redeemed_with_everything_in_the_url() {
 }
 
 #[tokio::test]
-async fn without_the_switch_neither_the_redirect_nor_the_query_is_accepted() {
+async fn out_of_band_and_query_need_the_switch() {
     let example = Example::with(CLIENTS, USERS, SCOPES, &[]);
     let browser = Browser::new(&example);
     let path = format!("/authorize?client_id=tool&response_type=code&redirect_uri={OOB}&scope=user%3Aread");

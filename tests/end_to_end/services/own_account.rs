@@ -47,7 +47,7 @@ async fn registered(browser: &Browser) -> (String, String) {
 
 // From the security review, 19: a self-registered application got every scope of the server on its own authority.
 #[tokio::test]
-async fn self_registered_application_has_one_scope_of_its_own() {
+async fn self_registered_application_has_own_scope_only() {
     let example = Example::with("[]", api_scopes::USERS, api_scopes::SCOPES, &[]);
     let (id, secret) = registered(&Browser::new(&example)).await;
     for scope in ["user:read", "user:write", "application user:read"] {
@@ -79,7 +79,7 @@ async fn self_registered_application_has_one_scope_of_its_own() {
 
 // From the security review, 16.
 #[tokio::test]
-async fn application_reads_and_changes_its_own_registration() {
+async fn application_reads_and_changes_its_registration() {
     let example = Example::with(CLIENTS, api_scopes::USERS, api_scopes::SCOPES, &[]);
     let browser = Browser::new(&example);
     let (id, secret) = registered(&browser).await;

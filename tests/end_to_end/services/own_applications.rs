@@ -103,7 +103,7 @@ async fn owner_changes_redirect_uris_of_an_application() {
 
 // From the security review, 44.
 #[tokio::test]
-async fn new_secret_is_shown_once_and_overlaps_with_the_one_before() {
+async fn new_secret_is_shown_once_and_overlaps_with_old_one() {
     for (example, _kept) in on_each_storage("[]", USERS, SCOPES).await {
         let browser = Browser::new(&example);
         let (id, first) = registered(&browser, ("ada", "correct horse")).await;
@@ -135,7 +135,7 @@ async fn new_secret_is_shown_once_and_overlaps_with_the_one_before() {
 
 // From the security review, 44.
 #[tokio::test]
-async fn removed_application_loses_its_grants_and_makes_room() {
+async fn removed_application_loses_grants_and_frees_a_slot() {
     for (example, _kept) in on_each_storage("[]", USERS, SCOPES).await {
         let browser = Browser::new(&example);
         let (id, secret) = registered(&browser, ("ada", "correct horse")).await;

@@ -25,7 +25,7 @@ async fn with_password(example: &Example, password: &str, scope: &str) -> (u16, 
 }
 
 #[tokio::test]
-async fn offline_access_brings_a_refresh_token_and_its_absence_none() {
+async fn offline_access_decides_about_a_refresh_token() {
     let example = server("600");
     let (status, tokens) = with_password(&example, "correct horse", "datahub-api offline_access").await;
     assert_eq!(status, 200, "{tokens}");
@@ -40,7 +40,7 @@ async fn offline_access_brings_a_refresh_token_and_its_absence_none() {
 }
 
 #[tokio::test]
-async fn the_api_refuses_an_expired_token_and_a_refresh_needs_no_user_credentials() {
+async fn expired_token_is_refreshed_without_user_credentials() {
     let example = server("1");
     let begun = Instant::now();
     let (_, tokens) = with_password(&example, "correct horse", "datahub-api user:read offline_access").await;

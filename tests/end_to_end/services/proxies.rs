@@ -48,7 +48,7 @@ const THROTTLED: (u16, u16) = (429, 429);
 
 // covers: B61
 #[tokio::test]
-async fn client_that_guesses_behind_a_proxy_throttles_itself_only() {
+async fn guessing_client_behind_proxy_throttles_itself_only() {
     for header in ["x-forwarded-for", "forwarded"] {
         let flags = ["--trusted-proxy", "10.0.0.0/8", "--trusted-proxy", "127.0.0.1"];
         let example = Example::with(CLIENTS, api_scopes::USERS, api_scopes::SCOPES, &flags);
@@ -68,7 +68,7 @@ async fn client_that_guesses_behind_a_proxy_throttles_itself_only() {
 
 // covers: B61
 #[tokio::test]
-async fn address_that_no_trusted_proxy_sends_is_not_believed() {
+async fn forwarded_address_of_untrusted_proxy_is_ignored() {
     for flags in [&[][..], &["--trusted-proxy", "10.0.0.0/8"]] {
         let example = Example::with(CLIENTS, api_scopes::USERS, api_scopes::SCOPES, flags);
         let client = |value| Guesser { example: &example, header: ("x-forwarded-for", value) };

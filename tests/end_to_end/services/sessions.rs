@@ -104,7 +104,7 @@ async fn session_cookies_are_for_this_host_and_browser_only() {
 }
 
 #[tokio::test]
-async fn visitor_has_no_session_and_only_a_form_sets_a_cookie() {
+async fn session_cookie_is_set_by_a_form_only() {
     let example = Example::with(CLIENTS, USERS, SCOPES, &[]);
     let cookies = Cookies::new(&example);
     for path in ["/", "/connected", "/nothing"] {
@@ -208,7 +208,7 @@ async fn login_form_that_is_sent_twice_leads_on() {
 
 // covers: B46
 #[tokio::test]
-async fn login_form_without_its_cookie_is_shown_again_with_what_was_typed() {
+async fn login_form_without_cookie_keeps_the_typed_values() {
     let example = Example::with(CLIENTS, USERS, SCOPES, &[]);
     let cookies = Cookies::new(&example);
     let form = cookies.get(AUTHORIZE).await;
@@ -247,7 +247,7 @@ async fn page_of_an_earlier_session_still_logs_out() {
 
 // covers: B46
 #[tokio::test]
-async fn form_of_an_earlier_session_is_shown_again_with_what_was_typed() {
+async fn form_of_earlier_session_keeps_the_typed_values() {
     let example = Example::with(CLIENTS, TWO_USERS, SCOPES, &[]);
     let cookies = Cookies::new(&example);
     cookies.log_in().await;
@@ -284,7 +284,7 @@ async fn form_of_an_earlier_session_is_shown_again_with_what_was_typed() {
 }
 
 #[tokio::test]
-async fn form_of_another_browser_changes_nothing_in_a_session() {
+async fn form_of_another_browser_changes_no_session() {
     let example = Example::with(CLIENTS, TWO_USERS, SCOPES, &[]);
     let (ada, mallory) = (Cookies::new(&example), Cookies::new(&example));
     ada.log_in().await;
@@ -335,7 +335,7 @@ async fn consent_form_of_an_earlier_session_is_refused() {
 
 // From the security review, 31: a browser sends the cookies of a host to each of its ports.
 #[tokio::test]
-async fn session_cookie_is_of_another_host_than_redirects_on_this_device() {
+async fn session_cookie_host_differs_from_loopback_redirects() {
     let example = Example::start(&[]);
     let server = url::Url::parse(&example.base).unwrap();
     assert_eq!(server.host_str(), Some("localhost"));
@@ -370,7 +370,7 @@ async fn all_but_the_end(cookies: &Cookies<'_>, path: &str, fields: &[(String, S
 // The session was looked up before the body was read, which the sender of the body can delay: a consent form that was begun before
 // "log out everywhere" opened a grant after it.
 #[tokio::test]
-async fn form_that_ends_after_its_session_decides_nothing() {
+async fn form_completed_after_logout_decides_nothing() {
     let example = Example::with(CLIENTS, USERS, SCOPES, &[]);
     let (thief, owner) = (Cookies::new(&example), Cookies::new(&example));
     thief.log_in().await;

@@ -5,7 +5,7 @@ use serde_json::Value;
 use end_to_end::example::{Browser, Example, Folder};
 
 #[test]
-fn an_address_that_can_not_be_the_issuer_is_refused_with_the_way_out() {
+fn unfit_issuer_address_is_refused_with_advice() {
     let complaint = Example::refusal(&["--listen", "0.0.0.0:0"]);
     assert!(complaint.contains("0.0.0.0") && complaint.contains("--issuer"), "{complaint}");
     // Who has given an issuer is told what is wrong with it, and not to give one.
@@ -40,7 +40,7 @@ fn findings_about_server_and_clients_are_printed() {
 }
 
 #[tokio::test]
-async fn the_start_page_and_the_metadata_name_every_endpoint_and_each_is_there() {
+async fn start_page_and_metadata_list_every_endpoint() {
     let example = Example::start(&[]);
     let page = Browser::new(&example).get("/").await;
     let http = reqwest::Client::new();
@@ -61,7 +61,7 @@ async fn the_start_page_and_the_metadata_name_every_endpoint_and_each_is_there()
 }
 
 #[tokio::test]
-async fn an_api_of_the_clients_file_is_told_about_tokens_and_a_client_without_that_right_is_not() {
+async fn only_the_api_of_the_clients_file_may_introspect() {
     const CLIENTS: &str = r#"[
         {"client_id": "machine", "client_secret": "m", "grant_types": ["client_credentials"]},
         {"client_id": "other", "client_secret": "o", "grant_types": ["client_credentials"], "resource_server": false},

@@ -61,7 +61,7 @@ async fn half_a_request_ends_after_ten_seconds() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn terminated_server_does_not_wait_for_idle_connections() {
+async fn shutdown_does_not_wait_for_idle_connections() {
     let example = Example::with(CLIENTS, USERS, SCOPES, &[]);
     let idle = begin(&example, "").await;
     let used = begin(&example, "GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;

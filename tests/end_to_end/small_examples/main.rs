@@ -20,7 +20,7 @@ use reqwest::StatusCode;
 use serde_json::Value;
 
 #[test]
-fn the_examples_are_as_short_as_they_are_said_to_be() {
+fn examples_keep_their_documented_length() {
     for (name, limit) in [("axum", 120), ("actix", 120), ("custom_http", 140), ("custom_storage", usize::MAX)] {
         let path = format!("{ROOT}/examples/{name}.rs");
         let lines = std::fs::read_to_string(path).unwrap().lines().count();
@@ -154,7 +154,7 @@ async fn me(provider: &Provider, token: &str) -> (StatusCode, String) {
 }
 
 #[test]
-fn the_storage_written_by_hand_stands_a_lost_answer_and_a_theft() {
+fn custom_storage_survives_lost_answer_and_detects_theft() {
     let run = Command::new(built("custom_storage")).output().unwrap();
     assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
     let expected = "\

@@ -35,7 +35,7 @@ impl Authenticator for Peers {
 
 // covers: TL-20 (RFC 9700 §4.13)
 #[tokio::test]
-async fn plain_hyper_tells_the_authenticator_the_address_of_the_connection_and_no_header_changes_it() {
+async fn plain_hyper_passes_peer_and_ignores_headers() {
     let (storage, secret, peers) = (MemoryStorage::new(), "the secret of the machine", Peers::default());
     let credential = ClientCredential::secret(&ClientSecret::new(secret));
     let machine = Client::confidential("machine", credential).client_credentials().scope("profile");

@@ -158,7 +158,7 @@ async fn state(storage: &dyn Storage) -> Value {
 }
 
 #[tokio::test]
-async fn the_storage_written_by_hand_and_the_one_in_memory_agree_after_every_step() {
+async fn custom_and_memory_storage_agree_after_every_step() {
     let mut outcomes = std::collections::BTreeSet::new();
     for seed in 0..40 {
         let (own, memory) = (Documents::default(), MemoryStorage::new());

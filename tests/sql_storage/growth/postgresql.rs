@@ -55,7 +55,7 @@ async fn loaded(url: &str, tokens: u64) -> (PgPool, PostgresStorage, Load) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn postgresql_costs_no_more_when_it_is_full() {
+async fn full_postgresql_needs_no_more_work_per_request() {
     let Some(server) = Postgres::get() else { return };
     let _turn = super::TURN.lock().await;
     let (_, small, small_load) = loaded(&server.database().await, 1_000).await;

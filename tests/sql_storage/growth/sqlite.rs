@@ -73,7 +73,7 @@ impl Visit for Reader {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sqlite_costs_no_more_when_it_is_full() {
+async fn full_sqlite_needs_no_more_work_per_request() {
     let _turn = super::TURN.lock().await;
     let (small_folder, folder) = (Folder::new(), Folder::new());
     let (small, small_load) = loaded(&small_folder, 1_000).await;
