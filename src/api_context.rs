@@ -34,6 +34,11 @@ impl crate::jose::KeysContext for ApiContext {
     fn now(&self) -> OffsetDateTime {
         Self::now(self)
     }
+
+    fn keys_unavailable(&self, error: crate::jose::KeyError) {
+        let error = crate::error::Error::from(crate::error::SigningError::from(error));
+        self.observe(None, self.now(), EventKind::KeysUnavailable { error: &error });
+    }
 }
 
 impl fmt::Debug for ApiContext {

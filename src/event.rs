@@ -234,6 +234,14 @@ pub enum EventKind<'a> {
         /// The failure.
         error: &'a Error,
     },
+    /// The keys that the server signs with could not be read (feature `jwt`). `RotatingKeys` tells each time that it has tried, at most
+    /// once a second while it goes on with the keys that it knows. A request that fails for it has an event of its own, too, but for
+    /// `/jwks`. It has no peer.
+    #[non_exhaustive]
+    KeysUnavailable {
+        /// The failure.
+        error: &'a Error,
+    },
     /// A protected resource refused an access token.
     #[non_exhaustive]
     BearerRefused {
@@ -351,6 +359,7 @@ impl EventKind<'_> {
             Self::IntrospectionRefused { .. } => "introspection_refused",
             Self::GrantsRevoked { .. } => "grants_revoked",
             Self::GrantsRevocationFailed { .. } => "grants_revocation_failed",
+            Self::KeysUnavailable { .. } => "keys_unavailable",
             Self::BearerRefused { .. } => "bearer_refused",
         }
     }

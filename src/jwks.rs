@@ -16,6 +16,7 @@ use crate::error::{Error, SigningError};
 use crate::http::{Request, Response};
 use crate::jose::{Algorithm, Keys, write_jwks};
 use crate::jwt_access_token::JwtAccessTokens;
+use crate::observed_keys::ObservedKeys;
 use crate::signed_format::SignedFormat;
 use crate::token::refuse;
 
@@ -60,7 +61,8 @@ enum AccessTokens {
 impl SigningKeys {
     /// Takes the keys. Access tokens stay opaque.
     pub fn new(keys: impl Keys + 'static) -> Self {
-        Self { keys: Arc::new(keys), cached_for: Duration::minutes(10), access_tokens: AccessTokens::Opaque }
+        let keys = Arc::new(ObservedKeys::new(keys));
+        Self { keys, cached_for: Duration::minutes(10), access_tokens: AccessTokens::Opaque }
     }
 
     /// Sets how long others may cache the public keys (`Cache-Control: max-age`). A new key has to be published this long before it

@@ -194,6 +194,8 @@ mod lookup;
 mod mac;
 pub mod manual;
 mod metadata;
+#[cfg(feature = "jwt")]
+mod observed_keys;
 mod params;
 mod pkce;
 pub mod policy;

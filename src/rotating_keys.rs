@@ -9,7 +9,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime};
 
 use crate::env::{Clock, SystemClock};
 use crate::error::BoxError;
@@ -21,6 +21,9 @@ const FORMAT: u32 = 1;
 
 /// How often a change is tried if other nodes are faster.
 const ATTEMPTS: usize = 8;
+
+/// How long a node waits, after it has asked the store, before it asks again for keys that it does not need yet.
+const ASK_AGAIN_AFTER: Duration = Duration::SECOND;
 
 /// Keys that several nodes share by a [`KeyStore`]. They are generated, published, used and retired by the clock; the private halves are
 /// encrypted under a [`WrappingKey`] before they are stored.
@@ -67,6 +70,8 @@ pub struct RotatingKeys {
 struct Known {
     loaded: Option<Arc<Loaded>>,
     writes: u64,
+    /// When the store was last asked by a request that others did not wait for.
+    asked_at: Option<OffsetDateTime>,
 }
 
 /// What a node has read.
@@ -154,9 +159,18 @@ impl RotatingKeys {
     }
 
     fn now(&self) -> OffsetDateTime {
-        let server = self.server.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let now = server.map_or_else(|| SystemClock.now(), |server| server.now());
+        let now = self.server().map_or_else(|| SystemClock.now(), |server| server.now());
         now.replace_nanosecond(0).unwrap_or(now)
+    }
+
+    fn server(&self) -> Option<Arc<dyn KeysContext>> {
+        self.server.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn tell(&self, error: KeyError) {
+        if let Some(server) = self.server() {
+            server.keys_unavailable(error);
+        }
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
@@ -164,8 +178,8 @@ impl RotatingKeys {
     }
 
     /// What is known, if it is young enough and nothing is due; else what the store has. A store that fails does not matter while what is
-    /// known can't mislead: until a key could sign that this node has not seen. So long, one request asks the store, and the others
-    /// do not wait for it: each of them would generate a key of its own.
+    /// known can't mislead: until a key could sign that this node has not seen. So long, one request asks the store, at most once a
+    /// second, and the others do not wait for it: each of them would generate a key of its own.
     async fn current(&self) -> Result<Arc<Loaded>, KeyError> {
         let now = self.now();
         let Some(known) = self.known().loaded.clone() else { return self.update(now).await };
@@ -178,10 +192,26 @@ impl RotatingKeys {
             return self.update(now).await;
         }
         let Some(_reload) = Reload::begin(&self.is_reloading) else { return Ok(known) };
+        if !self.may_ask(now) {
+            return Ok(known);
+        }
         match self.update(now).await {
-            Err(KeyError::Unavailable(_)) => Ok(known),
+            Err(error @ KeyError::Unavailable(_)) => {
+                self.tell(error);
+                Ok(known)
+            }
             result => result,
         }
+    }
+
+    /// Whether the last time is long enough ago; notes that the store is asked now. A clock that was set back does not count.
+    fn may_ask(&self, now: OffsetDateTime) -> bool {
+        let mut known = self.known();
+        let is_recent = known.asked_at.is_some_and(|at| at <= now && now - at < ASK_AGAIN_AFTER);
+        if !is_recent {
+            known.asked_at = Some(now);
+        }
+        !is_recent
     }
 
     fn is_due(&self, keys: &[Entry], now: OffsetDateTime) -> bool {

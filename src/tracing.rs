@@ -84,6 +84,9 @@ impl Observer for TracingObserver {
                 let code = error.code().as_str();
                 tracing::error!(target: "grantor", event = name, ?which, code, %error);
             }
+            EventKind::KeysUnavailable { error } => {
+                tracing::error!(target: "grantor", event = name, code = error.code().as_str(), %error);
+            }
             EventKind::BearerRefused { grant_id, client_id, code, reason, error } => {
                 let (grant_id, client_id) = (grant_id.map(tracing::field::display), client_id.map(ClientId::as_str));
                 if let Some(error) = error {

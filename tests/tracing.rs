@@ -762,6 +762,46 @@ async fn full_run_logs_every_event_and_no_secret() {
     assert_eq!(logged.iter().map(String::as_str).collect::<BTreeSet<_>>(), expected);
 }
 
+// From the attack on signing keys, 2: keys failed in silence.
+#[cfg(feature = "jwt")]
+#[tokio::test]
+async fn keys_that_fail_are_an_error_without_its_cause() {
+    use grantor::jose::{Algorithm, KeyError, Keys, PublicKey, Signer};
+
+    /// They can be read once, when the server is built.
+    #[derive(Default)]
+    struct Broken(std::sync::atomic::AtomicBool);
+
+    #[async_trait]
+    impl Keys for Broken {
+        fn algorithms(&self) -> &[Algorithm] {
+            &[Algorithm::Es256]
+        }
+
+        async fn signer(&self, _: Algorithm) -> Result<Arc<dyn Signer>, KeyError> {
+            Err(KeyError::Unavailable(CAUSE.into()))
+        }
+
+        async fn published(&self) -> Result<Arc<[PublicKey]>, KeyError> {
+            let fails = self.0.swap(true, std::sync::atomic::Ordering::SeqCst);
+            if fails { Err(KeyError::Unavailable(CAUSE.into())) } else { Ok(Arc::new([])) }
+        }
+    }
+
+    let (log, _guard) = Log::start();
+    let keys = grantor::SigningKeys::new(Broken::default());
+    let t = TestServer::with(|builder| builder.signing_keys(keys).observer(TracingObserver));
+    assert_eq!(t.server.handle(&Request::get("/jwks")).await.status(), 503);
+    let logged = log.take_one();
+    let expected = [
+        ("event", "keys_unavailable"),
+        ("code", "temporarily_unavailable"),
+        ("error", "the signing of tokens is not available"),
+    ];
+    assert_eq!((logged.level, &*logged.target, logged.fields), (Level::ERROR, "grantor", fields(&expected)));
+    assert!(!log.everything().contains(CAUSE));
+}
+
 #[cfg(any(feature = "axum", feature = "actix-web"))]
 impl Stage {
     /// A request was refused at the token endpoint, within the endpoint's span, within this one.

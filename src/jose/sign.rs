@@ -72,6 +72,11 @@ pub trait Keys: Send + Sync {
 pub trait KeysContext: Send + Sync {
     /// Returns the time of the server's clock.
     fn now(&self) -> OffsetDateTime;
+
+    /// Tells the server's observer that the keys could not be read, although no request fails for it
+    /// ([`EventKind::KeysUnavailable`](crate::EventKind::KeysUnavailable)). The server tells by itself of errors that
+    /// [`signer`](Keys::signer) and [`published`](Keys::published) return.
+    fn keys_unavailable(&self, error: KeyError);
 }
 
 /// When keys that change by themselves do so.
@@ -229,6 +234,19 @@ pub enum KeyError {
     /// The keys could not be read.
     #[error("the keys could not be read: {0}")]
     Unavailable(#[source] Box<dyn StdError + Send + Sync>),
+}
+
+impl KeyError {
+    /// Returns two errors with the same source: one to tell of, and one to return.
+    pub(crate) fn into_two(self) -> (Self, Self) {
+        match self {
+            Self::NoKey(algorithm) => (Self::NoKey(algorithm), Self::NoKey(algorithm)),
+            Self::Unavailable(source) => {
+                let source: Arc<dyn StdError + Send + Sync> = source.into();
+                (Self::Unavailable(Box::new(Arc::clone(&source))), Self::Unavailable(Box::new(source)))
+            }
+        }
+    }
 }
 
 impl From<KeyError> for SigningError {

@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use async_trait::async_trait;
-use grantor::jose::{Algorithm, WrappingKey};
+use grantor::jose::{Algorithm, KeyError, Keys, PublicKey, Signer, WrappingKey};
 use grantor::storage::{AnyStorage, KeyStore, StoredKeys};
-use grantor::testing::{ISSUER, TestClock};
+use grantor::testing::{ISSUER, RecordingObserver, TestClock, TestServer};
 use grantor::{
-    AuthorizationServer, BuildError, Builder, Clock, MemoryStorage, RotatingKeys, SigningKeys, StorageError,
+    AuthorizationServer, BuildError, Builder, Clock, MemoryStorage, Request, RotatingKeys, SigningKeys, StorageError,
 };
 use serde_json::Value;
 use time::Duration;
@@ -74,4 +74,67 @@ async fn server_whose_keys_cannot_be_read_does_not_build() {
     );
     store.fails.store(true, Ordering::SeqCst);
     assert!(matches!(build(SECRET).await, Err(BuildError::Capability { name: "signing_keys", .. })));
+}
+
+// From the attack on signing keys, 2: keys failed in silence.
+#[tokio::test]
+async fn failing_key_store_is_told_as_often_as_it_is_tried() {
+    let (store, clock, events) = (Store::default(), TestClock::default(), RecordingObserver::default());
+    let keys = keys(store.clone(), &SECRET, Algorithm::Es256);
+    let server = builder(store.inner.clone(), keys, &clock).observer(events.clone()).build().await.unwrap();
+    let jwks = async || server.handle(&Request::get("/jwks")).await;
+    store.fails.store(true, Ordering::SeqCst);
+    store.reads.store(0, Ordering::SeqCst);
+    // The keys that are known still count.
+    for (advance, tried) in [(Duration::minutes(4), 0), (Duration::minutes(1), 1), (Duration::SECOND, 2)] {
+        clock.advance(advance);
+        for _ in 0..10 {
+            assert_eq!(jwks().await.status(), 200);
+        }
+        assert_eq!(store.reads.load(Ordering::SeqCst), tried);
+        assert_eq!(events.names(), vec!["keys_unavailable"; tried]);
+    }
+    // They count no more.
+    clock.advance(Duration::hours(12));
+    for _ in 0..3 {
+        let answer = jwks().await;
+        assert_eq!(answer.status(), 503);
+        assert!(answer.header("retry-after").is_some());
+    }
+    assert_eq!((store.reads.load(Ordering::SeqCst), events.names()), (5, vec!["keys_unavailable"; 5]));
+    // The next try succeeds.
+    store.fails.store(false, Ordering::SeqCst);
+    assert_eq!(jwks().await.status(), 200);
+    assert_eq!(events.names().len(), 5);
+}
+
+/// A host's keys that can't be reached after the server was built.
+struct Unreachable(AtomicBool);
+
+#[async_trait]
+impl Keys for Unreachable {
+    fn algorithms(&self) -> &[Algorithm] {
+        &[Algorithm::Es256]
+    }
+
+    async fn signer(&self, algorithm: Algorithm) -> Result<Arc<dyn Signer>, KeyError> {
+        Err(KeyError::NoKey(algorithm))
+    }
+
+    async fn published(&self) -> Result<Arc<[PublicKey]>, KeyError> {
+        let fails = self.0.swap(true, Ordering::SeqCst);
+        if fails { Err(KeyError::Unavailable("no connection".into())) } else { Ok(Arc::new([])) }
+    }
+}
+
+#[tokio::test]
+async fn keys_of_a_host_that_fail_at_jwks_are_told() {
+    let t = TestServer::with(|builder| builder.signing_keys(SigningKeys::new(Unreachable(AtomicBool::new(false)))));
+    let answer = t.server.handle(&Request::get("/jwks")).await;
+    assert_eq!(answer.status(), 503);
+    let told = t.events.events();
+    assert_eq!(t.events.names(), ["keys_unavailable"]);
+    // The answer has no cause, the observer has it.
+    assert!(!String::from_utf8_lossy(answer.body()).contains("no connection"));
+    assert!(told[0].text.contains("no connection"), "{}", told[0].text);
 }
