@@ -165,9 +165,9 @@ fn entry_contract_holds_across_processes_on_postgresql() {
 fn process_local_lock_is_found_only_across_processes() {
     let folder = Folder::new();
     for (bug, case) in [
-        ("insert", "of many processes that insert one key"),
-        ("take", "of many processes that take one entry"),
-        ("replace", "of many processes that replace one version"),
+        ("insert", "many processes insert one key"),
+        ("take", "many processes take one entry"),
+        ("replace", "many processes replace one version"),
     ] {
         let broken = judged(&folder, bug, 1).and_then(|_| judged(&folder, bug, 20));
         let broken = broken.err().unwrap_or_else(|| panic!("{bug} is not found"));

@@ -305,9 +305,9 @@ fn process_races_find_a_process_local_lock() {
     assert_eq!(of_workers, 3, "{report}");
 
     let broken = judged_with_workers(Bug::None, true, 1).unwrap_err();
-    assert_found(&broken, "a cache in each process", Clause::Linearizable, "what one process has written");
+    assert_found(&broken, "a cache in each process", Clause::Linearizable, "a write of one process");
     let broken = judged_with_workers(Bug::ChecksThenActs, false, 1).unwrap_err();
-    assert_found(&broken, "check, then act", Clause::Atomic, "of many processes that race for one token");
+    assert_found(&broken, "check, then act", Clause::Atomic, "many processes race for one token");
     let broken = judged_with_workers(Bug::WritesTheGrantBack, false, 1);
     let broken = broken.and_then(|_| judged_with_workers(Bug::WritesTheGrantBack, false, 10)).unwrap_err();
     assert_found(&broken, "writes the grant back", Clause::RevocationIsFinal, "a grant that one process revokes");

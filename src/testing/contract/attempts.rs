@@ -7,9 +7,9 @@ use super::trial::{Named, RUNNERS, Trial};
 use crate::storage::{RedeemOutcome, Redemption};
 
 pub(super) const CASES: &[Named] = &[
-    ("an attempt that finds its own work is done, and writes nothing more", its_own_work),
-    ("one attempt that arrives many times at once is done each time and written once", many_times_at_once),
-    ("an attempt that was given up at any moment and is repeated is done", given_up_and_repeated),
+    ("a repeated attempt recognises its own write, and answers `Done` without another write", its_own_work),
+    ("parallel copies of one attempt are all done and written once", many_times_at_once),
+    ("an attempt that was cancelled at any await and is repeated is done", given_up_and_repeated),
 ];
 
 fn its_own_work(t: &Trial<'_>) -> Outcome {

@@ -13,18 +13,15 @@ use crate::secret::ClientSecret;
 use crate::storage::{ClientRegistry, RegistryError};
 
 pub(super) const CASES: &[Named] = &[
-    ("a client comes back with everything that was registered, on every node", comes_back),
-    ("a client is registered once, and updated only if it is there", registered_once),
-    ("of many registrations of one identifier at once one succeeds", one_registration),
-    ("a client is updated only from the version that is stored", updated_from_stored_version),
-    ("of many updates from one version at once one succeeds", one_update),
-    (
-        "identifiers are compared byte by byte, and clients listed in the order of the bytes, page by page",
-        listed_in_order,
-    ),
-    ("a credential is rotated for a confidential client only, and the others end as they should", rotated),
-    ("of many rotations at once none is lost", rotated_at_once),
-    ("removing a client makes it unknown and revokes all its grants, and no others", removed),
+    ("a client is returned with all its members, on every node", comes_back),
+    ("a client is registered once, and updated only if it exists", registered_once),
+    ("many registrations race for one identifier: one succeeds", one_registration),
+    ("a client is updated only from its stored version", updated_from_stored_version),
+    ("many updates race from one version: one succeeds", one_update),
+    ("client identifiers are compared and listed byte by byte, page by page", listed_in_order),
+    ("a credential is rotated for a confidential client only, and the old ones get their end", rotated),
+    ("no rotation of many in parallel is lost", rotated_at_once),
+    ("removing a client makes it unknown and revokes all its grants and no others", removed),
 ];
 
 impl Trial<'_> {

@@ -7,13 +7,13 @@ use crate::record::{Grant, StoredToken, TokenKind};
 use crate::storage::{GrantPage, GrantSelector, RedeemOutcome, Redemption};
 
 pub(super) const CASES: &[Named] = &[
-    ("a purge removes expired access tokens and leaves all evidence while the grant lives", evidence_stays),
-    ("a purge takes ended and revoked families whole, and no others", dead_families_go),
-    ("a purge touches no more rows than it may and comes to its end however small its steps are", bounded_steps),
-    ("of a family whose purge has begun nothing can be used, even by a clock that is behind", begun_is_dead),
-    ("a purge erases seeds when they are due and leaves the spent row", seeds_go),
-    ("a family of some hundred tokens loses its expired access tokens and nothing else", a_large_family),
-    ("a family is either purged or used, and neither in part", purged_or_used),
+    ("a purge removes expired access tokens and keeps all evidence while the grant lives", evidence_stays),
+    ("a purge removes whole families that ended or were revoked, and no others", dead_families_go),
+    ("a purge touches at most `limit` rows and finishes with steps of any size", bounded_steps),
+    ("a family whose purge has begun can't be used, even with a slow clock", begun_is_dead),
+    ("a purge erases seeds when they are due and keeps the spent row", seeds_go),
+    ("a purge of a family of some hundred tokens removes expired access tokens only", a_large_family),
+    ("a family is either purged or used, never both in part", purged_or_used),
 ];
 
 /// Nothing is left of what was due.

@@ -7,21 +7,20 @@ use super::trial::{Named, RUNNERS, Trial};
 use crate::record::Grant;
 use crate::storage::{GrantSelector, Opened, RedeemOutcome};
 
-pub(super) const ATOMIC: &[Named] =
-    &[("a grant is opened only under a parent that lives when it is opened", opened_under_a_live_parent)];
+pub(super) const ATOMIC: &[Named] = &[("a grant is opened only under a live parent", opened_under_a_live_parent)];
 
 pub(super) const EVIDENCE: &[Named] = &[
-    ("a parent that merely ends, and is purged, ends no child", an_ended_parent),
+    ("a parent that ends and is purged does not end its children", an_ended_parent),
     ("a revoked parent is purged after its children are revoked", a_revoked_parent),
 ];
 
 pub(super) const REVOCATION: &[Named] = &[
-    ("the revocation of a grant revokes and counts all that descends from it, and nothing else", descendants),
-    ("the revocation of a family of some hundred grants revokes and counts all of them", a_large_family),
-    ("a revocation of a family that is given up at any moment can be repeated and then is complete", given_up),
-    ("of many that revoke one family at once each returns when all of it is dead", revoked_by_many),
+    ("revoking a grant revokes and counts its descendants, and nothing else", descendants),
+    ("revoking a family of some hundred grants revokes and counts all of them", a_large_family),
+    ("a family revocation cancelled at any await is complete when repeated", given_up),
+    ("parallel revocations of one family each return when all of it is dead", revoked_by_many),
     (
-        "a child that is opened while its parent is revoked is dead when the revocation returns, or never opened",
+        "a child opened while its parent is revoked is dead when the revocation returns, or not opened",
         opened_while_revoked,
     ),
 ];

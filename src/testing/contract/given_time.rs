@@ -11,10 +11,10 @@ use crate::record::{Grant, Spent, StoredToken};
 use crate::storage::{GrantPage, GrantSelector, RedeemOutcome, Redemption};
 
 pub(super) const CASES: &[Named] = &[
-    ("a redemption judges by the time it is given, to the microsecond", redemptions),
-    ("what is written bears the time that was given", writes),
-    ("the list of live grants goes by the time it is given", lists),
-    ("a token can be found whatever the time is", finds),
+    ("a redemption compares with the time of the call, to the microsecond", redemptions),
+    ("written times are the time of the call", writes),
+    ("the list of live grants uses the time of the call", lists),
+    ("a token can be found at any time", finds),
 ];
 
 /// Long before and long after the suite runs.

@@ -15,12 +15,9 @@ use crate::storage::{GrantSelector, Opened, RedeemOutcome, Redemption};
 pub(super) const MOST_POLLS: usize = 40;
 
 pub(super) const CASES: &[Named] = &[
-    ("a redemption that is given up at any moment happens whole or not at all", redemptions),
-    ("an `open_grant` that is given up at any moment happens whole or not at all", openings),
-    (
-        "revocations and purges that are given up at any moment can be repeated and then are complete",
-        revocations_and_purges,
-    ),
+    ("a redemption cancelled at any await happens whole or not at all", redemptions),
+    ("an `open_grant` cancelled at any await happens whole or not at all", openings),
+    ("a revocation or purge cancelled at any await is complete when repeated", revocations_and_purges),
 ];
 
 /// Whether a token is spent by this attempt together with all its successors (`true`), or none of it (`false`). An error if it

@@ -5,8 +5,8 @@ use super::trial::{Named, RUNNERS, Trial};
 use crate::storage::IssuerError;
 
 pub(super) const CASES: &[Named] = &[
-    ("of many issuers that claim a storage, or move it to themselves, at once one owns it", races),
-    ("a storage belongs to one issuer on every node, byte by byte, until it is moved", one_owner),
+    ("many issuers race to claim or move a storage: one owns it", races),
+    ("a storage belongs to one issuer at every node, compared byte by byte, until it is moved", one_owner),
 ];
 
 /// Whose the storage is, as a call says that is refused or succeeds.

@@ -15,9 +15,9 @@ use crate::record::{Grant, GrantId};
 use crate::storage::{GrantPage, GrantSelector};
 
 pub(super) const CASES: &[Named] = &[
-    ("each selector lists what it names and nothing else", selectors),
-    ("live grants are listed newest first, each once, whatever the size of a page", pages),
-    ("what is dead is not listed and does not shorten a page", dead_ones),
+    ("each selector lists its grants and no others", selectors),
+    ("live grants are listed newest first and once each, with pages of any size", pages),
+    ("dead grants are not listed and do not shorten a page", dead_ones),
 ];
 
 fn selectors(t: &Trial<'_>) -> Outcome {

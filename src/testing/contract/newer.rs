@@ -9,13 +9,10 @@ use crate::client::{Client, ClientCredential, ClientParts};
 use crate::record::Grant;
 use crate::storage::{GrantSelector, RegistryError};
 
-pub(super) const OPAQUE: &[Named] =
-    &[("members of details that this version does not know survive whatever is done to the row", details)];
+pub(super) const OPAQUE: &[Named] = &[("unknown members of details survive every update of the row", details)];
 
-pub(super) const CLIENTS: &[Named] = &[(
-    "a client with members that this version does not know comes back whole and is not changed",
-    client_is_not_changed,
-)];
+pub(super) const CLIENTS: &[Named] =
+    &[("a client with unknown members is returned whole and can't be changed", client_is_not_changed)];
 
 fn details(t: &Trial<'_>) -> Outcome {
     let added = json!({ "later": { "b": [1.0, null], "a": "\u{e9}" }, "jkt": "x", "crit": ["jkt"] });

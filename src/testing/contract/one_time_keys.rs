@@ -7,8 +7,8 @@ use crate::record::{Grant, Spent, StoredToken, TokenKind};
 use crate::storage::{GrantSelector, Opened, RedeemOutcome};
 
 pub(super) const ATOMIC: &[Named] = &[
-    ("a one-time key is used once, and only by a grant that is stored", used_once),
-    ("of many that use a one-time key at once one opens its grant and the others learn that it is taken", races),
+    ("a one-time key is used once, and only if its grant is stored", used_once),
+    ("many calls race for a one-time key: one opens its grant, the others get `Taken`", races),
 ];
 
 pub(super) const EVIDENCE: &[Named] = &[("a one-time key outlives its grant until it expires", outlives_its_grant)];

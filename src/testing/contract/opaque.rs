@@ -14,10 +14,10 @@ use crate::scope::Scope;
 use crate::secret::CodeVerifier;
 
 pub(super) const CASES: &[Named] = &[
-    ("every member of a token comes back, whatever is in it", tokens),
-    ("every member of a grant comes back, whatever is in it", grants),
-    ("what a host attached to a grant comes back as the same JSON", host_data),
-    ("times come back to the microsecond", times),
+    ("every member of a token is returned unchanged", tokens),
+    ("every member of a grant is returned unchanged", grants),
+    ("grant data of the host is returned as the same JSON", host_data),
+    ("times are returned to the microsecond", times),
 ];
 
 /// Stores both and compares what each node finds.

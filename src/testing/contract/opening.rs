@@ -6,13 +6,10 @@ use crate::record::{Grant, StoredToken};
 
 pub(super) const CASES: &[Named] = &[
     ("a grant is opened with all its tokens", all_tokens_are_stored),
-    ("a grant is not opened if one of its tokens is taken, and nothing of it is stored", a_taken_hash_stores_nothing),
-    ("a grant is not opened if its identifier is taken, and nothing of it is stored", a_taken_grant_stores_nothing),
-    (
-        "of many grants that want the same identifiers at once one is opened and the others leave nothing",
-        one_of_many_is_opened,
-    ),
-    ("of two grants that want the same tokens crosswise each is opened whole or not at all", crosswise),
+    ("a grant with a token hash that exists is not opened, and nothing is stored", a_taken_hash_stores_nothing),
+    ("a grant with an identifier that exists is not opened, and nothing is stored", a_taken_grant_stores_nothing),
+    ("many grants race for the same identifiers: one is opened, the others store nothing", one_of_many_is_opened),
+    ("two grants race for the same tokens in opposite order: each is opened whole or not at all", crosswise),
 ];
 
 /// How many of the tokens are there, and of this grant.

@@ -7,13 +7,13 @@ use crate::record::{StoredToken, TokenKind};
 use crate::storage::{RedeemOutcome, Redemption};
 
 pub(super) const CASES: &[Named] = &[
-    ("of many that race for one token exactly one is done, and only its successors are stored", one_of_many_is_done),
-    ("of many that race along a chain of tokens each token is spent once, and there is one lineage", one_lineage),
-    ("many that use a token without consuming it are all done, and none is lost", all_uses_are_stored),
+    ("many redemptions race for one token: one is done, and only its successors are stored", one_of_many_is_done),
+    ("many redemptions race along a chain of tokens: each token is spent once, in one lineage", one_lineage),
+    ("parallel redemptions that do not consume the token are all done, and none is lost", all_uses_are_stored),
 ];
 
 pub(super) const CASES_OF_PROCESSES: &[Named] = &[(
-    "of many processes that race for one token exactly one is done, and only its successors are stored",
+    "many processes race for one token: one redemption is done, and only its successors are stored",
     one_of_many_is_done,
 )];
 

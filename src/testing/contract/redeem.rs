@@ -9,14 +9,14 @@ use crate::record::{Grant, Spent, StoredToken, TokenKind};
 use crate::storage::{RedeemOutcome, Redemption};
 
 pub(super) const CASES: &[Named] = &[
-    ("a redemption spends the token, stores its successors and moves its grant", a_redemption_does_all_of_it),
-    ("a redemption decides in the order of the contract and writes nothing unless it is done", it_decides_in_order),
-    ("a redemption whose successor's hash is taken fails and writes nothing", a_taken_successor_writes_nothing),
-    ("a token that is not to be consumed stays unspent and can be redeemed again", what_is_not_consumed_stays),
-    ("spending a successor erases its parent's seed, so that at most one lives", one_seed_lives),
-    ("spending a successor of a code erases the code's seed, and nothing else does", a_code_tells_of_use),
-    ("a caller that sees a successor spent finds no seed beside its parent, and the other way round", one_step_for_all),
-    ("a grant's last use and its end are never moved back", never_back),
+    ("a redemption spends the token, stores its successors and updates its grant", a_redemption_does_all_of_it),
+    ("a redemption decides in the documented order, and writes only if it answers `Done`", it_decides_in_order),
+    ("a redemption with a successor hash that exists fails and writes nothing", a_taken_successor_writes_nothing),
+    ("a token that is not consumed stays unspent and can be redeemed again", what_is_not_consumed_stays),
+    ("spending a successor erases its parent's seed, so at most one seed is left", one_seed_lives),
+    ("only spending a successor of a code erases the code's seed", a_code_tells_of_use),
+    ("a successor is seen as spent exactly when its parent has no seed", one_step_for_all),
+    ("a grant's last use and end never move back", never_back),
 ];
 
 fn a_redemption_does_all_of_it(t: &Trial<'_>) -> Outcome {

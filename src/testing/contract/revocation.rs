@@ -9,15 +9,13 @@ use crate::record::{ClientId, Grant, Subject, TokenKind};
 use crate::storage::{GrantSelector, RedeemOutcome};
 
 pub(super) const CASES: &[Named] = &[
-    ("each selector revokes what it names and nothing else, and the first time counts", |t| {
+    ("each selector revokes its grants and no others, and the first revocation time stays", |t| {
         by_each_selector(t, t.at(SECOND))
     }),
-    ("a grant that has ended by the time of its revocation is revoked and counted all the same", |t| {
-        by_each_selector(t, t.at(DAY + HOUR))
-    }),
+    ("a grant that has ended is still revoked and counted", |t| by_each_selector(t, t.at(DAY + HOUR))),
     ("names are compared byte by byte", similar_names),
-    ("only an access token is revoked by itself, and the first time counts", one_access_token),
-    ("no token of a revoked grant can be redeemed or made live again, in a large family either", a_revoked_family),
+    ("only an access token can be revoked alone, and the first revocation time stays", one_access_token),
+    ("no token of a revoked grant can be redeemed or revived, even in a large family", a_revoked_family),
 ];
 
 /// Grants of two users and a machine at two clients; the number of each is that of its token.

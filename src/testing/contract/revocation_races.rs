@@ -12,17 +12,14 @@ use crate::record::{Grant, StoredToken};
 use crate::storage::{GrantSelector, RedeemOutcome, Redemption};
 
 pub(super) const CASES: &[Named] = &[
-    ("a grant that is revoked while its tokens are redeemed is dead when the revocation returns", revoked_while_used),
-    ("a revocation by subject covers every grant whose opening returned before it began", revoked_while_opened),
-    (
-        "of many that revoke the same grants at once each grant is counted by one, and the first time stays",
-        revoked_by_many,
-    ),
-    ("a revocation that meets redemptions leaves what they moved, and nothing alive", revoked_beside_redemptions),
+    ("a grant revoked while its tokens are redeemed is dead when the revocation returns", revoked_while_used),
+    ("a revocation by subject covers every grant that was opened before it began", revoked_while_opened),
+    ("parallel revocations count each grant once, and the first revocation time stays", revoked_by_many),
+    ("a revocation during redemptions keeps their updates and leaves nothing alive", revoked_beside_redemptions),
 ];
 
 pub(super) const CASES_OF_PROCESSES: &[Named] =
-    &[("a grant that one process revokes while others use it is dead when the revocation returns", revoked_while_used)];
+    &[("a grant revoked by one process while others use it is dead when the revocation returns", revoked_while_used)];
 
 /// How long a chain may become if the revocation is late.
 const MOST_STEPS: u64 = 50;

@@ -17,16 +17,14 @@ const STEPS: u64 = 40;
 const BETWEEN: usize = 16;
 
 pub(super) const CRASHES: &[Named] = &[
-    ("whatever is interrupted, each redemption is whole or absent, and what was answered stays", |t| storm(t, walk)),
-    ("whatever is interrupted, each grant is opened whole or not at all, and a repeated revocation ends it", |t| {
+    ("after an interruption each redemption is whole or absent, and answered ones stay", |t| storm(t, walk)),
+    ("after an interruption each grant is whole or absent, and a repeated revocation ends it", |t| {
         storm(t, open_and_revoke)
     }),
 ];
 
 pub(super) const REPEATED_ATTEMPTS: &[Named] =
-    &[("an attempt that is repeated after an interruption is done, unless another was before it", |t| {
-        storm(t, contest)
-    })];
+    &[("an attempt repeated after an interruption is done, unless another attempt won", |t| storm(t, contest))];
 
 /// What a runner needs.
 pub(super) struct Runner<'a> {

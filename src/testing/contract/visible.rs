@@ -7,16 +7,13 @@ use crate::record::{Grant, StoredToken};
 use crate::storage::{GrantSelector, RedeemOutcome};
 
 pub(super) const CASES: &[Named] = &[
-    ("what one node has written is what every node reads next", written_here_is_read_there),
-    ("a token that was looked for in vain is found as soon as it is stored", absence_is_not_remembered),
-    (
-        "a caller that lost a race for a token sees it spent and all its successors right after",
-        losers_see_the_successors,
-    ),
+    ("a write at one node is visible to the next read at every node", written_here_is_read_there),
+    ("a token is found as soon as it is stored, even if an earlier look-up missed it", absence_is_not_remembered),
+    ("the loser of a race for a token sees it spent with all its successors at once", losers_see_the_successors),
 ];
 
 pub(super) const CASES_OF_PROCESSES: &[Named] =
-    &[("what one process has written is what every other reads next", written_here_is_read_there)];
+    &[("a write of one process is visible to the next read of every other", written_here_is_read_there)];
 
 fn written_here_is_read_there(t: &Trial<'_>) -> Outcome {
     for (number, writer) in (0..).step_by(10).zip(t.nodes()) {

@@ -10,10 +10,10 @@ use super::super::trial::{Named, Trial};
 use crate::storage::ephemeral::Inserted;
 
 pub(in super::super) const CASES: &[Named] = &[
-    ("an insert that is given up at any moment happens whole or not at all", inserts),
-    ("a replacement that is given up at any moment happens whole or not at all", replacements),
-    ("a take that is given up at any moment happens whole or not at all", takes),
-    ("a purge of entries that is given up at any moment can be repeated and then is complete", purges),
+    ("an insert cancelled at any await happens whole or not at all", inserts),
+    ("a replacement cancelled at any await happens whole or not at all", replacements),
+    ("a take cancelled at any await happens whole or not at all", takes),
+    ("a purge of entries cancelled at any await is complete when repeated", purges),
 ];
 
 fn inserts(t: &Trial<'_>) -> Outcome {

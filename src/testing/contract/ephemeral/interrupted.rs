@@ -13,10 +13,8 @@ use crate::error::StorageError;
 use crate::storage::ephemeral::{EphemeralKey, Inserted, Version, Versioned};
 
 pub(in super::super) const CASES: &[Named] = &[
-    ("whatever is interrupted, one of two inserts of a key is New at most, and its value stays", |t| storm(t, contest)),
-    ("whatever is interrupted, each call on an entry is whole or absent, and what was answered stays", |t| {
-        storm(t, walk)
-    }),
+    ("after an interruption at most one of two inserts of a key was `New`, and its value stays", |t| storm(t, contest)),
+    ("after an interruption each call on an entry is whole or absent, and answered ones stay", |t| storm(t, walk)),
 ];
 
 /// Two runners insert one key after the other, each until it gets an answer.

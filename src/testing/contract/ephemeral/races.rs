@@ -7,18 +7,18 @@ use super::store::Store;
 use crate::storage::ephemeral::{EphemeralKey, Inserted, Version};
 
 pub(in super::super) const CASES: &[Named] = &[
-    ("of many that insert one key at once one gets New, and its value is stored", one_insert),
-    ("of many that take one entry at once one gets the value", one_take),
-    ("of many that replace one version at once one gets a new version, and its value is stored", one_replace),
-    ("an entry that is taken and replaced at once is gone, and what was taken is the last value", take_or_replace),
-    ("entries that many write at once never get a version that the key had before", versions_at_once),
-    ("a purge that meets inserts removes none of the new entries", purge_and_insert),
+    ("many inserts race for one key: one gets `New`, and its value is stored", one_insert),
+    ("many takes race for one entry: one gets the value", one_take),
+    ("many replacements race for one version: one gets a new version, and its value is stored", one_replace),
+    ("an entry taken while it is replaced is gone, and the taken value is the last one", take_or_replace),
+    ("parallel writes never give a key a version that it had before", versions_at_once),
+    ("a purge during inserts removes no new entry", purge_and_insert),
 ];
 
 pub(in super::super) const CASES_OF_PROCESSES: &[Named] = &[
-    ("of many processes that insert one key at once one gets New, and its value is stored", one_insert),
-    ("of many processes that take one entry at once one gets the value", one_take),
-    ("of many processes that replace one version at once one gets a new version, and its value is stored", one_replace),
+    ("many processes insert one key: one gets `New`, and its value is stored", one_insert),
+    ("many processes take one entry: one gets the value", one_take),
+    ("many processes replace one version: one gets a new version, and its value is stored", one_replace),
 ];
 
 fn value_of(runner: usize) -> [u8; 2] {

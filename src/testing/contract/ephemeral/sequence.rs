@@ -9,16 +9,16 @@ use super::store::key_in;
 use crate::storage::ephemeral::{Due, EphemeralKey, Inserted, MAX_VALUE, Version, Versioned};
 
 pub(in super::super) const CASES: &[Named] = &[
-    ("an entry that one node has stored is what every node gets, until one takes it", stored_and_taken),
-    ("a key that has a live entry is Taken, and the entry stays as it is", taken_key),
-    ("the digest of a key alone identifies an entry, on every node and in each call", identified_by_digest),
-    ("an entry is replaced under its own version only, and gets another one", replaced),
-    ("no version of a key comes back, not after a take, an expiry or a purge", versions),
-    ("the bytes of a value come back as they went in, from none to 64 KiB", bytes),
-    ("a value above 64 KiB is an error, and nothing is written", too_long),
-    ("an entry is absent from its expiry on, by the time that a call brings, to the microsecond", expiry),
-    ("due lists the entries of a namespace that expire by a time, soonest first, and no others", due),
-    ("a purge of entries removes expired ones only, and no more than it may", purge),
+    ("an entry stored at one node is returned at every node until it is taken", stored_and_taken),
+    ("an insert for a live key is `Taken` and changes nothing", taken_key),
+    ("the digest of a key alone identifies an entry, at every node and in each call", identified_by_digest),
+    ("an entry is replaced only with its current version, and gets a new version", replaced),
+    ("no version of a key is reused after a take, an expiry or a purge", versions),
+    ("a value of 0 to 64 KiB is returned byte for byte", bytes),
+    ("a value above 64 KiB is an error and writes nothing", too_long),
+    ("an entry is absent from its expiry on, compared with the time of the call to the microsecond", expiry),
+    ("`due` lists only the entries of a namespace that expire by a time, soonest first", due),
+    ("a purge of entries removes at most `limit` entries, and only expired ones", purge),
 ];
 
 fn stored_and_taken(t: &Trial<'_>) -> Outcome {
