@@ -583,7 +583,10 @@ fn capability_behind_an_arc_is_asked_everything() {
 
 #[test]
 fn capabilities_that_collide_do_not_build() {
-    assert_eq!(refused(build().capability(PART).capability(PART)), "the capability part: it was given twice");
+    assert_eq!(
+        refused(build().capability(PART).capability(PART)),
+        "the capability part: it was added twice: add it once"
+    );
     for (second, text) in [
         (Part { url: PART.url, ..OTHER }, "the endpoints other and part have the same path /part"),
         (
@@ -651,7 +654,7 @@ impl Capability for Endpoints {
 #[test]
 fn endpoint_with_the_name_of_another_does_not_build() {
     let text = |name| {
-        format!("the capability part: its endpoint {name} has the name of another endpoint: give it one of its own")
+        format!("the capability part: its endpoint {name} has the name of another endpoint: choose a unique name")
     };
     for name in ["authorize", "token", "revoke", "introspect", "metadata"] {
         let own: &'static [_] = Vec::leak(vec![("own", "GET"), (name, "GET")]);

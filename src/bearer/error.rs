@@ -1,4 +1,4 @@
-//! Why the bearer check refused a request, and what the client is told.
+//! The errors of the bearer check, and their responses.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -13,12 +13,12 @@ use crate::http::Response;
 use crate::record::{ClientId, GrantId};
 use crate::scope::Scope;
 
-/// The reason why a protected resource refused a request, and its answer (RFC 6750 §3).
+/// The reason why a protected resource refused a request. It also makes the response (RFC 6750 §3).
 #[derive(Debug)]
 pub struct BearerError {
     api: Arc<ApiContext>,
     fault: Fault,
-    /// The scope that the resource requires, if that is known before a token is.
+    /// The scope that the resource requires, if it is known.
     required: Option<Scope>,
 }
 
@@ -63,7 +63,7 @@ impl Fault {
     }
 }
 
-/// Tells the observer and makes the error.
+/// Notifies the observer and returns the error.
 pub(crate) fn refuse(
     api: &Arc<ApiContext>,
     peer: Option<IpAddr>,
@@ -83,7 +83,8 @@ pub(crate) fn refuse(
 }
 
 impl BearerError {
-    /// The same, with all that the resource requires. The challenge names it, of a 401 and of a lack of scope (RFC 6750 §3).
+    /// Adds the scope that the resource requires. The challenge of a 401 and of an insufficient scope names it (RFC
+    /// 6750 §3).
     #[cfg(any(feature = "actix-web", feature = "axum"))]
     pub(crate) fn with_required(self, scope: Scope) -> Self {
         let fault = match self.fault {
@@ -93,7 +94,7 @@ impl BearerError {
         Self { required: Some(scope), fault, ..self }
     }
 
-    /// The error code; `None` if no token was presented (RFC 6750 §3.1).
+    /// Returns the error code, or `None` if no token was presented (RFC 6750 §3.1).
     #[must_use]
     pub fn code(&self) -> Option<ErrorCode> {
         match &self.fault {
@@ -107,7 +108,7 @@ impl BearerError {
         }
     }
 
-    /// The status of the answer.
+    /// Returns the HTTP status of the response.
     #[must_use]
     pub fn status(&self) -> u16 {
         match &self.fault {
@@ -118,8 +119,8 @@ impl BearerError {
         }
     }
 
-    /// The answer, with the challenge that RFC 6750 §3 wants. It points to the metadata of a
-    /// [`ProtectedResource`](crate::ProtectedResource) (RFC 9728 §5.1).
+    /// Returns the error response with a challenge (RFC 6750 §3). The challenge points to the metadata of the
+    /// [`ProtectedResource`](crate::ProtectedResource), if there is one (RFC 9728 §5.1).
     pub fn to_response(&self) -> Response {
         let response = Response::new(self.status());
         if let Fault::Failed(error) = &self.fault {
@@ -150,7 +151,7 @@ impl BearerError {
         response.with_header("www-authenticate", format!("Bearer {}", members.join(", ")))
     }
 
-    /// The reason, if the token could not be checked at all.
+    /// Returns the cause if the token could not be checked. Returns `None` if the request was refused.
     #[must_use]
     pub const fn failure(&self) -> Option<&Error> {
         match &self.fault {

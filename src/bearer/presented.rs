@@ -1,18 +1,17 @@
-//! The access token in a request (RFC 6750 §2).
+//! Extraction of the access token from a request (RFC 6750 §2).
 
 use super::error::Fault;
 use crate::http::Request;
 use crate::params::Params;
 
-/// The parameters of a body that may hold a token: a form with a method that gives a body a meaning, and nothing in it but
-/// ASCII (RFC 6750 §2.2).
+/// Returns the parameters of a body that may hold a token: an ASCII form, sent with a method for which a body has a
+/// meaning (RFC 6750 §2.2).
 pub(super) fn form(request: &Request) -> Params<'_> {
     let has_form = matches!(request.method(), "POST" | "PUT" | "PATCH") && request.is_form();
     if has_form && request.body().is_ascii() { Params::decode(request.body()) } else { Params::default() }
 }
 
-/// The one token in a request: from its header, or from its form body if that is allowed (RFC 6750 §2). A query is never
-/// looked at.
+/// Returns the token of a request, from its header or its form body (RFC 6750 §2). It ignores the query.
 pub(crate) fn presented<'a>(request: &'a Request, form: &'a Params<'_>) -> Result<Option<&'a str>, Fault> {
     let mut headers = request.header_values("authorization");
     let (header, None) = (headers.next(), headers.next()) else { return Err(Fault::Malformed) };
@@ -28,7 +27,7 @@ pub(crate) fn presented<'a>(request: &'a Request, form: &'a Params<'_>) -> Resul
     }
 }
 
-/// `b64token` (RFC 6750 §2.1).
+/// Parses a `b64token` (RFC 6750 §2.1).
 fn token68(bytes: &[u8]) -> Result<&str, Fault> {
     let padding = bytes.iter().rev().take_while(|byte| **byte == b'=').count();
     let body = &bytes[..bytes.len() - padding];

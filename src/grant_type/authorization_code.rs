@@ -12,7 +12,7 @@ use crate::pkce::{CodeChallenge, is_code_verifier};
 use crate::record::{CodeBinding, GrantType, Spent};
 use crate::secret::{AuthorizationCode, kind};
 
-/// Redeems codes (RFC 6749 §4.1.3).
+/// The handler that redeems codes (RFC 6749 §4.1.3).
 pub(crate) struct AuthorizationCodeGrant;
 
 #[async_trait]
@@ -36,13 +36,14 @@ impl GrantHandler for AuthorizationCodeGrant {
     }
 }
 
-/// What a client shows besides the code.
+/// The proofs that a client presents with a code.
 struct Proof<'a> {
     redirect_uri: Option<&'a str>,
     code_verifier: Option<&'a str>,
 }
 
-/// The order matters: only who has proven every binding learns that a code was used, and can thereby end its grant.
+/// The order of the checks matters. Only a caller that has proven every binding learns that a code was spent, and can
+/// cause the revocation of its grant.
 fn redeem(
     presented: PresentedToken<kind::AuthorizationCode>,
     proof: &Proof<'_>,
@@ -50,7 +51,8 @@ fn redeem(
 ) -> Result<Decision, Error> {
     let presented = presented.must_belong_to(context.client)?;
     let Some(binding) = presented.code_binding() else {
-        // A binding that can't be read may be of a newer node. A code whose bindings were lost can't be shown to be anyone's.
+        // A newer node may have written a binding that this version can't read. Without its binding, a code can't be
+        // redeemed.
         Error::check_enforced(presented.unenforced_member())?;
         return Err(Refusal::UnknownToken.into());
     };
@@ -70,25 +72,25 @@ fn redeem(
     Ok(Decision(Order::Redeem(Box::new(RedeemToken::new(presented, scope)))))
 }
 
-/// How long after its redemption a code may come again without ending its grant.
+/// The time after its redemption in which a client may present a code again without ending its grant.
 const RETRY_WINDOW: Duration = Duration::seconds(10);
 
-/// Whether a code that was redeemed comes again because its client lost the answer. The caller has proven everything that the code is
-/// bound to.
+/// Returns whether a client presents a spent code again because it lost the response. The caller has proven all
+/// bindings of the code.
 fn is_retry(spent: &Spent, context: &GrantContext<'_>) -> bool {
     let is_proven = match context.client.proof() {
         ClientProof::Secret => true,
-        // A verifier can leak together with the code.
+        // A public client proves only the verifier, which can leak together with the code.
         ClientProof::None => false,
     };
-    // The storage erases the seed in the step that spends a successor.
+    // The storage erases the seed when a successor is spent.
     let is_unused = spent.seed.is_some();
     let age = (context.now - spent.at).abs();
     context.policy().tolerate_repeated_codes && is_proven && is_unused && age < RETRY_WINDOW
 }
 
-/// RFC 6749 §4.1.3: a client that sent `redirect_uri` to the authorization endpoint repeats it here. OAuth 2.1 §10.2 lets
-/// clients leave it out, because PKCE has taken its place.
+/// Checks the redirect URI. A client that sent `redirect_uri` to the authorization endpoint must repeat it (RFC 6749
+/// §4.1.3). In OAuth 2.1 §10.2, PKCE replaces this check and clients may omit it.
 fn must_repeat_redirect_uri(binding: &CodeBinding, given: Option<&str>, may_omit: bool) -> Result<(), Refusal> {
     let matches = match given {
         Some(given) => *given == *binding.redirect_uri,
@@ -97,7 +99,8 @@ fn must_repeat_redirect_uri(binding: &CodeBinding, given: Option<&str>, may_omit
     if matches { Ok(()) } else { Err(Refusal::RedirectUriMismatch) }
 }
 
-/// RFC 7636 §4.6, and RFC 9700 §4.8.2 against downgrades: neither half of the proof may be missing.
+/// Checks the code verifier (RFC 7636 §4.6). To prevent downgrades, neither the challenge nor the verifier may be
+/// missing (RFC 9700 §4.8.2).
 fn must_meet_challenge(
     challenge: Option<&CodeChallenge>,
     verifier: Option<&str>,

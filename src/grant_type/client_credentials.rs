@@ -6,7 +6,7 @@ use super::{Decision, GrantContext, GrantHandler, OpenGrant};
 use crate::error::{Error, Refusal};
 use crate::record::GrantType;
 
-/// Issues tokens that have no resource owner, and are never refreshed (RFC 6749 §4.4.3).
+/// The handler that issues tokens without a resource owner and without a refresh token (RFC 6749 §4.4.3).
 pub(crate) struct ClientCredentialsGrant;
 
 #[async_trait]
@@ -20,7 +20,7 @@ impl GrantHandler for ClientCredentialsGrant {
     }
 
     async fn decide(&self, context: &GrantContext<'_>) -> Result<Decision, Error> {
-        // No public client can be registered for this grant; if one were, it would have proven nothing.
+        // Registration rejects this grant type for public clients. A public client has proven nothing.
         if !context.client.is_confidential() {
             return Err(Refusal::GrantTypeNotAllowed.into());
         }

@@ -1,7 +1,7 @@
-//! Grant types: how a request at the token endpoint becomes a [`Decision`].
+//! Grant types. A [`GrantHandler`] turns a request at the token endpoint into a [`Decision`].
 //!
-//! The built-in ones and those a host adds (RFC 6749 §4.5) implement the same trait and get the same [`GrantContext`].
-//! A handler decides; it neither mints tokens nor writes to the storage.
+//! Built-in grant types and those of the host app (RFC 6749 §4.5) implement the same trait and get the same
+//! [`GrantContext`]. A handler only decides. The token endpoint makes the tokens and writes to the storage.
 
 mod authorization_code;
 mod client_credentials;
@@ -33,34 +33,38 @@ use crate::scope::Scope;
 use crate::secret::{Secret, SingleUse, Token};
 use crate::server_context::ServerContext;
 
-/// Handles one grant type at the token endpoint.
+/// A handler of one grant type at the token endpoint.
 ///
-/// By the time [`decide`](Self::decide) is called the request is well-formed, its client is authenticated and registered
-/// for the grant type. Before the decision is carried out, the server asks the authenticator for the
-/// [status](crate::Authenticator::subject_status) of the subject, and the [`TokenCustomizer`](crate::TokenCustomizer) for its changes.
-/// It can still be refused then, so `decide` should do nothing but read. What can be used once, such as a voucher, goes into the
-/// decision: see [`OpenGrant::once`].
+/// The server calls [`decide`](Self::decide) after it has parsed the request, authenticated the client, and checked
+/// that the client is registered for the grant type.
 ///
-/// Put `#[async_trait]` of the crate [async-trait](https://docs.rs/async-trait) on your `impl`, and write asynchronous methods with the
-/// signature that their documentation shows.
+/// After the decision, the server asks the authenticator for the [status](crate::Authenticator::subject_status) of the
+/// subject, and the [`TokenCustomizer`](crate::TokenCustomizer) for its changes. Both can still refuse the request, so
+/// `decide` should only read. Credentials that work once, such as vouchers, are part of the decision: see
+/// [`OpenGrant::once`].
+///
+/// Put `#[async_trait]` of the crate [async-trait](https://docs.rs/async-trait) on your `impl`, and write the methods
+/// as `async fn` with the signatures that their documentation shows.
 #[async_trait]
 #[diagnostic::on_unimplemented(note = "a `GrantHandler` turns a token request into a `Decision`")]
 pub trait GrantHandler: Send + Sync {
-    /// The grant type it handles; an extension is named by an absolute URI.
+    /// Returns the grant type that the handler serves. The name of an extension is an absolute URI.
     fn grant_type(&self) -> &GrantType;
 
-    /// The parameters it reads besides `grant_type`, `scope` and those of client authentication. A request that repeats
-    /// one of them is refused before anything else happens, unless it is `resource` or `audience` (RFC 8707 §2, RFC 8693 §2.1).
+    /// Returns the parameters that the handler reads, except `grant_type`, `scope` and those of client authentication.
+    /// A request that repeats one of them is refused before any other check. Only `resource` and `audience` may be
+    /// repeated (RFC 8707 §2, RFC 8693 §2.1).
     fn parameters(&self) -> &'static [&'static str];
 
-    /// Decides what the request is to get.
+    /// Decides about a request.
     ///
     /// ```text
     /// async fn decide(&self, context: &GrantContext<'_>) -> Result<Decision, Error>
     /// ```
     ///
     /// # Errors
-    /// Why it gets nothing. [`Error::refused`] makes an error with a code and a text of the extension's own.
+    /// The request is refused, or it could not be checked. [`Error::refused`] makes an error with a custom code and
+    /// text.
     async fn decide(&self, context: &GrantContext<'_>) -> Result<Decision, Error>;
 }
 
@@ -79,30 +83,32 @@ impl<T: GrantHandler + ?Sized> GrantHandler for Arc<T> {
     }
 }
 
-/// The outcome of [`GrantHandler::decide`]; the token endpoint carries it out.
+/// The outcome of [`GrantHandler::decide`], which the token endpoint carries out.
 #[derive(Debug)]
 #[must_use = "a decision does nothing until it is returned"]
 pub struct Decision(pub(crate) Order);
 
 impl Decision {
-    /// Opens a new grant and issues its first tokens.
+    /// Decides to open a new grant and issue its first tokens.
     pub fn open(order: OpenGrant) -> Self {
         Self(Order::Open(Box::new(order)))
     }
 }
 
-/// What the token endpoint does for a decision. Only the built-in grant types redeem the server's own tokens.
+/// The action for a decision. Only the built-in grant types can redeem tokens of the server.
 #[derive(Debug)]
 pub(crate) enum Order {
     /// Open a new grant. Boxed, to keep the futures that it passes through small.
     Open(Box<OpenGrant>),
     /// Redeem a code or refresh token of an existing grant.
     Redeem(Box<RedeemToken>),
-    /// Give the answer to a refresh again.
+    /// Repeat the response to a refresh.
     Repeat(RepeatRefresh),
-    /// A code was redeemed before, but so recently that the client seems to have lost the answer: refuse with `invalid_grant`.
+    /// Refuse with `invalid_grant` and keep the grant. The code was redeemed so recently that the client has probably
+    /// lost the response.
     CodeRepeated(Arc<Grant>),
-    /// The token was spent before and the client has proven possession: revoke its grant and refuse with `invalid_grant`.
+    /// Revoke the grant and refuse with `invalid_grant`. The token was spent before, and the client has proven
+    /// possession.
     Replayed(Replayed),
 }
 
@@ -114,7 +120,7 @@ pub(crate) struct Replayed {
 }
 
 impl Replayed {
-    /// Only the client that the code or refresh token was issued to, having proven every binding, may cause this.
+    /// Call it only if the client that the token was issued to has proven every binding of the token.
     pub(crate) fn new<K: SingleUse>(presented: &VerifiedToken<K>) -> Self {
         let refusal = match K::KIND {
             TokenKind::AuthorizationCode => Refusal::CodeReplayed,
@@ -124,7 +130,7 @@ impl Replayed {
     }
 }
 
-/// What a [`GrantHandler`] decides upon.
+/// The request about which a [`GrantHandler`] decides.
 #[derive(Debug)]
 pub struct GrantContext<'a> {
     pub(crate) server: &'a ServerContext,
@@ -135,67 +141,67 @@ pub struct GrantContext<'a> {
 }
 
 impl GrantContext<'_> {
-    /// The authenticated client.
+    /// Returns the authenticated client.
     #[must_use]
     pub const fn client(&self) -> &AuthenticatedClient {
         self.client
     }
 
-    /// The parameters of the request.
+    /// Returns the parameters of the request.
     #[must_use]
     pub const fn params(&self) -> &Params<'_> {
         self.params
     }
 
-    /// The time of the request.
+    /// Returns the time of the request.
     #[must_use]
     pub const fn now(&self) -> OffsetDateTime {
         self.now
     }
 
-    /// The peer, if the host vouched for one.
+    /// Returns the address of the peer, if the host app passed one.
     #[must_use]
     pub const fn peer(&self) -> Option<IpAddr> {
         self.request.peer()
     }
 
-    /// What is known of the request besides its parameters: its headers and the certificate of the client, for a proof that is not a
-    /// parameter.
+    /// Returns the headers of the request and the certificate of the client, for proofs that are not parameters.
     #[must_use]
     pub const fn request(&self) -> RequestContext<'_> {
         self.request
     }
 
-    /// The server's policy.
+    /// Returns the policy of the server.
     #[must_use]
     pub const fn policy(&self) -> &Policy {
         &self.server.policy
     }
 
-    /// The host's authenticator.
+    /// Returns the authenticator of the host app.
     #[must_use]
     pub fn authenticator(&self) -> &dyn Authenticator {
         self.server.authenticator.as_deref().unwrap_or(&ClientSecrets)
     }
 
-    /// The scope that the client may have of what it asked for, or its default (RFC 6749 §3.3), if a user has consented or the grant
-    /// comes from another authority. See [`Client::allowed_scope`](crate::Client::allowed_scope).
+    /// Returns the requested scope or the default scope (RFC 6749 §3.3), if the client may have it with the consent of
+    /// a user or another authority. See [`Client::allowed_scope`](crate::Client::allowed_scope).
     ///
     /// # Errors
-    /// It is malformed, unknown, not the client's to ask for, or missing without a default.
+    /// The scope is malformed, unknown, not allowed for the client, or missing without a default.
     pub fn scope(&self) -> Result<Scope, Refusal> {
         self.server.scope_for(self.client, self.params.get("scope")?)
     }
 
-    /// The same for a client that acts on its own authority, without a user. See [`Client::own_scope`](crate::Client::own_scope).
+    /// Returns the requested scope or the default scope, if the client may have it on its own authority, without a
+    /// user. See [`Client::own_scope`](crate::Client::own_scope).
     ///
     /// # Errors
-    /// It is malformed, unknown, beyond the client's own authority, or missing without a default.
+    /// The scope is malformed, unknown, not allowed for the client itself, or missing without a default.
     pub fn own_scope(&self) -> Result<Scope, Refusal> {
         self.server.own_scope_for(self.client, self.params.get("scope")?)
     }
 
-    /// Finds a token. It may be spent, expired or revoked, and another client's.
+    /// Returns the token in the storage. It may be spent, expired or revoked, or belong to another client.
     ///
     /// # Errors
     /// There is no such token of this kind, or the storage failed.

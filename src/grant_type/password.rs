@@ -8,7 +8,7 @@ use crate::error::{Error, Refusal};
 use crate::record::GrantType;
 use crate::secret::Password;
 
-/// Trades a user's password for tokens.
+/// The handler that issues tokens for a user's password.
 pub(crate) struct PasswordGrant;
 
 #[async_trait]

@@ -10,7 +10,7 @@ use crate::record::{Grant, GrantType, Spent};
 use crate::scope::Scope;
 use crate::secret::{RefreshToken, kind};
 
-/// Trades a refresh token for an access token and, with rotation, its successor.
+/// The handler that issues an access token for a refresh token. With rotation, it also replaces the refresh token.
 pub(crate) struct RefreshTokenGrant;
 
 #[async_trait]
@@ -31,10 +31,12 @@ impl GrantHandler for RefreshTokenGrant {
     }
 }
 
-/// The order matters. The request's scope is judged by the grant alone, before anything that a client does not know: a request
-/// that is wrong in itself gets the same answer whatever became of its token, and changes nothing. Then a token of a dead grant
-/// says nothing, and a spent one is judged before its age. What follows is the same for an unspent token and one that was spent
-/// within its window.
+/// The order of the checks matters:
+/// 1. The requested scope against the grant. A wrong scope gets the same error in every state of the token, and changes
+///    nothing.
+/// 2. The state of the grant, so that a token of a dead grant reveals nothing more.
+/// 3. Reuse, before expiry.
+/// 4. Checks that are the same for an unspent token and for a token that was spent within its grace window.
 fn refresh(
     presented: VerifiedToken<kind::RefreshToken>,
     requested: Option<&str>,
@@ -54,7 +56,7 @@ fn refresh(
         presented.must_not_be_expired(now)?;
     }
     must_not_be_idle(presented.grant(), lifetimes, now)?;
-    // A spent token has the number that it had as an unspent one, so both get one answer.
+    // The number of a token does not change when it is spent, so spent and unspent tokens get the same result.
     let (number, age) = (presented.token().family_number(), now - presented.grant().opened_at);
     if !policy.allows_refreshes(number.into(), age, &lifetimes) {
         return Err(Refusal::RefreshedTooOften);
@@ -66,14 +68,14 @@ fn refresh(
     }))
 }
 
-/// What it means that a spent refresh token is presented again.
+/// The meaning of the reuse of a spent refresh token.
 #[derive(Debug, PartialEq, Eq)]
 enum Reuse {
-    /// The client lost the answer, or has two tabs.
+    /// The client lost the response, or has two tabs.
     WithinGrace,
     /// Two parties hold the token, and the server can't tell which of them is the client.
     Theft,
-    /// Clocks differ by more than the window: nothing can be told.
+    /// The clocks of the nodes differ by more than the grace window, so the server can't decide.
     InTheFuture,
 }
 
@@ -85,19 +87,19 @@ fn judge(spent: &Spent, grace: Duration, now: OffsetDateTime) -> Reuse {
     if age <= -grace {
         return Reuse::InTheFuture;
     }
-    // The seed is erased as soon as a successor is used. A request with the old token after that is not the client's.
+    // The seed is erased when a successor is used. A later request with the old token does not come from the client.
     if age < grace && spent.seed.is_some() { Reuse::WithinGrace } else { Reuse::Theft }
 }
 
-/// A token that is not replaced carries no idle limit of its own; one that is ends by itself, unless its lifetime was shortened
-/// since.
+/// Checks the idle limit of the grant. The expiry of a token that does not rotate does not include this limit. For a
+/// token that rotates, the check matters only if its lifetime was shortened since.
 fn must_not_be_idle(grant: &Grant, lifetimes: EffectiveLifetimes, now: OffsetDateTime) -> Result<(), Refusal> {
     let idle_end = grant.last_used_at.saturating_add(lifetimes.refresh_token_idle);
     let absolute_end = grant.opened_at.saturating_add(lifetimes.refresh_token_absolute);
     if now < idle_end.min(absolute_end) { Ok(()) } else { Err(Refusal::ExpiredToken) }
 }
 
-/// The scope of the new access token: what was asked for, within what was granted (RFC 6749 §6).
+/// Returns the scope of the new access token: the requested part of the granted scope (RFC 6749 §6).
 fn narrowed(requested: Option<&str>, grant: &Grant) -> Result<Scope, Refusal> {
     let Some(requested) = requested else { return Ok(grant.scope.clone()) };
     let requested = Scope::parse(requested).map_err(|_| Refusal::MalformedScope)?;

@@ -1,4 +1,4 @@
-//! Asking the token customizer, and holding it to what it may change.
+//! The call of the token customizer, and the checks of its changes.
 
 use serde_json::{Map, Value};
 use time::Duration;
@@ -10,17 +10,17 @@ use crate::record::GrantType;
 use crate::scope::Scope;
 use crate::server_context::ServerContext;
 
-/// What the customizer made of tokens that are about to be issued.
+/// The values for the new tokens after the customizer's changes.
 pub(super) struct Customized {
     pub(super) scope: Scope,
     pub(super) access_token_lifetime: Duration,
-    /// Members to add to the response; none has the name of one that is there.
+    /// Members to add to the response. None has the name of an existing member.
     pub(super) members: Map<String, Value>,
     /// Claims to add to a signed access token.
     pub(super) claims: Map<String, Value>,
 }
 
-/// Asks the customizer, if there is one. `taken` are the members that the response has already.
+/// Calls the customizer, if there is one. `taken` are the members that the response already has.
 pub(super) async fn customize(
     server: &ServerContext,
     issuance: &Issuance<'_>,
@@ -37,17 +37,17 @@ pub(super) async fn customize(
     }
     let scope = scope.unwrap_or_else(|| issuance.scope.clone());
     if !scope.is_subset(issuance.scope) {
-        return Err(Error::Misuse("a token customizer widened the scope"));
+        return Err(Error::Misuse("a token customizer widened the scope: it may only narrow it"));
     }
     let access_token_lifetime = access_token_lifetime.unwrap_or(issuance.access_token_lifetime);
     if access_token_lifetime > issuance.access_token_lifetime {
-        return Err(Error::Misuse("a token customizer lengthened the access token lifetime"));
+        return Err(Error::Misuse("a token customizer lengthened the access token lifetime: it may only shorten it"));
     }
     if access_token_lifetime < Duration::SECOND {
         return Err(Error::Misuse("a token customizer set an access token lifetime below one second"));
     }
     let client_id = issuance.client.id();
-    // A machine has no user name (RFC 9700 §4.15), and introspection tells the claims.
+    // The token of a machine must not look like that of a user (RFC 9700 §4.15), and introspection returns the claims.
     let is_machine = issuance.subject().is_none();
     let dropped = [
         drop_members(&mut members, |name| taken.contains_key(name)),
@@ -61,7 +61,7 @@ pub(super) async fn customize(
     Ok(Customized { scope, access_token_lifetime, members, claims })
 }
 
-/// How the first tokens of a grant come about.
+/// Returns the kind of issuance for the first tokens of a grant.
 pub(super) fn kind_of(grant_type: &GrantType) -> IssuanceKind {
     match grant_type.as_str() {
         GrantType::CLIENT_CREDENTIALS => IssuanceKind::ClientCredentials,

@@ -1,4 +1,4 @@
-//! How long what is issued now lasts.
+//! The lifetimes of new tokens and grants.
 
 use time::{Duration, OffsetDateTime};
 
@@ -10,7 +10,7 @@ use crate::record::GrantType;
 use crate::scope::Scope;
 use crate::server_context::ServerContext;
 
-/// Whether a client gets refresh tokens for a grant of this scope (RFC 9700 §4.14.2).
+/// Returns whether a client gets refresh tokens for a grant of this scope (RFC 9700 §4.14.2).
 pub(crate) fn may_refresh(server: &ServerContext, client: &Client, granted: &Scope) -> bool {
     let policy_agrees = match server.policy.refresh_tokens {
         RefreshTokens::Always => true,
@@ -20,8 +20,8 @@ pub(crate) fn may_refresh(server: &ServerContext, client: &Client, granted: &Sco
     policy_agrees && client.allows_grant_type(GrantType::REFRESH_TOKEN)
 }
 
-/// The lifetimes of a client, with what the grant handler changes for this response. The lifetime of a signed access token is cut to the
-/// time for which its key is published.
+/// Returns the lifetimes for a client. The grant handler may change the lifetime of the access token. The lifetime of a
+/// signed access token is cut to the time for which its key is published.
 pub(super) fn lifetimes(
     server: &ServerContext,
     client: &Client,
@@ -40,12 +40,13 @@ pub(super) fn lifetimes(
     Ok(lifetimes)
 }
 
-/// Whether a token lasts at least a second. Lifetimes are told in whole seconds, so a shorter one would be announced as expired.
+/// Returns whether a token lasts at least a second. Responses state lifetimes in whole seconds, so a shorter lifetime
+/// would be announced as 0.
 pub(super) fn lasts_a_second(expires_at: OffsetDateTime, now: OffsetDateTime) -> bool {
     expires_at - now >= Duration::SECOND
 }
 
-/// When the tokens of one response expire.
+/// The times at which the tokens of a response and their grant expire.
 pub(super) struct Expirations {
     pub(super) access: OffsetDateTime,
     pub(super) refresh: OffsetDateTime,
@@ -53,8 +54,9 @@ pub(super) struct Expirations {
 }
 
 impl Expirations {
-    /// Nothing outlives the absolute lifetime of its grant, nor the grant that it was derived from, which ends at `ends_by`. A refresh token that rotates expires when it was idle for too long;
-    /// one that does not lasts as long as its grant, which ends when it was idle for too long.
+    /// No token outlives the absolute lifetime of its grant, or the end of the parent grant at `ends_by`. A refresh
+    /// token that rotates expires after its idle lifetime. A refresh token that does not rotate can be used until its
+    /// grant ends, which happens after the idle lifetime.
     pub(super) fn new(
         lifetimes: &EffectiveLifetimes,
         rotates: bool,
@@ -62,7 +64,8 @@ impl Expirations {
         ends_by: Option<OffsetDateTime>,
         now: OffsetDateTime,
     ) -> Self {
-        // A lifetime may have parts of a microsecond, most of all one that a customizer has divided. A record has none.
+        // A lifetime may have fractions of a microsecond, for example if a customizer divides it. Records can't store
+        // them.
         let end = |start: OffsetDateTime, lifetime| in_microseconds(start.saturating_add(lifetime));
         let absolute = end(opened_at, lifetimes.refresh_token_absolute);
         let absolute = ends_by.map_or(absolute, |ends_by| absolute.min(ends_by));
@@ -71,7 +74,7 @@ impl Expirations {
         Self { access, refresh: if rotates { idle } else { absolute }, idle }
     }
 
-    /// When the grant ends: with the last of its tokens that can be used.
+    /// Returns the end of the grant, which is the end of its last usable token.
     pub(super) fn grant(&self, refreshable: bool) -> OffsetDateTime {
         if refreshable { self.idle.max(self.access) } else { self.access }
     }

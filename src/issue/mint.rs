@@ -1,4 +1,4 @@
-//! Where the texts and rows of tokens are made.
+//! The texts and rows of new tokens.
 
 use std::net::IpAddr;
 
@@ -14,28 +14,26 @@ use crate::scope::Scope;
 use crate::secret::{AccessToken, RefreshToken, Secret, Seed, Token, TokenHash, TokenKind};
 use crate::server_context::ServerContext;
 
-/// The successors of a refresh token, as a function of the seed and the token alone: a retry that presents the token while
-/// the seed exists gets the same ones, and neither half is enough by itself.
+/// Derives the successors of a refresh token from the seed and the token. While the seed exists, a retry with the same
+/// token gets the same successors. Neither the seed nor the token is enough by itself.
 pub(super) fn derive(seed: &Seed, presented: &str) -> (AccessToken, RefreshToken) {
     let key = KeyedMac::new(seed.expose());
     let bytes = |label: &[u8]| key.clone().update(label).update(presented.as_bytes()).finish();
-    // With labels this short, the input fits into one block of SHA-256.
+    // The labels are short, so that the input fits into one block of SHA-256.
     (Secret::from_bytes(&bytes(b"grantor/1/a\0")), Secret::from_bytes(&bytes(b"grantor/1/r\0")))
 }
 
-/// What a refresh leaves of its peer, so that a repeat from another one is told apart: a function of the seed, which tells nobody the
-/// address once the seed is erased.
+/// Returns a keyed digest of the peer of a refresh, to detect a repeat from another peer. The key is the seed: once the
+/// seed is erased, the digest does not reveal the address.
 pub(super) fn peer_mark(seed: &Seed, peer: IpAddr) -> Box<str> {
     let address = peer.to_canonical().to_string();
     let tag = KeyedMac::new(seed.expose()).update(b"grantor/1/p\0").update(address.as_bytes()).finish();
     URL_SAFE_NO_PAD.encode(&tag[..16]).into()
 }
 
-/// Gives an access token its text and completes its row, which must have everything else by now. The one place that turns what a
-/// token says into its text and the key of its row.
+/// Makes the text of an access token and sets the hash of its row. All other fields of the row must be set already.
 ///
-/// It comes before the storage step: while a signature is made, nothing is decided and half written, and one that fails leaves
-/// nothing behind.
+/// It runs before the storage step, so that a signature that fails leaves nothing behind.
 pub(super) async fn sign(
     server: &ServerContext,
     id: AccessToken,
@@ -48,7 +46,7 @@ pub(super) async fn sign(
     format.text(&id, row, grant).await
 }
 
-/// Writes the text of an access token again, which has this row.
+/// Makes the text of an already issued access token again.
 pub(super) async fn sign_again(
     server: &ServerContext,
     id: AccessToken,
@@ -61,7 +59,7 @@ pub(super) async fn sign_again(
     }
 }
 
-/// The row of a new token.
+/// Returns the row of a new token.
 pub(super) fn new_row<K: Token>(
     token: &Secret<K>,
     grant_id: GrantId,
@@ -83,7 +81,7 @@ pub(super) fn new_row<K: Token>(
     }
 }
 
-/// The row of a new refresh token, the `number`th of its family.
+/// Returns the row of a new refresh token. `number` is its position in the chain of refresh tokens of the grant.
 pub(super) fn refresh_row(
     token: &RefreshToken,
     grant_id: GrantId,
@@ -97,7 +95,7 @@ pub(super) fn refresh_row(
     row
 }
 
-/// The row of a one-time key, which is stored spent.
+/// Returns the row of a one-time key, which is stored as spent.
 pub(super) fn key_row(
     key: &OneTimeKey,
     grant_id: GrantId,
@@ -105,7 +103,7 @@ pub(super) fn key_row(
     attempt: AttemptId,
     now: OffsetDateTime,
 ) -> StoredToken {
-    // Storages keep whole microseconds; a key is never kept for less than was asked for.
+    // Storages keep whole microseconds. Rounds up, so that a key is kept for at least the requested time.
     let below = key.good_until.nanosecond() % 1_000;
     let above = if below == 0 { 0 } else { i64::from(1_000 - below) };
     StoredToken {

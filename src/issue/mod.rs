@@ -1,4 +1,4 @@
-//! Issuing tokens: the only place where they are minted, and where a decision becomes records.
+//! Issuing tokens. Only this module makes tokens and writes the records for a decision.
 
 mod customize;
 mod lifetime;
@@ -31,28 +31,28 @@ use crate::server_context::ServerContext;
 use crate::storage::{GrantSelector, Opened, RedeemOutcome, Redemption};
 use crate::subject_status::must_be_active;
 
-/// The number of the first refresh token of a family.
+/// The number of the first refresh token of a grant.
 const FIRST_NUMBER: u32 = 1;
 
-/// How long a seed is kept at least. A grace window is judged by the clocks of two nodes, and a missing seed within the window
-/// counts as theft, so a purge by the clock of a third one does not come too early.
+/// The minimum time for which a seed is kept. A missing seed within the grace window counts as theft, so a purge by a
+/// node whose clock is ahead must not erase a seed too early.
 const SEED_LIFETIME: Duration = Duration::MINUTE;
 
-/// How many grants one may descend from.
-const DEEPEST: u8 = 4;
+/// The maximum number of ancestors of a grant.
+const MAX_DEPTH: u8 = 4;
 
 /// A successful response of the token endpoint (RFC 6749 §5.1).
 #[non_exhaustive]
 pub struct TokenResponse {
     /// The access token.
     pub access_token: AccessToken,
-    /// Its type; `Bearer` unless an extension grant says otherwise.
+    /// The type of the access token. It is `Bearer` unless an extension grant sets another type.
     pub token_type: Cow<'static, str>,
-    /// How long it works, from now on.
+    /// The lifetime of the access token from now on.
     pub expires_in: Duration,
-    /// The refresh token, if there is one.
+    /// The refresh token, if one was issued.
     pub refresh_token: Option<RefreshToken>,
-    /// What it allows; always said, even if it is what was asked for.
+    /// The scope of the access token. The response always contains it, even if it is the requested scope.
     pub scope: Scope,
     /// Members that an extension grant or the token customizer added.
     pub extra: Map<String, Value>,
@@ -78,7 +78,8 @@ pub(crate) struct Issued {
     pub(crate) grant: Arc<Grant>,
 }
 
-/// Opens a grant with its first access token, and a refresh token if there is to be one, unless its subject is not active.
+/// Opens a grant with its first access token, and with a refresh token if the client gets one. Fails if the subject is
+/// not active.
 pub(crate) async fn open_grant(
     server: &ServerContext,
     client: &Client,
@@ -88,7 +89,7 @@ pub(crate) async fn open_grant(
     now: OffsetDateTime,
 ) -> Result<Issued, Error> {
     must_be_active(server, order.subject.as_ref(), peer, now).await.map_err(|error| match error {
-        // As for a wrong password: else the answer would confirm the password (RFC 6749 §4.3.2).
+        // The same error as for a wrong password: another one would confirm the password (RFC 6749 §4.3.2).
         Error::Refused(_) if grant_type.as_str() == GrantType::PASSWORD => Refusal::ResourceOwnerRejected.into(),
         error => error,
     })?;
@@ -98,9 +99,10 @@ pub(crate) async fn open_grant(
 }
 
 async fn store(server: &ServerContext, grant: &Arc<Grant>, tokens: &[StoredToken]) -> Result<(), Error> {
-    // A machine's token has its client identifier in the place of the user (RFC 9068 §2.2, RFC 9700 §4.15).
+    // The token of a machine has the client identifier as its subject, so a user must not have it (RFC 9068 §2.2,
+    // RFC 9700 §4.15).
     if grant.subject.as_ref().is_some_and(|subject| subject.as_str() == grant.client_id.as_str()) {
-        return Err(Error::Misuse("the subject of a grant is the identifier of its client"));
+        return Err(Error::Misuse("the subject of a grant is the identifier of its client: use another one"));
     }
     match server.storage.open_grant(grant, tokens).await? {
         Opened::Done => Ok(()),
@@ -109,7 +111,7 @@ async fn store(server: &ServerContext, grant: &Arc<Grant>, tokens: &[StoredToken
     }
 }
 
-/// The first tokens of a grant and their rows, not yet stored.
+/// Makes the first tokens of a grant and their rows, without storing them.
 async fn first_tokens(
     server: &ServerContext,
     client: &Client,
@@ -122,13 +124,13 @@ async fn first_tokens(
         order.scope = server.scope_left(client, grant_type, &order.scope)?;
     }
     if !order.scope.is_subset(server.scopes.all()) {
-        return Err(Error::Misuse("a grant handler granted a scope that the server does not offer"));
+        return Err(Error::Misuse("a grant handler granted a scope that the server does not offer: declare the scope"));
     }
     if order.keys.iter().any(|key| key.good_until <= now) {
-        return Err(Error::Misuse("a grant handler accepted a one-time key that is not good any more"));
+        return Err(Error::Misuse("a grant handler accepted a one-time key that has expired: refuse the request"));
     }
     Error::check_enforced(client.parts().unenforced_member())?;
-    if order.depth() > DEEPEST {
+    if order.depth() > MAX_DEPTH {
         return Err(Refusal::NestedTooDeep.into());
     }
     let mut lifetimes = lifetimes(server, client, order.members.access_token_lifetime)?;
@@ -136,7 +138,7 @@ async fn first_tokens(
     let (ends_by, keys) = (order.ends_by(), std::mem::take(&mut order.keys));
     let mut expirations = Expirations::new(&lifetimes, rotates, now, ends_by, now);
     if !lasts_a_second(expirations.access, now) {
-        // Only its parent can have brought the end that near.
+        // Only the end of its parent can make the lifetime this short.
         return Err(Refusal::GrantEnded.into());
     }
     let refreshes = order.refreshable && may_refresh(server, client, &order.scope);
@@ -181,7 +183,7 @@ async fn first_tokens(
     Ok((rows, issued))
 }
 
-/// Opens a grant that so far has only a code.
+/// Opens a grant that has only a code so far.
 pub(crate) async fn open_grant_with_code(
     server: &ServerContext,
     client: &Client,
@@ -202,7 +204,8 @@ pub(crate) async fn open_grant_with_code(
     Ok((code, grant))
 }
 
-/// Spends a token for its successors, unless its subject is not active; `None` if another request was faster.
+/// Redeems a token and issues its successors. Fails if the subject is not active. Returns `None` if another request has
+/// redeemed the token first.
 pub(crate) async fn redeem(
     server: &ServerContext,
     client: &Client,
@@ -219,7 +222,7 @@ pub(crate) async fn redeem(
     }
 }
 
-/// As [`first_tokens`] for tokens that follow another.
+/// Makes the successors of a token and their rows, without storing them.
 async fn successors(
     server: &ServerContext,
     client: &Client,
@@ -255,7 +258,8 @@ async fn successors(
     let refreshes = consume && may_refresh(server, client, &left);
 
     let has_window = is_refresh && consume && lifetimes.refresh_grace.is_positive();
-    // Of a code the seed derives nothing: while it is there, no successor was spent. One that is not consumed would not erase it.
+    // A code has a seed only as a mark that none of its successors was spent: spending one erases it. A refresh token
+    // that does not rotate is never spent, so it would not erase the mark.
     let marks_use = !is_refresh && server.policy.tolerate_repeated_codes && (rotates || !refreshes);
     let seed = if has_window || marks_use { Some(Seed::from_bytes(*server.random()?)) } else { None };
     let (access_token, refresh_token) = match &seed {
@@ -279,7 +283,8 @@ async fn successors(
         let refresh = refresh_row(&refresh_token, grant.id, &grant.scope, now, expirations.refresh, next);
         rows.push(successor(refresh));
     }
-    // A redeemed grant ends later than its code, even if its tokens do not: by that it is told from one with an open code.
+    // A grant whose code is redeemed must end later than the code. This tells it apart from a grant with an unredeemed
+    // code.
     let ends_after = grant.expires_at.saturating_add(if is_refresh { Duration::ZERO } else { Duration::MICROSECOND });
     let redemption = Redemption {
         token: presented,
@@ -290,7 +295,7 @@ async fn successors(
         consume,
         seed_until: seed.as_ref().map(|_| now.saturating_add(lifetimes.refresh_grace.max(SEED_LIFETIME))),
         seed,
-        // A refresh token that is not consumed can be used again.
+        // A refresh token that is not spent can be used again.
         grant_expires_at: expirations.grant(refreshes || !consume).max(ends_after),
     };
     let refresh_token = refreshes.then_some(refresh_token);
@@ -298,7 +303,7 @@ async fn successors(
     Ok((redemption, rows, issued))
 }
 
-/// Ends a grant and with it every token of it.
+/// Revokes a grant with all its tokens.
 pub(crate) async fn revoke_grant(server: &ServerContext, grant: &Grant, now: OffsetDateTime) -> Result<(), Error> {
     server.storage.revoke_grants(&GrantSelector::Id(grant.id), now).await?;
     Ok(())

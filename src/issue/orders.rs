@@ -1,4 +1,4 @@
-//! What a handler can order, once it has decided: tokens of a new grant, or tokens for another token.
+//! The orders of a grant handler: open a new grant, redeem a token, or repeat a refresh.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -13,7 +13,8 @@ use crate::record::{Grant, GrantDetails, GrantId, GrantType, Subject};
 use crate::scope::Scope;
 use crate::secret::{Plain, SingleUse, TokenHash, TokenKind, kind};
 
-/// The order to open a new grant and issue its first tokens.
+/// The order to open a new grant and issue its first tokens. [`Decision::open`](crate::grant_type::Decision::open)
+/// takes it.
 #[must_use = "a decision does nothing until it is returned"]
 pub struct OpenGrant {
     pub(crate) subject: Option<Subject>,
@@ -29,7 +30,7 @@ pub struct OpenGrant {
     pub(crate) members: ResponseMembers,
 }
 
-/// A key that can be used once. It prints as its digest.
+/// A key that can be used once. Its `Debug` form shows only its digest.
 #[derive(Debug)]
 pub(crate) struct OneTimeKey {
     pub(crate) hash: TokenHash,
@@ -37,10 +38,11 @@ pub(crate) struct OneTimeKey {
 }
 
 impl OpenGrant {
-    /// A grant of `scope`, without a subject, host data or refresh token. Its grant type is that of the handler.
+    /// Starts a grant of `scope` without a subject, host data or refresh token. Its grant type is that of the handler.
     ///
-    /// The server checks that it offers the scope, and not that the client may have it: [`GrantContext::scope`] and
-    /// [`GrantContext::own_scope`] do. A scope that is in neither list of the client is granted, but a refresh does not get it.
+    /// The server checks that it offers the scope. It does not check that the client may have it:
+    /// [`GrantContext::scope`] and [`GrantContext::own_scope`] do that. If a scope is in neither scope list of the
+    /// client, the access token gets it, but a refresh drops it.
     ///
     /// [`GrantContext::scope`]: crate::grant_type::GrantContext::scope
     /// [`GrantContext::own_scope`]: crate::grant_type::GrantContext::own_scope
@@ -59,62 +61,66 @@ impl OpenGrant {
         }
     }
 
-    /// The resource owner who gave the grant.
+    /// Sets the resource owner who gave the grant.
     pub fn subject(mut self, subject: Subject) -> Self {
         self.subject = Some(subject);
         self
     }
 
-    /// Attaches data that the host gets back at the bearer check.
+    /// Attaches data, which the bearer check returns to the host app.
     pub fn host_data(mut self, data: Value) -> Self {
         self.host_data = Some(Arc::new(data));
         self
     }
 
-    /// Lets a refresh token be issued too, if the client may refresh and the policy agrees. A refresh gets what the server still offers of
-    /// the scope, and what is in one of the two lists of the client.
+    /// Also issues a refresh token, if the client and the policy allow it. A refresh keeps the part of the scope that
+    /// the server still offers and that is in one of the two scope lists of the client.
     pub const fn refreshable(mut self) -> Self {
         self.refreshable = true;
         self
     }
 
-    /// Derives the grant from a live one: it is revoked with its parent and ends no later, and its refresh token, if it is
-    /// [`refreshable`](Self::refreshable) at all, does not change that. If the parent is revoked before the grant is stored, the
-    /// request is refused with `invalid_grant`.
+    /// Derives the grant from a live parent grant. It is revoked with its parent and ends no later, even if it is
+    /// [`refreshable`](Self::refreshable).
     ///
-    /// Of the scope, the grant gets what the server offers and what is in one of the two lists of the client; if that is nothing, the
-    /// request is refused with `invalid_grant`.
+    /// The grant gets the part of the scope that the server offers and that is in one of the two scope lists of the
+    /// client. The request is refused with `invalid_grant` if no scope is left, or if the parent is revoked before the
+    /// grant is stored.
     ///
-    /// A grant descends from at most four others; a request for a deeper one is refused with `invalid_request`.
+    /// A grant can have at most four ancestors. A request for a deeper grant is refused with `invalid_request`.
     pub fn child_of(mut self, parent: LiveGrant) -> Self {
         self.parent = Some(parent);
         self
     }
 
-    /// Opens the grant only if `key` was not used before: a voucher, the identifier of an assertion. It is used in the same
-    /// step that stores the grant. Of two requests with one key, one is refused with `invalid_grant`; if the grant is not stored,
-    /// the key is not used. If the storage failed without saying whether the grant is stored, the key may count as used.
+    /// Opens the grant only if `key` was not used before. Use it for vouchers and for the identifiers of assertions.
     ///
-    /// Keys of different namespaces do not meet; name yours after the grant type. The storage keeps a digest of the key until
-    /// `good_until`, also when the grant ends earlier. Nothing keeps the key from being used again after that, so let
-    /// `good_until` be as late as the key could be accepted by any node, whose clock may be behind.
+    /// The step that stores the grant also marks the key as used. So of two requests with the same key, one is refused
+    /// with `invalid_grant`, and if the grant is not stored, the key is not used. After a storage failure with an
+    /// unknown outcome, the key may count as used.
+    ///
+    /// Keys with different namespaces are different. Use the grant type as the namespace.
+    ///
+    /// The storage keeps a digest of the key until `good_until`, even if the grant ends earlier. After that the key
+    /// could be used again. So choose a `good_until` after which every node rejects the key, even if its clock is
+    /// behind.
     pub fn once(mut self, namespace: &str, key: impl AsRef<[u8]>, good_until: OffsetDateTime) -> Self {
         self.keys.push(OneTimeKey { hash: TokenHash::of_key(namespace, key.as_ref()), good_until });
         self
     }
 
-    /// Changes what the response says beyond the standard.
+    /// Changes the optional members of the response.
     pub fn response(mut self, change: impl FnOnce(&mut ResponseMembers)) -> Self {
         change(&mut self.members);
         self
     }
 
-    /// When the grant ends at the latest, because its parent does.
+    /// Returns the latest end of the grant, which is the end of its parent.
     pub(crate) fn ends_by(&self) -> Option<OffsetDateTime> {
         self.parent.as_ref().map(|parent| parent.grant().expires_at)
     }
 
-    /// How many grants it descends from.
+    /// Returns the number of ancestors of the grant.
     pub(crate) fn depth(&self) -> u8 {
         self.parent.as_ref().map_or(0, |parent| parent.grant().details.depth.saturating_add(1))
     }
@@ -155,7 +161,7 @@ impl OpenGrant {
 }
 
 impl fmt::Debug for OpenGrant {
-    /// Without the host's data, which may be anything.
+    /// Omits the host data, which may be sensitive.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("OpenGrant")
             .field("subject", &self.subject)
@@ -168,7 +174,7 @@ impl fmt::Debug for OpenGrant {
     }
 }
 
-/// The order to spend a code or refresh token and issue its successors.
+/// The order to redeem a code or refresh token and issue its successors.
 #[derive(Debug)]
 #[must_use = "a decision does nothing until it is returned"]
 pub(crate) struct RedeemToken {
@@ -178,17 +184,17 @@ pub(crate) struct RedeemToken {
     pub(crate) plain: Plain,
     pub(crate) grant: Arc<Grant>,
     pub(crate) scope: Scope,
-    /// A critical member of the token or its grant that is not enforced.
+    /// A critical member of the token or its grant that this version does not enforce.
     pub(crate) unenforced: Option<Box<str>>,
 }
 
 impl RedeemToken {
-    /// Spends `presented` for an access token of `scope`, which is cut down to what is left of the grant's scope, and a refresh token of
-    /// the grant's scope, if the client may refresh and the policy agrees. A refresh token is replaced only if the
-    /// policy rotates.
+    /// Redeems `presented` for an access token of `scope`, cut to the remaining scope of the grant. A refresh token
+    /// with the scope of the grant is issued if the client and the policy allow it. A refresh token is replaced only if
+    /// the policy rotates.
     ///
-    /// Whether the token was spent before, is expired, or has lost its grant is for the handler to look at first, as
-    /// [`PresentedToken`](crate::grant_type::PresentedToken) shows it; a spent one is `Replayed`.
+    /// The handler must first check that the token is not spent or expired and that its grant is live, as
+    /// [`PresentedToken`](crate::grant_type::PresentedToken) shows. A spent token is `Replayed`.
     pub(crate) fn new<K: SingleUse>(presented: VerifiedToken<K>, scope: Scope) -> Self {
         let unenforced = presented.unenforced_member().map(Into::into);
         let (secret, token, grant) = presented.into_inner().into_parts();
@@ -204,7 +210,7 @@ impl RedeemToken {
     }
 }
 
-/// The order to answer a refresh again that was answered before, within its grace window.
+/// The order to repeat the response to a refresh within its grace window.
 #[derive(Debug)]
 #[must_use = "a decision does nothing until it is returned"]
 pub(crate) struct RepeatRefresh {
@@ -213,31 +219,31 @@ pub(crate) struct RepeatRefresh {
 }
 
 impl RepeatRefresh {
-    /// Repeats the answer to `presented`, a spent refresh token, for a request that asks for `scope`.
+    /// Repeats the response to the spent refresh token `presented`, for a request of `scope`.
     pub(crate) const fn new(presented: VerifiedToken<kind::RefreshToken>, scope: Scope) -> Self {
         Self { presented, scope }
     }
 }
 
-/// What a token response says beyond the standard.
+/// The optional members of a token response.
 #[derive(Clone, Default)]
 #[non_exhaustive]
 pub struct ResponseMembers {
-    /// The token type (RFC 6749 §7.1), of all access tokens of the grant. Default: `Bearer`.
+    /// The type of all access tokens of the grant (RFC 6749 §7.1). Default: `Bearer`.
     ///
-    /// A token of another type than `Bearer` needs a proof that the bearer check can't judge, so the bearer check refuses
-    /// it. An API that takes such tokens judges the proof itself, and asks
-    /// [`introspection_request`](crate::AuthorizationServer::introspection_request) about the rest.
+    /// The bearer check refuses tokens of other types, because it can't verify the proof that they need. An API that
+    /// accepts such tokens must verify the proof itself, and get the rest from
+    /// [`introspection_request`](crate::AuthorizationServer::introspection_request).
     pub token_type: Option<Cow<'static, str>>,
-    /// The lifetime of the access token, at least one second; it is cut to the longest that its grant may last. Default: the client's
-    /// or the policy's.
+    /// The lifetime of the access token, at least one second. It is cut to the maximum lifetime of the grant. Default:
+    /// the lifetime of the client or the policy.
     pub access_token_lifetime: Option<Duration>,
-    /// More members, of this answer alone; standard ones are not replaced.
+    /// More members, only for this response. They do not replace standard members.
     pub extra: Map<String, Value>,
 }
 
 impl fmt::Debug for ResponseMembers {
-    /// The further members by name only: one of them may be a token.
+    /// Shows only the names of the extra members, because a value may be a token.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ResponseMembers")
             .field("token_type", &self.token_type)
@@ -247,7 +253,7 @@ impl fmt::Debug for ResponseMembers {
     }
 }
 
-/// The names of members whose values are not to be shown.
+/// Shows the names of members and hides their values.
 pub(crate) struct MemberNames<'a>(pub(crate) &'a Map<String, Value>);
 
 impl fmt::Debug for MemberNames<'_> {

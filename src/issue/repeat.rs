@@ -1,4 +1,4 @@
-//! Repeating the answer to a refresh within its grace window.
+//! Repeating the response to a refresh within its grace window.
 
 use std::net::IpAddr;
 
@@ -20,31 +20,32 @@ use crate::server_context::ServerContext;
 use crate::storage::ephemeral::{EphemeralKey, Inserted, Namespace};
 use crate::subject_status::must_be_active;
 
-/// How often a count is tried that others change in between.
+/// The number of attempts to update the count if other requests change it meanwhile.
 const TRIES: usize = 4;
 
-/// What became of a refresh that was presented again within its window.
+/// The outcome of a refresh that is repeated within its grace window.
 pub(crate) enum Repetition {
-    /// The same answer.
+    /// The response is the same.
     Answered(Box<Repeated>),
-    /// The access token of the first answer was revoked. Who revoked it has the answer, and asks for no other: two parties hold the refresh
-    /// token.
+    /// The access token of the first response was revoked. The party that revoked it has received the response and
+    /// would not repeat the refresh. So another party holds the refresh token, too.
     Theft,
 }
 
 /// Tokens that were issued again.
 pub(crate) struct Repeated {
     pub(crate) issued: Issued,
-    /// How often refreshes of the grant were repeated, this time included.
+    /// The number of repeated refreshes of the grant, including this one.
     pub(crate) count: u64,
     pub(crate) from: RepeatedFrom,
 }
 
-/// Derives the successors of a spent refresh token again and answers from their own records. It writes no record, extends no lifetime,
-/// and counts the repeat. The customizer is asked as it was the first time, and can refuse; what it changed then holds.
+/// Derives the successors of a spent refresh token again and builds the response from their records. It changes no
+/// token or grant, extends no lifetime, and counts the repeat. It calls the customizer again, which can refuse the
+/// request, but the changes of the first call stay in effect.
 ///
-/// Up to the signature, each step fails for a spent token as it fails for an unspent one, so that no failure tells them apart. What only
-/// a spent token can be refused for comes after it.
+/// Up to the signature, each step fails in the same way for spent and unspent tokens, so that no failure tells them
+/// apart. The checks that only apply to spent tokens come after it.
 pub(crate) async fn repeat(
     server: &ServerContext,
     client: &Client,
@@ -72,8 +73,9 @@ pub(crate) async fn repeat(
         return Ok(Repetition::Theft);
     }
     let lasts = token.is_live(&grant, now) && lasts_a_second(token.expires_at, now);
-    // Who asks for more than the first time gets what was given then: else a thief who refreshes for a part of the scope would throw the
-    // client out. Who asks for less is not given more. A scope that was taken away since the refresh is not given again.
+    // A request for more scope than the first time gets the scope of the first response. Otherwise a thief who
+    // refreshes with a narrower scope would lock the client out. A request for less scope is refused, and so is a
+    // repeat of a scope that the client has lost since the refresh.
     if !token.requested_scope().is_subset(scope) || !token.scope.is_subset(&possible) || !lasts {
         return Err(Refusal::RetryRefused.into());
     }
@@ -92,7 +94,7 @@ pub(crate) async fn repeat(
     Ok(Repetition::Answered(Box::new(Repeated { issued, count, from })))
 }
 
-/// Compares the peer of a repeat with that of the refresh, of which `access` is a successor.
+/// Compares the peer of a repeat with the peer of the refresh that issued `access`.
 fn repeated_from(access: &StoredToken, seed: &Seed, peer: Option<IpAddr>) -> RepeatedFrom {
     match (&access.details.peer_mark, peer) {
         (Some(mark), Some(peer)) if **mark == *peer_mark(seed, peer) => RepeatedFrom::SamePeer,
@@ -101,8 +103,9 @@ fn repeated_from(access: &StoredToken, seed: &Seed, peer: Option<IpAddr>) -> Rep
     }
 }
 
-/// Counts a repeat of a spent token, unless there are too many, and returns how many the grant has had. If too many are counted at the
-/// same moment, some are left out. The count is kept until the grant would end if it were not used again.
+/// Counts a repeat of a spent token and returns the number of repeats of its grant. Refuses the request if there are
+/// too many. If many repeats are counted at the same moment, some are not counted. The count is kept until the grant
+/// ends unless it is used again.
 async fn count(
     server: &ServerContext,
     client: &Client,
@@ -117,8 +120,8 @@ async fn count(
         let found = store.get(&key, now).await?;
         repeats = found.as_ref().map(|entry| Repeats::read(&entry.value)).transpose()?.unwrap_or_default();
         repeats.add(number);
-        // The first repeat is allowed like the refresh itself. Its client may have lost the answer, and if it had to wait, the token would
-        // count as stolen by then.
+        // The first repeat is always allowed if the refresh was. The client may have lost the response. If it had to
+        // wait, the grace window would end and the token would count as stolen.
         let refreshes = repeats.of_token.saturating_sub(1).saturating_add(number.into());
         if !server.policy.allows_refreshes(refreshes, now - grant.opened_at, &lifetimes) {
             return Err(Refusal::RefreshedTooOften.into());
@@ -135,23 +138,23 @@ async fn count(
     Ok(repeats.of_grant)
 }
 
-/// The entry that has the count of a grant.
+/// Returns the key of the entry with the count of a grant.
 fn key_of(issuer: &str, id: GrantId) -> Result<EphemeralKey, StorageError> {
     let namespace = Namespace::new("refresh_repeats").map_err(StorageError::new)?;
     Ok(EphemeralKey::new(issuer, namespace, id.as_bytes()))
 }
 
-/// How often refreshes of a grant were repeated.
+/// The number of repeated refreshes of a grant.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Repeats {
     of_grant: u64,
-    /// The number of the token that was presented last, and how often its refresh was repeated.
+    /// The number of the last presented token. `of_token` counts the repeats of its refresh.
     number: u32,
     of_token: u64,
 }
 
 impl Repeats {
-    /// The version of the form in which an entry has it.
+    /// The version of the format of an entry.
     const FORMAT: u8 = 1;
 
     fn add(&mut self, number: u32) {

@@ -1,4 +1,4 @@
-//! Building a server. Settings that contradict each other fail here, never at a request.
+//! The builder of a server. It rejects contradictory settings, so that no request fails because of them.
 
 use std::fmt;
 use std::sync::{Arc, Mutex};
@@ -32,7 +32,7 @@ use crate::storage::{ClientStore, EphemeralStore, Storage};
 use crate::token::TokenEndpoint;
 use crate::web_url::is_served_securely;
 
-/// The first step of building a server: it has an issuer and needs a storage, the one setting without a default.
+/// The first step of building a server. It has an issuer and needs a storage, the only setting without a default.
 #[derive(Debug)]
 #[must_use = "give it a storage"]
 pub struct NeedsStorage {
@@ -44,15 +44,15 @@ impl NeedsStorage {
         Self { issuer }
     }
 
-    /// Sets one storage for clients, grants, tokens and ephemeral entries. A host that chooses it at run time has an
-    /// `Arc<dyn` [`AnyStorage`](crate::storage::AnyStorage)`>`.
+    /// Sets one storage for clients, grants, tokens and ephemeral entries. To choose the type of storage at run time,
+    /// pass an `Arc<dyn` [`AnyStorage`](crate::storage::AnyStorage)`>`.
     pub fn storage<S: Storage + ClientStore + EphemeralStore + 'static>(self, storage: S) -> Builder {
         let storage = Arc::new(storage);
         Builder::new(self.issuer, Arc::clone(&storage) as Arc<dyn Storage>, Arc::clone(&storage) as _, storage)
     }
 
-    /// Sets a storage for grants and tokens, a place where clients are found, and a store for ephemeral entries. A server of
-    /// one process can keep the entries in a [`MemoryEphemeralStore`](crate::storage::MemoryEphemeralStore).
+    /// Sets separate storages for grants and tokens, for clients, and for ephemeral entries. A server with a single
+    /// process can keep the entries in a [`MemoryEphemeralStore`](crate::storage::MemoryEphemeralStore).
     pub fn storage_and_clients(
         self,
         storage: Arc<dyn Storage>,
@@ -63,7 +63,7 @@ impl NeedsStorage {
     }
 }
 
-/// What a host wants changed about where its endpoints are.
+/// A change of the endpoint URLs, passed to [`Builder::endpoints`].
 type UrlChange = Box<dyn FnOnce(&mut EndpointUrls) + Send + Sync>;
 
 /// Collects the settings of a server; [`build`](Self::build) checks them.
@@ -130,38 +130,40 @@ impl Builder {
         }
     }
 
-    /// Declares a scope token and says what it means, in words for users.
+    /// Declares a scope token with a description, which users read on the consent page.
     pub fn scope(mut self, token: impl Into<String>, description: impl Into<Arc<str>>) -> Self {
         self.scopes.push((token.into(), description.into()));
         self
     }
 
-    /// The scope a client gets that asks for none and has no default of its own; a space-separated list. It is also all
-    /// that a client registered without a scope may ask for. Without it, such requests are refused.
+    /// Sets the default scope, a space-separated list of declared scope tokens. It applies to requests without a scope
+    /// from clients without a default scope. A client that is registered without a scope may request this scope and
+    /// nothing else. Default: none; such requests are refused.
     pub fn default_scope(mut self, scope: impl Into<String>) -> Self {
         self.default_scope = Some(scope.into());
         self
     }
 
-    /// Who checks credentials. Default: [`ClientSecrets`](crate::ClientSecrets).
+    /// Sets the authenticator, which checks the credentials of clients and users. Default:
+    /// [`ClientSecrets`](crate::ClientSecrets).
     pub fn authenticator(mut self, authenticator: impl Authenticator + 'static) -> Self {
         self.authenticator = Some(Arc::new(authenticator));
         self
     }
 
-    /// Every switch and lifetime. Default: [`Policy::default`].
+    /// Sets the policy, which holds all switches and lifetimes. Default: [`Policy::default`].
     pub fn policy(mut self, policy: Policy) -> Self {
         self.policy = policy;
         self
     }
 
-    /// Who tells the time. Default: [`SystemClock`].
+    /// Sets the clock. Default: [`SystemClock`].
     pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
         self.clock = Arc::new(clock);
         self
     }
 
-    /// Where randomness comes from. Default: [`SystemEntropy`].
+    /// Sets the source of randomness. Default: [`SystemEntropy`].
     pub fn entropy(mut self, entropy: impl Entropy + 'static) -> Self {
         self.entropy = Arc::new(entropy);
         self
@@ -173,34 +175,39 @@ impl Builder {
         self
     }
 
-    /// The look of the few pages the library shows. Default: [`DefaultPages`].
+    /// Sets the templates of the few pages that the library itself shows. Default: [`DefaultPages`].
     pub fn page_templates(mut self, pages: impl PageTemplates + 'static) -> Self {
         self.pages = Arc::new(pages);
         self
     }
 
-    /// Sets the secret from which the keys of the server are derived, such as the one that seals consent forms. Default: 32 random
-    /// bytes, so that a form opens only at the process that made it.
+    /// Sets the secret from which the server derives its keys, such as the key that seals consent forms. Default: 32
+    /// random bytes; then only the process that made a consent form can open it.
     ///
-    /// Give `current` at least 32 random bytes, the same to all nodes of a server that has several, and to no other server. What was
-    /// sealed under one of the `previous` keys opens, but nothing is sealed under it. To replace a key, first give the new one to all
-    /// nodes as a previous one, then make it the current one, and drop the old one when the
-    /// [lifetime of a consent form](Policy::consent_lifetime) has passed.
+    /// `current` needs at least 32 random bytes. All nodes of a server must have the same key, and no other server may
+    /// have it. The `previous` keys open forms that were sealed with them, but seal no new forms.
+    ///
+    /// To replace the key:
+    /// 1. Add the new key to `previous` on all nodes.
+    /// 2. Make it `current` on all nodes, and move the old key to `previous`.
+    /// 3. Drop the old key after the [lifetime of a consent form](Policy::consent_lifetime).
     pub fn server_key(mut self, current: &[u8], previous: &[&[u8]]) -> Self {
         let key = ServerKey::new(current, previous.iter().copied());
         self.server_key = Some(key.ok_or(BuildError::ServerKey));
         self
     }
 
-    /// Adds an extension grant (RFC 6749 §4.5).
+    /// Adds an extension grant type (RFC 6749 §4.5).
     pub fn extension_grant(mut self, handler: impl GrantHandler + 'static) -> Self {
         self.extensions.push(Box::new(handler));
         self
     }
 
-    /// Declares a parameter of authorization requests that the host reads by
-    /// [`PendingAuthorization::parameter`](crate::PendingAuthorization::parameter) (RFC 6749 §8.2). It is carried through login
-    /// and consent, and a request that repeats it is refused. Parameters that are neither known nor declared are ignored.
+    /// Declares an additional parameter of authorization requests (RFC 6749 §8.2), which the host app reads with
+    /// [`PendingAuthorization::parameter`](crate::PendingAuthorization::parameter).
+    ///
+    /// The server keeps the parameter through login and consent, and refuses a request that repeats it. It ignores
+    /// parameters that are neither built in nor declared.
     ///
     /// ```
     /// use grantor::{Approval, AuthorizationServer, MemoryStorage, Request, Response, UserSession};
@@ -215,7 +222,7 @@ impl Builder {
     ///     .build()
     ///     .await?;
     ///
-    /// /// The consent form comes back. Its page could read the parameter, too, and so could the login page.
+    /// /// Handles the submitted consent form. The login and consent pages can read the parameter, too.
     /// async fn decide(oauth: &AuthorizationServer, form: &Request, user: &UserSession) -> Response {
     ///     let session = user.session_id.clone().unwrap_or_default();
     ///     match oauth.resume_form(form, session).await {
@@ -236,20 +243,21 @@ impl Builder {
         self
     }
 
-    /// Puts the endpoints under a path below the issuer, such as `/oauth`: the token endpoint of `https://id.example.com` is then
-    /// `https://id.example.com/oauth/token`. The well-known documents stay where the specifications want them. Default: none.
+    /// Sets a path prefix for the endpoints, such as `/oauth`: the token endpoint of the issuer
+    /// `https://id.example.com` is then `https://id.example.com/oauth/token`. The prefix does not move the well-known
+    /// documents. Default: none.
     ///
-    /// The prefix begins with a slash and does not end with one. Between slashes it has letters, digits and `-`, `.`, `_`, `~`. Another
-    /// one does not build, nor does one that begins with `/.well-known`.
+    /// The prefix begins with a slash and does not end with one. Its segments consist of letters, digits, `-`, `.`, `_`
+    /// and `~`. [`build`](Self::build) rejects other prefixes, and those that begin with `/.well-known`.
     pub fn endpoint_prefix(mut self, prefix: impl Into<String>) -> Self {
         self.endpoint_prefix = prefix.into();
         self
     }
 
-    /// Changes where the endpoints are reached from outside. `change` gets the default URLs, which have the
-    /// [prefix](Self::endpoint_prefix), and sets others, or removes optional ones. See [`EndpointUrls`].
+    /// Changes the public URLs of the endpoints. `change` gets the default URLs, which include the
+    /// [prefix](Self::endpoint_prefix). It can replace them and remove optional ones. See [`EndpointUrls`].
     ///
-    /// A server for machines has no authorization endpoint:
+    /// A server for machines needs no authorization endpoint:
     /// ```
     /// use grantor::{AuthorizationServer, MemoryStorage};
     ///
@@ -271,34 +279,35 @@ impl Builder {
         self
     }
 
-    /// Adds a member to the metadata, such as `service_documentation` (RFC 8414 §2). What the server itself determines can't
-    /// be replaced.
+    /// Adds a member to the metadata document, such as `service_documentation` (RFC 8414 §2). It can't replace a member
+    /// that the server sets.
     pub fn metadata(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
         self.metadata.insert(name.into(), value.into());
         self
     }
 
-    /// Lets the host change tokens that are about to be issued, and add to what introspection tells about them. Default: nothing is
-    /// changed or added, and every resource server is told about every access token.
+    /// Sets a customizer, which can change tokens before they are issued and add members to introspection responses.
+    /// Default: none; every resource server may introspect every access token.
     pub fn token_customizer(mut self, customizer: impl TokenCustomizer + 'static) -> Self {
         self.customizer = Some(Arc::new(customizer));
         self
     }
 
-    /// Describes the host's own API, so that clients find the server by it (RFC 9728). The metadata then lists it as the one
-    /// member of `protected_resources`. Default: clients have to know.
+    /// Describes the host app's API, so that clients of the API can discover the server (RFC 9728). The metadata
+    /// document lists the API in `protected_resources`. Default: none; clients must be configured with the issuer.
     pub fn protected_resource(mut self, resource: ProtectedResource) -> Self {
         self.resource = Some(resource);
         self
     }
 
-    /// Checks all settings, claims the storage for the issuer, and puts the server together.
+    /// Checks all settings, claims the storage for the issuer, and returns the server.
     ///
-    /// The storage is claimed after that, so that a server with wrong settings claims nothing: see [`Storage::claim_issuer`]. Last, the
-    /// keys that it signs with are read, if it has any, so that keys that can't be used are noticed now.
+    /// It claims the storage (see [`Storage::claim_issuer`]) after it has checked the settings, so that a server with wrong
+    /// settings claims nothing. Last, it reads the signing keys, if there are any, to detect unusable keys now.
     ///
     /// # Errors
-    /// The first thing that is wrong, see [`BuildError`].
+    /// The settings are invalid, or the storage can't be claimed. The error is the first problem found: see
+    /// [`BuildError`].
     pub async fn build(mut self) -> Result<AuthorizationServer, BuildError> {
         check_issuer(&self.issuer)?;
         self.policy.check()?;
@@ -319,12 +328,12 @@ impl Builder {
         self.url_changes.into_iter().for_each(|change| change(&mut urls));
         urls.iter().try_for_each(|url| check_endpoint(url))?;
         self.resource.iter().try_for_each(|resource| check_resource(resource, &scopes))?;
-        // Drawn even if a key was given: a broken source of randomness is to be noticed now.
+        // Drawn even if a key was set, to detect a broken source of randomness now.
         let mut random = Zeroizing::new([0; 32]);
         self.entropy.fill(random.as_mut_slice())?;
         let has_server_key = self.server_key.is_some();
-        let of_this_process = || ServerKey::new(random.as_slice(), []).ok_or(BuildError::ServerKey);
-        let server_key = self.server_key.unwrap_or_else(of_this_process)?;
+        let process_key = || ServerKey::new(random.as_slice(), []).ok_or(BuildError::ServerKey);
+        let server_key = self.server_key.unwrap_or_else(process_key)?;
 
         let resource = self.resource.as_ref().map(ProtectedResource::urls);
         #[cfg(feature = "jwt")]
@@ -405,7 +414,7 @@ fn check_issuer(issuer: &str) -> Result<(), BuildError> {
     if fits { Ok(()) } else { Err(BuildError::Issuer(issuer.to_owned())) }
 }
 
-/// A prefix is compared as it comes in a request line, so nothing in it may have a second spelling.
+/// Allows only characters that need no percent-encoding: the prefix is compared with request lines byte by byte.
 fn check_prefix(prefix: &str) -> Result<(), BuildError> {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~');
     let is_segment = |segment: &str| !matches!(segment, "" | "." | "..") && segment.bytes().all(is_plain);
@@ -417,7 +426,7 @@ fn check_prefix(prefix: &str) -> Result<(), BuildError> {
 }
 
 pub(super) fn check_endpoint(url: &str) -> Result<(), BuildError> {
-    // A browser reads a return target that begins with two slashes as the address of another host.
+    // A browser would read a return target that begins with two slashes as a URL of another host.
     let is_path = !path_of(url).starts_with("//");
     if is_served_securely(url) && is_path { Ok(()) } else { Err(BuildError::Endpoint(url.to_owned())) }
 }
@@ -433,8 +442,8 @@ fn check_resource(resource: &ProtectedResource, scopes: &Catalogue) -> Result<()
     }
 }
 
-/// A parameter in the query of a form is refused, so it can't stand in the endpoint's own (RFC 6749 §3.1, §3.2). `declared` are the
-/// application's authorization parameters.
+/// Rejects endpoint URLs whose query has a parameter of the endpoint's requests, because every request would be refused
+/// for it (RFC 6749 §3.1, §3.2). `declared` lists the additional authorization parameters.
 fn check_queries(urls: &EndpointUrls, token: &TokenEndpoint, declared: &[&'static str]) -> Result<(), BuildError> {
     let has = |url: &String, is_taken: &dyn Fn(&str) -> bool| {
         Url::parse(url).is_ok_and(|url| url.query_pairs().any(|(name, _)| is_taken(&name)))

@@ -1,4 +1,4 @@
-//! The capabilities of a server: how a builder is given them, and how they are checked against each other.
+//! The capabilities of a server: builder methods to add them, and checks that they do not conflict.
 
 use std::sync::Arc;
 
@@ -10,7 +10,8 @@ use crate::build_error::BuildError;
 use crate::capability::{BuildView, Capability, Endpoint};
 
 impl Builder {
-    /// Adds an optional part, with endpoints, metadata and authorization parameters of its own: see [`Capability`]. Default: none.
+    /// Adds a [`Capability`]: an optional part that adds endpoints, metadata and authorization parameters. Default:
+    /// none.
     pub fn capability(mut self, capability: impl Capability + 'static) -> Self {
         self.capabilities.push(Arc::new(capability));
         self
@@ -19,30 +20,30 @@ impl Builder {
 
 #[cfg(feature = "jwt")]
 impl Builder {
-    /// Gives the server the keys that it signs with: see [`SigningKeys`](crate::SigningKeys). Default: it signs nothing.
+    /// Sets the signing keys: see [`SigningKeys`](crate::SigningKeys). Default: none; the server signs nothing.
     pub fn signing_keys(mut self, keys: crate::jwks::SigningKeys) -> Self {
         self.signing_keys = Some(keys.clone());
         self.capability(keys)
     }
 }
 
-/// What the capabilities of a server add to it.
+/// The endpoints, metadata and parameters that all capabilities together add to a server.
 pub(super) struct Additions {
     pub(super) endpoints: Vec<(Endpoint, Arc<dyn Capability>)>,
     pub(super) metadata: Map<String, Value>,
     pub(super) authorization_parameters: Vec<&'static str>,
 }
 
-/// Puts capabilities into an order that does not depend on that of the builder's calls.
+/// Sorts capabilities by name, so that the order of the builder calls does not matter. Rejects duplicates.
 pub(super) fn sort(capabilities: &mut [Arc<dyn Capability>]) -> Result<(), BuildError> {
     capabilities.sort_by_key(Capability::name);
     match capabilities.windows(2).find(|pair| pair[0].name() == pair[1].name()) {
-        Some(pair) => Err(BuildError::capability(pair[0].name(), "it was given twice")),
+        Some(pair) => Err(BuildError::capability(pair[0].name(), "it was added twice: add it once")),
         None => Ok(()),
     }
 }
 
-/// Lets each capability check itself, and collects what they add.
+/// Lets each capability check itself, and collects their additions.
 pub(super) fn collect(capabilities: &[Arc<dyn Capability>], build: &BuildView<'_>) -> Result<Additions, BuildError> {
     capabilities.iter().try_for_each(|capability| capability.check(build))?;
     let mut additions = Additions { endpoints: Vec::new(), metadata: Map::new(), authorization_parameters: Vec::new() };
@@ -67,7 +68,7 @@ pub(super) fn collect(capabilities: &[Arc<dyn Capability>], build: &BuildView<'_
     Ok(additions)
 }
 
-/// Whether a text is a value of `Allow` as [`Endpoint::methods`] wants it. Methods are in upper case, as all that are registered
+/// Checks that a text is a valid [`Endpoint::methods`]. It accepts upper case only, like all registered methods
 /// (RFC 9110 §16.1.1).
 fn are_methods(allow: &str) -> bool {
     let is_method = |name: &str| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'-');

@@ -1,4 +1,4 @@
-//! The dispatcher: which endpoint a path belongs to, and cross-origin resource sharing (CORS), which scripts need at some of them.
+//! The dispatcher: finds the endpoint of a path and handles cross-origin resource sharing (CORS).
 
 use std::fmt;
 use std::sync::Arc;
@@ -23,17 +23,18 @@ pub struct Route {
     service: Service,
 }
 
-/// The side that answers the requests of a [`Route`].
+/// The party that handles the requests of a [`Route`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ServedBy {
-    /// [`AuthorizationServer::handle`] answers them.
+    /// The library: pass the requests to [`AuthorizationServer::handle`].
     Library,
-    /// The application has a page there: the authorization endpoint if the server has one, where it calls [`AuthorizationServer::authorize`].
+    /// The host app, which has a page there. Only the authorization endpoint is such a route: its page calls
+    /// [`AuthorizationServer::authorize`].
     Host,
 }
 
-/// What the library does for a request of a route.
+/// The handler of a route.
 #[derive(Clone)]
 enum Service {
     Authorize,
@@ -42,26 +43,26 @@ enum Service {
     Introspect,
     Metadata,
     ResourceMetadata,
-    /// A capability answers, if the method is one that it serves.
+    /// A capability, with the methods that it serves; `None` for all methods.
     Capability(Arc<dyn Capability>, Option<&'static str>),
 }
 
 impl Route {
-    /// Returns the name of the endpoint: `authorize`, `token`, `revoke`, `introspect`, `metadata` or `resource_metadata`, as the method
-    /// of [`AuthorizationServer`] that serves it is called, or the name that a [`Capability`] gave it. The span of its requests has
-    /// the same name.
+    /// Returns the name of the endpoint. This is `authorize`, `token`, `revoke`, `introspect`, `metadata` or
+    /// `resource_metadata`, like the method of [`AuthorizationServer`] that serves it, or a name that a [`Capability`]
+    /// chose. The tracing span of its requests has the same name.
     #[must_use]
     pub const fn endpoint(&self) -> &'static str {
         self.endpoint
     }
 
-    /// Returns the path, as a request line has it: percent-encoded and without query.
+    /// Returns the path, percent-encoded and without query, as in a request line.
     #[must_use]
     pub fn path(&self) -> &str {
         &self.path
     }
 
-    /// Returns which code answers its requests.
+    /// Returns whether the library or the host app handles its requests.
     #[must_use]
     pub const fn served_by(&self) -> ServedBy {
         match self.service {
@@ -70,15 +71,17 @@ impl Route {
         }
     }
 
-    /// Returns whether scripts of any origin may use it (CORS, RFC 9700 §2.6). [`AuthorizationServer::handle`] answers their
-    /// preflights and sets the headers.
+    /// Returns whether scripts of any origin may use the endpoint (CORS, RFC 9700 §2.6).
+    /// [`AuthorizationServer::handle`] answers preflight requests and sets the CORS headers.
     #[must_use]
     pub const fn any_origin(&self) -> bool {
         self.any_origin
     }
 
-    /// Returns how many bytes of a body to read at most. If a body is larger, stop reading and call
-    /// [`Request::with_body_too_large`]; if it breaks off, [`Request::with_broken_body`]; if it is late, [`Request::with_late_body`]. Endpoints that read no body have 0 here.
+    /// Returns the maximum length of a request body in bytes, which is 0 for endpoints that read no body.
+    ///
+    /// If a body is larger, stop reading and call [`Request::with_body_too_large`]. If it is incomplete, call
+    /// [`Request::with_broken_body`]; if it arrives too late, call [`Request::with_late_body`].
     #[must_use]
     pub const fn max_body(&self) -> usize {
         self.max_body
@@ -97,10 +100,10 @@ impl fmt::Debug for Route {
     }
 }
 
-/// Lists the endpoints of a server. No cookie has a part in those of its own that scripts of any origin may use.
+/// Lists the endpoints of a server. The library's endpoints with `any_origin` use no cookies, so CORS is safe for them.
 ///
 /// # Errors
-/// Two of them have the same path, or one of a capability has the name of another one.
+/// Two endpoints have the same path, or an endpoint of a capability has the name of another endpoint.
 pub(super) fn routes(
     urls: &EndpointUrls,
     metadata: &Document,
@@ -109,7 +112,7 @@ pub(super) fn routes(
     max_body: usize,
 ) -> Result<Vec<Route>, BuildError> {
     let route = |endpoint, path: String, any_origin, service| {
-        // A document is read by GET, and has no use for a body.
+        // Documents are read by GET, which has no body.
         let is_document = matches!(service, Service::Metadata | Service::ResourceMetadata);
         let max_body = if is_document { 0 } else { max_body };
         Route { endpoint, path: path.into(), max_body, any_origin, service }
@@ -118,7 +121,7 @@ pub(super) fn routes(
     all.extend(urls.authorization.as_ref().map(|url| route("authorize", path_of(url), false, Service::Authorize)));
     all.push(route("token", path_of(&urls.token), true, Service::Token));
     all.extend(urls.revocation.as_ref().map(|url| route("revoke", path_of(url), true, Service::Revoke)));
-    // The callers of introspection are servers.
+    // No CORS: the callers of introspection are servers, not scripts.
     all.extend(urls.introspection.as_ref().map(|url| route("introspect", path_of(url), false, Service::Introspect)));
     all.push(route("metadata", metadata.path().to_owned(), true, Service::Metadata));
     all.extend(
@@ -127,7 +130,7 @@ pub(super) fn routes(
     );
     for (own, capability) in of_capabilities {
         if all.iter().any(|route| route.endpoint == own.name) {
-            let problem = format!("its endpoint {} has the name of another endpoint: give it one of its own", own.name);
+            let problem = format!("its endpoint {} has the name of another endpoint: choose a unique name", own.name);
             return Err(BuildError::capability(capability.name(), problem));
         }
         let service = Service::Capability(capability, own.methods);
@@ -149,23 +152,25 @@ fn check_paths(routes: &[Route]) -> Result<(), BuildError> {
 }
 
 impl AuthorizationServer {
-    /// Lists the endpoints of this server, each with its path. An adapter sends those that the library serves to
-    /// [`handle`](Self::handle).
+    /// Returns the endpoints of this server with their paths. A web framework adapter passes the requests of those with
+    /// [`ServedBy::Library`] to [`handle`](Self::handle).
     #[must_use]
     pub fn routes(&self) -> &[Route] {
         &self.inner.routes
     }
 
-    /// Finds the endpoint at a path, before a body is read. The path is compared as it came, percent-encoded.
+    /// Returns the endpoint at a path. Call it before reading the body, to learn its maximum length. The path is
+    /// percent-encoded, as received.
     #[must_use]
     pub fn route(&self, path: &str) -> Option<&Route> {
         self.inner.routes.iter().find(|route| *route.path == *path)
     }
 
-    /// Answers a request for any endpoint that the library serves, with the CORS headers of that endpoint, and preflights too.
+    /// Handles a request for any endpoint that the library serves. It sets the CORS headers of the endpoint and answers
+    /// preflight requests.
     ///
-    /// Every other path gets 404, the authorization endpoint as well: its page belongs to the application. To tell unknown paths
-    /// from it, ask [`route`](Self::route) first.
+    /// All other paths get 404. This includes the authorization endpoint, because its page belongs to the host app. To
+    /// tell it apart from an unknown path, call [`route`](Self::route) first.
     ///
     /// Run the future to completion even if the connection closes: see
     /// [the manual](crate::manual::with_your_stack#when-the-caller-hangs-up).
@@ -190,8 +195,8 @@ impl AuthorizationServer {
         if route.any_origin { for_any_origin(response) } else { response }
     }
 
-    /// Answers a request for a page or an API of the application whose body broke off or came late: code that reads the body itself
-    /// would take it for an empty one.
+    /// Refuses a request to a page or an API of the host app whose body is incomplete or came too late. Code that reads
+    /// the body itself would take it for an empty one.
     #[cfg(any(feature = "actix-web", feature = "axum"))]
     pub(crate) fn refuse_broken_body(&self, request: Request) -> Result<Request, Response> {
         match request.body_refusal() {
@@ -201,7 +206,7 @@ impl AuthorizationServer {
     }
 }
 
-/// What is checked before a capability sees a request.
+/// Checks the method and the body of a request for a capability.
 fn check(route: &Route, methods: Option<&'static str>, request: &Request, max_query: usize) -> Result<(), Refusal> {
     if let Some(methods) = methods.filter(|methods| !methods.split(", ").any(|method| method == request.method())) {
         return Err(Refusal::MethodNotAllowed(methods));

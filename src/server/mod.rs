@@ -1,4 +1,4 @@
-//! [`AuthorizationServer`]: the endpoints by name.
+//! [`AuthorizationServer`]: one method for each endpoint.
 
 mod builder;
 mod capabilities;
@@ -40,13 +40,13 @@ use crate::span::{in_span, within_span};
 use crate::storage::{ClientRegistry, GrantPage, GrantSelector, RegistryError};
 use crate::token::{TokenEndpoint, TokenRequest, TokenResponse, refuse};
 
-/// How many clients are read at a time.
+/// The number of clients that [`AuthorizationServer::lint_clients`] reads at a time.
 const CLIENTS_AT_A_TIME: usize = 100;
 
-/// An authorization server. Cloning it is cheap and gives the same server.
+/// An authorization server. A clone is cheap and is a handle to the same server.
 ///
-/// Each endpoint has an HTTP form, such as [`token`](Self::token), and a typed form, such as [`token_request`](Self::token_request): see
-/// [the overview](crate#two-forms-of-each-endpoint).
+/// Each endpoint has an HTTP form, such as [`token`](Self::token), and a typed form, such as
+/// [`token_request`](Self::token_request): see [the overview](crate#two-forms-of-each-endpoint).
 #[derive(Debug, Clone)]
 pub struct AuthorizationServer {
     inner: Arc<Inner>,
@@ -62,18 +62,20 @@ struct Inner {
     metadata: Document,
     resource: Option<Document>,
     routes: Vec<Route>,
-    /// Whether the host gave a key, so that it is the same in every process.
+    /// Whether the host app set a server key. If not, each process has a key of its own.
     has_server_key: bool,
 }
 
 impl AuthorizationServer {
-    /// Starts to build a server. `issuer` is its identifier (RFC 8414 §2): an `https` URL without query and fragment, or
-    /// an `http` URL on the loopback interface for development. It is used character for character.
+    /// Starts to build a server. `issuer` is its identifier (RFC 8414 §2): an `https` URL without query and fragment,
+    /// or an `http` URL on the loopback interface for development. The server never normalizes it: clients compare it
+    /// character by character.
     pub fn builder(issuer: impl Into<String>) -> NeedsStorage {
         NeedsStorage::new(issuer.into())
     }
 
-    /// The authorization endpoint (RFC 6749 §3.1). A server that was built without one answers 404.
+    /// Serves the authorization endpoint (RFC 6749 §3.1). A server that was built without this endpoint responds with
+    /// 404.
     pub async fn authorize(&self, request: &Request) -> AuthorizationOutcome {
         match &self.inner.authorization {
             Some(endpoint) => in_span("authorize", endpoint.respond(request)).await,
@@ -81,10 +83,10 @@ impl AuthorizationServer {
         }
     }
 
-    /// The typed form of [`authorize`](Self::authorize).
+    /// Validates an authorization request: the typed form of [`authorize`](Self::authorize).
     ///
     /// # Errors
-    /// With the answer to send instead: the request is not in order, or it could not be checked.
+    /// The request is invalid, or it could not be checked. The error holds the response to send.
     pub async fn authorization_request(
         &self,
         request: &AuthorizationRequest<'_>,
@@ -93,11 +95,13 @@ impl AuthorizationServer {
         in_span("authorize", endpoint.authorize(request)).await
     }
 
-    /// The authorization endpoint, and what has to happen next for the user who is logged in, if one is: what
-    /// [`authorize`](Self::authorize) and [`PendingAuthorization::interaction`](crate::PendingAuthorization::interaction) say.
+    /// Serves the authorization endpoint and decides the next step for the user: an error response, login, or consent.
+    /// It combines [`authorize`](Self::authorize) with
+    /// [`PendingAuthorization::interaction`](crate::PendingAuthorization::interaction). `session` is the session of the
+    /// user who is logged in, if any.
     ///
-    /// A `POST` without a session is redirected to the same request by `GET`: browsers send cookies that are
-    /// `SameSite=Lax` with that, but not with a `POST` from another site.
+    /// A `POST` without a session is redirected to the same request by `GET`. Browsers send `SameSite=Lax` cookies with
+    /// this `GET`, but not with a `POST` from another site.
     pub async fn interaction(&self, request: &Request, session: Option<&UserSession>) -> Interaction {
         match self.authorize(request).await {
             AuthorizationOutcome::Respond(response) => Interaction::Respond(response),
@@ -108,23 +112,23 @@ impl AuthorizationServer {
         }
     }
 
-    /// Takes back the [`form_token`](Consent::form_token) that a consent form submitted, together with the
-    /// same `session` that it was made for.
+    /// Opens the [`form_token`](Consent::form_token) that a consent form submitted. `session` must be the session that
+    /// the token was made for.
     ///
     /// # Errors
-    /// With the answer to send instead: the token is not of this server and session, was changed, has expired, or has another
-    /// format; or the client or a setting was changed, so that the request is no longer in order, or asks for something else
-    /// than was shown.
+    /// The error holds the response to send. Either the token is malformed, was changed, has expired, or belongs to
+    /// another server or session. Or the client or a setting has changed since the form was shown, so that the request
+    /// is no longer valid or asks for something that the user did not see.
     pub async fn resume(&self, form_token: &str, session: impl AsRef<[u8]>) -> Result<Consent, AuthorizationError> {
         let endpoint = self.inner.authorization.as_ref().ok_or_else(AuthorizationError::no_endpoint)?;
         in_span("resume", endpoint.resume(form_token, session.as_ref())).await
     }
 
-    /// Reads a submitted consent form, see [`ConsentForm`] for its fields, and takes its form token back as
-    /// [`resume`](Self::resume) does.
+    /// Reads a submitted consent form and opens its form token as [`resume`](Self::resume) does. [`ConsentForm`] lists
+    /// the fields of the form.
     ///
     /// # Errors
-    /// With the answer to send instead: the form is malformed, or as in [`resume`](Self::resume).
+    /// The form is malformed, or [`resume`](Self::resume) fails. The error holds the response to send.
     pub async fn resume_form(
         &self,
         request: &Request,
@@ -134,48 +138,50 @@ impl AuthorizationServer {
         in_span("resume", endpoint.resume_form(request, session.as_ref())).await
     }
 
-    /// Checks that a text is a [`return_target`](crate::PendingAuthorization::return_target) of this server, and returns it.
-    /// After login, the browser may be sent there: it is a path of the authorization endpoint, whatever the login form
-    /// submitted. How old it is does not matter.
+    /// Returns the text if it is a [`return_target`](crate::PendingAuthorization::return_target) of this server, of any
+    /// age. After login you can safely redirect the browser to the returned path, even if a form submitted it: it
+    /// always leads to the authorization endpoint.
     #[must_use]
     pub fn check_return_target<'a>(&self, text: &'a str) -> Option<&'a str> {
         self.inner.authorization.as_ref()?.check_return_target(text)
     }
 
-    /// The token endpoint (RFC 6749 §3.2).
+    /// Serves the token endpoint (RFC 6749 §3.2).
     pub async fn token(&self, request: &Request) -> Response {
         in_span("token", self.inner.token.respond(request)).await
     }
 
-    /// The typed form of [`token`](Self::token).
+    /// Issues tokens: the typed form of [`token`](Self::token).
     ///
     /// # Errors
-    /// Why no token was issued.
+    /// No token was issued; the error says why.
     pub async fn token_request(&self, request: &TokenRequest<'_>) -> Result<TokenResponse, Error> {
         in_span("token", self.inner.token.issue(request)).await
     }
 
-    /// The revocation endpoint (RFC 7009).
+    /// Serves the revocation endpoint (RFC 7009).
     pub async fn revoke(&self, request: &Request) -> Response {
         in_span("revoke", revoke::respond(&self.inner.server, request)).await
     }
 
-    /// The typed form of [`revoke`](Self::revoke). An unknown token is revoked successfully.
+    /// Revokes a token: the typed form of [`revoke`](Self::revoke). Revoking an unknown token succeeds.
     ///
     /// # Errors
-    /// The client did not authenticate; the token is another client's, which only a confidential client that an administrator
-    /// registered is told; or it lives and is of a [kind](crate::record::TokenKind::Unknown) that only a newer version can revoke. Or the storage failed: then the token may be dead or
-    /// alive, and the request is to be repeated.
+    /// * The client did not authenticate.
+    /// * The token belongs to another client. Only a confidential client that an administrator registered gets this
+    ///   error.
+    /// * The token is live and of a [kind](crate::record::TokenKind::Unknown) that only a newer version can revoke.
+    /// * The storage failed. The token may still be live: repeat the request.
     pub async fn revocation_request(&self, request: &RevocationRequest<'_>) -> Result<(), Error> {
         in_span("revoke", revoke::revoke(&self.inner.server, request)).await
     }
 
-    /// The introspection endpoint (RFC 7662).
+    /// Serves the introspection endpoint (RFC 7662).
     pub async fn introspect(&self, request: &Request) -> Response {
         in_span("introspect", self.inner.introspection.respond(request)).await
     }
 
-    /// The typed form of [`introspect`](Self::introspect).
+    /// Introspects a token: the typed form of [`introspect`](Self::introspect).
     ///
     /// # Errors
     /// The caller did not authenticate, is a public client, or the storage failed.
@@ -183,32 +189,33 @@ impl AuthorizationServer {
         in_span("introspect", self.inner.introspection.introspect(request)).await
     }
 
-    /// The metadata document (RFC 8414), for a `GET` of [`metadata_path`](Self::metadata_path); 404 for any other path.
+    /// Serves the metadata document (RFC 8414) at [`metadata_path`](Self::metadata_path). Responds with 404 to any
+    /// other path.
     pub fn metadata(&self, request: &Request) -> Response {
         within_span("metadata", || self.inner.metadata.respond(&self.inner.server, request))
     }
 
-    /// The path that the metadata is to be served at: the well-known one, followed by the issuer's own.
+    /// Returns the path of the metadata document: the well-known path, followed by the path of the issuer.
     #[must_use]
     pub fn metadata_path(&self) -> &str {
         self.inner.metadata.path()
     }
 
-    /// Returns the URLs of the endpoints, as clients reach them.
+    /// Returns the public URLs of the endpoints.
     #[must_use]
     pub fn endpoints(&self) -> &EndpointUrls {
         &self.inner.urls
     }
 
-    /// The members of the metadata document.
+    /// Returns the members of the metadata document.
     #[must_use]
     pub fn metadata_document(&self) -> &Map<String, Value> {
         self.inner.metadata.members()
     }
 
-    /// The document about the host's own API (RFC 9728), for a `GET` of
-    /// [`resource_metadata_path`](Self::resource_metadata_path); 404 for any other path, and for every path if the server
-    /// was built without a [`ProtectedResource`](crate::ProtectedResource).
+    /// Serves the metadata document of the host app's API (RFC 9728) at
+    /// [`resource_metadata_path`](Self::resource_metadata_path). Responds with 404 to any other path, and to every path
+    /// if the server was built without a [`ProtectedResource`](crate::ProtectedResource).
     pub fn resource_metadata(&self, request: &Request) -> Response {
         within_span("resource_metadata", || match &self.inner.resource {
             Some(document) => document.respond(&self.inner.server, request),
@@ -216,24 +223,25 @@ impl AuthorizationServer {
         })
     }
 
-    /// The path that the document about the host's own API is to be served at: the well-known one, followed by the
-    /// resource identifier's own.
+    /// Returns the path of the metadata document of the host app's API: the well-known path, followed by the path of
+    /// the resource identifier. `None` without a [`ProtectedResource`](crate::ProtectedResource).
     #[must_use]
     pub fn resource_metadata_path(&self) -> Option<&str> {
         self.inner.resource.as_ref().map(Document::path)
     }
 
-    /// The members of the document about the host's own API.
+    /// Returns the members of the metadata document of the host app's API. `None` without a
+    /// [`ProtectedResource`](crate::ProtectedResource).
     #[must_use]
     pub fn resource_metadata_document(&self) -> Option<&Map<String, Value>> {
         self.inner.resource.as_ref().map(Document::members)
     }
 
-    /// The applications that act for a user, each with its grants: for
+    /// Returns the applications that have access to a user's account, each with its grants. Use it for
     /// [a page of connected applications](crate::manual::with_axum#connected-applications). See [`Connections`].
     ///
-    /// To end the access of one, [revoke](Self::revoke_grants) by
-    /// [`GrantSelector::SubjectAndClient`]. To end one of its grants, revoke by [`GrantSelector::SubjectAndId`].
+    /// To end the access of an application, [revoke its grants](Self::revoke_grants) by
+    /// [`GrantSelector::SubjectAndClient`]. To end a single grant, revoke it by [`GrantSelector::SubjectAndId`].
     ///
     /// # Errors
     /// The storage or the client store failed.
@@ -241,24 +249,24 @@ impl AuthorizationServer {
         connections::of(&self.inner.server, subject).await
     }
 
-    /// Returns the findings about the server itself: settings that work, but that an operator may not want. See [`lint`].
+    /// Returns findings about the configuration of the server: settings that work, but may be unwanted. See [`lint`].
     #[must_use]
     pub fn lint(&self) -> Vec<Lint> {
         lint::of_server(&self.inner.server, self.inner.has_server_key, &self.served())
     }
 
-    /// Returns the findings about one client: what it is registered for and can't use on this server, and probable
-    /// mistakes. See [`lint`].
+    /// Returns findings about one client: registered features that this server does not offer, and probable mistakes.
+    /// See [`lint`].
     #[must_use]
     pub fn lint_client(&self, client: &Client) -> Vec<ClientLint> {
         lint::of_client(&self.inner.server, &self.served(), client, self.inner.server.now())
     }
 
-    /// Reports the findings about all clients of a registry, in the order of their identifiers. It reads a hundred clients at a time
-    /// and keeps none.
+    /// Calls `report` with the findings about all clients of a registry, in the order of their identifiers. It holds at
+    /// most a hundred clients in memory.
     ///
     /// # Errors
-    /// The registry failed; the findings about some clients may have been reported.
+    /// The registry failed; findings about some clients may have been reported.
     pub async fn lint_clients(
         &self,
         registry: &(impl ClientRegistry + ?Sized),
@@ -270,7 +278,7 @@ impl AuthorizationServer {
             for client in &clients {
                 self.lint_client(client).into_iter().for_each(|finding| report(client, finding));
             }
-            // A registry may return fewer than it was asked for, so only an empty page is the last.
+            // A registry may return fewer clients than requested, so only an empty page ends the list.
             let Some(last) = clients.last() else { return Ok(()) };
             after = Some(last.id().clone());
         }
@@ -284,7 +292,7 @@ impl AuthorizationServer {
         }
     }
 
-    /// Live grants, newest first, page by page: of a user, of a client, or of a user to a client.
+    /// Returns one page of the live grants that `which` selects, newest first.
     ///
     /// # Errors
     /// The storage failed.
@@ -293,10 +301,12 @@ impl AuthorizationServer {
         Ok(server.storage.list_grants(which, server.now(), page).await?)
     }
 
-    /// Revokes grants: when this returns, no token of them works. Returns how many were not revoked before.
+    /// Revokes grants and returns how many of them were not revoked before. Once it has returned, none of their tokens
+    /// works.
     ///
-    /// A page that acts for a user selects by subject *and* id. Who changes a password ends the user's sessions first
-    /// and then revokes by subject; else a session could open a new grant in between.
+    /// A page that acts for a user must select by subject *and* id, so that it can't revoke grants of other users.
+    /// After a change of password, end the user's sessions first and then revoke by subject. In the other order, a
+    /// session could open a new grant in between.
     ///
     /// # Errors
     /// The storage failed; some of the grants may have been revoked.
@@ -304,20 +314,22 @@ impl AuthorizationServer {
         let server = &self.inner.server;
         let now = server.now();
         let result = server.storage.revoke_grants(which, now).await.map_err(Error::from);
-        let told = match &result {
+        let event = match &result {
             Ok(count) => EventKind::GrantsRevoked { which, count: *count },
             Err(error) => EventKind::GrantsRevocationFailed { which, error },
         };
-        server.observe(now, told);
+        server.observe(now, event);
         result
     }
 
-    /// Removes what is of no use any more: at most `limit` rows of grants and tokens, and at most `limit` ephemeral entries.
-    /// Returns the greater of the two numbers. To be called from time to time, again at once while it returns `limit`; a limit
-    /// of some thousand keeps each call short.
+    /// Removes rows that are no longer needed: at most `limit` rows of grants and tokens, and at most `limit` ephemeral
+    /// entries. Returns the greater of the two numbers.
+    ///
+    /// Call it regularly, and call it again at once while it returns `limit`. A limit of a few thousand keeps each call
+    /// short.
     ///
     /// # Errors
-    /// The storage or the ephemeral store failed; the other one was purged nevertheless, and some rows may have been removed.
+    /// The storage or the ephemeral store failed. The other one was purged anyway, and some rows may have been removed.
     pub async fn purge(&self, limit: usize) -> Result<usize, Error> {
         let server = &self.inner.server;
         let now = server.now();
@@ -326,16 +338,16 @@ impl AuthorizationServer {
         Ok(rows?.max(entries?))
     }
 
-    /// Checks the access token of a request to the host's own API (RFC 6750).
+    /// Checks the access token of a request to the host app's API (RFC 6750).
     ///
     /// # Errors
-    /// There is none, it is not live, or it could not be checked.
+    /// The request has no token, the token is not live, or it could not be checked.
     pub async fn bearer(&self, request: &Request) -> Result<Bearer, BearerError> {
         let (server, max_body) = (Arc::clone(&self.inner.server), self.policy().max_body);
         in_span("bearer", bearer::check_request(server, request, max_body)).await
     }
 
-    /// The typed form of [`bearer`](Self::bearer).
+    /// Checks an access token: the typed form of [`bearer`](Self::bearer).
     ///
     /// # Errors
     /// The token is not live, or it could not be checked.
@@ -343,22 +355,25 @@ impl AuthorizationServer {
         in_span("bearer", bearer::check(Arc::clone(&self.inner.server), request)).await
     }
 
-    /// Authenticates the client of a request at an endpoint of the application's own (RFC 6749 §2.3): a `POST` of a form. Methods, limits
-    /// and refusals are those of the token endpoint, but parameters in the query are refused to every client. A failure is told to the
-    /// observer as [`TokenRefused`](crate::EventKind::TokenRefused), with the peer of the request.
+    /// Authenticates the client of a request (RFC 6749 §2.3). Use it for an endpoint of the host app that clients call
+    /// with a form by `POST`.
     ///
-    /// A public client authenticates by its identifier alone, which anyone may know: ask [`Client::is_confidential`] where a proof
-    /// is needed.
+    /// Authentication methods, limits and refusals are those of the token endpoint, except that parameters in the query
+    /// are refused for every client. The observer gets a failure as [`TokenRefused`](crate::EventKind::TokenRefused)
+    /// with the peer of the request.
+    ///
+    /// A public client sends only its identifier, which is no secret. If the endpoint needs proof of identity, check
+    /// [`Client::is_confidential`].
     ///
     /// ```
     /// use grantor::{AuthorizationServer, Params, Request, Response};
     ///
-    /// /// An application deletes what it has stored.
+    /// /// Deletes the data that a client has stored.
     /// async fn forget(oauth: &AuthorizationServer, request: &Request) -> Response {
     ///     match oauth.authenticate_client(request).await {
     ///         Ok(client) if client.is_confidential() => {
     ///             let params = Params::decode(request.body());
-    ///             println!("{} has no use for {:?} any more", client.id(), params.get("note"));
+    ///             println!("{} deletes {:?}", client.id(), params.get("note"));
     ///             Response::new(204)
     ///         }
     ///         Ok(_) => Response::new(403),
@@ -368,9 +383,10 @@ impl AuthorizationServer {
     /// ```
     ///
     /// # Errors
-    /// The client did not authenticate, the request is no form or repeats a parameter of client authentication, or the storage or the
-    /// authenticator failed. A client with a [critical member](crate::client::ClientParts::unenforced_member) that this version does
-    /// not enforce is refused with 503. [`refuse`](Self::refuse) makes the answer.
+    /// The client did not authenticate, the request is not a form or repeats a parameter of client authentication, or
+    /// the storage or the authenticator failed. A client with a [critical
+    /// member](crate::client::ClientParts::unenforced_member) that this version does not enforce is refused with
+    /// 503. [`refuse`](Self::refuse) turns the error into a response.
     ///
     /// [`Client::is_confidential`]: crate::Client::is_confidential
     pub async fn authenticate_client(&self, request: &Request) -> Result<AuthenticatedClient, Error> {
@@ -378,7 +394,7 @@ impl AuthorizationServer {
         in_span("authenticate_client", authenticated).await
     }
 
-    /// Makes the answer to a request that is refused, as the token endpoint does (RFC 6749 §5.2).
+    /// Returns the error response that the token endpoint would send (RFC 6749 §5.2).
     pub fn refuse(&self, error: &Error) -> Response {
         refuse(error, self.issuer())
     }
@@ -389,19 +405,19 @@ impl AuthorizationServer {
         self.inner.server.now()
     }
 
-    /// The issuer identifier, as it was given.
+    /// Returns the issuer identifier, exactly as it was passed to [`builder`](Self::builder).
     #[must_use]
     pub fn issuer(&self) -> &str {
         &self.inner.server.issuer
     }
 
-    /// Lists the scopes that it offers, with descriptions, in the order in which they were declared: for a page that registers
-    /// clients or shows what a client may do.
+    /// Returns the scopes that the server offers with their descriptions, in the order of their declaration. Use it for
+    /// a page that registers clients or shows what a client may do.
     pub fn scopes(&self) -> impl Iterator<Item = DescribedScope<'_>> {
         self.inner.server.scopes.iter()
     }
 
-    /// The policy it was built with.
+    /// Returns the policy of the server.
     #[must_use]
     pub fn policy(&self) -> &Policy {
         &self.inner.server.policy

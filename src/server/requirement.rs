@@ -1,4 +1,4 @@
-//! What routes of the host's own API require: the part of the adapters' `require` that is the same in each web framework.
+//! The scope requirements of API routes: the part of `require` that all web framework adapters share.
 
 use std::sync::Arc;
 
@@ -9,8 +9,8 @@ use crate::http::{Request, Response};
 use crate::resource_server::ResourceServer;
 use crate::scope::Scope;
 
-/// The checker of the tokens of an API: an [`AuthorizationServer`] in the same process, or a [`ResourceServer`], which asks one in another
-/// process. `require` of an adapter takes a reference to either.
+/// The checker of an API's access tokens, which `require` of an adapter takes. It is made from a reference to an
+/// [`AuthorizationServer`] in the same process, or to a [`ResourceServer`], which asks a server in another process.
 #[derive(Debug, Clone)]
 pub struct BearerCheck(Checker);
 
@@ -32,10 +32,10 @@ impl From<&ResourceServer> for BearerCheck {
     }
 }
 
-/// A scope that requests must have, and whether scripts of any origin may send them.
+/// The scope that requests need, and whether scripts of any origin may send them.
 #[derive(Debug, Clone)]
 pub(crate) struct Requirement {
-    /// Behind one pointer, because each request gets a copy, which makes its future larger.
+    /// Shared, because each request gets a copy in its future.
     required: Arc<(Checker, Scope)>,
     pub(crate) any_origin: bool,
 }
@@ -43,7 +43,7 @@ pub(crate) struct Requirement {
 impl Requirement {
     /// # Panics
     /// See the `require` of an adapter.
-    #[expect(clippy::panic, reason = "a router with such a mistake is not to be served")]
+    #[expect(clippy::panic, reason = "a router with this mistake must not start")]
     pub(crate) fn new<T: AsRef<str>>(check: impl Into<BearerCheck>, scopes: impl IntoIterator<Item = T>) -> Self {
         let BearerCheck(check) = check.into();
         let mut required = String::new();
@@ -54,36 +54,37 @@ impl Requirement {
             required.push_str(scope.as_ref());
         }
         let Ok(scope) = Scope::parse(&required) else {
-            panic!("`require` needs one or more scopes, and {required:?} is not a list of scopes");
+            panic!("`require` needs one or more scopes, but {required:?} is not a list of scopes");
         };
         if let Checker::Own(server) = &check {
             let declared = server.inner.server.scopes.all();
             if let Some(unknown) = scope.iter().find(|token| !declared.contains(token)) {
                 panic!(
-                    "`require` names the scope {unknown:?}, which the server does not offer: declare it by `Builder::scope`"
+                    "`require` names the scope {unknown:?}, which the server does not offer: declare it with \
+                     `Builder::scope`"
                 );
             }
         }
         Self { required: Arc::new((check, scope)), any_origin: false }
     }
 
-    /// Whether it reads a header of this name, which is in lower case.
+    /// Returns whether the check reads the header of this name. `name` is in lower case.
     pub(crate) fn reads_header(name: &str) -> bool {
         bearer::reads_header(name) || PREFLIGHT.contains(&name)
     }
 
-    /// Answers a preflight, if scripts of any origin may use the routes.
+    /// Answers a preflight request if scripts of any origin may use the routes.
     pub(crate) fn preflight(&self, request: &Request) -> Option<Response> {
         (self.any_origin && is_preflight(request)).then(|| preflight("*"))
     }
 
-    /// Opens the token of a request. `outer` is what requirements around this one require: the challenge then names all of it,
-    /// because clients ask for the scope of the last challenge and nothing else.
+    /// Checks the access token of a request. `outer` is the scope that outer `require` layers need. The challenge names
+    /// both scopes together, because clients request exactly the scope of the last challenge.
     pub(crate) async fn check(&self, request: &Request, outer: Option<Scope>) -> Result<Access, BearerError> {
         let (check, scope) = &*self.required;
         let checked = match check {
             Checker::Own(server) => server.bearer(request).await,
-            // In a box, so that it does not make the future of the other arm larger.
+            // Boxed to keep the future of the common case small.
             Checker::Separate(api) => Box::pin(api.bearer(request)).await,
         };
         let opened = checked.and_then(|token| token.require(scope.as_str()));
@@ -95,11 +96,12 @@ impl Requirement {
     }
 }
 
-/// The mistake of a handler that extracts an [`Access`] on a route without `require`. The request is refused by 500, because nothing has checked it.
+/// The error of a handler that extracts an [`Access`] on a route without `require`. No token was checked, so the
+/// request gets 500.
 ///
-/// With the feature `tracing` it is also logged as an error.
+/// With the feature `tracing`, the error is also logged.
 #[derive(Debug, thiserror::Error)]
-#[error("a handler extracts an Access, but no `require` is around its route: nothing has checked the access token")]
+#[error("a handler extracts an Access on a route without `require`: add `require` to the route to check access tokens")]
 #[non_exhaustive]
 pub struct MissingRequire;
 

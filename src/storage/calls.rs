@@ -1,4 +1,4 @@
-//! What the calls of a [`Storage`](super::Storage) take and return.
+//! The arguments and results of the methods of [`Storage`](super::Storage).
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use time::serde::rfc3339;
 use crate::record::{AttemptId, ClientId, Grant, GrantId, SessionDigest, Spent, StoredToken, Subject, TokenKind};
 use crate::secret::{Seed, TokenHash};
 
-/// A token's row and its grant's, as they stood at one moment.
+/// The row of a token and the row of its grant, read at the same moment.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Found {
@@ -20,14 +20,14 @@ pub struct Found {
 }
 
 impl Found {
-    /// Joins the two rows.
+    /// Combines the two rows.
     #[must_use]
     pub const fn new(token: Arc<StoredToken>, grant: Arc<Grant>) -> Self {
         Self { token, grant }
     }
 }
 
-/// What became of an [`open_grant`](super::Storage::open_grant). In JSON it is `"done"`, `"taken"` or `"parent_dead"`.
+/// The outcome of [`open_grant`](super::Storage::open_grant). In JSON it is `"done"`, `"taken"` or `"parent_dead"`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[must_use = "unless it is Done, nothing was stored"]
@@ -35,54 +35,55 @@ impl Found {
 pub enum Opened {
     /// The grant and its tokens are stored.
     Done,
-    /// A one-time key was used before; nothing was written.
+    /// A one-time key among the tokens was used before; nothing was written.
     Taken,
-    /// The parent does not live; nothing was written.
+    /// The parent grant is not live; nothing was written.
     ParentDead,
 }
 
-/// The order to spend a token, see [`Storage::redeem`](super::Storage::redeem).
+/// The instruction to redeem a token, passed to [`Storage::redeem`](super::Storage::redeem).
 ///
-/// For a storage that sends it to another process: in JSON it is an object with these fields, and times are RFC 3339 texts.
-/// Unknown members are refused.
+/// A storage that sends it to another process can use JSON: an object with these fields, with times as RFC 3339 texts.
+/// Deserialization rejects unknown members.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[expect(clippy::exhaustive_structs, reason = "a storage must heed every field")]
 pub struct Redemption {
-    /// The token to be spent.
+    /// The hash of the token to redeem.
     pub token: TokenHash,
-    /// The kind it must have.
+    /// The kind that the token must have.
     pub kind: TokenKind,
-    /// The grant it must belong to.
+    /// The grant that the token must belong to.
     pub grant_id: GrantId,
-    /// Identifies this attempt.
+    /// The identifier of this attempt, unique to the request.
     pub attempt: AttemptId,
     /// The time of the request.
     #[serde(with = "rfc3339")]
     pub at: OffsetDateTime,
-    /// Whether the token is spent by this. A refresh token without rotation is not.
+    /// Whether the redemption spends the token. It is `false` for a refresh token without rotation.
     pub consume: bool,
-    /// What to keep beside the spent token until a successor is spent, if anything. In JSON it is `null` if there is none.
+    /// The seed to store with the spent token until one of its successors is spent. In JSON it is `null` if there is
+    /// none.
     #[serde(deserialize_with = "Option::deserialize")]
     pub seed: Option<Seed>,
-    /// When the seed is due to be erased by a purge; present if there is a seed.
+    /// The time at which a purge may erase the seed. Present if there is a seed.
     #[serde(default, with = "rfc3339::option")]
     pub seed_until: Option<OffsetDateTime>,
-    /// When the grant ends after this.
+    /// The new end of the grant.
     #[serde(with = "rfc3339")]
     pub grant_expires_at: OffsetDateTime,
 }
 
 impl Redemption {
-    /// What is written into the row of a token that is spent by this.
+    /// Returns the value to store as [`StoredToken::spent`] if [`consume`](Self::consume) is set.
     #[must_use]
     pub fn spent(&self) -> Spent {
         Spent { at: self.at, attempt: self.attempt, seed: self.seed.clone(), seed_until: self.seed_until }
     }
 
-    /// Steps 1 to 3 of [`Storage::redeem`](super::Storage::redeem): what is answered without writing anything, or `None` if the token is to be
-    /// spent. `found` is the token's row and its grant, as they stand at the moment of the step: read them under the lock,
-    /// or in the transaction, in which you write.
+    /// Implements steps 1 to 3 of [`Storage::redeem`](super::Storage::redeem). Returns the outcome if nothing is to be
+    /// written, or `None` if step 4 follows. `found` is the row of the token and of its grant: read them under the same
+    /// lock, or in the same transaction, in which you write.
     #[must_use]
     pub fn refusal(&self, found: Option<(&StoredToken, &Grant)>) -> Option<RedeemOutcome> {
         let Some((token, grant)) = found else { return Some(RedeemOutcome::Dead) };
@@ -97,7 +98,7 @@ impl Redemption {
     }
 }
 
-/// What became of a [`Redemption`]. In JSON it is `"done"`, `"already_spent"` or `"dead"`.
+/// The outcome of a [`Redemption`]. In JSON it is `"done"`, `"already_spent"` or `"dead"`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[must_use = "unless it is Done, nothing was stored"]
@@ -105,37 +106,39 @@ impl Redemption {
 pub enum RedeemOutcome {
     /// The token was live; the successors are stored.
     Done,
-    /// Another attempt has spent the token before; nothing was written.
+    /// Another attempt spent the token before; nothing was written.
     AlreadySpent,
-    /// The token can't be spent; nothing was written.
+    /// The token is unknown, expired or revoked, its grant is not live, or it has another kind or grant; nothing was
+    /// written.
     Dead,
 }
 
-/// Which grants are meant. There is no "all".
+/// A selection of grants. No selector covers all grants of a storage.
 ///
-/// In JSON it is an object with one member, such as `{"subject": "alice"}` or `{"subject_and_client": ["alice", "app"]}`.
+/// In JSON it is an object with one member, such as `{"subject": "alice"}` or
+/// `{"subject_and_client": ["alice", "app"]}`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-#[expect(clippy::exhaustive_enums, reason = "a storage that overlooked a case would revoke too little")]
+#[expect(clippy::exhaustive_enums, reason = "a storage that ignored a case would revoke too little")]
 pub enum GrantSelector {
     /// One grant.
     Id(GrantId),
-    /// One grant, if it is this subject's: what a page that acts for a user selects by.
+    /// One grant, if it belongs to this subject. Use this for pages that act for a user.
     SubjectAndId(Subject, GrantId),
-    /// All grants of a subject. Never one without a subject.
+    /// All grants of a subject. It never selects a grant without a subject.
     Subject(Subject),
-    /// All grants of a client, those without a subject included.
+    /// All grants of a client, including those without a subject.
     Client(ClientId),
-    /// All grants that a subject gave to a client.
+    /// All grants of a subject for a client.
     SubjectAndClient(Subject, ClientId),
-    /// All grants that end with a session.
+    /// All grants that end with this session.
     Session(SessionDigest),
-    /// All grants of a subject that end with a session.
+    /// All grants of a subject that end with this session.
     SubjectAndSession(Subject, SessionDigest),
 }
 
 impl GrantSelector {
-    /// Whether a grant is meant, whatever its state.
+    /// Returns whether a grant is selected. Its state does not matter.
     #[must_use]
     pub fn selects(&self, grant: &Grant) -> bool {
         let is = |subject: &Subject| grant.subject.as_ref() == Some(subject);
@@ -151,24 +154,24 @@ impl GrantSelector {
     }
 }
 
-/// A part of a list of grants.
+/// A page of a list of grants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct GrantPage {
-    /// How many grants at most.
+    /// The maximum number of grants.
     pub limit: usize,
-    /// Only grants that come after this one: its `opened_at` and `id`.
+    /// The `opened_at` and `id` of the last grant of the previous page. `None` for the first page.
     pub after: Option<(OffsetDateTime, GrantId)>,
 }
 
 impl GrantPage {
-    /// The first `limit` grants.
+    /// Returns the page with the first `limit` grants.
     #[must_use]
     pub const fn first(limit: usize) -> Self {
         Self { limit, after: None }
     }
 
-    /// The `limit` grants that follow `last`.
+    /// Returns the page with the `limit` grants that follow `last`.
     #[must_use]
     pub const fn after(last: &Grant, limit: usize) -> Self {
         Self { limit, after: Some((last.opened_at, last.id)) }

@@ -1,4 +1,4 @@
-//! Finding clients, and managing them.
+//! Traits to find and manage clients.
 
 use std::sync::Arc;
 
@@ -9,30 +9,33 @@ use crate::client::{Client, ClientCredential, ClientError, ClientVersion};
 use crate::error::StorageError;
 use crate::record::ClientId;
 
-/// Finds clients.
+/// A store in which the server finds clients.
 ///
-/// Put `#[async_trait]` of the crate [async-trait](https://docs.rs/async-trait) on your `impl`, and write asynchronous methods with the
-/// signature that their documentation shows.
+/// Put `#[async_trait]` of the crate [async-trait](https://docs.rs/async-trait) on your `impl`, and write the methods
+/// as `async fn` with the signatures that their documentation shows.
 #[async_trait]
 #[diagnostic::on_unimplemented(note = "a `ClientStore` finds clients by their identifier; `MemoryStorage` is one")]
 pub trait ClientStore: Send + Sync {
-    /// The client with exactly this identifier, case included. It is always 1 to 255 printable ASCII characters, but otherwise whatever
-    /// was sent. A client with another identifier is a failure of the store: the request is answered with `server_error`.
+    /// Returns the client with exactly this identifier, or `Ok(None)` if there is none. The comparison is
+    /// case-sensitive.
+    ///
+    /// `id` is what the caller sent: always 1 to 255 printable ASCII characters, and otherwise unchecked. If the
+    /// returned client has another identifier, the server responds with `server_error`.
     ///
     /// ```text
     /// async fn find_client(&self, id: &str) -> Result<Option<Arc<Client>>, StorageError>
     /// ```
     ///
     /// # Errors
-    /// The storage failed. "No such client" is `Ok(None)`.
+    /// The storage failed.
     async fn find_client(&self, id: &str) -> Result<Option<Arc<Client>>, StorageError>;
 }
 
-/// Manages clients. Shipped storages implement it; the library never calls it. The manual has
-/// [a form that registers clients](crate::manual::with_axum#a-form-that-registers-clients).
+/// A store in which the host app manages clients. The storages of this library implement it, and the server never calls
+/// it. The manual has [a form that registers clients](crate::manual::with_axum#a-form-that-registers-clients).
 ///
-/// Put `#[async_trait]` of the crate [async-trait](https://docs.rs/async-trait) on your `impl`, and write asynchronous methods with the
-/// signature that their documentation shows.
+/// Put `#[async_trait]` of the crate [async-trait](https://docs.rs/async-trait) on your `impl`, and write the methods
+/// as `async fn` with the signatures that their documentation shows.
 #[async_trait]
 pub trait ClientRegistry: ClientStore {
     /// Stores a new client.
@@ -42,11 +45,11 @@ pub trait ClientRegistry: ClientStore {
     /// ```
     ///
     /// # Errors
-    /// The identifier is taken, or the storage failed.
+    /// A client with this identifier exists, or the storage failed.
     async fn register(&self, client: Client) -> Result<(), RegistryError>;
 
-    /// Replaces the registration of a client, its credentials included, if its [version](Client::version) is still `expected`, in
-    /// one atomic step: of many updates from one version, one succeeds.
+    /// Replaces the registration of a client, including its credentials, if its [version](Client::version) is still
+    /// `expected`. This is one atomic step: of many updates from the same version, one succeeds.
     ///
     /// ```text
     /// async fn update(&self, client: Client, expected: ClientVersion) -> Result<(), RegistryError>
@@ -66,12 +69,16 @@ pub trait ClientRegistry: ClientStore {
     /// ```
     ///
     /// # Errors
-    /// There is no such client, the stored one has members that this version of the library does not know, it was changed since
-    /// `expected` was read ([`RegistryError::Conflict`]), or the storage failed.
+    /// * [`RegistryError::Unknown`]: there is no such client.
+    /// * [`RegistryError::UnknownMembers`]: the stored client has members that this version of the library does not
+    ///   know.
+    /// * [`RegistryError::Conflict`]: the client was changed since `expected` was read.
+    /// * The storage failed.
     async fn update(&self, client: Client, expected: ClientVersion) -> Result<(), RegistryError>;
 
-    /// Adds a credential and lets the others end at `others_end`, in one atomic step: rotation with overlap. In that step,
-    /// [`ClientParts::rotate_credential`](crate::client::ClientParts::rotate_credential) says what becomes of the registration.
+    /// Adds a credential and lets the existing credentials expire at `others_end`, in one atomic step. Between now and
+    /// `others_end`, old and new credentials work. Implement the change with
+    /// [`ClientParts::rotate_credential`](crate::client::ClientParts::rotate_credential).
     ///
     /// ```text
     /// async fn rotate_credential(
@@ -83,7 +90,8 @@ pub trait ClientRegistry: ClientStore {
     /// ```
     ///
     /// # Errors
-    /// There is no such client, it is a public one or has members that this version does not know, or the storage failed.
+    /// There is no such client, it is a public client, it has members that this version does not know, or the storage
+    /// failed.
     async fn rotate_credential(
         &self,
         id: &ClientId,
@@ -91,21 +99,24 @@ pub trait ClientRegistry: ClientStore {
         others_end: OffsetDateTime,
     ) -> Result<(), RegistryError>;
 
-    /// Removes a client, then revokes all its grants: when this returns, the client is unknown and no token of it works. Removing
-    /// an unknown client is not an error.
+    /// Removes a client, then revokes all its grants. Once it has returned, the client is unknown and none of its
+    /// tokens works. Removing an unknown client is not an error.
     ///
     /// ```text
     /// async fn remove(&self, id: &ClientId, at: OffsetDateTime) -> Result<(), RegistryError>
     /// ```
     ///
-    /// A request that had already authenticated the client may open one more grant just after. It can't be refreshed, but its
-    /// access token lasts: to be rid of it, revoke the client's grants once more when such requests are done.
+    /// A concurrent request that has already authenticated the client may open one more grant afterwards. That grant
+    /// can't be refreshed, but its access token works until it expires. To revoke it too, revoke the client's grants
+    /// again once such requests are done.
     ///
     /// # Errors
-    /// The storage failed; the client may be gone and some of its grants not yet revoked. Calling it again does the rest.
+    /// The storage failed. The client may be removed while some of its grants are not revoked. Repeat the call to
+    /// finish.
     async fn remove(&self, id: &ClientId, at: OffsetDateTime) -> Result<(), RegistryError>;
 
-    /// Clients in ascending order of their identifiers, `limit` at most, only those after `after`.
+    /// Returns at most `limit` clients in ascending order of their identifiers, starting after the identifier `after`.
+    /// Identifiers are ordered byte by byte.
     ///
     /// ```text
     /// async fn list_clients(
@@ -120,34 +131,35 @@ pub trait ClientRegistry: ClientStore {
     async fn list_clients(&self, after: Option<&ClientId>, limit: usize) -> Result<Vec<Arc<Client>>, RegistryError>;
 }
 
-/// Rejects an update of a stored client which is not the one that the caller has read, or must not be changed at all.
+/// Rejects an update if the stored client is not the version that the caller read, or can't be changed by this version.
 pub(super) fn check_version(stored: &Client, expected: ClientVersion) -> Result<(), RegistryError> {
     check_members(stored)?;
     if stored.version() == expected { Ok(()) } else { Err(RegistryError::Conflict) }
 }
 
-/// Rejects the change of a stored client that has members which this version does not know.
+/// Rejects a change of a stored client that has members unknown to this version.
 pub(super) fn check_members(stored: &Client) -> Result<(), RegistryError> {
     if stored.parts().unknown_members().next().is_none() { Ok(()) } else { Err(RegistryError::UnknownMembers) }
 }
 
-/// Why a [`ClientRegistry`] did not do what was asked.
+/// The error of a [`ClientRegistry`].
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RegistryError {
     /// A client with this identifier exists.
-    #[error("a client with this identifier exists")]
+    #[error("a client with this identifier already exists")]
     Taken,
     /// No client has this identifier.
     #[error("no client has this identifier")]
     Unknown,
-    /// A newer version has registered the client: what the change means for members that this version does not know can't be told.
+    /// A newer version of the library has registered the client. This version can't tell how the change affects members
+    /// that it does not know.
     #[error("the client has members that this version does not know: change it with the version that wrote them")]
     UnknownMembers,
-    /// The client has another version than the one that was expected: others have changed it.
+    /// The client was changed since the caller read it: its version is not the expected one.
     #[error("the client was changed since it was read: read it again, then update it")]
     Conflict,
-    /// The change would make a client that makes no sense.
+    /// The change would result in an invalid client.
     #[error(transparent)]
     Invalid(#[from] ClientError),
     /// The storage failed.

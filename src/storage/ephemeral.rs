@@ -1,42 +1,54 @@
-//! Entries that live for minutes, kept beside the grants and tokens of [`Storage`](super::Storage).
+//! Short-lived entries, stored beside the grants and tokens of [`Storage`](super::Storage).
 //!
-//! An entry is a value of at most 64 KiB under a key, whose digest alone identifies it. It has a version and a time at which it
-//! expires. The library keeps here which consent forms were used, and how often the refreshes of a grant were repeated, for as long as the
-//! grant may be idle; later pushed requests, device codes before their approval, replay caches and deliveries. A store never reads a
-//! value, and the library puts no secret in clear into one.
+//! An entry is a value of at most 64 KiB under a key. The digest of the key alone identifies the entry. An entry has a
+//! version and a time at which it expires.
+//!
+//! The library stores here which consent forms were used, and how often the refreshes of a grant were repeated. The
+//! latter entries live as long as the grant may be idle. Later versions will add pushed requests, device codes before
+//! their approval, replay caches and deliveries. A store never interprets a value, and the library never stores a
+//! secret in plain text in one.
 //!
 //! # The contract of `EphemeralStore`
-//! 1. **Linearizable.** Every later call on every node sees the effect of a call that has returned. A store reads no cache and
-//!    no replica. Only [`due`](EphemeralStore::due) may lag.
-//! 2. **Atomic.** Each method is one atomic step. Of many calls that insert one key, one gets [`Inserted::New`]. Of many calls
-//!    that take one entry, one gets the value. Of many calls that replace one version, one gets a new version.
+//! 1. **Linearizable.** Every later call on every node sees the effect of a call that has returned. A store reads no
+//!    cache and no replica. Only [`due`](EphemeralStore::due) may lag.
+//! 2. **Atomic.** Each method is one atomic step. Of many calls that insert the same key, one gets [`Inserted::New`].
+//!    Of many calls that take the same entry, one gets the value. Of many calls that replace the same version, one
+//!    succeeds.
 //! 3. **No clock.** Every call gets the time, in whole microseconds. An entry with `expires_at <= now` is absent:
-//!    [`insert`](EphemeralStore::insert) overwrites it; [`get`](EphemeralStore::get), [`take`](EphemeralStore::take) and
-//!    [`replace`](EphemeralStore::replace) do not find it. It stays until a purge removes it, because it may still live by the
-//!    clock of another node. A store that also removes entries by its own clock does so an hour after `expires_at` or later.
-//! 4. **Versions never repeat.** Each successful `insert` and `replace` gives the entry a new version. A key never gets the
-//!    same version twice: not after `take`, expiry, a purge or a restart. Otherwise a caller with an old version could replace
-//!    an entry that it has never read. One counter for the whole store is enough. Versions need no order and no sequence.
-//! 5. **Ambiguous outcomes fail closed.** A call whose outcome is unknown fails, and the entry may have changed. A step that
-//!    is repeated after it was done answers [`Inserted::Taken`] or `None`, never a second success.
-//! 6. **Calls that are given up** (their future is dropped) happen whole or not at all, possibly a little later.
-//! 7. **Values are opaque.** Each byte comes back, from an empty value up to [`MAX_VALUE`] bytes. [`check_value`] rejects a
-//!    longer one before anything is written.
-//! 8. **Purge.** [`purge_ephemeral`](EphemeralStore::purge_ephemeral) removes expired entries only, and at most as many as it
-//!    may.
+//!    [`insert`](EphemeralStore::insert) overwrites it; [`get`](EphemeralStore::get), [`take`](EphemeralStore::take)
+//!    and [`replace`](EphemeralStore::replace) do not find it. It stays until a purge removes it, because the clock of
+//!    another node may be behind. If a store also removes entries by its own clock, it waits at least an hour after
+//!    `expires_at`.
+//! 4. **Versions never repeat.** Each successful `insert` and `replace` gives the entry a new version. A key never gets
+//!    the same version twice: not after `take`, expiry, a purge or a restart. Otherwise a caller with an old version
+//!    could replace an entry that it has never read. One counter for the whole store is enough. Versions need not be
+//!    ordered or consecutive.
+//! 5. **Ambiguous outcomes fail closed.** A call whose outcome is unknown returns an error, and the entry may have
+//!    changed. If a completed step is repeated, the result is [`Inserted::Taken`] or `None`, never a second success.
+//! 6. **Cancelled calls.** A call whose future is dropped happens completely or not at all, possibly a little later.
+//! 7. **Values are opaque.** A store returns values unchanged, from the empty value up to [`MAX_VALUE`] bytes.
+//!    [`check_value`] rejects longer values before anything is written.
+//! 8. **Purge.** [`purge_ephemeral`](EphemeralStore::purge_ephemeral) removes only expired entries, and at most
+//!    `limit`.
 //!
-//! The clocks of nodes differ. A caller that must not forget an entry too early adds the greatest difference to `expires_at`.
+//! The clocks of nodes differ. A caller that must not lose an entry too early adds the greatest expected difference to
+//! `expires_at`.
 //!
-//! The feature `testing` brings the contract as a suite: `grantor::testing::EphemeralContract`, and
-//! `StorageContract::ephemeral_store` for a storage that is both.
+//! The feature `testing` has test suites for this contract: `grantor::testing::EphemeralContract`, and
+//! `StorageContract::ephemeral_store` for a type that is also a [`Storage`](super::Storage).
 //!
 //! # Deliveries
-//! [`due`](EphemeralStore::due) lists entries by the time at which they expire, and a delivery has to be found while its entry
-//! still lives. So a delivery that is due at T is stored with `expires_at = T + L`, where L is how long it may wait after that.
-//! A worker calls `due` with `at = now + L` and gets the deliveries that are due by now, oldest first. It claims an entry by a `replace` to
-//! `expires_at = now + lease + L`: of several workers one gets the new version, and the entry is due again after the lease if
-//! that worker fails. After the delivery it calls `take`. An entry for which no worker came within L has expired: `replace` does
-//! not find it, and it stays at the head of the list until a purge removes it. So a worker purges before it lists.
+//! A delivery is a task that a worker carries out at a given time. [`due`](EphemeralStore::due) lists entries by
+//! `expires_at`, and a worker must find an entry before it expires. So a delivery for the time T is stored with
+//! `expires_at = T + L`, where L is the time that it may be late.
+//!
+//! 1. A worker purges first, because expired entries stay at the head of the list until a purge removes them.
+//! 2. It calls `due` with `at = now + L`, which returns the deliveries for the time `now` or earlier, oldest first.
+//! 3. It claims an entry by a `replace` with `expires_at = now + lease + L`. Of several workers, one gets the new
+//!    version. If that worker fails, the entry is due again after the lease.
+//! 4. After the delivery, it calls `take`.
+//!
+//! If no worker claims an entry within L, the entry expires and `replace` does not find it.
 
 use std::fmt;
 
@@ -55,13 +67,13 @@ pub const MAX_VALUE: usize = 64 * 1024;
 /// The greatest length of a [`Namespace`].
 const MAX_NAMESPACE: usize = 32;
 
-/// Keeps entries that live for minutes. Read [the contract](self) before implementing it.
+/// A store of short-lived entries. Read [the contract](self) before you implement it.
 #[async_trait]
 #[diagnostic::on_unimplemented(
-    note = "an `EphemeralStore` keeps entries that live for minutes; `MemoryStorage` and `MemoryEphemeralStore` are one"
+    note = "an `EphemeralStore` keeps short-lived entries; `MemoryStorage` and `MemoryEphemeralStore` implement it"
 )]
 pub trait EphemeralStore: Send + Sync {
-    /// Stores an entry unless the key has one that lives at `now`.
+    /// Stores an entry, unless the key has an entry that is live at `now`.
     ///
     /// ```text
     /// async fn insert(
@@ -74,7 +86,7 @@ pub trait EphemeralStore: Send + Sync {
     /// ```
     ///
     /// # Errors
-    /// The value is too long, and nothing was written; or the store failed, and the entry may have been stored.
+    /// The value is too long, and nothing was written. Or the store failed, and the entry may or may not be stored.
     async fn insert(
         &self,
         key: &EphemeralKey,
@@ -83,7 +95,7 @@ pub trait EphemeralStore: Send + Sync {
         now: OffsetDateTime,
     ) -> Result<Inserted, StorageError>;
 
-    /// Returns the entry, or `None` if the key has none that lives at `now`.
+    /// Returns the entry, or `None` if the key has no entry that is live at `now`.
     ///
     /// ```text
     /// async fn get(
@@ -97,8 +109,8 @@ pub trait EphemeralStore: Send + Sync {
     /// The store failed.
     async fn get(&self, key: &EphemeralKey, now: OffsetDateTime) -> Result<Option<Versioned>, StorageError>;
 
-    /// Removes the entry and returns its value, or `None` if the key has none that lives at `now`. Of several callers one gets
-    /// the value.
+    /// Removes the entry and returns its value, or returns `None` if the key has no entry that is live at `now`. Of
+    /// several callers, one gets the value.
     ///
     /// ```text
     /// async fn take(
@@ -109,11 +121,11 @@ pub trait EphemeralStore: Send + Sync {
     /// ```
     ///
     /// # Errors
-    /// The store failed, and the entry may be gone.
+    /// The store failed, and the entry may or may not be removed.
     async fn take(&self, key: &EphemeralKey, now: OffsetDateTime) -> Result<Option<Vec<u8>>, StorageError>;
 
-    /// Writes another value and time of expiry to the entry, and returns its new version. Returns `None` and writes nothing if
-    /// the key has no entry that lives at `now`, or if that entry has another version than `expected`.
+    /// Replaces the value and the time of expiry of the entry, and returns its new version. Returns `None` and writes
+    /// nothing if the key has no entry that is live at `now`, or if the version of that entry is not `expected`.
     ///
     /// ```text
     /// async fn replace(
@@ -127,7 +139,7 @@ pub trait EphemeralStore: Send + Sync {
     /// ```
     ///
     /// # Errors
-    /// The value is too long, and nothing was written; or the store failed, and the entry may have been replaced.
+    /// The value is too long, and nothing was written. Or the store failed, and the entry may or may not be replaced.
     async fn replace(
         &self,
         key: &EphemeralKey,
@@ -137,8 +149,8 @@ pub trait EphemeralStore: Send + Sync {
         now: OffsetDateTime,
     ) -> Result<Option<Version>, StorageError>;
 
-    /// Returns the entries of a namespace that expire at `at` or earlier, at most `limit`. They are ordered by `expires_at`, and
-    /// entries that expire at the same time by the bytes of their keys.
+    /// Returns at most `limit` entries of a namespace that expire at `at` or earlier. They are ordered by `expires_at`.
+    /// Entries that expire at the same time are ordered by the bytes of their keys.
     ///
     /// ```text
     /// async fn due(
@@ -149,15 +161,15 @@ pub trait EphemeralStore: Send + Sync {
     /// ) -> Result<Vec<Due>, StorageError>
     /// ```
     ///
-    /// An expired entry is listed until a purge removes it. The list may lag: a caller acts on an entry only after it has
-    /// claimed it by [`replace`](Self::replace) or [`take`](Self::take).
+    /// Expired entries are listed until a purge removes them. The list may lag, so a caller must claim an entry with
+    /// [`replace`](Self::replace) or [`take`](Self::take) before it acts on it.
     ///
     /// # Errors
     /// The store failed.
     async fn due(&self, namespace: Namespace, at: OffsetDateTime, limit: usize) -> Result<Vec<Due>, StorageError>;
 
-    /// Removes entries that expired at `before` or earlier, at most `limit`, and returns how many it removed. A caller repeats
-    /// it while it returns `limit`. Entries that another call is working on may be left to the next time.
+    /// Removes at most `limit` entries that expired at `before` or earlier, and returns how many it removed. A caller
+    /// repeats the call while it returns `limit`. The call may skip entries that another call is using.
     ///
     /// ```text
     /// async fn purge_ephemeral(
@@ -168,11 +180,11 @@ pub trait EphemeralStore: Send + Sync {
     /// ```
     ///
     /// # Errors
-    /// The store failed; some entries may have been removed.
+    /// The store failed, and some entries may have been removed.
     async fn purge_ephemeral(&self, before: OffsetDateTime, limit: usize) -> Result<usize, StorageError>;
 }
 
-/// Rejects a value that is longer than [`MAX_VALUE`]. Every store calls it before it writes.
+/// Rejects a value that is longer than [`MAX_VALUE`]. Every store must call it before it writes.
 ///
 /// # Errors
 /// The value is too long. The error does not show the value.
@@ -183,19 +195,19 @@ pub fn check_value(value: &[u8]) -> Result<(), StorageError> {
     Err(StorageError::new(format!("an ephemeral value has {} bytes, at most {MAX_VALUE} are allowed", value.len())))
 }
 
-/// The use that an entry belongs to, such as `pushed_request`: 1 to 32 of the characters `a-z`, `0-9` and `_`, the first one a
+/// The purpose of an entry, such as `pushed_request`: 1 to 32 of the characters `a-z`, `0-9` and `_`, beginning with a
 /// letter.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Namespace {
-    /// Filled up with zeros, which no namespace contains.
+    /// Padded with zeros, which no namespace contains.
     name: [u8; MAX_NAMESPACE],
 }
 
 impl Namespace {
-    /// Checks the name.
+    /// Checks a name and returns the namespace.
     ///
     /// # Errors
-    /// The name does not meet the rule above.
+    /// The name has a wrong length or a character that is not allowed.
     pub const fn new(name: &str) -> Result<Self, InvalidId> {
         let name = name.as_bytes();
         if name.is_empty() || name.len() > MAX_NAMESPACE || !name[0].is_ascii_lowercase() {
@@ -212,11 +224,11 @@ impl Namespace {
         Ok(Self { name: padded })
     }
 
-    /// A namespace of the library's own.
+    /// Returns a namespace of the library.
     ///
     /// # Panics
-    /// The name does not meet the rule above. In a constant, the program does not compile.
-    #[expect(clippy::panic, reason = "it is for constants, where a panic is an error of the compiler")]
+    /// The name is invalid. In a constant, this is a compile error.
+    #[expect(clippy::panic, reason = "it is for constants, where a panic is a compile error")]
     pub(crate) const fn from_static(name: &'static str) -> Self {
         match Self::new(name) {
             Ok(namespace) => namespace,
@@ -224,11 +236,11 @@ impl Namespace {
         }
     }
 
-    /// The name, to be stored.
+    /// Returns the name, for a store to keep.
     #[must_use]
     pub fn as_str(&self) -> &str {
         let length = self.name.iter().position(|byte| *byte == 0).unwrap_or(MAX_NAMESPACE);
-        // It is ASCII, as `new` has checked.
+        // `new` has checked that it is ASCII.
         std::str::from_utf8(&self.name[..length]).unwrap_or_default()
     }
 }
@@ -255,10 +267,10 @@ pub struct EphemeralKey {
 }
 
 impl EphemeralKey {
-    /// The key of `name`. A name that can be guessed is first turned into a keyed digest by the caller, because this digest has
-    /// no key.
+    /// Returns the key of `name`. This digest is not keyed: if a name can be guessed, the caller must pass a keyed
+    /// digest of it.
     pub(crate) fn new(issuer: &str, namespace: Namespace, name: &[u8]) -> Self {
-        // The label keeps this digest apart from all others, the lengths keep its parts apart.
+        // The label separates this digest from other digests; the lengths separate its parts.
         let mut digest = Sha256::new();
         for part in [b"grantor ephemeral key 1", issuer.as_bytes(), namespace.as_str().as_bytes(), name] {
             digest.update((part.len() as u64).to_be_bytes());
@@ -267,19 +279,19 @@ impl EphemeralKey {
         Self { digest: digest.finalize().into(), namespace }
     }
 
-    /// The key with this namespace and digest, as they were stored.
+    /// Returns the key with this namespace and digest, which a store has kept.
     #[must_use]
     pub const fn from_bytes(namespace: Namespace, digest: [u8; 32]) -> Self {
         Self { digest, namespace }
     }
 
-    /// The namespace, to be stored beside the digest.
+    /// Returns the namespace, for a store to keep beside the digest.
     #[must_use]
     pub const fn namespace(&self) -> Namespace {
         self.namespace
     }
 
-    /// The digest, to be stored.
+    /// Returns the digest, for a store to keep.
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.digest
@@ -292,18 +304,18 @@ impl fmt::Debug for EphemeralKey {
     }
 }
 
-/// The version of an entry. A store chooses it; no key gets one twice.
+/// The version of an entry. The store chooses it, and never gives a key the same version twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Version(u64);
 
 impl Version {
-    /// A version, as a store has drawn or stored it.
+    /// Returns the version with this number, which a store has chosen or kept.
     #[must_use]
     pub const fn from_u64(number: u64) -> Self {
         Self(number)
     }
 
-    /// The number, to be stored.
+    /// Returns the number, for a store to keep.
     #[must_use]
     pub const fn as_u64(self) -> u64 {
         self.0
@@ -312,13 +324,13 @@ impl Version {
 
 /// An entry as [`get`](EphemeralStore::get) returns it. Its `Debug` form does not show the value.
 #[derive(Clone, PartialEq, Eq)]
-#[expect(clippy::exhaustive_structs, reason = "a host's store builds it")]
+#[expect(clippy::exhaustive_structs, reason = "a custom store builds it")]
 pub struct Versioned {
-    /// The bytes that were stored.
+    /// The stored bytes.
     pub value: Vec<u8>,
-    /// The version that [`replace`](EphemeralStore::replace) expects.
+    /// The current version, to pass to [`replace`](EphemeralStore::replace).
     pub version: Version,
-    /// From when on the entry is absent.
+    /// The time from which the entry counts as absent.
     pub expires_at: OffsetDateTime,
 }
 
@@ -338,13 +350,13 @@ impl fmt::Debug for Versioned {
 pub enum Inserted {
     /// The entry was stored, with this version.
     New(Version),
-    /// The key has an entry that lives; nothing was written.
+    /// The key has a live entry; nothing was written.
     Taken,
 }
 
 /// An entry as [`due`](EphemeralStore::due) lists it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(clippy::exhaustive_structs, reason = "a host's store builds it")]
+#[expect(clippy::exhaustive_structs, reason = "a custom store builds it")]
 pub struct Due {
     /// The key of the entry.
     pub key: EphemeralKey,

@@ -2,20 +2,20 @@
 
 use crate::error::StorageError;
 
-/// Why a storage is not an issuer's.
+/// The error of claiming or moving a storage.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum IssuerError {
     /// Another issuer has claimed it.
     #[error(
-        "the storage belongs to the issuer {owner}: give each issuer a storage of its own, or move it with rebind_issuer"
+        "the storage belongs to the issuer {owner}: use one storage for each issuer, or move it with rebind_issuer"
     )]
     Claimed {
-        /// The issuer that it belongs to.
+        /// The issuer that owns the storage.
         owner: Box<str>,
     },
-    /// No issuer has claimed it yet.
-    #[error("the storage belongs to no issuer yet")]
+    /// No issuer has claimed the storage yet.
+    #[error("the storage belongs to no issuer yet: build a server with it first")]
     Unclaimed,
     /// The storage failed.
     #[error(transparent)]
@@ -23,7 +23,7 @@ pub enum IssuerError {
 }
 
 impl IssuerError {
-    /// Whether a storage that belongs to `owner` is the issuer's.
+    /// Checks that the storage, which belongs to `owner`, belongs to `issuer`.
     pub(super) fn check(owner: Option<&str>, issuer: &str) -> Result<(), Self> {
         match owner {
             None => Err(Self::Unclaimed),

@@ -1,48 +1,55 @@
 //! Storages: clients, grants, tokens, ephemeral entries and signing keys, behind five traits.
 //!
-//! * [`ClientStore`] finds clients. A host whose clients live elsewhere supplies only this.
 //! * [`Storage`] keeps grants and tokens.
-//! * [`EphemeralStore`] keeps entries that live for minutes; its contract is in [`ephemeral`].
-//! * [`ClientRegistry`] manages clients; the library itself never calls it.
-//! * [`KeyStore`] keeps the keys that nodes share to sign with. Only a server with `RotatingKeys` needs it.
+//! * [`ClientStore`] finds clients. Implement only this trait if your clients live elsewhere.
+//! * [`EphemeralStore`] keeps short-lived entries. Its contract is in [`ephemeral`].
+//! * [`ClientRegistry`] manages clients. The library itself never calls it.
+//! * [`KeyStore`] keeps the signing keys that nodes share. Only a server with `RotatingKeys` needs it.
 //!
-//! [`AnyStorage`] is all five, for a host that chooses its storage at run time.
+//! [`AnyStorage`] combines all five. Use it to choose the type of storage at run time.
+//!
+//! A wrong result of [`find`](Storage::find) or [`redeem`](Storage::redeem) is a vulnerability: a code could be
+//! redeemed twice, or a stolen token could keep working. If an implementation is not sure of a result, it must return
+//! an error. The server then issues nothing and responds with 500 or 503.
 //!
 //! # The contract of `Storage`
-//! 1. **Linearizable.** What has returned is seen by every later call on every node. No cached or replica reads in
-//!    [`find`](Storage::find) and [`redeem`](Storage::redeem); only [`list_grants`](Storage::list_grants) may lag.
-//! 2. **Atomic.** Each method is one atomic step: all of it happens or none. In particular
-//!    [`redeem`](Storage::redeem) decides and writes in one step; of many that race for one token, one wins. (In PostgreSQL
-//!    the loser must read in a new statement: a single statement that also modifies data shows it the row as it was before.)
-//! 3. **Ambiguous commits.** A storage that retries inside retries only what is known to have rolled back, and an
-//!    `redeem` that finds its own [`attempt`](Redemption::attempt) already written answers [`RedeemOutcome::Done`]. When in doubt
-//!    it fails: a refresh is then repeated within its grace window; a code counts as used, because it has no such window, and
-//!    its client's second try ends the grant.
-//! 4. **Crashes** leave the old token unspent or its successors stored: never neither, never half. The same holds for a
-//!    call that is given up (its future is dropped): it happens whole or not at all, possibly a little later.
-//! 5. **Evidence outlives expiry.** The row of a spent token stays until its grant has ended or was revoked, so that a
-//!    late replay is still recognised. Before that, only expired, unspent access tokens may go. The row of a one-time key stays
-//!    until it expires, even if its grant has ended.
-//! 6. **No clock.** Every call that needs a time is given it, in whole microseconds.
-//! 7. **Revocation is final.** Once [`revoke_grants`](Storage::revoke_grants) has returned, no token of a grant it
-//!    covers works, nor one of a grant that descends from it, not even one that was being written at that moment. A selector by subject covers every grant whose
-//!    [`open_grant`](Storage::open_grant) returned before the call began: a host that changes a password ends sessions first,
-//!    then revokes. A page that acts for a user selects by subject *and* id, never by id alone.
-//! 8. **Records are opaque.** All members of [`Grant`] and [`StoredToken`] come back as they went in, the members of their details
-//!    included that this version does not know. No step but the one that stores a record writes its details.
-//! 9. **Clients.** For a storage that is a [`ClientRegistry`], too: registering, updating and rotating are atomic steps as well. An
-//!    update compares the [version](crate::Client::version) of the stored client and writes in the same step.
-//!    Identifiers are compared and ordered byte by byte, and what was registered comes back whole. A client with
-//!    [members that this version does not know](crate::client::ClientParts::unknown_members) is not changed.
-//! 10. **Ephemeral entries.** A storage that is an [`EphemeralStore`] keeps the contract of [`ephemeral`] as well.
-//! 11. **One issuer.** Of many that [claim](Storage::claim_issuer) a storage, one issuer owns it on every node, until it is
-//!     [moved](Storage::rebind_issuer).
+//! 1. **Linearizable.** Once a call has returned, every later call on every node sees its effect. An implementation of
+//!    [`find`](Storage::find) or [`redeem`](Storage::redeem) must not read from a cache or a replica. Only
+//!    [`list_grants`](Storage::list_grants) may lag.
+//! 2. **Atomic.** Each method is one atomic step: it happens completely or not at all. In particular,
+//!    [`redeem`](Storage::redeem) decides and writes in the same step. Of many calls that race for one token, one wins.
+//!    (In PostgreSQL, the loser must read the row again in a new statement, because its own statement still sees the
+//!    row from before the winner's change.)
+//! 3. **Ambiguous commits.** A storage that retries internally repeats only steps that were certainly rolled back. A
+//!    `redeem` that finds its own [`attempt`](Redemption::attempt) already written returns [`RedeemOutcome::Done`]. If
+//!    the outcome remains unknown, the call returns an error. A client can then repeat a refresh within its grace
+//!    window. A code has no grace window: if it was spent, a second attempt by its client is refused and revokes the
+//!    grant.
+//! 4. **Crashes.** After a crash, either the old token is unspent or all its successors are stored. There is no state
+//!    in between. The same holds for a cancelled call, whose future was dropped: it happens completely or not at all,
+//!    and possibly a little later.
+//! 5. **Evidence outlives expiry.** The row of a spent token stays until its grant has ended or is revoked, so that a
+//!    late replay is recognised. While the grant is live, only expired, unspent access tokens may be removed. The row
+//!    of a one-time key stays until the key expires, even if its grant has ended.
+//! 6. **No clock.** A storage never reads a clock. Every call that needs a time gets it as an argument, in whole
+//!    microseconds.
+//! 7. **Revocation is final.** Once [`revoke_grants`](Storage::revoke_grants) has returned, no token of a selected
+//!    grant or of its descendants works. This includes tokens that were being written during the call. A selector by
+//!    subject covers every grant whose [`open_grant`](Storage::open_grant) returned before the call began. So after a
+//!    change of password, a host app ends the user's sessions first and then revokes. A page that acts for a user
+//!    selects by subject *and* id, never by id alone.
+//! 8. **Records are opaque.** A storage returns all members of [`Grant`] and [`StoredToken`] unchanged. This includes
+//!    members of their details that this version does not know. Only the step that stores a record writes its details.
+//! 9. **Clients.** This clause applies if the storage is a [`ClientRegistry`]. Registering, updating and rotating are
+//!    atomic steps. An update compares the [version](crate::Client::version) of the stored client and writes in the
+//!    same step. Identifiers are compared and ordered byte by byte. Registered clients are returned unchanged. A client
+//!    with [members that this version does not know](crate::client::ClientParts::unknown_members) can't be changed.
+//! 10. **Ephemeral entries.** If the storage is an [`EphemeralStore`], it also keeps the contract in [`ephemeral`].
+//! 11. **One issuer.** If several issuers [claim](Storage::claim_issuer) a storage, exactly one owns it on all nodes,
+//!     until the storage is [moved](Storage::rebind_issuer) to another issuer.
 //!
-//! The feature `testing` brings all of this as a suite, `grantor::testing::storage_contract`, to be run against an implementation
-//! of your own: in sequence, in races, and with calls that are given up half-way.
-//!
-//! A wrong answer from `find` or `redeem` is a vulnerability: a code redeemed twice, a stolen token that still works.
-//! When in doubt, fail: an error is answered with 500 or 503 and nothing is issued.
+//! The feature `testing` has a test suite for this contract, `grantor::testing::storage_contract`. Run it against your
+//! implementation. It tests the steps in sequence, in races, and with cancelled calls.
 
 mod calls;
 mod clients;
@@ -86,10 +93,10 @@ pub use crate::error::StorageError;
 use crate::record::{Grant, GrantId, StoredToken, TokenKind};
 use crate::secret::TokenHash;
 
-/// Keeps grants and tokens. Read [the contract](self) before implementing it.
+/// A storage of grants and tokens. Read [the contract](self) before you implement it.
 ///
-/// Put `#[async_trait]` of the crate [async-trait](https://docs.rs/async-trait) on your `impl`, and write asynchronous methods with the
-/// signature that their documentation shows.
+/// Put `#[async_trait]` of the crate [async-trait](https://docs.rs/async-trait) on your `impl`, and write the methods
+/// as `async fn` with the signatures that their documentation shows.
 #[async_trait]
 #[diagnostic::on_unimplemented(note = "a `Storage` keeps grants and tokens; `MemoryStorage` is one")]
 pub trait Storage: Send + Sync {
@@ -104,29 +111,30 @@ pub trait Storage: Send + Sync {
     /// ```
     ///
     /// The step decides in this order:
-    /// 1. The grant names a [`parent_grant`](Grant::parent_grant) that is absent, revoked, or has ended at the grant's
-    ///    `opened_at` (see [`Grant::may_open`]): [`Opened::ParentDead`]; nothing is written. The parent is locked until
-    ///    the step is done, so that a revocation of it comes before or after.
-    /// 2. The hash of a [one-time key](TokenKind::OneTimeKey) among the tokens is stored already: [`Opened::Taken`]; nothing is
-    ///    written.
-    /// 3. Otherwise the grant and all tokens are stored: [`Opened::Done`].
+    /// 1. If the grant has a [`parent_grant`](Grant::parent_grant) that is absent, is revoked, or has ended at the
+    ///    grant's `opened_at` (see [`Grant::may_open`]), write nothing and return [`Opened::ParentDead`]. The step
+    ///    keeps the parent locked until it is done, so that a revocation of the parent happens before or after it.
+    /// 2. If the hash of a [one-time key](TokenKind::OneTimeKey) among the tokens is already stored, write nothing and
+    ///    return [`Opened::Taken`].
+    /// 3. Otherwise store the grant and all tokens, and return [`Opened::Done`].
     ///
     /// # Errors
-    /// The storage failed, and the grant may or may not be stored; or the grant's identifier or another token's hash is taken, and
-    /// nothing was written.
+    /// The storage failed, and the grant may or may not be stored. Or the identifier of the grant or the hash of
+    /// another token is already stored, and nothing was written.
     async fn open_grant(&self, grant: &Arc<Grant>, tokens: &[StoredToken]) -> Result<Opened, StorageError>;
 
-    /// The token and its grant as they stand, spent, expired and revoked ones included.
+    /// Returns a token and its grant in their current state, even if they are spent, expired or revoked. Returns
+    /// `Ok(None)` if there is no such token.
     ///
     /// ```text
     /// async fn find(&self, token: &TokenHash) -> Result<Option<Found>, StorageError>
     /// ```
     ///
     /// # Errors
-    /// The storage failed. "No such token" is `Ok(None)`.
+    /// The storage failed.
     async fn find(&self, token: &TokenHash) -> Result<Option<Found>, StorageError>;
 
-    /// Spends a single-use token and stores its successors, in one atomic step.
+    /// Redeems a single-use token: marks it as spent and stores its successors, in one atomic step.
     ///
     /// ```text
     /// async fn redeem(
@@ -136,23 +144,29 @@ pub trait Storage: Send + Sync {
     /// ) -> Result<RedeemOutcome, StorageError>
     /// ```
     ///
-    /// The step decides in this order:
-    /// 1. The row is absent, of another kind or grant, or revoked, or its grant is revoked or has ended at `redemption.at`:
-    ///    [`RedeemOutcome::Dead`].
-    /// 2. It is already spent: [`RedeemOutcome::AlreadySpent`]; nothing is written. (If by `redemption.attempt` itself:
-    ///    [`RedeemOutcome::Done`].)
-    /// 3. It has expired at `redemption.at`: [`RedeemOutcome::Dead`].
-    /// 4. Otherwise, if `redemption.consume`: mark it [spent](Redemption::spent) with `at`, `attempt`, `seed` and `seed_until`, and erase the seed of its
-    ///    [`parent`](StoredToken::parent), a refresh token or a code. In any case: store the successors, set the grant's `last_used_at` to
-    ///    `redemption.at` and its `expires_at` to `redemption.grant_expires_at`, neither ever back. [`RedeemOutcome::Done`].
+    /// The step decides in this order ([`Redemption::refusal`] implements 1 to 3):
+    /// 1. If the token is absent, is revoked, or has another kind or grant than the redemption, or if its grant is
+    ///    revoked or has ended at `redemption.at`, write nothing and return [`RedeemOutcome::Dead`].
+    /// 2. If the token is already spent, write nothing. Return [`RedeemOutcome::Done`] if the attempt that spent it is
+    ///    `redemption.attempt`, and [`RedeemOutcome::AlreadySpent`] otherwise.
+    /// 3. If the token has expired at `redemption.at`, write nothing and return [`RedeemOutcome::Dead`].
+    /// 4. Otherwise write the following and return [`RedeemOutcome::Done`]:
+    ///    * If `redemption.consume` is set, store [`redemption.spent()`](Redemption::spent) in the token's row, and
+    ///      erase
+    ///      the seed of its [`parent`](StoredToken::parent), which is a refresh token or a code.
+    ///    * Store the successors.
+    ///    * Set the grant's `last_used_at` to `redemption.at` and its `expires_at` to `redemption.grant_expires_at`,
+    ///      each
+    ///      only if the new time is later.
     ///
-    /// Once a caller got `Done` or `AlreadySpent`, every later `find` sees the spent row and its successors.
+    /// After `Done` or `AlreadySpent`, every later `find` sees the spent row and its successors.
     ///
     /// # Errors
-    /// The storage failed, and the token may or may not be spent; or a successor's hash is taken, and nothing was written.
+    /// The storage failed, and the token may or may not be spent. Or the hash of a successor is already stored, and
+    /// nothing was written.
     async fn redeem(&self, redemption: &Redemption, successors: &[StoredToken]) -> Result<RedeemOutcome, StorageError>;
 
-    /// Revokes one access token. An unknown one, or a token of another kind, is left alone.
+    /// Revokes one access token. Does nothing if the token is unknown or of another kind.
     ///
     /// ```text
     /// async fn revoke_access_token(
@@ -166,9 +180,8 @@ pub trait Storage: Send + Sync {
     /// The storage failed.
     async fn revoke_access_token(&self, token: &TokenHash, at: OffsetDateTime) -> Result<(), StorageError>;
 
-    /// Revokes grants and all that descend from them by [`parent_grant`](Grant::parent_grant); returns how many of all these had not
-    /// been revoked before. Every grant whose `open_grant` returned before this call began is covered, also one that has ended
-    /// at `at`: for a node whose clock is behind it still lives. The first `revoked_at` stays.
+    /// Revokes the selected grants and their descendants by [`parent_grant`](Grant::parent_grant). Returns how many of
+    /// these grants were not revoked before.
     ///
     /// ```text
     /// async fn revoke_grants(
@@ -178,16 +191,21 @@ pub trait Storage: Send + Sync {
     /// ) -> Result<u64, StorageError>
     /// ```
     ///
-    /// First the selected grants are marked. Then, in new statements, live children of grants reached so far are marked until
-    /// none is left, whether the call has marked their parent or found it revoked. So a call that is repeated completes one
-    /// that was given up, and a child that was being opened when its parent was marked is found.
+    /// The call covers every grant whose `open_grant` returned before the call began. It also covers grants that have
+    /// ended at `at`, because they are still live for a node whose clock is behind. If a grant is already revoked, its
+    /// `revoked_at` does not change.
+    ///
+    /// An implementation first marks the selected grants as revoked. Then it marks the unrevoked children of all grants
+    /// reached so far, until none is left. It does so even if the parent was already revoked, so that a repeated call
+    /// completes a cancelled one. In a database, the second part needs new statements, which see a child that was being
+    /// opened when its parent was marked.
     ///
     /// # Errors
-    /// The storage failed; some grants may have been revoked. Calling it again does the rest.
+    /// The storage failed, and some of the grants may be revoked. Repeat the call to revoke the rest.
     async fn revoke_grants(&self, which: &GrantSelector, at: OffsetDateTime) -> Result<u64, StorageError>;
 
-    /// Grants that are live at `now`, newest first; those opened at the same moment in an order that is the same for every
-    /// page, such as by `id`.
+    /// Returns one page of the selected grants that are live at `now`, newest first. Grants that were opened at the
+    /// same time are in the same order on every page, for example ordered by `id`.
     ///
     /// ```text
     /// async fn list_grants(
@@ -207,10 +225,8 @@ pub trait Storage: Send + Sync {
         page: &GrantPage,
     ) -> Result<Vec<Arc<Grant>>, StorageError>;
 
-    /// Removes what is of no use any more at `before`: grants that ended or were revoked at `before` or earlier, with all their
-    /// tokens, unless one of these is a [one-time key](TokenKind::OneTimeKey) that expires after `before`; of other grants, unspent access tokens that expired at `before` or earlier, and seeds whose
-    /// [`seed_until`](crate::record::Spent::seed_until) is `before` or earlier. Touches at most `limit` rows and returns how many it did, so that a caller repeats it
-    /// while it returns `limit`. Rows that another call is working on at the moment may be left to the next time.
+    /// Removes rows and seeds that are no longer needed. Touches at most `limit` rows and returns how many it touched.
+    /// A caller repeats the call while it returns `limit`.
     ///
     /// ```text
     /// async fn purge_expired(
@@ -220,19 +236,29 @@ pub trait Storage: Send + Sync {
     /// ) -> Result<usize, StorageError>
     /// ```
     ///
-    /// If the limit leaves a part of a grant's tokens, the grant must be closed for good in the same step: a `revoked_at` that it does
-    /// not have yet is set to its `expires_at`. By the clock of another node it may not have ended yet, and would go on without its
-    /// evidence. (Closing is not counted.)
+    /// These can be purged:
+    /// * Grants that ended or were revoked at `before` or earlier, with all their tokens. A grant stays, with its
+    ///   tokens, while one of these is a [one-time key](TokenKind::OneTimeKey) that expires after `before`.
+    /// * Unspent access tokens of other grants that expired at `before` or earlier.
+    /// * Seeds of other grants whose [`seed_until`](crate::record::Spent::seed_until) is `before` or earlier. The call
+    ///   erases the seed and keeps the row.
     ///
-    /// A grant that was revoked is removed only after its children are revoked: a call that was given up may have left some. One
-    /// that merely ended, or was closed, ends no child.
+    /// The call may skip rows that another call is using.
+    ///
+    /// If the limit is reached in the middle of a grant's tokens, the step must also close the grant: unless it has a
+    /// `revoked_at`, set `revoked_at` to its `expires_at`. Otherwise a node whose clock is behind could still use the
+    /// grant, although some of its spent tokens are gone. Closing a grant does not count as a touched row.
+    ///
+    /// A revoked grant is removed only after its children are revoked, because a cancelled revocation may have left
+    /// some of them. Removing a grant that has only ended, or was closed by a purge, does not revoke its children.
     ///
     /// # Errors
-    /// The storage failed; some rows may have been removed.
+    /// The storage failed, and some rows may have been removed.
     async fn purge_expired(&self, before: OffsetDateTime, limit: usize) -> Result<usize, StorageError>;
 
-    /// Claims the storage for an issuer, in one atomic step: the first call stores the issuer, every later one compares, byte by
-    /// byte. So two servers with different issuers, whose tokens must not be mixed, do not share a storage by mistake.
+    /// Claims the storage for an issuer, in one atomic step. The first call stores the issuer. Every later call
+    /// compares it with the stored issuer, byte by byte. This prevents two servers with different issuers from sharing
+    /// a storage by mistake, which would mix their tokens.
     ///
     /// ```text
     /// async fn claim_issuer(&self, issuer: &str) -> Result<(), IssuerError>
@@ -242,24 +268,26 @@ pub trait Storage: Send + Sync {
     /// [`IssuerError::Claimed`] if the storage belongs to another issuer, or the storage failed.
     async fn claim_issuer(&self, issuer: &str) -> Result<(), IssuerError>;
 
-    /// Moves the storage from one issuer to another, in one atomic step, as when a domain changes. A call that is repeated succeeds.
+    /// Moves the storage from one issuer to another, in one atomic step. Use it after a change of domain. A repeated
+    /// call succeeds.
     ///
     /// ```text
     /// async fn rebind_issuer(&self, from: &str, to: &str) -> Result<(), IssuerError>
     /// ```
     ///
     /// # Errors
-    /// [`IssuerError::Claimed`] if the storage belongs to neither `from` nor `to`, [`IssuerError::Unclaimed`] if it belongs to none, or
-    /// the storage failed.
+    /// [`IssuerError::Claimed`] if the storage belongs to neither `from` nor `to`, [`IssuerError::Unclaimed`] if no
+    /// issuer has claimed it, or the storage failed.
     async fn rebind_issuer(&self, from: &str, to: &str) -> Result<(), IssuerError>;
 }
 
-/// Rejects tokens of another grant than the one they are stored with: liveness would be asked of the wrong row.
+/// Rejects tokens that name another grant than the one they are stored with. Their liveness would depend on the wrong
+/// row.
 fn check_grant_of(tokens: &[StoredToken], id: GrantId) -> Result<(), StorageError> {
     if tokens.iter().all(|token| token.grant_id == id) {
         return Ok(());
     }
-    Err(StorageError::new("a token names another grant than the one it is stored with"))
+    Err(StorageError::new("the grant_id of a new token is not the id of its grant"))
 }
 
 /// Returns the one-time keys among new tokens.

@@ -1,4 +1,4 @@
-//! Storages behind an `Arc`, and storages whose type is chosen at run time.
+//! Storage traits for `Arc`, and storages whose type is chosen at run time.
 
 use std::fmt;
 use std::sync::Arc;
@@ -16,11 +16,11 @@ use crate::error::StorageError;
 use crate::record::{ClientId, Grant, StoredToken};
 use crate::secret::TokenHash;
 
-/// A storage that keeps everything, whatever its type: for a host that chooses one at run time.
+/// A storage of any type that keeps everything. Use it to choose the type of storage at run time.
 ///
-/// Every type that has the five traits has this one. A host keeps an `Arc<dyn AnyStorage>`, which has the five traits as well, passes a
-/// clone of it to [`storage`](crate::NeedsStorage::storage), manages clients by another, and gives a third one to `RotatingKeys` if the
-/// server signs.
+/// Every type that implements the five storage traits implements this one. `Arc<dyn AnyStorage>` implements them too.
+/// Pass one clone of it to [`storage`](crate::NeedsStorage::storage), and manage clients with another. If the server
+/// signs, pass a third one to `RotatingKeys`.
 ///
 /// ```
 /// use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! The keys that a server signs with, in a storage.
+//! The storage of the server's signing keys.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,16 +7,16 @@ use async_trait::async_trait;
 
 use crate::error::StorageError;
 
-/// Keeps one value for all nodes of a server: the keys that it signs with, of which the private halves are encrypted. The storages of this
-/// library implement it; a host with a storage of its own needs it only if nodes share keys by
-/// `RotatingKeys` (feature `jwt`).
+/// A store of one value that all nodes of a server share: the signing keys, with encrypted private keys. The storages
+/// of this library implement it. A custom storage needs it only if nodes share keys with `RotatingKeys` (feature
+/// `jwt`).
 ///
-/// Calls are linearizable: a value that was replaced is never read again.
+/// Calls are linearizable: once a value is replaced, no call returns it.
 ///
 /// Put `#[async_trait]` of the crate [async-trait](https://docs.rs/async-trait) on your `impl`.
 #[async_trait]
 pub trait KeyStore: Send + Sync {
-    /// Returns the value and its version; `None` if nothing was stored.
+    /// Returns the value and its version, or `None` if no value was stored yet.
     ///
     /// ```text
     /// async fn load_keys(&self) -> Result<Option<StoredKeys>, StorageError>
@@ -26,23 +26,23 @@ pub trait KeyStore: Send + Sync {
     /// The storage failed.
     async fn load_keys(&self) -> Result<Option<StoredKeys>, StorageError>;
 
-    /// Stores a value if the present one has this version, or if there is none and `expected` is `None`. The new one gets a version that
-    /// no value had before. Returns whether it was stored.
+    /// Stores a value if the stored value has the version `expected`, or if there is no value and `expected` is `None`.
+    /// Returns whether the value was stored. The new value gets a version that no value had before.
     ///
     /// ```text
     /// async fn replace_keys(&self, expected: Option<i64>, value: &[u8]) -> Result<bool, StorageError>
     /// ```
     ///
     /// # Errors
-    /// The storage failed. The value was stored or not.
+    /// The storage failed, and the value may or may not be stored.
     async fn replace_keys(&self, expected: Option<i64>, value: &[u8]) -> Result<bool, StorageError>;
 }
 
-/// What a [`KeyStore`] keeps.
+/// The value of a [`KeyStore`].
 #[derive(Clone, PartialEq, Eq)]
 #[expect(clippy::exhaustive_structs, reason = "a store must return all of it")]
 pub struct StoredKeys {
-    /// The version.
+    /// The version of the value.
     pub version: i64,
     /// The value, at most 64 KiB.
     pub value: Vec<u8>,

@@ -24,19 +24,19 @@ use crate::policy::RefreshTokens;
 use crate::record::GrantType;
 use crate::server_context::ServerContext;
 
-/// How often a handler decides about one request: again after it lost a race for a token, because the storage then shows
-/// the token as spent.
+/// The maximum number of decisions about one request. A handler decides again after it lost a race for a token, because
+/// the storage then shows the token as spent.
 const MAX_DECISIONS: usize = 2;
 
-/// Serves token requests.
+/// The token endpoint with its grant handlers.
 pub(crate) struct TokenEndpoint {
     server: Arc<ServerContext>,
     handlers: Vec<Box<dyn GrantHandler>>,
-    /// Every parameter that may occur only once.
+    /// All known parameters, which may occur only once.
     known_parameters: Vec<&'static str>,
 }
 
-/// What has become known of a request so far, for the observer.
+/// The facts about a request that are known so far, for the observer.
 #[derive(Default)]
 struct Progress<'a> {
     caller: Caller,
@@ -44,7 +44,7 @@ struct Progress<'a> {
 }
 
 impl TokenEndpoint {
-    /// With the built-in handlers that the policy leaves on, and those the host added.
+    /// Returns an endpoint with the built-in handlers that the policy enables, and with the handlers of the host app.
     pub(crate) fn new(server: Arc<ServerContext>, issues_codes: bool, extensions: Vec<Box<dyn GrantHandler>>) -> Self {
         let mut handlers: Vec<Box<dyn GrantHandler>> = Vec::new();
         if issues_codes {
@@ -67,17 +67,17 @@ impl TokenEndpoint {
         Self { server, handlers, known_parameters }
     }
 
-    /// The grant types it serves.
+    /// Returns the grant types of the endpoint.
     pub(crate) fn grant_types(&self) -> impl Iterator<Item = &GrantType> {
         self.handlers.iter().map(|handler| handler.grant_type())
     }
 
-    /// Whether a parameter of this name has a meaning here.
+    /// Returns whether the endpoint knows a parameter of this name.
     pub(crate) fn knows(&self, name: &str) -> bool {
         self.known_parameters.contains(&name)
     }
 
-    /// The HTTP form: reads the request, answers it, renders the answer.
+    /// Serves an HTTP request.
     pub(crate) async fn respond(&self, request: &Request) -> Response {
         let result = match &self.read(request) {
             Ok(request) => self.issue(request).await,
@@ -105,7 +105,7 @@ impl TokenEndpoint {
         TokenRequest::read(request, policy.max_body, &self.known_parameters, query_allowed)
     }
 
-    /// The typed form.
+    /// Serves a typed request.
     pub(crate) async fn issue(&self, request: &TokenRequest<'_>) -> Result<TokenResponse, Error> {
         let now = self.server.now();
         let mut progress = Progress::default();
@@ -123,7 +123,7 @@ impl TokenEndpoint {
         result.map(|issued| issued.response)
     }
 
-    /// What is checked, and in which order: the first fault decides the answer.
+    /// Checks a request. The order matters: the first fault decides the error response.
     async fn answer<'a>(
         &'a self,
         request: &TokenRequest<'_>,
@@ -142,7 +142,7 @@ impl TokenEndpoint {
         self.carry_out(handler, &GrantContext { server, client, params, now, request }).await
     }
 
-    /// Lets the handler decide and carries the decision out.
+    /// Lets the handler decide, and carries out its decision.
     async fn carry_out(&self, handler: &dyn GrantHandler, context: &GrantContext<'_>) -> Result<Issued, Error> {
         let (server, client, now, peer) = (context.server, context.client, context.now, context.peer());
         let grant_type = handler.grant_type().as_str();
@@ -175,10 +175,10 @@ impl TokenEndpoint {
             server.observe_from(peer, now, EventKind::TokensIssued { grant, grant_type, scope, refresh_token });
             return Ok(issued);
         }
-        Err(StorageError::new("a token that was already spent was then found unspent").into())
+        Err(StorageError::new("the storage reported a token as spent, but then returned it as unspent").into())
     }
 
-    /// Ends the grant of a token that two parties hold. Returns the error for the one that presents it.
+    /// Revokes the grant of a token that two parties hold. Returns the error for the party that presented it.
     async fn end(&self, replayed: &Replayed, peer: Option<IpAddr>, now: OffsetDateTime) -> Error {
         let grant = &*replayed.grant;
         if let Err(error) = issue::revoke_grant(&self.server, grant, now).await {

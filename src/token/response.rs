@@ -10,7 +10,7 @@ use crate::issue::TokenResponse;
 use crate::secret::RefreshToken;
 
 impl TokenResponse {
-    /// The JSON document of RFC 6749 §5.1.
+    /// Returns the JSON document of the response (RFC 6749 §5.1).
     #[must_use]
     pub fn to_json(&self) -> Vec<u8> {
         let members = Members {
@@ -41,26 +41,26 @@ struct Members<'a> {
     extra: &'a Map<String, Value>,
 }
 
-/// The members an extension added, save for those that the specification has given a meaning.
+/// Serializes the extra members, except those that have the name of a standard member.
 fn extensions<S: Serializer>(extra: &Map<String, Value>, serializer: S) -> Result<S::Ok, S::Error> {
     const STANDARD: [&str; 5] = ["access_token", "token_type", "expires_in", "refresh_token", "scope"];
     serializer.collect_map(extra.iter().filter(|(name, _)| !STANDARD.contains(&name.as_str())))
 }
 
 impl ServerView<'_> {
-    /// Makes the answer to a request that is refused, as the token endpoint does (RFC 6749 §5.2).
+    /// Returns the error response that the token endpoint would send (RFC 6749 §5.2).
     pub fn refuse(self, error: &Error) -> Response {
         refuse(error, self.issuer())
     }
 }
 
-/// The answer to a request that got nothing.
+/// Returns the error response of the token endpoint.
 pub(crate) fn refuse(error: &Error, realm: &str) -> Response {
     let (code, description) = (error.code(), error.description());
     let members = ErrorMembers { error: code.as_str(), error_description: &description };
     let mut response = Response::json(error.status(), to_json(&members));
     if code == ErrorCode::INVALID_CLIENT {
-        // RFC 6749 §5.2, RFC 9110 §15.5.2: every 401 says how to do better.
+        // Every 401 needs a challenge (RFC 6749 §5.2, RFC 9110 §15.5.2).
         response = response.with_header("www-authenticate", format!("Basic realm=\"{realm}\", charset=\"UTF-8\""));
     }
     if let Some(Refusal::MethodNotAllowed(allow)) = error.refusal() {
@@ -78,7 +78,7 @@ struct ErrorMembers<'a> {
     error_description: &'a str,
 }
 
-/// Texts and numbers always serialise; were it ever otherwise, an empty object is no token.
+/// Serializes members of texts and numbers, which never fails. An empty object would contain no token.
 fn to_json(members: &impl Serialize) -> Vec<u8> {
     let mut json = Vec::with_capacity(256);
     match serde_json::to_writer(&mut json, members) {

@@ -250,7 +250,7 @@ async fn access_without_require_is_a_server_error() {
         for request in [get("/forgotten"), get("/forgotten").bearing(&token)] {
             let answer = api.send(request).await;
             assert_eq!((answer.status, api.ran()), (500, vec![]));
-            let explanation = b"a handler extracts an Access, but no `require` is around its route: nothing has checked the access token";
+            let explanation = b"a handler extracts an Access on a route without `require`: add `require` to the route to check access tokens";
             assert_eq!(&answer.body[..], explanation);
             answer.assert_no_cors("a mistake");
         }

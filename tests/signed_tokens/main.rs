@@ -328,7 +328,10 @@ async fn keys_that_do_not_fit_do_not_build() {
             builder().signing_keys(keys().cached_for(Duration::seconds(-1))),
             "the capability signing_keys: the keys can't be cached for a negative time",
         ),
-        (builder().signing_keys(keys()).signing_keys(keys()), "the capability signing_keys: it was given twice"),
+        (
+            builder().signing_keys(keys()).signing_keys(keys()),
+            "the capability signing_keys: it was added twice: add it once",
+        ),
     ] {
         assert_eq!(problem(builder).await, expected);
     }

@@ -179,10 +179,10 @@ async fn url_opens_the_file_that_its_path_opens() {
         "sqlite:file::memory:",
     ] {
         let error = SqliteStorage::connect(in_memory).await.unwrap_err();
-        assert!(said(&error).contains("needs a file"), "{in_memory}: {}", said(&error));
+        assert!(said(&error).contains("has no file"), "{in_memory}: {}", said(&error));
     }
     for path in ["", ":memory:"] {
-        assert!(said(&SqliteStorage::open(path).await.unwrap_err()).contains("needs a file"), "{path:?}");
+        assert!(said(&SqliteStorage::open(path).await.unwrap_err()).contains("has no file"), "{path:?}");
     }
     assert!(SqliteStorage::connect("sqlite:a.db?no-such-option=1").await.is_err());
 }
@@ -279,7 +279,7 @@ async fn unknown_tables_are_refused() {
 
 #[tokio::test]
 async fn timeout_of_zero_or_less_does_not_open() {
-    const REFUSED: &str = "the timeout of the storage is zero or negative: give a positive one";
+    const REFUSED: &str = "the timeout of the storage is zero or negative: set a positive one";
     for timeout in [Duration::ZERO, Duration::milliseconds(-1), Duration::MIN] {
         let folder = Folder::new();
         let error = SqliteOptions::new().timeout(timeout).open(folder.file()).await.unwrap_err();

@@ -1,4 +1,4 @@
-//! Clients: few, often read and seldom changed, so one lock does.
+//! Clients in memory. One lock is enough, because they are few and seldom change.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -68,7 +68,7 @@ impl ClientRegistry for MemoryStorage {
         Ok(())
     }
 
-    /// The client first: then no new request can be authenticated, and the grants that are left to revoke get no more.
+    /// Removes the client before it revokes, so that no new request can be authenticated and open another grant.
     async fn remove(&self, id: &ClientId, at: OffsetDateTime) -> Result<(), RegistryError> {
         self.write_clients()?.remove(id);
         self.revoke_grants(&GrantSelector::Client(id.clone()), at).await?;

@@ -13,15 +13,16 @@ use crate::storage::ephemeral::{
     Due, EphemeralKey, EphemeralStore, Inserted, Namespace, Version, Versioned, check_value,
 };
 
-/// Ephemeral entries in memory, for a server of one process. A clone is a handle to the same entries.
+/// A store of ephemeral entries in memory, for a server with a single process. A clone is a handle to the same entries.
 ///
-/// It keeps the whole [contract](crate::storage::ephemeral) until the process ends. It is for a host whose
-/// [`Storage`](crate::Storage) keeps no ephemeral entries; a [`MemoryStorage`] has one inside. `due` and the purge look at all entries. The
-/// store grows unless [`purge_ephemeral`](EphemeralStore::purge_ephemeral) is called regularly.
+/// It keeps the whole [contract](crate::storage::ephemeral) until the process ends. Use it if your
+/// [`Storage`](crate::Storage) keeps no ephemeral entries; a [`MemoryStorage`] already contains one. The store grows
+/// unless you call [`purge_ephemeral`](EphemeralStore::purge_ephemeral) regularly. `due` and the purge scan all
+/// entries.
 ///
-/// What a restart loses are requests that are under way, and the memory of replayed proofs, of used consent forms and of repeated
-/// refreshes. With a [`server_key`](crate::Builder::server_key) of your own, a form that was used before the restart decides once more, while
-/// it is good.
+/// A restart loses pending requests, and the record of replayed proofs, used consent forms and repeated refreshes. If
+/// you set a [`server_key`](crate::Builder::server_key), a consent form that was used before the restart can be
+/// submitted again until it expires.
 #[derive(Clone, Default)]
 pub struct MemoryEphemeralStore {
     entries: Arc<Mutex<Entries>>,
@@ -29,14 +30,14 @@ pub struct MemoryEphemeralStore {
 
 #[derive(Default)]
 struct Entries {
-    /// By the digest of the key.
+    /// The entries by the digest of their key.
     by_digest: HashMap<[u8; 32], (Namespace, Versioned)>,
-    /// The last version that was given to any entry, so that no key gets one twice.
+    /// The last version given to any entry of the store, so that no key gets a version twice.
     last_version: u64,
 }
 
 impl MemoryEphemeralStore {
-    /// An empty store.
+    /// Returns an empty store.
     #[must_use]
     pub fn new() -> Self {
         Self::default()

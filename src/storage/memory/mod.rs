@@ -1,16 +1,16 @@
 //! A storage in memory, for tests, demos and small servers.
 //!
-//! A [`Family`] is a grant with all its tokens. Families are kept in shards by the grant's identifier, each shard behind
-//! one lock, so that a grant and its tokens are always read and written together. A second set of shards maps the hash
-//! of a token to the identifier of its grant.
+//! A [`Family`] is a grant with all its tokens. Families are kept in shards by the identifier of the grant. Each shard
+//! has one lock, so that a grant and its tokens are always read and written together. A second set of shards maps the
+//! hash of a token to the identifier of its grant.
 //!
 //! # Lock order
-//! One shard of families, then one shard of tokens at a time. A call that starts from a token's hash releases the shard
-//! of tokens before it locks the family, and looks the token up again in the family. The lock of the clients is never
-//! held together with another.
+//! A call locks one shard of families first, then one shard of tokens at a time. A call that starts with the hash of a
+//! token releases the token shard before it locks the family, and then looks the token up in the family. The lock of
+//! the clients is never held together with another lock.
 //!
-//! A grant that is opened with a parent is the one reason to hold two shards of families, so that the parent lives until
-//! its child is stored: the shard with the lower number is locked first.
+//! Only opening a grant with a parent holds two shards of families, so that the parent stays live until its child is
+//! stored. It locks the shard with the lower number first.
 
 mod clients;
 mod ephemeral;
@@ -37,17 +37,18 @@ use super::{
 use crate::record::{Grant, GrantId, StoredToken, TokenKind};
 use crate::secret::TokenHash;
 
-/// The number of shards of each kind: few enough to visit all of them for one user's grants.
+/// The number of shards of each kind. It is small, because selecting the grants of a user visits all shards.
 const SHARDS: usize = 8;
 
-/// Clients, grants, tokens and ephemeral entries in memory. A clone is a handle to the same storage.
+/// A storage of clients, grants, tokens and ephemeral entries in memory. A clone is a handle to the same storage.
 ///
-/// It keeps the whole [contract](super) until the process ends. It is meant for tests, demos and small servers: to
-/// purge, and to select the grants of a client, it looks at all grants, one shard after another. While it does, calls
-/// for other grants of that shard wait. A call that revokes many grants has revoked all of them when it returns.
+/// It keeps the whole [contract](super) until the process ends. It is meant for tests, demos and small servers. A
+/// purge, and the selection of a client's grants, scan all grants, one shard after another. Meanwhile, calls for other
+/// grants of that shard wait.
 ///
-/// The storage grows unless [`AuthorizationServer::purge`](crate::AuthorizationServer::purge) is called regularly, which removes old grants,
-/// tokens and ephemeral entries. ([`purge_expired`](Storage::purge_expired) alone leaves the entries.)
+/// The storage grows unless you call [`AuthorizationServer::purge`](crate::AuthorizationServer::purge) regularly. It
+/// removes old grants, tokens and ephemeral entries. ([`purge_expired`](Storage::purge_expired) does not remove
+/// ephemeral entries.)
 #[derive(Clone, Default)]
 pub struct MemoryStorage {
     state: Arc<State>,
@@ -58,7 +59,7 @@ struct State {
     clients: RwLock<Clients>,
     families: [RwLock<Families>; SHARDS],
     tokens: [RwLock<RandomKeys<TokenHash, GrantId>>; SHARDS],
-    /// The issuer that has claimed the storage.
+    /// The issuer that owns the storage.
     issuer: Mutex<Option<Box<str>>>,
     /// The shard at which the next purge begins.
     purge_from: AtomicUsize,
@@ -67,7 +68,7 @@ struct State {
 }
 
 impl MemoryStorage {
-    /// An empty storage.
+    /// Returns an empty storage.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -88,7 +89,7 @@ impl Storage for MemoryStorage {
             Err(refused) if one_time_keys(tokens).next().is_some() => refused,
             answer => return answer,
         };
-        // The locks are released by now, so each key can be looked up.
+        // The locks are released here, so that the keys can be looked up.
         for key in one_time_keys(tokens) {
             if self.find(&key.hash).await?.is_some() {
                 return Ok(Opened::Taken);
@@ -194,10 +195,10 @@ impl State {
         self.families[shard_of(id)].write().map_err(poisoned)
     }
 
-    /// Stores a grant if its parent lives and nothing of it is taken.
+    /// Stores a grant if its parent is live, and its identifier and the hashes of its tokens are free.
     fn try_open(&self, grant: &Arc<Grant>, tokens: &[StoredToken]) -> Result<Opened, StorageError> {
         let (own, parent) = (shard_of(grant.id), grant.parent_grant.map(|id| (shard_of(id), id)));
-        // The parent's shard is locked before its child's or after it, see the lock order.
+        // The lock order decides whether the parent's or the child's shard is locked first.
         let read_parent = |number: usize| self.families[number].read().map_err(poisoned);
         let before = parent.filter(|(shard, _)| *shard < own).map(|(shard, _)| read_parent(shard)).transpose()?;
         let mut families = self.families[own].write().map_err(poisoned)?;
@@ -208,16 +209,16 @@ impl State {
             return Ok(Opened::ParentDead);
         }
         if families.by_id.contains_key(&grant.id) {
-            return Err(StorageError::new("a grant with this identifier exists"));
+            return Err(StorageError::new("a grant with this identifier already exists"));
         }
         self.claim_hashes(tokens)?;
         families.insert(grant, tokens);
         Ok(Opened::Done)
     }
 
-    /// Revokes children of the reached grants, their children, and so on. Returns how many had not been revoked before.
+    /// Revokes the descendants of the reached grants. Returns how many were not revoked before.
     ///
-    /// No child is missed: when its parent was marked, it was stored already, because `try_open` holds the parent's lock.
+    /// It misses no child: `try_open` holds the parent's lock, so every child was stored before its parent was marked.
     fn revoke_descendants(&self, mut reached: Vec<GrantId>, at: OffsetDateTime) -> Result<u64, StorageError> {
         let (mut revoked, mut seen) = (0, GrantIds::default());
         while !reached.is_empty() {
@@ -242,17 +243,17 @@ impl State {
         &self.tokens[usize::from(hash.as_bytes()[0]) % SHARDS]
     }
 
-    /// Returns the grant to which a token belongs, or belonged when this was called.
+    /// Returns the grant of a token. The token may be removed by the time that the caller locks the grant.
     fn grant_of(&self, token: &TokenHash) -> Result<Option<GrantId>, StorageError> {
         Ok(self.tokens(token).read().map_err(poisoned)?.get(token).copied())
     }
 
-    /// Reserves the hashes of new tokens, whose grant is locked: all or none.
+    /// Claims the hashes of new tokens: all or none. The caller holds the lock of their grant.
     fn claim_hashes(&self, tokens: &[StoredToken]) -> Result<(), StorageError> {
         if let [token] = tokens {
             return self.claim_hash(token);
         }
-        // Calls that want the same hashes meet at the lowest one, so that one of them gets all.
+        // Sorted, so that of two calls with the same hashes one gets all of them.
         let mut tokens: Vec<_> = tokens.iter().collect();
         tokens.sort_unstable_by_key(|token| token.hash);
         for (claimed, token) in tokens.iter().enumerate() {
@@ -266,7 +267,7 @@ impl State {
 
     fn claim_hash(&self, token: &StoredToken) -> Result<(), StorageError> {
         match self.tokens(&token.hash).write().map_err(poisoned)?.entry(token.hash) {
-            Entry::Occupied(_) => Err(StorageError::new("a token with this hash exists")),
+            Entry::Occupied(_) => Err(StorageError::new("a token with this hash already exists")),
             Entry::Vacant(place) => {
                 place.insert(token.grant_id);
                 Ok(())
@@ -280,12 +281,12 @@ impl State {
     }
 }
 
-/// Identifiers and hashes are random, so their first bytes spread them evenly.
+/// Returns the shard of a grant. Identifiers are random, so their first bytes distribute them evenly.
 fn shard_of(id: GrantId) -> usize {
     usize::from(id.as_bytes()[0]) % SHARDS
 }
 
-/// The shards that may hold the selected grants.
+/// Returns the shards that may hold the selected grants.
 fn shards_of(which: &GrantSelector) -> Range<usize> {
     match which {
         GrantSelector::Id(id) | GrantSelector::SubjectAndId(_, id) => shard_of(*id)..shard_of(*id) + 1,
@@ -297,9 +298,9 @@ fn shards_of(which: &GrantSelector) -> Range<usize> {
     }
 }
 
-/// After a panic in the middle of a step, what the lock guards may be incomplete.
+/// Returns the error for a poisoned lock: after a panic, the data behind it may be incomplete.
 fn poisoned<T>(_: T) -> StorageError {
-    StorageError::new("a thread panicked while it changed the memory storage")
+    StorageError::new("the memory storage is damaged, because a thread panicked while changing it: restart the server")
 }
 
 #[cfg(test)]
@@ -315,7 +316,7 @@ mod tests {
 
     const NOW: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
 
-    /// A grant of alice and its token. Both end some seconds from now.
+    /// Returns a grant of alice and its token. Both end `seconds` after `NOW`.
     fn records(number: u8, seconds: u8) -> (Arc<Grant>, [StoredToken; 1]) {
         let (now, id) = ("1970-01-01T00:00:00Z", GrantId::from_bytes([number; 16]));
         let grant = json!({
@@ -367,7 +368,7 @@ mod tests {
         assert_eq!(storage.revoke_grants(&GrantSelector::Id(new.id), NOW).await.unwrap(), 0);
     }
 
-    /// As one has to that comes while another one is on its way to the children.
+    /// This happens if another revocation has marked the parent and not yet its children.
     #[tokio::test]
     async fn revocation_goes_on_below_a_revoked_parent() {
         let storage = MemoryStorage::new();

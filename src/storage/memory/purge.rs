@@ -1,4 +1,4 @@
-//! The purge. There is no index by time of expiry: a purge looks at all grants, one shard after another.
+//! The purge. There is no index by time of expiry: a purge scans all grants, one shard after another.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -11,8 +11,8 @@ use crate::error::StorageError;
 use crate::record::{StoredToken, TokenKind};
 
 impl State {
-    /// A call that reaches its limit lets the next one begin at the next shard, so that every shard gets its turn however
-    /// much there is to purge in one. A call that returns less than its limit has looked at all shards.
+    /// Purges the shards in turn. If a call reaches its limit, the next call begins at the next shard, so that a large
+    /// shard does not starve the others. A call that returns less than its limit has scanned all shards.
     pub(super) fn purge(&self, before: OffsetDateTime, limit: usize) -> Result<usize, StorageError> {
         let first = self.purge_from.load(Ordering::Relaxed);
         let mut touched = 0;
@@ -27,7 +27,7 @@ impl State {
         Ok(touched)
     }
 
-    /// Continues with what an earlier call has found in the shard before it looks at all grants again.
+    /// Purges one shard. It first processes the grants that an earlier call has found, then scans all grants again.
     fn purge_shard(&self, shard: &mut Families, before: OffsetDateTime, limit: usize) -> Result<usize, StorageError> {
         let mut touched = self.release_removed(shard, limit)?;
         let mut has_looked = false;
@@ -52,7 +52,7 @@ impl State {
         Ok(touched)
     }
 
-    /// Releases hashes of grants that were removed. Each counts as a row.
+    /// Releases hashes of removed tokens. Each counts as a row.
     fn release_removed(&self, shard: &mut Families, limit: usize) -> Result<usize, StorageError> {
         let rest = shard.removed.len().saturating_sub(limit);
         let hashes = shard.removed.split_off(rest);
@@ -86,14 +86,14 @@ impl Families {
 }
 
 impl Family {
-    /// Whether the grant has ended and none of its one-time keys is good any more.
+    /// Returns whether the grant has ended and all of its one-time keys have expired.
     fn is_over(&self, before: OffsetDateTime) -> bool {
         let is_kept = |token: &Arc<StoredToken>| token.kind == TokenKind::OneTimeKey && before < token.expires_at;
         self.grant.ends_at() <= before && !self.tokens.iter().any(is_kept)
     }
 }
 
-/// Whether the row or its seed can be purged while the grant is live.
+/// Returns whether the row or its seed can be purged while the grant is live.
 fn is_due(token: &StoredToken, before: OffsetDateTime) -> bool {
     match &token.spent {
         None => token.kind == TokenKind::AccessToken && token.expires_at <= before,

@@ -1,4 +1,4 @@
-//! The keys that a server signs with. They end with the process.
+//! The signing keys of a server in memory. They are lost when the process ends.
 
 use async_trait::async_trait;
 

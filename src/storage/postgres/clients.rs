@@ -1,4 +1,4 @@
-//! Clients.
+//! Clients in PostgreSQL.
 
 use std::sync::Arc;
 
@@ -15,7 +15,8 @@ use crate::storage::{
 };
 
 impl PostgresStorage {
-    /// Replaces a client by what is made of it. Begins again if another transaction has changed it in between.
+    /// Replaces a client by the result of a closure. Starts again if another transaction has changed the client
+    /// meanwhile.
     async fn change_client(
         &self,
         id: &ClientId,
@@ -38,7 +39,7 @@ impl PostgresStorage {
                 return Ok(());
             }
         }
-        Err(StorageError::unavailable("the client was changed by others each time it was to be changed").into())
+        Err(StorageError::unavailable("the client kept changing while its change was retried: try again").into())
     }
 }
 
@@ -62,7 +63,7 @@ impl ClientRegistry for PostgresStorage {
     }
 
     async fn update(&self, client: Client, expected: ClientVersion) -> Result<(), RegistryError> {
-        // If others change it after it was read, it is read again, and has another version.
+        // If another transaction changes the client after it was read, it is read again and its version differs.
         let replace = |found: &Client| check_version(found, expected).map(|()| client.clone());
         self.change_client(client.id(), replace).await
     }
@@ -89,7 +90,7 @@ impl ClientRegistry for PostgresStorage {
     }
 
     async fn list_clients(&self, after: Option<&ClientId>, limit: usize) -> Result<Vec<Arc<Client>>, RegistryError> {
-        // No identifier is empty, so all of them come after the empty text.
+        // No identifier is empty, so all identifiers come after the empty text.
         let (list, after) = (&self.statements.common.clients.list, after.map_or("", ClientId::as_str));
         let found = self
             .step(|| async { sqlx::query(list.clone()).bind(after).bind(row_count(limit)).fetch_all(&self.pool).await })

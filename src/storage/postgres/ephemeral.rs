@@ -1,5 +1,5 @@
-//! Ephemeral entries. Each step is one statement. A statement that waited for another looks again at the row as it is then, so
-//! that of many which race for an entry one wins.
+//! Ephemeral entries in PostgreSQL. Each step is one statement. After waiting for a lock, a statement reads the current
+//! row again, so that of many statements that race for an entry one wins.
 
 use async_trait::async_trait;
 use sqlx::postgres::{PgArguments, PgRow, Postgres};
@@ -13,7 +13,7 @@ use crate::storage::ephemeral::{
 };
 use crate::storage::sql::{Writing, number_of, read_due, read_value, read_version, read_versioned, row_count};
 
-/// `DEFAULT` draws the version from the sequence of the column, which never gives a number twice.
+/// `DEFAULT` takes the version from the sequence of the column, which never uses a number twice.
 pub(super) const WRITING: Writing = Writing {
     insert: "INSERT INTO {ephemeral} AS e (key, namespace, value, expires_at) VALUES ($1, $2, $3, $4) \
              ON CONFLICT (key) DO UPDATE SET namespace = EXCLUDED.namespace, value = EXCLUDED.value, \
@@ -25,7 +25,7 @@ pub(super) const WRITING: Writing = Writing {
 };
 
 impl PostgresStorage {
-    /// Runs a statement that writes one row at most and returns something of it.
+    /// Runs a statement that writes at most one row and returns columns of it.
     async fn change<'q>(
         &self,
         statement: impl Fn() -> Query<'q, Postgres, PgArguments> + Send + Sync,

@@ -1,4 +1,4 @@
-//! The issuer that the storage belongs to. Each change is one statement; who owns the storage after it is read in a new one.
+//! The issuer of a storage in PostgreSQL. Each change is one statement. A second statement reads the owner afterwards.
 
 use sqlx::postgres::{PgArguments, Postgres};
 use sqlx::query::Query;
@@ -19,7 +19,7 @@ impl PostgresStorage {
         IssuerError::check(self.change_owner(rebind).await?.as_deref(), to)
     }
 
-    /// Runs a statement and returns whose the storage is then.
+    /// Runs a statement and returns the owner of the storage after it.
     async fn change_owner<'q>(
         &self,
         change: impl Fn() -> Query<'q, Postgres, PgArguments> + Send + Sync,

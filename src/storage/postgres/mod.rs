@@ -1,11 +1,11 @@
 //! A storage in PostgreSQL, for one node or many (feature `postgres`).
+//! # Atomic steps
+//! A statement is atomic, and every method needs one statement if it succeeds at once. (The purge, and the revocation
+//! of more than a thousand grants, need several.) So a cancelled call leaves no transaction open.
 //!
-//! # How each step is one step
-//! Every method is one statement on its winning path (the purge, and the revocation of more than a thousand grants, are
-//! several), and a statement is atomic. There is no transaction to be left open by a caller that is dropped. [`redeem`](steps) locks the
-//! token's row and its grant's together before it looks at them, so that of many who race one wins, and none wins against a
-//! revocation; who finds nothing to spend asks again in a new statement what there is, because the one that waited
-//! still sees the rows as they were before.
+//! [`redeem`](steps) locks the row of the token and of its grant before it checks them. So of many calls that race one
+//! wins, and none wins against a revocation. If nothing was redeemed, a second statement reads the rows again to find
+//! out why, because the first one still sees the rows from before it waited.
 
 mod clients;
 mod ephemeral;
@@ -32,7 +32,8 @@ use self::statements::Statements;
 use super::StorageError;
 use super::sql::{Cells, failed, is_transport_failure, unreadable};
 
-/// Clients, grants, tokens and ephemeral entries in PostgreSQL 12 or later. Cloning it is cheap and gives the same storage.
+/// A storage of clients, grants, tokens and ephemeral entries in PostgreSQL 12 or later. A clone is cheap and is a
+/// handle to the same storage.
 ///
 /// ```no_run
 /// # async fn open() -> Result<(), grantor::StorageError> {
@@ -42,33 +43,47 @@ use super::sql::{Cells, failed, is_transport_failure, unreadable};
 /// # Ok(())
 /// # }
 /// ```
-///
-/// It keeps the whole [contract](super) for as many nodes as use the same primary; a pool that reads from a replica breaks it.
-/// `synchronous_commit = off` breaks clause 1 when the database crashes. The database's encoding must be UTF-8.
+/// It keeps the whole [contract](super) for any number of nodes that use the same primary. A pool that reads from a
+/// replica breaks the contract, and `synchronous_commit = off` breaks clause 1 if the database crashes. The encoding of
+/// the database must be UTF-8.
 ///
 /// # Round trips
-/// One for each call on its winning path, so: client credentials 1, code redemption 2, refresh 2, a repeated refresh 5, bearer check 1, revocation
-/// of grants 2 (the second one looks for derived ones), each after the look-up of the client, which is 1. A redemption that finds its token spent takes 1 more,
-/// a statement that a connection meets for the first time 1 more to prepare it, and a connection that was idle for more than a
-/// second 1 more to be tried. `sqlx` sends one message when a connection goes back to the pool; only who needs that very
-/// connection waits for the answer, so let the pool have some to spare.
+/// A call that succeeds at once takes one round trip. Requests therefore take:
+///
+/// | request | round trips |
+/// |---|---|
+/// | bearer check, client credentials | 1 |
+/// | code redemption, refresh | 2 |
+/// | revocation of grants | 2; the second looks for derived grants |
+/// | repeated refresh | 5 |
+///
+/// Finding the client takes one more. A redemption that finds its token spent takes one more. So does a statement that
+/// a connection prepares for the first time, and a connection that was idle for more than a second.
+///
+/// `sqlx` sends one message when a connection returns to the pool. The next user of that connection waits for the
+/// reply, so give the pool some spare connections.
 ///
 /// # Failures
-/// What PostgreSQL rolled back for the sake of another transaction (a serialization failure or a deadlock), or never got because the
-/// connection was closed before, is tried up to eight times within the time limit. A step that may have been committed is never repeated. If the connection breaks while an
-/// redemption is under way, the storage looks whether it was committed, and when in doubt fails. Timeouts and a database that is out of
-/// reach are [`unavailable`](StorageError::unavailable), which becomes 503; the next call opens a new connection. Errors
-/// keep `sqlx`'s error as their source, but for a row that breaks a constraint, because that error would show the row.
+/// The storage tries a step up to eight times within the time limit if PostgreSQL rolled it back because of another
+/// transaction (a serialization failure or a deadlock), or if the connection was closed before the step was sent. It
+/// never repeats a step that may have been committed. If the connection breaks during a redemption, the storage checks
+/// whether the redemption was committed, and returns an error if it can't tell.
+///
+/// Timeouts and an unreachable database are [`unavailable`](StorageError::unavailable) errors, for which the server
+/// responds with 503. The next call opens a new connection. Errors keep `sqlx`'s error as their source, except for a
+/// row that violates a constraint, because that error would show the row.
 ///
 /// # Tables
-/// `grantor_clients`, `grantor_grants`, `grantor_tokens`, `grantor_ephemeral`, `grantor_issuer`, `grantor_signing_keys`, and `grantor_migrations` for the bookkeeping; a prefix and a schema of
-/// your choice with [`PostgresOptions`]. [`manual::tables`](crate::manual::tables) shows them. There is nothing in
-/// them that can be presented: tokens and client secrets are digests, and the seed beside a spent refresh token is erased
-/// by the next refresh or a minute later by [`AuthorizationServer::purge`](crate::AuthorizationServer::purge), which is to be called from
-/// time to time.
+/// The tables are `grantor_clients`, `grantor_grants`, `grantor_tokens`, `grantor_ephemeral`, `grantor_issuer`,
+/// `grantor_signing_keys` and, for the bookkeeping, `grantor_migrations`. [`manual::tables`](crate::manual::tables)
+/// shows them, and [`PostgresOptions`] can change their prefix and schema.
+///
+/// The tables hold no usable credentials: tokens and client secrets are stored as digests only. The seed of a spent
+/// refresh token is erased by the next refresh, or after a minute by
+/// [`AuthorizationServer::purge`](crate::AuthorizationServer::purge), which you must call regularly.
 ///
 /// # TLS
-/// To connect with TLS, depend on `sqlx` 0.9 yourself and switch on one of its `tls-` features.
+/// To connect with TLS, add `sqlx` 0.9 to your dependencies and enable one of its `tls-` features.
 #[derive(Clone)]
 pub struct PostgresStorage {
     pool: PgPool,
@@ -76,11 +91,11 @@ pub struct PostgresStorage {
     timeout: Duration,
 }
 
-/// How often a step is tried that the database rolls back for the sake of others.
+/// The number of attempts for a step that the database rolls back because of other transactions.
 const TRIES: usize = 8;
 
 impl PostgresStorage {
-    /// Connects to the database of this URL and brings its tables up to date, with the default [`PostgresOptions`].
+    /// Connects to the database of this URL with the default [`PostgresOptions`], and migrates the tables.
     ///
     /// # Errors
     /// See [`PostgresOptions::connect`].
@@ -88,7 +103,7 @@ impl PostgresStorage {
         PostgresOptions::new().connect(url).await
     }
 
-    /// Uses a pool of the host's and brings the tables up to date, with the default [`PostgresOptions`].
+    /// Uses an existing pool with the default [`PostgresOptions`], and migrates the tables.
     ///
     /// # Errors
     /// See [`PostgresOptions::with_pool`].
@@ -96,13 +111,13 @@ impl PostgresStorage {
         PostgresOptions::new().with_pool(pool).await
     }
 
-    /// The pool it uses.
+    /// Returns the connection pool.
     #[must_use]
     pub const fn pool(&self) -> &PgPool {
         &self.pool
     }
 
-    /// Runs a step within the time limit, and again if the database rolled it back for the sake of another.
+    /// Runs a step within the time limit, and repeats it if the database rolled it back because of another transaction.
     async fn step<T, F>(&self, step: impl Fn() -> F + Send) -> Result<T, StorageError>
     where
         F: Future<Output = Result<T, sqlx::Error>> + Send,
@@ -135,14 +150,14 @@ impl PostgresStorage {
     }
 }
 
-/// Why a step did not answer.
+/// The reason why a step failed.
 enum Failure {
     Database(sqlx::Error),
     TimedOut,
 }
 
 impl Failure {
-    /// Whether the step may have been committed all the same.
+    /// Returns whether the step may have been committed.
     fn is_ambiguous(&self) -> bool {
         match self {
             Self::Database(error) => is_connection_lost(error),
@@ -150,7 +165,7 @@ impl Failure {
         }
     }
 
-    /// Whether an identifier was taken: nothing was written.
+    /// Returns whether an identifier or a hash was taken. Then nothing was written.
     fn is_taken(&self) -> bool {
         let Self::Database(error) = self else { return false };
         error.as_database_error().is_some_and(DatabaseError::is_unique_violation)
@@ -159,19 +174,19 @@ impl Failure {
     fn into_error(self) -> StorageError {
         match self {
             Self::Database(error) => to_storage_error(error),
-            Self::TimedOut => StorageError::unavailable("the database did not answer in time"),
+            Self::TimedOut => StorageError::unavailable("the database did not respond within the timeout"),
         }
     }
 }
 
-/// The connection ended before the answer was there. The server's last words (`FATAL`) may come after a commit, and so may
-/// those of a pooler in between (class 08).
+/// Returns whether the connection ended before the response. A final `FATAL` message of the server, or a class 08 error
+/// of a connection pooler, may come after a commit.
 fn is_connection_lost(error: &sqlx::Error) -> bool {
-    let last_words = |error: &PgDatabaseError| {
+    let ends_connection = |error: &PgDatabaseError| {
         matches!(error.severity(), PgSeverity::Fatal | PgSeverity::Panic) || error.code().starts_with("08")
     };
     is_transport_failure(error)
-        || error.as_database_error().and_then(|error| error.try_downcast_ref()).is_some_and(last_words)
+        || error.as_database_error().and_then(|error| error.try_downcast_ref()).is_some_and(ends_connection)
 }
 
 fn to_storage_error(error: sqlx::Error) -> StorageError {
@@ -184,8 +199,8 @@ fn to_storage_error(error: sqlx::Error) -> StorageError {
     }
 }
 
-/// A row that breaks a constraint, which only a host can have added. PostgreSQL's own error holds the whole row, the seed
-/// included.
+/// The error of a row that violates a constraint. Only the host app can have added such a constraint. It replaces
+/// PostgreSQL's error, which holds the whole row including the seed.
 #[derive(Debug, thiserror::Error)]
 #[error("{message} (SQLSTATE {code})")]
 struct RefusedRow {
@@ -193,13 +208,16 @@ struct RefusedRow {
     message: String,
 }
 
-/// `serialization_failure` and `deadlock_detected`: what PostgreSQL undoes so that others can go on. And a purge that was
-/// about to remove a grant (`foreign_key_violation`) which just got a token from a node whose clock is behind.
+/// Returns whether a step was certainly not committed because of another transaction, so that it can be repeated.
 ///
-/// A pipe that was broken before all was written is one of them: what is written last is the order to commit. (Should something
-/// in between say so of a step that was committed, the repetition meets its own rows and fails, or its own attempt.)
+/// * `serialization_failure` (40001) and `deadlock_detected` (40P01): PostgreSQL rolled it back so that others can go
+///   on.
+/// * `foreign_key_violation` (23503): a purge was about to remove a grant that just got a token from a node whose clock
+///   is behind.
+/// * A pipe that broke while the step was sent: the commit is sent last. (If a proxy reports this after a commit, the
+///   repeated step meets its own rows and fails, or finds its own attempt.)
 ///
-/// A code that says less is none of them, such as `statement_completion_unknown` (40003), nor are the last words of a connection.
+/// `statement_completion_unknown` (40003) is not in the list, and neither is an error that ended the connection.
 fn was_rolled_back(error: &sqlx::Error) -> bool {
     if let sqlx::Error::Io(error) = error {
         return error.kind() == std::io::ErrorKind::BrokenPipe;
@@ -208,9 +226,8 @@ fn was_rolled_back(error: &sqlx::Error) -> bool {
     code.is_some_and(|code| matches!(&*code, "40001" | "40P01" | "23503")) && !is_connection_lost(error)
 }
 
-/// Errors that say something about the moment and not about the statement: no connection (class 08), no resources (53),
-/// an administrator or a timeout stepped in (57), rolled back too often (40), a lock that was not free (55P03), read only because it is
-/// about to be replaced (25006).
+/// Returns whether an error code is temporary: no connection (class 08), no resources (53), stopped by an administrator
+/// or a timeout (57), rolled back too often (40), lock not available (55P03), or read-only during a failover (25006).
 fn is_transient(code: &str) -> bool {
     matches!(code.get(..2), Some("08" | "40" | "53" | "57")) || matches!(code, "55P03" | "25006")
 }
@@ -221,7 +238,7 @@ impl Cells for PgRow {
     }
 
     fn text(&self, column: usize) -> Result<Option<&str>, StorageError> {
-        // The type is not looked at, because json is sent as the text that it is.
+        // Skips the type check, because JSON is sent as text.
         let value = self.try_get_raw(column).map_err(|error| unreadable(column, error))?;
         let text = (!value.is_null()).then(|| value.as_str());
         text.transpose().map_err(|error| unreadable(column, error))
@@ -237,7 +254,7 @@ impl Cells for PgRow {
 }
 
 impl fmt::Debug for PostgresStorage {
-    /// Without the pool, whose options know the password.
+    /// Omits the pool, whose options contain the password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PostgresStorage").field("timeout", &self.timeout).finish_non_exhaustive()
     }

@@ -1,4 +1,4 @@
-//! The purge: short statements that skip rows which other transactions have locked.
+//! The purge of the PostgreSQL storage. It uses short statements, which skip rows that other transactions have locked.
 
 use sqlx::SqlStr;
 use time::OffsetDateTime;
@@ -7,14 +7,16 @@ use super::PostgresStorage;
 use crate::error::StorageError;
 use crate::storage::sql::row_count;
 
-/// How many rows one statement touches, so that it holds its locks for some milliseconds only.
+/// The maximum number of rows that one statement touches. It is low, so that locks are held for a few milliseconds
+/// only.
 pub(super) const BATCH: usize = 1_000;
 
 impl PostgresStorage {
     pub(super) async fn purge(&self, before: OffsetDateTime, limit: usize) -> Result<usize, StorageError> {
         let statements = &self.statements.purge;
         let mut left = limit;
-        // By turns, because tokens are looked for with the first grants that have ended: none of these may be empty.
+        // Alternates, because each statement only visits the first grants that have ended. Empty grants must be removed
+        // before the tokens of further grants can be found.
         while {
             self.in_batches(&mut left, &statements.orphans, before).await?;
             self.in_batches(&mut left, &statements.empty_grants, before).await?;
@@ -25,7 +27,7 @@ impl PostgresStorage {
         Ok(limit - left)
     }
 
-    /// Repeats a statement until it finds less than it may touch, or nothing is left to be touched.
+    /// Repeats a statement until it touches fewer rows than it may, or until the limit `left` is used up.
     pub(super) async fn in_batches(
         &self,
         left: &mut usize,
@@ -36,7 +38,7 @@ impl PostgresStorage {
         Ok(())
     }
 
-    /// Runs a statement once, unless nothing is left to be touched. Returns how many rows it touched.
+    /// Runs a statement once, unless the limit `left` is used up. Returns how many rows it touched.
     async fn batch(&self, left: &mut usize, statement: &SqlStr, until: OffsetDateTime) -> Result<usize, StorageError> {
         let most = BATCH.min(*left);
         if most == 0 {

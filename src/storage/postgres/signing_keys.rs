@@ -1,4 +1,4 @@
-//! The keys that a server signs with. Each change is one statement.
+//! The signing keys of a server in PostgreSQL. Each change is one statement.
 
 use async_trait::async_trait;
 

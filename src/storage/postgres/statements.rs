@@ -1,4 +1,5 @@
-//! Every statement, written once. Names of tables are put in when the storage is opened; values are always bound.
+//! The statements that only PostgreSQL uses. They are rendered with the table names when the storage is opened. Values
+//! are always bound.
 
 use sqlx::SqlStr;
 
@@ -6,7 +7,7 @@ use super::ephemeral::WRITING;
 use super::purge::BATCH;
 use crate::storage::sql::{BySelector, Common, EphemeralStatements, TableNames};
 
-/// The statements with the names of one storage.
+/// The statements of one storage, rendered with its table names.
 pub(super) struct Statements {
     pub(super) common: Common,
     pub(super) open_grant: SqlStr,
@@ -28,7 +29,7 @@ pub(super) struct PurgeStatements {
     pub(super) seeds: SqlStr,
 }
 
-/// The types of what is bound for new tokens, an array for each column.
+/// The SQL types of the columns of new tokens. Each column is bound as an array.
 const NEW_TOKENS: [&str; 12] = [
     "bytea",
     "text",
@@ -44,7 +45,8 @@ const NEW_TOKENS: [&str; 12] = [
     "timestamptz",
 ];
 
-/// Inserts the tokens that are bound from parameter `first` on, with the grant's identifier from `source`.
+/// Returns the statement that inserts tokens. They are bound from parameter `first` on. `grant_id` is an expression
+/// over `source`.
 fn insert_tokens(first: usize, grant_id: &str, source: &str) -> String {
     let arrays: Vec<String> =
         NEW_TOKENS.iter().enumerate().map(|(number, of)| format!("${}::{of}[]", first + number)).collect();
@@ -59,9 +61,9 @@ fn insert_tokens(first: usize, grant_id: &str, source: &str) -> String {
     )
 }
 
-/// Steps 1 to 4 of the contract. Rows are locked before they are looked at; where a lock had to be waited for, PostgreSQL
-/// looks again at the rows as they are then. The grant goes first: redemptions of one family queue there, each before it holds
-/// anything that another might wait for.
+/// Returns the statement for steps 1 to 4 of [`Storage::redeem`](crate::storage::Storage::redeem). It locks the rows
+/// before it checks them: after waiting for a lock, PostgreSQL reads the current row again. It locks the grant first,
+/// so that redemptions of tokens of one grant queue there and can't deadlock.
 fn redeem() -> String {
     let born = insert_tokens(10, "live.grant_id", "live, ");
     format!(
@@ -88,7 +90,7 @@ impl Statements {
         Self {
             common: Common::new(names, "::json"),
             open_grant: names.render(&format!("WITH opened AS ({INSERT_GRANT}) {}", insert_tokens(15, "$1", ""))),
-            // Until the end of the statement no other transaction changes the parent's row.
+            // FOR SHARE keeps other transactions from changing the parent's row until the end of the statement.
             open_child: names.render(&format!(
                 "WITH parent AS MATERIALIZED ( \
                      SELECT id FROM {{grants}} WHERE id = $12 AND revoked_at IS NULL AND expires_at > $6 FOR SHARE \
@@ -107,13 +109,13 @@ impl Statements {
     }
 }
 
-/// The grant is bound as `$1` to `$14`.
+/// Inserts the grant that is bound as `$1` to `$14`.
 const INSERT_GRANT: &str = "INSERT INTO {grants} (id, client_id, subject, grant_type, scope, opened_at, last_used_at, \
      expires_at, revoked_at, host_data, details, parent_grant, session, kept_until) \
      SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10::json, $11::json, $12, $13, $14";
 
-/// Marks the next of the selected grants and returns all that were looked at, marked now or before. The list of those to be marked is
-/// an array, which is made once: what is in it stays as it is.
+/// Revokes the next page of the selected grants. Returns all grants of the page, including those that were revoked
+/// before. The grants to revoke are in an array, which PostgreSQL computes only once.
 const REVOKE_PAGE: &str = "WITH page AS MATERIALIZED ( \
          SELECT g.opened_at, g.id FROM {grants} g WHERE {selected} AND (g.opened_at, g.id) < ($6, $7) \
          ORDER BY g.opened_at DESC, g.id DESC LIMIT $8 \
@@ -125,7 +127,8 @@ const REVOKE_PAGE: &str = "WITH page AS MATERIALIZED ( \
      ) \
      SELECT page.opened_at, page.id, marked.id IS NOT NULL FROM page LEFT JOIN marked ON marked.id = page.id";
 
-/// Marks descendants of the grants `$1` that the statement sees. A child that was being opened meanwhile is seen by the next one.
+/// Revokes the descendants of the grants `$1`. It does not see a child that was being opened meanwhile, but the next
+/// run of the statement does.
 const REVOKE_DESCENDANTS: &str = "WITH RECURSIVE family(id) AS ( \
          SELECT unnest($1::bytea[]) UNION SELECT c.id FROM family f JOIN {grants} c ON c.parent_grant = f.id \
      ) \
@@ -133,7 +136,7 @@ const REVOKE_DESCENDANTS: &str = "WITH RECURSIVE family(id) AS ( \
          SELECT id FROM {grants} WHERE id = ANY(ARRAY(SELECT id FROM family)) AND revoked_at IS NULL \
          ORDER BY id LIMIT $3 FOR NO KEY UPDATE))";
 
-/// Revokes children of grants that were revoked and can be purged: of a revocation that was given up.
+/// Revokes the children of revoked grants that can be purged. A cancelled revocation may have left such children.
 const ORPHANS: &str = "WITH due AS MATERIALIZED ( \
          SELECT id, revoked_at, is_closed FROM {grants} WHERE purge_at <= $1 ORDER BY purge_at LIMIT $2 \
      ), orphans AS MATERIALIZED ( \
@@ -143,8 +146,8 @@ const ORPHANS: &str = "WITH due AS MATERIALIZED ( \
      ) \
      UPDATE {grants} g SET revoked_at = orphans.revoked_at FROM orphans WHERE g.id = orphans.id";
 
-/// Removes tokens of grants that have ended, grant by grant. The grants themselves go in a statement of their own, and are closed
-/// for good until then, so that no node whose clock is behind revives one without its evidence.
+/// Removes the tokens of grants that have ended, grant by grant. A separate statement removes the grants. Until then
+/// they are closed, so that a node whose clock is behind can't use a grant whose spent tokens are gone.
 const TOKENS_OF_DEAD_GRANTS: &str = "WITH dead AS MATERIALIZED ( \
          SELECT id FROM {grants} WHERE purge_at <= $1 ORDER BY purge_at LIMIT $2 FOR UPDATE SKIP LOCKED \
      ), doomed AS MATERIALIZED ( \
@@ -157,14 +160,15 @@ const TOKENS_OF_DEAD_GRANTS: &str = "WITH dead AS MATERIALIZED ( \
      DELETE FROM {tokens} WHERE hash = ANY(ARRAY(SELECT hash FROM doomed))";
 
 impl PurgeStatements {
-    /// Rows that another transaction has locked are left to the next time. Lists are arrays, which are made once: a `LIMIT` in a mere
-    /// subquery would be counted anew if the planner chose to run it again for each row.
+    /// The statements skip rows that other transactions have locked. They use `ARRAY(...)`, which PostgreSQL computes
+    /// only once. A plain subquery with a `LIMIT` might run again for each row, and select other rows each time.
     fn new(names: &TableNames) -> Self {
         let sql = |template: &str| names.render(template);
         Self {
             orphans: sql(ORPHANS),
             tokens_of_dead_grants: sql(TOKENS_OF_DEAD_GRANTS),
-            // Of the first that have ended, or a purge that begins with a million of them would look through all.
+            // Visits only the first grants that have ended. Otherwise a purge with a million of them would scan them
+            // all.
             empty_grants: names.render(&format!(
                 "DELETE FROM {{grants}} WHERE id = ANY(ARRAY( \
                  SELECT g.id FROM {{grants}} g WHERE g.purge_at <= $1 AND g.id = ANY(ARRAY( \

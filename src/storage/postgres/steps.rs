@@ -1,4 +1,4 @@
-//! The steps of the contract on grants and tokens.
+//! The implementation of [`Storage`].
 
 use std::sync::Arc;
 
@@ -22,8 +22,8 @@ use crate::storage::{
 
 type Statement<'q> = Query<'q, Postgres, PgArguments>;
 
-/// How often a redemption looks again if what it found in its way is gone when it looks.
-const LOOKS: usize = 4;
+/// The number of attempts of a redemption that was not possible, although a second statement finds no reason.
+const REDEEM_ATTEMPTS: usize = 4;
 
 #[async_trait]
 impl Storage for PostgresStorage {
@@ -40,7 +40,7 @@ impl Storage for PostgresStorage {
             Err(failure) => failure,
         };
         if failure.is_taken() {
-            // The call that has taken it has committed, so a new statement sees its row.
+            // The call that stored the hash has committed, so a new statement sees its row.
             for key in one_time_keys(tokens) {
                 let is_stored = || sqlx::query(self.statements.common.is_stored.clone()).bind(key.hash.as_bytes());
                 if self.fetch(is_stored).await?.is_some() {
@@ -57,12 +57,12 @@ impl Storage for PostgresStorage {
     }
 
     async fn redeem(&self, redemption: &Redemption, successors: &[StoredToken]) -> Result<RedeemOutcome, StorageError> {
-        if let Err(misfit) = check_grant_of(successors, redemption.grant_id) {
-            // What the token is comes first in the order of the contract.
-            return self.why_not(redemption).await?.ok_or(misfit);
+        if let Err(wrong_grant) = check_grant_of(successors, redemption.grant_id) {
+            // In the order of the contract, the state of the token comes first.
+            return self.why_not(redemption).await?.ok_or(wrong_grant);
         }
         let (columns, deadline) = (Columns::of(successors)?, self.deadline());
-        for _ in 0..LOOKS {
+        for _ in 0..REDEEM_ATTEMPTS {
             match self.try_step(deadline, || self.spend_if_live(redemption, &columns)).await {
                 Ok(true) => return Ok(RedeemOutcome::Done),
                 Ok(false) => {}
@@ -73,7 +73,7 @@ impl Storage for PostgresStorage {
                 return Ok(outcome);
             }
         }
-        Err(StorageError::unavailable("the state of the token kept changing while the redemption was retried"))
+        Err(StorageError::unavailable("the state of the token kept changing while its redemption was retried"))
     }
 
     async fn revoke_access_token(&self, token: &TokenHash, at: OffsetDateTime) -> Result<(), StorageError> {
@@ -86,7 +86,7 @@ impl Storage for PostgresStorage {
     }
 
     async fn revoke_grants(&self, which: &GrantSelector, at: OffsetDateTime) -> Result<u64, StorageError> {
-        // In batches, so that a client with a million grants can be revoked at all within a statement's time.
+        // In batches, so that the time limit of a step is enough even for a client with a million grants.
         let (mut after, mut revoked) = (LIST_START, 0);
         loop {
             let page = self
@@ -147,8 +147,8 @@ impl PostgresStorage {
         Ok(if parents == 1 { Opened::Done } else { Opened::ParentDead })
     }
 
-    /// Revokes the descendants of grants that have been revoked. A statement that waited for a call which opened a child
-    /// does not see the child, so it is repeated until one finds nothing left.
+    /// Revokes the descendants of revoked grants. If the statement waited for a call that opened a child, it does not
+    /// see that child. So it is repeated until it finds nothing.
     async fn revoke_descendants(&self, of: &[PgRow], at: OffsetDateTime) -> Result<u64, StorageError> {
         let ids: Vec<&[u8]> =
             of.iter().map(|row| row.try_get(1)).collect::<Result<_, _>>().map_err(to_storage_error)?;
@@ -165,8 +165,8 @@ impl PostgresStorage {
         }
     }
 
-    /// Reads one row. Reading can be tried again whatever happened, so one connection that broke while it was idle is
-    /// not the caller's problem.
+    /// Reads one row. A read can always be repeated, so it is tried again after a lost connection, which may have
+    /// broken while it was idle.
     pub(super) async fn fetch<'q>(
         &self,
         statement: impl Fn() -> Statement<'q> + Send + Sync,
@@ -180,7 +180,7 @@ impl PostgresStorage {
         }
     }
 
-    /// Why a token can't be spent, as things are by now; `None` if it can.
+    /// Returns the reason why a token can't be redeemed now, or `None` if it can.
     async fn why_not(&self, redemption: &Redemption) -> Result<Option<RedeemOutcome>, StorageError> {
         let found = self.find(&redemption.token).await?;
         Ok(redemption.refusal(found.as_ref().map(|found| (&*found.token, &*found.grant))))
@@ -201,8 +201,8 @@ impl PostgresStorage {
         Ok(done == 1)
     }
 
-    /// The answer to a redemption was lost. If its attempt stands in the row, it was committed; if not, it may be yet. The look
-    /// has time of its own, because often there is none left.
+    /// Checks whether a redemption was committed whose response was lost. If the row does not hold its attempt, it may
+    /// still be committed later. The check has a time limit of its own, because often no time is left.
     async fn was_it_done(&self, redemption: &Redemption, failure: Failure) -> Result<RedeemOutcome, StorageError> {
         let is_ours =
             |token: &StoredToken| token.spent.as_ref().is_some_and(|spent| spent.attempt == redemption.attempt);
@@ -213,13 +213,13 @@ impl PostgresStorage {
     }
 }
 
-/// Binds what a selector names.
+/// Returns the statement with the parts of a selector bound.
 fn selecting(statement: SqlStr, which: &GrantSelector) -> Statement<'_> {
     let (id, subject, client, session) = selected(which);
     sqlx::query(statement).bind(id).bind(subject).bind(client).bind(session)
 }
 
-/// A grant that is to be stored, with its tokens.
+/// A grant to store, with its tokens.
 struct NewGrant<'a> {
     grant: &'a Grant,
     host_data: Option<String>,
@@ -249,7 +249,7 @@ impl NewGrant<'_> {
     }
 }
 
-/// Tokens that are to be stored, column by column.
+/// Tokens to store, to be bound column by column.
 struct Columns<'a> {
     tokens: &'a [StoredToken],
     details: Vec<String>,
@@ -261,7 +261,7 @@ impl<'a> Columns<'a> {
         Ok(Self { tokens, details })
     }
 
-    /// In the order of `NEW_TOKENS`.
+    /// Binds the columns in the order of `NEW_TOKENS`.
     fn bind<'q>(&self, statement: Statement<'q>) -> Statement<'q> {
         fn column<'a, T>(tokens: &'a [StoredToken], of: impl Fn(&'a StoredToken) -> T) -> Vec<T> {
             tokens.iter().map(of).collect()

@@ -1,4 +1,4 @@
-//! What both databases share for ephemeral entries: statements that read the same, and entries in rows.
+//! The statements and row formats of ephemeral entries that both databases share.
 
 use sqlx::SqlStr;
 
@@ -19,10 +19,10 @@ columns! {
     namespace, key
 }
 
-/// The position of the column in a statement that returns one.
+/// The position of the column in statements that return a single column.
 const ONLY: usize = 0;
 
-/// Statements with the names of one storage put in.
+/// The statements of one storage, rendered with its table names.
 pub(crate) struct EphemeralStatements {
     pub(crate) get: SqlStr,
     pub(crate) take: SqlStr,
@@ -32,13 +32,13 @@ pub(crate) struct EphemeralStatements {
     pub(crate) purge: SqlStr,
 }
 
-/// Where the databases differ. Each statement returns the version that it has written.
+/// The statements that differ between the databases. `insert` and `replace` return the version that they wrote.
 pub(crate) struct Writing {
-    /// Of a key, a namespace, a value, an expiry and the time.
+    /// Parameters: key, namespace, value, expiry and the current time.
     pub(crate) insert: &'static str,
-    /// Of the same, and the expected version.
+    /// Parameters: those of `insert`, then the expected version.
     pub(crate) replace: &'static str,
-    /// Of a time and a limit.
+    /// Parameters: time and limit.
     pub(crate) purge: &'static str,
 }
 
@@ -59,17 +59,17 @@ impl EphemeralStatements {
     }
 }
 
-/// The value that a statement returns.
+/// Reads the value from a row with this single column.
 pub(crate) fn read_value(row: &impl Cells) -> Result<Vec<u8>, StorageError> {
     value_at(row, ONLY)
 }
 
-/// The version that a statement returns.
+/// Reads the version from a row with this single column.
 pub(crate) fn read_version(row: &impl Cells) -> Result<Version, StorageError> {
     version_at(row, ONLY)
 }
 
-/// The entry in the first columns.
+/// Reads the entry in the first columns.
 pub(crate) fn read_versioned(row: &impl Cells) -> Result<Versioned, StorageError> {
     const AT: EntryColumns = EntryColumns::after(0).0;
     Ok(Versioned {
@@ -79,7 +79,7 @@ pub(crate) fn read_versioned(row: &impl Cells) -> Result<Versioned, StorageError
     })
 }
 
-/// The entry in the first columns and its key in those that follow.
+/// Reads the entry in the first columns, and its key in the columns that follow.
 pub(crate) fn read_due(row: &impl Cells) -> Result<Due, StorageError> {
     const AT: KeyColumns = KeyColumns::after(EntryColumns::after(0).1).0;
     let namespace = Namespace::new(there(row.text(AT.namespace)?, AT.namespace)?).map_err(|_| corrupt(AT.namespace))?;
@@ -96,7 +96,7 @@ fn version_at(row: &impl Cells, column: usize) -> Result<Version, StorageError> 
     Ok(Version::from_u64(u64::try_from(number).map_err(|_| corrupt(column))?))
 }
 
-/// A version as a column keeps it. No entry has one that a column can't keep.
+/// Returns a version as a column value. `None` if it does not fit: then no stored entry has this version.
 pub(crate) fn number_of(version: Version) -> Option<i64> {
     i64::try_from(version.as_u64()).ok()
 }

@@ -1,10 +1,10 @@
-//! Which failure of a database means what.
+//! The classification of database errors.
 
 use sqlx::Error;
 
 use crate::error::StorageError;
 
-/// A failure as the endpoints need to know it. `passes` says whether an error that the database itself reports will pass.
+/// Converts a database error to a storage error. `passes` decides whether an error code of the database is temporary.
 pub(crate) fn failed(error: Error, passes: fn(&str) -> bool) -> StorageError {
     let unavailable = match &error {
         Error::PoolTimedOut | Error::PoolClosed | Error::WorkerCrashed | Error::BeginFailed => true,
@@ -14,7 +14,7 @@ pub(crate) fn failed(error: Error, passes: fn(&str) -> bool) -> StorageError {
     if unavailable { StorageError::unavailable(error) } else { StorageError::new(error) }
 }
 
-/// The connection broke, or what came over it made no sense: the statement may or may not have been executed.
+/// Returns whether the connection broke or the response was malformed. The statement may have been executed.
 pub(crate) const fn is_transport_failure(error: &Error) -> bool {
     matches!(error, Error::Io(_) | Error::Tls(_) | Error::Protocol(_))
 }

@@ -1,4 +1,4 @@
-//! Migrations: SQL files of ours, run by sqlx, noted down in a table of our own.
+//! Migrations: SQL files of this crate that sqlx runs and records in a separate table.
 
 use sha2::{Digest, Sha384};
 use sqlx::migrate::{AppliedMigration, Migrate, MigrateError, Migration, MigrationType, Migrator};
@@ -6,14 +6,14 @@ use sqlx::migrate::{AppliedMigration, Migrate, MigrateError, Migration, Migratio
 use super::TableNames;
 use crate::error::StorageError;
 
-/// Migrations that keep their books beside our tables, never in `_sqlx_migrations`, where a host's own may be noted.
+/// Returns a migrator that records migrations in a table with our prefix. `_sqlx_migrations` is left to the host app.
 ///
-/// They are run inside a transaction that excludes other nodes, so the lock that sqlx would take is not needed.
+/// The migrations run in a transaction that excludes other nodes, so sqlx needs no lock.
 pub(crate) fn migrator(names: &TableNames, files: &[(i64, &'static str, &str)]) -> Migrator {
     let migrations = files.iter().map(|(version, description, template)| {
         let migration =
             Migration::new(*version, (*description).into(), MigrationType::Simple, names.render(template), false);
-        // Of the file, and not of what the names make of it: a schema may be named later that was implied before.
+        // The checksum covers the template without names, because the host app may later name the schema explicitly.
         Migration { checksum: Sha384::digest(template).to_vec().into(), ..migration }
     });
     let mut migrator = Migrator::with_migrations(migrations.collect());
@@ -22,8 +22,8 @@ pub(crate) fn migrator(names: &TableNames, files: &[(i64, &'static str, &str)]) 
     migrator
 }
 
-/// Runs what has not been run yet, unless something else was run. In our own words, because the future of [`Migrator::run`] can't
-/// be seen to be fit for another thread.
+/// Runs the pending migrations, unless the applied ones are not of this version. [`Migrator::run`] can't be used,
+/// because its future is not `Send`.
 pub(crate) async fn run_migrations<C: Migrate>(
     connection: &mut C,
     names: &TableNames,
@@ -39,7 +39,7 @@ pub(crate) async fn run_migrations<C: Migrate>(
     Ok(())
 }
 
-/// Whether all migrations that this version knows, and no others, have been run.
+/// Checks that exactly the migrations of this version have been applied.
 pub(crate) async fn check_migrations<C: Migrate>(
     connection: &mut C,
     names: &TableNames,
@@ -50,9 +50,7 @@ pub(crate) async fn check_migrations<C: Migrate>(
     if applied.len() == migrator.iter().count() {
         return Ok(());
     }
-    Err(StorageError::new(
-        "the tables are those of an older version: open the storage once with migrations switched on",
-    ))
+    Err(StorageError::new("the tables are of an older version: open the storage once with migrations enabled"))
 }
 
 async fn applied<C: Migrate>(connection: &mut C, table: &str) -> Result<Vec<AppliedMigration>, StorageError> {
@@ -62,19 +60,21 @@ async fn applied<C: Migrate>(connection: &mut C, table: &str) -> Result<Vec<Appl
     }
 }
 
-/// Whether what has been run is what this version would have run, up to some point.
+/// Checks that the applied migrations are the first migrations of this version.
 fn check_prefix(applied: &[AppliedMigration], migrator: &Migrator) -> Result<(), StorageError> {
     let mut ours = migrator.iter();
     for theirs in applied {
         let is_ours = |ours: &Migration| ours.version == theirs.version && ours.checksum == theirs.checksum;
         if !ours.next().is_some_and(is_ours) {
-            return Err(StorageError::new("the tables are those of a newer version, or were made by another program"));
+            return Err(StorageError::new(
+                "the tables are of a newer version or of another program: upgrade grantor, or use another table prefix",
+            ));
         }
     }
     Ok(())
 }
 
-/// With sqlx's own error as the source, where there is one.
+/// Keeps sqlx's error as the source, if there is one.
 fn failed_migration(error: MigrateError) -> StorageError {
     match error {
         MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => StorageError::new(error),

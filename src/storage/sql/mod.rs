@@ -1,4 +1,4 @@
-//! What the storages in SQL databases share: names, migrations, records in rows, and which failure means what.
+//! The parts that the SQL storages share: names, migrations, row formats, and the classification of errors.
 
 mod ephemeral;
 mod failure;
@@ -28,38 +28,39 @@ pub(super) use self::statements::{BySelector, Common, selected};
 use crate::error::StorageError;
 use crate::record::GrantId;
 
-/// What the names of tables and indexes begin with unless a host says otherwise.
+/// The default prefix of the names of tables and indexes.
 pub(super) const DEFAULT_PREFIX: &str = "grantor_";
 
-/// How long a step may take unless a host says otherwise.
+/// The default time limit of a step.
 pub(super) const DEFAULT_TIMEOUT: Duration = Duration::seconds(5);
 
-/// The longest timeout that both databases take, some 24 days. One that is longer counts as this.
+/// The longest timeout that both databases accept, about 24 days. A longer timeout is cut to this.
 const LONGEST_TIMEOUT: Wait = Wait::from_millis(i32::MAX.unsigned_abs() as u64);
 
-/// Checks the timeout of a storage that is opened, and returns it in the type that timers take.
+/// Checks the timeout setting, and converts it to the type that timers use.
 pub(super) fn check_timeout(timeout: Duration) -> Result<Wait, StorageError> {
     let wait = Wait::try_from(timeout).ok().filter(|wait| !wait.is_zero());
     let wait = wait.map(|wait| wait.min(LONGEST_TIMEOUT));
-    wait.ok_or_else(|| StorageError::new("the timeout of the storage is zero or negative: give a positive one"))
+    wait.ok_or_else(|| StorageError::new("the timeout of the storage is zero or negative: set a positive one"))
 }
 
-/// How many grants one statement revokes.
+/// The maximum number of grants that one statement revokes.
 pub(super) const BATCH: usize = 1_000;
 
-/// What comes before the newest grant in a list: the year 10000, which no database minds and no record comes to.
+/// The position before the newest grant of a list: the end of the year 9999, which both databases accept and no record
+/// reaches.
 pub(super) const LIST_START: (OffsetDateTime, GrantId) = match OffsetDateTime::from_unix_timestamp(253_402_300_799) {
     Ok(time) => (time, GrantId::from_bytes([0xff; 16])),
-    Err(_) => panic!("it is within the range of every build of `time`"),
+    Err(_) => panic!("the year 9999 is in the range of every build of `time`"),
 };
 
-/// The last of the grants in rows of `opened_at` and `id`, in the order of a list.
+/// Returns `opened_at` and `id` of the last row of a page.
 pub(super) fn last_of(rows: &[impl Cells]) -> Result<Option<(OffsetDateTime, GrantId)>, StorageError> {
     let places: Vec<_> = rows.iter().map(read_place).collect::<Result<_, _>>()?;
     Ok(places.into_iter().min())
 }
 
-/// A number of rows as SQL knows numbers.
+/// Converts a number of rows to an SQL integer.
 pub(super) fn row_count(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
 }

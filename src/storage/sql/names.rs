@@ -1,13 +1,13 @@
-//! The names of tables and indexes: the only part of any statement that is not fixed.
+//! The names of tables and indexes: the only variable part of a statement.
 
 use sqlx::{AssertSqlSafe, SqlSafeStr, SqlStr};
 
 use crate::error::StorageError;
 
-/// Longer ones would be cut by PostgreSQL (63 bytes), and then two might be the same.
+/// The longest prefix. PostgreSQL cuts names at 63 bytes, which could make two names equal.
 const LONGEST: usize = 40;
 
-/// A schema, if any, and a prefix. Both are plain identifiers, so that nothing in them can end a quoted name.
+/// An optional schema and a prefix. Both are plain identifiers, so that they can't end a quoted name.
 #[derive(Debug, Clone)]
 pub(crate) struct TableNames {
     schema: Option<String>,
@@ -18,12 +18,12 @@ impl TableNames {
     pub(crate) fn new(schema: Option<&str>, prefix: &str) -> Result<Self, StorageError> {
         if !prefix.is_empty() && !is_identifier(prefix) || schema.is_some_and(|schema| !is_identifier(schema)) {
             return Err(StorageError::new(
-                "a schema or table prefix is not 1 to 40 of the characters a-z, 0-9 and _, the first no digit",
+                "the schema or table prefix is invalid: use 1 to 40 of the characters a-z, 0-9 and _, no digit first",
             ));
         }
         if prefix == "_sqlx_" {
             return Err(StorageError::new(
-                "with the table prefix _sqlx_ our migrations would be noted among the host's",
+                "the table prefix _sqlx_ is reserved for the migrations of the host app: choose another one",
             ));
         }
         Ok(Self { schema: schema.map(str::to_owned), prefix: prefix.to_owned() })
@@ -39,20 +39,20 @@ impl TableNames {
         &self.prefix
     }
 
-    /// A table, quoted and with its schema.
+    /// Returns the name of a table, quoted and with its schema.
     pub(crate) fn table(&self, name: &str) -> String {
         let schema = self.schema.as_ref().map(|schema| format!("\"{schema}\".")).unwrap_or_default();
         format!("{schema}\"{}{name}\"", self.prefix)
     }
 
-    /// Puts the names into a statement of ours: `{tokens}` for a table, `{prefix:name}` for an index.
+    /// Renders a statement template: `{tokens}` stands for a table, `{prefix:name}` for an index.
     pub(crate) fn render(&self, template: &str) -> SqlStr {
         let mut sql = template.to_owned();
         for table in ["clients", "grants", "tokens", "ephemeral", "issuer", "signing_keys"] {
             sql = sql.replace(&format!("{{{table}}}"), &self.table(table));
         }
         let sql = sql.replace("{prefix:", &format!("\"{}", self.prefix)).replace('}', "\"");
-        // Shared, because every use of a statement clones it.
+        // An `Arc`, because every use of a statement clones it.
         AssertSqlSafe(std::sync::Arc::<str>::from(sql)).into_sql_str()
     }
 }

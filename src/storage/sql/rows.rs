@@ -1,4 +1,4 @@
-//! Records in rows and back.
+//! The conversion between records and rows.
 
 use std::sync::Arc;
 
@@ -12,7 +12,8 @@ use crate::record::{AttemptId, Grant, GrantId, SessionDigest, Spent, StoredToken
 use crate::secret::{Seed, TokenHash};
 use crate::storage::{Found, one_time_keys};
 
-/// Defines the columns of a record once: the list that a statement selects, and the position of each column in its rows.
+/// Defines the columns of a record once: the list that a statement selects, and the position of each column in its
+/// rows.
 macro_rules! columns {
     ($(#[$meta:meta])* $name:ident, $alias:literal: $first:ident $(, $column:ident)*) => {
         $(#[$meta])*
@@ -25,7 +26,8 @@ macro_rules! columns {
             pub(super) const LIST: &str =
                 concat!($alias, ".", stringify!($first) $(, ", ", $alias, ".", stringify!($column))*);
 
-            /// The positions in a row that has `before` other columns first, and how many columns there are up to the last of these.
+            /// Returns the positions in a row that has `before` other columns first, and the number of columns up to
+            /// the last of these.
             pub(super) const fn after(before: usize) -> (Self, usize) {
                 let mut next = before + 1;
                 let columns = Self {
@@ -53,12 +55,12 @@ columns! {
     parent_grant, session
 }
 
-/// What a statement selects so that [`read_found`] understands its rows: these of a token as `t`, then [`GRANT_COLUMNS`].
+/// The columns of a token `t`. [`read_found`] expects these, followed by [`GRANT_COLUMNS`].
 pub(crate) const TOKEN_COLUMNS: &str = TokenColumns::LIST;
-/// What a statement selects so that [`read_grant`] understands its rows: a grant as `g`.
+/// The columns of a grant `g`, which [`read_grant`] expects.
 pub(crate) const GRANT_COLUMNS: &str = GrantColumns::LIST;
 
-/// One row of an answer, by the number of the column. Remembers nothing.
+/// A row of a result, with access by column number.
 pub(crate) trait Cells {
     fn bytes(&self, column: usize) -> Result<Option<&[u8]>, StorageError>;
     fn text(&self, column: usize) -> Result<Option<&str>, StorageError>;
@@ -69,7 +71,7 @@ pub(crate) trait Cells {
         self.bytes(column)?.map(|bytes| bytes.try_into().map_err(|_| corrupt(column))).transpose()
     }
 
-    /// A text that met the rule of its type when it was stored.
+    /// Reads a text and parses it as `T`, whose rule it met when it was stored.
     fn checked<T>(&self, column: usize) -> Result<T, StorageError>
     where
         T: for<'t> TryFrom<&'t str>,
@@ -83,9 +85,9 @@ pub(crate) trait Cells {
     }
 }
 
-/// A row that holds what no row of ours can hold. Says where, and nothing of what.
+/// The error of a row with a value that this crate never writes. It names the column, and does not show the value.
 #[derive(Debug, thiserror::Error)]
-#[error("column {column} of a stored record can't be understood")]
+#[error("column {column} of a stored record is corrupt")]
 struct Corrupt {
     column: usize,
     #[source]
@@ -104,7 +106,7 @@ pub(super) fn there<T>(value: Option<T>, column: usize) -> Result<T, StorageErro
     value.ok_or_else(|| corrupt(column))
 }
 
-/// The token in the first columns, [`TOKEN_COLUMNS`].
+/// Reads the token in the first columns, [`TOKEN_COLUMNS`].
 fn read_token(row: &impl Cells) -> Result<StoredToken, StorageError> {
     const AT: TokenColumns = TokenColumns::after(0).0;
     let spent = match (row.time(AT.spent_at)?, row.id(AT.spent_by)?) {
@@ -129,12 +131,12 @@ fn read_token(row: &impl Cells) -> Result<StoredToken, StorageError> {
     })
 }
 
-/// The grant in the first columns, [`GRANT_COLUMNS`].
+/// Reads the grant in the first columns, [`GRANT_COLUMNS`].
 pub(crate) fn read_grant(row: &impl Cells) -> Result<Arc<Grant>, StorageError> {
     grant_at(row, const { &GrantColumns::after(0).0 })
 }
 
-/// The token and its grant, from a row of both.
+/// Reads a token and its grant from one row.
 pub(crate) fn read_found(row: &impl Cells) -> Result<Found, StorageError> {
     let grant = grant_at(row, const { &GrantColumns::after(TokenColumns::after(0).1).0 })?;
     Ok(Found::new(Arc::new(read_token(row)?), grant))
@@ -159,12 +161,12 @@ fn grant_at(row: &impl Cells, at: &GrantColumns) -> Result<Arc<Grant>, StorageEr
     }))
 }
 
-/// The place of a grant in a list: its `opened_at` and `id` in the columns 0 and 1.
+/// Reads the position of a grant in a list: its `opened_at` and `id` in the columns 0 and 1.
 pub(crate) fn read_place(row: &impl Cells) -> Result<(OffsetDateTime, GrantId), StorageError> {
     Ok((there(row.time(0)?, 0)?, GrantId::from_bytes(there(row.id(1)?, 1)?)))
 }
 
-/// The client whose registration is in column 0. If this version can't read it, a newer one may have written it: others can use it.
+/// Reads the client whose registration is in column 0. If this fails, a newer version may have written the client.
 pub(crate) fn read_client(row: &impl Cells) -> Result<Arc<Client>, StorageError> {
     let text = there(row.text(0)?, 0)?;
     let newer = |cause: BoxError| StorageError::unavailable(Corrupt { column: 0, cause: Some(cause) });
@@ -173,18 +175,19 @@ pub(crate) fn read_client(row: &impl Cells) -> Result<Arc<Client>, StorageError>
     Ok(Arc::new(Client::from_parts(parts).map_err(|error| newer(error.into()))?))
 }
 
-/// Until when the row of a grant is kept although it has ended: its longest one-time key.
+/// Returns the time at which the last one-time key expires. The row of the grant is kept until then, even if the grant
+/// has ended.
 pub(crate) fn kept_until(tokens: &[StoredToken]) -> Option<OffsetDateTime> {
     one_time_keys(tokens).map(|key| key.expires_at).max()
 }
 
-/// A member of a record that is stored as JSON.
+/// Serializes a member of a record as JSON.
 pub(crate) fn json(value: &impl Serialize) -> Result<String, StorageError> {
     serde_json::to_string(value).map_err(StorageError::new)
 }
 
-/// The host's data of a grant as JSON. It must be readable again, or no call could find the grant: data that is nested too
-/// deeply is an error.
+/// Serializes the host data of a grant as JSON. Rejects data that is nested too deeply to be read again, because no
+/// call could find the grant then.
 pub(crate) fn host_data(grant: &Grant) -> Result<Option<String>, StorageError> {
     let Some(data) = &grant.host_data else { return Ok(None) };
     let text = json(data)?;

@@ -1,4 +1,4 @@
-//! The row of the keys that a server signs with.
+//! The row format of the signing keys.
 
 use super::rows::{Cells, there};
 use crate::error::StorageError;

@@ -1,4 +1,4 @@
-//! Statements that read the same in both databases, but for a word here and there.
+//! Statements that are the same in both databases, except for a few words.
 
 use sqlx::SqlStr;
 
@@ -7,7 +7,7 @@ use super::rows::{GRANT_COLUMNS, TOKEN_COLUMNS};
 use crate::record::{ClientId, Subject};
 use crate::storage::GrantSelector;
 
-/// Statements with the names of one storage put in. Values are always bound.
+/// The statements of one storage, rendered with its table names. Values are always bound.
 pub(crate) struct Common {
     pub(crate) find: SqlStr,
     pub(crate) revoke_access_token: SqlStr,
@@ -18,14 +18,14 @@ pub(crate) struct Common {
     pub(crate) signing_keys: SigningKeysStatements,
 }
 
-/// The issuer that a storage belongs to: one row, or none.
+/// The statements for the issuer: one row, or none.
 pub(crate) struct IssuerStatements {
     pub(crate) claim: SqlStr,
     pub(crate) rebind: SqlStr,
     pub(crate) find: SqlStr,
 }
 
-/// The keys that a server signs with: one row, or none.
+/// The statements for the signing keys: one row, or none.
 pub(crate) struct SigningKeysStatements {
     pub(crate) load: SqlStr,
     pub(crate) insert: SqlStr,
@@ -38,8 +38,8 @@ pub(crate) struct ClientStatements {
     pub(crate) insert: SqlStr,
 }
 
-/// One statement for each kind of [`GrantSelector`], so that each has a plan of its own. In all of them `$1` is the grant's
-/// identifier, `$2` the subject, `$3` the client and `$4` the session, used or not.
+/// One statement for each kind of [`GrantSelector`], so that the database plans each separately. In all of them `$1` is
+/// the identifier of the grant, `$2` the subject, `$3` the client and `$4` the session, even if they are not used.
 pub(crate) struct BySelector {
     id: SqlStr,
     subject_and_id: SqlStr,
@@ -51,7 +51,7 @@ pub(crate) struct BySelector {
 }
 
 impl Common {
-    /// `as_json` is what makes JSON of a text that is bound.
+    /// `as_json` is the SQL suffix that converts a bound text to JSON.
     pub(crate) fn new(names: &TableNames, as_json: &str) -> Self {
         let list = format!(
             "SELECT {GRANT_COLUMNS} FROM {{grants}} g WHERE {{selected}} \
@@ -98,7 +98,7 @@ impl ClientStatements {
 }
 
 impl BySelector {
-    /// Puts each condition in place of `{selected}`.
+    /// Renders the template once for each kind of selector, with the condition in place of `{selected}`.
     pub(crate) fn new(names: &TableNames, template: &str) -> Self {
         let with = |condition: &str| names.render(&template.replace("{selected}", condition));
         Self {
@@ -106,8 +106,8 @@ impl BySelector {
             subject_and_id: with("g.id = $1 AND g.subject = $2"),
             subject: with("g.subject = $2"),
             client: with("g.client_id = $3"),
-            // By the index of the subject: a client may have a million grants of as many subjects, and without statistics a database
-            // may choose the index of the client. An expression is in no index.
+            // The expression keeps the database from using the index of the client, which may have a million grants.
+            // Without statistics, it might choose that index over the one of the subject.
             subject_and_client: with("g.subject = $2 AND g.client_id || '' = $3"),
             session: with("g.session = $4"),
             subject_and_session: with("g.subject = $2 AND g.session = $4"),
@@ -128,10 +128,10 @@ impl BySelector {
     }
 }
 
-/// What a selector names, as `$1` to `$4` of [`BySelector`].
+/// The parts of a selector, bound as `$1` to `$4` of [`BySelector`].
 pub(crate) type Selected<'a> = (Option<&'a [u8]>, Option<&'a str>, Option<&'a str>, Option<&'a [u8]>);
 
-/// See [`Selected`].
+/// Splits a selector into its parts.
 pub(crate) fn selected(which: &GrantSelector) -> Selected<'_> {
     let (id, subject, client, session) = match which {
         GrantSelector::Id(id) => (Some(id), None, None, None),

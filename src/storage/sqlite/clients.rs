@@ -1,4 +1,4 @@
-//! Clients.
+//! Clients in SQLite.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::storage::{
 };
 
 impl SqliteStorage {
-    /// Inserts a client; whether there was room for it.
+    /// Inserts a client. Returns `false` if its identifier is taken.
     async fn insert_client(&self, client: &Client) -> Result<bool, StorageError> {
         let mut write = self.write().await?;
         let insert = sqlx::query(self.statements.common.clients.insert.clone()).bind(client.id().as_str());
@@ -25,7 +25,7 @@ impl SqliteStorage {
         Ok(done.rows_affected() == 1)
     }
 
-    /// Replaces a client by what is made of it.
+    /// Replaces a client by the result of a closure, in one transaction.
     async fn change_client(
         &self,
         id: &ClientId,
@@ -93,7 +93,7 @@ impl ClientRegistry for SqliteStorage {
     }
 
     async fn list_clients(&self, after: Option<&ClientId>, limit: usize) -> Result<Vec<Arc<Client>>, RegistryError> {
-        // No identifier is empty, so all of them come after the empty text.
+        // No identifier is empty, so all identifiers come after the empty text.
         let after = after.map_or("", ClientId::as_str);
         let list = sqlx::query(self.statements.common.clients.list.clone()).bind(after).bind(row_count(limit));
         let found = self.within(async { list.fetch_all(&self.pool).await.map_err(to_storage_error) }).await?;

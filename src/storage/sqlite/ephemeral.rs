@@ -1,5 +1,5 @@
-//! Ephemeral entries. The version of an entry is its row's number, which `AUTOINCREMENT` never gives twice: what is written
-//! anew is a new row.
+//! Ephemeral entries in SQLite. The version of an entry is its row number. Each write creates a new row, and
+//! `AUTOINCREMENT` never uses a number twice.
 
 use async_trait::async_trait;
 use sqlx::query::Query;
@@ -13,7 +13,7 @@ use crate::storage::ephemeral::{
 };
 use crate::storage::sql::{Writing, number_of, read_due, read_value, read_version, read_versioned, row_count};
 
-/// `OR REPLACE` removes the row that has the key, and writes a new one.
+/// `OR REPLACE` removes the row with the same key and inserts a new one.
 pub(super) const WRITING: Writing = Writing {
     insert: "INSERT OR REPLACE INTO {ephemeral} (key, namespace, value, expires_at) SELECT $1, $2, $3, $4 \
              WHERE NOT EXISTS (SELECT 1 FROM {ephemeral} WHERE key = $1 AND expires_at > $5) RETURNING version",
@@ -25,7 +25,7 @@ pub(super) const WRITING: Writing = Writing {
 };
 
 impl SqliteStorage {
-    /// Runs a statement that writes one row at most and returns something of it.
+    /// Runs a statement that writes at most one row and returns columns of it.
     async fn change(&self, statement: Query<'_, Sqlite, SqliteArguments>) -> Result<Option<SqliteRow>, StorageError> {
         let mut write = self.write().await?;
         let mut changed = statement.fetch_all(&mut *write.transaction).await.map_err(to_storage_error)?;

@@ -1,4 +1,4 @@
-//! The issuer that the storage belongs to.
+//! The issuer of a storage in SQLite.
 
 use sqlx::query::Query;
 use sqlx::sqlite::{Sqlite, SqliteArguments};
@@ -19,7 +19,7 @@ impl SqliteStorage {
         IssuerError::check(self.within(self.change_owner(rebind)).await?.as_deref(), to)
     }
 
-    /// Runs a statement and returns whose the storage is then.
+    /// Runs a statement and returns the owner of the storage after it.
     async fn change_owner(&self, change: Query<'_, Sqlite, SqliteArguments>) -> Result<Option<String>, StorageError> {
         let mut write = self.write().await?;
         change.execute(&mut *write.transaction).await.map_err(to_storage_error)?;

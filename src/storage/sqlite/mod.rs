@@ -1,10 +1,9 @@
 //! A storage in an SQLite file, for one machine (feature `sqlite`).
-//!
-//! # How each step is one step
-//! SQLite has one writer at a time. Every step that writes begins with `BEGIN IMMEDIATE`, which makes it that writer before
-//! it reads anything, decides with what it read, and commits. Within a process writers queue in order; between
-//! processes SQLite's own lock decides, for which each waits up to the timeout. Readers neither wait nor are waited for,
-//! because the file is in WAL mode.
+//! # Atomic steps
+//! SQLite has one writer at a time. Every step that writes begins with `BEGIN IMMEDIATE`, which makes it the writer
+//! before it reads anything. It then reads, decides, writes and commits. Within a process, writers queue in order.
+//! Between processes, they wait for SQLite's lock up to the timeout. Readers neither wait nor block writers, because
+//! the file is in WAL mode.
 
 mod clients;
 mod ephemeral;
@@ -30,7 +29,8 @@ use self::statements::Statements;
 use super::StorageError;
 use super::sql::{Cells, failed, unreadable};
 
-/// Clients, grants, tokens and ephemeral entries in an SQLite file. Cloning it is cheap and gives the same storage.
+/// A storage of clients, grants, tokens and ephemeral entries in an SQLite file. A clone is cheap and is a handle to
+/// the same storage.
 ///
 /// ```no_run
 /// # async fn open() -> Result<(), grantor::StorageError> {
@@ -40,44 +40,48 @@ use super::sql::{Cells, failed, unreadable};
 /// # Ok(())
 /// # }
 /// ```
+/// It keeps the whole [contract](super) for one or more processes on the same machine. Don't use it on a network file
+/// system, where SQLite's locks are not reliable.
 ///
-/// It keeps the whole [contract](super), for one process or for several on the same machine; not on a network file
-/// system, where SQLite's locks can't be relied on. What a call has returned survives the death of the process and, with
-/// the `synchronous = FULL` that [`open`](Self::open) sets, of the machine. The directory must be writable: SQLite keeps two
-/// more files beside the database, and a backup is taken with `VACUUM INTO` or SQLite's own tools, not by copying one of them.
+/// Once a call has returned, its effect survives a crash of the process. With the `synchronous = FULL` that
+/// [`open`](Self::open) sets, it also survives a crash of the machine. The directory must be writable, because SQLite
+/// keeps two more files beside the database. Make backups with `VACUUM INTO` or SQLite's tools, not by copying one of
+/// the files.
 ///
 /// # Failures
-/// A lock that is not free within the timeout, and a full disk, are [`unavailable`](StorageError::unavailable), which becomes
-/// 503. Errors keep `sqlx`'s error as their source.
+/// A lock that is not free within the timeout and a full disk are [`unavailable`](StorageError::unavailable) errors,
+/// for which the server responds with 503. Errors keep `sqlx`'s error as their source.
 ///
 /// # Tables
-/// `grantor_clients`, `grantor_grants`, `grantor_tokens`, `grantor_ephemeral`, `grantor_issuer`, `grantor_signing_keys`, and `grantor_migrations` for the bookkeeping; a prefix of
-/// your choice with
-/// [`SqliteOptions`]. [`manual::tables`](crate::manual::tables) shows them. Tokens and client secrets are
-/// stored as digests only; the seed beside a spent refresh token is erased by the next refresh or a minute later by
-/// [`AuthorizationServer::purge`](crate::AuthorizationServer::purge), which is to be called from time to time.
+/// The tables are `grantor_clients`, `grantor_grants`, `grantor_tokens`, `grantor_ephemeral`, `grantor_issuer`,
+/// `grantor_signing_keys` and, for the bookkeeping, `grantor_migrations`. [`manual::tables`](crate::manual::tables)
+/// shows them, and [`SqliteOptions`] can change their prefix.
+///
+/// Tokens and client secrets are stored as digests only. The seed of a spent refresh token is erased by the next
+/// refresh, or after a minute by [`AuthorizationServer::purge`](crate::AuthorizationServer::purge), which you must call
+/// regularly.
 ///
 /// # Linking
-/// `sqlx` brings SQLite itself, through `libsqlite3-sys`, and Cargo allows one version of such a crate in a program. If you
-/// also use `rusqlite` or `diesel`, choose versions that accept the `libsqlite3-sys` that `sqlx` wants (for `sqlx` 0.9.0: 0.30.1 to 0.37),
-/// or keep the storage in another process.
+/// `sqlx` links SQLite through `libsqlite3-sys`, and Cargo allows only one version of this crate in a program. If you
+/// also use `rusqlite` or `diesel`, choose versions that accept the `libsqlite3-sys` that `sqlx` needs (for `sqlx`
+/// 0.9.0: 0.30.1 to 0.37), or run the server in another process.
 #[derive(Clone)]
 pub struct SqliteStorage {
     pool: SqlitePool,
-    /// Whose turn it is to write, in this process.
+    /// The lock that queues the writers of this process.
     turn: Arc<Mutex<()>>,
     statements: Arc<Statements>,
     timeout: Duration,
 }
 
-/// A transaction that is the only one to write. Dropped without a commit, it leaves nothing behind.
+/// The transaction of the single writer. If it is dropped without a commit, it is rolled back.
 struct Write {
     transaction: Transaction<'static, Sqlite>,
     _turn: OwnedMutexGuard<()>,
 }
 
 impl SqliteStorage {
-    /// Opens a file, creating it unless it is there, and brings its tables up to date, with the default [`SqliteOptions`].
+    /// Opens a file with the default [`SqliteOptions`]. Creates the file if it does not exist, and migrates the tables.
     ///
     /// # Errors
     /// See [`SqliteOptions::open`].
@@ -85,7 +89,7 @@ impl SqliteStorage {
         SqliteOptions::new().open(path).await
     }
 
-    /// Like [`open`](Self::open), for the file that a URL names: `sqlite:oauth.db`.
+    /// Opens the file that a URL names, such as `sqlite:oauth.db`. Otherwise like [`open`](Self::open).
     ///
     /// # Errors
     /// See [`SqliteOptions::connect`].
@@ -93,7 +97,7 @@ impl SqliteStorage {
         SqliteOptions::new().connect(url).await
     }
 
-    /// Uses a pool of the host's and brings the tables up to date, with the default [`SqliteOptions`].
+    /// Uses an existing pool with the default [`SqliteOptions`], and migrates the tables.
     ///
     /// # Errors
     /// See [`SqliteOptions::with_pool`].
@@ -101,17 +105,17 @@ impl SqliteStorage {
         SqliteOptions::new().with_pool(pool).await
     }
 
-    /// The pool it uses.
+    /// Returns the connection pool.
     #[must_use]
     pub const fn pool(&self) -> &SqlitePool {
         &self.pool
     }
 
-    /// Does something within the time limit.
+    /// Runs a step within the time limit.
     async fn within<T, E: From<StorageError>>(&self, work: impl Future<Output = Result<T, E>> + Send) -> Result<T, E> {
         match tokio::time::timeout(self.timeout, work).await {
             Ok(done) => done,
-            Err(_) => Err(StorageError::unavailable("the database was busy for too long").into()),
+            Err(_) => Err(StorageError::unavailable("the database was busy until the timeout").into()),
         }
     }
 
@@ -132,19 +136,19 @@ fn to_storage_error(error: sqlx::Error) -> StorageError {
     failed(error, is_transient)
 }
 
-/// Results that say something about the moment and not about the statement: busy, locked, interrupted, no space.
+/// Returns whether an SQLite result code is temporary: busy, locked, interrupted or no space.
 fn is_transient(code: &str) -> bool {
     const BUSY: u32 = 5;
     const LOCKED: u32 = 6;
     const INTERRUPT: u32 = 9;
     const FULL: u32 = 13;
-    // The low byte is the primary result code, the others refine it.
+    // The low byte is the primary result code.
     code.parse::<u32>().is_ok_and(|code| matches!(code & 0xff, BUSY | LOCKED | INTERRUPT | FULL))
 }
 
-/// As the columns keep it: whole microseconds since 1970.
+/// Converts a time to a column value: microseconds since 1970.
 fn micros(time: OffsetDateTime) -> i64 {
-    // Far more fits than the year 9999.
+    // An i64 holds times far beyond the year 9999.
     i64::try_from(time.unix_timestamp_nanos().div_euclid(1_000)).unwrap_or(i64::MAX)
 }
 

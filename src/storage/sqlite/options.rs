@@ -1,4 +1,4 @@
-//! How an [`SqliteStorage`] is opened.
+//! [`SqliteOptions`].
 
 use std::path::Path;
 use std::sync::Arc;
@@ -14,14 +14,14 @@ use crate::storage::sql::{
     Cells, DEFAULT_PREFIX, DEFAULT_TIMEOUT, TableNames, check_migrations, check_timeout, migrator, run_migrations,
 };
 
-/// The migrations, in order. What is in here never changes.
+/// The migrations, in order. Released ones never change.
 const MIGRATIONS: [(i64, &str, &str); 1] =
     [(1, "clients, grants, tokens", include_str!("../../../migrations/sqlite/0001_clients_grants_tokens.sql"))];
 
-/// How long to wait before a new file is tried again that another process is just setting up.
+/// The delay before another attempt to open a new file that another process is setting up.
 const PAUSE: Wait = Wait::from_millis(10);
 
-/// How an [`SqliteStorage`] is opened.
+/// The options for opening an [`SqliteStorage`].
 ///
 /// ```no_run
 /// # async fn open(pool: sqlx::SqlitePool) -> Result<(), grantor::StorageError> {
@@ -47,45 +47,48 @@ impl Default for SqliteOptions {
 }
 
 impl SqliteOptions {
-    /// The defaults, which stand at each method.
+    /// Returns the default options.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// What the names of all tables and indexes begin with; by default `grantor_`. Up to 40 of the characters `a-z`, `0-9` and
-    /// `_`, or nothing.
+    /// Sets the prefix of the names of all tables and indexes: at most 40 of the characters `a-z`, `0-9` and `_`, not
+    /// beginning with a digit, or nothing. Default: `grantor_`.
     pub fn table_prefix(mut self, prefix: impl Into<String>) -> Self {
         self.prefix = prefix.into();
         self
     }
 
-    /// How long a step may take, waiting for other writers included; by default 5 seconds. After that it fails with
-    /// [`unavailable`](StorageError::unavailable). Most calls are one step; a redemption that failed takes a second one to look
-    /// whether it was done all the same, and a purge or the revocation of many grants consists of as many as it needs. With a timeout that is
-    /// zero or negative, the storage does not open.
+    /// Sets the time limit of a step, including the wait for other writers. Default: 5 seconds. The storage does not
+    /// open with a limit that is zero or negative.
+    ///
+    /// A step that takes longer fails with [`unavailable`](StorageError::unavailable). Most calls are one step. A
+    /// redemption that failed takes a second step, which checks whether it was committed. A purge and the revocation of
+    /// many grants take several steps.
     pub const fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    /// How many connections [`open`](Self::open) opens at most, and so how many calls read at the same time; by default 8.
+    /// Sets the maximum number of connections, and so of concurrent reads, after [`open`](Self::open). Default: 8.
     pub const fn max_connections(mut self, connections: u32) -> Self {
         self.connections = connections;
         self
     }
 
-    /// Whether to create and change tables when the storage is opened, which is the default. Without it they are only
-    /// checked.
+    /// Sets whether opening the storage creates and migrates the tables. If not, it only checks them. Default: `true`.
     pub const fn migrate(mut self, migrates: bool) -> Self {
         self.migrates = migrates;
         self
     }
 
-    /// Opens a file, creating it unless it is there (or `migrate(false)`), in WAL mode and with `synchronous = FULL`.
+    /// Opens a file in WAL mode with `synchronous = FULL`. Creates it if it does not exist, except with
+    /// `migrate(false)`.
     ///
     /// # Errors
-    /// The file can't be opened or created, is not a database, or as for [`with_pool`](Self::with_pool). A database in memory
-    /// is refused, because each connection would have one of its own: use [`MemoryStorage`](crate::MemoryStorage).
+    /// The file can't be opened or created, it is not a database, or an error of [`with_pool`](Self::with_pool). A
+    /// database in memory is refused, because each connection would get a separate one: use
+    /// [`MemoryStorage`](crate::MemoryStorage) instead.
     pub async fn open(self, path: impl AsRef<Path>) -> Result<SqliteStorage, StorageError> {
         let path = path.as_ref();
         if path.as_os_str().is_empty() || path == Path::new(":memory:") {
@@ -94,10 +97,11 @@ impl SqliteOptions {
         self.open_with(SqliteConnectOptions::new().filename(path)).await
     }
 
-    /// Like [`open`](Self::open), for the file that a URL names: `sqlite:oauth.db`, `sqlite:///var/lib/oauth.db?cache=private`.
+    /// Opens the file that a URL names, such as `sqlite:oauth.db` or `sqlite:///var/lib/oauth.db?cache=private`.
+    /// Otherwise like [`open`](Self::open).
     ///
     /// # Errors
-    /// The URL is malformed, or as for [`open`](Self::open).
+    /// The URL is malformed, or an error of [`open`](Self::open).
     pub async fn connect(self, url: &str) -> Result<SqliteStorage, StorageError> {
         if url.contains(":memory:") || url.contains("mode=memory") {
             return Err(needs_a_file());
@@ -116,24 +120,24 @@ impl SqliteOptions {
         let options = SqlitePoolOptions::new()
             .max_connections(self.connections)
             .acquire_timeout(timeout)
-            // A file does not go away as a server does.
+            // A file needs no liveness check, unlike a server.
             .test_before_acquire(false);
         let pool = tokio::time::timeout(timeout, connected(options, connect))
             .await
-            .map_err(|_| StorageError::unavailable("the database was busy for too long"))??;
+            .map_err(|_| StorageError::unavailable("the database was busy until the timeout"))??;
         self.with_pool(pool).await
     }
 
-    /// Uses a pool of the host's. Let its connections use WAL mode and foreign keys, wait for locks no longer than the timeout,
-    /// and all read and write the same file.
+    /// Uses an existing pool. All its connections must use the same file, WAL mode and foreign keys, and must not wait
+    /// for locks longer than the timeout.
     ///
     /// # Errors
-    /// The timeout or the prefix is not allowed, a migration failed, or the tables are those of another version.
+    /// The timeout or the prefix is invalid, a migration failed, or the tables are of another version.
     pub async fn with_pool(self, pool: SqlitePool) -> Result<SqliteStorage, StorageError> {
         let timeout = check_timeout(self.timeout)?;
         let names = TableNames::new(None, &self.prefix)?;
         let migrator = migrator(&names, &MIGRATIONS);
-        // Being the one writer keeps other processes out.
+        // The writer's lock excludes other processes.
         let mut transaction = pool.begin_with("BEGIN IMMEDIATE").await.map_err(to_storage_error)?;
         let file = sqlx::query("SELECT file FROM pragma_database_list WHERE name = 'main'");
         let file = file.fetch_one(&mut *transaction).await.map_err(to_storage_error)?;
@@ -152,10 +156,10 @@ impl SqliteOptions {
 }
 
 fn needs_a_file() -> StorageError {
-    StorageError::new("an SQLite storage needs a file")
+    StorageError::new("the SQLite storage has no file: name a file, or use MemoryStorage")
 }
 
-/// Connects. While another process switches a new file to WAL mode, SQLite does not wait but fails.
+/// Connects, and retries while another process switches a new file to WAL mode. SQLite fails then instead of waiting.
 async fn connected(options: SqlitePoolOptions, connect: SqliteConnectOptions) -> Result<SqlitePool, StorageError> {
     loop {
         match options.clone().connect_with(connect.clone()).await.map_err(to_storage_error) {

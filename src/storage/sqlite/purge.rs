@@ -1,4 +1,4 @@
-//! The purge: short transactions, between which other writers get their turn.
+//! The purge of the SQLite storage. It uses short transactions, so that other writers can run in between.
 
 use sqlx::{Row, SqlStr};
 use time::OffsetDateTime;
@@ -8,20 +8,20 @@ use super::{SqliteStorage, Write, micros, to_storage_error};
 use crate::error::StorageError;
 use crate::storage::sql::row_count;
 
-/// How many rows one transaction touches.
+/// The maximum number of rows that one transaction touches.
 const BATCH: usize = 200;
 
 impl SqliteStorage {
     pub(super) async fn purge(&self, before: OffsetDateTime, limit: usize) -> Result<usize, StorageError> {
         let mut left = limit;
-        self.in_batches(&mut left, |most| self.bury(before, most)).await?;
+        self.in_batches(&mut left, |most| self.purge_grants(before, most)).await?;
         let (access_tokens, seeds) = (&self.statements.purge.access_tokens, &self.statements.purge.seeds);
         self.in_batches(&mut left, |most| self.one(access_tokens, before, most)).await?;
         self.in_batches(&mut left, |most| self.one(seeds, before, most)).await?;
         Ok(limit - left)
     }
 
-    /// Repeats a batch until it finds less than it may take, or nothing is left to be taken.
+    /// Repeats a batch until it touches fewer rows than it may, or until the limit `left` is used up.
     pub(super) async fn in_batches<F>(
         &self,
         left: &mut usize,
@@ -38,7 +38,7 @@ impl SqliteStorage {
             if touched < most {
                 break;
             }
-            // Other processes don't queue, they look from time to time whether the lock is free: so it is, half of the time.
+            // Other processes poll the lock instead of queueing, so leave it free for half of the time.
             tokio::time::sleep(begun.elapsed()).await;
         }
         Ok(())
@@ -56,9 +56,9 @@ impl SqliteStorage {
         Ok(touched)
     }
 
-    /// Removes grants that have ended, their tokens first, and before that revokes what a revocation that was given up has left. A grant of which a part is left is closed for good, so that no
-    /// process whose clock is behind revives it.
-    async fn bury(&self, before: OffsetDateTime, most: usize) -> Result<usize, StorageError> {
+    /// Completes cancelled revocations, then removes grants that have ended, with their tokens first. A grant that
+    /// keeps some tokens is closed, so that a process whose clock is behind can't use it any more.
+    async fn purge_grants(&self, before: OffsetDateTime, most: usize) -> Result<usize, StorageError> {
         let statements = &self.statements.purge;
         let mut write = self.write().await?;
         let orphans = change(&mut write, &statements.orphans, before, &[most]).await?;
@@ -68,7 +68,7 @@ impl SqliteStorage {
         let tokens = delete.fetch_all(&mut *write.transaction).await.map_err(to_storage_error)?;
         let grants =
             change(&mut write, &statements.empty_grants, before, &[most, room.saturating_sub(tokens.len())]).await?;
-        // Unless the batch is full, all their tokens are gone, and there is nothing to revive.
+        // If the batch is not full, all tokens of these grants are removed, and no grant needs to be closed.
         if tokens.len() >= room {
             let mut ids =
                 tokens.iter().map(|row| row.try_get(0)).collect::<Result<Vec<&[u8]>, _>>().map_err(to_storage_error)?;

@@ -1,4 +1,4 @@
-//! The keys that a server signs with.
+//! The signing keys of a server in SQLite.
 
 use async_trait::async_trait;
 

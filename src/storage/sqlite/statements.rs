@@ -1,11 +1,12 @@
-//! The statements of SQLite alone, written once. Names of tables are put in when the storage is opened; values are always bound.
+//! The statements that only SQLite uses. They are rendered with the table names when the storage is opened. Values are
+//! always bound.
 
 use sqlx::SqlStr;
 
 use super::ephemeral::WRITING;
 use crate::storage::sql::{BySelector, Common, EphemeralStatements, TableNames};
 
-/// The statements with the names of one storage.
+/// The statements of one storage, rendered with its table names.
 pub(super) struct Statements {
     pub(super) common: Common,
     pub(super) find_live_grant: SqlStr,
@@ -21,13 +22,14 @@ pub(super) struct Statements {
     pub(super) ephemeral: EphemeralStatements,
 }
 
-/// The revocation of a page of grants. In all of them `$5` and `$6` are the `opened_at` and `id` that the page comes after.
+/// The statements that revoke a page of grants. In all of them `$5` and `$6` are the `opened_at` and `id` after which
+/// the page begins.
 pub(super) struct RevokeStatements {
-    /// The page.
+    /// Selects the page.
     pub(super) page: BySelector,
-    /// Marks the page, whose last grant is `$7` and `$8`, at `$9`.
+    /// Revokes the grants of the page at `$9`. `$7` and `$8` are the `opened_at` and `id` of its last grant.
     pub(super) mark: BySelector,
-    /// Marks descendants of the page.
+    /// Revokes descendants of the page.
     pub(super) descend: BySelector,
 }
 
@@ -106,7 +108,7 @@ impl PurgeStatements {
     fn new(names: &TableNames) -> Self {
         let sql = |template: &str| names.render(&template.replace("{due}", DUE));
         Self {
-            // A grant that was revoked, and not merely closed by a purge, takes its children along.
+            // Only a real revocation revokes the children. A grant that was closed by a purge does not.
             orphans: sql("UPDATE {grants} SET revoked_at = \
                          (SELECT p.revoked_at FROM {grants} p WHERE p.id = {grants}.parent_grant) \
                      WHERE id IN ( \

@@ -1,4 +1,4 @@
-//! The steps of the contract on grants and tokens.
+//! The implementation of [`Storage`].
 
 use std::sync::Arc;
 
@@ -30,7 +30,7 @@ impl Storage for SqliteStorage {
         self.within(self.look_up(&self.pool, token)).await
     }
 
-    /// If it fails, it may have been committed all the same; then its attempt stands in the row.
+    /// After a failure, the transaction may still have been committed. Then the row holds this attempt.
     async fn redeem(&self, redemption: &Redemption, successors: &[StoredToken]) -> Result<RedeemOutcome, StorageError> {
         let failure = match self.within(self.spend_or_refuse(redemption, successors)).await {
             Err(failure) if redemption.consume => failure,
@@ -49,7 +49,7 @@ impl Storage for SqliteStorage {
     }
 
     async fn revoke_grants(&self, which: &GrantSelector, at: OffsetDateTime) -> Result<u64, StorageError> {
-        // In batches, so that other writers get their turn.
+        // In batches, so that other writers can run in between.
         let (mut after, mut revoked) = (LIST_START, 0);
         loop {
             let page = self.within(self.revoke_page(which, at, after)).await?;
@@ -90,7 +90,7 @@ impl SqliteStorage {
     async fn open_whole(&self, grant: &Grant, tokens: &[StoredToken]) -> Result<Opened, StorageError> {
         check_grant_of(tokens, grant.id)?;
         let mut write = self.write().await?;
-        // There is no other writer until the commit, so these rows stay as they are read.
+        // There is no other writer until the commit, so the rows do not change after they are read.
         if let Some(parent) = &grant.parent_grant {
             let find = sqlx::query(self.statements.find_live_grant.clone()).bind(parent.as_bytes().as_slice());
             let find = find.bind(micros(grant.opened_at)).fetch_optional(&mut *write.transaction);
@@ -173,11 +173,11 @@ impl SqliteStorage {
         }
         check_grant_of(successors, redemption.grant_id)?;
         if redemption.consume {
-            let how = bind_hash(&self.statements.spend, &redemption.token).bind(micros(redemption.at));
-            let how = how.bind(redemption.attempt.as_bytes().as_slice());
-            let how = how.bind(redemption.seed.as_ref().map(|seed| seed.expose().as_slice()));
-            let how = how.bind(redemption.seed_until.map(micros));
-            how.execute(&mut *write.transaction).await.map_err(to_storage_error)?;
+            let spend = bind_hash(&self.statements.spend, &redemption.token).bind(micros(redemption.at));
+            let spend = spend.bind(redemption.attempt.as_bytes().as_slice());
+            let spend = spend.bind(redemption.seed.as_ref().map(|seed| seed.expose().as_slice()));
+            let spend = spend.bind(redemption.seed_until.map(micros));
+            spend.execute(&mut *write.transaction).await.map_err(to_storage_error)?;
             if let Some(parent) = found.as_ref().and_then(|found| found.token.parent.as_ref()) {
                 let erase = bind_hash(&self.statements.erase_seed, parent);
                 erase.execute(&mut *write.transaction).await.map_err(to_storage_error)?;
@@ -202,8 +202,8 @@ impl SqliteStorage {
         write.commit().await
     }
 
-    /// Revokes the next page of the selected grants, and descendants of them, whether they were revoked before or not. No other
-    /// writer comes in between, so it finds all descendants, up to a full batch.
+    /// Revokes the next page of the selected grants and up to a batch of their descendants. It also finds descendants
+    /// of grants that were already revoked. No other writer runs in between, so it misses no descendant.
     async fn revoke_page(
         &self,
         which: &GrantSelector,
@@ -247,7 +247,7 @@ impl SqliteStorage {
     }
 }
 
-/// What was done for one page of the grants that are to be revoked.
+/// The result of revoking one page of grants.
 struct RevokedPage {
     len: usize,
     last: Option<(OffsetDateTime, GrantId)>,
@@ -255,7 +255,7 @@ struct RevokedPage {
     descendants: u64,
 }
 
-/// Binds what a selector names.
+/// Returns the statement with the parts of a selector bound.
 fn selecting(statement: SqlStr, which: &GrantSelector) -> Query<'_, Sqlite, SqliteArguments> {
     let (id, subject, client, session) = selected(which);
     sqlx::query(statement).bind(id).bind(subject).bind(client).bind(session)
