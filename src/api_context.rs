@@ -1,4 +1,4 @@
-//! An API whose access tokens are checked: where its challenges lead, and which observer it tells.
+//! The context of an API whose access tokens are checked.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -9,11 +9,11 @@ use time::OffsetDateTime;
 use crate::env::{Clock, in_microseconds};
 use crate::event::{Event, EventKind, Observer};
 
-/// What an API needs to refuse a token, in the process of the authorization server or in another one.
+/// The context that an API needs to refuse a token, in the process of the authorization server or in another one.
 pub(crate) struct ApiContext {
-    /// The issuer identifier of its authorization server. Nothing in it needs escaping in a header.
+    /// The issuer identifier of its authorization server. It needs no escaping in a header.
     pub(crate) issuer: String,
-    /// Where the document about the API is (RFC 9728). Nothing in it needs escaping in a header.
+    /// The URL of the metadata document of the API (RFC 9728). It needs no escaping in a header.
     pub(crate) resource_metadata: Option<String>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) observer: Arc<dyn Observer>,

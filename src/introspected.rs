@@ -1,4 +1,4 @@
-//! Access tokens that an API in another process was told about.
+//! Access tokens that an API in another process knows from introspection.
 
 use std::fmt;
 
@@ -7,24 +7,25 @@ use time::{Duration, OffsetDateTime};
 use crate::record::{ClientId, Subject};
 use crate::scope::Scope;
 
-/// An access token that its authorization server has called active.
+/// An access token that is active according to its authorization server.
 pub(crate) struct IntrospectedToken {
     pub(crate) scope: Scope,
     pub(crate) client_id: ClientId,
-    /// `None` for the token of a client that acts for itself.
+    /// The user, or `None` if the client acts for itself.
     pub(crate) subject: Option<Subject>,
-    /// The later one of `iat` and `nbf`.
+    /// The later time of `iat` and `nbf`.
     pub(crate) not_before: Option<OffsetDateTime>,
     pub(crate) expires_at: OffsetDateTime,
-    /// The introspection response as it came.
+    /// The body of the introspection response.
     pub(crate) document: Box<[u8]>,
 }
 
-/// How far the clock of the authorization server may be ahead. A token is used within moments after it was issued.
+/// The maximum time that the clock of the authorization server may be ahead. Tokens are used right after they are
+/// issued, so the API must accept them even if its clock is behind.
 const MOST_AHEAD: Duration = Duration::MINUTE;
 
 impl IntrospectedToken {
-    /// Whether the clock of this process is within the token's time.
+    /// Returns whether the token is valid at this time.
     pub(crate) fn is_live(&self, now: OffsetDateTime) -> bool {
         let has_begun = self.not_before.is_none_or(|begin| begin - now <= MOST_AHEAD);
         has_begun && now < self.expires_at
@@ -32,7 +33,7 @@ impl IntrospectedToken {
 }
 
 impl fmt::Debug for IntrospectedToken {
-    /// Without the document, whose members may be anything.
+    /// Omits the document, whose members may be sensitive.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("IntrospectedToken")
             .field("scope", &self.scope)

@@ -1,5 +1,4 @@
-//! Finding a presented token: the one caller of [`Storage::find`](crate::Storage::find), and the checks that every user
-//! of a single-use token needs.
+//! Finding presented tokens, and checks of them. Only this module calls [`Storage::find`](crate::Storage::find).
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -13,8 +12,8 @@ use crate::secret::{AccessToken, Secret, Token, TokenHash, TokenKind, kind};
 use crate::server_context::ServerContext;
 use crate::storage::Found;
 
-/// A token that was presented and found, with its record and its grant as they stand: it may be spent, expired or
-/// revoked. Which of the checks below are made, and in which order, is the caller's to say.
+/// A presented token with its record and its grant. It may be spent, expired or revoked. The caller decides which
+/// checks to make, and in which order.
 #[derive(Debug)]
 #[must_use = "a token that was found is not yet a token that is valid"]
 pub struct PresentedToken<K: Token> {
@@ -23,10 +22,10 @@ pub struct PresentedToken<K: Token> {
     grant: Arc<Grant>,
 }
 
-/// Finds the record of a text that was presented: the one place that turns such a text into the key of a row.
+/// Finds the record of a presented token text. Every look-up of a token text goes through this function.
 ///
-/// The text of an opaque token has no dot, a signed one has. A row that names another format than the text has is not found, so
-/// that the identifier of a signed token is no token. A signed text that contradicts its row finds nothing, either.
+/// A signed text contains a dot and an opaque one does not. The row must have the format of the text, so that the
+/// identifier of a signed token is not accepted as a token. A signed text that contradicts its row is not found.
 async fn find(server: &ServerContext, text: &str) -> Result<Option<Found>, Error> {
     match &server.signed_format {
         Some(format) if text.contains('.') => {
@@ -43,8 +42,8 @@ async fn find_by_key(server: &ServerContext, key: &TokenHash, format: Option<&st
     Ok(found.filter(|found| found.token.details.format.as_deref() == format))
 }
 
-/// Finds the record of a token that a client wants to revoke. A code and a one-time key are not such tokens; a row of a kind that
-/// this version does not know may be one.
+/// Finds the record of a token to revoke. Codes and one-time keys can't be revoked. Tokens of a kind that this version
+/// does not know are returned, too.
 pub(crate) async fn find_revocable(server: &ServerContext, token: &str) -> Result<Option<Found>, Error> {
     let found = find(server, token).await?;
     Ok(found.filter(|found| {
@@ -52,19 +51,19 @@ pub(crate) async fn find_revocable(server: &ServerContext, token: &str) -> Resul
     }))
 }
 
-/// Finds the record of a token whose kind is not known, to inspect it. A code is not such a token.
+/// Finds the record of a token to introspect, which may be an access token or a refresh token.
 pub(crate) async fn find_access_or_refresh_token(server: &ServerContext, token: &str) -> Result<Option<Found>, Error> {
     let found = find(server, token).await?;
     Ok(found.filter(|found| matches!(found.token.kind, TokenKind::AccessToken | TokenKind::RefreshToken)))
 }
 
-/// Finds the record of a token of one kind; a token of another kind is unknown.
+/// Finds the record of a token of one kind. Tokens of other kinds are not found.
 pub(crate) async fn find_of_kind<K: Token>(server: &ServerContext, token: &str) -> Result<Option<Found>, Error> {
     let found = find(server, token).await?;
     Ok(found.filter(|found| found.token.kind == K::KIND))
 }
 
-/// Finds a token that is to be judged and then spent.
+/// Finds a presented token of one kind, to check and redeem it.
 pub(crate) async fn find_presented<K: Token>(
     server: &ServerContext,
     secret: Secret<K>,
@@ -73,7 +72,7 @@ pub(crate) async fn find_presented<K: Token>(
     Ok(found.map(|Found { token, grant }| PresentedToken { secret, token, grant }))
 }
 
-/// Finds the access token that was minted with this identifier, in whichever format that was.
+/// Finds the access token that was issued with this identifier, in any format.
 pub(crate) async fn find_minted(
     server: &ServerContext,
     id: AccessToken,
@@ -90,8 +89,8 @@ pub(crate) async fn find_minted(
     Ok(found.map(|Found { token, grant }| PresentedToken { secret: id, token, grant }))
 }
 
-/// A presented token that belongs to the authenticated client. Made by [`PresentedToken::must_belong_to`] alone, and demanded by
-/// every decision about it, so that the check can't be forgotten.
+/// A presented token that belongs to the authenticated client. Only [`PresentedToken::must_belong_to`] makes it, and
+/// every decision about a token needs it, so that the check can't be forgotten.
 #[derive(Debug)]
 #[must_use = "a token that was found is not yet a token that is valid"]
 pub(crate) struct VerifiedToken<K: Token>(PresentedToken<K>);
@@ -109,8 +108,9 @@ impl<K: Token> VerifiedToken<K> {
     }
 }
 
-/// A grant of which a live access token was presented. Made by [`PresentedToken::must_be_live`] alone, and demanded by
-/// [`OpenGrant::child_of`](crate::grant_type::OpenGrant::child_of), so that nothing is derived from a dead grant.
+/// A grant for which a live access token was presented. Only [`PresentedToken::must_be_live`] makes it, and
+/// [`OpenGrant::child_of`](crate::grant_type::OpenGrant::child_of) needs it, so that no grant is derived from a dead
+/// one.
 #[derive(Debug, Clone)]
 #[must_use = "nothing is derived from a grant that is not passed to `child_of`"]
 pub struct LiveGrant {
@@ -118,7 +118,7 @@ pub struct LiveGrant {
 }
 
 impl LiveGrant {
-    /// The grant.
+    /// Returns the grant.
     #[must_use]
     pub const fn grant(&self) -> &Arc<Grant> {
         &self.grant
@@ -126,13 +126,15 @@ impl LiveGrant {
 }
 
 impl PresentedToken<kind::AccessToken> {
-    /// Refuses an access token that was revoked or has expired, or whose grant was revoked or has ended. It may have been
-    /// issued to another client: whether this one may use it is for the caller to judge. Refuses a token of another type than
-    /// `Bearer` too: it is bound to a proof, which this does not check.
+    /// Checks that the access token is live: it is not revoked or expired, and its grant is live. Also refuses tokens
+    /// that are not of the type `Bearer`, because they need a proof that this method can't check.
+    ///
+    /// It does not check the client. The token may belong to another client, and the caller must decide whether this
+    /// client may use it.
     ///
     /// # Errors
-    /// [`Refusal::GrantEnded`], [`Refusal::ExpiredToken`] or [`Refusal::BoundToken`]; [`Error::Unenforced`] if the token or its grant
-    /// has a critical member that this version does not enforce.
+    /// [`Refusal::GrantEnded`], [`Refusal::ExpiredToken`] or [`Refusal::BoundToken`]; [`Error::Unenforced`] if the
+    /// token or its grant has a critical member that this version does not enforce.
     pub fn must_be_live(&self, now: OffsetDateTime) -> Result<LiveGrant, Error> {
         self.must_have_a_live_grant(now)?;
         self.must_not_be_expired(now)?;
@@ -145,31 +147,31 @@ impl PresentedToken<kind::AccessToken> {
 }
 
 impl<K: Token> PresentedToken<K> {
-    /// Its record.
+    /// Returns the record of the token.
     #[must_use]
     pub fn token(&self) -> &StoredToken {
         &self.token
     }
 
-    /// Its grant.
+    /// Returns the grant of the token.
     #[must_use]
     pub const fn grant(&self) -> &Arc<Grant> {
         &self.grant
     }
 
-    /// How it was spent, if it was.
+    /// Returns how the token was spent, or `None` if it is unspent.
     #[must_use]
     pub fn spent(&self) -> Option<&Spent> {
         self.token.spent.as_ref()
     }
 
-    /// What a code is bound to.
+    /// Returns the bindings of a code: its redirect URI and its challenge.
     #[must_use]
     pub fn code_binding(&self) -> Option<&CodeBinding> {
         self.token.details.code.as_ref()
     }
 
-    /// Refuses a token that was issued to another client (RFC 6749 §5.2). Only what passed this can be spent.
+    /// Refuses a token that was issued to another client (RFC 6749 §5.2). Only the result can be redeemed.
     ///
     /// # Errors
     /// [`Refusal::ForeignToken`]
@@ -193,7 +195,7 @@ impl<K: Token> PresentedToken<K> {
         if now < self.token.expires_at { Ok(()) } else { Err(Refusal::ExpiredToken) }
     }
 
-    /// A critical member of the token or its grant that is not enforced.
+    /// Returns a critical member of the token or its grant that this version does not enforce.
     pub(crate) fn unenforced_member(&self) -> Option<&str> {
         self.token.unenforced_member(&self.grant)
     }

@@ -1,4 +1,4 @@
-//! HMAC-SHA-256 under a key of 256 bits.
+//! HMAC-SHA-256 with keys of 256 bits.
 
 use std::ops::Deref;
 
@@ -6,39 +6,39 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
-/// A key of the server's own. It has no `==`, as its bytes would have.
+/// A secret key of the server. It has no `==`, because that would not compare in constant time.
 pub(crate) struct Key(Zeroizing<[u8; 32]>);
 
 impl Key {
-    /// Makes a key of a secret that has any length and any form (HKDF-Extract, RFC 5869 §2.2).
+    /// Makes a key from a secret of any length and form (HKDF-Extract, RFC 5869 §2.2).
     pub(crate) fn extract(salt: &[u8; 32], secret: &[u8]) -> Self {
         Self(KeyedMac::new(salt).update(secret).finish().0)
     }
 
-    /// Derives a key; another `info` gives another key (HKDF-Expand of one block, RFC 5869 §2.3).
+    /// Derives a key. Each `info` gives a different key (HKDF-Expand of one block, RFC 5869 §2.3).
     pub(crate) fn expand(&self, info: &[u8]) -> Self {
         Self(self.mac().update(info).update(&[1]).finish().0)
     }
 
-    /// The bytes, for another algorithm.
+    /// Returns the bytes, for use with another algorithm.
     #[cfg(feature = "jwt")]
     pub(crate) fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
 
-    /// A MAC under this key.
+    /// Starts a MAC with this key.
     pub(crate) fn mac(&self) -> KeyedMac {
         KeyedMac::new(&self.0)
     }
 }
 
-/// A MAC in the making. Begin with a label: it keeps the uses of a key apart.
+/// A MAC computation. Add a label first, to separate the uses of a key.
 #[derive(Clone)]
 pub(crate) struct KeyedMac(Hmac<Sha256>);
 
 impl KeyedMac {
     pub(crate) fn new(key: &[u8; 32]) -> Self {
-        // RFC 2104 §2 fills a short key up with zeros, so this can't fail as a key of any length could.
+        // RFC 2104 §2 pads short keys with zeros. With a full block, `Hmac` has a constructor that can't fail.
         let mut block = Zeroizing::new([0; 64]);
         block[..32].copy_from_slice(key);
         let block: &[u8; 64] = &block;
@@ -55,13 +55,13 @@ impl KeyedMac {
         Tag(Zeroizing::new(self.0.finalize().into_bytes().into()))
     }
 
-    /// The one way to compare: in constant time.
+    /// Compares in constant time. There is no other way to compare a MAC.
     pub(crate) fn verifies(self, tag: &[u8]) -> bool {
         self.0.verify_slice(tag).is_ok()
     }
 }
 
-/// A finished MAC, to be sent or to become a token. There is no `==` for it, as there would be for its bytes.
+/// A finished MAC, to send or to make a token from. It has no `==`, because that would not compare in constant time.
 pub(crate) struct Tag(Zeroizing<[u8; 32]>);
 
 impl Deref for Tag {
@@ -82,7 +82,7 @@ mod tests {
         static_assertions::assert_not_impl_any!(KeyedMac: PartialEq, PartialOrd, std::hash::Hash);
     }
 
-    /// RFC 5869 §A.1, its 13-byte salt filled up with zeros as RFC 2104 does.
+    /// RFC 5869 §A.1. Its 13-byte salt is padded with zeros, as in RFC 2104.
     #[test]
     fn hkdf_matches_rfc_5869_example() {
         let mut salt = [0; 32];
@@ -94,7 +94,7 @@ mod tests {
         assert_eq!(derived.0[24..], [0x5d, 0xb0, 0x2d, 0x56, 0xec, 0xc4, 0xc5, 0xbf]);
     }
 
-    /// RFC 4231 §4.2, its 20-byte key filled up with zeros as RFC 2104 does.
+    /// RFC 4231 §4.2. Its 20-byte key is padded with zeros, as in RFC 2104.
     #[test]
     fn hmac_matches_rfc_4231_example() {
         let mut key = [0; 32];

@@ -15,7 +15,7 @@ use crate::server_context::ServerContext;
 use crate::storage::Found;
 use crate::token::refuse;
 
-/// A request at the revocation endpoint (RFC 7009 §2.1), before anything was checked.
+/// A request to the revocation endpoint (RFC 7009 §2.1) that was not checked yet.
 ///
 /// ```
 /// use grantor::{RefreshToken, RevocationRequest};
@@ -26,19 +26,19 @@ use crate::token::refuse;
 pub type RevocationRequest<'a> = ClientRequest<'a, endpoint::Revocation>;
 
 impl<'a> RevocationRequest<'a> {
-    /// Revokes one access token.
+    /// Builds a request that revokes one access token.
     pub fn access_token(token: &'a AccessToken) -> Self {
         Self::empty().parameter("token", token.expose()).parameter("token_type_hint", "access_token")
     }
 
-    /// Revokes the grant of a refresh token and with it every token of that grant. It need not be the latest one: a client
-    /// that lost an answer has only an old one.
+    /// Builds a request that revokes the grant of a refresh token with all its tokens. An older refresh token of the
+    /// grant works, too, because a client that lost a response has no newer one.
     pub fn refresh_token(token: &'a RefreshToken) -> Self {
         Self::empty().parameter("token", token.expose()).parameter("token_type_hint", "refresh_token")
     }
 }
 
-/// The HTTP form.
+/// Serves an HTTP request.
 pub(crate) async fn respond(server: &ServerContext, request: &Request) -> Response {
     let result = match RevocationRequest::read(request, server.policy.max_body, &PARAMETERS_ABOUT_A_TOKEN, false) {
         Ok(request) => revoke(server, &request).await,
@@ -50,13 +50,13 @@ pub(crate) async fn respond(server: &ServerContext, request: &Request) -> Respon
         }
     };
     match result {
-        // RFC 7009 §2.2 has no body, but some clients parse one of every answer.
+        // RFC 7009 §2.2 needs no body, but some clients parse the body of every response as JSON.
         Ok(()) => Response::json(200, *b"{}"),
         Err(error) => refuse(&error, &server.issuer),
     }
 }
 
-/// The typed form.
+/// Serves a typed request.
 pub(crate) async fn revoke(server: &ServerContext, request: &RevocationRequest<'_>) -> Result<(), Error> {
     let now = server.now();
     let mut caller = Caller::default();
@@ -69,8 +69,8 @@ pub(crate) async fn revoke(server: &ServerContext, request: &RevocationRequest<'
     result
 }
 
-/// The client comes before the token, so that nobody but a client can ask about one (RFC 7009 §2.1). The hint
-/// is not looked at: every token is found by one look-up, whatever it is.
+/// Authenticates the client before it looks up the token, so that only clients can ask about tokens (RFC 7009 §2.1). It
+/// ignores the hint, because one look-up finds tokens of all kinds.
 async fn answer(
     server: &ServerContext,
     request: &RevocationRequest<'_>,
@@ -80,11 +80,11 @@ async fn answer(
     request.params.check(&PARAMETERS_ABOUT_A_TOKEN)?;
     let client = caller.authenticate(server, request, now).await?;
     let token = request.params.require("token")?;
-    // An unknown token is of no use already, which is what the client asks for (RFC 7009 §2.2).
+    // An unknown token does not work, which is what the client wants (RFC 7009 §2.2).
     let Some(Found { token, grant }) = find_revocable(server, token).await? else { return Ok(()) };
     if grant.client_id != *client.id() {
         let error = Refusal::NotYourToken.into();
-        // Anyone can be another client, and would learn from the error that the token exists.
+        // The error reveals that the token exists. Anyone can register as a client or use a public client.
         if client.is_confidential() && client.is_registered_by_administrator() {
             return Err(error);
         }
@@ -96,11 +96,12 @@ async fn answer(
     match token.kind {
         TokenKind::AccessToken => server.storage.revoke_access_token(&token.hash, now).await?,
         TokenKind::RefreshToken => revoke_grant(server, &grant, now).await?,
-        // A dead token is of no use, whatever its kind. Of a living one, success would be a lie (RFC 7009 §2.2.1).
+        // A dead token of an unknown kind needs no revocation. A live one can't be revoked (RFC 7009 §2.2.1).
         _ if token.revoked_at.is_some() || now >= token.expires_at || !grant.is_live(now) => return Ok(()),
         _ => return Err(Refusal::UnsupportedTokenKind.into()),
     }
-    // A dead token is revoked again, in case the storage was asked before and its answer lost; but it is told only once.
+    // A dead token is revoked again, because the outcome of an earlier attempt may be unknown. The observer gets only
+    // one event.
     if token.revoked_at.is_none() && grant.is_live(now) {
         server.observe_from(request.context.peer(), now, EventKind::TokenRevoked { grant: &grant, kind: &token.kind });
     }

@@ -1,20 +1,21 @@
-//! The server key: one secret of the host's, from which the key of each purpose is derived.
+//! The server key: a secret of the host app, from which a key for each purpose is derived.
 
 use crate::mac::{Key, KeyedMac};
 
-/// What a derived key is for. Keys of different purposes are independent of each other.
+/// The purpose of a derived key. Keys for different purposes are independent of each other.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Label {
-    /// Consent forms on their way through a browser.
+    /// Seals consent forms, which pass through a browser.
     FormToken,
-    /// The user for whom a consent form was made.
+    /// Protects the user of a consent form.
     FormUser,
-    /// Authorization requests on their way through a login.
+    /// Seals authorization requests, which pass through a login.
     ReturnTarget,
 }
 
 impl Label {
-    /// The text that the key is derived with. It never changes: values that were sealed before an update open after it.
+    /// Returns the text from which the key is derived. It never changes, so that sealed values can be opened after an
+    /// update.
     const fn text(self) -> &'static [u8] {
         match self {
             Self::FormToken => b"grantor/1/form_token",
@@ -24,19 +25,20 @@ impl Label {
     }
 }
 
-/// The key that is used now, and those that were used before.
+/// The current key and the previous keys.
 pub(crate) struct ServerKey {
     current: Key,
     previous: Vec<Key>,
 }
 
 impl ServerKey {
-    /// Reads the host's secrets; `None` if one of them has fewer than 32 bytes, or only zeros, as memory has that was never filled.
+    /// Reads the secrets of the host app. Returns `None` if one of them is shorter than 32 bytes or contains only
+    /// zeros, like a buffer that was never filled.
     pub(crate) fn new<'a>(current: &[u8], previous: impl IntoIterator<Item = &'a [u8]>) -> Option<Self> {
         Some(Self { current: root(current)?, previous: previous.into_iter().map(root).collect::<Option<_>>()? })
     }
 
-    /// Derives the keys of one purpose.
+    /// Derives the keys for one purpose.
     pub(crate) fn derive(&self, label: Label) -> DerivedKey {
         let derive = |key: &Key| key.expand(label.text());
         DerivedKey { current: derive(&self.current), previous: self.previous.iter().map(derive).collect() }
@@ -49,19 +51,19 @@ fn root(secret: &[u8]) -> Option<Key> {
     is_a_secret.then(|| Key::extract(SALT, secret))
 }
 
-/// The keys of one purpose. Only the current one seals; all of them open.
+/// The keys for one purpose. Only the current key seals; all keys open.
 pub(crate) struct DerivedKey {
     current: Key,
     previous: Vec<Key>,
 }
 
 impl DerivedKey {
-    /// Begins the MAC of a value that is sealed now.
+    /// Starts the MAC of a new value, under the current key.
     pub(crate) fn mac(&self) -> KeyedMac {
         self.current.mac()
     }
 
-    /// Checks the tag of a value that was sealed under any of the keys. `content` adds the value to a MAC.
+    /// Returns whether the tag was made under any of the keys. `content` adds the value to a MAC.
     pub(crate) fn verifies(&self, content: impl Fn(KeyedMac) -> KeyedMac, tag: &[u8]) -> bool {
         std::iter::once(&self.current).chain(&self.previous).any(|key| content(key.mac()).verifies(tag))
     }
@@ -97,7 +99,6 @@ mod tests {
         }
     }
 
-    /// What is sealed for one purpose opens for no other.
     #[test]
     fn each_label_derives_another_key() {
         let key = ServerKey::new(&[1; 32], [&[2; 32][..]]).unwrap();

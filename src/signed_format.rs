@@ -1,4 +1,4 @@
-//! Access tokens whose text says something and is signed. Without a format for them, every access token is opaque.
+//! Signed access tokens, whose text contains claims. Without a signed format, every access token is opaque.
 
 #[cfg(test)]
 #[cfg(feature = "testing")]
@@ -12,44 +12,47 @@ use crate::error::Error;
 use crate::record::{Grant, StoredToken};
 use crate::secret::{AccessToken, TokenHash};
 
-/// Writes and reads signed access tokens. A token has a random identifier; its text contains it, or something derived from it.
+/// A format of signed access tokens. Each token has a random identifier. Its text contains the identifier or a value
+/// that is derived from it.
 #[async_trait]
 pub(crate) trait SignedFormat: Send + Sync {
-    /// The word under which rows name this format, see [`TokenDetails::format`](crate::record::TokenDetails::format).
+    /// Returns the name of this format in rows: see [`TokenDetails::format`](crate::record::TokenDetails::format).
     fn name(&self) -> &'static str;
 
-    /// Whether new tokens have this format. Those of before are still read, and written again, if they have not.
+    /// Returns whether new tokens get this format. If not, the server still reads older tokens of this format, and
+    /// makes their texts again for repeated refreshes.
     fn is_for_new_tokens(&self) -> bool {
         true
     }
 
-    /// How long a token can be verified after it was signed, if that has an end.
+    /// Returns the maximum time for which a new token can be verified, if it is limited.
     fn longest_lifetime(&self) -> Option<Duration> {
         None
     }
 
-    /// Returns the key of the row of the token with this identifier. It is the hash of no text that a client could present.
+    /// Returns the hash under which the row of the token with this identifier is stored. No opaque text has this hash.
     fn key(&self, id: &AccessToken) -> TokenHash;
 
-    /// Writes and signs the text of a token, which says what its row and its grant say. The key may be in another service.
+    /// Returns the signed text of a token with the contents of its row and its grant. Another service may hold the key.
     ///
     /// # Errors
-    /// It could not be signed. Nothing was stored so far.
+    /// The text could not be signed. Nothing is stored yet.
     async fn text(&self, id: &AccessToken, row: &StoredToken, grant: &Grant) -> Result<AccessToken, Error>;
 
-    /// Verifies a text and returns the key of its row; `None` if this server did not sign it.
+    /// Verifies a text and returns the hash of its row. Returns `None` if this server did not sign the text.
     ///
     /// # Errors
-    /// It could not be verified now.
+    /// The text could not be verified now.
     async fn read(&self, text: &str) -> Result<Option<Read>, Error>;
 
-    /// Whether a text says nothing else than its row and its grant. Only the row counts here, but other services believe the text.
+    /// Returns whether the contents of a text agree with its row and its grant. This server trusts only the row, but
+    /// other services trust the text.
     fn agrees(&self, read: &Read, row: &StoredToken, grant: &Grant) -> bool;
 }
 
-/// A text whose signature is good.
+/// A text with a valid signature.
 pub(crate) struct Read {
     pub(crate) key: TokenHash,
-    #[cfg_attr(not(feature = "jwt"), expect(dead_code, reason = "only the format of that feature compares them"))]
+    #[cfg_attr(not(feature = "jwt"), expect(dead_code, reason = "only the format of the feature `jwt` compares them"))]
     pub(crate) claims: Map<String, Value>,
 }

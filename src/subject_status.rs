@@ -1,4 +1,4 @@
-//! Asking the host whether a subject may have tokens.
+//! The check of the subject's status at the host app.
 
 use std::net::IpAddr;
 
@@ -11,11 +11,11 @@ use crate::record::Subject;
 use crate::server_context::ServerContext;
 use crate::storage::GrantSelector;
 
-/// Refuses a subject that is not active, and ends all grants of one that is gone. A machine has no subject and passes.
+/// Refuses a subject that is not active, and revokes all grants of a subject that is gone. Accepts a missing subject,
+/// which means a machine.
 ///
-/// To be called once everything that the request has to prove is proven, so that only the client that owns a grant can learn
-/// that something is wrong with it; and before anything is spent, so that a subject which is active again finds its grants as
-/// they were.
+/// Call it after all proofs of the request are checked, so that only the client that owns a grant can learn the status.
+/// Call it before a token is spent, so that a suspended subject keeps its grants.
 pub(crate) async fn must_be_active(
     server: &ServerContext,
     subject: Option<&Subject>,
@@ -27,7 +27,7 @@ pub(crate) async fn must_be_active(
     let (refusal, revoked) = match status {
         SubjectStatus::Active => return Ok(()),
         SubjectStatus::Suspended => (Refusal::SubjectSuspended, 0),
-        // In a box, because it is rare, and its future would be moved with this one at each issuance and each bearer check.
+        // Boxed, because it is rare and would enlarge the future of each issuance and each bearer check.
         SubjectStatus::Gone => (Refusal::SubjectGone, Box::pin(revoke_grants_of(server, subject, peer, now)).await?),
     };
     server.observe_from(peer, now, EventKind::SubjectNotActive { subject, status, revoked });

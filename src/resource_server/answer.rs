@@ -1,4 +1,4 @@
-//! What an introspection response says (RFC 7662 §2.2). Everything that is not as expected refuses the token.
+//! The check of an introspection response (RFC 7662 §2.2). Any unexpected value refuses the token.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::introspected::IntrospectedToken;
 use crate::record::{ClientId, Subject};
 use crate::scope::Scope;
 
-/// Why a token is refused. It is the same for all requests that have waited for the answer.
+/// The reason why a token is refused. It is the same for all requests that waited for the response.
 #[derive(Debug, Clone)]
 pub(super) enum Rejection {
     Inactive,
@@ -46,7 +46,7 @@ impl From<Rejection> for Fault {
     }
 }
 
-/// The members that are checked. A derived `Deserialize` refuses a member that occurs twice.
+/// The checked members. The derived `Deserialize` rejects repeated members.
 #[derive(Deserialize)]
 struct Members {
     active: bool,
@@ -78,7 +78,7 @@ impl Audience {
     }
 }
 
-/// Reads the response for an API whose tokens come from `issuer` and, if it is given, name the `audience`.
+/// Reads the response about a token, which must be from `issuer` and, if `audience` is set, for this audience.
 pub(super) fn read(response: ReceivedResponse, issuer: &str, audience: Option<&str>) -> Answer {
     let members = members(&response)?;
     if !members.active {
@@ -93,12 +93,13 @@ pub(super) fn read(response: ReceivedResponse, issuer: &str, audience: Option<&s
     if members.cnf.is_some() {
         return Err(Rejection::Bound);
     }
-    // A server names no type for a refresh token, which must not work at an API.
+    // Servers return no type for a refresh token, which must not work at an API.
     if !members.token_type.is_some_and(|own| own.eq_ignore_ascii_case("Bearer")) {
         return Err(Rejection::NotBearer);
     }
     let client_id = members.client_id.ok_or(UNUSABLE("it has no client_id"))?;
-    // Some servers name the client as the subject of its own tokens. It is not a user (RFC 9700 §4.15).
+    // Some servers return the client identifier as the subject of a client's own tokens. That is not a user (RFC 9700
+    // §4.15).
     let subject = members.sub.filter(|subject| *subject != client_id);
     let subject = subject.map(Subject::try_from).transpose();
     let expires_at = members.exp.ok_or(UNUSABLE("it has no exp"))?;
@@ -123,20 +124,20 @@ fn members(response: &ReceivedResponse) -> Result<Members, IntrospectionError> {
     if !essence.trim().eq_ignore_ascii_case("application/json") {
         return Err(UNUSABLE("its content type is not application/json"));
     }
-    // A derived `Deserialize` takes an array for the members, too.
+    // The derived `Deserialize` would also accept an array.
     if !response.body.trim_ascii_start().starts_with(b"{") {
         return Err(UNUSABLE("it is not a JSON object"));
     }
     let unusable = |_| UNUSABLE("it is not JSON with members of the types of RFC 7662");
     let members: Members = serde_json::from_slice(&response.body).map_err(unusable)?;
     if members.active {
-        // What the host reads by `Access::introspection` must be readable then.
+        // `Access::introspection` must be able to parse the body later.
         serde_json::from_slice::<Map<String, Value>>(&response.body).map_err(unusable)?;
     }
     Ok(members)
 }
 
-/// Reads a list of scope tokens.
+/// Parses a list of scope tokens.
 fn scope(text: Option<&str>) -> Result<Scope, Rejection> {
     let text = text.unwrap_or_default();
     if text.trim_matches(' ').is_empty() {

@@ -20,7 +20,7 @@ use crate::record::is_client_id;
 use crate::secret::ClientSecret;
 use crate::web_url::is_served_securely;
 
-/// Builds a [`ResourceServer`]: see [`ResourceServer::builder`].
+/// The builder of a [`ResourceServer`]. [`ResourceServer::builder`] returns it.
 #[must_use = "a builder does nothing until it is built"]
 pub struct ResourceServerBuilder {
     issuer: String,
@@ -40,8 +40,9 @@ pub struct ResourceServerBuilder {
 }
 
 impl ResourceServer {
-    /// Begins with the issuer identifier of the authorization server, the credentials that the API has there as a client, and the HTTP
-    /// client that sends the introspection requests. The credentials are sent as HTTP Basic (RFC 6749 §2.3.1).
+    /// Starts to build a resource server. `issuer` is the issuer identifier of the authorization server. `client_id`
+    /// and `secret` are the credentials of the API at that server, sent by HTTP Basic (RFC 6749 §2.3.1). `introspector`
+    /// is the HTTP client that sends the introspection requests.
     pub fn builder(
         issuer: impl Into<String>,
         client_id: impl Into<String>,
@@ -68,7 +69,7 @@ impl ResourceServer {
     }
 }
 
-/// Both halves are form-encoded before they are put together (RFC 6749 §2.3.1).
+/// Returns the `Authorization` header. Identifier and secret are form-encoded before they are joined (RFC 6749 §2.3.1).
 fn basic(client_id: &str, secret: &ClientSecret) -> Zeroizing<String> {
     let mut pair = Zeroizing::new(String::with_capacity(3 * (client_id.len() + secret.expose().len()) + 1));
     pair.extend(byte_serialize(client_id.as_bytes()));
@@ -81,49 +82,52 @@ fn basic(client_id: &str, secret: &ClientSecret) -> Zeroizing<String> {
 }
 
 impl ResourceServerBuilder {
-    /// Sets the URL of the introspection endpoint. Default: `/introspect` below the issuer, where a grantor server has it unless it was
-    /// told otherwise.
+    /// Sets the URL of the introspection endpoint. Default: `/introspect` below the issuer, which is also the default
+    /// of a grantor server.
     pub fn endpoint(mut self, url: impl Into<String>) -> Self {
         self.endpoint = Some(url.into());
         self
     }
 
-    /// Demands that tokens name this audience: their introspection response has it in `aud` (RFC 9700 §2.3). A grantor server names
-    /// its protected resource for access tokens that it signs (feature `jwt`). Opaque ones have no audience; the server's
-    /// [`TokenCustomizer`](crate::TokenCustomizer) can keep the APIs apart. Default: any or none.
+    /// Requires that tokens have this audience: `aud` of their introspection response must contain it (RFC 9700 §2.3).
+    /// Default: any audience or none.
+    ///
+    /// At a grantor server, signed access tokens (feature `jwt`) have the protected resource as their audience. Opaque
+    /// access tokens have no audience: to separate APIs, use a [`TokenCustomizer`](crate::TokenCustomizer).
     pub fn audience(mut self, audience: impl Into<String>) -> Self {
         self.audience = Some(audience.into());
         self
     }
 
-    /// Sets the URL of the document about the API (RFC 9728), to which challenges then point. The API serves it itself. Default: none.
+    /// Sets the URL of the metadata document of the API (RFC 9728). Challenges then point to it. The API must serve the
+    /// document itself. Default: none.
     pub fn resource_metadata(mut self, url: impl Into<String>) -> Self {
         self.resource_metadata = Some(url.into());
         self
     }
 
-    /// Sets how long an answer about an active token is used. A revoked token works for that long. Zero asks anew for every
-    /// request. Default: 30 seconds.
+    /// Sets how long a response about an active token is cached. A revoked token keeps working for up to this time.
+    /// Zero turns the cache off. Default: 30 seconds.
     pub fn cache_time(mut self, time: Duration) -> Self {
         self.cache_time = time;
         self
     }
 
-    /// Sets how many tokens are kept; above that the oldest one is dropped. An entry takes the size of its answer and some 400 bytes.
-    /// Default: 10,000.
+    /// Sets the maximum number of cached tokens. A full cache drops its oldest entry. An entry takes the size of the
+    /// response plus about 400 bytes. Default: 10,000.
     pub fn cache_entries(mut self, entries: usize) -> Self {
         self.max_entries = entries;
         self
     }
 
-    /// Sets how many introspection requests may be under way at once. A request that needs one more is answered with 503 at once; a
-    /// token that is in the cache needs none. Default: 100.
+    /// Sets the maximum number of concurrent introspection requests. A request that would need one more gets 503 at
+    /// once. Cached tokens need no introspection request. Default: 100.
     pub fn max_calls(mut self, calls: usize) -> Self {
         self.max_calls = calls;
         self
     }
 
-    /// Sets the size in bytes above which an answer is refused. Default: 16 KiB.
+    /// Sets the maximum size of an introspection response in bytes. Default: 16 KiB.
     pub fn max_response(mut self, bytes: usize) -> Self {
         self.max_response = bytes;
         self
@@ -135,27 +139,29 @@ impl ResourceServerBuilder {
         self
     }
 
-    /// Sets the observer. It is told each refusal as [`BearerRefused`](crate::EventKind::BearerRefused), with the
-    /// [reason](crate::event::BearerRefusal), or the [error](crate::error::IntrospectionError) if there was no usable answer. Default:
-    /// nobody is told.
+    /// Sets the observer. It gets each refusal as [`BearerRefused`](crate::EventKind::BearerRefused) with its
+    /// [reason](crate::event::BearerRefusal), or with the [error](crate::error::IntrospectionError) if there was no
+    /// usable introspection response. Default: none.
     pub fn observer(mut self, observer: impl Observer + 'static) -> Self {
         self.observer = Arc::new(observer);
         self
     }
 
-    /// Checks the settings and builds the API. It sends nothing.
+    /// Checks the settings and returns the resource server. It sends no request.
     ///
     /// # Errors
-    /// A URL is not `https` (or `http` on the loopback interface), or another setting makes no sense.
+    /// A URL is not `https` (or `http` on the loopback interface), or another setting is invalid.
     pub fn build(self) -> Result<ResourceServer, BuildError> {
         if !is_served_securely(&self.issuer) || self.issuer.contains('?') {
             return Err(BuildError::Issuer(self.issuer));
         }
         if !is_client_id(&self.client_id) {
-            return Err(BuildError::ResourceServer("has no client identifier of 1 to 255 printable ASCII characters"));
+            return Err(BuildError::ResourceServer(
+                "has an invalid client_id: it needs 1 to 255 printable ASCII characters",
+            ));
         }
         if self.has_no_secret {
-            return Err(BuildError::ResourceServer("has an empty secret: the server never accepts it"));
+            return Err(BuildError::ResourceServer("has an empty secret: give it the secret of its client"));
         }
         let endpoint = self.endpoint.unwrap_or_else(|| format!("{}/introspect", self.issuer.trim_end_matches('/')));
         if let Some(url) = [Some(&endpoint), self.resource_metadata.as_ref()]
@@ -166,10 +172,12 @@ impl ResourceServerBuilder {
             return Err(BuildError::Endpoint(url.clone()));
         }
         if self.cache_time.is_negative() {
-            return Err(BuildError::ResourceServer("has a negative cache_time: zero turns the cache off"));
+            return Err(BuildError::ResourceServer("has a negative cache_time: use zero to turn the cache off"));
         }
         if self.max_calls == 0 || self.max_response == 0 {
-            return Err(BuildError::ResourceServer("can't ask: max_calls and max_response must not be zero"));
+            return Err(BuildError::ResourceServer(
+                "can't send introspection requests: max_calls and max_response must be at least 1",
+            ));
         }
         let api = ApiContext {
             issuer: self.issuer,

@@ -1,4 +1,4 @@
-//! Tokens that were active a moment ago, and the calls that are under way. Both are bounded.
+//! The cache of active tokens and of introspection requests in progress. Both are bounded.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -12,7 +12,7 @@ use crate::secret::TokenHash;
 
 pub(super) type Call = SharedCall<Answer>;
 
-/// Only active tokens are kept. If inactive ones were, anyone could fill the cache by random tokens.
+/// The cache. It keeps only active tokens, so that nobody can fill it with random tokens.
 pub(super) struct Cache {
     state: Mutex<State>,
     pub(super) max_entries: usize,
@@ -23,7 +23,7 @@ pub(super) struct Cache {
 #[derive(Default)]
 struct State {
     entries: HashMap<TokenHash, Entry>,
-    /// The entries from the oldest to the newest. A token whose entry was replaced is in here twice.
+    /// The entries from the oldest to the newest. A token is in the queue twice if its entry was replaced.
     order: VecDeque<(TokenHash, OffsetDateTime)>,
     calls: HashMap<TokenHash, (u64, Weak<Call>)>,
     calls_begun: u64,
@@ -31,11 +31,11 @@ struct State {
 
 struct Entry {
     token: Arc<IntrospectedToken>,
-    /// When the call began that has brought it.
+    /// The time at which the call began.
     asked_at: OffsetDateTime,
 }
 
-/// What is known of a token.
+/// The result of a look-up in the cache.
 pub(super) enum Known {
     Active(Arc<IntrospectedToken>),
     Asked(Arc<Call>),
@@ -47,12 +47,12 @@ impl Cache {
         Self { state: Mutex::default(), max_entries, max_calls, time }
     }
 
-    /// Nothing panics while it is locked, and each change is whole by itself.
+    /// Ignores poisoning, because no code panics while it holds the lock.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns the token, or the call that asks about it. If there is none, `begin` makes one; it gets the number of the call.
+    /// Returns the token, or the call that asks about it. If there is no such call, `begin` makes one from its number.
     pub(super) fn look_up(&self, hash: TokenHash, now: OffsetDateTime, begin: impl FnOnce(u64) -> Call) -> Known {
         let mut state = self.lock();
         if let Some(entry) = state.entries.get(&hash).filter(|entry| self.is_fresh(entry.asked_at, now)) {
@@ -71,15 +71,15 @@ impl Cache {
         Known::Asked(call)
     }
 
-    /// A clock that was set back makes no entry last longer.
+    /// Returns whether an entry is still valid. Setting the clock back does not extend its time.
     fn is_fresh(&self, asked_at: OffsetDateTime, now: OffsetDateTime) -> bool {
         asked_at <= now && now - asked_at < self.time
     }
 
-    /// Forgets a call that is over or was given up.
+    /// Removes a call that is over or was cancelled.
     pub(super) fn end_call(&self, hash: &TokenHash, number: u64) {
         let mut state = self.lock();
-        // Another one may have begun in its place.
+        // A new call for the same token may have begun meanwhile.
         if state.calls.get(hash).is_some_and(|(own, _)| *own == number) {
             state.calls.remove(hash);
         }

@@ -1,4 +1,4 @@
-//! The call to the introspection endpoint, which the host's HTTP client makes.
+//! The HTTP request to the introspection endpoint.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,11 +8,13 @@ use zeroize::Zeroizing;
 
 use crate::error::BoxError;
 
-/// Sends a request to the introspection endpoint: the host's HTTP client.
+/// The HTTP client of the host app, which sends introspection requests.
 ///
-/// A correct client verifies the certificate of an `https` endpoint, follows no redirect (the form has the access token), and gives up
-/// after a few seconds. Requests that present the same token wait for one call together, and the call goes on while one of them waits. It
-/// may be polled by the task of any of them. So it must not block its thread: the tasks that wait would block theirs.
+/// The client must verify the certificate of an `https` endpoint. It must not follow redirects, because the form
+/// contains the access token. It must time out after a few seconds.
+///
+/// Concurrent requests with the same token share one call of [`send`](Self::send). Any of their tasks may poll it, and
+/// it continues while one of them waits. So it must not block its thread.
 ///
 /// ```
 /// use grantor::error::BoxError;
@@ -56,7 +58,7 @@ use crate::error::BoxError;
 ///         let content_type = response.headers().get("content-type").and_then(|value| value.to_str().ok().map(str::to_owned));
 ///         let mut received = ReceivedResponse::new(response.status().as_u16(), content_type.unwrap_or_default());
 ///         while let Some(chunk) = response.chunk().await? {
-///             received.push(&chunk, request)?; // an error if there is too much of it
+///             received.push(&chunk, request)?; // fails if the body is too large
 ///         }
 ///         Ok(received)
 ///     }
@@ -65,14 +67,14 @@ use crate::error::BoxError;
 #[async_trait]
 #[diagnostic::on_unimplemented(note = "an `Introspector` sends one HTTP request and returns the response")]
 pub trait Introspector: Send + Sync {
-    /// Sends the request and returns the response, whatever its status is.
+    /// Sends the request and returns the response with any status.
     ///
     /// ```text
     /// async fn send(&self, request: &OutgoingRequest<'_>) -> Result<ReceivedResponse, BoxError>
     /// ```
     ///
     /// # Errors
-    /// No response arrived, or it broke off. The request to the API is answered with 503.
+    /// No response arrived, or it was incomplete. The API then responds with 503.
     async fn send(&self, request: &OutgoingRequest<'_>) -> Result<ReceivedResponse, BoxError>;
 }
 
@@ -83,9 +85,9 @@ impl<T: Introspector + ?Sized> Introspector for Arc<T> {
     }
 }
 
-/// A request to the introspection endpoint (RFC 7662 §2.1), a `POST`.
+/// A `POST` request to the introspection endpoint (RFC 7662 §2.1).
 ///
-/// `Debug` shows the URL alone: headers and body hold secrets.
+/// Its `Debug` form shows only the URL, because headers and body contain secrets.
 pub struct OutgoingRequest<'a> {
     pub(super) url: &'a str,
     pub(super) authorization: &'a str,
@@ -100,7 +102,8 @@ impl OutgoingRequest<'_> {
         self.url
     }
 
-    /// Returns the headers, names in lower case, values in printable ASCII. One of them has the secret of the API.
+    /// Returns the headers. Names are in lower case, and values are printable ASCII. They contain the secret of the
+    /// API.
     #[must_use]
     pub const fn headers(&self) -> [(&str, &str); 3] {
         [
@@ -110,13 +113,13 @@ impl OutgoingRequest<'_> {
         ]
     }
 
-    /// Returns the body. It has the access token.
+    /// Returns the body. It contains the access token.
     #[must_use]
     pub fn body(&self) -> &[u8] {
         &self.body
     }
 
-    /// Returns the size in bytes above which the body of a response is refused.
+    /// Returns the maximum size of the response body in bytes.
     #[must_use]
     pub const fn max_response(&self) -> usize {
         self.max_response
@@ -129,29 +132,29 @@ impl fmt::Debug for OutgoingRequest<'_> {
     }
 }
 
-/// A response of the introspection endpoint. Nothing in it is trusted before it was checked.
+/// A response of the introspection endpoint that was not checked yet.
 pub struct ReceivedResponse {
     pub(super) status: u16,
     pub(super) content_type: Box<str>,
     pub(super) body: Vec<u8>,
 }
 
-/// The body of a response is larger than [`OutgoingRequest::max_response`] allows.
+/// The error of a response body that is larger than [`OutgoingRequest::max_response`].
 #[derive(Debug, Clone, Copy, thiserror::Error)]
 #[error("the body of the response is larger than {0} bytes")]
 #[non_exhaustive]
 pub struct ResponseTooLarge(usize);
 
 impl ReceivedResponse {
-    /// Makes a response without body. `content_type` is the value of its `Content-Type`; empty if it has none.
+    /// Returns a response with an empty body. `content_type` is the value of its `Content-Type` header, or empty.
     pub fn new(status: u16, content_type: impl AsRef<str>) -> Self {
         Self { status, content_type: content_type.as_ref().into(), body: Vec::new() }
     }
 
-    /// Appends a part of the body, or all of it.
+    /// Appends a part of the body.
     ///
     /// # Errors
-    /// The body is now larger than the response to this request may be. Return the error: reading on is of no use.
+    /// The body would be larger than `request` allows. Return this error from [`Introspector::send`].
     pub fn push(&mut self, part: &[u8], request: &OutgoingRequest<'_>) -> Result<(), ResponseTooLarge> {
         if part.len() > request.max_response.saturating_sub(self.body.len()) {
             return Err(ResponseTooLarge(request.max_response));

@@ -1,7 +1,7 @@
 //! The bearer check of an API that runs in another process than its authorization server (RFC 7662).
 //!
-//! A [`ResourceServer`] asks the introspection endpoint about each access token that it does not know, and keeps the answer for some
-//! seconds. [A page of the manual](crate::manual::separate_api) shows the two processes.
+//! A [`ResourceServer`] asks the introspection endpoint about each unknown access token, and caches the response for
+//! some seconds. [The manual](crate::manual::separate_api) shows an example with two processes.
 
 mod answer;
 mod builder;
@@ -28,28 +28,36 @@ use crate::params::Params;
 use crate::secret::TokenHash;
 use crate::span::in_span;
 
-/// The longest text that is asked about. Its form is far below what an authorization server reads.
+/// The maximum length of a token. Authorization servers accept forms of this size.
 const MAX_TOKEN: usize = 8 * 1024;
 
-/// An API in another process than its authorization server. It checks access tokens by introspection (RFC 7662), for
-/// `grantor::axum::require`, `grantor::actix::require`, or a call of [`bearer`](Self::bearer). Cloning it is cheap and gives the same
-/// API with the same cache.
+/// An API that runs in another process than its authorization server. It checks access tokens by introspection (RFC
+/// 7662). Use it with `grantor::axum::require`, `grantor::actix::require`, or [`bearer`](Self::bearer). A clone is
+/// cheap and is a handle to the same API with the same cache.
 ///
-/// The server must know the API as a confidential client that is a
+/// The API must be registered at the authorization server as a confidential client that is a
 /// [resource server](crate::client::ClientBuilder::resource_server).
 ///
-/// # What is refused
-/// A token is good only if the answer is 200 with `application/json`, and `active` is `true`. Then `exp` must be in the future,
-/// `token_type` must be `Bearer`, and there must be a `client_id`. `iat` and `nbf` may be a minute ahead at most. An `iss` must be the issuer, and
-/// `aud` must have the [audience](ResourceServerBuilder::audience) if one is set. A token with `cnf` is bound to a key (RFC 8705,
-/// RFC 9449), which this check does not ask for, so it is refused. Refusals are those of [`BearerError`]; if there is no usable
-/// answer, the request gets 503 with `Retry-After`.
+/// # Accepted tokens
+/// A token is accepted if all of this holds for the introspection response:
+/// * Its status is 200 and its content type is `application/json`.
+/// * `active` is `true`, `token_type` is `Bearer`, and there is a `client_id`.
+/// * `exp` is in the future. `iat` and `nbf`, if present, are at most one minute ahead.
+/// * `iss`, if present, is the issuer.
+/// * `aud` contains the [audience](ResourceServerBuilder::audience), if one is set.
+/// * There is no `cnf`. A token with `cnf` is bound to a key (RFC 8705, RFC 9449), and this check verifies no proof of
+///   it.
+///
+/// Other tokens are refused with a [`BearerError`]. If there is no usable introspection response, the request gets 503
+/// with `Retry-After`.
 ///
 /// # The cache
-/// It keeps active tokens by their SHA-256, for [`cache_time`](ResourceServerBuilder::cache_time) and never beyond `exp`. A token that
-/// is revoked works here for that time at most, and for the duration of one call that is under way. Inactive tokens and failures are not
-/// kept: tokens that an attacker invents evict nothing. Requests with the same token wait for one call; requests above
-/// [`max_calls`](ResourceServerBuilder::max_calls) get 503 at once.
+/// Active tokens are cached by their SHA-256 for the [`cache_time`](ResourceServerBuilder::cache_time), but never
+/// beyond `exp`. A revoked token keeps working for at most this time plus the duration of one introspection request.
+/// Inactive tokens and failures are not cached, so that made-up tokens of an attacker evict nothing.
+///
+/// Concurrent requests with the same token share one introspection request. A request above
+/// [`max_calls`](ResourceServerBuilder::max_calls) gets 503 at once.
 ///
 /// ```
 /// use grantor::ResourceServer;
@@ -87,7 +95,7 @@ struct Inner {
     api: Arc<ApiContext>,
     audience: Option<String>,
     endpoint: String,
-    /// The value of the header.
+    /// The value of the `Authorization` header.
     authorization: Zeroizing<String>,
     introspector: Box<dyn Introspector>,
     max_response: usize,
@@ -95,10 +103,10 @@ struct Inner {
 }
 
 impl ResourceServer {
-    /// Checks the access token of a request (RFC 6750). It reads the `Authorization` header alone.
+    /// Checks the access token of a request (RFC 6750). It reads only the `Authorization` header.
     ///
     /// # Errors
-    /// There is no token, it is not good, or the server could not be asked.
+    /// There is no token, the token is not accepted, or it could not be checked.
     pub async fn bearer(&self, request: &Request) -> Result<Bearer, BearerError> {
         let checked = async {
             match presented(request, &Params::default()) {
@@ -110,10 +118,10 @@ impl ResourceServer {
         in_span("bearer", checked).await
     }
 
-    /// The typed form of [`bearer`](Self::bearer).
+    /// Checks an access token: the typed form of [`bearer`](Self::bearer).
     ///
     /// # Errors
-    /// The token is not good, or the server could not be asked.
+    /// The token is not accepted, or it could not be checked.
     pub async fn bearer_request(&self, request: &BearerRequest<'_>) -> Result<Bearer, BearerError> {
         let (token, context) = request.parts();
         in_span("bearer", self.check(token, context)).await
@@ -122,7 +130,8 @@ impl ResourceServer {
     async fn check(&self, token: &str, context: RequestContext<'_>) -> Result<Bearer, BearerError> {
         let api = &self.inner.api;
         let mut now = api.now();
-        // An authorization server would refuse the form with such a text, which is not to look like a failure of that server.
+        // The authorization server would refuse the request for such a token, which would look like a failure of the
+        // server.
         if token.is_empty() || token.len() > MAX_TOKEN {
             return Err(self.refuse(context, Fault::Invalid));
         }
@@ -151,7 +160,7 @@ impl ResourceServer {
             Call::new(async move {
                 let inner = &end.inner;
                 let answer = inner.ask(body).await;
-                // A token that is not live by the clock here is refused, and asked about again.
+                // A token that is not live by the local clock is refused and not cached.
                 if let Ok(token) = &answer
                     && token.is_live(now)
                 {
@@ -180,9 +189,9 @@ impl Inner {
     }
 }
 
-/// The body of an introspection request (RFC 7662 §2.1).
+/// Returns the body of an introspection request (RFC 7662 §2.1).
 fn form(token: &str) -> Zeroizing<Vec<u8>> {
-    // Room for the longest form, so that no copy of the token is left behind.
+    // The capacity suffices for any encoding, so that no reallocation leaves a copy of the token behind.
     let mut body = Zeroizing::new(Vec::with_capacity(64 + 3 * token.len()));
     body.extend_from_slice(b"token_type_hint=access_token&token=");
     byte_serialize(token.as_bytes()).for_each(|part| body.extend_from_slice(part.as_bytes()));
@@ -193,7 +202,7 @@ fn panicked() -> Rejection {
     IntrospectionError::NoAnswer("the introspector panicked".into()).into()
 }
 
-/// Removes a call from those under way when it is over, or when nothing waits for it any more.
+/// Removes a call from the cache when it is over, or when no task waits for it any more.
 struct EndOfCall {
     inner: Arc<Inner>,
     hash: TokenHash,

@@ -1,4 +1,4 @@
-//! A future that several tasks wait for. Any of them drives it, so it goes on when one of them is dropped.
+//! A future that several tasks wait for. Each of them polls it, so it continues when one of them is dropped.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
-/// A call and, once it is over, its output. Dropping the last `Arc` of it ends the call.
+/// A call and, once it is over, its output. Dropping its last `Arc` cancels the call.
 pub(super) struct SharedCall<T> {
     state: Mutex<State<T>>,
     waiting: Arc<Waiting>,
@@ -19,7 +19,7 @@ enum State<T> {
     Done(T),
 }
 
-/// The tasks that wait, each under a number of its own.
+/// The wakers of the waiting tasks, by the number of the waiter.
 #[derive(Default)]
 struct Waiting(Mutex<HashMap<u64, Waker>>);
 
@@ -29,7 +29,7 @@ impl<T: Clone> SharedCall<T> {
         Self { state, waiting: Arc::default(), next_waiter: AtomicU64::new(0) }
     }
 
-    /// Waits for the output; `None` if the call panicked in another task.
+    /// Waits for the output. Returns `None` if the call panicked in another task.
     pub(super) fn wait(self: Arc<Self>) -> Waiter<T> {
         let number = self.next_waiter.fetch_add(1, Ordering::Relaxed);
         Waiter { call: self, number }
@@ -42,7 +42,7 @@ impl<T> fmt::Debug for SharedCall<T> {
     }
 }
 
-/// One task that waits.
+/// The future of one waiting task.
 pub(super) struct Waiter<T> {
     call: Arc<SharedCall<T>>,
     number: u64,
@@ -53,7 +53,7 @@ impl<T: Clone> Future for Waiter<T> {
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<T>> {
         let call = &*self.call;
-        // First, so that it is woken by whatever happens from here on.
+        // Registers the waker first, so that no later event is missed.
         call.waiting.with(|wakers| wakers.insert(self.number, context.waker().clone()));
         let Ok(mut state) = call.state.lock() else { return Poll::Ready(None) };
         let running = match &mut *state {
@@ -88,7 +88,7 @@ impl Waiting {
 }
 
 impl Wake for Waiting {
-    /// All of them are woken: the one that is alone in polling may be dropped before it does.
+    /// Wakes all tasks, because a single woken task could be dropped before it polls.
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
     }
@@ -100,7 +100,7 @@ impl Wake for Waiting {
     }
 }
 
-/// Wakes the tasks when the call is over, and also when it has panicked.
+/// Wakes the waiting tasks when the call is over or has panicked.
 struct WakeAll<'a> {
     waiting: &'a Arc<Waiting>,
     armed: bool,

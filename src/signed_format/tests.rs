@@ -1,4 +1,4 @@
-//! A server whose access tokens are signed by a key that is elsewhere.
+//! Tests of a server that signs its access tokens with a remote key.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -27,9 +27,10 @@ const CB: &str = "https://app.example/cb";
 const PERMITS: usize = 1_000;
 const DERIVING: &str = "urn:example:grant:deriving";
 
-/// Signs texts of the form `identifier.says.number.mac`. The number makes each signature another one, as with most algorithms.
+/// Signs texts of the form `identifier.says.number.mac`. The number makes each signature different, as with most
+/// algorithms.
 struct Signing {
-    /// Each signature takes one. A test that takes them away holds signatures up.
+    /// Each signature takes one permit. A test takes the permits away to delay signatures.
     permits: Semaphore,
     fails: AtomicBool,
     signatures: AtomicU32,
@@ -43,7 +44,7 @@ fn digest(label: &[u8], text: &str) -> [u8; 32] {
     Sha256::new().chain_update(label).chain_update(text).finalize().into()
 }
 
-/// What a text shows of an identifier.
+/// Returns the part of a text that depends on the identifier.
 fn shown(id: &AccessToken) -> String {
     URL_SAFE_NO_PAD.encode(digest(b"shown", id.expose()))
 }
@@ -88,7 +89,7 @@ impl SignedFormat for Signing {
     }
 }
 
-/// Derives a grant from that of `subject_token`.
+/// A handler that derives a grant from the grant of `subject_token`.
 struct Deriving(GrantType);
 
 #[async_trait]
@@ -139,7 +140,7 @@ fn refusal_of(answer: Result<TokenResponse, Error>) -> Refusal {
     }
 }
 
-/// How many live grants a client has.
+/// Returns the number of live grants of a client.
 async fn grants_of(t: &TestServer, app: &TestClient) -> usize {
     let of_client = GrantSelector::Client(ClientId::new(&app.id).unwrap());
     t.server.list_grants(&of_client, &GrantPage::first(99)).await.unwrap().len()
@@ -247,7 +248,7 @@ async fn failed_signature_answers_refresh_and_repeat_alike() {
     t.refresh(&app, &spent).await.unwrap();
     signing.fails.store(true, Ordering::SeqCst);
     for token in [&unspent, &spent] {
-        // Another scope than the one of the first refresh could not be repeated.
+        // A repeat could not get another scope than the first refresh.
         for scope in ["offline_access user:read", "user:read"] {
             let error = t.token_as(&app, TokenRequest::refresh_token(token).scope(scope)).await.unwrap_err();
             assert_eq!((error.status(), error.code()), (503, ErrorCode::TEMPORARILY_UNAVAILABLE), "{scope}");
@@ -260,7 +261,7 @@ async fn failed_signature_answers_refresh_and_repeat_alike() {
     }
 }
 
-/// Revokes alice's grants while a signature is made for this request, and returns the answer to it.
+/// Revokes alice's grants while the request waits for a signature. Returns the response to the request.
 async fn revoked_meanwhile(
     t: &TestServer,
     signing: &Signing,
