@@ -1,4 +1,4 @@
-//! [`BuildError`]: why a server can't be built.
+//! [`BuildError`]: the reasons why a server can't be built.
 
 use std::borrow::Cow;
 
@@ -6,83 +6,100 @@ use crate::error::EntropyError;
 use crate::policy::PolicyError;
 use crate::storage::IssuerError;
 
-/// The reason why a server can't be built.
+/// The reason why a server can't be built. Its text says what to change.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BuildError {
-    /// RFC 9207 §2, RFC 8414 §2.
+    /// The issuer is not a URL that RFC 9207 §2 and RFC 8414 §2 allow.
     #[error(
-        "the issuer {0:?} is not an https URL (or an http URL on the loopback interface) without query and fragment"
+        "the issuer {0:?} is not valid: use an https URL (or an http URL on the loopback interface) without query and \
+         fragment"
     )]
     Issuer(String),
     /// The policy contradicts itself or a specification.
     #[error(transparent)]
     Policy(#[from] PolicyError),
-    /// No client could ever get a token.
+    /// The server has no scope, so no client could get a token.
     #[error("the server offers no scope: declare at least one with scope(token, description)")]
     NoScope,
-    /// RFC 6749 §3.3.
-    #[error("{0:?} is not one scope token")]
+    /// The declared scope is not one scope token (RFC 6749 §3.3).
+    #[error("the scope {0:?} is not valid: declare one scope token of printable ASCII without spaces, '\"' and '\\'")]
     ScopeToken(String),
     /// The same scope was declared twice.
-    #[error("the scope {0:?} is declared twice")]
+    #[error("the scope {0:?} is declared twice: remove one declaration")]
     RepeatedScope(String),
-    /// The default scope is malformed or not among the declared ones.
-    #[error("the default scope {0:?} is not made of declared scopes")]
-    DefaultScope(String),
-    /// No client could ever have it.
-    #[error("self_service_scope {0:?} of the policy is not made of declared scopes: declare them, or take them out")]
-    SelfServiceScope(String),
-    /// Refresh tokens would never be issued.
-    #[error("refresh tokens depend on the scope offline_access, which is not declared")]
-    OfflineAccess,
-    /// No authenticator can check a password.
-    #[error("the password grant is allowed, but no authenticator was given")]
-    PasswordWithoutAuthenticator,
-    /// RFC 6749 §4.5.
-    #[error("an extension grant is named by an absolute URI of its own: {0:?}")]
-    Extension(String),
-    /// RFC 6749 §8.2.
-    #[error("{0:?} is not the name of a parameter")]
-    ParameterName(&'static str),
-    /// The library, or another declaration, reads the same parameter: one of the application or of a
-    /// [capability](crate::capability::Capability).
-    #[error("the authorization parameter {0:?} is known already")]
-    KnownParameter(&'static str),
-    /// RFC 6749 §3.1, §3.2.
+    /// The default scope is malformed or names a scope that is not declared.
     #[error(
-        "the endpoint {0:?} is not an https URL (or an http URL on the loopback interface) without fragment, or its path \
-         begins with two slashes"
+        "the default scope {0:?} is not made of declared scopes: declare them, or remove them from the default scope"
+    )]
+    DefaultScope(String),
+    /// The policy's `self_service_scope` names a scope that is not declared.
+    #[error(
+        "the policy's self_service_scope {0:?} is not made of declared scopes: declare them, or remove them from it"
+    )]
+    SelfServiceScope(String),
+    /// The policy issues refresh tokens only with the scope `offline_access`, which is not declared.
+    #[error(
+        "the policy issues refresh tokens only with the scope offline_access, which is not declared: declare it, or change \
+         refresh_tokens"
+    )]
+    OfflineAccess,
+    /// The policy allows the password grant, but no authenticator can check a password.
+    #[error(
+        "the password grant is allowed, but the server has no authenticator: set one, or turn off allow_password_grant"
+    )]
+    PasswordWithoutAuthenticator,
+    /// The grant type of an extension grant is built in or has another handler (RFC 6749 §4.5).
+    #[error(
+        "the extension grant {0:?} uses a grant type that is taken: name it by an absolute URI that no other grant uses"
+    )]
+    Extension(String),
+    /// The name of a declared parameter is malformed (RFC 6749 §8.2).
+    #[error("the parameter name {0:?} is not valid: use letters, digits, '-', '.' and '_'")]
+    ParameterName(&'static str),
+    /// An authorization parameter is built in, or is declared twice by the host app or a
+    /// [capability](crate::capability::Capability).
+    #[error("the authorization parameter {0:?} is built in or declared twice: remove the declaration")]
+    KnownParameter(&'static str),
+    /// The URL of an endpoint is not one that RFC 6749 §3.1 and §3.2 allow, or its path begins with two slashes.
+    #[error(
+        "the endpoint {0:?} is not valid: use an https URL (or an http URL on the loopback interface) without fragment, \
+         whose path does not begin with two slashes"
     )]
     Endpoint(String),
-    /// Its endpoints would not be found, or be mixed with the well-known documents.
+    /// The endpoint prefix is not a plain path, or is below `/.well-known`.
     #[error(
-        "the endpoint prefix {0:?} is not a path such as \"/oauth\", without a slash at its end and not below /.well-known"
+        "the endpoint prefix {0:?} is not valid: use a path such as \"/oauth\", without a slash at its end and not below \
+         /.well-known"
     )]
     EndpointPrefix(String),
-    /// Every request would be refused for it.
-    #[error("the query of the endpoint {0:?} uses the name of a parameter of its requests")]
+    /// The query of an endpoint's URL has the name of a request parameter, so every request would be refused.
+    #[error("the query of the endpoint {0:?} has the name of a request parameter: rename it in the URL")]
     EndpointQuery(String),
-    /// A request could not tell which of the two it is for.
-    #[error("the endpoints {} and {} have the same path {path}", endpoints[0], endpoints[1])]
+    /// Two endpoints have the same path.
+    #[error("the endpoints {} and {} have the same path {path}: give each its own path", endpoints[0], endpoints[1])]
     RepeatedPath {
-        /// The path of both.
+        /// The path of both endpoints.
         path: String,
-        /// Their names, see [`Route::endpoint`](crate::Route::endpoint).
+        /// The names of the endpoints, see [`Route::endpoint`](crate::Route::endpoint).
         endpoints: [&'static str; 2],
     },
-    /// RFC 9728 §1.2.
+    /// The identifier of the protected resource is not a URL that RFC 9728 §1.2 allows.
     #[error(
-        "the resource identifier {0:?} is not an https URL (or an http URL on the loopback interface) without fragment"
+        "the resource identifier {0:?} is not valid: use an https URL (or an http URL on the loopback interface) without \
+         fragment"
     )]
     Resource(String),
-    /// No token could ever have it.
-    #[error("the scope {0:?} of the protected resource is not made of declared scopes")]
+    /// The scope of the protected resource is malformed or names a scope that is not declared.
+    #[error(
+        "the scope {0:?} of the protected resource is not made of declared scopes: declare them, or remove them from the \
+         resource"
+    )]
     ResourceScope(String),
-    /// The server says by itself what it does.
-    #[error("the metadata member {0:?} is determined by the server")]
+    /// A metadata member of the host app or of a capability has a name that the server or another capability uses.
+    #[error("the metadata member {0:?} is set by the server or by a capability: remove it or use another name")]
     MetadataMember(String),
-    /// A [capability](crate::capability::Capability) was given twice, or its settings make no sense on this server.
+    /// A [capability](crate::capability::Capability) was added twice, or its settings do not fit this server.
     #[error("the capability {name}: {problem}")]
     Capability {
         /// The name of the capability.
@@ -93,19 +110,20 @@ pub enum BuildError {
     /// A [`ResourceServer`](crate::ResourceServer) can't be built.
     #[error("the resource server {0}")]
     ResourceServer(&'static str),
-    /// An attacker could guess the keys that are derived from it.
-    #[error("a server key, current or previous, has fewer than 32 bytes or only zeros: give 32 random bytes")]
+    /// A server key is too weak: an attacker could guess the keys that are derived from it.
+    #[error("a server key (current or previous) has fewer than 32 bytes or only zeros: use 32 random bytes")]
     ServerKey,
     /// The storage belongs to another issuer, or could not be reached.
     #[error(transparent)]
     Storage(#[from] IssuerError),
-    /// The source of randomness does not work.
+    /// The source of randomness failed.
     #[error(transparent)]
     Entropy(#[from] EntropyError),
 }
 
 impl BuildError {
-    /// An error of a [`Capability`](crate::capability::Capability) with its name: what is wrong, and what to do.
+    /// Returns an error of a [`Capability`](crate::capability::Capability). `name` is the name of the capability, and
+    /// `problem` says what is wrong and what to do.
     pub fn capability(name: &'static str, problem: impl Into<Cow<'static, str>>) -> Self {
         Self::Capability { name, problem: problem.into() }
     }

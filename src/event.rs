@@ -1,5 +1,5 @@
-//! Events for auditors: every token issued, refused and introspected, every replay, every revocation through the
-//! server. Never a secret.
+//! Events for audit logs: issued, refused and introspected tokens, replays, and revocations through the server. No
+//! event contains a secret.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -12,14 +12,15 @@ use crate::record::{ClientId, Grant, GrantId, Subject, TokenKind};
 use crate::scope::Scope;
 use crate::storage::GrantSelector;
 
-/// Receives the events of a server. Called after the fact, in the request's own task: it should be quick and must not block.
+/// Receives the events of a server, after they happened. It runs in the task of the request, so it should be fast and
+/// must not block.
 #[diagnostic::on_unimplemented(note = "an observer has one method: `fn observe(&self, event: &Event<'_>)`")]
 pub trait Observer: Send + Sync {
-    /// Takes note of an event.
+    /// Receives an event.
     fn observe(&self, event: &Event<'_>);
 }
 
-/// An observer that takes no note.
+/// An observer that ignores all events.
 #[derive(Debug, Clone, Copy, Default)]
 #[expect(clippy::exhaustive_structs, reason = "it has no state and will have none")]
 pub struct NoObserver;
@@ -34,7 +35,7 @@ impl<T: Observer + ?Sized> Observer for Arc<T> {
     }
 }
 
-/// Two observers, told one after the other.
+/// Two observers. Each event goes to the first one, then to the second one.
 impl<A: Observer, B: Observer> Observer for (A, B) {
     fn observe(&self, event: &Event<'_>) {
         self.0.observe(event);
@@ -42,136 +43,139 @@ impl<A: Observer, B: Observer> Observer for (A, B) {
     }
 }
 
-/// An event of a server, as an [`Observer`] is told of it.
+/// An event of a server, as an [`Observer`] receives it.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Event<'a> {
     /// The time of the request.
     pub at: OffsetDateTime,
-    /// The peer of the request, if the host vouched for one. Calls of the host, such as
-    /// [`resume`](crate::AuthorizationServer::resume) with the bare text of a form token, have none.
+    /// The peer of the request, if the host app set it. Calls of the host app, such as
+    /// [`resume`](crate::AuthorizationServer::resume) with the text of a form token, have no peer.
     pub peer: Option<IpAddr>,
     /// What happened.
     pub kind: EventKind<'a>,
 }
 
-/// The kind of an event, with its details. Client identifiers are those of registered clients: what was sent in place of one is not repeated, because it may be
-/// a secret in the wrong place.
+/// The kind of an event, with its details. Every client identifier is that of a registered client. An unknown
+/// identifier from a request is never part of an event, because it may be a secret that was sent in the wrong place.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum EventKind<'a> {
     /// The authorization endpoint refused a request, or failed.
     #[non_exhaustive]
     AuthorizationRefused {
-        /// The client, if the request got far enough to know it.
+        /// The client, if the check got that far.
         client_id: Option<&'a ClientId>,
-        /// Why.
+        /// The reason.
         error: &'a Error,
     },
-    /// A consent form was submitted that is no longer good, or the browser came back from a login to a request that can't be read any
-    /// more. Nobody made a mistake, and the client is not told.
+    /// A user submitted an old consent form, or the browser returned from a login to a request that can't be read any
+    /// more. Neither the user nor the client made a mistake. The client does not learn of it.
     #[non_exhaustive]
     AuthorizationStale {
-        /// The client, if the form was read far enough to know it.
+        /// The client, if the check got that far.
         client_id: Option<&'a ClientId>,
-        /// Why: [`InvalidFormToken`](crate::Refusal::InvalidFormToken), [`ExpiredFormToken`](crate::Refusal::ExpiredFormToken),
-        /// [`StaleFormToken`](crate::Refusal::StaleFormToken) or [`UsedFormToken`](crate::Refusal::UsedFormToken).
+        /// The reason: [`InvalidFormToken`](crate::Refusal::InvalidFormToken),
+        /// [`ExpiredFormToken`](crate::Refusal::ExpiredFormToken), [`StaleFormToken`](crate::Refusal::StaleFormToken)
+        /// or [`UsedFormToken`](crate::Refusal::UsedFormToken).
         error: &'a Error,
     },
-    /// A request was approved; the grant is open and its code or token issued.
+    /// A request was approved. Its grant is open, and the code or token is issued.
     #[non_exhaustive]
     AuthorizationApproved {
         /// The new grant.
         grant: &'a Grant,
-        /// What the approval rests on.
+        /// The basis of the approval.
         consent: ConsentBasis,
     },
-    /// A resource owner said no, or approved nothing.
+    /// A user denied a request, or approved no scope.
     #[non_exhaustive]
     AuthorizationDenied {
-        /// The client that had asked.
+        /// The client of the request.
         client_id: &'a ClientId,
-        /// Who denied, if the host said so.
+        /// The user, if the host app named one.
         subject: Option<&'a Subject>,
     },
     /// The token endpoint issued tokens.
     #[non_exhaustive]
     TokensIssued {
-        /// The grant they belong to.
+        /// The grant of the tokens.
         grant: &'a Grant,
         /// The grant type of the request.
         grant_type: &'a str,
         /// The scope of the access token.
         scope: &'a Scope,
-        /// Whether a refresh token was issued with it.
+        /// Whether a refresh token was issued, too.
         refresh_token: bool,
     },
-    /// A refresh was repeated within its grace window and got the same tokens again: its answer was lost, or a thief follows the
-    /// client. See [the grace window](crate::manual::defaults#the-grace-window).
+    /// A refresh was repeated within its grace window and got the same tokens again. Either the first response was
+    /// lost, or a thief uses the same token. See [the grace window](crate::manual::defaults#the-grace-window).
     #[non_exhaustive]
     RefreshRepeated {
         /// The grant.
         grant: &'a Grant,
-        /// How many repeats of the grant were answered, this one included. Of many at the same moment, some may be left out. The count
-        /// begins again if none came for as long as a refresh token may be idle.
+        /// The number of repeated refreshes of the grant, including this one. Simultaneous ones may be counted as one.
+        /// The count restarts after a time without repeats that is as long as a refresh token may be idle.
         count: u64,
-        /// Whether the peer is the one of the refresh.
+        /// Whether the peer is the same as that of the first refresh.
         from: RepeatedFrom,
     },
-    /// The token endpoint refused a request, or failed; or a client did not authenticate at an endpoint of the application or of a
-    /// capability, see [`authenticate_client`](crate::AuthorizationServer::authenticate_client).
+    /// The token endpoint refused a request, or failed. Or client authentication failed at an endpoint of the host app
+    /// or of a capability: see [`authenticate_client`](crate::AuthorizationServer::authenticate_client).
     #[non_exhaustive]
     TokenRefused {
-        /// The client, if it was authenticated.
+        /// The client, if it authenticated.
         client_id: Option<&'a ClientId>,
-        /// The registered client that the request named, if it did not authenticate.
+        /// The registered client that the request names, if it did not authenticate.
         presented_client_id: Option<&'a ClientId>,
-        /// The grant type, if it is one that the server has.
+        /// The grant type, if the server supports it.
         grant_type: Option<&'a str>,
-        /// Why.
+        /// The reason.
         error: &'a Error,
     },
-    /// A redeemed code was presented again by someone who proved possession; its grant was revoked.
+    /// A redeemed code was presented again, with the right verifier and client. Its grant was revoked.
     #[non_exhaustive]
     CodeReplayed {
         /// The grant.
         grant: &'a Grant,
     },
-    /// A redeemed code was presented again within ten seconds by its client, which seems to have lost the answer. It was refused, and its
-    /// grant lives. See [`Policy::tolerate_repeated_codes`](crate::Policy::tolerate_repeated_codes).
+    /// A redeemed code was presented again within ten seconds by its client, which probably lost the first response.
+    /// The request was refused, and the grant was not revoked. See
+    /// [`Policy::tolerate_repeated_codes`](crate::Policy::tolerate_repeated_codes).
     #[non_exhaustive]
     CodeRepeated {
         /// The grant.
         grant: &'a Grant,
     },
-    /// A spent refresh token was presented again; its grant was revoked.
+    /// A redeemed refresh token was reused. Its grant was revoked.
     #[non_exhaustive]
     RefreshTokenReused {
         /// The grant.
         grant: &'a Grant,
     },
-    /// The authenticator said that a subject is not active, so a token of it was not issued or not accepted. The endpoint's own
-    /// event follows. Clients are not told the status.
+    /// The authenticator reported that a subject is not active, so a token was not issued or not accepted. An event of
+    /// the endpoint follows. Clients do not learn the status.
     #[non_exhaustive]
     SubjectNotActive {
         /// The subject.
         subject: &'a Subject,
-        /// Its status.
+        /// The status of the subject.
         status: SubjectStatus,
-        /// How many grants of the subject were revoked for it; 0 unless it is gone.
+        /// The number of grants that were revoked because of it. It is 0 unless the subject is gone.
         revoked: u64,
     },
-    /// A token customizer wanted to add a member whose name is reserved or taken. The answer went without it.
+    /// A token customizer added a member whose name is reserved or already used. The response does not contain that
+    /// member.
     #[non_exhaustive]
     CustomizerMemberDropped {
-        /// The client or caller that got the answer.
+        /// The client or caller that got the response.
         client_id: &'a ClientId,
         /// The name of the member.
         member: &'a str,
     },
-    /// A client is registered for scopes that the server does not offer, so it can't get them. Told at the first use of the client since
-    /// the server was built, of up to a thousand clients. It has no peer. The
-    /// [lint](crate::lint::ClientLint::ScopeNotOffered) finds the same.
+    /// A client is registered for scopes that the server does not offer, so it can't get them. Sent once for a client,
+    /// at its first use since the server was built, for at most a thousand clients. The event has no peer. The
+    /// [lint](crate::lint::ClientLint::ScopeNotOffered) reports the same problem.
     #[non_exhaustive]
     ScopeNotOffered {
         /// The client.
@@ -179,57 +183,60 @@ pub enum EventKind<'a> {
         /// The scopes that are not offered.
         scope: &'a Scope,
     },
-    /// A client revoked a token that was not dead yet: an access token alone, or with a refresh token the whole grant.
+    /// A client revoked a live token. An access token is revoked alone; a refresh token is revoked with its whole
+    /// grant.
     #[non_exhaustive]
     TokenRevoked {
         /// The grant of the token.
         grant: &'a Grant,
-        /// What was revoked.
+        /// The kind of the token.
         kind: &'a TokenKind,
     },
-    /// The revocation endpoint refused a request, or failed. If the answer of the storage was lost, the token may be dead
-    /// all the same, and a repetition then finds nothing left to tell. With [`Refusal::NotYourToken`](crate::Refusal::NotYourToken) the
-    /// client may have been answered as for an unknown token.
+    /// The revocation endpoint refused a request, or failed. If the response of the storage was lost, the token may be
+    /// revoked nevertheless. A repeated request then finds no live token and sends no event. With
+    /// [`Refusal::NotYourToken`](crate::Refusal::NotYourToken), the client may have got the response for an unknown
+    /// token.
     #[non_exhaustive]
     RevocationRefused {
-        /// The client, if it was authenticated.
+        /// The client, if it authenticated.
         client_id: Option<&'a ClientId>,
-        /// The registered client that the request named, if it did not authenticate.
+        /// The registered client that the request names, if it did not authenticate.
         presented_client_id: Option<&'a ClientId>,
-        /// Why.
+        /// The reason.
         error: &'a Error,
     },
-    /// The introspection endpoint answered. Resource servers ask for every request they serve, so there are many of these.
+    /// The introspection endpoint responded. This event is frequent, because a resource server may introspect a token
+    /// with every request that it serves.
     #[non_exhaustive]
     TokenIntrospected {
         /// The caller.
         client_id: &'a ClientId,
-        /// The grant of the token; `None` if the caller was told that it is inactive, for whatever reason.
+        /// The grant of the token; `None` if the response says that the token is inactive.
         grant: Option<&'a Grant>,
     },
     /// The introspection endpoint refused a request, or failed.
     #[non_exhaustive]
     IntrospectionRefused {
-        /// The client, if it was authenticated.
+        /// The client, if it authenticated.
         client_id: Option<&'a ClientId>,
-        /// The registered client that the request named, if it did not authenticate.
+        /// The registered client that the request names, if it did not authenticate.
         presented_client_id: Option<&'a ClientId>,
-        /// Why.
+        /// The reason.
         error: &'a Error,
     },
-    /// The host revoked grants. Those that end with their client have no event, because the host calls
+    /// The host app revoked grants. The removal of a client sends no event, because the host app calls
     /// [`ClientRegistry::remove`](crate::ClientRegistry::remove) on its storage.
     #[non_exhaustive]
     GrantsRevoked {
-        /// Which.
+        /// The selected grants.
         which: &'a GrantSelector,
-        /// How many there were that had not been revoked before.
+        /// The number of selected grants that had not been revoked before.
         count: u64,
     },
-    /// The host wanted to revoke grants, but the storage failed; some of them may have been revoked.
+    /// The host app tried to revoke grants, but the storage failed. Some of them may be revoked.
     #[non_exhaustive]
     GrantsRevocationFailed {
-        /// Which.
+        /// The selected grants.
         which: &'a GrantSelector,
         /// The failure.
         error: &'a Error,
@@ -245,59 +252,60 @@ pub enum EventKind<'a> {
     /// A protected resource refused an access token.
     #[non_exhaustive]
     BearerRefused {
-        /// The grant of the token, if the check found one. A [`ResourceServer`](crate::ResourceServer) is told of no grant.
+        /// The grant of the token, if the check found one. A [`ResourceServer`](crate::ResourceServer) never knows the
+        /// grant.
         grant_id: Option<GrantId>,
-        /// The client that the token was issued to, if the check found the token. A [`ResourceServer`](crate::ResourceServer) names it
-        /// for a live token that lacks a scope or a resource owner.
+        /// The client of the token, if the check found the token. A [`ResourceServer`](crate::ResourceServer) knows it
+        /// only for a live token that lacks a scope or a resource owner.
         client_id: Option<&'a ClientId>,
-        /// The code that was answered; `None` if no token was presented.
+        /// The error code of the response; `None` if the request has no token.
         code: Option<&'a str>,
-        /// Why the token was refused; `None` if it could not be checked.
+        /// The reason; `None` if the token could not be checked.
         reason: Option<BearerRefusal>,
-        /// The failure behind it, if the token could not be checked.
+        /// The failure, if the token could not be checked.
         error: Option<&'a Error>,
     },
 }
 
-/// Why the bearer check refused a request, as precisely as an operator wants to know it.
+/// The precise reason why the bearer check refused a request, for operators.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum BearerRefusal {
-    /// The request presents no access token.
+    /// The request has no access token.
     NoToken,
-    /// The request presents a token in more than one way, or in a malformed form.
+    /// The request has an access token in more than one place, or a malformed one.
     Malformed,
-    /// The token is malformed or unknown, has expired, or was revoked, or its subject is not active.
+    /// The token is malformed, unknown, expired or revoked, or its subject is not active.
     NotLive,
-    /// The token has another type than `Bearer`, or the introspection response names none.
+    /// The type of the token is not `Bearer`, or the introspection response names no type.
     NotBearer,
     /// The introspection response has `cnf`: the token is bound to a key.
     Bound,
-    /// The introspection response names another issuer, or not the audience of this API. If it happens to every token, a setting of
-    /// the [`ResourceServer`](crate::ResourceServer) is wrong.
+    /// The introspection response names another issuer, or does not name the audience of this API. If this happens with
+    /// every token, check the settings of the [`ResourceServer`](crate::ResourceServer).
     Foreign,
     /// The token has no scope.
     NoScope,
     /// The token lacks a scope that the API requires.
     InsufficientScope,
-    /// The API requires a user, and the token belongs to a client that acts for itself.
+    /// The API requires a user, but the token belongs to a client that acts on its own behalf.
     NoResourceOwner,
 }
 
-/// Whether a refresh is repeated by the peer that made it. Addresses are compared as a whole.
+/// Whether a repeated refresh comes from the peer of the first one. The whole addresses are compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RepeatedFrom {
-    /// The same address.
+    /// Both requests come from the same address.
     SamePeer,
-    /// Another address: a client that changed its network, or another party that has the token.
+    /// The requests come from different addresses. The client changed its network, or another party has the token.
     OtherPeer,
-    /// The host vouched for no peer of one of the two requests.
+    /// The host app did not set the peer of at least one of the two requests.
     Unknown,
 }
 
 impl RepeatedFrom {
-    /// Its name: stable, for logs and metrics.
+    /// Returns a stable name for logs and metrics.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -308,22 +316,22 @@ impl RepeatedFrom {
     }
 }
 
-/// What an approval rests on.
+/// The basis of an approval.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ConsentBasis {
     /// The user agreed on a consent page.
     Given,
-    /// The user had agreed before, and that grant still lives.
+    /// The user agreed before, and that grant is still live.
     Remembered,
-    /// The client is the server's own, and its redirect proves that. The user was not asked.
+    /// The client is a first-party client, and its redirect URI proves that. The user was not asked.
     FirstParty,
-    /// The client is the server's own, and the user confirmed by one click.
+    /// The client is a first-party client, and the user confirmed the request by one click.
     Confirmed,
 }
 
 impl ConsentBasis {
-    /// Its name: stable, for logs and metrics.
+    /// Returns a stable name for logs and metrics.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -336,7 +344,7 @@ impl ConsentBasis {
 }
 
 impl EventKind<'_> {
-    /// The name of the event: stable, for logs and metrics.
+    /// Returns the name of the event. It is stable, so use it in logs and metrics.
     #[must_use]
     pub const fn name(&self) -> &'static str {
         match self {

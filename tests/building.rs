@@ -140,7 +140,7 @@ fn issuer_is_https_without_query_or_loopback() {
         let error = builder(bad).built().map(|_| ()).expect_err(bad);
         assert!(matches!(&error, BuildError::Issuer(issuer) if issuer == bad), "{bad}: {error}");
         let message = format!(
-            "the issuer {bad:?} is not an https URL (or an http URL on the loopback interface) without query and fragment"
+            "the issuer {bad:?} is not valid: use an https URL (or an http URL on the loopback interface) without query and fragment"
         );
         assert_eq!(error.to_string(), message);
     }
@@ -262,11 +262,16 @@ fn server_scopes_are_well_formed_and_unique() {
     for bad in ["", " ", "a b", "a ", "a\"b", "a\\b", "a\nb", "caf\u{e9}"] {
         let error = build().scope(bad, "x").built().unwrap_err();
         assert!(matches!(&error, BuildError::ScopeToken(token) if token == bad), "{bad:?}: {error}");
-        assert_eq!(error.to_string(), format!("{bad:?} is not one scope token"));
+        assert_eq!(
+            error.to_string(),
+            format!(
+                "the scope {bad:?} is not valid: declare one scope token of printable ASCII without spaces, '\"' and '\\'"
+            )
+        );
     }
     let error = build().scope("user:write", "x").scope("user:read", "y").built().unwrap_err();
     assert!(matches!(&error, BuildError::RepeatedScope(token) if token == "user:read"));
-    assert_eq!(error.to_string(), "the scope \"user:read\" is declared twice");
+    assert_eq!(error.to_string(), "the scope \"user:read\" is declared twice: remove one declaration");
     build().scope("USER:READ", "Case makes a difference").built().unwrap();
 }
 
@@ -294,7 +299,12 @@ fn default_scope_is_made_of_declared_scopes() {
     for bad in ["", "user:write", "user:read user:write", "user:read\t", "user"] {
         let error = build().default_scope(bad).built().unwrap_err();
         assert!(matches!(&error, BuildError::DefaultScope(scope) if scope == bad), "{bad:?}: {error}");
-        assert_eq!(error.to_string(), format!("the default scope {bad:?} is not made of declared scopes"));
+        assert_eq!(
+            error.to_string(),
+            format!(
+                "the default scope {bad:?} is not made of declared scopes: declare them, or remove them from the default scope"
+            )
+        );
     }
     build().scope("user:write", "x").default_scope(" user:write  user:read").built().unwrap();
 }
@@ -346,7 +356,10 @@ fn missing_refresh_token_scope_does_not_build() {
     policy.refresh_tokens = RefreshTokens::OfflineAccess;
     let error = build().policy(policy.clone()).built().unwrap_err();
     assert!(matches!(error, BuildError::OfflineAccess));
-    assert_eq!(error.to_string(), "refresh tokens depend on the scope offline_access, which is not declared");
+    assert_eq!(
+        error.to_string(),
+        "the policy issues refresh tokens only with the scope offline_access, which is not declared: declare it, or change refresh_tokens"
+    );
     build().policy(policy).scope("offline_access", "Keep access").built().unwrap();
 }
 
@@ -356,7 +369,7 @@ fn password_grant_needs_an_authenticator() {
     policy.dangerous().allow_password_grant = true;
     assert_eq!(
         refused(build().policy(policy.clone())),
-        "the password grant is allowed, but no authenticator was given"
+        "the password grant is allowed, but the server has no authenticator: set one, or turn off allow_password_grant"
     );
     build().policy(policy).authenticator(TestUsers::default()).built().unwrap();
 }
@@ -403,11 +416,16 @@ fn extension_grant_type_is_a_unique_absolute_uri() {
     for name in ["authorization_code", "implicit", "client_credentials", "password", "refresh_token"] {
         let error = build().extension_grant(Named::new(name)).built().unwrap_err();
         assert!(matches!(&error, BuildError::Extension(wrong) if wrong == name), "{name}: {error}");
-        assert_eq!(error.to_string(), format!("an extension grant is named by an absolute URI of its own: {name:?}"));
+        assert_eq!(
+            error.to_string(),
+            format!(
+                "the extension grant {name:?} uses a grant type that is taken: name it by an absolute URI that no other grant uses"
+            )
+        );
     }
     assert_eq!(
         refused(build().extension_grant(Named::new("urn:example:a")).extension_grant(Named::new("urn:example:a"))),
-        "an extension grant is named by an absolute URI of its own: \"urn:example:a\""
+        "the extension grant \"urn:example:a\" uses a grant type that is taken: name it by an absolute URI that no other grant uses"
     );
     for no_uri in ["", "device", "Password", "/grant", "urn:a b", "caf\u{e9}:x", "urn:caf\u{e9}"] {
         assert!(GrantType::new(no_uri).is_err(), "{no_uri}: not even a name");
@@ -429,7 +447,10 @@ fn parameters_of_an_extension_grant_are_names() {
         let parameters: &'static [&'static str] = Box::leak(Box::new(["good", bad]));
         let error = build().extension_grant(Named(name.clone(), parameters)).built().unwrap_err();
         assert!(matches!(error, BuildError::ParameterName(wrong) if wrong == bad), "{bad}");
-        assert_eq!(error.to_string(), format!("{shown} is not the name of a parameter"));
+        assert_eq!(
+            error.to_string(),
+            format!("the parameter name {shown} is not valid: use letters, digits, '-', '.' and '_'")
+        );
     }
     build().extension_grant(Named(name, &["assertion", "x-1", "a.b", "A_b", "grant_type"])).built().unwrap();
 }
@@ -445,7 +466,7 @@ fn at(
 fn two_endpoints_at_one_path_do_not_build() {
     let error = at(|urls| urls.revocation = Some("https://id.example/token?revoke".to_owned())).unwrap_err();
     assert!(matches!(&error, BuildError::RepeatedPath { path, endpoints: ["token", "revoke"] } if path == "/token"));
-    assert_eq!(error.to_string(), "the endpoints token and revoke have the same path /token");
+    assert_eq!(error.to_string(), "the endpoints token and revoke have the same path /token: give each its own path");
     let error = at(|urls| urls.token = "https://id.example/authorize".to_owned()).unwrap_err();
     assert!(matches!(error, BuildError::RepeatedPath { endpoints: ["authorize", "token"], .. }));
     let well_known = "https://id.example/.well-known/oauth-authorization-server";
@@ -588,34 +609,55 @@ fn capabilities_that_collide_do_not_build() {
         "the capability part: it was added twice: add it once"
     );
     for (second, text) in [
-        (Part { url: PART.url, ..OTHER }, "the endpoints other and part have the same path /part"),
+        (
+            Part { url: PART.url, ..OTHER },
+            "the endpoints other and part have the same path /part: give each its own path",
+        ),
         (
             Part { url: "https://id.example/token?x", ..OTHER },
-            "the endpoints token and other have the same path /token",
+            "the endpoints token and other have the same path /token: give each its own path",
         ),
         (
             Part { url: "https://id.example/authorize", ..OTHER },
-            "the endpoints authorize and other have the same path /authorize",
+            "the endpoints authorize and other have the same path /authorize: give each its own path",
         ),
-        (Part { member: PART.member, ..OTHER }, "the metadata member \"part_endpoint\" is determined by the server"),
-        (Part { member: "issuer", ..OTHER }, "the metadata member \"issuer\" is determined by the server"),
+        (
+            Part { member: PART.member, ..OTHER },
+            "the metadata member \"part_endpoint\" is set by the server or by a capability: remove it or use another name",
+        ),
+        (
+            Part { member: "issuer", ..OTHER },
+            "the metadata member \"issuer\" is set by the server or by a capability: remove it or use another name",
+        ),
         (
             Part { member: "signed_metadata", ..OTHER },
-            "the metadata member \"signed_metadata\" is determined by the server",
+            "the metadata member \"signed_metadata\" is set by the server or by a capability: remove it or use another name",
         ),
         (
             Part { url: "http://id.example/other", ..OTHER },
-            "the endpoint \"http://id.example/other\" is not an https URL (or an http URL on the loopback interface) \
-             without fragment, or its path begins with two slashes",
+            "the endpoint \"http://id.example/other\" is not valid: use an https URL (or an http URL on the loopback \
+             interface) without fragment, whose path does not begin with two slashes",
         ),
-        (Part { parameters: &["x", "part"], ..OTHER }, "the authorization parameter \"part\" is known already"),
-        (Part { parameters: &["x", "x"], ..OTHER }, "the authorization parameter \"x\" is known already"),
-        (Part { parameters: &["state"], ..OTHER }, "the authorization parameter \"state\" is known already"),
+        (
+            Part { parameters: &["x", "part"], ..OTHER },
+            "the authorization parameter \"part\" is built in or declared twice: remove the declaration",
+        ),
+        (
+            Part { parameters: &["x", "x"], ..OTHER },
+            "the authorization parameter \"x\" is built in or declared twice: remove the declaration",
+        ),
+        (
+            Part { parameters: &["state"], ..OTHER },
+            "the authorization parameter \"state\" is built in or declared twice: remove the declaration",
+        ),
         (
             Part { parameters: &["return_target"], ..OTHER },
-            "the authorization parameter \"return_target\" is known already",
+            "the authorization parameter \"return_target\" is built in or declared twice: remove the declaration",
         ),
-        (Part { parameters: &["a b"], ..OTHER }, "\"a b\" is not the name of a parameter"),
+        (
+            Part { parameters: &["a b"], ..OTHER },
+            "the parameter name \"a b\" is not valid: use letters, digits, '-', '.' and '_'",
+        ),
     ] {
         assert_eq!(refused(build().capability(PART).capability(second)), text);
         assert_eq!(refused(build().capability(second).capability(PART)), text);
@@ -689,7 +731,7 @@ fn short_or_zero_server_key_does_not_build() {
     ] {
         let error = build().server_key(current, previous).built().unwrap_err();
         assert!(matches!(error, BuildError::ServerKey), "{current:?} {previous:?}");
-        let text = "a server key, current or previous, has fewer than 32 bytes or only zeros: give 32 random bytes";
+        let text = "a server key (current or previous) has fewer than 32 bytes or only zeros: use 32 random bytes";
         assert_eq!(error.to_string(), text);
     }
     build().server_key(&good, &[&[2; 100]]).built().unwrap();

@@ -257,7 +257,7 @@ async fn introspection_refuses_a_public_client() {
         let request = INTROSPECT.request_by(&app, &[("token", token)]);
         let response = INTROSPECT.refused(&t, &request, 400, "unauthorized_client", "IntrospectionNotAllowed").await;
         assert_eq!(t.faults.calls() - calls, 1, "the token was looked up");
-        assert_eq!(json(&response)["error_description"], "the client may not inspect tokens");
+        assert_eq!(json(&response)["error_description"], "the client may not introspect tokens");
         assert!(t.events.events().pop().unwrap().text.contains(&app.id));
     }
 }

@@ -672,7 +672,7 @@ async fn endpoint_query_named_like_a_parameter_does_not_build() {
     ];
     for change in wrong {
         let error = build(change).await.unwrap_err();
-        assert!(error.to_string().contains("uses the name of a parameter of its requests"), "{error}");
+        assert!(error.to_string().contains("has the name of a request parameter"), "{error}");
     }
     assert!(build(|urls| urls.token = "https://id.example/token?tenant=1".to_owned()).await.is_ok());
     assert!(build(|urls| urls.authorization = Some("https://id.example/authorize?tenant=1".to_owned())).await.is_ok());

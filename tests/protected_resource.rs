@@ -215,7 +215,9 @@ async fn api_asks_for_scopes_that_the_server_offers() {
     for bad in ["", " ", "admin", "user:read admin", "user:read\t", "user"] {
         let error = scopes(bad).await.unwrap_err();
         assert!(matches!(&error, BuildError::ResourceScope(scope) if scope == bad), "{bad:?}: {error}");
-        let message = format!("the scope {bad:?} of the protected resource is not made of declared scopes");
+        let message = format!(
+            "the scope {bad:?} of the protected resource is not made of declared scopes: declare them, or remove them from the resource"
+        );
         assert_eq!(error.to_string(), message);
     }
 }
@@ -281,7 +283,7 @@ async fn identifier_that_is_not_fit_builds_no_server() {
     ] {
         let error = built(ProtectedResource::new(bad)).await.unwrap_err();
         assert!(matches!(&error, BuildError::Resource(identifier) if identifier == bad), "{bad:?}: {error}");
-        let message = "is not an https URL (or an http URL on the loopback interface) without fragment";
+        let message = "use an https URL (or an http URL on the loopback interface) without fragment";
         assert_eq!(error.to_string(), format!("the resource identifier {bad:?} {message}"));
     }
 }

@@ -479,7 +479,7 @@ async fn unusable_answer_is_503_and_never_a_success() {
         setup.assert_failed(&token, reason).await;
     }
     setup.endpoint.answer_json(&good_but(&json!({ "more": "x".repeat(400) })));
-    setup.assert_failed(&token, "no answer of the introspection endpoint arrived").await;
+    setup.assert_failed(&token, "no response arrived from the introspection endpoint").await;
 
     setup.endpoint.answer(200, "Application/JSON; charset=utf-8", format!("\r\n {}", good()));
     setup.check(&token).await.unwrap();
@@ -490,7 +490,7 @@ async fn failures_and_inactive_tokens_are_not_cached() {
     let setup = Setup::new().await;
     let tokens = setup.tokens().await;
     *setup.endpoint.0.is_down.lock().unwrap() = true;
-    let error = setup.assert_failed(&tokens.access_token, "no answer of the introspection endpoint arrived").await;
+    let error = setup.assert_failed(&tokens.access_token, "no response arrived from the introspection endpoint").await;
     let Some(Error::Introspection(failure)) = error.failure() else { panic!("{error:?}") };
     assert!(matches!(**failure, IntrospectionError::NoAnswer(_)), "{failure:?}");
     assert_eq!(std::error::Error::source(&**failure).unwrap().to_string(), "connection refused");

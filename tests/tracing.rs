@@ -532,7 +532,7 @@ async fn host_failure_logs_an_error_without_its_cause() {
     let token = [("token", tokens.access_token.expose())];
     stage.log.clear();
     let error = |endpoint: &str, pairs: &[(&str, &str)]| (Level::ERROR, Some(endpoint.to_owned()), fields(pairs));
-    let (failed, away) = (("error", "the storage failed"), ("error", "the storage is not available"));
+    let (failed, away) = (("error", "the storage failed"), ("error", "the storage is temporarily unavailable"));
     let (server_error, unavailable) = (("code", "server_error"), ("code", "temporarily_unavailable"));
 
     t.faults.fail(1, Fault::Failed);
@@ -555,7 +555,8 @@ async fn host_failure_logs_an_error_without_its_cause() {
     assert!(t.bearer(&tokens.access_token).await.is_err());
     assert_eq!(stage.told(false), error("bearer", &[("event", "bearer_refused"), server_error, failed]));
     assert!(t.bearer(&tokens.access_token).await.unwrap().require("never:offered").is_err());
-    let mistake = "an extension of the host failed: a resource requires a scope that the server does not offer";
+    let mistake =
+        "an extension of the host app broke its contract: a resource requires a scope that the server does not offer";
     let refused = fields(&[("event", "bearer_refused"), ("client_id", app), server_error, ("error", mistake)]);
     assert_eq!(stage.told(true), (Level::ERROR, None, refused), "about the grant of the token");
     let which = GrantSelector::Subject(Subject::new("alice").unwrap());

@@ -87,7 +87,7 @@ fn the_token_endpoint_agrees(data: &[u8], form: &Form) -> &'static str {
     let (expected, outcome) = if form.pairs.is_empty() {
         ("the parameter grant_type is missing", "empty")
     } else if !form.is_well_formed() {
-        ("the parameters have a broken escape or are not UTF-8", "malformed")
+        ("the parameters have an invalid percent-escape or are not UTF-8", "malformed")
     } else if !form.is_acceptable(&world::TOKEN_PARAMETERS) {
         ("occurs more than once", "repeated")
     } else if form.one("grant_type").is_none() {

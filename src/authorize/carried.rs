@@ -1,10 +1,10 @@
-//! A request on its way through the browser: what both a form token and a return target carry.
+//! The state of a request that both a form token and a return target carry through the browser.
 
 use super::codec::{Reader, put};
 use super::parameters::Parameters;
 use super::progress::Progress;
 
-/// How a request reached the server.
+/// The way in which a request reached the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Source {
     /// With all its parameters in the query or the body.
@@ -23,7 +23,7 @@ impl Source {
     }
 }
 
-/// The parameters of a request, and what the server knows of it beyond them.
+/// The parameters of a request, with the state that the server keeps about it.
 #[derive(Debug, Clone)]
 pub(super) struct Carried {
     pub(super) source: Source,

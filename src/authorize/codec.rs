@@ -1,12 +1,12 @@
-//! Byte strings in a row, each after its length: what is sealed, and what a MAC is over, can be read in one way only.
+//! An unambiguous encoding of byte strings for seals and MACs: each byte string follows its length.
 
-/// Adds a byte string.
+/// Appends a byte string.
 pub(super) fn put(bytes: &mut Vec<u8>, field: &[u8]) {
     bytes.extend_from_slice(&(field.len() as u64).to_be_bytes());
     bytes.extend_from_slice(field);
 }
 
-/// Reads byte strings one after the other. `None` where the bytes end too early.
+/// Reads byte strings in order. Returns `None` if the bytes end too early.
 pub(super) struct Reader<'a>(pub(super) &'a [u8]);
 
 impl<'a> Reader<'a> {

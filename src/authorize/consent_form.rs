@@ -1,4 +1,4 @@
-//! What a consent form submits.
+//! [`ConsentForm`]: the fields of a submitted consent form.
 
 use std::fmt;
 
@@ -8,24 +8,25 @@ use crate::error::Refusal;
 use crate::http::Request;
 use crate::params::decode_form;
 
-/// The fields of a submitted consent form, read by [`resume_form`](crate::AuthorizationServer::resume_form): `form_token`
-/// (hidden), `decision` (the button, `approve` or `deny`) and any number of `scope` (a checkbox for each scope token).
+/// The fields of a submitted consent form, read by [`resume_form`](crate::AuthorizationServer::resume_form):
+/// `form_token` (hidden), `decision` (the button, `approve` or `deny`) and any number of `scope` (a checkbox for each
+/// scope token).
 ///
-/// Form extractors of web frameworks rarely read a field that occurs several times; this one does, and takes anything but
-/// a clear `approve` for a no. A host whose form looks different reads it by itself and calls
+/// It reads a repeated field, which form extractors of web frameworks rarely do. Any decision other than exactly one
+/// `approve` is a denial. If your form has other fields, read it yourself and call
 /// [`resume`](crate::AuthorizationServer::resume).
 #[non_exhaustive]
 pub struct ConsentForm {
     pub(super) form_token: Zeroizing<String>,
-    /// Whether the user agreed.
+    /// Whether the user approved.
     pub approved: bool,
-    /// The scope tokens that are checked, to be given to [`Approval::scope`](crate::Approval::scope).
+    /// The selected scope tokens. Pass them to [`Approval::scope`](crate::Approval::scope).
     pub scope: Vec<String>,
 }
 
 impl ConsentForm {
-    /// Refuses what is not a form, is too large or broken, cannot be decoded, has one of the fields in the query, or has not exactly one
-    /// `form_token`.
+    /// Reads a form. Refuses a request that is not a form, is too large or incomplete, can't be decoded, has one of the
+    /// fields in its query, or does not have exactly one `form_token`.
     pub(super) fn read(request: &Request, max_body: usize) -> Result<Self, Refusal> {
         if request.method() != "POST" {
             return Err(Refusal::MethodNotAllowed("POST"));

@@ -1,6 +1,6 @@
-//! What a request demands of login and pages: `prompt` and `max_age` (OpenID Connect Core §3.1.2.1, RFC 9470 §4).
+//! The demands of a request on login and pages: `prompt` and `max_age` (OpenID Connect Core §3.1.2.1, RFC 9470 §4).
 //!
-//! They count for every request, not only for those with the scope `openid`.
+//! They apply to every request, with or without the scope `openid`.
 
 use super::progress::Progress;
 use super::user_session::UserSession;
@@ -17,18 +17,18 @@ pub(super) enum Prompt {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Demands {
-    /// Whether the request has each [`Prompt`], in their order.
+    /// Whether the request has each [`Prompt`], in the order of the variants.
     prompts: [bool; 4],
-    /// In seconds.
+    /// The maximum age of the login, in seconds.
     max_age: Option<i64>,
 }
 
-/// How a login compares with the age that a request allows.
+/// How the age of a login compares with the limit of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Freshness {
     Fresh,
     Stale,
-    /// The application did not say when the user logged in.
+    /// The host app did not set the time of the login.
     Unknown,
 }
 
@@ -51,7 +51,7 @@ impl Demands {
         self.prompts[prompt as usize]
     }
 
-    /// Whether no page may be shown.
+    /// Returns whether the request allows no page (`prompt=none`).
     pub(super) const fn is_silent(&self) -> bool {
         self.has(Prompt::None)
     }
@@ -60,21 +60,21 @@ impl Demands {
         self.max_age
     }
 
-    /// Whether a new login is demanded, however young the present one is.
+    /// Returns whether the request demands a new login, regardless of the age of the present one.
     pub(super) fn wants_login(&self) -> bool {
         self.has(Prompt::Login) || self.max_age == Some(0)
     }
 
-    /// Whether a login can be too old.
-    pub(super) fn limit_age(&self) -> bool {
+    /// Returns whether the request limits the age of the login.
+    pub(super) fn limits_age(&self) -> bool {
         self.wants_login() || self.max_age.is_some()
     }
 
-    /// The age counts from when the request was first seen: a user who logged in for it and then reads a page for long has done
-    /// enough.
+    /// Compares the age of the login with the limit. The age is measured at the time when the request was first seen,
+    /// so a user may spend a long time on the consent page.
     pub(super) fn freshness(&self, session: &UserSession, progress: &Progress) -> Freshness {
-        let greatest_age = if self.wants_login() { Some(0) } else { self.max_age };
-        match (greatest_age, session.authenticated_at) {
+        let max_age = if self.wants_login() { Some(0) } else { self.max_age };
+        match (max_age, session.authenticated_at) {
             (None, _) => Freshness::Fresh,
             (Some(_), None) => Freshness::Unknown,
             (Some(age), Some(at)) if progress.is_fresh(at, age) => Freshness::Fresh,

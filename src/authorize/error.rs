@@ -1,14 +1,15 @@
-//! Why an authorization request, or the consent form of one, was refused.
+//! [`AuthorizationError`]: why an authorization request or its consent form was refused.
 
 use std::fmt;
 
 use crate::error::{Error, Refusal};
 use crate::http::Response;
 
-/// The reason why an authorization request was refused, or the consent form of one was not taken back, and the answer for the browser: a
-/// page, or a redirect that tells the client.
+/// The reason why an authorization request or its consent form was refused, with the response for the browser: a page,
+/// or a redirect that reports the error to the client.
 ///
-/// The observer has been told. Return it from a handler as it is, or from an error of your own; every adapter makes the answer of it.
+/// The observer has already got an event. Return the error from a handler, alone or inside your own error type. Every
+/// adapter converts it into the response.
 #[derive(Debug, thiserror::Error)]
 #[error("the authorization request was refused")]
 pub struct AuthorizationError {
@@ -24,25 +25,26 @@ impl AuthorizationError {
         Self { error, response, stale }
     }
 
-    /// The error of a server without an authorization endpoint.
+    /// Returns the error of a server without an authorization endpoint.
     pub(crate) fn no_endpoint() -> Self {
         Self::new(Refusal::NoAuthorizationEndpoint.into(), Response::new(404), None)
     }
 
-    /// Returns the reason: the request is not in order, or not any more; its consent form is not of this session, was changed, has expired
-    /// or is malformed; or the storage failed.
+    /// Returns the reason. The request may be invalid; the consent form may belong to another session, be changed,
+    /// expired or malformed; or the storage may have failed.
     #[must_use]
     pub const fn error(&self) -> &Error {
         &self.error
     }
 
-    /// Returns the form that is no longer good, if that is the reason. Nobody made a mistake, and the client is told nothing.
+    /// Returns the stale consent form, if that is the reason. Neither the user nor the client made a mistake, and the
+    /// client does not learn of it.
     ///
-    /// The answer is a page that says so and leads back to the request. An application can send the browser there at once:
+    /// The response is a page with a link back to the request. Your application can redirect the browser there at once:
     /// ```
     /// use grantor::AuthorizationError;
     ///
-    /// /// Where to redirect the browser, by the means of your web framework.
+    /// /// Returns where to redirect the browser.
     /// fn way_back(error: &AuthorizationError) -> Option<&str> {
     ///     error.stale_form()?.return_target()
     /// }
@@ -52,13 +54,13 @@ impl AuthorizationError {
         self.stale.as_deref()
     }
 
-    /// Returns the status of the answer.
+    /// Returns the HTTP status of the response.
     #[must_use]
     pub const fn status(&self) -> u16 {
         self.response.status()
     }
 
-    /// Returns the answer for the browser.
+    /// Returns the response for the browser.
     pub fn to_response(&self) -> Response {
         self.response.copy()
     }
@@ -70,14 +72,15 @@ impl From<AuthorizationError> for Response {
     }
 }
 
-/// A consent form that is no longer good, or a [`return_target`](crate::PendingAuthorization::return_target) that can't be read any more.
+/// A consent form that can't be used any more, or a [`return_target`](crate::PendingAuthorization::return_target) that
+/// can't be read any more.
 pub struct StaleForm {
     reason: Refusal,
     return_target: Option<String>,
 }
 
 impl StaleForm {
-    /// `None` if the error is another one.
+    /// Returns `None` if the error has another reason.
     pub(super) fn of(error: &Error, return_target: Option<String>) -> Option<Self> {
         let reason = *error.refusal().filter(|refusal| refusal.is_stale())?;
         Some(Self { reason, return_target })
@@ -87,16 +90,18 @@ impl StaleForm {
         Self { return_target: Some(target), ..self }
     }
 
-    /// Returns why: the form has [expired](Refusal::ExpiredFormToken), was [sent before](Refusal::UsedFormToken), is of [another session or
-    /// server key](Refusal::InvalidFormToken), or shows something else than the server [would show now](Refusal::StaleFormToken).
+    /// Returns the reason. The form has [expired](Refusal::ExpiredFormToken), was [already
+    /// submitted](Refusal::UsedFormToken), belongs to [another session or server key](Refusal::InvalidFormToken), or
+    /// shows something else than the server [would show now](Refusal::StaleFormToken).
     #[must_use]
     pub const fn reason(&self) -> Refusal {
         self.reason
     }
 
-    /// Returns where the browser can begin the request again, see [`return_target`](crate::PendingAuthorization::return_target). `None`
-    /// if the request can't be read, such as after a restart without a [server key](crate::Builder::server_key). The request is that of the client:
-    /// the user is asked to log in and to consent as for any other.
+    /// Returns the address where the browser can start the request again, see
+    /// [`return_target`](crate::PendingAuthorization::return_target). Login and consent are required as for a new
+    /// request. `None` if the request can't be read, such as after a restart without a [server
+    /// key](crate::Builder::server_key).
     #[must_use]
     pub fn return_target(&self) -> Option<&str> {
         self.return_target.as_deref()
@@ -104,7 +109,7 @@ impl StaleForm {
 }
 
 impl fmt::Debug for StaleForm {
-    /// Without the request, which may tell who the user is.
+    /// Leaves out the request, which may identify the user.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("StaleForm").field("reason", &self.reason).finish_non_exhaustive()
     }

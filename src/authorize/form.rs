@@ -1,4 +1,4 @@
-//! The form of a consent page, which decides once.
+//! The form of a consent page. It accepts one decision.
 
 use time::{Duration, OffsetDateTime};
 
@@ -8,33 +8,35 @@ use crate::error::{Error, Refusal};
 use crate::server_context::ServerContext;
 use crate::storage::ephemeral::{EphemeralKey, Inserted, Namespace};
 
-/// The use of the ephemeral store that the forms belong to.
+/// The namespace of the forms in the ephemeral store.
 const NAMESPACE: Namespace = Namespace::from_static("consent_form");
 
-/// A used form is remembered so much longer than it can be submitted, because the clocks of nodes differ.
+/// How much longer a used form is remembered than it can be submitted, because the clocks of nodes differ.
 const CLOCK_DIFFERENCE: Duration = Duration::hours(1);
 
-/// Tells a form from any other, of equal requests too.
+/// The identity of a form. Two forms differ even if their requests are equal.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Form {
     id: [u8; 16],
-    /// It keeps its end when the application shows it again, so that a used form is remembered for as long as it can come back.
+    /// The end of its lifetime. It does not change when the host app shows the form again, so that a used form is
+    /// remembered for as long as it can be submitted.
     good_until: OffsetDateTime,
 }
 
 impl Form {
-    /// A form that can be submitted from now on.
+    /// Returns a new form, with a lifetime that begins now.
     pub(super) fn new(server: &ServerContext) -> Result<Self, Error> {
         let good_until = server.now().saturating_add(server.policy.consent_lifetime);
         Ok(Self { id: *server.random()?, good_until })
     }
 
-    /// Whether it can still be submitted. Its last second counts whole.
+    /// Returns whether the form can still be submitted. The last second counts in full.
     pub(super) const fn is_good(&self, now: OffsetDateTime) -> bool {
         now.unix_timestamp() <= self.good_until.unix_timestamp()
     }
 
-    /// Takes note that the user decides by this form. Of many decisions one gets through, and none if the store fails.
+    /// Records that the user decides with this form. Only the first of several calls succeeds, and none if the store
+    /// fails.
     pub(super) async fn use_up(&self, server: &ServerContext, now: OffsetDateTime) -> Result<(), Error> {
         let key = EphemeralKey::new(&server.issuer, NAMESPACE, &self.id);
         let expires_at = in_microseconds(self.good_until.max(now).saturating_add(CLOCK_DIFFERENCE));

@@ -1,9 +1,8 @@
-//! The sealed form token: a pending authorization on its way through a consent form.
+//! The form token: a pending authorization in one hidden field of a consent form.
 //!
-//! A decision is not an authorization request. What the user saw travels in one field, under a MAC that binds it to the
-//! server key and to the session, so that a decision can be neither forged from another site nor changed on the way.
-//! The parameters themselves travel, and are read again by the code that read them first. They are under a seal of their own, so that
-//! the request can be begun again although its form is no longer good.
+//! A MAC binds the field to the server key and to the session, so another site can't forge a decision, and nobody can
+//! change it. The token contains the request's parameters, which are validated again when the form comes back. The
+//! request has a separate seal, so that it can be started again after the form has expired.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -19,13 +18,13 @@ use super::{AuthorizationEndpoint, AuthorizationError, ConsentForm, Failure, Nam
 use crate::error::Refusal;
 use crate::http::Request;
 
-/// What is sealed. The session and the issuer are not in it; the seal is bound to them.
+/// The content of a form token. The seal is bound to the session and the issuer, which are not part of the content.
 struct Sealed<'a> {
     form: Form,
     shown: [u8; 32],
     user: [u8; 32],
     reason: ConsentReason,
-    /// As in a return target.
+    /// The request, sealed as in a return target.
     request: &'a [u8],
 }
 
@@ -70,9 +69,8 @@ impl ConsentReason {
 }
 
 impl PendingAuthorization {
-    /// A digest of what follows from the parameters and from the client as it is now, and of all that a page can show of both. (The number of
-    /// descriptions follows from the scope.)
-    /// An equal digest later means that the user agrees to what was shown.
+    /// Returns a digest of everything that a consent page can show about the request and the client, and of the values
+    /// derived from them. An equal digest later means that the user decides about what the page showed.
     fn shown(&self) -> [u8; 32] {
         let client = &self.client;
         let mut bytes = Vec::new();
@@ -104,12 +102,12 @@ pub(super) fn seal(consent: &Consent, session: &[u8]) -> String {
 }
 
 impl AuthorizationEndpoint {
-    /// Takes a form token back from a caller that does not say who is at the browser.
+    /// Resumes a request from its form token, without facts about the browser.
     pub(crate) async fn resume(self: &Arc<Self>, token: &str, session: &[u8]) -> Result<Consent, AuthorizationError> {
         self.resume_for(token, session, Visitor::default()).await
     }
 
-    /// Takes a form token back and checks the request in it again, as if it had just come: the client may have changed.
+    /// Resumes a request from its form token. The request is validated again, because the client may have changed.
     async fn resume_for(
         self: &Arc<Self>,
         token: &str,
@@ -123,7 +121,7 @@ impl AuthorizationEndpoint {
         }
     }
 
-    /// Reads a submitted consent form and takes its form token back.
+    /// Reads a submitted consent form and resumes the request from its form token.
     pub(crate) async fn resume_form(
         self: &Arc<Self>,
         request: &Request,
@@ -145,7 +143,7 @@ impl AuthorizationEndpoint {
         now: OffsetDateTime,
     ) -> Result<Consent, Failure> {
         let stale = |refusal: Refusal| Failure::from(refusal).with_return_target(self.return_target_in(token));
-        // A form that belongs to no session could be submitted from any.
+        // With an empty session, the form could be submitted from any session.
         if session.is_empty() {
             return Err(stale(Refusal::InvalidFormToken));
         }
@@ -159,7 +157,7 @@ impl AuthorizationEndpoint {
         let validated = self.validate(&carried.parameters.as_params()).await?;
         let checked = self.check_by_capabilities(&carried, &validated).await;
         let request = Box::new(self.pend(checked, carried, validated, visitor)?);
-        // A default of the client or the server may have changed since. The user agreed to what was shown, and to no more.
+        // The client or a setting of the server may have changed since. The user agreed only to what the page showed.
         if request.shown() != shown {
             let return_target = Some(request.return_target());
             let failure = Failure::page(Named::Checked(request.client), Refusal::StaleFormToken);
@@ -168,7 +166,8 @@ impl AuthorizationEndpoint {
         Ok(Consent { request, reason, user: AskedUser::Sealed(user), form, is_sealed: AtomicBool::new(true) })
     }
 
-    /// The return target of the request in a form that is no longer good. The request has a seal of its own, which is bound to no session.
+    /// Returns the return target of the request in a stale form. The seal of the request is separate and not bound to a
+    /// session.
     fn return_target_in(&self, token: &str) -> Option<String> {
         let content = unproven_content(token)?;
         self.return_target_of(Sealed::decode(&content)?.request)

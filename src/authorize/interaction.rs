@@ -1,4 +1,4 @@
-//! What has to happen next with a request: computed from the request and the session, each time anew.
+//! [`Interaction`]: the next step of a request, computed from the request and the session of the user.
 
 use std::sync::atomic::AtomicBool;
 
@@ -15,53 +15,54 @@ use crate::span::in_span;
 use crate::storage::{GrantPage, GrantSelector};
 use crate::web_url::WebUrl;
 
-/// A user who was sent to log in this often for one request, and came back without having done so, is not sent again.
-const MOST_LOGINS: u8 = 5;
+/// The maximum number of times that one request sends the user to log in. It ends a loop of a broken login page.
+const MAX_LOGINS: u8 = 5;
 
-/// The reason of a failure that is the application's.
-const NO_LOGIN_TIME: &str = "the request limits the age of the login, but the UserSession has no authenticated_at";
+/// The text of the error if the host app did not set the time of the login.
+const NO_LOGIN_TIME: &str = "the request limits the age of the login, but UserSession has no authenticated_at: set it";
 
-/// The next step of the application with a request. Each variant owns the request; only [`Consent`] and [`Proceed`] can
-/// approve it.
+/// The next step of a request. Each variant except [`Respond`](Self::Respond) owns the request. Only [`Consent`] and
+/// [`Proceed`] can approve it.
 #[derive(Debug)]
 #[must_use = "the browser is waiting for an answer"]
 #[expect(clippy::exhaustive_enums, reason = "an application must handle each of them")]
 pub enum Interaction {
-    /// The user has to log in.
+    /// The user must log in.
     Login(Login),
-    /// The user has to choose an account, though one is logged in.
+    /// The user must choose an account, although a user is logged in.
     SelectAccount(SelectAccount),
-    /// The user has to decide.
+    /// The user must decide.
     Consent(Consent),
-    /// Nothing has to be asked: approve.
+    /// The user need not be asked: approve the request.
     Proceed(Proceed),
-    /// Send this; there is nothing to decide.
+    /// Send this response. The request needs no decision.
     Respond(Response),
 }
 
 impl PendingAuthorization {
-    /// Works out what has to happen next, for the user who is logged in, if one is.
+    /// Returns the next step of the request. `session` is the session of the user, or `None` if no user is logged in.
     ///
-    /// It honours `prompt`, `max_age` and `acr_values`, of OAuth requests without `openid` too (RFC 9470 §5); consent that is
-    /// on record; clients that are the server's own; and `prompt=none`, which is answered without a page. If the storage
-    /// fails, the answer is [`Respond`](Interaction::Respond).
+    /// It honours `prompt`, `max_age` and `acr_values`, with or without the scope `openid` (RFC 9470 §5). It skips the
+    /// consent page if an earlier consent applies or the client is a first-party client. `prompt=none` never leads to a
+    /// page. If the storage fails, it returns [`Respond`](Interaction::Respond).
     ///
-    /// * Consent on record counts for a confidential client or, by
-    ///   [`Policy::https_redirect_proves_identity`](crate::Policy::https_redirect_proves_identity), for any client, if the redirect
-    ///   is `https` and leads to a name, not to an address or to `localhost` (RFC 8252 §8.6). One live grant that this user gave the client
-    ///   on a page must cover the whole scope and, if no administrator registered the client, have been given for the same host and port of
-    ///   the redirect. The newest hundred grants are considered.
-    /// * A [`first_party`](crate::client::ClientBuilder::first_party) client is not asked about if its redirect is `https` and
-    ///   leads to a name, not to an address or to `localhost`.
-    /// * A login is fresh if it is as young as demanded, counted from when the request was first seen. A time without a fraction
-    ///   of a second counts for its whole second.
-    /// * A user who comes back from login without having reached one of the `acr_values` goes on: they are wishes.
+    /// * An earlier consent applies to a confidential client. With
+    ///   [`Policy::https_redirect_proves_identity`](crate::Policy::https_redirect_proves_identity) it applies to any client. In both
+    ///   cases the redirect URI must be `https` with a host name; an IP address or `localhost` is not enough (RFC 8252 §8.6).
+    /// * The earlier consent is a live grant that this user gave the client on a consent page. It must cover the whole scope. If no
+    ///   administrator registered the client, host and port of the redirect URI must be the same as before. Only the newest hundred
+    ///   grants are considered.
+    /// * A [`first_party`](crate::client::ClientBuilder::first_party) client needs no consent if its redirect URI is `https` with a host
+    ///   name.
+    /// * The age of a login is measured at the time when the request was first seen. A login time without a fraction of a second
+    ///   counts as the end of its second.
+    /// * `acr_values` are wishes. A user who returns from the login without one of them continues.
     pub async fn interaction(self, session: Option<&UserSession>) -> Interaction {
         in_span("authorize", Box::new(self).next(session)).await
     }
 
-    /// In a box, because each step moves the request on, through several futures: moving it in place took 3 % of the
-    /// instructions of an authorization.
+    /// `self` is boxed, because moving the request through several futures took 3 % of the instructions of an
+    /// authorization.
     async fn next(mut self: Box<Self>, session: Option<&UserSession>) -> Interaction {
         let Some(session) = session else { return self.login(LoginReason::NotLoggedIn, true) };
         match self.demands.freshness(session, &self.carried.progress) {
@@ -84,16 +85,16 @@ impl PendingAuthorization {
         self.consent(session).await
     }
 
-    /// Whether a login whose age matters is later than now, by a clock that was set back since. It would be fresh until then. One
-    /// for which this request has sent the user is taken as it is.
+    /// Returns whether the login is in the future because a clock was set back. It would count as fresh until that
+    /// time. A login that this request itself demanded is accepted as it is.
     fn is_too_new(&self, session: &UserSession) -> bool {
         let is_later = |at| at > self.endpoint.server.now();
-        self.demands.limit_age() && self.carried.progress.logins == 0 && session.authenticated_at.is_some_and(is_later)
+        self.demands.limits_age() && self.carried.progress.logins == 0 && session.authenticated_at.is_some_and(is_later)
     }
 
-    /// Someone who logs in anew also chooses an account.
+    /// Sends the user to log in. A user who logs in anew chooses an account by that (`chooses_account`).
     fn login(mut self: Box<Self>, reason: LoginReason, chooses_account: bool) -> Interaction {
-        if self.demands.is_silent() || self.carried.progress.logins >= MOST_LOGINS {
+        if self.demands.is_silent() || self.carried.progress.logins >= MAX_LOGINS {
             return self.refuse(Refusal::LoginRequired);
         }
         self.carried.progress.logins += 1;
@@ -155,7 +156,7 @@ impl PendingAuthorization {
         WebUrl::parse(self.route.target.uri()).is_ok_and(|url| url.is_https() && url.has_named_host())
     }
 
-    /// Whether one live grant that the user gave this client on a page covers everything that is asked for.
+    /// Returns whether one live grant that the user gave this client on a consent page covers the requested scope.
     async fn has_consent_of(&self, subject: &Subject) -> Result<bool, Error> {
         let server = &self.endpoint.server;
         let is_proven = self.client.is_confidential() || server.policy.https_redirect_proves_identity;
@@ -176,7 +177,7 @@ impl PendingAuthorization {
         }))
     }
 
-    /// Checks once more what the interaction was computed from: the time between was the user's.
+    /// Checks again that the user is the same and the login is fresh, because the user may have taken long to decide.
     pub(super) fn check_user(&self, session: &UserSession, user: &AskedUser) -> Result<(), Error> {
         if !user.is(&session.subject, &self.endpoint.user_key) {
             return Err(Refusal::OtherUser.into());

@@ -1,4 +1,4 @@
-//! The authorization endpoint (RFC 6749 §3.1), up to and including the user's decision.
+//! The authorization endpoint (RFC 6749 §3.1): from the request to the decision of the user.
 
 mod carried;
 mod codec;
@@ -68,9 +68,9 @@ use crate::server_key::{DerivedKey, Label};
 #[must_use = "the browser is waiting for an answer"]
 #[expect(clippy::exhaustive_enums, reason = "a host must handle both, and there is no third")]
 pub enum AuthorizationOutcome {
-    /// Send this; there is nothing to decide.
+    /// Send this response. The request needs no decision.
     Respond(Response),
-    /// The request is in order: [`interaction`](PendingAuthorization::interaction) says what has to happen next.
+    /// The request is valid. Call [`interaction`](PendingAuthorization::interaction) for the next step.
     Pending(PendingAuthorization),
 }
 
@@ -78,14 +78,14 @@ pub enum AuthorizationOutcome {
 pub(crate) struct AuthorizationEndpoint {
     server: Arc<ServerContext>,
     pages: PageSet,
-    /// Each of them checks every request.
+    /// The capabilities. Each of them checks every request.
     capabilities: Vec<Arc<dyn Capability>>,
     form_key: DerivedKey,
     return_key: DerivedKey,
     user_key: DerivedKey,
-    /// The parameters that are read and carried: the known ones, and those that were declared.
+    /// The parameters that are read and carried: the known ones and the declared ones.
     parameter_names: Vec<&'static str>,
-    /// What return targets begin with.
+    /// The beginning of every return target.
     return_prefix: String,
 }
 
@@ -104,7 +104,7 @@ struct Validated {
     wishes: Wishes,
 }
 
-/// What such a request asks for.
+/// What a valid request asks for.
 #[derive(Debug)]
 struct Wishes {
     response_type: ResponseType,
@@ -113,7 +113,7 @@ struct Wishes {
     demands: Demands,
 }
 
-/// The browser of a request, as far as pages and the observer are told of it.
+/// The facts about the browser of a request that pages and the observer get.
 #[derive(Debug, Clone, Default)]
 struct Visitor {
     peer: Option<IpAddr>,
@@ -126,37 +126,39 @@ impl Visitor {
     }
 }
 
-/// Where an error goes.
+/// An error, by the place where it is reported.
 enum Failure {
-    /// Nowhere: the client or its redirect URI is in doubt, or the server failed, so the user gets a page (RFC 6749 §4.1.2.1).
+    /// On a page, because the client or its redirect URI is not confirmed, or because the server failed (RFC 6749
+    /// §4.1.2.1).
     Page(Box<FailurePage>),
-    /// To the client.
+    /// To the client, by redirect.
     Redirect(Box<(Arc<Client>, Route, Error)>),
 }
 
-/// What a page says of a failure.
+/// The content of an error page.
 struct FailurePage {
     client: Named,
     error: Error,
-    /// The value of the request that equals nothing known, as a page may show it. It goes nowhere else.
+    /// The value of the request that matches no registration, in the form for a page. Only the page gets it.
     presented: Option<String>,
-    /// Where the request can be begun again.
+    /// The address where the browser can start the request again.
     return_target: Option<String>,
-    /// Whether it was a form of the application that uses the library, whatever is wrong with it.
+    /// Whether the request was a consent form of the host app, so the client did not cause the error.
     is_our_form: bool,
 }
 
-/// The client of a request that gets a page, as far as it is known.
+/// What is known about the client of a request that gets a page.
 enum Named {
     None,
-    /// The request names it. Its redirect URI did not pass, so anyone may have put its name there: only the observer is told.
+    /// The request names the client, but its redirect URI did not pass. Anyone can make such a request, so only the
+    /// observer gets the client.
     Claimed(Arc<Client>),
-    /// The redirect URI of the request is one of its registration.
+    /// The redirect URI of the request is registered for the client.
     Checked(Arc<Client>),
 }
 
 impl Named {
-    /// What the observer is told.
+    /// Returns the client for the observer.
     fn client_id(&self) -> Option<&ClientId> {
         match self {
             Self::None => None,
@@ -164,7 +166,7 @@ impl Named {
         }
     }
 
-    /// What a page may name.
+    /// Returns the client for a page.
     fn for_page(&self) -> Option<&Client> {
         match self {
             Self::None | Self::Claimed(_) => None,
@@ -185,7 +187,7 @@ impl Failure {
         Self::Page(Box::new(FailurePage { client, error, presented: None, return_target: None, is_our_form: false }))
     }
 
-    /// Shows the value that was compared, if that is why the request is refused.
+    /// Shows the value on the page if it is the reason for the refusal.
     fn presenting(mut self, value: Option<&str>) -> Self {
         if let Self::Page(page) = &mut self
             && let Some(Refusal::UnregisteredClient | Refusal::UnregisteredRedirectUri) = page.error.refusal()
@@ -211,7 +213,7 @@ impl Failure {
 }
 
 impl AuthorizationEndpoint {
-    /// `declared` are the parameters that the host and the capabilities added to the known ones, `url` is where the endpoint is reached.
+    /// `declared` are the parameters that the host app and the capabilities declared. `url` is the URL of the endpoint.
     pub(crate) fn new(
         server: Arc<ServerContext>,
         pages: Arc<dyn PageTemplates>,
@@ -231,7 +233,7 @@ impl AuthorizationEndpoint {
         }
     }
 
-    /// The HTTP form.
+    /// Answers an HTTP request.
     pub(crate) async fn respond(self: &Arc<Self>, request: &Request) -> AuthorizationOutcome {
         match AuthorizationRequest::read(request, &self.server.policy, &self.parameter_names) {
             Ok(request) => match self.authorize(&request).await {
@@ -245,7 +247,7 @@ impl AuthorizationEndpoint {
         }
     }
 
-    /// The typed form.
+    /// Answers a typed request.
     pub(crate) async fn authorize(
         self: &Arc<Self>,
         request: &AuthorizationRequest<'_>,
@@ -254,12 +256,12 @@ impl AuthorizationEndpoint {
         begun.map_err(|failure| self.refuse(failure, &request.visitor, self.server.now()))
     }
 
-    /// What is checked, and in which order: the first fault decides the answer. Until the client and its redirect URI
-    /// are known to belong together, an error goes nowhere but on a page.
+    /// Runs the checks in a fixed order; the first failure determines the response. Errors go to a page until the
+    /// redirect URI is confirmed to belong to the client.
     async fn validate(&self, params: &Params<'_>) -> Result<Validated, Failure> {
         let (id, redirect_uri) = (params.require("client_id")?, params.get("redirect_uri")?);
         let client = self.client(id).await.map_err(|error| Failure::from(error).presenting(Some(id)))?;
-        // What this version does not enforce may be about redirects, too.
+        // A critical member that this version does not enforce may restrict redirects.
         Error::check_enforced(client.parts().unenforced_member())
             .map_err(|error| Failure::page(Named::Claimed(Arc::clone(&client)), error))?;
         let target = RedirectTarget::of(&client, redirect_uri, &self.server.policy)
@@ -273,7 +275,7 @@ impl AuthorizationEndpoint {
         }
     }
 
-    /// The checks whose errors the client is told by redirect.
+    /// Runs the checks whose errors go to the client by redirect.
     fn validate_for(&self, client: &Client, route: &Route, params: &Params<'_>) -> Result<Wishes, Refusal> {
         let mode = response_mode(params)?;
         params.check(&self.parameter_names)?;
@@ -287,8 +289,8 @@ impl AuthorizationEndpoint {
         Ok(Wishes { response_type, challenge, scope, demands })
     }
 
-    /// Makes a request of what has passed the library's checks, if it is `checked` by the capabilities of the server, too. (It is not
-    /// `async`, so that nothing is moved into a future and out of it again.)
+    /// Returns the pending request if the capabilities accepted it (`checked`). It is not `async`, to avoid moving the
+    /// values through a future.
     fn pend(
         self: &Arc<Self>,
         checked: Result<(), Error>,
@@ -314,13 +316,13 @@ impl AuthorizationEndpoint {
         Ok(())
     }
 
-    /// The client that the request names (RFC 6749 §4.1.1).
+    /// Returns the client that the request names (RFC 6749 §4.1.1).
     async fn client(&self, id: &str) -> Result<Arc<Client>, Error> {
         let found = if is_client_id(id) { self.server.find_client(id).await? } else { None };
         Ok(found.ok_or(Refusal::UnregisteredClient)?)
     }
 
-    /// Reports a refusal to the observer and turns it into a response.
+    /// Reports a refusal to the observer and converts it into a response.
     fn refuse(&self, failure: Failure, visitor: &Visitor, now: OffsetDateTime) -> AuthorizationError {
         let Visitor { peer, languages } = visitor;
         let peer = *peer;
@@ -347,7 +349,8 @@ impl AuthorizationEndpoint {
         }
     }
 
-    /// Tells the observer. What is no longer good is nobody's mistake, and has an event of its own.
+    /// Sends an event to the observer. A stale form has a separate event, because neither the user nor the client made
+    /// a mistake.
     fn observe_refusal(&self, client_id: Option<&ClientId>, error: &Error, peer: Option<IpAddr>, now: OffsetDateTime) {
         let kind = if error.refusal().is_some_and(Refusal::is_stale) {
             EventKind::AuthorizationStale { client_id, error }
@@ -357,7 +360,7 @@ impl AuthorizationEndpoint {
         self.server.observe_from(peer, now, kind);
     }
 
-    /// Sends an error to the client, or shows it if that is impossible.
+    /// Sends an error to the client by redirect, or shows it on a page if that is impossible.
     fn respond_with_error(
         &self,
         client: &Client,
@@ -376,8 +379,8 @@ impl AuthorizationEndpoint {
         self.pages.confirm_redirect(error, client, languages, &location, host)
     }
 
-    /// Whether a user who has not yet done anything is to be asked before an error takes the browser to this client
-    /// (RFC 9700 §4.11.2).
+    /// Returns whether to ask the user before an error redirects the browser to this client (RFC 9700 §4.11.2). It
+    /// applies while the user has done nothing yet.
     fn asks_before_redirecting(&self, client: &Client) -> bool {
         let always = self.server.policy.error_redirects == ErrorRedirects::AskFirst;
         always || client.registered_by() != RegisteredBy::Administrator
@@ -400,14 +403,14 @@ fn error_response_mode(params: &Params<'_>) -> ResponseMode {
     }
 }
 
-/// `state` comes back on errors too, unless it is the error (RFC 6749 §4.1.2.1).
+/// Returns the `state` if it is valid. It is sent back with errors, too (RFC 6749 §4.1.2.1).
 fn valid_state(params: &Params<'_>, policy: &Policy) -> Option<Box<str>> {
     let state = params.get("state").ok().flatten()?;
     let is_valid = state.len() <= policy.max_state && is_printable(state);
     is_valid.then(|| state.into())
 }
 
-/// Refuses a state that is not valid, and therefore not in the route.
+/// Refuses an invalid `state`. The route contains only a valid one.
 fn check_state(params: &Params<'_>, route: &Route) -> Result<(), Refusal> {
     match params.get("state")? {
         Some(_) if route.state.is_none() => Err(Refusal::MalformedParameter("state")),
@@ -415,7 +418,7 @@ fn check_state(params: &Params<'_>, route: &Route) -> Result<(), Refusal> {
     }
 }
 
-/// OAuth 2.0 Multiple Response Type Encoding Practices §2.1.
+/// Reads `response_mode` (OAuth 2.0 Multiple Response Type Encoding Practices §2.1).
 fn response_mode(params: &Params<'_>) -> Result<Option<ResponseMode>, Refusal> {
     match params.get("response_mode")? {
         None => Ok(None),
@@ -425,7 +428,7 @@ fn response_mode(params: &Params<'_>) -> Result<Option<ResponseMode>, Refusal> {
     }
 }
 
-/// A token never travels in a query, which servers log and browsers send on.
+/// Refuses a token in a query, because servers log queries and browsers send them on in `Referer`.
 fn check_response_mode(response_type: ResponseType, asked: Option<ResponseMode>) -> Result<(), Refusal> {
     match (response_type, asked) {
         (ResponseType::Token, Some(ResponseMode::Query)) => Err(Refusal::UnsupportedResponseMode),
@@ -433,7 +436,8 @@ fn check_response_mode(response_type: ResponseType, asked: Option<ResponseMode>)
     }
 }
 
-/// RFC 6749 §3.1.1: `code` and `token`. Compared as a whole, so that no list can smuggle one of them in.
+/// Reads `response_type`: `code` or `token` (RFC 6749 §3.1.1). The whole value is compared, so a list of types is
+/// refused.
 fn response_type(params: &Params<'_>, client: &Client, policy: &Policy) -> Result<ResponseType, Refusal> {
     let (response_type, grant_type) = match params.require("response_type")? {
         "code" => (ResponseType::Code, GrantType::AUTHORIZATION_CODE),
@@ -443,13 +447,14 @@ fn response_type(params: &Params<'_>, client: &Client, policy: &Policy) -> Resul
     if client.allows_grant_type(grant_type) { Ok(response_type) } else { Err(Refusal::ResponseTypeNotAllowed) }
 }
 
-/// A token is not put on a page to be copied.
+/// Refuses the out-of-band redirect for a token: no page shows a token to copy.
 fn reject_token_out_of_band(route: &Route, response_type: ResponseType) -> Result<(), Refusal> {
     let impossible = route.target.is_out_of_band() && response_type == ResponseType::Token;
     if impossible { Err(Refusal::OutOfBandToken) } else { Ok(()) }
 }
 
-/// RFC 7636 §4.3, §4.4.1. A challenge with `response_type=token` is checked but protects nothing, so none is required.
+/// Reads the PKCE challenge (RFC 7636 §4.3, §4.4.1). `response_type=token` does not require one, because it would
+/// protect nothing; a challenge that is present is checked.
 fn challenge(
     params: &Params<'_>,
     client: &Client,

@@ -1,4 +1,4 @@
-//! The few pages the authorization endpoint shows by itself, and their replacement.
+//! The pages that the authorization endpoint shows, and the trait that replaces them.
 
 use std::fmt::{self, Write};
 use std::sync::Arc;
@@ -7,13 +7,14 @@ use crate::client::Client;
 use crate::error::{Error, ErrorCode, Refusal};
 use crate::http::{Languages, Response};
 
-/// Renders the pages that the library shows. Each has a plain default in English; replace those that you want in your own look and in
-/// the user's language.
+/// Renders the pages that the library shows. Each method has a plain default in English. Implement those whose page
+/// should have your design and the language of the user.
 ///
-/// No value comes escaped: [`escape`] whatever you put into a page, the codes of errors too, of which extensions have their own.
+/// No value is escaped: [`escape`] every value that you put into a page, including error codes, because extensions
+/// define their own.
 ///
-/// Each page knows the languages that the user prefers, and why it is shown: match on [`Error::refusal`] or on the
-/// [cause](ErrorCause). No cache stores a page, so that none has to be told that it varies by language.
+/// Each page gets the languages that the user prefers and the reason why it is shown: match on [`Error::refusal`] or on
+/// the [cause](ErrorCause). Pages are sent with `Cache-Control: no-store`, so they need no `Vary` header.
 ///
 /// ```
 /// use grantor::authorize::{ErrorCause, ErrorPage, PageTemplates, escape};
@@ -39,22 +40,22 @@ use crate::http::{Languages, Response};
 /// ```
 ///
 /// # The client of a page
-/// Anyone can send a browser here with the name of any client in the request. A page is therefore told of a client only if the
-/// redirect URI of the request is one of its registration; the rest of the request may be wrong. Even then its user may not have
-/// meant to come. Name the client as the one that the request is for, not as the one that has made a mistake, and look at
-/// [`Client::registered_by`]: the name of a client that registered itself is text of a stranger, which can say anything.
+/// Anyone can send a browser here with the identifier of any client in the request. So a page gets a client only if the
+/// redirect URI of the request is registered for that client. The rest of the request may be wrong, and the user may
+/// not know the client. Write that the request is for the client; do not write that the client made a mistake. Look at
+/// [`Client::registered_by`]: a client that registered itself chose its own name, which may be misleading.
 #[diagnostic::on_unimplemented(note = "every method of `PageTemplates` has a default: an empty impl is a start")]
 pub trait PageTemplates: Send + Sync {
-    /// The request is so faulty that the browser can't be sent anywhere (RFC 6749 §4.1.2.1), or the server can't answer it. The page is
-    /// to say what went wrong, and to blame nobody but the [cause](ErrorPage::cause). The one way on is
-    /// [back to the request](ErrorPage::return_target), if the user came by a form that is no longer good.
+    /// Renders the page for an error that can't be sent to the client by redirect (RFC 6749 §4.1.2.1). The page should
+    /// say what went wrong and blame only the [cause](ErrorPage::cause). If the user submitted an old form, offer a
+    /// link [back to the request](ErrorPage::return_target).
     fn error(&self, page: &ErrorPage<'_>) -> String {
         let (code, description) = (escape(page.code), escape(page.description));
         let (title, problem, advice) = match page.cause {
             ErrorCause::Application => (
                 "This request can't be completed",
                 "The application you came from sent a request that this server can't accept",
-                "Go back to the application and try again. If that does not help, tell its makers.",
+                "Go back to the application and try again. If the problem remains, contact the application's developer.",
             ),
             ErrorCause::OldPage => (
                 "This page can't be used any more",
@@ -64,18 +65,18 @@ pub trait PageTemplates: Send + Sync {
             ErrorCause::UsedPage => (
                 "You have already answered",
                 "Your first answer counts",
-                "Go back to the application. If it does not know your answer, start again there.",
+                "Go back to the application. If it does not react to your answer, start again there.",
             ),
             ErrorCause::User => ("Access was denied", "The application gets no access", "You can close this page."),
             ErrorCause::Server => (
                 "This server has a problem",
-                "The request can't be answered at the moment",
-                "The application is not at fault. Try again in a while.",
+                "The request can't be completed right now",
+                "The application did not cause this problem. Try again in a few minutes.",
             ),
         };
-        let presented = page
-            .presented
-            .map_or_else(String::new, |value| format!("<p>The request says:</p><p><code>{}</code></p>", escape(value)));
+        let presented = page.presented.map_or_else(String::new, |value| {
+            format!("<p>The request contains:</p><p><code>{}</code></p>", escape(value))
+        });
         let way_on = page.return_target.map_or_else(String::new, |target| {
             format!("<p><a href=\"{}\" rel=\"noreferrer\">Ask me again</a></p>", escape(target))
         });
@@ -87,7 +88,7 @@ pub trait PageTemplates: Send + Sync {
         )
     }
 
-    /// Shows a code to be copied by hand into the client (the out-of-band redirect).
+    /// Renders the page that shows a code for the user to copy into the client (the out-of-band redirect).
     fn out_of_band(&self, page: &OutOfBandPage<'_>) -> String {
         document(
             "Copy this code",
@@ -99,14 +100,15 @@ pub trait PageTemplates: Send + Sync {
         )
     }
 
-    /// An application that no administrator registered sent a faulty request: asks the user before sending the browser
-    /// there (RFC 9700 §4.11.2).
+    /// Renders the page that asks the user before the browser goes to a client with an error (RFC 9700 §4.11.2). It is
+    /// shown for a client that no administrator registered, and for every client with
+    /// [`AskFirst`](crate::policy::ErrorRedirects::AskFirst).
     fn confirm_redirect(&self, page: &ConfirmRedirectPage<'_>) -> String {
         document(
             "Leave this site?",
             &format!(
                 "<p>An application sent you here with a request that can't be completed: {}.</p>\
-             <p>It asks to send you on to <strong>{}</strong>. If you do not know that address, close this page.</p>\
+             <p>It asks to send you on to <strong>{}</strong>. If you do not know this address, close this page.</p>\
              <p><a href=\"{}\" rel=\"noreferrer\">Continue to {}</a></p>",
                 escape(page.description),
                 escape(page.host),
@@ -131,40 +133,42 @@ impl<T: PageTemplates + ?Sized> PageTemplates for Arc<T> {
     }
 }
 
-/// The pages as they come.
+/// The default pages, in English.
 #[derive(Debug, Clone, Copy, Default)]
 #[expect(clippy::exhaustive_structs, reason = "it has no state and will have none")]
 pub struct DefaultPages;
 
 impl PageTemplates for DefaultPages {}
 
-/// See [`PageTemplates::error`].
+/// The content of an error page, see [`PageTemplates::error`].
 #[non_exhaustive]
 pub struct ErrorPage<'a> {
-    /// Why, to be matched on. The observer is told more if the client may not learn it.
+    /// The error, to match on. It may be less precise than the event that the observer gets.
     pub error: &'a Error,
     /// The error code, such as `invalid_request`.
     pub code: &'a str,
     /// What went wrong: a fixed sentence without a full stop.
     pub description: &'a str,
-    /// Who or what has caused it.
+    /// The cause of the error.
     pub cause: ErrorCause,
-    /// The client, if the redirect URI of the request is one of its registration: see
-    /// [the client of a page](PageTemplates#the-client-of-a-page). That is so if the answer can't be redirected for another reason.
+    /// The client, if the redirect URI of the request is registered for it: see
+    /// [the client of a page](PageTemplates#the-client-of-a-page).
     pub client: Option<&'a Client>,
-    /// The value of the request that was compared, so that its developer sees what differs: the client identifier with
-    /// [`UnregisteredClient`](Refusal::UnregisteredClient), the redirect URI with
-    /// [`UnregisteredRedirectUri`](Refusal::UnregisteredRedirectUri). It has at most 200 characters; others than those of printable ASCII stand as
-    /// `\u{…}`. It is text of whoever made the request: escape it, and make no link of it. Nothing but the page is told of it.
+    /// The value of the request that matches no registration, to help the client's developer. It is the client
+    /// identifier with [`UnregisteredClient`](Refusal::UnregisteredClient) and the redirect URI with
+    /// [`UnregisteredRedirectUri`](Refusal::UnregisteredRedirectUri). It is cut off after 200 characters, and
+    /// characters other than printable ASCII are written as `\u{…}`. The text is untrusted: escape it, and do not turn
+    /// it into a link. Only the page gets it; it is in no event.
     pub presented: Option<&'a str>,
-    /// Where the browser can begin the request again, if a consent form is no longer good: the address of a link. Needs to be escaped.
+    /// The address of a link that starts the request again, if the user submitted an old consent form. Escape it.
     pub return_target: Option<&'a str>,
-    /// The languages that the user prefers. None are known after [`resume`](crate::AuthorizationServer::resume), which sees no request.
+    /// The languages that the user prefers. Empty after [`resume`](crate::AuthorizationServer::resume), which gets no
+    /// request.
     pub languages: &'a Languages,
 }
 
 impl fmt::Debug for ErrorPage<'_> {
-    /// Without what the request says.
+    /// Leaves out the values of the request.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ErrorPage")
             .field("error", self.error)
@@ -175,7 +179,7 @@ impl fmt::Debug for ErrorPage<'_> {
     }
 }
 
-/// What has caused an error that a user reads about.
+/// The cause of an error on a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ErrorCause {
@@ -183,11 +187,12 @@ pub enum ErrorCause {
     Application,
     /// A form or a return target of this server is too old, was made for another session, or is malformed.
     OldPage,
-    /// The user has already answered by this form, and the first answer counts. It may have been a yes, a no, or have failed.
+    /// The user has already submitted this form, and the first decision counts. It may have been an approval or a
+    /// denial, or it may have failed.
     UsedPage,
-    /// The user said no, and the application can't be told by redirect.
+    /// The user denied the request, and the application can't learn that by redirect.
     User,
-    /// The server failed, or is not available.
+    /// The server failed or is not available.
     Server,
 }
 
@@ -203,12 +208,12 @@ impl ErrorCause {
     }
 }
 
-/// See [`PageTemplates::out_of_band`].
+/// The content of a page with a code, see [`PageTemplates::out_of_band`].
 #[non_exhaustive]
 pub struct OutOfBandPage<'a> {
-    /// The code to be shown.
+    /// The authorization code to show.
     pub code: &'a str,
-    /// The client that the user has approved.
+    /// The client that the user approved.
     pub client: &'a Client,
     /// The languages that the user prefers; see [`ErrorPage::languages`].
     pub languages: &'a Languages,
@@ -220,26 +225,26 @@ impl fmt::Debug for OutOfBandPage<'_> {
     }
 }
 
-/// See [`PageTemplates::confirm_redirect`].
+/// The content of a page that asks before a redirect, see [`PageTemplates::confirm_redirect`].
 #[non_exhaustive]
 pub struct ConfirmRedirectPage<'a> {
-    /// Why, to be matched on. The observer is told more if the client may not learn it.
+    /// The error, to match on. It may be less precise than the event that the observer gets.
     pub error: &'a Error,
-    /// The client to whose registered redirect URI the link leads. It may have registered itself to lure users there: see
-    /// [the client of a page](PageTemplates#the-client-of-a-page).
+    /// The client whose registered redirect URI the link leads to. An attacker may have registered the client to lure
+    /// users there: see [the client of a page](PageTemplates#the-client-of-a-page).
     pub client: &'a Client,
     /// The languages that the user prefers; see [`ErrorPage::languages`].
     pub languages: &'a Languages,
-    /// Where the link leads, the error in it. Needs to be escaped.
+    /// The address of the link, which contains the error. Escape it.
     pub location: &'a str,
-    /// The host of that address, to be shown. Needs to be escaped.
+    /// The host of the address, to show to the user. Escape it.
     pub host: &'a str,
     /// What went wrong: a fixed sentence without a full stop.
     pub description: &'a str,
 }
 
 impl fmt::Debug for ConfirmRedirectPage<'_> {
-    /// Without the location, which has the client's `state` in it.
+    /// Leaves out the location, which contains the client's `state`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ConfirmRedirectPage")
             .field("host", &self.host)
@@ -250,7 +255,7 @@ impl fmt::Debug for ConfirmRedirectPage<'_> {
     }
 }
 
-/// Replaces the characters that have a meaning in HTML text and attribute values.
+/// Escapes a text for HTML text and attribute values.
 #[must_use]
 pub fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
@@ -267,15 +272,15 @@ pub fn escape(text: &str) -> String {
     escaped
 }
 
-/// The most characters of a value that a page shows.
-const MOST_PRESENTED: usize = 200;
+/// The maximum number of characters of a request's value on a page.
+const MAX_PRESENTED: usize = 200;
 
-/// A value as a page can show it: not longer than anybody reads, and without characters that can't be seen or that look like others.
+/// Returns a value for a page: cut off, and without characters that are invisible or look like others.
 pub(super) fn presented(value: &str) -> String {
     let mut shown = String::new();
     for (place, c) in value.chars().enumerate() {
         match c {
-            _ if place == MOST_PRESENTED => {
+            _ if place == MAX_PRESENTED => {
                 shown.push('\u{2026}');
                 break;
             }
@@ -286,13 +291,13 @@ pub(super) fn presented(value: &str) -> String {
     shown
 }
 
-/// What is known about an error beyond its reason.
+/// The details of an error page beyond the error.
 #[derive(Clone, Copy, Default)]
 pub(super) struct PageOf<'a> {
     pub(super) client: Option<&'a Client>,
     pub(super) presented: Option<&'a str>,
     pub(super) return_target: Option<&'a str>,
-    /// Another cause than the reason says.
+    /// The cause, if it differs from that of [`ErrorCause::of`].
     pub(super) cause: Option<ErrorCause>,
 }
 
@@ -302,7 +307,7 @@ impl<'a> PageOf<'a> {
     }
 }
 
-/// The pages of a server, ready to be sent.
+/// Renders the pages of a server as responses.
 #[derive(Clone)]
 pub(super) struct PageSet(pub(super) Arc<dyn PageTemplates>);
 
@@ -345,7 +350,7 @@ fn with_retry_after(response: Response, error: &Error) -> Response {
     }
 }
 
-/// A browser has no use for 401 without a challenge: an unknown client is a bad request here.
+/// Returns 400 instead of 401, because a page for a browser has no challenge.
 fn page_status(error: &Error) -> u16 {
     match error.status() {
         401 => 400,

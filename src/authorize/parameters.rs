@@ -1,4 +1,4 @@
-//! The parameters of an authorization request: their names, and their values on the way through login and consent.
+//! The parameters of an authorization request: their names, and their values during login and consent.
 
 use std::fmt;
 use std::ops::Range;
@@ -23,44 +23,43 @@ pub(super) const KNOWN: [&str; 12] = [
     "login_hint",
 ];
 
-/// The one parameter of a return target, with all others sealed in it.
+/// The only parameter of a return target. All other parameters are sealed in it.
 pub(super) const RETURN_TARGET: &str = "return_target";
 
-/// Whether the library reads this parameter.
+/// Returns whether the library reads this parameter.
 pub(crate) fn is_known_parameter(name: &str) -> bool {
     KNOWN.contains(&name) || name == RETURN_TARGET
 }
 
-/// The size of all names and values of a request together, in bytes after decoding. A form with such a request sealed in it is
-/// smaller than the default of [`Policy::max_body`](crate::Policy), and so is the query of such a request. With a smaller
-/// `max_body`, half of that is the limit.
+/// The maximum size of all names and values of a request, in bytes after decoding. A form or query with such a request
+/// sealed in it is smaller than the default of [`Policy::max_body`](crate::Policy). If `max_body` is smaller, half of
+/// it is the limit.
 pub(super) const MAX_SIZE: usize = 16 * 1024;
 
-/// The parameters that a request had, each once and not empty. They are decoded, and only known and declared ones are kept.
+/// The known and declared parameters of a request, decoded. Each occurs once and is not empty.
 ///
-/// One text holds all values, because a request has many and each text of its own is an allocation: that was a third of all
-/// allocations of an authorization.
+/// One string holds all values. Separate strings caused a third of all allocations of an authorization.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Parameters {
-    /// The values, one directly behind the other.
+    /// The concatenated values.
     values: String,
-    /// The name of each value, and where in `values` it is.
-    places: Vec<(&'static str, Range<usize>)>,
+    /// The name of each value, and its range in `values`.
+    ranges: Vec<(&'static str, Range<usize>)>,
 }
 
 impl Parameters {
-    /// Has room for one value of each name, and for so many bytes of values.
+    /// Allocates room for `names` values with `bytes` bytes in total.
     fn with_capacity(names: usize, bytes: usize) -> Self {
-        Self { values: String::with_capacity(bytes), places: Vec::with_capacity(names) }
+        Self { values: String::with_capacity(bytes), ranges: Vec::with_capacity(names) }
     }
 
     fn push(&mut self, name: &'static str, value: &str) {
         let start = self.values.len();
         self.values.push_str(value);
-        self.places.push((name, start..self.values.len()));
+        self.ranges.push((name, start..self.values.len()));
     }
 
-    /// Takes the parameters with these names, each of which may occur once.
+    /// Copies the parameters with these names. Refuses a name that occurs more than once.
     pub(super) fn of(params: &Params<'_>, names: &[&'static str]) -> Result<Self, Refusal> {
         let mut found = Self::with_capacity(names.len(), params.size());
         for (name, value) in params.known(names) {
@@ -73,15 +72,15 @@ impl Parameters {
     }
 
     pub(super) fn get(&self, name: &str) -> Option<&str> {
-        let (_, place) = self.places.iter().find(|(own, _)| *own == name)?;
-        Some(&self.values[place.clone()])
+        let (_, range) = self.ranges.iter().find(|(own, _)| *own == name)?;
+        Some(&self.values[range.clone()])
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (&'static str, &str)> {
-        self.places.iter().map(|(name, place)| (*name, &self.values[place.clone()]))
+        self.ranges.iter().map(|(name, range)| (*name, &self.values[range.clone()]))
     }
 
-    /// The same as the parameters of a request that is to be read again.
+    /// Returns the parameters in the form in which a request is validated.
     pub(super) fn as_params(&self) -> Params<'_> {
         let mut params = Params::with_room();
         self.iter().for_each(|(name, value)| params.push(name, value));
@@ -108,7 +107,7 @@ impl Parameters {
 }
 
 impl fmt::Debug for Parameters {
-    /// Without the values, which may tell who the user is.
+    /// Leaves out the values, which may identify the user.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.iter().map(|(name, _)| name)).finish()
     }

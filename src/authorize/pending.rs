@@ -1,4 +1,4 @@
-//! An authorization request that is in order and waits for the user's decision.
+//! A valid authorization request that waits for the decision of the user.
 
 use std::fmt;
 use std::sync::Arc;
@@ -23,13 +23,13 @@ use crate::record::{CodeBinding, GrantType};
 use crate::scope::{DescribedScope, Scope};
 use crate::span::within_span;
 
-/// A request that passed every check. [`interaction`](Self::interaction) says what has to happen next: login, a choice of
-/// account, consent, or nothing.
+/// An authorization request that passed every check. Call [`interaction`](Self::interaction) for the next step: login,
+/// a choice of account, consent, or none of them.
 ///
-/// It is neither `Clone` nor `Serialize`: one request gets one decision. It travels through a consent form as a
-/// [`form_token`](super::Consent::form_token), and through a login as a [`return_target`](Self::return_target).
+/// It is neither `Clone` nor `Serialize`, because a request gets one decision. A consent form carries it as a
+/// [`form_token`](super::Consent::form_token), and a login carries it as a [`return_target`](Self::return_target).
 #[derive(Debug)]
-#[must_use = "the browser is waiting: see what interaction() says, or deny"]
+#[must_use = "the browser is waiting: call interaction() or deny()"]
 pub struct PendingAuthorization {
     pub(super) endpoint: Arc<AuthorizationEndpoint>,
     pub(super) carried: Carried,
@@ -39,11 +39,11 @@ pub struct PendingAuthorization {
     pub(super) challenge: Option<CodeChallenge>,
     pub(super) scope: Scope,
     pub(super) demands: Demands,
-    /// Of the request that is answered at the moment.
+    /// The browser of the present HTTP request.
     visitor: Visitor,
 }
 
-/// A resource owner's consent.
+/// The consent of a user.
 #[must_use = "an approval does nothing until it is given to approve()"]
 pub struct Approval {
     pub(crate) user: UserSession,
@@ -52,20 +52,20 @@ pub struct Approval {
 }
 
 impl Approval {
-    /// Consent by a user to everything that was asked for. A [`Subject`](crate::Subject) is enough, unless the request limits
-    /// the age of the login.
+    /// Returns the consent of a user to the whole request. You can pass a [`Subject`](crate::Subject) unless the
+    /// request limits the age of the login.
     pub fn by(user: impl Into<UserSession>) -> Self {
         Self { user: user.into(), scope: None, host_data: None }
     }
 
-    /// Limits it to these scope tokens. Tokens that were not asked for are ignored: consent can only narrow. If nothing
-    /// is left, the request is denied.
+    /// Limits the consent to these scope tokens. Tokens that the request does not contain are ignored. If none is left,
+    /// the request is denied.
     pub fn scope<T: AsRef<str>>(mut self, tokens: impl IntoIterator<Item = T>) -> Self {
         self.scope = Some(tokens.into_iter().map(|token| token.as_ref().into()).collect());
         self
     }
 
-    /// Attaches data to the grant that the host gets back at every bearer check.
+    /// Attaches data to the grant. Every bearer check returns it to the host app.
     pub fn host_data(mut self, data: Value) -> Self {
         self.host_data = Some(Arc::new(data));
         self
@@ -73,7 +73,7 @@ impl Approval {
 }
 
 impl fmt::Debug for Approval {
-    /// Without the host's data, which may be anything.
+    /// Leaves out the data of the host app, which may be secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Approval").field("user", &self.user).field("scope", &self.scope).finish_non_exhaustive()
     }
@@ -91,64 +91,66 @@ impl PendingAuthorization {
         Self { endpoint, carried, client, route, response_type, challenge, scope, demands, visitor }
     }
 
-    /// A parameter of the request as the client sent it, decoded: one that the library knows, or one that was declared by
-    /// [`Builder::authorization_parameter`](crate::Builder::authorization_parameter). `None` if it was not sent or was empty.
-    /// It is the same before and after login, and when a consent form comes back. Text from outside: escape it.
+    /// Returns a decoded parameter of the request. It knows the parameters of the library and those declared by
+    /// [`Builder::authorization_parameter`](crate::Builder::authorization_parameter). Returns `None` if the parameter
+    /// is missing or empty. The value stays the same through login and consent. It is untrusted text: escape it.
     #[must_use]
     pub fn parameter(&self, name: &str) -> Option<&str> {
         self.carried.parameters.get(name)
     }
 
-    /// Whom the client expects to log in (`login_hint`), to be filled into the login form. Whether such an account exists is
-    /// nothing that the client or an anonymous user may learn.
+    /// Returns the user name that the client suggests for the login form (`login_hint`). Do not reveal to the client or
+    /// to an anonymous user whether such an account exists.
     #[must_use]
     pub fn login_hint(&self) -> Option<&str> {
         self.parameter("login_hint")
     }
 
-    /// The authentication context classes that the client wishes for, the most wanted first (`acr_values`).
+    /// Returns the authentication context classes that the client prefers, in its order of preference (`acr_values`).
     pub fn acr_values(&self) -> impl Iterator<Item = &str> {
         self.parameter("acr_values").unwrap_or_default().split(' ').filter(|value| !value.is_empty())
     }
 
-    /// How old the login may be (`max_age`).
+    /// Returns the maximum age of the login (`max_age`).
     #[must_use]
     pub fn max_age(&self) -> Option<Duration> {
         self.demands.max_age().map(Duration::seconds)
     }
 
-    /// The client that asks.
+    /// Returns the client of the request.
     #[must_use]
     pub fn client(&self) -> &Client {
         &self.client
     }
 
-    /// All that it asks for.
+    /// Returns the requested scope.
     #[must_use]
     pub const fn scope(&self) -> &Scope {
         &self.scope
     }
 
-    /// What it asks for, with descriptions, in the order in which the server declared its scopes.
+    /// Returns the requested scope tokens with their descriptions, in the order in which the server declares its
+    /// scopes.
     pub fn scopes(&self) -> impl Iterator<Item = DescribedScope<'_>> {
         self.endpoint.server.scopes.describe(&self.scope)
     }
 
-    /// Where the browser goes after the decision: a host, or the scheme of a native app. `None` if the code will be shown
-    /// on a page instead. To be displayed, escaped.
+    /// Returns the destination of the browser after the decision, for display: a host, or the scheme of a native app.
+    /// Escape it. Returns `None` if a page will show the code instead.
     #[must_use]
     pub fn redirect_host(&self) -> Option<&str> {
         self.route.target.host()
     }
 
-    /// The host that consent on record is bound to: that of a client which can change its redirect URIs without an administrator.
+    /// Returns the host that an earlier consent is bound to. It is `None` for a client that an administrator
+    /// registered.
     pub(super) fn host_to_remember(&self) -> Option<&str> {
         let is_vouched_for = self.client.registered_by() == RegisteredBy::Administrator;
         self.redirect_host().filter(|_| !is_vouched_for)
     }
 
-    /// How long the client can keep its access without asking again: until its refresh tokens end, or, if it gets none,
-    /// its access token.
+    /// Returns how long the client keeps its access without asking again: the absolute lifetime of its refresh tokens,
+    /// or the lifetime of its access token if it gets no refresh token.
     #[must_use]
     pub fn lifetime(&self) -> Duration {
         let server = &self.endpoint.server;
@@ -157,7 +159,7 @@ impl PendingAuthorization {
         if refreshes { lifetimes.refresh_token_absolute } else { lifetimes.access_token }
     }
 
-    /// Opens a grant, unless the user has already decided by this form.
+    /// Opens a grant, unless the user has already decided with this form.
     pub(super) async fn open_grant(
         mut self: Box<Self>,
         approval: Approval,
@@ -172,7 +174,7 @@ impl PendingAuthorization {
         if let Err(error) = self.check_user(&user, asked) {
             return self.failed(error, now);
         }
-        // Before anything is decided, so that a failure from here on leaves a form that is used and no grant.
+        // The form is used up first, so that a later failure can't leave a usable form beside a grant.
         if let Some(form) = form
             && let Err(error) = form.use_up(server, now).await
         {
@@ -199,7 +201,7 @@ impl PendingAuthorization {
                 issued.map(|(code, grant)| (Outcome::Code(code), grant))
             }
             ResponseType::Token => {
-                // It can't be refreshed (RFC 6749 §4.2.2): the order of an approval is not refreshable.
+                // The implicit grant has no refresh token (RFC 6749 §4.2.2): `OpenGrant` is not refreshable by default.
                 let grant_type = GrantType::built_in(GrantType::IMPLICIT);
                 let issued =
                     open_grant(server, &self.client, &grant_type, Box::new(approved), self.visitor.peer, now).await;
@@ -219,7 +221,7 @@ impl PendingAuthorization {
         }
     }
 
-    /// The user said no.
+    /// Denies the request: reports to the client that the user denied it.
     pub fn deny(self) -> AuthorizationResponse {
         let server = &self.endpoint.server;
         within_span("authorize", || {
@@ -232,7 +234,7 @@ impl PendingAuthorization {
         self.respond(Outcome::Error(Refusal::DeniedByUser.into()))
     }
 
-    /// The user said no by this form.
+    /// Denies the request, unless the user has already decided with this form.
     pub(super) async fn deny_once(self: Box<Self>, form: &Form) -> AuthorizationResponse {
         let now = self.endpoint.server.now();
         match form.use_up(&self.endpoint.server, now).await {
@@ -241,9 +243,10 @@ impl PendingAuthorization {
         }
     }
 
-    /// The host can't find out what the user wants: tells the client, which would learn nothing from an error page
-    /// (RFC 6749 §4.1.2.1, `server_error` and `temporarily_unavailable`). The user has done nothing yet, so
-    /// [`Policy::error_redirects`](crate::Policy::error_redirects) applies.
+    /// Ends the request with an error of the host app, such as a failed database, and reports it to the client (RFC
+    /// 6749 §4.1.2.1, `server_error` and `temporarily_unavailable`). Use it instead of an error page, from which the
+    /// client would learn nothing. [`Policy::error_redirects`](crate::Policy::error_redirects) applies, because the
+    /// user has done nothing yet.
     pub fn fail(self, error: impl Into<Error>) -> AuthorizationResponse {
         let ask_first = self.endpoint.asks_before_redirecting(&self.client);
         let now = self.endpoint.server.now();
@@ -253,14 +256,15 @@ impl PendingAuthorization {
     fn failed(self, error: Error, now: OffsetDateTime) -> AuthorizationResponse {
         self.endpoint.observe_refusal(Some(self.client.id()), &error, self.visitor.peer, now);
         let shown = match error.refusal() {
-            // `invalid_grant` is no error of this endpoint, and the client is not told why (RFC 6749 §4.2.2.1).
+            // This endpoint has no `invalid_grant` (RFC 6749 §4.2.2.1), and the client must not learn the status of the
+            // subject.
             Some(Refusal::SubjectSuspended | Refusal::SubjectGone) => Refusal::DeniedByUser.into(),
             _ => error,
         };
         self.respond(Outcome::Error(shown))
     }
 
-    /// What the code will have to be redeemed with.
+    /// Returns the values that a redemption of the code must match.
     fn binding(&self, challenge: Option<CodeChallenge>) -> CodeBinding {
         let target = &self.route.target;
         CodeBinding::new(target.text(), target.was_sent(), challenge)

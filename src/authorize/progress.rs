@@ -1,22 +1,22 @@
-//! How far a request has come: what a return target and a form token remember of it.
+//! [`Progress`]: the steps that a request has taken. Return targets and form tokens carry it.
 
 use time::{Duration, OffsetDateTime};
 
 use super::codec::{Reader, put};
 
-/// In microseconds.
+/// One second in microseconds.
 const SECOND: i64 = 1_000_000;
 
-/// What happened to a request before this visit.
+/// The steps that a request took before this visit of the browser.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Progress {
-    /// When it was first seen, in microseconds since 1970.
+    /// The time when the request was first seen, in microseconds since 1970.
     pub(super) first_seen: i64,
-    /// How often the user was sent to log in.
+    /// The number of times that the user was sent to log in.
     pub(super) logins: u8,
-    /// Whether the user could choose an account.
+    /// Whether the user was able to choose an account.
     pub(super) account_chosen: bool,
-    /// Whether the user was sent to log in with the `acr_values` in view.
+    /// Whether the user was sent to log in with one of the `acr_values`.
     pub(super) stepped_up: bool,
 }
 
@@ -25,8 +25,9 @@ impl Progress {
         Self { first_seen: microseconds(now), logins: 0, account_chosen: false, stepped_up: false }
     }
 
-    /// The progress on a later visit. A request that is older than `lifetime` counts as that old, and the user is asked again; a
-    /// login that took longer is not too old for it. A clock that was set back has not seen the request later than now.
+    /// Returns the progress for a later visit. A request that is older than `lifetime` starts again with that age, so
+    /// that a slow login is not too old for it. If a clock was set back, the request counts as first seen now at the
+    /// latest.
     pub(super) fn on_visit(self, now: OffsetDateTime, lifetime: Duration) -> Self {
         let lifetime = i64::try_from(lifetime.whole_microseconds()).unwrap_or(i64::MAX);
         let oldest = microseconds(now).saturating_sub(lifetime);
@@ -36,8 +37,8 @@ impl Progress {
         Self { first_seen: self.first_seen.min(microseconds(now)), ..self }
     }
 
-    /// Whether a login at this time is at most `age` seconds older than the request. A time without a fraction counts for its
-    /// whole second, because many applications keep no more.
+    /// Returns whether a login is at most `age` seconds older than the request. A login time without a fraction counts
+    /// as the end of its second, because many applications store whole seconds.
     pub(super) fn is_fresh(&self, login: OffsetDateTime, age: i64) -> bool {
         let first_seen = if login.microsecond() == 0 { self.first_seen / SECOND * SECOND } else { self.first_seen };
         microseconds(login) >= first_seen.saturating_sub(age.saturating_mul(SECOND))

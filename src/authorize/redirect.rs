@@ -1,4 +1,4 @@
-//! Where an answer may be sent: a redirect URI that was checked against the client's registration.
+//! [`RedirectTarget`]: a redirect URI that was checked against the registration of the client.
 
 use std::sync::Arc;
 
@@ -7,8 +7,8 @@ use crate::client::{Client, RedirectUriClass};
 use crate::error::Refusal;
 use crate::policy::Policy;
 
-/// A redirect URI that belongs to the client of the request. Made by [`RedirectTarget::of`] alone, and the only thing
-/// that an answer can be sent to.
+/// A redirect URI that belongs to the client of the request. Only [`RedirectTarget::of`] makes it, and a response can
+/// be sent to nothing else.
 #[derive(Debug, Clone)]
 pub(crate) struct RedirectTarget {
     uri: Arc<str>,
@@ -17,8 +17,8 @@ pub(crate) struct RedirectTarget {
 }
 
 impl RedirectTarget {
-    /// The target of a request: the URI it names if that is registered, or the only registered one if it names none
-    /// (RFC 6749 §3.1.2.3).
+    /// Returns the target of a request: the requested URI if it is registered, or the only registered URI if the
+    /// request has none (RFC 6749 §3.1.2.3).
     pub(super) fn of(client: &Client, requested: Option<&str>, policy: &Policy) -> Result<Self, Refusal> {
         let registered = client.redirect_uris();
         let target = match (requested, registered) {
@@ -51,7 +51,7 @@ impl RedirectTarget {
         matches!(self.class, RedirectUriClass::OutOfBand)
     }
 
-    /// What to tell the user about where the answer goes.
+    /// Returns the host of the target, for display. `None` for the out-of-band redirect.
     pub(super) fn host(&self) -> Option<&str> {
         (!self.is_out_of_band()).then(|| display_host(&self.uri))
     }

@@ -1,4 +1,4 @@
-//! Authorization requests (RFC 6749 §4.1.1, §4.2.1), before anything was checked.
+//! Authorization requests (RFC 6749 §4.1.1, §4.2.1) before any check.
 
 use std::net::IpAddr;
 
@@ -9,7 +9,7 @@ use crate::http::{Languages, Request};
 use crate::params::Params;
 use crate::policy::Policy;
 
-/// A request at the authorization endpoint as an in-process caller puts it together.
+/// An authorization request that the host app builds itself.
 ///
 /// ```
 /// use grantor::AuthorizationRequest;
@@ -28,63 +28,63 @@ pub struct AuthorizationRequest<'a> {
 }
 
 impl<'a> AuthorizationRequest<'a> {
-    /// A request with any response type; see [`code`](Self::code) and [`token`](Self::token).
+    /// Returns a request with any response type. See also [`code`](Self::code) and [`token`](Self::token).
     pub fn new(response_type: &'a str, client_id: &'a str) -> Self {
         Self { params: Params::with_room(), visitor: Visitor::default() }
             .parameter("response_type", response_type)
             .parameter("client_id", client_id)
     }
 
-    /// Asks for a code (RFC 6749 §4.1.1).
+    /// Returns a request for a code (RFC 6749 §4.1.1).
     pub fn code(client_id: &'a str) -> Self {
         Self::new("code", client_id)
     }
 
-    /// Asks for an access token, the implicit grant (RFC 6749 §4.2.1).
+    /// Returns a request for an access token: the implicit grant (RFC 6749 §4.2.1).
     pub fn token(client_id: &'a str) -> Self {
         Self::new("token", client_id)
     }
 
-    /// Where to send the answer.
+    /// Sets the redirect URI.
     pub fn redirect_uri(self, uri: &'a str) -> Self {
         self.parameter("redirect_uri", uri)
     }
 
-    /// A space-separated list of scope tokens.
+    /// Sets the scope, a list of scope tokens separated by spaces.
     pub fn scope(self, scope: &'a str) -> Self {
         self.parameter("scope", scope)
     }
 
-    /// A value that comes back with the answer.
+    /// Sets the `state`, which the response contains unchanged.
     pub fn state(self, state: &'a str) -> Self {
         self.parameter("state", state)
     }
 
-    /// A PKCE challenge by `S256` (RFC 7636 §4.3).
+    /// Sets a PKCE challenge with the method `S256` (RFC 7636 §4.3).
     pub fn code_challenge_s256(self, challenge: &'a str) -> Self {
         self.parameter("code_challenge", challenge).parameter("code_challenge_method", "S256")
     }
 
-    /// Any other parameter.
+    /// Adds any other parameter.
     pub fn parameter(mut self, name: &'a str, value: &'a str) -> Self {
         self.params.push(name, value);
         self
     }
 
-    /// The peer, see [`Request::with_peer`].
+    /// Sets the peer, see [`Request::with_peer`].
     pub const fn peer(mut self, peer: IpAddr) -> Self {
         self.visitor.peer = Some(peer);
         self
     }
 
-    /// Sets the languages that the user prefers, for the pages that the library shows. Default: none are known.
+    /// Sets the languages that the user prefers, for the pages that the library shows. Defaults to none.
     pub fn languages(mut self, languages: Languages) -> Self {
         self.visitor.languages = languages;
         self
     }
 
-    /// Reads an HTTP request: a `GET` from the query, a `POST` from the body. A `POST` with parameters of these names in its query is
-    /// refused, because whoever reads the query takes it for another request.
+    /// Reads an HTTP request: a `GET` from its query, a `POST` from its body. Refuses a `POST` with one of the `names`
+    /// in its query, because software that reads the query would see another request.
     pub(super) fn read(request: &'a Request, policy: &Policy, names: &[&'static str]) -> Result<Self, Refusal> {
         request.check_body(policy.max_body)?;
         let form = match request.method() {

@@ -1,4 +1,4 @@
-//! Authorization responses (RFC 6749 §4.1.2, §4.2.2) with the issuer's name in them (RFC 9207).
+//! Authorization responses (RFC 6749 §4.1.2, §4.2.2) with the issuer identifier (RFC 9207).
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,14 +14,14 @@ use crate::issue::TokenResponse;
 use crate::params::encode_component;
 use crate::secret::{AccessToken, AuthorizationCode};
 
-/// In which part of the redirect URI the answer stands (OAuth 2.0 Multiple Response Type Encoding Practices §2.1).
+/// The part of the redirect URI that contains the response (OAuth 2.0 Multiple Response Type Encoding Practices §2.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ResponseMode {
     Query,
     Fragment,
 }
 
-/// Where and how an answer travels; exists only once the redirect URI is known to be the client's.
+/// The destination and form of a response. It exists only after the redirect URI was checked.
 #[derive(Clone)]
 pub(super) struct Route {
     pub(super) target: RedirectTarget,
@@ -30,25 +30,25 @@ pub(super) struct Route {
 }
 
 impl fmt::Debug for Route {
-    /// Without the state, by which the client recognises its own requests.
+    /// Leaves out the state, by which the client recognises its own requests.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Route").field("target", &self.target).field("mode", &self.mode).finish_non_exhaustive()
     }
 }
 
-/// The answer to an authorization request that the user has decided about, or that failed after that.
+/// The response to a pending authorization request: the decision of the user, or a failure.
 #[derive(Debug)]
-#[must_use = "the browser is waiting for this answer"]
+#[must_use = "the browser is waiting for this response"]
 pub struct AuthorizationResponse {
     pub(super) endpoint: Arc<AuthorizationEndpoint>,
     pub(super) client: Arc<Client>,
     pub(super) route: Route,
-    /// Of the user, for a page.
+    /// The languages of the user, for a page.
     pub(super) languages: Languages,
     pub(super) outcome: Outcome,
-    /// Where the request can be begun again, if the user has already decided by the same form.
+    /// The stale form, if the user has already decided with it.
     pub(super) stale: Option<StaleForm>,
-    /// Whether the user is to be asked before the browser goes there.
+    /// Whether to ask the user before the redirect.
     pub(super) ask_first: bool,
 }
 
@@ -60,7 +60,7 @@ pub(super) enum Outcome {
 }
 
 impl AuthorizationResponse {
-    /// The code, if one was issued.
+    /// Returns the code, if one was issued.
     #[must_use]
     pub const fn code(&self) -> Option<&AuthorizationCode> {
         match &self.outcome {
@@ -69,7 +69,7 @@ impl AuthorizationResponse {
         }
     }
 
-    /// The access token, if the implicit grant issued one.
+    /// Returns the access token, if the implicit grant issued one.
     #[must_use]
     pub const fn access_token(&self) -> Option<&AccessToken> {
         match &self.outcome {
@@ -78,7 +78,7 @@ impl AuthorizationResponse {
         }
     }
 
-    /// What went wrong, if it did. A denial is an error, too, and so is [`Refusal::UsedFormToken`].
+    /// Returns the error, if there is one. A denial and [`Refusal::UsedFormToken`] are errors, too.
     #[must_use]
     pub const fn error(&self) -> Option<&Error> {
         match &self.outcome {
@@ -87,39 +87,39 @@ impl AuthorizationResponse {
         }
     }
 
-    /// The consent form, if the user had already decided by it. The answer is then a page, and the client is told nothing; see
-    /// [`AuthorizationError::stale_form`](crate::AuthorizationError::stale_form).
+    /// Returns the consent form if the user had already decided with it. The response is then a page, and the client
+    /// learns nothing. See [`AuthorizationError::stale_form`](crate::AuthorizationError::stale_form).
     #[must_use]
     pub const fn stale_form(&self) -> Option<&StaleForm> {
         self.stale.as_ref()
     }
 
-    /// The `state` of the request, if it had one.
+    /// Returns the `state` of the request, if it has one.
     #[must_use]
     pub fn state(&self) -> Option<&str> {
         self.route.state.as_deref()
     }
 
-    /// Where the answer is sent.
+    /// Returns the redirect URI of the response.
     #[must_use]
     pub fn redirect_uri(&self) -> &str {
         self.route.target.uri()
     }
 
-    /// The HTTP form: a redirect by 303, or a page if the answer can't be redirected, or not before the user was asked, or if the user
-    /// has already decided by the same form.
+    /// Returns the HTTP response. It is a redirect with 303, or a page in three cases: the response can't be
+    /// redirected, the user must be asked before the redirect, or the user has already decided with the same form.
     pub fn into_http(self) -> Response {
         let Self { endpoint, client, route, languages, outcome, stale, ask_first } = self;
         let out_of_band = route.target.is_out_of_band();
         match &outcome {
-            // The client has its answer: the one to the first decision.
+            // The client has already got the response to the first decision.
             Outcome::Error(error) if stale.is_some() => {
                 let return_target = stale.as_ref().and_then(StaleForm::return_target);
                 endpoint.pages.show_error(error, &languages, PageOf { return_target, ..PageOf::client(&client) })
             }
             Outcome::Error(error) => endpoint.respond_with_error(&client, &route, error, &languages, ask_first),
             Outcome::Code(code) if out_of_band => endpoint.pages.show_code(code.expose(), &client, &languages),
-            // Refused when the request was checked; a token is never put on a page.
+            // The checks refuse such a request. A page never shows a token.
             Outcome::Token(_) if out_of_band => {
                 endpoint.pages.show_error(&Refusal::OutOfBandToken.into(), &languages, PageOf::client(&client))
             }
@@ -137,13 +137,13 @@ impl From<AuthorizationResponse> for Response {
     }
 }
 
-/// The redirect URI with a code in it (RFC 6749 §4.1.2).
+/// Returns the redirect URI with a code (RFC 6749 §4.1.2).
 fn code_location(route: &Route, code: &AuthorizationCode, encoded_issuer: &str) -> String {
-    // A code that was issued is base64url, which needs no encoding.
+    // A code is base64url, which needs no encoding.
     RedirectBuilder::begin(route).push_unencoded("code", code.expose()).end(route, encoded_issuer)
 }
 
-/// The redirect URI with an access token in it (RFC 6749 §4.2.2).
+/// Returns the redirect URI with an access token (RFC 6749 §4.2.2).
 fn token_location(route: &Route, tokens: &TokenResponse, encoded_issuer: &str) -> String {
     RedirectBuilder::begin(route)
         .push_unencoded("access_token", tokens.access_token.expose())
@@ -153,17 +153,17 @@ fn token_location(route: &Route, tokens: &TokenResponse, encoded_issuer: &str) -
         .end(route, encoded_issuer)
 }
 
-/// The redirect URI with an error in it (RFC 6749 §4.1.2.1).
+/// Returns the redirect URI with an error (RFC 6749 §4.1.2.1).
 pub(super) fn error_location(route: &Route, error: &Error, encoded_issuer: &str) -> String {
-    // The code of an extension may have any character that RFC 6749 §4.1.2.1 allows.
+    // The error code of an extension may have characters that need encoding (RFC 6749 §4.1.2.1).
     let answer = RedirectBuilder::begin(route).push("error", error.code().as_str());
     answer.push("error_description", &error.description()).end(route, encoded_issuer)
 }
 
-/// The redirect URI with parameters in it. A query that the URI has is kept (RFC 6749 §3.1.2).
+/// Adds parameters to a redirect URI. It keeps the query of the URI (RFC 6749 §3.1.2).
 struct RedirectBuilder {
     location: String,
-    /// What stands before the next parameter.
+    /// The text before the next parameter.
     separator: &'static str,
 }
 
@@ -189,7 +189,7 @@ impl RedirectBuilder {
         })
     }
 
-    /// A value that needs no encoding.
+    /// Adds a parameter whose value needs no encoding.
     fn push_unencoded(mut self, name: &str, value: &str) -> Self {
         for part in [self.separator, name, "=", value] {
             self.location.push_str(part);

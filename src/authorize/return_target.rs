@@ -1,8 +1,8 @@
-//! Return targets: where the browser comes back to after login.
+//! Return targets: the address to which the browser returns after a login.
 //!
-//! A return target is a path of the authorization endpoint with one parameter: the request, sealed, with when it was first
-//! seen and where the user was sent since. It is bound to no session, because a login begins a new one. An attacker who
-//! copies a return target gains nothing by it, because anyone can make the same request.
+//! A return target is the path of the authorization endpoint with one parameter: the sealed request and its progress.
+//! It is not bound to a session, because a login begins a new one. An attacker gains nothing from a copy, because
+//! anyone can make the same request.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ use super::seal::Seal;
 use super::{AuthorizationEndpoint, Failure, PendingAuthorization};
 use crate::error::Refusal;
 
-/// The path and query of the authorization endpoint, up to the value of the one parameter.
+/// Returns the path and query of the authorization endpoint, up to the value of the parameter.
 pub(super) fn prefix(endpoint: &str) -> String {
     let url = Url::parse(endpoint).ok();
     let path = url.as_ref().map_or("/", Url::path);
@@ -30,20 +30,21 @@ pub(super) fn prefix(endpoint: &str) -> String {
 }
 
 impl PendingAuthorization {
-    /// Where the browser comes back to when the user has logged in: path and query of the authorization endpoint, in plain
-    /// ASCII without anything to escape. [`authorize`](crate::AuthorizationServer::authorize) then goes on with the same
-    /// request, and knows what it has already asked of the user. It has 22 KiB at most.
+    /// Returns the address to which the browser must return after the login: path and query of the authorization
+    /// endpoint. It is ASCII that needs no escaping, with at most 22 KiB.
+    /// [`authorize`](crate::AuthorizationServer::authorize) then continues the same request and knows which steps the
+    /// user has taken.
     ///
-    /// Keep it in the session or in a field of the login form, not in another URL. Take it back by
-    /// [`check_return_target`](crate::AuthorizationServer::check_return_target), so that a forged login form can't send the
-    /// browser elsewhere.
+    /// Keep the address in the session or in a field of the login form; do not put it into another URL. Check it by
+    /// [`check_return_target`](crate::AuthorizationServer::check_return_target) before the redirect, so that a forged
+    /// login form can't send the browser to another site.
     #[must_use]
     pub fn return_target(&self) -> String {
         let sealed = URL_SAFE_NO_PAD.encode(self.sealed());
         format!("{}{sealed}", self.endpoint.return_prefix)
     }
 
-    /// The request as both a return target and a form token have it.
+    /// Returns the sealed request, as return targets and form tokens contain it.
     pub(super) fn sealed(&self) -> Vec<u8> {
         let mut content = Vec::new();
         self.carried.encode(&mut content);
@@ -52,13 +53,13 @@ impl PendingAuthorization {
 }
 
 impl AuthorizationEndpoint {
-    /// The text, if it is a return target of this server. Its age does not matter.
+    /// Returns the text if it is a return target of this server, regardless of its age.
     pub(crate) fn check_return_target<'a>(&self, text: &'a str) -> Option<&'a str> {
         let sealed = text.strip_prefix(&*self.return_prefix)?;
         self.open_return_target(sealed).ok().map(|_| text)
     }
 
-    /// Reads a request that has just come, or that comes back from a login.
+    /// Reads a new request, or one that returns from a login.
     pub(super) async fn begin(
         self: &Arc<Self>,
         AuthorizationRequest { params, visitor }: &AuthorizationRequest<'_>,
@@ -66,7 +67,7 @@ impl AuthorizationEndpoint {
         let now = self.server.now();
         if let Some(sealed) = params.get(RETURN_TARGET)? {
             let mut carried = self.open_return_target(sealed)?;
-            // The sealed ones count. A program that reads the query would take the request for another one.
+            // Only the sealed parameters count. Software that reads the query would see another request.
             if let Some(name) = params.first_known(&self.parameter_names) {
                 return Err(Refusal::RepeatedParameter(name).into());
             }
@@ -80,7 +81,7 @@ impl AuthorizationEndpoint {
         }
         let validated = self.validate(params).await?;
         let progress = Progress::begin(now);
-        // `resource` and `audience` may repeat elsewhere; here a declared parameter has one value.
+        // `resource` and `audience` may repeat at other endpoints. Here a declared parameter has one value.
         let parameters = match Parameters::of(params, &self.parameter_names) {
             Ok(parameters) => parameters,
             Err(refusal) => {
@@ -92,7 +93,7 @@ impl AuthorizationEndpoint {
         self.pend(checked, carried, validated, visitor.clone())
     }
 
-    /// The greatest size of a request. A query and a form with such a request sealed in it are below
+    /// Returns the maximum size of a request. A query or form with such a request sealed in it is smaller than
     /// [`Policy::max_body`](crate::Policy).
     fn max_size(&self) -> usize {
         MAX_SIZE.min(self.server.policy.max_body / 2)
@@ -102,15 +103,15 @@ impl AuthorizationEndpoint {
         self.open_request(URL_SAFE_NO_PAD.decode(sealed).map_err(|_| Refusal::StaleFormToken)?)
     }
 
-    /// Reads what [`sealed`](PendingAuthorization::sealed) made.
+    /// Reads a request that [`sealed`](PendingAuthorization::sealed) returned.
     pub(super) fn open_request(&self, sealed: Vec<u8>) -> Result<Carried, Refusal> {
         let content = self.return_seal(&[self.server.issuer.as_bytes()]).open_bytes(sealed);
-        // All reasons share one answer. The usual one is a key that was replaced during the login.
+        // All reasons share one error. The usual reason is a key that was replaced during the login.
         let content = content.map_err(|_| Refusal::StaleFormToken)?;
         Carried::decode(&mut Reader(&content), &self.parameter_names).ok_or(Refusal::StaleFormToken)
     }
 
-    /// The return target of a request that was sealed by this server, if it can be read.
+    /// Returns the return target of a sealed request, if this server can read it.
     pub(super) fn return_target_of(&self, sealed: &[u8]) -> Option<String> {
         self.open_request(sealed.to_vec()).ok()?;
         Some(format!("{}{}", self.return_prefix, URL_SAFE_NO_PAD.encode(sealed)))

@@ -1,6 +1,6 @@
-//! Sealing: what a browser keeps for the server, under a MAC.
+//! Seals: content that the browser keeps for the server, protected by a MAC.
 //!
-//! Nothing is encrypted. The user's own browser has seen all of it in its address bar.
+//! The content is not encrypted, because the browser of the user already knows the request from its address bar.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -10,11 +10,11 @@ use crate::error::Refusal;
 use crate::mac::KeyedMac;
 use crate::server_key::DerivedKey;
 
-/// The format of what is sealed. A node that finds another one does not guess: the form is stale.
+/// The format of the sealed content. Content in another format is stale.
 const FORMAT: u8 = 2;
 const TAG_LENGTH: usize = 32;
 
-/// The keys of one use, and what the sealed content belongs to without holding it.
+/// The key of one purpose, with the values that the content is bound to. The content does not include those values.
 pub(super) struct Seal<'a> {
     pub(super) key: &'a DerivedKey,
     pub(super) bound_to: &'a [&'a [u8]],
@@ -25,7 +25,7 @@ impl Seal<'_> {
         URL_SAFE_NO_PAD.encode(self.seal_bytes(content))
     }
 
-    /// The same for a part of something else that is sealed.
+    /// Seals a content that becomes a part of another sealed content.
     pub(super) fn seal_bytes(&self, content: &[u8]) -> Vec<u8> {
         self.seal_as(FORMAT, content)
     }
@@ -39,12 +39,12 @@ impl Seal<'_> {
         bytes
     }
 
-    /// The content, if this server sealed it for the same use and bound to the same.
+    /// Returns the content if this server sealed it for the same purpose, bound to the same values.
     pub(super) fn open(&self, text: &str) -> Result<Vec<u8>, Refusal> {
         self.open_bytes(decode(text)?)
     }
 
-    /// The content of what [`seal_bytes`](Self::seal_bytes) made.
+    /// Returns the content that [`seal_bytes`](Self::seal_bytes) sealed.
     pub(super) fn open_bytes(&self, mut bytes: Vec<u8>) -> Result<Vec<u8>, Refusal> {
         let start_of_tag = bytes.len().checked_sub(TAG_LENGTH).ok_or(Refusal::InvalidFormToken)?;
         let (content, tag) = bytes.split_at(start_of_tag);
@@ -70,7 +70,7 @@ fn decode(text: &str) -> Result<Vec<u8>, Refusal> {
     URL_SAFE_NO_PAD.decode(text).map_err(|_| Refusal::InvalidFormToken)
 }
 
-/// What a sealed text says, whoever made it. Nothing in it is to be believed.
+/// Returns the content of a sealed text without checking the MAC. Do not trust it.
 pub(super) fn unproven_content(text: &str) -> Option<Vec<u8>> {
     let mut bytes = decode(text).ok()?;
     bytes.truncate(bytes.len().checked_sub(TAG_LENGTH)?);

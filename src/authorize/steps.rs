@@ -1,4 +1,4 @@
-//! The steps of a request that a user has part in. Only [`Consent`] and [`Proceed`] can approve.
+//! The steps of a request: [`Login`], [`SelectAccount`], [`Consent`] and [`Proceed`]. Only the last two can approve it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -11,8 +11,8 @@ use crate::record::Subject;
 use crate::server_key::DerivedKey;
 use crate::span::in_span;
 
-/// A request that waits for a login. Show a login page that keeps the [`return_target`](Self::return_target), and send the
-/// browser there after the login.
+/// A request that waits for a login. Show a login page that keeps the [`return_target`](Self::return_target), and send
+/// the browser there after the login.
 #[derive(Debug)]
 #[must_use = "the browser is waiting: show a login page, or deny"]
 pub struct Login {
@@ -20,31 +20,31 @@ pub struct Login {
     pub(super) reason: LoginReason,
 }
 
-/// Why a user has to log in.
+/// The reason why a user must log in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LoginReason {
     /// No user is logged in.
     NotLoggedIn,
-    /// The client wants a new login: `prompt=login` or `max_age=0`.
+    /// The client demands a new login: `prompt=login` or `max_age=0`.
     Requested,
     /// The login is older than `max_age` allows.
     TooOld,
-    /// The login has none of the `acr_values`. If it can't reach one, the user may come back all the same, or
-    /// [`unmet_authentication`](Login::unmet_authentication) ends the request.
+    /// The login has none of the `acr_values`. If the user can't reach one, either send the user back nevertheless, or
+    /// end the request by [`unmet_authentication`](Login::unmet_authentication).
     StepUp,
 }
 
-/// A request that waits for the user to choose an account (`prompt=select_account`). Let the user go on with the present
-/// account or log in with another one, and then send the browser to the [`return_target`](Self::return_target).
+/// A request that waits for the user to choose an account (`prompt=select_account`). Let the user continue with the
+/// present account or log in with another one. Then send the browser to the [`return_target`](Self::return_target).
 #[derive(Debug)]
 #[must_use = "the browser is waiting: show the accounts, or deny"]
 pub struct SelectAccount {
     pub(super) request: Box<PendingAuthorization>,
 }
 
-/// A request that waits for the user's decision. Show a consent page with the [`form_token`](Self::form_token) in a form, or
-/// take the decision at once.
+/// A request that waits for the decision of the user. Show a consent page with the [`form_token`](Self::form_token) in
+/// a form, or approve or deny the request at once.
 #[derive(Debug)]
 #[must_use = "the browser is waiting: approve, deny, or show a form with its form_token"]
 pub struct Consent {
@@ -52,24 +52,24 @@ pub struct Consent {
     pub(super) reason: ConsentReason,
     pub(super) user: AskedUser,
     pub(super) form: Form,
-    /// Whether the form may be out, so that a user can decide by it as well.
+    /// Whether the form token was made, so that the user can also decide with the form.
     pub(super) is_sealed: AtomicBool,
 }
 
-/// Why a user has to decide.
+/// The reason why a user must decide.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ConsentReason {
-    /// No consent of this user to this client is on record that covers the request, or the client's identity is not proven.
+    /// The user has not consented to the request before, or the identity of the client is not proven.
     NotGiven,
-    /// The client wants the user to be asked: `prompt=consent`.
+    /// The client demands a consent page: `prompt=consent`.
     Requested,
-    /// The client is the server's own, but its redirect does not prove that. One click to go on is enough; the scopes need
-    /// not be listed.
+    /// The client is a first-party client, but its redirect URI does not prove that. Ask the user for one click to
+    /// continue; the page need not list the scopes.
     Confirm,
 }
 
-/// A request that needs no question: the user's consent is on record, or the client is the server's own.
+/// A request that needs no consent page: an earlier consent applies, or the client is a first-party client.
 #[derive(Debug)]
 #[must_use = "the browser is waiting: approve or deny"]
 pub struct Proceed {
@@ -78,17 +78,17 @@ pub struct Proceed {
     pub(super) user: UserSession,
 }
 
-/// The user whom an interaction was computed for.
+/// The user for whom an interaction was computed.
 #[derive(Debug)]
 pub(super) enum AskedUser {
-    /// Still the same request.
+    /// The user is known, in the same HTTP request.
     Known(Subject),
-    /// From a form token, which holds a keyed digest in place of the name.
+    /// The keyed digest of the user, from a form token.
     Sealed([u8; 32]),
 }
 
 impl AskedUser {
-    /// The keyed digest that goes into a form token.
+    /// Returns the keyed digest for a form token.
     pub(super) fn digest(&self, key: &DerivedKey) -> [u8; 32] {
         match self {
             Self::Known(subject) => *key.mac().update(subject.as_str().as_bytes()).finish(),
@@ -96,7 +96,7 @@ impl AskedUser {
         }
     }
 
-    /// Whether it is this user.
+    /// Returns whether this is the same user.
     pub(super) fn is(&self, subject: &Subject, key: &DerivedKey) -> bool {
         match self {
             Self::Known(own) => own == subject,
@@ -106,13 +106,13 @@ impl AskedUser {
 }
 
 impl Login {
-    /// Why the user has to log in.
+    /// Returns the reason why the user must log in.
     #[must_use]
     pub const fn reason(&self) -> LoginReason {
         self.reason
     }
 
-    /// Where the browser goes after the login, see [`PendingAuthorization::return_target`].
+    /// Returns the address for the browser after the login, see [`PendingAuthorization::return_target`].
     #[must_use]
     pub fn return_target(&self) -> String {
         self.request.return_target()
@@ -120,7 +120,7 @@ impl Login {
 }
 
 impl SelectAccount {
-    /// Where the browser goes after the choice, see [`PendingAuthorization::return_target`].
+    /// Returns the address for the browser after the choice, see [`PendingAuthorization::return_target`].
     #[must_use]
     pub fn return_target(&self) -> String {
         self.request.return_target()
@@ -128,33 +128,34 @@ impl SelectAccount {
 }
 
 impl Consent {
-    /// Why the user has to decide.
+    /// Returns the reason why the user must decide.
     #[must_use]
     pub const fn reason(&self) -> ConsentReason {
         self.reason
     }
 
-    /// Seals the request for a form of this session: the value of one hidden field, which
-    /// [`resume`](crate::AuthorizationServer::resume) takes back. A form that comes from another
-    /// session or was changed gets an error page. It can be submitted until
-    /// [`consent_lifetime`](crate::Policy::consent_lifetime) is over, counted from when the interaction was computed, and it decides
-    /// once: see [`approve`](Self::approve).
+    /// Returns the value of a hidden field for the consent form. It contains the sealed request, bound to the session.
+    /// Pass it to [`resume`](crate::AuthorizationServer::resume) when the form comes back. A changed form or one from
+    /// another session leads to an error page. The form can be submitted for
+    /// [`consent_lifetime`](crate::Policy::consent_lifetime) after the interaction was computed, and only once: see
+    /// [`approve`](Self::approve).
     ///
-    /// `session` is something that only this user's session has, such as its random identifier, and that changes when
-    /// the user logs in or out. A token for an empty session is never accepted.
+    /// `session` is a value that only the session of this user has and that changes when the user logs in or out. The
+    /// random identifier of the session is a good choice. A token for an empty session is never accepted.
     #[must_use]
     pub fn form_token(&self, session: impl AsRef<[u8]>) -> String {
         self.is_sealed.store(true, Ordering::Relaxed);
         super::form_token::seal(self, session.as_ref())
     }
 
-    /// The user agreed: opens a grant and sends the client its code or token.
+    /// Approves the request: opens a grant and sends its code or token to the client.
     ///
-    /// The login is checked again. One that is too old, or of another user than the page was made for, is refused.
+    /// It checks the login again, and refuses one that is too old or belongs to another user than the page was made
+    /// for.
     ///
-    /// Of all approvals and denials by one form, the first counts. The others are answered by a page that says so
-    /// ([`Refusal::UsedFormToken`]), and the client is told nothing. The form counts as used before the grant is opened: if the
-    /// storage fails after that, the client is told of the failure, and the user starts again from the client.
+    /// The first approval or denial with a form counts. Later ones lead to a page that says so
+    /// ([`Refusal::UsedFormToken`]), and the client learns nothing of them. The form is used up before the grant is
+    /// opened. If the storage fails after that, the client gets the error, and the user starts again from the client.
     pub async fn approve(self, approval: Approval) -> AuthorizationResponse {
         let basis = match self.reason {
             ConsentReason::NotGiven | ConsentReason::Requested => ConsentBasis::Given,
@@ -164,13 +165,13 @@ impl Consent {
         in_span("authorize", self.request.open_grant(approval, &self.user, basis, form.as_ref())).await
     }
 
-    /// The form by which a user decides. A decision without one needs no note in the storage.
+    /// Returns the form if its token was made. A decision without a form needs no entry in the storage.
     fn form_in_use(&self) -> Option<Form> {
         self.is_sealed.load(Ordering::Relaxed).then_some(self.form)
     }
 
-    /// The user said no: tells the client. A form by which the user has decided before is answered as
-    /// [`approve`](Self::approve) says.
+    /// Denies the request: reports to the client that the user denied it. If the user has already decided with the
+    /// form, see [`approve`](Self::approve).
     pub async fn deny(self) -> AuthorizationResponse {
         match self.form_in_use() {
             Some(form) => in_span("authorize", self.request.deny_once(&form)).await,
@@ -180,18 +181,19 @@ impl Consent {
 }
 
 impl Proceed {
-    /// The user who need not be asked.
+    /// Returns the user, who need not be asked.
     #[must_use]
     pub const fn user(&self) -> &UserSession {
         &self.user
     }
 
-    /// Approves everything that was asked for, by this user: opens a grant and sends the client its code or token.
+    /// Approves the whole request for this user: opens a grant and sends its code or token to the client.
     pub async fn approve(self) -> AuthorizationResponse {
         self.approve_with(|approval| approval).await
     }
 
-    /// The same with a change to the approval, such as data of the application's. An approval by another user is refused.
+    /// Approves the request like [`approve`](Self::approve), after a change to the approval, such as additional data of
+    /// the host app. An approval by another user is refused.
     pub async fn approve_with(self, change: impl FnOnce(Approval) -> Approval) -> AuthorizationResponse {
         let user = AskedUser::Known(self.user.subject.clone());
         let approval = change(Approval::by(self.user));
@@ -202,18 +204,18 @@ impl Proceed {
 macro_rules! steps {
     ($($step:ident)*) => {$(
         impl $step {
-            /// The request.
+            /// Returns the request.
             #[must_use = "looking at the request does not answer it"]
             pub fn request(&self) -> &PendingAuthorization {
                 &self.request
             }
 
-            /// The application can't find out what the user wants, see [`PendingAuthorization::fail`].
+            /// Ends the request with an error of the host app, see [`PendingAuthorization::fail`].
             pub fn fail(self, error: impl Into<Error>) -> AuthorizationResponse {
                 self.request.fail(error)
             }
 
-            /// The user can't log in as the client wants: ends a request whose `acr_values` can't be met (RFC 9470 §5,
+            /// Ends the request because the user can't log in with one of its `acr_values` (RFC 9470 §5,
             /// `unmet_authentication_requirements`).
             pub fn unmet_authentication(self) -> AuthorizationResponse {
                 self.request.fail(Refusal::UnmetAuthentication)
@@ -226,7 +228,7 @@ steps!(Login SelectAccount Consent Proceed);
 macro_rules! steps_without_a_form {
     ($($step:ident)*) => {$(
         impl $step {
-            /// The user said no, see [`PendingAuthorization::deny`].
+            /// Denies the request, see [`PendingAuthorization::deny`].
             pub fn deny(self) -> AuthorizationResponse {
                 self.request.deny()
             }

@@ -1,4 +1,4 @@
-//! What the application says about the user who is logged in.
+//! [`UserSession`]: the facts about the user who is logged in.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use time::OffsetDateTime;
 
 use crate::record::Subject;
 
-/// A user who is logged in, as the session of the application knows it.
+/// A user who is logged in, described by the host app.
 ///
 /// ```
 /// use grantor::{Subject, UserSession};
@@ -25,25 +25,25 @@ use crate::record::Subject;
 pub struct UserSession {
     /// The user.
     pub subject: Subject,
-    /// When the user last proved who they are: typed the password, say. Not the time of the last request. Give it with its
-    /// fraction of a second. Without this time, a request with `max_age` or `prompt=login` fails.
+    /// The time when the user last authenticated, for example by a password. It is not the time of the last request.
+    /// Include the fraction of the second. Without this time, a request with `max_age` or `prompt=login` fails.
     pub authenticated_at: Option<OffsetDateTime>,
     /// The authentication context class that the login reached (OpenID Connect Core §2, RFC 9470 §4).
     pub acr: Option<String>,
     /// The authentication methods that were used (RFC 8176).
     pub amr: Vec<String>,
-    /// The application's name for the session, such as the value of its cookie.
+    /// The identifier of the session in the host app, such as the value of its cookie.
     pub session_id: Option<String>,
 }
 
 impl UserSession {
-    /// A session of which only the user is known.
+    /// Returns a session with only a user.
     #[must_use]
     pub const fn new(subject: Subject) -> Self {
         Self { subject, authenticated_at: None, acr: None, amr: Vec::new(), session_id: None }
     }
 
-    /// Sets when the user last proved who they are.
+    /// Sets the time when the user last authenticated.
     #[must_use]
     pub const fn authenticated_at(mut self, at: OffsetDateTime) -> Self {
         self.authenticated_at = Some(at);
@@ -64,7 +64,7 @@ impl UserSession {
         self
     }
 
-    /// Sets the name of the session.
+    /// Sets the identifier of the session.
     #[must_use]
     pub fn session_id(mut self, id: impl Into<String>) -> Self {
         self.session_id = Some(id.into());
@@ -73,7 +73,7 @@ impl UserSession {
 }
 
 impl From<Subject> for UserSession {
-    /// A session of which only the user is known.
+    /// Returns a session with only a user.
     fn from(subject: Subject) -> Self {
         Self::new(subject)
     }
@@ -86,7 +86,7 @@ impl From<&Self> for UserSession {
 }
 
 impl fmt::Debug for UserSession {
-    /// Without the session's name, which may be its cookie.
+    /// Leaves out the session identifier, which may be a cookie.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("UserSession")
             .field("subject", &self.subject)

@@ -1,8 +1,8 @@
-//! Error codes on the wire.
+//! Error codes that clients receive.
 
 use std::fmt;
 
-/// An error code on the wire (RFC 6749 §4.1.2.1 and §5.2, RFC 6750 §3.1).
+/// An error code as a client receives it (RFC 6749 §4.1.2.1 and §5.2, RFC 6750 §3.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ErrorCode(&'static str);
 
@@ -44,10 +44,11 @@ impl ErrorCode {
     /// `unmet_authentication_requirements` (RFC 9470 §5)
     pub const UNMET_AUTHENTICATION_REQUIREMENTS: Self = Self("unmet_authentication_requirements");
 
-    /// Checks a code of an extension grant (RFC 6749 §8.5). It should have a prefix that identifies its owner.
+    /// Checks and returns the error code of an extension grant (RFC 6749 §8.5). Begin the name with a prefix that
+    /// identifies your organization or product.
     ///
     /// # Errors
-    /// The name is empty or leaves the characters `%x20-21 / %x23-5B / %x5D-7E`.
+    /// The name is empty or has a character outside of `%x20-21 / %x23-5B / %x5D-7E`.
     pub const fn extension(name: &'static str) -> Result<Self, InvalidErrorText> {
         if name.is_empty() || !is_error_text(name) {
             return Err(InvalidErrorText);
@@ -55,7 +56,8 @@ impl ErrorCode {
         Ok(Self(name))
     }
 
-    /// Makes a code of an extension grant (RFC 6749 §8.5) from a literal. Use it for a constant: then the compiler checks the name.
+    /// Returns the error code of an extension grant (RFC 6749 §8.5). Use it for a constant: the compiler then checks
+    /// the name.
     /// ```
     /// use grantor::ErrorCode;
     ///
@@ -68,18 +70,18 @@ impl ErrorCode {
     /// ```
     ///
     /// # Panics
-    /// The name is empty or leaves the characters `%x20-21 / %x23-5B / %x5D-7E`. [`extension`](Self::extension) returns an error
-    /// instead.
+    /// The name is empty or has a character outside of `%x20-21 / %x23-5B / %x5D-7E`. [`extension`](Self::extension)
+    /// returns an error instead.
     #[must_use]
     pub const fn from_static(name: &'static str) -> Self {
         assert!(
             !name.is_empty() && is_error_text(name),
-            "an error code is printable ASCII without '\"' and '\\', and is not empty"
+            "an error code must not be empty and must be printable ASCII without '\"' and '\\'"
         );
         Self(name)
     }
 
-    /// The code as it stands on the wire.
+    /// Returns the code as text.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         self.0
@@ -106,7 +108,7 @@ impl PartialEq<&str> for ErrorCode {
 
 /// An error code or description has a character that RFC 6749 §5.2 does not allow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("error codes and descriptions are printable ASCII without '\"' and '\\'")]
+#[error("error codes and descriptions must be printable ASCII without '\"' and '\\'")]
 #[non_exhaustive]
 pub struct InvalidErrorText;
 

@@ -1,8 +1,9 @@
-//! Errors, sorted by whose fault they are: the client's ([`Refusal`]) or the host's ([`StorageError`],
-//! [`AuthenticatorError`], [`CustomizerError`], [`SigningError`], [`EntropyError`]). Misuse of the API is reported when the server is built
-//! ([`BuildError`](crate::BuildError)).
+//! Errors, sorted by who caused them: the client ([`Refusal`]) or the host app ([`StorageError`],
+//! [`AuthenticatorError`], [`CustomizerError`], [`SigningError`], [`EntropyError`]). A wrong configuration is reported
+//! when the server is built ([`BuildError`](crate::BuildError)).
 //!
-//! A refusal has a precise reason for the observer and one exhaustive table that says what of it the client may see.
+//! A [`Refusal`] is the precise reason, for the observer. Its `public` function has one table of what the client may
+//! see.
 
 mod code;
 mod refusal;
@@ -19,64 +20,70 @@ pub use self::refusal::ExtensionRefusal;
 #[doc(no_inline)]
 pub use self::refusal::Refusal;
 
-/// The source of a failure on the host's side.
+/// The cause of a failure in the host app.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// The seconds that a client waits whose request failed because something was out of reach, or which refreshes too often: much shorter than
-/// the grace window of a refresh, within which a retry is safe. The same for all, so that it tells nothing of a grant.
+/// `Retry-After`, in seconds, for a client that refreshes too often and for a failure that may pass. It is much shorter
+/// than the grace window of a refresh, within which a retry is safe. It is a constant so that it reveals nothing about
+/// a grant.
 const RETRY_AFTER: i64 = 5;
 
-/// The seconds that a client waits whose record is of a newer version: an update of all nodes takes a while.
-const UPDATE: i64 = 60;
+/// `Retry-After`, in seconds, if a newer version wrote a record: an upgrade of all nodes takes a while.
+const RETRY_AFTER_UPGRADE: i64 = 60;
 
-/// The reason why an endpoint did not do what was asked.
+/// The reason why an endpoint did not do what a request asked for.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The request was refused; nothing was changed, unless the reason says so.
+    /// The request was refused. Nothing was changed, unless the documentation of the [`Refusal`] says so.
     #[error("{0}")]
     Refused(Refusal),
-    /// Too many attempts: the authenticator wants this client or this user to wait.
-    #[error("too many attempts")]
+    /// There were too many attempts. The authenticator demands that the client or the user waits.
+    #[error("too many attempts: wait before the next one")]
     Throttled {
-        /// How long, sent as `Retry-After` in whole seconds, rounded up.
+        /// How long to wait. Sent as `Retry-After` in whole seconds, rounded up.
         retry_after: Duration,
     },
-    /// The storage failed. Never reported as success.
+    /// The storage failed. The endpoint never reports success in this case.
     #[error(transparent)]
     Storage(#[from] StorageError),
-    /// The authenticator failed, which says nothing about the credentials.
+    /// The authenticator failed. The credentials may be right or wrong.
     #[error(transparent)]
     Authenticator(#[from] AuthenticatorError),
-    /// The authenticator could not tell the status of a subject: answered with 503 `temporarily_unavailable`.
-    #[error("the status of the subject is not known")]
+    /// The authenticator could not determine the status of a subject. Answered with 503 `temporarily_unavailable`.
+    #[error("the authenticator could not determine the status of the subject")]
     SubjectStatus(#[source] AuthenticatorError),
     /// The token customizer failed.
     #[error(transparent)]
     Customizer(#[from] CustomizerError),
-    /// A token could not be signed, or a signature could not be verified because the keys are missing. Nothing is stored.
+    /// A token could not be signed, or a signature could not be verified because the keys are missing. Nothing is
+    /// stored.
     #[error(transparent)]
     Signing(#[from] SigningError),
     /// The source of randomness failed.
     #[error(transparent)]
     Entropy(#[from] EntropyError),
-    /// A stored token, grant or client demands something that this version does not enforce: a newer node has written it. No
-    /// token is issued, and nothing is spent. Answered with 503 and `Retry-After`, because another node may do it.
-    #[error("a stored record has the critical member {member:?}, which this version does not enforce")]
+    /// A stored token, grant or client has a critical member that this version does not enforce, because a newer
+    /// version wrote it. No token is issued or redeemed. Answered with 503 and `Retry-After`, because a newer node can
+    /// serve the request.
+    #[error(
+        "a stored record has the critical member {member:?}, which this version does not enforce: upgrade this node"
+    )]
     Unenforced {
-        /// The name of the member.
+        /// The name of the critical member.
         member: Box<str>,
     },
-    /// An API in another process could not introspect an access token: answered with 503 and `Retry-After`.
+    /// A [`ResourceServer`](crate::ResourceServer) could not introspect an access token. Answered with 503 and
+    /// `Retry-After`.
     #[error(transparent)]
     Introspection(#[from] Arc<IntrospectionError>),
-    /// An extension of the host's broke its contract.
-    #[error("an extension of the host failed: {0}")]
+    /// An extension of the host app, such as a grant handler, broke its contract. The text says which rule.
+    #[error("an extension of the host app broke its contract: {0}")]
     Misuse(&'static str),
 }
 
 impl Error {
-    /// The error code that a client sees.
+    /// Returns the error code that a client sees.
     #[must_use]
     pub fn code(&self) -> ErrorCode {
         match self {
@@ -87,18 +94,19 @@ impl Error {
         }
     }
 
-    /// The text that a client's developer sees. It never holds anything a request or a failure brought.
+    /// Returns the description for the client's developer. It never contains text from a request or from the cause of a
+    /// failure.
     #[must_use]
     pub fn description(&self) -> Cow<'static, str> {
         match self {
             Self::Refused(refusal) => refusal.description(),
             Self::Throttled { .. } => "too many attempts, try again later".into(),
-            _ if self.is_unavailable() => "the server is not available, try again later".into(),
-            _ => "the server met an unexpected condition".into(),
+            _ if self.is_unavailable() => "the server is temporarily unavailable, try again later".into(),
+            _ => "the server encountered an unexpected error".into(),
         }
     }
 
-    /// The status of the direct (not redirected) answer.
+    /// Returns the HTTP status of the direct (not redirected) response.
     #[must_use]
     pub fn status(&self) -> u16 {
         match self {
@@ -109,7 +117,7 @@ impl Error {
         }
     }
 
-    /// Whether it is a failure on the host's side that may pass by itself.
+    /// Returns whether this is a failure of the host app that may pass without a repair.
     const fn is_unavailable(&self) -> bool {
         match self {
             Self::Storage(error) => error.is_unavailable(),
@@ -121,22 +129,22 @@ impl Error {
         }
     }
 
-    /// The seconds that a client waits before it asks again, rounded up: the value of `Retry-After` (RFC 9110 §10.2.3).
+    /// Returns the value of `Retry-After` in seconds, rounded up (RFC 9110 §10.2.3).
     pub(crate) fn retry_after(&self) -> Option<i64> {
         match self {
             Self::Throttled { retry_after } => Some(seconds_rounded_up(*retry_after)),
-            Self::Unenforced { .. } => Some(UPDATE),
+            Self::Unenforced { .. } => Some(RETRY_AFTER_UPGRADE),
             Self::Refused(Refusal::RefreshedTooOften) => Some(RETRY_AFTER),
             _ => self.is_unavailable().then_some(RETRY_AFTER),
         }
     }
 
-    /// For a record that has a critical member which is not enforced, unless it has none.
+    /// Returns an error if a record has a critical `member` that this version does not enforce.
     pub(crate) fn check_enforced(member: Option<&str>) -> Result<(), Self> {
         member.map_or(Ok(()), |member| Err(Self::Unenforced { member: member.into() }))
     }
 
-    /// The reason, if the request was refused.
+    /// Returns the reason if the request was refused.
     #[must_use]
     pub const fn refusal(&self) -> Option<&Refusal> {
         match self {
@@ -146,21 +154,21 @@ impl Error {
     }
 }
 
-/// Why a [`ResourceServer`](crate::ResourceServer) could not learn whether an access token is good. It then refuses the token: no failure
-/// is ever a success. Requests that wait for the same answer share it.
+/// The reason why a [`ResourceServer`](crate::ResourceServer) could not introspect an access token. It then refuses the
+/// token. Requests that wait for the same introspection share the error.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum IntrospectionError {
-    /// The [`Introspector`](crate::resource_server::Introspector) returned an error, or panicked.
-    #[error("no answer of the introspection endpoint arrived")]
+    /// The [`Introspector`](crate::resource_server::Introspector) returned an error or panicked.
+    #[error("no response arrived from the introspection endpoint")]
     NoAnswer(#[source] BoxError),
-    /// The status is not 200. With 400 or 401 the credentials of the API are wrong.
-    #[error("the introspection endpoint answered with the status {0}")]
+    /// The status is not 200. If it is 400 or 401, check the credentials of the API.
+    #[error("the introspection endpoint responded with the status {0}")]
     Status(u16),
-    /// The answer is not what RFC 7662 §2.2 describes, or lacks what the check needs.
-    #[error("the answer of the introspection endpoint is not usable: {0}")]
+    /// The response is not as RFC 7662 §2.2 describes, or lacks a member that the check needs.
+    #[error("the response of the introspection endpoint is not usable: {0}")]
     Answer(&'static str),
-    /// As many tokens as the API allows are being introspected at this moment.
+    /// The API is already introspecting as many tokens at once as it allows.
     #[error("too many access tokens are being introspected at once")]
     Busy,
 }
@@ -176,31 +184,32 @@ impl From<Refusal> for Error {
     }
 }
 
-/// Failures that may pass by themselves.
-macro_rules! passing_errors {
+/// Defines the errors that may pass without a repair.
+macro_rules! transient_errors {
     ($($(#[$doc:meta])* $name:ident = $noun:literal;)*) => {$(
         $(#[$doc])*
         ///
-        /// The text says no more than that; the cause is its [`source`](std::error::Error::source), for the host's logs.
+        /// The text does not contain the cause. Log the [`source`](std::error::Error::source) to see it.
         #[derive(Debug, thiserror::Error)]
-        #[error("{} {}", $noun, if self.unavailable { "is not available" } else { "failed" })]
+        #[error("{} {}", $noun, if self.unavailable { "is temporarily unavailable" } else { "failed" })]
         pub struct $name {
             unavailable: bool,
             source: BoxError,
         }
 
         impl $name {
-            /// A failure that will not pass by itself: answered with 500 `server_error`.
+            /// Returns an error that needs a repair. Answered with 500 `server_error`.
             pub fn new(source: impl Into<BoxError>) -> Self {
                 Self { unavailable: false, source: source.into() }
             }
 
-            /// Out of reach for now, or out of time: answered with 503 `temporarily_unavailable`.
+            /// Returns an error that may pass, such as a lost connection or a timeout. Answered with 503
+            /// `temporarily_unavailable`.
             pub fn unavailable(source: impl Into<BoxError>) -> Self {
                 Self { unavailable: true, source: source.into() }
             }
 
-            /// Whether it was made by [`unavailable`](Self::unavailable).
+            /// Returns whether the error was made by [`unavailable`](Self::unavailable).
             #[must_use]
             pub const fn is_unavailable(&self) -> bool {
                 self.unavailable
@@ -208,15 +217,16 @@ macro_rules! passing_errors {
         }
     )*};
 }
-passing_errors! {
+transient_errors! {
     /// A storage failed.
     StorageError = "the storage";
     /// A [`TokenCustomizer`](crate::TokenCustomizer) failed.
     CustomizerError = "the token customizer";
     /// A key could not sign, or the keys of the server could not be read.
     SigningError = "the signing of tokens";
-    /// An [`Authenticator`](crate::Authenticator) could not decide, or could not tell the
-    /// [status](crate::Authenticator::subject_status) of a subject, which is answered with 503 in any case.
+    /// An [`Authenticator`](crate::Authenticator) could not check credentials or the
+    /// [status](crate::Authenticator::subject_status) of a subject. A failure of the status is always answered with
+    /// 503.
     AuthenticatorError = "the authenticator";
 }
 
@@ -228,7 +238,7 @@ macro_rules! host_errors {
         pub struct $name(#[source] BoxError);
 
         impl $name {
-            /// Wraps the cause.
+            /// Wraps the cause of the failure.
             pub fn new(source: impl Into<BoxError>) -> Self {
                 Self(source.into())
             }
@@ -236,7 +246,7 @@ macro_rules! host_errors {
     )*};
 }
 host_errors! {
-    /// A source of [`Entropy`](crate::Entropy) could not deliver: answered with 500 `server_error`.
+    /// A source of [`Entropy`](crate::Entropy) failed. Answered with 500 `server_error`.
     EntropyError = "the source of randomness failed";
 }
 
@@ -272,7 +282,7 @@ mod tests {
     fn text_of_a_storage_error_does_not_hold_its_cause() {
         let error = Error::from(StorageError::new("password=hunter2"));
         assert_eq!(error.to_string(), "the storage failed");
-        assert_eq!(error.description(), "the server met an unexpected condition");
+        assert_eq!(error.description(), "the server encountered an unexpected error");
         let source = std::error::Error::source(&error).unwrap();
         assert_eq!(source.to_string(), "password=hunter2");
     }

@@ -1,4 +1,4 @@
-//! Why a request was refused, and the one table that says what of it a client may see.
+//! The reasons why a request is refused, and the table of what a client may see of each.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -8,18 +8,19 @@ use super::code::{ErrorCode, InvalidErrorText, is_error_text};
 
 /// The precise reason why a request was refused, for operators.
 ///
-/// What a client may see of it is [`code`](Self::code) and [`description`](Self::description); where a distinction
-/// would help an attacker, several reasons share one text.
+/// A client sees only its [`code`](Self::code) and [`description`](Self::description). Several reasons share one
+/// description if the difference would help an attacker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Refusal {
-    // The request as such.
-    /// The endpoint does not serve this method; the value is what `Allow` says.
+    // The request as a whole.
+    /// The endpoint does not support the HTTP method. The value is sent in `Allow`.
     MethodNotAllowed(&'static str),
-    /// The body or query is larger than [`Policy::max_body`](crate::Policy::max_body), or the parameters of an authorization
-    /// request have more than 16 KiB together.
+    /// The body or query is larger than [`Policy::max_body`](crate::Policy::max_body), or the parameters of an
+    /// authorization request are larger than 16 KiB in total.
     BodyTooLarge,
-    /// The body broke off or could not be read: see [`Request::with_broken_body`](crate::Request::with_broken_body).
+    /// The body is incomplete or could not be read: see
+    /// [`Request::with_broken_body`](crate::Request::with_broken_body).
     BrokenBody,
     /// The body did not arrive in time: see [`Request::with_late_body`](crate::Request::with_late_body).
     LateBody,
@@ -27,163 +28,169 @@ pub enum Refusal {
     NotAForm,
     /// A percent escape is broken, or a value is not UTF-8.
     MalformedEncoding,
-    /// A parameter that may stand once stands several times.
+    /// A parameter that may occur once occurs more than once.
     RepeatedParameter(&'static str),
     /// A required parameter is missing or empty.
     MissingParameter(&'static str),
-    /// A parameter does not meet its grammar.
+    /// A parameter is malformed.
     MalformedParameter(&'static str),
-    /// A parameter stands in the URL's query, which is not allowed to this client or at this endpoint.
+    /// A parameter is in the query of the URL, which is not allowed for this client or at this endpoint.
     ParameterInQuery(&'static str),
 
     // Client authentication.
-    /// More than one authentication method, or `Authorization` header, in one request.
+    /// The request has more than one client authentication method or `Authorization` header.
     SeveralAuthenticationMethods,
     /// The header and the body name different clients.
     ConflictingClientIds,
     /// The `Authorization` header cannot be read.
     MalformedAuthorization,
-    /// The client did not authenticate, for whatever reason, and its `Authorization: Basic` header has a `%` or `+`. Perhaps it does not
-    /// form-encode the two parts, see [`raw_basic_secret`](crate::client::ClientParts::raw_basic_secret).
+    /// Client authentication failed, and the `Authorization: Basic` header has a `%` or `+`. The client may have
+    /// omitted the form-encoding of identifier and secret: see
+    /// [`raw_basic_secret`](crate::client::ClientParts::raw_basic_secret).
     UnencodedCredentials,
-    /// No client has this identifier.
+    /// No client has the identifier.
     UnknownClient,
-    /// The request does not authenticate its client, or names none.
+    /// The request names no client, or does not authenticate the client that it names.
     MissingClientAuthentication,
-    /// The client is not registered for the authentication method that was used, or the server does not know it.
+    /// The client is not registered for the authentication method of the request, or the server does not know the
+    /// method.
     AuthenticationMethodNotAllowed,
     /// The client's credentials are wrong or have expired.
     ClientAuthenticationFailed,
 
     // The authorization endpoint.
-    /// No client has this identifier. Anyone may learn that here, where clients do not authenticate.
+    /// No client has the identifier, at the authorization endpoint. Anyone may learn that, because clients do not
+    /// authenticate there.
     UnregisteredClient,
-    /// The redirect URI is not one of the client's.
+    /// The redirect URI is not registered for the client.
     UnregisteredRedirectUri,
-    /// The server does not serve this response type.
+    /// The server does not support the response type.
     UnsupportedResponseType,
-    /// The client is not registered for this response type.
+    /// The client is not registered for the response type.
     ResponseTypeNotAllowed,
-    /// The response mode is unknown, or does not go with the response type.
+    /// The response mode is unknown, or cannot be used with the response type.
     UnsupportedResponseMode,
-    /// The out-of-band redirect cannot carry this response type.
+    /// The out-of-band redirect cannot be used with the response type.
     OutOfBandToken,
-    /// PKCE is required.
+    /// PKCE is required, and the request has no challenge.
     MissingCodeChallenge,
-    /// `plain` is switched off.
+    /// The PKCE method is `plain`, which is not allowed.
     PlainChallenge,
-    /// Neither `S256` nor `plain`.
+    /// The PKCE method is neither `S256` nor `plain`.
     UnsupportedChallengeMethod,
     /// The server was built without an authorization endpoint.
     NoAuthorizationEndpoint,
-    /// The form token was not made by this server for this session, or was changed.
+    /// The form token was not made by this server for this session, or it was changed.
     InvalidFormToken,
     /// The form was submitted too late.
     ExpiredFormToken,
-    /// The form shows something else than this server would show now, because the client or a setting was changed; or it was
-    /// sealed in a format that this server does not know.
+    /// The form shows something else than the server would show now, because the client or a setting was changed. Or
+    /// the form token has a format that this server does not know.
     StaleFormToken,
-    /// The user has already decided by this form. The client is not told of the repetition.
+    /// The user has already decided with this form. The client does not learn of the repetition.
     UsedFormToken,
-    /// The user said no.
+    /// The user denied the request.
     DeniedByUser,
-    /// The user approved, but left no scope selected.
+    /// The user approved, but selected no scope.
     NothingApproved,
-    /// The user is not logged in, or not as recently as the request demands.
+    /// The user is not logged in, or the login is older than the request allows.
     LoginRequired,
-    /// The user has to be asked, and the request allows no page.
+    /// The user must be asked for consent, and the request allows no page.
     ConsentRequired,
-    /// The user has to do something else, and the request allows no page.
+    /// The user must do something else, and the request allows no page.
     InteractionRequired,
-    /// The user has to choose an account, and the request allows no page. The library itself never says so.
+    /// The user must choose an account, and the request allows no page. The library itself never uses this reason.
     AccountSelectionRequired,
-    /// The user can't log in in one of the ways that the request names.
+    /// The user can't log in by any of the ways that the request names.
     UnmetAuthentication,
-    /// The user who approves is not the one who was asked.
+    /// The user who approved is not the user who was asked.
     OtherUser,
 
     // Scope.
-    /// The scope does not meet its grammar.
+    /// The scope is malformed.
     MalformedScope,
-    /// The server does not offer a scope that was asked for.
+    /// The server does not offer a requested scope.
     UnknownScope,
     /// A requested scope is not allowed for the client.
     ScopeNotAllowed,
-    /// No scope was asked for and there is no default.
+    /// The request names no scope, and no default scope applies to the client.
     NoDefaultScope,
-    /// The refresh asks for more than was granted.
+    /// A refresh request asks for more scope than was granted.
     ScopeExceedsGrant,
-    /// Nothing is left of what was granted: the client may not have it any more, or the server does not offer it any more.
+    /// No scope is left of the granted scope: the client may not have it any more, or the server does not offer it any
+    /// more.
     NoScopeLeft,
 
     // The token endpoint.
-    /// The server does not serve this grant type.
+    /// The server does not support the grant type.
     UnsupportedGrantType,
-    /// The client is not registered for this grant type.
+    /// The client is not registered for the grant type.
     GrantTypeNotAllowed,
-    /// No such code or refresh token.
+    /// The code or refresh token does not exist.
     UnknownToken,
     /// The code or refresh token belongs to another client.
     ForeignToken,
     /// The code or refresh token has expired.
     ExpiredToken,
-    /// The code's or refresh token's grant has ended, or was or has just been revoked.
+    /// The grant of the code or refresh token has ended or was revoked.
     GrantEnded,
-    /// A redeemed code was presented again by someone who proved possession: its grant is revoked.
+    /// A redeemed code was presented again, with the right verifier and client. Its grant was revoked.
     CodeReplayed,
-    /// A redeemed code was presented again by a client that seems to have lost the answer, see
-    /// [`Policy::tolerate_repeated_codes`](crate::Policy::tolerate_repeated_codes). Nothing is revoked.
+    /// A redeemed code was presented again by a client that probably lost the first response, see
+    /// [`Policy::tolerate_repeated_codes`](crate::Policy::tolerate_repeated_codes). Nothing was revoked.
     CodeRepeated,
-    /// A spent refresh token was presented again, outside of its grace window, or within it although the access token of the first answer
-    /// was revoked: its grant is revoked.
+    /// A redeemed refresh token was presented again after its grace window, or within it after the access token of the
+    /// first response was revoked. Its grant was revoked.
     RefreshTokenReused,
-    /// A spent refresh token was presented within its grace window, but its successors can't be given again: the request asks
-    /// for less scope than the first one did, or for other scope, its access token has a scope that the client may not have any more, or a successor has
-    /// expired or been used. Nothing is revoked.
+    /// A redeemed refresh token was presented within its grace window, but its successors can't be returned again.
+    /// Either the request asks for less or other scope than the first one, or the access token has a scope that the
+    /// client may not have any more, or a successor has expired or been used. Nothing was revoked.
     RetryRefused,
-    /// The grant was refreshed more often than [`Policy::refresh_interval`](crate::Policy::refresh_interval) allows. Nothing is spent.
+    /// The grant was refreshed more often than [`Policy::refresh_interval`](crate::Policy::refresh_interval) allows.
+    /// The token was not redeemed.
     RefreshedTooOften,
-    /// A refresh token was spent further in the future than clocks may differ; nothing was revoked.
+    /// The refresh token was redeemed at a time too far in the future for a difference of clocks. Nothing was revoked.
     SpentInTheFuture,
     /// A one-time key of an extension grant was used before.
     KeyUsed,
-    /// A grant was to be derived from a token of another type than `Bearer`, whose proof was not checked.
+    /// A grant handler tried to derive a grant from a token whose type is not `Bearer`, so its proof was not checked.
     BoundToken,
-    /// The grant would descend from more than four others.
+    /// The derived grant would have more than four ancestors.
     NestedTooDeep,
-    /// The authenticator says that the subject of the grant is suspended; nothing was spent.
+    /// The authenticator reported that the subject of the grant is suspended. No token was redeemed.
     SubjectSuspended,
-    /// The authenticator says that the subject of the grant is gone: all its grants were revoked.
+    /// The authenticator reported that the subject of the grant is gone. All grants of the subject were revoked.
     SubjectGone,
-    /// The redirect URI is not the one of the authorization request.
+    /// The redirect URI differs from the one in the authorization request.
     RedirectUriMismatch,
-    /// The code has a challenge, the request has no verifier.
+    /// The code has a challenge, but the request has no verifier.
     MissingCodeVerifier,
-    /// The verifier does not meet its grammar.
+    /// The verifier is malformed.
     MalformedCodeVerifier,
-    /// The verifier does not meet the challenge.
+    /// The verifier does not match the challenge.
     WrongCodeVerifier,
     /// The code has no challenge, but the request has a verifier.
     UnexpectedCodeVerifier,
-    /// The code has no challenge, and this client may not go without.
+    /// The code has no challenge, and the client must use PKCE.
     CodeWithoutChallenge,
     /// The resource owner's credentials are wrong.
     ResourceOwnerRejected,
 
-    // Life after issuing.
-    /// A client wants to revoke a token that belongs to another one. Only a confidential client that an administrator registered is
-    /// told; any other one gets the answer to an unknown token.
+    // The revocation and introspection endpoints.
+    /// A client tried to revoke a token of another client. Only a confidential client that an administrator registered
+    /// gets this error. Any other client gets the response for an unknown token.
     NotYourToken,
-    /// A client wants to revoke a token of a kind that this version does not know. The token lives on.
+    /// A client tried to revoke a token of a kind that this version does not know. The token stays valid.
     UnsupportedTokenKind,
-    /// A client wants to inspect tokens without being allowed to, or without being able to prove who it is.
+    /// A client that is not confidential tried to introspect a token, or an unidentified caller asked for a signed
+    /// response.
     IntrospectionNotAllowed,
 
-    /// A reason of the host's own, from an extension grant.
+    /// A reason that the host app defines, such as that of an extension grant.
     Extension(ExtensionRefusal),
 }
 
-/// The error of an extension grant: a code and a description that meet the grammar of RFC 6749 §5.2.
+/// A reason that the host app defines: a code and a description in the characters that RFC 6749 §5.2 allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ExtensionRefusal {
     code: ErrorCode,
@@ -191,22 +198,23 @@ pub struct ExtensionRefusal {
 }
 
 impl ExtensionRefusal {
-    /// Makes a refusal with one of the standard codes or one made by [`ErrorCode::extension`]. For a text that is written in the
-    /// program, [`Error::refused`] is shorter.
+    /// Returns a reason with a standard code or a code made by [`ErrorCode::extension`]. If the description is a
+    /// literal, [`Error::refused`] is shorter.
     ///
     /// # Errors
-    /// The description leaves the characters `%x20-21 / %x23-5B / %x5D-7E`.
+    /// The description has a character outside of `%x20-21 / %x23-5B / %x5D-7E`.
     pub const fn new(code: ErrorCode, description: &'static str) -> Result<Self, InvalidErrorText> {
         if is_error_text(description) { Ok(Self { code, description }) } else { Err(InvalidErrorText) }
     }
 }
 
 impl Error {
-    /// Refuses a request for a reason of the host's own, from a grant handler or a token customizer. The client reads the code and the
-    /// description, in characters that RFC 6749 §5.2 allows: `%x20-21 / %x23-5B / %x5D-7E`.
+    /// Returns an error that refuses a request for a reason of your own. Use it in a grant handler or a token
+    /// customizer. The client sees the code and the description. RFC 6749 §5.2 allows the characters `%x20-21 / %x23-5B
+    /// / %x5D-7E`.
     ///
-    /// It never panics. A description with another character is a mistake in the program: the result is then [`Error::Misuse`],
-    /// which is answered with 500 `server_error`. [`ExtensionRefusal::new`] returns that mistake as an error.
+    /// It never panics. If the description has another character, it returns [`Error::Misuse`], which is answered with
+    /// 500 `server_error`. [`ExtensionRefusal::new`] returns an error in that case.
     /// ```
     /// use grantor::{Error, ErrorCode};
     ///
@@ -217,7 +225,9 @@ impl Error {
     pub const fn refused(code: ErrorCode, description: &'static str) -> Self {
         match ExtensionRefusal::new(code, description) {
             Ok(refusal) => Self::Refused(Refusal::Extension(refusal)),
-            Err(InvalidErrorText) => Self::Misuse("a refusal has a description that RFC 6749 §5.2 does not allow"),
+            Err(InvalidErrorText) => {
+                Self::Misuse("a refusal's description has a character that RFC 6749 §5.2 does not allow")
+            }
         }
     }
 }
@@ -237,30 +247,35 @@ impl fmt::Display for Refusal {
 impl std::error::Error for Refusal {}
 
 impl Refusal {
-    /// The error code that a client sees.
+    /// Returns the error code that a client sees.
     #[must_use]
     pub const fn code(&self) -> ErrorCode {
         self.public().0
     }
 
-    /// The description that a client sees: fixed text, and at most the name of a parameter that the server knows.
+    /// Returns the description that a client sees. It is a fixed text with at most the name of a parameter that the
+    /// server knows.
     #[must_use]
     pub fn description(&self) -> Cow<'static, str> {
         match self {
             Self::RepeatedParameter(name) => format!("the parameter {name} occurs more than once").into(),
             Self::MissingParameter(name) => format!("the parameter {name} is missing").into(),
             Self::MalformedParameter(name) => format!("the parameter {name} is malformed").into(),
-            Self::ParameterInQuery(name) => format!("the parameter {name} belongs in the body").into(),
+            Self::ParameterInQuery(name) => {
+                format!("the parameter {name} is in the URL: send it in the request body").into()
+            }
             _ => self.public().1.into(),
         }
     }
 
-    /// Whether a consent form or a return target is no longer good, which is nobody's mistake.
+    /// Returns whether the reason is an old consent form or return target. Neither the user nor the client made a
+    /// mistake.
     pub(crate) const fn is_stale(&self) -> bool {
         matches!(self, Self::InvalidFormToken | Self::ExpiredFormToken | Self::StaleFormToken | Self::UsedFormToken)
     }
 
-    /// The status of the direct (not redirected) answer: 400 unless a specification says otherwise.
+    /// Returns the HTTP status of the direct (not redirected) response: 400 unless a specification requires another
+    /// one.
     #[must_use]
     pub fn status(&self) -> u16 {
         match self {
@@ -274,31 +289,39 @@ impl Refusal {
         }
     }
 
-    /// The one table from reason to wire.
+    /// Returns the code and the description that the client sees.
     #[expect(clippy::too_many_lines, reason = "one table")]
     const fn public(&self) -> (ErrorCode, &'static str) {
         use ErrorCode as E;
         const CLIENT: (E, &str) = (E::INVALID_CLIENT, "client authentication failed");
-        const GRANT: (E, &str) =
-            (E::INVALID_GRANT, "the grant is unknown, expired, revoked, used or belongs to another client");
+        const GRANT: (E, &str) = (
+            E::INVALID_GRANT,
+            "the code or token is unknown, expired, revoked, already used or belongs to another client",
+        );
         match self {
-            Self::MethodNotAllowed(_) => (E::INVALID_REQUEST, "this endpoint does not serve this method"),
+            Self::MethodNotAllowed(_) => (E::INVALID_REQUEST, "this endpoint does not support this HTTP method"),
             Self::BodyTooLarge => (E::INVALID_REQUEST, "the request is too large"),
-            Self::BrokenBody => (E::INVALID_REQUEST, "the body broke off or could not be read"),
-            Self::LateBody => (E::INVALID_REQUEST, "the body did not arrive in time"),
-            Self::NotAForm => (E::INVALID_REQUEST, "the body is not application/x-www-form-urlencoded"),
-            Self::MalformedEncoding => (E::INVALID_REQUEST, "the parameters have a broken escape or are not UTF-8"),
+            Self::BrokenBody => (E::INVALID_REQUEST, "the request body is incomplete or could not be read"),
+            Self::LateBody => (E::INVALID_REQUEST, "the request body did not arrive in time"),
+            Self::NotAForm => (E::INVALID_REQUEST, "the request body is not application/x-www-form-urlencoded"),
+            Self::MalformedEncoding => {
+                (E::INVALID_REQUEST, "the parameters have an invalid percent-escape or are not UTF-8")
+            }
             Self::RepeatedParameter(_) => (E::INVALID_REQUEST, "a parameter occurs more than once"),
             Self::MissingParameter(_) => (E::INVALID_REQUEST, "a parameter is missing"),
             Self::MalformedParameter(_) => (E::INVALID_REQUEST, "a parameter is malformed"),
-            Self::ParameterInQuery(_) => (E::INVALID_REQUEST, "parameters belong in the body"),
+            Self::ParameterInQuery(_) => (E::INVALID_REQUEST, "a parameter is in the URL: send it in the request body"),
 
-            Self::SeveralAuthenticationMethods => (E::INVALID_REQUEST, "more than one client authentication method"),
-            Self::ConflictingClientIds => (E::INVALID_REQUEST, "the header and the body name different clients"),
+            Self::SeveralAuthenticationMethods => {
+                (E::INVALID_REQUEST, "the request uses more than one client authentication method: use one")
+            }
+            Self::ConflictingClientIds => {
+                (E::INVALID_REQUEST, "the Authorization header and the body name different clients")
+            }
             Self::MalformedAuthorization => (E::INVALID_CLIENT, "the Authorization header is malformed"),
             Self::UnencodedCredentials => (
                 E::INVALID_CLIENT,
-                "client authentication failed: identifier and secret must be form-encoded in Authorization: Basic",
+                "client authentication failed: form-encode the identifier and the secret in Authorization: Basic",
             ),
             Self::UnknownClient
             | Self::MissingClientAuthentication
@@ -312,36 +335,41 @@ impl Refusal {
                 (E::UNAUTHORIZED_CLIENT, "the client is not registered for this response type")
             }
             Self::UnsupportedResponseMode => {
-                (E::INVALID_REQUEST, "the response mode is unknown or does not go with the response type")
+                (E::INVALID_REQUEST, "the response mode is unknown or cannot be used with the response type")
             }
             Self::OutOfBandToken => {
-                (E::INVALID_REQUEST, "the out-of-band redirect goes with the response type code only")
+                (E::INVALID_REQUEST, "the out-of-band redirect can be used with the response type code only")
             }
             Self::MissingCodeChallenge => (E::INVALID_REQUEST, "PKCE is required: code_challenge is missing"),
-            Self::PlainChallenge => (E::INVALID_REQUEST, "PKCE with plain is not supported: use S256"),
+            Self::PlainChallenge => {
+                (E::INVALID_REQUEST, "PKCE: the code_challenge_method plain is not supported: use S256")
+            }
             Self::UnsupportedChallengeMethod => {
                 (E::INVALID_REQUEST, "PKCE: this code_challenge_method is not supported: use S256")
             }
             Self::NoAuthorizationEndpoint => (E::INVALID_REQUEST, "this server has no authorization endpoint"),
-            Self::InvalidFormToken => (E::INVALID_REQUEST, "this form was not made for this session"),
+            Self::InvalidFormToken => (E::INVALID_REQUEST, "this form does not belong to your current session"),
             Self::ExpiredFormToken | Self::StaleFormToken => (E::INVALID_REQUEST, "this form has expired"),
-            Self::UsedFormToken => (E::INVALID_REQUEST, "this form was sent before"),
-            Self::DeniedByUser => (E::ACCESS_DENIED, "the resource owner denied the request"),
-            Self::NothingApproved => (E::ACCESS_DENIED, "the resource owner approved no scope"),
-            Self::LoginRequired => (E::LOGIN_REQUIRED, "the user has to log in"),
-            Self::ConsentRequired => (E::CONSENT_REQUIRED, "the user has to consent"),
-            Self::InteractionRequired => (E::INTERACTION_REQUIRED, "the user has to confirm the request"),
-            Self::AccountSelectionRequired => (E::ACCOUNT_SELECTION_REQUIRED, "the user has to choose an account"),
-            Self::UnmetAuthentication => {
-                (E::UNMET_AUTHENTICATION_REQUIREMENTS, "the user cannot log in as the request demands")
-            }
-            Self::OtherUser => (E::ACCESS_DENIED, "another user approved than was asked"),
+            Self::UsedFormToken => (E::INVALID_REQUEST, "this form was already submitted"),
+            Self::DeniedByUser => (E::ACCESS_DENIED, "the user denied the request"),
+            Self::NothingApproved => (E::ACCESS_DENIED, "the user approved no scope"),
+            Self::LoginRequired => (E::LOGIN_REQUIRED, "the user must log in"),
+            Self::ConsentRequired => (E::CONSENT_REQUIRED, "the user must consent"),
+            Self::InteractionRequired => (E::INTERACTION_REQUIRED, "the user must confirm the request"),
+            Self::AccountSelectionRequired => (E::ACCOUNT_SELECTION_REQUIRED, "the user must choose an account"),
+            Self::UnmetAuthentication => (
+                E::UNMET_AUTHENTICATION_REQUIREMENTS,
+                "the user cannot log in by any of the ways that the request names",
+            ),
+            Self::OtherUser => (E::ACCESS_DENIED, "the user who approved is not the user who was asked"),
 
             Self::MalformedScope => (E::INVALID_SCOPE, "the scope is malformed"),
-            Self::UnknownScope => (E::INVALID_SCOPE, "a scope is unknown"),
+            Self::UnknownScope => (E::INVALID_SCOPE, "a requested scope is unknown"),
             Self::ScopeNotAllowed => (E::INVALID_SCOPE, "a requested scope is not allowed for this client"),
-            Self::NoDefaultScope => (E::INVALID_SCOPE, "no scope was asked for and there is no default"),
-            Self::ScopeExceedsGrant => (E::INVALID_SCOPE, "the scope exceeds what was granted"),
+            Self::NoDefaultScope => {
+                (E::INVALID_SCOPE, "the parameter scope is missing, and the client has no default scope")
+            }
+            Self::ScopeExceedsGrant => (E::INVALID_SCOPE, "the requested scope exceeds the granted scope"),
 
             Self::UnsupportedGrantType => (E::UNSUPPORTED_GRANT_TYPE, "this grant type is not supported"),
             Self::GrantTypeNotAllowed => (E::UNAUTHORIZED_CLIENT, "the client is not registered for this grant type"),
@@ -362,24 +390,29 @@ impl Refusal {
             Self::RefreshedTooOften => {
                 (E::TEMPORARILY_UNAVAILABLE, "the grant is refreshed too often, try again later")
             }
-            Self::NestedTooDeep => (E::INVALID_REQUEST, "the token was derived from too many others"),
+            Self::NestedTooDeep => {
+                (E::INVALID_REQUEST, "the grant has too many ancestors: derive it from an earlier token")
+            }
             Self::RedirectUriMismatch => {
-                (E::INVALID_GRANT, "the redirect URI is not the one of the authorization request")
+                (E::INVALID_GRANT, "the redirect URI differs from the one in the authorization request")
             }
             Self::MissingCodeVerifier => (E::INVALID_GRANT, "PKCE: code_verifier is missing"),
             Self::MalformedCodeVerifier => (
                 E::INVALID_GRANT,
-                "PKCE: code_verifier is malformed: it has 43 to 128 of the characters A-Z a-z 0-9 - . _ ~",
+                "PKCE: code_verifier is malformed: it must have 43 to 128 characters out of A-Z a-z 0-9 - . _ ~",
             ),
-            Self::WrongCodeVerifier => (E::INVALID_GRANT, "PKCE: code_verifier does not meet the challenge"),
-            Self::UnexpectedCodeVerifier => {
-                (E::INVALID_REQUEST, "PKCE: the authorization request had no code_challenge")
+            Self::WrongCodeVerifier => (E::INVALID_GRANT, "PKCE: code_verifier does not match code_challenge"),
+            Self::UnexpectedCodeVerifier => (
+                E::INVALID_REQUEST,
+                "PKCE: code_verifier was sent, but the authorization request had no code_challenge",
+            ),
+            Self::CodeWithoutChallenge => {
+                (E::INVALID_GRANT, "PKCE is required for this client: send code_challenge in the authorization request")
             }
-            Self::CodeWithoutChallenge => (E::INVALID_GRANT, "PKCE is required for this client"),
-            Self::ResourceOwnerRejected => (E::INVALID_GRANT, "the resource owner's credentials are wrong"),
+            Self::ResourceOwnerRejected => (E::INVALID_GRANT, "the username or password is wrong"),
             Self::NotYourToken => (E::UNAUTHORIZED_CLIENT, "the token belongs to another client"),
             Self::UnsupportedTokenKind => (E::UNSUPPORTED_TOKEN_TYPE, "this kind of token cannot be revoked here"),
-            Self::IntrospectionNotAllowed => (E::UNAUTHORIZED_CLIENT, "the client may not inspect tokens"),
+            Self::IntrospectionNotAllowed => (E::UNAUTHORIZED_CLIENT, "the client may not introspect tokens"),
             Self::Extension(refusal) => (refusal.code, refusal.description),
         }
     }

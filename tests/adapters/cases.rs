@@ -157,7 +157,7 @@ async fn broken_off_body_gets_400_of_its_endpoint() {
             let request = || post_as(&machine, path, broken()).with("origin", "https://spa.example");
             let answer = app.send(request().with_peer([192, 0, 2, 7])).await;
             assert_eq!(answer.error(), (400, "invalid_request".to_owned()), "{path}");
-            assert_eq!(answer.json()["error_description"], "the body broke off or could not be read");
+            assert_eq!(answer.json()["error_description"], "the request body is incomplete or could not be read");
             assert_eq!(answer.header("content-type"), Some("application/json"));
             assert_eq!(answer.header("cache-control"), Some("no-store"));
             assert_eq!(answer.header("access-control-allow-origin"), origin, "{path}");
@@ -166,7 +166,11 @@ async fn broken_off_body_gets_400_of_its_endpoint() {
             assert_eq!(last.name, event);
             assert!(last.text.contains("BrokenBody") && last.text.contains("192.0.2.7"), "{}", last.text);
             let answer = app.send(request().with("authorization", "Basic x")).await;
-            assert_eq!(answer.json()["error_description"], "the body broke off or could not be read", "comes first");
+            assert_eq!(
+                answer.json()["error_description"],
+                "the request body is incomplete or could not be read",
+                "comes first"
+            );
         }
         assert_eq!(t.events.events().len(), 6, "nothing else has happened");
     }
@@ -198,10 +202,16 @@ async fn repeated_headers_and_parameters_stay_repeated() {
         let app = web.host(&t.server);
         let post = |uri: &str, more: &str| post_as(&machine, uri, format!("grant_type=client_credentials{more}"));
         for (request, description) in [
-            (post("/token", "").with("authorization", &basic(&machine)), "more than one client authentication method"),
-            (post("/token", "").with("content-type", FORM), "the body is not application/x-www-form-urlencoded"),
+            (
+                post("/token", "").with("authorization", &basic(&machine)),
+                "the request uses more than one client authentication method: use one",
+            ),
+            (
+                post("/token", "").with("content-type", FORM),
+                "the request body is not application/x-www-form-urlencoded",
+            ),
             (post("/token", "&scope=a&scope=a"), "the parameter scope occurs more than once"),
-            (post("/token?scope=user:read", ""), "the parameter scope belongs in the body"),
+            (post("/token?scope=user:read", ""), "the parameter scope is in the URL: send it in the request body"),
         ] {
             let answer = app.send(request).await;
             assert_eq!(answer.error(), (400, "invalid_request".to_owned()), "{description}");

@@ -87,7 +87,7 @@ async fn late_body_gets_408_from_its_endpoint() {
         ] {
             let answer = app.send(post_as(&machine, path, stalled()).with("origin", "https://spa.example")).await;
             assert_eq!(answer.error(), (408, "invalid_request".to_owned()), "{path}");
-            assert_eq!(answer.json()["error_description"], "the body did not arrive in time", "{path}");
+            assert_eq!(answer.json()["error_description"], "the request body did not arrive in time", "{path}");
             assert_eq!(answer.header("cache-control"), Some("no-store"), "{path}");
             assert_eq!(answer.header("access-control-allow-origin"), origin, "{path}");
             let last = t.events.events().pop().unwrap();

@@ -138,7 +138,7 @@ pub(crate) async fn client_of(t: &TestServer, client: &TestClient) -> Arc<Client
 
 /// What pages say about a form that is no longer good.
 const STALE: [&str; 3] =
-    ["this form has expired", "this form was not made for this session", "this form was sent before"];
+    ["this form has expired", "this form does not belong to your current session", "this form was already submitted"];
 
 /// Checks that an answer is a page with an error on it. It leads nowhere, or back to the request if a form is no longer good.
 #[track_caller]
@@ -157,7 +157,7 @@ pub(crate) fn assert_page(response: &Response, status: u16, code: &str, descript
 #[track_caller]
 pub(crate) fn text_around_value(response: &Response) -> String {
     let page = text(response);
-    let Some((before, rest)) = page.split_once("<p>The request says:</p><p><code>") else {
+    let Some((before, rest)) = page.split_once("<p>The request contains:</p><p><code>") else {
         return page.to_owned();
     };
     let (value, after) = rest.split_once("</code></p>").expect("an end");

@@ -106,7 +106,10 @@ async fn declared_parameter_needs_a_free_name() {
     }
     for known in ["client_id", "redirect_uri", "response_type", "response_mode", "state", "scope", "code_challenge"] {
         let error = build(&[known]).await.unwrap_err();
-        assert_eq!(error.to_string(), format!("the authorization parameter {known:?} is known already"));
+        assert_eq!(
+            error.to_string(),
+            format!("the authorization parameter {known:?} is built in or declared twice: remove the declaration")
+        );
     }
     assert!(matches!(build(&["nonce", "nonce"]).await, Err(BuildError::KnownParameter("nonce"))));
 }

@@ -170,7 +170,7 @@ async fn forged_form_gets_a_page_and_grants_nothing() {
     let token = &form_token(&t, &app).await;
     let rest = [("scope", "user:read"), ("decision", "approve")];
     let other_session = submit(&t, &[&[("form_token", &**token)], &rest[..]].concat(), "another").await.unwrap_err();
-    assert_page(&other_session, 400, "invalid_request", "this form was not made for this session");
+    assert_page(&other_session, 400, "invalid_request", "this form does not belong to your current session");
     let missing = submit(&t, &rest, "session").await.unwrap_err();
     assert_page(&missing, 400, "invalid_request", "the parameter form_token is missing");
     let fields = [&[("form_token", &**token), ("form_token", token)], &rest[..]].concat();
@@ -181,11 +181,11 @@ async fn forged_form_gets_a_page_and_grants_nothing() {
     // A link or an image can make a browser send a GET with any query.
     let by_link =
         t.server.resume_form(&Request::get(format!("/consent?{encoded}")), "session").await.unwrap_err().to_response();
-    assert_page(&by_link, 405, "invalid_request", "this endpoint does not serve this method");
+    assert_page(&by_link, 405, "invalid_request", "this endpoint does not support this HTTP method");
     assert_eq!(by_link.header("allow"), Some("POST"));
     let text = Request::new("POST", "/consent").with_header("content-type", "text/plain").with_body(encoded);
     let as_text = t.server.resume_form(&text, "session").await.unwrap_err().to_response();
-    assert_page(&as_text, 400, "invalid_request", "the body is not application/x-www-form-urlencoded");
+    assert_page(&as_text, 400, "invalid_request", "the request body is not application/x-www-form-urlencoded");
 
     assert!(grants_of(&t, &app).await.is_empty());
     let names = t.events.names();

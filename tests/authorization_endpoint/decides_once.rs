@@ -10,7 +10,7 @@ use crate::common::{form, public, query_of, text};
 
 const SESSION: &str = "a-random-session-identifier";
 const STATE: Option<&str> = Some("af0ifjsldkj");
-const USED: &str = "this form was sent before";
+const USED: &str = "this form was already submitted";
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Decision {
@@ -33,7 +33,7 @@ fn assert_used(answer: &Response) {
     assert_page(answer, 400, "invalid_request", USED);
     let page = text(answer);
     assert!(page.contains("<h1>You have already answered</h1>"), "{page}");
-    assert!(!page.contains("Nothing was decided") && !page.contains("makers"), "{page}");
+    assert!(!page.contains("Nothing was decided") && !page.contains("developer"), "{page}");
 }
 
 // covers: B60

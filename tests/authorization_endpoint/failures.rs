@@ -16,8 +16,8 @@ use crate::ask::{
 use crate::common::{VERIFIER, confidential, public, query_of};
 
 const STATE: Option<&str> = Some("af0ifjsldkj");
-const BROKEN: &str = "the server met an unexpected condition";
-const AWAY: &str = "the server is not available, try again later";
+const BROKEN: &str = "the server encountered an unexpected error";
+const AWAY: &str = "the server is temporarily unavailable, try again later";
 
 // covers: AZ-07 (RFC 6749 §4.1.2.1)
 #[tokio::test]

@@ -16,7 +16,7 @@ use crate::common::{CHALLENGE, confidential, fragment_of, public, query_of};
 const STATE: Option<&str> = Some("af0ifjsldkj");
 const SESSION: &str = "a-random-session-identifier";
 const STALE: &str = "this form has expired";
-const WRONG_SESSION: &str = "this form was not made for this session";
+const WRONG_SESSION: &str = "this form does not belong to your current session";
 
 async fn sealed(t: &TestServer, ask: &Ask) -> String {
     consent(t, ask).await.form_token(SESSION)

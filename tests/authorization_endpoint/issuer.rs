@@ -89,6 +89,6 @@ async fn issuer_is_https_without_query_or_loopback_in_development() {
         "https://id.example\n",
     ] {
         let error = build(bad).await.expect_err(bad).to_string();
-        assert!(error.contains("is not an https URL"), "{error}");
+        assert!(error.contains("use an https URL"), "{error}");
     }
 }

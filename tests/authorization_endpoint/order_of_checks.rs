@@ -52,11 +52,11 @@ const FAULTS: &[Fault] = &[
         "invalid_request", "the parameter redirect_uri is missing"),
 
     fault(4, Client, "response_mode", |ask| ask.with("response_mode", "foo"),
-        "invalid_request", "the response mode is unknown or does not go with the response type"),
+        "invalid_request", "the response mode is unknown or cannot be used with the response type"),
     fault(4, Client, "response_mode", |ask| ask.and("response_mode", "query").and("response_mode", "query"),
         "invalid_request", "the parameter response_mode occurs more than once"),
     fault(5, Client, "an unknown one", |ask| ask.raw("&x=%ZZ"),
-        "invalid_request", "the parameters have a broken escape or are not UTF-8"),
+        "invalid_request", "the parameters have an invalid percent-escape or are not UTF-8"),
     fault(6, Client, "response_type", |ask| ask.twice("response_type"),
         "invalid_request", "the parameter response_type occurs more than once"),
     fault(6, Client, "state", |ask| ask.twice("state"),
@@ -82,11 +82,11 @@ const FAULTS: &[Fault] = &[
     fault(10, Client, "scope", |ask| ask.with("scope", "a\tb"),
         "invalid_scope", "the scope is malformed"),
     fault(10, Client, "scope", |ask| ask.with("scope", "nope"),
-        "invalid_scope", "a scope is unknown"),
+        "invalid_scope", "a requested scope is unknown"),
     fault(10, Client, "scope", |ask| ask.with("scope", "user:write"),
         "invalid_scope", "a requested scope is not allowed for this client"),
     fault(10, Client, "scope", |ask| ask.without("scope"),
-        "invalid_scope", "no scope was asked for and there is no default"),
+        "invalid_scope", "the parameter scope is missing, and the client has no default scope"),
 ];
 
 // covers: AMB-08, AMB-11, AZ-07 (RFC 6749 §4.1.2.1), B1
@@ -139,10 +139,10 @@ async fn response_type_token_checks_precede_pkce_and_scope() {
 
     let in_query = refused(&t, &ask.clone().with("response_mode", "query")).await;
     let described = |answer| fragment_of(answer)["error_description"].clone();
-    assert_eq!(described(&in_query), "the response mode is unknown or does not go with the response type");
+    assert_eq!(described(&in_query), "the response mode is unknown or cannot be used with the response type");
 
     let on_a_page = refused(&t, &ask.clone().with("redirect_uri", out_of_band)).await;
-    let description = "the out-of-band redirect goes with the response type code only";
+    let description = "the out-of-band redirect can be used with the response type code only";
     assert_page(&on_a_page, 400, "invalid_request", description);
 
     assert_eq!(described(&refused(&t, &ask).await), "the parameter code_challenge_method is missing");

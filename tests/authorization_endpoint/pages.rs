@@ -122,7 +122,8 @@ async fn error_page_names_the_right_cause() {
     ] {
         let html = text(&page);
         assert!(html.contains(&format!("<h1>{title}</h1>")), "{title}: {html}");
-        let blames = html.contains("The application you came from") || html.contains("tell its makers");
+        let blames =
+            html.contains("The application you came from") || html.contains("contact the application's developer");
         assert_eq!(blames, title == "This request can't be completed", "{html}");
         assert_eq!(page.header("retry-after"), retry_after, "{html}");
     }
@@ -367,7 +368,7 @@ async fn error_page_shows_the_value_that_was_compared() {
         let page = refused(&t, &ask.clone().with(name, value)).await;
         let html = text(&page);
         assert_eq!((page.status(), page.header("location")), (400, None));
-        assert!(html.contains(&format!("<p>The request says:</p><p><code>{shown}</code></p>")), "{html}");
+        assert!(html.contains(&format!("<p>The request contains:</p><p><code>{shown}</code></p>")), "{html}");
         assert!(!html.contains("href"), "{html}");
         let event = t.events.events().pop().unwrap();
         assert!(!event.text.contains(value), "{}", event.text);

@@ -137,7 +137,12 @@ async fn broken_escape_is_refused_and_never_repaired() {
     for broken in ["%", "%1", "%ZZ", "%FF", "%C3%28", "%ED%A0%80", "%00%", "%u0041"] {
         for name in ["client_id", "redirect_uri"] {
             let answer = refused(&t, &ask.clone().without(name).raw(&format!("&{name}={broken}"))).await;
-            assert_page(&answer, 400, "invalid_request", "the parameters have a broken escape or are not UTF-8");
+            assert_page(
+                &answer,
+                400,
+                "invalid_request",
+                "the parameters have an invalid percent-escape or are not UTF-8",
+            );
         }
         for name in ["response_type", "response_mode", "scope", "code_challenge", "code_challenge_method", "unknown"] {
             let answer = refused(&t, &ask.clone().without(name).raw(&format!("&{name}={broken}"))).await;

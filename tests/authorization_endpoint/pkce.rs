@@ -68,7 +68,7 @@ async fn pkce_plain_is_refused_explicit_or_implied() {
         for challenge in [CHALLENGE, VERIFIER] {
             let ask = Ask::code(&app).with("code_challenge", challenge);
             let plain = ask.clone().with("code_challenge_method", "plain");
-            assert_refused(&t, &plain, "PKCE with plain is not supported: use S256").await;
+            assert_refused(&t, &plain, "PKCE: the code_challenge_method plain is not supported: use S256").await;
             let no_method = ask.without("code_challenge_method");
             assert_refused(&t, &no_method, "the parameter code_challenge_method is missing").await;
         }
@@ -99,7 +99,7 @@ async fn pkce_plain_if_allowed_is_default_and_43_to_128_long() {
         assert_refused(&t, &ask, "the parameter code_challenge is malformed").await;
     }
     let not_its_habit = Ask::code(&modern).with("code_challenge_method", "plain");
-    assert_refused(&t, &not_its_habit, "PKCE with plain is not supported: use S256").await;
+    assert_refused(&t, &not_its_habit, "PKCE: the code_challenge_method plain is not supported: use S256").await;
 }
 
 // covers: PK-05 (RFC 7636 §4.4.1), PK-06, PK-23 (RFC 6749 §1.9; RFC 7636 §6.2.1)

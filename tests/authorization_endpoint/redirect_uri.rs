@@ -295,9 +295,9 @@ async fn out_of_band_code_page_needs_its_switch() {
     t.token_as(&app, request).await.expect("the code that was shown works");
 
     let denied: Response = pending(&t, &Ask::code(&app)).await.deny().into();
-    assert_page(&denied, 400, "access_denied", "the resource owner denied the request");
+    assert_page(&denied, 400, "access_denied", "the user denied the request");
     let bad_scope = refused(&t, &Ask::code(&app).with("scope", "nope")).await;
-    assert_page(&bad_scope, 400, "invalid_scope", "a scope is unknown");
+    assert_page(&bad_scope, 400, "invalid_scope", "a requested scope is unknown");
     // The other redirect URI of the same client is not affected.
     assert_error(
         &refused(&t, &Ask::code(&app).with("redirect_uri", CALLBACK).with("scope", "nope")).await,

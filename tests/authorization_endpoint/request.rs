@@ -35,7 +35,7 @@ async fn post_is_read_from_its_body_and_get_from_its_query() {
 
     let in_query = Request::post_form(format!("/authorize?{}", ask.encoded()), "");
     let answer = responded(t.server.authorize(&in_query).await);
-    assert_page(&answer, 400, "invalid_request", "the parameter client_id belongs in the body");
+    assert_page(&answer, 400, "invalid_request", "the parameter client_id is in the URL: send it in the request body");
 
     let in_body = Request::get("/authorize").with_body(ask.encoded());
     let answer = responded(t.server.authorize(&in_body).await);
@@ -69,7 +69,7 @@ async fn post_with_known_parameter_in_query_is_refused() {
         for query in [format!("{name}=x"), format!("tenant=1&{name}"), format!("{}=%ZZ", name.replace('_', "%5f"))] {
             let both = Request::post_form(format!("/authorize?{query}"), ask.encoded());
             let answer = responded(t.server.authorize(&both).await);
-            let description = format!("the parameter {name} belongs in the body");
+            let description = format!("the parameter {name} is in the URL: send it in the request body");
             assert_page(&answer, 400, "invalid_request", &description);
         }
     }
@@ -120,7 +120,7 @@ async fn other_methods_are_refused_and_issue_nothing() {
             .with_header("content-type", "application/x-www-form-urlencoded")
             .with_body(ask.encoded());
         let answer = responded(t.server.authorize(&request).await);
-        assert_page(&answer, 405, "invalid_request", "this endpoint does not serve this method");
+        assert_page(&answer, 405, "invalid_request", "this endpoint does not support this HTTP method");
         assert_eq!(answer.header("allow"), Some("GET, POST"), "{method}");
     }
     assert_eq!(t.faults.calls(), 1, "the storage was claimed, but no client was looked up");
@@ -144,7 +144,7 @@ async fn body_that_is_not_a_form_gets_a_page() {
         &["application/x-www-form-urlencoded", "application/x-www-form-urlencoded"],
     ] {
         let answer = responded(t.server.authorize(&post(types)).await);
-        assert_page(&answer, 400, "invalid_request", "the body is not application/x-www-form-urlencoded");
+        assert_page(&answer, 400, "invalid_request", "the request body is not application/x-www-form-urlencoded");
     }
     let with_charset = post(&["application/x-www-form-urlencoded; charset=UTF-8"]);
     assert!(matches!(t.server.authorize(&with_charset).await, AuthorizationOutcome::Pending(_)));
@@ -178,7 +178,7 @@ async fn input_above_the_limit_is_refused_unread() {
 async fn incomplete_body_gets_a_page() {
     let (t, app) = public().await;
     let answer = responded(t.server.authorize(&Ask::code(&app).post().with_broken_body()).await);
-    assert_page(&answer, 400, "invalid_request", "the body broke off or could not be read");
+    assert_page(&answer, 400, "invalid_request", "the request body is incomplete or could not be read");
     assert_eq!(t.events.names(), ["authorization_refused"]);
     assert_eq!(t.faults.calls(), 1, "the storage was claimed, but no client was looked up");
 }

@@ -115,7 +115,7 @@ async fn client_cannot_request_more_than_its_scope() {
     for scope in ["nope", "user:read nope", "user", "user:read:more", "openid user:read"] {
         let answer = refused(&t, &Ask::code(&writer).with("scope", scope)).await;
         assert_error(&answer, CALLBACK, "invalid_scope", STATE);
-        assert_eq!(query_of(&answer)["error_description"], "a scope is unknown");
+        assert_eq!(query_of(&answer)["error_description"], "a requested scope is unknown");
     }
     drop(pending(&t, &Ask::code(&unsaid)).await);
 }

@@ -82,7 +82,7 @@ async fn stale_form_page_blames_nobody_and_has_an_event() {
         let html = text(&page);
         assert_eq!((page.status(), page.header("location")), (400, None));
         assert!(html.contains("<h1>This page can't be used any more</h1><p>Nothing was decided: "), "{html}");
-        assert!(!html.contains("makers") && !html.contains("sent a request"), "{html}");
+        assert!(!html.contains("developer") && !html.contains("sent a request"), "{html}");
         let events = t.events.events();
         let [event] = events.as_slice() else { panic!("one event: {events:?}") };
         assert_eq!(event.name, "authorization_stale");
@@ -104,7 +104,7 @@ async fn used_form_leads_back_to_the_request_as_well() {
         assert_eq!(stale.reason(), Refusal::UsedFormToken);
         let target = stale.return_target().expect("the request can be read").to_owned();
         let page = Response::from(answer);
-        assert_page(&page, 400, "invalid_request", "this form was sent before");
+        assert_page(&page, 400, "invalid_request", "this form was already submitted");
         assert!(text(&page).contains(&target), "{}", text(&page));
         assert_eq!(t.events.names(), ["authorization_approved", "authorization_stale"]);
         assert_code(&ask_again(&t, &target).await);
@@ -192,7 +192,7 @@ async fn malformed_consent_form_does_not_blame_the_application() {
         assert!(error.stale_form().is_none());
         let page = error.to_response();
         let html = text(&page);
-        assert!(html.contains("<h1>This page can't be used any more</h1>") && !html.contains("makers"), "{html}");
+        assert!(html.contains("<h1>This page can't be used any more</h1>") && !html.contains("developer"), "{html}");
     }
     assert_eq!(t.events.names(), ["authorization_refused"; 4]);
 }

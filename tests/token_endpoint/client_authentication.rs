@@ -211,7 +211,7 @@ async fn unencoded_basic_credentials_get_advice_to_encode() {
     answers.push((response.body().to_vec(), header_values(&response, "www-authenticate").join("")));
     answers.dedup();
     assert_eq!(answers.len(), 1, "the answers can be told apart");
-    let told = "client authentication failed: identifier and secret must be form-encoded in Authorization: Basic";
+    let told = "client authentication failed: form-encode the identifier and the secret in Authorization: Basic";
     assert_eq!(crate::common::json(&response)["error_description"], told);
     // Without such characters there is nothing to tell, nor in a body.
     bad_client(&t, &by_basic("strict", "wrong"), "ClientAuthenticationFailed").await;

@@ -30,22 +30,30 @@ async fn invalid_request_names_the_problem() {
     let approved = t.authorize(&app).approve_as("alice").await;
     let code = redemption(&approved, &app);
     let cases = [
-        (Request::new("POST", "/token"), "the body is not application/x-www-form-urlencoded"),
-        (Request::post_form("/token", "a=%"), "the parameters have a broken escape or are not UTF-8"),
-        (Request::post_form("/token?scope=x", ""), "the parameter scope belongs in the body"),
+        (Request::new("POST", "/token"), "the request body is not application/x-www-form-urlencoded"),
+        (Request::post_form("/token", "a=%"), "the parameters have an invalid percent-escape or are not UTF-8"),
+        (Request::post_form("/token?scope=x", ""), "the parameter scope is in the URL: send it in the request body"),
         (token_as(&app, &with(&MACHINE, "grant_type", "")), "the parameter grant_type is missing"),
         (token_as(&app, &with(&code, "code", "")), "the parameter code is missing"),
         (token_as(&app, &[("grant_type", "refresh_token")]), "the parameter refresh_token is missing"),
         (token_as(&app, &[&MACHINE[..], &MACHINE].concat()), "the parameter grant_type occurs more than once"),
-        (token_as(&app, &[&MACHINE[..], &credentials].concat()), "more than one client authentication method"),
+        (
+            token_as(&app, &[&MACHINE[..], &credentials].concat()),
+            "the request uses more than one client authentication method: use one",
+        ),
         (
             token_as(&app, &[&MACHINE[..], &[("client_id", "x")]].concat()),
-            "the header and the body name different clients",
+            "the Authorization header and the body name different clients",
         ),
     ];
     all_refused(&t, 400, "invalid_request", &cases).await;
-    all_refused(&t, 405, "invalid_request", &[(Request::get("/token"), "this endpoint does not serve this method")])
-        .await;
+    all_refused(
+        &t,
+        405,
+        "invalid_request",
+        &[(Request::get("/token"), "this endpoint does not support this HTTP method")],
+    )
+    .await;
     let large = Request::post_form("/token", vec![b'a'; 65_537]);
     all_refused(&t, 413, "invalid_request", &[(large, "the request is too large")]).await;
     granted(&t, &token_as(&app, &code)).await;
@@ -82,7 +90,7 @@ async fn unknown_client_and_foreign_grant_have_distinct_codes() {
 // covers: TE-01 (RFC 6749 §5.2), TE-02 (RFC 6749 §5.2), TE-03 (RFC 6749 §5.2), TE-04 (RFC 6749 §5.2), TE-06 (RFC 6749 §5.2)
 #[tokio::test]
 async fn invalid_grant_does_not_reveal_its_reason() {
-    const ANY: &str = "the grant is unknown, expired, revoked, used or belongs to another client";
+    const ANY: &str = "the code or token is unknown, expired, revoked, already used or belongs to another client";
     let t = TestServer::new();
     let (app, other) = (t.confidential_client(CB).await, t.confidential_client(CB).await);
     let approved = t.authorize(&app).approve_as("alice").await;
@@ -102,13 +110,13 @@ async fn invalid_grant_does_not_reveal_its_reason() {
         (refresh(&app, fresh), ANY),
         (
             token_as(&app, &with(&code, "redirect_uri", "https://app.example/other")),
-            "the redirect URI is not the one of the authorization request",
+            "the redirect URI differs from the one in the authorization request",
         ),
-        (token_as(&app, &with(&code, "code_verifier", VERIFIER)), "PKCE: code_verifier does not meet the challenge"),
+        (token_as(&app, &with(&code, "code_verifier", VERIFIER)), "PKCE: code_verifier does not match code_challenge"),
         // Guards: who reads it knows which verifier is well-formed.
         (
             token_as(&app, &with(&code, "code_verifier", "short")),
-            "PKCE: code_verifier is malformed: it has 43 to 128 of the characters A-Z a-z 0-9 - . _ ~",
+            "PKCE: code_verifier is malformed: it must have 43 to 128 characters out of A-Z a-z 0-9 - . _ ~",
         ),
         (token_as(&app, &with(&code, "code_verifier", "")), "PKCE: code_verifier is missing"),
     ];
@@ -127,10 +135,13 @@ async fn invalid_scope_names_the_problem() {
     let wide = [("grant_type", "refresh_token"), ("refresh_token", fresh), ("scope", "user:read more")];
     let cases = [
         (token_as(&app, &with(&MACHINE, "scope", "a\tb")), "the scope is malformed"),
-        (token_as(&app, &with(&MACHINE, "scope", "nonsense")), "a scope is unknown"),
+        (token_as(&app, &with(&MACHINE, "scope", "nonsense")), "a requested scope is unknown"),
         (token_as(&narrow, &with(&MACHINE, "scope", "user:write")), "a requested scope is not allowed for this client"),
-        (token_as(&app, &with(&MACHINE, "scope", "")), "no scope was asked for and there is no default"),
-        (token_as(&app, &wide), "the scope exceeds what was granted"),
+        (
+            token_as(&app, &with(&MACHINE, "scope", "")),
+            "the parameter scope is missing, and the client has no default scope",
+        ),
+        (token_as(&app, &wide), "the requested scope exceeds the granted scope"),
     ];
     all_refused(&t, 400, "invalid_scope", &cases).await;
     granted(&t, &refresh(&app, fresh)).await;

@@ -23,8 +23,10 @@ use crate::support::{
 async fn requests_of_alice(t: &TestServer, app: &TestClient) -> Vec<(&'static str, Request, &'static str)> {
     let of_alice = requests(t, app).await.into_iter().filter(|(kind, _)| *kind != "client credentials");
     let refused = of_alice.map(|(kind, request)| match kind {
-        "password" => (kind, request, "the resource owner's credentials are wrong"),
-        _ => (kind, request, "the grant is unknown, expired, revoked, used or belongs to another client"),
+        "password" => (kind, request, "the username or password is wrong"),
+        _ => {
+            (kind, request, "the code or token is unknown, expired, revoked, already used or belongs to another client")
+        }
     });
     refused.collect()
 }
