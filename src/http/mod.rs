@@ -9,7 +9,7 @@ mod request;
 mod response;
 
 #[cfg(feature = "jwt")]
-pub(crate) use self::accept::accepts;
+pub(crate) use self::accept::prefers;
 pub use self::context::RequestContext;
 pub use self::from_parts::ResponseError;
 pub use self::languages::Languages;

@@ -6,16 +6,18 @@ use time::OffsetDateTime;
 use super::Introspection;
 use crate::client::Client;
 use crate::error::{Error, SigningError};
-use crate::http::{Request, Response, accepts};
+use crate::http::{Request, Response, prefers};
 use crate::jose::{Algorithm, sign};
 use crate::server_context::ServerContext;
+
+const MEDIA_TYPE: &str = "application/token-introspection+jwt";
 
 /// The type in the header, without `application/` (RFC 9701 §5).
 const TYP: &str = "token-introspection+jwt";
 
-/// Whether the caller asks for a JWT (RFC 9701 §4) and this server signs.
+/// Whether the caller asks for a JWT (RFC 9701 §4), and for JSON no more, and this server signs.
 pub(super) fn is_asked_for(server: &ServerContext, request: &Request) -> bool {
-    server.signing_keys.is_some() && accepts(request, "application", TYP)
+    server.signing_keys.is_some() && prefers(request, MEDIA_TYPE, "application/json")
 }
 
 /// Signs a response for its caller alone. `sub` and `exp` are inside of `token_introspection` only, so that the JWT can't be taken for an
@@ -38,10 +40,6 @@ pub(super) async fn respond(
     let algorithm = algorithm.ok_or_else(|| SigningError::new("no key signs"))?;
     let signer = keys.signer(algorithm).await.map_err(SigningError::from)?;
     let text = sign(&*signer, TYP, claims.to_string().as_bytes()).await.map_err(SigningError::new)?;
-    let headers = [
-        ("cache-control", "no-store"),
-        ("content-type", "application/token-introspection+jwt"),
-        ("pragma", "no-cache"),
-    ];
+    let headers = [("cache-control", "no-store"), ("content-type", MEDIA_TYPE), ("pragma", "no-cache")];
     Ok(Response::from_parts(200, headers, text).unwrap_or_else(Response::from))
 }
