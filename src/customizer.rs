@@ -258,7 +258,7 @@ pub struct Inspection<'a> {
 }
 
 /// The names of members that a [`TokenCustomizer`] can't add, in ascending order: those of RFC 6749 §5, RFC 7519 §4.1,
-/// RFC 7662 §2.2, RFC 7800, RFC 8693, RFC 9068, RFC 9396 and OpenID Connect Core §2.
+/// RFC 7662 §2.2, RFC 7800, RFC 8693, RFC 9068, RFC 9396, RFC 9701 §5 and OpenID Connect Core §2.
 pub const RESERVED_MEMBERS: &[&str] = &[
     "access_token",
     "acr",
@@ -292,6 +292,7 @@ pub const RESERVED_MEMBERS: &[&str] = &[
     "sid",
     "state",
     "sub",
+    "token_introspection",
     "token_type",
 ];
 

@@ -195,9 +195,7 @@ impl IntrospectionEndpoint {
         let Some(customizer) = &self.server.customizer else { return Ok(Some(Map::new())) };
         let Some(mut members) = customizer.introspection(inspection).await? else { return Ok(None) };
         let client_id = inspection.caller.id();
-        // A machine has no user name (RFC 9700 §4.15).
-        let is_machine = inspection.grant.subject.is_none();
-        for member in &drop_members(&mut members, |name| is_machine && name == "username") {
+        for member in &drop_members(&mut members, |name| is_user_name_of_machine(name, inspection.grant)) {
             let dropped = EventKind::CustomizerMemberDropped { client_id, member };
             self.server.observe_from(inspection.peer, inspection.now, dropped);
         }
@@ -210,6 +208,11 @@ impl fmt::Debug for IntrospectionEndpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("IntrospectionEndpoint")
     }
+}
+
+/// A machine has no user name (RFC 9700 §4.15).
+fn is_user_name_of_machine(member: &str, grant: &Grant) -> bool {
+    grant.subject.is_none() && member == "username"
 }
 
 fn is_live(token: &StoredToken, grant: &Grant, now: OffsetDateTime) -> bool {
@@ -237,15 +240,17 @@ impl Introspection {
         }
     }
 
-    /// Returns the JSON document of RFC 7662 §2.2, as the endpoint sends it: `{"active":false}`, or the members of an active token.
+    /// Returns the JSON document of RFC 7662 §2.2, as the endpoint sends it: `{"active":false}`, or the members of an active token. A
+    /// signed answer has the same members. Those of the host that have [reserved](crate::customizer::RESERVED_MEMBERS) names are left out.
     #[must_use]
     pub fn to_json(&self) -> Vec<u8> {
         let Self::Active(active) = self else { return br#"{"active":false}"#.to_vec() };
         let ActiveToken { token, grant, extra, server } = &**active;
-        // None of them has the name of one below, or could make a machine look like a user (RFC 9700 §4.15) or a refresh token like
-        // a token for an API: those names are reserved.
         let mut members = token.details.claims.clone();
         members.extend(extra.clone());
+        // None of them replaces one below, or makes a machine look like a user (RFC 9700 §4.15) or a refresh token like a token for an
+        // API. What the customizer added was checked before. The row may be from another version, and the host can change `extra`.
+        drop_members(&mut members, |name| is_user_name_of_machine(name, grant));
         let mut insert = |name: &str, value: Value| members.insert(name.to_owned(), value);
         insert("active", true.into());
         insert("scope", token.scope.as_str().into());

@@ -1,15 +1,17 @@
 //! Introspection responses as JWTs (RFC 9701).
 
+use async_trait::async_trait;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use grantor::customizer::{Inspection, Issuance, RESERVED_MEMBERS, TokenChanges, TokenCustomizer};
 use grantor::jose::{Algorithm, AwsLc, KeyRing, Verifier};
 use grantor::lint::ClientLint;
 use grantor::storage::ClientStore;
 use grantor::testing::{TestClient, TestServer};
-use grantor::{Clock, Request, Response, SigningKeys};
+use grantor::{Clock, Error, Introspection, IntrospectionRequest, Request, Response, SigningKeys};
 use serde_json::{Value, json};
 
-use crate::{Json, Offline, key, machine, parts, revoke, token};
+use crate::{API, CB, Json, Offline, key, machine, parts, revoke, signed, token};
 
 const JWT: &str = "application/token-introspection+jwt";
 
@@ -176,4 +178,71 @@ async fn resource_server_gets_no_token_by_its_credentials() {
     assert_eq!((&claims["aud"], &claims["token_introspection"]["active"]), (&json!(api.id), &json!(true)));
     let request = grantor::TokenRequest::client_credentials().scope("user:read");
     assert_eq!(t.token_as(&api, request).await.unwrap_err().code().as_str(), "unauthorized_client");
+}
+
+/// Adds a claim and a member of each reserved name, to a token and to what is told about it.
+struct Forging;
+
+#[async_trait]
+impl TokenCustomizer for Forging {
+    async fn issuance(&self, _: &Issuance<'_>) -> Result<TokenChanges, Error> {
+        let names = RESERVED_MEMBERS.iter().chain(&["team"]);
+        Ok(names.fold(TokenChanges::new(), |changes, name| changes.claim(*name, "forged")))
+    }
+
+    async fn introspection(&self, _: &Inspection<'_>) -> Result<Option<Json>, Error> {
+        let names = RESERVED_MEMBERS.iter().chain(&["tenant"]);
+        Ok(Some(names.map(|name| ((*name).to_owned(), json!("forged"))).collect()))
+    }
+}
+
+// covers: JI-02 (RFC 9701 §5)
+#[tokio::test]
+async fn host_replaces_no_claim_of_an_answer() {
+    for name in ["active", "aud", "client_id", "exp", "iat", "iss", "jti", "nbf", "scope", "sub", "token_introspection"]
+    {
+        assert!(RESERVED_MEMBERS.contains(&name), "{name}");
+    }
+    let t = TestServer::with(|builder| signed(builder, key(Algorithm::Es256)).token_customizer(Forging));
+    let web = t.confidential_client(CB).await;
+    let of_user = t.authorize(&web).approve_as("alice").await.redeem().await.unwrap();
+    let app = machine(&t).await;
+    for (caller, issued, subject) in [(&app, token(&t, &app).await, None), (&web, of_user, Some("alice"))] {
+        let own = parts(&issued.access_token).1;
+        assert_eq!(own.values().filter(|value| **value == "forged").count(), 1, "{own:?}");
+        let mut members = json!({
+            "active": true, "scope": own["scope"], "client_id": caller.id, "iss": t.server.issuer(), "aud": API,
+            "iat": own["iat"], "exp": own["exp"], "token_type": "Bearer", "team": "forged", "tenant": "forged",
+        });
+        if let Some(subject) = subject {
+            members["sub"] = json!(subject);
+        }
+        let dropped = t.events.count("customizer_member_dropped");
+        let plain = ask(&t, Some(caller), "application/json", issued.access_token.expose()).await;
+        assert_eq!(json!(json_of(&plain)), members);
+        assert_eq!(t.events.count("customizer_member_dropped"), dropped + RESERVED_MEMBERS.len());
+        let answer = ask(&t, Some(caller), JWT, issued.access_token.expose()).await;
+        let claims = parts(&grantor::AccessToken::new(std::str::from_utf8(answer.body()).unwrap())).1;
+        let now = t.clock.now().unix_timestamp();
+        let expected =
+            json!({ "iss": t.server.issuer(), "aud": caller.id, "iat": now, "token_introspection": members });
+        assert_eq!(json!(claims), expected);
+    }
+}
+
+// Guards: members that the host adds after the customizer's were checked.
+#[tokio::test]
+async fn host_replaces_no_member_of_a_typed_answer() {
+    let t = TestServer::with(|builder| signed(builder, key(Algorithm::Es256)));
+    let app = machine(&t).await;
+    let issued = token(&t, &app).await;
+    let request = IntrospectionRequest::of(issued.access_token.expose());
+    let request = request.client_secret_basic(&app.id, app.secret.as_ref().unwrap());
+    let mut told = t.server.introspection_request(&request).await.unwrap();
+    let expected = told.to_json();
+    let Introspection::Active(active) = &mut told else { panic!("{told:?}") };
+    for name in RESERVED_MEMBERS.iter().chain(&["username"]) {
+        active.extra.insert((*name).to_owned(), json!("forged"));
+    }
+    assert_eq!(told.to_json(), expected);
 }
