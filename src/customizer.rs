@@ -303,9 +303,14 @@ const MOST_BYTES: usize = 4_096;
 /// unusable.
 const MOST_LEVELS: usize = 32;
 
+/// Whether the library alone writes a member of this name.
+pub(crate) fn is_reserved(name: &str) -> bool {
+    RESERVED_MEMBERS.binary_search(&name).is_ok()
+}
+
 /// Takes out what a customizer can't add, and returns the names of it.
 pub(crate) fn drop_members(members: &mut Map<String, Value>, is_taken: impl Fn(&str) -> bool) -> Vec<String> {
-    let is_dropped = |name: &str| RESERVED_MEMBERS.binary_search(&name).is_ok() || is_taken(name);
+    let is_dropped = |name: &str| is_reserved(name) || is_taken(name);
     let dropped: Vec<String> = members.keys().filter(|name| is_dropped(name)).cloned().collect();
     members.retain(|name, _| !is_dropped(name));
     dropped

@@ -79,6 +79,9 @@ impl SigningKeys {
     /// A server of which access tokens are opaque again accepts the signed ones of before until they expire, if it has the keys and the
     /// protected resource still.
     ///
+    /// A token names the issuer and the audience. If one of the two changes, the signed tokens of before are refused, as RFC 9068 §4
+    /// demands of everyone who checks them. Clients get new ones by their refresh tokens.
+    ///
     /// This server checks such a token by its row, so that a revocation counts at once. A service that checks only the signature
     /// accepts the token until it expires.
     pub const fn sign_access_tokens(mut self) -> Self {

@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use time::Duration;
 
+use crate::customizer::is_reserved;
 use crate::error::{Error, SigningError};
 use crate::jose::{Accepted, Algorithm, AwsLc, Keys, Typ, sign, verify};
 use crate::record::{Grant, StoredToken};
@@ -92,16 +93,22 @@ impl SignedFormat for JwtAccessTokens {
         // Each key of the server's own is for one algorithm, also a key whose algorithm signs no more.
         let accepted = Accepted { max_size: MAX_SIZE, typ: Typ::Is(TYP), algorithms: &Algorithm::ALL };
         let Ok(claims) = verify(text, accepted, &keys, &AwsLc) else { return Ok(None) };
+        // Not that of the row: everyone else who checks the token compares with the present issuer, too (RFC 9068 §4). `agrees` does the
+        // same with the audience.
         let is_own = claims.text("iss") == Ok(Some(&*self.issuer));
         let Ok(Some(id)) = claims.text("jti") else { return Ok(None) };
         let key = TokenHash::of_jwt_id(id);
         Ok(is_own.then(|| Read { key, claims: claims.into_members() }))
     }
 
-    /// Compares every claim that the text has. A token that an older version has signed may have fewer.
+    /// Compares the claims that follow from the row and the grant. A token that an older version has signed may have fewer. One of a newer
+    /// version may have more, with names that no host can use; if such a claim restricts the token, the row has a critical member.
     fn agrees(&self, read: &Read, row: &StoredToken, grant: &Grant) -> bool {
         let Some(Value::String(id)) = read.claims.get("jti") else { return false };
         let Ok(Value::Object(expected)) = serde_json::to_value(self.claims(id, row, grant)) else { return false };
-        read.claims.iter().all(|(name, value)| expected.get(name) == Some(value))
+        read.claims.iter().all(|(name, value)| match expected.get(name) {
+            Some(own) => own == value,
+            None => is_reserved(name),
+        })
     }
 }

@@ -42,7 +42,7 @@ pub(crate) struct Flags {
     pub(crate) native_scheme: Vec<String>,
 
     /// The issuer identifier under which the storage was used so far. A storage belongs to one issuer; this moves it to the present
-    /// one, as when a domain changes.
+    /// one, as when a domain changes. Signed access tokens of before end, because they name the former one.
     #[arg(long, value_name = "URL")]
     pub(crate) moved_from: Option<String>,
 

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use grantor::customizer::RESERVED_MEMBERS;
 use grantor::jose::{Algorithm, KeyRing, Signer, SigningKey};
 use grantor::testing::{TestClient, TestServer};
 use grantor::{AccessToken, ProtectedResource, SigningKeys, TokenRequest};
@@ -89,7 +90,7 @@ impl World {
         }
     }
 
-    /// Whether a text that the server's key has signed says the same as the token.
+    /// Whether a text that the server's key has signed says nothing else than the token.
     fn is_good(&self, text: &str) -> bool {
         let mut parts = text.split('.').map(|part| URL_SAFE_NO_PAD.decode(part).unwrap_or_default());
         let (header, claims) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
@@ -109,7 +110,11 @@ impl World {
         fits && text.len() <= 16 * 1024
             && claims.contains_key("jti")
             && claims.contains_key("iss")
-            && claims.iter().all(|(name, value)| own.get(name) == Some(value))
+            && claims.iter().all(|(name, value)| match own.get(name) {
+                Some(own) => own == value,
+                // A newer version may have signed it.
+                None => RESERVED_MEMBERS.contains(&name.as_str()),
+            })
     }
 
     fn spliced(&self, text: &[u8]) -> Vec<u8> {

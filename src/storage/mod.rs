@@ -271,6 +271,9 @@ pub trait Storage: Send + Sync {
     /// Moves the storage from one issuer to another, in one atomic step. Use it after a change of domain. A repeated
     /// call succeeds.
     ///
+    /// Clients, grants, refresh tokens and opaque access tokens go on. Signed access tokens name the former issuer, so they end, and
+    /// clients get new ones by their refresh tokens.
+    ///
     /// ```text
     /// async fn rebind_issuer(&self, from: &str, to: &str) -> Result<(), IssuerError>
     /// ```

@@ -10,13 +10,14 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use grantor::customizer::{Issuance, TokenChanges, TokenCustomizer};
+use grantor::customizer::{Issuance, RESERVED_MEMBERS, TokenChanges, TokenCustomizer};
 use grantor::jose::{Algorithm, AwsLc, KeyRing, PublicKey, Signature, Signer, SignerError, SigningKey, Verifier};
 use grantor::storage::{GrantPage, GrantSelector};
-use grantor::testing::{TestClient, TestServer, approve};
+use grantor::testing::{ISSUER, TestClient, TestServer, approve};
 use grantor::{
-    AccessToken, Approval, AuthorizationServer, Builder, Clock, Error, ErrorCode, IntrospectionRequest, MemoryStorage,
-    ProtectedResource, Request, RevocationRequest, SigningKeys, Storage, Subject, TokenRequest, TokenResponse,
+    AccessToken, Approval, AuthorizationServer, Builder, Clock, Error, ErrorCode, Introspection, IntrospectionRequest,
+    MemoryStorage, ProtectedResource, Request, RevocationRequest, SigningKeys, Storage, Subject, TokenRequest,
+    TokenResponse,
 };
 use serde_json::{Map, Value, json};
 use time::Duration;
@@ -58,9 +59,14 @@ async fn sign(key: &SigningKey, header: &Json, claims: &Json) -> AccessToken {
     AccessToken::new(format!("{input}.{}", URL_SAFE_NO_PAD.encode(signature.as_bytes())))
 }
 
-async fn is_active(t: &TestServer, caller: &TestClient, token: &str) -> bool {
+/// What a client is told about a token.
+async fn told(server: &AuthorizationServer, caller: &TestClient, token: &str) -> Introspection {
     let request = IntrospectionRequest::of(token).client_secret_basic(&caller.id, caller.secret.as_ref().unwrap());
-    t.server.introspection_request(&request).await.unwrap().active().is_some()
+    server.introspection_request(&request).await.unwrap()
+}
+
+async fn is_active(t: &TestServer, caller: &TestClient, token: &str) -> bool {
+    told(t, caller, token).await.active().is_some()
 }
 
 async fn revoke(t: &TestServer, client: &TestClient, token: &str) {
@@ -189,6 +195,75 @@ async fn text_that_is_not_the_signed_token_is_refused() {
     let same = sign(&own, &with(&header, "jku", "https://other.example".into()), &claims).await;
     for token in [&same, &issued.access_token] {
         assert!(t.bearer(token).await.is_ok() && is_active(&t, &app, token.expose()).await);
+    }
+}
+
+// Guards: an update node by node. `text_that_is_not_the_token_opens_no_door` has a claim that only a host could write.
+// covers: JA-15 (RFC 9068 §4)
+#[tokio::test]
+async fn claims_of_a_newer_version_are_ignored() {
+    let key = key(Algorithm::Es256);
+    let t = TestServer::with(|builder| signed(builder, Arc::clone(&key)));
+    let app = machine(&t).await;
+    let issued = token(&t, &app).await.access_token;
+    let (header, own) = parts(&issued);
+    let expected = told(&t, &app, issued.expose()).await.to_json();
+    let mut all = own.clone();
+    for name in RESERVED_MEMBERS.iter().filter(|name| !own.contains_key(**name)) {
+        all.insert((*name).to_owned(), json!({ "level": [2] }));
+        let mut claims = own.clone();
+        claims.insert((*name).to_owned(), "later".into());
+        let newer = sign(&key, &header, &claims).await;
+        assert!(t.bearer(&newer).await.is_ok(), "{name}");
+    }
+    assert!(all.len() > own.len() + 10);
+    let newer = sign(&key, &header, &all).await;
+    assert_eq!(told(&t, &app, newer.expose()).await.to_json(), expected);
+    // An old node can revoke the token.
+    revoke(&t, &app, newer.expose()).await;
+    assert!(t.bearer(&newer).await.is_err() && t.bearer(&issued).await.is_err());
+}
+
+/// Whether a token is good at the bearer check and at introspection.
+async fn accepts(server: &AuthorizationServer, caller: &TestClient, token: &AccessToken) -> bool {
+    let request = Request::get("/").with_header("authorization", format!("Bearer {}", token.expose()));
+    let is_accepted = server.bearer(&request).await.is_ok();
+    assert_eq!(told(server, caller, token.expose()).await.active().is_some(), is_accepted);
+    is_accepted
+}
+
+// Guards: a domain or a resource that changes. Opaque tokens name neither.
+#[tokio::test]
+async fn signed_tokens_end_with_their_issuer_or_audience() {
+    let cases = [("https://new.example", API), (ISSUER, "https://api.example/v2")];
+    for (is_signed, (issuer, resource)) in [true, false].into_iter().flat_map(|signs| cases.map(|case| (signs, case))) {
+        let ring = Arc::new(KeyRing::new().sign_with(key(Algorithm::Es256)).build().unwrap());
+        let with = |builder: Builder, resource: &str| {
+            let keys = SigningKeys::new(Arc::clone(&ring));
+            let keys = if is_signed { keys.sign_access_tokens() } else { keys };
+            builder.protected_resource(ProtectedResource::new(resource)).signing_keys(keys)
+        };
+        let t = TestServer::with(|builder| with(builder, API));
+        let app = t.confidential_client(CB).await;
+        let first = t.authorize(&app).approve_as("alice").await.redeem().await.unwrap();
+        assert!(accepts(&t, &app, &first.access_token).await);
+        t.storage.rebind_issuer(ISSUER, issuer).await.unwrap();
+        let moved = AuthorizationServer::builder(issuer).storage(t.storage.clone()).clock(t.clock.clone());
+        let moved = moved.scope("user:read", "Read").scope("offline_access", "Keep access");
+        let moved = with(moved, resource).build().await.unwrap();
+        assert_eq!(accepts(&moved, &app, &first.access_token).await, !is_signed, "{issuer} {resource}");
+        let refresh = first.refresh_token.unwrap();
+        let request = TokenRequest::refresh_token(&refresh);
+        let request = request.client_secret_basic(&app.id, app.secret.as_ref().unwrap());
+        let second = moved.token_request(&request).await.unwrap();
+        assert!(accepts(&moved, &app, &second.access_token).await, "{issuer} {resource}");
+        if is_signed {
+            let claims = parts(&second.access_token).1;
+            assert_eq!((&claims["iss"], &claims["aud"]), (&json!(issuer), &json!(resource)));
+            // The row lives: only the text is refused.
+            t.storage.rebind_issuer(issuer, ISSUER).await.unwrap();
+            assert!(accepts(&t, &app, &first.access_token).await, "{issuer} {resource}");
+        }
     }
 }
 
