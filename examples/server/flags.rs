@@ -97,7 +97,8 @@ pub(crate) struct Flags {
     pub(crate) introspect_refresh_tokens: bool,
 
     /// A file with 32 random bytes, from which the keys of the server are derived. It is made at the first start; nodes that share a
-    /// database need the same. [default: grantor.secret, or none if everything is in memory]
+    /// database need the same. Nobody but its owner may be able to write it. [default: grantor.secret, or none if everything is in
+    /// memory]
     #[arg(long, value_name = "FILE")]
     pub(crate) secret_file: Option<PathBuf>,
 

@@ -1,7 +1,7 @@
 //! The secret of the server: one file, from which everything is derived that has to survive a restart and be the same on all nodes.
 
-use std::fs;
-use std::io::{ErrorKind, Write};
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Read, Write};
 use std::path::Path;
 
 use crate::StartError;
@@ -10,26 +10,53 @@ use crate::session::{random_bytes, random_text};
 /// A file in the current directory, beside the default database.
 const DEFAULT: &str = "grantor.secret";
 
+/// Bytes of the secret.
+const LENGTH: usize = 32;
+
 /// Reads the secret, or makes one on the first start. A storage that ends with the process needs none that lasts.
-pub(crate) fn load(file: Option<&Path>, is_lasting: bool) -> Result<[u8; 32], StartError> {
+pub(crate) fn load(file: Option<&Path>, is_lasting: bool) -> Result<[u8; LENGTH], StartError> {
     let file = match file {
         Some(file) => file,
         None if is_lasting => Path::new(DEFAULT),
         None => return Ok(random_bytes()),
     };
-    let problem = |error: std::io::Error| format!("the file of the secret {}: {error}", file.display());
+    let problem = |error: io::Error| format!("the file of the secret {}: {error}", file.display());
     match create(file) {
         Ok(secret) => return Ok(secret),
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
         Err(error) => return Err(problem(error).into()),
     }
-    let secret: Result<[u8; 32], _> = fs::read(file).map_err(problem)?.try_into();
-    secret.map_err(|_| format!("the file of the secret {} has not 32 bytes", file.display()).into())
+    let opened = File::open(file).map_err(problem)?;
+    if let Some(mode) = shared_mode(&opened).map_err(problem)? {
+        return Err(format!(
+            "the file of the secret {0} can be changed by other users (mode {mode:04o}): run `chmod go-w {0}`, or remove the file \
+             if one of them may have changed it",
+            file.display()
+        )
+        .into());
+    }
+    let mut secret = Vec::with_capacity(LENGTH);
+    opened.take(LENGTH as u64 + 1).read_to_end(&mut secret).map_err(problem)?;
+    let secret: Result<[u8; LENGTH], _> = secret.try_into();
+    secret.map_err(|_| format!("the file of the secret {} has not {LENGTH} bytes", file.display()).into())
+}
+
+/// The permissions of a file that others than its owner can change; who can write the secret knows the keys of the server. Others may
+/// read it: a container gets its secrets as files that every user in it can read. A symlink counts as the file it leads to.
+#[cfg(unix)]
+fn shared_mode(opened: &File) -> io::Result<Option<u32>> {
+    let mode = std::os::unix::fs::MetadataExt::mode(&opened.metadata()?) & 0o7777;
+    Ok((mode & 0o022 != 0).then_some(mode))
+}
+
+#[cfg(not(unix))]
+fn shared_mode(_: &File) -> io::Result<Option<u32>> {
+    Ok(None)
 }
 
 /// Writes a new secret, which nobody else may read. Fails if the file is there. It gets its name when it is whole, because another server
 /// may be starting.
-fn create(file: &Path) -> std::io::Result<[u8; 32]> {
+fn create(file: &Path) -> io::Result<[u8; LENGTH]> {
     if file.exists() {
         return Err(ErrorKind::AlreadyExists.into());
     }
@@ -66,5 +93,41 @@ mod tests {
         fs::remove_dir_all(&folder).unwrap();
         assert!(load(Some(&file), true).is_err());
         assert_ne!(load(None, false).unwrap(), load(None, false).unwrap());
+    }
+
+    // Guards: a secret that other users of the machine have written, and so know.
+    #[cfg(unix)]
+    #[test]
+    fn secret_that_others_can_write_is_refused() {
+        use std::os::unix::fs::{PermissionsExt, symlink};
+
+        let folder = std::env::temp_dir().join(format!("grantor-secret-mode-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let (file, link) = (folder.join("secret"), folder.join("link"));
+        fs::write(&file, [7; LENGTH]).unwrap();
+        // As Kubernetes mounts a secret.
+        symlink("secret", &link).unwrap();
+        for path in [&file, &link] {
+            for mode in [0o600, 0o400, 0o444, 0o640, 0o644] {
+                fs::set_permissions(&file, PermissionsExt::from_mode(mode)).unwrap();
+                assert_eq!(load(Some(path), true).unwrap(), [7; LENGTH], "{mode:o}");
+            }
+            for mode in [0o666, 0o664, 0o646, 0o620, 0o602] {
+                fs::set_permissions(&file, PermissionsExt::from_mode(mode)).unwrap();
+                let expected = format!(
+                    "the file of the secret {0} can be changed by other users (mode 0{mode:o}): run `chmod go-w {0}`, or remove \
+                     the file if one of them may have changed it",
+                    path.display()
+                );
+                assert_eq!(load(Some(path), true).unwrap_err().to_string(), expected);
+            }
+        }
+        fs::set_permissions(&file, PermissionsExt::from_mode(0o600)).unwrap();
+        fs::write(&file, [7; LENGTH + 1]).unwrap();
+        assert!(load(Some(&link), true).unwrap_err().to_string().contains("has not 32 bytes"));
+        fs::remove_file(&file).unwrap();
+        assert!(load(Some(&link), true).is_err(), "the link leads nowhere");
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
+        fs::remove_dir_all(&folder).unwrap();
     }
 }
