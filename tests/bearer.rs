@@ -1,4 +1,4 @@
-//! The bearer check of the host's own API (RFC 6750).
+//! The bearer check of the host's API (RFC 6750).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -40,8 +40,8 @@ struct Challenge {
 }
 
 impl Challenge {
-    /// Fails on anything but one challenge whose parameters are quoted strings, none of which stands twice or leaves its
-    /// characters.
+    /// Fails unless there is exactly one challenge with quoted parameters, none of them repeated or with characters
+    /// outside its grammar.
     fn parse(header: &str) -> Self {
         let (scheme, mut rest) = header.split_once(' ').expect("a scheme and parameters");
         let mut params = BTreeMap::new();
@@ -50,7 +50,7 @@ impl Challenge {
             assert!(!name.is_empty() && name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'), "{header}");
             let (value, after) = value.split_once('"').unwrap_or_else(|| panic!("an open quote in {header:?}"));
             let no_space = if name == "scope" { value.split(' ').all(|token| !token.is_empty()) } else { true };
-            // RFC 6750 §3: neither a quote nor a backslash, so that no escape is ever needed.
+            // RFC 6750 §3: neither a quote nor a backslash, so no escape is needed.
             assert!(
                 no_space && value.bytes().all(|b| matches!(b, 0x20..=0x21 | 0x23..=0x5b | 0x5d..=0x7e)),
                 "{header}"
@@ -68,7 +68,7 @@ impl Challenge {
     }
 }
 
-/// The one challenge of an answer.
+/// Returns the only challenge of a response.
 fn challenge(response: &Response) -> Challenge {
     let headers: Vec<&str> =
         response.headers().filter(|(name, _)| *name == "www-authenticate").map(|(_, value)| value).collect();
@@ -79,7 +79,7 @@ fn challenge(response: &Response) -> Challenge {
     challenge
 }
 
-/// Checks a refusal as a client sees it, in full.
+/// Asserts a refusal as a client sees it, in full.
 fn assert_refused(error: &BearerError, status: u16, code: Option<&str>, scope: Option<&str>, what: &str) {
     let response = error.to_response();
     assert_eq!((response.status(), error.status()), (status, status), "{what}");
@@ -157,7 +157,7 @@ async fn bearer_token_in_query_is_never_read() {
             let error = t.server.bearer(&request).await.unwrap_err();
             assert_refused(&error, 401, None, None, method);
         }
-        // It is no second way of presenting a token either: what the query says has no effect at all.
+        // The query does not count as a second way of presenting a token either.
         let request =
             Request::get(format!("/api?access_token={token}")).with_header("authorization", format!("Bearer {token}"));
         assert!(t.server.bearer(&request).await.is_ok());
@@ -344,7 +344,7 @@ async fn token_does_not_outlive_its_grant() {
 // covers: BR-10 (RFC 6750 §3.1), BR-13 (RFC 6750 §3), BR-12, B62
 #[tokio::test]
 async fn insufficient_scope_names_the_needed_scope() {
-    // Every character that a scope token may have, in one name.
+    // One scope name with every allowed character.
     let odd: String = (0x21..=0x7e_u8).filter(|b| !matches!(b, b'"' | b'\\')).map(char::from).collect();
     let t = TestServer::with(|builder| builder.scope(&odd, "An odd one"));
     let (_, tokens) = tokens(&t, "user:read").await;
@@ -547,14 +547,14 @@ async fn bearer_check_asks_subject_status_by_policy() {
     assert_eq!(refusal(&t, &issued.access_token).await, expected, "its grant was revoked");
 }
 
-/// The whole answer to a request with a token that must be refused.
+/// Returns the whole response to a request with a token that must be refused.
 async fn refusal(t: &TestServer, token: &AccessToken) -> String {
     let response = t.server.bearer(&get(token.expose())).await.unwrap_err().to_response();
     let headers: Vec<_> = response.headers().collect();
     format!("{} {headers:?} {:?}", response.status(), response.body())
 }
 
-/// Can't tell the status of any subject.
+/// Fails for the status of every subject.
 struct Down;
 
 #[async_trait::async_trait]

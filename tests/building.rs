@@ -1,5 +1,5 @@
-//! What can't be built: servers and clients whose settings contradict each other or a specification, and what the
-//! defaults are.
+//! Settings that do not build: servers and clients that contradict themselves or a specification, and the
+//! defaults.
 
 use std::sync::Arc;
 
@@ -28,7 +28,7 @@ fn builder(issuer: &str) -> Builder {
     AuthorizationServer::builder(issuer).storage(MemoryStorage::new()).scope("user:read", "Read your profile")
 }
 
-/// Building a server over memory, which never waits.
+/// Builds a server over memory storage, which never waits.
 trait Built {
     fn built(self) -> Result<AuthorizationServer, BuildError>;
 }
@@ -46,7 +46,7 @@ async fn storage_of_another_issuer_does_not_build_until_moved() {
         let builder = AuthorizationServer::builder(issuer).storage(storage.clone());
         builder.scope("user:read", "Read your profile").build()
     };
-    // A server with wrong settings claims nothing.
+    // A server that fails to build does not claim its storage.
     let misspelt = AuthorizationServer::builder("https://a.example").storage(storage.clone());
     assert!(matches!(misspelt.build().await, Err(BuildError::NoScope)));
     at("https://id.example").await.unwrap();
@@ -79,7 +79,7 @@ async fn storage_that_fails_builds_no_server() {
     build().await.expect("the storage is back");
 }
 
-/// The message of a server that can't be built.
+/// Returns the error of a server that does not build.
 fn refused(builder: Builder) -> String {
     builder.built().map(|_| ()).expect_err("the settings make no sense").to_string()
 }
@@ -388,7 +388,7 @@ async fn default_authenticator_compares_secret_digests() {
     assert_eq!(server.token_request(&asked(&right)).await.unwrap().scope.as_str(), "user:read");
 }
 
-/// A grant that is good for nothing but its name.
+/// A grant handler that only has a name.
 struct Named(GrantType, &'static [&'static str]);
 
 impl Named {
@@ -455,7 +455,7 @@ fn parameters_of_an_extension_grant_are_names() {
     build().extension_grant(Named(name, &["assertion", "x-1", "a.b", "A_b", "grant_type"])).built().unwrap();
 }
 
-/// Builds a server whose endpoints are elsewhere.
+/// Builds a server with other endpoint URLs.
 fn at(
     change: impl FnOnce(&mut grantor::EndpointUrls) + Send + Sync + 'static,
 ) -> Result<AuthorizationServer, BuildError> {
@@ -475,7 +475,7 @@ fn two_endpoints_at_one_path_do_not_build() {
     assert!(at(|urls| urls.revocation = Some("https://id.example/token/".to_owned())).is_ok());
 }
 
-/// A capability that may need another one, and may need the server key.
+/// A capability that may need another capability or the server key.
 #[derive(Clone, Copy)]
 struct Part {
     name: &'static str,
@@ -532,7 +532,7 @@ const OTHER: Part = Part {
     parameters: &["other.a", "other.b"],
 };
 
-/// A capability whose endpoint is where the server's are.
+/// A capability with the path of one of the server's endpoints.
 struct Beside;
 
 #[async_trait]
@@ -692,7 +692,7 @@ impl Capability for Endpoints {
     }
 }
 
-/// The name tells a capability, and a host that goes through the routes, which endpoint is meant.
+/// The name identifies an endpoint for its capability and for hosts that list the routes.
 #[test]
 fn endpoint_with_the_name_of_another_does_not_build() {
     let text = |name| {
@@ -829,7 +829,7 @@ fn unfit_redirect_uri_is_named_with_its_reason() {
 // covers: NA-06 (RFC 8252 §8.4), NA-10 (RFC 8252 §7.2), CA-24 (RFC 6749 §2.1)
 #[test]
 fn client_type_is_registered_and_never_guessed() {
-    // The same https redirect, three types.
+    // The same https redirect for three client types.
     let types = [
         (Client::public("a").authorization_code(CB).build(), ClientType::Public, "public"),
         (Client::native("a").authorization_code(CB).build(), ClientType::Native, "native"),
@@ -844,7 +844,7 @@ fn client_type_is_registered_and_never_guessed() {
         stored.as_object_mut().unwrap().remove("client_type");
         assert!(serde_json::from_value::<Client>(stored).is_err(), "without it there is no client");
     }
-    // What only native apps may register tells nobody else apart from them.
+    // Redirects that only native apps may register do not distinguish other clients.
     let errors = [
         (
             "com.example.app:/cb",
@@ -1036,7 +1036,7 @@ fn refresh_grant_needs_a_source_of_refresh_tokens() {
     ] {
         assert!(client.refresh_token().build().unwrap().allows_grant_type("refresh_token"));
     }
-    // A client that loses its other grants may go on with the tokens that it has.
+    // A client that loses its other grant types may still refresh the tokens that it has.
     let mut parts = Client::public("a").authorization_code(CB).refresh_token().build().unwrap().into_parts();
     parts.grant_types.remove("authorization_code");
     assert!(Client::from_parts(parts).unwrap().allows_grant_type("refresh_token"));
@@ -1087,7 +1087,7 @@ fn contacts_and_host_data_have_limits() {
     assert_eq!(app().build().unwrap().host_data(), &Value::Null);
 }
 
-/// The stored form of a client that makes sense, to be spoilt.
+/// The stored form of a valid client, for adding faults.
 fn stored(client: Result<Client, ClientError>) -> Value {
     serde_json::to_value(client.unwrap()).unwrap()
 }
@@ -1131,7 +1131,7 @@ fn stored_client_is_validated_again_when_read() {
         let error = serde_json::from_value::<Client>(parts.clone()).unwrap_err();
         assert_eq!(error.to_string(), message, "{parts}");
     }
-    // And what is no client at all, whatever the reason.
+    // And values that are no client at all.
     for (member, value) in [
         ("client_id", json!("")),
         ("client_id", json!("caf\u{e9}")),
@@ -1197,7 +1197,7 @@ fn client_survives_its_stored_form_with_every_member() {
     let read: Client = serde_json::from_str(&json).unwrap();
     assert_eq!(serde_json::to_string(&read).unwrap(), json);
     assert_eq!(read.lifetimes(), client.lifetimes());
-    // What is stored stays readable for other programs, and for later versions of this one.
+    // The stored form stays readable for other programs and later versions.
     let stored: Value = serde_json::from_str(&json).unwrap();
     let lifetimes = json!({
         "code": 59, "access_token": 300, "refresh_token_idle": 86_400, "refresh_token_absolute": 172_800, "refresh_grace": 0
@@ -1222,7 +1222,7 @@ fn client_survives_its_stored_form_with_every_member() {
     );
     assert_eq!(read.response_types().collect::<Vec<_>>(), ["code", "token"]);
 
-    // Whatever is left out of a stored client takes the strictest value.
+    // Each member that is missing from a stored client gets its strictest value.
     let least = json!({ "client_id": "a", "client_type": "public", "grant_types": ["authorization_code"], "redirect_uris": CB });
     let least: Client = serde_json::from_value(least).unwrap();
     assert_eq!(*least.lifetimes(), Lifetimes::default());
@@ -1406,7 +1406,7 @@ fn generated_client_ids_are_random_base64url() {
     assert_eq!(registered.id().as_str(), ids.first().unwrap());
 }
 
-/// A machine, and a way to ask whether a secret of its authenticates it.
+/// A machine, and a function that checks one of its secrets.
 async fn machine(t: &TestServer, client: Client, secret: &ClientSecret) -> TestClient {
     t.register(Ok(client), Some(ClientSecret::new(secret.expose()))).await
 }
@@ -1440,7 +1440,7 @@ async fn secret_authenticates_until_it_expires() {
     t.clock.advance(Duration::MICROSECOND);
     assert!(!authenticates(&t, "machine", &expiring).await);
     assert!(!authenticates(&t, "machine", &lasting).await);
-    // It stays on record, but is as good as none, also where another one is live.
+    // The credential is kept, but never authenticates, even beside a live one.
     t.storage
         .rotate_credential(&ClientId::new("machine").unwrap(), ClientCredential::secret(&lasting), t.clock.now())
         .await
@@ -1499,7 +1499,7 @@ async fn only_the_digest_of_a_secret_is_kept() {
 // covers: CA-21 (RFC 9700 §2.5)
 #[test]
 fn server_side_client_is_confidential_by_default() {
-    // There is no way to a confidential client that leads around a credential, and none of its methods is `none`.
+    // A confidential client can't be made without a credential, and none of its methods is `none`.
     let client = Client::confidential("a", secret()).client_credentials().build().unwrap();
     assert!(client.allows_authentication_method(AuthenticationMethod::ClientSecretBasic));
     assert!(client.allows_authentication_method(AuthenticationMethod::ClientSecretPost));

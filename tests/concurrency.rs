@@ -1,4 +1,4 @@
-//! Many requests at once, and requests that are given up half-way.
+//! Parallel requests, and requests that are cancelled.
 
 use std::collections::BTreeSet;
 use std::future::poll_fn;
@@ -22,20 +22,20 @@ use time::{Duration, OffsetDateTime};
 use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 
-/// How often each race is run. A bug that shows in one race of twenty is missed in a hundred with a probability of 0.6 %
-/// (0.95^100). The calls of 64 runners meet in nearly every race, so a step that is not atomic shows far more often than that.
-/// `GRANTOR_LONG=1` runs ten times as many.
+/// How often each race is run. A bug that shows in one race of twenty is missed in a hundred with a probability of 0.6
+/// % (0.95^100). The calls of 64 runners overlap in nearly every race, so a step that is not atomic shows far more
+/// often. `GRANTOR_LONG=1` runs ten times as many.
 static REPETITIONS: LazyLock<usize> =
     LazyLock::new(|| if std::env::var_os("GRANTOR_LONG").is_some_and(|value| value == "1") { 1_000 } else { 100 });
-/// How many run in each race.
+/// The number of runners in each race.
 const RUNNERS: usize = 64;
 
-/// Lets the caller of a storage wait once before and once after the work is done, as a database over a network does.
-/// Writes down what it was asked to write.
+/// Makes the caller of a storage wait once before and once after the work, as a database over a network does.
+/// Records the writes.
 #[derive(Default)]
 struct Slow(Mutex<Vec<Write>>);
 
-/// Records that were to be stored together.
+/// Records that one call stored together.
 #[derive(Clone)]
 struct Write {
     grant: GrantId,
@@ -43,7 +43,7 @@ struct Write {
     tokens: Vec<(TokenHash, TokenKind)>,
 }
 
-/// Is pending once, so that other tasks run, or the waiting one is dropped.
+/// Is pending once, so other tasks run, or the caller drops the future.
 async fn wait_once() {
     let mut waited = false;
     poll_fn(|context| {
@@ -85,7 +85,7 @@ impl Interceptor for Slow {
     }
 }
 
-/// A server whose storage lets its callers wait, with a public client.
+/// A server with such a storage, and a public client.
 struct Bench {
     t: TestServer,
     slow: Arc<Slow>,
@@ -140,7 +140,7 @@ impl Bench {
         self.t.storage.find(hash).await.unwrap().map(|found| (found.token, found.grant))
     }
 
-    /// Every refresh token that was ever to be stored and could be used now.
+    /// Every refresh token of a recorded write that would work now.
     async fn live_refresh_tokens(&self) -> BTreeSet<TokenHash> {
         let now = self.t.clock.now();
         let mut live = BTreeSet::new();
@@ -157,7 +157,7 @@ impl Bench {
         live
     }
 
-    /// What was to be written together was written together, with what it was written for.
+    /// Asserts that records of one write were stored together or not at all.
     async fn assert_nothing_is_half_written(&self, what: &str) {
         for write in self.slow.writes() {
             let mut found = 0;
@@ -177,7 +177,7 @@ impl Bench {
     }
 }
 
-/// Lets many run for the same thing at the same moment; returns what each of them got.
+/// Runs many tasks against the same target at the same moment; returns their results.
 async fn race<T: Send + 'static, F>(run: impl Fn() -> F) -> Vec<T>
 where
     F: Future<Output = T> + Send + 'static,
@@ -249,7 +249,7 @@ async fn parallel_refreshes_within_grace_share_one_lineage() {
         let answers: BTreeSet<Vec<u8>> = results.iter().map(|result| result.as_ref().unwrap().to_json()).collect();
         assert_eq!(answers.len(), 1, "round {round}: different answers");
         let successor = results[0].as_ref().unwrap().refresh_token.as_ref().unwrap();
-        // Losers of the race minted tokens of their own; none of those may have been stored.
+        // Losers of the race generated tokens of their own; none of those may have been stored.
         assert_eq!(bench.live_refresh_tokens().await, [successor.hash()].into(), "round {round}");
         assert!(bench.is_live(&results[0].as_ref().unwrap().access_token).await, "round {round}");
         assert_eq!(bench.t.events.count("refresh_repeated"), RUNNERS - 1, "round {round}");
@@ -289,7 +289,7 @@ async fn no_token_outlives_a_revocation_that_returned() {
     let mut outran = 0;
     for round in 0..*REPETITIONS {
         let (t, app) = racetrack(|_| {}).await;
-        // Some codes are redeemed and some tokens refreshed while everything of the user is being revoked.
+        // Some codes are redeemed and some tokens refreshed while all grants of the user are revoked.
         let mut runners = JoinSet::new();
         let start = Arc::new(Barrier::new(2 * CHAINS + 1));
         for _ in 0..CHAINS {
@@ -336,7 +336,7 @@ async fn no_token_outlives_a_revocation_that_returned() {
     assert!(outran > *REPETITIONS * CHAINS, "no request ever ran beside a revocation");
 }
 
-/// Records for races in the storage itself: no server between, so that the calls meet.
+/// Records for races in the storage itself, without a server, so the calls overlap.
 mod rows {
     use super::*;
 
@@ -403,7 +403,7 @@ mod rows {
         token(number, TokenKind::AccessToken, of)
     }
 
-    /// The order to spend a refresh token a second after the start, so that its grant lives on for nine days.
+    /// The redemption of a refresh token one second after the start, which extends its grant to nine days.
     pub(super) fn spend(number: u64, of: u64) -> Redemption {
         Redemption {
             token: hash(number),
@@ -436,8 +436,8 @@ async fn parallel_writes_of_the_same_hashes_let_one_win() {
                 );
             }
         }
-        // Half of them open a grant, half redeem a token of one. All want the same two hashes, in either order, and one
-        // of their own before, between or behind them.
+        // Half of them open a grant, half redeem a token of one. All use the same two hashes in either order, with one
+        // more hash before, between or after them.
         let results = race(|| {
             let (storage, next) = (storage.clone(), Arc::clone(&next));
             async move {
@@ -482,13 +482,14 @@ async fn parallel_writes_of_the_same_hashes_let_one_win() {
                 assert_eq!(listed.len(), usize::from(won), "{what}");
             }
         }
-        // What the losers wanted to store is as free as if they had never tried.
+        // The hashes of the losers are as free as before.
         let lost = (0..RUNNERS as u64).filter(|number| *number != winner);
         let again: Vec<_> = lost.map(|number| refresh(2_000 + number, 3_000)).collect();
         assert_eq!(storage.open_grant(&Arc::new(grant(3_000)), &again).await.unwrap(), Opened::Done);
         storage.revoke_grants(&GrantSelector::Id(id(3_000)), at(Duration::SECOND)).await.unwrap();
         assert_eq!(storage.purge_expired(at(Duration::SECOND), 9_999).await.unwrap(), RUNNERS, "round {round}");
-        // Half of the runners had a grant and a token; one has three more tokens and, if it opened it, one more grant.
+        // Half of the runners had a grant and a token. The winner has three more tokens and, if it opened it, one more
+        // grant.
         let rows = RUNNERS + 3 + usize::from(!redemptions(winner, round));
         assert_eq!(storage.purge_expired(at(9 * DAY), 9_999).await.unwrap(), rows, "round {round}");
     }
@@ -500,7 +501,7 @@ fn crosswise_writes_of_two_hashes_let_one_win() {
     use rows::*;
     const ROUNDS: usize = 20_000;
     let storage = MemoryStorage::new();
-    // Threads that meet as closely as they can: a barrier would let one of them through long before the other.
+    // These threads must overlap as closely as possible: a barrier would let one pass long before the other.
     let arrived = AtomicU64::new(0);
     let wins = [0, 1].map(|_| AtomicUsize::new(0));
     std::thread::scope(|scope| {
@@ -540,7 +541,7 @@ async fn family_is_either_purged_or_used_whole() {
         assert_eq!(storage.open_grant(&Arc::new(grant(0)), &tokens).await.unwrap(), Opened::Done);
         let start = Arc::new(Barrier::new(4));
         let mut runners = JoinSet::new();
-        // By the clock of two nodes the grant has ended. They purge in small steps.
+        // By the clocks of these two nodes the grant has ended. They purge in small steps.
         for limit in [3, 7] {
             let (storage, start) = (storage.clone(), Arc::clone(&start));
             runners.spawn(async move {
@@ -556,7 +557,7 @@ async fn family_is_either_purged_or_used_whole() {
                 }
             });
         }
-        // One looks on.
+        // One task only reads.
         let (looker, together) = (storage.clone(), Arc::clone(&start));
         runners.spawn(async move {
             together.wait().await;
@@ -568,11 +569,11 @@ async fn family_is_either_purged_or_used_whole() {
             }
             0
         });
-        // The clock of a last one is behind: the grant lives, and its use would let it live on.
+        // This task's clock is behind: the grant is live for it, and its redemption would extend it.
         let (late, together) = (storage.clone(), Arc::clone(&start));
         let outcome = tokio::spawn(async move {
             together.wait().await;
-            // The purges get a head start that differs from round to round, so that both outcomes come about.
+            // The purges get a head start that differs from round to round, so both outcomes occur.
             for _ in 0..round % 20 * 200 {
                 std::hint::spin_loop();
             }
@@ -629,7 +630,7 @@ async fn all_calls_in_parallel_neither_deadlock_nor_lose_rows() {
                     match storage.redeem(&spend(last, number), &successors).await.unwrap() {
                         RedeemOutcome::Done => {
                             written.fetch_add(2, Ordering::Relaxed);
-                            // By now it may be revoked and purged. If it is not, it is what was written.
+                            // By now it may be revoked and purged. Otherwise it is as it was written.
                             if let Some(Found { token: row, grant: of, .. }) =
                                 storage.find(&hash(last + 2)).await.unwrap()
                             {
@@ -638,7 +639,7 @@ async fn all_calls_in_parallel_neither_deadlock_nor_lose_rows() {
                                 assert!(spent.is_none_or(|spent| spent.spent.is_some()), "grant {number}");
                             }
                         }
-                        // Somebody revoked it in between, and it may even have been purged.
+                        // It may have been revoked in between, or even purged.
                         RedeemOutcome::Dead => break,
                         RedeemOutcome::AlreadySpent => panic!("grant {number}: spent by nobody else"),
                     }
@@ -657,7 +658,7 @@ async fn all_calls_in_parallel_neither_deadlock_nor_lose_rows() {
                 turn += 1;
                 let user = Subject::new(format!("user-{}", turn % 4)).unwrap();
                 match other {
-                    // Expired access tokens go, and what was revoked.
+                    // Expired access tokens and revoked grants go.
                     0 => touched += storage.purge_expired(at(DAY), 50).await.unwrap(),
                     1 => {
                         let which = GrantSelector::Subject(user);
@@ -695,7 +696,7 @@ async fn all_calls_in_parallel_neither_deadlock_nor_lose_rows() {
     assert_eq!(storage.purge_expired(at(99 * DAY), usize::MAX).await.unwrap(), 0);
 }
 
-/// Polls a future at most `times` times; then it is dropped, done or not.
+/// Polls a future at most `times` times, then drops it.
 fn poll_and_drop<T>(future: impl Future<Output = T>, times: usize) -> Option<T> {
     let mut future = pin!(future);
     poll(future.as_mut(), times)
@@ -727,8 +728,8 @@ async fn slow_storage_waits_before_and_after_the_work() {
     assert!(poll_and_drop(slow.find(&hash(1)), 3).is_some());
 }
 
-/// Every number of polls after which a future may be dropped, on a fresh server each time, up to the one that completes
-/// it. `check` is told whether it did.
+/// Runs a future with every number of polls after which it may be dropped, on a fresh server each time, up to its
+/// completion. Tells `check` whether it completed.
 async fn at_every_await<S, D, C>(setup: impl AsyncFn(&Bench) -> S, drive: D, check: C) -> usize
 where
     D: AsyncFn(&Bench, &S, usize) -> bool,
@@ -775,7 +776,7 @@ async fn cancelled_redemption_leaves_all_or_nothing() {
             if stored.spent.is_none() {
                 assert!(bench.is_live(&again.unwrap().access_token).await, "{what}");
             } else {
-                // The answer of a code is given once; a second one that asks is taken for a thief.
+                // A code is answered once; a second redemption counts as a replay.
                 assert!(is_invalid_grant(&again), "{what}");
                 assert!(bench.live_refresh_tokens().await.is_empty(), "{what}");
             }

@@ -1,4 +1,4 @@
-//! Connected applications: a user's grants, grouped by client, on every storage that is shipped.
+//! Connected applications: the grants of a user grouped by client, on every shipped storage.
 
 #[path = "common/postgres.rs"]
 mod postgres;
@@ -28,7 +28,7 @@ async fn tokens_of(t: &TestServer, client: &TestClient, user: &str) -> TokenResp
     t.authorize(client).approve_as(user).await.redeem().await.unwrap()
 }
 
-/// The applications of a user, of whom no grant is missing.
+/// The applications of a user. Panics if the list of grants is truncated.
 async fn applications(t: &TestServer, user: &str) -> Vec<Connection> {
     let connections = t.connections(&subject(user)).await.unwrap();
     assert!(!connections.has_more);
@@ -73,7 +73,7 @@ async fn connection_of_a_removed_client_has_no_registration() {
     let t = TestServer::new();
     let app = t.public_client(CB).await;
     tokens_of(&t, &app, "alice").await;
-    // Another table of clients than that of the grants, as a host may have it.
+    // Clients in another store than the grants, as a host may have it.
     let server = AuthorizationServer::builder(ISSUER)
         .storage_and_clients(
             Arc::new(t.storage.clone()),
@@ -94,7 +94,7 @@ async fn connection_of_a_removed_client_has_no_registration() {
 #[tokio::test]
 async fn unredeemed_approval_is_not_listed_as_a_connection() {
     let t = TestServer::with_policy(|policy| policy.access_token_lifetime = Duration::MINUTE);
-    // Its access token expires together with its code, and the clock stands still between the two.
+    // Its access token and its code expire at the same time, and the clock does not move in between.
     let app = t.confidential_client_with(|client| client.authorization_code([CB]).scope("user:read")).await;
     let approved = t.authorize(&app).approve_as("alice").await;
     assert_eq!(
@@ -153,7 +153,7 @@ async fn connections_fail_if_storage_or_client_store_fails() {
     t.refresh(&app, &refresh).await.unwrap();
 }
 
-/// Finds one client, whatever the identifier.
+/// Returns the same client for every identifier.
 struct OneClient(Arc<Client>);
 
 #[async_trait]
@@ -163,7 +163,6 @@ impl ClientStore for OneClient {
     }
 }
 
-// From the security review, 33.
 #[tokio::test]
 async fn connection_is_never_shown_as_another_client() {
     let storage = MemoryStorage::new();
@@ -210,7 +209,7 @@ async fn open(storage: &impl Storage, grant: Grant) {
     assert_eq!(storage.open_grant(&Arc::new(grant), &[]).await.unwrap(), Opened::Done);
 }
 
-/// What holds on every storage: the newest thousand live grants count, and some of them are left out.
+/// On every storage the newest thousand live grants count, and the rest is left out.
 async fn a_thousand_grants_and_one<S>(storage: S)
 where
     S: Storage + ClientRegistry + EphemeralStore + Clone + 'static,
@@ -228,7 +227,7 @@ where
     let client = Client::public("app").authorization_code([CB]).name("An app").build().unwrap();
     storage.register(client).await.unwrap();
 
-    // The oldest is the only one of its client. Of the others, one is derived and one has a code only.
+    // The oldest grant is the only one of its client. Among the others, one is derived and one has only a code.
     open(&storage, grant(0, "oldest")).await;
     for number in 1..=998 {
         open(&storage, grant(number, if number % 10 == 0 { "tool" } else { "app" })).await;

@@ -1,5 +1,5 @@
-//! Ephemeral entries of a server: what it purges, and what a failure does. (That each store keeps its contract:
-//! `shipped_storages.rs` and `storage.rs`.)
+//! Ephemeral entries of a server: what it purges, and how it handles failures. (`shipped_storages.rs` and
+//! `storage.rs` test the contract of each store.)
 
 use std::sync::Arc;
 
@@ -30,7 +30,7 @@ async fn count(t: &TestServer, store: &impl EphemeralStore) -> usize {
     store.due(Namespace::new("test").unwrap(), at, usize::MAX).await.unwrap().len()
 }
 
-/// Four rows of a grant that has ended: itself, its code and two tokens.
+/// Four rows of an ended grant: the grant, its code and two tokens.
 async fn ended_grant(t: &TestServer) {
     let app = t.public_client(CB).await;
     let tokens = t.authorize(&app).approve_as("alice").await.redeem().await.unwrap();
@@ -50,7 +50,7 @@ async fn purge_limit_holds_for_rows_and_for_entries() {
     ended_grant(&t).await;
     t.clock.advance(Duration::MINUTE);
     store(&t, &t.storage, 5..7).await;
-    // Two rows and two entries at a time: the greater number is returned, so that a caller goes on until both are done.
+    // Two rows and two entries at a time: the greater number is returned, so a caller goes on until both are done.
     let mut left = Vec::new();
     for expected in [2, 2, 1] {
         assert_eq!(t.purge(2).await.unwrap(), expected);

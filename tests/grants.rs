@@ -1,4 +1,4 @@
-//! Grants after they were given: a user's connected applications, and how they end.
+//! Grants after they were given: connected applications, and how grants end.
 
 use std::sync::Arc;
 
@@ -184,7 +184,7 @@ async fn subjects_that_differ_in_normal_form_are_two_users() {
         (grant.subject.clone(), grant_of(&t, decomposed).await.subject.clone()),
         (Some(subject(composed)), Some(subject(decomposed)))
     );
-    // However JSON writes the character, it is this one.
+    // Any JSON spelling of the character means this one.
     let stored = serde_json::to_string(&*grant).unwrap();
     let escaped = stored.replace('\u{e9}', "\\u00e9");
     assert_ne!(stored, escaped);
@@ -222,7 +222,7 @@ async fn password_change_revokes_codes_and_repeated_refreshes() {
     assert_eq!(code.redeem().await.unwrap_err().refusal(), Some(&Refusal::GrantEnded));
     assert!(list(&t, &of_user("alice")).await.is_empty());
     assert!(lives(&t, &of_bob.access_token).await && lives(&t, &of_machine).await);
-    // The next login starts afresh.
+    // The next login opens a new grant.
     assert!(lives(&t, &tokens_of(&t, &app, "alice").await.access_token).await);
 }
 
@@ -263,7 +263,7 @@ async fn family_of_any_size_ends_with_one_call() {
     assert_dead(&t, &app, family.last().unwrap()).await;
 }
 
-/// Since then, the observer was told once: which grants were to be revoked, and why that is not sure.
+/// The one event since then: which grants were to be revoked, and why that is not sure.
 fn assert_told_of_the_failure(t: &TestServer, before: usize) {
     let told = t.events.events().split_off(before);
     assert_eq!(told.iter().map(|event| event.name).collect::<Vec<_>>(), ["grants_revocation_failed"]);
@@ -335,7 +335,7 @@ async fn purge_removes_only_useless_rows_in_bounded_steps() {
     assert_eq!(t.revoke_grants(&of_user("alice")).await.unwrap(), 20);
     t.clock.advance(Duration::seconds(1));
 
-    // A grant, its spent code, its access and its refresh token.
+    // A grant, its spent code, its access token and its refresh token.
     let mut rounds = 0;
     let mut touched = 0;
     loop {
@@ -353,7 +353,7 @@ async fn purge_removes_only_useless_rows_in_bounded_steps() {
     }
     assert!(lives(&t, &kept.access_token).await);
 
-    // An expired access token goes; the spent refresh token stays, so that a late replay is still recognised.
+    // An expired access token goes; the spent refresh token stays, so a late replay is still recognised.
     t.clock.advance(Duration::hours(2));
     assert!(t.purge(1_000).await.unwrap() >= 2);
     assert!(t.storage.find(&kept.access_token.hash()).await.unwrap().is_none());

@@ -23,10 +23,10 @@ use token_sent::{Endpoint, refresh_of, tokens_of};
 
 const INTROSPECT: Endpoint = Endpoint("/introspect");
 
-/// When the clock of a test server starts, in seconds.
+/// The start time of a test server's clock, in seconds.
 const START: i64 = 1_767_225_600;
 
-/// Sends a request that must be answered, of which the observer is told once.
+/// Sends a request that must be answered, with one event.
 async fn answered(t: &TestServer, request: &Request) -> Response {
     let told = t.events.events().len();
     let response = t.server.introspect(request).await;
@@ -53,7 +53,7 @@ where
     }
 }
 
-/// What a caller is told whose answer goes without all reserved members that the customizer wants to add.
+/// The response that a caller gets when the customizer tries to add all reserved members.
 async fn customized(t: &TestServer, caller: &TestClient, token: &str) -> Value {
     let told = t.events.events().len();
     let members = active(t, caller, token).await;
@@ -66,7 +66,7 @@ async fn customized(t: &TestServer, caller: &TestClient, token: &str) -> Value {
     members
 }
 
-/// What a caller is told about a token that is good for it.
+/// The response about a token that the caller may know.
 async fn active(t: &TestServer, caller: &TestClient, token: &str) -> Value {
     let response = answered(t, &INTROSPECT.request_by(caller, &[("token", token)])).await;
     let members = json(&response);
@@ -74,7 +74,7 @@ async fn active(t: &TestServer, caller: &TestClient, token: &str) -> Value {
     members
 }
 
-/// The token is dead, unknown or none of the caller's business, and not a word more is said.
+/// The response about a token that is dead, unknown or not visible to the caller, without any detail.
 async fn assert_inactive(t: &TestServer, caller: &TestClient, token: &str) {
     let response = answered(t, &INTROSPECT.request_by(caller, &[("token", token)])).await;
     assert_eq!(text(&response), r#"{"active":false}"#, "{token}");
@@ -139,7 +139,7 @@ async fn introspection_of_machine_token_has_no_resource_owner() {
         }))
     });
     let api = api(&t).await;
-    // The identifier of a machine may be the name of a user.
+    // The identifier of a machine may equal the name of a user.
     let secret = grantor::ClientSecret::new("the-secret-of-a-machine");
     let machine = grantor::Client::confidential("alice", grantor::ClientCredential::secret(&secret));
     let machine = t.register(machine.client_credentials().scope("user:read").build(), Some(secret)).await;
@@ -208,7 +208,8 @@ async fn other_clients_introspect_only_their_own_tokens() {
     }
 }
 
-/// Else a party with an old refresh token could find out whether it was spent, instead of using it and being noticed.
+/// Otherwise the holder of an old refresh token could find out whether it was spent, without using it and being
+/// noticed.
 // covers: AMB-20
 #[tokio::test]
 async fn refresh_tokens_are_inactive_by_default() {
@@ -351,7 +352,7 @@ async fn host_adds_introspection_members_and_replaces_none() {
     expected["https://payroll.example/department"] = json!("sales");
     assert_eq!(customized(&t, &payroll, token).await, expected);
 
-    // Who is told nothing is told nothing of the host's either, and the host is not even asked.
+    // A caller that may not know the token gets no members of the host either, and the host is not asked.
     let before = asked.lock().unwrap().len();
     assert_inactive(&t, &stranger, token).await;
     assert_inactive(&t, &api, "garbage").await;
@@ -369,7 +370,7 @@ async fn host_separates_the_tokens_of_its_apis() {
     let t = TestServer::with(move |builder| {
         builder.observer(observer).token_customizer(Members(|asked: &Inspection<'_>| {
             let Inspection { caller, token, grant, .. } = asked;
-            // By the token's scope, not by the grant's, which is the same for all tokens here.
+            // By the token's scope, not the grant's, which is the same for all tokens here.
             assert!(grant.scope.contains("user:read") && grant.scope.contains("user:write"));
             let Some(api) = caller.id().as_str().strip_suffix("-api") else { return Ok(None) };
             let region = Map::from_iter([("region".to_owned(), json!(format!("https://{api}.example")))]);
@@ -484,15 +485,15 @@ async fn typed_request_gives_the_same_answer() {
     assert_eq!(t.events.count("token_introspected"), 2);
 }
 
-/// An event of the endpoint: its name, the caller, and the grant it is about.
+/// An event of the endpoint: its name, the caller, and the grant.
 type Told = (&'static str, Option<String>, Option<GrantId>);
 
-/// Writes down what the endpoint tells.
+/// Records the events of the endpoint.
 #[derive(Clone, Default)]
 struct Audit(Arc<Mutex<Vec<Told>>>);
 
 impl Audit {
-    /// What was told since the last call.
+    /// The events since the last call.
     fn take(&self) -> Vec<Told> {
         std::mem::take(&mut *self.0.lock().unwrap())
     }
@@ -585,7 +586,7 @@ async fn introspection_checks_subject_status_by_policy() {
                 let response = t.server.introspect(&request).await;
                 assert_eq!(json(&response)["active"], !checks, "{status:?}");
                 assert!(!checks || text(&response) == r#"{"active":false}"#);
-                // A grant that was revoked says enough: its subject is not asked for, and stays without it.
+                // A revoked grant is inactive anyway: its subject's status is not asked, and the event has no subject.
                 let asks = match status {
                     SubjectStatus::Suspended => checks,
                     SubjectStatus::Gone => checks && token == tokens.access_token.expose(),

@@ -1,4 +1,5 @@
-//! The rows of modules in DESIGN.md: a module imports only from its own row and from rows below it, and only leaves import leaves.
+//! The rows of modules in DESIGN.md: a module imports only from its row and the rows below it, and only leaves import
+//! leaves.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -7,10 +8,11 @@ use std::path::Path;
 /// The path of an import from the root of the crate.
 const ROOT: &str = "";
 
-/// Leaves may import everything, so they stand above all rows.
+/// Leaves may import everything, so they are above all rows.
 const LEAVES: usize = 0;
 
-/// Modules with their rows, as the picture in DESIGN.md has them. `client/auth` stands for itself, `client` for the rest of the folder.
+/// Modules with their rows, as the table in DESIGN.md has them. `client/auth` is listed separately, `client` is the
+/// rest of the folder.
 type Rows = BTreeMap<String, usize>;
 
 fn rows_of(design: &str) -> Rows {
@@ -32,7 +34,7 @@ fn rows_of(design: &str) -> Rows {
     rows
 }
 
-/// The module of the picture that a path such as `client/auth` or `storage/memory/shard` belongs to.
+/// The module that a path such as `client/auth` or `storage/memory/shard` belongs to.
 fn module_of<'a>(rows: &'a Rows, path: &str) -> Option<&'a str> {
     let mut path = path;
     loop {
@@ -43,8 +45,8 @@ fn module_of<'a>(rows: &'a Rows, path: &str) -> Option<&'a str> {
     }
 }
 
-/// Returns what a file imports: each path that begins with `crate`, `super` or `self`, as a path of modules from the root. Tests and
-/// comments don't count, nor do re-exports of a module's own parts.
+/// Returns the imports of a file: each path that begins with `crate`, `super` or `self`, as a path of modules from the
+/// root. Tests and comments don't count, nor do re-exports of a module's own parts.
 fn imports(module: &str, source: &str) -> BTreeSet<String> {
     let code = source.split("#[cfg(test)]").next().unwrap_or_default();
     let lines = code.lines().filter(|line| !line.trim_start().starts_with("//"));
@@ -66,7 +68,7 @@ fn imports(module: &str, source: &str) -> BTreeSet<String> {
             let (base, rest) = above(base, &code[at + root.len()..]);
             let mut named = BTreeSet::new();
             expand(&base, rest, &mut named);
-            // `super` inside of a module within the file is the file itself.
+            // `super` in an inline module is the file itself.
             found.extend(named.into_iter().filter(|path| root == "crate::" || path != ROOT));
         }
     }
@@ -92,7 +94,7 @@ fn above(mut base: Vec<String>, mut rest: &str) -> (Vec<String>, &str) {
     (base, rest)
 }
 
-/// Follows a path, or each path of a group in braces, for as long as it names modules.
+/// Follows a path, or each path of a group in braces, while it names modules.
 fn expand(base: &[String], rest: &str, found: &mut BTreeSet<String>) {
     let mut path = base.to_vec();
     let mut rest = rest;
@@ -143,12 +145,12 @@ fn faults(rows: &Rows, path: &str, source: &str) -> Vec<String> {
     let Some(module) = module_of(rows, path) else { return vec![format!("{path} is in no row")] };
     let own = rows[module];
     let mut faults = Vec::new();
-    // The root re-exports from every row, so that an import from there could hide any direction.
+    // The root re-exports from every row, so an import from there could hide any direction.
     if own != LEAVES && imports(path, source).contains(ROOT) {
         faults.push(format!("{path} imports from the root of the crate"));
     }
     for import in imports(path, source) {
-        // A path that ends in no module is a name at the root of the crate, or one of the file's own.
+        // A path that ends in no module is a name at the root of the crate, or of the file itself.
         let Some(imported) = module_of(rows, &import) else { continue };
         let is_upward = own != LEAVES && (rows[imported] == LEAVES || rows[imported] < own);
         if imported != module && is_upward {
@@ -158,7 +160,7 @@ fn faults(rows: &Rows, path: &str, source: &str) -> Vec<String> {
     faults
 }
 
-/// Every file of a folder with its path as a module, but for the unit tests that have a file of their own.
+/// Every file of a folder with its module path, except unit tests in files of their own.
 fn sources(folder: &Path, prefix: &str, found: &mut Vec<(String, String)>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();

@@ -1,4 +1,4 @@
-//! The limit on guessing, put around an authenticator and seen from outside.
+//! The limit on guessing: a wrapper around an authenticator, tested from outside.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -21,8 +21,8 @@ use common::{basic, error_of, form, json, text};
 
 const CB: &str = "https://app.example/cb";
 
-/// Counts how often it is asked, answers only when the door is open, and fails or throttles if it is told to: about
-/// everybody, or about users alone.
+/// Counts its calls, answers only while the door is open, and fails or throttles on request: for
+/// every caller, or for users only.
 #[derive(Clone)]
 struct Guarded {
     users: TestUsers,
@@ -91,7 +91,7 @@ impl Authenticator for Guarded {
     }
 }
 
-/// A server whose authenticator is limited, and what is inside.
+/// A server whose authenticator is limited, and the wrapped authenticator.
 fn limited(limit: impl FnOnce(Limiter<Guarded>) -> Limiter<Guarded>) -> (TestServer, Guarded) {
     let users = TestUsers::default();
     users.add("alice", "correct horse");
@@ -108,7 +108,7 @@ async fn client(t: &TestServer) -> TestClient {
     register(t, &[ClientCredential::secret(&secret())]).await
 }
 
-/// A secret that the host has chosen.
+/// A secret chosen by the host.
 fn secret() -> ClientSecret {
     ClientSecret::new("a secret of the host's own")
 }
@@ -130,7 +130,7 @@ fn peer(address: &str) -> IpAddr {
     address.parse().unwrap()
 }
 
-/// A form of a client at an endpoint, from a peer.
+/// A form of a client for an endpoint, from a peer.
 fn post(target: &str, pairs: &[(&str, &str)], id: &str, secret: &str, from: &str) -> Request {
     Request::post_form(target, form(pairs)).with_header("authorization", basic(id, secret)).with_peer(peer(from))
 }
@@ -159,7 +159,7 @@ async fn status(t: &TestServer, request: &Request) -> u16 {
     t.server.token(request).await.status()
 }
 
-/// An answer to somebody who has to wait, with how long.
+/// Asserts a response to a throttled caller; returns the wait.
 fn assert_throttled(response: &Response, seconds: &str) {
     assert_eq!(response.status(), 429, "{}", text(response));
     assert_eq!(response.header("retry-after"), Some(seconds));
@@ -189,7 +189,7 @@ async fn throttle_counts_guesses_across_all_endpoints() {
     assert!(t.server.authenticate_client(&at_the_host("a-wrong-guess")).await.is_err());
     let (asked, calls) = (inner.asked(), t.faults.calls());
 
-    // Now even the right secret has to wait, or the answer would tell a guesser that it was right.
+    // Now even the right secret is refused, or the response would tell a guesser that it was right.
     assert_throttled(&t.server.token(&right(&app, HOME)).await, "600");
     assert_throttled(&t.server.revoke(&post("/revoke", &[token], &app.id, secret_of(&app), HOME)).await, "600");
     assert_throttled(&t.server.introspect(&post("/introspect", &[token], &app.id, secret_of(&app), HOME)).await, "600");
@@ -205,7 +205,7 @@ async fn throttle_counts_guesses_across_all_endpoints() {
     }
 }
 
-/// Guards: guessing does not lock a client out whose secret nobody can guess.
+/// Guessing does not lock out a client whose secret is generated.
 // covers: CA-08 (RFC 6749 §2.3.1)
 #[tokio::test]
 async fn generated_secret_passes_while_its_client_is_throttled() {
@@ -221,7 +221,7 @@ async fn generated_secret_passes_while_its_client_is_throttled() {
         ClientCredential::secret(&expired).expiring(soon),
     ];
     let app = register(&t, &credentials).await;
-    // The mark is stored.
+    // The mark that a secret is generated is stored.
     let stored = t.storage.find_client(&app.id).await.unwrap().unwrap();
     let read: Client = serde_json::from_str(&serde_json::to_string(&*stored).unwrap()).unwrap();
     let is_marked = |credential: &ClientCredential| match credential {
@@ -250,7 +250,7 @@ async fn generated_secret_passes_while_its_client_is_throttled() {
         for (target, request) in at_each(own.expose()) {
             assert_eq!(send(target, &request).await.status(), 200, "{target}");
         }
-        // A success of the generated secret opens nothing for other secrets, right or wrong.
+        // A success of the generated secret does not help other secrets, right or wrong.
         for secret in [secret().expose(), copied.expose(), "a-wrong-guess", &own.expose()[1..]] {
             for (target, request) in at_each(secret) {
                 assert_throttled(&send(target, &request).await, "60");
@@ -262,7 +262,7 @@ async fn generated_secret_passes_while_its_client_is_throttled() {
     assert_eq!(status(&t, &post("/token", &MACHINE, &app.id, expired.expose(), HOME)).await, 200);
     t.clock.advance(Duration::seconds(30));
     assert_throttled(&t.server.token(&post("/token", &MACHINE, &app.id, expired.expose(), HOME)).await, "30");
-    // The authenticator inside may reject a right secret for a reason of its own.
+    // The wrapped authenticator may reject a right secret for another reason.
     inner.mood.store(REJECTING, Ordering::SeqCst);
     assert_throttled(&t.server.token(&post("/token", &MACHINE, &app.id, own.expose(), HOME)).await, "30");
     t.clock.advance(Duration::seconds(30));
@@ -271,7 +271,7 @@ async fn generated_secret_passes_while_its_client_is_throttled() {
     }
 }
 
-/// Guards: guesses of another secret do not go on between the successes of a generated one.
+/// Successes of the generated secret do not reset the count of guesses of another secret.
 #[tokio::test]
 async fn generated_secret_forgives_no_failure() {
     let (t, _) = limited(|limiter| limiter.allow(3, Duration::MINUTE));
@@ -283,7 +283,7 @@ async fn generated_secret_forgives_no_failure() {
     }
 }
 
-/// Guards: the password grant and a login page give no guesses of their own.
+/// The password grant and a login page share one count of guesses.
 // covers: CU-14 (RFC 6749 §10.10)
 #[tokio::test]
 async fn login_page_and_password_grant_share_their_count() {
@@ -321,7 +321,7 @@ async fn login_page_and_password_grant_share_their_count() {
     assert_eq!(at_the_page("bob", Ok(Verdict::Rejected)).await.unwrap(), Verdict::Rejected);
     assert_eq!(status(&t, &login(&app, "alice", "correct horse", "192.0.2.8")).await, 200);
 
-    // A success on either side forgives the failures of both.
+    // A success at either place resets both counts.
     t.clock.advance(Duration::MINUTE);
     for _ in 0..3 {
         for _ in 0..3 {
@@ -351,7 +351,7 @@ async fn each_client_and_each_peer_is_counted_by_itself() {
     assert_eq!(status(&t, &unknown).await, 429, "a client that does not exist looks the same");
     assert_eq!(status(&t, &right(&app, "192.0.2.8")).await, 200, "the client is not locked out by somebody elsewhere");
     assert_eq!(status(&t, &right(&other, HOME)).await, 200, "nor are its neighbours");
-    // Peers that are not known are one.
+    // Requests without a peer share one count.
     let anonymous = |secret: &str| {
         Request::post_form("/token", form(&MACHINE)).with_header("authorization", basic(&app.id, secret))
     };
@@ -376,7 +376,7 @@ async fn retry_after_is_whole_seconds_and_follows_the_clock() {
     t.clock.advance(Duration::milliseconds(1));
     assert_eq!(status(&t, &right(&app, HOME)).await, 200, "a minute after the first failure");
     assert_eq!(inner.asked(), asked + 1);
-    // And the count begins anew.
+    // And the count begins again.
     for expected in [401, 401, 429] {
         assert_eq!(status(&t, &wrong(&app, HOME)).await, expected);
     }
@@ -529,8 +529,8 @@ async fn unjudged_attempt_takes_back_only_its_own_count() {
     }
 }
 
-/// The right password of a user who may not log in is answered like a wrong one, with the same wait after the same number of
-/// attempts.
+/// The right password of an inactive user gets the same response as a wrong one, with the same wait after the same
+/// number of attempts.
 // covers: GI-02 (RFC 6749 §4.3.2)
 #[tokio::test]
 async fn right_password_of_inactive_user_counts_as_failure() {
@@ -612,8 +612,8 @@ async fn clock_set_back_neither_locks_out_nor_resets() {
         assert_eq!(status(&t, &right(&app, HOME)).await, 200, "{by}");
         assert_eq!(status(&t, &login(&app, "alice", "correct horse", "192.0.2.8")).await, 200, "{by}");
     }
-    // Requests read the clock before they are counted, so a failure may be counted after one that is a little later: that
-    // is no reason to begin anew.
+    // Requests read the clock before they are counted, so a failure may be counted after a slightly later one: that
+    // must not restart the count.
     assert_eq!(status(&t, &wrong(&app, HOME)).await, 401);
     t.clock.advance(Duration::milliseconds(-1));
     assert_eq!(status(&t, &wrong(&app, HOME)).await, 401);
@@ -622,7 +622,7 @@ async fn clock_set_back_neither_locks_out_nor_resets() {
     assert_eq!(status(&t, &right(&app, HOME)).await, 429);
 }
 
-/// Knows clients, but for a while no users.
+/// Knows clients, and fails for users until it is told otherwise.
 struct Down(TestUsers, AtomicUsize);
 #[async_trait]
 impl Authenticator for Down {
@@ -669,7 +669,7 @@ async fn ipv6_network_and_any_ipv4_spelling_are_one_peer() {
     for from in ["2001:db8:1:3::1", "2001:db8:0:2::1", "32.1.13.184"] {
         assert_eq!(status(&t, &right(&app, from)).await, 200, "{from}");
     }
-    // A socket for both families shows IPv4 peers like this.
+    // A dual-stack socket shows IPv4 peers like this.
     for from in ["::ffff:198.51.100.1", "198.51.100.1"] {
         assert_eq!(status(&t, &wrong(&app, from)).await, 401);
     }

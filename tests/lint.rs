@@ -34,7 +34,7 @@ fn app(id: &str) -> ClientBuilder {
     Client::public(id).authorization_code(CB).refresh_token()
 }
 
-/// What is found about one client, as an operator reads it.
+/// The findings about one client, as an operator reads them.
 #[track_caller]
 fn assert_found(t: &TestServer, client: &Client, expected: &[(ClientLint, &str)]) {
     let found = t.server.lint_client(client);
@@ -267,7 +267,7 @@ async fn all_clients_are_linted_page_by_page() {
     assert_eq!(pages.calls(), 3, "two full pages, and an empty one");
 }
 
-/// A registry that returns fewer clients than it was asked for.
+/// A registry that returns fewer clients than the page asks for.
 struct SmallPages;
 
 #[async_trait]

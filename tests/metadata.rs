@@ -1,4 +1,4 @@
-//! Authorization server metadata (RFC 8414): that it is true.
+//! Authorization server metadata (RFC 8414): each claim is checked against the server.
 
 use std::collections::BTreeSet;
 
@@ -208,7 +208,7 @@ async fn host_adds_metadata_members_but_overrides_none() {
     }
 }
 
-/// An extension grant that gives everybody something.
+/// An extension grant that issues a token to every client.
 struct Gift(GrantType);
 
 #[async_trait]
@@ -226,7 +226,7 @@ impl GrantHandler for Gift {
     }
 }
 
-/// A server whose every claim is to be put to the test, and clients that may use all there is.
+/// A server with every claim to check, and clients that may use everything.
 struct Crawl {
     t: TestServer,
     document: Value,
@@ -253,7 +253,7 @@ impl Crawl {
         texts(&self.document[member])
     }
 
-    /// The path and query of an endpoint, as a client that read the document would use it.
+    /// The path and query of an endpoint, as a client takes them from the document.
     fn target(&self, member: &str) -> String {
         let url = Url::parse(self.document[member].as_str().expect(member)).unwrap();
         url[url::Position::BeforePath..].to_owned()
@@ -265,7 +265,7 @@ impl Crawl {
         self.t.server.authorize(&Request::get(format!("{target}{separator}{}", form(pairs)))).await
     }
 
-    /// Asks for a code or token with PKCE, with one parameter set otherwise.
+    /// Requests a code or token with PKCE, with one parameter changed.
     async fn asking(&self, name: &str, value: &str) -> AuthorizationOutcome {
         let mut pairs = vec![
             ("response_type", "code"),
@@ -294,7 +294,7 @@ impl Crawl {
         }
     }
 
-    /// The error code of a refused authorization request, wherever it stands.
+    /// The error code of a refused authorization request, from the query or the fragment.
     fn refusal(authorize: AuthorizationOutcome) -> String {
         let response = common::responded(authorize);
         let location = common::location(&response);
@@ -314,7 +314,7 @@ impl Crawl {
         self.t.server.token(&request.with_header("authorization", basic(&self.web.id, secret))).await
     }
 
-    /// Redeems the code of an answer.
+    /// Redeems the code of a response.
     async fn redeem(&self, answer: &Response) -> Response {
         let found = if common::location(answer).query().is_some() { query_of(answer) } else { fragment_of(answer) };
         self.token(&[
@@ -426,7 +426,7 @@ impl Crawl {
                 );
             }
         }
-        // The implicit grant has no request at the token endpoint; that it works shows in its response type.
+        // The implicit grant has no token request; its response type proves that it works.
         assert_eq!(claimed.contains("implicit"), self.claims("response_types_supported").contains("token"));
         assert_eq!(error_of(&self.token(&[("grant_type", "implicit")]).await), "unsupported_grant_type");
         let known: BTreeSet<String> = others.into_iter().chain(["implicit"]).map(str::to_owned).collect();
@@ -468,7 +468,7 @@ impl Crawl {
         assert_eq!(query_of(&refused)["iss"], self.document["issuer"].as_str().unwrap());
     }
 
-    /// Each claimed method gets a client in, and no other does.
+    /// Each announced method authenticates a client, and no other method does.
     async fn methods_of(&self, endpoint: &str, member: &str) {
         let claimed = self.claims(member);
         for name in ["client_secret_basic", "client_secret_post", "none", "private_key_jwt", "tls_client_auth"] {
@@ -530,7 +530,7 @@ impl Crawl {
         assert!(claimed.iter().all(|name| known.contains(&&**name)), "{claimed:?}");
     }
 
-    /// A new member of the document wants a proof of its own.
+    /// A new member of the document needs a check of its own here.
     fn has_no_other_claim(&self) {
         let proven = [
             "issuer",
@@ -708,7 +708,7 @@ async fn server_without_authorization_endpoint_serves_none() {
     // A machine gets its token.
     let machine = t.confidential_client_with(|client| client.client_credentials().scope("user:read")).await;
     t.token_as(&machine, TokenRequest::client_credentials().scope("user:read")).await.unwrap();
-    // A user goes nowhere, and a code means nothing.
+    // A user can't log in, and a code means nothing.
     let app = t.public_client("https://app.example/cb").await;
     let error = t.authorize(&app).send().await.unwrap_err();
     assert_eq!(error.error().refusal(), Some(&Refusal::NoAuthorizationEndpoint));
@@ -732,7 +732,7 @@ async fn endpoint_prefix_does_not_move_well_known_document() {
         let server = AuthorizationServer::builder(issuer)
             .storage(MemoryStorage::new())
             .scope("a", "A")
-            // Whichever comes first, a URL that the host sets is left as it is.
+            // In either order, a URL that the host sets is kept.
             .endpoints(|urls| urls.revocation = Some("https://id.example/end".to_owned()))
             .endpoint_prefix("/oauth/v2")
             .endpoints(|urls| urls.token = urls.token.replace("/token", "/tokens"))

@@ -1,7 +1,8 @@
-//! Programs that must not compile: those in `misuse/examples/`, which one run of the compiler checks.
+//! Programs that must not compile: those in `misuse/examples/`, checked by one run of the compiler.
 //!
-//! A comment `// refused: E0308` begins a case, which reaches to the next one. The compiler has to find exactly one error in each case,
-//! with that code, and none elsewhere. `misuse/control.rs` makes the same calls without the mistakes and has to compile.
+//! A comment `// refused: E0308` begins a case, which ends at the next one. The compiler must report exactly one error
+//! in each case, with that code, and none elsewhere. `misuse/control.rs` makes the same calls without the mistakes and
+//! must compile.
 
 use std::process::Command;
 use std::{env, fs};
@@ -13,7 +14,7 @@ mod skip;
 
 const PACKAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/misuse");
 
-/// Fewer would mean that cases were lost.
+/// A lower number would mean that cases were lost.
 const CASES: usize = 29;
 
 // covers: B1, B34
@@ -62,12 +63,12 @@ fn starts_of_cases(source: &str) -> Vec<(usize, String)> {
     lines.filter_map(|(at, line)| Some((at + 1, line.trim_start().strip_prefix("// refused: ")?.to_owned()))).collect()
 }
 
-/// The first line of the case that a line belongs to, or the line itself if it belongs to none.
+/// The first line of the case that contains a line, or the line itself if none does.
 fn start_of(line: usize, starts: &[(usize, String)]) -> usize {
     starts.iter().map(|(start, _)| *start).take_while(|start| *start < line).last().unwrap_or(line)
 }
 
-/// The line and the code of an error. What sums up the errors of a program has no place and is none.
+/// The line and the code of an error. The summary of a program's errors has no place and is skipped.
 fn error(message: &Value) -> Option<(usize, String)> {
     let message = &message["message"];
     let spans = message["spans"].as_array()?;
@@ -76,7 +77,7 @@ fn error(message: &Value) -> Option<(usize, String)> {
     (message["level"] == "error").then(|| (line, message["code"]["code"].as_str().unwrap_or("no code").to_owned()))
 }
 
-/// Two errors in a case, another code, and an error outside of the cases are told apart from what is expected.
+/// Two errors in a case, another code, and an error outside of the cases are reported.
 #[test]
 fn errors_are_attributed_to_cases() {
     let starts = starts_of_cases("use x;\n// refused: E0308\nfn a() {}\n    // refused: E0004\n    b();\n");

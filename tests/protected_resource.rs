@@ -1,4 +1,4 @@
-//! Protected resource metadata (RFC 9728): that clients find the server by the host's API, and that the document is true.
+//! Protected resource metadata (RFC 9728): clients find the server from the host's API, and the document is true.
 
 use grantor::testing::{Fault, ISSUER, TestServer};
 use grantor::{
@@ -39,7 +39,7 @@ fn header_of(error: &BearerError) -> Option<String> {
     error.to_response().header("www-authenticate").map(str::to_owned)
 }
 
-/// Where the challenge of a request without a token points.
+/// The metadata URL in the challenge of a request without a token.
 async fn pointer(server: &AuthorizationServer) -> String {
     let header = header_of(&server.bearer(&Request::get("/api")).await.unwrap_err()).unwrap();
     let (_, pointer) = header.split_once(", resource_metadata=\"").expect("a pointer");
@@ -105,7 +105,7 @@ async fn resource_metadata_path_follows_identifier_and_challenge() {
         let path = server.resource_metadata_path().unwrap();
         assert_eq!(path, target.split('?').next().unwrap());
 
-        // A query that is no part of the identifier changes nothing; one that is, is a part of the document's address.
+        // A query that is not part of the identifier changes nothing; one that is, is part of the document's address.
         let with_query = server.resource_metadata(&Request::get(format!("{path}?x=1")));
         assert_eq!(with_query.status(), if target.contains('?') { 404 } else { 200 }, "{identifier}");
         if target.contains('?') {

@@ -1,4 +1,4 @@
-//! The bearer check of an API in another process. The introspection endpoint is called in memory.
+//! The bearer check of an API in another process. The introspection endpoint is called without a network.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -21,7 +21,7 @@ use tokio::sync::Semaphore;
 mod common;
 use common::{CB, basic};
 
-/// When the clock of a test server starts, in seconds.
+/// The start time of a test server's clock, in seconds.
 const START: i64 = 1_767_225_600;
 
 /// A secret with characters that a Basic header has to encode.
@@ -33,7 +33,7 @@ struct Endpoint(Arc<State>);
 
 struct State {
     server: AuthorizationServer,
-    /// What it answers instead of the server: status, content type and body.
+    /// A response to send instead of the server's: status, content type and body.
     instead: Mutex<Option<(u16, String, Vec<u8>)>>,
     is_down: Mutex<bool>,
     calls: AtomicUsize,
@@ -60,7 +60,7 @@ impl Endpoint {
         self.answer(200, "application/json", body.to_string());
     }
 
-    /// Lets all calls wait from now on; `release` lets some of them go on.
+    /// Makes all calls wait from now on; `release` lets some of them continue.
     fn hold(&self) {
         self.0.permits.forget_permits(Semaphore::MAX_PERMITS);
     }
@@ -95,7 +95,7 @@ impl Introspector for Endpoint {
     }
 }
 
-/// An authorization server, an application that gets tokens there, and an API in another process.
+/// An authorization server, a client that gets tokens there, and an API in another process.
 struct Setup {
     t: TestServer,
     app: TestClient,
@@ -129,7 +129,7 @@ impl Setup {
         check(&self.api, token).await
     }
 
-    /// The token is refused with this status and challenge, and the observer is told.
+    /// Asserts that the token is refused with this status and challenge, and with an event.
     async fn assert_refused(&self, token: &AccessToken, status: u16, code: &str, what: &str) -> BearerError {
         let told = self.events.count("bearer_refused");
         let error = self.check(token).await.expect_err(what);
@@ -141,7 +141,7 @@ impl Setup {
         error
     }
 
-    /// There was no usable answer: 503 without any detail, and the observer is told the reason.
+    /// Asserts 503 without any detail, and an event with the reason.
     async fn assert_failed(&self, token: &AccessToken, reason: &str) -> BearerError {
         let error = self.check(token).await.expect_err(reason);
         assert_eq!((error.status(), error.code().unwrap().as_str()), (503, "temporarily_unavailable"), "{reason}");
@@ -162,7 +162,7 @@ async fn check(api: &ResourceServer, token: &AccessToken) -> Result<Access, Bear
     api.bearer(&request).await?.require("user:read")
 }
 
-/// What a server tells of a good token.
+/// The response of a server about a good token.
 fn good() -> Value {
     json!({
         "active": true, "scope": "user:read", "client_id": "app", "sub": "alice", "token_type": "Bearer",
@@ -170,7 +170,7 @@ fn good() -> Value {
     })
 }
 
-/// The same with members changed; null removes one.
+/// The same response with changed members; null removes one.
 fn good_but(changes: &Value) -> Value {
     let mut members = good();
     let own = members.as_object_mut().unwrap();
@@ -341,7 +341,7 @@ async fn cached_token_is_refused_when_it_expires() {
     setup.t.clock.advance(Duration::HOUR - Duration::MILLISECOND);
     setup.check(&tokens.access_token).await.unwrap();
     assert_eq!(setup.endpoint.calls(), 1);
-    // The server can't be asked any more, so only the cache could say yes.
+    // The server can't be asked any more, so only the cache could accept the token.
     *setup.endpoint.0.is_down.lock().unwrap() = true;
     setup.t.clock.advance(Duration::milliseconds(1));
     setup.assert_refused(&tokens.access_token, 401, "invalid_token", "it has expired").await;
@@ -445,7 +445,7 @@ async fn unusable_answer_is_503_and_never_a_success() {
         setup.assert_failed(&token, "it is not a JSON object").await;
     }
     let twice = good().to_string().replacen('{', "{\"active\":true,", 1);
-    // Members that are not checked are the host's to read.
+    // Members that are not checked are left for the host.
     let unreadable = good().to_string().replacen('{', "{\"x\":1e999,", 1);
     for body in ["{", "{}", "{\"scope\":\"user:read\"}", "{\"active\":true} {}", &twice, &unreadable] {
         setup.endpoint.answer(200, json, body);
@@ -526,7 +526,7 @@ async fn invented_tokens_evict_nothing() {
     assert_eq!(setup.endpoint.calls(), calls + 2, "the oldest entry has left");
 }
 
-/// Waits until as many calls are under way.
+/// Waits until so many calls are in flight.
 async fn until_called(endpoint: &Endpoint, calls: usize) {
     while endpoint.calls() < calls {
         tokio::task::yield_now().await;
@@ -547,7 +547,7 @@ async fn requests_with_one_token_share_a_call() {
     until_called(&setup.endpoint, 1).await;
     let others: Vec<_> = (0..20).map(|_| spawn()).collect();
     tokio::task::yield_now().await;
-    // The browser that came first hangs up. The others are served nevertheless.
+    // The first browser hangs up. The others are still served.
     first.abort();
     assert!(first.await.unwrap_err().is_cancelled());
     setup.endpoint.release(1);
@@ -569,7 +569,7 @@ async fn requests_with_one_token_share_a_call() {
     assert_eq!(setup.endpoint.calls(), 2);
 }
 
-/// A wake-up that is lost leaves a request waiting for ever.
+/// A lost wake-up would leave a request waiting for ever.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn hang_ups_on_many_threads_leave_no_request_waiting() {
     struct Slow(AtomicUsize);
@@ -626,7 +626,7 @@ async fn calls_above_the_limit_are_refused_at_once() {
     setup.check(&known.access_token).await.expect("a token that is kept needs no call");
     assert_eq!(setup.endpoint.calls(), 3);
 
-    // A call ends when nothing waits for it, and makes room.
+    // A call that no request waits for is ended, and makes room.
     first.abort();
     assert!(first.await.unwrap_err().is_cancelled());
     let third = spawn("c");

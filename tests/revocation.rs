@@ -21,11 +21,11 @@ use token_sent::{Endpoint, refresh_of, tokens_of};
 
 const REVOKE: Endpoint = Endpoint("/revoke");
 
-/// Sends a request that must succeed: 200, an empty JSON object, not to be stored.
+/// Sends a request that must succeed: 200, an empty JSON object, `no-store`.
 async fn revoked(t: &TestServer, request: &Request) {
     let response = t.server.revoke(request).await;
     assert_eq!(response.status(), 200, "{}", text(&response));
-    // A popular client library parses the body of every answer as JSON.
+    // A popular client library parses the body of every response as JSON.
     assert_eq!(text(&response), "{}");
     let headers: Vec<_> = response.headers().collect();
     let not_stored = [("cache-control", "no-store"), ("pragma", "no-cache")];
@@ -37,7 +37,7 @@ async fn row(t: &TestServer, hash: TokenHash) -> (Arc<StoredToken>, Arc<Grant>) 
     (found.token, found.grant)
 }
 
-/// What a token of whatever kind is stored under.
+/// The hash of a token of any kind.
 fn hash_of(token: &str) -> TokenHash {
     AccessToken::new(token).hash()
 }
@@ -52,7 +52,7 @@ async fn lives(t: &TestServer, token: &AccessToken) -> bool {
     }
 }
 
-/// Nothing of the family works any more, in either way it can be used.
+/// Asserts that no token of the family works, in either way of using it.
 async fn assert_dead(t: &TestServer, client: &TestClient, tokens: &TokenResponse) {
     assert!(!lives(t, &tokens.access_token).await);
     let refused = t.refresh(client, refresh_of(tokens)).await.unwrap_err();
@@ -113,7 +113,7 @@ async fn machine_can_revoke_its_token() {
 // covers: RV-01 (RFC 7009 §2), B23
 #[tokio::test]
 async fn old_refresh_token_still_revokes_its_grant() {
-    // Within the grace window, after it, and when the old token has expired by itself.
+    // Within the grace window, after it, and after the old token has expired by itself.
     for later in [Duration::ZERO, Duration::minutes(5), Duration::days(15)] {
         let (t, app) = public().await;
         let first = tokens_of(&t, &app).await;
@@ -192,7 +192,7 @@ async fn dead_token_can_be_revoked_again_with_one_event() {
         assert_eq!((token.revoked_at, grant.revoked_at), (at, of_grant), "it has been dead since the first time");
         assert_eq!(t.events.count("token_revoked"), n + 1);
     }
-    // An access token that lived died with its grant.
+    // A live access token dies with its grant.
     let of_dead_grant = tokens_of(&t, &app).await;
     revoked(&t, &REVOKE.request_by(&app, &[("token", refresh_of(&of_dead_grant).expose())])).await;
     revoked(&t, &REVOKE.request_by(&app, &[("token", of_dead_grant.access_token.expose())])).await;
@@ -244,7 +244,7 @@ async fn revocation_of_foreign_token_is_refused() {
     assert_dead(&t, &app, &next).await;
 }
 
-/// Guards: a client that anyone can be learns nothing of the tokens of other clients.
+/// A client without authentication learns nothing about the tokens of other clients.
 // covers: RV-08 (RFC 7009 §2.2), AMB-19, B24
 #[tokio::test]
 async fn foreign_token_looks_unknown_to_untrusted_client() {

@@ -1,5 +1,5 @@
-//! The contract suite on every storage that is shipped and keeps records outside the process, and on the example of one written by
-//! hand. (`MemoryStorage`: `storage.rs`. That the suite finds what is wrong: `storage_contract/`.)
+//! The contract suite on every shipped storage that keeps records outside the process, and on the example of a custom
+//! storage. (`MemoryStorage`: `storage.rs`. The suite itself is tested in `storage_contract/`.)
 
 #[path = "common/postgres.rs"]
 mod postgres;
@@ -19,7 +19,7 @@ use tokio::runtime::Runtime;
 use crate::custom_storage::Documents;
 use crate::postgres::Postgres;
 
-/// Where a worker finds the storage.
+/// The variable that tells a worker where the storage is.
 const PLACE: &str = "GRANTOR_TEST_STORAGE";
 
 fn runtime() -> Runtime {
@@ -49,7 +49,7 @@ fn contract_suite_worker() {
     }
 }
 
-/// A folder that goes with the value.
+/// A folder, removed when it is dropped.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -66,7 +66,7 @@ impl Drop for Folder {
     }
 }
 
-/// Which options a storage could not be given.
+/// The options that could not be used for a storage.
 fn skipped(report: &ContractReport) -> Vec<&str> {
     let mut options: Vec<_> = report.skipped.iter().map(|(.., option)| *option).collect();
     options.dedup();

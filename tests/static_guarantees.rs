@@ -1,4 +1,4 @@
-//! Traits that public types must have or must not have, and results that a caller must use. The compiler checks each of these lists.
+//! Traits that public types must or must not have, and results that a caller must use. The compiler checks each list.
 
 use std::borrow::Borrow;
 use std::fmt::{Debug, Display};
@@ -36,7 +36,7 @@ macro_rules! incomparable {
 fn secrets_have_no_equality_operator() {
     incomparable!(AccessToken, RefreshToken, AuthorizationCode, ClientSecret, Password, CodeVerifier);
     incomparable!(SecretDigest, Seed, CodeChallenge);
-    // Nor has anything that one of them is a part of.
+    // Nor do types that contain one of them.
     incomparable!(ClientCredential, Client, ClientParts, ClientBuilder);
     incomparable!(StoredToken, Spent, TokenDetails, CodeBinding, Redemption);
     incomparable!(Request, Response, Params<'static>, AuthorizationRequest<'static>, ConsentForm);
@@ -45,7 +45,7 @@ fn secrets_have_no_equality_operator() {
     incomparable!(ClientAttempt<'static>, ResourceOwnerAttempt<'static>, OutOfBandPage<'static>);
     incomparable!(GrantContext<'static>, PresentedToken<kind::RefreshToken>);
     incomparable!(Decision, OpenGrant, ResponseMembers);
-    // The method that replaces the operator compares all of the secret, not a beginning or an end.
+    // The method that replaces the operator compares the whole secret.
     let secret = "0123456789abcdef";
     let digest = SecretDigest::of(&ClientSecret::new(secret));
     assert!(digest.matches(&ClientSecret::new(secret)));
@@ -64,7 +64,7 @@ macro_rules! unprintable {
     ($($name:ty),*) => { $(assert_not_impl_any!($name: Display, Serialize, DeserializeOwned);)* };
 }
 
-/// `expose()` takes a secret out, and nothing else does.
+/// `expose()` returns the text of a secret, and nothing else does.
 // covers: B34
 #[test]
 fn secrets_are_neither_printed_nor_serialised() {
@@ -76,14 +76,14 @@ fn secrets_are_neither_printed_nor_serialised() {
     }
     secrets!(AccessToken, RefreshToken, AuthorizationCode, ClientSecret, Password, CodeVerifier);
     unprintable!(PendingAuthorization, AuthorizationResponse, Response, Request, TokenResponse);
-    // These are stored, so storages serialise them.
+    // Storages serialise these.
     assert_not_impl_any!(Seed: Display);
     assert_not_impl_any!(SecretDigest: Display);
     let secret = ClientSecret::new("J8NFmU4tJVgDxKaJFmXTWvaHO01ZuPcB");
     assert!(!format!("{secret:?}").contains(secret.expose()), "{secret:?}");
 }
 
-// The kinds of secret do not mix.
+// The kinds of secret are different types.
 assert_type_ne_all!(AccessToken, RefreshToken, AuthorizationCode, ClientSecret, Password, CodeVerifier);
 // Each of these proves something once.
 assert_not_impl_any!(PendingAuthorization: Clone);
@@ -96,7 +96,7 @@ assert_not_impl_any!(Scope: From<&'static str>, From<String>);
 assert_not_impl_any!(Subject: From<&'static str>, From<String>);
 // A client is not a resource owner.
 assert_not_impl_any!(Subject: From<ClientId>);
-// A storage names every field of these, so that it loses none.
+// A storage names every field of these, so it loses none.
 assert_not_impl_any!(Grant: Default);
 assert_not_impl_any!(StoredToken: Default);
 assert_not_impl_any!(Spent: Default);
@@ -105,7 +105,7 @@ assert_not_impl_any!(Spent: Default);
 const _: fn(&Access) -> Option<&Subject> = Access::subject;
 const _: fn(Subject) -> GrantSelector = GrantSelector::Subject;
 
-// A host may share what it supplies.
+// A host may share these parts between servers.
 assert_impl_all!(Arc<dyn Storage>: Storage);
 assert_impl_all!(Arc<dyn ClientStore>: ClientStore);
 assert_impl_all!(Arc<dyn ClientRegistry>: ClientRegistry, ClientStore);

@@ -1,5 +1,5 @@
-//! The memory storage against the contract, and what it promises beyond: exact counts, bounded work, long lists.
-//! What a server makes of it in parallel stands in `concurrency.rs`.
+//! The memory storage against the contract, and its further promises: exact counts, bounded work, long lists.
+//! `concurrency.rs` tests servers over it in parallel.
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;
@@ -16,7 +16,7 @@ use grantor::{
 use serde_json::json;
 use time::{Duration, OffsetDateTime};
 
-/// The time at which tests begin, and what comes some time after it.
+/// The time at which tests begin, plus an offset.
 fn at(after: Duration) -> OffsetDateTime {
     OffsetDateTime::from_unix_timestamp(1_767_225_600).unwrap() + after
 }
@@ -31,7 +31,7 @@ fn hash(number: u8) -> TokenHash {
     TokenHash::from_bytes([number; 32])
 }
 
-/// One of many, for what needs more than [`hash`] has.
+/// One of many hashes, for tests that need more than [`hash`] has.
 fn hash_of_many(number: u32) -> TokenHash {
     let mut bytes = [0xee; 32];
     bytes[..4].copy_from_slice(&number.to_le_bytes());
@@ -101,7 +101,7 @@ fn access_token(number: u8, of: &Grant) -> StoredToken {
     token(number, TokenKind::AccessToken, of)
 }
 
-/// The order to spend a refresh token, a second after the start and with a seed.
+/// The redemption of a refresh token, a second after the start and with a seed.
 fn spend(what: &StoredToken, by: u8) -> Redemption {
     Redemption {
         token: what.hash,
@@ -116,7 +116,7 @@ fn spend(what: &StoredToken, by: u8) -> Redemption {
     }
 }
 
-/// A record as text, so that every member is compared.
+/// A record as text, to compare every member.
 fn shown(record: &impl serde::Serialize) -> String {
     serde_json::to_string(record).unwrap()
 }
@@ -144,7 +144,7 @@ async fn with_refresh_token() -> (MemoryStorage, Grant, StoredToken) {
     (storage, grant, token)
 }
 
-/// What came of an order to spend a token.
+/// The outcome of a redemption.
 async fn redeem(storage: &MemoryStorage, order: &Redemption, successors: &[StoredToken]) -> &'static str {
     match storage.redeem(order, successors).await.unwrap() {
         RedeemOutcome::Done => "done",
@@ -187,7 +187,7 @@ async fn records_round_trip_json_and_refuse_unknown_members() {
     assert_eq!(shown(&serde_json::from_str::<StoredToken>(&shown(&token)).unwrap()), shown(&token));
     assert_eq!(shown(&serde_json::from_str::<Grant>(&shown(&*grant)).unwrap()), shown(&*grant));
 
-    // Times are texts that every language reads, to the microsecond.
+    // Times are text that every language reads, to the microsecond.
     let mut precise = Grant::clone(&grant);
     precise.opened_at = at(TICK);
     let precise: serde_json::Value = serde_json::from_str(&shown(&precise)).unwrap();
@@ -195,7 +195,7 @@ async fn records_round_trip_json_and_refuse_unknown_members() {
     assert_eq!(precise["expires_at"], "2026-01-02T00:00:00Z");
     assert_eq!(precise["revoked_at"], serde_json::Value::Null);
 
-    // An old node that reads the row of a newer one must fail, not forget a binding.
+    // An old node that reads the row of a newer one must fail, not lose a binding.
     let with_more = |record: String| record.replacen('{', "{\"jkt\":\"x\",", 1);
     assert!(serde_json::from_str::<StoredToken>(&with_more(shown(&token))).is_err());
     assert!(serde_json::from_str::<Grant>(&with_more(shown(&*grant))).is_err());
@@ -213,7 +213,7 @@ async fn records_round_trip_json_and_refuse_unknown_members() {
 async fn long_list_is_complete_and_revoked_to_its_end() {
     let storage = MemoryStorage::new();
     let (alice, app) = (GrantSelector::Subject(subject("alice")), GrantSelector::Client(client_id("app")));
-    // Several at a time; every second one with an identifier that begins like many others.
+    // Several at a time; every second one has an identifier that begins like many others.
     let mut expected = Vec::new();
     for number in 0..300_u32 {
         let mut id = [if number % 2 == 0 { 7 } else { number.to_le_bytes()[0] }; 16];
@@ -237,7 +237,7 @@ async fn long_list_is_complete_and_revoked_to_its_end() {
             assert!(listed == expected, "pages of {limit}: {} grants, or another order", listed.len());
         }
     }
-    // What is dead does not shorten a page.
+    // A dead grant does not shorten a page.
     for (_, id) in &expected[..270] {
         storage.revoke_grants(&GrantSelector::Id(*id), at(HOUR)).await.unwrap();
     }
@@ -258,7 +258,7 @@ async fn tokens_that_name_another_grant_are_refused() {
     assert_eq!(storage.revoke_grants(&GrantSelector::Id(grant_id(2)), at(SECOND)).await.unwrap(), 0);
 }
 
-/// Purges in bounded steps until nothing is left to do; returns how many rows went.
+/// Purges in bounded steps until nothing is left; returns the number of rows.
 async fn purge(storage: &MemoryStorage, before: OffsetDateTime, limit: usize) -> usize {
     let mut total = 0;
     for _ in 0..1_000 {
@@ -305,7 +305,8 @@ async fn replay_is_recognised_after_expiry_and_purge() {
 #[tokio::test]
 async fn entry_that_is_no_longer_due_uses_no_purge_limit() {
     let (storage, of, mut last) = with_refresh_token().await;
-    // Every refresh moves the grant's end, leaves a seed and erases the one before; every second access token is revoked.
+    // Every refresh moves the grant's end, leaves a seed and erases the one before; every second access token is
+    // revoked.
     for number in 0..200_u32 {
         let next = StoredToken { hash: hash_of_many(2 * number), parent: Some(last.hash), ..refresh_token(0, &of) };
         let access =
@@ -319,7 +320,7 @@ async fn entry_that_is_no_longer_due_uses_no_purge_limit() {
         last = next;
     }
     assert_eq!(purge(&storage, at(DAY), 1).await, 1, "the one seed that is left, at the first call");
-    // What was due at the end is due sooner now, and then never again.
+    // An entry that was due at the end becomes due sooner, and then not again.
     storage.revoke_grants(&GrantSelector::Id(of.id), at(DAY)).await.unwrap();
     assert_eq!(storage.purge_expired(at(DAY - TICK), 1).await.unwrap(), 0);
     for row in 0..402 {
@@ -338,7 +339,7 @@ async fn purge_of_large_family_takes_expired_access_tokens_only() {
     let of = grant(1);
     let mut tokens = vec![refresh_token(1, &of)];
     for number in 0..EXPIRED + LIVE {
-        // The live ones stand among the others.
+        // The live ones are among the others.
         let expires_at = if number % 21 == 20 { at(DAY) } else { at(HOUR) };
         tokens.push(StoredToken { hash: hash_of_many(number), expires_at, ..access_token(0, &of) });
     }
@@ -354,11 +355,11 @@ async fn purge_of_large_family_takes_expired_access_tokens_only() {
         assert_eq!(found.is_some(), token.expires_at > at(HOUR), "{:?}", token.hash);
         assert!(found.is_none_or(|found| found.token.hash == token.hash));
     }
-    // New ones may take the places of those that went, but nobody finds them by an old hash.
+    // New tokens may reuse the slots of removed ones, but an old hash does not find them.
     let order = Redemption { consume: false, seed: None, grant_expires_at: at(DAY), ..spend(&tokens[0], 1) };
     let new = |number: u32| StoredToken { hash: hash_of_many(900_000 + number), ..access_token(0, &of) };
     let mut new: Vec<_> = (0..50).map(new).collect();
-    // And a hash that went is as free as one that was never there.
+    // And a removed hash is as free as one that never existed.
     new[7].hash = tokens[1].hash;
     assert_eq!(redeem(&storage, &order, &new).await, "done");
     for token in &new {
@@ -393,14 +394,14 @@ async fn family_under_purge_is_dead_for_a_slow_clock() {
 #[tokio::test]
 async fn small_purges_reach_all_shards_while_one_is_refilled() {
     let storage = MemoryStorage::new();
-    // So few that each is in a shard of its own.
+    // So few that each is in a different shard.
     for number in 0..20 {
         open(&storage, grant(number), &[]).await;
     }
     let mut refilled = 0;
     for _ in 0..40 {
         assert_eq!(storage.purge_expired(at(DAY), 1).await.unwrap(), 1);
-        // Refused while the last one is still there.
+        // Refused while the last one still exists.
         refilled += u32::from(storage.open_grant(&Arc::new(grant(0)), &[]).await.is_ok());
     }
     assert!(refilled > 0, "no shard was refilled");
@@ -435,7 +436,7 @@ async fn purge_counts_seeds_toward_its_limit() {
     assert_eq!(storage.purge_expired(at(HOUR), 2).await.unwrap(), 1);
 }
 
-/// In one shard there are two grants with three expired access tokens and one old seed each.
+/// One shard holds two grants with three expired access tokens and one old seed each.
 #[tokio::test]
 async fn purge_touches_no_more_than_its_limit_in_a_shard() {
     for limit in 1..=9 {
@@ -455,7 +456,7 @@ async fn purge_touches_no_more_than_its_limit_in_a_shard() {
 #[tokio::test]
 async fn purge_looks_again_at_entries_found_earlier() {
     let storage = MemoryStorage::new();
-    // With one first byte they are in one shard.
+    // They have the same first byte, so they are in one shard.
     for number in 1..=4_u8 {
         let mut id = [7; 16];
         id[1] = number;
@@ -465,7 +466,7 @@ async fn purge_looks_again_at_entries_found_earlier() {
         open(&storage, of, &[token]).await;
     }
     assert_eq!(storage.purge_expired(at(DAY), 2).await.unwrap(), 2, "one of them, with its token");
-    // By a clock that is behind, another is used and goes on.
+    // Another token is used and extended, by a clock that is behind.
     let mut left = Vec::new();
     for number in 1..=3 {
         left.extend(storage.find(&hash(number)).await.unwrap());

@@ -1,4 +1,4 @@
-//! The test kit itself: what a host's tests rely on.
+//! The test kit that hosts use.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -43,7 +43,7 @@ async fn location(flow: Flow<'_>) -> String {
     response.header("location").expect("it redirects").to_owned()
 }
 
-/// Whether the flow of a test would fail at this location.
+/// Whether the flow of a test fails at this location.
 fn is_refused(flow: &Flow<'_>, location: &str) -> bool {
     let redeem =
         || tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(flow.redeem_location(location));

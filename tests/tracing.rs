@@ -1,4 +1,4 @@
-//! What the feature `tracing` writes into a log, and what it never does.
+//! What the feature `tracing` logs, and what it never logs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{Debug, Write as _};
@@ -53,11 +53,11 @@ struct Logged {
     level: Level,
     target: String,
     fields: Fields,
-    /// The spans around it, outermost first, each with its fields.
+    /// The surrounding spans, outermost first, each with its fields.
     spans: Vec<(String, Fields)>,
 }
 
-/// Collects all that is emitted, as data and as the text of a usual log.
+/// Records all spans and events, as data and as the text of a usual log.
 #[derive(Clone, Default)]
 struct Log {
     events: Arc<Mutex<Vec<Logged>>>,
@@ -66,7 +66,7 @@ struct Log {
 }
 
 impl Log {
-    /// Collects from now on, on this thread, until the guard is dropped.
+    /// Records from now on, on this thread, until the guard is dropped.
     fn start() -> (Self, DefaultGuard) {
         let log = Self::default();
         let writer = log.clone();
@@ -94,7 +94,7 @@ impl Log {
         self.spans.lock().unwrap().clear();
     }
 
-    /// All of it, in every form.
+    /// The whole log, in every form.
     fn everything(&self) -> String {
         let lines = String::from_utf8(self.text.lock().unwrap().clone()).unwrap();
         format!("{lines}\n{:?}\n{:?}", self.events.lock().unwrap(), self.spans.lock().unwrap())
@@ -157,7 +157,7 @@ impl Visit for Reader {
     }
 }
 
-/// Knows clients and users, and fails with a cause that is nobody's business if the user is called so.
+/// Knows clients and users, and fails with a secret cause for this user name.
 struct Directory(TestUsers);
 
 #[async_trait]
@@ -178,7 +178,7 @@ impl Authenticator for Directory {
     }
 }
 
-/// An extension grant that fails for want of randomness.
+/// An extension grant that fails because randomness is missing.
 struct Broken(GrantType);
 
 #[async_trait]
@@ -247,8 +247,8 @@ impl Stage {
         self.t.server.token(&post("/token", &owner, &self.app)).await
     }
 
-    /// The one event since the last call: its level, the endpoint whose span it is in, and its fields without the grant's
-    /// identifier, which must be there if and only if the event is about a grant.
+    /// The one event since the last call: its level, the endpoint whose span it is in, and its fields without the
+    /// grant's identifier, which must be there if and only if the event is about a grant.
     fn told(&self, about_a_grant: bool) -> (Level, Option<String>, Fields) {
         let Logged { level, target, mut fields, spans } = self.log.take_one();
         assert_eq!(target, "grantor");
@@ -418,7 +418,7 @@ async fn later_token_events_name_their_endpoint() {
     stage.log.clear();
     let told = |level, endpoint: &str, pairs: &[(&str, &str)]| (level, Some(endpoint.to_owned()), fields(pairs));
 
-    // What a resource server asks with each request of its own is for debugging, whatever the answer.
+    // Events of a resource server's own requests are at debug level, whatever the answer.
     assert_eq!(t.server.introspect(&post("/introspect", &token, &stage.api)).await.status(), 200);
     let introspected = [("event", "token_introspected"), ("client_id", api)];
     let expected = [&introspected[..], &[("active", "true")]].concat();
@@ -488,7 +488,7 @@ async fn endpoint_span_names_the_endpoint_and_nothing_else() {
     assert_eq!(*stage.log.spans.lock().unwrap(), expected.collect::<Vec<_>>());
 }
 
-/// A capability with one endpoint, which answers nothing.
+/// A capability with one endpoint, which returns an empty response.
 struct Silence;
 
 #[async_trait]
@@ -582,7 +582,7 @@ async fn host_failure_logs_an_error_without_its_cause() {
     assert!(!stage.log.everything().contains("a test wants") && !stage.log.everything().contains(CAUSE));
 }
 
-/// A text that may nowhere be seen, in the spellings in which it travels.
+/// A text that must not appear anywhere, in each spelling in which it is sent.
 fn spellings(secret: &str) -> Vec<String> {
     let escaped: String = url::form_urlencoded::byte_serialize(secret.as_bytes()).collect();
     vec![secret.to_owned(), escaped, secret.escape_debug().to_string(), STANDARD.encode(secret)]
@@ -615,7 +615,7 @@ async fn full_run_logs_every_event_and_no_secret() {
         }
     };
 
-    // Each grant, with and without a fault, a repetition and a replay.
+    // Each grant type, with and without a fault, a repetition and a replay.
     let session = "the-session-of-alice";
     let alice = Subject::new("alice").unwrap();
     let form_token = grantor::testing::ask(stage.pending().await, alice).await.form_token(session);
@@ -665,7 +665,7 @@ async fn full_run_logs_every_event_and_no_secret() {
     let pending = stage.pending().await;
     approve_failing(t, pending, approval(), Fault::Failed).await;
 
-    // Requests that are wrong in all ways, full of what must not be repeated.
+    // Requests with every kind of fault, full of values that must not be echoed.
     let live = stage.tokens().await;
     keep("live", &live);
     let junk = "a-secret-in-the-wrong-place";
@@ -733,12 +733,12 @@ async fn full_run_logs_every_event_and_no_secret() {
             assert!(!log.contains(&spelling), "the log holds the {what} {spelling}");
         }
     }
-    // The search finds what is there.
+    // The search finds present values.
     let mut seeded = log.clone();
     write!(seeded, "{}", unused.expose()).unwrap();
     assert!(spellings(unused.expose()).iter().any(|spelling| seeded.contains(spelling)));
 
-    // All that was observed was logged, in the same order, and it was everything there is.
+    // All observed events were logged in the same order, and every event kind occurred.
     let logged: Vec<String> = stage.log.events().iter().map(|event| event.fields["event"].clone()).collect();
     assert_eq!(logged, stage.events.names());
     let expected: BTreeSet<&str> = [
@@ -805,7 +805,7 @@ async fn keys_that_fail_are_an_error_without_its_cause() {
 
 #[cfg(any(feature = "axum", feature = "actix-web"))]
 impl Stage {
-    /// A request was refused at the token endpoint, within the endpoint's span, within this one.
+    /// Asserts that a request was refused at the token endpoint, within the endpoint's span, within this one.
     fn assert_refused_within(&self, outer: &str) {
         let logged = self.log.take_one();
         assert_eq!(logged.fields["event"], "token_refused");

@@ -1,5 +1,5 @@
-//! The documentation of asynchronous traits: `async_trait` expands each method, so its documentation shows the signature as it is
-//! written, and this test compares the two.
+//! The documentation of asynchronous traits: `async_trait` expands each method, so its documentation shows the
+//! signature as it is written, and this test compares the two.
 
 use std::fs;
 use std::path::Path;
@@ -7,14 +7,14 @@ use std::path::Path;
 /// An asynchronous method of a public trait.
 struct Method {
     name: String,
-    /// As the source has it, without body.
+    /// The signature in the source, without body.
     written: String,
-    /// The first block of its documentation that is plain text.
+    /// The first plain text block of its documentation.
     documented: String,
 }
 
-/// Returns a signature in one form, whatever the breaks between lines. A parameter that a default body does not use begins with an
-/// underscore, which readers need not see.
+/// Returns a signature in one form, without line breaks. A parameter that a default body does not use begins with an
+/// underscore, which the documentation may omit.
 fn normal(signature: &str) -> String {
     let joined = signature.split_whitespace().collect::<Vec<_>>().join(" ");
     joined.replace("( ", "(").replace(", )", ")").replace("(_", "(").replace(", _", ", ")
@@ -47,7 +47,7 @@ fn methods(source: &str) -> Vec<Method> {
     found
 }
 
-/// Returns the names of methods whose documentation shows no signature or another one.
+/// Returns the names of methods whose documentation shows no signature or a different one.
 fn faults(source: &str) -> Vec<String> {
     let differ = |method: &Method| normal(&method.written) != normal(&method.documented);
     methods(source).into_iter().filter(differ).map(|method| method.name).collect()

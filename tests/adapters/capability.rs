@@ -1,4 +1,4 @@
-//! Endpoints that a capability adds: both adapters serve them without knowing of them.
+//! Endpoints that a capability adds: both adapters serve them without special code.
 
 use async_trait::async_trait;
 use axum::body::Body;
@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use crate::common::{basic, form};
 use crate::{FORM, REDIRECT_URI, Web, With, get, machine, post, post_as, request, token_of};
 
-/// A board for notes: clients put them up, and whoever has a token reads them.
+/// A board for notes: clients post them, and a caller with a token reads them.
 struct Board;
 
 #[async_trait]
@@ -70,7 +70,7 @@ impl Capability for Board {
     }
 }
 
-/// The answer with these headers, or 500.
+/// Builds the response with these headers, or a 500 if one is invalid.
 fn made(status: u16, headers: [(&'static str, String); 2], body: &str) -> Response {
     Response::from_parts(status, headers, body).unwrap_or_else(Response::from)
 }
@@ -213,13 +213,13 @@ async fn failed_authentication_at_a_capability_is_an_event() {
                 assert!(told[0].text.contains(part), "{part}: {}", told[0].text);
             }
         }
-        // Nothing is told of a success, nor at the token endpoint until tokens are issued.
+        // A success has no event here; the token endpoint too has one only when it issues tokens.
         assert_eq!(app.send(post_as(&machine, "/notes/new", "note=x")).await.status, 201);
         assert_eq!(t.events.events().len(), 5);
     }
 }
 
-/// The limit of the endpoint counts, not that of the policy, which is for requests for tokens.
+/// The endpoint's own limit applies, not the limit of the policy, which is for token requests.
 #[tokio::test(flavor = "local")]
 async fn client_authenticates_with_body_above_the_policy_limit() {
     for web in Web::each() {
@@ -255,7 +255,7 @@ async fn bearer_in_a_body_above_the_limit_of_the_policy() {
     }
 }
 
-/// What restricts the client may restrict what a capability does for it.
+/// The unknown member may restrict what a capability may do for the client.
 #[tokio::test]
 async fn client_with_unknown_critical_member_is_unavailable() {
     let t = server();
@@ -308,7 +308,7 @@ async fn capability_sets_its_response_headers() {
     }
 }
 
-/// A stack that reads a larger body than it should is told so, too.
+/// A web stack that reads more than the limit gets the same error.
 #[tokio::test]
 async fn handle_holds_the_limit_of_a_route() {
     let t = server();
@@ -324,7 +324,7 @@ async fn handle_holds_the_limit_of_a_route() {
     let long = format!("/notes?{}", "x".repeat(t.server.policy().max_body + 1));
     assert_eq!(t.server.handle(&Request::get(long)).await.status(), 413);
     assert_eq!(t.server.handle(&Request::get("/notes?x=1")).await.status(), 401);
-    // A method is compared whole.
+    // Method names are compared whole.
     assert_eq!(t.server.handle(&Request::new("GET, DELETE", "/notes")).await.status(), 405);
 }
 

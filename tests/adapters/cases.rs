@@ -121,7 +121,7 @@ async fn largest_body_is_read_and_a_larger_one_gets_413() {
         let app = web.host(&t.server);
         let padded = |size: usize| format!("{MACHINE_FORM}&x={}", "x".repeat(size - MACHINE_FORM.len() - 3));
         assert_eq!(app.send(post_as(&machine, "/token", padded(100))).await.status, 200);
-        // With a length that is known beforehand, and without.
+        // Once with a known length and once without.
         let of_unknown_length = Body::new(Full::new(Bytes::from(padded(101))).map_frame(|frame| frame));
         for body in [Body::from(padded(101)), Body::from(padded(1_000_000)), of_unknown_length] {
             let answer = app.send(post_as(&machine, "/token", body)).await;
@@ -137,7 +137,7 @@ async fn largest_body_is_read_and_a_larger_one_gets_413() {
     }
 }
 
-/// A body of a form that breaks off after ten bytes.
+/// A form body that breaks off after ten bytes.
 fn broken() -> Body {
     let cut = Limited::new(Full::new(Bytes::from(MACHINE_FORM)), 10);
     Body::new(cut.map_err(|_| std::io::Error::from(std::io::ErrorKind::UnexpectedEof)))
@@ -176,7 +176,7 @@ async fn broken_off_body_gets_400_of_its_endpoint() {
     }
 }
 
-/// It would take the body for an empty one.
+/// Otherwise the handler would see an empty body.
 #[tokio::test(flavor = "local")]
 async fn handler_of_the_host_does_not_see_a_broken_body() {
     for web in Web::each() {
@@ -189,7 +189,7 @@ async fn handler_of_the_host_does_not_see_a_broken_body() {
         }
         assert_eq!(*app.seen.lock().unwrap(), Seen::default());
         assert!(t.events.events().is_empty());
-        // One that was too large is refused by the endpoint, with a page.
+        // The endpoint itself refuses a body that is too large, with a page.
         assert_eq!(app.send(post("/seen", "x".repeat(70_000))).await.status, 200);
     }
 }

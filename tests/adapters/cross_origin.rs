@@ -1,4 +1,4 @@
-//! Scripts of other origins (CORS): which endpoints they may use and which not.
+//! Scripts of other origins (CORS): which endpoints they may use.
 
 use axum::body::Body;
 use axum::http::Request as HttpRequest;
@@ -13,7 +13,7 @@ use crate::{MACHINE_FORM, Web, With, code_query, get, machine, post, post_as, re
 const METADATA: &str = "/.well-known/oauth-authorization-server";
 
 pub(crate) trait ByScript {
-    /// As a script on another origin sends it.
+    /// The request as a script of another origin sends it.
     fn by_script(self) -> Self;
 }
 
@@ -23,7 +23,7 @@ impl ByScript for HttpRequest<Body> {
     }
 }
 
-/// What a browser asks before it sends a request that a plain form could not have sent.
+/// The preflight that a browser sends before a request that a plain form could not send.
 pub(crate) fn preflight(uri: &str, method: &str) -> HttpRequest<Body> {
     let request = request("OPTIONS", uri).by_script().with("access-control-request-method", method);
     request.with("access-control-request-headers", "authorization,content-type,mcp-protocol-version,traceparent")
@@ -96,7 +96,7 @@ async fn scripts_may_use_token_revocation_and_metadata() {
             let answer = app.send(request.by_script()).await;
             assert_eq!((answer.status, answer.header("access-control-allow-origin")), (status, Some("*")), "{what}");
             assert_eq!(answer.header("access-control-allow-credentials"), None, "{what}");
-            // Without this a script can't see why it was refused and when to come back.
+            // Without this header a script can't read the error or `Retry-After`.
             let exposed = answer.header("access-control-expose-headers");
             assert_eq!(exposed, Some("*"), "{what}");
         }

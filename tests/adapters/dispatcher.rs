@@ -1,4 +1,4 @@
-//! What a server lists, finds and answers itself, for any web stack: `routes()`, `route()` and `handle()`.
+//! Routes for any web stack: `routes()`, `route()` and `handle()`.
 
 use grantor::testing::{ISSUER, TestServer};
 use grantor::{AuthorizationServer, ProtectedResource, Request, Route, ServedBy};
@@ -110,7 +110,7 @@ async fn adapters_send_the_answer_of_handle() {
     }
 }
 
-/// A document has no use for a body, so none of it is kept.
+/// A document needs no body, so none is buffered.
 #[tokio::test(flavor = "local")]
 async fn body_for_a_document_is_not_read() {
     for web in Web::each() {

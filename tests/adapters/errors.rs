@@ -1,4 +1,4 @@
-//! Errors of the library in an error type of the host's own.
+//! Errors of the library wrapped in an error type of the host.
 
 use actix_web::ResponseError;
 use actix_web::web::{self, Data, ServiceConfig};

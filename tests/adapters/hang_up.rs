@@ -25,7 +25,7 @@ use tokio::sync::Notify;
 use crate::common::{basic, form};
 use crate::{App, MACHINE_FORM, REDIRECT_URI, Web, With, get, post, post_as, request, token_of};
 
-/// Writes down from where clients authenticate, and lets them wait at the door if it has one.
+/// Records the peers that clients authenticate from. With a door, they wait at it.
 #[derive(Clone, Default)]
 struct Doorkeeper {
     peers: Arc<Mutex<Vec<Option<IpAddr>>>>,
@@ -39,7 +39,7 @@ struct Door {
     given_up: AtomicBool,
 }
 
-/// Tells the door if the request is dropped before it.
+/// Reports to the door if the request is dropped while it waits.
 struct Waiting<'a>(Option<&'a Door>);
 
 impl Drop for Waiting<'_> {
@@ -71,7 +71,7 @@ impl Authenticator for Doorkeeper {
     }
 }
 
-/// Headers by which a client might pretend to come from elsewhere.
+/// Headers by which a client might pretend to have another address.
 const SPOOFED: [(&str, &str); 5] = [
     ("x-forwarded-for", "198.51.100.1"),
     ("x-real-ip", "198.51.100.1"),
@@ -95,7 +95,7 @@ async fn authenticator_sees_the_connection_and_no_header() {
         assert_eq!(app.send(spoofed()).await.status, 200);
         assert_eq!(app.send(spoofed().with_peer([192, 0, 2, 7])).await.status, 200);
         assert_eq!(*doorkeeper.peers.lock().unwrap(), [None, Some(Ipv4Addr::new(192, 0, 2, 7).into())]);
-        // Nor do they replace a credential.
+        // They do not replace a credential either.
         let mut request = spoofed();
         request.headers_mut().remove("authorization");
         assert_eq!(app.send(request).await.status, 401);
@@ -105,7 +105,7 @@ async fn authenticator_sees_the_connection_and_no_header() {
 /// The name of an event, and the peer of its request.
 type Origin = (&'static str, Option<IpAddr>);
 
-/// Writes down from where the requests came that events are about.
+/// Records the peer of each event.
 #[derive(Clone, Default)]
 struct Origins(Arc<Mutex<Vec<Origin>>>);
 
@@ -229,7 +229,7 @@ async fn large_body_on_a_socket_is_answered_with_its_peer() {
     }
 }
 
-/// Says so when something was done that a client had asked for.
+/// Reports when the work that a client asked for was done.
 #[derive(Clone, Default)]
 struct Done(Arc<Notify>);
 
@@ -241,7 +241,7 @@ impl Observer for Done {
     }
 }
 
-/// A server whose door is shut, and a client of it.
+/// A server whose door is shut, and a client.
 async fn guarded() -> (TestServer, TestClient, Arc<Door>, Done) {
     let door = Arc::new(Door::default());
     let doorkeeper = Doorkeeper { door: Some(Arc::clone(&door)), ..Doorkeeper::default() };
@@ -251,7 +251,7 @@ async fn guarded() -> (TestServer, TestClient, Arc<Door>, Done) {
     (t, client, door, done)
 }
 
-/// Sends a request and hangs up when it has come to the door.
+/// Sends a request and hangs up once it has reached the door.
 async fn hang_up(app: App, request: HttpRequest<Body>, door: &Door) {
     let connection = actix_web::rt::spawn(async move { app.send(request).await });
     door.reached.notified().await;
@@ -307,7 +307,7 @@ async fn introspection_is_carried_out_after_a_hang_up() {
     }
 }
 
-/// Waits at a door, and says when it was let in.
+/// Waits at a door, and reports when it was let in.
 struct Slow(Arc<Door>, Done);
 
 #[async_trait]
@@ -364,7 +364,7 @@ async fn run_to_completion_outlives_its_caller() {
         go.send(()).unwrap();
         assert!(outcome.await.unwrap(), "the caller is gone, the decision is carried out");
         assert_eq!(count(&t, &alice).await, 1);
-        // A caller that stays gets the result.
+        // A caller that stays connected gets the result.
         assert_eq!(web.run_to_completion(async { 7 }).await, 7);
     }
 }

@@ -1,4 +1,4 @@
-//! Bodies that do not arrive in time, and those that are announced to be too large.
+//! Bodies that arrive too late, and bodies with an announced length above the limit.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -14,16 +14,16 @@ use tokio::net::TcpStream;
 
 use crate::{MACHINE_FORM, REDIRECT_URI, Seen, Web, With, basic, post, post_as};
 
-/// What a body does each time it is polled.
+/// What a body does when it is polled.
 enum Step {
     Gives(&'static str),
-    /// It will be polled again at once.
+    /// Is pending and wakes the task at once.
     Waits,
-    /// It has no more for ever.
+    /// Is pending for ever.
     Stalls,
 }
 
-/// A body that does these steps from the last to the first, and then ends.
+/// A body that does these steps from last to first, and then ends.
 struct Steps(Vec<Step>);
 
 impl HttpBody for Steps {
@@ -53,7 +53,7 @@ fn stalled() -> Body {
     Body::new(Steps(vec![Step::Stalls, Step::Gives("grant_type=client_")]))
 }
 
-/// A body of which only the length is known.
+/// A body with a known length and no data.
 struct Announced(u64);
 
 impl HttpBody for Announced {
@@ -73,7 +73,7 @@ fn hasty() -> TestServer {
     TestServer::with_policy(|policy| policy.body_deadline = Duration::milliseconds(20))
 }
 
-// From the security review, 21: a client that sends half a body must not hold a request for ever.
+// Regression: a client that sends half a body held its request for ever.
 #[tokio::test(flavor = "local")]
 async fn late_body_gets_408_from_its_endpoint() {
     for web in Web::each() {
@@ -95,7 +95,7 @@ async fn late_body_gets_408_from_its_endpoint() {
             assert!(last.text.contains("LateBody"), "{}", last.text);
         }
         assert_eq!(t.events.events().len(), 3);
-        // A handler of the host's would take it for an empty one.
+        // A handler of the host would take it for an empty body.
         for path in ["/seen", "/authorize"] {
             let answer = app.send(post(path, stalled())).await;
             assert_eq!(answer.error(), (408, "invalid_request".to_owned()), "{path}");
@@ -117,7 +117,7 @@ async fn body_in_pieces_is_read_whole() {
     }
 }
 
-// From the security review, 21: a body that is announced to be too large is not waited for.
+// Regression: the server waited for a body with an announced length above the limit.
 #[tokio::test(flavor = "local")]
 async fn announced_length_above_the_limit_gets_413_unread() {
     for web in Web::each() {
@@ -135,7 +135,7 @@ async fn announced_length_above_the_limit_gets_413_unread() {
             assert_eq!(app.send(announced("/authorize", length)).await.status, 413, "{length}");
             assert_eq!(app.send(announced("/.well-known/oauth-authorization-server", 1)).await.status, 405);
         }
-        // As long as allowed, it is read.
+        // A body of exactly the limit is read.
         let padded = format!("{MACHINE_FORM}&x={}", "x".repeat(100 - MACHINE_FORM.len() - 3));
         let request = post_as(&machine, "/token", padded).with("content-length", "100");
         assert_eq!(app.send(request).await.status, 200);
@@ -147,7 +147,7 @@ async fn exchange(address: std::net::SocketAddr, request: &str) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = Vec::new();
-    // A server may reset the connection after its answer, because it has not read everything.
+    // A server may reset the connection after its response, because it has not read everything.
     while let Ok(1..) = stream.read_buf(&mut answer).await {}
     String::from_utf8(answer).unwrap()
 }
@@ -175,7 +175,7 @@ async fn unread_body_ends_the_connection() {
             assert!(answer.contains("\"error\":\"invalid_request\""), "{answer:?}");
             assert_eq!(answer.matches("HTTP/1.1").count(), 1, "{answer:?}");
         }
-        // The end of a chunked body is not waited for, either.
+        // The server does not wait for the end of a chunked body either.
         let chunked = |path: &str, begin: &str| {
             format!(
                 "POST {path} HTTP/1.1\r\nhost: {address}\r\nauthorization: {credentials}\r\n\
@@ -198,7 +198,8 @@ async fn unread_body_ends_the_connection() {
 /// One piece of a body that is too long.
 static PIECE: [u8; 1 << 15] = [b'x'; 1 << 15];
 
-/// A body that is too long, of this many pieces, and then breaks off as when the connection is closed. It tells when it is dropped.
+/// A body of this many pieces, above the limit, that ends with an error like a closed connection. Reports when it is
+/// dropped.
 struct TooLong(usize, Arc<AtomicBool>);
 
 impl HttpBody for TooLong {
@@ -222,7 +223,7 @@ impl Drop for TooLong {
     }
 }
 
-// With actix-web, the rest of a body was kept for ten seconds: 480 KB of each request, and those of any number of closed connections.
+// Regression: actix-web kept the rest of a body for ten seconds, 480 KB for each request, even on closed connections.
 #[tokio::test(flavor = "local")]
 async fn unread_body_is_kept_no_longer_than_its_connection() {
     for web in Web::each() {

@@ -1,5 +1,5 @@
-//! The adapters for web frameworks, from one end to the other. `cases` runs on each of them; what only one of them does is in `with_axum`
-//! and `with_actix`.
+//! The adapters for web frameworks, end to end. `cases` runs on each of them; `with_axum` and `with_actix` test what
+//! only one adapter has.
 
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
@@ -36,23 +36,24 @@ enum Web {
 }
 
 impl Web {
-    /// One after the other. The last one that a failed test prints is the one that it failed with.
+    /// Yields the frameworks in turn and prints each name, so the output of a failed test ends with the framework that
+    /// failed.
     fn each() -> impl Iterator<Item = Self> {
         [Self::Axum, Self::Actix].into_iter().inspect(|web| println!("with {web:?}"))
     }
 
-    /// An app that has nothing but the routes of these servers.
+    /// An app that has only the routes of these servers.
     fn routes<'a>(self, servers: impl IntoIterator<Item = &'a AuthorizationServer>) -> App {
         let servers = servers.into_iter().cloned().collect();
         App { web: self, servers, own: Own::Nothing, seen: Arc::default() }
     }
 
-    /// An app that also has pages and an API of its own.
+    /// An app that also has pages and an API.
     fn host(self, server: &AuthorizationServer) -> App {
         App { own: Own::Pages, ..self.routes([server]) }
     }
 
-    /// Whether an answer to HEAD has lost its body before it is on the wire, where actix-web drops it.
+    /// Whether the response to HEAD has lost its body at this point. actix-web drops it later.
     fn answers_head_without_body(self) -> bool {
         matches!(self, Self::Axum)
     }
@@ -102,7 +103,7 @@ impl App {
         }
     }
 
-    /// Serves the app on a free port of the loopback interface, until the future that is returned is polled.
+    /// Serves the app on a free loopback port until the returned future is polled.
     async fn serve(&self) -> (SocketAddr, Pin<Box<dyn Future<Output = ()>>>) {
         match self.web {
             Web::Axum => with_axum::serve(self).await,
@@ -111,7 +112,7 @@ impl App {
     }
 }
 
-/// What a handler was given, as far as a host can see it.
+/// The request data that a handler received.
 #[derive(Debug, Default, PartialEq)]
 struct Seen {
     method: String,
@@ -133,7 +134,7 @@ impl From<Request> for Seen {
     }
 }
 
-/// An answer with its body read.
+/// A response with its body read.
 struct Answer {
     status: u16,
     headers: Vec<(String, String)>,
@@ -156,7 +157,7 @@ impl Answer {
         (self.status, self.json()["error"].as_str().unwrap_or_default().to_owned())
     }
 
-    /// The answer of the adapter is the answer of the server, save for what CORS adds.
+    /// Asserts that the adapter sends the server's response, plus the CORS headers.
     fn assert_is(&self, response: Response) {
         let (status, mut headers, body) = response.into_parts();
         let mut own = self.headers.clone();
@@ -181,12 +182,12 @@ fn get(uri: &str) -> HttpRequest<Body> {
     request("GET", uri)
 }
 
-/// A form posted by somebody.
+/// A posted form without authentication.
 fn post(uri: &str, body: impl Into<Body>) -> HttpRequest<Body> {
     request("POST", uri).with("content-type", FORM).with_body(body)
 }
 
-/// A form posted by a client that authenticates by Basic.
+/// A posted form with Basic authentication.
 fn post_as(client: &TestClient, uri: &str, body: impl Into<Body>) -> HttpRequest<Body> {
     post(uri, body).with("authorization", &basic(client))
 }
@@ -219,7 +220,7 @@ impl With for HttpRequest<Body> {
     }
 }
 
-/// A client that gets a token for itself by this form.
+/// A client that gets a token for itself with this form.
 const MACHINE_FORM: &str = "grant_type=client_credentials&scope=user%3Aread";
 
 async fn machine() -> (TestServer, TestClient) {
@@ -233,13 +234,13 @@ async fn token_of(t: &TestServer, machine: &TestClient) -> grantor::AccessToken 
     t.token_as(machine, request).await.unwrap().access_token
 }
 
-/// The path and query under which a URL is requested.
+/// The path and query of a URL.
 fn target(url: &str) -> String {
     let url = url::Url::parse(url).unwrap();
     url[url::Position::BeforePath..].to_owned()
 }
 
-/// The query of a request for a code.
+/// The query of an authorization request.
 fn code_query(app: &TestClient) -> String {
     common::form(&[
         ("response_type", "code"),

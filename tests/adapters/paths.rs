@@ -1,4 +1,4 @@
-//! Where the routes are, whatever the URLs of the server.
+//! Where the routes are, for any URLs of the server.
 
 use grantor::testing::{ISSUER, TestServer};
 use grantor::{
@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::common::{basic, form};
 use crate::{Web, With, get, post, request, target};
 
-/// A server elsewhere than at the root of its host.
+/// A server below a path of its host.
 pub(crate) async fn elsewhere(
     issuer: &str,
     change: impl FnOnce(&mut grantor::EndpointUrls) + Send + Sync + 'static,
@@ -19,7 +19,7 @@ pub(crate) async fn elsewhere(
     builder.scope("user:read", "Read your profile").endpoints(change).build().await.unwrap()
 }
 
-/// A server under a path of the host, which has its own API and a client called `machine`.
+/// A server below a path of the host, which has an API and a client called `machine`.
 pub(crate) async fn tenant(issuer: &str) -> AuthorizationServer {
     let storage = MemoryStorage::new();
     let credential = ClientCredential::secret(&ClientSecret::new(secret_at(issuer)));

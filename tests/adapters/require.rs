@@ -1,4 +1,4 @@
-//! The layer and the middleware that require a scope for routes of the host's own API.
+//! The layer and the middleware that require a scope for routes of the host's API.
 
 use std::future::ready;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -17,8 +17,8 @@ use crate::{Answer, REDIRECT_URI, Web, With, get, machine, request, token_of, wi
 const READ: &str = "user:read";
 const BOTH: [&str; 2] = ["user:write", "user:read"];
 
-/// An API of a host: a path whose methods require different scopes, a part of it below a prefix, one that scripts of any origin may use,
-/// and a route that has forgotten its requirement.
+/// An API of a host with: a path whose methods require different scopes, a part below a prefix, a route that scripts of
+/// any origin may use, and a route without `require`.
 struct Api {
     web: Web,
     oauth: AuthorizationServer,
@@ -31,7 +31,7 @@ impl Api {
         Self { web, oauth: t.server.clone(), ran: Arc::default() }
     }
 
-    /// The handler of all routes: says for whom it works.
+    /// The handler of all routes: returns the subject of the token.
     fn handler(&self) -> impl Fn(Access) -> Result<String, BearerError> + Clone + Send + Sync + 'static {
         let ran = Arc::clone(&self.ran);
         move |access| {
@@ -108,7 +108,7 @@ impl Api {
             )
             .service(part("/stacked").wrap(require(&self.oauth, ["user:write"])).wrap(require(&self.oauth, [READ])))
             .service(
-                // A preflight reaches the resource, and no route of another method.
+                // A preflight reaches the resource, but not the route of another method.
                 web::resource("/split")
                     .route(web::get().to(work.clone()))
                     .route(web::post().to(work.clone()).wrap(require(&self.oauth, BOTH)))
@@ -121,7 +121,7 @@ impl Api {
         std::mem::take(&mut self.ran.lock().unwrap())
     }
 
-    /// The handler did not run, and this is the challenge.
+    /// Asserts that the handler did not run, and that this is the challenge.
     async fn assert_refused(&self, request: HttpRequest<Body>, status: u16, challenge: Option<&str>) -> Answer {
         let what = format!("{:?} {request:?}", self.web);
         let answer = self.send(request).await;

@@ -1,4 +1,4 @@
-//! `require` for an API in another process than its authorization server.
+//! `require` for an API that runs in another process than its authorization server.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -15,7 +15,7 @@ use grantor::{Access, AuthorizationServer, BearerError, ClientSecret, Request, R
 use crate::cross_origin::{ByScript, preflight};
 use crate::{Answer, Web, With, get, machine, token_of, with_actix, with_axum};
 
-/// The introspection endpoint of a server, called in memory.
+/// The introspection endpoint of a server, called without a network.
 struct Endpoint(Option<AuthorizationServer>);
 
 #[async_trait]

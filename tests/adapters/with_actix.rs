@@ -1,4 +1,4 @@
-//! How an app is built with actix-web, and what only its adapter does.
+//! How an app is built with actix-web, and behaviour that only its adapter has.
 
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -35,7 +35,7 @@ async fn mistake(token: Bearer) -> Result<HttpResponse, BearerError> {
     token.require("user:raed").map(|_| HttpResponse::Ok().finish())
 }
 
-/// Everyone is alice and agrees to everything.
+/// A host whose user is always alice, who approves everything.
 async fn authorize(oauth: Data<AuthorizationServer>, request: Request) -> actix_web::Result<AuthorizationResponse> {
     match oauth.authorize(&request).await {
         AuthorizationOutcome::Respond(response) => Err(response.into()),

@@ -1,4 +1,4 @@
-//! How an app is built with axum, and what only its adapter does.
+//! How an app is built with axum, and behaviour that only its adapter has.
 
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -21,7 +21,7 @@ use tower::ServiceExt;
 use crate::paths::elsewhere;
 use crate::{Answer, App, Own, REDIRECT_URI, Seen, code_query, target};
 
-/// A host's state in which the server is one part of several.
+/// A host's state that has the server as one of its parts.
 #[derive(Clone)]
 struct AppState {
     oauth: AuthorizationServer,
@@ -47,7 +47,7 @@ async fn mistake(token: Bearer) -> Result<(), BearerError> {
     token.require("user:raed").map(|_| ())
 }
 
-/// Everyone is alice and agrees to everything.
+/// A host whose user is always alice, who approves everything.
 async fn authorize(
     State(oauth): State<AuthorizationServer>,
     request: Request,
@@ -143,7 +143,7 @@ async fn host_without_v07_checks_merges_colons_and_stars() {
         assert_eq!((answer.status, answer.json()["issuer"].clone()), (200, json!(issuer)));
         let token = target(&server.endpoints().token);
         assert_eq!(send_to(&host, crate::get(&token)).await.status, 405, "{issuer}");
-        // Such a segment stands for itself and nothing else.
+        // Such a segment is literal.
         let other = token.replace([':', '*'], "x");
         assert_eq!(send_to(&host, crate::get(&other)).await.status, 404, "{issuer}");
     }

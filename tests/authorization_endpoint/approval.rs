@@ -1,4 +1,4 @@
-//! What an approval rests on is checked again, and a request that leads nowhere ends.
+//! An approval is checked again, and a request that can't be completed ends with an error.
 
 use grantor::authorize::{ConsentReason, LoginReason};
 use grantor::{Approval, Interaction, UserSession};
@@ -90,7 +90,7 @@ async fn repeated_login_demand_ends_in_an_error_not_a_loop() {
             visits += 1;
             assert!(visits < 10, "the request runs in circles");
             match visit(&t, &target, session).await {
-                // A page that is loaded again is still there.
+                // A login page that is loaded again still works.
                 Interaction::Login(login) => target = login.return_target(),
                 other => break responded(other),
             }

@@ -1,4 +1,4 @@
-//! Requests to be spoiled, and answers taken apart.
+//! Requests to modify, and helpers that take responses apart.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ use crate::common::{CHALLENGE, form, fragment_of, location, query_of, responded,
 
 pub(crate) use crate::common::CB as CALLBACK;
 
-/// The parameters of a request. A test takes a faultless one and spoils it.
+/// The parameters of a request. A test starts with a valid request and adds a fault.
 #[derive(Clone)]
 pub(crate) struct Ask {
     pairs: Vec<(String, String)>,
@@ -22,7 +22,7 @@ pub(crate) struct Ask {
 }
 
 impl Ask {
-    /// A request for a code with all that a good client sends.
+    /// A valid request for a code, with all parameters that a good client sends.
     pub(crate) fn code(client: &TestClient) -> Self {
         Self::token(client)
             .with("response_type", "code")
@@ -30,7 +30,7 @@ impl Ask {
             .with("code_challenge_method", "S256")
     }
 
-    /// A request for a token, which has no use for PKCE.
+    /// A valid request for a token (`response_type=token`), which needs no PKCE.
     pub(crate) fn token(client: &TestClient) -> Self {
         Self { pairs: Vec::new(), raw: String::new() }
             .with("response_type", "token")
@@ -56,19 +56,19 @@ impl Ask {
         self.pairs.iter().find(|(own, _)| own == name).map(|(_, value)| &**value)
     }
 
-    /// Adds a parameter, though it may be there.
+    /// Adds a parameter, even if it is there already.
     pub(crate) fn and(mut self, name: &str, value: &str) -> Self {
         self.pairs.push((name.to_owned(), value.to_owned()));
         self
     }
 
-    /// Repeats a parameter that is there.
+    /// Repeats an existing parameter.
     pub(crate) fn twice(self, name: &str) -> Self {
         let value = self.pairs.iter().find(|(own, _)| own == name).expect("a parameter to repeat").1.clone();
         self.and(name, &value)
     }
 
-    /// Adds text to the encoded form as it is.
+    /// Appends text to the encoded form, unescaped.
     pub(crate) fn raw(mut self, text: &str) -> Self {
         self.raw.push_str(text);
         self
@@ -93,7 +93,7 @@ impl Ask {
     }
 }
 
-/// The pending request, which must be in order.
+/// Returns the pending request; panics if the request is invalid.
 pub(crate) async fn pending(t: &TestServer, ask: &Ask) -> PendingAuthorization {
     match t.server.authorize(&ask.get()).await {
         AuthorizationOutcome::Pending(pending) => pending,
@@ -101,17 +101,17 @@ pub(crate) async fn pending(t: &TestServer, ask: &Ask) -> PendingAuthorization {
     }
 }
 
-/// The request at the consent page of alice, who must be asked.
+/// Returns the request at the consent page of alice; panics if no consent is needed.
 pub(crate) async fn consent(t: &TestServer, ask: &Ask) -> Consent {
     grantor::testing::ask(pending(t, ask).await, subject("alice")).await
 }
 
-/// The answer to a request, which must not be in order.
+/// Returns the response to an invalid request.
 pub(crate) async fn refused(t: &TestServer, ask: &Ask) -> Response {
     responded(t.server.authorize(&ask.get()).await)
 }
 
-/// The answer to a request that alice approves.
+/// Returns the response after alice approved the request.
 pub(crate) async fn approved(t: &TestServer, ask: &Ask) -> Response {
     approve(pending(t, ask).await, by("alice")).await.into()
 }
@@ -130,17 +130,17 @@ pub(crate) async fn grants_of(t: &TestServer, client: &TestClient) -> Vec<Arc<Gr
     t.storage.list_grants(&which, t.clock.now(), &GrantPage::first(100)).await.unwrap()
 }
 
-/// The parts of a registered client, to be changed and stored again.
+/// Returns the parts of a registered client, for changing and storing them again.
 pub(crate) async fn client_of(t: &TestServer, client: &TestClient) -> Arc<Client> {
     use grantor::ClientStore;
     t.storage.find_client(&client.id).await.unwrap().expect("a registered client")
 }
 
-/// What pages say about a form that is no longer good.
+/// The text of pages about a stale form.
 const STALE: [&str; 3] =
     ["this form has expired", "this form does not belong to your current session", "this form was already submitted"];
 
-/// Checks that an answer is a page with an error on it. It leads nowhere, or back to the request if a form is no longer good.
+/// Asserts that a response is an error page without a redirect. A stale form may link back to the request.
 #[track_caller]
 pub(crate) fn assert_page(response: &Response, status: u16, code: &str, description: &str) {
     assert_eq!(response.status(), status, "{}", describe(response));
@@ -153,7 +153,7 @@ pub(crate) fn assert_page(response: &Response, status: u16, code: &str, descript
     assert_eq!(page.matches("href").count(), usize::from(leads_back), "an error page has no other way on: {page}");
 }
 
-/// The text of an error page without the value that was compared, which stands in one place and can't be markup.
+/// Returns the text of an error page without the compared value, which occurs once and can't contain markup.
 #[track_caller]
 pub(crate) fn text_around_value(response: &Response) -> String {
     let page = text(response);
@@ -166,7 +166,7 @@ pub(crate) fn text_around_value(response: &Response) -> String {
     format!("{before}{after}")
 }
 
-/// Checks that an answer redirects an error to `uri` with nothing in its query but what belongs there.
+/// Asserts that a response redirects an error to `uri`, with only the expected parameters in its query.
 #[track_caller]
 pub(crate) fn assert_error(response: &Response, uri: &str, code: &str, state: Option<&str>) {
     let query = query_of(response);
@@ -174,7 +174,7 @@ pub(crate) fn assert_error(response: &Response, uri: &str, code: &str, state: Op
     assert_is_error(&query, code, state);
 }
 
-/// Checks that an answer redirects an error to `uri` with nothing in its fragment but what belongs there.
+/// Asserts that a response redirects an error to `uri`, with only the expected parameters in its fragment.
 #[track_caller]
 pub(crate) fn assert_error_in_fragment(response: &Response, uri: &str, code: &str, state: Option<&str>) {
     let fragment = fragment_of(response);
@@ -195,7 +195,7 @@ fn assert_is_error(members: &BTreeMap<String, String>, code: &str, state: Option
     assert!(!description.is_empty() && description.bytes().all(allowed), "RFC 6749 §4.1.2.1: {description:?}");
 }
 
-/// Where a redirect leads, without query and fragment.
+/// Returns the target of a redirect without query and fragment.
 #[track_caller]
 pub(crate) fn target_of(response: &Response) -> String {
     let url = location(response);

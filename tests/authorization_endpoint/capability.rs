@@ -13,7 +13,7 @@ use crate::common::responded;
 const SESSION: &str = "a-random-session-identifier";
 const STATE: Option<&str> = Some("af0ifjsldkj");
 
-/// Declares the parameter `tenant`, and lets only the tenants pass that it knows.
+/// Declares the parameter `tenant`, and admits only tenants that it knows.
 #[derive(Clone, Default)]
 struct Tenants {
     known: Arc<Mutex<Vec<&'static str>>>,
@@ -53,7 +53,7 @@ impl Capability for Tenants {
     }
 }
 
-/// Comes after the tenants, by its name, and is given behind an `Arc`.
+/// Runs after the tenants because of its name, and is passed in an `Arc`.
 #[derive(Default)]
 struct Zone(Mutex<usize>);
 
@@ -118,7 +118,7 @@ async fn refusal_of_a_capability_is_sent_to_the_client() {
     assert_eq!(t.events.names(), ["authorization_refused"]);
     let answer = refused(&t, &Ask::code(&app).with("tenant", "down")).await;
     assert_error(&answer, CALLBACK, "temporarily_unavailable", STATE);
-    // The client is not told of a refusal before its redirect URI is known to be its own.
+    // A capability's refusal is redirected only after the redirect URI is known to belong to the client.
     tenants.seen.lock().unwrap().clear();
     let ask = Ask::code(&app).with("tenant", "red");
     for faulty in [ask.clone().with("redirect_uri", "https://evil.example/"), ask.clone().with("scope", "nope")] {

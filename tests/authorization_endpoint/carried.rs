@@ -1,4 +1,4 @@
-//! Parameters of a request travel with it, those that the host declared too, up to 16 KiB of them.
+//! Request parameters survive login and consent, including those declared by the host, up to 16 KiB.
 
 use grantor::testing::{ISSUER, TestServer};
 use grantor::{
@@ -10,7 +10,7 @@ use crate::ask::{Ask, CALLBACK, assert_error, assert_page, by, consent, pending,
 use crate::common::{CHALLENGE, public, query_of, responded};
 
 const SESSION: &str = "a-random-session-identifier";
-/// The greatest size of all names and values of a request together.
+/// The greatest total size of all names and values of a request.
 const MAX: usize = 16 * 1024;
 const TOO_LARGE: &str = "the request is too large";
 
@@ -114,7 +114,7 @@ async fn declared_parameter_needs_a_free_name() {
     assert!(matches!(build(&["nonce", "nonce"]).await, Err(BuildError::KnownParameter("nonce"))));
 }
 
-/// Fills a request up to `size` bytes of names and values, by parameters that take more room when they are encoded.
+/// Fills a request up to `size` bytes of names and values, with characters that grow when they are encoded.
 fn filled(ask: &Ask, name: &str, size: usize) -> Ask {
     let rest = size - ask.size() - name.len();
     ask.clone().and(name, &"\"".repeat(rest))
@@ -142,7 +142,7 @@ async fn parameters_of_16_kib_work_through_consent() {
     }
 }
 
-/// What is accepted comes back, from login and from the consent page.
+/// Asserts that an accepted request comes back from login and from the consent page.
 #[tokio::test]
 async fn parameters_fit_a_smaller_max_body() {
     for max_body in [4_096, 8_192, 20_000, 40_000] {

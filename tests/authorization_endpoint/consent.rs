@@ -1,4 +1,4 @@
-//! The user's decision: what the host is told to show, and what comes of yes and no.
+//! The user's decision: what the host has to show, and the results of approval and denial.
 
 use grantor::client::RegisteredBy;
 use grantor::storage::GrantSelector;
@@ -56,7 +56,7 @@ async fn consent_page_shows_lifetime_of_client_or_token() {
 
     let once = t.register(public("once").build(), None).await;
     assert_eq!(pending(&t, &Ask::code(&once)).await.lifetime(), Duration::hours(1));
-    // No token outlives the longest that a grant may last.
+    // No token outlives the maximum lifetime of a grant.
     let brief = public("brief").lifetimes(|own| own.refresh_token_absolute = Some(Duration::minutes(30)));
     let brief = t.register(brief.build(), None).await;
     assert_eq!(pending(&t, &Ask::code(&brief)).await.lifetime(), Duration::minutes(30));
@@ -134,7 +134,7 @@ async fn submitted_form_decides_its_own_request() {
     assert_eq!(grants_of(&t, &app).await[0].scope.as_str(), "user:read user:write");
 
     t.clock.advance(Duration::seconds(1));
-    // Fields that a page never had change nothing.
+    // Fields that the page does not have change nothing.
     let token = &form_token(&t, &app).await;
     let forged = [read, ("scope", "offline_access"), ("client_id", "x"), ("redirect_uri", "https://evil.example/")];
     let fields = [&[("form_token", &**token), approve], &forged[..]].concat();

@@ -1,4 +1,4 @@
-//! When a host may skip the question: never for a client whose identity nothing proves, never for more than was granted.
+//! When a host may skip consent: only for a proven client, and only for scope that was granted before.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ async fn grant(t: &TestServer, app: &TestClient, scope: &str) {
     t.authorize(app).scope(scope).approve_as("alice").await.redeem().await.unwrap();
 }
 
-/// Whether a user need not be asked.
+/// Returns whether the request needs no consent.
 async fn consented(t: &TestServer, ask: &Ask, user: &str) -> bool {
     is_not_asked(pending(t, ask).await, user).await
 }
@@ -94,7 +94,7 @@ async fn loopback_and_out_of_band_redirects_prove_no_client() {
     }
 }
 
-/// Whether the browser is sent on to the client, without or with an error, before the user has clicked.
+/// Returns whether the browser is redirected to the client, with or without an error, before the user clicked.
 async fn is_redirected(t: &TestServer, ask: &Ask, user: Option<&str>) -> bool {
     let session = user.map(|user| subject(user).into());
     match pending(t, ask).await.interaction(session.as_ref()).await {
@@ -104,7 +104,7 @@ async fn is_redirected(t: &TestServer, ask: &Ask, user: Option<&str>) -> bool {
     }
 }
 
-// From the security review, 30: a self-registered application does not turn the server into a silent redirector.
+// Regression: a self-registered application could use the server as a silent redirector.
 // covers: B27, CU-05 (RFC 8252 §8.6), AZ-19 (RFC 9700 §4.11.2)
 #[tokio::test]
 async fn self_registered_client_needs_a_live_grant_to_redirect() {
@@ -131,8 +131,8 @@ async fn self_registered_client_needs_a_live_grant_to_redirect() {
     }
 }
 
-// From the security review, 30: the client changed its redirect URIs after the user had consented, and the server sent the browser there
-// without a question.
+// Regression: the client changed its redirect URIs after the consent, and the server redirected the browser there
+// without asking.
 // covers: B27, AZ-19 (RFC 9700 §4.11.2)
 #[tokio::test]
 async fn consent_to_self_registered_client_covers_one_host() {
@@ -160,13 +160,13 @@ async fn consent_to_self_registered_client_covers_one_host() {
             is_trusted,
             "{registrar:?}"
         );
-        // Once the user has said yes to the new host, that is on record.
+        // Once the user has consented to the new host, that consent is on record.
         drop(consent(&t, &to(MOVED).with("prompt", "consent")).await.approve(by("alice")).await);
         assert!(is_redirected(&t, &to(MOVED), Some("alice")).await, "{registrar:?}");
     }
 }
 
-// From the security review, 30: an address and the loopback interface prove nothing, whoever registered the client.
+// Regression: an IP address or the loopback interface proves nothing about any client.
 // covers: B27, CU-05 (RFC 8252 §8.6)
 #[tokio::test]
 async fn redirect_to_an_address_proves_no_client() {
@@ -260,7 +260,7 @@ async fn only_an_approval_on_a_page_is_consent() {
     assert!(consented(&t, &Ask::code(&app), "alice").await);
 }
 
-/// A storage that answers every question about grants with the same list.
+/// A storage that returns the same list for every query of grants.
 struct Careless(Vec<Arc<Grant>>);
 
 #[async_trait]

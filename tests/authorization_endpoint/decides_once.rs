@@ -1,4 +1,4 @@
-//! A consent form decides once: of many submissions the first counts.
+//! A consent form can be used once: the first submission counts.
 
 use grantor::authorize::ConsentReason;
 use grantor::testing::{Fault, TestServer};
@@ -115,7 +115,7 @@ async fn used_form_stays_used_until_it_expires() {
     t.clock.advance(Duration::minutes(10));
     let form_token = asked.form_token(SESSION);
     assert_error(&submit(&t, &form_token, Deny).await, CALLBACK, "access_denied", STATE);
-    // An application shows a form again, such as with a remark. It is still the same one.
+    // A host may show a form again, for example with a remark. It stays the same form.
     let shown_again = t.server.resume(&form_token, SESSION).await.expect("it is good").form_token(SESSION);
     assert_eq!(shown_again, form_token);
     t.clock.advance(Duration::minutes(20));
@@ -124,7 +124,7 @@ async fn used_form_stays_used_until_it_expires() {
     t.clock.advance(Duration::SECOND);
     let late = t.server.resume(&shown_again, SESSION).await.unwrap_err();
     assert_eq!(late.error().refusal(), Some(&Refusal::ExpiredFormToken));
-    // By a clock that is behind, the form is good again. It was purged by one that is ahead.
+    // A slow clock takes the form for valid again, but a fast clock has purged its entry.
     t.server.purge(1000).await.unwrap();
     t.clock.advance(-Duration::minutes(15));
     assert_used(&submit(&t, &form_token, Allow).await);

@@ -1,4 +1,4 @@
-//! How an answer travels: in which part of the redirect, by which status, and what else goes with it.
+//! How a response is delivered: the part of the redirect, the status and the headers.
 
 use grantor::testing::{ISSUER, TestServer};
 use grantor::{Client, CodeVerifier, Response, TokenRequest};

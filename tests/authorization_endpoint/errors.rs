@@ -1,4 +1,4 @@
-//! Which error a client is told, and whether the browser is sent there at once.
+//! Which error a client gets, and whether the browser is redirected at once.
 
 use grantor::client::RegisteredBy;
 use grantor::policy::ErrorRedirects;
@@ -123,7 +123,7 @@ async fn every_fault_gets_one_registered_code_before_login() {
         (ask.clone().twice("scope"), "invalid_request"),
         (ask.clone().raw("&x=%ZZ"), "invalid_request"),
     ] {
-        // Checks that error_uri is absent, too, and that the texts keep to their characters.
+        // Also checks that error_uri is absent and that the texts keep to their characters.
         assert_error(&refused(&t, &faulty).await, CALLBACK, code, STATE);
         let events = t.events.events();
         let event = events.last().unwrap();
@@ -150,7 +150,7 @@ async fn errors_redirect_at_once_only_for_vetted_clients() {
     assert_interstitial(&asked_first, &unknown, "invalid_scope");
     assert_eq!(t.events.count("authorization_refused"), 2);
 
-    // Nor is a failure of the host's a reason to go there unasked.
+    // A failure of the host is no reason to redirect without asking either.
     let failure = || StorageError::new("out of order");
     let failed: Response = pending(&t, &Ask::code(&unknown)).await.fail(failure()).into();
     assert_eq!((failed.status(), failed.header("location")), (500, None), "{}", describe(&failed));
@@ -180,7 +180,7 @@ async fn strict_policy_confirms_every_error_redirect() {
     assert_eq!(approved(&t, &Ask::code(&app)).await.status(), 303);
 }
 
-/// Checks that a page asks before it goes on, says where to, and leads where a redirect would have led.
+/// Asserts that a page asks before the redirect, names the target, and links to the same address as the redirect.
 #[track_caller]
 fn assert_interstitial(answer: &Response, client: &TestClient, code: &str) {
     assert_eq!((answer.status(), answer.header("location")), (400, None), "{}", describe(answer));

@@ -1,4 +1,4 @@
-//! What the host's own failures look like: a page while nobody knows where to go, a redirect once they do.
+//! Failures of the host: a page before the redirect URI is known, a redirect after.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -83,13 +83,13 @@ async fn lost_answer_at_approval_sends_no_code() {
     let answer: Response = consent(&t, &Ask::code(&app)).await.approve(by("alice")).await.into();
     assert_error(&answer, CALLBACK, "temporarily_unavailable", STATE);
     assert_eq!(t.events.names(), ["authorization_refused"]);
-    // The grant that was stored all the same ends with the code that nobody has.
+    // The grant was stored all the same; it ends with its code, which no client received.
     assert_eq!(grants_of(&t, &app).await.len(), 1);
     t.clock.advance(Duration::minutes(1));
     assert!(grants_of(&t, &app).await.is_empty());
 }
 
-/// Works until it is told not to.
+/// A storage that works until it is told to fail.
 #[derive(Clone)]
 struct Fragile(Arc<AtomicBool>, SeededEntropy);
 

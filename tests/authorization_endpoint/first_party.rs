@@ -1,4 +1,4 @@
-//! The service's own apps: no question where the redirect proves which app it is, one click elsewhere.
+//! First-party apps: no question if the redirect proves which app it is, one click otherwise.
 
 use grantor::authorize::ConsentReason;
 use grantor::client::{ClientError, ClientParts, RegisteredBy};
@@ -96,7 +96,7 @@ async fn grant_without_a_question_is_no_consent_on_record() {
     assert!(matches!(next(&t, &Ask::code(&app)).await, Interaction::Proceed(_)), "now she has");
 }
 
-/// The page of the click need not list the scopes.
+/// The host may leave the scopes out of the page with the click.
 #[tokio::test]
 async fn confirming_click_is_no_consent_on_record() {
     let t = TestServer::new();

@@ -1,4 +1,4 @@
-//! The sealed form token: bound to its server, its session and everything that was shown, for a limited time.
+//! The sealed form token: bound to its server, its session and everything that the page showed, for a limited time.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -63,7 +63,7 @@ async fn form_token_returns_the_request_that_was_shown() {
     }
 }
 
-/// The parameters that were added to a registered `a=1`.
+/// The parameters added to a registered query `a=1`.
 fn query_of_app(answer: &Response) -> std::collections::BTreeMap<String, String> {
     let mut query = query_of(answer);
     assert_eq!(query.remove("a").as_deref(), Some("1"));
@@ -91,7 +91,7 @@ async fn implicit_request_survives_the_form() {
     let answer: Response = t.server.resume(&token, SESSION).await.unwrap().approve(by("alice")).await.into();
     let members = ["access_token", "expires_in", "iss", "scope", "token_type"];
     assert_eq!(fragment_of(&answer).keys().collect::<Vec<_>>(), members);
-    // It stays one, even if the client may use codes by now.
+    // The request stays a token request, even if the client may use codes by now.
     change(&t, &app, |parts| {
         parts.grant_types = [grantor::GrantType::new("authorization_code").unwrap()].into();
     })
@@ -126,7 +126,8 @@ async fn form_without_a_session_is_refused() {
 async fn session_and_form_content_cannot_shift_into_each_other() {
     let (t, app) = public().await;
     let form_token = consent(&t, &Ask::code(&app)).await.form_token("session ");
-    // JSON may begin with a space: were the two only strung together, this would be the same text under the same key.
+    // JSON may begin with a space: plain concatenation of session and content would give the same text under the same
+    // key.
     let mut bytes = vec![b' '];
     bytes.extend(URL_SAFE_NO_PAD.decode(form_token).unwrap());
     let answer = refused(&t, &URL_SAFE_NO_PAD.encode(bytes), "session").await;
@@ -154,7 +155,7 @@ async fn form_token_opens_only_with_the_same_server_key() {
     let waiting = second_node.server.resume(&token, SESSION).await.expect("a node of the same server");
     assert_eq!(waiting.deny().await.state(), STATE);
 
-    // Without a key each process draws its own, and the seed of the first node must not matter.
+    // Without a server key each process draws its own, and the seed of the first node must not matter.
     for other in [server(2, Some([8; 32])), server(1, None), server(2, None)] {
         other.public_client(CALLBACK).await;
         assert_page(&refused(&other, &token, SESSION).await, 400, "invalid_request", WRONG_SESSION);
@@ -173,7 +174,7 @@ async fn form_of_a_previous_server_key_still_opens() {
     let server = |seed, current: &[u8], previous: &[&[u8]]| {
         TestServer::with(|builder| builder.entropy(SeededEntropy::new(seed)).server_key(current, previous))
     };
-    // In the order in which nodes get a new key.
+    // The order in which nodes get a new key.
     let (before, prepared, replaced, after) =
         (server(1, &old, &[]), server(2, &old, &[&new]), server(3, &new, &[&old]), server(4, &new, &[]));
     let mut apps = Vec::new();
@@ -214,7 +215,7 @@ async fn form_token_with_a_flipped_bit_is_refused() {
             assert_page(&refused(&t, &changed, SESSION).await, 400, "invalid_request", WRONG_SESSION);
         }
     }
-    // The text form has no second spelling either, not even in the unused bits of its last character.
+    // The text has no second spelling either, not even in the unused bits of its last character.
     for at in 0..token.len() {
         for other in ["A", "B", "Q", "_", "=", "+", " ", "%"] {
             let changed = format!("{}{other}{}", &token[..at], &token[at + 1..]);
@@ -257,9 +258,9 @@ async fn form_token_is_valid_for_half_an_hour() {
     drop(t.server.resume(&token, SESSION).await.expect("in the last moment"));
     t.clock.advance(Duration::SECOND);
     assert_page(&refused(&t, &token, SESSION).await, 400, "invalid_request", "this form has expired");
-    // Whoever has the wrong session does not learn that it expired.
+    // A request with the wrong session does not reveal that the form expired.
     assert_page(&refused(&t, &token, "x").await, 400, "invalid_request", WRONG_SESSION);
-    // Nodes' clocks differ a little: one that lags behind takes it.
+    // Clocks of nodes differ a little: a slow one accepts it.
     t.clock.advance(-Duration::minutes(31));
     drop(t.server.resume(&token, SESSION).await.expect("on a node whose clock is late"));
 
@@ -291,7 +292,7 @@ async fn form_with_a_removed_redirect_uri_is_refused() {
     let answer = refused(&t, &token, SESSION).await;
     assert_page(&answer, 400, "invalid_request", "the redirect URI is not registered for this client");
 
-    // A request that named none meant the one that was registered then, not the one that is now.
+    // The request named no redirect URI, so it meant the one registered then, not the present one.
     let other = t.public_client(CALLBACK).await;
     let token = sealed(&t, &Ask::code(&other).without("redirect_uri")).await;
     change(&t, &other, |parts| {
@@ -333,7 +334,6 @@ async fn form_of_a_changed_default_scope_is_stale() {
     assert_eq!(waiting.request().scope().as_str(), "user:read");
 }
 
-// From the security review, 28.
 // covers: CU-02 (RFC 6749 §10.12), B45
 #[tokio::test]
 async fn form_that_showed_another_client_is_stale() {
@@ -359,7 +359,7 @@ async fn form_that_showed_another_client_is_stale() {
     drop(t.server.resume(&token, SESSION).await.expect("no page of the library's knows the application's data"));
 }
 
-// From the security review, 28: what a scope means is shown as well.
+// Regression: the description of a scope is shown, so it is sealed as well.
 // covers: CU-02 (RFC 6749 §10.12), B45
 #[tokio::test]
 async fn form_with_an_old_scope_description_is_stale() {
@@ -376,7 +376,6 @@ async fn form_with_an_old_scope_description_is_stale() {
     assert_page(&refused(&after, &token, SESSION).await, 400, "invalid_request", STALE);
 }
 
-// From the security review, 28.
 // covers: CU-01 (RFC 6749 §10.12), B45
 #[tokio::test]
 async fn form_of_another_issuer_is_refused() {

@@ -1,4 +1,4 @@
-//! The headers of every answer: nothing is stored, framed, leaked by a referrer or readable from other origins.
+//! The headers of every response: no storing, no framing, no referrer, no CORS.
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
@@ -16,7 +16,7 @@ use crate::common::{basic, form, location, public, query_of, responded};
 
 const OUT_OF_BAND: &str = "urn:ietf:wg:oauth:2.0:oob";
 
-/// One answer of each kind the endpoint has, by name.
+/// One response of each kind that the endpoint has, by name.
 async fn every_answer() -> Vec<(&'static str, Response)> {
     let t = TestServer::with_policy(|policy| {
         policy.dangerous().allow_implicit_grant = true;
@@ -76,13 +76,13 @@ async fn pages_forbid_framing_scripts_and_foreign_content() {
         assert_eq!(page.header("x-content-type-options"), Some("nosniff"), "{name}");
         let policy = page.header("content-security-policy").expect(name);
         let directives: Vec<_> = policy.split("; ").collect();
-        // `default-src 'none'` stands for script-src, img-src and all the others that are not named.
+        // `default-src 'none'` covers script-src, img-src and all other directives that are not named.
         for directive in ["default-src 'none'", "frame-ancestors 'none'", "base-uri 'none'"] {
             assert!(directives.contains(&directive), "{name}: {policy}");
         }
         assert!(!policy.contains("script") && !policy.contains("http") && !policy.contains('*'), "{name}: {policy}");
     }
-    // A host's own login and consent pages get the same from the same constructor.
+    // A login or consent page of the host gets the same headers from the same constructor.
     let own = Response::page(200, "<form>");
     assert!(own.headers().eq(answers[0].1.headers()));
 }
@@ -138,7 +138,7 @@ async fn every_header_is_one_line_of_printable_ascii() {
     }
 }
 
-/// Accepts everyone and remembers where they came from.
+/// Accepts every user and records the peers.
 #[derive(Clone, Default)]
 struct Peers(Arc<Mutex<Vec<Option<IpAddr>>>>);
 
@@ -181,7 +181,7 @@ async fn forwarded_headers_are_ignored() {
     let vouched_for: IpAddr = "198.51.100.1".parse().unwrap();
     assert_eq!(t.server.token(&token().with_peer(vouched_for)).await.status(), 200);
     assert_eq!(*peers.0.lock().unwrap(), [None, Some(vouched_for)]);
-    // No certificate that a header brings makes up for missing credentials.
+    // A certificate in a header does not replace missing credentials.
     let without_secret = [&password[..], &[("client_id", &app.id)]].concat();
     let answer = t.server.token(&spoofed(crate::common::token(&without_secret))).await;
     assert_eq!(answer.status(), 401);

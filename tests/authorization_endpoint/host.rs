@@ -1,4 +1,4 @@
-//! A host with sessions, as a browser uses it: away to the login, back to the return target, through the consent form.
+//! A host with sessions, as a browser uses it: to the login, back to the return target, through the consent form.
 
 use grantor::authorize::{ConsentReason, LoginReason};
 use grantor::testing::{TestClient, TestServer};
@@ -53,7 +53,7 @@ pub(crate) fn responded(interaction: Interaction) -> Response {
     }
 }
 
-/// Lets a user decide on the consent page: through its form, by an approval with this session.
+/// Lets a user decide on the consent page: with its form, and an approval for this session.
 pub(crate) async fn approve_by_form(t: &TestServer, consent: &Consent, session: &UserSession) -> Response {
     let form = format!("form_token={}&decision=approve&scope=user%3Aread", consent.form_token(SESSION));
     let (consent, form) = t.server.resume_form(&Request::post_form("/consent", form), SESSION).await.expect("its form");
@@ -66,7 +66,7 @@ pub(crate) fn assert_code(answer: &Response) {
     assert_eq!(query_of(answer).keys().collect::<Vec<_>>(), ["code", "iss", "state"]);
 }
 
-/// A confidential client to which alice has consented.
+/// A confidential client that alice has consented to.
 pub(crate) async fn with_consent() -> (TestServer, TestClient) {
     let (t, app) = confidential().await;
     t.authorize(&app).approve_as("alice").await.redeem().await.unwrap();

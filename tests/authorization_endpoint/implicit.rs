@@ -177,7 +177,7 @@ async fn subject_that_is_not_active_is_denied_a_token() {
 
 type Answer = fn(&Issuance<'_>) -> Result<TokenChanges, Error>;
 
-/// Answers one thing about each token, and notes how it was asked.
+/// Gives the same decision about each token, and records the questions.
 struct Customizer {
     answer: Answer,
     asked: Arc<Mutex<Vec<(IssuanceKind, String)>>>,

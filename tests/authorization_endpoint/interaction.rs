@@ -1,4 +1,4 @@
-//! What has to happen next with a request: `prompt`, `max_age`, `acr_values`, consent on record. Each round trip goes through
+//! The next step of a request: `prompt`, `max_age`, `acr_values`, consent on record. Each round trip goes through
 //! a host with sessions.
 
 use grantor::authorize::{ConsentReason, LoginReason};
@@ -69,7 +69,7 @@ async fn max_age_10_allows_10_seconds_and_no_more() {
         t.clock.advance(Duration::SECOND);
     }
     let waits = login(first_visit(&t, &ask, Some(&alice)).await, LoginReason::TooOld);
-    // A user who comes back without a login is sent again.
+    // A user who comes back without a login is sent to the login again.
     drop(login(visit(&t, &waits.return_target(), Some(&alice)).await, LoginReason::TooOld));
     let asked = consent(visit(&t, &waits.return_target(), Some(&logged_in(&t))).await, ConsentReason::NotGiven);
     assert_code(&approve_by_form(&t, &asked, &logged_in(&t)).await);
@@ -103,7 +103,7 @@ async fn max_age_60_survives_a_page_read_for_two_minutes() {
     t.clock.advance(Duration::minutes(2));
     assert_code(&approve_by_form(&t, &asked, &alice).await);
 
-    // The same after a login that takes five minutes.
+    // Again, with a login that takes five minutes.
     t.clock.advance(Duration::hours(1));
     let waits = login(first_visit(&t, &ask, Some(&alice)).await, LoginReason::TooOld);
     t.clock.advance(Duration::minutes(5));
@@ -136,7 +136,7 @@ async fn prompt_login_and_max_age_0_need_a_new_login_once() {
     }
 }
 
-/// Two logins at most: the second one is later than the clock has seen the request again.
+/// At most two logins: the second one is later than the time at which the clock saw the request again.
 #[tokio::test]
 async fn clock_set_back_during_a_login_asks_twice_at_most() {
     let (t, app) = public().await;
@@ -160,7 +160,7 @@ async fn clock_set_back_during_a_login_asks_twice_at_most() {
     }
 }
 
-/// It would be fresh for every request until then.
+/// Otherwise it would count as fresh for every request until then.
 #[tokio::test]
 async fn future_login_time_is_not_a_fresh_login() {
     let (t, app) = public().await;
@@ -174,7 +174,7 @@ async fn future_login_time_is_not_a_fresh_login() {
         let waits = login(first_visit(&t, &ask, Some(&later)).await, reason);
         let silent = Ask::code(&app).with("max_age", "60").with("prompt", "none");
         assert_error(&responded(first_visit(&t, &silent, Some(&later)).await), CALLBACK, "login_required", STATE);
-        // The clock of the application is ahead, so a new login is later than now as well.
+        // The host's clock is ahead, so a new login is later than now as well.
         let asked = consent(visit(&t, &waits.return_target(), Some(&later)).await, ConsentReason::NotGiven);
         assert_code(&approve_by_form(&t, &asked, &later).await);
     }
@@ -194,7 +194,7 @@ async fn prompt_select_account_lets_the_user_choose_once() {
         assert_eq!(grants_of(&t, &app).await[0].subject.as_ref(), Some(&user.subject));
         t.clock.advance(Duration::SECOND);
     }
-    // A user who logs in has chosen.
+    // A login counts as choosing an account.
     let waits = login(first_visit(&t, &ask, None).await, LoginReason::NotLoggedIn);
     drop(consent(visit(&t, &waits.return_target(), Some(&bob)).await, ConsentReason::NotGiven));
 
@@ -240,7 +240,7 @@ async fn login_hint_is_for_the_host_alone() {
     assert!(!format!("{waits:?}{asked:?}").contains("alice@example"));
     assert_code(&approve_by_form(&t, &asked, &logged_in(&t)).await);
 
-    // The hint is a wish: a session of somebody else is the host's to ask about.
+    // The hint is not enforced: the host decides what to do about a session of another user.
     drop(consent(first_visit(&t, &ask("bob"), Some(&logged_in(&t))).await, ConsentReason::NotGiven));
     let silent = async |hint| {
         let answer = responded(first_visit(&t, &ask(hint).with("prompt", "none"), None).await);
@@ -265,11 +265,11 @@ async fn acr_values_send_the_user_to_log_in_at_most_once() {
     for short in [&plain, &logged_in(&t).acr("bronze"), &logged_in(&t).acr("gold silver")] {
         let waits = login(first_visit(&t, &ask, Some(short)).await, LoginReason::StepUp);
         assert_eq!(waits.request().acr_values().collect::<Vec<_>>(), ["gold", "silver"]);
-        // It can't be met, and the user goes on all the same.
+        // The demand can't be met, and the request goes on.
         let asked = consent(visit(&t, &waits.return_target(), Some(short)).await, ConsentReason::NotGiven);
         assert_code(&approve_by_form(&t, &asked, short).await);
     }
-    // The login page of a visitor has seen the wish already.
+    // The login page of a new visitor was shown with the demand already.
     let waits = login(first_visit(&t, &ask, None).await, LoginReason::NotLoggedIn);
     drop(consent(visit(&t, &waits.return_target(), Some(&plain)).await, ConsentReason::NotGiven));
     drop(consent(first_visit(&t, &ask.with("acr_values", " "), Some(&plain)).await, ConsentReason::NotGiven));

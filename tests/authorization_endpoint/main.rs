@@ -1,4 +1,4 @@
-//! The authorization endpoint, seen from outside: what a browser, a client and a host observe.
+//! The authorization endpoint from outside, as a browser, a client and a host see it.
 
 #[path = "../common/mod.rs"]
 mod common;

@@ -88,7 +88,7 @@ async fn loopback_redirect_ignores_only_the_port() {
     assert_page(&answer, 400, "invalid_request", NOT_REGISTERED);
 }
 
-/// Guards: nothing longer than a registration allows is stored with a code. From the security review, 29.
+/// A code never stores a redirect URI longer than a registration allows.
 // covers: RU-09 (RFC 8252 §7.3)
 #[tokio::test]
 async fn loopback_redirect_with_port_keeps_the_length_limit() {

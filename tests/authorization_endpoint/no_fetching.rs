@@ -1,4 +1,4 @@
-//! The server reads what a request says, and nothing that it points to.
+//! The server never fetches a URL from a request or a registration.
 
 use std::io::ErrorKind;
 use std::net::TcpListener;
@@ -12,7 +12,7 @@ use serde_json::json;
 use crate::ask::{Ask, CALLBACK, approved, assert_page, pending, refused, target_of};
 use crate::common::{form, responded};
 
-/// A place inside of the own network at which nobody may knock.
+/// An address inside the host's network that must never be contacted.
 struct Inside(TcpListener);
 
 impl Inside {
@@ -55,7 +55,7 @@ async fn request_object_is_ignored_and_not_fetched() {
         let answer = approved(&t, &ask).await;
         assert_eq!(target_of(&answer), CALLBACK);
         assert!(answer.header("location").unwrap().contains("&state=af0ifjsldkj&"));
-        // Nor does it bring what the request lacks.
+        // It does not supply missing parameters either.
         let lacking = refused(&t, &ask.clone().without("client_id")).await;
         assert_page(&lacking, 400, "invalid_request", "the parameter client_id is missing");
     }
@@ -67,7 +67,7 @@ async fn request_object_is_ignored_and_not_fetched() {
 async fn client_urls_are_never_fetched() {
     let (t, inside) = (TestServer::new(), Inside::new());
     for url in inside.urls() {
-        // An identifier that is a URL is a name like any other.
+        // An identifier that is a URL is a plain name.
         let pairs = [("client_id", &*url), ("response_type", "code"), ("redirect_uri", &url)];
         let unknown = responded(t.server.authorize(&Request::get(format!("/authorize?{}", form(&pairs)))).await);
         assert_page(&unknown, 400, "invalid_client", "the client is not registered with this server");

@@ -1,4 +1,4 @@
-//! Which of two faults decides the answer. The order is a part of the security of the endpoint: until the client and its
+//! Which of two faults decides the answer. The order matters for security: until the client and its
 //! redirect URI are known to belong together, nothing may be redirected.
 
 use grantor::testing::{ISSUER, TestServer};
@@ -7,8 +7,8 @@ use self::GoesTo::{Client, Page};
 use crate::ask::{Ask, CALLBACK, assert_page, refused};
 use crate::common::{fragment_of, query_of};
 
-/// A way to spoil a request, and the answer to it. Faults of one rank are not held against each other, nor are two that
-/// spoil the same parameter.
+/// A fault of a request, and its answer. Two faults are not combined if they have the same rank or change the same
+/// parameter.
 struct Fault {
     rank: usize,
     goes_to: GoesTo,
@@ -117,7 +117,7 @@ async fn check(t: &TestServer, decides: &Fault, other: &Fault, ask: &Ask) {
     }
     let target = answer.header("location").unwrap_or_default();
     assert!(target.starts_with(CALLBACK), "{}: {target:?}", ask.encoded());
-    // `response_type=token` asks for the fragment, even if it is what is wrong.
+    // `response_type=token` asks for the fragment even if it is the fault.
     let members = if target.contains('#') { fragment_of(&answer) } else { query_of(&answer) };
     let told = (&*members["error"], &*members["error_description"]);
     assert_eq!(told, (decides.code, decides.description), "{}", ask.encoded());

@@ -1,4 +1,4 @@
-//! The few pages that the library shows by itself: what they say, and how a host replaces them.
+//! The library's pages: their content, and how a host replaces them.
 
 use std::sync::{Arc, Mutex};
 
@@ -28,15 +28,15 @@ fn server(pages: Option<Recorder>) -> TestServer {
     let mut policy = Policy::default();
     policy.dangerous().allow_out_of_band_redirect = true;
     TestServer::with(|builder| match pages {
-        // Behind an `Arc`, as a host has them that shares them.
+        // In an `Arc`, as hosts that share them do.
         Some(pages) => builder.policy(policy).page_templates(Arc::new(pages) as Arc<dyn PageTemplates>),
         None => builder.policy(policy),
     })
 }
 
-/// An error page, a page with a code, and one that asks before it goes on.
+/// An error page, a code page, and a page that confirms a redirect.
 async fn all_pages(t: &TestServer) -> [Response; 3] {
-    // Registered addresses may hold characters that have a meaning in HTML.
+    // Registered addresses may hold characters with a meaning in HTML.
     let uris = ["https://app.example/cb?a='onclick='alert(1)&b=2", OUT_OF_BAND];
     let client =
         Client::public("app").authorization_code(uris).scope("user:read").registered_by(RegisteredBy::SelfService);
@@ -61,7 +61,7 @@ async fn default_pages_have_no_script_or_foreign_content() {
         {
             assert!(!html.contains(foreign), "{foreign} in {html}");
         }
-        // Only the page whose purpose it is leads anywhere, by one link that sends no referrer.
+        // Only the page that confirms a redirect has a link, and it sends no referrer.
         let links = html.matches("href=").count();
         assert_eq!(links, usize::from(html.contains("Leave this site?")), "{html}");
         assert_eq!(html.matches("rel=\"noreferrer\"").count(), links);
@@ -129,7 +129,7 @@ async fn error_page_names_the_right_cause() {
     }
 }
 
-/// Pages of a host's own that write down what they were given.
+/// Pages of the host that record their arguments.
 #[derive(Clone, Default)]
 struct Recorder(Arc<Mutex<Vec<String>>>);
 
@@ -177,7 +177,7 @@ async fn host_replaces_pages_but_not_status_or_headers() {
     }
 }
 
-/// A host that only wants another error page.
+/// A host that replaces the error page only.
 struct OnlyErrors;
 
 impl PageTemplates for OnlyErrors {
@@ -197,7 +197,7 @@ async fn page_that_the_host_does_not_replace_is_the_default() {
     assert!(text(&confirm).contains("Leave this site?"), "{}", text(&confirm));
 }
 
-/// Pages that write down which client, which languages and which reason they were told of.
+/// Pages that record the client, the languages and the reason.
 #[derive(Clone, Default)]
 struct Told(Arc<Mutex<Vec<String>>>);
 
@@ -210,7 +210,7 @@ impl Told {
         language.unwrap_or("none").to_owned()
     }
 
-    /// Checks what the last page was told, and that there was no other page.
+    /// Asserts what the last page received, and that there was no other page.
     #[track_caller]
     fn assert(&self, client: Option<&TestClient>, language: Option<&str>, reason: &str) {
         let client = client.map(|client| &*client.id);
@@ -235,7 +235,7 @@ impl PageTemplates for Told {
     }
 }
 
-/// A server with such pages, and a client that anyone may have registered, with an out-of-band redirect.
+/// A server with such pages, and a self-registered client with an out-of-band redirect.
 async fn told() -> (TestServer, Told, TestClient) {
     let told = Told::default();
     let mut policy = Policy::default();
@@ -256,7 +256,7 @@ async fn error_page_gets_a_client_only_with_its_redirect_uri() {
     let (t, told, app) = told().await;
     let ask = Ask::code(&app);
     let out_of_band = ask.clone().with("redirect_uri", OUT_OF_BAND);
-    // Anyone can write these, with the name of any client in them.
+    // Anyone can send these, with the identifier of any client.
     drop(refused(&t, &ask.clone().with("client_id", "unknown")).await);
     told.assert(None, None, "UnregisteredClient");
     drop(refused(&t, &ask.clone().with("redirect_uri", "https://evil.example/")).await);
@@ -267,7 +267,7 @@ async fn error_page_gets_a_client_only_with_its_redirect_uri() {
     drop(refused(&t, &ask).await);
     t.faults.clear();
     told.assert(None, None, "failure");
-    // The redirect URI is of the client's registration.
+    // The redirect URI belongs to the client's registration.
     drop(refused(&t, &out_of_band.clone().with("scope", "nope")).await);
     told.assert(Some(&app), None, "UnknownScope");
     drop(Response::from(pending(&t, &out_of_band).await.deny()));
@@ -318,7 +318,7 @@ async fn every_page_gets_the_languages_of_its_request() {
         };
         drop(Response::from(asked().await.approve(by("alice")).await));
         told.assert(Some(&app), german, "no error");
-        // A form comes back with languages of its own.
+        // A submitted form comes with its own language header.
         let (resumed, _) = t.server.resume_form(&form().await, SESSION).await.unwrap();
         drop(Response::from(resumed.deny().await));
         told.assert(Some(&app), None, "DeniedByUser");
@@ -337,7 +337,7 @@ async fn every_page_gets_the_languages_of_its_request() {
     told.assert(Some(&app), german, "MissingCodeChallenge");
 }
 
-/// Pages that write down the value that they were told of.
+/// Pages that record the compared value.
 #[derive(Clone, Default)]
 struct Presented(Arc<Mutex<Vec<Option<String>>>>);
 
@@ -349,7 +349,7 @@ impl PageTemplates for Presented {
     }
 }
 
-// From the list of what a person sees, 44: whoever mistyped a value sees it beside what is wrong with it.
+// A user who mistyped a value sees it on the error page.
 // covers: PP-12 (RFC 6749 §10.14), AZ-05 (RFC 6749 §4.1.2.1)
 #[tokio::test]
 async fn error_page_shows_the_value_that_was_compared() {

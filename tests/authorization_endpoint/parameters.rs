@@ -153,7 +153,7 @@ async fn broken_escape_is_refused_and_never_repaired() {
         let in_name = refused(&t, &ask.clone().raw(&format!("&{broken}=1"))).await;
         assert_error(&in_name, CALLBACK, "invalid_request", STATE);
     }
-    // Bytes that are no escape and no UTF-8 can stand in a body.
+    // A body can contain bytes that are neither an escape nor UTF-8.
     let mut body = ask.encoded().into_bytes();
     body.extend_from_slice(b"&x=\xff\xfe");
     let answer = responded(t.server.authorize(&Request::post_form("/authorize", body)).await);
@@ -232,7 +232,7 @@ async fn spaces_in_redirects_are_percent_encoded() {
         ("an error in the fragment", refused(&t, &token.with("scope", "nope")).await, '#'),
     ] {
         let location = answer.header("location").expect(what);
-        // What the client has registered stays as it is.
+        // The registered query stays unchanged.
         let added = location.strip_prefix("https://app.example/cb?a=+%2B").expect(what);
         assert!(added.starts_with(separator) && !added.contains('+'), "{what}: {location}");
         assert!(added.contains("state=a%20b%2Bc"), "{what}: {location}");

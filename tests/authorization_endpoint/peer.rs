@@ -1,4 +1,4 @@
-//! From where the requests came that events of this endpoint are about.
+//! The peer in events of this endpoint.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex};
@@ -10,7 +10,7 @@ use crate::ask::{Ask, CALLBACK, by, pending, subject};
 use crate::common::{form, responded};
 
 const BROWSER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7));
-/// The same user elsewhere, as when a phone changes its network.
+/// The same user at another address, for example after a change of network.
 const ELSEWHERE: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 51, 100, 7));
 const SESSION: &str = "a session";
 
@@ -60,7 +60,7 @@ async fn events_name_the_peer_of_their_request() {
     drop(t.server.resume_form(&submit("forged"), SESSION).await.expect_err("a forged form"));
     assert_eq!(told(), [("authorization_stale", Some(ELSEWHERE))]);
 
-    // In the process there is a peer only if the caller tells one.
+    // A call within the process has a peer only if the caller sets one.
     drop(pending(&t, &Ask::code(&app)).await.deny());
     let request = AuthorizationRequest::code(&app.id).peer(BROWSER);
     drop(t.server.authorization_request(&request).await.unwrap_err());

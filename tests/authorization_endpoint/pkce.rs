@@ -1,4 +1,4 @@
-//! PKCE at the authorization endpoint: when a challenge is demanded, and which ones are accepted.
+//! PKCE at the authorization endpoint: when a challenge is required, and which challenges are accepted.
 
 use grantor::testing::{TestClient, TestServer};
 use grantor::{AuthorizationCode, ChallengeMethod, Client, Storage};
@@ -8,7 +8,7 @@ use crate::common::{CHALLENGE, VERIFIER, public, query_of};
 
 const STATE: Option<&str> = Some("af0ifjsldkj");
 
-/// Checks that a request is refused for its PKCE parameters, and that the client is told so.
+/// Asserts that a request is refused for its PKCE parameters, by an error that is sent to the client.
 async fn assert_refused(t: &TestServer, ask: &Ask, description: &str) {
     let answer = refused(t, ask).await;
     assert_error(&answer, CALLBACK, "invalid_request", STATE);

@@ -1,4 +1,4 @@
-//! Where an answer may go: to a redirect URI of the client, and nowhere else.
+//! Responses go to a registered redirect URI of the client, and nowhere else.
 
 use grantor::testing::{TestClient, TestServer};
 use grantor::{AuthorizationCode, Client, CodeVerifier, Response, Storage, TokenRequest};
@@ -124,7 +124,7 @@ async fn wrong_redirect_uri_is_never_used() {
         ("unknown client", evil.clone().with("client_id", "nobody")),
         ("no client", evil.clone().without("client_id")),
         ("no client and a bad scope", evil.without("client_id").with("scope", "nope")),
-        // Not even a URI that some client has registered.
+        // Not even to a URI that another client has registered.
         ("unknown client, known URI", Ask::code(&app).with("client_id", "nobody")),
     ] {
         let answer = refused(&t, &ask).await;

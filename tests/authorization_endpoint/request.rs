@@ -1,4 +1,4 @@
-//! How a request arrives: methods, body and query, size.
+//! The form of a request: methods, body and query, size.
 
 use grantor::{AuthorizationOutcome, Interaction, Request, UserSession};
 
@@ -42,7 +42,7 @@ async fn post_is_read_from_its_body_and_get_from_its_query() {
     assert_page(&answer, 400, "invalid_request", "the parameter client_id is missing");
 }
 
-// From the security review, 27: two readers of one input must not see two requests.
+// Regression: two parsers of one input must not see two different requests.
 // covers: PP-03 (RFC 6749 §3.1), B37
 #[tokio::test]
 async fn post_with_known_parameter_in_query_is_refused() {
@@ -76,7 +76,7 @@ async fn post_with_known_parameter_in_query_is_refused() {
     assert_eq!(t.events.names(), vec!["authorization_refused"; 3 * names.len()]);
 }
 
-// From the security review, 27: the way through the login keeps a request that came by POST.
+// Regression: the way through the login lost a request that came by POST.
 // covers: AZ-02 (RFC 6749 §3.1)
 #[tokio::test]
 async fn post_without_a_session_is_whole_after_login() {
@@ -154,7 +154,7 @@ async fn body_that_is_not_a_form_gets_a_page() {
 async fn input_above_the_limit_is_refused_unread() {
     let probe = TestServer::new();
     let app = probe.public_client(CALLBACK).await;
-    // Characters that take three bytes in a query: of the parameters themselves, half of the limit is accepted.
+    // These characters take three bytes in a query: of the parameters themselves, half of the limit is accepted.
     let ask = Ask::code(&app).with("padding", &"\"".repeat(500));
     let size = ask.encoded().len();
 

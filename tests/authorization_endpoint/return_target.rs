@@ -1,4 +1,4 @@
-//! Return targets: the way back to a request after login, for this server's own requests only.
+//! Return targets: the way back to a request after login, only for requests of this server.
 
 use async_trait::async_trait;
 use base64::Engine;
@@ -31,7 +31,7 @@ async fn back(t: &TestServer, target: &str) -> PendingAuthorization {
     }
 }
 
-/// A capability that has nothing but a parameter.
+/// A capability that only declares a parameter.
 struct Nonce;
 
 #[async_trait]
@@ -68,7 +68,7 @@ async fn capability_parameter_survives_login_and_consent() {
     let answer = refused(&t, &Ask::code(&app).and("nonce", "a").and("nonce", "a")).await;
     assert_error(&answer, CALLBACK, "invalid_request", Some("af0ifjsldkj"));
 
-    // A form that was made while the capability was there is stale without it.
+    // A form made while the capability existed is stale without it.
     let with = TestServer::with(|builder| builder.server_key(&[7; 32], &[]).capability(Nonce));
     let without = TestServer::with(|builder| builder.server_key(&[7; 32], &[]));
     let [app, same] = [with.public_client(CALLBACK).await, without.public_client(CALLBACK).await];
@@ -78,7 +78,7 @@ async fn capability_parameter_survives_login_and_consent() {
     assert!(with.server.resume(&form_token, SESSION).await.is_ok());
 }
 
-/// By GET and by POST, with a login in between, and by the form of the consent page.
+/// By GET and by POST, with a login in between, and with the consent form.
 async fn nonce_survives_login_and_consent(t: &TestServer) {
     let app = t.public_client(CALLBACK).await;
     let nonce = "n-0S6_ \u{e9}&=%\0\"<";
@@ -106,7 +106,7 @@ async fn parameters_of_16_kib_work_through_login() {
     let t = TestServer::with(|builder| builder.authorization_parameter("nonce"));
     let app = t.public_client(CALLBACK).await;
     let ask = Ask::code(&app);
-    // A character that takes six bytes in a form of a form.
+    // A character that takes six bytes in a form within a form.
     let nonce = "\"".repeat(16 * 1024 - ask.size() - "nonce".len());
     let target = login(&t, ask.and("nonce", &nonce).get().target()).await.return_target();
     assert!(
@@ -114,7 +114,7 @@ async fn parameters_of_16_kib_work_through_login() {
     );
     let again = back(&t, &target).await;
     assert_eq!(again.parameter("nonce"), Some(&*nonce));
-    // As a field of a form it is as long as it is: the form of a consent page fits, too.
+    // As a field of a form it has its plain length, so the consent form fits too.
     assert!(again.return_target().len() <= target.len());
     let asked = grantor::testing::ask(again, subject("alice")).await;
     let form = format!("form_token={}&decision=approve&scope=user%3Aread", asked.form_token(SESSION));
@@ -137,7 +137,7 @@ async fn return_target_is_a_path_of_authorization_endpoint() {
     }
 }
 
-/// Whoever reads the query would take it for the request of another client.
+/// A parser of the query alone would take it for the request of another client.
 // covers: B37
 #[tokio::test]
 async fn return_target_beside_a_known_parameter_is_refused() {
@@ -160,7 +160,7 @@ async fn return_target_beside_a_known_parameter_is_refused() {
     assert_eq!(back(&t, &format!("{target}&lang=de")).await.client().id().as_str(), app.id);
 }
 
-/// A browser reads `//authorize?..` as the address of the host `authorize`.
+/// A browser takes `//authorize?..` for the address of the host `authorize`.
 #[tokio::test]
 async fn endpoint_path_with_leading_double_slash_does_not_build() {
     for url in ["https://id.example//authorize", "https://id.example///authorize", "https://id.example//"] {
@@ -259,7 +259,7 @@ async fn expired_return_target_restarts_the_request() {
     assert!(matches!(next, Interaction::Login(_)), "an old login is not fresh for it any more: {next:?}");
 }
 
-/// The user read the login page for hours.
+/// The user left the login page open for hours.
 #[tokio::test]
 async fn login_longer_than_return_target_lifetime_counts() {
     for (name, value) in [("prompt", "login"), ("max_age", "0"), ("max_age", "60")] {
@@ -299,7 +299,7 @@ async fn returning_request_is_validated_again() {
     t.storage.update(Client::from_parts(parts).unwrap(), before.version()).await.unwrap();
     let answer = responded(t.server.authorize(&Request::get(&*target)).await);
     assert_error(&answer, CALLBACK, "invalid_scope", Some("af0ifjsldkj"));
-    // A default is what it is by now: nothing was shown yet.
+    // The default is the present one, because nothing was shown yet.
     let other = t
         .register(
             Client::public("b")

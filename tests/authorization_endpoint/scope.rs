@@ -1,4 +1,4 @@
-//! Which scope a request ends up with.
+//! The scope that a request results in.
 
 use grantor::client::{AllowedScope, RegisteredBy};
 use grantor::testing::TestServer;
@@ -75,9 +75,9 @@ async fn missing_scope_gets_client_or_server_default_or_error() {
         (&server_default, public("d").scope("user:read user:write"), Some("user:write")),
         (&server_default, public("e"), Some("user:write")),
         (&server_default, public("f").scope("user:read user:write").default_scope("user:read"), Some("user:read")),
-        // The server's default does not widen what the client may have.
+        // The server's default does not widen the client's scope.
         (&server_default, public("g").scope("user:read"), None),
-        // What the server has ceased to offer is not granted.
+        // A scope that the server no longer offers is not granted.
         (&none, public("h").scope("user:read retired").default_scope("retired user:read"), Some("user:read")),
         (&none, public("i").scope("retired").default_scope("retired"), None),
     ] {
@@ -127,7 +127,7 @@ async fn client_registered_without_scope_may_request_later_ones() {
     let client = |id: &str| Client::public(id).authorization_code([CALLBACK]).refresh_token();
     let (plain, stepping) = (client("plain"), client("stepping").all_offered_scopes());
     let (plain, stepping) = (t.register(plain.build(), None).await, t.register(stepping.build(), None).await);
-    // Which of the two it is can be read from the registration, also from the stored one.
+    // The registration tells which of the two applies, also in its stored form.
     for (app, expected, member) in
         [(&plain, AllowedScope::Default, None), (&stepping, AllowedScope::AllOffered, Some(&true.into()))]
     {
@@ -145,13 +145,13 @@ async fn client_registered_without_scope_may_request_later_ones() {
         let access = t.bearer(&tokens.access_token).await.unwrap();
         assert_eq!(access.require("user:write").unwrap_err().code().unwrap(), "insufficient_scope");
     }
-    // The API asked for more, and so does the client.
+    // The API needs more scope now, and the client asks for it.
     let more = "user:read user:write";
     let stepped_up = consent(&t, &Ask::code(&stepping).with("scope", more)).await.approve(by("alice")).await;
     let tokens = redeem(&t, &stepping, stepped_up.into()).await;
     assert_eq!(tokens.scope.as_str(), more);
     assert!(t.bearer(&tokens.access_token).await.unwrap().require("user:write").is_ok());
-    // The default is not to be allowed that.
+    // The default is not within the allowed scope.
     drop(refused(&t, &Ask::code(&plain).with("scope", more)).await);
     assert!(t.events.events().pop().unwrap().text.contains("ScopeNotAllowed"));
 }
@@ -178,7 +178,7 @@ async fn self_service_allow_list_limits_all_offered_scopes() {
         (&with_default, RegisteredBy::SelfService, "user:write", false),
         (&with_list, RegisteredBy::SelfService, "user:read user:write", true),
         (&with_list, RegisteredBy::SelfService, ALL, false),
-        // What was declared later is outside of the list.
+        // A scope that was declared later is not on the list.
         (&later, RegisteredBy::SelfService, "admin", false),
     ] {
         let number = t.events.events().len();
@@ -193,7 +193,7 @@ async fn self_service_allow_list_limits_all_offered_scopes() {
             assert!(event.text.contains("ScopeNotAllowed"), "{by:?} {asked}: {}", event.text);
         }
     }
-    // Asked for nothing, it gets the default and not all.
+    // A request without scope gets the default, not all of it.
     let app = with_default.register(client("bare").build(), None).await;
     assert_eq!(pending(&with_default, &Ask::code(&app).without("scope")).await.scope().as_str(), "user:read");
     let app = without_default.register(client("bare").build(), None).await;

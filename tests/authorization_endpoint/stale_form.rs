@@ -1,4 +1,4 @@
-//! A consent form that is no longer good: nobody's mistake, and a way back to the request.
+//! A stale consent form: the page blames nobody and links back to the request.
 
 use grantor::client::ClientParts;
 use grantor::testing::{SeededEntropy, TestClient, TestServer};
@@ -24,7 +24,7 @@ async fn refused(t: &TestServer, form_token: &str, session: &str) -> Authorizati
     t.server.resume(form_token, session).await.expect_err("a form that is no longer good")
 }
 
-/// A form that is no longer good for each reason there is, and its error.
+/// One stale form for each reason, with its error.
 async fn stale_forms() -> Vec<(TestServer, Refusal, AuthorizationError)> {
     let mut all = Vec::new();
     for reason in [Refusal::InvalidFormToken, Refusal::ExpiredFormToken, Refusal::StaleFormToken] {
@@ -42,7 +42,7 @@ async fn stale_forms() -> Vec<(TestServer, Refusal, AuthorizationError)> {
     all
 }
 
-/// Goes on from a page by its one link, as alice.
+/// Follows the only link of a page, as alice.
 async fn ask_again(t: &TestServer, target: &str) -> Response {
     assert_eq!(t.server.check_return_target(target), Some(target));
     match t.server.interaction(&Request::get(target), Some(&logged_in(t))).await {
@@ -124,7 +124,7 @@ async fn stale_form_of_another_process_has_no_way_back() {
     assert_eq!((stale.reason(), stale.return_target()), (Refusal::InvalidFormToken, None));
     assert!(!text(&error.to_response()).contains("href"));
     assert_eq!(after.events.names(), ["authorization_stale"]);
-    // A login that was under way meanwhile has nowhere to come back to. That is nobody's mistake either.
+    // A login that was open meanwhile has no request to come back to. The page blames nobody for that either.
     let target = before.server.interaction(&Ask::code(&app).get(), None).await;
     let Interaction::Login(login) = target else { panic!("nobody is logged in: {target:?}") };
     let page = responded(after.server.authorize(&Request::get(login.return_target())).await);
@@ -146,7 +146,7 @@ async fn request_in_a_forged_form_is_not_believed() {
         let error = refused(&t, &text_of(&changed), SESSION).await;
         let stale = error.stale_form().expect("a stale form");
         assert_eq!(stale.reason(), Refusal::InvalidFormToken);
-        // Either the part with the request is whole, or it is not read.
+        // The part with the request is either whole, or not read.
         if let Some(target) = stale.return_target() {
             let AuthorizationOutcome::Pending(again) = t.server.authorize(&Request::get(target)).await else {
                 panic!("{target} leads to no request")
@@ -160,7 +160,7 @@ async fn request_in_a_forged_form_is_not_believed() {
     }
 }
 
-/// A new login is demanded of whoever comes back, as the request says.
+/// The request demands a new login, so a user who comes back has to log in.
 #[tokio::test]
 async fn request_that_is_begun_again_keeps_its_demands() {
     let (t, app) = public().await;

@@ -1,4 +1,4 @@
-//! What tests of the HTTP form need: forms to send, answers to read.
+//! Helpers for tests over HTTP: forms to send, responses to read.
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its own part of this")]
 
 use std::collections::BTreeMap;
@@ -46,7 +46,7 @@ pub fn token(pairs: &[(&str, &str)]) -> Request {
     Request::post_form("/token", form(pairs))
 }
 
-/// A `POST` to the token endpoint with the client's credentials in a Basic header, or its identifier in the body.
+/// A `POST` to the token endpoint with Basic credentials, or with `client_id` in the body for a public client.
 pub fn token_as(client: &TestClient, pairs: &[(&str, &str)]) -> Request {
     match &client.secret {
         Some(secret) => token(pairs).with_header("authorization", basic(&client.id, secret.expose())),
@@ -54,14 +54,14 @@ pub fn token_as(client: &TestClient, pairs: &[(&str, &str)]) -> Request {
     }
 }
 
-/// The value of a Basic header as RFC 6749 §2.3.1 makes it: both halves form-encoded.
+/// The value of a Basic header as RFC 6749 §2.3.1 defines it: both halves form-encoded.
 pub fn basic(id: &str, secret: &str) -> String {
     let encode = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
     let pair = format!("{}:{}", encode(id), encode(secret));
     format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(pair))
 }
 
-/// The answer of the authorization endpoint, which must not be a pending request.
+/// Returns the response of the authorization endpoint; panics on a pending request.
 pub fn responded(authorize: AuthorizationOutcome) -> Response {
     match authorize {
         AuthorizationOutcome::Respond(response) => response,
@@ -79,23 +79,23 @@ pub fn text(response: &Response) -> &str {
     std::str::from_utf8(response.body()).expect("a text body")
 }
 
-/// The `error` member of a JSON answer.
+/// The `error` member of a JSON response.
 pub fn error_of(response: &Response) -> String {
     json(response)["error"].as_str().expect("an error code").to_owned()
 }
 
-/// Where a redirect leads. It must be a 303.
+/// The target of a redirect, which must be a 303.
 pub fn location(response: &Response) -> Url {
     assert_eq!(response.status(), 303, "{}", String::from_utf8_lossy(response.body()));
     Url::parse(response.header("location").expect("a Location")).expect("a URL")
 }
 
-/// The parameters in the query of a redirect, each of which must be there once.
+/// The query parameters of a redirect, each of which must occur once.
 pub fn query_of(response: &Response) -> BTreeMap<String, String> {
     once(location(response).query().unwrap_or_default())
 }
 
-/// The parameters in the fragment of a redirect, each of which must be there once.
+/// The fragment parameters of a redirect, each of which must occur once.
 pub fn fragment_of(response: &Response) -> BTreeMap<String, String> {
     once(location(response).fragment().unwrap_or_default())
 }

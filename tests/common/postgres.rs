@@ -1,4 +1,5 @@
-//! A PostgreSQL server of the test's own: a new data directory, reached through a socket in it, gone with the process.
+//! A PostgreSQL server for the tests of this process: a new data directory with a socket, removed when the process
+//! ends.
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its own part of this")]
 
 use std::fs;
@@ -13,7 +14,7 @@ use std::sync::{Mutex, OnceLock};
 #[path = "skip.rs"]
 pub mod skip;
 
-/// A running server. Its keeper, a shell, stops it and removes its directory when this process ends, however it ends.
+/// A running server. A shell process watches it, and stops it and removes its directory however this process ends.
 pub struct Postgres {
     directory: PathBuf,
     keeper: Mutex<Keeper>,
@@ -26,7 +27,7 @@ struct Keeper {
     _shell: Child,
 }
 
-/// Lives as long as its input is open. Every order is answered with one line once it is done.
+/// The input of the shell, which lives as long as this is open. It answers each command with one line.
 const KEEPER: &str = r#"
 launch() {
     "$1/postgres" -D "$2/data" -c listen_addresses= -c unix_socket_directories="$2" -c max_connections=300 \
@@ -61,14 +62,14 @@ done
 "#;
 
 impl Postgres {
-    /// The server of this process, started when it is first asked for; `None`, with a printed reason, if this machine has no
-    /// PostgreSQL.
+    /// The server of this process, started when it is first asked for; `None`, with a printed reason, if this machine
+    /// has no PostgreSQL.
     pub fn get() -> Option<&'static Self> {
         static SERVER: OnceLock<Option<Postgres>> = OnceLock::new();
         SERVER.get_or_init(Self::start).as_ref()
     }
 
-    /// A server that nobody else uses.
+    /// A server that no other test uses.
     pub fn start() -> Option<Self> {
         let Some(programs) = programs() else {
             skip::skip("there is no PostgreSQL on this machine");
@@ -105,7 +106,7 @@ impl Postgres {
         self.expect(answer);
     }
 
-    /// Kills the server and all that serves its connections, as a crash would.
+    /// Kills the server and all its connection processes, as a crash would.
     pub fn kill(&self) {
         self.order("kill", "killed");
     }
@@ -131,13 +132,13 @@ impl Postgres {
     }
 }
 
-/// A number that this process has not used yet.
+/// A number that this process has not used before.
 fn next() -> u32 {
     static LAST: AtomicU32 = AtomicU32::new(0);
     LAST.fetch_add(1, Ordering::SeqCst)
 }
 
-/// Where `postgres` and `initdb` are: in the newest version that Debian has put aside, or on the path.
+/// The folder of `postgres` and `initdb`: the newest version under Debian's path, or the search path.
 fn programs() -> Option<PathBuf> {
     let versions = fs::read_dir("/usr/lib/postgresql").ok().into_iter().flatten().flatten();
     let mut versions: Vec<PathBuf> = versions.map(|version| version.path().join("bin")).collect();
@@ -156,7 +157,7 @@ fn version_of(bin: &Path) -> u32 {
     version.unwrap_or_default()
 }
 
-/// The user and group `postgres`, or those of `nobody`.
+/// The user and group `postgres`, or `nobody`.
 fn unprivileged() -> (u32, u32) {
     let users = fs::read_to_string("/etc/passwd").unwrap_or_default();
     let find = |name: &str| {

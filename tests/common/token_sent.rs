@@ -1,4 +1,4 @@
-//! What the revocation and the introspection endpoint have in common: a client authenticates and sends one token.
+//! Cases that revocation and introspection share: a client authenticates and sends one token.
 
 use grantor::testing::{ISSUER, TestClient, TestServer};
 use grantor::{RefreshToken, Request, Response, TokenResponse};
@@ -24,7 +24,7 @@ impl Endpoint {
         }
     }
 
-    /// The event that the observer gets about a request that was refused.
+    /// The event about a request that was refused.
     fn refusal(&self) -> &'static str {
         if self.0 == "/revoke" { "revocation_refused" } else { "introspection_refused" }
     }
@@ -33,7 +33,7 @@ impl Endpoint {
         Request::post_form(self.0, form(pairs))
     }
 
-    /// The request of a client that authenticates with what it has.
+    /// The request of a client with its own authentication method.
     pub(crate) fn request_by(&self, client: &TestClient, pairs: &[(&str, &str)]) -> Request {
         match &client.secret {
             Some(secret) => self.request(pairs).with_header("authorization", basic(&client.id, secret.expose())),
@@ -41,7 +41,7 @@ impl Endpoint {
         }
     }
 
-    /// Sends a request that must be refused, in the form of the token endpoint, and for the reason that is expected.
+    /// Sends a request that must be refused like at the token endpoint, for the expected reason.
     pub(crate) async fn refused(
         &self,
         t: &TestServer,
@@ -66,14 +66,14 @@ impl Endpoint {
         response
     }
 
-    /// A client that fails to authenticate gets the answer of the token endpoint, before any token is looked up.
+    /// A client that fails to authenticate gets the response of the token endpoint, before any token is looked up.
     pub(crate) async fn assert_authenticates(&self, t: &TestServer, client: &TestClient, tokens: &TokenResponse) {
         let public = t.public_client(CB).await;
         let secret = client.secret.as_ref().unwrap().expose();
         let id = ("client_id", client.id.as_str());
         let wrong = ("client_secret", "not-the-secret");
         let jwt = ("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer");
-        // What to add to the body, the header, and how many clients are looked up for it.
+        // The extra body, the header, and how many clients are looked up.
         for (pairs, header, look_ups) in [
             (vec![], None, 0),
             (vec![], Some(basic(&client.id, "not-the-secret")), 1),
@@ -108,7 +108,7 @@ impl Endpoint {
         }
     }
 
-    /// Only a posted form with one token is a request. The server must take no body of more than 3,000 bytes.
+    /// Only a posted form with one token is accepted. The server's `max_body` must be 3,000 bytes.
     pub(crate) async fn assert_takes_only_forms(&self, t: &TestServer, client: &TestClient, token: &str) {
         let authorized = |request: Request| {
             request.with_header("authorization", basic(&client.id, client.secret.as_ref().unwrap().expose()))
@@ -150,7 +150,7 @@ impl Endpoint {
         }
     }
 
-    /// Requests with parameters that the endpoint does not know, even twice, and with a query of the URL's own.
+    /// Requests with unknown parameters, even repeated, and with a query in the URL.
     pub(crate) fn requests_with_more(&self, client: &TestClient, token: &str) -> [Request; 3] {
         ["tenant=1", "x=%zz", "x=%FF&x"].map(|query| {
             let request = Request::post_form(format!("{}?{query}", self.0), format!("token={token}&x=1&x=2"));

@@ -1,4 +1,4 @@
-//! The example server as a process of its own, and a browser without a screen to use it with.
+//! The example server as a process, and a simulated browser to use it.
 
 use std::io::{BufRead, BufReader};
 use std::net::{IpAddr, Ipv4Addr};
@@ -8,23 +8,24 @@ use std::process::{Child, Command, Stdio};
 use reqwest::redirect;
 use url::Url;
 
-/// A running example server; ends with the value.
+/// A running example server, killed when it is dropped.
 pub struct Example {
     process: Child,
-    /// Where it listens, without a slash at the end.
+    /// Its address, without a slash at the end.
     pub base: String,
     /// What it prints when it is ready.
     pub introduction: String,
 }
 
 impl Example {
-    /// Starts it on a free port and waits until it is ready. Unless the flags say where to keep things, it is in memory.
+    /// Starts it on a free port and waits until it is ready. Keeps everything in memory unless the flags name a
+    /// storage.
     pub fn start(flags: &[&str]) -> Self {
         let flags = [in_memory_unless_said(flags), flags].concat();
         Self::start_in(&std::env::temp_dir(), &flags)
     }
 
-    /// Starts it in a directory, with these flags and, unless they say where to listen, a free port.
+    /// Starts it in a directory with these flags, on a free port unless the flags set an address.
     pub fn start_in(directory: &Path, flags: &[&str]) -> Self {
         let anywhere: &[&str] = if flags.contains(&"--listen") { &[] } else { &["--listen", "127.0.0.1:0"] };
         let mut process = Command::new(crate::built("server"))
@@ -36,19 +37,19 @@ impl Example {
             .expect("the server starts");
         let mut output = BufReader::new(process.stdout.take().unwrap());
         let mut introduction = String::new();
-        // Its last line says what is kept in memory.
+        // The last line says that data is kept in memory.
         while !introduction.lines().last().is_some_and(|line| line.contains(" in memory")) {
             let read = output.read_line(&mut introduction).unwrap();
             assert!(read > 0, "the server ended: {introduction:?}");
         }
         let first = introduction.lines().next().unwrap();
         let base = first.strip_prefix("listening on ").unwrap_or_else(|| panic!("first line: {first:?}")).to_owned();
-        // Nobody reads on, but the server must not block on a full pipe.
+        // The output is drained, so the server does not block on a full pipe.
         std::thread::spawn(move || std::io::copy(&mut output, &mut std::io::sink()));
         Self { process, base, introduction }
     }
 
-    /// Starts it with flags it refuses; returns what it complains about.
+    /// Starts it with flags that it refuses; returns the error.
     pub fn refusal(flags: &[&str]) -> String {
         let output = Command::new(crate::built("server"))
             .current_dir(std::env::temp_dir())
@@ -60,7 +61,7 @@ impl Example {
         String::from_utf8(output.stderr).unwrap()
     }
 
-    /// Starts it with flags until it serves, and ends it; returns its standard error.
+    /// Starts it with flags until it serves, then ends it; returns its standard error.
     pub fn complaints(flags: &[&str]) -> String {
         let mut process = Command::new(crate::built("server"))
             .current_dir(std::env::temp_dir())
@@ -79,7 +80,7 @@ impl Example {
         String::from_utf8(output.stderr).unwrap()
     }
 
-    /// Starts it with clients, users and scopes from JSON, and more flags.
+    /// Starts it with clients, users and scopes as JSON, and more flags.
     pub fn with(clients: &str, users: &str, scopes: &str, flags: &[&str]) -> Self {
         let folder = Folder::new();
         let clients = folder.file("clients.json", clients);
@@ -102,7 +103,7 @@ impl Example {
 
 #[cfg(unix)]
 impl Example {
-    /// Asks it to stop as a service manager does; returns when it is gone.
+    /// Stops it as a service manager does; returns when it has exited.
     pub fn terminate(mut self) -> std::process::ExitStatus {
         let id = self.process.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
@@ -117,12 +118,12 @@ impl Drop for Example {
     }
 }
 
-/// What keeps a server that is not told where to keep things from leaving a file behind.
+/// The flags that keep a server without a storage flag from leaving a file behind.
 fn in_memory_unless_said(flags: &[&str]) -> &'static [&'static str] {
     if flags.contains(&"--storage") { &[] } else { &["--storage", "memory"] }
 }
 
-/// A folder that goes with the value.
+/// A folder, removed when it is dropped.
 pub struct Folder(PathBuf);
 
 impl Folder {
@@ -151,13 +152,13 @@ impl Drop for Folder {
     }
 }
 
-/// Follows no redirect by itself, keeps cookies, and fills in forms.
+/// A simulated browser: follows no redirect by itself, keeps cookies, and fills in forms.
 pub struct Browser {
     http: reqwest::Client,
     base: String,
 }
 
-/// What the server showed.
+/// A page of the server.
 pub struct Page {
     pub status: u16,
     pub location: Option<String>,
@@ -171,10 +172,10 @@ impl Browser {
         Self::at(example, Ipv4Addr::LOCALHOST)
     }
 
-    /// A browser of its own address. Only on Linux has a machine more than one of them without further ado.
+    /// A browser with its own IP address. Only Linux has more than one loopback address without setup.
     pub fn at(example: &Example, address: Ipv4Addr) -> Self {
         let http = reqwest::Client::builder().cookie_store(true).redirect(redirect::Policy::none());
-        // A connection that was kept may lead to a server that was ended since.
+        // A kept connection may lead to a server that has been ended.
         let http = http.local_address(IpAddr::V4(address)).pool_max_idle_per_host(0).build().unwrap();
         Self { http, base: example.base.clone() }
     }
@@ -187,20 +188,20 @@ impl Browser {
         Page::read(self.http.post(self.absolute(path)).form(fields).send().await.unwrap()).await
     }
 
-    /// Sends this text as a form, whether or not it is one.
+    /// Sends this text as a form, even if it is not one.
     pub async fn post_text(&self, path: &str, text: &str) -> Page {
         let request = self.http.post(self.absolute(path)).header("content-type", "application/x-www-form-urlencoded");
         Page::read(request.body(text.to_owned()).send().await.unwrap()).await
     }
 
-    /// Submits the form of `page` that leads to `action`, with its hidden fields and these.
+    /// Submits the form of `page` with this `action`, with its hidden fields and these.
     pub async fn submit(&self, page: &Page, action: &str, fields: &[(&str, &str)]) -> Page {
         let mut all = page.hidden_fields(action);
         all.extend(fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         self.post(action, &all).await
     }
 
-    /// Follows redirects on this server.
+    /// Follows redirects within this server.
     pub async fn follow(&self, mut page: Page) -> Page {
         while let Some(location) = page.location.take() {
             let location = location.strip_prefix(&self.base).unwrap_or(&location).to_owned();
@@ -210,7 +211,7 @@ impl Browser {
         page
     }
 
-    /// Opens a path that needs a login, logs in, and returns what is shown then.
+    /// Opens a path that needs a login, logs in, and returns the page that follows.
     pub async fn open_as(&self, path: &str, username: &str, password: &str) -> Page {
         let page = self.get(path).await;
         let page = self.follow(page).await;
@@ -241,19 +242,19 @@ impl Page {
         pairs.find_map(|(own, value)| (own == name).then(|| value.into_owned()))
     }
 
-    /// Where the first link leads that begins like this.
+    /// The target of the first link that begins like this.
     pub fn link(&self, begin: &str) -> Option<String> {
         let tags = self.body.split("<a ").skip(1).map(|tag| attribute(tag, "href"));
         tags.into_iter().find(|href| href.starts_with(begin))
     }
 
-    /// The texts that the page shows for copying.
+    /// The texts that the page offers for copying.
     pub fn codes(&self) -> Vec<&str> {
         let tags = self.body.split("<code").skip(1).filter_map(|tag| tag.split_once('>'));
         tags.filter_map(|(_, rest)| rest.split("</code>").next()).collect()
     }
 
-    /// The names and values of the hidden fields in the form that leads to `action`.
+    /// The names and values of the hidden fields in the form with this `action`.
     pub fn hidden_fields(&self, action: &str) -> Vec<(String, String)> {
         let form = self.body.split("<form").find(|form| form.contains(&format!("action=\"{action}\"")));
         let form = form.unwrap_or_else(|| panic!("no form leads to {action}: {}", self.body));

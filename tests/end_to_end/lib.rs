@@ -1,4 +1,4 @@
-//! What tests of the examples share: servers as processes, a browser without a screen, a PostgreSQL server.
+//! Helpers for tests of the examples: servers as processes, a simulated browser, a PostgreSQL server.
 #![allow(
     clippy::exhaustive_structs,
     clippy::missing_panics_doc,
@@ -23,11 +23,11 @@ pub use postgres::skip;
 /// The folder of the library, which has the examples.
 pub const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 
-/// Returns the path of an example's program, built from the present sources. `cargo test` builds an example that has tests of its
-/// own only as a test.
+/// Returns the path of an example's program, built from the present sources. `cargo test` builds an example that has
+/// unit tests only as a test.
 ///
-/// The whole workspace is selected so that Cargo reuses what `cargo test --workspace --all-features` compiled: another selection
-/// of packages gives the dependencies other features.
+/// The whole workspace is selected so Cargo reuses what `cargo test --workspace --all-features` compiled: another
+/// selection of packages gives the dependencies other features.
 pub fn built(example: &str) -> PathBuf {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     let folder = FOLDER.get_or_init(|| {

@@ -1,23 +1,23 @@
-//! A small example as a process of its own.
+//! A small example as a process.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 
 use url::Url;
 
-/// A running provider; ends with the value. What it printed is all that a user is told.
+/// A running provider, killed when it is dropped. Its fields are the printed instructions.
 pub struct Provider {
     process: Child,
     /// The link to open.
     pub link: Url,
-    /// Alice's password, if one is asked for.
+    /// Alice's password, if the example asks for one.
     pub password: Option<String>,
-    /// The form to send to the token endpoint, but for the code.
+    /// The form for the token endpoint, without the code.
     pub token_form: String,
 }
 
 impl Provider {
-    /// Starts an example on a free port, and reads on until it has told how to ask the API.
+    /// Starts an example on a free port, and reads its output up to the instructions for the API.
     pub fn start(name: &str) -> Self {
         let mut process = Command::new(crate::built(name)).arg("127.0.0.1:0").stdout(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();

@@ -1,4 +1,4 @@
-//! What the manual says about the code, held against the code: the pages are read as text, and so are the sources.
+//! Checks the manual against the code: the pages and the sources are read as text.
 
 #[cfg(all(feature = "sqlite", feature = "testing"))]
 mod old_copy;
@@ -18,7 +18,7 @@ fn read(path: &str) -> String {
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// All that stands in a page as `src/file.rs: name` or `tests/file.rs: name`, or, where a line has to be short, as `name`
+/// Each reference in a page such as `src/file.rs: name` or `tests/file.rs: name`, or, for short lines, `name`
 /// (`file.rs`), which is below `src/`.
 fn references(page: &str) -> Vec<(String, &str)> {
     let quoted: Vec<&str> = page.split('`').collect();
@@ -41,7 +41,7 @@ fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split(|c: char| !c.is_alphanumeric() && c != '_')
 }
 
-/// The public fields of a struct, as its source has them.
+/// The public fields of a struct in its source.
 fn fields<'a>(source: &'a str, name: &str) -> Vec<&'a str> {
     let body = source.split(&format!("pub struct {name} {{")).nth(1).unwrap_or_else(|| panic!("no struct {name}"));
     let body = body.split("\n}").next().unwrap_or_default();
@@ -124,7 +124,7 @@ fn operators_page_lists_every_event_and_no_other() {
     assert_eq!(named_rows(table), events);
 }
 
-/// A page of the manual that nothing includes is never compiled.
+/// A page that no module includes is never compiled.
 #[test]
 fn every_page_is_part_of_the_documentation() {
     let included = read("src/manual/mod.rs");

@@ -1,4 +1,4 @@
-//! What the page for operators says about a database that was restored from an old copy.
+//! What the operators' page says about a database that was restored from an old copy.
 
 use std::path::{Path, PathBuf};
 
@@ -11,7 +11,7 @@ use grantor::{
 use sqlx::{ConnectOptions, Executor};
 use time::Duration;
 
-/// A server over a database file, and the one public client that it has.
+/// A server over a database file, and its one public client.
 struct Server {
     oauth: AuthorizationServer,
     storage: SqliteStorage,
@@ -42,7 +42,7 @@ impl Server {
         self.oauth.bearer_request(&BearerRequest::of(&tokens.access_token)).await.is_ok()
     }
 
-    /// As the page shows it.
+    /// The procedure of the page.
     async fn revoke_everything(&self) -> u64 {
         let (mut last, mut revoked) = (None, 0);
         loop {
@@ -58,7 +58,7 @@ impl Server {
     }
 }
 
-/// Files that go when the test is over.
+/// Files that are removed when the test ends.
 struct Folder(PathBuf);
 
 impl Folder {

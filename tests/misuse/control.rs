@@ -1,5 +1,5 @@
-//! The same calls as in `examples/`, used as intended. This must compile: if a method that they call gets another name, the compiler
-//! refuses them for that.
+//! The same calls as in `examples/`, used as intended. This must compile: otherwise the cases could be refused only
+//! because a method that they call was renamed.
 
 use grantor::grant_type::{Decision, GrantContext, OpenGrant};
 use grantor::secret::TokenHash;

@@ -1,8 +1,8 @@
-//! A small model of grants and tokens, and the real server beside it: random histories of approvals, redemptions, refreshes,
-//! revocations, changes, time and failures happen to both, and after each step both must say the same.
+//! A small model of grants and tokens beside the real server. Random histories of approvals, redemptions, refreshes,
+//! revocations, changes, time and failures run on both, and both must agree after each step.
 //!
-//! `GRANTOR_LONG=1` makes it a million steps instead of some thousands, of histories that were never tried before. A history
-//! that goes wrong is printed as short as it could be made, with a seed by which `GRANTOR_SEED` finds it again.
+//! `GRANTOR_LONG=1` runs a million steps instead of some thousands, with new histories. A history
+//! that fails is printed in its shortest form, with a seed for `GRANTOR_SEED` that repeats it.
 
 #[path = "../common/postgres.rs"]
 mod postgres;
@@ -40,13 +40,13 @@ fn is_long() -> bool {
     std::env::var_os("GRANTOR_LONG").is_some_and(|value| value == "1")
 }
 
-/// The first seed: the one that was given; else always the same, but in the long run a new one each time.
+/// The first seed: the given one; otherwise a constant, or a random one in the long run.
 fn seed() -> u64 {
     let given = std::env::var("GRANTOR_SEED").ok().map(|seed| seed.parse().expect("GRANTOR_SEED is a number"));
     given.unwrap_or_else(|| if is_long() { SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs() } else { 1 })
 }
 
-/// Searches in one place; says on the standard error what was done there, where libtest does not swallow it.
+/// Searches on one storage; prints the counts to standard error, where libtest does not capture them.
 fn search<P>(name: &str, place: P, runtime: &Runtime, all_every: usize, steps: usize) -> Tally
 where
     P: Place<Storage: Storage + ClientRegistry + grantor::EphemeralStore + Clone + 'static>,
@@ -64,7 +64,7 @@ const fn sized(small: usize, long: usize, is_long: bool) -> usize {
     if is_long { long } else { small }
 }
 
-/// Everything that can happen has happened often enough to mean something.
+/// Asserts that every event has occurred often enough.
 fn must_be_rich(tally: &Tally) {
     for what in [
         "approved",
@@ -107,7 +107,7 @@ fn postgresql_agrees_with_the_model() {
     must_be_rich(&search("PostgreSQL", place, &runtime, 25, sized(1_500, 200_000, is_long())));
 }
 
-/// In how many steps each of the bugs that can be planted can be shown.
+/// The greatest number of steps that shows each planted bug.
 const HANDFUL: usize = 5;
 
 /// All of them.
@@ -139,7 +139,7 @@ const BUGS: &[Bug] = &[
     Bug::EndsTheGrantOfAFailedRedemption,
 ];
 
-/// Looks for what a bug does, from a seed on.
+/// Searches for the effect of a bug, starting with a seed.
 fn find(bug: Bug, seed: u64) -> Found {
     let search = Search {
         runtime: &runtime(),

@@ -1,5 +1,5 @@
-//! The reference: what every grant and token is worth now, in plain structs. It knows the promises of the library and nothing of
-//! its code. Where a failure of the storage leaves two possible states, there are two models, until one of them is refuted.
+//! The reference model: the state of every grant and token in plain structs. It knows the promises of the library, not
+//! its code. If a failure of the storage leaves two possible states, there are two models until one of them is refuted.
 
 use std::collections::BTreeMap;
 
@@ -23,7 +23,7 @@ pub(crate) struct Model {
 
 const INVALID_GRANT: &str = "invalid_grant";
 
-/// How many refreshes are allowed at once, and the time that brings one more, where they are few.
+/// How many refreshes are allowed at once, and the time after which one more is, under the low limit.
 pub(crate) const FEW: (i64, Time) = (2, 20 * SECOND);
 
 impl Model {
@@ -41,7 +41,7 @@ impl Model {
         }
     }
 
-    /// Lets an operation happen and says what it should answer. (What a purge does is looked at, not foretold.)
+    /// Applies an operation and returns the expected answer. (The effect of a purge is observed, not predicted.)
     pub(crate) fn apply(&mut self, step: usize, operation: &Operation, about: Option<About>) -> Answer {
         let answer = match (operation, about) {
             (Operation::Approve { client, subject, asks, approves }, _) => self
@@ -115,7 +115,7 @@ impl Model {
         name
     }
 
-    /// A single-use token of the client that presents it, whose grant lives.
+    /// A single-use token that its own client presents, with a live grant.
     fn usable(&self, about: About) -> Result<(Token, Grant), &'static str> {
         let token = self.tokens.get(&about.name).ok_or(INVALID_GRANT)?;
         let grant = &self.grants[&token.grant];
@@ -130,7 +130,7 @@ impl Model {
         }
         let (code, grant) = self.usable(about)?;
         if let Some(spent) = code.spent.as_ref().filter(|_| proof == Proof::Right) {
-            // A public client has proven nothing but PKCE.
+            // A public client has only proven PKCE.
             let is_retry = about.client == CONFIDENTIAL && spent.seed && (self.now - spent.at).abs() < 10 * SECOND;
             return if self.tolerant && is_retry { Err(INVALID_GRANT) } else { self.end(code.grant) };
         }
@@ -146,7 +146,7 @@ impl Model {
         if !may_refresh {
             return Err("unauthorized_client");
         }
-        // What a request asks for is judged by the grant alone, whatever became of the token.
+        // The requested scope is compared with the grant alone, whatever the state of the token.
         let granted = self.tokens.get(&about.name).map(|token| &self.grants[&token.grant]);
         let granted = granted.filter(|grant| grant.client == about.client).ok_or(INVALID_GRANT)?.scope;
         let scope = asks.unwrap_or(granted);
@@ -166,7 +166,7 @@ impl Model {
         } else if self.now >= token.ends {
             return Err(INVALID_GRANT);
         }
-        // A token that is not replaced has no idle limit of its own.
+        // A token that is not rotated has no idle limit of its own.
         let idle = (grant.used + lifetimes.idle).min(grant.opened + lifetimes.absolute);
         if self.now >= idle {
             return Err(INVALID_GRANT);
@@ -178,23 +178,24 @@ impl Model {
         self.redeem_token(step, about.name, &token, &grant, scope)
     }
 
-    /// Two refreshes, and one more for every twenty seconds.
+    /// Two refreshes, and one more every twenty seconds.
     fn must_not_be_too_many(&self, refreshes: i64, grant: &Grant) -> Result<(), &'static str> {
         let interval = self.clients[grant.client].lifetimes.access.min(FEW.1);
         let allowed = FEW.0 + (self.now - grant.opened).max(0) / interval;
         if self.few_refreshes && refreshes > allowed { Err("temporarily_unavailable") } else { Ok(()) }
     }
 
-    /// What the client may still have of a grant.
+    /// The part of a grant's scope that the client may still have.
     fn left(&self, grant: &Grant) -> Scopes {
         grant.scope.and(self.clients[grant.client].scope)
     }
 
-    /// The same answer once more, while what it gave is as it was.
+    /// The same answer once more, while the tokens that it gave are unchanged.
     fn again(&mut self, name: Name, token: &Token, grant: &Grant, asks: Scopes) -> Result<Answer, &'static str> {
         let Some(Spent { by: step, repeats, .. }) = token.spent else { unreachable!("a spent token") };
         let (access, refresh, possible) = ((step, Kind::Access), (step, Kind::Refresh), asks.and(self.left(grant)));
-        // Who revoked the first answer's access token has that answer, so another one asks.
+        // The client that revoked the first answer's access token has that answer, so the repeat comes from another
+        // one.
         if self.tokens.get(&access).is_some_and(|access| access.revoked) {
             return self.end(token.grant);
         }
@@ -204,13 +205,13 @@ impl Model {
         if !of_access.asked.is_within(asks) || !scope.is_within(possible) || lasts < SECOND {
             return Err(INVALID_GRANT);
         }
-        // The first repeat is free.
+        // The first repeat does not count.
         self.must_not_be_too_many(token.number + repeats, grant)?;
         self.tokens.get_mut(&name).unwrap().spent.as_mut().unwrap().repeats += 1;
         Ok(Answer::Tokens { access, refresh: Some(refresh), scope, lasts })
     }
 
-    /// Somebody has presented a spent token.
+    /// A spent token was presented.
     fn end(&mut self, grant: usize) -> Result<Answer, &'static str> {
         self.revoke(Which::Grant(0), Some(grant));
         Err(INVALID_GRANT)
@@ -243,11 +244,11 @@ impl Model {
             self.tokens.get_mut(&refresh).unwrap().number = token.number + 1;
         }
         if !stays {
-            // That of a code is only a mark, which the use of its successor erases.
+            // The seed of a code is only a mark, which the use of its successor erases.
             let marks_use = self.tolerant && (!keeps || !gets_one);
             let seed = if is_refresh { lifetimes.grace > 0 } else { marks_use };
             self.tokens.get_mut(&name).unwrap().spent = Some(Spent { at: self.now, by: step, seed, repeats: 0 });
-            // Whoever uses a token has received it.
+            // The use of a token proves that it was received.
             let before = token.parent.and_then(|parent| self.tokens.get_mut(&parent)?.spent.as_mut());
             if let Some(spent) = before {
                 spent.seed = false;
@@ -269,7 +270,7 @@ impl Model {
         };
         let (grant, is_access) = (token.grant, about.name.1 == Kind::Access);
         if self.grants[&grant].client != about.client {
-            // Anyone can be a public client, so it is not told that the token exists.
+            // Anyone can claim to be a public client, so it does not learn that the token exists.
             return if about.client == CONFIDENTIAL { Err("unauthorized_client") } else { Ok(Answer::Done) };
         }
         token.revoked |= is_access;

@@ -1,7 +1,7 @@
-//! What can happen to a server: single operations, histories of them, and how they are drawn and made smaller.
+//! Operations on a server, histories of them, and how histories are generated and shrunk.
 //!
-//! An operation names a token by how many others of its kind were issued after it, so that what is left of a history after some
-//! of it was taken away still means something.
+//! An operation names a token by the number of later tokens of its kind, so a history stays meaningful after some
+//! operations were removed.
 
 use std::fmt;
 
@@ -11,18 +11,18 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-/// How many clients there are: see [`Lifetimes::of`](crate::state::Lifetimes::of).
+/// The number of clients: see [`Lifetimes::of`](crate::state::Lifetimes::of).
 pub(crate) const CLIENTS: usize = 3;
-/// The one that has a secret, and may ask for tokens of its own.
+/// The confidential client, which may also request tokens for itself.
 pub(crate) const CONFIDENTIAL: usize = 1;
-/// How many users there are.
+/// The number of users.
 pub(crate) const SUBJECTS: usize = 2;
 
 const SECOND: i64 = 1_000_000;
 const MINUTE: i64 = 60 * SECOND;
 const HOUR: i64 = 60 * MINUTE;
 
-/// A set of the scope tokens that the server offers, a bit for each.
+/// A set of the server's scope tokens, one bit each.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Scopes(pub(crate) u8);
 
@@ -69,23 +69,23 @@ impl fmt::Debug for Span {
     }
 }
 
-/// What a whole history has in common.
+/// Settings of a whole history.
 #[derive(Debug, Clone, Copy)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub(crate) struct Setup {
     /// Whether confidential clients keep their refresh tokens.
     pub(crate) confidential_keep: bool,
-    /// Whether only `offline_access` brings a refresh token.
+    /// Whether refresh tokens need the scope `offline_access`.
     pub(crate) offline_only: bool,
-    /// Whether what a client gets lasts for seconds only, unless the client is changed.
+    /// Whether tokens last for seconds only, until the client is changed.
     pub(crate) brief: bool,
     /// Whether a code that its client redeems again at once ends nothing.
     pub(crate) tolerant: bool,
-    /// Whether a grant can be refreshed a few times only.
+    /// Whether the refresh rate has a low limit.
     pub(crate) few_refreshes: bool,
 }
 
-/// One operation, during which the storage may fail: at its n-th call, in this way.
+/// One operation, during which the storage may fail at its n-th call.
 #[derive(Clone)]
 pub(crate) struct Step {
     pub(crate) operation: Operation,
@@ -94,30 +94,30 @@ pub(crate) struct Step {
 
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Operation {
-    /// A client asks for a scope, and a user approves what of it is in `approves`.
+    /// A client requests a scope, and a user approves the part in `approves`.
     Approve {
         client: usize,
         subject: usize,
         asks: Scopes,
         approves: Scopes,
     },
-    /// A client asks, and the user says no.
+    /// A client requests a scope, and the user denies.
     Deny {
         client: usize,
         asks: Scopes,
     },
-    /// The confidential client asks for a token of its own.
+    /// The confidential client requests a token for itself.
     ClientCredentials {
         asks: Scopes,
     },
-    /// A code is presented: of those that never brought anything, or again one of those that did.
+    /// A code is presented: an unused one, or a used one again.
     Redeem {
         code: usize,
         again: bool,
         by: By,
         proof: Proof,
     },
-    /// A refresh token is presented, likewise.
+    /// A refresh token is presented: an unused one, or a used one again.
     Refresh {
         token: usize,
         again: bool,
@@ -137,26 +137,26 @@ pub(crate) enum Operation {
         client: usize,
         change: Change,
     },
-    /// The confidential client gets one more secret; the others go on for so long.
+    /// The confidential client gets one more secret; the old ones last for this time.
     Rotate(Span),
-    /// Time passes. The clock of another node may be behind: then it goes back.
+    /// Time passes. The clock of another node may be behind, so time may go back.
     Wait(Span),
     Purge {
         limit: usize,
     },
 }
 
-/// Who presents a token.
+/// Which client presents a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum By {
-    /// The client it was issued to.
+    /// The client that it was issued to.
     Owner,
-    /// The same, with the oldest of its secrets.
+    /// The same client, with the oldest of its secrets.
     OwnerWithOldSecret,
     Another,
 }
 
-/// What a client shows besides a code.
+/// What a client sends besides a code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Proof {
     Right,
@@ -185,7 +185,7 @@ pub(crate) enum Which {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Change {
     Scope(Scopes),
-    /// Which of the code and refresh token grants it may use; at least one of them.
+    /// Which of the code and refresh token grant types it may use; at least one.
     Grants {
         code: bool,
         refresh: bool,
@@ -197,7 +197,7 @@ pub(crate) enum Change {
 }
 
 impl Operation {
-    /// The same for what is newest.
+    /// The same choice for the newest token.
     fn of_newest(&self) -> Self {
         let mut newest = self.clone();
         match &mut newest {
@@ -211,7 +211,7 @@ impl Operation {
     }
 }
 
-/// A policy and what happens under it.
+/// A policy, and operations under it.
 #[derive(Clone)]
 pub(crate) struct History {
     pub(crate) setup: Setup,
@@ -233,8 +233,8 @@ impl fmt::Debug for History {
 }
 
 impl History {
-    /// Makes a history that fails as small as it can be made, step by step. Proptest has gone through the steps once, but one can
-    /// become superfluous when another got simpler; and it knows nothing of time that adds up.
+    /// Shrinks a failing history step by step. Proptest has tried each step once, but a step can
+    /// become superfluous after another got simpler, and proptest does not add up times.
     pub(crate) fn smallest(mut self, fails: impl Fn(&Self) -> bool) -> Self {
         let mut at = 0;
         while at < self.steps.len() {
@@ -253,7 +253,7 @@ impl History {
         less
     }
 
-    /// With a wait put into the next one.
+    /// With its wait added to the next step.
     fn waiting_later(&self, at: usize) -> Option<Self> {
         let Operation::Wait(Span(time)) = self.steps[at].operation else { return None };
         let mut less = self.without(at);
@@ -354,7 +354,7 @@ fn change() -> impl Strategy<Value = Change> {
     ]
 }
 
-/// Sums of these meet the ends of all lifetimes to the microsecond.
+/// Sums of these reach the ends of all lifetimes to the microsecond.
 fn wait() -> impl Strategy<Value = Span> {
     let moments = [1, SECOND / 2, SECOND, 5 * SECOND, 10 * SECOND, 15 * SECOND, 20 * SECOND - 1, 30 * SECOND];
     let while_away = [30 * SECOND - 1, MINUTE, 5 * MINUTE, 10 * MINUTE - 1, HOUR, 3 * HOUR];

@@ -1,4 +1,4 @@
-//! Storages, each of them empty at the start of a history.
+//! Storages that are empty at the start of each history.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -14,10 +14,10 @@ use crate::postgres::Postgres;
 /// Empties the tables, tokens before their grants.
 const EMPTY: &str = "DELETE FROM grantor_tokens; DELETE FROM grantor_grants; DELETE FROM grantor_clients; DELETE FROM grantor_ephemeral";
 
-/// How long a step of a database may take, even on a machine that is busy with other things: a history is not about that.
+/// A time limit for a step of a database, generous enough for a busy machine.
 const PATIENCE: Duration = Duration::from_mins(5);
 
-/// Where a history happens.
+/// A storage that histories run on.
 pub(crate) trait Place {
     type Storage;
 
@@ -35,7 +35,7 @@ impl Place for InMemory {
     }
 }
 
-/// In memory, with a bug in the storage unless it is one about failures.
+/// In memory, with a bug in the storage unless the bug is about failures.
 pub(crate) struct WithBug(pub(crate) Bug);
 
 impl Place for WithBug {
@@ -52,7 +52,7 @@ pub(crate) struct InSqlite {
 }
 
 impl InSqlite {
-    /// A file of this process. It need not outlive the machine, so nobody waits for the disk.
+    /// A file of this process. It need not survive a power loss, so writes are not synced.
     pub(crate) async fn new() -> Self {
         let folder = std::env::temp_dir().join(format!("grantor-model-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();

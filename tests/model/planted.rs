@@ -1,4 +1,4 @@
-//! Bugs that a wrapper plants in a storage.
+//! Bugs that a wrapper adds to a storage.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -42,7 +42,7 @@ pub(crate) enum Bug {
 }
 
 impl Bug {
-    /// Whether it is in what stands between a storage that fails and the server.
+    /// Whether the bug is in the layer between a failing storage and the server.
     pub(crate) const fn is_about_failures(self) -> bool {
         matches!(self, Self::HidesThatARevocationFailed | Self::EndsTheGrantOfAFailedRedemption)
     }
@@ -58,7 +58,7 @@ struct Planted {
     memory: Mutex<Memory>,
 }
 
-/// What a bug needs to remember.
+/// The memory of a bug.
 #[derive(Debug, Default)]
 struct Memory {
     narrowed: HashMap<GrantId, Scope>,
@@ -77,7 +77,7 @@ impl Planted {
         self.memory.lock().unwrap()
     }
 
-    /// The token and its grant as a caller with this bug sees them.
+    /// The token and its grant as a caller sees them with this bug.
     fn seen(&self, bug: Bug, Found { mut token, mut grant, .. }: Found) -> Option<Found> {
         let memory = self.memory();
         match bug {

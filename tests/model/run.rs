@@ -1,4 +1,4 @@
-//! A history, run against a real server and the model at the same time.
+//! Runs a history against a real server and the model at the same time.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,27 +14,27 @@ use crate::seen::{Answered, Left, Listed, Seen, Worth, title};
 use crate::server::{Held, PresentedToken, Server, client_id, code_of, subject};
 use crate::state::{About, Answer, Name};
 
-/// How often what has happened.
+/// Counts of events.
 pub(crate) type Tally = BTreeMap<&'static str, usize>;
 
-/// How much is looked at.
+/// How much is checked.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Care {
-    /// After every so many steps, all tokens are, in every way. After the others, those of the grants that have changed.
+    /// The number of steps between full checks. After the other steps, only tokens of changed grants are checked.
     pub(crate) all_every: usize,
 }
 
 struct Run<S> {
     server: Server<S>,
-    /// What may be the case. Not empty.
+    /// The possible models. Never empty.
     models: Vec<Model>,
     held: BTreeMap<Name, Held>,
-    /// By the step that opened them, and when that was.
+    /// Grants by the step that opened them, with its time.
     grants: BTreeMap<usize, (GrantId, OffsetDateTime)>,
     tally: Tally,
 }
 
-/// Runs a history over an empty storage. Returns how often what has happened, or what is not as it should be.
+/// Runs a history on an empty storage. Returns the counts of events, or the first difference.
 pub(crate) async fn run<S: Storage + ClientRegistry + grantor::EphemeralStore + Clone + 'static>(
     storage: S,
     history: &History,
@@ -77,7 +77,7 @@ impl<S: Storage + ClientRegistry + grantor::EphemeralStore + Clone + 'static> Ru
         self.refute(|model| model.differs(&seen))
     }
 
-    /// What an operation is about: the token or grant, counted from the newest, and who presents it.
+    /// The subject of an operation: the token or grant, counted from the newest, and the client that presents it.
     fn about(&self, operation: &Operation) -> Option<About> {
         let (name, by) = match *operation {
             Operation::Redeem { code, again, by, .. } => (self.newest_but(Kind::Code, Some(again), code)?, by),
@@ -94,7 +94,8 @@ impl<S: Storage + ClientRegistry + grantor::EphemeralStore + Clone + 'static> Ru
         Some(About { name, client, old_secret: by == By::OwnerWithOldSecret })
     }
 
-    /// A token that was used, or was not, or either; so many of those were issued after it, or, if there are not so many, less.
+    /// A token that was used, was not, or either: so many tokens were issued after it, or fewer if there are not so
+    /// many.
     fn newest_but(&self, kind: Kind, used: Option<bool>, back: usize) -> Option<Name> {
         let of_kind = self.held.iter().filter(|(name, _)| name.1 == kind);
         let names: Vec<Name> =
@@ -102,7 +103,7 @@ impl<S: Storage + ClientRegistry + grantor::EphemeralStore + Clone + 'static> Ru
         names.iter().rev().nth(back % names.len().max(1)).copied()
     }
 
-    /// The answer, and how the storage failed if it did.
+    /// The answer, and the failure of the storage if there was one.
     async fn perform(&mut self, number: usize, step: &Step, about: Option<About>) -> (Answered, Option<Fault>) {
         let calls = self.server.faults.calls();
         if let Some((call, how)) = step.fault {
@@ -116,13 +117,13 @@ impl<S: Storage + ClientRegistry + grantor::EphemeralStore + Clone + 'static> Ru
         let answered = self.server.perform(number, &step.operation, presented, grant).await;
         let Some((call, how)) = step.fault else { return (answered, None) };
         let has_failed = self.server.faults.calls() >= calls + call;
-        // A failure that was not met is not left to the next operation.
+        // A failure that was not reached is not left for the next operation.
         self.server.faults.clear();
         (answered, has_failed.then_some(how))
     }
 
-    /// Keeps the models that expect the answer. If the storage has failed, none is told as a success; and what was to be
-    /// done is not done, or, if only the answer was lost, may be.
+    /// Keeps the models that expect the answer. If the storage failed, no model expects a success; the operation was
+    /// not done, or may be done if only the answer was lost.
     fn judge(
         &mut self,
         number: usize,
@@ -165,7 +166,7 @@ impl<S: Storage + ClientRegistry + grantor::EphemeralStore + Clone + 'static> Ru
         answered.is(answer, text, |text| self.held.values().all(|held| held.text != text))
     }
 
-    /// Keeps the tokens of an answer.
+    /// Stores the tokens of an answer.
     fn hold(&mut self, about: Option<About>, answered: &Answered, answer: &Answer) {
         let named = match (answered, answer) {
             (Answered::Code(code), Answer::Code(name)) => vec![(name, code)],
@@ -230,7 +231,7 @@ impl<S: Storage + ClientRegistry + grantor::EphemeralStore + Clone + 'static> Ru
         left
     }
 
-    /// Everything that a user or the confidential client can be shown. A grant that was not there before is this step's.
+    /// Everything that a user or the confidential client can list. A new grant belongs to this step.
     async fn list(&mut self, number: usize) -> Result<BTreeMap<GrantId, Listed>, String> {
         let mut listed = BTreeMap::new();
         let users = (0..SUBJECTS).map(|user| GrantSelector::Subject(subject(user)));
@@ -277,7 +278,7 @@ impl<S: Storage + ClientRegistry + grantor::EphemeralStore + Clone + 'static> Ru
         }
     }
 
-    /// What a token is worth to whoever may ask; `None` if nobody may.
+    /// The result of introspecting a token; `None` if no client may ask.
     async fn worth(&self, name: Name, held: &Held, thorough: bool) -> Result<Option<Option<Worth>>, String> {
         let is = |what: &str| format!("the {} {what}", title(name));
         if name.1 == Kind::Access {
@@ -345,7 +346,7 @@ impl<S: Storage + ClientRegistry + grantor::EphemeralStore + Clone + 'static> Ru
         }
     }
 
-    /// Drops the models that something is wrong with; an error if it is all of them.
+    /// Drops the models that contradict the answer; an error if none is left.
     fn refute(&mut self, wrong: impl Fn(&Model) -> Option<String>) -> Result<(), String> {
         let told: Vec<_> = self.models.iter().map(wrong).collect();
         let mut verdicts = told.iter();
@@ -354,7 +355,7 @@ impl<S: Storage + ClientRegistry + grantor::EphemeralStore + Clone + 'static> Ru
         if self.models.is_empty() { Err(told.join("; or else ")) } else { Ok(()) }
     }
 
-    /// The grants that are not in all models as they were before.
+    /// The grants that changed in at least one model.
     fn touched(&self, before: &[Model], about: Option<About>) -> BTreeSet<usize> {
         let changed = self.models.iter().flat_map(|model| before.iter().flat_map(|before| model.touched(before)));
         changed.chain(about.and_then(|about| Some(self.held.get(&about.name)?.grant))).collect()
@@ -390,7 +391,7 @@ impl<S: Storage + ClientRegistry + grantor::EphemeralStore + Clone + 'static> Ru
     }
 }
 
-/// Whether there must be a token or a grant first.
+/// Whether the operation needs an existing token or grant.
 fn needs_about(operation: &Operation) -> bool {
     matches!(
         operation,

@@ -1,4 +1,4 @@
-//! Looking for a history that the server and the model disagree about.
+//! Searches for a history in which server and model differ.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -24,13 +24,13 @@ pub(crate) struct Search<'a, P> {
     pub(crate) longest: usize,
 }
 
-/// A history that went wrong, as short and simple as it could be made.
+/// A failing history in its shortest form.
 #[derive(Debug)]
 pub(crate) struct Found {
     pub(crate) history: History,
     reason: String,
     pub(crate) seed: u64,
-    /// Whether it went wrong once more when it was as short as this.
+    /// Whether the shortest form failed when it was run again.
     recurs: bool,
 }
 
@@ -50,8 +50,8 @@ impl fmt::Display for Found {
 }
 
 impl<P: Place<Storage: Storage + ClientRegistry + grantor::EphemeralStore + Clone + 'static>> Search<'_, P> {
-    /// Runs histories until there were at least so many steps, and says how often what has happened. Each history has a seed of
-    /// its own, so that the one that goes wrong can be found again without the others.
+    /// Runs histories with at least so many steps, and returns the counts of events. Each history has a seed of
+    /// its own, so a failing one can be repeated without the others.
     pub(crate) fn run(&self, seed: u64, steps: usize) -> Result<Tally, Box<Found>> {
         let mut tally = Tally::new();
         for seed in seed.. {
@@ -86,7 +86,7 @@ impl<P: Place<Storage: Storage + ClientRegistry + grantor::EphemeralStore + Clon
         }
     }
 
-    /// Makes what proptest leaves still smaller.
+    /// Shrinks what proptest leaves.
     fn shorten(&self, history: History, seed: u64, reason: &str) -> Found {
         let reason = RefCell::new(reason.to_owned());
         let history = history.smallest(|less| match self.play(less) {

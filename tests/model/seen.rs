@@ -1,4 +1,4 @@
-//! What can be seen of a server from outside, and whether a model agrees with it.
+//! The observable state of a server, and its comparison with a model.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,7 +8,7 @@ use crate::model::Model;
 use crate::operation::{Kind, Scopes};
 use crate::state::{Answer, Grant, Name, Time, Token};
 
-/// What a live token is worth.
+/// The visible properties of a live token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Worth {
     pub(crate) client: usize,
@@ -28,7 +28,7 @@ pub(crate) struct Listed {
     pub(crate) ends: Time,
 }
 
-/// What an operation did answer; tokens as they stand in the answer.
+/// The answer to an operation, with the texts of its tokens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Answered {
     Code(String),
@@ -38,27 +38,27 @@ pub(crate) enum Answered {
     Refused(String),
 }
 
-/// A look at a server between two operations.
+/// An observation between two operations.
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
-    /// Tokens that were asked about; `None` for one that is worth nothing.
+    /// The introspected tokens; `None` for an inactive one.
     pub(crate) tokens: BTreeMap<Name, Option<Worth>>,
-    /// The lists of all users and of the clients that have grants of their own.
+    /// The lists of all users, and of the clients that have grants of their own.
     pub(crate) grants: BTreeMap<GrantId, Listed>,
 }
 
-/// A look into a storage after a purge. Of tokens that were given to nobody there is no trace.
+/// The rows of a storage after a purge. Tokens that no client received can't be observed.
 #[derive(Debug, Default)]
 pub(crate) struct Left {
-    /// Grants that were opened, and whether they are neither revoked nor gone.
+    /// The opened grants, and whether they are neither revoked nor removed.
     pub(crate) grants: BTreeMap<usize, bool>,
-    /// Tokens that were issued, whether they are there, and whether with a seed.
+    /// The issued tokens, whether their rows exist, and whether they have a seed.
     pub(crate) tokens: BTreeMap<Name, Option<bool>>,
 }
 
 impl Answered {
-    /// Whether it is the answer that was expected. `text` is that of a token that was seen before: it must be the same one again;
-    /// any other must be new, which is what `is_new` is asked.
+    /// Whether this is the expected answer. `text` is the text of a token seen before: it must be the same again;
+    /// any other text must be new, which `is_new` checks.
     pub(crate) fn is(
         &self,
         expected: &Answer,
@@ -94,7 +94,7 @@ impl Model {
         is_live.then_some(Worth { client: grant.client, subject: grant.subject, scope: token.scope, ends: token.ends })
     }
 
-    /// What is not as it should be, if anything is.
+    /// The first difference, if there is one.
     pub(crate) fn differs(&self, seen: &Seen) -> Option<String> {
         for (name, worth) in &seen.tokens {
             let expected = self.worth(*name);
@@ -117,9 +117,9 @@ impl Model {
         grants.map(|(number, _)| *number).chain(tokens.map(|(_, token)| token.grant)).collect()
     }
 
-    /// What becomes of this model when a purge has left this. It must not have taken anything that is still of use; nor, if it
-    /// is `complete`, have left anything that is not. Nobody can see a token that was given to nobody: of such a one both
-    /// is possible.
+    /// This model after a purge that left these rows. The purge must not have removed anything useful, and a
+    /// `complete` one must have removed everything useless. Both are possible for a token that no client
+    /// received.
     pub(crate) fn purged(mut self, left: &Left, complete: bool) -> Result<Vec<Self>, String> {
         let before = self.clone();
         for (number, is_there) in &left.grants {
@@ -180,7 +180,7 @@ fn must_be_right(is_there: bool, of_no_use: bool, complete: bool, what: impl Fn(
     }
 }
 
-/// An access token can go when it has expired, even if its grant lives.
+/// An access token can go when it has expired, even if its grant is live.
 fn is_late(name: Name, token: &Token, now: Time) -> bool {
     name.1 == Kind::Access && token.ends <= now
 }

@@ -1,4 +1,4 @@
-//! The real server, with clients and a storage that fails when it is told to.
+//! The real server, with clients and a storage that fails on request.
 
 use grantor::client::{ClientCredential, ClientParts};
 use grantor::error::Error;
@@ -18,36 +18,36 @@ use crate::planted::{Bug, planted};
 use crate::seen::Answered;
 use crate::state::{Lifetimes, Name, Time};
 
-/// The client that may look at every access token.
+/// The client that may introspect every access token.
 pub(crate) const API: &str = "api";
 const API_SECRET: &str = "the-secret-of-the-api";
 
-/// A token that somebody holds.
+/// A token that a client holds.
 #[derive(Debug, Clone)]
 pub(crate) struct Held {
     pub(crate) text: String,
     pub(crate) client: usize,
     pub(crate) grant: usize,
-    /// Whether it has brought other tokens.
+    /// Whether it was redeemed for other tokens.
     pub(crate) used: bool,
 }
 
 pub(crate) struct Server<S> {
-    /// What the operations are done to.
+    /// The server for operations.
     pub(crate) tested: AuthorizationServer,
-    /// The same, but nothing fails: to look at what became of it.
+    /// The same server with a storage that never fails, for observations.
     pub(crate) steady: AuthorizationServer,
     pub(crate) storage: S,
     pub(crate) faults: Faults,
     pub(crate) clock: TestClock,
     pub(crate) start: OffsetDateTime,
-    /// Of the confidential client, the oldest first.
+    /// The secrets of the confidential client, the oldest first.
     secrets: Vec<ClientSecret>,
     setup: Setup,
     entropy: SeededEntropy,
 }
 
-/// Who presents a token, and what is presented.
+/// The client that presents a token, and the token.
 pub(crate) struct PresentedToken<'a> {
     pub(crate) name: Name,
     pub(crate) text: &'a str,
@@ -63,12 +63,12 @@ pub(crate) fn subject(subject: usize) -> Subject {
     Subject::new(["alice", "bob"][subject]).unwrap()
 }
 
-/// Where codes go: odd steps ask for another redirect URI than even ones.
+/// The redirect URI: odd steps use another one than even steps.
 fn redirect_uri(of: usize) -> &'static str {
     ["https://app.example/even", "https://app.example/odd"][of % 2]
 }
 
-/// No two steps have the same.
+/// The user or client name of a step; all differ.
 fn verifier(of: usize) -> CodeVerifier {
     CodeVerifier::new(format!("a-verifier-of-forty-three-characters-for-{of:06}"))
 }
@@ -136,7 +136,7 @@ impl<S: Storage + ClientRegistry + grantor::EphemeralStore + Clone + 'static> Se
         self.storage.register(client.lifetimes(|own| own.refresh_grace = Some(grace)).build().unwrap()).await
     }
 
-    /// Carries an operation out, and says what the answer was.
+    /// Runs an operation, and returns the answer.
     pub(crate) async fn perform(
         &mut self,
         step: usize,
@@ -185,7 +185,7 @@ impl<S: Storage + ClientRegistry + grantor::EphemeralStore + Clone + 'static> Se
         }
     }
 
-    /// Without an approval it is denied.
+    /// Denies the request unless there is an approval.
     async fn authorize(
         &self,
         step: usize,
@@ -216,7 +216,7 @@ impl<S: Storage + ClientRegistry + grantor::EphemeralStore + Clone + 'static> Se
         }
     }
 
-    /// The secret that a client shows, if it has one.
+    /// The secret that a client sends, if it has one.
     fn secret(&self, client: usize, old: bool) -> Option<&ClientSecret> {
         let secrets = Some(&self.secrets).filter(|_| client == CONFIDENTIAL)?;
         if old { secrets.first() } else { secrets.last() }
@@ -291,7 +291,7 @@ impl<S: Storage + ClientRegistry + grantor::EphemeralStore + Clone + 'static> Se
         Ok(())
     }
 
-    /// What the resource server is told about an access token, or a confidential client about its refresh token.
+    /// The introspection of an access token by the resource server, or of a refresh token by the confidential client.
     pub(crate) async fn introspect(&self, text: &str, by_owner: bool) -> Result<grantor::Introspection, Error> {
         let (id, api_secret) = (client_id(CONFIDENTIAL), ClientSecret::new(API_SECRET));
         let request = IntrospectionRequest::of(text);
@@ -358,7 +358,7 @@ fn refused(error: Error) -> Answered {
     Answered::Refused(error.code().as_str().to_owned())
 }
 
-/// The error that the browser carries to the client, or what the page is about.
+/// The error that is redirected to the client, or the error of the page.
 fn on_page(response: &grantor::Response) -> String {
     let carried = response.header("location").and_then(|location| {
         let location = url::Url::parse(location).unwrap();
@@ -373,7 +373,7 @@ fn on_page(response: &grantor::Response) -> String {
     })
 }
 
-/// The error code of a request that meets this.
+/// The error code of a request with this error.
 pub(crate) const fn code_of(fault: Fault) -> &'static str {
     match fault {
         Fault::Failed => "server_error",

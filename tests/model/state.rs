@@ -1,4 +1,4 @@
-//! What a model is made of: plain records of clients, grants and tokens, and the names and answers that go with them.
+//! The parts of a model: plain records of clients, grants and tokens, with their names and answers.
 
 use crate::operation::{CONFIDENTIAL, Kind, Scopes};
 
@@ -7,11 +7,11 @@ pub(crate) type Time = i64;
 
 pub(crate) const SECOND: Time = 1_000_000;
 
-/// A token is known by the step that issued it, a grant by the step that opened it.
+/// A token is identified by the step that issued it, a grant by the step that opened it.
 pub(crate) type Name = (usize, Kind);
 
-/// What an operation is about: a token, or a grant by its first one; and the client that presents it, with its oldest secret or its
-/// newest.
+/// The subject of an operation: a token, or a grant by its first token; and the client that presents it, with its
+/// oldest or newest secret.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct About {
     pub(crate) name: Name,
@@ -19,7 +19,7 @@ pub(crate) struct About {
     pub(crate) old_secret: bool,
 }
 
-/// What an operation should answer.
+/// The expected answer to an operation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Answer {
     Code(Name),
@@ -31,7 +31,7 @@ pub(crate) enum Answer {
     },
     Done,
     Count(u64),
-    /// An OAuth error code, or what a registry says.
+    /// An OAuth error code, or an error of a registry.
     Refused(&'static str),
 }
 
@@ -45,7 +45,7 @@ pub(crate) struct Lifetimes {
 }
 
 impl Lifetimes {
-    /// Those of a client; the last one has no grace window.
+    /// The lifetimes of a client; the last client has no grace window.
     pub(crate) fn of(client: usize, brief: bool) -> Self {
         let grace = if client == 2 { 0 } else { 30 * SECOND };
         let (code, access, idle, absolute) = if brief { (5, 20, 25, 40) } else { (60, 600, 3_600, 3 * 3_600) };
@@ -60,7 +60,7 @@ pub(crate) struct Client {
     pub(crate) may_use_codes: bool,
     pub(crate) may_refresh: bool,
     pub(crate) lifetimes: Lifetimes,
-    /// When each of its secrets ends, the oldest first.
+    /// The end of each of its secrets, the oldest first.
     pub(crate) secrets: Vec<Option<Time>>,
 }
 
@@ -79,25 +79,25 @@ pub(crate) struct Grant {
 pub(crate) struct Token {
     pub(crate) grant: usize,
     pub(crate) scope: Scopes,
-    /// What was asked for when it was issued.
+    /// The scope that its request asked for.
     pub(crate) asked: Scopes,
-    /// Of a refresh token, its place in the family.
+    /// The position of a refresh token in its family.
     pub(crate) number: i64,
     pub(crate) ends: Time,
     pub(crate) revoked: bool,
     pub(crate) spent: Option<Spent>,
-    /// What was spent for it.
+    /// The token that was redeemed for it.
     pub(crate) parent: Option<Name>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Spent {
     pub(crate) at: Time,
-    /// In which step: its successors are named after it.
+    /// The step that spent it, which names its successors.
     pub(crate) by: usize,
-    /// Whether its successors can be had again.
+    /// Whether its successors can be repeated.
     pub(crate) seed: bool,
-    /// How often its successors were had again.
+    /// How often its successors were repeated.
     pub(crate) repeats: i64,
 }
 

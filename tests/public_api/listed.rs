@@ -1,4 +1,4 @@
-//! What hosts build upon: everything public, listed in `public_api.txt`, so that no change of it goes by unseen.
+//! The public API, listed in `public_api.txt`, so every change to it is visible in a diff.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -11,7 +11,7 @@ mod skip;
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 const LISTING: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../public_api.txt");
 
-/// Crates whose types a host meets: a new major version of one of these is a new one of ours.
+/// Crates whose types are part of the API: a new major version of one of these needs a new major version of this crate.
 const PUBLIC_DEPENDENCIES: [&str; 16] = [
     "actix_http",
     "actix_service",
@@ -31,7 +31,7 @@ const PUBLIC_DEPENDENCIES: [&str; 16] = [
     "tower_service",
 ];
 
-/// Methods of derived traits, which are as public as the trait and say nothing more.
+/// Methods of derived traits, which are as public as the trait and add nothing.
 const DERIVED: [&str; 9] = ["clone", "cmp", "default", "deserialize", "eq", "fmt", "hash", "partial_cmp", "serialize"];
 
 /// `GRANTOR_WRITE_PUBLIC_API=1` writes the listing anew.
@@ -69,7 +69,7 @@ fn public_durations_are_time_durations() {
     assert!(durations.len() > 10 && others.is_empty(), "a duration is a `time::Duration`: {others:#?}");
 }
 
-/// Lines of the one that the other lacks.
+/// Lines that only one of the two texts has.
 fn without(one: &[String], other: &[String], sign: char) -> Vec<String> {
     let other: BTreeSet<_> = other.iter().collect();
     one.iter().filter(|line| !other.contains(line)).map(|line| format!("{sign} {line}")).collect()
@@ -82,7 +82,7 @@ fn crates_in(line: &str) -> impl Iterator<Item = &str> {
     names.filter(|name| name.starts_with(|c: char| c.is_ascii_lowercase()))
 }
 
-/// Every public item with all features, one a line; `None` if this rustdoc writes what can't be read here.
+/// Every public item with all features, one a line; `None` if the JSON of this rustdoc version is unknown.
 fn public_api() -> Option<Vec<String>> {
     let root = Path::new(ROOT);
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();

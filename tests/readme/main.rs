@@ -1,4 +1,5 @@
-//! The README's Rust blocks are files of this test: compiled, run, and held against the README word for word.
+//! The README's Rust blocks are files of this test: they are compiled and run, and compared with the README word for
+//! word.
 #![allow(unreachable_pub, reason = "the README shows what is `pub` in an app of its own")]
 
 mod flow;

@@ -1,4 +1,4 @@
-//! The part of the host that the README leaves to its reader: sessions and pages, as small as a test needs them.
+//! The part of the host that the README leaves to its reader: minimal sessions and pages.
 
 use std::convert::Infallible;
 
@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use grantor::authorize::escape;
 use grantor::{Consent, Subject, UserSession};
 
-/// Logged in as whoever the header `x-user` names.
+/// The user is logged in as the name in the header `x-user`.
 pub struct Session {
     user: Option<UserSession>,
     secret: &'static str,

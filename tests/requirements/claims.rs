@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::rules::Findings;
 
-/// What a claim begins with; in two parts, so that this is none.
+/// The beginning of a claim; in two parts, so that this line is no claim.
 pub(crate) const CLAIM: &str = concat!("// ", "covers:");
 
 /// For each requirement the files whose tests claim it.
@@ -12,7 +12,7 @@ pub(crate) const CLAIM: &str = concat!("// ", "covers:");
 pub(crate) struct Claims(BTreeMap<String, BTreeSet<String>>);
 
 impl Claims {
-    /// Reads a source. What stands in brackets behind an identifier is for the reader.
+    /// Reads a source. Notes in brackets after an identifier are for readers.
     pub(crate) fn read(&mut self, file: &str, source: &str, findings: &mut Findings) {
         let lines: Vec<&str> = source.lines().map(str::trim).collect();
         for (at, line) in lines.iter().enumerate() {
@@ -50,7 +50,7 @@ impl Claims {
     }
 }
 
-/// `#[test]`, `#[tokio::test]` and the like first, then perhaps other attributes, then a function.
+/// Whether these lines are `#[test]`, `#[tokio::test]` or similar, then perhaps other attributes, then a function.
 fn stands_above_a_test(following: &[&str]) -> bool {
     let is_test = |line: &str| {
         let path = line.strip_prefix("#[").and_then(|rest| rest.split(['(', ']']).next()).unwrap_or_default();
@@ -61,7 +61,7 @@ fn stands_above_a_test(following: &[&str]) -> bool {
     following.first().is_some_and(|line| is_test(line)) && is_function
 }
 
-/// The identifiers of a claim; `None` if it is no list of them.
+/// The identifiers of a claim; `None` if it is not a list of them.
 fn ids(claim: &str) -> Option<Vec<String>> {
     let mut without_notes = String::new();
     let mut rest = claim;

@@ -1,7 +1,7 @@
-//! The table of requirements in `tests/requirements.md`, held against the tests that claim to prove them.
+//! Compares the table in `tests/requirements.md` with the tests that claim to cover its rows.
 //!
-//! `GRANTOR_BLESS=1 cargo test --test requirements` rewrites the column `covered by`; everything else in the table is written by
-//! hand. `cargo test --test requirements -- --nocapture` counts them by section.
+//! `GRANTOR_BLESS=1 cargo test --test requirements` rewrites the column `covered by`; everything else in the table is
+//! written by hand. `cargo test --test requirements -- --nocapture` counts them by section.
 
 mod claims;
 mod rules;
@@ -38,7 +38,7 @@ fn table_and_the_tests_agree() {
     );
 }
 
-/// The claims of all Rust sources that hold tests.
+/// The claims in all Rust sources with tests.
 fn read_claims(findings: &mut Findings) -> Claims {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut claims = Claims::default();

@@ -1,4 +1,4 @@
-//! What must hold between the table, the claims and what is set apart.
+//! The rules between the table, the claims and the requirements that are set apart.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use super::claims::Claims;
 use super::set_apart::SetApart;
 use super::table::{Kind, Row, Section, Table};
 
-/// What is wrong, one line each.
+/// The violations, one line each.
 #[derive(Debug, Default)]
 pub(crate) struct Findings(Vec<String>);
 
@@ -26,10 +26,10 @@ impl fmt::Display for Findings {
     }
 }
 
-/// Of the core's requirements that are not set apart, this many in a hundred are covered.
+/// The percentage of the core's requirements that must be covered, not counting those that are set apart.
 const LEAST_PERCENT: usize = 97;
 
-/// What belongs into the last column.
+/// The content of the last column.
 pub(crate) fn covered_by(row: &Row, section: &Section, claims: &Claims, set_apart: &SetApart) -> String {
     let files: Vec<&str> = claims.files(&row.id).collect();
     match &section.kind {
@@ -81,7 +81,7 @@ fn rows(table: &Table) -> impl Iterator<Item = (&Section, &Row)> {
     table.sections.iter().flat_map(|section| section.rows.iter().map(move |row| (section, row)))
 }
 
-/// How many requirements of the core are covered, and how many there are that are not set apart.
+/// How many requirements of the core are covered, and how many are not set apart.
 fn of_the_core(table: &Table, claims: &Claims, set_apart: &SetApart) -> (usize, usize) {
     let core = rows(table).filter(|(section, row)| section.kind == Kind::Core && !set_apart.contains(&row.id));
     core.fold((0, 0), |(covered, all), (_, row)| (covered + usize::from(claims.covers(&row.id)), all + 1))
@@ -107,7 +107,7 @@ mod tests {
     use super::super::claims::CLAIM;
     use super::*;
 
-    /// A table of these rows, some in the core, held against these claims and entries.
+    /// Checks a table of these rows, some of the core, against these claims and entries; returns the findings.
     fn found(core: &[(&str, &str)], not_offered: &[(&str, &str)], claimed: &[&str], not_covered: &str) -> String {
         let line = |(id, cell): &(&str, &str)| format!("| {id} | MUST | x | It works. | {cell} |\n");
         let rows = |rows: &[(&str, &str)]| rows.iter().map(line).collect::<String>();

@@ -1,18 +1,18 @@
-//! What `tests/not-covered.md` says: requirements that are nobody's to test here, and known gaps, each with its reason.
+//! The entries of `tests/not-covered.md`: requirements that are not ours to test, and known gaps, each with its reason.
 
 use std::collections::BTreeMap;
 
 use super::claims::is_id;
 use super::rules::Findings;
 
-/// Entries `- PK-07: reason`, by the heading they stand under.
+/// Entries `- PK-07: reason`, by their heading.
 #[derive(Default)]
 pub(crate) struct SetApart {
     apart: BTreeMap<String, String>,
     gaps: BTreeMap<String, String>,
 }
 
-/// The heading of what should be tested, but is not yet.
+/// The heading of the requirements that should be tested but are not yet.
 const GAPS: &str = "## Gaps";
 
 impl SetApart {

@@ -1,4 +1,4 @@
-//! The table itself: sections, each with a line that says what it is, and rows.
+//! The table: sections, each with a line that states its kind, and rows.
 
 use std::collections::BTreeSet;
 
@@ -13,7 +13,7 @@ pub(crate) struct Row {
     line: usize,
 }
 
-/// A section begins with `## PK: PKCE` and says below it whether it is a part of the core.
+/// A section begins with `## PK: PKCE` and states below whether it is part of the core.
 #[derive(Debug)]
 pub(crate) struct Section {
     pub(crate) name: String,
@@ -23,9 +23,9 @@ pub(crate) struct Section {
 
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// `Core.`: what every server needs. Of these nearly all must be covered.
+    /// `Core.`: requirements of every server. Nearly all of these must be covered.
     Core,
-    /// `Extension.`: offered, in part or as a whole.
+    /// `Extension.`: offered in part or in full.
     Extension,
     /// `Extension, not offered: token exchange.`
     NotOffered(String),
@@ -78,7 +78,7 @@ impl Table {
         table
     }
 
-    /// The text with another last column.
+    /// Returns the text with a new last column.
     pub(crate) fn with_column(&self, text: &str, cell: impl Fn(&Row, &Section) -> String) -> String {
         let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
         for section in &self.sections {
@@ -102,7 +102,7 @@ fn section(title: &str, next: &str) -> Option<Section> {
     (is_name && !title.is_empty()).then(|| Section { name: name.to_owned(), kind, rows: Vec::new() })
 }
 
-/// Rows are never renumbered, and none goes missing.
+/// Asserts that rows are never renumbered or removed.
 fn number(id: &str) -> Option<usize> {
     id.trim_start_matches(|c: char| !c.is_ascii_digit()).parse().ok()
 }

@@ -1,6 +1,6 @@
-//! Comparisons in the sources: that none takes a time from which a secret could be guessed.
+//! Searches the sources for comparisons whose timing could reveal a secret.
 
-/// The types refuse `==` (`tests/static_guarantees.rs`). This finds code that takes a secret out and compares its bytes.
+/// The types have no `==` (`tests/static_guarantees.rs`). This finds code that exposes a secret and compares its bytes.
 // covers: CA-29 (RFC 6749 §10.10), B35
 #[test]
 fn exposed_secret_is_never_compared_by_operator() {

@@ -1,4 +1,4 @@
-//! What SQL databases hold, what they log, and what they say when they fail.
+//! The content of SQL databases, their logs, and their errors.
 
 use std::fs;
 use std::path::PathBuf;
@@ -12,29 +12,29 @@ use crate::watch::Watch;
 
 const PASSWORD: &str = "hunter2-of-the-database";
 
-/// A database with a shipped storage in it, looked at from outside.
+/// A database with a shipped storage, inspected from outside.
 pub(crate) trait Database {
     type Storage: Kept;
 
-    /// Statements after which the storage fails: at a refresh, at a new grant, and then everywhere.
+    /// Statements that make the storage fail: at a refresh, at a new grant, and at every call.
     const BREAKS: &[&str];
-    /// What the log of the process has when everything is written down.
+    /// What the process logs at the most verbose level.
     const LOGGED: &[&str] = &["token_refused", "grantor{endpoint=", "sqlx::query", "INSERT INTO"];
 
     fn storage(&self) -> Self::Storage;
     async fn execute(&self, sql: &str);
     async fn column(&self, sql: &str) -> Vec<String>;
-    /// Every row of every table as text, bytes in hexadecimal, without the column that is there for seeds.
+    /// Every row of every table as text, bytes in hexadecimal, without the column for seeds.
     async fn rows(&self) -> String;
     /// The seeds, in hexadecimal.
     async fn seeds(&self) -> Vec<String>;
-    /// What the database writes beside its tables.
+    /// The files of the database other than its tables.
     fn files(&self) -> String;
-    /// Ways in which there is no storage to be had, and what they look like.
+    /// Ways in which opening the storage fails, and the texts of these failures.
     async fn show_failures_to_open(&self, watch: &Watch);
 }
 
-/// What both databases do with their pool.
+/// Common code of both databases.
 macro_rules! reached_by_its_pool {
     ($storage:ty) => {
         type Storage = $storage;
@@ -99,7 +99,7 @@ impl Database for Sqlite {
         self.column("SELECT lower(hex(seed)) FROM grantor_tokens WHERE seed IS NOT NULL").await
     }
 
-    /// The pages of the file and its journal as they are. They have erased seeds in them, as bytes.
+    /// The raw pages of the file and its journal. They contain erased seeds as bytes.
     fn files(&self) -> String {
         let files = fs::read_dir(&self.folder).unwrap().map(|file| fs::read(file.unwrap().path()).unwrap());
         files.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).collect()
@@ -150,7 +150,7 @@ impl Database for Postgresql {
         self.column("SELECT encode(seed, 'hex') FROM grantor_tokens WHERE seed IS NOT NULL").await
     }
 
-    /// The log of the server, which has the statements that failed and why.
+    /// The log of the server, which has the statements that failed, with their errors.
     fn files(&self) -> String {
         let folder = self.url.split_once("?host=").unwrap().1;
         fs::read_to_string(format!("{folder}/log")).unwrap()

@@ -1,4 +1,4 @@
-//! A storage that passes everything on, and sees what it is given.
+//! A storage that forwards every call, and records its arguments.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,7 +9,7 @@ use grantor::testing::{Call, Interceptor, Next, Reply};
 
 use crate::watch::Watch;
 
-/// Keeps a copy of everything that was to be stored, as a database dump would show it.
+/// Keeps a copy of everything that was to be stored, like a database dump.
 pub(crate) struct Dump {
     pub(crate) watch: Watch,
     pub(crate) written: Mutex<String>,

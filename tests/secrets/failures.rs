@@ -1,4 +1,4 @@
-//! What fails on the host's side: its storage says no, its code panics.
+//! Failures of the host: its storage returns errors, its code panics.
 
 use std::future::Future;
 use std::sync::atomic::Ordering;
@@ -26,7 +26,7 @@ impl<S: Kept> Scene<'_, S> {
         }
     }
 
-    /// While it holds a secret: a password, a client secret, a token, a code that was just made.
+    /// While it holds a secret: a password, a client secret, a token, a new code.
     pub(crate) async fn the_host_falls_over(&self) {
         let Self { stage, app, machine } = self;
         let (watch, server) = (&stage.watch, &stage.server);
@@ -54,11 +54,11 @@ impl<S: Kept> Scene<'_, S> {
         stage.bearer(&token.access_token).await;
     }
 
-    /// In its own words, which have rows and columns in them.
+    /// With database errors of its own, which mention rows and columns.
     pub(crate) async fn the_database_fails<D: Database>(&self, database: &D) {
         let Self { stage, app, machine } = self;
         let password = Password::new(PASSWORD);
-        // Of two servers with the same randomness the second one finds that its tokens are taken.
+        // Of two servers with the same randomness, the second one finds its token hashes taken.
         for twin in [
             Stage::with_entropy(stage.kept.clone(), &stage.watch, 99).await,
             Stage::with_entropy(stage.kept.clone(), &stage.watch, 99).await,
@@ -95,7 +95,7 @@ fn answer(server: &grantor::AuthorizationServer, form: String) -> impl Future<Ou
     }
 }
 
-/// The panic is the host's own; the task that it ends is the adapter's, which shows how it ended.
+/// The panic is the host's. It ends the task of the adapter, which reports how the task ended.
 async fn falls_over(watch: &crate::watch::Watch, who: &str, request: impl Future<Output = ()> + Send + 'static) {
     let end = tokio::spawn(request).await.unwrap_err();
     assert!(end.is_panic());

@@ -1,4 +1,5 @@
-//! The host's part: an authenticator, pages and a grant handler that look at everything they are given, and fall over when asked.
+//! The host's part: an authenticator, pages and a grant handler that record everything they receive, and panic on
+//! request.
 
 use async_trait::async_trait;
 use grantor::authorize::{ConfirmRedirectPage, DefaultPages, ErrorPage, OutOfBandPage, PageTemplates};
@@ -10,7 +11,7 @@ use serde_json::json;
 use crate::watch::Watch;
 use crate::{PASSWORD, UNLUCKY};
 
-/// Checks passwords and secrets, and looks at what it is given.
+/// Checks passwords and secrets, and records its arguments.
 #[derive(Clone)]
 pub(crate) struct WatchedUsers(pub(crate) Watch);
 
@@ -57,7 +58,7 @@ impl PageTemplates for WatchedPages {
     }
 }
 
-/// An extension grant that looks at everything a handler gets to see.
+/// An extension grant that records everything a handler can read.
 pub(crate) struct WatchedGrant {
     pub(crate) name: GrantType,
     pub(crate) watch: Watch,

@@ -1,4 +1,4 @@
-//! What is shown, written into logs and stored, on every storage.
+//! What is printed, logged and stored, on every storage.
 
 use std::collections::BTreeSet;
 
@@ -21,7 +21,7 @@ use crate::stage::Stage;
 use crate::watch::Watch;
 use crate::{REDIRECT_URI, STATE};
 
-/// What was looked at is what was meant to be looked at.
+/// Asserts that the expected things were inspected.
 fn assert_all_was_seen(watch: &Watch) {
     for what in [
         "event authorization_approved",
@@ -94,14 +94,15 @@ async fn storage_dump_holds_no_token_code_secret_or_password() {
     let secrets = stage.watch.secrets();
     let mut looked_for = BTreeSet::new();
     for (secret, spelling) in &secrets {
-        // Host data is the host's to store. A `plain` challenge is the verifier: one of the reasons why it is off.
+        // Host data may be stored. A `plain` challenge equals the verifier: one of the reasons why it is off by
+        // default.
         if !matches!(secret.as_str(), "host data" | "verifier") {
             assert!(!dump.contains(spelling.as_str()), "the {secret} is stored in clear");
             looked_for.insert(secret.as_str());
         }
     }
     assert!(looked_for.len() > 20 && looked_for.contains("seed"), "{looked_for:?}");
-    // It does hold what tokens are found by.
+    // It does contain the hashes by which tokens are found.
     let mut found = 0;
     for (secret, spelling) in &secrets {
         let is_token = ["code: ", "access token: ", "refresh token: "].iter().any(|kind| secret.starts_with(kind));
@@ -116,14 +117,14 @@ async fn storage_dump_holds_no_token_code_secret_or_password() {
     assert!(dump.contains(&serde_json::to_string(&digest).unwrap()));
 }
 
-/// With a database in it: what its tables and files hold, and what it says when it fails.
+/// With a database: checks its tables, its files, and its errors.
 async fn nothing_leaks_from<D: Database>(database: &D) {
     let stage = Stage::new(database.storage()).await;
     let scene = everything_happens(&stage).await;
     let watch = &stage.watch;
     database.show_failures_to_open(watch).await;
 
-    // Host data is the host's to store. A `plain` challenge is the verifier: one of the reasons why it is off.
+    // Host data may be stored. A `plain` challenge equals the verifier: one of the reasons why it is off by default.
     let to_be_stored = ["host data", "verifier"];
     let rows = database.rows().await;
     watch.assert_none_in("a table", &rows, &to_be_stored);
@@ -135,7 +136,7 @@ async fn nothing_leaks_from<D: Database>(database: &D) {
     assert!(stored.count() > 10, "there are no tokens in it:\n{rows}");
     watch.assert_none_in("a file of the database", &database.files(), &to_be_stored);
 
-    // A seed is in its column, while a retry may be answered, and nowhere else.
+    // A seed is in its column while a retry may be answered, and nowhere else.
     let used: BTreeSet<_> =
         watch.secrets().into_iter().filter_map(|(name, hex)| (name == "seed").then_some(hex)).collect();
     let seeds = database.seeds().await;
@@ -147,7 +148,7 @@ async fn nothing_leaks_from<D: Database>(database: &D) {
     scene.the_database_fails(database).await;
     watch.assert_nothing_leaked();
     assert_all_was_seen(watch);
-    // PostgreSQL's own log has rows that it refused. The seed in such a row was stored nowhere, and is good for nothing.
+    // PostgreSQL's log contains rows that it refused. The seed of such a row was never stored, and opens nothing.
     watch.assert_none_in("a file of the database", &database.files(), &["host data", "verifier", "seed"]);
     process::assert_nothing_leaked(watch, D::LOGGED);
 }
@@ -165,7 +166,7 @@ async fn nothing_leaks_from_postgresql() {
     nothing_leaks_from(&Postgresql::new(server).await).await;
 }
 
-/// The address that the page leads to has the client's `state` in it.
+/// The page's target address contains the client's `state`.
 #[tokio::test]
 async fn confirm_redirect_page_does_not_show_the_target() {
     struct Shows(Watch);

@@ -1,4 +1,4 @@
-//! Secrets: that they can't be guessed, and that they stay where they belong.
+//! Secrets can't be guessed, and do not leak.
 
 #[path = "../common/postgres.rs"]
 mod postgres;
@@ -23,5 +23,5 @@ const GUESS: &str = "a-guessed-code-or-token";
 const WRONG_SECRET: &str = "a-wrong-client-secret";
 const WRONG_PASSWORD: &str = "a-wrong-password";
 const WRONG_VERIFIER: &str = "a-wrong-verifier-of-forty-three-characters-";
-/// With this name the host's authenticator falls over.
+/// The host's authenticator panics for this name.
 const UNLUCKY: &str = "unlucky";

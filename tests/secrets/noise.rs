@@ -1,4 +1,4 @@
-//! Issued values: that they can't be guessed.
+//! Issued values can't be guessed.
 
 use std::collections::HashSet;
 
@@ -42,7 +42,7 @@ async fn many_issued_values_are_256_random_bits() {
         new(tokens.access_token.expose());
         let refresh_token = tokens.refresh_token.unwrap();
         new(refresh_token.expose());
-        // Derived tokens must be as random as those that are drawn.
+        // Derived tokens must be as random as drawn ones.
         let derived = t.refresh(&app, &refresh_token).await.unwrap();
         new(derived.access_token.expose());
         new(derived.refresh_token.unwrap().expose());
@@ -105,8 +105,8 @@ fn flipped(value: &str, place: usize, by: char) -> String {
     value.chars().enumerate().map(|(at, c)| if at == place { by } else { c }).collect()
 }
 
-/// Every value that differs in one character; in the last one, whose lowest two bits mean nothing to a decoder, by all
-/// others.
+/// Every value that differs in one character. The last character takes all others, as its lowest two bits mean
+/// nothing to a decoder.
 fn neighbours(value: &str) -> Vec<String> {
     let last = value.len() - 1;
     let others = |c: char| ('A'..='Z').chain('a'..='z').chain('0'..='9').chain(['-', '_']).filter(move |it| *it != c);

@@ -1,4 +1,4 @@
-//! What the whole process writes: everything that any crate tells `tracing`, and every panic.
+//! Everything that the process logs: events of any crate through `tracing`, and panics.
 
 use std::io;
 use std::sync::{Mutex, Once};
@@ -23,7 +23,7 @@ impl io::Write for Log {
     }
 }
 
-/// From now on; the tests of this process share it.
+/// Starts recording; the tests of this process share the record.
 pub(crate) fn listen() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -43,7 +43,7 @@ pub(crate) fn listen() {
     });
 }
 
-/// What was written so far shows nothing, and is what it was meant to be: it has each of these words.
+/// Asserts that the record so far shows no secret, and contains each of these words.
 pub(crate) fn assert_nothing_leaked(watch: &Watch, words: &[&str]) {
     let log = String::from_utf8(LOG.lock().unwrap().clone()).unwrap();
     watch.assert_none_in("the log of the process", &log, &[]);

@@ -1,4 +1,4 @@
-//! Clients and browsers at work: every grant, every endpoint, and every sort of refusal.
+//! Clients and browsers at work: every grant type, every endpoint, and every kind of refusal.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -13,14 +13,14 @@ use grantor::{
 use crate::stage::{App, EXTENSION, Kept, SESSION, Stage};
 use crate::{GUESS, PASSWORD, REDIRECT_URI, STATE, VERIFIER, WRONG_PASSWORD, WRONG_SECRET, WRONG_VERIFIER};
 
-/// Clients at work on a stage. Each scene is a part of [`everything_happens`].
+/// Clients of a stage. Each scene is a part of [`everything_happens`].
 pub(crate) struct Scene<'a, S> {
     pub(crate) stage: &'a Stage<S>,
     pub(crate) app: App,
     pub(crate) machine: App,
 }
 
-/// Every grant and every sort of refusal; returns the client that has a secret.
+/// Every grant type and every kind of refusal; returns the confidential client.
 pub(crate) async fn everything_happens<S: Kept>(stage: &Stage<S>) -> Scene<'_, S> {
     let watch = &stage.watch;
     for (what, value) in [
@@ -91,7 +91,7 @@ impl<S: Kept> Scene<'_, S> {
         assert!(stage.token("guessed code", guessed).await.is_none());
     }
 
-    /// PKCE by `plain`, where the challenge is the verifier; none at all; and everything in a query.
+    /// PKCE with `plain`, where the challenge is the verifier; without PKCE; and all parameters in a query.
     async fn legacy_habits_are_kept(&self) {
         let Self { stage, app, machine } = self;
         let verifier = CodeVerifier::new(VERIFIER);
@@ -248,7 +248,7 @@ impl<S: Kept> Scene<'_, S> {
         watch.show_error("token presented twice", &stage.server.bearer(&twice).await.unwrap_err());
     }
 
-    /// By their owners, and by others who only guess.
+    /// By the owners of the tokens, and by clients that guess.
     async fn tokens_are_inspected_and_revoked(&self) {
         let Self { stage, app, machine } = self;
         let (watch, password, wrong_secret) = (&stage.watch, Password::new(PASSWORD), ClientSecret::new(WRONG_SECRET));
@@ -288,7 +288,7 @@ impl<S: Kept> Scene<'_, S> {
         assert!(stage.server.revoke_grants(&alice).await.unwrap() > 0);
     }
 
-    /// Right, from another session, and changed.
+    /// A valid form, one from another session, and a changed one.
     async fn consent_forms_are_submitted(&self) {
         let Self { stage, app, .. } = self;
         let challenge = grantor::CodeChallenge::s256(&CodeVerifier::new(VERIFIER));
@@ -326,7 +326,7 @@ impl<S: Kept> Scene<'_, S> {
     }
 }
 
-/// A page without the link back to the request, which holds what this browser has just submitted.
+/// The page without the link back to the request, which contains what this browser has submitted.
 fn without_link(page: Response, target: Option<&str>) -> Response {
     let Some(target) = target else { return page };
     let body = String::from_utf8_lossy(page.body()).into_owned();

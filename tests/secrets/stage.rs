@@ -1,4 +1,4 @@
-//! A server on which every switch is on and everything is watched.
+//! A server with every switch on, on which everything is recorded.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -122,7 +122,7 @@ impl<S: Kept> Stage<S> {
         App { id: "browser-app".to_owned(), secret: None }
     }
 
-    /// The typed form, looked at on its way in and out.
+    /// The typed form; request and response are inspected.
     pub(crate) async fn token(&self, what: &str, request: TokenRequest<'_>) -> Option<TokenResponse> {
         self.watch.show(&format!("request: {what}"), &request);
         match self.server.token_request(&request).await {
@@ -137,7 +137,7 @@ impl<S: Kept> Stage<S> {
         }
     }
 
-    /// The HTTP form, likewise.
+    /// The HTTP form; request and response are inspected.
     pub(crate) async fn post(&self, what: &str, request: Request) -> Response {
         self.watch.show(&format!("request: {what}"), &request);
         let response = self.server.token(&request).await;

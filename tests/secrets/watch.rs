@@ -1,4 +1,4 @@
-//! All that was shown to anyone who reads logs, and all that must not be in it.
+//! Everything that a reader of logs can see, and the secrets that must not be in it.
 
 use std::collections::HashMap;
 use std::error::Error as StdError;
@@ -11,11 +11,11 @@ use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_S
 use grantor::event::Observer;
 use grantor::{AccessToken, Event, Response, TokenResponse};
 
-/// Notes down everything that is shown, and every secret in all spellings that it could be shown in.
+/// Records everything that is shown, and every secret in all its possible spellings.
 #[derive(Clone, Default)]
 pub(crate) struct Watch {
     watched: Arc<Mutex<Watched>>,
-    /// Whether the host's observer falls over at the next event.
+    /// Whether the host's observer panics at the next event.
     pub(crate) observer_panics: Arc<AtomicBool>,
 }
 
@@ -26,7 +26,7 @@ struct Watched {
 }
 
 impl Watch {
-    /// Something may be written into a log.
+    /// Records a value that may be logged.
     pub(crate) fn show(&self, what: &str, value: &impl Debug) {
         self.show_text(what, format!("{value:?}"));
         self.show_text(&format!("{what}, over several lines"), format!("{value:#?}"));
@@ -36,7 +36,7 @@ impl Watch {
         self.watched.lock().unwrap().shown.push((what.to_owned(), text));
     }
 
-    /// An error may be written into a log with all its causes.
+    /// Records an error that may be logged with all its causes.
     pub(crate) fn show_error(&self, what: &str, error: &(dyn StdError + 'static)) {
         let mut next = Some(error);
         while let Some(error) = next {
@@ -46,7 +46,7 @@ impl Watch {
         }
     }
 
-    /// All of an answer is seen by its peer, who is to see each of its `own` secrets in one place, and no other secret.
+    /// Records a response, in which its peer may see each of its `own` secrets in one place, and no other secret.
     pub(crate) fn show_answer(&self, what: &str, answer: &Response, own: &[&str]) {
         self.show(&format!("answer: {what}"), answer);
         let headers: Vec<_> = answer.headers().map(|(name, value)| format!("{name}: {value}")).collect();
@@ -59,14 +59,14 @@ impl Watch {
         self.show_text(&format!("all of the answer: {what}"), text);
     }
 
-    /// A text that may nowhere be seen, in any of its usual spellings.
+    /// Adds a text that must not appear anywhere, in any of its usual spellings.
     pub(crate) fn keep(&self, what: &str, secret: &str) {
         self.keep_bytes(what, secret.as_bytes());
         let escaped: String = url::form_urlencoded::byte_serialize(secret.as_bytes()).collect();
         for spelling in [secret.to_owned(), escaped, secret.escape_debug().to_string()] {
             self.keep_spelling(what, spelling);
         }
-        // A token of ours is text that stands for bytes.
+        // A token of the library is text that stands for bytes.
         if let Ok(bytes) = URL_SAFE_NO_PAD.decode(secret)
             && bytes.len() == 32
         {
@@ -85,7 +85,7 @@ impl Watch {
         for engine in [URL_SAFE_NO_PAD, URL_SAFE, STANDARD_NO_PAD, STANDARD] {
             self.keep_spelling(what, engine.encode(bytes));
         }
-        // And within something longer: after one or two bytes the characters are others.
+        // And within longer base64 text: after one or two bytes the characters differ.
         for before in 0..3 {
             for engine in [URL_SAFE_NO_PAD, STANDARD_NO_PAD] {
                 let text = engine.encode([vec![0; before], bytes.to_vec()].concat());
@@ -112,7 +112,7 @@ impl Watch {
         }
     }
 
-    /// What there is to be looked for: names of secrets, each with one spelling.
+    /// The names of secrets, each with one spelling to search for.
     pub(crate) fn secrets(&self) -> Vec<(String, String)> {
         self.watched.lock().unwrap().secrets.clone()
     }
@@ -130,7 +130,7 @@ impl Watch {
         }
     }
 
-    /// The same for a place that is not looked at piece by piece; `but_for` are secrets that may stand there.
+    /// The same for a place that is searched as a whole; the secrets in `but_for` may occur there.
     pub(crate) fn assert_none_in(&self, place: &str, text: &str, but_for: &[&str]) {
         if let Some((secret, at)) = Needles::new(&self.secrets(), but_for).find_in(text) {
             panic!(
@@ -141,7 +141,7 @@ impl Watch {
     }
 }
 
-/// Thousands of texts, looked for in one pass over another that has millions of characters.
+/// Thousands of texts, searched in one pass over millions of characters.
 struct Needles(HashMap<[u8; 2], Vec<(String, String)>>);
 
 impl Needles {
@@ -156,7 +156,7 @@ impl Needles {
         Self(needles)
     }
 
-    /// The secret that is in the text, and where.
+    /// The secret that the text contains, and its position.
     fn find_in(&self, text: &str) -> Option<(&str, usize)> {
         let bytes = text.as_bytes();
         bytes.windows(2).enumerate().find_map(|(at, start)| {
@@ -166,12 +166,12 @@ impl Needles {
     }
 }
 
-/// Logs cut long values off, and then show most of them.
+/// Logs truncate long values, and still show most of them.
 fn beginning(spelling: &str) -> &str {
     &spelling[..boundary(spelling, 24)]
 }
 
-/// The last place up to `at` where no character is cut in two.
+/// The last position up to `at` that splits no character.
 fn boundary(text: &str, at: usize) -> usize {
     (0..=at.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or_default()
 }
@@ -184,7 +184,7 @@ impl Observer for Watch {
     }
 }
 
-/// The other tests would pass if they compared nothing: here something does leak.
+/// The other tests would pass if they compared nothing: here something leaks on purpose.
 #[test]
 fn watch_finds_a_secret_in_each_spelling() {
     let token = AccessToken::new(URL_SAFE_NO_PAD.encode([0xfb; 32]));

@@ -1,4 +1,4 @@
-//! Every signature of Wycheproof for our algorithms is judged as its authors say.
+//! Every Wycheproof signature for our algorithms gets the verdict of its authors.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -14,7 +14,7 @@ fn text(bytes: &[u8]) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
-/// A number as a JWK has it.
+/// A number as a JWK encodes it.
 fn number(bytes: &[u8]) -> String {
     let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
     text(&bytes[zeros..])

@@ -156,7 +156,7 @@ async fn unknown_caller_gets_no_signed_introspection() {
     assert_eq!(answer.status(), 401);
     assert_eq!(answer.header("content-type"), Some("application/json"));
     assert_eq!(json_of(&answer)["error"], "invalid_client");
-    // A server that signs nothing answers in JSON.
+    // A server without a signer answers in JSON.
     let t = TestServer::new();
     let app = machine(&t).await;
     let issued = token(&t, &app).await;

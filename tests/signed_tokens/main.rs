@@ -136,7 +136,7 @@ async fn user_named_like_the_client_gets_no_signed_token() {
     }
 }
 
-/// Every door of a token gets each text that only looks like one, and none of them changes anything.
+/// Every endpoint that takes a token refuses each of these texts, and none of them changes anything.
 // covers: JA-15 (RFC 9068 §4), KM-01, KM-20 (RFC 8725 §3.11)
 #[tokio::test]
 async fn text_that_is_not_the_signed_token_is_refused() {
@@ -191,7 +191,7 @@ async fn text_that_is_not_the_signed_token_is_refused() {
         assert!(!is_active(&t, &app, text.expose()).await, "{}", text.expose());
         revoke(&t, &app, text.expose()).await;
     }
-    // The header may have more members, and signatures of the own key are good whoever made them.
+    // The header may have more members, and any signature of the server's key is valid.
     let same = sign(&own, &with(&header, "jku", "https://other.example".into()), &claims).await;
     for token in [&same, &issued.access_token] {
         assert!(t.bearer(token).await.is_ok() && is_active(&t, &app, token.expose()).await);
@@ -279,7 +279,7 @@ async fn revocation_of_a_signed_token_counts_at_once() {
     assert!(t.bearer(&second).await.is_err() && !is_active(&t, &app, second.expose()).await);
 }
 
-/// Adds claims to every token, also such as it can't add.
+/// Adds claims to every token, including reserved ones.
 struct Roles;
 
 #[async_trait]
@@ -412,7 +412,7 @@ async fn keys_that_do_not_fit_do_not_build() {
     }
 }
 
-/// A service that verifies tokens by the published keys, and fetches them again when the server lets it.
+/// An API that verifies tokens with the published keys, and fetches them again as often as the server allows.
 struct OfflineCheck {
     keys: Vec<PublicKey>,
     fetched_at: time::OffsetDateTime,
@@ -452,7 +452,7 @@ async fn no_token_fails_to_verify_through_two_rotations() {
     let app = machine(&t).await;
     let mut service = OfflineCheck { keys: vec![], fetched_at: t.clock.now() };
     let mut issued: Vec<TokenResponse> = Vec::new();
-    // By minute: publish the next key; ten minutes later sign with it; an hour later leave the old one out.
+    // By minute: publish the next key; ten minutes later sign with it; an hour later remove the old one.
     let steps =
         [(20, 0, vec![1]), (30, 1, vec![0]), (95, 1, vec![]), (110, 1, vec![2]), (120, 2, vec![1]), (185, 2, vec![])];
     let mut kids = std::collections::BTreeSet::new();

@@ -1,4 +1,4 @@
-//! Keys that nodes share by a store, and that change by themselves.
+//! Signing keys that nodes share in a store, and that rotate by themselves.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -21,14 +21,14 @@ use tokio::sync::Notify;
 
 const SECRET: [u8; 32] = [7; 32];
 
-/// A store that can be made to fail, and to hold an answer back.
+/// A store that fails or delays an answer on request.
 #[derive(Clone, Default)]
 struct Store {
     inner: MemoryStorage,
     fails: Arc<AtomicBool>,
     reads: Arc<AtomicUsize>,
     writes: Arc<AtomicUsize>,
-    /// The next answer waits until it is released.
+    /// Delays the next answer until it is released.
     holds_next: Arc<AtomicBool>,
     release: Arc<Notify>,
 }
@@ -99,11 +99,11 @@ async fn published(node: &RotatingKeys) -> Vec<String> {
 async fn key_that_signs_is_known_to_all_nodes_and_caches() {
     let (store, clock) = (Store::default(), TestClock::default());
     let nodes = [node(&store, &clock), node(&store, &clock), node(&store, &clock)];
-    // A cache of another service, as old as `longest_cache` lets it become.
+    // A cache of another service, as old as `longest_cache` allows.
     let (mut cache, mut cached_at) = (published(&nodes[2]).await, clock.now());
     let mut used: Vec<(String, OffsetDateTime)> = Vec::new();
     for step in 0..9_000_usize {
-        // Nodes are asked by turns, so that each has seen a state of another age.
+        // Nodes are asked in turn, so each has seen a state of another age.
         let (signing, other) = (&nodes[step % 3], &nodes[(step / 7 + 1) % 3]);
         let id = signs(signing).await;
         if clock.now() - cached_at >= Duration::hours(23) {
@@ -239,7 +239,7 @@ async fn one_of_many_requests_reads_and_replaces_the_key() {
         assert_eq!(store.writes.load(Ordering::SeqCst), writes);
         assert_eq!(store.reads.load(Ordering::SeqCst), 1);
     }
-    // A request that is given up leaves the work to the next one, after a second.
+    // A cancelled request leaves the work to the next one, after a second.
     clock.advance(Duration::minutes(5));
     store.holds_next.store(true, Ordering::SeqCst);
     let given_up = tokio::time::timeout(std::time::Duration::from_millis(1), node.published()).await;
@@ -307,7 +307,7 @@ async fn removed_algorithm_stays_published_for_a_while() {
     assert_eq!(published(&after).await, [new]);
 }
 
-/// A server with keys in this store, of which access tokens are signed or not.
+/// A server with keys in this store, with signed or opaque access tokens.
 async fn server(
     store: &MemoryStorage,
     clock: &TestClock,

@@ -1,4 +1,4 @@
-//! Keys in other services, and the test suite for them, which notices each mistake.
+//! Keys in external services, and the test suite for signers, which notices each mistake.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,7 +10,7 @@ use time::Duration;
 
 use crate::{key, machine, signed, token};
 
-/// A key management service: it answers ECDSA signatures in the DER form, and takes its time.
+/// A key management service: it returns ECDSA signatures in DER, after a delay.
 struct Service {
     key: Arc<SigningKey>,
     converts: bool,
@@ -61,7 +61,7 @@ async fn key_in_a_service_signs_tokens() {
     let t = TestServer::with(|builder| signed(builder, Service::new(true)));
     let app = machine(&t).await;
     assert!(t.bearer(&token(&t, &app).await.access_token).await.is_ok());
-    // A signer that does not convert makes no token.
+    // A signer that does not convert the signature produces no token.
     let t = TestServer::with(|builder| signed(builder, Service::new(false)));
     let app = machine(&t).await;
     let request = grantor::TokenRequest::client_credentials().scope("user:read");
@@ -75,7 +75,7 @@ async fn keys_in_memory_pass_the_suite() {
     }
 }
 
-/// What a signer does wrong.
+/// The mistake of a signer.
 enum Mistake {
     NoId,
     NoAlgorithm,
@@ -149,7 +149,7 @@ async fn suite_notices_each_mistake() {
     }
 }
 
-/// Nothing of a grant works once its revocation has returned, also if a token of it was being signed.
+/// No token of a grant works after its revocation has returned, even if one was being signed.
 #[tokio::test(start_paused = true)]
 async fn revocation_during_a_signature_is_final() {
     let t = Arc::new(TestServer::with(|builder| signed(builder, Service::new(true))));

@@ -1,4 +1,4 @@
-//! A step that fails half-way: the database refuses one of its writes, whichever it is.
+//! A step that fails half-way because the database refuses one of its writes.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use sqlx::AssertSqlSafe;
 use crate::postgres::Postgres;
 use crate::records::{Folder, grant, is_done, opened, refresh_token, spend, successors, was_redeemed};
 
-/// Each write of a redemption and of an opening, as a trigger would name it.
+/// Each write of a redemption and of an opening, as a trigger names it.
 const WRITES: [(&str, &str); 6] = [
     ("UPDATE ON grantor_tokens", "NEW.spent_at IS NOT NULL AND OLD.spent_at IS NULL"),
     ("UPDATE ON grantor_tokens", "NEW.seed IS NULL AND OLD.seed IS NOT NULL"),
@@ -18,7 +18,7 @@ const WRITES: [(&str, &str); 6] = [
     ("INSERT ON grantor_grants", "NEW.scope IS NOT NULL"),
 ];
 
-/// With the write refused, a second redemption of a family and an opening leave nothing; without, they are done.
+/// With the write refused, a second redemption of a family and an opening leave nothing; without, both are done.
 async fn all_or_nothing<S: Storage>(storage: &S, number: u64, refuse: impl AsyncFn(), allow: impl AsyncFn()) -> bool {
     let first = opened(storage, number).await;
     let second = successors(&first, number + 1);
@@ -58,7 +58,7 @@ async fn failed_write_rolls_back_the_sqlite_step() {
         sqlx::raw_sql(AssertSqlSafe(sql)).execute(storage.pool()).await.unwrap();
     };
     for (number, (write, when)) in (1..).zip(WRITES) {
-        // A name of its own: a connection that has not seen the last one dropped would say that it exists.
+        // A new name: a connection that has not seen the last one dropped would say that it exists.
         let refuse = format!(
             "CREATE TRIGGER refused_{number} BEFORE {write} WHEN {when} BEGIN SELECT RAISE(ABORT, 'the test refuses it'); END"
         );

@@ -1,4 +1,4 @@
-//! Ephemeral entries in SQL databases: what outlives a restart, and what a caller learns when the connection breaks.
+//! Ephemeral entries in SQL databases: what survives a restart, and the result of a call whose connection breaks.
 
 use grantor::storage::ephemeral::{EphemeralKey, EphemeralStore, Inserted, Namespace, Version};
 use grantor::storage::{PostgresStorage, SqliteStorage};
@@ -65,7 +65,7 @@ async fn versions_go_on_after_postgresql_is_opened_again() {
     assert_no_repetition(&versions);
 }
 
-/// Rows that no storage of ours has written.
+/// Rows that the library never writes.
 const UNREADABLE: [&str; 2] = [
     "UPDATE grantor_ephemeral SET namespace = 'Not a namespace'",
     "UPDATE grantor_ephemeral SET namespace = 'test', version = -1",
@@ -157,7 +157,7 @@ async fn lost_requests_change_nothing() {
     proxy.plan(Plan::LoseRequest("ON CONFLICT (key)"));
     assert!(storage.insert(&key(2), b"value", end(), start()).await.is_err());
     assert_eq!(direct.get(&key(2), start()).await.unwrap(), None);
-    // Each call opens another connection, on which the next statement is prepared first.
+    // Each call opens a new connection, on which the next statement is prepared first.
     let version = inserted(&storage, 2).await;
     assert_eq!(storage.replace(&key(3), version, b"new", end(), start()).await.unwrap(), None);
     proxy.plan(Plan::LoseRequest("SET namespace = $2"));

@@ -1,4 +1,4 @@
-//! Ephemeral entries for which several processes race, and stores that only one process at a time gets right.
+//! Ephemeral entries that several processes race for, and stores that are correct only within one process.
 
 use std::process::Command;
 
@@ -14,20 +14,20 @@ use tokio::sync::Mutex;
 use crate::postgres::Postgres;
 use crate::records::Folder;
 
-/// Tell a worker where the store is, and which bug it has.
+/// The variables that tell a worker where the store is, and which bug it has.
 const PLACE: &str = "GRANTOR_TEST_EPHEMERAL_STORE";
 const BUG: &str = "GRANTOR_TEST_EPHEMERAL_BUG";
 
-/// Looks and writes in two steps, under a lock that other processes do not see.
+/// Reads and writes in two steps, under a lock that other processes do not share.
 struct LockedInProcess<S> {
     inner: S,
-    /// The method that does so.
+    /// The method with the bug.
     bug: String,
     lock: Mutex<()>,
 }
 
 impl<S: EphemeralStore> LockedInProcess<S> {
-    /// What the key has, if the method has the bug. Further reads give other processes time to look as well.
+    /// Returns the entry of the key if the method has the bug. Further reads give other processes time to read as well.
     async fn look(
         &self,
         method: &str,
@@ -88,7 +88,7 @@ impl<S: EphemeralStore> EphemeralStore for LockedInProcess<S> {
             if seen.is_none_or(|entry| entry.version != expected) {
                 return Ok(None);
             }
-            // Whatever version it has by now.
+            // With any version.
             expected = self.inner.get(key, now).await?.map_or(expected, |entry| entry.version);
         }
         self.inner.replace(key, expected, value, expires_at, now).await
@@ -129,7 +129,7 @@ fn contract_suite_worker() {
     ephemeral_contract_worker(block_on, connect).unwrap();
 }
 
-/// Runs the suite on a file of its own. The workers have the bug, this process has not.
+/// Runs the suite on a file of its own. The workers have the bug, this process does not.
 fn judged(folder: &Folder, bug: &str, rounds: u32) -> Result<ContractReport, BrokenContract> {
     let runtime = runtime();
     let place = folder.0.join(format!("{bug}-{rounds}.db")).into_os_string().into_string().unwrap();

@@ -1,4 +1,4 @@
-//! What goes wrong in databases, and what a caller is told.
+//! Failures of databases, and the errors that a caller gets.
 
 use std::error::Error as _;
 use std::time::Duration;
@@ -19,10 +19,10 @@ use crate::records::{
     Folder, client_in, grant, is_done, is_spent, opened, refresh_token, served, spend, start, successors,
 };
 
-/// Long for a database on the same machine, short for a test that waits until it is over.
+/// Long for a database on the same machine, short for a test that waits for the timeout.
 const SHORT: time::Duration = time::Duration::milliseconds(300);
 
-/// The code that the database gave, from the error of sqlx that is kept as the source.
+/// The database's error code, from the sqlx error that is kept as the source.
 fn code(error: &StorageError) -> Option<String> {
     let cause = error.source().unwrap().downcast_ref::<sqlx::Error>().expect("an error of sqlx");
     Some(cause.as_database_error()?.code()?.into_owned())
@@ -32,7 +32,7 @@ async fn run(connection: &mut PgConnection, sql: &str) {
     sqlx::raw_sql(AssertSqlSafe(sql)).execute(connection).await.unwrap();
 }
 
-/// Waits until as many statements as that wait for a lock in this database.
+/// Waits until so many statements wait for a lock in this database.
 async fn waiting_for_locks(pool: &PgPool, how_many: i64) {
     let count = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
     while sqlx::query_scalar::<_, i64>(count).fetch_one(pool).await.unwrap() != how_many {
@@ -144,7 +144,7 @@ struct Locked {
 }
 
 impl Locked {
-    /// Redeems the token in a task of its own, and returns when it waits for the lock.
+    /// Redeems the token in a separate task, and returns when it waits for the lock.
     async fn redeem(&self) -> tokio::task::JoinHandle<Result<RedeemOutcome, StorageError>> {
         let (storage, token) = (self.storage.clone(), self.token.clone());
         let redemption = tokio::spawn(async move { storage.redeem(&spend(&token, 1), &successors(&token, 10)).await });
@@ -165,7 +165,7 @@ async fn lock_timeout_is_unavailable_and_keeps_the_token() {
     let Some(mut locked) = locked(options, limited).await else { return };
     let error = locked.redeem().await.await.unwrap().unwrap_err();
     assert!(error.is_unavailable(), "{error:?}");
-    // The server gives up, too, so nothing is done when the lock is free.
+    // The server gives up too, so nothing is done when the lock is free.
     waiting_for_locks(&locked.pool, 0).await;
     run(&mut locked.holder, "COMMIT").await;
     assert!(!is_spent(&locked.storage, &locked.token).await);
@@ -213,14 +213,14 @@ async fn killed_idle_connections_cost_at_most_one_503() {
     let other = PgPoolOptions::new().max_connections(1).connect(&url).await.unwrap();
     let token = opened(&storage, 1).await;
     let end = async || {
-        // Until it is back in the pool, it would not be idle.
+        // A connection is idle only when it is back in the pool.
         drop(storage.pool().acquire().await.unwrap());
         sqlx::raw_sql(TERMINATE_OTHERS).execute(&other).await.unwrap();
     };
     end().await;
     assert!(storage.find(&token.hash).await.unwrap().is_some());
     end().await;
-    // Whether the pipe is broken by now, or the server's last words are still to be read, is a matter of microseconds.
+    // It depends on timing whether the pipe is broken already, or the server's last message is still unread.
     match storage.redeem(&spend(&token, 1), &successors(&token, 10)).await {
         Ok(done) => assert!(is_done(done)),
         Err(error) => {
@@ -244,7 +244,7 @@ async fn server_side_rollback_is_retried() {
         });
         let Some(mut locked) = locked(PostgresOptions::new(), strict).await else { return };
         let redemption = locked.redeem().await;
-        // Read committed would see the row as it is now; the others have to begin anew, or fail with 40001.
+        // Read committed would see the present row; the other levels have to start again, or fail with 40001.
         run(&mut locked.holder, "UPDATE grantor_tokens SET scope = 'user:write'; COMMIT").await;
         assert!(is_done(redemption.await.unwrap().unwrap()), "{level}");
 
@@ -270,7 +270,7 @@ async fn server_side_rollback_is_retried() {
 
 #[tokio::test]
 async fn deadlock_with_a_foreign_transaction_is_survived() {
-    // Whoever waits first looks first for a deadlock, and is its victim.
+    // The transaction that waits first looks for a deadlock first, and is its victim.
     let quick = PgPoolOptions::new().after_connect(|connection, _| {
         Box::pin(async move {
             run(connection, "SET deadlock_timeout = '200ms'").await;
@@ -280,7 +280,7 @@ async fn deadlock_with_a_foreign_transaction_is_survived() {
     let Some(mut locked) = locked(PostgresOptions::new(), quick).await else { return };
     run(&mut locked.holder, "SET deadlock_timeout = '1min'").await;
     let redemption = locked.redeem().await;
-    // The redemption holds the grant and waits for the token; this holds the token and waits for the grant.
+    // The redemption holds the grant and waits for the token; this transaction holds the token and waits for the grant.
     run(&mut locked.holder, "UPDATE grantor_grants SET scope = 'user:write'; COMMIT").await;
     assert!(is_done(redemption.await.unwrap().unwrap()));
 }
@@ -326,7 +326,7 @@ async fn taken_identifier_fails_permanently_with_its_cause() {
     opened(&storage, 1).await;
     let error = storage.open_grant(&grant(2), std::slice::from_ref(&refresh_token(&grant(2), 1))).await.unwrap_err();
     assert_eq!((error.is_unavailable(), code(&error).as_deref()), (false, Some("23505")));
-    // A redemption whose successor is taken: the token stays as it was.
+    // A redemption whose successor hash exists: the token stays as it was.
     let [mut next, _] = successors(&token, 10);
     next.hash = token.hash;
     let error = storage.redeem(&spend(&token, 1), &[next]).await.unwrap_err();
@@ -341,7 +341,7 @@ async fn blocked_sqlite_writer_is_unavailable_readers_are_not() {
     let token = opened(&storage, 1).await;
     let mut other = std::process::Command::new("sqlite3");
     other.arg(folder.file()).stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
-    // Another process if there is a shell for SQLite, else another connection.
+    // Another process if there is an SQLite shell, otherwise another connection.
     let Ok(mut process) = other.spawn() else {
         let elsewhere = SqliteStorage::open(folder.file()).await.unwrap();
         let held = elsewhere.pool().begin_with("BEGIN IMMEDIATE").await.unwrap();
@@ -372,7 +372,8 @@ async fn kept_out(storage: &SqliteStorage, token: &grantor::StoredToken) {
     assert!(!is_spent(storage, token).await);
 }
 
-/// The first answer was lost, the caller asks again, and this time nobody may write: what was done is known all the same.
+/// The first answer was lost and the caller asks again while nothing may be written: the finished redemption is still
+/// found.
 #[tokio::test]
 async fn sqlite_redemption_stays_done_when_the_file_is_locked() {
     let folder = Folder::new();
@@ -389,7 +390,7 @@ async fn sqlite_redemption_stays_done_when_the_file_is_locked() {
     drop(held);
 }
 
-/// Whoever waited for the revocation finds the grant dead, and not as it was when the redemption began.
+/// A redemption that waited for the revocation sees the grant as dead, not as it was at its start.
 #[tokio::test(flavor = "multi_thread")]
 async fn redemption_after_waiting_for_revocation_is_dead() {
     let Some(mut locked) = locked(PostgresOptions::new(), PgPoolOptions::new()).await else { return };

@@ -1,5 +1,5 @@
-//! Moments at which the contract suite seldom catches these storages. A revocation was given up after its first write: the
-//! parent is marked, its child is not. Or a revocation begins while a child is being stored.
+//! Situations that the contract suite seldom hits on these storages. A revocation was cancelled after its first write:
+//! the parent is marked, its child is not. Or a revocation begins while a child is being stored.
 
 use std::sync::Arc;
 
@@ -11,8 +11,8 @@ use time::Duration;
 use crate::postgres::Postgres;
 use crate::records::{Folder, grant, opened, refresh_token, start};
 
-/// A parent, its child and its grandchild, numbered from `number` on, of which the parent alone is revoked. The child may have
-/// no token, as a machine's grant whose access token was purged.
+/// A parent, its child and its grandchild, numbered from `number` on, of which only the parent is revoked. The child
+/// may have no token, like a machine's grant whose access token was purged.
 async fn half_revoked<S: Storage>(
     storage: &S,
     number: u64,
@@ -44,7 +44,7 @@ async fn check<S: Storage>(storage: &S, mark: impl AsyncFn(GrantId)) {
     assert_eq!(again, 2, "the parent had been revoked before");
     assert!(!is_live(storage, 11).await && !is_live(storage, 12).await);
 
-    // However small the steps of a purge are, no parent goes before its child is revoked.
+    // With purge steps of any size, no parent is removed before its child is revoked.
     for (base, limit, child_has_token) in
         [(20, 1, true), (30, 2, true), (40, 1_000, true), (50, 1, false), (60, 2, false), (70, 1_000, false)]
     {
@@ -85,7 +85,7 @@ async fn half_revoked_family_in_postgresql() {
     check(&storage, mark).await;
 }
 
-/// The opening has read its parent and then waits for another transaction, which has a grant with the identifier of the child.
+/// The opening has read its parent and then waits for another transaction that has a grant with the child's identifier.
 /// A revocation of the parent that did not wait for the opening would miss the child.
 #[tokio::test]
 async fn revocation_waits_for_opened_child_in_postgresql() {
@@ -123,8 +123,8 @@ async fn revocation_waits_for_opened_child_in_postgresql() {
 /// More children than one statement revokes.
 const MANY: u64 = 2_500;
 
-/// Revokes a grant whose children were inserted by a statement. `numbers` is a source of their numbers `i`, and `id` makes an
-/// identifier of one.
+/// Revokes a grant whose children were inserted by one statement. `numbers` is an SQL source of numbers `i`, and `id`
+/// makes an identifier of a number.
 async fn all_children_are_revoked<S: Storage>(
     storage: &S,
     (numbers, id): (&str, &str),

@@ -1,4 +1,4 @@
-//! The caller goes away in the middle of a call: each is dropped at every moment at which it waits for something.
+//! The caller goes away in the middle of a call: each call is dropped at each of its awaits.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -11,7 +11,7 @@ use time::Duration;
 use crate::postgres::Postgres;
 use crate::records::{Folder, grant, is_done, opened, refresh_token, spend, start, successors, was_redeemed};
 
-/// Lets a future wait `times` times and drops it when it would wait once more.
+/// Lets a future wait `times` times and drops it before the next wait.
 pub(crate) async fn dropped_after<T>(times: usize, work: impl Future<Output = T>) -> Option<T> {
     let (mut work, mut left) = (pin!(work), times);
     poll_fn(|context| match work.as_mut().poll(context) {
@@ -25,7 +25,7 @@ pub(crate) async fn dropped_after<T>(times: usize, work: impl Future<Output = T>
     .await
 }
 
-/// Drops each kind of call at each of its moments. `storage` has one connection, and `other` sees what was committed.
+/// Drops each kind of call at each of its awaits. `storage` has one connection, and `other` sees committed data.
 async fn every_call_is_whole_or_nothing<S: Storage + ClientRegistry>(storage: &S, other: &S) {
     let (mut number, mut moments) = (1_000, [0; 4]);
     let app = || Client::confidential("app", secret()).client_credentials().build().unwrap();
@@ -52,7 +52,7 @@ async fn every_call_is_whole_or_nothing<S: Storage + ClientRegistry>(storage: &S
                     dropped_after(times, storage.rotate_credential(&id, secret(), start())).await.map(Result::unwrap)
                 }
             };
-            // What the same connection does next is committed, and seen by another one.
+            // The next call on the same connection commits, as another connection sees.
             let proof = opened(storage, number + 8).await;
             assert!(
                 other.find(&proof.hash).await.unwrap().is_some(),
@@ -73,7 +73,7 @@ async fn every_call_is_whole_or_nothing<S: Storage + ClientRegistry>(storage: &S
             *moments += 1;
         }
     }
-    // How often it can be interrupted is for the scheduler to say.
+    // The number of awaits depends on the scheduler.
     assert!(moments.iter().all(|moments| *moments > 0), "some call was never interrupted: {moments:?}");
 }
 

@@ -1,4 +1,4 @@
-//! The connection to PostgreSQL breaks in the middle of a redemption: nobody may be told what is not so.
+//! The connection to PostgreSQL breaks in the middle of a redemption: no caller may get a wrong answer.
 
 use grantor::Storage;
 use grantor::secret::TokenHash;
@@ -8,7 +8,7 @@ use crate::postgres::Postgres;
 use crate::proxy::{Plan, Proxy};
 use crate::records::{is_done, opened, spend, successors, was_redeemed};
 
-/// What is in the text of the redemption and of no other statement.
+/// A part of the redemption's text that no other statement has.
 const EXCHANGE: &str = "born AS";
 
 async fn storages() -> Option<(Proxy, PostgresStorage, PostgresStorage)> {
@@ -29,7 +29,7 @@ async fn redemption_with_lost_commit_answer_finds_its_attempt() {
     proxy.plan(Plan::LoseAnswer(EXCHANGE));
     assert!(is_done(storage.redeem(&spend(&token, 1), &successors(&token, 10)).await.unwrap()));
     assert!(was_redeemed(&direct, &token, &successors(&token, 10)).await);
-    // It is spent for everybody else.
+    // It is spent for every other attempt.
     let again = storage.redeem(&spend(&token, 2), &successors(&token, 20)).await.unwrap();
     assert!(matches!(again, RedeemOutcome::AlreadySpent), "{again:?}");
 }
@@ -45,7 +45,7 @@ async fn redemption_that_never_arrived_is_unavailable() {
     assert!(is_done(storage.redeem(&spend(&token, 1), &successors(&token, 10)).await.unwrap()), "the next try works");
 }
 
-/// A refresh token that is not consumed has nowhere to write the attempt down.
+/// For a refresh token that is not consumed, no attempt is stored.
 #[tokio::test]
 async fn lost_answer_without_rotation_is_unavailable() {
     let Some((proxy, storage, direct)) = storages().await else { return };
@@ -55,7 +55,7 @@ async fn lost_answer_without_rotation_is_unavailable() {
     proxy.plan(Plan::LoseAnswer(EXCHANGE));
     let error = storage.redeem(&order, std::slice::from_ref(&access)).await.unwrap_err();
     assert!(error.is_unavailable(), "{error:?}");
-    // Nobody knows the token that was stored, and the old one is good for another try.
+    // No client knows the stored token, and the old one can be used again.
     assert!(direct.find(&access.hash).await.unwrap().is_some());
     let [_, other] = successors(&token, 20);
     assert!(is_done(storage.redeem(&order, &[other]).await.unwrap()));
@@ -66,7 +66,7 @@ async fn look_up_with_lost_answer_is_retried_at_once() {
     let Some((proxy, storage, _)) = storages().await else { return };
     let token = opened(&storage, 1).await;
     for plan in [Plan::LoseAnswer("WHERE t.hash = $1"), Plan::LoseRequest("WHERE t.hash = $1")] {
-        // The statement has to be prepared on this connection, or it would not be known by its text.
+        // The statement must be prepared on this connection, or the proxy would not recognise its text.
         storage.find(&token.hash).await.unwrap();
         proxy.plan(plan);
         assert_eq!(storage.find(&token.hash).await.unwrap().unwrap().token.hash, token.hash, "{plan:?}");

@@ -1,4 +1,4 @@
-//! The storages in SQL databases: what the contract suite, which knows nothing of databases, can't see.
+//! The SQL storages: database behaviour that the contract suite can't see.
 
 #[path = "../common/mod.rs"]
 mod common;

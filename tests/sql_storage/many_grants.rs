@@ -73,8 +73,8 @@ async fn sqlite_revokes_and_purges_more_than_one_batch() {
     all_are_revoked_and_purged(&SqliteStorage::open(folder.file()).await.unwrap()).await;
 }
 
-/// As a table that was never analysed or has just been filled: the planner knows nothing, and a list must still not be made
-/// anew for each row, or a limit would mean nothing.
+/// A table that was never analysed or has just been filled: the planner has no statistics. A list must still not be
+/// computed again for each row, or the limit would mean nothing.
 #[tokio::test]
 async fn purge_keeps_its_limit_under_any_query_plan() {
     let Some(server) = Postgres::get() else { return };

@@ -1,5 +1,5 @@
-//! Rows as a newer node would write them: this version keeps what it does not know, and issues and accepts nothing of a
-//! record that demands what it does not enforce. On every storage that is shipped.
+//! Rows as a newer node would write them, on every shipped storage: this version keeps unknown members, and issues and
+//! accepts nothing for a record with an unknown critical member.
 
 use std::sync::Arc;
 
@@ -22,14 +22,14 @@ use crate::common::{self, basic, error_of, form, text};
 use crate::postgres::Postgres;
 use crate::records::{Folder, client_in, served};
 
-/// What a newer node writes into a row.
+/// Where a newer node adds a member.
 #[derive(Clone, Copy)]
 enum Row<'a> {
-    /// Into the details of a token.
+    /// In the details of a token.
     Token(&'a TokenHash),
-    /// Into the details of its grant.
+    /// In the details of its grant.
     GrantOf(&'a TokenHash),
-    /// Into the registration of a client.
+    /// In the registration of a client.
     Client(&'a str),
 }
 
@@ -48,7 +48,7 @@ fn with(record: &impl serde::Serialize, place: &str, members: &Value) -> Value {
     record
 }
 
-/// In memory a row is edited by storing it anew. Its family has no other token that is looked at afterwards.
+/// In memory a row is edited by storing it again. Other tokens of its family are not used afterwards.
 async fn store_anew(storage: &MemoryStorage, grant: Grant, token: StoredToken) {
     storage.revoke_grants(&GrantSelector::Id(grant.id), grant.opened_at).await.unwrap();
     while storage.purge_expired(grant.opened_at, 100).await.unwrap() == 100 {}
@@ -85,7 +85,7 @@ impl Editable for MemoryStorage {
     }
 }
 
-/// The table, the column, the condition on `$1`, and what it is.
+/// The table, the column, the condition on `$1`, and the kind of value.
 fn place(row: Row<'_>) -> (&'static str, &'static str, &'static str, Option<&[u8]>, Option<&str>) {
     match row {
         Row::Token(hash) => ("tokens", "details", "hash = $1", Some(hash.as_bytes()), None),
@@ -162,7 +162,7 @@ impl<S: Editable> Node<S> {
         self.t.server.revoke(&self.as_client("/revoke", &[("token", token)])).await.status()
     }
 
-    /// What the bearer check and the introspection endpoint say of an access token; both must agree.
+    /// The result of the bearer check and of introspection for an access token; both must agree.
     async fn is_accepted(&self, token: &AccessToken) -> bool {
         let told = self.t.server.introspect(&self.as_client("/introspect", &[("token", token.expose())])).await;
         assert_eq!(told.status(), 200, "{}", text(&told));
@@ -182,7 +182,7 @@ impl<S: Editable> Node<S> {
         found.token.revoked_at.or(found.grant.revoked_at).is_some()
     }
 
-    /// The answer that clients do not delete their tokens for, and the event that names the member.
+    /// The response that keeps clients from deleting their tokens, and the event that names the member.
     fn assert_unenforced(&self, response: &Response, member: &str) {
         assert_eq!(
             (response.status(), error_of(response).as_str()),
@@ -256,7 +256,7 @@ async fn critical_member_of_refresh_token<S: Editable>(node: &Node<S>) {
     let found = node.storage.find(&refresh.hash()).await.unwrap().unwrap();
     assert!(found.token.spent.is_none() && found.grant.revoked_at.is_none(), "nothing is spent");
 
-    // Spent, it is repeated no more; but a late reuse is recognised and ends the grant.
+    // It is not repeated after it was spent, but a late reuse is recognised and ends the grant.
     let refresh = node.tokens().await.refresh_token.unwrap();
     assert_eq!(node.refresh(&refresh).await.status(), 200);
     node.storage.edit(Row::Token(&refresh.hash()), &json!({ "jkt_member": "x", "crit": ["jkt_member"] })).await;
@@ -322,7 +322,7 @@ async fn code_with_unknown_binding<S: Editable>(node: &Node<S>) {
     assert!(node.storage.find(&hash).await.unwrap().unwrap().token.spent.is_none());
 }
 
-/// Revocation of a living token that this version can't revoke is no success.
+/// Revoking a live token that this version can't revoke must not report success.
 async fn unknown_kind<S: Editable>(node: &Node<S>) {
     let access = node.tokens().await.access_token;
     node.storage.set_kind(&access.hash(), "access_token_2").await;
@@ -342,7 +342,7 @@ async fn unknown_kind<S: Editable>(node: &Node<S>) {
     let request =
         Request::post_form("/revoke", form(&[("token", access.expose())])).with_header("authorization", header);
     assert_eq!(error_of(&node.t.server.revoke(&request).await), "unauthorized_client");
-    // A dead token is what the client has asked for.
+    // For a dead token the request is fulfilled already.
     node.storage.revoke_grants(&GrantSelector::Id(found.grant.id), node.t.clock.now()).await.unwrap();
     assert_eq!(revoke().await.status(), 200);
 }
@@ -392,7 +392,7 @@ async fn client_of_newer_node<S: Editable>(node: &Node<S>) {
     change().await;
 
     let refresh = tokens.refresh_token.unwrap();
-    // (In memory the grants of a client that is registered anew are gone.)
+    // (In memory the grants of a client that is registered again are gone.)
     node.storage.edit(Row::Client(&node.app.id), &json!({ "dpop_bound": true, "crit": ["dpop_bound"] })).await;
     change().await;
     let pairs = [("grant_type", "client_credentials"), ("scope", "user:read")];
@@ -428,7 +428,7 @@ async fn newer_rows_in_postgresql() {
     check_sql(PostgresStorage::connect(&server.database().await).await.unwrap()).await;
 }
 
-/// What can't be read at all may be of a newer node as well: others can use it.
+/// A record that can't be read at all may be of a newer node as well, so the error says to try another node.
 #[tokio::test]
 async fn client_with_an_unknown_value_is_unavailable() {
     let folder = Folder::new();

@@ -1,4 +1,4 @@
-//! Opening a storage: migrations, names, rights, and what errors give away.
+//! Opening a storage: migrations, names, privileges, and the content of errors.
 
 use std::error::Error;
 use std::fmt::Write as _;
@@ -23,7 +23,7 @@ fn app(id: &str) -> Client {
     Client::public(id).authorization_code(["https://app.example/cb"]).build().unwrap()
 }
 
-/// All that an error says, its causes included.
+/// The whole text of an error, with its causes.
 fn said(error: &StorageError) -> String {
     let mut said = format!("{error} {error:?}");
     let mut cause = error.source();
@@ -44,7 +44,7 @@ async fn tables(pool: &PgPool) -> Vec<String> {
     sqlx::query_scalar(list).fetch_all(pool).await.unwrap()
 }
 
-/// Without the table in which SQLite itself counts for `AUTOINCREMENT`.
+/// Without the table in which SQLite counts for `AUTOINCREMENT`.
 async fn sqlite_tables(pool: &SqlitePool) -> Vec<String> {
     let tables = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name <> 'sqlite_sequence' ORDER BY 1";
     sqlx::query_scalar(tables).fetch_all(pool).await.unwrap()
@@ -76,7 +76,7 @@ async fn tables_are_created_once_beside_host_tables() {
     let Some(server) = Postgres::get() else { return };
     let url = server.database().await;
     let pool = PgPool::connect(&url).await.unwrap();
-    // The host has a migration of the same version, noted down where sqlx does so by default.
+    // The host has a migration of the same version, recorded where sqlx does so by default.
     let own = || {
         let sql = "CREATE TABLE users (name text)".into_sql_str();
         Migrator::with_migrations(vec![Migration::new(1, "host's".into(), MigrationType::Simple, sql, false)])
@@ -209,7 +209,7 @@ async fn fresh_database_can_be_opened_in_parallel() {
     }
 }
 
-/// Where a process that a test has started is told what to open.
+/// The variable that tells a worker process what to open.
 const TO_OPEN: &str = "GRANTOR_TEST_OPEN";
 
 fn process(to_open: &str) -> Child {
@@ -251,7 +251,7 @@ async fn fresh_database_can_be_opened_by_many_processes() {
     }
 }
 
-/// Tables of a newer version, or of a migration that is not the one we know, are not touched and not used.
+/// Tables of a newer version, or of an unknown migration, are neither changed nor used.
 #[tokio::test]
 async fn unknown_tables_are_refused() {
     const NEWER: &str = "INSERT INTO grantor_migrations (version, description, success, checksum, execution_time) \
@@ -340,7 +340,7 @@ async fn restricted_role_suffices_without_migrations() {
     let end = token.expires_at + Duration::DAY;
     assert!(storage.purge_expired(end, 100).await.unwrap() > 0);
     storage.remove(&grantor::ClientId::new("a").unwrap(), end).await.unwrap();
-    // The versions of entries need no right of their own.
+    // The versions of entries need no extra privilege.
     let key = EphemeralKey::from_bytes(Namespace::new("test").unwrap(), [1; 32]);
     let Inserted::New(version) = storage.insert(&key, b"1", end, start()).await.unwrap() else { panic!("taken") };
     assert!(storage.replace(&key, version, b"2", end, start()).await.unwrap().is_some());
@@ -356,7 +356,7 @@ async fn implied_schema_may_be_named_later() {
     assert!(named.find_client("a").await.unwrap().is_some());
 }
 
-/// A migration takes the time that it takes, whatever the limit of a statement; who comes second waits for it.
+/// A migration may take longer than the statement timeout; a second node waits for it.
 #[tokio::test]
 async fn opening_waits_for_the_migration_of_another_node() {
     let Some(server) = Postgres::get() else { return };
@@ -374,7 +374,7 @@ async fn opening_waits_for_the_migration_of_another_node() {
     opening.await.unwrap().unwrap();
 }
 
-/// The pool is the host's, who goes on using it.
+/// The pool belongs to the host, who goes on using it.
 #[tokio::test]
 async fn cancelled_opening_leaves_no_transaction_open() {
     let Some(server) = Postgres::get() else { return };
@@ -423,7 +423,7 @@ async fn errors_and_debug_output_hide_password_and_seed() {
         let storage = PostgresStorage::connect(&url).await.unwrap();
         texts.push(format!("{storage:?} {:?}", storage.pool()));
         opened(&storage, 1).await;
-        // What a row may not be is told with the row that it would have been.
+        // The error of a forbidden row contains the row.
         run(storage.pool(), "ALTER TABLE grantor_tokens ADD CONSTRAINT host CHECK (seed IS NULL)").await;
         let error = storage.redeem(&spend(&token, 1), &successors(&token, 10)).await.unwrap_err();
         assert!(!error.is_unavailable() && said(&error).contains("host"), "{}", said(&error));
@@ -441,7 +441,7 @@ async fn errors_and_debug_output_hide_password_and_seed() {
         run(storage.pool(), "SELECT pg_reload_conf()").await;
         let wrong = url.replace("grantor@", "scott:tiger@");
         let error = loop {
-            // The new rules are read in a moment; until then scott is let in and may not create tables.
+            // The new rules take a moment to load; until then scott is admitted and may not create tables.
             let error = PostgresStorage::connect(&wrong).await.unwrap_err();
             if said(&error).contains("28P01") {
                 break error;

@@ -1,5 +1,5 @@
-//! Stands between sqlx and PostgreSQL, understands just enough of their protocol (version 3) to tell statements from
-//! preparations and pings, counts them, and loses some of them when told to.
+//! A proxy between sqlx and PostgreSQL. It understands enough of their protocol (version 3) to tell statements from
+//! preparations and pings, counts them, and loses some of them on request.
 #![allow(unreachable_pub, reason = "a module of a test binary")]
 
 use std::collections::HashMap;
@@ -13,7 +13,7 @@ use std::thread;
 
 use url::Url;
 
-/// Something for whose answer the frontend waits: a round trip.
+/// A message that the frontend waits for: a round trip.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trip {
     /// A statement is run, prepared or simple.
@@ -28,7 +28,8 @@ pub enum Trip {
 pub enum Plan {
     #[default]
     Pass,
-    /// The server carries out the next statement with this text; the connection breaks before the frontend sees the answer.
+    /// The server carries out the next statement with this text; the connection breaks before the frontend sees the
+    /// answer.
     LoseAnswer(&'static str),
     /// The connection breaks before the server sees the next statement with this text.
     LoseRequest(&'static str),
@@ -74,7 +75,7 @@ impl Proxy {
         *self.state.plan.lock().unwrap() = plan;
     }
 
-    /// What was sent since the last time.
+    /// The messages since the last call.
     pub fn trips(&self) -> Vec<Trip> {
         std::mem::take(&mut self.state.trips.lock().unwrap())
     }
@@ -130,7 +131,7 @@ fn upstream(from: &TcpStream, mut to: &UnixStream, state: &State, loses_answer: 
             b'Q' => running = Some(two_texts(content).0),
             _ => {}
         }
-        // Of the rest, only these make the server answer at once. While somebody logs in, there are others.
+        // Of the other messages, only these make the server answer at once. More do during login.
         if !matches!(kind, b'S' | b'Q' | b'p' | b'X') {
             continue;
         }
@@ -169,7 +170,7 @@ fn downstream(from: &UnixStream, mut to: &TcpStream, loses_answer: &AtomicBool) 
         if !loses_answer.load(Ordering::SeqCst) {
             to.write_all(&message)?;
         } else if message[0] == b'Z' {
-            // The server is ready for the next: it has committed.
+            // The server is ready for the next statement: it has committed.
             return Ok(());
         }
     }

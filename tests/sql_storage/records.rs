@@ -15,7 +15,7 @@ use grantor::{
 };
 use time::{Duration, OffsetDateTime};
 
-/// When everything here begins: 2026-01-01.
+/// The time of all records: 2026-01-01.
 pub fn start() -> OffsetDateTime {
     OffsetDateTime::from_unix_timestamp(1_767_225_600).unwrap()
 }
@@ -64,7 +64,7 @@ pub fn refresh_token(of: &Grant, number: u64) -> StoredToken {
     }
 }
 
-/// The order to spend `token` a second after it was issued.
+/// The redemption of `token` a second after it was issued.
 pub fn spend(token: &StoredToken, attempt: u64) -> Redemption {
     Redemption {
         token: token.hash,
@@ -99,7 +99,7 @@ pub async fn is_spent(storage: &impl Storage, token: &StoredToken) -> bool {
     storage.find(&token.hash).await.unwrap().unwrap().token.spent.is_some()
 }
 
-/// Whether a redemption of `token` for `successors` was done; half of it would be worse than none.
+/// Whether a redemption of `token` for `successors` was done; panics if only half of it was.
 pub async fn was_redeemed(storage: &impl Storage, token: &StoredToken, successors: &[StoredToken]) -> bool {
     let spent = is_spent(storage, token).await;
     for successor in successors {
@@ -127,7 +127,7 @@ pub async fn served(storage: impl Storage + ClientStore + EphemeralStore + Clone
     t
 }
 
-/// Registers a client of [`TestServer`], which is in memory, in the storage that is used.
+/// Registers a client of [`TestServer`], which is in memory, in this storage.
 pub async fn client_in(t: &TestServer, storage: &impl ClientRegistry) -> TestClient {
     let client = t.confidential_client("https://app.example/cb").await;
     let registered = t.storage.find_client(&client.id).await.unwrap().unwrap();

@@ -1,4 +1,5 @@
-//! What PostgreSQL is known to have rolled back is repeated inside, a bounded number of times; what may have been committed is not.
+//! A statement that PostgreSQL is known to have rolled back is retried a bounded number of times; one that may have
+//! been committed is not.
 
 use std::pin::Pin;
 
@@ -11,12 +12,12 @@ use time::Duration;
 use crate::postgres::Postgres;
 use crate::records::{grant, hash, opened, refresh_token, spend, start, successors};
 
-/// How often a step is tried at most.
+/// The greatest number of tries of a step.
 const TRIES: i64 = 8;
 
 type Work<'a> = Pin<Box<dyn Future<Output = Result<(), StorageError>> + 'a>>;
 
-/// A step that writes, about the records with a number. It must do what it is for.
+/// A step that writes, on the records with a number. It must succeed.
 type Step = for<'a> fn(&'a PostgresStorage, u8) -> Work<'a>;
 
 fn key(number: u8) -> EphemeralKey {
@@ -34,8 +35,8 @@ fn storage_error(error: grantor::storage::RegistryError) -> StorageError {
     }
 }
 
-/// Before the steps that need it, grant `number` with a token of that number is opened, client `number` registered and entry
-/// `number + 100` inserted.
+/// Before the steps that need it, grant `number` is opened with a token of that number, client `number` registered and
+/// entry `number + 100` inserted.
 const STEPS: [(&str, Step); 10] = [
     ("open_grant", |storage, number| {
         Box::pin(async move {
@@ -95,8 +96,8 @@ const STEPS: [(&str, Step); 10] = [
     }),
 ];
 
-/// A storage whose statements that write fail as planned: each statement draws a number, and fails with a code while the number is
-/// not above a limit.
+/// A storage whose writing statements fail as planned: each statement draws a number, and fails with a code while the
+/// number is not above a limit.
 struct Planned(PostgresStorage);
 
 impl Planned {
@@ -135,7 +136,7 @@ impl Planned {
             .await;
     }
 
-    /// How many statements have failed, if all of them did.
+    /// How many statements have failed, if all planned ones did.
     async fn failed(&self) -> i64 {
         let drawn = "SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM draws";
         sqlx::query_scalar(drawn).fetch_one(self.0.pool()).await.unwrap()
@@ -178,7 +179,7 @@ async fn retries_end_and_leave_nothing() {
         let failure = step(&planned.0, number).await.unwrap_err();
         assert!(failure.is_unavailable(), "{name}: {failure:?}");
         assert_eq!(planned.failed().await, TRIES, "{name}");
-        // All is as it was, so the step can be done.
+        // Nothing has changed, so the step can be done.
         planned.fail("", 0).await;
         step(&planned.0, number).await.unwrap_or_else(|error| panic!("{name}: {error:?}"));
     }

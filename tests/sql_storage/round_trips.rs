@@ -1,5 +1,5 @@
-//! How often a request waits for PostgreSQL. Counted on the wire: a round trip is a `Sync` or a simple query, whose answer
-//! the connection waits for.
+//! How often a request waits for PostgreSQL, counted on the wire: a round trip is a `Sync` or a simple query, whose
+//! answer the connection waits for.
 
 use std::future::Future;
 
@@ -29,7 +29,7 @@ impl Wire {
         Some(Self { proxy, t, app })
     }
 
-    /// Runs something. Returns how many statements it took, none of which had to be prepared.
+    /// Runs a call. Returns its number of statements, none of which had to be prepared.
     async fn statements<T>(&self, work: impl Future<Output = T>) -> (usize, T) {
         self.proxy.trips();
         let done = work.await;
@@ -42,7 +42,7 @@ impl Wire {
         self.t.authorize(&self.app).approve_as("alice").await.redeem().await.unwrap()
     }
 
-    /// Everything once, so that all statements are prepared.
+    /// Runs each request once, so all statements are prepared.
     async fn warm_up(&self) {
         let tokens = self.tokens().await;
         let next = self.t.refresh(&self.app, tokens.refresh_token.as_ref().unwrap()).await.unwrap();
@@ -80,7 +80,7 @@ async fn requests_use_no_more_statements_than_documented() {
     wire.warm_up().await;
     let (t, app) = (&wire.t, &wire.app);
 
-    // Each of these is the look-up of the client and what is documented.
+    // Each of these is the look-up of the client plus the documented number.
     assert_eq!(wire.statements(wire.machine_token()).await.0, 1 + 1, "client credentials");
     let approved = t.authorize(app).approve_as("alice").await;
     let (taken, tokens) = wire.statements(approved.redeem()).await;
@@ -92,7 +92,7 @@ async fn requests_use_no_more_statements_than_documented() {
 
     let (taken, bearer) = wire.statements(t.bearer(&tokens.access_token)).await;
     assert_eq!(taken, 1, "bearer check");
-    // The endpoint looks at the token before it revokes the grant.
+    // The endpoint reads the token before it revokes the grant.
     let (taken, ()) = wire.statements(wire.revoke(&tokens)).await;
     assert_eq!(taken, 1 + 1 + 2, "revocation endpoint");
     assert!(bearer.is_ok() && t.bearer(&tokens.access_token).await.is_err());
@@ -122,14 +122,14 @@ async fn repeated_refresh_keeps_the_documented_statements() {
     }
 }
 
-/// sqlx sends a `Sync` when a connection goes back to the pool. It does so behind the caller's back: with a connection to
-/// spare nobody waits for the answer.
+/// sqlx sends a `Sync` when a connection returns to the pool, in the background: with a spare connection no
+/// caller waits for the answer.
 #[tokio::test]
 async fn returned_connection_is_not_pinged() {
     let Some(wire) = Wire::with(20).await else { return };
     let approved = wire.t.authorize(&wire.app).approve_as("alice").await;
     wire.proxy.plan(Plan::SwallowPings);
-    // From here on a connection that is given back stays away for good.
+    // From here on a returned connection does not come back.
     let tokens = approved.redeem().await.unwrap();
     let next = wire.t.refresh(&wire.app, tokens.refresh_token.as_ref().unwrap()).await.unwrap();
     wire.t.bearer(&next.access_token).await.unwrap().require("user:read").unwrap();
@@ -151,7 +151,7 @@ async fn pooled_connection_is_not_tested_before_each_use() {
         storage.list_clients(None, 9).await.unwrap();
     }
     let pings = proxy.trips().iter().filter(|trip| **trip == Trip::Ping).count();
-    // One for each time that it is given back: the one before the first statement may come late. Tried before each use, there
+    // One for each return: the one before the first statement may come late. With a test before each use, there
     // would be 20.
     assert!(pings <= 11, "{pings} pings for 10 statements");
 }

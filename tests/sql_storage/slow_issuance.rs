@@ -1,5 +1,4 @@
-//! Revocations while tokens are made that take long, because their customizer or the service that signs them does. On every storage
-//! that is shipped.
+//! Revocations while tokens are issued slowly, because of a customizer or an external signer. On every shipped storage.
 
 use std::sync::Arc;
 
@@ -21,7 +20,7 @@ pub(crate) const DERIVING: &str = "urn:example:grant:deriving";
 const CB: &str = "https://app.example/cb";
 const SCOPE: &str = "user:read offline_access";
 
-/// Changes nothing, but each issuance waits until a test lets it go on.
+/// Changes nothing, but each issuance waits until a test lets it continue.
 #[derive(Clone)]
 struct Slow {
     arrived: Arc<Semaphore>,
@@ -29,7 +28,7 @@ struct Slow {
 }
 
 impl Slow {
-    /// Waits until this many issuances wait.
+    /// Waits until so many issuances wait.
     async fn arrived(&self, count: u32) {
         self.arrived.acquire_many(count).await.unwrap().forget();
     }
@@ -48,7 +47,7 @@ impl TokenCustomizer for Slow {
     }
 }
 
-/// Derives a grant from that of `subject_token`.
+/// Derives a grant from the grant of `subject_token`.
 pub(crate) struct Deriving(pub(crate) GrantType);
 
 #[async_trait]
@@ -141,7 +140,7 @@ async fn revoked_before_the_token_is_stored(host: &Host) {
     assert_eq!(host.revoke().await, 0, "nothing was left to revoke");
 }
 
-/// The tokens are stored while the revocation runs: before it, or never.
+/// The tokens are stored before the revocation is complete, or never.
 async fn revoked_while_the_token_is_stored(host: &Arc<Host>) {
     for _ in 0..20 {
         let tokens = Arc::new(host.tokens().await);

@@ -1,4 +1,4 @@
-//! Revocations while many tokens are being signed by a key in another service. On every storage that is shipped.
+//! Revocations while many tokens are being signed by an external service. On every shipped storage.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +21,7 @@ use crate::slow_issuance::{DERIVING, Deriving};
 const CALLERS: usize = 64;
 const CB: &str = "https://app.example/cb";
 
-/// A key that takes 100 ms, as one in a key management service does.
+/// A key that takes 100 ms, like one in a key management service.
 struct Slow(SigningKey);
 
 #[async_trait]
@@ -85,7 +85,7 @@ async fn check(storage: impl Storage + ClientRegistry + EphemeralStore + Clone +
     tokio::time::sleep(Duration::from_millis(180)).await;
     let alice = GrantSelector::Subject(Subject::new("alice").unwrap());
     assert!(t.server.revoke_grants(&alice).await.unwrap() > 0);
-    // From here on nothing of alice's works: not what is there, and not what is being signed.
+    // From here on no token of alice works: neither stored ones nor ones being signed.
     let live =
         storage.list_grants(&alice, grantor::Clock::now(&t.clock), &GrantPage::first(CALLERS + 1)).await.unwrap();
     assert!(live.is_empty(), "{live:?}");

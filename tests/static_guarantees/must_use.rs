@@ -1,8 +1,8 @@
 //! Results that a caller must not drop: each type or method below is `#[must_use]`.
 //!
-//! Each `#[expect(unused_must_use)]` stands on one statement that drops such a result. The compiler reports the lint there, which
-//! fulfils the expectation. Without the `#[must_use]` in `src/`, the expectation is unfulfilled and this file does not compile.
-//! Nothing calls these functions.
+//! Each `#[expect(unused_must_use)]` is on one statement that drops such a result. The compiler reports the lint there,
+//! which fulfils the expectation. Without the `#[must_use]` in `src/`, the expectation is unfulfilled and this file
+//! does not compile. Nothing calls these functions.
 #![deny(unfulfilled_lint_expectations)]
 #![expect(dead_code, reason = "the compiler checks the bodies; running them adds nothing")]
 

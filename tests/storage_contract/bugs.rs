@@ -1,15 +1,15 @@
-//! The bugs that can be planted in a [`Model`](crate::model::Model), and what finds each of them.
+//! The bugs that can be planted in a [`Model`](crate::model::Model), and the case that finds each of them.
 
 use grantor::testing::Clause;
 
 /// Declares the bugs, and tables of them: the clause that each breaks, and a case that finds it, by a part of its name.
 macro_rules! bugs {
     ($($(#[$doc:meta])* $table:ident { $($clause:ident { $($bug:ident: $case:literal,)* })* })*) => {
-        /// What is wrong with a model.
+        /// The bug of a model.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub(crate) enum Bug {
             None,
-            /// Calls that fail break no clause of their own.
+            /// Failing calls break no clause of their own.
             CanNotPurge,
             PanicsInAPurge,
             $($($($bug,)*)*)*
@@ -21,7 +21,7 @@ macro_rules! bugs {
 }
 
 bugs! {
-    /// Bugs that show by themselves.
+    /// Bugs that show without an interruption.
     BUGS {
         Linearizable {
             CachesFinds: "a write at one node",
@@ -124,7 +124,7 @@ bugs! {
             ClaimsByALook: "many issuers race to claim",
         }
     }
-    /// Bugs that show only when what is under way is broken.
+    /// Bugs that show only when calls are interrupted.
     BUGS_WHEN_CUT {
         Crashes {
             LeavesHalfWhenCut: "each redemption is whole or absent",

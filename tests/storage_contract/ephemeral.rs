@@ -1,4 +1,4 @@
-//! The contract of an ephemeral store as a suite: a store that keeps it passes, and for each case there is a store with a bug that
+//! The contract suite of an ephemeral store: a correct store passes, and for each case there is a store with a bug that
 //! this case finds.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -31,7 +31,7 @@ macro_rules! bugs {
 }
 
 bugs! {
-    /// Bugs that show by themselves.
+    /// Bugs that show without an interruption.
     BUGS {
     ReadsACache: "returned at every node",
     RoundsTimes: "returned at every node",
@@ -64,7 +64,7 @@ bugs! {
     TakesInTwoSteps: "a take cancelled",
     RewritesAllWhenItPurges: "a purge of entries cancelled",
     }
-    /// Bugs that show only when what is under way is broken.
+    /// Bugs that show only when calls are interrupted.
     BUGS_WHEN_CUT {
         AnswersNewWhenInDoubt: "at most one of two inserts",
         LeavesHalfWhenCut: "each call on an entry is whole or absent",
@@ -87,21 +87,21 @@ type Place = ([u8; 32], Option<Namespace>);
 struct State {
     entries: BTreeMap<Place, Entry>,
     last_version: u64,
-    /// The key that was written last, and how often connections had been cut by then.
+    /// The last written key, and how often connections had been cut by then.
     last: Option<(Place, u64)>,
 }
 
-/// A store over a map behind one lock, that waits before and after its work as a database does.
+/// A store over a map with one lock, which waits before and after its work as a database does.
 struct Model {
     bug: Bug,
     state: Arc<tokio::sync::Mutex<State>>,
     cache: Mutex<HashMap<EphemeralKey, Option<Versioned>>>,
-    /// How often all connections were cut, and how many calls that hit.
+    /// How often all connections were cut, and how many calls failed by that.
     cuts: Arc<AtomicU64>,
     hit: Arc<AtomicU64>,
 }
 
-/// Long enough for other threads to do something in between.
+/// Long enough for other threads to act in between.
 async fn others_run() {
     for _ in 0..20 {
         std::thread::yield_now();
@@ -128,7 +128,7 @@ impl Model {
         (*key.as_bytes(), self.has(Bug::KeysByNamespaceToo).then(|| key.namespace()))
     }
 
-    /// Cuts all connections: calls under way fail, whether their work was done or not.
+    /// Cuts all connections: calls in flight fail, whether or not their work was done.
     fn cut(&self) {
         self.cuts.fetch_add(1, Ordering::SeqCst);
     }
@@ -141,16 +141,16 @@ impl Model {
         Err(StorageError::unavailable("the connection was cut"))
     }
 
-    /// Runs a step: waits, works with the lock held, waits. A cut in between is an error, before the work or after it.
+    /// Runs a step: waits, works with the lock held, waits. A cut in between is an error, before or after the work.
     async fn step<T>(&self, work: impl AsyncFnOnce(&mut State) -> Result<T, StorageError>) -> Result<T, StorageError> {
         let cuts = self.cuts.load(Ordering::SeqCst);
         yield_now().await;
-        // Once connections are cut at all, other threads run while a call is under way, so that cuts hit calls.
+        // Once connections are being cut, other threads run during a call, so the cuts hit calls.
         if cuts > 0 {
             std::thread::yield_now();
         }
         let mut state = self.state.lock().await;
-        // What was only in memory is gone with the first call after a cut.
+        // Data that was only in memory is lost at the first call after a cut.
         if let Some((place, of)) = state.last.filter(|_| self.has(Bug::LosesWhatItAnswered))
             && of != self.cuts.load(Ordering::SeqCst)
         {
@@ -191,7 +191,7 @@ impl Model {
         }
     }
 
-    /// Writes an entry; with a bug, in two steps between which the caller may go away.
+    /// Writes an entry; with a bug, in two steps between which the caller may be dropped.
     async fn put(
         &self,
         state: &mut State,
@@ -236,7 +236,7 @@ impl Model {
         if self.has(Bug::ChecksTheLengthTooLate) { check_value(value) } else { Ok(()) }
     }
 
-    /// Reads first, in a step of its own, with the bugs that do so.
+    /// Reads first, in a separate step, with the bugs that do so.
     async fn look(
         &self,
         bug: Bug,
@@ -251,7 +251,7 @@ impl Model {
         Ok(Some(seen))
     }
 
-    /// The version that a new entry gets, from a number that was read in a step of its own.
+    /// The version of a new entry, from a number that was read in a separate step.
     async fn drawn(&self) -> Result<Option<u64>, StorageError> {
         if !self.has(Bug::AddsOneToWhatItRead) {
             return Ok(None);
@@ -289,7 +289,7 @@ impl EphemeralStore for Model {
             Ok(Inserted::New(self.put(state, key, value, expires_at, drawn).await?))
         });
         let inserted = match inserted.await {
-            // Perhaps it was stored: it asks for the entry, and takes it for its own.
+            // It may have been stored: the bug reads the entry, and takes it for its own.
             Err(_) if self.has(Bug::AnswersNewWhenInDoubt) => match self.get(key, now).await? {
                 Some(entry) => Inserted::New(entry.version),
                 None => return Err(StorageError::unavailable("the connection was cut")),
@@ -434,7 +434,7 @@ fn judged(bug: Bug, rounds: u32) -> Result<ContractReport, BrokenContract> {
     EphemeralContract::new(block_on, connect).rounds(rounds).run()
 }
 
-/// Runs the suite against a model whose connections are cut. Returns also how many calls that hit.
+/// Runs the suite against a model whose connections are cut. Returns also how many calls failed by that.
 fn judged_when_cut(bug: Bug, rounds: u32) -> (Result<ContractReport, BrokenContract>, u64) {
     let model = Model::new(bug);
     let connect = || async { Ok::<_, Infallible>(model.node()) };
@@ -459,7 +459,7 @@ fn honest_ephemeral_store_keeps_the_contract() {
     assert!(report.passed.iter().all(|(clause, _)| *clause == Clause::Ephemeral), "{report}");
 }
 
-/// Checks that the suite finds a bug by the case that is made for it. Returns that case.
+/// Asserts that the suite finds a bug with the case made for it. Returns that case.
 fn found_by(bug: Bug, part: &str, broken: &BrokenContract) -> &'static str {
     let text = broken.to_string();
     for violation in broken.violations() {

@@ -1,4 +1,4 @@
-//! The contract of a storage as a suite: storages that keep it pass, and for each clause there are storages with one bug
+//! The contract suite of a storage: correct storages pass, and for each clause there are storages with one bug
 //! that only this clause finds.
 
 mod bugs;
@@ -41,7 +41,7 @@ fn judged(bug: Bug, rounds: u32) -> Result<ContractReport, BrokenContract> {
 fn broken_by(bug: Bug) -> &'static BrokenContract {
     static FOUND: [OnceLock<BrokenContract>; 96] = [const { OnceLock::new() }; 96];
     FOUND[bug as usize].get_or_init(|| {
-        // A race that nobody lost in a few rounds is run again, for longer, as a host may do.
+        // A race that did not show the bug in a few rounds is run again with more rounds, as a host may do.
         let judged = judged(bug, 1).and_then(|_| judged(bug, 20));
         judged.err().unwrap_or_else(|| panic!("{bug:?} is not found"))
     })
@@ -52,7 +52,7 @@ fn honest_storage_that_waits_keeps_the_contract() {
     judged(Bug::None, 1).unwrap();
 }
 
-/// Passes every call on as it is.
+/// Forwards every call.
 struct PassOn;
 
 #[async_trait]
@@ -86,17 +86,17 @@ async fn reply_of_another_method_panics() {
     drop(Intercepted::new(MemoryStorage::new(), PurgesOnly).find_client("app").await);
 }
 
-/// Asserts that this clause and no other is broken, and that one of the cases is the one that was made for the bug.
+/// Asserts that only this clause is broken, and that the case made for the bug found it.
 fn assert_found(broken: &BrokenContract, bug: &str, clause: Clause, case: &str) {
     let mut clauses: BTreeSet<Clause> = broken.clauses();
     if bug == "CachesFinds" {
-        // Two rows from a cache may show a state that never was. Whether a case meets one depends on its timing.
+        // Two rows from a cache may show a state that never was. Whether a case sees one depends on its timing.
         clauses.remove(&Clause::Atomic);
     }
     assert_eq!(clauses, BTreeSet::from([clause]), "{bug}: {broken}");
     let cases = broken.cases();
     assert!(cases.iter().any(|name| name.contains(case)), "{bug} is not found by the case {case:?}: {broken}");
-    // Whoever reads it learns what it costs and what to do.
+    // The report says what a failure costs and what to do.
     let text = broken.to_string();
     for violation in broken.violations() {
         for part in [violation.case, violation.cost, violation.remedy] {
@@ -231,7 +231,7 @@ fn report_names_every_case_and_every_skipped_one() {
     assert!(names.into_iter().all(|name| text.contains(name)), "{text}");
 }
 
-/// All that a storage without a runtime needs.
+/// The minimum that a storage without a runtime needs.
 fn block_on(mut task: Task<'_>) {
     struct Unpark(Thread);
     impl Wake for Unpark {
@@ -292,7 +292,7 @@ fn contract_suite_worker() {
     let is_cached = std::env::var(CACHED).is_ok_and(|value| value == "true");
     let connect = || async {
         let remote = Remote::connect(&std::env::var(HUB).unwrap(), is_cached)?;
-        // Nothing reaches the storage that is wrapped.
+        // No call reaches the wrapped storage.
         Ok::<_, std::io::Error>(Intercepted::new(MemoryStorage::new(), remote))
     };
     storage_contract_worker(block_on, connect).unwrap();

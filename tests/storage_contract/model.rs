@@ -1,5 +1,5 @@
-//! A small honest storage over maps behind one lock, that waits before and after its work as a database does, and the bugs
-//! that can be planted in it, one at a time.
+//! A small correct storage over maps with one lock, which waits before and after its work as a database does, and the
+//! bugs that can be planted in it, one at a time.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -26,25 +26,25 @@ use crate::bugs::Bug;
 struct State {
     grants: BTreeMap<GrantId, Grant>,
     tokens: HashMap<TokenHash, StoredToken>,
-    /// Grants of which a part has been purged.
+    /// Grants that are partly purged.
     begun: BTreeSet<GrantId>,
     issuer: Option<String>,
-    /// One-time keys that were used in vain.
+    /// One-time keys that were used by a failed request.
     used: BTreeSet<TokenHash>,
-    /// What an old index knows.
+    /// The content of an outdated index.
     indexed: BTreeSet<GrantId>,
-    /// Grants that a call has revoked which has not come to their children yet.
+    /// Grants that a call has revoked without reaching their children yet.
     descending: BTreeSet<GrantId>,
-    /// How many redemptions of a token have begun, and tokens that are not shown yet.
+    /// How many redemptions of a token have begun, and tokens that are not visible yet.
     wanted: HashMap<TokenHash, usize>,
     hidden: BTreeSet<TokenHash>,
-    /// The last redemption: the token as it was before, and its successors. And how often connections had been cut by then.
+    /// The last redemption: the token as it was before, its successors, and how often connections had been cut by then.
     last: Option<(StoredToken, Vec<TokenHash>, u64)>,
     /// How often connections had been cut when a token was spent.
     spent_at: HashMap<TokenHash, u64>,
 }
 
-/// Long enough for other threads to do something in between, as the way to a database is.
+/// Long enough for other threads to act in between, like a database round trip.
 async fn others_run() {
     for _ in 0..20 {
         std::thread::yield_now();
@@ -52,7 +52,7 @@ async fn others_run() {
     }
 }
 
-/// The details of a token as one reads and writes them who knows no other member than these.
+/// The details of a token as a program reads and writes them that knows no members but these.
 fn known(details: &TokenDetails) -> TokenDetails {
     let mut members = serde_json::to_value(details).unwrap();
     members
@@ -73,7 +73,7 @@ pub(crate) struct Model {
     state: Arc<tokio::sync::Mutex<State>>,
     cache: Mutex<HashMap<TokenHash, Option<Found>>>,
     clients: MemoryStorage,
-    /// How often all connections were cut, and how many calls that hit.
+    /// How often all connections were cut, and how many calls failed by that.
     cuts: Arc<AtomicU64>,
     pub(crate) hit: Arc<AtomicU64>,
 }
@@ -90,7 +90,7 @@ impl Model {
         Self { bug: self.bug, state, cache: Mutex::default(), clients, cuts, hit }
     }
 
-    /// Cuts all connections: calls under way fail, whether their work was done or not.
+    /// Cuts all connections: calls in flight fail, whether or not their work was done.
     pub(crate) fn cut(&self) {
         self.cuts.fetch_add(1, Ordering::SeqCst);
     }
@@ -107,11 +107,11 @@ impl Model {
         Err(StorageError::unavailable("the connection was cut"))
     }
 
-    /// Runs a step: waits, works with the lock held, waits. A cut in between is an error, before the work or after it.
+    /// Runs a step: waits, works with the lock held, waits. A cut in between is an error, before or after the work.
     async fn step<T>(&self, work: impl AsyncFnOnce(&mut State) -> Result<T, StorageError>) -> Result<T, StorageError> {
         let cuts = self.cuts.load(Ordering::SeqCst);
         yield_now().await;
-        // Once connections are cut at all, other threads run while a call is under way, so that cuts hit calls.
+        // Once connections are being cut, other threads run during a call, so the cuts hit calls.
         if cuts > 0 {
             std::thread::yield_now();
         }
@@ -121,7 +121,7 @@ impl Model {
         let done = work(&mut state).await;
         drop(state);
         yield_now().await;
-        // The answer is on its way for long.
+        // The answer takes long.
         if self.has(Bug::ForgetsAttemptsWhenCut) {
             others_run().await;
         }
@@ -129,7 +129,7 @@ impl Model {
         done
     }
 
-    /// What was only in memory is gone with the first call after a cut.
+    /// Drops, at the first call after a cut, the data that was only in memory.
     fn lose(&self, state: &mut State) {
         if let Some((before, successors, cuts)) = state.last.take_if(|_| self.has(Bug::LosesWhatItAnswered)) {
             if cuts == self.cuts.load(Ordering::SeqCst) {
@@ -145,7 +145,7 @@ impl Model {
         self.cache.lock().unwrap().clear();
     }
 
-    /// What is stored of a grant that should be stored.
+    /// The record that is stored for a grant.
     fn kept_grant(&self, grant: &Grant) -> Grant {
         let mut grant = grant.clone();
         match self.bug {
@@ -179,7 +179,7 @@ impl Model {
         token
     }
 
-    /// What to answer without writing anything.
+    /// The answer without a write, if there is one.
     fn refuse(&self, state: &State, redemption: &Redemption) -> Option<RedeemOutcome> {
         let now = if self.has(Bug::RedeemsByItsClock) { OffsetDateTime::now_utc() } else { redemption.at };
         let Some(token) = state.tokens.get(&redemption.token) else { return Some(RedeemOutcome::Dead) };
@@ -201,7 +201,7 @@ impl Model {
         answer.or_else(|| (token.expires_at <= now).then_some(RedeemOutcome::Dead))
     }
 
-    /// All that a redemption writes but the successors.
+    /// All writes of a redemption except the successors.
     fn mark(&self, state: &mut State, redemption: &Redemption) {
         let mut parent = None;
         if let Some(token) = state.tokens.get_mut(&redemption.token)
@@ -233,7 +233,7 @@ impl Model {
         }
     }
 
-    /// Why a grant is not opened, if it is not a failure.
+    /// Why a grant is not opened, other than by a failure.
     fn why_not_open(&self, state: &State, grant: &Grant, tokens: &[StoredToken]) -> Option<Opened> {
         let parent = grant.parent_grant.and_then(|id| state.grants.get(&id)).filter(|it| !state.begun.contains(&it.id));
         let may_open = match self.bug {
@@ -246,7 +246,7 @@ impl Model {
         if !may_open {
             return Some(Opened::ParentDead);
         }
-        // These bugs show while the first grant lives; what comes after is a matter of another clause.
+        // These bugs show while the first grant lives; later effects belong to another clause.
         let lives = |row: &StoredToken| state.grants.get(&row.grant_id).is_some_and(|of| of.is_live(grant.opened_at));
         let is_overlooked =
             |row: &StoredToken| (self.has(Bug::FailsForUsedKeys) || self.has(Bug::ForgetsKeys)) && lives(row);
@@ -256,7 +256,7 @@ impl Model {
         keys(tokens).any(is_used).then_some(Opened::Taken)
     }
 
-    /// Revokes what descends from the reached grants, in a step of its own. With a bug, only what it has listed before.
+    /// Revokes the descendants of the reached grants, in a separate step. With a bug, only those that it listed before.
     fn revoke_descendants(
         &self,
         state: &mut State,
@@ -284,7 +284,7 @@ impl Model {
         }
     }
 
-    /// Makes the storage an issuer's if its present owner allows that.
+    /// Assigns the storage to an issuer if its present owner allows that.
     async fn own(&self, issuer: &str, may_own: impl Fn(Option<&str>) -> bool) -> Result<(), IssuerError> {
         let owner = self
             .step(async |state| {
@@ -335,7 +335,7 @@ impl Model {
         }
     }
 
-    /// Everything that is due, in the order in which it may go.
+    /// Everything that is due, in the order in which it may be removed.
     fn due(&self, state: &State, before: OffsetDateTime) -> Vec<Due> {
         let end = |grant: &Grant| {
             let revoked_at = grant.revoked_at.filter(|_| !self.has(Bug::PurgesTheRevokedNever));
@@ -372,7 +372,7 @@ impl Model {
     }
 
     fn purge(&self, state: &mut State, before: OffsetDateTime, limit: usize) -> usize {
-        // A revocation that was given up is completed, before its parent goes.
+        // A cancelled revocation is completed before its parent is removed.
         let is_due = |grant: &Grant| match self.bug {
             Bug::PurgesParentsFirst => false,
             Bug::PurgesChildrenToo => grant.ends_at() <= before,
@@ -405,7 +405,7 @@ impl Model {
         due.len().min(limit)
     }
 
-    /// What a redemption does with the lock held. `before` is its grant as it was read earlier, by a storage that reads first.
+    /// A redemption with the lock held. `before` is its grant as a storage with a separate read saw it.
     async fn redeem_at_once(
         &self,
         state: &mut State,
@@ -420,13 +420,13 @@ impl Model {
             grant.revoked_at = before.revoked_at;
         }
         let refused = match self.bug {
-            // It has decided before. All but the decision is atomic: what was purged in between stays so.
+            // It has decided before. All but the decision is atomic: rows purged in between stay purged.
             Bug::ChecksThenActs => {
                 let is_there =
                     state.grants.contains_key(&redemption.grant_id) && !state.begun.contains(&redemption.grant_id);
                 (!is_there).then_some(RedeemOutcome::Dead)
             }
-            // It has looked for its own attempt before, so now it must be another's.
+            // It has looked for its own attempt before, so any attempt now belongs to another call.
             Bug::LooksForTheAttemptFirst => match self.refuse(state, redemption) {
                 Some(RedeemOutcome::Done) => Some(RedeemOutcome::AlreadySpent),
                 other => other,
@@ -442,7 +442,8 @@ impl Model {
             }
             return Ok(answer);
         }
-        // Of two uses at once the later one finds another version of the grant when it writes, and gives up quietly.
+        // Of two parallel uses the later one finds another version of the grant when it writes, and stops without an
+        // error.
         let last_used_at = state.grants.get(&redemption.grant_id).map(|grant| grant.last_used_at);
         if self.has(Bug::LosesAUse) && before.is_some_and(|before| Some(before.last_used_at) != last_used_at) {
             return Ok(RedeemOutcome::Done);
@@ -487,7 +488,7 @@ enum Due {
 impl Storage for Model {
     async fn open_grant(&self, grant: &Arc<Grant>, tokens: &[StoredToken]) -> Result<Opened, StorageError> {
         self.forget();
-        // What a storage saw that looks first and then stores.
+        // The view of a storage that reads first and then stores.
         let mut seen = None;
         let looks_first = match self.bug {
             Bug::LooksAtTheParentFirst => grant.parent_grant.is_some(),
@@ -512,7 +513,7 @@ impl Storage for Model {
             if !self.has(Bug::OverwritesAGrant) && state.grants.contains_key(&grant.id) {
                 return Err(StorageError::new("the grant's identifier is taken"));
             }
-            // Each insert is a transaction of its own, and the first one that fails ends it.
+            // Each insert is a separate transaction, and the first one that fails ends the loop.
             if self.has(Bug::OpensWithoutATransaction) {
                 state.grants.insert(grant.id, (**grant).clone());
                 for token in tokens {
@@ -633,7 +634,7 @@ impl Storage for Model {
 
     async fn revoke_grants(&self, which: &GrantSelector, at: OffsetDateTime) -> Result<u64, StorageError> {
         self.forget();
-        // The rows as a storage saw them that reads first, then thinks, and then writes.
+        // The rows as a storage saw them that reads first and writes later.
         let mut read = None;
         if matches!(self.bug, Bug::RevokesByAnOldList | Bug::RevokesByWholeRows) {
             let is_left = |grant: &Grant| which.selects(grant) && grant.revoked_at.is_none();
@@ -644,7 +645,7 @@ impl Storage for Model {
             read = Some(rows.await?);
             others_run().await;
         }
-        // What a storage sees that lists the whole family before it marks anything.
+        // The view of a storage that lists the whole family before it marks anything.
         let mut old = None;
         if self.has(Bug::DescendsByAnOldList) {
             old = Some(self.step(async |state| Ok(state.grants.keys().copied().collect::<BTreeSet<_>>())).await?);
@@ -690,7 +691,7 @@ impl Storage for Model {
             return Ok(revoked);
         }
         if self.has(Bug::LeavesTheRestToAnother) {
-            // Other calls have to reach the mark in between, on a busy machine too.
+            // Other calls must reach the mark in between, even on a busy machine.
             for _ in 0..50 {
                 others_run().await;
             }
@@ -774,7 +775,7 @@ impl ClientStore for Model {
 }
 
 impl Model {
-    /// Updates from whatever version is stored.
+    /// Updates from any stored version.
     async fn update_blindly(&self, client: Client) -> Result<(), RegistryError> {
         loop {
             let found = self.find_client(client.id().as_str()).await?.ok_or(RegistryError::Unknown)?;

@@ -1,4 +1,4 @@
-//! A model served to other processes, one line of JSON a call, and the storage through which they see it.
+//! A model served to other processes, one line of JSON for each call, and the storage that connects to it.
 
 use std::collections::HashMap;
 use std::io::{self, BufRead, BufReader, Write};
@@ -16,7 +16,7 @@ use time::serde::rfc3339;
 
 use crate::model::Model;
 
-/// What the workers of the suite call; they list and purge nothing.
+/// The calls of the suite's workers; they list and purge nothing.
 #[derive(Serialize, Deserialize)]
 enum Sent {
     Open(Grant, Vec<StoredToken>),
@@ -36,7 +36,7 @@ enum Answer {
     Failed,
 }
 
-/// Serves a model to whoever connects.
+/// Serves a model to all connections.
 pub(crate) struct Hub(String);
 
 impl Hub {
@@ -57,7 +57,7 @@ impl Hub {
     }
 }
 
-/// Until the other side hangs up.
+/// Serves one connection until the other side closes it.
 fn serve(mut stream: &TcpStream, model: &Model) {
     stream.set_nodelay(true).unwrap();
     for line in BufReader::new(stream).lines() {
@@ -85,7 +85,7 @@ async fn answer(model: &Model, sent: Sent) -> Result<Answer, StorageError> {
     })
 }
 
-/// Sends each call to the hub; with a bug, it remembers what it found until it writes something itself.
+/// Sends each call to the hub; with a bug, it caches results until it writes something itself.
 pub(crate) struct Remote {
     stream: Mutex<BufReader<TcpStream>>,
     cache: Option<Mutex<HashMap<TokenHash, Found>>>,

@@ -1,4 +1,4 @@
-//! Client assertions are not offered: none gets a client in, and none is taken for absent.
+//! Client assertions are not offered: each is refused, and none is ignored.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -23,7 +23,7 @@ fn jwt(header: &Value, claims: &str, key: Option<&str>) -> String {
     format!("{signed}.{}", signature.unwrap_or_default())
 }
 
-/// What other servers were fooled or felled by, and what a lenient one would accept.
+/// Assertions that other servers accepted or crashed on, and ones that a lenient server would accept.
 fn assertions(client: &TestClient) -> Vec<String> {
     let claims = |exp: &str| {
         let id = &client.id;

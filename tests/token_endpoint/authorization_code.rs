@@ -1,4 +1,4 @@
-//! Redeeming codes (RFC 6749 §4.1.3): whose they are, what they are bound to, what they give.
+//! Redeeming codes (RFC 6749 §4.1.3): the client, the bindings, and the tokens.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -62,7 +62,7 @@ async fn redirect_uri_must_be_repeated_exactly() {
     granted(&t, &token_as(&app, &pairs)).await;
 }
 
-/// The code for a request that named no redirect URI.
+/// The code of a request without a redirect URI.
 async fn code_without_redirect_uri(t: &TestServer, client_id: &str) -> String {
     let request = AuthorizationRequest::code(client_id).scope("user:read").code_challenge_s256(CHALLENGE);
     let Ok(pending) = t.authorization_request(&request).await else { panic!("one URI is registered") };
@@ -99,7 +99,7 @@ async fn oauth_2_1_client_may_omit_redirect_uri_not_change_it() {
     let changed = token_as(&app, &with(&pairs, "redirect_uri", "https://app.example/other"));
     bad_grant(&t, &changed, "RedirectUriMismatch").await;
     granted(&t, &token_as(&app, &with(&pairs, "redirect_uri", ""))).await;
-    // Without PKCE nothing would take the place of the redirect URI.
+    // Without PKCE nothing would replace the redirect URI.
     let approved = t.authorize(&app).without_pkce().approve_as("alice").await;
     let pairs = redemption(&approved, &app);
     bad_grant(&t, &token_as(&app, &with(&pairs, "redirect_uri", "")), "RedirectUriMismatch").await;

@@ -1,4 +1,4 @@
-//! Who a client is, and how it proves it (RFC 6749 §2.3, §3.2.1).
+//! Client authentication (RFC 6749 §2.3, §3.2.1).
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -36,7 +36,7 @@ fn by_body(id: &str, secret: &str) -> Request {
     token(&[&MACHINE[..], &[("client_id", id), ("client_secret", secret)]].concat())
 }
 
-/// A Basic header whose credentials are exactly these bytes.
+/// A Basic header with exactly these bytes as credentials.
 fn raw_basic(credentials: impl AsRef<[u8]>) -> Request {
     token(&MACHINE).with_header("authorization", format!("Basic {}", STANDARD.encode(credentials)))
 }
@@ -57,7 +57,7 @@ async fn client_id_alone_never_authenticates_confidential_client() {
     let approved = t.authorize(&app).approve_as("alice").await;
     let redeem = redemption(&approved, &app);
     let refresh = [("grant_type", "refresh_token"), ("refresh_token", refresh_of(&tokens).expose())];
-    // A right verifier proves where the code came from, not who redeems it.
+    // A right verifier proves where the code came from, not which client redeems it.
     for pairs in [&MACHINE[..], &redeem, &refresh] {
         let named = [pairs, &[("client_id", app.id.as_str())]].concat();
         bad_client(&t, &token(&named), "MissingClientAuthentication").await;
@@ -142,17 +142,17 @@ async fn basic_credentials_are_decoded_and_split_at_first_colon() {
         .await;
     granted(&t, &by_basic(&app.id, secret)).await;
     granted(&t, &by_body(&app.id, secret)).await;
-    // Only the id has to escape its colons; the secret may hold them raw.
+    // Only the identifier has to escape its colons; the secret may contain them unescaped.
     let encoded_id: String = url::form_urlencoded::byte_serialize(id.as_bytes()).collect();
     let half_raw = secret.replace('%', "%25").replace('+', "%2B").replace(' ', "+");
     assert!(half_raw.contains(':'));
     granted(&t, &raw_basic(format!("{encoded_id}:{half_raw}"))).await;
-    // Unescaped, the pair means something else.
+    // Unescaped, the pair has another meaning.
     bad_client(&t, &raw_basic(format!("{encoded_id}:{secret}")), "UnencodedCredentials").await;
     bad_client(&t, &raw_basic(format!("{id}:{secret}")), "UnencodedCredentials").await;
 }
 
-/// Guards: a client whose header is malformed learns how to authenticate.
+/// A client with a malformed header gets a challenge.
 // covers: AMB-03, CA-13 (RFC 6749 §5.2), B36
 #[tokio::test]
 async fn unreadable_authorization_header_gets_401_and_challenge() {
@@ -183,7 +183,7 @@ async fn unreadable_authorization_header_gets_401_and_challenge() {
     }
 }
 
-/// Guards: a developer whose library sends secrets unencoded reads why they are refused, and an attacker reads nothing.
+/// A developer whose library sends unencoded secrets gets an explanation, and an attacker learns nothing from it.
 // covers: AMB-03, CA-05 (RFC 6749 §2.3.1), CA-15 (RFC 6749 §5.2)
 #[tokio::test]
 async fn unencoded_basic_credentials_get_advice_to_encode() {
@@ -206,19 +206,19 @@ async fn unencoded_basic_credentials_get_advice_to_encode() {
             answers.push((response.body().to_vec(), header_values(&response, "www-authenticate").join("")));
         }
     }
-    // The right one, sent raw by a client that must encode it.
+    // The right secret, sent raw by a client that must encode it.
     let response = bad_client(&t, &raw_basic(format!("strict:{secret}")), "UnencodedCredentials").await;
     answers.push((response.body().to_vec(), header_values(&response, "www-authenticate").join("")));
     answers.dedup();
     assert_eq!(answers.len(), 1, "the answers can be told apart");
     let told = "client authentication failed: form-encode the identifier and the secret in Authorization: Basic";
     assert_eq!(crate::common::json(&response)["error_description"], told);
-    // Without such characters there is nothing to tell, nor in a body.
+    // Without such characters there is nothing to explain, nor in a body.
     bad_client(&t, &by_basic("strict", "wrong"), "ClientAuthenticationFailed").await;
     bad_client(&t, &by_body("strict", "a+b"), "ClientAuthenticationFailed").await;
 }
 
-/// Guards: clients of libraries that do not form-encode, where an administrator has allowed it.
+/// For clients of libraries that do not form-encode, if an administrator has allowed it.
 #[tokio::test]
 async fn raw_basic_secret_needs_the_client_switch() {
     let seen = Seen::default();
@@ -244,10 +244,10 @@ async fn raw_basic_secret_needs_the_client_switch() {
         bad_client(&t, &raw_basic(format!("{strict}:{secret}")), "UnencodedCredentials").await;
         bad_client(&t, &raw_basic(format!("nobody-we-know:{secret}")), "UnencodedCredentials").await;
         bad_client(&t, &raw_basic(format!("{lenient}:{secret}x")), "UnencodedCredentials").await;
-        // One attempt each, whichever client it is, so a limiter counts each once.
+        // One attempt each, for any client, so a limiter counts each once.
         let ids: Vec<String> = seen.0.lock().unwrap()[attempts..].to_vec();
         assert_eq!(ids, [&lenient, &strict, "nobody-we-know", &lenient], "{secret}");
-        // Where the identifier reads otherwise without decoding, the secret is not read so either.
+        // If the raw identifier differs from the decoded one, the secret is not read raw either.
         let encoded_id = escaped.replace('+', "%2B");
         bad_client(&t, &raw_basic(format!("{encoded_id}:{secret}")), "UnencodedCredentials").await;
         // A body is decoded once, by its form.
@@ -256,7 +256,7 @@ async fn raw_basic_secret_needs_the_client_switch() {
     }
 }
 
-/// Guards: only an administrator lets a client send its secret raw.
+/// Only an administrator can let a client send its secret raw.
 #[test]
 fn raw_basic_secret_switch_is_administrators_and_off() {
     let secret = ClientSecret::new("a+b");
@@ -278,7 +278,7 @@ fn raw_basic_secret_switch_is_administrators_and_off() {
     assert_eq!(public.build().unwrap_err(), ClientError::PublicWithCredentials);
 }
 
-/// Guards: a store that finds a client by a looser comparison than equality.
+/// A store that finds a client by a looser comparison than equality.
 #[tokio::test]
 async fn client_with_another_identifier_is_a_server_error() {
     let storage = grantor::MemoryStorage::new();
@@ -325,7 +325,7 @@ impl ClientStore for AnyCase {
     }
 }
 
-/// Notes the identifier of each attempt, and compares digests.
+/// Records the identifier of each attempt, and compares digests.
 #[derive(Clone, Default)]
 struct Seen(Arc<Mutex<Vec<String>>>);
 
@@ -527,7 +527,7 @@ async fn expired_credential_fails_even_if_the_host_accepts_it() {
     granted(&t, &by_basic("vaulted", "checked-in-the-vault")).await;
     t.clock.advance(Duration::hours(1));
     bad_client(&t, &by_basic("vaulted", "checked-in-the-vault"), "ClientAuthenticationFailed").await;
-    // An authenticator that accepts everybody does not create clients.
+    // An authenticator that accepts everything does not create clients.
     bad_client(&t, &by_basic("nobody-we-know", "x"), "UnknownClient").await;
 }
 
@@ -615,7 +615,7 @@ async fn changed_registration_applies_from_the_next_request() {
         .await;
 }
 
-/// Says the same about every secret.
+/// Gives the same answer for every secret.
 struct Says(Verdict<()>);
 
 #[async_trait]
@@ -632,7 +632,7 @@ impl Authenticator for Says {
     }
 }
 
-/// Lets an identifier fail three times from one peer.
+/// Throttles an identifier after three failures from one peer.
 #[derive(Clone, Default)]
 struct Limiter(Arc<Mutex<Failures>>);
 

@@ -92,7 +92,7 @@ async fn scope_beyond_the_client_is_refused_not_reduced() {
     }
 }
 
-/// What a user can consent to and what the client can do by itself are two lists.
+/// The scope that users can consent to and the scope that the client has for itself are two lists.
 // covers: GK-04 (RFC 6749 §3.3)
 #[tokio::test]
 async fn own_scope_of_a_client_is_apart_from_its_users() {
@@ -114,7 +114,7 @@ async fn own_scope_of_a_client_is_apart_from_its_users() {
     assert_eq!(bare["scope"], "user:write");
     let of_user = t.authorize(&app).approve_as("alice").await.redeem().await.unwrap();
     assert_eq!(of_user.scope.as_str(), "user:read");
-    // A refresh is judged by the grant, and introspection by the token: the second list changes neither.
+    // A refresh uses the grant's scope, and introspection the token's: the second list changes neither.
     let refresh = of_user.refresh_token.as_ref().unwrap();
     let refreshed = t.refresh(&app, refresh).await.unwrap();
     assert_eq!(refreshed.scope.as_str(), "user:read");
@@ -156,14 +156,14 @@ async fn self_registered_client_has_no_own_scope() {
     }
     let app = register(|client| client.own_scope("user:read")).await;
     assert_eq!(granted(&t, &token_as(&app, &MACHINE)).await["scope"], "user:read");
-    // No user is asked, so a client of an administrator has all scopes on its own authority only by a list.
+    // No user is asked, so a client of an administrator gets all scopes for itself only by an explicit list.
     let app = t.confidential_client_with(|client| client.client_credentials().all_offered_scopes()).await;
     assert_eq!(granted(&t, &token_as(&app, &MACHINE)).await["scope"], "user:read");
     let beyond = [("grant_type", "client_credentials"), ("scope", "user:write")];
     refused_for(&t, &token_as(&app, &beyond), 400, "invalid_scope", "ScopeNotAllowed").await;
 }
 
-/// Guards: a registration that does not say who entered it is nobody's that the server trusts. From the security review, 19.
+/// A registration without a known registrar is not trusted.
 // covers: GK-04 (RFC 6749 §3.3), CA-31 (OAuth 2.1 §2.4)
 #[tokio::test]
 async fn registration_without_origin_has_no_own_scope() {
@@ -190,12 +190,12 @@ async fn registration_without_origin_has_no_own_scope() {
 
         parts.registered_by = RegisteredBy::Administrator;
         let t = TestServer::new();
-        // Who registered it survives storing.
+        // Storing keeps the registrar.
         let parts = ClientParts::from_stored(&serde_json::to_string(&parts).unwrap()).unwrap();
         let app = t.register(Client::from_parts(parts), Some(ClientSecret::new(secret.expose()))).await;
         assert_eq!(granted(&t, &token_as(&app, &MACHINE)).await["scope"], "user:read");
     }
-    // What stands in the program is the administrator's.
+    // A client built in the program is registered by the administrator.
     let built = Client::confidential("app", ClientCredential::secret(&secret)).client_credentials().build().unwrap();
     assert_eq!(built.registered_by(), RegisteredBy::Administrator);
 }

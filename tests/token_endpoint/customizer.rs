@@ -1,4 +1,5 @@
-//! The token customizer at the token endpoint: what it sees, what it may change, and that it can't widen or replace anything.
+//! The token customizer at the token endpoint: its input, its allowed changes, and that it can't widen or replace
+//! anything.
 
 use std::sync::{Arc, Mutex};
 
@@ -16,12 +17,12 @@ use crate::support::{
     Spy, access_token, bad_grant, granted, header_values, refresh, refresh_of, refused, row, rows, tokens_of,
 };
 
-/// What two times differ by at least.
+/// The smallest difference between two times.
 const TICK: Duration = Duration::microseconds(1);
 
 type Answer = dyn Fn(&Issuance<'_>) -> Result<TokenChanges, Error> + Send + Sync;
 
-/// A customizer that answers as a test wants it to, and notes what it was asked. At first it changes nothing.
+/// A customizer with configurable decisions that records its calls. At first it changes nothing.
 #[derive(Clone)]
 struct Scripted(Arc<Mutex<Script>>);
 
@@ -39,7 +40,7 @@ impl Scripted {
         self.0.lock().unwrap().answer = Arc::new(answer);
     }
 
-    /// What it was asked since this was last called.
+    /// The calls since the last call of this method.
     fn asked(&self) -> Vec<String> {
         std::mem::take(&mut self.0.lock().unwrap().asked)
     }
@@ -166,7 +167,7 @@ fn nested(levels: usize) -> Value {
     (0..levels).fold(json!(1), |value, _| json!([value]))
 }
 
-/// A refresh that asks for less gets no more, whatever the grant has.
+/// A refresh with a narrower scope gets no more, whatever the grant has.
 #[tokio::test]
 async fn customizer_cannot_exceed_the_refresh_scope() {
     let (t, app, _, scripted) = customized().await;
@@ -181,7 +182,7 @@ async fn customizer_cannot_exceed_the_refresh_scope() {
 #[tokio::test]
 async fn customizer_narrows_shortens_and_adds_for_each_kind() {
     let (t, app, _, scripted) = customized().await;
-    // What a repeat says is what was said first: it is decided while the requests are made.
+    // A repeat returns the first answer: its members are decided at the first request.
     scripted.answer(|issuance| {
         let lifetime = issuance.access_token_lifetime / 4;
         let changes = TokenChanges::new().scope(scope("user:read")).access_token_lifetime(lifetime);
@@ -232,7 +233,7 @@ async fn reserved_and_taken_members_are_dropped_with_event() {
     }
 }
 
-/// What was decided the first time counts, not what the customizer would decide at the time of the repeat.
+/// The first decision counts, not the one at the time of the repeat.
 #[tokio::test]
 async fn repeat_of_customized_refresh_gets_the_same_answer() {
     let (t, app, spy, scripted) = customized().await;
@@ -261,7 +262,7 @@ async fn repeat_of_customized_refresh_gets_the_same_answer() {
             assert_eq!(granted(&t, &refresh(&app, old)).await, expected);
         }
     }
-    // The request decides what is repeated, not what became of it.
+    // The request decides what is repeated, not the later state of the token.
     scripted.answer(|_| Ok(TokenChanges::new()));
     let narrowed = [("grant_type", "refresh_token"), ("refresh_token", old), ("scope", "user:read")];
     bad_grant(&t, &token_as(&app, &narrowed), "RetryRefused").await;
@@ -270,13 +271,13 @@ async fn repeat_of_customized_refresh_gets_the_same_answer() {
     assert_eq!(spy.writes(), [&["insert"][..], &["replace"; 6]].concat(), "the count of repeats alone");
     assert_eq!(rows(&t, &hashes).await, before);
 
-    // What was narrowed once is not lost.
+    // Scope that was narrowed once is not lost.
     let next = granted(&t, &refresh(&app, first["refresh_token"].as_str().unwrap())).await;
     assert_eq!(next["scope"], SCOPE);
     assert_eq!(next.get("tenant"), None);
 }
 
-/// The client gets `invalid_grant`, and nothing counts as theft while the window of the policy is open.
+/// The client gets `invalid_grant`, and a reuse counts as no theft while the grace window of the policy is open.
 #[tokio::test]
 async fn repeat_with_shortened_access_token_revokes_nothing() {
     let (t, app, spy, scripted) = customized().await;
@@ -318,7 +319,7 @@ async fn members_are_stored_only_for_repeatable_answers() {
     assert!(format!("{changes:?}").contains("tenant") && !format!("{changes:?}").contains("a-secret"));
 }
 
-/// A row is read with a JSON parser that has a limit. A member that is allowed stays below it, whatever is around it.
+/// Rows are read by a JSON parser with a depth limit. An allowed member stays below it, with everything around it.
 #[tokio::test]
 async fn deepest_member_that_is_allowed_is_read_again() {
     let (t, app, _, scripted) = customized().await;
@@ -332,7 +333,7 @@ async fn deepest_member_that_is_allowed_is_read_again() {
     assert_eq!(read.details.response_members["m"], nested(32));
 }
 
-/// A shorter lifetime is cut like any other to what the grant has left, and never to nothing.
+/// A shorter lifetime is still limited by the grant's end, and is never zero.
 #[tokio::test]
 async fn shortened_lifetime_still_ends_with_the_grant() {
     let (t, app, _, scripted) = customized().await;

@@ -1,4 +1,4 @@
-//! Grants that an extension derives from another grant, and keys that it uses once.
+//! Grants that an extension derives from another grant, and its one-time keys.
 
 use std::sync::Arc;
 
@@ -18,8 +18,9 @@ use crate::support::{CB, access_token, bad_grant, bad_request, granted, lives, r
 
 const DERIVING: &str = "urn:example:grant:deriving";
 
-/// Derives a grant from the one of `subject_token`, and uses `voucher` once. The grant is one of its own if the request has
-/// `apart`. Its tokens can be refreshed if the request has `long`, and are of another type than `Bearer` if it has `bound`.
+/// Derives a grant from the grant of `subject_token`, and uses `voucher` once. The grant is independent if the request
+/// has `apart`. Its tokens can be refreshed if the request has `long`, and have another type than `Bearer` if it has
+/// `bound`.
 struct Deriving(GrantType);
 
 #[async_trait]
@@ -88,7 +89,7 @@ async fn derived_grant_is_revoked_with_its_parent() {
     assert_eq!(parent_of(&t, &grandchild).await, Some(row(&t, child.hash()).await.1.id));
     assert!(lives(&t, &child).await && lives(&t, &grandchild).await);
 
-    // A revoked access token ends itself alone, and nothing is derived from it any more.
+    // A revoked access token does not end its grant, but nothing can be derived from it.
     t.storage.revoke_access_token(&tokens.access_token.hash(), t.clock.now()).await.unwrap();
     assert!(lives(&t, &child).await);
     bad_grant(&t, &derive(&app, &[("subject_token", tokens.access_token.expose())]), "GrantEnded").await;
@@ -100,7 +101,7 @@ async fn derived_grant_is_revoked_with_its_parent() {
 #[tokio::test]
 async fn derived_grant_ends_no_later_than_its_parent() {
     let (t, app) = server().await;
-    // A parent without refresh tokens, which ends with its access token, in an hour.
+    // A parent without refresh tokens, which ends with its access token in an hour.
     let parent = access_token(&granted(&t, &derive(&app, &[])).await);
     let end = row(&t, parent.hash()).await.1.expires_at;
     t.clock.advance(Duration::minutes(50));
@@ -114,7 +115,7 @@ async fn derived_grant_ends_no_later_than_its_parent() {
     assert_eq!(refreshed["expires_in"], 300);
     let (token, grant) = row(&t, access_token(&refreshed).hash()).await;
     assert_eq!((token.expires_at, grant.expires_at), (end, end));
-    // Less than a second is nothing.
+    // Less than a second counts as nothing.
     t.clock.advance(Duration::minutes(5) - Duration::milliseconds(999));
     bad_grant(&t, &request, "GrantEnded").await;
     t.clock.advance(Duration::SECOND);
@@ -122,7 +123,7 @@ async fn derived_grant_ends_no_later_than_its_parent() {
     bad_grant(&t, &refresh(&app, refreshed["refresh_token"].as_str().unwrap()), "GrantEnded").await;
 }
 
-/// Else a token that is worth nothing without its proof could be traded for one that needs none.
+/// Otherwise a token that needs a proof could be exchanged for one that needs none.
 #[tokio::test]
 async fn nothing_is_derived_from_a_token_bound_to_a_proof() {
     let (t, app) = server().await;
@@ -134,7 +135,7 @@ async fn nothing_is_derived_from_a_token_bound_to_a_proof() {
     assert_eq!(t.faults.calls() - before, 2, "the client and the token; nothing is written");
 }
 
-/// What the member demands is not enforced here, so the token proves nothing.
+/// The member is not enforced here, so the token proves nothing.
 #[tokio::test]
 async fn token_with_unknown_critical_member_is_no_parent() {
     let (t, app) = server().await;

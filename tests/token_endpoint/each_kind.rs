@@ -1,4 +1,4 @@
-//! One request for each way to tokens at the token endpoint, on a server whose writes are watched.
+//! One request for each kind of token issuance, on a server whose writes are recorded.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -42,7 +42,7 @@ impl GrantHandler for Ticket {
     }
 }
 
-/// A server that `change` completes, and a client that may use each grant.
+/// A server built with `change`, and a client that may use each grant type.
 pub(crate) async fn server(change: impl FnOnce(Builder) -> Builder) -> (TestServer, TestClient, Arc<Spy>) {
     let (mut t, spy) = (TestServer::new(), Arc::<Spy>::default());
     t.server = build(&t, &spy, change).await;
@@ -56,7 +56,7 @@ pub(crate) async fn server(change: impl FnOnce(Builder) -> Builder) -> (TestServ
     (t, app, spy)
 }
 
-/// A server over the records of `t`, that `change` completes.
+/// A server over the records of `t`, built with `change`.
 pub(crate) async fn build(
     t: &TestServer,
     spy: &Arc<Spy>,
@@ -79,7 +79,7 @@ pub(crate) async fn build(
     change(builder).build().await.expect("the settings make sense")
 }
 
-/// Requests that each get tokens for [`SCOPE`], each of a grant of its own; all but that of client credentials for alice.
+/// Requests that each get tokens for [`SCOPE`], each with a separate grant; all but client credentials for alice.
 pub(crate) async fn requests(t: &TestServer, app: &TestClient) -> Vec<(&'static str, Request)> {
     let approved = t.authorize(app).scope(SCOPE).approve_as("alice").await;
     let fresh = tokens_of(t, app).await;

@@ -1,4 +1,4 @@
-//! Where the randomness of codes and tokens comes from, and that all of it arrives (RFC 6749 §10.10).
+//! The randomness of codes and tokens, and that all of it is used (RFC 6749 §10.10).
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
@@ -10,7 +10,7 @@ use grantor::{AccessToken, AuthorizationServer, ClientSecret, Entropy, EntropyEr
 
 use crate::support::{CB, confidential, lives, public, refresh_of, row, tokens_of};
 
-/// Writes down every byte it hands out.
+/// Records every byte that it returns.
 #[derive(Clone)]
 struct Traced {
     source: SeededEntropy,
@@ -30,7 +30,7 @@ impl Traced {
         self.drawn.lock().unwrap().clear();
     }
 
-    /// Where the bytes stand among those drawn since [`forget`](Self::forget).
+    /// The position of the bytes among those drawn since [`forget`](Self::forget).
     #[track_caller]
     fn place_of(&self, bytes: &[u8]) -> usize {
         let drawn = self.drawn.lock().unwrap();
@@ -62,7 +62,7 @@ async fn codes_tokens_and_seeds_are_256_fresh_bits() {
     let second = t.refresh(&app, refresh_of(&first)).await.unwrap();
     let spent = row(&t, refresh_of(&first).hash()).await.0.spent.clone().unwrap();
     places.push((entropy.place_of(spent.seed.unwrap().expose()), 32));
-    // No bit serves twice, so knowing one value says nothing about another.
+    // No bit is used twice, so one value reveals nothing about another.
     places.sort_unstable();
     assert!(places.windows(2).all(|pair| pair[0].0 + pair[0].1 <= pair[1].0), "{places:?}");
     assert_ne!(decoded(second.access_token.expose()), decoded(refresh_of(&second).expose()));

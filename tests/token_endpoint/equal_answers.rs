@@ -1,5 +1,5 @@
-//! For equal request faults, equal answers: a client that sends a faulty request learns nothing of what became of its token, and a
-//! client that sends a correct one is not told why its grant does not work.
+//! Equal faults get equal answers: a client that sends a faulty request learns nothing about the state of its token,
+//! and a client that sends a correct one does not learn why its grant does not work.
 
 use std::fmt::Write;
 use std::sync::Arc;
@@ -17,11 +17,11 @@ use crate::common::{VERIFIER, basic, form, text, token_as};
 use crate::each_kind::{SCOPE, TICKET, build, server};
 use crate::support::{CB, Spy, change_client, granted, redemption, refresh_of, row, tokens_of, with};
 
-/// What became of a code or refresh token before it is presented.
+/// The state of a code or refresh token before it is presented.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Unspent,
-    /// Of a refresh token: a code has no window.
+    /// For a refresh token only: a code has no window.
     SpentWithinWindow,
     SpentOutsideWindow,
     Expired,
@@ -40,7 +40,7 @@ const STATES: [State; 7] = [
     State::GrantRevoked,
 ];
 
-/// A server with a token in one of the states, and the parameters of the request that presents the token as it should be.
+/// A server with a token in one of the states, and the parameters of a correct request for it.
 struct Case {
     t: TestServer,
     app: TestClient,
@@ -119,7 +119,7 @@ impl Case {
         token_as(&self.app, &[&self.pairs()[..], &[(name, value)]].concat())
     }
 
-    /// The request with something appended to its body.
+    /// The request with text appended to its body.
     fn append(&self, more: &str) -> Request {
         let secret = self.app.secret.as_ref().expect("a confidential client").expose();
         self.by("/token", more, &self.app.id, secret)
@@ -140,7 +140,7 @@ fn whole(response: &Response) -> String {
     all + text(response)
 }
 
-/// Holds answers against the first of them.
+/// Compares responses with the first one.
 #[derive(Default)]
 struct Equal(Option<String>);
 
@@ -152,7 +152,7 @@ impl Equal {
     }
 }
 
-/// A fault of a request: what it is, the error code, and how it is made.
+/// A fault of a request: its name, the error code, and the change.
 type Fault = (&'static str, &'static str, fn(&Case) -> Request);
 
 /// Faults that a request with any token can have.
@@ -199,7 +199,7 @@ const CODE: [Fault; 8] = [
     ("no verifier", "invalid_grant", |case| case.with("code_verifier", "")),
 ];
 
-/// Each fault gets one answer in all states, and changes nothing in any.
+/// Each fault gets one answer in all states, and changes nothing.
 async fn check<F: Future<Output = Case>>(case: impl Fn(State) -> F, faults: &[Fault]) {
     for (fault, code, request) in faults {
         let mut equal = Equal::default();
@@ -225,7 +225,7 @@ async fn faulty_redemption_gets_one_answer_in_all_code_states() {
     check(Case::code, &[&ANY[..], &CODE].concat()).await;
 }
 
-/// The parameters that a token request can have, of other grant types too.
+/// The parameters of token requests, those of other grant types included.
 const PARAMETERS: [&str; 13] = [
     "grant_type",
     "refresh_token",
@@ -242,7 +242,7 @@ const PARAMETERS: [&str; 13] = [
     "resource",
 ];
 
-// From the security review, 18: no parameter of a request tells whether its refresh token was spent.
+// Regression: no parameter of a request may reveal whether its refresh token was spent.
 #[tokio::test]
 async fn broken_parameter_gets_one_answer_in_all_states() {
     type Break = (&'static str, fn(&str) -> String);
@@ -264,7 +264,7 @@ async fn broken_parameter_gets_one_answer_in_all_states() {
                 };
                 let response = case.t.server.token(&request).await;
                 if state == State::Unspent && response.status() == 200 {
-                    // A refresh has no use for it.
+                    // A refresh does not use it.
                     assert!(
                         ["code", "redirect_uri", "code_verifier", "username", "password", "resource"].contains(&name)
                     );
@@ -365,7 +365,7 @@ async fn short_lifetime_gets_one_answer_on_refresh_and_repeat() {
     }
 }
 
-/// A client that demands what this version does not enforce gets 503 whatever became of its token.
+/// A client with an unknown critical member gets 503 for a token in any state.
 #[tokio::test]
 async fn unenforced_client_member_gets_one_answer() {
     let mut equal = Equal::default();
@@ -401,7 +401,7 @@ async fn missing_grant_type_gets_one_answer_in_all_states() {
     }
 }
 
-/// A correct request for a token that does not work is not told why. Reuse is evidence, though: it ends the grant.
+/// A correct request for a token that does not work gets no reason. Reuse is still evidence: it ends the grant.
 #[tokio::test]
 async fn dead_grant_gets_one_refusal_whatever_its_state() {
     let mut equal = Equal::default();
@@ -445,7 +445,7 @@ async fn password_of_inactive_user_is_answered_like_a_wrong_one() {
     }
 }
 
-/// An extension grant for a subject that is suspended is answered like one for a subject that is gone.
+/// An extension grant gets the same answer for a suspended subject and for one that is gone.
 #[tokio::test]
 async fn extension_grant_answers_suspended_and_gone_alike() {
     let mut equal = Equal::default();
@@ -458,7 +458,7 @@ async fn extension_grant_answers_suspended_and_gone_alike() {
     }
 }
 
-/// What the host says about an issuance.
+/// The host's decision about an issuance.
 #[derive(Debug, Clone, Copy)]
 enum HostSays {
     Refused,
@@ -470,7 +470,7 @@ enum HostSays {
     StatusUnknown,
 }
 
-/// Says it of each refresh, of the first and of a repeated one.
+/// Makes this decision about each refresh, first or repeated.
 struct Host(HostSays);
 
 #[async_trait]
@@ -492,7 +492,7 @@ impl TokenCustomizer for Host {
     }
 }
 
-/// Accepts clients, and can't tell the status of any subject.
+/// Accepts clients, and fails for the status of every subject.
 struct Down;
 
 #[async_trait]
@@ -502,7 +502,7 @@ impl Authenticator for Down {
     }
 }
 
-/// A first refresh and a repeated one can't be told apart by what the host says, and spend nothing.
+/// The host's decision does not tell a first refresh from a repeated one, and spends nothing.
 #[tokio::test]
 async fn host_is_called_alike_on_refresh_and_repeat() {
     for (says, status) in [

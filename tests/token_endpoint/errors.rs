@@ -1,4 +1,4 @@
-//! Every error code of RFC 6749 §5.2, each by every way that leads to it, and the failures of the host.
+//! Every error code of RFC 6749 §5.2, in every way that leads to it, and the failures of the host.
 
 use async_trait::async_trait;
 use grantor::error::AuthenticatorError;
@@ -11,7 +11,7 @@ use time::Duration;
 use crate::common::{VERIFIER, basic, json, token, token_as};
 use crate::support::{CB, confidential, granted, header_values, redemption, refresh, refused, tokens_of, with};
 
-/// Sends each request and wants the same code each time, with a description that was fixed beforehand.
+/// Sends each request and expects the same code each time, with a fixed description.
 async fn all_refused(t: &TestServer, status: u16, error: &str, cases: &[(Request, &str)]) {
     for (request, description) in cases {
         let response = refused(t, request, status, error).await;
@@ -113,7 +113,7 @@ async fn invalid_grant_does_not_reveal_its_reason() {
             "the redirect URI differs from the one in the authorization request",
         ),
         (token_as(&app, &with(&code, "code_verifier", VERIFIER)), "PKCE: code_verifier does not match code_challenge"),
-        // Guards: who reads it knows which verifier is well-formed.
+        // The text must not reveal which verifier is well-formed.
         (
             token_as(&app, &with(&code, "code_verifier", "short")),
             "PKCE: code_verifier is malformed: it must have 43 to 128 characters out of A-Z a-z 0-9 - . _ ~",
@@ -167,7 +167,7 @@ async fn failing_authenticator_is_a_server_error_without_detail() {
     authenticator_failure(AuthenticatorError::new, 500, "server_error", None).await;
 }
 
-// From the security review, 20: what has no place in a bounded queue of password checks gets this answer.
+// A full queue of password checks gets this answer.
 // covers: B58
 #[tokio::test]
 async fn unavailable_authenticator_gets_503_and_retry_after() {
@@ -273,7 +273,7 @@ impl Authenticator for Throttling {
     }
 }
 
-/// Randomness that can run dry.
+/// Randomness that can run out.
 #[derive(Clone)]
 struct Dry(Arc<AtomicBool>);
 

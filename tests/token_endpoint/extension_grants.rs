@@ -1,4 +1,4 @@
-//! Grants that a host adds (RFC 6749 §4.5), through the same trait that the built-in ones implement.
+//! Extension grants of a host (RFC 6749 §4.5).
 
 use std::net::IpAddr;
 
@@ -57,7 +57,7 @@ impl GrantHandler for Voucher {
                 members.access_token_lifetime = Some(Duration::minutes(5));
                 members.extra.insert("issued_token_type".into(), "urn:example:token:odd".into());
                 members.extra.insert("balance".into(), json!({"euros": 10}));
-                // None of these is an extension's to say.
+                // An extension must not set any of these.
                 for standard in ["access_token", "token_type", "expires_in", "refresh_token", "scope"] {
                     members.extra.insert(standard.into(), "forged".into());
                 }
@@ -94,7 +94,7 @@ async fn server() -> (TestServer, TestClient) {
     (t, app)
 }
 
-/// What a client is told about a token.
+/// The introspection response about a token.
 async fn introspected(t: &TestServer, caller: &TestClient, token: &AccessToken) -> Value {
     let header = basic(&caller.id, caller.secret.as_ref().unwrap().expose());
     let request = Request::post_form("/introspect", common::form(&[("token", token.expose())]));
@@ -190,7 +190,7 @@ async fn non_bearer_token_is_introspected_but_not_accepted() {
             assert!(last.name == "bearer_refused" && last.text.contains(&grant.id.to_string()), "{}", last.text);
         }
     }
-    // RFC 6749 §5.1: the case of the name means nothing.
+    // RFC 6749 §5.1: the type name is case insensitive.
     let spelled = common::json(&t.server.token(&token_as(&app, &voucher("lower case"))).await);
     assert_eq!(spelled["token_type"], "bearer");
     assert!(lives(&t, &access_token(&spelled)).await);
@@ -265,7 +265,7 @@ async fn parameters_of_an_extension_follow_the_common_rules() {
     let twice = [&voucher("ten-euros")[..], &[("example_voucher", "ten-euros")]].concat();
     let reason = "RepeatedParameter(\"example_voucher\")";
     bad_request(&t, &token_as(&app, &twice), reason).await;
-    // Also in a request of another grant: it is a parameter that this server knows.
+    // Also in a request of another grant type: this server knows the parameter.
     let elsewhere = [("grant_type", "refresh_token"), ("example_voucher", "a"), ("example_voucher", "b")];
     bad_request(&t, &token_as(&app, &elsewhere), reason).await;
     for empty in [&voucher("")[..], &[("grant_type", VOUCHER)]] {
@@ -276,7 +276,7 @@ async fn parameters_of_an_extension_follow_the_common_rules() {
     bad_request(&t, &in_query, "ParameterInQuery(\"example_voucher\")").await;
     let beyond = [&voucher("ten-euros")[..], &[("scope", "user:read nonsense")]].concat();
     refused_for(&t, &token_as(&app, &beyond), 400, "invalid_scope", "UnknownScope").await;
-    // A server without the extension knows neither the grant nor its parameter.
+    // A server without the extension knows neither the grant type nor its parameter.
     let (plain, _) = spied(|_| {}).await;
     let other = plain.confidential_client_with(|client| client.extension_grant(VOUCHER).scope("user:read")).await;
     refused_for(&plain, &token_as(&other, &twice), 400, "unsupported_grant_type", "UnsupportedGrantType").await;

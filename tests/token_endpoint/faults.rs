@@ -1,4 +1,4 @@
-//! A storage that fails at any step of any grant: never a token, never a wrong code, and a second try works.
+//! A storage that fails at any step of any grant type: never a token, never a wrong code, and a second try works.
 
 use grantor::Request;
 use grantor::storage::RedeemOutcome;
@@ -9,7 +9,7 @@ use crate::support::{
     CB, bad_grant, granted, lives, public, redemption, refresh, refresh_of, refused, row, spied, tokens_of,
 };
 
-/// A request of one of the grants, ready to be sent, on a server of its own.
+/// A request of one grant type, ready to be sent, on a separate server.
 async fn prepared(grant_type: &str) -> (TestServer, TestClient, Request) {
     let t = TestServer::with_policy(|policy| policy.dangerous().allow_password_grant = true);
     t.users.add("alice", "correct horse");
@@ -120,7 +120,8 @@ async fn redemption_outcome_overrides_the_earlier_look_up() {
         spy.answer_redemptions_with(outcome);
         for request in [token_as(&app, &redemption(&approved, &app)), refresh(&app, refresh_of(&tokens).expose())] {
             spy.writes();
-            // A storage that says spent and then shows the token unspent breaks its contract; nobody loops over that.
+            // A storage that answers "spent" and then shows the token unspent breaks its contract; the server does not
+            // loop.
             refused(&t, &request, status, error).await;
             assert_eq!(spy.writes(), vec!["redeem"; redemptions]);
         }

@@ -1,4 +1,4 @@
-//! How long things live, and that the answer says so.
+//! Lifetimes, and that responses state them.
 
 use grantor::testing::TestServer;
 use grantor::{Clock, TokenRequest};

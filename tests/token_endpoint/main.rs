@@ -1,4 +1,4 @@
-//! The token endpoint (RFC 6749 §3.2): what it takes, what it gives, and what it refuses.
+//! The token endpoint (RFC 6749 §3.2): what it accepts, issues and refuses.
 #[path = "../common/mod.rs"]
 mod common;
 mod support;

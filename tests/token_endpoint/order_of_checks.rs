@@ -1,4 +1,4 @@
-//! Which of two faults is answered. Each table lists the faults of a request in the order in which they are checked; every
+//! Which of two faults decides the answer. Each table lists the faults of a request in the order of the checks; every
 //! pair of them is then put into one request, and the earlier one must win.
 
 use grantor::storage::GrantSelector;
@@ -9,7 +9,7 @@ use time::Duration;
 use crate::common::{basic, form};
 use crate::support::{CB, change_client, last_reason, redemption, refresh_of, row, tokens_of, with};
 
-/// A request under construction: valid until faults are put in.
+/// A request under construction, valid until faults are added.
 struct Attempt {
     t: TestServer,
     app: TestClient,
@@ -20,14 +20,14 @@ struct Attempt {
     header: String,
     pairs: Vec<(&'static str, String)>,
     raw: &'static str,
-    /// The grant that is meant to be used, if there is one.
+    /// The grant of the presented token, if there is one.
     grant: Option<GrantSelector>,
     revoke: bool,
     age: Duration,
 }
 
-/// A fault: what it concerns (two faults of the same part can't be in one request), how it is put in, and the reason that
-/// the observer is told.
+/// A fault: its part of the request (two faults of the same part are not combined), the change, and the reason that
+/// the observer gets.
 type Fault = (&'static str, fn(&mut Attempt), &'static str);
 
 impl Attempt {
@@ -76,7 +76,7 @@ fn header(app: &TestClient) -> String {
     basic(&app.id, app.secret.as_ref().expect("a confidential client").expose())
 }
 
-/// The faults that every grant has in common, up to the grant type.
+/// The faults that every grant type has in common, up to `grant_type`.
 const COMMON: [Fault; 11] = [
     ("method", |a| a.method = "GET", "MethodNotAllowed(\"POST\")"),
     ("size", |a| a.set("filler", &"x".repeat(70_000)), "BodyTooLarge"),
@@ -97,7 +97,7 @@ const COMMON: [Fault; 11] = [
 
 /// A valid redemption of a code.
 async fn code() -> Attempt {
-    // The password grant is there for others, so that there is one that the client may not use.
+    // The server has the password grant, so there is a grant type that the client may not use.
     let t = TestServer::with_policy(|policy| policy.dangerous().allow_password_grant = true);
     let (app, other) = (t.confidential_client(CB).await, t.confidential_client(CB).await);
     let server = t.clone();
@@ -112,7 +112,7 @@ async fn code() -> Attempt {
     attempt
 }
 
-/// A code that was redeemed before, so that all it takes is to present it again.
+/// A code that was redeemed before, so a correct request for it is a replay.
 async fn used_code() -> Attempt {
     let attempt = code().await;
     let pairs: Vec<(&str, &str)> = attempt.pairs.iter().map(|(name, value)| (*name, value.as_str())).collect();
@@ -132,7 +132,7 @@ const CODE: [Fault; 7] = [
     ("age", |a| a.age = Duration::minutes(2), "GrantEnded"),
 ];
 
-/// A valid refresh, by a server where tokens expire before their grant does.
+/// A valid refresh, on a server where tokens expire before their grant.
 async fn refresh() -> Attempt {
     let t = TestServer::with_policy(|policy| {
         policy.access_token_lifetime = Duration::hours(9);
@@ -185,7 +185,7 @@ const PASSWORD: [Fault; 5] = [
     ("username", |a| a.set("username", "mallory"), "ResourceOwnerRejected"),
 ];
 
-/// Puts every fault in alone and every pair together; `last` is what an attempt without any fault is refused for, if it is.
+/// Adds every fault alone and every pair together; `last` is the reason for refusing a request without a fault, if any.
 async fn check<F: Future<Output = Attempt>>(valid: impl Fn() -> F, faults: &[Fault], last: Option<&str>) {
     let (t, response) = valid().await.send().await;
     match last {
@@ -249,7 +249,7 @@ async fn refresh_reuse_is_detected_after_scope_before_expiry() {
 // covers: AMB-09
 #[tokio::test]
 async fn earlier_of_two_faults_in_a_password_request_decides() {
-    // The grant is this client's own, so that of the common faults the last one is none.
+    // The grant belongs to this client, so the last of the common faults does not apply.
     let [common @ .., _] = &COMMON[..] else { panic!("there are common faults") };
     check(password, &[common, &PASSWORD].concat(), None).await;
 }

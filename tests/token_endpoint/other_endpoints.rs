@@ -1,4 +1,4 @@
-//! Client authentication at an endpoint of the host's own, held against that of the token endpoint.
+//! Client authentication at an endpoint of the host, compared with the token endpoint.
 
 use grantor::client::ClientParts;
 use grantor::testing::{Fault, TestClient, TestServer};
@@ -9,7 +9,7 @@ use time::Duration;
 use crate::common::{basic, form, text};
 use crate::support::{confidential, public};
 
-/// An endpoint of the host's: it says which client it serves.
+/// An endpoint of the host that returns its client.
 async fn host_endpoint(t: &TestServer, request: &Request) -> Response {
     match t.server.authenticate_client(request).await {
         Ok(client) => Response::json(200, json!({ "client_id": client.id().as_str() }).to_string()),
@@ -71,7 +71,7 @@ async fn host_endpoint_refuses_as_the_token_endpoint() {
     }
 }
 
-/// Sends a request to both endpoints: status, headers, body and event are the same.
+/// Sends a request to both endpoints, and asserts that status, headers, body and event are the same.
 async fn assert_same_refusal(t: &TestServer, request: &Request) {
     let answer = host_endpoint(t, request).await;
     let expected = t.server.token(request).await;
@@ -103,7 +103,7 @@ async fn host_endpoint_accepts_each_authentication_method() {
     assert!(t.events.events().is_empty(), "a success is told by what comes of it");
 }
 
-/// What this version does not enforce may restrict the client.
+/// The unknown member may restrict the client.
 #[tokio::test]
 async fn host_endpoint_refuses_a_client_of_a_newer_version() {
     let (t, app) = public().await;

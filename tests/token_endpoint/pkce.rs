@@ -13,7 +13,7 @@ use crate::support::{
     CB, bad_client, bad_grant, bad_request, confidential, granted, public, redemption, row, rows, spied, with,
 };
 
-/// A server and a client with every PKCE habit switched on.
+/// A server and a client with every PKCE switch on.
 async fn lenient() -> (TestServer, TestClient) {
     let t = TestServer::with_policy(|policy| {
         policy.dangerous().pkce_optional = true;
@@ -123,7 +123,7 @@ async fn malformed_verifier_fails_even_if_its_hash_matches() {
 async fn nothing_in_the_token_request_changes_the_method() {
     let (t, app) = lenient().await;
     let code = code_for(&t, &app, &s256()).await;
-    // Were it plain, the challenge would be its own verifier.
+    // With `plain`, the challenge would be its own verifier.
     for extra in [
         &[][..],
         &[("code_challenge_method", "plain")],
@@ -135,7 +135,7 @@ async fn nothing_in_the_token_request_changes_the_method() {
     let pairs = [&redeeming(&code, VERIFIER)[..], &[("code_challenge_method", "plain")]].concat();
     granted(&t, &token_as(&app, &pairs)).await;
 
-    // And a plain challenge stays plain: the verifier that would hash to it is wrong.
+    // And a plain challenge stays plain: the verifier that hashes to it is wrong.
     let code = code_for(&t, &app, &[("code_challenge", CHALLENGE), ("code_challenge_method", "plain")]).await;
     let pairs = [&redeeming(&code, VERIFIER)[..], &[("code_challenge_method", "S256")]].concat();
     bad_grant(&t, &token_as(&app, &pairs), "WrongCodeVerifier").await;

@@ -1,4 +1,4 @@
-//! How often a grant may be refreshed: the rows of its spent refresh tokens are bounded, and none of them is dropped.
+//! The limit on refreshes of a grant: it bounds the rows of spent refresh tokens without removing any of them.
 
 use std::sync::Arc;
 
@@ -34,7 +34,7 @@ async fn server() -> (TestServer, Arc<Spy>) {
     spied(|policy| (policy.refresh_burst, policy.refresh_interval) = (BURST, INTERVAL)).await
 }
 
-/// The texts of the refresh tokens of a new grant that is refreshed as often as it may be at once; the last one is unspent.
+/// The refresh tokens of a new grant after as many refreshes as are allowed at once; the last one is unspent.
 async fn exhausted(t: &TestServer, app: &TestClient) -> Vec<String> {
     let mut tokens = vec![refresh_of(&tokens_of(t, app).await).expose().to_owned()];
     for _ in 0..BURST {
@@ -44,7 +44,6 @@ async fn exhausted(t: &TestServer, app: &TestClient) -> Vec<String> {
     tokens
 }
 
-// From the security review, 25.
 #[tokio::test]
 async fn refresh_rate_allows_a_burst_then_the_interval() {
     let (t, spy) = server().await;
@@ -60,25 +59,25 @@ async fn refresh_rate_allows_a_burst_then_the_interval() {
             t.clock.advance(TICK);
             token = refresh_in(&granted(&t, &refresh(&app, &token)).await);
         }
-        // What was not used is not lost.
+        // Unused refreshes are not lost.
         t.clock.advance(INTERVAL * 2);
         for _ in 0..2 {
             token = refresh_in(&granted(&t, &refresh(&app, &token)).await);
         }
         too_often(&t, &app, &token).await;
-        // Another grant of the client has a burst of its own.
+        // Another grant of the client has its own limit.
         exhausted(&t, &app).await;
     }
 }
 
-// From the security review, 25: the answer tells nothing of the token's state.
+// The response reveals nothing about the token's state.
 #[tokio::test]
 async fn too_frequent_refresh_and_repeat_get_one_answer() {
     let (mut t, spy) = server().await;
     let app = t.public_client(CB).await;
     let tokens = exhausted(&t, &app).await;
     let [spent, unspent] = &tokens[tokens.len() - 2..] else { unreachable!("there are more") };
-    // The limit is lowered, so that it holds for both.
+    // The limit is lowered, so it applies to both.
     let mut policy = t.policy().clone();
     policy.refresh_burst = 1;
     t.server = restarted(&t, Intercepted::new(t.storage.clone(), Arc::clone(&spy)), policy).await;
@@ -89,14 +88,13 @@ async fn too_frequent_refresh_and_repeat_get_one_answer() {
     assert!(spy.writes().is_empty());
 }
 
-// From the security review, 25.
 #[tokio::test]
 async fn repeats_of_a_token_count() {
     let (t, spy) = server().await;
     let app = t.public_client(CB).await;
     let first = refresh_of(&tokens_of(&t, &app).await).expose().to_owned();
     let second = refresh_in(&granted(&t, &refresh(&app, &first)).await);
-    // The first of them is free.
+    // The first repeat is free.
     for _ in 0..BURST {
         granted(&t, &refresh(&app, &first)).await;
     }
@@ -108,11 +106,11 @@ async fn repeats_of_a_token_count() {
     t.clock.advance(INTERVAL);
     granted(&t, &refresh(&app, &first)).await;
     too_often(&t, &app, &first).await;
-    // The client goes on with the token that it got.
+    // The client continues with the token that it got.
     granted(&t, &refresh(&app, &second)).await;
 }
 
-/// A client that has to wait for its repeat presents a token that counts as stolen.
+/// A client that must wait for its repeat presents a token that counts as stolen.
 #[tokio::test]
 async fn lost_answer_at_the_limit_is_given_again() {
     let (t, _) = server().await;
@@ -127,7 +125,7 @@ async fn lost_answer_at_the_limit_is_given_again() {
     }
 }
 
-// From the security review, 25: a full budget hides no theft.
+// The limit hides no theft.
 #[tokio::test]
 async fn late_reuse_revokes_a_grant_above_the_refresh_rate() {
     let (t, spy) = server().await;
@@ -142,7 +140,6 @@ async fn late_reuse_revokes_a_grant_above_the_refresh_rate() {
     bad_grant(&t, &refresh(&app, unspent), "GrantEnded").await;
 }
 
-// From the security review, 25.
 #[tokio::test]
 async fn evidence_of_every_refresh_stays() {
     let (t, _) = server().await;

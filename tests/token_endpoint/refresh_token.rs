@@ -1,4 +1,4 @@
-//! The refresh token grant (RFC 6749 §6): whose tokens are taken, and what a refresh can ask for.
+//! The refresh token grant (RFC 6749 §6): which tokens are accepted, and what a refresh can request.
 
 use grantor::storage::GrantSelector;
 use grantor::testing::TestServer;
@@ -143,7 +143,7 @@ async fn refresh_gets_the_granted_scope_and_never_a_default() {
         let own = [("grant_type", "refresh_token"), ("refresh_token", refresh_of(&tokens).expose())];
         assert_eq!(granted(&t, &token_as(&app, &[&own[..], pairs].concat())).await["scope"], "user:read");
     }
-    // Nor is anything added when the registration grows later.
+    // Nor is anything added when the registration gets more scope later.
     change_client(&t, &app, |parts| parts.default_scope = Some(grantor::Scope::parse(ALL).unwrap())).await;
     assert_eq!(granted(&t, &refresh(&app, refresh_of(&tokens).expose())).await["scope"], "user:read");
 }

@@ -1,4 +1,4 @@
-//! A redeemed code that is presented again: who can end a grant by it, who can't, and what dies.
+//! Replays of a redeemed code: which requests end the grant, which do not, and what ends with it.
 
 use std::sync::Arc;
 
@@ -74,10 +74,10 @@ async fn proven_code_replay_ends_the_grant_and_its_tokens() {
         let names = t.events.names();
         assert_eq!(names[names.len() - 2..], ["code_replayed", "token_refused"]);
         family.assert_dead(&t, &app).await;
-        // Once dead, a grant says no more about its codes.
+        // A dead grant reveals nothing more about its codes.
         bad_grant(&t, &request, "GrantEnded").await;
         assert_eq!(t.events.count("code_replayed"), replays + 1);
-        // Another grant of the same user and client has nothing to do with it.
+        // Another grant of the same user and client is not affected.
         assert!(lives(&t, &bystander.access_token).await);
         granted(&t, &refresh(&app, refresh_of(&bystander).expose())).await;
     }
@@ -154,7 +154,7 @@ async fn replay_after_host_revocation_revokes_no_second_time() {
     assert!(spy.writes().is_empty());
 }
 
-/// A server that tolerates a code which its client redeems again, and the writes of it.
+/// A server that tolerates a code redeemed again by its client, and its writes.
 async fn tolerant(more: impl FnOnce(&mut Policy)) -> (TestServer, Arc<Spy>) {
     spied(|policy| {
         policy.tolerate_repeated_codes = true;
@@ -166,7 +166,7 @@ async fn tolerant(more: impl FnOnce(&mut Policy)) -> (TestServer, Arc<Spy>) {
 const WINDOW: Duration = Duration::seconds(10);
 const TICK: Duration = Duration::microseconds(1);
 
-/// The second redemption is refused, told by its own event, and changes nothing.
+/// Asserts that the second redemption is refused with its own event, and changes nothing.
 async fn assert_tolerated(t: &TestServer, spy: &Spy, request: &Request) {
     let repeats = t.events.count("code_repeated");
     spy.writes();
@@ -241,7 +241,7 @@ async fn code_repeated_after_a_successor_was_spent_ends_grant() {
     assert!(!lives(&t, &second.access_token).await);
 }
 
-/// A refresh token that is not replaced is not spent by its use, so nothing tells whether it was used.
+/// A refresh token that is not rotated is not spent by its use, so nothing shows whether it was used.
 #[tokio::test]
 async fn code_repeated_by_client_without_rotation_ends_grant() {
     let (t, spy) = tolerant(|policy| policy.refresh_token_rotation = Rotation::PublicClients).await;
@@ -315,7 +315,7 @@ async fn mark_of_a_tolerated_code_derives_no_token() {
         mac.update(approved.code().expose().as_bytes());
         assert_ne!(token, URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes()));
     }
-    // The policy that tolerates nothing keeps none.
+    // A policy without this tolerance stores no mark.
     let (t, app) = public().await;
     let approved = t.authorize(&app).approve_as("alice").await;
     approved.redeem().await.unwrap();
@@ -345,7 +345,7 @@ async fn parallel_redemptions_of_tolerated_code_keep_the_grant() {
     let app = t.confidential_client(CB).await;
     let approved = t.authorize(&app).approve_as("alice").await;
     let request = token_as(&app, &redemption(&approved, &app));
-    // Both look at the code before one of them spends it.
+    // Both read the code before one of them spends it.
     let (first, second) = tokio::join!(t.server.token(&request), t.server.token(&request));
     let mut statuses = [first.status(), second.status()];
     statuses.sort_unstable();

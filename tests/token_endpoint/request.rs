@@ -1,4 +1,4 @@
-//! What a request must look like before anything in it counts: method, media type, parameters, query.
+//! The form of a token request: method, media type, parameters, query.
 
 use grantor::testing::TestServer;
 use grantor::{Request, TokenRequest};
@@ -103,7 +103,7 @@ async fn empty_parameter_counts_as_missing() {
     }
     let empty_scope = token_as(&app, &[("grant_type", "client_credentials"), ("scope", "")]);
     refused_for(&t, &empty_scope, 400, "invalid_scope", "NoDefaultScope").await;
-    // An empty secret beside a Basic header is no second method, and an empty scope no wish for none.
+    // An empty secret beside a Basic header is no second method, and an empty scope counts as missing.
     let with_empties = [valid, vec![("client_secret", ""), ("client_assertion", ""), ("scope", "")]].concat();
     assert_eq!(granted(&t, &token_as(&app, &with_empties)).await["scope"], "user:read");
 }
@@ -137,7 +137,7 @@ async fn known_parameter_occurs_once_even_if_empty_or_unused() {
             bad_request(&t, &token_as(&app, &pairs), &reason).await;
         }
     }
-    // Not even an escape hides the repetition.
+    // An escape does not hide the repetition.
     let sly = format!("{}&sc%6fpe=user:read&scope=user:read", form(&valid));
     let request = Request::post_form("/token", sly).with_header("authorization", header(&app));
     bad_request(&t, &request, "RepeatedParameter(\"scope\")").await;
@@ -226,7 +226,7 @@ async fn query_parameters_need_policy_and_client_switch() {
         let nothing_but_query = Request::new("POST", format!("/token?{body}"));
         let nothing_but_query = nothing_but_query.with_header("authorization", header(&app));
         bad_request(&t, &nothing_but_query, "ParameterInQuery(\"grant_type\")").await;
-        // Even empty, and even beside a right header.
+        // Even empty, and even beside a correct header.
         for name in ["client_secret", "code", "scope", "refresh_token", "code_verifier"] {
             let pairs = with(&[("grant_type", "client_credentials"), ("scope", "user:read")], name, "");
             let request = Request::post_form(format!("/token?{name}="), form(&pairs));

@@ -1,4 +1,4 @@
-//! What reaches a grant handler of a request besides its parameters, and parameters that may occur more than once.
+//! What a grant handler sees of a request besides its parameters, and parameters that may repeat.
 
 use std::net::IpAddr;
 
@@ -13,7 +13,7 @@ use crate::support::bad_request;
 
 const MIRROR: &str = "urn:example:grant:mirror";
 
-/// Tells in its answer what it was given.
+/// Returns its input in the response.
 struct Mirror(GrantType);
 
 #[async_trait]
@@ -105,7 +105,7 @@ async fn resource_and_audience_may_repeat() {
             json!(["https://b.example", "https://a.example"]),
             json!(["x", "x"]),
         ),
-        // An empty one counts as not sent.
+        // An empty value counts as not sent.
         (&[("resource", ""), ("resource", "https://a.example")], json!(["https://a.example"]), json!([])),
     ] {
         let answer = common::json(&t.server.token(&token_as(&app, &form(more))).await);

@@ -1,4 +1,4 @@
-//! What a success says (RFC 6749 §5.1), whichever grant it came of.
+//! Successful responses (RFC 6749 §5.1) of every grant type.
 
 use grantor::Request;
 use grantor::testing::{TestClient, TestServer};
@@ -19,7 +19,7 @@ async fn server_and_client() -> (TestServer, TestClient) {
     (t, app)
 }
 
-/// One request of each grant, ready to be sent.
+/// One request of each grant type, ready to be sent.
 async fn one_of_each(t: &TestServer, app: &TestClient) -> Vec<(&'static str, Request, bool)> {
     let approved = t.authorize(app).approve_as("alice").await;
     let tokens = t.authorize(app).approve_as("alice").await.redeem().await.unwrap();
@@ -48,7 +48,7 @@ async fn grants_answer_with_standard_members_only() {
             let right_type = if name == "expires_in" { value.is_u64() } else { value.is_string() };
             assert!(right_type, "{grant_type}: {name} is {value}");
         }
-        // The scope is said although it is what was asked for, the type as RFC 6750 spells it.
+        // The scope is returned even if it equals the request, the type as RFC 6750 spells it.
         assert_eq!((&body["scope"], &body["token_type"]), (&Value::from("user:read"), &Value::from("Bearer")));
         assert_eq!(body["expires_in"], 3600, "{grant_type}");
         assert!(lives(&t, &access_token(&body)).await, "{grant_type}");
@@ -92,12 +92,12 @@ async fn failures_are_json_with_no_store() {
 #[tokio::test]
 async fn scope_is_returned_if_it_differs_from_the_request() {
     let (t, app) = server_and_client().await;
-    // Nothing was asked for, the default was given.
+    // The request had no scope and got the default.
     let body = granted(&t, &token_as(&app, &[("grant_type", "client_credentials")])).await;
     assert_eq!(body["scope"], "user:read");
     let approved = t.authorize(&app).without_scope().approve_as("alice").await;
     assert_eq!(granted(&t, &token_as(&app, &redemption(&approved, &app))).await["scope"], "user:read");
-    // More was asked for than approved.
+    // The request asked for more than was approved.
     let alice = grantor::Approval::by(grantor::Subject::new("alice").unwrap()).scope(["user:write"]);
     let approved = t.authorize(&app).scope("user:read user:write").approve(alice).await;
     assert_eq!(granted(&t, &token_as(&app, &redemption(&approved, &app))).await["scope"], "user:write");

@@ -1,4 +1,4 @@
-//! Rotation that survives a lost answer: the grace window, and reuse outside of it (RFC 9700 §4.14.2).
+//! Rotation that tolerates a lost answer: the grace window, and reuse outside of it (RFC 9700 §4.14.2).
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
@@ -44,7 +44,7 @@ async fn seed(t: &TestServer, token: &RefreshToken) -> Option<Seed> {
     spent(t, token).await.seed
 }
 
-/// A server, a client, its first tokens, and the answer to the refresh that spent them.
+/// A server, a client, its first tokens, and the response to the refresh that spent them.
 async fn refreshed(t: &TestServer, app: &TestClient) -> (TokenResponse, Value) {
     let first = tokens_of(t, app).await;
     let answer = granted(t, &refresh(app, refresh_of(&first).expose())).await;
@@ -89,7 +89,7 @@ async fn refresh_reuse_within_grace_gets_the_same_successors() {
             for member in ["access_token", "refresh_token", "scope", "token_type"] {
                 assert_eq!(again[member], answer[member], "{member} after {elapsed}");
             }
-            // What is left of the hour, in whole seconds.
+            // The rest of the hour, in whole seconds.
             assert_eq!(again["expires_in"], (Duration::HOUR - elapsed).whole_seconds());
             assert_eq!(spy.writes(), [counts], "the count of repeats alone");
         }
@@ -108,7 +108,7 @@ async fn successors_are_derived_from_seed_and_presented_token() {
     let (first, answer) = refreshed(&t, &app).await;
     let seed = seed(&t, refresh_of(&first)).await.expect("a seed");
     for (member, label) in [("access_token", b"grantor/1/a\0"), ("refresh_token", b"grantor/1/r\0")] {
-        // The versions of nodes differ while a host deploys, so the derivation must never change silently.
+        // Nodes of different versions run together during a deployment, so the derivation must never change silently.
         let mut mac = Hmac::<Sha256>::new_from_slice(seed.expose()).unwrap();
         mac.update(label);
         mac.update(refresh_of(&first).expose().as_bytes());
@@ -153,7 +153,7 @@ async fn use_of_a_successor_ends_the_grace_window() {
     let third = granted(&t, &refresh(&app, refresh_in(&second).expose())).await;
     assert!(seed(&t, refresh_of(&first)).await.is_none(), "at most one seed lives per family");
     assert!(seed(&t, &refresh_in(&second)).await.is_some());
-    // The parent of the last token still may be repeated; its grandparent is somebody else's.
+    // The parent of the last token may still be repeated; its grandparent may not.
     assert_eq!(
         granted(&t, &refresh(&app, refresh_in(&second).expose())).await["refresh_token"],
         third["refresh_token"]
@@ -189,12 +189,12 @@ async fn retry_that_asks_for_less_or_other_scope_is_refused() {
     for scope in ["user:read", "user:read offline_access"] {
         bad_grant(&t, &refresh_with_scope(&app, old, scope), "RetryRefused").await;
     }
-    // What no token of the grant could get is refused as for one that was not spent.
+    // A scope that the grant does not have is refused as for an unspent token.
     for (scope, reason) in [("user:read no-such-scope", "ScopeExceedsGrant"), ("mal\tformed", "MalformedScope")] {
         refused_for(&t, &refresh_with_scope(&app, old, scope), 400, "invalid_scope", reason).await;
     }
     assert!(spy.writes().is_empty());
-    // The same scope in another order, and with other spaces, is the same request. Who asks for more gets what was given.
+    // The same scope in another order, with extra spaces, is the same request. A wider request gets the first answer.
     for scope in [" user:write  user:read ", "user:read user:write offline_access"] {
         let again = granted(&t, &refresh_with_scope(&app, old, scope)).await;
         assert_eq!((&again["access_token"], &again["scope"]), (&answer["access_token"], &answer["scope"]));
@@ -204,12 +204,13 @@ async fn retry_that_asks_for_less_or_other_scope_is_refused() {
     granted(&t, &refresh(&app, refresh_in(&answer).expose())).await;
 }
 
-/// A thief who refreshes for a part of the scope, or revokes the access token, would otherwise throw the client out and go on unseen.
+/// Otherwise a thief who refreshes for a part of the scope, or revokes the access token, could lock the client out
+/// unnoticed.
 // covers: B21
 #[tokio::test]
 async fn thief_within_grace_cannot_keep_the_grant_alone() {
     let (t, app) = public().await;
-    // For a part of the scope: the client gets the same successor, so the next reuse shows that there are two.
+    // For a part of the scope: the client gets the same successor, so the next reuse shows that there are two holders.
     let first = tokens_of(&t, &app).await;
     let old = refresh_of(&first).expose();
     let stolen = granted(&t, &refresh_with_scope(&app, old, "user:read")).await;
@@ -220,7 +221,8 @@ async fn thief_within_grace_cannot_keep_the_grant_alone() {
     bad_grant(&t, &refresh(&app, refresh_in(&client).expose()), "RefreshTokenReused").await;
     assert!(!lives(&t, &access_token(&next)).await);
 
-    // With the access token revoked: the client's refresh shows that there are two, and ends the grant for both.
+    // With the access token revoked: the client's refresh shows that there are two holders, and ends the grant for
+    // both.
     let first = tokens_of(&t, &app).await;
     let old = refresh_of(&first).expose();
     let stolen = granted(&t, &refresh(&app, old)).await;
@@ -264,7 +266,7 @@ async fn revocation_ends_the_grace_window() {
     t.storage.revoke_grants(&GrantSelector::Id(grant), t.clock.now()).await.unwrap();
     bad_grant(&t, &refresh(&app, refresh_of(&first).expose()), "GrantEnded").await;
     assert!(!lives(&t, &access_token(&answer)).await);
-    // Of the access token that a retry would hand out again: who asks for it is not who revoked it.
+    // Of the access token that a retry would return again: a different holder revoked it.
     let (first, answer) = refreshed(&t, &app).await;
     t.storage.revoke_access_token(&access_token(&answer).hash(), t.clock.now()).await.unwrap();
     spy.writes();
@@ -334,7 +336,7 @@ async fn client_grace_window_never_outlives_repeated_tokens() {
         let (first, answer) = refreshed(&t, &app).await;
         let request = refresh(&app, refresh_of(&first).expose());
         if window.is_positive() {
-            // A token is not repeated that has less than a second left.
+            // A token with less than a second left is not repeated.
             let before = if access_lifetime.is_some() { Duration::SECOND } else { TICK };
             t.clock.advance(window - before);
             assert_eq!(granted(&t, &request).await["access_token"], answer["access_token"], "{window}");
@@ -354,7 +356,7 @@ async fn repeat_never_returns_an_expired_access_token() {
         })
         .await;
     let (first, answer) = refreshed(&t, &app).await;
-    // The client's window grows with the lifetime, the token that was issued before does not.
+    // The client's window grows with the lifetime, that of an earlier token does not.
     crate::support::change_client(&t, &app, |parts| parts.lifetimes.access_token = None).await;
     t.clock.advance(Duration::seconds(10));
     spy.writes();
@@ -369,7 +371,7 @@ async fn repeat_racing_its_successor_is_refused_not_revoked() {
     let mut t = TestServer::new();
     let app = t.public_client(CB).await;
     let (first, answer) = refreshed(&t, &app).await;
-    // What the retry has read so far, and what the rows say once the successor was used.
+    // The state that the retry has read, and the rows after the successor was used.
     let (spent_with_seed, _) = row(&t, refresh_of(&first).hash()).await;
     granted(&t, &refresh(&app, refresh_in(&answer).expose())).await;
     let (successor, grant) = row(&t, refresh_in(&answer).hash()).await;
@@ -523,7 +525,7 @@ async fn refresh_tokens_are_numbered_within_their_family() {
     }
 }
 
-/// What the events of repeated refreshes tell: how many repeats the grant has had, and whether they come from another peer.
+/// Events of repeated refreshes contain the number of repeats of the grant, and whether they come from another peer.
 #[derive(Clone, Default)]
 struct Repeats(Arc<Mutex<Vec<(u64, &'static str)>>>);
 
@@ -535,7 +537,7 @@ impl Observer for Repeats {
     }
 }
 
-// From the security review, 18: a thief that follows the client is told apart from a client that lost an answer.
+// Distinguishes a thief that follows the client from a client that lost an answer.
 #[tokio::test]
 async fn repeat_reports_its_count_and_a_different_peer() {
     let repeats = Repeats::default();
@@ -552,7 +554,7 @@ async fn repeat_reports_its_count_and_a_different_peer() {
     for peer in [Some(here), Some(elsewhere), Some(mapped), None] {
         refresh_from(refresh_of(&first), peer).await;
     }
-    // The count goes on with the next token of the grant. Another grant has a count of its own.
+    // The count continues with the next token of the grant. Another grant has its own count.
     refresh_from(&second, None).await;
     refresh_from(&second, Some(elsewhere)).await;
     let other = tokens_of(&t, &app).await;
@@ -563,7 +565,6 @@ async fn repeat_reports_its_count_and_a_different_peer() {
     assert_eq!(seen, [&expected[..], &[(1, "other_peer")]].concat());
 }
 
-// From the security review, 18.
 #[tokio::test]
 async fn mark_of_the_peer_needs_the_seed_to_be_compared() {
     let (t, app) = public().await;

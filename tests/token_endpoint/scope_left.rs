@@ -1,4 +1,4 @@
-//! Scopes that were taken from a client, or from the server, after a user had granted them: no later token has them.
+//! Scope that a client or the server lost after a user had granted it: no later token has it.
 
 use std::sync::{Arc, Mutex};
 
@@ -21,7 +21,8 @@ use crate::support::{
 
 const DERIVING: &str = "urn:example:grant:deriving";
 
-/// Gives a robot the scope of the grant of `subject_token`, in a grant that is derived from it or, with `apart`, in one of its own.
+/// Gives a robot the scope of the grant of `subject_token`, in a grant that is derived from it or, with `apart`,
+/// independent.
 struct Deriving(GrantType);
 
 #[async_trait]
@@ -61,7 +62,7 @@ fn scope(text: &str) -> Scope {
     Scope::parse(text).unwrap()
 }
 
-/// A client may have `left` from now on.
+/// Restricts a client's scope to `left` from now on.
 async fn leave(t: &TestServer, app: &TestClient, left: &str) {
     change_client(t, app, |parts| parts.scope = Some(scope(left))).await;
 }
@@ -85,16 +86,16 @@ async fn refresh_drops_scope_the_client_lost() {
         assert_eq!(second["scope"], "offline_access user:read");
         let (stored, grant) = row(&t, access_token(&second).hash()).await;
         assert_eq!(stored.scope.as_str(), "offline_access user:read");
-        // The page of connected applications shows what the user has granted.
+        // The page of connected applications shows the scope that the user granted.
         assert_eq!(grant.scope.as_str(), "offline_access user:read user:write");
         let connected = t.connections(&Subject::new("alice").unwrap()).await.unwrap().applications;
         let of_app = connected.iter().find(|one| *one.client_id.as_str() == *app.id).expect("a connection");
         assert_eq!(of_app.scope.as_str(), "offline_access user:read user:write");
-        // What the request asks for is cut in the same way.
+        // The requested scope is cut in the same way.
         let asked = refresh_with_scope(&app, text_of(&second, "refresh_token"), "user:read user:write");
         let third = granted(&t, &asked).await;
         assert_eq!(third["scope"], "user:read");
-        // What the client gets back is there again.
+        // Scope that the client gets back works again.
         leave(&t, &app, "user:read user:write offline_access").await;
         let fourth = granted(&t, &refresh(&app, text_of(&third, "refresh_token"))).await;
         assert_eq!(fourth["scope"], "offline_access user:read user:write");
@@ -124,7 +125,7 @@ async fn refresh_with_no_scope_left_is_refused_unspent() {
     granted(&t, &refresh(&app, refresh_of(&used).expose())).await;
     leave(&t, &app, "user:read").await;
     spy.writes();
-    // For what was asked for nothing is left, or nothing is left at all. A spent token is answered like an unspent one.
+    // The requested scope is gone, or all of it. A spent token is answered like an unspent one.
     for token in [&first, &used].map(|tokens| refresh_of(tokens).expose()) {
         bad_grant(&t, &refresh_with_scope(&app, token, "user:write"), "NoScopeLeft").await;
     }
@@ -133,7 +134,7 @@ async fn refresh_with_no_scope_left_is_refused_unspent() {
         bad_grant(&t, &refresh(&app, token), "NoScopeLeft").await;
     }
     assert!(spy.writes().is_empty());
-    // A late reuse is theft all the same.
+    // A late reuse is still theft.
     t.clock.advance(Duration::seconds(30));
     bad_grant(&t, &refresh(&app, refresh_of(&used).expose()), "RefreshTokenReused").await;
     assert_eq!(spy.writes(), ["revoke_grants"]);
@@ -170,7 +171,7 @@ async fn repeat_does_not_return_a_removed_scope() {
     spy.writes();
     bad_grant(&t, &refresh(&app, old), "RetryRefused").await;
     assert!(spy.writes().is_empty());
-    // A scope that is given back changes nothing about what is repeated.
+    // Scope that is given back does not change a repeated answer.
     leave(&t, &app, "user:read user:write offline_access").await;
     assert_eq!(granted(&t, &refresh(&app, old)).await["access_token"], answer["access_token"]);
 
@@ -259,7 +260,7 @@ async fn machine_gets_no_scope_that_was_taken_away() {
     refused_for(&t, &asking("user:read"), 400, "invalid_scope", "ScopeNotAllowed").await;
 }
 
-/// Keeps the scopes that it was asked about.
+/// Records the scopes that it was asked about.
 #[derive(Clone, Default)]
 struct Asked(Arc<Mutex<Vec<String>>>);
 
@@ -300,7 +301,7 @@ async fn unoffered_scope_is_reported_once_at_first_use() {
     };
     let [text] = &told(&t)[..] else { panic!("{:?}", told(&t)) };
     assert!(text.contains(&app.id) && text.contains("Scope(user:write)"), "{text}");
-    // Another client is told of by itself, at the authorization endpoint too.
+    // Another client gets its own event, at the authorization endpoint too.
     let _approved = t.authorize(&other).scope("user:read").approve_as("alice").await;
     assert!(told(&t)[1].contains(&other.id));
     assert_eq!(told(&t).len(), 2);

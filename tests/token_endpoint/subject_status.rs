@@ -1,4 +1,4 @@
-//! The status of subjects at the token endpoint: who is not active gets no token, and nothing is spent.
+//! The status of subjects at the token endpoint: an inactive subject gets no token, and nothing is spent.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -19,7 +19,7 @@ use crate::support::{
     CB, bad_grant, granted, lives, redemption, refresh, refresh_of, refused, refused_for, row, rows, tokens_of,
 };
 
-/// The requests that are for alice, with the text that refuses them if she is not active.
+/// The requests for alice, with the text of the refusal if she is not active.
 async fn requests_of_alice(t: &TestServer, app: &TestClient) -> Vec<(&'static str, Request, &'static str)> {
     let of_alice = requests(t, app).await.into_iter().filter(|(kind, _)| *kind != "client credentials");
     let refused = of_alice.map(|(kind, request)| match kind {
@@ -96,7 +96,7 @@ async fn gone_subject_with_failed_revocation_is_server_error() {
     bad_grant(&t, &request, "GrantEnded").await;
 }
 
-/// Reuse is found whatever the subject's status is; who can't prove to be the client learns and changes nothing.
+/// Reuse is detected for any status of the subject; a client without proof learns and changes nothing.
 #[tokio::test]
 async fn status_is_asked_after_proofs_and_reuse() {
     let (t, app, spy) = server(|builder| builder).await;
@@ -122,7 +122,7 @@ async fn status_is_asked_after_proofs_and_reuse() {
     assert_eq!(t.events.count("subject_not_active"), 0);
 }
 
-/// An authenticator whose directory of users is down. It still knows passwords.
+/// An authenticator whose user directory is down. It still checks passwords.
 struct Down {
     inner: TestUsers,
     asked: Arc<AtomicUsize>,
@@ -167,7 +167,7 @@ async fn unknown_status_is_unavailable_and_spends_nothing() {
     assert_eq!(asked.load(Ordering::SeqCst), requests.len());
     assert!(spy.writes().is_empty());
     assert_eq!(rows(&t, &hashes).await, before);
-    // A machine has no status to ask for.
+    // A machine has no subject status.
     granted(&down, &token_as(&app, &[("grant_type", "client_credentials"), ("scope", "user:read")])).await;
     assert_eq!(asked.load(Ordering::SeqCst), requests.len());
     for (_, request, _) in &requests {

@@ -1,4 +1,4 @@
-//! What the tests of the token endpoint share.
+//! Helpers for the tests of the token endpoint.
 
 use std::sync::{Arc, Mutex};
 
@@ -17,7 +17,7 @@ use url::form_urlencoded;
 pub(crate) use crate::common::{CB, confidential, public};
 use crate::common::{error_of, json, text, token_as};
 
-/// Sends a request that must be refused, and checks what holds for every refusal.
+/// Sends a request that must be refused, and checks the common properties of refusals.
 pub(crate) async fn refused(t: &TestServer, request: &Request, status: u16, error: &str) -> Refused {
     let response = t.server.token(request).await;
     assert_refusal(&response, status, error);
@@ -25,14 +25,14 @@ pub(crate) async fn refused(t: &TestServer, request: &Request, status: u16, erro
     Refused(response)
 }
 
-/// As [`refused`], and the observer was told of exactly this reason.
+/// Like [`refused`], and checks the reason in the event.
 pub(crate) async fn refused_for(t: &TestServer, request: &Request, status: u16, error: &str, reason: &str) -> Refused {
     let response = refused(t, request, status, error).await;
     assert_eq!(last_reason(t), reason);
     response
 }
 
-/// As [`refused_for`], for the three most frequent errors.
+/// Like [`refused_for`], for the three most frequent errors.
 pub(crate) async fn bad_request(t: &TestServer, request: &Request, reason: &str) -> Refused {
     refused_for(t, request, 400, "invalid_request", reason).await
 }
@@ -45,7 +45,7 @@ pub(crate) async fn bad_client(t: &TestServer, request: &Request, reason: &str) 
     refused_for(t, request, 401, "invalid_client", reason).await
 }
 
-/// The answer to a request that was refused as it should be; mostly there is nothing more to look at.
+/// The response to a request that was refused as expected.
 pub(crate) struct Refused(Response);
 
 impl std::ops::Deref for Refused {
@@ -85,8 +85,8 @@ pub(crate) fn assert_json_that_nobody_stores(response: &Response) {
     assert_eq!(header_values(response, "pragma"), ["no-cache"]);
 }
 
-/// Nothing a request brought may come back with its refusal, save for names that the server knows by itself. What is too
-/// short to be told from ordinary words is left out.
+/// Asserts that a refusal echoes no value of the request, except names that the server knows. Values that are too
+/// short to differ from ordinary words are skipped.
 #[track_caller]
 fn assert_no_echo(request: &Request, response: &Response) {
     const OWN_WORDS: [&str; 10] = [
@@ -114,7 +114,7 @@ pub(crate) fn header_values<'a>(response: &'a Response, name: &str) -> Vec<&'a s
     response.headers().filter(|(own, _)| *own == name).map(|(_, value)| value).collect()
 }
 
-/// Sends a request that must succeed, and checks what holds for every success of a plain bearer token.
+/// Sends a request that must succeed, and checks the common properties of plain bearer token responses.
 pub(crate) async fn granted(t: &TestServer, request: &Request) -> Value {
     let response = t.server.token(request).await;
     assert_eq!(response.status(), 200, "{}", text(&response));
@@ -132,7 +132,7 @@ pub(crate) fn access_token(body: &Value) -> AccessToken {
     AccessToken::new(body["access_token"].as_str().expect("an access token"))
 }
 
-/// The parameters of the request that redeems a code as it should be.
+/// The parameters of a correct redemption of a code.
 pub(crate) fn redemption<'a>(approved: &'a ApprovedFlow<'_>, app: &'a TestClient) -> Vec<(&'static str, &'a str)> {
     let mut pairs = vec![
         ("grant_type", "authorization_code"),
@@ -153,24 +153,24 @@ pub(crate) fn with<'a>(
     rest.chain((!value.is_empty()).then_some((name, value))).collect()
 }
 
-/// A refresh as it should be.
+/// A correct refresh request.
 pub(crate) fn refresh(app: &TestClient, token: &str) -> Request {
     token_as(app, &[("grant_type", "refresh_token"), ("refresh_token", token)])
 }
 
-/// Tokens of a new grant of the client's, for all scopes.
+/// The tokens of a new grant of the client, for all scopes.
 pub(crate) async fn tokens_of(t: &TestServer, app: &TestClient) -> TokenResponse {
     let approved = t.authorize(app).scope("user:read user:write offline_access").approve_as("alice").await;
     approved.redeem().await.expect("a code that was just issued")
 }
 
-/// The refresh token of an answer that must have one.
+/// The refresh token of a response that must have one.
 #[track_caller]
 pub(crate) fn refresh_of(tokens: &TokenResponse) -> &grantor::RefreshToken {
     tokens.refresh_token.as_ref().expect("a refresh token")
 }
 
-/// Whether a protected resource lets an access token in.
+/// Whether a protected resource accepts an access token.
 pub(crate) async fn lives(t: &TestServer, token: &AccessToken) -> bool {
     match t.bearer(token).await {
         Ok(_) => true,
@@ -197,13 +197,13 @@ pub(crate) async fn rows(t: &TestServer, hashes: &[TokenHash]) -> Vec<Value> {
     rows
 }
 
-/// The reason that the last event, a refusal, gives.
+/// The reason of the last event, which is a refusal.
 #[track_caller]
 pub(crate) fn last_reason(t: &TestServer) -> String {
     let last = t.events.events().pop().expect("an event");
     assert_eq!(last.name, "token_refused", "{}", last.text);
     let (_, reason) = last.text.split_once("error: Refused(").expect("a refusal");
-    // What follows are the brackets that close the refusal, the event's kind and the event.
+    // The closing brackets of the refusal, the event's kind and the event follow.
     reason.strip_suffix(") } }").expect("the end of the event").to_owned()
 }
 
@@ -220,7 +220,7 @@ pub(crate) async fn change_client(
     t.storage.update(changed, before.version()).await.expect("an update");
 }
 
-/// Writes down every call that writes, and can be told what a redemption is to answer.
+/// Records every writing call, and can be given the outcome of redemptions.
 #[derive(Default)]
 pub(crate) struct Spy {
     writes: Mutex<Vec<&'static str>>,
@@ -228,12 +228,12 @@ pub(crate) struct Spy {
 }
 
 impl Spy {
-    /// The names of the writing calls since this was last asked.
+    /// The names of the writing calls since the last call of this.
     pub(crate) fn writes(&self) -> Vec<&'static str> {
         std::mem::take(&mut *self.writes.lock().unwrap())
     }
 
-    /// Makes every later redemption answer this and do nothing.
+    /// Makes every later redemption return this outcome and do nothing.
     pub(crate) fn answer_redemptions_with(&self, outcome: RedeemOutcome) {
         *self.outcome.lock().unwrap() = Some(outcome);
     }
@@ -254,7 +254,7 @@ impl Interceptor for Spy {
     }
 }
 
-/// A test server whose writes are watched.
+/// A test server whose writes are recorded.
 pub(crate) async fn spied(change: impl FnOnce(&mut Policy)) -> (TestServer, Arc<Spy>) {
     let (mut t, spy) = (TestServer::new(), Arc::<Spy>::default());
     let mut policy = Policy::default();
@@ -263,7 +263,7 @@ pub(crate) async fn spied(change: impl FnOnce(&mut Policy)) -> (TestServer, Arc<
     (t, spy)
 }
 
-/// A new server over the same records, as after a restart or on another node.
+/// A new server over the same records, like after a restart or on another node.
 pub(crate) async fn restarted<S: Storage + ClientStore + grantor::EphemeralStore + 'static>(
     t: &TestServer,
     storage: S,

@@ -1,4 +1,4 @@
-//! Chromium without a screen, driven through its `WebDriver`.
+//! Headless Chromium, driven over `WebDriver`.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -16,14 +16,14 @@ pub(crate) type Window = (u32, u32);
 pub(crate) const PHONE: Window = (360, 740);
 pub(crate) const DESKTOP: Window = (1280, 900);
 
-/// A running driver; ends with the value.
+/// A running driver, stopped when it is dropped.
 pub(crate) struct Chromium {
     driver: Child,
     address: String,
 }
 
 impl Chromium {
-    /// Starts the driver on a free port; `None` if there is no browser to drive, which is said on the standard error.
+    /// Starts the driver on a free port. `None`, with a message on standard error, if there is no browser.
     pub(crate) async fn start() -> Option<Self> {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let spawned = Command::new("chromedriver")
@@ -51,7 +51,7 @@ impl Chromium {
         self.open_with(window, true).await
     }
 
-    /// The same, but no page can run a script.
+    /// The same, with JavaScript disabled.
     pub(crate) async fn open_without_javascript(&self, window: Window) -> Client {
         self.open_with(window, false).await
     }
@@ -63,7 +63,7 @@ impl Chromium {
                 "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-quic",
             ],
             "prefs": { "profile.managed_default_content_settings.javascript": if javascript { 1 } else { 2 } },
-            // A window can't be made as narrow as a phone, but a device can be imitated; one with touch hangs without
+            // A window can't be as narrow as a phone, but a device can be emulated. One with touch hangs without
             // JavaScript.
             "mobileEmulation": { "deviceMetrics": {
                 "width": width, "height": height, "pixelRatio": 1.0, "mobile": width < 600, "touch": false,
@@ -82,7 +82,7 @@ impl Chromium {
 
 impl Drop for Chromium {
     fn drop(&mut self) {
-        // Killed at once it would leave its browsers behind, above all those of a test that failed.
+        // Killing it at once would leave its browsers running, above all those of a test that failed.
         if let Ok(mut stream) = TcpStream::connect(self.address.trim_start_matches("http://")) {
             let _ = stream.set_read_timeout(Some(Duration::from_secs(10)));
             let _ = stream.write_all(b"GET /shutdown HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n");

@@ -1,6 +1,7 @@
-//! The journeys of a person, in a real browser without a screen, against the example server and the small providers.
+//! Journeys of a user in a real headless browser, against the example server and the small providers.
 //!
-//! Needs Chromium and its driver. Where they are missing the tests say so and pass, unless `GRANTOR_REQUIRE_ALL=1`.
+//! They need Chromium and its driver. Where these are missing the tests print that and pass, unless
+//! `GRANTOR_REQUIRE_ALL=1`.
 
 mod chromium;
 
@@ -25,7 +26,8 @@ fn server() -> Example {
     Example::with(CLIENTS, USERS, SCOPES, &[])
 }
 
-/// The calendar's request; nothing listens where it leads, so the browser stops there with the answer in its address.
+/// The calendar's authorization request. Nothing listens at its redirect URI, so the browser stops there with the
+/// response.
 fn calendar(example: &Example) -> String {
     let query = "response_type=code&client_id=calendar&redirect_uri=http%3A%2F%2F127.0.0.1%3A59998%2Fgone&state=s1\
                  &scope=user%3Aread+user%3Awrite&code_challenge_method=S256\
@@ -42,7 +44,7 @@ async fn log_in(page: &Client, username: &str, password: &str) {
 }
 
 async fn click(page: &Client, css: &str) {
-    // A page that is left may still be there when its successor is looked for: wait for the element, not for a time.
+    // The previous page may still be there during the search: wait for the element, not for a fixed time.
     let element = page.wait().for_element(Locator::Css(css)).await.unwrap_or_else(|error| panic!("{css}: {error}"));
     element.click().await.unwrap();
 }
@@ -55,14 +57,14 @@ async fn text(page: &Client) -> String {
 async fn shows(page: &Client, expected: &str) {
     let path = format!("//body[contains(., \"{expected}\")]");
     let mut found = page.wait().for_element(Locator::XPath(&path)).await;
-    // A look at a page that is being replaced fails in other ways than by not finding the text.
+    // Reading a page while it is replaced fails in several ways, not only with a missing text.
     if found.as_ref().is_err_and(|error| !matches!(error, CmdError::WaitTimeout)) {
         found = page.wait().for_element(Locator::XPath(&path)).await;
     }
     assert!(found.is_ok(), "{expected:?} is not shown: {}", text(page).await);
 }
 
-/// Nothing may stick out to the side.
+/// Asserts that nothing overflows to the side.
 async fn fits(page: &Client) {
     let script = "return [document.documentElement.scrollWidth, document.documentElement.clientWidth]";
     let sizes = page.execute(script, Vec::new()).await.unwrap();
@@ -77,7 +79,7 @@ async fn press_enter(page: &Client, css: &str) {
     field.send_keys("\u{e007}").await.unwrap();
 }
 
-/// The address the browser was sent to at a place where nobody listens.
+/// The address of the last redirect, where nothing listens.
 async fn sent_to(page: &Client) -> String {
     let begun = Instant::now();
     while begun.elapsed() < Duration::from_secs(20) {
@@ -159,7 +161,7 @@ async fn user_without_javascript_narrows_scope_and_denies() {
         shows(&page, expected).await;
     }
     click(&page, "input[name=scope][value='user:write']").await;
-    // Enter in a checkbox presses the first button of a form in some browsers. It decides nothing here.
+    // In some browsers, Enter in a checkbox presses the first button of a form. That button decides nothing here.
     press_enter(&page, "input[name=scope][value='user:write']").await;
     shows(&page, "A calendar").await;
     assert!(page.current_url().await.unwrap().path().starts_with("/authorize"), "nothing was decided");
@@ -167,7 +169,7 @@ async fn user_without_javascript_narrows_scope_and_denies() {
     let address = sent_to(&page).await;
     assert!(address.starts_with("http://127.0.0.1:59998/gone?code=") && address.contains("state=s1"), "{address}");
 
-    // A public client on a device is asked for each time: nothing proves that it is the same program.
+    // A public client on a device needs consent each time: nothing proves that it is the same program.
     page.goto(&calendar(&example)).await.unwrap();
     click(&page, "button[value=deny]").await;
     let address = sent_to(&page).await;
@@ -237,7 +239,7 @@ async fn actix_provider_lets_the_demo_client_in() {
     alice_lets_the_demo_client_in("actix").await;
 }
 
-/// Opens what the example prints, mistypes the password once, and allows what is asked for.
+/// Opens the address that the example prints, mistypes the password once, and approves the request.
 async fn alice_lets_the_demo_client_in(example: &str) {
     let Some(chromium) = Chromium::start().await else { return };
     let provider = Provider::start(example);
@@ -267,7 +269,7 @@ async fn alice_lets_the_demo_client_in(example: &str) {
     }
 }
 
-/// Forty scopes: one with a name of 60 characters and an Arabic description, and some in groups.
+/// Forty scopes: some in groups, one with a name of 60 characters and an Arabic description.
 fn many_scopes() -> Vec<(String, String)> {
     let arabic = "\u{642}\u{631}\u{627}\u{621}\u{629} \u{645}\u{644}\u{641}\u{643} (OAuth)";
     let mut scopes =
@@ -277,21 +279,21 @@ fn many_scopes() -> Vec<(String, String)> {
     scopes
 }
 
-/// Clicks where the decision does not cover the element: the driver scrolls no further than to the edge of the window.
+/// Clicks an element unless the decision bar covers it: the driver scrolls only to the edge of the window.
 async fn click_in_the_middle(page: &Client, css: &str) {
     let script = "document.querySelector(arguments[0]).scrollIntoView({ block: 'center' })";
     page.execute(script, vec![css.into()]).await.unwrap();
     click(page, css).await;
 }
 
-/// Whether an element is in the window as it is scrolled.
+/// Whether an element is in the visible part of the window.
 async fn is_in_sight(page: &Client, css: &str) -> bool {
     let script = "const place = document.querySelector(arguments[0]).getBoundingClientRect();\
                   return place.top >= 0 && place.bottom <= innerHeight";
     page.execute(script, vec![css.into()]).await.unwrap().as_bool().unwrap()
 }
 
-// A person's look at 130 pages, 40 and 42: long names scrolled sideways, and forty scopes hid the decision.
+// Regression: long names scrolled sideways, and forty scopes hid the decision.
 #[tokio::test(flavor = "multi_thread")]
 async fn decision_stays_visible_with_long_names_and_scopes() {
     let Some(chromium) = Chromium::start().await else { return };
@@ -352,7 +354,7 @@ async fn cross_origin_script_discovers_server_from_the_api() {
     let page = chromium.open(DESKTOP).await;
     // A page without a content security policy.
     page.goto(&elsewhere.url("/callback")).await.unwrap();
-    // The headers that client libraries add have a browser ask before each request.
+    // The browser sends a preflight because of the headers that client libraries add.
     let script = r#"
         const [api, done] = arguments;
         const more = { "mcp-protocol-version": "2025-06-18", traceparent: "00-0-0-00", "x-requested-with": "x" };
@@ -387,7 +389,7 @@ async fn type_password(page: &Client, password: &str) {
 #[test]
 fn missing_browser_skips_or_fails_if_all_are_required() {
     for (required, passes) in [(None, true), (Some("0"), true), (Some("1"), false)] {
-        // This binary again, with a search path on which there is nothing.
+        // This binary again, with an empty search path.
         let mut again = Command::new(std::env::current_exe().unwrap());
         again.args(["--exact", "broken_link_shows_an_error_and_does_not_redirect"]);
         again.env("PATH", "/nowhere").env_remove("GRANTOR_REQUIRE_ALL");

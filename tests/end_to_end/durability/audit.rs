@@ -1,4 +1,4 @@
-//! Every row there is, read past the library, and what must be true of them.
+//! Reads every row without the library, and checks the invariants.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,7 +9,7 @@ use sqlx::AssertSqlSafe;
 
 use crate::place::Opened;
 
-/// A token and what matters of its grant. Times are microseconds since 1970.
+/// A token and some columns of its grant. Times are microseconds since 1970.
 #[derive(Debug)]
 struct Row {
     hash: TokenHash,
@@ -27,18 +27,18 @@ struct Row {
     grant_is_revoked: bool,
 }
 
-/// All rows of a database, as they stood at one moment.
+/// All rows of a database at one moment.
 pub(crate) struct Audit {
     rows: BTreeMap<TokenHash, Row>,
     by_parent: BTreeMap<TokenHash, Vec<TokenHash>>,
     by_grant: BTreeMap<GrantId, Vec<TokenHash>>,
 }
 
-/// What became of a code or refresh token.
+/// The state of a code or refresh token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum State {
     Unspent,
-    /// For these two, which are there.
+    /// Spent, with these two successors.
     Spent {
         access: TokenHash,
         refresh: TokenHash,
@@ -47,7 +47,7 @@ pub(crate) enum State {
 
 impl Audit {
     pub(crate) async fn of(opened: &Opened) -> Self {
-        // One statement, so that it is one moment.
+        // One statement, so all rows are of one moment.
         let rows: Vec<Columns> = match opened {
             Opened::Sqlite(storage) => {
                 let query = AssertSqlSafe(query("t.seed IS NOT NULL", str::to_owned));
@@ -75,8 +75,8 @@ impl Audit {
         self.rows.len()
     }
 
-    /// Either the token is unspent and nothing came of it, or it is spent and both its successors are there, whole, and its
-    /// grant has moved with them.
+    /// Returns the state of a token: unspent without successors, or spent with both successors and the grant's times
+    /// updated.
     pub(crate) fn state(&self, token: TokenHash) -> State {
         let row = self.rows.get(&token).unwrap_or_else(|| panic!("{token:?} is lost"));
         let children = self.by_parent.get(&token).map_or(&[][..], Vec::as_slice);
@@ -99,13 +99,13 @@ impl Audit {
         State::Spent { access: access.hash, refresh: refresh.hash }
     }
 
-    /// Whether the grant is revoked, or gone, which only revoked ones are.
+    /// Whether the grant is revoked, or was purged, which happens to revoked ones only.
     pub(crate) fn has_ended(&self, grant: GrantId) -> bool {
         self.by_grant.get(&grant).is_none_or(|tokens| self.rows[&tokens[0]].grant_is_revoked)
     }
 
-    /// No grant has two lineages: in those of `grants` that must not have `ended`, all rows lie on one line that begins with the
-    /// code; of the others, which may be half purged, what is left lies on one.
+    /// Asserts that no grant has two lineages: in `grants` that must not have `ended`, all rows are on one line that
+    /// begins with the code. Others may be half purged; their remaining rows are on one line.
     pub(crate) fn check_lineages(&self, grants: &BTreeSet<GrantId>, ended: &BTreeSet<GrantId>) {
         for grant in grants {
             let unspent = self.unspent_refresh_tokens(*grant);
@@ -122,7 +122,7 @@ impl Audit {
         }
     }
 
-    /// No two tokens of a kind were born of the same one, and no attempt spent two.
+    /// Asserts that no two tokens of a kind have the same parent, and that no attempt spent two tokens.
     fn check_forks(&self) {
         for (parent, children) in &self.by_parent {
             let kinds: BTreeSet<&str> = children.iter().map(|hash| &*self.rows[hash].kind).collect();
@@ -149,7 +149,7 @@ impl Audit {
         let last_used_at = rows.iter().filter_map(|row| row.spent_at).max().unwrap_or(code.grant_opened_at);
         assert_eq!(code.grant_last_used_at, last_used_at, "{rows:?}");
         assert_eq!(Some(code.grant_expires_at), rows.iter().map(|row| row.expires_at).max(), "{rows:?}");
-        // More would be a chain from an old token to the live one.
+        // More seeds would give a chain from an old token to the live one.
         assert!(rows.iter().filter(|row| row.has_seed).count() <= 1, "{rows:?}");
     }
 

@@ -1,4 +1,4 @@
-//! A client of the servers, over HTTP with connections that are kept.
+//! A client of the servers over HTTP with kept connections.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ pub(crate) const SECRET: &str = "a secret of the tests, and of no one else: 3f1c
 pub(crate) const REDIRECT_URI: &str = "https://app.example/callback";
 pub(crate) const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
 
-/// A code or refresh token, as a client holds it.
+/// A code or refresh token of a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Held {
     pub(crate) kind: TokenKind,
@@ -35,14 +35,14 @@ impl Held {
     }
 }
 
-/// The tokens of one answer.
+/// The tokens of one response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Pair {
     pub(crate) access: Held,
     pub(crate) refresh: Held,
 }
 
-/// What a server answered.
+/// The response of a server.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -50,7 +50,7 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    /// The tokens of a 200 of the token endpoint.
+    /// The tokens of a 200 response of the token endpoint.
     pub(crate) fn pair(&self, grant: GrantId) -> Pair {
         assert_eq!(self.status, 200, "{self:?}");
         let held = |kind, name: &str| Held { kind, text: self.body[name].as_str().expect(name).to_owned(), grant };
@@ -65,13 +65,13 @@ impl Answer {
         self.status == 400 && self.body["error"] == "invalid_grant"
     }
 
-    /// "Try again later", said in a way that a client understands.
+    /// Whether the response tells a client to try again later.
     pub(crate) fn is_unavailable(&self) -> bool {
         self.status == 503 && self.body["error"] == "temporarily_unavailable"
     }
 }
 
-/// One client with connections of its own. It keeps them, as a client in a program that runs on does.
+/// One client with its own connection pool, as a long-running program has it.
 #[derive(Clone)]
 pub(crate) struct Caller(reqwest::Client);
 
@@ -82,7 +82,7 @@ impl Caller {
         Self(http.build().unwrap())
     }
 
-    /// Presents a code or refresh token. An error is an answer that was lost, or not whole.
+    /// Presents a code or refresh token. An error means that the response was lost or incomplete.
     pub(crate) async fn present(&self, base: &str, token: &Held) -> reqwest::Result<Answer> {
         let form: &[(&str, &str)] = if token.is_code() {
             &[
@@ -97,17 +97,17 @@ impl Caller {
         self.post(base, "/token", form).await
     }
 
-    /// RFC 7009.
+    /// Revokes a token (RFC 7009).
     pub(crate) async fn revoke(&self, base: &str, token: &Held) -> Answer {
         self.post(base, "/revoke", &[("token", &token.text)]).await.unwrap()
     }
 
-    /// RFC 7662.
+    /// Introspects a token (RFC 7662).
     pub(crate) async fn introspect(&self, base: &str, token: &Held) -> Answer {
         self.post(base, "/introspect", &[("token", &token.text)]).await.unwrap()
     }
 
-    /// Whether the introspection endpoint takes a token for a good one. The protected API must agree on an access token.
+    /// Whether introspection says that a token is active. The protected API must agree about an access token.
     pub(crate) async fn is_alive(&self, base: &str, token: &Held) -> bool {
         let answer = self.introspect(base, token).await;
         assert_eq!(answer.status, 200, "{answer:?}");
@@ -118,7 +118,7 @@ impl Caller {
         active
     }
 
-    /// The status of the authorization endpoint, for a request with nothing wrong.
+    /// The status of the authorization endpoint for a valid request.
     pub(crate) async fn authorize(&self, base: &str) -> u16 {
         let query = [
             ("response_type", "code"),

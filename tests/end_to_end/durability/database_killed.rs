@@ -1,4 +1,4 @@
-//! PostgreSQL is killed in the middle of a storm, again and again, while the server stays up.
+//! PostgreSQL is killed under load again and again, while the server stays up.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ const REFUSALS: usize = 8;
 // covers: B16, B20
 #[tokio::test(flavor = "multi_thread")]
 async fn postgresql_outage_refuses_clearly_and_loses_nothing() {
-    // One that no other test uses.
+    // A server that no other test uses.
     let Some(database) = Postgres::start() else { return };
     let (seed, kills) = (seed(), sized(2, 40));
     say(&format!("PostgreSQL killed: seed {seed}"));
@@ -39,7 +39,7 @@ async fn postgresql_outage_refuses_clearly_and_loses_nothing() {
     let running = storm.begin(&callers, codes, &mut random);
     let mut ended = BTreeSet::new();
     for kill in 0..kills {
-        // Each round begins with answers: the server that was refusing has recovered by itself.
+        // Each round begins with answers: the server recovered by itself.
         storm.answers(random.random_range(1..=4 * CLIENTS)).await;
         // Once is enough: the probes wait for the database as long as a call may take.
         let probes = if kill == 0 { Some(Probes::prepare(&place, &server.base, &mut random).await) } else { None };
@@ -65,8 +65,8 @@ async fn postgresql_outage_refuses_clearly_and_loses_nothing() {
     say_figures(kills, &done.attempts, &storm, audit.len(), begun);
 }
 
-/// Kills the database and starts it again: at once, so that the server can still find out what became of the redemptions that were
-/// cut off, or `late`, when enough requests have met with nothing.
+/// Kills the database and starts it again: either at once, so the server can still find out the outcome of the
+/// interrupted redemptions, or `late`, after enough requests were refused.
 async fn interrupt(database: &Postgres, storm: &Arc<Storm>, late: bool, probes: Option<&Probes>) {
     tokio::task::block_in_place(|| database.kill());
     storm.database_is_down(true);
@@ -80,7 +80,7 @@ async fn interrupt(database: &Postgres, storm: &Arc<Storm>, late: bool, probes: 
     tokio::task::block_in_place(|| database.restart());
 }
 
-/// What was answered is what is stored, and nothing else is.
+/// Asserts that the answered redemptions are stored, and nothing else.
 fn check(audit: &Audit, done: &Done) {
     for attempt in done.attempts.iter().filter(|attempt| !attempt.ended_its_grant) {
         let pair = attempt.answers.first().expect("an answer in the end");
@@ -106,7 +106,7 @@ fn say_figures(kills: usize, attempts: &[Attempt], storm: &Storm, rows: usize, b
     ));
 }
 
-/// One request of each kind, with tokens that nobody else has.
+/// One request of each kind, with tokens that no other client uses.
 struct Probes {
     base: String,
     caller: Caller,
@@ -125,7 +125,7 @@ impl Probes {
         Self { base: base.to_owned(), caller, code, pair }
     }
 
-    /// While there is no database.
+    /// Checks the responses without a database.
     async fn are_refused(&self) {
         let Self { base, caller, code, pair } = self;
         let (redeemed, refreshed, revoked, introspected, me, authorize) = tokio::join!(
@@ -142,7 +142,7 @@ impl Probes {
         assert_eq!((me, authorize), (503, 503));
     }
 
-    /// Once it is back: what was refused has not happened, and now it does.
+    /// Checks the responses after recovery: the refused requests changed nothing, and succeed now.
     async fn recover(&self) {
         let Self { base, caller, code, pair } = self;
         let redeemed = loop {

@@ -1,7 +1,7 @@
-//! Several servers on one PostgreSQL, and clients that race each other for tokens over all of them.
+//! Several servers on one PostgreSQL, and clients that race for tokens across all of them.
 //!
-//! Sixteen tables play at the same time, with four clients each, on grants of their own; after each round all of the clients
-//! meet at one table. A token is contested when several requests about it are in the air at once, on different nodes.
+//! Sixteen tables play in parallel, each with four clients and its own grants. After each round all clients
+//! meet at one table. A token is contested if several requests about it are in flight at once, at different nodes.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -77,7 +77,7 @@ async fn many_nodes_redeem_once_and_respect_revocation() {
 /// What all tables share.
 struct Hall {
     nodes: Vec<String>,
-    /// The host's side: new grants, and the revocation of grants without a token in hand.
+    /// The host's part: opens grants, and revokes grants without a token.
     storage: Arc<dyn Storage>,
     figures: Figures,
 }
@@ -114,7 +114,7 @@ fn count(counter: &AtomicUsize) {
     counter.fetch_add(1, Ordering::SeqCst);
 }
 
-/// The grants that were opened, those of them that something ended, and the last tokens of the others.
+/// All grants that were opened, those that ended, and the last tokens of the others.
 #[derive(Default)]
 struct Grants {
     all: BTreeSet<GrantId>,
@@ -130,7 +130,7 @@ impl Grants {
     }
 }
 
-/// Clients that play with the same tokens.
+/// Clients that use the same tokens.
 struct Table {
     hall: Arc<Hall>,
     callers: Vec<Caller>,
@@ -139,9 +139,9 @@ struct Table {
 /// How a grant is revoked.
 #[derive(Debug, Clone)]
 enum Revocation {
-    /// By a client, with one of its tokens.
+    /// A client revokes it, with one of its tokens.
     Token(Held),
-    /// By the host.
+    /// The host revokes it.
     Grants(GrantSelector),
 }
 
@@ -164,7 +164,7 @@ impl Table {
             for _ in 0..REFRESHES {
                 pairs.push(self.race_to_refresh(pairs.last().unwrap()).await);
             }
-            // Some stay, so that there are lineages to look at afterwards.
+            // Some stay, so there are lineages to check afterwards.
             if random.random_ratio(3, 4) {
                 self.race_against_revocation(&pairs, &mut random).await;
                 grants.ended.insert(code.grant);
@@ -185,7 +185,7 @@ impl Table {
         &self.hall.nodes[number % self.hall.nodes.len()]
     }
 
-    /// Presents one token by all clients at once, over all nodes.
+    /// Presents one token by all clients at once, at all nodes.
     fn all_present(self: &Arc<Self>, token: &Held) -> JoinSet<Answer> {
         let mut racers = JoinSet::new();
         for seat in 0..self.callers.len() {
@@ -195,8 +195,8 @@ impl Table {
         racers
     }
 
-    /// One client redeems it at the most, and because the others have proven that they hold it too, its grant ends. If the
-    /// host revokes the grant meanwhile, it may be that none does.
+    /// At most one client redeems it. The others prove that they hold it too, so its grant ends. If the
+    /// host revokes the grant meanwhile, none may succeed.
     async fn race_for_a_code(self: &Arc<Self>, code: &Held, is_revoked: bool) {
         let mut racers = self.all_present(code);
         if is_revoked {
@@ -210,7 +210,7 @@ impl Table {
                 answer => assert!(answer.is_invalid_grant(), "{answer:?}"),
             }
         }
-        // Without a revocation, nothing but the first redemption stops the others.
+        // Without a revocation, only the first redemption can stop the others.
         assert!(pairs.len() <= 1 && (is_revoked || pairs.len() == 1), "redeemed {} times: {code:?}", pairs.len());
         for pair in &pairs {
             self.must_be_dead(&[&pair.access, &pair.refresh]).await;
@@ -225,7 +225,7 @@ impl Table {
         count(&self.hall.figures.codes);
     }
 
-    /// One client revokes an access token while the others use it. It alone is dead everywhere after that.
+    /// One client revokes an access token while the others use it. Only this token is dead everywhere afterwards.
     async fn race_for_an_access_token(self: &Arc<Self>, pair: &Pair) {
         let mut racers = JoinSet::new();
         for seat in 1..self.callers.len() {
@@ -243,7 +243,7 @@ impl Table {
         count(&self.hall.figures.access_tokens);
     }
 
-    /// All get the same successors, which work everywhere.
+    /// All get the same successors, which work at every node.
     async fn race_to_refresh(self: &Arc<Self>, pair: &Pair) -> Pair {
         let answers = self.all_present(&pair.refresh).join_all().await;
         let pairs: Vec<Pair> = answers.iter().map(|answer| answer.pair(pair.refresh.grant)).collect();
@@ -255,7 +255,7 @@ impl Table {
         pairs[0].clone()
     }
 
-    /// Some revoke while the others refresh. Once any of them was told that it is done, nothing is alive anywhere.
+    /// Some revoke while the others refresh. Once a revocation has returned, no token is alive at any node.
     async fn race_against_revocation(self: &Arc<Self>, pairs: &[Pair], random: &mut StdRng) {
         let (pair, known) = (pairs.last().unwrap(), Arc::new(pairs.to_vec()));
         let mut racers: JoinSet<Option<Answer>> = JoinSet::new();
@@ -307,7 +307,7 @@ impl Table {
         }
     }
 
-    /// All grants of the client are revoked at once, while each is being refreshed.
+    /// All grants of the client are revoked at once while each is being refreshed.
     async fn race_against_the_end_of_all(self: &Arc<Self>, survivors: &[Pair]) {
         assert!(!survivors.is_empty());
         let mut racers = JoinSet::new();
@@ -333,7 +333,7 @@ impl Table {
         }
     }
 
-    /// Every node takes them for dead.
+    /// Asserts that every node takes them for dead.
     async fn must_be_dead(&self, tokens: &[&Held]) {
         for token in tokens {
             for (node, caller) in self.hall.nodes.iter().zip(self.callers.iter().cycle()) {
@@ -342,7 +342,7 @@ impl Table {
         }
     }
 
-    /// Every node takes it for a good one.
+    /// Asserts that every node accepts it.
     async fn must_be_alive(&self, token: &Held) {
         for (node, caller) in self.hall.nodes.iter().zip(self.callers.iter().cycle()) {
             assert!(caller.is_alive(node, token).await, "dead at {node}: {token:?}");
@@ -351,13 +351,13 @@ impl Table {
 }
 
 impl Revocation {
-    /// One of the ways there are to end the grant of these tokens.
+    /// Ends the grant of these tokens in one of the possible ways.
     fn any(pairs: &[Pair], random: &mut StdRng) -> Self {
         let id = pairs[0].refresh.grant;
         let subject = seeds::subject_of(id);
         match random.random_range(0..6) {
             0 => Self::Token(pairs.last().unwrap().refresh.clone()),
-            // A client that lost an answer has only an old one.
+            // A client that lost an answer only has an old token.
             1 => Self::Token(pairs[0].refresh.clone()),
             2 => Self::Grants(GrantSelector::Id(id)),
             3 => Self::Grants(GrantSelector::SubjectAndId(subject, id)),

@@ -12,7 +12,7 @@ use crate::caller::{CLIENT, REDIRECT_URI, SECRET};
 use end_to_end::example::Example;
 use end_to_end::postgres::Postgres;
 
-/// What every server calls itself, wherever it listens.
+/// The issuer of every server, whatever its port.
 const ISSUER: &str = "http://127.0.0.1:3000";
 
 pub(crate) enum Place {
@@ -31,8 +31,8 @@ impl Place {
         Self::Postgres { url: server.database().await }
     }
 
-    /// Starts a server on it, with the longest grace window there is. Like all of this crate's tests it listens on a port
-    /// that was free, so that after a restart it is found elsewhere.
+    /// Starts a server on it, with the longest allowed grace window. Like all tests of this crate it listens on a free
+    /// port, so it has another address after a restart.
     pub(crate) fn serve(&self) -> Example {
         let clients = serde_json::json!([{
             "client_id": CLIENT,
@@ -50,7 +50,7 @@ impl Place {
         tokio::task::block_in_place(|| Example::with(&clients.to_string(), "{}", scopes, &flags))
     }
 
-    /// Opens it beside the servers.
+    /// Opens the database beside the servers.
     pub(crate) async fn open(&self) -> Opened {
         match self {
             Self::Sqlite(folder) => Opened::Sqlite(SqliteStorage::open(folder.file()).await.unwrap()),
@@ -59,7 +59,7 @@ impl Place {
     }
 }
 
-/// A connection of the test's own to a database.
+/// A connection of the test to a database.
 pub(crate) enum Opened {
     Sqlite(SqliteStorage),
     Postgres(PostgresStorage),
@@ -73,7 +73,8 @@ impl Opened {
         }
     }
 
-    /// Waits until nobody else is at it. PostgreSQL finishes the statements of a client that was killed, which takes a moment.
+    /// Waits until no other connection is busy. PostgreSQL finishes statements of a killed client, which takes a
+    /// moment.
     pub(crate) async fn be_alone(&self) {
         let Self::Postgres(storage) = self else { return };
         let others = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
@@ -83,7 +84,7 @@ impl Opened {
         }
     }
 
-    /// Lets go of it, so that a server that starts next is the only one there.
+    /// Closes the connections, so a server that starts next has the database for itself.
     pub(crate) async fn close(self) {
         match self {
             Self::Sqlite(storage) => storage.pool().close().await,
@@ -92,7 +93,7 @@ impl Opened {
     }
 }
 
-/// A folder for one SQLite file and what SQLite keeps beside it. It goes with the value.
+/// A folder for one SQLite file and its journals, removed when it is dropped.
 pub(crate) struct Folder(PathBuf);
 
 impl Folder {

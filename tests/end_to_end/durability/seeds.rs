@@ -1,4 +1,4 @@
-//! Grants with a code each, written straight into a storage: as approvals leave them, without the clicking.
+//! Grants with one code each, written directly into a storage, as approvals would leave them.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ pub(crate) fn now() -> OffsetDateTime {
     now.replace_nanosecond(now.microsecond() * 1_000).unwrap()
 }
 
-/// The subject of a seeded grant. No two have the same.
+/// The subject of a seeded grant. Each grant has a different one.
 pub(crate) fn subject_of(grant: GrantId) -> Subject {
     Subject::new(format!("user-{grant}")).unwrap()
 }
@@ -33,7 +33,7 @@ pub(crate) async fn code(storage: &dyn Storage, random: &mut StdRng) -> Held {
         grant: GrantId::from_bytes(random.random()),
     };
     let (now, scope) = (now(), Scope::parse("user:read user:write").unwrap());
-    // Long enough for the longest run; the servers would give a code a minute.
+    // Long enough for the longest run; the servers would give a code one minute.
     let expires_at = now + Duration::HOUR;
     let grant = Grant {
         id: code.grant,

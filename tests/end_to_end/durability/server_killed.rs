@@ -1,4 +1,4 @@
-//! The server is killed in the middle of a storm, again and again, and another takes its place on the same database.
+//! The server is killed under load again and again, and another starts on the same database.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -19,7 +19,7 @@ use end_to_end::example::Example;
 use end_to_end::postgres::Postgres;
 
 const CLIENTS: usize = 32;
-/// How often a lost refresh is tried again, all at once.
+/// How often a lost refresh is retried in parallel.
 const RETRIES: usize = 3;
 
 // covers: B16, B20
@@ -63,7 +63,7 @@ async fn lose_nothing(name: &str, place: &Place) {
         Audit::of(&opened).await.check_lineages(&ledger.grants, &ledger.ended);
         opened.close().await;
     }
-    // Most clients wait for an answer at any time: if none was lost, it was no storm.
+    // Most clients wait for a response at any time: if none was lost, there was no load.
     assert!(ledger.lost_and_spent + ledger.lost_and_unspent >= kills, "no answer was lost");
     let opened = place.open().await;
     let rows = Audit::of(&opened).await.len();
@@ -76,7 +76,7 @@ async fn lose_nothing(name: &str, place: &Place) {
     ));
 }
 
-/// Lets the clients loose on the server, and kills it when some of them got answers.
+/// Starts the clients, and kills the server after some of them got responses.
 async fn storm_until_killed(
     server: Example,
     callers: &[Caller],
@@ -87,7 +87,7 @@ async fn storm_until_killed(
     let storm = Storm::new(&server.base);
     let running = storm.begin(callers, tokens, random);
     storm.answers(random.random_range(1..6 * CLIENTS)).await;
-    // Anywhere within a request, and not just when one has been answered.
+    // At any point within a request, not only right after a response.
     tokio::time::sleep(Duration::from_micros(random.random_range(0..5_000))).await;
     storm.server_is_about_to_die();
     tokio::task::block_in_place(|| server.kill());
@@ -96,12 +96,12 @@ async fn storm_until_killed(
     done
 }
 
-/// What is known so far, and what was counted.
+/// What is known so far, and the counts.
 #[derive(Default)]
 struct Ledger {
     grants: BTreeSet<GrantId>,
     ended: BTreeSet<GrantId>,
-    /// Codes and refresh tokens that were answered, with the answer.
+    /// Codes and refresh tokens that were answered, with the response.
     answered: Vec<(Held, Pair)>,
     presented: usize,
     lost_and_unspent: usize,
@@ -123,7 +123,8 @@ impl fmt::Display for Ledger {
 }
 
 impl Ledger {
-    /// With the server gone: what was answered is there, and what was not is whole or absent. Returns what became of each.
+    /// Checks the database without the server: answered redemptions are stored, the others are whole or absent. Returns
+    /// the states.
     async fn check(&mut self, audit: &Audit, storage: &dyn Storage, attempts: &[Attempt]) -> Vec<State> {
         self.ended.extend(attempts.iter().filter(|attempt| attempt.ended_its_grant).map(|attempt| attempt.token.grant));
         for attempt in attempts {
@@ -150,7 +151,7 @@ impl Ledger {
         states
     }
 
-    /// Tries again, on the server that came after, what got no answer; returns what the client goes on with.
+    /// Retries, at the next server, the requests without a response; returns the tokens that the clients continue with.
     async fn settle(&mut self, server: &Example, callers: &[Caller], attempt: Attempt, state: State) -> Option<Held> {
         if attempt.is_settled {
             return None;
@@ -195,7 +196,7 @@ impl Ledger {
         Some(first.refresh.clone())
     }
 
-    /// Codes that were redeemed are not redeemed again. With the attempt their grant ends, and its tokens with it.
+    /// A redeemed code can't be redeemed again. The attempt ends its grant and its tokens.
     async fn replay_codes(&mut self, server: &Example, caller: &Caller, count: usize) {
         let codes = self.answered.iter().filter(|(token, _)| token.is_code() && !self.ended.contains(&token.grant));
         let codes: Vec<_> = codes.take(count).cloned().collect();
@@ -211,7 +212,7 @@ impl Ledger {
     }
 }
 
-/// The library sees the same as the one who looks past it.
+/// Asserts that the library sees the same as the audit.
 async fn check_through_the_storage(storage: &dyn Storage, attempt: &Attempt, state: State) {
     let hash = attempt.token.hash();
     let Found { token, grant, .. } = storage.find(&hash).await.unwrap().unwrap();

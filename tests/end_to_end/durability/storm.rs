@@ -1,4 +1,4 @@
-//! Many clients that redeem codes and refresh as fast as they can, each on grants of its own, often from two tabs at once.
+//! Many clients that redeem codes and refresh as fast as they can, each on its own grants, often from two tabs at once.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use crate::caller::{Caller, Held, Pair};
 use crate::soon;
 
-/// How long a client waits that was told to try again.
+/// How long a client waits after it was told to try again.
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// What is going on.
@@ -21,7 +21,7 @@ pub(crate) struct Storm {
     base: String,
     /// Each 200 adds a permit.
     answered: Semaphore,
-    /// Each 503 adds one.
+    /// Each 503 adds a permit.
     refused: Semaphore,
     refusals: AtomicUsize,
     slowest: Mutex<Duration>,
@@ -31,25 +31,25 @@ pub(crate) struct Storm {
     outage: AtomicU64,
 }
 
-/// A token that was presented, and what came of it.
+/// A presented token and its outcome.
 #[derive(Debug)]
 pub(crate) struct Attempt {
     pub(crate) token: Held,
-    /// One for each time that it was answered with tokens.
+    /// The successors, once for each response with tokens.
     pub(crate) answers: Vec<Pair>,
-    /// How often no answer came, or one that did not say what became of the token.
+    /// How often there was no response, or one that left the state of the token open.
     pub(crate) unanswered: usize,
-    /// It was a code whose answer was lost, and its second use ended the grant.
+    /// It was a code whose response was lost, and its second use ended the grant.
     pub(crate) ended_its_grant: bool,
-    /// Whether all tabs got their answer in the end.
+    /// Whether all tabs got a response in the end.
     pub(crate) is_settled: bool,
 }
 
-/// What one client, or all of them, did.
+/// The results of one client, or of all.
 #[derive(Default)]
 pub(crate) struct Done {
     pub(crate) attempts: Vec<Attempt>,
-    /// What was not presented yet.
+    /// Tokens that were not presented yet.
     pub(crate) tips: Vec<Held>,
 }
 
@@ -67,7 +67,7 @@ impl Storm {
         })
     }
 
-    /// Lets the clients loose, each with its share of the tokens.
+    /// Starts the clients, each with its share of the tokens.
     pub(crate) fn begin(self: &Arc<Self>, callers: &[Caller], tokens: Vec<Held>, random: &mut StdRng) -> JoinSet<Done> {
         let mut shares = vec![Vec::new(); callers.len()];
         for (number, token) in tokens.into_iter().enumerate() {
@@ -81,33 +81,33 @@ impl Storm {
         running
     }
 
-    /// From now on, that an answer is lost is to be expected.
+    /// From now on, lost responses are expected.
     pub(crate) fn server_is_about_to_die(&self) {
         self.server_dies.store(true, Ordering::SeqCst);
     }
 
-    /// Says that the database is down, or, before it is started again, that it may soon be up.
+    /// Marks the database as down, or, before it is started again, as possibly up.
     pub(crate) fn database_is_down(&self, down: bool) {
         let before = self.outage.fetch_add(1, Ordering::SeqCst);
         assert_eq!(before.is_multiple_of(2), down);
     }
 
-    /// Waits for so many more tokens to be issued.
+    /// Waits until so many more tokens were issued.
     pub(crate) async fn answers(&self, count: usize) {
         wait_for(&self.answered, count).await;
     }
 
-    /// Waits for so many more requests to be refused for now.
+    /// Waits until so many more requests got 503.
     pub(crate) async fn refusals(&self, count: usize) {
         wait_for(&self.refused, count).await;
     }
 
-    /// How many requests were refused for now, in all.
+    /// How many requests got 503 in all.
     pub(crate) fn refused(&self) -> usize {
         self.refusals.load(Ordering::SeqCst)
     }
 
-    /// The longest time that an answer took.
+    /// The longest time that a response took.
     pub(crate) fn slowest(&self) -> Duration {
         *self.slowest.lock().unwrap()
     }
@@ -117,7 +117,7 @@ impl Storm {
         *slowest = time.max(*slowest);
     }
 
-    /// Lets every client finish what it is at, and gathers what they did.
+    /// Lets every client finish its current token, and collects the results.
     pub(crate) async fn end(&self, mut running: JoinSet<Done>) -> Done {
         self.ends.store(true, Ordering::SeqCst);
         let mut all = Done::default();
@@ -133,7 +133,7 @@ impl Storm {
         let mut attempts = Vec::new();
         while !self.ends.load(Ordering::SeqCst) && !tips.is_empty() {
             let token = tips.swap_remove(random.random_range(0..tips.len()));
-            // A code has no grace window, so that two tabs would end its grant.
+            // A code has no grace window, so two tabs would end its grant.
             let tabs = if token.is_code() { 1 } else { *[1, 1, 2].choose(&mut random).unwrap() };
             let attempt = self.present(&caller, token, tabs).await;
             let is_settled = attempt.is_settled;
@@ -167,7 +167,7 @@ impl Storm {
         attempt
     }
 
-    /// Presents a token until something is known of it; and how often nothing was.
+    /// Presents a token until its state is known; returns also how often it was not.
     async fn insist(&self, caller: &Caller, token: &Held) -> (Outcome, usize) {
         for unanswered in 0.. {
             let outage = self.outage.load(Ordering::SeqCst);
@@ -200,7 +200,7 @@ impl Storm {
     }
 }
 
-/// Waits for permits that come from now on.
+/// Waits for permits that are added from now on.
 async fn wait_for(permits: &Semaphore, count: usize) {
     permits.forget_permits(usize::MAX);
     let count = u32::try_from(count).unwrap();

@@ -1,4 +1,4 @@
-//! The Python package `authlib`: all five grants, and what comes after.
+//! The Python package `authlib`: all five grant types, and later requests.
 
 use crate::foreign::authlib;
 use end_to_end::example::Example;

@@ -1,4 +1,4 @@
-//! Clients in other languages: scripts beside this file that use a published package.
+//! Clients in other languages: scripts in this folder that use a published package.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use end_to_end::example::Example;
 use end_to_end::skip::skip;
 
 const SCRIPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/interop");
-/// Outlives a run, so that packages are fetched once for each version of their list.
+/// Outlives a run, so packages are fetched once for each version of their list.
 const FOLDER: &str = env!("CARGO_TARGET_TMPDIR");
 
 /// Runs a scenario of `node/client.mjs`.
@@ -28,7 +28,7 @@ pub(crate) fn authlib(example: &Example, scenario: &str) {
     run(&mut python, scenario);
 }
 
-/// Runs a scenario of `node/tokens.mjs`; returns the lines that it prints. `None` if there is no Node.
+/// Runs a scenario of `node/tokens.mjs`; returns the printed lines. `None` if there is no Node.
 pub(crate) fn jose(base: &str, scenario: &str, arguments: &[&str]) -> Option<Vec<String>> {
     let folder = ready(openid_client_folder())?;
     lines(Command::new("node").arg(folder.join("tokens.mjs")).arg(base).arg(scenario).args(arguments), scenario)
@@ -52,7 +52,7 @@ fn authlib_folder() -> &'static Result<PathBuf, String> {
     FOLDER.get_or_init(install_authlib)
 }
 
-/// A module finds packages beside itself only, so the scripts go where the packages are.
+/// Node searches packages beside the script only, so the scripts are copied to the packages.
 fn install_openid_client() -> Result<PathBuf, String> {
     let (scripts, folder) = (Path::new(SCRIPTS).join("node"), Path::new(FOLDER).join("interop-node"));
     fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
@@ -73,7 +73,7 @@ fn install_authlib() -> Result<PathBuf, String> {
     Ok(folder)
 }
 
-/// Installs what a list names, unless the folder has it already.
+/// Installs the packages of a list, unless the folder has them already.
 fn install(command: &mut Command, folder: &Path, list: &Path) -> Result<(), String> {
     let (list, installed) = (fs::read_to_string(list).unwrap(), folder.join("installed"));
     if fs::read_to_string(&installed).is_ok_and(|before| before == list) {
@@ -87,7 +87,7 @@ fn install(command: &mut Command, folder: &Path, list: &Path) -> Result<(), Stri
     fs::write(installed, list).map_err(|error| error.to_string())
 }
 
-/// The folder; `None` if there is none, which is said on the standard error.
+/// The folder. `None`, with a message on standard error, if there is none.
 fn ready(installed: &Result<PathBuf, String>) -> Option<&PathBuf> {
     match installed {
         Ok(folder) => Some(folder),
@@ -105,7 +105,7 @@ fn run(command: &mut Command, scenario: &str) {
     }
 }
 
-/// Runs a script, which says at its end that it got there; returns the lines before that. `None` if it can't be started.
+/// Runs a script, which prints a mark at its end; returns the lines before that. `None` if it can't be started.
 fn lines(command: &mut Command, scenario: &str) -> Option<Vec<String>> {
     let output = match command.output() {
         Ok(output) => output,

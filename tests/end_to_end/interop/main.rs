@@ -1,7 +1,7 @@
-//! Clients that others wrote, against the example server.
+//! Published clients of other authors, against the example server.
 //!
-//! Those in other languages need Node or Python and their packages, which are fetched once. Where that can't be done, the
-//! tests say so and pass, unless `GRANTOR_REQUIRE_ALL=1`.
+//! Those in other languages need Node or Python and their packages, which are fetched once. Where that fails, the
+//! tests print that and pass, unless `GRANTOR_REQUIRE_ALL=1`.
 
 mod authlib;
 mod foreign;

@@ -1,4 +1,4 @@
-//! The npm package `openid-client`: what a browser app, a web app, a machine and an API do with it.
+//! The npm package `openid-client` as a browser app, a web app, a machine and an API.
 
 use crate::foreign::openid_client;
 use end_to_end::example::Example;

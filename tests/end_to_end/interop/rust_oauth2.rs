@@ -1,4 +1,4 @@
-//! The Rust crate `oauth2`: every grant it knows.
+//! The Rust crate `oauth2`: every grant type that it supports.
 
 use oauth2::basic::{BasicClient, BasicErrorResponseType};
 use oauth2::{
@@ -27,7 +27,7 @@ fn client(example: &Example, secret: &str) -> Client {
         .set_redirect_uri(RedirectUrl::new("https://app.example/cb".to_owned()).unwrap())
 }
 
-/// Carries the crate's requests over our own HTTP client.
+/// Sends the crate's requests with our HTTP client.
 async fn send(request: HttpRequest) -> Result<HttpResponse, reqwest::Error> {
     let answer = reqwest::Client::new().execute(request.try_into()?).await?;
     let mut response = oauth2::http::Response::builder().status(answer.status());

@@ -1,5 +1,5 @@
-//! Signed tokens and keys, with the npm package `jose` and the Python package `joserfc`: what we sign, they verify, and the other way
-//! round.
+//! Signed tokens and keys with the npm package `jose` and the Python package `joserfc`: they verify our signatures, and
+//! we verify theirs.
 
 use std::collections::BTreeSet;
 
@@ -32,7 +32,7 @@ fn header(token: &str) -> Value {
     serde_json::from_slice(&URL_SAFE_NO_PAD.decode(header).unwrap()).unwrap()
 }
 
-/// The server is restarted with other algorithms, so that others sign, and the keys from before are still published.
+/// The server restarts with other algorithms, so other keys sign, while the earlier keys are still published.
 // covers: KM-04 (RFC 7518 §3), KM-12, JA-02 (RFC 9068 §2.1)
 #[tokio::test]
 async fn others_verify_our_tokens_across_changes_of_keys() {
@@ -45,7 +45,7 @@ async fn others_verify_our_tokens_across_changes_of_keys() {
     let mut address = "127.0.0.1:0".to_owned();
     for algorithm in ["RS256", "ES256", "EdDSA", "PS256", "ES384"] {
         let flags = ["--storage", &database, "--access-token-format", "jwt", "--signing-algorithm", algorithm];
-        // The storage belongs to the issuer, and that is the address of the first start.
+        // A storage belongs to one issuer, which is the address of the first start.
         let listen = ["--listen", &address];
         let example = Example::start_in(folder.path(), &[&files[..], &flags, &listen].concat());
         let new = token(&example).await;
@@ -56,7 +56,7 @@ async fn others_verify_our_tokens_across_changes_of_keys() {
         let all: Vec<&str> = tokens.iter().map(String::as_str).collect();
         jose(&example.base, "verify", &all);
         joserfc(&example.base, "verify", &all);
-        // And so does the server itself.
+        // And the server itself accepts it.
         for token in &tokens {
             let request = reqwest::Client::new().post(format!("{}/introspect", example.base));
             let request = request.basic_auth("api", Some("api-secret")).form(&[("token", token)]);
@@ -69,7 +69,7 @@ async fn others_verify_our_tokens_across_changes_of_keys() {
     assert_eq!(kids.len(), 5);
 }
 
-/// What another library made, line by line.
+/// The output of another library, line by line.
 fn check(lines: &[String]) -> BTreeSet<String> {
     let mut seen = BTreeSet::new();
     for line in lines {
@@ -83,7 +83,7 @@ fn check(lines: &[String]) -> BTreeSet<String> {
         let signature = URL_SAFE_NO_PAD.decode(signature).unwrap();
         assert_eq!(AwsLc.verify(algorithm, &key, input.as_bytes(), &signature), Ok(()), "{name}");
         assert!(AwsLc.verify(algorithm, &key, &input.as_bytes()[1..], &signature).is_err(), "{name}");
-        // The private key is read in both forms, and signs with the same public half.
+        // The private key is read in both forms, and has the same public half.
         let mut private = made["private_jwk"].clone();
         private["alg"] = json!(name);
         let pem = made["pem"].as_str().unwrap();

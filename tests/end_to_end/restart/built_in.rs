@@ -70,7 +70,7 @@ async fn demo_client_works_after_a_restart(place: Place) {
     walk_through(&before, &password).await;
     let address = before.base.replace("http://localhost", "127.0.0.1");
     drop(before);
-    // Its secret is another one now, and known to nobody else.
+    // It has a new secret now, which is printed nowhere.
     let after = place.start_at(&address);
     walk_through(&after, &password).await;
     let page = Browser::new(&after).open_as("/connected", "alice", &password).await;
@@ -78,14 +78,14 @@ async fn demo_client_works_after_a_restart(place: Place) {
     assert_eq!(page.body.matches("action=\"/connected/revoke\"").count(), 2, "{}", page.body);
 }
 
-/// Takes the demo from its first page to its last.
+/// Goes through the demo from its first page to its last.
 async fn walk_through(example: &Example, password: &str) {
     let browser = Browser::new(example);
     let demo = browser.get("/demo").await;
     let request = demo.link(&format!("{}/authorize?", example.base)).expect("a link to the server");
     let path = request.strip_prefix(&example.base).unwrap();
     let mut page = browser.open_as(path, "alice", password).await;
-    // Whoever has agreed before comes straight back.
+    // A user who has consented before is redirected at once.
     if page.body.contains("value=\"approve\"") {
         let scopes = ["user:read", "user:write", "offline_access"].map(|scope| ("scope", scope));
         page = browser.submit(&page, "/consent", &[&scopes[..], &[("decision", "approve")]].concat()).await;

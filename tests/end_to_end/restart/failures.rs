@@ -1,4 +1,4 @@
-//! Storages that can't be opened, and a database that goes away.
+//! Storages that can't be opened, and a database that goes down.
 
 use super::{APPLICATION, CLIENTS, Place, USERS, granted, in_both, logged_in, me, rename, with_password};
 use end_to_end::example::{Browser, Example, Folder};
@@ -99,7 +99,7 @@ async fn unreadable_profile_is_503_for_a_good_token() {
     assert_eq!((status, &refusal["error"]), (503, &"temporarily_unavailable".into()));
     assert_eq!(rename(&example, &tokens, "Ada Lovelace").await, 503);
     assert_eq!(logged_in(&example, "ada", "correct horse").await.status, 503);
-    // The password grant can't say that it passes: to the library, its authenticator has failed.
+    // For the password grant the library only sees that its authenticator failed.
     let (status, refusal) = with_password(&example, "ada", "correct horse").await;
     assert_eq!((status, &refusal["error"]), (500, &"server_error".into()));
     sqlx::raw_sql("ALTER TABLE elsewhere RENAME TO example_users").execute(&database).await.unwrap();

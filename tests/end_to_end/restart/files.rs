@@ -1,4 +1,4 @@
-//! Users and clients from files, put into a storage that has some already.
+//! Users and clients from files, for a storage that already has some.
 
 use end_to_end::example::Browser;
 
@@ -31,7 +31,7 @@ async fn clients_file_adds_and_updates(place: Place) {
         r#"[{"client_id": "news", "client_secret": "news-secret", "grant_types": ["client_credentials"]}]"#;
     drop(place.start_with(CLIENTS, USERS));
     drop(place.start_with(MORE, USERS));
-    // What is not in the file stays as it is.
+    // Users and clients that are not in the file stay unchanged.
     let example = place.start_with(NEWS, USERS);
     for (id, secret, expected) in
         [("mail", "mail-secret", 401), ("mail", "new-secret", 200), ("news", "news-secret", 200), ("web", "any", 401)]
@@ -41,7 +41,7 @@ async fn clients_file_adds_and_updates(place: Place) {
     }
 }
 
-// From the security review, 6: a grant keeps what the server has stopped to offer, and the page for its user said nothing of it.
+// Regression: a grant keeps scope that the server no longer offers, and the user's page did not say so.
 async fn token_names_its_scope_that_is_no_longer_offered(place: Place) {
     let before = place.start_with(CLIENTS, USERS);
     granted(&before).await;

@@ -1,4 +1,4 @@
-//! What the example server still knows after a restart, and what several of them know together, in both databases.
+//! The state of the example server after a restart, and of several servers together, in both databases.
 
 mod built_in;
 mod failures;
@@ -20,10 +20,10 @@ const USERS: &str = r#"{"ada": "correct horse"}"#;
 const APPLICATION: [(&str, &str); 3] =
     [("name", "My app"), ("website", "https://app.example"), ("redirect_uri", "https://app.example/callback")];
 
-/// The issuer of servers at any port: a storage belongs to one issuer.
+/// The issuer of all servers, whatever their port: a storage belongs to one issuer.
 const ISSUER: &str = "http://127.0.0.1:3000";
 
-/// A place to keep things, empty at first, and files to start from.
+/// A storage, empty at first, and files to start from.
 struct Place {
     folder: Folder,
     /// The value of `--storage`.
@@ -50,12 +50,12 @@ impl Place {
         )
     }
 
-    /// Starts a server that is reached under its issuer, as the demo demands.
+    /// Starts a server that is reached at its issuer, as the demo requires.
     fn start_at(&self, address: &str) -> Example {
         Example::start_in(self.folder.path(), &["--storage", &self.storage, "--listen", address])
     }
 
-    /// Starts a server that adds these clients and users, or updates them.
+    /// Starts a server that adds or updates these clients and users.
     fn start_with(&self, clients: &str, users: &str) -> Example {
         let clients = self.folder.file("clients.json", clients);
         let users = self.folder.file("users.json", users);
@@ -90,7 +90,7 @@ async fn token(example: &Example, form: &[(&str, &str)]) -> (u16, Value) {
     (response.status().as_u16(), response.json().await.unwrap())
 }
 
-/// A grant of ada's to the mail app.
+/// A grant of ada to the mail app.
 async fn granted(example: &Example) -> Value {
     let (status, tokens) = with_password(example, "ada", "correct horse").await;
     assert_eq!(status, 200, "{tokens}");
@@ -126,7 +126,7 @@ async fn revoke(example: &Example, tokens: &Value) {
     assert_eq!(response.status(), 200);
 }
 
-/// Asks the API who the token's user is and returns status and body.
+/// Asks the API for the token's user; returns status and body.
 async fn me(example: &Example, tokens: &Value) -> (u16, Value) {
     let token = tokens["access_token"].as_str().expect("an access token");
     let response = reqwest::Client::new().get(example.url("/api/me")).bearer_auth(token).send().await.unwrap();
@@ -151,7 +151,7 @@ async fn registered(example: &Example) -> (String, String) {
     ((*id).to_owned(), (*secret).to_owned())
 }
 
-/// What the login page answers.
+/// The response of the login page.
 async fn logged_in(example: &Example, username: &str, password: &str) -> Page {
     let browser = Browser::new(example);
     let form = browser.get("/login").await;

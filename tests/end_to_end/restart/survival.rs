@@ -1,4 +1,4 @@
-//! One server, ended as by a crash and started anew.
+//! One server, killed as by a crash and started again.
 
 use super::{
     CLIENTS, Place, USERS, for_itself, granted, in_both, logged_in, me, refreshed, registered, rename, revoke,
@@ -17,7 +17,7 @@ async fn all_but_sessions_survive_a_restart(place: Place) {
     let address = before.base.strip_prefix("http://").unwrap().to_owned();
     drop(before);
 
-    // Without the files: what it knows, it knows from the storage. On the same address, so that the cookie is sent.
+    // Without the files: all data comes from the storage. At the same address, so the cookie is sent.
     let after = place.start(&["--listen", &address]);
     assert_eq!(cookies.get("/connected").await.location.as_deref(), Some("/login?next=/connected"));
     assert_eq!(logged_in(&after, "ada", "wrong horse").await.status, 401);
@@ -55,7 +55,7 @@ async fn spent_refresh_token_stays_spent(place: Place) {
     let third = refreshed(&before, &second).await.1;
     drop(before);
 
-    // Its successor was used, so whoever comes with it now has stolen it or was stolen from: all of it ends.
+    // Its successor was used, so a second use means theft: the whole grant ends.
     let after = place.start(&[]);
     assert_eq!(me(&after, &third).await.0, 200);
     let (status, refusal) = refreshed(&after, &first).await;

@@ -1,9 +1,9 @@
-//! A service that answers whatever is typed into its addresses and forms.
+//! A service that answers any value in its addresses and forms.
 
 use super::{api_scopes, on_each_storage};
 use end_to_end::example::Browser;
 
-/// Escaped, as in a query or a form.
+/// Escapes a value for a query or a form.
 const VALUES: &[&str] = &[
     "",
     "%00",
@@ -26,7 +26,7 @@ const VALUES: &[&str] = &[
     "[]",
 ];
 
-/// Paths with the parameter that they read, or once read.
+/// Paths with a parameter that they read, or read in an earlier version.
 const QUERIES: &[(&str, &[&str])] = &[
     ("/", &["x"]),
     ("/login", &["next"]),
@@ -57,7 +57,7 @@ const FORMS: &[(&str, &[&str])] = &[
     ("/introspect", &["token", "client_id"]),
 ];
 
-// From the security review, 33: a page that took a date in its address answered an absurd one with an error of the server.
+// Regression: a page with a date in its address answered an absurd one with a server error.
 #[tokio::test]
 async fn absurd_value_is_never_an_error_of_the_server() {
     let clients = r#"[{"client_id": "app", "redirect_uris": ["https://app.example/cb"]}]"#;
@@ -77,7 +77,7 @@ async fn absurd_value_is_never_an_error_of_the_server() {
                         assert!(page.status < 500, "{path}?{name}={value:.40}: {}", page.status);
                     }
                 }
-                // Nothing in this address is read any more.
+                // This page reads no parameter any more.
                 assert_eq!(browser.get(&format!("/connected?after={value}")).await.status, 200, "{value:.40}");
                 for (path, names) in FORMS {
                     for name in *names {

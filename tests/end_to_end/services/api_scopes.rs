@@ -1,4 +1,4 @@
-//! A service with scopes that are described on the consent page and enforced at the API.
+//! A service whose scopes are described on the consent page and enforced by the API.
 
 use super::{me, token};
 use end_to_end::example::{Browser, Example};
@@ -66,7 +66,7 @@ async fn each_scope_opens_its_part_of_the_api() {
         "{challenge}"
     );
 
-    // From the security review, 22: each change waits for the row of the user, so there is a limit before the storage is asked.
+    // Regression: each change waits for the user's row, so a limit applies before the storage is asked.
     let mut last = rename(&example, &both).await;
     for _ in 0..100 {
         if last.status() == 200 {
@@ -74,7 +74,7 @@ async fn each_scope_opens_its_part_of_the_api() {
         }
     }
     assert_eq!((last.status().as_u16(), last.headers().contains_key("retry-after")), (429, true));
-    // What an application does for a user does not keep the user from the pages for applications.
+    // An application's requests for a user do not use up the user's own limit.
     let browser = Browser::new(&example);
     let form = browser.open_as("/applications/new", "ada", "correct horse").await;
     let fields = [("name", "An app"), ("website", ""), ("redirect_uri", "https://app.example/cb")];

@@ -1,4 +1,4 @@
-//! A service where users register applications through a form and the application then acts for itself.
+//! A service where users register applications in a form and the application then acts for itself.
 
 use super::token;
 use end_to_end::example::{Browser, Example};
@@ -59,7 +59,6 @@ async fn redirect_uri_without_path_gets_a_warning() {
         assert_eq!(browser.submit(&form, "/applications/new", &fields).await.status, 200);
         let list = browser.get("/applications").await;
         assert_eq!(list.body.contains(warning), warned, "{}", list.body);
-        // From the security review, 32.
         assert!(list.body.contains(">xn--bcher-kva.example</a>"), "{}", list.body);
     }
 }
@@ -79,7 +78,7 @@ async fn user_registers_at_most_twenty_applications() {
     let list = browser.get("/applications").await;
     assert_eq!(list.body.matches("<dt>Client ID</dt>").count(), 20);
 
-    // Each user has a limit of their own.
+    // Each user has a separate limit.
     let other = Browser::new(&example);
     let form = other.open_as("/applications/new", "bea", "battery").await;
     assert_eq!(other.submit(&form, "/applications/new", &FIELDS).await.status, 200);

@@ -1,4 +1,4 @@
-//! A service where users see which applications act for them, and end it.
+//! A service where users see the applications that act for them, and end the access.
 
 use super::{me, token};
 use end_to_end::example::{Browser, Example, Page};
@@ -12,7 +12,7 @@ const CLIENTS: &str = r#"[
 const USERS: &str = r#"{"ada": "correct horse", "bea": "battery"}"#;
 const SCOPES: &str = r#"{"user:read": "Read your profile"}"#;
 
-/// One more grant of a user to a client; returns its tokens.
+/// Opens one more grant of a user to a client; returns its tokens.
 async fn granted(example: &Example, client: &str, username: &str, password: &str) -> serde_json::Value {
     let secret = format!("{client}-secret");
     let form = [
@@ -47,13 +47,13 @@ async fn user_ends_one_grant_and_the_others_stay() {
     assert_eq!((shown(&page), page.body.matches("<h2>A mail app</h2>").count()), (2, 1), "{}", page.body);
     assert_eq!(page.body.matches("Last renewed").count(), 2, "{}", page.body);
     assert_eq!(page.body.matches("unless it is renewed before.").count(), 2, "{}", page.body);
-    // The first form on the page is the newest grant's.
+    // The first form on the page belongs to the newest grant.
     let page = browser.submit(&page, "/connected/revoke", &[]).await;
     assert_eq!(shown(&browser.follow(page).await), 1);
     assert!(!works(&example, &newer).await && works(&example, &older).await && works(&example, &others).await);
 }
 
-/// The section of a page that is about the client with this identifier.
+/// The section of a page about the client with this identifier.
 fn section<'a>(page: &'a Page, client: &str) -> &'a str {
     let is_about = |section: &&str| section.contains(&format!("<code>{client}</code>"));
     page.body.split("<section").skip(1).find(is_about).unwrap_or_else(|| panic!("{client}: {}", page.body))
@@ -140,7 +140,7 @@ async fn approved(browser: &Browser) -> String {
     page.answer("code").expect("a code")
 }
 
-// From the security review, 7 and 43: the page listed approvals whose code was never redeemed, and showed no time of day.
+// Regression: the page listed approvals whose code was never redeemed, and showed no time of day.
 // covers: B52
 #[tokio::test]
 async fn approval_that_was_not_redeemed_is_not_listed() {
@@ -169,14 +169,14 @@ async fn approval_that_was_not_redeemed_is_not_listed() {
     let words: Vec<&str> = begun.split_whitespace().take(3).collect();
     assert!(is_time(words[1]) && words[2] == "UTC.", "{words:?}");
 
-    // While the access lasts, the user is not asked again; when it has ended, the user is.
+    // While the access lasts the user needs no new consent; afterwards the user does.
     assert!(browser.get(REQUEST).await.answer("code").is_some());
     let ended = browser.submit(&page, "/connected/end", &[]).await;
     assert!(browser.follow(ended).await.body.contains("No application may act for you."));
     assert!(browser.get(REQUEST).await.body.contains("form_token"));
 }
 
-// Each authorization writes rows that stay for weeks, and nothing limited those of one user: 480 a second.
+// Regression: each authorization writes rows that stay for weeks, and one user could write 480 a second.
 #[tokio::test]
 async fn user_opening_many_grants_is_throttled() {
     let clients =
@@ -195,7 +195,7 @@ async fn user_opening_many_grants_is_throttled() {
         }
         assert!(opened < 200, "nothing limits them");
     };
-    // One a second becomes free while the test runs.
+    // One request a second becomes free while the test runs.
     assert!((60..90).contains(&opened), "{opened}");
     assert_eq!((refused.status, refused.retry_after.is_some()), (429, true), "{}", refused.body);
     let decision = [("scope", "user:read"), ("decision", "approve")];
@@ -212,7 +212,8 @@ async fn user_opening_many_grants_is_throttled() {
     approved(&other).await;
 }
 
-// Each denial leaves an entry that its form was used, for more than an hour, and nothing limited those of one user: 800 a second.
+// Regression: each denial stores for over an hour that its form was used, and one user could store 800 entries a
+// second.
 #[tokio::test]
 async fn user_denying_many_forms_is_throttled() {
     let clients =
@@ -230,7 +231,7 @@ async fn user_denying_many_forms_is_throttled() {
         }
         assert!(denied < 200, "nothing limits them");
     };
-    // One a second becomes free while the test runs.
+    // One request a second becomes free while the test runs.
     assert!((60..90).contains(&denied), "{denied}");
     assert_eq!((refused.status, refused.retry_after.is_some()), (429, true), "{}", refused.body);
 }

@@ -1,4 +1,4 @@
-//! What the consent page shows of an application.
+//! What the consent page shows about an application.
 
 use end_to_end::example::{Browser, Example};
 
@@ -39,7 +39,7 @@ async fn consent_page_shows_logo_and_links_of_a_client() {
         "{policy}"
     );
 
-    // Without a logo, and with one that a stranger has chosen, the page loads nothing from elsewhere.
+    // Without a logo, or with a logo that a stranger has chosen, the page loads nothing from other sites.
     for client in ["plain", "guest"] {
         let page = Browser::new(&example).open_as(&authorize(client), "ada", "correct horse").await;
         assert!(page.body.contains("name=\"form_token\"") && !page.body.contains("<img"), "{}", page.body);
@@ -48,7 +48,7 @@ async fn consent_page_shows_logo_and_links_of_a_client() {
     }
 }
 
-/// Enter in a checkbox presses the first button of a form.
+/// In some browsers, Enter in a checkbox presses the first button of a form.
 #[tokio::test]
 async fn first_button_of_the_consent_form_decides_nothing() {
     let example = Example::with(CLIENTS, USERS, SCOPES, &[]);

@@ -1,4 +1,4 @@
-//! A service that lets nobody guess for long, nor fill its memory, nor keep others out.
+//! A service that limits guessing, without filling its memory or locking out other users.
 
 use std::net::Ipv4Addr;
 
@@ -34,7 +34,7 @@ async fn ten_wrong_passwords_throttle_that_user_only() {
     assert_eq!((page.status, page.location.as_deref()), (303, Some("/")));
 }
 
-// From the security review, 24: the login page and the password grant gave guesses of their own.
+// Regression: the login page and the password grant counted guesses separately.
 #[tokio::test]
 async fn login_page_and_token_endpoint_share_their_count() {
     let example = Example::with(CLIENTS, USERS, SCOPES, &["--legacy"]);
@@ -65,7 +65,7 @@ async fn guessing_does_not_lock_the_user_out() {
     assert_eq!((page.status, page.location.as_deref()), (303, Some("/")));
 }
 
-// From the security review, 20: one peer could have any number of passwords hashed.
+// Regression: one peer could have any number of passwords hashed.
 #[tokio::test]
 async fn peer_guessing_many_names_gets_retry_after() {
     let example = Example::with(CLIENTS, USERS, SCOPES, &["--legacy"]);
@@ -124,8 +124,8 @@ async fn token_endpoint_says_when_to_try_again() {
     assert_eq!((status, wait.is_some()), (429, true));
 }
 
-// From the security review, 24: the demo client had a secret that was not marked as generated, so guesses that seem to come from the
-// server's own address kept the client out.
+// Regression: the demo client's secret was not marked as generated, so guesses that seem to come from the
+// server's own address locked the client out.
 #[tokio::test]
 async fn guesses_do_not_keep_the_demo_client_out() {
     let example = Example::with("[]", USERS, SCOPES, &[]);

@@ -1,4 +1,4 @@
-//! A service whose clients say how the user is to log in and to be asked: `prompt`, `max_age`, `login_hint`, `acr_values`.
+//! A service whose clients control login and consent with `prompt`, `max_age`, `login_hint` and `acr_values`.
 
 use end_to_end::example::{Browser, Example, Page};
 

@@ -1,4 +1,4 @@
-//! A service that shows its error pages in the user's language.
+//! A service with error pages in the user's language.
 
 use end_to_end::example::Example;
 

@@ -25,7 +25,7 @@ use end_to_end::example::{Example, Folder};
 use end_to_end::postgres::Postgres;
 use serde_json::Value;
 
-/// A server for each storage, and what it keeps its data in.
+/// A server on each storage, and where its data is.
 async fn on_each_storage(clients: &str, users: &str, scopes: &str) -> Vec<(Example, Folder)> {
     let mut servers = Vec::new();
     let folder = Folder::new();

@@ -1,4 +1,4 @@
-//! A service that says by `Allow` which methods an address takes.
+//! A service whose `Allow` header names the methods of an address.
 
 use super::api_scopes;
 use end_to_end::example::Example;
@@ -31,7 +31,7 @@ const PATHS: &[&str] = &[
     "/api/application",
 ];
 
-// From the security review, 14: `Allow` named HEAD at the authorization endpoint, which refuses it.
+// Regression: `Allow` named HEAD at the authorization endpoint, which refuses HEAD.
 #[tokio::test]
 async fn allow_names_head_only_where_head_is_served() {
     let example = Example::with("[]", api_scopes::USERS, api_scopes::SCOPES, &[]);
@@ -43,7 +43,7 @@ async fn allow_names_head_only_where_head_is_served() {
         let head = send(Method::HEAD, path).await;
         assert_ne!(head.status(), 404, "{path}");
         for answer in [send(Method::PATCH, path).await, send(Method::DELETE, path).await] {
-            // An API asks for a token first, whatever the method.
+            // An API checks the token first, for every method.
             assert_eq!(answer.status(), if path.starts_with("/api/") { 401 } else { 405 }, "{path}");
             let Some(allowed) = allow(&answer) else { continue };
             assert_eq!(allowed.contains("HEAD"), head.status() != 405, "{path}: {allowed}");

@@ -1,4 +1,4 @@
-//! A service for apps on users' devices, which come back by a scheme of their own.
+//! A service for apps on users' devices, with redirects to private-use schemes.
 
 use super::token;
 use end_to_end::example::{Browser, Example, Folder};
@@ -53,7 +53,7 @@ async fn native_app_uses_undotted_scheme_from_the_flag() {
     for redirect_uri in REDIRECTS {
         gets_tokens(&example, &Browser::new(&example), "editor", redirect_uri).await;
     }
-    // Users register such apps by the form. They have no secret, and nothing on their own authority.
+    // Users register such apps in the form. The apps have no secret, and no scope of their own.
     let browser = Browser::new(&example);
     let page = register(&browser, REDIRECTS[0], true).await;
     let [id] = page.codes()[..] else { panic!("only an identifier is shown: {}", page.body) };

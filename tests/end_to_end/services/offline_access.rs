@@ -1,4 +1,4 @@
-//! A service with a server flow and a client flow, frequent expiry, and a special scope that brings offline access.
+//! A service with a server flow and a client flow, short lifetimes, and a scope for offline access.
 
 use super::{me, token};
 use end_to_end::example::{Browser, Example};

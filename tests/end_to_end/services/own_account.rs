@@ -1,4 +1,4 @@
-//! A service whose API lets an application look after its own registration, with a token of its own.
+//! A service whose API lets an application manage its registration, with the application's own token.
 
 use std::collections::BTreeSet;
 
@@ -45,7 +45,7 @@ async fn registered(browser: &Browser) -> (String, String) {
     (id.to_owned(), secret.to_owned())
 }
 
-// From the security review, 19: a self-registered application got every scope of the server on its own authority.
+// Regression: a self-registered application got every scope of the server for itself.
 #[tokio::test]
 async fn self_registered_application_has_own_scope_only() {
     let example = Example::with("[]", api_scopes::USERS, api_scopes::SCOPES, &[]);
@@ -59,7 +59,7 @@ async fn self_registered_application_has_own_scope_only() {
         assert_eq!((status, &tokens["scope"]), (200, &"application".into()), "{tokens}");
         assert_eq!(me(&example, &tokens["access_token"]).await.0, 403);
     }
-    // Users are asked for the others as before, and for this one not at all.
+    // Users are asked for the other scopes as before, and never for this one.
     let asked = |scope: &str| {
         format!(
             "/authorize?client_id={id}&response_type=code&redirect_uri=https%3A%2F%2Fapp.example%2Fcb{scope}\
@@ -72,12 +72,11 @@ async fn self_registered_application_has_own_scope_only() {
     let page = browser.get(&asked("&scope=user%3Awrite")).await;
     assert!(page.body.contains("Change your profile"), "{}", page.body);
     let page = browser.get(&asked("&scope=application")).await;
-    // Nobody has checked the application, so the user is asked before the error goes there.
+    // No administrator has vetted the application, so the user is asked before the error is redirected.
     let refused = "https://app.example/cb?error=invalid_scope";
     assert!(page.body.contains(refused) && !page.body.contains("form_token"), "{}", page.body);
 }
 
-// From the security review, 16.
 #[tokio::test]
 async fn application_reads_and_changes_its_registration() {
     let example = Example::with(CLIENTS, api_scopes::USERS, api_scopes::SCOPES, &[]);
@@ -123,7 +122,7 @@ async fn application_reads_and_changes_its_registration() {
     }
     assert_eq!(account(&example, &own, None, None).await.json::<Value>().await.unwrap(), new);
 
-    // It works for an application from the administrator, too, which keeps the scopes that it had.
+    // It works for an application of the administrator too, which keeps its scopes.
     let (_, batch) = own_token(&example, "batch", "batch-secret", Some("application user:read")).await;
     let answer = account(&example, &batch, Some(&json!({ "client_name": "Nightly batch" })), None).await;
     assert_eq!(answer.status(), 200);
@@ -133,11 +132,10 @@ async fn application_reads_and_changes_its_registration() {
     assert_eq!(changed["client_name"], "Nightly batch");
 }
 
-// From the security review, 16.
 #[tokio::test]
 async fn own_account_is_for_machines_and_profile_for_users() {
     let example = Example::with(CLIENTS, api_scopes::USERS, api_scopes::SCOPES, &[]);
-    // The scope is needed.
+    // The scope is required.
     let (_, other) = own_token(&example, "batch", "batch-secret", None).await;
     assert_eq!(other["scope"], "user:read");
     let answer = account(&example, &other, None, None).await;

@@ -1,4 +1,4 @@
-//! A service where users change and remove the applications that they have registered, and make new secrets for them.
+//! A service where users change and remove their applications, and create new secrets for them.
 
 use std::collections::BTreeSet;
 
@@ -59,7 +59,7 @@ async fn change_page(browser: &Browser, id: &str) -> Page {
     browser.get(&format!("/applications/change?client={id}")).await
 }
 
-// From the security review, 44: an application could not be changed or removed, nor get a new secret.
+// Regression: an application could not be changed or removed, nor get a new secret.
 #[tokio::test]
 async fn owner_changes_redirect_uris_of_an_application() {
     for (example, _kept) in on_each_storage("[]", USERS, SCOPES).await {
@@ -84,7 +84,7 @@ async fn owner_changes_redirect_uris_of_an_application() {
         // The page shows an old version by now.
         let done = browser.submit(&page, "/applications/change", &fields).await;
         assert_eq!(done.status, 409);
-        // What is wrong is said beside the field, and what was typed is kept.
+        // The error is shown beside the field, and the typed value is kept.
         let page = change_page(&browser, &id).await;
         for (uris, problem) in [
             ("http://app.example/cb", "redirect_uris"),
@@ -101,7 +101,6 @@ async fn owner_changes_redirect_uris_of_an_application() {
     }
 }
 
-// From the security review, 44.
 #[tokio::test]
 async fn new_secret_is_shown_once_and_overlaps_with_old_one() {
     for (example, _kept) in on_each_storage("[]", USERS, SCOPES).await {
@@ -133,7 +132,6 @@ async fn new_secret_is_shown_once_and_overlaps_with_old_one() {
     }
 }
 
-// From the security review, 44.
 #[tokio::test]
 async fn removed_application_loses_grants_and_frees_a_slot() {
     for (example, _kept) in on_each_storage("[]", USERS, SCOPES).await {
@@ -156,7 +154,7 @@ async fn removed_application_loses_grants_and_frees_a_slot() {
         assert_eq!((me(&example, &ended).await.0, me(&example, &lives).await.0), (401, 200));
         assert_eq!(change_page(&browser, &id).await.status, 404);
         assert_eq!(browser.submit(&page, "/applications/remove", &[]).await.status, 404);
-        // There is room for one more, which is the last of the list.
+        // There is room for one more, which is listed last.
         let (newest, _) = registered(&browser, ("ada", "correct horse")).await;
         let list = browser.get("/applications").await;
         let codes = list.codes();
@@ -165,7 +163,6 @@ async fn removed_application_loses_grants_and_frees_a_slot() {
     }
 }
 
-// From the security review, 44.
 #[tokio::test]
 async fn user_can_not_touch_the_application_of_another() {
     for (example, _kept) in on_each_storage("[]", USERS, SCOPES).await {
@@ -177,7 +174,7 @@ async fn user_can_not_touch_the_application_of_another() {
         let version =
             own.hidden_fields("/applications/change").into_iter().find(|(name, _)| name == "version").unwrap();
         for action in ["/applications/change", "/applications/secret", "/applications/remove"] {
-            // With the own token of the form, and another's application.
+            // The form's own token, with another user's application.
             let mut form = page.hidden_fields(action);
             form.retain(|(name, _)| name == "csrf");
             let fields = [("client", &*id), ("name", "Stolen"), ("redirect_uris", "https://evil.example/cb")];
@@ -188,7 +185,7 @@ async fn user_can_not_touch_the_application_of_another() {
             form.retain(|(name, _)| name != "csrf");
             assert_eq!(ada.post(action, &form).await.status, 403, "{action}");
         }
-        // Nobody's, and no identifiers at all.
+        // An application that does not exist, and a malformed identifier.
         let mut form = page.hidden_fields("/applications/remove");
         form.retain(|(name, _)| name == "csrf");
         for client in ["nobody", "", "\u{e9}", &"x".repeat(300)] {
@@ -203,7 +200,7 @@ async fn user_can_not_touch_the_application_of_another() {
     }
 }
 
-// From the security review, 22: forms of one user starved the pool of connections.
+// Regression: forms of one user used up all connections of the pool.
 #[tokio::test]
 async fn forms_of_one_user_close_no_connection_and_get_429() {
     let Some(postgres) = Postgres::get() else { return };

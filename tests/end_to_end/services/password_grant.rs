@@ -1,4 +1,4 @@
-//! A service whose own clients trade passwords for tokens; offline access is a scope of its own.
+//! A service whose first-party clients exchange passwords for tokens; offline access is a separate scope.
 
 use std::time::{Duration, Instant};
 
@@ -44,7 +44,7 @@ async fn expired_token_is_refreshed_without_user_credentials() {
     let example = server("1");
     let begun = Instant::now();
     let (_, tokens) = with_password(&example, "correct horse", "datahub-api user:read offline_access").await;
-    // The process has the clock of the machine: wait for what is to happen, with a bound.
+    // The process uses the machine's clock: wait for the change, with a time limit.
     let (mut status, _) = me(&example, &tokens["access_token"]).await;
     while status != 401 && begun.elapsed() < Duration::from_secs(20) {
         tokio::time::sleep(Duration::from_millis(100)).await;

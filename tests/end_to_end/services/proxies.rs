@@ -1,4 +1,4 @@
-//! A service behind a proxy, which tells it the addresses of its clients.
+//! A service behind a proxy that passes on the addresses of its clients.
 
 use super::api_scopes;
 use end_to_end::example::Example;
@@ -7,7 +7,7 @@ const CLIENTS: &str = r#"[
     {"client_id": "batch", "client_secret": "batch-secret", "grant_types": ["client_credentials"]}
 ]"#;
 
-/// What a client of this address is answered at the login page and at the token endpoint after ten wrong guesses.
+/// The responses to a client with this address at the login page and the token endpoint, after ten wrong guesses.
 struct Guesser<'a> {
     example: &'a Example,
     header: (&'static str, &'static str),
@@ -60,7 +60,7 @@ async fn guessing_client_behind_proxy_throttles_itself_only() {
         client(attacker).guess().await;
         assert_eq!(client(attacker).answers().await, THROTTLED, "{header}");
         assert_eq!(client(other).answers().await, ACCEPTED, "{header}");
-        // What the attacker claims stands left of what the proxy has added.
+        // The attacker's value is to the left of the proxy's.
         let forged = if header == "forwarded" { "for=192.0.2.7, for=192.0.2.66" } else { "192.0.2.7, 192.0.2.66" };
         assert_eq!(client(forged).answers().await, THROTTLED, "{header}");
     }
@@ -76,7 +76,7 @@ async fn forwarded_address_of_untrusted_proxy_is_ignored() {
         assert_eq!(client("192.0.2.7").answers().await, THROTTLED, "{flags:?}");
     }
     assert!(Example::refusal(&["--trusted-proxy", "proxy.example"]).contains("neither an address nor a network"));
-    // Whoever terminates TLS stands in front of the server.
+    // A proxy that terminates TLS is in front of the server.
     let issuer = ["--issuer", "https://id.example"];
     let warns = |flags: &[&str]| Example::complaints(flags).contains("--trusted-proxy");
     assert!(warns(&issuer) && !warns(&[]) && !warns(&[&issuer[..], &["--trusted-proxy", "10.0.0.1"]].concat()));

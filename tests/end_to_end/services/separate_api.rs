@@ -1,4 +1,4 @@
-//! An API in a process of its own, `examples/separate_api.rs`, which asks the example server about access tokens.
+//! An API in another process, `examples/separate_api.rs`, which introspects access tokens at the example server.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -17,7 +17,7 @@ const CLIENTS: &str = r#"[
     {"client_id": "notes-api", "client_secret": "an API's own secret", "resource_server": true}
 ]"#;
 
-/// A running API; ends with the value.
+/// A running API, killed when it is dropped.
 struct Api {
     process: Child,
     base: String,

@@ -19,7 +19,7 @@ const SCOPES: &str = r#"{"user:read": "Read your profile"}"#;
 const AUTHORIZE: &str = "/authorize?client_id=app&response_type=code&code_challenge_method=S256\
                          &code_challenge=E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
 
-/// Keeps every cookie, also one for TLS only, and what the server said with it.
+/// Keeps every cookie, also those for TLS only, with their attributes.
 struct Cookies<'a> {
     example: &'a Example,
     /// Names, values and attributes.
@@ -145,20 +145,20 @@ async fn form_of_another_site_neither_logs_in_nor_out() {
     let visitor = Cookies::new(&example);
     let login = visitor.get("/login").await;
 
-    // A browser sends no cookie along, and an answer that removed one would end the session.
+    // A browser sends no cookie along, and a response that removed one would end the session.
     let other = Cookies::new(&example);
     assert_eq!(other.submit(&form, "/logout", &[]).await.location.as_deref(), Some("/"));
     assert_eq!(other.names(), [""; 0]);
     let entered = [("username", "ada"), ("password", "correct horse")];
     for _ in 0..2 {
-        // With a cookie of its own, the form of another browser is refused, too.
+        // With the cookie of this browser, the form of another browser is refused, too.
         let page = other.submit(&login, "/login", &entered).await;
         assert_eq!((page.status, page.location), (403, None));
         assert!(page.body.contains("value=\"ada\"") && !page.body.contains("horse"), "{}", page.body);
         assert_eq!(other.names(), ["grantor_form"]);
     }
     assert!(!other.is_logged_in().await && own.is_logged_in().await);
-    // Nor with the cookies of a session: a host of the same site can send those.
+    // The same with the cookies of a session: a host of the same site can send those.
     let forged = own.send(client().post(example.url("/logout")).form(&[("csrf", "x.y"), ("next", "")])).await;
     assert_eq!((forged.status, forged.location), (403, None));
     assert!(own.is_logged_in().await);
@@ -172,7 +172,7 @@ async fn login_form_from_before_a_login_leads_on() {
     let (old, old_request) = (cookies.get("/login?next=/connected").await, cookies.get(AUTHORIZE).await);
     cookies.log_in().await;
     let session = cookies.session();
-    // The user is logged in already, so the present session goes on, with the forms that are open in it.
+    // The user is logged in already, so the present session goes on, with its open forms.
     for password in ["correct horse", "wrong"] {
         let page = cookies.submit(&old, "/login", &[("username", "ada"), ("password", password)]).await;
         assert_eq!((page.status, page.location.as_deref()), (303, Some("/connected")));
@@ -181,7 +181,7 @@ async fn login_form_from_before_a_login_leads_on() {
     let page = cookies.submit(&old_request, "/login", &[("username", "ada"), ("password", "correct horse")]).await;
     let asked = cookies.get(page.location.as_deref().expect("the way back to the request")).await;
     assert!(asked.body.contains("name=\"form_token\""), "{}", asked.body);
-    // Somebody else can log in by it, with the right password.
+    // Another user can log in with it, with the right password.
     let page = cookies.submit(&old, "/login", &[("username", "bea"), ("password", "wrong")]).await;
     assert!(page.status == 401 && page.body.contains("value=\"bea\""), "{}", page.body);
     let page = cookies.submit(&old, "/login", &[("username", "bea"), ("password", "battery")]).await;
@@ -230,14 +230,14 @@ async fn page_of_an_earlier_session_still_logs_out() {
     for username in ["ada", "bea"] {
         cookies.submit(&old, "/logout", &[]).await;
         assert!(!cookies.is_logged_in().await, "{username}");
-        // Once more without a session: there is nothing to do.
+        // Once more without a session: nothing happens.
         assert_eq!(cookies.submit(&old, "/logout", &[]).await.status, 303);
         let password = if username == "ada" { "correct horse" } else { "battery" };
         let form = cookies.get("/login").await;
         cookies.submit(&form, "/login", &[("username", username), ("password", password)]).await;
         assert!(cookies.is_logged_in().await, "{username}");
     }
-    // A browser that has lost the cookie of its forms is asked first.
+    // A browser that lost its form cookie sees the form again first.
     cookies.kept.borrow_mut().remove("grantor_form");
     let asked = cookies.submit(&old, "/logout", &[]).await;
     assert!(asked.status == 403 && asked.body.contains("Log out?") && cookies.is_logged_in().await, "{}", asked.body);
@@ -255,7 +255,7 @@ async fn form_of_earlier_session_keeps_the_typed_values() {
     let typed =
         [("name", "My <app>"), ("website", "https://app.example"), ("redirect_uri", "https://app.example/callback")];
     cookies.submit(&connected, "/logout", &[]).await;
-    // Without a session there is nobody to register it for.
+    // Without a session there is no user to register it for.
     let page = cookies.submit(&register, "/applications/new", &typed).await;
     assert_eq!(page.location.as_deref(), Some("/login?next=/applications/new"));
     let page = cookies.submit(&connected, "/connected/revoke-all", &[]).await;
@@ -296,7 +296,7 @@ async fn form_of_another_browser_changes_no_session() {
     assert_eq!(ada.submit(&connected, "/connected/revoke-all", &[]).await.status, 403);
     assert!(ada.is_logged_in().await);
     assert!(!ada.get("/applications").await.body.contains("Evil"));
-    // A cookie that somebody has planted for forms opens none of a session's own.
+    // A planted form cookie does not open the form of a session.
     let planted = mallory.kept.borrow()["grantor_form"].clone();
     ada.kept.borrow_mut().insert("grantor_form".to_owned(), planted);
     let page = ada.submit(&register, "/applications/new", &typed).await;
@@ -324,7 +324,7 @@ async fn consent_form_of_an_earlier_session_is_refused() {
     cookies.log_in().await;
     let late = cookies.submit(&consent, "/consent", &answer).await;
     assert_eq!((late.status, &late.location), (400, &None));
-    // Nobody is blamed, and the page leads back to the request.
+    // The page blames nobody, and links back to the request.
     for page in [visitor, late] {
         assert!(page.body.contains("This page can\u{2019}t be used any more"), "{}", page.body);
         let again = page.link("/authorize?return_target=").expect("a way back");
@@ -333,7 +333,7 @@ async fn consent_form_of_an_earlier_session_is_refused() {
     }
 }
 
-// From the security review, 31: a browser sends the cookies of a host to each of its ports.
+// Regression: a browser sends the cookies of a host to each of its ports.
 #[tokio::test]
 async fn session_cookie_host_differs_from_loopback_redirects() {
     let example = Example::start(&[]);
@@ -351,7 +351,7 @@ async fn session_cookie_host_differs_from_loopback_redirects() {
     assert!(!attributes.contains("Domain"), "a cookie of this host alone: {attributes}");
 }
 
-/// A request whose last byte is still to come.
+/// A request without its last byte.
 async fn all_but_the_end(cookies: &Cookies<'_>, path: &str, fields: &[(String, String)]) -> (TcpStream, String) {
     let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
     let pairs: Vec<_> = cookies.kept.borrow().iter().map(|(name, (value, _))| format!("{name}={value}")).collect();
@@ -367,8 +367,8 @@ async fn all_but_the_end(cookies: &Cookies<'_>, path: &str, fields: &[(String, S
     (stream, end.to_owned())
 }
 
-// The session was looked up before the body was read, which the sender of the body can delay: a consent form that was begun before
-// "log out everywhere" opened a grant after it.
+// Regression: the session was looked up before the body was read, which the sender can delay. A consent form begun
+// before "log out everywhere" opened a grant after it.
 #[tokio::test]
 async fn form_completed_after_logout_decides_nothing() {
     let example = Example::with(CLIENTS, USERS, SCOPES, &[]);
@@ -385,7 +385,7 @@ async fn form_completed_after_logout_decides_nothing() {
         all_but_the_end(&thief, "/consent", &consent).await,
         all_but_the_end(&thief, "/applications/new", &register).await,
     ];
-    // The server has read what has come so far.
+    // The server has read everything sent so far.
     tokio::time::sleep(std::time::Duration::from_millis(500)).await;
     let connected = owner.get("/connected").await;
     assert_eq!(owner.submit(&connected, "/connected/revoke-all", &[]).await.status, 200);

@@ -1,4 +1,4 @@
-//! What whoever runs the service, and whoever writes a client or an API for it, finds without reading anything else.
+//! What an operator, and a developer of a client or an API, can find out from the running service alone.
 
 use serde_json::Value;
 
@@ -8,7 +8,7 @@ use end_to_end::example::{Browser, Example, Folder};
 fn unfit_issuer_address_is_refused_with_advice() {
     let complaint = Example::refusal(&["--listen", "0.0.0.0:0"]);
     assert!(complaint.contains("0.0.0.0") && complaint.contains("--issuer"), "{complaint}");
-    // Who has given an issuer is told what is wrong with it, and not to give one.
+    // The error for a given issuer says what is wrong, and suggests to leave the flag out.
     let complaint = Example::refusal(&["--listen", "0.0.0.0:0", "--issuer", "http://id.example"]);
     assert!(complaint.contains("http://id.example") && !complaint.contains("--issuer"), "{complaint}");
     let complaint = Example::refusal(&["--listen", "127.0.0.1:0", "--issuer", "https://id.example/path"]);
@@ -54,7 +54,7 @@ async fn start_page_and_metadata_list_every_endpoint() {
     for address in &addresses {
         assert!(page.codes().contains(&address.as_str()), "{address} is not on the page: {}", page.body);
     }
-    // Nobody who asks without authentication gets anything, but not because nothing is there.
+    // Requests without authentication get 401, not 404.
     for (address, expected) in addresses.iter().zip([200, 401, 400, 405, 405, 405]) {
         assert_eq!(http.get(address).send().await.unwrap().status(), expected, "{address}");
     }

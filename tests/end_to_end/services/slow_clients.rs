@@ -1,4 +1,4 @@
-//! Clients that send slowly or not at all, and a server that is told to stop meanwhile.
+//! Clients that send slowly or not at all, and a server that is stopped meanwhile.
 
 use std::time::{Duration, Instant};
 
@@ -17,14 +17,14 @@ async fn begin(example: &Example, request: &str) -> TcpStream {
     stream
 }
 
-/// What comes until the server closes the connection.
+/// Reads until the server closes the connection.
 async fn rest(mut stream: TcpStream) -> String {
     let mut text = Vec::new();
     while let Ok(1..) = stream.read_buf(&mut text).await {}
     String::from_utf8(text).unwrap()
 }
 
-// From the security review, 21: each of these held a connection for as long as the client liked.
+// Regression: each of these held a connection for as long as the client liked.
 #[tokio::test]
 async fn half_a_request_ends_after_ten_seconds() {
     let example = Example::with(CLIENTS, USERS, SCOPES, &[]);

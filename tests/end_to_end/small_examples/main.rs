@@ -1,4 +1,4 @@
-//! The small examples, each started as a process and used as its user would.
+//! The small examples, each started as a process and used as its user would use it.
 #![allow(unreachable_pub, reason = "the modules are this binary's own")]
 
 mod browser;
@@ -53,7 +53,7 @@ async fn plain_hyper_serves_the_flow_from_consent_to_api() {
     use_it(&provider, &browser, page).await;
 }
 
-/// Opens the link and gets past the password, to the consent page.
+/// Opens the link, logs in, and returns the consent page.
 async fn log_in(provider: &Provider, browser: &Browser) -> Page {
     let login = browser.get(provider.link.clone()).await;
     assert!(login.status == StatusCode::OK && login.asks_for_a_password() && !login.asks_for_consent());
@@ -78,7 +78,7 @@ async fn log_in(provider: &Provider, browser: &Browser) -> Page {
     let session = back.cookie.clone().expect("a cookie");
     let consent = browser.get(back.location.clone().expect("the way back")).await;
     assert!(consent.asks_for_consent() && !consent.asks_for_a_password() && !consent.body.contains("wrong"));
-    // A new login is another session.
+    // A new login starts another session.
     let again = browser.get(format!("{}&prompt=login", provider.link)).await;
     assert!(again.asks_for_a_password() && !again.asks_for_consent());
     let back = browser.submit(provider, &again, &[password]).await;
@@ -104,13 +104,13 @@ async fn use_it(provider: &Provider, browser: &Browser, consent: Page) {
     let allowed = browser.submit(provider, &consent, &[("decision", "approve")]).await;
     assert_eq!(allowed.status, StatusCode::SEE_OTHER);
     let (code, location) = (allowed.answer("code").expect("a code"), allowed.location.clone().unwrap());
-    // The host is another one than the server's, whose cookies go to all ports of it.
+    // The host differs from the server's host, whose cookies go to all of its ports.
     assert_eq!((provider.link.host_str(), location.host_str()), (Some("localhost"), Some("127.0.0.1")));
     assert_eq!((provider.link.port(), location.path()), (location.port(), "/callback"));
     assert_eq!(allowed.answer("iss").unwrap(), provider.link.origin().ascii_serialization());
     assert_eq!(browser.get(location).await.status, StatusCode::OK);
 
-    // The session goes on, and a refusal is one.
+    // The session goes on, and a denial is a denial.
     let again = browser.get(provider.link.clone()).await;
     assert!(again.asks_for_consent());
     let denied = browser.submit(provider, &again, &[]).await;

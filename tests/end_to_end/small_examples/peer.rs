@@ -1,4 +1,4 @@
-//! What the server over plain hyper is told about the connection.
+//! The peer address that the server over plain hyper gets.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
@@ -14,7 +14,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 
-/// Writes down from where clients authenticate.
+/// Records the peers that clients authenticate from.
 #[derive(Clone, Default)]
 struct Peers(Arc<Mutex<Vec<Option<IpAddr>>>>);
 
@@ -43,7 +43,7 @@ async fn plain_hyper_passes_peer_and_ignores_headers() {
     let builder = AuthorizationServer::builder("https://id.example").storage(storage).authenticator(peers.clone());
     let oauth = builder.scope("profile", "See your name").build().await.unwrap();
 
-    // Not the address that really connects, so that nothing else can be the source.
+    // An address that differs from the real one, so nothing else can be its source.
     let peer = SocketAddr::from(([192, 0, 2, 7], 4711));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();

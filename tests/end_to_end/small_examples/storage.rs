@@ -1,4 +1,4 @@
-//! The storage written by hand beside the one of the library: whatever is done to both, they stay the same.
+//! The custom storage of the example beside the library's memory storage: the same steps leave both in the same state.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use time::{Duration, OffsetDateTime};
 
 use crate::custom_storage::Documents;
 
-/// Numbers that look random and are the same every time (`SplitMix64`).
+/// Pseudorandom numbers that are the same in each run (`SplitMix64`).
 struct Numbers(u64);
 
 impl Numbers {
@@ -88,7 +88,7 @@ fn selector(numbers: &mut Numbers) -> GrantSelector {
     }
 }
 
-/// One step, drawn from the numbers, and what came of it. The same numbers give the same step.
+/// One random step, and its outcome. The same numbers give the same step.
 async fn step(storage: &dyn Storage, numbers: &mut Numbers, now: OffsetDateTime) -> String {
     match numbers.below(20) {
         0..5 => {
@@ -100,7 +100,7 @@ async fn step(storage: &dyn Storage, numbers: &mut Numbers, now: OffsetDateTime)
         }
         5..14 => {
             let presented = hash(numbers.below(TOKENS));
-            // Mostly as the library would ask, sometimes not.
+            // Mostly as the library would call it, sometimes not.
             let known =
                 storage.find(&presented).await.unwrap().map(|found| (found.token.kind.clone(), found.token.grant_id));
             let (kind, own) = known.unwrap_or((TokenKind::RefreshToken, grant_id(0)));
@@ -140,7 +140,7 @@ async fn step(storage: &dyn Storage, numbers: &mut Numbers, now: OffsetDateTime)
             format!("list {}", json!([first, rest]))
         }
         _ => {
-            // In small bites, to the end. What a bite holds is the storage's choice.
+            // In small steps, to the end. The storage may choose what each step removes.
             while storage.purge_expired(now, 3).await.unwrap() == 3 {}
             "purge".to_owned()
         }
@@ -174,7 +174,7 @@ async fn custom_and_memory_storage_agree_after_every_step() {
             outcomes.insert(outcome.split(['{', ':', '[']).next().unwrap().to_owned());
         }
     }
-    // Else the steps would prove little.
+    // Otherwise the steps would prove little.
     for outcome in ["redeem Done", "redeem AlreadySpent", "redeem Dead", "redeem failed", "open false", "purge"] {
         assert!(outcomes.contains(outcome), "{outcome} never happened: {outcomes:?}");
     }

@@ -1,5 +1,5 @@
-//! A request to the authorization endpoint gets one decision, about what was asked for, and the answer goes where it was checked to
-//! be safe.
+//! A request to the authorization endpoint gets one decision, about the checked request, and the response goes to a
+//! checked address.
 
 use grantor::{
     Approval, AuthorizationResponse, AuthorizationServer, Consent, Login, PendingAuthorization, Request, Response,
@@ -28,7 +28,7 @@ async fn approve_after_deny(pending: Consent, approval: Approval) -> Response {
 }
 
 // refused: E0599
-/// A request is approved only when it is known what the user has to be asked.
+/// A request can be approved only after the host has asked which interaction it needs.
 async fn approve_without_interaction(pending: PendingAuthorization, approval: Approval) -> Response {
     pending.approve(approval).await.into()
 }

@@ -1,4 +1,4 @@
-//! A registration makes sense, and only the server authenticates a client.
+//! A registration is valid, and only the server authenticates a client.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use grantor::client::RedirectUri;
 use grantor::{AuthenticatedClient, Client, ClientCredential, Password};
 
 // refused: E0423
-/// A client that was looked up is not an authenticated one.
+/// A client from the store is not an authenticated client.
 fn forge_authenticated_client(client: Arc<Client>) -> AuthenticatedClient {
     AuthenticatedClient(client)
 }
@@ -24,7 +24,7 @@ fn password_as_client_secret(password: &Password) -> ClientCredential {
 }
 
 // refused: E0616
-/// A client is checked as a whole; its parts cannot be changed after that.
+/// A client is checked as a whole; its parts cannot be changed afterwards.
 fn add_a_redirect_uri(mut client: Client, uri: RedirectUri) {
     client.parts.redirect_uris.push(uri);
 }

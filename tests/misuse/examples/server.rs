@@ -1,4 +1,4 @@
-//! A server has a storage, and a policy that is weakened only by name.
+//! A server has a storage, and a policy that can be weakened only by `dangerous()`.
 
 use grantor::{AuthorizationServer, Policy};
 

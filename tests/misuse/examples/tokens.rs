@@ -1,4 +1,5 @@
-//! Only the server mints tokens. A client spends one token of its own, once, and an API reads a token only after it required a scope.
+//! Only the server issues tokens. A client redeems its own tokens, once, and an API reads a token only after it
+//! required a scope.
 
 use std::sync::Arc;
 
@@ -9,25 +10,25 @@ use grantor::{
 };
 
 // refused: E0624
-/// Tokens are minted in one place, with the server's entropy.
+/// Tokens are generated in one place, with the server's entropy.
 fn mint_a_token() -> AccessToken {
     AccessToken::from_bytes(&[7; 32])
 }
 
 // refused: E0616
-/// A token that was found keeps the grant it was stored with.
+/// A found token keeps the grant that it was stored with.
 fn swap_grant_of_presented(mut presented: PresentedToken<kind::RefreshToken>, other: Arc<Grant>) {
     presented.grant = other;
 }
 
 // refused: E0308
-/// A grant is derived from a live one, not from a token that was only found.
+/// A grant is derived from a live token, not from one that was only found.
 fn derive_from_a_token_that_was_found(order: OpenGrant, token: PresentedToken<kind::AccessToken>) -> OpenGrant {
     order.child_of(token)
 }
 
 // refused: E0616
-/// A grant is known to be live only by a check of its access token.
+/// Only a check of its access token proves that a grant is live.
 fn swap_grant_of_live_grant(mut live: LiveGrant, other: Arc<Grant>) {
     live.grant = other;
 }
@@ -63,7 +64,7 @@ fn read_fields_of_access(access: &Access) -> bool {
 }
 
 // refused: E0308
-/// A refresh token opens no API.
+/// A refresh token is no bearer token for an API.
 async fn refresh_token_as_access_token(oauth: &AuthorizationServer, token: &RefreshToken) -> bool {
     oauth.bearer_request(&BearerRequest::of(token)).await.is_ok()
 }
@@ -77,7 +78,7 @@ fn password_as_token(password: &Password) -> TokenHash {
 struct OwnKind;
 
 // refused: E0277
-/// The kinds of secret are those of the library, each redacted.
+/// The library defines all kinds of secret, and each is redacted.
 impl SecretKind for OwnKind {
     const NAME: &'static str = "OwnKind";
 }

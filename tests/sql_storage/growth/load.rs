@@ -1,5 +1,5 @@
-//! A realistic database, made in SQL: families of 1 to 10 tokens, all refresh tokens but the last, all of them spent but the
-//! last; every tenth grant has ended, every fiftieth was revoked, every fifth access token has expired.
+//! A realistic database, made in SQL: families of 1 to 10 tokens, all refresh tokens but the last, all of them spent
+//! but the last; every tenth grant has ended, every fiftieth was revoked, every fifth access token has expired.
 #![allow(unreachable_pub, reason = "a module of a test binary")]
 
 use grantor::GrantId;
@@ -8,7 +8,7 @@ use grantor::secret::TokenHash;
 /// How many clients the grants are spread over.
 pub const CLIENTS: u64 = 5;
 
-/// What was loaded: grants with the numbers from 1 on.
+/// The loaded data: grants with the numbers from 1 on.
 #[derive(Debug, Clone, Copy)]
 pub struct Load {
     pub grants: u64,
@@ -19,7 +19,7 @@ pub fn length(family: u64) -> u64 {
     1 + family % 10
 }
 
-/// Looks random to an index, and SQL finds it, too.
+/// Looks random to an index, and SQL computes the same value.
 fn scattered(number: u64) -> [u8; 4] {
     u32::try_from(number * 2_654_435_761 % (1 << 32)).unwrap().to_be_bytes()
 }
@@ -39,7 +39,7 @@ pub fn grant_id(family: u64) -> GrantId {
     GrantId::from_bytes(bytes)
 }
 
-/// A statement that loads 20,000 ephemeral entries in four namespaces. They expire a second after each other, the first ones an
+/// A statement that loads 20,000 ephemeral entries in four namespaces. One expires each second, the first ones an
 /// hour ago.
 pub fn entries(dialect: &Dialect) -> String {
     let Dialect { prefix, series, key, time } = dialect;
@@ -57,12 +57,12 @@ impl Load {
         Self { grants: tokens * 2 / 11 }
     }
 
-    /// Some grant, another one for each of the first thousands of numbers.
+    /// A grant; another one for each of the first thousands of numbers.
     pub fn any(self, number: u64) -> u64 {
         1 + number * 7_919 % self.grants
     }
 
-    /// The `number`-th grant of those that live and have a good refresh token.
+    /// The `number`-th live grant with a good refresh token.
     pub fn live(self, number: u64) -> u64 {
         // Those that end in 0 have ended; those that end in 1 have no refresh token.
         let family = number / 8 * 10 + 2 + number % 8;
@@ -78,8 +78,8 @@ impl Load {
         self.grants / 3
     }
 
-    /// Statements that load families `from` to `to`. `series` makes a table of the numbers between two others, `key` bytes of
-    /// two numbers and a width, `time` a time from seconds after the start.
+    /// Statements that load families `from` to `to`. `series` makes a table of the numbers between two others, `key`
+    /// bytes of two numbers and a width, `time` a time from seconds after the start.
     pub fn statements(self, from: u64, to: u64, dialect: &Dialect) -> [String; 2] {
         let Dialect { prefix, series, key, time } = dialect;
         let (families, tokens) = (series(&from.to_string(), &to.to_string(), "i"), series("1", "10", "j"));

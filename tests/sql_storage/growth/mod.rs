@@ -1,6 +1,6 @@
-//! Large tables cost no more than small ones. `GRANTOR_GROWTH=1` loads ten million tokens into PostgreSQL and one million
-//! into SQLite, another number as many into PostgreSQL and a tenth into SQLite; without it both are small enough for every run.
-//! What is asserted are plans and rows; times are printed as ratios and never asserted.
+//! Large tables cost no more than small ones. `GRANTOR_GROWTH=1` loads ten million tokens into PostgreSQL and one
+//! million into SQLite; another number loads that many into PostgreSQL and a tenth into SQLite. By default both are
+//! small. The tests assert plans and row counts; they print times as ratios and never assert them.
 
 mod load;
 mod postgresql;
@@ -18,7 +18,7 @@ use time::OffsetDateTime;
 use self::load::Load;
 use crate::records::{grant, is_done, refresh_token, spend, start, successors};
 
-/// Held by each test of this kind: they would only disturb each other's times.
+/// Held by each test of this kind, because they would disturb each other's times.
 static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 /// How many tokens to load into PostgreSQL.
@@ -74,7 +74,7 @@ async fn redeem_loaded(storage: &impl Storage, load: Load, number: u64) {
 }
 
 async fn median(mut call: impl AsyncFnMut(u64)) -> Duration {
-    // Statements are prepared, and what is always used is in memory.
+    // Statements are prepared, and frequently used pages are in memory.
     for number in 101..111 {
         call(number).await;
     }
@@ -170,7 +170,7 @@ fn secret() -> ClientCredential {
     ClientCredential::secret(&ClientSecret::generate(&grantor::testing::SeededEntropy::new(3)).unwrap())
 }
 
-/// Every statement that a storage has, several times, so that PostgreSQL has had the choice to settle on one plan for all
+/// Runs every statement of a storage several times, so PostgreSQL may choose one plan for all
 /// values.
 async fn every_statement<S: Storage + ClientRegistry + EphemeralStore>(storage: &S, load: Load) {
     for round in 0..8 {
@@ -196,7 +196,7 @@ async fn every_statement<S: Storage + ClientRegistry + EphemeralStore>(storage: 
             }
             storage.revoke_grants(&which, now()).await.unwrap();
         }
-        // The limit is reached before anything else than ended grants is looked for. Two and three hours ago, none had ended,
+        // The limit is reached while only ended grants are searched. Two and three hours ago, none had ended,
         // and then no access token had expired.
         storage.purge_expired(now(), 300).await.unwrap();
         storage.purge_expired(now() - 2 * time::Duration::HOUR - time::Duration::SECOND, 100).await.unwrap();
@@ -225,7 +225,7 @@ async fn every_ephemeral_statement(storage: &impl EphemeralStore) {
     assert_eq!(storage.purge_ephemeral(now(), 50).await.unwrap(), 50);
 }
 
-/// Purges everything while others issue tokens. Returns how many rows went and how long each issuance took in between.
+/// Purges everything while others issue tokens. Returns the number of rows and the times of the issuances in between.
 async fn purge_beside_issuance<S>(storage: &S, issuing: &S) -> (usize, Vec<Duration>)
 where
     S: Storage + Clone + 'static,
@@ -263,7 +263,7 @@ where
     (removed, times)
 }
 
-/// Says how long issuance took beside a purge, in terms of the median without one.
+/// Prints how long issuance took beside a purge, as a multiple of the median without one.
 async fn print_purge(what: &str, storage: &impl Storage, (removed, beside): (usize, Vec<Duration>)) {
     let alone = median(async |_| open_and_redeem(storage).await).await;
     let ratio = |time: Duration| time.as_secs_f64() / alone.as_secs_f64();
@@ -275,7 +275,7 @@ async fn print_purge(what: &str, storage: &impl Storage, (removed, beside): (usi
     );
 }
 
-/// Revokes three large families of as many tokens as [`large`]; says how long that takes, compared with others.
+/// Revokes three large families of as many tokens as [`large`]; prints the time, compared with others.
 async fn revoke_large_families(what: &str, storage: &impl Storage) {
     let others = users_to_be_revoked(storage).await;
     let small = median(async |n| {

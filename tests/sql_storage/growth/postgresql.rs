@@ -95,7 +95,8 @@ async fn plans_use_indexes(url: &str, load: Load) {
             seen.insert(query);
         }
     }
-    // Look-up, redemption, open, revoke a token, five selectors to revoke and to list by, four of the purge, six of entries.
+    // Look-up, redemption, open, revoke a token, five selectors to revoke and to list by, four of the purge, six of
+    // entries.
     assert!(seen.len() >= 4 + 5 + 5 + 4 + 6, "{} statements were seen: {seen:#?}", seen.len());
     println!("PostgreSQL: the plans of {} statements use indexes", seen.len());
 }
@@ -115,9 +116,9 @@ fn plans(log: &str) -> Vec<Value> {
     plans
 }
 
-/// No table is read from one end to the other, and no step looks at more than a few batches of rows. (In the small
-/// version PostgreSQL rightly prefers to sort the two thousand grants that have ended; what a purge that looks at all of them
-/// costs is seen at a million tokens.)
+/// Asserts that no table is read as a whole, and that no step reads more than a few batches of rows. (In the small
+/// version PostgreSQL rightly sorts the two thousand ended grants; the cost of a purge that reads all of them
+/// shows with a million tokens.)
 fn check(node: &Value, query: &str) {
     let kind = node["Node Type"].as_str().unwrap();
     let table = node["Relation Name"].as_str().unwrap_or_default();
@@ -138,7 +139,7 @@ async fn a_large_family_is_one_row_to_revoke(pool: &PgPool, storage: &PostgresSt
     }
     run(pool, "ANALYZE").await;
     revoke_large_families("PostgreSQL", storage).await;
-    // What a transaction wrote bears its number.
+    // Each row carries the number of the transaction that wrote it.
     let written = "SELECT count(*) FROM grantor_tokens t JOIN grantor_grants g ON g.id = t.grant_id \
                    WHERE g.subject = 'mallory' AND t.xmin::text = g.xmin::text";
     let written: i64 = sqlx::query_scalar(written).fetch_one(pool).await.unwrap();
@@ -146,7 +147,7 @@ async fn a_large_family_is_one_row_to_revoke(pool: &PgPool, storage: &PostgresSt
 }
 
 async fn purge_does_not_stop_issuance(url: &str, storage: &PostgresStorage) {
-    // Who had to wait for a lock of the purge for longer than that would fail.
+    // A transaction that waits longer than that for a lock of the purge fails.
     let impatient =
         PgPoolOptions::new().max_connections(4).test_before_acquire(false).after_connect(|connection, _| {
             Box::pin(async move { sqlx::raw_sql("SET lock_timeout = '100ms'").execute(connection).await.map(drop) })

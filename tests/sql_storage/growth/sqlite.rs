@@ -13,7 +13,7 @@ use super::{
 };
 use crate::records::{Folder, start};
 
-/// A prefix that no other test has, so that its statements are known by it.
+/// A prefix that no other test has, which identifies its statements.
 const DIALECT: Dialect = Dialect {
     prefix: "growth_",
     series: |from, to, name| {
@@ -44,7 +44,7 @@ async fn run(storage: &SqliteStorage, sql: &str) {
     sqlx::raw_sql(AssertSqlSafe(sql)).execute(storage.pool()).await.unwrap();
 }
 
-/// The statements that sqlx says it has run.
+/// The statements that sqlx reports.
 fn statements() -> &'static Mutex<BTreeSet<String>> {
     static SEEN: OnceLock<Mutex<BTreeSet<String>>> = OnceLock::new();
     SEEN.get_or_init(Mutex::default)
@@ -85,7 +85,7 @@ async fn full_sqlite_needs_no_more_work_per_request() {
     plans_use_indexes(&storage, load).await;
     print_ratios("SQLite", number, &times(&storage, load).await, &times(&small, small_load).await);
     a_large_family_is_one_row_to_revoke(&storage).await;
-    // As in another process: it does not queue with the purge, but has to find the lock free.
+    // Like another process: it does not queue with the purge, but must find the lock free.
     let elsewhere = SqliteOptions::new().table_prefix("growth_").open(folder.file()).await.unwrap();
     let purged = purge_beside_issuance(&storage, &elsewhere).await;
     assert!(purged.0 > 10_000 && purged.1.len() > 10, "{} rows, {} issuances", purged.0, purged.1.len());
@@ -102,10 +102,11 @@ async fn plans_use_indexes(storage: &SqliteStorage, load: Load) {
         let explain = AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}"));
         let plan: Vec<(i64, i64, i64, String)> = sqlx::query_as(explain).fetch_all(storage.pool()).await.unwrap();
         for (_, _, _, step) in &plan {
-            // A list made by the statement itself may be walked through; a table may not, but along an index whose end is known.
+            // A list made by the statement itself may be scanned. A table may not, except along an index with a known
+            // end.
             let is_made = ["SCAN due", "SCAN f", "SCAN CONSTANT ROW"].contains(&step.as_str());
             assert!(!step.starts_with("SCAN") || is_made, "{step} for {sql}");
-            // One user's grants are few, those of a client may be all.
+            // One user has few grants, but a client may have all of them.
             let by_client = sql.contains("g.subject = ") && step.contains("grants_by_client");
             assert!(!by_client, "{step} for {sql}");
             used += usize::from(step.contains("USING"));
