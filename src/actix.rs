@@ -19,8 +19,8 @@
 //!
 //! Bodies are read up to [`Policy::max_body`](crate::Policy::max_body) and for at most
 //! [`Policy::body_deadline`](crate::Policy::body_deadline). Actix-web has a deadline of its own for headers
-//! ([`client_request_timeout`](actix_web::HttpServer::client_request_timeout)), and none for a connection whose client goes on to send a
-//! chunked body that no handler has read: see [the manual](crate::manual::operators#time-and-concurrency).
+//! ([`client_request_timeout`](actix_web::HttpServer::client_request_timeout)), which counts for the first request of a connection, and none
+//! for a chunked body that no handler has read: see [the manual](crate::manual::operators#time-and-concurrency).
 //!
 //! ```no_run
 //! use actix_web::{App, HttpServer};
