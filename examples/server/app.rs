@@ -94,6 +94,7 @@ impl App {
         let builder = AuthorizationServer::builder(&issuer)
             .storage(Arc::clone(&storage))
             .authenticator(Arc::clone(&limiter))
+            .token_customizer(Arc::clone(&attempts))
             .policy(flags.policy())
             .default_scope(&config.default_scope)
             .protected_resource(config.api(&issuer))

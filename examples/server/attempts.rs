@@ -1,11 +1,16 @@
-//! Limits on attempts to log in, over all user names, and on changes of registrations. The library's `Limiter` counts by user name.
+//! Limits on attempts to log in, over all user names, on changes of registrations, and on tokens. The library's `Limiter` counts by user
+//! name.
 
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 
+use async_trait::async_trait;
 use governor::{DefaultKeyedRateLimiter, Quota};
-use grantor::{ClientId, Subject};
+use grantor::client::RegisteredBy;
+use grantor::customizer::{Issuance, TokenChanges, TokenCustomizer};
+use grantor::{ClientId, Error, Subject};
+use time::Duration;
 
 use crate::peer::network_of;
 
@@ -19,8 +24,8 @@ pub(crate) struct Attempts {
     hasher: RandomState,
 }
 
-/// A party that changes registrations or profiles, or decides about applications. Each kind is counted by itself: an application that
-/// changes the profile of a user all the time must not keep that user from removing an application.
+/// A party that changes registrations or profiles, decides about applications, or gets tokens. Each kind is counted by itself: an
+/// application that changes the profile of a user all the time must not keep that user from removing an application.
 #[derive(Debug, Clone, Copy, Hash)]
 pub(crate) enum Changer<'a> {
     /// A user, on the pages for applications.
@@ -32,6 +37,9 @@ pub(crate) enum Changer<'a> {
     ApplicationOf(&'a Subject),
     /// An application, with its own account.
     Application(&'a ClientId),
+    /// A client that anybody may run, and the user for whom it gets tokens, if there is one. Each token takes room, a spent refresh token
+    /// for as long as its grant lives.
+    Client(&'a ClientId, Option<&'a Subject>),
 }
 
 impl Attempts {
@@ -60,10 +68,31 @@ impl Attempts {
         self.changes.check_key(&(self.hasher.hash_one(by) % Self::MOST)).is_ok()
     }
 
+    /// Whether a client may get tokens. One that an administrator registered and that has a secret is trusted with its rate. Any other may
+    /// be run by one of its users, who could open a grant each second and refresh each one a thousand times at once.
+    fn may_get_tokens(&self, issuance: &Issuance<'_>) -> bool {
+        let client = issuance.client;
+        let is_trusted = client.is_confidential() && client.registered_by() == RegisteredBy::Administrator;
+        is_trusted || self.begin_change(Changer::Client(client.id(), issuance.subject()))
+    }
+
     /// Forgets counts that limit nothing any more.
     pub(crate) fn purge(&self) {
         self.by_peer.retain_recent();
         self.changes.retain_recent();
+    }
+}
+
+/// Limits how fast tokens are issued. The answer is the same for an unspent refresh token and for one that was just spent.
+#[async_trait]
+impl TokenCustomizer for Attempts {
+    async fn issuance(&self, issuance: &Issuance<'_>) -> Result<TokenChanges, Error> {
+        const WAIT: Duration = Duration::seconds(5);
+        if self.may_get_tokens(issuance) {
+            Ok(TokenChanges::new())
+        } else {
+            Err(Error::Throttled { retry_after: WAIT })
+        }
     }
 }
 

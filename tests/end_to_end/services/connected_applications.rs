@@ -212,6 +212,47 @@ async fn user_opening_many_grants_is_throttled() {
     approved(&other).await;
 }
 
+// Each refresh leaves a row until its grant ends, and the limit of one grant did not help: a user who runs a client opens one grant after the
+// other, and refreshed 2,300 times a second.
+#[tokio::test]
+async fn client_that_refreshes_many_grants_of_a_user_has_to_wait() {
+    let clients = r#"[{"client_id": "app", "redirect_uris": ["https://app.example/cb"],
+                       "grant_types": ["authorization_code", "refresh_token"]}]"#;
+    let example = Example::with(clients, USERS, SCOPES, &[]);
+    let redeemed = async |browser: &Browser| {
+        let verifier = ("code_verifier", "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk");
+        let redirect = ("redirect_uri", "https://app.example/cb");
+        let code = approved(browser).await;
+        let form = [("client_id", "app"), ("grant_type", "authorization_code"), ("code", &*code), redirect, verifier];
+        token(&example, &form).await
+    };
+    let browser = Browser::new(&example);
+    browser.open_as("/connected", "ada", "correct horse").await;
+    let mut issued = 0;
+    let mut refresh_token: Option<String> = None;
+    let (refused, error) = loop {
+        let (status, tokens) = match &refresh_token {
+            Some(spent) if issued % 10 != 0 => {
+                let form = [("client_id", "app"), ("grant_type", "refresh_token"), ("refresh_token", spent)];
+                token(&example, &form).await
+            }
+            _ => redeemed(&browser).await,
+        };
+        if status != 200 {
+            break (status, tokens);
+        }
+        issued += 1;
+        assert!(issued < 200, "nothing limits them");
+        refresh_token = tokens["refresh_token"].as_str().map(str::to_owned);
+    };
+    // One a second becomes free while the test runs.
+    assert!((60..90).contains(&issued), "{issued}");
+    assert_eq!((refused, &error["error"]), (429, &"temporarily_unavailable".into()), "{error}");
+    let other = Browser::new(&example);
+    other.open_as("/connected", "bea", "battery").await;
+    assert_eq!(redeemed(&other).await.0, 200);
+}
+
 // Regression: each denial stores for over an hour that its form was used, and one user could store 800 entries a
 // second.
 #[tokio::test]

@@ -77,6 +77,29 @@ async fn self_registered_application_has_own_scope_only() {
     assert!(page.body.contains(refused) && !page.body.contains("form_token"), "{}", page.body);
 }
 
+// Each token of an application's own leaves two rows for an hour, and nothing limited those of an application that a user had registered:
+// 1,400 a second.
+#[tokio::test]
+async fn self_registered_application_that_gets_many_tokens_has_to_wait() {
+    let example = Example::with(CLIENTS, api_scopes::USERS, api_scopes::SCOPES, &[]);
+    let (id, secret) = registered(&Browser::new(&example)).await;
+    let mut issued = 0;
+    let (status, error) = loop {
+        match own_token(&example, &id, &secret, None).await {
+            (200, _) => issued += 1,
+            refused => break refused,
+        }
+        assert!(issued < 200, "nothing limits them");
+    };
+    // One a second becomes free while the test runs.
+    assert!((60..90).contains(&issued), "{issued}");
+    assert_eq!((status, &error["error"]), (429, &"temporarily_unavailable".into()), "{error}");
+    // The administrator's clients are trusted with their rate.
+    for _ in 0..100 {
+        assert_eq!(own_token(&example, "batch", "batch-secret", Some("application")).await.0, 200);
+    }
+}
+
 #[tokio::test]
 async fn application_reads_and_changes_its_registration() {
     let example = Example::with(CLIENTS, api_scopes::USERS, api_scopes::SCOPES, &[]);
