@@ -1,6 +1,6 @@
 //! A provider for one user, on axum: `cargo run --example axum --features axum`, then follow what it prints.
-//! Alice's password is drawn at every start, so nobody guesses it; a provider for many people hashes theirs slowly and
-//! limits attempts, as `examples/server` does. Served over https, it gives its cookie the attribute `Secure`.
+//! Alice's password is random and new at each start. With passwords that people choose, hash them slowly and limit attempts,
+//! as `examples/server` does. Over https, add `Secure` to the cookie.
 
 use std::collections::BTreeMap;
 use std::sync::{LazyLock, Mutex, PoisonError};
@@ -17,14 +17,14 @@ use subtle::ConstantTimeEq;
 use url::form_urlencoded::parse;
 
 static PASSWORD: LazyLock<String> = LazyLock::new(random_text);
-/// Who is logged in, by the random value of the browser's cookie.
+/// The users who are logged in, by the random value of their cookies.
 static SESSIONS: Mutex<BTreeMap<String, UserSession>> = Mutex::new(BTreeMap::new());
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let listener =
         tokio::net::TcpListener::bind(std::env::args().nth(1).as_deref().unwrap_or("127.0.0.1:8080")).await?;
-    let port = listener.local_addr()?.port(); // of two hosts, because browsers send cookies to all ports of one
+    let port = listener.local_addr()?.port(); // Two hosts, because cookies go to all ports of a host.
     let (issuer, app) = (format!("http://localhost:{port}"), format!("http://127.0.0.1:{port}"));
     let storage = MemoryStorage::new();
     let demo = Client::native("demo").scope("profile").authorization_code(["http://127.0.0.1/callback"]);
@@ -59,7 +59,7 @@ async fn authorize(State(oauth): State<AuthorizationServer>, request: Request) -
     }
 }
 
-/// A form that another site forged could log in only alice, and only by her password.
+/// Needs no CSRF token: a form of another site could log in only alice, and only with her password.
 async fn log_in(State(oauth): State<AuthorizationServer>, request: Request) -> Result<Response, StatusCode> {
     let field = |name| parse(request.body()).find(|(own, _)| own == name).unwrap_or_default().1;
     let (target, password) = (field("return_target"), field("password"));
@@ -93,24 +93,24 @@ fn session(request: &Request) -> (String, Option<UserSession>) {
 }
 
 fn ask_password(status: u16, title: &str, return_target: &str) -> Response {
-    let fields = "<input type=\"password\" name=\"password\" placeholder=\"Alice's password\"><button>Log in</button>";
+    let fields = "<label>Alice's password <input type=\"password\" name=\"password\"></label> <button>Log in</button>";
     page(status, title, ["/login", "return_target", &escape(return_target)], fields)
 }
 
-/// The form carries the request, sealed and bound to the session: no other site can send it, nobody can change it.
+/// The form token seals the request and binds it to the session, so no other site can forge the form.
 fn ask_consent(consent: &Consent, session: &str) -> Response {
     let request = consent.request();
     let (client, host) = (escape(request.client().id().as_str()), escape(request.redirect_host().unwrap_or_default()));
-    let wishes: Vec<String> = request.scopes().map(|scope| escape(scope.description)).collect();
-    let title = format!("{client} wants to: {}. Then it takes you to {host}", wishes.join(", "));
+    let wanted: Vec<String> = request.scopes().map(|scope| escape(scope.description)).collect();
+    let title = format!("{client} wants to: {}. You then go to {host}", wanted.join(", "));
     let fields = "<button name=\"decision\" value=\"approve\">Allow</button> <button>Deny</button>";
     page(200, &title, ["/consent", "form_token", &consent.form_token(session)], fields)
 }
 
 fn page(status: u16, title: &str, [action, name, value]: [&str; 3], fields: &str) -> Response {
     let page = format!(
-        "<!doctype html><meta name=viewport content=width=device-width><title>Provider</title><h1>{title}</h1>\
-         <form method=\"post\" action=\"{action}\"><input type=\"hidden\" name=\"{name}\" value=\"{value}\">{fields}</form>"
+        "<!doctype html><html lang=en><meta name=viewport content=width=device-width><title>{title}</title><main><h1>{title}</h1>\
+         <form method=\"post\" action=\"{action}\"><input type=\"hidden\" name=\"{name}\" value=\"{value}\">{fields}</form></main>"
     );
     Page::page(status, page).into_response()
 }

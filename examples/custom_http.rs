@@ -1,9 +1,8 @@
-//! The flow over plain hyper, without a framework: `cargo run --example custom_http --features http`, then follow what it
-//! prints.
+//! A provider on plain hyper, without a framework: `cargo run --example custom_http --features http`, then follow the printed
+//! steps.
 //!
-//! All that an HTTP stack must do is in `to_grantor` and `to_hyper`. The feature `http` converts the types that hyper shares
-//! with other stacks. There is no login here: every visitor is alice, and the cookie serves only to bind the consent form to
-//! the browser that it was shown in.
+//! `to_grantor` and `to_hyper` connect the HTTP stack. The feature `http` converts the types of the crate `http`, which hyper uses.
+//! There is no login: every visitor is alice. The cookie binds the consent form to the browser.
 
 use std::net::SocketAddr;
 
@@ -24,7 +23,7 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 async fn main() -> Result<(), BoxError> {
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:8080".to_owned());
     let listener = tokio::net::TcpListener::bind(address).await?;
-    let port = listener.local_addr()?.port(); // of two hosts, because browsers send cookies to all ports of one
+    let port = listener.local_addr()?.port(); // Two hosts, because cookies go to all ports of a host.
     let (issuer, app) = (format!("http://localhost:{port}"), format!("http://127.0.0.1:{port}"));
     let storage = MemoryStorage::new();
     let demo = Client::native("demo").scope("profile").authorization_code(["http://127.0.0.1/callback"]);
@@ -44,13 +43,13 @@ async fn main() -> Result<(), BoxError> {
         let oauth = oauth.clone();
         tokio::spawn(async move {
             let service = service_fn(|request| serve(oauth.clone(), request, peer));
-            // A connection that breaks is its client's business. With the timer, hyper waits for headers for 30 seconds.
+            // An error concerns this connection only. With the timer, hyper waits 30 seconds for headers.
             let _ = http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(tcp), service).await;
         });
     }
 }
 
-/// Hyper drops this future when the client hangs up; what it has begun is carried out all the same.
+/// Hyper drops this future if the client disconnects. The spawned task still finishes, so no decision is lost halfway.
 pub(crate) async fn serve(
     oauth: AuthorizationServer,
     request: hyper::Request<Incoming>,
@@ -66,7 +65,7 @@ async fn answer(oauth: &AuthorizationServer, request: &Request) -> Result<Answer
             Interaction::Consent(consent) => consent_page(&consent, &cookie(request).unwrap_or_else(random_text))?,
             Interaction::Proceed(proceed) => to_hyper(proceed.approve().await),
             Interaction::Respond(response) => to_hyper(response),
-            // There is no login, so alice can neither log in anew nor as another user.
+            // There is no login page, so alice can neither log in again nor choose another account.
             Interaction::Login(login) => to_hyper(login.fail(Refusal::LoginRequired)),
             Interaction::SelectAccount(accounts) => to_hyper(accounts.fail(Refusal::AccountSelectionRequired)),
         },
@@ -90,17 +89,17 @@ async fn answer(oauth: &AuthorizationServer, request: &Request) -> Result<Answer
     })
 }
 
-/// The form carries the request, sealed and bound to the cookie: no other site can send it, nobody can change it.
+/// The form token seals the request and binds it to the cookie, so no other site can forge the form.
 fn consent_page(consent: &Consent, cookie: &str) -> Result<Answer, BoxError> {
     let request = consent.request();
     let (client, host) = (escape(request.client().id().as_str()), escape(request.redirect_host().unwrap_or_default()));
-    let wishes: Vec<String> = request.scopes().map(|scope| escape(scope.description)).collect();
+    let wanted: Vec<String> = request.scopes().map(|scope| escape(scope.description)).collect();
     let page = format!(
-        "<!doctype html><meta name=viewport content=width=device-width><title>Allow?</title><h1>{client} wants to: {}</h1>\
-         <p>Then it takes you to {host}.</p>\
+        "<!doctype html><html lang=en><meta name=viewport content=width=device-width><title>Allow?</title>\
+         <main><h1>{client} wants to: {}</h1><p>You then go to {host}.</p>\
          <form method=\"post\" action=\"/consent\"><input type=\"hidden\" name=\"form_token\" value=\"{}\">\
-         <button name=\"decision\" value=\"approve\">Allow</button> <button>Deny</button></form>",
-        wishes.join(", "),
+         <button name=\"decision\" value=\"approve\">Allow</button> <button>Deny</button></form></main>",
+        wanted.join(", "),
         consent.form_token(cookie)
     );
     let mut answer = to_hyper(Response::page(200, page));
@@ -114,13 +113,13 @@ fn cookie(request: &Request) -> Option<String> {
     lines.flat_map(|line| line.split("; ")).find_map(|pair| pair.strip_prefix("browser=")).map(str::to_owned)
 }
 
-/// Everything is passed on as it came: repeated headers, the query undecoded, a body up to the limit of its route.
+/// Passes everything on unchanged: repeated headers, the raw query, and a body up to the limit of its route.
 async fn to_grantor(oauth: &AuthorizationServer, request: hyper::Request<Incoming>, peer: SocketAddr) -> Request {
     let (parts, body) = request.into_parts();
     let own = Request::from(&parts).with_peer(peer.ip());
     let max_body = oauth.route(parts.uri.path()).map_or(oauth.policy().max_body, Route::max_body);
     if body.size_hint().lower() > max_body as u64 {
-        return own.with_body_too_large(); // as it was announced
+        return own.with_body_too_large(); // The client announced it.
     }
     let deadline = oauth.policy().body_deadline.unsigned_abs();
     match tokio::time::timeout(deadline, Limited::new(body, max_body).collect()).await {

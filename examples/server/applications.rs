@@ -1,4 +1,4 @@
-//! Registering applications: users of this server can write clients for it.
+//! The pages on which users register applications of their own.
 
 use axum::extract::State;
 use axum::response::{Redirect, Response};
@@ -16,7 +16,7 @@ use crate::registration::ChangeError;
 use crate::session::{Origin, Session};
 use crate::{page, registration};
 
-/// The fields of the registration form, as they were typed.
+/// The fields of the registration form.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct Entered {
@@ -27,26 +27,26 @@ pub(crate) struct Entered {
     native: Option<String>,
 }
 
-/// What is wrong with a field, or with [`FORM`].
+/// What is wrong with a field, or with the whole [`FORM`].
 pub(crate) struct Problem {
     pub(crate) field: &'static str,
     pub(crate) text: String,
 }
 
-/// Stands for no field of its own.
-const FORM: &str = "";
+/// The field of a problem that concerns no single field.
+pub(crate) const FORM: &str = "";
 
 /// `GET /applications`
 pub(crate) async fn list(State(app): State<App>, session: Session) -> Result<Response, Redirect> {
     let user = session.require_user("/applications")?;
     let Ok(applications) = app.accounts.applications(user).await else {
-        return Ok(page::error(503, "The applications can\u{2019}t be read", "Try again in a moment."));
+        return Ok(page::error(503, "Your applications can\u{2019}t be shown", TRY_AGAIN));
     };
     let content = html! {
         div.heading {
             h1 { "Your applications" } a.button href="/applications/new" { "Register an application" }
         }
-        @if applications.is_empty() { p.soft.empty { "You have not registered any application yet." } }
+        @if applications.is_empty() { p.soft.empty { "You have not registered an application yet." } }
         @for application in &applications { (entry(application)) }
     };
     Ok(page::show(&session, 200, "Your applications", &content))
@@ -68,43 +68,40 @@ pub(crate) async fn register(
     }
     let user = session.require_user("/applications/new")?;
     if origin == Origin::Browser {
-        // The user may be another one by now, and is asked again.
-        let text = "You have logged in again since you opened this form. Check it, and send it once more.".to_owned();
+        // Another user may have logged in since.
+        let text = "You logged in again after you opened this form. Check it, then submit it again.".to_owned();
         return Ok(form_page(&session, 409, &entered, Some(&Problem { field: FORM, text })));
     }
     if !app.attempts.begin_change(Changer::Owner(user)) {
         return Ok(too_fast());
     }
     let (Ok(id), Ok(secret)) = (ClientId::random(), ClientSecret::random()) else {
-        return Ok(page::error(500, "The registration failed", "Try again in a moment."));
+        return Ok(page::error(500, "The registration failed", TRY_AGAIN));
     };
-    // A program on a user's device can't keep a secret (RFC 8252 §8.5).
+    // An app on a user's device can't keep a secret (RFC 8252 §8.5).
     let secret = entered.native.is_none().then_some(secret);
     let client = match client(&app, &id, secret.as_ref(), &entered) {
         Ok(client) => client,
         Err(problem) => return Ok(form_page(&session, 422, &entered, Some(&problem))),
     };
-    // First its place, then the client, so that requests sent at once can't get past the limit together. If the second step
-    // fails, the place stays taken; the other way round a client would be nobody's.
+    // The owner comes first, so that concurrent requests can't exceed the limit. If the second step fails, one place stays taken. In
+    // the other order, a client without an owner would be left.
     match app.accounts.add_application(user, &id, MOST).await {
         Ok(true) => {}
         Ok(false) => return Ok(form_page(&session, 422, &entered, Some(&too_many()))),
         Err(_) => return Ok(failed()),
     }
     match app.clients.register(client).await {
-        Ok(()) => {
-            let title = format!("{} is registered", entered.name.trim());
-            Ok(secret_page(&session, &title, &id, secret.as_ref(), None))
-        }
+        Ok(()) => Ok(secret_page(&session, entered.name.trim(), "is registered", &id, secret.as_ref(), None)),
         Err(_) => Ok(failed()),
     }
 }
 
-/// The client that was described, or the first thing that is wrong with it. Without a secret it is a native application.
+/// Returns the client that the form describes, or the first problem. Without a secret, it is a native application.
 fn client(app: &App, id: &ClientId, secret: Option<&ClientSecret>, entered: &Entered) -> Result<Client, Problem> {
     let scopes: Vec<&str> = app.scopes.iter().map(|(token, _)| token.as_str()).collect();
     let builder = match secret {
-        // Nobody vouches for it, so on its own authority it can look after its own registration, and no more.
+        // No administrator has checked it. Without a user, it may only manage its own registration.
         Some(secret) => Client::confidential(id.as_str(), ClientCredential::secret(secret))
             .client_credentials()
             .own_scope(registration::SCOPE)
@@ -137,11 +134,12 @@ impl From<ClientError> for Problem {
             ClientError::RedirectUri { error, .. } => ("redirect_uri", error.to_string()),
             ClientError::NativeRedirectUri(_) | ClientError::LocalhostRedirectUri(_) => (
                 "redirect_uri",
-                "private-use schemes and localhost are for native apps; take https or 127.0.0.1".to_owned(),
+                "custom schemes and localhost are for apps on a user\u{2019}s device: use https or 127.0.0.1"
+                    .to_owned(),
             ),
             ClientError::UndottedScheme(uri) => (
                 "redirect_uri",
-                format!("{uri}: take a scheme of the app\u{2019}s own and one slash, as in com.example.app:/callback"),
+                format!("{uri}: use a domain of yours as the scheme, and one slash, as in com.example.app:/callback"),
             ),
             ClientError::NoRedirectUri | ClientError::TooLarge => ("redirect_uri", error.to_string()),
             _ => ("name", error.to_string()),
@@ -154,7 +152,7 @@ impl From<ChangeError> for Problem {
     fn from(error: ChangeError) -> Self {
         match error {
             ChangeError::Client(error) => error.into(),
-            // The other members are texts, and so is what a form sends.
+            // The other members take any text.
             ChangeError::Member(_) | ChangeError::NotOffered(_) => {
                 Self { field: "redirect_uri", text: sentence(&error.to_string()) }
             }
@@ -169,20 +167,23 @@ fn sentence(text: &str) -> String {
     first.chain(chars).chain(['.']).collect()
 }
 
-/// So many applications a user can register: each takes room at the server for good.
+/// The most applications that one user can register. Registrations never expire.
 const MOST: u32 = 20;
 
+/// The advice if the server fails.
+pub(crate) const TRY_AGAIN: &str = "The server has a problem. Please try again in a moment.";
+
 fn too_many() -> Problem {
-    let text = format!("You have registered {MOST} applications. This server takes no more from one user.");
+    let text = format!("You have registered {MOST} applications, which is the limit. Remove one to register another.");
     Problem { field: FORM, text }
 }
 
 pub(crate) fn too_fast() -> Response {
-    page::error(429, "You have changed a lot in a short time", "Wait a moment, then try again.")
+    page::error(429, "Too many changes", "You made many changes in a short time. Wait a moment, then try again.")
 }
 
 fn failed() -> Response {
-    page::error(503, "The registration failed", "Try again in a moment.")
+    page::error(503, "The registration failed", TRY_AGAIN)
 }
 
 fn entry(client: &Client) -> Markup {
@@ -190,9 +191,9 @@ fn entry(client: &Client) -> Markup {
     html! {
         section.card {
             div.heading {
-                h2 { (name) }
+                h2 { bdi { (name) } }
                 a href={ "/applications/change?client=" (client.id()) } {
-                    "Change" span.unseen { " " (name) }
+                    "Change" span.unseen { " " bdi { (name) } }
                 }
             }
             dl {
@@ -206,42 +207,51 @@ fn entry(client: &Client) -> Markup {
     }
 }
 
-/// A text field of a form, and what is wrong with what was typed.
-pub(crate) fn entered_field(label: &str, name: &str, hint: &str, value: &str, problem: Option<&Problem>) -> Markup {
+/// Renders a text field. `dir` is `auto` for texts in any language, and `ltr` for addresses.
+pub(crate) fn text_field([label, name, hint, dir]: [&str; 4], value: &str, problem: Option<&Problem>) -> Markup {
     let problem = problem.filter(|problem| problem.field == name);
     html! {
-        label {
-            (label)
-            input name=(name) value=(value.trim()) maxlength="2000" spellcheck="false" autocomplete="off" dir="auto"
-                aria-describedby={ (name) "-hint" } aria-invalid=[problem.map(|_| "true")] autofocus[problem.is_some()];
-            small id={ (name) "-hint" } {
-                @if let Some(problem) = problem { span.problem role="alert" { (problem.text) } " " }
-                (hint)
-            }
+        div.field {
+            label for=(name) { (label) }
+            input id=(name) name=(name) value=(value.trim()) maxlength="2000" spellcheck="false" autocomplete="off" dir=(dir)
+                aria-describedby=(described_by(name, problem)) aria-invalid=[problem.map(|_| "true")]
+                autofocus[problem.is_some()];
+            (below_field(name, hint, problem))
         }
     }
 }
 
+/// Returns the identifiers of the elements that [`below_field`] renders.
+pub(crate) fn described_by(name: &str, problem: Option<&Problem>) -> String {
+    if problem.is_some() { format!("{name}-problem {name}-hint") } else { format!("{name}-hint") }
+}
+
+/// Renders what is wrong with a field, and a hint for it.
+pub(crate) fn below_field(name: &str, hint: &str, problem: Option<&Problem>) -> Markup {
+    html! {
+        @if let Some(problem) = problem { span.problem id={ (name) "-problem" } role="alert" { (problem.text) } }
+        small id={ (name) "-hint" } { (hint) }
+    }
+}
+
 fn form_page(session: &Session, status: u16, entered: &Entered, problem: Option<&Problem>) -> Response {
-    let field = |label, name, hint, value: &str| entered_field(label, name, hint, value, problem);
+    let of_form = problem.filter(|problem| problem.field == FORM).map(|problem| problem.text.as_str());
+    let uri_hint = "Users return to this address: https, or http on 127.0.0.1.";
     let content = html! {
         div.form {
             h1 { "Register an application" }
-            p.soft { "It can then ask the users of this server for access, and act for itself." }
-            @if let Some(problem) = problem.filter(|problem| problem.field == FORM) {
-                p.problem role="alert" { (problem.text) }
-            }
+            p.soft { "It can then ask the users of this server for access to their accounts." }
+            (page::problem("problem", of_form))
             form.card method="post" action="/applications/new" {
                 (page::csrf_field(session))
-                (field("Name", "name", "Shown to users when they are asked.", &entered.name))
-                (field("Website (optional)", "website", "Its home page, such as https://app.example.", &entered.website))
-                (field("Redirect URI", "redirect_uri", "Where users come back to: https, or http on 127.0.0.1.",
-                    &entered.redirect_uri))
+                (text_field(["Name", "name", NAME_HINT, "auto"], &entered.name, problem))
+                (text_field(["Website (optional)", "website", WEBSITE_HINT, "ltr"], &entered.website, problem))
+                (text_field(["Redirect URI", "redirect_uri", uri_hint, "ltr"], &entered.redirect_uri, problem))
                 label.permission {
                     input type="checkbox" name="native" value="yes" checked[entered.native.is_some()];
                     span {
                         "It is an app on the user\u{2019}s device"
-                        small { "It has no secret, and may come back by a scheme of its own." }
+                        small { "It gets no secret, and may use a custom scheme such as com.example.app:/callback." }
                     }
                 }
                 button.button { "Register" }
@@ -251,20 +261,24 @@ fn form_page(session: &Session, status: u16, entered: &Entered, problem: Option<
     page::show(session, status, "Register an application", &content)
 }
 
-/// The only time the secret is seen: the server keeps its digest.
+pub(crate) const NAME_HINT: &str = "Users see it when they are asked for access.";
+pub(crate) const WEBSITE_HINT: &str = "Its home page, such as https://app.example.";
+
+/// Shows a new secret. This is the only time: the server stores a digest of it.
 pub(crate) fn secret_page(
     session: &Session,
-    title: &str,
+    name: &str,
+    news: &str,
     id: &ClientId,
     secret: Option<&ClientSecret>,
     note: Option<&str>,
 ) -> Response {
     let content = html! {
         div.form {
-            h1 { (title) }
+            h1 { bdi { (name) } " " (news) }
             div.card {
                 @if secret.is_some() {
-                    p.caution { strong { "Copy the secret now." } " It is shown this once and can\u{2019}t be recovered." }
+                    p.caution { strong { "Copy the secret now." } " It is shown only once and can\u{2019}t be recovered." }
                 }
                 dl.wide {
                     dt { "Client ID" } dd { code.copy #client_id { (id.as_str()) } }
@@ -273,9 +287,9 @@ pub(crate) fn secret_page(
                     }
                 }
                 @if let Some(note) = note { p { (note) } }
-                a.button href="/applications" { "I have copied it" }
+                a.button href="/applications" { "Go to your applications" }
             }
         }
     };
-    page::show(session, 200, title, &content)
+    page::show(session, 200, &format!("{} {news}", page::isolated(name)), &content)
 }

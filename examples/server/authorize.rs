@@ -1,4 +1,4 @@
-//! The authorization endpoint: what an application asks for, and what the user answers.
+//! The authorization endpoint and the consent page.
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Redirect, Response};
@@ -19,8 +19,7 @@ use crate::{login, page};
 /// `GET` and `POST /authorize`
 pub(crate) async fn authorize(State(app): State<App>, Received { session, request }: Received) -> Response {
     match app.oauth.interaction(&request, session.login()).await {
-        // There is one way to log in here, so another login would reach no more. The client said what it wishes, not what it
-        // demands.
+        // The client prefers a stronger login (`acr_values`). A password is all that this server has, so it goes on without.
         Interaction::Login(login) if login.reason() == LoginReason::StepUp => {
             Redirect::to(&login.return_target()).into_response()
         }
@@ -39,13 +38,14 @@ pub(crate) async fn authorize(State(app): State<App>, Received { session, reques
     }
 }
 
-/// `POST /consent`. The form token binds the form to this session and to all that was shown, so the form needs no other
-/// token, and nothing in it but the user's answer is believed. A decision that was taken is carried out, even if the browser
-/// hangs up meanwhile.
+/// `POST /consent`
+///
+/// The form token binds the form to this session and to everything that the page showed, so the form needs no CSRF token.
+/// `run_to_completion` carries the decision out even if the browser disconnects.
 pub(crate) async fn decide(State(app): State<App>, Received { session, request }: Received) -> Response {
-    // A visitor has no secret, and so no form that is good: the answer is a page that leads back to the request.
+    // A visitor has an empty secret, which the library rejects. Its error page has a link back to the request.
     match (app.oauth.resume_form(&request, session.secret()).await, session.login()) {
-        // The form is good for another try.
+        // The form can be submitted again later.
         (Ok(_), Some(user)) if !app.attempts.begin_change(Changer::Decider(&user.subject)) => too_fast(),
         (Ok((consent, form)), Some(user)) if form.approved => {
             run_to_completion(consent.approve(Approval::by(user).scope(form.scope))).await.into_response()
@@ -56,17 +56,18 @@ pub(crate) async fn decide(State(app): State<App>, Received { session, request }
 }
 
 fn too_fast() -> Response {
-    page::error(429, "You have decided a lot in a short time", "Wait a moment, then reload this page.")
+    let hint = "You allowed or denied many applications in a short time. Wait a moment, then reload this page.";
+    page::error(429, "Too many decisions", hint)
 }
 
-/// Lets the user go on, or log in as somebody else.
+/// Lets the user continue, or log in as another user.
 fn accounts_page(session: &Session, accounts: &SelectAccount) -> Response {
     let here = accounts.return_target();
     let client = accounts.request().client();
     let content = html! {
         h1 { "Choose an account" }
-        p.soft { strong { (client.name().unwrap_or(client.id().as_str())) } " asks which one you want to use." }
-        p { a.button href=(here) { "Go on as " @if let Some(user) = session.user() { strong { (user.as_str()) } } } }
+        p.soft { strong { bdi { (name_of(client)) } } " asks which account you want to use." }
+        p { a.button href=(here) { "Continue as " @if let Some(user) = session.user() { bdi { (user.as_str()) } } } }
         form method="post" action="/logout" {
             (page::csrf_field(session))
             input type="hidden" name="next" value=(here);
@@ -76,16 +77,16 @@ fn accounts_page(session: &Session, accounts: &SelectAccount) -> Response {
     page::ask(200, "Choose an account", &content)
 }
 
-/// What the link to a consent page has at its end that selects nothing.
+/// The end of a link to a consent page on which no permission is selected.
 const NONE: &str = "&select=none";
 
 fn consent_page(session: &Session, asked: &Consent, selects_none: bool) -> Response {
     let request = asked.request();
     let client = request.client();
-    let name = client.name().unwrap_or(client.id().as_str());
+    let name = name_of(client);
     let registered_by = match client.registered_by() {
-        RegisteredBy::Administrator => "the administrator of this server",
-        _ => "a user of this server",
+        RegisteredBy::Administrator => "The administrator of this server",
+        _ => "A user of this server",
     };
     let logo = client.logo();
     let is_long = request.scopes().count() > FEW;
@@ -93,11 +94,11 @@ fn consent_page(session: &Session, asked: &Consent, selects_none: bool) -> Respo
         dl {
             dt { "Registered by" } dd { (registered_by) }
             @if let Some(link) = client.client_uri().and_then(website_link) {
-                dt { "Website" } dd { (link) " (as it says itself)" }
+                dt { "Website" } dd { (link) " (not verified)" }
             }
             @if let Some(link) = client.policy_uri().and_then(website_link) { dt { "Privacy policy" } dd { (link) } }
             @if let Some(link) = client.tos_uri().and_then(website_link) { dt { "Terms" } dd { (link) } }
-            dt { "How long" }
+            dt { "Access lasts" }
             dd { "Up to " (in_words(request.lifetime())) ", or until you end it under " em { "Connected" } }
         }
     };
@@ -106,40 +107,44 @@ fn consent_page(session: &Session, asked: &Consent, selects_none: bool) -> Respo
             Some(logo) => { img.logo src=(logo.uri()) alt="" referrerpolicy="no-referrer"; }
             None => div.avatar aria-hidden="true" { (name.trim().chars().take(1).collect::<String>()) }
         }
-        h1 { strong { (name) } " asks for access to your account" }
+        h1 { strong { bdi { (name) } } " asks for access to your account" }
         form.account method="post" action="/logout" {
             (page::csrf_field(session))
             input type="hidden" name="next" value=(request.return_target());
-            "Logged in as " @if let Some(user) = session.user() { strong { (user.as_str()) } } " " button.link { "Not you? Log out" }
+            "Logged in as " @if let Some(user) = session.user() { strong { bdi { (user.as_str()) } } } " "
+            button.link { "Not you? Log out" }
         }
         (caution(client))
         form method="post" action="/consent" {
             input type="hidden" name="form_token" value=(asked.form_token(session.secret()));
-            // Enter in a checkbox presses the first button of a form that is enabled and laid out. Outside of a dialog, this one
-            // does nothing.
+            // Enter in a checkbox presses the first button of a form. This one does nothing, because it is outside of a dialog.
             button.unseen formmethod="dialog" tabindex="-1" aria-hidden="true" {}
-            // The client before a long list, and behind a short one.
+            // A long list of permissions would push the facts about the client out of sight.
             @if is_long { (facts) }
             (permissions(request, selects_none))
             @if !is_long { (facts) }
-            // It stays in sight, however long the list is.
+            // This part stays at the bottom of the window.
             div.choice {
                 p {
-                    @if is_long { strong.name { (name) } }
-                    "You go on to " (destination(request))
+                    @if is_long { strong.name { bdi { (name) } } }
+                    (destination(request))
                 }
                 button.button.quiet name="decision" value="deny" { "Deny" }
                 button.button name="decision" value="approve" { "Allow" }
             }
         }
     };
-    page::ask_with_logo(&format!("Allow {name}?"), &content, logo.as_ref())
+    page::ask_with_logo(&format!("Allow {}?", page::isolated(name)), &content, logo.as_ref())
 }
 
-/// More permissions than this are shown in groups, with links that select all of them or none.
+fn name_of(client: &Client) -> &str {
+    client.name().unwrap_or(client.id().as_str())
+}
+
+/// More permissions than this are shown in groups, with links that select all or none of them.
 const FEW: usize = 8;
 
-/// Renders a checkbox for each scope. Links stand for buttons that select all or none, because the page runs no script.
+/// Renders a checkbox for each scope. The page runs no script, so `all` and `none` are links that load it anew.
 fn permissions(request: &PendingAuthorization, selects_none: bool) -> Markup {
     let scopes: Vec<_> = request.scopes().collect();
     let checkbox = |scope: &DescribedScope<'_>| {
@@ -157,11 +162,11 @@ fn permissions(request: &PendingAuthorization, selects_none: bool) -> Markup {
                 legend { "It wants to" }
                 @for scope in &scopes { (checkbox(scope)) }
             } @else {
-                legend { "It wants to do " (scopes.len()) " things" }
+                legend { "It asks for " (scopes.len()) " permissions" }
                 p.select { "Select " a href=(here) { "all" } " or " a href={ (here) (NONE) } { "none" } }
                 @for (name, scopes) in &groups(&scopes) {
                     details open {
-                        summary { strong { (name) } " " small { (scopes.len()) } }
+                        summary { strong { bdi { (name) } } " " small { (scopes.len()) } }
                         @for scope in scopes { (checkbox(scope)) }
                     }
                 }
@@ -170,7 +175,8 @@ fn permissions(request: &PendingAuthorization, selects_none: bool) -> Markup {
     }
 }
 
-/// Groups scopes by the part of their names before the first colon or dot. Those that are alone are in a group at the end.
+/// Groups scopes by the part of their names before the first colon or dot. The last group has the scopes that share theirs with no
+/// other.
 fn groups<'a>(scopes: &[DescribedScope<'a>]) -> Vec<(&'a str, Vec<DescribedScope<'a>>)> {
     let mut groups: Vec<(&str, Vec<DescribedScope<'_>>)> = Vec::new();
     for scope in scopes {
@@ -187,24 +193,26 @@ fn groups<'a>(scopes: &[DescribedScope<'a>]) -> Vec<(&'a str, Vec<DescribedScope
     groups
 }
 
-/// Users can register applications, so a good name proves nothing.
+/// Warns of applications that users registered: their names prove nothing.
 fn caution(client: &Client) -> Markup {
     html! {
         @if client.registered_by() != RegisteredBy::Administrator {
             p.caution {
-                strong { "Nobody has checked this application." } " A user of this server registered it and chose its name. "
-                "Allow it only if you know where it comes from."
+                strong { "This application was not checked." } " A user of this server registered it and chose its name. "
+                "Allow it only if you know who made it."
             }
         }
     }
 }
 
-/// Where the browser goes afterwards: the one thing about an application that can't be made up.
+/// Says where the browser goes afterwards. An application can't fake this, as it can its name.
 fn destination(request: &PendingAuthorization) -> Markup {
     html! {
         @match request.redirect_host() {
-            None => "no other site: you get a code to copy into the application",
-            Some(host) => { strong { (host) } @if is_this_device(host) { ", a program on this device" } }
+            None => "You then get a code to copy into the application",
+            Some(host) => {
+                "You then go to " strong { bdi { (host) } } @if is_this_device(host) { ", a program on this device" }
+            }
         }
     }
 }
@@ -215,14 +223,14 @@ fn is_this_device(host: &str) -> bool {
     ["127.0.0.1", "[::1]", "localhost"].iter().any(|name| host.strip_prefix(name).is_some_and(is_or_has_port))
 }
 
-/// Renders a link to a client's website that shows its host.
+/// Renders a link to a website of a client. It shows the host.
 pub(crate) fn website_link(website: &str) -> Option<Markup> {
     let url = Url::parse(website).ok()?;
     let host = url.host_str()?;
     Some(html! { a href=(url) rel="noreferrer" target="_blank" { (host) } })
 }
 
-/// Roughly how long, in the largest unit of which there are two at least.
+/// Returns a duration in the largest unit of which it has at least two, rounded down.
 fn in_words(duration: Duration) -> String {
     let units = [
         (duration.whole_days(), "days"),

@@ -1,4 +1,4 @@
-//! The applications that may act for a user, and the way to stop them.
+//! The page on which users see which applications have access to their account, and end it.
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Redirect, Response};
@@ -11,6 +11,7 @@ use time::{OffsetDateTime, UtcOffset};
 use url::Url;
 
 use crate::app::App;
+use crate::applications::TRY_AGAIN;
 use crate::form::OwnForm;
 use crate::session::Session;
 use crate::{authorize, page};
@@ -19,20 +20,23 @@ use crate::{authorize, page};
 pub(crate) async fn list(State(app): State<App>, session: Session) -> Result<Response, Redirect> {
     let user = session.require_user("/connected")?;
     let Ok(Connections { applications, has_more, .. }) = app.oauth.connections(user).await else {
-        return Ok(page::error(503, "The list can\u{2019}t be read", "Try again in a moment."));
+        return Ok(page::error(503, "The connected applications can\u{2019}t be shown", TRY_AGAIN));
     };
     let content = html! {
         h1 { "Connected applications" }
-        p.soft { "These may act for you until you end it." }
-        @if applications.is_empty() { p.soft.empty { "No application may act for you." } }
+        @if applications.is_empty() {
+            p.soft.empty { "No application has access to your account." }
+        } @else {
+            p.soft { "These applications have access to your account." }
+        }
         @for connection in &applications { (application(&app, &session, connection)) }
         @if has_more {
-            p.soft { "There are older sessions, too. End some of these to see them, or end all access below." }
+            p.soft { "There are older sessions. End some of these to see them, or end all access below." }
         }
-        h2 { "Has somebody else been here?" }
+        h2 { "Is somebody else using your account?" }
         form.card method="post" action="/connected/revoke-all" {
             (page::csrf_field(&session))
-            p { "This logs you out in every browser, here too, and ends the access of every application." }
+            p { "You will be logged out in every browser, including this one, and all applications lose their access." }
             button.button.quiet { "Log out everywhere and end all access" }
         }
     };
@@ -44,7 +48,7 @@ pub(crate) struct Application {
     client: String,
 }
 
-/// `POST /connected/end`. Ends all sessions of one application.
+/// `POST /connected/end` ends all sessions of one application.
 pub(crate) async fn end(
     State(app): State<App>,
     OwnForm { session, fields }: OwnForm<Application>,
@@ -60,7 +64,7 @@ pub(crate) struct Ended {
     grant: String,
 }
 
-/// `POST /connected/revoke`. Ends one session of an application.
+/// `POST /connected/revoke` ends one session of an application.
 pub(crate) async fn revoke(
     State(app): State<App>,
     OwnForm { session, fields }: OwnForm<Ended>,
@@ -70,18 +74,26 @@ pub(crate) async fn revoke(
     Ok(revoke_selected(&app, id.map(|id| GrantSelector::SubjectAndId(user.clone(), id))).await)
 }
 
-/// Every selector names the user, so that no user can end another user's grant.
+/// Revokes the selected grants. Every selector names the user, so that no user can end the grants of another.
 async fn revoke_selected(app: &App, which: Option<GrantSelector>) -> Response {
     let Some(which) = which else {
-        return page::error(400, "There is no such connection", "Go back and reload the page.");
+        return page::error(
+            400,
+            "This access can\u{2019}t be ended",
+            "It may have ended already. Go back and reload the page.",
+        );
     };
     match app.oauth.revoke_grants(&which).await {
         Ok(_) => Redirect::to("/connected").into_response(),
-        Err(_) => page::error(503, "It is not ended yet", "The application may still have access. Try again."),
+        Err(_) => {
+            page::error(503, "The access has not ended", "The server has a problem. Please try again in a moment.")
+        }
     }
 }
 
-/// `POST /connected/revoke-all`. The sessions end first: one of somebody else's could allow an application anew.
+/// `POST /connected/revoke-all`
+///
+/// The sessions end first, so that an intruder can't allow an application again.
 pub(crate) async fn revoke_all(
     State(app): State<App>,
     OwnForm { session, .. }: OwnForm<()>,
@@ -90,14 +102,14 @@ pub(crate) async fn revoke_all(
     app.sessions.log_out_everywhere(user);
     if app.oauth.revoke_grants(&GrantSelector::Subject(user.clone())).await.is_err() {
         let hint = "You are logged out, but applications may still have access. Log in and try again.";
-        return Ok(page::error(503, "It is not ended yet", hint));
+        return Ok(page::error(503, "The access has not ended", hint));
     }
     let content = html! {
-        h1 { "Everything has ended" }
-        p { "You are logged out in every browser, and no application may act for you any more." }
+        h1 { "All access has ended" }
+        p { "You are logged out in every browser, and no application has access to your account." }
         p { a href="/login" { "Log in again" } }
     };
-    Ok(page::ask(200, "Everything has ended", &content))
+    Ok(page::ask(200, "All access has ended", &content))
 }
 
 fn application(app: &App, session: &Session, connection: &Connection) -> Markup {
@@ -106,7 +118,7 @@ fn application(app: &App, session: &Session, connection: &Connection) -> Markup 
     let name = client.and_then(Client::name).unwrap_or(id.as_str());
     html! {
         section.card {
-            h2 { (name) }
+            h2 { bdi { (name) } }
             p.soft { (origin(id, client)) }
             div.grant {
                 div {
@@ -116,7 +128,7 @@ fn application(app: &App, session: &Session, connection: &Connection) -> Markup 
                 form method="post" action="/connected/end" {
                     (page::csrf_field(session))
                     input type="hidden" name="client" value=(id);
-                    button.button.quiet { "End access" span.unseen { " of " (name) } }
+                    button.button.quiet { "End access" span.unseen { " of " bdi { (name) } } }
                 }
             }
             details {
@@ -137,29 +149,28 @@ fn one_session(app: &App, session: &Session, name: &str, client: Option<&Client>
             form method="post" action="/connected/revoke" {
                 (page::csrf_field(session))
                 input type="hidden" name="grant" value=(grant.id);
-                button.button.quiet { "End this session" span.unseen { " of " (name) } }
+                button.button.quiet { "End this session" span.unseen { " of " bdi { (name) } } }
             }
         }
     }
 }
 
-/// By what else than its name, which it may share with others, a client is known: where it sends its users, and its
-/// website.
+/// Tells applications with the same name apart: by redirect hosts, website and client identifier.
 fn origin(id: &ClientId, client: Option<&Client>) -> Markup {
     let uris = client.map_or(&[][..], Client::redirect_uris);
     let mut hosts: Vec<String> = uris.iter().filter_map(|uri| host_of(uri.as_str())).collect();
     hosts.sort();
     hosts.dedup();
     html! {
-        @if !hosts.is_empty() { "From " strong { (hosts.join(", ")) } ". " }
+        @if !hosts.is_empty() { "At " strong { bdi { (hosts.join(", ")) } } ". " }
         @if let Some(link) = client.and_then(Client::client_uri).and_then(authorize::website_link) {
-            "Website " (link) " (as it says itself). "
+            "Website: " (link) " (not verified). "
         }
-        "Registered as " code { (id.as_str()) }
+        "Client ID: " code { (id.as_str()) }
     }
 }
 
-/// Where a redirect URI leads: a host, or the scheme of an app's own; nowhere if a code is shown for copying.
+/// Returns the host of a redirect URI, or the scheme of a native app. `None` if users copy a code instead.
 fn host_of(uri: &str) -> Option<String> {
     let url = Url::parse(uri).ok()?;
     match (url.host_str(), url.port(), url.scheme()) {
@@ -170,7 +181,7 @@ fn host_of(uri: &str) -> Option<String> {
     }
 }
 
-/// When a grant ends by itself. Only one with refresh tokens can be renewed, and only up to its absolute lifetime.
+/// Says when a grant expires. A grant with refresh tokens can be renewed up to its absolute lifetime.
 fn ending(policy: &Policy, client: Option<&Client>, grant: &Grant) -> String {
     let ends = format!("Ends {}", moment(grant.expires_at));
     let Some(client) = client.filter(|client| has_refresh_tokens(policy, client, grant)) else {
@@ -183,7 +194,7 @@ fn ending(policy: &Policy, client: Option<&Client>, grant: &Grant) -> String {
     format!("Last renewed {}. {ends}{unless}.", moment(grant.last_used_at))
 }
 
-/// With the time of day: sessions of one application are often of one day.
+/// Formats a date with the time of day, because an application often has several sessions of one day.
 fn moment(at: OffsetDateTime) -> String {
     let at = at.to_offset(UtcOffset::UTC);
     format!("{} {:02}:{:02} UTC", at.date(), at.hour(), at.minute())

@@ -1,4 +1,4 @@
-//! Submitted forms.
+//! Extractors for submitted forms.
 
 use axum::RequestExt;
 use axum::body::Body;
@@ -14,17 +14,17 @@ use crate::app::App;
 use crate::page;
 use crate::session::{Origin, Session};
 
-/// A form that a page of the present session submitted. A handler that takes this can't forget the check.
+/// A form of the current session. A handler that takes this argument needs no check of its own.
 ///
-/// A form of an earlier session of the same browser is shown once more, to be sent as who the user is now.
+/// If the form is from an earlier session of the same browser, the user is asked to confirm it.
 #[derive(Debug)]
 pub(crate) struct OwnForm<T> {
     pub(crate) session: Session,
     pub(crate) fields: T,
 }
 
-/// A form, and what is known of where it comes from: for a handler that goes on in any case. What is of an unknown origin may be
-/// of another site, so nothing is changed by it.
+/// A form of any origin. The handler must change nothing if the origin is [`Origin::Unknown`], because another site may have sent the
+/// form.
 #[derive(Debug)]
 pub(crate) struct AnyForm<T> {
     pub(crate) session: Session,
@@ -32,10 +32,10 @@ pub(crate) struct AnyForm<T> {
     pub(crate) fields: T,
 }
 
-/// A request for the library whose body has come, and the session of its browser.
+/// A request for the library, and the session of its browser.
 ///
-/// The session is looked up after the body was read. A body may take until its deadline, and a session that was ended meanwhile must
-/// not approve anything.
+/// The session is read after the body. A body can take seconds to arrive, and a session that ends in the meantime must not approve
+/// anything.
 #[derive(Debug)]
 pub(crate) struct Received {
     pub(crate) session: Session,
@@ -84,16 +84,17 @@ impl<T: DeserializeOwned + 'static> FromRequest<App> for OwnForm<T> {
     }
 }
 
-/// A form, and the body that it was read from.
+/// Returns the form, and the body that it was read from.
 async fn submitted<T: DeserializeOwned + 'static>(
     request: Request,
     app: &App,
 ) -> Result<(AnyForm<T>, Vec<u8>), Response> {
-    let no_form =
-        |status| page::error(status, "That was not a form", "This address takes the forms of this server only.");
+    let no_form = |status| {
+        page::error(status, "This form can\u{2019}t be read", "Go back, reload the page and submit the form again.")
+    };
     let (parts, body) = read(request, app).await.map_err(no_form)?;
     let mut request = Request::from_parts(parts, Body::from(body.clone()));
-    // Only now, see `Received`.
+    // After the body: see `Received`.
     let session: Session = request.extract_parts_with_state(app).await?;
     let Form(form) = Form::<WithToken<T>>::from_request(request, app)
         .await
@@ -102,7 +103,7 @@ async fn submitted<T: DeserializeOwned + 'static>(
     Ok((AnyForm { session, origin, fields: form.fields }, body))
 }
 
-/// Reads the body by the library's extractor, which has a limit and a deadline. The error is the status of the answer.
+/// Reads the body with the library's extractor, which has a size limit and a deadline. The error is the status of the response.
 async fn read(request: Request, app: &App) -> Result<(Parts, Vec<u8>), u16> {
     let (parts, body) = request.into_parts();
     let unread = Request::from_parts(parts.clone(), body);
@@ -113,14 +114,14 @@ async fn read(request: Request, app: &App) -> Result<(Parts, Vec<u8>), u16> {
     }
 }
 
-/// The page for a form that another site may have made.
+/// Returns the page for a form of an unknown origin.
 pub(crate) fn refused() -> Response {
-    let hint = "It belongs to an earlier session, or your browser refuses cookies. Go back and reload the page.";
-    page::error(403, "This form is no longer good", hint)
+    let hint = "It may be too old, or your browser blocks cookies. Go back, reload the page and try again.";
+    page::error(403, "This form can no longer be used", hint)
 }
 
-/// What a form does, for a user who is asked once more.
-fn deed(path: &str) -> &'static str {
+/// Names the action of a form.
+fn action_name(path: &str) -> &'static str {
     match path {
         "/applications/change" => "Change the application",
         "/applications/secret" => "Make a new secret for the application",
@@ -128,25 +129,25 @@ fn deed(path: &str) -> &'static str {
         "/connected/end" => "End the access of the application",
         "/connected/revoke" => "End one session of the application",
         "/connected/revoke-all" => "Log out everywhere and end all access",
-        _ => "Send the form",
+        _ => "Submit the form",
     }
 }
 
-/// Shows a form of an earlier session again: the user may be another one by now, so nothing is done without a click.
+/// Asks the user to confirm a form of an earlier session. Another user may have logged in since.
 fn once_more(session: &Session, path: &str, body: &[u8]) -> Response {
     let page = path.split('/').nth(1).map(|first| format!("/{first}")).unwrap_or_default();
     let Some(user) = session.user() else { return Redirect::to(&format!("/login?next={page}")).into_response() };
     let fields = form_urlencoded::parse(body).filter(|(name, _)| name != "csrf");
     let content = html! {
-        h1 { "You have logged in again" }
-        p { "The page that you came from is of an earlier login. Nothing was done yet." }
-        p { "You are now logged in as " strong { (user.as_str()) } ". " (deed(path)) "?" }
+        h1 { (action_name(path)) "?" }
+        p { "You opened this form before your latest login, so nothing was changed yet." }
+        p { "You are now logged in as " strong { bdi { (user.as_str()) } } "." }
         form method="post" action=(path) {
             (page::csrf_field(session))
             @for (name, value) in fields { input type="hidden" name=(name) value=(value); }
-            button.button { "Do it as " (user.as_str()) }
+            button.button { "Continue as " bdi { (user.as_str()) } }
         }
-        p { a href=(page) { "Leave it" } }
+        p { a.button.quiet href=(page) { "Cancel" } }
     };
-    page::ask(409, "You have logged in again", &content)
+    page::ask(409, action_name(path), &content)
 }

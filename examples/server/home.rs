@@ -13,17 +13,17 @@ pub(crate) async fn show(State(app): State<App>, session: Session) -> Response {
     let (issuer, endpoints) = (app.oauth.issuer(), app.oauth.endpoints());
     let origin = issuer.trim_end_matches('/');
     let content = html! {
-        h1 { "An OAuth 2.0 provider, small enough to read" }
+        h1 { "A small OAuth 2.0 provider" }
         p.lead {
-            "Log in, let an application act for you, see what it may do, and stop it again. Every page here is part of the "
-            "example " code { "examples/server" } "."
+            "Log in, give an application access to your account, see what it can do, and end its access. The code of all pages "
+            "is in " code { "examples/server" } "."
         }
         div.tiles {
-            (tile("/demo", "Walk through the flow", "A built-in client asks for access and shows all it sends and gets."))
-            (tile("/connected", "Connected applications", "Who may act for you, and the way to end it."))
-            (tile("/applications", "Your applications", "Register a client of your own and get its identifier and secret."))
+            (tile("/demo", "Demo", "A built-in client asks for access and shows every request and response."))
+            (tile("/connected", "Connected applications", "See which applications have access to your account, and end it."))
+            (tile("/applications", "Your applications", "Register your own application and get its client ID and secret."))
         }
-        h2 { "For a client of your own" }
+        h2 { "Addresses for your own client" }
         dl.card {
             (address("Issuer", issuer))
             (address("Metadata", &format!("{origin}{}", app.oauth.metadata_path())))
@@ -32,7 +32,7 @@ pub(crate) async fn show(State(app): State<App>, session: Session) -> Response {
             @if let Some(url) = &endpoints.revocation { (address("Revocation endpoint", url)) }
             @if let Some(url) = &endpoints.introspection { (address("Introspection endpoint", url)) }
             (address("API", &format!("{origin}/api/me")))
-            (address("API for the application itself", &format!("{origin}/api/application")))
+            (address("API for an application\u{2019}s own registration", &format!("{origin}/api/application")))
         }
         h2 { "Permissions" }
         dl.card {
@@ -42,8 +42,8 @@ pub(crate) async fn show(State(app): State<App>, session: Session) -> Response {
     page::show(&session, 200, "Start", &content)
 }
 
-fn address(what: &str, url: &str) -> Markup {
-    html! { dt { (what) } dd { code { (url) } } }
+fn address(name: &str, url: &str) -> Markup {
+    html! { dt { (name) } dd { code { (url) } } }
 }
 
 fn tile(href: &str, title: &str, text: &str) -> Markup {

@@ -38,8 +38,8 @@ pub(crate) async fn show(State(app): State<App>, session: Session, Query(Next { 
 
 /// `POST /login`
 ///
-/// A form that was opened before a login in another tab, or that is sent twice, goes on like that login. One of an unknown origin logs
-/// nobody in, or another site could log its visitors in as somebody else.
+/// A form of an unknown origin logs nobody in: another site could log its visitors in as somebody else. If the form was opened before
+/// a login in another tab, or is sent twice, the browser continues with the login that it has.
 pub(crate) async fn log_in(
     State(app): State<App>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
@@ -47,20 +47,20 @@ pub(crate) async fn log_in(
 ) -> Response {
     let Entered { username, password, next } = fields;
     let next = way_on(&app, &next);
-    let is_as_typed = session.user().is_some_and(|user| user.as_str() == username);
+    let is_logged_in_already = session.user().is_some_and(|user| user.as_str() == username);
     match origin {
-        // A form to log in anew, say. The password counts.
+        // An application may demand another login.
         Origin::Session => {}
-        // Somebody else may log in instead, but nobody is logged out for what has happened already.
-        Origin::Browser if !is_as_typed => {}
+        // Another user may log in.
+        Origin::Browser if !is_logged_in_already => {}
         _ if session.user().is_some() => return Redirect::to(next).into_response(),
         Origin::Browser => {}
         Origin::Unknown => {
-            let problem = "This form is no longer good, or your browser refuses cookies. Please try again.";
+            let problem = "This page was too old, or your browser blocks cookies. Please try again.";
             return form(&session, 403, next, &username, Some(problem));
         }
     }
-    // The password grant has the same count, so that neither gives guesses beyond those of the other.
+    // The password grant uses the same limiter. Otherwise an attacker could guess twice as often.
     let peer = Some(peer.ip());
     let check = app.users.check(&username, Password::new(password), peer);
     match app.limiter.limit_login(&username, peer, SystemClock.now(), check).await {
@@ -69,21 +69,20 @@ pub(crate) async fn log_in(
         }
         Ok(Verdict::Rejected) => form(&session, 401, next, &username, Some("The user name or the password is wrong.")),
         Ok(Verdict::Accepted(user)) if session.log_in(&user).await.is_ok() => Redirect::to(next).into_response(),
-        _ => page::error(503, "Logging in failed", "That is not your fault. Try again in a moment."),
+        _ => page::error(503, "The login failed", "The server has a problem. Please try again in a moment."),
     }
 }
 
 /// `POST /logout`
 ///
-/// A form of any page of this server logs out, however old it is. One of an unknown origin does so after a click: another site could have
-/// sent it. Browsers send no cookie of a session with that, so there is nothing to end then.
+/// A form of this server logs out, however old it is. For a form of an unknown origin, the user has to confirm.
 pub(crate) async fn log_out(State(app): State<App>, AnyForm { session, origin, fields }: AnyForm<Next>) -> Response {
     let next = way_on(&app, &fields.next);
     let Some(user) = session.user() else { return Redirect::to(next).into_response() };
     if origin == Origin::Unknown {
         let content = html! {
             h1 { "Log out?" }
-            p { "You are logged in as " strong { (user.as_str()) } "." }
+            p { "You are logged in as " strong { bdi { (user.as_str()) } } "." }
             form method="post" action="/logout" {
                 (page::csrf_field(&session))
                 input type="hidden" name="next" value=(next);
@@ -94,33 +93,35 @@ pub(crate) async fn log_out(State(app): State<App>, AnyForm { session, origin, f
     }
     match session.log_out().await {
         Ok(cookie) => ([(SET_COOKIE, cookie.to_string())], Redirect::to(next)).into_response(),
-        Err(_) => page::error(503, "Logging out failed", "You are still logged in. Try again in a moment."),
+        Err(_) => page::error(503, "The logout failed", "You are still logged in. Please try again in a moment."),
     }
 }
 
-/// Renders the login form. `next` is where the browser goes afterwards; it is checked again when it comes back.
+/// Renders the login form. `next` is where the browser goes afterwards; it is checked when the form is submitted.
 pub(crate) fn form(session: &Session, status: u16, next: &str, username: &str, problem: Option<&str>) -> Response {
+    let (described_by, invalid) = (problem.map(|_| "problem"), problem.map(|_| "true"));
     let content = html! {
         h1 { "Log in" }
         @if next.starts_with("/authorize?") {
             p.soft {
-                @if session.user().is_some() { "An application wants you to log in again, to be sure that it is you." }
-                @else { "An application wants to act for you. Log in to decide." }
+                @if session.user().is_some() { "An application asks you to log in again, to confirm that it is you." }
+                @else { "An application asks for access to your account. Log in to allow or deny it." }
             }
         }
-        @if let Some(problem) = problem { p.problem role="alert" { (problem) } }
+        (page::problem("problem", problem))
         form method="post" action="/login" {
             (page::csrf_field(session))
             input type="hidden" name="next" value=(next);
-            label {
-                "User name"
-                input name="username" value=(username) autocomplete="username" autocapitalize="none" spellcheck="false"
-                    required autofocus[username.is_empty()];
+            div.field {
+                label for="username" { "User name" }
+                input #username name="username" value=(username) autocomplete="username" autocapitalize="none"
+                    spellcheck="false" dir="auto" required autofocus[username.is_empty()]
+                    aria-describedby=[described_by] aria-invalid=[invalid];
             }
-            label {
-                "Password"
-                input name="password" type="password" autocomplete="current-password" required
-                    autofocus[!username.is_empty()];
+            div.field {
+                label for="password" { "Password" }
+                input #password name="password" type="password" autocomplete="current-password" required
+                    autofocus[!username.is_empty()] aria-describedby=[described_by] aria-invalid=[invalid];
             }
             button.button { "Log in" }
         }
@@ -128,8 +129,8 @@ pub(crate) fn form(session: &Session, status: u16, next: &str, username: &str, p
     page::ask(status, "Log in", &content)
 }
 
-/// Where the browser goes on to: a page of this server that needs a login, or the authorization request that led here. Anything
-/// else would be an open redirect.
+/// Returns `next` if it is a page of this server that needs a login, or an authorization request, and else the start page. Any other
+/// target would be an open redirect.
 fn way_on<'a>(app: &App, next: &'a str) -> &'a str {
     match next {
         "/connected" | "/applications" | "/applications/new" => next,

@@ -1,4 +1,4 @@
-//! Changing, removing and giving new secrets to applications: their owners do, and nobody else.
+//! The pages on which owners change and remove their applications, and make new secrets for them.
 
 use std::sync::Arc;
 
@@ -12,24 +12,24 @@ use serde::Deserialize;
 use time::{Duration, OffsetDateTime};
 
 use crate::app::App;
-use crate::applications::{Problem, entered_field, secret_page, too_fast};
+use crate::applications::{FORM, NAME_HINT, Problem, TRY_AGAIN, WEBSITE_HINT};
+use crate::applications::{below_field, described_by, secret_page, text_field, too_fast};
 use crate::attempts::Changer;
 use crate::form::OwnForm;
 use crate::page;
 use crate::registration::{Changeable, changed, with_allowed_redirects};
 use crate::session::Session;
 
-/// So long the secret before a new one goes on working.
+/// How long the previous secret still works.
 const OVERLAP: Duration = Duration::DAY;
 
-/// Names an application.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct Which {
     client: String,
 }
 
-/// Names an application as a page has shown it.
+/// An application, and the version of it that a page showed.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct Shown {
@@ -37,7 +37,7 @@ pub(crate) struct Shown {
     version: String,
 }
 
-/// The fields of the form, as they were typed.
+/// The fields of the form.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct Entered {
@@ -46,7 +46,7 @@ pub(crate) struct Entered {
     version: String,
     name: String,
     website: String,
-    /// One a line.
+    /// One on each line.
     redirect_uris: String,
 }
 
@@ -103,9 +103,10 @@ pub(crate) async fn change(
     Ok(Redirect::to("/applications").into_response())
 }
 
-/// `POST /applications/secret`. Of the secrets that it has, the newest goes on working for a while, and older ones end: so their
-/// number stays small, and two new ones end a secret that others know. A form makes one only: a second click would end the secret that
-/// the application uses.
+/// `POST /applications/secret`
+///
+/// The newest secret keeps working for [`OVERLAP`], and older ones stop. A form works once, because a second click would stop the secret
+/// that the application uses.
 pub(crate) async fn new_secret(
     State(app): State<App>,
     OwnForm { session, fields }: OwnForm<Shown>,
@@ -116,7 +117,7 @@ pub(crate) async fn new_secret(
     }
     let client = own(&app, user, &fields.client).await?;
     if !client.is_confidential() {
-        return Err(page::error(400, "This application has no secret", "It is an app on users\u{2019} devices."));
+        return Err(page::error(400, "This application has no secret", "Apps on a user\u{2019}s device have none."));
     }
     let Ok(version) = fields.version.parse() else { return Err(form_was_used()) };
     let secret = ClientSecret::random().map_err(|_| failed())?;
@@ -128,12 +129,13 @@ pub(crate) async fn new_secret(
         Err(RegistryError::Conflict) => return Err(form_was_used()),
         done => done.map_err(|error| refused(&error))?,
     }
-    let title = format!("{} has a new secret", name_of(&client));
-    Ok(secret_page(&session, &title, client.id(), Some(&secret), Some("The secret before works for 24 more hours.")))
+    let note = "The previous secret works for 24 more hours.";
+    Ok(secret_page(&session, name_of(&client), "has a new secret", client.id(), Some(&secret), Some(note)))
 }
 
-/// `POST /applications/remove`. The application goes first and what says whose it is last, so that a failure in between leaves an
-/// owner who can remove it again.
+/// `POST /applications/remove`
+///
+/// The owner is removed last. If a step fails, the owner can try again.
 pub(crate) async fn remove(
     State(app): State<App>,
     OwnForm { session, fields }: OwnForm<Which>,
@@ -164,9 +166,9 @@ async fn own(app: &App, user: &Subject, id: &str) -> Result<Arc<Client>, Respons
     app.clients.find_client(id.as_str()).await.map_err(|_| failed())?.ok_or_else(not_yours)
 }
 
-/// An application of another user looks like one that does not exist.
+/// The same page for an application of another user and for one that does not exist.
 fn not_yours() -> Response {
-    page::error(404, "You have no such application", "Go back to your applications and reload the page.")
+    page::error(404, "You have no such application", "It may have been removed. Go back and reload the page.")
 }
 
 fn refused(error: &RegistryError) -> Response {
@@ -177,17 +179,18 @@ fn refused(error: &RegistryError) -> Response {
 }
 
 fn changed_meanwhile() -> Response {
-    let hint = "Nothing was changed by you. Go back to your applications and begin again.";
+    let hint = "Your changes were not saved. Go back to your applications and start again.";
     page::error(409, "The application was changed in the meantime", hint)
 }
 
 fn form_was_used() -> Response {
-    let hint = "No further secret was made. If you have not seen the new one, go back to your applications and make another one.";
-    page::error(409, "There is a new secret already, or the application was changed", hint)
+    let hint = "The form was used before, or the application was changed in the meantime. If you did not see the new secret, go back \
+                to your applications and make another one.";
+    page::error(409, "No new secret was made", hint)
 }
 
 fn failed() -> Response {
-    page::error(503, "The application can\u{2019}t be changed", "Try again in a moment.")
+    page::error(503, "The application can\u{2019}t be changed", TRY_AGAIN)
 }
 
 fn name_of(client: &Client) -> &str {
@@ -205,34 +208,36 @@ fn form_page(
         (page::csrf_field(session))
         input type="hidden" name="client" value=(entered.client);
     };
+    let of_form = problem.filter(|problem| problem.field == FORM).map(|problem| problem.text.as_str());
     let content = html! {
         div.form {
-            h1 { "Change " (name_of(client)) }
+            h1 { "Change " bdi { (name_of(client)) } }
+            (page::problem("problem", of_form))
             form.card method="post" action="/applications/change" {
                 (own_fields)
                 input type="hidden" name="version" value=(entered.version);
-                (entered_field("Name", "name", "Shown to users when they are asked.", &entered.name, problem))
-                (entered_field("Website (optional)", "website", "Its home page.", &entered.website, problem))
+                (text_field(["Name", "name", NAME_HINT, "auto"], &entered.name, problem))
+                (text_field(["Website (optional)", "website", WEBSITE_HINT, "ltr"], &entered.website, problem))
                 (redirect_uris(&entered.redirect_uris, problem))
                 button.button { "Save" }
             }
             @if client.is_confidential() {
-                h2 { "A new secret" }
+                h2 { "New secret" }
                 form.card method="post" action="/applications/secret" {
                     (own_fields)
                     input type="hidden" name="version" value=(client.version());
                     p {
-                        "The present secret works for 24 more hours beside the new one, and older ones end. If others know it, make "
-                        "two new ones: then it ends at once."
+                        "The current secret works for 24 more hours. Older ones stop now. If somebody else knows the current secret, "
+                        "make two new ones to stop it at once."
                     }
                     button.button.quiet { "Make a new secret" }
                 }
             }
-            h2 { "Remove it" }
+            h2 { "Remove this application" }
             form.card method="post" action="/applications/remove" {
                 (own_fields)
-                p { "The server forgets the application, and the access that users gave it ends. This can\u{2019}t be undone." }
-                button.button.quiet { "Remove " (name_of(client)) }
+                p { "It loses all access that users gave it. This can\u{2019}t be undone." }
+                button.button.quiet { "Remove " bdi { (name_of(client)) } }
             }
         }
     };
@@ -242,17 +247,15 @@ fn form_page(
 fn redirect_uris(entered: &str, problem: Option<&Problem>) -> Markup {
     let problem = problem.filter(|problem| problem.field == "redirect_uri");
     html! {
-        label {
-            "Redirect URIs"
-            textarea name="redirect_uris" rows="3" maxlength="20000" spellcheck="false" autocomplete="off"
-                aria-describedby="redirect_uris-hint" aria-invalid=[problem.map(|_| "true")] autofocus[problem.is_some()] {
-                // A parser drops the first line break of a field.
+        div.field {
+            label for="redirect_uris" { "Redirect URIs" }
+            textarea #redirect_uris name="redirect_uris" rows="3" maxlength="20000" spellcheck="false" autocomplete="off" dir="ltr"
+                aria-describedby=(described_by("redirect_uris", problem)) aria-invalid=[problem.map(|_| "true")]
+                autofocus[problem.is_some()] {
+                // Browsers ignore a line break at the start of a textarea.
                 "\n" (entered)
             }
-            small id="redirect_uris-hint" {
-                @if let Some(problem) = problem { span.problem role="alert" { (problem.text) } " " }
-                "Where users come back to, one a line: https, or http on 127.0.0.1."
-            }
+            (below_field("redirect_uris", "Users return to these addresses, one on each line: https, or http on 127.0.0.1.", problem))
         }
     }
 }

@@ -17,23 +17,23 @@ pub(crate) fn show(session: &Session, status: u16, title: &str, content: &Markup
     grantor::Response::page(status, document(title, &body)).into_response()
 }
 
-/// Renders a page that asks one question: no navigation leads away from it.
+/// Renders a page that asks one question. It has no navigation.
 pub(crate) fn ask(status: u16, title: &str, content: &Markup) -> Response {
     with_retry_after(grantor::Response::page(status, question(title, content)).into_response())
 }
 
-/// Renders a page that asks one question and may load the logo of a client from its host.
+/// Renders a page that asks one question, and lets it load the logo of a client.
 pub(crate) fn ask_with_logo(title: &str, content: &Markup, logo: Option<&Logo<'_>>) -> Response {
     let page = grantor::Response::page(200, question(title, content));
     logo.into_iter().fold(page, grantor::Response::with_logo).into_response()
 }
 
-/// Renders a page that tells the user what went wrong.
+/// Renders a page that says what went wrong and what to do.
 pub(crate) fn error(status: u16, title: &str, hint: &str) -> Response {
-    ask(status, title, &html! { h1 { (title) } p { (hint) } p { a href="/" { "To the start page" } } })
+    ask(status, title, &html! { h1 { (title) } p { (hint) } p { a href="/" { "Go to the start page" } } })
 }
 
-/// Tells programs after how many seconds they may try again what a limit or a failure has refused, unless the answer says it.
+/// Adds `Retry-After` to a response with status 429 or 503, unless it is there.
 pub(crate) fn with_retry_after(mut response: Response) -> Response {
     if matches!(response.status(), StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
         response.headers_mut().entry(header::RETRY_AFTER).or_insert(HeaderValue::from_static("5"));
@@ -42,10 +42,10 @@ pub(crate) fn with_retry_after(mut response: Response) -> Response {
 }
 
 pub(crate) async fn not_found() -> Response {
-    error(404, "There is nothing here", "The address is mistyped, or the page is gone.")
+    error(404, "Page not found", "Check the address, or begin at the start page.")
 }
 
-/// Renders what an application may do; many permissions are folded.
+/// Renders what an application may do. A long list is folded.
 pub(crate) fn permissions(described: &[&str]) -> Markup {
     let list = html! { ul { @for text in described { li dir="auto" { (text) } } } };
     html! {
@@ -58,11 +58,25 @@ pub(crate) fn csrf_field(session: &Session) -> Markup {
     html! { input type="hidden" name="csrf" value=(session.csrf_token()); }
 }
 
+/// Puts a name between characters that isolate its text direction, for texts that can't have a `bdi` element.
+pub(crate) fn isolated(name: &str) -> String {
+    format!("\u{2068}{name}\u{2069}")
+}
+
+/// What is wrong with a form, below the heading. Fields refer to it with `aria-describedby`.
+pub(crate) fn problem(id: &str, text: Option<&str>) -> Markup {
+    html! { @if let Some(text) = text { p.problem id=(id) role="alert" { (text) } } }
+}
+
 fn navigation(session: &Session) -> Markup {
     html! {
         header {
             a.brand href="/" { "grantor" span { " example" } }
-            nav { a href="/demo" { "Demo" } a href="/applications" { "Applications" } a href="/connected" { "Connected" } }
+            nav {
+                a href="/demo" { "Demo" }
+                a href="/applications" { "Your applications" }
+                a href="/connected" { "Connected" }
+            }
             div.me {
                 @if let Some(user) = session.user() {
                     form method="post" action="/logout" {
@@ -98,78 +112,83 @@ fn document_in(language: &str, title: &str, body: &Markup) -> String {
     html! { (DOCTYPE) html lang=(language) { head { (head) } body { (body) } } }.into_string()
 }
 
-/// The texts of an error page in English: title, problem, advice.
+/// The texts of an error page in English: title, problem, advice. The description of the library follows the problem.
 const fn in_english(cause: ErrorCause) -> [&'static str; 3] {
     match cause {
-        ErrorCause::OldPage => [
-            "This page can\u{2019}t be used any more",
-            "Nothing was decided",
-            "Go back to the application and start again.",
-        ],
+        ErrorCause::OldPage => {
+            ["This page can no longer be used", "Nothing was decided", "Go back to the application and start again."]
+        }
         ErrorCause::UsedPage => [
             "You have already answered",
             "Your first answer counts",
             "Go back to the application. If it does not know your answer, start again there.",
         ],
-        ErrorCause::User => ["Access was denied", "The application gets no access", "You can close this page."],
+        ErrorCause::User => {
+            ["You denied access", "The application has no access to your account", "You can close this page."]
+        }
         ErrorCause::Server => [
             "This server has a problem",
-            "Your request can\u{2019}t be answered at the moment",
-            "That is not your fault, nor the application\u{2019}s. Try again in a while.",
+            "It can\u{2019}t answer right now",
+            "Neither you nor the application made a mistake. Please try again later.",
         ],
         _ => [
             "This request can\u{2019}t be completed",
-            "The application that sent you here made a mistake",
-            "Go back to it and try again. If that does not help, tell its makers.",
+            "This server can\u{2019}t accept the request of the application that you came from",
+            "Go back to the application and try again. If that does not help, tell its developers.",
         ],
     }
 }
 
-/// The same in German.
+/// The same texts in German.
 const fn in_german(cause: ErrorCause) -> [&'static str; 3] {
     match cause {
         ErrorCause::OldPage => [
             "Diese Seite gilt nicht mehr",
             "Es wurde nichts entschieden",
-            "Bitte geh zur\u{fc}ck zur App und fang noch einmal an.",
+            "Geh zur\u{fc}ck zur App und fang noch einmal an.",
         ],
         ErrorCause::UsedPage => [
             "Du hast schon geantwortet",
             "Deine erste Antwort gilt",
-            "Bitte geh zur\u{fc}ck zur App. Wenn sie deine Antwort nicht kennt, fang dort noch einmal an.",
+            "Geh zur\u{fc}ck zur App. Wenn sie deine Antwort nicht kennt, fang dort noch einmal an.",
         ],
         ErrorCause::User => {
-            ["Zugriff abgelehnt", "Die App bekommt keinen Zugriff", "Du kannst diese Seite schlie\u{df}en."]
+            ["Du hast den Zugriff abgelehnt", "Die App bekommt keinen Zugriff", "Du kannst diese Seite schlie\u{df}en."]
         }
         ErrorCause::Server => [
             "Der Server hat ein Problem",
             "Deine Anfrage klappt gerade nicht",
-            "Das liegt weder an dir noch an der App. Versuch es bitte sp\u{e4}ter noch einmal.",
+            "Das liegt weder an dir noch an der App. Versuch es sp\u{e4}ter noch einmal.",
         ],
         _ => [
             "Diese Anfrage klappt nicht",
-            "Die App, aus der du kommst, hat einen Fehler gemacht",
-            "Geh zur\u{fc}ck und versuch es noch einmal. Wenn das nicht hilft, sag den Machern der App Bescheid.",
+            "Der Server kann die Anfrage der App, aus der du kommst, nicht annehmen",
+            "Geh zur\u{fc}ck zur App und versuch es noch einmal. Wenn das nicht hilft, sag ihren Entwicklern Bescheid.",
         ],
     }
 }
 
-/// The reasons that users meet most, in German. What the library says of the others is for developers, and stays out of the page.
+/// The most common reasons in German. The library describes the others in English, for developers.
 const fn reason_in_german(refusal: Option<&Refusal>) -> Option<&'static str> {
     match refusal {
-        Some(Refusal::UnregisteredClient) => Some("Sie ist hier nicht angemeldet."),
-        Some(Refusal::UnregisteredRedirectUri) => Some("Ihre R\u{fc}ckadresse ist hier nicht eingetragen."),
+        Some(Refusal::UnregisteredClient) => Some("Die App ist hier nicht angemeldet."),
+        Some(Refusal::UnregisteredRedirectUri) => Some("Die R\u{fc}ckadresse der App ist hier nicht eingetragen."),
         Some(Refusal::ExpiredFormToken) => Some("Die Seite war zu lange offen."),
         _ => None,
     }
 }
 
-/// The way back to a request whose form is no longer good.
+/// Whether the description of the library adds something to the texts of the page.
+const fn has_reason(cause: ErrorCause) -> bool {
+    !matches!(cause, ErrorCause::User | ErrorCause::UsedPage)
+}
+
+/// Renders a link that begins the request again, if its form can no longer be used.
 fn asked_again(page: &ErrorPage<'_>, label: &str) -> Markup {
     html! { @if let Some(target) = page.return_target { p { a.button href=(target) { (label) } } } }
 }
 
-/// The pages that the library shows by itself, in the look of this server.
+/// The pages that the library shows, in the look of this server.
 #[derive(Debug)]
 pub(crate) struct OwnPages;
 
@@ -190,7 +209,7 @@ impl PageTemplates for OwnPages {
         let [title, problem, advice] = in_english(page.cause);
         let content = html! {
             h1 { (title) }
-            p { (problem) ": " (page.description) "." }
+            p { (problem) @if has_reason(page.cause) { ": " (page.description) } "." }
             @if let Some(value) = page.presented { p { "The request says: " code { (value) } } }
             p { (advice) }
             (asked_again(page, "Ask me again"))
@@ -202,9 +221,9 @@ impl PageTemplates for OwnPages {
     fn out_of_band(&self, page: &OutOfBandPage<'_>) -> String {
         let content = html! {
             h1 { "Copy this code" }
-            p { "Paste it into the application that asked for it. It works once, and only for a short time." }
+            p { "Paste it into the application. It works once, and only for a short time." }
             p { code.copy #code { (page.code) } }
-            p.caution { "Give it to nobody else: whoever has it can act as you." }
+            p.caution { "Don\u{2019}t share this code: anyone who has it gets access to your account." }
         };
         question("Copy this code", &content)
     }
@@ -214,10 +233,10 @@ impl PageTemplates for OwnPages {
             h1 { "Leave this site?" }
             p { "An application sent you here with a request that can\u{2019}t be completed: " (page.description) "." }
             p {
-                "It asks to send you on to " strong { (page.host) } ". "
-                "If you do not know that address, close this page."
+                "It wants to send you to " strong { bdi { (page.host) } } ". "
+                "If you don\u{2019}t know that address, close this page."
             }
-            p { a.button href=(page.location) rel="noreferrer" { "Continue to " (page.host) } }
+            p { a.button href=(page.location) rel="noreferrer" { "Continue to " bdi { (page.host) } } }
         };
         question("Leave this site?", &content)
     }
@@ -255,7 +274,7 @@ mod tests {
         (one / other).max(other / one)
     }
 
-    // A text field whose border has less than 3:1 is not seen by everybody (WCAG 2.2, 1.4.11).
+    // The browser tests check the contrast of texts. The border of a field needs 3:1 (WCAG 2.2, 1.4.11), which they do not check.
     #[test]
     fn colours_have_the_contrast_that_readers_need() {
         let (light, dark) = STYLE.split_once("prefers-color-scheme:dark").unwrap();

@@ -374,8 +374,8 @@ fn document(title: &str, content: &str) -> String {
          h1{{font-size:1.4rem}}code{{display:block;padding:.75rem;background:#f1f3f5;white-space:pre-wrap;user-select:all}}\
          .detail{{color:#6a6f76;font-size:.85rem}}\
          @media(prefers-color-scheme:dark){{body{{background:#16181b;color:#e4e6e9}}code{{background:#26292e}}\
-         a{{color:#8ab4f8}}}}\
-         </style></head><body><h1>{title}</h1>{content}</body></html>"
+         a{{color:#8ab4f8}}.detail{{color:#9aa0a6}}}}\
+         </style></head><body><main><h1>{title}</h1>{content}</main></body></html>"
     );
     debug_assert!(written.is_ok(), "writing to a String does not fail");
     html

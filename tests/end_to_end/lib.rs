@@ -10,6 +10,7 @@
 )]
 
 pub mod example;
+pub mod packages;
 #[path = "../common/postgres.rs"]
 pub mod postgres;
 pub mod provider;

@@ -1,5 +1,4 @@
-//! The client itself, as another company would write it: it knows the server's addresses and its own credentials, and
-//! talks to the server over HTTP.
+//! The client. It knows only the server's addresses and its own credentials, and talks to the server over HTTP.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -21,26 +20,25 @@ use super::visits::Visits;
 use crate::StartError;
 use crate::session::random_text;
 
-/// The client waits this long for an answer, and reads this much of it.
-const LONGEST: Duration = Duration::from_secs(10);
-const LARGEST: usize = 64 * 1024;
+const RESPONSE_DEADLINE: Duration = Duration::from_secs(10);
+const MAX_RESPONSE: usize = 64 * 1024;
 
-/// The client, and what it remembers of browsers that are on their way.
+/// The client, and its open requests.
 pub(crate) struct DemoClient {
     pub(super) issuer: String,
-    /// One for each address, because servers that share a database each give theirs a secret of its own.
+    /// Contains the address of the server, because each server on a shared database has a demo client with its own secret.
     id: String,
     redirect_uri: String,
     scope: String,
-    /// Marked as generated, so that nobody can keep the client out by guessing at it.
+    /// A generated secret is exempt from the limit on guessing, so nobody can lock the client out.
     secret: ClientSecret,
-    /// Where the server listens, which may not be where its issuer points to.
+    /// The address that the server listens on. The issuer may be the address of a proxy.
     server: String,
     http: HttpClient<HttpConnector, Body>,
     pub(super) visits: Visits,
 }
 
-/// What the client must remember to recognise the answer.
+/// A request, with what the client needs to check the response.
 #[derive(Debug, Clone)]
 pub(super) struct Asked {
     pub(super) parameters: Vec<(&'static str, String)>,
@@ -62,19 +60,19 @@ impl DemoClient {
         })
     }
 
-    /// How the server knows this client.
+    /// Returns the registration of this client at the server.
     pub(crate) fn registration(&self) -> Result<Client, ClientError> {
         Client::confidential(self.id.as_str(), ClientCredential::secret(&self.secret))
             .name("Demo client")
             .authorization_code([&self.redirect_uri])
-            // It is a page of the server itself, wherever that is.
+            // The client is a page of the server, which may run on localhost.
             .localhost_for_development()
             .refresh_token()
             .scope(&self.scope)
             .build()
     }
 
-    /// A new authorization request (RFC 6749 §4.1.1) with `state` and PKCE (RFC 7636 §4.3), for one browser.
+    /// Makes a new authorization request (RFC 6749 §4.1.1) with `state` and PKCE (RFC 7636 §4.3).
     pub(super) fn ask(&self) -> Asked {
         let (state, verifier) = (random_text(), random_text());
         let challenge = CodeChallenge::s256(&CodeVerifier::new(verifier.as_str()));
@@ -90,19 +88,19 @@ impl DemoClient {
         Asked { parameters, state, verifier }
     }
 
-    /// Where the browser takes the request.
+    /// Returns the address of the authorization endpoint with the request.
     pub(super) fn address(&self, asked: &Asked) -> String {
         let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(&asked.parameters).finish();
         format!("{}/authorize?{query}", self.issuer.trim_end_matches('/'))
     }
 
-    /// Checks that the answer belongs to the request (RFC 6749 §10.12) and comes from this server (RFC 9207 §2.4).
+    /// Checks that the response belongs to the request (RFC 6749 §10.12) and comes from this server (RFC 9207 §2.4).
     pub(super) fn is_answer(&self, asked: &Asked, answer: &Answer) -> bool {
         let same_state: bool = asked.state.as_bytes().ct_eq(of(answer, "state").as_bytes()).into();
         same_state && of(answer, "iss") == self.issuer
     }
 
-    /// Everything after the browser came back with a code: code to tokens, tokens to data, and tokens to new ones.
+    /// Redeems the code, calls the API, refreshes the tokens and calls the API again.
     pub(super) async fn go_on(&self, asked: &Asked, answer: &Answer) -> Result<Vec<Exchange>, StartError> {
         let mut exchanges = vec![Exchange::with_browser(answer)];
         if answer.contains_key("error") {
@@ -114,19 +112,19 @@ impl DemoClient {
             ("redirect_uri", self.redirect_uri.clone()),
             ("code_verifier", asked.verifier.clone()),
         ];
-        let remark = "The client proves who it is, and that it made the request: only it knows the verifier.";
-        let (exchange, tokens) = self.token("The code becomes tokens", remark, &redeem).await?;
+        let remark = "The client authenticates. The verifier proves that it made the request.";
+        let (exchange, tokens) = self.token("The client redeems the code", remark, &redeem).await?;
         exchanges.push(exchange);
         let Some(access_token) = tokens["access_token"].as_str() else { return Ok(exchanges) };
-        exchanges.push(self.api("The API opens", access_token).await?);
+        exchanges.push(self.api("The client calls the API", access_token).await?);
 
         let Some(refresh_token) = tokens["refresh_token"].as_str() else { return Ok(exchanges) };
         let refresh = [("grant_type", "refresh_token".to_owned()), ("refresh_token", refresh_token.to_owned())];
-        let remark = "When the access token has expired, or just before. The refresh token is replaced as well.";
-        let (exchange, tokens) = self.token("New tokens, without the user", remark, &refresh).await?;
+        let remark = "It does so when the access token expires, without the user. It gets a new refresh token, too.";
+        let (exchange, tokens) = self.token("The client refreshes its tokens", remark, &refresh).await?;
         exchanges.push(exchange);
         let Some(access_token) = tokens["access_token"].as_str() else { return Ok(exchanges) };
-        exchanges.push(self.api("The new token works, too", access_token).await?);
+        exchanges.push(self.api("The client uses the new token", access_token).await?);
         Ok(exchanges)
     }
 
@@ -152,7 +150,7 @@ impl DemoClient {
         let request = request.header(header::AUTHORIZATION, format!("Bearer {access_token}"));
         let answer = self.send(request, String::new()).await?;
         let sent = format!("GET /api/me\nauthorization: Bearer {}", cut(access_token));
-        let remark = "The API sees who has agreed, to what, and for which client.";
+        let remark = "The API learns the user, the client and the scope from the token.";
         Ok(Exchange::with_server(title, remark, sent, &answer).0)
     }
 
@@ -160,13 +158,13 @@ impl DemoClient {
         let request = request.body(Body::from(body))?;
         let answer = async {
             let (parts, body) = self.http.request(request).await?.into_parts();
-            Ok(Response::from_parts(parts, to_bytes(Body::new(body), LARGEST).await?))
+            Ok(Response::from_parts(parts, to_bytes(Body::new(body), MAX_RESPONSE).await?))
         };
-        tokio::time::timeout(LONGEST, answer).await?
+        tokio::time::timeout(RESPONSE_DEADLINE, answer).await?
     }
 }
 
-/// An address that can be connected to.
+/// Replaces an unspecified address, such as 0.0.0.0, by the loopback address.
 fn reachable(address: SocketAddr) -> SocketAddr {
     let ip = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),

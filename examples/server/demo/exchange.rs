@@ -1,4 +1,4 @@
-//! Requests and answers as the demo shows them.
+//! Requests and responses as the demo shows them.
 
 use std::collections::HashMap;
 
@@ -6,15 +6,15 @@ use axum::body::Bytes;
 use axum::http::{Response, header};
 use serde_json::{Map, Value};
 
-/// The parameters that the browser brings back from the authorization endpoint.
+/// The parameters of the authorization response.
 pub(super) type Answer = HashMap<String, String>;
 
-/// A parameter; empty if there is none.
+/// Returns a parameter; empty if it is missing.
 pub(super) fn of<'a>(answer: &'a Answer, name: &str) -> &'a str {
     answer.get(name).map_or("", String::as_str)
 }
 
-/// One request and its answer, as they were sent, with secrets cut short.
+/// A request and its response, with shortened secrets.
 #[derive(Debug, Clone)]
 pub(super) struct Exchange {
     pub(super) title: &'static str,
@@ -25,25 +25,25 @@ pub(super) struct Exchange {
 }
 
 impl Exchange {
-    /// What the browser brought back from the authorization endpoint.
+    /// Describes the redirect from the authorization endpoint.
     pub(super) fn with_browser(answer: &Answer) -> Self {
         let names = ["code", "error", "error_description", "state", "iss"];
         let given = names.into_iter().filter_map(|name| Some((name, answer.get(name)?.as_str())));
         let title = match of(answer, "error") {
             "" => "The browser comes back with a code",
-            "access_denied" => "The user said no",
-            _ => "The server said no",
+            "access_denied" => "The user denied access",
+            _ => "The server rejected the request",
         };
         Self {
             title,
-            remark: "The client checks that state is the one it sent, and that iss is the server it asked.",
+            remark: "The client checks that state is the value that it sent, and that iss is the issuer of this server.",
             request: format!("GET /demo/callback?\n{}", shown(given)),
             response: String::new(),
             succeeded: !answer.contains_key("error"),
         }
     }
 
-    /// What the client sent to the server by itself, and the JSON that came back.
+    /// Describes a request of the client to the server. Returns the JSON of the response, too.
     pub(super) fn with_server(
         title: &'static str,
         remark: &'static str,
@@ -59,12 +59,12 @@ impl Exchange {
     }
 }
 
-/// The parameters of a request, one a line.
+/// Formats parameters, one on each line.
 pub(super) fn shown<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) -> String {
     pairs.map(|(name, value)| format!("{name}={}", shorten(name, value))).collect::<Vec<_>>().join("\n&")
 }
 
-/// A JSON object, one member a line.
+/// Formats a JSON object, one member on each line.
 fn json(members: &Map<String, Value>) -> String {
     let lines = members.iter().map(|(name, value)| match value {
         Value::String(text) => format!("  \"{name}\": \"{}\"", shorten(name, text)),
@@ -73,10 +73,10 @@ fn json(members: &Map<String, Value>) -> String {
     format!("\n\n{{\n{}\n}}", lines.collect::<Vec<_>>().join(",\n"))
 }
 
-/// More of a value is not kept: what comes back through the browser can be of any length.
+/// The most characters of a value that are kept. A browser can send values of any length.
 const LONGEST: usize = 200;
 
-/// Of what is secret only the beginning is shown.
+/// Shortens secrets and long values.
 pub(super) fn shorten(name: &str, value: &str) -> String {
     match name {
         "code" | "state" | "code_challenge" | "code_verifier" | "access_token" | "refresh_token" => cut(value),
@@ -85,7 +85,7 @@ pub(super) fn shorten(name: &str, value: &str) -> String {
     }
 }
 
-/// The beginning of a secret.
+/// Returns the first characters of a secret.
 pub(super) fn cut(value: &str) -> String {
     value.chars().take(8).chain(['\u{2026}']).collect()
 }

@@ -1,4 +1,4 @@
-//! The other side: a client of this very server, and the pages that show what it sends and receives.
+//! A client of this server, with pages that show what it sends and receives.
 
 mod client;
 mod exchange;
@@ -19,10 +19,10 @@ use crate::app::App;
 use crate::page;
 use crate::session::{Session, cookie, random_text};
 
-/// The client's own cookie. A real one is another site and never sees the server's.
+/// The client's own cookie. A real client runs on another site and never sees the cookies of the server.
 const COOKIE: &str = "grantor_demo";
 
-/// `GET /demo`: a new request, for the user to take to the server.
+/// `GET /demo` makes a new request and shows it.
 pub(crate) async fn start(
     State(app): State<App>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
@@ -33,8 +33,8 @@ pub(crate) async fn start(
     let content = html! {
         h1 { "A client asks for access" }
         p.lead {
-            "You are now looking at an application that wants to read your profile on this server. It never sees your "
-            "password. Follow what it does, step by step."
+            "This page is an application that wants to use your profile on this server. It never sees your password. "
+            "Follow it step by step."
         }
         section.card.step {
             h2 { "The client makes a request" }
@@ -45,8 +45,8 @@ pub(crate) async fn start(
                     dd { code { (shorten(name, value)) } small { (meaning(name)) } }
                 }
             }
-            p { a.button href=(app.demo.address(&asked)) { "Take it to the server" } }
-            p.soft { "There you log in and decide. If you have agreed before, you come straight back." }
+            p { a.button href=(app.demo.address(&asked)) { "Continue to the server" } }
+            p.soft { "There you log in and decide. If you allowed this before, you come back at once." }
         }
     };
     let browser = random_text();
@@ -55,7 +55,7 @@ pub(crate) async fn start(
     page::show(&session, 200, "Demo", &content)
 }
 
-/// `GET /demo/callback`: the browser comes back from the server.
+/// `GET /demo/callback` receives the response of the authorization endpoint.
 pub(crate) async fn callback(
     State(app): State<App>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
@@ -66,17 +66,17 @@ pub(crate) async fn callback(
     let asked = app.demo.visits.take_asked(browser.value(), |asked| app.demo.is_answer(asked, &answer));
     let Some(asked) = asked else { return unexpected() };
     match app.demo.go_on(&asked, &answer).await {
-        // The code goes out of the address bar.
         Ok(exchanges) => {
             let answered = Visit::Answered(exchanges);
             app.demo.visits.remember(browser.value(), peer.ip(), answered, Instant::now());
         }
-        Err(_) => return page::error(502, "The server did not answer the client", "Start the demo again."),
+        Err(_) => return page::error(502, "The server did not respond to the client", "Start the demo again."),
     }
+    // The redirect removes the code from the address bar.
     Redirect::to("/demo/result").into_response()
 }
 
-/// `GET /demo/result`: what happened since.
+/// `GET /demo/result` shows the requests and responses.
 pub(crate) async fn result(State(app): State<App>, session: Session, cookies: Cookies) -> Response {
     let visit = cookies.get(COOKIE).and_then(|browser| app.demo.visits.recall(browser.value()));
     let Some(Visit::Answered(exchanges)) = visit else { return Redirect::to("/demo").into_response() };
@@ -84,7 +84,7 @@ pub(crate) async fn result(State(app): State<App>, session: Session, cookies: Co
     let has_refreshed = exchanges.iter().any(|exchange| exchange.request.contains("grant_type=refresh_token"));
     let content = html! {
         h1 { (if succeeded { "The client has access" } else { "The client has no access" }) }
-        p.lead { "This is what it has sent and received since you decided. Secrets are cut short here." }
+        p.lead { "It sent and received this after your decision. Secrets are shortened." }
         div.second {
             @for exchange in &exchanges {
                 section.card.step.failed[!exchange.succeeded] {
@@ -106,20 +106,20 @@ pub(crate) async fn result(State(app): State<App>, session: Session, cookies: Co
     page::show(&session, 200, "Demo", &content)
 }
 
-/// An answer that nobody asked for is an attack (RFC 6749 §10.12), or a page that was reloaded.
+/// Rejects a response without a request: it is an attack (RFC 6749 §10.12), or a page that was reloaded.
 fn unexpected() -> Response {
-    let hint = "It does not belong to a request of this browser, or it was used before. Start the demo again.";
-    page::error(400, "The client did not expect this answer", hint)
+    let hint = "This browser made no such request, or the response was used before. Start the demo again.";
+    page::error(400, "The client did not expect this response", hint)
 }
 
 fn meaning(parameter: &str) -> &'static str {
     match parameter {
-        "response_type" => "It wants a code, to be exchanged for tokens out of the browser\u{2019}s sight.",
-        "client_id" => "Who asks.",
-        "redirect_uri" => "Where you come back to. It must be registered, character for character.",
-        "scope" => "What it wants to be allowed. You can allow less.",
-        "state" => "A random value that ties the answer to this browser.",
-        "code_challenge" => "The hash of a random secret (PKCE). A stolen code is of no use without the secret.",
-        _ => "How the hash was made.",
+        "response_type" => "The client wants a code. It exchanges the code for tokens without your browser.",
+        "client_id" => "The client.",
+        "redirect_uri" => "You come back to this address. Exactly this address must be registered.",
+        "scope" => "The permissions that the client asks for. You can allow fewer.",
+        "state" => "A random value that ties the response to this browser.",
+        "code_challenge" => "The hash of a random secret (PKCE). A stolen code is useless without the secret.",
+        _ => "The hash function.",
     }
 }

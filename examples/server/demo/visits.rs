@@ -1,4 +1,4 @@
-//! What the client remembers of the browsers that are on their way.
+//! The state of the client for each browser.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -10,16 +10,16 @@ use super::exchange::Exchange;
 use crate::lock;
 use crate::peer::network_of;
 
-/// How far a browser has come.
+/// The progress of a browser.
 #[derive(Debug, Clone)]
 pub(super) enum Visit {
-    /// It was given a request to take to the server.
+    /// The client made a request.
     Asked(Asked),
-    /// It came back, and this is what happened.
+    /// The browser came back, and the client made these requests.
     Answered(Vec<Exchange>),
 }
 
-/// All browsers, by the value of the client's own cookie.
+/// All visits, by the value of the client's cookie.
 #[derive(Debug, Default)]
 pub(super) struct Visits(Mutex<HashMap<String, Entry>>);
 
@@ -32,9 +32,9 @@ struct Entry {
 
 impl Visits {
     const LONGEST: Duration = Duration::from_secs(30 * 60);
-    /// Anybody can begin a visit, so there are this many at most, and a new one takes the place of the oldest.
+    /// The most visits. Anybody can begin one, so a new visit replaces the oldest.
     const MOST: usize = 1_000;
-    /// As many are of one peer at most. Further ones take the place of its own, so that it can't make the client forget others.
+    /// The most visits of one peer. Further visits replace its own, so that it can't displace those of others.
     const MOST_OF_A_PEER: usize = 50;
 
     pub(super) fn remember(&self, browser: &str, peer: IpAddr, visit: Visit, now: Instant) {
@@ -55,7 +55,7 @@ impl Visits {
         lock(&self.0).get(browser).map(|entry| entry.visit.clone())
     }
 
-    /// The request that a browser was given, if the answer belongs to it. It is forgotten: no answer counts twice.
+    /// Removes and returns the request of a browser if the response belongs to it. A response works once.
     pub(super) fn take_asked(&self, browser: &str, is_answer: impl Fn(&Asked) -> bool) -> Option<Asked> {
         let mut visits = lock(&self.0);
         let asked = match visits.get(browser) {
@@ -82,7 +82,7 @@ mod tests {
         }
         assert_eq!(lock(&visits.0).len(), Visits::MOST);
         assert!(visits.recall("0").is_none() && visits.recall("1").is_some());
-        // A browser that is known already takes no place but its own.
+        // A known browser replaces its own visit.
         visits.remember("1", peer(1), visit(), begun + Duration::from_secs(2));
         assert!(visits.recall("2").is_some());
 

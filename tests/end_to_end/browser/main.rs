@@ -3,7 +3,12 @@
 //! They need Chromium and its driver. Where these are missing the tests print that and pass, unless
 //! `GRANTOR_REQUIRE_ALL=1`.
 
+mod accessibility;
+mod axe;
 mod chromium;
+mod keyboard;
+mod names;
+mod responses;
 
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -122,7 +127,7 @@ async fn user_lets_the_demo_client_in_step_by_step() {
         shows(&page, "Demo client").await;
         fits(&page).await;
         click(&page, "form[action='/connected/end'] button").await;
-        shows(&page, "No application may act for you.").await;
+        shows(&page, "No application has access to your account.").await;
         fits(&page).await;
         chromium.close(page).await;
     }
@@ -141,11 +146,11 @@ async fn user_logs_out_everywhere_and_ends_all_access() {
         shows(&page, "The client has access").await;
         page.goto(&example.url("/connected")).await.unwrap();
         click(&page, "form[action='/connected/revoke-all'] button").await;
-        shows(&page, "Everything has ended").await;
+        shows(&page, "All access has ended").await;
         fits(&page).await;
         page.goto(&example.url("/connected")).await.unwrap();
         log_in(&page, "ada", "correct horse").await;
-        shows(&page, "No application may act for you.").await;
+        shows(&page, "No application has access to your account.").await;
         chromium.close(page).await;
     }
 }
@@ -254,7 +259,7 @@ async fn alice_lets_the_demo_client_in(example: &str) {
         type_password(&page, provider.password.as_ref().unwrap()).await;
 
         let allow = page.wait().for_element(Locator::Css("button[value=approve]")).await.expect("a way to allow it");
-        let host = format!("Then it takes you to 127.0.0.1:{}", provider.link.port().unwrap());
+        let host = format!("You then go to 127.0.0.1:{}", provider.link.port().unwrap());
         for expected in ["demo wants to: See your name", &host] {
             shows(&page, expected).await;
         }
@@ -309,7 +314,7 @@ async fn decision_stays_visible_with_long_names_and_scopes() {
         let page = chromium.open(window).await;
         page.goto(&request).await.unwrap();
         log_in(&page, &user, "correct horse").await;
-        shows(&page, "It wants to do 40 things").await;
+        shows(&page, "It asks for 40 permissions").await;
         for place in ["0", "1000", "document.documentElement.scrollHeight"] {
             page.execute(&format!("scrollTo(0, {place})"), Vec::new()).await.unwrap();
             for css in ["button[value=approve]", "button[value=deny]", ".choice p"] {

@@ -1,11 +1,11 @@
 //! Clients in other languages: scripts in this folder that use a published package.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
 use end_to_end::example::Example;
+use end_to_end::packages::{install, npm};
 use end_to_end::skip::skip;
 
 const SCRIPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/interop");
@@ -52,16 +52,9 @@ fn authlib_folder() -> &'static Result<PathBuf, String> {
     FOLDER.get_or_init(install_authlib)
 }
 
-/// Node searches packages beside the script only, so the scripts are copied to the packages.
 fn install_openid_client() -> Result<PathBuf, String> {
-    let (scripts, folder) = (Path::new(SCRIPTS).join("node"), Path::new(FOLDER).join("interop-node"));
-    fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
-    for file in ["package.json", "package-lock.json", "browser.mjs", "client.mjs", "tokens.mjs"] {
-        fs::copy(scripts.join(file), folder.join(file)).map_err(|error| format!("{file}: {error}"))?;
-    }
-    let mut npm = Command::new("npm");
-    npm.args(["ci", "--omit-lockfile-registry-resolved", "--ignore-scripts", "--no-audit", "--no-fund"]);
-    install(npm.current_dir(&folder), &folder, &scripts.join("package-lock.json"))?;
+    let folder = Path::new(FOLDER).join("interop-node");
+    npm(&Path::new(SCRIPTS).join("node"), &folder, &["browser.mjs", "client.mjs", "tokens.mjs"])?;
     Ok(folder)
 }
 
@@ -71,20 +64,6 @@ fn install_authlib() -> Result<PathBuf, String> {
     pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--upgrade", "--target"]).arg(&folder);
     install(pip.arg("--requirement").arg(&list), &folder, &list)?;
     Ok(folder)
-}
-
-/// Installs the packages of a list, unless the folder has them already.
-fn install(command: &mut Command, folder: &Path, list: &Path) -> Result<(), String> {
-    let (list, installed) = (fs::read_to_string(list).unwrap(), folder.join("installed"));
-    if fs::read_to_string(&installed).is_ok_and(|before| before == list) {
-        return Ok(());
-    }
-    let program = command.get_program().to_string_lossy().into_owned();
-    let output = command.output().map_err(|error| format!("{program} can't be started: {error}"))?;
-    if !output.status.success() {
-        return Err(format!("{program} can't install: {}", String::from_utf8_lossy(&output.stderr)));
-    }
-    fs::write(installed, list).map_err(|error| error.to_string())
 }
 
 /// The folder. `None`, with a message on standard error, if there is none.

@@ -22,7 +22,7 @@ async fn all_but_sessions_survive_a_restart(place: Place) {
     assert_eq!(cookies.get("/connected").await.location.as_deref(), Some("/login?next=/connected"));
     assert_eq!(logged_in(&after, "ada", "wrong horse").await.status, 401);
     let connected = cookies.open_as("/connected", "ada", "correct horse").await;
-    assert!(connected.body.contains("<h2>A mail app</h2>"), "{}", connected.body);
+    assert!(connected.body.contains("<h2><bdi>A mail app</bdi></h2>"), "{}", connected.body);
     let applications = cookies.get("/applications").await;
     assert!(applications.body.contains("My app") && applications.body.contains(&id), "{}", applications.body);
 

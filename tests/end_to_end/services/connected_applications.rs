@@ -44,7 +44,7 @@ async fn user_ends_one_grant_and_the_others_stay() {
     let others = granted(&example, "mail", "bea", "battery").await;
     let browser = Browser::new(&example);
     let page = browser.open_as("/connected", "ada", "correct horse").await;
-    assert_eq!((shown(&page), page.body.matches("<h2>A mail app</h2>").count()), (2, 1), "{}", page.body);
+    assert_eq!((shown(&page), page.body.matches("<h2><bdi>A mail app</bdi></h2>").count()), (2, 1), "{}", page.body);
     assert_eq!(page.body.matches("Last renewed").count(), 2, "{}", page.body);
     assert_eq!(page.body.matches("unless it is renewed before.").count(), 2, "{}", page.body);
     // The first form on the page belongs to the newest grant.
@@ -75,11 +75,11 @@ async fn applications_with_one_name_are_distinguishable() {
     let browser = Browser::new(&example);
     let page = browser.open_as("/connected", "ada", "correct horse").await;
     let (one, two) = (section(&page, "one"), section(&page, "two"));
-    assert!(one.contains("<h2>Mail</h2>") && two.contains("<h2>Mail</h2>"), "{}", page.body);
-    assert!(one.contains("From <strong>example.org, mail.example:8443</strong>. Registered as"), "{one}");
-    let link = ">evil.example</a> (as it says itself). Registered as";
-    assert!(two.contains("Website <a href=\"https://evil.example/") && two.contains(link), "{two}");
-    assert!(!two.contains("From <strong>") && !one.contains("Website"), "{}", page.body);
+    assert!(one.contains("<h2><bdi>Mail</bdi></h2>") && two.contains("<h2><bdi>Mail</bdi></h2>"), "{}", page.body);
+    assert!(one.contains("At <strong><bdi>example.org, mail.example:8443</bdi></strong>. Client ID: "), "{one}");
+    let link = ">evil.example</a> (not verified). Client ID: ";
+    assert!(two.contains("Website: <a href=\"https://evil.example/") && two.contains(link), "{two}");
+    assert!(!two.contains("At <strong>") && !one.contains("Website"), "{}", page.body);
     assert!(!page.body.contains("renewed"), "neither has refresh tokens: {}", page.body);
 }
 
@@ -149,11 +149,11 @@ async fn approval_that_was_not_redeemed_is_not_listed() {
     let example = Example::with(clients, USERS, SCOPES, &[]);
     let browser = Browser::new(&example);
     let page = browser.open_as("/connected", "ada", "correct horse").await;
-    assert!(page.body.contains("No application may act for you."), "{}", page.body);
+    assert!(page.body.contains("No application has access to your account."), "{}", page.body);
     approved(&browser).await;
     let code = approved(&browser).await;
     let page = browser.get("/connected").await;
-    assert!(page.body.contains("No application may act for you."), "{}", page.body);
+    assert!(page.body.contains("No application has access to your account."), "{}", page.body);
 
     let verifier = ("code_verifier", "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk");
     let redirect = ("redirect_uri", "https://app.example/cb");
@@ -163,7 +163,7 @@ async fn approval_that_was_not_redeemed_is_not_listed() {
     assert_eq!(status, 200, "{tokens}");
     let page = browser.get("/connected").await;
     let section = section(&page, "app");
-    assert!(section.contains("<h2>An app</h2>") && section.contains("One session"), "{section}");
+    assert!(section.contains("<h2><bdi>An app</bdi></h2>") && section.contains("One session"), "{section}");
     let begun = section.split("Since ").nth(1).unwrap();
     let is_time = |text: &str| text.len() == 5 && text.replace(|c: char| c.is_ascii_digit(), "0") == "00:00";
     let words: Vec<&str> = begun.split_whitespace().take(3).collect();
@@ -172,7 +172,7 @@ async fn approval_that_was_not_redeemed_is_not_listed() {
     // While the access lasts the user needs no new consent; afterwards the user does.
     assert!(browser.get(REQUEST).await.answer("code").is_some());
     let ended = browser.submit(&page, "/connected/end", &[]).await;
-    assert!(browser.follow(ended).await.body.contains("No application may act for you."));
+    assert!(browser.follow(ended).await.body.contains("No application has access to your account."));
     assert!(browser.get(REQUEST).await.body.contains("form_token"));
 }
 
@@ -306,7 +306,7 @@ async fn user_logs_out_everywhere_and_ends_all_access() {
     let page = here.open_as("/connected", "ada", "correct horse").await;
     let page = here.submit(&page, "/connected/revoke-all", &[]).await;
     assert_eq!(page.status, 200);
-    assert!(page.body.contains("Everything has ended"), "{}", page.body);
+    assert!(page.body.contains("All access has ended"), "{}", page.body);
 
     for tokens in &own {
         assert!(!works(&example, tokens).await);

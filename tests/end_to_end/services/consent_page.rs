@@ -25,7 +25,7 @@ async fn consent_page_shows_logo_and_links_of_a_client() {
     let example = Example::with(CLIENTS, USERS, SCOPES, &[]);
     let page = Browser::new(&example).open_as(&authorize("photos"), "ada", "correct horse").await;
     for shown in [
-        "<strong>Photos</strong>",
+        "<strong><bdi>Photos</bdi></strong>",
         "<img class=\"logo\" src=\"https://cdn.example/logo.png?a=1&amp;b=2\" alt=\"\" referrerpolicy=\"no-referrer\">",
         "href=\"https://photos.example/?a=1&amp;b=2\"",
         "href=\"https://legal.example/privacy\"",

@@ -14,8 +14,11 @@ async fn error_page_is_in_the_language_of_the_browser() {
     let foreign = "/authorize?client_id=app&response_type=code&redirect_uri=https%3A%2F%2Fevil.example%2F";
     let english =
         ["<html lang=\"en\">", "This request can\u{2019}t be completed", "the redirect URI is not registered"];
-    let german =
-        ["<html lang=\"de\">", "Diese Anfrage klappt nicht", "Ihre R\u{fc}ckadresse ist hier nicht eingetragen."];
+    let german = [
+        "<html lang=\"de\">",
+        "Diese Anfrage klappt nicht",
+        "Die R\u{fc}ckadresse der App ist hier nicht eingetragen.",
+    ];
     for (languages, expected) in [
         (None, english),
         (Some("fr"), english),

@@ -89,7 +89,7 @@ async fn owner_changes_redirect_uris_of_an_application() {
         for (uris, problem) in [
             ("http://app.example/cb", "redirect_uris"),
             ("", "redirect URI"),
-            ("com.example.app:/cb", "native apps"),
+            ("com.example.app:/cb", "Custom schemes"),
             ("urn:ietf:wg:oauth:2.0:oob", "not offered"),
         ] {
             let fields = [("name", "Typed"), ("website", ""), ("redirect_uris", uris)];
@@ -193,7 +193,7 @@ async fn user_can_not_touch_the_application_of_another() {
             assert_eq!(bea.post("/applications/remove", &form).await.status, 404, "{client}");
         }
         assert_eq!(own_token(&example, &id, &secret).await.0, 200);
-        assert!(ada.get("/applications").await.body.contains("<h2>My app</h2>"));
+        assert!(ada.get("/applications").await.body.contains("<h2><bdi>My app</bdi></h2>"));
         let visitor = Browser::new(&example);
         let page = change_page(&visitor, &id).await;
         assert_eq!(page.location.as_deref(), Some("/login?next=/applications"));
