@@ -211,6 +211,8 @@ mod server;
 mod server_context;
 mod server_key;
 mod signed_format;
+#[cfg(feature = "jwt")]
+mod single_flight;
 mod span;
 pub mod storage;
 mod subject_status;

@@ -43,6 +43,11 @@ impl<T: Keys> Keys for ObservedKeys<T> {
         self.keys.published().await.map_err(|error| self.tell_of(error))
     }
 
+    /// Tells nothing: whether anything was tried is known to the keys alone. The request that fails has an event of its own.
+    async fn reload(&self) -> Result<Arc<[PublicKey]>, KeyError> {
+        self.keys.reload().await
+    }
+
     fn connect(&self, server: Arc<dyn KeysContext>) {
         self.keys.connect(Arc::clone(&server));
         *self.server.write().unwrap_or_else(PoisonError::into_inner) = Some(server);

@@ -1,7 +1,6 @@
 //! Keys that nodes share by a store, and that change by themselves.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use async_trait::async_trait;
@@ -14,6 +13,7 @@ use time::{Duration, OffsetDateTime};
 use crate::env::{Clock, SystemClock};
 use crate::error::BoxError;
 use crate::jose::{Algorithm, KeyError, KeySchedule, Keys, KeysContext, PublicKey, Signer, SigningKey, WrappingKey};
+use crate::single_flight::SingleFlight;
 use crate::storage::KeyStore;
 
 /// The version of the stored form.
@@ -22,14 +22,16 @@ const FORMAT: u32 = 1;
 /// How often a change is tried if other nodes are faster.
 const ATTEMPTS: usize = 8;
 
-/// How long a node waits, after it has asked the store, before it asks again for keys that it does not need yet.
+/// How long a node waits, after it has asked the store, before it asks again for keys that it may do without, and for those that tokens name
+/// and it does not know.
 const ASK_AGAIN_AFTER: Duration = Duration::SECOND;
 
 /// Keys that several nodes share by a [`KeyStore`]. They are generated, published, used and retired by the clock; the private halves are
 /// encrypted under a [`WrappingKey`] before they are stored.
 ///
 /// Nothing runs in the background: what is due is done when keys are asked for. A node reads the store every five minutes, or more often
-/// if keys sign soon after they are published.
+/// if keys sign soon after they are published. It also reads when a token of the same issuer names a key that it does not know, at most once
+/// a second: anybody can send such a token.
 ///
 /// The clock is that of the server that the keys are given to. The server reads the store when it is built, and generates the keys that are
 /// missing (an RSA key takes some tenths of a second). It does not build if the store fails or the secret is wrong.
@@ -61,8 +63,8 @@ pub struct RotatingKeys {
     /// The last server that was given these keys.
     server: RwLock<Option<Arc<dyn KeysContext>>>,
     known: Mutex<Known>,
-    /// Whether a request of this node is reading the store, while others go on with what is known.
-    is_reloading: AtomicBool,
+    /// A request of this node is reading the store, while others go on with what is known.
+    reading: SingleFlight,
 }
 
 /// What a node knows of the store, and how often it has written to it.
@@ -132,7 +134,7 @@ impl RotatingKeys {
             schedule: KeySchedule::default(),
             server: RwLock::new(None),
             known: Mutex::default(),
-            is_reloading: AtomicBool::new(false),
+            reading: SingleFlight::default(),
         }
     }
 
@@ -191,7 +193,7 @@ impl RotatingKeys {
         if age >= self.schedule.publish_ahead / 2 {
             return self.update(now).await;
         }
-        let Some(_reload) = Reload::begin(&self.is_reloading) else { return Ok(known) };
+        let Some(_reading) = self.reading.begin() else { return Ok(known) };
         if !self.may_ask(now) {
             return Ok(known);
         }
@@ -204,14 +206,14 @@ impl RotatingKeys {
         }
     }
 
-    /// Whether the last time is long enough ago; notes that the store is asked now. A clock that was set back does not count.
+    /// Whether the last time is long enough ago; notes that the store is asked now.
     fn may_ask(&self, now: OffsetDateTime) -> bool {
         let mut known = self.known();
-        let is_recent = known.asked_at.is_some_and(|at| at <= now && now - at < ASK_AGAIN_AFTER);
-        if !is_recent {
+        let may = !known.asked_at.is_some_and(|at| is_recent(at, now));
+        if may {
             known.asked_at = Some(now);
         }
-        !is_recent
+        may
     }
 
     fn is_due(&self, keys: &[Entry], now: OffsetDateTime) -> bool {
@@ -380,21 +382,9 @@ impl RotatingKeys {
     }
 }
 
-/// The one request of a node that reads the store, until it ends or is given up.
-struct Reload<'a>(&'a AtomicBool);
-
-impl<'a> Reload<'a> {
-    /// `None` if there is one.
-    fn begin(flag: &'a AtomicBool) -> Option<Self> {
-        let is_taken = flag.swap(true, Ordering::AcqRel);
-        if is_taken { None } else { Some(Self(flag)) }
-    }
-}
-
-impl Drop for Reload<'_> {
-    fn drop(&mut self) {
-        self.0.store(false, Ordering::Release);
-    }
+/// Whether the store need not be asked again. If the clock was set back, it is.
+fn is_recent(at: OffsetDateTime, now: OffsetDateTime) -> bool {
+    at <= now && now - at < ASK_AGAIN_AFTER
 }
 
 /// What a wrapped key is bound to, so that it can't be stored in the place of another one. It is no JSON, whose order of members depends
@@ -436,6 +426,32 @@ impl Keys for RotatingKeys {
 
     async fn published(&self) -> Result<Arc<[PublicKey]>, KeyError> {
         Ok(Arc::clone(&self.current().await?.published))
+    }
+
+    /// Reads the store unless it was read less than a second ago. One request reads it, and the others wait for that one.
+    async fn reload(&self) -> Result<Arc<[PublicKey]>, KeyError> {
+        let _reading = loop {
+            match self.reading.begin() {
+                Some(reading) => break reading,
+                None => self.reading.ended().await,
+            }
+        };
+        let now = self.now();
+        let known = self.known().loaded.clone();
+        if let Some(known) = known.filter(|known| is_recent(known.at, now)) {
+            return Ok(Arc::clone(&known.published));
+        }
+        if !self.may_ask(now) {
+            return Err(KeyError::Unavailable("the key store did not answer a moment ago".into()));
+        }
+        match self.update(now).await {
+            Ok(loaded) => Ok(Arc::clone(&loaded.published)),
+            Err(error) => {
+                let (told, returned) = error.into_two();
+                self.tell(told);
+                Err(returned)
+            }
+        }
     }
 
     fn connect(&self, server: Arc<dyn KeysContext>) {

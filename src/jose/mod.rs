@@ -27,6 +27,6 @@ pub use self::key_ring::{KeyRing, KeyRingBuilder, KeyRingError};
 pub(crate) use self::sign::sign;
 pub use self::sign::{KeyError, KeySchedule, Keys, KeysContext, Signature, Signer, SignerError};
 pub use self::signing_key::SigningKey;
-pub(crate) use self::verify::{Accepted, Typ, verify};
+pub(crate) use self::verify::{Accepted, Typ, verify_own};
 pub use self::verify::{BadSignature, Verifier};
 pub use self::wrapping_key::WrappingKey;

@@ -58,6 +58,20 @@ pub trait Keys: Send + Sync {
     /// It could not be found out.
     async fn published(&self) -> Result<Arc<[PublicKey]>, KeyError>;
 
+    /// Returns the public keys once more, when a token names a key that is not among the ones that [`published`](Self::published) has
+    /// returned: another node may have made the key a moment ago. Anybody can send such a token, so keys that are read from elsewhere
+    /// limit how often they are. Default: the same as `published`.
+    ///
+    /// ```text
+    /// async fn reload(&self) -> Result<Arc<[PublicKey]>, KeyError>
+    /// ```
+    ///
+    /// # Errors
+    /// It could not be found out.
+    async fn reload(&self) -> Result<Arc<[PublicKey]>, KeyError> {
+        self.published().await
+    }
+
     /// Takes what a server gives to its keys. [`Builder::build`](crate::Builder::build) calls it before it asks for any key. Keys that
     /// are given to several servers are called by each of them, and use what they got last. Default: nothing is taken.
     fn connect(&self, _server: Arc<dyn KeysContext>) {}
@@ -133,6 +147,10 @@ impl<T: Keys + ?Sized> Keys for Arc<T> {
 
     async fn published(&self) -> Result<Arc<[PublicKey]>, KeyError> {
         (**self).published().await
+    }
+
+    async fn reload(&self) -> Result<Arc<[PublicKey]>, KeyError> {
+        (**self).reload().await
     }
 
     fn connect(&self, server: Arc<dyn KeysContext>) {

@@ -4,6 +4,7 @@ use super::algorithm::Algorithm;
 use super::claims::Claims;
 use super::jws::{Unverified, parse};
 use super::key::PublicKey;
+use super::sign::{KeyError, Keys};
 use super::strict_json::parse_object;
 
 /// Verifies signatures. It is asked with public keys only.
@@ -85,6 +86,36 @@ pub(crate) fn verify(
         return Err(Unacceptable::Signature);
     }
     parse_object(&jws.payload).map(Claims::new).ok_or(Unacceptable::Malformed)
+}
+
+/// Verifies a text that this issuer should have signed, with its own keys. If the text names a key that is not published, the keys are
+/// asked once more: another node may have made the key a moment ago.
+///
+/// # Errors
+/// The keys could not be read.
+pub(crate) async fn verify_own(
+    text: &str,
+    accepted: Accepted<'_>,
+    issuer: &str,
+    keys: &dyn Keys,
+    verifier: &dyn Verifier,
+) -> Result<Result<Claims, Unacceptable>, KeyError> {
+    let published = keys.published().await?;
+    let result = verify(text, accepted, &published, verifier);
+    let is_unknown = matches!(result, Err(Unacceptable::UnknownKey));
+    if is_unknown && names_another_key(text, accepted.max_size, issuer, &published) {
+        return Ok(verify(text, accepted, &keys.reload().await?, verifier));
+    }
+    Ok(result)
+}
+
+/// Whether a text says that it is of this issuer and signed with a key that is not among these. It may be forged.
+fn names_another_key(text: &str, max_size: usize, issuer: &str, keys: &[PublicKey]) -> bool {
+    let Some(jws) = parse(text, max_size) else { return false };
+    let Some(id) = jws.header.key_id.as_deref() else { return false };
+    let is_known = keys.iter().any(|key| key.id() == Some(id));
+    let claims = parse_object(&jws.payload).map(Claims::new);
+    !is_known && claims.is_some_and(|claims| claims.text("iss") == Ok(Some(issuer)))
 }
 
 impl Typ<'_> {

@@ -4,14 +4,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use async_trait::async_trait;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use grantor::jose::{Algorithm, KeyError, Keys, PublicKey, Signer, WrappingKey};
 use grantor::storage::{AnyStorage, KeyStore, StoredKeys};
 use grantor::testing::{ISSUER, RecordingObserver, TestClock, TestServer};
 use grantor::{
-    AuthorizationServer, BuildError, Builder, Clock, MemoryStorage, Request, RotatingKeys, SigningKeys, StorageError,
+    AccessToken, AuthorizationServer, BearerRequest, BuildError, Builder, Client, ClientCredential, ClientRegistry,
+    ClientSecret, Clock, Error, IntrospectionRequest, MemoryStorage, ProtectedResource, Request, RevocationRequest,
+    RotatingKeys, SigningKeys, StorageError, TokenRequest,
 };
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 use time::Duration;
+use tokio::sync::Notify;
 
 const SECRET: [u8; 32] = [7; 32];
 
@@ -21,6 +26,9 @@ struct Store {
     inner: MemoryStorage,
     fails: Arc<AtomicBool>,
     reads: Arc<AtomicUsize>,
+    /// The next read waits until it is released.
+    holds_next: Arc<AtomicBool>,
+    release: Arc<Notify>,
 }
 
 #[async_trait]
@@ -30,6 +38,9 @@ impl KeyStore for Store {
         tokio::task::yield_now().await;
         if self.fails.load(Ordering::SeqCst) {
             return Err(StorageError::unavailable("no connection"));
+        }
+        if self.holds_next.swap(false, Ordering::SeqCst) {
+            self.release.notified().await;
         }
         self.inner.load_keys().await
     }
@@ -137,4 +148,202 @@ async fn keys_of_a_host_that_fail_at_jwks_are_told() {
     // The answer has no cause, the observer has it.
     assert!(!String::from_utf8_lossy(answer.body()).contains("no connection"));
     assert!(told[0].text.contains("no connection"), "{}", told[0].text);
+}
+
+/// Two nodes of one server whose tokens are signed, and a client.
+struct Nodes {
+    store: Store,
+    clock: TestClock,
+    events: RecordingObserver,
+    secret: ClientSecret,
+    /// It reads its keys by way of the store, and its events are recorded.
+    one: AuthorizationServer,
+    other: AuthorizationServer,
+}
+
+impl Nodes {
+    /// The second node has another algorithm, and has made the first key of it after the first node has read the keys.
+    async fn start() -> Self {
+        let (store, clock, events) = (Store::default(), TestClock::default(), RecordingObserver::default());
+        let secret = ClientSecret::new("a secret of 256 random bits, of course");
+        let app = Client::confidential("app", ClientCredential::secret(&secret)).client_credentials();
+        store.inner.register(app.scope("user:read").build().unwrap()).await.unwrap();
+        let keys_of_one = keys(store.clone(), &SECRET, Algorithm::EdDsa);
+        let one = Self::node(&store, keys_of_one, &clock).observer(events.clone()).build().await.unwrap();
+        clock.advance(Duration::SECOND);
+        let keys_of_other = keys(store.inner.clone(), &SECRET, Algorithm::Es256);
+        let other = Self::node(&store, keys_of_other, &clock).build().await.unwrap();
+        store.reads.store(0, Ordering::SeqCst);
+        Self { store, clock, events, secret, one, other }
+    }
+
+    fn node(store: &Store, keys: RotatingKeys, clock: &TestClock) -> Builder {
+        let builder = AuthorizationServer::builder(ISSUER).storage(store.inner.clone()).scope("user:read", "Read");
+        let builder = builder.protected_resource(ProtectedResource::new("https://api.example")).clock(clock.clone());
+        builder.signing_keys(SigningKeys::new(keys).sign_access_tokens())
+    }
+
+    async fn token(&self, of: &AuthorizationServer) -> AccessToken {
+        let request = TokenRequest::client_credentials().client_secret_basic("app", &self.secret).scope("user:read");
+        of.token_request(&request).await.unwrap().access_token
+    }
+
+    /// Status of the bearer check at the first node.
+    async fn bearer(&self, token: &AccessToken) -> u16 {
+        match self.one.bearer_request(&BearerRequest::of(token)).await {
+            Ok(_) => 200,
+            Err(error) => error.status(),
+        }
+    }
+
+    async fn is_active(&self, token: &AccessToken) -> Result<bool, Error> {
+        let request = IntrospectionRequest::of(token.expose()).client_secret_basic("app", &self.secret);
+        Ok(self.one.introspection_request(&request).await?.active().is_some())
+    }
+
+    async fn revoke(&self, token: &AccessToken) -> Result<(), Error> {
+        self.one
+            .revocation_request(&RevocationRequest::access_token(token).client_secret_basic("app", &self.secret))
+            .await
+    }
+
+    fn reads(&self) -> usize {
+        self.store.reads.swap(0, Ordering::SeqCst)
+    }
+}
+
+/// A token with changed header and claims. Its signature is wrong.
+fn forged(token: &AccessToken, change: impl FnOnce(&mut Map<String, Value>, &mut Map<String, Value>)) -> AccessToken {
+    let (mut header, mut claims) = crate::parts(token);
+    change(&mut header, &mut claims);
+    let encode = |part: &Map<String, Value>| URL_SAFE_NO_PAD.encode(json!(part).to_string());
+    let signature = token.expose().rsplit('.').next().unwrap();
+    AccessToken::new(format!("{}.{}.{signature}", encode(&header), encode(&claims)))
+}
+
+// From the attack on signing keys, 1: a token of a key made elsewhere was refused for five minutes.
+#[tokio::test]
+async fn token_of_a_key_made_at_another_node_is_known_at_once() {
+    for door in ["bearer", "introspection", "revocation"] {
+        let nodes = Nodes::start().await;
+        let (known, new) = (nodes.token(&nodes.one).await, nodes.token(&nodes.other).await);
+        match door {
+            "bearer" => assert_eq!(nodes.bearer(&new).await, 200),
+            "introspection" => assert!(nodes.is_active(&new).await.unwrap()),
+            _ => {
+                nodes.revoke(&new).await.unwrap();
+                let check = nodes.other.bearer_request(&BearerRequest::of(&new)).await;
+                assert_eq!(check.unwrap_err().status(), 401);
+            }
+        }
+        // The key stays known.
+        assert_eq!((nodes.bearer(&known).await, nodes.reads()), (200, 1), "{door}");
+        nodes.bearer(&new).await;
+        assert_eq!(nodes.reads(), 0, "{door}");
+    }
+}
+
+#[tokio::test]
+async fn token_of_the_key_after_a_removed_one_is_known_at_once() {
+    let nodes = Nodes::start().await;
+    let removed = nodes.token(&nodes.other).await;
+    assert_eq!(nodes.bearer(&removed).await, 200);
+    nodes.clock.advance(Duration::SECOND);
+    let keys = Arc::new(keys(nodes.store.inner.clone(), &SECRET, Algorithm::Es256));
+    let third = AuthorizationServer::builder(ISSUER).storage(nodes.store.inner.clone()).scope("user:read", "Read");
+    let third = third.protected_resource(ProtectedResource::new("https://api.example")).clock(nodes.clock.clone());
+    let third = third.signing_keys(SigningKeys::new(Arc::clone(&keys)).sign_access_tokens()).build().await.unwrap();
+    let id = crate::parts(&removed).0["kid"].as_str().unwrap().to_owned();
+    assert!(keys.remove(&id).await.unwrap());
+    let new = nodes.token(&third).await;
+    assert_ne!(crate::parts(&new).0["kid"], id);
+    assert_eq!(nodes.bearer(&new).await, 200);
+    // What was read has no removed key.
+    assert_eq!(nodes.bearer(&removed).await, 401);
+}
+
+// From the attack on signing keys, 1: invented keys must not make a node read the store without a limit.
+#[tokio::test]
+async fn flood_of_invented_keys_reads_the_store_once_a_second() {
+    let nodes = Nodes::start().await;
+    let token = nodes.token(&nodes.one).await;
+    let invented = |kid: usize| forged(&token, |header, _| drop(header.insert("kid".into(), kid.to_string().into())));
+    for reads in [1, 0] {
+        let checks = (0..200).map(|kid| {
+            let (server, token) = (nodes.one.clone(), invented(kid));
+            tokio::spawn(async move { server.bearer_request(&BearerRequest::of(&token)).await.unwrap_err().status() })
+        });
+        for check in checks.collect::<Vec<_>>() {
+            assert_eq!(check.await.unwrap(), 401);
+        }
+        assert_eq!(nodes.reads(), reads);
+    }
+    for _ in 0..3 {
+        nodes.clock.advance(Duration::SECOND);
+        assert!(!nodes.is_active(&invented(0)).await.unwrap());
+        nodes.revoke(&invented(1)).await.unwrap();
+        assert_eq!((nodes.bearer(&invented(2)).await, nodes.reads()), (401, 1));
+    }
+    // A clock that is set back does not stop it.
+    nodes.clock.advance(-Duration::hours(1));
+    assert_eq!((nodes.bearer(&invented(3)).await, nodes.reads()), (401, 1));
+    nodes.clock.advance(Duration::SECOND);
+    for other in [
+        forged(&token, |header, claims| {
+            header.insert("kid".into(), "new".into());
+            claims.insert("iss".into(), "https://elsewhere.example".into());
+        }),
+        forged(&token, |header, _| {
+            header.insert("kid".into(), "new".into());
+            header.insert("typ".into(), "JWT".into());
+        }),
+        forged(&token, |header, _| drop(header.remove("kid"))),
+        // A key that is known, and another algorithm.
+        forged(&token, |header, _| drop(header.insert("alg".into(), "ES256".into()))),
+        AccessToken::new("a.b.c"),
+    ] {
+        assert_eq!((nodes.bearer(&other).await, nodes.reads()), (401, 0), "{}", other.expose());
+    }
+}
+
+#[tokio::test]
+async fn token_of_a_new_key_waits_for_the_read_that_is_under_way() {
+    let nodes = Nodes::start().await;
+    let new = nodes.token(&nodes.other).await;
+    let invented = forged(&new, |header, _| drop(header.insert("kid".into(), "new".into())));
+    nodes.store.holds_next.store(true, Ordering::SeqCst);
+    let released = async {
+        tokio::task::yield_now().await;
+        nodes.store.release.notify_one();
+    };
+    let (first, second, third, ()) =
+        tokio::join!(nodes.bearer(&invented), nodes.bearer(&new), nodes.is_active(&new), released);
+    assert_eq!((first, second, third.unwrap(), nodes.reads()), (401, 200, true, 1));
+    // A request that is given up lets the others go on, and they do not know.
+    nodes.clock.advance(Duration::SECOND);
+    nodes.store.holds_next.store(true, Ordering::SeqCst);
+    let given_up = tokio::time::timeout(std::time::Duration::from_millis(1), nodes.bearer(&invented));
+    let (given_up, waiting) = tokio::join!(given_up, nodes.bearer(&invented));
+    assert!(given_up.is_err());
+    assert_eq!((waiting, nodes.reads()), (503, 1));
+}
+
+#[tokio::test]
+async fn unknown_key_is_no_answer_while_the_store_fails() {
+    let nodes = Nodes::start().await;
+    let (known, new) = (nodes.token(&nodes.one).await, nodes.token(&nodes.other).await);
+    nodes.store.fails.store(true, Ordering::SeqCst);
+    let told = nodes.events.names().len();
+    for _ in 0..2 {
+        // A revocation that was not done is no success.
+        assert_eq!(nodes.revoke(&new).await.unwrap_err().status(), 503);
+        assert_eq!(nodes.is_active(&new).await.unwrap_err().status(), 503);
+        assert_eq!((nodes.bearer(&new).await, nodes.bearer(&known).await), (503, 200));
+    }
+    let refused = ["revocation_refused", "introspection_refused", "bearer_refused"];
+    let expected = [&["keys_unavailable"][..], &refused, &refused].concat();
+    assert_eq!((nodes.reads(), nodes.events.names()[told..].to_vec()), (1, expected));
+    nodes.store.fails.store(false, Ordering::SeqCst);
+    nodes.clock.advance(Duration::SECOND);
+    assert_eq!(nodes.bearer(&new).await, 200);
 }
