@@ -1,5 +1,6 @@
 //! Keys that nodes share by a store, and that change by themselves.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
@@ -21,6 +22,10 @@ const FORMAT: u32 = 1;
 
 /// How often a change is tried if other nodes are faster.
 const ATTEMPTS: usize = 8;
+
+const BUSY: &str = "other nodes change the keys all the time";
+
+const MALFORMED: &str = "the stored keys are malformed";
 
 /// How long a node waits, after it has asked the store, before it asks again for keys that it may do without, and for those that tokens name
 /// and it does not know.
@@ -120,6 +125,25 @@ struct StoredKey {
     wrapped: Option<String>,
 }
 
+impl StoredKey {
+    fn id(&self) -> Option<&str> {
+        self.public.get("kid")?.as_str()
+    }
+}
+
+impl Loaded {
+    fn new(at: OffsetDateTime, keys: Vec<Entry>) -> Self {
+        let published = keys.iter().map(|key| key.public.clone()).collect();
+        Self { at, keys, published }
+    }
+
+    /// The same but for the key with this identifier.
+    fn without(&self, id: &str) -> Self {
+        let others = self.keys.iter().filter(|key| key.public.id() != Some(id));
+        Self::new(self.at, others.cloned().collect())
+    }
+}
+
 impl RotatingKeys {
     /// Shares keys by this store. The first algorithm is the default.
     pub fn new(
@@ -148,16 +172,40 @@ impl RotatingKeys {
     /// Takes a key out at once, as after a leak: it is not published and verifies nothing any more. If it was signing, a new key signs at
     /// once, which caches of others do not know yet. Other nodes follow when they read the store again. Returns whether the key was there.
     ///
+    /// No key is decrypted, so this works for keys that can't be, and beside such keys. Without a server it works, too: then the next server
+    /// that reads the store makes the new key.
+    ///
     /// # Errors
-    /// The store failed: the key may be there still.
+    /// The store failed, or what it has is malformed: the key may be there still.
     pub async fn remove(&self, id: &str) -> Result<bool, KeyError> {
-        let mut found = false;
-        self.change(self.now(), |keys| {
-            found = keys.iter().any(|key| key.public.id() == Some(id));
-            keys.retain(|key| key.public.id() != Some(id));
-        })
-        .await?;
-        Ok(found)
+        let was_there = self.take_out(id).await?;
+        let is_in_use = self.known().loaded.is_some();
+        // The key is out, whether or not the next one can be made now.
+        if is_in_use && let Err(error) = self.update(self.now()).await {
+            self.tell(error);
+        }
+        Ok(was_there)
+    }
+
+    async fn take_out(&self, id: &str) -> Result<bool, KeyError> {
+        for _ in 0..ATTEMPTS {
+            let Some(stored) = self.store.load_keys().await.map_err(unavailable)? else { return Ok(false) };
+            let mut keys = parse(&stored.value).map_err(unavailable)?;
+            let before = keys.keys.len();
+            keys.keys.retain(|key| key.id() != Some(id));
+            let was_there = keys.keys.len() != before;
+            let is_done = !was_there || {
+                let value = serde_json::to_vec(&keys).map_err(unavailable)?;
+                self.store.replace_keys(Some(stored.version), &value).await.map_err(unavailable)?
+            };
+            if is_done {
+                let mut known = self.known();
+                known.writes += 1;
+                known.loaded = known.loaded.take().map(|loaded| Arc::new(loaded.without(id)));
+                return Ok(was_there);
+            }
+        }
+        Err(unavailable(BUSY))
     }
 
     fn now(&self) -> OffsetDateTime {
@@ -221,51 +269,38 @@ impl RotatingKeys {
         self.tidy(&mut planned, now) || !self.missing(&planned, now).is_empty()
     }
 
+    /// Reads the store, does what is due, and writes it back if anything is different.
     async fn update(&self, now: OffsetDateTime) -> Result<Arc<Loaded>, KeyError> {
-        self.change(now, |_| {}).await
-    }
-
-    /// Reads the store, changes what it has, does what is due, and writes it back if anything is different.
-    async fn change(
-        &self,
-        now: OffsetDateTime,
-        mut change: impl FnMut(&mut Vec<Entry>),
-    ) -> Result<Arc<Loaded>, KeyError> {
-        let unavailable = |error: BoxError| KeyError::Unavailable(error);
         for _ in 0..ATTEMPTS {
             let writes = self.known().writes;
-            let stored = self.store.load_keys().await.map_err(|error| unavailable(error.into()))?;
+            let stored = self.store.load_keys().await.map_err(unavailable)?;
             let version = stored.as_ref().map(|stored| stored.version);
             let mut keys = match &stored {
-                Some(stored) => self.read(&stored.value).map_err(|text| unavailable(text.into()))?,
+                Some(stored) => self.read(&stored.value).map_err(unavailable)?,
                 None => Vec::new(),
             };
-            let before = keys.len();
-            change(&mut keys);
             let is_tidied = self.tidy(&mut keys, now);
             let missing = self.missing(&keys, now);
-            if version.is_some() && keys.len() == before && !is_tidied && missing.is_empty() {
+            if version.is_some() && !is_tidied && missing.is_empty() {
                 return Ok(self.keep(now, keys, writes, false));
             }
             for (algorithm, signs_from) in missing {
                 keys.push(
-                    self.generate(algorithm, signs_from)
-                        .ok_or_else(|| unavailable("no key could be generated".into()))?,
+                    self.generate(algorithm, signs_from).ok_or_else(|| unavailable("no key could be generated"))?,
                 );
             }
-            let value = write(&keys).map_err(|error| unavailable(error.into()))?;
-            if self.store.replace_keys(version, &value).await.map_err(|error| unavailable(error.into()))? {
+            let value = write(&keys).map_err(unavailable)?;
+            if self.store.replace_keys(version, &value).await.map_err(unavailable)? {
                 return Ok(self.keep(now, keys, writes, true));
             }
         }
-        Err(unavailable("other nodes change the keys all the time".into()))
+        Err(unavailable(BUSY))
     }
 
     /// Keeps what was read or written, unless this node has written something else since it was read: a key that was taken out does not
     /// come back.
     fn keep(&self, at: OffsetDateTime, keys: Vec<Entry>, writes: u64, is_written: bool) -> Arc<Loaded> {
-        let published = keys.iter().map(|key| key.public.clone()).collect();
-        let loaded = Arc::new(Loaded { at, keys, published });
+        let loaded = Arc::new(Loaded::new(at, keys));
         let mut known = self.known();
         if known.writes == writes {
             known.loaded = Some(Arc::clone(&loaded));
@@ -335,12 +370,8 @@ impl RotatingKeys {
         Some(Entry { public, algorithm, signs_from, unused_since: None, private: Some(Private { wrapped, key }) })
     }
 
-    fn read(&self, value: &[u8]) -> Result<Vec<Entry>, &'static str> {
-        const MALFORMED: &str = "the stored keys are malformed";
-        let stored: Stored = serde_json::from_slice(value).map_err(|_| MALFORMED)?;
-        if stored.format != FORMAT {
-            return Err("the stored keys have a format of another version");
-        }
+    fn read(&self, value: &[u8]) -> Result<Vec<Entry>, Cow<'static, str>> {
+        let stored = parse(value)?;
         let known = self.known().loaded.clone();
         let time = |seconds| OffsetDateTime::from_unix_timestamp(seconds).map_err(|_| MALFORMED);
         let read = |stored: StoredKey| {
@@ -366,20 +397,35 @@ impl RotatingKeys {
         public: &PublicKey,
         algorithm: Algorithm,
         wrapped: Vec<u8>,
-    ) -> Result<Private, &'static str> {
+    ) -> Result<Private, String> {
         let known = known.and_then(|known| known.keys.iter().find(|key| key.public == *public)?.private.as_ref());
         if let Some(known) = known.filter(|known| known.wrapped == wrapped) {
             return Ok(known.clone());
         }
+        let id = public.id().unwrap_or_default();
         let der = self.wrapping.unwrap(&wrapped, context(public).as_bytes());
-        let der = der.ok_or("a stored key can't be decrypted: is the wrapping key the one of the other nodes?")?;
-        let key = SigningKey::from_der(algorithm, &der).map_err(|_| "a stored key can't be read")?;
-        let key = key.with_id(public.id().unwrap_or_default());
+        let der = der.ok_or_else(|| {
+            format!(
+                "the stored key {id:?} can't be decrypted: give the wrapping secret that it was stored under, as the current or a \
+                 previous one, or remove the key"
+            )
+        })?;
+        let key = SigningKey::from_der(algorithm, &der).map_err(|_| format!("the stored key {id:?} can't be read"))?;
+        let key = key.with_id(id);
         if key.public_key() != public {
-            return Err("a stored key does not belong to its public half");
+            return Err(format!("the stored key {id:?} does not belong to its public half"));
         }
         Ok(Private { wrapped, key: Arc::new(key) })
     }
+}
+
+fn parse(value: &[u8]) -> Result<Stored, &'static str> {
+    let stored: Stored = serde_json::from_slice(value).map_err(|_| MALFORMED)?;
+    if stored.format == FORMAT { Ok(stored) } else { Err("the stored keys have a format of another version") }
+}
+
+fn unavailable(error: impl Into<BoxError>) -> KeyError {
+    KeyError::Unavailable(error.into())
 }
 
 /// Whether the store need not be asked again. If the clock was set back, it is.
@@ -421,7 +467,9 @@ impl Keys for RotatingKeys {
         let own = own.iter().filter_map(|key| Some((key.signs_from, &key.private.as_ref()?.key)));
         // The newest one that may sign. If the clock of another node is ahead, its first key may sign before its time.
         let signer = own.clone().rfind(|(from, _)| *from <= now).or_else(|| own.clone().next());
-        signer.map(|(_, key)| Arc::clone(key) as Arc<dyn Signer>).ok_or(KeyError::NoKey(algorithm))
+        let signer = signer.map(|(_, key)| Arc::clone(key) as Arc<dyn Signer>);
+        // A key was taken out, and the next one could not be stored so far.
+        signer.ok_or_else(|| unavailable(format!("no key signs with {algorithm} at the moment")))
     }
 
     async fn published(&self) -> Result<Arc<[PublicKey]>, KeyError> {
@@ -442,7 +490,7 @@ impl Keys for RotatingKeys {
             return Ok(Arc::clone(&known.published));
         }
         if !self.may_ask(now) {
-            return Err(KeyError::Unavailable("the key store did not answer a moment ago".into()));
+            return Err(unavailable("the key store did not answer a moment ago"));
         }
         match self.update(now).await {
             Ok(loaded) => Ok(Arc::clone(&loaded.published)),

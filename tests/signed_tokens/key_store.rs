@@ -21,14 +21,29 @@ use tokio::sync::Notify;
 const SECRET: [u8; 32] = [7; 32];
 
 /// A store that counts its reads and can be made to fail.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 struct Store {
     inner: MemoryStorage,
     fails: Arc<AtomicBool>,
+    /// So many reads succeed before all fail.
+    fails_after: Arc<AtomicUsize>,
     reads: Arc<AtomicUsize>,
     /// The next read waits until it is released.
     holds_next: Arc<AtomicBool>,
     release: Arc<Notify>,
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        Self {
+            inner: MemoryStorage::new(),
+            fails: Arc::default(),
+            fails_after: Arc::new(AtomicUsize::new(usize::MAX)),
+            reads: Arc::default(),
+            holds_next: Arc::default(),
+            release: Arc::default(),
+        }
+    }
 }
 
 #[async_trait]
@@ -36,7 +51,11 @@ impl KeyStore for Store {
     async fn load_keys(&self) -> Result<Option<StoredKeys>, StorageError> {
         self.reads.fetch_add(1, Ordering::SeqCst);
         tokio::task::yield_now().await;
-        if self.fails.load(Ordering::SeqCst) {
+        let left = self.fails_after.load(Ordering::SeqCst);
+        if left < usize::MAX {
+            self.fails_after.store(left.saturating_sub(1), Ordering::SeqCst);
+        }
+        if left == 0 || self.fails.load(Ordering::SeqCst) {
             return Err(StorageError::unavailable("no connection"));
         }
         if self.holds_next.swap(false, Ordering::SeqCst) {
@@ -81,7 +100,7 @@ async fn server_whose_keys_cannot_be_read_does_not_build() {
     build(SECRET).await.unwrap();
     let error = build([8; 32]).await.unwrap_err();
     assert!(
-        matches!(&error, BuildError::Capability { name: "signing_keys", problem } if problem.contains("wrapping key"))
+        matches!(&error, BuildError::Capability { name: "signing_keys", problem } if problem.contains("wrapping secret"))
     );
     store.fails.store(true, Ordering::SeqCst);
     assert!(matches!(build(SECRET).await, Err(BuildError::Capability { name: "signing_keys", .. })));
@@ -346,4 +365,67 @@ async fn unknown_key_is_no_answer_while_the_store_fails() {
     nodes.store.fails.store(false, Ordering::SeqCst);
     nodes.clock.advance(Duration::SECOND);
     assert_eq!(nodes.bearer(&new).await, 200);
+}
+
+// From the attack on signing keys, 4: the removal of one key needed the secrets of all keys.
+#[tokio::test]
+async fn key_is_removed_beside_keys_that_cannot_be_decrypted() {
+    let (store, clock) = (Store::default(), TestClock::default());
+    let secrets = [SECRET, [8; 32]];
+    let kid = |server: &AuthorizationServer| {
+        let server = server.clone();
+        async move {
+            let set: Value = serde_json::from_slice(server.handle(&Request::get("/jwks")).await.body()).unwrap();
+            set["keys"][0]["kid"].as_str().unwrap().to_owned()
+        }
+    };
+    // Two keys, each under a secret of its own.
+    let first = builder(store.inner.clone(), keys(store.clone(), &SECRET, Algorithm::Es256), &clock);
+    let first = kid(&first.build().await.unwrap()).await;
+    let wrapping = WrappingKey::new(&secrets[1], &[&secrets[0]]).unwrap();
+    let both = Arc::new(RotatingKeys::new(store.clone(), wrapping, [Algorithm::EdDsa, Algorithm::Es256]));
+    let server = AuthorizationServer::builder(ISSUER).storage(store.inner.clone()).scope("user:read", "Read");
+    let server = server.clock(clock.clone()).signing_keys(SigningKeys::new(Arc::clone(&both))).build().await.unwrap();
+    let of = |stored: &StoredKeys| {
+        let value: Value = serde_json::from_slice(&stored.value).unwrap();
+        value["keys"].as_array().unwrap().clone()
+    };
+    let before = of(&store.load_keys().await.unwrap().unwrap());
+    let second =
+        before.iter().filter_map(|key| key["public"]["kid"].as_str()).find(|id| *id != first).unwrap().to_owned();
+    // A node with the first secret alone says which key it can't decrypt.
+    let start = || builder(store.inner.clone(), keys(store.clone(), &SECRET, Algorithm::Es256), &clock).build();
+    assert!(start().await.unwrap_err().to_string().contains(&second));
+    // It removes the one that it can decrypt, and leaves the other one as it is.
+    let lone = keys(store.clone(), &SECRET, Algorithm::Es256);
+    assert!(lone.remove(&first).await.unwrap());
+    assert!(!lone.remove(&first).await.unwrap());
+    let left = of(&store.load_keys().await.unwrap().unwrap());
+    assert_eq!(left, before.into_iter().filter(|key| key["public"]["kid"] == *second).collect::<Vec<_>>());
+    // The server with both secrets goes on, and makes the key that is missing.
+    clock.advance(Duration::minutes(5));
+    assert_eq!(kid(&server).await, second);
+    assert_eq!(both.published().await.unwrap().len(), 2);
+    // A node without any of the secrets removes the key that nobody can decrypt.
+    assert!(keys(store.clone(), &[9; 32], Algorithm::Es256).remove(&second).await.unwrap());
+    store.fails.store(true, Ordering::SeqCst);
+    assert!(matches!(lone.remove(&second).await, Err(KeyError::Unavailable(_))));
+}
+
+#[tokio::test]
+async fn removal_counts_although_the_next_key_cannot_be_stored() {
+    let (store, clock, events) = (Store::default(), TestClock::default(), RecordingObserver::default());
+    let keys = Arc::new(keys(store.clone(), &SECRET, Algorithm::Es256));
+    let server = AuthorizationServer::builder(ISSUER).storage(store.inner.clone()).scope("user:read", "Read");
+    let server = server.clock(clock.clone()).observer(events.clone()).signing_keys(SigningKeys::new(Arc::clone(&keys)));
+    let server = server.build().await.unwrap();
+    let id = keys.published().await.unwrap()[0].id().unwrap().to_owned();
+    store.fails_after.store(1, Ordering::SeqCst);
+    assert!(keys.remove(&id).await.unwrap());
+    assert_eq!(events.names(), ["keys_unavailable"]);
+    assert_eq!(server.handle(&Request::get("/jwks")).await.body(), br#"{"keys":[]}"#);
+    assert!(matches!(keys.signer(Algorithm::Es256).await, Err(KeyError::Unavailable(_))));
+    store.fails_after.store(usize::MAX, Ordering::SeqCst);
+    clock.advance(Duration::SECOND);
+    assert_ne!(keys.signer(Algorithm::Es256).await.unwrap().key().id(), Some(&*id));
 }

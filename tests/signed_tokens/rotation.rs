@@ -160,7 +160,10 @@ async fn private_keys_are_stored_encrypted() {
     }
     let other = RotatingKeys::new(store.clone(), WrappingKey::new(&[8; 32], &[]).unwrap(), algorithms);
     let error = connected(other, &clock).published().await.unwrap_err();
-    assert!(matches!(&error, KeyError::Unavailable(source) if source.to_string().contains("wrapping key")), "{error}");
+    assert!(
+        matches!(&error, KeyError::Unavailable(source) if source.to_string().contains("wrapping secret")),
+        "{error}"
+    );
     assert_eq!(store.load_keys().await.unwrap().unwrap(), stored);
     // The secret was replaced.
     let replaced = RotatingKeys::new(store, WrappingKey::new(&[8; 32], &[&SECRET]).unwrap(), algorithms);
