@@ -138,8 +138,9 @@ impl Capability for SigningKeys {
         if self.cached_for.is_negative() {
             return problem("the keys can't be cached for a negative time");
         }
-        if self.keys.schedule().is_some_and(|schedule| schedule.rotate_every <= schedule.publish_ahead) {
-            return problem("a key is replaced before it signs: rotate_every must be longer than publish_ahead");
+        if let Some(schedule) = self.keys.schedule() {
+            let checked = schedule.check(self.keys.algorithms().len());
+            checked.map_err(|text| BuildError::capability(self.name(), text))?;
         }
         if self.keys.schedule().is_some_and(|schedule| self.cached_for > schedule.longest_cache()) {
             return problem("the keys may be cached for longer than a new one is published before it signs");

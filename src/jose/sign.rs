@@ -93,7 +93,9 @@ pub trait KeysContext: Send + Sync {
     fn keys_unavailable(&self, error: KeyError);
 }
 
-/// When keys that change by themselves do so.
+/// When keys that change by themselves do so. A server with a schedule that makes no sense does not build: a time that is not positive or is
+/// longer than ten years, keys that are published for less than a minute before they sign, keys that are replaced before they sign, or a
+/// schedule by which more than 16 keys are published at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct KeySchedule {
@@ -111,7 +113,41 @@ impl Default for KeySchedule {
     }
 }
 
+/// How many keys a schedule may publish at once, of all algorithms together. Clients fetch all of them.
+const MOST_PUBLISHED: i128 = 16;
+
 impl KeySchedule {
+    /// Checks the times for a server with so many algorithms. Returns what is wrong, and what to do.
+    pub(crate) fn check(self, algorithms: usize) -> Result<(), String> {
+        let Self { rotate_every, publish_ahead, keep } = self;
+        for (name, time) in [("rotate_every", rotate_every), ("publish_ahead", publish_ahead), ("keep", keep)] {
+            if time <= Duration::ZERO || time > Duration::days(3_650) {
+                return Err(format!("{name} of the schedule is {time}: give a positive time of at most ten years"));
+            }
+        }
+        if publish_ahead < Duration::MINUTE {
+            return Err(format!("publish_ahead of the schedule is {publish_ahead}: give at least a minute"));
+        }
+        if rotate_every <= publish_ahead {
+            return Err(format!(
+                "a key is replaced before it signs: rotate_every of the schedule ({rotate_every}) must be longer than publish_ahead \
+                 ({publish_ahead})"
+            ));
+        }
+        // Besides the one that signs: those whose time is before it or after it.
+        let beside = (publish_ahead + keep.max(publish_ahead)).whole_nanoseconds();
+        let each = rotate_every.whole_nanoseconds();
+        let algorithms = i128::try_from(algorithms).unwrap_or(i128::MAX).max(1);
+        let published = (1 + (beside + each - 1) / each).saturating_mul(algorithms);
+        if published <= MOST_PUBLISHED {
+            return Ok(());
+        }
+        Err(format!(
+            "{published} keys would be published at once, and at most {MOST_PUBLISHED} may be: make rotate_every of the schedule \
+             ({rotate_every}) longer, or keep ({keep}) and publish_ahead ({publish_ahead}) shorter, or give fewer algorithms"
+        ))
+    }
+
     /// How often a node looks for what other nodes have stored: several times before a new key signs.
     pub(crate) fn reload_every(self) -> Duration {
         let quarter: Duration = self.publish_ahead / 4;

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use async_trait::async_trait;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use grantor::jose::{Algorithm, KeyError, Keys, PublicKey, Signer, WrappingKey};
+use grantor::jose::{Algorithm, KeyError, KeySchedule, Keys, PublicKey, Signer, WrappingKey};
 use grantor::storage::{AnyStorage, KeyStore, StoredKeys};
 use grantor::testing::{ISSUER, RecordingObserver, TestClock, TestServer};
 use grantor::{
@@ -428,4 +428,81 @@ async fn removal_counts_although_the_next_key_cannot_be_stored() {
     store.fails_after.store(usize::MAX, Ordering::SeqCst);
     clock.advance(Duration::SECOND);
     assert_ne!(keys.signer(Algorithm::Es256).await.unwrap().key().id(), Some(&*id));
+}
+
+fn schedule(rotate_every: Duration, publish_ahead: Duration, keep: Duration) -> KeySchedule {
+    let mut schedule = KeySchedule::default();
+    (schedule.rotate_every, schedule.publish_ahead, schedule.keep) = (rotate_every, publish_ahead, keep);
+    schedule
+}
+
+/// A server with such a schedule and so many algorithms.
+async fn scheduled(schedule: KeySchedule, algorithms: usize, clock: &TestClock) -> Result<AuthorizationServer, String> {
+    let algorithms = [Algorithm::Es256, Algorithm::EdDsa].into_iter().cycle().take(algorithms);
+    let keys = RotatingKeys::new(MemoryStorage::new(), WrappingKey::new(&SECRET, &[]).unwrap(), algorithms);
+    let server = builder(MemoryStorage::new(), keys.with_schedule(schedule), clock).build().await;
+    server.map_err(|error| error.to_string())
+}
+
+// From the attack on signing keys, 5: a schedule could publish hundreds of keys.
+#[tokio::test]
+async fn schedule_that_publishes_too_many_keys_does_not_build() {
+    let clock = TestClock::default();
+    let (hour, day) = (Duration::HOUR, Duration::DAY);
+    let default = KeySchedule::default();
+    for (schedule, algorithms) in [
+        (default, 1),
+        (default, 2),
+        (schedule(day, 12 * hour, 7 * day), 1),
+        (schedule(2 * day, day, 29 * day), 1),
+        (schedule(3_650 * day, hour, 3_650 * day), 1),
+    ] {
+        assert_eq!(scheduled(schedule, algorithms, &clock).await.err(), None, "{schedule:?}");
+    }
+    let too_many = |many: u32, rotate: &str, keep: &str, ahead: &str| {
+        format!(
+            "{many} keys would be published at once, and at most 16 may be: make rotate_every of the schedule ({rotate}) longer, or \
+             keep ({keep}) and publish_ahead ({ahead}) shorter, or give fewer algorithms"
+        )
+    };
+    let time = |name: &str, time: Duration| {
+        format!("{name} of the schedule is {time}: give a positive time of at most ten years")
+    };
+    for (schedule, algorithms, problem) in [
+        (schedule(2 * hour, hour, 30 * day), 1, too_many(362, "2h", "30d", "1h")),
+        (schedule(2 * day, day, 29 * day + hour), 1, too_many(17, "2d", "29d1h", "1d")),
+        (schedule(2 * day, day, 29 * day), 2, too_many(32, "2d", "29d", "1d")),
+        (schedule(Duration::ZERO, day, day), 1, time("rotate_every", Duration::ZERO)),
+        (schedule(Duration::MAX, day, day), 1, time("rotate_every", Duration::MAX)),
+        (schedule(day, -hour, day), 1, time("publish_ahead", -hour)),
+        (schedule(day, hour, 3_651 * day), 1, time("keep", 3_651 * day)),
+        (schedule(day, hour, -day), 1, time("keep", -day)),
+        (
+            schedule(hour, Duration::SECOND, day),
+            1,
+            "publish_ahead of the schedule is 1s: give at least a minute".to_owned(),
+        ),
+        (
+            schedule(day, day, day),
+            1,
+            "a key is replaced before it signs: rotate_every of the schedule (1d) must be longer than publish_ahead (1d)"
+                .to_owned(),
+        ),
+    ] {
+        let error = scheduled(schedule, algorithms, &clock).await.unwrap_err();
+        assert_eq!(error, format!("the capability signing_keys: {problem}"));
+    }
+}
+
+#[tokio::test]
+async fn schedule_at_the_limit_publishes_no_more_than_sixteen_keys() {
+    let (clock, day) = (TestClock::default(), Duration::DAY);
+    let server = scheduled(schedule(2 * day, day, 29 * day), 1, &clock).await.unwrap();
+    let mut most = 0;
+    for _ in 0..400 {
+        clock.advance(Duration::hours(6));
+        let set: Value = serde_json::from_slice(server.handle(&Request::get("/jwks")).await.body()).unwrap();
+        most = most.max(set["keys"].as_array().unwrap().len());
+    }
+    assert_eq!(most, 16);
 }
