@@ -81,7 +81,6 @@ impl App {
         if Url::parse(&issuer).is_ok_and(|issuer| issuer.path() != "/") {
             return Err(format!("the issuer {issuer:?} has a path, but the pages of this server have none").into());
         }
-        flags.check()?;
         let opened = storage::open(flags.storage.as_deref()).await?;
         let secret = secret::load(flags.secret_file.as_deref(), opened.place.is_some())?;
         let Opened { storage, accounts, place } = opened;

@@ -110,6 +110,12 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "NAME")]
     pub(crate) signing_algorithm: Option<String>,
 
+    /// Take out a key that the server signs with, by its `kid`, and end without serving. Use it when a key may have leaked: what it has
+    /// signed fails at once, and another key takes its place. Servers that run follow within five minutes; restart them to be sure. Needs
+    /// the feature `jwt`, and `--storage` as the server has it.
+    #[arg(long, value_name = "KID")]
+    pub(crate) remove_key: Option<String>,
+
     /// Switch off what is on because its feature was built in (repeatable).
     #[arg(long, value_name = "NAME")]
     pub(crate) without: Vec<Capability>,
@@ -142,10 +148,11 @@ impl Flags {
     /// Refuses flags for what was not built in or was switched off: without an effect they would look as if they had one.
     pub(crate) fn check(&self) -> Result<(), String> {
         let signs = cfg!(feature = "jwt") && !self.is_without(Capability::SigningKeys);
-        let flag = match (self.access_token_format, &self.signing_algorithm) {
-            (AccessTokenFormat::Jwt, _) => "--access-token-format jwt",
-            (AccessTokenFormat::Opaque, Some(_)) => "--signing-algorithm",
-            (AccessTokenFormat::Opaque, None) => return Ok(()),
+        let flag = match (self.access_token_format, &self.signing_algorithm, &self.remove_key) {
+            (AccessTokenFormat::Jwt, ..) => "--access-token-format jwt",
+            (AccessTokenFormat::Opaque, Some(_), _) => "--signing-algorithm",
+            (AccessTokenFormat::Opaque, None, Some(_)) => "--remove-key",
+            (AccessTokenFormat::Opaque, None, None) => return Ok(()),
         };
         if signs {
             Ok(())

@@ -101,6 +101,11 @@ async fn main() -> ExitCode {
 }
 
 async fn run(flags: &Flags) -> Result<(), StartError> {
+    flags.check()?;
+    #[cfg(feature = "jwt")]
+    if let Some(id) = &flags.remove_key {
+        return signing::remove(flags, id).await;
+    }
     let config = Config::load(flags)?;
     let listener =
         TcpListener::bind(flags.listen).await.map_err(|error| format!("can't listen on {}: {error}", flags.listen))?;

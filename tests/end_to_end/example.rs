@@ -49,6 +49,17 @@ impl Example {
         Self { process, base, introduction }
     }
 
+    /// Runs it with flags with which it does something and ends; returns what it prints.
+    pub fn command(flags: &[&str]) -> String {
+        let output = Command::new(crate::built("server"))
+            .current_dir(std::env::temp_dir())
+            .args(flags)
+            .output()
+            .expect("the server starts");
+        assert!(output.status.success(), "{flags:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
     /// Starts it with flags that it refuses; returns the error.
     pub fn refusal(flags: &[&str]) -> String {
         let output = Command::new(crate::built("server"))

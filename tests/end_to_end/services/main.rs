@@ -19,6 +19,7 @@ mod proxies;
 mod separate_api;
 mod sessions;
 mod setting_up;
+mod signing_keys;
 mod slow_clients;
 
 use end_to_end::example::{Example, Folder};
