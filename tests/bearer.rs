@@ -473,10 +473,10 @@ async fn failing_storage_is_a_server_error_for_a_bearer_token() {
         assert!(response.body().is_empty(), "{fault:?}");
         assert!(error.failure().is_some_and(|failure| failure.status() == status), "{fault:?}");
         let cause = std::error::Error::source(&error).expect("what failed").to_string();
-        assert!(cause.contains("a test wants"), "{cause}");
+        assert!(cause.contains("a test made"), "{cause}");
         let event = t.events.events().pop().unwrap();
         assert_eq!(event.name, "bearer_refused", "{fault:?}");
-        assert!(event.text.contains(code.as_str()) && event.text.contains("a test wants"), "{}", event.text);
+        assert!(event.text.contains(code.as_str()) && event.text.contains("a test made"), "{}", event.text);
     }
     assert!(t.server.bearer(&get(tokens.access_token.expose())).await.is_ok(), "the failure passed");
 }

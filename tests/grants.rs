@@ -268,7 +268,7 @@ fn assert_told_of_the_failure(t: &TestServer, before: usize) {
     let told = t.events.events().split_off(before);
     assert_eq!(told.iter().map(|event| event.name).collect::<Vec<_>>(), ["grants_revocation_failed"]);
     assert!(told[0].text.contains("which: Subject(Subject(\"alice\"))"), "{}", told[0].text);
-    assert!(told[0].text.contains("a test wants this"), "{}", told[0].text);
+    assert!(told[0].text.contains("a test made this"), "{}", told[0].text);
 }
 
 #[tokio::test]

@@ -426,8 +426,8 @@ async fn storage_that_fails_says_nothing_about_the_token() {
             let tokens = tokens_of(&t, &app).await;
             let request = INTROSPECT.request_by(&api, &[("token", tokens.access_token.expose())]);
             t.faults.fail(step, fault);
-            let response = INTROSPECT.refused(&t, &request, status, error, "a test wants").await;
-            assert!(!text(&response).contains("a test wants") && !text(&response).contains("active"));
+            let response = INTROSPECT.refused(&t, &request, status, error, "a test made").await;
+            assert!(!text(&response).contains("a test made") && !text(&response).contains("active"));
             assert_eq!(json(&answered(&t, &request).await)["active"], true);
         }
     }

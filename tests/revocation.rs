@@ -361,8 +361,8 @@ async fn failing_storage_never_answers_a_revocation_with_200() {
                 };
                 let request = REVOKE.request_by(&app, &[("token", token)]);
                 t.faults.fail(step, fault);
-                let response = REVOKE.refused(&t, &request, status, error, "a test wants").await;
-                assert!(!text(&response).contains("a test wants"), "the cause is for the observer only");
+                let response = REVOKE.refused(&t, &request, status, error, "a test made").await;
+                assert!(!text(&response).contains("a test made"), "the cause is for the observer only");
                 assert_eq!(t.events.count("token_revoked"), 0, "what did not happen is not reported");
                 let (stored, grant) = row(&t, hash_of(token)).await;
                 assert_eq!((stored.revoked_at, grant.revoked_at), (None, None), "{kind:?}, step {step}");
@@ -385,7 +385,7 @@ async fn revocation_with_lost_answer_can_be_repeated() {
         let token = if of_grant { refresh_of(&tokens).expose() } else { tokens.access_token.expose() };
         let request = REVOKE.request_by(&app, &[("token", token)]);
         t.faults.fail(3, Fault::LostAnswer);
-        let _ = REVOKE.refused(&t, &request, 503, "temporarily_unavailable", "a test wants").await;
+        let _ = REVOKE.refused(&t, &request, 503, "temporarily_unavailable", "a test made").await;
         assert!(!lives(&t, &tokens.access_token).await);
         revoked(&t, &request).await;
         assert_eq!(t.events.names().last(), Some(&"bearer_refused"), "there was nothing left to revoke");

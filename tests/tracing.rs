@@ -579,7 +579,7 @@ async fn host_failure_logs_an_error_without_its_cause() {
     assert_eq!(stage.login("hasty", PASSWORD).await.status(), 429);
     let wait = fields(&[&of_password[..], &[unavailable, ("reason", "throttled")]].concat());
     assert_eq!(stage.told(false), (Level::INFO, Some("token".to_owned()), wait));
-    assert!(!stage.log.everything().contains("a test wants") && !stage.log.everything().contains(CAUSE));
+    assert!(!stage.log.everything().contains("a test made") && !stage.log.everything().contains(CAUSE));
 }
 
 /// A text that must not appear anywhere, in each spelling in which it is sent.
@@ -600,7 +600,7 @@ async fn full_run_logs_every_event_and_no_secret() {
         ("host data", HOST_DATA.to_owned()),
         ("state", STATE.to_owned()),
         ("cause of a failure", CAUSE.to_owned()),
-        ("cause of a storage's failure", "a test wants".to_owned()),
+        ("cause of a storage's failure", "a test made".to_owned()),
         ("server key", String::from_utf8(SERVER_KEY.to_vec()).unwrap()),
     ];
     for client in [&stage.app, &stage.api] {

@@ -1,4 +1,4 @@
-//! A clock, randomness and an observer under the control of a test.
+//! A clock, a source of randomness and an observer for tests.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -10,18 +10,18 @@ use crate::env::{Clock, Entropy};
 use crate::error::EntropyError;
 use crate::event::{Event, Observer};
 
-/// A clock that stands still until it is moved. Clones move together.
+/// A clock that moves only when a test moves it. Clones share the time.
 #[derive(Debug, Clone)]
 pub struct TestClock(Arc<Mutex<OffsetDateTime>>);
 
 impl TestClock {
-    /// A clock that shows `now`.
+    /// Returns a clock that shows `now`.
     #[must_use]
     pub fn new(now: OffsetDateTime) -> Self {
         Self(Arc::new(Mutex::new(now)))
     }
 
-    /// Moves it forwards, or with a negative duration backwards.
+    /// Moves the clock forward, or back if the duration is negative.
     pub fn advance(&self, by: Duration) {
         let mut now = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         *now = now.saturating_add(by);
@@ -29,7 +29,7 @@ impl TestClock {
 }
 
 impl Default for TestClock {
-    /// 2026-01-01 00:00 UTC.
+    /// Returns a clock that shows 2026-01-01 00:00 UTC.
     fn default() -> Self {
         Self::new(OffsetDateTime::UNIX_EPOCH.saturating_add(Duration::seconds(1_767_225_600)))
     }
@@ -41,12 +41,12 @@ impl Clock for TestClock {
     }
 }
 
-/// Randomness that is the same for the same seed. Never for production: a party that knows the seed knows every token.
+/// A source of randomness that depends only on a seed. Never use it in production: the seed reveals every token.
 #[derive(Debug, Clone)]
 pub struct SeededEntropy(Arc<Mutex<StdRng>>);
 
 impl SeededEntropy {
-    /// The randomness of a seed.
+    /// Returns the source for a seed.
     #[must_use]
     pub fn new(seed: u64) -> Self {
         Self(Arc::new(Mutex::new(StdRng::seed_from_u64(seed))))
@@ -60,34 +60,34 @@ impl Entropy for SeededEntropy {
     }
 }
 
-/// Writes down every event. Clones share what was written.
+/// An observer that records all events. Clones share the records.
 #[derive(Debug, Clone, Default)]
 pub struct RecordingObserver(Arc<Mutex<Vec<RecordedEvent>>>);
 
-/// An event that was written down.
+/// A recorded event.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct RecordedEvent {
-    /// See [`EventKind::name`](crate::EventKind::name).
+    /// The name of the event: see [`EventKind::name`](crate::EventKind::name).
     pub name: &'static str,
-    /// The whole event as `Debug` shows it.
+    /// The `Debug` form of the whole event.
     pub text: String,
 }
 
 impl RecordingObserver {
-    /// All events so far, in order.
+    /// Returns all events so far, in order.
     #[must_use]
     pub fn events(&self) -> Vec<RecordedEvent> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The names of all events so far, in order.
+    /// Returns the names of all events so far, in order.
     #[must_use]
     pub fn names(&self) -> Vec<&'static str> {
         self.events().into_iter().map(|event| event.name).collect()
     }
 
-    /// How many events of a name there were.
+    /// Returns the number of events with this name.
     #[must_use]
     pub fn count(&self, name: &str) -> usize {
         self.events().iter().filter(|event| event.name == name).count()

@@ -1,4 +1,4 @@
-//! Calls of a storage that fail as a test wants them to.
+//! [`Faults`]: storage calls that fail on demand.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,19 +8,20 @@ use async_trait::async_trait;
 use super::intercepted::{Call, Interceptor, Next, Reply};
 use crate::error::StorageError;
 
-/// How a call fails.
+/// A way in which a storage call fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Fault {
-    /// Nothing is done; the error is permanent (500).
+    /// The call does nothing and returns a permanent error (500).
     Failed,
-    /// Nothing is done; the storage is out of reach (503).
+    /// The call does nothing and returns an `unavailable` error (503).
     Unavailable,
-    /// All is done, but the answer is lost.
+    /// The call does its work, but returns an `unavailable` error (503).
     LostAnswer,
 }
 
-/// Makes chosen calls of an [`Intercepted`](super::Intercepted) storage fail. Clones share the plan and the count.
+/// An interceptor that makes chosen calls of an [`Intercepted`](super::Intercepted) storage fail. Clones share the
+/// planned faults and the count of calls.
 ///
 /// ```
 /// use grantor::testing::{Fault, Faults, Intercepted};
@@ -41,18 +42,18 @@ pub struct Faults {
 }
 
 impl Faults {
-    /// Makes the `n`-th call from now on fail; 1 is the next one. Client look-ups count, too.
+    /// Plans a fault for the `n`-th call from now on; 1 is the next call. Look-ups of clients count, too.
     pub fn fail(&self, n: usize, fault: Fault) {
         let at = self.calls() + n;
         self.plan.lock().unwrap_or_else(PoisonError::into_inner).push((at, fault));
     }
 
-    /// Drops the faults that no call has met yet.
+    /// Removes all planned faults.
     pub fn clear(&self) {
         self.plan.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
-    /// Returns how many calls there were.
+    /// Returns the number of calls so far.
     #[must_use]
     pub fn calls(&self) -> usize {
         self.calls.load(Ordering::SeqCst)
@@ -67,11 +68,11 @@ impl Interceptor for Faults {
             self.plan.lock().unwrap_or_else(PoisonError::into_inner).iter().find(|(at, _)| *at == number).copied();
         match planned.map(|(_, fault)| fault) {
             None => next.run(call).await,
-            Some(Fault::Failed) => Err(StorageError::new("a test wants this call to fail")),
-            Some(Fault::Unavailable) => Err(StorageError::unavailable("a test wants this call to time out")),
+            Some(Fault::Failed) => Err(StorageError::new("a test made this call fail")),
+            Some(Fault::Unavailable) => Err(StorageError::unavailable("a test made this call time out")),
             Some(Fault::LostAnswer) => {
                 next.run(call).await?;
-                Err(StorageError::unavailable("a test wants this answer to be lost"))
+                Err(StorageError::unavailable("a test made this call lose its result"))
             }
         }
     }

@@ -1,4 +1,4 @@
-//! The code flow in a few lines, from the client's first request to its tokens.
+//! The code flow for tests, from the authorization request to the tokens.
 
 use url::{Position, Url};
 
@@ -13,9 +13,9 @@ use crate::record::Subject;
 use crate::secret::{AuthorizationCode, CodeVerifier};
 use crate::token::{TokenRequest, TokenResponse};
 
-/// An authorization request that a test puts together; begun by [`TestServer::authorize`].
+/// An authorization request that a test builds. [`TestServer::authorize`] returns it.
 #[derive(Debug)]
-#[must_use = "the flow does nothing before a user approves or denies"]
+#[must_use = "a flow does nothing until it is sent or approved"]
 pub struct Flow<'a> {
     server: &'a TestServer,
     client: &'a TestClient,
@@ -23,13 +23,13 @@ pub struct Flow<'a> {
     verifier: Option<CodeVerifier>,
 }
 
-/// A flow whose user has approved.
+/// A flow that a user has approved.
 #[derive(Debug)]
 pub struct ApprovedFlow<'a> {
     server: &'a TestServer,
     client: &'a TestClient,
     verifier: Option<CodeVerifier>,
-    /// The answer to the browser.
+    /// The response to the browser.
     pub response: AuthorizationResponse,
 }
 
@@ -39,39 +39,39 @@ impl<'a> Flow<'a> {
         Self { server, client, parameters: Vec::new(), verifier }.scope("user:read")
     }
 
-    /// Asks for another scope.
+    /// Sets the requested scope. Default: `user:read`.
     pub fn scope(self, scope: &str) -> Self {
         self.parameter("scope", scope)
     }
 
-    /// Asks for no scope.
+    /// Removes the scope from the request.
     pub fn without_scope(mut self) -> Self {
         self.parameters.retain(|(name, _)| name != "scope");
         self
     }
 
-    /// Sends a `state`.
+    /// Sets the `state` of the request. Default: none.
     pub fn state(self, state: &str) -> Self {
         self.parameter("state", state)
     }
 
-    /// Sends any other parameter, such as `prompt`, instead of an earlier one with this name.
+    /// Sets any parameter, such as `prompt`. It replaces an earlier value.
     pub fn parameter(mut self, name: &str, value: &str) -> Self {
         self.parameters.retain(|(own, _)| own != name);
         self.parameters.push((name.to_owned(), value.to_owned()));
         self
     }
 
-    /// Sends no PKCE challenge.
+    /// Removes the PKCE challenge from the request.
     pub fn without_pkce(mut self) -> Self {
         self.verifier = None;
         self
     }
 
-    /// Sends the request.
+    /// Sends the request and returns the response of the server.
     ///
     /// # Errors
-    /// As the server answers.
+    /// The error of the server.
     pub async fn send(&self) -> Result<PendingAuthorization, AuthorizationError> {
         let challenge = self.challenge();
         let request = AuthorizationRequest::code(&self.client.id).redirect_uri(&self.client.redirect_uri);
@@ -87,10 +87,10 @@ impl<'a> Flow<'a> {
         self.verifier.as_ref().map(CodeChallenge::s256)
     }
 
-    /// Returns the path and query of the request, for a test of a host's own authorization route.
+    /// Returns the path and query of the request. Use it to test the authorization route of a host app.
     ///
     /// # Panics
-    /// If the server has no authorization endpoint.
+    /// The server has no authorization endpoint.
     #[must_use]
     pub fn target(&self) -> String {
         let url = self.server.endpoints().authorization.as_deref().expect("the server has an authorization endpoint");
@@ -107,20 +107,21 @@ impl<'a> Flow<'a> {
         url[Position::BeforePath..].to_owned()
     }
 
-    /// Redeems the code of a `Location` to which a host's own consent route has sent the browser, as the client does.
+    /// Redeems the code in the `Location` of a redirect, as the client does. Use it to test the consent route of a host
+    /// app.
     ///
     /// # Errors
-    /// As the server answers.
+    /// The error of the token endpoint.
     ///
     /// # Panics
-    /// It does not lead to the client's redirect URI, or has not the `state` of this request (RFC 6749 §4.1.2), the issuer
-    /// (RFC 9207 §2.4) and a code.
+    /// The location is not the redirect URI of the client, or it lacks the code, the `state` of this request (RFC 6749
+    /// §4.1.2) or the issuer (RFC 9207 §2.4).
     pub async fn redeem_location(&self, location: &str) -> Result<TokenResponse, Error> {
         let url = Url::parse(location).expect("the location is a URL");
         let expected = Url::parse(&self.client.redirect_uri).expect("the client has a redirect URI");
-        assert_eq!(url[..Position::AfterPath], expected[..Position::AfterPath], "where the browser is sent");
+        assert_eq!(url[..Position::AfterPath], expected[..Position::AfterPath], "the target of the redirect");
         let answer = |name: &str| Some(url.query_pairs().find(|(own, _)| own == name)?.1.into_owned());
-        assert_eq!(answer("error"), None, "the error that the client is told");
+        assert_eq!(answer("error"), None, "the error in the redirect");
         let state = self.parameters.iter().find(|(name, _)| name == "state").map(|(_, state)| state.clone());
         assert_eq!(answer("state"), state, "the state");
         assert_eq!(answer("iss").as_deref(), Some(self.server.issuer()), "the issuer");
@@ -128,65 +129,65 @@ impl<'a> Flow<'a> {
         redeem(self.server, self.client, &code, self.verifier.as_ref()).await
     }
 
-    /// Sends the request, which must be in order.
+    /// Sends the request, which must be valid.
     pub async fn pending(&self) -> PendingAuthorization {
         self.send().await.expect("the server accepts the request")
     }
 
-    /// Sends the request, and a user approves all of it.
+    /// Sends the request and approves it as this subject, with the requested scope.
     pub async fn approve_as(self, subject: &str) -> ApprovedFlow<'a> {
         self.approve(Approval::by(Subject::new(subject).expect("a subject"))).await
     }
 
-    /// Sends the request, and a user approves in a particular way.
+    /// Sends the request and approves it with this approval.
     pub async fn approve(self, approval: Approval) -> ApprovedFlow<'a> {
         let response = approve(self.pending().await, approval).await;
         ApprovedFlow { server: self.server, client: self.client, verifier: self.verifier, response }
     }
 }
 
-/// Approves a request as the user of the approval, who is logged in and agrees to whatever is asked.
+/// Approves a request as the user of the approval. The user is logged in, and consents if the server asks for it.
 ///
 /// # Panics
-/// The user has to log in again or to choose an account, or the request is refused.
+/// The user has to log in again or choose an account, or the request is refused.
 pub async fn approve(pending: PendingAuthorization, approval: Approval) -> AuthorizationResponse {
     match pending.interaction(Some(&approval.user)).await {
         Interaction::Consent(consent) => Some(consent.approve(approval).await),
         Interaction::Proceed(proceed) => Some(proceed.approve_with(|_| approval).await),
         _ => None,
     }
-    .expect("the user needs no other login and no other account, and nothing fails")
+    .expect("the request needs no login and no choice of account, and is not refused")
 }
 
-/// Takes a request to the consent page of a user who is logged in.
+/// Takes a request of a logged-in user to the consent page.
 ///
 /// # Panics
-/// The user is not asked for consent.
+/// The server does not ask for consent.
 pub async fn ask(pending: PendingAuthorization, user: impl Into<UserSession>) -> Consent {
     match pending.interaction(Some(&user.into())).await {
         Interaction::Consent(consent) => Some(consent),
         _ => None,
     }
-    .expect("the user is asked for consent")
+    .expect("the server asks for consent")
 }
 
 impl ApprovedFlow<'_> {
-    /// The code.
+    /// Returns the code.
     #[must_use]
     pub fn code(&self) -> &AuthorizationCode {
         self.response.code().expect("the server issued a code")
     }
 
-    /// The verifier of the challenge, if one was sent.
+    /// Returns the code verifier, if the request has a challenge.
     #[must_use]
     pub const fn verifier(&self) -> Option<&CodeVerifier> {
         self.verifier.as_ref()
     }
 
-    /// Redeems the code as the client does; again, if called again.
+    /// Redeems the code as the client does. A second call redeems it again.
     ///
     /// # Errors
-    /// As the server answers.
+    /// The error of the token endpoint.
     pub async fn redeem(&self) -> Result<TokenResponse, Error> {
         redeem(self.server, self.client, self.code(), self.verifier()).await
     }

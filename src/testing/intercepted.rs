@@ -1,6 +1,6 @@
-//! A storage whose calls go through code of a test.
+//! [`Intercepted`]: a storage whose calls go through an interceptor.
 
-/// The value of a reply, which must be of this variant.
+/// Returns the value of a reply, which must be of this variant.
 macro_rules! value_of {
     ($reply:expr, $variant:ident) => {
         match $reply {
@@ -28,9 +28,12 @@ use crate::storage::{
     RegistryError, Storage,
 };
 
-/// Decides what happens to each call of an [`Intercepted`] storage.
+/// A function that handles each call of an [`Intercepted`] storage.
 ///
-/// This one records the names of all calls and loses the answer of each redemption:
+/// It can wait before or after the call, change the arguments, run more calls of the same trait, or reply without
+/// running anything.
+///
+/// This example records the names of all calls, and loses the result of each redemption:
 /// ```
 /// use std::sync::{Arc, Mutex};
 ///
@@ -47,10 +50,10 @@ use crate::storage::{
 /// impl Interceptor for LosesRedemptions {
 ///     async fn intercept(&self, call: Call<'_>, next: Next<'_>) -> Result<Reply, StorageError> {
 ///         self.calls.lock().unwrap().push(call.method());
-///         // An error that is returned here: the call fails and nothing is done.
+///         // An error returned before this line would fail the call without running it.
 ///         let reply = next.run(call).await?;
 ///         match call {
-///             // All is done, but the caller does not learn of it.
+///             // The redemption was stored, but its caller gets an error.
 ///             Call::Redeem { .. } => Err(StorageError::unavailable("the connection broke")),
 ///             _ => Ok(reply),
 ///         }
@@ -64,21 +67,19 @@ use crate::storage::{
 /// assert_eq!(*interceptor.calls.lock().unwrap(), ["purge_expired"]);
 /// # });
 /// ```
-/// It may also wait before or after the call, run the call with other arguments, run further calls of the same trait, or answer
-/// by itself without running anything.
 ///
-/// Put `#[async_trait]` of the crate [async-trait](https://docs.rs/async-trait) on your `impl`, and write asynchronous methods with the
-/// signature that their documentation shows.
+/// Put `#[async_trait]` of the crate [async-trait](https://docs.rs/async-trait) on your `impl`, and write the methods
+/// as `async fn` with the signatures that their documentation shows.
 #[async_trait]
 pub trait Interceptor: Send + Sync {
-    /// Handles one call. `next.run(call)` passes it on to the wrapped storage.
+    /// Handles one call. `next.run(call)` passes it to the wrapped storage.
     ///
     /// ```text
     /// async fn intercept(&self, call: Call<'_>, next: Next<'_>) -> Result<Reply, StorageError>
     /// ```
     ///
     /// # Errors
-    /// The call fails with this error.
+    /// The caller of the storage gets this error.
     async fn intercept(&self, call: Call<'_>, next: Next<'_>) -> Result<Reply, StorageError>;
 }
 
@@ -89,9 +90,9 @@ impl<T: Interceptor + ?Sized> Interceptor for Arc<T> {
     }
 }
 
-/// Wraps a storage and sends each of its calls through an [`Interceptor`]. Clones share the interceptor.
+/// A wrapper of a storage that sends each call through an [`Interceptor`]. Clones share the interceptor.
 ///
-/// It implements [`Storage`], [`ClientStore`], [`ClientRegistry`] and [`EphemeralStore`] where the wrapped storage does.
+/// It implements [`Storage`], [`ClientStore`], [`ClientRegistry`] and [`EphemeralStore`] if the wrapped storage does.
 #[derive(Clone)]
 pub struct Intercepted<S> {
     inner: S,
@@ -99,7 +100,7 @@ pub struct Intercepted<S> {
 }
 
 impl<S> Intercepted<S> {
-    /// Wraps `inner`. Pass an `Arc` to keep access to the interceptor.
+    /// Wraps `inner`. Pass the interceptor in an `Arc` to keep access to it.
     pub fn new(inner: S, interceptor: impl Interceptor + 'static) -> Self {
         Self { inner, interceptor: Arc::new(interceptor) }
     }
@@ -200,41 +201,43 @@ impl Call<'_> {
     }
 }
 
-/// The value that a call returned. The variant must fit the call: if an [`Interceptor`] answers with another one, the call panics.
+/// The value that a call returned. If an [`Interceptor`] returns a variant of another method, the call panics.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Reply {
-    /// Of `revoke_access_token`, which returns nothing.
+    /// The reply of `revoke_access_token`, which returns nothing.
     Done,
-    /// Of `open_grant`.
+    /// The reply of `open_grant`.
     Opened(Opened),
-    /// Of `find_client`.
+    /// The reply of `find_client`.
     Client(Option<Arc<Client>>),
-    /// Of `find`.
+    /// The reply of `find`.
     Found(Option<Found>),
-    /// Of `redeem`.
+    /// The reply of `redeem`.
     Redeemed(RedeemOutcome),
-    /// Of `revoke_grants`: the number of grants.
+    /// The reply of `revoke_grants`: the number of grants.
     Revoked(u64),
-    /// Of `list_grants`.
+    /// The reply of `list_grants`.
     Grants(Vec<Arc<Grant>>),
-    /// Of `purge_expired` and `purge_ephemeral`: the number of rows or entries.
+    /// The reply of `purge_expired` and `purge_ephemeral`: the number of rows or entries.
     Purged(usize),
-    /// Of `list_clients`.
+    /// The reply of `list_clients`.
     Clients(Vec<Arc<Client>>),
-    /// Of `register`, `update`, `rotate_credential` and `remove`. A [`RegistryError::Storage`] is an error of the call instead.
+    /// The reply of `register`, `update`, `rotate_credential` and `remove`. For a [`RegistryError::Storage`], return
+    /// the [`StorageError`] instead.
     Registry(Result<(), RegistryError>),
-    /// Of `claim_issuer` and `rebind_issuer`. An [`IssuerError::Storage`] is an error of the call instead.
+    /// The reply of `claim_issuer` and `rebind_issuer`. For an [`IssuerError::Storage`], return the [`StorageError`]
+    /// instead.
     Issuer(Result<(), IssuerError>),
-    /// Of `insert`.
+    /// The reply of `insert`.
     Inserted(Inserted),
-    /// Of `get`.
+    /// The reply of `get`.
     Versioned(Option<Versioned>),
-    /// Of `take`: the value.
+    /// The reply of `take`: the value.
     Taken(Option<Vec<u8>>),
-    /// Of `replace`.
+    /// The reply of `replace`.
     Replaced(Option<Version>),
-    /// Of `due`.
+    /// The reply of `due`.
     Due(Vec<Due>),
 }
 
@@ -260,7 +263,7 @@ impl Reply {
     }
 }
 
-/// The wrapped storage, as an [`Interceptor`] sees it.
+/// The handle with which an [`Interceptor`] calls the wrapped storage.
 #[derive(Clone, Copy)]
 pub struct Next<'a>(Target<'a>);
 
@@ -279,10 +282,10 @@ impl fmt::Debug for Next<'_> {
 }
 
 impl Next<'_> {
-    /// Runs a call on the wrapped storage: the intercepted one, or another one of the same trait.
+    /// Runs a call on the wrapped storage: the intercepted call, or another call of the same trait.
     ///
     /// # Errors
-    /// As the wrapped storage answers.
+    /// The error of the wrapped storage.
     pub async fn run(self, call: Call<'_>) -> Result<Reply, StorageError> {
         match (self.0, call) {
             (Target::Clients(clients), Call::FindClient(id)) => clients.find_client(id).await.map(Reply::Client),

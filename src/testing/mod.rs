@@ -1,4 +1,5 @@
-//! Tests of a host: the real server over memory storage, with a clock to move and randomness that repeats.
+//! A test kit for host apps: the real server with memory storage, a clock that tests can move, and reproducible
+//! randomness.
 //!
 //! ```
 //! use grantor::testing::TestServer;
@@ -14,7 +15,7 @@
 //! # });
 //! ```
 //!
-//! Functions here panic where a test would want to stop; nothing else in the crate does.
+//! Functions of this module panic if a test makes a mistake or an expectation is not met.
 #![expect(clippy::missing_panics_doc, reason = "test support: the module says that its functions panic")]
 #![expect(clippy::expect_used, reason = "test support")]
 

@@ -1,4 +1,4 @@
-//! The server under test and its clients.
+//! [`TestServer`] and its clients and users.
 
 use std::collections::HashMap;
 use std::ops::Deref;
@@ -25,28 +25,29 @@ use crate::token::{TokenRequest, TokenResponse};
 /// The issuer of every [`TestServer`].
 pub const ISSUER: &str = "https://id.example";
 
-/// A server over memory storage. It offers the scopes `user:read`, `user:write` and `offline_access` and has no default
-/// scope. Dereferences to its [`AuthorizationServer`].
+/// A server with memory storage for tests. It offers the scopes `user:read`, `user:write` and `offline_access` and has
+/// no default scope. It derefs to its [`AuthorizationServer`].
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct TestServer {
-    /// The server itself.
+    /// The server.
     pub server: AuthorizationServer,
-    /// Its clock, to be moved.
+    /// The clock of the server.
     pub clock: TestClock,
-    /// Its randomness.
+    /// The source of randomness of the server.
     pub entropy: SeededEntropy,
-    /// Makes calls of its storage fail.
+    /// The planned faults of the server's storage calls.
     pub faults: Faults,
-    /// The same storage without faults, to look into.
+    /// The storage of the server, for direct access without faults.
     pub storage: MemoryStorage,
     /// The users of the password grant, and the status of subjects.
     pub users: TestUsers,
-    /// What has happened.
+    /// The recorded events of the server.
     pub events: RecordingObserver,
 }
 
-/// The output of a future that is never pending: building a server calls nothing but the storage, and that in memory never waits.
+/// Returns the output of a future that is never pending. Building a server only waits for its storage, and memory
+/// storage never waits.
 fn ready<T>(future: impl Future<Output = T>) -> T {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(output) => output,
@@ -54,15 +55,15 @@ fn ready<T>(future: impl Future<Output = T>) -> T {
     }
 }
 
-/// A client of a [`TestServer`], as the client itself knows it.
+/// A client of a [`TestServer`], with its credentials.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct TestClient {
-    /// Its identifier.
+    /// The identifier of the client.
     pub id: String,
-    /// Its secret, unless it is public.
+    /// The secret of the client. `None` for a public client.
     pub secret: Option<ClientSecret>,
-    /// The first of its redirect URIs; empty if it has none.
+    /// The first redirect URI of the client, or an empty text if it has none.
     pub redirect_uri: String,
 }
 
@@ -80,13 +81,13 @@ impl Deref for TestServer {
 }
 
 impl TestServer {
-    /// A server with the default policy.
+    /// Returns a server with the default policy.
     #[must_use]
     pub fn new() -> Self {
         Self::with_policy(|_| {})
     }
 
-    /// A server with a policy that differs from the default.
+    /// Returns a server with a changed policy. `change` gets the default policy.
     #[must_use]
     pub fn with_policy(change: impl FnOnce(&mut Policy)) -> Self {
         let mut policy = Policy::default();
@@ -94,10 +95,10 @@ impl TestServer {
         Self::with(|builder| builder.policy(policy))
     }
 
-    /// A server with any other setting.
+    /// Returns a server with changed settings. `change` gets the builder of a default test server.
     ///
     /// # Panics
-    /// If the settings make no sense.
+    /// The settings are invalid.
     #[must_use]
     pub fn with(change: impl FnOnce(Builder) -> Builder) -> Self {
         let (clock, entropy, storage) = (TestClock::default(), SeededEntropy::new(7), MemoryStorage::new());
@@ -111,33 +112,33 @@ impl TestServer {
             .clock(clock.clone())
             .entropy(entropy.clone())
             .observer(events.clone());
-        let server = ready(change(builder).build()).expect("the settings of a test make sense");
+        let server = ready(change(builder).build()).expect("the settings of the test are valid");
         Self { server, clock, entropy, faults, storage, users, events }
     }
 
-    /// Registers a public client for the code grant and refreshing, with every scope.
+    /// Registers a public client for the code and refresh token grants, with all scopes.
     pub async fn public_client(&self, redirect_uri: &str) -> TestClient {
         self.public_client_with(|client| self.for_users(client, redirect_uri)).await
     }
 
-    /// Registers a public client with whatever else the test wants.
+    /// Registers a public client. `change` gets a builder without grant types.
     pub async fn public_client_with(&self, change: impl FnOnce(ClientBuilder) -> ClientBuilder) -> TestClient {
         let id = format!("public-{}", self.serial().await);
         self.register(change(Client::public(&id)).build(), None).await
     }
 
-    /// Registers a native app for the code grant and refreshing, with every scope (RFC 8252).
+    /// Registers a native app (RFC 8252) for the code and refresh token grants, with all scopes.
     pub async fn native_client(&self, redirect_uri: &str) -> TestClient {
         let id = format!("native-{}", self.serial().await);
         self.register(self.for_users(Client::native(&id), redirect_uri).build(), None).await
     }
 
-    /// Registers a confidential client for the code and client credentials grants and refreshing, with every scope.
+    /// Registers a confidential client for the code, refresh token and client credentials grants, with all scopes.
     pub async fn confidential_client(&self, redirect_uri: &str) -> TestClient {
         self.confidential_client_with(|client| self.for_users(client, redirect_uri).client_credentials()).await
     }
 
-    /// Registers a confidential client with a generated secret and whatever else the test wants.
+    /// Registers a confidential client with a generated secret. `change` gets a builder without grant types.
     pub async fn confidential_client_with(&self, change: impl FnOnce(ClientBuilder) -> ClientBuilder) -> TestClient {
         let secret = ClientSecret::generate(&self.entropy).expect("seeded entropy does not fail");
         let id = format!("confidential-{}", self.serial().await);
@@ -145,31 +146,31 @@ impl TestServer {
         self.register(client.build(), Some(secret)).await
     }
 
-    /// The code grant and refreshing, with every scope that the server was built with.
+    /// Adds the code and refresh token grants and all scopes of the server.
     fn for_users(&self, client: ClientBuilder, redirect_uri: &str) -> ClientBuilder {
         let scope: Vec<_> = self.server.scopes().map(|scope| scope.token).collect();
         client.authorization_code([redirect_uri]).refresh_token().scope(scope.join(" "))
     }
 
-    /// Registers any client; `secret` is what the client will authenticate with.
+    /// Registers any client. `secret` is the secret with which the [`TestClient`] authenticates.
     pub async fn register(&self, client: Result<Client, ClientError>, secret: Option<ClientSecret>) -> TestClient {
-        let client = client.expect("the client of a test makes sense");
+        let client = client.expect("the client of the test is valid");
         let redirect_uri = client.redirect_uris().first().map_or("", |uri| uri.as_str()).to_owned();
         let id = client.id().as_str().to_owned();
-        self.storage.register(client).await.expect("the client of a test is new");
+        self.storage.register(client).await.expect("the client of the test is new");
         TestClient { id, secret, redirect_uri }
     }
 
     /// Starts an authorization request of a client, by default for `user:read` with PKCE.
-    #[must_use = "the flow does nothing before a user approves or denies"]
+    #[must_use = "a flow does nothing until it is sent or approved"]
     pub fn authorize<'a>(&'a self, client: &'a TestClient) -> Flow<'a> {
         Flow::new(self, client)
     }
 
-    /// Sends a token request on behalf of a client, with its credentials.
+    /// Sends a token request with the credentials of a client.
     ///
     /// # Errors
-    /// As the server answers.
+    /// The error of the token endpoint.
     pub async fn token_as(&self, client: &TestClient, request: TokenRequest<'_>) -> Result<TokenResponse, Error> {
         let request = match &client.secret {
             Some(secret) => request.client_secret_basic(&client.id, secret),
@@ -178,10 +179,10 @@ impl TestServer {
         self.server.token_request(&request).await
     }
 
-    /// Refreshes on behalf of a client.
+    /// Sends a refresh request with the credentials of a client.
     ///
     /// # Errors
-    /// As the server answers.
+    /// The error of the token endpoint.
     pub async fn refresh(&self, client: &TestClient, token: &RefreshToken) -> Result<TokenResponse, Error> {
         self.token_as(client, TokenRequest::refresh_token(token)).await
     }
@@ -189,7 +190,7 @@ impl TestServer {
     /// Checks an access token as a protected resource does.
     ///
     /// # Errors
-    /// As the server answers.
+    /// The error of the bearer check.
     pub async fn bearer(&self, token: &AccessToken) -> Result<Bearer, BearerError> {
         self.server.bearer_request(&BearerRequest::of(token)).await
     }
@@ -200,7 +201,7 @@ impl TestServer {
     }
 }
 
-/// Users of the password grant, by name, and the status of subjects. Clones share them.
+/// The users of the password grant, and the status of subjects. Clones share them.
 #[derive(Clone, Default)]
 pub struct TestUsers(Arc<Mutex<Users>>);
 
@@ -211,12 +212,12 @@ struct Users {
 }
 
 impl TestUsers {
-    /// Adds a user, whose subject is the name.
+    /// Adds a user. The subject of the user is the user name.
     pub fn add(&self, username: &str, password: &str) {
         self.users().passwords.insert(username.to_owned(), password.into());
     }
 
-    /// Sets the status of a subject. Every subject is active at first, whether or not it was added.
+    /// Sets the status of a subject. All subjects are active by default, even those that were not added.
     pub fn set_status(&self, subject: &str, status: SubjectStatus) {
         self.users().statuses.insert(subject.to_owned(), status);
     }

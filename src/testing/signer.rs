@@ -1,12 +1,13 @@
-//! A test suite for a host's [`Signer`].
+//! A test suite for implementations of [`Signer`].
 
 use crate::jose::{Algorithm, AwsLc, Signer, Verifier};
 
-/// The inputs that are signed. Services limit them; a token has some hundred bytes.
+/// The sizes of the signed inputs in bytes. A token has some hundred bytes, and signing services limit the size.
 const SIZES: [usize; 4] = [0, 1, 300, 4_000];
 
-/// Checks that a [`Signer`] does what a server expects of it: its public key has an identifier and an algorithm and stays the same, and
-/// its signatures are in the form of JOSE and verify, each with this key and for its own input alone. It makes eight signatures.
+/// Checks that a [`Signer`] meets the requirements of the server. Its public key must have an identifier and an
+/// algorithm and must not change. Its signatures must have the JOSE format, and must verify with the public key, each
+/// only for its own input. The check makes eight signatures.
 ///
 /// ```
 /// use grantor::jose::{Algorithm, SigningKey};
@@ -14,35 +15,37 @@ const SIZES: [usize; 4] = [0, 1, 300, 4_000];
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let signer = SigningKey::generate(Algorithm::Es256)?; // your own here
+/// let signer = SigningKey::generate(Algorithm::Es256)?; // use your implementation here
 /// assert_eq!(check_signer(&signer).await, Ok(()));
 /// # Ok(())
 /// # }
 /// ```
 ///
 /// # Errors
-/// What is wrong, in a sentence for the person who writes the signer.
+/// The text says what is wrong with the signer and what to do.
 pub async fn check_signer(signer: &dyn Signer) -> Result<(), String> {
     let key = signer.key().clone();
-    let id = key.id().ok_or("its public key has no identifier: call PublicKey::with_id")?;
+    let id = key.id().ok_or("the public key has no identifier: call PublicKey::with_id")?;
     if id.is_empty() || id.len() > 256 {
-        return Err("the identifier of its public key has not 1 to 256 bytes".to_owned());
+        return Err("the identifier of the public key is empty or longer than 256 bytes: choose another one".to_owned());
     }
-    let algorithm = key.algorithm().ok_or("its public key has no algorithm: call PublicKey::with_algorithm")?;
+    let algorithm = key.algorithm().ok_or("the public key has no algorithm: call PublicKey::with_algorithm")?;
     for size in SIZES {
         for fill in [b'a', b'b'] {
             let (input, other) = (vec![fill; size], vec![fill; size + 1]);
-            let signature =
-                signer.sign(&input).await.map_err(|error| format!("it does not sign {size} bytes: {error}"))?;
+            let signature = signer
+                .sign(&input)
+                .await
+                .map_err(|error| format!("the signer failed to sign {size} bytes: {error}"))?;
             let verifies = |input: &[u8]| AwsLc.verify(algorithm, &key, input, signature.as_bytes()).is_ok();
             if !verifies(&input) {
                 return Err(reason(algorithm, signature.as_bytes(), size));
             }
             if verifies(&other) {
-                return Err("a signature verifies for another input".to_owned());
+                return Err("a signature also verifies for another input: sign exactly the given bytes".to_owned());
             }
             if *signer.key() != key {
-                return Err("its public key has changed: give another signer for another key".to_owned());
+                return Err("the public key has changed: use a separate signer for each key".to_owned());
             }
         }
     }
@@ -56,10 +59,10 @@ fn reason(algorithm: Algorithm, signature: &[u8], size: usize) -> String {
         _ => None,
     };
     if signature.first() == Some(&0x30) && size_of_pair.is_some_and(|size| signature.len() != size) {
-        return "a signature is in the DER form: convert it by Signature::from_der".to_owned();
+        return "a signature has the DER format: convert it with Signature::from_der".to_owned();
     }
     format!(
-        "a signature of {size} bytes does not verify: is it the key that the public half belongs to, is the algorithm {algorithm}, and \
-         is the input hashed once?"
+        "a signature of {size} bytes does not verify: check that the private key belongs to the public key, that the \
+         algorithm is {algorithm}, and that the input is hashed only once"
     )
 }

@@ -137,11 +137,11 @@ async fn suite_notices_each_mistake() {
     for (mistake, expected) in [
         (Mistake::NoId, "no identifier"),
         (Mistake::NoAlgorithm, "no algorithm"),
-        (Mistake::LongId, "1 to 256"),
+        (Mistake::LongId, "longer than 256"),
         (Mistake::OtherKey, "does not verify"),
         (Mistake::SignsTwice, "does not verify"),
         (Mistake::OneAnswer, "does not verify"),
-        (Mistake::Fails, "it does not sign 300 bytes"),
+        (Mistake::Fails, "failed to sign 300 bytes"),
         (Mistake::Changes, "has changed"),
     ] {
         let error = check_signer(&Wrong::new(mistake)).await.unwrap_err();

@@ -171,14 +171,14 @@ fn calls_with_the_same_error_share_a_heading() {
         assert!(broken.cases().len() > 5, "{text}");
         for violation in broken.violations() {
             assert_eq!(violation.error.as_deref(), Some(error), "{violation:?}");
-            assert!(violation.remedy.contains("find out why first"), "{violation:?}");
+            assert!(violation.remedy.contains("find out first why"), "{violation:?}");
             assert_eq!(text.matches(violation.case).count(), 1, "{text}");
         }
         let heading = format!("\n\ncalls failed in {} cases: {error}\n", broken.cases().len());
-        let once = [error, &heading, "find out why first", "\n\n"];
+        let once = [error, &heading, "find out first why", "\n\n"];
         assert_eq!(once.map(|part| text.matches(part).count()), [1; 4], "{text}");
         assert_eq!(text.matches(&format!("    expected  {call}\n")).count(), broken.cases().len(), "{text}");
-        let remedies = ["erase the seed", "look at the grant's end", "its tokens go with it"];
+        let remedies = ["erase the seed", "check the end of the grant", "its tokens go with it"];
         assert!(!remedies.iter().any(|remedy| text.contains(remedy)), "a remedy of a case that asked nothing: {text}");
     }
 }
@@ -211,7 +211,7 @@ fn one_failed_case_is_reported_in_singular() {
     let broken = broken_by(Bug::KeepsSeeds);
     assert_eq!(broken.cases().len(), 1, "{broken}");
     let text = broken.to_string();
-    assert!(text.starts_with("the storage breaks its contract: 1 case failed, "), "{text}");
+    assert!(text.starts_with("the storage violates its contract: 1 case failed, "), "{text}");
 }
 
 #[test]
@@ -267,7 +267,7 @@ fn unreachable_storage_is_not_judged() {
     let connect = || async { Err::<MemoryStorage, _>("connection refused") };
     let broken = grantor::testing::storage_contract(|task: Task<'_>| runtime.block_on(task), connect).unwrap_err();
     assert!(broken.violations().is_empty());
-    assert_eq!(broken.to_string(), "the storage could not be judged: `connect` failed: connection refused");
+    assert_eq!(broken.to_string(), "the storage could not be tested: `connect` failed: connection refused");
 }
 
 /// Runs the suite against a model that this process and workers share.

@@ -511,7 +511,7 @@ impl Storage for Model {
                 return Ok(refused);
             }
             if !self.has(Bug::OverwritesAGrant) && state.grants.contains_key(&grant.id) {
-                return Err(StorageError::new("the grant's identifier is taken"));
+                return Err(StorageError::new("the identifier of the grant is taken"));
             }
             // Each insert is a separate transaction, and the first one that fails ends the loop.
             if self.has(Bug::OpensWithoutATransaction) {

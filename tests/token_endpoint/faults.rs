@@ -62,10 +62,10 @@ async fn storage_failure_at_any_step_issues_and_spends_nothing() {
                 t.faults.fail(step, fault);
                 let response = refused(&t, &request, status, error).await;
                 let body = String::from_utf8_lossy(response.body()).into_owned();
-                assert!(!body.contains("a test wants"), "the cause is for the observer only: {body}");
+                assert!(!body.contains("a test made"), "the cause is for the observer only: {body}");
                 assert_eq!(t.events.count("tokens_issued"), issued, "{grant_type}, step {step}");
                 let last = t.events.events().pop().unwrap();
-                assert!(last.name == "token_refused" && last.text.contains("a test wants"), "{}", last.text);
+                assert!(last.name == "token_refused" && last.text.contains("a test made"), "{}", last.text);
                 granted(&t, &request).await;
             }
         }

@@ -1,4 +1,4 @@
-//! Clause 3: an attempt that meets its own work is done.
+//! Clause 3: a repeated attempt that finds its own work succeeds.
 
 use super::given_up::MOST_POLLS;
 use super::node::{Outcome, patiently};
@@ -18,15 +18,15 @@ fn its_own_work(t: &Trial<'_>) -> Outcome {
     let (successors, late) = (t.successors(10, &of, &old), t.successors(20, &of, &old));
     t.node(0).must_redeem(&order, &successors)?;
     let before = t.node(0).row(old.hash)?;
-    // Later by the clock, after the token has expired, and with another wish for the grant's end.
+    // A later time, after the token has expired, and another end of the grant.
     let again = Redemption { at: t.at(DAY + HOUR), grant_expires_at: t.at(9 * DAY), ..order.clone() };
     for node in t.nodes() {
         for order in [&order, &again] {
             let answer = node.redeem(order, &successors)?;
-            t.expect_eq("the answer to an attempt that is repeated", &RedeemOutcome::Done, &answer);
+            t.expect_eq("the result of a repeated attempt", &RedeemOutcome::Done, &answer);
         }
         let answer = node.redeem(&t.spend(&old, 2), &late)?;
-        t.expect_eq("the answer to another attempt", &RedeemOutcome::AlreadySpent, &answer);
+        t.expect_eq("the result of another attempt", &RedeemOutcome::AlreadySpent, &answer);
     }
     t.expect_found("a token whose attempt was repeated, which must not change", &before)?;
     t.expect_eq("successors stored of the attempt that was first", &2, &t.node(1).count(&successors)?);
@@ -41,7 +41,7 @@ fn many_times_at_once(t: &Trial<'_>) -> Outcome {
         let order = t.spend(&old, base);
         let successors = t.successors(base + 10, &of, &old);
         for answer in t.race(round, RUNNERS, |_, node| node.redeem(&order, &successors))? {
-            t.expect_eq("the answer to each of them", &RedeemOutcome::Done, &answer);
+            t.expect_eq("the result of each of them", &RedeemOutcome::Done, &answer);
         }
         t.expect_eq("how many of its two successors are stored", &2, &t.node(1).count(&successors)?);
     }
@@ -55,7 +55,7 @@ fn given_up_and_repeated(t: &Trial<'_>) -> Outcome {
         let (order, successors) = (t.spend(&old, base), t.successors(base + 10, &of, &old));
         let answer = t.node(0).give_up(polls, t.node(0).storage.redeem(&order, &successors));
         let again = patiently(|| t.node(1).redeem(&order, &successors))?;
-        t.expect_eq("the answer to an attempt that was given up and is repeated", &RedeemOutcome::Done, &again);
+        t.expect_eq("the result of a repeated attempt after a cancellation", &RedeemOutcome::Done, &again);
         if answer.is_some() {
             break;
         }

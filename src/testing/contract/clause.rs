@@ -1,4 +1,4 @@
-//! The clauses of the contract, as they are numbered in [`storage`](crate::storage).
+//! The clauses of the contract, in the order of [`storage`](crate::storage).
 
 use std::fmt;
 
@@ -8,39 +8,39 @@ use std::fmt;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Clause {
-    /// What has returned is seen by every later call on every node.
+    /// Every later call on every node sees the effect of a call that has returned.
     Linearizable,
-    /// Each method is one atomic step, and `redeem` decides in its order.
+    /// Each method is one atomic step, and `redeem` decides in the documented order.
     Atomic,
-    /// An attempt that meets its own work is done.
+    /// A repeated attempt that finds its own work succeeds.
     AmbiguousCommits,
-    /// A step that was given up or interrupted is whole or absent.
+    /// A step that was cancelled or interrupted happened completely or not at all.
     Crashes,
-    /// Spent tokens stay as long as their grant does.
+    /// Spent tokens stay as long as their grant is live.
     Evidence,
-    /// A storage goes by the time it is given.
+    /// A storage uses only the times that it is given.
     NoClock,
-    /// Nothing of a revoked grant works, and a selector means what it says.
+    /// No token of a revoked grant works, and a selector covers exactly the selected grants.
     RevocationIsFinal,
-    /// Records come back as they went in.
+    /// Records are returned unchanged.
     OpaqueRecords,
-    /// What a [`ClientRegistry`](crate::ClientRegistry) promises, for storages that are one.
+    /// The rules for a storage that is a [`ClientRegistry`](crate::ClientRegistry).
     Clients,
-    /// What an [`EphemeralStore`](crate::EphemeralStore) promises, for storages that are one.
+    /// The rules for a storage that is an [`EphemeralStore`](crate::EphemeralStore).
     Ephemeral,
     /// A storage belongs to one issuer.
     Issuer,
 }
 
 impl Clause {
-    /// Its number in the contract: 1 to 11.
+    /// Returns its number in the contract, from 1 to 11.
     #[must_use]
     pub const fn number(self) -> u8 {
-        // Declared in the order of the contract.
+        // The variants are in the order of the contract.
         self as u8 + 1
     }
 
-    /// Its title in the contract.
+    /// Returns its title in the contract.
     #[must_use]
     pub const fn title(self) -> &'static str {
         match self {

@@ -1,4 +1,4 @@
-//! Clause 9: what a storage promises that keeps clients, too.
+//! Clause 9: the rules for a storage that is a [`ClientRegistry`].
 
 use std::sync::Arc;
 
@@ -33,7 +33,7 @@ impl Trial<'_> {
         self.node(0).done("register", self.registry(0).register(client))
     }
 
-    /// The client as some node has it.
+    /// Returns the client as a node finds it.
     fn known(&self, node: usize, id: &str) -> Outcome<Option<Client>> {
         let found = self.node(0).done("find_client", self.registry(node).find_client(id))?;
         Ok(found.map(|client| (*client).clone()))
@@ -43,7 +43,7 @@ impl Trial<'_> {
         for node in 0..self.setup.registries.len() {
             match self.known(node, expected.id().as_str())? {
                 Some(found) => self.expect_eq_records(what, &expected.clone().into_parts(), &found.into_parts()),
-                None => self.report(format!("{what} is found on every node"), "one does not find it"),
+                None => self.report(format!("{what} is found on every node"), "one node does not find it"),
             }
         }
         Ok(())
@@ -57,7 +57,7 @@ impl Trial<'_> {
         Ok(())
     }
 
-    /// A call that must be refused for a reason.
+    /// Checks that a call is refused with the expected error.
     fn expect_refused(
         &self,
         expected: &str,
@@ -111,10 +111,10 @@ fn comes_back(t: &Trial<'_>) -> Outcome {
     for client in [t.public("app"), built(full)] {
         t.known_nowhere("a client that was never registered", client.id().as_str())?;
         t.register(client.clone())?;
-        t.known_everywhere("a client that was registered", &client)?;
+        t.known_everywhere("a registered client", &client)?;
         let updated = built(Client::confidential(client.id().as_str(), secret.clone()).client_credentials());
         t.node(0).done("update", t.registry(1).update(updated.clone(), client.version()))?;
-        t.known_everywhere("a client that was updated", &updated)?;
+        t.known_everywhere("an updated client", &updated)?;
     }
     Ok(())
 }
@@ -126,8 +126,8 @@ fn registered_once(t: &Trial<'_>) -> Outcome {
     t.expect_refused("a second registration is Taken", is_taken, t.registry(1).register(impostor));
     t.known_everywhere("the first registration", &first)?;
     let update = t.registry(1).update(t.public("nobody"), first.version());
-    t.expect_refused("an update of a client that is not there is Unknown", is_unknown, update);
-    t.known_nowhere("a client of which there was only an update", t.client("nobody").as_str())
+    t.expect_refused("an update of a client that does not exist is Unknown", is_unknown, update);
+    t.known_nowhere("a client that was never registered, only updated", t.client("nobody").as_str())
 }
 
 fn one_registration(t: &Trial<'_>) -> Outcome {
@@ -140,11 +140,11 @@ fn one_registration(t: &Trial<'_>) -> Outcome {
         let results =
             t.race(round, RUNNERS, |runner, node| Ok(node.run(t.registry(runner).register(client(runner)))))?;
         let won: Vec<_> = (0..).zip(&results).filter(|(_, result)| result.is_ok()).map(|(runner, _)| runner).collect();
-        t.expect_eq("how many registrations succeed", &1, &won.len());
+        t.expect_eq("the number of successful registrations", &1, &won.len());
         let taken = results.iter().filter(|result| result.as_ref().is_err_and(is_taken)).count();
-        t.expect_eq("how many are told that it is Taken", &(RUNNERS - 1), &taken);
+        t.expect_eq("the number of registrations that get Taken", &(RUNNERS - 1), &taken);
         if let [winner] = won[..] {
-            t.known_everywhere("the client that was registered", &client(winner))?;
+            t.known_everywhere("the registered client", &client(winner))?;
         }
     }
     Ok(())
@@ -160,7 +160,7 @@ fn updated_from_stored_version(t: &Trial<'_>) -> Outcome {
     t.expect_refused("an update from an older version is a Conflict", is_conflict, stale);
     t.known_everywhere("a client whose update was refused", &second)?;
     t.node(0).done("update", t.registry(2).update(third.clone(), second.version()))?;
-    t.known_everywhere("a client that was updated", &third)?;
+    t.known_everywhere("an updated client", &third)?;
     let other = t.client("other");
     let secret = || ClientCredential::secret(&ClientSecret::new("s3cr3t"));
     let confidential = built(Client::confidential(other.as_str(), secret()).client_credentials());
@@ -184,18 +184,18 @@ fn one_update(t: &Trial<'_>) -> Outcome {
             Ok(node.run(t.registry(runner).update(client(runner), before.version())))
         })?;
         let won: Vec<_> = (0..).zip(&results).filter(|(_, result)| result.is_ok()).map(|(runner, _)| runner).collect();
-        t.expect_eq("how many updates succeed", &1, &won.len());
+        t.expect_eq("the number of successful updates", &1, &won.len());
         let refused = results.iter().filter(|result| result.as_ref().is_err_and(is_conflict)).count();
-        t.expect_eq("how many are told that it is a Conflict", &(RUNNERS - 1), &refused);
+        t.expect_eq("the number of updates that get Conflict", &(RUNNERS - 1), &refused);
         if let [winner] = won[..] {
-            t.known_everywhere("the client that was updated", &client(winner))?;
+            t.known_everywhere("the updated client", &client(winner))?;
         }
     }
     Ok(())
 }
 
 fn listed_in_order(t: &Trial<'_>) -> Outcome {
-    // The first characters keep them together and apart from those of other cases.
+    // The common prefix keeps them together in the list, and apart from the clients of other cases.
     let id = |name: &str| ClientId::new(format!("!{}!{name}", t.number)).expect("a good client identifier");
     let mut ids = ["a", "B", "b", "_", "%", "a ", "a'b", "aa", "\\", "~", "10", "9", " "].map(id);
     for id in &ids {
@@ -204,23 +204,23 @@ fn listed_in_order(t: &Trial<'_>) -> Outcome {
     ids.sort_unstable();
     for id in &ids {
         let found = t.known(1, id.as_str())?.map(|client| client.id().clone());
-        t.expect_eq("the client that is found by an identifier", &Some(id.clone()), &found);
+        t.expect_eq("the client with this identifier", &Some(id.clone()), &found);
     }
     let [nearly, begin, pattern] = ["A", "", "a%"].map(id);
     for id in [nearly.as_str(), begin.as_str(), pattern.as_str(), &"x".repeat(255), "~"] {
-        t.known_nowhere("a client that only looks like one that was registered", id)?;
+        t.known_nowhere("a client with an identifier that is similar to a registered one", id)?;
     }
     for limit in [1, 2, 5, 100] {
         let listed = t.paged(limit, |last: Option<&Arc<Client>>| {
             let after = last.map_or(&begin, |last| last.id());
             t.node(0).done("list_clients", t.registry(1).list_clients(Some(after), limit))
         })?;
-        // Clients of other cases come behind.
+        // Clients of other cases follow.
         let listed: Vec<_> = listed.iter().take(ids.len()).map(|client| client.id().clone()).collect();
         t.expect_eq_lists(&format!("the clients in pages of {limit}"), &ids, &listed);
     }
     let none = t.node(0).done("list_clients", t.registry(1).list_clients(None, 0))?;
-    t.expect_eq("clients on a page of none", &0, &none.len());
+    t.expect_eq("the number of clients on a page with the limit 0", &0, &none.len());
     Ok(())
 }
 
@@ -240,8 +240,8 @@ fn rotated(t: &Trial<'_>) -> Outcome {
     );
     t.known_everywhere("the public client", &t.public("app"))?;
     let of_nobody = t.registry(1).rotate_credential(&nobody, new(), t.at(HOUR));
-    t.expect_refused("a client that is not there is Unknown", is_unknown, of_nobody);
-    // Credentials that end sooner than the others are to end keep their end.
+    t.expect_refused("a client that does not exist is Unknown", is_unknown, of_nobody);
+    // Credentials that already end earlier keep their end.
     let [first, rest @ ..] =
         [new(), new().expiring(t.at(SECOND)), new().expiring(t.at(DAY)), ClientCredential::opaque()];
     let client = Client::confidential(web.as_str(), first).client_credentials();
@@ -250,7 +250,7 @@ fn rotated(t: &Trial<'_>) -> Outcome {
     t.node(0).done("rotate_credential", rotation)?;
     let expected = [HOUR, SECOND, HOUR, HOUR, 9 * DAY].map(|end| Some(t.at(end)));
     let found = t.known(2, web.as_str())?;
-    t.expect_eq_lists("when the credentials end", &expected, &found.as_ref().map(ends).unwrap_or_default());
+    t.expect_eq_lists("the ends of the credentials", &expected, &found.as_ref().map(ends).unwrap_or_default());
     Ok(())
 }
 
@@ -262,12 +262,12 @@ fn rotated_at_once(t: &Trial<'_>) -> Outcome {
         let end = |runner: usize| t.at(HOUR + SECOND * u32::try_from(runner).unwrap_or_default());
         t.race(round, RUNNERS, |runner, node| {
             let rotation = t.registry(runner).rotate_credential(&id, new().expiring(end(runner)), t.at(DAY));
-            node.done("rotate_credential, many times at once,", rotation)
+            node.done("rotate_credential in a race", rotation)
         })?;
         let mut found = t.known(1, id.as_str())?.as_ref().map(ends).unwrap_or_default();
         found.sort_unstable();
         let expected: Vec<_> = std::iter::once(t.at(SECOND)).chain((0..RUNNERS).map(end)).map(Some).collect();
-        t.expect_eq_lists("when the credentials end", &expected, &found);
+        t.expect_eq_lists("the ends of the credentials", &expected, &found);
     }
     Ok(())
 }
@@ -282,15 +282,15 @@ fn removed(t: &Trial<'_>) -> Outcome {
     }
     for at in [SECOND, HOUR] {
         t.node(0).done("remove", t.registry(1).remove(&t.client("app"), t.at(at)))?;
-        t.known_nowhere("a client that was removed", t.client("app").as_str())?;
+        t.known_nowhere("a removed client", t.client("app").as_str())?;
         t.known_everywhere("a client that was not removed", &t.public("other"))?;
-        // To remove it again is no error, and there is nothing left to do.
+        // A second removal is no error and does nothing.
         if at == HOUR {
             break;
         }
         for (number, expected) in [(1, Some(t.at(SECOND))), (2, None), (3, Some(t.at(SECOND)))] {
             let revoked = t.node(1).row(t.hash(number))?.1.revoked_at;
-            t.expect_eq(&format!("when grant {number} was revoked"), &expected, &revoked);
+            t.expect_eq(&format!("the revoked_at of grant {number}"), &expected, &revoked);
         }
     }
     Ok(())

@@ -1,11 +1,11 @@
-//! Where two lists or two records differ, in words short enough to be read.
+//! Short descriptions of the differences between two lists or two records.
 
 use std::fmt::Debug;
 
 use serde::Serialize;
 use serde_json::Value;
 
-/// How long two lists are, and the first position (from 1 on) at which they differ: in words about the one and the other.
+/// Describes the lengths of two lists and the first position, counted from 1, at which they differ.
 pub(super) fn first_difference<T: PartialEq + Debug>(expected: &[T], observed: &[T]) -> Option<(String, String)> {
     let longest = expected.len().max(observed.len());
     let place = (0..longest).find(|place| expected.get(*place) != observed.get(*place))?;
@@ -16,7 +16,7 @@ pub(super) fn first_difference<T: PartialEq + Debug>(expected: &[T], observed: &
     Some((words(expected), words(observed)))
 }
 
-/// The members of two records that differ: the path of each, and its values.
+/// Returns the members in which two records differ: the path and both values.
 pub(super) fn of_records(expected: &impl Serialize, observed: &impl Serialize) -> Vec<(String, String, String)> {
     let as_value = |result: serde_json::Result<Value>| result.unwrap_or_default();
     let (expected, observed) = (as_value(serde_json::to_value(expected)), as_value(serde_json::to_value(observed)));

@@ -1,4 +1,4 @@
-//! Clauses 2, 5 and 7: grants that were derived from others.
+//! Clauses 2, 5 and 7: derived grants.
 
 use super::given_up::MOST_POLLS;
 use super::node::{Failure, Node, Outcome, patiently};
@@ -26,7 +26,7 @@ pub(super) const REVOCATION: &[Named] = &[
 ];
 
 impl Trial<'_> {
-    /// A child of a grant, of another user and client.
+    /// Returns a child of a grant, with another user and client.
     fn child(&self, number: u64, parent: &Grant) -> Grant {
         let (subject, client_id) = (Some(self.subject("bob")), self.client("other"));
         Grant { subject, client_id, parent_grant: Some(parent.id), ..self.grant(number) }
@@ -51,7 +51,7 @@ fn opened_under_a_live_parent(t: &Trial<'_>) -> Outcome {
     }
     t.node(0).revoke(&GrantSelector::Id(revoked.id), t.at(2 * HOUR))?;
     let never_stored = t.grant(4);
-    // The parent is judged by the time at which its child is opened.
+    // The state of the parent depends on the time at which its child is opened.
     for (number, parent, opened_at, expected) in [
         (10, &root, t.at(HOUR), Opened::Done),
         (11, &root, t.at(DAY - TICK), Opened::Done),
@@ -63,15 +63,15 @@ fn opened_under_a_live_parent(t: &Trial<'_>) -> Outcome {
         (17, &never_stored, t.at(HOUR), Opened::ParentDead),
     ] {
         let of = Grant { opened_at, last_used_at: opened_at, ..t.child(number, parent) };
-        t.expect_eq("what opening a child returns", &expected, &opened(t.node(1), t, number, &of)?);
+        t.expect_eq("the result of opening a child", &expected, &opened(t.node(1), t, number, &of)?);
         match t.node(2).find(t.hash(number))? {
-            None => t.expect(expected == Opened::ParentDead, "a child that was opened is stored", "it is not"),
+            None => t.expect(expected == Opened::ParentDead, "an opened child is stored", "it is not"),
             Some((_, row)) => {
                 t.expect(expected == Opened::Done, "nothing of a refused child is stored", "it is");
                 t.expect_eq_records("the child", &of, &*row);
             }
         }
-        // Nothing of it is taken, either.
+        // Its identifiers must still be free.
         if expected == Opened::ParentDead {
             t.open_with_token(number, &Grant { parent_grant: None, ..of })?;
         }
@@ -102,7 +102,7 @@ fn descendants(t: &Trial<'_>) -> Outcome {
             1 => GrantSelector::Subject(subject),
             _ => GrantSelector::Client(root.client_id.clone()),
         };
-        // Two children, one of them revoked by itself, and below each a grandchild and its child.
+        // Two children, one of them revoked before. Each has a grandchild and its child.
         let mut below = Vec::new();
         for child in [base + 10, base + 20] {
             let mut parent = root.clone();
@@ -115,30 +115,30 @@ fn descendants(t: &Trial<'_>) -> Outcome {
         let lone = t.child(base + 30, &root);
         t.open_with_token(base + 30, &lone)?;
         t.node(1).revoke(&GrantSelector::Id(lone.id), t.at(SECOND))?;
-        // A family of its own, and a grant of the same user and client as the children.
+        // Another chain of grants, and a grant with the same user and client as the children.
         chain(t, base + 40, 3)?;
         t.open_with_token(base + 50, &Grant { parent_grant: None, ..t.child(base + 50, &root) })?;
 
         t.expect_eq(&format!("grants revoked by {which:?}"), &7, &t.node(0).revoke(&which, t.at(HOUR))?);
-        t.expect_eq("grants revoked by it for the second time", &0, &t.node(1).revoke(&which, t.at(2 * HOUR))?);
+        t.expect_eq("grants revoked by a repeated call", &0, &t.node(1).revoke(&which, t.at(2 * HOUR))?);
         for number in below {
             let (token, grant) = t.node(2).row(t.hash(number))?;
-            t.expect_eq("when a descendant was revoked", &Some(t.at(HOUR)), &grant.revoked_at);
+            t.expect_eq("the revoked_at of a descendant", &Some(t.at(HOUR)), &grant.revoked_at);
             let late = t.node(1).redeem(&t.spend(&token, number), &[])?;
-            t.expect_eq("what becomes of its token", &RedeemOutcome::Dead, &late);
+            t.expect_eq("the result of a redemption of its token", &RedeemOutcome::Dead, &late);
         }
         let by_itself = t.node(2).row(t.hash(base + 30))?.1.revoked_at;
-        t.expect_eq("when a child was revoked that was revoked before", &Some(t.at(SECOND)), &by_itself);
+        t.expect_eq("the revoked_at of a child that was revoked before", &Some(t.at(SECOND)), &by_itself);
         for number in [base + 40, base + 41, base + 42, base + 50] {
-            t.expect_eq("when a stranger was revoked", &None, &t.node(2).row(t.hash(number))?.1.revoked_at);
+            t.expect_eq("the revoked_at of an unrelated grant", &None, &t.node(2).row(t.hash(number))?.1.revoked_at);
         }
-        // Below the parent nothing of it is touched.
+        // Revoking a grant in the middle must not revoke its parent.
         t.expect_eq(
-            "grants revoked below a parent",
+            "grants revoked in the middle of a chain",
             &2,
             &t.node(0).revoke(&GrantSelector::Id(t.grant_id(base + 41)), t.at(HOUR))?,
         );
-        t.expect_eq("when that parent's parent was revoked", &None, &t.node(2).row(t.hash(base + 40))?.1.revoked_at);
+        t.expect_eq("the revoked_at of the parent", &None, &t.node(2).row(t.hash(base + 40))?.1.revoked_at);
     }
     Ok(())
 }
@@ -156,7 +156,7 @@ fn a_large_family(t: &Trial<'_>) -> Outcome {
     for number in 1..=CHILDREN {
         alive += u64::from(t.node(1).row(t.hash(number))?.1.revoked_at.is_none());
     }
-    t.expect_eq("grants of a large family that are alive after it was revoked", &0, &alive);
+    t.expect_eq("live grants of a large family after its revocation", &0, &alive);
     Ok(())
 }
 
@@ -168,15 +168,11 @@ fn revoked_by_many(t: &Trial<'_>) -> Outcome {
             let count = node.revoke(&GrantSelector::Id(family[0].id), t.at(HOUR))?;
             for number in base..base + 4 {
                 let revoked = node.row(t.hash(number))?.1.revoked_at;
-                t.expect_eq(
-                    "when a grant of the family was revoked, once a call returned",
-                    &Some(t.at(HOUR)),
-                    &revoked,
-                );
+                t.expect_eq("the revoked_at of a descendant after a call returned", &Some(t.at(HOUR)), &revoked);
             }
             Ok(count)
         })?;
-        t.expect_eq("grants of a family that many revoked, added up", &4, &counts.iter().sum::<u64>());
+        t.expect_eq("the total number of grants that the calls revoked", &4, &counts.iter().sum::<u64>());
     }
     Ok(())
 }
@@ -190,7 +186,7 @@ fn given_up(t: &Trial<'_>) -> Outcome {
         patiently(|| t.node(1).revoke(&which, t.at(HOUR)))?;
         for number in base..base + 4 {
             let revoked = t.node(2).row(t.hash(number))?.1.revoked_at;
-            t.expect_eq("when a grant of the family was revoked", &Some(t.at(HOUR)), &revoked);
+            t.expect_eq("the revoked_at of a descendant", &Some(t.at(HOUR)), &revoked);
         }
         if first.is_some() {
             break;
@@ -199,10 +195,10 @@ fn given_up(t: &Trial<'_>) -> Outcome {
     Ok(())
 }
 
-/// How many children a runner opens if the revocation is late.
+/// The maximum number of children that a runner opens before the revocation.
 const MOST_CHILDREN: u64 = 50;
 
-/// Half of the runners open children of the root, the others grandchildren below a child of their own.
+/// Half of the runners open children of the root, the others open grandchildren.
 fn opened_while_revoked(t: &Trial<'_>) -> Outcome {
     for round in t.rounds(10) {
         let base = round * 10_000;
@@ -227,19 +223,19 @@ fn opened_while_revoked(t: &Trial<'_>) -> Outcome {
                 }
                 return Ok(MOST_CHILDREN);
             }
-            // Waits until the first child is stored, or for a while.
+            // Waits for the first child, but not forever.
             for _ in 0..1_000 {
                 if node.has(t.hash(first(1)))? {
                     break;
                 }
             }
             node.revoke(&GrantSelector::Id(root.id), t.at(HOUR))?;
-            // Whatever is there by now is dead.
+            // All stored descendants must be dead now.
             for runner in 1..RUNNERS {
                 for number in first(runner)..first(runner) + MOST_CHILDREN {
                     let Some((_, grant)) = node.find(t.hash(number))? else { break };
                     t.expect_eq(
-                        "when a descendant was revoked, once that returned",
+                        "the revoked_at of a descendant after the revocation returned",
                         &Some(t.at(HOUR)),
                         &grant.revoked_at,
                     );
@@ -250,7 +246,7 @@ fn opened_while_revoked(t: &Trial<'_>) -> Outcome {
         for (runner, count) in counts.into_iter().enumerate().skip(1) {
             for number in first(runner)..first(runner) + count {
                 let revoked = t.node(1).row(t.hash(number))?.1.revoked_at;
-                t.expect_eq("when a descendant was revoked, in the end", &Some(t.at(HOUR)), &revoked);
+                t.expect_eq("the revoked_at of a descendant at the end", &Some(t.at(HOUR)), &revoked);
             }
             let is_stored = t.node(2).has(t.hash(first(runner) + count))?;
             t.expect(count == MOST_CHILDREN || !is_stored, "nothing of a refused child is stored", "it is");
@@ -261,7 +257,7 @@ fn opened_while_revoked(t: &Trial<'_>) -> Outcome {
 
 fn an_ended_parent(t: &Trial<'_>) -> Outcome {
     t.clean_up()?;
-    // With a limit that leaves a part of the parent, and with one that does not.
+    // The first limit leaves a part of the parent, the second does not.
     for (base, limit) in [(0, 1), (100, 1_000)] {
         let parent = Grant { expires_at: t.at(HOUR), ..t.grant(base) };
         let tokens: Vec<_> = (base..base + 5).map(|number| t.refresh(number, &parent)).collect();
@@ -270,11 +266,11 @@ fn an_ended_parent(t: &Trial<'_>) -> Outcome {
         t.open_with_token(base + 10, &child)?;
         t.node(0).purge(t.at(2 * HOUR), limit)?;
         t.node(1).purge_all(t.at(2 * HOUR), 3)?;
-        t.expect_eq("tokens left of a parent that has ended", &0, &t.node(1).count(&tokens)?);
+        t.expect_eq("the tokens left of a parent that has ended", &0, &t.node(1).count(&tokens)?);
         let (token, grant) = t.node(1).row(t.hash(base + 10))?;
         t.expect_eq_records("the child of a parent that has ended", &child, &*grant);
         let answer = t.node(2).redeem(&t.spend(&token, base), &[])?;
-        t.expect_eq("what becomes of its token", &RedeemOutcome::Done, &answer);
+        t.expect_eq("the result of a redemption of its token", &RedeemOutcome::Done, &answer);
     }
     Ok(())
 }
@@ -288,25 +284,25 @@ fn a_revoked_parent(t: &Trial<'_>) -> Outcome {
         for number in base + 1..base + 4 {
             t.open_with_token(number, &t.child(number, &parent))?;
         }
-        // A child whose tokens were purged, and its own child.
+        // A child whose tokens were purged, and its child.
         let leaf = t.child(base + 4, &parent);
         t.node(0).open(&leaf, &[])?;
         t.open_with_token(base + 5, &t.child(base + 5, &leaf))?;
         let limit = if polls.is_multiple_of(2) { 2 } else { 1_000 };
         let which = GrantSelector::Id(parent.id);
         let revocation = t.node(0).give_up(polls, t.node(0).storage.revoke_grants(&which, t.at(HOUR)));
-        // What was given up may still be under way, and a purge steps round the rows that it works on.
+        // The cancelled call may still be running, and a purge may skip the rows that it uses.
         patiently(|| {
             t.node(1).purge_all(t.at(2 * HOUR), limit)?;
             if t.node(2).has(t.hash(base))? && t.node(2).row(t.hash(base))?.1.revoked_at.is_some() {
-                return Err(Failure::new("a parent that was revoked is purged", "it is not"));
+                return Err(Failure::new("a revoked parent is purged", "it is not"));
             }
             Ok(())
         })?;
         let is_gone = !t.node(2).has(t.hash(base))?;
         for number in base + 1..base + 6 {
             let lives = t.node(2).find(t.hash(number))?.is_some_and(|(_, grant)| grant.revoked_at.is_none());
-            t.expect(!is_gone || !lives, "no descendant of a revoked parent lives when that is purged", "one does");
+            t.expect(!is_gone || !lives, "no descendant of a purged revoked parent is live", "one is");
         }
         patiently(|| t.node(1).revoke(&which, t.at(HOUR)))?;
         t.node(1).purge_all(t.at(2 * DAY), 1_000)?;

@@ -1,4 +1,4 @@
-//! Clause 6: the time is what the caller says, in the past as in the future, to the microsecond.
+//! Clause 6: a storage uses the time of the caller, in the past and in the future, to the microsecond.
 
 use std::sync::Arc;
 
@@ -17,19 +17,19 @@ pub(super) const CASES: &[Named] = &[
     ("a token can be found at any time", finds),
 ];
 
-/// Long before and long after the suite runs.
+/// Returns times long before and long after the suite runs.
 fn ages(t: &Trial<'_>) -> [OffsetDateTime; 3] {
     [OffsetDateTime::UNIX_EPOCH + DAY, OffsetDateTime::UNIX_EPOCH + Duration::days(11_000), t.at(DAY)]
 }
 
-/// A grant that was opened at `start` and ends a day later.
+/// Returns a grant that is opened at `start` and ends a day later.
 fn grant_of(t: &Trial<'_>, number: u64, start: OffsetDateTime) -> Grant {
     Grant { opened_at: start, last_used_at: start, expires_at: start + DAY, ..t.grant(number) }
 }
 
 fn redemptions(t: &Trial<'_>) -> Outcome {
     use RedeemOutcome::{AlreadySpent, Dead, Done};
-    // When the token expires, when the grant ends, and whether it is spent.
+    // The expiry of the token, the end of the grant, and whether the token is spent.
     let rows = [
         ("a token that expires in a moment", SECOND + TICK, DAY, false, Done),
         ("a token that expires now", SECOND, DAY, false, Dead),
@@ -51,7 +51,7 @@ fn redemptions(t: &Trial<'_>) -> Outcome {
                 let (at, grant_expires_at) = (start + SECOND, start + 2 * DAY);
                 let order = Redemption { at, grant_expires_at, consume, seed: None, ..t.spend(&token, number) };
                 t.expect_eq(
-                    &format!("the answer about {what}, in {}", start.date()),
+                    &format!("the result for {what}, in {}", start.date()),
                     &expected,
                     &t.node(1).redeem(&order, &[])?,
                 );
@@ -104,7 +104,7 @@ fn finds(t: &Trial<'_>) -> Outcome {
         let of = grant_of(t, number, start);
         let token = StoredToken { expires_at: start + HOUR, ..t.access(number, &of) };
         t.node(0).open(&of, std::slice::from_ref(&token))?;
-        let what = format!("a token of {} is found, although it has long expired or is of the future", start.date());
+        let what = format!("a token of {} is found, even if it has long expired or is from the future", start.date());
         t.expect(t.node(1).has(token.hash)?, &what, "it is not there");
     }
     Ok(())

@@ -1,9 +1,9 @@
-//! Clause 4: calls that are given up half-way, as happens to every server whose clients hang up.
+//! Clause 4: cancelled calls, as they happen when clients close their connections.
 //!
-//! A call is polled n times and dropped, for every n until it completes. What it began may still be under way in a
-//! database: a commit that was sent, a rollback that waits for its connection. So no case waits for a certain time.
-//! Instead the rows are read in an order in which an atomic step can't look half done, whenever it happens; and then the
-//! same token is wanted by another attempt, whose answer the storage can't give before it knows what became of the first.
+//! A call is polled n times and dropped, for every n until it completes. The database may still be working on it: a
+//! commit may be on its way, or a rollback may wait for its connection. So the cases do not wait for a certain time.
+//! They read the rows in an order in which an atomic step never looks half done. Then another attempt redeems the same
+//! token. The storage can't reply to it before the outcome of the first attempt is decided.
 
 use super::node::{Failure, Node, Outcome, patient_row, patiently};
 use super::records::{DAY, HOUR, SECOND};
@@ -11,7 +11,7 @@ use super::trial::{Named, Trial};
 use crate::record::{Grant, StoredToken};
 use crate::storage::{GrantSelector, Opened, RedeemOutcome, Redemption};
 
-/// After how many polls the suite gives up giving up.
+/// The maximum number of polls after which a call is cancelled.
 pub(super) const MOST_POLLS: usize = 40;
 
 pub(super) const CASES: &[Named] = &[
@@ -20,8 +20,8 @@ pub(super) const CASES: &[Named] = &[
     ("a revocation or purge cancelled at any await is complete when repeated", revocations_and_purges),
 ];
 
-/// Whether a token is spent by this attempt together with all its successors (`true`), or none of it (`false`). An error if it
-/// is anything between. A step that happens while this reads is seen in the end, because it reads the token once more.
+/// Returns `true` if this attempt has spent the token and stored all successors, and `false` if it has done nothing.
+/// Fails if it was done in part. It reads the token twice, so that it also sees a step that happens meanwhile.
 pub(super) fn is_whole(node: Node<'_>, order: &Redemption, successors: &[StoredToken]) -> Outcome<bool> {
     let is_spent = || -> Outcome<bool> {
         let spent = patient_row(node, order.token)?.0.spent.clone();
@@ -55,25 +55,25 @@ fn redemptions(t: &Trial<'_>) -> Outcome {
         let answer = t.node(0).give_up(polls, t.node(0).storage.redeem(&order, &successors));
         is_whole(t.node(1), &order, &successors)?;
 
-        // From here on it is decided.
+        // After this call, the outcome of the first attempt is decided.
         let second = patiently(|| t.node(2).redeem(&other.0, &other.1))?;
         let is_first = is_whole(t.node(1), &order, &successors)?;
         let is_second = is_whole(t.node(0), &other.0, &other.1)?;
         let expected = if is_first { RedeemOutcome::AlreadySpent } else { RedeemOutcome::Done };
-        t.expect_eq("the answer to an attempt after one that was given up and may have happened", &expected, &second);
-        t.expect_eq("whether that attempt happened, if the one before it did or did not", &!is_first, &is_second);
+        t.expect_eq("the result of an attempt after a cancelled one that may have happened", &expected, &second);
+        t.expect_eq("whether exactly one of the two attempts happened", &!is_first, &is_second);
         if let Some(answer) = answer {
             let answer = answer.map_err(|error| Failure::failed("redeem", &error))?;
             let is_done = answer == RedeemOutcome::Done;
-            t.expect(is_done && is_first, "a redemption that completed is Done, and stays", "it is not");
+            t.expect(is_done && is_first, "a completed redemption is Done and stays", "it is not");
             break;
         }
     }
     Ok(())
 }
 
-/// Whether all tokens of a grant are stored (`true`), or none (`false`). An error if it is anything between. An opening that
-/// happens while this counts has happened at the second look.
+/// Returns `true` if all tokens of a grant are stored, and `false` if none is. Fails if only some are. It counts twice,
+/// so that it also sees an opening that happens meanwhile.
 fn is_open(node: Node<'_>, tokens: &[StoredToken]) -> Outcome<bool> {
     let stored = || patiently(|| node.count(tokens));
     let found = if stored()? == 0 { 0 } else { stored()? };
@@ -84,12 +84,12 @@ fn is_open(node: Node<'_>, tokens: &[StoredToken]) -> Outcome<bool> {
     Err(Failure::new(expected, format!("{found} are stored")))
 }
 
-/// Opens a grant, however often it takes: an error says that it is open, or that the storage is busy with an earlier try.
+/// Opens a grant and retries on errors. An error may mean that an earlier attempt has opened it or is still running.
 pub(super) fn open_patiently(node: Node<'_>, witness: Node<'_>, of: &Grant, tokens: &[StoredToken]) -> Outcome {
     patiently(|| {
         let Err(error) = node.try_open(of, tokens) else { return Ok(Ok(())) };
         match is_open(witness, tokens) {
-            Ok(false) => Err(Failure::failed("open_grant, tried over and over for half a minute,", &error)),
+            Ok(false) => Err(Failure::failed("open_grant, retried for half a minute,", &error)),
             other => Ok(other.map(drop)),
         }
     })?
@@ -104,10 +104,10 @@ fn openings(t: &Trial<'_>) -> Outcome {
         let answer = t.node(0).give_up(polls, t.node(0).storage.open_grant(&grant, &tokens));
         is_open(t.node(1), &tokens)?;
         open_patiently(t.node(2), t.node(3), &of, &tokens)?;
-        t.expect(is_open(t.node(1), &tokens)?, "a grant that was opened has all its tokens", "it has none");
+        t.expect(is_open(t.node(1), &tokens)?, "an opened grant has all its tokens", "it has none");
         if let Some(answer) = answer {
-            let opened = answer.map_err(|error| Failure::failed("open_grant that was not given up", &error))?;
-            t.expect_eq("what it returned", &Opened::Done, &opened);
+            let opened = answer.map_err(|error| Failure::failed("open_grant that was not cancelled", &error))?;
+            t.expect_eq("its result", &Opened::Done, &opened);
             break;
         }
     }
@@ -128,19 +128,19 @@ fn revocations_and_purges(t: &Trial<'_>) -> Outcome {
         let one = t.node(0).give_up(polls, storage.revoke_access_token(&access.hash, t.at(SECOND)));
         patiently(|| t.node(1).revoke_access_token(access.hash, t.at(SECOND)))?;
         let revoked = t.node(2).row(access.hash)?.0.revoked_at;
-        t.expect_eq("when the access token was revoked", &Some(t.at(SECOND)), &revoked);
+        t.expect_eq("the revoked_at of the access token", &Some(t.at(SECOND)), &revoked);
 
         let all = t.node(0).give_up(polls, storage.revoke_grants(&which, t.at(HOUR)));
         patiently(|| t.node(1).revoke(&which, t.at(HOUR)))?;
         for (_, token) in &families {
             let revoked = t.node(2).row(token.hash)?.1.revoked_at;
-            t.expect_eq("when the grant was revoked", &Some(t.at(HOUR)), &revoked);
+            t.expect_eq("the revoked_at of the grant", &Some(t.at(HOUR)), &revoked);
         }
 
         let purge = t.node(0).give_up(polls, storage.purge_expired(t.at(DAY), 3));
         patiently(|| {
             t.node(1).purge_all(t.at(2 * DAY), 100)?;
-            // A purge may step round rows that another call works on, as the one that was given up still may.
+            // A purge may skip rows that another call uses, and the cancelled call may still be running.
             for (_, token) in &families {
                 if t.node(2).has(token.hash)? {
                     return Err(Failure::new("no token is left after a repeated purge", "one is"));

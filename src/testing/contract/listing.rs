@@ -1,6 +1,6 @@
-//! Clause 7: the list of grants, from which a user takes back what was given.
+//! Clause 7: the list of grants, which users need to end access.
 //!
-//! A list may lag behind (clause 1), so a wrong one is asked for again for a moment.
+//! A list may lag (clause 1), so a wrong list is read again for a moment.
 
 use std::cmp::Reverse;
 use std::sync::Arc;
@@ -34,7 +34,7 @@ fn selectors(t: &Trial<'_>) -> Outcome {
     Ok(())
 }
 
-/// All pages of a list, put together.
+/// Returns all pages of a list.
 fn listed(t: &Trial<'_>, which: &GrantSelector, limit: usize) -> Outcome<Vec<GrantId>> {
     let page = |last: Option<&Arc<Grant>>| last.map_or(GrantPage::first(limit), |last| GrantPage::after(last, limit));
     let grants = t.paged(limit, |last| t.node(1).list(which, t.at(HOUR), &page(last)))?;
@@ -51,7 +51,7 @@ fn pages(t: &Trial<'_>) -> Outcome {
     }
     places.sort_unstable_by_key(|(opened_at, id)| (Reverse(*opened_at), *id));
     for which in [GrantSelector::Subject(t.subject("alice")), GrantSelector::Client(t.client("app"))] {
-        // Some are opened at the same time: their order is the storage's, but it is the same on every page.
+        // Some are opened at the same time. Their order may be any, but it must be the same on every page.
         let in_order = || {
             let list = t.node(1).list(&which, t.at(HOUR), &GrantPage::first(99))?;
             let mut places: Vec<_> = list.iter().map(|grant| (grant.opened_at, grant.id)).collect();
@@ -63,7 +63,11 @@ fn pages(t: &Trial<'_>) -> Outcome {
         for limit in [1, 2, 3, 7, 39, 40, 41, 1_000_000] {
             t.expect_eq_lists_soon(&format!("a list in pages of {limit}"), &whole, || listed(t, &which, limit))?;
         }
-        t.expect_eq_lists("a page of none", &[], &t.node(1).list_ids(&which, t.at(HOUR), &GrantPage::first(0))?);
+        t.expect_eq_lists(
+            "a page with the limit 0",
+            &[],
+            &t.node(1).list_ids(&which, t.at(HOUR), &GrantPage::first(0))?,
+        );
         if !t.is_clean() {
             break;
         }
@@ -73,11 +77,11 @@ fn pages(t: &Trial<'_>) -> Outcome {
 
 fn dead_ones(t: &Trial<'_>) -> Outcome {
     let which = GrantSelector::Subject(t.subject("alice"));
-    // What has ended has done so long ago, so that no clock is in doubt about it.
+    // The ended grants ended long ago, so that all clocks agree.
     let start = time::OffsetDateTime::UNIX_EPOCH + DAY;
     let opened = |number: u64| start + Duration::seconds(i64::try_from(number).unwrap_or_default());
     for number in 0..30_u64 {
-        // Of three, the first is revoked, the second has ended, and the third lives.
+        // Of each three grants, one is revoked, one has ended, and one is live.
         let expires_at = if number % 3 == 1 { start + HOUR } else { t.at(DAY) };
         let of = Grant { opened_at: opened(number), last_used_at: opened(number), expires_at, ..t.grant(number) };
         t.node(0).open(&of, &[])?;
@@ -92,9 +96,9 @@ fn dead_ones(t: &Trial<'_>) -> Outcome {
         t.expect_eq_lists_soon(&format!("the first {limit} live grants"), &live[..limit.min(live.len())], first)?;
         t.expect_eq_lists_soon(&format!("a list in pages of {limit}"), &live, || listed(t, &which, limit))?;
     }
-    // A page goes on behind a grant that was revoked in the meantime.
+    // A page continues after a grant that was revoked meanwhile.
     let behind = GrantPage { limit: 9, after: Some((opened(20), t.grant_id(20))) };
     t.node(0).revoke(&GrantSelector::Id(t.grant_id(20)), now)?;
     let list = || t.node(1).list_ids(&which, now, &behind);
-    t.expect_eq_lists_soon("what follows a grant that was revoked", &live[4..], list)
+    t.expect_eq_lists_soon("the page after a revoked grant", &live[4..], list)
 }

@@ -1,6 +1,7 @@
-//! The contract of a storage as a suite that a host runs against its own; [`StorageContract`] says how.
+//! The test suite of the storage contract: see [`StorageContract`].
 //!
-//! One file for each group of cases. All cases share one storage, in turn: each has identifiers and a time of its own.
+//! There is one file for each group of cases. All cases use the same storage one after the other, with different
+//! identifiers and times.
 
 mod attempts;
 mod clause;
@@ -44,18 +45,18 @@ use crate::storage::{ClientRegistry, EphemeralStore, Storage};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Says how a worker is started.
+/// Returns the command that starts a worker.
 type CommandOf<'a> = dyn Fn() -> Command + Sync + 'a;
 
-/// Cases of one clause.
+/// A group of cases of one clause.
 struct Group {
     clause: Clause,
     needs: Needs,
     cases: &'static [Named],
 }
 
-/// All cases, in the order in which they run. Those of `Needs::Workers` and `Needs::EphemeralWorkers` have a process as each of the
-/// nodes.
+/// All cases, in the order in which they run. In cases with `Needs::Workers` and `Needs::EphemeralWorkers`, each node
+/// is a process.
 const GROUPS: &[Group] = &[
     Group { clause: Clause::Linearizable, needs: Needs::Nothing, cases: visible::CASES },
     Group { clause: Clause::OpaqueRecords, needs: Needs::Nothing, cases: opaque::CASES },
@@ -90,11 +91,11 @@ const GROUPS: &[Group] = &[
     Group { clause: Clause::Ephemeral, needs: Needs::EphemeralWorkers, cases: ephemeral::races::CASES_OF_PROCESSES },
 ];
 
-/// Runs [the contract](crate::storage) against a storage, in a few seconds: [`StorageContract`] without options. See there for what
-/// `block_on` and `connect` are, and for an example.
+/// Runs the test suite of [the contract](crate::storage) against a storage, in a few seconds. This is
+/// [`StorageContract`] without options: see there for `block_on`, `connect` and an example.
 ///
 /// # Errors
-/// The storage breaks its contract. The error prints every violation.
+/// The storage violates its contract, or could not be tested. The error prints all violations.
 pub fn storage_contract<S, E, F>(
     block_on: impl for<'t> Fn(Task<'t>) + Sync,
     connect: impl Fn() -> F,
@@ -107,19 +108,21 @@ where
     StorageContract::new(block_on, connect).run()
 }
 
-/// [The contract](crate::storage) as a suite for any [`Storage`](crate::Storage), to be run from an ordinary `#[test]`.
+/// A test suite of [the contract](crate::storage) for any [`Storage`](crate::Storage). Run it from an ordinary
+/// `#[test]`.
 ///
-/// It asks one question after the other: what a step decides and writes, who wins when many want the same at once, what is left of
-/// a call that is given up half-way, what a purge may remove. It ends with a [`ContractReport`], or with a [`BrokenContract`] that
-/// prints, for everything that was found: the clause, what was expected and observed, what it costs, and what to do.
+/// Its cases test the decisions and writes of each step, races, cancelled calls, and purges. The result is a
+/// [`ContractReport`] or a [`BrokenContract`]. The latter prints for each violation the clause, the expected and the
+/// observed behaviour, the consequences, and what to do.
 ///
-/// * `block_on` runs a task to its end on the runtime that the storage needs. It is called from many threads at once, for
-///   races, so let the runtime allow that; the suite itself needs none.
-/// * `connect` opens another handle on the *same* storage, as another node would: with connections of its own. It is
-///   called four times, and once in each [worker](Self::workers). The storage is empty at first, and only the suite
-///   uses it; what the suite leaves there is of no use.
+/// * `block_on` runs a task to completion on the runtime that the storage needs. It is called from many threads at
+///   once, so use a runtime that allows this. The suite itself needs no runtime.
+/// * `connect` opens another handle to the *same* storage with new connections, as another node would. It is called
+///   four times, and once in each [worker](Self::workers). The storage must be empty and used only by the suite. Throw
+///   it away afterwards.
 ///
-/// A whole example for tokio, here with memory storage. For a database, `connect` opens it anew: `|| MyStorage::connect(&url)`.
+/// This is a complete example for tokio with memory storage. For a database, `connect` would be
+/// `|| MyStorage::connect(&url)`.
 /// ```
 /// use std::convert::Infallible;
 /// use std::process::Command;
@@ -128,15 +131,15 @@ where
 /// use grantor::testing::{StorageContract, Task};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// // As a test: fn my_storage_keeps_the_contract() {
+/// // In a test: #[test] fn my_storage_keeps_the_contract() {
 /// let runtime = tokio::runtime::Runtime::new()?;
 /// let storage = MemoryStorage::new();
 /// let connect = || async { Ok::<_, Infallible>(storage.clone()) };
 ///
 /// let suite = StorageContract::new(|task: Task<'_>| runtime.block_on(task), connect);
 /// let report = suite
-///     .client_registry() // it keeps clients, too
-///     .ephemeral_store() // and ephemeral entries
+///     .client_registry() // if it implements ClientRegistry
+///     .ephemeral_store() // if it implements EphemeralStore
 ///     // .interrupted_by(|| terminate_all_connections(&url))
 ///     // .workers(|| {
 ///     //     let mut command = Command::new(std::env::current_exe().unwrap());
@@ -148,10 +151,10 @@ where
 /// # Ok(())
 /// # }
 /// ```
-/// # What it can't see
-/// It finds a race by running it; more [`rounds`](Self::rounds) find more. It does not cut the power: whether what was answered
-/// outlives that is for [`interrupted_by`](Self::interrupted_by) to try as far as the host can. A storage that locks itself up
-/// makes a case wait for ever; the test harness names the test.
+/// # Limits
+/// The suite finds races only by running them; more [`rounds`](Self::rounds) find more. It can't test whether results
+/// survive a power failure: [`interrupted_by`](Self::interrupted_by) can restart the database instead. If the storage
+/// deadlocks, a case waits forever.
 pub struct StorageContract<'a, S, B, C> {
     block_on: B,
     connect: C,
@@ -176,12 +179,12 @@ where
     E: Into<BoxError>,
     F: Future<Output = Result<S, E>>,
 {
-    /// The suite for the storage that `connect` opens handles on.
+    /// Returns the suite for the storage to which `connect` opens handles.
     pub fn new(block_on: B, connect: C) -> Self {
         Self { block_on, connect, registry: None, ephemeral: None, interrupt: None, worker: None, rounds: 1 }
     }
 
-    /// Checks what a [`ClientRegistry`] promises, too.
+    /// Adds the cases for a [`ClientRegistry`].
     #[must_use]
     pub fn client_registry(mut self) -> Self
     where
@@ -191,8 +194,8 @@ where
         self
     }
 
-    /// Checks what an [`EphemeralStore`] promises, too. [`EphemeralContract`] does so for a store that is no [`Storage`], and lets
-    /// several processes race for entries.
+    /// Adds the cases for an [`EphemeralStore`]. For a store that is not a [`Storage`], and for races between
+    /// processes, use [`EphemeralContract`].
     #[must_use]
     pub fn ephemeral_store(mut self) -> Self
     where
@@ -202,23 +205,24 @@ where
         self
     }
 
-    /// Adds cases in which what is under way is broken. While many threads use the storage, `interrupt` is called some twenty
-    /// times a case (more with [`rounds`](Self::rounds)), from another thread than theirs: let it terminate connections, or
-    /// restart the database. Calls may then fail. The suite checks that each step was whole or absent nevertheless.
+    /// Adds cases in which running calls are interrupted. `interrupt` should terminate connections, or restart the
+    /// database. The suite calls it from a separate thread while many threads use the storage, about twenty times in
+    /// each case (more with [`rounds`](Self::rounds)). Calls may fail then, but each step must happen completely or not
+    /// at all.
     #[must_use]
     pub fn interrupted_by(mut self, interrupt: impl Fn() + Sync + 'a) -> Self {
         self.interrupt = Some(Box::new(interrupt));
         self
     }
 
-    /// Adds cases in which several processes race. `command` is to start a process that calls
-    /// [`storage_contract_worker`] for the same storage. Most simply that is the test's own executable, told to run one more test,
-    /// and told by an environment variable where the storage is:
+    /// Adds cases in which several processes race. `command` starts a process that calls [`storage_contract_worker`]
+    /// for the same storage. The simplest way is to run the test executable itself with the name of another test, and
+    /// to pass the address of the storage in an environment variable:
     /// ```
     /// # use std::convert::Infallible;
     /// # use grantor::MemoryStorage;
     /// # use grantor::testing::{Task, storage_contract_worker};
-    /// // #[test] Does nothing unless the suite has started it.
+    /// // #[test] It does nothing unless the suite has started it.
     /// fn contract_suite_worker() {
     ///     let runtime = tokio::runtime::Runtime::new().unwrap();
     ///     let connect = || async { Ok::<_, Infallible>(MemoryStorage::new()) }; // MyStorage::connect(&env::var("MY_URL")?)
@@ -226,24 +230,24 @@ where
     /// }
     /// # contract_suite_worker();
     /// ```
-    /// What a worker prints is not shown unless it breaks off.
+    /// The output of a worker is shown only if the worker fails.
     #[must_use]
     pub fn workers(mut self, command: impl Fn() -> Command + Sync + 'a) -> Self {
         self.worker = Some(Box::new(command));
         self
     }
 
-    /// How many times more rounds a race has than it has by default: 1 is a matter of seconds.
+    /// Multiplies the number of rounds of each race. Default: 1, which takes some seconds.
     #[must_use]
     pub const fn rounds(mut self, times: u32) -> Self {
         self.rounds = times;
         self
     }
 
-    /// Runs every case that the options allow, one after the other.
+    /// Runs all cases that the options allow, one after the other.
     ///
     /// # Errors
-    /// The storage breaks its contract, or could not be reached.
+    /// The storage violates its contract, or could not be tested.
     pub fn run(self) -> Result<ContractReport, BrokenContract> {
         let storages: Vec<S> = connect_all(&self.block_on, &self.connect)?;
         let nodes: Vec<_> = storages.iter().map(|storage| Node { storage, block_on: &self.block_on }).collect();
@@ -271,7 +275,7 @@ fn cases() -> impl Iterator<Item = Case> {
     })
 }
 
-/// Opens a handle on the storage for each node.
+/// Opens a handle to the storage for each node.
 fn connect_all<S, E: Into<BoxError>, F: Future<Output = Result<S, E>>>(
     block_on: BlockOn<'_>,
     connect: impl Fn() -> F,
@@ -286,7 +290,7 @@ fn connect_all<S, E: Into<BoxError>, F: Future<Output = Result<S, E>>>(
     .map_err(|error: BoxError| BrokenContract::unable(format!("`connect` failed: {}", chain(&*error))))
 }
 
-/// Runs the cases that are asked for, as far as the host's options allow them.
+/// Runs the selected cases that the options allow.
 fn judge(mut setup: Setup<'_>, is_asked: fn(&Case) -> bool) -> Result<ContractReport, BrokenContract> {
     let (mut report, mut violations) = (ContractReport::default(), Vec::new());
     for (number, case) in (1..).zip(cases().filter(is_asked)) {
@@ -301,7 +305,7 @@ fn judge(mut setup: Setup<'_>, is_asked: fn(&Case) -> bool) -> Result<ContractRe
         if found.is_empty() {
             report.passed.push((case.clause, case.name));
         }
-        // Nodes that do not see each other's work fail at everything. What else there is to say is said by one of them.
+        // Nodes that don't see each other's writes fail all cases, so the remaining cases use only one node.
         if case.clause == Clause::Linearizable && !found.is_empty() {
             setup.nodes = &setup.nodes[..1];
             setup.processes = setup.processes.get(..1).unwrap_or_default();

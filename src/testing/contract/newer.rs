@@ -1,4 +1,4 @@
-//! Clauses 8 and 9: what a newer version has added to records.
+//! Clauses 8 and 9: members that a newer version has added to records.
 
 use serde_json::{Value, json};
 
@@ -38,7 +38,7 @@ fn details(t: &Trial<'_>) -> Outcome {
 fn client_is_not_changed(t: &Trial<'_>) -> Outcome {
     for (name, added) in [
         ("newer", json!({ "later": { "a": [1.0, null] }, "crit": ["later"] })),
-        // What is named may be missing, or say nothing to this version.
+        // `crit` may name a member that is missing or that this version does not know.
         ("newer-without", json!({ "crit": ["later"] })),
         ("newer-crit", json!({ "crit": { "later": 1 } })),
     ] {
@@ -65,6 +65,6 @@ fn client_with(t: &Trial<'_>, name: &str, added: &Value) -> Outcome {
     }
     let found =
         run(block_on, registry.find_client(id.as_str())).map_err(|error| Failure::failed("find_client", &error))?;
-    t.expect_eq("the client as it is found", &stored, &found.map_or(Value::Null, |client| json!(*client)));
+    t.expect_eq("the stored client", &stored, &found.map_or(Value::Null, |client| json!(*client)));
     Ok(())
 }

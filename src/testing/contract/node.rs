@@ -1,5 +1,4 @@
-//! A handle on the storage, called as if it were synchronous: a case reads from top to bottom, and only the host's
-//! `block_on` knows which runtime is beneath.
+//! A handle to the storage with synchronous calls, so that cases need no runtime.
 
 use std::any::Any;
 use std::future::poll_fn;
@@ -15,17 +14,17 @@ use crate::record::{Grant, GrantId, StoredToken};
 use crate::secret::TokenHash;
 use crate::storage::{Found, GrantPage, GrantSelector, Opened, RedeemOutcome, Redemption, Storage};
 
-/// What `block_on` is given: a task to be run to its end.
+/// A task that `block_on` runs to completion.
 pub type Task<'a> = Pin<Box<dyn Future<Output = ()> + 'a>>;
 
 pub(super) type BlockOn<'a> = &'a (dyn for<'t> Fn(Task<'t>) + Sync);
 
-/// Something that a case can't go on after: what was expected, and what was observed.
+/// A failure after which a case can't continue: the expected and the observed behaviour.
 #[derive(Debug)]
 pub(super) struct Failure {
     pub(super) expected: String,
     pub(super) observed: String,
-    /// What a call failed with that should have succeeded.
+    /// The error of a call that should have succeeded.
     pub(super) error: Option<String>,
 }
 
@@ -36,17 +35,17 @@ impl Failure {
         Self { expected: expected.into(), observed: observed.into(), error: None }
     }
 
-    /// A call that should have succeeded.
+    /// Returns the failure of a call that should have succeeded.
     pub(super) fn failed(call: &str, error: &(dyn std::error::Error + 'static)) -> Self {
         Self::broke(format!("{call} succeeds"), &chain(error))
     }
 
-    /// A call that should have come to an end, and what it said instead.
+    /// Returns the failure of a call that should have completed.
     pub(super) fn broke(expected: impl Into<String>, error: &str) -> Self {
         Self { error: Some(error.to_owned()), ..Self::new(expected, format!("it failed: {error}")) }
     }
 
-    /// A call that panicked.
+    /// Returns the failure of a call that panicked.
     pub(super) fn panicked(payload: &(dyn Any + Send)) -> Self {
         let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
         let text = text.or_else(|| payload.downcast_ref::<String>().cloned());
@@ -54,13 +53,13 @@ impl Failure {
     }
 }
 
-/// An error with all its causes.
+/// Formats an error with all its causes.
 pub(super) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let causes = std::iter::successors(error.source(), |error| error.source());
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
-/// What a case looks at, one or the other.
+/// A token with its grant, as `find` returns them.
 pub(super) type TokenAndGrant = (Arc<StoredToken>, Arc<Grant>);
 
 #[derive(Clone, Copy)]
@@ -74,7 +73,7 @@ impl Node<'_> {
         run(self.block_on, future)
     }
 
-    /// Runs a call that has no reason to fail.
+    /// Runs a call that must succeed.
     pub(super) fn done<T, E: std::error::Error + 'static>(
         &self,
         call: &str,
@@ -103,7 +102,7 @@ impl Node<'_> {
         Ok(found.map(|Found { token, grant }| (token, grant)))
     }
 
-    /// A token that must be there.
+    /// Returns a token that must be stored.
     pub(super) fn row(&self, token: TokenHash) -> Outcome<TokenAndGrant> {
         there(self.find(token)?)
     }
@@ -112,7 +111,7 @@ impl Node<'_> {
         Ok(self.find(token)?.is_some())
     }
 
-    /// How many of these tokens are stored.
+    /// Returns how many of these tokens are stored.
     pub(super) fn count<'t>(&self, tokens: impl IntoIterator<Item = &'t StoredToken>) -> Outcome<usize> {
         tokens.into_iter().try_fold(0, |count, token| Ok(count + usize::from(self.has(token.hash)?)))
     }
@@ -121,7 +120,7 @@ impl Node<'_> {
         self.done("redeem", self.storage.redeem(redemption, successors))
     }
 
-    /// A redemption that has no reason not to be done.
+    /// Runs a redemption that must return Done.
     pub(super) fn must_redeem(&self, redemption: &Redemption, successors: &[StoredToken]) -> Outcome {
         match self.redeem(redemption, successors)? {
             RedeemOutcome::Done => Ok(()),
@@ -163,24 +162,24 @@ impl Node<'_> {
         Ok(touched)
     }
 
-    /// Purges until nothing is left to do.
+    /// Purges until nothing is left.
     pub(super) fn purge_all(&self, before: OffsetDateTime, limit: usize) -> Outcome {
-        // No case stores nearly as much.
+        // The limit is far above the number of rows in any case.
         for _ in 0..1_000_000_usize.div_ceil(limit) {
             if self.purge(before, limit)? < limit {
                 return Ok(());
             }
         }
-        Err(Failure::new("a purge that is repeated comes to its end", "it goes on and on"))
+        Err(Failure::new("a repeated purge finishes", "it never does"))
     }
 
-    /// See [`give_up`].
+    /// Cancels a call: see [`give_up`].
     pub(super) fn give_up<T>(&self, polls: usize, call: impl Future<Output = T>) -> Option<T> {
         give_up(self.block_on, polls, call)
     }
 }
 
-/// Polls a call a number of times and then drops it, as a server does when its client hangs up.
+/// Polls a call `polls` times and then drops it, as a server does when its client closes the connection.
 pub(super) fn give_up<T>(block_on: BlockOn<'_>, polls: usize, call: impl Future<Output = T>) -> Option<T> {
     let mut left = polls;
     run(block_on, async {
@@ -200,24 +199,24 @@ pub(super) fn give_up<T>(block_on: BlockOn<'_>, polls: usize, call: impl Future<
     })
 }
 
-/// Runs a future by the host's `block_on`, which returns nothing.
+/// Runs a future with `block_on` and returns its output.
 pub(super) fn run<T>(block_on: BlockOn<'_>, future: impl Future<Output = T>) -> T {
     let mut done = None;
     block_on(Box::pin(async { done = Some(future.await) }));
-    done.expect("`block_on` has to run its task to the end")
+    done.expect("`block_on` must run its task to completion")
 }
 
 fn there<T>(found: Option<T>) -> Outcome<T> {
-    found.ok_or_else(|| Failure::new("find returns a token that was stored", "it is not there"))
+    found.ok_or_else(|| Failure::new("`find` returns a stored token", "it returns nothing"))
 }
 
-/// A token that must be there, as soon as the storage answers at all.
+/// Returns a token that must be stored. Retries while the storage is unavailable.
 pub(super) fn patient_row(node: Node<'_>, token: TokenHash) -> Outcome<TokenAndGrant> {
     there(patiently(|| node.find(token))?)
 }
 
-/// Repeats what may fail for a while: after an interruption a database needs a moment until it answers again. The first
-/// tries follow at once; only a storage that is really away makes this wait, for half a minute in all.
+/// Repeats a call while it fails, because a database needs a moment after an interruption. The first retries follow at
+/// once. If the storage stays unavailable, it gives up after half a minute.
 pub(super) fn patiently<T, E>(mut call: impl FnMut() -> Result<T, E>) -> Result<T, E> {
     let mut pause = Wait::from_millis(1);
     let mut waited = Wait::ZERO;

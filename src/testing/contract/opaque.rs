@@ -1,4 +1,4 @@
-//! Clause 8: records come back as they went in.
+//! Clause 8: records are returned unchanged.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ pub(super) const CASES: &[Named] = &[
     ("times are returned to the microsecond", times),
 ];
 
-/// Stores both and compares what each node finds.
+/// Stores a grant and a token, and compares them with what each node finds.
 fn come_back(t: &Trial<'_>, what: &str, of: &Grant, token: &StoredToken) -> Outcome {
     t.node(0).open(of, std::slice::from_ref(token))?;
     t.expect_found(what, &(Arc::new(token.clone()), Arc::new(of.clone())))
@@ -36,7 +36,7 @@ fn code_binding(t: &Trial<'_>, was_sent: bool, has_challenge: bool) -> CodeBindi
 fn tokens(t: &Trial<'_>) -> Outcome {
     let kinds =
         [TokenKind::AuthorizationCode, TokenKind::AccessToken, TokenKind::RefreshToken, "of a newer version".into()];
-    // Each member that may be absent, absent and present, in every combination.
+    // All combinations of present and absent optional members.
     for number in 0..64_u64 {
         let of = t.grant(number);
         let kind = kinds[usize::try_from(number % 4).unwrap_or_default()].clone();
@@ -68,7 +68,7 @@ fn tokens(t: &Trial<'_>) -> Outcome {
         t.node(0).must_redeem(&t.spend(&first, number), std::slice::from_ref(&successor))?;
         t.expect_eq_records("a token that was stored as a successor", &successor, &t.node(1).row(successor.hash)?.0);
     }
-    // Bytes that are not text, and zeros at either end.
+    // Bytes that are not valid text, and zeros.
     for (number, bytes) in (500..).zip([[0; 32], [0xff; 32], [0x5c; 32], [0x27; 32]]) {
         let of = t.grant(number);
         let hash = crate::secret::TokenHash::from_bytes(bytes);
@@ -106,7 +106,7 @@ fn grants(t: &Trial<'_>) -> Outcome {
                 ..t.grant(number)
             };
             come_back(t, "a grant", &of, &t.access(number, &of))?;
-            // Through the list, too, where it is the only one of its kind.
+            // The list must return it, too.
             if revoked_at.is_none() {
                 let which = crate::storage::GrantSelector::Id(of.id);
                 let list = t.node(1).list(&which, t.at(HOUR), &crate::storage::GrantPage::first(9))?;
@@ -145,10 +145,10 @@ fn host_data(t: &Trial<'_>) -> Outcome {
         deep,
     ];
     for (number, value) in (0..).zip(values) {
-        // JSON's null stands for no data as well: a record that was written as JSON can't tell them apart.
+        // JSON's null and missing data are the same, because a record in JSON can't tell them apart.
         let host_data = (value != Value::Null).then(|| Arc::new(value));
         let of = Grant { host_data, ..t.grant(number) };
-        come_back(t, "a grant with data of the host", &of, &t.access(number, &of))?;
+        come_back(t, "a grant with host data", &of, &t.access(number, &of))?;
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Clause 2: a grant is opened whole or not at all.
+//! Clause 2: a grant is opened completely or not at all.
 
 use super::node::Outcome;
 use super::trial::{Named, RUNNERS, Trial};
@@ -12,7 +12,7 @@ pub(super) const CASES: &[Named] = &[
     ("two grants race for the same tokens in opposite order: each is opened whole or not at all", crosswise),
 ];
 
-/// How many of the tokens are there, and of this grant.
+/// Returns how many of the tokens are stored and belong to this grant.
 fn stored(t: &Trial<'_>, of: &Grant, tokens: &[StoredToken]) -> Outcome<usize> {
     let mut stored = 0;
     for token in tokens {
@@ -22,7 +22,7 @@ fn stored(t: &Trial<'_>, of: &Grant, tokens: &[StoredToken]) -> Outcome<usize> {
     Ok(stored)
 }
 
-/// A grant that can't be opened for a reason, and of which nothing is stored then.
+/// Checks that opening a grant fails and stores nothing.
 fn refused(t: &Trial<'_>, why: &str, of: &Grant, tokens: &[StoredToken]) -> Outcome {
     let is_refused = t.node(1).try_open(of, tokens).is_err();
     t.expect(is_refused, format_args!("open_grant fails if {why}"), "it succeeds");
@@ -36,7 +36,7 @@ fn all_tokens_are_stored(t: &Trial<'_>) -> Outcome {
         let tokens: Vec<_> = (0..count).map(|token| t.access(100 * number + token, &of)).collect();
         t.node(0).open(&of, &tokens)?;
         t.expect_eq(&format!("tokens stored of {count}"), &tokens.len(), &stored(t, &of, &tokens)?);
-        refused(t, "the same grant is there", &of, &[])?;
+        refused(t, "the grant is already stored", &of, &[])?;
     }
     Ok(())
 }
@@ -46,13 +46,13 @@ fn a_taken_hash_stores_nothing(t: &Trial<'_>) -> Outcome {
     let second = t.grant(2);
     let [a, b, c] = [2, 3, 4].map(|number| t.access(number, &second));
     let theirs = StoredToken { grant_id: second.id, ..taken.clone() };
-    refused(t, "a token's hash is taken", &second, &[a.clone(), theirs, b.clone()])?;
-    t.expect_eq("whose the token is", &first.id, &t.node(0).row(taken.hash)?.0.grant_id);
-    refused(t, "two of its tokens have one hash", &second, &[c.clone(), t.access(5, &second), c.clone()])?;
-    // What was not stored is not taken either: neither the grant's identifier nor the other hashes.
+    refused(t, "the hash of a token is taken", &second, &[a.clone(), theirs, b.clone()])?;
+    t.expect_eq("the grant of the token", &first.id, &t.node(0).row(taken.hash)?.0.grant_id);
+    refused(t, "two of its tokens have the same hash", &second, &[c.clone(), t.access(5, &second), c.clone()])?;
+    // The identifier of the grant and the other hashes must still be free.
     let tokens = [a, b, c];
     t.node(0).open(&second, &tokens)?;
-    t.expect_eq("tokens stored at the second try", &3, &stored(t, &second, &tokens)?);
+    t.expect_eq("tokens stored by the second attempt", &3, &stored(t, &second, &tokens)?);
     Ok(())
 }
 
@@ -60,12 +60,12 @@ fn a_taken_grant_stores_nothing(t: &Trial<'_>) -> Outcome {
     let (first, token) = t.family(1)?;
     let before = t.node(0).row(token.hash)?.1;
     let again = Grant { subject: Some(t.subject("mallory")), client_id: t.client("other"), ..first };
-    refused(t, "the grant's identifier is taken", &again, &[t.access(2, &again), t.access(3, &again)])?;
-    t.expect_eq_records("the grant that was there first", &*before, &*t.node(0).row(token.hash)?.1);
+    refused(t, "the identifier of the grant is taken", &again, &[t.access(2, &again), t.access(3, &again)])?;
+    t.expect_eq_records("the grant that was stored first", &*before, &*t.node(0).row(token.hash)?.1);
     Ok(())
 }
 
-/// Opens all at once. Each is opened with all its tokens or none; returns which.
+/// Opens all grants at once. Checks that each has all of its tokens or none, and returns which were opened.
 fn opened_at_once(t: &Trial<'_>, round: u64, wanted: &[(Grant, Vec<StoredToken>)]) -> Outcome<Vec<bool>> {
     let opened = t.race(round, wanted.len(), |runner, node| {
         let (of, tokens) = &wanted[runner];
@@ -76,7 +76,7 @@ fn opened_at_once(t: &Trial<'_>, round: u64, wanted: &[(Grant, Vec<StoredToken>)
     let won: Vec<_> = winners.flat_map(|(_, (_, tokens))| tokens.iter().map(key)).collect();
     for (of, tokens) in wanted {
         let expected = tokens.iter().filter(|token| won.contains(&key(token))).count();
-        t.expect_eq("tokens stored of a grant that lost or won", &expected, &stored(t, of, tokens)?);
+        t.expect_eq("tokens stored of a grant that won or lost the race", &expected, &stored(t, of, tokens)?);
     }
     Ok(opened)
 }
@@ -84,7 +84,7 @@ fn opened_at_once(t: &Trial<'_>, round: u64, wanted: &[(Grant, Vec<StoredToken>)
 fn one_of_many_is_opened(t: &Trial<'_>) -> Outcome {
     for round in t.rounds(10) {
         let base = round * 1_000;
-        // Every second one wants the same grant, the others only the same token.
+        // Half of the runners use the same grant identifier, the others only the same token.
         let wanted = (0..RUNNERS as u64).map(|runner| {
             let of = t.grant(base + if runner % 2 == 0 { 0 } else { runner });
             let tokens =
@@ -107,8 +107,8 @@ fn crosswise(t: &Trial<'_>) -> Outcome {
         });
         wanted[1].1.reverse();
         let opened = opened_at_once(t, round, &wanted)?;
-        t.expect(opened != [true, true], "two grants can't have the same tokens", "both were opened");
-        // Both may have lost; then nothing is taken.
+        t.expect(opened != [true, true], "two grants with the same tokens are not both opened", "both were opened");
+        // Both may have failed. Then nothing may be taken.
         if opened == [false, false] {
             t.node(0).open(&wanted[0].0, &wanted[0].1)?;
         }

@@ -1,4 +1,4 @@
-//! Clause 2: many that want the same at once.
+//! Clause 2: races for the same token.
 
 use super::node::{Node, Outcome};
 use super::records::{DAY, HOUR, SECOND, TICK};
@@ -29,8 +29,8 @@ fn one_of_many_is_done(t: &Trial<'_>) -> Outcome {
             node.redeem(&t.spend(&old, base + runner as u64), &successors(runner))
         })?;
         let those_that_got = |it: RedeemOutcome| answers.iter().filter(|answer| **answer == it).count();
-        t.expect_eq("how many that race for one token are Done", &1, &those_that_got(RedeemOutcome::Done));
-        t.expect_eq("how many that lost are told that the token is dead", &0, &those_that_got(RedeemOutcome::Dead));
+        t.expect_eq("the number of racing redemptions that return Done", &1, &those_that_got(RedeemOutcome::Done));
+        t.expect_eq("the number of losers that get Dead", &0, &those_that_got(RedeemOutcome::Dead));
         for (runner, answer) in answers.iter().enumerate() {
             let expected = if *answer == RedeemOutcome::Done { 2 } else { 0 };
             let found = t.node(runner).count(&successors(runner))?;
@@ -40,7 +40,7 @@ fn one_of_many_is_done(t: &Trial<'_>) -> Outcome {
     Ok(())
 }
 
-/// Each runner presents the newest token it knows, with the successors that anyone would store, until the chain ends.
+/// Each runner redeems the newest token that it knows, until the chain ends. All runners store the same successors.
 fn one_lineage(t: &Trial<'_>) -> Outcome {
     const STEPS: u64 = 12;
     for round in t.rounds(3) {
@@ -55,8 +55,8 @@ fn one_lineage(t: &Trial<'_>) -> Outcome {
                 let next = StoredToken { parent: Some(last.hash), ..link(step, runner) };
                 let answer = node.redeem(&t.spend(&last, base + step * 20 + runner), std::slice::from_ref(&next))?;
                 done += u64::from(answer == RedeemOutcome::Done);
-                // A runner that lost goes on with the winner's successor, as a repeated refresh does.
-                // If a loser does not see it, that is a matter of clause 1; the winner goes on.
+                // A loser continues with the winner's successor, as a repeated refresh does.
+                // If a loser does not see it, clause 1 is violated, and the winner continues.
                 let spent = node.find(last.hash)?.and_then(|(token, _)| token.spent.clone());
                 let winner = (0..RUNNERS as u64).find(|winner| {
                     spent.as_ref().is_some_and(|spent| spent.attempt == t.attempt(base + step * 20 + winner))
@@ -67,10 +67,10 @@ fn one_lineage(t: &Trial<'_>) -> Outcome {
             Ok(done)
         };
         let done: u64 = t.race(round, RUNNERS, walk)?.iter().sum();
-        t.expect_eq(&format!("how often a chain of {STEPS} tokens was spent"), &STEPS, &done);
+        t.expect_eq(&format!("the number of redemptions of a chain of {STEPS} tokens"), &STEPS, &done);
         let places = (1..=STEPS).flat_map(|step| (0..RUNNERS as u64).map(move |runner| (step, runner)));
         let all: Vec<_> = places.map(|(step, runner)| link(step, runner)).collect();
-        t.expect_eq("how many successors are stored", &STEPS, &(t.node(0).count(&all)? as u64));
+        t.expect_eq("the number of stored successors", &STEPS, &(t.node(0).count(&all)? as u64));
     }
     Ok(())
 }
@@ -87,7 +87,7 @@ fn all_uses_are_stored(t: &Trial<'_>) -> Outcome {
             let order = Redemption { consume: false, seed: None, at, grant_expires_at, ..t.spend(&token, by) };
             node.must_redeem(&order, std::slice::from_ref(&successors[runner]))
         })?;
-        t.expect_eq("access tokens stored of uses that were Done", &RUNNERS, &t.node(1).count(&successors)?);
+        t.expect_eq("the number of access tokens that are stored", &RUNNERS, &t.node(1).count(&successors)?);
         let grant = t.node(1).row(token.hash)?.1;
         t.expect_eq("the end of the grant", &end(RUNNERS - 1), &grant.expires_at);
     }

@@ -1,4 +1,4 @@
-//! Records that belong to one case: no two cases share an identifier, a user or a client, because they share a storage.
+//! The records of a case. Cases share a storage, so no two cases use the same identifier, user or client.
 
 use std::sync::Arc;
 
@@ -21,12 +21,12 @@ pub(super) const SECOND: Duration = Duration::SECOND;
 pub(super) const HOUR: Duration = Duration::HOUR;
 pub(super) const DAY: Duration = Duration::DAY;
 
-/// Cases take place one after the other, each in a year of its own that begins when all before it has ended. All lie in
-/// the future, so a storage that goes by the real clock is off.
+/// The time at which the first case takes place. Each case has a year of its own, after the records of all earlier
+/// cases have ended. All times are in the future, to detect a storage that uses the real clock.
 const FIRST: i64 = 4_102_444_800;
 const YEAR: Duration = Duration::days(400);
 
-/// What an identifier is for.
+/// The type of an identifier.
 #[derive(Clone, Copy)]
 enum Kind {
     Token,
@@ -36,7 +36,7 @@ enum Kind {
     Session,
 }
 
-/// The step of `SplitMix64`: one number for each number, so that none comes twice.
+/// The mixing step of `SplitMix64`, which maps different numbers to different numbers.
 const fn mixed(number: u64) -> u64 {
     let number = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -45,18 +45,18 @@ const fn mixed(number: u64) -> u64 {
 }
 
 impl Trial<'_> {
-    /// A time of this case.
+    /// Returns a time of this case.
     pub(super) fn at(&self, after: Duration) -> OffsetDateTime {
         let year = i32::try_from(self.number).unwrap_or_default();
         OffsetDateTime::UNIX_EPOCH + Duration::seconds(FIRST) + YEAR * year + after
     }
 
-    /// Removes what cases before this one left behind, so that a purge has only this one's to do.
+    /// Removes the records of earlier cases, so that a purge only finds those of this case.
     pub(super) fn clean_up(&self) -> Outcome {
         self.node(0).purge_all(self.at(START), 1_000)
     }
 
-    /// Bytes that look random, as those of real identifiers do, and are never the same for two things.
+    /// Returns bytes that look random like real identifiers, and are different for each identifier.
     fn bytes<const N: usize>(&self, what: Kind, number: u64) -> [u8; N] {
         let mut state = number | (u64::from(self.number) << 44) | ((what as u64) << 60);
         std::array::from_fn(|place| {
@@ -95,7 +95,7 @@ impl Trial<'_> {
         ClientId::new(format!("{name}-{}", self.number)).expect("a good client identifier")
     }
 
-    /// A grant of alice to the client `app`, opened at the start, that ends after a day.
+    /// Returns a grant of alice for the client `app`, which is opened at the start and ends after a day.
     pub(super) fn grant(&self, number: u64) -> Grant {
         Grant {
             id: self.grant_id(number),
@@ -114,7 +114,7 @@ impl Trial<'_> {
         }
     }
 
-    /// A token of a grant that expires after a day.
+    /// Returns a token of a grant, which expires after a day.
     pub(super) fn token(&self, number: u64, kind: TokenKind, of: &Grant) -> StoredToken {
         StoredToken {
             hash: self.hash(number),
@@ -138,7 +138,7 @@ impl Trial<'_> {
         self.token(number, TokenKind::AccessToken, of)
     }
 
-    /// A new grant with one refresh token, stored. The token has the number of the grant.
+    /// Stores a new grant with one refresh token. The token has the number of the grant.
     pub(super) fn family(&self, number: u64) -> Outcome<(Grant, StoredToken)> {
         let grant = self.grant(number);
         let token = self.refresh(number, &grant);
@@ -146,8 +146,8 @@ impl Trial<'_> {
         Ok((grant, token))
     }
 
-    /// A new grant that ends after `ends`, with refresh tokens numbered from `number` on, stored. They would last for longer
-    /// than the grant: their own expiry is no reason to refuse or to purge them.
+    /// Stores a new grant that ends after `ends`, with refresh tokens numbered from `number` on. The tokens expire
+    /// later than the grant, so that their expiry is no reason to refuse or purge them.
     pub(super) fn large_family(&self, number: u64, tokens: u64, ends: Duration) -> Outcome<(Grant, Vec<StoredToken>)> {
         let grant = Grant { expires_at: self.at(ends), ..self.grant(number) };
         let token = |number| StoredToken { expires_at: self.at(90 * DAY), ..self.refresh(number, &grant) };
@@ -156,7 +156,7 @@ impl Trial<'_> {
         Ok((grant, tokens))
     }
 
-    /// The order to spend a token, a second after the start and with a seed.
+    /// Returns the instruction to redeem a token, a second after the start and with a seed.
     pub(super) fn spend(&self, what: &StoredToken, by: u64) -> Redemption {
         Redemption {
             token: what.hash,
@@ -171,7 +171,7 @@ impl Trial<'_> {
         }
     }
 
-    /// An access token and a refresh token that come of another, numbered from `first` on.
+    /// Returns an access token and a refresh token that are successors of a token, numbered from `first` on.
     pub(super) fn successors(&self, first: u64, of: &Grant, parent: &StoredToken) -> Vec<StoredToken> {
         let mut successors = vec![self.access(first, of), self.refresh(first + 1, of)];
         for successor in &mut successors {

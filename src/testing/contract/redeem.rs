@@ -1,4 +1,4 @@
-//! Clause 2: what a redemption decides and writes.
+//! Clause 2: the decisions and writes of a redemption.
 
 use std::sync::Arc;
 
@@ -31,13 +31,13 @@ fn a_redemption_does_all_of_it(t: &Trial<'_>) -> Outcome {
             t.node(0).must_redeem(&order, &successors)?;
 
             let (spent_row, moved) = t.node(1).row(old.hash)?;
-            // Which times are written is a matter of clause 6.
+            // Clause 6 tests which times are stored.
             let at = spent_row.spent.as_ref().map_or(order.at, |spent| spent.at);
             let spent = Some(Spent { at, ..order.spent() });
             let (last_used_at, expires_at) = (moved.last_used_at, order.grant_expires_at);
             let of = Arc::new(Grant { last_used_at, expires_at, ..(*grant).clone() });
             let spent_row = Arc::new(StoredToken { spent, ..(*row).clone() });
-            t.expect_found("a token that was spent", &(spent_row, Arc::clone(&of)))?;
+            t.expect_found("a spent token", &(spent_row, Arc::clone(&of)))?;
             for successor in successors {
                 t.expect_found("a new successor", &(Arc::new(successor), Arc::clone(&of)))?;
             }
@@ -46,7 +46,7 @@ fn a_redemption_does_all_of_it(t: &Trial<'_>) -> Outcome {
     Ok(())
 }
 
-/// Something that is true of a token, its grant or the order to spend it.
+/// A fact about a token, its grant or the redemption.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fact {
     Spent,
@@ -59,7 +59,7 @@ enum Fact {
     NotToBeConsumed,
 }
 
-/// What is true of a token, and what the answer must be.
+/// Facts about a token, and the expected outcome.
 const ROWS: &[(&[Fact], RedeemOutcome)] = {
     use Fact::{
         Absent, Expired, NotToBeConsumed, OfAnotherGrant, OfAnotherKind, OfRevokedGrant, Revoked, Spent as IsSpent,
@@ -68,7 +68,7 @@ const ROWS: &[(&[Fact], RedeemOutcome)] = {
     &[
         (&[], Done),
         (&[IsSpent], AlreadySpent),
-        // Dead comes first, whatever else is true of the row ..
+        // Dead comes first, regardless of the other facts,
         (&[Absent], Dead),
         (&[OfAnotherKind], Dead),
         (&[OfAnotherGrant], Dead),
@@ -78,9 +78,9 @@ const ROWS: &[(&[Fact], RedeemOutcome)] = {
         (&[IsSpent, OfAnotherGrant], Dead),
         (&[IsSpent, OfRevokedGrant], Dead),
         (&[IsSpent, Revoked], Dead),
-        // .. then spent, then expired (for which see clause 6).
+        // then spent, then expired (see clause 6).
         (&[IsSpent, Expired], AlreadySpent),
-        // What is not consumed is judged in the same order.
+        // Without `consume`, the order is the same.
         (&[NotToBeConsumed], Done),
         (&[NotToBeConsumed, IsSpent], AlreadySpent),
         (&[NotToBeConsumed, Revoked], Dead),
@@ -111,10 +111,10 @@ fn it_decides_in_order(t: &Trial<'_>) -> Outcome {
         let successor = t.access(number + 1_000, &of);
         let answer = t.node(1).redeem(&order, std::slice::from_ref(&successor))?;
         let what = format!("a token that is {facts:?}");
-        t.expect_eq(&format!("the answer about {what}"), expected, &answer);
+        t.expect_eq(&format!("the result for {what}"), expected, &answer);
 
         let (is_done, is_stored) = (*expected == RedeemOutcome::Done, t.node(0).has(successor.hash)?);
-        t.expect_eq(&format!("whether a successor is stored of {what}"), &is_done, &is_stored);
+        t.expect_eq(&format!("whether a successor of {what} is stored"), &is_done, &is_stored);
         if is_done {
             let is_spent = t.node(0).row(token.hash)?.0.spent.is_some();
             t.expect_eq(&format!("whether {what} is spent afterwards"), &order.consume, &is_spent);
@@ -140,7 +140,7 @@ fn a_taken_successor_writes_nothing(t: &Trial<'_>) -> Outcome {
             t.expect(failed, format_args!("a redemption fails if a successor's hash {what}"), "it succeeds");
             t.expect_found("a token whose redemption failed, which must not change", &before)?;
             let is_stored = t.node(0).has(fresh.hash)?;
-            t.expect(!is_stored, "no successor is stored by a redemption that failed", "one is");
+            t.expect(!is_stored, "a failed redemption stores no successor", "it stores one");
         }
     }
     t.node(0).must_redeem(&t.spend(&old, 1), &[fresh])
@@ -155,13 +155,13 @@ fn what_is_not_consumed_stays(t: &Trial<'_>) -> Outcome {
         let order = Redemption { consume: false, seed: None, at, ..t.spend(&second, u64::from(by)) };
         t.node(1).must_redeem(&order, &[t.access(successor, &of)])?;
         let (row, grant) = t.node(0).row(second.hash)?;
-        t.expect(row.spent.is_none(), "a token that was not to be consumed is unspent", "it is spent");
+        t.expect(row.spent.is_none(), "a token that was redeemed without `consume` is unspent", "it is spent");
         t.expect(t.node(0).has(t.hash(successor))?, "its successor is stored", "it is not");
         t.expect_eq("the last use of its grant", &at, &grant.last_used_at);
     }
     let parent = t.node(0).row(first.hash)?.0.spent.clone();
     let is_kept = parent.is_some_and(|spent| spent.seed.is_some());
-    t.expect(is_kept, "the seed of a token is kept until a successor of it is spent", "it is erased");
+    t.expect(is_kept, "the seed of a token is kept until one of its successors is spent", "it is erased");
     Ok(())
 }
 
@@ -176,7 +176,7 @@ fn one_seed_lives(t: &Trial<'_>) -> Outcome {
             let what = format!("whether token {earlier} of a chain has its seed after token {} was spent", number - 1);
             t.expect_eq(&what, &(earlier == number - 1), &seed);
             let attempt = spent.map(|spent| spent.attempt);
-            t.expect_eq("by which attempt it was spent", &Some(t.attempt(earlier + 1)), &attempt);
+            t.expect_eq("the attempt that spent it", &Some(t.attempt(earlier + 1)), &attempt);
         }
         last = next;
     }
@@ -196,20 +196,20 @@ fn a_code_tells_of_use(t: &Trial<'_>) -> Outcome {
     };
     check(true, "it was spent")?;
     let again = t.node(1).redeem(&t.spend(&code, 2), &[])?;
-    t.expect_eq("what a second redemption is answered", &RedeemOutcome::AlreadySpent, &again);
+    t.expect_eq("the result of a second redemption", &RedeemOutcome::AlreadySpent, &again);
     check(true, "a second redemption")?;
     let foreign = Redemption { grant_id: t.grant_id(9_999), ..t.spend(&successors[1], 3) };
     let answer = t.node(1).redeem(&foreign, &[])?;
-    t.expect_eq("what becomes of a successor that is said to be another grant's", &RedeemOutcome::Dead, &answer);
-    check(true, "a redemption of a successor that was dead")?;
+    t.expect_eq("the result of a redemption of a successor with the wrong grant", &RedeemOutcome::Dead, &answer);
+    check(true, "a redemption of a dead successor")?;
     let stays = Redemption { consume: false, seed: None, ..t.spend(&successors[1], 4) };
     t.node(1).must_redeem(&stays, &[t.access(10, &of)])?;
-    check(true, "a use of a successor that was not consumed")?;
+    check(true, "a redemption of a successor without `consume`")?;
     t.node(0).must_redeem(&t.spend(&successors[1], 5), &[t.refresh(11, &of)])?;
     check(false, "a successor was spent")
 }
 
-/// One runner spends the successor of a code; the others look meanwhile.
+/// One runner spends the successor of a code, while the others read both.
 fn one_step_for_all(t: &Trial<'_>) -> Outcome {
     for round in t.rounds(20) {
         let base = round * 1_000;
@@ -227,21 +227,21 @@ fn one_step_for_all(t: &Trial<'_>) -> Outcome {
             if runner == 0 {
                 return node.must_redeem(&t.spend(next, base + 1), &[t.refresh(base + 10, &of)]);
             }
-            // The token that is read first is older than the other one, so only one of the two must follow from it.
+            // The first token is read earlier than the second, so only one direction can be checked each time.
             for _ in 0..20 {
                 if runner % 2 == 0 && is_spent(node)? {
                     t.expect(
                         !has_seed(node)?,
-                        "the seed is erased in the step that spends a successor",
-                        "it is not yet",
+                        "the step that spends a successor also erases the seed",
+                        "the seed is still there",
                     );
                     break;
                 }
                 if runner % 2 == 1 && !has_seed(node)? {
                     t.expect(
                         is_spent(node)?,
-                        "a seed is erased in the step that spends a successor",
-                        "it is not spent",
+                        "the step that erases a seed also spends a successor",
+                        "the successor is unspent",
                     );
                     break;
                 }

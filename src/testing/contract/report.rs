@@ -1,20 +1,20 @@
-//! What the suite says in the end.
+//! The results of the suite.
 
 use std::collections::BTreeSet;
 use std::fmt;
 
 use super::clause::Clause;
 
-/// How many observations of one case are printed. A broken storage may be caught in every round.
+/// The number of violations of one case that are printed. A broken storage may fail in every round.
 const PRINTED: usize = 5;
 
-/// What was checked, and found right.
+/// The successful result of the suite.
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct ContractReport {
-    /// The cases that the storage passed: the clause and the sentence that names the case.
+    /// The clauses and names of the passed cases.
     pub passed: Vec<(Clause, &'static str)>,
-    /// The cases that were not run, and which option they need.
+    /// The clauses and names of the cases that were not run, and the option that they need.
     pub skipped: Vec<(Clause, &'static str, &'static str)>,
 }
 
@@ -34,7 +34,7 @@ impl fmt::Display for ContractReport {
     }
 }
 
-/// How many cases, in words.
+/// Returns the number of cases as text.
 fn cases(count: usize) -> String {
     if count == 1 { "1 case".to_owned() } else { format!("{count} cases") }
 }
@@ -43,32 +43,32 @@ fn not_run(count: usize) -> String {
     if count == 1 { "1 case was not run".to_owned() } else { format!("{count} cases were not run") }
 }
 
-/// One observation that a storage which keeps the contract does not allow.
+/// A violation of the contract.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Violation {
-    /// The clause that is broken.
+    /// The violated clause.
     pub clause: Clause,
-    /// The case, as a sentence that should be true.
+    /// The name of the case: a sentence that is true for a correct storage.
     pub case: &'static str,
-    /// What should have been observed.
+    /// The expected behaviour.
     pub expected: String,
-    /// What was observed.
+    /// The observed behaviour.
     pub observed: String,
-    /// The error of a call that should have succeeded, if that is what was observed. Then the case did not come to what it asks:
-    /// `cost` and `remedy` are about the failure, and a fault in quite another place may be behind it.
+    /// The error of a call that should have succeeded, if this is the violation. The case could not be completed then.
+    /// `cost` and `remedy` describe the failed call, and its cause may be unrelated to the case.
     pub error: Option<String>,
-    /// What such an answer costs in production.
+    /// The consequences of the violation in production.
     pub cost: &'static str,
-    /// What a right implementation does.
+    /// The behaviour of a correct implementation.
     pub remedy: &'static str,
 }
 
-/// The storage does not keep its contract. `Display` and `Debug` print every violation for people to read.
+/// The error of a storage that violates its contract. `Display` and `Debug` print all violations as readable text.
 pub struct BrokenContract {
     pub(super) violations: Vec<Violation>,
     pub(super) passed: ContractReport,
-    /// Why the suite came to no judgement at all.
+    /// The reason why the storage could not be tested.
     pub(super) unable: Option<String>,
 }
 
@@ -77,19 +77,19 @@ impl BrokenContract {
         Self { violations: Vec::new(), passed: ContractReport::default(), unable: Some(why) }
     }
 
-    /// All that was observed; empty only if no connection could be made.
+    /// Returns all violations. The list is empty only if the storage could not be tested.
     #[must_use]
     pub fn violations(&self) -> &[Violation] {
         &self.violations
     }
 
-    /// The clauses that are broken.
+    /// Returns the violated clauses.
     #[must_use]
     pub fn clauses(&self) -> BTreeSet<Clause> {
         self.violations.iter().map(|violation| violation.clause).collect()
     }
 
-    /// The names of the cases that failed, in the order in which they ran.
+    /// Returns the names of the failed cases, in the order in which they ran.
     #[must_use]
     pub fn cases(&self) -> Vec<&'static str> {
         let mut cases: Vec<_> = self.violations.iter().map(|violation| violation.case).collect();
@@ -97,7 +97,7 @@ impl BrokenContract {
         cases
     }
 
-    /// The cases that passed nevertheless, and those that were not run.
+    /// Returns the cases that passed, and those that were not run.
     #[must_use]
     pub const fn others(&self) -> &ContractReport {
         &self.passed
@@ -107,16 +107,16 @@ impl BrokenContract {
 impl fmt::Display for BrokenContract {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(why) = &self.unable {
-            return write!(f, "the storage could not be judged: {why}");
+            return write!(f, "the storage could not be tested: {why}");
         }
         let (broken, passed) = (self.cases().len(), self.passed.passed.len());
-        write!(f, "the storage breaks its contract: {} failed, {passed} passed", cases(broken))?;
+        write!(f, "the storage violates its contract: {} failed, {passed} passed", cases(broken))?;
         if !self.passed.skipped.is_empty() {
             write!(f, ", {}", not_run(self.passed.skipped.len()))?;
         }
         let (failures, others): (Vec<_>, Vec<_>) =
             self.violations.iter().partition(|violation| violation.error.is_some());
-        // First, because what they are due to may be behind the others, too.
+        // Failed calls come first, because their cause may also explain the other violations.
         for of_error in groups(&failures, |violation| &violation.error) {
             failed(f, &of_error)?;
         }
@@ -134,7 +134,7 @@ impl fmt::Display for BrokenContract {
     }
 }
 
-/// Violations with the same key, in the order in which the first of each was found.
+/// Groups violations by a key, in the order of their first occurrence.
 fn groups<'a, K: PartialEq>(all: &[&'a Violation], key: impl Fn(&'a Violation) -> K) -> Vec<Vec<&'a Violation>> {
     let mut groups: Vec<Vec<&Violation>> = Vec::new();
     for violation in all {
@@ -146,7 +146,7 @@ fn groups<'a, K: PartialEq>(all: &[&'a Violation], key: impl Fn(&'a Violation) -
     groups
 }
 
-/// Calls that failed with the same error, probably for the same reason: the cases, and what was called there.
+/// Prints calls that failed with the same error and so probably for the same reason.
 fn failed(f: &mut fmt::Formatter<'_>, alike: &[&Violation]) -> fmt::Result {
     let first = alike[0];
     let of_case = groups(alike, |violation| violation.case);
@@ -166,7 +166,7 @@ fn advice(f: &mut fmt::Formatter<'_>, of: &Violation) -> fmt::Result {
 }
 
 impl fmt::Debug for BrokenContract {
-    /// Like `Display`, so that `unwrap` prints something to read.
+    /// Prints the same as `Display`, so that `unwrap` prints readable text.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f)?;
         fmt::Display::fmt(self, f)

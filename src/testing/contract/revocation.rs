@@ -1,4 +1,4 @@
-//! Clause 7: what is revoked, and that it stays so.
+//! Clause 7: revocations cover the right grants and are final.
 
 use time::OffsetDateTime;
 
@@ -18,7 +18,7 @@ pub(super) const CASES: &[Named] = &[
     ("no token of a revoked grant can be redeemed or revived, even in a large family", a_revoked_family),
 ];
 
-/// Grants of two users and a machine at two clients; the number of each is that of its token.
+/// Stores grants of two users and a machine for two clients. Each has a token with the number of the grant.
 pub(super) fn many_grants(t: &Trial<'_>, base: u64) -> Outcome<Vec<Grant>> {
     let mut grants = Vec::new();
     for (number, owner, client) in [
@@ -26,7 +26,7 @@ pub(super) fn many_grants(t: &Trial<'_>, base: u64) -> Outcome<Vec<Grant>> {
         (2, Some("alice"), "other"),
         (3, Some("bob"), "app"),
         (4, None, "app"),
-        // A machine that is called like a user.
+        // A machine with the name of a user.
         (5, None, "alice"),
         (6, Some("alice"), "app"),
     ] {
@@ -40,7 +40,7 @@ pub(super) fn many_grants(t: &Trial<'_>, base: u64) -> Outcome<Vec<Grant>> {
     Ok(grants)
 }
 
-/// Selectors for [`many_grants`].
+/// Returns selectors for [`many_grants`].
 pub(super) fn all_selectors(t: &Trial<'_>, base: u64) -> Vec<GrantSelector> {
     use GrantSelector::{Client, Id, Session, Subject, SubjectAndClient, SubjectAndId, SubjectAndSession};
     let (alice, bob) = (t.subject(&format!("alice-{base}")), t.subject(&format!("bob-{base}")));
@@ -65,7 +65,8 @@ pub(super) fn all_selectors(t: &Trial<'_>, base: u64) -> Vec<GrantSelector> {
     ]
 }
 
-/// Revokes by each selector, then looks at every grant and uses its token, by a clock that may be behind that of the revocation.
+/// Revokes by each selector. Then checks every grant and redeems its token, by a clock that may be behind that of the
+/// revocation.
 fn by_each_selector(t: &Trial<'_>, at: OffsetDateTime) -> Outcome {
     for number in 0..all_selectors(t, 0).len() {
         let base = number as u64 * 100;
@@ -73,15 +74,16 @@ fn by_each_selector(t: &Trial<'_>, at: OffsetDateTime) -> Outcome {
         let grants = many_grants(t, base)?;
         let meant = grants.iter().filter(|grant| which.selects(grant)).count() as u64;
         t.expect_eq(&format!("grants revoked by {which:?}"), &meant, &t.node(0).revoke(which, at)?);
-        t.expect_eq("grants revoked by it for the second time", &0, &t.node(1).revoke(which, at + HOUR)?);
+        t.expect_eq("grants revoked by a repeated call", &0, &t.node(1).revoke(which, at + HOUR)?);
         for (number, grant) in (base + 1..).zip(&grants) {
             let is_meant = which.selects(grant);
             let (token, now) = t.node(1).row(t.hash(number))?;
-            let what = format!("when {which:?} revoked a grant of {:?} to {}", grant.subject, grant.client_id);
+            let what =
+                format!("the revoked_at after {which:?}, of a grant of {:?} for {}", grant.subject, grant.client_id);
             t.expect_eq(&what, &is_meant.then_some(at), &now.revoked_at);
             let answer = t.node(2).redeem(&t.spend(&token, number), &[])?;
             let expected = if is_meant { RedeemOutcome::Dead } else { RedeemOutcome::Done };
-            t.expect_eq("the answer to a use after that", &expected, &answer);
+            t.expect_eq("the result of a redemption after that", &expected, &answer);
         }
     }
     Ok(())
@@ -97,10 +99,10 @@ fn similar_names(t: &Trial<'_>) -> Outcome {
     }
     for (number, name) in names.iter().enumerate() {
         let which = GrantSelector::Subject(subject(name));
-        t.expect_eq(&format!("grants revoked of {name:?}"), &1, &t.node(0).revoke(&which, t.at(SECOND))?);
+        t.expect_eq(&format!("the number of revoked grants of {name:?}"), &1, &t.node(0).revoke(&which, t.at(SECOND))?);
         for (other, looks_like) in names.iter().enumerate() {
             let is_revoked = t.node(1).row(t.hash(other as u64))?.1.revoked_at.is_some();
-            let what = format!("whether the grant of {looks_like:?} is revoked after {name:?} has ended all sessions");
+            let what = format!("whether the grant of {looks_like:?} is revoked after a revocation for {name:?}");
             t.expect_eq(&what, &(other <= number), &is_revoked);
         }
     }
@@ -112,7 +114,11 @@ fn similar_names(t: &Trial<'_>) -> Outcome {
     }
     for name in clients {
         let which = GrantSelector::Client(client(name));
-        t.expect_eq(&format!("grants revoked of client {name:?}"), &1, &t.node(0).revoke(&which, t.at(SECOND))?);
+        t.expect_eq(
+            &format!("the number of revoked grants of client {name:?}"),
+            &1,
+            &t.node(0).revoke(&which, t.at(SECOND))?,
+        );
     }
     Ok(())
 }
@@ -122,7 +128,7 @@ fn one_access_token(t: &Trial<'_>) -> Outcome {
     let kinds = [TokenKind::AccessToken, TokenKind::AccessToken, TokenKind::RefreshToken, TokenKind::OneTimeKey];
     let tokens: Vec<_> = (1..).zip(kinds).map(|(number, kind)| t.token(number, kind, &of)).collect();
     t.node(0).open(&of, &tokens)?;
-    // The second one is not asked for, and the last one there is not.
+    // The second token is not revoked, and the last one does not exist.
     for number in [1, 3, 4, 9] {
         t.node(0).revoke_access_token(t.hash(number), t.at(SECOND))?;
         t.node(1).revoke_access_token(t.hash(number), t.at(HOUR))?;
@@ -130,9 +136,9 @@ fn one_access_token(t: &Trial<'_>) -> Outcome {
     for (number, expected) in [(1, Some(t.at(SECOND))), (2, None), (3, None), (4, None)] {
         let (token, grant) = t.node(1).row(t.hash(number))?;
         t.expect_eq(&format!("when {:?} {number} was revoked", token.kind), &expected, &token.revoked_at);
-        t.expect_eq("when its grant was revoked", &None, &grant.revoked_at);
+        t.expect_eq("the revoked_at of its grant", &None, &grant.revoked_at);
     }
-    t.expect(!t.node(1).has(t.hash(9))?, "a token that was never stored is not there", "it is there");
+    t.expect(!t.node(1).has(t.hash(9))?, "a token that was never stored is not found", "it is found");
     Ok(())
 }
 
@@ -143,9 +149,9 @@ fn a_revoked_family(t: &Trial<'_>) -> Outcome {
     for (by, token) in (1_000..).zip(&tokens) {
         let late = t.access(by + 1_000, &of);
         let answer = t.node(1).redeem(&t.spend(token, by), std::slice::from_ref(&late))?;
-        t.expect_eq("the answer to a use after that", &RedeemOutcome::Dead, &answer);
-        t.expect(!t.node(2).has(late.hash)?, "no successor is stored by a use after that", "one is");
-        t.expect_eq("when its grant was revoked", &Some(t.at(HOUR)), &t.node(2).row(token.hash)?.1.revoked_at);
+        t.expect_eq("the result of a redemption after that", &RedeemOutcome::Dead, &answer);
+        t.expect(!t.node(2).has(late.hash)?, "a redemption after that stores no successor", "it stores one");
+        t.expect_eq("the revoked_at of its grant", &Some(t.at(HOUR)), &t.node(2).row(token.hash)?.1.revoked_at);
         if !t.is_clean() {
             break;
         }

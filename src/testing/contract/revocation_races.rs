@@ -1,4 +1,4 @@
-//! Clause 7: revocations beside one another, beside redemptions, and beside the opening of grants.
+//! Clause 7: races of revocations with each other, with redemptions, and with the opening of grants.
 
 use std::collections::BTreeSet;
 use std::sync::Mutex;
@@ -21,10 +21,10 @@ pub(super) const CASES: &[Named] = &[
 pub(super) const CASES_OF_PROCESSES: &[Named] =
     &[("a grant revoked by one process while others use it is dead when the revocation returns", revoked_while_used)];
 
-/// How long a chain may become if the revocation is late.
+/// The maximum length of a chain before the revocation.
 const MOST_STEPS: u64 = 50;
 
-/// Tokens of one grant, each of which is redeemed for the next.
+/// A chain of tokens of one grant, each of which is the successor of the one before.
 struct Chain {
     of: Grant,
     /// The number of the first token.
@@ -37,13 +37,13 @@ impl Chain {
         StoredToken { parent, ..t.refresh(self.number + step, &self.of) }
     }
 
-    /// When a grant was last used after some steps, and when it ends: each redemption moves it on by a little.
+    /// Returns the last use and the end of a grant after some steps. Each redemption moves both by a little.
     fn moved(t: &Trial<'_>, steps: u64) -> (OffsetDateTime, OffsetDateTime) {
         let later = TICK * i32::try_from(steps).unwrap_or_default();
         (t.at(SECOND + later), t.at(2 * DAY + later))
     }
 
-    /// Redeems token after token until one is refused. Returns how many were not.
+    /// Redeems token after token until a redemption is refused. Returns the number of redeemed tokens.
     fn walk(&self, t: &Trial<'_>, node: Node<'_>) -> Outcome<u64> {
         for step in 0..MOST_STEPS {
             let (at, grant_expires_at) = Self::moved(t, step + 1);
@@ -56,8 +56,8 @@ impl Chain {
     }
 }
 
-/// Lets each chain be walked by a runner of its own while another runner revokes their grants: so many as `expected`. All are
-/// dead as soon as that has returned, and stay so. Returns how many steps each chain has come.
+/// Walks each chain in a separate runner, while another runner revokes their grants, of which there are `expected`.
+/// Checks that all are dead once the revocation has returned. Returns the number of steps of each chain.
 fn revoked_beside(
     t: &Trial<'_>,
     round: u64,
@@ -69,7 +69,7 @@ fn revoked_beside(
         if let Some(chain) = chains.get(runner) {
             return chain.walk(t, node);
         }
-        // Not before another runner has begun, unless none can.
+        // Waits until another runner has begun, but not forever.
         for _ in 0..1_000 {
             if node.row(chains[0].link(t, 0).hash)?.0.spent.is_some() {
                 break;
@@ -78,21 +78,21 @@ fn revoked_beside(
         t.expect_eq("grants revoked", &expected, &node.revoke(which, t.at(HOUR))?);
         for chain in chains {
             let revoked = node.row(chain.link(t, 0).hash)?.1.revoked_at;
-            t.expect_eq("when the grant was revoked, as soon as that returned", &Some(t.at(HOUR)), &revoked);
+            t.expect_eq("the revoked_at of the grant after the revocation returned", &Some(t.at(HOUR)), &revoked);
         }
         Ok(0)
     })?;
     steps.pop();
     for (chain, steps) in chains.iter().zip(&steps) {
         let (last, grant) = t.node(1).row(chain.link(t, *steps).hash)?;
-        t.expect_eq("when the grant was revoked, in the end", &Some(t.at(HOUR)), &grant.revoked_at);
+        t.expect_eq("the revoked_at of the grant at the end", &Some(t.at(HOUR)), &grant.revoked_at);
         let late = t.node(2).redeem(&t.spend(&last, chain.number + MOST_STEPS + 1), &[])?;
-        t.expect_eq("what becomes of the newest token", &RedeemOutcome::Dead, &late);
+        t.expect_eq("the result of redeeming the newest token", &RedeemOutcome::Dead, &late);
     }
     Ok(steps)
 }
 
-/// All chains are of one grant.
+/// All chains belong to one grant.
 fn revoked_while_used(t: &Trial<'_>) -> Outcome {
     for round in t.rounds(10) {
         let base = round * 10_000;
@@ -106,7 +106,7 @@ fn revoked_while_used(t: &Trial<'_>) -> Outcome {
     Ok(())
 }
 
-/// Each chain is of a grant of its own.
+/// Each chain belongs to a different grant.
 fn revoked_beside_redemptions(t: &Trial<'_>) -> Outcome {
     t.clean_up()?;
     for round in t.rounds(10) {
@@ -126,23 +126,23 @@ fn revoked_beside_redemptions(t: &Trial<'_>) -> Outcome {
             if steps > 0 {
                 let expected = Chain::moved(t, steps);
                 let found = (now.last_used_at, now.expires_at);
-                t.expect_eq("the last use and the end of a grant that was revoked", &expected, &found);
+                t.expect_eq("the last use and the end of a revoked grant", &expected, &found);
             }
             tokens.extend((0..=steps).map(|step| chain.link(t, step)));
         }
-        // A purge when all is over takes all of it. (Clause 5 says when rows are removed.)
+        // A later purge removes all of it. (Clause 5 tests when rows are removed.)
         t.node(0).purge_all(t.at(3 * DAY), 100)?;
-        t.expect_eq("tokens left after a purge of what was revoked", &0, &t.node(1).count(&tokens)?);
+        t.expect_eq("the tokens left after a purge of the revoked grants", &0, &t.node(1).count(&tokens)?);
         for chain in &chains {
             let is_free = t.node(1).try_open(&chain.of, &[]).is_ok();
-            t.expect(is_free, "a grant that was purged is gone: its identifier is free", "it is taken");
+            t.expect(is_free, "the identifier of a purged grant is free", "it is taken");
         }
         t.node(0).purge_all(t.at(3 * DAY), 100)?;
     }
     Ok(())
 }
 
-/// How many grants each runner opens while another one revokes, and how many are open before the revocation begins.
+/// The number of grants that each runner opens during the revocation, and the number that are open before it begins.
 const GRANTS: u64 = 3;
 const ENOUGH: usize = 3;
 
@@ -155,7 +155,7 @@ fn revoked_while_opened(t: &Trial<'_>) -> Outcome {
                 for number in 0..GRANTS {
                     let number = round * 1_000 + runner as u64 * GRANTS + number;
                     let of = t.grant(number);
-                    // Noted at once, because another runner waits for it.
+                    // Recorded at once, because another runner waits for it.
                     if t.note(node.open(&of, &[t.refresh(number, &of)])).is_none() {
                         break;
                     }
@@ -166,12 +166,12 @@ fn revoked_while_opened(t: &Trial<'_>) -> Outcome {
             while so_far().len() < ENOUGH && t.is_clean() {
                 std::thread::yield_now();
             }
-            // Grants of earlier rounds are revoked already.
+            // The grants of earlier rounds are already revoked.
             let covered = so_far();
             node.revoke(&GrantSelector::Subject(t.subject("alice")), t.at(HOUR))?;
             for number in covered {
                 let is_revoked = node.row(t.hash(number))?.1.revoked_at.is_some();
-                t.expect(is_revoked, "a grant that was opened before is revoked", "it is not");
+                t.expect(is_revoked, "a grant that was opened before the revocation is revoked", "it is not");
             }
             Ok(())
         })?;
@@ -192,7 +192,7 @@ fn revoked_by_many(t: &Trial<'_>) -> Outcome {
         let times = |node: Node<'_>| -> Outcome<Vec<Option<OffsetDateTime>>> {
             hashes.iter().map(|hash| Ok(node.row(*hash)?.1.revoked_at)).collect()
         };
-        // Each has a time of its own, and looks at once who was first.
+        // Each call has a different time, and reads afterwards which one was first.
         let time = |runner: usize| t.at(HOUR + SECOND * u32::try_from(runner).unwrap_or_default());
         let seen = t.race(round, RUNNERS, |runner, node| {
             let count = node.revoke(&GrantSelector::Subject(subject.clone()), time(runner))?;
@@ -203,13 +203,17 @@ fn revoked_by_many(t: &Trial<'_>) -> Outcome {
         let given: BTreeSet<_> = (0..RUNNERS).map(|runner| Some(time(runner))).collect();
         let last = times(t.node(1))?;
         for now in &last {
-            t.expect(given.contains(now), "a grant was revoked at the time of one of them", format_args!("at {now:?}"));
+            t.expect(
+                given.contains(now),
+                "the revoked_at of a grant is the time of one of the calls",
+                format_args!("it is {now:?}"),
+            );
         }
         for (_, seen) in &seen {
-            t.expect_eq_lists("when the grants were revoked, as it was seen first and as it is now", seen, &last);
+            t.expect_eq_lists("the revoked_at of the grants, first seen and now", seen, &last);
         }
         let again = t.node(2).revoke(&GrantSelector::Subject(subject), t.at(2 * HOUR))?;
-        t.expect_eq("grants that were left to be revoked", &0, &again);
+        t.expect_eq("the number of grants that were not revoked", &0, &again);
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
-//! Clauses 3 and 4 while the host breaks what is under way: connections are cut, or the database itself is restarted.
+//! Clauses 3 and 4 with interruptions: connections are closed, or the database is restarted.
 //!
-//! Many runners work on chains of their own. Every few answers the host's closure is called. An error is no violation here;
-//! what matters is what is stored afterwards, and what the next call answers.
+//! Many runners work on separate chains. After every few results, the suite calls the `interrupt` closure. Errors are
+//! no violations here. The cases check the stored rows afterwards, and the result of the next call.
 
 use std::sync::mpsc::{Sender, channel};
 
@@ -12,7 +12,7 @@ use super::trial::{Named, RUNNERS, Trial};
 use crate::record::StoredToken;
 use crate::storage::{GrantSelector, RedeemOutcome, Redemption};
 
-/// How many steps each runner takes, and after how many of all runners there is an interruption.
+/// The number of steps of each runner, and the number of results between two interruptions.
 const STEPS: u64 = 40;
 const BETWEEN: usize = 16;
 
@@ -26,22 +26,22 @@ pub(super) const CRASHES: &[Named] = &[
 pub(super) const REPEATED_ATTEMPTS: &[Named] =
     &[("an attempt repeated after an interruption is done, unless another attempt won", |t| storm(t, contest))];
 
-/// What a runner needs.
+/// The context of a runner.
 pub(super) struct Runner<'a> {
     pub(super) t: &'a Trial<'a>,
     pub(super) number: u64,
-    /// What it works with.
+    /// The node that makes the calls.
     node: Node<'a>,
-    /// What it looks through afterwards.
+    /// The node that checks the rows afterwards.
     witness: Node<'a>,
-    /// Where it says that another step has been answered.
+    /// Reports that another call has returned.
     answers: &'a Sender<()>,
 }
 
 impl Runner<'_> {
-    /// Another step has been answered.
+    /// Reports that another call has returned.
     pub(super) fn answered(&self) {
-        // It fails only after the host's closure has panicked, which ends the case.
+        // It fails only after the `interrupt` closure has panicked, which ends the case.
         self.answers.send(()).ok();
     }
 
@@ -54,15 +54,15 @@ pub(super) fn storm(t: &Trial<'_>, run: fn(&Runner<'_>) -> Outcome) -> Outcome {
     let Some(interrupt) = t.setup.interrupt else { return Ok(()) };
     let (sender, answers) = channel();
     std::thread::scope(|scope| {
-        // Until the race is over, and with it the sender gone.
+        // Runs until the race is over and the sender is dropped.
         scope.spawn(move || {
             while answers.iter().take(BETWEEN).count() == BETWEEN {
                 interrupt();
-                // An answer that came meanwhile does not count.
+                // Results during the interruption do not count.
                 answers.try_iter().for_each(drop);
             }
         });
-        // In a round of an odd number, runners are spread over all nodes.
+        // In odd rounds, the runners use all nodes.
         t.race(1, RUNNERS, move |runner, node| {
             run(&Runner { t, number: runner as u64, node, witness: t.node(runner + 1), answers: &sender })
         })
@@ -70,7 +70,7 @@ pub(super) fn storm(t: &Trial<'_>, run: fn(&Runner<'_>) -> Outcome) -> Outcome {
     Ok(())
 }
 
-/// A chain of redemptions. Each try is an attempt of its own, so that the next one tells what became of the last.
+/// A chain of redemptions. Each try is a new attempt, so that the next one shows the outcome of the last one.
 fn walk(runner: &Runner<'_>) -> Outcome {
     let Runner { t, node, witness, .. } = *runner;
     let base = runner.number * 1_000_000;
@@ -99,8 +99,8 @@ fn walk(runner: &Runner<'_>) -> Outcome {
         let is_last = winners == [tries.len() - 1];
         let expected = if is_last { RedeemOutcome::Done } else { RedeemOutcome::AlreadySpent };
         if winners.len() != 1 || answer != expected {
-            let observed = format!("{answer:?} after {} tries, of which {winners:?} happened", tries.len());
-            return Err(Failure::new("one of the tries happened, and the answers fit to that", observed));
+            let observed = format!("{answer:?} after {} attempts, of which {winners:?} happened", tries.len());
+            return Err(Failure::new("one of the attempts happened, and the results agree with it", observed));
         }
         let winner = tries.swap_remove(winners[0]);
         last = winner.1[1].clone();
@@ -108,7 +108,7 @@ fn walk(runner: &Runner<'_>) -> Outcome {
     }
     for (order, successors) in &chain {
         let is_there = is_whole(witness, order, successors)?;
-        t.expect(is_there, "what was answered Done is there after the storm", "it is not");
+        t.expect(is_there, "a redemption that returned Done is stored after the interruptions", "it is not");
     }
     Ok(())
 }
@@ -127,20 +127,20 @@ fn open_and_revoke(runner: &Runner<'_>) -> Outcome {
             patiently(|| node.revoke(&GrantSelector::Id(of.id), at))?;
             runner.answered();
         }
-        // Right away, and again when all is over.
+        // At once, and again at the end.
         for token in tokens {
-            t.expect_eq("when a grant was revoked", &revoked_at, &patient_row(witness, token.hash)?.1.revoked_at);
+            t.expect_eq("the revoked_at of a grant", &revoked_at, &patient_row(witness, token.hash)?.1.revoked_at);
             all.push((token, revoked_at));
         }
     }
     for (token, revoked_at) in &all {
         let found = patient_row(witness, token.hash)?.1.revoked_at;
-        t.expect_eq("when a grant was revoked, after the storm", revoked_at, &found);
+        t.expect_eq("the revoked_at of a grant after the interruptions", revoked_at, &found);
     }
     Ok(())
 }
 
-/// Two runners for one token after the other; each repeats its own attempt until it gets an answer.
+/// Two runners redeem the same tokens, one token after the other. Each repeats its attempt until it gets a result.
 fn contest(runner: &Runner<'_>) -> Outcome {
     let Runner { t, node, witness, number, .. } = *runner;
     let (pair, side) = (number / 2, number % 2);
@@ -158,9 +158,9 @@ fn contest(runner: &Runner<'_>) -> Outcome {
         })?;
         let spent = patient_row(witness, token.hash)?.0.spent.as_ref().map(|spent| spent.attempt);
         let expected = if spent == Some(order.attempt) { RedeemOutcome::Done } else { RedeemOutcome::AlreadySpent };
-        t.expect_eq("the answer to an attempt that was repeated until it got one", &expected, &answer);
+        t.expect_eq("the result of an attempt that was repeated until it succeeded", &expected, &answer);
         let is_by_one = [0, 1].map(|side| Some(t.attempt(by(side)))).contains(&spent);
-        t.expect(is_by_one, "one of two attempts has spent the token", format_args!("it was spent by {spent:?}"));
+        t.expect(is_by_one, "one of the two attempts has spent the token", format_args!("it was spent by {spent:?}"));
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! What a case works with: handles on the storage, records of its own, and a place to write down what it saw.
+//! [`Trial`]: the handles to the storage, the records and the expectations of a case.
 
 use std::fmt::{Debug, Display};
 use std::sync::{Barrier, Mutex, PoisonError};
@@ -11,32 +11,32 @@ use super::node::{Failure, Node, Outcome, TokenAndGrant};
 use super::report::Violation;
 use crate::storage::{ClientRegistry, EphemeralStore};
 
-/// How many handles the suite opens.
+/// The number of handles that the suite opens.
 pub(super) const NODES: usize = 4;
-/// How many run in a race.
+/// The number of threads in a race.
 pub(super) const RUNNERS: usize = 8;
 
-/// Where a call failed, a case has not come to what it asks: what that costs, and what to do.
+/// The cost and the remedy of a failed call, which keeps a case from being completed.
 const FAILED: (&str, &str) = (
-    "requests are answered by 500 or 503; whatever else these cases ask is not answered yet",
-    "the call itself failed: find out why first; cases that failed with the same error are probably the same fault",
+    "requests get 500 or 503; the rest of these cases was not tested",
+    "find out first why the call failed; cases with the same error probably have the same cause",
 );
 
-/// A case: a sentence that is true of a storage which keeps the contract, and how to find out.
+/// A case: a sentence that is true for a correct storage, and the function that tests it.
 pub(super) type Named = (&'static str, fn(&Trial<'_>) -> Outcome);
 
-/// One question to the storage.
+/// A case with its clause and its needs.
 #[derive(Clone, Copy)]
 pub(super) struct Case {
     pub(super) clause: Clause,
-    /// A sentence that is true of a right storage.
+    /// A sentence that is true for a correct storage.
     pub(super) name: &'static str,
     pub(super) needs: Needs,
     pub(super) run: fn(&Trial<'_>) -> Outcome,
 }
 
 impl Case {
-    /// What a failure of the case costs, and what to do about it, as `cases.md` has them.
+    /// Returns the cost of a failure and the remedy, from `cases.md`.
     pub(super) fn advice(&self) -> (&'static str, &'static str) {
         let rows = include_str!("cases.md").lines().filter_map(|line| line.strip_prefix("| ")?.strip_suffix(" |"));
         let mut cells = rows.map(|row| row.splitn(3, " | "));
@@ -46,7 +46,7 @@ impl Case {
     }
 }
 
-/// Which of the host's options a case can't do without.
+/// The options of the suite that a case needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Needs {
     Nothing,
@@ -56,7 +56,7 @@ pub(super) enum Needs {
     EphemeralInterruption,
     Interruption,
     Workers,
-    /// The option of the contract of ephemeral stores.
+    /// The option of [`EphemeralContract`](super::EphemeralContract).
     EphemeralWorkers,
 }
 
@@ -74,16 +74,16 @@ impl Needs {
     }
 }
 
-/// What the host brought.
+/// The handles and options of the suite.
 #[derive(Clone, Copy)]
 pub(super) struct Setup<'a> {
     pub(super) nodes: &'a [Node<'a>],
     pub(super) registries: &'a [&'a dyn ClientRegistry],
     pub(super) ephemeral: &'a [&'a dyn EphemeralStore],
     pub(super) interrupt: Option<&'a (dyn Fn() + Sync)>,
-    /// Processes of the host, as nodes.
+    /// The workers as nodes.
     pub(super) processes: &'a [Node<'a>],
-    /// Processes of the host, as ephemeral stores.
+    /// The workers as ephemeral stores.
     pub(super) ephemeral_processes: &'a [&'a dyn EphemeralStore],
     pub(super) rounds: u32,
 }
@@ -91,13 +91,13 @@ pub(super) struct Setup<'a> {
 pub(super) struct Trial<'a> {
     pub(super) setup: Setup<'a>,
     case: Case,
-    /// Keeps the records of cases apart.
+    /// The number of the case, which makes the records of each case different.
     pub(super) number: u32,
     violations: Mutex<Vec<Violation>>,
 }
 
 impl<'a> Trial<'a> {
-    /// Runs a case, and returns what was wrong.
+    /// Runs a case and returns its violations.
     pub(super) fn judge(setup: Setup<'a>, case: Case, number: u32) -> Vec<Violation> {
         let trial = Self { setup, case, number, violations: Mutex::default() };
         let run = std::panic::AssertUnwindSafe(|| (case.run)(&trial));
@@ -109,12 +109,12 @@ impl<'a> Trial<'a> {
         trial.violations.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Writes down something that should not be.
+    /// Reports a violation.
     pub(super) fn report(&self, expected: impl Into<String>, observed: impl Into<String>) {
         self.record(Failure::new(expected, observed));
     }
 
-    /// Writes down what a case met: a failure of the call itself, or something that the case is about.
+    /// Records a failure: a failed call, or a violation of the case.
     fn record(&self, Failure { expected, observed, error }: Failure) {
         let Case { clause, name: case, .. } = self.case;
         let (cost, remedy) = if error.is_some() { FAILED } else { self.case.advice() };
@@ -122,38 +122,38 @@ impl<'a> Trial<'a> {
         self.violations.lock().unwrap_or_else(PoisonError::into_inner).push(violation);
     }
 
-    /// Whether nothing was found so far: a race is not repeated after it was lost.
+    /// Returns whether there are no violations so far. A race is not repeated after a violation.
     pub(super) fn is_clean(&self) -> bool {
         self.violations.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 
-    /// Reports a failure unless `is_true`. `expected` and `observed` are sentences.
+    /// Reports a violation unless `is_true`. `expected` and `observed` are sentences.
     pub(super) fn expect(&self, is_true: bool, expected: impl Display, observed: impl Display) {
         if !is_true {
             self.report(expected.to_string(), observed.to_string());
         }
     }
 
-    /// Reports a failure unless both are equal.
+    /// Reports a violation unless both are equal.
     pub(super) fn expect_eq<T: PartialEq + Debug + ?Sized>(&self, what: &str, expected: &T, observed: &T) {
         if expected != observed {
             self.report(format!("{what}: {expected:?}"), format!("{observed:?}"));
         }
     }
 
-    /// Compares two lists; says how long they are and where they differ first.
+    /// Compares two lists. A violation shows their lengths and their first difference.
     pub(super) fn expect_eq_lists<T: PartialEq + Debug>(&self, what: &str, expected: &[T], observed: &[T]) {
         if let Some((expected, observed)) = first_difference(expected, observed) {
             self.report(format!("{what}: {expected}"), observed);
         }
     }
 
-    /// Writes down what a call failed with, where a case has to go on.
+    /// Records a failed call and continues the case.
     pub(super) fn note<T>(&self, outcome: Outcome<T>) -> Option<T> {
         outcome.map_err(|failure| self.record(failure)).ok()
     }
 
-    /// Like [`expect_eq_lists`](Self::expect_eq_lists) for what may lag: the list of grants. Only a wrong answer makes this wait.
+    /// Like [`expect_eq_lists`](Self::expect_eq_lists), for lists that may lag. It waits only if the list is wrong.
     pub(super) fn expect_eq_lists_soon<T: PartialEq + Debug>(
         &self,
         what: &str,
@@ -162,7 +162,7 @@ impl<'a> Trial<'a> {
     ) -> Outcome {
         let mut observed = observe()?;
         for pause in [1, 10, 100, 300] {
-            // A storage that was found wrong before is not waited for again.
+            // After a violation, it does not wait again.
             if observed == expected || !self.is_clean() {
                 break;
             }
@@ -173,8 +173,8 @@ impl<'a> Trial<'a> {
         Ok(())
     }
 
-    /// All pages of a list, put together; `next` is asked for the page behind an entry. A list that goes in circles is not followed
-    /// for ever.
+    /// Returns all pages of a list. `next` returns the page after an entry. The number of pages is limited, in case the
+    /// list never ends.
     pub(super) fn paged<T>(&self, limit: usize, next: impl Fn(Option<&T>) -> Outcome<Vec<T>>) -> Outcome<Vec<T>> {
         let mut all = Vec::new();
         for _ in 0..100 {
@@ -189,14 +189,14 @@ impl<'a> Trial<'a> {
         Ok(all)
     }
 
-    /// Compares two records member by member; only those that differ are told.
+    /// Compares two records member by member. Reports the members that differ.
     pub(super) fn expect_eq_records(&self, what: &str, expected: &impl Serialize, observed: &impl Serialize) {
         for (member, expected, observed) in of_records(expected, observed) {
             self.report(format!("{what}: `{member}` is {expected}"), format!("it is {observed}"));
         }
     }
 
-    /// Compares a token and its grant, as each node finds them, with what they should be.
+    /// Checks that each node finds this token and this grant.
     pub(super) fn expect_found(&self, what: &str, (token, of): &TokenAndGrant) -> Outcome {
         for node in self.nodes() {
             let (found, found_of) = node.row(token.hash)?;
@@ -214,13 +214,13 @@ impl<'a> Trial<'a> {
         self.setup.nodes.iter().copied()
     }
 
-    /// How often a race is run; `least` without the host's wish for more.
+    /// Returns the rounds of a race: `least` times the option `rounds`. It stops after a violation.
     pub(super) fn rounds(&self, least: u64) -> impl Iterator<Item = u64> {
         (0..least * u64::from(self.setup.rounds)).take_while(|_| self.is_clean())
     }
 
-    /// Lets many run at the same moment, in threads of their own, each on one of the nodes from `first` on: all on one, or
-    /// spread over all of them, in turns. Returns what each of them got, or the first failure.
+    /// Runs a function in many threads at the same moment. In even rounds all threads use one node; in odd rounds they
+    /// use all nodes in turn. Returns the results, or the first failure.
     pub(super) fn race<T: Send>(
         &self,
         round: u64,
@@ -237,7 +237,7 @@ impl<'a> Trial<'a> {
                     scope.spawn(move || {
                         start.wait();
                         let run = std::panic::AssertUnwindSafe(|| run(runner, node));
-                        // Written down at once: others may wait for this one until something was found.
+                        // Recorded at once, because other threads may wait for this one until there is a violation.
                         std::panic::catch_unwind(run).inspect_err(|panic| self.record(Failure::panicked(&**panic)))
                     })
                 })

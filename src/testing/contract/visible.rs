@@ -1,4 +1,4 @@
-//! Clause 1: what has returned is seen everywhere.
+//! Clause 1: every node sees the effect of a call that has returned.
 
 use super::node::{Node, Outcome};
 use super::records::{DAY, HOUR, SECOND};
@@ -21,35 +21,47 @@ fn written_here_is_read_there(t: &Trial<'_>) -> Outcome {
         let old = t.refresh(number, &of);
         let access = t.access(number + 1, &of);
         writer.open(&of, &[old.clone(), access.clone()])?;
-        everywhere(t, writer, "a new token, neither spent nor its grant revoked", &old, |it, of| {
+        everywhere(t, writer, "a new token that is unspent and whose grant is not revoked", &old, |it, of| {
             it.spent.is_none() && of.revoked_at.is_none()
         })?;
         writer.revoke_access_token(access.hash, t.at(SECOND))?;
-        everywhere(t, writer, "an access token that was revoked", &access, |it, _| it.revoked_at.is_some())?;
+        everywhere(t, writer, "a revoked access token", &access, |it, _| it.revoked_at.is_some())?;
 
         let successors = t.successors(number + 2, &of, &old);
         writer.must_redeem(&t.spend(&old, number), &successors)?;
-        everywhere(t, writer, "a token that was spent, and the end of its grant moved", &old, |it, of| {
+        everywhere(t, writer, "a spent token and the new end of its grant", &old, |it, of| {
             it.spent.is_some() && of.expires_at == t.at(2 * DAY)
         })?;
         for reader in t.nodes() {
-            t.expect_eq("successors that every node finds of a spent token", &2, &reader.count(&successors)?);
+            t.expect_eq(
+                "the number of successors of a spent token that each node finds",
+                &2,
+                &reader.count(&successors)?,
+            );
             let late = reader.redeem(&t.spend(&old, number + 1), &[])?;
-            t.expect_eq("what every node answers about a token that was spent", &RedeemOutcome::AlreadySpent, &late);
+            t.expect_eq(
+                "the result of a redemption of a spent token on each node",
+                &RedeemOutcome::AlreadySpent,
+                &late,
+            );
         }
 
         writer.revoke(&GrantSelector::Id(of.id), t.at(HOUR))?;
-        everywhere(t, writer, "a token of a grant that was revoked", &successors[1], |_, of| of.revoked_at.is_some())?;
+        everywhere(t, writer, "a token of a revoked grant", &successors[1], |_, of| of.revoked_at.is_some())?;
         for reader in t.nodes() {
             let late = reader.redeem(&t.spend(&successors[1], number + 2), &[])?;
-            t.expect_eq("what every node answers about a token of a revoked grant", &RedeemOutcome::Dead, &late);
+            t.expect_eq(
+                "the result of a redemption of a token of a revoked grant on each node",
+                &RedeemOutcome::Dead,
+                &late,
+            );
         }
     }
     Ok(())
 }
 
-/// The node that wrote sees a token as it should be, and so does every node. What one saw before must not matter, so all are
-/// asked after each step.
+/// Checks that the node that wrote and all other nodes see the new state of a token. All nodes are asked after each
+/// step, so that an earlier result can be in a cache.
 fn everywhere(
     t: &Trial<'_>,
     writer: Node<'_>,
@@ -68,13 +80,13 @@ fn absence_is_not_remembered(t: &Trial<'_>) -> Outcome {
     let second = t.refresh(1, &of);
     let all_find = |token: &StoredToken, is_stored: bool| -> Outcome {
         for reader in t.nodes() {
-            t.expect_eq("whether each node finds a token that is stored or not", &is_stored, &reader.has(token.hash)?);
+            t.expect_eq("whether each node finds the token", &is_stored, &reader.has(token.hash)?);
         }
         Ok(())
     };
     all_find(&first, false)?;
     let dead = t.node(1).redeem(&t.spend(&first, 1), &[])?;
-    t.expect_eq("what becomes of a token that was never stored", &RedeemOutcome::Dead, &dead);
+    t.expect_eq("the result of a redemption of a token that was never stored", &RedeemOutcome::Dead, &dead);
     t.node(0).open(&of, std::slice::from_ref(&first))?;
     all_find(&first, true)?;
     all_find(&second, false)?;
@@ -91,11 +103,11 @@ fn losers_see_the_successors(t: &Trial<'_>) -> Outcome {
             let successors = |of_runner: u64| t.successors(base + 10 + 10 * of_runner, &of, &old);
             let runner = runner as u64;
             let _: RedeemOutcome = node.redeem(&t.spend(&old, base + runner), &successors(runner))?;
-            // Spent by one of the runners, with everything that this one wanted to store.
+            // One of the runners has spent it, and must have stored its successors.
             let spent = node.row(old.hash)?.0.spent.as_ref().map(|spent| spent.attempt);
             let winner = (0..RUNNERS as u64).find(|runner| Some(t.attempt(base + runner)) == spent);
             let found = winner.map_or(Ok(0), |winner| node.count(&successors(winner)))?;
-            t.expect_eq("successors that a caller which lost a token finds of it", &2, &found);
+            t.expect_eq("the number of successors that a caller finds after it lost the race", &2, &found);
             Ok(())
         })?;
     }

@@ -1,7 +1,7 @@
-//! Other processes that work on the same storage: each makes the calls that the suite sends it as lines of JSON, and answers in
-//! the same way. An answer follows a mark, because a test harness prints to the same pipe.
+//! Worker processes that use the same storage. The suite sends them calls as lines of JSON, and they return results in
+//! the same way. Each result has a prefix, because a test harness prints to the same pipe.
 //!
-//! The suite sees such a process as a [`Storage`], so that the cases of races run on processes as they do on handles.
+//! A worker implements [`Storage`], so that the cases of races can use processes like handles.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -23,11 +23,11 @@ use crate::record::{Grant, StoredToken};
 use crate::secret::TokenHash;
 use crate::storage::{Found, GrantPage, GrantSelector, IssuerError, Opened, RedeemOutcome, Redemption, Storage};
 
-/// Set for processes that the suite started.
+/// The environment variable that is set for worker processes.
 const VARIABLE: &str = "GRANTOR_STORAGE_CONTRACT_WORKER";
 const MARK: &str = "grantor-storage-contract:";
 
-/// A call that a worker makes.
+/// A call for a worker.
 #[derive(Serialize, Deserialize)]
 enum Order {
     Open(Grant, Vec<StoredToken>),
@@ -37,11 +37,11 @@ enum Order {
     Revoke(GrantSelector, #[serde(with = "rfc3339")] OffsetDateTime),
 }
 
-/// The other half of [`StorageContract::workers`](super::StorageContract::workers): does what the suite's process wants of
-/// this one. Returns at once in a process that the suite did not start, so that it can stand in an ordinary test.
+/// Runs a worker for [`StorageContract::workers`](super::StorageContract::workers): makes the calls that the suite
+/// sends. Returns at once if the suite has not started this process, so that you can call it in an ordinary test.
 ///
 /// # Errors
-/// `connect` failed, or the suite's process broke off.
+/// `connect` failed, or the process of the suite ended unexpectedly.
 pub fn storage_contract_worker<S, E, F>(
     block_on: impl for<'t> Fn(Task<'t>) + Sync,
     connect: impl FnOnce() -> F,
@@ -54,7 +54,7 @@ where
     serve(&block_on, connect, &async |storage: &S, order| obey(storage, order).await)
 }
 
-/// Makes the calls that the suite's process sends, until it sends no more.
+/// Makes the calls that the suite sends, until the suite ends.
 pub(super) fn serve<S, O, E, F>(
     block_on: BlockOn<'_>,
     connect: impl FnOnce() -> F,
@@ -69,7 +69,7 @@ where
         return Ok(());
     }
     let storage: S = run(block_on, async { connect().await.map_err(Into::into) })?;
-    // Not by `println!`, which a test harness captures.
+    // `println!` would be captured by a test harness.
     let mut answers = io::stdout().lock();
     for order in io::stdin().lock().lines() {
         let order = serde_json::from_str(&order?)?;
@@ -94,14 +94,14 @@ async fn obey(storage: &dyn Storage, order: Order) -> Result<Value, StorageError
     answer.map_err(StorageError::new)
 }
 
-/// A process that the suite started; it ends with the value.
+/// A worker process, which ends when the value is dropped.
 pub(super) struct Worker {
     child: Child,
     pipes: Mutex<(Option<ChildStdin>, BufReader<ChildStdout>)>,
 }
 
 impl Worker {
-    /// Starts one for each node; none without a command.
+    /// Starts a worker for each node. Without a command, it starts none.
     pub(super) fn start_all(command: Option<&CommandOf<'_>>) -> Result<Vec<Self>, BrokenContract> {
         let Some(command) = command else { return Ok(Vec::new()) };
         let workers = (0..NODES).map(|_| Self::start(command()));
@@ -117,7 +117,7 @@ impl Worker {
         Ok(Self { child, pipes: Mutex::new((orders, BufReader::new(answers))) })
     }
 
-    /// Has the worker make a call, and returns what that returned.
+    /// Sends a call to the worker and returns its result.
     pub(super) fn ask<T: DeserializeOwned>(&self, order: &impl Serialize) -> Result<T, StorageError> {
         let answer: Result<T, String> = self.pass_on(order).map_err(StorageError::new)?;
         answer.map_err(StorageError::new)
@@ -125,13 +125,18 @@ impl Worker {
 
     fn pass_on<T: DeserializeOwned>(&self, order: &impl Serialize) -> io::Result<T> {
         let mut pipes = self.pipes.lock().unwrap_or_else(PoisonError::into_inner);
-        let (Some(orders), answers) = &mut *pipes else { return Err(io::Error::other("a worker was told to end")) };
+        let (Some(orders), answers) = &mut *pipes else {
+            return Err(io::Error::other("the worker was already told to end"));
+        };
         writeln!(orders, "{}", serde_json::to_string(order)?)?;
         let mut printed = String::new();
         loop {
             let begin = printed.len();
             if answers.read_line(&mut printed)? == 0 {
-                return Err(io::Error::other(format!("a worker ended; it printed: {}", printed.trim())));
+                return Err(io::Error::other(format!(
+                    "a worker ended unexpectedly with this output: {}",
+                    printed.trim()
+                )));
             }
             if let Some((_, answer)) = printed[begin..].split_once(MARK) {
                 return Ok(serde_json::from_str(answer)?);
@@ -141,7 +146,7 @@ impl Worker {
 }
 
 impl Drop for Worker {
-    /// Without orders it ends by itself. What it prints at its end is read, so that it does not wait for a reader.
+    /// Closes the input of the worker, so that it ends. Reads its output to the end, so that it does not block.
     fn drop(&mut self) {
         let (orders, answers) = self.pipes.get_mut().unwrap_or_else(PoisonError::into_inner);
         drop(orders.take());
@@ -178,18 +183,18 @@ impl Storage for Worker {
         _: OffsetDateTime,
         _: &GrantPage,
     ) -> Result<Vec<Arc<Grant>>, StorageError> {
-        Err(StorageError::new("no case lists grants through a worker"))
+        Err(StorageError::new("a worker can't list grants"))
     }
 
     async fn purge_expired(&self, _: OffsetDateTime, _: usize) -> Result<usize, StorageError> {
-        Err(StorageError::new("no case purges through a worker"))
+        Err(StorageError::new("a worker can't purge"))
     }
 
     async fn claim_issuer(&self, _: &str) -> Result<(), IssuerError> {
-        Err(StorageError::new("no case claims through a worker").into())
+        Err(StorageError::new("a worker can't claim or move the storage").into())
     }
 
     async fn rebind_issuer(&self, _: &str, _: &str) -> Result<(), IssuerError> {
-        Err(StorageError::new("no case claims through a worker").into())
+        Err(StorageError::new("a worker can't claim or move the storage").into())
     }
 }

@@ -1,4 +1,4 @@
-//! The calls of an ephemeral store.
+//! The calls of [`EphemeralStore`].
 
 use async_trait::async_trait;
 use time::OffsetDateTime;

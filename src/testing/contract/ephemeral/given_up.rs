@@ -1,7 +1,7 @@
-//! Calls that are given up half-way: polled n times and dropped, for every n until they complete.
+//! Cancelled calls: each is polled n times and dropped, for every n until it completes.
 //!
-//! A call that was given up may still happen a little later. So what became of it is asked of a second call for the same entry,
-//! whose answer the store can't give before that is decided.
+//! A cancelled call may still happen a little later. So a second call for the same entry follows. The store can't reply
+//! to it before the outcome of the first call is decided.
 
 use super::super::given_up::MOST_POLLS;
 use super::super::node::{Failure, Outcome, patiently};
@@ -23,15 +23,15 @@ fn inserts(t: &Trial<'_>) -> Outcome {
         let call = t.store(0).calls.insert(&key, first.0, first.1, now);
         let answer = t.store(0).give_up(polls, call);
         if let Some(found) = patiently(|| t.store(1).get(&key, now))? {
-            t.expect_entry("an entry whose insert was given up", Some(first), Some(&found));
+            t.expect_entry("an entry whose insert was cancelled", Some(first), Some(&found));
         }
         let is_first = patiently(|| t.store(2).insert(&key, second.0, second.1, now))? == Inserted::Taken;
         let expected = if is_first { first } else { second };
         let found = patiently(|| t.store(3).get(&key, now))?;
         t.expect_entry("the entry after another insert", Some(expected), found.as_ref());
         if let Some(answer) = answer {
-            let answer = answer.map_err(|error| Failure::failed("insert that was not given up", &error))?;
-            t.expect(is_first && answer != Inserted::Taken, "an insert that completed is New, and stays", "it is not");
+            let answer = answer.map_err(|error| Failure::failed("insert that was not cancelled", &error))?;
+            t.expect(is_first && answer != Inserted::Taken, "a completed insert is New and stays", "it is not");
             break;
         }
     }
@@ -53,8 +53,8 @@ fn replacements(t: &Trial<'_>) -> Outcome {
         let found = patiently(|| t.store(3).get(&key, now))?;
         t.expect_entry("the entry after another replacement", Some(expected), found.as_ref());
         if let Some(answer) = answer {
-            let answer = answer.map_err(|error| Failure::failed("replace that was not given up", &error))?;
-            t.expect(is_first && answer.is_some(), "a replacement that completed is done, and stays", "it is not");
+            let answer = answer.map_err(|error| Failure::failed("replace that was not cancelled", &error))?;
+            t.expect(is_first && answer.is_some(), "a completed replacement succeeds and stays", "it is not");
             break;
         }
     }
@@ -67,17 +67,17 @@ fn takes(t: &Trial<'_>) -> Outcome {
         patiently(|| t.store(0).insert_new(&key, b"value", t.at(HOUR), now))?;
         let answer = t.store(0).give_up(polls, t.store(0).calls.take(&key, now));
         if let Some(found) = patiently(|| t.store(1).get(&key, now))? {
-            t.expect_entry("an entry whose take was given up", Some((b"value", t.at(HOUR))), Some(&found));
+            t.expect_entry("an entry whose take was cancelled", Some((b"value", t.at(HOUR))), Some(&found));
         }
         let second = patiently(|| t.store(2).take(&key, now))?;
         let is_value = second.as_ref().is_none_or(|value| value == b"value");
-        t.expect(is_value, "a take after one that was given up gets the value or nothing", "it gets another value");
+        t.expect(is_value, "a take after a cancelled one gets the value or nothing", "it gets another value");
         let found = patiently(|| t.store(3).get(&key, now))?;
         t.expect_entry("the entry after another take", None, found.as_ref());
         if let Some(answer) = answer {
-            let answer = answer.map_err(|error| Failure::failed("take that was not given up", &error))?;
-            t.expect_eq("what a take that completed got", &Some(b"value".to_vec()), &answer);
-            t.expect_eq("what a take after it got", &None, &second);
+            let answer = answer.map_err(|error| Failure::failed("take that was not cancelled", &error))?;
+            t.expect_eq("the result of a completed take", &Some(b"value".to_vec()), &answer);
+            t.expect_eq("the result of a take after it", &None, &second);
             break;
         }
     }
@@ -98,7 +98,7 @@ fn purges(t: &Trial<'_>) -> Outcome {
         patiently(|| {
             t.store(1).purge_all(t.at(2 * HOUR))?;
             for key in &expired {
-                // A purge may step round entries that the one which was given up still works on.
+                // A purge may skip entries that the cancelled purge still uses.
                 if t.store(2).get(key, t.at(START))?.is_some() {
                     return Err(Failure::new("no expired entry is left after a repeated purge", "one is"));
                 }
@@ -106,7 +106,7 @@ fn purges(t: &Trial<'_>) -> Outcome {
             Ok(())
         })?;
         let found = t.store(3).get(&live, t.at(HOUR))?;
-        t.expect_entry("an entry that lives", Some((b"value", t.at(DAY))), found.as_ref());
+        t.expect_entry("a live entry", Some((b"value", t.at(DAY))), found.as_ref());
         if answer.is_some() {
             break;
         }

@@ -1,6 +1,6 @@
-//! What is left of entries while the host breaks what is under way: connections are cut, or the store itself is restarted.
+//! Entries with interruptions: connections are closed, or the store is restarted.
 //!
-//! An error is no violation here. What matters is what is stored afterwards, and what the next call answers.
+//! Errors are no violations here. The cases check the stored entries afterwards, and the result of the next call.
 
 use time::OffsetDateTime;
 
@@ -17,7 +17,7 @@ pub(in super::super) const CASES: &[Named] = &[
     ("after an interruption each call on an entry is whole or absent, and answered ones stay", |t| storm(t, walk)),
 ];
 
-/// Two runners insert one key after the other, each until it gets an answer.
+/// Two runners insert the same keys, one key after the other. Each repeats its insert until it gets a result.
 fn contest(runner: &Runner<'_>) -> Outcome {
     let (t, number) = (runner.t, runner.number);
     let (store, witness) = stores(t, number);
@@ -33,18 +33,18 @@ fn contest(runner: &Runner<'_>) -> Outcome {
         let found = patiently(|| witness.get(&key, t.at(START)))?;
         match answer {
             Inserted::New(version) => own.push((key, version)),
-            // The other one's entry, or one that this runner has stored without learning of it.
+            // The entry is from the other runner, or from an earlier attempt of this runner that failed.
             Inserted::Taken => {
                 let is_whole =
                     found.as_ref().is_some_and(|entry| [value(0), value(1)].contains(&first_two(&entry.value)));
-                t.expect(is_whole, "a key that is Taken has the entry of one of two runners", "it has not");
+                t.expect(is_whole, "a key that is Taken has the entry of one of the two runners", "it has not");
             }
         }
-        // Now and at the end.
+        // At once, and again at the end.
         for (key, version) in if step + 1 == runner.steps() { &own[..] } else { &own[own.len().saturating_sub(1)..] } {
             let found = patiently(|| witness.get(key, t.at(START)))?;
             let mine = value(number % 2);
-            t.expect_entry("the entry of the one that got New", Some((&mine, t.at(HOUR))), found.as_ref());
+            t.expect_entry("the entry of the call that got New", Some((&mine, t.at(HOUR))), found.as_ref());
             t.expect_eq("its version", &Some(*version), &found.map(|entry| entry.version));
         }
     }
@@ -60,12 +60,12 @@ fn stores<'a>(t: &'a Trial<'_>, number: u64) -> (Store<'a>, Store<'a>) {
     (t.store(number), t.store(number + 1))
 }
 
-/// The value of a try, and the time until which it is stored: each try has its own.
+/// Returns the value and the expiry of an attempt, which are different for each attempt.
 fn of_try(t: &Trial<'_>, number: u64) -> (Vec<u8>, OffsetDateTime) {
     (number.to_be_bytes().to_vec(), t.at(DAY) + SECOND * u32::try_from(number).unwrap_or_default())
 }
 
-/// Writes with another value at each try until there is an answer. Returns the answer, and the number of tries.
+/// Repeats a write with a new value until it succeeds. Returns the result and the number of attempts.
 fn written<T>(
     runner: &Runner<'_>,
     next: &mut u64,
@@ -79,11 +79,12 @@ fn written<T>(
         runner.answered();
         answer
     });
-    let answer = answer.map_err(|error| Failure::failed("a write that was repeated for half a minute", &error))?;
+    let answer = answer.map_err(|error| Failure::failed("a write that was retried for half a minute", &error))?;
     Ok((answer, *next - first))
 }
 
-/// Checks that the entry is that of the last try, if that one was answered by a version, or else of a try before it. Returns it.
+/// Checks that the entry is from the last attempt if that returned a version, and from an earlier attempt otherwise.
+/// Returns the entry.
 fn settled(
     runner: &Runner<'_>,
     witness: Store<'_>,
@@ -93,24 +94,24 @@ fn settled(
 ) -> Outcome<Versioned> {
     let t = runner.t;
     let found = patiently(|| witness.get(key, t.at(START)))?;
-    let Some(entry) = found else { return Err(Failure::new("an entry that was written is there", "it is not")) };
+    let Some(entry) = found else { return Err(Failure::new("a written entry is stored", "it is not")) };
     let all = (next - tries)..(next - 1);
     let expected = match version {
         Some(_) => Some(next - 1),
         None => all.into_iter().find(|number| of_try(t, *number).0 == entry.value),
     };
     let Some(expected) = expected else {
-        return Err(Failure::new("the entry is that of a try whose answer was lost", "it is not"));
+        return Err(Failure::new("the entry is from an attempt that failed", "it is not"));
     };
     let (value, expires_at) = of_try(t, expected);
-    t.expect_entry("the entry of the try that was done", Some((&value, expires_at)), Some(&entry));
+    t.expect_entry("the entry of the attempt that succeeded", Some((&value, expires_at)), Some(&entry));
     if let Some(version) = version {
         t.expect_eq("its version", &version, &entry.version);
     }
     Ok(entry)
 }
 
-/// Inserts an entry, replaces it, and takes every other one.
+/// Inserts and replaces entries, and takes half of them.
 fn walk(runner: &Runner<'_>) -> Outcome {
     let t = runner.t;
     let (store, witness) = stores(t, runner.number);
@@ -129,7 +130,7 @@ fn walk(runner: &Runner<'_>) -> Outcome {
             store.try_replace(&key, old, value, expires_at, t.at(START))
         })?;
         let Versioned { value, version: new, .. } = settled(runner, witness, &key, replaced, (next, tries))?;
-        t.expect(new != old, "an entry that was replaced has another version", "it has the same one");
+        t.expect(new != old, "a replaced entry has a new version", "it has the same version");
         let is_taken = step % 2 == 0;
         if is_taken {
             let mut tries = 0;
@@ -139,9 +140,9 @@ fn walk(runner: &Runner<'_>) -> Outcome {
                 runner.answered();
                 taken
             })?;
-            // A try before may have taken it, and its answer was lost.
+            // An earlier attempt may have taken it and then failed.
             let fits = taken.as_ref().map_or(tries > 1, |taken| *taken == value);
-            t.expect(fits, "a take gets the value, or nothing if a try before it failed", "it does not");
+            t.expect(fits, "a take gets the value, or nothing if an earlier attempt failed", "it does not");
         }
         left.push((key, (!is_taken).then_some(new)));
         let found = patiently(|| witness.get(&key, t.at(START)))?.map(|entry| entry.version);
@@ -149,7 +150,7 @@ fn walk(runner: &Runner<'_>) -> Outcome {
     }
     for (key, version) in &left {
         let found = patiently(|| witness.get(key, t.at(START)))?.map(|entry| entry.version);
-        t.expect_eq("the version of an entry, after the storm", version, &found);
+        t.expect_eq("the version of an entry after the interruptions", version, &found);
     }
     Ok(())
 }

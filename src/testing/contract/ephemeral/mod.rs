@@ -1,4 +1,4 @@
-//! Clause 10: the contract of an ephemeral store, for storages that are one and for stores that stand alone.
+//! Clause 10: the contract of an ephemeral store.
 
 pub(super) mod given_up;
 pub(super) mod interrupted;
@@ -19,11 +19,11 @@ use super::worker::Worker;
 use super::{BoxError, CommandOf, connect_all, judge};
 use crate::storage::{EphemeralStore, MemoryStorage};
 
-/// [The contract of an ephemeral store](crate::storage::ephemeral) as a suite, for an [`EphemeralStore`] that is no
-/// [`Storage`](crate::Storage). For one that is both, [`StorageContract::ephemeral_store`](super::StorageContract::ephemeral_store)
-/// adds the same cases.
+/// A test suite of [the contract of an ephemeral store](crate::storage::ephemeral), for an [`EphemeralStore`] that is
+/// not a [`Storage`](crate::Storage). For a type that is both, use
+/// [`StorageContract::ephemeral_store`](super::StorageContract::ephemeral_store), which runs the same cases.
 ///
-/// `block_on` and `connect` are those of [`StorageContract`](super::StorageContract).
+/// See [`StorageContract`](super::StorageContract) for `block_on` and `connect`.
 /// ```
 /// use std::convert::Infallible;
 ///
@@ -61,12 +61,12 @@ where
     E: Into<BoxError>,
     F: Future<Output = Result<S, E>>,
 {
-    /// The suite for the store that `connect` opens handles on.
+    /// Returns the suite for the store to which `connect` opens handles.
     pub fn new(block_on: B, connect: C) -> Self {
         Self { block_on, connect, interrupt: None, worker: None, rounds: 1 }
     }
 
-    /// Adds cases in which what is under way is broken; see
+    /// Adds cases in which running calls are interrupted: see
     /// [`StorageContract::interrupted_by`](super::StorageContract::interrupted_by).
     #[must_use]
     pub fn interrupted_by(mut self, interrupt: impl Fn() + Sync + 'a) -> Self {
@@ -74,31 +74,31 @@ where
         self
     }
 
-    /// Adds cases in which several processes race. `command` is to start a process that calls [`ephemeral_contract_worker`] for the
-    /// same store; see [`StorageContract::workers`](super::StorageContract::workers).
+    /// Adds cases in which several processes race. `command` starts a process that calls [`ephemeral_contract_worker`]
+    /// for the same store: see [`StorageContract::workers`](super::StorageContract::workers).
     #[must_use]
     pub fn workers(mut self, command: impl Fn() -> Command + Sync + 'a) -> Self {
         self.worker = Some(Box::new(command));
         self
     }
 
-    /// Sets how many times more rounds a race has than it has by default: 1 is a matter of seconds.
+    /// Multiplies the number of rounds of each race. Default: 1, which takes some seconds.
     #[must_use]
     pub const fn rounds(mut self, times: u32) -> Self {
         self.rounds = times;
         self
     }
 
-    /// Runs every case that the options allow, one after the other.
+    /// Runs all cases that the options allow, one after the other.
     ///
     /// # Errors
-    /// The store breaks its contract, or could not be reached.
+    /// The store violates its contract, or could not be tested.
     pub fn run(self) -> Result<ContractReport, BrokenContract> {
         let stores: Vec<S> = connect_all(&self.block_on, &self.connect)?;
         let stores: Vec<_> = stores.iter().map(|store| store as &dyn EphemeralStore).collect();
         let processes = Worker::start_all(self.worker.as_deref())?;
         let processes: Vec<_> = processes.iter().map(|worker| worker as &dyn EphemeralStore).collect();
-        // No case of this clause uses a storage; the nodes bring the runtime.
+        // The cases of this clause use no storage. The nodes only provide the runtime.
         let unused = MemoryStorage::new();
         let nodes: Vec<_> = iter::repeat_n(Node { storage: &unused, block_on: &self.block_on }, NODES).collect();
         let host = Setup {

@@ -1,4 +1,4 @@
-//! Many that want the same entry at once.
+//! Races for the same entry.
 
 use super::super::node::{Failure, Outcome};
 use super::super::records::{DAY, HOUR, START};
@@ -25,17 +25,17 @@ fn value_of(runner: usize) -> [u8; 2] {
     [u8::try_from(runner).unwrap_or_default(), 0]
 }
 
-/// Which of the runners won; reports unless it is exactly one.
+/// Returns the winner of a race. Reports a violation unless there is exactly one.
 fn winner(t: &Trial<'_>, what: &str, won: &[bool]) -> Option<usize> {
     let winners: Vec<_> = (0..won.len()).filter(|runner| won[*runner]).collect();
-    t.expect_eq(&format!("how many of {} {what}", won.len()), &1, &winners.len());
+    t.expect_eq(&format!("the number of {} calls {what}", won.len()), &1, &winners.len());
     if let [winner] = winners[..] { Some(winner) } else { None }
 }
 
 fn one_insert(t: &Trial<'_>) -> Outcome {
     for round in t.rounds(20) {
         let (key, now) = (t.key(round), t.at(HOUR));
-        // In half of the rounds over an entry that has expired.
+        // Half of the rounds insert over an expired entry.
         if round % 4 >= 2 {
             t.store(0).insert_new(&key, b"old", now, t.at(START))?;
         }
@@ -44,7 +44,7 @@ fn one_insert(t: &Trial<'_>) -> Outcome {
         let won: Vec<_> = answers.iter().map(|answer| *answer != Inserted::Taken).collect();
         if let Some(runner) = winner(t, "that insert one key get New", &won) {
             let found = t.store(runner + 1).get(&key, now)?;
-            t.expect_entry("the entry of the one that got New", Some((&value_of(runner), t.at(DAY))), found.as_ref());
+            t.expect_entry("the entry of the call that got New", Some((&value_of(runner), t.at(DAY))), found.as_ref());
             let version = found.map(|entry| Inserted::New(entry.version));
             t.expect_eq("its version", &Some(answers[runner]), &version);
         }
@@ -61,7 +61,7 @@ fn one_take(t: &Trial<'_>) -> Outcome {
         if let Some(runner) = winner(t, "that take one entry get the value", &won) {
             t.expect_eq("the value", &Some(b"value".to_vec()), &taken[runner]);
         }
-        t.expect_entry("an entry that was taken", None, t.store(1).get(&key, t.at(START))?.as_ref());
+        t.expect_entry("a taken entry", None, t.store(1).get(&key, t.at(START))?.as_ref());
     }
     Ok(())
 }
@@ -76,14 +76,14 @@ fn one_replace(t: &Trial<'_>) -> Outcome {
         let won: Vec<_> = replaced.iter().map(Option::is_some).collect();
         if let Some(runner) = winner(t, "that replace one version get a new one", &won) {
             let found = t.store(runner + 1).get(&key, t.at(START))?;
-            t.expect_entry("the entry of the one that won", Some((&value_of(runner), t.at(DAY))), found.as_ref());
+            t.expect_entry("the entry of the winner", Some((&value_of(runner), t.at(DAY))), found.as_ref());
             t.expect_eq("its version", &replaced[runner], &found.map(|entry| entry.version));
         }
     }
     Ok(())
 }
 
-/// What a runner did: a take and what it got, or a replacement and whether it was done.
+/// The result of a runner: the taken value, or whether it replaced the entry.
 #[derive(Debug)]
 enum Did {
     Took(Option<Vec<u8>>),
@@ -102,7 +102,7 @@ fn take_or_replace(t: &Trial<'_>) -> Outcome {
             Ok(Did::Replaced(replaced.is_some()))
         })?;
         let replaced: Vec<_> = (0..).zip(&did).filter(|(_, did)| matches!(did, Did::Replaced(true))).collect();
-        t.expect(replaced.len() <= 1, "one replacement is done, or none", format_args!("{} are", replaced.len()));
+        t.expect(replaced.len() <= 1, "at most one replacement succeeds", format_args!("{} succeed", replaced.len()));
         let last = replaced.first().map_or(b"old".to_vec(), |(runner, _)| value_of(*runner).to_vec());
         let taken: Vec<_> = did
             .iter()
@@ -111,13 +111,13 @@ fn take_or_replace(t: &Trial<'_>) -> Outcome {
                 Did::Replaced(_) => None,
             })
             .collect();
-        t.expect_eq_lists("what was taken", &[last], &taken);
-        t.expect_entry("the entry in the end", None, t.store(1).get(&key, t.at(START))?.as_ref());
+        t.expect_eq_lists("the taken values", &[last], &taken);
+        t.expect_entry("the entry at the end", None, t.store(1).get(&key, t.at(START))?.as_ref());
     }
     Ok(())
 }
 
-/// Inserts, replaces and takes one entry over and over, and returns the versions that the runner was given.
+/// Inserts, replaces and takes one entry repeatedly. Returns the versions that the runner got.
 fn write_often(t: &Trial<'_>, key: &EphemeralKey, store: Store<'_>) -> Outcome<Vec<Version>> {
     let mut given = Vec::new();
     for _ in 0..6 {
@@ -137,8 +137,8 @@ fn versions_at_once(t: &Trial<'_>) -> Outcome {
         let mut numbers: Vec<_> = given.iter().map(|version| version.as_u64()).collect();
         numbers.sort_unstable();
         numbers.dedup();
-        t.expect_eq("how many versions were given, and how many of them differ", &given.len(), &numbers.len());
-        t.expect(!given.is_empty(), "some inserts of many are New", "none is");
+        t.expect_eq("the number of versions, and of different versions", &given.len(), &numbers.len());
+        t.expect(!given.is_empty(), "some of the inserts return New", "none does");
     }
     Ok(())
 }

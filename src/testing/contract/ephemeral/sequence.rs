@@ -1,4 +1,4 @@
-//! What each call answers and writes, one after the other.
+//! The results and writes of single calls.
 
 use time::{Duration, OffsetDateTime};
 
@@ -22,27 +22,27 @@ pub(in super::super) const CASES: &[Named] = &[
 ];
 
 fn stored_and_taken(t: &Trial<'_>) -> Outcome {
-    // The same name in two namespaces is two keys.
+    // The same name in two namespaces gives two keys.
     let keys = [key_in(t.namespace("one"), 1), key_in(t.namespace("two"), 1), key_in(t.namespace("one"), 2)];
     for (number, key) in keys.iter().enumerate() {
         for store in t.stores() {
-            t.expect_entry("a key that has none yet", None, store.get(key, t.at(START))?.as_ref());
+            t.expect_entry("a key without an entry", None, store.get(key, t.at(START))?.as_ref());
         }
         let (value, expires_at) = ([7, u8::try_from(number).unwrap_or_default()], t.at(HOUR) + TICK);
         let version = t.store(number).insert_new(key, &value, expires_at, t.at(START))?;
         for store in t.stores() {
             let found = store.get(key, t.at(SECOND))?;
-            t.expect_entry("an entry that was stored", Some((&value, expires_at)), found.as_ref());
+            t.expect_entry("a stored entry", Some((&value, expires_at)), found.as_ref());
             t.expect_eq("its version", &Some(version), &found.map(|entry| entry.version));
         }
     }
     for (number, key) in keys.iter().enumerate() {
         let expected = vec![7, u8::try_from(number).unwrap_or_default()];
         let taken = t.store(number + 1).take(key, t.at(SECOND))?;
-        t.expect_eq("the value that is taken", &Some(expected), &taken);
+        t.expect_eq("the taken value", &Some(expected), &taken);
         for store in t.stores() {
-            t.expect_entry("an entry that was taken", None, store.get(key, t.at(SECOND))?.as_ref());
-            t.expect_eq("the value that is taken a second time", &None, &store.take(key, t.at(SECOND))?);
+            t.expect_entry("a taken entry", None, store.get(key, t.at(SECOND))?.as_ref());
+            t.expect_eq("the value of a second take", &None, &store.take(key, t.at(SECOND))?);
         }
     }
     Ok(())
@@ -53,7 +53,7 @@ fn taken_key(t: &Trial<'_>) -> Outcome {
     let version = t.store(0).insert_new(&key, b"first", t.at(HOUR), t.at(START))?;
     for store in t.stores() {
         let again = store.insert(&key, b"second", t.at(DAY), t.at(SECOND))?;
-        t.expect_eq("what a second insert gets", &Inserted::Taken, &again);
+        t.expect_eq("the result of a second insert", &Inserted::Taken, &again);
         let found = store.get(&key, t.at(SECOND))?;
         t.expect_entry("the first entry", Some((b"first", t.at(HOUR))), found.as_ref());
         t.expect_eq("its version", &Some(version), &found.map(|entry| entry.version));
@@ -61,14 +61,14 @@ fn taken_key(t: &Trial<'_>) -> Outcome {
     Ok(())
 }
 
-/// The library builds no two such keys, because its digest covers the namespace.
+/// The library never builds two such keys, because its digest covers the namespace.
 fn identified_by_digest(t: &Trial<'_>) -> Outcome {
     let key = t.key(1);
     let alias = EphemeralKey::from_bytes(t.namespace("alias"), *key.as_bytes());
     let mut version = t.store(0).insert_new(&key, b"first", t.at(HOUR), t.at(START))?;
     for store in t.stores() {
         let again = store.insert(&alias, b"second", t.at(DAY), t.at(SECOND))?;
-        t.expect_eq("what an insert with the same digest gets", &Inserted::Taken, &again);
+        t.expect_eq("the result of an insert with the same digest", &Inserted::Taken, &again);
         let found = store.get(&alias, t.at(SECOND))?;
         t.expect_entry("the entry", Some((b"first", t.at(HOUR))), found.as_ref());
         t.expect_eq("its version", &Some(version), &found.map(|entry| entry.version));
@@ -78,10 +78,10 @@ fn identified_by_digest(t: &Trial<'_>) -> Outcome {
         };
         version = next;
     }
-    t.expect_eq("the value that is taken", &Some(b"first".to_vec()), &t.store(1).take(&alias, t.at(SECOND))?);
-    t.expect_entry("an entry that was taken", None, t.store(2).get(&key, t.at(SECOND))?.as_ref());
+    t.expect_eq("the taken value", &Some(b"first".to_vec()), &t.store(1).take(&alias, t.at(SECOND))?);
+    t.expect_entry("a taken entry", None, t.store(2).get(&key, t.at(SECOND))?.as_ref());
 
-    // Over an entry that has expired, too.
+    // Also over an expired entry.
     t.store(0).insert_new(&key, b"old", t.at(HOUR), t.at(START))?;
     t.store(1).insert_new(&alias, b"new", t.at(DAY), t.at(HOUR))?;
     let found = t.store(2).get(&key, t.at(HOUR))?;
@@ -92,8 +92,8 @@ fn identified_by_digest(t: &Trial<'_>) -> Outcome {
 fn replaced(t: &Trial<'_>) -> Outcome {
     let key = t.key(1);
     let of_nothing = t.store(0).replace(&key, Version::from_u64(1), b"x", t.at(DAY), t.at(START))?;
-    t.expect_eq("the version of an absent entry that is replaced", &None, &of_nothing);
-    t.expect_entry("an absent entry that was replaced", None, t.store(1).get(&key, t.at(START))?.as_ref());
+    t.expect_eq("the result of replacing an absent entry", &None, &of_nothing);
+    t.expect_entry("an absent entry after a replacement", None, t.store(1).get(&key, t.at(START))?.as_ref());
 
     let mut versions = vec![t.store(0).insert_new(&key, b"0", t.at(DAY), t.at(START))?];
     for step in 1..=4_u8 {
@@ -114,12 +114,12 @@ fn replaced(t: &Trial<'_>) -> Outcome {
         }
         versions.push(new);
     }
-    t.expect_eq("the value that is taken", &Some(vec![4; 3]), &t.store(1).take(&key, t.at(SECOND))?);
+    t.expect_eq("the taken value", &Some(vec![4; 3]), &t.store(1).take(&key, t.at(SECOND))?);
     for version in versions {
         let late = t.store(2).replace(&key, version, b"late", t.at(DAY), t.at(SECOND))?;
         t.expect_eq("the version of an entry that was taken and is replaced", &None, &late);
     }
-    t.expect_entry("an entry that was taken", None, t.store(0).get(&key, t.at(SECOND))?.as_ref());
+    t.expect_entry("a taken entry", None, t.store(0).get(&key, t.at(SECOND))?.as_ref());
     Ok(())
 }
 
@@ -295,11 +295,15 @@ fn purge(t: &Trial<'_>) -> Outcome {
         }
         t.expect_eq("how many expired entries are left", &(10 - removed.iter().sum::<usize>().min(10)), &left);
         for number in 10..14 {
-            t.expect(is_there(&number)?, "an entry that lives stays", format_args!("entry {number} is gone"));
+            t.expect(is_there(&number)?, "a live entry stays", format_args!("entry {number} is gone"));
         }
     }
-    t.expect_eq_lists("what purges remove that may remove three each", &[3, 3, 3, 1], &removed);
-    t.expect_eq("what is left to another purge", &0, &t.store(0).purge(before, 100)?);
-    t.expect_eq("what a purge removes a microsecond later", &1, &t.store(0).purge(before + TICK, 100)?);
+    t.expect_eq_lists("the numbers of entries that purges with the limit 3 remove", &[3, 3, 3, 1], &removed);
+    t.expect_eq("the number of entries that another purge removes", &0, &t.store(0).purge(before, 100)?);
+    t.expect_eq(
+        "the number of entries that a purge one microsecond later removes",
+        &1,
+        &t.store(0).purge(before + TICK, 100)?,
+    );
     Ok(())
 }

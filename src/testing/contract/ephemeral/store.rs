@@ -1,4 +1,4 @@
-//! A handle on the ephemeral store, called as if it were synchronous, and keys that belong to one case.
+//! A handle to the ephemeral store with synchronous calls, and the keys of a case.
 
 use time::{Duration, OffsetDateTime};
 
@@ -7,7 +7,7 @@ use super::super::trial::Trial;
 use crate::error::StorageError;
 use crate::storage::ephemeral::{Due, EphemeralKey, EphemeralStore, Inserted, Namespace, Version, Versioned};
 
-/// The ephemeral store as one node sees it.
+/// The handle of one node.
 #[derive(Clone, Copy)]
 pub(super) struct Store<'a> {
     pub(super) calls: &'a dyn EphemeralStore,
@@ -24,7 +24,7 @@ impl<'a> Trial<'a> {
         (0..self.setup.ephemeral.len()).map(|number| self.store(number))
     }
 
-    /// Lets many run at the same moment: in every other round all on one node, else spread over all of them.
+    /// Runs a function in many threads at the same moment. In even rounds all use one node, in odd rounds all nodes.
     pub(super) fn race_stores<T: Send>(
         &self,
         round: u64,
@@ -39,12 +39,12 @@ impl<'a> Trial<'a> {
         Namespace::new(&format!("{name}_{}", self.number)).expect("a good namespace")
     }
 
-    /// A key of this case.
+    /// Returns a key of this case.
     pub(super) fn key(&self, number: u64) -> EphemeralKey {
         key_in(self.namespace("case"), number)
     }
 
-    /// Compares an entry with what it should be. `None` is an entry that is absent.
+    /// Compares an entry with the expected one. `None` means that there is no entry.
     pub(super) fn expect_entry(
         &self,
         what: &str,
@@ -57,13 +57,13 @@ impl<'a> Trial<'a> {
         }
     }
 
-    /// Removes what cases before this one left behind.
+    /// Removes the entries of earlier cases.
     pub(super) fn clean_up_entries(&self) -> Outcome {
         self.store(0).purge_all(self.at(Duration::ZERO))
     }
 }
 
-/// A key of a namespace.
+/// Returns a key of a namespace.
 pub(super) fn key_in(namespace: Namespace, number: u64) -> EphemeralKey {
     EphemeralKey::new("https://id.example", namespace, &number.to_be_bytes())
 }
@@ -95,7 +95,7 @@ impl Store<'_> {
         self.try_insert(key, value, expires_at, now).map_err(|error| Failure::failed("insert", &error))
     }
 
-    /// An insert that has no reason not to be done.
+    /// Runs an insert that must return New.
     pub(super) fn insert_new(
         &self,
         key: &EphemeralKey,
@@ -105,7 +105,9 @@ impl Store<'_> {
     ) -> Outcome<Version> {
         match self.insert(key, value, expires_at, now)? {
             Inserted::New(version) => Ok(version),
-            Inserted::Taken => Err(Failure::new("a key without a live entry gets one (New)", "it is Taken")),
+            Inserted::Taken => {
+                Err(Failure::new("an insert of a key without a live entry returns New", "it returns Taken"))
+            }
         }
     }
 
@@ -140,7 +142,7 @@ impl Store<'_> {
         replaced.map_err(|error| Failure::failed("replace", &error))
     }
 
-    /// A replacement that has no reason not to be done.
+    /// Runs a replacement that must succeed.
     pub(super) fn replace_done(
         &self,
         key: &EphemeralKey,
@@ -150,7 +152,7 @@ impl Store<'_> {
         now: OffsetDateTime,
     ) -> Outcome<Version> {
         let replaced = self.replace(key, expected, value, expires_at, now)?;
-        replaced.ok_or_else(|| Failure::new("a live entry is replaced under its version", "it is not (None)"))
+        replaced.ok_or_else(|| Failure::new("a live entry is replaced under its version", "the result is None"))
     }
 
     pub(super) fn due(&self, namespace: Namespace, at: OffsetDateTime, limit: usize) -> Outcome<Vec<Due>> {
@@ -162,18 +164,18 @@ impl Store<'_> {
             .map_err(|error| Failure::failed("purge_ephemeral", &error))
     }
 
-    /// Purges until nothing is left to do.
+    /// Purges until nothing is left.
     pub(super) fn purge_all(&self, before: OffsetDateTime) -> Outcome {
-        // No case stores nearly as much.
+        // The limit is far above the number of rows in any case.
         for _ in 0..1_000 {
             if self.purge(before, 1_000)? < 1_000 {
                 return Ok(());
             }
         }
-        Err(Failure::new("a purge that is repeated comes to its end", "it goes on and on"))
+        Err(Failure::new("a repeated purge finishes", "it never does"))
     }
 
-    /// Polls a call a number of times and then drops it.
+    /// Polls a call `polls` times and then drops it.
     pub(super) fn give_up<T>(&self, polls: usize, call: impl Future<Output = T>) -> Option<T> {
         give_up(self.block_on, polls, call)
     }

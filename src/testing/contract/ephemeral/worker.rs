@@ -1,4 +1,4 @@
-//! Other processes that work on the same ephemeral store, each seen as an [`EphemeralStore`].
+//! Worker processes that use the same ephemeral store. A worker implements [`EphemeralStore`].
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -12,7 +12,7 @@ use super::super::worker::{Worker, serve};
 use crate::error::StorageError;
 use crate::storage::ephemeral::{Due, EphemeralKey, EphemeralStore, Inserted, Namespace, Version, Versioned};
 
-/// A call that a worker makes at a time.
+/// A call for a worker, with its key and its time.
 #[derive(Serialize, Deserialize)]
 struct Order {
     call: Call,
@@ -22,7 +22,7 @@ struct Order {
     now: OffsetDateTime,
 }
 
-/// What it does with the entry. An answer has a version as a number, and a value as a list of bytes.
+/// The method and its arguments. In results, a version is a number and a value is a list of bytes.
 #[derive(Serialize, Deserialize)]
 enum Call {
     Insert(Entry),
@@ -40,11 +40,11 @@ struct Entry {
     expires_at: OffsetDateTime,
 }
 
-/// The other half of [`EphemeralContract::workers`](super::EphemeralContract::workers): makes the calls that the suite's process
-/// sends. Returns at once in a process that the suite did not start, so that it can stand in an ordinary test.
+/// Runs a worker for [`EphemeralContract::workers`](super::EphemeralContract::workers): makes the calls that the suite
+/// sends. Returns at once if the suite has not started this process, so that you can call it in an ordinary test.
 ///
 /// # Errors
-/// `connect` failed, or the suite's process broke off.
+/// `connect` failed, or the process of the suite ended unexpectedly.
 pub fn ephemeral_contract_worker<S, E, F>(
     block_on: impl for<'t> Fn(Task<'t>) + Sync,
     connect: impl FnOnce() -> F,
@@ -129,10 +129,10 @@ impl EphemeralStore for Worker {
     }
 
     async fn due(&self, _: Namespace, _: OffsetDateTime, _: usize) -> Result<Vec<Due>, StorageError> {
-        Err(StorageError::new("no case lists entries through a worker"))
+        Err(StorageError::new("a worker can't list entries"))
     }
 
     async fn purge_ephemeral(&self, _: OffsetDateTime, _: usize) -> Result<usize, StorageError> {
-        Err(StorageError::new("no case purges through a worker"))
+        Err(StorageError::new("a worker can't purge"))
     }
 }
